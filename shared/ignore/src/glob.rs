@@ -1,0 +1,189 @@
+//! Globs over one path segment, by the rules of Go's `path/filepath.Match`.
+
+/// A compiled glob. What cannot be compiled never matches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Glob {
+    /// The parts between the stars, in order.
+    chunks: Vec<Chunk>,
+    /// Whether a star ends the glob.
+    open_end: bool,
+}
+
+/// What stands between two stars.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Chunk {
+    after_star: bool,
+    steps: Vec<Step>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    Byte(u8),
+    AnyChar,
+    Class {
+        negated: bool,
+        ranges: Vec<(char, char)>,
+    },
+}
+
+/// The glob is malformed: an open class, an escape at the end, a range without bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Malformed;
+
+impl Glob {
+    pub(crate) fn compile(mut text: &[u8]) -> Result<Self, Malformed> {
+        let mut chunks = Vec::new();
+        let mut open_end = false;
+        while !text.is_empty() {
+            let stars = text.iter().take_while(|byte| **byte == b'*').count();
+            text = &text[stars..];
+            let (chunk, rest) = text.split_at(chunk_end(text));
+            text = rest;
+            if chunk.is_empty() {
+                open_end = true;
+            } else {
+                chunks.push(Chunk {
+                    after_star: stars > 0,
+                    steps: compile_steps(chunk)?,
+                });
+            }
+        }
+        Ok(Self { chunks, open_end })
+    }
+
+    /// Whether the glob matches the whole of `name`, a path segment.
+    pub(crate) fn matches(&self, mut name: &[u8]) -> bool {
+        for (at, chunk) in self.chunks.iter().enumerate() {
+            let last = at + 1 == self.chunks.len() && !self.open_end;
+            match chunk.find(name, last) {
+                Some(rest) => name = rest,
+                None => return false,
+            }
+        }
+        self.open_end || name.is_empty()
+    }
+}
+
+impl Chunk {
+    /// The rest of `name` behind the first place where the chunk fits. After a star that place may be anywhere, byte by byte;
+    /// the last chunk has to reach the end of the name.
+    fn find<'n>(&self, name: &'n [u8], last: bool) -> Option<&'n [u8]> {
+        let skips = if self.after_star { name.len() } else { 0 };
+        (0..=skips).find_map(|skip| {
+            let rest = match_steps(&self.steps, name.get(skip..)?)?;
+            (!last || rest.is_empty()).then_some(rest)
+        })
+    }
+}
+
+fn match_steps<'n>(steps: &[Step], mut name: &'n [u8]) -> Option<&'n [u8]> {
+    for step in steps {
+        let (&first, rest) = name.split_first()?;
+        name = match step {
+            Step::Byte(byte) if *byte == first => rest,
+            Step::Byte(_) => return None,
+            Step::AnyChar => &name[first_char(name).1..],
+            Step::Class { negated, ranges } => {
+                let (char, width) = first_char(name);
+                let within = ranges
+                    .iter()
+                    .any(|(low, high)| (*low..=*high).contains(&char));
+                if within == *negated {
+                    return None;
+                }
+                &name[width..]
+            }
+        };
+    }
+    Some(name)
+}
+
+/// Where the chunk at the start of `text` ends: at the next star outside brackets.
+fn chunk_end(text: &[u8]) -> usize {
+    let mut in_class = false;
+    let mut at = 0;
+    while let Some(byte) = text.get(at) {
+        match byte {
+            b'\\' if at + 1 < text.len() => at += 1,
+            b'[' => in_class = true,
+            b']' => in_class = false,
+            b'*' if !in_class => break,
+            _ => {}
+        }
+        at += 1;
+    }
+    at
+}
+
+fn compile_steps(mut chunk: &[u8]) -> Result<Vec<Step>, Malformed> {
+    let mut steps = Vec::new();
+    while let Some((first, rest)) = chunk.split_first() {
+        chunk = rest;
+        match first {
+            b'[' => {
+                let (class, rest) = compile_class(rest)?;
+                steps.push(class);
+                chunk = rest;
+            }
+            b'?' => steps.push(Step::AnyChar),
+            b'\\' => {
+                let (escaped, rest) = rest.split_first().ok_or(Malformed)?;
+                steps.push(Step::Byte(*escaped));
+                chunk = rest;
+            }
+            byte => steps.push(Step::Byte(*byte)),
+        }
+    }
+    Ok(steps)
+}
+
+/// Compiles a class whose opening bracket has been read.
+fn compile_class(mut text: &[u8]) -> Result<(Step, &[u8]), Malformed> {
+    let negated = text.first() == Some(&b'^');
+    if negated {
+        text = &text[1..];
+    }
+    let mut ranges = Vec::new();
+    loop {
+        if let Some((b']', rest)) = text.split_first()
+            && !ranges.is_empty()
+        {
+            return Ok((Step::Class { negated, ranges }, rest));
+        }
+        let (low, rest) = class_char(text)?;
+        text = rest;
+        let mut high = low;
+        if let Some((b'-', rest)) = text.split_first() {
+            (high, text) = class_char(rest)?;
+        }
+        ranges.push((low, high));
+    }
+}
+
+/// One character of a class, escaped or not. Something has to follow it.
+fn class_char(text: &[u8]) -> Result<(char, &[u8]), Malformed> {
+    let text = match text.split_first().ok_or(Malformed)? {
+        (b'-' | b']', _) => return Err(Malformed),
+        (b'\\', rest) => rest,
+        _ => text,
+    };
+    let (char, width) = first_char(text);
+    let rest = &text[width..];
+    if rest.is_empty() || (char == char::REPLACEMENT_CHARACTER && width == 1) {
+        return Err(Malformed);
+    }
+    Ok((char, rest))
+}
+
+/// The character at the start of `text` with its width in bytes. A byte that is not UTF-8 counts as one replacement character.
+fn first_char(text: &[u8]) -> (char, usize) {
+    let head = &text[..text.len().min(4)];
+    let valid = match std::str::from_utf8(head) {
+        Ok(valid) => valid,
+        Err(error) => std::str::from_utf8(&head[..error.valid_up_to()]).unwrap_or_default(),
+    };
+    match valid.chars().next() {
+        Some(char) => (char, char.len_utf8()),
+        None => (char::REPLACEMENT_CHARACTER, head.len().min(1)),
+    }
+}

@@ -1,0 +1,28 @@
+//! Which files of a source stay out of its artifact: Flux's ignore rules, in gitignore syntax.
+//!
+//! ```
+//! use flux_ignore::{Filter, Patterns};
+//!
+//! let mut patterns = Patterns::new();
+//! patterns.read("apps", "*.md\n!keep.md\n").unwrap(); // apps/.sourceignore
+//! let filter = Filter::for_source(patterns);
+//! assert!(filter.excludes("apps/web/README.md", false));
+//! assert!(!filter.excludes("apps/web/keep.md", false));
+//! assert!(!filter.excludes("README.md", false)); // out of the scope of apps/.sourceignore
+//! assert!(filter.excludes(".git", true)); // always
+//! ```
+//!
+//! The rules are those of upstream's matcher, which differ from git's own: an excluded folder loses only its own entry, so a
+//! pattern may include a file again below it (SC-ART-066), and `**` counts only as a whole segment (SC-ART-076). Paths are bytes,
+//! because Git's are.
+//!
+//! Reading files from disk, archives or Git is left to the callers: they hand in the text of each `.sourceignore` with the
+//! folder that holds it, folders in walk order, then `spec.ignore` with the root as its scope.
+
+#![forbid(unsafe_code)]
+
+mod filter;
+mod glob;
+mod pattern;
+
+pub use filter::{Filter, IGNORE_FILE, IgnoreError, MAX_PATTERNS, Patterns, keep};

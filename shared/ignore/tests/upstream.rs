@@ -1,0 +1,89 @@
+//! What the real matcher said of each case in `verdicts.json`, and cases that are too long to be kept there.
+
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use flux_ignore::{Filter, Patterns};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Verdicts {
+    /// A path that ends in a slash is a folder.
+    paths: Vec<String>,
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    files: Vec<File>,
+    excluded: Vec<usize>,
+}
+
+#[derive(Deserialize)]
+struct File {
+    scope: String,
+    text: String,
+}
+
+fn bytes(text: &str) -> Vec<u8> {
+    BASE64.decode(text).unwrap()
+}
+
+fn excluded(files: &[(Vec<u8>, Vec<u8>)], paths: &[Vec<u8>]) -> Vec<usize> {
+    let mut patterns = Patterns::new();
+    for (scope, text) in files {
+        patterns.read(scope, text).unwrap();
+    }
+    let filter = Filter::for_source(patterns);
+    let is_excluded = |path: &Vec<u8>| match path.strip_suffix(b"/") {
+        Some(folder) => filter.excludes(folder, true),
+        None => filter.excludes(path, false),
+    };
+    (0..paths.len())
+        .filter(|at| is_excluded(&paths[*at]))
+        .collect()
+}
+
+// SC-ART-071 SC-ART-072 SC-ART-073 SC-ART-075 SC-ART-076 SC-ART-077 SC-ART-078
+#[test]
+fn verdicts_are_those_of_the_real_matcher() {
+    let verdicts: Verdicts = serde_json::from_str(include_str!("verdicts.json")).unwrap();
+    let paths: Vec<_> = verdicts.paths.iter().map(|path| bytes(path)).collect();
+    let show = |found: &[usize]| -> Vec<_> {
+        found
+            .iter()
+            .map(|at| String::from_utf8_lossy(&paths[*at]))
+            .collect()
+    };
+    assert!(verdicts.cases.len() > 150);
+    for case in &verdicts.cases {
+        let files: Vec<_> = case
+            .files
+            .iter()
+            .map(|file| (bytes(&file.scope), bytes(&file.text)))
+            .collect();
+        let found = excluded(&files, &paths);
+        let texts: Vec<_> = files
+            .iter()
+            .map(|(_, text)| String::from_utf8_lossy(text))
+            .collect();
+        assert_eq!(show(&found), show(&case.excluded), "{texts:?}");
+    }
+}
+
+#[test]
+fn a_line_that_is_too_long_ends_its_file() {
+    let x = |count| "x".repeat(count);
+    // Whether `a`, the last line, was read: the verdicts of the real package.
+    for (text, read) in [
+        (format!("{}\na", x(65_535)), true),
+        (format!("{}\na", x(65_536)), false),
+        (format!("b\n{}\na", x(65_536)), false),
+        (format!("{}\r\na", x(65_534)), true),
+        (format!("{}\r\na", x(65_535)), false),
+    ] {
+        let found = excluded(&[(vec![], text.clone().into_bytes())], &[b"a".to_vec()]);
+        assert_eq!(found == [0], read, "{} bytes", text.len());
+    }
+    // A file that holds nothing else holds no pattern, so the defaults stay.
+    let found = excluded(&[(vec![], x(65_536).into_bytes())], &[b"pic.jpg".to_vec()]);
+    assert_eq!(found, [0]);
+}
