@@ -1,0 +1,28 @@
+//! Real Git servers on loopback, for tests: `git http-backend` behind a small HTTP server, and OpenSSH's `sshd`.
+//!
+//! ```
+//! use git_servers::{HttpGitServer, Repo};
+//!
+//! let server = HttpGitServer::builder().basic_auth("flux", "s3cret").start();
+//! let repo = Repo::init(server.root(), "org/app.git");
+//! let first = repo.commit("main").file("web.yaml", "kind: Service\n").message("first").create();
+//! repo.tag("1.0.0", &first);
+//! assert!(server.url("org/app.git").starts_with("http://127.0.0.1:"));
+//! assert!(server.requests().is_empty());
+//! ```
+//!
+//! Everything runs on threads of its own and ends when the value is dropped, so it serves blocking and async tests alike.
+//! The programs `git`, and for some helpers `sshd`, `ssh-keygen` and `gpg`, must be installed; [`sshd_available`] and
+//! [`gpg_available`] tell. A fixture that cannot be set up panics with what the program said: this crate is for tests only.
+
+mod certificates;
+mod http;
+mod keys;
+mod repo;
+mod ssh;
+
+pub use certificates::{Authority, Pair};
+pub use http::{HttpGitServer, HttpGitServerBuilder, Request};
+pub use keys::{PgpKey, SshKey, gpg_available};
+pub use repo::{CommitBuilder, Repo, TagBuilder};
+pub use ssh::{SshGitServer, SshGitServerBuilder, sshd_available};
