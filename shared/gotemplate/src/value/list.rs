@@ -1,0 +1,83 @@
+//! Go slices.
+
+use std::rc::Rc;
+
+use super::{Type, Value, dispose, types};
+
+/// A Go slice: shared and never changed, because no template function writes to a slice it was given.
+#[derive(Clone)]
+pub struct List {
+    ty: Type,
+    items: Option<Rc<Items>>,
+}
+
+pub(super) struct Items(pub(super) Vec<Value>);
+
+impl Drop for Items {
+    fn drop(&mut self) {
+        dispose::values(std::mem::take(&mut self.0));
+    }
+}
+
+impl List {
+    /// `[]interface {}` of these values.
+    pub fn new(items: Vec<Value>) -> Self {
+        Self::of(&types::ANY_SLICE, items)
+    }
+
+    /// A slice of type `ty` (its kind is slice); the caller sees to it that the items have its element type.
+    pub fn of(ty: Type, items: Vec<Value>) -> Self {
+        Self {
+            ty,
+            items: Some(Rc::new(Items(items))),
+        }
+    }
+
+    /// `[]string` of these texts.
+    pub fn strings<S: Into<super::Str>>(items: impl IntoIterator<Item = S>) -> Self {
+        let items = items.into_iter().map(|s| Value::Str(s.into())).collect();
+        Self::of(&types::STRING_SLICE, items)
+    }
+
+    /// The nil slice of type `ty`, which prints as `[]` and is `null` in JSON.
+    pub const fn nil(ty: Type) -> Self {
+        Self { ty, items: None }
+    }
+
+    /// Whether this is a nil slice.
+    pub const fn is_nil(&self) -> bool {
+        self.items.is_none()
+    }
+
+    /// The type.
+    pub const fn go_type(&self) -> Type {
+        self.ty
+    }
+
+    /// The same items under another slice type.
+    pub fn with_type(mut self, ty: Type) -> Self {
+        self.ty = ty;
+        self
+    }
+
+    /// The items; none of a nil slice.
+    #[inline]
+    pub fn items(&self) -> &[Value] {
+        self.items.as_ref().map_or(&[], |items| items.0.as_slice())
+    }
+
+    /// Whether both share their memory.
+    pub fn same(&self, other: &Self) -> bool {
+        match (&self.items, &other.items) {
+            (Some(a), Some(b)) => Rc::ptr_eq(a, b),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+}
+
+impl FromIterator<Value> for List {
+    fn from_iter<I: IntoIterator<Item = Value>>(iter: I) -> Self {
+        Self::new(iter.into_iter().collect())
+    }
+}

@@ -1,0 +1,170 @@
+//! Go maps with string keys.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::{Rc, Weak};
+
+use super::{Str, Type, Value, dispose, types};
+
+/// A Go map with string keys: shared by all who hold it, changed in place, visited in the order of its keys.
+///
+/// Other key types cannot occur: values come from JSON, YAML and template functions.
+#[derive(Clone)]
+pub struct Map {
+    ty: Type,
+    entries: Option<Rc<Entries>>,
+}
+
+pub(super) struct Entries(RefCell<BTreeMap<Str, Value>>);
+
+impl Drop for Entries {
+    fn drop(&mut self) {
+        dispose::values(std::mem::take(self.0.get_mut()).into_values());
+    }
+}
+
+/// Writing to a nil map, which panics in Go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("assignment to entry in nil map")]
+pub struct NilMap;
+
+impl Map {
+    /// An empty `map[string]interface {}`.
+    pub fn new() -> Self {
+        Self::of(&types::ANY_MAP, BTreeMap::new())
+    }
+
+    /// A map of type `ty` (its kind is map); the caller sees to it that the values have its element type.
+    pub fn of(ty: Type, entries: BTreeMap<Str, Value>) -> Self {
+        Self {
+            ty,
+            entries: Some(Rc::new(Entries(RefCell::new(entries)))),
+        }
+    }
+
+    /// The nil map of type `ty`: reads as empty, refuses writes.
+    pub const fn nil(ty: Type) -> Self {
+        Self { ty, entries: None }
+    }
+
+    /// Whether this is a nil map.
+    pub const fn is_nil(&self) -> bool {
+        self.entries.is_none()
+    }
+
+    /// The type.
+    pub const fn go_type(&self) -> Type {
+        self.ty
+    }
+
+    /// The same map, shared, under another map type (assigning `Values` to `map[string]interface {}`).
+    pub fn with_type(mut self, ty: Type) -> Self {
+        self.ty = ty;
+        self
+    }
+
+    /// The value under `key`.
+    #[inline]
+    pub fn get(&self, key: &[u8]) -> Option<Value> {
+        self.entries.as_ref()?.0.borrow().get(key).cloned()
+    }
+
+    /// Whether there is a value under `key`, nil counting.
+    pub fn contains_key(&self, key: &[u8]) -> bool {
+        self.read(|entries| entries.contains_key(key))
+    }
+
+    /// Puts a value under `key`.
+    pub fn insert(&self, key: impl Into<Str>, value: impl Into<Value>) -> Result<(), NilMap> {
+        let entries = self.entries.as_ref().ok_or(NilMap)?;
+        // The old value is dropped after the borrow: dropping may reach this very map.
+        let old = entries.0.borrow_mut().insert(key.into(), value.into());
+        drop(old);
+        Ok(())
+    }
+
+    /// Takes the value under `key` out.
+    pub fn remove(&self, key: &[u8]) -> Option<Value> {
+        self.entries.as_ref()?.0.borrow_mut().remove(key)
+    }
+
+    /// The number of entries.
+    pub fn len(&self) -> usize {
+        self.read(BTreeMap::len)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The keys and values at this moment, sorted by key.
+    pub fn entries(&self) -> Vec<(Str, Value)> {
+        self.read(|entries| {
+            entries
+                .iter()
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect()
+        })
+    }
+
+    /// The keys at this moment, sorted.
+    pub fn keys(&self) -> Vec<Str> {
+        self.read(|entries| entries.keys().cloned().collect())
+    }
+
+    /// Looks at the entries in place. `look` must not write to this map.
+    pub fn read<T>(&self, look: impl FnOnce(&BTreeMap<Str, Value>) -> T) -> T {
+        match &self.entries {
+            Some(entries) => look(&entries.0.borrow()),
+            None => look(&BTreeMap::new()),
+        }
+    }
+
+    /// Whether both are the same map in memory.
+    pub fn same(&self, other: &Self) -> bool {
+        match (&self.entries, &other.entries) {
+            (Some(a), Some(b)) => Rc::ptr_eq(a, b),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
+    pub(crate) fn address(&self) -> usize {
+        self.entries
+            .as_ref()
+            .map_or(0, |entries| Rc::as_ptr(entries).cast::<u8>() as usize)
+    }
+
+    pub(crate) fn watch(&self) -> Option<WeakMap> {
+        self.entries
+            .as_ref()
+            .map(|entries| WeakMap(Rc::downgrade(entries)))
+    }
+}
+
+impl Default for Map {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<K: Into<Str>, V: Into<Value>> FromIterator<(K, V)> for Map {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(iter: I) -> Self {
+        let entries = iter.into_iter().map(|(k, v)| (k.into(), v.into()));
+        Self::of(&types::ANY_MAP, entries.collect())
+    }
+}
+
+/// A map that is remembered without being kept alive, so that cycles made by `set` can be undone.
+pub(crate) struct WeakMap(Weak<Entries>);
+
+impl WeakMap {
+    /// Empties the map if something, a cycle for instance, still holds it.
+    pub(crate) fn clear(&self) {
+        if let Some(entries) = self.0.upgrade() {
+            let old = std::mem::take(&mut *entries.0.borrow_mut());
+            drop(old);
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! Go's dynamic values.
+
+mod dispose;
+mod list;
+mod map;
+mod object;
+mod str;
+mod time;
+pub mod types;
+
+use std::rc::Rc;
+
+pub use list::List;
+pub use map::{Map, NilMap};
+pub use object::Object;
+pub use str::Str;
+pub(crate) use time::TIME;
+pub use time::{Time, Zone};
+pub use types::{Kind, Method, MethodBody, Type, TypeInfo};
+
+use crate::functions::Function;
+
+/// A Go value as a template sees it: what an `interface {}` may hold.
+///
+/// Integers keep their Go type because `printf "%T"`, `typeOf`, `kindOf` and `has` show it. Containers are shared as in
+/// Go: a clone of a map is the same map. Values belong to one thread; what is shared between threads is the parsed
+/// template.
+#[derive(Clone, Default)]
+pub enum Value {
+    /// The nil interface: JSON null, a missing map entry.
+    #[default]
+    Nil,
+    /// `bool`
+    Bool(bool),
+    /// A signed integer and its type.
+    Int(IntType, i64),
+    /// An unsigned integer and its type.
+    Uint(UintType, u64),
+    /// `float32`, kept exactly in the wider type.
+    Float32(f32),
+    /// `float64`: every number of JSON and YAML.
+    Float(f64),
+    /// `complex128`, only from imaginary constants.
+    Complex(f64, f64),
+    /// `string`
+    Str(Str),
+    /// `[]byte`
+    Bytes(Rc<[u8]>),
+    /// A slice of anything else.
+    List(List),
+    /// A map with string keys.
+    Map(Map),
+    /// `time.Time`
+    Time(Rc<Time>),
+    /// A function, for `call`.
+    Func(Rc<Function>),
+    /// A struct or pointer to one, of this crate or of the host.
+    Object(Rc<dyn Object>),
+}
+
+/// The signed integer types, with the named ones of Go's `time` package that templates can meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IntType {
+    /// `int`
+    Int,
+    /// `int8`
+    Int8,
+    /// `int16`
+    Int16,
+    /// `int32`
+    Int32,
+    /// `int64`
+    Int64,
+    /// `time.Duration`, nanoseconds
+    Duration,
+    /// `time.Month`, January is 1
+    Month,
+    /// `time.Weekday`, Sunday is 0
+    Weekday,
+}
+
+/// The unsigned integer types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UintType {
+    /// `uint`
+    Uint,
+    /// `uint8`
+    Uint8,
+    /// `uint16`
+    Uint16,
+    /// `uint32`
+    Uint32,
+    /// `uint64`
+    Uint64,
+    /// `uintptr`
+    Uintptr,
+}
+
+impl IntType {
+    /// The type's description.
+    pub fn go_type(self) -> Type {
+        match self {
+            Self::Int => &types::INT,
+            Self::Int8 => &types::INT8,
+            Self::Int16 => &types::INT16,
+            Self::Int32 => &types::INT32,
+            Self::Int64 => &types::INT64,
+            Self::Duration => &time::DURATION,
+            Self::Month => &time::MONTH,
+            Self::Weekday => &time::WEEKDAY,
+        }
+    }
+}
+
+impl UintType {
+    /// The type's description.
+    pub fn go_type(self) -> Type {
+        match self {
+            Self::Uint => &types::UINT,
+            Self::Uint8 => &types::UINT8,
+            Self::Uint16 => &types::UINT16,
+            Self::Uint32 => &types::UINT32,
+            Self::Uint64 => &types::UINT64,
+            Self::Uintptr => &types::UINTPTR,
+        }
+    }
+}
+
+impl Value {
+    /// Go's `int`.
+    pub const fn int(n: i64) -> Self {
+        Self::Int(IntType::Int, n)
+    }
+
+    /// Go's `int64`.
+    pub const fn int64(n: i64) -> Self {
+        Self::Int(IntType::Int64, n)
+    }
+
+    /// Go's `uint64`.
+    pub const fn uint64(n: u64) -> Self {
+        Self::Uint(UintType::Uint64, n)
+    }
+
+    /// A `time.Duration` of so many nanoseconds.
+    pub const fn duration(nanoseconds: i64) -> Self {
+        Self::Int(IntType::Duration, nanoseconds)
+    }
+
+    /// A `[]byte`.
+    pub fn bytes(bytes: impl Into<Rc<[u8]>>) -> Self {
+        Self::Bytes(bytes.into())
+    }
+
+    /// A value of the host or a struct of this crate.
+    pub fn object(object: impl Object + 'static) -> Self {
+        Self::Object(Rc::new(object))
+    }
+
+    /// The dynamic type; none of nil.
+    pub fn go_type(&self) -> Option<Type> {
+        Some(match self {
+            Self::Nil => return None,
+            Self::Bool(_) => &types::BOOL,
+            Self::Int(t, _) => t.go_type(),
+            Self::Uint(t, _) => t.go_type(),
+            Self::Float32(_) => &types::FLOAT32,
+            Self::Float(_) => &types::FLOAT64,
+            Self::Complex(..) => &types::COMPLEX128,
+            Self::Str(_) => &types::STRING,
+            Self::Bytes(_) => &types::BYTES,
+            Self::List(list) => list.go_type(),
+            Self::Map(map) => map.go_type(),
+            Self::Time(_) => &time::TIME,
+            Self::Func(_) => &types::FUNC,
+            Self::Object(object) => object.go_type(),
+        })
+    }
+
+    /// The kind; none of nil.
+    pub fn kind(&self) -> Option<Kind> {
+        self.go_type().map(|t| t.kind)
+    }
+
+    /// `%T`: the type's name, `<nil>` for nil.
+    pub fn type_name(&self) -> &'static str {
+        self.go_type().map_or("<nil>", |t| t.name)
+    }
+
+    /// What `if` makes of it: false for nil, false, zero and whatever is empty.
+    pub fn truth(&self) -> bool {
+        match self {
+            Self::Nil => false,
+            Self::Bool(b) => *b,
+            Self::Int(_, n) => *n != 0,
+            Self::Uint(_, n) => *n != 0,
+            Self::Float32(f) => *f != 0.0,
+            Self::Float(f) => *f != 0.0,
+            Self::Complex(re, im) => *re != 0.0 || *im != 0.0,
+            Self::Str(s) => !s.is_empty(),
+            Self::Bytes(b) => !b.is_empty(),
+            Self::List(list) => !list.items().is_empty(),
+            Self::Map(map) => !map.is_empty(),
+            Self::Time(_) | Self::Func(_) | Self::Object(_) => true,
+        }
+    }
+
+    /// Whether this is nil or a nil of its type.
+    pub fn is_nil(&self) -> bool {
+        match self {
+            Self::Nil => true,
+            Self::List(list) => list.is_nil(),
+            Self::Map(map) => map.is_nil(),
+            _ => false,
+        }
+    }
+
+    /// The bytes of a string.
+    pub fn as_str(&self) -> Option<&Str> {
+        match self {
+            Self::Str(s) => Some(s),
+            _ => None,
+        }
+    }
+
+    /// The map, where it is one.
+    pub fn as_map(&self) -> Option<&Map> {
+        match self {
+            Self::Map(map) => Some(map),
+            _ => None,
+        }
+    }
+
+    /// The items, where it is a list other than `[]byte`.
+    pub fn as_items(&self) -> Option<&[Value]> {
+        match self {
+            Self::List(list) => Some(list.items()),
+            _ => None,
+        }
+    }
+
+    /// The host's object of type `T`.
+    pub fn downcast<T: 'static>(&self) -> Option<&T> {
+        match self {
+            Self::Object(object) => object.as_any().downcast_ref(),
+            _ => None,
+        }
+    }
+
+    pub(crate) const fn is_container(&self) -> bool {
+        matches!(self, Self::List(_) | Self::Map(_) | Self::Object(_))
+    }
+}
+
+impl From<bool> for Value {
+    fn from(b: bool) -> Self {
+        Self::Bool(b)
+    }
+}
+
+/// Go's `int`.
+impl From<i64> for Value {
+    fn from(n: i64) -> Self {
+        Self::int(n)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(f: f64) -> Self {
+        Self::Float(f)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(s: &str) -> Self {
+        Self::Str(s.into())
+    }
+}
+
+impl From<String> for Value {
+    fn from(s: String) -> Self {
+        Self::Str(s.into())
+    }
+}
+
+impl From<Str> for Value {
+    fn from(s: Str) -> Self {
+        Self::Str(s)
+    }
+}
+
+impl From<List> for Value {
+    fn from(list: List) -> Self {
+        Self::List(list)
+    }
+}
+
+impl From<Map> for Value {
+    fn from(map: Map) -> Self {
+        Self::Map(map)
+    }
+}
+
+impl From<Time> for Value {
+    fn from(time: Time) -> Self {
+        Self::Time(Rc::new(time))
+    }
+}
+
+/// `[]interface {}`.
+impl From<Vec<Value>> for Value {
+    fn from(items: Vec<Value>) -> Self {
+        Self::List(List::new(items))
+    }
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Nil, Into::into)
+    }
+}
