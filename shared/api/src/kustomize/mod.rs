@@ -1,0 +1,5 @@
+//! `kustomize.toolkit.fluxcd.io`: manifests applied from a source.
+
+mod kustomization;
+
+pub use kustomization::*;

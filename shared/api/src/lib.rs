@@ -1,0 +1,29 @@
+//! The types of every Flux kind: data, no behaviour.
+//!
+//! ```
+//! use flux_api::source::{GitRepository, GitRepositorySpec};
+//!
+//! let spec = GitRepositorySpec {
+//!     url: "https://example.com/org/repo".into(),
+//!     interval: "5m".parse().unwrap(),
+//!     ..GitRepositorySpec::default()
+//! };
+//! let object = GitRepository::new("podinfo", spec);
+//! let json = serde_json::to_value(&object).unwrap();
+//! assert_eq!(json["apiVersion"], "source.toolkit.fluxcd.io/v1");
+//! assert_eq!(json["spec"]["interval"], "5m0s");
+//! ```
+//!
+//! A module per API group, a file per kind, and [`meta`] for what the kinds share.
+//!
+//! Decoding is lenient: an absent field gets its type's empty value and an unknown value of an enumeration is kept as
+//! text, because objects that were stored under an older version of a definition are served as they are. What an
+//! object must hold is said by its schema and checked by the API server. What the fields mean for a reconcile is the
+//! controllers' business.
+
+#![forbid(unsafe_code)]
+
+pub mod kustomize;
+pub mod meta;
+mod schema;
+pub mod source;

@@ -1,0 +1,47 @@
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::meta::{Artifact, Condition, NamespacedObjectKindReference};
+
+/// An artifact that a controller other than source-controller makes and publishes.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "source.toolkit.fluxcd.io",
+    version = "v1",
+    kind = "ExternalArtifact",
+    plural = "externalartifacts",
+    shortname = "ea",
+    category = "all",
+    category = "fluxcd",
+    category = "fluxcd-sources",
+    namespaced,
+    status = "ExternalArtifactStatus",
+    derive = "Default",
+    derive = "PartialEq",
+    schema = "disabled",
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Status","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].message"}"#,
+    printcolumn = r#"{"name":"Source","type":"string","jsonPath":".spec.sourceRef.name"}"#
+)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(!default)]
+pub struct ExternalArtifactSpec {
+    /// The object that the artifact is made of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_ref: Option<NamespacedObjectKindReference>,
+}
+
+/// What the maker of an ExternalArtifact has published.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(!default)]
+pub struct ExternalArtifactStatus {
+    /// The artifact.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<Artifact>,
+    /// The state of the object.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
