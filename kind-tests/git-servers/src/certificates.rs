@@ -36,6 +36,19 @@ impl Authority {
         }
     }
 
+    /// A certificate that is an authority and a server's own at once, as `openssl req -x509` makes it.
+    pub fn self_signed_server(names: &[&str]) -> Pair {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).expect("names of a certificate");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("generate a key");
+        let certificate = params.self_signed(&key).expect("sign the certificate");
+        Pair {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        }
+    }
+
     /// The authority's certificate as PEM.
     pub fn pem(&self) -> String {
         self.issuer.as_ref().pem()

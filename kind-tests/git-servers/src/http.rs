@@ -97,6 +97,12 @@ impl HttpGitServerBuilder {
         self
     }
 
+    /// Serves HTTPS with this certificate.
+    pub fn tls_pair(mut self, pair: &Pair) -> Self {
+        self.tls = Some(pair.clone());
+        self
+    }
+
     /// Requires a client certificate signed by this authority.
     pub fn client_certificates(mut self, authority: &Authority) -> Self {
         self.client_authority = Some(authority.pem());

@@ -18,11 +18,13 @@
 mod certificates;
 mod http;
 mod keys;
+mod proxy;
 mod repo;
 mod ssh;
 
 pub use certificates::{Authority, Pair};
 pub use http::{HttpGitServer, HttpGitServerBuilder, Request};
 pub use keys::{PgpKey, SshKey, gpg_available};
+pub use proxy::Proxy;
 pub use repo::{CommitBuilder, Repo, TagBuilder};
 pub use ssh::{SshGitServer, SshGitServerBuilder, sshd_available};

@@ -1,0 +1,110 @@
+//! The client that everything else uses.
+
+use std::time::Duration;
+
+use crate::environment::ProxyEnvironment;
+use crate::proxy::Proxy;
+use crate::tls::{TlsError, TlsSettings};
+
+/// What a client does with redirects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Redirects {
+    /// Follows up to this many; credentials are dropped when the host changes.
+    Follow(usize),
+    /// Hands the redirect to the caller.
+    Refuse,
+}
+
+/// Options of a client. The default follows ten redirects, as Go's does, trusts the system's authorities and takes the
+/// proxy from the environment.
+#[derive(Debug, Clone)]
+pub struct ClientOptions {
+    /// Authorities and client certificate.
+    pub tls: TlsSettings,
+    /// How requests leave.
+    pub proxy: Proxy,
+    /// Redirects.
+    pub redirects: Redirects,
+    /// Bound of a whole request, its body included; none leaves it to the caller.
+    pub timeout: Option<Duration>,
+    /// Bound of making a connection (TCP, proxy, TLS).
+    pub connect_timeout: Duration,
+    /// Bound of the silence between two pieces of a response.
+    pub read_timeout: Option<Duration>,
+    /// `User-Agent`.
+    pub user_agent: Option<String>,
+    /// Connections kept open per host for the next request.
+    pub idle_connections: usize,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            tls: TlsSettings::default(),
+            proxy: Proxy::default(),
+            redirects: Redirects::Follow(10),
+            timeout: None,
+            connect_timeout: Duration::from_secs(30),
+            read_timeout: None,
+            user_agent: None,
+            idle_connections: 2,
+        }
+    }
+}
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The TLS settings cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The proxy's address cannot be used.
+    #[error("failed to configure the proxy")]
+    Proxy(#[source] reqwest::Error),
+    /// The HTTP library refused the options.
+    #[error("failed to configure the HTTP client")]
+    Client(#[source] reqwest::Error),
+}
+
+impl ClientOptions {
+    /// Builds the client. It may be used from any async runtime of tokio.
+    pub fn build(&self) -> Result<reqwest::Client, BuildError> {
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(self.tls.client_config()?)
+            .no_proxy()
+            .connect_timeout(self.connect_timeout)
+            .pool_max_idle_per_host(self.idle_connections)
+            .redirect(match self.redirects {
+                Redirects::Follow(limit) => reqwest::redirect::Policy::limited(limit),
+                Redirects::Refuse => reqwest::redirect::Policy::none(),
+            });
+        if let Some(timeout) = self.timeout {
+            builder = builder.timeout(timeout);
+        }
+        if let Some(timeout) = self.read_timeout {
+            builder = builder.read_timeout(timeout);
+        }
+        if let Some(agent) = &self.user_agent {
+            builder = builder.user_agent(agent);
+        }
+        match &self.proxy {
+            Proxy::None => {}
+            Proxy::Url(proxy) => {
+                let proxy = reqwest::Proxy::all(proxy.for_reqwest()).map_err(BuildError::Proxy)?;
+                builder = builder.proxy(proxy);
+            }
+            Proxy::Environment => {
+                let environment = ProxyEnvironment::from_process();
+                if !environment.is_empty() {
+                    builder = builder.proxy(reqwest::Proxy::custom(move |url| {
+                        environment
+                            .proxy_for(url)
+                            .map(crate::proxy::ProxyUrl::for_reqwest)
+                    }));
+                }
+            }
+        }
+        builder.build().map_err(BuildError::Client)
+    }
+}

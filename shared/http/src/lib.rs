@@ -1,0 +1,41 @@
+//! One place that builds an HTTP client from proxy, TLS and authentication settings.
+//!
+//! ```
+//! use flux_http::{ClientOptions, SecretData};
+//!
+//! // What a `certSecretRef` points at, read into a client that trusts its authority besides the system's.
+//! let data = [("address", b"http://proxy.internal:3128".as_slice()), ("username", b"flux")];
+//! let secret = SecretData::new("apps", "egress", data);
+//! let options = ClientOptions { proxy: secret.proxy()?.into(), ..ClientOptions::default() };
+//! let client = options.build()?;
+//! assert!(secret.basic().is_err());
+//! # let _ = client; Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! - [`SecretData`] reads the well-known Secret formats (RT-SEC rows) into typed values, without a Kubernetes client.
+//! - [`ClientOptions`] makes a `reqwest::Client` with rustls and ring, and nothing else, below it.
+//! - [`read_body`] reads a response with a bound.
+//!
+//! What may hold a secret is a [`Secret`] or a type made of them, whose `Debug` prints `***`.
+//! Not here: cloud identities and token caches, registry credentials (`.dockerconfigjson`), SOPS keys.
+
+#![forbid(unsafe_code)]
+
+mod body;
+mod client;
+mod environment;
+mod pinned;
+mod proxy;
+mod secret;
+mod secrets;
+mod tls;
+
+pub use body::{BodyError, read_body};
+pub use client::{BuildError, ClientOptions, Redirects};
+pub use environment::ProxyEnvironment;
+pub use proxy::{MAX_PROXY_ADDRESS, Proxy, ProxyScheme, ProxyUrl, ProxyUrlError};
+pub use secret::Secret;
+pub use secrets::{
+    AuthMethods, BasicAuth, GitHubAppData, LegacyKey, SecretData, SecretError, SshAuth, keys,
+};
+pub use tls::{ClientPair, RootCertificates, TlsError, TlsSettings};

@@ -1,0 +1,212 @@
+//! Where requests go out: directly, as the environment says, or through one proxy.
+
+use std::fmt;
+
+use url::Url;
+
+use crate::secret::Secret;
+
+/// The longest proxy address that a Secret may hold (RT-SEC-012).
+pub const MAX_PROXY_ADDRESS: usize = 2048;
+
+/// How requests leave.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Proxy {
+    /// As `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` say when the client is built.
+    #[default]
+    Environment,
+    /// Directly.
+    None,
+    /// Through this proxy, whatever the destination and whatever the environment says (RT-GIT-019).
+    Url(ProxyUrl),
+}
+
+impl From<ProxyUrl> for Proxy {
+    fn from(url: ProxyUrl) -> Self {
+        Self::Url(url)
+    }
+}
+
+/// How to speak to a proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyScheme {
+    /// HTTP, `CONNECT` for tunnels.
+    Http,
+    /// The same inside TLS.
+    Https,
+    /// SOCKS version 5; the proxy resolves names.
+    Socks5,
+}
+
+/// The address of a proxy with its credentials.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ProxyUrl {
+    scheme: ProxyScheme,
+    url: Url,
+    username: Option<String>,
+    password: Option<Secret>,
+}
+
+/// Why an address is not that of a proxy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProxyUrlError {
+    /// Longer than [`MAX_PROXY_ADDRESS`].
+    #[error("proxy URL exceeds maximum length of {MAX_PROXY_ADDRESS} characters")]
+    TooLong,
+    /// Not a URL.
+    #[error("failed to parse proxy address: {0}")]
+    Malformed(url::ParseError),
+    /// A URL, but not of a proxy that can be used.
+    #[error("proxy URL must use one of the supported schemes (http, https, socks5), got '{0}'")]
+    Scheme(String),
+    /// No host is named.
+    #[error("proxy URL has no host")]
+    NoHost,
+}
+
+impl ProxyUrl {
+    /// Parses an address; user information in it becomes the credentials.
+    pub fn parse(address: &str) -> Result<Self, ProxyUrlError> {
+        if address.len() > MAX_PROXY_ADDRESS {
+            return Err(ProxyUrlError::TooLong);
+        }
+        let mut url = match Url::parse(address) {
+            Ok(url) => url,
+            // Go reads `host` and `/path` as URLs without scheme and then complains of the scheme.
+            Err(url::ParseError::RelativeUrlWithoutBase) => {
+                return Err(ProxyUrlError::Scheme(String::new()));
+            }
+            Err(error) => return Err(ProxyUrlError::Malformed(error)),
+        };
+        let scheme = match url.scheme() {
+            "http" => ProxyScheme::Http,
+            "https" => ProxyScheme::Https,
+            "socks5" => ProxyScheme::Socks5,
+            other => return Err(ProxyUrlError::Scheme(other.to_owned())),
+        };
+        if url.host_str().is_none_or(str::is_empty) {
+            return Err(ProxyUrlError::NoHost);
+        }
+        let decoded = |text: &str| percent_decode(text);
+        let username = (!url.username().is_empty())
+            .then(|| String::from_utf8_lossy(&decoded(url.username())).into_owned());
+        let password = url
+            .password()
+            .map(|password| Secret::new(decoded(password)));
+        // Neither call can fail for a URL that has a host.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        Ok(Self {
+            scheme,
+            url,
+            username,
+            password,
+        })
+    }
+
+    /// Replaces the credentials.
+    pub fn with_credentials(mut self, username: &str, password: Option<Secret>) -> Self {
+        self.username = Some(username.to_owned());
+        self.password = password;
+        self
+    }
+
+    /// How to speak to it.
+    pub fn scheme(&self) -> ProxyScheme {
+        self.scheme
+    }
+
+    /// The address without credentials.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Host and port, the scheme's default port filled in.
+    pub fn host_and_port(&self) -> (String, u16) {
+        let default = match self.scheme {
+            ProxyScheme::Http => 80,
+            ProxyScheme::Https => 443,
+            ProxyScheme::Socks5 => 1080,
+        };
+        let host = self.url.host_str().unwrap_or_default();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        (host.to_owned(), self.url.port().unwrap_or(default))
+    }
+
+    /// The user, if any.
+    pub fn username(&self) -> Option<&str> {
+        self.username.as_deref()
+    }
+
+    /// The password, if any.
+    pub fn password(&self) -> Option<&Secret> {
+        self.password.as_ref()
+    }
+
+    /// As `reqwest` wants it: names are resolved by the SOCKS proxy, as Go does.
+    pub(crate) fn for_reqwest(&self) -> Url {
+        let mut text = self.url.to_string();
+        if self.scheme == ProxyScheme::Socks5 {
+            text = text.replacen("socks5://", "socks5h://", 1);
+        }
+        let mut url = Url::parse(&text).unwrap_or_else(|_| self.url.clone());
+        if let Some(username) = &self.username {
+            let _ = url.set_username(username);
+            let _ = url.set_password(self.password.as_ref().map(Secret::expose_text).as_deref());
+        }
+        url
+    }
+}
+
+impl fmt::Debug for ProxyUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ProxyUrl({}", self.url)?;
+        if self.username.is_some() {
+            f.write_str(", credentials ***")?;
+        }
+        f.write_str(")")
+    }
+}
+
+/// Undoes `%XX`; a `%` without two digits stays.
+fn percent_decode(text: &str) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        let mut ahead = bytes.clone();
+        let digit = |byte: Option<u8>| byte.and_then(|b| char::from(b).to_digit(16));
+        match (byte, digit(ahead.next()), digit(ahead.next())) {
+            (b'%', Some(high), Some(low)) => {
+                decoded.push((high * 16 + low) as u8);
+                bytes = ahead;
+            }
+            _ => decoded.push(byte),
+        }
+    }
+    decoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_of_the_address_are_taken_out_of_it_and_never_shown() {
+        let proxy = ProxyUrl::parse("http://us%40er:p%3Aw@proxy:3128").unwrap();
+        assert_eq!(proxy.username(), Some("us@er"));
+        assert_eq!(proxy.password().unwrap().expose(), b"p:w");
+        assert_eq!(proxy.host_and_port(), ("proxy".to_owned(), 3128));
+        assert_eq!(
+            format!("{proxy:?}"),
+            "ProxyUrl(http://proxy:3128/, credentials ***)"
+        );
+        assert_eq!(
+            proxy.for_reqwest().as_str(),
+            "http://us%40er:p%3Aw@proxy:3128/"
+        );
+        let socks = ProxyUrl::parse("socks5://10.0.0.1").unwrap();
+        assert_eq!(socks.host_and_port(), ("10.0.0.1".to_owned(), 1080));
+        assert_eq!(socks.for_reqwest().as_str(), "socks5h://10.0.0.1");
+    }
+}
