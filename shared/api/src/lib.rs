@@ -23,7 +23,17 @@
 
 #![forbid(unsafe_code)]
 
+mod definition;
+pub mod extensions;
+pub mod helm;
+pub mod image;
 pub mod kustomize;
+mod legacy;
 pub mod meta;
+pub mod notification;
 mod schema;
 pub mod source;
+mod yaml;
+
+pub use definition::{Definition, definitions};
+pub use yaml::kustomization;

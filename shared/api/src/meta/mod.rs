@@ -6,6 +6,7 @@ mod condition;
 mod duration;
 mod history;
 mod inventory;
+mod label_selector;
 mod references;
 mod selector;
 mod string_enum;
@@ -17,6 +18,7 @@ pub use condition::{Condition, ConditionStatus};
 pub use duration::{DurationError, GoDuration};
 pub use history::Snapshot;
 pub use inventory::{ResourceInventory, ResourceRef};
+pub use label_selector::{LabelSelector, LabelSelectorRequirement};
 pub use references::{
     DependencyReference, KubeConfigReference, LocalObjectReference, NamespacedObjectKindReference,
     NamespacedObjectReference, SecretKeyReference, ValuesKind,

@@ -2,8 +2,8 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::OCIRepositoryVerification;
-use crate::meta::{Artifact, Condition, GoDuration, string_enum};
+use super::{OCIVerificationProvider, OIDCIdentityMatch};
+use crate::meta::{Artifact, Condition, GoDuration, LocalObjectReference, string_enum};
 use crate::schema::INTERVAL;
 
 /// One chart of a HelmRepository, or a chart in a directory of a GitRepository or Bucket.
@@ -58,11 +58,31 @@ pub struct HelmChartSpec {
     pub values_files: Vec<String>,
     /// Which signatures to ask for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub verify: Option<OCIRepositoryVerification>,
+    pub verify: Option<HelmChartVerification>,
     /// Range of versions; not looked at for charts of a GitRepository or Bucket.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = "*"))]
     pub version: Option<String>,
+}
+
+/// Asks for a signature on the chart, by a key or by an identity.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(!default)]
+pub struct HelmChartVerification {
+    /// Who may have signed without a key; one match is enough.
+    #[serde(
+        rename = "matchOIDCIdentity",
+        default,
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub match_oidc_identity: Vec<OIDCIdentityMatch>,
+    /// The signature scheme.
+    #[schemars(extend("default" = "cosign"))]
+    pub provider: OCIVerificationProvider,
+    /// Secret with the public keys or the trust policy of the trusted signers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<LocalObjectReference>,
 }
 
 string_enum! {

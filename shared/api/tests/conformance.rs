@@ -1,0 +1,247 @@
+//! The generated definitions against those of Flux 2.9.4 and against the older versions they replace, property by
+//! property. Descriptions are ours and left out.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use flux_api::definitions;
+use serde_json::{Value, json};
+
+/// The conformance data, or nothing where it is not on this machine.
+fn conformance(folder: &str) -> Option<PathBuf> {
+    let root = match std::env::var_os("FLUX_CONFORMANCE_DIR") {
+        Some(root) => PathBuf::from(root),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/conformance"),
+    };
+    let path = root.join(folder);
+    if path.is_dir() {
+        return Some(path);
+    }
+    eprintln!("skipped: no conformance data at {}", path.display());
+    None
+}
+
+fn read(path: &Path) -> Value {
+    serde_saphyr::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn without_descriptions(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => map
+            .iter()
+            .filter(|(key, value)| !(key.as_str() == "description" && value.is_string()))
+            .map(|(key, value)| (key.clone(), without_descriptions(value)))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
+        Value::Array(items) => items.iter().map(without_descriptions).collect(),
+        other => other.clone(),
+    }
+}
+
+/// The path of every place where two values differ.
+fn differences(path: &str, want: &Value, got: &Value, found: &mut Vec<String>) {
+    match (want, got) {
+        (Value::Object(left), Value::Object(right)) => {
+            for key in left.keys().chain(right.keys()).collect::<BTreeSet<_>>() {
+                let below = format!("{path}.{key}");
+                match (left.get(key), right.get(key)) {
+                    (Some(left), Some(right)) => differences(&below, left, right, found),
+                    (Some(left), None) => found.push(format!("{below}: missing, want {left}")),
+                    (None, right) => found.push(format!(
+                        "{below}: not wanted, got {}",
+                        right.unwrap_or(&Value::Null)
+                    )),
+                }
+            }
+        }
+        (Value::Array(left), Value::Array(right)) if left.len() == right.len() => {
+            for (index, (left, right)) in left.iter().zip(right).enumerate() {
+                differences(&format!("{path}[{index}]"), left, right, found);
+            }
+        }
+        _ if want == got => {}
+        _ => found.push(format!("{path}: want {want}, got {got}")),
+    }
+}
+
+/// The version of that name, as the definition that holds it would have it alone.
+fn only_version(object: &Value, name: &str) -> Option<Value> {
+    object["spec"]["versions"]
+        .as_array()?
+        .iter()
+        .find(|version| version["name"] == name)
+        .cloned()
+}
+
+// KC-API-001 KC-API-003 KC-API-004 KC-API-005 KC-API-006 KC-API-008 KC-API-009 KC-API-011 KC-API-012 KC-API-013
+// KC-API-014 KC-API-015 KC-API-016 KC-API-017 KC-API-018 KC-API-019 KC-API-020 KC-API-021 KC-API-022 KC-API-023
+// KC-API-024 KC-API-025 KC-API-026 KC-API-027 KC-API-029 KC-API-030 KC-API-031 KC-API-032
+// SC-PROC-101 SC-PROC-102 SC-PROC-103 SC-PROC-104 SC-PROC-105 SC-PROC-106 SC-EXT-003
+#[test]
+fn the_current_versions_are_structurally_equal_to_upstreams() {
+    let Some(folder) = conformance("crds") else {
+        return;
+    };
+    let mut found = Vec::new();
+    let mut compared = 0;
+    for definition in definitions() {
+        let mut want = read(&folder.join(&definition.file_name));
+        if let Some(metadata) = want["metadata"].as_object_mut() {
+            // The mark of the tool that wrote upstream's file.
+            if let Some(annotations) = metadata
+                .get_mut("annotations")
+                .and_then(Value::as_object_mut)
+            {
+                annotations.remove("controller-gen.kubebuilder.io/version");
+            }
+            metadata.retain(|_, value| *value != json!({}));
+        }
+        let mut got = without_descriptions(&definition.object);
+        let name = want["spec"]["versions"][0]["name"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        got["spec"]["versions"] = json!([only_version(&got, &name)]);
+        differences(&definition.file_name, &want, &got, &mut found);
+        compared += 1;
+    }
+    assert!(
+        found.is_empty(),
+        "{} differences:\n{}",
+        found.len(),
+        found.join("\n")
+    );
+    assert_eq!(compared, 15);
+}
+
+// SC-PROC-108 SC-PROC-109 KC-API-007
+#[test]
+fn the_older_versions_are_structurally_equal_to_the_last_ones_that_upstream_served() {
+    let Some(folder) = conformance("crds-legacy") else {
+        return;
+    };
+    let definitions = definitions();
+    let mut found = Vec::new();
+    let mut compared = 0;
+    for file in fs::read_dir(&folder).unwrap() {
+        let path = file.unwrap().path();
+        let stem = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let [group, plural, name] = stem.split('.').collect::<Vec<_>>()[..] else {
+            panic!("{stem}")
+        };
+        let definition = definitions
+            .iter()
+            .find(|definition| {
+                definition.file_name == format!("{group}.toolkit.fluxcd.io_{plural}.yaml")
+            })
+            .unwrap();
+        let got = without_descriptions(&only_version(&definition.object, name).unwrap());
+        if got["storage"] == json!(true) {
+            continue; // the current version has its own test
+        }
+        let mut want = read(&path)["version"].clone();
+        if want.get("deprecated").is_none() {
+            // Two image kinds stopped being served before anyone deprecated them.
+            want["deprecated"] = json!(true);
+            want["deprecationWarning"] = got["deprecationWarning"].clone();
+        }
+        differences(&stem, &want, &got, &mut found);
+        compared += 1;
+    }
+    assert!(
+        found.is_empty(),
+        "{} differences:\n{}",
+        found.len(),
+        found.join("\n")
+    );
+    assert_eq!(compared, 25);
+}
+
+#[test]
+fn one_version_is_stored_and_the_others_are_served_as_deprecated() {
+    for definition in definitions() {
+        let versions = definition.object["spec"]["versions"].as_array().unwrap();
+        let (current, older) = versions.split_first().unwrap();
+        assert_eq!(
+            (&current["served"], &current["storage"]),
+            (&json!(true), &json!(true)),
+            "{}",
+            definition.file_name
+        );
+        for version in older {
+            assert_eq!(
+                (&version["served"], &version["storage"]),
+                (&json!(true), &json!(false))
+            );
+            assert_eq!(version["deprecated"], json!(true));
+            let warning = version["deprecationWarning"].as_str().unwrap();
+            assert!(
+                warning.starts_with(&format!("{} ", version["name"].as_str().unwrap())),
+                "{warning}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_written_as_yaml_reads_back_equal() {
+    for definition in definitions() {
+        let back: Value = serde_saphyr::from_str(&definition.to_yaml()).unwrap();
+        let mut found = Vec::new();
+        differences(&definition.file_name, &definition.object, &back, &mut found);
+        assert!(found.is_empty(), "{}", found.join("\n"));
+    }
+}
+
+#[test]
+fn the_files_in_manifests_are_up_to_date() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../manifests/crds");
+    let mut expected = BTreeSet::from(["kustomization.yaml".to_owned()]);
+    let list = fs::read_to_string(folder.join("kustomization.yaml")).unwrap_or_default();
+    assert_eq!(list, flux_api::kustomization(&definitions()));
+    for definition in definitions() {
+        let present = fs::read_to_string(folder.join(&definition.file_name)).unwrap_or_default();
+        assert!(
+            present == definition.to_yaml(),
+            "{} is out of date: run `cargo xcrds`",
+            definition.file_name
+        );
+        expected.insert(definition.file_name);
+    }
+    let files: BTreeSet<String> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(files, expected);
+}
+
+/// Every property of a definition tells what it is for.
+#[test]
+fn every_property_has_a_description() {
+    fn walk(path: &str, schema: &Value, missing: &mut Vec<String>) {
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            let below = format!("{path}.{name}");
+            if property.get("description").is_none() && !below.ends_with(".metadata") {
+                missing.push(below.clone());
+            }
+            walk(&below, property, missing);
+        }
+        for inner in ["items", "additionalProperties"]
+            .iter()
+            .filter_map(|keyword| schema.get(keyword))
+        {
+            walk(path, inner, missing);
+        }
+    }
+    let mut missing = Vec::new();
+    for definition in definitions() {
+        let version = &definition.object["spec"]["versions"][0];
+        walk(
+            &definition.file_name,
+            &version["schema"]["openAPIV3Schema"],
+            &mut missing,
+        );
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
