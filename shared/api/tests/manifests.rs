@@ -1,0 +1,146 @@
+//! `manifests/install`, built by kustomize, against what upstream's installation builds: object by object.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// The controllers whose manifests are here.
+const CONTROLLERS: [&str; 2] = ["source-controller", "kustomize-controller"];
+/// The controllers that are still to come, with the objects that are theirs.
+const ABSENT: [&str; 6] = [
+    "helm-controller",
+    "notification-controller",
+    "image-reflector-controller",
+    "image-automation-controller",
+    "source-watcher",
+    "webhook-receiver",
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn documents(text: &str) -> BTreeMap<String, Value> {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(text).unwrap();
+    documents
+        .into_iter()
+        .map(|object| (name_of(&object), object))
+        .collect()
+}
+
+fn name_of(object: &Value) -> String {
+    let metadata = &object["metadata"];
+    format!(
+        "{} {} {}",
+        object["kind"], metadata["namespace"], metadata["name"]
+    )
+    .replace('"', "")
+}
+
+fn without_images(mut object: Value) -> Value {
+    for container in object["spec"]["template"]["spec"]["containers"]
+        .as_array_mut()
+        .into_iter()
+        .flatten()
+    {
+        container["image"] = Value::Null;
+    }
+    if object["spec"].is_null() {
+        object.as_object_mut().unwrap().remove("spec");
+    }
+    object
+}
+
+// DI-DEP-001 DI-DEP-003 DI-POD-001 DI-POD-002 DI-POD-003 DI-POD-004 DI-POD-006 DI-POD-007 DI-POD-008 DI-POD-009
+// DI-POD-010 DI-SVC-001 DI-SVC-005 DI-SVC-006 DI-SVC-007 DI-SVC-009 DI-RBAC-001 DI-RBAC-002 DI-RBAC-003 DI-RBAC-006
+// DI-RBAC-007 DI-RBAC-008
+#[test]
+fn the_installation_is_equal_to_upstreams_in_the_part_that_is_here() {
+    let conformance = std::env::var_os("FLUX_CONFORMANCE_DIR")
+        .map_or_else(|| root().join("../shared/conformance"), PathBuf::from)
+        .join("install.yaml");
+    let Ok(want) = fs::read_to_string(&conformance) else {
+        eprintln!("skipped: no conformance data at {}", conformance.display());
+        return;
+    };
+    let Some(built) = built() else { return };
+    let want = documents(&want);
+    let mut got = documents(&built);
+    got.retain(|name, _| !name.starts_with("CustomResourceDefinition "));
+
+    let mut wrong = Vec::new();
+    for (name, want) in want {
+        if ABSENT
+            .iter()
+            .any(|absent| name.ends_with(&format!(" {absent}")))
+        {
+            continue;
+        }
+        match got.remove(&name) {
+            None => wrong.push(format!("{name}: missing")),
+            Some(got) if without_images(got.clone()) != without_images(want.clone()) => {
+                wrong.push(format!("{name}:\n  want {want}\n   got {got}"));
+            }
+            Some(_) => {}
+        }
+    }
+    wrong.extend(
+        got.into_keys()
+            .map(|name| format!("{name}: upstream has none")),
+    );
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_definition_is_installed_and_found_by_its_label() {
+    let Some(built) = built() else { return };
+    let objects = documents(&built);
+    for definition in flux_api::definitions() {
+        let name = definition.object["metadata"]["name"].as_str().unwrap();
+        let object = &objects[&format!("CustomResourceDefinition null {name}")];
+        // DI-CRX-002
+        assert_eq!(
+            object["metadata"]["labels"]["app.kubernetes.io/part-of"], "flux",
+            "{name}"
+        );
+    }
+}
+
+// DI-REL-004
+#[test]
+fn installers_find_the_image_names_that_they_rewrite() {
+    for controller in CONTROLLERS {
+        let text = fs::read_to_string(
+            root()
+                .join("manifests")
+                .join(controller)
+                .join("deployment.yaml"),
+        )
+        .unwrap();
+        let object: Value = serde_saphyr::from_str(&text).unwrap();
+        let image = &object["spec"]["template"]["spec"]["containers"][0]["image"];
+        assert_eq!(image, &format!("fluxcd/{controller}"));
+    }
+}
+
+/// What `kubectl kustomize manifests/install` prints, or nothing where there is no kubectl.
+fn built() -> Option<String> {
+    let kubectl = std::env::var_os("KUBECTL").unwrap_or_else(|| "kubectl".into());
+    let Ok(output) = Command::new(kubectl)
+        .arg("kustomize")
+        .arg(root().join("manifests/install"))
+        .output()
+    else {
+        eprintln!("skipped: no kubectl (set KUBECTL to one)");
+        return None;
+    };
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Some(String::from_utf8(output.stdout).unwrap())
+}
