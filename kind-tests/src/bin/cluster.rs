@@ -1,0 +1,64 @@
+//! `cargo run -p kind-tests --bin cluster -- up|down|status|kubectl ARG...`: the cluster that the tests share.
+
+use std::process::{Command, ExitCode};
+
+use kind_tests::{Cluster, Failure, Result};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<ExitCode> {
+    let mut arguments = std::env::args().skip(1);
+    match arguments.next().as_deref() {
+        Some("up") => println!("{}", Cluster::shared().await?.describe()),
+        Some("down") => {
+            let ran = Cluster::end_shared().await?;
+            println!(
+                "{}",
+                if ran {
+                    "ended the shared cluster"
+                } else {
+                    "no shared cluster runs"
+                }
+            );
+        }
+        Some("status") => {
+            if let Some(cluster) = Cluster::running().await? {
+                println!("{}", cluster.describe());
+            } else {
+                println!("no shared cluster runs");
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Some("kubectl") => {
+            let cluster = Cluster::shared().await?;
+            let mut kubectl = match cluster.kube() {
+                Some(kube) => {
+                    let mut command = Command::new(kube);
+                    command.arg("kubectl");
+                    command
+                }
+                None => Command::new("kubectl"),
+            };
+            let status = kubectl
+                .args(arguments)
+                .env("KUBECONFIG", cluster.kubeconfig())
+                .status()?;
+            return Ok(if status.success() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            });
+        }
+        _ => return Err(Failure::new("usage: cluster up|down|status|kubectl ARG...")),
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,453 @@
+//! A control plane on loopback: etcd, API server, controller-manager, scheduler, and kwok playing the nodes.
+
+use std::fmt::Write;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::pki::Pki;
+use super::supervisor::{self, Owned, Plan, Program};
+use super::{binary, connect, crds};
+use crate::cache::{self, Fingerprint};
+use crate::failure::{Doing, Failure, Result};
+
+/// Raise it when what `bake` leaves behind changes its meaning.
+const BAKE_VERSION: &str = "1";
+
+/// The user that kwok and the baking act as: the audit policy leaves it out.
+const HARNESS: &str = "flux-tests-harness";
+
+/// How a control plane differs from the ordinary one.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The address real pods reach the API server under; it then listens on all addresses.
+    pub advertise: Option<IpAddr>,
+    /// Whether kwok plays the node `fake-1`.
+    pub fake_node: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            advertise: None,
+            fake_node: true,
+        }
+    }
+}
+
+/// A running control plane, as other processes find it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct State {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// The supervisor's process id; 0 where the supervisor is owned by this process.
+    pub pid: i32,
+    /// The API server's port.
+    pub port: u16,
+    /// The multi-call binary it runs from.
+    pub kube: PathBuf,
+    /// The key of the CRDs it serves.
+    pub crds: String,
+}
+
+impl State {
+    /// Its certificates.
+    pub(crate) fn pki(&self) -> Pki {
+        Pki::open(&self.folder.join("pki"))
+    }
+
+    /// The kubeconfig of an administrator.
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.folder.join("kubeconfig")
+    }
+
+    /// Where the API server writes one line for each request.
+    pub(crate) fn audit_log(&self) -> PathBuf {
+        self.folder.join("audit.log")
+    }
+
+    /// Writes a kubeconfig for `user`, a member of `group`, and gives its path.
+    pub(crate) fn kubeconfig_for(&self, user: &str, group: &str) -> Result<PathBuf> {
+        let path = self.folder.join(format!("{user}.kubeconfig"));
+        write_kubeconfig(&path, &self.pki(), self.port, user, group)?;
+        Ok(path)
+    }
+}
+
+/// Starts a control plane in `folder`, which is emptied first, with the checkout's CRDs; it ends with the returned value.
+pub(crate) async fn start_owned(folder: &Path, settings: &Settings) -> Result<(State, Owned)> {
+    let (mut state, plan) = prepare(folder, settings).await?;
+    let owned = supervisor::start_owned(&state.kube, folder, plan)?;
+    state.pid = 0;
+    ready(&state).await?;
+    Ok((state, owned))
+}
+
+/// As [`start_owned`], but it outlives this process, until it is ended or nobody has touched `folder/used` for an hour.
+pub(crate) async fn start_detached(folder: &Path, settings: &Settings) -> Result<State> {
+    let (mut state, mut plan) = prepare(folder, settings).await?;
+    fs::write(used_file(folder), "")?;
+    plan.idle_file = Some(used_file(folder));
+    plan.idle_seconds = 3600;
+    state.pid = supervisor::start_detached(&state.kube, folder, &plan)?;
+    if let Err(failure) = ready(&state).await {
+        supervisor::end_detached(state.pid, folder)?;
+        return Err(failure);
+    }
+    Ok(state)
+}
+
+/// The file whose age tells how long nobody has used a detached control plane.
+pub(crate) fn used_file(folder: &Path) -> PathBuf {
+    folder.join("used")
+}
+
+/// Ports nobody listens on at the moment.
+pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
+    // All are held at once, so that they differ.
+    let mut held = Vec::with_capacity(N);
+    let mut ports = [0; N];
+    for port in &mut ports {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).doing("find a free port")?;
+        *port = listener.local_addr()?.port();
+        held.push(listener);
+    }
+    Ok(ports)
+}
+
+async fn prepare(folder: &Path, settings: &Settings) -> Result<(State, Plan)> {
+    let kube = tokio::task::spawn_blocking(binary::kube).await??;
+    let crds = crds::key()?;
+    let baked = baked(&kube, &crds).await?;
+    if folder.exists() {
+        fs::remove_dir_all(folder).doing(format!("empty {}", folder.display()))?;
+    }
+    cache::copy_folder(&baked, folder)?;
+    plan(folder, kube, crds, settings)
+}
+
+/// A folder with the certificates and the etcd data of a control plane that has the CRDs and the fake node already.
+/// Starting from a copy takes a tenth of a second more than starting empty; creating the CRDs would take five.
+async fn baked(kube: &Path, crds: &str) -> Result<PathBuf> {
+    let version = kube.parent().and_then(Path::file_name).unwrap_or_default();
+    let key = Fingerprint::default()
+        .with(BAKE_VERSION)
+        .with(version.as_encoded_bytes())
+        .with(crds)
+        .key();
+    let (kube, crds) = (kube.to_path_buf(), crds.to_owned());
+    let parent = cache::folder()?.join("baked");
+    let runtime = tokio::runtime::Handle::current();
+    tokio::task::spawn_blocking(move || {
+        cache::folder_of(&parent, &key, |folder| {
+            runtime.block_on(bake(folder, kube, crds))
+        })
+    })
+    .await?
+}
+
+async fn bake(folder: &Path, kube: PathBuf, crds: String) -> Result {
+    Pki::create(&folder.join("pki"))?;
+    let work = folder.join("work");
+    cache::copy_folder(&folder.join("pki"), &work.join("pki"))?;
+    let (state, plan) = plan(
+        &work,
+        kube,
+        crds,
+        &Settings {
+            fake_node: false,
+            ..Settings::default()
+        },
+    )?;
+    let mut owned = supervisor::start_owned(&state.kube, &work, plan)?;
+    ready(&state).await?;
+    let client = connect(&state.kubeconfig()).await?;
+    crds::apply(&client).await?;
+    create_fake_node(&client).await?;
+    default_service_account(&client).await?;
+    owned.end();
+    fs::rename(work.join("etcd"), folder.join("etcd"))?;
+    fs::remove_dir_all(work)?;
+    Ok(())
+}
+
+fn plan(folder: &Path, kube: PathBuf, crds: String, settings: &Settings) -> Result<(State, Plan)> {
+    let [port, client, peer] = free_ports()?;
+    let state = State {
+        folder: folder.to_path_buf(),
+        pid: 0,
+        port,
+        kube,
+        crds,
+    };
+    let pki = state.pki();
+    write_kubeconfig(&state.kubeconfig(), &pki, port, "admin", "system:masters")?;
+    fs::write(
+        folder.join("audit-policy.json"),
+        serde_json::to_vec(&audit_policy())?,
+    )?;
+
+    let live = format!("https://127.0.0.1:{port}/livez");
+    let program = |name: &str, after: &str, args: Vec<String>| Program {
+        name: name.to_owned(),
+        args,
+        log: folder.join(format!("{name}.log")),
+        after: after.to_owned(),
+        graceful: name == "etcd",
+        ..Program::default()
+    };
+    let mut programs = vec![
+        program("etcd", "", etcd(folder, client, peer)),
+        program("kube-apiserver", "", apiserver(&state, client, settings)),
+    ];
+    for (name, user) in [
+        ("kube-controller-manager", "system:kube-controller-manager"),
+        ("kube-scheduler", "system:kube-scheduler"),
+    ] {
+        let kubeconfig = state.kubeconfig_for(user, "")?;
+        let mut args = vec![
+            format!("--kubeconfig={}", kubeconfig.display()),
+            "--leader-elect=false".to_owned(),
+            "--secure-port=0".to_owned(),
+            "--kube-api-qps=500".to_owned(),
+            "--kube-api-burst=1000".to_owned(),
+        ];
+        if name == "kube-controller-manager" {
+            args.extend([
+                "--use-service-account-credentials=true".to_owned(),
+                format!("--service-account-private-key-file={}", pki.path("sa.key").display()),
+                format!("--root-ca-file={}", pki.path("ca.crt").display()),
+                "--controllers=*,-node-ipam-controller,-node-route-controller,-cloud-node-lifecycle-controller".to_owned(),
+            ]);
+        }
+        programs.push(program(name, &live, args));
+    }
+    if settings.fake_node {
+        let stages = std::process::Command::new(&state.kube)
+            .arg("kwok-stages")
+            .output()
+            .doing("run kwok-stages")?;
+        fs::write(folder.join("stages.yaml"), stages.stdout)?;
+        let kubeconfig = state.kubeconfig_for(HARNESS, "system:masters")?;
+        let args = vec![
+            format!("--config={}", folder.join("stages.yaml").display()),
+            format!("--kubeconfig={}", kubeconfig.display()),
+            "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake".to_owned(),
+            "--cidr=10.244.0.0/16".to_owned(),
+            "--node-ip=127.0.0.1".to_owned(),
+            "--enable-crds=".to_owned(),
+        ];
+        programs.push(program("kwok", &live, args));
+    }
+    Ok((
+        state,
+        Plan {
+            programs,
+            ..Plan::default()
+        },
+    ))
+}
+
+fn etcd(folder: &Path, client: u16, peer: u16) -> Vec<String> {
+    let (client, peer) = (
+        format!("http://127.0.0.1:{client}"),
+        format!("http://127.0.0.1:{peer}"),
+    );
+    vec![
+        "--name=tests".to_owned(),
+        format!("--data-dir={}", folder.join("etcd").display()),
+        "--unsafe-no-fsync".to_owned(),
+        "--log-level=warn".to_owned(),
+        format!("--listen-client-urls={client}"),
+        format!("--advertise-client-urls={client}"),
+        format!("--listen-peer-urls={peer}"),
+        format!("--initial-advertise-peer-urls={peer}"),
+        format!("--initial-cluster=tests={peer}"),
+    ]
+}
+
+fn apiserver(state: &State, etcd: u16, settings: &Settings) -> Vec<String> {
+    let pki = state.pki();
+    let file = |flag: &str, name: &str| format!("--{flag}={}", pki.path(name).display());
+    let mut args = vec![
+        format!("--etcd-servers=http://127.0.0.1:{etcd}"),
+        format!("--secure-port={}", state.port),
+        file("client-ca-file", "ca.crt"),
+        file("tls-cert-file", "apiserver.crt"),
+        file("tls-private-key-file", "apiserver.key"),
+        file("kubelet-client-certificate", "kubelet-client.crt"),
+        file("kubelet-client-key", "kubelet-client.key"),
+        file("service-account-key-file", "sa.pub"),
+        file("service-account-signing-key-file", "sa.key"),
+        "--service-account-issuer=https://kubernetes.default.svc.cluster.local".to_owned(),
+        "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
+        "--authorization-mode=Node,RBAC".to_owned(),
+        "--enable-admission-plugins=NodeRestriction".to_owned(),
+        "--allow-privileged=true".to_owned(),
+        "--kubelet-preferred-address-types=InternalIP".to_owned(),
+        format!(
+            "--audit-policy-file={}",
+            state.folder.join("audit-policy.json").display()
+        ),
+        format!("--audit-log-path={}", state.audit_log().display()),
+        "--audit-log-maxsize=1000".to_owned(),
+    ];
+    match settings.advertise {
+        Some(address) => {
+            args.extend([
+                "--bind-address=0.0.0.0".to_owned(),
+                format!("--advertise-address={address}"),
+            ]);
+        }
+        None => args.extend(
+            [
+                "--bind-address=127.0.0.1",
+                "--advertise-address=127.0.0.1",
+                "--endpoint-reconciler-type=none",
+            ]
+            .map(str::to_owned),
+        ),
+    }
+    args
+}
+
+/// One line for each request that ended, and for each watch that began; the cluster's own programs left out.
+fn audit_policy() -> serde_json::Value {
+    json!({
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived"],
+        "rules": [
+            {"level": "None", "userGroups": ["system:nodes", "system:serviceaccounts:kube-system"]},
+            {"level": "None", "users": [
+                HARNESS, "system:apiserver", "system:kube-controller-manager", "system:kube-scheduler", "system:anonymous"
+            ]},
+            {"level": "Metadata"}
+        ]
+    })
+}
+
+fn write_kubeconfig(path: &Path, pki: &Pki, port: u16, user: &str, group: &str) -> Result {
+    let pair = pki.pair(user, group, &[])?;
+    let base64 = |text: &str| BASE64_STANDARD.encode(text);
+    // JSON is YAML too.
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "tests", "cluster": {
+            "server": format!("https://127.0.0.1:{port}"),
+            "certificate-authority-data": base64(&pki.ca()?),
+        }}],
+        "users": [{"name": user, "user": {
+            "client-certificate-data": base64(&pair.certificate),
+            "client-key-data": base64(&pair.key),
+        }}],
+        "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": user}}],
+        "current-context": "tests",
+    });
+    fs::write(path, serde_json::to_vec_pretty(&config)?).doing(format!("write {}", path.display()))
+}
+
+/// Waits until the API server serves everything, the CRDs included.
+async fn ready(state: &State) -> Result {
+    let client = connect(&state.kubeconfig()).await?;
+    let deadline = Instant::now() + Duration::from_mins(2);
+    loop {
+        match answers(&client, "/readyz").await {
+            Ok(()) => break,
+            Err(failure) if Instant::now() > deadline || ended(state) => {
+                return Err(Failure::new(format!(
+                    "the control plane in {} does not become ready: {failure}\n{}",
+                    state.folder.display(),
+                    last_words(&state.folder)
+                )));
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(25)).await,
+        }
+    }
+    crds::served(&client, deadline).await
+}
+
+/// Whether a control plane that runs detached answers.
+pub(crate) async fn alive(state: &State) -> bool {
+    if !supervisor::runs(state.pid, &state.folder) {
+        return false;
+    }
+    match connect(&state.kubeconfig()).await {
+        Ok(client) => answers(&client, "/livez").await.is_ok(),
+        Err(_) => false,
+    }
+}
+
+async fn answers(client: &Client, path: &str) -> Result {
+    let request = http::Request::get(path).body(Vec::new())?;
+    tokio::time::timeout(Duration::from_secs(5), client.request_text(request)).await??;
+    Ok(())
+}
+
+fn ended(state: &State) -> bool {
+    fs::read_to_string(state.folder.join("supervise.log")).is_ok_and(|log| log.contains("ending: "))
+}
+
+/// The end of each program's log.
+fn last_words(folder: &Path) -> String {
+    let is_log =
+        |name: &Path| name.extension().is_some_and(|end| end == "log") && name != "audit.log";
+    let mut text = String::new();
+    for path in cache::files(folder, is_log).unwrap_or_default() {
+        let log = fs::read_to_string(&path).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let last = lines[lines.len().saturating_sub(5)..].join("\n");
+        let _ = writeln!(text, "--- {}\n{last}", path.display());
+    }
+    text
+}
+
+async fn create_fake_node(client: &Client) -> Result {
+    let nodes: Api<k8s_openapi::api::core::v1::Node> = Api::all(client.clone());
+    let node = json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": "fake-1",
+            "annotations": {"kwok.x-k8s.io/node": "fake"},
+            "labels": {
+                "kubernetes.io/os": "linux",
+                "kubernetes.io/arch": "amd64",
+                "kubernetes.io/hostname": "fake-1",
+            },
+        },
+    });
+    nodes
+        .patch(
+            "fake-1",
+            &PatchParams::apply(super::FIELD_MANAGER).force(),
+            &Patch::Apply(&node),
+        )
+        .await?;
+    Ok(())
+}
+
+/// Waits for the account without which no pod can be created in the namespace `default`.
+async fn default_service_account(client: &Client) -> Result {
+    let accounts: Api<k8s_openapi::api::core::v1::ServiceAccount> =
+        Api::namespaced(client.clone(), "default");
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while accounts.get_opt("default").await?.is_none() {
+        if Instant::now() > deadline {
+            return Err(Failure::new(
+                "the controller-manager made no default service account",
+            ));
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    Ok(())
+}

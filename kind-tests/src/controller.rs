@@ -1,0 +1,444 @@
+//! Controllers as child processes, run as they run in a pod: their own binary, flags and environment.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::cache;
+use crate::cluster::free_ports;
+use crate::failure::{Doing, Failure, Result};
+use crate::namespace::{Namespace, deadline};
+
+/// What a controller wrote to its error stream.
+pub struct Log {
+    lines: Mutex<Vec<String>>,
+    count: watch::Sender<usize>,
+}
+
+impl Log {
+    fn new() -> Self {
+        Self {
+            lines: Mutex::default(),
+            count: watch::Sender::new(0),
+        }
+    }
+
+    fn add(&self, line: String) {
+        if let Ok(mut lines) = self.lines.lock() {
+            lines.push(line);
+        }
+        self.count.send_modify(|count| *count += 1);
+    }
+
+    /// All lines so far.
+    pub fn lines(&self) -> Vec<String> {
+        self.lines
+            .lock()
+            .map(|lines| lines.clone())
+            .unwrap_or_default()
+    }
+
+    /// The lines that are JSON objects, parsed.
+    pub fn entries(&self) -> Vec<Value> {
+        let parse = |line: &String| {
+            serde_json::from_str::<Value>(line)
+                .ok()
+                .filter(Value::is_object)
+        };
+        self.lines().iter().filter_map(parse).collect()
+    }
+
+    /// The last lines, for a person.
+    pub fn tail(&self, count: usize) -> String {
+        let lines = self.lines();
+        lines[lines.len().saturating_sub(count)..].join("\n")
+    }
+
+    /// Waits for an entry that satisfies `wanted`, past ones included.
+    pub async fn wait(&self, goal: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+        let mut changes = self.count.subscribe();
+        let found = tokio::time::timeout(deadline(), async {
+            loop {
+                changes.borrow_and_update();
+                if let Some(entry) = self.entries().into_iter().find(&wanted) {
+                    return Ok::<_, Failure>(entry);
+                }
+                changes.changed().await?;
+            }
+        });
+        match found.await {
+            Ok(entry) => entry,
+            Err(_) => Err(Failure::new(format!(
+                "no log line {goal}; the last lines:\n{}",
+                self.tail(40)
+            ))),
+        }
+    }
+}
+
+/// How a controller is to run.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Flags beside those the harness gives.
+    pub flags: Vec<String>,
+    /// Variables beside those the harness gives.
+    pub env: Vec<(String, String)>,
+    /// The user it acts as, when not one of its own name and namespace.
+    pub user: Option<String>,
+}
+
+impl Settings {
+    /// With this flag.
+    pub fn flag(mut self, flag: impl Into<String>) -> Self {
+        self.flags.push(flag.into());
+        self
+    }
+
+    /// With this variable.
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+}
+
+/// A running controller; killed when dropped.
+pub struct Controller {
+    name: String,
+    user: String,
+    command: CommandLine,
+    child: Child,
+    log: Arc<Log>,
+    health: u16,
+    metrics: u16,
+    storage: Option<u16>,
+}
+
+#[derive(Clone)]
+struct CommandLine {
+    program: PathBuf,
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+}
+
+impl Controller {
+    /// Starts the controller whose package is called `name` on the objects of `namespace`, and waits until it is ready.
+    ///
+    /// It gets: an identity of its own (see [`Controller::user`]), the label selector of the namespace, free ports on
+    /// loopback, and where it is the source-controller a storage folder that survives a restart.
+    pub async fn start(name: &str, namespace: &Namespace, settings: Settings) -> Result<Self> {
+        let mut controller = Self::start_unready(name, namespace, settings).await?;
+        controller.ready().await?;
+        Ok(controller)
+    }
+
+    /// As [`Controller::start`], without waiting.
+    pub async fn start_unready(
+        name: &str,
+        namespace: &Namespace,
+        settings: Settings,
+    ) -> Result<Self> {
+        let package = name.to_owned();
+        let program = tokio::task::spawn_blocking(move || program(&package)).await??;
+        let [health, metrics, storage_port] = free_ports()?;
+        let cluster = namespace.cluster();
+        let user = settings
+            .user
+            .unwrap_or_else(|| format!("{name}.{}", namespace.name()));
+        let kubeconfig = cluster.kubeconfig_for(&user)?;
+
+        let mut args = vec![
+            format!("--health-addr=127.0.0.1:{health}"),
+            format!("--metrics-addr=127.0.0.1:{metrics}"),
+            format!("--watch-label-selector={}", namespace.selector()),
+        ];
+        let serves = matches!(name, "source-controller" | "source-watcher");
+        if serves {
+            let folder = storage_folder(name, namespace)?;
+            args.extend([
+                format!("--storage-path={}", folder.display()),
+                format!("--storage-addr=127.0.0.1:{storage_port}"),
+                format!("--storage-adv-addr=127.0.0.1:{storage_port}"),
+            ]);
+        }
+        args.extend(settings.flags);
+        let mut env = vec![
+            (
+                "KUBECONFIG".to_owned(),
+                kubeconfig.to_string_lossy().into_owned(),
+            ),
+            ("RUNTIME_NAMESPACE".to_owned(), namespace.name().to_owned()),
+        ];
+        env.extend(settings.env);
+
+        let command = CommandLine { program, args, env };
+        let log = Arc::new(Log::new());
+        namespace.show_on_failure(name, log.clone());
+        let child = spawn(&command, &log)?;
+        let storage = serves.then_some(storage_port);
+        Ok(Self {
+            name: name.to_owned(),
+            user,
+            command,
+            child,
+            log,
+            health,
+            metrics,
+            storage,
+        })
+    }
+
+    /// The package's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The user it acts as, for [`crate::requests::Counter`].
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// What it wrote, since its first start.
+    pub fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where it serves `/metrics`.
+    pub fn metrics_address(&self) -> String {
+        format!("127.0.0.1:{}", self.metrics)
+    }
+
+    /// Where it serves `/healthz` and `/readyz`.
+    pub fn health_address(&self) -> String {
+        format!("127.0.0.1:{}", self.health)
+    }
+
+    /// Where it serves artifacts, if it does: the value for other controllers' `SOURCE_CONTROLLER_LOCALHOST`.
+    pub fn artifact_address(&self) -> Option<String> {
+        self.storage.map(|port| format!("127.0.0.1:{port}"))
+    }
+
+    /// Waits until its health address, and its artifact address if it has one, accept connections.
+    pub async fn ready(&mut self) -> Result {
+        let deadline = Instant::now() + deadline();
+        for port in [Some(self.health), self.storage].into_iter().flatten() {
+            while tokio::net::TcpStream::connect(("127.0.0.1", port))
+                .await
+                .is_err()
+            {
+                if let Some(status) = self.child.try_wait()? {
+                    return Err(Failure::new(format!(
+                        "{} ended with {status}:\n{}",
+                        self.name,
+                        self.log.tail(40)
+                    )));
+                }
+                if Instant::now() > deadline {
+                    let tail = self.log.tail(40);
+                    return Err(Failure::new(format!(
+                        "{} does not listen on port {port}:\n{tail}",
+                        self.name
+                    )));
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends it without warning, as a machine that fails does.
+    pub fn kill(&mut self) -> Result {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Asks it to end, as Kubernetes does, and gives how it did.
+    pub async fn terminate(&mut self) -> Result<ExitStatus> {
+        if let Some(pid) = Pid::from_raw(self.child.id() as i32) {
+            kill_process(pid, Signal::TERM).doing(format!("end {}", self.name))?;
+        }
+        let deadline = Instant::now() + deadline();
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            if Instant::now() > deadline {
+                return Err(Failure::new(format!(
+                    "{} does not end:\n{}",
+                    self.name,
+                    self.log.tail(40)
+                )));
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Starts it again after [`Controller::kill`] or [`Controller::terminate`], with the same flags, and waits until it is ready.
+    pub async fn restart(&mut self) -> Result {
+        self.child = spawn(&self.command, &self.log)?;
+        self.ready().await
+    }
+
+    /// Whether it still runs.
+    pub fn runs(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// The bytes of memory it holds.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        memory(self.child.id(), "VmRSS:")
+    }
+
+    /// The most bytes of memory it ever held.
+    pub fn peak_bytes(&self) -> Result<u64> {
+        memory(self.child.id(), "VmHWM:")
+    }
+
+    /// The processor time it has used.
+    pub fn cpu(&self) -> Result<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // The name in parentheses may contain spaces; user and system time are the 12th and 13th fields after it.
+        let fields = stat
+            .rsplit_once(')')
+            .map(|(_, rest)| rest.split_whitespace().collect::<Vec<_>>());
+        let ticks = |index: usize| -> Option<u64> { fields.as_ref()?.get(index)?.parse().ok() };
+        match (ticks(11), ticks(12)) {
+            (Some(user), Some(system)) => Ok(Duration::from_millis((user + system) * 10)),
+            _ => Err(Failure::new("cannot read the processor time")),
+        }
+    }
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let panicked = self
+            .log
+            .lines()
+            .into_iter()
+            .find(|line| line.contains("panicked at"));
+        if let Some(line) = panicked
+            && !std::thread::panicking()
+        {
+            panic!("{} panicked: {line}", self.name);
+        }
+    }
+}
+
+fn memory(pid: u32, field: &str) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let kilobytes = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    kilobytes
+        .map(|count| count * 1024)
+        .ok_or_else(|| Failure::new(format!("no {field} for process {pid}")))
+}
+
+fn storage_folder(name: &str, namespace: &Namespace) -> Result<PathBuf> {
+    let folder = namespace.folder().join(name);
+    std::fs::create_dir_all(&folder).doing(format!("create {}", folder.display()))?;
+    Ok(folder)
+}
+
+fn spawn(command: &CommandLine, log: &Arc<Log>) -> Result<Child> {
+    // A test process that is killed takes its controllers with it where util-linux is there to say so.
+    let mut process = if Path::new("/usr/bin/setpriv").exists() {
+        let mut wrapped = Command::new("/usr/bin/setpriv");
+        wrapped
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(&command.program);
+        wrapped
+    } else {
+        Command::new(&command.program)
+    };
+    process
+        .args(&command.args)
+        .envs(command.env.iter().cloned())
+        .stdin(Stdio::null());
+    process.stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = process
+        .spawn()
+        .doing(format!("start {}", command.program.display()))?;
+    let stream = child
+        .stderr
+        .take()
+        .ok_or_else(|| Failure::new("no error stream"))?;
+    let log = log.clone();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            log.add(line);
+        }
+    });
+    Ok(child)
+}
+
+/// The binary of the package: from the folder `FLUX_TEST_BINARIES`, else built with the profile this test was built with.
+pub fn program(package: &str) -> Result<PathBuf> {
+    static BUILT: OnceLock<Mutex<HashMap<String, PathBuf>>> = OnceLock::new();
+    if let Some(folder) = std::env::var_os("FLUX_TEST_BINARIES").filter(|value| !value.is_empty()) {
+        let path = PathBuf::from(folder).join(package);
+        return if path.is_file() {
+            Ok(path)
+        } else {
+            Err(Failure::new(format!("FLUX_TEST_BINARIES has no {package}")))
+        };
+    }
+    let mut built = BUILT
+        .get_or_init(Mutex::default)
+        .lock()
+        .map_err(|_| Failure::new("an earlier build failed"))?;
+    if let Some(path) = built.get(package) {
+        return Ok(path.clone());
+    }
+    let path = build(package)?;
+    built.insert(package.to_owned(), path.clone());
+    Ok(path)
+}
+
+fn build(package: &str) -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    // target/<profile>/deps/<test>-<hash>, or target/<profile>/<bin>
+    let folder = own
+        .parent()
+        .filter(|folder| !folder.ends_with("deps"))
+        .or_else(|| own.parent()?.parent());
+    let folder = folder.ok_or_else(|| Failure::new("this program is in no target folder"))?;
+    let profile = match folder.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev",
+        Some(other) => other,
+    };
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args([
+            "build",
+            "--quiet",
+            "--profile",
+            profile,
+            "--package",
+            package,
+            "--bin",
+            package,
+        ])
+        .current_dir(cache::workspace())
+        .stdin(Stdio::null())
+        .output()
+        .doing("run cargo")?;
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr);
+        return Err(Failure::new(format!("cannot build {package}:\n{why}")));
+    }
+    Ok(folder.join(package))
+}

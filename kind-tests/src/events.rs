@@ -1,0 +1,256 @@
+//! A notification-controller's event address, with a strict reader behind it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use http::{HeaderMap, Method, StatusCode, Uri};
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::failure::{Doing, Failure, Result};
+
+/// Receives what controllers post to `--events-addr`, and checks each body against the form that the
+/// notification-controller expects (RT-EVT-004).
+///
+/// It lives in the async runtime of the test that starts it.
+pub struct EventSink {
+    address: SocketAddr,
+    inbox: Arc<Inbox>,
+    changes: watch::Receiver<usize>,
+    server: tokio::task::JoinHandle<()>,
+}
+
+struct Inbox {
+    events: Mutex<Vec<Value>>,
+    violations: Mutex<Vec<String>>,
+    count: watch::Sender<usize>,
+}
+
+impl EventSink {
+    /// Starts to listen on a free port.
+    pub async fn start() -> Result<Self> {
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .doing("listen for events")?;
+        let address = listener.local_addr()?;
+        let (count, changes) = watch::channel(0);
+        let inbox = Arc::new(Inbox {
+            events: Mutex::default(),
+            violations: Mutex::default(),
+            count,
+        });
+        let router = Router::new().fallback(receive).with_state(inbox.clone());
+        let server = tokio::spawn(async move {
+            // It only ends with the runtime.
+            let _ = axum::serve(listener, router).await;
+        });
+        Ok(Self {
+            address,
+            inbox,
+            changes,
+            server,
+        })
+    }
+
+    /// The value for `--events-addr`.
+    pub fn url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
+    /// All events so far, in the order they came.
+    pub fn events(&self) -> Vec<Value> {
+        self.inbox
+            .events
+            .lock()
+            .map(|events| events.clone())
+            .unwrap_or_default()
+    }
+
+    /// Waits for an event that satisfies `wanted`, past ones included.
+    pub async fn wait(&self, goal: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+        let mut changes = self.changes.clone();
+        let found = tokio::time::timeout(crate::deadline(), async {
+            loop {
+                changes.borrow_and_update();
+                if let Some(event) = self.events().into_iter().find(&wanted) {
+                    return Ok::<_, Failure>(event);
+                }
+                changes.changed().await?;
+            }
+        });
+        match found.await {
+            Ok(event) => event,
+            Err(_) => Err(Failure::new(format!(
+                "no event {goal}; received: {:#?}",
+                self.events()
+            ))),
+        }
+    }
+
+    /// Fails when a request came that the notification-controller would not understand.
+    pub fn check(&self) -> Result {
+        let violations = self
+            .inbox
+            .violations
+            .lock()
+            .map(|found| found.clone())
+            .unwrap_or_default();
+        if violations.is_empty() {
+            Ok(())
+        } else {
+            Err(Failure::new(violations.join("\n")))
+        }
+    }
+}
+
+impl Drop for EventSink {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn receive(
+    State(inbox): State<Arc<Inbox>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> StatusCode {
+    let content_type = headers
+        .get("content-type")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let checked = check_request(&method, uri.path(), content_type).and_then(|()| check_body(&body));
+    let accepted = match checked {
+        Ok(event) => {
+            if let Ok(mut events) = inbox.events.lock() {
+                events.push(event);
+            }
+            true
+        }
+        Err(problem) => {
+            let text = format!("bad event: {problem}: {}", String::from_utf8_lossy(&body));
+            if let Ok(mut violations) = inbox.violations.lock() {
+                violations.push(text);
+            }
+            false
+        }
+    };
+    inbox.count.send_modify(|count| *count += 1);
+    if accepted {
+        StatusCode::ACCEPTED
+    } else {
+        StatusCode::BAD_REQUEST
+    }
+}
+
+fn check_request(method: &Method, path: &str, content_type: &str) -> Result<(), String> {
+    if method != Method::POST || path != "/" || content_type != "application/json" {
+        return Err(format!(
+            "{method} {path} with content type {content_type:?}"
+        ));
+    }
+    Ok(())
+}
+
+/// Reads an event as the notification-controller does, and more strictly: no unknown key, nothing empty.
+fn check_body(body: &[u8]) -> Result<Value, String> {
+    const KEYS: [&str; 9] = [
+        "involvedObject",
+        "severity",
+        "timestamp",
+        "message",
+        "reason",
+        "metadata",
+        "reportingController",
+        "reportingInstance",
+        "related",
+    ];
+    let event: Value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    let fields = event.as_object().ok_or("not an object")?;
+    if let Some(unknown) = fields.keys().find(|key| !KEYS.contains(&key.as_str())) {
+        return Err(format!("unknown key {unknown}"));
+    }
+    for key in ["kind", "namespace", "name", "uid", "apiVersion"] {
+        filled(
+            &event["involvedObject"][key],
+            &format!("involvedObject.{key}"),
+        )?;
+    }
+    for key in [
+        "message",
+        "reason",
+        "reportingController",
+        "reportingInstance",
+    ] {
+        filled(&event[key], key)?;
+    }
+    if !matches!(event["severity"].as_str(), Some("info" | "error")) {
+        return Err(format!("severity {}", event["severity"]));
+    }
+    let timestamp = event["timestamp"].as_str().unwrap_or_default();
+    // Seconds and UTC: 2026-08-01T10:00:00Z has twenty characters.
+    if timestamp.len() != 20
+        || !timestamp.ends_with('Z')
+        || timestamp.parse::<jiff::Timestamp>().is_err()
+    {
+        return Err(format!("timestamp {timestamp:?}"));
+    }
+    match fields.get("metadata") {
+        None => {}
+        Some(Value::Object(metadata))
+            if !metadata.is_empty() && metadata.values().all(Value::is_string) => {}
+        Some(other) => return Err(format!("metadata {other}")),
+    }
+    Ok(event)
+}
+
+fn filled(value: &Value, name: &str) -> Result<(), String> {
+    match value.as_str() {
+        Some(text) if !text.is_empty() => Ok(()),
+        _ => Err(format!("{name} is {value}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::check_body;
+
+    #[test]
+    fn only_bodies_of_the_documented_form_are_accepted() {
+        let good = json!({
+            "involvedObject": {
+                "kind": "GitRepository", "namespace": "a", "name": "b", "uid": "c",
+                "apiVersion": "source.toolkit.fluxcd.io/v1", "resourceVersion": "1",
+            },
+            "severity": "info", "timestamp": "2026-08-01T10:00:00Z", "message": "m", "reason": "r",
+            "metadata": {"source.toolkit.fluxcd.io/revision": "main@sha1:0"},
+            "reportingController": "source-controller", "reportingInstance": "host",
+        });
+        assert_eq!(check_body(good.to_string().as_bytes()), Ok(good.clone()));
+
+        for (path, value) in [
+            ("/severity", json!("trace")),
+            ("/severity", json!(null)),
+            ("/timestamp", json!("2026-08-01T10:00:00.123Z")),
+            ("/timestamp", json!("2026-08-01T10:00:00+01:00")),
+            ("/metadata", json!({})),
+            ("/metadata", json!({"a": 1})),
+            ("/message", json!("")),
+            ("/involvedObject/uid", json!(null)),
+            ("/reportingInstance", json!("")),
+        ] {
+            let mut bad = good.clone();
+            *bad.pointer_mut(path).unwrap() = value;
+            assert!(check_body(bad.to_string().as_bytes()).is_err(), "{bad}");
+        }
+        let mut unknown = good;
+        unknown["involved"] = json!({});
+        assert!(check_body(unknown.to_string().as_bytes()).is_err());
+    }
+}

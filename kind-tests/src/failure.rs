@@ -1,0 +1,70 @@
+//! What a test or a step of the harness ends with when something is not as it should be: text for a person.
+
+use std::fmt;
+
+/// The result of a test and of everything in this crate that a test calls.
+pub type Result<T = (), E = Failure> = std::result::Result<T, E>;
+
+/// Text that says what was being done and why it did not work.
+///
+/// Any error turns into one with `?`, its causes included. Tests return it, so that a failing one prints
+/// these lines rather than a panic's location.
+pub struct Failure(String);
+
+impl Failure {
+    /// A failure with this text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            // Several crates print their source in their own text as well.
+            if !text.contains(&cause_text) {
+                text = format!("{text}: {cause_text}");
+            }
+            source = cause.source();
+        }
+        Self(text)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// As [`fmt::Display`]: the test runner prints a returned error's Debug form.
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Puts what was being done in front of an error.
+pub trait Doing<T> {
+    /// `doing("start etcd")` turns "no such file" into "start etcd: no such file".
+    fn doing(self, what: impl fmt::Display) -> Result<T>;
+}
+
+impl<T, E: Into<Failure>> Doing<T> for std::result::Result<T, E> {
+    fn doing(self, what: impl fmt::Display) -> Result<T> {
+        self.map_err(|error| Failure(format!("{what}: {}", error.into())))
+    }
+}
+
+/// Ends the calling function with a [`Failure`] of this format unless the condition holds.
+#[macro_export]
+macro_rules! ensure {
+    ($condition:expr, $($format:tt)+) => {
+        if !$condition {
+            return Err($crate::Failure::new(format!($($format)+)));
+        }
+    };
+}

@@ -1,0 +1,44 @@
+//! A real Kubernetes for tests, and what tests do with it.
+//!
+//! A test asks for the shared cluster, makes a namespace of its own in it, starts controllers on the objects of that
+//! namespace, and waits on conditions:
+//!
+//! ```no_run
+//! use kind_tests::{Cluster, Namespace, CONFIG_MAP};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> kind_tests::Result {
+//! let cluster = Cluster::shared().await?;
+//! let namespace = Namespace::create(&cluster, "example").await?;
+//! namespace.apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: greeting}, data: {text: hello}}").await?;
+//! namespace.wait(CONFIG_MAP, "greeting", "greets", |map| map["data"]["text"] == "hello").await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The cluster is found in this order: the current context of `KUBECONFIG` when `FLUX_TEST_CLUSTER=kubeconfig`; a kind
+//! cluster where Docker and kind work; else a control plane of real Kubernetes programs, built once from Go modules and
+//! kept in the cache folder (see [`cache::folder`]), with kwok playing the nodes.
+//!
+//! Variables: `FLUX_TEST_CLUSTER`, `FLUX_TEST_CACHE`, `FLUX_TEST_DEADLINE` (seconds for each wait), `FLUX_TEST_KEEP`
+//! (leave namespaces and clusters in place), `FLUX_TEST_BINARIES` (a folder of controllers built beforehand).
+//!
+//! It leaves to others: Git servers (`kind-tests/git-servers`) and the comparison with the Go tools (`kind-tests/oracle`).
+
+pub mod cache;
+mod cluster;
+pub mod controller;
+mod events;
+mod failure;
+mod namespace;
+mod report;
+pub mod requests;
+
+pub use cluster::{Cluster, FIELD_MANAGER, Settings, Source, free_ports};
+pub use controller::Controller;
+pub use events::EventSink;
+pub use failure::{Doing, Failure, Result};
+pub use namespace::{
+    CONFIG_MAP, DEPLOYMENT, GIT_REPOSITORY, KUSTOMIZATION, Kind, Namespace, SECRET, SHARD_LABEL,
+    condition, deadline, is_ready,
+};

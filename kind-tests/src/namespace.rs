@@ -1,0 +1,457 @@
+//! A namespace of a test's own, with what a test does in it: apply, look, wait, change.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::api::core::v1::Namespace as KubeNamespace;
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::core::{ApiResource, GroupVersionKind, TypeMeta};
+use kube::discovery::{self, Scope};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, ResourceExt};
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, FIELD_MANAGER};
+use crate::controller::Log;
+use crate::failure::{Doing, Failure, Result};
+use crate::report;
+
+/// An API version and a kind, such as `Kind("source.toolkit.fluxcd.io/v1", "GitRepository")`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Kind(pub &'static str, pub &'static str);
+
+/// GitRepository.
+pub const GIT_REPOSITORY: Kind = Kind("source.toolkit.fluxcd.io/v1", "GitRepository");
+/// Kustomization.
+pub const KUSTOMIZATION: Kind = Kind("kustomize.toolkit.fluxcd.io/v1", "Kustomization");
+/// ConfigMap.
+pub const CONFIG_MAP: Kind = Kind("v1", "ConfigMap");
+/// Secret.
+pub const SECRET: Kind = Kind("v1", "Secret");
+/// Deployment.
+pub const DEPLOYMENT: Kind = Kind("apps/v1", "Deployment");
+
+/// The label by which controllers of one test know their objects from those of another.
+pub const SHARD_LABEL: &str = "kind-tests.fluxcd.io/shard";
+
+/// How long anything is waited for: `FLUX_TEST_DEADLINE` in seconds, else two minutes.
+pub fn deadline() -> Duration {
+    let asked = std::env::var("FLUX_TEST_DEADLINE")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    Duration::from_secs(asked.unwrap_or(120))
+}
+
+/// A namespace, deleted when the value is dropped, unless the test failed or `FLUX_TEST_KEEP` is set.
+///
+/// Every object of a Flux kind applied through it carries [`SHARD_LABEL`], whose value is the namespace's name:
+/// controllers started with [`Namespace::selector`] see these objects and no others, so that tests run side by side.
+pub struct Namespace {
+    cluster: Cluster,
+    client: Client,
+    name: String,
+    resources: tokio::sync::Mutex<HashMap<GroupVersionKind, (ApiResource, Scope)>>,
+    logs: Mutex<Vec<(String, Arc<Log>)>>,
+    failed: std::sync::atomic::AtomicBool,
+}
+
+impl Namespace {
+    /// Creates a namespace whose name begins with `topic`, a short word or two joined by dashes.
+    pub async fn create(cluster: &Cluster, topic: &str) -> Result<Self> {
+        let name = format!("{topic}-{:05x}", rand::random::<u32>() & 0xf_ffff);
+        let client = cluster.client().await?;
+        let api: Api<KubeNamespace> = Api::all(client.clone());
+        let object = serde_json::from_value(json!({"metadata": {"name": name}}))?;
+        api.create(&PostParams::default(), &object)
+            .await
+            .doing(format!("create the namespace {name}"))?;
+        Ok(Self {
+            cluster: cluster.clone(),
+            client,
+            name,
+            resources: tokio::sync::Mutex::default(),
+            logs: Mutex::default(),
+            failed: std::sync::atomic::AtomicBool::new(false),
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A client that acts as an administrator.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The cluster it is in.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// The value for `--watch-label-selector` that selects this namespace's objects.
+    pub fn selector(&self) -> String {
+        format!("{SHARD_LABEL}={}", self.name)
+    }
+
+    /// A folder on disk for what this test's programs keep, gone with the namespace.
+    pub fn folder(&self) -> PathBuf {
+        std::env::temp_dir().join("flux-tests").join(&self.name)
+    }
+
+    /// Adds a log to what is shown when a wait in this namespace fails.
+    pub(crate) fn show_on_failure(&self, name: &str, log: Arc<Log>) {
+        if let Ok(mut logs) = self.logs.lock() {
+            logs.push((name.to_owned(), log));
+        }
+    }
+
+    /// Applies the objects of a YAML text by server-side apply, and gives them as the server answered.
+    ///
+    /// Namespaced objects without a namespace go into this one; objects of Flux kinds get [`SHARD_LABEL`].
+    /// `${namespace}` in the text stands for this namespace's name.
+    pub async fn apply(&self, yaml: &str) -> Result<Vec<Value>> {
+        let text = yaml.replace("${namespace}", &self.name);
+        let documents: Vec<Value> =
+            serde_saphyr::from_multiple(&text).doing("read the test's YAML")?;
+        let mut applied = Vec::new();
+        for document in documents.into_iter().filter(|document| !document.is_null()) {
+            applied.push(self.apply_object(document).await?);
+        }
+        Ok(applied)
+    }
+
+    async fn apply_object(&self, mut object: Value) -> Result<Value> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let (version, kind) = (text(&object["apiVersion"]), text(&object["kind"]));
+        let name = text(&object["metadata"]["name"]);
+        let gvk = GroupVersionKind::try_from(TypeMeta {
+            api_version: version,
+            kind: kind.clone(),
+        })?;
+        let (resource, scope) = self.resource(&gvk).await?;
+        if gvk.group.ends_with(".fluxcd.io") {
+            object["metadata"]["labels"][SHARD_LABEL] = json!(self.name);
+        }
+        let api = match (scope, object["metadata"]["namespace"].as_str()) {
+            (Scope::Cluster, _) => Api::all_with(self.client.clone(), &resource),
+            (Scope::Namespaced, namespace) => Api::<DynamicObject>::namespaced_with(
+                self.client.clone(),
+                namespace.unwrap_or(&self.name),
+                &resource,
+            ),
+        };
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let applied = api
+            .patch(&name, &params, &Patch::Apply(&object))
+            .await
+            .doing(format!("apply {kind} {name}"))?;
+        Ok(serde_json::to_value(applied)?)
+    }
+
+    /// The objects of a kind in this namespace, or of the whole cluster for a cluster-scoped kind.
+    pub async fn api(&self, kind: Kind) -> Result<Api<DynamicObject>> {
+        let type_meta = TypeMeta {
+            api_version: kind.0.to_owned(),
+            kind: kind.1.to_owned(),
+        };
+        let (resource, scope) = self
+            .resource(&GroupVersionKind::try_from(type_meta)?)
+            .await?;
+        Ok(match scope {
+            Scope::Cluster => Api::all_with(self.client.clone(), &resource),
+            Scope::Namespaced => Api::namespaced_with(self.client.clone(), &self.name, &resource),
+        })
+    }
+
+    async fn resource(&self, gvk: &GroupVersionKind) -> Result<(ApiResource, Scope)> {
+        let mut resources = self.resources.lock().await;
+        if let Some((resource, scope)) = resources.get(gvk) {
+            return Ok((resource.clone(), scope.clone()));
+        }
+        let (resource, capabilities) =
+            discovery::pinned_kind(&self.client, gvk)
+                .await
+                .doing(format!(
+                    "find the kind {} of {}",
+                    gvk.kind,
+                    gvk.api_version()
+                ))?;
+        resources.insert(gvk.clone(), (resource.clone(), capabilities.scope.clone()));
+        Ok((resource, capabilities.scope))
+    }
+
+    /// The object, or nothing when there is none.
+    pub async fn get(&self, kind: Kind, name: &str) -> Result<Option<Value>> {
+        let found = self.api(kind).await?.get_opt(name).await?;
+        Ok(found.map(serde_json::to_value).transpose()?)
+    }
+
+    /// The names of all objects of the kind, sorted.
+    pub async fn names(&self, kind: Kind) -> Result<Vec<String>> {
+        let list = self
+            .api(kind)
+            .await?
+            .list_metadata(&ListParams::default())
+            .await?;
+        let mut names: Vec<String> = list.iter().map(ResourceExt::name_any).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Changes the object by a JSON merge patch.
+    pub async fn merge(&self, kind: Kind, name: &str, patch: Value) -> Result<Value> {
+        let params = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let changed = self
+            .api(kind)
+            .await?
+            .patch(name, &params, &Patch::Merge(&patch))
+            .await
+            .doing(format!("change {} {name}", kind.1))?;
+        Ok(serde_json::to_value(changed)?)
+    }
+
+    /// Asks for a reconciliation as `flux reconcile` does; gives the value to find in `status.lastHandledReconcileAt`.
+    pub async fn request_reconcile(&self, kind: Kind, name: &str) -> Result<String> {
+        let at = jiff::Timestamp::now().to_string();
+        let patch = json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": at}}});
+        self.merge(kind, name, patch).await?;
+        Ok(at)
+    }
+
+    /// Asks the server to delete the object; it may live on until its finalizers are gone.
+    pub async fn delete(&self, kind: Kind, name: &str) -> Result {
+        let api = self.api(kind).await?;
+        api.delete(name, &DeleteParams::default())
+            .await
+            .doing(format!("delete {} {name}", kind.1))?;
+        Ok(())
+    }
+
+    /// Waits until the object satisfies `wanted`, and gives it then. `goal` names it for people.
+    ///
+    /// The object is watched, never polled. A wait that ends at the [`deadline`] prints the state of the
+    /// namespace, its events and the controllers' logs.
+    pub async fn wait(
+        &self,
+        kind: Kind,
+        name: &str,
+        goal: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
+        let found = self
+            .watch(kind, name, goal, |object| {
+                object.filter(|o| wanted(o)).cloned()
+            })
+            .await?;
+        Ok(found)
+    }
+
+    /// Waits until there is no such object.
+    pub async fn wait_gone(&self, kind: Kind, name: &str) -> Result {
+        self.watch(kind, name, "is gone", |object| {
+            object.is_none().then_some(())
+        })
+        .await
+    }
+
+    /// Waits until `Ready` has this status (`"True"` or `"False"`) for the object's current generation.
+    pub async fn wait_ready(&self, kind: Kind, name: &str, status: &str) -> Result<Value> {
+        self.wait(kind, name, &format!("is Ready={status}"), |object| {
+            is_ready(object, status)
+        })
+        .await
+    }
+
+    async fn watch<T>(
+        &self,
+        kind: Kind,
+        name: &str,
+        goal: &str,
+        look: impl Fn(Option<&Value>) -> Option<T>,
+    ) -> Result<T> {
+        let api = self.api(kind).await?;
+        let last = Mutex::new(None);
+        let follow = async {
+            let mut changes = std::pin::pin!(watcher::watch_object(api, name).default_backoff());
+            while let Some(object) = changes.next().await {
+                // A watch that breaks is taken up again by the stream itself.
+                let Ok(object) = object else { continue };
+                let object = object.map(serde_json::to_value).transpose()?;
+                let found = look(object.as_ref());
+                if let Ok(mut last) = last.lock() {
+                    *last = object;
+                }
+                if let Some(found) = found {
+                    return Ok(found);
+                }
+            }
+            Err(Failure::new("the watch has ended"))
+        };
+        match tokio::time::timeout(deadline(), follow).await {
+            Ok(result) => result,
+            Err(_) => Err(self
+                .failure(
+                    &format!("{} {name} {goal}", kind.1),
+                    last.into_inner().ok().flatten(),
+                )
+                .await),
+        }
+    }
+
+    /// Waits until `look` gives something, asking it again after every change of the kind's objects in the namespace.
+    pub async fn wait_all<T>(
+        &self,
+        kind: Kind,
+        goal: &str,
+        look: impl Fn(&[Value]) -> Option<T>,
+    ) -> Result<T> {
+        let api = self.api(kind).await?;
+        let follow = async {
+            let mut objects: BTreeMap<String, Value> = BTreeMap::new();
+            let mut changes =
+                std::pin::pin!(watcher::watcher(api, watcher::Config::default()).default_backoff());
+            let mut complete = false;
+            while let Some(event) = changes.next().await {
+                match event {
+                    Ok(watcher::Event::Init) => {
+                        objects.clear();
+                        complete = false;
+                    }
+                    Ok(watcher::Event::InitApply(object) | watcher::Event::Apply(object)) => {
+                        objects.insert(object.name_any(), serde_json::to_value(&object)?);
+                    }
+                    Ok(watcher::Event::Delete(object)) => {
+                        objects.remove(&object.name_any());
+                    }
+                    Ok(watcher::Event::InitDone) => complete = true,
+                    Err(_) => continue,
+                }
+                let all: Vec<Value> = objects.values().cloned().collect();
+                if let Some(found) = look(&all).filter(|_| complete) {
+                    return Ok(found);
+                }
+            }
+            Err(Failure::new("the watch has ended"))
+        };
+        match tokio::time::timeout(deadline(), follow).await {
+            Ok(result) => result,
+            Err(_) => Err(self.failure(&format!("{}s {goal}", kind.1), None).await),
+        }
+    }
+
+    /// Waits for a future that is no object's state, with the deadline and the report of the other waits.
+    pub async fn wait_for<T>(&self, goal: &str, future: impl Future<Output = T>) -> Result<T> {
+        match tokio::time::timeout(deadline(), future).await {
+            Ok(value) => Ok(value),
+            Err(_) => Err(self.failure(goal, None).await),
+        }
+    }
+
+    async fn failure(&self, goal: &str, last: Option<Value>) -> Failure {
+        self.failed
+            .store(true, std::sync::atomic::Ordering::Relaxed);
+        let mut text = format!("waited {} s in vain until {goal}", deadline().as_secs());
+        if let Some(mut last) = last {
+            report::strip(&mut last);
+            let _ = write!(text, "\nlast seen: {last:#}");
+        }
+        text.push('\n');
+        text.push_str(&self.report().await);
+        Failure::new(text)
+    }
+
+    /// What there is to know about this namespace: Flux objects, pods, events, and the end of the controllers' logs.
+    pub async fn report(&self) -> String {
+        let mut text = report::namespace(&self.client, &self.name).await;
+        let logs = self
+            .logs
+            .lock()
+            .map(|logs| logs.clone())
+            .unwrap_or_default();
+        for (name, log) in logs {
+            let _ = writeln!(text, "--- log of {name}, last lines\n{}", log.tail(40));
+        }
+        text
+    }
+}
+
+/// Whether the condition `Ready` has this status and speaks of the object's current generation.
+pub fn is_ready(object: &Value, status: &str) -> bool {
+    condition(object, "Ready").is_some_and(|ready| {
+        ready["status"] == status && ready["observedGeneration"] == object["metadata"]["generation"]
+    })
+}
+
+/// The condition of this type.
+pub fn condition<'a>(object: &'a Value, of_type: &str) -> Option<&'a Value> {
+    object["status"]["conditions"]
+        .as_array()?
+        .iter()
+        .find(|condition| condition["type"] == of_type)
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let failed =
+            std::thread::panicking() || self.failed.load(std::sync::atomic::Ordering::Relaxed);
+        if failed || std::env::var_os("FLUX_TEST_KEEP").is_some() {
+            eprintln!(
+                "kept the namespace {} of {}",
+                self.name,
+                self.cluster.describe()
+            );
+            return;
+        }
+        let _ = std::fs::remove_dir_all(self.folder());
+        // Dropping is not async, and the test's runtime may be on its way out: a thread with a runtime of its own does it.
+        let (cluster, name) = (self.cluster.clone(), self.name.clone());
+        let deleting = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            runtime.block_on(delete_namespace(&cluster, &name))
+        });
+        if let Ok(Err(failure)) = deleting.join() {
+            eprintln!("cannot delete the namespace {}: {failure}", self.name);
+        }
+    }
+}
+
+/// Deletes the namespace, and takes the finalizers off its Flux objects: their controllers have gone with the test.
+async fn delete_namespace(cluster: &Cluster, name: &str) -> Result {
+    let client = cluster.client().await?;
+    let namespaces: Api<KubeNamespace> = Api::all(client.clone());
+    namespaces.delete(name, &DeleteParams::default()).await?;
+    for resource in report::flux_resources(&client).await? {
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), name, &resource);
+        let with_finalizers: Vec<String> = api
+            .list_metadata(&ListParams::default())
+            .await?
+            .into_iter()
+            .filter(|object| !object.finalizers().is_empty())
+            .map(|object| object.name_any())
+            .collect();
+        futures::stream::iter(with_finalizers.into_iter().map(Ok::<_, Failure>))
+            .try_for_each(|object| {
+                let api = api.clone();
+                async move {
+                    let patch = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+                    match api.patch(&object, &PatchParams::default(), &patch).await {
+                        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+                        other => other.map(|_| ()).map_err(Failure::from),
+                    }
+                }
+            })
+            .await?;
+    }
+    Ok(())
+}
