@@ -1,0 +1,111 @@
+//! What can go wrong, in go-yaml's words where clients see them.
+
+use std::borrow::Cow;
+
+use crate::resolve::Flavor;
+
+/// Why a document could not be read, converted or written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The text is not YAML. The message is go-yaml's, whose line is off by one in some cases.
+    #[error("yaml: {message}")]
+    Syntax {
+        /// go-yaml's message, with its `line N: ` where it gives one.
+        message: String,
+        /// The true line of the problem, from 1.
+        line: u32,
+        /// The true column of the problem in characters, from 1.
+        column: u32,
+    },
+    /// The document is YAML but does not fit the data model: bad tags, merges, aliases.
+    #[error("yaml: {0}")]
+    Invalid(String),
+    /// Values that cannot be taken as they are, all of them: repeated keys above all.
+    #[error("yaml: unmarshal errors:\n  {}", .0.join("\n  "))]
+    Unmarshal(Vec<String>),
+    /// The value cannot be said in JSON: a key that is a list or null, a float that is no number.
+    #[error("{0}")]
+    Json(String),
+    /// JSON text that is not JSON, with the byte offset at which reading stopped.
+    #[error("{message}")]
+    JsonSyntax {
+        /// encoding/json's message.
+        message: String,
+        /// Bytes read before the problem.
+        offset: usize,
+    },
+    /// The document is larger or deeper than this library reads.
+    #[error("yaml: {0}")]
+    Limit(String),
+}
+
+impl Error {
+    pub(crate) fn invalid(message: impl Into<String>) -> Error {
+        Error::Invalid(message.into())
+    }
+
+    /// The line and column of the problem, from 1, where they are known.
+    pub fn position(&self) -> Option<(u32, u32)> {
+        match self {
+            Error::Syntax { line, column, .. } => Some((*line, *column)),
+            _ => None,
+        }
+    }
+}
+
+/// A place in the source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// Characters before this place.
+    pub(crate) index: usize,
+    /// Bytes before this place.
+    pub(crate) byte: usize,
+    /// Line, from 0.
+    pub(crate) line: u32,
+    /// Column in characters, from 0.
+    pub(crate) column: u32,
+}
+
+/// Which layer of the reader stopped: go-yaml counts lines differently for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layer {
+    Reader,
+    Scanner,
+    Parser,
+}
+
+/// A syntax error before it is put into words.
+#[derive(Clone, Debug)]
+pub(crate) struct Fault {
+    pub(crate) layer: Layer,
+    pub(crate) problem: Cow<'static, str>,
+    /// Where the construct began, if the error tells.
+    pub(crate) context: Mark,
+    /// Where the problem is.
+    pub(crate) at: Mark,
+}
+
+impl Fault {
+    /// go-yaml's message. Each version prefers another of the two marks, and lines of the parser layer
+    /// are counted from 0 there, so that a problem in the first line has no line at all.
+    pub(crate) fn into_error(self, flavor: Flavor) -> Error {
+        let scanned = u32::from(self.layer == Layer::Scanner);
+        let line = match flavor {
+            Flavor::V2 if self.at.line != 0 => self.at.line + scanned,
+            Flavor::V2 => self.context.line,
+            Flavor::V3 if self.context.line != 0 => self.context.line + scanned,
+            Flavor::V3 if self.at.line != 0 => self.at.line + scanned,
+            Flavor::V3 => 0,
+        };
+        let message = if line == 0 {
+            self.problem.into_owned()
+        } else {
+            format!("line {line}: {}", self.problem)
+        };
+        Error::Syntax {
+            message,
+            line: self.at.line + 1,
+            column: self.at.column + 1,
+        }
+    }
+}

@@ -1,0 +1,736 @@
+//! The parser: tokens to events, with the comments each event takes.
+
+use std::borrow::Cow;
+
+use crate::error::{Layer, Mark};
+use crate::node::Comments;
+use crate::resolve::Flavor;
+use crate::scan::{ScalarStyle, Scan, Scanner, Token, TokenData, TokenKind, fault};
+
+/// What an event reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum EventKind<'i> {
+    StreamStart,
+    StreamEnd,
+    DocumentStart,
+    DocumentEnd,
+    Alias(&'i str),
+    Scalar(Cow<'i, str>, ScalarStyle),
+    SequenceStart { flow: bool },
+    SequenceEnd,
+    MappingStart { flow: bool },
+    MappingEnd,
+}
+
+/// A step of a document.
+#[derive(Clone, Debug)]
+pub(crate) struct Event<'i> {
+    pub(crate) kind: EventKind<'i>,
+    pub(crate) start: Mark,
+    pub(crate) end: Mark,
+    pub(crate) anchor: Option<&'i str>,
+    /// The tag with its handle resolved, in long form.
+    pub(crate) tag: Option<String>,
+    /// Of a scalar: whether it is plain and untagged, or tagged `!`, and so resolved by its text.
+    pub(crate) implicit: bool,
+    pub(crate) comments: Option<Box<Comments>>,
+}
+
+impl<'i> Event<'i> {
+    fn new(kind: EventKind<'i>, start: Mark, end: Mark) -> Self {
+        Event {
+            kind,
+            start,
+            end,
+            anchor: None,
+            tag: None,
+            implicit: false,
+            comments: None,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    StreamStart,
+    ImplicitDocumentStart,
+    DocumentStart,
+    DocumentContent,
+    DocumentEnd,
+    BlockNode,
+    SequenceFirst,
+    SequenceEntry,
+    IndentlessEntry,
+    MappingFirst,
+    MappingKey,
+    MappingValue,
+    FlowSequenceFirst,
+    FlowSequenceEntry,
+    PairKey,
+    PairValue,
+    PairEnd,
+    FlowMappingFirst,
+    FlowMappingKey,
+    FlowMappingValue,
+    FlowMappingEmptyValue,
+    End,
+}
+
+/// Where a node stands, which decides what may begin it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Block,
+    BlockOrIndentlessSequence,
+    Flow,
+}
+
+/// Turns text into events.
+pub(crate) struct Parser<'i> {
+    scanner: Scanner<'i>,
+    flavor: Flavor,
+    state: State,
+    states: Vec<State>,
+    /// Starts of the collections that are open.
+    marks: Vec<Mark>,
+    tag_directives: Vec<(String, String)>,
+    comments: Comments,
+    /// Comments above a `-` whose item is a collection: they belong to the collection.
+    stem: Option<String>,
+}
+
+/// The token to come.
+#[derive(Clone, Copy)]
+struct Next {
+    kind: TokenKind,
+    start: Mark,
+    end: Mark,
+}
+
+impl<'i> Parser<'i> {
+    pub(crate) fn new(text: &'i str, flavor: Flavor) -> Self {
+        Parser {
+            scanner: Scanner::new(text, flavor),
+            flavor,
+            state: State::StreamStart,
+            states: Vec::new(),
+            marks: Vec::new(),
+            tag_directives: Vec::new(),
+            comments: Comments::default(),
+            stem: None,
+        }
+    }
+
+    /// Whether everything up to the end of the text has been looked at.
+    pub(crate) fn touched_end(&self) -> bool {
+        self.scanner.touched_end()
+    }
+
+    /// The next event.
+    pub(crate) fn next_event(&mut self) -> Scan<Event<'i>> {
+        if self.state == State::End || self.scanner.ended() {
+            return Ok(Event::new(
+                EventKind::StreamEnd,
+                Mark::default(),
+                Mark::default(),
+            ));
+        }
+        match self.state {
+            State::StreamStart => self.stream_start(),
+            State::ImplicitDocumentStart => self.document_start(true),
+            State::DocumentStart | State::End => self.document_start(false),
+            State::DocumentContent => self.document_content(),
+            State::DocumentEnd => self.document_end(),
+            State::BlockNode => self.node(Place::Block),
+            State::SequenceFirst => self.sequence_entry(true),
+            State::SequenceEntry => self.sequence_entry(false),
+            State::IndentlessEntry => self.indentless_entry(),
+            State::MappingFirst => self.mapping_key(true),
+            State::MappingKey => self.mapping_key(false),
+            State::MappingValue => self.mapping_value(),
+            State::FlowSequenceFirst => self.flow_sequence_entry(true),
+            State::FlowSequenceEntry => self.flow_sequence_entry(false),
+            State::PairKey => self.pair_key(),
+            State::PairValue => self.pair_value(),
+            State::PairEnd => self.pair_end(),
+            State::FlowMappingFirst => self.flow_mapping_key(true),
+            State::FlowMappingKey => self.flow_mapping_key(false),
+            State::FlowMappingValue => self.flow_mapping_value(false),
+            State::FlowMappingEmptyValue => self.flow_mapping_value(true),
+        }
+    }
+
+    fn peek(&mut self) -> Scan<Next> {
+        let token = self.scanner.peek()?;
+        let next = Next {
+            kind: token.kind,
+            start: token.start,
+            end: token.end,
+        };
+        if self.flavor == Flavor::V3 {
+            self.claim_comments(next);
+        }
+        Ok(next)
+    }
+
+    /// Collects the comments that belong to this token or to what came before it.
+    fn claim_comments(&mut self, next: Next) {
+        while let Some(comment) = self.scanner.comments.front() {
+            if next.start.index < comment.token.index {
+                break;
+            }
+            if !comment.head.is_empty() && next.kind == TokenKind::BlockEnd {
+                // It heads what follows the collection.
+                break;
+            }
+            add_lines(&mut self.comments.head, &comment.head);
+            add_lines(&mut self.comments.foot, &comment.foot);
+            add_lines(&mut self.comments.line, &comment.line);
+            self.scanner.comments.pop_front();
+        }
+    }
+
+    fn take(&mut self) -> Option<Token<'i>> {
+        self.scanner.take_token()
+    }
+
+    fn give_comments(&mut self, event: &mut Event<'i>) {
+        self.stem = None;
+        if !self.comments.is_empty() {
+            event.comments = Some(Box::new(std::mem::take(&mut self.comments)));
+        }
+    }
+
+    fn give_stem(&mut self, event: &mut Event<'i>) {
+        if let Some(head) = self.stem.take() {
+            event.comments = Some(Box::new(Comments {
+                head,
+                ..Comments::default()
+            }));
+        }
+    }
+
+    fn pop_state(&mut self) {
+        self.state = self.states.pop().unwrap_or(State::End);
+    }
+
+    fn error<T>(problem: &'static str, at: Mark) -> Scan<T> {
+        Err(fault(Layer::Parser, problem, Mark::default(), at))
+    }
+
+    fn error_since<T>(context: Mark, problem: &'static str, at: Mark) -> Scan<T> {
+        Err(fault(Layer::Parser, problem, context, at))
+    }
+
+    fn collection_error<T>(&mut self, problem: &'static str, at: Mark) -> Scan<T> {
+        let context = self.marks.pop().unwrap_or_default();
+        Self::error_since(context, problem, at)
+    }
+
+    fn empty_scalar(at: Mark) -> Event<'i> {
+        let mut event = Event::new(
+            EventKind::Scalar(Cow::Borrowed(""), ScalarStyle::Plain),
+            at,
+            at,
+        );
+        event.implicit = true;
+        event
+    }
+
+    fn stream_start(&mut self) -> Scan<Event<'i>> {
+        let next = self.peek()?;
+        self.state = State::ImplicitDocumentStart;
+        self.take();
+        Ok(Event::new(EventKind::StreamStart, next.start, next.end))
+    }
+
+    fn document_start(&mut self, implicit: bool) -> Scan<Event<'i>> {
+        let mut next = self.peek()?;
+        if !implicit {
+            while next.kind == TokenKind::DocumentEnd {
+                self.take();
+                next = self.peek()?;
+            }
+        }
+        if next.kind == TokenKind::StreamEnd {
+            self.state = State::End;
+            self.take();
+            return Ok(Event::new(EventKind::StreamEnd, next.start, next.end));
+        }
+        let explicit = matches!(
+            next.kind,
+            TokenKind::VersionDirective | TokenKind::TagDirective | TokenKind::DocumentStart
+        );
+        self.states.push(State::DocumentEnd);
+        if implicit && !explicit {
+            self.directives()?;
+            self.state = State::BlockNode;
+            let mut event = Event::new(EventKind::DocumentStart, next.start, next.end);
+            let head = self.take_document_head();
+            if !head.is_empty() {
+                event.comments = Some(Box::new(Comments {
+                    head,
+                    ..Comments::default()
+                }));
+            }
+            return Ok(event);
+        }
+        self.directives()?;
+        let marker = self.peek()?;
+        if marker.kind != TokenKind::DocumentStart {
+            return Self::error("did not find expected <document start>", marker.start);
+        }
+        self.state = State::DocumentContent;
+        self.take();
+        Ok(Event::new(EventKind::DocumentStart, next.start, marker.end))
+    }
+
+    /// Of the comments before the first node, those that an empty line sets apart are the document's.
+    fn take_document_head(&mut self) -> String {
+        let head = &mut self.comments.head;
+        let bytes = head.as_bytes();
+        let last = bytes.len().wrapping_sub(1);
+        let found = (1..bytes.len())
+            .rev()
+            .find(|&i| bytes[i] == b'\n' && (i == last || bytes[i - 1] == b'\n'));
+        let Some(at) = found else {
+            return String::new();
+        };
+        let rest = head.split_off(at + 1);
+        let mut document = std::mem::replace(head, rest);
+        document.truncate(if at == last { at } else { at - 1 });
+        document
+    }
+
+    fn document_content(&mut self) -> Scan<Event<'i>> {
+        let next = self.peek()?;
+        match next.kind {
+            TokenKind::VersionDirective
+            | TokenKind::TagDirective
+            | TokenKind::DocumentStart
+            | TokenKind::DocumentEnd
+            | TokenKind::StreamEnd => {
+                self.pop_state();
+                Ok(Self::empty_scalar(next.start))
+            }
+            _ => self.node(Place::Block),
+        }
+    }
+
+    fn document_end(&mut self) -> Scan<Event<'i>> {
+        let next = self.peek()?;
+        let mut end = next.start;
+        if next.kind == TokenKind::DocumentEnd {
+            end = next.end;
+            self.take();
+        }
+        self.tag_directives.clear();
+        self.state = State::DocumentStart;
+        let mut event = Event::new(EventKind::DocumentEnd, next.start, end);
+        self.give_comments(&mut event);
+        if let Some(comments) = &mut event.comments
+            && comments.foot.is_empty()
+        {
+            comments.foot = std::mem::take(&mut comments.head);
+        }
+        Ok(event)
+    }
+
+    fn directives(&mut self) -> Scan<()> {
+        let mut version_seen = false;
+        loop {
+            let next = self.peek()?;
+            match next.kind {
+                TokenKind::VersionDirective => {
+                    if version_seen {
+                        return Self::error("found duplicate %YAML directive", next.start);
+                    }
+                    version_seen = true;
+                    if self.take().map(|t| t.data) != Some(TokenData::Version(1, 1)) {
+                        return Self::error("found incompatible YAML document", next.start);
+                    }
+                }
+                TokenKind::TagDirective => {
+                    let Some(TokenData::Pair(handle, prefix)) = self.take().map(|t| t.data) else {
+                        continue;
+                    };
+                    if self
+                        .tag_directives
+                        .iter()
+                        .any(|(known, _)| *known == handle)
+                    {
+                        return Self::error("found duplicate %TAG directive", next.start);
+                    }
+                    self.tag_directives.push((handle, prefix));
+                }
+                _ => break,
+            }
+        }
+        for (handle, prefix) in [("!", "!"), ("!!", "tag:yaml.org,2002:")] {
+            if !self.tag_directives.iter().any(|(known, _)| known == handle) {
+                self.tag_directives
+                    .push((handle.to_owned(), prefix.to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    fn resolve_tag(&self, data: TokenData<'i>, start: Mark, at: Mark) -> Scan<Option<String>> {
+        let TokenData::Pair(handle, suffix) = data else {
+            return Ok(None);
+        };
+        if handle.is_empty() {
+            return Ok(Some(suffix));
+        }
+        match self
+            .tag_directives
+            .iter()
+            .find(|(known, _)| *known == handle)
+        {
+            Some((_, prefix)) => Ok(Some(format!("{prefix}{suffix}"))),
+            None => Self::error_since(start, "found undefined tag handle", at),
+        }
+    }
+
+    fn node(&mut self, place: Place) -> Scan<Event<'i>> {
+        let mut next = self.peek()?;
+        if next.kind == TokenKind::Alias {
+            self.pop_state();
+            let mut event = Event::new(EventKind::Alias(""), next.start, next.end);
+            self.give_comments(&mut event);
+            if let Some(TokenData::Name(name)) = self.take().map(|t| t.data) {
+                event.kind = EventKind::Alias(name);
+            }
+            return Ok(event);
+        }
+        let start = next.start;
+        let mut end = next.start;
+        let mut anchor = None;
+        let mut tag_token = None;
+        loop {
+            match next.kind {
+                TokenKind::Anchor if anchor.is_none() => {
+                    if let Some(TokenData::Name(name)) = self.take().map(|t| t.data) {
+                        anchor = Some(name);
+                    }
+                }
+                TokenKind::Tag if tag_token.is_none() => {
+                    tag_token = self.take().map(|t| (t.data, t.start));
+                }
+                _ => break,
+            }
+            end = next.end;
+            next = self.peek()?;
+        }
+        let tag = match tag_token {
+            Some((data, at)) => self.resolve_tag(data, start, at)?,
+            None => None,
+        };
+        let tag = tag.filter(|tag| !tag.is_empty());
+        let mut event = Event::new(EventKind::StreamEnd, start, next.end);
+        event.anchor = anchor;
+        event.tag = tag;
+
+        let block = place != Place::Flow;
+        match next.kind {
+            TokenKind::BlockEntry if place == Place::BlockOrIndentlessSequence => {
+                self.state = State::IndentlessEntry;
+                event.kind = EventKind::SequenceStart { flow: false };
+            }
+            TokenKind::Scalar => {
+                self.pop_state();
+                self.give_comments(&mut event);
+                if let Some(TokenData::Scalar(value, style)) = self.take().map(|t| t.data) {
+                    event.implicit = match event.tag.as_deref() {
+                        None => style == ScalarStyle::Plain,
+                        Some(tag) => tag == "!",
+                    };
+                    event.kind = EventKind::Scalar(value, style);
+                }
+            }
+            TokenKind::FlowSequenceStart => {
+                self.state = State::FlowSequenceFirst;
+                event.kind = EventKind::SequenceStart { flow: true };
+                self.give_comments(&mut event);
+            }
+            TokenKind::FlowMappingStart => {
+                self.state = State::FlowMappingFirst;
+                event.kind = EventKind::MappingStart { flow: true };
+                self.give_comments(&mut event);
+            }
+            TokenKind::BlockSequenceStart if block => {
+                self.state = State::SequenceFirst;
+                event.kind = EventKind::SequenceStart { flow: false };
+                self.give_stem(&mut event);
+            }
+            TokenKind::BlockMappingStart if block => {
+                self.state = State::MappingFirst;
+                event.kind = EventKind::MappingStart { flow: false };
+                self.give_stem(&mut event);
+            }
+            _ if event.anchor.is_some() || event.tag.is_some() => {
+                self.pop_state();
+                event.end = end;
+                event.implicit = event.tag.is_none();
+                event.kind = EventKind::Scalar(Cow::Borrowed(""), ScalarStyle::Plain);
+            }
+            _ => {
+                return Self::error_since(start, "did not find expected node content", next.start);
+            }
+        }
+        Ok(event)
+    }
+
+    /// Notes where a collection begins, at its first entry.
+    fn open(&mut self) -> Scan<()> {
+        let next = self.peek()?;
+        self.marks.push(next.start);
+        self.take();
+        Ok(())
+    }
+
+    fn close(&mut self, kind: EventKind<'i>, next: Next) -> Event<'i> {
+        self.pop_state();
+        self.marks.pop();
+        Event::new(kind, next.start, next.end)
+    }
+
+    fn sequence_entry(&mut self, first: bool) -> Scan<Event<'i>> {
+        if first {
+            self.open()?;
+        }
+        let next = self.peek()?;
+        match next.kind {
+            TokenKind::BlockEntry => {
+                let after = self.enter_item()?;
+                if matches!(after.kind, TokenKind::BlockEntry | TokenKind::BlockEnd) {
+                    self.state = State::SequenceEntry;
+                    return Ok(Self::empty_scalar(next.end));
+                }
+                self.states.push(State::SequenceEntry);
+                self.node(Place::Block)
+            }
+            TokenKind::BlockEnd => {
+                let event = self.close(EventKind::SequenceEnd, next);
+                self.take();
+                Ok(event)
+            }
+            _ => self.collection_error("did not find expected '-' indicator", next.start),
+        }
+    }
+
+    /// Moves over a `-`.
+    fn enter_item(&mut self) -> Scan<Next> {
+        let head = self.comments.head.len();
+        self.take();
+        let after = self.peek()?;
+        if head > 0
+            && matches!(
+                after.kind,
+                TokenKind::BlockSequenceStart | TokenKind::BlockMappingStart
+            )
+        {
+            let rest = if self.comments.head.len() > head {
+                let rest = self.comments.head.split_off(head);
+                rest.strip_prefix('\n').unwrap_or(&rest).to_owned()
+            } else {
+                String::new()
+            };
+            self.stem = Some(std::mem::replace(&mut self.comments.head, rest));
+        }
+        Ok(after)
+    }
+
+    fn indentless_entry(&mut self) -> Scan<Event<'i>> {
+        let next = self.peek()?;
+        if next.kind != TokenKind::BlockEntry {
+            self.pop_state();
+            return Ok(Event::new(EventKind::SequenceEnd, next.start, next.start));
+        }
+        let after = self.enter_item()?;
+        if matches!(
+            after.kind,
+            TokenKind::BlockEntry | TokenKind::Key | TokenKind::Value | TokenKind::BlockEnd
+        ) {
+            self.state = State::IndentlessEntry;
+            return Ok(Self::empty_scalar(next.end));
+        }
+        self.states.push(State::IndentlessEntry);
+        self.node(Place::Block)
+    }
+
+    fn mapping_key(&mut self, first: bool) -> Scan<Event<'i>> {
+        if first {
+            self.open()?;
+        }
+        let next = self.peek()?;
+        match next.kind {
+            TokenKind::Key => {
+                self.take();
+                self.node_or_empty(State::MappingValue, next.end)
+            }
+            TokenKind::BlockEnd => {
+                let mut event = self.close(EventKind::MappingEnd, next);
+                self.give_comments(&mut event);
+                self.take();
+                Ok(event)
+            }
+            _ => self.collection_error("did not find expected key", next.start),
+        }
+    }
+
+    fn mapping_value(&mut self) -> Scan<Event<'i>> {
+        let next = self.peek()?;
+        if next.kind != TokenKind::Value {
+            self.state = State::MappingKey;
+            return Ok(Self::empty_scalar(next.start));
+        }
+        self.take();
+        self.node_or_empty(State::MappingKey, next.end)
+    }
+
+    /// A key or value of a block mapping, which may be left out.
+    fn node_or_empty(&mut self, then: State, at: Mark) -> Scan<Event<'i>> {
+        let next = self.peek()?;
+        if matches!(
+            next.kind,
+            TokenKind::Key | TokenKind::Value | TokenKind::BlockEnd
+        ) {
+            self.state = then;
+            return Ok(Self::empty_scalar(at));
+        }
+        self.states.push(then);
+        self.node(Place::BlockOrIndentlessSequence)
+    }
+
+    fn flow_sequence_entry(&mut self, first: bool) -> Scan<Event<'i>> {
+        if first {
+            self.open()?;
+        }
+        let mut next = self.peek()?;
+        if next.kind != TokenKind::FlowSequenceEnd {
+            if !first {
+                if next.kind != TokenKind::FlowEntry {
+                    return self.collection_error("did not find expected ',' or ']'", next.start);
+                }
+                self.take();
+                next = self.peek()?;
+            }
+            if next.kind == TokenKind::Key {
+                self.state = State::PairKey;
+                self.take();
+                return Ok(Event::new(
+                    EventKind::MappingStart { flow: true },
+                    next.start,
+                    next.end,
+                ));
+            }
+            if next.kind != TokenKind::FlowSequenceEnd {
+                self.states.push(State::FlowSequenceEntry);
+                return self.node(Place::Flow);
+            }
+        }
+        let mut event = self.close(EventKind::SequenceEnd, next);
+        self.give_comments(&mut event);
+        self.take();
+        Ok(event)
+    }
+
+    fn pair_key(&mut self) -> Scan<Event<'i>> {
+        let next = self.peek()?;
+        if matches!(
+            next.kind,
+            TokenKind::Value | TokenKind::FlowEntry | TokenKind::FlowSequenceEnd
+        ) {
+            // libyaml moves over this token, whatever it is.
+            self.take();
+            self.state = State::PairValue;
+            return Ok(Self::empty_scalar(next.end));
+        }
+        self.states.push(State::PairValue);
+        self.node(Place::Flow)
+    }
+
+    fn pair_value(&mut self) -> Scan<Event<'i>> {
+        let next = self.peek()?;
+        if next.kind == TokenKind::Value {
+            self.take();
+            let after = self.peek()?;
+            if !matches!(
+                after.kind,
+                TokenKind::FlowEntry | TokenKind::FlowSequenceEnd
+            ) {
+                self.states.push(State::PairEnd);
+                return self.node(Place::Flow);
+            }
+        }
+        self.state = State::PairEnd;
+        Ok(Self::empty_scalar(next.start))
+    }
+
+    fn pair_end(&mut self) -> Scan<Event<'i>> {
+        let next = self.peek()?;
+        self.state = State::FlowSequenceEntry;
+        Ok(Event::new(EventKind::MappingEnd, next.start, next.start))
+    }
+
+    fn flow_mapping_key(&mut self, first: bool) -> Scan<Event<'i>> {
+        if first {
+            self.open()?;
+        }
+        let mut next = self.peek()?;
+        if next.kind != TokenKind::FlowMappingEnd {
+            if !first {
+                if next.kind != TokenKind::FlowEntry {
+                    return self.collection_error("did not find expected ',' or '}'", next.start);
+                }
+                self.take();
+                next = self.peek()?;
+            }
+            if next.kind == TokenKind::Key {
+                self.take();
+                let after = self.peek()?;
+                if matches!(
+                    after.kind,
+                    TokenKind::Value | TokenKind::FlowEntry | TokenKind::FlowMappingEnd
+                ) {
+                    self.state = State::FlowMappingValue;
+                    return Ok(Self::empty_scalar(after.start));
+                }
+                self.states.push(State::FlowMappingValue);
+                return self.node(Place::Flow);
+            }
+            if next.kind != TokenKind::FlowMappingEnd {
+                self.states.push(State::FlowMappingEmptyValue);
+                return self.node(Place::Flow);
+            }
+        }
+        let mut event = self.close(EventKind::MappingEnd, next);
+        self.give_comments(&mut event);
+        self.take();
+        Ok(event)
+    }
+
+    fn flow_mapping_value(&mut self, empty: bool) -> Scan<Event<'i>> {
+        let mut next = self.peek()?;
+        if !empty && next.kind == TokenKind::Value {
+            self.take();
+            next = self.peek()?;
+            if !matches!(next.kind, TokenKind::FlowEntry | TokenKind::FlowMappingEnd) {
+                self.states.push(State::FlowMappingKey);
+                return self.node(Place::Flow);
+            }
+        }
+        self.state = State::FlowMappingKey;
+        Ok(Self::empty_scalar(next.start))
+    }
+}
+
+fn add_lines(to: &mut String, more: &str) {
+    if more.is_empty() {
+        return;
+    }
+    if !to.is_empty() {
+        to.push('\n');
+    }
+    to.push_str(more);
+}

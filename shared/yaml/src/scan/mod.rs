@@ -1,0 +1,298 @@
+//! The scanner: text to tokens, by the rules of libyaml as go-yaml has them, comments included.
+
+mod comment;
+mod fetch;
+mod queue;
+mod scalar;
+mod tag;
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+
+use crate::error::{Fault, Layer, Mark};
+use crate::resolve::Flavor;
+
+pub(crate) use comment::Comment;
+use queue::TokenQueue;
+
+/// Collections within collections that are read at most. go-yaml allows 10,000, more than a thread's stack bears
+/// in whatever walks the tree afterwards.
+pub(crate) const MAX_DEPTH: usize = 256;
+
+/// How a scalar was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ScalarStyle {
+    Plain,
+    Single,
+    Double,
+    Literal,
+    Folded,
+}
+
+/// What a token is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TokenKind {
+    StreamStart,
+    StreamEnd,
+    VersionDirective,
+    TagDirective,
+    DocumentStart,
+    DocumentEnd,
+    BlockSequenceStart,
+    BlockMappingStart,
+    BlockEnd,
+    FlowSequenceStart,
+    FlowSequenceEnd,
+    FlowMappingStart,
+    FlowMappingEnd,
+    BlockEntry,
+    FlowEntry,
+    Key,
+    Value,
+    Alias,
+    Anchor,
+    Tag,
+    Scalar,
+}
+
+/// What a token says beside its kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TokenData<'i> {
+    None,
+    /// Major and minor number of a `%YAML` directive.
+    Version(i8, i8),
+    /// Handle and prefix of a `%TAG` directive, or handle and suffix of a tag.
+    Pair(String, String),
+    /// Name of an anchor or alias.
+    Name(&'i str),
+    /// Text of a scalar.
+    Scalar(Cow<'i, str>, ScalarStyle),
+}
+
+/// A token and the place it was found at.
+#[derive(Clone, Debug)]
+pub(crate) struct Token<'i> {
+    pub(crate) kind: TokenKind,
+    pub(crate) data: TokenData<'i>,
+    pub(crate) start: Mark,
+    pub(crate) end: Mark,
+}
+
+/// A place where an implicit key may have begun.
+#[derive(Clone, Copy, Debug, Default)]
+struct SimpleKey {
+    possible: bool,
+    required: bool,
+    token_number: usize,
+    mark: Mark,
+}
+
+/// Turns text into tokens.
+pub(crate) struct Scanner<'i> {
+    text: &'i str,
+    flavor: Flavor,
+    mark: Mark,
+    /// Line breaks since the last character that is neither blank nor break.
+    newlines: u32,
+    started: bool,
+    ended: bool,
+    /// Whether the head of the queue may be handed out.
+    ready: bool,
+    indent: i32,
+    indents: Vec<i32>,
+    flow_level: usize,
+    key_allowed: bool,
+    keys: Vec<SimpleKey>,
+    /// Numbers of tokens that may turn out to begin a key, with the index of that key.
+    keyed_tokens: VecDeque<(usize, usize)>,
+    queue: TokenQueue<'i>,
+    /// Comments that no token has claimed yet.
+    pub(crate) comments: VecDeque<Comment>,
+}
+
+pub(crate) type Scan<T> = Result<T, Fault>;
+
+impl<'i> Scanner<'i> {
+    pub(crate) fn new(text: &'i str, flavor: Flavor) -> Self {
+        Scanner {
+            text,
+            flavor,
+            mark: Mark::default(),
+            newlines: 0,
+            started: false,
+            ended: false,
+            ready: false,
+            indent: -1,
+            indents: Vec::new(),
+            flow_level: 0,
+            key_allowed: false,
+            keys: Vec::new(),
+            keyed_tokens: VecDeque::new(),
+            queue: TokenQueue::default(),
+            comments: VecDeque::new(),
+        }
+    }
+
+    /// The next token, left in place.
+    pub(crate) fn peek(&mut self) -> Scan<&mut Token<'i>> {
+        if !self.ready {
+            self.fetch_more()?;
+        }
+        // The queue is never empty here: fetching stops at the end of the stream only with that token queued.
+        let mark = self.mark;
+        self.queue
+            .head()
+            .ok_or_else(|| fault(Layer::Parser, "unexpected end of stream", mark, mark))
+    }
+
+    /// Takes the next token out.
+    pub(crate) fn take_token(&mut self) -> Option<Token<'i>> {
+        self.ready = false;
+        let token = self.queue.pop()?;
+        self.ended = token.kind == TokenKind::StreamEnd;
+        Some(token)
+    }
+
+    /// Whether the last token has been taken.
+    pub(crate) fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Whether everything up to the end of the text has been looked at.
+    pub(crate) fn touched_end(&self) -> bool {
+        // Four characters of at most four bytes are looked at ahead.
+        self.mark.byte + 16 >= self.text.len()
+    }
+
+    fn error<T>(&self, context: Mark, problem: impl Into<Cow<'static, str>>) -> Scan<T> {
+        Err(fault(Layer::Scanner, problem, context, self.mark))
+    }
+
+    /// The byte `ahead` bytes from here; 0 at the end of the text, which no text contains.
+    fn byte(&self, ahead: usize) -> u8 {
+        self.text
+            .as_bytes()
+            .get(self.mark.byte + ahead)
+            .copied()
+            .unwrap_or(0)
+    }
+
+    fn is_end(&self) -> bool {
+        self.byte(0) == 0
+    }
+
+    fn is_blank(&self, ahead: usize) -> bool {
+        matches!(self.byte(ahead), b' ' | b'\t')
+    }
+
+    fn is_break(&self, ahead: usize) -> bool {
+        break_width(self.text.as_bytes(), self.mark.byte + ahead) > 0
+    }
+
+    fn is_break_or_end(&self, ahead: usize) -> bool {
+        self.byte(ahead) == 0 || self.is_break(ahead)
+    }
+
+    fn is_blank_or_end(&self, ahead: usize) -> bool {
+        self.is_blank(ahead) || self.is_break_or_end(ahead)
+    }
+
+    /// Moves over one character.
+    fn advance(&mut self) {
+        let byte = self.byte(0);
+        if !matches!(byte, b' ' | b'\t') {
+            self.newlines = 0;
+        }
+        self.mark.index += 1;
+        self.mark.column += 1;
+        self.mark.byte += char_width(byte);
+    }
+
+    /// Moves over a run of `bytes` that holds no line break.
+    fn advance_run(&mut self, bytes: usize) -> &'i str {
+        let run = self
+            .text
+            .get(self.mark.byte..self.mark.byte + bytes)
+            .unwrap_or("");
+        if run.bytes().any(|b| !matches!(b, b' ' | b'\t')) {
+            self.newlines = 0;
+        }
+        let chars = run.bytes().filter(|b| b & 0xC0 != 0x80).count();
+        self.mark.index += chars;
+        self.mark.column += chars as u32;
+        self.mark.byte += bytes;
+        run
+    }
+
+    /// Moves over a line break, `\r\n` being one.
+    fn advance_line(&mut self) {
+        let (bytes, chars) = if self.byte(0) == b'\r' && self.byte(1) == b'\n' {
+            (2, 2)
+        } else {
+            match break_width(self.text.as_bytes(), self.mark.byte) {
+                0 => return,
+                width => (width, 1),
+            }
+        };
+        self.mark.byte += bytes;
+        self.mark.index += chars;
+        self.mark.column = 0;
+        self.mark.line += 1;
+        self.newlines += 1;
+    }
+
+    /// Moves over a line break and appends what it stands for.
+    fn read_line(&mut self, out: &mut String) {
+        if self.byte(0) == 0xE2 {
+            if let Some(separator) = self.text.get(self.mark.byte..self.mark.byte + 3) {
+                out.push_str(separator);
+            }
+        } else {
+            out.push('\n');
+        }
+        self.advance_line();
+    }
+}
+
+pub(crate) fn fault(
+    layer: Layer,
+    problem: impl Into<Cow<'static, str>>,
+    context: Mark,
+    at: Mark,
+) -> Fault {
+    Fault {
+        layer,
+        problem: problem.into(),
+        context,
+        at,
+    }
+}
+
+/// Bytes of the line break at this place, 0 if there is none. Of `\r\n` it sees the first half.
+pub(crate) fn break_width(bytes: &[u8], at: usize) -> usize {
+    match bytes.get(at) {
+        Some(b'\n' | b'\r') => 1,
+        Some(0xC2) if bytes.get(at + 1) == Some(&0x85) => 2,
+        Some(0xE2)
+            if bytes.get(at + 1) == Some(&0x80)
+                && matches!(bytes.get(at + 2), Some(0xA8 | 0xA9)) =>
+        {
+            3
+        }
+        _ => 0,
+    }
+}
+
+fn char_width(first: u8) -> usize {
+    match first {
+        0..0x80 => 1,
+        0x80..0xE0 => 2,
+        0xE0..0xF0 => 3,
+        0xF0.. => 4,
+    }
+}
+
+/// What names of anchors, tag handles and directives are made of.
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
+}

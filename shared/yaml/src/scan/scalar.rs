@@ -1,0 +1,421 @@
+//! Scalars: plain, quoted and block.
+
+use std::borrow::Cow;
+
+use super::tag::hex;
+use super::{ScalarStyle, Scan, Scanner, Token, TokenData, TokenKind};
+use crate::error::Mark;
+use crate::resolve::Flavor;
+
+/// Line breaks between two pieces of a scalar.
+#[derive(Default)]
+struct Fold {
+    first: String,
+    further: String,
+}
+
+impl Fold {
+    fn is_empty(&self) -> bool {
+        self.first.is_empty()
+    }
+
+    /// Appends what the breaks stand for: one is a space, of several the first is dropped.
+    fn apply(&mut self, out: &mut String) {
+        if self.first.starts_with('\n') {
+            if self.further.is_empty() {
+                out.push(' ');
+            }
+        } else {
+            out.push_str(&self.first);
+        }
+        out.push_str(&self.further);
+        self.first.clear();
+        self.further.clear();
+    }
+}
+
+impl<'i> Scanner<'i> {
+    fn scalar_token(
+        value: impl Into<Cow<'i, str>>,
+        style: ScalarStyle,
+        start: Mark,
+        end: Mark,
+    ) -> Token<'i> {
+        Token {
+            kind: TokenKind::Scalar,
+            data: TokenData::Scalar(value.into(), style),
+            start,
+            end,
+        }
+    }
+
+    /// Moves over the blanks and breaks between two pieces, noting the breaks. Gives the blanks before the first
+    /// break, and whether there was one. `indent` is the least column at which a tab may stand on a new line.
+    fn scan_gap(
+        &mut self,
+        fold: &mut Fold,
+        mut broken: bool,
+        tab_limit: Option<(u32, Mark)>,
+    ) -> Scan<(&'i str, bool)> {
+        let from = self.mark.byte;
+        let mut until = from;
+        loop {
+            if self.is_blank(0) {
+                if broken
+                    && let Some((column, start)) = tab_limit
+                    && self.byte(0) == b'\t'
+                    && self.mark.column < column
+                {
+                    return self.error(start, "found a tab character that violates indentation");
+                }
+                self.advance();
+                if !broken {
+                    until = self.mark.byte;
+                }
+            } else if self.is_break(0) {
+                if broken {
+                    self.read_line(&mut fold.further);
+                } else {
+                    self.read_line(&mut fold.first);
+                    broken = true;
+                }
+            } else {
+                break;
+            }
+        }
+        let blanks = if broken {
+            ""
+        } else {
+            self.text.get(from..until).unwrap_or("")
+        };
+        Ok((blanks, broken))
+    }
+
+    pub(super) fn scan_plain_scalar(&mut self) -> Scan<Token<'i>> {
+        let start = self.mark;
+        let mut end = self.mark;
+        let indent = (self.indent + 1).max(0) as u32;
+        // The text is borrowed as long as it stands in one line.
+        let mut folded: Option<String> = None;
+        let mut fold = Fold::default();
+        let mut blanks = "";
+        loop {
+            if self.mark.column == 0 && (self.document_marker(b'-') || self.document_marker(b'.')) {
+                break;
+            }
+            if self.byte(0) == b'#' {
+                break;
+            }
+            let length = self.plain_run();
+            if length > 0 {
+                let run = self.advance_run(length);
+                if !fold.is_empty() {
+                    let text = folded.get_or_insert_with(|| {
+                        self.text.get(start.byte..end.byte).unwrap_or("").to_owned()
+                    });
+                    fold.apply(text);
+                    text.push_str(run);
+                } else if let Some(text) = &mut folded {
+                    text.push_str(blanks);
+                    text.push_str(run);
+                }
+                end = self.mark;
+            }
+            if !(self.is_blank(0) || self.is_break(0)) {
+                break;
+            }
+            let broken = !fold.is_empty();
+            (blanks, _) = self.scan_gap(&mut fold, broken, Some((indent, start)))?;
+            if self.flow_level == 0 && self.mark.column < indent {
+                break;
+            }
+        }
+        if !fold.is_empty() {
+            self.key_allowed = true;
+        }
+        let value = match folded {
+            Some(text) => Cow::Owned(text),
+            None => Cow::Borrowed(self.text.get(start.byte..end.byte).unwrap_or("")),
+        };
+        Ok(Self::scalar_token(value, ScalarStyle::Plain, start, end))
+    }
+
+    /// Bytes up to the next blank, break, or indicator that ends a plain scalar.
+    fn plain_run(&self) -> usize {
+        let in_flow = self.flow_level > 0;
+        let mut length = 0;
+        loop {
+            match self.byte(length) {
+                0 | b' ' | b'\t' | b'\r' | b'\n' => break,
+                b':' if self.is_blank_or_end(length + 1) => break,
+                b',' | b'?' | b'[' | b']' | b'{' | b'}' if in_flow => break,
+                0xC2 | 0xE2 if self.is_break(length) => break,
+                _ => length += 1,
+            }
+        }
+        length
+    }
+
+    pub(super) fn scan_quoted_scalar(&mut self, single: bool) -> Scan<Token<'i>> {
+        let start = self.mark;
+        self.advance();
+        let from = self.mark.byte;
+        let mut changed: Option<String> = None;
+        let mut fold = Fold::default();
+        loop {
+            if self.mark.column == 0 && (self.document_marker(b'-') || self.document_marker(b'.')) {
+                return self.error(start, "found unexpected document indicator");
+            }
+            if self.is_end() {
+                return self.error(start, "found unexpected end of stream");
+            }
+            let mut broken = self.scan_quoted_run(single, start, from, &mut changed)?;
+            if self.byte(0) == if single { b'\'' } else { b'"' } {
+                break;
+            }
+            let at_gap = self.mark.byte;
+            let (blanks, gap_broken) = self.scan_gap(&mut fold, broken, None)?;
+            broken |= gap_broken;
+            if broken {
+                let text = changed
+                    .get_or_insert_with(|| self.text.get(from..at_gap).unwrap_or("").to_owned());
+                if fold.is_empty() {
+                    text.push_str(&fold.further);
+                    fold.further.clear();
+                } else {
+                    fold.apply(text);
+                }
+            } else if let Some(text) = &mut changed {
+                text.push_str(blanks);
+            }
+        }
+        let value = match changed {
+            Some(text) => Cow::Owned(text),
+            None => Cow::Borrowed(self.text.get(from..self.mark.byte).unwrap_or("")),
+        };
+        self.advance();
+        let style = if single {
+            ScalarStyle::Single
+        } else {
+            ScalarStyle::Double
+        };
+        Ok(Self::scalar_token(value, style, start, self.mark))
+    }
+
+    /// Reads up to the next blank, break or closing quote. Gives whether an escaped line break ended the run.
+    fn scan_quoted_run(
+        &mut self,
+        single: bool,
+        start: Mark,
+        from: usize,
+        changed: &mut Option<String>,
+    ) -> Scan<bool> {
+        loop {
+            let mut length = 0;
+            loop {
+                match self.byte(length) {
+                    0 | b' ' | b'\t' | b'\r' | b'\n' => break,
+                    b'\'' if single => break,
+                    b'"' | b'\\' if !single => break,
+                    0xC2 | 0xE2 if self.is_break(length) => break,
+                    _ => length += 1,
+                }
+            }
+            let before = self.mark.byte;
+            let run = self.advance_run(length);
+            if let Some(text) = changed {
+                text.push_str(run);
+            }
+            let here = before + length;
+            match self.byte(0) {
+                b'\'' if single && self.byte(1) == b'\'' => {
+                    let text = changed
+                        .get_or_insert_with(|| self.text.get(from..here).unwrap_or("").to_owned());
+                    text.push('\'');
+                    self.advance();
+                    self.advance();
+                }
+                b'\\' if !single => {
+                    let text = changed
+                        .get_or_insert_with(|| self.text.get(from..here).unwrap_or("").to_owned());
+                    if self.is_break(1) {
+                        self.advance();
+                        self.advance_line();
+                        return Ok(true);
+                    }
+                    text.push(self.scan_escape(start)?);
+                }
+                _ => return Ok(false),
+            }
+        }
+    }
+
+    fn scan_escape(&mut self, start: Mark) -> Scan<char> {
+        let (escaped, digits) = match self.byte(1) {
+            b'0' => ('\0', 0),
+            b'a' => ('\x07', 0),
+            b'b' => ('\x08', 0),
+            b't' | b'\t' => ('\t', 0),
+            b'n' => ('\n', 0),
+            b'v' => ('\x0B', 0),
+            b'f' => ('\x0C', 0),
+            b'r' => ('\r', 0),
+            b'e' => ('\x1B', 0),
+            b' ' => (' ', 0),
+            b'"' => ('"', 0),
+            b'\'' => ('\'', 0),
+            b'\\' => ('\\', 0),
+            b'N' => ('\u{85}', 0),
+            b'_' => ('\u{A0}', 0),
+            b'L' => ('\u{2028}', 0),
+            b'P' => ('\u{2029}', 0),
+            b'x' => ('\0', 2),
+            b'u' => ('\0', 4),
+            b'U' => ('\0', 8),
+            _ => return self.error(start, "found unknown escape character"),
+        };
+        self.advance();
+        self.advance();
+        if digits == 0 {
+            return Ok(escaped);
+        }
+        let mut code: u32 = 0;
+        for at in 0..digits {
+            match hex(self.byte(at)) {
+                Some(digit) => code = (code << 4) | u32::from(digit),
+                None => return self.error(start, "did not find expected hexdecimal number"),
+            }
+        }
+        let Some(c) = char::from_u32(code) else {
+            return self.error(start, "found invalid Unicode character escape code");
+        };
+        for _ in 0..digits {
+            self.advance();
+        }
+        Ok(c)
+    }
+
+    pub(super) fn scan_block_scalar(&mut self, literal: bool) -> Scan<Token<'i>> {
+        let start = self.mark;
+        self.advance();
+        let (keep, increment) = self.scan_block_header(start)?;
+        while self.is_blank(0) {
+            self.advance();
+        }
+        if self.byte(0) == b'#' {
+            if self.flavor == Flavor::V3 {
+                self.scan_line_comment(start);
+            }
+            self.skip_to_break();
+        }
+        if !self.is_break_or_end(0) {
+            return self.error(start, "did not find expected comment or line break");
+        }
+        self.advance_line();
+
+        let mut end = self.mark;
+        let mut indent = if increment > 0 {
+            self.indent.max(0) as u32 + increment
+        } else {
+            0
+        };
+        let mut text = String::new();
+        let mut first = String::new();
+        let mut further = String::new();
+        self.scan_block_breaks(&mut indent, &mut further, start, &mut end)?;
+        let mut after_blank = false;
+        while self.mark.column == indent && !self.is_end() {
+            let blank = self.is_blank(0);
+            if !literal && first.starts_with('\n') && !after_blank && !blank {
+                if further.is_empty() {
+                    text.push(' ');
+                }
+            } else {
+                text.push_str(&first);
+            }
+            first.clear();
+            text.push_str(&further);
+            further.clear();
+            after_blank = blank;
+            let from = self.mark.byte;
+            self.skip_to_break();
+            text.push_str(self.text.get(from..self.mark.byte).unwrap_or(""));
+            if self.is_break(0) {
+                self.read_line(&mut first);
+            }
+            self.scan_block_breaks(&mut indent, &mut further, start, &mut end)?;
+        }
+        if keep >= 0 {
+            text.push_str(&first);
+        }
+        if keep > 0 {
+            text.push_str(&further);
+        }
+        let style = if literal {
+            ScalarStyle::Literal
+        } else {
+            ScalarStyle::Folded
+        };
+        Ok(Self::scalar_token(text, style, start, end))
+    }
+
+    /// Reads the chomping and indentation indicators, in either order: -1 strips, 1 keeps final breaks.
+    fn scan_block_header(&mut self, start: Mark) -> Scan<(i8, u32)> {
+        let mut keep = 0;
+        let mut increment = 0;
+        let mut seen_sign = false;
+        let mut seen_digit = false;
+        for _ in 0..2 {
+            match self.byte(0) {
+                sign @ (b'+' | b'-') if !seen_sign => {
+                    seen_sign = true;
+                    keep = if sign == b'+' { 1 } else { -1 };
+                    self.advance();
+                }
+                digit if digit.is_ascii_digit() && !seen_digit => {
+                    if digit == b'0' {
+                        return self.error(start, "found an indentation indicator equal to 0");
+                    }
+                    seen_digit = true;
+                    increment = u32::from(digit - b'0');
+                    self.advance();
+                }
+                _ => break,
+            }
+        }
+        Ok((keep, increment))
+    }
+
+    /// Moves over indentation and empty lines; finds the indentation when it is not known yet.
+    fn scan_block_breaks(
+        &mut self,
+        indent: &mut u32,
+        breaks: &mut String,
+        start: Mark,
+        end: &mut Mark,
+    ) -> Scan<()> {
+        *end = self.mark;
+        let mut widest = 0;
+        loop {
+            while (*indent == 0 || self.mark.column < *indent) && self.byte(0) == b' ' {
+                self.advance();
+            }
+            widest = widest.max(self.mark.column);
+            if (*indent == 0 || self.mark.column < *indent) && self.byte(0) == b'\t' {
+                return self.error(
+                    start,
+                    "found a tab character where an indentation space is expected",
+                );
+            }
+            if !self.is_break(0) {
+                break;
+            }
+            self.read_line(breaks);
+            *end = self.mark;
+        }
+        if *indent == 0 {
+            *indent = widest.max((self.indent + 1).max(1) as u32);
+        }
+        Ok(())
+    }
+}
