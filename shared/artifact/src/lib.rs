@@ -1,0 +1,50 @@
+//! Artifacts: how they are stored, packed, served, downloaded and kept in memory.
+//!
+//! ```
+//! use flux_artifact::{Algorithm, Retention, Storage, extract, pack_tree};
+//! use flux_tree::{Tree, TreePath};
+//!
+//! let folder = tempfile::tempdir().unwrap();
+//! let storage = Storage::open(folder.path(), "localhost:9090", Algorithm::Sha256, Retention::default()).unwrap();
+//! let mut tree = Tree::new();
+//! tree.insert_file(TreePath::new("web.yaml").unwrap(), "kind: Service\n", false).unwrap();
+//!
+//! let path = "gitrepository/default/app/0c4f.tar.gz";
+//! storage.make_dir(path).unwrap();
+//! let lock = storage.lock(path).unwrap();
+//! let stored = pack_tree(&tree, |_, _| false, storage.create(path).unwrap()).unwrap().commit().unwrap();
+//! drop(lock);
+//!
+//! storage.verify(path, &stored.digest.to_string()).unwrap();
+//! assert_eq!(storage.url(path), "http://localhost:9090/gitrepository/default/app/0c4f.tar.gz");
+//! assert_eq!(extract(storage.read(path).unwrap(), &Default::default()).unwrap(), tree);
+//! ```
+//!
+//! - [`Storage`] is the producers' side on disk; [`TarGz`] writes reproducible archives into it, from a [`Tree`](flux_tree::Tree), a
+//!   folder, or entry by entry (which lets a Git object database be archived without a checkout).
+//! - [`server`] gives the files out over HTTP.
+//! - [`Fetcher`] is the consumers' side; [`TreeCache`] keeps what it brings by digest.
+//!
+//! What belongs into an archive is decided by `flux-ignore`, what goes into an object's status by the controllers.
+
+#![forbid(unsafe_code)]
+
+mod address;
+mod archive;
+mod cache;
+mod digest;
+mod extract;
+mod fetch;
+mod retention;
+mod scope;
+pub mod server;
+mod storage;
+
+pub use address::{AddressError, advertised_address, with_host};
+pub use archive::{ArchiveError, TarGz, pack_directory, pack_tree};
+pub use cache::TreeCache;
+pub use digest::{Algorithm, Digest, DigestError, Hasher};
+pub use extract::{ExtractError, ExtractOptions, extract, extract_tar};
+pub use fetch::{DigestMismatch, FetchError, FetchOptions, Fetcher};
+pub use retention::Retention;
+pub use storage::{Lock, Storage, StorageError, Stored, VerifyError, Writing, artifact_dir};

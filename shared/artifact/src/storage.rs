@@ -1,0 +1,371 @@
+//! The store: files below one folder, visible only when whole.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink},
+    path::{Path, PathBuf},
+    time::{Duration, Instant, SystemTime},
+};
+
+use tempfile::NamedTempFile;
+
+use crate::{
+    Algorithm, Digest, DigestError, Hasher,
+    address::{artifact_url, with_host},
+    retention::{Retention, StoredFile, garbage},
+    scope::scoped,
+};
+
+/// How long one garbage collection may take (SC-ART-042).
+const COLLECTION_LIMIT: Duration = Duration::from_secs(5);
+
+/// The path of an object's artifacts: `<lower-case kind>/<namespace>/<name>` (SC-ART-002).
+pub fn artifact_dir(kind: &str, namespace: &str, name: &str) -> String {
+    format!("{}/{namespace}/{name}", kind.to_lowercase())
+}
+
+/// Where artifacts are kept and how they are told to others.
+#[derive(Clone, Debug)]
+pub struct Storage {
+    root: PathBuf,
+    host: String,
+    algorithm: Algorithm,
+    retention: Retention,
+}
+
+/// A file that has become an artifact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// The digest of its bytes.
+    pub digest: Digest,
+    /// How many bytes it has.
+    pub size: u64,
+}
+
+/// Why the store could not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The store's folder is not there (SC-ART-001).
+    #[error("invalid dir path: {0}")]
+    NotADirectory(PathBuf),
+    /// An artifact's path is empty or a loop of links.
+    #[error("invalid artifact path '{0}'")]
+    Path(String),
+    /// The file system refused.
+    #[error("{action} {path}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Some garbage could not be removed, or not in time.
+    #[error("failed to remove files: {0}")]
+    Garbage(String),
+}
+
+/// Why an artifact is not what its status says (SC-ART-033).
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// No digest was recorded.
+    #[error("artifact has no digest")]
+    NoDigest,
+    /// What was recorded is no digest.
+    #[error("failed to parse artifact digest '{text}'")]
+    BadDigest {
+        /// What was recorded.
+        text: String,
+        /// What is wrong with it.
+        #[source]
+        source: DigestError,
+    },
+    /// The file has other bytes.
+    #[error("computed digest doesn't match '{0}'")]
+    Mismatch(Digest),
+    /// The file cannot be read.
+    #[error(transparent)]
+    Read(#[from] StorageError),
+}
+
+impl Storage {
+    /// Opens the store in `root`, which has to exist. `host` goes into URLs (see [`crate::advertised_address`]).
+    pub fn open(
+        root: impl Into<PathBuf>,
+        host: impl Into<String>,
+        algorithm: Algorithm,
+        retention: Retention,
+    ) -> Result<Self, StorageError> {
+        let root = root.into();
+        if !root.is_dir() {
+            return Err(StorageError::NotADirectory(root));
+        }
+        Ok(Self {
+            root,
+            host: host.into(),
+            algorithm,
+            retention,
+        })
+    }
+
+    /// The store's folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The algorithm of new digests.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// The URL of the artifact at `path` (SC-ART-024).
+    pub fn url(&self, path: &str) -> String {
+        artifact_url(&self.host, path)
+    }
+
+    /// `url` with its host replaced by the store's current one (SC-ART-026).
+    pub fn rehosted(&self, url: &str) -> String {
+        with_host(url, &self.host)
+    }
+
+    /// The file of the artifact at `path`, never outside the store (SC-ART-012).
+    pub fn locate(&self, path: &str) -> Result<PathBuf, StorageError> {
+        let file = scoped(&self.root, path).filter(|file| *file != self.root);
+        file.ok_or_else(|| StorageError::Path(path.to_owned()))
+    }
+
+    /// Whether a regular file stands at `path` (SC-ART-013).
+    pub fn exists(&self, path: &str) -> bool {
+        self.locate(path)
+            .and_then(|file| {
+                file.symlink_metadata()
+                    .map_err(|source| failed("lstat", &file, source))
+            })
+            .is_ok_and(|found| found.is_file())
+    }
+
+    /// Opens the artifact at `path` for reading.
+    pub fn read(&self, path: &str) -> Result<File, StorageError> {
+        let file = self.locate(path)?;
+        File::open(&file).map_err(|source| failed("open", &file, source))
+    }
+
+    /// Checks the artifact at `path` against the digest in its status, of whatever algorithm (SC-ART-035).
+    pub fn verify(&self, path: &str, digest: &str) -> Result<(), VerifyError> {
+        if digest.is_empty() {
+            return Err(VerifyError::NoDigest);
+        }
+        let bad = |source| VerifyError::BadDigest {
+            text: digest.to_owned(),
+            source,
+        };
+        let wanted: Digest = digest.parse().map_err(bad)?;
+        let mut file = self.read(path)?;
+        let mut hasher = wanted.algorithm().hasher();
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let read = file.read(&mut buffer);
+            match read.map_err(|source| failed("read", Path::new(path), source))? {
+                0 => break,
+                count => hasher.update(&buffer[..count]),
+            }
+        }
+        if hasher.finish() == wanted {
+            Ok(())
+        } else {
+            Err(VerifyError::Mismatch(wanted))
+        }
+    }
+
+    /// Makes the folder of the artifact at `path`, mode 0700 (SC-ART-005).
+    pub fn make_dir(&self, path: &str) -> Result<(), StorageError> {
+        let dir = folder_of(&self.locate(path)?);
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+        made.map_err(|source| failed("mkdir", &dir, source))
+    }
+
+    /// Takes the lock of the artifact at `path`, waiting for it. It is free again once the guard is dropped; its file stays
+    /// (SC-ART-007).
+    pub fn lock(&self, path: &str) -> Result<Lock, StorageError> {
+        let file = lock_file(&self.locate(path)?);
+        let taken = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o666)
+            .open(&file)
+            .and_then(|file| file.lock().map(|()| file));
+        match taken {
+            Ok(file) => Ok(Lock { _file: file }),
+            Err(source) => Err(failed("lock", &file, source)),
+        }
+    }
+
+    /// Begins the artifact at `path`. It becomes visible by [`Writing::commit`] and leaves nothing behind without (SC-ART-006).
+    pub fn create(&self, path: &str) -> Result<Writing, StorageError> {
+        let target = self.locate(path)?;
+        let mut name = target.file_name().unwrap_or_default().to_owned();
+        name.push(".");
+        let dir = folder_of(&target);
+        let temporary = tempfile::Builder::new().prefix(&name).tempfile_in(&dir);
+        Ok(Writing {
+            file: temporary.map_err(|source| failed("create", &dir, source))?,
+            hasher: self.algorithm.hasher(),
+            size: 0,
+            target,
+        })
+    }
+
+    /// Points `name` beside the artifact at `path` to it, and gives the link's URL (SC-ART-009, SC-ART-010).
+    pub fn link(&self, path: &str, name: &str) -> Result<String, StorageError> {
+        let target = self.locate(path)?;
+        let link = folder_of(&target).join(name);
+        let aside = folder_of(&target).join(format!("{name}.tmp"));
+        match fs::remove_file(&aside) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("remove", &aside, source));
+            }
+            _ => {}
+        }
+        symlink(&target, &aside).map_err(|source| failed("symlink", &aside, source))?;
+        fs::rename(&aside, &link).map_err(|source| failed("rename", &link, source))?;
+        let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir);
+        Ok(format!("http://{}/{dir}/{name}", self.host))
+    }
+
+    /// Removes the artifact at `path`.
+    pub fn remove(&self, path: &str) -> Result<(), StorageError> {
+        let file = self.locate(path)?;
+        fs::remove_file(&file).map_err(|source| failed("remove", &file, source))
+    }
+
+    /// Removes the folder `dir` with all that an object has stored, and tells whether there was one (SC-ART-045).
+    pub fn remove_all(&self, dir: &str) -> Result<bool, StorageError> {
+        let dir = self.locate(dir)?;
+        match fs::remove_dir_all(&dir) {
+            Ok(()) => Ok(true),
+            Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(source) => Err(failed("remove", &dir, source)),
+        }
+    }
+
+    /// Removes what the retention rules no longer keep beside the artifact at `path`, and tells how many files went
+    /// (SC-ART-040 to SC-ART-042).
+    pub fn collect_garbage(&self, path: &str) -> Result<usize, StorageError> {
+        let current = self.locate(path)?;
+        let dir = folder_of(&current);
+        let files = stored_files(&dir).map_err(|source| failed("list", &dir, source))?;
+        let victims = garbage(&files, &current, SystemTime::now(), self.retention);
+        let begun = Instant::now();
+        let mut problems = Vec::new();
+        let mut removed = 0;
+        for victim in victims {
+            if begun.elapsed() > COLLECTION_LIMIT {
+                problems.push("out of time".to_owned());
+                break;
+            }
+            match fs::remove_file(&victim.path) {
+                Ok(()) => removed += 1,
+                Err(error) => problems.push(format!("{}: {error}", victim.path.display())),
+            }
+            let lock = lock_file(&victim.path);
+            match fs::remove_file(&lock) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    problems.push(format!("{}: {error}", lock.display()));
+                }
+                _ => {}
+            }
+        }
+        if problems.is_empty() {
+            Ok(removed)
+        } else {
+            Err(StorageError::Garbage(problems.join(", ")))
+        }
+    }
+}
+
+/// A held lock.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// An artifact being written.
+pub struct Writing {
+    file: NamedTempFile,
+    hasher: Hasher,
+    size: u64,
+    target: PathBuf,
+}
+
+impl Writing {
+    /// Makes the artifact visible under its name, with mode 0600, once its bytes are on the disk.
+    pub fn commit(self) -> Result<Stored, StorageError> {
+        let synced = self.file.as_file().sync_all();
+        synced.map_err(|source| failed("sync", self.file.path(), source))?;
+        let persisted = self.file.persist(&self.target);
+        persisted.map_err(|error| failed("rename", &self.target, error.error))?;
+        let dir = folder_of(&self.target);
+        let synced = File::open(&dir).and_then(|dir| dir.sync_all());
+        synced.map_err(|source| failed("sync", &dir, source))?;
+        Ok(Stored {
+            digest: self.hasher.finish(),
+            size: self.size,
+        })
+    }
+}
+
+impl Write for Writing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// The regular files in `dir` that count for retention: no links, no locks.
+fn stored_files(dir: &Path) -> io::Result<Vec<StoredFile>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let found = match path.symlink_metadata() {
+            // Taken away by another run meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            found => found?,
+        };
+        if found.is_file() && path.extension().is_none_or(|extension| extension != "lock") {
+            files.push(StoredFile {
+                modified: found.modified()?,
+                path,
+            });
+        }
+    }
+    Ok(files)
+}
+
+fn folder_of(file: &Path) -> PathBuf {
+    file.parent().unwrap_or(file).to_owned()
+}
+
+fn lock_file(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".lock");
+    name.into()
+}
+
+fn failed(action: &'static str, path: &Path, source: io::Error) -> StorageError {
+    StorageError::Io {
+        action,
+        path: path.to_owned(),
+        source,
+    }
+}

@@ -1,0 +1,285 @@
+//! The store on disk.
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::{MetadataExt, symlink},
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use flux_artifact::{Algorithm, Retention, Storage, StorageError, Stored, artifact_dir};
+use tempfile::TempDir;
+
+const ARTIFACT: &str = "gitrepository/ns/app/one.tar.gz";
+
+fn store() -> (TempDir, Storage) {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = Storage::open(
+        folder.path(),
+        "host",
+        Algorithm::Sha256,
+        Retention::default(),
+    )
+    .unwrap();
+    (folder, storage)
+}
+
+fn write(storage: &Storage, path: &str, content: &str) -> Stored {
+    storage.make_dir(path).unwrap();
+    let mut writing = storage.create(path).unwrap();
+    writing.write_all(content.as_bytes()).unwrap();
+    writing.commit().unwrap()
+}
+
+fn mode(path: &Path) -> u32 {
+    path.symlink_metadata().unwrap().mode() & 0o777
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+// SC-ART-001 RT-ART-014
+#[test]
+fn the_folder_has_to_exist() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    for path in [PathBuf::from("/nonexistent"), file] {
+        let error = Storage::open(&path, "", Algorithm::Sha256, Retention::default()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("invalid dir path: {}", path.display())
+        );
+        assert!(!Path::new("/nonexistent").exists());
+    }
+}
+
+// SC-ART-002 RT-ART-002
+#[test]
+fn paths_of_objects() {
+    assert_eq!(
+        artifact_dir("GitRepository", "flux-system", "podinfo"),
+        "gitrepository/flux-system/podinfo"
+    );
+}
+
+// SC-ART-005 SC-ART-006 SC-ART-008 RT-ART-006
+#[test]
+fn an_artifact_is_visible_only_when_whole() {
+    let (folder, storage) = store();
+    storage.make_dir(ARTIFACT).unwrap();
+    let dir = folder.path().join("gitrepository/ns/app");
+    for made in [
+        folder.path().join("gitrepository"),
+        folder.path().join("gitrepository/ns"),
+        dir.clone(),
+    ] {
+        assert_eq!(mode(&made), 0o700, "{}", made.display());
+    }
+    let mut writing = storage.create(ARTIFACT).unwrap();
+    writing.write_all(b"abc").unwrap();
+    assert!(!storage.exists(ARTIFACT));
+    assert!(names(&dir)[0].starts_with("one.tar.gz."));
+    let stored = writing.commit().unwrap();
+    assert_eq!(names(&dir), ["one.tar.gz"]);
+    assert_eq!(mode(&dir.join("one.tar.gz")), 0o600);
+    assert_eq!(stored.size, 3);
+    assert_eq!(
+        stored.digest.to_string(),
+        "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    );
+    assert!(storage.exists(ARTIFACT));
+
+    // A run that fails leaves nothing, and the old artifact as it was (SC-ART-004: the same name is replaced in place).
+    let mut failing = storage.create(ARTIFACT).unwrap();
+    failing.write_all(b"half").unwrap();
+    drop(failing);
+    assert_eq!(names(&dir), ["one.tar.gz"]);
+    assert_eq!(fs::read(dir.join("one.tar.gz")).unwrap(), b"abc");
+    write(&storage, ARTIFACT, "new");
+    assert_eq!(fs::read(dir.join("one.tar.gz")).unwrap(), b"new");
+}
+
+// SC-ART-007 RT-ART-009
+#[test]
+fn a_lock_keeps_others_waiting_and_its_file_stays() {
+    let (folder, storage) = store();
+    storage.make_dir(ARTIFACT).unwrap();
+    let held = storage.lock(ARTIFACT).unwrap();
+    let file = folder.path().join("gitrepository/ns/app/one.tar.gz.lock");
+    let other = fs::File::open(&file).unwrap();
+    assert!(matches!(
+        other.try_lock(),
+        Err(fs::TryLockError::WouldBlock)
+    ));
+    let second = storage.clone();
+    let waiting = thread::spawn(move || drop(second.lock(ARTIFACT).unwrap()));
+    drop(held);
+    waiting.join().unwrap();
+    other.lock().unwrap();
+    assert_eq!(
+        names(&folder.path().join("gitrepository/ns/app")),
+        ["one.tar.gz.lock"]
+    );
+}
+
+// SC-ART-013 SC-ART-033 SC-ART-035 RT-ART-008
+#[test]
+fn artifacts_are_verified_against_any_digest() {
+    let (folder, storage) = store();
+    let stored = write(&storage, ARTIFACT, "abc");
+    for algorithm in Algorithm::ALL {
+        storage
+            .verify(ARTIFACT, &algorithm.digest(b"abc").to_string())
+            .unwrap();
+        let other = algorithm.digest(b"other").to_string();
+        let error = storage.verify(ARTIFACT, &other).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("computed digest doesn't match '{other}'")
+        );
+    }
+    assert_eq!(
+        storage.verify(ARTIFACT, "").unwrap_err().to_string(),
+        "artifact has no digest"
+    );
+    assert_eq!(
+        storage.verify(ARTIFACT, "abc").unwrap_err().to_string(),
+        "failed to parse artifact digest 'abc'"
+    );
+    assert!(
+        storage
+            .verify(
+                "gitrepository/ns/app/two.tar.gz",
+                &stored.digest.to_string()
+            )
+            .is_err()
+    );
+
+    symlink("one.tar.gz", folder.path().join("link")).unwrap();
+    assert!(!storage.exists(""));
+    assert!(!storage.exists("gitrepository"));
+    assert!(!storage.exists("nothing"));
+}
+
+// SC-ART-012 RT-ART-015
+#[test]
+fn crafted_paths_stay_in_the_store() {
+    let (folder, storage) = store();
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("secret"), "s").unwrap();
+    symlink(outside.path(), folder.path().join("out")).unwrap();
+    assert!(!storage.exists("out/secret"));
+    let up = format!("..{}/secret", outside.path().display());
+    assert!(!storage.exists(&up));
+    for nothing in ["", "/", "..", "a/.."] {
+        assert!(
+            matches!(storage.locate(nothing), Err(StorageError::Path(_))),
+            "{nothing}"
+        );
+        assert!(storage.remove_all(nothing).is_err());
+    }
+}
+
+// SC-ART-009 SC-ART-010
+#[test]
+fn latest_links_are_moved_at_once() {
+    let (folder, storage) = store();
+    let dir = folder.path().join("helmchart/ns/app");
+    for path in [
+        "helmchart/ns/app/app-1.0.0.tgz",
+        "helmchart/ns/app/app-1.1.0.tgz",
+    ] {
+        write(&storage, path, path);
+        let url = storage.link(path, "latest.tar.gz").unwrap();
+        assert_eq!(url, "http://host/helmchart/ns/app/latest.tar.gz");
+        assert_eq!(fs::read_to_string(dir.join("latest.tar.gz")).unwrap(), path);
+        assert_eq!(
+            fs::read_link(dir.join("latest.tar.gz")).unwrap(),
+            folder.path().join(path)
+        );
+    }
+    symlink("stale", dir.join("latest.tar.gz.tmp")).unwrap();
+    storage
+        .link("helmchart/ns/app/app-1.0.0.tgz", "latest.tar.gz")
+        .unwrap();
+    assert_eq!(
+        names(&dir),
+        ["app-1.0.0.tgz", "app-1.1.0.tgz", "latest.tar.gz"]
+    );
+}
+
+// SC-ART-040 SC-ART-041 SC-ART-042 RT-ART-010
+#[test]
+fn garbage_goes_with_its_locks() {
+    let (folder, storage) = store();
+    let dir = folder.path().join("gitrepository/ns/app");
+    let long_ago = SystemTime::now() - Duration::from_hours(1);
+    for name in ["one", "two", "three"] {
+        let path = format!("gitrepository/ns/app/{name}.tar.gz");
+        write(&storage, &path, name);
+        drop(storage.lock(&path).unwrap());
+        let file = fs::File::open(dir.join(format!("{name}.tar.gz"))).unwrap();
+        file.set_modified(long_ago).unwrap();
+    }
+    write(&storage, "gitrepository/ns/app/young.tar.gz", "young");
+    storage.link(ARTIFACT, "latest.tar.gz").unwrap();
+    fs::File::open(dir.join("two.tar.gz.lock"))
+        .unwrap()
+        .set_modified(long_ago)
+        .unwrap();
+    assert_eq!(storage.collect_garbage(ARTIFACT).unwrap(), 2);
+    assert_eq!(
+        names(&dir),
+        [
+            "latest.tar.gz",
+            "one.tar.gz",
+            "one.tar.gz.lock",
+            "young.tar.gz"
+        ]
+    );
+    assert_eq!(storage.collect_garbage(ARTIFACT).unwrap(), 0);
+}
+
+// SC-ART-045 SC-ART-046
+#[test]
+fn an_object_that_goes_takes_its_folder_along() {
+    let (folder, storage) = store();
+    write(&storage, ARTIFACT, "x");
+    drop(storage.lock(ARTIFACT).unwrap());
+    storage.link(ARTIFACT, "latest.tar.gz").unwrap();
+    write(&storage, "gitrepository/ns/other/x.tar.gz", "y");
+    assert!(storage.remove_all("gitrepository/ns/app").unwrap());
+    assert!(!storage.remove_all("gitrepository/ns/app").unwrap());
+    assert_eq!(names(&folder.path().join("gitrepository/ns")), ["other"]);
+
+    // What cannot be removed is told.
+    fs::write(folder.path().join("gitrepository/ns/file"), "").unwrap();
+    let error = storage.remove_all("gitrepository/ns/file").unwrap_err();
+    assert!(matches!(
+        error,
+        StorageError::Io {
+            action: "remove",
+            ..
+        }
+    ));
+}
+
+// SC-ART-026
+#[test]
+fn urls_follow_the_current_host() {
+    let (_folder, storage) = store();
+    assert_eq!(
+        storage.rehosted("http://old:9090/a/latest.tar.gz"),
+        "http://host/a/latest.tar.gz"
+    );
+    assert_eq!(storage.rehosted("nothing"), "");
+}
