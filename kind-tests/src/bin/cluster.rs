@@ -1,4 +1,4 @@
-//! `cargo run -p kind-tests --bin cluster -- up|down|status|kubectl ARG...`: the cluster that the tests share.
+//! `cargo run -p kind-tests --bin cluster -- build|up|down|status|kubectl ARG...`: the cluster that the tests share.
 
 use std::process::{Command, ExitCode};
 
@@ -18,6 +18,7 @@ async fn main() -> ExitCode {
 async fn run() -> Result<ExitCode> {
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
+        Some("build") => println!("{}", tokio::task::spawn_blocking(Cluster::build).await??),
         Some("up") => println!("{}", Cluster::shared().await?.describe()),
         Some("down") => {
             let ran = Cluster::end_shared().await?;
@@ -58,7 +59,11 @@ async fn run() -> Result<ExitCode> {
                 ExitCode::FAILURE
             });
         }
-        _ => return Err(Failure::new("usage: cluster up|down|status|kubectl ARG...")),
+        _ => {
+            return Err(Failure::new(
+                "usage: cluster build|up|down|status|kubectl ARG...",
+            ));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

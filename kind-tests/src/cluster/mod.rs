@@ -117,6 +117,15 @@ impl Cluster {
         }
     }
 
+    /// Builds beforehand what a cluster of this machine needs, and says what that is.
+    pub fn build() -> Result<String> {
+        Ok(match Source::find()? {
+            Source::Kubeconfig => "nothing to build: the cluster of your kubeconfig".to_owned(),
+            Source::Kind => "nothing to build: kind".to_owned(),
+            Source::Local => binary::kube()?.display().to_string(),
+        })
+    }
+
     /// A cluster of the caller's own, for tests of cluster-scoped things; it ends with the returned value.
     pub async fn own(settings: Settings) -> Result<Self> {
         let name = format!("own-{}-{:08x}", std::process::id(), rand::random::<u32>());

@@ -1,0 +1,373 @@
+//! What holds for the tree of sources as a whole: the map is right, the storeys hold, no file is dead.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use kind_tests::{Doing, Failure, Result, cache, ensure};
+use serde_json::Value;
+
+/// The workspace as cargo sees it.
+struct Workspace {
+    root: PathBuf,
+    metadata: Value,
+}
+
+/// One row of the table in ARCHITECTURE.md, whose first two cells are a folder in backticks and a storey.
+struct Row {
+    folder: String,
+    storey: String,
+}
+
+impl Workspace {
+    fn read() -> Result<Self> {
+        let root = cache::workspace();
+        let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .args(["metadata", "--format-version", "1", "--offline", "--locked"])
+            .current_dir(&root)
+            .output()?;
+        ensure!(
+            output.status.success(),
+            "cargo metadata: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(Self {
+            root,
+            metadata: serde_json::from_slice(&output.stdout)?,
+        })
+    }
+
+    /// The members: package id, name, and folder relative to the root.
+    fn members(&self) -> Vec<(&str, &str, String)> {
+        let ids: BTreeSet<&str> = array(&self.metadata["workspace_members"])
+            .iter()
+            .map(text)
+            .collect();
+        let packages = array(&self.metadata["packages"])
+            .iter()
+            .filter(|package| ids.contains(text(&package["id"])));
+        packages
+            .map(|package| {
+                let manifest = Path::new(text(&package["manifest_path"]));
+                let folder = manifest
+                    .parent()
+                    .and_then(|folder| folder.strip_prefix(&self.root).ok());
+                let folder = folder.unwrap_or(manifest).to_string_lossy().into_owned();
+                (text(&package["id"]), text(&package["name"]), folder)
+            })
+            .collect()
+    }
+
+    /// The ids that each package's ordinary dependencies resolve to.
+    fn dependencies(&self) -> BTreeMap<&str, Vec<&str>> {
+        let nodes = array(&self.metadata["resolve"]["nodes"]).iter();
+        nodes
+            .map(|node| {
+                let ordinary = array(&node["deps"]).iter().filter(|dependency| {
+                    array(&dependency["dep_kinds"])
+                        .iter()
+                        .any(|kind| kind["kind"].is_null())
+                });
+                (
+                    text(&node["id"]),
+                    ordinary
+                        .map(|dependency| text(&dependency["pkg"]))
+                        .collect(),
+                )
+            })
+            .collect()
+    }
+
+    fn architecture(&self) -> Result<Vec<Row>> {
+        let map =
+            fs::read_to_string(self.root.join("ARCHITECTURE.md")).doing("read ARCHITECTURE.md")?;
+        let mut rows = Vec::new();
+        for line in map.lines() {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let [_, folder, storey, _, ..] = cells.as_slice() else {
+                continue;
+            };
+            if let Some(folder) = folder
+                .strip_prefix('`')
+                .and_then(|rest| rest.strip_suffix('`'))
+            {
+                rows.push(Row {
+                    folder: folder.to_owned(),
+                    storey: (*storey).to_owned(),
+                });
+            }
+        }
+        Ok(rows)
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn array(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+#[test]
+fn the_map_names_exactly_the_crates_there_are() -> Result {
+    let workspace = Workspace::read()?;
+    let there: BTreeSet<String> = workspace
+        .members()
+        .into_iter()
+        .map(|(_, _, folder)| folder)
+        .collect();
+    let rows = workspace.architecture()?;
+    let named: BTreeSet<String> = rows.iter().map(|row| row.folder.clone()).collect();
+    ensure!(
+        named.len() == rows.len(),
+        "ARCHITECTURE.md has two rows for one crate"
+    );
+    let missing: Vec<_> = there.difference(&named).collect();
+    let gone: Vec<_> = named.difference(&there).collect();
+    ensure!(
+        missing.is_empty() && gone.is_empty(),
+        "ARCHITECTURE.md lacks {missing:?} and names {gone:?}, which is not there"
+    );
+    Ok(())
+}
+
+#[test]
+fn crates_depend_only_downwards() -> Result {
+    let workspace = Workspace::read()?;
+    let rows = workspace.architecture()?;
+    let place = |folder: &str| rows.iter().position(|row| row.folder == folder);
+    let members = workspace.members();
+    let dependencies = workspace.dependencies();
+    let mut wrong = Vec::new();
+    for (id, _, folder) in &members {
+        let Some(own) = place(folder) else { continue };
+        for (other_id, _, other_folder) in &members {
+            let depends = dependencies
+                .get(id)
+                .is_some_and(|all| all.contains(other_id));
+            if let Some(other) = place(other_folder).filter(|_| depends) {
+                // The rows stand from the ground up, so that within a storey too the order says who may use whom.
+                let (storey, below) = (rank(&rows[own].storey)?, rank(&rows[other].storey)?);
+                if below > storey || (below == storey && other >= own) {
+                    wrong.push(format!(
+                        "{folder} (storey {}) uses {other_folder}",
+                        rows[own].storey
+                    ));
+                }
+            }
+        }
+    }
+    ensure!(
+        wrong.is_empty(),
+        "against the order of ARCHITECTURE.md:\n{}",
+        wrong.join("\n")
+    );
+    Ok(())
+}
+
+fn rank(storey: &str) -> Result<usize> {
+    ["1", "2", "3", "controller", "tests"]
+        .iter()
+        .position(|known| *known == storey)
+        .ok_or_else(|| Failure::new(format!("ARCHITECTURE.md: {storey:?} is no storey")))
+}
+
+#[test]
+fn the_lower_storeys_reach_for_nothing_above_them() -> Result {
+    // What a storey may not have anywhere below it, and why: engines are values in, values out; I/O knows no Kubernetes.
+    const ENGINES: &[&str] = &[
+        "tokio",
+        "reqwest",
+        "hyper",
+        "axum",
+        "gix",
+        "kube",
+        "kube-client",
+        "k8s-openapi",
+    ];
+    const IO: &[&str] = &["kube", "kube-client", "kube-core", "k8s-openapi"];
+
+    let workspace = Workspace::read()?;
+    let rows = workspace.architecture()?;
+    let names: BTreeMap<&str, &str> = array(&workspace.metadata["packages"])
+        .iter()
+        .map(|p| (text(&p["id"]), text(&p["name"])))
+        .collect();
+    let dependencies = workspace.dependencies();
+    let mut wrong = Vec::new();
+    for (id, _, folder) in workspace.members() {
+        let storey = rows
+            .iter()
+            .find(|row| row.folder == folder)
+            .map_or("", |row| row.storey.as_str());
+        let banned = match storey {
+            "1" => ENGINES,
+            "2" => IO,
+            _ => continue,
+        };
+        let mut seen = BTreeSet::from([id]);
+        let mut open = vec![id];
+        while let Some(next) = open.pop() {
+            for dependency in dependencies.get(next).into_iter().flatten() {
+                if seen.insert(dependency) {
+                    open.push(dependency);
+                }
+            }
+        }
+        let found = seen
+            .iter()
+            .filter_map(|id| names.get(id))
+            .filter(|name| banned.contains(name));
+        wrong.extend(found.map(|name| format!("{folder} (storey {storey}) depends on {name}")));
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn every_source_file_is_compiled() -> Result {
+    let workspace = Workspace::read()?;
+    let ids: BTreeSet<&str> = workspace
+        .members()
+        .into_iter()
+        .map(|(id, _, _)| id)
+        .collect();
+    let mut reached = BTreeSet::new();
+    for package in array(&workspace.metadata["packages"])
+        .iter()
+        .filter(|p| ids.contains(text(&p["id"])))
+    {
+        for target in array(&package["targets"]) {
+            let root = PathBuf::from(text(&target["src_path"]));
+            let beside = root.parent().unwrap_or(&root).to_path_buf();
+            reach(&root, &beside, &mut reached)?;
+        }
+    }
+    let mut all = BTreeSet::new();
+    for (_, _, folder) in workspace.members() {
+        sources(&workspace.root.join(folder), &mut all)?;
+    }
+    let dead: Vec<_> = all.difference(&reached).collect();
+    ensure!(dead.is_empty(), "no target declares these files: {dead:#?}");
+    Ok(())
+}
+
+/// Adds `file` and the files of the modules it declares, which lie in `folder`.
+fn reach(file: &Path, folder: &Path, reached: &mut BTreeSet<PathBuf>) -> Result {
+    if !reached.insert(file.to_path_buf()) {
+        return Ok(());
+    }
+    let source = fs::read_to_string(file).doing(format!("read {}", file.display()))?;
+    let mut path_attribute = None;
+    for line in source.lines().map(str::trim) {
+        if let Some(rest) = line.strip_prefix("#[path = \"") {
+            path_attribute = rest.split('"').next().map(str::to_owned);
+        }
+        if let Some(included) = line
+            .split("include!(\"")
+            .nth(1)
+            .and_then(|rest| rest.split('"').next())
+        {
+            let beside = file.parent().unwrap_or(file);
+            reach(&beside.join(included), folder, reached)?;
+        }
+        let declaration = line.strip_prefix("pub").map_or(line, |rest| {
+            rest.trim_start_matches(|c: char| c != ' ').trim_start()
+        });
+        let Some(name) = declaration
+            .strip_prefix("mod ")
+            .and_then(|rest| rest.strip_suffix(';'))
+        else {
+            continue;
+        };
+        if let Some(path) = path_attribute.take() {
+            let module = file.parent().unwrap_or(file).join(path);
+            let beside = module.with_extension("");
+            reach(&module, &beside, reached)?;
+            continue;
+        }
+        let (flat, nested) = (
+            folder.join(format!("{name}.rs")),
+            folder.join(name).join("mod.rs"),
+        );
+        let module = if flat.is_file() { flat } else { nested };
+        reach(&module, &folder.join(name), reached)?;
+    }
+    Ok(())
+}
+
+/// The Rust files of a crate's folder, without those of crates inside it.
+fn sources(folder: &Path, found: &mut BTreeSet<PathBuf>) -> Result {
+    for entry in fs::read_dir(folder).doing(format!("list {}", folder.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            let skipped = path.ends_with("target") || path.join("Cargo.toml").exists();
+            if !skipped {
+                sources(&path, found)?;
+            }
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            found.insert(path);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_crate_takes_the_workspaces_lints_and_says_what_it_is_for() -> Result {
+    let workspace = Workspace::read()?;
+    let mut wrong = Vec::new();
+    for (_, _, folder) in workspace.members() {
+        let folder = workspace.root.join(folder);
+        let manifest = fs::read_to_string(folder.join("Cargo.toml"))?;
+        let lints = manifest.split("[lints]").nth(1).unwrap_or_default();
+        if !lints.trim_start().starts_with("workspace = true")
+            && !manifest.contains("lints.workspace = true")
+        {
+            wrong.push(format!(
+                "{}: [lints] workspace = true is missing",
+                folder.display()
+            ));
+        }
+        let root = folder.join("src/lib.rs");
+        if root.exists() && !fs::read_to_string(&root)?.starts_with("//!") {
+            wrong.push(format!("{}: does not open with //!", root.display()));
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn nothing_is_left_for_later() -> Result {
+    let workspace = Workspace::read()?;
+    let mut all = BTreeSet::new();
+    for (_, _, folder) in workspace.members() {
+        sources(&workspace.root.join(folder), &mut all)?;
+    }
+    let mut found = Vec::new();
+    for path in all {
+        for (number, line) in fs::read_to_string(&path)?.lines().enumerate() {
+            // Put together here, so that this file does not find itself.
+            let marks = [
+                concat!("todo", "!("),
+                concat!("unimplemented", "!("),
+                concat!("TO", "DO"),
+                concat!("FIX", "ME"),
+            ];
+            if marks.iter().any(|mark| line.contains(mark))
+                || line.trim_start().starts_with("#[ignore")
+            {
+                found.push(format!(
+                    "{}:{}: {}",
+                    path.display(),
+                    number + 1,
+                    line.trim()
+                ));
+            }
+        }
+    }
+    ensure!(found.is_empty(), "{}", found.join("\n"));
+    Ok(())
+}
