@@ -1,0 +1,97 @@
+//! The rules that hold for every object, and the order in which rules are asked.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::fields::{at, conditions, strict_integer, text};
+use crate::{Assessment, Error, Status, kinds};
+
+/// Tells how an object stands (RT-SSA-024, KC-HEALTH-014 to 027 and 029).
+///
+/// The object has to be whole, its status included. The time is needed for pods only: they get fifteen seconds to be
+/// scheduled before they count as stuck.
+///
+/// # Errors
+///
+/// Where the status has a form that the rules cannot read.
+pub fn assess(object: &Value, now: Timestamp) -> Result<Assessment, Error> {
+    if let Some(assessment) = common(object)? {
+        return Ok(assessment);
+    }
+    if let Some(assessment) = kinds::assess(object, now)? {
+        return Ok(assessment);
+    }
+    Ok(ready(object)?.unwrap_or_else(|| Assessment::current("Resource is current")))
+}
+
+/// What deletion, generations and the conditions Reconciling and Stalled say.
+fn common(object: &Value) -> Result<Option<Assessment>, Error> {
+    match at(object, &["metadata", "deletionTimestamp"]) {
+        None | Some(Value::Null) => {}
+        Some(Value::String(time)) if time.is_empty() => {}
+        Some(Value::String(_)) => {
+            let message = "Resource scheduled for deletion".to_owned();
+            return Ok(Some(Assessment {
+                status: Status::Terminating,
+                reason: None,
+                message,
+            }));
+        }
+        Some(_) => {
+            return Err(Error::Malformed {
+                path: ".metadata.deletionTimestamp".into(),
+                expected: "a text",
+            });
+        }
+    }
+    if let Some(generation) = strict_integer(object, &["metadata", "generation"])?
+        && let Some(observed) = strict_integer(object, &["status", "observedGeneration"])?
+        && observed != generation
+    {
+        let kind = text(object, &["kind"], "");
+        return Ok(Some(Assessment::in_progress(
+            "LatestGenerationNotObserved",
+            format!(
+                "{kind} generation is {generation}, but latest observed generation is {observed}"
+            ),
+        )));
+    }
+    for condition in conditions(object)? {
+        match (condition.kind, condition.status) {
+            ("Reconciling", "True") => {
+                return Ok(Some(Assessment::in_progress(
+                    condition.reason,
+                    condition.message,
+                )));
+            }
+            ("Stalled", "True") => {
+                return Ok(Some(Assessment::failed(
+                    condition.reason,
+                    condition.message,
+                )));
+            }
+            _ => {}
+        }
+    }
+    Ok(None)
+}
+
+/// What the Ready condition says, where there is one.
+fn ready(object: &Value) -> Result<Option<Assessment>, Error> {
+    for condition in conditions(object)?
+        .iter()
+        .filter(|condition| condition.kind == "Ready")
+    {
+        match condition.status {
+            "True" => return Ok(Some(Assessment::current("Resource is Ready"))),
+            "False" | "Unknown" => {
+                return Ok(Some(Assessment::in_progress(
+                    condition.reason,
+                    condition.message,
+                )));
+            }
+            _ => {}
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,98 @@
+use serde_json::Value;
+
+use crate::fields::{at, conditions, integer, text};
+use crate::{Assessment, Error};
+
+/// The counts of a Job.
+struct Counts {
+    parallelism: i64,
+    completions: i64,
+    active: i64,
+    succeeded: i64,
+    failed: i64,
+}
+
+impl Counts {
+    fn of(object: &Value) -> Self {
+        let parallelism = integer(object, &["spec", "parallelism"], 1);
+        let count = |field| integer(object, &["status", field], 0);
+        Self {
+            parallelism,
+            completions: integer(object, &["spec", "completions"], parallelism),
+            active: count("active"),
+            succeeded: count("succeeded"),
+            failed: count("failed"),
+        }
+    }
+
+    fn progress(&self) -> String {
+        let Self {
+            succeeded,
+            active,
+            failed,
+            ..
+        } = self;
+        format!("Job in progress. success:{succeeded}, active: {active}, failed: {failed}")
+    }
+
+    /// What a finished Job's conditions say.
+    fn outcome(&self, object: &Value) -> Result<Option<Assessment>, Error> {
+        let Self {
+            completions,
+            succeeded,
+            failed,
+            ..
+        } = self;
+        for condition in conditions(object)? {
+            match (condition.kind, condition.status) {
+                ("Complete", "True") => {
+                    let message = format!("Job Completed. succeeded: {succeeded}/{completions}");
+                    return Ok(Some(Assessment::current(message)));
+                }
+                ("Failed", "True") => {
+                    let message = format!("Job Failed. failed: {failed}/{completions}");
+                    return Ok(Some(Assessment::failed("JobFailed", message)));
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn has_started(object: &Value) -> bool {
+    !text(object, &["status", "startTime"], "").is_empty()
+}
+
+/// The rule of kstatus: a Job that has started is as it should be.
+pub(super) fn assess(object: &Value) -> Result<Assessment, Error> {
+    let counts = Counts::of(object);
+    if let Some(outcome) = counts.outcome(object)? {
+        return Ok(outcome);
+    }
+    if has_started(object) {
+        return Ok(Assessment::current(counts.progress()));
+    }
+    Ok(Assessment::in_progress("JobNotStarted", "Job not started"))
+}
+
+/// The rule of Flux for a Job: it is as it should be when it has completed or is suspended (RT-CEL-007,
+/// KC-HEALTH-028). The rules for every object, deletion among them, are not asked.
+///
+/// # Errors
+///
+/// Where the status has a form that the rule cannot read.
+pub fn assess_job(object: &Value) -> Result<Assessment, Error> {
+    if at(object, &["spec", "suspend"]) == Some(&Value::Bool(true)) {
+        return Ok(Assessment::current("Job is suspended"));
+    }
+    let counts = Counts::of(object);
+    if let Some(outcome) = counts.outcome(object)? {
+        return Ok(outcome);
+    }
+    if has_started(object) {
+        return Ok(Assessment::in_progress("JobInProgress", counts.progress()));
+    }
+    let message = format!("Job not started. active: 0/{}", counts.parallelism);
+    Ok(Assessment::in_progress("JobNotStarted", message))
+}
