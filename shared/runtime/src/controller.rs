@@ -1,0 +1,368 @@
+//! The controller of one kind: its watch, its queue, its workers.
+
+use std::{sync::Arc, time::Duration};
+
+use kube::{Api, Client, Resource, ResourceExt, runtime::watcher};
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument;
+
+use crate::{
+    conditions::Summary,
+    events::Recorder,
+    frame,
+    metrics::{ControllerMetrics, Metrics},
+    outcome::{Failure, Outcome},
+    queue::{BackOff, INITIAL, Key, LIVE, Queue, Ticket, Trigger},
+    run::{Context, Kind, REQUESTED_AT, Run, Slot},
+    watch::{Cache, Change, Watched},
+};
+
+/// What is special about a kind: the work itself.
+pub trait Reconciler: Send + Sync + 'static {
+    /// The kind.
+    type Kind: Kind;
+
+    /// Whether the object asks to be left alone (RT-ANN-007).
+    fn suspended(&self, object: &Self::Kind) -> bool;
+
+    /// Brings the world to what the object asks for.
+    fn reconcile(
+        &self,
+        run: &mut Run<Self::Kind>,
+    ) -> impl Future<Output = Result<Outcome, Failure>> + Send;
+
+    /// Cleans up after an object that is being deleted. The finalizer goes when this succeeds.
+    fn finalize(
+        &self,
+        run: &mut Run<Self::Kind>,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Called when an object is gone, for what is kept by object in memory.
+    fn forget(&self, _key: &Key) {}
+}
+
+/// How the frame treats a kind.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// The name of queue and controller: the kind in lower case (RT-QUE-002).
+    pub name: &'static str,
+    /// The finalizer.
+    pub finalizer: &'static str,
+    /// The condition types that the controller owns (RT-CON-017).
+    pub owned: &'static [&'static str],
+    /// How they sum up to Ready. `None` where the outcome says it.
+    pub summary: Option<Summary>,
+    /// Whether the frame marks the object as reconciling before the reconciler runs (SC-PROC-059, SC-PROC-060), or the
+    /// reconciler does when its checks are done (KC-PROC-066).
+    pub begins_at_once: bool,
+    /// Whether a suspended object that has any condition counts as observed (SC-PROC-057), or only a Ready one
+    /// (KC-PROC-062).
+    pub observes_suspended: bool,
+    /// Whether a stalled object counts as a failed reconcile in the metrics (RT-QUE-006).
+    pub stalled_is_error: bool,
+    /// Whether `gotk_reconcile_duration_seconds` is observed (RT-MET-004).
+    pub measured: bool,
+    /// The longest a reconcile may take (RT-QUE-009).
+    pub timeout: Option<Duration>,
+}
+
+/// The finalizer of every Flux kind.
+pub const FINALIZER: &str = "finalizers.fluxcd.io";
+
+/// What a controller takes from the manager.
+#[derive(Clone)]
+pub struct Environment {
+    /// The client of the controller's own identity.
+    pub client: Client,
+    /// The only namespace to watch, if there is one.
+    pub namespace: Option<String>,
+    /// The label selector of the primary kinds (RT-WAT-005).
+    pub selector: Option<String>,
+    /// Reconciles at once.
+    pub workers: usize,
+    /// Delays after failures.
+    pub back_off: BackOff,
+    /// The spread of intervals, in percent (RT-QUE-007).
+    pub jitter: u8,
+    /// The field manager of status writes.
+    pub status_manager: &'static str,
+    /// Where events go.
+    pub recorder: Recorder,
+    /// Where measurements go.
+    pub metrics: Metrics,
+}
+
+/// The controller of one kind.
+pub struct Controller<R: Reconciler> {
+    pub(crate) reconciler: R,
+    pub(crate) queue: Queue,
+    pub(crate) metrics: ControllerMetrics,
+    pub(crate) environment: Environment,
+    context: Arc<Context<R::Kind>>,
+    watches: Vec<Watch>,
+}
+
+type Watch =
+    Box<dyn FnOnce(CancellationToken) -> futures::future::BoxFuture<'static, ()> + Send + Sync>;
+type Synced = futures::future::BoxFuture<'static, ()>;
+
+/// Puts objects of the controller's kind into its queue because something else changed.
+#[derive(Clone)]
+pub struct Enqueue {
+    queue: Queue,
+}
+
+impl Enqueue {
+    /// Adds `key`, told to be because of `trigger`.
+    pub fn add<T: Resource<DynamicType = ()>>(&self, key: Key, trigger: &T) {
+        self.queue.add(key, LIVE, Some(trigger_of(trigger)));
+    }
+
+    /// Adds `key` on behalf of an object found by the first list: those that live changes concern come first.
+    pub fn add_initial(&self, key: Key) {
+        self.queue.add(key, INITIAL, None);
+    }
+}
+
+fn trigger_of<T: Resource<DynamicType = ()>>(object: &T) -> Trigger {
+    Trigger {
+        kind: T::kind(&()).into_owned(),
+        namespace: object.namespace().unwrap_or_default(),
+        name: object.name_any(),
+        uid: object.uid().unwrap_or_default(),
+        resource_version: object.resource_version().unwrap_or_default(),
+    }
+}
+
+impl<R: Reconciler> Controller<R> {
+    /// A controller whose watch has not begun. `cache` holds the objects of its kind.
+    pub fn new(
+        reconciler: R,
+        settings: Settings,
+        cache: Cache<R::Kind>,
+        environment: Environment,
+    ) -> Self {
+        let queue = Queue::new(
+            environment.back_off,
+            environment.metrics.queue(settings.name),
+        );
+        environment.metrics.watch(queue.clone());
+        let metrics = environment
+            .metrics
+            .controller(settings.name, environment.workers);
+        let context = Arc::new(Context {
+            client: environment.client.clone(),
+            settings,
+            status_manager: environment.status_manager,
+            recorder: environment.recorder.clone(),
+            cache,
+        });
+        Self {
+            reconciler,
+            queue,
+            metrics,
+            environment,
+            context,
+            watches: Vec::new(),
+        }
+    }
+
+    /// Where other kinds' changes put objects of this kind into the queue.
+    pub fn enqueue(&self) -> Enqueue {
+        Enqueue {
+            queue: self.queue.clone(),
+        }
+    }
+
+    /// Watches another kind as well: `cache` holds its objects, `on_change` puts what they concern into the queue. The
+    /// workers start when its first list is in.
+    #[must_use]
+    pub fn watching<T>(
+        mut self,
+        api: Api<T>,
+        config: watcher::Config,
+        cache: Cache<T>,
+        on_change: impl Fn(&Change<T>, &Enqueue) + Send + Sync + 'static,
+    ) -> Self
+    where
+        T: Watched,
+    {
+        let enqueue = self.enqueue();
+        cache.listen(move |change| on_change(change, &enqueue));
+        self.watches.push(Box::new(move |stop| {
+            Box::pin(async move {
+                let synced = cache.clone();
+                tokio::spawn(async move { cache.follow(api, config, stop).await });
+                synced.synced().await;
+            })
+        }));
+        self
+    }
+
+    /// Watches and reconciles until `stop`, then gives running reconciles `grace` to end.
+    pub async fn run(mut self, stop: CancellationToken, grace: Duration) {
+        let watches: Vec<Synced> = self
+            .watches
+            .drain(..)
+            .map(|watch| watch(stop.clone()))
+            .collect();
+        futures::future::join_all(watches).await;
+
+        let cache = self.context.cache.clone();
+        let this = Arc::new(self);
+        let watcher = this.clone();
+        cache.listen(move |change| watcher.primary_changed(change));
+        let api = match &this.environment.namespace {
+            Some(namespace) => Api::namespaced(this.environment.client.clone(), namespace),
+            None => Api::all(this.environment.client.clone()),
+        };
+        let mut config = watcher::Config::default();
+        if let Some(selector) = &this.environment.selector {
+            config = config.labels(selector);
+        }
+        let follow = cache.clone();
+        let until = stop.clone();
+        tokio::spawn(async move { follow.follow(api, config, until).await });
+
+        tracing::info!(
+            controller = this.context.settings.name,
+            "worker count" = this.environment.workers,
+            "Starting workers"
+        );
+        let slots = Arc::new(Semaphore::new(this.environment.workers.max(1)));
+        let running = TaskTracker::new();
+        loop {
+            let next = async {
+                let permit = slots.clone().acquire_owned().await.ok();
+                (this.queue.next().await, permit)
+            };
+            let (ticket, permit) = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                next = next => next,
+            };
+            this.metrics.active.inc();
+            let slot = Slot {
+                permit,
+                slots: slots.clone(),
+                active: this.metrics.active.clone(),
+            };
+            running.spawn(this.clone().work(ticket, slot, stop.clone()));
+        }
+        running.close();
+        if tokio::time::timeout(grace, running.wait()).await.is_err() {
+            tracing::error!(
+                controller = this.context.settings.name,
+                "running reconciles did not end in time"
+            );
+        }
+    }
+
+    /// Which changes of the kind itself bring a reconcile (RT-WAT-001..004).
+    fn primary_changed(&self, change: &Change<R::Kind>) {
+        match change {
+            Change::Added { new, initial } => {
+                self.queue.add(
+                    Key::of(&**new),
+                    if *initial { INITIAL } else { LIVE },
+                    Some(trigger_of(&**new)),
+                );
+            }
+            Change::Updated { old, new } if asks_for_reconcile(&**old, &**new) => {
+                self.queue
+                    .add(Key::of(&**new), LIVE, Some(trigger_of(&**new)));
+            }
+            Change::Updated { .. } => {}
+            Change::Deleted { old } => {
+                let key = Key::of(&**old);
+                self.environment
+                    .metrics
+                    .forget(&R::Kind::kind(&()), &key.name, &key.namespace);
+                self.reconciler.forget(&key);
+                self.queue.remove(&key);
+            }
+        }
+    }
+
+    async fn work(self: Arc<Self>, ticket: Ticket, slot: Slot, stop: CancellationToken) {
+        let Some(object) = self.context.cache.get(&ticket.key) else {
+            self.queue.forget(&ticket.key);
+            self.queue.done(&ticket.key);
+            return;
+        };
+        let kind = R::Kind::kind(&());
+        let span = tracing::info_span!(
+            "reconcile",
+            otel.name = %format!("reconcile {kind}"),
+            controller = self.context.settings.name,
+            controllerGroup = %R::Kind::group(&()),
+            controllerKind = %kind,
+            namespace = %ticket.key.namespace,
+            name = %ticket.key.name,
+            reconcileID = %uuid::Uuid::new_v4(),
+        );
+        let key = ticket.key.clone();
+        let priority = ticket.priority;
+        let run = Run::new(object, self.context.clone(), slot, ticket.interrupt, stop);
+        let again = frame::reconcile(&self, run).instrument(span).await;
+        match again {
+            frame::Again::At(delay) => {
+                self.queue.forget(&key);
+                self.queue.add_after(key.clone(), delay, priority);
+            }
+            frame::Again::BackOff => {
+                self.queue.add_rate_limited(key.clone(), priority);
+            }
+            frame::Again::Never => self.queue.forget(&key),
+        }
+        self.queue.done(&key);
+    }
+}
+
+/// Whether an update of an object asks for a reconcile: a new generation, or a request with another token (RT-WAT-001,
+/// RT-WAT-002).
+fn asks_for_reconcile<K: Resource>(old: &K, new: &K) -> bool {
+    let requested = |object: &K| object.annotations().get(REQUESTED_AT).cloned();
+    old.meta().generation != new.meta().generation
+        || old.meta().uid != new.meta().uid
+        || requested(new).is_some_and(|at| Some(at) != requested(old))
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    use super::*;
+
+    #[test]
+    fn only_spec_changes_and_requests_bring_a_reconcile() {
+        // RT-WAT-001, RT-WAT-002, SC-PROC-055
+        let object = |generation: i64, requested: Option<&str>, label: &str| {
+            let mut object = ConfigMap::default();
+            object.metadata.generation = Some(generation);
+            object.metadata.labels = Some([("l".to_owned(), label.to_owned())].into());
+            object.metadata.annotations =
+                requested.map(|at| [(REQUESTED_AT.to_owned(), at.to_owned())].into());
+            object
+        };
+        for (old, new, want) in [
+            (object(1, None, "a"), object(2, None, "a"), true),
+            (object(1, None, "a"), object(1, None, "b"), false),
+            (object(1, None, "a"), object(1, Some("now"), "a"), true),
+            (
+                object(1, Some("now"), "a"),
+                object(1, Some("later"), "a"),
+                true,
+            ),
+            (
+                object(1, Some("now"), "a"),
+                object(1, Some("now"), "b"),
+                false,
+            ),
+            (object(1, Some("now"), "a"), object(1, None, "a"), false),
+        ] {
+            assert_eq!(asks_for_reconcile(&old, &new), want, "{old:?} {new:?}");
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Which Kubernetes event an occurrence belongs to: repeats are counted, floods collapse, spam is dropped (RT-EVT-016,
+//! RT-EVT-017), with the limits of Kubernetes' own event recorder.
+
+use std::{
+    collections::{HashMap, HashSet},
+    hash::Hash,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+
+/// Different messages of the same sort within [`WINDOW`] before they collapse.
+const MAX_SIMILAR: usize = 10;
+/// How long similar events count together.
+const WINDOW: Duration = Duration::from_mins(10);
+/// Events of one object that may come at once.
+const BURST: f64 = 25.0;
+/// Seconds in which one more is allowed.
+const REFILL: f64 = 300.0;
+/// Objects and events remembered; beyond that, the oldest are forgotten.
+const REMEMBERED: usize = 4_096;
+/// Put before the message of collapsed events.
+const COMBINED: &str = "(combined from similar events): ";
+
+/// What one occurrence is, apart from when.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Sort {
+    /// The object, by UID and version of its kind.
+    pub(super) object: String,
+    pub(super) warning: bool,
+    pub(super) reason: &'static str,
+}
+
+/// What to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict<Id> {
+    /// A new event with this message.
+    Create(String),
+    /// One more of an event that was written before.
+    Count { id: Id, count: i32, message: String },
+    /// Nothing: the object has had its share.
+    Drop,
+}
+
+/// The memory of what was written. `Id` names a written event.
+pub(super) struct Correlator<Id> {
+    similar: Memory<Sort, (HashSet<String>, Timestamp)>,
+    budget: Memory<String, (f64, Timestamp)>,
+    written: Memory<(Sort, String), (Id, i32)>,
+}
+
+impl<Id: Clone> Correlator<Id> {
+    pub(super) fn new() -> Self {
+        Self {
+            similar: Memory::new(),
+            budget: Memory::new(),
+            written: Memory::new(),
+        }
+    }
+
+    /// What to write for an occurrence of `sort` with `message` at `now`.
+    pub(super) fn judge(&mut self, sort: &Sort, message: String, now: Timestamp) -> Verdict<Id> {
+        let (messages, last) = self.similar.entry(sort.clone(), || (HashSet::new(), now));
+        if now.duration_since(*last).unsigned_abs() > WINDOW {
+            messages.clear();
+        }
+        *last = now;
+        messages.insert(message.clone());
+        let collapsed = messages.len() > MAX_SIMILAR;
+        if collapsed && messages.len() > MAX_SIMILAR + 1 {
+            messages.remove(&message); // enough is known; do not grow
+        }
+        let message = if collapsed {
+            format!("{COMBINED}{message}")
+        } else {
+            message
+        };
+
+        let (tokens, since) = self.budget.entry(sort.object.clone(), || (BURST, now));
+        let gained = now.duration_since(*since).as_secs_f64().max(0.0) / REFILL;
+        (*tokens, *since) = ((*tokens + gained).min(BURST), now);
+        if *tokens < 1.0 {
+            return Verdict::Drop;
+        }
+        *tokens -= 1.0;
+
+        let key = (
+            sort.clone(),
+            if collapsed {
+                COMBINED.to_owned()
+            } else {
+                message.clone()
+            },
+        );
+        match self.written.get_mut(&key) {
+            Some((id, count)) => {
+                *count += 1;
+                Verdict::Count {
+                    id: id.clone(),
+                    count: *count,
+                    message,
+                }
+            }
+            None => Verdict::Create(message),
+        }
+    }
+
+    /// Remembers that the event `id` was written for an occurrence judged to be created with `message`.
+    pub(super) fn wrote(&mut self, sort: &Sort, message: &str, id: Id) {
+        let text = if message.starts_with(COMBINED) {
+            COMBINED
+        } else {
+            message
+        };
+        let key = (sort.clone(), text.to_owned());
+        self.written.remove(&key);
+        self.written.entry(key, || (id, 1));
+    }
+
+    /// Forgets the event that [`Verdict::Count`] named: it is gone from the server.
+    pub(super) fn lost(&mut self, sort: &Sort, message: &str) {
+        let text = if message.starts_with(COMBINED) {
+            COMBINED
+        } else {
+            message
+        };
+        self.written.remove(&(sort.clone(), text.to_owned()));
+    }
+}
+
+/// A map of bounded size: when it is full, the older half goes.
+struct Memory<K, V> {
+    recent: HashMap<K, V>,
+    older: HashMap<K, V>,
+}
+
+impl<K: Eq + Hash + Clone, V> Memory<K, V> {
+    fn new() -> Self {
+        Self {
+            recent: HashMap::new(),
+            older: HashMap::new(),
+        }
+    }
+
+    fn refresh(&mut self, key: &K) {
+        if let Some((key, value)) = self.older.remove_entry(key) {
+            self.recent.insert(key, value);
+        }
+        if self.recent.len() > REMEMBERED / 2 {
+            self.older = std::mem::take(&mut self.recent);
+            if let Some((key, value)) = self.older.remove_entry(key) {
+                self.recent.insert(key, value);
+            }
+        }
+    }
+
+    fn entry(&mut self, key: K, new: impl FnOnce() -> V) -> &mut V {
+        self.refresh(&key);
+        self.recent.entry(key).or_insert_with(new)
+    }
+
+    fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        self.refresh(key);
+        self.recent.get_mut(key)
+    }
+
+    fn remove(&mut self, key: &K) {
+        self.recent.remove(key);
+        self.older.remove(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sort() -> Sort {
+        Sort {
+            object: "u".into(),
+            warning: false,
+            reason: "R",
+        }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn repeats_are_counted() {
+        // RT-EVT-016
+        let mut correlator = Correlator::new();
+        assert_eq!(
+            correlator.judge(&sort(), "m".into(), at(0)),
+            Verdict::Create("m".into())
+        );
+        correlator.wrote(&sort(), "m", 7);
+        assert_eq!(
+            correlator.judge(&sort(), "m".into(), at(1)),
+            Verdict::Count {
+                id: 7,
+                count: 2,
+                message: "m".into()
+            }
+        );
+        correlator.lost(&sort(), "m");
+        assert_eq!(
+            correlator.judge(&sort(), "m".into(), at(2)),
+            Verdict::Create("m".into())
+        );
+    }
+
+    #[test]
+    fn floods_collapse() {
+        // RT-EVT-016
+        let mut correlator = Correlator::new();
+        for n in 0..10 {
+            let message = format!("m{n}");
+            assert_eq!(
+                correlator.judge(&sort(), message.clone(), at(n)),
+                Verdict::Create(message.clone())
+            );
+            correlator.wrote(&sort(), &message, 1);
+        }
+        let first = Verdict::Create("(combined from similar events): m10".to_owned());
+        assert_eq!(correlator.judge(&sort(), "m10".into(), at(10)), first);
+        correlator.wrote(&sort(), "(combined from similar events): m10", 2);
+        let next = Verdict::Count {
+            id: 2,
+            count: 2,
+            message: "(combined from similar events): m11".into(),
+        };
+        assert_eq!(correlator.judge(&sort(), "m11".into(), at(11)), next);
+        assert_eq!(
+            correlator.judge(&sort(), "m12".into(), at(11 + 601)),
+            Verdict::Create("m12".into()),
+            "the window is over"
+        );
+    }
+
+    #[test]
+    fn spam_is_dropped() {
+        // RT-EVT-017
+        let mut correlator = Correlator::new();
+        for _ in 0..25 {
+            assert_ne!(correlator.judge(&sort(), "m".into(), at(0)), Verdict::Drop);
+            correlator.wrote(&sort(), "m", 1);
+        }
+        assert_eq!(
+            correlator.judge(&sort(), "m".into(), at(299)),
+            Verdict::Drop
+        );
+        assert_ne!(
+            correlator.judge(&sort(), "m".into(), at(301)),
+            Verdict::Drop
+        );
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut memory = Memory::new();
+        for n in 0..100_000 {
+            *memory.entry(n, || 0) += 1;
+        }
+        assert!(memory.recent.len() + memory.older.len() <= REMEMBERED + 2);
+        assert_eq!(memory.get_mut(&99_999), Some(&mut 1));
+    }
+}

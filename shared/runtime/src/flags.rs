@@ -1,0 +1,483 @@
+//! Flags in Go's manner (RT-FLG rows), and the groups of them that controllers share (RT-FLM rows).
+//!
+//! A controller flattens the groups that it has into a `clap` struct of its own and reads it with [`parse`].
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, builder::OsStr};
+
+use crate::duration::GoDuration;
+
+/// Reads a boolean as Go's `strconv.ParseBool` does (RT-FLG-003).
+pub fn parse_bool(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
+        _ => Err(format!(
+            "strconv.ParseBool: parsing {text:?}: invalid syntax"
+        )),
+    }
+}
+
+/// Reads a duration of Go (RT-FLG-008).
+pub fn parse_duration(text: &str) -> Result<Duration, crate::duration::DurationError> {
+    text.parse::<GoDuration>().map(Duration::from)
+}
+
+/// Reads an integer in base 0 of Go: decimal, or with a prefix `0x`, `0o`, `0b` or `0`, underscores allowed.
+pub fn parse_int(text: &str) -> Result<i64, String> {
+    let invalid = || format!("strconv.ParseInt: parsing {text:?}: invalid syntax");
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let lower = digits.to_ascii_lowercase().replace('_', "");
+    let (radix, digits) = match lower.as_bytes() {
+        [b'0', b'x', ..] => (16, &lower[2..]),
+        [b'0', b'o', ..] => (8, &lower[2..]),
+        [b'0', b'b', ..] => (2, &lower[2..]),
+        [b'0', _, ..] => (8, &lower[1..]),
+        _ => (10, &*lower),
+    };
+    if digits.starts_with(['+', '-']) {
+        return Err(invalid());
+    }
+    i64::from_str_radix(digits, radix)
+        .map(|value| sign * value)
+        .map_err(|_| invalid())
+}
+
+/// Reads an integer that counts something; what is below zero counts as zero.
+fn parse_count(text: &str) -> Result<usize, String> {
+    parse_int(text).map(|value| usize::try_from(value).unwrap_or_default())
+}
+
+fn parse_byte(text: &str) -> Result<u8, String> {
+    u8::try_from(parse_int(text)?)
+        .map_err(|_| format!("strconv.ParseUint: parsing {text:?}: value out of range"))
+}
+
+/// Reads the command line of this process.
+///
+/// `defaults` are the defaults in which this controller differs from the groups' own (RT-FLM), by flag name. A usage
+/// error is printed and ends the process with code 2, `--help` with 0 (RT-FLG-009).
+pub fn parse<F: Parser>(defaults: &[(&str, String)]) -> F {
+    parse_from(defaults, std::env::args_os()).unwrap_or_else(|error| error.exit())
+}
+
+/// As [`parse`], from the given words, of which the first is the program's name.
+pub fn parse_from<F: Parser>(
+    defaults: &[(&str, String)],
+    words: impl IntoIterator<Item = std::ffi::OsString>,
+) -> Result<F, clap::Error> {
+    let mut command = F::command()
+        .args_override_self(true)
+        .disable_help_subcommand(true);
+    for (name, value) in defaults {
+        let value = OsStr::from(value.clone());
+        command = command.mut_arg((*name).replace('-', "_"), |arg| arg.default_value(value));
+    }
+    // Words that belong to no flag are passed over (RT-FLG-010, RT-FLG-002).
+    command = command.arg(clap::Arg::new("ignored").num_args(0..).hide(true));
+    let mut matches = command.try_get_matches_from(words)?;
+    F::from_arg_matches_mut(&mut matches)
+}
+
+/// The value of an environment variable that may stand in for a flag's default; empty counts as unset (RT-FLG-012).
+pub fn env_or(variable: &str, default: &str) -> String {
+    std::env::var(variable)
+        .ok()
+        .filter(|value| !value.is_empty())
+        .unwrap_or_else(|| default.to_owned())
+}
+
+/// The flags that every controller has.
+#[derive(Args, Clone, Debug)]
+pub struct ManagerFlags {
+    /// The address that the metrics endpoint listens on.
+    #[arg(long, default_value = ":8080")]
+    pub metrics_addr: String,
+    /// The address that the health endpoint listens on.
+    #[arg(long, default_value = ":9440")]
+    pub health_addr: String,
+    /// The address that events are sent to.
+    #[arg(long, default_value = "")]
+    pub events_addr: String,
+    /// How many objects of a kind are reconciled at once.
+    #[arg(long, default_value = "4", value_parser = parse_count, allow_hyphen_values = true)]
+    pub concurrent: usize,
+    /// The queries per second that the Kubernetes client may send where the API server has no flow control.
+    #[arg(long, default_value = "50")]
+    pub kube_api_qps: f32,
+    /// The burst of queries that the Kubernetes client may send where the API server has no flow control.
+    #[arg(long, default_value = "300", value_parser = parse_count, allow_hyphen_values = true)]
+    pub kube_api_burst: usize,
+    /// The encoding of the log: json or console.
+    #[arg(long, default_value = "json")]
+    pub log_encoding: String,
+    /// The level of the log: trace, debug, info or error.
+    #[arg(long, default_value = "info")]
+    pub log_level: String,
+    /// Whether only one replica at a time is active.
+    #[arg(long, default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = parse_bool)]
+    pub enable_leader_election: bool,
+    /// Whether the leader steps down when it ends.
+    #[arg(long, default_value = "true", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = parse_bool)]
+    pub leader_election_release_on_cancel: bool,
+    /// How long a Lease that was not renewed keeps others out.
+    #[arg(long, default_value = "35s", value_parser = parse_duration)]
+    pub leader_election_lease_duration: Duration,
+    /// How long the leader tries to renew its Lease before it gives up.
+    #[arg(long, default_value = "30s", value_parser = parse_duration)]
+    pub leader_election_renew_deadline: Duration,
+    /// The pause between tries to get or renew the Lease.
+    #[arg(long, default_value = "5s", value_parser = parse_duration)]
+    pub leader_election_retry_period: Duration,
+    /// The first delay after a failed reconcile.
+    #[arg(long, default_value = "750ms", value_parser = parse_duration)]
+    pub min_retry_delay: Duration,
+    /// The longest delay after failed reconciles.
+    #[arg(long, default_value = "15m", value_parser = parse_duration)]
+    pub max_retry_delay: Duration,
+    /// Feature gates as `Name=bool`, comma separated.
+    #[arg(long, value_parser = crate::gates::parse, action = clap::ArgAction::Append)]
+    pub feature_gates: Vec<Vec<(String, bool)>>,
+    /// Whether objects in every namespace are watched, or only those in the controller's own.
+    #[arg(long, default_value = "true", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = parse_bool)]
+    pub watch_all_namespaces: bool,
+    /// Which Secrets and ConfigMaps bring a reconcile when they change, as a label selector.
+    #[arg(long, default_value = "reconcile.fluxcd.io/watch=Enabled")]
+    pub watch_configs_label_selector: String,
+}
+
+/// Sharding: all controllers but notification-controller.
+#[derive(Args, Clone, Debug, Default)]
+pub struct SelectorFlags {
+    /// Which objects this controller reconciles, as a label selector.
+    #[arg(long, default_value = "")]
+    pub watch_label_selector: String,
+}
+
+/// Spread of intervals: source-, kustomize-, helm-controller and source-watcher.
+#[derive(Args, Clone, Debug)]
+pub struct JitterFlags {
+    /// The percentage by which intervals are spread.
+    #[arg(long, default_value = "5", value_parser = parse_byte, allow_hyphen_values = true)]
+    pub interval_jitter_percentage: u8,
+}
+
+/// Dependencies: source-, kustomize-, helm-, image-reflector-controller and source-watcher.
+#[derive(Args, Clone, Debug)]
+pub struct DependencyFlags {
+    /// How soon an object is looked at again whose dependency is not ready.
+    #[arg(long, default_value = "30s", value_parser = parse_duration)]
+    pub requeue_dependency: Duration,
+}
+
+/// Multi-tenancy: all controllers but source-controller.
+#[derive(Args, Clone, Debug)]
+pub struct CrossNamespaceFlags {
+    /// Whether references to other namespaces are refused.
+    #[arg(long, default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = parse_bool)]
+    pub no_cross_namespace_refs: bool,
+}
+
+/// The cache of cloud tokens: all controllers but source-watcher.
+#[derive(Args, Clone, Debug)]
+pub struct TokenCacheFlags {
+    /// How many tokens are kept; none when zero.
+    #[arg(long, default_value = "100", value_parser = parse_count, allow_hyphen_values = true)]
+    pub token_cache_max_size: usize,
+    /// How long a token is kept at the most, an hour being the limit.
+    #[arg(long, default_value = "1h", value_parser = parse_duration)]
+    pub token_cache_max_duration: Duration,
+}
+
+/// Where artifacts are kept and served: source-controller and source-watcher.
+#[derive(Args, Clone, Debug)]
+pub struct StorageFlags {
+    /// The folder that artifacts are kept in.
+    #[arg(long, default_value = "/data")]
+    pub storage_path: PathBuf,
+    /// The address that the artifact server listens on.
+    #[arg(long, default_value = ":9090")]
+    pub storage_addr: String,
+    /// The host that artifact URLs name.
+    #[arg(long, default_value = "")]
+    pub storage_adv_addr: String,
+    /// How long an artifact that is no longer the current one is kept.
+    #[arg(long, default_value = "1m", value_parser = parse_duration)]
+    pub artifact_retention_ttl: Duration,
+    /// How many artifacts of an object are kept at the most.
+    #[arg(long, default_value = "2", value_parser = parse_count, allow_hyphen_values = true)]
+    pub artifact_retention_records: usize,
+    /// The algorithm of artifact digests.
+    #[arg(long, default_value = "sha256")]
+    pub artifact_digest_algo: String,
+}
+
+/// Git over SSH: source-controller and image-automation-controller.
+#[derive(Args, Clone, Debug, Default)]
+pub struct SshFlags {
+    /// The key exchange algorithms, the most preferred first.
+    #[arg(long, value_delimiter = ',', action = clap::ArgAction::Append)]
+    pub ssh_kex_algos: Vec<String>,
+    /// The host key algorithms, the most preferred first.
+    #[arg(long, value_delimiter = ',', action = clap::ArgAction::Append)]
+    pub ssh_hostkey_algos: Vec<String>,
+}
+
+/// Checks a label selector by Kubernetes' grammar (RT-WAT-005, RT-WAT-007).
+pub fn check_selector(text: &str) -> Result<(), String> {
+    let mut depth = 0_u32;
+    let requirements = text.split(|c| {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        c == ',' && depth == 0
+    });
+    for requirement in requirements.map(str::trim) {
+        if requirement.is_empty() && text.trim().is_empty() {
+            continue;
+        }
+        check_requirement(requirement)
+            .map_err(|why| format!("unable to parse label selector '{text}': {why}"))?;
+    }
+    Ok(())
+}
+
+fn check_requirement(text: &str) -> Result<(), String> {
+    let found = |what: &str| format!("{what} in '{text}'");
+    let value = |value: &str| {
+        let value = value.trim();
+        let edge = |c: Option<char>| c.is_none_or(|c| c.is_ascii_alphanumeric());
+        let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let fits = value.len() <= 63
+            && value.chars().all(inner)
+            && edge(value.chars().next())
+            && edge(value.chars().last());
+        if fits {
+            Ok(())
+        } else {
+            Err(found("invalid value"))
+        }
+    };
+    let key = |key: &str| {
+        let key = key.trim();
+        let name = key.rsplit_once('/').map_or(
+            key,
+            |(prefix, name)| if prefix.is_empty() { "" } else { name },
+        );
+        if name.is_empty()
+            || key.contains(char::is_whitespace)
+            || key.len() > 317
+            || value(name).is_err()
+        {
+            return Err(found("invalid key"));
+        }
+        Ok(())
+    };
+    if let Some(absent) = text.strip_prefix('!') {
+        return key(absent);
+    }
+    if let Some((name, set)) = text.split_once('(') {
+        let set = set.strip_suffix(')').ok_or_else(|| found("missing ')'"))?;
+        let (name, operator) = name
+            .trim()
+            .rsplit_once(char::is_whitespace)
+            .ok_or_else(|| found("missing operator"))?;
+        if !matches!(operator, "in" | "notin") {
+            return Err(found("unknown operator"));
+        }
+        key(name)?;
+        return set.split(',').try_for_each(value);
+    }
+    for operator in ["!=", "==", "="] {
+        if let Some((name, right)) = text.split_once(operator) {
+            key(name)?;
+            return value(right);
+        }
+    }
+    for operator in ['>', '<'] {
+        if let Some((name, right)) = text.split_once(operator) {
+            key(name)?;
+            return right
+                .trim()
+                .parse::<i64>()
+                .map(drop)
+                .map_err(|_| found("a number is needed"));
+        }
+    }
+    key(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Parser, Debug)]
+    struct Flags {
+        #[command(flatten)]
+        manager: ManagerFlags,
+        #[command(flatten)]
+        ssh: SshFlags,
+        #[command(flatten)]
+        storage: StorageFlags,
+    }
+
+    fn flags(words: &[&str]) -> Result<Flags, clap::Error> {
+        let words = ["source-controller"].iter().chain(words).map(Into::into);
+        parse_from(&[("concurrent", "2".to_owned())], words)
+    }
+
+    #[test]
+    fn flags_read_as_pflag_reads_them() {
+        // RT-FLG-001, RT-FLG-002, RT-FLG-003, RT-FLG-004, RT-FLG-010
+        let read = flags(&[
+            "--log-level",
+            "debug",
+            "--log-encoding=console",
+            "--enable-leader-election",
+            "positional",
+        ])
+        .unwrap();
+        assert_eq!(
+            (&*read.manager.log_level, &*read.manager.log_encoding),
+            ("debug", "console")
+        );
+        assert!(read.manager.enable_leader_election);
+        let read = flags(&[
+            "--watch-all-namespaces=F",
+            "--concurrent=3",
+            "--concurrent",
+            "0x10",
+        ])
+        .unwrap();
+        assert!(!read.manager.watch_all_namespaces);
+        assert_eq!(read.manager.concurrent, 16);
+        let read = flags(&["--enable-leader-election", "false"]).unwrap();
+        assert!(
+            read.manager.enable_leader_election,
+            "a separate word is no value of a boolean flag"
+        );
+        assert_eq!(read.manager.concurrent, 2, "the controller's own default");
+    }
+
+    #[test]
+    fn repeated_flags_accumulate_where_they_are_lists() {
+        // RT-FLG-005, RT-FLG-007
+        let read = flags(&[
+            "--feature-gates=A=true,B=false",
+            "--feature-gates=C=true",
+            "--ssh-kex-algos=a,b",
+            "--ssh-kex-algos=c",
+        ])
+        .unwrap();
+        assert_eq!(read.manager.feature_gates.concat().len(), 3);
+        assert_eq!(read.ssh.ssh_kex_algos, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn usage_errors_end_with_code_two() {
+        // RT-FLG-006, RT-FLG-008, RT-FLG-009, RT-FLG-011, SC-PROC-001
+        for words in [
+            &["--unknown"][..],
+            &["--min-retry-delay=5"],
+            &["--enable-leader-election=yes"],
+            &["--feature-gates=Foo"],
+            &["--concurrent=x"],
+            &["--kubeconfig=x"],
+            &["--version"],
+        ] {
+            assert_eq!(flags(words).unwrap_err().exit_code(), 2, "{words:?}");
+        }
+        assert_eq!(flags(&["--help"]).unwrap_err().exit_code(), 0);
+    }
+
+    #[test]
+    fn defaults_are_upstreams() {
+        // RT-FLM-001, RT-FLM-002, RT-FLM-008..019, RT-FLM-022, RT-FLM-033..038
+        let read = flags(&[]).unwrap();
+        let manager = &read.manager;
+        assert_eq!(
+            [
+                &*manager.metrics_addr,
+                &*manager.health_addr,
+                &*manager.events_addr
+            ],
+            [":8080", ":9440", ""]
+        );
+        assert_eq!((manager.kube_api_qps, manager.kube_api_burst), (50.0, 300));
+        assert_eq!(
+            [&*manager.log_encoding, &*manager.log_level],
+            ["json", "info"]
+        );
+        assert!(
+            !manager.enable_leader_election
+                && manager.leader_election_release_on_cancel
+                && manager.watch_all_namespaces
+        );
+        let seconds = [
+            manager.leader_election_lease_duration,
+            manager.leader_election_renew_deadline,
+            manager.leader_election_retry_period,
+            manager.max_retry_delay,
+        ];
+        assert_eq!(seconds.map(|duration| duration.as_secs()), [35, 30, 5, 900]);
+        assert_eq!(manager.min_retry_delay.as_millis(), 750);
+        assert_eq!(
+            manager.watch_configs_label_selector,
+            "reconcile.fluxcd.io/watch=Enabled"
+        );
+        assert_eq!(read.storage.storage_path, PathBuf::from("/data"));
+        assert_eq!(
+            [&*read.storage.storage_addr, &*read.storage.storage_adv_addr],
+            [":9090", ""]
+        );
+        assert_eq!(
+            (
+                read.storage.artifact_retention_ttl.as_secs(),
+                read.storage.artifact_retention_records
+            ),
+            (60, 2)
+        );
+        assert_eq!(read.storage.artifact_digest_algo, "sha256");
+    }
+
+    #[test]
+    fn selectors_are_checked_by_the_grammar() {
+        // RT-WAT-005, RT-WAT-007, SC-PROC-030, KC-PROC-024
+        for good in [
+            "",
+            "a",
+            "!a",
+            "a=b",
+            "a==b",
+            "a!=b",
+            "a in (b, c)",
+            "a notin (b),c",
+            "x.io/a=b,!x.io/c",
+            "a>5",
+            "a=",
+        ] {
+            assert_eq!(check_selector(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "a b",
+            "=b",
+            "a in b",
+            "a in (b",
+            "a=b c",
+            "a,,b",
+            "/a=b",
+            "-a",
+            "a>x",
+            "a within (b)",
+            "!",
+        ] {
+            assert!(check_selector(bad).is_err(), "{bad}");
+        }
+    }
+}

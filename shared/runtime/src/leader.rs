@@ -1,0 +1,427 @@
+//! Leader election on a Lease, interchangeable with client-go's (RT-LED rows).
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+};
+use kube::{Api, Client, api::PostParams};
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    events::{Recorder, Severity, Subject},
+    metrics::Metrics,
+};
+
+/// How a leader is elected.
+#[derive(Clone, Debug)]
+pub struct Election {
+    /// The namespace of the Lease.
+    pub namespace: String,
+    /// The name of the Lease.
+    pub name: String,
+    /// Who this process is.
+    pub identity: String,
+    /// How long a Lease that was not renewed keeps others out.
+    pub lease: Duration,
+    /// How long the leader tries to renew before it gives up.
+    pub renew_deadline: Duration,
+    /// The pause between tries.
+    pub retry: Duration,
+    /// Whether to empty the Lease when asked to end (RT-LED-009).
+    pub release: bool,
+}
+
+/// The name of a controller's Lease, with a suffix of its own for each shard (RT-LED-002, RT-LED-003).
+///
+/// ```
+/// # use flux_runtime::leader::lease_name;
+/// assert_eq!(lease_name("source-controller", ""), "source-controller-leader-election");
+/// ```
+pub fn lease_name(controller: &str, selector: &str) -> String {
+    let name = format!("{controller}-leader-election");
+    if selector.is_empty() {
+        return name;
+    }
+    let digest = hex::encode(Sha256::digest(selector.as_bytes()));
+    format!("{name}-{}", digest.get(..8).unwrap_or_default())
+}
+
+/// The namespace that the pod runs in, from the mounted service account (RT-LED-001); outside a pod, from
+/// `RUNTIME_NAMESPACE`.
+pub fn namespace() -> Option<String> {
+    let mounted =
+        std::fs::read_to_string("/var/run/secrets/kubernetes.io/serviceaccount/namespace").ok();
+    mounted
+        .map(|text| text.trim().to_owned())
+        .or_else(|| std::env::var("RUNTIME_NAMESPACE").ok())
+        .filter(|namespace| !namespace.is_empty())
+}
+
+/// The Lease as this process last saw it, and when.
+#[derive(Default)]
+struct Observed {
+    lease: Option<Lease>,
+    /// On this process's clock: other machines' clocks are not trusted.
+    at: Option<Instant>,
+}
+
+/// What to do about a Lease.
+#[derive(Debug, PartialEq)]
+enum Claim {
+    /// Another holds it.
+    Theirs,
+    /// Take or renew it: write this.
+    Write(LeaseSpec),
+}
+
+impl Election {
+    /// Whether the Lease may be claimed now, and how it then looks. `expired`: nobody has renewed it for as long as it
+    /// lasts.
+    fn claim(&self, current: Option<&LeaseSpec>, expired: bool, now: Timestamp) -> Claim {
+        let holder = current
+            .and_then(|spec| spec.holder_identity.as_deref())
+            .unwrap_or_default();
+        let ours = holder == self.identity;
+        if !ours && !holder.is_empty() && !expired {
+            return Claim::Theirs;
+        }
+        let transitions = current
+            .and_then(|spec| spec.lease_transitions)
+            .unwrap_or_default();
+        let now = MicroTime(now);
+        let acquired = current
+            .and_then(|spec| spec.acquire_time.clone())
+            .filter(|_| ours);
+        Claim::Write(LeaseSpec {
+            holder_identity: Some(self.identity.clone()),
+            lease_duration_seconds: Some(i32::try_from(self.lease.as_secs()).unwrap_or(i32::MAX)),
+            acquire_time: Some(acquired.unwrap_or_else(|| now.clone())),
+            renew_time: Some(now),
+            lease_transitions: Some(if ours || current.is_none() {
+                transitions
+            } else {
+                transitions.saturating_add(1)
+            }),
+            ..LeaseSpec::default()
+        })
+    }
+
+    /// One try to get or renew the Lease. `Ok(true)` when this process holds it now.
+    async fn attempt(
+        &self,
+        api: &Api<Lease>,
+        observed: &mut Observed,
+    ) -> Result<bool, kube::Error> {
+        let current = match (&observed.lease, observed.at) {
+            // While we hold it nobody else writes it, so that renewing takes one request.
+            (Some(lease), Some(_)) if self.holds(lease) => Some(lease.clone()),
+            _ => api.get_opt(&self.name).await?,
+        };
+        let version =
+            |lease: Option<&Lease>| lease.and_then(|lease| lease.metadata.resource_version.clone());
+        if version(current.as_ref()) != version(observed.lease.as_ref()) || observed.at.is_none() {
+            *observed = Observed {
+                lease: current.clone(),
+                at: Some(Instant::now()),
+            };
+        }
+        let spec = current.as_ref().and_then(|lease| lease.spec.as_ref());
+        let seconds = spec
+            .and_then(|spec| spec.lease_duration_seconds)
+            .and_then(|seconds| u64::try_from(seconds).ok());
+        let lasts = seconds.map_or(self.lease, Duration::from_secs);
+        let expired = observed.at.is_some_and(|at| at.elapsed() > lasts);
+        let Claim::Write(spec) = self.claim(spec, expired, Timestamp::now()) else {
+            return Ok(false);
+        };
+        let written = match current {
+            None => {
+                let metadata = ObjectMeta {
+                    name: Some(self.name.clone()),
+                    namespace: Some(self.namespace.clone()),
+                    ..ObjectMeta::default()
+                };
+                api.create(
+                    &PostParams::default(),
+                    &Lease {
+                        metadata,
+                        spec: Some(spec),
+                    },
+                )
+                .await
+            }
+            Some(lease) => {
+                api.replace(
+                    &self.name,
+                    &PostParams::default(),
+                    &Lease {
+                        spec: Some(spec),
+                        ..lease
+                    },
+                )
+                .await
+            }
+        };
+        match written {
+            Ok(lease) => {
+                *observed = Observed {
+                    lease: Some(lease),
+                    at: Some(Instant::now()),
+                };
+                Ok(true)
+            }
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                *observed = Observed::default(); // somebody was faster: look again
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn holds(&self, lease: &Lease) -> bool {
+        lease
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.holder_identity.as_deref())
+            == Some(&*self.identity)
+    }
+
+    /// Waits until this process leads. Returns the office, or `None` when `stop` came first.
+    pub async fn win(
+        self,
+        client: Client,
+        recorder: Recorder,
+        metrics: Metrics,
+        stop: &CancellationToken,
+    ) -> Option<Office> {
+        let api = Api::namespaced(client, &self.namespace);
+        let mut observed = Observed::default();
+        metrics.leads(&self.name, false);
+        tracing::info!(
+            logger = "runtime",
+            "attempting to acquire leader lease {}/{}...",
+            self.namespace,
+            self.name
+        );
+        loop {
+            match tokio::time::timeout(self.renew_deadline / 2, self.attempt(&api, &mut observed))
+                .await
+            {
+                Ok(Ok(true)) => break,
+                Ok(Ok(false)) => {}
+                Ok(Err(error)) => {
+                    tracing::error!(
+                        logger = "runtime",
+                        error = crate::outcome::chain(&error),
+                        "error retrieving resource lock {}/{}",
+                        self.namespace,
+                        self.name
+                    );
+                }
+                Err(_) => tracing::error!(
+                    logger = "runtime",
+                    error = "no answer in time",
+                    "error retrieving resource lock {}/{}",
+                    self.namespace,
+                    self.name
+                ),
+            }
+            tokio::select! {
+                () = stop.cancelled() => return None,
+                // spread like client-go's, so that contenders do not march in step
+                () = tokio::time::sleep(self.retry.mul_f64(rand::random_range(1.0..2.2))) => {}
+            }
+        }
+        tracing::info!(
+            logger = "runtime",
+            "successfully acquired lease {}/{}",
+            self.namespace,
+            self.name
+        );
+        metrics.leads(&self.name, true);
+        let office = Office {
+            election: self,
+            api,
+            observed,
+            recorder,
+            metrics,
+        };
+        office.announce("became leader");
+        Some(office)
+    }
+}
+
+/// The leadership of this process.
+pub struct Office {
+    election: Election,
+    api: Api<Lease>,
+    observed: Observed,
+    recorder: Recorder,
+    metrics: Metrics,
+}
+
+impl Office {
+    /// Renews the Lease until `stop`, or until it could not be renewed in time, which `false` tells: then this process
+    /// must end at once (RT-LED-008).
+    pub async fn hold(&mut self, stop: &CancellationToken) -> bool {
+        let mut renewed = Instant::now();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return true,
+                () = tokio::time::sleep(self.election.retry) => {}
+            }
+            let attempt = tokio::time::timeout(
+                self.election.renew_deadline / 2,
+                self.election.attempt(&self.api, &mut self.observed),
+            )
+            .await;
+            match attempt {
+                Ok(Ok(true)) => renewed = Instant::now(),
+                Ok(Ok(false)) => {}
+                Ok(Err(error)) => {
+                    tracing::error!(
+                        logger = "runtime",
+                        error = crate::outcome::chain(&error),
+                        "error updating resource lock {}/{}",
+                        self.election.namespace,
+                        self.election.name
+                    );
+                }
+                Err(_) => tracing::error!(
+                    logger = "runtime",
+                    error = "no answer in time",
+                    "error updating resource lock {}/{}",
+                    self.election.namespace,
+                    self.election.name
+                ),
+            }
+            if renewed.elapsed() > self.election.renew_deadline {
+                self.metrics.leads(&self.election.name, false);
+                return false;
+            }
+        }
+    }
+
+    /// Steps down: empties the Lease where that was asked for, so that another may lead at once (RT-LED-009).
+    pub async fn resign(self) {
+        self.announce("stopped leading");
+        self.metrics.leads(&self.election.name, false);
+        let Some(lease) = self
+            .observed
+            .lease
+            .filter(|lease| self.election.release && self.election.holds(lease))
+        else {
+            return;
+        };
+        let transitions = lease.spec.as_ref().and_then(|spec| spec.lease_transitions);
+        let now = MicroTime(Timestamp::now());
+        let spec = LeaseSpec {
+            holder_identity: Some(String::new()),
+            lease_duration_seconds: Some(1),
+            acquire_time: Some(now.clone()),
+            renew_time: Some(now),
+            lease_transitions: transitions,
+            ..LeaseSpec::default()
+        };
+        let emptied = Lease {
+            spec: Some(spec),
+            ..lease
+        };
+        if let Err(error) = self
+            .api
+            .replace(&self.election.name, &PostParams::default(), &emptied)
+            .await
+        {
+            tracing::error!(
+                logger = "runtime",
+                error = crate::outcome::chain(&error),
+                "Failed to release lock"
+            );
+        }
+    }
+
+    fn announce(&self, what: &str) {
+        if let Some(lease) = &self.observed.lease {
+            let message = format!("{} {what}", self.election.identity);
+            let subject = Subject::of(lease);
+            self.recorder.record(
+                &subject,
+                Severity::Trace,
+                "LeaderElection",
+                message,
+                &std::collections::BTreeMap::new(),
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn election() -> Election {
+        Election {
+            namespace: "flux-system".into(),
+            name: "x".into(),
+            identity: "pod_1".into(),
+            lease: Duration::from_secs(35),
+            renew_deadline: Duration::from_secs(30),
+            retry: Duration::from_secs(5),
+            release: true,
+        }
+    }
+
+    fn held(holder: &str) -> LeaseSpec {
+        LeaseSpec {
+            holder_identity: Some(holder.to_owned()),
+            lease_transitions: Some(3),
+            acquire_time: Some(MicroTime(Timestamp::UNIX_EPOCH)),
+            ..LeaseSpec::default()
+        }
+    }
+
+    #[test]
+    fn leases_are_named_as_upstream_names_them() {
+        // RT-LED-002, RT-LED-003, SC-PROC-044, KC-PROC-047: printf %s 'sharding.fluxcd.io/key=shard1' | sha256sum
+        assert_eq!(
+            lease_name("kustomize-controller", ""),
+            "kustomize-controller-leader-election"
+        );
+        let sharded = lease_name("kustomize-controller", "sharding.fluxcd.io/key=shard1");
+        assert_eq!(sharded, "kustomize-controller-leader-election-73fdc1be");
+    }
+
+    #[test]
+    fn a_lease_is_claimed_when_it_is_free_ours_or_expired() {
+        // RT-LED-004, RT-LED-005
+        let now = Timestamp::from_second(100).unwrap();
+        let claim = |current: Option<&LeaseSpec>, expired| election().claim(current, expired, now);
+        assert_eq!(claim(Some(&held("other")), false), Claim::Theirs);
+        let transitions = |claim: Claim| match claim {
+            Claim::Write(spec) => {
+                assert_eq!(spec.lease_duration_seconds, Some(35));
+                assert_eq!(spec.holder_identity.as_deref(), Some("pod_1"));
+                (spec.lease_transitions, spec.acquire_time.map(|time| time.0))
+            }
+            Claim::Theirs => panic!("not claimed"),
+        };
+        assert_eq!(transitions(claim(None, false)), (Some(0), Some(now)));
+        assert_eq!(
+            transitions(claim(Some(&held("pod_1")), false)),
+            (Some(3), Some(Timestamp::UNIX_EPOCH))
+        );
+        assert_eq!(
+            transitions(claim(Some(&held("other")), true)),
+            (Some(4), Some(now))
+        );
+        assert_eq!(
+            transitions(claim(Some(&held("")), false)),
+            (Some(4), Some(now))
+        );
+    }
+}

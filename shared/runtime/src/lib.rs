@@ -1,0 +1,65 @@
+//! The frame that every controller runs in.
+//!
+//! A controller built on it holds only what is special about it: its kinds, each with a [`Reconciler`], and the flags
+//! that no other controller has. The frame does what every reconcile does alike: flags and environment, logs, traces,
+//! metrics, probes, leader election, watches and the queue, suspension, finalizers, the requested-at annotation, the
+//! conditions Ready, Reconciling and Stalled, status patches, events, back-off, jitter and shutdown (ledger
+//! `common-runtime.md`, RT rows).
+//!
+//! ```no_run
+//! use clap::Parser;
+//! use flux_runtime::{flags, manager::{self, Identity, Options}};
+//!
+//! #[derive(Parser)]
+//! struct Flags {
+//!     #[command(flatten)]
+//!     manager: flags::ManagerFlags,
+//!     #[command(flatten)]
+//!     jitter: flags::JitterFlags,
+//! }
+//!
+//! fn main() -> std::process::ExitCode {
+//!     let flags: Flags = flags::parse(&[("concurrent", "2".to_owned())]);
+//!     let identity = Identity {
+//!         controller: "source-controller",
+//!         status_manager: "source-controller",
+//!         gates: &[("CacheSecretsAndConfigMaps", false)],
+//!     };
+//!     let options = Options { jitter: flags.jitter.interval_jitter_percentage, ..Options::default() };
+//!     manager::main(identity, flags.manager, options, async |manager| {
+//!         let environment = manager.environment();
+//!         // manager.add(Controller::new(reconciler, settings, cache, environment)) for each kind
+//!         # let _ = environment;
+//!         Ok(())
+//!     })
+//! }
+//! ```
+//!
+//! Left to others: the API types (`flux-api`), applying objects (`flux-apply`), artifacts (`flux-artifact`).
+
+#![forbid(unsafe_code)]
+
+pub mod acl;
+pub mod client;
+pub mod conditions;
+pub mod controller;
+pub mod duration;
+pub mod events;
+pub mod flags;
+mod frame;
+pub mod gates;
+pub mod leader;
+pub mod logging;
+pub mod manager;
+pub mod metrics;
+pub mod outcome;
+pub mod patch;
+pub mod probes;
+pub mod queue;
+pub mod run;
+mod telemetry;
+pub mod watch;
+
+pub use controller::{Reconciler, Settings};
+pub use outcome::{Failure, Notice, Outcome, Pace};
+pub use run::Run;

@@ -1,0 +1,461 @@
+//! From flags to a running process: start-up, leadership, shutdown.
+
+use std::{error::Error, future::Future, process::ExitCode, time::Duration};
+
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use kube::{Api, Client, Config, runtime::watcher};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::{
+    Layer, filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt,
+};
+
+use crate::{
+    client::{self, ClientFactory},
+    controller::{Controller, Environment, Reconciler},
+    events::Recorder,
+    flags::{self, ManagerFlags},
+    gates::Gates,
+    leader::{self, Election},
+    logging::Log,
+    metrics::Metrics,
+    outcome::chain,
+    probes,
+    queue::BackOff,
+    run::Kind,
+    telemetry::Traces,
+    watch::{Cache, Watched},
+};
+
+/// What a controller is called, and what it can be told to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity {
+    /// The name of the controller: event source, Lease, user agent.
+    pub controller: &'static str,
+    /// The field manager of status writes (RT-KUB-006).
+    pub status_manager: &'static str,
+    /// The feature gates with their defaults.
+    pub gates: &'static [(&'static str, bool)],
+}
+
+/// What not every controller has flags for.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `--watch-label-selector`.
+    pub selector: String,
+    /// `--interval-jitter-percentage`; zero where there is no such flag (RT-QUE-008).
+    pub jitter: u8,
+    /// How long running reconciles may take to end (RT-LED-009).
+    pub grace: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            selector: String::new(),
+            jitter: 0,
+            grace: Duration::from_secs(30),
+        }
+    }
+}
+
+/// An error that keeps a controller from starting, or ends it.
+pub type Fatal = Box<dyn Error + Send + Sync>;
+
+type Task = Box<dyn FnOnce(CancellationToken) -> BoxFuture<'static, Result<(), Fatal>> + Send>;
+
+/// A controller process in the making.
+pub struct Manager {
+    /// The gates.
+    pub gates: Gates,
+    /// The flags that every controller has.
+    pub flags: ManagerFlags,
+    /// Makes clients for other identities and clusters.
+    pub clients: ClientFactory,
+    /// How the cluster is reached.
+    pub config: Config,
+    /// The client of the controller's own identity.
+    pub client: Client,
+    /// Where events go.
+    pub recorder: Recorder,
+    /// Where measurements go.
+    pub metrics: Metrics,
+    identity: Identity,
+    options: Options,
+    at_once: Vec<Task>,
+    leading: Vec<Task>,
+}
+
+/// The namespace that the controller runs in, as its Deployment tells (RT-ENV-001).
+pub fn runtime_namespace() -> Option<String> {
+    std::env::var("RUNTIME_NAMESPACE")
+        .ok()
+        .filter(|namespace| !namespace.is_empty())
+}
+
+impl Manager {
+    /// The only namespace to watch, if there is one (RT-WAT-008, RT-ENV-002).
+    pub fn namespace(&self) -> Option<String> {
+        if self.flags.watch_all_namespaces {
+            None
+        } else {
+            runtime_namespace()
+        }
+    }
+
+    /// The API of a kind in the namespaces that this controller watches.
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+    {
+        match self.namespace() {
+            Some(namespace) => Api::namespaced(self.client.clone(), &namespace),
+            None => Api::all(self.client.clone()),
+        }
+    }
+
+    /// What a controller of one kind takes from here.
+    pub fn environment(&self) -> Environment {
+        Environment {
+            client: self.client.clone(),
+            namespace: self.namespace(),
+            selector: Some(self.options.selector.clone()).filter(|selector| !selector.is_empty()),
+            workers: self.flags.concurrent,
+            back_off: BackOff {
+                first: self.flags.min_retry_delay,
+                last: self.flags.max_retry_delay,
+            },
+            jitter: self.options.jitter,
+            status_manager: self.identity.status_manager,
+            recorder: self.recorder.clone(),
+            metrics: self.metrics.clone(),
+        }
+    }
+
+    /// Runs the controller of a kind while this process leads.
+    pub fn add<R: Reconciler>(&mut self, controller: Controller<R>)
+    where
+        R::Kind: Kind,
+    {
+        let grace = self.options.grace;
+        self.leading.push(Box::new(move |stop| {
+            controller.run(stop, grace).map(Ok).boxed()
+        }));
+    }
+
+    /// Fills `cache` from the API server while this process leads, for kinds that are only looked up.
+    pub fn follow<K: Watched>(&mut self, api: Api<K>, config: watcher::Config, cache: Cache<K>) {
+        self.leading.push(Box::new(move |stop| {
+            async move { cache.follow(api, config, stop).await }
+                .map(Ok)
+                .boxed()
+        }));
+    }
+
+    /// Runs `task` while this process leads (RT-LED-007). It must end soon after the token is cancelled; its error ends
+    /// the process.
+    pub fn add_leading<F>(&mut self, task: impl FnOnce(CancellationToken) -> F + Send + 'static)
+    where
+        F: Future<Output = Result<(), Fatal>> + Send + 'static,
+    {
+        self.leading.push(Box::new(move |stop| task(stop).boxed()));
+    }
+
+    /// Runs `task` from the start, leading or not (RT-LED-007: notification-controller's servers).
+    pub fn add_at_once<F>(&mut self, task: impl FnOnce(CancellationToken) -> F + Send + 'static)
+    where
+        F: Future<Output = Result<(), Fatal>> + Send + 'static,
+    {
+        self.at_once.push(Box::new(move |stop| task(stop).boxed()));
+    }
+
+    async fn start(
+        identity: Identity,
+        flags: ManagerFlags,
+        options: Options,
+        gates: Gates,
+    ) -> Result<Self, Fatal> {
+        let config = client::config().await?;
+        let metrics = Metrics::new();
+        let clients = ClientFactory::probing(
+            &config,
+            metrics.clone(),
+            flags.kube_api_qps,
+            flags.kube_api_burst,
+        )
+        .await;
+        let client = clients.client(config.clone())?;
+        let recorder = Recorder::new(
+            client.clone(),
+            identity.controller,
+            hostname(),
+            Some(&flags.events_addr),
+        )?;
+        Ok(Self {
+            gates,
+            flags,
+            clients,
+            config,
+            client,
+            recorder,
+            metrics,
+            identity,
+            options,
+            at_once: Vec::new(),
+            leading: Vec::new(),
+        })
+    }
+
+    fn election(&self) -> Result<Option<Election>, Fatal> {
+        if !self.flags.enable_leader_election {
+            return Ok(None);
+        }
+        let namespace = leader::namespace().ok_or(
+            "unable to find leader election namespace: not running in a pod, please set RUNTIME_NAMESPACE",
+        )?;
+        Ok(Some(Election {
+            namespace,
+            name: leader::lease_name(self.identity.controller, &self.options.selector),
+            identity: format!("{}_{}", hostname(), uuid::Uuid::new_v4()),
+            lease: self.flags.leader_election_lease_duration,
+            renew_deadline: self.flags.leader_election_renew_deadline,
+            retry: self.flags.leader_election_retry_period,
+            release: self.flags.leader_election_release_on_cancel,
+        }))
+    }
+
+    /// Runs until a signal, an error, or the loss of leadership.
+    async fn run(mut self) -> Result<(), Fatal> {
+        let stop = CancellationToken::new();
+        let servers = FuturesUnordered::new();
+        for (address, router, name) in [
+            (
+                self.flags.metrics_addr.clone(),
+                probes::metrics(self.metrics.clone()),
+                "metrics",
+            ),
+            (
+                self.flags.health_addr.clone(),
+                probes::health(),
+                "health probe",
+            ),
+        ] {
+            if address.is_empty() || address == "0" {
+                continue; // switched off, as controller-runtime has it
+            }
+            let listener = probes::listen(&address)
+                .await
+                .map_err(|error| format!("unable to listen on {address} for {name}: {error}"))?;
+            tracing::info!(
+                logger = "controller-runtime.metrics",
+                name,
+                addr = address,
+                "starting server"
+            );
+            // These outlive the rest, so that a process that shuts down is still measured.
+            servers.push(tokio::spawn(probes::serve(
+                listener,
+                router,
+                CancellationToken::new(),
+            )));
+        }
+
+        let mut tasks: FuturesUnordered<_> = self
+            .at_once
+            .drain(..)
+            .map(|task| tokio::spawn(task(stop.clone())))
+            .collect();
+        let signals = signals(stop.clone())?;
+        tokio::spawn(signals);
+
+        let office = match self.election()? {
+            None => None,
+            Some(election) => {
+                let winning = election.win(
+                    self.client.clone(),
+                    self.recorder.clone(),
+                    self.metrics.clone(),
+                    &stop,
+                );
+                tokio::select! {
+                    office = winning => match office {
+                        Some(office) => Some(office),
+                        None => return drain(tasks).await, // asked to end before it led
+                    },
+                    Some(ended) = tasks.next(), if !tasks.is_empty() => {
+                        stop.cancel();
+                        return ended_early(ended);
+                    }
+                }
+            }
+        };
+
+        tasks.extend(
+            self.leading
+                .drain(..)
+                .map(|task| tokio::spawn(task(stop.clone()))),
+        );
+        // The Lease is kept until all work has ended (RT-LED-011).
+        let over = CancellationToken::new();
+        let mut duty = {
+            let over = over.clone();
+            tokio::spawn(async move {
+                let Some(mut office) = office else {
+                    over.cancelled().await;
+                    return true;
+                };
+                let kept = office.hold(&over).await;
+                if kept {
+                    office.resign().await;
+                }
+                kept
+            })
+        };
+        let mut result = Ok(());
+        loop {
+            tokio::select! {
+                kept = &mut duty => {
+                    // Whoever leads now must not meet our work: end at once (RT-LED-008).
+                    return if kept.unwrap_or(false) { result } else { Err("leader election lost".into()) };
+                }
+                ended = tasks.next() => match ended {
+                    None => over.cancel(),
+                    Some(ended) if stop.is_cancelled() => {
+                        if let Ok(Err(error)) = ended {
+                            result = Err(error);
+                        }
+                    }
+                    Some(ended) => {
+                        result = ended_early(ended);
+                        stop.cancel();
+                    }
+                },
+                () = over.cancelled(), if tasks.is_empty() => {
+                    let _ = (&mut duty).await;
+                    self.recorder.flush(Duration::from_secs(3)).await;
+                    return result;
+                }
+            }
+        }
+    }
+}
+
+type Ended = Result<Result<(), Fatal>, tokio::task::JoinError>;
+
+fn ended_early(ended: Ended) -> Result<(), Fatal> {
+    match ended {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(error),
+        Err(join) => Err(join.into()),
+    }
+}
+
+async fn drain(
+    mut tasks: FuturesUnordered<tokio::task::JoinHandle<Result<(), Fatal>>>,
+) -> Result<(), Fatal> {
+    while let Some(ended) = tasks.next().await {
+        ended_early(ended)?;
+    }
+    Ok(())
+}
+
+/// Cancels `stop` at the first SIGTERM or SIGINT and ends the process at the second (RT-LED-009).
+fn signals(stop: CancellationToken) -> std::io::Result<impl Future<Output = ()> + Send> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        for first in [true, false] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if first {
+                tracing::info!("Stopping and waiting for running work to end");
+                stop.cancel();
+            } else {
+                std::process::exit(1);
+            }
+        }
+    })
+}
+
+/// The name of this machine: of the pod, in one.
+pub fn hostname() -> String {
+    let file = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    file.map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "localhost".to_owned())
+}
+
+/// Runs a controller process to its end: sets up logs and traces, checks what the flags say, connects, lets `setup` add
+/// the controllers, and runs them. What goes wrong is logged by `setup`, and the process ends with code 1 (RT-FLG-013).
+pub fn main<S>(identity: Identity, flags: ManagerFlags, options: Options, setup: S) -> ExitCode
+where
+    S: AsyncFnOnce(&mut Manager) -> Result<(), Fatal>,
+{
+    let traces = Traces::from_env(identity.controller);
+    let log = Log::to_stderr(&flags.log_level, &flags.log_encoding);
+    let spans = traces.as_ref().ok().and_then(Option::as_ref).map(|traces| {
+        // Libraries trace their own requests at finer levels, which nobody asked for.
+        tracing_opentelemetry::layer()
+            .with_tracer(traces.tracer())
+            .with_filter(LevelFilter::INFO)
+    });
+    if tracing_subscriber::registry()
+        .with(spans)
+        .with(log.filtered())
+        .try_init()
+        .is_err()
+    {
+        eprintln!("the log is set up already");
+        return ExitCode::FAILURE;
+    }
+    std::panic::set_hook(Box::new(|panic| {
+        let stack = std::backtrace::Backtrace::force_capture().to_string();
+        tracing::error!(logger = "runtime", stacktrace = stack, "{panic}");
+    }));
+    // Fails when another provider is installed already, which serves as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+
+    let result = (|| -> Result<(), Fatal> {
+        if let Err(error) = &traces {
+            return Err(format!("unable to set up OpenTelemetry: {}", chain(error)).into());
+        }
+        let given = flags.feature_gates.concat();
+        let gates = Gates::new(identity.gates, &given)?;
+        for (gate, value) in &given {
+            let pair = serde_json::json!({ (gate.as_str()): value }).to_string();
+            tracing::info!(logger = "setup", kv = pair, "loading feature gate"); // RT-FGT-002
+        }
+        if options.jitter >= 100 {
+            return Err("unable to set global jitter: the interval jitter percentage must be a non-negative value and less than 100".into());
+        }
+        flags::check_selector(&options.selector)?;
+        flags::check_selector(&flags.watch_configs_label_selector)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?;
+        let result = runtime.block_on(async {
+            let mut manager = Manager::start(identity, flags, options, gates).await?;
+            setup(&mut manager).await?;
+            tracing::info!(logger = "setup", "starting manager");
+            manager.run().await
+        });
+        runtime.shutdown_timeout(Duration::from_millis(100));
+        result
+    })();
+    if let Ok(Some(traces)) = &traces {
+        traces.shutdown();
+    }
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(
+                logger = "setup",
+                error = chain(&*error),
+                "problem running manager"
+            );
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The health and metrics endpoints (RT-PRB, RT-MET-001 rows).
+
+use std::{collections::BTreeSet, io};
+
+use axum::{
+    Router,
+    extract::{Path, RawQuery},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Metrics;
+
+/// Listens on a Go-style address: `:8080` means the port on every address of the machine, with IPv6 where there is any.
+pub async fn listen(address: &str) -> io::Result<TcpListener> {
+    match address.strip_prefix(':') {
+        None => TcpListener::bind(address).await,
+        Some(port) => match TcpListener::bind(format!("[::]:{port}")).await {
+            Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+                TcpListener::bind(format!("0.0.0.0:{port}")).await
+            }
+            bound => bound,
+        },
+    }
+}
+
+/// Serves `router` until `stop`, then lets requests under way end.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    axum::serve(listener, router)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await
+}
+
+/// `/healthz` and `/readyz`, each with the one check `ping`, which always passes (RT-PRB-001..003).
+pub fn health() -> Router {
+    let whole = |name: &'static str| {
+        get(move |RawQuery(query): RawQuery| async move { checks(name, query.as_deref()) })
+    };
+    let mut router = Router::new();
+    for name in ["healthz", "readyz"] {
+        let one = get(|Path(check): Path<String>| async move {
+            if check == "ping" {
+                "ok".into_response()
+            } else {
+                StatusCode::NOT_FOUND.into_response()
+            }
+        });
+        router = router
+            .route(&format!("/{name}"), whole(name))
+            .route(&format!("/{name}/"), whole(name))
+            .route(&format!("/{name}/{{check}}"), one);
+    }
+    router
+}
+
+fn checks(name: &str, query: Option<&str>) -> String {
+    let pairs: Vec<(String, String)> =
+        url::form_urlencoded::parse(query.unwrap_or_default().as_bytes())
+            .into_owned()
+            .collect();
+    let verbose = pairs.iter().any(|(key, _)| key == "verbose");
+    let mut excluded: BTreeSet<&str> = pairs
+        .iter()
+        .filter(|(key, _)| key == "exclude")
+        .map(|(_, value)| value.as_str())
+        .collect();
+    if !verbose {
+        return "ok".to_owned();
+    }
+    let ping = if excluded.remove("ping") {
+        "[+]ping excluded: ok\n"
+    } else {
+        "[+]ping ok\n"
+    };
+    let unknown: Vec<String> = excluded
+        .into_iter()
+        .map(|check| format!("{check:?}"))
+        .collect();
+    let warning = if unknown.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "warn: some health checks cannot be excluded: no matches for {}\n",
+            unknown.join(",")
+        )
+    };
+    format!("{ping}{warning}{name} check passed\n")
+}
+
+/// `/metrics`, and under `/debug/pprof` what a program that is not written in Go has to say there (RT-PRB-004).
+pub fn metrics(metrics: Metrics) -> Router {
+    let page = get(move || {
+        let metrics = metrics.clone();
+        async move {
+            match metrics.page() {
+                Ok(page) => {
+                    ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], page).into_response()
+                }
+                Err(error) => {
+                    (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response()
+                }
+            }
+        }
+    });
+    Router::new()
+        .route("/metrics", page)
+        .route("/debug/pprof", get(profiles))
+        .route("/debug/pprof/", get(profiles))
+        .route(
+            "/debug/pprof/cmdline",
+            get(async || std::env::args().collect::<Vec<_>>().join("\0")),
+        )
+        .route("/debug/pprof/{profile}", get(no_profile))
+}
+
+async fn profiles() -> &'static str {
+    "This controller has no Go runtime to profile. Here: cmdline.\n\
+     Memory and CPU are on /metrics (process_*); CONTRIBUTING.md tells how to profile with perf.\n"
+}
+
+async fn no_profile(Path(profile): Path<String>) -> Response {
+    match profile.as_str() {
+        "profile" | "symbol" | "trace" | "heap" | "goroutine" | "threadcreate" | "block" | "mutex" | "allocs" => (
+            StatusCode::NOT_IMPLEMENTED,
+            format!("profile '{profile}' belongs to the Go runtime, which this controller does not have\n"),
+        )
+            .into_response(),
+        _ => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn get(address: std::net::SocketAddr, path: &str) -> (u16, String) {
+        let answer = reqwest::get(format!("http://{address}{path}"))
+            .await
+            .unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    async fn served(router: Router) -> std::net::SocketAddr {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = listen("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(serve(listener, router, CancellationToken::new()));
+        address
+    }
+
+    #[tokio::test]
+    async fn health_answers_as_upstream_does() {
+        // RT-PRB-001, RT-PRB-002, SC-PROC-041, KC-PROC-045
+        let address = served(health()).await;
+        for name in ["healthz", "readyz"] {
+            for path in [
+                format!("/{name}"),
+                format!("/{name}/"),
+                format!("/{name}/ping"),
+            ] {
+                assert_eq!(get(address, &path).await, (200, "ok".to_owned()), "{path}");
+            }
+            assert_eq!(get(address, &format!("/{name}/other")).await.0, 404);
+            let verbose = get(address, &format!("/{name}?verbose")).await;
+            assert_eq!(verbose, (200, format!("[+]ping ok\n{name} check passed\n")));
+            let excluded = get(address, &format!("/{name}?verbose&exclude=ping"))
+                .await
+                .1;
+            assert_eq!(
+                excluded,
+                format!("[+]ping excluded: ok\n{name} check passed\n")
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn metrics_and_profiles_are_on_one_port() {
+        // RT-MET-001, RT-PRB-004, SC-PROC-047, KC-PROC-046
+        let registry = Metrics::new();
+        registry.controller("kustomization", 4);
+        let address = served(metrics(registry)).await;
+        let (code, page) = get(address, "/metrics").await;
+        assert_eq!(code, 200);
+        assert!(page.contains(
+            "controller_runtime_reconcile_total{controller=\"kustomization\",result=\"success\"} 0"
+        ));
+        assert_eq!(get(address, "/debug/pprof/").await.0, 200);
+        assert_eq!(get(address, "/debug/pprof/cmdline").await.0, 200);
+        assert_eq!(get(address, "/debug/pprof/heap").await.0, 501);
+        assert_eq!(get(address, "/debug/pprof/nothing").await.0, 404);
+    }
+}

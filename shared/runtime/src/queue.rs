@@ -1,0 +1,442 @@
+//! The queue of one kind: which object is reconciled next, and when (RT-QUE rows).
+//!
+//! Guarantees: a key is in the queue at most once and is never handed out twice at the same time; what is added while a
+//! key is being worked on comes after it. Objects of higher priority overtake; within one priority the order is that of
+//! becoming due.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
+
+use crate::metrics::QueueMetrics;
+
+/// The priority of live events.
+pub const LIVE: i32 = 0;
+/// The priority of objects found by the first list after the start (RT-QUE-003).
+pub const INITIAL: i32 = -100;
+
+/// Namespace and name of an object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+impl Key {
+    /// The key of `namespace/name`.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
+    }
+
+    /// The key of a Kubernetes object.
+    pub fn of<K: kube::Resource>(object: &K) -> Self {
+        Self::new(
+            object.meta().namespace.clone().unwrap_or_default(),
+            object.meta().name.clone().unwrap_or_default(),
+        )
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// The object whose change put a key into the queue (RT-WAT-013).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trigger {
+    /// Its kind.
+    pub kind: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// The version that triggered.
+    pub resource_version: String,
+}
+
+/// The delays of failed reconciles: doubling from `first` up to `last` (RT-QUE-004).
+#[derive(Clone, Copy, Debug)]
+pub struct BackOff {
+    /// After the first failure (`--min-retry-delay`).
+    pub first: Duration,
+    /// At the most (`--max-retry-delay`).
+    pub last: Duration,
+}
+
+impl BackOff {
+    fn delay(&self, failures: u32) -> Duration {
+        2_u32
+            .checked_pow(failures)
+            .and_then(|factor| self.first.checked_mul(factor))
+            .map_or(self.last, |delay| delay.min(self.last))
+    }
+}
+
+/// The queue of one kind. Clones share it.
+#[derive(Clone)]
+pub struct Queue {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Notify,
+    back_off: BackOff,
+    metrics: QueueMetrics,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: HashMap<Key, Waiting>,
+    /// Due keys that nobody works on.
+    due: BTreeSet<(Reverse<i32>, u64, Key)>,
+    /// Keys that wait for their time.
+    later: BTreeSet<(Instant, u64, Key)>,
+    running: HashMap<Key, Running>,
+    failures: HashMap<Key, u32>,
+    order: u64,
+}
+
+struct Waiting {
+    at: Instant,
+    priority: i32,
+    order: u64,
+}
+
+struct Running {
+    since: Instant,
+    interrupt: watch::Sender<Option<Trigger>>,
+}
+
+/// Leave to work on a key. Hand it back with [`Queue::done`].
+pub struct Ticket {
+    /// The object.
+    pub key: Key,
+    /// Its priority, which a requeue keeps.
+    pub priority: i32,
+    /// Tells of a trigger that came in while the key is worked on.
+    pub interrupt: watch::Receiver<Option<Trigger>>,
+}
+
+impl Queue {
+    /// An empty queue.
+    pub fn new(back_off: BackOff, metrics: QueueMetrics) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                state: Mutex::default(),
+                changed: Notify::new(),
+                back_off,
+                metrics,
+            }),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // The state is whole after every statement that holds the lock, so a panic elsewhere does not spoil it.
+        self.shared
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds the key because of a change, due at once.
+    pub fn add(&self, key: Key, priority: i32, trigger: Option<Trigger>) {
+        let mut state = self.state();
+        if let Some(running) = state.running.get(&key) {
+            running
+                .interrupt
+                .send_replace(Some(trigger.unwrap_or_else(|| Trigger {
+                    kind: String::new(),
+                    namespace: key.namespace.clone(),
+                    name: key.name.clone(),
+                    uid: String::new(),
+                    resource_version: String::new(),
+                })));
+        }
+        self.put(&mut state, key, Instant::now(), priority);
+    }
+
+    /// Adds the key for a later time. An earlier one that stands already stays (RT-QUE-001).
+    pub fn add_after(&self, key: Key, delay: Duration, priority: i32) {
+        self.put(&mut self.state(), key, Instant::now() + delay, priority);
+    }
+
+    /// Adds the key after its back-off, which grows with every call until [`Queue::forget`] (RT-QUE-004). Returns the
+    /// delay.
+    pub fn add_rate_limited(&self, key: Key, priority: i32) -> Duration {
+        let mut state = self.state();
+        let failures = state.failures.entry(key.clone()).or_default();
+        let delay = self.shared.back_off.delay(*failures);
+        *failures = failures.saturating_add(1);
+        self.shared.metrics.retries.inc();
+        self.put(&mut state, key, Instant::now() + delay, priority);
+        delay
+    }
+
+    /// Starts the key's back-off anew.
+    pub fn forget(&self, key: &Key) {
+        self.state().failures.remove(key);
+    }
+
+    fn put(&self, state: &mut State, key: Key, at: Instant, priority: i32) {
+        let (mut at, mut priority) = (at, priority);
+        if let Some(old) = state.waiting.remove(&key) {
+            state
+                .due
+                .remove(&(Reverse(old.priority), old.order, key.clone()));
+            state.later.remove(&(old.at, old.order, key.clone()));
+            at = at.min(old.at);
+            priority = priority.max(old.priority);
+        } else {
+            self.shared.metrics.adds.inc();
+        }
+        state.order += 1;
+        let order = state.order;
+        if !state.running.contains_key(&key) {
+            if at <= Instant::now() {
+                state.due.insert((Reverse(priority), order, key.clone()));
+            } else {
+                state.later.insert((at, order, key.clone()));
+            }
+        }
+        state.waiting.insert(
+            key,
+            Waiting {
+                at,
+                priority,
+                order,
+            },
+        );
+        self.shared.changed.notify_one();
+    }
+
+    /// The next key, as soon as there is one. Safe to drop at any point.
+    pub async fn next(&self) -> Ticket {
+        loop {
+            let changed = self.shared.changed.notified();
+            let wake = {
+                let mut state = self.state();
+                let now = Instant::now();
+                while let Some((at, order, key)) = state.later.first().cloned() {
+                    if at > now {
+                        break;
+                    }
+                    state.later.pop_first();
+                    if let Some(priority) = state.waiting.get(&key).map(|waiting| waiting.priority)
+                    {
+                        state.due.insert((Reverse(priority), order, key));
+                    }
+                }
+                if let Some((Reverse(priority), _, key)) = state.due.pop_first() {
+                    if let Some(waiting) = state.waiting.remove(&key) {
+                        self.shared
+                            .metrics
+                            .waited
+                            .observe((now - waiting.at).as_secs_f64());
+                    }
+                    let (interrupt, receiver) = watch::channel(None);
+                    state.running.insert(
+                        key.clone(),
+                        Running {
+                            since: now,
+                            interrupt,
+                        },
+                    );
+                    if !state.due.is_empty() {
+                        self.shared.changed.notify_one(); // for another caller of `next`
+                    }
+                    return Ticket {
+                        key,
+                        priority,
+                        interrupt: receiver,
+                    };
+                }
+                state.later.first().map(|(at, ..)| *at)
+            };
+            match wake {
+                Some(at) => {
+                    let _ = tokio::time::timeout_at(at, changed).await;
+                }
+                None => changed.await,
+            }
+        }
+    }
+
+    /// Hands a ticket back. What was added for its key in the meantime becomes eligible.
+    pub fn done(&self, key: &Key) {
+        let mut state = self.state();
+        if let Some(running) = state.running.remove(key) {
+            self.shared
+                .metrics
+                .worked
+                .observe(running.since.elapsed().as_secs_f64());
+        }
+        if let Some(waiting) = state.waiting.get(key) {
+            let (at, order, priority) = (waiting.at, waiting.order, waiting.priority);
+            if at <= Instant::now() {
+                state.due.insert((Reverse(priority), order, key.clone()));
+            } else {
+                state.later.insert((at, order, key.clone()));
+            }
+            self.shared.changed.notify_one();
+        }
+    }
+
+    /// Takes the key out, where nobody works on it.
+    pub fn remove(&self, key: &Key) {
+        let mut state = self.state();
+        if let Some(old) = state.waiting.remove(key) {
+            state
+                .due
+                .remove(&(Reverse(old.priority), old.order, key.clone()));
+            state.later.remove(&(old.at, old.order, key.clone()));
+        }
+        state.failures.remove(key);
+    }
+
+    /// Brings the gauges up to date, for a scrape.
+    pub fn measure(&self) {
+        let state = self.state();
+        let mut depths: BTreeMap<i32, i64> = BTreeMap::from([(LIVE, 0)]);
+        let now = Instant::now();
+        for waiting in state.waiting.values().filter(|waiting| waiting.at <= now) {
+            *depths.entry(waiting.priority).or_default() += 1;
+        }
+        let ages = || {
+            state
+                .running
+                .values()
+                .map(|running| running.since.elapsed().as_secs_f64())
+        };
+        self.shared
+            .metrics
+            .measure(&depths, ages().sum(), ages().fold(0.0, f64::max));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+
+    fn queue() -> Queue {
+        let back_off = BackOff {
+            first: Duration::from_millis(750),
+            last: Duration::from_mins(15),
+        };
+        Queue::new(back_off, Metrics::new().queue("test"))
+    }
+
+    fn key(name: &str) -> Key {
+        Key::new("ns", name)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_is_never_worked_on_twice_at_once() {
+        // RT-QUE-001
+        let queue = queue();
+        queue.add(key("a"), LIVE, None);
+        queue.add(key("a"), LIVE, None);
+        let first = queue.next().await;
+        assert!(
+            tokio::time::timeout(Duration::from_secs(1), queue.next())
+                .await
+                .is_err(),
+            "deduplicated"
+        );
+        queue.add(key("a"), LIVE, None);
+        assert!(
+            tokio::time::timeout(Duration::from_secs(1), queue.next())
+                .await
+                .is_err(),
+            "still worked on"
+        );
+        queue.done(&first.key);
+        assert_eq!(queue.next().await.key, key("a"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn live_changes_overtake_the_first_list() {
+        // RT-QUE-003
+        let queue = queue();
+        for name in ["old1", "old2"] {
+            queue.add(key(name), INITIAL, None);
+        }
+        queue.add(key("new"), LIVE, None);
+        queue.add(key("old2"), LIVE, None);
+        let mut order = Vec::new();
+        for _ in 0..3 {
+            let ticket = queue.next().await;
+            order.push((ticket.key.name, ticket.priority));
+        }
+        assert_eq!(
+            order,
+            [
+                ("new".into(), LIVE),
+                ("old2".into(), LIVE),
+                ("old1".into(), INITIAL)
+            ]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_double_the_delay_until_the_cap() {
+        // RT-QUE-004
+        let queue = queue();
+        let delays: Vec<_> = (0..13)
+            .map(|_| queue.add_rate_limited(key("a"), LIVE).as_millis())
+            .collect();
+        assert_eq!(delays[..4], [750, 1_500, 3_000, 6_000]);
+        assert_eq!(delays[11..], [900_000, 900_000]);
+        queue.forget(&key("a"));
+        assert_eq!(queue.add_rate_limited(key("a"), LIVE).as_millis(), 750);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_earlier_time_wins() {
+        // RT-QUE-005
+        let queue = queue();
+        let start = Instant::now();
+        queue.add_after(key("a"), Duration::from_mins(10), LIVE);
+        queue.add_after(key("a"), Duration::from_mins(1), LIVE);
+        queue.add_after(key("a"), Duration::from_mins(5), LIVE);
+        queue.next().await;
+        assert_eq!(start.elapsed(), Duration::from_mins(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trigger_interrupts_the_run() {
+        // RT-WAT-013
+        let queue = queue();
+        queue.add(key("a"), LIVE, None);
+        let mut ticket = queue.next().await;
+        let trigger = Trigger {
+            kind: "GitRepository".into(),
+            namespace: "ns".into(),
+            name: "repo".into(),
+            uid: "u".into(),
+            resource_version: "7".into(),
+        };
+        queue.add(key("a"), LIVE, Some(trigger.clone()));
+        ticket.interrupt.changed().await.unwrap();
+        assert_eq!(ticket.interrupt.borrow().clone(), Some(trigger));
+    }
+}

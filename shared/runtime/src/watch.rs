@@ -1,0 +1,336 @@
+//! Watches, and the objects that they have seen.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use futures::{StreamExt, TryStreamExt};
+use kube::{
+    Api, Resource, ResourceExt,
+    runtime::{WatchStreamExt, watcher},
+};
+use tokio::sync::watch as signal;
+use tokio_util::sync::CancellationToken;
+
+use crate::queue::Key;
+
+/// What a watch tells of one object.
+#[derive(Clone, Debug)]
+pub enum Change<K> {
+    /// It is there. `initial` when the first list found it.
+    Added {
+        /// The object.
+        new: Arc<K>,
+        /// Whether it was there before the watch began.
+        initial: bool,
+    },
+    /// It is different.
+    Updated {
+        /// As it was.
+        old: Arc<K>,
+        /// As it is.
+        new: Arc<K>,
+    },
+    /// It is gone.
+    Deleted {
+        /// As it was last seen.
+        old: Arc<K>,
+    },
+}
+
+impl<K> Change<K> {
+    /// The object as last seen.
+    pub fn object(&self) -> &Arc<K> {
+        match self {
+            Self::Added { new, .. } | Self::Updated { new, .. } => new,
+            Self::Deleted { old } => old,
+        }
+    }
+}
+
+type Listener<K> = Arc<dyn Fn(&Change<K>) + Send + Sync>;
+
+/// The objects of one kind as the API server last told, without their managed fields. Clones share them.
+///
+/// What this process writes is in the cache at once ([`Cache::note`]), and an older state that arrives late is
+/// passed over: a reconcile sees its own writes.
+pub struct Cache<K> {
+    shared: Arc<Shared<K>>,
+}
+
+struct Shared<K> {
+    objects: RwLock<HashMap<Key, Arc<K>>>,
+    listeners: RwLock<Vec<Listener<K>>>,
+    synced: signal::Sender<bool>,
+}
+
+impl<K> Clone for Cache<K> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: self.shared.clone(),
+        }
+    }
+}
+
+impl<K> Default for Cache<K> {
+    fn default() -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                objects: RwLock::default(),
+                listeners: RwLock::default(),
+                synced: signal::channel(false).0,
+            }),
+        }
+    }
+}
+
+/// What can be watched here: a typed kind or metadata of any.
+pub trait Watched:
+    Resource<DynamicType: Clone>
+    + Clone
+    + std::fmt::Debug
+    + serde::de::DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+}
+impl<K> Watched for K where
+    K: Resource<DynamicType: Clone>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+impl<K: Watched> Cache<K> {
+    /// The object, if it is there.
+    pub fn get(&self, key: &Key) -> Option<Arc<K>> {
+        self.shared
+            .objects
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(key)
+            .cloned()
+    }
+
+    /// Every object, in no order.
+    pub fn all(&self) -> Vec<Arc<K>> {
+        self.shared
+            .objects
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
+    }
+
+    /// Calls `listener` for every change from now on. It is called within the watch, so it should only note or enqueue.
+    pub fn listen(&self, listener: impl Fn(&Change<K>) + Send + Sync + 'static) {
+        self.shared
+            .listeners
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Arc::new(listener));
+    }
+
+    /// Returns once the first list is in.
+    pub async fn synced(&self) {
+        // The sender lives as long as the cache does.
+        let _ = self
+            .shared
+            .synced
+            .subscribe()
+            .wait_for(|synced| *synced)
+            .await;
+    }
+
+    /// Takes in an object that a write returned.
+    pub fn note(&self, object: K) {
+        self.put(object, false);
+    }
+
+    /// Feeds the cache from `api` until `stop`. Interrupted watches are taken up again, with a growing delay.
+    pub async fn follow(&self, api: Api<K>, config: watcher::Config, stop: CancellationToken) {
+        let mut events = watcher(api, config).default_backoff().boxed();
+        let mut listed: Option<HashSet<Key>> = None;
+        loop {
+            let event = tokio::select! {
+                () = stop.cancelled() => return,
+                event = events.try_next() => event,
+            };
+            match event {
+                Ok(Some(watcher::Event::Init)) => listed = Some(HashSet::new()),
+                Ok(Some(watcher::Event::InitApply(object))) => {
+                    if let Some(listed) = &mut listed {
+                        listed.insert(Key::of(&object));
+                    }
+                    let initial = !*self.shared.synced.borrow();
+                    self.put(object, initial);
+                }
+                Ok(Some(watcher::Event::InitDone)) => {
+                    if let Some(listed) = listed.take() {
+                        self.keep(&listed);
+                    }
+                    self.shared.synced.send_replace(true);
+                }
+                Ok(Some(watcher::Event::Apply(object))) => self.put(object, false),
+                Ok(Some(watcher::Event::Delete(object))) => self.drop(&Key::of(&object)),
+                Ok(None) => return,
+                Err(error) => tracing::error!(
+                    logger = "controller-runtime.source",
+                    error = crate::outcome::chain(&error),
+                    "watch interrupted, listing again"
+                ),
+            }
+        }
+    }
+
+    fn put(&self, mut object: K, initial: bool) {
+        object.meta_mut().managed_fields = None;
+        let key = Key::of(&object);
+        let new = Arc::new(object);
+        let old = {
+            let mut objects = self
+                .shared
+                .objects
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            if let Some(old) = objects.get(&key)
+                && !is_newer(&*new, &**old)
+            {
+                return;
+            }
+            objects.insert(key, new.clone())
+        };
+        self.tell(&match old {
+            None => Change::Added { new, initial },
+            Some(old) => Change::Updated { old, new },
+        });
+    }
+
+    fn drop(&self, key: &Key) {
+        let old = self
+            .shared
+            .objects
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key);
+        if let Some(old) = old {
+            self.tell(&Change::Deleted { old });
+        }
+    }
+
+    fn keep(&self, listed: &HashSet<Key>) {
+        let gone: Vec<Key> = {
+            let objects = self
+                .shared
+                .objects
+                .read()
+                .unwrap_or_else(PoisonError::into_inner);
+            objects
+                .keys()
+                .filter(|key| !listed.contains(key))
+                .cloned()
+                .collect()
+        };
+        for key in gone {
+            self.drop(&key);
+        }
+    }
+
+    fn tell(&self, change: &Change<K>) {
+        let listeners = self
+            .shared
+            .listeners
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        for listener in listeners {
+            listener(change);
+        }
+    }
+}
+
+/// Whether `new` is another and a later state than `old`. Versions of one object compare as numbers (KEP-5504); where
+/// they are none, the later arrival wins, as does a recreated object.
+fn is_newer<K: Resource>(new: &K, old: &K) -> bool {
+    if new.meta().uid != old.meta().uid {
+        return true;
+    }
+    let version = |object: &K| {
+        object
+            .resource_version()
+            .and_then(|version| version.parse::<u128>().ok())
+    };
+    match (version(new), version(old)) {
+        (Some(new), Some(old)) => new > old,
+        _ => new.resource_version() != old.resource_version(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    use super::*;
+
+    fn object(version: &str, uid: &str) -> ConfigMap {
+        let mut object = ConfigMap::default();
+        object.metadata.namespace = Some("ns".into());
+        object.metadata.name = Some("a".into());
+        object.metadata.uid = Some(uid.into());
+        object.metadata.resource_version = Some(version.into());
+        object.metadata.managed_fields = Some(vec![]);
+        object
+    }
+
+    #[test]
+    fn late_states_are_passed_over() {
+        let cache = Cache::default();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let log = seen.clone();
+        cache.listen(move |change: &Change<ConfigMap>| {
+            log.lock().unwrap().push((
+                matches!(change, Change::Added { .. }),
+                change.object().resource_version(),
+            ));
+        });
+        cache.put(object("8", "u"), true);
+        cache.note(object("10", "u"));
+        cache.put(object("9", "u"), false);
+        cache.put(object("10", "u"), false);
+        assert_eq!(
+            cache
+                .get(&Key::new("ns", "a"))
+                .unwrap()
+                .resource_version()
+                .as_deref(),
+            Some("10")
+        );
+        cache.put(object("3", "recreated"), false);
+        cache.keep(&HashSet::new());
+        let versions: Vec<_> = seen
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(added, version)| (*added, version.clone().unwrap()))
+            .collect();
+        assert_eq!(
+            versions,
+            [
+                (true, "8".into()),
+                (false, "10".into()),
+                (false, "3".into()),
+                (false, "3".into())
+            ]
+        );
+        assert!(cache.all().is_empty());
+    }
+}
