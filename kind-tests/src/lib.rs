@@ -30,7 +30,9 @@ mod cluster;
 pub mod controller;
 mod events;
 mod failure;
+pub mod image;
 mod namespace;
+pub mod node;
 mod report;
 pub mod requests;
 
@@ -38,7 +40,9 @@ pub use cluster::{Cluster, FIELD_MANAGER, Settings, Source, free_ports};
 pub use controller::Controller;
 pub use events::EventSink;
 pub use failure::{Doing, Failure, Result};
+pub use image::Image;
 pub use namespace::{
     CONFIG_MAP, DEPLOYMENT, GIT_REPOSITORY, KUSTOMIZATION, Kind, Namespace, SECRET, SHARD_LABEL,
     condition, deadline, is_ready,
 };
+pub use node::Node;

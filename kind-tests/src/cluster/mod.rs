@@ -229,6 +229,13 @@ impl Cluster {
         }
     }
 
+    pub(crate) fn local(&self) -> Option<&local::State> {
+        match &self.0.provider {
+            Provider::Local(state) => Some(state),
+            _ => None,
+        }
+    }
+
     async fn of_kubeconfig() -> Result<Self> {
         let kubeconfig = std::env::var_os("KUBECONFIG")
             .map(PathBuf::from)
