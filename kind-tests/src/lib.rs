@@ -30,6 +30,7 @@ mod cluster;
 pub mod controller;
 mod events;
 mod failure;
+pub mod flux_cli;
 pub mod image;
 mod namespace;
 pub mod node;
