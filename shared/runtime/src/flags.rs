@@ -5,8 +5,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, builder::OsStr};
-
-use crate::duration::GoDuration;
+use flux_api::meta::{DurationError, GoDuration};
 
 /// Reads a boolean as Go's `strconv.ParseBool` does (RT-FLG-003).
 pub fn parse_bool(text: &str) -> Result<bool, String> {
@@ -19,8 +18,8 @@ pub fn parse_bool(text: &str) -> Result<bool, String> {
     }
 }
 
-/// Reads a duration of Go (RT-FLG-008).
-pub fn parse_duration(text: &str) -> Result<Duration, crate::duration::DurationError> {
+/// Reads a duration of Go (RT-FLG-008). Nothing can wait for less than no time: what is negative counts as zero.
+pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     text.parse::<GoDuration>().map(Duration::from)
 }
 

@@ -2,13 +2,13 @@
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
+use flux_api::meta::GoDuration;
 use futures::FutureExt;
 use kube::{Resource, ResourceExt};
 
 use crate::{
     conditions::{PROGRESSING, PROGRESSING_WITH_RETRY, READY, RECONCILING, STALLED, Status},
     controller::{Controller, Reconciler, Settings},
-    duration::GoDuration,
     events::Severity,
     metrics::ReconcileResult,
     outcome::{self, Failure, Next, Notice, Outcome, Pace},
@@ -137,7 +137,10 @@ async fn one_run<R: Reconciler>(controller: &Controller<R>, run: &mut Run<R::Kin
                 result
             } else {
                 controller.metrics.timeouts.inc();
-                let error = format!("reconciliation took longer than {}", GoDuration(limit));
+                let error = format!(
+                    "reconciliation took longer than {}",
+                    GoDuration::from(limit)
+                );
                 Err(Failure::retry(
                     crate::conditions::FAILED,
                     error,
@@ -309,11 +312,11 @@ fn fail<K: Kind>(run: &mut Run<K>, settings: &Settings, failure: &Failure, jitte
         Next::Retry(Pace::BackOff) => Ending::failed(message),
         Next::Retry(Pace::Exactly(delay)) => {
             // The form of KC-PROC-073
-            let took = GoDuration(run.elapsed());
+            let took = GoDuration::from(run.elapsed());
             tracing::error!(
                 error = message,
                 "Reconciliation failed after {took}, next try in {}",
-                GoDuration(delay)
+                GoDuration::from(delay)
             );
             Ending::calm(Again::At(delay))
         }

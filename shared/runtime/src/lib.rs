@@ -43,7 +43,6 @@ pub mod acl;
 pub mod client;
 pub mod conditions;
 pub mod controller;
-pub mod duration;
 pub mod events;
 pub mod flags;
 mod frame;

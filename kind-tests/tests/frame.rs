@@ -1,0 +1,546 @@
+//! The frame that controllers run in (`shared/runtime`), on a real API server.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use flux_api::source::GitRepository;
+use flux_runtime::conditions::{Polarity, RECONCILING, STALLED, Status, Summary};
+use flux_runtime::controller::{Controller, Environment, FINALIZER};
+use flux_runtime::events::Recorder;
+use flux_runtime::leader::Election;
+use flux_runtime::metrics::Metrics;
+use flux_runtime::queue::BackOff;
+use flux_runtime::watch::Cache;
+use flux_runtime::{self as runtime, Outcome, Pace, Reconciler, Run, Settings};
+use k8s_openapi::api::coordination::v1::Lease;
+use kind_tests::{
+    Cluster, EventSink, Failure, GIT_REPOSITORY, Kind, Namespace, Result, condition, is_ready,
+};
+use kube::Api;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+const EVENT: Kind = Kind("v1", "Event");
+
+/// Does what the last part of `spec.url` says.
+#[derive(Default)]
+struct Scripted {
+    runs: Arc<AtomicUsize>,
+    finalized: Arc<AtomicUsize>,
+    panics: watch::Sender<usize>,
+}
+
+impl Reconciler for Scripted {
+    type Kind = GitRepository;
+
+    fn suspended(&self, object: &GitRepository) -> bool {
+        object.spec.suspend
+    }
+
+    async fn reconcile(
+        &self,
+        run: &mut Run<GitRepository>,
+    ) -> std::result::Result<Outcome, runtime::Failure> {
+        self.runs.fetch_add(1, Ordering::SeqCst);
+        let hour = Duration::from_hours(1);
+        let script = run
+            .object()
+            .spec
+            .url
+            .rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        run.status.observed_ignore = Some(script.clone());
+        match script.as_str() {
+            "stall" => {
+                Err(runtime::Failure::stalled("URLInvalid", "no such scheme")
+                    .marking("FetchFailed"))
+            }
+            "retry" => {
+                Err(
+                    runtime::Failure::retry("GitOperationFailed", "remote hung up", Pace::BackOff)
+                        .marking("FetchFailed"),
+                )
+            }
+            "panic" => {
+                self.panics.send_modify(|panics| *panics += 1);
+                panic!("at the disco")
+            }
+            _ => {
+                run.conditions.remove("FetchFailed");
+                run.conditions.set(
+                    "ArtifactInStorage",
+                    Status::True,
+                    "Succeeded",
+                    "stored artifact",
+                );
+                let metadata = BTreeMap::from([("revision", "main@sha1:1".to_owned())]);
+                if run.is_eager() {
+                    run.event("NewArtifact", "stored artifact", &metadata);
+                }
+                Ok(Outcome::summarized(hour))
+            }
+        }
+    }
+
+    async fn finalize(
+        &self,
+        _run: &mut Run<GitRepository>,
+    ) -> std::result::Result<(), runtime::Failure> {
+        self.finalized.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+const SETTINGS: Settings = Settings {
+    name: "gitrepository",
+    finalizer: FINALIZER,
+    owned: &[
+        "FetchFailed",
+        "ArtifactInStorage",
+        "Ready",
+        RECONCILING,
+        STALLED,
+    ],
+    summary: Some(Summary {
+        types: &[
+            ("FetchFailed", Polarity::Negative),
+            ("ArtifactInStorage", Polarity::Positive),
+            (STALLED, Polarity::Negative),
+            (RECONCILING, Polarity::Negative),
+        ],
+        bipolar: None,
+    }),
+    begins_at_once: true,
+    observes_suspended: true,
+    stalled_is_error: false,
+    measured: true,
+    timeout: None,
+};
+
+/// A controller on the objects of one namespace, in this process.
+struct Running {
+    runs: Arc<AtomicUsize>,
+    finalized: Arc<AtomicUsize>,
+    panics: watch::Receiver<usize>,
+    metrics: Metrics,
+    sink: EventSink,
+    stop: CancellationToken,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn start(namespace: &Namespace) -> Result<Running> {
+    let sink = EventSink::start().await?;
+    let client = namespace.client().clone();
+    let metrics = Metrics::new();
+    let recorder = Recorder::new(
+        client.clone(),
+        "source-controller",
+        "pod-1".into(),
+        Some(&sink.url()),
+    )?;
+    let environment = Environment {
+        client,
+        namespace: Some(namespace.name().to_owned()),
+        selector: None,
+        workers: 2,
+        back_off: BackOff {
+            first: Duration::from_millis(50),
+            last: Duration::from_secs(1),
+        },
+        jitter: 5,
+        status_manager: "source-controller",
+        recorder,
+        metrics: metrics.clone(),
+    };
+    let scripted = Scripted::default();
+    let (runs, finalized) = (scripted.runs.clone(), scripted.finalized.clone());
+    let panics = scripted.panics.subscribe();
+    let stop = CancellationToken::new();
+    let controller = Controller::new(scripted, SETTINGS, Cache::default(), environment);
+    tokio::spawn(controller.run(stop.clone(), Duration::from_secs(1)));
+    Ok(Running {
+        runs,
+        finalized,
+        panics,
+        metrics,
+        sink,
+        stop,
+    })
+}
+
+fn repository(name: &str, script: &str) -> String {
+    format!(
+        "{{apiVersion: source.toolkit.fluxcd.io/v1, kind: GitRepository, metadata: {{name: {name}}}, \
+         spec: {{interval: 1h, url: 'https://example.com/{script}'}}}}"
+    )
+}
+
+#[tokio::test]
+async fn an_object_is_brought_to_ready_and_left_alone() -> Result {
+    let namespace = Namespace::create(&Cluster::shared().await?, "frame-ready").await?;
+    let running = start(&namespace).await?;
+    namespace.apply(&repository("repo", "ok")).await?;
+    let ready = namespace
+        .wait(GIT_REPOSITORY, "repo", "is ready", |object| {
+            is_ready(object, "True")
+        })
+        .await?;
+    // RT-CON-001, RT-CON-007, RT-CON-011, SC-PROC-056, SC-PROC-068
+    assert_eq!(
+        ready["metadata"]["finalizers"],
+        json!(["finalizers.fluxcd.io"])
+    );
+    assert_eq!(
+        ready["status"]["observedGeneration"],
+        ready["metadata"]["generation"]
+    );
+    assert_eq!(condition(&ready, "Reconciling"), None);
+    let condition = condition(&ready, "Ready").cloned().unwrap_or_default();
+    assert_eq!(
+        (&condition["reason"], &condition["message"]),
+        (&json!("Succeeded"), &json!("stored artifact"))
+    );
+    assert_eq!(condition["observedGeneration"], 1);
+    // RT-KUB-006
+    let managers = ready["metadata"]["managedFields"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    assert!(
+        managers.iter().any(
+            |entry| entry["manager"] == "source-controller" && entry["subresource"] == "status"
+        )
+    );
+
+    // RT-EVT-001, RT-EVT-002, RT-EVT-012, SC-PROC-080, SC-PROC-081, SC-PROC-083
+    let posted = running
+        .sink
+        .wait("a NewArtifact event", |event| {
+            event["reason"] == "NewArtifact"
+        })
+        .await?;
+    assert_eq!(
+        posted["metadata"],
+        json!({"source.toolkit.fluxcd.io/revision": "main@sha1:1"})
+    );
+    running.sink.check()?;
+    let events = namespace
+        .wait_all(EVENT, "the event is there", |events| {
+            events
+                .iter()
+                .find(|event| event["reason"] == "NewArtifact")
+                .cloned()
+        })
+        .await?;
+    assert_eq!(events["involvedObject"]["uid"], ready["metadata"]["uid"]);
+    assert_eq!(
+        (&events["type"], &events["source"]["component"]),
+        (&json!("Normal"), &json!("source-controller"))
+    );
+
+    // RT-WAT-001, RT-CON-018: a label brings no reconcile; a request does, and changes nothing but its own field
+    let runs = running.runs.load(Ordering::SeqCst);
+    namespace
+        .merge(
+            GIT_REPOSITORY,
+            "repo",
+            json!({"metadata": {"labels": {"some": "label"}}}),
+        )
+        .await?;
+    let token = namespace.request_reconcile(GIT_REPOSITORY, "repo").await?;
+    let handled = namespace
+        .wait(
+            GIT_REPOSITORY,
+            "repo",
+            "has handled the request",
+            |object| {
+                object["status"]["lastHandledReconcileAt"] == token.as_str()
+                    && is_ready(object, "True")
+            },
+        )
+        .await?;
+    // RT-ANN-001, SC-PROC-073
+    assert_eq!(
+        running.runs.load(Ordering::SeqCst),
+        runs + 1,
+        "one reconcile for the request, none for the label"
+    );
+    assert_eq!(
+        handled["status"]["conditions"], ready["status"]["conditions"],
+        "RT-CON-003: nothing else moved"
+    );
+
+    // RT-MET-004, RT-MET-012
+    let page = String::from_utf8(running.metrics.page()?)?;
+    assert!(
+        page.contains("gotk_reconcile_duration_seconds_count{kind=\"GitRepository\",name=\"repo\""),
+        "{page}"
+    );
+    assert!(page.contains(
+        "controller_runtime_reconcile_total{controller=\"gitrepository\",result=\"requeue_after\"}"
+    ));
+    Ok(())
+}
+
+#[tokio::test]
+async fn failures_stall_or_retry() -> Result {
+    let namespace = Namespace::create(&Cluster::shared().await?, "frame-fail").await?;
+    let running = start(&namespace).await?;
+    for script in ["stall", "retry", "panic"] {
+        namespace.apply(&repository(script, script)).await?;
+    }
+    // RT-CON-010, SC-PROC-070
+    let stalled = namespace
+        .wait(GIT_REPOSITORY, "stall", "is stalled", |object| {
+            condition(object, "Stalled").is_some()
+        })
+        .await?;
+    for kind in ["Stalled", "Ready", "FetchFailed"] {
+        let condition = condition(&stalled, kind).cloned().unwrap_or_default();
+        assert_eq!(
+            (&condition["reason"], &condition["message"]),
+            (&json!("URLInvalid"), &json!("no such scheme")),
+            "{kind}"
+        );
+    }
+    assert_eq!(condition(&stalled, "Reconciling"), None);
+    assert_eq!(stalled["status"]["observedGeneration"], 1);
+
+    // RT-CON-009, SC-PROC-069, SC-PROC-072: retried with back-off, the draft of the status kept
+    let retried = namespace
+        .wait(GIT_REPOSITORY, "retry", "is retried", |object| {
+            condition(object, "Reconciling")
+                .is_some_and(|condition| condition["reason"] == "ProgressingWithRetry")
+        })
+        .await?;
+    let ready = condition(&retried, "Ready").cloned().unwrap_or_default();
+    assert_eq!(
+        (&ready["status"], &ready["reason"]),
+        (&json!("False"), &json!("GitOperationFailed"))
+    );
+    assert_eq!(retried["status"]["observedGeneration"], -1);
+    assert_eq!(retried["status"]["observedIgnore"], "retry");
+    running
+        .sink
+        .wait("a warning", |event| {
+            event["reason"] == "GitOperationFailed" && event["severity"] == "error"
+        })
+        .await?;
+
+    // RT-LED-012, SC-PROC-053: a panic is an error like others, and tried again
+    let mut panics = running.panics.clone();
+    namespace
+        .wait_for("a second panic", panics.wait_for(|panics| *panics > 1))
+        .await??;
+    let page = String::from_utf8(running.metrics.page()?)?;
+    let counted = "controller_runtime_reconcile_panics_total{controller=\"gitrepository\"} ";
+    assert!(
+        page.lines()
+            .any(|line| line.starts_with(counted) && !line.ends_with(" 0")),
+        "{page}"
+    );
+
+    // the next good spec heals all of them
+    for name in ["stall", "retry", "panic"] {
+        namespace.apply(&repository(name, "ok")).await?;
+        namespace
+            .wait(GIT_REPOSITORY, name, "is ready", |object| {
+                is_ready(object, "True")
+            })
+            .await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_suspended_object_is_left_and_a_deleted_one_finalized() -> Result {
+    let namespace = Namespace::create(&Cluster::shared().await?, "frame-end").await?;
+    let running = start(&namespace).await?;
+    namespace.apply(&repository("repo", "ok")).await?;
+    namespace
+        .wait(GIT_REPOSITORY, "repo", "is ready", |object| {
+            is_ready(object, "True")
+        })
+        .await?;
+    let runs = running.runs.load(Ordering::SeqCst);
+    namespace
+        .merge(GIT_REPOSITORY, "repo", json!({"spec": {"suspend": true}}))
+        .await?;
+    let token = namespace.request_reconcile(GIT_REPOSITORY, "repo").await?;
+    // RT-ANN-007, SC-PROC-057
+    let suspended = namespace
+        .wait(
+            GIT_REPOSITORY,
+            "repo",
+            "has the request recorded",
+            |object| object["status"]["lastHandledReconcileAt"] == token.as_str(),
+        )
+        .await?;
+    assert_eq!(
+        suspended["status"]["observedGeneration"],
+        suspended["metadata"]["generation"]
+    );
+    assert_eq!(running.runs.load(Ordering::SeqCst), runs);
+
+    // SC-PROC-056: deletion is handled even when suspended; RT-MET-005
+    namespace.delete(GIT_REPOSITORY, "repo").await?;
+    namespace.wait_gone(GIT_REPOSITORY, "repo").await?;
+    assert_eq!(running.finalized.load(Ordering::SeqCst), 1);
+    let page = String::from_utf8(running.metrics.page()?)?;
+    assert!(!page.contains("name=\"repo\""), "{page}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn conditions_of_others_survive() -> Result {
+    let namespace = Namespace::create(&Cluster::shared().await?, "frame-foreign").await?;
+    let _running = start(&namespace).await?;
+    namespace.apply(&repository("repo", "ok")).await?;
+    let ready = namespace
+        .wait(GIT_REPOSITORY, "repo", "is ready", |object| {
+            is_ready(object, "True")
+        })
+        .await?;
+    let mut conditions = ready["status"]["conditions"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    conditions.push(
+        json!({"type": "Audited", "status": "True", "reason": "ByHand", "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1}),
+    );
+    let api: Api<GitRepository> = Api::namespaced(namespace.client().clone(), namespace.name());
+    let patch = kube::api::Patch::Merge(json!({"status": {"conditions": conditions}}));
+    api.patch_status("repo", &kube::api::PatchParams::default(), &patch)
+        .await?;
+    // RT-CON-017, SC-PROC-076
+    namespace.apply(&repository("repo", "stall")).await?;
+    let stalled = namespace
+        .wait(GIT_REPOSITORY, "repo", "is stalled", |object| {
+            condition(object, "Stalled").is_some()
+        })
+        .await?;
+    assert_eq!(
+        condition(&stalled, "Audited").map(|condition| &condition["reason"]),
+        Some(&json!("ByHand"))
+    );
+    Ok(())
+}
+
+fn election(namespace: &Namespace, identity: &str) -> Election {
+    Election {
+        namespace: namespace.name().to_owned(),
+        name: "test-leader-election".into(),
+        identity: identity.into(),
+        lease: Duration::from_secs(5),
+        renew_deadline: Duration::from_secs(3),
+        retry: Duration::from_millis(100),
+        release: true,
+    }
+}
+
+#[tokio::test]
+async fn one_leads_at_a_time_and_hands_over() -> Result {
+    let namespace = Namespace::create(&Cluster::shared().await?, "frame-leader").await?;
+    let client = namespace.client().clone();
+    let metrics = Metrics::new();
+    let recorder = Recorder::new(client.clone(), "source-controller", "pod-1".into(), None)?;
+    let never = CancellationToken::new();
+    let win = |identity: &str| {
+        election(&namespace, identity).win(
+            client.clone(),
+            recorder.clone(),
+            metrics.clone(),
+            &never,
+        )
+    };
+
+    let mut first = namespace
+        .wait_for("the first leader", win("a_1"))
+        .await?
+        .ok_or(Failure::new("stopped"))?;
+    let leases: Api<Lease> = Api::namespaced(client.clone(), namespace.name());
+    let holder = async || -> Result<Value> {
+        Ok(serde_json::to_value(
+            leases
+                .get("test-leader-election")
+                .await?
+                .spec
+                .unwrap_or_default(),
+        )?)
+    };
+    // RT-LED-001, RT-LED-004, RT-LED-005
+    let held = holder().await?;
+    assert_eq!(
+        (&held["holderIdentity"], &held["leaseDurationSeconds"]),
+        (&json!("a_1"), &json!(5))
+    );
+    assert_eq!(held["leaseTransitions"], 0);
+
+    // another waits while the first renews
+    let end = CancellationToken::new();
+    let holding = {
+        let end = end.clone();
+        tokio::spawn(async move {
+            let kept = first.hold(&end).await;
+            (first, kept)
+        })
+    };
+    let mut second = Box::pin(win("b_2"));
+    let early = tokio::time::timeout(Duration::from_secs(1), &mut second).await;
+    assert!(early.is_err(), "two leaders at once");
+
+    // RT-LED-009: released, the Lease is taken over without waiting for its end
+    end.cancel();
+    let (first, kept) = holding.await?;
+    assert!(kept);
+    first.resign().await;
+    let second = namespace
+        .wait_for("the second leader", second)
+        .await?
+        .ok_or(Failure::new("stopped"))?;
+    let held = holder().await?;
+    assert_eq!(
+        (&held["holderIdentity"], &held["leaseTransitions"]),
+        (&json!("b_2"), &json!(1))
+    );
+
+    // RT-LED-006
+    namespace
+        .wait_all(EVENT, "leadership is announced", |events| {
+            let said = |message: &str| {
+                events
+                    .iter()
+                    .any(|event| event["reason"] == "LeaderElection" && event["message"] == message)
+            };
+            (said("a_1 became leader") && said("a_1 stopped leading") && said("b_2 became leader"))
+                .then_some(())
+        })
+        .await?;
+
+    // RT-LED-008: robbed of the Lease, the leader gives up when the deadline has passed
+    let mut second = second;
+    let robbery = json!({"spec": {"holderIdentity": "robber", "leaseDurationSeconds": 3600, "renewTime": "2099-01-01T00:00:00.000000Z"}});
+    leases
+        .patch(
+            "test-leader-election",
+            &kube::api::PatchParams::default(),
+            &kube::api::Patch::Merge(robbery),
+        )
+        .await?;
+    let kept = namespace
+        .wait_for("the loss of the Lease", second.hold(&never))
+        .await?;
+    assert!(!kept);
+    Ok(())
+}
