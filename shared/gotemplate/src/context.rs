@@ -1,24 +1,28 @@
 //! What an execution may use, how far it may go, and what a called function can reach.
 
 use std::any::Any;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::error::{CallError, Error};
-use crate::template::Templates;
-use crate::value::{Str, Time, Value};
+use crate::exec::Rv;
+use crate::stack::Mark;
+use crate::template::{Parsed, Templates};
+use crate::value::{Map, Str, Time, Value, WeakMap};
 
 /// How far an execution may go before it is stopped with an error that names the template's position.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Nodes executed, counting every loop round.
+    /// Nodes executed and functions called, counting every loop round.
     pub steps: u64,
     /// Bytes written by all templates together, those of `include` counted at each level.
     pub output: u64,
     /// Bytes of strings and list slots that functions made, over the whole session.
     pub allocation: u64,
-    /// Nested template calls; Go's own limit is 100000.
+    /// Nested `template` actions; Go's own limit is 100000.
     pub depth: usize,
-    /// Bytes of thread stack that executions may use. A thread must have been started with more than this.
+    /// Bytes of thread stack that executions may use. The thread should have a megabyte more than this.
+    /// [`with_stack`] starts one.
     pub stack: usize,
 }
 
@@ -29,7 +33,7 @@ impl Default for Limits {
             output: 1 << 30,
             allocation: 4 << 30,
             depth: 100_000,
-            stack: 1 << 20,
+            stack: 768 * 1024,
         }
     }
 }
@@ -65,11 +69,28 @@ pub struct Nothing;
 impl Environment for Nothing {}
 
 /// One run of related executions: the environment, the limits and what has been used of them.
+///
+/// When a session ends, maps that templates made part of themselves with `set` are emptied, so that such cycles do not
+/// stay in memory: results that must outlive the session are to be taken out before.
 pub struct Session {
-    pub(crate) environment: Rc<dyn Environment>,
+    environment: Rc<dyn Environment>,
     pub(crate) limits: Limits,
-    pub(crate) host: Rc<dyn Any>,
+    host: Rc<dyn Any>,
+    pub(crate) steps: u64,
+    pub(crate) written: u64,
+    allocated: u64,
+    /// The variables of all executions under way.
+    pub(crate) vars: Vec<Rv>,
+    /// Argument vectors that are free for the next call.
+    spare: Vec<Vec<Value>>,
+    mark: Option<Mark>,
+    parsed: HashMap<(usize, Str, Str), Parsed>,
+    parsed_bytes: usize,
+    changed: Vec<WeakMap>,
 }
+
+/// Texts kept by [`Context::evaluate`], in bytes.
+const PARSED_BYTES: usize = 8 << 20;
 
 impl Session {
     /// A session with this environment and these limits.
@@ -78,6 +99,15 @@ impl Session {
             environment: Rc::new(environment),
             limits,
             host: Rc::new(()),
+            steps: 0,
+            written: 0,
+            allocated: 0,
+            vars: Vec::new(),
+            spare: Vec::new(),
+            mark: None,
+            parsed: HashMap::new(),
+            parsed_bytes: 0,
+            changed: Vec::new(),
         }
     }
 
@@ -85,6 +115,64 @@ impl Session {
     pub fn with_host(mut self, host: impl Any) -> Self {
         self.host = Rc::new(host);
         self
+    }
+
+    /// Marks the stack where the outermost execution starts; whether this was it.
+    pub(crate) fn enter(&mut self) -> bool {
+        let outermost = self.mark.is_none();
+        if outermost {
+            self.mark = Some(Mark::here());
+        }
+        outermost
+    }
+
+    pub(crate) fn leave(&mut self, outermost: bool) {
+        if outermost {
+            self.mark = None;
+        }
+    }
+
+    #[inline]
+    pub(crate) fn stack_used(&self) -> usize {
+        self.mark.map_or(0, Mark::used)
+    }
+
+    pub(crate) fn borrow_args(&mut self) -> Vec<Value> {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    pub(crate) fn give_back(&mut self, mut args: Vec<Value>) {
+        args.clear();
+        if self.spare.len() < 16 && args.capacity() <= 64 {
+            self.spare.push(args);
+        }
+    }
+
+    fn charge(&mut self, bytes: usize) -> Result<(), CallError> {
+        self.allocated = self.allocated.saturating_add(bytes as u64);
+        if self.allocated > self.limits.allocation {
+            return Err(CallError::limit("the template makes too much data"));
+        }
+        Ok(())
+    }
+
+    /// Counts the memory of a function's result.
+    #[inline]
+    pub(crate) fn charge_value(&mut self, value: &Value) -> Result<(), CallError> {
+        match value {
+            Value::Str(s) => self.charge(s.len()),
+            Value::Bytes(bytes) => self.charge(bytes.len()),
+            Value::List(list) => self.charge(std::mem::size_of_val(list.items())),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        for map in &self.changed {
+            map.clear();
+        }
     }
 }
 
@@ -95,25 +183,41 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// The set being executed. Inside a [derived](Templates::parse) set, that one.
+    /// The set being executed; inside [`Context::evaluate`], the extended one.
     pub fn templates(&self) -> &Templates {
         self.templates
     }
 
     /// Executes a template of the set (`include`).
     pub fn execute(&mut self, name: &str, data: Value) -> Result<Str, Error> {
-        let templates = self.templates;
-        self.execute_in(templates, name, data)
+        let output = self.templates.execute(self.session, name, data)?;
+        Ok(output.into())
     }
 
-    /// Executes a template of another set, usually one derived from [`Context::templates`] (`tpl`).
-    pub fn execute_in(
-        &mut self,
-        templates: &Templates,
-        name: &str,
-        data: Value,
-    ) -> Result<Str, Error> {
-        templates.execute(self.session, name, data).map(Str::from)
+    /// Parses `text` as template `name` into a copy of the set and executes it there (`tpl`). Its definitions are seen by
+    /// what it calls and by nobody else. A text is parsed once per session.
+    pub fn evaluate(&mut self, name: &str, text: &Str, data: Value) -> Result<Str, Error> {
+        let parsed = self.parse_once(name, text)?;
+        let mut templates = self.templates.clone();
+        templates.install(&parsed);
+        let output = match parsed.get(name) {
+            Some(tree) => crate::exec::execute(&templates, tree, self.session, data)?,
+            None => Vec::new(),
+        };
+        Ok(output.into())
+    }
+
+    fn parse_once(&mut self, name: &str, text: &Str) -> Result<Parsed, Error> {
+        let key = (self.templates.language(), Str::from(name), text.clone());
+        if let Some(parsed) = self.session.parsed.get(&key) {
+            return Ok(parsed.clone());
+        }
+        let parsed = self.templates.parse_text(name, text)?;
+        if self.session.parsed_bytes + text.len() <= PARSED_BYTES {
+            self.session.parsed_bytes += text.len();
+            self.session.parsed.insert(key, parsed.clone());
+        }
+        Ok(parsed)
     }
 
     /// The host's data.
@@ -134,9 +238,49 @@ impl Context<'_> {
     /// Counts memory about to be made against [`Limits::allocation`]. Functions whose result may be much larger than their
     /// arguments (`repeat`, `until`) call this first.
     pub fn charge(&mut self, bytes: usize) -> Result<(), CallError> {
-        if bytes as u64 > self.session.limits.allocation {
-            return Err(CallError::limit("the values made exceed the limit"));
+        self.session.charge(bytes)
+    }
+
+    /// Counts work that no template node stands for against [`Limits::steps`].
+    pub fn spend(&mut self, steps: u64) -> Result<(), CallError> {
+        self.session.steps = self.session.steps.saturating_add(steps);
+        if self.session.steps > self.session.limits.steps {
+            return Err(CallError::limit("the template takes too many steps"));
         }
         Ok(())
     }
+
+    /// Tells the session that a container was put into this map, which may thereby have come to contain itself.
+    pub fn note_change(&mut self, map: &Map) {
+        if let Some(weak) = map.watch() {
+            self.session.changed.push(weak);
+        }
+    }
+}
+
+/// Runs `work` on a thread with `bytes` of stack (and a margin), as deeply nested templates need. The memory is taken only
+/// as it is used. What goes in and out must be able to change threads: values cannot, so build them inside.
+///
+/// ```
+/// let depth = flux_gotemplate::with_stack(64 << 20, || 1 + 1);
+/// assert_eq!(depth.unwrap(), 2);
+/// ```
+///
+/// # Errors
+///
+/// The system's error where no thread can be started. A panic of `work` continues in the caller.
+pub fn with_stack<T: Send>(
+    bytes: usize,
+    work: impl FnOnce() -> T + Send,
+) -> Result<T, std::io::Error> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("template".to_owned())
+            .stack_size(bytes.saturating_add(2 << 20))
+            .spawn_scoped(scope, work)?;
+        match thread.join() {
+            Ok(result) => Ok(result),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
 }

@@ -26,11 +26,11 @@ pub enum Error {
         limit: bool,
     },
     /// The template asked for does not exist.
-    #[error("template: no template {name:?} associated with template {set:?}")]
+    #[error("template: no template {name} associated with template {set}")]
     NotFound {
-        /// The name asked for.
+        /// The name asked for, quoted as Go quotes.
         name: String,
-        /// The name of the set.
+        /// The name of the set, quoted likewise.
         set: String,
     },
 }

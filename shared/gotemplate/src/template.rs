@@ -1,10 +1,13 @@
 //! Sets of templates.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::context::Session;
 use crate::error::Error;
+use crate::exec;
 use crate::functions::Functions;
+use crate::parse::{self, Delimiters, Tree};
 use crate::value::Value;
 
 /// What a missing map key gives (`Template.Option("missingkey=…")`).
@@ -19,15 +22,61 @@ pub enum MissingKey {
     Error,
 }
 
+/// The templates of one text, by name.
+pub(crate) type Parsed = Arc<BTreeMap<Arc<str>, Arc<Tree>>>;
+
 /// Templates that can call each other, the functions they call, and options.
 ///
 /// A clone is cheap and independent: parsing into it does not show in the original, and only what it adds takes
-/// memory. That is how `tpl` gets its own namespace. A set may be shared between threads.
+/// memory. A set may be shared between threads.
 #[derive(Clone)]
 pub struct Templates {
     name: Arc<str>,
     functions: Arc<Functions>,
     missing_key: MissingKey,
+    left: Arc<[u8]>,
+    right: Arc<[u8]>,
+    layer: Arc<Layer>,
+}
+
+/// Definitions over those of another layer.
+#[derive(Clone, Default)]
+struct Layer {
+    trees: HashMap<Arc<str>, Arc<Tree>>,
+    below: Option<Arc<Layer>>,
+    depth: usize,
+}
+
+/// Layers at which a clone is flattened: each costs a look-up.
+const MAX_LAYERS: usize = 8;
+
+impl Layer {
+    fn find(&self, name: &str) -> Option<&Arc<Tree>> {
+        let mut layer = self;
+        loop {
+            if let Some(tree) = layer.trees.get(name) {
+                return Some(tree);
+            }
+            layer = layer.below.as_ref()?;
+        }
+    }
+
+    fn flattened(&self) -> Self {
+        let mut trees = self
+            .below
+            .as_ref()
+            .map_or_else(HashMap::new, |below| below.flattened().trees);
+        trees.extend(
+            self.trees
+                .iter()
+                .map(|(k, v)| (Arc::clone(k), Arc::clone(v))),
+        );
+        Self {
+            trees,
+            below: None,
+            depth: 0,
+        }
+    }
 }
 
 impl Templates {
@@ -38,12 +87,24 @@ impl Templates {
             name: name.into(),
             functions,
             missing_key: MissingKey::Default,
+            left: Arc::from(&b"{{"[..]),
+            right: Arc::from(&b"}}"[..]),
+            layer: Arc::default(),
         }
     }
 
     /// The same set with another treatment of missing keys.
     pub fn with_missing_key(mut self, missing_key: MissingKey) -> Self {
         self.missing_key = missing_key;
+        self
+    }
+
+    /// The same set with other delimiters for texts parsed from now on; an empty one stands for the default.
+    pub fn with_delimiters(mut self, left: &str, right: &str) -> Self {
+        self.left = if left.is_empty() { "{{" } else { left }.as_bytes().into();
+        self.right = if right.is_empty() { "}}" } else { right }
+            .as_bytes()
+            .into();
         self
     }
 
@@ -65,18 +126,21 @@ impl Templates {
     /// Parses `text` as the template `name`, with all that it defines (`t.New(name).Parse(text)`): definitions replace
     /// those of the same name from earlier texts unless their body is empty.
     pub fn parse(&mut self, name: &str, text: &[u8]) -> Result<(), Error> {
-        let _ = text;
-        Err(Error::Parse {
-            template: name.to_owned(),
-            line: 1,
-            message: "the parser is not part of this crate yet".to_owned(),
-        })
+        let parsed = self.parse_text(name, text)?;
+        self.install(&parsed);
+        Ok(())
     }
 
     /// Whether there is a template of that name.
     pub fn contains(&self, name: &str) -> bool {
-        let _ = name;
-        false
+        self.layer.find(name).is_some()
+    }
+
+    /// The names of all templates, sorted.
+    pub fn names(&self) -> Vec<Arc<str>> {
+        let mut names: Vec<_> = self.layer.flattened().trees.into_keys().collect();
+        names.sort();
+        names
     }
 
     /// Executes the template `name` on `data` and gives what it wrote.
@@ -86,10 +150,54 @@ impl Templates {
         name: &str,
         data: Value,
     ) -> Result<Vec<u8>, Error> {
-        let _ = (session, data);
-        Err(Error::NotFound {
-            name: name.to_owned(),
-            set: self.name.to_string(),
-        })
+        let tree = self.find(name).ok_or_else(|| Error::NotFound {
+            name: crate::strconv::quote(name.as_bytes()),
+            set: crate::strconv::quote(self.name.as_bytes()),
+        })?;
+        exec::execute(self, &tree, session, data)
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<Arc<Tree>> {
+        self.layer.find(name).cloned()
+    }
+
+    pub(crate) fn parse_text(&self, name: &str, text: &[u8]) -> Result<Parsed, Error> {
+        let delimiters = Delimiters {
+            left: &self.left,
+            right: &self.right,
+        };
+        parse::parse(name, text, delimiters, &self.functions).map(Arc::new)
+    }
+
+    /// What decides how a text parses, as far as it differs between the sets of a session.
+    pub(crate) fn language(&self) -> usize {
+        Arc::as_ptr(&self.functions).cast::<u8>() as usize
+            ^ Arc::as_ptr(&self.left).cast::<u8>() as usize
+    }
+
+    pub(crate) fn install(&mut self, parsed: &Parsed) {
+        let new: Vec<_> = parsed
+            .iter()
+            .filter(|(name, tree)| !tree.empty || !self.contains(name))
+            .map(|(name, tree)| (Arc::clone(name), Arc::clone(tree)))
+            .collect();
+        if new.is_empty() {
+            return;
+        }
+        if Arc::get_mut(&mut self.layer).is_none() {
+            let depth = self.layer.depth + 1;
+            self.layer = Arc::new(if depth > MAX_LAYERS {
+                self.layer.flattened()
+            } else {
+                Layer {
+                    trees: HashMap::new(),
+                    below: Some(Arc::clone(&self.layer)),
+                    depth,
+                }
+            });
+        }
+        if let Some(layer) = Arc::get_mut(&mut self.layer) {
+            layer.trees.extend(new);
+        }
     }
 }

@@ -1,15 +1,18 @@
 //! Go's dynamic values.
 
 mod dispose;
+mod equal;
 mod list;
 mod map;
 mod object;
 mod str;
 mod time;
+mod time_methods;
 pub mod types;
 
 use std::rc::Rc;
 
+pub use equal::deep_equal;
 pub use list::List;
 pub use map::{Map, NilMap};
 pub use object::Object;
@@ -19,6 +22,8 @@ pub use time::{Time, Zone};
 pub use types::{Kind, Method, MethodBody, Type, TypeInfo};
 
 use crate::functions::Function;
+pub(crate) use crate::gotime::{duration_text, month_text, weekday_text};
+pub(crate) use map::WeakMap;
 
 /// A Go value as a template sees it: what an `interface {}` may hold.
 ///

@@ -1,32 +1,41 @@
 //! `time.Time` and the integer types of Go's `time` package.
 
+use jiff::tz::TimeZone;
+
 use super::types::{Kind, TypeInfo};
+use crate::gotime;
 
 /// `time.Time`
-pub(crate) static TIME: TypeInfo = TypeInfo::object("time.Time", Kind::Struct);
+pub(crate) static TIME: TypeInfo =
+    TypeInfo::object("time.Time", Kind::Struct).with_methods(super::time_methods::TIME);
 /// `time.Duration`
-pub(crate) static DURATION: TypeInfo = TypeInfo::plain("time.Duration", Kind::Int64);
+pub(crate) static DURATION: TypeInfo =
+    TypeInfo::plain("time.Duration", Kind::Int64).with_methods(super::time_methods::DURATION);
 /// `time.Month`
-pub(crate) static MONTH: TypeInfo = TypeInfo::plain("time.Month", Kind::Int);
+pub(crate) static MONTH: TypeInfo =
+    TypeInfo::plain("time.Month", Kind::Int).with_methods(super::time_methods::NAMED);
 /// `time.Weekday`
-pub(crate) static WEEKDAY: TypeInfo = TypeInfo::plain("time.Weekday", Kind::Int);
+pub(crate) static WEEKDAY: TypeInfo =
+    TypeInfo::plain("time.Weekday", Kind::Int).with_methods(super::time_methods::NAMED);
 
 /// A Go `time.Time`: an instant and the zone to show it in.
 #[derive(Debug, Clone)]
 pub struct Time {
-    pub(crate) seconds: i64,
-    pub(crate) nanoseconds: u32,
-    pub(crate) zone: Zone,
-    pub(crate) monotonic: Option<i64>,
+    seconds: i64,
+    nanoseconds: u32,
+    zone: Zone,
+    monotonic: Option<i64>,
 }
 
 /// Where a time is shown.
 #[derive(Debug, Clone)]
 pub enum Zone {
-    /// UTC.
+    /// UTC, which is also the local zone here as in the controllers' images.
     Utc,
-    /// A fixed offset in seconds east of UTC, and the zone's abbreviation (may be empty).
+    /// The zone's abbreviation (may be empty), and its offset in seconds east of UTC.
     Fixed(Box<str>, i32),
+    /// A zone of the IANA database.
+    Named(TimeZone),
 }
 
 impl Time {
@@ -38,6 +47,11 @@ impl Time {
             zone: Zone::Utc,
             monotonic: None,
         }
+    }
+
+    /// Go's zero time, 0001-01-01T00:00:00Z.
+    pub const fn zero() -> Self {
+        Self::unix(-62_135_596_800, 0)
     }
 
     /// The same instant shown in `zone`.
@@ -55,5 +69,103 @@ impl Time {
     /// Seconds since 1970-01-01T00:00:00Z.
     pub const fn unix_seconds(&self) -> i64 {
         self.seconds
+    }
+
+    /// Nanoseconds within the second.
+    pub const fn nanoseconds(&self) -> u32 {
+        self.nanoseconds
+    }
+
+    /// Where it is shown.
+    pub const fn zone(&self) -> &Zone {
+        &self.zone
+    }
+
+    /// The offset in seconds east of UTC and the zone's abbreviation.
+    pub(crate) fn offset(&self) -> (i32, String) {
+        match &self.zone {
+            Zone::Utc => (0, "UTC".to_owned()),
+            Zone::Fixed(name, offset) => (*offset, name.to_string()),
+            Zone::Named(zone) => gotime::offset_at(zone, self.seconds),
+        }
+    }
+
+    /// `Time.Format`
+    pub fn format(&self, layout: &[u8]) -> Vec<u8> {
+        let (offset, zone) = self.offset();
+        gotime::format(layout, self.seconds, self.nanoseconds, offset, &zone)
+    }
+
+    /// `Time.String`
+    pub fn text(&self) -> Vec<u8> {
+        let mut text = self.format(b"2006-01-02 15:04:05.999999999 -0700 MST");
+        if let Some(reading) = self.monotonic {
+            let sign = if reading < 0 { '-' } else { '+' };
+            let n = reading.unsigned_abs();
+            let (whole, rest) = (n / 1_000_000_000, n % 1_000_000_000);
+            text.extend_from_slice(format!(" m={sign}{whole}.{rest:09}").as_bytes());
+        }
+        text
+    }
+
+    /// `Time.GoString`
+    pub(crate) fn go_string(&self) -> String {
+        let c = self.civil();
+        let month = gotime::month_text(i64::from(c.month));
+        let location = match &self.zone {
+            Zone::Utc => "time.UTC".to_owned(),
+            Zone::Fixed(name, _) => format!("time.Location({name:?})"),
+            Zone::Named(zone) => format!("time.Location({:?})", zone.iana_name().unwrap_or("")),
+        };
+        format!(
+            "time.Date({}, time.{month}, {}, {}, {}, {}, {}, {location})",
+            c.year, c.day, c.hour, c.minute, c.second, self.nanoseconds
+        )
+    }
+
+    /// The date and time of day where it is shown.
+    pub(crate) fn civil(&self) -> gotime::Civil {
+        let (offset, _) = self.offset();
+        gotime::Civil::of_seconds(self.seconds.wrapping_add(i64::from(offset)))
+    }
+
+    /// `Time.Add`
+    pub(crate) fn add(&self, nanoseconds: i64) -> Self {
+        let sum = i64::from(self.nanoseconds) + nanoseconds % 1_000_000_000;
+        let carry = sum.div_euclid(1_000_000_000);
+        let mut time = self.clone();
+        time.seconds = self
+            .seconds
+            .wrapping_add(nanoseconds / 1_000_000_000)
+            .wrapping_add(carry);
+        time.nanoseconds = sum.rem_euclid(1_000_000_000) as u32;
+        time.monotonic = self.monotonic.map(|m| m.wrapping_add(nanoseconds));
+        time
+    }
+
+    /// `Time.Sub` in nanoseconds, at the ends of the range where it does not fit.
+    pub(crate) fn since(&self, earlier: &Self) -> i64 {
+        let seconds = i128::from(self.seconds) - i128::from(earlier.seconds);
+        let rest = i128::from(self.nanoseconds) - i128::from(earlier.nanoseconds);
+        let total = seconds * 1_000_000_000 + rest;
+        total.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
+    }
+
+    /// The same without its monotonic reading.
+    pub(crate) fn wall(mut self) -> Self {
+        self.monotonic = None;
+        self
+    }
+
+    /// Go's `==` on times: the same instant and the same zone.
+    pub(crate) fn identical(&self, other: &Self) -> bool {
+        let zones = match (&self.zone, &other.zone) {
+            (Zone::Utc, Zone::Utc) => true,
+            (Zone::Named(a), Zone::Named(b)) => a == b,
+            _ => false,
+        };
+        zones
+            && (self.seconds, self.nanoseconds, self.monotonic)
+                == (other.seconds, other.nanoseconds, other.monotonic)
     }
 }

@@ -1,0 +1,261 @@
+//! The parsed form: resolved as far as possible, immutable, shared between threads.
+
+use std::fmt::{self, Write};
+use std::sync::Arc;
+
+use crate::builtins::Builtin;
+use crate::functions::Function;
+use crate::strconv;
+use crate::value::Str;
+
+/// A parsed template.
+pub(crate) struct Tree {
+    /// Its name.
+    pub(crate) name: Arc<str>,
+    /// The name of the text it was parsed from, for positions.
+    pub(crate) parse_name: Arc<str>,
+    /// That text.
+    pub(crate) text: Arc<[u8]>,
+    pub(crate) root: List,
+    /// How many variables can be alive at once, `$` included.
+    pub(crate) slots: usize,
+    /// Whether there is nothing but space and comments in it.
+    pub(crate) empty: bool,
+}
+
+impl Tree {
+    /// `file:line:column` of a position, the line counted from 1, the column in bytes from 0.
+    pub(crate) fn location(&self, pos: u32) -> String {
+        let before = self.text.get(..pos as usize).unwrap_or(&self.text);
+        let line = 1 + memchr::memchr_iter(b'\n', before).count();
+        let column = memchr::memrchr(b'\n', before).map_or(before.len(), |n| before.len() - n - 1);
+        format!("{}:{line}:{column}", self.parse_name)
+    }
+}
+
+/// Nodes in sequence.
+pub(crate) struct List {
+    pub(crate) nodes: Vec<Node>,
+}
+
+pub(crate) enum Node {
+    Text(Text),
+    Action(Action),
+    If(Branch),
+    With(Branch),
+    Range(Branch),
+    Template(TemplateCall),
+    Break,
+    Continue,
+}
+
+impl Node {
+    /// `parse.IsEmptyTree` for one node.
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::Text(text) => crate::unicode::trim_space(&text.text).is_empty(),
+            _ => false,
+        }
+    }
+}
+
+pub(crate) struct Text {
+    pub(crate) pos: u32,
+    pub(crate) text: Box<[u8]>,
+}
+
+pub(crate) struct Action {
+    pub(crate) pos: u32,
+    pub(crate) pipe: Pipe,
+}
+
+pub(crate) struct Branch {
+    pub(crate) pipe: Pipe,
+    pub(crate) list: List,
+    pub(crate) otherwise: Option<List>,
+}
+
+pub(crate) struct TemplateCall {
+    pub(crate) pos: u32,
+    pub(crate) name: Arc<str>,
+    pub(crate) pipe: Option<Pipe>,
+}
+
+pub(crate) struct Pipe {
+    pub(crate) pos: u32,
+    pub(crate) assign: bool,
+    pub(crate) decl: Vec<Declared>,
+    pub(crate) commands: Vec<Command>,
+}
+
+/// A variable on the left of `:=` or `=`.
+pub(crate) struct Declared {
+    pub(crate) name: Str,
+    pub(crate) slot: Slot,
+}
+
+/// Where a variable lives in the frame; nowhere if at run time Go would find it undefined.
+pub(crate) type Slot = Option<usize>;
+
+pub(crate) struct Command {
+    pub(crate) pos: u32,
+    pub(crate) args: Vec<Operand>,
+}
+
+pub(crate) enum Operand {
+    Field {
+        pos: u32,
+        names: Box<[Str]>,
+    },
+    Chain {
+        pos: u32,
+        node: Box<Operand>,
+        names: Box<[Str]>,
+    },
+    Variable {
+        pos: u32,
+        name: Str,
+        slot: Slot,
+        names: Box<[Str]>,
+    },
+    Identifier {
+        pos: u32,
+        name: Str,
+        function: FunctionRef,
+    },
+    Pipe(Box<Pipe>),
+    Bool {
+        pos: u32,
+        value: bool,
+    },
+    Dot {
+        pos: u32,
+    },
+    Nil {
+        pos: u32,
+    },
+    Number(Box<Number>),
+    String {
+        pos: u32,
+        quoted: Box<[u8]>,
+        text: Str,
+    },
+}
+
+/// What an identifier calls.
+#[derive(Clone)]
+pub(crate) enum FunctionRef {
+    Builtin(Builtin),
+    Registered(Arc<Function>),
+}
+
+/// A numeric constant: what it can be, by the syntax it was written in.
+pub(crate) struct Number {
+    pub(crate) pos: u32,
+    pub(crate) text: Box<str>,
+    pub(crate) int: Option<i64>,
+    pub(crate) uint: Option<u64>,
+    pub(crate) float: Option<f64>,
+    pub(crate) complex: Option<(f64, f64)>,
+    /// Whether, where no type is asked for, it is a float.
+    pub(crate) written_as_float: bool,
+}
+
+impl Operand {
+    pub(crate) fn pos(&self) -> u32 {
+        match self {
+            Self::Field { pos, .. }
+            | Self::Chain { pos, .. }
+            | Self::Variable { pos, .. }
+            | Self::Identifier { pos, .. }
+            | Self::Bool { pos, .. }
+            | Self::Dot { pos }
+            | Self::Nil { pos }
+            | Self::String { pos, .. } => *pos,
+            Self::Pipe(pipe) => pipe.pos,
+            Self::Number(number) => number.pos,
+        }
+    }
+}
+
+impl fmt::Display for Operand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Field { names, .. } => dotted(f, names),
+            Self::Chain { node, names, .. } => {
+                match &**node {
+                    Self::Pipe(pipe) => write!(f, "({pipe})")?,
+                    node => write!(f, "{node}")?,
+                }
+                dotted(f, names)
+            }
+            Self::Variable { name, names, .. } => {
+                write!(f, "{name}")?;
+                dotted(f, names)
+            }
+            Self::Identifier { name, .. } => write!(f, "{name}"),
+            Self::Pipe(pipe) => write!(f, "{pipe}"),
+            Self::Bool { value, .. } => write!(f, "{value}"),
+            Self::Dot { .. } => f.write_char('.'),
+            Self::Nil { .. } => f.write_str("nil"),
+            Self::Number(number) => f.write_str(&number.text),
+            Self::String { quoted, .. } => f.write_str(&String::from_utf8_lossy(quoted)),
+        }
+    }
+}
+
+fn dotted(f: &mut fmt::Formatter<'_>, names: &[Str]) -> fmt::Result {
+    names.iter().try_for_each(|name| write!(f, ".{name}"))
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, arg) in self.args.iter().enumerate() {
+            if i > 0 {
+                f.write_char(' ')?;
+            }
+            match arg {
+                Operand::Pipe(pipe) => write!(f, "({pipe})")?,
+                arg => write!(f, "{arg}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Pipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, decl) in self.decl.iter().enumerate() {
+            if i > 0 {
+                f.write_str(", ")?;
+            }
+            write!(f, "{}", decl.name)?;
+        }
+        if !self.decl.is_empty() {
+            f.write_str(if self.assign { " = " } else { " := " })?;
+        }
+        for (i, command) in self.commands.iter().enumerate() {
+            if i > 0 {
+                f.write_str(" | ")?;
+            }
+            write!(f, "{command}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{{{{{}}}}}", self.pipe)
+    }
+}
+
+impl fmt::Display for TemplateCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{{{{template {}", strconv::quote(self.name.as_bytes()))?;
+        if let Some(pipe) = &self.pipe {
+            write!(f, " {pipe}")?;
+        }
+        f.write_str("}}")
+    }
+}

@@ -1,0 +1,10 @@
+//! Text to trees.
+
+mod ast;
+mod lex;
+mod number;
+mod parser;
+
+pub(crate) use ast::*;
+pub(crate) use lex::Delimiters;
+pub(crate) use parser::parse;

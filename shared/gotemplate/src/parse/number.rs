@@ -1,0 +1,114 @@
+//! Numeric constants.
+
+use super::ast::Number;
+use super::lex::Kind;
+use crate::strconv;
+
+/// The constant written as `text`, or why it is none.
+pub(super) fn parse(pos: u32, text: &[u8], kind: Kind) -> Result<Number, String> {
+    let shown = String::from_utf8_lossy(text);
+    let mut number = Number {
+        pos,
+        text: (&*shown).into(),
+        int: None,
+        uint: None,
+        float: None,
+        complex: None,
+        written_as_float: kind != Kind::CharConstant && looks_like_float(text),
+    };
+    match kind {
+        Kind::CharConstant => {
+            let (unit, tail) = text
+                .get(1..)
+                .and_then(|body| strconv::unquote_char(body, b'\''))
+                .ok_or(strconv::SYNTAX)?;
+            if tail != b"'" {
+                return Err(format!("malformed character constant: {shown}"));
+            }
+            let code = unit.code();
+            number.int = Some(i64::from(code));
+            number.uint = Some(u64::from(code));
+            number.float = Some(f64::from(code));
+        }
+        Kind::Complex => {
+            let (re, im) = complex(text).ok_or("complex constant is malformed")?;
+            set_complex(&mut number, re, im);
+        }
+        _ => real(&mut number, text)?,
+    }
+    Ok(number)
+}
+
+/// A point or exponent makes a float, but not in hexadecimal without `p`.
+fn looks_like_float(text: &[u8]) -> bool {
+    let has = |bytes: &[u8]| text.iter().any(|b| bytes.contains(b));
+    let hex_int = matches!(text, [b'0', b'x' | b'X', _, ..]) && !has(b"pP");
+    !hex_int && has(b".eEpP")
+}
+
+/// `a+bi`
+fn complex(text: &[u8]) -> Option<(f64, f64)> {
+    let body = text.strip_suffix(b"i")?;
+    let split = (1..body.len()).rev().find(|&i| {
+        matches!(body.get(i), Some(b'+' | b'-'))
+            && !matches!(body.get(i - 1), Some(b'e' | b'E' | b'p' | b'P'))
+    })?;
+    let (re, im) = body.split_at(split);
+    Some((
+        strconv::parse_float(re).ok()?,
+        strconv::parse_float(im).ok()?,
+    ))
+}
+
+fn set_complex(number: &mut Number, re: f64, im: f64) {
+    number.complex = Some((re, im));
+    if im == 0.0 {
+        number.float = Some(re);
+        number.int = exact_int(re);
+        number.uint = exact_uint(re);
+    }
+}
+
+fn real(number: &mut Number, text: &[u8]) -> Result<(), String> {
+    if let Some(body) = text.strip_suffix(b"i")
+        && let Ok(im) = strconv::parse_float(body)
+    {
+        set_complex(number, 0.0, im);
+        return Ok(());
+    }
+    number.uint = strconv::parse_uint(text, 0).ok();
+    number.int = strconv::parse_int(text, 0).ok();
+    if number.int == Some(0) && number.uint.is_none() {
+        number.uint = Some(0); // -0
+    }
+    if let Some(n) = number.int {
+        number.float = Some(n as f64);
+    } else if let Some(n) = number.uint {
+        number.float = Some(n as f64);
+    } else if let Ok(f) = strconv::parse_float(text) {
+        if !text
+            .iter()
+            .any(|b| matches!(b, b'.' | b'e' | b'E' | b'p' | b'P'))
+        {
+            return Err(format!("integer overflow: {}", strconv::quote(text)));
+        }
+        number.float = Some(f);
+        number.int = exact_int(f);
+        number.uint = exact_uint(f);
+    }
+    if number.int.is_none() && number.uint.is_none() && number.float.is_none() {
+        return Err(format!("illegal number syntax: {}", strconv::quote(text)));
+    }
+    Ok(())
+}
+
+fn exact_int(f: f64) -> Option<i64> {
+    let fits = f.fract() == 0.0
+        && (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&f);
+    fits.then_some(f as i64)
+}
+
+fn exact_uint(f: f64) -> Option<u64> {
+    let fits = f.fract() == 0.0 && (0.0..18_446_744_073_709_551_616.0).contains(&f);
+    fits.then_some(f as u64)
+}
