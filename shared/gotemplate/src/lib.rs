@@ -15,6 +15,7 @@ mod error;
 mod exec;
 mod fmt;
 mod functions;
+pub mod go;
 mod gotime;
 mod parse;
 mod stack;
