@@ -36,7 +36,7 @@ impl<'s> Composer<'s> {
     pub(crate) fn next_document(&mut self) -> Result<Option<Node>, Error> {
         let read = self.document();
         if self.parser.touched_end()
-            && !matches!(&read, Ok(Some(_)) | Err(Error::Limit(_)))
+            && !matches!(&read, Err(Error::Limit(_)))
             && let Some(error) = self.source.error(self.flavor)
         {
             return Err(error);

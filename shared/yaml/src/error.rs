@@ -26,6 +26,9 @@ pub enum Error {
     /// The value cannot be said in JSON: a key that is a list or null, a float that is no number.
     #[error("{0}")]
     Json(String),
+    /// What `sigs.k8s.io/yaml`'s `Unmarshal` makes of any of these.
+    #[error("error converting YAML to JSON: {0}")]
+    Convert(Box<Error>),
     /// JSON text that is not JSON, with the byte offset at which reading stopped.
     #[error("{message}")]
     JsonSyntax {
@@ -48,6 +51,7 @@ impl Error {
     pub fn position(&self) -> Option<(u32, u32)> {
         match self {
             Error::Syntax { line, column, .. } => Some((*line, *column)),
+            Error::Convert(inner) => inner.position(),
             _ => None,
         }
     }

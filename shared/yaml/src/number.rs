@@ -184,6 +184,16 @@ pub(crate) fn format_json(float: f64) -> Option<String> {
     })
 }
 
+/// `%#v` of a float: an exponent below 1e-4 and from 1e21 on.
+pub(crate) fn format_go_syntax(float: f64) -> String {
+    let (negative, digits, exponent) = split(&format!("{float:e}"));
+    if (-4..21).contains(&exponent) {
+        decimal_form(negative, &digits, exponent)
+    } else {
+        exponent_form(negative, &digits, exponent, true)
+    }
+}
+
 /// Go's `%g` with the fewest digits: an exponent below 1e-4 and from 1e6 on.
 fn general(scientific: &str) -> String {
     let (negative, digits, exponent) = split(scientific);

@@ -522,7 +522,11 @@ impl<'i> Parser<'i> {
     fn enter_item(&mut self) -> Scan<Next> {
         let head = self.comments.head.len();
         self.take();
-        let after = self.peek()?;
+        let after = match self.peek() {
+            // go-yaml passes over an error here and scans on, which as a rule gives another.
+            Err(first) if head > 0 => return self.peek().and(Err(first)),
+            after => after?,
+        };
         if head > 0
             && matches!(
                 after.kind,

@@ -77,14 +77,6 @@ pub(crate) fn short_tag_owned(tag: &str) -> Cow<'static, str> {
     Cow::Owned(short_tag(tag).into_owned())
 }
 
-/// `!!x` as `tag:yaml.org,2002:x`; any other tag as it is.
-pub(crate) fn long_tag(tag: &str) -> Cow<'_, str> {
-    match tag.strip_prefix("!!") {
-        Some(name) => Cow::Owned(format!("{LONG_PREFIX}{name}")),
-        None => Cow::Borrowed(tag),
-    }
-}
-
 /// The tag of an untagged plain scalar in yaml.v3.
 pub(crate) fn plain_tag_v3(text: &str) -> &'static str {
     plain(Flavor::V3, text, true).tag()

@@ -80,9 +80,15 @@ impl<'i> Source<'i> {
             line: line as u32,
             column: column as u32,
         };
-        let mut piece = ((end + marked) / PIECE * PIECE).saturating_sub(marked);
-        while !text.is_char_boundary(piece) {
-            piece -= 1;
+        // A piece holds what is left of a character that the one before cut in two.
+        let mut piece = 0;
+        let mut next = PIECE.saturating_sub(marked);
+        while next <= end {
+            piece = next;
+            while !text.is_char_boundary(piece) {
+                piece -= 1;
+            }
+            next = piece + PIECE;
         }
         let text = match text {
             Cow::Borrowed(text) => Cow::Borrowed(text.get(..piece).unwrap_or("")),

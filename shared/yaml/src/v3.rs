@@ -1,10 +1,13 @@
 //! Reading and writing as yaml.v3 does (`go.yaml.in/yaml/v3`), on which kustomize's kyaml stands.
 
 use crate::compose::Composer;
+use crate::emit::Layout;
+use crate::encode::{self, Floats, KeyOrder};
 use crate::error::Error;
 use crate::node::Node;
 use crate::resolve::Flavor;
 use crate::source::Source;
+use crate::value::Value;
 
 /// Reads the first document of a stream, as `yaml.Unmarshal` into a `Node` does: what follows it is not looked at,
 /// and a stream with no document gives `None`.
@@ -28,4 +31,81 @@ pub fn parse_all(text: impl AsRef<[u8]>) -> Result<Vec<Node>, Error> {
         documents.push(document);
     }
     Ok(documents)
+}
+
+/// How an encoder lays documents out. The default is that of `yaml.Marshal`: four columns a level, sequences indented.
+#[derive(Clone, Copy, Debug)]
+pub struct Encoder {
+    indent: u8,
+    compact: bool,
+}
+
+impl Default for Encoder {
+    fn default() -> Self {
+        Encoder {
+            indent: 4,
+            compact: false,
+        }
+    }
+}
+
+impl Encoder {
+    /// The layout of kyaml, and so of kustomize: two columns, sequences at their parent's column (`CompactSeqIndent`).
+    pub fn kyaml() -> Encoder {
+        Encoder {
+            indent: 2,
+            compact: true,
+        }
+    }
+
+    /// `SetIndent`: columns a level; libyaml takes 2 to 9 and makes 2 of anything else.
+    #[must_use]
+    pub fn indent(mut self, columns: u8) -> Encoder {
+        self.indent = columns;
+        self
+    }
+
+    /// `CompactSeqIndent` or `DefaultSeqIndent`: whether `- ` stands two columns further out.
+    #[must_use]
+    pub fn compact_sequences(mut self, compact: bool) -> Encoder {
+        self.compact = compact;
+        self
+    }
+
+    fn layout(self) -> Layout {
+        Layout {
+            flavor: Flavor::V3,
+            indent: match self.indent {
+                columns @ 2..=9 => i32::from(columns),
+                0 => 4,
+                _ => 2,
+            },
+            width: i32::MAX,
+            compact: self.compact,
+        }
+    }
+
+    /// Writes one node or document, comments included.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for anchors of other than letters, digits, `-` and `_`.
+    pub fn to_string(self, node: &Node) -> Result<String, Error> {
+        encode::nodes([node], self.layout())
+    }
+
+    /// Writes nodes or documents one after the other, set apart by `---`.
+    ///
+    /// # Errors
+    /// As [`to_string`](Encoder::to_string).
+    pub fn stream<'n>(self, nodes: impl IntoIterator<Item = &'n Node>) -> Result<String, Error> {
+        encode::nodes(nodes, self.layout())
+    }
+
+    /// Writes a value as `yaml.Marshal` writes a Go map: keys in natural order (HE-YAML-021).
+    ///
+    /// # Errors
+    /// None at present; the signature leaves room for the limits of Go's encoder.
+    pub fn value(self, value: &Value) -> Result<String, Error> {
+        encode::value(value, self.layout(), KeyOrder::Natural, Floats::Kept)
+    }
 }

@@ -13,18 +13,17 @@ impl Scanner<'_> {
             Flavor::V2 => 1,
             Flavor::V3 => 3,
         };
-        while self.queue.waiting() < wanted || self.head_may_begin_key()? {
-            if self.ended_in_queue() {
-                break;
+        loop {
+            if self.scanned_all || self.queue.waiting() >= wanted {
+                let undecided = self.head_may_begin_key()?;
+                if self.scanned_all || !undecided {
+                    break;
+                }
             }
             self.fetch_next()?;
         }
         self.ready = true;
         Ok(())
-    }
-
-    fn ended_in_queue(&self) -> bool {
-        self.started && self.keys.is_empty()
     }
 
     fn head_may_begin_key(&mut self) -> Scan<bool> {
@@ -184,7 +183,7 @@ impl Scanner<'_> {
         self.remove_key()?;
         self.key_allowed = false;
         self.push_here(TokenKind::StreamEnd);
-        self.keys.clear();
+        self.scanned_all = true;
         Ok(())
     }
 

@@ -95,6 +95,9 @@ pub(crate) struct Scanner<'i> {
     /// Line breaks since the last character that is neither blank nor break.
     newlines: u32,
     started: bool,
+    /// Whether the end of the stream has been scanned.
+    scanned_all: bool,
+    /// Whether the end of the stream has been taken.
     ended: bool,
     /// Whether the head of the queue may be handed out.
     ready: bool,
@@ -120,6 +123,7 @@ impl<'i> Scanner<'i> {
             mark: Mark::default(),
             newlines: 0,
             started: false,
+            scanned_all: false,
             ended: false,
             ready: false,
             indent: -1,

@@ -1,0 +1,709 @@
+//! The emitter: a document's steps to text, by the rules of libyaml as go-yaml v2 and v3 have them.
+
+mod analyze;
+mod scalar;
+
+use crate::error::Error;
+use crate::resolve::Flavor;
+
+pub(crate) use crate::scan::ScalarStyle;
+use analyze::Analysis;
+
+/// How text is laid out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Layout {
+    pub(crate) flavor: Flavor,
+    /// Columns of one level.
+    pub(crate) indent: i32,
+    /// The column past which lines are folded at the next blank.
+    pub(crate) width: i32,
+    /// Whether a sequence within a mapping starts two columns further out.
+    pub(crate) compact: bool,
+}
+
+impl Layout {
+    /// What sigs.k8s.io/yaml writes.
+    pub(crate) const SIGS: Layout = Layout {
+        flavor: Flavor::V2,
+        indent: 2,
+        width: 80,
+        compact: false,
+    };
+}
+
+/// What is written in front of a node: its anchor and its tag, the latter only when it is to be seen.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Properties<'s> {
+    pub(crate) anchor: &'s str,
+    pub(crate) tag: &'s str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    FirstDocumentStart,
+    DocumentStart,
+    DocumentContent,
+    DocumentEnd,
+    FlowSequenceFirst,
+    FlowSequenceTrail,
+    FlowSequenceItem,
+    FlowMappingFirst,
+    FlowMappingTrail,
+    FlowMappingKey,
+    FlowMappingSimpleValue,
+    FlowMappingValue,
+    BlockSequenceFirst,
+    BlockSequenceItem,
+    BlockMappingFirst,
+    BlockMappingKey,
+    BlockMappingSimpleValue,
+    BlockMappingValue,
+}
+
+/// A node to be written, or the end of a collection.
+enum Step<'s> {
+    Alias(&'s str),
+    Scalar {
+        properties: Properties<'s>,
+        value: &'s str,
+        style: ScalarStyle,
+    },
+    Start {
+        properties: Properties<'s>,
+        kind: Collection,
+        flow: bool,
+        empty: bool,
+    },
+    End,
+}
+
+/// Which collection begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Collection {
+    Sequence,
+    Mapping,
+}
+
+/// Where a node stands within what is around it.
+#[derive(Clone, Copy, Default)]
+struct Context {
+    mapping: bool,
+    simple_key: bool,
+}
+
+/// The comments still to be written.
+#[derive(Default)]
+struct Pending<'n> {
+    head: &'n str,
+    line: &'n str,
+    foot: &'n str,
+    tail: &'n str,
+    /// The comment beside a key, held back until its value is known.
+    key_line: &'n str,
+}
+
+/// Writes documents.
+pub(crate) struct Emitter<'n> {
+    out: String,
+    layout: Layout,
+    state: State,
+    states: Vec<State>,
+    indent: i32,
+    indents: Vec<i32>,
+    flow_level: usize,
+    context: Context,
+    column: i32,
+    /// Whether the last character was blank.
+    whitespace: bool,
+    /// Whether only indentation and indicators stand on the line so far.
+    indention: bool,
+    /// Indentation of a comment below a node, which an empty line has to follow.
+    foot_indent: i32,
+    pending: Pending<'n>,
+    scalar: Analysis,
+}
+
+type Emit = Result<(), Error>;
+
+impl<'n> Emitter<'n> {
+    pub(crate) fn new(layout: Layout) -> Self {
+        Emitter {
+            out: String::new(),
+            layout,
+            state: State::FirstDocumentStart,
+            states: Vec::new(),
+            indent: -1,
+            indents: Vec::new(),
+            flow_level: 0,
+            context: Context::default(),
+            column: 0,
+            whitespace: true,
+            indention: true,
+            foot_indent: -1,
+            pending: Pending::default(),
+            scalar: Analysis::default(),
+        }
+    }
+
+    /// Gives what was written.
+    pub(crate) fn finish(self) -> String {
+        self.out
+    }
+
+    fn v3(&self) -> bool {
+        self.layout.flavor == Flavor::V3
+    }
+
+    /// Begins a document; all but the first are set apart by `---`.
+    pub(crate) fn document_start(&mut self, head: &'n str) {
+        if !head.is_empty() {
+            self.pending.head = head;
+        }
+        if self.state == State::DocumentStart {
+            self.write_indent();
+            self.write_indicator("---", true, false, false);
+            if self.v3() {
+                self.write_indent();
+            }
+        }
+        if !self.pending.head.is_empty() {
+            self.process_head_comment();
+            self.put_break();
+        }
+        self.state = State::DocumentContent;
+    }
+
+    /// Ends a document.
+    pub(crate) fn document_end(&mut self, foot: &'n str) {
+        if self.v3() {
+            if !foot.is_empty() {
+                self.pending.foot = foot;
+            }
+            self.foot_indent = 0;
+            self.process_foot_comment();
+            self.foot_indent = -1;
+        }
+        self.write_indent();
+        self.state = State::DocumentStart;
+    }
+
+    /// Takes over a node's comments.
+    pub(crate) fn comments(&mut self, head: &'n str, line: &'n str, foot: &'n str) {
+        for (slot, comment) in [
+            (&mut self.pending.head, head),
+            (&mut self.pending.line, line),
+            (&mut self.pending.foot, foot),
+        ] {
+            if !comment.is_empty() {
+                *slot = comment;
+            }
+        }
+    }
+
+    /// Takes over the comment below the entry before.
+    pub(crate) fn tail_comment(&mut self, tail: &'n str) {
+        if !tail.is_empty() {
+            self.pending.tail = tail;
+        }
+    }
+
+    pub(crate) fn alias(&mut self, name: &str) -> Emit {
+        check_anchor(name, "alias")?;
+        self.step(&Step::Alias(name));
+        Ok(())
+    }
+
+    pub(crate) fn scalar(
+        &mut self,
+        properties: Properties<'_>,
+        value: &str,
+        style: ScalarStyle,
+    ) -> Emit {
+        if !properties.anchor.is_empty() {
+            check_anchor(properties.anchor, "anchor")?;
+        }
+        self.scalar = Analysis::of(value, self.layout.flavor);
+        self.step(&Step::Scalar {
+            properties,
+            value,
+            style,
+        });
+        Ok(())
+    }
+
+    pub(crate) fn start(
+        &mut self,
+        kind: Collection,
+        properties: Properties<'_>,
+        flow: bool,
+        empty: bool,
+    ) -> Emit {
+        if !properties.anchor.is_empty() {
+            check_anchor(properties.anchor, "anchor")?;
+        }
+        self.step(&Step::Start {
+            properties,
+            kind,
+            flow,
+            empty,
+        });
+        Ok(())
+    }
+
+    pub(crate) fn end(&mut self) {
+        self.step(&Step::End);
+    }
+
+    fn step(&mut self, step: &Step<'_>) {
+        match self.state {
+            State::FirstDocumentStart | State::DocumentStart | State::DocumentContent => {
+                self.document_content(step);
+            }
+            State::DocumentEnd => {}
+            State::FlowSequenceFirst => self.flow_sequence_item(step, true, false),
+            State::FlowSequenceTrail => self.flow_sequence_item(step, false, true),
+            State::FlowSequenceItem => self.flow_sequence_item(step, false, false),
+            State::FlowMappingFirst => self.flow_mapping_key(step, true, false),
+            State::FlowMappingTrail => self.flow_mapping_key(step, false, true),
+            State::FlowMappingKey => self.flow_mapping_key(step, false, false),
+            State::FlowMappingSimpleValue => self.flow_mapping_value(step, true),
+            State::FlowMappingValue => self.flow_mapping_value(step, false),
+            State::BlockSequenceFirst => self.block_sequence_item(step, true),
+            State::BlockSequenceItem => self.block_sequence_item(step, false),
+            State::BlockMappingFirst => self.block_mapping_key(step, true),
+            State::BlockMappingKey => self.block_mapping_key(step, false),
+            State::BlockMappingSimpleValue => self.block_mapping_value(step, true),
+            State::BlockMappingValue => self.block_mapping_value(step, false),
+        }
+    }
+
+    fn pop_state(&mut self) {
+        self.state = self.states.pop().unwrap_or(State::DocumentEnd);
+    }
+
+    fn increase_indent(&mut self, flow: bool, indentless: bool, compact: bool) {
+        self.indents.push(self.indent);
+        let best = self.layout.indent;
+        if self.indent < 0 {
+            self.indent = if flow { best } else { 0 };
+        } else if indentless {
+        } else if !self.v3() {
+            self.indent += best;
+        } else if self.states.last() == Some(&State::BlockSequenceItem) {
+            // What stands behind `- ` goes on two columns further in, whatever the width of a level.
+            self.indent += 2;
+        } else {
+            self.indent = best * ((self.indent + best) / best);
+            if compact {
+                self.indent -= 2;
+            }
+        }
+    }
+
+    fn decrease_indent(&mut self) {
+        self.indent = self.indents.pop().unwrap_or(-1);
+    }
+
+    fn has_trailing_comment(&self) -> bool {
+        !(self.pending.line.is_empty()
+            && self.pending.foot.is_empty()
+            && self.pending.tail.is_empty())
+    }
+
+    fn document_content(&mut self, step: &Step<'_>) {
+        self.states.push(State::DocumentEnd);
+        self.process_head_comment();
+        self.node(step, Context::default());
+        self.process_line_comment();
+        self.process_foot_comment();
+    }
+
+    fn flow_sequence_item(&mut self, step: &Step<'_>, first: bool, trail: bool) {
+        if first {
+            self.write_indicator("[", true, true, false);
+            self.increase_indent(true, false, false);
+            self.flow_level += 1;
+        }
+        if matches!(step, Step::End) {
+            self.flow_level -= 1;
+            self.decrease_indent();
+            if self.v3() && self.column == 0 {
+                self.write_indent();
+            }
+            self.write_indicator("]", false, false, false);
+            self.process_line_comment();
+            self.process_foot_comment();
+            self.pop_state();
+            return;
+        }
+        if !first && !trail {
+            self.write_indicator(",", false, false, false);
+        }
+        self.process_head_comment();
+        if self.column > self.layout.width || self.v3() && self.column == 0 {
+            self.write_indent();
+        }
+        self.states.push(if self.has_trailing_comment() {
+            State::FlowSequenceTrail
+        } else {
+            State::FlowSequenceItem
+        });
+        self.node(step, Context::default());
+        self.close_flow_entry();
+    }
+
+    /// The comma comes before a comment that ends the line.
+    fn close_flow_entry(&mut self) {
+        if self.has_trailing_comment() {
+            self.write_indicator(",", false, false, false);
+        }
+        self.process_line_comment();
+        self.process_foot_comment();
+    }
+
+    fn flow_mapping_key(&mut self, step: &Step<'_>, first: bool, trail: bool) {
+        if first {
+            self.write_indicator("{", true, true, false);
+            self.increase_indent(true, false, false);
+            self.flow_level += 1;
+        }
+        if matches!(step, Step::End) {
+            let comment = !(self.pending.head.is_empty()
+                && self.pending.foot.is_empty()
+                && self.pending.tail.is_empty());
+            if comment && !first && !trail {
+                self.write_indicator(",", false, false, false);
+            }
+            self.process_head_comment();
+            self.flow_level -= 1;
+            self.decrease_indent();
+            self.write_indicator("}", false, false, false);
+            self.process_line_comment();
+            self.process_foot_comment();
+            self.pop_state();
+            return;
+        }
+        if !first && !trail {
+            self.write_indicator(",", false, false, false);
+        }
+        self.process_head_comment();
+        if self.column > self.layout.width || self.v3() && self.column == 0 {
+            self.write_indent();
+        }
+        let simple_key = self.is_simple_key(step);
+        if simple_key {
+            self.states.push(State::FlowMappingSimpleValue);
+        } else {
+            self.write_indicator("?", true, false, false);
+            self.states.push(State::FlowMappingValue);
+        }
+        self.node(
+            step,
+            Context {
+                mapping: true,
+                simple_key,
+            },
+        );
+    }
+
+    fn flow_mapping_value(&mut self, step: &Step<'_>, simple: bool) {
+        if simple {
+            self.write_indicator(":", false, false, false);
+        } else {
+            if self.column > self.layout.width {
+                self.write_indent();
+            }
+            self.write_indicator(":", true, false, false);
+        }
+        self.states.push(if self.has_trailing_comment() {
+            State::FlowMappingTrail
+        } else {
+            State::FlowMappingKey
+        });
+        self.node(
+            step,
+            Context {
+                mapping: true,
+                ..Context::default()
+            },
+        );
+        self.close_flow_entry();
+    }
+
+    fn block_sequence_item(&mut self, step: &Step<'_>, first: bool) {
+        if first {
+            if self.v3() {
+                let compact = self.context.mapping
+                    && (self.column == 0 || !self.indention)
+                    && self.layout.compact;
+                self.increase_indent(false, false, compact);
+            } else {
+                let indentless = self.context.mapping && !self.indention;
+                self.increase_indent(false, indentless, false);
+            }
+        }
+        if matches!(step, Step::End) {
+            self.decrease_indent();
+            self.pop_state();
+            return;
+        }
+        self.process_head_comment();
+        self.write_indent();
+        self.write_indicator("-", true, false, true);
+        self.states.push(State::BlockSequenceItem);
+        self.node(step, Context::default());
+        self.process_line_comment();
+        self.process_foot_comment();
+    }
+
+    fn block_mapping_key(&mut self, step: &Step<'_>, first: bool) {
+        if first {
+            self.increase_indent(false, false, false);
+        }
+        self.process_head_comment();
+        if matches!(step, Step::End) {
+            self.decrease_indent();
+            self.pop_state();
+            return;
+        }
+        self.write_indent();
+        if !self.pending.line.is_empty() {
+            self.pending.key_line = std::mem::take(&mut self.pending.line);
+        }
+        let simple_key = self.is_simple_key(step);
+        if simple_key {
+            self.states.push(State::BlockMappingSimpleValue);
+        } else {
+            self.write_indicator("?", true, false, true);
+            self.states.push(State::BlockMappingValue);
+        }
+        self.node(
+            step,
+            Context {
+                mapping: true,
+                simple_key,
+            },
+        );
+    }
+
+    fn block_mapping_value(&mut self, step: &Step<'_>, simple: bool) {
+        if simple {
+            self.write_indicator(":", false, false, false);
+        } else {
+            self.write_indent();
+            self.write_indicator(":", true, false, true);
+        }
+        self.release_key_comment(step);
+        self.states.push(State::BlockMappingKey);
+        self.node(
+            step,
+            Context {
+                mapping: true,
+                ..Context::default()
+            },
+        );
+        self.process_line_comment();
+        self.process_foot_comment();
+    }
+
+    /// A comment beside a key goes behind a scalar value, but before a block collection.
+    fn release_key_comment(&mut self, step: &Step<'_>) {
+        if self.pending.key_line.is_empty() {
+            return;
+        }
+        match step {
+            Step::Scalar { .. } if self.pending.line.is_empty() => {
+                self.pending.line = std::mem::take(&mut self.pending.key_line);
+            }
+            Step::Start { flow: false, .. } => {
+                let line = std::mem::replace(&mut self.pending.line, self.pending.key_line);
+                self.process_line_comment();
+                self.pending.key_line = std::mem::replace(&mut self.pending.line, line);
+            }
+            _ => {}
+        }
+    }
+
+    fn node(&mut self, step: &Step<'_>, context: Context) {
+        self.context = context;
+        match *step {
+            Step::Alias(name) => {
+                self.write_indicator("*", true, false, false);
+                self.write_raw(name);
+                self.pop_state();
+            }
+            Step::Scalar {
+                properties,
+                value,
+                style,
+            } => {
+                let style = self.select_style(value, style);
+                self.write_properties(properties);
+                self.increase_indent(true, false, false);
+                self.write_scalar(value, style);
+                self.decrease_indent();
+                self.pop_state();
+            }
+            Step::Start {
+                properties,
+                kind,
+                flow,
+                empty,
+            } => {
+                self.write_properties(properties);
+                let flow = flow || empty || self.flow_level > 0;
+                self.state = match (kind, flow) {
+                    (Collection::Sequence, true) => State::FlowSequenceFirst,
+                    (Collection::Sequence, false) => State::BlockSequenceFirst,
+                    (Collection::Mapping, true) => State::FlowMappingFirst,
+                    (Collection::Mapping, false) => State::BlockMappingFirst,
+                };
+            }
+            Step::End => {}
+        }
+    }
+
+    /// Whether a key is short and plain enough to do without `?`.
+    fn is_simple_key(&self, step: &Step<'_>) -> bool {
+        let length = match *step {
+            Step::Alias(name) => name.len(),
+            Step::Scalar {
+                properties, value, ..
+            } => {
+                if self.scalar.multiline {
+                    return false;
+                }
+                properties.length() + value.len()
+            }
+            Step::Start {
+                properties, empty, ..
+            } => {
+                if !empty {
+                    return false;
+                }
+                properties.length()
+            }
+            Step::End => return false,
+        };
+        length <= 128
+    }
+
+    fn select_style(&self, value: &str, wanted: ScalarStyle) -> ScalarStyle {
+        let scalar = &self.scalar;
+        let in_flow = self.flow_level > 0;
+        let simple_key = self.context.simple_key;
+        let mut style = wanted;
+        if simple_key && scalar.multiline {
+            style = ScalarStyle::Double;
+        }
+        if style == ScalarStyle::Plain {
+            let allowed = if in_flow {
+                scalar.flow_plain
+            } else {
+                scalar.block_plain
+            };
+            if !allowed || value.is_empty() && (in_flow || simple_key) {
+                style = ScalarStyle::Single;
+            }
+        }
+        if style == ScalarStyle::Single && !scalar.single_quoted {
+            style = ScalarStyle::Double;
+        }
+        if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded)
+            && (!scalar.block || in_flow || simple_key)
+        {
+            style = ScalarStyle::Double;
+        }
+        style
+    }
+
+    fn write_properties(&mut self, properties: Properties<'_>) {
+        if !properties.anchor.is_empty() {
+            self.write_indicator("&", true, false, false);
+            self.write_raw(properties.anchor);
+        }
+        if properties.tag.is_empty() {
+            return;
+        }
+        let (handle, suffix) = split_tag(properties.tag);
+        if handle.is_empty() {
+            self.write_indicator("!<", true, false, false);
+            self.write_tag_content(suffix);
+            self.write_indicator(">", false, false, false);
+        } else {
+            if !self.whitespace {
+                self.put(' ');
+            }
+            self.write_raw(handle);
+            self.write_tag_content(suffix);
+        }
+    }
+
+    fn process_head_comment(&mut self) {
+        let tail = std::mem::take(&mut self.pending.tail);
+        if !tail.is_empty() {
+            self.write_indent();
+            self.write_comment(tail);
+            self.foot_indent = self.indent.max(0);
+        }
+        let head = std::mem::take(&mut self.pending.head);
+        if !head.is_empty() {
+            self.write_indent();
+            self.write_comment(head);
+        }
+    }
+
+    fn process_line_comment(&mut self) {
+        let line = std::mem::take(&mut self.pending.line);
+        if !line.is_empty() {
+            if !self.whitespace {
+                self.put(' ');
+            }
+            self.write_comment(line);
+        }
+    }
+
+    fn process_foot_comment(&mut self) {
+        let foot = std::mem::take(&mut self.pending.foot);
+        if !foot.is_empty() {
+            self.write_indent();
+            self.write_comment(foot);
+            self.foot_indent = self.indent.max(0);
+        }
+    }
+}
+
+impl Properties<'_> {
+    fn length(&self) -> usize {
+        if self.tag.is_empty() {
+            return self.anchor.len();
+        }
+        let (handle, suffix) = split_tag(self.tag);
+        self.anchor.len() + handle.len() + suffix.len()
+    }
+}
+
+/// Handle and suffix under which a tag, short or long, is written.
+fn split_tag(tag: &str) -> (&'static str, &str) {
+    for (handle, prefix) in [("!!", "!!"), ("!", "!"), ("!!", "tag:yaml.org,2002:")] {
+        if let Some(suffix) = tag.strip_prefix(prefix) {
+            return (handle, suffix);
+        }
+    }
+    ("", tag)
+}
+
+fn check_anchor(name: &str, what: &str) -> Emit {
+    if name.is_empty() {
+        return Err(Error::Invalid(format!("{what} value must not be empty")));
+    }
+    if name
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+    {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!(
+        "{what} value must contain alphanumerical characters only"
+    )))
+}

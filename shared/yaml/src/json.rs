@@ -1,0 +1,419 @@
+//! JSON text and values, as Go's `encoding/json` reads and writes them.
+
+use std::fmt::Write as _;
+
+use crate::binary;
+use crate::error::Error;
+use crate::number;
+use crate::value::{Map, Value};
+
+/// Deeper nesting is refused by Go, too.
+const MAX_DEPTH: usize = 512;
+
+/// Whether `<`, `>` and `&` are written as escapes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Escape {
+    /// As `json.Marshal` does.
+    Html,
+    /// As an encoder with `SetEscapeHTML(false)` does.
+    Plain,
+}
+
+/// `json.Marshal` of a value, its mappings in the order they have; [`Value::sort_keys`] gives Go's order for maps.
+///
+/// # Errors
+/// [`Error::Json`] for floats that are no numbers.
+pub fn to_string(value: &Value, escape: Escape) -> Result<String, Error> {
+    let mut out = String::new();
+    write(value, escape, &mut out)?;
+    Ok(out)
+}
+
+fn write(value: &Value, escape: Escape, out: &mut String) -> Result<(), Error> {
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Bool(true) => out.push_str("true"),
+        Value::Bool(false) => out.push_str("false"),
+        Value::Int(int) => {
+            let _ = write!(out, "{int}");
+        }
+        Value::Uint(int) => {
+            let _ = write!(out, "{int}");
+        }
+        Value::Float(float) => {
+            out.push_str(&number::format_json(*float).ok_or_else(|| no_number(*float))?);
+        }
+        Value::String(text) => write_string(text, escape, out),
+        Value::Seq(items) => {
+            out.push('[');
+            for (at, item) in items.iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                write(item, escape, out)?;
+            }
+            out.push(']');
+        }
+        Value::Map(map) => {
+            out.push('{');
+            for (at, (key, item)) in map.iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                write_string(key, escape, out);
+                out.push(':');
+                write(item, escape, out)?;
+            }
+            out.push('}');
+        }
+    }
+    Ok(())
+}
+
+fn no_number(float: f64) -> Error {
+    let name = if float.is_nan() {
+        "NaN"
+    } else if float > 0.0 {
+        "+Inf"
+    } else {
+        "-Inf"
+    };
+    Error::Json(format!("json: unsupported value: {name}"))
+}
+
+fn write_string(text: &str, escape: Escape, out: &mut String) {
+    out.push('"');
+    let mut plain_from = 0;
+    for (at, c) in text.char_indices() {
+        let short = match c {
+            '"' => "\\\"",
+            '\\' => "\\\\",
+            '\n' => "\\n",
+            '\r' => "\\r",
+            '\t' => "\\t",
+            '\x08' => "\\b",
+            '\x0C' => "\\f",
+            '<' | '>' | '&' if escape == Escape::Html => "",
+            '\0'..='\x1F' | '\u{2028}' | '\u{2029}' => "",
+            _ => continue,
+        };
+        out.push_str(text.get(plain_from..at).unwrap_or(""));
+        if short.is_empty() {
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
+        } else {
+            out.push_str(short);
+        }
+        plain_from = at + c.len_utf8();
+    }
+    out.push_str(text.get(plain_from..).unwrap_or(""));
+    out.push('"');
+}
+
+/// Gives numbers the types they have after a trip through JSON text, which writes 1.0 as `1`.
+pub(crate) fn normalize(value: &mut Value) -> Result<(), Error> {
+    match value {
+        Value::Float(float) => {
+            if !float.is_finite() {
+                return Err(no_number(*float));
+            }
+            // Every float from 2^53 on is whole; JSON writes them without an exponent up to 1e21.
+            if float.fract() == 0.0 {
+                if float.abs() < 9.223_372_036_854_775e18 {
+                    *value = Value::Int(*float as i64);
+                } else if *float >= 0.0 && *float < 1.844_674_407_370_955e19 {
+                    *value = Value::Uint(*float as u64);
+                }
+            }
+            Ok(())
+        }
+        Value::Seq(items) => items.iter_mut().try_for_each(normalize),
+        Value::Map(map) => map.values_mut().try_for_each(normalize),
+        _ => Ok(()),
+    }
+}
+
+/// Reads JSON text as `json.Unmarshal` does, numbers as [`from_str`](crate::sigs::from_str) gives them: call
+/// [`Value::floats_only`] for what Go decodes into an `interface{}`. Of a repeated key the last value counts.
+///
+/// # Errors
+/// [`Error::JsonSyntax`] in encoding/json's words.
+pub fn from_str(text: impl AsRef<[u8]>) -> Result<Value, Error> {
+    let text = text.as_ref();
+    let mut reader = Reader { text, at: 0 };
+    reader.skip_blanks();
+    let value = reader.value(0)?;
+    reader.skip_blanks();
+    match reader.peek() {
+        None => Ok(value),
+        Some(_) => Err(reader.unexpected("after top-level value")),
+    }
+}
+
+struct Reader<'t> {
+    text: &'t [u8],
+    at: usize,
+}
+
+impl Reader<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    fn skip_blanks(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\r' | b'\n')) {
+            self.at += 1;
+        }
+    }
+
+    fn error(&self, message: String) -> Error {
+        Error::JsonSyntax {
+            message,
+            offset: self.at,
+        }
+    }
+
+    /// The error for the byte that comes next, or for the end of the text.
+    fn unexpected(&self, context: &str) -> Error {
+        match self.peek() {
+            None => self.error("unexpected end of JSON input".to_owned()),
+            Some(byte) => self.error(format!("invalid character {} {context}", quote(byte))),
+        }
+    }
+
+    fn value(&mut self, depth: usize) -> Result<Value, Error> {
+        if depth > MAX_DEPTH {
+            return Err(self.error("exceeded max depth".to_owned()));
+        }
+        match self.peek() {
+            Some(b'{') => self.object(depth),
+            Some(b'[') => self.array(depth),
+            Some(b'"') => self.string().map(Value::String),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b't') => self.literal("true", Value::Bool(true)),
+            Some(b'f') => self.literal("false", Value::Bool(false)),
+            Some(b'n') => self.literal("null", Value::Null),
+            _ => Err(self.unexpected("looking for beginning of value")),
+        }
+    }
+
+    fn literal(&mut self, word: &str, value: Value) -> Result<Value, Error> {
+        for wanted in word.chars() {
+            if self.peek() != Some(wanted as u8) {
+                return Err(self.unexpected(&format!("in literal {word} (expecting '{wanted}')")));
+            }
+            self.at += 1;
+        }
+        Ok(value)
+    }
+
+    fn object(&mut self, depth: usize) -> Result<Value, Error> {
+        self.at += 1;
+        let mut map = Map::new();
+        self.skip_blanks();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(Value::Map(map));
+        }
+        loop {
+            self.skip_blanks();
+            if self.peek() != Some(b'"') {
+                return Err(self.unexpected("looking for beginning of object key string"));
+            }
+            let key = self.string()?;
+            self.skip_blanks();
+            if self.peek() != Some(b':') {
+                return Err(self.unexpected("after object key"));
+            }
+            self.at += 1;
+            self.skip_blanks();
+            let value = self.value(depth + 1)?;
+            map.insert(key, value);
+            self.skip_blanks();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b'}') => {
+                    self.at += 1;
+                    return Ok(Value::Map(map));
+                }
+                _ => return Err(self.unexpected("after object key:value pair")),
+            }
+        }
+    }
+
+    fn array(&mut self, depth: usize) -> Result<Value, Error> {
+        self.at += 1;
+        let mut items = Vec::new();
+        self.skip_blanks();
+        if self.peek() == Some(b']') {
+            self.at += 1;
+            return Ok(Value::Seq(items));
+        }
+        loop {
+            self.skip_blanks();
+            items.push(self.value(depth + 1)?);
+            self.skip_blanks();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b']') => {
+                    self.at += 1;
+                    return Ok(Value::Seq(items));
+                }
+                _ => return Err(self.unexpected("after array element")),
+            }
+        }
+    }
+
+    fn number(&mut self) -> Result<Value, Error> {
+        let from = self.at;
+        let mut whole = true;
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        match self.peek() {
+            Some(b'0') => self.at += 1,
+            Some(b'1'..=b'9') => self.digits(),
+            _ => return Err(self.unexpected("in numeric literal")),
+        }
+        if self.peek() == Some(b'.') {
+            whole = false;
+            self.at += 1;
+            if !matches!(self.peek(), Some(b'0'..=b'9')) {
+                return Err(self.unexpected("after decimal point in numeric literal"));
+            }
+            self.digits();
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            whole = false;
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            if !matches!(self.peek(), Some(b'0'..=b'9')) {
+                return Err(self.unexpected("in exponent of numeric literal"));
+            }
+            self.digits();
+        }
+        let text = self.text.get(from..self.at).unwrap_or(&[]);
+        let text = std::str::from_utf8(text).unwrap_or("");
+        if whole {
+            if let Ok(int) = text.parse() {
+                return Ok(Value::Int(int));
+            }
+            if let Ok(int) = text.parse() {
+                return Ok(Value::Uint(int));
+            }
+        }
+        match text.parse::<f64>() {
+            Ok(float) if float.is_finite() => {
+                let mut value = Value::Float(float);
+                normalize(&mut value)?;
+                Ok(value)
+            }
+            _ => Err(self.error(format!(
+                "json: cannot unmarshal number {text} into Go value of type float64"
+            ))),
+        }
+    }
+
+    fn digits(&mut self) {
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+    }
+
+    fn string(&mut self) -> Result<String, Error> {
+        self.at += 1;
+        let mut bytes = Vec::new();
+        loop {
+            match self.peek() {
+                None => return Err(self.unexpected("")),
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(binary::to_text(bytes));
+                }
+                Some(b'\\') => {
+                    self.at += 1;
+                    let c = self.escape()?;
+                    bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+                }
+                Some(0..0x20) => return Err(self.unexpected("in string literal")),
+                Some(byte) => {
+                    bytes.push(byte);
+                    self.at += 1;
+                }
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<char, Error> {
+        let c = match self.peek() {
+            Some(b'"') => '"',
+            Some(b'\\') => '\\',
+            Some(b'/') => '/',
+            Some(b'b') => '\x08',
+            Some(b'f') => '\x0C',
+            Some(b'n') => '\n',
+            Some(b'r') => '\r',
+            Some(b't') => '\t',
+            Some(b'u') => {
+                self.at += 1;
+                let unit = self.hex4()?;
+                return self.utf16(unit);
+            }
+            _ => return Err(self.unexpected("in string escape code")),
+        };
+        self.at += 1;
+        Ok(c)
+    }
+
+    fn hex4(&mut self) -> Result<u32, Error> {
+        let mut code = 0;
+        for _ in 0..4 {
+            let digit = self.peek().and_then(|b| char::from(b).to_digit(16));
+            let Some(digit) = digit else {
+                return Err(self.unexpected("in \\u hexadecimal character escape"));
+            };
+            code = code << 4 | digit;
+            self.at += 1;
+        }
+        Ok(code)
+    }
+
+    /// Joins surrogates; one without its other half becomes U+FFFD.
+    fn utf16(&mut self, unit: u32) -> Result<char, Error> {
+        if !(0xD800..0xE000).contains(&unit) {
+            return Ok(char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER));
+        }
+        let rest = self.text.get(self.at..self.at + 2);
+        if unit < 0xDC00 && rest == Some(b"\\u") {
+            let back = self.at;
+            self.at += 2;
+            let low = self.hex4()?;
+            if (0xDC00..0xE000).contains(&low) {
+                let code = 0x1_0000 + ((unit - 0xD800) << 10) + (low - 0xDC00);
+                return Ok(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
+            }
+            self.at = back;
+        }
+        Ok(char::REPLACEMENT_CHARACTER)
+    }
+}
+
+/// A byte as encoding/json quotes it.
+fn quote(byte: u8) -> String {
+    match byte {
+        b'\'' => r"'\''".to_owned(),
+        b'"' => "'\"'".to_owned(),
+        b'\n' => r"'\n'".to_owned(),
+        b'\r' => r"'\r'".to_owned(),
+        b'\t' => r"'\t'".to_owned(),
+        b'\\' => r"'\\'".to_owned(),
+        0x07 => r"'\a'".to_owned(),
+        0x08 => r"'\b'".to_owned(),
+        0x0B => r"'\v'".to_owned(),
+        0x0C => r"'\f'".to_owned(),
+        0..0x20 | 0x7F => format!(r"'\x{byte:02x}'"),
+        0x80..=0x9F => format!(r"'\u{byte:04x}'"),
+        _ => format!("'{}'", char::from(byte)),
+    }
+}

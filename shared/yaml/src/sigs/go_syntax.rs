@@ -1,0 +1,91 @@
+//! Values in Go syntax, as `%#v` prints them into error messages.
+
+use std::fmt::Write as _;
+
+use crate::number;
+use crate::value::Value;
+
+/// A value as Go prints an `interface{}` of it.
+pub(super) fn value(value: &Value) -> String {
+    let mut out = String::new();
+    write(value, &mut out);
+    out
+}
+
+fn write(value: &Value, out: &mut String) {
+    match value {
+        Value::Null => out.push_str("interface {}(nil)"),
+        Value::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
+        Value::Int(int) => {
+            let _ = write!(out, "{int}");
+        }
+        Value::Uint(int) => {
+            let _ = write!(out, "{int:#x}");
+        }
+        Value::Float(float) => out.push_str(&float_text(*float)),
+        Value::String(text) => out.push_str(&quote(text)),
+        Value::Seq(items) => {
+            out.push_str("[]interface {}{");
+            for (at, item) in items.iter().enumerate() {
+                if at > 0 {
+                    out.push_str(", ");
+                }
+                write(item, out);
+            }
+            out.push('}');
+        }
+        Value::Map(map) => {
+            out.push_str("map[interface {}]interface {}{");
+            let mut keys: Vec<_> = map.iter().collect();
+            keys.sort_by(|a, b| a.0.cmp(b.0));
+            for (at, (key, item)) in keys.into_iter().enumerate() {
+                if at > 0 {
+                    out.push_str(", ");
+                }
+                out.push_str(&quote(key));
+                out.push(':');
+                write(item, out);
+            }
+            out.push('}');
+        }
+    }
+}
+
+/// A float as `%#v` prints it: `%g` with the exponent from 1e21 on.
+pub(super) fn float_text(float: f64) -> String {
+    if float.is_nan() {
+        return "NaN".to_owned();
+    }
+    if float.is_infinite() {
+        return if float > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
+    }
+    number::format_go_syntax(float)
+}
+
+/// `strconv.Quote`.
+pub(super) fn quote(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\x07' => out.push_str("\\a"),
+            '\x08' => out.push_str("\\b"),
+            '\x0C' => out.push_str("\\f"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\x0B' => out.push_str("\\v"),
+            '\0'..=' ' | '\x7F' if c != ' ' => {
+                let _ = write!(out, "\\x{:02x}", u32::from(c));
+            }
+            '\u{80}'..='\u{A0}' | '\u{AD}' | '\u{2028}' | '\u{2029}' | '\u{FEFF}' => {
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            _ => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}

@@ -1,0 +1,138 @@
+//! Reading and writing as `sigs.k8s.io/yaml` v1.6 does, on go-yaml v2: what Kubernetes' tools and Helm use.
+
+mod decode;
+mod go_syntax;
+
+use crate::compose::Composer;
+use crate::emit::Layout;
+use crate::encode::{self, Floats, KeyOrder};
+use crate::error::Error;
+use crate::json;
+use crate::resolve::Flavor;
+use crate::source::Source;
+use crate::value::Value;
+
+/// `yaml.Unmarshal`: the first document, made JSON, with repeated keys settled in favour of the last (HE-YAML-016).
+///
+/// Whole numbers come as [`Value::Int`], beyond `i64` as [`Value::Uint`], 1.0 and 1e3 among them, since JSON makes no
+/// difference; call [`Value::floats_only`] for what Go decodes into an `interface{}`, [`Value::kubernetes_numbers`] for
+/// what Kubernetes decodes into unstructured objects. Keys are in the order of their first mention.
+///
+/// # Errors
+/// [`Error::Convert`] around the error of [`yaml_to_json`].
+pub fn from_str(text: impl AsRef<[u8]>) -> Result<Value, Error> {
+    yaml_to_json(text).map_err(|error| Error::Convert(Box::new(error)))
+}
+
+/// `yaml.UnmarshalStrict`: as [`from_str`], but a repeated key is an error.
+///
+/// # Errors
+/// [`Error::Convert`] around the error of [`yaml_to_json_strict`].
+pub fn from_str_strict(text: impl AsRef<[u8]>) -> Result<Value, Error> {
+    yaml_to_json_strict(text).map_err(|error| Error::Convert(Box::new(error)))
+}
+
+/// `YAMLToJSON`: as [`from_str`], with the error as it comes from go-yaml.
+///
+/// # Errors
+/// [`Error::Syntax`] in go-yaml v2's words; [`Error::Invalid`] for aliases, merges and tags that mean nothing;
+/// [`Error::Json`] for null and list keys and for `.nan` and `.inf`; [`Error::Limit`].
+pub fn yaml_to_json(text: impl AsRef<[u8]>) -> Result<Value, Error> {
+    convert(text.as_ref(), false)
+}
+
+/// `YAMLToJSONStrict`: as [`yaml_to_json`], but a repeated key is an error.
+///
+/// # Errors
+/// As [`yaml_to_json`], and [`Error::Unmarshal`] with all repeated keys.
+pub fn yaml_to_json_strict(text: impl AsRef<[u8]>) -> Result<Value, Error> {
+    convert(text.as_ref(), true)
+}
+
+fn convert(text: &[u8], strict: bool) -> Result<Value, Error> {
+    let mut value = decode(text, strict)?;
+    if json::normalize(&mut value).is_err() {
+        // Of several floats that are no numbers, JSON meets the first by the order of keys.
+        value.sort_keys();
+        json::normalize(&mut value)?;
+    }
+    Ok(value)
+}
+
+/// go-yaml v2's own reading, before anything is made JSON.
+fn decode(text: &[u8], strict: bool) -> Result<Value, Error> {
+    let source = Source::new(text)?;
+    let document = Composer::new(&source, Flavor::V2).next_document()?;
+    match document
+        .as_ref()
+        .and_then(|document| document.content.first())
+    {
+        Some(root) => decode::decode(root, strict),
+        None => Ok(Value::Null),
+    }
+}
+
+/// `yaml.Marshal`: block style, keys in natural order, lines folded at 80 columns (HE-YAML-001 to HE-YAML-013).
+///
+/// # Errors
+/// [`Error::Json`] for floats that are no numbers. As upstream, whose way goes through JSON text read as YAML:
+/// characters that YAML forbids in its text and JSON does not escape (U+007F, U+0080 to U+009F but U+0085, U+FFFE,
+/// U+FFFF), and keys of a thousand characters and more.
+pub fn to_string(value: &Value) -> Result<String, Error> {
+    write(value, KeyOrder::Natural)
+}
+
+/// As [`to_string`], with the keys in the order in which the mappings have them (HE-YAML-005).
+///
+/// # Errors
+/// As [`to_string`].
+pub fn to_string_in_order(value: &Value) -> Result<String, Error> {
+    write(value, KeyOrder::Kept)
+}
+
+fn write(value: &Value, order: KeyOrder) -> Result<String, Error> {
+    if survives_json(value) {
+        return encode::value(value, Layout::SIGS, order, Floats::ThroughJson);
+    }
+    let text = json::to_string(value, json::Escape::Html)?;
+    let decoded = decode(text.as_bytes(), false)?;
+    encode::value(&decoded, Layout::SIGS, order, Floats::Kept)
+}
+
+/// `JSONToYAML`: JSON text, which go-yaml reads as the YAML it is, as YAML.
+///
+/// # Errors
+/// As [`yaml_to_json`] for text that is not YAML.
+pub fn json_to_yaml(text: impl AsRef<[u8]>) -> Result<String, Error> {
+    encode::value(
+        &decode(text.as_ref(), false)?,
+        Layout::SIGS,
+        KeyOrder::Natural,
+        Floats::Kept,
+    )
+}
+
+/// Whether a value comes back as it is when its JSON text is read as YAML, so that the detour can be saved.
+fn survives_json(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Uint(_) | Value::Float(_) => true,
+        Value::String(text) => plain_text(text),
+        Value::Seq(items) => items.iter().all(survives_json),
+        Value::Map(map) => map
+            .iter()
+            .all(|(key, value)| key.len() < 128 && plain_text(key) && survives_json(value)),
+    }
+}
+
+/// Whether every character is either escaped by JSON or allowed in YAML, and none is a line break to YAML alone.
+fn plain_text(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.iter().enumerate().all(|(at, byte)| match byte {
+        0x7F => false,
+        0xC2 => !matches!(bytes.get(at + 1), Some(0x80..=0x9F)),
+        0xEF => {
+            !(bytes.get(at + 1) == Some(&0xBF) && matches!(bytes.get(at + 2), Some(0xBE | 0xBF)))
+        }
+        _ => true,
+    })
+}
