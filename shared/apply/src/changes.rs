@@ -1,0 +1,89 @@
+//! What a run did to each object.
+
+use std::fmt::{self, Display, Formatter};
+
+use crate::ObjectId;
+
+/// What was done to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Action {
+    /// It was made.
+    Created,
+    /// It was changed.
+    Configured,
+    /// It was as it should be.
+    Unchanged,
+    /// It was deleted, or did not exist any more.
+    Deleted,
+    /// It was left alone because it says so.
+    Skipped,
+    /// It could not be told.
+    Unknown,
+}
+
+impl Action {
+    /// The word that logs and events use.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Configured => "configured",
+            Self::Unchanged => "unchanged",
+            Self::Deleted => "deleted",
+            Self::Skipped => "skipped",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Whether something was changed, which is worth an event (KC-SSA-035).
+    pub const fn is_change(self) -> bool {
+        !matches!(self, Self::Skipped | Self::Unchanged)
+    }
+}
+
+/// What was done to one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The object.
+    pub id: ObjectId,
+    /// The version of its kind, without group.
+    pub version: String,
+    /// What was done.
+    pub action: Action,
+}
+
+impl Display for Change {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.id, self.action.as_str())
+    }
+}
+
+/// What was done to each object, in the order in which it was done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChangeSet {
+    /// The changes.
+    pub changes: Vec<Change>,
+}
+
+impl ChangeSet {
+    /// The lines of those objects that were changed, without a final newline; empty where none was.
+    pub fn changed_lines(&self) -> String {
+        let lines: Vec<String> = self
+            .changes
+            .iter()
+            .filter(|change| change.action.is_change())
+            .map(Change::to_string)
+            .collect();
+        lines.join("\n")
+    }
+}
+
+/// Formats as one line per object.
+impl Display for ChangeSet {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (index, change) in self.changes.iter().enumerate() {
+            let end = if index == 0 { "" } else { "\n" };
+            write!(f, "{end}{change}")?;
+        }
+        Ok(())
+    }
+}

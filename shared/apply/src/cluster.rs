@@ -1,0 +1,226 @@
+//! The requests that are sent to a cluster.
+
+use std::sync::Arc;
+
+use kube::api::{Api, DeleteParams, DynamicObject, GetParams, ListParams, Patch, PatchParams};
+use kube::core::{Request, Resource as _};
+use kube::{Client, core};
+use serde_json::Value;
+
+use crate::discovery::{Discovery, Resource};
+use crate::error::RequestError;
+use crate::{Object, ObjectId};
+
+/// How many objects one answer to a list request holds.
+const PAGE: u32 = 500;
+
+/// A cluster, seen with one identity.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+    discovery: Arc<Discovery>,
+    field_manager: Arc<str>,
+}
+
+impl Cluster {
+    /// The cluster behind a client; what is applied is applied under the name of that field manager.
+    pub fn new(client: Client, field_manager: &str) -> Self {
+        let discovery = Arc::new(Discovery::new(client.clone()));
+        Self {
+            client,
+            discovery,
+            field_manager: field_manager.into(),
+        }
+    }
+
+    /// The same cluster with another identity. What is known of its kinds is shared.
+    pub fn acting_as(&self, client: Client) -> Self {
+        Self {
+            client,
+            ..self.clone()
+        }
+    }
+
+    /// Which kinds the cluster has.
+    pub fn discovery(&self) -> &Discovery {
+        &self.discovery
+    }
+
+    /// The field manager's name.
+    pub fn field_manager(&self) -> &str {
+        &self.field_manager
+    }
+
+    /// The kind of an object.
+    pub(crate) async fn resource_of(
+        &self,
+        id: &ObjectId,
+        version: &str,
+    ) -> Result<Resource, RequestError> {
+        self.discovery.resource(&id.group, version, &id.kind).await
+    }
+
+    /// Reads an object.
+    pub(crate) async fn get(
+        &self,
+        resource: &Resource,
+        id: &ObjectId,
+    ) -> Result<Object, RequestError> {
+        let request = Self::path(resource, id)?.get(&id.name, &GetParams::default());
+        self.object(request, resource, id, "get").await
+    }
+
+    /// Reads an object's metadata.
+    pub(crate) async fn get_metadata(
+        &self,
+        resource: &Resource,
+        id: &ObjectId,
+    ) -> Result<Object, RequestError> {
+        let request = Self::path(resource, id)?.get_metadata(&id.name, &GetParams::default());
+        self.object(request, resource, id, "get").await
+    }
+
+    /// Applies an object, taking over what others manage; gives what the server made of it.
+    pub(crate) async fn apply(
+        &self,
+        resource: &Resource,
+        object: &Object,
+        dry_run: bool,
+    ) -> Result<Object, RequestError> {
+        let id = object.id();
+        let params = PatchParams {
+            dry_run,
+            force: true,
+            field_manager: Some(self.field_manager.to_string()),
+            field_validation: None,
+        };
+        let request =
+            Self::path(resource, &id)?.patch(&id.name, &params, &Patch::Apply(object.fields()));
+        self.object(request, resource, &id, "patch").await
+    }
+
+    /// Changes an object by a JSON patch; gives what the server made of it.
+    pub(crate) async fn json_patch(
+        &self,
+        resource: &Resource,
+        id: &ObjectId,
+        patch: Vec<Value>,
+    ) -> Result<Object, RequestError> {
+        let patch: Patch<()> = match serde_json::from_value(Value::Array(patch)) {
+            Ok(patch) => Patch::Json(patch),
+            Err(error) => return Err(RequestError::local(error.to_string())),
+        };
+        let params = PatchParams {
+            field_manager: Some(self.field_manager.to_string()),
+            ..PatchParams::default()
+        };
+        let request = Self::path(resource, id)?.patch(&id.name, &params, &patch);
+        self.object(request, resource, id, "patch").await
+    }
+
+    /// Deletes an object; its dependents follow in the background.
+    pub(crate) async fn delete(
+        &self,
+        resource: &Resource,
+        id: &ObjectId,
+    ) -> Result<(), RequestError> {
+        let request = Self::path(resource, id)?.delete(&id.name, &DeleteParams::background());
+        self.send(request, resource, id, "delete").await.map(drop)
+    }
+
+    /// The metadata of every object of a kind that a label selector finds, in one namespace or in all.
+    pub(crate) async fn list_metadata(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        selector: &str,
+    ) -> Result<Vec<Object>, RequestError> {
+        let path = Request::new(DynamicObject::url_path(&resource.api_resource(), namespace));
+        let mut params = ListParams::default().labels(selector).limit(PAGE);
+        let mut objects = Vec::new();
+        let id = ObjectId {
+            group: resource.group.clone(),
+            kind: resource.kind.clone(),
+            ..ObjectId::default()
+        };
+        loop {
+            let mut page = self
+                .send(path.list_metadata(&params), resource, &id, "list")
+                .await?;
+            if let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) {
+                objects.extend(items.into_iter().filter_map(Object::new));
+            }
+            match page["metadata"]["continue"].as_str() {
+                Some(token) if !token.is_empty() => params = params.continue_token(token),
+                _ => return Ok(objects),
+            }
+        }
+    }
+
+    /// The objects of a kind, to watch them.
+    pub(crate) fn api(&self, resource: &Resource, namespace: &str) -> Api<DynamicObject> {
+        let kind = resource.api_resource();
+        if resource.namespaced && !namespace.is_empty() {
+            Api::namespaced_with(self.client.clone(), namespace, &kind)
+        } else {
+            Api::all_with(self.client.clone(), &kind)
+        }
+    }
+
+    fn path(resource: &Resource, id: &ObjectId) -> Result<Request, RequestError> {
+        if resource.namespaced && id.namespace.is_empty() {
+            // The server has no path for this; the words are those of upstream's client.
+            return Err(missing(resource, id, "patch"));
+        }
+        let namespace = resource.namespaced.then_some(id.namespace.as_str());
+        Ok(Request::new(DynamicObject::url_path(
+            &resource.api_resource(),
+            namespace,
+        )))
+    }
+
+    async fn object(
+        &self,
+        request: Result<http::Request<Vec<u8>>, core::request::Error>,
+        resource: &Resource,
+        id: &ObjectId,
+        verb: &str,
+    ) -> Result<Object, RequestError> {
+        let value = self.send(request, resource, id, verb).await?;
+        Object::new(value).ok_or_else(|| RequestError::local("the server's answer is no object"))
+    }
+
+    async fn send(
+        &self,
+        request: Result<http::Request<Vec<u8>>, core::request::Error>,
+        resource: &Resource,
+        id: &ObjectId,
+        verb: &str,
+    ) -> Result<Value, RequestError> {
+        let request = request.map_err(|error| RequestError::local(error.to_string()))?;
+        self.client
+            .request::<Value>(request)
+            .await
+            .map_err(|error| match RequestError::from(error) {
+                error if error.code == 404 && error.reason != "NotFound" => {
+                    missing(resource, id, verb)
+                }
+                error => error,
+            })
+    }
+}
+
+/// What upstream's client makes of an answer that is no status but a bare 404.
+fn missing(resource: &Resource, id: &ObjectId, verb: &str) -> RequestError {
+    let message = format!(
+        "the server could not find the requested resource ({verb} {} {})",
+        resource.qualified_name(),
+        id.name
+    );
+    RequestError {
+        code: 404,
+        reason: "NotFound".to_owned(),
+        message,
+        is_manager_conflict: false,
+    }
+}

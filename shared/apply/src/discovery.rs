@@ -1,0 +1,208 @@
+//! Which kinds a cluster has, under which paths.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResource;
+use kube::Client;
+use kube::core::ApiResource;
+
+use crate::error::RequestError;
+
+/// How long an answer is used before it is asked for again.
+const LIFETIME: Duration = Duration::from_mins(10);
+
+/// A kind as a cluster serves it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Resource {
+    /// The group; empty for the core group.
+    pub group: String,
+    /// The version.
+    pub version: String,
+    /// The kind.
+    pub kind: String,
+    /// The name in paths.
+    pub plural: String,
+    /// Whether its objects live in namespaces.
+    pub namespaced: bool,
+}
+
+impl Resource {
+    /// Group and version, as objects write it.
+    pub fn api_version(&self) -> String {
+        group_version(&self.group, &self.version)
+    }
+
+    pub(crate) fn api_resource(&self) -> ApiResource {
+        ApiResource {
+            group: self.group.clone(),
+            version: self.version.clone(),
+            api_version: self.api_version(),
+            kind: self.kind.clone(),
+            plural: self.plural.clone(),
+        }
+    }
+
+    /// The resource's name with its group, as the server's messages write it.
+    pub(crate) fn qualified_name(&self) -> String {
+        if self.group.is_empty() {
+            self.plural.clone()
+        } else {
+            format!("{}.{}", self.plural, self.group)
+        }
+    }
+}
+
+fn group_version(group: &str, version: &str) -> String {
+    if group.is_empty() {
+        version.to_owned()
+    } else {
+        format!("{group}/{version}")
+    }
+}
+
+/// An answer with the time at which it was given.
+type Dated<T> = (Instant, T);
+
+/// What is known of a cluster's kinds. A kind that is not known is asked for anew each time, since its definition may just
+/// have been applied; what is known is kept for some minutes.
+pub struct Discovery {
+    client: Client,
+    kinds: Mutex<HashMap<String, Dated<Vec<Resource>>>>,
+    versions: Mutex<HashMap<String, Dated<Vec<String>>>>,
+}
+
+impl Discovery {
+    /// Nothing known yet; asks through this client.
+    pub fn new(client: Client) -> Self {
+        Self {
+            client,
+            kinds: Mutex::default(),
+            versions: Mutex::default(),
+        }
+    }
+
+    /// The kind, under that version.
+    ///
+    /// # Errors
+    ///
+    /// Where the cluster has no such kind, or does not answer.
+    pub async fn resource(
+        &self,
+        group: &str,
+        version: &str,
+        kind: &str,
+    ) -> Result<Resource, RequestError> {
+        let group_version = group_version(group, version);
+        let known =
+            |kinds: &[Resource]| kinds.iter().find(|resource| resource.kind == kind).cloned();
+        if let Some(kinds) = fresh(&self.kinds, &group_version)
+            && let Some(resource) = known(&kinds)
+        {
+            return Ok(resource);
+        }
+        let kinds = self.fetch_kinds(group, version).await?;
+        let found = known(&kinds);
+        keep(&self.kinds, group_version.clone(), kinds);
+        found.ok_or_else(|| {
+            RequestError::local(format!(
+                "no matches for kind {kind:?} in version {group_version:?}"
+            ))
+        })
+    }
+
+    /// The kind, under the first of its group's versions that has it, the preferred one first.
+    ///
+    /// # Errors
+    ///
+    /// Where the cluster has no such kind, or does not answer.
+    pub async fn preferred(&self, group: &str, kind: &str) -> Result<Resource, RequestError> {
+        if group.is_empty() {
+            return self.resource(group, "v1", kind).await;
+        }
+        let versions = match fresh(&self.versions, group) {
+            Some(versions) => versions,
+            None => self.fetch_versions(group).await?,
+        };
+        for version in versions {
+            if let Ok(resource) = self.resource(group, &version, kind).await {
+                return Ok(resource);
+            }
+        }
+        Err(RequestError::local(format!(
+            "no matches for kind {kind:?} in group {group:?}"
+        )))
+    }
+
+    async fn fetch_kinds(&self, group: &str, version: &str) -> Result<Vec<Resource>, RequestError> {
+        let answer = if group.is_empty() {
+            self.client.list_core_api_resources(version).await
+        } else {
+            self.client
+                .list_api_group_resources(&group_version(group, version))
+                .await
+        };
+        match answer.map_err(RequestError::from) {
+            Ok(list) => Ok(list
+                .resources
+                .into_iter()
+                .filter_map(|entry| resource_of(entry, group, version))
+                .collect()),
+            Err(error) if error.is_not_found() => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn fetch_versions(&self, group: &str) -> Result<Vec<String>, RequestError> {
+        let groups = self
+            .client
+            .list_api_groups()
+            .await
+            .map_err(RequestError::from)?;
+        let mut asked = Vec::new();
+        for entry in groups.groups {
+            let mut versions: Vec<String> = entry
+                .preferred_version
+                .into_iter()
+                .map(|version| version.version)
+                .collect();
+            for version in entry.versions {
+                if !versions.contains(&version.version) {
+                    versions.push(version.version);
+                }
+            }
+            if entry.name == group {
+                asked.clone_from(&versions);
+            }
+            keep(&self.versions, entry.name, versions);
+        }
+        Ok(asked)
+    }
+}
+
+/// A kind of its own, where the entry is one: subresources have a slash in their name.
+fn resource_of(entry: APIResource, group: &str, version: &str) -> Option<Resource> {
+    (!entry.name.contains('/')).then(|| Resource {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        kind: entry.kind,
+        plural: entry.name,
+        namespaced: entry.namespaced,
+    })
+}
+
+fn fresh<T: Clone>(answers: &Mutex<HashMap<String, Dated<T>>>, key: &str) -> Option<T> {
+    let answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
+    answers
+        .get(key)
+        .filter(|(at, _)| at.elapsed() < LIFETIME)
+        .map(|(_, answer)| answer.clone())
+}
+
+fn keep<T>(answers: &Mutex<HashMap<String, Dated<T>>>, key: String, answer: T) {
+    answers
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .insert(key, (Instant::now(), answer));
+}

@@ -1,0 +1,354 @@
+//! What can go wrong on the way to a cluster, in the words that conditions show.
+
+use std::fmt::{self, Display, Formatter};
+
+use crate::ChangeSet;
+use crate::ignore::IgnoreError;
+use crate::object::ObjectId;
+
+/// A request that the API server refused, or that did not reach it.
+#[derive(Debug)]
+pub struct RequestError {
+    /// HTTP status; 0 where there was no answer.
+    pub code: u16,
+    /// The machine-readable reason, such as `Invalid`; empty where there is none.
+    pub reason: String,
+    /// The server's own text.
+    pub message: String,
+    /// Whether another manager's fields are in the way.
+    pub is_manager_conflict: bool,
+}
+
+impl RequestError {
+    /// An error of the client rather than of the server.
+    pub(crate) fn local(message: impl Into<String>) -> Self {
+        Self {
+            code: 0,
+            reason: String::new(),
+            message: message.into(),
+            is_manager_conflict: false,
+        }
+    }
+
+    /// Whether the object, or its kind, does not exist.
+    pub fn is_not_found(&self) -> bool {
+        self.code == 404
+    }
+
+    /// Whether the caller may not do this.
+    pub fn is_forbidden(&self) -> bool {
+        self.code == 403
+    }
+
+    /// Whether recreating the object may help (KC-SSA-029): the error is a conflict, calls the object invalid, or speaks of
+    /// an immutable field.
+    pub fn is_immutable(&self) -> bool {
+        let speaks_of = |before: &str, after: &str| {
+            self.message.match_indices(before).any(|(index, found)| {
+                let rest = &self.message[index + found.len()..];
+                let mut rest = rest.chars();
+                rest.next().is_some_and(char::is_whitespace) && rest.as_str().starts_with(after)
+            })
+        };
+        matches!(self.reason.as_str(), "Conflict" | "Invalid")
+            || speaks_of("is", "immutable")
+            || speaks_of("immutable", "field")
+    }
+}
+
+impl Display for RequestError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for RequestError {}
+
+impl From<kube::Error> for RequestError {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => {
+                let causes = status.details.iter().flat_map(|details| &details.causes);
+                let is_manager_conflict = causes
+                    .into_iter()
+                    .any(|cause| cause.reason == "FieldManagerConflict");
+                Self {
+                    code: status.code,
+                    reason: status.reason,
+                    message: status.message,
+                    is_manager_conflict,
+                }
+            }
+            other => Self::local(chain(&other)),
+        }
+    }
+}
+
+/// The texts of an error and of its sources.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let inner = error.to_string();
+        if !text.ends_with(&inner) {
+            text.push_str(": ");
+            text.push_str(&inner);
+        }
+        source = error.source();
+    }
+    text
+}
+
+/// Which step failed for an object. The texts are those that upstream puts into conditions (KC-SSA-031, KC-SSA-032).
+#[derive(Debug)]
+pub enum StepError {
+    /// The dry run of applying it.
+    DryRun(RequestError),
+    /// Applying it.
+    Apply(RequestError),
+    /// Removing what other managers left behind.
+    Cleanup(RequestError),
+    /// Writing another API version into its managed fields.
+    Migrate {
+        /// The version.
+        api_version: String,
+        /// Why not.
+        error: RequestError,
+    },
+    /// Deleting it to make it again.
+    Recreate(RequestError),
+    /// Waiting until it is gone to make it again.
+    Gone(RequestError),
+}
+
+/// A run that ended before all objects were applied.
+#[derive(Debug)]
+pub enum ApplyError {
+    /// A step failed for one object.
+    Object {
+        /// The object.
+        id: ObjectId,
+        /// The step, and why it failed.
+        step: StepError,
+    },
+    /// Objects of a stage did not become ready.
+    Wait(crate::wait::WaitError),
+    /// An ignore rule cannot be used.
+    Ignore(IgnoreError),
+}
+
+impl Display for ApplyError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let (id, step) = match self {
+            Self::Object { id, step } => (id, step),
+            Self::Wait(error) => return error.fmt(f),
+            Self::Ignore(error) => return f.write_str(&chain(error)),
+        };
+        match step {
+            StepError::DryRun(error) => dry_run(f, id, error),
+            StepError::Apply(error) => write!(f, "{id} apply failed: {error}"),
+            StepError::Cleanup(error) => {
+                write!(f, "{id} metadata.managedFields cleanup failed: {error}")
+            }
+            StepError::Migrate { api_version, error } => write!(
+                f,
+                "{id} failed to migrate API version: failed to migrate managed fields API version to {api_version}: {error}"
+            ),
+            StepError::Recreate(error) => {
+                write!(
+                    f,
+                    "{id} immutable field detected, failed to delete object: {error}"
+                )
+            }
+            StepError::Gone(error) => {
+                write!(
+                    f,
+                    "{id} immutable field detected, failed to wait for object to be deleted: {error}"
+                )
+            }
+        }
+    }
+}
+
+fn dry_run(f: &mut Formatter<'_>, id: &ObjectId, error: &RequestError) -> fmt::Result {
+    if error.is_not_found() {
+        let what = if id.namespace.is_empty() {
+            "namespace not specified"
+        } else {
+            "not found"
+        };
+        return write!(f, "{id} {what}: {error}");
+    }
+    let reason = if error.is_manager_conflict {
+        "FieldManagerConflict"
+    } else {
+        &error.reason
+    };
+    if reason.is_empty() {
+        return write!(f, "{id} dry-run failed: {error}");
+    }
+    write!(f, "{id} dry-run failed ({reason}): {error}")
+}
+
+impl std::error::Error for ApplyError {}
+
+/// A run that failed, with what it had done until then (KC-SSA-033).
+#[derive(Debug)]
+pub struct Failed {
+    /// Why.
+    pub error: ApplyError,
+    /// The objects of the stages that were applied.
+    pub applied: ChangeSet,
+}
+
+/// Formats as the error, a line break, and the lines of what was changed.
+impl Display for Failed {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.error)?;
+        match self.applied.changed_lines() {
+            lines if lines.is_empty() => Ok(()),
+            lines => writeln!(f, "{lines}"),
+        }
+    }
+}
+
+impl std::error::Error for Failed {}
+
+#[cfg(test)]
+mod tests {
+    use super::{ApplyError, Failed, RequestError, StepError};
+    use crate::{Action, Change, ChangeSet, ObjectId};
+
+    fn refused(code: u16, reason: &str, message: &str) -> RequestError {
+        RequestError {
+            code,
+            reason: reason.into(),
+            message: message.into(),
+            is_manager_conflict: false,
+        }
+    }
+
+    fn id(text: &str) -> ObjectId {
+        ObjectId::from_inventory_id(text).unwrap()
+    }
+
+    // KC-SSA-029
+    #[test]
+    fn immutable_is_known_by_reason_or_by_words() {
+        for (reason, message, immutable) in [
+            ("Invalid", "spec.selector: whatever", true),
+            ("Conflict", "", true),
+            ("Forbidden", "no", false),
+            ("", "admission webhook denied: field is immutable", true),
+            ("", "this is\timmutable", true),
+            ("BadRequest", "an immutable field was changed", true),
+            ("BadRequest", "immutablefield", false),
+            ("BadRequest", "immutable", false),
+        ] {
+            assert_eq!(
+                refused(422, reason, message).is_immutable(),
+                immutable,
+                "{reason} {message}"
+            );
+        }
+    }
+
+    // RT-SSA-017 KC-SSA-031 KC-SSA-032
+    #[test]
+    fn errors_have_upstreams_words() {
+        let mut conflict = refused(409, "Conflict", "c");
+        conflict.is_manager_conflict = true;
+        let web = "apps_web_apps_Deployment";
+        for (object, step, want) in [
+            (
+                web,
+                StepError::DryRun(refused(422, "Invalid", "bad")),
+                "Deployment/apps/web dry-run failed (Invalid): bad",
+            ),
+            (
+                web,
+                StepError::DryRun(refused(0, "", "no matches")),
+                "Deployment/apps/web dry-run failed: no matches",
+            ),
+            (
+                web,
+                StepError::DryRun(conflict),
+                "Deployment/apps/web dry-run failed (FieldManagerConflict): c",
+            ),
+            (
+                web,
+                StepError::DryRun(refused(404, "NotFound", "namespaces \"apps\" not found")),
+                "Deployment/apps/web not found: namespaces \"apps\" not found",
+            ),
+            (
+                "_web_apps_Deployment",
+                StepError::DryRun(refused(
+                    404,
+                    "",
+                    "the server could not find the requested resource",
+                )),
+                "Deployment/web namespace not specified: the server could not find the requested resource",
+            ),
+            (
+                web,
+                StepError::Apply(refused(500, "", "e")),
+                "Deployment/apps/web apply failed: e",
+            ),
+            (
+                web,
+                StepError::Cleanup(refused(500, "", "e")),
+                "Deployment/apps/web metadata.managedFields cleanup failed: e",
+            ),
+            (
+                web,
+                StepError::Recreate(refused(500, "", "e")),
+                "Deployment/apps/web immutable field detected, failed to delete object: e",
+            ),
+            (
+                web,
+                StepError::Gone(refused(500, "", "e")),
+                "Deployment/apps/web immutable field detected, failed to wait for object to be deleted: e",
+            ),
+        ] {
+            assert_eq!(
+                ApplyError::Object {
+                    id: id(object),
+                    step
+                }
+                .to_string(),
+                want
+            );
+        }
+    }
+
+    // KC-SSA-033
+    #[test]
+    fn a_failed_run_tells_what_it_had_done() {
+        let error = || ApplyError::Object {
+            id: id("a_b__Secret"),
+            step: StepError::Apply(refused(500, "", "e")),
+        };
+        let change = |text, action| Change {
+            id: id(text),
+            version: "v1".into(),
+            action,
+        };
+        let changes = vec![
+            change("_apps__Namespace", Action::Created),
+            change("_b__Namespace", Action::Unchanged),
+        ];
+        let failed = Failed {
+            error: error(),
+            applied: ChangeSet { changes },
+        };
+        assert_eq!(
+            failed.to_string(),
+            "Secret/a/b apply failed: e\nNamespace/apps created\n"
+        );
+        let failed = Failed {
+            error: error(),
+            applied: ChangeSet::default(),
+        };
+        assert_eq!(failed.to_string(), "Secret/a/b apply failed: e\n");
+    }
+}

@@ -1,0 +1,535 @@
+//! Fields that are left out of drift detection and correction.
+
+use flux_api::meta::{IgnoreRule, Selector};
+use regex::Regex;
+use serde_json::{Map, Value};
+
+use crate::Object;
+use crate::drift::has_drifted;
+use crate::object::Metadata;
+use crate::selector::{LabelSelector, MalformedSelector};
+
+/// A rule that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum IgnoreError {
+    /// A field of the target is no regular expression.
+    #[error("failed to create ignore rule selector: invalid {field} regex")]
+    Regex {
+        /// The field of the target.
+        field: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: Box<regex::Error>,
+    },
+    /// A selector of the target is none.
+    #[error("failed to create ignore rule selector: invalid {field} selector")]
+    Selector {
+        /// The field of the target.
+        field: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: MalformedSelector,
+    },
+}
+
+/// Rules, ready to be asked (RT-SSA-016).
+#[derive(Debug, Default)]
+pub struct IgnoreRules(Vec<Rule>);
+
+#[derive(Debug)]
+struct Rule {
+    target: Option<Target>,
+    paths: Vec<Pointer>,
+}
+
+/// What a rule is meant for; an absent field matches everything (KC-SSA-037).
+#[derive(Debug, Default)]
+struct Target {
+    group: Option<Regex>,
+    version: Option<Regex>,
+    kind: Option<Regex>,
+    name: Option<Regex>,
+    namespace: Option<Regex>,
+    labels: LabelSelector,
+    annotations: LabelSelector,
+}
+
+impl IgnoreRules {
+    /// Compiles the rules of an object's specification.
+    ///
+    /// # Errors
+    ///
+    /// At the first target that cannot be compiled.
+    pub fn compile(rules: &[IgnoreRule]) -> Result<Self, IgnoreError> {
+        let compile = |rule: &IgnoreRule| {
+            let target = rule.target.as_ref().map(Target::compile).transpose()?;
+            Ok(Rule {
+                target,
+                paths: rule.paths.iter().map(|path| Pointer::parse(path)).collect(),
+            })
+        };
+        rules
+            .iter()
+            .map(compile)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+
+    /// Whether an object differs from its dry run in a field that is not ignored (KC-SSA-040).
+    pub fn has_drifted(&self, live: &Object, dry_run: &Object) -> bool {
+        let ignored = self.paths_for(dry_run);
+        if ignored.is_empty() {
+            return has_drifted(live, dry_run);
+        }
+        let (mut live, mut dry_run) = (live.clone(), dry_run.clone());
+        for path in ignored {
+            path.remove(live.fields_mut());
+            path.remove(dry_run.fields_mut());
+        }
+        has_drifted(&live, &dry_run)
+    }
+
+    /// What to do in the payload about ignored fields that differ (KC-SSA-041).
+    pub fn resolve(&self, live: &Object, dry_run: &Object, owner: &str) -> Vec<Resolution> {
+        if !live.exists() {
+            return Vec::new(); // KC-SSA-043: a missing object is made whole
+        }
+        let others = applied_by_others(live, owner);
+        let differing = self.paths_for(dry_run).into_iter();
+        differing
+            .filter_map(|path| {
+                let (have, want) = (path.get(live.fields()), path.get(dry_run.fields()));
+                if have == want {
+                    return None;
+                }
+                let owned = path
+                    .segments_in(live, &others)
+                    .is_some_and(|keys| others.iter().any(|set| contains(set, &keys)));
+                let value = if owned { None } else { have.cloned() };
+                Some(Resolution {
+                    path: path.clone(),
+                    value,
+                })
+            })
+            .collect()
+    }
+
+    /// The paths of every rule whose target the object is (KC-SSA-038, KC-SSA-044).
+    fn paths_for(&self, object: &Object) -> Vec<&Pointer> {
+        let matching = self.0.iter().filter(|rule| {
+            rule.target
+                .as_ref()
+                .is_none_or(|target| target.matches(object))
+        });
+        matching.flat_map(|rule| &rule.paths).collect()
+    }
+}
+
+/// What becomes of an ignored field when its object is applied for another reason.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolution {
+    path: Pointer,
+    /// The live value to keep; the field is left to its other manager where there is none.
+    value: Option<Value>,
+}
+
+impl Resolution {
+    /// Changes what is about to be applied accordingly.
+    pub fn apply(&self, payload: &mut Object) {
+        match &self.value {
+            Some(value) => self.path.replace(payload.fields_mut(), value),
+            None => self.path.remove(payload.fields_mut()),
+        }
+    }
+}
+
+impl Target {
+    fn compile(selector: &Selector) -> Result<Self, IgnoreError> {
+        let regex = |field, pattern: &Option<String>| match pattern.as_deref() {
+            None | Some("") => Ok(None),
+            Some(pattern) => Regex::new(&format!("^(?:{pattern})$"))
+                .map(Some)
+                .map_err(|source| IgnoreError::Regex {
+                    field,
+                    source: Box::new(source),
+                }),
+        };
+        let labels = |field, text: &Option<String>| {
+            LabelSelector::parse(text.as_deref().unwrap_or_default())
+                .map_err(|source| IgnoreError::Selector { field, source })
+        };
+        Ok(Self {
+            group: regex("group", &selector.group)?,
+            version: regex("version", &selector.version)?,
+            kind: regex("kind", &selector.kind)?,
+            name: regex("name", &selector.name)?,
+            namespace: regex("namespace", &selector.namespace)?,
+            labels: labels("label", &selector.label_selector)?,
+            annotations: labels("annotation", &selector.annotation_selector)?,
+        })
+    }
+
+    fn matches(&self, object: &Object) -> bool {
+        let fits = |pattern: &Option<Regex>, text: &str| {
+            pattern
+                .as_ref()
+                .is_none_or(|pattern| pattern.is_match(text))
+        };
+        fits(&self.group, object.group())
+            && fits(&self.version, object.version())
+            && fits(&self.kind, object.kind())
+            && fits(&self.name, object.name())
+            && fits(&self.namespace, object.namespace())
+            && self.labels.matches(object.metadata(Metadata::Labels))
+            && self
+                .annotations
+                .matches(object.metadata(Metadata::Annotations))
+    }
+}
+
+/// A JSON pointer (RFC 6901), KC-SSA-039.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Pointer(Vec<String>);
+
+impl Pointer {
+    fn parse(text: &str) -> Self {
+        let text = text.strip_prefix('/').unwrap_or(text);
+        Self(
+            text.split('/')
+                .map(|segment| segment.replace("~1", "/").replace("~0", "~"))
+                .collect(),
+        )
+    }
+
+    fn get<'o>(&self, fields: &'o Map<String, Value>) -> Option<&'o Value> {
+        let (first, rest) = self.0.split_first()?;
+        rest.iter().try_fold(fields.get(first)?, child)
+    }
+
+    /// The value that holds the last segment, with that segment.
+    fn holder<'o>(&self, fields: &'o mut Map<String, Value>) -> Option<(&'o mut Value, &str)> {
+        let (last, path) = self.0.split_last()?;
+        let (first, path) = path.split_first()?;
+        let mut value = fields.get_mut(first)?;
+        for segment in path {
+            value = match value {
+                Value::Object(map) => map.get_mut(segment)?,
+                Value::Array(items) => items.get_mut(segment.parse::<usize>().ok()?)?,
+                _ => return None,
+            };
+        }
+        Some((value, last))
+    }
+
+    fn remove(&self, fields: &mut Map<String, Value>) {
+        if let [only] = self.0.as_slice() {
+            fields.remove(only);
+            return;
+        }
+        match self.holder(fields) {
+            Some((Value::Object(map), last)) => {
+                map.remove(last);
+            }
+            Some((Value::Array(items), last)) => {
+                if let Some(index) = last.parse().ok().filter(|index| *index < items.len()) {
+                    items.remove(index);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn replace(&self, fields: &mut Map<String, Value>, new: &Value) {
+        if let [only] = self.0.as_slice() {
+            fields.insert(only.clone(), new.clone());
+            return;
+        }
+        match self.holder(fields) {
+            Some((Value::Object(map), last)) => {
+                map.insert(last.to_owned(), new.clone());
+            }
+            Some((Value::Array(items), last)) => {
+                if let Some(item) = last
+                    .parse::<usize>()
+                    .ok()
+                    .and_then(|index| items.get_mut(index))
+                {
+                    *item = new.clone();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The pointer as a path in a set of managed fields. An index becomes the key that the set gives to that item, known by
+    /// comparing the item's fields with the keys (KC-SSA-042); nothing where there is none.
+    fn segments_in(&self, live: &Object, sets: &[&Map<String, Value>]) -> Option<Vec<String>> {
+        let mut path: Vec<String> = Vec::new();
+        let mut value = None;
+        for segment in &self.0 {
+            let below = match value {
+                None => live.fields().get(segment),
+                Some(value) => child(value, segment),
+            };
+            if segment.parse::<usize>().is_ok() && value.is_some_and(Value::is_array) {
+                path.push(key_of_item(below?, sets, &path)?);
+            } else {
+                path.push(format!("f:{segment}"));
+            }
+            value = below;
+            if value.is_none() {
+                // The rest of the path names fields only.
+                let named = self
+                    .0
+                    .iter()
+                    .skip(path.len())
+                    .map(|segment| format!("f:{segment}"));
+                path.extend(named.collect::<Vec<_>>());
+                break;
+            }
+        }
+        Some(path)
+    }
+}
+
+fn child<'v>(value: &'v Value, segment: &String) -> Option<&'v Value> {
+    match value {
+        Value::Object(map) => map.get(segment),
+        Value::Array(items) => items.get(segment.parse::<usize>().ok()?),
+        _ => None,
+    }
+}
+
+/// The sets of fields of every other manager that applies.
+fn applied_by_others<'o>(live: &'o Object, owner: &str) -> Vec<&'o Map<String, Value>> {
+    let entries = live
+        .at(&["metadata", "managedFields"])
+        .and_then(Value::as_array);
+    let is_other = |entry: &&Value| {
+        entry["operation"] == "Apply"
+            && entry["manager"] != owner
+            && entry
+                .get("subresource")
+                .is_none_or(|subresource| subresource == "")
+    };
+    entries
+        .into_iter()
+        .flatten()
+        .filter(is_other)
+        .filter_map(|entry| entry["fieldsV1"].as_object())
+        .collect()
+}
+
+fn walk<'s>(set: &'s Map<String, Value>, path: &[String]) -> Option<&'s Map<String, Value>> {
+    path.iter()
+        .try_fold(set, |node, key| node.get(key)?.as_object())
+}
+
+fn contains(set: &Map<String, Value>, path: &[String]) -> bool {
+    path.split_last()
+        .is_some_and(|(last, path)| walk(set, path).is_some_and(|node| node.contains_key(last)))
+}
+
+fn key_of_item(item: &Value, sets: &[&Map<String, Value>], path: &[String]) -> Option<String> {
+    let keys = sets
+        .iter()
+        .filter_map(|set| walk(set, path))
+        .flat_map(Map::keys);
+    keys.filter_map(|key| {
+        Some((
+            key,
+            serde_json::from_str::<Map<String, Value>>(key.strip_prefix("k:")?).ok()?,
+        ))
+    })
+    .find(|(_, fields)| {
+        fields
+            .iter()
+            .all(|(name, value)| item.get(name) == Some(value))
+    })
+    .map(|(key, _)| key.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use flux_api::meta::{IgnoreRule, Selector};
+    use serde_json::{Value, json};
+
+    use super::IgnoreRules;
+    use crate::Object;
+
+    fn rules(paths: &[&str], target: Option<Selector>) -> IgnoreRules {
+        let paths = paths.iter().map(|path| (*path).to_owned()).collect();
+        IgnoreRules::compile(&[IgnoreRule { paths, target }]).unwrap()
+    }
+
+    fn deployment(replicas: i64, image: &str, managers: &Value) -> Object {
+        Object::new(json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {
+                "name": "web", "namespace": "apps", "uid": "u", "resourceVersion": "1",
+                "labels": { "tier": "front" }, "managedFields": managers,
+            },
+            "spec": { "replicas": replicas, "template": { "spec": { "containers": [
+                { "name": "side", "image": "s" }, { "name": "main", "image": image },
+            ]}}},
+        }))
+        .unwrap()
+    }
+
+    // KC-SSA-037 KC-SSA-038
+    #[test]
+    fn targets_are_anchored_and_all_their_fields_have_to_match() {
+        let (live, dry_run) = (
+            deployment(5, "a", &json!([])),
+            deployment(1, "a", &json!([])),
+        );
+        let text = |text: &str| Some(text.to_owned());
+        for (what, target, drifted) in [
+            ("everything", None, false),
+            ("an empty target", Some(Selector::default()), false),
+            (
+                "the kind",
+                Some(Selector {
+                    kind: text("Deploy.*"),
+                    ..Selector::default()
+                }),
+                false,
+            ),
+            (
+                "part of the kind",
+                Some(Selector {
+                    kind: text("Deploy"),
+                    ..Selector::default()
+                }),
+                true,
+            ),
+            (
+                "another name",
+                Some(Selector {
+                    kind: text("Deployment"),
+                    name: text("api"),
+                    ..Selector::default()
+                }),
+                true,
+            ),
+            (
+                "a label",
+                Some(Selector {
+                    label_selector: text("tier in (front,back)"),
+                    ..Selector::default()
+                }),
+                false,
+            ),
+            (
+                "no annotation",
+                Some(Selector {
+                    annotation_selector: text("a=b"),
+                    ..Selector::default()
+                }),
+                true,
+            ),
+            (
+                "group and version",
+                Some(Selector {
+                    group: text("apps"),
+                    version: text("v1"),
+                    ..Selector::default()
+                }),
+                false,
+            ),
+        ] {
+            assert_eq!(
+                rules(&["/spec/replicas"], target).has_drifted(&live, &dry_run),
+                drifted,
+                "{what}"
+            );
+        }
+        let broken = Selector {
+            kind: text("("),
+            ..Selector::default()
+        };
+        let error = IgnoreRules::compile(&[IgnoreRule {
+            paths: vec![],
+            target: Some(broken),
+        }])
+        .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "failed to create ignore rule selector: invalid kind regex"
+        );
+    }
+
+    // KC-SSA-039 KC-SSA-040 KC-SSA-044
+    #[test]
+    fn ignored_fields_are_no_drift_and_missing_ones_no_error() {
+        let (live, dry_run) = (
+            deployment(5, "a", &json!([])),
+            deployment(1, "b", &json!([])),
+        );
+        let image = "/spec/template/spec/containers/1/image";
+        assert!(rules(&["/spec/replicas"], None).has_drifted(&live, &dry_run));
+        assert!(
+            !rules(
+                &[
+                    "/spec/replicas",
+                    image,
+                    "/spec/none/9/x",
+                    "/metadata/annotations/a~1b"
+                ],
+                None
+            )
+            .has_drifted(&live, &dry_run)
+        );
+        let rule = |path: &str| IgnoreRule {
+            paths: vec![path.to_owned()],
+            target: None,
+        };
+        let both = IgnoreRules::compile(&[rule("/spec/replicas"), rule(image)]).unwrap();
+        assert!(!both.has_drifted(&live, &dry_run));
+    }
+
+    // RT-SSA-016 KC-SSA-041 KC-SSA-042 KC-SSA-043
+    #[test]
+    fn an_ignored_field_is_left_to_its_manager_or_kept_as_it_is() {
+        let vpa = json!({ "manager": "vpa", "operation": "Apply", "fieldsV1": { "f:spec": {
+            "f:replicas": {},
+            "f:template": { "f:spec": { "f:containers": { "k:{\"name\":\"main\"}": { "f:image": {} } } } },
+        }}});
+        let mut edit = vpa.clone();
+        edit["operation"] = json!("Update");
+        let image = "/spec/template/spec/containers/1/image";
+        let side = "/spec/template/spec/containers/0/image";
+        for (what, managers, path, value) in [
+            ("owned by another", json!([vpa]), "/spec/replicas", None),
+            ("owned by another, in a list", json!([vpa]), image, None),
+            ("of another item", json!([vpa]), side, Some(json!("s"))),
+            (
+                "updated by another",
+                json!([edit]),
+                "/spec/replicas",
+                Some(json!(5)),
+            ),
+            ("owned by nobody", json!([]), image, Some(json!("a"))),
+        ] {
+            let (live, mut dry_run) =
+                (deployment(5, "a", &managers), deployment(1, "b", &managers));
+            dry_run.fields_mut()["spec"]["template"]["spec"]["containers"][0]["image"] =
+                json!("new");
+            let mut payload = dry_run.clone();
+            for resolution in rules(&[path], None).resolve(&live, &dry_run, "flux") {
+                resolution.apply(&mut payload);
+            }
+            let got = payload.into_value();
+            assert_eq!(got.pointer(path), value.as_ref(), "{what}");
+        }
+        let missing = Object::new(json!({})).unwrap();
+        assert_eq!(
+            rules(&["/spec/replicas"], None).resolve(
+                &missing,
+                &deployment(1, "b", &json!([])),
+                "flux"
+            ),
+            []
+        );
+    }
+}

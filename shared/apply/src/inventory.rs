@@ -1,0 +1,209 @@
+//! The record of the objects that a run made.
+
+use std::collections::BTreeMap;
+
+use flux_api::meta::{ResourceInventory, ResourceRef};
+
+use crate::object::MalformedId;
+use crate::order::apply_order;
+use crate::{Action, ChangeSet, ObjectId};
+
+/// An object of an inventory: which one, and under which version it was applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tracked {
+    /// The object.
+    pub id: ObjectId,
+    /// The version of its kind, without group.
+    pub version: String,
+}
+
+/// The inventory of a run: every object of the change set, in its order, skipped ones included (KC-PRUNE-001).
+pub fn of(changes: &ChangeSet) -> ResourceInventory {
+    let entry = |id: &ObjectId, version: &str| ResourceRef {
+        id: id.inventory_id(),
+        version: version.to_owned(),
+    };
+    ResourceInventory {
+        entries: changes
+            .changes
+            .iter()
+            .map(|change| entry(&change.id, &change.version))
+            .collect(),
+    }
+}
+
+/// The objects of an inventory, in the order of applying.
+///
+/// # Errors
+///
+/// At the first entry whose id cannot be read.
+pub fn list(inventory: &ResourceInventory) -> Result<Vec<Tracked>, MalformedId> {
+    let entries = inventory.entries.iter();
+    let mut objects: Vec<Tracked> = entries
+        .map(|entry| {
+            Ok(Tracked {
+                id: ObjectId::from_inventory_id(&entry.id)?,
+                version: entry.version.clone(),
+            })
+        })
+        .collect::<Result<_, MalformedId>>()?;
+    objects.sort_by(|left, right| apply_order(&left.id, &right.id));
+    Ok(objects)
+}
+
+/// The objects that the old inventory has and the new one has not, in the order of applying. Versions are not compared;
+/// the old entry's is kept, since it is under this one that the object is known to exist (KC-PRUNE-003).
+///
+/// # Errors
+///
+/// At the first entry, of either, whose id cannot be read.
+pub fn stale(
+    old: &ResourceInventory,
+    new: &ResourceInventory,
+) -> Result<Vec<Tracked>, MalformedId> {
+    let kept: Vec<ObjectId> = list(new)?.into_iter().map(|tracked| tracked.id).collect();
+    let mut seen = BTreeMap::new();
+    for tracked in list(old)? {
+        // Of two entries for one object the later one's version counts.
+        seen.insert(tracked.id.clone(), tracked);
+    }
+    let mut stale: Vec<Tracked> = seen
+        .into_values()
+        .filter(|tracked| !kept.contains(&tracked.id))
+        .collect();
+    stale.sort_by(|left, right| apply_order(&left.id, &right.id));
+    Ok(stale)
+}
+
+/// Puts back the objects whose deletion was not confirmed, so that the next run tries again (KC-PRUNE-009).
+pub fn keep_survivors(
+    inventory: &mut ResourceInventory,
+    attempted: &[Tracked],
+    outcome: &ChangeSet,
+) {
+    let settled = |id: &ObjectId| {
+        let settles = |action| matches!(action, Action::Deleted | Action::Skipped);
+        outcome
+            .changes
+            .iter()
+            .any(|change| change.id == *id && settles(change.action))
+    };
+    for tracked in attempted.iter().filter(|tracked| !settled(&tracked.id)) {
+        let id = tracked.id.inventory_id();
+        if !inventory.entries.iter().any(|entry| entry.id == id) {
+            inventory.entries.push(ResourceRef {
+                id,
+                version: tracked.version.clone(),
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flux_api::meta::{ResourceInventory, ResourceRef};
+
+    use super::{Tracked, keep_survivors, list, of, stale};
+    use crate::{Action, Change, ChangeSet, ObjectId};
+
+    fn inventory(entries: &[(&str, &str)]) -> ResourceInventory {
+        let entry = |(id, version): &(&str, &str)| ResourceRef {
+            id: (*id).into(),
+            version: (*version).into(),
+        };
+        ResourceInventory {
+            entries: entries.iter().map(entry).collect(),
+        }
+    }
+
+    fn tracked(id: &str, version: &str) -> Tracked {
+        Tracked {
+            id: ObjectId::from_inventory_id(id).unwrap(),
+            version: version.into(),
+        }
+    }
+
+    fn change(id: &str, action: Action) -> Change {
+        Change {
+            id: ObjectId::from_inventory_id(id).unwrap(),
+            version: "v1".into(),
+            action,
+        }
+    }
+
+    // KC-PRUNE-003
+    #[test]
+    fn stale_is_what_is_gone_whatever_its_version() {
+        let old = inventory(&[
+            ("apps_web_apps_Deployment", "v1"),
+            ("apps_job_batch_CronJob", "v1beta1"),
+            ("apps_gone__ConfigMap", "v1"),
+            ("apps_moved_extensions_Ingress", "v1beta1"),
+            ("_apps__Namespace", "v1"),
+        ]);
+        let new = inventory(&[
+            ("apps_web_apps_Deployment", "v1"),
+            ("apps_job_batch_CronJob", "v1"),
+            ("apps_moved_networking.k8s.io_Ingress", "v1"),
+        ]);
+        let want = [
+            tracked("_apps__Namespace", "v1"),
+            tracked("apps_gone__ConfigMap", "v1"),
+            tracked("apps_moved_extensions_Ingress", "v1beta1"),
+        ];
+        assert_eq!(stale(&old, &new).unwrap(), want);
+        assert_eq!(stale(&new, &new).unwrap(), []);
+        assert!(stale(&inventory(&[("broken", "v1")]), &new).is_err());
+    }
+
+    // KC-PRUNE-001 KC-API-041
+    #[test]
+    fn every_object_of_a_run_is_tracked_in_its_order() {
+        let set = ChangeSet {
+            changes: vec![
+                change("apps_b__ConfigMap", Action::Created),
+                change("apps_a__ConfigMap", Action::Skipped),
+                change("apps_c__Secret", Action::Unchanged),
+            ],
+        };
+        let made = of(&set);
+        let ids: Vec<&str> = made.entries.iter().map(|entry| entry.id.as_str()).collect();
+        assert_eq!(
+            ids,
+            ["apps_b__ConfigMap", "apps_a__ConfigMap", "apps_c__Secret"]
+        );
+        let json = serde_json::to_value(of(&ChangeSet::default())).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!({ "entries": [] }),
+            "an empty build leaves an empty list"
+        );
+        assert_eq!(list(&made).unwrap().len(), 3);
+    }
+
+    // KC-PRUNE-009
+    #[test]
+    fn what_was_not_deleted_for_certain_is_kept() {
+        let attempted = [
+            tracked("a_gone__ConfigMap", "v1"),
+            tracked("a_skipped__ConfigMap", "v1"),
+            tracked("a_refused__ConfigMap", "v1"),
+            tracked("a_unasked_apps_Deployment", "v1"),
+        ];
+        let outcome = ChangeSet {
+            changes: vec![
+                change("a_gone__ConfigMap", Action::Deleted),
+                change("a_skipped__ConfigMap", Action::Skipped),
+                change("a_refused__ConfigMap", Action::Unknown),
+            ],
+        };
+        let mut kept = inventory(&[("a_new__ConfigMap", "v1")]);
+        keep_survivors(&mut kept, &attempted, &outcome);
+        let want = [
+            ("a_new__ConfigMap", "v1"),
+            ("a_refused__ConfigMap", "v1"),
+            ("a_unasked_apps_Deployment", "v1"),
+        ];
+        assert_eq!(kept, inventory(&want));
+    }
+}

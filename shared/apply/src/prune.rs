@@ -1,0 +1,189 @@
+//! Deletes objects that are no longer wanted.
+
+use std::fmt::{self, Display, Formatter};
+use std::time::Duration;
+
+use crate::cluster::Cluster;
+use crate::error::RequestError;
+use crate::inventory::Tracked;
+use crate::object::Metadata;
+use crate::order::apply_order;
+use crate::{Action, Change, ChangeSet, ObjectId, wait};
+
+/// Which objects may be deleted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PruneOptions {
+    /// Labels that an object has to carry: they prove whose it is.
+    pub owned_by: Vec<(String, String)>,
+    /// Objects with one of these labels or annotations are left.
+    pub exclusions: Vec<(String, String)>,
+}
+
+/// Objects that could not be deleted.
+#[derive(Debug)]
+pub struct PruneError(Vec<(ObjectId, PruneStep, RequestError)>);
+
+#[derive(Clone, Copy, Debug)]
+enum PruneStep {
+    Query,
+    Delete,
+}
+
+/// Formats as upstream joins them, each with a semicolon behind (KC-PRUNE-008).
+impl Display for PruneError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("delete failed, errors: ")?;
+        for (id, step, error) in &self.0 {
+            let step = match step {
+                PruneStep::Query => "query",
+                PruneStep::Delete => "delete",
+            };
+            write!(f, "{id} {step} failed: {error};")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for PruneError {}
+
+/// What became of the objects, and what went wrong.
+#[derive(Debug)]
+pub struct Pruned {
+    /// What was done to each object.
+    pub changes: ChangeSet,
+    /// The objects that could not be deleted, if any.
+    pub error: Option<PruneError>,
+}
+
+/// Deletes objects in the reverse of the order of applying (RT-SSA-018, KC-PRUNE-005, KC-PRUNE-006).
+///
+/// An object that is gone counts as deleted; one that is not ours, or that says so, is skipped. All objects are attempted,
+/// whatever happens to the others.
+pub async fn delete_all(cluster: &Cluster, objects: &[Tracked], options: &PruneOptions) -> Pruned {
+    let mut objects: Vec<&Tracked> = objects.iter().collect();
+    objects.sort_by(|left, right| apply_order(&right.id, &left.id));
+    let mut changes = ChangeSet::default();
+    let mut errors = Vec::new();
+    for tracked in objects {
+        let action = match delete(cluster, tracked, options).await {
+            Ok(action) => action,
+            Err((step, error)) => {
+                errors.push((tracked.id.clone(), step, error));
+                Action::Unknown
+            }
+        };
+        changes.changes.push(Change {
+            id: tracked.id.clone(),
+            version: tracked.version.clone(),
+            action,
+        });
+    }
+    Pruned {
+        changes,
+        error: (!errors.is_empty()).then_some(PruneError(errors)),
+    }
+}
+
+async fn delete(
+    cluster: &Cluster,
+    tracked: &Tracked,
+    options: &PruneOptions,
+) -> Result<Action, (PruneStep, RequestError)> {
+    let query = |error| (PruneStep::Query, error);
+    let resource = cluster
+        .resource_of(&tracked.id, &tracked.version)
+        .await
+        .map_err(query)?;
+    let live = match cluster.get_metadata(&resource, &tracked.id).await {
+        Err(error) if error.is_not_found() => return Ok(Action::Deleted),
+        answer => answer.map_err(query)?,
+    };
+    let labels = live.metadata(Metadata::Labels);
+    let is_ours = options.owned_by.iter().all(|(key, want)| {
+        labels
+            .and_then(|labels| labels.get(key))
+            .and_then(serde_json::Value::as_str)
+            == Some(want)
+    });
+    if !is_ours || live.carries_any(&options.exclusions) {
+        return Ok(Action::Skipped);
+    }
+    match cluster.delete(&resource, &tracked.id).await {
+        Ok(()) => Ok(Action::Deleted),
+        Err(error) => Err((PruneStep::Delete, error)),
+    }
+}
+
+/// Waits until the objects that a deletion has reached are gone (RT-SSA-022, KC-PRUNE-016).
+///
+/// # Errors
+///
+/// When the time is over before the last one is gone: its name, and that the time is over.
+pub async fn wait_for_termination(
+    cluster: &Cluster,
+    deleted: &ChangeSet,
+    timeout: Duration,
+) -> Result<(), TerminationError> {
+    let deadline = tokio::time::Instant::now() + timeout;
+    for change in deleted
+        .changes
+        .iter()
+        .filter(|change| change.action == Action::Deleted)
+    {
+        let failed = |error| TerminationError {
+            id: change.id.clone(),
+            error,
+        };
+        let resource = cluster
+            .resource_of(&change.id, &change.version)
+            .await
+            .map_err(failed)?;
+        let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+        wait::wait_until_gone(cluster, &resource, &change.id, left)
+            .await
+            .map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// An object that is still there.
+#[derive(Debug)]
+pub struct TerminationError {
+    id: ObjectId,
+    error: RequestError,
+}
+
+impl Display for TerminationError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} termination timeout: {}", self.id, self.error)
+    }
+}
+
+impl std::error::Error for TerminationError {}
+
+#[cfg(test)]
+mod tests {
+    use super::{PruneError, PruneStep};
+    use crate::ObjectId;
+    use crate::error::RequestError;
+
+    // KC-PRUNE-008
+    #[test]
+    fn failures_are_joined() {
+        let id = |text| ObjectId::from_inventory_id(text).unwrap();
+        let error = PruneError(vec![
+            (
+                id("a_b__Secret"),
+                PruneStep::Query,
+                RequestError::local("x"),
+            ),
+            (
+                id("a_c__ConfigMap"),
+                PruneStep::Delete,
+                RequestError::local("denied"),
+            ),
+        ]);
+        let want = "delete failed, errors: Secret/a/b query failed: x;ConfigMap/a/c delete failed: denied;";
+        assert_eq!(error.to_string(), want);
+    }
+}

@@ -1,0 +1,40 @@
+//! Secrets that nobody has decrypted.
+
+use crate::Object;
+
+/// Whether a Secret still holds what SOPS has encrypted, and may not be applied: its data would be useless, and the cluster's
+/// own Secret be overwritten with it. To be asked before an object is normalised, which drops what a Secret does not have.
+pub fn is_encrypted_secret(object: &Object) -> bool {
+    object.kind() == "Secret" && object.api_version() == "v1" && object.at(&["sops"]).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::is_encrypted_secret;
+    use crate::Object;
+
+    #[test]
+    fn only_secrets_with_sops_metadata_are_encrypted() {
+        for (object, encrypted) in [
+            (
+                json!({ "apiVersion": "v1", "kind": "Secret", "sops": { "mac": "x" } }),
+                true,
+            ),
+            (
+                json!({ "apiVersion": "v1", "kind": "Secret", "data": {} }),
+                false,
+            ),
+            (
+                json!({ "apiVersion": "v1", "kind": "ConfigMap", "sops": {} }),
+                false,
+            ),
+        ] {
+            assert_eq!(
+                is_encrypted_secret(&Object::new(object).unwrap()),
+                encrypted
+            );
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Waits for objects by watching them.
+
+mod state;
+mod watches;
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Display, Formatter};
+use std::time::Duration;
+
+use kube::runtime::wait::await_condition;
+
+use crate::ObjectId;
+use crate::cluster::Cluster;
+use crate::discovery::Resource;
+use crate::error::RequestError;
+use state::Board;
+use watches::Watches;
+
+/// How often objects are judged again without news: some rules depend on time, and a kind may appear.
+const TICK: Duration = Duration::from_secs(5);
+
+/// An object to wait for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The object.
+    pub id: ObjectId,
+    /// The version of its kind; the cluster's preferred one where there is none.
+    pub version: Option<String>,
+}
+
+impl Target {
+    /// An object of a kind in a known version.
+    pub fn of(id: &ObjectId, version: &str) -> Self {
+        Self {
+            id: id.clone(),
+            version: Some(version.to_owned()),
+        }
+    }
+}
+
+/// How to wait.
+#[derive(Clone, Debug, Default)]
+pub struct WaitOptions {
+    /// How long.
+    pub timeout: Duration,
+    /// End at the first object that is stuck.
+    pub fail_fast: bool,
+    /// Jobs that delete themselves when they are done: one that is gone is done (RT-SSA-021).
+    pub jobs_with_ttl: BTreeSet<ObjectId>,
+    /// Finds all objects by their labels, where they have labels in common: fewer requests are needed then.
+    pub selector: Option<String>,
+}
+
+/// Objects that did not become ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WaitError {
+    /// Some are stuck, or were not ready when the time was over.
+    NotReady {
+        /// Whether the time was over; else waiting longer would not have helped.
+        timed_out: bool,
+        /// The objects, each with its state.
+        objects: Vec<String>,
+    },
+    /// One needs a namespace and has none.
+    NoNamespace {
+        /// Its kind, with group.
+        resource: String,
+        /// Its name.
+        name: String,
+    },
+}
+
+/// Formats as upstream does (RT-SSA-020, KC-HEALTH-006).
+impl Display for WaitError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotReady { timed_out, objects } => {
+                let what = if *timed_out {
+                    "timeout waiting for"
+                } else {
+                    "failed early due to stalled resources"
+                };
+                write!(f, "{what}: [{}]", objects.join(", "))
+            }
+            Self::NoNamespace { resource, name } => {
+                write!(
+                    f,
+                    "resource {resource} {name} is namespace scoped, but namespace is not set"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for WaitError {}
+
+/// Waits until every object is as it should be (RT-SSA-020, KC-HEALTH-005 to 008).
+///
+/// Objects are listed once and then watched; the answer comes with the event that decides it. The future may be dropped at
+/// any time.
+///
+/// # Errors
+///
+/// When the time is over, when only objects are left that are stuck, or, failing fast, at the first one that is.
+pub async fn wait_until_current(
+    cluster: &Cluster,
+    targets: &[Target],
+    options: &WaitOptions,
+) -> Result<(), WaitError> {
+    if targets.is_empty() {
+        return Ok(());
+    }
+    let mut board = Board::new(targets, options);
+    let mut watches = Watches::new(cluster, targets, options.selector.as_deref());
+    let deadline = tokio::time::sleep(options.timeout);
+    tokio::pin!(deadline);
+    let mut tick = tokio::time::interval(TICK);
+    loop {
+        tokio::select! {
+            () = &mut deadline => return board.verdict(true),
+            news = watches.next() => board.take(news),
+            _ = tick.tick() => watches.open_missing(&mut board).await?,
+        }
+        let now = jiff::Timestamp::now();
+        board.judge(now);
+        watches.watch_pods(board.owners_in_progress()).await;
+        if board.is_settled() {
+            return board.verdict(false);
+        }
+    }
+}
+
+/// Waits until an object is gone.
+///
+/// # Errors
+///
+/// When the time is over, or the object cannot be watched.
+pub(crate) async fn wait_until_gone(
+    cluster: &Cluster,
+    resource: &Resource,
+    id: &ObjectId,
+    timeout: Duration,
+) -> Result<(), RequestError> {
+    let api = cluster.api(resource, &id.namespace);
+    let gone = await_condition(
+        api,
+        &id.name,
+        |object: Option<&kube::api::DynamicObject>| object.is_none(),
+    );
+    match tokio::time::timeout(timeout, gone).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(RequestError::local(error.to_string())),
+        Err(_) => Err(RequestError::local("context deadline exceeded")),
+    }
+}

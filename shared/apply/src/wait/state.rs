@@ -1,0 +1,385 @@
+//! What is known of the objects that are waited for, and what follows from it.
+
+use std::collections::BTreeMap;
+
+use flux_kstatus::{Assessment, Status, assess, assess_job, assess_owner_of_pods};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{Target, WaitError, WaitOptions};
+use crate::ObjectId;
+
+/// News of an object that is waited for.
+#[derive(Debug)]
+pub(super) enum News {
+    /// The object is as it is told.
+    Seen(ObjectId, Value),
+    /// The object does not exist.
+    Gone(ObjectId),
+    /// The object cannot be read.
+    Unreadable(ObjectId, String),
+    /// A pod of an object is as it is told, or gone.
+    Pod {
+        owner: ObjectId,
+        name: String,
+        pod: Option<Value>,
+    },
+    /// Nothing that matters.
+    Nothing,
+}
+
+/// All objects that are waited for.
+pub(super) struct Board<'w> {
+    options: &'w WaitOptions,
+    order: Vec<ObjectId>,
+    objects: BTreeMap<ObjectId, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    seen: Seen,
+    pods: BTreeMap<String, Value>,
+    status: Status,
+    error: Option<String>,
+}
+
+#[derive(Debug)]
+enum Seen {
+    Nothing,
+    Object(Value),
+    Gone,
+    Unreadable(String),
+}
+
+impl<'w> Board<'w> {
+    pub(super) fn new(targets: &[Target], options: &'w WaitOptions) -> Self {
+        let entry = || Entry {
+            seen: Seen::Nothing,
+            pods: BTreeMap::new(),
+            status: Status::Unknown,
+            error: None,
+        };
+        let objects: BTreeMap<ObjectId, Entry> = targets
+            .iter()
+            .map(|target| (target.id.clone(), entry()))
+            .collect();
+        let mut order: Vec<ObjectId> = targets.iter().map(|target| target.id.clone()).collect();
+        let mut known = std::collections::BTreeSet::new();
+        order.retain(|id| known.insert(id.clone()));
+        Self {
+            options,
+            order,
+            objects,
+        }
+    }
+
+    pub(super) fn take(&mut self, news: News) {
+        let (id, seen) = match news {
+            News::Seen(id, object) => (id, Seen::Object(object)),
+            News::Gone(id) => (id, Seen::Gone),
+            News::Unreadable(id, error) => (id, Seen::Unreadable(error)),
+            News::Pod { owner, name, pod } => {
+                if let Some(entry) = self.objects.get_mut(&owner) {
+                    match pod {
+                        Some(pod) => entry.pods.insert(name, pod),
+                        None => entry.pods.remove(&name),
+                    };
+                }
+                return;
+            }
+            News::Nothing => return,
+        };
+        if let Some(entry) = self.objects.get_mut(&id) {
+            entry.seen = seen;
+        }
+    }
+
+    /// Judges every object by what is known of it.
+    pub(super) fn judge(&mut self, now: Timestamp) {
+        for (id, entry) in &mut self.objects {
+            (entry.status, entry.error) = match &entry.seen {
+                Seen::Nothing => (Status::Unknown, None),
+                Seen::Gone => (Status::NotFound, None),
+                Seen::Unreadable(error) => (Status::Unknown, Some(error.clone())),
+                Seen::Object(object) => match judge(id, object, &entry.pods, now) {
+                    Ok(assessment) => (assessment.status, None),
+                    Err(error) => (Status::Unknown, Some(error.to_string())),
+                },
+            };
+        }
+    }
+
+    /// The owners of pods that are on their way, with their selectors.
+    pub(super) fn owners_in_progress(&self) -> Vec<(ObjectId, Value)> {
+        let in_progress = self
+            .objects
+            .iter()
+            .filter(|(id, entry)| owns_pods(id) && entry.status == Status::InProgress);
+        in_progress
+            .filter_map(|(id, entry)| match &entry.seen {
+                Seen::Object(object) => {
+                    Some((id.clone(), object.pointer("/spec/selector")?.clone()))
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn status(&self, id: &ObjectId) -> Status {
+        let status = self
+            .objects
+            .get(id)
+            .map_or(Status::Unknown, |entry| entry.status);
+        // A Job that deletes itself when it is done is done when it is gone.
+        if status == Status::NotFound && self.options.jobs_with_ttl.contains(id) {
+            Status::Current
+        } else {
+            status
+        }
+    }
+
+    /// Whether waiting longer cannot change the outcome, or is not wanted.
+    pub(super) fn is_settled(&self) -> bool {
+        let mut statuses = self.order.iter().map(|id| self.status(id));
+        if self.options.fail_fast && statuses.clone().any(|status| status == Status::Failed) {
+            return true;
+        }
+        statuses.all(|status| matches!(status, Status::Current | Status::Failed))
+    }
+
+    /// The outcome, as it stands.
+    pub(super) fn verdict(&self, timed_out: bool) -> Result<(), WaitError> {
+        let mut objects = Vec::new();
+        for id in &self.order {
+            let status = self.status(id);
+            if status != Status::Failed && !(timed_out && status != Status::Current) {
+                continue;
+            }
+            let error = self
+                .objects
+                .get(id)
+                .and_then(|entry| entry.error.as_deref());
+            let error = error.map(|error| format!(": {error}")).unwrap_or_default();
+            objects.push(format!("{id} status: '{status}'{error}"));
+        }
+        if objects.is_empty() {
+            Ok(())
+        } else {
+            Err(WaitError::NotReady { timed_out, objects })
+        }
+    }
+}
+
+fn owns_pods(id: &ObjectId) -> bool {
+    id.group == "apps" && matches!(id.kind.as_str(), "StatefulSet" | "ReplicaSet")
+}
+
+fn judge(
+    id: &ObjectId,
+    object: &Value,
+    pods: &BTreeMap<String, Value>,
+    now: Timestamp,
+) -> Result<Assessment, flux_kstatus::Error> {
+    if id.group == "batch" && id.kind == "Job" {
+        return assess_job(object);
+    }
+    if owns_pods(id) {
+        let pods: Vec<Value> = pods.values().cloned().collect();
+        return assess_owner_of_pods(object, &pods, now);
+    }
+    assess(object, now)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use jiff::Timestamp;
+    use serde_json::{Value, json};
+
+    use super::{Board, News};
+    use crate::ObjectId;
+    use crate::wait::{Target, WaitOptions};
+
+    fn id(text: &str) -> ObjectId {
+        ObjectId::from_inventory_id(text).unwrap()
+    }
+
+    fn claim(phase: &str) -> Value {
+        json!({ "apiVersion": "v1", "kind": "PersistentVolumeClaim", "status": { "phase": phase } })
+    }
+
+    fn stalled() -> Value {
+        let condition =
+            json!({ "type": "Stalled", "status": "True", "reason": "Bad", "message": "broken" });
+        json!({ "apiVersion": "v1", "kind": "PersistentVolumeClaim", "status": { "conditions": [condition] } })
+    }
+
+    fn outcome(news: Vec<News>, options: &WaitOptions, timed_out: bool) -> (bool, String) {
+        let targets = [
+            "a_one__PersistentVolumeClaim",
+            "a_two__PersistentVolumeClaim",
+        ]
+        .map(|text| Target::of(&id(text), "v1"));
+        let mut board = Board::new(&targets, options);
+        for news in news {
+            board.take(news);
+        }
+        board.judge(Timestamp::UNIX_EPOCH);
+        let verdict = board.verdict(timed_out);
+        (
+            board.is_settled(),
+            verdict.map_or_else(|error| error.to_string(), |()| "ok".to_owned()),
+        )
+    }
+
+    // RT-SSA-020 KC-HEALTH-007 KC-HEALTH-008 KC-HEALTH-018
+    #[test]
+    fn waiting_ends_when_all_is_decided() {
+        let (one, two) = (
+            || id("a_one__PersistentVolumeClaim"),
+            || id("a_two__PersistentVolumeClaim"),
+        );
+        let ready = |id| News::Seen(id, claim("Bound"));
+        let pending = |id| News::Seen(id, claim("Pending"));
+        let stuck = |id| News::Seen(id, stalled());
+        let patient = WaitOptions::default();
+        let hasty = WaitOptions {
+            fail_fast: true,
+            ..WaitOptions::default()
+        };
+        let early =
+            "failed early due to stalled resources: [PersistentVolumeClaim/a/two status: 'Failed']";
+        for (what, news, options, timed_out, settled, verdict) in [
+            (
+                "all ready",
+                vec![ready(one()), ready(two())],
+                &patient,
+                false,
+                true,
+                "ok",
+            ),
+            (
+                "one on its way",
+                vec![ready(one()), pending(two())],
+                &patient,
+                false,
+                false,
+                "ok",
+            ),
+            (
+                "one not seen yet",
+                vec![ready(one())],
+                &patient,
+                false,
+                false,
+                "ok",
+            ),
+            (
+                "one stuck, the rest ready",
+                vec![ready(one()), stuck(two())],
+                &patient,
+                false,
+                true,
+                early,
+            ),
+            (
+                "one stuck, one on its way",
+                vec![pending(one()), stuck(two())],
+                &patient,
+                false,
+                false,
+                early,
+            ),
+            (
+                "the same, failing fast",
+                vec![pending(one()), stuck(two())],
+                &hasty,
+                false,
+                true,
+                early,
+            ),
+            (
+                "it was stuck and is ready",
+                vec![ready(one()), stuck(two()), ready(two())],
+                &patient,
+                false,
+                true,
+                "ok",
+            ),
+            (
+                "the time is over",
+                vec![pending(one()), News::Gone(two())],
+                &patient,
+                true,
+                false,
+                "timeout waiting for: [PersistentVolumeClaim/a/one status: 'InProgress', PersistentVolumeClaim/a/two status: 'NotFound']",
+            ),
+            (
+                "the time is over and one cannot be read",
+                vec![ready(one()), News::Unreadable(two(), "denied".into())],
+                &patient,
+                true,
+                false,
+                "timeout waiting for: [PersistentVolumeClaim/a/two status: 'Unknown': denied]",
+            ),
+        ] {
+            assert_eq!(
+                outcome(news, options, timed_out),
+                (settled, verdict.to_owned()),
+                "{what}"
+            );
+        }
+    }
+
+    // RT-SSA-021 KC-HEALTH-010
+    #[test]
+    fn a_job_that_deletes_itself_is_done_when_it_is_gone() {
+        let job = id("a_migrate_batch_Job");
+        let targets = [Target::of(&job, "v1")];
+        for (jobs_with_ttl, settled) in [
+            (BTreeSet::from([job.clone()]), true),
+            (BTreeSet::new(), false),
+        ] {
+            let options = WaitOptions {
+                jobs_with_ttl,
+                ..WaitOptions::default()
+            };
+            let mut board = Board::new(&targets, &options);
+            board.take(News::Gone(job.clone()));
+            board.judge(Timestamp::UNIX_EPOCH);
+            assert_eq!(board.is_settled(), settled);
+            assert_eq!(board.verdict(true).is_ok(), settled);
+        }
+    }
+
+    // KC-HEALTH-025
+    #[test]
+    fn a_stuck_pod_makes_its_owner_stuck() {
+        let owner = id("a_db_apps_StatefulSet");
+        let targets = [Target::of(&owner, "v1")];
+        let options = WaitOptions::default();
+        let mut board = Board::new(&targets, &options);
+        let object = json!({ "apiVersion": "apps/v1", "kind": "StatefulSet", "spec": { "selector": { "matchLabels": {} } } });
+        board.take(News::Seen(owner.clone(), object));
+        board.judge(Timestamp::UNIX_EPOCH);
+        assert_eq!(board.owners_in_progress().len(), 1);
+        let waiting =
+            json!([{ "name": "c", "state": { "waiting": { "reason": "CrashLoopBackOff" } } }]);
+        let pod = json!({ "apiVersion": "v1", "kind": "Pod", "status": { "phase": "Running", "containerStatuses": waiting } });
+        board.take(News::Pod {
+            owner: owner.clone(),
+            name: "db-0".into(),
+            pod: Some(pod),
+        });
+        board.judge(Timestamp::UNIX_EPOCH);
+        assert!(board.is_settled());
+        board.take(News::Pod {
+            owner,
+            name: "db-0".into(),
+            pod: None,
+        });
+        board.judge(Timestamp::UNIX_EPOCH);
+        assert!(!board.is_settled());
+    }
+}

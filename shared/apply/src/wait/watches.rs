@@ -1,0 +1,299 @@
+//! The watches that are open for the objects that are waited for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::stream::{self, BoxStream, SelectAll, StreamExt as _};
+use kube::ResourceExt as _;
+use kube::api::{Api, DynamicObject};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use serde_json::Value;
+
+use super::state::{Board, News};
+use super::{Target, WaitError};
+use crate::ObjectId;
+use crate::cluster::Cluster;
+use crate::discovery::Resource;
+use crate::error::RequestError;
+
+/// Up to so many objects of a kind in a namespace are watched one by one, more by one watch on all of them.
+const ONE_BY_ONE: usize = 2;
+
+pub(super) struct Watches<'w> {
+    cluster: &'w Cluster,
+    selector: Option<&'w str>,
+    /// Objects that are not watched yet.
+    missing: Vec<Target>,
+    /// Owners whose pods are watched.
+    with_pods: BTreeSet<ObjectId>,
+    streams: SelectAll<BoxStream<'static, News>>,
+}
+
+impl<'w> Watches<'w> {
+    pub(super) fn new(cluster: &'w Cluster, targets: &[Target], selector: Option<&'w str>) -> Self {
+        Self {
+            cluster,
+            selector,
+            missing: targets.to_vec(),
+            with_pods: BTreeSet::new(),
+            streams: SelectAll::new(),
+        }
+    }
+
+    /// The next news; waits for ever where nothing is watched.
+    pub(super) async fn next(&mut self) -> News {
+        match self.streams.next().await {
+            Some(news) => news,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Opens watches for the objects that have none. A kind that the cluster does not have may appear later, with its
+    /// definition (KC-HEALTH-006).
+    pub(super) async fn open_missing(&mut self, board: &mut Board<'_>) -> Result<(), WaitError> {
+        let mut groups: BTreeMap<(String, String, String), (Resource, Vec<ObjectId>)> =
+            BTreeMap::new();
+        let mut missing = Vec::new();
+        for target in std::mem::take(&mut self.missing) {
+            let resource = match self.resource_of(&target).await {
+                Ok(resource) => resource,
+                Err(error) => {
+                    board.take(News::Unreadable(target.id.clone(), error.to_string()));
+                    missing.push(target);
+                    continue;
+                }
+            };
+            if resource.namespaced && target.id.namespace.is_empty() {
+                return Err(WaitError::NoNamespace {
+                    resource: resource_name(&resource),
+                    name: target.id.name,
+                });
+            }
+            let namespace = if resource.namespaced {
+                target.id.namespace.clone()
+            } else {
+                String::new()
+            };
+            let key = (resource.api_version(), resource.kind.clone(), namespace);
+            groups
+                .entry(key)
+                .or_insert_with(|| (resource, Vec::new()))
+                .1
+                .push(target.id);
+        }
+        self.missing = missing;
+        for ((.., namespace), (resource, ids)) in groups {
+            let api = self.cluster.api(&resource, &namespace);
+            if ids.len() <= ONE_BY_ONE {
+                for id in ids {
+                    let config =
+                        watcher::Config::default().fields(&format!("metadata.name={}", id.name));
+                    self.streams.push(objects(api.clone(), config, vec![id]));
+                }
+            } else {
+                let config = watcher::Config::default();
+                let config = match self.selector {
+                    Some(selector) => config.labels(selector),
+                    None => config,
+                };
+                self.streams.push(objects(api, config, ids));
+            }
+        }
+        Ok(())
+    }
+
+    async fn resource_of(&self, target: &Target) -> Result<Resource, RequestError> {
+        match &target.version {
+            Some(version) => self.cluster.resource_of(&target.id, version).await,
+            None => {
+                self.cluster
+                    .discovery()
+                    .preferred(&target.id.group, &target.id.kind)
+                    .await
+            }
+        }
+    }
+
+    /// Watches the pods of owners that are on their way: one that is stuck makes its owner stuck.
+    pub(super) async fn watch_pods(&mut self, owners: Vec<(ObjectId, Value)>) {
+        for (owner, selector) in owners {
+            if !self.with_pods.insert(owner.clone()) {
+                continue;
+            }
+            let pod = ObjectId {
+                kind: "Pod".to_owned(),
+                namespace: owner.namespace.clone(),
+                ..ObjectId::default()
+            };
+            let Ok(resource) = self.cluster.resource_of(&pod, "v1").await else {
+                continue;
+            };
+            let Some(labels) = selector_text(&selector) else {
+                continue;
+            };
+            let api = self.cluster.api(&resource, &owner.namespace);
+            self.streams
+                .push(pods(api, watcher::Config::default().labels(&labels), owner));
+        }
+    }
+}
+
+/// The kind with its group, as upstream's errors write it.
+fn resource_name(resource: &Resource) -> String {
+    if resource.group.is_empty() {
+        resource.kind.clone()
+    } else {
+        format!("{}.{}", resource.kind, resource.group)
+    }
+}
+
+/// News of these objects, all of one kind and namespace.
+fn objects(
+    api: Api<DynamicObject>,
+    config: watcher::Config,
+    ids: Vec<ObjectId>,
+) -> BoxStream<'static, News> {
+    let ids: BTreeMap<String, ObjectId> = ids.into_iter().map(|id| (id.name.clone(), id)).collect();
+    let mut listed = BTreeSet::new();
+    let news = move |event: watcher::Result<watcher::Event<DynamicObject>>| match event {
+        Ok(watcher::Event::Init) => {
+            listed.clear();
+            Vec::new()
+        }
+        Ok(watcher::Event::InitApply(object)) => {
+            listed.insert(object.name_any());
+            ids.get(&object.name_any())
+                .map(|id| News::Seen(id.clone(), value_of(object)))
+                .into_iter()
+                .collect()
+        }
+        Ok(watcher::Event::InitDone) => ids
+            .iter()
+            .filter(|(name, _)| !listed.contains(*name))
+            .map(|(_, id)| News::Gone(id.clone()))
+            .collect(),
+        Ok(watcher::Event::Apply(object)) => ids
+            .get(&object.name_any())
+            .map(|id| News::Seen(id.clone(), value_of(object)))
+            .into_iter()
+            .collect(),
+        Ok(watcher::Event::Delete(object)) => ids
+            .get(&object.name_any())
+            .map(|id| News::Gone(id.clone()))
+            .into_iter()
+            .collect(),
+        Err(error) => {
+            let error = text_of(error);
+            ids.values()
+                .map(|id| News::Unreadable(id.clone(), error.clone()))
+                .collect::<Vec<News>>()
+        }
+    };
+    watcher(api, config)
+        .default_backoff()
+        .map(news)
+        .flat_map(stream::iter)
+        .boxed()
+}
+
+/// News of the pods of an owner.
+fn pods(
+    api: Api<DynamicObject>,
+    config: watcher::Config,
+    owner: ObjectId,
+) -> BoxStream<'static, News> {
+    let news = move |event: watcher::Result<watcher::Event<DynamicObject>>| {
+        let owner = owner.clone();
+        match event {
+            Ok(watcher::Event::InitApply(pod) | watcher::Event::Apply(pod)) => News::Pod {
+                owner,
+                name: pod.name_any(),
+                pod: Some(value_of(pod)),
+            },
+            Ok(watcher::Event::Delete(pod)) => News::Pod {
+                owner,
+                name: pod.name_any(),
+                pod: None,
+            },
+            _ => News::Nothing,
+        }
+    };
+    watcher(api, config).default_backoff().map(news).boxed()
+}
+
+fn value_of(mut object: DynamicObject) -> Value {
+    object.metadata.managed_fields = None;
+    serde_json::to_value(object).unwrap_or_default()
+}
+
+fn text_of(error: watcher::Error) -> String {
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => RequestError::from(error).to_string(),
+        watcher::Error::WatchError(status) => status.message,
+        watcher::Error::NoResourceVersion => "the server gave no resource version".to_owned(),
+    }
+}
+
+/// A `spec.selector` as the text that requests carry; nothing where it is none.
+fn selector_text(selector: &Value) -> Option<String> {
+    let mut parts = Vec::new();
+    for (key, value) in selector
+        .get("matchLabels")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
+        parts.push(format!("{key}={}", value.as_str()?));
+    }
+    for expression in selector
+        .get("matchExpressions")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        let key = expression["key"].as_str()?;
+        let values: Vec<&str> = expression["values"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        let values = values.join(",");
+        parts.push(match expression["operator"].as_str()? {
+            "In" => format!("{key} in ({values})"),
+            "NotIn" => format!("{key} notin ({values})"),
+            "Exists" => key.to_owned(),
+            "DoesNotExist" => format!("!{key}"),
+            _ => return None,
+        });
+    }
+    (!parts.is_empty()).then(|| parts.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::selector_text;
+
+    #[test]
+    fn selectors_become_text() {
+        let selector = json!({
+            "matchLabels": { "app": "db" },
+            "matchExpressions": [
+                { "key": "tier", "operator": "In", "values": ["a", "b"] },
+                { "key": "old", "operator": "DoesNotExist" },
+            ],
+        });
+        assert_eq!(
+            selector_text(&selector).unwrap(),
+            "app=db,tier in (a,b),!old"
+        );
+        assert_eq!(
+            selector_text(&json!({})),
+            None,
+            "an empty selector would select every pod"
+        );
+    }
+}
