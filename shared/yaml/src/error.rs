@@ -26,6 +26,9 @@ pub enum Error {
     /// The value cannot be said in JSON: a key that is a list or null, a float that is no number.
     #[error("{0}")]
     Json(String),
+    /// A merge that kyaml refuses, in its words.
+    #[error("{0}")]
+    Merge(String),
     /// What `sigs.k8s.io/yaml`'s `Unmarshal` makes of any of these.
     #[error("error converting YAML to JSON: {0}")]
     Convert(Box<Error>),

@@ -2,9 +2,12 @@
 mod alias;
 mod binary;
 mod compose;
+mod decode;
 mod emit;
 mod encode;
 mod error;
+mod expand;
+mod go_syntax;
 pub mod json;
 mod natural;
 mod node;

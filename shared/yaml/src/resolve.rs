@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::error::Error;
 use crate::number;
 use crate::timestamp;
 
@@ -31,7 +32,7 @@ pub(crate) enum Flavor {
 }
 
 /// What a scalar resolved to.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Scalar {
     Null,
     Bool(bool),
@@ -43,7 +44,7 @@ pub(crate) enum Scalar {
 }
 
 impl Scalar {
-    pub(crate) fn tag(&self) -> &'static str {
+    pub(crate) fn tag(self) -> &'static str {
         match self {
             Scalar::Null => NULL,
             Scalar::Bool(_) => BOOL,
@@ -104,6 +105,24 @@ pub(crate) fn plain(flavor: Flavor, text: &str, timestamps: bool) -> Scalar {
             word(flavor, text)
         }
         _ => Scalar::Str,
+    }
+}
+
+/// Whether a scalar with this tag has to be what the tag says; with other tags, it is a string.
+pub(crate) fn is_resolvable(tag: &str) -> bool {
+    matches!(tag, BOOL | INT | FLOAT | NULL | TIMESTAMP)
+}
+
+/// Resolves a scalar with a tag that its text has to fit.
+pub(crate) fn tagged(flavor: Flavor, tag: &str, text: &str) -> Result<Scalar, Error> {
+    let scalar = plain(flavor, text, tag == TIMESTAMP);
+    let found = scalar.tag();
+    match scalar {
+        Scalar::Int(int) if tag == FLOAT => Ok(Scalar::Float(int as f64)),
+        scalar if found == tag => Ok(scalar),
+        _ => Err(Error::Invalid(format!(
+            "cannot decode {found} `{text}` as a {tag}"
+        ))),
     }
 }
 

@@ -20,7 +20,6 @@ pub(crate) struct Timestamp {
 
 impl Timestamp {
     /// The form of RFC 3339 that Go's JSON gives a `time.Time`.
-    #[allow(dead_code)] // until values of timestamps are read
     pub(crate) fn rfc3339(&self) -> String {
         let (year, month, day) = self.date;
         let (hour, minute, second) = self.time;

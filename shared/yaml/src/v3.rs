@@ -1,11 +1,13 @@
 //! Reading and writing as yaml.v3 does (`go.yaml.in/yaml/v3`), on which kustomize's kyaml stands.
 
 use crate::compose::Composer;
+use crate::decode;
 use crate::emit::Layout;
 use crate::encode::{self, Floats, KeyOrder};
 use crate::error::Error;
+use crate::expand;
 use crate::node::Node;
-use crate::resolve::Flavor;
+use crate::resolve::{self, Flavor};
 use crate::source::Source;
 use crate::value::Value;
 
@@ -31,6 +33,38 @@ pub fn parse_all(text: impl AsRef<[u8]>) -> Result<Vec<Node>, Error> {
         documents.push(document);
     }
     Ok(documents)
+}
+
+/// Writes a node as kyaml's `RNode.String` does: two columns, sequences at their parent's column.
+///
+/// # Errors
+/// As [`Encoder::to_string`].
+pub fn to_string(node: &Node) -> Result<String, Error> {
+    Encoder::kyaml().to_string(node)
+}
+
+/// The value of a node: what `yaml.Unmarshal` into an `interface{}` makes of it, once more through JSON. Numbers come as
+/// [`sigs::from_str`](crate::sigs::from_str) gives them, timestamps as RFC 3339 text.
+///
+/// # Errors
+/// [`Error::Unmarshal`] with all repeated keys; [`Error::Invalid`] for aliases, merges and tags that mean nothing;
+/// [`Error::Json`] for mappings with keys other than strings, which `encoding/json` refuses, and for `.nan` and `.inf`.
+pub fn to_value(node: &Node) -> Result<Value, Error> {
+    decode::to_value(node)
+}
+
+/// The short tag that an untagged plain scalar of this text has: `!!int` for `12`, `!!str` for `yes`.
+pub fn plain_tag(text: &str) -> &'static str {
+    resolve::plain_tag_v3(text)
+}
+
+/// Puts copies in the place of aliases, merges `<<` entries into their mappings and drops anchors, as kyaml's `DeAnchor`
+/// does; `max_nodes` bounds what may become of the document.
+///
+/// # Errors
+/// [`Error::Invalid`] in kyaml's words for merges of what is no mapping; [`Error::Limit`].
+pub fn expand(root: Node, max_nodes: usize) -> Result<Node, Error> {
+    expand::expand(root, max_nodes)
 }
 
 /// How an encoder lays documents out. The default is that of `yaml.Marshal`: four columns a level, sequences indented.

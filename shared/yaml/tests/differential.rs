@@ -58,12 +58,17 @@ fn compare(
 /// Where upstream itself panics, an error of ours is right. Of several bad keys it names a random one, and it shows
 /// keys with their Go types. Behind a forbidden character it sometimes reads on and finds another error.
 fn excused(ours: &Result<String, String>, theirs: &Result<String, String>) -> bool {
+    if ours.is_ok() && matches!(theirs, Err(error) if error.ends_with("value contains itself")) {
+        // The alias stood below a text key `<<`, which is dropped before it is reached.
+        return true;
+    }
     let (Err(ours), Err(theirs)) = (ours, theirs) else {
         return false;
     };
     let both = |start: &str| ours.starts_with(start) && theirs.starts_with(start);
     theirs.starts_with("panic: ")
         || both("unsupported map key of type")
+        || both("json: unsupported ")
         || both("yaml: invalid map key: ")
         || ours == "yaml: control characters are not allowed"
 }
@@ -165,4 +170,25 @@ fn v3_writes_values_alike() {
             }))
         },
     );
+}
+
+#[test]
+fn v3_reads_values_alike() {
+    compare("v3-to-json", 0, 2000, generate::document, |input| {
+        let value = v3::parse(input).and_then(|document| match document {
+            Some(document) => v3::to_value(&document),
+            None => Ok(Value::Null),
+        });
+        show(value.and_then(as_json))
+    });
+}
+
+#[test]
+fn anchors_are_expanded_alike() {
+    compare("kyaml-deanchor", 0, 2000, generate::document, |input| {
+        let Some(document) = show(v3::parse(input))? else {
+            return Err("EOF".to_owned());
+        };
+        show(v3::expand(document, 100_000).and_then(|node| v3::to_string(&node)))
+    });
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 
 	yaml3 "go.yaml.in/yaml/v3"
@@ -192,6 +193,26 @@ func v3FromJSON(r request) (any, error) {
 	return out.String(), encoder.Close()
 }
 
+func containsItself(n *yaml3.Node, open map[*yaml3.Node]bool) string {
+	if n == nil {
+		return ""
+	}
+	if open[n] {
+		return n.Anchor
+	}
+	open[n] = true
+	defer delete(open, n)
+	if name := containsItself(n.Alias, open); name != "" {
+		return name
+	}
+	for _, child := range n.Content {
+		if name := containsItself(child, open); name != "" {
+			return name
+		}
+	}
+	return ""
+}
+
 func deanchor(r request) (any, error) {
 	in, err := r.bytes()
 	if err != nil {
@@ -200,6 +221,10 @@ func deanchor(r request) (any, error) {
 	parsed, err := kyaml.Parse(string(in))
 	if err != nil {
 		return nil, err
+	}
+	if name := containsItself(parsed.Document(), map[*yaml3.Node]bool{}); name != "" {
+		// kyaml would recurse until the process dies.
+		return nil, fmt.Errorf("yaml: anchor '%s' value contains itself", name)
 	}
 	if err := parsed.DeAnchor(); err != nil {
 		return nil, err

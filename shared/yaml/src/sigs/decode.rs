@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::go_syntax;
 use crate::alias::{AliasGuard, Aliases};
 use crate::binary;
 use crate::error::Error;
+use crate::go_syntax;
 use crate::node::{Kind, Node, Style};
 use crate::number;
 use crate::resolve::{self, Flavor, Scalar, short_tag};
@@ -260,14 +260,7 @@ fn scalar(node: &Node) -> Result<Value, Error> {
         if node.style.has(Style::QUOTED) {
             return Ok(string());
         }
-        return Ok(match resolve::plain(Flavor::V2, text, false) {
-            Scalar::Null => Value::Null,
-            Scalar::Bool(value) => Value::Bool(value),
-            Scalar::Int(int) => Value::Int(int),
-            Scalar::Uint(int) => Value::Uint(int),
-            Scalar::Float(float) => Value::Float(float),
-            Scalar::Timestamp | Scalar::Str => string(),
-        });
+        return Ok(value_of(resolve::plain(Flavor::V2, text, false), text));
     }
     let tag = short_tag(&node.tag);
     match tag.as_ref() {
@@ -277,32 +270,21 @@ fn scalar(node: &Node) -> Result<Value, Error> {
                 "!!binary value contains invalid base64 data",
             )),
         },
-        resolve::BOOL | resolve::INT | resolve::FLOAT | resolve::NULL | resolve::TIMESTAMP => {
-            tagged(&tag, text)
+        tag if resolve::is_resolvable(tag) => {
+            Ok(value_of(resolve::tagged(Flavor::V2, tag, text)?, text))
         }
         _ => Ok(string()),
     }
 }
 
-/// A scalar with a tag that its text has to fit.
-fn tagged(tag: &str, text: &str) -> Result<Value, Error> {
-    let scalar = resolve::plain(Flavor::V2, text, tag == resolve::TIMESTAMP);
-    let found = scalar.tag();
+fn value_of(scalar: Scalar, text: &str) -> Value {
     match scalar {
-        Scalar::Int(int) if tag == resolve::FLOAT => return Ok(Value::Float(int as f64)),
-        _ if found != tag => {
-            return Err(Error::Invalid(format!(
-                "cannot decode {found} `{text}` as a {tag}"
-            )));
-        }
-        _ => {}
-    }
-    Ok(match scalar {
         Scalar::Null => Value::Null,
         Scalar::Bool(value) => Value::Bool(value),
         Scalar::Int(int) => Value::Int(int),
         Scalar::Uint(int) => Value::Uint(int),
         Scalar::Float(float) => Value::Float(float),
+        // Timestamps stay as they are written.
         Scalar::Timestamp | Scalar::Str => Value::String(text.to_owned()),
-    })
+    }
 }

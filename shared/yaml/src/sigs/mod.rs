@@ -1,7 +1,6 @@
 //! Reading and writing as `sigs.k8s.io/yaml` v1.6 does, on go-yaml v2: what Kubernetes' tools and Helm use.
 
 mod decode;
-mod go_syntax;
 
 use crate::compose::Composer;
 use crate::emit::Layout;

@@ -6,7 +6,7 @@ use crate::number;
 use crate::value::Value;
 
 /// A value as Go prints an `interface{}` of it.
-pub(super) fn value(value: &Value) -> String {
+pub(crate) fn value(value: &Value) -> String {
     let mut out = String::new();
     write(value, &mut out);
     out
@@ -52,7 +52,7 @@ fn write(value: &Value, out: &mut String) {
 }
 
 /// A float as `%#v` prints it: `%g` with the exponent from 1e21 on.
-pub(super) fn float_text(float: f64) -> String {
+pub(crate) fn float_text(float: f64) -> String {
     if float.is_nan() {
         return "NaN".to_owned();
     }
@@ -63,7 +63,7 @@ pub(super) fn float_text(float: f64) -> String {
 }
 
 /// `strconv.Quote`.
-pub(super) fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for c in text.chars() {

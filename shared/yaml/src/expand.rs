@@ -1,0 +1,230 @@
+//! Anchors, aliases and merges taken out of a tree, as kyaml's `DeAnchor` does it.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::error::Error;
+use crate::node::{Kind, Node};
+use crate::resolve;
+
+pub(crate) fn expand(mut root: Node, max_nodes: usize) -> Result<Node, Error> {
+    if needs_expansion(&root) {
+        let mut wanted = HashSet::new();
+        collect_aliased(&root, &mut wanted);
+        let mut unread = HashMap::new();
+        collect_anchored(&root, &wanted, &mut unread);
+        let mut expander = Expander {
+            anchors: HashMap::new(),
+            unread,
+            open: Vec::new(),
+            left: max_nodes,
+        };
+        expander.node(&mut root)?;
+    }
+    Ok(root)
+}
+
+/// Whether anything in the tree has an anchor, is an alias or merges. Most documents are spared the work.
+fn needs_expansion(node: &Node) -> bool {
+    node.anchor.is_some()
+        || node.kind == Kind::Alias
+        || node.tag == resolve::MERGE
+        || node.content.iter().any(needs_expansion)
+        || is_rebuilt(node)
+}
+
+/// Whether a mapping without merges changes all the same: kyaml rebuilds every mapping, which repeated keys and null keys
+/// do not survive unchanged, and drops a `<<` that is but text.
+fn is_rebuilt(node: &Node) -> bool {
+    if node.kind != Kind::Mapping {
+        return false;
+    }
+    let mut seen = HashSet::with_capacity(node.content.len() / 2);
+    node.entries()
+        .any(|(key, _)| !seen.insert(&key.value) || key.value == "<<" || key.is_null())
+}
+
+struct Expander {
+    /// What each name stands for, as far as the tree has been walked.
+    anchors: HashMap<Box<str>, Node>,
+    /// The anchored nodes as they were: a merge may name a node that the walk has yet to reach, or that another merge
+    /// has taken out of the tree.
+    unread: HashMap<Box<str>, Node>,
+    /// Names of the nodes that are being walked.
+    open: Vec<Box<str>>,
+    left: usize,
+}
+
+impl Expander {
+    fn node(&mut self, node: &mut Node) -> Result<(), Error> {
+        self.left = self
+            .left
+            .checked_sub(1)
+            .ok_or_else(|| Error::Limit("document grows too large by its aliases".to_owned()))?;
+        let name = node.anchor.take();
+        if let Some(name) = &name {
+            self.open.push(name.clone());
+        }
+        match node.kind {
+            Kind::Scalar => {}
+            Kind::Alias => *node = self.target(&node.value)?,
+            Kind::Mapping => {
+                self.merge(node)?;
+                self.children(node)?;
+            }
+            Kind::Document | Kind::Sequence => self.children(node)?,
+        }
+        if let Some(name) = name {
+            self.open.pop();
+            self.anchors.insert(name, node.clone());
+        }
+        Ok(())
+    }
+
+    fn children(&mut self, node: &mut Node) -> Result<(), Error> {
+        node.content
+            .iter_mut()
+            .try_for_each(|child| self.node(child))
+    }
+
+    /// A copy of what an alias stands for.
+    fn target(&mut self, name: &str) -> Result<Node, Error> {
+        if self.open.iter().any(|open| **open == *name) {
+            return Err(Error::Invalid(format!(
+                "anchor '{name}' value contains itself"
+            )));
+        }
+        if !self.anchors.contains_key(name) {
+            let Some(mut unread) = self.unread.remove(name) else {
+                return Err(Error::Invalid(format!(
+                    "unknown anchor '{name}' referenced"
+                )));
+            };
+            self.node(&mut unread)?;
+        }
+        let Some(target) = self.anchors.get(name) else {
+            return Err(Error::Invalid(format!(
+                "unknown anchor '{name}' referenced"
+            )));
+        };
+        let size = size(target);
+        self.left = self
+            .left
+            .checked_sub(size)
+            .ok_or_else(|| Error::Limit("document grows too large by its aliases".to_owned()))?;
+        Ok(target.clone())
+    }
+
+    /// Replaces the `<<` entry by what it merges; entries of the mapping itself keep their places and win.
+    fn merge(&mut self, node: &mut Node) -> Result<(), Error> {
+        let mut merges = node
+            .content
+            .iter()
+            .step_by(2)
+            .enumerate()
+            .filter(|(_, key)| key.tag == resolve::MERGE)
+            .map(|(entry, _)| 2 * entry);
+        let first = merges.next();
+        if merges.next().is_some() {
+            return Err(Error::Merge("duplicate merge key".to_owned()));
+        }
+        if first.is_none() && !is_rebuilt(node) {
+            return Ok(());
+        }
+        let mut sources = Vec::new();
+        if let Some(at) = first
+            && let Some(value) = node.content.get(at + 1).cloned()
+        {
+            self.merge_values(value, &mut sources)?;
+        }
+        // kyaml clears the first field named `<<`, whatever its tag.
+        node.remove("<<");
+        let own = node.clone();
+        for source in sources.iter().chain([&own]) {
+            for (key, _) in source.entries() {
+                // The first entry of a name is the one kyaml finds, even for the second of that name.
+                if let Some(at) = source.position(&key.value)
+                    && let Some(pair) = source.content.get(at..at + 2)
+                {
+                    set_entry(node, pair);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn merge_values(&mut self, value: Node, sources: &mut Vec<Node>) -> Result<(), Error> {
+        match value.kind {
+            Kind::Mapping => {
+                sources.push(value);
+                Ok(())
+            }
+            Kind::Alias => {
+                let target = self.target(&value.value)?;
+                if target.kind != Kind::Mapping {
+                    return Err(Error::Merge(
+                        "invalid map merge: received alias for a non-map value".to_owned(),
+                    ));
+                }
+                sources.push(target);
+                Ok(())
+            }
+            Kind::Sequence => {
+                // The first of a list wins, so it is merged last.
+                let mut found = Vec::new();
+                for item in value.content {
+                    if item.kind == Kind::Sequence {
+                        return Err(Error::Merge(
+                            "invalid map merge: received a nested sequence".to_owned(),
+                        ));
+                    }
+                    let mut of_item = Vec::new();
+                    self.merge_values(item, &mut of_item)?;
+                    found.push(of_item);
+                }
+                sources.extend(found.into_iter().rev().flatten());
+                Ok(())
+            }
+            _ => Err(Error::Merge(
+                "map merge requires map or sequence of maps as the value".to_owned(),
+            )),
+        }
+    }
+}
+
+fn collect_aliased<'n>(node: &'n Node, names: &mut HashSet<&'n str>) {
+    if node.kind == Kind::Alias {
+        names.insert(&node.value);
+    }
+    for child in &node.content {
+        collect_aliased(child, names);
+    }
+}
+
+fn collect_anchored(node: &Node, wanted: &HashSet<&str>, found: &mut HashMap<Box<str>, Node>) {
+    if let Some(name) = &node.anchor
+        && wanted.contains(name.as_ref())
+    {
+        found.entry(name.clone()).or_insert_with(|| node.clone());
+    }
+    for child in &node.content {
+        collect_anchored(child, wanted, found);
+    }
+}
+
+fn set_entry(node: &mut Node, pair: &[Node]) {
+    let [key, value] = pair else { return };
+    // To kyaml, a null key has no name.
+    let name = if key.is_null() { "" } else { &key.value };
+    if let Some(at) = node.position(name) {
+        for (slot, new) in node.content.iter_mut().skip(at).zip(pair) {
+            *slot = new.clone();
+        }
+    } else {
+        node.content.push(key.clone());
+        node.content.push(value.clone());
+    }
+}
+
+fn size(node: &Node) -> usize {
+    1 + node.content.iter().map(size).sum::<usize>()
+}
