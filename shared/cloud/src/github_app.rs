@@ -1,0 +1,315 @@
+//! GitHub Apps: a key of the App for a token of one of its installations.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use flux_http::{BodyError, GitHubAppData, Secret, read_body};
+use jiff::Timestamp;
+use reqwest::{Client, Method, StatusCode, header};
+use rustls::{
+    SignatureScheme,
+    pki_types::{PrivateKeyDer, pem::PemObject},
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use url::Url;
+
+use crate::{CacheKey, Token};
+
+/// The user of Git with an installation's token as its password (SC-AUTH-020).
+pub const GIT_USER: &str = "x-access-token";
+
+const PUBLIC_API: &str = "https://api.github.com/";
+/// How long one call may take (SC-AUTH-073).
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// The largest answer that is read.
+const MAX_ANSWER: usize = 1 << 20;
+/// What is allowed for clocks that differ.
+const CLOCK_DRIFT: u64 = 30;
+/// For how long the App's own token is good; it is used once.
+const APP_TOKEN_LIFE: u64 = 120;
+
+/// A GitHub App installation that tokens can be had for. `Debug` shows no key.
+#[derive(Clone, Debug)]
+pub struct GitHubApp {
+    id: u64,
+    installation: Installation,
+    api: Url,
+    key: Secret,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Installation {
+    Id(u64),
+    /// Looked up as an organisation, then as a user.
+    Owner(String),
+}
+
+/// Why there is no token.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GitHubAppError {
+    /// The App's ID is no number.
+    #[error("app ID must be provided to use github app authentication")]
+    AppId,
+    /// The installation's ID is no number, and no owner is given.
+    #[error("app installation owner or ID must be provided to use github app authentication")]
+    InstallationId,
+    /// The private key cannot be used.
+    #[error("could not parse private key: {0}")]
+    PrivateKey(&'static str),
+    /// The base URL is none.
+    #[error("invalid API URL")]
+    BaseUrl(#[source] url::ParseError),
+    /// The API could not be reached.
+    #[error("{method} {url}")]
+    Request {
+        /// The method.
+        method: Method,
+        /// The address.
+        url: String,
+        /// What failed.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The API refused.
+    #[error("{method} {url}: {status} {message}")]
+    Refused {
+        /// The method.
+        method: Method,
+        /// The address.
+        url: String,
+        /// How it answered.
+        status: StatusCode,
+        /// What it said.
+        message: String,
+    },
+    /// The API's answer cannot be read.
+    #[error("{method} {url}: malformed answer")]
+    Answer {
+        /// The method.
+        method: Method,
+        /// The address.
+        url: String,
+        /// What is wrong with it.
+        #[source]
+        source: AnswerError,
+    },
+    /// The owner is neither an organisation nor a user with an installation.
+    #[error(
+        "failed to find organization installation: {organization}\nfailed to find user installation: {user}"
+    )]
+    NoInstallation {
+        /// What came of asking for the organisation; both stand in the text that users know.
+        organization: Box<GitHubAppError>,
+        /// What came of asking for the user.
+        user: Box<GitHubAppError>,
+    },
+}
+
+/// What is wrong with an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerError {
+    /// It breaks off, or is too large.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// It is not what the API documents.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+}
+
+#[derive(Deserialize)]
+struct Found {
+    id: u64,
+}
+
+#[derive(Deserialize)]
+struct Issued {
+    token: String,
+    expires_at: Timestamp,
+}
+
+#[derive(Default, Deserialize)]
+struct Explained {
+    #[serde(default)]
+    message: String,
+}
+
+impl GitHubApp {
+    /// Takes in what the Secret holds (SC-AUTH-019).
+    pub fn new(data: GitHubAppData) -> Result<Self, GitHubAppError> {
+        let number = |text: &str| text.trim().parse::<u64>().ok().filter(|number| *number > 0);
+        let id = number(&data.app_id).ok_or(GitHubAppError::AppId)?;
+        let owner = data.installation_owner.filter(|owner| !owner.is_empty());
+        let installation = match (owner, data.installation_id) {
+            (Some(owner), _) => Installation::Owner(owner),
+            (None, id) => {
+                let id = id.as_deref().and_then(number);
+                Installation::Id(id.ok_or(GitHubAppError::InstallationId)?)
+            }
+        };
+        let api = base_url(data.base_url.as_deref().unwrap_or_default())?;
+        let app = Self {
+            id,
+            installation,
+            api,
+            key: data.private_key,
+        };
+        app.sign(b"")?; // a key that cannot sign is found out at once
+        Ok(app)
+    }
+
+    /// What tokens are kept under (SC-AUTH-071).
+    pub fn cache_key(&self) -> CacheKey {
+        let installation = match &self.installation {
+            Installation::Id(id) => id.to_string(),
+            Installation::Owner(owner) => format!("@{owner}"),
+        };
+        CacheKey::of(&[
+            ("app", self.id.to_string().as_bytes()),
+            ("installation", installation.as_bytes()),
+            ("api", self.api.as_str().as_bytes()),
+            ("key", self.key.expose()),
+        ])
+    }
+
+    /// Gets a token of the installation (SC-AUTH-020).
+    pub async fn token(&self, client: &Client) -> Result<Token, GitHubAppError> {
+        let bearer = self.app_token(SystemTime::now())?;
+        let call = Call {
+            client,
+            bearer: &bearer,
+        };
+        let id = match &self.installation {
+            Installation::Id(id) => *id,
+            Installation::Owner(owner) => self.find(&call, owner).await?,
+        };
+        let url = self.url(&["app", "installations", &id.to_string(), "access_tokens"]);
+        let issued: Issued = call.send(Method::POST, url).await?;
+        Ok(Token {
+            value: Secret::new(issued.token),
+            expires: issued.expires_at.into(),
+        })
+    }
+
+    async fn find(&self, call: &Call<'_>, owner: &str) -> Result<u64, GitHubAppError> {
+        let url = self.url(&["orgs", owner, "installation"]);
+        let organization = match call.send::<Found>(Method::GET, url).await {
+            Ok(found) => return Ok(found.id),
+            Err(error) => Box::new(error),
+        };
+        let url = self.url(&["users", owner, "installation"]);
+        match call.send::<Found>(Method::GET, url).await {
+            Ok(found) => Ok(found.id),
+            Err(error) => Err(GitHubAppError::NoInstallation {
+                organization,
+                user: Box::new(error),
+            }),
+        }
+    }
+
+    fn url(&self, parts: &[&str]) -> Url {
+        let mut url = self.api.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(parts);
+        }
+        url
+    }
+
+    /// The token of the App itself: a JWT signed with RS256 (SC-AUTH-020).
+    fn app_token(&self, now: SystemTime) -> Result<Secret, GitHubAppError> {
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let issued = now.saturating_sub(CLOCK_DRIFT);
+        let header = serde_json::json!({"alg": "RS256", "typ": "JWT"});
+        let claims = serde_json::json!({"iat": issued, "exp": issued + APP_TOKEN_LIFE, "iss": self.id.to_string()});
+        let encode = |value: serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let signed = format!("{}.{}", encode(header), encode(claims));
+        let signature = URL_SAFE_NO_PAD.encode(self.sign(signed.as_bytes())?);
+        Ok(Secret::new(format!("{signed}.{signature}")))
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, GitHubAppError> {
+        let unusable = GitHubAppError::PrivateKey;
+        let key = PrivateKeyDer::from_pem_slice(self.key.expose());
+        let key = key.map_err(|_| unusable("it is not a private key in PEM form"))?;
+        let key = rustls::crypto::ring::sign::any_supported_type(&key);
+        let key = key.map_err(|_| unusable("it is of a kind or size that is not supported"))?;
+        let signer = key.choose_scheme(&[SignatureScheme::RSA_PKCS1_SHA256]);
+        let signer = signer.ok_or(unusable("it is not an RSA key"))?;
+        signer.sign(message).map_err(|_| unusable("it cannot sign"))
+    }
+}
+
+/// The API's address: GitHub's own, or that of an enterprise server, whose path ends in `/api/v3/` unless the host is one for the API
+/// alone (SC-AUTH-021).
+fn base_url(text: &str) -> Result<Url, GitHubAppError> {
+    if text.is_empty() {
+        return Url::parse(PUBLIC_API).map_err(GitHubAppError::BaseUrl);
+    }
+    let mut url = Url::parse(text).map_err(GitHubAppError::BaseUrl)?;
+    let host = url.host_str().unwrap_or_default();
+    let is_api_host = host.starts_with("api.") || host.contains(".api.");
+    let mut path = url.path().trim_end_matches('/').to_owned();
+    if !is_api_host && !path.ends_with("/api/v3") {
+        path.push_str("/api/v3");
+    }
+    url.set_path(&format!("{path}/"));
+    Ok(url)
+}
+
+struct Call<'c> {
+    client: &'c Client,
+    bearer: &'c Secret,
+}
+
+impl Call<'_> {
+    async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        url: Url,
+    ) -> Result<T, GitHubAppError> {
+        let request = self
+            .client
+            .request(method.clone(), url.clone())
+            .timeout(TIMEOUT)
+            .bearer_auth(self.bearer.expose_text())
+            .header(header::ACCEPT, "application/vnd.github+json")
+            .header(header::USER_AGENT, "flux");
+        let url = url.to_string();
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(source) => {
+                let source = source.without_url();
+                return Err(GitHubAppError::Request {
+                    method,
+                    url,
+                    source,
+                });
+            }
+        };
+        let status = response.status();
+        let body = read_body(response, MAX_ANSWER).await;
+        if !status.is_success() {
+            let explained = body
+                .ok()
+                .and_then(|body| serde_json::from_slice::<Explained>(&body).ok());
+            let message = explained.unwrap_or_default().message;
+            return Err(GitHubAppError::Refused {
+                method,
+                url,
+                status,
+                message,
+            });
+        }
+        let answer = body.map_err(AnswerError::from);
+        let answer = answer.and_then(|body| Ok(serde_json::from_slice(&body)?));
+        answer.map_err(|source| GitHubAppError::Answer {
+            method,
+            url,
+            source,
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "github_app_test.rs"]
+mod tests;

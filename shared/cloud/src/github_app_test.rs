@@ -1,0 +1,206 @@
+use std::sync::{Arc, LazyLock, Mutex};
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{HeaderMap, Method as AxumMethod, StatusCode as AxumStatus, Uri},
+};
+use git_servers::SshKey;
+use rstest::rstest;
+use rustls::crypto::ring::default_provider;
+use serde_json::{Value, json};
+
+use super::*;
+
+/// An RSA key in PKCS#1 form, as GitHub hands them out.
+fn pem() -> &'static str {
+    static PEM: LazyLock<String> = LazyLock::new(|| {
+        let key = SshKey::generate(&["-t", "rsa", "-b", "2048", "-m", "PEM"], "");
+        key.private()
+    });
+    &PEM
+}
+
+fn data(id: Option<&str>, owner: Option<&str>, base_url: &str) -> GitHubAppData {
+    GitHubAppData {
+        app_id: "42".into(),
+        private_key: Secret::new(pem()),
+        installation_owner: owner.map(str::to_owned),
+        installation_id: id.map(str::to_owned),
+        base_url: Some(base_url.to_owned()),
+    }
+}
+
+type Asked = Arc<Mutex<Vec<(String, String)>>>;
+
+/// An API that knows the user `octocat` and installation 7, and refuses all else. Gives what it was asked.
+async fn api() -> (String, Asked) {
+    let _ = default_provider().install_default();
+    let asked = Asked::default();
+    let answer = |State(asked): State<Asked>, method: AxumMethod, uri: Uri, headers: HeaderMap| async move {
+        let bearer = headers["authorization"].to_str().unwrap().to_owned();
+        asked
+            .lock()
+            .unwrap()
+            .push((format!("{method} {uri}"), bearer));
+        match uri.path() {
+            "/api/v3/users/octocat/installation" => (AxumStatus::OK, Json(json!({"id": 7}))),
+            "/api/v3/app/installations/7/access_tokens" => (
+                AxumStatus::CREATED,
+                Json(json!({"token": "ghs_secret", "expires_at": "2030-01-01T00:00:00Z"})),
+            ),
+            "/api/v3/app/installations/8/access_tokens" => {
+                (AxumStatus::CREATED, Json(json!({"token": 1})))
+            }
+            _ => (AxumStatus::NOT_FOUND, Json(json!({"message": "Not Found"}))),
+        }
+    };
+    let router = Router::new().fallback(answer).with_state(asked.clone());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (format!("http://{address}"), asked)
+}
+
+fn client() -> Client {
+    Client::builder().no_proxy().build().unwrap()
+}
+
+fn claims(bearer: &str) -> (Value, Value) {
+    let token = bearer.strip_prefix("Bearer ").unwrap();
+    let parts: Vec<_> = token.split('.').collect();
+    let decode =
+        |part: &str| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap();
+    assert_eq!(URL_SAFE_NO_PAD.decode(parts[2]).unwrap().len(), 256);
+    (decode(parts[0]), decode(parts[1]))
+}
+
+// SC-AUTH-020
+#[tokio::test]
+async fn an_installation_gives_a_token() {
+    let (url, asked) = api().await;
+    let app = GitHubApp::new(data(Some("7"), None, &url)).unwrap();
+    let token = app.token(&client()).await.unwrap();
+    assert_eq!(token.value, "ghs_secret".into());
+    let start_of_2030: Timestamp = "2030-01-01T00:00:00Z".parse().unwrap();
+    assert_eq!(token.expires, SystemTime::from(start_of_2030));
+    let asked = asked.lock().unwrap();
+    assert_eq!(asked[0].0, "POST /api/v3/app/installations/7/access_tokens");
+    let (header, claims) = claims(&asked[0].1);
+    assert_eq!(header, json!({"alg": "RS256", "typ": "JWT"}));
+    assert_eq!(claims["iss"], "42");
+    let issued = claims["iat"].as_u64().unwrap();
+    assert_eq!(claims["exp"], issued + 120);
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    assert!((now - 60..=now - 30).contains(&issued), "{issued} at {now}");
+    assert!(!format!("{token:?} {app:?}").contains("ghs_secret"));
+    assert!(!format!("{app:?}").contains("PRIVATE KEY"));
+}
+
+// SC-AUTH-020
+#[tokio::test]
+async fn an_owner_is_looked_up_as_organisation_then_as_user() {
+    let (url, asked) = api().await;
+    let app = GitHubApp::new(data(None, Some("octocat"), &url)).unwrap();
+    app.token(&client()).await.unwrap();
+    let paths: Vec<_> = asked
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|(line, _)| line.clone())
+        .collect();
+    assert_eq!(
+        paths,
+        [
+            "GET /api/v3/orgs/octocat/installation",
+            "GET /api/v3/users/octocat/installation",
+            "POST /api/v3/app/installations/7/access_tokens",
+        ]
+    );
+    let nobody = GitHubApp::new(data(None, Some("no/body"), &url)).unwrap();
+    let error = nobody.token(&client()).await.unwrap_err().to_string();
+    let want = format!(
+        "failed to find organization installation: GET {url}/api/v3/orgs/no%2Fbody/installation: 404 Not Found Not Found\n\
+         failed to find user installation: GET {url}/api/v3/users/no%2Fbody/installation: 404 Not Found Not Found"
+    );
+    assert_eq!(error, want);
+}
+
+#[tokio::test]
+async fn answers_that_help_nobody() {
+    let (url, _) = api().await;
+    let refused = GitHubApp::new(data(Some("9"), None, &url))
+        .unwrap()
+        .token(&client())
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(
+            refused,
+            GitHubAppError::Refused {
+                status: StatusCode::NOT_FOUND,
+                ..
+            }
+        ),
+        "{refused}"
+    );
+    let odd = GitHubApp::new(data(Some("8"), None, &url))
+        .unwrap()
+        .token(&client())
+        .await
+        .unwrap_err();
+    assert!(matches!(odd, GitHubAppError::Answer { .. }), "{odd}");
+    let nowhere = GitHubApp::new(data(Some("7"), None, "http://127.0.0.1:1")).unwrap();
+    let unreachable = nowhere.token(&client()).await.unwrap_err();
+    assert!(
+        matches!(unreachable, GitHubAppError::Request { .. }),
+        "{unreachable}"
+    );
+}
+
+// SC-AUTH-021
+#[rstest]
+#[case("", "https://api.github.com/")]
+#[case("https://ghe.example.com", "https://ghe.example.com/api/v3/")]
+#[case("https://ghe.example.com/", "https://ghe.example.com/api/v3/")]
+#[case("https://ghe.example.com/api/v3", "https://ghe.example.com/api/v3/")]
+#[case("https://ghe.example.com/sub", "https://ghe.example.com/sub/api/v3/")]
+#[case("https://api.ghe.com", "https://api.ghe.com/")]
+#[case("https://x.api.ghe.com/", "https://x.api.ghe.com/")]
+fn base_urls(#[case] text: &str, #[case] want: &str) {
+    assert_eq!(base_url(text).unwrap().as_str(), want);
+}
+
+// SC-AUTH-019
+#[test]
+fn what_is_no_app() {
+    let with = |change: fn(&mut GitHubAppData)| {
+        let mut data = data(Some("7"), None, "");
+        change(&mut data);
+        GitHubApp::new(data).unwrap_err().to_string()
+    };
+    assert_eq!(
+        with(|data| data.app_id = "x".into()),
+        "app ID must be provided to use github app authentication"
+    );
+    assert_eq!(
+        with(|data| data.installation_id = Some("0".into())),
+        "app installation owner or ID must be provided to use github app authentication"
+    );
+    assert_eq!(
+        with(|data| data.private_key = "no key".into()),
+        "could not parse private key: it is not a private key in PEM form"
+    );
+    assert_eq!(
+        with(|data| data.base_url = Some("::".into())),
+        "invalid API URL"
+    );
+    let ec = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    let mut wrong_kind = data(Some("7"), None, "");
+    wrong_kind.private_key = Secret::new(ec);
+    let error = GitHubApp::new(wrong_kind).unwrap_err().to_string();
+    assert_eq!(error, "could not parse private key: it is not an RSA key");
+}

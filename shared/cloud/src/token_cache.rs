@@ -1,0 +1,321 @@
+//! Tokens kept until they are nearly over.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, SystemTime},
+};
+
+use flux_http::Secret;
+use sha2::{Digest, Sha256};
+use tokio::sync::Mutex as AsyncMutex;
+
+/// No token is kept longer.
+const MAX_LIFE: Duration = Duration::from_hours(1);
+/// The part of a token's life for which it is kept, in percent.
+const LIFE_PERCENT: u32 = 80;
+
+/// A token and when it ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// The token itself.
+    pub value: Secret,
+    /// The moment from which on it is worth nothing.
+    pub expires: SystemTime,
+}
+
+/// What a token is kept under: a hash of all that it was got with, so that those who share a token share the identity too
+/// (SC-AUTH-071).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CacheKey([u8; 32]);
+
+impl CacheKey {
+    /// The key for these named parts, in this order.
+    pub fn of(parts: &[(&str, &[u8])]) -> Self {
+        let mut hash = Sha256::new();
+        for (name, value) in parts {
+            for part in [name.as_bytes(), value] {
+                hash.update((part.len() as u64).to_be_bytes());
+                hash.update(part);
+            }
+        }
+        Self(hash.finalize().into())
+    }
+}
+
+/// Whether a token was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// It was.
+    Hit,
+    /// It was fetched.
+    Miss,
+}
+
+/// Tokens by what they were got with, the least used given up first (SC-AUTH-070). Of several who ask for one at once, one fetches
+/// it (SC-AUTH-072).
+pub struct TokenCache {
+    size: usize,
+    max_life: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    kept: HashMap<CacheKey, Kept>,
+    fetching: HashMap<CacheKey, Arc<AsyncMutex<()>>>,
+    clock: u64,
+    evicted: u64,
+}
+
+struct Kept {
+    token: Token,
+    /// By both clocks: a machine that slept must not use a token that is over.
+    until: (Instant, SystemTime),
+    used: u64,
+}
+
+impl TokenCache {
+    /// A cache of `size` tokens, none for zero, each kept for at most `max_life` and an hour (SC-PROC-034).
+    pub fn new(size: usize, max_life: Duration) -> Self {
+        Self {
+            size,
+            max_life: max_life.min(MAX_LIFE),
+            state: Mutex::default(),
+        }
+    }
+
+    /// The token of `key`, fetched if it is not here or nearly over.
+    pub async fn get<E, F>(
+        &self,
+        key: CacheKey,
+        fetch: impl FnOnce() -> F,
+    ) -> Result<(Token, Lookup), E>
+    where
+        F: Future<Output = Result<Token, E>>,
+    {
+        if self.size == 0 {
+            return Ok((fetch().await?, Lookup::Miss));
+        }
+        if let Some(token) = self.state().find(&key) {
+            return Ok((token, Lookup::Hit));
+        }
+        let fetching = self
+            .state()
+            .fetching
+            .entry(key.clone())
+            .or_default()
+            .clone();
+        let turn = fetching.lock().await;
+        if let Some(token) = self.state().find(&key) {
+            return Ok((token, Lookup::Hit));
+        }
+        let fetched = fetch().await;
+        let mut state = self.state();
+        drop(turn);
+        // Those who wait find the token next. After a failure the last of them (one count is the map's, one its own) clears up.
+        if fetched.is_ok() || Arc::strong_count(&fetching) <= 2 {
+            state.fetching.remove(&key);
+        }
+        let token = fetched?;
+        let left = token
+            .expires
+            .duration_since(SystemTime::now())
+            .unwrap_or_default();
+        let life = (left * LIFE_PERCENT / 100).min(self.max_life);
+        state.keep(key, token.clone(), life, self.size);
+        Ok((token, Lookup::Miss))
+    }
+
+    /// How many tokens are kept.
+    pub fn len(&self) -> usize {
+        self.state().kept.len()
+    }
+
+    /// Whether none is kept.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many tokens were given up for others.
+    pub fn evicted(&self) -> u64 {
+        self.state().evicted
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn find(&mut self, key: &CacheKey) -> Option<Token> {
+        self.clock += 1;
+        let (now, date) = (Instant::now(), SystemTime::now());
+        if self
+            .kept
+            .get(key)
+            .is_some_and(|kept| kept.until.0 <= now || kept.until.1 <= date)
+        {
+            self.kept.remove(key);
+        }
+        let kept = self.kept.get_mut(key)?;
+        kept.used = self.clock;
+        Some(kept.token.clone())
+    }
+
+    fn keep(&mut self, key: CacheKey, token: Token, life: Duration, size: usize) {
+        self.clock += 1;
+        let kept = Kept {
+            token,
+            until: (Instant::now() + life, SystemTime::now() + life),
+            used: self.clock,
+        };
+        self.kept.insert(key, kept);
+        while self.kept.len() > size {
+            let oldest = self
+                .kept
+                .iter()
+                .min_by_key(|(_, kept)| kept.used)
+                .map(|(key, _)| key.clone());
+            let Some(oldest) = oldest else { break };
+            self.kept.remove(&oldest);
+            self.evicted += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
+    use super::{
+        Lookup::{Hit, Miss},
+        *,
+    };
+
+    fn token(text: &str, life: Duration) -> Token {
+        Token {
+            value: text.into(),
+            expires: SystemTime::now() + life,
+        }
+    }
+
+    fn key(name: &str) -> CacheKey {
+        CacheKey::of(&[("name", name.as_bytes())])
+    }
+
+    async fn ask(cache: &TokenCache, name: &str, life: Duration) -> Lookup {
+        let fetch = || async { Ok::<_, Infallible>(token(name, life)) };
+        let (token, lookup) = cache.get(key(name), fetch).await.unwrap();
+        assert_eq!(token.value, name.into());
+        lookup
+    }
+
+    const HOUR: Duration = Duration::from_hours(1);
+
+    // SC-AUTH-070, SC-PROC-034
+    #[tokio::test]
+    async fn the_least_used_token_goes_first() {
+        let cache = TokenCache::new(2, HOUR);
+        let mut lookups = Vec::new();
+        for name in ["a", "b", "a", "c", "a", "b"] {
+            lookups.push(ask(&cache, name, HOUR).await);
+        }
+        assert_eq!(lookups, [Miss, Miss, Hit, Miss, Hit, Miss]);
+        assert_eq!((cache.len(), cache.evicted()), (2, 2));
+        let off = TokenCache::new(0, HOUR);
+        assert_eq!(
+            [ask(&off, "a", HOUR).await, ask(&off, "a", HOUR).await],
+            [Miss, Miss]
+        );
+        assert!(off.is_empty());
+    }
+
+    // SC-AUTH-070
+    #[tokio::test]
+    async fn a_token_that_is_over_is_fetched_again() {
+        let cache = TokenCache::new(2, HOUR);
+        ask(&cache, "over", Duration::ZERO).await;
+        assert_eq!(ask(&cache, "over", Duration::ZERO).await, Lookup::Miss);
+        let short = TokenCache::new(2, Duration::ZERO);
+        ask(&short, "a", HOUR).await;
+        assert_eq!(ask(&short, "a", HOUR).await, Lookup::Miss);
+    }
+
+    // SC-AUTH-070: 80 % of what is left, by both clocks, an hour at most
+    #[tokio::test]
+    async fn how_long_a_token_is_kept() {
+        for (life, max, want) in [
+            (HOUR, HOUR, 2880),
+            (4 * HOUR, 4 * HOUR, 3600),
+            (HOUR, HOUR / 4, 900),
+        ] {
+            let cache = TokenCache::new(2, max);
+            ask(&cache, "a", life).await;
+            let until = cache.state().kept[&key("a")].until;
+            let left = until.0.duration_since(Instant::now()).as_secs_f64();
+            assert!(
+                (left - f64::from(want)).abs() < 30.0,
+                "{left} is not {want}"
+            );
+            let left = until
+                .1
+                .duration_since(SystemTime::now())
+                .unwrap()
+                .as_secs_f64();
+            assert!(
+                (left - f64::from(want)).abs() < 30.0,
+                "{left} is not {want}"
+            );
+        }
+    }
+
+    // SC-AUTH-072
+    #[tokio::test]
+    async fn one_fetches_for_all_who_wait() {
+        let cache = Arc::new(TokenCache::new(2, HOUR));
+        let fetches = Arc::new(AtomicUsize::new(0));
+        let asking: Vec<_> = (0..8)
+            .map(|_| {
+                let (cache, fetches) = (cache.clone(), fetches.clone());
+                tokio::spawn(async move {
+                    let fetch = || async {
+                        fetches.fetch_add(1, Ordering::SeqCst);
+                        tokio::task::yield_now().await;
+                        Ok::<_, Infallible>(token("a", HOUR))
+                    };
+                    cache.get(key("a"), fetch).await.unwrap().1
+                })
+            })
+            .collect();
+        let mut misses = 0;
+        for asked in asking {
+            misses += usize::from(asked.await.unwrap() == Lookup::Miss);
+        }
+        assert_eq!((fetches.load(Ordering::SeqCst), misses), (1, 1));
+        assert!(cache.state().fetching.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_not_kept() {
+        let cache = TokenCache::new(2, HOUR);
+        let failed = cache.get(key("a"), || async { Err("refused") }).await;
+        assert_eq!(failed, Err("refused"));
+        assert_eq!(ask(&cache, "a", HOUR).await, Lookup::Miss);
+        assert!(cache.state().fetching.is_empty());
+    }
+
+    // SC-AUTH-071
+    #[test]
+    fn parts_do_not_run_into_each_other() {
+        assert_ne!(CacheKey::of(&[("a", b"bc")]), CacheKey::of(&[("ab", b"c")]));
+        assert_ne!(
+            CacheKey::of(&[("a", b"b"), ("c", b"")]),
+            CacheKey::of(&[("a", b"bc")])
+        );
+    }
+}
