@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use url::{Host, Url};
 
-use crate::proxy::ProxyUrl;
+use crate::proxy::{ProxyScheme, ProxyUrl};
 
 /// The proxy variables of the environment.
 ///
@@ -13,6 +13,7 @@ use crate::proxy::ProxyUrl;
 pub struct ProxyEnvironment {
     http: Option<ProxyUrl>,
     https: Option<ProxyUrl>,
+    all: Option<ProxyUrl>,
     except: Vec<Exception>,
 }
 
@@ -59,8 +60,23 @@ impl ProxyEnvironment {
         Self {
             http: proxy("HTTP_PROXY"),
             https: proxy("HTTPS_PROXY"),
+            all: either("ALL_PROXY").and_then(|value| ProxyUrl::parse(&value).ok()),
             except: except.split(',').filter_map(Exception::parse).collect(),
         }
+    }
+
+    /// The proxy for a bare TCP connection, such as SSH: `ALL_PROXY`, if it is a SOCKS one.
+    pub fn proxy_for_tcp(&self, host: &str, port: u16) -> Option<&ProxyUrl> {
+        let proxy = self
+            .all
+            .as_ref()
+            .filter(|proxy| proxy.scheme() == ProxyScheme::Socks5)?;
+        let address = host.parse::<IpAddr>().ok();
+        let excepted = self
+            .except
+            .iter()
+            .any(|entry| entry.covers(&host.to_lowercase(), address, Some(port)));
+        (!excepted).then_some(proxy)
     }
 
     /// Whether no proxy is named at all.
@@ -189,6 +205,7 @@ mod tests {
         ProxyEnvironment::from_lookup(move |name| match name {
             "HTTPS_PROXY" => Some("proxy.internal:3128".into()),
             "http_proxy" => Some("socks5://socks.internal".into()),
+            "ALL_PROXY" => Some("socks5://all.internal".into()),
             "NO_PROXY" => Some(no_proxy.clone()),
             _ => None,
         })
@@ -242,5 +259,22 @@ mod tests {
                 .map(|proxy| proxy.url().as_str()),
             expected
         );
+    }
+
+    #[test]
+    fn ssh_follows_all_proxy() {
+        // SC-GIT-127
+        let environment = environment("10.0.0.0/8,internal.example");
+        assert!(environment.proxy_for_tcp("github.com", 22).is_some());
+        assert!(
+            environment
+                .proxy_for_tcp("git.internal.example", 22)
+                .is_none()
+        );
+        assert!(environment.proxy_for_tcp("10.1.2.3", 22).is_none());
+        let http = ProxyEnvironment::from_lookup(|name| {
+            (name == "ALL_PROXY").then(|| "http://p".to_owned())
+        });
+        assert!(http.proxy_for_tcp("github.com", 22).is_none());
     }
 }

@@ -1,0 +1,84 @@
+//! A snapshot's files on disk.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, symlink};
+use std::path::Path;
+
+use crate::error::Error;
+use crate::snapshot::{EntryKind, Snapshot};
+
+impl Snapshot {
+    /// Writes the files into `folder`, which must be empty, as they are in the repository: no line ends are changed and no
+    /// filters run, whatever `.gitattributes` says (upstream's library does neither). Blocks.
+    ///
+    /// Links are made last, and nothing that is there is written through, so that no entry can leave the folder (SC-GIT-070,
+    /// RT-GIT-015).
+    pub fn checkout(&self, folder: &Path) -> Result<(), Error> {
+        let failed = |path: &str| {
+            let path = path.to_owned();
+            move |source: io::Error| Error::Write { path, source }
+        };
+        if fs::read_dir(folder).map_err(failed("."))?.next().is_some() {
+            return Err(failed(".")(io::ErrorKind::DirectoryNotEmpty.into()));
+        }
+        let reader = self.reader()?;
+        let mut buffer = Vec::new();
+        let mut made = String::new();
+        let of_links = |links: bool| {
+            self.entries()
+                .iter()
+                .filter(move |entry| (entry.kind() == EntryKind::Symlink) == links)
+        };
+        for entry in of_links(false).chain(of_links(true)) {
+            let path = folder.join(entry.path());
+            if let Some((parent, _)) = entry.path().rsplit_once('/')
+                && parent != made
+            {
+                make_folders(folder, parent).map_err(failed(parent))?;
+                parent.clone_into(&mut made);
+            }
+            let content = reader.read(entry, &mut buffer)?;
+            let written = match entry.kind() {
+                EntryKind::Submodule => fs::create_dir(&path),
+                EntryKind::Symlink => symlink(
+                    std::ffi::OsStr::new(String::from_utf8_lossy(content).as_ref()),
+                    &path,
+                ),
+                kind => {
+                    let mode = if kind == EntryKind::Executable {
+                        0o755
+                    } else {
+                        0o644
+                    };
+                    let file = fs::OpenOptions::new()
+                        .write(true)
+                        .create_new(true)
+                        .mode(mode)
+                        .open(&path);
+                    file.and_then(|mut file| file.write_all(content))
+                }
+            };
+            written.map_err(failed(entry.path()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes the folders of `path` below `root`; a link in the place of one is an error.
+fn make_folders(root: &Path, path: &str) -> io::Result<()> {
+    let mut at = root.to_owned();
+    for part in path.split('/') {
+        at.push(part);
+        match fs::create_dir(&at) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if !fs::symlink_metadata(&at)?.is_dir() {
+                    return Err(error);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

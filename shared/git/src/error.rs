@@ -1,0 +1,206 @@
+//! What can go wrong, in upstream's words where users know them.
+
+use crate::auth::AuthError;
+use crate::url::UrlError;
+
+/// Why a repository could not be listed, fetched or read. Print it with its sources, joined by `: `.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The address does not parse.
+    #[error("cannot parse url")]
+    Url(#[from] UrlError),
+    /// The credentials cannot be used (RT-GIT-010, RT-GIT-011).
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// The proxy or TLS settings cannot be used (SC-GIT-123).
+    #[error("unable to set up the connection to '{url}'")]
+    Setup {
+        /// The repository, its password masked.
+        url: String,
+        /// What failed.
+        #[source]
+        source: Fault,
+    },
+    /// The remote's references could not be listed.
+    #[error("unable to list remote for '{url}'")]
+    List {
+        /// The repository, its password masked.
+        url: String,
+        /// What failed.
+        #[source]
+        source: Fault,
+    },
+    /// The repository could not be fetched (SC-GIT-054, RT-GIT-007).
+    #[error("unable to clone '{url}'")]
+    Clone {
+        /// The repository, its password masked.
+        url: String,
+        /// What failed.
+        #[source]
+        source: Fault,
+    },
+    /// There is no repository, or it is empty (RT-GIT-007).
+    #[error("unable to clone: {reason}: git repository: '{url}'")]
+    RepositoryNotFound {
+        /// The repository, its password masked.
+        url: String,
+        /// Which of both; it stands inside the text that users know.
+        reason: &'static str,
+    },
+    /// A reference that begins or ends with a slash (SC-GIT-047).
+    #[error("ref {0} is invalid; Git refs cannot begin or end with a slash '/'")]
+    ReferenceInvalid(String),
+    /// The remote has no such reference (SC-GIT-047).
+    #[error("unable to resolve ref '{0}' to a specific commit")]
+    ReferenceUnresolved(String),
+    /// The remote has no such commit, or not where it was looked for (SC-GIT-053).
+    #[error("unable to resolve commit object for '{commit}'")]
+    CommitNotFound {
+        /// What was asked for.
+        commit: String,
+        /// What is wrong with it.
+        #[source]
+        source: Fault,
+    },
+    /// The range of versions does not parse (SC-GIT-045).
+    #[error("semver parse error")]
+    SemVerInvalid(#[source] flux_semver::ConstraintError),
+    /// No tag is in the range (SC-GIT-045).
+    #[error("no match found for semver: {0}")]
+    SemVerNoMatch(String),
+    /// A submodule could not be fetched or is described badly (SC-GIT-071).
+    #[error("unable to update submodule '{name}'")]
+    Submodule {
+        /// Its name in `.gitmodules`.
+        name: String,
+        /// What failed.
+        #[source]
+        source: Box<Error>,
+    },
+    /// `.gitmodules` is wrong.
+    #[error("invalid .gitmodules: {0}")]
+    Modules(String),
+    /// A path in the repository would do harm outside of its work tree (SC-GIT-077).
+    #[error("invalid path {path:?}: {reason}")]
+    Path {
+        /// The path.
+        path: String,
+        /// Why it is refused.
+        reason: &'static str,
+    },
+    /// An object is missing, damaged or of another kind than it should be.
+    #[error("unable to read {what}")]
+    Object {
+        /// Which object.
+        what: String,
+        /// What failed.
+        #[source]
+        source: Fault,
+    },
+    /// A file could not be written.
+    #[error("unable to write '{path}'")]
+    Write {
+        /// The path in the repository.
+        path: String,
+        /// What failed.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// What lies at the bottom of an [`Error`].
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The time allowed is over (SC-GIT-029).
+    #[error("context deadline exceeded")]
+    DeadlineExceeded,
+    /// The caller gave up.
+    #[error("context canceled")]
+    Cancelled,
+    /// The server wants credentials, or others.
+    #[error("authentication required{}", after_colon(.0))]
+    AuthenticationRequired(String),
+    /// The server knows the client and refuses it.
+    #[error("authorization failed{}", after_colon(.0))]
+    AuthorizationFailed(String),
+    /// The server has no such repository.
+    #[error("repository not found{}", after_colon(.0))]
+    RepositoryNotFound(String),
+    /// The server answered with a status that means nothing here.
+    #[error("unexpected client error: unexpected requesting {url:?} status code: {status}")]
+    UnexpectedStatus {
+        /// The requested URL.
+        url: String,
+        /// The status.
+        status: u16,
+    },
+    /// A redirect that must not be followed.
+    #[error("http redirect: {0}")]
+    Redirect(String),
+    /// The repository has no references at all.
+    #[error("remote repository is empty")]
+    EmptyRemote,
+    /// The remote has no such reference.
+    #[error("couldn't find remote ref {0:?}")]
+    ReferenceNotFound(String),
+    /// The object is not there.
+    #[error("object not found")]
+    ObjectNotFound,
+    /// The connection could not be made or broke.
+    #[error("{0}")]
+    Connection(String),
+    /// SSH's handshake or log-in failed.
+    #[error("ssh: handshake failed: {0}")]
+    SshHandshake(String),
+    /// The SSH settings (key, algorithms) cannot be used.
+    #[error("{0}")]
+    SshSettings(String),
+    /// The server said why it does not serve, in its own words.
+    #[error("remote: {0}")]
+    Remote(String),
+    /// The conversation did not follow Git's protocol.
+    #[error("{0}")]
+    Protocol(String),
+    /// The repository uses hashes other than SHA-1 (SC-GIT-058).
+    #[error("the repository uses the object format '{0}', which is not supported: only sha1 is")]
+    ObjectFormat(String),
+    /// More was received, or is to be unpacked, than is allowed.
+    #[error("the repository exceeds the limit of {limit} {unit}")]
+    TooLarge {
+        /// The bound.
+        limit: u64,
+        /// Of what.
+        unit: &'static str,
+    },
+    /// The temporary folder cannot be used.
+    #[error("temporary storage: {0}")]
+    Storage(String),
+    /// An object is damaged.
+    #[error("{0}")]
+    Corrupt(String),
+}
+
+fn after_colon(text: &str) -> String {
+    if text.is_empty() {
+        String::new()
+    } else {
+        format!(": {text}")
+    }
+}
+
+/// An error and its sources, joined by `: `.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        source = error.source();
+    }
+    text
+}

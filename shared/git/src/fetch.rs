@@ -1,0 +1,386 @@
+//! The ways to find and fetch a commit (SC-GIT-040 to SC-GIT-060).
+
+use std::num::NonZeroU32;
+
+use flux_semver::{Constraints, parse_tag};
+use gix::hash::ObjectId;
+use gix::objs::Kind;
+
+use crate::error::{Error, Fault};
+use crate::object::{Commit, Tag};
+use crate::protocol::{Conversation, Listed};
+use crate::reference::{Reference, Strategy};
+use crate::remote::{FetchOptions, Fetched, Phase, Remote, SharedSession};
+use crate::revision::{Hash, transform_revision};
+use crate::snapshot::Snapshot;
+use crate::store::Store;
+
+const ONE: Option<NonZeroU32> = NonZeroU32::new(1);
+/// What makes a reference mean the commit that a tag points to.
+const PEELED: &str = "^{}";
+
+pub(crate) fn fetch(
+    remote: &Remote,
+    reference: &Reference,
+    options: &FetchOptions,
+    session: &SharedSession,
+) -> Result<Fetched, Error> {
+    let fetch = Fetch {
+        remote,
+        options,
+        session,
+        known: options
+            .last_observed
+            .as_deref()
+            .map(transform_revision)
+            .filter(|known| !known.is_empty()),
+    };
+    match reference.strategy() {
+        Strategy::Branch(branch) => fetch.branch(branch, None),
+        Strategy::Tag(tag) => fetch.tag(tag, None),
+        Strategy::SemVer(range) => fetch.semver(range),
+        Strategy::Name(name) => fetch.name(name),
+        Strategy::Commit { hash, branch, name } => fetch.commit(hash, branch, name),
+    }
+}
+
+struct Fetch<'a> {
+    remote: &'a Remote,
+    options: &'a FetchOptions,
+    session: &'a SharedSession,
+    /// The revision known already, in its present form.
+    known: Option<String>,
+}
+
+impl<'a> Fetch<'a> {
+    /// In whose words faults are told while listing: upstream lists apart from cloning only to compare.
+    fn phase(&self) -> Phase {
+        if self.known.is_some() {
+            Phase::List
+        } else {
+            Phase::Clone
+        }
+    }
+
+    fn begin(&self, phase: Phase) -> Result<Conversation<'a>, Error> {
+        Conversation::begin(self.remote, self.session).map_err(self.remote.failing(phase))
+    }
+
+    fn store(&self) -> Result<Store, Error> {
+        let options = &self.remote.options;
+        Store::create(options.temporary_folder.as_deref(), options.limits.object)
+            .map_err(self.remote.failing(Phase::Clone))
+    }
+
+    /// The one reference of this name. Without it, tells an empty repository from a missing reference.
+    fn find(talk: &mut Conversation<'_>, name: &str) -> Result<Listed, Fault> {
+        if !is_reference(name) {
+            return Err(Fault::ReferenceNotFound(name.to_owned()));
+        }
+        let found = talk
+            .list(&[name])?
+            .into_iter()
+            .find(|listed| listed.name == name);
+        match found {
+            Some(found) => Ok(found),
+            None if talk.list(&[])?.is_empty() => Err(Fault::EmptyRemote),
+            None => Err(Fault::ReferenceNotFound(name.to_owned())),
+        }
+    }
+
+    /// The commit if it is the known one.
+    fn unchanged(&self, label: &str, commit: ObjectId, reference: &str) -> Option<Fetched> {
+        let hash = Hash::new(commit.to_string());
+        let revision = if label.is_empty() {
+            hash.digest()
+        } else {
+            format!("{label}@{}", hash.digest())
+        };
+        (self.known.as_ref() == Some(&revision))
+            .then(|| Fetched::Unchanged(Box::new(Commit::listed(hash, reference))))
+    }
+
+    fn branch(&self, branch: &str, reference: Option<&str>) -> Result<Fetched, Error> {
+        let full = format!("refs/heads/{branch}");
+        let phase = self.phase();
+        let mut talk = self.begin(phase)?;
+        let tip = match Self::find(&mut talk, &full) {
+            Ok(tip) => tip,
+            Err(Fault::EmptyRemote) if phase == Phase::Clone => return Ok(Fetched::Empty),
+            // Upstream's listing of a missing branch succeeds; it is the clone after it that fails.
+            Err(fault @ Fault::ReferenceNotFound(_)) => {
+                return Err(self.remote.failing(Phase::Clone)(fault));
+            }
+            Err(fault) => return Err(self.remote.failing(phase)(fault)),
+        };
+        if reference.is_none()
+            && let Some(unchanged) = self.unchanged(branch, tip.commit(), &full)
+        {
+            return Ok(unchanged);
+        }
+        let store = self.store()?;
+        talk.fetch(&[tip.target], ONE, &store)
+            .map_err(self.remote.failing(Phase::Clone))?;
+        self.snapshot(store, tip.commit(), reference.unwrap_or(&full), None)
+    }
+
+    /// `reference` is the full name to report, if the tag was named so.
+    fn tag(&self, tag: &str, reference: Option<&str>) -> Result<Fetched, Error> {
+        let full = format!("refs/tags/{tag}");
+        let phase = self.phase();
+        let mut talk = self.begin(phase)?;
+        let found = match Self::find(&mut talk, &full) {
+            Ok(found) => found,
+            Err(fault @ Fault::ReferenceNotFound(_)) => {
+                return Err(self.remote.failing(Phase::Clone)(fault));
+            }
+            Err(fault) => return Err(self.remote.failing(phase)(fault)),
+        };
+        if reference.is_none()
+            && let Some(unchanged) = self.unchanged(tag, found.commit(), &full)
+        {
+            return Ok(unchanged);
+        }
+        let store = self.store()?;
+        talk.fetch(&[found.target], ONE, &store)
+            .map_err(self.remote.failing(Phase::Clone))?;
+        self.tagged(store, &found, reference.unwrap_or(&full), tag)
+    }
+
+    fn tagged(
+        &self,
+        store: Store,
+        found: &Listed,
+        reference: &str,
+        tag: &str,
+    ) -> Result<Fetched, Error> {
+        let object = store
+            .objects()
+            .map_err(self.remote.failing(Phase::Clone))?
+            .tag(&found.target)?;
+        self.snapshot(
+            store,
+            found.commit(),
+            reference,
+            Some(object.unwrap_or_else(|| Tag::lightweight(tag))),
+        )
+    }
+
+    fn semver(&self, range: &str) -> Result<Fetched, Error> {
+        let range_text = range;
+        let range = Constraints::parse(range).map_err(Error::SemVerInvalid)?;
+        let clone = self.remote.failing(Phase::Clone);
+        let mut talk = self.begin(Phase::Clone)?;
+        let listed = talk.list(&["refs/tags/"]).map_err(&clone)?;
+        if listed.is_empty() && talk.list(&[]).map_err(&clone)?.is_empty() {
+            return Err(clone(Fault::EmptyRemote));
+        }
+        let mut matching: Vec<_> = listed
+            .into_iter()
+            .filter_map(|listed| {
+                let version = parse_tag(listed.name.strip_prefix("refs/tags/")?).ok()?;
+                range.check(&version).then_some((version, listed))
+            })
+            .collect();
+        matching.sort_by(|(a, _), (b, _)| a.compare(b));
+        let Some((highest, _)) = matching.last() else {
+            return Err(Error::SemVerNoMatch(range_text.to_owned()));
+        };
+        let highest = highest.clone();
+        let mut candidates: Vec<Listed> = matching
+            .into_iter()
+            .filter(|(version, _)| version.compare(&highest).is_eq())
+            .map(|(_, listed)| listed)
+            .collect();
+        if let [only] = &candidates[..]
+            && let Some(unchanged) = self.unchanged(short(&only.name), only.commit(), &only.name)
+        {
+            return Ok(unchanged);
+        }
+        let store = self.store()?;
+        let wants: Vec<ObjectId> = candidates.iter().map(|listed| listed.target).collect();
+        talk.fetch(&wants, ONE, &store).map_err(&clone)?;
+        if candidates.len() > 1 {
+            // Versions that differ only in build metadata: the newest commit wins (SC-GIT-044).
+            let objects = store.objects().map_err(&clone)?;
+            let mut dated = Vec::new();
+            for listed in candidates {
+                let (commit, _) = objects.commit(&listed.commit(), &listed.name)?;
+                dated.push((commit.committer.seconds, listed));
+            }
+            dated.sort_by(|(a, x), (b, y)| a.cmp(b).then_with(|| x.name.cmp(&y.name)));
+            candidates = dated.into_iter().map(|(_, listed)| listed).collect();
+        }
+        let Some(chosen) = candidates.last() else {
+            return Err(Error::SemVerNoMatch(range_text.to_owned()));
+        };
+        if let Some(unchanged) = self.unchanged(short(&chosen.name), chosen.commit(), &chosen.name)
+        {
+            return Ok(unchanged);
+        }
+        self.tagged(store, chosen, &chosen.name, short(&chosen.name))
+    }
+
+    fn name(&self, name: &str) -> Result<Fetched, Error> {
+        if name.starts_with('/') || name.ends_with('/') {
+            return Err(Error::ReferenceInvalid(name.to_owned()));
+        }
+        let list = self.remote.failing(Phase::List);
+        let bare = name.strip_suffix(PEELED).unwrap_or(name);
+        let peeled_only = bare.len() != name.len();
+        let mut talk = self.begin(Phase::List)?;
+        let found = match Self::find(&mut talk, bare) {
+            Ok(found) if peeled_only && found.peeled.is_none() => {
+                return Err(Error::ReferenceUnresolved(name.to_owned()));
+            }
+            Ok(found) => found,
+            Err(Fault::ReferenceNotFound(_)) => {
+                return Err(Error::ReferenceUnresolved(name.to_owned()));
+            }
+            Err(fault) => return Err(list(fault)),
+        };
+        if let Some(unchanged) = self.unchanged(name, found.commit(), name) {
+            return Ok(unchanged);
+        }
+        let store = self.store()?;
+        talk.fetch(&[found.target], ONE, &store)
+            .map_err(self.remote.failing(Phase::Clone))?;
+        match bare.strip_prefix("refs/tags/") {
+            Some(tag) => self.tagged(store, &found, name, tag),
+            None => self.snapshot(store, found.commit(), name, None),
+        }
+    }
+
+    fn commit(
+        &self,
+        commit: &str,
+        branch: Option<&str>,
+        name: Option<&str>,
+    ) -> Result<Fetched, Error> {
+        let clone = self.remote.failing(Phase::Clone);
+        let reference = match (name, branch) {
+            (Some(name), _) => name.to_owned(),
+            (None, Some(branch)) => format!("refs/heads/{branch}"),
+            (None, None) => String::new(),
+        };
+        let not_found = || Error::CommitNotFound {
+            commit: commit.to_owned(),
+            source: Fault::ObjectNotFound,
+        };
+        let id = ObjectId::from_hex(commit.as_bytes()).ok();
+        let mut talk = self.begin(Phase::Clone)?;
+        let tip = branch.map(|branch| Self::find(&mut talk, &format!("refs/heads/{branch}")));
+        let tip = tip.transpose().map_err(&clone)?;
+        let Some(id) = id else {
+            return Err(not_found());
+        };
+        let label = Commit::listed(Hash::new(id.to_string()), &reference);
+        let revision = if name.is_some() {
+            label.absolute_revision()
+        } else {
+            label.revision()
+        };
+        if self.known.as_deref() == Some(revision.as_str()) {
+            return Ok(Fetched::Unchanged(Box::new(label)));
+        }
+        let store = match tip {
+            // It is in the branch's history only if that says so.
+            Some(tip) if tip.commit() != id => {
+                let store = self.store()?;
+                talk.fetch(&[tip.target], None, &store).map_err(&clone)?;
+                store
+            }
+            Some(_) | None => self.one_commit(talk, id)?.ok_or_else(not_found)?,
+        };
+        let kind = store
+            .objects()
+            .and_then(|objects| objects.kind(&id))
+            .map_err(&clone)?;
+        if kind != Some(Kind::Commit) {
+            return Err(not_found());
+        }
+        let tag = reference.strip_prefix("refs/tags/").map(Tag::lightweight);
+        self.snapshot(store, id, &reference, tag)
+    }
+
+    /// Fetches one commit by its hash, or, where the server does not serve hashes, all branches. `None` if a server that serves
+    /// any hash has none like this.
+    fn one_commit(&self, talk: Conversation<'a>, id: ObjectId) -> Result<Option<Store>, Error> {
+        one_commit(self.remote, self.session, talk, id)
+    }
+
+    fn snapshot(
+        &self,
+        store: Store,
+        commit: ObjectId,
+        reference: &str,
+        tag: Option<Tag>,
+    ) -> Result<Fetched, Error> {
+        let objects = store.objects().map_err(self.remote.failing(Phase::Clone))?;
+        let (mut commit, tree) = objects.commit(&commit, reference)?;
+        commit.referencing_tag = tag;
+        let submodules = self.options.submodules && self.options.sparse.is_empty();
+        let snapshot = Snapshot::build(
+            self.remote,
+            self.session,
+            commit,
+            store,
+            tree,
+            &self.options.sparse,
+            submodules,
+        )?;
+        Ok(Fetched::Snapshot(Box::new(snapshot)))
+    }
+}
+
+/// See [`Fetch::one_commit`]; submodules are fetched so too.
+pub(crate) fn one_commit<'a>(
+    remote: &'a Remote,
+    session: &'a SharedSession,
+    talk: Conversation<'a>,
+    id: ObjectId,
+) -> Result<Option<Store>, Error> {
+    let clone = remote.failing(Phase::Clone);
+    let options = &remote.options;
+    let create = || {
+        Store::create(options.temporary_folder.as_deref(), options.limits.object).map_err(&clone)
+    };
+    let is_v2 = talk.is_v2();
+    let store = create()?;
+    match talk.fetch(&[id], ONE, &store) {
+        Ok(()) => return Ok(Some(store)),
+        Err(Fault::Protocol(text) | Fault::Remote(text)) => {
+            if is_v2 && text.contains("not our ref") {
+                return Ok(None);
+            }
+            tracing::debug!(url = %remote.url, reason = text, "the server does not serve the commit alone");
+        }
+        Err(fault) => return Err(clone(fault)),
+    }
+    drop(store);
+    let store = create()?;
+    let mut talk = Conversation::begin(remote, session).map_err(&clone)?;
+    let mut tips: Vec<ObjectId> = talk
+        .list(&["refs/heads/"])
+        .map_err(&clone)?
+        .iter()
+        .map(|listed| listed.target)
+        .collect();
+    tips.sort();
+    tips.dedup();
+    if tips.is_empty() {
+        return Ok(None);
+    }
+    talk.fetch(&tips, None, &store).map_err(&clone)?;
+    Ok(Some(store))
+}
+
+/// Whether the remote can have a reference of this name at all.
+fn is_reference(name: &str) -> bool {
+    name == "HEAD"
+        || (name.starts_with("refs/") && gix::validate::reference::name(name.into()).is_ok())
+}
+
+fn short(reference: &str) -> &str {
+    reference.strip_prefix("refs/tags/").unwrap_or(reference)
+}

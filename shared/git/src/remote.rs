@@ -1,0 +1,243 @@
+//! A remote repository and what can be asked of it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::auth::AuthOptions;
+use crate::error::{Error, Fault};
+use crate::protocol::{Conversation, Listed};
+use crate::reference::{Reference, Strategy};
+use crate::revision::Hash;
+use crate::session::{self, Limits};
+use crate::snapshot::Snapshot;
+use crate::url::GitUrl;
+
+/// The algorithms of SSH (`--ssh-kex-algos`, `--ssh-hostkey-algos`); empty lists take the defaults (RT-GIT-014).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SshAlgorithms {
+    /// Key exchange, best first. Unknown names are passed over.
+    pub kex: Vec<String>,
+    /// Host keys, best first.
+    pub host_key: Vec<String>,
+}
+
+/// How to reach a remote, beyond its address and credentials.
+#[derive(Debug, Clone)]
+pub struct RemoteOptions {
+    /// How connections leave; also those of SSH (SC-GIT-127).
+    pub proxy: flux_http::Proxy,
+    /// Algorithms of SSH.
+    pub ssh: SshAlgorithms,
+    /// Allows credentials over plain HTTP (SC-GIT-120).
+    pub credentials_over_http: bool,
+    /// Bound of making one connection, within the operation's own.
+    pub connect_timeout: Duration,
+    /// `User-Agent` of HTTP.
+    pub user_agent: String,
+    /// What a repository may bring.
+    pub limits: Limits,
+    /// Where fetched objects are kept meanwhile; the system's folder for temporary files if unset.
+    pub temporary_folder: Option<PathBuf>,
+}
+
+impl Default for RemoteOptions {
+    fn default() -> Self {
+        Self {
+            proxy: flux_http::Proxy::Environment,
+            ssh: SshAlgorithms::default(),
+            credentials_over_http: false,
+            connect_timeout: Duration::from_secs(30),
+            user_agent: concat!("git/flux-", env!("CARGO_PKG_VERSION")).to_owned(),
+            limits: Limits::default(),
+            temporary_folder: None,
+        }
+    }
+}
+
+/// A remote repository.
+#[derive(Clone)]
+pub struct Remote {
+    pub(crate) url: GitUrl,
+    pub(crate) auth: AuthOptions,
+    pub(crate) options: RemoteOptions,
+}
+
+/// What a fetch is to bring.
+#[derive(Debug, Clone, Default)]
+pub struct FetchOptions {
+    /// The revision that is known already (in either form, SC-GIT-061); if the remote still has it, nothing is fetched.
+    pub last_observed: Option<String>,
+    /// Prefixes of the paths wanted, without `./`; all if empty (SC-GIT-073).
+    pub sparse: Vec<String>,
+    /// Whether submodules are fetched too (SC-GIT-071); not together with `sparse` (SC-GIT-075).
+    pub submodules: bool,
+}
+
+/// What a fetch found.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Fetched {
+    /// The remote still has the revision that was known; nothing was fetched. Only hash and reference of the commit are known
+    /// (SC-GIT-060).
+    Unchanged(Box<crate::Commit>),
+    /// The remote has no commit yet (SC-GIT-027, RT-GIT-008); only a branch may be missing like this.
+    Empty,
+    /// The commit and its files.
+    Snapshot(Box<Snapshot>),
+}
+
+/// A reference of the remote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteReference {
+    /// The full name.
+    pub name: String,
+    /// What it points to: the tag object of an annotated tag.
+    pub hash: Hash,
+    /// The commit that an annotated tag points to.
+    pub peeled: Option<Hash>,
+}
+
+impl From<Listed> for RemoteReference {
+    fn from(listed: Listed) -> Self {
+        let hash = |id: gix::hash::ObjectId| Hash::new(id.to_string());
+        Self {
+            name: listed.name,
+            hash: hash(listed.target),
+            peeled: listed.peeled.map(hash),
+        }
+    }
+}
+
+impl Remote {
+    /// Checks that the credentials may go where they are to go (RT-GIT-010, RT-GIT-011). Nothing is sent yet.
+    pub fn new(url: GitUrl, auth: AuthOptions, options: RemoteOptions) -> Result<Self, Error> {
+        auth.check(&url, options.credentials_over_http)?;
+        Ok(Self { url, auth, options })
+    }
+
+    /// The address.
+    pub fn url(&self) -> &GitUrl {
+        &self.url
+    }
+
+    /// Lists the references whose names begin with one of `prefixes` (all if empty), within `timeout`.
+    ///
+    /// Dropping the future gives the work up.
+    pub async fn list(
+        &self,
+        prefixes: &[&str],
+        timeout: Duration,
+    ) -> Result<Vec<RemoteReference>, Error> {
+        let remote = self.clone();
+        let prefixes: Vec<String> = prefixes.iter().map(|prefix| (*prefix).to_owned()).collect();
+        let late = self.failing(Phase::List);
+        session::run(timeout, self.options.limits, &late, move |session| {
+            let fail = remote.failing(Phase::List);
+            let prefixes: Vec<&str> = prefixes.iter().map(String::as_str).collect();
+            let listed =
+                Conversation::begin(&remote, session).and_then(|mut talk| talk.list(&prefixes));
+            Ok(listed
+                .map_err(fail)?
+                .into_iter()
+                .map(RemoteReference::from)
+                .collect())
+        })
+        .await
+    }
+
+    /// Fetches the commit that `reference` names, within `timeout` (SC-GIT-029).
+    ///
+    /// Dropping the future gives the work up.
+    pub async fn fetch(
+        &self,
+        reference: &Reference,
+        options: &FetchOptions,
+        timeout: Duration,
+    ) -> Result<Fetched, Error> {
+        let (remote, reference, options) = (self.clone(), reference.clone(), options.clone());
+        let lists_first =
+            matches!(reference.strategy(), Strategy::Name(_)) || options.last_observed.is_some();
+        let late = self.failing(if lists_first {
+            Phase::List
+        } else {
+            Phase::Clone
+        });
+        session::run(timeout, self.options.limits, &late, move |session| {
+            crate::fetch::fetch(&remote, &reference, &options, session)
+        })
+        .await
+    }
+
+    /// Puts a fault into the words of the phase it happened in.
+    pub(crate) fn failing(&self, phase: Phase) -> impl Fn(Fault) -> Error + use<> {
+        let url = self.url.to_string();
+        move |source| {
+            let url = url.clone();
+            match (phase, source) {
+                (_, source @ Fault::SshSettings(_)) => Error::Setup { url, source },
+                (Phase::List, source) => Error::List { url, source },
+                (Phase::Clone, Fault::RepositoryNotFound(reason)) if reason.is_empty() => {
+                    Error::RepositoryNotFound {
+                        url,
+                        reason: "repository not found",
+                    }
+                }
+                (Phase::Clone, Fault::EmptyRemote) => Error::RepositoryNotFound {
+                    url,
+                    reason: "remote repository is empty",
+                },
+                (Phase::Clone, source) => Error::Clone { url, source },
+            }
+        }
+    }
+}
+
+/// Which step a fault belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    List,
+    Clone,
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote")
+            .field("url", &self.url)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A remote that shares this one's settings, for a submodule.
+pub(crate) fn sibling(parent: &Remote, url: GitUrl) -> Remote {
+    use crate::url::Transport;
+    let same_host = url.host().eq_ignore_ascii_case(parent.url.host())
+        && url.port() == parent.url.port()
+        && url.transport() == parent.url.transport();
+    let mut auth = parent.auth.clone();
+    auth.transport = url.transport();
+    if url.transport() == Transport::Ssh {
+        if let Some(user) = url.user() {
+            user.clone_into(&mut auth.username);
+        } else if parent.url.transport() != Transport::Ssh {
+            "git".clone_into(&mut auth.username);
+        }
+    } else if !same_host {
+        // Another host must not learn this one's credentials.
+        url.user()
+            .unwrap_or_default()
+            .clone_into(&mut auth.username);
+        auth.password = url.password().cloned().unwrap_or_default();
+        auth.bearer_token = flux_http::Secret::default();
+    }
+    Remote {
+        url,
+        auth,
+        options: parent.options.clone(),
+    }
+}
+
+/// Shared by the strategies.
+pub(crate) type SharedSession = Arc<session::Session>;

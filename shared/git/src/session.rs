@@ -1,0 +1,156 @@
+//! One operation on a thread of its own: its deadline, its end when nobody waits any more, and what its transport met.
+
+use std::future::Future;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::error::{Error, Fault};
+
+/// Bounds of what a repository may bring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes received from the remote in one operation, submodules included.
+    pub received: u64,
+    /// Bytes of one object when unpacked.
+    pub object: usize,
+    /// Files in one work tree, submodules included.
+    pub entries: usize,
+}
+
+impl Default for Limits {
+    /// Sixteen GiB, one GiB, five million: beyond what hosts accept, below what ends a controller.
+    fn default() -> Self {
+        Self {
+            received: 16 << 30,
+            object: 1 << 30,
+            entries: 5_000_000,
+        }
+    }
+}
+
+/// What the blocking side of an operation shares with the async side.
+#[derive(Debug)]
+pub(crate) struct Session {
+    runtime: tokio::runtime::Handle,
+    interrupt: Arc<AtomicBool>,
+    cancelled: watch::Receiver<bool>,
+    fault: Mutex<Option<Fault>>,
+    received: AtomicU64,
+    pub(crate) limits: Limits,
+}
+
+impl Session {
+    /// Waits for a future on the blocking thread; ends early when the operation is given up.
+    pub(crate) fn block_on<F: Future>(&self, future: F) -> Result<F::Output, Fault> {
+        let mut cancelled = self.cancelled.clone();
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                _ = cancelled.wait_for(|cancelled| *cancelled) => Err(Fault::Cancelled),
+                output = future => Ok(output),
+            }
+        })
+    }
+
+    /// The flag that gix looks at.
+    pub(crate) fn interrupt(&self) -> &AtomicBool {
+        &self.interrupt
+    }
+
+    /// Ends the work when the operation is given up.
+    pub(crate) fn check(&self) -> Result<(), Fault> {
+        if self.interrupt.load(Ordering::Relaxed) {
+            Err(Fault::Cancelled)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Remembers what the transport met, since gix's own errors say less; the first wins.
+    pub(crate) fn fail(&self, fault: Fault) -> io::Error {
+        let text = fault.to_string();
+        self.fault
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(fault);
+        io::Error::other(text)
+    }
+
+    /// What the transport met, if anything.
+    pub(crate) fn take_fault(&self) -> Option<Fault> {
+        self.fault
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
+    /// Counts received bytes against the limit.
+    pub(crate) fn count(&self, bytes: usize) -> Result<(), Fault> {
+        let total = self.received.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
+        let limit = self.limits.received;
+        if total > limit {
+            Err(Fault::TooLarge {
+                limit,
+                unit: "received bytes",
+            })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Bytes received so far.
+    pub(crate) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+}
+
+/// Gives the work up when the future that waits for it is dropped.
+struct GiveUp {
+    interrupt: Arc<AtomicBool>,
+    cancel: watch::Sender<bool>,
+}
+
+impl Drop for GiveUp {
+    fn drop(&mut self) {
+        self.interrupt.store(true, Ordering::Relaxed);
+        let _ = self.cancel.send(true);
+    }
+}
+
+/// Runs blocking work within `timeout`. When the time is over or the future is dropped, the work is interrupted and ends
+/// soon on its own thread; nothing waits for it.
+pub(crate) async fn run<T, W>(
+    timeout: Duration,
+    limits: Limits,
+    late: impl FnOnce(Fault) -> Error,
+    work: W,
+) -> Result<T, Error>
+where
+    T: Send + 'static,
+    W: FnOnce(&Arc<Session>) -> Result<T, Error> + Send + 'static,
+{
+    let (cancel, cancelled) = watch::channel(false);
+    let interrupt = Arc::new(AtomicBool::new(false));
+    let session = Arc::new(Session {
+        runtime: tokio::runtime::Handle::current(),
+        interrupt: Arc::clone(&interrupt),
+        cancelled,
+        fault: Mutex::new(None),
+        received: AtomicU64::new(0),
+        limits,
+    });
+    let give_up = GiveUp { interrupt, cancel };
+    let worker = tokio::task::spawn_blocking(move || work(&session));
+    let outcome = tokio::time::timeout(timeout, worker).await;
+    drop(give_up);
+    match outcome {
+        Ok(Ok(result)) => result,
+        Ok(Err(join)) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
+        Ok(Err(_)) => Err(late(Fault::Cancelled)),
+        Err(_) => Err(late(Fault::DeadlineExceeded)),
+    }
+}

@@ -1,0 +1,71 @@
+//! SSH private keys.
+
+use flux_http::Secret;
+use russh::keys::{PrivateKey, decode_secret_key};
+
+/// The largest key file that is read.
+const MAX_KEY: usize = 64 * 1024;
+
+/// Why a private key cannot be used. Texts name the defect, never the key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SshKeyError {
+    /// It is encrypted and there is no passphrase.
+    #[error("ssh: this private key is passphrase protected")]
+    PassphraseRequired,
+    /// It is encrypted and the passphrase does not open it.
+    #[error("ssh: the passphrase does not decrypt the private key")]
+    WrongPassphrase,
+    /// It is no key, or of a kind that is not supported.
+    #[error("ssh: no usable private key found: {0}")]
+    Unreadable(String),
+}
+
+/// Whether the key is encrypted.
+pub fn needs_passphrase(identity: &Secret) -> bool {
+    parse(identity, None) == Err(SshKeyError::PassphraseRequired)
+}
+
+/// Reads a private key in OpenSSH, PKCS#1, PKCS#8 or SEC1 form (SC-GIT-126).
+pub(crate) fn parse(
+    identity: &Secret,
+    passphrase: Option<&Secret>,
+) -> Result<PrivateKey, SshKeyError> {
+    if identity.expose().len() > MAX_KEY {
+        return Err(SshKeyError::Unreadable(format!(
+            "longer than {MAX_KEY} bytes"
+        )));
+    }
+    let text = identity.expose_text();
+    let passphrase = passphrase
+        .filter(|passphrase| !passphrase.is_empty())
+        .map(Secret::expose_text);
+    // Whether the text is an encrypted key does not depend on the passphrase; an unencrypted key ignores one.
+    match decode_secret_key(&text, None) {
+        Ok(key) => Ok(key),
+        Err(error) if is_encrypted(&text, &error) => match passphrase {
+            None => Err(SshKeyError::PassphraseRequired),
+            Some(passphrase) => decode_secret_key(&text, Some(&passphrase))
+                .map_err(|_| SshKeyError::WrongPassphrase),
+        },
+        Err(error) => Err(SshKeyError::Unreadable(describe(&error))),
+    }
+}
+
+fn is_encrypted(text: &str, error: &russh::keys::Error) -> bool {
+    matches!(error, russh::keys::Error::KeyIsEncrypted)
+        || text.contains("BEGIN ENCRYPTED PRIVATE KEY")
+        || text.contains("Proc-Type: 4,ENCRYPTED")
+}
+
+/// The defect without any of the key's text.
+fn describe(error: &russh::keys::Error) -> String {
+    use russh::keys::Error;
+    match error {
+        Error::UnsupportedKeyType { .. } | Error::UnknownAlgorithm(_) => {
+            "unsupported kind of key".to_owned()
+        }
+        Error::KeyIsCorrupt => "the key is corrupt".to_owned(),
+        _ => "not a private key in OpenSSH or PEM form".to_owned(),
+    }
+}

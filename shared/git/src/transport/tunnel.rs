@@ -1,0 +1,193 @@
+//! TCP connections for SSH, direct or through a proxy (SC-GIT-127).
+
+use std::pin::Pin;
+
+use base64::Engine as _;
+use flux_http::{Proxy, ProxyEnvironment, ProxyScheme, ProxyUrl, Secret, TlsSettings};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::error::Fault;
+
+/// A two-way stream of bytes.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// The longest answer to `CONNECT` that is read.
+const MAX_ANSWER: usize = 16 * 1024;
+
+/// Connects to `host:port`.
+pub(super) async fn connect(
+    proxy: &Proxy,
+    host: &str,
+    port: u16,
+) -> Result<Pin<Box<dyn Stream>>, Fault> {
+    let environment;
+    let proxy = match proxy {
+        Proxy::None => None,
+        Proxy::Url(proxy) => Some(proxy),
+        Proxy::Environment => {
+            environment = ProxyEnvironment::from_process();
+            environment.proxy_for_tcp(host, port)
+        }
+    };
+    let Some(proxy) = proxy else {
+        return Ok(Box::pin(dial(host, port).await?));
+    };
+    let (proxy_host, proxy_port) = proxy.host_and_port();
+    let tcp = dial(&proxy_host, proxy_port).await?;
+    match proxy.scheme() {
+        ProxyScheme::Socks5 => Ok(Box::pin(socks5(tcp, proxy, host, port).await?)),
+        ProxyScheme::Http => Ok(Box::pin(http_connect(tcp, proxy, host, port).await?)),
+        ProxyScheme::Https => {
+            let tls = tls(tcp, &proxy_host).await?;
+            Ok(Box::pin(http_connect(tls, proxy, host, port).await?))
+        }
+    }
+}
+
+async fn dial(host: &str, port: u16) -> Result<TcpStream, Fault> {
+    let stream = TcpStream::connect((host, port))
+        .await
+        .map_err(|error| Fault::Connection(format!("dial tcp {host}:{port}: {error}")))?;
+    // The protocol is a dialogue of small messages; a failure only makes it slower.
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
+}
+
+async fn tls(tcp: TcpStream, host: &str) -> Result<impl Stream + use<>, Fault> {
+    let failed = |error: &dyn std::fmt::Display| Fault::Connection(format!("proxy: {error}"));
+    let config = TlsSettings::default()
+        .client_config()
+        .map_err(|error| failed(&error))?;
+    let name =
+        rustls::pki_types::ServerName::try_from(host.to_owned()).map_err(|error| failed(&error))?;
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+    connector
+        .connect(name, tcp)
+        .await
+        .map_err(|error| failed(&error))
+}
+
+async fn http_connect<S: Stream>(
+    mut stream: S,
+    proxy: &ProxyUrl,
+    host: &str,
+    port: u16,
+) -> Result<S, Fault> {
+    let failed = |error: std::io::Error| Fault::Connection(format!("proxy: {error}"));
+    let bracketed = if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    };
+    let mut request =
+        format!("CONNECT {bracketed}:{port} HTTP/1.1\r\nHost: {bracketed}:{port}\r\n").into_bytes();
+    if let Some(username) = proxy.username() {
+        let mut pair = format!("{username}:").into_bytes();
+        pair.extend_from_slice(proxy.password().map(Secret::expose).unwrap_or_default());
+        let pair = base64::engine::general_purpose::STANDARD.encode(pair);
+        request.extend_from_slice(format!("Proxy-Authorization: Basic {pair}\r\n").as_bytes());
+    }
+    request.extend_from_slice(b"\r\n");
+    stream.write_all(&request).await.map_err(failed)?;
+    let mut answer = Vec::new();
+    // Byte by byte: what follows the head belongs to the tunnel.
+    while !answer.ends_with(b"\r\n\r\n") {
+        if answer.len() >= MAX_ANSWER {
+            return Err(Fault::Connection(
+                "proxy: the answer to CONNECT is too long".to_owned(),
+            ));
+        }
+        answer.push(stream.read_u8().await.map_err(failed)?);
+    }
+    let line = String::from_utf8_lossy(&answer);
+    let line = line.lines().next().unwrap_or_default();
+    if line.split(' ').nth(1) == Some("200") {
+        Ok(stream)
+    } else {
+        Err(Fault::Connection(format!("proxy: CONNECT refused: {line}")))
+    }
+}
+
+/// RFC 1928 with RFC 1929; the proxy resolves names.
+async fn socks5(
+    mut stream: TcpStream,
+    proxy: &ProxyUrl,
+    host: &str,
+    port: u16,
+) -> Result<TcpStream, Fault> {
+    let failed = |error: std::io::Error| Fault::Connection(format!("socks connect: {error}"));
+    let refused = |what: &str| Fault::Connection(format!("socks connect: {what}"));
+    let username = proxy.username();
+    let methods: &[u8] = if username.is_some() {
+        &[5, 2, 0, 2]
+    } else {
+        &[5, 1, 0]
+    };
+    stream.write_all(methods).await.map_err(failed)?;
+    let mut choice = [0; 2];
+    stream.read_exact(&mut choice).await.map_err(failed)?;
+    match (choice, username) {
+        ([5, 0], _) => {}
+        ([5, 2], Some(username)) => {
+            let password = proxy.password().map(Secret::expose).unwrap_or_default();
+            let (Ok(user_length), Ok(password_length)) =
+                (u8::try_from(username.len()), u8::try_from(password.len()))
+            else {
+                return Err(refused("user name or password is too long"));
+            };
+            let mut message = vec![1, user_length];
+            message.extend_from_slice(username.as_bytes());
+            message.push(password_length);
+            message.extend_from_slice(password);
+            stream.write_all(&message).await.map_err(failed)?;
+            let mut answer = [0; 2];
+            stream.read_exact(&mut answer).await.map_err(failed)?;
+            if answer[1] != 0 {
+                return Err(refused("username/password authentication failed"));
+            }
+        }
+        _ => return Err(refused("no acceptable authentication methods")),
+    }
+    let mut request = vec![5, 1, 0];
+    match host.parse() {
+        Ok(std::net::IpAddr::V4(address)) => {
+            request.push(1);
+            request.extend_from_slice(&address.octets());
+        }
+        Ok(std::net::IpAddr::V6(address)) => {
+            request.push(4);
+            request.extend_from_slice(&address.octets());
+        }
+        Err(_) => {
+            let length = u8::try_from(host.len()).map_err(|_| refused("host name is too long"))?;
+            request.extend([3, length]);
+            request.extend_from_slice(host.as_bytes());
+        }
+    }
+    request.extend_from_slice(&port.to_be_bytes());
+    stream.write_all(&request).await.map_err(failed)?;
+    let mut answer = [0; 4];
+    stream.read_exact(&mut answer).await.map_err(failed)?;
+    if answer[1] != 0 {
+        return Err(refused(match answer[1] {
+            1 => "general SOCKS server failure",
+            2 => "connection not allowed by ruleset",
+            3 => "network unreachable",
+            4 => "host unreachable",
+            5 => "connection refused",
+            6 => "TTL expired",
+            _ => "the proxy refused the request",
+        }));
+    }
+    let skip = match answer[3] {
+        1 => 4,
+        4 => 16,
+        3 => usize::from(stream.read_u8().await.map_err(failed)?),
+        _ => return Err(refused("unknown address type")),
+    };
+    let mut bound = vec![0; skip + 2];
+    stream.read_exact(&mut bound).await.map_err(failed)?;
+    Ok(stream)
+}

@@ -1,0 +1,81 @@
+//! Names that a repository must not bring (SC-GIT-077).
+
+/// Why a file's name is refused, if it is: control characters, `.` and `..`, and whatever some file system takes for `.git`.
+pub(crate) fn refusal(name: &str) -> Option<&'static str> {
+    if name.is_empty() {
+        return Some("empty name");
+    }
+    if name.contains('/') {
+        return Some("a name with a slash");
+    }
+    if name.bytes().any(|byte| byte < 0x20 || byte == 0x7f) {
+        return Some("control character");
+    }
+    for part in name.split('\\') {
+        if part == "." || part == ".." {
+            return Some("relative component");
+        }
+        if is_git_folder(part) {
+            return Some("stands for the .git folder");
+        }
+    }
+    None
+}
+
+/// `.git` as file systems read it that ignore case (all), certain invisible characters (HFS+), or trailing dots, spaces and
+/// streams, and that know it as `git~1` (NTFS).
+fn is_git_folder(name: &str) -> bool {
+    let visible: String = name.chars().filter(|c| !is_ignored_by_hfs(*c)).collect();
+    let lower = visible.to_ascii_lowercase();
+    for stem in [".git", "git~1"] {
+        let Some(rest) = lower.strip_prefix(stem) else {
+            continue;
+        };
+        let rest = rest.split(':').next().unwrap_or_default();
+        if rest.chars().all(|c| c == '.' || c == ' ') {
+            return true;
+        }
+    }
+    false
+}
+
+fn is_ignored_by_hfs(c: char) -> bool {
+    matches!(c, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}')
+}
+
+/// Whether a name is `.gitmodules` to some file system.
+pub(crate) fn is_modules_file(name: &str) -> bool {
+    let visible: String = name.chars().filter(|c| !is_ignored_by_hfs(*c)).collect();
+    visible.eq_ignore_ascii_case(".gitmodules")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    // SC-GIT-077
+    #[rstest]
+    #[case("a.yaml", true)]
+    #[case(".gitignore", true)]
+    #[case("git", true)]
+    #[case(".github", true)]
+    #[case("git~2", true)]
+    #[case("..a", true)]
+    #[case("", false)]
+    #[case(".", false)]
+    #[case("..", false)]
+    #[case("a/b", false)]
+    #[case("a\nb", false)]
+    #[case(".git", false)]
+    #[case(".GIT", false)]
+    #[case("git~1", false)]
+    #[case(".git. .", false)]
+    #[case(".git::$INDEX_ALLOCATION", false)]
+    #[case(".g\u{200c}it", false)]
+    #[case("a\\..\\b", false)]
+    #[case("a\\.git", false)]
+    fn names(#[case] name: &str, #[case] fine: bool) {
+        assert_eq!(refusal(name).is_none(), fine);
+    }
+}
