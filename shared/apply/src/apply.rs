@@ -154,7 +154,9 @@ impl Run<'_> {
                 .position(|plan| kind(plan) != kind(first))
                 .unwrap_or(rest.len());
             let (group, after) = rest.split_at(end);
-            let writes = stream::iter(group.iter().map(|plan| self.write(plan)));
+            // Collected, since a closure over borrowed plans may not live across an await of a Send future.
+            let writes: Vec<_> = group.iter().map(|plan| self.write(plan)).collect();
+            let writes = stream::iter(writes);
             let written: Vec<Option<Object>> = writes
                 .buffered(concurrency)
                 .try_collect()
@@ -167,10 +169,7 @@ impl Run<'_> {
                 })?;
             for (plan, written) in group.iter().zip(written) {
                 match written.as_ref().or(plan.live.as_ref()) {
-                    Some(live) if self.is_clean(&plan.desired, live) => {
-                        memory.note(&plan.desired, live, &plan.change);
-                    }
-                    Some(_) => memory.forget_one(&plan.desired.id()),
+                    Some(live) => memory.note(&plan.desired, live, &plan.change),
                     None if !self.unchanged.contains_key(&plan.desired.id()) => {
                         memory.forget_one(&plan.desired.id());
                     }
@@ -319,13 +318,6 @@ impl Run<'_> {
     fn keeps_other_managers(&self, desired: &Object, live: &Object) -> bool {
         let exclusions = &self.options.cleanup.exclusions;
         desired.carries_any(exclusions) || live.carries_any(exclusions)
-    }
-
-    /// Whether nothing is left that a later run would have to clean up.
-    fn is_clean(&self, desired: &Object, live: &Object) -> bool {
-        let cleanup = &self.options.cleanup;
-        self.keeps_other_managers(desired, live)
-            || cleanup.patch(live, self.cluster.field_manager()).is_empty()
     }
 
     /// Deletes an object and waits until it is gone.

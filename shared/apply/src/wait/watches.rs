@@ -54,7 +54,7 @@ impl<'w> Watches<'w> {
             BTreeMap::new();
         let mut missing = Vec::new();
         for target in std::mem::take(&mut self.missing) {
-            let resource = match self.resource_of(&target).await {
+            let resource = match resource_of(self.cluster, &target).await {
                 Ok(resource) => resource,
                 Err(error) => {
                     board.take(News::Unreadable(target.id.clone(), error.to_string()));
@@ -99,18 +99,6 @@ impl<'w> Watches<'w> {
             }
         }
         Ok(())
-    }
-
-    async fn resource_of(&self, target: &Target) -> Result<Resource, RequestError> {
-        match &target.version {
-            Some(version) => self.cluster.resource_of(&target.id, version).await,
-            None => {
-                self.cluster
-                    .discovery()
-                    .preferred(&target.id.group, &target.id.kind)
-                    .await
-            }
-        }
     }
 
     /// Watches the pods of owners that are on their way: one that is stuck makes its owner stuck.
@@ -269,6 +257,18 @@ fn selector_text(selector: &Value) -> Option<String> {
         });
     }
     (!parts.is_empty()).then(|| parts.join(","))
+}
+
+async fn resource_of(cluster: &Cluster, target: &Target) -> Result<Resource, RequestError> {
+    match &target.version {
+        Some(version) => cluster.resource_of(&target.id, version).await,
+        None => {
+            cluster
+                .discovery()
+                .preferred(&target.id.group, &target.id.kind)
+                .await
+        }
+    }
 }
 
 #[cfg(test)]
