@@ -169,7 +169,10 @@ impl Run<'_> {
                 })?;
             for (plan, written) in group.iter().zip(written) {
                 match written.as_ref().or(plan.live.as_ref()) {
-                    Some(live) => memory.note(&plan.desired, live, &plan.change),
+                    Some(live) if self.is_clean(&plan.desired, live) => {
+                        memory.note(&plan.desired, live, &plan.change);
+                    }
+                    Some(_) => memory.forget_one(&plan.desired.id()),
                     None if !self.unchanged.contains_key(&plan.desired.id()) => {
                         memory.forget_one(&plan.desired.id());
                     }
@@ -318,6 +321,13 @@ impl Run<'_> {
     fn keeps_other_managers(&self, desired: &Object, live: &Object) -> bool {
         let exclusions = &self.options.cleanup.exclusions;
         desired.carries_any(exclusions) || live.carries_any(exclusions)
+    }
+
+    /// Whether nothing is left that a later run would have to clean up.
+    fn is_clean(&self, desired: &Object, live: &Object) -> bool {
+        let cleanup = &self.options.cleanup;
+        self.keeps_other_managers(desired, live)
+            || cleanup.patch(live, self.cluster.field_manager()).is_empty()
     }
 
     /// Deletes an object and waits until it is gone.

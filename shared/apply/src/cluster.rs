@@ -1,5 +1,6 @@
 //! The requests that are sent to a cluster.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use kube::api::{Api, DeleteParams, DynamicObject, GetParams, ListParams, Patch, PatchParams};
@@ -66,7 +67,7 @@ impl Cluster {
         resource: &Resource,
         id: &ObjectId,
     ) -> Result<Object, RequestError> {
-        let request = Self::path(resource, id)?.get(&id.name, &GetParams::default());
+        let request = Self::path(resource, id)?.get(&segment(&id.name), &GetParams::default());
         self.object(request, resource, id, "get").await
     }
 
@@ -76,7 +77,8 @@ impl Cluster {
         resource: &Resource,
         id: &ObjectId,
     ) -> Result<Object, RequestError> {
-        let request = Self::path(resource, id)?.get_metadata(&id.name, &GetParams::default());
+        let request =
+            Self::path(resource, id)?.get_metadata(&segment(&id.name), &GetParams::default());
         self.object(request, resource, id, "get").await
     }
 
@@ -94,8 +96,11 @@ impl Cluster {
             field_manager: Some(self.field_manager.to_string()),
             field_validation: None,
         };
-        let request =
-            Self::path(resource, &id)?.patch(&id.name, &params, &Patch::Apply(object.fields()));
+        let request = Self::path(resource, &id)?.patch(
+            &segment(&id.name),
+            &params,
+            &Patch::Apply(object.fields()),
+        );
         self.object(request, resource, &id, "patch").await
     }
 
@@ -114,7 +119,7 @@ impl Cluster {
             field_manager: Some(self.field_manager.to_string()),
             ..PatchParams::default()
         };
-        let request = Self::path(resource, id)?.patch(&id.name, &params, &patch);
+        let request = Self::path(resource, id)?.patch(&segment(&id.name), &params, &patch);
         self.object(request, resource, id, "patch").await
     }
 
@@ -124,7 +129,8 @@ impl Cluster {
         resource: &Resource,
         id: &ObjectId,
     ) -> Result<(), RequestError> {
-        let request = Self::path(resource, id)?.delete(&id.name, &DeleteParams::background());
+        let request =
+            Self::path(resource, id)?.delete(&segment(&id.name), &DeleteParams::background());
         self.send(request, resource, id, "delete").await.map(drop)
     }
 
@@ -210,6 +216,19 @@ impl Cluster {
     }
 }
 
+/// A name as a segment of a path. Names that a server would refuse have to reach it, so that it can say so.
+fn segment(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-.~:@".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
 /// What upstream's client makes of an answer that is no status but a bare 404.
 fn missing(resource: &Resource, id: &ObjectId, verb: &str) -> RequestError {
     let message = format!(
@@ -222,5 +241,21 @@ fn missing(resource: &Resource, id: &ObjectId, verb: &str) -> RequestError {
         reason: "NotFound".to_owned(),
         message,
         is_manager_conflict: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::segment;
+
+    #[test]
+    fn any_name_makes_a_path() {
+        for (name, path) in [
+            ("web", "web"),
+            ("system:node.a_b~c", "system:node.a%5Fb~c"),
+            ("Not Valid/é%", "Not%20Valid%2F%C3%A9%25"),
+        ] {
+            assert_eq!(segment(name), path);
+        }
     }
 }

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::cluster::Cluster;
 use crate::discovery::Resource;
@@ -46,7 +46,8 @@ impl Live {
                 .unwrap_or_default()
                 .to_owned()
         };
-        let parts = [Metadata::Labels, Metadata::Annotations].map(|part| object.metadata(part));
+        let parts =
+            [Metadata::Labels, Metadata::Annotations].map(|part| settled(object.metadata(part)));
         Self {
             uid: text("uid"),
             resource_version: text("resourceVersion"),
@@ -65,6 +66,14 @@ impl Live {
                     && self.generation == then.generation
                     && self.metadata == then.metadata))
     }
+}
+
+/// The entries that only people and appliers write. The Deployment controller counts revisions in an annotation.
+fn settled(held: Option<&Map<String, Value>>) -> Vec<(&String, &Value)> {
+    let entries = held.into_iter().flatten();
+    entries
+        .filter(|(key, _)| !key.starts_with("deployment.kubernetes.io/"))
+        .collect()
 }
 
 fn digest(value: &impl serde::Serialize) -> blake3::Hash {
