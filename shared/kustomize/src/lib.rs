@@ -20,7 +20,7 @@
 //! cannot know it asks for: a remote base gives [`Build::Needs`], and the caller fetches it into [`Remotes`] and builds
 //! again.
 //!
-//! Left to others: fetching (`kustomize-controller`), post-build substitution and decryption (there as well), reading a disk
+//! Post-build substitution of variables is in [`substitute`]. Left to others: fetching (`kustomize-controller`), decryption (there as well), reading a disk
 //! into a tree (`flux-artifact`). Plugins that are programs or containers and the inflation of Helm charts are refused, as
 //! kustomize does unless told otherwise.
 
@@ -53,6 +53,7 @@ mod resource;
 mod schema;
 mod scope;
 mod state;
+pub mod substitute;
 mod target;
 mod transformer;
 mod transformer_config;
