@@ -99,7 +99,7 @@ fn uncommon(a: &Value, b: &Value) -> Result<bool, CallError> {
         // The odd order of types and values is Go's.
         return Err(CallError::new(format!(
             "non-comparable types {}: {}, {}: {}",
-            fmt::text_as(a, 's'),
+            fmt::text(a),
             a.type_name(),
             b.type_name(),
             fmt::text(b)
@@ -118,7 +118,7 @@ fn uncommon(a: &Value, b: &Value) -> Result<bool, CallError> {
         }
         _ => Err(CallError::new(format!(
             "non-comparable type {}: {}",
-            fmt::text_as(b, 's'),
+            fmt::text(b),
             b.type_name()
         ))),
     }

@@ -1,10 +1,21 @@
 //! Numbers read in Go's syntax.
 
-/// Why a number could not be read.
+use super::{RANGE, SYNTAX};
+
+/// Why a number could not be read; the text is that of Go's `ErrSyntax` and `ErrRange`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NumberError {
     Syntax,
     Range,
+}
+
+impl NumberError {
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
+            Self::Syntax => SYNTAX,
+            Self::Range => RANGE,
+        }
+    }
 }
 
 /// `strconv.ParseUint(text, base, 64)`; base 0 takes prefixes and underscores.
