@@ -6,7 +6,7 @@ require (
 	github.com/BurntSushi/toml v1.6.0
 	github.com/Masterminds/semver/v3 v3.5.0
 	github.com/Masterminds/sprig/v3 v3.3.0
-	github.com/fluxcd/pkg/envsubst v1.8.0
+	github.com/fluxcd/pkg/envsubst v1.7.0
 	github.com/gobwas/glob v0.2.3
 	go.yaml.in/yaml/v3 v3.0.4
 	helm.sh/helm/v4 v4.2.4

@@ -7,17 +7,20 @@
     clippy::fn_params_excessive_bools, // tables of layout shapes
     clippy::type_complexity, // tuples local to one scanner
 )]
-#![allow(dead_code, unused_imports)] // the Sprig functions, which use the rest, land next
 
 mod builtins;
 mod context;
+mod encode;
 mod error;
 mod exec;
 mod fmt;
 mod functions;
 pub mod go;
+mod goregex;
 mod gotime;
+pub mod json;
 mod parse;
+pub mod sprig;
 mod stack;
 mod strconv;
 mod template;

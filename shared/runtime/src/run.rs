@@ -29,6 +29,8 @@ use crate::{
 
 /// The annotation that asks for a reconcile (RT-ANN-001).
 pub const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
+/// How long a progress message stands before the next one is worth a request.
+const PROGRESS_PAUSE: Duration = Duration::from_secs(1);
 /// How often a status patch is tried when others write at the same time (RT-CON-016).
 const PATCH_TRIES: u32 = 5;
 
@@ -78,6 +80,8 @@ pub struct Run<K: Kind> {
     interrupt: watch::Receiver<Option<Trigger>>,
     shutdown: CancellationToken,
     started: Instant,
+    /// When the draft was last written within this run.
+    told: Option<Instant>,
 }
 
 /// What all runs of one kind share.
@@ -181,6 +185,7 @@ impl<K: Kind> Run<K> {
             interrupt,
             shutdown,
             started: Instant::now(),
+            told: None,
         })
     }
 
@@ -241,11 +246,15 @@ impl<K: Kind> Run<K> {
             .set(READY, Status::Unknown, PROGRESSING, message);
     }
 
-    /// Tells what is being done: Reconciling=True with this message. Written at once where the run
-    /// [is eager](Run::is_eager); a routine run that changes nothing keeps it to itself, which saves a request a step.
+    /// Tells what is being done: Reconciling=True with this message. Where the run [is eager](Run::is_eager) the first
+    /// such message is written at once and later ones when the last is a second old, since nobody can read faster; a
+    /// routine run that changes nothing keeps them to itself. That saves a request a step.
     pub async fn progress(&mut self, message: impl Into<String>) -> Result<(), Failure> {
         self.conditions.mark_reconciling(PROGRESSING, message);
-        if self.eager {
+        let due = self
+            .told
+            .is_none_or(|told| told.elapsed() >= PROGRESS_PAUSE);
+        if self.eager && due {
             self.patch_now().await
         } else {
             Ok(())
@@ -260,6 +269,7 @@ impl<K: Kind> Run<K> {
 
     /// Writes the draft as it stands, so that a crash from here on does not lose it.
     pub async fn patch_now(&mut self) -> Result<(), Failure> {
+        self.told = Some(Instant::now());
         self.patch().await.map_err(|error| {
             Failure::retry(crate::conditions::FAILED, error, Pace::BackOff).quietly()
         })

@@ -220,6 +220,8 @@ impl ValueWriter {
         Ok(match value {
             Value::Int(int) => int.to_string(),
             Value::Uint(int) => int.to_string(),
+            // YAML reads JSON's `-0` as an integer.
+            _ if float == 0.0 => "0".to_owned(),
             _ => number::format_yaml(float),
         })
     }

@@ -1,8 +1,43 @@
-//! YAML read and written as Go's libraries do, so that every byte equals what Flux, kustomize and Helm give.
+//! YAML read and written as Go's libraries do, so that every byte equals what Flux, kustomize and Helm give, and edits of
+//! single values that leave every other byte of a file alone.
+//!
+//! ```
+//! use flux_yaml::{Value, sigs, v3};
+//!
+//! // As Kubernetes' tools read and write: YAML 1.1, mapped to JSON, keys sorted on output.
+//! let value = sigs::from_str("on: yes\nport: 0x50\nname: app # of the team\n")?;
+//! assert_eq!(value.get("true"), Some(&Value::Bool(true)));
+//! assert_eq!(sigs::to_string(&value)?, "name: app\nport: 80\n\"true\": true\n");
+//!
+//! // As kustomize does: a tree with comments, styles and positions, written in kyaml's layout.
+//! let document = v3::parse("name:   app # of the team\nports:\n    - 80\n")?.expect("there is a document");
+//! assert_eq!(document.root().and_then(|root| root.get("name")?.as_string()), Some("app"));
+//! assert_eq!(v3::to_string(&document)?, "name: app # of the team\nports:\n- 80\n");
+//!
+//! // Errors are in go-yaml's words, since clients see them.
+//! let error = sigs::from_str("a: b\nc: d: e\n").unwrap_err();
+//! assert_eq!(error.to_string(), "error converting YAML to JSON: yaml: line 2: mapping values are not allowed in this context");
+//! assert_eq!(error.position(), Some((2, 5)));
+//! # Ok::<(), flux_yaml::Error>(())
+//! ```
+//!
+//! | to do what | as which Go library | here |
+//! |---|---|---|
+//! | plain data from and to text | `sigs.k8s.io/yaml` v1.6 on go-yaml v2 | [`sigs`] |
+//! | trees with comments, and data by yaml.v3's rules | `go.yaml.in/yaml/v3`, kyaml | [`v3`], [`Node`] |
+//! | JSON text | `encoding/json` | [`json`] |
+//! | one value of a file, in place | (none does) | [`edit`] |
+//!
+//! Bounds: documents of 256 MiB, collections 256 deep, and go-yaml's own guard against documents that grow by aliases.
+//!
+//! Left to others: the schema of what is read, splitting streams where a tool has rules of its own, and everything that
+//! kustomize or Helm does with the data.
+
 mod alias;
 mod binary;
 mod compose;
 mod decode;
+pub mod edit;
 mod emit;
 mod encode;
 mod error;

@@ -28,6 +28,8 @@ pub(crate) struct Event<'i> {
     pub(crate) kind: EventKind<'i>,
     pub(crate) start: Mark,
     pub(crate) end: Mark,
+    /// Where the node itself begins, behind its anchor and tag.
+    pub(crate) content: Mark,
     pub(crate) anchor: Option<&'i str>,
     /// The tag with its handle resolved, in long form.
     pub(crate) tag: Option<String>,
@@ -42,6 +44,7 @@ impl<'i> Event<'i> {
             kind,
             start,
             end,
+            content: start,
             anchor: None,
             tag: None,
             implicit: false,
@@ -427,6 +430,7 @@ impl<'i> Parser<'i> {
         };
         let tag = tag.filter(|tag| !tag.is_empty());
         let mut event = Event::new(EventKind::StreamEnd, start, next.end);
+        event.content = next.start;
         event.anchor = anchor;
         event.tag = tag;
 
@@ -470,6 +474,7 @@ impl<'i> Parser<'i> {
             _ if event.anchor.is_some() || event.tag.is_some() => {
                 self.pop_state();
                 event.end = end;
+                event.content = end;
                 event.implicit = event.tag.is_none();
                 event.kind = EventKind::Scalar(Cow::Borrowed(""), ScalarStyle::Plain);
             }

@@ -141,6 +141,8 @@ impl Value {
     pub fn kubernetes_numbers(&mut self) {
         match self {
             Value::Uint(value) => *self = Value::Float(*value as f64),
+            // It reads JSON's `-0` as an integer.
+            Value::Float(value) if *value == 0.0 => *self = Value::Int(0),
             Value::Map(map) => map.values_mut().for_each(Value::kubernetes_numbers),
             Value::Seq(items) => items.iter_mut().for_each(Value::kubernetes_numbers),
             _ => {}

@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strings"
 	"text/template"
 	"time"
@@ -80,6 +81,8 @@ func render(q query) (out string, err error) {
 
 func main() {
 	time.Local = time.UTC
+	// A map that contains itself overflows any stack: let it be soon.
+	debug.SetMaxStack(32 << 20)
 	table := flag.String("table", "", "file of templates, separated by ==== lines, to answer as a table")
 	flag.Parse()
 	if *table != "" {

@@ -66,6 +66,8 @@ func main() {
 	ranges(&b, "UPPER", "`unicode.IsUpper`", unicode.IsUpper)
 	ranges(&b, "LOWER", "`unicode.IsLower`", unicode.IsLower)
 	ranges(&b, "PRINT", "`unicode.IsPrint`", unicode.IsPrint)
+	ranges(&b, "PUNCT", "`unicode.IsPunct`", unicode.IsPunct)
+	ranges(&b, "TITLE", "`unicode.IsTitle`", unicode.IsTitle)
 	mapping(&b, "TO_UPPER", "`unicode.ToUpper`", unicode.ToUpper)
 	mapping(&b, "TO_LOWER", "`unicode.ToLower`", unicode.ToLower)
 	mapping(&b, "TO_TITLE", "`unicode.ToTitle`", unicode.ToTitle)

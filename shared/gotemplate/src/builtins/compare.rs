@@ -99,7 +99,7 @@ fn uncommon(a: &Value, b: &Value) -> Result<bool, CallError> {
         // The odd order of types and values is Go's.
         return Err(CallError::new(format!(
             "non-comparable types {}: {}, {}: {}",
-            fmt::text(a),
+            fmt::text_as(a, 's'),
             a.type_name(),
             b.type_name(),
             fmt::text(b)
@@ -118,7 +118,7 @@ fn uncommon(a: &Value, b: &Value) -> Result<bool, CallError> {
         }
         _ => Err(CallError::new(format!(
             "non-comparable type {}: {}",
-            fmt::text(b),
+            fmt::text_as(b, 's'),
             b.type_name()
         ))),
     }

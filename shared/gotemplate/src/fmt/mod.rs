@@ -74,9 +74,14 @@ pub(crate) fn sprintf(format: &[u8], args: &[Value]) -> Result<Str, CallError> {
 
 /// `%v` of one value, in an error text.
 pub(crate) fn text(value: &Value) -> String {
+    text_as(value, 'v')
+}
+
+/// The verb of one value, in an error text.
+pub(crate) fn text_as(value: &Value, verb: char) -> String {
     let mut out = Vec::new();
     let mut printer = Printer::new(&mut out);
-    printer.arg(value, 'v');
+    printer.arg(value, verb);
     // A value too deep to print shows as far as it went: this is an error text already.
     String::from_utf8_lossy(&out).into_owned()
 }

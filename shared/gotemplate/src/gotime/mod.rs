@@ -6,10 +6,10 @@ mod format;
 mod parse;
 mod zone;
 
-pub(crate) use civil::{Civil, Weekday};
+pub(crate) use civil::Civil;
 pub(crate) use duration::{duration_text, parse_duration, round_duration};
 pub(crate) use format::format;
-pub(crate) use parse::{ParseError, parse};
+pub(crate) use parse::parse;
 pub(crate) use zone::{load_zone, offset_at};
 
 /// The names of the months, January first.

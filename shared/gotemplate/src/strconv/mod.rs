@@ -10,5 +10,3 @@ pub(crate) use quote::{can_backquote, quote, quote_into, quote_rune, unquote, un
 
 /// `strconv.ErrSyntax`
 pub(crate) const SYNTAX: &str = "invalid syntax";
-/// `strconv.ErrRange`
-pub(crate) const RANGE: &str = "value out of range";

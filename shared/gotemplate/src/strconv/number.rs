@@ -1,21 +1,10 @@
 //! Numbers read in Go's syntax.
 
-use super::{RANGE, SYNTAX};
-
-/// Why a number could not be read; the text is that of Go's `ErrSyntax` and `ErrRange`.
+/// Why a number could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NumberError {
     Syntax,
     Range,
-}
-
-impl NumberError {
-    pub(crate) const fn text(self) -> &'static str {
-        match self {
-            Self::Syntax => SYNTAX,
-            Self::Range => RANGE,
-        }
-    }
 }
 
 /// `strconv.ParseUint(text, base, 64)`; base 0 takes prefixes and underscores.

@@ -142,6 +142,16 @@ pub(crate) fn is_lower(c: char) -> bool {
     }
 }
 
+/// `unicode.IsPunct`
+pub(crate) fn is_punct(c: char) -> bool {
+    within(tables::PUNCT, c)
+}
+
+/// `unicode.IsTitle`
+pub(crate) fn is_title(c: char) -> bool {
+    within(tables::TITLE, c)
+}
+
 /// `unicode.IsPrint`
 pub(crate) fn is_print(c: char) -> bool {
     if c.is_ascii() {

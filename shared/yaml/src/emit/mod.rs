@@ -9,6 +9,11 @@ use crate::resolve::Flavor;
 pub(crate) use crate::scan::ScalarStyle;
 use analyze::Analysis;
 
+/// Whether yaml.v3 would write a text plain within a flow collection.
+pub(crate) fn flow_plain_allowed(value: &str) -> bool {
+    Analysis::of(value, Flavor::V3).flow_plain
+}
+
 /// How text is laid out.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {

@@ -1,0 +1,152 @@
+use flux_tree::{Tree, TreePath};
+use flux_yaml::Value;
+
+use crate::{
+    error::{Cause, Error, Fail, Result},
+    loader::{Loader, Session},
+    node,
+    options::{Options, Order},
+    origin::{ORIGIN, TRANSFORMATIONS},
+    output::{Build, Output, Resource, Resources},
+    remote::Remotes,
+    resmap::ResMap,
+    resource::build_annotation,
+    state::State,
+    target::{Accumulator, Target},
+    transformer::{Hash, Labels, Transformer, name_reference, sort, vars},
+};
+
+/// Objects with this annotation, unless it says `false`, take part in the build and are left out of its output
+/// (KZ-LOAD-020).
+const LOCAL_CONFIG: &str = "config.kubernetes.io/local-config";
+
+/// Builds the kustomization in `dir` of `tree`, byte for byte as kustomize 5.8.1 does.
+///
+/// # Errors
+/// [`Error`]: the sources contradict themselves, name what is not there or leave where they may read.
+pub fn build(
+    tree: &Tree,
+    dir: &TreePath,
+    options: &Options,
+    remotes: &Remotes,
+) -> Result<Build, Error> {
+    let session = Session::new(options, remotes);
+    let built = run(&session, tree, dir);
+    let needs = session.needs.take();
+    match built {
+        // Whatever went wrong after something was found missing may be because of it.
+        _ if !needs.is_empty() => Ok(Build::Needs(needs)),
+        Ok(resources) => Ok(Build::Done(Output {
+            resources,
+            warnings: session.warnings.take(),
+        })),
+        Err(fail) => Err(fail.into_error()),
+    }
+}
+
+fn run(session: &Session<'_>, tree: &Tree, dir: &TreePath) -> Result<Resources> {
+    let mut state = State::new(session.options);
+    let loader = Loader::open(session, tree, dir)?;
+    let mut target = Target::load(loader)?.into_root();
+    target.choose_schema(&mut state)?;
+    let metadata = target.file.build_metadata.clone();
+    let sort_options = target.file.sort_options.clone();
+    let mut all = target.accumulate(Accumulator::default(), &mut state)?;
+    if !session.needs.borrow().is_empty() {
+        return Err(Fail::new(Cause::Needs, ""));
+    }
+    // KZ-ORD-007
+    Hash::run(&mut all.map, &mut state)?;
+    if let Some(config) = &all.config {
+        name_reference::fix(&mut all.map, &config.name_reference, &state)?;
+    }
+    resolve_vars(&mut all)?;
+    drop_local(&mut all.map, &state)?;
+    match (&sort_options, session.options.order) {
+        (Some(options), _) => sort::sort(options, &mut all.map, &state)?,
+        (None, Order::Legacy) => sort::sort_legacy(None, &mut all.map, &state)?,
+        (None, Order::None) => {}
+    }
+    let asks = |option: &str| metadata.iter().any(|other| other == option);
+    if session.options.managed_by_label || asks("managedByLabel") {
+        managed_by(&session.options.version).run(&mut all.map, &mut state)?;
+    }
+    let (origins, transformations) = (asks("originAnnotations"), asks("transformerAnnotations"));
+    let gone = |key: &str| {
+        build_annotation::ALL.contains(&key)
+            || key == ORIGIN && !origins
+            || key == TRANSFORMATIONS && !transformations
+    };
+    let mut resources = Vec::with_capacity(all.map.len());
+    for resource in all.map.into_list() {
+        let mut object = resource.into_node();
+        node::remove_annotations(&mut object, gone);
+        let value = node::to_value(&object)?;
+        if !is_plain(&value) {
+            flux_yaml::sigs::to_string(&value).map_err(|error| error.to_string())?;
+        }
+        resources.push(Resource { value });
+    }
+    Ok(Resources(resources))
+}
+
+/// Whether nothing in the object can keep it from being written as YAML.
+fn is_plain(value: &Value) -> bool {
+    let text = |text: &str| {
+        text.chars()
+            .all(|c| !matches!(c, '\u{7f}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}'))
+    };
+    match value {
+        Value::String(value) => text(value),
+        Value::Seq(items) => items.iter().all(is_plain),
+        Value::Map(map) => map
+            .iter()
+            .all(|(key, item)| key.len() < 1000 && text(key) && is_plain(item)),
+        _ => true,
+    }
+}
+
+/// KZ-META-007
+fn managed_by(version: &str) -> Transformer {
+    let version = version.strip_prefix("kustomize/").unwrap_or(version);
+    Transformer::Labels(Labels {
+        pairs: [(
+            "app.kubernetes.io/managed-by".to_owned(),
+            format!("kustomize-{version}"),
+        )]
+        .into(),
+        fields: vec![crate::config::FieldSpec {
+            path: "metadata/labels".into(),
+            create: true,
+            ..crate::config::FieldSpec::default()
+        }],
+    })
+}
+
+/// KZ-VAR-004, KZ-VAR-005, KZ-VAR-012
+fn resolve_vars(all: &mut Accumulator) -> Result<()> {
+    let mut values = std::collections::BTreeMap::new();
+    for (name, var) in &all.vars {
+        let Some(resource) = all.map.iter().find(|resource| resource.vars.contains(name)) else {
+            return Err(format!(
+                "var '{var}' cannot be mapped to a field in the set of known resources"
+            )
+            .into());
+        };
+        values.insert(name.clone(), vars::value_of(var, resource)?);
+    }
+    if values.is_empty() {
+        return Ok(());
+    }
+    let config = all.config.clone().unwrap_or_default();
+    vars::expand_all(&mut all.map, &config.var_reference, &values)
+}
+
+fn drop_local(map: &mut ResMap, state: &State<'_>) -> Result<()> {
+    for resource in map.iter() {
+        node::validated_metadata(resource.node())?;
+    }
+    map.list_mut()
+        .retain(|resource| matches!(resource.annotation(LOCAL_CONFIG), None | Some("false")));
+    map.require_unique(state.scopes())
+}

@@ -1,0 +1,128 @@
+//! Field specs out of OpenAPI definitions in Go's generated form (KZ-CRD rows).
+
+use flux_yaml::{Map, Value};
+
+use crate::{
+    config::{FieldSpec, merge_one},
+    error::{Context, Result},
+    id::Gvk,
+    loader::Loader,
+    transformer_config::{NameReference, TransformerConfig},
+};
+
+/// How deep definitions may refer to one another.
+const MAX_DEPTH: usize = 64;
+
+/// Reads the files that `crds` names.
+pub(crate) fn load(loader: &Loader<'_>, paths: &[String]) -> Result<TransformerConfig> {
+    let mut config = TransformerConfig::default();
+    for path in paths {
+        let text = loader.load(path)?;
+        let definitions = parse(&text)
+            .context(|| format!("unable to parse open API definition from '{path}'"))?;
+        for (name, definition) in &definitions {
+            let properties = properties(definition);
+            if !["kind", "apiVersion", "metadata"]
+                .iter()
+                .all(|field| properties.is_some_and(|map| map.contains_key(*field)))
+            {
+                continue;
+            }
+            let mut found = TransformerConfig::default();
+            Reader {
+                config: &mut found,
+                definitions: &definitions,
+                // KZ-CRD-002
+                gvk: Gvk {
+                    kind: name.rsplit('.').next().unwrap_or_default().to_owned(),
+                    ..Gvk::default()
+                },
+            }
+            .read(name, &[])?;
+            config.merge(&found)?;
+        }
+    }
+    Ok(config)
+}
+
+fn parse(text: &[u8]) -> Result<Map, String> {
+    let value = match text.first() {
+        // KZ-CRD-007: the original crashes.
+        None => return Err("the file is empty".into()),
+        Some(b'{') => flux_yaml::json::from_str(text).map_err(|error| error.to_string())?,
+        Some(_) => flux_yaml::sigs::from_str(text).map_err(|error| error.to_string())?,
+    };
+    match value {
+        Value::Map(map) => Ok(map),
+        Value::Null => Ok(Map::new()),
+        _ => Err("json: cannot unmarshal into Go value of type accumulator.nameToApiMap".into()),
+    }
+}
+
+fn properties(definition: &Value) -> Option<&Map> {
+    definition
+        .at(["Schema", "properties"])
+        .and_then(Value::as_map)
+}
+
+struct Reader<'r> {
+    config: &'r mut TransformerConfig,
+    definitions: &'r Map,
+    gvk: Gvk,
+}
+
+impl Reader<'_> {
+    fn spec(&self, path: &[&str]) -> FieldSpec {
+        FieldSpec {
+            gvk: self.gvk.clone(),
+            path: path.join("/"),
+            create: false,
+        }
+    }
+
+    /// KZ-CRD-003 to KZ-CRD-005
+    fn read(&mut self, name: &str, path: &[&str]) -> Result<()> {
+        if path.len() > MAX_DEPTH {
+            return Err(format!("the definitions of {name} refer to one another").into());
+        }
+        let definitions = self.definitions;
+        let Some(properties) = definitions.get(name).and_then(properties) else {
+            return Ok(());
+        };
+        for (property, schema) in properties {
+            let mut here: Vec<&str> = path.to_vec();
+            here.push(property);
+            let text = |key: &str| schema.get(key).and_then(Value::as_str);
+            let spec = self.spec(&here);
+            if text("x-kubernetes-annotation").is_some() {
+                merge_one(&mut self.config.common_annotations, &spec)?;
+            }
+            if text("x-kubernetes-label-selector").is_some() {
+                merge_one(&mut self.config.common_labels, &spec)?;
+            }
+            if text("x-kubernetes-identity").is_some() {
+                merge_one(&mut self.config.name_prefix, &spec)?;
+            }
+            if let (Some(version), Some(kind)) = (
+                text("x-kubernetes-object-ref-api-version"),
+                text("x-kubernetes-object-ref-kind"),
+            ) {
+                let key = text("x-kubernetes-object-ref-name-key").unwrap_or("name");
+                let mut at = here.clone();
+                at.push(key);
+                self.config.add_reference(&NameReference {
+                    target: Gvk {
+                        group: String::new(),
+                        version: version.to_owned(),
+                        kind: kind.to_owned(),
+                    },
+                    referrers: vec![self.spec(&at)],
+                })?;
+            }
+            if let Some(reference) = text("$ref") {
+                self.read(reference, &here)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,172 @@
+use crate::{
+    config::GeneratorArgs,
+    error::{Context, Result},
+    go::{list_of, quoted},
+    loader::Loader,
+};
+
+/// Longest line of an env file that is read (KZ-GEN-011).
+const MAX_LINE: usize = 64 * 1024;
+
+/// The entries of all sources in the order env files, literals, files (KZ-GEN-003).
+pub(super) fn load(loader: &Loader<'_>, args: &GeneratorArgs) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut all = Vec::new();
+    for path in &args.envs {
+        loader
+            .load(path)
+            .and_then(|text| Ok(env_lines(&text, &mut all)?))
+            .context(|| format!("env source files: {}", list_of(&args.envs)))?;
+    }
+    for text in &args.literals {
+        let (key, value) =
+            literal(text).context(|| format!("literal sources {}", list_of(&args.literals)))?;
+        all.push((key.to_owned(), value.as_bytes().to_vec()));
+    }
+    for source in &args.files {
+        let mut add = || -> Result<()> {
+            let (key, path) = file_source(source)?;
+            all.push((key.to_owned(), loader.load(path)?.to_vec()));
+            Ok(())
+        };
+        add().context(|| format!("file sources: {}", list_of(&args.files)))?;
+    }
+    Ok(all)
+}
+
+/// KZ-GEN-004, KZ-GEN-005
+fn literal(text: &str) -> Result<(&str, &str), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key, unquoted(value))),
+        _ => Err(format!("invalid literal source {text}, expected key=value")),
+    }
+}
+
+fn unquoted(text: &str) -> &str {
+    ['"', '\'']
+        .into_iter()
+        .find_map(|quote| text.strip_prefix(quote)?.strip_suffix(quote))
+        .unwrap_or(text)
+}
+
+/// KZ-GEN-006
+fn file_source(source: &str) -> Result<(&str, &str), String> {
+    let Some((key, path)) = source.split_once('=') else {
+        let name = source.trim_end_matches('/').rsplit('/').next();
+        let base = match name {
+            Some("") | None if source.is_empty() => ".",
+            Some("") | None => "/",
+            Some(name) => name,
+        };
+        return Ok((base, source));
+    };
+    if path.contains('=') {
+        return Err(format!(
+            "source {} key name or file path contains '='",
+            quoted(source)
+        ));
+    }
+    if key.is_empty() {
+        return Err(format!(
+            "missing key name for file path {} in source {}",
+            quoted(path),
+            quoted(source)
+        ));
+    }
+    if path.is_empty() {
+        return Err(format!(
+            "missing file path for key name {} in source {}",
+            quoted(key),
+            quoted(source)
+        ));
+    }
+    Ok((key, path))
+}
+
+/// KZ-GEN-008 to KZ-GEN-011
+fn env_lines(text: &[u8], all: &mut Vec<(String, Vec<u8>)>) -> Result<(), String> {
+    for (number, line) in text.split(|b| *b == b'\n').enumerate() {
+        // The scanner gives up on a line that fills its buffer, newline included.
+        if line.len() >= MAX_LINE {
+            return Ok(());
+        }
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let Ok(line) = std::str::from_utf8(line) else {
+            return Err(format!("line {number} has invalid utf8 bytes"));
+        };
+        let line = match number {
+            0 => line.strip_prefix('\u{feff}').unwrap_or(line),
+            _ => line,
+        };
+        let line = line.trim_start();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (key, value) = line.split_once('=').unwrap_or((line, ""));
+        if !key.is_empty() {
+            all.push((key.to_owned(), value.as_bytes().to_vec()));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn literals_lose_one_pair_of_quotes() {
+        // KZ-GEN-004, KZ-GEN-005
+        for (text, want) in [
+            ("a=b", Ok(("a", "b"))),
+            ("a=\"b\"", Ok(("a", "b"))),
+            ("a='\"b\"'", Ok(("a", "\"b\""))),
+            ("a=\"b", Ok(("a", "\"b"))),
+            ("a=\"", Ok(("a", "\""))),
+            ("a=b=c", Ok(("a", "b=c"))),
+            ("=b", Err(())),
+            ("a", Err(())),
+        ] {
+            assert_eq!(literal(text).map_err(|_| ()), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn file_sources_name_a_key_or_not() {
+        // KZ-GEN-006
+        for (source, want) in [
+            ("dir/a.txt", Ok(("a.txt", "dir/a.txt"))),
+            ("k=dir/a.txt", Ok(("k", "dir/a.txt"))),
+            (
+                "=a",
+                Err("missing key name for file path \"a\" in source \"=a\""),
+            ),
+            (
+                "a=",
+                Err("missing file path for key name \"a\" in source \"a=\""),
+            ),
+            (
+                "a=b=c",
+                Err("source \"a=b=c\" key name or file path contains '='"),
+            ),
+        ] {
+            assert_eq!(file_source(source), want.map_err(str::to_owned));
+        }
+    }
+
+    #[test]
+    fn env_files_are_taken_verbatim() {
+        // KZ-GEN-008, KZ-GEN-009, KZ-GEN-010
+        let mut all = Vec::new();
+        env_lines(
+            "\u{feff}A=1\n  # no\n\n B= \"x\" \nC\r\n=d\n".as_bytes(),
+            &mut all,
+        )
+        .unwrap();
+        let all: Vec<_> = all
+            .iter()
+            .map(|(key, value)| (key.as_str(), std::str::from_utf8(value).unwrap()))
+            .collect();
+        assert_eq!(all, [("A", "1"), ("B", " \"x\" "), ("C", "")]);
+        assert!(env_lines(b"A=\xff", &mut Vec::new()).is_err());
+    }
+}

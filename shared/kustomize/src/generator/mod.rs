@@ -1,0 +1,179 @@
+//! ConfigMaps and Secrets out of files, env files and literals (KZ-GEN rows).
+
+mod iam;
+mod key_values;
+
+use std::collections::BTreeMap;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use crate::{
+    config::{GeneratorArgs, GeneratorOptions},
+    error::{Context, Result},
+    loader::Loader,
+    node::{self, Changes, Kind, Node, Style},
+    resource::{Behavior, Resource},
+};
+
+pub(crate) use iam::iam_policy;
+
+/// Base64 text is broken after this many characters (KZ-GEN-015).
+const LINE: usize = 70;
+
+/// Generates a ConfigMap.
+pub(crate) fn config_map(loader: &Loader<'_>, args: &GeneratorArgs) -> Result<Resource> {
+    let mut object = base("ConfigMap", args)?;
+    for (key, value) in pairs(loader, args)? {
+        match String::from_utf8(value) {
+            Ok(text) => put(&mut object, "data", &key, text),
+            // KZ-GEN-013
+            Err(error) => put(
+                &mut object,
+                "binaryData",
+                &key,
+                base64_lines(error.as_bytes()),
+            ),
+        }
+    }
+    finish(&mut object, args.options.as_ref());
+    Ok(resource(object, args))
+}
+
+/// Generates a Secret.
+pub(crate) fn secret(loader: &Loader<'_>, args: &GeneratorArgs) -> Result<Resource> {
+    let mut object = base("Secret", args)?;
+    let kind = if args.kind.is_empty() {
+        "Opaque"
+    } else {
+        &args.kind
+    };
+    set(&mut object, "type", node::string(kind));
+    let pairs = pairs(loader, args)?;
+    // KZ-GEN-014
+    let _ = node::lookup_create(&mut object, Kind::Mapping, &["data"]);
+    for (key, value) in pairs {
+        put(&mut object, "data", &key, base64_lines(&value));
+    }
+    finish(&mut object, args.options.as_ref());
+    Ok(resource(object, args))
+}
+
+fn set(object: &mut Node, name: &str, value: Node) {
+    // A fresh object is a mapping.
+    let _ = node::set_field(object, name, value, &mut Changes::default());
+}
+
+fn base(kind: &str, args: &GeneratorArgs) -> Result<Node> {
+    // KZ-GEN-002
+    if args.name.is_empty() {
+        return Err("a configmap must have a name".into());
+    }
+    let mut object = Node::mapping([
+        (Node::string("apiVersion"), Node::string("v1")),
+        (Node::string("kind"), Node::string(kind)),
+    ]);
+    let mut meta = Node::new(Kind::Mapping);
+    set(&mut meta, "name", node::string(args.name.as_str()));
+    if !args.namespace.is_empty() {
+        set(
+            &mut meta,
+            "namespace",
+            node::string(args.namespace.as_str()),
+        );
+    }
+    set(&mut object, "metadata", meta);
+    Ok(object)
+}
+
+/// The entries, sorted by key, of which none may be told twice (KZ-GEN-003).
+fn pairs(loader: &Loader<'_>, args: &GeneratorArgs) -> Result<BTreeMap<String, Vec<u8>>> {
+    let mut map = BTreeMap::new();
+    let all = key_values::load(loader, args).context(|| "loading KV pairs".into())?;
+    for (key, value) in all {
+        if map.contains_key(&key) {
+            return Err(
+                format!("configmap {} illegally repeats the key `{key}`", args.name).into(),
+            );
+        }
+        map.insert(key, value);
+    }
+    Ok(map)
+}
+
+fn put(object: &mut Node, field: &str, key: &str, text: String) {
+    let mut value = Node::string(text);
+    if value.value.contains('\n') {
+        value.style = Style::LITERAL;
+    }
+    if let Ok(Some(map)) = node::lookup_create(object, Kind::Mapping, &[field]) {
+        set(map, key, value);
+    }
+}
+
+/// Rewrites the data of a merged object (KZ-GEN-024).
+pub(crate) fn set_data(object: &mut Node, field: &str, map: &BTreeMap<String, String>) {
+    let _ = node::clear(object, field);
+    for (key, value) in map {
+        put(object, field, key, value.clone());
+    }
+}
+
+fn base64_lines(bytes: &[u8]) -> String {
+    let text = STANDARD.encode(bytes);
+    if text.len() / LINE == 0 {
+        return text;
+    }
+    let mut out = String::with_capacity(text.len() + text.len() / LINE + 1);
+    let mut rest = text.as_str();
+    while !rest.is_empty() {
+        let (line, next) = rest.split_at(LINE.min(rest.len()));
+        out.push_str(line);
+        out.push('\n');
+        rest = next;
+    }
+    out
+}
+
+fn finish(object: &mut Node, options: Option<&GeneratorOptions>) {
+    let Some(options) = options else {
+        return;
+    };
+    for (key, value) in &options.labels {
+        node::set_label(object, key, value);
+    }
+    for (key, value) in &options.annotations {
+        node::set_annotation(object, key, value);
+    }
+    if options.immutable {
+        set(object, "immutable", node::tagged("!!bool", "true"));
+    }
+}
+
+fn resource(object: Node, args: &GeneratorArgs) -> Resource {
+    let mut resource = Resource::new(object);
+    let keep_name = args
+        .options
+        .as_ref()
+        .is_some_and(|options| options.disable_name_suffix_hash);
+    if !keep_name {
+        resource.enable_hash();
+    }
+    resource.set_behavior(Behavior::parse(&args.behavior));
+    resource
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_broken_into_lines() {
+        // KZ-GEN-015
+        assert_eq!(base64_lines(b"abc"), "YWJj");
+        let long = base64_lines(&[0; 60]);
+        assert_eq!(long.lines().map(str::len).collect::<Vec<_>>(), [70, 10]);
+        assert!(long.ends_with('\n'));
+        // exactly one line is broken as well
+        assert!(base64_lines(&[0; 52]).ends_with('\n'));
+    }
+}

@@ -1,0 +1,66 @@
+//! `kustomize build` as a pure library: a tree of files in, Kubernetes objects out, byte for byte as kustomize 5.8.1.
+//!
+//! ```
+//! use flux_kustomize::{Build, Options, Remotes, build};
+//! use flux_tree::{Tree, TreePath};
+//!
+//! let mut tree = Tree::new();
+//! let mut file = |path: &str, text: &'static str| tree.insert_file(TreePath::new(path).unwrap(), text, false).unwrap();
+//! file("app/kustomization.yaml", "namePrefix: dev-\nresources: [service.yaml]\n");
+//! file("app/service.yaml", "apiVersion: v1\nkind: Service\nmetadata:\n  name: web\n");
+//!
+//! let dir = TreePath::new("app").unwrap();
+//! let Build::Done(output) = build(&tree, &dir, &Options::default(), &Remotes::new()).unwrap() else {
+//!     unreachable!("nothing here is remote");
+//! };
+//! assert_eq!(output.resources.to_yaml(), "apiVersion: v1\nkind: Service\nmetadata:\n  name: dev-web\n");
+//! ```
+//!
+//! There is no clock, network, disk, process or global state in here, so that builds may run side by side. What a build
+//! cannot know it asks for: a remote base gives [`Build::Needs`], and the caller fetches it into [`Remotes`] and builds
+//! again.
+//!
+//! Post-build substitution of variables is in [`substitute`]. Left to others: fetching (`kustomize-controller`), decryption (there as well), reading a disk
+//! into a tree (`flux-artifact`). Plugins that are programs or containers and the inflation of Helm charts are refused, as
+//! kustomize does unless told otherwise.
+
+#![forbid(unsafe_code)]
+
+mod build;
+mod config;
+mod crd_config;
+mod default_fields;
+mod error;
+mod field_spec;
+mod generator;
+mod go;
+mod hash;
+mod id;
+mod json_patch;
+mod label_selector;
+mod loader;
+mod merge;
+mod node;
+mod options;
+mod origin;
+mod output;
+mod plugin;
+mod regexp;
+mod remote;
+mod repository;
+mod resmap;
+mod resource;
+mod schema;
+mod scope;
+mod state;
+pub mod substitute;
+mod target;
+mod transformer;
+mod transformer_config;
+
+pub use build::build;
+pub use error::{Error, Limited};
+pub use options::{Limits, LoadRestriction, Options, Order};
+pub use output::{Build, Output, Resource, Resources, Warning};
+pub use remote::{RemoteBase, RemoteFailure, Remotes};
+pub use repository::Repository;

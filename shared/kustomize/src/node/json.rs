@@ -1,0 +1,171 @@
+//! Nodes as plain values and back: what printing a node and reading it again makes of tags and styles.
+
+use flux_yaml::{Map, Value};
+
+use super::{Kind, Node, Style};
+
+/// The object as `kustomize` prints it. The root's keys are text whatever they look like; below, a mapping with a key
+/// that is no string has no JSON form (KZ-LOAD-016), and a key that is set twice is an error (KZ-LOAD-015).
+pub(crate) fn to_value(root: &Node) -> Result<Value, String> {
+    match root.kind {
+        Kind::Mapping => mapping(root, true),
+        _ => value(root),
+    }
+}
+
+fn mapping(node: &Node, root: bool) -> Result<Value, String> {
+    let mut map = Map::with_capacity(node.content.len() / 2);
+    for (key, item) in node.entries() {
+        if !root && !is_string_key(key) {
+            return Err("json: unsupported type: map[interface {}]interface {}".into());
+        }
+        let item = value(item)?;
+        if map.insert(key.value.clone(), item).is_some() {
+            return Err(duplicate(node, &key.value));
+        }
+    }
+    Ok(Value::Map(map))
+}
+
+fn duplicate(node: &Node, name: &str) -> String {
+    let mut lines = node
+        .entries()
+        .filter(|(key, _)| key.value == name)
+        .map(|(key, _)| key.line);
+    let first = lines.next().unwrap_or_default();
+    let second = lines.next().unwrap_or_default();
+    format!(
+        "yaml: unmarshal errors:\n  line {second}: mapping key {name:?} already defined at line {first}"
+    )
+}
+
+fn is_string_key(key: &Node) -> bool {
+    if key.kind != Kind::Scalar {
+        return false;
+    }
+    match printed(key) {
+        Printed::Text => true,
+        Printed::Plain => matches!(resolve(key.value.as_str()), Ok(Value::String(_))),
+        Printed::Tagged => matches!(key.tag.as_ref(), "!!merge"),
+    }
+}
+
+fn value(node: &Node) -> Result<Value, String> {
+    match node.kind {
+        Kind::Mapping => mapping(node, false),
+        Kind::Sequence => node
+            .content
+            .iter()
+            .map(value)
+            .collect::<Result<_, _>>()
+            .map(Value::Seq),
+        Kind::Scalar => scalar_value(node),
+        Kind::Document | Kind::Alias => Err("unexpected node".into()),
+    }
+}
+
+/// How a scalar stands in the printed text.
+enum Printed {
+    /// Quoted, or a block: a string.
+    Text,
+    /// Plain, without a tag.
+    Plain,
+    /// With its tag written out.
+    Tagged,
+}
+
+fn printed(node: &Node) -> Printed {
+    let quoted = node.style.has(Style::QUOTED);
+    let untagged = if quoted || node.value.contains('\n') {
+        Printed::Text
+    } else {
+        Printed::Plain
+    };
+    let tag = node.tag.as_ref();
+    if tag.is_empty() {
+        return untagged;
+    }
+    if node.style.has(Style::TAGGED) {
+        return if tag == "!!str" {
+            Printed::Text
+        } else {
+            Printed::Tagged
+        };
+    }
+    // A string that is not quoted will be, where it has to be.
+    if tag == "!!str" {
+        return Printed::Text;
+    }
+    // A tag that says what the text says anyway is left out, and with it whatever kept a quoted text from being a string.
+    if flux_yaml::v3::plain_tag(&node.value) == tag {
+        return untagged;
+    }
+    Printed::Tagged
+}
+
+fn scalar_value(node: &Node) -> Result<Value, String> {
+    match printed(node) {
+        Printed::Text if node.style.has(Style::FOLDED) => Ok(Value::String(refolded(node))),
+        Printed::Text => Ok(Value::String(node.value.clone())),
+        Printed::Plain => resolve(&node.value),
+        Printed::Tagged => flux_yaml::v3::to_value(node).map_err(|error| error.to_string()),
+    }
+}
+
+/// A folded block does not always read back as what it was written from.
+fn refolded(node: &Node) -> String {
+    let mut bare = node.clone();
+    bare.comments = None;
+    let document = Node::mapping([(super::scalar("k"), bare)]);
+    flux_yaml::v3::to_string(&document)
+        .ok()
+        .and_then(|text| flux_yaml::v3::parse(text).ok().flatten())
+        .and_then(|document| document.root()?.get("k").map(|value| value.value.clone()))
+        .unwrap_or_else(|| node.value.clone())
+}
+
+fn resolve(text: &str) -> Result<Value, String> {
+    // Letters that begin no word of YAML need no resolver.
+    match text.as_bytes().first() {
+        Some(b'a'..=b'e' | b'g'..=b'm' | b'p'..=b's' | b'u'..=b'z' | b'/' | b'A'..=b'E') => {
+            Ok(Value::String(text.to_owned()))
+        }
+        _ => flux_yaml::v3::to_value(&super::scalar(text)).map_err(|error| error.to_string()),
+    }
+}
+
+/// A node for a value that came out of Go's JSON decoder, by way of yaml.v3's encoder: every number is a float
+/// (KZ-J69-012).
+pub(crate) fn from_json(value: &Value) -> Node {
+    match value {
+        Value::Null => Node::null(),
+        Value::Bool(value) => Node::bool(*value),
+        Value::Int(_) | Value::Uint(_) | Value::Float(_) => {
+            let text = crate::go::float_g(value.as_f64().unwrap_or_default());
+            let tag = if text.bytes().all(|b| b.is_ascii_digit() || b == b'-') {
+                "!!int"
+            } else {
+                "!!float"
+            };
+            Node::scalar(tag, text)
+        }
+        Value::String(text) => from_text(text),
+        Value::Seq(items) => Node::sequence(items.iter().map(from_json)),
+        Value::Map(map) => Node::mapping(
+            map.iter()
+                .map(|(key, item)| (from_text(key), from_json(item))),
+        ),
+    }
+}
+
+fn from_text(text: &str) -> Node {
+    let mut node = Node::string(text);
+    node.style = if text.contains('\n') {
+        Style::LITERAL
+    } else if !matches!(resolve(text), Ok(Value::String(_))) || super::is_yaml11_non_string(text) {
+        Style::DOUBLE_QUOTED
+    } else {
+        Style::PLAIN
+    };
+    node
+}

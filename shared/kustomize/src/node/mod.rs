@@ -1,0 +1,30 @@
+//! What kustomize does to YAML nodes: the small operations that every transformer is made of.
+//!
+//! They follow kyaml's to the letter, because what they leave in a node's tag and style decides how the value reads once
+//! the object is printed: `replicas: "3"` patched with `5` stays a string.
+
+mod annotations;
+mod fields;
+mod json;
+mod matcher;
+mod path;
+mod read;
+mod shared;
+mod text;
+
+pub(crate) use annotations::{
+    annotations, labels, meta_field, remove_annotations, set_annotation, set_annotations,
+    set_label, set_labels, string_map,
+};
+pub(crate) use fields::{
+    WrongKind, api_version, clear, expect, field, get, is_empty, is_null, kind_field, scalar,
+    set_field, set_name, set_namespace, set_scalar, set_top, string, tagged,
+};
+pub(crate) use json::{from_json, to_value};
+pub(crate) use matcher::{Match, find_all};
+pub(crate) use path::{lookup, lookup_create, split_path, split_path_smart};
+pub(crate) use read::{read_documents, validated_metadata};
+pub(crate) use shared::{Changes, share_id, shared_scalar};
+pub(crate) use text::{contents, is_yaml11_non_string};
+
+pub(crate) use flux_yaml::{Kind, Node, Style};

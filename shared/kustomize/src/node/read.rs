@@ -1,0 +1,217 @@
+//! Kubernetes objects out of YAML text (KZ-LOAD rows).
+
+use std::collections::BTreeMap;
+
+use flux_yaml::Value;
+
+use super::{Node, annotations, fields, labels, meta_field};
+use crate::{go, options::Limits};
+
+/// Reads every object of a file: lists are unwrapped, anchors expanded, what is no object is an error.
+pub(crate) fn read_documents(text: &[u8], limits: &Limits) -> Result<Vec<Node>, String> {
+    let nodes = documents(text, limits)?;
+    inline_lists(drop_bad(nodes)?, limits)
+}
+
+/// The first document of a text, anchors left in place; `None` where there is none.
+pub(super) fn parse_one(text: &str) -> Result<Option<Node>, String> {
+    flux_yaml::v3::parse(text.as_bytes())
+        .map(|document| document.and_then(Node::into_root))
+        .map_err(|error| error.to_string())
+}
+
+fn documents(text: &[u8], limits: &Limits) -> Result<Vec<Node>, String> {
+    let text = crlf(text);
+    let parts = split(&text)?;
+    let mut nodes = Vec::new();
+    for part in &parts {
+        let document =
+            flux_yaml::v3::parse(part).map_err(|error| format!("MalformedYAMLError: {error}"))?;
+        let Some(root) = document.and_then(Node::into_root) else {
+            continue;
+        };
+        if fields::is_null(&root) {
+            continue;
+        }
+        let root = flux_yaml::v3::expand(root, limits.nodes).map_err(|error| error.to_string())?;
+        if parts.len() == 1 && is_wrapper(&root) {
+            let items = root.get("items").map(|items| items.content.clone());
+            nodes.extend(items.unwrap_or_default());
+        } else {
+            nodes.push(root);
+        }
+    }
+    Ok(nodes)
+}
+
+fn is_wrapper(node: &Node) -> bool {
+    matches!(super::kind_field(node), "List" | "ResourceList")
+        && (node.get("items").is_some() || node.get("functionConfig").is_some())
+}
+
+/// Carriage return and newline as one newline (KZ-LOAD-001).
+fn crlf(text: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+    if !text.contains(&b'\r') {
+        return text.into();
+    }
+    let mut out = Vec::with_capacity(text.len());
+    for (index, byte) in text.iter().enumerate() {
+        if *byte != b'\r' || text.get(index + 1) != Some(&b'\n') {
+            out.push(*byte);
+        }
+    }
+    out.into()
+}
+
+/// Splits at lines that begin with `---`, even inside a block scalar (KZ-LOAD-002, KZ-LOAD-003).
+fn split(text: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+    let mut parts = Vec::new();
+    if text.is_empty() {
+        return Ok(parts);
+    }
+    let mut from = 0;
+    let mut at = 0;
+    while let Some(found) = find(text, b"\n---", at) {
+        let Some(length) = text[found + 4..].iter().position(|b| *b == b'\n') else {
+            break;
+        };
+        let end = found + 4 + length;
+        let rest = String::from_utf8_lossy(&text[found + 4..end]);
+        let rest = rest.trim();
+        if !rest.is_empty() && !rest.starts_with('#') {
+            let line = String::from_utf8_lossy(&text[found + 1..end]);
+            return Err(format!("invalid document separator: {}", line.trim()));
+        }
+        let mut part = text[from..found].to_vec();
+        part.push(b'\n');
+        parts.push(part);
+        from = end + 1;
+        // The newline that ends a separator does not begin the next.
+        at = end + 1;
+    }
+    parts.push(text[from..].to_vec());
+    Ok(parts)
+}
+
+fn find(text: &[u8], wanted: &[u8], from: usize) -> Option<usize> {
+    let rest = text.get(from..)?;
+    rest.windows(wanted.len())
+        .position(|window| window == wanted)
+        .map(|at| from + at)
+}
+
+fn drop_bad(nodes: Vec<Node>) -> Result<Vec<Node>, String> {
+    let mut good = Vec::with_capacity(nodes.len());
+    for node in nodes {
+        if fields::is_empty(&node) {
+            continue;
+        }
+        validated_metadata(&node)?;
+        good.push(node);
+    }
+    Ok(good)
+}
+
+/// Replaces every object whose kind ends in `List` by its items, which go behind the file's other objects
+/// (KZ-LOAD-009).
+fn inline_lists(nodes: Vec<Node>, limits: &Limits) -> Result<Vec<Node>, String> {
+    let mut queue = std::collections::VecDeque::from(nodes);
+    let mut done = Vec::new();
+    while let Some(node) = queue.pop_front() {
+        let kind = super::kind_field(&node);
+        if !kind.ends_with("List") || node.get("items").is_none() {
+            done.push(node);
+            continue;
+        }
+        let value = super::to_value(&node)
+            .map_err(|error| format!("trouble expanding list of {kind}; {error}"))?;
+        let items = match value.get("items") {
+            None | Some(Value::Null) => continue,
+            Some(Value::Seq(items)) => items,
+            Some(other) => {
+                return Err(format!(
+                    "expected array in {kind}/items, but found {}",
+                    go_type(other)
+                ));
+            }
+        };
+        for item in items {
+            let text = go::json(item);
+            queue.extend(drop_bad(documents(text.as_bytes(), limits)?)?);
+        }
+    }
+    Ok(done)
+}
+
+fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Int(_) => "int",
+        Value::Uint(_) => "uint64",
+        Value::Float(_) => "float64",
+        Value::String(_) => "string",
+        Value::Seq(_) => "[]interface {}",
+        Value::Map(_) => "map[string]interface {}",
+    }
+}
+
+/// What every object says about itself.
+#[derive(Debug, Default)]
+pub(crate) struct Meta {
+    pub(crate) api_version: String,
+    pub(crate) kind: String,
+    pub(crate) name: String,
+    pub(crate) namespace: String,
+}
+
+/// The object's type and name; an error where there is nothing of the sort.
+pub(crate) fn metadata(node: &Node) -> Result<Meta, String> {
+    let text = |value: Option<&Node>| {
+        value
+            .filter(|value| !fields::is_empty(value))
+            .map(|value| value.value.clone())
+    };
+    let api_version = text(node.get("apiVersion"));
+    let kind = text(node.get("kind"));
+    let name = text(meta_field(node, "name"));
+    let namespace = text(meta_field(node, "namespace"));
+    let has_map = |field| meta_field(node, field).is_some_and(|map| !fields::is_empty(map));
+    let any = [&api_version, &kind, &name, &namespace]
+        .iter()
+        .any(|field| field.is_some());
+    if !any && !has_map("labels") && !has_map("annotations") {
+        return Err("missing Resource metadata".into());
+    }
+    Ok(Meta {
+        api_version: api_version.unwrap_or_default(),
+        kind: kind.unwrap_or_default(),
+        name: name.unwrap_or_default(),
+        namespace: namespace.unwrap_or_default(),
+    })
+}
+
+/// As [`metadata`], with a kind and, save for lists, a name demanded (KZ-LOAD-007).
+pub(crate) fn validated_metadata(node: &Node) -> Result<Meta, String> {
+    let meta = metadata(node)?;
+    let missing = if meta.kind.is_empty() {
+        "kind"
+    } else if meta.kind.ends_with("List") || !meta.name.is_empty() {
+        return Ok(meta);
+    } else {
+        "metadata.name"
+    };
+    let map = |map: BTreeMap<String, String>| {
+        let entries: Vec<_> = map.iter().map(|(k, v)| format!("{k}:{v}")).collect();
+        format!("map[{}]", entries.join(" "))
+    };
+    Err(format!(
+        "missing {missing} in object {{{{{} {}}} {{{{{} {}}} {} {}}}}}",
+        meta.api_version,
+        meta.kind,
+        meta.name,
+        meta.namespace,
+        map(labels(node)),
+        map(annotations(node)),
+    ))
+}

@@ -1,0 +1,147 @@
+use flux_yaml::{Map, Value};
+
+use crate::remote::RemoteBase;
+
+/// What a build comes to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Build {
+    /// It is done.
+    Done(Output),
+    /// It cannot go on without these: fetch them into [`Remotes`](crate::Remotes), then build again. There may be more
+    /// after that, since what is fetched may name other bases.
+    Needs(Vec<RemoteBase>),
+}
+
+/// The result of a build.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Output {
+    /// The objects.
+    pub resources: Resources,
+    /// What the sources should no longer do, though it works.
+    pub warnings: Vec<Warning>,
+}
+
+/// A hint at a deprecated field and the like (KZ-FILE-019).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning(pub String);
+
+impl std::fmt::Display for Warning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The objects of a build, in output order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Resources(pub(crate) Vec<Resource>);
+
+impl Resources {
+    /// The objects, in output order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Resource> {
+        self.0.iter()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The bytes that `kustomize build` prints, of which digests are taken (KZ-YAML rows).
+    pub fn to_yaml(&self) -> String {
+        let mut out = String::new();
+        for resource in &self.0 {
+            if !out.is_empty() {
+                out.push_str("---\n");
+            }
+            out.push_str(&resource.to_yaml());
+        }
+        out
+    }
+}
+
+impl IntoIterator for Resources {
+    type Item = Resource;
+    type IntoIter = std::vec::IntoIter<Resource>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+/// One object.
+#[derive(Clone, PartialEq)]
+pub struct Resource {
+    pub(crate) value: Value,
+}
+
+impl std::fmt::Debug for Resource {
+    /// Type and name only: the object may be a Secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Resource({} {} {}/{})",
+            self.api_version(),
+            self.kind(),
+            self.namespace(),
+            self.name()
+        )
+    }
+}
+
+impl Resource {
+    fn text<'k>(&self, path: impl IntoIterator<Item = &'k str>) -> &str {
+        self.value
+            .at(path)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    }
+
+    /// `apiVersion`, empty when absent.
+    pub fn api_version(&self) -> &str {
+        self.text(["apiVersion"])
+    }
+
+    /// `kind`.
+    pub fn kind(&self) -> &str {
+        self.text(["kind"])
+    }
+
+    /// `metadata.name`, empty when absent.
+    pub fn name(&self) -> &str {
+        self.text(["metadata", "name"])
+    }
+
+    /// `metadata.namespace`, empty when absent.
+    pub fn namespace(&self) -> &str {
+        self.text(["metadata", "namespace"])
+    }
+
+    /// `metadata.annotations`, where there is one.
+    pub fn annotations(&self) -> Option<&Map> {
+        self.value
+            .at(["metadata", "annotations"])
+            .and_then(Value::as_map)
+    }
+
+    /// The whole object.
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// The whole object.
+    pub fn into_value(self) -> Value {
+        self.value
+    }
+
+    /// The object as `kustomize build` prints it.
+    pub fn to_yaml(&self) -> String {
+        // Whether it can be written is known since the build.
+        flux_yaml::sigs::to_string(&self.value).unwrap_or_default()
+    }
+}

@@ -1,0 +1,63 @@
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use flux_tree::Tree;
+
+use crate::repository::Repository;
+
+/// Something that a build needs and cannot fetch itself.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RemoteBase {
+    /// The answer to a GET of this URL, redirects followed (KZ-PATH-014).
+    File(String),
+    /// The checkout of a repository (KZ-REM-015).
+    Repository(Repository),
+}
+
+/// What the caller has fetched for a build so far, failures included.
+#[derive(Clone, Debug, Default)]
+pub struct Remotes {
+    files: HashMap<String, Result<Bytes, RemoteFailure>>,
+    repositories: HashMap<Repository, Result<Tree, String>>,
+}
+
+/// Why a remote file could not be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RemoteFailure {
+    /// The server answered with a status outside 200 to 299 (KZ-PATH-016).
+    Status {
+        /// The status.
+        code: u16,
+        /// Its standard text, such as `Not Found`.
+        text: String,
+    },
+    /// Anything else: no connection, no such host, too large, not allowed.
+    Other(String),
+}
+
+impl Remotes {
+    /// Nothing fetched yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds what a [`RemoteBase::File`] gave.
+    pub fn add_file(&mut self, url: impl Into<String>, content: Result<Bytes, RemoteFailure>) {
+        self.files.insert(url.into(), content);
+    }
+
+    /// Adds what a [`RemoteBase::Repository`] gave: the checked-out files, or why there are none.
+    pub fn add_repository(&mut self, repository: Repository, checkout: Result<Tree, String>) {
+        self.repositories.insert(repository, checkout);
+    }
+
+    pub(crate) fn file(&self, url: &str) -> Option<&Result<Bytes, RemoteFailure>> {
+        self.files.get(url)
+    }
+
+    pub(crate) fn repository(&self, repository: &Repository) -> Option<&Result<Tree, String>> {
+        self.repositories.get(repository)
+    }
+}

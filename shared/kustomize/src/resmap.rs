@@ -1,0 +1,302 @@
+//! The objects of a layer, in order, with an index by identity so that no step has to search them all.
+
+use std::collections::HashMap;
+
+use crate::{
+    config::Selector,
+    error::{Cause, Fail, Limited, Result},
+    id::{Key, ResId},
+    label_selector::LabelSelector,
+    node,
+    origin::Origin,
+    resource::{Behavior, Matcher, Resource},
+    scope::Scopes,
+};
+
+/// Objects in order of appearance.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ResMap {
+    list: Vec<Resource>,
+    index: Option<Index>,
+}
+
+/// Where the objects of each identity stand. It is dropped by whatever may change identities, and made anew on demand.
+#[derive(Clone, Debug, Default)]
+struct Index {
+    current: HashMap<Key, Vec<usize>>,
+    any: HashMap<Key, Vec<usize>>,
+    names: HashMap<String, Vec<usize>>,
+}
+
+impl Index {
+    fn add(&mut self, at: usize, resource: &Resource, scopes: &Scopes) {
+        let current = resource.current(scopes);
+        push(&mut self.current, current.key(), at);
+        if resource.is_empty() {
+            return;
+        }
+        push(&mut self.any, current.key(), at);
+        push(&mut self.names, current.id.name.clone(), at);
+        for previous in resource.previous(scopes) {
+            push(&mut self.any, previous.key(), at);
+            push(&mut self.names, previous.name.clone(), at);
+        }
+    }
+}
+
+fn push<K: std::hash::Hash + Eq>(map: &mut HashMap<K, Vec<usize>>, key: K, at: usize) {
+    let places = map.entry(key).or_default();
+    if places.last() != Some(&at) && !places.contains(&at) {
+        places.push(at);
+    }
+}
+
+/// One object for one identity was wanted, and there is another number of them.
+pub(crate) fn not_one(id: &ResId, found: usize) -> String {
+    let problem = if found > 1 {
+        "multiple matches"
+    } else {
+        "no matches"
+    };
+    format!("{problem} for Id {id}; failed to find unique target for patch {id}")
+}
+
+impl ResMap {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, Resource> {
+        self.list.iter()
+    }
+
+    /// The objects, for changes that may touch identities.
+    pub(crate) fn list_mut(&mut self) -> &mut Vec<Resource> {
+        self.index = None;
+        &mut self.list
+    }
+
+    /// The objects, for changes that touch no identity and no history.
+    pub(crate) fn bodies_mut(&mut self) -> &mut [Resource] {
+        &mut self.list
+    }
+
+    pub(crate) fn get(&self, at: usize) -> Option<&Resource> {
+        self.list.get(at)
+    }
+
+    pub(crate) fn into_list(self) -> Vec<Resource> {
+        self.list
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    fn index(&mut self, scopes: &Scopes) -> &mut Index {
+        self.index.get_or_insert_with(|| {
+            let mut index = Index::default();
+            for (at, resource) in self.list.iter().enumerate() {
+                index.add(at, resource, scopes);
+            }
+            index
+        })
+    }
+
+    /// Adds an object whose identity must be new (KZ-ID-004).
+    pub(crate) fn append(
+        &mut self,
+        resource: Resource,
+        scopes: &Scopes,
+        limit: usize,
+    ) -> Result<()> {
+        if self.list.len() >= limit {
+            return Err(Fail::new(
+                Cause::Limit(Limited::Resources, limit),
+                format!("more than {limit} objects in one build"),
+            ));
+        }
+        let at = self.list.len();
+        let index = self.index(scopes);
+        let id = resource.current(scopes);
+        if index.current.contains_key(&id.key()) {
+            return Err(format!("may not add resource with an already registered id: {id}").into());
+        }
+        index.add(at, &resource, scopes);
+        self.list.push(resource);
+        Ok(())
+    }
+
+    pub(crate) fn append_all(&mut self, other: Self, scopes: &Scopes, limit: usize) -> Result<()> {
+        if self.list.is_empty() && other.index.as_ref().is_some_and(Index::is_unique) {
+            *self = other;
+            return Ok(());
+        }
+        other
+            .list
+            .into_iter()
+            .try_for_each(|resource| self.append(resource, scopes, limit))
+    }
+
+    /// Fails where two objects share an identity, as putting them into a new set would.
+    pub(crate) fn require_unique(&mut self, scopes: &Scopes) -> Result<()> {
+        let fresh = self.index.is_none();
+        let index = self.index(scopes);
+        // An index that was kept has been looked at before.
+        if !fresh {
+            return Ok(());
+        }
+        if index.is_unique() {
+            return Ok(());
+        }
+        let second = index
+            .current
+            .values()
+            .filter_map(|places| places.get(1).copied())
+            .min()
+            .unwrap_or_default();
+        let id = self.list[second].current(scopes);
+        Err(format!("may not add resource with an already registered id: {id}").into())
+    }
+
+    /// Adds generated objects, which may merge into present ones (KZ-GEN-020 to KZ-GEN-027).
+    pub(crate) fn absorb(&mut self, new: Resource, scopes: &Scopes, limit: usize) -> Result<()> {
+        let id = new.current(scopes).clone();
+        let matches = self.any_of(&id.key(), scopes);
+        let shown = || {
+            format!(
+                "resid.ResId{{Gvk:resid.Gvk{{Group:{:?}, Version:{:?}, Kind:{:?}, isClusterScoped:{}}}, Name:{:?}, \
+                 Namespace:{:?}}}",
+                id.id.gvk.group,
+                id.id.gvk.version,
+                id.id.gvk.kind,
+                id.cluster_scoped,
+                id.id.name,
+                id.id.namespace
+            )
+        };
+        let behavior = new.behavior();
+        match (matches.as_slice(), behavior) {
+            ([], Behavior::Merge | Behavior::Replace) => {
+                Err(format!("id {} does not exist; cannot merge or replace", shown()).into())
+            }
+            ([], _) => self.append(new, scopes, limit),
+            ([at], Behavior::Merge | Behavior::Replace) => {
+                let older = self.list[*at].clone();
+                let merged = merged(new, &older, behavior)?;
+                self.list_mut()[*at] = merged;
+                Ok(())
+            }
+            ([_], _) => Err(format!(
+                "id {} exists; can not use behavior: '{}', behavior must be merge or replace",
+                shown(),
+                behavior.as_str()
+            )
+            .into()),
+            _ => Err(format!(
+                "found multiple objects {:?} that could accept merge of {id}",
+                matches
+                    .iter()
+                    .map(|at| self.list[*at].current(scopes).to_string())
+                    .collect::<Vec<_>>()
+            )
+            .into()),
+        }
+    }
+
+    /// Places of the objects that have or had this identity.
+    pub(crate) fn any_of(&mut self, key: &Key, scopes: &Scopes) -> Vec<usize> {
+        self.index(scopes).any.get(key).cloned().unwrap_or_default()
+    }
+
+    /// Places of the objects that have or had this name.
+    pub(crate) fn named(&mut self, name: &str, scopes: &Scopes) -> Vec<usize> {
+        self.index(scopes)
+            .names
+            .get(name)
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// Places of the objects that a patch target selects (KZ-PAT-011).
+    pub(crate) fn select(&mut self, selector: &Selector, scopes: &Scopes) -> Result<Vec<usize>> {
+        let matcher = Matcher::new(selector)?;
+        let labels = LabelSelector::parse(&selector.labels)?;
+        let annotations = LabelSelector::parse(&selector.annotations)?;
+        let candidates = match matcher.literal_name() {
+            Some(name) => {
+                let mut places = self.named(name, scopes);
+                places.sort_unstable();
+                places
+            }
+            None => (0..self.list.len()).collect(),
+        };
+        Ok(candidates
+            .into_iter()
+            .filter(|at| {
+                let resource = &self.list[*at];
+                let current = resource.current(scopes);
+                let (original, original_namespace) = resource.original(scopes);
+                (matcher.namespace(original_namespace)
+                    || matcher.namespace(current.effective_namespace()))
+                    && (matcher.name(&original.name) || matcher.name(&current.id.name))
+                    && matcher.gvk(&current.id.gvk)
+                    && resource.matches_selectors(&labels, &annotations)
+            })
+            .collect())
+    }
+
+    /// Drops deleted objects (KZ-ORD-006).
+    pub(crate) fn drop_empty(&mut self) {
+        if self.list.iter().any(Resource::is_empty) {
+            self.list_mut().retain(|resource| !resource.is_empty());
+        }
+    }
+
+    /// Changes one object; the index follows unless its identities have changed.
+    pub(crate) fn change<T>(
+        &mut self,
+        at: usize,
+        scopes: &Scopes,
+        change: impl FnOnce(&mut Resource) -> T,
+    ) -> Option<T> {
+        let resource = self.list.get_mut(at)?;
+        let before = (
+            resource.current(scopes).key(),
+            resource.previous(scopes).to_vec(),
+        );
+        let result = change(resource);
+        let same = !resource.is_empty()
+            && before.0 == resource.current(scopes).key()
+            && before.1 == resource.previous(scopes);
+        if !same {
+            self.index = None;
+        }
+        Some(result)
+    }
+}
+
+impl Index {
+    fn is_unique(&self) -> bool {
+        self.current.values().all(|places| places.len() == 1)
+    }
+}
+
+fn merged(mut new: Resource, older: &Resource, behavior: Behavior) -> Result<Resource> {
+    if behavior == Behavior::Replace {
+        new.take_metadata_from(older);
+        return Ok(new);
+    }
+    let origin = Origin::of(older)?;
+    new.take_metadata_from(older);
+    for field in ["data", "binaryData"] {
+        let mut map = node::string_map(node::field(older.node(), field));
+        map.extend(node::string_map(node::field(new.node(), field)));
+        crate::generator::set_data(new.node_mut(), field, &map);
+    }
+    // KZ-GEN-025
+    if let Some(origin) = origin {
+        origin.annotate(&mut new);
+    }
+    Ok(new)
+}

@@ -1,0 +1,210 @@
+//! Which kinds live in no namespace (KZ-ID-006 to KZ-ID-010).
+
+use std::{cell::Cell, collections::HashMap};
+
+use crate::id::Gvk;
+
+/// Certainly cluster-scoped: group, its versions, its kinds.
+const CLUSTER_SCOPED: &[(&str, &[&str], &[&str])] = &[
+    (
+        "",
+        &["v1"],
+        &[
+            "ComponentStatus",
+            "Namespace",
+            "Node",
+            "NodeProxyOptions",
+            "PersistentVolume",
+        ],
+    ),
+    (
+        "admissionregistration.k8s.io",
+        &["v1", "v1beta1"],
+        &[
+            "MutatingWebhookConfiguration",
+            "ValidatingWebhookConfiguration",
+        ],
+    ),
+    (
+        "apiextensions.k8s.io",
+        &["v1", "v1beta1"],
+        &["CustomResourceDefinition"],
+    ),
+    (
+        "apiregistration.k8s.io",
+        &["v1", "v1beta1"],
+        &["APIService"],
+    ),
+    (
+        "certificates.k8s.io",
+        &["v1", "v1beta1"],
+        &["CertificateSigningRequest"],
+    ),
+    (
+        "flowcontrol.apiserver.k8s.io",
+        &["v1beta1"],
+        &["FlowSchema", "PriorityLevelConfiguration"],
+    ),
+    ("networking.k8s.io", &["v1", "v1beta1"], &["IngressClass"]),
+    ("node.k8s.io", &["v1", "v1beta1"], &["RuntimeClass"]),
+    ("policy", &["v1beta1"], &["PodSecurityPolicy"]),
+    (
+        "rbac.authorization.k8s.io",
+        &["v1", "v1beta1"],
+        &["ClusterRole", "ClusterRoleBinding"],
+    ),
+    ("scheduling.k8s.io", &["v1", "v1beta1"], &["PriorityClass"]),
+    (
+        "storage.k8s.io",
+        &["v1", "v1beta1"],
+        &["CSIDriver", "CSINode", "StorageClass", "VolumeAttachment"],
+    ),
+];
+
+/// Namespaced in the built-in table, whatever a schema of the user's says.
+const NAMESPACED: &[(&str, &[&str], &[&str])] = &[
+    (
+        "",
+        &["v1"],
+        &[
+            "ConfigMap",
+            "Endpoints",
+            "Event",
+            "LimitRange",
+            "PersistentVolumeClaim",
+            "Pod",
+            "PodAttachOptions",
+            "PodExecOptions",
+            "PodPortForwardOptions",
+            "PodProxyOptions",
+            "PodTemplate",
+            "ReplicationController",
+            "ResourceQuota",
+            "Secret",
+            "Service",
+            "ServiceAccount",
+            "ServiceProxyOptions",
+        ],
+    ),
+    (
+        "apps",
+        &["v1"],
+        &[
+            "ControllerRevision",
+            "DaemonSet",
+            "Deployment",
+            "ReplicaSet",
+            "StatefulSet",
+        ],
+    ),
+    (
+        "autoscaling",
+        &["v1"],
+        &["HorizontalPodAutoscaler", "Scale"],
+    ),
+    (
+        "autoscaling",
+        &["v2beta1", "v2beta2"],
+        &["HorizontalPodAutoscaler"],
+    ),
+    ("batch", &["v1"], &["CronJob", "Job"]),
+    ("batch", &["v1beta1"], &["CronJob"]),
+    ("coordination.k8s.io", &["v1", "v1beta1"], &["Lease"]),
+    ("discovery.k8s.io", &["v1", "v1beta1"], &["EndpointSlice"]),
+    ("events.k8s.io", &["v1", "v1beta1"], &["Event"]),
+    ("extensions", &["v1beta1"], &["Ingress"]),
+    ("networking.k8s.io", &["v1"], &["Ingress", "NetworkPolicy"]),
+    ("networking.k8s.io", &["v1beta1"], &["Ingress"]),
+    ("policy", &["v1", "v1beta1"], &["PodDisruptionBudget"]),
+    (
+        "rbac.authorization.k8s.io",
+        &["v1", "v1beta1"],
+        &["Role", "RoleBinding"],
+    ),
+    ("storage.k8s.io", &["v1beta1"], &["CSIStorageCapacity"]),
+];
+
+fn listed(table: &[(&str, &[&str], &[&str])], gvk: &Gvk) -> bool {
+    table.iter().any(|(group, versions, kinds)| {
+        *group == gvk.group
+            && versions.contains(&gvk.version.as_str())
+            && kinds.contains(&gvk.kind.as_str())
+    })
+}
+
+/// The scopes of all kinds that are known: the built-in table, and what the user's OpenAPI document adds.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Scopes {
+    custom: HashMap<Gvk, bool>,
+    /// Whether somebody has asked for a kind that the table does not have.
+    asked: Cell<bool>,
+}
+
+impl Scopes {
+    /// Notes what a path of an OpenAPI document tells about a kind: one namespaced path makes it namespaced.
+    pub(crate) fn add(&mut self, gvk: Gvk, namespaced: bool) {
+        let known = self.custom.entry(gvk).or_insert(namespaced);
+        *known |= namespaced;
+    }
+
+    /// Whether the kind is certainly cluster-scoped. Unknown kinds count as namespaced.
+    pub(crate) fn is_cluster_scoped(&self, gvk: &Gvk) -> bool {
+        if listed(CLUSTER_SCOPED, gvk) {
+            return true;
+        }
+        if self.custom.is_empty() && self.asked.get() || listed(NAMESPACED, gvk) {
+            return false;
+        }
+        self.asked.set(true);
+        self.custom.get(gvk) == Some(&false)
+    }
+
+    /// Whether the scope of a kind that the table does not have has ever been asked for.
+    pub(crate) fn asked_for_unknown(&self) -> bool {
+        self.asked.get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_kinds_count_as_namespaced() {
+        // KZ-ID-006, KZ-ID-007, KZ-ID-008, KZ-ID-009, KZ-ID-010
+        let scopes = Scopes::default();
+        for (api_version, kind, cluster) in [
+            ("v1", "Namespace", true),
+            ("v1", "ConfigMap", false),
+            ("rbac.authorization.k8s.io/v1beta1", "ClusterRole", true),
+            ("policy/v1beta1", "PodSecurityPolicy", true),
+            ("policy/v1", "PodSecurityPolicy", false),
+            ("flowcontrol.apiserver.k8s.io/v1", "FlowSchema", false),
+            (
+                "admissionregistration.k8s.io/v1",
+                "ValidatingAdmissionPolicy",
+                false,
+            ),
+            ("example.com/v1", "ClusterThing", false),
+        ] {
+            assert_eq!(
+                scopes.is_cluster_scoped(&Gvk::new(api_version, kind)),
+                cluster,
+                "{kind}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_schema_adds_kinds_but_changes_none() {
+        // KZ-OAPI-006
+        let mut scopes = Scopes::default();
+        scopes.add(Gvk::new("example.com/v1", "Realm"), false);
+        scopes.add(Gvk::new("example.com/v1", "Room"), false);
+        scopes.add(Gvk::new("example.com/v1", "Room"), true);
+        scopes.add(Gvk::new("v1", "ConfigMap"), false);
+        assert!(scopes.is_cluster_scoped(&Gvk::new("example.com/v1", "Realm")));
+        assert!(!scopes.is_cluster_scoped(&Gvk::new("example.com/v1", "Room")));
+        assert!(!scopes.is_cluster_scoped(&Gvk::new("v1", "ConfigMap")));
+    }
+}

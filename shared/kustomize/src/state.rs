@@ -1,0 +1,90 @@
+//! What all layers of one build share while it runs.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use crate::{
+    error::Result, options::Options, schema::Schema, scope::Scopes,
+    transformer_config::TransformerConfig,
+};
+
+/// The state of a build.
+pub(crate) struct State<'b> {
+    pub(crate) options: &'b Options,
+    /// The built-in field specs.
+    pub(crate) defaults: Rc<TransformerConfig>,
+    schema: Option<Schema>,
+    scopes: Scopes,
+    /// Whether some kustomization has chosen the schema (KZ-ORD-010).
+    chosen: bool,
+    shares: u32,
+}
+
+impl<'b> State<'b> {
+    pub(crate) fn new(options: &'b Options) -> Self {
+        Self {
+            options,
+            defaults: Rc::new(TransformerConfig::defaults()),
+            schema: options.keep_builtin_schema.then(Schema::builtin),
+            scopes: Scopes::default(),
+            chosen: false,
+            shares: 0,
+        }
+    }
+
+    /// A number for a value that several fields of one object are to share.
+    pub(crate) fn next_share(&mut self) -> u32 {
+        self.shares = self.shares.wrapping_add(1).max(1);
+        self.shares
+    }
+
+    pub(crate) fn scopes(&self) -> &Scopes {
+        &self.scopes
+    }
+
+    pub(crate) fn resource_limit(&self) -> usize {
+        self.options.limits.resources
+    }
+
+    /// The schema, which is only made when something wants it.
+    pub(crate) fn schema(&mut self) -> &mut Schema {
+        self.schema.get_or_insert_with(Schema::builtin)
+    }
+
+    /// Sets the schema as a kustomization's `openapi` asks, unless one further out has done so (KZ-OAPI-001 to
+    /// KZ-OAPI-004).
+    pub(crate) fn choose_schema(
+        &mut self,
+        version: Option<&str>,
+        document: Option<Bytes>,
+    ) -> Result<()> {
+        if self.chosen {
+            return Ok(());
+        }
+        match (version, document) {
+            (Some(_), Some(_)) => {
+                Err("builtin version and custom schema provided, cannot use both".into())
+            }
+            (None, Some(document)) => {
+                self.chosen = true;
+                // What was in force already stays known, and so does what somebody would have liked to know.
+                let schema = self.schema.get_or_insert_default();
+                schema
+                    .add_document(&document)
+                    .map_err(|error| format!("invalid schema file: {error}"))?;
+                if self.scopes.asked_for_unknown() {
+                    schema.add_builtin();
+                }
+                self.scopes = schema.scopes.clone();
+                Ok(())
+            }
+            (Some("v1.21.2"), None) => {
+                self.chosen = true;
+                Ok(())
+            }
+            (Some("") | None, None) => Ok(()),
+            (Some(_), None) => Err("the specified OpenAPI version is not built in".into()),
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Templates to text.
+
+use std::borrow::Cow;
+
+use super::glob;
+use super::parse::{Expression, Operator, Part};
+use super::{MAX_OUTPUT, SubstituteError, Variables};
+
+type Bytes<'t> = Cow<'t, [u8]>;
+
+pub(super) fn eval(
+    parts: &[Part<'_>],
+    variables: &Variables,
+    strict: bool,
+    out: &mut Vec<u8>,
+) -> Result<(), SubstituteError> {
+    for part in parts {
+        let text = value(part, variables, strict)?;
+        if out.len() + text.len() > MAX_OUTPUT {
+            return Err(SubstituteError::TooLarge);
+        }
+        out.extend_from_slice(&text);
+    }
+    Ok(())
+}
+
+fn value<'t>(
+    part: &'t Part<'_>,
+    variables: &'t Variables,
+    strict: bool,
+) -> Result<Bytes<'t>, SubstituteError> {
+    match part {
+        Part::Text(text) => Ok(Cow::Borrowed(text)),
+        Part::Expression(expression) => evaluate(expression, variables, strict),
+    }
+}
+
+fn evaluate<'t>(
+    expression: &'t Expression<'_>,
+    variables: &'t Variables,
+    strict: bool,
+) -> Result<Bytes<'t>, SubstituteError> {
+    // Arguments come first, needed or not (KC-SUB-025).
+    let arguments = expression
+        .arguments
+        .iter()
+        .map(|argument| value(argument, variables, strict))
+        .collect::<Result<Vec<_>, _>>()?;
+    let variable = variables.get(expression.name);
+    if strict && variable.is_none() && expression.operator != Operator::Default {
+        return Err(SubstituteError::NotSet(expression.name.to_owned()));
+    }
+    let text = variable.unwrap_or(&[]);
+    let first = arguments.first().map_or(&[][..], |argument| argument);
+    let second = arguments.get(1).map(|argument| &**argument);
+    let result = match expression.operator {
+        Operator::Default if text.is_empty() => Cow::Owned(arguments.concat()),
+        Operator::Default | Operator::Value | Operator::MixedCase => Cow::Borrowed(text),
+        Operator::Length => Cow::Owned(text.len().to_string().into_bytes()),
+        Operator::UpperFirst => change_first(text, upper),
+        Operator::LowerFirst => change_first(text, lower),
+        Operator::Upper => change_all(text, upper),
+        Operator::Lower => change_all(text, lower),
+        Operator::Substring => Cow::Borrowed(substring(text, first, second)?),
+        Operator::ReplaceFirst => replace(text, first, second.unwrap_or(&[]), 1)?,
+        Operator::ReplaceAll => replace(text, first, second.unwrap_or(&[]), usize::MAX)?,
+        // Without a replacement these do nothing (KC-SUB-036).
+        Operator::ReplacePrefix => match second {
+            Some(new) if text.starts_with(first) => replace(text, first, new, 1)?,
+            _ => Cow::Borrowed(text),
+        },
+        Operator::ReplaceSuffix => match (second, text.strip_suffix(first)) {
+            (Some(new), Some(kept)) => Cow::Owned([kept, new].concat()),
+            _ => Cow::Borrowed(text),
+        },
+        Operator::TrimShortestPrefix => Cow::Borrowed(trim(text, first, false)),
+        Operator::TrimLongestPrefix => Cow::Borrowed(trim(text, first, true)),
+        Operator::TrimShortestSuffix => trim_suffix(text, first, false),
+        Operator::TrimLongestSuffix => trim_suffix(text, first, true),
+    };
+    Ok(result)
+}
+
+/// `strconv.Atoi`.
+fn number(text: &[u8]) -> Option<i64> {
+    let text = std::str::from_utf8(text).ok()?;
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    text.parse().ok()
+}
+
+/// A slice by bytes; numbers that are none give the whole text (KC-SUB-031 to KC-SUB-034).
+fn substring<'t>(
+    text: &'t [u8],
+    position: &[u8],
+    length: Option<&[u8]>,
+) -> Result<&'t [u8], SubstituteError> {
+    let Some(position) = number(position) else {
+        return Ok(text);
+    };
+    let position = if position < 0 {
+        let back = usize::try_from(position.unsigned_abs()).unwrap_or(usize::MAX);
+        text.len().saturating_sub(back)
+    } else {
+        usize::try_from(position).unwrap_or(usize::MAX)
+    };
+    let rest = text.get(position..).unwrap_or(&[]);
+    let Some(length) = length else {
+        return Ok(rest);
+    };
+    let Some(length) = number(length) else {
+        return Ok(text);
+    };
+    match usize::try_from(length) {
+        Ok(length) => Ok(rest.get(..length).unwrap_or(rest)),
+        // Upstream asks whether position and length together pass the end before it slices.
+        Err(_) if position as i128 + i128::from(length) >= text.len() as i128 => Ok(rest),
+        Err(_) => Err(SubstituteError::NegativeLength),
+    }
+}
+
+/// `strings.Replace`: an empty pattern stands before every character and at the end.
+fn replace<'t>(
+    text: &'t [u8],
+    old: &[u8],
+    new: &[u8],
+    limit: usize,
+) -> Result<Bytes<'t>, SubstituteError> {
+    let mut out = Vec::new();
+    let mut from = 0;
+    let mut replaced = 0;
+    while replaced < limit {
+        let found = if old.is_empty() {
+            // The first stands at the beginning, each further one behind the next character.
+            let step = match replaced {
+                0 => 0,
+                _ => match text.get(from..) {
+                    None | Some([]) => break,
+                    Some(rest) => glob::decode(rest).1,
+                },
+            };
+            Some(from + step)
+        } else {
+            find(text, old, from)
+        };
+        let Some(at) = found else { break };
+        out.extend_from_slice(text.get(from..at).unwrap_or(&[]));
+        out.extend_from_slice(new);
+        if out.len() > MAX_OUTPUT {
+            return Err(SubstituteError::TooLarge);
+        }
+        from = at + old.len();
+        replaced += 1;
+    }
+    if replaced == 0 {
+        return Ok(Cow::Borrowed(text));
+    }
+    out.extend_from_slice(text.get(from..).unwrap_or(&[]));
+    Ok(Cow::Owned(out))
+}
+
+fn find(text: &[u8], wanted: &[u8], from: usize) -> Option<usize> {
+    text.get(from..)?
+        .windows(wanted.len())
+        .position(|window| window == wanted)
+        .map(|at| from + at)
+}
+
+/// Takes away the shortest or longest beginning that the pattern matches, never an empty one (KC-SUB-041). A pattern that
+/// cannot be read leaves the text.
+fn trim<'t>(text: &'t [u8], pattern: &[u8], longest: bool) -> &'t [u8] {
+    let mut found = None;
+    for length in (1..=text.len()).rev() {
+        match glob::matches(pattern, text.get(..length).unwrap_or(text)) {
+            Err(_) => return text,
+            Ok(true) => {
+                found = Some(length);
+                if longest {
+                    break;
+                }
+            }
+            Ok(false) => {}
+        }
+    }
+    found.and_then(|length| text.get(length..)).unwrap_or(text)
+}
+
+/// As [`trim`], on text and pattern reversed by characters (KC-SUB-040).
+fn trim_suffix<'t>(text: &[u8], pattern: &[u8], longest: bool) -> Bytes<'t> {
+    let reversed = reverse(text);
+    let left = trim(&reversed, &reverse(pattern), longest);
+    Cow::Owned(reverse(left))
+}
+
+fn reverse(bytes: &[u8]) -> Vec<u8> {
+    let text = text_of(bytes);
+    text.chars().rev().collect::<String>().into_bytes()
+}
+
+/// Bytes as text, each byte that is not UTF-8 replaced.
+fn text_of(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
+    }
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
+    }
+    Cow::Owned(text)
+}
+
+fn change_all(text: &[u8], change: fn(char) -> char) -> Bytes<'_> {
+    let changed: String = text_of(text).chars().map(change).collect();
+    Cow::Owned(changed.into_bytes())
+}
+
+fn change_first(text: &[u8], change: fn(char) -> char) -> Bytes<'_> {
+    if text.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    let (code, width) = glob::decode(text);
+    let first = change(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
+    let mut out = first.to_string().into_bytes();
+    out.extend_from_slice(text.get(width..).unwrap_or(&[]));
+    Cow::Owned(out)
+}
+
+/// Go's `unicode.ToUpper`: one character for one.
+fn upper(c: char) -> char {
+    let mut mapped = c.to_uppercase();
+    match (mapped.next(), mapped.next()) {
+        (Some(one), None) => one,
+        // Where the full mapping has several characters, the simple one is another.
+        _ => match u32::from(c) {
+            0x1F80..=0x1F87 | 0x1F90..=0x1F97 | 0x1FA0..=0x1FA7 => offset(c, 8),
+            0x1FB3 | 0x1FC3 | 0x1FF3 => offset(c, 9),
+            _ => c,
+        },
+    }
+}
+
+/// Go's `unicode.ToLower`: one character for one.
+fn lower(c: char) -> char {
+    if c == '\u{130}' {
+        return 'i';
+    }
+    c.to_lowercase().next().unwrap_or(c)
+}
+
+fn offset(c: char, by: u32) -> char {
+    char::from_u32(u32::from(c) + by).unwrap_or(c)
+}

@@ -1,0 +1,222 @@
+//! Post-build substitution of variables, with the bash-like functions of Flux' envsubst (KC-SUB and RT-SUB rows).
+//!
+//! ```
+//! use flux_kustomize::substitute::{Variables, substitute};
+//!
+//! let mut variables = Variables::default();
+//! variables.set("cluster", "prod\n");
+//! let text = substitute("name: ${cluster^^}-${region:=eu}, not $${this}", &variables, false)?;
+//! assert_eq!(text, b"name: PROD-eu, not ${this}");
+//! # Ok::<(), flux_kustomize::substitute::SubstituteError>(())
+//! ```
+
+mod eval;
+mod glob;
+mod parse;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use flux_yaml::{Value, sigs};
+
+/// The label and annotation that turn substitution off for an object (KC-SUB-003).
+pub const SUBSTITUTE_KEY: &str = "kustomize.toolkit.fluxcd.io/substitute";
+
+/// What the names of variables have to look like, as upstream's messages show it (KC-SUB-008).
+const NAME_PATTERN: &str = "^[_[:alpha:]][_[:alpha:][:digit:]]*$";
+
+/// No text grows beyond this by substitution.
+const MAX_OUTPUT: usize = 256 << 20;
+
+/// Why a text could not be substituted. Upstream puts `variable substitution failed: ` before it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubstituteError {
+    /// `${` is not followed by a name (KC-SUB-020).
+    #[error("unable to parse variable name")]
+    VariableName,
+    /// A name is followed by something that is neither an operator nor `}` (KC-SUB-021).
+    #[error("missing closing brace")]
+    MissingClosingBrace,
+    /// An operator is malformed (KC-SUB-022).
+    #[error("bad substitution")]
+    BadSubstitution,
+    /// A parameter is missing or does not end (KC-SUB-022).
+    #[error("unable to parse substitution within function")]
+    Parameter,
+    /// A default operator is malformed.
+    #[error("unable to parse default function")]
+    DefaultFunction,
+    /// A variable is not set, in strict mode (KC-SUB-023).
+    #[error("variable not set (strict mode): \"{0}\"")]
+    NotSet(String),
+    /// A substring has a negative length, on which upstream panics (KC-SUB-034).
+    #[error("negative substring length")]
+    NegativeLength,
+    /// Expressions within expressions go deeper than is sensible.
+    #[error("expressions are nested too deeply")]
+    TooDeep,
+    /// The result is larger than is sensible.
+    #[error("substituted text is larger than {MAX_OUTPUT} bytes")]
+    TooLarge,
+}
+
+/// Why an object could not be substituted, in the words of Flux' conditions (KC-SUB-009).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ObjectError {
+    /// A variable's name is not one.
+    #[error("envsubst error: '{0}' var name is invalid, must match '{NAME_PATTERN}'")]
+    InvalidName(String),
+    /// The text of the object has a bad expression.
+    #[error("envsubst error: variable substitution failed: {0}")]
+    Substitute(SubstituteError),
+    /// What came out is not YAML.
+    #[error("envsubst error: YAMLToJSON: {0}")]
+    Parse(flux_yaml::Error),
+    /// What came out is YAML, but no object.
+    #[error("UnmarshalJSON: {0}")]
+    NotAnObject(String),
+    /// The object could not be rendered.
+    #[error("{0}")]
+    Render(flux_yaml::Error),
+}
+
+/// The variables of a build. Their values may come from Secrets, so that debug output shows names only.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Variables {
+    values: BTreeMap<String, Vec<u8>>,
+}
+
+impl fmt::Debug for Variables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.values.keys()).finish()
+    }
+}
+
+impl Variables {
+    /// Sets a variable; what is set later wins. Newlines are taken out of the value (KC-SUB-004, KC-SUB-006).
+    pub fn set(&mut self, name: impl Into<String>, value: impl AsRef<[u8]>) {
+        let value = value.as_ref().iter().copied().filter(|byte| *byte != b'\n');
+        self.values.insert(name.into(), value.collect());
+    }
+
+    /// Sets a variable to exactly this value, newlines included.
+    pub fn set_verbatim(&mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) {
+        self.values.insert(name.into(), value.into());
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// The variables' names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
+    }
+
+    fn get(&self, name: &str) -> Option<&[u8]> {
+        self.values.get(name).map(Vec::as_slice)
+    }
+
+    /// The first name that is not one (KC-SUB-008).
+    fn invalid_name(&self) -> Option<&str> {
+        self.names().find(|name| {
+            let mut bytes = name.bytes();
+            let first = bytes.next();
+            let good = first.is_some_and(|b| b == b'_' || b.is_ascii_alphabetic())
+                && bytes.all(|b| b == b'_' || b.is_ascii_alphanumeric());
+            !good
+        })
+    }
+}
+
+impl<K: Into<String>, V: AsRef<[u8]>> FromIterator<(K, V)> for Variables {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
+        let mut variables = Variables::default();
+        for (name, value) in entries {
+            variables.set(name, value);
+        }
+        variables
+    }
+}
+
+/// How objects are substituted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SubstituteOptions {
+    /// Whether a variable that is not set is an error (KC-SUB-023).
+    pub strict: bool,
+    /// Whether to substitute even when there are no variables (KC-SUB-002).
+    pub always: bool,
+}
+
+/// Replaces the expressions in a text by what they stand for.
+///
+/// The result need not be UTF-8: substrings count bytes (KC-SUB-031). In strict mode, a variable that is not set is an
+/// error unless the expression gives a default.
+///
+/// # Errors
+/// The first malformed expression, else the first that cannot be evaluated.
+pub fn substitute(
+    text: impl AsRef<[u8]>,
+    variables: &Variables,
+    strict: bool,
+) -> Result<Vec<u8>, SubstituteError> {
+    let text = text.as_ref();
+    let template = parse::parse(text)?;
+    let mut out = Vec::with_capacity(text.len());
+    eval::eval(&template, variables, strict, &mut out)?;
+    Ok(out)
+}
+
+/// Substitutes the variables of an object: it is rendered as YAML with sorted keys, substituted as one text, and read
+/// back, so that types follow from the result (KC-SUB-012 to KC-SUB-016).
+///
+/// Gives `None` when the object stays as it is: it says so by label or annotation (KC-SUB-003), or there are no variables
+/// and `always` is not set (KC-SUB-002).
+///
+/// # Errors
+/// [`ObjectError`], whose text is what follows `post build failed for '<id>': ` in a condition.
+pub fn substitute_object(
+    object: &Value,
+    variables: &Variables,
+    options: SubstituteOptions,
+) -> Result<Option<Value>, ObjectError> {
+    if is_disabled(object) || variables.is_empty() && !options.always {
+        return Ok(None);
+    }
+    if let Some(name) = variables.invalid_name() {
+        return Err(ObjectError::InvalidName(name.to_owned()));
+    }
+    let text = sigs::to_string(object).map_err(ObjectError::Render)?;
+    let text = substitute(text, variables, options.strict).map_err(ObjectError::Substitute)?;
+    let value = sigs::yaml_to_json(text).map_err(ObjectError::Parse)?;
+    match value {
+        Value::Map(_) => Ok(Some(value)),
+        Value::Null => Ok(Some(Value::map())),
+        other => Err(ObjectError::NotAnObject(format!(
+            "json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
+            json_kind(&other)
+        ))),
+    }
+}
+
+/// Whether an object's label or annotation turns substitution off.
+pub fn is_disabled(object: &Value) -> bool {
+    ["labels", "annotations"].into_iter().any(|field| {
+        object
+            .at(["metadata", field, SUBSTITUTE_KEY])
+            .and_then(Value::as_str)
+            == Some("disabled")
+    })
+}
+
+fn json_kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Int(_) | Value::Uint(_) | Value::Float(_) => "number",
+        Value::String(_) => "string",
+        Value::Seq(_) => "array",
+        Value::Map(_) => "object",
+    }
+}

@@ -1,0 +1,65 @@
+use std::collections::BTreeMap;
+
+use crate::{
+    config::FieldSpec,
+    error::Result,
+    field_spec,
+    node::{self, Changes, Kind},
+    resmap::ResMap,
+    state::State,
+};
+
+/// Sets labels in every field that the specs name (KZ-LBL rows).
+pub(crate) struct Labels {
+    pub(crate) pairs: BTreeMap<String, String>,
+    pub(crate) fields: Vec<FieldSpec>,
+}
+
+impl Labels {
+    pub(super) fn run(&self, map: &mut ResMap, state: &mut State<'_>) -> Result<()> {
+        set_all(&self.pairs, &self.fields, map, state)
+    }
+}
+
+/// Sets entries in every field that the specs name. All fields of an object share one value.
+pub(super) fn set_all(
+    pairs: &BTreeMap<String, String>,
+    fields: &[FieldSpec],
+    map: &mut ResMap,
+    state: &mut State<'_>,
+) -> Result<()> {
+    if pairs.is_empty() {
+        return Ok(());
+    }
+    let resources = if fields.iter().all(|field| is_map_of_its_own(&field.path)) {
+        map.bodies_mut()
+    } else {
+        map.list_mut().as_mut_slice()
+    };
+    for resource in resources {
+        let object = resource.body_mut();
+        let mut changes = Changes::default();
+        for (key, value) in pairs {
+            let id = state.next_share();
+            for field in fields {
+                field_spec::visit(object, field, Some((Kind::Mapping, "!!map")), &mut |at| {
+                    Ok(node::set_field(
+                        at,
+                        key,
+                        node::shared_scalar(value, id),
+                        &mut changes,
+                    )?)
+                })?;
+            }
+            changes.settle(object);
+        }
+    }
+    map.drop_empty();
+    Ok(())
+}
+
+/// Whether the field holds entries only, so that none of them can be an object's type or name.
+fn is_map_of_its_own(path: &str) -> bool {
+    let last = path.rsplit('/').next().unwrap_or_default();
+    matches!(last, "labels" | "annotations" | "matchLabels" | "selector")
+}

@@ -1,0 +1,92 @@
+use crate::{
+    config::FieldSpec,
+    error::Result,
+    field_spec,
+    id::Gvk,
+    node::{self, Changes, Kind},
+    resmap::ResMap,
+    resource::Resource,
+    state::State,
+};
+
+/// Puts a text before names (KZ-NAME rows).
+pub(crate) struct Prefix {
+    pub(crate) prefix: String,
+    pub(crate) fields: Vec<FieldSpec>,
+}
+
+/// Puts a text behind names.
+pub(crate) struct Suffix {
+    pub(crate) suffix: String,
+    pub(crate) fields: Vec<FieldSpec>,
+}
+
+impl Prefix {
+    pub(super) fn run(&self, map: &mut ResMap, state: &mut State<'_>) -> Result<()> {
+        rename(
+            &self.prefix,
+            &self.fields,
+            map,
+            state,
+            Resource::add_prefix,
+            |name| format!("{}{name}", self.prefix),
+        )
+    }
+}
+
+impl Suffix {
+    pub(super) fn run(&self, map: &mut ResMap, state: &mut State<'_>) -> Result<()> {
+        rename(
+            &self.suffix,
+            &self.fields,
+            map,
+            state,
+            Resource::add_suffix,
+            |name| format!("{name}{}", self.suffix),
+        )
+    }
+}
+
+/// Objects that keep their names (KZ-NAME-001).
+fn is_exempt(gvk: &Gvk) -> bool {
+    match gvk.kind.as_str() {
+        "CustomResourceDefinition" | "Namespace" => true,
+        "APIService" => gvk.group == "apiregistration.k8s.io",
+        _ => false,
+    }
+}
+
+fn rename(
+    affix: &str,
+    fields: &[FieldSpec],
+    map: &mut ResMap,
+    state: &mut State<'_>,
+    note: impl Fn(&mut Resource, &str),
+    renamed: impl Fn(&str) -> String,
+) -> Result<()> {
+    let scopes = state.scopes();
+    for resource in map.list_mut() {
+        // KZ-NAME-002
+        let gvk = resource.original(scopes).0.gvk.clone();
+        if is_exempt(&gvk) {
+            continue;
+        }
+        for field in fields.iter().filter(|field| gvk.is_selected(&field.gvk)) {
+            if field.path == "metadata/name" {
+                note(resource, affix);
+                if !affix.is_empty() {
+                    resource.store_previous(scopes);
+                }
+            }
+            let mut changes = Changes::default();
+            let object = resource.node_mut();
+            field_spec::visit(object, field, Some((Kind::Scalar, "!!str")), &mut |at| {
+                let name = node::scalar(renamed(&at.value));
+                Ok(node::set_scalar(at, name, &mut changes)?)
+            })?;
+            changes.settle(object);
+        }
+    }
+    map.drop_empty();
+    Ok(())
+}

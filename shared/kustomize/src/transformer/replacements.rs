@@ -1,0 +1,334 @@
+use flux_yaml::Value;
+
+use crate::{
+    config::{FieldOptions, Mode, Replacement, Selector, Source, Target, decode},
+    error::{Context, Result},
+    go::quoted,
+    id::ResId,
+    label_selector::LabelSelector,
+    loader::Loader,
+    node::{self, Changes, Kind, Match, Node},
+    resmap::ResMap,
+    resource::{Matcher, Resource},
+    scope::Scopes,
+    state::State,
+};
+
+use super::replacement_text;
+
+/// Copies values from one object into others (KZ-REPL rows).
+pub(crate) struct Replacements {
+    entries: Vec<Replacement>,
+}
+
+impl Replacements {
+    /// Reads the files that entries name (KZ-REPL-001, KZ-REPL-002).
+    pub(crate) fn configure(loader: &Loader<'_>, entries: &[Replacement]) -> Result<Self> {
+        let mut all = Vec::new();
+        for entry in entries {
+            if entry.path.is_empty() {
+                all.push(entry.clone());
+                continue;
+            }
+            if entry.source.is_some() || entry.targets.as_ref().is_some_and(|list| !list.is_empty())
+            {
+                return Err("cannot specify both path and inline replacement".into());
+            }
+            let text = loader.load(&entry.path)?;
+            let value = flux_yaml::sigs::from_str(&text).map_err(|error| error.to_string())?;
+            let unmarshal =
+                |error| format!("error unmarshaling JSON: while decoding JSON: {error}");
+            let mut add = |item: &Value| -> Result<()> {
+                let replacement: Replacement = decode(item, Mode::LENIENT).map_err(unmarshal)?;
+                all.push(Replacement {
+                    path: String::new(),
+                    ..replacement
+                });
+                Ok(())
+            };
+            match &value {
+                Value::Seq(items) => items.iter().try_for_each(&mut add)?,
+                Value::Map(_) => add(&value)?,
+                other => {
+                    let kind = match other {
+                        Value::String(_) => "string",
+                        Value::Bool(_) => "bool",
+                        Value::Null => "invalid",
+                        _ => "float64",
+                    };
+                    return Err(format!(
+                        "unsupported replacement type encountered within replacement path: {kind}"
+                    )
+                    .into());
+                }
+            }
+        }
+        Ok(Self { entries: all })
+    }
+
+    pub(super) fn run(&self, map: &mut ResMap, state: &mut State<'_>) -> Result<()> {
+        let scopes = state.scopes();
+        for entry in &self.entries {
+            // KZ-REPL-003
+            let targets = match &entry.targets {
+                Some(targets) if entry.source.is_some() || entry.source_value.is_some() => targets,
+                _ => {
+                    return Err("replacements must specify a source and at least one target".into());
+                }
+            };
+            let value = match (&entry.source, &entry.source_value) {
+                (Some(_), Some(_)) => {
+                    return Err("value and resource selectors are mutually exclusive".into());
+                }
+                (_, Some(text)) => node::scalar(text.as_str()),
+                (Some(source), None) => source_value(source, map, scopes)?,
+                (None, None) => continue,
+            };
+            for target in targets {
+                apply(target, &value, map, scopes)?;
+            }
+        }
+        map.drop_empty();
+        Ok(())
+    }
+}
+
+/// Whether every part that the selector has is the identity's (KZ-REPL-004).
+fn is_selected(id: &ResId, namespace: &str, selector: &ResId) -> bool {
+    (selector.name.is_empty() || selector.name == id.name)
+        && (selector.namespace.is_empty() || selector.effective_namespace() == namespace)
+        && id.gvk.is_selected(&selector.gvk)
+}
+
+fn source_value(source: &Source, map: &mut ResMap, scopes: &Scopes) -> Result<Node> {
+    let candidates: Vec<usize> = if source.id.name.is_empty() {
+        (0..map.len()).collect()
+    } else {
+        map.named(&source.id.name, scopes)
+    };
+    let mut found = None;
+    for at in candidates {
+        let Some(resource) = map.get(at) else {
+            continue;
+        };
+        // Identities are compared as they are written here, not by what is known of their scope.
+        let current = &resource.current(scopes).id;
+        let matches = std::iter::once(current)
+            .chain(resource.previous(scopes))
+            .any(|id| is_selected(id, id.effective_namespace(), &source.id));
+        if !matches {
+            continue;
+        }
+        if found.is_some() {
+            return Err(format!("multiple matches for selector {source}").into());
+        }
+        found = Some(resource);
+    }
+    let Some(resource) = found else {
+        return Err(format!("nothing selected by {source}").into());
+    };
+    // KZ-REPL-005
+    let path = if source.field_path.is_empty() {
+        "metadata.name"
+    } else {
+        &source.field_path
+    };
+    let value = node::lookup(resource.node(), &node::split_path_smart(path, '.'))
+        .context(|| "error looking up replacement source".into())?;
+    match value {
+        Some(value) if !node::is_empty(value) => refined(value, source.options.as_ref()),
+        _ => Err(format!(
+            "fieldPath `{path}` is missing for replacement source {}",
+            source.id
+        )
+        .into()),
+    }
+}
+
+/// One part of a value (KZ-REPL-006).
+fn refined(value: &Node, options: Option<&FieldOptions>) -> Result<Node> {
+    let mut part = value.clone();
+    let Some(options) = options.filter(|options| !options.delimiter.is_empty()) else {
+        return Ok(part);
+    };
+    if value.kind != Kind::Scalar {
+        return Err("delimiter option can only be used with scalar nodes".into());
+    }
+    let mut parts = value.value.split(options.delimiter.as_str());
+    let chosen = usize::try_from(options.index)
+        .ok()
+        .and_then(|index| parts.nth(index));
+    match chosen {
+        Some(text) => {
+            text.clone_into(&mut part.value);
+            Ok(part)
+        }
+        None => Err(format!(
+            "options.index {} is out of bounds for value {}",
+            options.index, value.value
+        )
+        .into()),
+    }
+}
+
+/// A compiled label and annotation selector.
+struct Metadata {
+    labels: LabelSelector,
+    annotations: LabelSelector,
+    is_empty: bool,
+}
+
+impl Metadata {
+    fn new(selector: &Selector) -> Result<Self, String> {
+        Ok(Self {
+            labels: LabelSelector::parse(&selector.labels)?,
+            annotations: LabelSelector::parse(&selector.annotations)?,
+            is_empty: selector.labels.is_empty() && selector.annotations.is_empty(),
+        })
+    }
+
+    fn matches(&self, resource: &Resource) -> bool {
+        resource.matches_selectors(&self.labels, &self.annotations)
+    }
+}
+
+fn matches_id(matcher: &Matcher, id: &ResId) -> bool {
+    matcher.gvk(&id.gvk) && matcher.name(&id.name) && matcher.namespace(&id.namespace)
+}
+
+fn apply(target: &Target, value: &Node, map: &mut ResMap, scopes: &Scopes) -> Result<()> {
+    // KZ-REPL-007
+    let Some(select) = &target.select else {
+        return Err("target must specify resources to select".into());
+    };
+    let creating = |error| format!("error creating target selector: {error}");
+    let matcher = Matcher::new(select).map_err(creating)?;
+    let metadata = Metadata::new(select)?;
+    let rejects = target
+        .reject
+        .iter()
+        .map(|reject| {
+            Ok((
+                Matcher::new(reject).map_err(creating)?,
+                Metadata::new(reject)?,
+            ))
+        })
+        .collect::<Result<Vec<_>, String>>()?;
+    let candidates = match matcher.literal_name() {
+        Some(name) => {
+            let mut places = map.named(name, scopes);
+            places.sort_unstable();
+            places
+        }
+        None => (0..map.len()).collect(),
+    };
+    for at in candidates {
+        let Some(resource) = map.get(at) else {
+            continue;
+        };
+        let ids = || std::iter::once(&resource.current(scopes).id).chain(resource.previous(scopes));
+        // KZ-REPL-009 to KZ-REPL-011: either half of an entry rejects by itself.
+        let rejected = rejects.iter().any(|(matcher, metadata)| {
+            !metadata.is_empty && metadata.matches(resource)
+                || matcher.has_id && ids().any(|id| matches_id(matcher, id))
+        });
+        // KZ-REPL-008
+        if rejected || !metadata.matches(resource) || !ids().any(|id| matches_id(&matcher, id)) {
+            continue;
+        }
+        map.change(at, scopes, |resource| {
+            copy(value, resource.node_mut(), target)
+        })
+        .unwrap_or(Ok(()))?;
+    }
+    Ok(())
+}
+
+/// KZ-REPL-013 to KZ-REPL-021
+fn copy(value: &Node, object: &mut Node, target: &Target) -> Result<()> {
+    let default = ["metadata.name".to_owned()];
+    let paths = if target.field_paths.is_empty() {
+        &default[..]
+    } else {
+        &target.field_paths
+    };
+    let create = target
+        .options
+        .as_ref()
+        .filter(|options| options.create)
+        .map(|_| value.kind);
+    for path in paths {
+        let parts = node::split_path_smart(path, '.');
+        if replacement_text::set(object, &parts, value, create).is_some() {
+            continue;
+        }
+        let not_found = || {
+            let verb = if create.is_some() {
+                "find or create"
+            } else {
+                "find"
+            };
+            format!(
+                "unable to {verb} field {} in replacement target",
+                quoted(path)
+            )
+        };
+        let found = node::find_all(object, &parts, create).context(not_found)?;
+        if found.is_empty() {
+            return Err(not_found().into());
+        }
+        let Match::Here(places) = found else {
+            continue;
+        };
+        for place in places {
+            let mut changes = Changes::default();
+            if let Some(field) = at_place(object, &place) {
+                put(field, value, target.options.as_ref(), &mut changes)?;
+            }
+            changes.settle(object);
+        }
+    }
+    Ok(())
+}
+
+fn at_place<'n>(object: &'n mut Node, place: &[usize]) -> Option<&'n mut Node> {
+    place
+        .iter()
+        .try_fold(object, |node, index| node.content.get_mut(*index))
+}
+
+/// KZ-REPL-020, KZ-REPL-021
+fn put(
+    field: &mut Node,
+    value: &Node,
+    options: Option<&FieldOptions>,
+    changes: &mut Changes,
+) -> Result<()> {
+    let mut text = value.value.clone();
+    if let Some(options) = options.filter(|options| !options.delimiter.is_empty()) {
+        if field.kind != Kind::Scalar {
+            return Err("delimiter option can only be used with scalar nodes".into());
+        }
+        if node::is_null(value) {
+            text.clear();
+        }
+        let mut parts: Vec<&str> = field.value.split(options.delimiter.as_str()).collect();
+        match usize::try_from(options.index) {
+            Err(_) => parts.insert(0, &text),
+            Ok(index) => match parts.get_mut(index) {
+                Some(part) => *part = &text,
+                None => parts.push(&text),
+            },
+        }
+        text = parts.join(&options.delimiter);
+    }
+    if field.kind == Kind::Scalar {
+        field.value = text;
+        changes.note(field);
+    } else {
+        let mut value = value.clone();
+        value.value = text;
+        changes.assign(field, value);
+    }
+    Ok(())
+}

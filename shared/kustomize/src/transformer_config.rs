@@ -1,0 +1,160 @@
+//! The lists of fields that the built-in transformers write (KZ-FS rows).
+
+use std::rc::Rc;
+
+use flux_yaml::Value;
+
+use crate::{
+    config::{Decode, FieldSpec, Mode, Object, decode, merge_all},
+    default_fields,
+    id::Gvk,
+    transformer::sort::kind_rank,
+};
+
+/// Which fields refer to objects of a kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NameReference {
+    pub(crate) target: Gvk,
+    pub(crate) referrers: Vec<FieldSpec>,
+}
+
+impl Decode for NameReference {
+    const NAME: &'static str = "NameBackReferences";
+
+    fn decode(object: &mut Object<'_>) -> Result<Self, String> {
+        let target = Gvk {
+            group: object.inline_text("group")?,
+            version: object.inline_text("version")?,
+            kind: object.inline_text("kind")?,
+        };
+        Ok(Self {
+            target,
+            referrers: object.list("fieldSpecs")?.unwrap_or_default(),
+        })
+    }
+}
+
+/// The field specs of every transformer that has them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TransformerConfig {
+    pub(crate) name_prefix: Vec<FieldSpec>,
+    pub(crate) name_suffix: Vec<FieldSpec>,
+    pub(crate) namespace: Vec<FieldSpec>,
+    pub(crate) common_labels: Vec<FieldSpec>,
+    pub(crate) labels: Vec<FieldSpec>,
+    pub(crate) template_labels: Vec<FieldSpec>,
+    pub(crate) common_annotations: Vec<FieldSpec>,
+    pub(crate) name_reference: Vec<NameReference>,
+    pub(crate) var_reference: Vec<FieldSpec>,
+    pub(crate) images: Vec<FieldSpec>,
+    pub(crate) replicas: Vec<FieldSpec>,
+}
+
+impl Decode for TransformerConfig {
+    const NAME: &'static str = "TransformerConfig";
+
+    /// KZ-FS-010
+    fn decode(object: &mut Object<'_>) -> Result<Self, String> {
+        let list = |object: &mut Object<'_>, field| {
+            object
+                .list::<FieldSpec>(field)
+                .map(Option::unwrap_or_default)
+        };
+        Ok(Self {
+            name_prefix: list(object, "namePrefix")?,
+            name_suffix: list(object, "nameSuffix")?,
+            namespace: list(object, "namespace")?,
+            common_labels: list(object, "commonLabels")?,
+            labels: list(object, "labels")?,
+            template_labels: list(object, "templateLabels")?,
+            common_annotations: list(object, "commonAnnotations")?,
+            name_reference: object.list("nameReference")?.unwrap_or_default(),
+            var_reference: list(object, "varReference")?,
+            images: list(object, "images")?,
+            replicas: list(object, "replicas")?,
+        })
+    }
+}
+
+impl TransformerConfig {
+    /// The built-in table.
+    pub(crate) fn defaults() -> Self {
+        let mut config = default_fields::table();
+        config.sort();
+        config
+    }
+
+    /// Reads a `configurations` file.
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, String> {
+        let value: Value =
+            flux_yaml::sigs::from_str_strict(text).map_err(|error| error.to_string())?;
+        let mut config: Self = decode(&value, Mode::CONFIGURATION)
+            .map_err(|error| format!("error unmarshaling JSON: while decoding JSON: {error}"))?;
+        config.sort();
+        Ok(config)
+    }
+
+    fn lists(&mut self) -> [(&'static str, &mut Vec<FieldSpec>); 10] {
+        [
+            ("NamePrefix", &mut self.name_prefix),
+            ("NameSuffix", &mut self.name_suffix),
+            ("NameSpace", &mut self.namespace),
+            ("CommonAnnotations", &mut self.common_annotations),
+            ("CommonLabels", &mut self.common_labels),
+            ("Labels", &mut self.labels),
+            ("TemplateLabels", &mut self.template_labels),
+            ("VarReference", &mut self.var_reference),
+            ("Images", &mut self.images),
+            ("Replicas", &mut self.replicas),
+        ]
+    }
+
+    fn sort(&mut self) {
+        let key = |gvk: &Gvk| (kind_rank(&gvk.kind), gvk.sort_text());
+        for (_, list) in self.lists() {
+            list.sort_by_cached_key(|spec| key(&spec.gvk));
+        }
+        self.name_reference
+            .sort_by_cached_key(|reference| key(&reference.target));
+    }
+
+    /// Adds what is not there yet (KZ-FS-009, KZ-FS-011).
+    pub(crate) fn merge(&mut self, other: &Self) -> Result<(), String> {
+        let mut other = other.clone();
+        for ((name, present), (_, new)) in self.lists().into_iter().zip(other.lists()) {
+            merge_all(present, new)
+                .map_err(|error| format!("failed to merge {name} fieldSpec: {error}"))?;
+        }
+        for reference in &other.name_reference {
+            self.add_reference(reference)
+                .map_err(|error| format!("failed to merge NameReference fieldSpec: {error}"))?;
+        }
+        self.sort();
+        Ok(())
+    }
+
+    pub(crate) fn add_reference(&mut self, new: &NameReference) -> Result<(), String> {
+        let present = self
+            .name_reference
+            .iter_mut()
+            .find(|present| present.target == new.target);
+        if let Some(present) = present {
+            return merge_all(&mut present.referrers, &new.referrers);
+        }
+        self.name_reference.push(new.clone());
+        Ok(())
+    }
+}
+
+/// A configuration that is shared until somebody adds to it.
+pub(crate) fn merge_shared(
+    present: &mut Option<Rc<TransformerConfig>>,
+    new: &Rc<TransformerConfig>,
+) -> Result<(), String> {
+    match present {
+        None => *present = Some(Rc::clone(new)),
+        Some(config) if Rc::ptr_eq(config, new) => {}
+        Some(config) => Rc::make_mut(config).merge(new)?,
+    }
+    Ok(())
+}

@@ -1,0 +1,330 @@
+//! Post-build substitution against the real cases, the real library, and cases of our own.
+
+use std::path::{Path, PathBuf};
+
+use flux_kustomize::substitute::{
+    ObjectError, SubstituteError, SubstituteOptions, Variables, substitute, substitute_object,
+};
+use flux_yaml::{Value, sigs, v3};
+use oracle::{Answer, Oracle, base64, from_base64};
+use serde_json::{Value as Json, json};
+
+fn conformance() -> Option<PathBuf> {
+    let folder = std::env::var_os("FLUX_CONFORMANCE_DIR").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/conformance"),
+        PathBuf::from,
+    );
+    let file = folder.join("substitution.jsonl");
+    if !file.exists() {
+        println!("skipped: no {}", file.display());
+        return None;
+    }
+    Some(file)
+}
+
+fn variables_of(case: &Json) -> Variables {
+    let mut variables = Variables::default();
+    for source in case["from"].as_array().into_iter().flatten() {
+        if source["kind"] != "ConfigMap" && source["kind"] != "Secret" {
+            continue;
+        }
+        for (name, value) in source["data"].as_object().into_iter().flatten() {
+            variables.set(name, value.as_str().unwrap());
+        }
+    }
+    for (name, value) in case["variables"].as_object().into_iter().flatten() {
+        variables.set(name, value.as_str().unwrap());
+    }
+    variables
+}
+
+/// Runs a text case; gives what was got when it is wrong.
+fn eval_case(case: &Json) -> Result<(), String> {
+    let strict = case["strict"] == true;
+    let got = substitute(
+        case["input"].as_str().unwrap(),
+        &raw_variables(case),
+        strict,
+    );
+    let want = match (&case["output"], &case["output_base64"]) {
+        (Json::String(text), _) => Some(text.clone().into_bytes()),
+        (_, Json::String(text)) => Some(from_base64(text).unwrap()),
+        _ => None,
+    };
+    let good = match (&got, want, case["error"].as_str()) {
+        (Ok(got), Some(want), _) => *got == want,
+        // An error of ours where upstream panics (KC-SUB-034).
+        (Err(_), None, Some(_)) if case["panics"] == true => true,
+        (Err(got), None, Some(want)) => got.to_string() == want,
+        _ => false,
+    };
+    if good {
+        Ok(())
+    } else {
+        Err(format!("{got:?}"))
+    }
+}
+
+/// The variables as a text case gives them, without what objects' variables go through.
+fn raw_variables(case: &Json) -> Variables {
+    let mut variables = Variables::default();
+    for (name, value) in case["variables"].as_object().into_iter().flatten() {
+        variables.set_verbatim(name, value.as_str().unwrap());
+    }
+    variables
+}
+
+fn resource_case(case: &Json) -> Result<(), String> {
+    let missing = case["from"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(|source| source["missing"] == true && source["optional"] != true);
+    let want_error = case["error"].as_str();
+    if missing {
+        // Reading the sources is the controller's part (KC-SUB-007).
+        return match want_error {
+            Some(error) if error.starts_with("substitute from '") => Ok(()),
+            other => Err(format!("expected a missing source, got {other:?}")),
+        };
+    }
+    // kustomize reads objects by the rules of yaml.v3.
+    let document = v3::parse(case["input"].as_str().unwrap()).map_err(|e| e.to_string())?;
+    let object = v3::to_value(&document.unwrap()).map_err(|e| e.to_string())?;
+    let options = SubstituteOptions {
+        strict: case["strict"] == true,
+        always: case["always"] == true,
+    };
+    let got = substitute_object(&object, &variables_of(case), options);
+    let got = match got {
+        Ok(None) => sigs::to_string(&object).map_err(|error| error.to_string()),
+        Ok(Some(object)) => sigs::to_string(&object).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    let good = match (&got, case["output"].as_str(), want_error) {
+        (Err(_), None, Some(_)) if case["panics"] == true => true,
+        (Ok(got), Some(want), _) | (Err(got), None, Some(want)) => got == want,
+        _ => false,
+    };
+    if good {
+        Ok(())
+    } else {
+        Err(format!("{got:?}"))
+    }
+}
+
+// KC-SUB-001 KC-SUB-002 KC-SUB-003 KC-SUB-006 KC-SUB-008 KC-SUB-009 KC-SUB-012 KC-SUB-013 KC-SUB-014 KC-SUB-015
+// KC-SUB-016 KC-SUB-017 KC-SUB-018 KC-SUB-019 KC-SUB-020 KC-SUB-021 KC-SUB-022 KC-SUB-023 KC-SUB-024 KC-SUB-025
+// KC-SUB-026 KC-SUB-027 KC-SUB-028 KC-SUB-029 KC-SUB-030 KC-SUB-031 KC-SUB-032 KC-SUB-033 KC-SUB-034 KC-SUB-035
+// KC-SUB-036 KC-SUB-037 KC-SUB-038 KC-SUB-039 KC-SUB-040 KC-SUB-041
+// RT-SUB-001 RT-SUB-002 RT-SUB-003 RT-SUB-004 RT-SUB-005 RT-SUB-006 RT-SUB-007
+#[test]
+fn real_cases_come_out_as_upstream_has_them() {
+    let Some(file) = conformance() else { return };
+    let text = std::fs::read_to_string(file).unwrap();
+    let mut total = 0;
+    let mut failed = Vec::new();
+    for line in text.lines() {
+        let case: Json = serde_json::from_str(line).unwrap();
+        total += 1;
+        let result = match case["kind"].as_str() {
+            Some("eval") => eval_case(&case),
+            Some("resource") => resource_case(&case),
+            other => Err(format!("unknown kind {other:?}")),
+        };
+        if let Err(got) = result {
+            failed.push(format!("{line}\n  got {got}"));
+        }
+    }
+    println!(
+        "substitution: {} of {total} cases as upstream",
+        total - failed.len()
+    );
+    assert!(total > 1000, "only {total} cases");
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// A small generator of random numbers, the same on every machine.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % limit
+    }
+
+    fn text(&mut self) -> String {
+        let pieces = [
+            "${", "}", "$", "$$", "a", "b1", "_c", "ü", "ß", "😀", ":", ":-", ":=", "=", "-", "#",
+            "##", "%", "%%", "/", "//", "/#", "/%", "^", "^^", ",", ",,", "\\", "\\/", "*", "?",
+            "[", "]", "[a-c]", "[^a]", "1", "2", "-1", "10", " ", "x", "y z", "${a}", "${e}",
+            "${u}", "${a:1}", "${a:0:2}", "${#a}", "${a/b/c}", "${a//", "${d^^}", "${d##", "${d%",
+            "\n", ".", "\0",
+        ];
+        let count = self.below(9) + 1;
+        (0..count)
+            .map(|_| pieces[self.below(pieces.len())])
+            .collect()
+    }
+}
+
+// KC-SUB-017 to KC-SUB-041
+#[test]
+fn random_texts_come_out_as_upstream_has_them() {
+    let Some(mut go) = Oracle::start("envsubst") else {
+        return;
+    };
+    let total = oracle::cases(4000);
+    let values: Variables = [
+        ("a", "abcabc"),
+        ("b1", "Ünï/cöde"),
+        ("_c", "a.b.c/d.e"),
+        ("d", "ǆ ß ŉ ΐ ᾳ İ"),
+        ("e", ""),
+        ("n", "2"),
+        ("x", "*b"),
+    ]
+    .into_iter()
+    .collect();
+    let as_json = json!({"a": "abcabc", "b1": "Ünï/cöde", "_c": "a.b.c/d.e", "d": "ǆ ß ŉ ΐ ᾳ İ", "e": "", "n": "2", "x": "*b"});
+    let mut random = Random(oracle::seed().wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let mut failed = 0;
+    let mut errors = 0;
+    for _ in 0..total.div_ceil(1000) {
+        let inputs: Vec<(String, bool)> = (0..1000)
+            .map(|_| (random.text(), random.below(2) == 0))
+            .collect();
+        let questions: Vec<Json> = inputs
+            .iter()
+            .map(|(text, strict)| {
+                json!({"mode": "eval", "input": base64(text), "variables": as_json, "strict": strict})
+            })
+            .collect();
+        for ((text, strict), answer) in inputs.iter().zip(go.ask_all(&questions)) {
+            let ours = substitute(text, &values, *strict);
+            let same = match (&ours, &answer) {
+                (Ok(ours), Answer::Output(Json::String(theirs))) => {
+                    *ours == from_base64(theirs).unwrap()
+                }
+                (Ok(ours), Answer::Output(Json::Null)) => ours.is_empty(),
+                (Err(ours), Answer::Error(theirs)) => {
+                    errors += 1;
+                    ours.to_string() == *theirs
+                }
+                // An error of ours where upstream panics (KC-SUB-034).
+                (Err(SubstituteError::NegativeLength), Answer::Panic(_)) => true,
+                _ => false,
+            };
+            if !same {
+                failed += 1;
+                if failed < 20 {
+                    println!(
+                        "---- {text:?} strict {strict}\n-- theirs {answer:?}\n-- ours {:?}",
+                        ours.map(|o| String::from_utf8_lossy(&o).into_owned())
+                    );
+                }
+            }
+        }
+    }
+    println!("envsubst: {total} cases, {errors} of them errors, {failed} different");
+    assert_eq!(failed, 0, "{failed} of {total} cases differ");
+}
+
+fn text(input: &str, strict: bool) -> Result<String, SubstituteError> {
+    let variables: Variables = [("name", "Prod.eu.west"), ("empty", ""), ("wide", "日本")]
+        .into_iter()
+        .collect();
+    substitute(input, &variables, strict).map(|out| String::from_utf8_lossy(&out).into_owned())
+}
+
+#[test]
+fn every_operator_does_what_it_says() {
+    let cases = [
+        ("plain $x \\? }", "plain $x \\? }"),
+        (
+            "$${name} $$x $$$${name} $$${name}",
+            "${name} $x $${name} $Prod.eu.west",
+        ),
+        ("${name}", "Prod.eu.west"),
+        ("[${unset}]", "[]"),
+        (
+            "${unset:-a ${name} b}${unset=c}${empty:=}",
+            "a Prod.eu.west bc",
+        ),
+        ("${unset:+x}${unset:?y}${name:+z}", "xyProd.eu.west"),
+        ("${#name}${#wide}", "126"),
+        (
+            "${name^^} ${name,} ${name,,} ${wide^}",
+            "PROD.EU.WEST prod.eu.west prod.eu.west 日本",
+        ),
+        (
+            "${name:5} ${name:5:2} ${name:99} ${name:x}",
+            "eu.west eu  Prod.eu.west",
+        ),
+        (
+            "${name/./-} ${name//./-} ${name/#Prod/Dev} ${name/%west/east} ${name/./}",
+            "Prod-eu.west Prod-eu-west Dev.eu.west Prod.eu.east Prodeu.west",
+        ),
+        (
+            "${name#*.} ${name##*.} ${name%.*} ${name%%.*}",
+            "eu.west west Prod.eu Prod",
+        ),
+        ("cut\0off", "cut"),
+    ];
+    for (input, want) in cases {
+        assert_eq!(text(input, false).as_deref(), Ok(want), "{input}");
+    }
+}
+
+#[test]
+fn malformed_expressions_are_errors() {
+    let cases = [
+        ("${}", SubstituteError::VariableName),
+        ("${{ x }}", SubstituteError::VariableName),
+        ("${a.b}", SubstituteError::MissingClosingBrace),
+        ("${a", SubstituteError::MissingClosingBrace),
+        ("${a:", SubstituteError::BadSubstitution),
+        ("${a:-b", SubstituteError::Parameter),
+        ("${a/b}", SubstituteError::BadSubstitution),
+        ("${a/x${b}/c}", SubstituteError::BadSubstitution),
+        ("${name:1:-1}", SubstituteError::NegativeLength),
+    ];
+    for (input, want) in cases {
+        assert_eq!(text(input, false), Err(want), "{input}");
+    }
+    assert_eq!(
+        text("${name}${unset:-${deep}}", true),
+        Err(SubstituteError::NotSet("deep".to_owned()))
+    );
+    let deep = "${a:-".repeat(200) + &"}".repeat(200);
+    assert_eq!(text(&deep, false), Err(SubstituteError::TooDeep));
+}
+
+#[test]
+fn types_follow_from_the_substituted_text() {
+    // KC-SUB-012 KC-SUB-013
+    let object =
+        sigs::from_str("data: {number: '${n}', text: '${quote}${n}${quote}', empty: '${none}'}")
+            .unwrap();
+    let variables: Variables = [("n", "12\n3"), ("quote", "\"")].into_iter().collect();
+    let got = substitute_object(&object, &variables, SubstituteOptions::default())
+        .unwrap()
+        .unwrap();
+    assert_eq!(got.at(["data", "number"]), Some(&Value::Int(123)));
+    assert_eq!(got.at(["data", "text"]), Some(&Value::from("123")));
+    assert_eq!(got.at(["data", "empty"]), Some(&Value::Null));
+}
+
+#[test]
+fn values_are_in_no_message_and_in_no_debug_output() {
+    let variables: Variables = [("token", "s3cret"), ("bad-name", "s3cret")]
+        .into_iter()
+        .collect();
+    assert!(!format!("{variables:?}").contains("s3cret"));
+    let object = sigs::from_str("a: ${token}").unwrap();
+    let error = substitute_object(&object, &variables, SubstituteOptions::default()).unwrap_err();
+    assert_eq!(error, ObjectError::InvalidName("bad-name".to_owned()));
+    assert!(!error.to_string().contains("s3cret"));
+}

@@ -1,0 +1,385 @@
+//! Edits of single scalars in a file that leave every other byte alone.
+//!
+//! ```
+//! use flux_yaml::edit;
+//!
+//! let text = "image: app:1.0   # {\"$imagepolicy\": \"apps:app\"}\nport:   8080\n";
+//! let scalars = edit::scalars(text)?;
+//! let marked = scalars.iter().find(|s| s.comment.contains("$imagepolicy")).unwrap();
+//! let edited = edit::replace(text, [(marked, "app:1.1")])?;
+//! assert_eq!(edited, "image: app:1.1   # {\"$imagepolicy\": \"apps:app\"}\nport:   8080\n");
+//! # Ok::<(), flux_yaml::Error>(())
+//! ```
+
+use std::ops::Range;
+
+use crate::compose::Composer;
+use crate::emit::flow_plain_allowed;
+use crate::error::Error;
+use crate::node::{Kind, Node, Style};
+use crate::parse::{EventKind, Parser};
+use crate::resolve::{self, Flavor, Scalar as Resolved};
+use crate::scan::ScalarStyle;
+use crate::source::Source;
+use crate::v3;
+
+/// A step from a document's root towards a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// To a mapping's value.
+    Key(String),
+    /// To a sequence's item.
+    Index(usize),
+}
+
+/// A scalar value (not a key) and the place it is written at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scalar {
+    /// The document of the stream, from 0.
+    pub document: usize,
+    /// The way from the document's root.
+    pub path: Vec<Step>,
+    /// The text after unquoting and unfolding.
+    pub value: String,
+    /// The comment beside the value, else beside its key, `#` included.
+    pub comment: String,
+    /// Line of the value, from 1.
+    pub line: u32,
+    /// Column of the value in characters, from 1.
+    pub column: u32,
+    /// The bytes of the value, quotes included, anchor and tag left out.
+    pub range: Range<usize>,
+    style: Style,
+    /// Whether it reads as a string.
+    is_string: bool,
+    in_flow: bool,
+}
+
+/// Where a scalar of the event stream stands.
+struct Span {
+    range: Range<usize>,
+    line: u32,
+    column: u32,
+    in_flow: bool,
+}
+
+/// Every scalar value of a stream of documents, in the order of the text.
+///
+/// # Errors
+/// As [`v3::parse`].
+pub fn scalars(text: &str) -> Result<Vec<Scalar>, Error> {
+    let source = Source::new(text.as_bytes())?;
+    let skipped = text.len() - source.text.len().min(text.len());
+    let mut spans = spans(&source.text, skipped)?.into_iter();
+    let mut composer = Composer::new(&source, Flavor::V3);
+    let mut walk = Walk {
+        spans: &mut spans,
+        found: Vec::new(),
+        path: Vec::new(),
+        document: 0,
+    };
+    while let Some(document) = composer.next_document()? {
+        if let Some(root) = document.root() {
+            walk.node(root, "");
+        }
+        walk.document += 1;
+    }
+    Ok(walk.found)
+}
+
+/// Places of all scalars, keys included.
+fn spans(text: &str, skipped: usize) -> Result<Vec<Span>, Error> {
+    let mut parser = Parser::new(text, Flavor::V3);
+    let mut spans = Vec::new();
+    // One entry for each open collection: whether it is in flow style.
+    let mut open: Vec<bool> = Vec::new();
+    loop {
+        let event = parser
+            .next_event()
+            .map_err(|fault| fault.into_error(Flavor::V3))?;
+        match event.kind {
+            EventKind::StreamEnd => return Ok(spans),
+            EventKind::SequenceStart { flow } | EventKind::MappingStart { flow } => open.push(flow),
+            EventKind::SequenceEnd | EventKind::MappingEnd => {
+                open.pop();
+            }
+            EventKind::Scalar(_, style) => {
+                let start = event.content.byte;
+                let mut end = event.end.byte.max(start);
+                if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) {
+                    // Its mark stands behind the empty lines that follow, too.
+                    let block = text.get(start..end).unwrap_or("");
+                    let content = block.trim_end_matches(['\n', '\r', ' ']);
+                    let rest = block.get(content.len()..).unwrap_or("");
+                    end = start + content.len() + rest.find('\n').map_or(0, |at| at + 1);
+                }
+                spans.push(Span {
+                    range: start + skipped..end + skipped,
+                    line: event.content.line + 1,
+                    column: event.content.column + 1,
+                    in_flow: open.contains(&true),
+                });
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Walks a tree in the order of the text, giving each scalar its place.
+struct Walk<'w> {
+    spans: &'w mut std::vec::IntoIter<Span>,
+    found: Vec<Scalar>,
+    path: Vec<Step>,
+    document: usize,
+}
+
+impl Walk<'_> {
+    fn node(&mut self, node: &Node, key_comment: &str) {
+        match node.kind {
+            Kind::Scalar => {
+                let Some(span) = self.spans.next() else {
+                    return;
+                };
+                let beside = node.line_comment();
+                self.found.push(Scalar {
+                    document: self.document,
+                    path: self.path.clone(),
+                    value: node.value.clone(),
+                    comment: if beside.is_empty() {
+                        key_comment
+                    } else {
+                        beside
+                    }
+                    .to_owned(),
+                    line: span.line,
+                    column: span.column,
+                    range: span.range,
+                    style: node.style,
+                    is_string: node.short_tag() == resolve::STR,
+                    in_flow: span.in_flow,
+                });
+            }
+            Kind::Mapping => {
+                for (key, value) in node.entries() {
+                    self.key(key);
+                    self.path.push(Step::Key(key.value.clone()));
+                    self.node(value, key.line_comment());
+                    self.path.pop();
+                }
+            }
+            Kind::Sequence => {
+                for (index, item) in node.content.iter().enumerate() {
+                    self.path.push(Step::Index(index));
+                    self.node(item, "");
+                    self.path.pop();
+                }
+            }
+            Kind::Document | Kind::Alias => {}
+        }
+    }
+
+    /// Passes over the scalars of a key.
+    fn key(&mut self, key: &Node) {
+        if key.kind == Kind::Scalar {
+            self.spans.next();
+        }
+        for child in &key.content {
+            self.key(child);
+        }
+    }
+}
+
+/// Gives scalars new values. The way a scalar is quoted is kept where it bears the new value; a plain scalar that is a
+/// string stays one, for readers of YAML 1.1 as well, by quotes if need be.
+///
+/// # Errors
+/// [`Error::Invalid`] when two edits overlap or do not belong to this text, and for new values that a block scalar
+/// cannot hold as it is laid out.
+pub fn replace<'e>(
+    text: &str,
+    edits: impl IntoIterator<Item = (&'e Scalar, &'e str)>,
+) -> Result<String, Error> {
+    let mut edits: Vec<_> = edits.into_iter().collect();
+    edits.sort_by_key(|(scalar, _)| scalar.range.start);
+    let mut out = String::with_capacity(text.len() + 64);
+    let mut from = 0;
+    for (scalar, value) in edits {
+        let old = text.get(scalar.range.clone());
+        let before = text.get(from..scalar.range.start);
+        let (Some(before), Some(old)) = (before, old) else {
+            return Err(Error::invalid("edits overlap or belong to another text"));
+        };
+        out.push_str(before);
+        if scalar.style.has(Style::LITERAL) || scalar.style.has(Style::FOLDED) {
+            out.push_str(&render_block(scalar, old, value)?);
+        } else {
+            let new = render(scalar, value)?;
+            // A value that was not there needs a blank before it.
+            if old.is_empty() && !out.is_empty() && !out.ends_with([' ', '\t', '\n']) {
+                out.push(' ');
+            }
+            out.push_str(&new);
+        }
+        from = scalar.range.end;
+    }
+    out.push_str(text.get(from..).unwrap_or(""));
+    Ok(out)
+}
+
+fn render(scalar: &Scalar, value: &str) -> Result<String, Error> {
+    let quotes = Style::DOUBLE_QUOTED.with(Style::SINGLE_QUOTED);
+    let mut node = Node::string(value);
+    if scalar.style.has(Style::DOUBLE_QUOTED) {
+        node.style = Style::DOUBLE_QUOTED;
+    } else if scalar.style.has(Style::SINGLE_QUOTED) {
+        node.style = Style::SINGLE_QUOTED;
+    }
+    if value.contains(['\n', '\r']) {
+        node.style = Style::DOUBLE_QUOTED;
+    }
+    if !node.style.has(quotes) {
+        let text_to_all = resolve::plain(Flavor::V2, value, true) == Resolved::Str;
+        if !scalar.is_string {
+            // What was a number or nothing may become one again.
+            node.tag = resolve::plain_tag_v3(value).into();
+        } else if !text_to_all {
+            node.style = Style::DOUBLE_QUOTED;
+        }
+        if scalar.in_flow && !flow_plain_allowed(value) {
+            node.style = Style::SINGLE_QUOTED;
+        }
+    }
+    let mut text = v3::to_string(&node)?;
+    text.truncate(text.trim_end_matches('\n').len());
+    Ok(text)
+}
+
+/// Writes the lines of a block scalar anew, below its header and at its indentation.
+fn render_block(scalar: &Scalar, old: &str, value: &str) -> Result<String, Error> {
+    let unfit = || {
+        Error::Invalid(format!(
+            "line {}: a block scalar cannot be given this value",
+            scalar.line
+        ))
+    };
+    let (header, body) = old.split_once('\n').ok_or_else(unfit)?;
+    let first = body
+        .lines()
+        .find(|line| !line.trim().is_empty())
+        .ok_or_else(unfit)?;
+    let indent = first.get(..first.len() - first.trim_start_matches(' ').len());
+    let lines: Vec<&str> = value.trim_end_matches('\n').split('\n').collect();
+    let folded = scalar.style.has(Style::FOLDED) && lines.len() > 1;
+    let unsafe_line = |line: &&str| line.starts_with([' ', '\t']) || line.contains('\r');
+    let keeps_indent = header.bytes().any(|b| b.is_ascii_digit());
+    if folded || keeps_indent || value.is_empty() || lines.iter().any(unsafe_line) {
+        return Err(unfit());
+    }
+    let mut out = format!("{header}\n");
+    for (at, line) in lines.iter().enumerate() {
+        if at > 0 {
+            out.push('\n');
+        }
+        if !line.is_empty() {
+            out.push_str(indent.unwrap_or(""));
+            out.push_str(line);
+        }
+    }
+    if old.ends_with('\n') {
+        out.push('\n');
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "\u{FEFF}# top\nspec:\n  image:   \"app:1.0\"   # {\"$imagepolicy\": \"a:app\"}\n\n  tag: 1.0 # t\n  name: 'it''s'\n  \
+        list: [ a,  b ] # l\n  none:\n  note: |-\n    old text\n    of two lines\n\n  end: &x !!str last\n---\nother: x\n";
+
+    fn edit(path: &[&str], document: usize, value: &str) -> String {
+        let scalars = scalars(FILE).unwrap();
+        let wanted = |scalar: &&Scalar| {
+            let steps = scalar.path.iter().map(|step| match step {
+                Step::Key(key) => key.clone(),
+                Step::Index(index) => index.to_string(),
+            });
+            scalar.document == document && steps.eq(path.iter().map(|s| (*s).to_owned()))
+        };
+        let scalar = scalars.iter().find(wanted).unwrap();
+        let edited = replace(FILE, [(scalar, value)]).unwrap();
+        let again = super::scalars(&edited).unwrap();
+        let new = again.iter().find(wanted).unwrap();
+        assert_eq!(new.value, value.trim_end_matches('\n'), "{edited}");
+        edited
+    }
+
+    #[test]
+    fn one_scalar_changes_and_nothing_else() {
+        let cases: &[(&[&str], usize, &str, &str, &str)] = &[
+            (
+                &["spec", "image"],
+                0,
+                "app:1.1",
+                "\"app:1.0\"",
+                "\"app:1.1\"",
+            ),
+            (&["spec", "tag"], 0, "1.10", "tag: 1.0", "tag: 1.10"),
+            (&["spec", "name"], 0, "that's", "'it''s'", "'that''s'"),
+            (&["spec", "list", "1"], 0, "c", "a,  b ]", "a,  c ]"),
+            (&["spec", "list", "1"], 0, "c, d", "a,  b ]", "a,  'c, d' ]"),
+            (&["spec", "none"], 0, "some", "none:\n", "none: some\n"),
+            (
+                &["spec", "note"],
+                0,
+                "new\n\ntext",
+                "    old text\n    of two lines\n",
+                "    new\n\n    text\n",
+            ),
+            (&["spec", "end"], 0, "yes", "!!str last", "!!str \"yes\""),
+            (&["other"], 1, "1.0", "other: x", "other: \"1.0\""),
+            (&["other"], 1, "a: b", "other: x", "other: 'a: b'"),
+            (&["other"], 1, "a\nb", "other: x", "other: \"a\\nb\""),
+        ];
+        for (path, document, value, old, new) in cases {
+            assert_eq!(FILE.matches(old).count(), 1, "{old}");
+            assert_eq!(
+                edit(path, *document, value),
+                FILE.replace(old, new),
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn several_edits_are_made_at_once() {
+        let text = "a: 1\nb: 2\n";
+        let scalars = scalars(text).unwrap();
+        let edited = replace(text, [(&scalars[1], "20"), (&scalars[0], "10")]).unwrap();
+        assert_eq!(edited, "a: 10\nb: 20\n");
+        assert!(replace(text, [(&scalars[0], "1"), (&scalars[0], "2")]).is_err());
+        assert!(replace("", [(&scalars[0], "1")]).is_err());
+    }
+
+    #[test]
+    fn comments_beside_values_and_keys_are_found() {
+        let scalars = scalars(FILE).unwrap();
+        let comments: Vec<_> = scalars.iter().map(|s| s.comment.as_str()).collect();
+        assert_eq!(comments[0], "# {\"$imagepolicy\": \"a:app\"}");
+        assert_eq!(comments[1], "# t");
+        assert_eq!((scalars[0].line, scalars[0].column), (3, 12));
+    }
+
+    #[test]
+    fn a_block_scalar_refuses_what_it_cannot_hold() {
+        let text = "a: >-\n  folded\n";
+        let scalars = scalars(text).unwrap();
+        assert_eq!(
+            replace(text, [(&scalars[0], "new")]).unwrap(),
+            "a: >-\n  new\n"
+        );
+        assert!(replace(text, [(&scalars[0], "two\nlines")]).is_err());
+        assert!(replace(text, [(&scalars[0], " blank")]).is_err());
+    }
+}
