@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
+use futures::future::{BoxFuture, FutureExt as _};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use crate::cluster::Cluster;
@@ -103,6 +104,10 @@ pub async fn apply_in_stages(
                 ..WaitOptions::default()
             };
             if let Err(error) = wait::wait_until_current(cluster, &targets, &wait).await {
+                // They are not as they should be: the next run has to look and to wait again.
+                for target in &targets {
+                    memory.forget_one(&target.id);
+                }
                 return Err(Failed {
                     error: ApplyError::Wait(error),
                     applied,
@@ -137,8 +142,15 @@ impl Run<'_> {
     ) -> Result<Vec<Change>, ApplyError> {
         objects.sort_by(|left, right| apply_order(&left.id(), &right.id()));
         let concurrency = self.options.concurrency.max(1);
-        let plans = stream::iter(objects.into_iter().map(|object| self.plan(object)));
-        let plans: Vec<Plan> = plans.buffered(concurrency).try_collect().await?;
+        // Boxed, so that the whole may move between threads.
+        let plans: Vec<BoxFuture<'_, _>> = objects
+            .into_iter()
+            .map(|object| self.plan(object).boxed())
+            .collect();
+        let plans: Vec<Plan> = stream::iter(plans)
+            .buffered(concurrency)
+            .try_collect()
+            .await?;
 
         let mut changes = Vec::with_capacity(plans.len());
         let mut rest = plans.as_slice();
@@ -154,10 +166,9 @@ impl Run<'_> {
                 .position(|plan| kind(plan) != kind(first))
                 .unwrap_or(rest.len());
             let (group, after) = rest.split_at(end);
-            // Collected, since a closure over borrowed plans may not live across an await of a Send future.
-            let writes: Vec<_> = group.iter().map(|plan| self.write(plan)).collect();
-            let writes = stream::iter(writes);
-            let written: Vec<Option<Object>> = writes
+            let writes: Vec<BoxFuture<'_, _>> =
+                group.iter().map(|plan| self.write(plan).boxed()).collect();
+            let written: Vec<Option<Object>> = stream::iter(writes)
                 .buffered(concurrency)
                 .try_collect()
                 .await
@@ -242,9 +253,13 @@ impl Run<'_> {
             && error.is_immutable()
             && self.may_recreate(&desired, &live)
         {
-            self.recreate(&resource, &id).await?;
-            live = Object::default();
-            dry_run = self.cluster.apply(&resource, &desired, true).await;
+            // A server calls invalid what may not change and what is wrong by itself; only the former is helped by starting
+            // over, and an object that cannot be made again may not be deleted.
+            if self.cluster.would_be_made(&resource, &desired).await {
+                self.recreate(&resource, &id).await?;
+                live = Object::default();
+                dry_run = self.cluster.apply(&resource, &desired, true).await;
+            }
         }
         let dry_run = dry_run.map_err(|error| failed(StepError::DryRun(error)))?;
 

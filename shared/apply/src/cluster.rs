@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use kube::api::{Api, DeleteParams, DynamicObject, GetParams, ListParams, Patch, PatchParams};
+use kube::api::{
+    Api, DeleteParams, DynamicObject, GetParams, ListParams, Patch, PatchParams, PostParams,
+};
 use kube::core::{Request, Resource as _};
 use kube::{Client, core};
 use serde_json::Value;
@@ -102,6 +104,29 @@ impl Cluster {
             &Patch::Apply(object.fields()),
         );
         self.object(request, resource, &id, "patch").await
+    }
+
+    /// Whether the server would make an object of that name if there were none. What it finds wrong with the object it
+    /// says before it finds that the name is taken.
+    pub(crate) async fn would_be_made(&self, resource: &Resource, object: &Object) -> bool {
+        let id = object.id();
+        let params = PostParams {
+            dry_run: true,
+            field_manager: Some(self.field_manager.to_string()),
+        };
+        let Ok(path) = Self::path(resource, &id) else {
+            return false;
+        };
+        let Ok(body) = serde_json::to_vec(object.fields()) else {
+            return false;
+        };
+        match self
+            .send(path.create(&params, body), resource, &id, "create")
+            .await
+        {
+            Ok(_) => true,
+            Err(error) => error.reason == "AlreadyExists",
+        }
     }
 
     /// Changes an object by a JSON patch; gives what the server made of it.
@@ -209,6 +234,8 @@ impl Cluster {
             .await
             .map_err(|error| match RequestError::from(error) {
                 error if error.code == 404 && error.reason != "NotFound" => {
+                    // The path is gone, and with it perhaps the kind.
+                    self.discovery.forget(&resource.api_version());
                     missing(resource, id, verb)
                 }
                 error => error,

@@ -135,6 +135,14 @@ impl Discovery {
         )))
     }
 
+    /// Forgets what is known of a group's version: its kinds may have changed.
+    pub(crate) fn forget(&self, group_version: &str) {
+        self.kinds
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(group_version);
+    }
+
     async fn fetch_kinds(&self, group: &str, version: &str) -> Result<Vec<Resource>, RequestError> {
         let answer = if group.is_empty() {
             self.client.list_core_api_resources(version).await

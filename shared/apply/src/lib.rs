@@ -58,3 +58,30 @@ pub use prune::{
 pub use selector::{LabelSelector, MalformedSelector};
 pub use sops::is_encrypted_secret;
 pub use wait::{Target, WaitError, WaitOptions, wait_until_current};
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        Cluster, Memory, Options, PruneOptions, WaitOptions, apply_in_stages, delete_all,
+        wait_for_termination, wait_until_current,
+    };
+
+    /// Never run: it compiles where the work may move between threads.
+    #[allow(dead_code)]
+    fn work_moves_between_threads(cluster: &'static Cluster, memory: &'static mut Memory) {
+        fn is_send(_: impl Send) {}
+        let (options, prune, wait) = (
+            Options::default(),
+            PruneOptions::default(),
+            WaitOptions::default(),
+        );
+        is_send(apply_in_stages(cluster, Vec::new(), &options, memory));
+        is_send(delete_all(cluster, &[], &prune));
+        is_send(wait_until_current(cluster, &[], &wait));
+        is_send(wait_for_termination(
+            cluster,
+            &super::ChangeSet::default(),
+            std::time::Duration::ZERO,
+        ));
+    }
+}

@@ -13,10 +13,11 @@ use crate::ObjectId;
 use crate::cluster::Cluster;
 use crate::discovery::Resource;
 use crate::error::RequestError;
-use state::Board;
+use state::{Board, News};
 use watches::Watches;
 
-/// How often objects are judged again without news: some rules depend on time, and a kind may appear.
+/// How often objects are judged again without news: some rules depend on time, a kind may appear, and what may not be
+/// watched has to be read.
 const TICK: Duration = Duration::from_secs(5);
 
 /// An object to wait for.
@@ -118,11 +119,21 @@ pub async fn wait_until_current(
     loop {
         tokio::select! {
             () = &mut deadline => return board.verdict(true),
-            news = watches.next() => board.take(news),
-            _ = tick.tick() => watches.open_missing(&mut board).await?,
+            news = watches.next() => {
+                if let News::Unwatchable(id) = &news
+                    && watches.read_instead(id)
+                {
+                    tick.reset_immediately();
+                }
+                board.take(news);
+            }
+            _ = tick.tick() => {
+                watches.open_missing(&mut board).await?;
+                watches.read_unwatchable(&mut board).await;
+                board.doubt();
+            }
         }
-        let now = jiff::Timestamp::now();
-        board.judge(now);
+        board.judge(jiff::Timestamp::now());
         watches.watch_pods(board.owners_in_progress()).await;
         if board.is_settled() {
             return board.verdict(false);
@@ -134,22 +145,34 @@ pub async fn wait_until_current(
 ///
 /// # Errors
 ///
-/// When the time is over, or the object cannot be watched.
+/// When the time is over, or the object cannot be read.
 pub(crate) async fn wait_until_gone(
     cluster: &Cluster,
     resource: &Resource,
     id: &ObjectId,
     timeout: Duration,
 ) -> Result<(), RequestError> {
+    let gone = tokio::time::timeout(timeout, watch_until_gone(cluster, resource, id));
+    gone.await
+        .unwrap_or_else(|_| Err(RequestError::local("context deadline exceeded")))
+}
+
+async fn watch_until_gone(
+    cluster: &Cluster,
+    resource: &Resource,
+    id: &ObjectId,
+) -> Result<(), RequestError> {
     let api = cluster.api(resource, &id.namespace);
-    let gone = await_condition(
-        api,
-        &id.name,
-        |object: Option<&kube::api::DynamicObject>| object.is_none(),
-    );
-    match tokio::time::timeout(timeout, gone).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(RequestError::local(error.to_string())),
-        Err(_) => Err(RequestError::local("context deadline exceeded")),
+    let is_gone = |object: Option<&kube::api::DynamicObject>| object.is_none();
+    if await_condition(api, &id.name, is_gone).await.is_ok() {
+        return Ok(());
+    }
+    // Whoever may not watch may still read.
+    loop {
+        match cluster.get_metadata(resource, id).await {
+            Err(error) if error.is_not_found() => return Ok(()),
+            answer => answer.map(drop)?,
+        }
+        tokio::time::sleep(TICK).await;
     }
 }

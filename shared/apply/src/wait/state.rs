@@ -1,6 +1,6 @@
 //! What is known of the objects that are waited for, and what follows from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use flux_kstatus::{Assessment, Status, assess, assess_job, assess_owner_of_pods};
 use jiff::Timestamp;
@@ -24,6 +24,8 @@ pub(super) enum News {
         name: String,
         pod: Option<Value>,
     },
+    /// The object may not be watched.
+    Unwatchable(ObjectId),
     /// Nothing that matters.
     Nothing,
 }
@@ -33,6 +35,10 @@ pub(super) struct Board<'w> {
     options: &'w WaitOptions,
     order: Vec<ObjectId>,
     objects: BTreeMap<ObjectId, Entry>,
+    /// Objects of which there is news since they were judged.
+    doubtful: BTreeSet<ObjectId>,
+    /// Objects that are neither as they should be nor stuck.
+    open: BTreeSet<ObjectId>,
 }
 
 #[derive(Debug)]
@@ -63,13 +69,16 @@ impl<'w> Board<'w> {
             .iter()
             .map(|target| (target.id.clone(), entry()))
             .collect();
+        let all: BTreeSet<ObjectId> = objects.keys().cloned().collect();
         let mut order: Vec<ObjectId> = targets.iter().map(|target| target.id.clone()).collect();
-        let mut known = std::collections::BTreeSet::new();
+        let mut known = BTreeSet::new();
         order.retain(|id| known.insert(id.clone()));
         Self {
             options,
             order,
             objects,
+            doubtful: all.clone(),
+            open: all,
         }
     }
 
@@ -84,28 +93,43 @@ impl<'w> Board<'w> {
                         Some(pod) => entry.pods.insert(name, pod),
                         None => entry.pods.remove(&name),
                     };
+                    self.doubtful.insert(owner);
                 }
                 return;
             }
-            News::Nothing => return,
+            News::Unwatchable(_) | News::Nothing => return,
         };
         if let Some(entry) = self.objects.get_mut(&id) {
             entry.seen = seen;
+            self.doubtful.insert(id);
         }
     }
 
-    /// Judges every object by what is known of it.
+    /// Has every object judged again that is neither as it should be nor stuck: time has passed.
+    pub(super) fn doubt(&mut self) {
+        self.doubtful.extend(self.open.iter().cloned());
+    }
+
+    /// Judges the objects of which there is news by what is known of them.
     pub(super) fn judge(&mut self, now: Timestamp) {
-        for (id, entry) in &mut self.objects {
+        for id in std::mem::take(&mut self.doubtful) {
+            let Some(entry) = self.objects.get_mut(&id) else {
+                continue;
+            };
             (entry.status, entry.error) = match &entry.seen {
                 Seen::Nothing => (Status::Unknown, None),
                 Seen::Gone => (Status::NotFound, None),
                 Seen::Unreadable(error) => (Status::Unknown, Some(error.clone())),
-                Seen::Object(object) => match judge(id, object, &entry.pods, now) {
+                Seen::Object(object) => match judge(&id, object, &entry.pods, now) {
                     Ok(assessment) => (assessment.status, None),
                     Err(error) => (Status::Unknown, Some(error.to_string())),
                 },
             };
+            if matches!(self.status(&id), Status::Current | Status::Failed) {
+                self.open.remove(&id);
+            } else {
+                self.open.insert(id);
+            }
         }
     }
 
@@ -140,11 +164,8 @@ impl<'w> Board<'w> {
 
     /// Whether waiting longer cannot change the outcome, or is not wanted.
     pub(super) fn is_settled(&self) -> bool {
-        let mut statuses = self.order.iter().map(|id| self.status(id));
-        if self.options.fail_fast && statuses.clone().any(|status| status == Status::Failed) {
-            return true;
-        }
-        statuses.all(|status| matches!(status, Status::Current | Status::Failed))
+        let is_stuck = |id| self.status(id) == Status::Failed;
+        self.open.is_empty() || (self.options.fail_fast && self.order.iter().any(is_stuck))
     }
 
     /// The outcome, as it stands.

@@ -25,6 +25,10 @@ pub(super) struct Watches<'w> {
     missing: Vec<Target>,
     /// Owners whose pods are watched.
     with_pods: BTreeSet<ObjectId>,
+    /// Objects that may not be watched.
+    unwatchable: BTreeSet<ObjectId>,
+    /// The version in which each object is watched.
+    versions: BTreeMap<ObjectId, Resource>,
     streams: SelectAll<BoxStream<'static, News>>,
 }
 
@@ -35,6 +39,8 @@ impl<'w> Watches<'w> {
             selector,
             missing: targets.to_vec(),
             with_pods: BTreeSet::new(),
+            unwatchable: BTreeSet::new(),
+            versions: BTreeMap::new(),
             streams: SelectAll::new(),
         }
     }
@@ -82,6 +88,8 @@ impl<'w> Watches<'w> {
         }
         self.missing = missing;
         for ((.., namespace), (resource, ids)) in groups {
+            self.versions
+                .extend(ids.iter().map(|id| (id.clone(), resource.clone())));
             let api = self.cluster.api(&resource, &namespace);
             if ids.len() <= ONE_BY_ONE {
                 for id in ids {
@@ -99,6 +107,25 @@ impl<'w> Watches<'w> {
             }
         }
         Ok(())
+    }
+
+    /// From here on the object is read from time to time: whoever may not watch may still read. Tells whether this is new.
+    pub(super) fn read_instead(&mut self, id: &ObjectId) -> bool {
+        self.unwatchable.insert(id.clone())
+    }
+
+    /// Reads the objects that may not be watched.
+    pub(super) async fn read_unwatchable(&mut self, board: &mut Board<'_>) {
+        for id in &self.unwatchable {
+            let Some(resource) = self.versions.get(id) else {
+                continue;
+            };
+            board.take(match self.cluster.get(resource, id).await {
+                Ok(object) => News::Seen(id.clone(), object.into_value()),
+                Err(error) if error.is_not_found() => News::Gone(id.clone()),
+                Err(error) => News::Unreadable(id.clone(), error.to_string()),
+            });
+        }
     }
 
     /// Watches the pods of owners that are on their way: one that is stuck makes its owner stuck.
@@ -170,10 +197,15 @@ fn objects(
             .into_iter()
             .collect(),
         Err(error) => {
-            let error = text_of(error);
-            ids.values()
-                .map(|id| News::Unreadable(id.clone(), error.clone()))
-                .collect::<Vec<News>>()
+            let error = error_of(error);
+            let tell = |id: &ObjectId| {
+                if error.is_forbidden() {
+                    News::Unwatchable(id.clone())
+                } else {
+                    News::Unreadable(id.clone(), error.to_string())
+                }
+            };
+            ids.values().map(tell).collect::<Vec<News>>()
         }
     };
     watcher(api, config)
@@ -213,13 +245,15 @@ fn value_of(mut object: DynamicObject) -> Value {
     serde_json::to_value(object).unwrap_or_default()
 }
 
-fn text_of(error: watcher::Error) -> String {
+fn error_of(error: watcher::Error) -> RequestError {
     match error {
         watcher::Error::InitialListFailed(error)
         | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => RequestError::from(error).to_string(),
-        watcher::Error::WatchError(status) => status.message,
-        watcher::Error::NoResourceVersion => "the server gave no resource version".to_owned(),
+        | watcher::Error::WatchFailed(error) => error.into(),
+        watcher::Error::WatchError(status) => kube::Error::Api(status).into(),
+        watcher::Error::NoResourceVersion => {
+            RequestError::local("the server gave no resource version")
+        }
     }
 }
 
