@@ -32,6 +32,7 @@ mod crd_config;
 mod default_fields;
 mod error;
 mod field_spec;
+pub mod flux;
 mod generator;
 mod go;
 mod hash;

@@ -1,6 +1,6 @@
 use flux_yaml::{Map, Value};
 
-use crate::remote::RemoteBase;
+use crate::{id::Gvk, remote::RemoteBase};
 
 /// What a build comes to.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,6 +100,11 @@ impl Resource {
             .at(path)
             .and_then(Value::as_str)
             .unwrap_or_default()
+    }
+
+    /// Kind, version and group as kustomize's messages show them: `Deployment.v1.apps`, `Service.v1.[noGrp]`.
+    pub fn gvk_text(&self) -> String {
+        Gvk::new(self.api_version(), self.kind()).to_string()
     }
 
     /// `apiVersion`, empty when absent.

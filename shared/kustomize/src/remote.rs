@@ -43,6 +43,11 @@ impl Remotes {
         Self::default()
     }
 
+    /// Whether nothing has been fetched.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.repositories.is_empty()
+    }
+
     /// Adds what a [`RemoteBase::File`] gave.
     pub fn add_file(&mut self, url: impl Into<String>, content: Result<Bytes, RemoteFailure>) {
         self.files.insert(url.into(), content);

@@ -52,7 +52,7 @@ fn json_kind(value: &Value) -> &'static str {
 }
 
 /// Text for a text field; `inline` fields, those of an embedded struct, are never coerced.
-fn text(value: &Value, mode: Mode, inline: bool) -> Option<String> {
+pub(crate) fn text(value: &Value, mode: Mode, inline: bool) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         _ if !mode.coerce || inline => None,
