@@ -1,6 +1,7 @@
 //! The Sprig v3.3.0 function library.
 
 mod convert;
+mod crypto;
 mod dates;
 mod decimal;
 mod defaults;
@@ -53,6 +54,7 @@ pub fn functions() -> Functions {
         regexes::register,
         semvers::register,
         random::register,
+        crypto::register,
         system::register,
     ] {
         register(&mut functions);
