@@ -53,6 +53,7 @@ mod submodules;
 mod transport;
 mod tree_path;
 mod url;
+mod verify;
 
 pub use auth::{AuthError, AuthOptions};
 pub use error::{Error, Fault};
@@ -65,3 +66,4 @@ pub use session::Limits;
 pub use snapshot::{Entry, EntryKind, Reader, Snapshot};
 pub use ssh_key::{SshKeyError, needs_passphrase};
 pub use url::{GitUrl, Transport, UrlError};
+pub use verify::{SignatureError, SignatureKind, Signed, TrustedKeys, VerifyError};

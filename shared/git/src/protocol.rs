@@ -277,6 +277,13 @@ fn fault(session: &Session, error: &gix::Error) -> Fault {
         // Servers of the old protocol list references before their capabilities could be looked at.
         return Fault::ObjectFormat("sha256".to_owned());
     }
+    if text.contains("too large to fit in memory") {
+        let limit = session.limits.object as u64;
+        return Fault::TooLarge {
+            limit,
+            unit: "bytes in one object",
+        };
+    }
     if says_not_found(&text) {
         Fault::RepositoryNotFound(String::new())
     } else {

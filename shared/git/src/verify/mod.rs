@@ -1,0 +1,212 @@
+//! Who signed a commit or tag (SC-VER-003 to SC-VER-017).
+
+mod pgp;
+mod ssh;
+
+use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use flux_http::SecretData;
+
+use crate::object::{Commit, Tag};
+
+/// The largest key ring or signature that is read.
+const MAX_ARMOR: usize = 4 << 20;
+/// Data keys of a Secret that end so hold SSH keys; all others hold OpenPGP keys.
+const SSH_SUFFIX: &str = ".sshpub";
+
+/// How something was signed, by the armor of its signature (SC-VER-005).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignatureKind {
+    /// OpenPGP.
+    OpenPgp,
+    /// OpenSSH.
+    Ssh,
+    /// S/MIME.
+    X509,
+    /// Not at all.
+    Empty,
+    /// Nothing that is known.
+    Unknown,
+}
+
+impl SignatureKind {
+    /// The kind of an armored signature.
+    pub fn of(signature: &str) -> Self {
+        let begins = |prefix: &str| signature.trim_start().starts_with(prefix);
+        if begins("-----BEGIN PGP SIGNATURE-----") {
+            Self::OpenPgp
+        } else if begins("-----BEGIN SSH SIGNATURE-----") {
+            Self::Ssh
+        } else if begins("-----BEGIN SIGNED MESSAGE-----") {
+            Self::X509
+        } else if signature.is_empty() {
+            Self::Empty
+        } else {
+            Self::Unknown
+        }
+    }
+}
+
+impl fmt::Display for SignatureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OpenPgp => "openpgp",
+            Self::Ssh => "ssh",
+            Self::X509 => "x509",
+            Self::Empty => "empty",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
+/// The keys that are trusted to sign.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TrustedKeys {
+    /// Armored OpenPGP key rings.
+    pub pgp: Vec<String>,
+    /// `authorized_keys` texts.
+    pub ssh: Vec<String>,
+}
+
+impl TrustedKeys {
+    /// Takes the keys of a Secret: those whose data key ends in `.sshpub` are SSH keys, all others OpenPGP (SC-VER-003).
+    pub fn from_secret(secret: &SecretData<'_>) -> Self {
+        let mut keys = Self::default();
+        for name in secret.keys() {
+            let text = String::from_utf8_lossy(secret.get(name).unwrap_or_default()).into_owned();
+            if name.ends_with(SSH_SUFFIX) {
+                keys.ssh.push(text);
+            } else {
+                keys.pgp.push(text);
+            }
+        }
+        keys
+    }
+}
+
+/// What was to be verified; its name stands in the texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signed {
+    /// A commit.
+    Commit,
+    /// A tag object.
+    Tag,
+}
+
+impl fmt::Display for Signed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Commit => "commit",
+            Self::Tag => "tag",
+        })
+    }
+}
+
+/// Why a signature is not accepted. Print it with its sources, joined by `: ` (SC-VER-006, SC-VER-012, SC-VER-015).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// An OpenPGP signature, and no OpenPGP key is trusted.
+    #[error(
+        "PGP signature detected but no PGP public keys found in secret (keys with .asc suffix)"
+    )]
+    NoPgpKeys,
+    /// An SSH signature, and no SSH key is trusted.
+    #[error(
+        "SSH signature detected but no SSH public keys found in secret (keys with .sshpub suffix)"
+    )]
+    NoSshKeys,
+    /// No signature, or of a kind that is not supported.
+    #[error("unsupported signature type: {0}")]
+    Unsupported(SignatureKind),
+    /// The OpenPGP signature is not good.
+    #[error("unable to verify Git {signed}")]
+    Pgp {
+        /// What was signed.
+        signed: Signed,
+        /// Why.
+        #[source]
+        source: SignatureError,
+    },
+    /// The SSH signature is not good.
+    #[error("unable to verify Git {signed} SSH signature")]
+    Ssh {
+        /// What was signed.
+        signed: Signed,
+        /// Why.
+        #[source]
+        source: SignatureError,
+    },
+}
+
+/// Why one signature is not good.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignatureError {
+    /// There is nothing that could have been signed.
+    #[error("unable to verify payload: payload is empty")]
+    PayloadEmpty,
+    /// No key ring could be read.
+    #[error("unable to read armored key ring: {0}")]
+    KeyRing(String),
+    /// No trusted OpenPGP key made the signature, or it may not any more.
+    #[error("unable to verify payload with any of the given key rings: no matching key")]
+    NoMatchingPgpKey,
+    /// The armor of the SSH signature cannot be read.
+    #[error("unable to unarmor SSH signature: {0}")]
+    Armor(String),
+    /// No `authorized_keys` text could be read.
+    #[error("unable to parse authorized keys: unable to parse authorized key: {0}")]
+    AuthorizedKeys(String),
+    /// No trusted SSH key made the signature; the reasons follow, one per line.
+    #[error("unable to verify payload with any of the given authorized keys: no matching key{}", lines(.0))]
+    NoMatchingSshKey(Vec<String>),
+}
+
+fn lines(reasons: &[String]) -> String {
+    reasons
+        .iter()
+        .fold(String::new(), |text, reason| text + "\n" + reason)
+}
+
+fn verify(
+    signed: Signed,
+    signature: &str,
+    payload: &[u8],
+    keys: &TrustedKeys,
+) -> Result<String, VerifyError> {
+    match SignatureKind::of(signature) {
+        SignatureKind::OpenPgp if keys.pgp.is_empty() => Err(VerifyError::NoPgpKeys),
+        SignatureKind::OpenPgp => {
+            let now = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |now| now.as_secs());
+            pgp::verify(signature.trim(), payload, &keys.pgp, now)
+                .map_err(|source| VerifyError::Pgp { signed, source })
+        }
+        SignatureKind::Ssh if keys.ssh.is_empty() => Err(VerifyError::NoSshKeys),
+        SignatureKind::Ssh => ssh::verify(signature.trim(), payload, &keys.ssh)
+            .map_err(|source| VerifyError::Ssh { signed, source }),
+        other => Err(VerifyError::Unsupported(other)),
+    }
+}
+
+impl Commit {
+    /// Verifies the commit's own signature and gives the signer: an OpenPGP key id (16 upper-case hexadecimal digits, that of
+    /// the primary key) or an SSH fingerprint (`SHA256:...`, SC-VER-011).
+    pub fn verify(&self, keys: &TrustedKeys) -> Result<String, VerifyError> {
+        verify(Signed::Commit, &self.signature, &self.encoded, keys)
+    }
+}
+
+impl Tag {
+    /// Verifies the tag object's signature and gives the signer, as [`Commit::verify`] does.
+    pub fn verify(&self, keys: &TrustedKeys) -> Result<String, VerifyError> {
+        verify(Signed::Tag, &self.signature, &self.encoded, keys)
+    }
+}
+
+#[cfg(test)]
+#[path = "../verify_test.rs"]
+mod tests;
