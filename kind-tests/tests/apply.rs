@@ -39,13 +39,6 @@ impl Bench {
         let cluster = Cluster::shared().await?;
         let namespace = Namespace::create(&cluster, topic).await?;
         let user = format!("{}-applier", namespace.name());
-        namespace
-            .apply(&format!(
-                "{{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {{name: {user}}},
-                   roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}},
-                   subjects: [{{kind: User, apiGroup: rbac.authorization.k8s.io, name: {user}}}]}}"
-            ))
-            .await?;
         let kubeconfig = Kubeconfig::read_from(cluster.kubeconfig_for(&user)?)?;
         let config =
             kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
@@ -677,5 +670,135 @@ async fn ignored_fields_belong_to_others() -> Result {
         live["spec"]["replicas"] == json!(3),
         "the scaled value was lost"
     );
+    Ok(())
+}
+
+// KC-SSA-030
+#[tokio::test]
+async fn force_deletes_nothing_that_could_not_be_made_again() -> Result {
+    let mut bench = Bench::new("apply-invalid").await?;
+    let service = |ports: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Service, metadata: {{name: s, namespace: '${{namespace}}'}}, spec: {{selector: {{a: b}}, ports: [{ports}]}}}}"
+        )
+    };
+    bench.apply(&service("{port: 80}")).await?;
+    let kind = Kind("v1", "Service");
+    let uid = bench.uid(kind, "s").await?;
+    let force = Options {
+        force: true,
+        ..bench.options()
+    };
+    let error = bench.refused(&service("{port: 70000}"), &force).await?;
+    let head =
+        "Service/ns/s dry-run failed (Invalid): Service \"s\" is invalid: [spec.ports[0].port:";
+    ensure!(error.starts_with(head), "{error}");
+    ensure!(bench.uid(kind, "s").await? == uid, "it was deleted");
+    Ok(())
+}
+
+// KC-BLD-037 KC-SSA-008
+#[tokio::test]
+async fn a_namespace_on_an_object_that_has_none_is_dropped() -> Result {
+    let mut bench = Bench::new("apply-scope").await?;
+    let yaml = "{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: '${namespace}', namespace: '${namespace}'}, rules: []}
+---
+{apiVersion: scheduling.k8s.io/v1, kind: PriorityClass, metadata: {name: '${namespace}', namespace: '${namespace}'}, value: 5}";
+    let changes = bench.apply(yaml).await?;
+    ensure!(
+        changes == "ClusterRole/ns created\nPriorityClass/ns created",
+        "{changes}"
+    );
+    let counter = Counter::start(bench.namespace.cluster(), &bench.user)?;
+    let changes = bench.apply(yaml).await?;
+    ensure!(
+        changes == "ClusterRole/ns unchanged\nPriorityClass/ns unchanged",
+        "{changes}"
+    );
+    let asked = counter.requests()?;
+    ensure!(
+        asked.iter().all(|request| request.verb == "list"),
+        "{asked:?}"
+    );
+
+    let objects = bench.objects(yaml)?;
+    let options = bench.options();
+    let changes = apply_in_stages(&bench.target, objects, &options, &mut bench.memory).await?;
+    let tracked = inventory::list(&inventory::of(&changes))?;
+    let pruned = delete_all(&bench.target, &tracked, &bench.prune_options()).await;
+    let text = pruned
+        .changes
+        .to_string()
+        .replace(bench.namespace.name(), "ns");
+    ensure!(
+        text == "PriorityClass/ns deleted\nClusterRole/ns deleted",
+        "{text}"
+    );
+    ensure!(bench.apply("").await?.is_empty(), "nothing was asked for");
+    Ok(())
+}
+
+/// Whoever acts for a tenant may have leave to read and to write, but neither to list nor to watch.
+// KC-SSA-014
+#[tokio::test]
+async fn reading_is_enough_where_watching_is_not_allowed() -> Result {
+    let mut bench = Bench::new("apply-tenant").await?;
+    let user = format!("tenant-of-{}", bench.namespace.name());
+    let rules = format!(
+        "{{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {{name: tenant}}, rules: [
+           {{apiGroups: [''], resources: [configmaps], verbs: [get, create, patch, delete]}}]}}
+---
+{{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {{name: tenant}},
+  roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: tenant}},
+  subjects: [{{kind: User, apiGroup: rbac.authorization.k8s.io, name: {user}}}]}}"
+    );
+    bench.namespace.apply(&rules).await?;
+    let kubeconfig = Kubeconfig::read_from(bench.namespace.cluster().kubeconfig_for(&bench.user)?)?;
+    let mut config =
+        kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    config.auth_info.impersonate = Some(user);
+    bench.target = bench.target.acting_as(Client::try_from(config)?);
+
+    let changes = bench.apply(&config_map("c", "")).await?;
+    ensure!(changes == "ConfigMap/ns/c created", "{changes}");
+    let changes = bench.apply(&config_map("c", "")).await?;
+    ensure!(changes == "ConfigMap/ns/c unchanged", "{changes}");
+    let id = |kind: &str| ObjectId {
+        kind: kind.into(),
+        namespace: bench.namespace.name().into(),
+        name: "c".into(),
+        ..ObjectId::default()
+    };
+    let options = WaitOptions {
+        timeout: kind_tests::deadline(),
+        ..WaitOptions::default()
+    };
+    wait_until_current(
+        &bench.target,
+        &[flux_apply::Target::of(&id("ConfigMap"), "v1")],
+        &options,
+    )
+    .await?;
+    let brief = WaitOptions {
+        timeout: Duration::from_secs(1),
+        ..options
+    };
+    let secret = flux_apply::Target::of(&id("Secret"), "v1");
+    let error = wait_until_current(&bench.target, &[secret], &brief).await;
+    let error = error
+        .err()
+        .map(|error| error.to_string())
+        .unwrap_or_default();
+    ensure!(
+        error.contains("status: 'Unknown': secrets \"c\" is forbidden:"),
+        "{error}"
+    );
+
+    let tracked = [inventory::Tracked {
+        id: id("ConfigMap"),
+        version: "v1".into(),
+    }];
+    let pruned = delete_all(&bench.target, &tracked, &bench.prune_options()).await;
+    wait_for_termination(&bench.target, &pruned.changes, kind_tests::deadline()).await?;
     Ok(())
 }
