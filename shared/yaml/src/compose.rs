@@ -184,6 +184,8 @@ impl<'s> Composer<'s> {
             let item = self.value()?;
             node.content.push(item);
         }
+        // Nodes are large, and what growing leaves free would be a third of a tree.
+        node.content.shrink_to_fit();
         let end = self.next()?;
         set_closing(&mut node, end.comments, true);
         Ok(node)
@@ -209,6 +211,7 @@ impl<'s> Composer<'s> {
             node.content.push(key);
             node.content.push(value);
         }
+        node.content.shrink_to_fit();
         let end = self.next()?;
         set_closing(&mut node, end.comments, true);
         if !flow && let Some(last) = node.content.len().checked_sub(2) {
