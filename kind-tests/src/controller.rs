@@ -231,8 +231,17 @@ impl Controller {
 
     /// Waits until its health address, and its artifact address if it has one, accept connections.
     pub async fn ready(&mut self) -> Result {
+        self.listens([Some(self.health), self.storage]).await
+    }
+
+    /// Waits until its health address accepts connections, which it does also when it is not the leader.
+    pub async fn healthy(&mut self) -> Result {
+        self.listens([Some(self.health), None]).await
+    }
+
+    async fn listens(&mut self, ports: [Option<u16>; 2]) -> Result {
         let deadline = Instant::now() + deadline();
-        for port in [Some(self.health), self.storage].into_iter().flatten() {
+        for port in ports.into_iter().flatten() {
             while tokio::net::TcpStream::connect(("127.0.0.1", port))
                 .await
                 .is_err()

@@ -30,6 +30,7 @@ mod cluster;
 pub mod controller;
 mod events;
 mod failure;
+mod flux;
 pub mod flux_cli;
 pub mod image;
 mod namespace;
@@ -41,6 +42,7 @@ pub use cluster::{Cluster, FIELD_MANAGER, Settings, Source, free_ports};
 pub use controller::Controller;
 pub use events::EventSink;
 pub use failure::{Doing, Failure, Result};
+pub use flux::Flux;
 pub use image::Image;
 pub use namespace::{
     CONFIG_MAP, DEPLOYMENT, GIT_REPOSITORY, KUSTOMIZATION, Kind, Namespace, SECRET, SHARD_LABEL,

@@ -1,0 +1,155 @@
+//! The first complete path as one thing: a Git repository, source-controller, kustomize-controller, a namespace.
+
+use git_servers::{HttpGitServer, Repo};
+use serde_json::{Value, json};
+
+use crate::cluster::Cluster;
+use crate::controller::{Controller, Settings};
+use crate::events::EventSink;
+use crate::failure::{Failure, Result};
+use crate::namespace::{GIT_REPOSITORY, KUSTOMIZATION, Namespace};
+
+/// Both controllers on the objects of a namespace of their own, and a repository `app.git` they can fetch.
+///
+/// The fields drop in this order: the controllers end before the namespace goes.
+pub struct Flux {
+    /// The source-controller.
+    pub source: Controller,
+    /// The kustomize-controller.
+    pub kustomize: Controller,
+    /// Where both send their events.
+    pub events: EventSink,
+    /// Serves the repository.
+    pub git: HttpGitServer,
+    /// The repository, whose branch is `main`.
+    pub repo: Repo,
+    /// Where the Flux objects are, and what they apply unless it names another namespace.
+    pub namespace: Namespace,
+}
+
+impl Flux {
+    /// Starts everything in a namespace whose name begins with `topic`.
+    pub async fn start(topic: &str) -> Result<Self> {
+        Self::start_with(topic, Settings::default(), Settings::default()).await
+    }
+
+    /// As [`Flux::start`], with settings for source-controller and kustomize-controller.
+    pub async fn start_with(topic: &str, source: Settings, kustomize: Settings) -> Result<Self> {
+        Self::start_on(&Cluster::shared().await?, topic, source, kustomize).await
+    }
+
+    /// As [`Flux::start_with`], on this cluster.
+    pub async fn start_on(
+        cluster: &Cluster,
+        topic: &str,
+        source: Settings,
+        kustomize: Settings,
+    ) -> Result<Self> {
+        let namespace = Namespace::create(cluster, topic).await?;
+        let events = EventSink::start().await?;
+        let events_flag = format!("--events-addr={}", events.url());
+        let git = HttpGitServer::start();
+        let repo = Repo::init(git.root(), "app.git");
+
+        let source =
+            Controller::start("source-controller", &namespace, source.flag(&events_flag)).await?;
+        let artifacts = source
+            .artifact_address()
+            .ok_or_else(|| Failure::new("source-controller serves nothing"))?;
+        let kustomize = kustomize
+            .env("SOURCE_CONTROLLER_LOCALHOST", artifacts)
+            .flag(events_flag)
+            // Half a minute, the default, is long for someone who waits.
+            .flag("--requeue-dependency=1s");
+        let kustomize = Controller::start("kustomize-controller", &namespace, kustomize).await?;
+        Ok(Self {
+            source,
+            kustomize,
+            events,
+            git,
+            repo,
+            namespace,
+        })
+    }
+
+    /// Commits the files to the branch `main` (nothing else of it changes) and gives the revision that Flux will call it.
+    pub fn commit(&self, files: &[(&str, &str)]) -> String {
+        let mut commit = self.repo.commit("main");
+        for (path, content) in files {
+            commit = commit.file(path, content);
+        }
+        format!("main@sha1:{}", commit.create())
+    }
+
+    /// Applies a GitRepository `app` for the branch `main`, and waits until it has an artifact.
+    pub async fn follow_main(&self) -> Result<Value> {
+        self.namespace
+            .apply(&self.git_repository("app", "ref: {branch: main}"))
+            .await?;
+        self.namespace
+            .wait_ready(GIT_REPOSITORY, "app", "True")
+            .await
+    }
+
+    /// The YAML of a GitRepository of the repository; `spec` has one more line of its spec.
+    pub fn git_repository(&self, name: &str, spec: &str) -> String {
+        format!(
+            "
+apiVersion: source.toolkit.fluxcd.io/v1
+kind: GitRepository
+metadata: {{name: {name}}}
+spec:
+  url: {url}
+  interval: 10m
+  {spec}
+",
+            url = self.git.url("app.git")
+        )
+    }
+
+    /// The YAML of a Kustomization of the GitRepository `app` that applies into this namespace; `spec` has more lines
+    /// of its spec.
+    pub fn kustomization(&self, name: &str, spec: &[&str]) -> String {
+        format!(
+            "
+apiVersion: kustomize.toolkit.fluxcd.io/v1
+kind: Kustomization
+metadata: {{name: {name}}}
+spec:
+  interval: 10m
+  retryInterval: 2s
+  targetNamespace: ${{namespace}}
+  sourceRef: {{kind: GitRepository, name: app}}
+  {}
+",
+            spec.join("\n  ")
+        )
+    }
+
+    /// Has the GitRepository `app` fetched now.
+    pub async fn fetch(&self) -> Result {
+        self.namespace
+            .request_reconcile(GIT_REPOSITORY, "app")
+            .await?;
+        Ok(())
+    }
+
+    /// Waits until the Kustomization has applied this revision and is ready.
+    pub async fn applied(&self, name: &str, revision: &str) -> Result<Value> {
+        let goal = format!("is ready at {revision}");
+        self.namespace
+            .wait(KUSTOMIZATION, name, &goal, |object| {
+                crate::is_ready(object, "True")
+                    && object["status"]["lastAppliedRevision"] == revision
+            })
+            .await
+    }
+
+    /// Suspends or resumes the object.
+    pub async fn suspend(&self, kind: crate::Kind, name: &str, suspend: bool) -> Result {
+        self.namespace
+            .merge(kind, name, json!({"spec": {"suspend": suspend}}))
+            .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,15 @@
+//! From a Git commit to objects on a cluster, told as a user would tell it. Each scenario has controllers and a namespace
+//! of its own on the cluster that all share.
+
+mod cli;
+mod failures;
+mod leadership;
+mod lifecycle;
+mod ordering;
+mod rollout;
+mod transports;
+
+/// A ConfigMap of this name, whose key `v` has this value.
+fn config_map(name: &str, value: &str) -> String {
+    format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\ndata:\n  v: \"{value}\"\n")
+}

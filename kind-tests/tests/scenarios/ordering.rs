@@ -1,0 +1,265 @@
+//! What waits for what.
+
+use kind_tests::{CONFIG_MAP, Flux, KUSTOMIZATION, Result, condition};
+use serde_json::{Value, json};
+
+use crate::config_map;
+
+/// A Deployment whose pod no node can take: it never becomes ready.
+const NEVER_READY: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: stuck
+spec:
+  selector:
+    matchLabels: {app: stuck}
+  template:
+    metadata:
+      labels: {app: stuck}
+    spec:
+      nodeSelector: {no: such-node}
+      containers:
+      - name: stuck
+        image: registry.k8s.io/pause:3.10
+";
+
+fn ready(object: &Value) -> Value {
+    condition(object, "Ready").cloned().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_kustomization_waits_until_what_it_depends_on_is_ready() -> Result {
+    let flux = Flux::start("depends").await?;
+    let revision = flux.commit(&[
+        ("base/a.yaml", &config_map("a", "1")),
+        ("apps/b.yaml", &config_map("b", "1")),
+    ]);
+    flux.follow_main().await?;
+    flux.namespace
+        .apply(&flux.kustomization(
+            "apps",
+            &["path: apps", "prune: true", "dependsOn: [{name: base}]"],
+        ))
+        .await?;
+    let waiting = flux
+        .namespace
+        .wait_ready(KUSTOMIZATION, "apps", "False")
+        .await?;
+    // KC-DEP-003, KC-DEP-006
+    assert_eq!(ready(&waiting)["reason"], "DependencyNotReady");
+    let named = format!("dependency '{}/base' not found", flux.namespace.name());
+    assert!(
+        ready(&waiting)["message"]
+            .as_str()
+            .is_some_and(|text| text.starts_with(&named)),
+        "{waiting:#}"
+    );
+    assert_eq!(flux.namespace.get(CONFIG_MAP, "b").await?, None);
+
+    flux.namespace
+        .apply(&flux.kustomization("base", &["path: base", "prune: true"]))
+        .await?;
+    flux.applied("apps", &revision).await?;
+    let base = flux
+        .namespace
+        .get(KUSTOMIZATION, "base")
+        .await?
+        .unwrap_or_default();
+    assert_eq!(base["status"]["lastAppliedRevision"], revision);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_new_revision_reaches_dependants_after_what_they_depend_on() -> Result {
+    let flux = Flux::start("in-order").await?;
+    flux.commit(&[
+        ("base/a.yaml", &config_map("a", "1")),
+        ("apps/b.yaml", &config_map("b", "1")),
+    ]);
+    flux.follow_main().await?;
+    flux.namespace
+        .apply(&flux.kustomization("base", &["path: base", "prune: true"]))
+        .await?;
+    flux.namespace
+        .apply(&flux.kustomization(
+            "apps",
+            &["path: apps", "prune: true", "dependsOn: [{name: base}]"],
+        ))
+        .await?;
+    flux.namespace
+        .wait_ready(KUSTOMIZATION, "apps", "True")
+        .await?;
+
+    let revision = flux.commit(&[
+        ("base/a.yaml", &config_map("a", "2")),
+        ("apps/b.yaml", &config_map("b", "2")),
+    ]);
+    flux.fetch().await?;
+    flux.namespace
+        .wait(CONFIG_MAP, "b", "has the new value", |map| {
+            map["data"]["v"] == "2"
+        })
+        .await?;
+    // KC-DEP-005
+    let base = flux
+        .namespace
+        .get(KUSTOMIZATION, "base")
+        .await?
+        .unwrap_or_default();
+    assert_eq!(base["status"]["lastAppliedRevision"], revision);
+    Ok(())
+}
+
+#[tokio::test]
+async fn kustomizations_that_wait_for_each_other_say_so_and_apply_nothing() -> Result {
+    let flux = Flux::start("cycle").await?;
+    flux.commit(&[
+        ("a/a.yaml", &config_map("a", "1")),
+        ("b/b.yaml", &config_map("b", "1")),
+    ]);
+    flux.follow_main().await?;
+    for (name, other) in [("a", "b"), ("b", "a")] {
+        let (path, depends) = (
+            format!("path: {name}"),
+            format!("dependsOn: [{{name: {other}}}]"),
+        );
+        flux.namespace
+            .apply(&flux.kustomization(name, &[&path, &depends, "prune: true"]))
+            .await?;
+    }
+    for (name, other) in [("a", "b"), ("b", "a")] {
+        // KC-DEP-011
+        let expected = format!(
+            "dependency '{}/{other}' is not ready",
+            flux.namespace.name()
+        );
+        flux.namespace
+            .wait(
+                KUSTOMIZATION,
+                name,
+                "says that the other is not ready",
+                |object| {
+                    ready(object)["reason"] == "DependencyNotReady"
+                        && ready(object)["message"] == expected
+                },
+            )
+            .await?;
+    }
+    assert_eq!(flux.namespace.get(CONFIG_MAP, "a").await?, None);
+    assert_eq!(flux.namespace.get(CONFIG_MAP, "b").await?, None);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_wait_that_fails_names_what_is_not_ready_and_a_fix_ends_it() -> Result {
+    let flux = Flux::start("health").await?;
+    flux.commit(&[("web.yaml", NEVER_READY)]);
+    flux.follow_main().await?;
+    // Half a minute is the least there is (KC-API-010).
+    flux.namespace
+        .apply(&flux.kustomization("app", &["prune: true", "wait: true", "timeout: 30s"]))
+        .await?;
+    let waiting = flux
+        .namespace
+        .wait(KUSTOMIZATION, "app", "runs its health checks", |object| {
+            condition(object, "Healthy").is_some_and(|healthy| healthy["status"] == "Unknown")
+        })
+        .await?;
+    // KC-HEALTH-004
+    let message = condition(&waiting, "Reconciling")
+        .map(|progress| progress["message"].clone())
+        .unwrap_or_default();
+    let message = message.as_str().unwrap_or_default();
+    assert!(
+        message.starts_with("Running health checks for revision main@sha1:"),
+        "{message}"
+    );
+    assert!(message.ends_with(" with a timeout of 30s"), "{message}");
+
+    let failed = flux
+        .namespace
+        .wait(KUSTOMIZATION, "app", "fails its health check", |object| {
+            ready(object)["reason"] == "HealthCheckFailed"
+        })
+        .await?;
+    // KC-HEALTH-008, KC-HEALTH-013
+    let expected = format!(
+        "timeout waiting for: [Deployment/{}/stuck status: 'InProgress'",
+        flux.namespace.name()
+    );
+    assert!(
+        ready(&failed)["message"]
+            .as_str()
+            .is_some_and(|text| text.contains(&expected)),
+        "{failed:#}"
+    );
+    assert_eq!(failed["status"]["lastAppliedRevision"], json!(null));
+
+    let fixed = flux.commit(&[(
+        "web.yaml",
+        &NEVER_READY.replace("      nodeSelector: {no: such-node}\n", ""),
+    )]);
+    flux.fetch().await?;
+    flux.applied("app", &fixed).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn health_checks_wait_for_what_they_name() -> Result {
+    let flux = Flux::start("checks").await?;
+    let revision = flux.commit(&[("web.yaml", NEVER_READY), ("a.yaml", &config_map("a", "1"))]);
+    flux.follow_main().await?;
+    let check = format!(
+        "healthChecks: [{{apiVersion: v1, kind: ConfigMap, name: a, namespace: {}}}]",
+        flux.namespace.name()
+    );
+    flux.namespace
+        .apply(&flux.kustomization("app", &["prune: true", &check]))
+        .await?;
+    // KC-HEALTH-002: only what is named, although the Deployment beside it never becomes ready.
+    let applied = flux.applied("app", &revision).await?;
+    assert_eq!(
+        condition(&applied, "Healthy").map(|healthy| &healthy["status"]),
+        Some(&json!("True"))
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn custom_resources_are_applied_with_their_definition_in_one_commit() -> Result {
+    let flux = Flux::start("stages").await?;
+    let group = format!("{}.example.com", flux.namespace.name());
+    let definition = format!(
+        "
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata:
+  name: widgets.{group}
+spec:
+  group: {group}
+  scope: Namespaced
+  names: {{kind: Widget, plural: widgets}}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema: {{openAPIV3Schema: {{type: object, x-kubernetes-preserve-unknown-fields: true}}}}
+"
+    );
+    let widget = format!("apiVersion: {group}/v1\nkind: Widget\nmetadata:\n  name: first\n");
+    // The name of the file puts the resource first; the stages put the definition first.
+    let revision = flux.commit(&[
+        ("a-widget.yaml", &widget),
+        ("b-definition.yaml", &definition),
+    ]);
+    flux.follow_main().await?;
+    flux.namespace
+        .apply(&flux.kustomization("app", &["prune: true", "wait: true"]))
+        .await?;
+    // KC-SSA-009, KC-SSA-010
+    flux.applied("app", &revision).await?;
+
+    flux.namespace.delete(KUSTOMIZATION, "app").await?;
+    flux.namespace.wait_gone(KUSTOMIZATION, "app").await
+}
