@@ -1,0 +1,315 @@
+//! `cargo demo`: a commit becomes running objects, and a second commit becomes their change.
+
+mod sample;
+mod screen;
+
+use std::cell::RefCell;
+use std::io::IsTerminal;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+use kind_tests::controller::Settings;
+use kind_tests::{
+    Cluster, Doing, Failure, Flux, GIT_REPOSITORY, KUSTOMIZATION, Kind, Result, cache, condition,
+    ensure, is_ready,
+};
+use screen::{heading, say, table};
+use serde_json::Value;
+
+const USAGE: &str = "usage: cargo demo [--stay]
+
+Gets a Kubernetes cluster, starts source-controller and kustomize-controller on it, serves a Git repository, and
+reconciles two commits of it onto the cluster.
+
+  --stay   keep everything running at the end, to push commits of your own, until Ctrl-C
+           (the default when there is a terminal to press it on)
+  --leave  end at once, also on a terminal";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let stay = match arguments
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .as_slice()
+    {
+        [] => std::io::stdin().is_terminal() && std::io::stdout().is_terminal(),
+        ["--stay"] => true,
+        ["--leave"] => false,
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    // Whichever way it ends, what it started is dropped, and with that ended.
+    let ended = tokio::select! {
+        result = run(stay) => result,
+        _ = tokio::signal::ctrl_c() => {
+            println!();
+            say("Interrupted: the controllers end and the namespace goes; the cluster stays.");
+            Ok(())
+        }
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("\nThe demo failed: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(stay: bool) -> Result {
+    heading("1. A Kubernetes cluster");
+    let started = Instant::now();
+    let cluster = Cluster::shared().await?;
+    say(&format!(
+        "{} (after {:.1} s)",
+        cluster.describe(),
+        started.elapsed().as_secs_f64()
+    ));
+
+    heading("2. The controllers");
+    build_controllers().await?;
+    let started = Instant::now();
+    let flux = Flux::start_on(&cluster, "demo", Settings::default(), Settings::default()).await?;
+    say(&format!(
+        "both are ready after {} ms",
+        started.elapsed().as_millis()
+    ));
+    for controller in [&flux.source, &flux.kustomize] {
+        let mebibytes = controller.resident_bytes()? as f64 / f64::from(1 << 20);
+        say(&format!(
+            "{:<22} process {}, {mebibytes:.1} MiB of memory",
+            controller.name(),
+            controller.pid()
+        ));
+    }
+
+    heading("3. A Git repository");
+    let first = flux.commit(sample::FIRST);
+    say(&format!(
+        "{} has its first commit:",
+        flux.git.url("app.git")
+    ));
+    for (path, _) in sample::FIRST {
+        say(&format!("  {path}"));
+    }
+
+    heading("4. From the commit to running objects");
+    let source = flux.git_repository("app", "ref: {branch: main}");
+    let kustomization = flux.kustomization("app", &["path: ./deploy", "prune: true", "wait: true"]);
+    println!(
+        "{}---{}",
+        source,
+        kustomization.replace("${namespace}", flux.namespace.name())
+    );
+    let started = Instant::now();
+    flux.namespace.apply(&source).await?;
+    flux.namespace.apply(&kustomization).await?;
+    Box::pin(follow(&flux, &first, started)).await?;
+    show(&flux).await?;
+
+    heading("5. A second commit");
+    for line in sample::CHANGES {
+        say(line);
+    }
+    let second = sample::second(&flux.repo);
+    let started = Instant::now();
+    flux.fetch().await?;
+    Box::pin(follow(&flux, &second, started)).await?;
+    show(&flux).await?;
+
+    heading("What to do next");
+    next(&flux, stay);
+    if stay {
+        std::future::pending::<()>().await;
+    }
+    Ok(())
+}
+
+/// Builds both where the output can be seen: it takes minutes the first time.
+async fn build_controllers() -> Result {
+    if std::env::var_os("FLUX_TEST_BINARIES").is_some() {
+        return Ok(());
+    }
+    let mut arguments = vec![
+        "build",
+        "--package",
+        "source-controller",
+        "--package",
+        "kustomize-controller",
+    ];
+    if !cfg!(debug_assertions) {
+        arguments.push("--release");
+    }
+    say(&format!("cargo {}", arguments.join(" ")));
+    let build = move || {
+        Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .args(arguments)
+            .current_dir(cache::workspace())
+            .stdin(Stdio::null())
+            .status()
+            .doing("run cargo")
+    };
+    let status = tokio::task::spawn_blocking(build).await??;
+    ensure!(status.success(), "the controllers do not build");
+    Ok(())
+}
+
+/// Prints what both objects say about themselves until the revision is applied and healthy.
+async fn follow(flux: &Flux, revision: &str, started: Instant) -> Result {
+    let fetched = flux
+        .namespace
+        .wait(GIT_REPOSITORY, "app", "has the commit", |object| {
+            object["status"]["artifact"]["revision"] == revision && is_ready(object, "True")
+        });
+    let applied = flux.applied("app", revision);
+    let told = [
+        Told::new(GIT_REPOSITORY, started),
+        Told::new(KUSTOMIZATION, started),
+    ];
+    let [source, kustomization] = &told;
+    tokio::select! {
+        both = async { tokio::try_join!(fetched, applied) } => {
+            let (object, other) = both?;
+            source.tell(&object);
+            kustomization.tell(&other);
+        }
+        failure = watch(flux, source) => return Err(failure),
+        failure = watch(flux, kustomization) => return Err(failure),
+    }
+    say(&format!(
+        "applied and healthy after {:.2} s",
+        started.elapsed().as_secs_f64()
+    ));
+    Ok(())
+}
+
+/// Tells each new state of the object, for as long as it is polled.
+async fn watch(flux: &Flux, told: &Told) -> Failure {
+    let endless = flux
+        .namespace
+        .wait(told.kind, "app", "is watched", |object| {
+            told.tell(object);
+            false
+        });
+    match endless.await {
+        Err(failure) => failure,
+        Ok(_) => Failure::new("the watch has ended"),
+    }
+}
+
+/// What was already said about an object.
+struct Told {
+    kind: Kind,
+    started: Instant,
+    last: RefCell<String>,
+}
+
+impl Told {
+    fn new(kind: Kind, started: Instant) -> Self {
+        Self {
+            kind,
+            started,
+            last: RefCell::default(),
+        }
+    }
+
+    fn tell(&self, object: &Value) {
+        let progress = condition(object, "Reconciling").or_else(|| condition(object, "Ready"));
+        let Some(message) = progress.and_then(|condition| condition["message"].as_str()) else {
+            return;
+        };
+        if *self.last.borrow() != message {
+            say(&format!(
+                "{:>6.2} s  {:<14} {message}",
+                self.started.elapsed().as_secs_f64(),
+                self.kind.1
+            ));
+            self.last.replace(message.to_owned());
+        }
+    }
+}
+
+/// The Flux objects and what they brought, as tables.
+async fn show(flux: &Flux) -> Result {
+    let mut rows = Vec::new();
+    for kind in [GIT_REPOSITORY, KUSTOMIZATION] {
+        let object = flux.namespace.get(kind, "app").await?.unwrap_or_default();
+        let ready = condition(&object, "Ready").cloned().unwrap_or_default();
+        let revision = match kind {
+            GIT_REPOSITORY => &object["status"]["artifact"]["revision"],
+            _ => &object["status"]["lastAppliedRevision"],
+        };
+        rows.push(vec![
+            kind.1.to_owned(),
+            text(&ready["status"]),
+            short(revision),
+            text(&ready["message"]),
+        ]);
+    }
+    println!();
+    table(&["FLUX OBJECT", "READY", "REVISION", "MESSAGE"], &rows);
+
+    let mut rows = Vec::new();
+    for (kind, name) in sample::inventory(flux).await? {
+        let object = flux.namespace.get(kind, &name).await?;
+        let state = object
+            .as_ref()
+            .map_or_else(|| "gone".to_owned(), sample::state);
+        rows.push(vec![kind.1.to_owned(), name, state]);
+    }
+    println!();
+    table(&["APPLIED", "NAME", "STATE"], &rows);
+    Ok(())
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// A revision with its hash cut to what a person compares.
+fn short(revision: &Value) -> String {
+    let revision = text(revision);
+    match revision.split_once("@sha1:") {
+        Some((name, hash)) => format!("{name}@sha1:{}", hash.get(..8).unwrap_or(hash)),
+        None => revision,
+    }
+}
+
+fn next(flux: &Flux, stay: bool) {
+    let namespace = flux.namespace.name();
+    let kubectl = "cargo run -q -p kind-tests --bin cluster -- kubectl";
+    if stay {
+        say("Everything runs on until you press Ctrl-C. In another terminal:");
+        say(&format!(
+            "  git clone {} && cd app",
+            flux.git.url("app.git")
+        ));
+        say(
+            "  edit deploy/, commit and push; then have it fetched at once, or wait up to ten minutes:",
+        );
+        say(&format!(
+            "  {kubectl} -n {namespace} annotate --overwrite gitrepository/app reconcile.fluxcd.io/requestedAt=\"$(date +%s)\""
+        ));
+        say(&format!(
+            "  {kubectl} -n {namespace} get gitrepositories,kustomizations,all"
+        ));
+        say(&format!(
+            "  export KUBECONFIG={}   # for kubectl, flux or k9s of your own",
+            flux.namespace.cluster().kubeconfig().display()
+        ));
+    } else {
+        say("cargo demo --stay        keeps it running, to push commits of your own");
+        say(".ci/run                  runs all tests");
+        say(
+            "manifests/install        installs the controllers on a cluster of yours: kubectl apply -k manifests/install",
+        );
+    }
+    say(
+        "cargo run -p kind-tests --bin cluster -- down   ends the cluster (it ends by itself after an hour without use)",
+    );
+    say("CONTRIBUTING.md          says how to build, test, debug and profile");
+}
