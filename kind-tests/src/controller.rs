@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::cache;
 use crate::cluster::free_ports;
 use crate::failure::{Doing, Failure, Result};
+use crate::image::Image;
 use crate::namespace::{Namespace, deadline};
 
 /// What a controller wrote to its error stream.
@@ -395,6 +396,8 @@ fn spawn(command: &CommandLine, log: &Arc<Log>) -> Result<Child> {
 }
 
 /// The binary of the package: from the folder `FLUX_TEST_BINARIES`, else built with the profile this test was built with.
+///
+/// It is linked statically, as it ships, so that the same file runs in an image from scratch.
 pub fn program(package: &str) -> Result<PathBuf> {
     static BUILT: OnceLock<Mutex<HashMap<String, PathBuf>>> = OnceLock::new();
     if let Some(folder) = std::env::var_os("FLUX_TEST_BINARIES").filter(|value| !value.is_empty()) {
@@ -417,7 +420,51 @@ pub fn program(package: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The image of the package: its Dockerfile's last stage around [`program`], as a tar file.
+pub fn image(package: &str, reference: &str) -> Result<PathBuf> {
+    let dockerfile = cache::workspace().join(package).join("Dockerfile");
+    let dockerfile =
+        std::fs::read_to_string(&dockerfile).doing(format!("read {}", dockerfile.display()))?;
+    let program = program(package)?;
+    let image = Image::of_dockerfile(reference, &dockerfile, |source| {
+        match source.rsplit('/').next() {
+            Some(name) if name == package => Ok(program.clone()),
+            Some("ca-certificates.crt") => Ok(PathBuf::from("/etc/ssl/certs/ca-certificates.crt")),
+            _ => Err(Failure::new(format!(
+                "the Dockerfile of {package} copies {source}, which the harness does not know"
+            ))),
+        }
+    })?;
+    let tar = program.with_extension("image.tar");
+    image.write(&tar)?;
+    Ok(tar)
+}
+
+/// Builds it where the progress can be seen, for [`program`] to find it done.
+pub fn build_visibly(package: &str) -> Result {
+    if std::env::var_os("FLUX_TEST_BINARIES").is_none() {
+        let status = cargo(package)?
+            .0
+            .stderr(Stdio::inherit())
+            .status()
+            .doing("run cargo")?;
+        crate::ensure!(status.success(), "{package} does not build");
+    }
+    Ok(())
+}
+
 fn build(package: &str) -> Result<PathBuf> {
+    let (mut cargo, program) = cargo(package)?;
+    let output = cargo.output().doing("run cargo")?;
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr);
+        return Err(Failure::new(format!("cannot build {package}:\n{why}")));
+    }
+    Ok(program)
+}
+
+/// The command that builds the package's binary, and where that will be.
+fn cargo(package: &str) -> Result<(Command, PathBuf)> {
     let own = std::env::current_exe()?;
     // target/<profile>/deps/<test>-<hash>, or target/<profile>/<bin>
     let folder = own
@@ -429,25 +476,20 @@ fn build(package: &str) -> Result<PathBuf> {
         Some("debug") | None => "dev",
         Some(other) => other,
     };
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .args([
-            "build",
-            "--quiet",
-            "--profile",
-            profile,
-            "--package",
-            package,
-            "--bin",
-            package,
-        ])
-        .current_dir(cache::workspace())
-        .stdin(Stdio::null())
-        .output()
-        .doing("run cargo")?;
-    if !output.status.success() {
-        let why = String::from_utf8_lossy(&output.stderr);
-        return Err(Failure::new(format!("cannot build {package}:\n{why}")));
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args([
+        "rustc",
+        "--profile",
+        profile,
+        "--package",
+        package,
+        "--bin",
+        package,
+    ]);
+    command.args(["--", "-C", "target-feature=+crt-static"]);
+    command.current_dir(cache::workspace()).stdin(Stdio::null());
+    if let Some(target) = folder.parent() {
+        command.env("CARGO_TARGET_DIR", target);
     }
-    Ok(folder.join(package))
+    Ok((command, folder.join(package)))
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -56,7 +57,9 @@ pub struct Namespace {
     name: String,
     resources: tokio::sync::Mutex<HashMap<GroupVersionKind, (ApiResource, Scope)>>,
     logs: Mutex<Vec<(String, Arc<Log>)>>,
-    failed: std::sync::atomic::AtomicBool,
+    /// Whether it goes with this value.
+    owned: bool,
+    failed: AtomicBool,
 }
 
 impl Namespace {
@@ -69,14 +72,25 @@ impl Namespace {
         api.create(&PostParams::default(), &object)
             .await
             .doing(format!("create the namespace {name}"))?;
-        Ok(Self {
+        Ok(Self::of(cluster, client, name, true))
+    }
+
+    /// A namespace that is there already, and stays.
+    pub async fn existing(cluster: &Cluster, name: &str) -> Result<Self> {
+        let client = cluster.client().await?;
+        Ok(Self::of(cluster, client, name.to_owned(), false))
+    }
+
+    fn of(cluster: &Cluster, client: Client, name: String, owned: bool) -> Self {
+        Self {
             cluster: cluster.clone(),
             client,
             name,
+            owned,
             resources: tokio::sync::Mutex::default(),
             logs: Mutex::default(),
-            failed: std::sync::atomic::AtomicBool::new(false),
-        })
+            failed: AtomicBool::new(false),
+        }
     }
 
     /// Its name.
@@ -357,8 +371,7 @@ impl Namespace {
     }
 
     async fn failure(&self, goal: &str, last: Option<Value>) -> Failure {
-        self.failed
-            .store(true, std::sync::atomic::Ordering::Relaxed);
+        self.failed.store(true, Ordering::Relaxed);
         let mut text = format!("waited {} s in vain until {goal}", deadline().as_secs());
         if let Some(mut last) = last {
             report::strip(&mut last);
@@ -401,8 +414,10 @@ pub fn condition<'a>(object: &'a Value, of_type: &str) -> Option<&'a Value> {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        let failed =
-            std::thread::panicking() || self.failed.load(std::sync::atomic::Ordering::Relaxed);
+        if !self.owned {
+            return;
+        }
+        let failed = std::thread::panicking() || self.failed.load(Ordering::Relaxed);
         if failed || std::env::var_os("FLUX_TEST_KEEP").is_some() {
             eprintln!(
                 "kept the namespace {} of {}",

@@ -3,6 +3,7 @@
 //! It needs root, and there is one per machine: the bridge, its address range and the kubelet's port are fixed.
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -19,6 +20,9 @@ use crate::cluster::supervisor::{self, Owned, Plan, Program};
 use crate::cluster::{Cluster, Settings, local};
 use crate::failure::{Doing, Failure, Result};
 use crate::image::Image;
+
+/// The host's address on the node's bridge, under which pods reach it.
+pub const GATEWAY: IpAddr = NODE_GATEWAY;
 
 const NAME: &str = "real-1";
 const BRIDGE: &str = "flux0";

@@ -5,13 +5,12 @@ mod screen;
 
 use std::cell::RefCell;
 use std::io::IsTerminal;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::Instant;
 
-use kind_tests::controller::Settings;
+use kind_tests::controller::{self, Settings};
 use kind_tests::{
-    Cluster, Doing, Failure, Flux, GIT_REPOSITORY, KUSTOMIZATION, Kind, Result, cache, condition,
-    ensure, is_ready,
+    Cluster, Failure, Flux, GIT_REPOSITORY, KUSTOMIZATION, Kind, Result, condition, is_ready,
 };
 use screen::{heading, say, table};
 use serde_json::Value;
@@ -71,7 +70,11 @@ async fn run(stay: bool) -> Result {
     ));
 
     heading("2. The controllers");
-    build_controllers().await?;
+    tokio::task::spawn_blocking(|| {
+        controller::build_visibly("source-controller")?;
+        controller::build_visibly("kustomize-controller")
+    })
+    .await??;
     let started = Instant::now();
     let flux = Flux::start_on(&cluster, "demo", Settings::default(), Settings::default()).await?;
     say(&format!(
@@ -126,35 +129,6 @@ async fn run(stay: bool) -> Result {
     if stay {
         std::future::pending::<()>().await;
     }
-    Ok(())
-}
-
-/// Builds both where the output can be seen: it takes minutes the first time.
-async fn build_controllers() -> Result {
-    if std::env::var_os("FLUX_TEST_BINARIES").is_some() {
-        return Ok(());
-    }
-    let mut arguments = vec![
-        "build",
-        "--package",
-        "source-controller",
-        "--package",
-        "kustomize-controller",
-    ];
-    if !cfg!(debug_assertions) {
-        arguments.push("--release");
-    }
-    say(&format!("cargo {}", arguments.join(" ")));
-    let build = move || {
-        Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .args(arguments)
-            .current_dir(cache::workspace())
-            .stdin(Stdio::null())
-            .status()
-            .doing("run cargo")
-    };
-    let status = tokio::task::spawn_blocking(build).await??;
-    ensure!(status.success(), "the controllers do not build");
     Ok(())
 }
 

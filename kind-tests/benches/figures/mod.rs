@@ -1,0 +1,143 @@
+//! What the benchmarks measure of a controller, and how they print it.
+
+// Each benchmark is a program of its own and uses what it needs.
+#![allow(dead_code, unreachable_pub)]
+
+use std::time::{Duration, Instant};
+
+use kind_tests::controller::Controller;
+use kind_tests::requests::{Counter, Request};
+use kind_tests::{Cluster, Namespace, Result};
+
+/// Runs a benchmark: prints why it could not.
+pub fn main(bench: impl Future<Output = Result>) -> std::process::ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    match runtime
+        .map_err(kind_tests::Failure::from)
+        .and_then(|runtime| runtime.block_on(bench))
+    {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+/// Time, processor time and API requests of a controller between two moments.
+pub struct Span {
+    started: Instant,
+    cpu: Duration,
+    counter: Option<Counter>,
+}
+
+/// What a [`Span`] took.
+pub struct Took {
+    pub wall: Duration,
+    pub cpu: Duration,
+    /// None where the cluster's requests cannot be counted.
+    pub requests: Option<Vec<Request>>,
+}
+
+impl Span {
+    pub fn start(controller: &Controller, namespace: &Namespace) -> Result<Self> {
+        let cluster = namespace.cluster();
+        let counter = cluster
+            .audit_log()
+            .map(|_| Counter::start(cluster, controller.user()))
+            .transpose()?;
+        Ok(Self {
+            started: Instant::now(),
+            cpu: controller.cpu()?,
+            counter,
+        })
+    }
+
+    pub fn end(self, controller: &Controller) -> Result<Took> {
+        let wall = self.started.elapsed();
+        let cpu = controller.cpu()?.saturating_sub(self.cpu);
+        let requests = self.counter.map(|counter| counter.requests()).transpose()?;
+        Ok(Took {
+            wall,
+            cpu,
+            requests,
+        })
+    }
+}
+
+impl Took {
+    /// The number of requests, events (which are written whenever the writer gets to it) and leases left out.
+    pub fn request_count(&self) -> Option<usize> {
+        let requests = self.requests.as_ref()?;
+        Some(
+            requests
+                .iter()
+                .filter(|request| !matches!(request.resource.as_str(), "events" | "leases"))
+                .count(),
+        )
+    }
+
+    /// How many requests there were of each verb and resource, the most frequent first.
+    pub fn breakdown(&self) -> String {
+        let mut counts: Vec<(String, usize)> = Vec::new();
+        for request in self.requests.iter().flatten() {
+            let dry_run = if request.uri.contains("dryRun=All") {
+                " (dry run)"
+            } else {
+                ""
+            };
+            let name = format!("{} {}{dry_run}", request.verb, request.resource);
+            match counts.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((name, 1)),
+            }
+        }
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        let parts: Vec<String> = counts
+            .into_iter()
+            .map(|(name, count)| format!("{count} {name}"))
+            .collect();
+        parts.join(", ")
+    }
+}
+
+/// One figure beside what it should be or what upstream's is.
+pub fn print(what: &str, figure: &str, beside: &str) {
+    println!("{what:<58} {figure:>14}   {beside}");
+}
+
+pub fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+pub fn seconds(time: Duration) -> String {
+    format!("{:.2} s", time.as_secs_f64())
+}
+
+pub fn milliseconds(time: Duration) -> String {
+    format!("{:.0} ms", time.as_secs_f64() * 1000.0)
+}
+
+/// The middle one of these times.
+pub fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+/// The shared cluster, and a line that says what the figures were taken on.
+pub async fn cluster() -> Result<Cluster> {
+    let cluster = Cluster::shared().await?;
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    println!(
+        "on {cores} cores, {}, {}",
+        cluster.describe(),
+        if cfg!(debug_assertions) {
+            "debug"
+        } else {
+            "release"
+        }
+    );
+    Ok(cluster)
+}

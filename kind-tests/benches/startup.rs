@@ -1,0 +1,53 @@
+//! `cargo bench -p kind-tests --bench startup`: from nothing to ready, and the memory of doing nothing.
+
+mod figures;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use figures::{mebibytes, median, milliseconds, print};
+use kind_tests::controller::{self, Controller, Settings};
+use kind_tests::{Namespace, Result};
+
+const RUNS: usize = 7;
+
+fn main() -> ExitCode {
+    figures::main(bench())
+}
+
+async fn bench() -> Result {
+    let cluster = figures::cluster().await?;
+    for name in ["source-controller", "kustomize-controller"] {
+        let built = name.to_owned();
+        tokio::task::spawn_blocking(move || controller::program(&built)).await??;
+        let namespace = Namespace::create(&cluster, "startup").await?;
+        let mut times = Vec::new();
+        let mut idle = Vec::new();
+        for run in 0..RUNS {
+            // The very first start also reads the binary from the disk.
+            let started = Instant::now();
+            let controller = Controller::start(name, &namespace, Settings::default()).await?;
+            times.push(started.elapsed());
+            if run == RUNS - 1 {
+                // What start-up allocated and nobody uses has been given back by then, or never will be.
+                for _ in 0..5 {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    idle.push(controller.resident_bytes()?);
+                }
+            }
+        }
+        let figure = milliseconds(median(times));
+        print(
+            &format!("{name}: start to ready, median of {RUNS}"),
+            &figure,
+            "target 150 ms",
+        );
+        let resident = idle.iter().copied().min().unwrap_or_default();
+        print(
+            &format!("{name}: idle memory"),
+            &mebibytes(resident),
+            "target 15 MiB, upstream 59 to 73 MiB",
+        );
+    }
+    Ok(())
+}
