@@ -1,6 +1,7 @@
 //! From a Git commit to objects on a cluster, told as a user would tell it. Each scenario has controllers and a namespace
 //! of its own on the cluster that all share.
 
+mod bad_input;
 mod cli;
 mod failures;
 mod leadership;
