@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,8 @@ use crate::namespace::{Namespace, deadline};
 /// What a controller wrote to its error stream.
 pub struct Log {
     lines: Mutex<Vec<String>>,
+    /// Whether a failure has shown it.
+    shown: AtomicBool,
     count: watch::Sender<usize>,
 }
 
@@ -27,6 +30,7 @@ impl Log {
     fn new() -> Self {
         Self {
             lines: Mutex::default(),
+            shown: AtomicBool::new(false),
             count: watch::Sender::new(0),
         }
     }
@@ -54,6 +58,23 @@ impl Log {
                 .filter(Value::is_object)
         };
         self.lines().iter().filter_map(parse).collect()
+    }
+
+    /// The first line that tells of a panic.
+    pub fn panic(&self) -> Option<String> {
+        self.lines()
+            .into_iter()
+            .find(|line| line.contains("panicked at"))
+    }
+
+    /// What a failed wait shows of it.
+    pub(crate) fn show(&self) -> String {
+        self.shown.store(true, Ordering::Relaxed);
+        let panic = self
+            .panic()
+            .map(|line| format!("PANIC: {line}\n"))
+            .unwrap_or_default();
+        format!("{panic}{}", self.tail(40))
     }
 
     /// The last lines, for a person.
@@ -335,12 +356,9 @@ impl Drop for Controller {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let panicked = self
-            .log
-            .lines()
-            .into_iter()
-            .find(|line| line.contains("panicked at"));
-        if let Some(line) = panicked
+        // A panic fails the test, unless that has failed already and shown the log.
+        if let Some(line) = self.log.panic()
+            && !self.log.shown.load(Ordering::Relaxed)
             && !std::thread::panicking()
         {
             panic!("{} panicked: {line}", self.name);

@@ -391,7 +391,7 @@ impl Namespace {
             .map(|logs| logs.clone())
             .unwrap_or_default();
         for (name, log) in logs {
-            let _ = writeln!(text, "--- log of {name}, last lines\n{}", log.tail(40));
+            let _ = writeln!(text, "--- log of {name}, last lines\n{}", log.show());
         }
         text
     }

@@ -72,7 +72,7 @@ const BAD_SOURCES: &[BadSource] = &[
     // SC-GIT-053
     BadSource {
         url: "GIT",
-        spec: "ref: {commit: 0123456789012345678901234567890123456789}",
+        spec: "ref: {commit: '0123456789012345678901234567890123456789'}",
         secret: &[],
         reason: "GitOperationFailed",
         message: "unable to resolve commit object for '0123456789012345678901234567890123456789'",
