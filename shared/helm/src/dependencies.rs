@@ -1,0 +1,269 @@
+//! Which subcharts take part, under which names, and what their parents import from them.
+
+use flux_gotemplate::{Map, Value};
+use flux_semver::{Constraints, Version};
+use flux_yaml::Value as Data;
+
+use crate::{
+    Chart, Metadata,
+    chart::{Crd, Dependency, crds_of, subchart_path},
+    values::{
+        Coalesce, TypeMismatch, ValueChart, Warnings, deep_copy, from_yaml, path_value, table,
+    },
+};
+
+/// A chart with its dependencies decided for one set of values.
+pub(crate) struct Resolved<'c> {
+    pub(crate) chart: &'c Chart,
+    /// The name or alias.
+    pub(crate) name: String,
+    /// The dependencies of its metadata that are enabled.
+    pub(crate) requirements: Option<Vec<Dependency>>,
+    /// Its defaults once values are imported; until then those of values.yaml.
+    pub(crate) values: Option<Map>,
+    /// The subcharts that take part.
+    pub(crate) subcharts: Vec<Resolved<'c>>,
+}
+
+impl ValueChart for Resolved<'_> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn default_values(&self) -> Map {
+        match &self.values {
+            Some(values) => deep_copy(values),
+            None => self
+                .chart
+                .values
+                .as_ref()
+                .map(from_yaml)
+                .unwrap_or_default(),
+        }
+    }
+
+    fn subcharts(&self) -> &[Self] {
+        &self.subcharts
+    }
+}
+
+impl<'c> Resolved<'c> {
+    /// Decides the dependencies of `chart` for the user's values (HE-VAL-008).
+    pub(crate) fn new(
+        chart: &'c Chart,
+        user: &Map,
+        warnings: &Warnings,
+    ) -> Result<Self, TypeMismatch> {
+        let mut resolved = Self::whole(chart);
+        resolved.choose(user, "", warnings)?;
+        resolved.import(warnings)?;
+        Ok(resolved)
+    }
+
+    /// The chart with everything it came with.
+    fn whole(chart: &'c Chart) -> Self {
+        Self {
+            chart,
+            name: chart.name().to_owned(),
+            requirements: chart.metadata.dependencies.clone(),
+            values: None,
+            subcharts: chart.dependencies.iter().map(Self::whole).collect(),
+        }
+    }
+
+    /// The metadata as Helm leaves it: with the name or alias, and the dependencies that take part (HE-VAL-015).
+    pub(crate) fn metadata(&self) -> Metadata {
+        let mut metadata = self.chart.metadata.clone();
+        metadata.name.clone_from(&self.name);
+        metadata.dependencies.clone_from(&self.requirements);
+        metadata
+    }
+
+    /// The custom resource definitions of the charts that take part.
+    pub(crate) fn crds(&self, path: &str, into: &mut Vec<Crd>) {
+        crds_of(&self.chart.files, path, into);
+        for subchart in &self.subcharts {
+            subchart.crds(&subchart_path(path, &subchart.name), into);
+        }
+    }
+
+    fn choose(
+        &mut self,
+        values: &Map,
+        path: &str,
+        warnings: &Warnings,
+    ) -> Result<(), TypeMismatch> {
+        let Some(mut requirements) = self.requirements.take() else {
+            return Ok(());
+        };
+        self.name_subcharts(&mut requirements);
+        let coalesced = Coalesce::deleting(warnings).chart(self, values)?;
+        apply_tags(&mut requirements, &coalesced, warnings);
+        apply_conditions(&mut requirements, &coalesced, path, warnings);
+        let (enabled, disabled): (Vec<_>, Vec<_>) =
+            requirements.into_iter().partition(|r| r.enabled);
+        let removed = |name: &str| disabled.iter().any(|r| r.name == name);
+        self.subcharts.retain(|subchart| !removed(&subchart.name));
+        for subchart in &mut self.subcharts {
+            let below = format!("{path}{}.", subchart.name);
+            subchart.choose(&coalesced, &below, warnings)?;
+        }
+        let enabled: Vec<_> = enabled.into_iter().filter(|r| !removed(&r.name)).collect();
+        // Helm's list becomes nil when nothing is left, and then nothing is imported.
+        self.requirements = (!enabled.is_empty()).then_some(enabled);
+        Ok(())
+    }
+
+    /// Lines up the subcharts: those that no requirement names, then one for each requirement, under its alias
+    /// (HE-VAL-009, HE-VAL-010).
+    fn name_subcharts(&mut self, requirements: &mut [Dependency]) {
+        let available: Vec<&Chart> = self
+            .subcharts
+            .iter()
+            .map(|subchart| subchart.chart)
+            .collect();
+        let satisfies = |chart: &Chart, wanted: &Dependency| {
+            chart.name() == wanted.name && in_range(&wanted.version, &chart.metadata.version)
+        };
+        let unlisted = available
+            .iter()
+            .filter(|chart| !requirements.iter().any(|wanted| satisfies(chart, wanted)));
+        let mut chosen: Vec<Resolved<'c>> = unlisted.map(|chart| Self::whole(chart)).collect();
+        for wanted in requirements {
+            if let Some(chart) = available.iter().find(|chart| satisfies(chart, wanted)) {
+                let mut subchart = Self::whole(chart);
+                if !wanted.alias.is_empty() {
+                    subchart.name.clone_from(&wanted.alias);
+                }
+                chosen.push(subchart);
+            }
+            if !wanted.alias.is_empty() {
+                wanted.name.clone_from(&wanted.alias);
+            }
+            wanted.enabled = true;
+        }
+        self.subcharts = chosen;
+    }
+
+    /// Takes what the requirements import from the subcharts into this chart's defaults (HE-VAL-014).
+    fn import(&mut self, warnings: &Warnings) -> Result<(), TypeMismatch> {
+        for subchart in &mut self.subcharts {
+            subchart.import(warnings)?;
+        }
+        let Some(mut requirements) = self.requirements.take() else {
+            return Ok(());
+        };
+        let merging = Coalesce::keeping(warnings);
+        let values = merging.chart(self, &Map::new())?;
+        let imported = Map::new();
+        for requirement in &mut requirements {
+            let mut normalized = Vec::new();
+            for import in std::mem::take(&mut requirement.import_values) {
+                let Some((child, parent)) = child_and_parent(&import) else {
+                    continue;
+                };
+                let path = format!("{}.{child}", requirement.name);
+                normalized.push(
+                    [("child", child.as_str()), ("parent", parent.as_str())]
+                        .into_iter()
+                        .collect::<Data>(),
+                );
+                match table(&values, &path) {
+                    Some(child) => merging.tables(&imported, &nested(&parent, child), ""),
+                    None => warnings.add(format!("ImportValues missing table {path}")),
+                }
+            }
+            requirement.import_values = normalized;
+        }
+        let values = deep_copy(&values);
+        merging.tables(&values, &imported, "");
+        self.values = Some(values);
+        self.requirements = Some(requirements);
+        Ok(())
+    }
+}
+
+/// Whether a version is in a range; a text that is neither is not.
+pub(crate) fn in_range(range: &str, version: &str) -> bool {
+    match (Constraints::parse(range), Version::parse(version)) {
+        (Ok(range), Ok(version)) => range.check(&version),
+        _ => false,
+    }
+}
+
+/// HE-VAL-011
+fn apply_tags(requirements: &mut [Dependency], values: &Map, warnings: &Warnings) {
+    let Some(tags) = table(values, "tags") else {
+        return;
+    };
+    for requirement in requirements {
+        let (mut on, mut off) = (false, false);
+        for tag in &requirement.tags {
+            match tags.get(tag.as_bytes()) {
+                Some(Value::Bool(true)) => on = true,
+                Some(Value::Bool(false)) => off = true,
+                Some(_) => warnings.add(format!(
+                    "returned non-bool value for tag {tag} of chart {}",
+                    requirement.name
+                )),
+                None => {}
+            }
+        }
+        requirement.enabled = on || !off;
+    }
+}
+
+/// HE-VAL-012, HE-VAL-013
+fn apply_conditions(
+    requirements: &mut [Dependency],
+    values: &Map,
+    path: &str,
+    warnings: &Warnings,
+) {
+    for requirement in requirements {
+        let conditions = requirement.condition.trim().to_owned();
+        for condition in conditions.split(',').filter(|c| !c.is_empty()) {
+            match path_value(values, &format!("{path}{condition}")) {
+                Some(Value::Bool(enabled)) => {
+                    requirement.enabled = enabled;
+                    break;
+                }
+                Some(_) => warnings.add(format!(
+                    "returned non-bool value for path {condition} of chart {}",
+                    requirement.name
+                )),
+                None => {}
+            }
+        }
+    }
+}
+
+/// The table to import and where to; both forms of `import-values`.
+fn child_and_parent(import: &Data) -> Option<(String, String)> {
+    match import {
+        Data::String(name) => Some((format!("exports.{name}"), ".".to_owned())),
+        Data::Map(map) => Some((shown(map.get("child")), shown(map.get("parent")))),
+        _ => None,
+    }
+}
+
+/// Go's `%v`.
+fn shown(value: Option<&Data>) -> String {
+    match value {
+        Some(Data::String(text)) => text.clone(),
+        Some(Data::Bool(truth)) => truth.to_string(),
+        Some(Data::Int(number)) => number.to_string(),
+        Some(Data::Float(number)) => crate::number::format_g(*number),
+        _ => "<nil>".to_owned(),
+    }
+}
+
+/// `table` below the tables of a dotted path.
+fn nested(path: &str, table: Map) -> Map {
+    if path == "." {
+        return table;
+    }
+    path.rsplit('.').fold(table, |inner, key| {
+        [(key, Value::from(inner))].into_iter().collect()
+    })
+}

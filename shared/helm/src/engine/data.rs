@@ -1,0 +1,116 @@
+//! Values as YAML and JSON.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use flux_gotemplate::{Map, Value};
+use flux_yaml::{Value as Data, json::Escape};
+
+/// How deep values may lie within each other; a map put into itself by `set` reaches this (HE-FNE-003).
+const MAX_DEPTH: usize = 1000;
+
+/// What a function reads its text into.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Map,
+    List,
+}
+
+/// `sigs.k8s.io/yaml`'s `Marshal`, final newline included.
+pub(super) fn to_yaml(value: &Value) -> Result<String, String> {
+    flux_yaml::sigs::to_string(&data_of(value, 0)?).map_err(|e| e.to_string())
+}
+
+/// yaml.v3 with an indent of two.
+pub(super) fn to_pretty_yaml(value: &Value) -> Result<String, String> {
+    flux_yaml::v3::Encoder::default()
+        .indent(2)
+        .value(&data_of(value, 0)?)
+        .map_err(|e| e.to_string())
+}
+
+/// `encoding/json`'s `Marshal`.
+pub(super) fn to_json(value: &Value) -> Result<String, String> {
+    flux_yaml::json::to_string(&data_of(value, 0)?, Escape::Html).map_err(|e| e.to_string())
+}
+
+/// Reads YAML; an error's text is that of `sigs.k8s.io/yaml`.
+pub(super) fn from_yaml(text: &[u8], wanted: Wanted) -> Result<Value, String> {
+    let data = crate::yaml::value(text).map_err(|e| e.to_string())?;
+    shaped(data, wanted).map_err(|e| format!("error unmarshaling JSON: while decoding JSON: {e}"))
+}
+
+/// Reads JSON; an error's text is that of `encoding/json`.
+pub(super) fn from_json(text: &[u8], wanted: Wanted) -> Result<Value, String> {
+    let data = flux_yaml::json::from_str(text).map_err(|e| e.to_string())?;
+    shaped(data, wanted)
+}
+
+fn shaped(mut data: Data, wanted: Wanted) -> Result<Value, String> {
+    data.floats_only();
+    match (data, wanted) {
+        (Data::Null, _) => Ok(Value::Nil),
+        (Data::Map(map), Wanted::Map) => Ok(crate::values::from_yaml(&map).into()),
+        (list @ Data::Seq(_), Wanted::List) => Ok(crate::values::value_of(&list)),
+        (other, _) => {
+            let target = match wanted {
+                Wanted::Map => "map[string]interface {}",
+                Wanted::List => "[]interface {}",
+            };
+            let kind = crate::yaml::json_kind(&other);
+            Err(format!(
+                "json: cannot unmarshal {kind} into Go value of type {target}"
+            ))
+        }
+    }
+}
+
+/// What `encoding/json` sees of a value.
+fn data_of(value: &Value, depth: usize) -> Result<Data, String> {
+    if depth > MAX_DEPTH {
+        return Err("json: unsupported value: encountered a cycle".to_owned());
+    }
+    Ok(match value {
+        Value::Nil => Data::Null,
+        Value::Bool(truth) => Data::Bool(*truth),
+        Value::Int(_, number) => Data::Int(*number),
+        Value::Uint(_, number) => Data::Uint(*number),
+        Value::Float(number) => Data::Float(*number),
+        Value::Float32(number) => Data::Float(f64::from(*number)),
+        Value::Str(text) => Data::String(text.to_text().into_owned()),
+        Value::Bytes(bytes) => Data::String(STANDARD.encode(bytes)),
+        Value::List(list) if list.is_nil() => Data::Null,
+        Value::List(list) => {
+            let items = list.items().iter().map(|item| data_of(item, depth + 1));
+            Data::Seq(items.collect::<Result<_, _>>()?)
+        }
+        Value::Map(map) if map.is_nil() => Data::Null,
+        Value::Map(map) => Data::Map(map_of(map, depth)?),
+        Value::Time(time) => Data::String(time_text(time)),
+        Value::Object(object) => {
+            if let Some(json) = object.json() {
+                return data_of(&json, depth + 1);
+            }
+            let fields = object.fields().into_iter();
+            let fields =
+                fields.map(|(name, value)| Ok((name.to_owned(), data_of(&value, depth + 1)?)));
+            Data::Map(fields.collect::<Result<_, String>>()?)
+        }
+        Value::Complex(..) | Value::Func(_) => {
+            return Err(format!("json: unsupported type: {}", value.type_name()));
+        }
+    })
+}
+
+fn map_of(map: &Map, depth: usize) -> Result<flux_yaml::Map, String> {
+    map.read(|entries| {
+        let entries = entries.iter();
+        entries
+            .map(|(key, value)| Ok((key.to_text().into_owned(), data_of(value, depth + 1)?)))
+            .collect()
+    })
+}
+
+/// RFC 3339 with as many digits of a second's fraction as there are.
+pub(super) fn time_text(time: &flux_gotemplate::Time) -> String {
+    let text = time.format(b"2006-01-02T15:04:05.999999999Z07:00");
+    String::from_utf8_lossy(&text).into_owned()
+}

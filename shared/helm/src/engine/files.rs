@@ -1,0 +1,117 @@
+//! `.Files`: the chart's files that are no templates.
+
+// Methods have the signature that the template engine calls.
+#![allow(clippy::ptr_arg, clippy::unnecessary_wraps)]
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use flux_gotemplate::{CallError, Context, List, Map, Method, Str, TypeInfo, Value, types};
+
+use super::{data, glob::Glob};
+use crate::{File, slash_path};
+
+/// `engine.files`, a `map[string][]byte` with methods (HE-OBJ-005, HE-OBJ-006).
+static FILES: TypeInfo = TypeInfo::map("map[string][]uint8", &types::BYTES)
+    .declared("engine.files")
+    .with_methods(&[
+        method("Get", &[&types::STRING], |files, _, arguments| {
+            Ok(Value::Str(Str::new(&bytes(files, arguments))))
+        }),
+        method("GetBytes", &[&types::STRING], |files, _, arguments| {
+            Ok(Value::bytes(bytes(files, arguments)))
+        }),
+        method("Glob", &[&types::STRING], globbed),
+        method("AsConfig", &[], |files, _, _| {
+            Ok(flattened(files, Str::new))
+        }),
+        method("AsSecrets", &[], |files, _, _| {
+            Ok(flattened(files, |content| STANDARD.encode(content).into()))
+        }),
+        method("Lines", &[&types::STRING], lines),
+    ]);
+
+type Body = flux_gotemplate::MethodBody;
+
+const fn method(
+    name: &'static str,
+    params: &'static [flux_gotemplate::Type],
+    call: Body,
+) -> Method {
+    Method {
+        name,
+        params,
+        variadic: false,
+        call,
+    }
+}
+
+/// The object for a chart's files.
+pub(super) fn object(files: &[File]) -> Value {
+    let entries = files
+        .iter()
+        .map(|file| (Str::from(file.name.as_str()), Value::bytes(&file.data[..])));
+    Map::of(&FILES, entries.collect()).into()
+}
+
+fn name_of(arguments: &[Value]) -> Str {
+    arguments
+        .first()
+        .and_then(Value::as_str)
+        .cloned()
+        .unwrap_or_default()
+}
+
+fn content(files: &Value, name: &[u8]) -> Option<std::rc::Rc<[u8]>> {
+    match files.as_map()?.get(name)? {
+        Value::Bytes(content) => Some(content),
+        _ => None,
+    }
+}
+
+fn bytes(files: &Value, arguments: &[Value]) -> std::rc::Rc<[u8]> {
+    content(files, &name_of(arguments)).unwrap_or_else(|| [].into())
+}
+
+fn globbed(
+    files: &Value,
+    _: &mut Context<'_>,
+    arguments: &mut Vec<Value>,
+) -> Result<Value, CallError> {
+    let pattern = name_of(arguments);
+    // A pattern that cannot be read matches everything.
+    let glob = Glob::new(&pattern.to_text());
+    let all = files.as_map().map(Map::entries).unwrap_or_default();
+    let matching = all.into_iter().filter(|(name, _)| {
+        glob.as_ref()
+            .is_none_or(|glob| glob.matches(&name.to_text()))
+    });
+    Ok(Map::of(&FILES, matching.collect()).into())
+}
+
+/// Base names with contents, as YAML.
+fn flattened(files: &Value, text: impl Fn(&[u8]) -> Str) -> Value {
+    let all = files.as_map().map(Map::entries).unwrap_or_default();
+    let entries = all.iter().filter_map(|(name, content)| match content {
+        Value::Bytes(content) => {
+            let base = slash_path::base(&name.to_text()).to_owned();
+            Some((Str::from(base), Value::Str(text(content))))
+        }
+        _ => None,
+    });
+    let map = Map::of(&types::STRING_MAP, entries.collect());
+    let yaml = data::to_yaml(&map.into()).unwrap_or_default();
+    Value::from(yaml.strip_suffix('\n').unwrap_or(&yaml))
+}
+
+/// The lines of a file; none of an empty one, where Helm 4.2.4 panics (HE-OBJ-007).
+fn lines(
+    files: &Value,
+    _: &mut Context<'_>,
+    arguments: &mut Vec<Value>,
+) -> Result<Value, CallError> {
+    let Some(content) = content(files, &name_of(arguments)).filter(|content| !content.is_empty())
+    else {
+        return Ok(List::strings(Vec::<Str>::new()).into());
+    };
+    let text = content.strip_suffix(b"\n").unwrap_or(&content);
+    Ok(List::strings(text.split(|b| *b == b'\n').map(Str::new)).into())
+}

@@ -1,0 +1,208 @@
+//! The functions that Helm adds to Sprig's, or puts in their place.
+
+// Functions take their parameters as the template engine hands them over.
+#![allow(clippy::needless_pass_by_value)]
+
+use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc, sync::LazyLock};
+
+use flux_gotemplate::{CallError, Context, Error, Functions, List, Map, Str, Value, go::quote};
+
+use super::{Lookup, data, errors::marked, toml};
+
+/// How often one template may be on the way at the same time through `include` (HE-ENG-008).
+const MAX_NESTING: u32 = 1000;
+/// What a value that is missing prints as, which Helm removes afterwards (HE-ENG-007).
+const NO_VALUE: &[u8] = b"<no value>";
+
+/// What the functions keep during a render.
+pub(super) struct Host {
+    pub(super) lookup: Arc<dyn Lookup + Send + Sync>,
+    pub(super) including: RefCell<HashMap<Str, u32>>,
+}
+
+/// All functions a chart may call.
+pub(super) fn all() -> Arc<Functions> {
+    static ALL: LazyLock<Arc<Functions>> = LazyLock::new(|| {
+        let mut functions = flux_gotemplate::sprig::functions();
+        // A render must not depend on the environment it runs in (HE-ENG-017).
+        functions.remove("env");
+        functions.remove("expandenv");
+        add(&mut functions);
+        Arc::new(functions)
+    });
+    Arc::clone(&ALL)
+}
+
+fn add(functions: &mut Functions) {
+    functions.add("include", include);
+    functions.add("tpl", tpl);
+    functions.add("required", required);
+    functions.add("fail", |message: Str| -> Result<Value, CallError> {
+        Err(CallError::new(marked(&message.to_text())))
+    });
+    functions.add("lookup", lookup);
+    functions.add("getHostByName", |_: Str| "");
+    functions.add("toYaml", |value: Value| {
+        yaml_text(&value).unwrap_or_default()
+    });
+    functions.add("mustToYaml", |value: Value| {
+        yaml_text(&value).map_err(CallError::new)
+    });
+    functions.add("toYamlPretty", |value: Value| {
+        without_newline(data::to_pretty_yaml(&value).unwrap_or_default())
+    });
+    functions.add("fromYaml", from_yaml);
+    functions.add("fromYamlArray", from_yaml_array);
+    functions.add("toJson", |value: Value| {
+        data::to_json(&value).unwrap_or_default()
+    });
+    functions.add("mustToJson", |value: Value| {
+        data::to_json(&value).map_err(CallError::new)
+    });
+    functions.add("fromJson", from_json);
+    functions.add("fromJsonArray", from_json_array);
+    functions.add("toToml", |value: Value| {
+        toml::write(&value).unwrap_or_else(|e| e)
+    });
+    functions.add("mustToToml", |value: Value| {
+        toml::write(&value).map_err(CallError::new)
+    });
+    functions.add("fromToml", |text: Str| toml::read(&text.to_text()));
+}
+
+fn include(context: &mut Context<'_>, name: Str, value: Value) -> Result<Str, CallError> {
+    let host = host(context)?;
+    {
+        let mut including = host.including.borrow_mut();
+        let times = including.entry(name.clone()).or_default();
+        if *times > MAX_NESTING {
+            return Err(CallError::new(format!(
+                "rendering template has a nested reference name: {name}: unable to execute template"
+            )));
+        }
+        *times += 1;
+    }
+    let text = context.execute(&name.to_text(), value);
+    if let Some(times) = host.including.borrow_mut().get_mut(&name) {
+        *times -= 1;
+    }
+    Ok(text?)
+}
+
+fn tpl(context: &mut Context<'_>, text: Str, value: Value) -> Result<Str, CallError> {
+    // What the text defines is known to it and to what it calls, and forgotten afterwards (HE-ENG-009, HE-ENG-010).
+    let name = context.templates().name().to_owned();
+    let output = context.evaluate(&name, &text, value).map_err(|error| {
+        let quoted = quote(&text);
+        let message = match error {
+            Error::Parse { .. } => format!("cannot parse template {quoted}: {error}"),
+            _ => format!("error during tpl function execution for {quoted}: {error}"),
+        };
+        if error.is_limit() {
+            CallError::limit(message)
+        } else {
+            CallError::new(message)
+        }
+    })?;
+    Ok(without_no_value(&output))
+}
+
+/// HE-ENG-012
+fn required(message: Str, value: Value) -> Result<Value, CallError> {
+    match &value {
+        Value::Nil => Err(CallError::new(marked(&message.to_text()))),
+        Value::Str(text) if text.is_empty() => Err(CallError::new(marked(&message.to_text()))),
+        _ => Ok(value),
+    }
+}
+
+fn lookup(
+    context: &mut Context<'_>,
+    api_version: Str,
+    kind: Str,
+    namespace: Str,
+    name: Str,
+) -> Result<Map, CallError> {
+    let found = host(context)?.lookup.lookup(
+        &api_version.to_text(),
+        &kind.to_text(),
+        &namespace.to_text(),
+        &name.to_text(),
+    );
+    match found.map_err(CallError::new)? {
+        flux_yaml::Value::Map(map) => Ok(crate::values::from_yaml(&map)),
+        _ => Ok(Map::new()),
+    }
+}
+
+fn host(context: &Context<'_>) -> Result<Rc<Host>, CallError> {
+    context
+        .host()
+        .ok_or_else(|| CallError::new("the function is only there while a chart is rendered"))
+}
+
+fn yaml_text(value: &Value) -> Result<String, String> {
+    data::to_yaml(value).map(without_newline)
+}
+
+fn without_newline(mut text: String) -> String {
+    if text.ends_with('\n') {
+        text.pop();
+    }
+    text
+}
+
+/// The text without every `<no value>`, also those that data brought in.
+pub(super) fn without_no_value(text: &[u8]) -> Str {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = find(rest, NO_VALUE) {
+        let (before, after) = rest.split_at(at);
+        out.extend_from_slice(before);
+        rest = after.get(NO_VALUE.len()..).unwrap_or_default();
+    }
+    out.extend_from_slice(rest);
+    out.into()
+}
+
+fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
+    memchr::memmem::find(text, wanted)
+}
+
+fn error_map(message: String) -> Map {
+    [("Error", Value::from(message))].into_iter().collect()
+}
+
+/// HE-FNE-007
+fn from_yaml(text: Str) -> Map {
+    match data::from_yaml(&text, data::Wanted::Map) {
+        Ok(Value::Map(map)) => map,
+        Ok(_) => Map::nil(&flux_gotemplate::types::ANY_MAP),
+        Err(message) => error_map(message),
+    }
+}
+
+fn from_yaml_array(text: Str) -> List {
+    match data::from_yaml(&text, data::Wanted::List) {
+        Ok(Value::List(list)) => list,
+        Ok(_) => List::nil(&flux_gotemplate::types::ANY_SLICE),
+        Err(message) => List::new(vec![Value::from(message)]),
+    }
+}
+
+/// HE-FNE-004
+fn from_json(text: Str) -> Map {
+    match data::from_json(&text, data::Wanted::Map) {
+        Ok(Value::Map(map)) => map,
+        Ok(_) => Map::nil(&flux_gotemplate::types::ANY_MAP),
+        Err(message) => error_map(message),
+    }
+}
+
+fn from_json_array(text: Str) -> List {
+    match data::from_json(&text, data::Wanted::List) {
+        Ok(Value::List(list)) => list,
+        Ok(_) => List::nil(&flux_gotemplate::types::ANY_SLICE),
+        Err(message) => List::new(vec![Value::from(message)]),
+    }
+}

@@ -1,0 +1,16 @@
+//! Rendering: the built-in objects, Helm's functions, the order of templates and the texts of errors.
+
+mod capabilities;
+mod data;
+mod errors;
+mod files;
+mod functions;
+mod glob;
+mod lookup;
+mod objects;
+mod render;
+mod toml;
+
+pub use capabilities::{Capabilities, HelmVersion, KubeVersion, KubeVersionError};
+pub use lookup::{Lookup, Offline};
+pub use render::{RenderError, RenderOptions, Rendered, render};

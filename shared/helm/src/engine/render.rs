@@ -1,0 +1,405 @@
+//! One render of a chart, from the user's values to sorted manifests.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use flux_gotemplate::{
+    Environment, Limits, Map, MissingKey, Nothing, Session, Str, Templates, Value,
+};
+
+use super::{Capabilities, Lookup, Offline, errors, files, functions, functions::Host, objects};
+use crate::{
+    Chart, File, KindOrder, Manifest, ManifestError, Metadata,
+    chart::{Crd, subchart_path},
+    dependencies::{Resolved, in_range},
+    manifest::{push_manifest, sort_manifests},
+    release::Hook,
+    schema,
+    schema::SchemaError,
+    slash_path,
+    values::{Coalesce, TypeMismatch, Warnings, from_yaml, table, to_yaml},
+};
+
+const NOTES: &str = "NOTES.txt";
+
+/// What a render depends on beside the chart and the values.
+pub struct RenderOptions {
+    /// `.Release.Name`
+    pub release: String,
+    /// `.Release.Namespace`
+    pub namespace: String,
+    /// `.Release.Revision`
+    pub revision: i64,
+    /// Whether `.Release.IsUpgrade` is true instead of `.Release.IsInstall`.
+    pub is_upgrade: bool,
+    /// `.Capabilities`
+    pub capabilities: Capabilities,
+    /// Whether schemas are left out of account.
+    pub skip_schema_validation: bool,
+    /// Where `lookup` looks.
+    pub lookup: Arc<dyn Lookup + Send + Sync>,
+    /// Time and randomness for the functions that need them.
+    pub environment: Arc<dyn Environment + Send + Sync>,
+    /// Bounds of the templates' execution.
+    pub limits: Limits,
+}
+
+impl RenderOptions {
+    /// An installation without a cluster, time or randomness.
+    pub fn new(release: impl Into<String>, namespace: impl Into<String>) -> Self {
+        Self {
+            release: release.into(),
+            namespace: namespace.into(),
+            revision: 1,
+            is_upgrade: false,
+            capabilities: Capabilities::default(),
+            skip_schema_validation: false,
+            lookup: Arc::new(Offline),
+            environment: Arc::new(Nothing),
+            limits: Limits {
+                stack: STACK_BYTES,
+                ..Limits::default()
+            },
+        }
+    }
+}
+
+/// What a render gives.
+#[derive(Clone, Debug, Default)]
+pub struct Rendered {
+    /// The hooks, sorted by kind for installation.
+    pub hooks: Vec<Hook>,
+    /// The manifests, sorted by kind for installation.
+    pub manifests: Vec<Manifest>,
+    /// The root chart's NOTES.txt.
+    pub notes: String,
+    /// The definitions in crds/ of the charts that take part, which are not among the manifests (HE-MAN-013).
+    pub crds: Vec<Crd>,
+    /// The chart's metadata as the release remembers it: dependencies decided.
+    pub metadata: Metadata,
+    /// The chart's defaults as the release remembers them: with what was imported.
+    pub values: Option<flux_yaml::Map>,
+    /// What Helm would have logged about the values.
+    pub warnings: Vec<String>,
+}
+
+impl Rendered {
+    /// The manifests as a release keeps them, after the definitions if asked for.
+    pub fn manifest(&self, include_crds: bool) -> String {
+        let mut text = String::new();
+        if include_crds {
+            for crd in &self.crds {
+                push_manifest(
+                    &mut text,
+                    &crd.filename,
+                    &String::from_utf8_lossy(&crd.file.data),
+                );
+            }
+        }
+        for manifest in &self.manifests {
+            push_manifest(&mut text, &manifest.name, &manifest.content);
+        }
+        text
+    }
+
+    /// What `helm template` prints.
+    pub fn template_output(&self, include_crds: bool) -> String {
+        let mut text = self.manifest(include_crds).trim().to_owned();
+        text.push('\n');
+        for hook in &self.hooks {
+            push_manifest(&mut text, &hook.path, &hook.manifest);
+        }
+        text
+    }
+}
+
+/// Why a chart cannot be rendered. Printed with its sources, joined by `: `, the text is Helm's.
+#[derive(Debug, thiserror::Error)]
+pub enum RenderError {
+    /// The values do not go with the subcharts.
+    #[error("chart dependencies processing failed")]
+    Dependencies(#[source] TypeMismatch),
+    /// The values do not go with the subcharts.
+    #[error(transparent)]
+    Values(TypeMismatch),
+    /// The values break a schema, or a schema is none.
+    #[error(
+        "values don't meet the specifications of the schema(s) in the following chart(s):\n{0}"
+    )]
+    Schema(SchemaError),
+    /// The chart wants another Kubernetes (HE-OBJ-016).
+    #[error("chart requires kubeVersion: {wanted} which is incompatible with Kubernetes {found}")]
+    KubeVersion {
+        /// The range in Chart.yaml.
+        wanted: String,
+        /// The cluster's version.
+        found: String,
+    },
+    /// A template cannot be parsed or executed; the text names its place.
+    #[error("{text}")]
+    Template {
+        /// Helm's text.
+        text: String,
+        /// Whether one of the limits was the reason.
+        limit: bool,
+    },
+    /// The system gives no thread.
+    #[error("rendering cannot start")]
+    Thread(#[source] std::io::Error),
+    /// A rendered file is not YAML.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+}
+
+impl RenderError {
+    /// Whether Helm gets as far as a release that could be shown for debugging.
+    pub const fn is_late(&self) -> bool {
+        matches!(
+            self,
+            Self::KubeVersion { .. } | Self::Template { .. } | Self::Manifest(_)
+        )
+    }
+}
+
+/// The stack that templates may use; `include` may call itself a thousand times.
+const STACK_BYTES: usize = 512 << 20;
+
+/// Renders `chart` with the user's values. This takes a thread of its own for the time, with a stack for deep templates.
+pub fn render(
+    chart: &Chart,
+    user: &flux_yaml::Map,
+    options: &RenderOptions,
+) -> Result<Rendered, RenderError> {
+    flux_gotemplate::with_stack(STACK_BYTES, || render_here(chart, user, options))
+        .map_err(RenderError::Thread)?
+}
+
+fn render_here(
+    chart: &Chart,
+    user: &flux_yaml::Map,
+    options: &RenderOptions,
+) -> Result<Rendered, RenderError> {
+    let warnings = Warnings::default();
+    let user = from_yaml(user);
+    let resolved = Resolved::new(chart, &user, &warnings).map_err(RenderError::Dependencies)?;
+    let values = Coalesce::deleting(&warnings)
+        .chart(&resolved, &user)
+        .map_err(RenderError::Values)?;
+    if !options.skip_schema_validation {
+        schema::validate(&resolved, &values).map_err(RenderError::Schema)?;
+    }
+    check_kube_version(&resolved, &options.capabilities)?;
+    let mut files = execute(&resolved, &values, options)?;
+    let notes = take_notes(&mut files, &resolved.name);
+    let sorted = sort_manifests(&files, KindOrder::Install)?;
+    let mut crds = Vec::new();
+    resolved.crds(&resolved.name, &mut crds);
+    Ok(Rendered {
+        hooks: sorted.hooks,
+        manifests: sorted.manifests,
+        notes,
+        crds,
+        metadata: resolved.metadata(),
+        values: match &resolved.values {
+            Some(values) => Some(to_yaml(values)),
+            None => chart.values.clone(),
+        },
+        warnings: warnings.into_vec(),
+    })
+}
+
+fn check_kube_version(
+    chart: &Resolved<'_>,
+    capabilities: &Capabilities,
+) -> Result<(), RenderError> {
+    let wanted = &chart.chart.metadata.kube_version;
+    let version = &capabilities.kube_version;
+    if wanted.is_empty() || in_range(wanted, version.comparable()) {
+        return Ok(());
+    }
+    Err(RenderError::KubeVersion {
+        wanted: wanted.clone(),
+        found: version.version.clone(),
+    })
+}
+
+/// Removes all notes and gives those of the root chart (HE-MAN-001).
+fn take_notes(files: &mut BTreeMap<String, String>, chart: &str) -> String {
+    let own = format!("{chart}/templates/{NOTES}");
+    let mut notes = String::new();
+    files.retain(|path, text| {
+        if *path == own {
+            notes = std::mem::take(text);
+        }
+        !path.ends_with(NOTES)
+    });
+    notes
+}
+
+/// A file to parse and maybe render.
+struct Template<'c> {
+    file: &'c File,
+    /// The root object of its chart.
+    root: Map,
+    base_path: String,
+}
+
+/// Parses and renders the templates of a chart and its subcharts (HE-ENG-001..006).
+fn execute(
+    chart: &Resolved<'_>,
+    values: &Map,
+    options: &RenderOptions,
+) -> Result<BTreeMap<String, String>, RenderError> {
+    let mut templates = BTreeMap::new();
+    let shared = shared_objects(values, options);
+    collect(chart, &chart.name, &shared, true, &mut templates);
+    let mut paths: Vec<&String> = templates.keys().collect();
+    // The deepest first, so that a parent's definitions replace those of its subcharts; otherwise the last first.
+    paths.sort_by(|a, b| depth(b).cmp(&depth(a)).then_with(|| b.cmp(a)));
+
+    let mut set = Templates::new("gotpl", functions::all()).with_missing_key(MissingKey::Zero);
+    for path in &paths {
+        if let Some(template) = templates.get(*path) {
+            set.parse(path, &template.file.data)
+                .map_err(|e| failure(&e, errors::parse_error(path, &e.to_string())))?;
+        }
+    }
+    let mut session = Session::new(Shared(Arc::clone(&options.environment)), options.limits)
+        .with_host(Host {
+            lookup: Arc::clone(&options.lookup),
+            including: RefCell::new(HashMap::new()),
+        });
+    let mut rendered = BTreeMap::new();
+    for path in paths {
+        let Some(template) = templates.get(path) else {
+            continue;
+        };
+        if slash_path::base(path).starts_with('_') {
+            continue;
+        }
+        let about: Map = [("Name", path.as_str()), ("BasePath", &template.base_path)]
+            .into_iter()
+            .collect();
+        let _ = template
+            .root
+            .insert("Template", about.with_type(&objects::VALUES));
+        let text = set
+            .execute(&mut session, path, template.root.clone().into())
+            .map_err(|e| failure(&e, errors::execution_error(path, &e.to_string())))?;
+        let text = functions::without_no_value(&text);
+        rendered.insert(path.clone(), text.to_text().into_owned());
+    }
+    Ok(rendered)
+}
+
+fn failure(error: &flux_gotemplate::Error, text: String) -> RenderError {
+    RenderError::Template {
+        text,
+        limit: error.is_limit(),
+    }
+}
+
+fn depth(path: &str) -> usize {
+    path.bytes().filter(|b| *b == b'/').count()
+}
+
+/// What all charts of a render have in common, and the root chart's values.
+fn shared_objects(values: &Map, options: &RenderOptions) -> Map {
+    let release: Map = [
+        ("Name", Value::from(options.release.as_str())),
+        ("Namespace", Value::from(options.namespace.as_str())),
+        ("IsUpgrade", Value::from(options.is_upgrade)),
+        ("IsInstall", Value::from(!options.is_upgrade)),
+        ("Revision", Value::from(options.revision)),
+        ("Service", Value::from("Helm")),
+    ]
+    .into_iter()
+    .collect();
+    [
+        ("Release", Value::from(release)),
+        ("Capabilities", objects::capabilities(&options.capabilities)),
+        ("Values", values.clone().with_type(&objects::VALUES).into()),
+    ]
+    .into_iter()
+    .collect()
+}
+
+/// Makes the root object of a chart, then those of its subcharts, and lists their templates (HE-OBJ-001, HE-OBJ-013, HE-OBJ-014).
+fn collect<'c>(
+    chart: &Resolved<'c>,
+    path: &str,
+    above: &Map,
+    is_root: bool,
+    into: &mut BTreeMap<String, Template<'c>>,
+) -> Map {
+    let values = if is_root {
+        above.get(b"Values")
+    } else {
+        table(above, &format!("Values.{}", chart.name))
+            .map(|values| values.with_type(&objects::VALUES).into())
+    };
+    let subcharts = Map::new();
+    let root: Map = [
+        ("Chart", objects::chart(&chart.metadata(), is_root).into()),
+        ("Files", files::object(&chart.chart.files)),
+        ("Release", above.get(b"Release").unwrap_or_default()),
+        (
+            "Capabilities",
+            above.get(b"Capabilities").unwrap_or_default(),
+        ),
+        (
+            "Values",
+            values.unwrap_or_else(|| Map::new().with_type(&objects::VALUES).into()),
+        ),
+        ("Subcharts", subcharts.clone().into()),
+    ]
+    .into_iter()
+    .collect();
+    for subchart in &chart.subcharts {
+        let below = collect(
+            subchart,
+            &subchart_path(path, &subchart.name),
+            &root,
+            false,
+            into,
+        );
+        let _ = subcharts.insert(Str::from(subchart.name.as_str()), below);
+    }
+    let base_path = slash_path::join(path, "templates");
+    for file in &chart.chart.templates {
+        if chart.chart.is_library() && !slash_path::base(&file.name).starts_with('_') {
+            continue;
+        }
+        let template = Template {
+            file,
+            root: root.clone(),
+            base_path: base_path.clone(),
+        };
+        into.insert(slash_path::join(path, &file.name), template);
+    }
+    root
+}
+
+/// The caller's environment, lent to a session.
+struct Shared(Arc<dyn Environment + Send + Sync>);
+
+impl Environment for Shared {
+    fn now(&self) -> flux_gotemplate::Time {
+        self.0.now()
+    }
+
+    fn random(&self, buffer: &mut [u8]) -> Result<(), flux_gotemplate::CallError> {
+        self.0.random(buffer)
+    }
+
+    fn resolve(&self, host: &str) -> Result<Vec<String>, flux_gotemplate::CallError> {
+        self.0.resolve(host)
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        self.0.variable(name)
+    }
+}

@@ -1,0 +1,285 @@
+//! TOML in the layout of BurntSushi/toml 1.6 (HE-FNE-008, HE-FNE-009).
+
+use flux_gotemplate::{List, Map, Str, Value};
+
+use crate::number;
+
+/// How deep tables may lie within each other.
+const MAX_DEPTH: usize = 500;
+
+/// Writes a table; the error's text is the library's.
+pub(super) fn write(value: &Value) -> Result<String, String> {
+    let mut writer = Writer { out: String::new() };
+    writer.entry(&[], value)?;
+    Ok(writer.out)
+}
+
+/// Reads a document; a fault comes as the text under `Error`.
+pub(super) fn read(text: &str) -> Map {
+    match text.parse::<toml::Table>() {
+        Ok(table) => table_of(&table),
+        Err(e) => {
+            let offset = e.span().map_or(0, |span| span.start);
+            let line = text.bytes().take(offset).filter(|b| *b == b'\n').count() + 1;
+            let message = format!("toml: line {line}: {}", e.message());
+            [("Error", Value::from(message))].into_iter().collect()
+        }
+    }
+}
+
+fn table_of(table: &toml::Table) -> Map {
+    table
+        .iter()
+        .map(|(key, value)| (key.as_str(), value_of(value)))
+        .collect()
+}
+
+fn value_of(value: &toml::Value) -> Value {
+    match value {
+        toml::Value::String(text) => Value::from(text.as_str()),
+        toml::Value::Integer(number) => Value::int64(*number),
+        toml::Value::Float(number) => Value::Float(*number),
+        toml::Value::Boolean(truth) => Value::Bool(*truth),
+        toml::Value::Datetime(time) => Value::from(time.to_string()),
+        toml::Value::Array(items)
+            if !items.is_empty() && items.iter().all(toml::Value::is_table) =>
+        {
+            let tables = items.iter().map(value_of).collect();
+            List::of(&flux_gotemplate::types::ANY_MAP_SLICE, tables).into()
+        }
+        toml::Value::Array(items) => items.iter().map(value_of).collect::<List>().into(),
+        toml::Value::Table(table) => table_of(table).into(),
+    }
+}
+
+struct Writer {
+    out: String,
+}
+
+impl Writer {
+    /// A key with its value, or the document itself where there is no key.
+    fn entry(&mut self, key: &[Str], value: &Value) -> Result<(), String> {
+        if key.len() > MAX_DEPTH {
+            return Err("toml: tables are nested too deep".to_owned());
+        }
+        match value {
+            Value::Map(map) if map.is_nil() => Ok(()),
+            Value::Map(map) => self.table(key, map),
+            Value::List(list) if is_table_list(list)? => self.tables(key, list),
+            Value::Nil => Ok(()),
+            Value::Object(_) | Value::Func(_) | Value::Complex(..) => Err(format!(
+                "unsupported type for key '{}': {}",
+                joined(key),
+                value.kind().map_or("invalid", flux_gotemplate::Kind::name)
+            )),
+            value => {
+                if let Some(last) = key.last() {
+                    self.indent(key);
+                    self.out.push_str(&quoted_key(last));
+                    self.out.push_str(" = ");
+                }
+                self.element(value, 0)?;
+                if !key.is_empty() {
+                    self.newline();
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn table(&mut self, key: &[Str], map: &Map) -> Result<(), String> {
+        // An empty line stands between the outermost tables only.
+        if key.len() == 1 {
+            self.newline();
+        }
+        if !key.is_empty() {
+            self.indent(key);
+            self.out.push_str(&format!("[{}]", joined(key)));
+            self.newline();
+        }
+        self.entries(key, map)
+    }
+
+    fn tables(&mut self, key: &[Str], list: &List) -> Result<(), String> {
+        if key.is_empty() {
+            return Err("toml: top-level values must be Go maps or structs".to_owned());
+        }
+        for item in list.items() {
+            let Value::Map(map) = item else { continue };
+            self.newline();
+            self.indent(key);
+            self.out.push_str(&format!("[[{}]]", joined(key)));
+            self.newline();
+            self.entries(key, map)?;
+        }
+        Ok(())
+    }
+
+    /// Plain values first: what followed a table would belong to it.
+    fn entries(&mut self, key: &[Str], map: &Map) -> Result<(), String> {
+        let (tables, plain) = sorted_apart(map)?;
+        for (name, value) in plain.into_iter().chain(tables) {
+            let mut key = key.to_vec();
+            key.push(name);
+            self.entry(&key, &value)?;
+        }
+        Ok(())
+    }
+
+    fn element(&mut self, value: &Value, depth: usize) -> Result<(), String> {
+        if depth > MAX_DEPTH {
+            return Err("toml: values are nested too deep".to_owned());
+        }
+        match value {
+            Value::Str(text) => self.out.push_str(&quoted(&text.to_text())),
+            Value::Bool(truth) => self.out.push_str(if *truth { "true" } else { "false" }),
+            Value::Int(flux_gotemplate::IntType::Duration, _) => {
+                return Err("toml: unexpected type: time.Duration".to_owned());
+            }
+            Value::Int(_, number) => self.out.push_str(&number.to_string()),
+            Value::Uint(_, number) => self.out.push_str(&number.to_string()),
+            Value::Float(number) => self.out.push_str(&float(*number)),
+            Value::Float32(number) => self.out.push_str(&float(f64::from(*number))),
+            Value::Time(time) => self.out.push_str(&super::data::time_text(time)),
+            Value::Bytes(bytes) => {
+                let items: Vec<_> = bytes.iter().map(u8::to_string).collect();
+                self.out.push_str(&format!("[{}]", items.join(", ")));
+            }
+            Value::List(list) => {
+                self.out.push('[');
+                for (i, item) in list.items().iter().enumerate() {
+                    if i > 0 {
+                        self.out.push_str(", ");
+                    }
+                    self.element(item, depth + 1)?;
+                }
+                self.out.push(']');
+            }
+            Value::Map(map) => self.inline(map, depth)?,
+            other => return Err(format!("unexpected type: {}", other.type_name())),
+        }
+        Ok(())
+    }
+
+    fn inline(&mut self, map: &Map, depth: usize) -> Result<(), String> {
+        let (tables, plain) = sorted_apart(map)?;
+        self.out.push('{');
+        let (plain_count, table_count) = (plain.len(), tables.len());
+        let all = plain
+            .into_iter()
+            .enumerate()
+            .map(|(i, e)| (e, table_count > 0 || i + 1 != plain_count));
+        let more = tables
+            .into_iter()
+            .enumerate()
+            .map(|(i, e)| (e, i + 1 != table_count));
+        for ((name, value), comma) in all.collect::<Vec<_>>().into_iter().chain(more) {
+            if value.is_nil() {
+                continue;
+            }
+            self.out.push_str(&quoted_key(&name));
+            self.out.push_str(" = ");
+            self.element(&value, depth + 1)?;
+            if comma {
+                self.out.push_str(", ");
+            }
+        }
+        self.out.push('}');
+        Ok(())
+    }
+
+    fn newline(&mut self) {
+        if !self.out.is_empty() {
+            self.out.push('\n');
+        }
+    }
+
+    fn indent(&mut self, key: &[Str]) {
+        for _ in 1..key.len() {
+            self.out.push_str("  ");
+        }
+    }
+}
+
+type Entries = Vec<(Str, Value)>;
+
+/// The entries that are tables or lists of them, and the others, each sorted by key.
+fn sorted_apart(map: &Map) -> Result<(Entries, Entries), String> {
+    let mut apart = (Vec::new(), Vec::new());
+    for (key, value) in map.entries() {
+        let is_table = match &value {
+            Value::Map(map) => !map.is_nil(),
+            Value::List(list) => is_table_list(list)?,
+            _ => false,
+        };
+        if is_table {
+            apart.0.push((key, value));
+        } else {
+            apart.1.push((key, value));
+        }
+    }
+    Ok(apart)
+}
+
+/// Whether every item is a table; null items cannot be said in TOML.
+fn is_table_list(list: &List) -> Result<bool, String> {
+    let items = list.items();
+    if items.iter().any(Value::is_nil) {
+        return Err("toml: cannot encode array with nil element".to_owned());
+    }
+    for item in items {
+        if let Value::List(inner) = item {
+            is_table_list(inner)?;
+        }
+    }
+    Ok(!items.is_empty() && items.iter().all(|item| item.as_map().is_some()))
+}
+
+fn float(number: f64) -> String {
+    if number.is_nan() {
+        return "nan".to_owned();
+    }
+    if number.is_infinite() {
+        return if number > 0.0 { "inf" } else { "-inf" }.to_owned();
+    }
+    let text = number::format_g(number);
+    if text.contains(['.', 'e']) {
+        text
+    } else {
+        format!("{text}.0")
+    }
+}
+
+fn joined(key: &[Str]) -> String {
+    let parts: Vec<_> = key.iter().map(quoted_key).collect();
+    parts.join(".")
+}
+
+fn quoted_key(key: &Str) -> String {
+    let key = key.to_text();
+    let bare = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    if !key.is_empty() && key.bytes().all(bare) {
+        key.into_owned()
+    } else {
+        quoted(&key)
+    }
+}
+
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            '\x08' => out.push_str("\\b"),
+            '\t' => out.push_str("\\t"),
+            '\n' => out.push_str("\\n"),
+            '\x0c' => out.push_str("\\f"),
+            '\r' => out.push_str("\\r"),
+            c if c.is_ascii_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}

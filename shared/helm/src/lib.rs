@@ -1,0 +1,65 @@
+//! Helm charts as a library: loading, values, rendering, hooks and the release record, as Helm 4.2 has them.
+//!
+//! ```
+//! use flux_helm::{Chart, File, RenderOptions, render};
+//!
+//! let chart = Chart::from_files(vec![
+//!     File::new("Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n"),
+//!     File::new("values.yaml", "replicas: 1\n"),
+//!     File::new("templates/web.yaml", "kind: Deployment\nspec: {replicas: {{ .Values.replicas }}}\n"),
+//! ])?;
+//! let mut values = flux_helm::Values::new();
+//! flux_helm::set(&mut values, "replicas=3")?;
+//! let rendered = render(&chart, &values, &RenderOptions::new("rel", "apps"))?;
+//! assert_eq!(
+//!     rendered.manifest(false),
+//!     "---\n# Source: web/templates/web.yaml\nkind: Deployment\nspec: {replicas: 3}\n\n"
+//! );
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Nothing here reads a disk, a clock or a cluster. Archives come as bytes and folders as a `flux_tree::Tree`; what
+//! `lookup`, `now` and the random functions need is handed in with [`RenderOptions`]. Storing a [`Release`], applying
+//! manifests and running hooks is the caller's work.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::format_push_string)] // text is short here, and `write!` to a String has an error that cannot happen
+
+mod chart;
+mod dependencies;
+mod engine;
+mod load;
+mod manifest;
+mod number;
+mod path_match;
+mod release;
+mod schema;
+mod slash_path;
+mod text;
+mod time;
+mod values;
+mod yaml;
+
+pub use chart::{Chart, Crd, Dependency, File, Lock, Maintainer, Metadata, NotInstallable};
+pub use engine::{
+    Capabilities, HelmVersion, KubeVersion, KubeVersionError, Lookup, Offline, RenderError,
+    RenderOptions, Rendered, render,
+};
+pub use flux_yaml::Map as Values;
+pub use load::{LoadError, MAX_CHART_BYTES, MAX_ENTRIES, MAX_FILE_BYTES, MAX_SUBCHART_DEPTH};
+pub use manifest::{
+    Head, KindOrder, Manifest, ManifestError, Sorted, join_manifests, sort_manifests,
+    split_manifests,
+};
+pub use release::{
+    Hook, HookEvent, HookExecution, HookPhase, Info, MAX_RECORD_BYTES, RecordError, Release,
+    ReleaseChart, SECRET_TYPE, SYSTEM_LABELS, Status, decode, encode, executing, secret_labels,
+    secret_name, to_go_json,
+};
+pub use schema::SchemaError;
+pub use time::Time;
+pub use values::{
+    MAX_INDEX, MAX_NESTING, SetError, TypeMismatch, ValueError, ValueOptions, load_values,
+    merge_maps, set, set_file, set_json, set_literal, set_string,
+};
+pub use yaml::YamlError;

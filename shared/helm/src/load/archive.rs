@@ -1,0 +1,171 @@
+//! The files of a packed chart.
+
+use std::io::{self, Read};
+
+use bytes::Bytes;
+use flate2::bufread::MultiGzDecoder;
+use jiff::Timestamp;
+use tar::{Archive, Entry, EntryType};
+
+use super::{LoadError, MAX_CHART_BYTES, MAX_ENTRIES, MAX_FILE_BYTES};
+use crate::{File, Time, slash_path};
+
+/// What the tar stream may hold beside the files' content: headers, padding, names.
+const MAX_FRAMING_BYTES: u64 = 128 * 1024 * 1024;
+/// Mode bits that tell the kind of a file, and their value for a folder.
+const MODE_KIND: u32 = !0o7777;
+const MODE_DIRECTORY: u32 = 0o040_000;
+
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
+/// Reads a `.tgz` into files named by their path below the archive's one folder (HE-LOAD-001).
+pub(super) fn files(bytes: &[u8]) -> Result<Vec<File>, LoadError> {
+    if !bytes.starts_with(b"\x1f\x8b") {
+        return Err(LoadError::Gzip(if bytes.is_empty() {
+            "EOF"
+        } else {
+            "gzip: invalid header"
+        }));
+    }
+    let unzipped = MultiGzDecoder::new(bytes).take(MAX_CHART_BYTES + MAX_FRAMING_BYTES);
+    let mut archive = Archive::new(unzipped);
+    let mut files = Vec::new();
+    let mut left = MAX_CHART_BYTES;
+    for (count, entry) in archive.entries().map_err(LoadError::Tar)?.enumerate() {
+        if count >= MAX_ENTRIES {
+            return Err(LoadError::TooManyEntries);
+        }
+        let mut entry = entry.map_err(LoadError::Tar)?;
+        if let Some(file) = file(&mut entry, &mut left)? {
+            files.push(file);
+        }
+    }
+    if files.is_empty() {
+        return Err(LoadError::Empty);
+    }
+    Ok(files)
+}
+
+fn file<R: Read>(entry: &mut Entry<'_, R>, left: &mut u64) -> Result<Option<File>, LoadError> {
+    let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+    if is_directory(entry, &path) || is_extension(entry.header().entry_type()) {
+        return Ok(None);
+    }
+    let name = chart_path(&path)?;
+    let size = match entry.header().entry_type() {
+        // Only these have content (HE-LOAD-004).
+        EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => entry.size(),
+        kind if !is_header_only(kind) => entry.size(),
+        _ => 0,
+    };
+    if size > *left {
+        return Err(LoadError::ChartTooLarge);
+    }
+    if size > MAX_FILE_BYTES {
+        return Err(LoadError::FileTooLarge(path));
+    }
+    let mut data = Vec::new();
+    entry
+        .take(size)
+        .read_to_end(&mut data)
+        .map_err(LoadError::Tar)?;
+    *left -= data.len() as u64;
+    if (data.len() as u64) < size || *left == 0 {
+        return Err(LoadError::ChartTooLarge);
+    }
+    Ok(Some(File {
+        name,
+        data: without_bom(data.into()),
+        mod_time: mod_time(entry).map_err(LoadError::Tar)?,
+    }))
+}
+
+/// The content without a leading UTF-8 byte order mark (HE-LOAD-005).
+pub(super) fn without_bom(data: Bytes) -> Bytes {
+    if data.starts_with(BOM) {
+        data.slice(BOM.len()..)
+    } else {
+        data
+    }
+}
+
+fn is_directory<R: Read>(entry: &Entry<'_, R>, path: &str) -> bool {
+    let header = entry.header();
+    let old_style = header.as_bytes().get(156) == Some(&0) && path.ends_with('/');
+    let by_mode = header
+        .mode()
+        .is_ok_and(|mode| mode & MODE_KIND == MODE_DIRECTORY);
+    header.entry_type() == EntryType::Directory || old_style || by_mode
+}
+
+fn is_extension(kind: EntryType) -> bool {
+    matches!(kind, EntryType::XGlobalHeader | EntryType::XHeader)
+}
+
+fn is_header_only(kind: EntryType) -> bool {
+    matches!(
+        kind,
+        EntryType::Link
+            | EntryType::Symlink
+            | EntryType::Char
+            | EntryType::Block
+            | EntryType::Directory
+            | EntryType::Fifo
+    )
+}
+
+/// The path below the chart's folder, whatever that is called, if the path is one a chart may have (HE-LOAD-003).
+fn chart_path(path: &str) -> Result<String, LoadError> {
+    // Archives made on Windows may use backslashes.
+    let delimiter = if path.contains('\\') { '\\' } else { '/' };
+    let (folder, below) = path.split_once(delimiter).unwrap_or((path, ""));
+    let below = below.replace(delimiter, "/");
+    if below.starts_with('/') {
+        return Err(LoadError::AbsolutePath);
+    }
+    let name = slash_path::clean(&below);
+    if name == "." {
+        return Err(LoadError::OutsideBase(path.to_owned()));
+    }
+    if name.starts_with("..") {
+        return Err(LoadError::ParentPath);
+    }
+    if let [drive, b':', b'/', ..] = name.as_bytes()
+        && drive.is_ascii_alphabetic()
+    {
+        return Err(LoadError::IllegalName);
+    }
+    if folder == "Chart.yaml" {
+        return Err(LoadError::ChartYamlOutside);
+    }
+    Ok(name)
+}
+
+/// The modification time, from the pax record where there is one.
+fn mod_time<R: Read>(entry: &mut Entry<'_, R>) -> io::Result<Time> {
+    let seconds = entry.header().mtime()?;
+    let mut instant = Timestamp::from_second(i64::try_from(seconds).unwrap_or(0)).ok();
+    if let Some(records) = entry.pax_extensions()? {
+        for record in records.flatten() {
+            if record.key() == Ok("mtime")
+                && let Some(time) = record.value().ok().and_then(pax_time)
+            {
+                instant = Some(time);
+            }
+        }
+    }
+    Ok(instant.map_or_else(Time::zero, Time::at))
+}
+
+/// Seconds with an optional fraction.
+fn pax_time(text: &str) -> Option<Timestamp> {
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let nanoseconds: String = fraction
+        .chars()
+        .chain("000000000".chars())
+        .take(9)
+        .collect();
+    let nanoseconds: i32 = nanoseconds.parse().ok()?;
+    let sign = if seconds.starts_with('-') { -1 } else { 1 };
+    Timestamp::new(seconds.parse().ok()?, nanoseconds * sign).ok()
+}

@@ -1,0 +1,99 @@
+//! The files of a chart in a folder.
+
+use flux_tree::{Entry, ResolveError, Tree, TreePath};
+
+use super::{
+    LoadError, MAX_CHART_BYTES, MAX_ENTRIES, MAX_FILE_BYTES, archive::without_bom, ignore::Rules,
+};
+use crate::{File, Time};
+
+/// How deep folders may be followed: links can make an endless tree.
+const MAX_DEPTH: usize = 255;
+
+/// Reads a folder into files named by their path below it, folder by folder in the order of names.
+pub(super) fn files(tree: &Tree, folder: &TreePath) -> Result<Vec<File>, LoadError> {
+    let resolve = |path: &TreePath, shown: &str| {
+        tree.resolve(path)
+            .map_err(|e| LoadError::Symlink(shown.to_owned(), e))
+    };
+    let top = resolve(folder, folder.as_str())?;
+    let ignore_file = top
+        .join(".helmignore")
+        .map_err(|_| LoadError::IllegalName)?;
+    let ignore_text = tree
+        .read(&ignore_file)
+        .ok()
+        .map(|data| String::from_utf8_lossy(data).into_owned());
+    let mut walk = Walk {
+        tree,
+        rules: Rules::parse(ignore_text.as_deref())?,
+        files: Vec::new(),
+        left: MAX_CHART_BYTES,
+    };
+    walk.folder(&top, "", 0)?;
+    Ok(walk.files)
+}
+
+struct Walk<'a> {
+    tree: &'a Tree,
+    rules: Rules,
+    files: Vec<File>,
+    left: u64,
+}
+
+impl Walk<'_> {
+    fn folder(&mut self, folder: &TreePath, below: &str, depth: usize) -> Result<(), LoadError> {
+        for (path, entry) in self.tree.children(folder) {
+            let name = if below.is_empty() {
+                path.file_name().to_owned()
+            } else {
+                format!("{below}/{}", path.file_name())
+            };
+            let target = match entry {
+                Entry::Symlink(_) => self
+                    .tree
+                    .resolve(path)
+                    .map_err(|e| LoadError::Symlink(name.clone(), e))?,
+                Entry::File(_) | Entry::Directory => path.clone(),
+            };
+            let is_directory = self.tree.is_dir(&target);
+            if self.rules.ignores(&name, is_directory) {
+                continue;
+            }
+            if is_directory {
+                if depth >= MAX_DEPTH {
+                    let error = ResolveError::LinkLoop(path.clone());
+                    return Err(LoadError::Symlink(name, error));
+                }
+                self.folder(&target, &name, depth + 1)?;
+            } else {
+                self.file(&target, name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: &TreePath, name: String) -> Result<(), LoadError> {
+        let data = self
+            .tree
+            .read(path)
+            .map_err(|e| LoadError::Symlink(name.clone(), e))?;
+        let size = data.len() as u64;
+        if self.files.len() >= MAX_ENTRIES {
+            return Err(LoadError::TooManyEntries);
+        }
+        if size > MAX_FILE_BYTES {
+            return Err(LoadError::FolderFileTooLarge(path.file_name().to_owned()));
+        }
+        self.left = self
+            .left
+            .checked_sub(size)
+            .ok_or(LoadError::ChartTooLarge)?;
+        self.files.push(File {
+            name,
+            data: without_bom(data.clone()),
+            mod_time: Time::zero(),
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,118 @@
+//! `.helmignore`: which files of a folder do not belong to the chart (HE-LOAD-008).
+
+use crate::{path_match::path_match, slash_path};
+
+use super::LoadError;
+
+/// The patterns of a `.helmignore` file in their order, with Helm's own one last.
+#[derive(Clone, Debug)]
+pub(super) struct Rules(Vec<Pattern>);
+
+#[derive(Clone, Debug)]
+struct Pattern {
+    glob: String,
+    negated: bool,
+    directories_only: bool,
+    /// A pattern without a slash looks at the last part of a path only.
+    base_name: bool,
+}
+
+impl Rules {
+    /// Reads the file's text, which may be absent.
+    pub(super) fn parse(text: Option<&str>) -> Result<Self, LoadError> {
+        let text = text.unwrap_or_default();
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut patterns = Vec::new();
+        for line in text.lines().chain([r"templates/.?*"]) {
+            patterns.extend(Pattern::parse(line.trim())?);
+        }
+        Ok(Self(patterns))
+    }
+
+    /// Whether the path is left out. The first pattern that says so decides; a negated pattern leaves out whatever it
+    /// does *not* match, as Helm has it.
+    pub(super) fn ignores(&self, path: &str, is_directory: bool) -> bool {
+        self.0.iter().any(|pattern| {
+            let applies = !pattern.directories_only || is_directory;
+            (applies && pattern.matches(path)) != pattern.negated
+        })
+    }
+}
+
+impl Pattern {
+    fn parse(line: &str) -> Result<Option<Self>, LoadError> {
+        if line.is_empty() || line.starts_with('#') {
+            return Ok(None);
+        }
+        if line.contains("**") {
+            return Err(LoadError::Ignore(
+                "double-star (**) syntax is not supported",
+            ));
+        }
+        path_match(line, "abc").map_err(|_| LoadError::Ignore("syntax error in pattern"))?;
+        let (negated, glob) = line
+            .strip_prefix('!')
+            .map_or((false, line), |rest| (true, rest));
+        let (directories_only, glob) = glob
+            .strip_suffix('/')
+            .map_or((false, glob), |rest| (true, rest));
+        let base_name = !glob.contains('/');
+        Ok(Some(Self {
+            glob: glob.strip_prefix('/').unwrap_or(glob).to_owned(),
+            negated,
+            directories_only,
+            base_name,
+        }))
+    }
+
+    fn matches(&self, path: &str) -> bool {
+        let text = if self.base_name {
+            slash_path::base(path)
+        } else {
+            path
+        };
+        path_match(&self.glob, text).unwrap_or(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_decide_as_in_helm() {
+        // HE-LOAD-008
+        for (rules, path, is_directory, want) in [
+            ("helm.txt", "helm.txt", false, true),
+            ("helm.*", "rudder.txt", false, false),
+            ("cargo/*.*", "cargo/a.txt", false, true),
+            ("cargo/a.txt", "mast/a.txt", false, false),
+            ("ru[c-e]?er.txt", "rudder.txt", false, true),
+            ("templates/.?*", "templates/.dotfile", false, true),
+            (".*", ".joonix", false, true),
+            (".*", "helm.txt", false, false),
+            (".*", "a/.joonix", false, true),
+            ("cargo/", "cargo", true, true),
+            ("cargo/", "mast", true, false),
+            ("helm.txt/", "helm.txt", false, false),
+            ("/*.txt", "cargo/a.txt", false, false),
+            ("/cargo", "cargo", true, true),
+            ("!helm.txt", "helm.txt", false, false),
+            ("!helm.txt", "tiller.txt", false, true),
+            ("!cargo", "cargo", true, false),
+            ("!cargo/", "cargo", true, false),
+            ("!cargo/", "mast/", false, true),
+            ("# c\n\n  helm.txt  ", "helm.txt", false, true),
+            ("", "templates/.x", false, true),
+        ] {
+            let parsed = Rules::parse(Some(rules)).unwrap();
+            assert_eq!(
+                parsed.ignores(path, is_directory),
+                want,
+                "{rules} on {path}"
+            );
+        }
+        assert!(Rules::parse(Some("a**")).is_err());
+        assert!(Rules::parse(Some("[")).is_err());
+    }
+}

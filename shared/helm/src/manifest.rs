@@ -1,0 +1,405 @@
+//! From rendered files to manifests in order, and hooks.
+
+use std::collections::BTreeMap;
+
+use flux_yaml::Value;
+
+use crate::{
+    chart::decode::{self, Place},
+    release::{Hook, HookEvent},
+    slash_path, text,
+    yaml::{self, YamlError},
+};
+
+const HOOK: &str = "helm.sh/hook";
+const HOOK_WEIGHT: &str = "helm.sh/hook-weight";
+const HOOK_DELETE_POLICY: &str = "helm.sh/hook-delete-policy";
+const HOOK_OUTPUT_LOG_POLICY: &str = "helm.sh/hook-output-log-policy";
+
+/// One document of a rendered file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// The file's path.
+    pub name: String,
+    /// The document, leading white space cut.
+    pub content: String,
+    /// What its first lines say.
+    pub head: Head,
+}
+
+/// What is read of a document to sort it (HE-MAN-006).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// `apiVersion`
+    pub api_version: String,
+    /// `kind`
+    pub kind: String,
+    /// `metadata.name`
+    pub name: String,
+    /// `metadata.annotations`
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// A rendered file that is not YAML.
+#[derive(Debug, thiserror::Error)]
+#[error("YAML parse error on {file}")]
+pub struct ManifestError {
+    /// The file's path.
+    pub file: String,
+    /// What is wrong with it.
+    pub source: YamlError,
+}
+
+/// The order of kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KindOrder {
+    /// In which things are created (HE-MAN-009).
+    Install,
+    /// In which they are deleted (HE-MAN-010).
+    Uninstall,
+}
+
+const INSTALL_ORDER: [&str; 38] = [
+    "PriorityClass",
+    "Namespace",
+    "NetworkPolicy",
+    "ResourceQuota",
+    "LimitRange",
+    "PodSecurityPolicy",
+    "PodDisruptionBudget",
+    "ServiceAccount",
+    "Secret",
+    "SecretList",
+    "ConfigMap",
+    "StorageClass",
+    "PersistentVolume",
+    "PersistentVolumeClaim",
+    "CustomResourceDefinition",
+    "ClusterRole",
+    "ClusterRoleList",
+    "ClusterRoleBinding",
+    "ClusterRoleBindingList",
+    "Role",
+    "RoleList",
+    "RoleBinding",
+    "RoleBindingList",
+    "Service",
+    "DaemonSet",
+    "Pod",
+    "ReplicationController",
+    "ReplicaSet",
+    "Deployment",
+    "HorizontalPodAutoscaler",
+    "StatefulSet",
+    "Job",
+    "CronJob",
+    "IngressClass",
+    "Ingress",
+    "APIService",
+    "MutatingWebhookConfiguration",
+    "ValidatingWebhookConfiguration",
+];
+
+const UNINSTALL_ORDER: [&str; 38] = [
+    "ValidatingWebhookConfiguration",
+    "MutatingWebhookConfiguration",
+    "APIService",
+    "Ingress",
+    "IngressClass",
+    "Service",
+    "CronJob",
+    "Job",
+    "StatefulSet",
+    "HorizontalPodAutoscaler",
+    "Deployment",
+    "ReplicaSet",
+    "ReplicationController",
+    "Pod",
+    "DaemonSet",
+    "RoleBindingList",
+    "RoleBinding",
+    "RoleList",
+    "Role",
+    "ClusterRoleBindingList",
+    "ClusterRoleBinding",
+    "ClusterRoleList",
+    "ClusterRole",
+    "CustomResourceDefinition",
+    "PersistentVolumeClaim",
+    "PersistentVolume",
+    "StorageClass",
+    "ConfigMap",
+    "SecretList",
+    "Secret",
+    "ServiceAccount",
+    "PodDisruptionBudget",
+    "PodSecurityPolicy",
+    "LimitRange",
+    "ResourceQuota",
+    "NetworkPolicy",
+    "Namespace",
+    "PriorityClass",
+];
+
+impl KindOrder {
+    /// Sorts by it; kinds not in it come last by name (HE-MAN-008). Equal ones keep their order.
+    fn key(self, kind: &str) -> (usize, &str) {
+        let kinds = match self {
+            Self::Install => &INSTALL_ORDER,
+            Self::Uninstall => &UNINSTALL_ORDER,
+        };
+        match kinds.iter().position(|known| *known == kind) {
+            Some(rank) => (rank, ""),
+            None => (kinds.len(), kind),
+        }
+    }
+}
+
+/// The hooks and the other manifests of a set of rendered files, each in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sorted {
+    /// What a hook annotation sets apart.
+    pub hooks: Vec<Hook>,
+    /// The rest.
+    pub manifests: Vec<Manifest>,
+}
+
+/// Splits rendered files (by path) into documents and sorts them.
+pub fn sort_manifests(
+    files: &BTreeMap<String, String>,
+    order: KindOrder,
+) -> Result<Sorted, ManifestError> {
+    let mut sorted = Sorted::default();
+    for (path, content) in files {
+        if slash_path::base(path).starts_with('_') || text::is_blank(content) {
+            continue;
+        }
+        for document in split_manifests(content) {
+            let head = Head::read(document).map_err(|source| ManifestError {
+                file: path.clone(),
+                source,
+            })?;
+            sorted.add(path, document, head);
+        }
+    }
+    sorted
+        .hooks
+        .sort_by(|a, b| order.key(&a.kind).cmp(&order.key(&b.kind)));
+    sorted
+        .manifests
+        .sort_by(|a, b| order.key(&a.head.kind).cmp(&order.key(&b.head.kind)));
+    Ok(sorted)
+}
+
+impl Sorted {
+    fn add(&mut self, path: &str, document: &str, head: Head) {
+        let Some(hook) = head.annotations.get(HOOK) else {
+            self.manifests.push(Manifest {
+                name: path.to_owned(),
+                content: document.to_owned(),
+                head,
+            });
+            return;
+        };
+        let events: Option<Vec<_>> = words(hook)
+            .map(|word| HookEvent::from_annotation(&word))
+            .collect();
+        // With a word that is no event the document is dropped altogether (HE-HOOK-002).
+        let Some(events) = events else { return };
+        let policies = |annotation| {
+            let list = head.annotations.get(annotation).map(String::as_str);
+            list.into_iter().flat_map(words).collect()
+        };
+        let weight = head.annotations.get(HOOK_WEIGHT);
+        self.hooks.push(Hook {
+            path: path.to_owned(),
+            manifest: document.to_owned(),
+            events,
+            weight: weight
+                .and_then(|weight| weight.parse().ok())
+                .unwrap_or_default(),
+            delete_policies: policies(HOOK_DELETE_POLICY),
+            output_log_policies: policies(HOOK_OUTPUT_LOG_POLICY),
+            name: head.name,
+            kind: head.kind,
+            ..Hook::default()
+        });
+    }
+}
+
+fn words(list: &str) -> impl Iterator<Item = String> + '_ {
+    list.split(',').map(|word| word.trim().to_lowercase())
+}
+
+/// Cuts a rendered file at every line that begins with `---`; what follows on that line belongs to the next document
+/// (HE-MAN-003, HE-MAN-004). Blank documents are left out.
+pub fn split_manifests(file: &str) -> Vec<&str> {
+    let file = text::trim_start(file);
+    let mut documents = Vec::new();
+    let mut start = 0;
+    let mut line_start = 0;
+    while let Some(rest) = file.get(line_start..) {
+        if let Some(after) = rest.strip_prefix("---") {
+            documents.extend(file.get(start..line_start));
+            start = file.len() - after.trim_start_matches([' ', '\t']).len();
+        }
+        match rest.find('\n') {
+            Some(end) => line_start += end + 1,
+            None => break,
+        }
+    }
+    documents.extend(file.get(start..));
+    documents.retain(|document| !text::is_blank(document));
+    documents
+        .iter()
+        .map(|document| text::trim_start(document))
+        .collect()
+}
+
+impl Head {
+    fn read(document: &str) -> Result<Self, YamlError> {
+        let value = yaml::value(document.as_bytes())?;
+        let mut head = Self::default();
+        let place = Place {
+            owner: "SimpleHead",
+            path: "",
+        };
+        for (field, value) in decode::fields(
+            &value,
+            &["apiVersion", "kind", "metadata"],
+            "util.SimpleHead",
+        )? {
+            match field {
+                "apiVersion" => decode::text(&mut head.api_version, place, field, value)?,
+                "kind" => decode::text(&mut head.kind, place, field, value)?,
+                _ => head.read_metadata(value)?,
+            }
+        }
+        Ok(head)
+    }
+
+    fn read_metadata(&mut self, value: &Value) -> Result<(), YamlError> {
+        const TYPE: &str = "struct { Name string \"json:\\\"name\\\"\"; Annotations map[string]string \"json:\\\"annotations\\\"\" }";
+        if !matches!(value, Value::Map(_) | Value::Null) {
+            let place = Place {
+                owner: "SimpleHead",
+                path: "",
+            };
+            return Err(place.mismatch("metadata", value, TYPE));
+        }
+        let place = Place {
+            owner: "",
+            path: "metadata",
+        };
+        for (field, value) in decode::fields(value, &["name", "annotations"], TYPE)? {
+            match field {
+                "name" => decode::text(&mut self.name, place, field, value)?,
+                _ => decode::text_map(&mut self.annotations, place, field, value)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The manifests as a release keeps them (HE-MAN-012).
+pub fn join_manifests<'m>(manifests: impl IntoIterator<Item = &'m Manifest>) -> String {
+    let mut joined = String::new();
+    for manifest in manifests {
+        push_manifest(&mut joined, &manifest.name, &manifest.content);
+    }
+    joined
+}
+
+/// Adds one document with its source.
+pub(crate) fn push_manifest(into: &mut String, name: &str, content: &str) {
+    into.push_str("---\n# Source: ");
+    into.push_str(name);
+    into.push('\n');
+    into.push_str(content);
+    into.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_cut_at_separators() {
+        // HE-MAN-003 HE-MAN-004
+        for (file, want) in [
+            ("", vec![]),
+            ("\n---\n---\n \n", vec![]),
+            ("---\na: 1\n---\n\nb: 2\n\n", vec!["a: 1\n", "b: 2\n\n"]),
+            (
+                "---apiVersion: v1\n--- \t# c\nb",
+                vec!["apiVersion: v1\n", "# c\nb"],
+            ),
+            ("a: |\n  ---\n---\nb", vec!["a: |\n  ---\n", "b"]),
+            ("a\r\n---\r\nb\r\n", vec!["a\r\n", "b\r\n"]),
+            ("a: ---\n----\nb", vec!["a: ---\n", "-\nb"]),
+        ] {
+            assert_eq!(split_manifests(file), want, "{file:?}");
+        }
+    }
+
+    #[test]
+    fn kinds_have_their_order() {
+        // HE-MAN-008 HE-MAN-009 HE-MAN-010 HE-MAN-011
+        let mut reversed = UNINSTALL_ORDER;
+        reversed.reverse();
+        let mut kinds: Vec<_> = INSTALL_ORDER
+            .iter()
+            .chain(&["Zebra", "Ant"])
+            .rev()
+            .collect();
+        kinds.sort_by_key(|kind| KindOrder::Install.key(kind));
+        assert_eq!(
+            kinds[..38].iter().map(|k| **k).collect::<Vec<_>>(),
+            INSTALL_ORDER
+        );
+        assert_eq!(kinds[38..], [&"Ant", &"Zebra"]);
+        // Not quite each other's mirror.
+        assert_ne!(reversed, INSTALL_ORDER);
+        let as_set = |kinds: [&'static str; 38]| std::collections::BTreeSet::from(kinds);
+        assert_eq!(as_set(INSTALL_ORDER), as_set(UNINSTALL_ORDER));
+    }
+
+    fn files(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
+        entries
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn hooks_are_set_apart() {
+        // HE-HOOK-001 HE-HOOK-002 HE-HOOK-003 HE-MAN-002 HE-MAN-007
+        let sorted = sort_manifests(
+            &files(&[
+                ("c/templates/_p.tpl", "kind: Secret"),
+                ("c/templates/a.yaml", "# only a comment\n---\nkind: Job\nmetadata: {name: h, annotations: {helm.sh/hook: ' Pre-Install,test-success', helm.sh/hook-weight: \"-5\", helm.sh/hook-delete-policy: 'Hook-Succeeded , before-hook-creation'}}\n"),
+                ("c/templates/b.yaml", "kind: Pod\nmetadata: {annotations: {helm.sh/hook: crd-install}}\n---\nkind: Namespace\n"),
+                ("c/templates/empty.yaml", " \n"),
+            ]),
+            KindOrder::Install,
+        )
+        .unwrap();
+        let kinds: Vec<_> = sorted
+            .manifests
+            .iter()
+            .map(|m| m.head.kind.as_str())
+            .collect();
+        assert_eq!(kinds, ["Namespace", ""]);
+        let [hook] = sorted.hooks.as_slice() else {
+            panic!("{:?}", sorted.hooks)
+        };
+        assert_eq!((hook.name.as_str(), hook.weight), ("h", -5));
+        assert_eq!(hook.events, [HookEvent::PreInstall, HookEvent::Test]);
+        assert_eq!(
+            hook.delete_policies,
+            ["hook-succeeded", "before-hook-creation"]
+        );
+        let error = sort_manifests(&files(&[("x.yaml", "a: [")]), KindOrder::Install).unwrap_err();
+        assert_eq!(error.to_string(), "YAML parse error on x.yaml");
+    }
+}

@@ -1,0 +1,95 @@
+use std::{
+    collections::BTreeMap,
+    io::{Read, Write},
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use flate2::{Compression, bufread::MultiGzDecoder, write::GzEncoder};
+
+use super::{Release, to_go_json};
+
+/// The type of the Secrets that hold records.
+pub const SECRET_TYPE: &str = "helm.sh/release.v1";
+/// Labels that Helm sets itself (HE-REL-013).
+pub const SYSTEM_LABELS: [&str; 6] = [
+    "name",
+    "owner",
+    "status",
+    "version",
+    "createdAt",
+    "modifiedAt",
+];
+/// The most bytes of JSON that a record may unpack to. Helm has no limit; a Secret holds about 1 MiB of packed ones.
+pub const MAX_RECORD_BYTES: u64 = 512 * 1024 * 1024;
+
+const GZIP_MAGIC: &[u8] = b"\x1f\x8b\x08";
+
+/// A stored record that cannot be read, or a record that cannot be stored.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The value is not base64.
+    #[error("release record is not base64")]
+    Base64(#[from] base64::DecodeError),
+    /// What is in it is damaged, or larger than [`MAX_RECORD_BYTES`].
+    #[error("release record cannot be unpacked")]
+    Gzip(#[source] std::io::Error),
+    /// What is in it is no release.
+    #[error("release record is not the JSON of a release")]
+    Json(#[from] serde_json::Error),
+}
+
+/// The value of a Secret's `release` key, before Kubernetes' own base64: JSON, gzip, base64 (HE-REL-012).
+pub fn encode(release: &Release) -> Result<String, RecordError> {
+    let json = to_go_json(release)?;
+    let mut packed = GzEncoder::new(Vec::new(), Compression::best());
+    packed.write_all(&json).map_err(RecordError::Gzip)?;
+    let packed = packed.finish().map_err(RecordError::Gzip)?;
+    Ok(STANDARD.encode(packed))
+}
+
+/// Reads what [`encode`] or any Helm 3 or 4 wrote; records from before compression too.
+pub fn decode(data: &[u8]) -> Result<Release, RecordError> {
+    // Go's decoder passes over line ends.
+    let data: Vec<u8> = data
+        .iter()
+        .copied()
+        .filter(|b| !matches!(b, b'\r' | b'\n'))
+        .collect();
+    let packed = STANDARD.decode(data)?;
+    if packed.len() <= 3 || !packed.starts_with(GZIP_MAGIC) {
+        return Ok(serde_json::from_slice(&packed)?);
+    }
+    let mut json = Vec::new();
+    MultiGzDecoder::new(packed.as_slice())
+        .take(MAX_RECORD_BYTES + 1)
+        .read_to_end(&mut json)
+        .map_err(RecordError::Gzip)?;
+    if json.len() as u64 > MAX_RECORD_BYTES {
+        let reason = format!("more than {MAX_RECORD_BYTES} bytes");
+        return Err(RecordError::Gzip(std::io::Error::other(reason)));
+    }
+    Ok(serde_json::from_slice(&json)?)
+}
+
+/// The name of the Secret that holds a revision.
+pub fn secret_name(release: &str, revision: i64) -> String {
+    format!("sh.helm.release.v1.{release}.v{revision}")
+}
+
+/// The labels of the Secret: the release's own, then Helm's. Helm adds `createdAt` on creation and `modifiedAt` on
+/// update, in seconds since 1970; that is the writer's to do.
+pub fn secret_labels(release: &Release) -> BTreeMap<String, String> {
+    let mut labels = release.labels.clone();
+    let status = release.info.as_ref().and_then(|info| info.status);
+    let own = [
+        ("name", release.name.clone()),
+        ("owner", "helm".to_owned()),
+        (
+            "status",
+            status.map_or_else(String::new, |status| status.to_string()),
+        ),
+        ("version", release.revision.to_string()),
+    ];
+    labels.extend(own.map(|(key, value)| (key.to_owned(), value)));
+    labels
+}

@@ -1,0 +1,32 @@
+//! Text as Go sees and shows it.
+
+use flux_gotemplate::go::{self, is_print, is_space};
+
+/// `%q`.
+pub(crate) fn quote(text: &str) -> String {
+    go::quote(text.as_bytes())
+}
+
+/// Turns any white space into blanks and drops what does not print (HE-LOAD-012).
+pub(crate) fn sanitize(text: &mut String) {
+    let tidy = |c: char| {
+        if is_space(c) {
+            Some(' ')
+        } else {
+            is_print(c).then_some(c)
+        }
+    };
+    if !text.bytes().all(|b| (b' '..=b'~').contains(&b)) {
+        *text = text.chars().filter_map(tidy).collect();
+    }
+}
+
+/// `strings.TrimSpace` and friends trim by this.
+pub(crate) fn trim_start(text: &str) -> &str {
+    text.trim_start_matches(is_space)
+}
+
+/// Whether there is nothing but white space.
+pub(crate) fn is_blank(text: &str) -> bool {
+    trim_start(text).is_empty()
+}

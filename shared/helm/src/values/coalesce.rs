@@ -1,0 +1,268 @@
+//! Bringing the values of a user, a chart and its subcharts together.
+//!
+//! The maps are shared while this goes on, just as Go's are: parts of `global` end up being the same table in a chart and
+//! its subcharts, so that what is merged into one shows in the other, and templates that change values see it too.
+
+use std::cell::RefCell;
+
+use flux_gotemplate::{Map, Value};
+
+use super::deep_copy;
+
+const GLOBAL: &str = "global";
+
+/// What Helm would have logged.
+#[derive(Debug, Default)]
+pub(crate) struct Warnings(RefCell<Vec<String>>);
+
+impl Warnings {
+    pub(crate) fn add(&self, text: String) {
+        self.0.borrow_mut().push(text);
+    }
+
+    pub(crate) fn into_vec(self) -> Vec<String> {
+        self.0.into_inner()
+    }
+}
+
+/// A chart as far as its values go.
+pub(crate) trait ValueChart: Sized {
+    /// Its name or alias.
+    fn name(&self) -> &str;
+    /// Its defaults, in a copy.
+    fn default_values(&self) -> Map;
+    /// Its subcharts.
+    fn subcharts(&self) -> &[Self];
+}
+
+/// A subchart's part of the values is not a table.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("type mismatch on {name}: {value}")]
+pub struct TypeMismatch {
+    /// The subchart.
+    pub name: String,
+    /// What Go's `%t` makes of the value.
+    pub value: String,
+}
+
+/// How null is treated.
+#[derive(Clone, Copy)]
+pub(crate) struct Coalesce<'w> {
+    /// Null in the winning values deletes (coalescing) or stays (merging).
+    keep_nulls: bool,
+    warnings: &'w Warnings,
+}
+
+impl<'w> Coalesce<'w> {
+    /// For the values of a render: null deletes a default (HE-VAL-002, HE-VAL-003).
+    pub(crate) const fn deleting(warnings: &'w Warnings) -> Self {
+        Self {
+            keep_nulls: false,
+            warnings,
+        }
+    }
+
+    /// For the steps before it: null is kept (HE-VAL-014).
+    pub(crate) const fn keeping(warnings: &'w Warnings) -> Self {
+        Self {
+            keep_nulls: true,
+            warnings,
+        }
+    }
+
+    /// The values of `chart` and its subcharts with those of `user` over them (HE-VAL-001..007).
+    pub(crate) fn chart<C: ValueChart>(&self, chart: &C, user: &Map) -> Result<Map, TypeMismatch> {
+        let values = deep_copy(user);
+        self.into(chart, &values, "")?;
+        Ok(values)
+    }
+
+    fn into<C: ValueChart>(
+        &self,
+        chart: &C,
+        values: &Map,
+        prefix: &str,
+    ) -> Result<(), TypeMismatch> {
+        self.defaults(chart, values, prefix);
+        let prefix = joined(prefix, chart.name());
+        for subchart in chart.subcharts() {
+            let table = match values.get(subchart.name().as_bytes()) {
+                None => {
+                    let table = Map::new();
+                    let _ = values.insert(subchart.name(), table.clone());
+                    table
+                }
+                Some(Value::Map(table)) => table,
+                Some(other) => {
+                    return Err(TypeMismatch {
+                        name: subchart.name().to_owned(),
+                        value: as_truth_verb(&other),
+                    });
+                }
+            };
+            self.globals(&table, values, &prefix);
+            self.into(subchart, &table, &prefix)?;
+        }
+        Ok(())
+    }
+
+    /// Puts the chart's defaults below the values there are.
+    fn defaults<C: ValueChart>(&self, chart: &C, values: &Map, prefix: &str) {
+        let prefix = joined(prefix, chart.name());
+        for (key, default) in chart.default_values().entries() {
+            match (values.get(&key), default) {
+                (Some(Value::Nil), _) if !self.keep_nulls => drop(values.remove(&key)),
+                (Some(Value::Map(table)), Value::Map(defaults)) => {
+                    // What belongs to a subchart still meets that chart's defaults, for which its nulls are kept.
+                    let key_text = key.to_text();
+                    let of_subchart = chart.subcharts().iter().any(|sub| sub.name() == key_text);
+                    let inner = Self {
+                        keep_nulls: self.keep_nulls || of_subchart,
+                        ..*self
+                    };
+                    if !inner.keep_nulls {
+                        remove_nulls(&defaults);
+                    }
+                    inner.tables(&table, &defaults, &joined(&prefix, &key_text));
+                }
+                (Some(Value::Map(_)), Value::Nil) => {}
+                (Some(Value::Map(_)), _) => {
+                    let key = key.to_text();
+                    self.warnings.add(format!(
+                        "warning: skipped value for {prefix}.{key}: Not a table."
+                    ));
+                }
+                (Some(_), _) => {}
+                (None, Value::Nil) if !self.keep_nulls => {}
+                (None, default) => {
+                    if let Value::Map(table) = &default
+                        && !self.keep_nulls
+                    {
+                        remove_nulls(table);
+                    }
+                    let _ = values.insert(key, default);
+                }
+            }
+        }
+    }
+
+    /// Merges `source` below `target`.
+    pub(crate) fn tables(&self, target: &Map, source: &Map, prefix: &str) {
+        let defined: Vec<_> = source.read(|entries| {
+            let defined = entries
+                .iter()
+                .filter(|(_, value)| !matches!(value, Value::Nil));
+            defined.map(|(key, _)| key.clone()).collect()
+        });
+        for (key, value) in target.entries() {
+            if matches!(value, Value::Nil) {
+                let _ = source.insert(key, Value::Nil);
+            }
+        }
+        for (key, value) in source.entries() {
+            let full = || joined(prefix, &key.to_text());
+            match (target.get(&key), &value) {
+                (Some(Value::Nil), _) if !self.keep_nulls && defined.contains(&key) => {
+                    target.remove(&key);
+                }
+                (None, _) => drop(target.insert(key, value)),
+                (Some(Value::Map(inner)), Value::Map(below)) => self.tables(&inner, below, &full()),
+                (Some(_), Value::Map(_)) => self.warnings.add(format!(
+                    "warning: cannot overwrite table with non table for {}",
+                    full()
+                )),
+                (Some(Value::Map(_)), Value::Nil) => {}
+                (Some(Value::Map(_)), _) => self.warnings.add(format!(
+                    "warning: destination for {} is a table. Ignoring non-table value",
+                    full()
+                )),
+                (Some(_), _) => {}
+            }
+        }
+    }
+
+    /// Hands the globals of `values` down into `table` (HE-VAL-006).
+    fn globals(&self, table: &Map, values: &Map, prefix: &str) {
+        let global_of = |map: &Map, side: &str| match map.get(GLOBAL.as_bytes()) {
+            None => Some(Map::new()),
+            Some(Value::Map(global)) => Some(global),
+            Some(_) => {
+                self.warnings.add(format!(
+                    "warning: skipping globals because {side} global is not a table."
+                ));
+                None
+            }
+        };
+        let Some(target) = global_of(table, "destination") else {
+            return;
+        };
+        let Some(source) = global_of(values, "source") else {
+            return;
+        };
+        for (key, value) in source.entries() {
+            match (&value, target.get(&key)) {
+                (Value::Map(above), None) => drop(target.insert(key, shallow_copy(above))),
+                (Value::Map(above), Some(Value::Map(own))) => {
+                    // From the top down: what the parent says wins. Only the outermost table is a copy.
+                    let copy = shallow_copy(above);
+                    let merging = Self {
+                        keep_nulls: true,
+                        ..*self
+                    };
+                    merging.tables(&copy, &own, &joined(prefix, &key.to_text()));
+                    let _ = target.insert(key, copy);
+                }
+                (Value::Map(_), Some(_)) => self.warnings.add(format!(
+                    "Conflict: cannot merge map onto non-map for \"{}\". Skipping.",
+                    key.to_text()
+                )),
+                (_, Some(Value::Map(_))) => {
+                    self.warnings
+                        .add(format!("key {} is table. Skipping", key.to_text()));
+                }
+                (_, _) => drop(target.insert(key, value)),
+            }
+        }
+        let _ = table.insert(GLOBAL, target);
+    }
+}
+
+fn shallow_copy(map: &Map) -> Map {
+    map.entries().into_iter().collect()
+}
+
+/// Removes what is null, at every depth but not inside lists.
+pub(crate) fn remove_nulls(map: &Map) {
+    for (key, value) in map.entries() {
+        match value {
+            Value::Nil => drop(map.remove(&key)),
+            Value::Map(inner) => remove_nulls(&inner),
+            _ => {}
+        }
+    }
+}
+
+fn joined(prefix: &str, name: &str) -> String {
+    if prefix.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{prefix}.{name}")
+    }
+}
+
+/// Go's `%t` of something that is no table, which Helm puts into the message.
+fn as_truth_verb(value: &Value) -> String {
+    let text = match value {
+        Value::Nil => return "%!t(<nil>)".to_owned(),
+        Value::Bool(truth) => return truth.to_string(),
+        Value::Float(number) => crate::number::format_g(*number),
+        Value::Int(_, number) => number.to_string(),
+        Value::Str(text) => text.to_text().into_owned(),
+        Value::List(list) => {
+            let items: Vec<_> = list.items().iter().map(as_truth_verb).collect();
+            return format!("[{}]", items.join(" "));
+        }
+        _ => String::new(),
+    };
+    format!("%!t({}={text})", value.type_name())
+}

@@ -1,0 +1,427 @@
+//! The `--set` grammar: `outer.inner[2].leaf=value,other={a,b}`.
+
+use flux_yaml::{Map, Value};
+
+use super::literal;
+use super::reader::{Reader, Run};
+use crate::{text::quote, yaml};
+
+/// The largest list index that a path may name.
+pub const MAX_INDEX: i64 = 65_536;
+/// How many dots a path may have.
+pub const MAX_NESTING: usize = 30;
+
+/// Why an argument could not be applied. What stood before the failing part has been applied.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SetError {
+    /// The text ends within a path.
+    #[error("key {} has no value", quote(.0))]
+    NoValue(String),
+    /// A comma stands where a value should begin.
+    #[error("key {} has no value (cannot end with ,)", quote(.0))]
+    Comma(String),
+    /// Nothing was set below a path.
+    #[error("key map {} has no value", quote(.0))]
+    EmptyMap(String),
+    /// More than [`MAX_NESTING`] dots.
+    #[error(
+        "value name nested level is greater than maximum supported nested level of {MAX_NESTING}"
+    )]
+    TooDeep,
+    /// What stands between brackets is no number.
+    #[error("error parsing index: {0}")]
+    Index(String),
+    /// An index below zero.
+    #[error("negative {0} index not allowed")]
+    NegativeIndex(i64),
+    /// An index above [`MAX_INDEX`].
+    #[error("index of {0} is greater than maximum supported index of {MAX_INDEX}")]
+    IndexTooLarge(i64),
+    /// Text between `]` and what must follow it.
+    #[error("unexpected data at end of array index: {}", runes(.0))]
+    AfterIndex(String),
+    /// A `{` without its `}`.
+    #[error("list must terminate with '}}'")]
+    OpenList,
+    /// A path goes through a value of another kind.
+    #[error("unable to parse key: interface conversion: interface {{}} is {found}, not {wanted}")]
+    Conversion {
+        /// The Go type there is.
+        found: &'static str,
+        /// The Go type the path needs.
+        wanted: &'static str,
+    },
+    /// The value of `--set-json` is not JSON.
+    #[error("{0}")]
+    Json(String),
+    /// The file of `--set-file` cannot be had.
+    #[error("{0}")]
+    File(String),
+}
+
+/// How a value's text becomes a value.
+pub(super) enum Values<'f> {
+    Typed,
+    Text,
+    Json,
+    File(&'f mut dyn FnMut(&str) -> Result<String, String>),
+}
+
+/// `--set`: values become booleans, null and whole numbers where they read like them.
+pub fn set(into: &mut Map, argument: &str) -> Result<(), SetError> {
+    parse(into, argument, Values::Typed)
+}
+
+/// `--set-string`: values stay text.
+pub fn set_string(into: &mut Map, argument: &str) -> Result<(), SetError> {
+    parse(into, argument, Values::Text)
+}
+
+/// `--set-json`: values are JSON, an empty one null.
+pub fn set_json(into: &mut Map, argument: &str) -> Result<(), SetError> {
+    parse(into, argument, Values::Json)
+}
+
+/// `--set-file`: values name files, whose content `read` gives.
+pub fn set_file(
+    into: &mut Map,
+    argument: &str,
+    read: &mut dyn FnMut(&str) -> Result<String, String>,
+) -> Result<(), SetError> {
+    parse(into, argument, Values::File(read))
+}
+
+/// `--set-literal`: one path, and all that follows its `=` is the text.
+pub fn set_literal(into: &mut Map, argument: &str) -> Result<(), SetError> {
+    literal::parse(into, argument)
+}
+
+fn parse(into: &mut Map, argument: &str, values: Values<'_>) -> Result<(), SetError> {
+    let mut parser = Parser {
+        reader: Reader::new(argument),
+        values,
+    };
+    while parser.key(into, 0)? == Next::More {}
+    Ok(())
+}
+
+/// Whether the text has ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    More,
+    End,
+}
+
+struct Parser<'a, 'f> {
+    reader: Reader<'a>,
+    values: Values<'f>,
+}
+
+impl Parser<'_, '_> {
+    fn key(&mut self, data: &mut Map, nesting: usize) -> Result<Next, SetError> {
+        let Run { text: key, stop } = self.reader.until(&['=', '[', ',', '.'], true);
+        match stop {
+            None if key.is_empty() => Ok(Next::End),
+            None => Err(SetError::NoValue(key)),
+            Some('[') => {
+                let Some(index) = index(&mut self.reader, true)? else {
+                    return Ok(Next::End);
+                };
+                let mut list = take_list(data.get_mut(&key))?;
+                let done = self.item(&mut list, index, nesting);
+                put(data, key, Value::Seq(list));
+                done
+            }
+            Some('=') => {
+                if matches!(self.values, Values::Json) {
+                    let value = self.json()?;
+                    put(data, key, value);
+                    return Ok(Next::More);
+                }
+                let (value, next) = self.value()?;
+                put(data, key, value);
+                Ok(next)
+            }
+            Some('.') => {
+                let nesting = deeper(nesting)?;
+                let mut inner = take_map(data.get_mut(&key))?;
+                let done = self.key(&mut inner, nesting);
+                finish_map(data, key, inner, done)
+            }
+            Some(_) => {
+                put(data, key.clone(), Value::from(""));
+                Err(SetError::Comma(key))
+            }
+        }
+    }
+
+    fn item(
+        &mut self,
+        list: &mut Vec<Value>,
+        index_here: i64,
+        nesting: usize,
+    ) -> Result<Next, SetError> {
+        let at = checked(index_here)?;
+        let Run { text, stop } = self.reader.until(&['[', '.', '='], true);
+        if !text.is_empty() {
+            return Err(SetError::AfterIndex(text));
+        }
+        match stop {
+            None => Ok(Next::End),
+            Some('=') => {
+                let (value, next) = if matches!(self.values, Values::Json) {
+                    (self.json()?, Next::More)
+                } else {
+                    // At the end of the text Helm reads on and meets the end there.
+                    (self.value()?.0, Next::More)
+                };
+                put_at(list, at?, value);
+                Ok(next)
+            }
+            Some('[') => {
+                let Some(inner_index) = index(&mut self.reader, true)? else {
+                    return Ok(Next::End);
+                };
+                let mut inner = nested_list(list, index_here)?;
+                let next = self.item(&mut inner, inner_index, nesting)?;
+                if next == Next::End {
+                    return Ok(next);
+                }
+                put_at(list, at?, Value::Seq(inner));
+                Ok(next)
+            }
+            Some(_) => {
+                let mut inner = nested_map(list, index_here);
+                let done = self.key(&mut inner, nesting);
+                if !matches!(done, Ok(Next::More)) {
+                    restore(list, index_here, inner);
+                    return done;
+                }
+                put_at(list, at?, Value::Map(inner));
+                done
+            }
+        }
+    }
+
+    /// A list in braces, or text up to a comma.
+    fn value(&mut self) -> Result<(Value, Next), SetError> {
+        match self.reader.peek() {
+            None => return Ok((Value::from(""), Next::End)),
+            Some('{') => {
+                self.reader.next();
+                return self.list().map(|list| (list, Next::More));
+            }
+            Some(_) => {}
+        }
+        let run = self.reader.until(&[','], true);
+        self.convert(run.text).map(|value| (value, Next::More))
+    }
+
+    fn list(&mut self) -> Result<Value, SetError> {
+        let mut items = Vec::new();
+        loop {
+            let Run { text, stop } = self.reader.until(&[',', '}'], true);
+            let last = stop.ok_or(SetError::OpenList)? == '}';
+            if last && self.reader.peek() == Some(',') {
+                self.reader.next();
+            }
+            items.push(self.convert(text)?);
+            if last {
+                return Ok(Value::Seq(items));
+            }
+        }
+    }
+
+    fn convert(&mut self, text: String) -> Result<Value, SetError> {
+        match &mut self.values {
+            Values::Typed => Ok(typed(text)),
+            Values::Text | Values::Json => Ok(Value::String(text)),
+            Values::File(read) => read(&text).map(Value::String).map_err(SetError::File),
+        }
+    }
+
+    fn json(&mut self) -> Result<Value, SetError> {
+        if self.skip_blank() {
+            return Ok(Value::Null);
+        }
+        let (value, length) = yaml::json_prefix(self.reader.rest()).map_err(SetError::Json)?;
+        self.reader.skip_bytes(length);
+        self.skip_blank();
+        Ok(value)
+    }
+
+    /// Skips blanks and one comma behind them; whether nothing else stood there.
+    fn skip_blank(&mut self) -> bool {
+        while let Some(c) = self.reader.peek() {
+            if c != ',' && !c.is_whitespace() {
+                return false;
+            }
+            self.reader.next();
+            if c == ',' {
+                return true;
+            }
+        }
+        true
+    }
+}
+
+/// Go's `%q` of the single characters.
+fn runes(text: &str) -> String {
+    let quoted = text.chars().map(|c| match c {
+        '\'' => "'\\''".to_owned(),
+        '"' => "'\"'".to_owned(),
+        c => {
+            let quoted = quote(c.encode_utf8(&mut [0; 4]));
+            format!("'{}'", quoted.get(1..quoted.len() - 1).unwrap_or_default())
+        }
+    });
+    format!("[{}]", quoted.collect::<Vec<_>>().join(" "))
+}
+
+fn typed(text: String) -> Value {
+    if text.eq_ignore_ascii_case("true") {
+        return Value::Bool(true);
+    }
+    if text.eq_ignore_ascii_case("false") {
+        return Value::Bool(false);
+    }
+    if text.eq_ignore_ascii_case("null") {
+        return Value::Null;
+    }
+    if text == "0" {
+        return Value::Int(0);
+    }
+    // With a leading zero it may be a code that must keep it.
+    if !text.starts_with('0')
+        && let Ok(number) = text.parse::<i64>()
+    {
+        return Value::Int(number);
+    }
+    Value::String(text)
+}
+
+/// The number up to `]`; `None` where the text ends before, which Helm takes for a regular end.
+pub(super) fn index(reader: &mut Reader<'_>, escapes: bool) -> Result<Option<i64>, SetError> {
+    let Run { text, stop } = reader.until(&[']'], escapes);
+    if stop.is_none() {
+        return Ok(None);
+    }
+    text.parse()
+        .map(Some)
+        .map_err(|e: std::num::ParseIntError| {
+            let fault = match e.kind() {
+                std::num::IntErrorKind::PosOverflow | std::num::IntErrorKind::NegOverflow => {
+                    "value out of range"
+                }
+                _ => "invalid syntax",
+            };
+            SetError::Index(format!("strconv.Atoi: parsing {}: {fault}", quote(&text)))
+        })
+}
+
+/// An index that is not negative now, and not too large once something is put there.
+pub(super) fn checked(index: i64) -> Result<Result<usize, SetError>, SetError> {
+    if index < 0 {
+        return Err(SetError::NegativeIndex(index));
+    }
+    if index > MAX_INDEX {
+        return Ok(Err(SetError::IndexTooLarge(index)));
+    }
+    Ok(Ok(index as usize))
+}
+
+pub(super) fn deeper(nesting: usize) -> Result<usize, SetError> {
+    if nesting >= MAX_NESTING {
+        return Err(SetError::TooDeep);
+    }
+    Ok(nesting + 1)
+}
+
+/// Sets a key, an empty one excepted.
+pub(super) fn put(data: &mut Map, key: String, value: Value) {
+    if !key.is_empty() {
+        data.insert(key, value);
+    }
+}
+
+pub(super) fn put_at(list: &mut Vec<Value>, at: usize, value: Value) {
+    if list.len() <= at {
+        list.resize(at + 1, Value::Null);
+    }
+    if let Some(slot) = list.get_mut(at) {
+        *slot = value;
+    }
+}
+
+/// Puts the inner mapping back under its key after something was set in it, or says that nothing was.
+pub(super) fn finish_map(
+    data: &mut Map,
+    key: String,
+    inner: Map,
+    done: Result<Next, SetError>,
+) -> Result<Next, SetError> {
+    if done == Ok(Next::More) && inner.is_empty() {
+        return Err(SetError::EmptyMap(key));
+    }
+    if !inner.is_empty() {
+        put(data, key, Value::Map(inner));
+    }
+    done
+}
+
+pub(super) fn take_list(slot: Option<&mut Value>) -> Result<Vec<Value>, SetError> {
+    match slot {
+        None => Ok(Vec::new()),
+        Some(Value::Seq(items)) => Ok(std::mem::take(items)),
+        Some(other) => Err(conversion(other, "[]interface {}")),
+    }
+}
+
+pub(super) fn take_map(slot: Option<&mut Value>) -> Result<Map, SetError> {
+    match slot {
+        None => Ok(Map::new()),
+        Some(Value::Map(map)) => Ok(std::mem::take(map)),
+        Some(other) => Err(conversion(other, "map[string]interface {}")),
+    }
+}
+
+/// The list within a list, null and what lies beyond the end counting as empty. It is copied: a failure must leave it.
+pub(super) fn nested_list(list: &[Value], index: i64) -> Result<Vec<Value>, SetError> {
+    match usize::try_from(index).ok().and_then(|at| list.get(at)) {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::Seq(items)) => Ok(items.clone()),
+        Some(other) => Err(conversion(other, "[]interface {}")),
+    }
+}
+
+/// The mapping within a list; anything else there gives way to an empty one.
+pub(super) fn nested_map(list: &mut [Value], index: i64) -> Map {
+    match usize::try_from(index).ok().and_then(|at| list.get_mut(at)) {
+        Some(Value::Map(map)) => std::mem::take(map),
+        Some(other) => {
+            *other = Value::map();
+            Map::new()
+        }
+        None => Map::new(),
+    }
+}
+
+/// Puts a mapping taken by [`nested_map`] back where a failure stopped the way there.
+pub(super) fn restore(list: &mut [Value], index: i64, map: Map) {
+    if let Some(slot) = usize::try_from(index).ok().and_then(|at| list.get_mut(at)) {
+        *slot = Value::Map(map);
+    }
+}
+
+fn conversion(found: &Value, wanted: &'static str) -> SetError {
+    let found = match found {
+        Value::Null => "nil",
+        Value::Bool(_) => "bool",
+        Value::Int(_) | Value::Uint(_) => "int64",
+        Value::Float(_) => "float64",
+        Value::String(_) => "string",
+        Value::Seq(_) => "[]interface {}",
+        Value::Map(_) => "map[string]interface {}",
+    };
+    SetError::Conversion { found, wanted }
+}

@@ -1,0 +1,243 @@
+//! Random charts, values and records, treated by Helm's own library and by ours.
+// HE-TEST-002 HE-TEST-003 HE-VAL-001..017 HE-SCHEMA-001..004 HE-HOOK-001..003 HE-REL-001..012 HE-FNE-008
+
+mod support;
+
+use std::sync::Arc;
+
+use flux_gotemplate::{Environment, Time};
+use flux_helm::{
+    Chart, Hook, Release, ReleaseChart, RenderOptions, Values, load_values, render, set, set_json,
+    set_literal, set_string, sort_manifests, to_go_json,
+};
+use oracle::{Answer, Oracle, base64};
+use serde_json::{Value, json};
+use support::{Random, pack};
+
+/// A clock at its zero: nothing in these charts looks at it.
+struct Still;
+
+impl Environment for Still {
+    fn now(&self) -> Time {
+        Time::zero()
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |e| e.source());
+    let texts: Vec<_> = std::iter::once(error.to_string())
+        .chain(causes.map(ToString::to_string))
+        .collect();
+    texts.join(": ")
+}
+
+fn as_json<T: serde::Serialize>(value: &T) -> Value {
+    serde_json::from_slice(&to_go_json(value).unwrap()).unwrap()
+}
+
+/// The release that Helm would make, as far as a render decides it.
+fn release(archive: &[u8], values: &str, upgrade: bool) -> Result<Release, String> {
+    let chart = Chart::from_archive(archive).map_err(|e| chain(&e))?;
+    let values = load_values(values.as_bytes()).map_err(|e| chain(&e))?;
+    let mut options = RenderOptions::new("rel", "apps");
+    options.environment = Arc::new(Still);
+    options.is_upgrade = upgrade;
+    let rendered = render(&chart, &values, &options).map_err(|e| chain(&e))?;
+    Ok(Release {
+        name: "rel".to_owned(),
+        namespace: "apps".to_owned(),
+        revision: 1,
+        chart: Some(ReleaseChart::new(&chart, &rendered)),
+        manifest: rendered.manifest(true),
+        hooks: rendered.hooks,
+        config: values,
+        ..Release::default()
+    })
+}
+
+/// The lines of an error: Helm reports on subcharts in no certain order.
+fn sorted(error: &str) -> Vec<&str> {
+    let mut lines: Vec<_> = error.lines().collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[test]
+fn charts_become_the_same_releases() {
+    let Some(mut go) = Oracle::start("helm") else {
+        return;
+    };
+    let mut random = Random::new(1);
+    let cases: Vec<_> = (0..oracle::cases(400))
+        .map(|_| {
+            let mut files = Vec::new();
+            random.chart("", "root", 2, &mut files);
+            let values = random.values(&["one", "two", "three", "other0", "other1"]);
+            (files, values, random.one_in(4))
+        })
+        .collect();
+    let questions: Vec<_> = cases
+        .iter()
+        .map(|(files, values, upgrade)| {
+            json!({"mode": "render", "archive": base64(pack(files)), "values": values, "upgrade": upgrade})
+        })
+        .collect();
+    let mut rendered = 0;
+    for ((files, values, upgrade), answer) in cases.iter().zip(go.ask_all(&questions)) {
+        let ours = release(&pack(files), values, *upgrade);
+        let told = || format!("{files:#?}\nvalues: {values}");
+        match (ours, answer) {
+            (Ok(ours), Answer::Output(mut theirs)) => {
+                // Notes and times are not what this compares.
+                theirs.as_object_mut().unwrap().remove("info");
+                theirs.as_object_mut().unwrap().remove("apply_method");
+                let mut ours = as_json(&ours);
+                let lines = |release: &mut Value| {
+                    let manifest = release["manifest"].take();
+                    manifest
+                        .as_str()
+                        .unwrap_or_default()
+                        .lines()
+                        .map(str::to_owned)
+                        .collect::<Vec<_>>()
+                };
+                assert_eq!(lines(&mut ours), lines(&mut theirs), "{}", told());
+                assert_eq!(ours, theirs, "{}", told());
+                rendered += 1;
+            }
+            (Err(ours), Answer::Error(theirs)) => {
+                assert_eq!(sorted(&ours), sorted(&theirs), "{}", told());
+            }
+            (ours, theirs) => panic!("{ours:?}\n{theirs:?}\n{}", told()),
+        }
+    }
+    println!("{rendered} of {} charts rendered", cases.len());
+}
+
+type Set = fn(&mut Values, &str) -> Result<(), flux_helm::SetError>;
+
+const PIECES: [&str; 30] = [
+    "a", "b", "c", "=", "=", "=", ".", ".", ",", "[0]", "[1]", "[2]", "[", "]", "{", "}", "{x,y}",
+    "1", "007", "true", "null", "\\,", "\\.", "\\", " ", "é", "-1", "[-1]", "[65537]", "\"j\"",
+];
+
+const BASES: [&str; 5] = [
+    "{}",
+    r#"{"a": {"b": "x", "c": [1, {"a": 2}]}}"#,
+    r#"{"a": [["x"], {"b": null}], "b": null}"#,
+    r#"{"a": 5, "c": {"a": {}}}"#,
+    r#"{"a": "text", "b": [null, 1]}"#,
+];
+
+#[test]
+fn set_arguments_have_the_same_effect() {
+    let Some(mut go) = Oracle::start("helm") else {
+        return;
+    };
+    let mut random = Random::new(2);
+    let options: [(&str, Set); 4] = [
+        ("set", set),
+        ("set-string", set_string),
+        ("set-json", set_json),
+        ("set-literal", set_literal),
+    ];
+    let cases: Vec<_> = (0..oracle::cases(4000))
+        .map(|_| {
+            let mut argument = String::new();
+            for _ in 0..=random.below(12) {
+                argument.push_str(random.pick(&PIECES));
+            }
+            (random.below(4), argument, random.pick(&BASES))
+        })
+        .collect();
+    let questions: Vec<_> = cases
+        .iter()
+        .map(|(option, argument, base)| {
+            let values: Value = serde_json::from_str(base).unwrap();
+            json!({"mode": "set", "option": options[*option].0, "argument": argument, "values": values})
+        })
+        .collect();
+    for ((option, argument, base), answer) in cases.iter().zip(go.ask_all(&questions)) {
+        let mut values = load_values(base.as_bytes()).unwrap();
+        let (name, apply) = options[*option];
+        let ours = match apply(&mut values, argument) {
+            Ok(()) => Answer::Output(
+                as_json(&Release {
+                    config: values,
+                    ..Release::default()
+                })["config"]
+                    .take(),
+            ),
+            Err(e) => Answer::Error(e.to_string()),
+        };
+        let ours = match ours {
+            // An empty config is left out of a release.
+            Answer::Output(Value::Null) => Answer::Output(json!({})),
+            // Only that JSON is broken counts, not how its reader says so.
+            Answer::Error(_) if name == "set-json" && matches!(answer, Answer::Error(_)) => {
+                answer.clone()
+            }
+            other => other,
+        };
+        assert_eq!(ours, answer, "--{name} {argument:?} on {base}");
+    }
+}
+
+const LINES: [&str; 18] = [
+    "---",
+    "--- ",
+    "---\t# c",
+    "---kind: A",
+    " ---",
+    "kind: Service",
+    "kind: Pod",
+    "kind: [",
+    "",
+    "  ",
+    "# comment",
+    "apiVersion: v1",
+    "metadata:",
+    "  annotations: {helm.sh/hook: test, helm.sh/hook-weight: \"7\"}",
+    "  annotations: {a: [1]}",
+    "  name: x",
+    "text: |",
+    "  ---",
+];
+
+#[test]
+fn files_are_split_alike() {
+    let Some(mut go) = Oracle::start("helm") else {
+        return;
+    };
+    let mut random = Random::new(3);
+    let texts: Vec<_> = (0..oracle::cases(3000))
+        .map(|_| {
+            let lines: Vec<_> = (0..random.below(9)).map(|_| random.pick(&LINES)).collect();
+            lines.join(random.pick(&["\n", "\n", "\r\n"]))
+        })
+        .collect();
+    let questions: Vec<_> = texts
+        .iter()
+        .map(|text| json!({"mode": "split", "name": "c/t.yaml", "text": text}))
+        .collect();
+    for (text, answer) in texts.iter().zip(go.ask_all(&questions)) {
+        let files = [("c/t.yaml".to_owned(), text.clone())].into();
+        match (
+            sort_manifests(&files, flux_helm::KindOrder::Install),
+            answer,
+        ) {
+            (Ok(ours), Answer::Output(theirs)) => {
+                let contents: Vec<_> = ours.manifests.iter().map(|m| m.content.as_str()).collect();
+                assert_eq!(json!(contents), theirs["manifests"], "{text:?}");
+                let hooks: Vec<Hook> = serde_json::from_value(match &theirs["hooks"] {
+                    Value::Null => json!([]),
+                    hooks => hooks.clone(),
+                })
+                .unwrap();
+                assert_eq!(ours.hooks, hooks, "{text:?}");
+            }
+            (Err(ours), Answer::Error(theirs)) => assert_eq!(chain(&ours), theirs, "{text:?}"),
+            (ours, theirs) => panic!("{text:?}\n{ours:?}\n{theirs:?}"),
+        }
+    }
+}
