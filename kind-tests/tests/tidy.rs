@@ -256,7 +256,11 @@ fn every_source_file_is_compiled() -> Result {
 
 /// Adds `file` and the files of the modules it declares, which lie in `folder`.
 fn reach(file: &Path, folder: &Path, reached: &mut BTreeSet<PathBuf>) -> Result {
-    if !reached.insert(file.to_path_buf()) {
+    // A #[path] may climb.
+    let file = &file
+        .canonicalize()
+        .doing(format!("read {}", file.display()))?;
+    if !reached.insert(file.clone()) {
         return Ok(());
     }
     let source = fs::read_to_string(file).doing(format!("read {}", file.display()))?;
@@ -308,7 +312,7 @@ fn sources(folder: &Path, found: &mut BTreeSet<PathBuf>) -> Result {
                 sources(&path, found)?;
             }
         } else if path.extension().is_some_and(|end| end == "rs") {
-            found.insert(path);
+            found.insert(path.canonicalize()?);
         }
     }
     Ok(())
