@@ -1,0 +1,163 @@
+//! The flags and feature gates of this controller (KC-PROC-001..040).
+
+use clap::Parser;
+use flux_runtime::flags::{
+    CrossNamespaceFlags, DependencyFlags, JitterFlags, ManagerFlags, SelectorFlags,
+    TokenCacheFlags, parse_bool, parse_int,
+};
+
+/// Applies what sources hold.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "kustomize-controller")]
+pub(crate) struct Flags {
+    #[command(flatten)]
+    pub(crate) manager: ManagerFlags,
+    #[command(flatten)]
+    pub(crate) selector: SelectorFlags,
+    #[command(flatten)]
+    pub(crate) jitter: JitterFlags,
+    #[command(flatten)]
+    pub(crate) dependency: DependencyFlags,
+    #[command(flatten)]
+    pub(crate) cross_namespace: CrossNamespaceFlags,
+    #[command(flatten)]
+    pub(crate) token_cache: TokenCacheFlags,
+    /// How many objects of one Kustomization are compared with the cluster at once.
+    #[arg(long, default_value = "4", value_parser = parse_workers, allow_hyphen_values = true)]
+    pub(crate) concurrent_ssa: usize,
+    /// Whether bases that are not in the artifact are refused.
+    #[arg(long, default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = parse_bool)]
+    pub(crate) no_remote_bases: bool,
+    /// How often the download of an artifact is tried again.
+    #[arg(long, default_value = "9", value_parser = parse_retries, allow_hyphen_values = true)]
+    pub(crate) http_retry: u32,
+    /// The ServiceAccount to act as where a Kustomization names none.
+    #[arg(long, default_value = "")]
+    pub(crate) default_service_account: String,
+    /// The ServiceAccount whose cloud identity decrypts where a Kustomization names none.
+    #[arg(long, default_value = "")]
+    pub(crate) default_decryption_service_account: String,
+    /// The ServiceAccount whose cloud identity reaches remote clusters where a ConfigMap names none.
+    #[arg(long, default_value = "")]
+    pub(crate) default_kubeconfig_service_account: String,
+    /// The Secret in the controller's namespace with age identities for every Kustomization.
+    #[arg(long, default_value = "")]
+    pub(crate) sops_age_secret: String,
+    /// The ConfigMap in the controller's namespace that lists trusted Vault servers.
+    #[arg(long, default_value = "")]
+    pub(crate) sops_vault_configmap: String,
+    /// A field manager whose fields are taken over. May be repeated.
+    #[arg(long, action = clap::ArgAction::Append)]
+    pub(crate) override_manager: Vec<String>,
+    /// Kinds, as `group/Kind`, that are applied before all others but definitions and classes.
+    #[arg(long, default_value = "")]
+    pub(crate) custom_apply_stage_kinds: String,
+    /// Whether kubeconfigs of remote clusters may run programs.
+    #[arg(long, default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = parse_bool)]
+    pub(crate) insecure_kubeconfig_exec: bool,
+    /// Whether kubeconfigs of remote clusters may switch off the check of certificates.
+    #[arg(long, default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = parse_bool)]
+    pub(crate) insecure_kubeconfig_tls: bool,
+}
+
+/// Less than one worker counts as one (KC-PROC-005).
+fn parse_workers(text: &str) -> Result<usize, String> {
+    parse_int(text).map(|value| usize::try_from(value).unwrap_or_default().max(1))
+}
+
+fn parse_retries(text: &str) -> Result<u32, String> {
+    parse_int(text).map(|value| u32::try_from(value.max(0)).unwrap_or(u32::MAX))
+}
+
+/// The gates, each with its default (KC-PROC-029..040).
+pub(crate) const GATES: &[(&str, bool)] = &[
+    ("AdditiveCELDependencyCheck", false),
+    ("CacheSecretsAndConfigMaps", false),
+    ("CancelHealthCheckOnNewRevision", false),
+    ("DirectSourceFetch", false),
+    ("DisableConfigWatchers", false),
+    ("DisableFailFastBehavior", false),
+    ("DisableStatusPollerCache", true),
+    ("ExternalArtifact", false),
+    ("GroupChangeLog", false),
+    ("MigrateAPIVersion", false),
+    ("ObjectLevelWorkloadIdentity", false),
+    ("StrictPostBuildSubstitutions", true),
+];
+
+/// What the flags ask for and cannot have together (KC-PROC-028).
+pub(crate) fn check(flags: &Flags, workload_identity: bool) -> Result<(), &'static str> {
+    let accounts = [
+        &flags.default_decryption_service_account,
+        &flags.default_kubeconfig_service_account,
+    ];
+    if !workload_identity && accounts.iter().any(|account| !account.is_empty()) {
+        return Err(
+            "cannot set default service accounts when the feature gate ObjectLevelWorkloadIdentity is not enabled",
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use flux_runtime::flags::parse_from;
+
+    use super::*;
+
+    fn flags(words: &[&str]) -> Flags {
+        parse_from(
+            &[],
+            ["kustomize-controller"].iter().chain(words).map(Into::into),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn defaults_are_upstreams() {
+        // KC-PROC-004..007, KC-PROC-008..013, KC-PROC-019, KC-PROC-026, KC-PROC-027
+        let read = flags(&[]);
+        assert_eq!(
+            (
+                read.manager.concurrent,
+                read.concurrent_ssa,
+                read.http_retry
+            ),
+            (4, 4, 9)
+        );
+        assert_eq!(read.dependency.requeue_dependency.as_secs(), 30);
+        assert!(!read.no_remote_bases && !read.cross_namespace.no_cross_namespace_refs);
+        assert_eq!(read.jitter.interval_jitter_percentage, 5);
+        assert_eq!(
+            (
+                read.token_cache.token_cache_max_size,
+                read.token_cache.token_cache_max_duration.as_secs()
+            ),
+            (100, 3600)
+        );
+        assert!(
+            read.default_service_account.is_empty() && read.custom_apply_stage_kinds.is_empty()
+        );
+        assert!(!read.insecure_kubeconfig_exec && !read.insecure_kubeconfig_tls);
+    }
+
+    #[test]
+    fn lists_and_bounds() {
+        // KC-PROC-005, KC-PROC-014
+        let read = flags(&[
+            "--override-manager=a,b",
+            "--override-manager=c",
+            "--concurrent-ssa=-1",
+        ]);
+        assert_eq!(read.override_manager, ["a,b", "c"]);
+        assert_eq!(read.concurrent_ssa, 1);
+    }
+
+    #[test]
+    fn default_accounts_need_the_gate() {
+        // KC-PROC-028, RT-FGT-003
+        let decryption = flags(&["--default-decryption-service-account=sops"]);
+        assert!(check(&decryption, false).is_err() && check(&decryption, true).is_ok());
+        assert!(check(&flags(&["--default-service-account=apply"]), false).is_ok());
+    }
+}

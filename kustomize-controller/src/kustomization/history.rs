@@ -1,0 +1,104 @@
+//! How the last runs ended (RT-CON-021, KC-API-042..046).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use flux_api::meta::{GoDuration, Snapshot, Time};
+use jiff::Timestamp;
+
+/// Entries that are kept.
+const MAX: usize = 5;
+
+/// What one run was about.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    /// Of the manifests, as `sha256:<hex>`.
+    pub(crate) digest: String,
+    /// The revisions that they came from.
+    pub(crate) metadata: BTreeMap<String, String>,
+}
+
+/// Records a run that ended with `status` (a reason of Ready) after `took`, at `now`: counted where the newest runs know
+/// the same digest with the same status, else new; newest first.
+pub(crate) fn record(
+    history: &mut Vec<Snapshot>,
+    entry: &Entry,
+    status: &str,
+    took: Duration,
+    now: Timestamp,
+) {
+    let now = Time(Timestamp::from_second(now.as_second()).unwrap_or(now));
+    let known = history
+        .iter()
+        .position(|old| old.digest == entry.digest && old.last_reconciled_status == status);
+    let mut snapshot = match known {
+        Some(at) => history.remove(at),
+        None => Snapshot {
+            digest: entry.digest.clone(),
+            first_reconciled: now,
+            last_reconciled: now,
+            last_reconciled_duration: GoDuration::default(),
+            last_reconciled_status: status.to_owned(),
+            total_reconciliations: 0,
+            metadata: BTreeMap::new(),
+        },
+    };
+    snapshot.last_reconciled = now;
+    snapshot.last_reconciled_duration = took.into();
+    snapshot.total_reconciliations += 1;
+    snapshot.metadata.clone_from(&entry.metadata);
+    history.insert(0, snapshot);
+    history.truncate(MAX);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_counted_by_digest_and_status() {
+        // RT-CON-021, KC-API-042, KC-API-044, KC-API-045
+        let mut history = Vec::new();
+        let mut run = |digest: &str, status: &str, second: i64| {
+            let metadata = BTreeMap::from([("revision".to_owned(), format!("main@sha1:{second}"))]);
+            let entry = Entry {
+                digest: digest.into(),
+                metadata,
+            };
+            let now = Timestamp::from_second(second).unwrap();
+            record(
+                &mut history,
+                &entry,
+                status,
+                Duration::from_millis(1500),
+                now,
+            );
+            history
+                .iter()
+                .map(|snapshot| (snapshot.digest.clone(), snapshot.total_reconciliations))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            run("a", "ReconciliationSucceeded", 1),
+            [("a".to_owned(), 1)]
+        );
+        assert_eq!(
+            run("a", "HealthCheckFailed", 2).len(),
+            2,
+            "another status is another entry"
+        );
+        assert_eq!(
+            run("a", "ReconciliationSucceeded", 3)[0],
+            ("a".to_owned(), 2),
+            "moved to the front"
+        );
+        for digest in ["b", "c", "d", "e"] {
+            run(digest, "ReconciliationSucceeded", 4);
+        }
+        let newest = &history[0];
+        assert_eq!((newest.digest.as_str(), history.len()), ("e", MAX));
+        assert_eq!(newest.last_reconciled_duration.to_string(), "1.5s");
+        assert_eq!(newest.metadata["revision"], "main@sha1:4");
+        assert_eq!(history[4].first_reconciled.0.as_second(), 1);
+    }
+}

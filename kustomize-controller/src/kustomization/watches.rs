@@ -1,0 +1,282 @@
+//! What else brings a Kustomization into its queue: new revisions of its source, changed ConfigMaps and Secrets.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use flux_api::kustomize::{Kustomization, SourceKind};
+use flux_api::meta::{ConditionStatus, ValuesKind};
+use flux_runtime::controller::Enqueue;
+use flux_runtime::queue::Key;
+use flux_runtime::watch::{Cache, Change};
+use kube::{Resource, ResourceExt};
+
+use super::dependencies;
+use super::plan::source_namespace;
+use super::source::Source;
+
+/// Puts those that are built from a source into the queue when it has a new revision, dependencies first (KC-SRC-017 to
+/// KC-SRC-021).
+pub(crate) fn on_source<S: Source>(
+    kind: SourceKind,
+    kustomizations: Cache<Kustomization>,
+) -> impl Fn(&Change<S>, &Enqueue) + Send + Sync + 'static {
+    move |change, enqueue| {
+        let Some(revision) = new_revision(change) else {
+            return;
+        };
+        let source = change.object();
+        let key = Key::of(&**source);
+        let concerned = kustomizations.all().into_iter().filter(|object| {
+            object.spec.source_ref.kind == kind
+                && object.spec.source_ref.name == key.name
+                && source_namespace(object) == key.namespace
+                && !has_attempted(object, revision)
+        });
+        let mut concerned: Vec<Key> = concerned.map(|object| Key::of(&*object)).collect();
+        concerned.sort();
+        let known: HashMap<Key, Arc<Kustomization>> = kustomizations
+            .all()
+            .into_iter()
+            .map(|object| (Key::of(&*object), object))
+            .collect();
+        let depends_on = |key: &Key| {
+            known
+                .get(key)
+                .map(|object| dependencies::of(object))
+                .unwrap_or_default()
+        };
+        match dependencies::in_order(&concerned, depends_on) {
+            Ok(order) => {
+                for key in order.into_iter().filter(|key| known.contains_key(key)) {
+                    enqueue.add(key, &**source);
+                }
+            }
+            Err(circle) => {
+                // Upstream enqueues none then, and a circle elsewhere mutes them all; nobody is served by that.
+                tracing::error!(
+                    error = circle,
+                    "dependencies cannot be put in order, reconciling in the order of names"
+                );
+                for key in concerned {
+                    enqueue.add(key, &**source);
+                }
+            }
+        }
+    }
+}
+
+/// The revision that a change brings: of an artifact that is new, or newer than before. The first list brings none that
+/// the initial reconcile of every Kustomization does not see.
+fn new_revision<S: Source>(change: &Change<S>) -> Option<&str> {
+    let revision = |source: &Arc<S>| source.artifact().map(|artifact| artifact.revision.clone());
+    let changed = match change {
+        Change::Added { initial, .. } => !initial,
+        Change::Updated { old, new } => revision(old) != revision(new),
+        Change::Deleted { .. } => false,
+    };
+    let artifact = change.object().artifact()?;
+    changed.then_some(artifact.revision.as_str())
+}
+
+/// Whether a run on this revision has been, or is under way (KC-SRC-017).
+fn has_attempted(object: &Kustomization, revision: &str) -> bool {
+    let Some(status) = &object.status else {
+        return false;
+    };
+    let condition = |kind: &str| {
+        status
+            .conditions
+            .iter()
+            .any(|condition| condition.type_ == kind && condition.status == ConditionStatus::True)
+    };
+    (condition("Ready") || condition("Reconciling"))
+        && status.last_attempted_revision.as_deref() == Some(revision)
+}
+
+/// Puts those that wait for a Kustomization into the queue as soon as it is ready: upstream's dependants learn of it when
+/// their `--requeue-dependency` is over (KC-DEP-012).
+pub(crate) fn on_ready(
+    change: &Change<Kustomization>,
+    kustomizations: &Cache<Kustomization>,
+    enqueue: &Enqueue,
+) {
+    let Change::Updated { old, new } = change else {
+        return;
+    };
+    let state = |object: &Kustomization| {
+        let status = object.status.clone().unwrap_or_default();
+        let ready = status.conditions.iter().any(|condition| {
+            condition.type_ == "Ready" && condition.status == ConditionStatus::True
+        });
+        (
+            ready && status.observed_generation == object.metadata.generation,
+            status.last_applied_revision,
+        )
+    };
+    let (now, before) = (state(new), state(old));
+    if !now.0 || now == before {
+        return;
+    }
+    let key = Key::of(&**new);
+    for dependant in kustomizations.all() {
+        let waits = dependant
+            .status
+            .iter()
+            .flat_map(|status| &status.conditions)
+            .any(|condition| {
+                condition.type_ == "Ready" && condition.reason == "DependencyNotReady"
+            });
+        if waits && dependencies::of(&dependant).contains(&key) {
+            enqueue.add(Key::of(&*dependant), &**new);
+        }
+    }
+}
+
+/// Puts those that refer to a ConfigMap or Secret into the queue when it changes (KC-DEP-015).
+pub(crate) fn on_config<C>(
+    kind: ValuesKind,
+    kustomizations: Cache<Kustomization>,
+) -> impl Fn(&Change<C>, &Enqueue) + Send + Sync + 'static
+where
+    C: Resource,
+{
+    move |change, enqueue| {
+        if matches!(change, Change::Added { initial: true, .. }) {
+            return; // every Kustomization is reconciled at the start anyhow
+        }
+        let config = change.object();
+        let (namespace, name) = (
+            config.meta().namespace.as_deref().unwrap_or_default(),
+            config.name_any(),
+        );
+        for object in kustomizations.all() {
+            if object.namespace().as_deref() == Some(namespace) && refers_to(&object, &kind, &name)
+            {
+                enqueue.add(Key::of(&*object), &*object);
+            }
+        }
+    }
+}
+
+fn refers_to(object: &Kustomization, kind: &ValuesKind, name: &str) -> bool {
+    let spec = &object.spec;
+    let variables = spec
+        .post_build
+        .iter()
+        .flat_map(|post_build| &post_build.substitute_from);
+    let mut named = variables
+        .filter(|reference| reference.kind == *kind)
+        .map(|reference| reference.name.as_str());
+    let kube_config = spec.kube_config.as_ref();
+    let cluster = match kind {
+        ValuesKind::ConfigMap => kube_config
+            .and_then(|config| config.config_map_ref.as_ref())
+            .map(|reference| &*reference.name),
+        _ => kube_config
+            .and_then(|config| config.secret_ref.as_ref())
+            .map(|reference| &*reference.name),
+    };
+    let decryption = spec
+        .decryption
+        .as_ref()
+        .and_then(|decryption| decryption.secret_ref.as_ref());
+    let keys = decryption
+        .filter(|_| *kind == ValuesKind::Secret)
+        .map(|reference| &*reference.name);
+    named.any(|named| named == name) || cluster == Some(name) || keys == Some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use flux_api::kustomize::{
+        KustomizationSpec, KustomizationStatus, PostBuild, SubstituteReference,
+    };
+    use flux_api::meta::{Artifact, Condition};
+    use flux_api::source::{GitRepository, GitRepositorySpec, GitRepositoryStatus};
+
+    use super::*;
+
+    fn source(revision: Option<&str>) -> Arc<GitRepository> {
+        let mut source = GitRepository::new("repo", GitRepositorySpec::default());
+        let artifact = revision.map(|revision| Artifact {
+            revision: revision.into(),
+            ..Artifact::default()
+        });
+        source.status = Some(GitRepositoryStatus {
+            artifact,
+            ..GitRepositoryStatus::default()
+        });
+        Arc::new(source)
+    }
+
+    #[test]
+    fn only_new_revisions_count() {
+        // KC-SRC-017, KC-SRC-018
+        let updated = |old, new| {
+            new_revision(&Change::Updated {
+                old: source(old),
+                new: source(new),
+            })
+            .map(str::to_owned)
+        };
+        assert_eq!(updated(Some("a"), Some("b")), Some("b".into()));
+        assert_eq!(updated(None, Some("b")), Some("b".into()));
+        assert_eq!(updated(Some("b"), Some("b")), None);
+        assert_eq!(updated(Some("b"), None), None);
+        assert_eq!(
+            new_revision(&Change::Added {
+                new: source(Some("a")),
+                initial: false
+            }),
+            Some("a")
+        );
+    }
+
+    #[test]
+    fn a_revision_that_was_attempted_is_not_run_again() {
+        // KC-SRC-017
+        let object = |condition: &str, status: &str| {
+            let condition = Condition {
+                type_: condition.into(),
+                status: status.into(),
+                reason: "x".into(),
+                ..Condition::default()
+            };
+            let mut object = Kustomization::new("apps", KustomizationSpec::default());
+            object.status = Some(KustomizationStatus {
+                conditions: vec![condition],
+                last_attempted_revision: Some("a".into()),
+                ..KustomizationStatus::default()
+            });
+            object
+        };
+        assert!(has_attempted(&object("Ready", "True"), "a"));
+        assert!(has_attempted(&object("Reconciling", "True"), "a"));
+        assert!(!has_attempted(&object("Ready", "False"), "a"));
+        assert!(!has_attempted(&object("Ready", "True"), "b"));
+    }
+
+    #[test]
+    fn references_to_configs_are_found() {
+        // KC-DEP-015
+        let reference = SubstituteReference {
+            kind: ValuesKind::Secret,
+            name: "vars".into(),
+            optional: true,
+        };
+        let post_build = Some(PostBuild {
+            substitute_from: vec![reference],
+            ..PostBuild::default()
+        });
+        let object = Kustomization::new(
+            "apps",
+            KustomizationSpec {
+                post_build,
+                ..KustomizationSpec::default()
+            },
+        );
+        assert!(refers_to(&object, &ValuesKind::Secret, "vars"));
+        assert!(!refers_to(&object, &ValuesKind::ConfigMap, "vars"));
+        assert!(!refers_to(&object, &ValuesKind::Secret, "other"));
+    }
+}

@@ -1,0 +1,29 @@
+//! Applies what sources hold: the controller of the Kustomization kind.
+
+#![forbid(unsafe_code)]
+
+mod flags;
+mod kustomization;
+mod setup;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use flux_runtime::manager::{self, Identity, Options};
+
+fn main() -> ExitCode {
+    let flags: flags::Flags = flux_runtime::flags::parse(&[]);
+    let identity = Identity {
+        controller: kustomization::FIELD_MANAGER,
+        status_manager: "gotk-kustomize-controller",
+        gates: flags::GATES,
+    };
+    let options = Options {
+        selector: flags.selector.watch_label_selector.clone(),
+        jitter: flags.jitter.interval_jitter_percentage,
+        grace: Duration::from_secs(30),
+    };
+    manager::main(identity, flags.manager.clone(), options, async |manager| {
+        setup::add(manager, &flags)
+    })
+}

@@ -1,0 +1,143 @@
+//! Wires the reconciler: what the flags say, what it watches.
+
+use flux_api::kustomize::{Kustomization, SourceKind};
+use flux_api::meta::ValuesKind;
+use flux_api::source::{Bucket, ExternalArtifact, GitRepository, OCIRepository};
+use flux_apply::order::GroupKind;
+use flux_artifact::{FetchOptions, Fetcher, TreeCache};
+use flux_http::ClientOptions;
+use flux_runtime::controller::Controller;
+use flux_runtime::manager::{Fatal, Manager};
+use flux_runtime::watch::Cache;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::Api;
+use kube::core::PartialObjectMeta;
+use kube::runtime::watcher;
+
+use crate::flags::{self, Flags};
+use crate::kustomization::watches::{on_config, on_ready, on_source};
+use crate::kustomization::{Access, Clusters, Kustomizations, Policy, Remotes, SETTINGS, Sources};
+
+/// Bytes of artifacts that are kept in memory for the next run.
+const TREES: u64 = 64 << 20;
+
+/// Adds the controller of the Kustomization kind.
+pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
+    flags::check(flags, manager.gates.enabled("ObjectLevelWorkloadIdentity"))?;
+    let gate = |name: &str| manager.gates.enabled(name);
+    let access = Access {
+        no_cross_namespace: flags.cross_namespace.no_cross_namespace_refs,
+        external_artifacts: gate("ExternalArtifact"),
+    };
+    let policy = Policy {
+        access,
+        requeue_dependency: flags.dependency.requeue_dependency,
+        default_service_account: flags.default_service_account.clone(),
+        remote_bases: !flags.no_remote_bases,
+        concurrent_ssa: flags.concurrent_ssa,
+        override_managers: flags.override_manager.clone(),
+        custom_stage: GroupKind::parse_list(&flags.custom_apply_stage_kinds),
+        strict_substitution: gate("StrictPostBuildSubstitutions"),
+        fail_fast: !gate("DisableFailFastBehavior"),
+        cancel_health_checks: gate("CancelHealthCheckOnNewRevision"),
+        group_change_log: gate("GroupChangeLog"),
+        migrate_api_version: gate("MigrateAPIVersion"),
+        workload_identity: gate("ObjectLevelWorkloadIdentity"),
+    };
+    let direct = gate("DirectSourceFetch");
+    if direct {
+        tracing::info!(
+            logger = "setup",
+            "DirectSourceFetch is on: sources are read from the API server, not from the cache"
+        );
+    }
+    let sources = Sources {
+        direct: direct.then(|| manager.client.clone()),
+        ..Sources::default()
+    };
+
+    let client = ClientOptions::default().build()?;
+    let fetcher = |variable: &str| {
+        let host = std::env::var(variable).ok().filter(|host| !host.is_empty());
+        Fetcher::new(
+            client.clone(),
+            FetchOptions {
+                retries: flags.http_retry,
+                host,
+                ..FetchOptions::default()
+            },
+        )
+    };
+    let kustomizations: Cache<Kustomization> = Cache::default();
+    let reconciler = Kustomizations {
+        policy,
+        sources: sources.clone(),
+        fetcher: fetcher("SOURCE_CONTROLLER_LOCALHOST"),
+        watcher_fetcher: fetcher("SOURCE_WATCHER_LOCALHOST"),
+        trees: TreeCache::new(TREES),
+        clusters: Clusters::new(
+            manager.client.clone(),
+            manager.config.clone(),
+            manager.clients.clone(),
+        ),
+        remotes: Remotes::new(client.clone()),
+        builds: crate::kustomization::Builds::default(),
+        memories: crate::kustomization::Memories::default(),
+    };
+
+    let any = watcher::Config::default;
+    let known = || kustomizations.clone();
+    let mut controller = Controller::new(reconciler, SETTINGS, known(), manager.environment())
+        .watching(
+            manager.api::<GitRepository>(),
+            any(),
+            sources.git_repositories.clone(),
+            on_source(SourceKind::GitRepository, known()),
+        )
+        .watching(
+            manager.api::<OCIRepository>(),
+            any(),
+            sources.oci_repositories.clone(),
+            on_source(SourceKind::OCIRepository, known()),
+        )
+        .watching(
+            manager.api::<Bucket>(),
+            any(),
+            sources.buckets.clone(),
+            on_source(SourceKind::Bucket, known()),
+        );
+    if access.external_artifacts {
+        let on_change = on_source(SourceKind::ExternalArtifact, known());
+        controller = controller.watching(
+            manager.api::<ExternalArtifact>(),
+            any(),
+            sources.external_artifacts.clone(),
+            on_change,
+        );
+    }
+    if !gate("DisableConfigWatchers") {
+        // Metadata only, and only of what is marked to be watched (RT-WAT-009, RT-WAT-010).
+        let marked =
+            || watcher::Config::default().labels(&flags.manager.watch_configs_label_selector);
+        let secrets: Api<PartialObjectMeta<Secret>> = manager.api();
+        let maps: Api<PartialObjectMeta<ConfigMap>> = manager.api();
+        controller = controller
+            .watching(
+                secrets,
+                marked(),
+                Cache::default(),
+                on_config(ValuesKind::Secret, known()),
+            )
+            .watching(
+                maps,
+                marked(),
+                Cache::default(),
+                on_config(ValuesKind::ConfigMap, known()),
+            );
+    }
+    let enqueue = controller.enqueue();
+    let all = known();
+    kustomizations.listen(move |change| on_ready(change, &all, &enqueue));
+    manager.add(controller);
+    Ok(())
+}
