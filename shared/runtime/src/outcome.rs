@@ -141,18 +141,40 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
 }
 
 fn write_chain(error: &(dyn Error + 'static), f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let mut said = error.to_string();
+    let mut said = text_of(error);
     f.write_str(&said)?;
-    let mut source = error.source();
+    let mut source = below(error);
     while let Some(error) = source {
-        let text = error.to_string();
+        let text = text_of(error);
         if !said.ends_with(&text) {
             write!(f, ": {text}")?;
             said = text;
         }
-        source = error.source();
+        source = below(error);
     }
     Ok(())
+}
+
+/// The server's own message, where the error is a refusal of the API server.
+fn refusal<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a str> {
+    match error.downcast_ref() {
+        Some(kube::Error::Api(status)) => Some(&status.message),
+        _ => None,
+    }
+}
+
+/// What an error says of itself. A refusal is told in the server's words, as upstream does: kube adds the reason and the
+/// whole status in its Debug form, and its source says all of it again.
+fn text_of(error: &(dyn Error + 'static)) -> String {
+    refusal(error).map_or_else(|| error.to_string(), str::to_owned)
+}
+
+fn below<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    if refusal(error).is_some() {
+        None
+    } else {
+        error.source()
+    }
 }
 
 impl Failure {
@@ -245,5 +267,20 @@ mod tests {
         assert_eq!(Cause::from(Outer(Inner)).to_string(), "outer: inner");
         assert_eq!(Cause::from(Embeds(Inner)).to_string(), "embeds inner");
         assert_eq!(Cause::from("plain").to_string(), "plain");
+    }
+
+    #[test]
+    fn a_refusal_of_the_api_server_is_told_in_its_words() {
+        // KC-DEP-003, KC-SRC-003
+        #[derive(Debug, thiserror::Error)]
+        #[error("dependency 'apps/db' not found")]
+        struct Missing(#[source] kube::Error);
+        let message = "kustomizations.kustomize.toolkit.fluxcd.io \"db\" not found";
+        let status = kube::core::Status::failure(message, "NotFound").with_code(404);
+        let missing = Missing(kube::Error::Api(status.boxed()));
+        assert_eq!(
+            Cause::from(missing).to_string(),
+            format!("dependency 'apps/db' not found: {message}")
+        );
     }
 }
