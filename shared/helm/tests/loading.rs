@@ -1,0 +1,255 @@
+//! What is a chart and what is refused.
+// HE-LOAD-001..007 HE-LOAD-010 HE-LOAD-011 HE-LOAD-013 HE-LOAD-014 HE-LOAD-016..019
+
+use std::io::Write;
+
+use flate2::{Compression, write::GzEncoder};
+use flux_helm::{Chart, File, LoadError};
+use flux_tree::{Entry, Tree, TreePath};
+
+const CHART: &str = "apiVersion: v2\nname: web\nversion: 1.0.0\n";
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |e| e.source());
+    let texts: Vec<_> = std::iter::once(error.to_string())
+        .chain(causes.map(ToString::to_string))
+        .collect();
+    texts.join(": ")
+}
+
+/// An archive whose paths are written as they are, with whatever is wrong with them.
+fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut tar = Vec::new();
+    for (path, content) in entries {
+        let mut header = tar::Header::new_ustar();
+        let name = &mut header.as_old_mut().name;
+        name[..path.len()].copy_from_slice(path.as_bytes());
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        header.set_cksum();
+        tar.extend_from_slice(header.as_bytes());
+        tar.extend_from_slice(content);
+        tar.resize(tar.len().next_multiple_of(512), 0);
+    }
+    tar.resize(tar.len() + 1024, 0);
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    packed.write_all(&tar).unwrap();
+    packed.finish().unwrap()
+}
+
+fn load(entries: &[(&str, &[u8])]) -> Result<Chart, LoadError> {
+    Chart::from_archive(&archive(entries))
+}
+
+#[test]
+fn files_find_their_place() {
+    let inner = archive(&[(
+        "sub/Chart.yaml",
+        b"apiVersion: v1\nname: packed\nversion: 2.0.0\n",
+    )]);
+    let chart = load(&[
+        ("any/Chart.yaml", CHART.as_bytes()),
+        ("any/values.yaml", b"\xef\xbb\xbfa: 1\n"),
+        ("any/templates/x.yaml", b"x"),
+        ("any/crds/x.yaml", b"kind: CustomResourceDefinition"),
+        ("any/.helmignore", b"README.md\n"),
+        ("any/README.md", b"r"),
+        ("any/charts/packed-2.0.0.tgz", &inner),
+        ("any/charts/packed-2.0.0.tgz.prov", b"p"),
+        (
+            "any/charts/plain/Chart.yaml",
+            b"name: plain\nversion: 1.0.0\n",
+        ),
+        ("any/charts/_hidden/Chart.yaml", b"broken"),
+        ("any/charts/README.md", b"loose"),
+    ]);
+    // Loose files form a subchart of their name that has nothing in it.
+    assert_eq!(
+        chain(&chart.unwrap_err()),
+        "error unpacking subchart README.md in web: Chart.yaml file is missing"
+    );
+    let chart = load(&[
+        ("any\\Chart.yaml", CHART.as_bytes()),
+        ("any/values.yaml", b"\xef\xbb\xbfa: 1\n"),
+        ("any/templates/x.yaml", b"x"),
+        ("any/crds/x.yaml", b"kind: CustomResourceDefinition"),
+        ("any/.helmignore", b"README.md\n"),
+        ("any/README.md", b"r"),
+        ("any/charts/packed-2.0.0.tgz", &inner),
+        ("any/charts/packed-2.0.0.tgz.prov", b"p"),
+        (
+            "any/charts/plain/Chart.yaml",
+            b"name: plain\nversion: 1.0.0\n",
+        ),
+        ("any/charts/_hidden/Chart.yaml", b"broken"),
+    ])
+    .unwrap();
+    let files: Vec<_> = chart.files.iter().map(|f| f.name.as_str()).collect();
+    assert_eq!(
+        files,
+        [
+            "crds/x.yaml",
+            ".helmignore",
+            "README.md",
+            "charts/packed-2.0.0.tgz.prov"
+        ]
+    );
+    let subcharts: Vec<_> = chart.dependencies.iter().map(Chart::name).collect();
+    assert_eq!(subcharts, ["packed", "plain"]);
+    assert_eq!(chart.dependencies[1].metadata.api_version, "v1");
+    assert!(chart.values.unwrap().contains_key("a"));
+    assert_eq!(chart.templates.len(), 1);
+}
+
+#[test]
+fn odd_archives_are_refused() {
+    let yaml = CHART.as_bytes();
+    for (entries, want) in [
+        (vec![], "no files in chart archive"),
+        (
+            vec![("c//etc/passwd", yaml)],
+            "chart illegally contains absolute paths",
+        ),
+        (
+            vec![("Chart.yaml", yaml)],
+            "chart illegally contains content outside the base directory: \"Chart.yaml\"",
+        ),
+        (
+            vec![("c/../../x", yaml)],
+            "chart illegally references parent directory",
+        ),
+        (
+            vec![("c/..x", yaml)],
+            "chart illegally references parent directory",
+        ),
+        (
+            vec![("c/c:/x", yaml)],
+            "chart contains illegally named files",
+        ),
+        (
+            vec![("Chart.yaml/x", yaml)],
+            "chart yaml not in base directory",
+        ),
+        (
+            vec![("c/values.yaml", b"a: 1".as_slice())],
+            "Chart.yaml file is missing",
+        ),
+    ] {
+        assert_eq!(chain(&load(&entries).unwrap_err()), want);
+    }
+    assert_eq!(
+        chain(&Chart::from_archive(b"PK").unwrap_err()),
+        "gzip: invalid header"
+    );
+    let large = vec![b'#'; 5 * 1024 * 1024 + 1];
+    assert_eq!(
+        chain(&load(&[("c/Chart.yaml", yaml), ("c/big", &large)]).unwrap_err()),
+        "decompressed chart file \"c/big\" is larger than the maximum file size 5242880"
+    );
+    let part = vec![b'#'; 5 * 1024 * 1024];
+    let many: Vec<_> = (0..21)
+        .map(|i| (format!("c/{i}"), part.as_slice()))
+        .collect();
+    let many: Vec<_> = many
+        .iter()
+        .map(|(path, content)| (path.as_str(), *content))
+        .collect();
+    assert_eq!(
+        chain(&load(&many).unwrap_err()),
+        "decompressed chart is larger than the maximum size 104857600"
+    );
+}
+
+#[test]
+fn chart_yaml_must_say_what_it_has_to() {
+    for (text, want) in [
+        (
+            "version: 1.0.0",
+            "validation: chart.metadata.name is required",
+        ),
+        ("name: a", "validation: chart.metadata.version is required"),
+        (
+            "name: a/b\nversion: 1.0.0",
+            "validation: chart.metadata.name \"a/b\" is invalid",
+        ),
+        (
+            "name: ..\nversion: 1.0.0",
+            "validation: chart.metadata.name \"..\" is not allowed",
+        ),
+        (
+            "name: a\nversion: x",
+            "validation: chart.metadata.version \"x\" is invalid",
+        ),
+        (
+            "name: a\nversion: 1.0.0\ntype: app",
+            "validation: chart.metadata.type must be application or library",
+        ),
+        (
+            "name: a\nversion: 1.0.0\ndependencies: [null]",
+            "validation: dependencies must not contain empty or null nodes",
+        ),
+        (
+            "name: a\nversion: 1.0.0\ndependencies: [{name: x}, {name: y, alias: x}]",
+            "validation: more than one dependency with name or alias \"x\"",
+        ),
+        (
+            "name: a\nversion: 1.0.0\ndependencies: [{name: x, alias: 'a b'}]",
+            "validation: dependency \"x\" has disallowed characters in the alias",
+        ),
+        (
+            "name: [a]",
+            "cannot load Chart.yaml: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal array into Go struct field Metadata.name of type string",
+        ),
+    ] {
+        let error = Chart::from_files(vec![File::new("Chart.yaml", text)]).unwrap_err();
+        assert_eq!(chain(&error), want, "{text}");
+    }
+    // HE-LOAD-009 HE-LOAD-012
+    let text = "NAME: a\nversion: 1.0.0\nappVersion: 1.10\ndescription: \"a\\tb\\u0007c\"\nx: 1\n";
+    let chart = Chart::from_files(vec![File::new("Chart.yaml", text)]).unwrap();
+    assert_eq!(chart.metadata.app_version, "1.1");
+    assert_eq!(chart.metadata.description, "a bc");
+    // HE-LOAD-014
+    let files = [
+        ("Chart.yaml", "name: a\nversion: 1.0.0\n"),
+        ("requirements.yaml", "dependencies: [{name: x}]\n"),
+    ];
+    let chart =
+        Chart::from_files(files.map(|(name, text)| File::new(name, text)).to_vec()).unwrap();
+    assert_eq!(chart.metadata.dependencies.unwrap()[0].name, "x");
+    assert_eq!(chart.files[0].name, "requirements.yaml");
+}
+
+#[test]
+fn folders_leave_out_what_is_ignored_and_follow_links() {
+    // HE-LOAD-008
+    let mut tree = Tree::new();
+    for (path, text) in [
+        ("charts/web/Chart.yaml", CHART),
+        ("charts/web/.helmignore", "*.bak\n/docs\n"),
+        ("charts/web/a.bak", ""),
+        ("charts/web/docs/x.md", ""),
+        ("charts/web/sub/docs/x.md", ""),
+        ("charts/web/templates/.hidden", ""),
+        ("shared/t.yaml", "kind: Pod"),
+    ] {
+        tree.insert_file(TreePath::new(path).unwrap(), text, false)
+            .unwrap();
+    }
+    let link = TreePath::new("charts/web/templates/t.yaml").unwrap();
+    tree.insert(link, Entry::Symlink("../../../shared/t.yaml".to_owned()))
+        .unwrap();
+    let folder = TreePath::new("charts/web").unwrap();
+    let chart = Chart::from_tree(&tree, &folder).unwrap();
+    let files: Vec<_> = chart.files.iter().map(|f| f.name.as_str()).collect();
+    assert_eq!(files, [".helmignore", "sub/docs/x.md"]);
+    assert_eq!(chart.templates[0].data, "kind: Pod");
+
+    let out = TreePath::new("charts/web/out").unwrap();
+    tree.insert(out, Entry::Symlink("../../../../etc/passwd".to_owned()))
+        .unwrap();
+    assert!(matches!(
+        Chart::from_tree(&tree, &folder),
+        Err(LoadError::Symlink(..))
+    ));
+}
