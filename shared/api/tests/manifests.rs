@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use flux_kustomize::{Build, Options, Remotes};
+use flux_tree::{Tree, TreePath};
 use serde_json::Value;
 
 /// The controllers whose manifests are here.
@@ -123,6 +125,42 @@ fn installers_find_the_image_names_that_they_rewrite() {
         let object: Value = serde_saphyr::from_str(&text).unwrap();
         let image = &object["spec"]["template"]["spec"]["containers"][0]["image"];
         assert_eq!(image, &format!("fluxcd/{controller}"));
+    }
+}
+
+/// Our own engine builds the same objects, so that nobody needs another tool to install.
+#[test]
+fn our_own_engine_builds_the_same_installation() {
+    let Some(want) = built() else { return };
+    let mut tree = Tree::new();
+    add_folder(&mut tree, &root().join("manifests"), &TreePath::root());
+    let dir = TreePath::new("install").unwrap();
+    let build = flux_kustomize::build(&tree, &dir, &Options::default(), &Remotes::new()).unwrap();
+    let Build::Done(output) = build else {
+        panic!("the installation refers to something elsewhere")
+    };
+    let got = documents(&output.resources.to_yaml());
+    let want = documents(&want);
+    assert_eq!(
+        got.keys().collect::<Vec<_>>(),
+        want.keys().collect::<Vec<_>>()
+    );
+    for (name, want) in want {
+        assert_eq!(got[&name], want, "{name}");
+    }
+}
+
+fn add_folder(tree: &mut Tree, folder: &Path, at: &TreePath) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let inner = at.join(name).unwrap();
+        if path.is_dir() {
+            add_folder(tree, &path, &inner);
+        } else {
+            tree.insert_file(inner, fs::read(&path).unwrap(), false)
+                .unwrap();
+        }
     }
 }
 
