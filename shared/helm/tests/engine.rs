@@ -1,0 +1,141 @@
+//! Templates whose output or failure is Helm's own matter, beside Helm itself.
+// HE-ENG-007..013 HE-ENG-016..024 HE-OBJ-001..009 HE-OBJ-012..015 HE-MAN-001
+
+mod support;
+
+use std::sync::Arc;
+
+use flux_helm::{Chart, Lookup, RenderOptions, load_values, render};
+use oracle::{Answer, Oracle, base64};
+use serde_json::json;
+use support::pack;
+
+const TEMPLATES: &[&str] = &[
+    "a: {{ .Missing }}{{ .Values.none }}{{ print nil }}x<no value>y",
+    "a: {{ .Missing.Deeper }}",
+    "a: {{ .Values.none.deeper }}",
+    "{{ define \"x\" }}{{ include \"x\" . }}{{ end }}a: {{ include \"x\" . }}",
+    "a: {{ include \"nope\" . }}",
+    "a: {{ template \"nope\" . }}",
+    "{{ define \"b\" }}{{ .Values.none.deeper }}{{ end }}{{ define \"a\" }}{{ include \"b\" . }}{{ end }}a: {{ include \"a\" . }}",
+    "{{ define \"a\" }}{{ required \"need: it\\nnow\" .Values.none }}{{ end }}a: {{ include \"a\" . }}",
+    "a: {{ required \"need\" \"\" }}",
+    "a: {{ required \"need\" 0 }}{{ required \"need\" false }}",
+    "a: {{ fail \"because: of this\" }}",
+    "a: {{ tpl \"{{ .Release.Name }}{{ define \\\"q\\\" }}1{{ end }}{{ include \\\"q\\\" . }}\" . }}",
+    "a: {{ tpl \"{{ define \\\"q\\\" }}1{{ end }}\" . }}{{ include \"q\" . }}",
+    "a: {{ tpl \"{{ .Values.none.deeper }}\" . }}",
+    "a: {{ tpl \"{{ nope }}\" . }}",
+    "a: {{ tpl \"{{ fail \\\"inside\\\" }}\" . }}",
+    "a: {{ env \"HOME\" }}",
+    "a: {{ if }}",
+    "a: {{ .Values.x",
+    "a: {{ end }}",
+    "a: {{ getHostByName \"localhost\" | quote }}",
+    "a: {{ lookup \"v1\" \"Pod\" \"\" \"\" | toJson }}",
+    "a: {{ .Capabilities.KubeVersion }} {{ .Capabilities.KubeVersion.Version }} {{ .Capabilities.KubeVersion.Minor }} {{ .Capabilities.KubeVersion.GitVersion }}",
+    "a: {{ .Capabilities.APIVersions.Has \"apps/v1\" }} {{ .Capabilities.APIVersions.Has \"nope/v1\" }} {{ .Capabilities.HelmVersion.Version }} {{ .Capabilities.HelmVersion.KubeClientVersion }}",
+    "a: {{ .Release.Name }} {{ .Release.Namespace }} {{ .Release.Revision }} {{ .Release.IsInstall }} {{ .Release.IsUpgrade }} {{ .Release.Service }} {{ kindOf .Release.Revision }}",
+    "a: {{ .Template.Name }} {{ .Template.BasePath }} {{ typeOf .Template }} {{ typeOf .Values }} {{ typeOf .Chart }} {{ typeOf .Files }}",
+    "a: {{ .Values.Table \"m\" | toJson }} {{ .Values.PathValue \"m.k\" }} {{ .Values.AsMap | toJson }}",
+    "a: {{ .Files.Get \"none\" | quote }} {{ .Files.GetBytes \"f.txt\" }} {{ .Files.Get \"f.txt\" | quote }} {{ .Files.AsSecrets | toJson }}",
+    "a: {{ toYamlPretty .Values | quote }} {{ toToml .Values | quote }} {{ fromToml \"a = 1\\n[b]\\nc = [1.5]\" | toJson }}",
+    "a: {{ fromYaml \"[\" | toJson }} {{ fromYaml \"[1]\" | toJson }} {{ fromYamlArray \"a: 1\" | toJson }} {{ fromYaml \"\" | toJson }}",
+    "a: {{ fromJson \"[1]\" | toJson }} {{ fromJson \"{\" | toJson }} {{ fromJsonArray \"{}\" | toJson }} {{ fromJsonArray \"[1, 2.5]\" | toJson }}",
+    "a: {{ mustFromJson \"{\" }}",
+    "a: {{ dig \"m\" \"k\" \"d\" .Values }}",
+    "a: {{ upper 5 }}",
+    "a: {{ index .Values.l 5 }}",
+    "a: {{ set .Values \"self\" .Values | len }}{{ toJson .Values }}",
+    "a: \"{{ print \"\\r\\n\" | quote }}\"\r\nb: 1\r\n",
+    "a: [",
+    "a: {{ .Chart.Name }} {{ .Chart.name }} {{ .Chart.Annotations }} {{ .Chart.IsRoot }} {{ .Chart.Type | quote }}",
+];
+
+#[test]
+fn single_templates_come_out_as_in_helm() {
+    let Some(mut go) = Oracle::start("helm") else {
+        return;
+    };
+    let values = "x: 1\nm: {k: v, n: 2.5}\nl: [a, 1]\n";
+    for template in TEMPLATES {
+        let files = [
+            ("Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n"),
+            ("values.yaml", values),
+            ("f.txt", "hi\n"),
+            ("templates/t.yaml", template),
+        ];
+        let archive = pack(&files.map(|(name, text)| (name.to_owned(), text.to_owned())));
+        let chart = Chart::from_archive(&archive).unwrap();
+        let ours = render(
+            &chart,
+            &load_values(b"").unwrap(),
+            &RenderOptions::new("rel", "apps"),
+        );
+        let ours = ours.map(|rendered| rendered.manifest(true)).map_err(|e| {
+            let source = std::error::Error::source(&e).map(|s| format!(": {s}"));
+            format!("{e}{}", source.unwrap_or_default())
+        });
+        let theirs =
+            match go.ask(&json!({"mode": "render", "archive": base64(&archive), "values": ""})) {
+                Answer::Output(release) => {
+                    Ok(release["manifest"].as_str().unwrap_or_default().to_owned())
+                }
+                Answer::Error(text) => Err(text),
+                Answer::Panic(text) => panic!("{template}: {text}"),
+            };
+        assert_eq!(ours, theirs, "{template}");
+    }
+}
+
+/// A cluster with one object.
+struct One;
+
+impl Lookup for One {
+    fn lookup(
+        &self,
+        api: &str,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<flux_yaml::Value, String> {
+        match name {
+            "there" => Ok([("is", format!("{api} {kind} {namespace}"))]
+                .into_iter()
+                .collect()),
+            "broken" => Err("no such kind".to_owned()),
+            _ => Ok(flux_yaml::Value::map()),
+        }
+    }
+}
+
+#[test]
+fn lookup_asks_the_caller() {
+    // HE-ENG-014
+    let chart = |template: &str| {
+        let files = [
+            ("Chart.yaml", "name: web\nversion: 1.0.0\n"),
+            ("templates/t.yaml", template),
+        ];
+        Chart::from_files(
+            files
+                .map(|(name, text)| flux_helm::File::new(name, text.to_owned()))
+                .to_vec(),
+        )
+        .unwrap()
+    };
+    let mut options = RenderOptions::new("rel", "apps");
+    options.lookup = Arc::new(One);
+    let values = load_values(b"").unwrap();
+    let found = chart(
+        "a: {{ (lookup \"v1\" \"Pod\" \"ns\" \"there\").is }}{{ if lookup \"v1\" \"Pod\" \"\" \"x\" }}!{{ end }}",
+    );
+    let rendered = render(&found, &values, &options).unwrap();
+    assert_eq!(rendered.manifests[0].content, "a: v1 Pod ns");
+    let broken = chart("a: {{ lookup \"v1\" \"Pod\" \"\" \"broken\" }}");
+    let error = render(&broken, &values, &options).unwrap_err().to_string();
+    assert!(
+        error.ends_with("error calling lookup: no such kind"),
+        "{error}"
+    );
+}
