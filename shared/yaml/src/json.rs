@@ -116,14 +116,17 @@ pub(crate) fn normalize(value: &mut Value) -> Result<(), Error> {
             if !float.is_finite() {
                 return Err(no_number(*float));
             }
-            // Every float from 2^53 on is whole; JSON writes them without an exponent up to 1e21. It has a negative zero.
+            // JSON writes whole floats without an exponent up to 1e21. It has a negative zero.
             let negative_zero = *float == 0.0 && float.is_sign_negative();
-            if float.fract() == 0.0 && !negative_zero {
-                if float.abs() < 9.223_372_036_854_775e18 {
-                    *value = Value::Int(*float as i64);
-                } else if *float >= 0.0 && *float < 1.844_674_407_370_955e19 {
-                    *value = Value::Uint(*float as u64);
-                }
+            if float.fract() != 0.0 || negative_zero || float.abs() >= 1e21 {
+                return Ok(());
+            }
+            // The digits count that JSON shows: the fewest that tell the float, then zeros.
+            let text = number::format_json(*float).unwrap_or_default();
+            if let Ok(int) = text.parse::<i64>() {
+                *value = Value::Int(int);
+            } else if let Ok(int) = text.parse::<u64>() {
+                *value = Value::Uint(int);
             }
             Ok(())
         }

@@ -99,3 +99,15 @@ fn bounds_hold() {
     assert_eq!(v3::to_value(&document).unwrap_err().to_string(), excessive);
     assert!(matches!(v3::expand(document, 10_000), Err(Error::Limit(_))));
 }
+
+#[test]
+fn large_floats_show_the_digits_json_shows() {
+    // HE-YAML-006 HE-YAML-017
+    let mut value = Value::Float(2.143_733_716_799_883_8e18);
+    assert_eq!(
+        sigs::to_string(&value).as_deref(),
+        Ok("2143733716799883800\n")
+    );
+    value = sigs::from_str("1e20").unwrap();
+    assert_eq!(sigs::to_string(&value).as_deref(), Ok("1e+20\n"));
+}

@@ -35,7 +35,11 @@ impl<'i> Parser<'i> {
         self.take();
         let after = match self.peek() {
             // go-yaml passes over an error here and scans on, which as a rule gives another.
-            Err(first) if head > 0 => return self.peek().and(Err(first)),
+            Err(first) if head > 0 => {
+                let after = self.peek()?;
+                self.passed_over = Some(first);
+                after
+            }
             after => after?,
         };
         if head > 0

@@ -5,7 +5,7 @@ mod flow;
 
 use std::borrow::Cow;
 
-use crate::error::{Layer, Mark};
+use crate::error::{Fault, Layer, Mark};
 use crate::node::Comments;
 use crate::resolve::Flavor;
 use crate::scan::{ScalarStyle, Scan, Scanner, Token, TokenData, TokenKind, fault};
@@ -102,6 +102,8 @@ pub(crate) struct Parser<'i> {
     comments: Comments,
     /// Comments above a `-` whose item is a collection: they belong to the collection.
     stem: Option<String>,
+    /// An error that go-yaml passes over until the event is complete, unless another comes before that.
+    passed_over: Option<Fault>,
 }
 
 /// The token to come.
@@ -123,6 +125,7 @@ impl<'i> Parser<'i> {
             tag_directives: Vec::new(),
             comments: Comments::default(),
             stem: None,
+            passed_over: None,
         }
     }
 
@@ -140,7 +143,7 @@ impl<'i> Parser<'i> {
                 Mark::default(),
             ));
         }
-        match self.state {
+        let event = match self.state {
             State::StreamStart => self.stream_start(),
             State::ImplicitDocumentStart => self.document_start(true),
             State::DocumentStart | State::End => self.document_start(false),
@@ -162,6 +165,10 @@ impl<'i> Parser<'i> {
             State::FlowMappingKey => self.flow_mapping_key(false),
             State::FlowMappingValue => self.flow_mapping_value(false),
             State::FlowMappingEmptyValue => self.flow_mapping_value(true),
+        }?;
+        match self.passed_over.take() {
+            Some(fault) => Err(fault),
+            None => Ok(event),
         }
     }
 
