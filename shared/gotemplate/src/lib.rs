@@ -1,4 +1,29 @@
-//! Go's `text/template` and the Sprig functions, byte for byte.
+//! Go's `text/template` and the Sprig functions, byte for byte: the same output and the same error texts as Go 1.26 and
+//! Sprig 3.3 (ledger rows HE-TPL and HE-FN).
+//!
+//! ```
+//! use std::sync::Arc;
+//! use flux_gotemplate::{Limits, Nothing, Session, Templates, json, sprig};
+//!
+//! let mut templates = Templates::new("page", Arc::new(sprig::functions()));
+//! templates.parse("page", b"{{ range .names }}{{ . | upper }} {{ end }}{{ .n.x }}")?;
+//!
+//! let data = json::unmarshal(br#"{"names": ["a", "b"], "n": 1}"#)?;
+//! let mut session = Session::new(Nothing, Limits::default());
+//! let error = templates.execute(&mut session, "page", data).unwrap_err();
+//! assert_eq!(
+//!     error.to_string(),
+//!     "template: page:1:44: executing \"page\" at <.n.x>: can't evaluate field x in type interface {}"
+//! );
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`Templates`] are parsed once and shared between threads; [`Value`]s and the [`Session`] of a run belong to one
+//! thread. What functions need from outside (time, randomness, names) comes through an [`Environment`], and every run
+//! has [`Limits`]. Deeply nested templates want a big stack: [`with_stack`].
+//!
+//! Charts, `include`, `tpl`, `toYaml` and the other functions of Helm are `flux-helm`'s; it builds them on
+//! [`Context::execute`] and [`Context::evaluate`].
 
 #![forbid(unsafe_code)]
 #![allow(

@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
+	"syscall"
 	"text/template"
 	"time"
 
@@ -83,6 +84,11 @@ func main() {
 	time.Local = time.UTC
 	// A map that contains itself overflows any stack: let it be soon.
 	debug.SetMaxStack(32 << 20)
+	// And a template that asks for all memory is to fail here, not on the machine.
+	memory := syscall.Rlimit{Cur: 4 << 30, Max: 4 << 30}
+	if err := syscall.Setrlimit(syscall.RLIMIT_AS, &memory); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
 	table := flag.String("table", "", "file of templates, separated by ==== lines, to answer as a table")
 	flag.Parse()
 	if *table != "" {

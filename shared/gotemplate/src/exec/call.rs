@@ -22,6 +22,8 @@ impl<'t> Execution<'t, '_> {
         match function {
             FunctionRef::Builtin(builtin) => self.call_builtin(dot, *builtin, site, args, last),
             FunctionRef::Registered(function) => {
+                // `include` comes back to the executor from here.
+                self.check_stack()?;
                 let params = function.params.as_slice();
                 let mut given = self.arguments(dot, name, params, function.variadic, args, last)?;
                 let result = (function.body)(

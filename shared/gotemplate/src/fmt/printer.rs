@@ -7,7 +7,7 @@ use crate::unicode;
 use crate::value::{IntType, Kind, Object, Str, Value};
 
 /// Nesting at which printing stops; Go would run into its stack limit on a map that contains itself.
-const MAX_DEPTH: usize = 1000;
+const MAX_DEPTH: usize = 500;
 /// Bytes one call may write.
 const MAX_OUTPUT: usize = 1 << 30;
 

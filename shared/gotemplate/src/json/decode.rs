@@ -6,7 +6,7 @@ use crate::unicode;
 use crate::value::{List, Map, Str, Value};
 
 /// Nesting that is refused; Go allows 10000.
-const MAX_DEPTH: usize = 1000;
+const MAX_DEPTH: usize = 500;
 
 /// `json.Unmarshal` into an `interface {}`: numbers become `float64`, of equal keys the last counts.
 pub fn unmarshal(text: &[u8]) -> Result<Value, JsonError> {

@@ -6,8 +6,8 @@ use crate::strconv;
 use crate::unicode;
 use crate::value::{Str, Value};
 
-/// Nesting at which Go starts to look for cycles; only cyclic maps are deeper.
-const MAX_DEPTH: usize = 1000;
+/// Nesting taken for a cycle; Go starts to look for cycles at 1000.
+const MAX_DEPTH: usize = 500;
 
 /// `json.Marshal`: compact, keys sorted, `<`, `>` and `&` escaped.
 pub fn marshal(value: &Value) -> Result<Vec<u8>, JsonError> {

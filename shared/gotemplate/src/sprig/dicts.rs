@@ -7,7 +7,7 @@ use crate::functions::{Functions, Variadic};
 use crate::value::{List, Map, Str, Value, types};
 
 /// Nesting at which merging and copying stop: only cyclic maps are deeper.
-const MAX_DEPTH: usize = 1000;
+const MAX_DEPTH: usize = 500;
 
 pub(super) fn register(f: &mut Functions) {
     f.add("dict", |v: Variadic<Value>| dict(v.0));

@@ -3,7 +3,7 @@
 use super::{Kind, Value};
 
 /// Nesting at which values count as different: only cyclic ones are deeper.
-const MAX_DEPTH: usize = 1000;
+const MAX_DEPTH: usize = 500;
 
 /// `reflect.DeepEqual`: the same types and the same contents, nil and empty being different.
 pub fn deep_equal(a: &Value, b: &Value) -> bool {

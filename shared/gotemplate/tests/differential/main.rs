@@ -8,7 +8,7 @@ mod oracle;
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use flux_gotemplate::{
     CallError, Context, Environment, Functions, Limits, MissingKey, Session, Str, Templates, Time,
@@ -82,8 +82,13 @@ fn agrees_with_go() {
         for case in 0..cases {
             let mut generator = Generator::new(seed.wrapping_mul(1_000_003).wrapping_add(case));
             let (template, values, missing) = generator.case();
+            let asked = Instant::now();
             let go = oracle.ask(&template, &values, missing);
+            let answered = Instant::now();
             let ours = ours(&functions, &template, &values, missing);
+            if asked.elapsed() > Duration::from_secs(2) {
+                println!("slow: case {case}: Go {:?}, ours {:?}: {template}", answered - asked, answered.elapsed());
+            }
             failed += u64::from(matches!(go, Answer::Error(_)));
             if go != ours && !generate::excused(&go, &ours) {
                 differ.push(format!(
