@@ -184,6 +184,11 @@ impl ResMap {
             ([at], Behavior::Merge | Behavior::Replace) => {
                 let older = self.list[*at].clone();
                 let merged = merged(new, &older, behavior)?;
+                let now = merged.current(scopes);
+                // An object whose kind a patch has changed is found by its history and cannot be replaced.
+                if now.key() != older.current(scopes).key() {
+                    return Err(format!("cannot find resource with id {now} to replace").into());
+                }
                 self.list_mut()[*at] = merged;
                 Ok(())
             }

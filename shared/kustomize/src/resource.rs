@@ -212,6 +212,18 @@ impl Resource {
             .collect()
     }
 
+    /// Fails where the lists that make up the history do not go together, as after a name that was empty for a while.
+    pub(crate) fn check_history(&self) -> Result<(), String> {
+        let names = self.list(anno::PREVIOUS_NAMES).len();
+        let same = self.annotation(anno::PREVIOUS_NAMES).is_none()
+            || names == self.list(anno::PREVIOUS_NAMESPACES).len()
+                && names == self.list(anno::PREVIOUS_KINDS).len();
+        if same {
+            return Ok(());
+        }
+        Err("number of previous names, number of previous namespaces, number of previous kinds not equal".into())
+    }
+
     /// The present identity.
     pub(crate) fn current(&self, scopes: &Scopes) -> &Id {
         &self.ids(scopes).current

@@ -306,6 +306,11 @@ impl Walker<'_> {
                     .get(&name)
                     .is_some_and(|value| value.kind == Kind::Scalar && !node::is_null(value));
             if untouched {
+                // Setting it to itself may quote it.
+                target
+                    .get_mut(&name)
+                    .into_iter()
+                    .for_each(node::quote_non_string);
                 continue;
             }
             let style = patch
@@ -383,7 +388,8 @@ fn names<'n>(maps: impl IntoIterator<Item = &'n Node>) -> BTreeSet<String> {
 fn put_back(map: &mut Node, name: &str, outcome: Outcome, changes: &mut Changes) -> Result<()> {
     match outcome {
         Outcome::Clear => node::clear(map, name)?,
-        Outcome::Target(value) => {
+        Outcome::Target(mut value) => {
+            node::quote_non_string(&mut value);
             if let Some(place) = map.get_mut(name) {
                 *place = value;
             }

@@ -1,4 +1,4 @@
-use super::{Changes, Kind, Node, Style, is_yaml11_non_string, share_id, text::contents};
+use super::{Changes, Kind, Node, Style, is_yaml11_non_string, text::contents};
 
 /// A scalar without a tag: it will read as whatever its text looks like.
 pub(crate) fn scalar(value: impl Into<String>) -> Node {
@@ -124,12 +124,11 @@ pub(crate) fn set_scalar(
 }
 
 /// A string that YAML 1.1 would read as something else is quoted, unless its place decides the style.
-fn quote_non_string(value: &mut Node) {
+pub(crate) fn quote_non_string(value: &mut Node) {
     let untyped = value.tag.is_empty() || value.tag == "!!str";
     if value.kind == Kind::Scalar
         && untyped
         && value.style == Style::PLAIN
-        && share_id(value) == 0
         && is_yaml11_non_string(&value.value)
     {
         value.style = Style::DOUBLE_QUOTED;

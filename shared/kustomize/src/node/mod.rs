@@ -17,14 +17,15 @@ pub(crate) use annotations::{
     set_label, set_labels, string_map,
 };
 pub(crate) use fields::{
-    WrongKind, api_version, clear, expect, field, get, is_empty, is_null, kind_field, scalar,
-    set_field, set_name, set_namespace, set_scalar, set_top, string, tagged,
+    WrongKind, api_version, clear, expect, field, get, is_empty, is_null, kind_field,
+    quote_non_string, scalar, set_field, set_name, set_namespace, set_scalar, set_top, string,
+    tagged,
 };
 pub(crate) use json::{from_json, to_value};
 pub(crate) use matcher::{Match, find_all};
 pub(crate) use path::{lookup, lookup_create, split_path, split_path_smart};
 pub(crate) use read::{read_documents, validated_metadata};
-pub(crate) use shared::{Changes, share_id, shared_scalar};
+pub(crate) use shared::{Changes, shared_scalar};
 pub(crate) use text::{contents, is_yaml11_non_string};
 
 pub(crate) use flux_yaml::{Kind, Node, Style};

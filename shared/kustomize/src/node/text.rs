@@ -14,7 +14,9 @@ pub(crate) fn is_yaml11_non_string(text: &str) -> bool {
     let plain = text
         .bytes()
         .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/'));
-    if plain && text.bytes().next().is_some_and(|b| b.is_ascii_alphabetic()) && text.len() > 5 {
+    let first = text.bytes().next().unwrap_or_default();
+    let word = first.is_ascii_alphabetic();
+    if plain && word && (text.len() > 5 || !b"yYnNtTfFoO".contains(&first)) {
         return false;
     }
     match flux_yaml::sigs::from_str(text) {

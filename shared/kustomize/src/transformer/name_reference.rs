@@ -37,6 +37,7 @@ struct Candidates {
 /// Rewrites all references.
 pub(crate) fn fix(map: &mut ResMap, references: &[NameReference], state: &State<'_>) -> Result<()> {
     let scopes = state.scopes();
+    map.iter().try_for_each(Resource::check_history)?;
     let candidates = Candidates::of(map, scopes);
     // The specs that concern a kind of referrer are found once for each.
     let mut plans: HashMap<Gvk, Vec<(&Gvk, &FieldSpec)>> = HashMap::new();

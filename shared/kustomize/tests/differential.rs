@@ -1,0 +1,96 @@
+//! Random overlays, built by ours and by the real library: both give the same bytes, or both fail.
+//!
+//! `FLUX_DIFFERENTIAL_CASES` asks for more of them, `FLUX_DIFFERENTIAL_SEED` for others.
+
+mod overlay;
+
+use std::collections::BTreeMap;
+
+use flux_kustomize::{Build, Options, Remotes, build};
+use flux_tree::{Tree, TreePath};
+use oracle::{Answer, Oracle, base64};
+use serde_json::json;
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
+}
+
+fn ours(files: &BTreeMap<String, String>, dir: &str, options: &Options) -> Result<String, String> {
+    let mut tree = Tree::new();
+    for (path, text) in files {
+        let path = TreePath::new(path.trim_start_matches('/')).unwrap();
+        tree.insert_file(path, text.clone(), false).unwrap();
+    }
+    let dir = TreePath::new(dir.trim_start_matches('/')).unwrap();
+    match build(&tree, &dir, options, &Remotes::new()) {
+        Ok(Build::Done(output)) => Ok(output.resources.to_yaml()),
+        Ok(Build::Needs(bases)) => Err(format!("needs {bases:?}")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[test]
+fn random_overlays_build_alike() {
+    let Some(mut go) = Oracle::start("kustomize") else {
+        return;
+    };
+    let cases = number("FLUX_DIFFERENTIAL_CASES", 200);
+    let first = number("FLUX_DIFFERENTIAL_SEED", 1);
+    let (mut built, mut failed) = (0, 0);
+    let mut wrong = Vec::new();
+    for seed in first..first + cases {
+        let files = overlay::files(seed);
+        let flux = seed % 2 == 0;
+        let encoded: BTreeMap<_, _> = files
+            .iter()
+            .map(|(path, text)| (path, base64(text)))
+            .collect();
+        let request = json!({"mode": "build", "files": encoded, "dir": "/over", "flux": flux});
+        let theirs = go.ask(&request);
+        let options = if flux {
+            Options::flux()
+        } else {
+            Options::default()
+        };
+        let ours = ours(&files, "/over", &options);
+        let same = match (&ours, &theirs) {
+            (Ok(ours), Answer::Output(theirs)) => {
+                built += 1;
+                theirs.as_str() == Some(ours)
+            }
+            (Err(_), Answer::Error(_) | Answer::Panic(_)) => {
+                failed += 1;
+                true
+            }
+            _ => false,
+        };
+        if !same {
+            wrong.push(format!(
+                "seed {seed}:\n{}\n--- ours\n{ours:?}\n--- theirs\n{theirs:?}",
+                shown(&files)
+            ));
+        }
+    }
+    println!(
+        "{built} overlays built alike, {failed} failed alike, {} differ",
+        wrong.len()
+    );
+    let first: Vec<_> = wrong.iter().take(3).cloned().collect();
+    assert!(
+        wrong.is_empty(),
+        "{} differ, among them\n{}",
+        wrong.len(),
+        first.join("\n\n")
+    );
+}
+
+fn shown(files: &BTreeMap<String, String>) -> String {
+    files
+        .iter()
+        .map(|(path, text)| format!("# {path}\n{text}"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
