@@ -74,6 +74,7 @@ pub(crate) async fn reconcile<R: Reconciler>(
     metrics.time.observe(started.elapsed().as_secs_f64());
     if let Ok(run) = &run
         && run.settings().measured
+        && !is_gone(run, &ending)
     {
         let kind = R::Kind::kind(&());
         controller.environment.metrics.reconciled(
@@ -97,6 +98,12 @@ pub(crate) async fn reconcile<R: Reconciler>(
         (None, Again::Never) => ReconcileResult::Success,
     });
     ending.again
+}
+
+/// Whether this was the object's last run: measured again, its series would outlive it (SC-PROC-090).
+fn is_gone<K: Kind>(run: &Run<K>, ending: &Ending) -> bool {
+    let deleted = run.object.meta().deletion_timestamp.is_some();
+    deleted && ending.error.is_none() && ending.again == Again::Never
 }
 
 async fn one_run<R: Reconciler>(controller: &Controller<R>, run: &mut Run<R::Kind>) -> Ending {
