@@ -1,0 +1,93 @@
+//! Content written into the storage.
+
+use std::{io, sync::Arc};
+
+use bytes::Bytes;
+use flux_api::{meta::Artifact, source::GitRepository};
+use flux_artifact::{Storage, Stored, TarGz};
+use flux_ignore::Filter;
+
+use super::{
+    content::{Content, Entry},
+    failure::{StepError, StoreError},
+    include,
+};
+
+/// Where an artifact goes and what it is made with.
+pub(super) struct Storing {
+    pub(super) storage: Arc<Storage>,
+    /// Its path in the storage.
+    pub(super) path: String,
+    pub(super) object: Arc<GitRepository>,
+    /// The artifacts to copy in.
+    pub(super) included: Vec<Artifact>,
+}
+
+/// Content whose files can be read one after the other.
+pub(super) trait Source: Send + 'static {
+    /// The handle of a file's content.
+    type Blob: Clone + From<Bytes> + Send;
+
+    /// What there is, includes left out.
+    fn content(&self) -> Content<Self::Blob>;
+
+    /// The content of a file.
+    fn read<'s>(&'s mut self, blob: &'s Self::Blob) -> io::Result<&'s [u8]>;
+}
+
+impl Storing {
+    /// Copies the includes in, and archives what the ignore rules leave of it all.
+    pub(super) async fn run<S: Source>(self, source: S) -> Result<(String, Stored), StepError> {
+        tokio::task::spawn_blocking(move || self.store(source)).await?
+    }
+
+    fn store<S: Source>(self, mut source: S) -> Result<(String, Stored), StepError> {
+        let spec = &self.object.spec;
+        let mut content = source.content();
+        include::copy(
+            &spec.include,
+            &self.included,
+            &self.storage,
+            &mut content,
+            |bytes| S::Blob::from(bytes.clone()),
+        )?;
+        self.storage
+            .make_dir(&self.path)
+            .map_err(StepError::ArtifactDirectory)?;
+        let _lock = self.storage.lock(&self.path).map_err(StepError::Lock)?;
+        let filter = content.filter(spec.ignore.as_deref(), |blob| {
+            source.read(blob).map(Bytes::copy_from_slice)
+        });
+        let filter = filter.map_err(StepError::Rules)?;
+        let stored = archive(&self.storage, &self.path, &content, &filter, &mut source);
+        Ok((self.path, stored.map_err(StepError::Archive)?))
+    }
+}
+
+fn archive<S: Source>(
+    storage: &Storage,
+    path: &str,
+    content: &Content<S::Blob>,
+    filter: &Filter,
+    source: &mut S,
+) -> Result<Stored, StoreError> {
+    let mut archive = TarGz::new(storage.create(path)?)?;
+    for (path, entry) in content.iter() {
+        match entry {
+            Entry::Directory if !filter.excludes(&path, true) => archive.directory(&path)?,
+            Entry::File {
+                executable,
+                content,
+            } if !filter.excludes(&path, false) => {
+                let bytes = source.read(content).map_err(|source| StoreError::Read {
+                    path: String::from_utf8_lossy(&path).into_owned(),
+                    source,
+                })?;
+                archive.file(&path, *executable, bytes.len() as u64, &mut &*bytes)?;
+            }
+            // SC-GIT-076: no artifact holds a link
+            Entry::Directory | Entry::File { .. } | Entry::Symlink { .. } => {}
+        }
+    }
+    Ok(archive.finish()?.commit()?)
+}

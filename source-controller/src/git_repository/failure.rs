@@ -1,0 +1,267 @@
+//! What can go wrong in a reconcile of a GitRepository, and what follows: the table to compare with the ledger.
+
+use std::{io, time::Duration};
+
+use flux_artifact::{ArchiveError, ExtractError, StorageError};
+use flux_cloud::GitHubAppError;
+use flux_git::{AuthError, UrlError, VerifyError};
+use flux_http::{BuildError, SecretError};
+use flux_runtime::{
+    Failure, Notice, Pace,
+    outcome::{Cause, Next},
+};
+use flux_tree::PathError;
+
+use super::content::{PlaceError, RulesError};
+use crate::{
+    conditions::{FETCH_FAILED, INCLUDE_UNAVAILABLE, SOURCE_VERIFIED, STORAGE_OPERATION_FAILED},
+    secrets::SecretReadError,
+};
+
+/// Why a step did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StepError {
+    #[error("failed to create temporary working directory")]
+    WorkDirectory(#[source] io::Error),
+    #[error("failed to remove artifact after digest mismatch")]
+    RemoveArtifact(#[source] StorageError),
+
+    #[error("failed to configure proxy options")]
+    Proxy(#[source] ProxyError),
+    #[error("failed to parse url '{url}'")]
+    Url {
+        url: String,
+        #[source]
+        source: UrlError,
+    },
+    #[error("failed to get secret '{secret}'")]
+    Secret {
+        secret: String,
+        #[source]
+        source: SecretReadError,
+    },
+    #[error("failed to configure authentication options")]
+    Auth(#[source] AuthError),
+    #[error(
+        "SSH identity key is encrypted but no 'password' field was provided in the secret '{0}'"
+    )]
+    Passphrase(String),
+    #[error("secretRef '{0}' has github app data but provider is not set to github")]
+    UnexpectedGitHubApp(String),
+    #[error("secretRef with github app data must be specified when provider is set to github")]
+    GitHubAppSecretMissing,
+    #[error("secretRef with github app data must be specified when provider is set to github")]
+    GitHubAppDataMissing,
+    #[error(transparent)]
+    GitHubAppKeys(SecretError),
+    #[error("failed to configure authentication options")]
+    GitHubApp(#[from] AppError),
+    #[error(
+        "to use spec.serviceAccountName for provider authentication please enable the ObjectLevelWorkloadIdentity feature gate in the controller"
+    )]
+    FeatureGateDisabled,
+    #[error(
+        "provider '{0}' is not supported yet by this controller: use credentials from a Secret with provider 'generic'"
+    )]
+    UnsupportedProvider(String),
+
+    #[error(
+        "could not get resource for include '{name}': GitRepository.source.toolkit.fluxcd.io \"{name}\" not found"
+    )]
+    IncludeMissing { name: String, recheck: Duration },
+    #[error("no artifact available for include '{name}'")]
+    IncludeWithoutArtifact { name: String, recheck: Duration },
+
+    #[error("failed to create Git client")]
+    Client(#[source] flux_git::Error),
+    #[error("failed to checkout and determine revision")]
+    Checkout(#[source] flux_git::Error),
+    #[error("git repository is empty")]
+    Empty,
+    #[error("no changes since last reconciliation: observed revision '{revision}'")]
+    Unchanged {
+        revision: String,
+        interval: Duration,
+    },
+    #[error(
+        "failed to sparse checkout directories : sparse checkout dir '{0}' does not exist in repository: lstat {0}: no such file or directory"
+    )]
+    SparseMissing(String),
+
+    #[error("public keys secret error")]
+    PublicKeys(#[source] SecretReadError),
+    #[error("cannot verify tag object's signature if a tag reference is not specified")]
+    NoTagToVerify,
+    #[error("cannot verify signature of tag '{0}' since it is not signed")]
+    TagNotSigned(String),
+    #[error("signature verification of tag '{tag}' failed")]
+    TagSignature {
+        tag: String,
+        #[source]
+        source: VerifyError,
+    },
+    #[error("signature verification of commit '{commit}' failed")]
+    CommitSignature {
+        commit: String,
+        #[source]
+        source: VerifyError,
+    },
+
+    #[error("path calculation for include '{name}' failed")]
+    IncludePath {
+        name: String,
+        #[source]
+        source: PathError,
+    },
+    #[error("failed to copy '{name}' include from {from} to {to}")]
+    IncludeCopy {
+        name: String,
+        from: String,
+        to: String,
+        #[source]
+        source: CopyError,
+    },
+
+    #[error("failed to create artifact directory")]
+    ArtifactDirectory(#[source] StorageError),
+    #[error("failed to acquire lock for artifact")]
+    Lock(#[source] StorageError),
+    #[error("failed to load source ignore patterns from repository")]
+    Rules(#[source] RulesError),
+    #[error("unable to archive artifact to storage")]
+    Archive(#[source] StoreError),
+    #[error("garbage collection for deleted resource failed")]
+    Collect(#[source] StorageError),
+    #[error("a task of the reconcile ended early")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+/// Why there is no proxy address.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ProxyError {
+    #[error("secret '{0}' not found")]
+    NotFound(String),
+    #[error("failed to get secret '{secret}'")]
+    Read {
+        secret: String,
+        #[source]
+        source: SecretReadError,
+    },
+    #[error(transparent)]
+    Data(#[from] SecretError),
+}
+
+/// Why signing in as a GitHub App failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AppError {
+    #[error(transparent)]
+    Client(BuildError),
+    #[error(transparent)]
+    App(GitHubAppError),
+}
+
+/// Why an included artifact could not be copied.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CopyError {
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Extract(#[from] ExtractError),
+    #[error(transparent)]
+    Path(#[from] PathError),
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+}
+
+/// Why the archive could not be stored.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StoreError {
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    #[error("failed to read {path}")]
+    Read {
+        path: String,
+        #[source]
+        source: io::Error,
+    },
+}
+
+const AUTHENTICATION_FAILED: &str = "AuthenticationFailed";
+const INVALID_PROVIDER: &str = "InvalidProviderConfiguration";
+const GIT_OPERATION_FAILED: &str = "GitOperationFailed";
+
+impl From<StepError> for Failure {
+    fn from(error: StepError) -> Self {
+        use StepError as E;
+        match error {
+            E::WorkDirectory(_) | E::ArtifactDirectory(_) => {
+                retry("DirectoryCreationFailed", error).marking(STORAGE_OPERATION_FAILED)
+            }
+            E::RemoveArtifact(_) | E::GitHubAppKeys(_) | E::Task(_) => {
+                retry("Failed", error).quietly()
+            }
+
+            E::Proxy(_) | E::Secret { .. } | E::Auth(_) | E::Passphrase(_) | E::GitHubApp(_) => {
+                retry(AUTHENTICATION_FAILED, error).marking(FETCH_FAILED)
+            }
+            E::Url { .. } => Self::stalled("URLInvalid", error).marking(FETCH_FAILED),
+            E::UnexpectedGitHubApp(_) | E::GitHubAppDataMissing => {
+                retry(INVALID_PROVIDER, error).marking(FETCH_FAILED)
+            }
+            E::GitHubAppSecretMissing | E::UnsupportedProvider(_) => {
+                Self::stalled(INVALID_PROVIDER, error).marking(FETCH_FAILED)
+            }
+            E::FeatureGateDisabled => {
+                Self::stalled("FeatureGateDisabled", error).marking(FETCH_FAILED)
+            }
+
+            E::IncludeMissing { recheck, .. } => waiting("NotFound", error, recheck),
+            E::IncludeWithoutArtifact { recheck, .. } => waiting("NoArtifact", error, recheck),
+
+            E::Client(_) | E::Checkout(_) | E::SparseMissing(_) => {
+                retry(GIT_OPERATION_FAILED, error).marking(FETCH_FAILED)
+            }
+            E::Empty => retry("EmptyGitRepository", error).marking(FETCH_FAILED),
+            E::Unchanged { interval, .. } => Self {
+                next: Next::Ignored(interval),
+                ..retry("GitOperationSucceeded", error).noticed(Notice::Trace)
+            },
+
+            E::PublicKeys(_) => retry("VerificationError", error).denying(SOURCE_VERIFIED),
+            E::NoTagToVerify => {
+                Self::stalled("InvalidVerificationMode", error).denying(SOURCE_VERIFIED)
+            }
+            E::TagNotSigned(_) => retry("InvalidGitObject", error).denying(SOURCE_VERIFIED),
+            E::TagSignature { .. } => retry("InvalidTagSignature", error).denying(SOURCE_VERIFIED),
+            E::CommitSignature { .. } => {
+                retry("InvalidCommitSignature", error).denying(SOURCE_VERIFIED)
+            }
+
+            E::IncludePath { .. } => retry("IllegalPath", error).marking(STORAGE_OPERATION_FAILED),
+            E::IncludeCopy { .. } => retry("CopyFailure", error).marking(STORAGE_OPERATION_FAILED),
+
+            E::Lock(_) => retry("Failed", error),
+            E::Rules(_) => retry("SourceIgnoreError", error),
+            E::Archive(_) => {
+                retry("ArchiveOperationFailed", error).marking(STORAGE_OPERATION_FAILED)
+            }
+            E::Collect(_) => retry("GarbageCollectionFailed", error),
+        }
+    }
+}
+
+fn retry(reason: &'static str, cause: impl Into<Cause>) -> Failure {
+    Failure::retry(reason, cause, Pace::BackOff)
+}
+
+fn waiting(reason: &'static str, cause: impl Into<Cause>, recheck: Duration) -> Failure {
+    Failure::waiting(reason, cause, recheck)
+        .noticed(Notice::Trace)
+        .marking(INCLUDE_UNAVAILABLE)
+}
+
+#[cfg(test)]
+#[path = "failure_test.rs"]
+mod tests;

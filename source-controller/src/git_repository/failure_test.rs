@@ -1,0 +1,351 @@
+use std::time::Duration;
+
+use flux_runtime::{
+    conditions::Status,
+    outcome::{Next, Notice, Pace},
+};
+
+use flux_git::SignatureKind;
+
+use super::*;
+
+fn io() -> io::Error {
+    io::Error::other("no space")
+}
+
+fn storage() -> StorageError {
+    StorageError::NotADirectory("/data".into())
+}
+
+const STALLED: Next = Next::Stalled {
+    generation_observed: true,
+};
+const BACK_OFF: Next = Next::Retry(Pace::BackOff);
+
+// The rows named beside each case.
+#[test]
+fn what_follows_each_failure() {
+    let secs = Duration::from_secs;
+    let fetch = Some((FETCH_FAILED, Status::True));
+    let stored = Some((STORAGE_OPERATION_FAILED, Status::True));
+    let include = Some((INCLUDE_UNAVAILABLE, Status::True));
+    let verified = Some((SOURCE_VERIFIED, Status::False));
+    let name = || "ns/name".to_owned();
+    let not_found = || SecretReadError::NotFound("name".into());
+    let (warning, quiet, trace) = (Notice::Warning, Notice::Quiet, Notice::Trace);
+    for (error, reason, next, notice, marks, message) in [
+        // SC-PROC-061
+        (
+            StepError::WorkDirectory(io()),
+            "DirectoryCreationFailed",
+            BACK_OFF,
+            warning,
+            stored,
+            "failed to create temporary working directory: no space",
+        ),
+        // SC-ART-034
+        (
+            StepError::RemoveArtifact(storage()),
+            "Failed",
+            BACK_OFF,
+            quiet,
+            None,
+            "failed to remove artifact after digest mismatch: invalid dir path: /data",
+        ),
+        // SC-GIT-022, SC-AUTH-006
+        (
+            StepError::Proxy(ProxyError::NotFound(name())),
+            "AuthenticationFailed",
+            BACK_OFF,
+            warning,
+            fetch,
+            "failed to configure proxy options: secret 'ns/name' not found",
+        ),
+        // SC-GIT-023
+        (
+            StepError::Url {
+                url: "http://".into(),
+                source: UrlError::NoHost,
+            },
+            "URLInvalid",
+            STALLED,
+            warning,
+            fetch,
+            "failed to parse url 'http://': invalid URL: no host",
+        ),
+        // SC-GIT-024
+        (
+            StepError::Secret {
+                secret: name(),
+                source: not_found(),
+            },
+            "AuthenticationFailed",
+            BACK_OFF,
+            warning,
+            fetch,
+            "failed to get secret 'ns/name': secrets \"name\" not found",
+        ),
+        // SC-GIT-025, SC-AUTH-014
+        (
+            StepError::Auth(AuthError::IdentityRequired),
+            "AuthenticationFailed",
+            BACK_OFF,
+            warning,
+            fetch,
+            "failed to configure authentication options: invalid 'ssh' auth option: 'identity' is required",
+        ),
+        // SC-AUTH-015
+        (
+            StepError::Passphrase(name()),
+            "AuthenticationFailed",
+            BACK_OFF,
+            warning,
+            fetch,
+            "SSH identity key is encrypted but no 'password' field was provided in the secret 'ns/name'",
+        ),
+        // SC-AUTH-017
+        (
+            StepError::UnexpectedGitHubApp(name()),
+            "InvalidProviderConfiguration",
+            BACK_OFF,
+            warning,
+            fetch,
+            "secretRef 'ns/name' has github app data but provider is not set to github",
+        ),
+        // SC-AUTH-018
+        (
+            StepError::GitHubAppSecretMissing,
+            "InvalidProviderConfiguration",
+            STALLED,
+            warning,
+            fetch,
+            "secretRef with github app data must be specified when provider is set to github",
+        ),
+        (
+            StepError::GitHubAppDataMissing,
+            "InvalidProviderConfiguration",
+            BACK_OFF,
+            warning,
+            fetch,
+            "secretRef with github app data must be specified when provider is set to github",
+        ),
+        // SC-AUTH-019
+        (
+            StepError::GitHubAppKeys(SecretError::GitHubAppInstallation { secret: name() }),
+            "Failed",
+            BACK_OFF,
+            quiet,
+            None,
+            "secret 'ns/name' must contain exactly one of 'githubAppInstallationOwner' or 'githubAppInstallationID'",
+        ),
+        // SC-AUTH-025
+        (
+            StepError::FeatureGateDisabled,
+            "FeatureGateDisabled",
+            STALLED,
+            warning,
+            fetch,
+            "to use spec.serviceAccountName for provider authentication please enable the ObjectLevelWorkloadIdentity feature gate in the controller",
+        ),
+        (
+            StepError::UnsupportedProvider("aws".into()),
+            "InvalidProviderConfiguration",
+            STALLED,
+            warning,
+            fetch,
+            "provider 'aws' is not supported yet by this controller: use credentials from a Secret with provider 'generic'",
+        ),
+        // SC-GIT-091, SC-GIT-093, SC-GIT-094, SC-PROC-071
+        (
+            StepError::IncludeMissing {
+                name: "other".into(),
+                recheck: secs(30),
+            },
+            "NotFound",
+            Next::Waiting(secs(30)),
+            trace,
+            include,
+            "could not get resource for include 'other': GitRepository.source.toolkit.fluxcd.io \"other\" not found",
+        ),
+        // SC-GIT-092
+        (
+            StepError::IncludeWithoutArtifact {
+                name: "other".into(),
+                recheck: secs(30),
+            },
+            "NoArtifact",
+            Next::Waiting(secs(30)),
+            trace,
+            include,
+            "no artifact available for include 'other'",
+        ),
+        // SC-GIT-027
+        (
+            StepError::Empty,
+            "EmptyGitRepository",
+            BACK_OFF,
+            warning,
+            fetch,
+            "git repository is empty",
+        ),
+        // SC-GIT-063
+        (
+            StepError::Unchanged {
+                revision: "main@sha1:0".into(),
+                interval: secs(60),
+            },
+            "GitOperationSucceeded",
+            Next::Ignored(secs(60)),
+            trace,
+            None,
+            "no changes since last reconciliation: observed revision 'main@sha1:0'",
+        ),
+        // SC-GIT-074
+        (
+            StepError::SparseMissing("apps".into()),
+            "GitOperationFailed",
+            BACK_OFF,
+            warning,
+            fetch,
+            "failed to sparse checkout directories : sparse checkout dir 'apps' does not exist in repository: lstat apps: no such file or directory",
+        ),
+        // SC-VER-004
+        (
+            StepError::PublicKeys(not_found()),
+            "VerificationError",
+            BACK_OFF,
+            warning,
+            verified,
+            "public keys secret error: secrets \"name\" not found",
+        ),
+        // SC-VER-008
+        (
+            StepError::NoTagToVerify,
+            "InvalidVerificationMode",
+            STALLED,
+            warning,
+            verified,
+            "cannot verify tag object's signature if a tag reference is not specified",
+        ),
+        // SC-VER-009
+        (
+            StepError::TagNotSigned("v1".into()),
+            "InvalidGitObject",
+            BACK_OFF,
+            warning,
+            verified,
+            "cannot verify signature of tag 'v1' since it is not signed",
+        ),
+        // SC-VER-006, SC-VER-007
+        (
+            StepError::TagSignature {
+                tag: "v1@0".into(),
+                source: VerifyError::NoPgpKeys,
+            },
+            "InvalidTagSignature",
+            BACK_OFF,
+            warning,
+            verified,
+            "signature verification of tag 'v1@0' failed: PGP signature detected but no PGP public keys found in secret (keys with .asc suffix)",
+        ),
+        (
+            StepError::CommitSignature {
+                commit: "0".into(),
+                source: VerifyError::NoSshKeys,
+            },
+            "InvalidCommitSignature",
+            BACK_OFF,
+            warning,
+            verified,
+            "signature verification of commit '0' failed: SSH signature detected but no SSH public keys found in secret (keys with .sshpub suffix)",
+        ),
+        (
+            StepError::CommitSignature {
+                commit: "0".into(),
+                source: VerifyError::Unsupported(SignatureKind::Empty),
+            },
+            "InvalidCommitSignature",
+            BACK_OFF,
+            warning,
+            verified,
+            "signature verification of commit '0' failed: unsupported signature type: empty",
+        ),
+        // SC-GIT-098
+        (
+            StepError::IncludePath {
+                name: "other".into(),
+                source: PathError::Nul,
+            },
+            "IllegalPath",
+            BACK_OFF,
+            warning,
+            stored,
+            "path calculation for include 'other' failed: path holds a NUL character",
+        ),
+        (
+            StepError::IncludeCopy {
+                name: "other".into(),
+                from: "x".into(),
+                to: "y".into(),
+                source: CopyError::Place(PlaceError::Missing("x".into())),
+            },
+            "CopyFailure",
+            BACK_OFF,
+            warning,
+            stored,
+            "failed to copy 'other' include from x to y: cannot stat x: no such file or directory",
+        ),
+        // SC-GIT-110
+        (
+            StepError::ArtifactDirectory(storage()),
+            "DirectoryCreationFailed",
+            BACK_OFF,
+            warning,
+            stored,
+            "failed to create artifact directory: invalid dir path: /data",
+        ),
+        (
+            StepError::Lock(storage()),
+            "Failed",
+            BACK_OFF,
+            warning,
+            None,
+            "failed to acquire lock for artifact: invalid dir path: /data",
+        ),
+        (
+            StepError::Archive(StoreError::Storage(storage())),
+            "ArchiveOperationFailed",
+            BACK_OFF,
+            warning,
+            stored,
+            "unable to archive artifact to storage: invalid dir path: /data",
+        ),
+        // SC-ART-070, SC-PROC-054
+        (
+            StepError::Rules(RulesError::LinkLoop("a".into())),
+            "SourceIgnoreError",
+            BACK_OFF,
+            warning,
+            None,
+            "failed to load source ignore patterns from repository: open a: too many levels of symbolic links",
+        ),
+        // SC-ART-045
+        (
+            StepError::Collect(storage()),
+            "GarbageCollectionFailed",
+            BACK_OFF,
+            warning,
+            None,
+            "garbage collection for deleted resource failed: invalid dir path: /data",
+        ),
+    ] {
+        let failure = Failure::from(error);
+        assert_eq!(failure.cause.to_string(), message);
+        assert_eq!(
+            (failure.reason, failure.next, failure.notice, failure.marks),
+            (reason, next, notice, marks),
+            "{message}"
+        );
+        assert!(failure.metadata.is_empty(), "{message}"); // SC-PROC-083
+    }
+}

@@ -1,0 +1,89 @@
+//! The state of the artifact that the status tells of.
+
+use std::sync::Arc;
+
+use flux_api::{meta::Artifact, source::GitRepository};
+use flux_artifact::{Storage, StorageError, VerifyError};
+use flux_runtime::{Failure, Run, outcome::chain};
+
+use super::failure::StepError;
+use crate::conditions::ARTIFACT_IN_STORAGE;
+
+/// What was found where the artifact should be.
+enum Found {
+    /// The file that the status tells of.
+    Whole,
+    /// Nothing.
+    Nothing,
+    /// Another file, or one that cannot be read; it is removed.
+    Damaged(VerifyError),
+}
+
+/// Clears away old artifacts, and looks whether the current one is still there and whole (SC-ART-030 to SC-ART-034). One that is
+/// not is taken out of the status, and the work of making it is announced.
+pub(super) async fn inspect(
+    run: &mut Run<GitRepository>,
+    storage: &Arc<Storage>,
+) -> Result<(), Failure> {
+    let Some(artifact) = run.status.artifact.clone() else {
+        return announce(run, "building artifact").await;
+    };
+    let (collected, found) = {
+        let (storage, artifact) = (storage.clone(), artifact.clone());
+        let look = move || {
+            (
+                storage.collect_garbage(&artifact.path),
+                look(&storage, &artifact),
+            )
+        };
+        tokio::task::spawn_blocking(look)
+            .await
+            .map_err(StepError::from)?
+    };
+    match collected {
+        Ok(0) => {}
+        Ok(count) => {
+            let message = format!("garbage collected {count} artifacts");
+            tracing::info!("{message}");
+            run.trace("GarbageCollectionSucceeded", message); // SC-PROC-088
+        }
+        Err(error) => tracing::debug!(
+            error = chain(&error),
+            "garbage collection of artifacts failed"
+        ),
+    }
+    match found.map_err(StepError::RemoveArtifact)? {
+        Found::Whole => {
+            // SC-ART-025
+            if let Some(artifact) = &mut run.status.artifact {
+                artifact.url = storage.url(&artifact.path);
+            }
+            return Ok(());
+        }
+        Found::Nothing => {}
+        Found::Damaged(error) => {
+            let message = format!("failed to verify integrity of artifact: {}", chain(&error));
+            run.warn("ArtifactVerificationFailed", message, &[].into());
+        }
+    }
+    run.status.artifact = None;
+    announce(run, "building artifact: disappeared from storage").await
+}
+
+fn look(storage: &Storage, artifact: &Artifact) -> Result<Found, StorageError> {
+    if !storage.exists(&artifact.path) {
+        return Ok(Found::Nothing);
+    }
+    match storage.verify(&artifact.path, &artifact.digest) {
+        Ok(()) => Ok(Found::Whole),
+        Err(error) => storage
+            .remove(&artifact.path)
+            .map(|()| Found::Damaged(error)),
+    }
+}
+
+async fn announce(run: &mut Run<GitRepository>, message: &'static str) -> Result<(), Failure> {
+    run.unready(message);
+    run.conditions.remove(ARTIFACT_IN_STORAGE);
+    run.progress_now(message).await
+}

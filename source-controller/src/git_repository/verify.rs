@@ -1,0 +1,80 @@
+//! Signatures of commits and tags.
+
+use std::fmt::Write;
+
+use flux_api::source::{GitRepository, GitVerificationMode};
+use flux_git::{Commit, TrustedKeys};
+use flux_runtime::{
+    Run,
+    conditions::{SUCCEEDED, Status},
+};
+
+use super::{
+    change::{verification_mode, verifies_head, verifies_tag},
+    failure::StepError,
+};
+use crate::{
+    conditions::SOURCE_VERIFIED,
+    secrets::{self, Secrets},
+};
+
+/// Checks what the spec asks for, and records that it was (SC-VER-001 to SC-VER-010).
+pub(super) async fn signatures(
+    run: &mut Run<GitRepository>,
+    commit: &Commit,
+    secrets: &Secrets,
+) -> Result<(), StepError> {
+    let object = run.object().clone();
+    let (Some(verify), Some(mode)) = (&object.spec.verify, verification_mode(&object.spec)) else {
+        run.status.source_verification_mode = None;
+        run.conditions.remove(SOURCE_VERIFIED);
+        return Ok(());
+    };
+    let name = &verify.secret_ref.name;
+    let secret = secrets
+        .read(run.namespace(), name)
+        .await
+        .map_err(StepError::PublicKeys)?;
+    let keys = TrustedKeys::from_secret(&secrets::data(&secret, run.namespace(), name));
+    let message = check(commit, &mode, &keys)?;
+    run.status.source_verification_mode = Some(mode);
+    run.conditions
+        .set(SOURCE_VERIFIED, Status::True, SUCCEEDED, &*message);
+    tracing::info!("{message}");
+    run.trace(SUCCEEDED, message);
+    Ok(())
+}
+
+/// Checks the tag first, then the commit, as the mode says; gives the words for the condition.
+fn check(
+    commit: &Commit,
+    mode: &GitVerificationMode,
+    keys: &TrustedKeys,
+) -> Result<String, StepError> {
+    let mut message = "verified signature of".to_owned();
+    if verifies_tag(mode) {
+        let tag = commit
+            .referencing_tag
+            .as_ref()
+            .ok_or(StepError::NoTagToVerify)?;
+        if !tag.is_signed() {
+            return Err(StepError::TagNotSigned(tag.to_string()));
+        }
+        let key = tag.verify(keys).map_err(|source| StepError::TagSignature {
+            tag: tag.to_string(),
+            source,
+        })?;
+        // Writing to a string cannot fail.
+        let _ = write!(message, "\n\t- tag '{tag}' with key '{key}'");
+    }
+    if verifies_head(mode) {
+        let key = commit
+            .verify(keys)
+            .map_err(|source| StepError::CommitSignature {
+                commit: commit.hash.to_string(),
+                source,
+            })?;
+        let _ = write!(message, "\n\t- commit '{}' with key '{key}'", commit.hash);
+    }
+    Ok(message)
+}

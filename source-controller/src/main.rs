@@ -1,0 +1,34 @@
+//! source-controller: fetches sources and serves them as artifacts.
+
+mod conditions;
+mod flags;
+mod git_repository;
+mod secrets;
+mod setup;
+mod tokens;
+
+use std::process::ExitCode;
+
+use flux_runtime::manager::{self, Identity, Options};
+
+/// What this controller is called, and its feature gates (SC-PROC-027).
+const IDENTITY: Identity = Identity {
+    controller: "source-controller",
+    status_manager: "source-controller",
+    gates: &[
+        ("CacheSecretsAndConfigMaps", false),
+        ("ObjectLevelWorkloadIdentity", false),
+    ],
+};
+
+fn main() -> ExitCode {
+    let flags = flags::Flags::read();
+    let options = Options {
+        selector: flags.selector.watch_label_selector.clone(),
+        jitter: flags.jitter.interval_jitter_percentage,
+        ..Options::default()
+    };
+    manager::main(IDENTITY, flags.manager.clone(), options, async |manager| {
+        setup::add(manager, &flags)
+    })
+}

@@ -1,0 +1,67 @@
+//! Secrets, read when they are used.
+
+use flux_http::SecretData;
+use flux_runtime::{queue::Key, watch::Cache};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+use std::sync::Arc;
+
+/// Where Secrets are read: from the API server at each use, or from a cache of them all where the gate
+/// `CacheSecretsAndConfigMaps` asks for it (SC-PROC-052).
+#[derive(Clone)]
+pub(crate) enum Secrets {
+    Live(Client),
+    Cached(Cache<Secret>),
+}
+
+/// Why a Secret could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SecretReadError {
+    /// There is none of this name.
+    #[error("secrets \"{0}\" not found")]
+    NotFound(String),
+    /// The API server refused, with this explanation.
+    #[error("{0}")]
+    Refused(String),
+    /// The API server did not answer.
+    #[error(transparent)]
+    Api(kube::Error),
+}
+
+impl Secrets {
+    /// Reads a Secret. There is no watch: a change takes effect at the next reconcile (SC-AUTH-001).
+    pub(crate) async fn read(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Arc<Secret>, SecretReadError> {
+        let not_found = || SecretReadError::NotFound(name.to_owned());
+        match self {
+            Self::Cached(cache) => {
+                cache.synced().await;
+                cache.get(&Key::new(namespace, name)).ok_or_else(not_found)
+            }
+            Self::Live(client) => {
+                let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+                match api.get(name).await {
+                    Ok(secret) => Ok(Arc::new(secret)),
+                    Err(kube::Error::Api(status)) if status.code == 404 => Err(not_found()),
+                    Err(kube::Error::Api(status)) => {
+                        Err(SecretReadError::Refused(status.message.clone()))
+                    }
+                    Err(error) => Err(SecretReadError::Api(error)),
+                }
+            }
+        }
+    }
+}
+
+/// What a Secret holds, for the readers of well-known forms.
+pub(crate) fn data<'s>(secret: &'s Secret, namespace: &str, name: &str) -> SecretData<'s> {
+    let entries = secret.data.iter().flatten();
+    SecretData::new(
+        namespace,
+        name,
+        entries.map(|(key, value)| (key.as_str(), value.0.as_slice())),
+    )
+}

@@ -1,0 +1,119 @@
+//! What runs in this process, put together from the flags.
+
+use std::{env, sync::Arc};
+
+use flux_api::{meta::GoDuration, source::GitRepository};
+use flux_artifact::{Algorithm, Retention, Storage, advertised_address, server};
+use flux_runtime::{
+    controller::Controller,
+    flags::StorageFlags,
+    manager::{Fatal, Manager, hostname},
+    outcome::chain,
+    watch::Cache,
+};
+use kube::{Api, runtime::watcher};
+
+use crate::{
+    flags::Flags,
+    git_repository::{self, GitRepositories},
+    secrets::Secrets,
+    tokens::Tokens,
+};
+
+/// Checks the flags, opens the storage, and adds the artifact server and the controllers to the manager.
+pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
+    check(manager, flags)?;
+    let storage = Arc::new(storage(&flags.storage)?);
+    serve(manager, &storage, &flags.storage);
+
+    let secrets = secrets(manager);
+    let tokens = Tokens::new(
+        flags.tokens.token_cache_max_size,
+        flags.tokens.token_cache_max_duration,
+        manager.metrics.registry(),
+    )?;
+    let repositories = Cache::<GitRepository>::default();
+    let reconciler = GitRepositories {
+        storage,
+        repositories: repositories.clone(),
+        secrets,
+        tokens,
+        remotes: git_repository::RemoteSettings {
+            kex_algorithms: flags.ssh.ssh_kex_algos.clone(),
+            host_key_algorithms: flags.ssh.ssh_hostkey_algos.clone(),
+            object_level_identity: manager.gates.enabled("ObjectLevelWorkloadIdentity"),
+        },
+        recheck: flags.dependencies.requeue_dependency,
+    };
+    let controller = Controller::new(
+        reconciler,
+        git_repository::SETTINGS,
+        repositories,
+        manager.environment(),
+    );
+    manager.add(controller);
+    Ok(())
+}
+
+/// What the flags say that no process can run with (SC-PROC-011, SC-PROC-012, SC-PROC-035).
+fn check(manager: &Manager, flags: &Flags) -> Result<(), Fatal> {
+    if !flags.default_service_account.is_empty()
+        && !manager.gates.enabled("ObjectLevelWorkloadIdentity")
+    {
+        return Err("cannot set default service accounts when the feature gate ObjectLevelWorkloadIdentity is not enabled".into());
+    }
+    if flags.helm.cache_max_size > 0 {
+        for text in [&flags.helm.cache_ttl, &flags.helm.cache_purge_interval] {
+            text.parse::<GoDuration>()?;
+        }
+    } else {
+        tracing::info!(logger = "setup", "caching of Helm index files is disabled"); // SC-PROC-010
+    }
+    Ok(())
+}
+
+fn storage(flags: &StorageFlags) -> Result<Storage, Fatal> {
+    let algorithm = flags.artifact_digest_algo.parse::<Algorithm>();
+    let algorithm = algorithm
+        .map_err(|error| format!("unable to configure canonical digest algorithm: {error}"))?;
+    // SC-ART-022
+    let own_name = || {
+        env::var("HOSTNAME")
+            .ok()
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(hostname)
+    };
+    let host = advertised_address(&flags.storage_adv_addr, &flags.storage_addr, own_name)?;
+    let retention = Retention {
+        ttl: flags.artifact_retention_ttl,
+        records: flags.artifact_retention_records,
+    };
+    Ok(Storage::open(
+        &flags.storage_path,
+        host,
+        algorithm,
+        retention,
+    )?)
+}
+
+/// Serves the storage while this process leads: only the leader has the artifacts (SC-PROC-043).
+fn serve(manager: &mut Manager, storage: &Storage, flags: &StorageFlags) {
+    let (address, root) = (flags.storage_addr.clone(), storage.root().to_owned());
+    manager.add_leading(async move |stop| {
+        let listener = server::listen(&address).await;
+        let listener =
+            listener.map_err(|error| format!("artifact server error: {}", chain(&error)))?;
+        tracing::info!(logger = "setup", address, "starting artifact server");
+        Ok(server::serve(listener, root, stop.cancelled_owned()).await?)
+    });
+}
+
+fn secrets(manager: &mut Manager) -> Secrets {
+    if !manager.gates.enabled("CacheSecretsAndConfigMaps") {
+        return Secrets::Live(manager.client.clone());
+    }
+    let cache = Cache::default();
+    let api = Api::all(manager.client.clone());
+    manager.follow(api, watcher::Config::default(), cache.clone());
+    Secrets::Cached(cache)
+}

@@ -1,0 +1,195 @@
+//! What the scenarios share: a namespace with a source-controller, and looks at what it made.
+
+#![allow(dead_code, reason = "no scenario file needs all of it")]
+
+use std::collections::BTreeMap;
+
+use flux_artifact::{FetchOptions, Fetcher};
+use flux_tree::{Entry, Tree};
+use git_servers::{HttpGitServer, Repo};
+use kind_tests::{
+    Cluster, Controller, EventSink, GIT_REPOSITORY, Namespace, Result, condition,
+    controller::Settings,
+};
+use serde_json::Value;
+
+/// A test's surroundings.
+pub(crate) struct World {
+    pub(crate) controller: Controller,
+    pub(crate) namespace: Namespace,
+    pub(crate) events: EventSink,
+    pub(crate) git: HttpGitServer,
+}
+
+impl World {
+    pub(crate) async fn start(topic: &str) -> Result<Self> {
+        Self::start_with(topic, Settings::default(), HttpGitServer::start()).await
+    }
+
+    pub(crate) async fn start_with(
+        topic: &str,
+        settings: Settings,
+        git: HttpGitServer,
+    ) -> Result<Self> {
+        let namespace = Namespace::create(&Cluster::shared().await?, topic).await?;
+        let events = EventSink::start().await?;
+        let settings = settings.flag(format!("--events-addr={}", events.url()));
+        let controller = Controller::start("source-controller", &namespace, settings).await?;
+        Ok(Self {
+            controller,
+            namespace,
+            events,
+            git,
+        })
+    }
+
+    /// A repository with one commit on `main`.
+    pub(crate) fn repo(&self, name: &str) -> Repo {
+        let repo = Repo::init(self.git.root(), name);
+        repo.commit("main")
+            .file("app/web.yaml", "kind: Service\n")
+            .message("first\n")
+            .create();
+        repo
+    }
+
+    /// Applies a GitRepository whose spec has these further lines, in YAML's flow form.
+    pub(crate) async fn apply(&self, name: &str, repo: &str, spec: &str) -> Result {
+        self.apply_url(name, &self.git.url(repo), spec).await
+    }
+
+    pub(crate) async fn apply_url(&self, name: &str, url: &str, spec: &str) -> Result {
+        let comma = if spec.is_empty() { "" } else { ", " };
+        let yaml = format!(
+            "{{apiVersion: source.toolkit.fluxcd.io/v1, kind: GitRepository, metadata: {{name: {name}}}, \
+             spec: {{url: '{url}', interval: 1h{comma}{spec}}}}}"
+        );
+        self.namespace.apply(&yaml).await?;
+        Ok(())
+    }
+
+    /// Waits until the object is Ready for its generation, and gives it.
+    pub(crate) async fn ready(&self, name: &str) -> Result<Value> {
+        self.namespace
+            .wait_ready(GIT_REPOSITORY, name, "True")
+            .await
+    }
+
+    /// Waits until a condition has this status and reason, and gives its message.
+    pub(crate) async fn condition(
+        &self,
+        name: &str,
+        kind: &str,
+        status: &str,
+        reason: &str,
+    ) -> Result<String> {
+        let goal = format!("has {kind}={status} for {reason}");
+        let fits = |object: &Value| {
+            condition(object, kind)
+                .is_some_and(|found| found["status"] == status && found["reason"] == reason)
+        };
+        let object = self
+            .namespace
+            .wait(GIT_REPOSITORY, name, &goal, fits)
+            .await?;
+        let message = condition(&object, kind)
+            .map(|found| found["message"].as_str().unwrap_or_default().to_owned());
+        Ok(message.unwrap_or_default())
+    }
+
+    /// Asks for a reconcile and waits until it is over, however it ends.
+    pub(crate) async fn reconcile(&self, name: &str) -> Result<Value> {
+        let at = self
+            .namespace
+            .request_reconcile(GIT_REPOSITORY, name)
+            .await?;
+        let handled = |object: &Value| object["status"]["lastHandledReconcileAt"] == at.as_str();
+        self.namespace
+            .wait(GIT_REPOSITORY, name, "has handled the request", handled)
+            .await
+    }
+
+    /// The files of the artifact that the object tells of, by path. Executables have a star behind the path.
+    pub(crate) async fn files(&self, object: &Value) -> Result<BTreeMap<String, String>> {
+        Ok(listing(&self.tree(object).await?))
+    }
+
+    pub(crate) async fn tree(&self, object: &Value) -> Result<Tree> {
+        let artifact = &object["status"]["artifact"];
+        let text = |key: &str| artifact[key].as_str().unwrap_or_default();
+        let client = flux_http::ClientOptions::default().build()?;
+        let fetcher = Fetcher::new(client, FetchOptions::default());
+        Ok(fetcher
+            .fetch(text("url"), &Fetcher::digest(text("digest"))?)
+            .await?)
+    }
+
+    /// The events that the receiver got for an object, as reason and message.
+    pub(crate) fn told(&self, name: &str) -> Vec<(String, String)> {
+        let of = |event: &Value| event["involvedObject"]["name"] == name;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let pair = |event: Value| (text(&event["reason"]), text(&event["message"]));
+        self.events
+            .events()
+            .into_iter()
+            .filter(of)
+            .map(pair)
+            .collect()
+    }
+
+    /// The names of the files that are stored for an object.
+    pub(crate) fn stored(&self, name: &str) -> Vec<String> {
+        let dir = self
+            .storage()
+            .join("gitrepository")
+            .join(self.namespace.name())
+            .join(name);
+        let entries = std::fs::read_dir(dir).into_iter().flatten();
+        let mut names: Vec<_> = entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .collect();
+        names.sort();
+        names
+    }
+
+    pub(crate) fn storage(&self) -> std::path::PathBuf {
+        self.namespace.folder().join("source-controller")
+    }
+}
+
+/// The paths of files with their content, folders left out.
+fn listing(tree: &Tree) -> BTreeMap<String, String> {
+    tree.iter()
+        .filter_map(|(path, entry)| match entry {
+            Entry::File(file) => {
+                let star = if file.executable { "*" } else { "" };
+                Some((
+                    format!("{path}{star}"),
+                    String::from_utf8_lossy(&file.content).into_owned(),
+                ))
+            }
+            Entry::Symlink(target) => Some((format!("{path}@"), target.clone())),
+            Entry::Directory => None,
+        })
+        .collect()
+}
+
+/// The conditions of an object as `Type=Status Reason: message`, in their order.
+pub(crate) fn conditions(object: &Value) -> Vec<String> {
+    let show = |condition: &Value| {
+        let text = |key: &str| condition[key].as_str().unwrap_or_default().to_owned();
+        format!(
+            "{}={} {}: {}",
+            text("type"),
+            text("status"),
+            text("reason"),
+            text("message")
+        )
+    };
+    object["status"]["conditions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(show)
+        .collect()
+}
