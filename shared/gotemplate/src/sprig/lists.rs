@@ -211,10 +211,15 @@ fn concat(lists: &[Value]) -> Listed {
 
 fn chunk(size: i64, list: &Value) -> Listed {
     let items = items(list, "chunk")?;
-    let size = usize::try_from(size)
-        .ok()
-        .filter(|&n| n > 0)
-        .ok_or("runtime error: makeslice: len out of range")?;
+    // Go computes the number of chunks in floats, and a size below one may give none of them.
+    let count = ((items.len() as f64 - 1.0) / size as f64).floor() + 1.0;
+    let size = usize::try_from(size).ok().filter(|&n| n > 0);
+    let Some(size) = size else {
+        if count == 0.0 {
+            return Ok(List::of(&types::ANY_SLICE_SLICE, Vec::new()));
+        }
+        return Err("runtime error: makeslice: len out of range".into());
+    };
     let chunks = items
         .chunks(size)
         .map(|chunk| List::new(chunk.to_vec()).into())

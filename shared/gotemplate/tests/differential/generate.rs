@@ -422,26 +422,10 @@ const URLS: &[&str] = &[
     r#""file:///etc/x""#,
 ];
 
-// Integers this large only with a type: as counts they would fill Go's memory.
+// No larger integers: as counts they would fill Go's memory, or take it hours.
 const NUMBERS: &[&str] = &[
-    "0",
-    "1",
-    "-1",
-    "2",
-    "7",
-    "42",
-    "3.5",
-    "-2.25",
-    "1e4",
-    "1e21",
-    "0.1",
-    "(int64 \"100000000000\")",
-    "(int64 \"9223372036854775807\")",
-    "1e-7",
-    "'a'",
-    "0x10",
-    "1i",
-    "0.5",
+    "0", "1", "-1", "2", "7", "42", "3.5", "-2.25", "1e4", "1e21", "0.1", "1e-7", "'a'", "0x10",
+    "1i", "0.5",
 ];
 
 const VERBS: &[&str] = &[
