@@ -156,7 +156,14 @@ pub(crate) fn printed(builtin: Builtin, args: &[Value]) -> Result<Str, CallError
 
 /// `evalArgs`: as printed, pointers as what they point to.
 fn shown(args: &[Value]) -> Result<Str, CallError> {
-    fmt::sprint(args)
+    let shown: Vec<Value> = args
+        .iter()
+        .map(|arg| match arg {
+            Value::Nil => "<no value>".into(),
+            other => other.clone(),
+        })
+        .collect();
+    fmt::sprint(&shown)
 }
 
 /// `prepareArg`: a value for a parameter or map key of type `ty`, integers converted.

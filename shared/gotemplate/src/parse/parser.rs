@@ -372,11 +372,16 @@ impl Parser<'_> {
     fn control(&mut self, context: &'static str) -> Parsed<Branch> {
         let (known, live) = (self.scope.variables.len(), self.scope.live);
         let pipe = self.pipeline(context, Kind::RightDelim)?;
+        let declared = self.scope.variables.len();
         self.scope.ranges += usize::from(context == "range");
         let (list, end) = self.item_list()?;
         self.scope.ranges -= usize::from(context == "range");
         let mut otherwise = None;
         if matches!(end, End::Else) {
+            // What the first list declared is still known here, but holds nothing when this list runs.
+            for variable in self.scope.variables.iter_mut().skip(declared) {
+                variable.slot = None;
+            }
             let next = self.peek().kind;
             // "else if" is an if inside the else whose end ends both.
             let nested = match (context, next) {
