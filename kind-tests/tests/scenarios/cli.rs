@@ -30,7 +30,9 @@ fn run(flux: &Flux, arguments: &[&str]) -> Result<String> {
 /// The cells of the one row that flux prints below its header.
 fn row(table: &str) -> Vec<String> {
     let line = table.lines().find(|line| line.starts_with("app"));
+    // The command ends each row with a tab.
     line.unwrap_or_default()
+        .trim_end()
         .split('\t')
         .map(|cell| cell.trim().to_owned())
         .collect()

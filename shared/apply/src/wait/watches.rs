@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::stream::{self, BoxStream, SelectAll, StreamExt as _};
 use kube::ResourceExt as _;
-use kube::api::{Api, DynamicObject};
+use kube::api::{Api, DynamicObject, TypeMeta};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use serde_json::Value;
 
@@ -91,11 +91,13 @@ impl<'w> Watches<'w> {
             self.versions
                 .extend(ids.iter().map(|id| (id.clone(), resource.clone())));
             let api = self.cluster.api(&resource, &namespace);
+            let types = types_of(&resource);
             if ids.len() <= ONE_BY_ONE {
                 for id in ids {
                     let config =
                         watcher::Config::default().fields(&format!("metadata.name={}", id.name));
-                    self.streams.push(objects(api.clone(), config, vec![id]));
+                    self.streams
+                        .push(objects(api.clone(), config, vec![id], types.clone()));
                 }
             } else {
                 let config = watcher::Config::default();
@@ -103,7 +105,7 @@ impl<'w> Watches<'w> {
                     Some(selector) => config.labels(selector),
                     None => config,
                 };
-                self.streams.push(objects(api, config, ids));
+                self.streams.push(objects(api, config, ids, types));
             }
         }
         Ok(())
@@ -146,8 +148,12 @@ impl<'w> Watches<'w> {
                 continue;
             };
             let api = self.cluster.api(&resource, &owner.namespace);
-            self.streams
-                .push(pods(api, watcher::Config::default().labels(&labels), owner));
+            self.streams.push(pods(
+                api,
+                watcher::Config::default().labels(&labels),
+                owner,
+                types_of(&resource),
+            ));
         }
     }
 }
@@ -166,6 +172,7 @@ fn objects(
     api: Api<DynamicObject>,
     config: watcher::Config,
     ids: Vec<ObjectId>,
+    types: TypeMeta,
 ) -> BoxStream<'static, News> {
     let ids: BTreeMap<String, ObjectId> = ids.into_iter().map(|id| (id.name.clone(), id)).collect();
     let mut listed = BTreeSet::new();
@@ -177,7 +184,7 @@ fn objects(
         Ok(watcher::Event::InitApply(object)) => {
             listed.insert(object.name_any());
             ids.get(&object.name_any())
-                .map(|id| News::Seen(id.clone(), value_of(object)))
+                .map(|id| News::Seen(id.clone(), value_of(object, &types)))
                 .into_iter()
                 .collect()
         }
@@ -188,7 +195,7 @@ fn objects(
             .collect(),
         Ok(watcher::Event::Apply(object)) => ids
             .get(&object.name_any())
-            .map(|id| News::Seen(id.clone(), value_of(object)))
+            .map(|id| News::Seen(id.clone(), value_of(object, &types)))
             .into_iter()
             .collect(),
         Ok(watcher::Event::Delete(object)) => ids
@@ -220,6 +227,7 @@ fn pods(
     api: Api<DynamicObject>,
     config: watcher::Config,
     owner: ObjectId,
+    types: TypeMeta,
 ) -> BoxStream<'static, News> {
     let news = move |event: watcher::Result<watcher::Event<DynamicObject>>| {
         let owner = owner.clone();
@@ -227,7 +235,7 @@ fn pods(
             Ok(watcher::Event::InitApply(pod) | watcher::Event::Apply(pod)) => News::Pod {
                 owner,
                 name: pod.name_any(),
-                pod: Some(value_of(pod)),
+                pod: Some(value_of(pod, &types)),
             },
             Ok(watcher::Event::Delete(pod)) => News::Pod {
                 owner,
@@ -240,8 +248,17 @@ fn pods(
     watcher(api, config).default_backoff().map(news).boxed()
 }
 
-fn value_of(mut object: DynamicObject) -> Value {
+fn types_of(resource: &Resource) -> TypeMeta {
+    TypeMeta {
+        api_version: resource.api_version(),
+        kind: resource.kind.clone(),
+    }
+}
+
+/// The object as JSON. The items of a list name no kind of their own, without which its rules would not be found.
+fn value_of(mut object: DynamicObject, types: &TypeMeta) -> Value {
     object.metadata.managed_fields = None;
+    object.types.get_or_insert_with(|| types.clone());
     serde_json::to_value(object).unwrap_or_default()
 }
 

@@ -1,4 +1,4 @@
-//! Go's `encoding/json` over [`Value`]s: what `toJson` and `fromJson` are made of.
+//! Go's `encoding/json` over [`Value`](crate::Value)s: what `toJson` and `fromJson` are made of.
 //!
 //! ```
 //! use flux_gotemplate::json;
