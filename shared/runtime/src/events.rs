@@ -94,6 +94,8 @@ struct Shared {
 struct Posts {
     url: String,
     client: reqwest::Client,
+    /// Before the first retry; doubled before each further one.
+    pause: Duration,
     waiting: Mutex<HashMap<String, VecDeque<Post>>>,
 }
 
@@ -129,6 +131,7 @@ impl Recorder {
                 Ok(Posts {
                     url: address.to_owned(),
                     client,
+                    pause: Duration::from_secs(1),
                     waiting: Mutex::default(),
                 })
             })
@@ -283,7 +286,7 @@ impl Recorder {
 impl Posts {
     /// Posts one event, trying again while that may help (RT-EVT-007..009).
     async fn send(&self, post: &Post) {
-        let mut delay = Duration::from_secs(1);
+        let mut delay = self.pause;
         let mut last = String::new();
         for attempt in 1..=POST_ATTEMPTS {
             match self.client.post(&self.url).json(post).send().await {
@@ -356,6 +359,64 @@ mod tests {
                 "reason": "NewArtifact", "reportingController": "source-controller", "reportingInstance": "pod-1",
             })
         );
+    }
+
+    /// A receiver that answers with these statuses, the last one for ever, and counts.
+    async fn receiver(statuses: &'static [u16]) -> (String, Arc<std::sync::atomic::AtomicUsize>) {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let count = Arc::new(AtomicUsize::new(0));
+        let counter = count.clone();
+        let answer = axum::routing::post(async move || {
+            let at = counter
+                .fetch_add(1, Ordering::SeqCst)
+                .min(statuses.len() - 1);
+            axum::http::StatusCode::from_u16(statuses[at]).unwrap()
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        tokio::spawn(async { axum::serve(listener, axum::Router::new().route("/", answer)).await });
+        (url, count)
+    }
+
+    fn posts(url: String) -> Posts {
+        Posts {
+            url,
+            client: reqwest::Client::new(),
+            pause: Duration::from_millis(1),
+            waiting: Mutex::default(),
+        }
+    }
+
+    fn post() -> Post {
+        Post {
+            involved_object: ObjectReference::default(),
+            severity: "info",
+            timestamp: seconds(Timestamp::UNIX_EPOCH),
+            message: "m".into(),
+            reason: "R",
+            metadata: BTreeMap::new(),
+            reporting_controller: "source-controller",
+            reporting_instance: "pod-1".into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn posts_are_tried_again_while_that_may_help() {
+        // RT-EVT-006, RT-EVT-007, RT-EVT-008, RT-EVT-009, SC-PROC-082, KC-EVT-009
+        for (statuses, attempts) in [
+            (&[200][..], 1),
+            (&[500, 503, 200], 3),
+            (&[500], 5),
+            (&[501], 1),
+            (&[429], 1),
+            (&[404], 1),
+        ] {
+            let (url, count) = receiver(statuses).await;
+            posts(url).send(&post()).await;
+            let counted = count.load(std::sync::atomic::Ordering::SeqCst);
+            assert_eq!(counted, attempts, "{statuses:?}");
+        }
     }
 
     #[test]
