@@ -65,16 +65,23 @@ pub(super) async fn check(
         run.progress_now(&message).await?;
         let interrupted = run.interrupted();
         let cancels = shared.policy.cancel_health_checks;
+        let stop = run.shutting_down();
         run.idle(async {
             tokio::select! {
                 result = waiting => Ok(result),
-                trigger = interrupted, if cancels => Err(trigger),
+                trigger = interrupted, if cancels => Err(Some(trigger)),
+                () = stop.cancelled() => Err(None),
             }
         })
         .await
     };
     let metadata = metadata_of(source);
     let result = result.map_err(|trigger| {
+        let Some(trigger) = trigger else {
+            // The process ends; the next one looks at every object when it starts.
+            let message = "health checks canceled, the controller is shutting down";
+            return Failure::superseded("HealthCheckCanceled", message).quietly();
+        };
         let by = format!("{}/{}/{}", trigger.kind, trigger.namespace, trigger.name);
         tracing::info!("New reconciliation triggered, canceling health checks");
         let message = format!("Health checks canceled due to new reconciliation triggered by {by}");
