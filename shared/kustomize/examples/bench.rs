@@ -5,7 +5,7 @@
 
 use std::{fs, path::Path, process::Command, time::Instant};
 
-use flux_kustomize::{Build, Options, Remotes, build};
+use flux_kustomize::{Build, Options, Order, Remotes, build};
 use flux_tree::{Tree, TreePath};
 
 fn files(resources: usize) -> Vec<(String, String)> {
@@ -79,11 +79,13 @@ fn main() {
                 .expect("a fresh tree");
         }
         let dir = TreePath::new("over").expect("a plain name");
+        let mut options = Options::default();
+        options.order = Order::Legacy; // what kubectl's kustomize does
         let mut best = f64::MAX;
         let mut text = String::new();
         for _ in 0..5 {
             let started = Instant::now();
-            match build(&tree, &dir, &Options::default(), &Remotes::new()) {
+            match build(&tree, &dir, &options, &Remotes::new()) {
                 Ok(Build::Done(output)) => text = output.resources.to_yaml(),
                 other => panic!("the overlay does not build: {other:?}"),
             }
