@@ -110,13 +110,20 @@ pub(crate) fn used_file(folder: &Path) -> PathBuf {
     folder.join("used")
 }
 
-/// Ports nobody listens on at the moment.
+/// Ports nobody listens on at the moment. They lie below those that the system gives to connections by itself, since one
+/// of these would otherwise take a port between its choice and its use; drawn at random, so that programs that choose at
+/// the same time differ.
 pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
+    const TRIES: usize = 1_000;
     // All are held at once, so that they differ.
     let mut held = Vec::with_capacity(N);
     let mut ports = [0; N];
     for port in &mut ports {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).doing("find a free port")?;
+        let listener = (0..TRIES).find_map(|_| {
+            let candidate = rand::random_range(10_000..32_000_u16);
+            TcpListener::bind((Ipv4Addr::LOCALHOST, candidate)).ok()
+        });
+        let listener = listener.ok_or_else(|| Failure::new("no free port was found"))?;
         *port = listener.local_addr()?.port();
         held.push(listener);
     }
