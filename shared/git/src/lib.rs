@@ -39,7 +39,6 @@ mod auth;
 mod checkout;
 mod error;
 mod fetch;
-mod github_app;
 mod known_hosts;
 mod object;
 mod protocol;
@@ -58,7 +57,6 @@ mod verify;
 
 pub use auth::{AuthError, AuthOptions};
 pub use error::{Error, Fault};
-pub use github_app::{ACCESS_TOKEN_USER, AppToken, GitHubApp, GitHubAppError};
 pub use known_hosts::{HostKeyError, KnownHosts, KnownHostsError};
 pub use object::{Commit, Person, Tag};
 pub use reference::{DEFAULT_BRANCH, Reference, Strategy};
