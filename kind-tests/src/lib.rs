@@ -35,6 +35,7 @@ pub mod flux_cli;
 pub mod image;
 mod namespace;
 pub mod node;
+mod pod_cluster;
 mod report;
 pub mod requests;
 
@@ -49,3 +50,4 @@ pub use namespace::{
     condition, deadline, is_ready,
 };
 pub use node::Node;
+pub use pod_cluster::PodCluster;

@@ -372,7 +372,7 @@ fn corefile(kubeconfig: &Path) -> String {
 }
 
 /// The image every pod's sandbox is made from: a program that waits for ever.
-fn pause_image() -> Result<PathBuf> {
+pub(crate) fn pause_image() -> Result<PathBuf> {
     let folder = cache::folder()?.join("pause");
     fs::create_dir_all(&folder)?;
     let (program, tar) = (folder.join("pause"), folder.join("pause.tar"));

@@ -1,12 +1,12 @@
-//! Both controllers as pods, from manifests/install and images from their Dockerfiles.
+//! Both controllers as pods, from manifests/install and images from their Dockerfiles, on a real node or on kind.
 
+use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
 
 use git_servers::{HttpGitServer, Repo};
-use kind_tests::node::{self, GATEWAY, Node};
 use kind_tests::{
-    Cluster, DEPLOYMENT, Doing, GIT_REPOSITORY, KUSTOMIZATION, Kind, Namespace, Result, controller,
-    ensure, flux_cli,
+    Cluster, DEPLOYMENT, GIT_REPOSITORY, KUSTOMIZATION, Kind, Namespace, PodCluster, Result,
+    controller, ensure, flux_cli,
 };
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
@@ -40,7 +40,7 @@ spec:
 /// What a user does who installs from this repository: apply manifests/install, then a GitRepository and a Kustomization.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_controllers_run_as_pods_and_take_a_commit_to_running_objects() -> Result {
-    if let Some(why) = node::missing() {
+    if let Some(why) = PodCluster::missing()? {
         eprintln!("skipped: {why}");
         return Ok(());
     }
@@ -51,9 +51,9 @@ async fn both_controllers_run_as_pods_and_take_a_commit_to_running_objects() -> 
             .collect::<Result<Vec<_>>>()
     })
     .await??;
-    let node = Node::start(&images).await?;
-    install(node.cluster())?;
-    let system = Namespace::existing(node.cluster(), "flux-system").await?;
+    let kubernetes = PodCluster::start(&images).await?;
+    install(&kubernetes)?;
+    let system = Namespace::existing(kubernetes.cluster(), "flux-system").await?;
     // Under the security context, probes, limits and arguments of the manifests.
     for name in ["source-controller", "kustomize-controller"] {
         system
@@ -69,8 +69,11 @@ async fn both_controllers_run_as_pods_and_take_a_commit_to_running_objects() -> 
         .commit("main")
         .file("deploy/idle.yaml", idle("idle", 2))
         .create();
-    let url = format!("http://{}/app.git", forward(git.address()).await?);
-    let namespace = Namespace::create(node.cluster(), "deployed").await?;
+    let url = format!(
+        "http://{}/app.git",
+        forward(git.address(), kubernetes.host()).await?
+    );
+    let namespace = Namespace::create(kubernetes.cluster(), "deployed").await?;
     namespace
         .apply(&format!(
             "
@@ -106,7 +109,7 @@ spec:
 
     // RT-LOG-009: the real flux command reads the pods' logs.
     let logs = flux(
-        node.cluster(),
+        kubernetes.cluster(),
         &[
             "logs",
             "--kind=Kustomization",
@@ -153,22 +156,14 @@ async fn applied(namespace: &Namespace, revision: &str) -> Result<Value> {
         .await
 }
 
-fn install(cluster: &Cluster) -> Result {
+fn install(cluster: &PodCluster) -> Result {
     let manifests = kind_tests::cache::workspace().join("manifests/install");
-    let kube = cluster
-        .kube()
-        .ok_or_else(|| kind_tests::Failure::new("the cluster is not local"))?;
-    let output = Command::new(kube)
-        .args(["kubectl", "apply", "--server-side", "-k"])
-        .arg(&manifests)
-        .env("KUBECONFIG", cluster.kubeconfig())
-        .output()
-        .doing("run kubectl")?;
-    ensure!(
-        output.status.success(),
-        "kubectl apply -k: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    cluster.kubectl(&[
+        "apply".as_ref(),
+        "--server-side".as_ref(),
+        "-k".as_ref(),
+        manifests.as_os_str(),
+    ])?;
     Ok(())
 }
 
@@ -191,8 +186,8 @@ fn flux(cluster: &Cluster, arguments: &[&str]) -> Result<String> {
 }
 
 /// Lets pods reach a server that listens on the host's loopback only.
-async fn forward(to: std::net::SocketAddr) -> Result<std::net::SocketAddr> {
-    let listener = TcpListener::bind((GATEWAY, 0)).await?;
+async fn forward(to: SocketAddr, host: IpAddr) -> Result<SocketAddr> {
+    let listener = TcpListener::bind((host, 0)).await?;
     let address = listener.local_addr()?;
     tokio::spawn(async move {
         while let Ok((mut from, _)) = listener.accept().await {

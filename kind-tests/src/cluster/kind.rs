@@ -1,5 +1,6 @@
 //! Clusters of kind, where Docker works.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -48,18 +49,74 @@ pub(crate) fn delete(name: &str) -> Result {
     Ok(())
 }
 
+/// Gives every node of the cluster an image from a tar file.
+pub(crate) fn load(name: &str, tar: &Path) -> Result {
+    kind(&[
+        "load",
+        "image-archive",
+        "--name",
+        name,
+        &tar.to_string_lossy(),
+    ])?;
+    Ok(())
+}
+
+/// This machine's address as kind's nodes, and thus their pods, reach it: the gateway of their Docker network.
+pub(crate) fn host() -> Result<IpAddr> {
+    let format = "{{range .IPAM.Config}}{{println .Gateway}}{{end}}";
+    let listed = run(
+        "docker",
+        &["network", "inspect", "kind", "--format", format],
+    )?;
+    gateway(&listed).map(IpAddr::V4).ok_or_else(|| {
+        Failure::new(format!(
+            "docker's network kind has no IPv4 gateway: {listed}"
+        ))
+    })
+}
+
+/// The first IPv4 address of what Docker lists, one gateway a line; networks without one leave their line empty.
+fn gateway(listed: &str) -> Option<Ipv4Addr> {
+    listed.lines().find_map(|line| line.trim().parse().ok())
+}
+
 fn kind(arguments: &[&str]) -> Result<String> {
-    let output = Command::new("kind")
+    run("kind", arguments)
+}
+
+fn run(program: &str, arguments: &[&str]) -> Result<String> {
+    let output = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
         .output()
-        .doing("run kind")?;
+        .doing(format!("run {program}"))?;
     if !output.status.success() {
         return Err(Failure::new(format!(
-            "kind {} failed:\n{}",
+            "{program} {} failed:\n{}",
             arguments.join(" "),
             String::from_utf8_lossy(&output.stderr)
         )));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::gateway;
+
+    #[test]
+    fn the_host_is_the_ipv4_gateway_of_the_network() {
+        for (listed, found) in [
+            ("172.18.0.1\n", Some(Ipv4Addr::new(172, 18, 0, 1))),
+            (
+                "fc00:f853:ccd:e793::1\n172.18.0.1\n",
+                Some(Ipv4Addr::new(172, 18, 0, 1)),
+            ),
+            ("\n", None),
+        ] {
+            assert_eq!(gateway(listed), found, "{listed:?}");
+        }
+    }
 }

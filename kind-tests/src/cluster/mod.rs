@@ -229,6 +229,14 @@ impl Cluster {
         }
     }
 
+    /// The name kind knows this cluster by.
+    pub(crate) fn kind_name(&self) -> Option<&str> {
+        match &self.0.provider {
+            Provider::Kind { name } => Some(name),
+            _ => None,
+        }
+    }
+
     pub(crate) fn local(&self) -> Option<&local::State> {
         match &self.0.provider {
             Provider::Local(state) => Some(state),
