@@ -1,4 +1,4 @@
-//! An object and a patch of any bytes, strategic or JSON: no panic.
+//! An object and, after a line `-- patch --`, a patch of it, strategic or JSON: no panic.
 #![no_main]
 
 use flux_kustomize::{Options, Remotes, build};
@@ -6,13 +6,20 @@ use flux_tree::{Tree, TreePath};
 use libfuzzer_sys::fuzz_target;
 
 const ROOT: &str = "resources: [object.yaml]\npatches:\n- path: patch.yaml\n  target: {}\n";
+const BETWEEN: &[u8] = b"-- patch --\n";
 
-fuzz_target!(|files: (&[u8], &[u8])| {
+fuzz_target!(|text: &[u8]| {
+    let at = text
+        .windows(BETWEEN.len())
+        .position(|window| window == BETWEEN)
+        .unwrap_or(text.len());
+    let (object, patch) = text.split_at(at);
+    let patch = patch.strip_prefix(BETWEEN).unwrap_or(patch);
     let mut tree = Tree::new();
     let all = [
         ("kustomization.yaml", ROOT.as_bytes()),
-        ("object.yaml", files.0),
-        ("patch.yaml", files.1),
+        ("object.yaml", object),
+        ("patch.yaml", patch),
     ];
     for (name, text) in all {
         if let Ok(path) = TreePath::new(name) {
