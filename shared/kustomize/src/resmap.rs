@@ -26,6 +26,7 @@ struct Index {
     current: HashMap<Key, Vec<usize>>,
     any: HashMap<Key, Vec<usize>>,
     names: HashMap<String, Vec<usize>>,
+    kinds: HashMap<String, Vec<usize>>,
 }
 
 impl Index {
@@ -37,16 +38,19 @@ impl Index {
         }
         push(&mut self.any, current.key(), at);
         push(&mut self.names, current.id.name.clone(), at);
+        push(&mut self.kinds, current.id.gvk.kind.clone(), at);
         for previous in resource.previous(scopes) {
             push(&mut self.any, previous.key(), at);
             push(&mut self.names, previous.name.clone(), at);
+            push(&mut self.kinds, previous.gvk.kind.clone(), at);
         }
     }
 }
 
+/// Objects are added in order, so that one which is there already is the last one.
 fn push<K: std::hash::Hash + Eq>(map: &mut HashMap<K, Vec<usize>>, key: K, at: usize) {
     let places = map.entry(key).or_default();
-    if places.last() != Some(&at) && !places.contains(&at) {
+    if places.last() != Some(&at) {
         places.push(at);
     }
 }
@@ -223,29 +227,51 @@ impl ResMap {
             .unwrap_or_default()
     }
 
+    /// Places of the objects that have or had this kind.
+    fn of_kind(&mut self, kind: &str, scopes: &Scopes) -> Vec<usize> {
+        self.index(scopes)
+            .kinds
+            .get(kind)
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// Places of all objects that can match, in order: those of the name or else of the kind that is asked for, where it is
+    /// one.
+    pub(crate) fn candidates(&mut self, matcher: &Matcher, scopes: &Scopes) -> Vec<usize> {
+        self.having(matcher.literal_name(), matcher.literal_kind(), scopes)
+    }
+
+    /// Places of all objects that have or had this name, or else this kind, in order.
+    pub(crate) fn having(
+        &mut self,
+        name: Option<&str>,
+        kind: Option<&str>,
+        scopes: &Scopes,
+    ) -> Vec<usize> {
+        match (name, kind) {
+            (Some(name), _) => self.named(name, scopes),
+            (None, Some(kind)) => self.of_kind(kind, scopes),
+            (None, None) => (0..self.list.len()).collect(),
+        }
+    }
+
     /// Places of the objects that a patch target selects (KZ-PAT-011).
     pub(crate) fn select(&mut self, selector: &Selector, scopes: &Scopes) -> Result<Vec<usize>> {
         let matcher = Matcher::new(selector)?;
         let labels = LabelSelector::parse(&selector.labels)?;
         let annotations = LabelSelector::parse(&selector.annotations)?;
-        let candidates = match matcher.literal_name() {
-            Some(name) => {
-                let mut places = self.named(name, scopes);
-                places.sort_unstable();
-                places
-            }
-            None => (0..self.list.len()).collect(),
-        };
+        let candidates = self.candidates(&matcher, scopes);
         Ok(candidates
             .into_iter()
             .filter(|at| {
                 let resource = &self.list[*at];
                 let current = resource.current(scopes);
                 let (original, original_namespace) = resource.original(scopes);
-                (matcher.namespace(original_namespace)
-                    || matcher.namespace(current.effective_namespace()))
+                matcher.gvk(&current.id.gvk)
                     && (matcher.name(&original.name) || matcher.name(&current.id.name))
-                    && matcher.gvk(&current.id.gvk)
+                    && (matcher.namespace(original_namespace)
+                        || matcher.namespace(current.effective_namespace()))
                     && resource.matches_selectors(&labels, &annotations)
             })
             .collect())

@@ -361,57 +361,86 @@ impl Resource {
     }
 }
 
+/// A part of a compiled [`Selector`]: most mean just what they say.
+#[derive(Debug)]
+enum Pattern {
+    Any,
+    Text(String),
+    Regex(Regex),
+}
+
+impl Pattern {
+    fn new(pattern: &str) -> Result<Self, String> {
+        Ok(if pattern.is_empty() {
+            Self::Any
+        } else if is_literal(pattern) {
+            Self::Text(pattern.to_owned())
+        } else {
+            Self::Regex(Regex::new(&format!("^(?:{pattern})$"))?)
+        })
+    }
+
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    fn passes(&self, text: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Text(wanted) => wanted == text,
+            Self::Regex(regex) => regex.is_match(text),
+        }
+    }
+}
+
 /// A compiled [`Selector`] (KZ-PAT-010).
 #[derive(Debug)]
 pub(crate) struct Matcher {
-    group: Option<Regex>,
-    version: Option<Regex>,
-    kind: Option<Regex>,
-    name: Option<Regex>,
-    namespace: Option<Regex>,
-    literal_name: Option<String>,
+    group: Pattern,
+    version: Pattern,
+    kind: Pattern,
+    name: Pattern,
+    namespace: Pattern,
     pub(crate) has_id: bool,
 }
 
 impl Matcher {
     pub(crate) fn new(selector: &Selector) -> Result<Self, String> {
-        let compile = |pattern: &str| {
-            (!pattern.is_empty())
-                .then(|| Regex::new(&format!("^(?:{pattern})$")))
-                .transpose()
-        };
         let id = &selector.id;
         Ok(Self {
-            group: compile(&id.gvk.group)?,
-            version: compile(&id.gvk.version)?,
-            kind: compile(&id.gvk.kind)?,
-            name: compile(&id.name)?,
-            namespace: compile(&id.namespace)?,
-            literal_name: (!id.name.is_empty() && is_literal(&id.name)).then(|| id.name.clone()),
+            group: Pattern::new(&id.gvk.group)?,
+            version: Pattern::new(&id.gvk.version)?,
+            kind: Pattern::new(&id.gvk.kind)?,
+            name: Pattern::new(&id.name)?,
+            namespace: Pattern::new(&id.namespace)?,
             has_id: !id.is_empty(),
         })
     }
 
     /// The only name that can match, where it is known.
     pub(crate) fn literal_name(&self) -> Option<&str> {
-        self.literal_name.as_deref()
+        self.name.text()
+    }
+
+    /// The only kind that can match, where it is known.
+    pub(crate) fn literal_kind(&self) -> Option<&str> {
+        self.kind.text()
     }
 
     pub(crate) fn gvk(&self, gvk: &Gvk) -> bool {
-        passes(self.group.as_ref(), &gvk.group)
-            && passes(self.version.as_ref(), &gvk.version)
-            && passes(self.kind.as_ref(), &gvk.kind)
+        self.kind.passes(&gvk.kind)
+            && self.group.passes(&gvk.group)
+            && self.version.passes(&gvk.version)
     }
 
     pub(crate) fn name(&self, name: &str) -> bool {
-        passes(self.name.as_ref(), name)
+        self.name.passes(name)
     }
 
     pub(crate) fn namespace(&self, namespace: &str) -> bool {
-        passes(self.namespace.as_ref(), namespace)
+        self.namespace.passes(namespace)
     }
-}
-
-fn passes(regex: Option<&Regex>, text: &str) -> bool {
-    regex.is_none_or(|regex| regex.is_match(text))
 }

@@ -36,8 +36,11 @@ impl Replacements {
             }
             let text = loader.load(&entry.path)?;
             let value = flux_yaml::sigs::from_str(&text).map_err(|error| error.to_string())?;
-            let unmarshal =
-                |error| format!("error unmarshaling JSON: while decoding JSON: {error}");
+            // Outside a kustomization it is a plain replacement.
+            let unmarshal = |error: String| {
+                let error = error.replace("ReplacementField.", "Replacement.");
+                format!("error unmarshaling JSON: while decoding JSON: {error}")
+            };
             let mut add = |item: &Value| -> Result<()> {
                 let replacement: Replacement = decode(item, Mode::LENIENT).map_err(unmarshal)?;
                 all.push(Replacement {
@@ -101,11 +104,9 @@ fn is_selected(id: &ResId, namespace: &str, selector: &ResId) -> bool {
 }
 
 fn source_value(source: &Source, map: &mut ResMap, scopes: &Scopes) -> Result<Node> {
-    let candidates: Vec<usize> = if source.id.name.is_empty() {
-        (0..map.len()).collect()
-    } else {
-        map.named(&source.id.name, scopes)
-    };
+    let given = |text| Some(text).filter(|text: &&str| !text.is_empty());
+    let (name, kind) = (given(&source.id.name), given(&source.id.gvk.kind));
+    let candidates = map.having(name, kind, scopes);
     let mut found = None;
     for at in candidates {
         let Some(resource) = map.get(at) else {
@@ -136,7 +137,9 @@ fn source_value(source: &Source, map: &mut ResMap, scopes: &Scopes) -> Result<No
     let value = node::lookup(resource.node(), &node::split_path_smart(path, '.'))
         .context(|| "error looking up replacement source".into())?;
     match value {
-        Some(value) if !node::is_empty(value) => refined(value, source.options.as_ref()),
+        Some(value) if !node::is_empty(value) => {
+            refined(value, source.options.as_ref(), resource.kind() == "Secret")
+        }
         _ => Err(format!(
             "fieldPath `{path}` is missing for replacement source {}",
             source.id
@@ -146,7 +149,7 @@ fn source_value(source: &Source, map: &mut ResMap, scopes: &Scopes) -> Result<No
 }
 
 /// One part of a value (KZ-REPL-006).
-fn refined(value: &Node, options: Option<&FieldOptions>) -> Result<Node> {
+fn refined(value: &Node, options: Option<&FieldOptions>, is_secret: bool) -> Result<Node> {
     let mut part = value.clone();
     let Some(options) = options.filter(|options| !options.delimiter.is_empty()) else {
         return Ok(part);
@@ -165,7 +168,8 @@ fn refined(value: &Node, options: Option<&FieldOptions>) -> Result<Node> {
         }
         None => Err(format!(
             "options.index {} is out of bounds for value {}",
-            options.index, value.value
+            options.index,
+            if is_secret { "***" } else { &value.value }
         )
         .into()),
     }
@@ -214,14 +218,7 @@ fn apply(target: &Target, value: &Node, map: &mut ResMap, scopes: &Scopes) -> Re
             ))
         })
         .collect::<Result<Vec<_>, String>>()?;
-    let candidates = match matcher.literal_name() {
-        Some(name) => {
-            let mut places = map.named(name, scopes);
-            places.sort_unstable();
-            places
-        }
-        None => (0..map.len()).collect(),
-    };
+    let candidates = map.candidates(&matcher, scopes);
     for at in candidates {
         let Some(resource) = map.get(at) else {
             continue;
