@@ -2,7 +2,7 @@ use flux_tree::{Tree, TreePath};
 use flux_yaml::Value;
 
 use crate::{
-    error::{Cause, Error, Fail, Result},
+    error::{Cause, Context, Error, Fail, Result},
     loader::{Loader, Session},
     node,
     options::{Options, Order},
@@ -78,12 +78,19 @@ fn run(session: &Session<'_>, tree: &Tree, dir: &TreePath) -> Result<Resources> 
             || key == TRANSFORMATIONS && !transformations
     };
     let mut resources = Vec::with_capacity(all.map.len());
-    for resource in all.map.into_list() {
-        let mut object = resource.into_node();
-        node::remove_annotations(&mut object, gone);
-        let value = node::to_value(&object)?;
+    for mut resource in all.map.into_list() {
+        let id =
+            |resource: &crate::resource::Resource| resource.current(state.scopes()).to_string();
+        if node::meta_field(resource.node(), "annotations").is_some_and(node::is_list) {
+            return Err(format!("the annotations of {} are a list", id(&resource)).into());
+        }
+        node::remove_annotations(resource.body_mut(), gone);
+        // The original quotes the whole object here, which may be a Secret.
+        let value = node::to_value(resource.node()).context(|| id(&resource))?;
         if !is_plain(&value) {
-            flux_yaml::sigs::to_string(&value).map_err(|error| error.to_string())?;
+            flux_yaml::sigs::to_string(&value)
+                .map_err(|error| error.to_string())
+                .context(|| id(&resource))?;
         }
         resources.push(Resource { value });
     }
@@ -129,7 +136,8 @@ fn resolve_vars(all: &mut Accumulator) -> Result<()> {
     for (name, var) in &all.vars {
         let Some(resource) = all.map.iter().find(|resource| resource.vars.contains(name)) else {
             return Err(format!(
-                "var '{var}' cannot be mapped to a field in the set of known resources"
+                "var '{}' cannot be mapped to a field in the set of known resources",
+                var.with_default()
             )
             .into());
         };

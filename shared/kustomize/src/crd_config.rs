@@ -3,7 +3,7 @@
 use flux_yaml::{Map, Value};
 
 use crate::{
-    config::{FieldSpec, merge_one},
+    config::{FieldSpec, json_kind, merge_one},
     error::{Context, Result},
     id::Gvk,
     loader::Loader,
@@ -46,16 +46,39 @@ pub(crate) fn load(loader: &Loader<'_>, paths: &[String]) -> Result<TransformerC
 }
 
 fn parse(text: &[u8]) -> Result<Map, String> {
-    let value = match text.first() {
+    match text.first() {
         // KZ-CRD-007: the original crashes.
-        None => return Err("the file is empty".into()),
-        Some(b'{') => flux_yaml::json::from_str(text).map_err(|error| error.to_string())?,
-        Some(_) => flux_yaml::sigs::from_str(text).map_err(|error| error.to_string())?,
+        None => Err("the file is empty".into()),
+        Some(b'{') => {
+            let value = flux_yaml::json::from_str(text).map_err(|error| error.to_string())?;
+            definitions(value)
+        }
+        Some(_) => {
+            let value = flux_yaml::sigs::from_str(text).map_err(|error| error.to_string())?;
+            definitions(value)
+                .map_err(|error| format!("error unmarshaling JSON: while decoding JSON: {error}"))
+        }
+    }
+}
+
+fn definitions(value: Value) -> Result<Map, String> {
+    let wrong = |value: &Value, kind: &str| {
+        format!(
+            "json: cannot unmarshal {} into Go value of type accumulator.{kind}",
+            json_kind(value)
+        )
     };
-    match value {
-        Value::Map(map) => Ok(map),
-        Value::Null => Ok(Map::new()),
-        _ => Err("json: cannot unmarshal into Go value of type accumulator.nameToApiMap".into()),
+    let map = match value {
+        Value::Map(map) => map,
+        Value::Null => return Ok(Map::new()),
+        other => return Err(wrong(&other, "nameToApiMap")),
+    };
+    let none = map
+        .iter()
+        .find(|(_, value)| !matches!(value, Value::Map(_) | Value::Null));
+    match none {
+        Some((_, value)) => Err(wrong(value, "OpenAPIDefinition")),
+        None => Ok(map),
     }
 }
 

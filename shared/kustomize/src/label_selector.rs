@@ -36,12 +36,11 @@ const SIGNS: [&str; 9] = ["==", "!=", "=", "!", ",", "(", ")", "<", ">"];
 impl LabelSelector {
     /// Parses a selector; an empty one matches everything.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let fail = |error: String| format!("unable to parse requirement: {error}");
         let mut parser = Parser {
             tokens: tokens(text),
             at: 0,
         };
-        parser.requirements().map_err(fail)
+        parser.requirements()
     }
 
     /// Whether the labels satisfy every requirement.
@@ -105,7 +104,16 @@ impl Parser {
             return Ok(LabelSelector::default());
         }
         loop {
-            requirements.push(self.requirement()?);
+            if !matches!(self.peek(), Token::Word(_) | Token::Sign("!")) {
+                return Err(format!(
+                    "found '{}', expected: !, identifier, or 'end of string'",
+                    show(self.peek())
+                ));
+            }
+            let requirement = self
+                .requirement()
+                .map_err(|error| format!("unable to parse requirement: {error}"))?;
+            requirements.push(requirement);
             match self.next() {
                 Token::End => return Ok(LabelSelector { requirements }),
                 Token::Sign(",") => {
@@ -155,7 +163,7 @@ impl Parser {
             Token::Word(word) if word == "notin" => Test::NotIn(self.values()?),
             other => {
                 return Err(format!(
-                    "found '{}', expected: in, notin, =, ==, !=, >, <",
+                    "found '{}', expected: '=', '!=', '==', 'in', notin'",
                     show(&other)
                 ));
             }
@@ -182,15 +190,13 @@ impl Parser {
         let value = self.value()?;
         value
             .parse()
-            .map_err(|_| format!("for 'Gt', 'Lt' operators, the value must be an integer: {value}"))
+            .map_err(|_| "for 'Gt', 'Lt' operators, the value must be an integer".to_owned())
     }
 
     fn values(&mut self) -> Result<Vec<String>, String> {
-        if self.next() != Token::Sign("(") {
-            return Err(format!(
-                "found '{}', expected: '('",
-                show(&self.tokens[self.at - 1])
-            ));
+        let open = self.next();
+        if open != Token::Sign("(") {
+            return Err(format!("found '{}' expected: '('", show(&open)));
         }
         let mut values = Vec::new();
         loop {
@@ -306,6 +312,7 @@ mod tests {
         }
         for bad in [
             "a b",
+            "a in",
             "a in web",
             "=x",
             "a,",

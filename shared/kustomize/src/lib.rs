@@ -16,13 +16,38 @@
 //! assert_eq!(output.resources.to_yaml(), "apiVersion: v1\nkind: Service\nmetadata:\n  name: dev-web\n");
 //! ```
 //!
+//! # The entries
+//!
+//! | to | use |
+//! |---|---|
+//! | build a folder of a tree | [`build`] with [`Options`] |
+//! | learn what a build needs from elsewhere, and hand it in | [`Build::Needs`], [`Remotes`] |
+//! | build as Flux does: its settings, and the root kustomization that its `spec` makes | [`Options::flux`], [`flux::prepare`] |
+//! | fill in variables after the build | [`substitute`] |
+//! | look at the objects, or write them | [`Resources`], [`Resource`] |
+//!
+//! `cargo run --example build -- FOLDER` builds a folder of the disk, `--example bench` times builds beside `kubectl kustomize`.
+//!
 //! There is no clock, network, disk, process or global state in here, so that builds may run side by side. What a build
 //! cannot know it asks for: a remote base gives [`Build::Needs`], and the caller fetches it into [`Remotes`] and builds
 //! again.
 //!
-//! Post-build substitution of variables is in [`substitute`]. Left to others: fetching (`kustomize-controller`), decryption (there as well), reading a disk
-//! into a tree (`flux-artifact`). Plugins that are programs or containers and the inflation of Helm charts are refused, as
-//! kustomize does unless told otherwise.
+//! # Errors
+//!
+//! [`Error`] tells by its variant who can help, and its text is the one that users of kustomize know: the chain of bases, the
+//! file, the field, the object. Where kustomize prints whole objects, which may be Secrets, their ids are named. Sources
+//! are untrusted: [`Limits`] bounds what they may take.
+//!
+//! # How it is known to be the same
+//!
+//! `tests/golden` holds small builds with what the real library gives for them, byte for byte and word for word; `tests/conformance.rs`
+//! builds kustomize's own tests and public repositories; `tests/differential.rs` compares random overlays. Where it is not the
+//! same on purpose, `docs/differences.md` says so.
+//!
+//! # Left to others
+//!
+//! Fetching and decryption (`kustomize-controller`), reading a disk into a tree (`flux-artifact`). Plugins that are programs or
+//! containers and the inflation of Helm charts are refused, as kustomize does unless told otherwise.
 
 #![forbid(unsafe_code)]
 
@@ -47,6 +72,7 @@ mod origin;
 mod output;
 mod plugin;
 mod regexp;
+mod regexp_syntax;
 mod remote;
 mod repository;
 mod resmap;

@@ -266,6 +266,11 @@ impl<'b> Loader<'b> {
         let shown = shown(&joined);
         match self.tree.file(&joined) {
             Ok(file) => Ok(file.content.clone()),
+            // The tree lies somewhere in a file system, of which nothing else may be read.
+            Err(ResolveError::NotFound(_)) if path.starts_with('/') => Err(Fail::new(
+                Cause::Missing(joined),
+                format!("fs-security-constraint read {path}: path '{path}' is not in or below '/'"),
+            )),
             Err(ResolveError::NotFound(_)) => Err(Fail::new(
                 Cause::Missing(joined),
                 format!("open {shown}: no such file or directory"),
@@ -345,7 +350,7 @@ fn resolve(tree: &Tree, path: &TreePath) -> Result<TreePath> {
         return Ok(resolved);
     }
     // The message names the first part of the path that is not there.
-    let mut first = path.clone();
+    let mut first = resolved;
     while let Some(parent) = first.parent() {
         if tree.get(&parent).is_some() {
             break;

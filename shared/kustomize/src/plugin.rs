@@ -136,17 +136,21 @@ pub(crate) fn run_validators(
             .map(|resource| resource.node().clone())
             .collect();
         validator.run(&mut all.map, state)?;
-        let same = all.map.len() == before.len()
-            && all.map.iter().zip(&before).all(|(resource, before)| {
-                let mut after = resource.node().clone();
-                let mut labels = node::labels(&after);
-                if labels.remove(VALIDATED_BY).is_some() {
-                    node::set_labels(&mut after, &labels);
-                }
-                node::to_value(&after) == node::to_value(before)
-            });
-        if !same {
-            return Err("validator shouldn't modify the resource map".into());
+        let changed = all.map.iter().zip(&before).find(|(resource, before)| {
+            let mut after = resource.node().clone();
+            let mut labels = node::labels(&after);
+            if labels.remove(VALIDATED_BY).is_some() {
+                node::set_labels(&mut after, &labels);
+            }
+            node::to_value(&after) != node::to_value(before)
+        });
+        let refused = "validator shouldn't modify the resource map";
+        if let Some((resource, _)) = changed {
+            let id = resource.current(state.scopes());
+            return Err(format!("{refused}: {id}").into());
+        }
+        if all.map.len() != before.len() {
+            return Err(refused.into());
         }
     }
     Ok(())

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::regexp_syntax;
+
 /// A compiled expression.
 #[derive(Clone, Debug)]
 pub(crate) struct Regex(regex::Regex);
@@ -12,11 +14,17 @@ const SIZE_LIMIT: usize = 1 << 20;
 impl Regex {
     /// Compiles an expression in Go's syntax.
     pub(crate) fn new(pattern: &str) -> Result<Self, String> {
+        regexp_syntax::check(pattern)?;
         regex::RegexBuilder::new(&translate(pattern))
             .size_limit(SIZE_LIMIT)
             .build()
             .map(Self)
-            .map_err(|error| format!("error parsing regexp: `{pattern}`: {error}"))
+            .map_err(|error| match error {
+                regex::Error::CompiledTooBig(_) => {
+                    format!("error parsing regexp: expression too large: `{pattern}`")
+                }
+                _ => format!("error parsing regexp: invalid character class range: `{pattern}`"),
+            })
     }
 
     /// Whether the expression matches somewhere in the text.

@@ -16,6 +16,39 @@ pub enum RemoteBase {
 }
 
 /// What the caller has fetched for a build so far, failures included.
+///
+/// ```
+/// use flux_kustomize::{Build, Options, RemoteBase, Remotes, build};
+/// use flux_tree::{Tree, TreePath};
+///
+/// let mut tree = Tree::new();
+/// let root = "resources: ['https://files.example/a.yaml']\n";
+/// tree.insert_file(TreePath::new("kustomization.yaml").unwrap(), root, false).unwrap();
+///
+/// let mut remotes = Remotes::new();
+/// let output = loop {
+///     match build(&tree, &TreePath::root(), &Options::default(), &remotes)? {
+///         Build::Done(output) => break output,
+///         Build::Needs(bases) => {
+///             for base in bases {
+///                 match base {
+///                     // Here a program would do an HTTP request.
+///                     RemoteBase::File(url) => {
+///                         let text = "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: a\n";
+///                         remotes.add_file(url, Ok(text.into()));
+///                     }
+///                     RemoteBase::Repository(repository) => {
+///                         remotes.add_repository(repository, Err("not here".into()));
+///                     }
+///                     _ => unreachable!("there are no others so far"),
+///                 }
+///             }
+///         }
+///     }
+/// };
+/// assert_eq!(output.resources.len(), 1);
+/// # Ok::<(), flux_kustomize::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Remotes {
     files: HashMap<String, Result<Bytes, RemoteFailure>>,

@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn urls_are_split_as_kustomize_does() {
-        // KZ-REM-001, KZ-REM-006 to KZ-REM-012
+        // KZ-REM-001, KZ-REM-006..012
         for (text, url, path, reference) in [
             (
                 "https://github.com/org/repo/dir/sub?ref=v1",
@@ -355,7 +355,7 @@ mod tests {
 
     #[test]
     fn the_query_has_defaults() {
-        // KZ-REM-002 to KZ-REM-005
+        // KZ-REM-002..005
         for (query, timeout, submodules) in [
             ("", 27_000, true),
             ("timeout=90", 90_000, true),

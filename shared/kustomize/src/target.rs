@@ -39,6 +39,8 @@ pub(crate) struct Target<'b> {
     pub(crate) origin: Option<Origin>,
     /// The root's `buildMetadata` (KZ-META-008).
     tracks: bool,
+    /// Its own namespace, or that of the nearest kustomization around it (KZ-HELM-003).
+    pub(crate) namespace: String,
 }
 
 impl<'b> Target<'b> {
@@ -81,6 +83,7 @@ impl<'b> Target<'b> {
             loader.session().warn(warning);
         }
         Ok(Self {
+            namespace: file.namespace.clone(),
             file,
             file_name,
             loader,
@@ -137,7 +140,7 @@ impl<'b> Target<'b> {
         plugin::run_validators(self, &mut all, state)?;
         let vars = std::mem::take(&mut self.file.vars);
         add_vars(&mut all, &vars, state).context(|| {
-            let shown: Vec<_> = vars.iter().map(ToString::to_string).collect();
+            let shown: Vec<_> = vars.iter().map(Var::as_written).collect();
             format!("merging vars {}", crate::go::list_of(&shown))
         })?;
         Ok(all)
@@ -153,11 +156,13 @@ impl<'b> Target<'b> {
             }
             Rc::make_mut(&mut config).merge(&added)?;
         }
-        merge_shared(&mut all.config, &config).context(|| "merging config".into())?;
+        merge_shared(&mut all.config, &config, &state.defaults)
+            .context(|| "merging config".into())?;
         if !self.file.crds.is_empty() {
             let found = crd_config::load(&self.loader, &self.file.crds)
                 .context(|| format!("loading CRDs {}", crate::go::list_of(&self.file.crds)))?;
-            merge_shared(&mut all.config, &Rc::new(found)).context(|| "merging CRDs".into())?;
+            merge_shared(&mut all.config, &Rc::new(found), &state.defaults)
+                .context(|| "merging CRDs".into())?;
         }
         Ok(())
     }
@@ -283,6 +288,9 @@ impl<'b> Target<'b> {
         let mut target =
             Target::load(child).context(|| format!("couldn't make target for path '{root}'"))?;
         target.tracks = self.tracks;
+        if target.namespace.is_empty() {
+            target.namespace.clone_from(&self.namespace);
+        }
         target.origin = self.origin.as_ref().map(|origin| origin.append(path));
         target.choose_schema(state)?;
         // KZ-COMP-004, KZ-COMP-005
@@ -343,7 +351,7 @@ fn merge(all: &mut Accumulator, other: Accumulator, state: &State<'_>) -> Result
     all.map
         .append_all(other.map, state.scopes(), state.resource_limit())?;
     if let Some(config) = &other.config {
-        merge_shared(&mut all.config, config)?;
+        merge_shared(&mut all.config, config, &state.defaults)?;
     }
     for (name, var) in other.vars {
         add_var(&mut all.vars, name, var)?;

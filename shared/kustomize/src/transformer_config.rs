@@ -29,7 +29,9 @@ impl Decode for NameReference {
         };
         Ok(Self {
             target,
-            referrers: object.list("fieldSpecs")?.unwrap_or_default(),
+            referrers: object
+                .list_as("fieldSpecs", "types.FsSlice")?
+                .unwrap_or_default(),
         })
     }
 }
@@ -57,7 +59,7 @@ impl Decode for TransformerConfig {
     fn decode(object: &mut Object<'_>) -> Result<Self, String> {
         let list = |object: &mut Object<'_>, field| {
             object
-                .list::<FieldSpec>(field)
+                .list_as::<FieldSpec>(field, "types.FsSlice")
                 .map(Option::unwrap_or_default)
         };
         Ok(Self {
@@ -146,15 +148,38 @@ impl TransformerConfig {
     }
 }
 
-/// A configuration that is shared until somebody adds to it.
+/// Adds to a configuration that is shared until somebody changes it.
+///
+/// Where there is none yet, the new one is still added spec by spec, so that a spec for one kind that precedes the same path
+/// for all kinds takes its place, and fails where it says otherwise about creating (KZ-FS-009). The defaults are known to be
+/// free of both.
 pub(crate) fn merge_shared(
     present: &mut Option<Rc<TransformerConfig>>,
     new: &Rc<TransformerConfig>,
+    defaults: &Rc<TransformerConfig>,
 ) -> Result<(), String> {
     match present {
-        None => *present = Some(Rc::clone(new)),
+        None if Rc::ptr_eq(new, defaults) => *present = Some(Rc::clone(new)),
+        None => {
+            let mut config = TransformerConfig::default();
+            config.merge(new)?;
+            *present = Some(Rc::new(config));
+        }
         Some(config) if Rc::ptr_eq(config, new) => {}
         Some(config) => Rc::make_mut(config).merge(new)?,
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_stay_what_they_are_when_they_are_merged() {
+        // KZ-FS-009
+        let mut config = TransformerConfig::default();
+        config.merge(&TransformerConfig::defaults()).unwrap();
+        assert!(config == TransformerConfig::defaults());
+    }
 }

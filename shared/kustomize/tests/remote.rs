@@ -1,7 +1,7 @@
 //! Remote files and repositories: asked for, then used (KZ-PATH and KZ-REM rows).
 
 use flux_kustomize::{Build, Error, Options, RemoteBase, RemoteFailure, Remotes, build};
-use flux_tree::{Tree, TreePath};
+use flux_tree::{Entry, Tree, TreePath};
 
 const MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n";
 const URL: &str = "https://git.example/org/repo//deploy?ref=v1";
@@ -103,4 +103,131 @@ fn a_bad_answer_ends_the_search() {
             .ends_with("HTTP Error: status code 404 (Not Found)"),
         "{error}"
     );
+}
+
+/// What a build with this root asks for, when what it asked for before is there.
+fn asked(root: &str, remotes: &Remotes) -> Vec<RemoteBase> {
+    match run(root, remotes).unwrap() {
+        Build::Needs(needs) => needs,
+        Build::Done(_) => panic!("nothing was asked for"),
+    }
+}
+
+/// Answers every question for a repository with the same checkout, and every one for a file with a failure.
+fn answer(root: &str, checkout: &[(&str, &str)]) -> Result<String, Error> {
+    let mut remotes = Remotes::new();
+    for _ in 0..10 {
+        let needs = match run(root, &remotes)? {
+            Build::Done(output) => return Ok(output.resources.to_yaml()),
+            Build::Needs(needs) => needs,
+        };
+        for need in needs {
+            match need {
+                RemoteBase::File(url) => remotes.add_file(url, not_found()),
+                RemoteBase::Repository(repository) => {
+                    remotes.add_repository(repository, Ok(tree(checkout)));
+                }
+                other => panic!("something new was asked for: {other:?}"),
+            }
+        }
+    }
+    panic!("there is no end of questions")
+}
+
+#[test]
+fn a_repository_that_is_used_twice_is_asked_for_once() {
+    // KZ-REM-022
+    let root = "resources: [one, two]";
+    let base = |prefix: &str| format!("namePrefix: {prefix}-\nresources: ['{URL}']\n");
+    let files = [
+        ("kustomization.yaml", root.to_owned()),
+        ("one/kustomization.yaml", base("one")),
+        ("two/kustomization.yaml", base("two")),
+    ];
+    let files: Vec<_> = files.iter().map(|(path, text)| (*path, &**text)).collect();
+    let mut remotes = Remotes::new();
+    remotes.add_file(URL, not_found());
+    let needs = build(&tree(&files), &TreePath::root(), &Options::flux(), &remotes).unwrap();
+    assert!(matches!(needs, Build::Needs(needs) if needs.len() == 1));
+}
+
+#[test]
+fn a_base_in_a_repository_is_a_folder_of_it() {
+    // KZ-REM-019
+    let root = format!("resources: ['{URL}']");
+    let error = answer(&root, &[("deploy", "a file")]).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.ends_with("'/deploy' refers to file 'deploy'; expecting directory"),
+        "{text}"
+    );
+    let mut remotes = Remotes::new();
+    remotes.add_file(URL, not_found());
+    let RemoteBase::Repository(repository) = asked(&root, &remotes).remove(0) else {
+        panic!("no repository was asked for");
+    };
+    let mut checkout = Tree::new();
+    let link = Entry::Symlink("../elsewhere".into());
+    checkout
+        .insert(TreePath::new("deploy").unwrap(), link)
+        .unwrap();
+    remotes.add_repository(repository, Ok(checkout));
+    let error = run(&root, &remotes).unwrap_err();
+    assert!(matches!(error, Error::Escapes { .. }));
+    let text = error.to_string();
+    assert!(
+        text.contains("\"/deploy\" refers to directory outside of repo"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_repository_that_names_itself_is_refused() {
+    // KZ-REM-021
+    let again = format!("resources: ['{URL}']");
+    let error = answer(&again, &[("deploy/kustomization.yaml", &again)]).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains(&format!(
+            "cycle detected: URI '{URL}' referenced by previous URI '{URL}'"
+        )),
+        "{text}"
+    );
+}
+
+#[test]
+fn every_file_may_be_remote() {
+    // KZ-PATH-014
+    let url = "https://files.example/x";
+    let map = "resources: [a.yaml]\n";
+    for field in [
+        "resources: [URL]",
+        "patches: [{path: URL}]",
+        "patchesStrategicMerge: [URL]",
+        "patchesJson6902: [{target: {version: v1, kind: ConfigMap, name: a}, path: URL}]",
+        "configMapGenerator: [{name: g, files: [URL]}]",
+        "configMapGenerator: [{name: g, files: [key=URL]}]",
+        "configMapGenerator: [{name: g, envs: [URL]}]",
+        "openapi: {path: URL}",
+        "crds: [URL]",
+        "configurations: [URL]",
+        "replacements: [{path: URL}]",
+        "transformers: [URL]",
+        "generators: [URL]",
+        "validators: [URL]",
+    ] {
+        let root = field.replace("URL", url);
+        let root = if field.starts_with("resources") {
+            root
+        } else {
+            format!("{map}{root}")
+        };
+        let tree = tree(&[("kustomization.yaml", &root), ("a.yaml", MAP)]);
+        let built = build(&tree, &TreePath::root(), &Options::flux(), &Remotes::new()).unwrap();
+        assert_eq!(
+            built,
+            Build::Needs(vec![RemoteBase::File(url.into())]),
+            "{field}"
+        );
+    }
 }

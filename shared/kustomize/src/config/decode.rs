@@ -40,7 +40,7 @@ pub(crate) struct Object<'v> {
     known: BTreeSet<&'v str>,
 }
 
-fn json_kind(value: &Value) -> &'static str {
+pub(crate) fn json_kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "bool",
@@ -71,10 +71,11 @@ fn shortest_f32(value: f64) -> f64 {
 }
 
 impl<'v> Object<'v> {
-    /// Begins to decode a value; `None` for null.
-    pub(crate) fn new(
+    /// Begins to decode a value, which is a field of the struct `parent`; `None` for null.
+    fn new(
         value: &'v Value,
         name: &'static str,
+        parent: &str,
         path: &str,
         mode: Mode,
     ) -> Result<Option<Self>, String> {
@@ -94,7 +95,7 @@ impl<'v> Object<'v> {
                 )
             } else {
                 format!(
-                    "json: cannot unmarshal {} into Go struct field .{path} of type types.{name}",
+                    "json: cannot unmarshal {} into Go struct field {parent}.{path} of type types.{name}",
                     json_kind(other)
                 )
             }),
@@ -166,14 +167,26 @@ impl<'v> Object<'v> {
         }
     }
 
+    /// A whole number, for a field that Go has as `int`.
     pub(crate) fn integer(&mut self, field: &str) -> Result<i64, String> {
+        self.integer_as(field, "int")
+    }
+
+    /// A whole number, for a field that Go has as `kind`.
+    pub(crate) fn integer_as(&mut self, field: &str, kind: &str) -> Result<i64, String> {
         match self.take(field) {
             None => Ok(0),
             Some(Value::Int(value)) => Ok(*value),
             Some(Value::Float(value)) if value.fract() == 0.0 && value.abs() < 9e18 => {
                 Ok(*value as i64)
             }
-            Some(other) => Err(self.mismatch(field, other, "int")),
+            Some(other @ (Value::Float(_) | Value::Uint(_))) => Err(format!(
+                "json: cannot unmarshal number {} into Go struct field {}.{} of type {kind}",
+                crate::go::json(other),
+                self.name,
+                self.at(field)
+            )),
+            Some(other) => Err(self.mismatch(field, other, kind)),
         }
     }
 
@@ -231,17 +244,26 @@ impl<'v> Object<'v> {
         &mut self,
         field: &str,
     ) -> Result<Option<Vec<T>>, String> {
+        self.list_as(field, &format!("[]types.{}", T::NAME))
+    }
+
+    /// A list of structs, for a field whose type in Go is `kind`.
+    pub(crate) fn list_as<T: Decode + Default>(
+        &mut self,
+        field: &str,
+        kind: &str,
+    ) -> Result<Option<Vec<T>>, String> {
         let path = self.at(field);
         let mode = self.mode;
         let Some(value) = self.take(field) else {
             return Ok(None);
         };
         let Value::Seq(items) = value else {
-            return Err(self.mismatch(field, value, &format!("[]types.{}", T::NAME)));
+            return Err(self.mismatch(field, value, kind));
         };
         items
             .iter()
-            .map(|item| decode_at(item, &path, mode))
+            .map(|item| decode_at(item, self.name, &path, mode))
             .collect::<Result<_, _>>()
             .map(Some)
     }
@@ -252,7 +274,7 @@ impl<'v> Object<'v> {
         let mode = self.mode;
         match self.take(field) {
             None => Ok(None),
-            Some(value) => decode_at(value, &path, mode).map(Some),
+            Some(value) => decode_at(value, self.name, &path, mode).map(Some),
         }
     }
 
@@ -285,8 +307,13 @@ pub(crate) trait Decode: Sized {
     fn decode(object: &mut Object<'_>) -> Result<Self, String>;
 }
 
-fn decode_at<T: Decode + Default>(value: &Value, path: &str, mode: Mode) -> Result<T, String> {
-    let Some(mut object) = Object::new(value, T::NAME, path, mode)? else {
+fn decode_at<T: Decode + Default>(
+    value: &Value,
+    parent: &str,
+    path: &str,
+    mode: Mode,
+) -> Result<T, String> {
+    let Some(mut object) = Object::new(value, T::NAME, parent, path, mode)? else {
         return Ok(T::default());
     };
     let decoded = T::decode(&mut object)?;
@@ -296,5 +323,5 @@ fn decode_at<T: Decode + Default>(value: &Value, path: &str, mode: Mode) -> Resu
 
 /// Decodes a whole document.
 pub(crate) fn decode<T: Decode + Default>(value: &Value, mode: Mode) -> Result<T, String> {
-    decode_at(value, "", mode)
+    decode_at(value, "", "", mode)
 }

@@ -111,7 +111,7 @@ impl Decode for Replica {
     fn decode(object: &mut Object<'_>) -> Result<Self, String> {
         Ok(Self {
             name: object.text("name")?,
-            count: object.integer("count")?,
+            count: object.integer_as("count", "int64")?,
         })
     }
 }

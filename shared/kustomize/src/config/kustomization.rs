@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use flux_yaml::Value;
+use flux_yaml::{Map, Value};
 
 use super::{
     Decode, GeneratorArgs, GeneratorOptions, Image, Label, Mode, Object, Patch, Replacement,
@@ -34,6 +34,9 @@ pub(crate) struct Kustomization {
     pub(crate) config_maps: Vec<GeneratorArgs>,
     pub(crate) secrets: Vec<GeneratorArgs>,
     pub(crate) helm_charts: Vec<Value>,
+    helm_globals: Map,
+    /// For messages.
+    pub(crate) replacements_as_written: Value,
     pub(crate) generator_options: Option<GeneratorOptions>,
     pub(crate) configurations: Vec<String>,
     pub(crate) generators: Vec<String>,
@@ -97,6 +100,18 @@ impl Kustomization {
         ))
     }
 
+    /// The configuration of a chart's generator, as messages show it (KZ-HELM-003).
+    pub(crate) fn helm_config(&self, chart: &Value, namespace: &str) -> Value {
+        let mut map = self.helm_globals.clone();
+        for (key, value) in chart.as_map().into_iter().flatten() {
+            map.insert(key.clone(), value.clone());
+        }
+        if !namespace.is_empty() && map.get("namespace").is_none() {
+            map.insert("namespace".into(), Value::String(namespace.to_owned()));
+        }
+        Value::Map(map)
+    }
+
     pub(crate) fn is_component(&self) -> bool {
         self.kind == "Component"
     }
@@ -138,12 +153,7 @@ impl Decode for Kustomization {
         let texts =
             |object: &mut Object<'_>, field| object.texts(field).map(Option::unwrap_or_default);
         object.object::<Metadata>("metadata")?;
-        object.object::<HelmGlobals>("helmGlobals")?;
-        let mut helm_charts = charts::<HelmChart>(object, "helmCharts")?;
-        helm_charts.extend(charts::<HelmChartArgs>(
-            object,
-            "helmChartInflationGenerator",
-        )?);
+        let (helm_charts, helm_globals) = helm(object)?;
         // KZ-FILE-014, KZ-FILE-015
         let mut resources = texts(object, "resources")?;
         resources.extend(texts(object, "bases")?);
@@ -183,6 +193,8 @@ impl Decode for Kustomization {
                 .map(|args| args.0)
                 .collect(),
             helm_charts,
+            helm_globals,
+            replacements_as_written: object.any("replacements").cloned().unwrap_or_default(),
             generator_options: object.object("generatorOptions")?,
             configurations: texts(object, "configurations")?,
             generators: texts(object, "generators")?,
@@ -193,6 +205,50 @@ impl Decode for Kustomization {
             has_content: false,
         })
     }
+}
+
+/// The charts, those of the older field in the form of the newer, and what holds for all of them (KZ-FILE-017).
+fn helm(object: &mut Object<'_>) -> Result<(Vec<Value>, Map), String> {
+    object.object::<HelmGlobals>("helmGlobals")?;
+    let globals = object.any("helmGlobals").and_then(Value::as_map).cloned();
+    let mut all = charts::<HelmChart>(object, "helmCharts")?;
+    let mut older = Map::new();
+    for chart in charts::<HelmChartArgs>(object, "helmChartInflationGenerator")? {
+        all.push(renamed(&chart, &NEWER_CHART_FIELDS));
+        if let Value::Map(found) = renamed(&chart, &NEWER_GLOBAL_FIELDS) {
+            for (key, value) in &found {
+                older.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    Ok((all, globals.unwrap_or(older)))
+}
+
+const NEWER_CHART_FIELDS: [(&str, &str); 7] = [
+    ("chartName", "name"),
+    ("chartVersion", "version"),
+    ("chartRepoUrl", "repo"),
+    ("values", "valuesFile"),
+    ("valuesLocal", "valuesInline"),
+    ("valuesMerge", "valuesMerge"),
+    ("releaseName", "releaseName"),
+];
+
+const NEWER_GLOBAL_FIELDS: [(&str, &str); 2] =
+    [("chartHome", "chartHome"), ("helmHome", "configHome")];
+
+/// What of a mapping has a new name, under it; empty texts count as absent.
+fn renamed(value: &Value, names: &[(&str, &str)]) -> Value {
+    let mut map = Map::new();
+    for (old, new) in names {
+        if let Some(value) = value.get(old)
+            && !value.is_null()
+            && value.as_str() != Some("")
+        {
+            map.insert((*new).to_owned(), value.clone());
+        }
+    }
+    Value::Map(map)
 }
 
 /// Checks a list of charts, of which nothing is used but that they are there (KZ-HELM-001).

@@ -7,7 +7,7 @@ mod kustomization;
 mod patches;
 mod replacements;
 
-pub(crate) use decode::{Decode, Mode, Object, decode};
+pub(crate) use decode::{Decode, Mode, Object, decode, json_kind};
 pub(crate) use fields::{FieldSpec, Image, Label, Replica, merge_all, merge_one};
 pub(crate) use generators::{GeneratorArgs, GeneratorOptions, IamPolicy};
 pub(crate) use kustomization::{Kustomization, LegacySortOptions, SortOptions};

@@ -113,15 +113,19 @@ pub(crate) struct Var {
     pub(crate) name: String,
     pub(crate) target: ResId,
     pub(crate) field_path: String,
+    /// The type of the object as far as it was not written as `apiVersion`.
+    written: Gvk,
 }
 
 impl Decode for Var {
     const NAME: &'static str = "Var";
 
     fn decode(object: &mut Object<'_>) -> Result<Self, String> {
+        let target = object.object::<VarTarget>("objref")?.unwrap_or_default();
         Ok(Self {
             name: object.text("name")?,
-            target: object.object::<VarTarget>("objref")?.unwrap_or_default().0,
+            written: target.written,
+            target: target.id,
             field_path: object.object::<VarField>("fieldref")?.unwrap_or_default().0,
         })
     }
@@ -138,6 +142,19 @@ impl Var {
     }
 }
 
+impl Var {
+    /// As messages show it before its defaults are filled in.
+    pub(crate) fn as_written(&self) -> String {
+        format!("{{{} {} {{{}}}}}", self.name, self.written, self.field_path)
+    }
+
+    /// As messages show it with the default path.
+    pub(crate) fn with_default(&self) -> String {
+        let path = self.field_path_or_default();
+        format!("{{{} {} {{{path}}}}}", self.name, self.target.gvk)
+    }
+}
+
 impl fmt::Display for Var {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -149,7 +166,10 @@ impl fmt::Display for Var {
 }
 
 #[derive(Debug, Default)]
-struct VarTarget(ResId);
+struct VarTarget {
+    id: ResId,
+    written: Gvk,
+}
 
 impl Decode for VarTarget {
     const NAME: &'static str = "Target";
@@ -160,6 +180,7 @@ impl Decode for VarTarget {
             name: object.text("name")?,
             namespace: object.text("namespace")?,
         };
+        let written = id.gvk.clone();
         let api_version = object.text("apiVersion")?;
         match api_version.split('/').collect::<Vec<_>>().as_slice() {
             [version] if !version.is_empty() => (*version).clone_into(&mut id.gvk.version),
@@ -173,7 +194,7 @@ impl Decode for VarTarget {
             }
             _ => {}
         }
-        Ok(Self(id))
+        Ok(Self { id, written })
     }
 }
 

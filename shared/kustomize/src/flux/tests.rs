@@ -23,7 +23,7 @@ const MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
 
 #[test]
 fn a_folder_without_a_kustomization_gets_one() {
-    // KC-BLD-002, KC-BLD-004
+    // KC-BLD-002, KC-BLD-004, KZ-FLX-001
     let files = tree(&[
         ("app/b.yaml", MAP),
         ("app/a/x.yml", MAP),

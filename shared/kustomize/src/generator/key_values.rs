@@ -91,7 +91,7 @@ fn env_lines(text: &[u8], all: &mut Vec<(String, Vec<u8>)>) -> Result<(), String
         }
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let Ok(line) = std::str::from_utf8(line) else {
-            return Err(format!("line {number} has invalid utf8 bytes"));
+            return Err(format!("line {} has invalid utf8 bytes", number + 1));
         };
         let line = match number {
             0 => line.strip_prefix('\u{feff}').unwrap_or(line),

@@ -29,6 +29,11 @@ pub(crate) fn is_empty(node: &Node) -> bool {
     is_null(node) || matches!(node.kind, Kind::Mapping | Kind::Sequence) && node.content.is_empty()
 }
 
+/// Whether the node is a sequence with something in it.
+pub(crate) fn is_list(node: &Node) -> bool {
+    node.kind == Kind::Sequence && !node.content.is_empty()
+}
+
 fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Document => "DocumentNode",

@@ -8,18 +8,19 @@ use super::{Kind, Node, Style};
 /// that is no string has no JSON form (KZ-LOAD-016), and a key that is set twice is an error (KZ-LOAD-015).
 pub(crate) fn to_value(root: &Node) -> Result<Value, String> {
     match root.kind {
-        Kind::Mapping => mapping(root, true),
-        _ => value(root),
+        Kind::Mapping => mapping(root, true, false),
+        _ => value(root, false),
     }
 }
 
-fn mapping(node: &Node, root: bool) -> Result<Value, String> {
+fn mapping(node: &Node, root: bool, in_flow: bool) -> Result<Value, String> {
+    let in_flow = in_flow || node.style.has(Style::FLOW);
     let mut map = Map::with_capacity(node.content.len() / 2);
     for (key, item) in node.entries() {
         if !root && !is_string_key(key) {
             return Err("json: unsupported type: map[interface {}]interface {}".into());
         }
-        let item = value(item)?;
+        let item = value(item, in_flow)?;
         if map.insert(key.value.clone(), item).is_some() {
             return Err(duplicate(node, &key.value));
         }
@@ -50,16 +51,18 @@ fn is_string_key(key: &Node) -> bool {
     }
 }
 
-fn value(node: &Node) -> Result<Value, String> {
+fn value(node: &Node, in_flow: bool) -> Result<Value, String> {
     match node.kind {
-        Kind::Mapping => mapping(node, false),
-        Kind::Sequence => node
-            .content
-            .iter()
-            .map(value)
-            .collect::<Result<_, _>>()
-            .map(Value::Seq),
-        Kind::Scalar => scalar_value(node),
+        Kind::Mapping => mapping(node, false, in_flow),
+        Kind::Sequence => {
+            let in_flow = in_flow || node.style.has(Style::FLOW);
+            node.content
+                .iter()
+                .map(|item| value(item, in_flow))
+                .collect::<Result<_, _>>()
+                .map(Value::Seq)
+        }
+        Kind::Scalar => scalar_value(node, in_flow),
         Kind::Document | Kind::Alias => Err("unexpected node".into()),
     }
 }
@@ -103,8 +106,13 @@ fn printed(node: &Node) -> Printed {
     Printed::Tagged
 }
 
-fn scalar_value(node: &Node) -> Result<Value, String> {
+fn scalar_value(node: &Node, in_flow: bool) -> Result<Value, String> {
     match printed(node) {
+        // Between brackets these are quoted when they are printed, whatever they are: times, and nulls that are not
+        // written out (KZ-LOAD-014, KZ-LOAD-017).
+        Printed::Plain if in_flow && (node.value.is_empty() || node.value.contains(':')) => {
+            Ok(Value::String(node.value.clone()))
+        }
         Printed::Text if node.style.has(Style::FOLDED) => Ok(Value::String(refolded(node))),
         Printed::Text => Ok(Value::String(node.value.clone())),
         Printed::Plain => resolve(&node.value),

@@ -17,7 +17,7 @@ pub(crate) use annotations::{
     set_label, set_labels, string_map,
 };
 pub(crate) use fields::{
-    WrongKind, api_version, clear, expect, field, get, is_empty, is_null, kind_field,
+    WrongKind, api_version, clear, expect, field, get, is_empty, is_list, is_null, kind_field,
     quote_non_string, scalar, set_field, set_name, set_namespace, set_scalar, set_top, string,
     tagged,
 };

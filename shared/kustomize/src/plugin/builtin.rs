@@ -7,7 +7,7 @@ use crate::{
         Decode, FieldSpec, GeneratorArgs, GeneratorOptions, IamPolicy, Image, Mode, Object, Patch,
         Replacement, Replica, decode, merge_all, merge_one,
     },
-    error::{Context, Result},
+    error::{Context, Fail, Result},
     node,
     origin::Origin,
     resource::Resource,
@@ -63,9 +63,10 @@ pub(super) fn generators(target: &mut Target<'_>) -> Result<Vec<(Generator, Opti
     }
     // KZ-HELM-001
     if let Some(chart) = target.file.helm_charts.first() {
+        let config = target.file.helm_config(chart, &target.namespace);
         return Err(format!(
             "{}: must specify --enable-helm",
-            config_failed("HelmChartInflationGenerator", chart)
+            config_failed("HelmChartInflationGenerator", &config)
         )
         .into());
     }
@@ -160,8 +161,11 @@ pub(super) fn transformers(
     }
     if !file.replacements.is_empty() {
         let kind = "ReplacementTransformer";
-        let this = Replacements::configure(loader, &file.replacements)
-            .context(|| format!("trouble configuring builtin {kind}"))?;
+        let this = Replacements::configure(loader, &file.replacements).context(|| {
+            let mut map = Map::new();
+            map.insert("Replacements".into(), file.replacements_as_written.clone());
+            config_failed(kind, &Value::Map(map))
+        })?;
         all.push((kind, Transformer::Replacements(this)));
     }
     let origin = target.origin.as_ref();
@@ -267,7 +271,15 @@ fn transformer(
     state: &State<'_>,
 ) -> Option<Result<Transformer>> {
     let loader = &*target.loader;
-    let given = || unmarshal::<Given>(config);
+    let given = || {
+        unmarshal::<Given>(config).map_err(|fail| Fail {
+            message: fail.message.replace(
+                "struct field Plugin.",
+                &format!("struct field {kind}Plugin."),
+            ),
+            ..fail
+        })
+    };
     // KZ-PLG-006
     let demand = |fields: Option<Vec<FieldSpec>>| {
         fields.ok_or_else(|| "fieldSpecs is not expected to be nil".to_owned())
