@@ -1,5 +1,7 @@
 //! Makes overlays at random, out of the kinds and fields that real ones have and the values that go wrong.
 
+mod extra;
+
 use std::{collections::BTreeMap, fmt::Write as _};
 
 /// A small generator of numbers (splitmix64), so that a seed always gives the same overlay.
@@ -287,7 +289,6 @@ fn patch(random: &mut Random, objects: &[(String, String)]) -> String {
                 "/spec/replicas",
                 "/data/k",
                 "/spec/value",
-                "/metadata/name",
                 "/spec/template/spec/containers/0/image",
             ]);
             return format!(
@@ -407,7 +408,10 @@ fn fields(random: &mut Random, objects: &[(String, String)], generates: bool) ->
         add(random, 50, &mut |random| {
             format!(
                 "configMapGenerator:\n- name: gen\n  behavior: {}\n  literals: [a=1, \"b={}\"]\n",
-                random.pick(&["merge", "merge", "replace", "replace", "create"]),
+                random.pick(&[
+                    "merge", "merge", "merge", "merge", "replace", "replace", "replace", "replace",
+                    "create"
+                ]),
                 random.pick(&["x", "<&>", "y z"])
             )
         });
@@ -462,17 +466,26 @@ pub(crate) fn files(seed: u64) -> BTreeMap<String, String> {
     let mut base = String::from("resources: [all.yaml]\n");
     base.push_str("configMapGenerator:\n- name: gen\n  literals: [a=0]\n");
     base.push_str(&fields(random, &objects, false));
+    if random.chance(20) {
+        base.push_str(&extra::fields(random, "/base", &objects, &mut files));
+    }
     files.insert("/base/kustomization.yaml".into(), base);
     let mut over = String::from("resources: [../base]\n");
     if random.chance(25) {
         over.push_str("components: [../comp]\n");
-        let component = format!(
+        let mut component = format!(
             "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\n{}",
             fields(random, &objects, true)
         );
+        if random.chance(30) {
+            component.push_str(&extra::fields(random, "/comp", &objects, &mut files));
+        }
         files.insert("/comp/kustomization.yaml".into(), component);
     }
     over.push_str(&fields(random, &objects, true));
+    if random.chance(50) {
+        over.push_str(&extra::fields(random, "/over", &objects, &mut files));
+    }
     files.insert("/over/kustomization.yaml".into(), over);
     files
 }
