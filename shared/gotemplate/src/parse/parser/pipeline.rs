@@ -1,0 +1,295 @@
+//! What stands between delimiters: declarations, commands and their operands.
+
+use std::sync::Arc;
+
+use super::scope::Variable;
+use super::{Parsed, Parser};
+use crate::builtins::Builtin;
+use crate::parse::ast::{Command, Declared, FunctionRef, Operand, Pipe};
+use crate::parse::lex::{Kind, Token};
+use crate::parse::number;
+use crate::strconv;
+use crate::value::Str;
+
+/// Go's limit on nested parentheses.
+const MAX_PARENS: usize = 10_000;
+
+impl Parser<'_> {
+    pub(super) fn pipeline(&mut self, context: &'static str, end: Kind) -> Parsed<Pipe> {
+        self.deeper()?;
+        let pos = self.peek_non_space().pos as u32;
+        let known = self.scope.variables.len();
+        let (assign, names) = self.declarations(context)?;
+        let mut commands = Vec::new();
+        loop {
+            let token = self.next_non_space();
+            match token.kind {
+                kind if kind == end => break,
+                Kind::Bool
+                | Kind::CharConstant
+                | Kind::Complex
+                | Kind::Dot
+                | Kind::Field
+                | Kind::Identifier
+                | Kind::Number
+                | Kind::Nil
+                | Kind::RawString
+                | Kind::String
+                | Kind::Variable
+                | Kind::LeftParen => {
+                    self.backup();
+                    commands.push(self.command()?);
+                }
+                _ => return Err(self.unexpected(&token, context)),
+            }
+        }
+        self.check_pipeline(&commands, context)?;
+        let decl = self.bind(assign, names, known);
+        Ok(Pipe {
+            pos,
+            assign,
+            decl,
+            commands,
+        })
+    }
+
+    /// The names left of `:=` or `=`. Until the pipeline is complete they are known but hold nothing.
+    fn declarations(&mut self, context: &str) -> Parsed<(bool, Vec<Str>)> {
+        let mut names: Vec<Str> = Vec::new();
+        let mut assign = false;
+        loop {
+            let variable = self.peek_non_space();
+            if variable.kind != Kind::Variable {
+                break;
+            }
+            self.next();
+            let after = self.peek();
+            let next = self.peek_non_space();
+            let name = Str::new(self.text_of(&variable));
+            let comma = next.kind == Kind::Char && self.text_of(&next) == b",";
+            if matches!(next.kind, Kind::Assign | Kind::Declare) {
+                assign = next.kind == Kind::Assign;
+                self.next_non_space();
+            } else if comma {
+                self.next_non_space();
+            } else if after.kind == Kind::Space {
+                self.tokens[1] = after;
+                self.tokens[2] = variable;
+                self.peeked = 3;
+                break;
+            } else {
+                self.tokens[1] = variable;
+                self.peeked = 2;
+                break;
+            }
+            self.scope.variables.push(Variable {
+                name: name.clone(),
+                slot: None,
+            });
+            names.push(name);
+            if !comma {
+                break;
+            }
+            if context == "range" && names.len() < 2 {
+                match self.peek_non_space().kind {
+                    Kind::Variable | Kind::RightDelim | Kind::RightParen => continue,
+                    _ => return Err(self.error("range can only initialize variables")),
+                }
+            }
+            return Err(self.error(format!("too many declarations in {context}")));
+        }
+        Ok((assign, names))
+    }
+
+    /// Gives the declared names their slots, now that the right side has been read; those assigned to keep theirs.
+    fn bind(&mut self, assign: bool, names: Vec<Str>, known: usize) -> Vec<Declared> {
+        let mut decl = Vec::with_capacity(names.len());
+        if !assign && !names.is_empty() {
+            // What the right side declared in parentheses was declared before these.
+            self.scope.variables.drain(known..known + names.len());
+        }
+        for name in names {
+            let slot = if assign {
+                self.scope.resolve(&name)
+            } else {
+                let slot = Some(self.scope.new_slot());
+                self.scope.variables.push(Variable {
+                    name: name.clone(),
+                    slot,
+                });
+                slot
+            };
+            decl.push(Declared { name, slot });
+        }
+        decl
+    }
+
+    fn check_pipeline(&self, commands: &[Command], context: &str) -> Parsed<()> {
+        if commands.is_empty() {
+            return Err(self.error(format!("missing value for {context}")));
+        }
+        for (i, command) in commands.iter().enumerate().skip(1) {
+            if let Some(
+                Operand::Bool { .. }
+                | Operand::Dot { .. }
+                | Operand::Nil { .. }
+                | Operand::Number(_)
+                | Operand::String { .. },
+            ) = command.args.first()
+            {
+                return Err(self.error(format!(
+                    "non executable command in pipeline stage {}",
+                    i + 1
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn command(&mut self) -> Parsed<Command> {
+        let pos = self.peek_non_space().pos as u32;
+        let mut args = Vec::new();
+        loop {
+            self.peek_non_space();
+            if let Some(operand) = self.operand()? {
+                args.push(operand);
+            }
+            let token = self.next();
+            match token.kind {
+                Kind::Space => continue,
+                Kind::RightDelim | Kind::RightParen => self.backup(),
+                Kind::Pipe => {}
+                _ => return Err(self.unexpected(&token, "operand")),
+            }
+            break;
+        }
+        if args.is_empty() {
+            return Err(self.error("empty command"));
+        }
+        Ok(Command { pos, args })
+    }
+
+    /// A term and the fields taken from it.
+    fn operand(&mut self) -> Parsed<Option<Operand>> {
+        let Some(term) = self.term()? else {
+            return Ok(None);
+        };
+        let first = self.peek();
+        if first.kind != Kind::Field {
+            return Ok(Some(term));
+        }
+        let chain_pos = first.pos as u32;
+        let mut more = Vec::new();
+        while self.peek().kind == Kind::Field {
+            let token = self.next();
+            let name = self.text_of(&token).get(1..).unwrap_or_default();
+            more.push(Str::new(name));
+        }
+        let joined = |names: Box<[Str]>| names.into_iter().chain(more.clone()).collect();
+        Ok(Some(match term {
+            Operand::Field { names, .. } => Operand::Field {
+                pos: chain_pos,
+                names: joined(names),
+            },
+            Operand::Variable {
+                name, slot, names, ..
+            } => Operand::Variable {
+                pos: chain_pos,
+                name,
+                slot,
+                names: joined(names),
+            },
+            Operand::Bool { .. }
+            | Operand::String { .. }
+            | Operand::Number(_)
+            | Operand::Nil { .. }
+            | Operand::Dot { .. } => {
+                let shown = strconv::quote(term.to_string().as_bytes());
+                return Err(self.error(format!("unexpected . after term {shown}")));
+            }
+            node => Operand::Chain {
+                pos: chain_pos,
+                node: Box::new(node),
+                names: more.into(),
+            },
+        }))
+    }
+
+    fn term(&mut self) -> Parsed<Option<Operand>> {
+        let token = self.next_non_space();
+        let pos = token.pos as u32;
+        let operand = match token.kind {
+            Kind::Identifier => self.identifier(&token)?,
+            Kind::Dot => Operand::Dot { pos },
+            Kind::Nil => Operand::Nil { pos },
+            Kind::Variable => {
+                let name = Str::new(self.text_of(&token));
+                if !self.scope.knows(&name) {
+                    let name = strconv::quote(&name);
+                    return Err(self.error(format!("undefined variable {name}")));
+                }
+                Operand::Variable {
+                    pos,
+                    slot: self.scope.resolve(&name),
+                    name,
+                    names: Box::default(),
+                }
+            }
+            Kind::Field => {
+                let name = self.text_of(&token).get(1..).unwrap_or_default();
+                Operand::Field {
+                    pos,
+                    names: Box::new([Str::new(name)]),
+                }
+            }
+            Kind::Bool => Operand::Bool {
+                pos,
+                value: self.text_of(&token) == b"true",
+            },
+            Kind::CharConstant | Kind::Complex | Kind::Number => {
+                let number = number::parse(pos, self.text_of(&token), token.kind);
+                Operand::Number(Box::new(number.map_err(|e| self.error(e))?))
+            }
+            Kind::LeftParen => {
+                if self.scope.parens >= MAX_PARENS {
+                    return Err(self.error("max expression depth exceeded"));
+                }
+                self.scope.parens += 1;
+                let pipe = self.pipeline("parenthesized pipeline", Kind::RightParen)?;
+                self.scope.parens -= 1;
+                Operand::Pipe(Box::new(pipe))
+            }
+            Kind::String | Kind::RawString => Operand::String {
+                pos,
+                quoted: self.text_of(&token).into(),
+                text: self.unquote(&token)?.into(),
+            },
+            _ => {
+                self.backup();
+                return Ok(None);
+            }
+        };
+        Ok(Some(operand))
+    }
+
+    fn identifier(&mut self, token: &Token) -> Parsed<Operand> {
+        let name = Str::new(self.text_of(token));
+        let text = name.to_text();
+        let function = match self.functions.get(&text) {
+            Some(function) => FunctionRef::Registered(Arc::clone(function)),
+            None => {
+                if let Some(builtin) = Builtin::named(&name) {
+                    FunctionRef::Builtin(builtin)
+                } else {
+                    let name = strconv::quote(&name);
+                    return Err(self.error(format!("function {name} not defined")));
+                }
+            }
+        };
+        Ok(Operand::Identifier {
+            pos: token.pos as u32,
+            name,
+            function,
+        })
+    }
+}

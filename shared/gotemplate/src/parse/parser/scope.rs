@@ -1,0 +1,52 @@
+//! What belongs to one template while it is parsed: its variables and how deep it nests.
+
+use crate::parse::ast::Slot;
+use crate::value::Str;
+
+/// What belongs to one template: its variables and nesting.
+pub(super) struct Scope {
+    pub(super) variables: Vec<Variable>,
+    pub(super) live: usize,
+    pub(super) slots: usize,
+    pub(super) ranges: usize,
+    pub(super) parens: usize,
+}
+
+pub(super) struct Variable {
+    pub(super) name: Str,
+    /// None for names that the parser has seen on a left side but that hold nothing (yet).
+    pub(super) slot: Slot,
+}
+
+impl Scope {
+    pub(super) fn new() -> Self {
+        Self {
+            variables: vec![Variable {
+                name: "$".into(),
+                slot: Some(0),
+            }],
+            live: 1,
+            slots: 1,
+            ranges: 0,
+            parens: 0,
+        }
+    }
+
+    pub(super) fn resolve(&self, name: &[u8]) -> Slot {
+        let mut found = self.variables.iter().rev();
+        found
+            .find(|v| v.slot.is_some() && v.name.as_bytes() == name)
+            .and_then(|v| v.slot)
+    }
+
+    pub(super) fn knows(&self, name: &[u8]) -> bool {
+        self.variables.iter().any(|v| v.name.as_bytes() == name)
+    }
+
+    pub(super) fn new_slot(&mut self) -> usize {
+        let slot = self.live;
+        self.live += 1;
+        self.slots = self.slots.max(self.live);
+        slot
+    }
+}
