@@ -1,10 +1,8 @@
-//! Random templates over all constructs and functions, with data made to be awkward.
-
-use crate::oracle::Answer;
+//! What the random templates are made of: functions, fields of the data, and literals of every kind.
 
 /// What an argument should be, most of the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Any,
     Text,
     Int,
@@ -28,7 +26,7 @@ use Kind::{
 };
 
 /// Functions, their parameters, and what they give. Random and clock functions cannot be compared.
-const FUNCTIONS: &[(&str, &[Kind], Kind)] = &[
+pub(super) const FUNCTIONS: &[(&str, &[Kind], Kind)] = &[
     ("trim", &[Text], Text),
     ("upper", &[Text], Text),
     ("lower", &[Text], Text),
@@ -210,7 +208,7 @@ const FUNCTIONS: &[(&str, &[Kind], Kind)] = &[
 ];
 
 /// Fields of the data, by what they hold.
-const FIELDS: &[(&str, Kind)] = &[
+pub(super) const FIELDS: &[(&str, Kind)] = &[
     ("s", Text),
     ("u", Text),
     ("e", Text),
@@ -234,7 +232,7 @@ const FIELDS: &[(&str, Kind)] = &[
     ("path", Text),
 ];
 
-const TEXTS: &[&str] = &[
+pub(super) const TEXTS: &[&str] = &[
     r#""""#,
     r#""a""#,
     r#""hello world""#,
@@ -285,7 +283,7 @@ const TEXTS: &[&str] = &[
     r#""some_snake-case ID3tag""#,
 ];
 
-const REGEXES: &[&str] = &[
+pub(super) const REGEXES: &[&str] = &[
     r#""a""#,
     r#""[a-z]+""#,
     r#""^h""#,
@@ -335,7 +333,7 @@ const REGEXES: &[&str] = &[
     r#""x{2}{3}""#,
 ];
 
-const VERSIONS: &[&str] = &[
+pub(super) const VERSIONS: &[&str] = &[
     r#""1.2.3""#,
     r#""v1.2""#,
     r#""1""#,
@@ -347,7 +345,7 @@ const VERSIONS: &[&str] = &[
     r#""1.2.3.4""#,
 ];
 
-const RANGES: &[&str] = &[
+pub(super) const RANGES: &[&str] = &[
     r#""^1.2""#,
     r#""~1.2.3""#,
     r#"">=1.0 <2""#,
@@ -359,7 +357,7 @@ const RANGES: &[&str] = &[
     r#""x y""#,
 ];
 
-const LAYOUTS: &[&str] = &[
+pub(super) const LAYOUTS: &[&str] = &[
     r#""2006-01-02T15:04:05Z07:00""#,
     r#""2006-01-02""#,
     r#""Jan _2 15:04:05.000 MST 2006""#,
@@ -370,7 +368,7 @@ const LAYOUTS: &[&str] = &[
     r#""15h04""#,
 ];
 
-const DURATIONS: &[&str] = &[
+pub(super) const DURATIONS: &[&str] = &[
     r#""1h""#,
     r#""-1.5h""#,
     r#""36h10m5.5s""#,
@@ -385,7 +383,7 @@ const DURATIONS: &[&str] = &[
     r#"".5s""#,
 ];
 
-const JSONS: &[&str] = &[
+pub(super) const JSONS: &[&str] = &[
     r#""{\"a\":[1,2.5,null,\"x\"],\"b\":{\"c\":true}}""#,
     r#""[1e21, 1e-7, -0]""#,
     r#""nul""#,
@@ -405,7 +403,7 @@ const JSONS: &[&str] = &[
     r#""[1.]""#,
 ];
 
-const URLS: &[&str] = &[
+pub(super) const URLS: &[&str] = &[
     r#""https://user:p%40ss@example.com:8080/a/b?x=1&y=2#frag""#,
     r#""mailto:x@y.z""#,
     r#""/path/only?q""#,
@@ -423,308 +421,14 @@ const URLS: &[&str] = &[
 ];
 
 // No larger integers: as counts they would fill Go's memory, or take it hours.
-const NUMBERS: &[&str] = &[
+pub(super) const NUMBERS: &[&str] = &[
     "0", "1", "-1", "2", "7", "42", "3.5", "-2.25", "1e4", "1e21", "0.1", "1e-7", "'a'", "0x10",
     "1i", "0.5",
 ];
 
-const VERBS: &[&str] = &[
+pub(super) const VERBS: &[&str] = &[
     "%v", "%s", "%d", "%q", "%x", "%X", "%T", "%t", "%5v", "%-5s|", "%05d", "%.2f", "%8.3f", "%+d",
     "%e", "%g", "%#v", "%+v", "%c", "%U", "%b", "%o", "%O", "%#x", "% x", "%z", "%%", "%[1]v",
     "%[2]v", "%*d", "%.*f", "%6.2v", "%#q", "%+q", "%E", "%G", "%.3s", "%.0f", "%10.4q", "%#o",
     "%!", "%[9]d", "%-010d", "% d", "%+.3e", "%#g",
 ];
-
-pub(crate) struct Generator {
-    state: u64,
-    variables: Vec<String>,
-    in_range: bool,
-}
-
-impl Generator {
-    pub(crate) fn new(seed: u64) -> Self {
-        let mut generator = Self {
-            state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
-            variables: Vec::new(),
-            in_range: false,
-        };
-        for _ in 0..4 {
-            generator.next();
-        }
-        generator
-    }
-
-    fn next(&mut self) -> u64 {
-        self.state ^= self.state << 13;
-        self.state ^= self.state >> 7;
-        self.state ^= self.state << 17;
-        self.state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    fn chance(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
-
-    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
-        from[self.below(from.len())]
-    }
-
-    /// A template, its data as JSON, and the missing key option.
-    pub(crate) fn case(&mut self) -> (String, String, &'static str) {
-        let mut template = String::from("{{ define \"helper\" }}<{{ . }}>{{ end }}");
-        for _ in 0..=self.below(3) {
-            template.push_str(&self.statement(0));
-        }
-        let missing = ["default", "zero", "zero", "error"][self.below(4)];
-        (template, self.values(), missing)
-    }
-
-    fn values(&mut self) -> String {
-        let s = ["hello world", "a b  c", "Zażółć", "", "x<y>&z"][self.below(5)];
-        let n = ["3", "8080", "0.5", "-2", "1e6", "12345678901234567890"][self.below(6)];
-        let l = [
-            "[1,2,3]",
-            "[\"b\",\"a\",\"b\",null]",
-            "[[],{},null,0,\"\"]",
-            "[1,\"1\",true,1.5]",
-        ][self.below(4)];
-        let m = [
-            "{\"a\":1,\"b\":\"x\",\"k\":{\"deep\":[1]}}",
-            "{\"a\":false,\"k\":\"\",\"deep\":null}",
-            "{\"_0\":\"z\",\"a\":[],\"b\":{}}",
-        ][self.below(3)];
-        format!(
-            "{{\"s\":\"{s}\",\"u\":\"ünïcödé\",\"e\":\"\",\"multi\":\"l1\\nl2\\n\",\"n\":{n},\"neg\":-7,\"big\":1e300,\"frac\":2.675,\
-             \"zero\":0,\"t\":true,\"f\":false,\"l\":{l},\"el\":[],\"sl\":[\"x\",\"y\",\"z\"],\"nested\":[[1,[2]],{{\"a\":1}}],\"m\":{m},\
-             \"em\":{{}},\"mm\":{{\"a\":{{\"b\":{{\"c\":1}}}},\"k\":2}},\"nul\":null,\"path\":\"/a/b.c\"}}"
-        )
-    }
-
-    fn statement(&mut self, depth: usize) -> String {
-        let choice = if depth > 2 { 0 } else { self.below(14) };
-        match choice {
-            0..=5 => {
-                let trim = self.chance(10);
-                let e = self.expression(Any, 0);
-                if trim {
-                    format!(" {{{{- {e} -}}}} ")
-                } else {
-                    format!("{{{{ {e} }}}}")
-                }
-            }
-            6 => {
-                let (c, a) = (self.expression(Any, 1), self.statement(depth + 1));
-                let b = self.statement(depth + 1);
-                format!("{{{{ if {c} }}}}{a}{{{{ else }}}}{b}{{{{ end }}}}")
-            }
-            7 => self.range(depth),
-            8 => {
-                let (e, a) = (self.expression(Dict, 1), self.statement(depth + 1));
-                format!("{{{{ with {e} }}}}{a}{{{{ end }}}}")
-            }
-            9 => {
-                let e = self.expression(Any, 1);
-                let name = format!("$v{}", self.variables.len());
-                self.variables.push(name.clone());
-                format!("{{{{ {name} := {e} }}}}")
-            }
-            10 if !self.variables.is_empty() => {
-                let name = self.variable();
-                let e = self.expression(Any, 1);
-                format!("{{{{ {name} = {e} }}}}{{{{ {name} }}}}")
-            }
-            11 => {
-                let e = self.expression(Any, 1);
-                format!("{{{{ template \"helper\" {e} }}}}")
-            }
-            12 => self.printf(),
-            _ => ["text\n", "  ", "{{/* c */}}", "ü"][self.below(4)].to_owned(),
-        }
-    }
-
-    fn variable(&mut self) -> String {
-        let i = self.below(self.variables.len());
-        self.variables[i].clone()
-    }
-
-    fn range(&mut self, depth: usize) -> String {
-        let known = self.variables.len();
-        let kind = if self.chance(70) { List } else { Any };
-        let e = self.expression(kind, 1);
-        let head = match self.below(3) {
-            0 => String::new(),
-            1 => {
-                self.variables.push("$e".to_owned());
-                "$e := ".to_owned()
-            }
-            _ => {
-                self.variables.push("$i".to_owned());
-                self.variables.push("$e".to_owned());
-                "$i, $e := ".to_owned()
-            }
-        };
-        let outer = std::mem::replace(&mut self.in_range, true);
-        let mut body = self.statement(depth + 1);
-        if self.chance(15) {
-            let word = if self.chance(50) { "break" } else { "continue" };
-            body = format!("{{{{ if . }}}}{{{{ {word} }}}}{{{{ end }}}}{body}");
-        }
-        self.in_range = outer;
-        self.variables.truncate(known);
-        format!("{{{{ range {head}{e} }}}}{body}{{{{ else }}}}none{{{{ end }}}}")
-    }
-
-    fn printf(&mut self) -> String {
-        let mut format = String::new();
-        let mut args = String::new();
-        for _ in 0..=self.below(2) {
-            format.push_str(self.pick(VERBS));
-            format.push(' ');
-        }
-        for _ in 0..=self.below(2) {
-            args.push(' ');
-            args.push_str(&self.operand(Any, 2));
-        }
-        format!("{{{{ printf \"{format}\"{args} }}}}")
-    }
-
-    fn expression(&mut self, kind: Kind, depth: usize) -> String {
-        if depth > 2 || self.chance(30) {
-            return self.operand(kind, depth + 1);
-        }
-        let call = self.call(kind, depth);
-        if self.chance(25) {
-            let piped = FUNCTIONS[self.below(FUNCTIONS.len())];
-            let (name, params, _) = piped;
-            let mut text = format!("{call} | {name}");
-            for param in &params[..params.len() - 1] {
-                text.push(' ');
-                text.push_str(&self.operand(*param, depth + 1));
-            }
-            return text;
-        }
-        call
-    }
-
-    fn call(&mut self, kind: Kind, depth: usize) -> String {
-        let mut function = FUNCTIONS[self.below(FUNCTIONS.len())];
-        for _ in 0..60 {
-            if kind == Any || function.2 == kind {
-                break;
-            }
-            function = FUNCTIONS[self.below(FUNCTIONS.len())];
-        }
-        let (name, params, _) = function;
-        let mut text = name.to_owned();
-        for param in params {
-            text.push(' ');
-            text.push_str(&self.operand(*param, depth + 1));
-        }
-        if self.chance(3) {
-            text.push_str(" 1");
-        }
-        text
-    }
-
-    /// Something that stands as an argument; one in ten is of another kind.
-    fn operand(&mut self, kind: Kind, depth: usize) -> String {
-        let kind = if self.chance(10) {
-            [Any, Text, Int, Number, Bool, List, Dict][self.below(7)]
-        } else {
-            kind
-        };
-        if depth < 4 && self.chance(25) && !matches!(kind, Regex | Version | Range | Layout) {
-            let inner = self.expression(kind, depth + 1);
-            let field = if self.chance(5) { ".a" } else { "" };
-            return format!("({inner}){field}");
-        }
-        if self.chance(10) && !self.variables.is_empty() {
-            return self.variable();
-        }
-        match kind {
-            Any => match self.below(8) {
-                0 => "nil".to_owned(),
-                1 => ".".to_owned(),
-                2 => self.pick(TEXTS).to_owned(),
-                3 => self.pick(NUMBERS).to_owned(),
-                4 => "true".to_owned(),
-                5 => "$".to_owned(),
-                _ => self.field(Any),
-            },
-            Text => {
-                if self.chance(70) {
-                    self.pick(TEXTS).to_owned()
-                } else {
-                    self.field(Text)
-                }
-            }
-            Int => self
-                .pick(&["0", "1", "2", "3", "5", "-1", "-3", "10", "40"])
-                .to_owned(),
-            Number => {
-                if self.chance(60) {
-                    self.pick(NUMBERS).to_owned()
-                } else {
-                    self.field(Number)
-                }
-            }
-            Bool => self.pick(&["true", "false", "$.t", "$.f"]).to_owned(),
-            List => match self.below(4) {
-                0 => "(list 3 1 2)".to_owned(),
-                1 => "(list \"b\" \"a\" nil \"b\")".to_owned(),
-                _ => self.field(List),
-            },
-            Dict => match self.below(4) {
-                0 => "(dict \"a\" 1 \"b\" (dict \"c\" \"x\"))".to_owned(),
-                1 => "(dict)".to_owned(),
-                _ => self.field(Dict),
-            },
-            Regex => self.pick(REGEXES).to_owned(),
-            Version => self.pick(VERSIONS).to_owned(),
-            Range => self.pick(RANGES).to_owned(),
-            Layout => self.pick(LAYOUTS).to_owned(),
-            Duration => self.pick(DURATIONS).to_owned(),
-            Json => self.pick(JSONS).to_owned(),
-            Url => self.pick(URLS).to_owned(),
-            Time => self
-                .pick(&[
-                    "(toDate \"2006-01-02\" \"2024-02-29\")",
-                    "(toDate \"2006-01-02T15:04:05Z07:00\" \"1999-12-31T23:59:58+02:00\")",
-                    "1700000000",
-                    "(int64 86399)",
-                    "-1",
-                    "(toDate \"x\" \"y\")",
-                ])
-                .to_owned(),
-        }
-    }
-
-    fn field(&mut self, kind: Kind) -> String {
-        let mut field = FIELDS[self.below(FIELDS.len())];
-        for _ in 0..30 {
-            if kind == Any || field.1 == kind {
-                break;
-            }
-            field = FIELDS[self.below(FIELDS.len())];
-        }
-        let root = if self.chance(80) { "$" } else { "" };
-        let more = match self.below(20) {
-            0 => ".a",
-            1 => ".k.deep",
-            _ => "",
-        };
-        format!("{root}.{}{more}", field.0)
-    }
-}
-
-/// Differences that are known and stated: addresses, and limits that only one side has.
-pub(crate) fn excused(go: &Answer, _ours: &Answer) -> bool {
-    match go {
-        Answer::Crash => true,
-        Answer::Output(text) | Answer::Error(text) => text.contains("0xc000"),
-    }
-}
