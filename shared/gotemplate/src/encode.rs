@@ -114,30 +114,27 @@ pub(crate) fn decode_base32(text: &[u8]) -> Result<Vec<u8>, String> {
         .collect();
     let corrupt = |at: usize| Err(format!("illegal base32 data at input byte {at}"));
     let mut out = Vec::with_capacity(text.len() / 8 * 5);
-    let mut at = 0;
-    while at < text.len() {
-        let group = text.get(at..).unwrap_or_default();
+    for (n, group) in text.chunks(8).enumerate() {
+        let at = n * 8;
         let (mut buffer, mut digits) = (0u64, 0usize);
-        let mut padded = false;
         for j in 0..8 {
             let Some(&b) = group.get(j) else {
-                // The input ended inside a group.
-                return corrupt(text.len());
+                return corrupt(at);
             };
-            if b == b'=' && j >= 2 {
-                if group.len() < 8 {
+            // Padding ends the text, and so few bytes after it are not looked at.
+            let after = text.len() - (at + j + 1);
+            if b == b'=' && j >= 2 && after < 8 {
+                if after + j < 7 {
                     return corrupt(text.len());
                 }
-                for k in j..8 {
-                    if group.get(k) != Some(&b'=') {
-                        return corrupt(at + k);
-                    }
+                if let Some(k) = (j + 1..8).find(|&k| group.get(k) != Some(&b'=')) {
+                    return corrupt(at + k - 1);
                 }
-                if matches!(j, 1 | 3 | 6) {
+                if matches!(j, 3 | 6) {
                     return corrupt(at + j);
                 }
-                padded = true;
-                break;
+                push_base32(&mut out, buffer, digits);
+                return Ok(out);
             }
             let Some(digit) = BASE32.iter().position(|&a| a == b) else {
                 return corrupt(at + j);
@@ -145,13 +142,13 @@ pub(crate) fn decode_base32(text: &[u8]) -> Result<Vec<u8>, String> {
             buffer = buffer << 5 | digit as u64;
             digits += 1;
         }
-        let bytes = digits * 5 / 8;
-        buffer <<= 40 - digits * 5;
-        out.extend(buffer.to_be_bytes().iter().skip(3).take(bytes));
-        at += 8;
-        if padded && at < text.len() {
-            return corrupt(at);
-        }
+        push_base32(&mut out, buffer, digits);
     }
     Ok(out)
+}
+
+/// The whole bytes that so many digits make.
+fn push_base32(out: &mut Vec<u8>, digits: u64, count: usize) {
+    let bytes = (digits << (40 - count * 5)).to_be_bytes();
+    out.extend(bytes.iter().skip(3).take(count * 5 / 8));
 }

@@ -16,12 +16,12 @@ pub(super) fn index(item: &Rv, indexes: &[Rv]) -> Result<Rv, CallError> {
             return Err("index of nil pointer".into());
         };
         item = match value {
-            Value::Str(s) => byte(s, at)?,
-            Value::Bytes(bytes) => byte(bytes, at)?,
+            Value::Str(s) => byte(s, at, "string")?,
+            Value::Bytes(bytes) => byte(bytes, at, "slice")?,
             Value::List(list) => {
                 let items = list.items();
                 let i = position(at, items.len())?;
-                let found = items.get(i).cloned().ok_or_else(out_of_range)?;
+                let found = items.get(i).cloned().ok_or_else(|| out_of_range("slice"))?;
                 element(list.go_type(), found)
             }
             Value::Map(map) => {
@@ -41,9 +41,9 @@ pub(super) fn index(item: &Rv, indexes: &[Rv]) -> Result<Rv, CallError> {
     Ok(item)
 }
 
-fn byte(bytes: &[u8], at: &Rv) -> Result<Rv, CallError> {
+fn byte(bytes: &[u8], at: &Rv, kind: &str) -> Result<Rv, CallError> {
     let i = position(at, bytes.len())?;
-    let b = bytes.get(i).copied().ok_or_else(out_of_range)?;
+    let b = bytes.get(i).copied().ok_or_else(|| out_of_range(kind))?;
     Ok(Rv::Is(Value::Uint(UintType::Uint8, u64::from(b))))
 }
 
@@ -59,8 +59,8 @@ fn element(container: Type, value: Value) -> Rv {
 }
 
 /// An index equal to the length passes Go's check and then panics in `reflect`.
-fn out_of_range() -> CallError {
-    CallError::new("reflect: slice index out of range")
+fn out_of_range(kind: &str) -> CallError {
+    CallError::new(format!("reflect: {kind} index out of range"))
 }
 
 /// `indexArg`

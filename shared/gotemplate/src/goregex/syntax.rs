@@ -247,7 +247,7 @@ impl<'a> Translator<'a> {
                 _ => return error("invalid or unsupported Perl syntax", &start[..end]),
             }
         }
-        error("missing closing )", self.whole)
+        error("invalid or unsupported Perl syntax", start)
     }
 
     /// A backslash outside classes.
@@ -503,7 +503,7 @@ fn escaped(text: &str) -> Checked<(char, usize)> {
     let Some((_, c)) = chars.next() else {
         return error("trailing backslash at end of expression", "");
     };
-    let octal_follows = text[2.min(text.len())..].starts_with(|c| ('0'..='7').contains(&c));
+    let octal_follows = matches!(text.as_bytes().get(2), Some(b'0'..=b'7'));
     let plain = |c| Ok((c, 2));
     match c {
         'a' => plain('\u{7}'),

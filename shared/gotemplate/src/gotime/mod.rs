@@ -10,7 +10,7 @@ pub(crate) use civil::Civil;
 pub(crate) use duration::{duration_text, parse_duration, round_duration};
 pub(crate) use format::format;
 pub(crate) use parse::parse;
-pub(crate) use zone::{load_zone, offset_at};
+pub(crate) use zone::{is_dst_at, load_zone, offset_at};
 
 /// The names of the months, January first.
 pub(crate) const MONTHS: [&str; 12] = [

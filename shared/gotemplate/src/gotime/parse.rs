@@ -364,7 +364,7 @@ impl Parsed {
         if let Some(zone) = self.zone {
             let hours = zone.strip_prefix("GMT").and_then(|h| h.parse::<i32>().ok());
             let offset = hours.unwrap_or(0) * 3_600;
-            let time = Time::unix(civil.seconds() - i64::from(offset), self.nanoseconds);
+            // The offset is only shown: the clock was read as UTC.
             return Ok(time.in_zone(Zone::Fixed(zone.into(), offset)));
         }
         Ok(time)

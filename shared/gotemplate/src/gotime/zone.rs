@@ -1,5 +1,6 @@
 //! Time zones of the IANA database, which is built in.
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 /// `time.LoadLocation`; the error is Go's text.
@@ -20,15 +21,19 @@ pub(crate) fn load_zone(name: &str) -> Result<Option<TimeZone>, String> {
     }
 }
 
-/// The offset in seconds east of UTC and the abbreviation in force at an instant.
+/// The offset in seconds east of UTC and the abbreviation that hold in a zone at that time.
 pub(crate) fn offset_at(zone: &TimeZone, seconds: i64) -> (i32, String) {
-    let clamped = seconds.clamp(
-        jiff::Timestamp::MIN.as_second(),
-        jiff::Timestamp::MAX.as_second(),
-    );
-    let Ok(timestamp) = jiff::Timestamp::from_second(clamped) else {
-        return (0, "UTC".to_owned());
-    };
-    let info = zone.to_offset_info(timestamp);
+    let info = zone.to_offset_info(timestamp(seconds));
     (info.offset().seconds(), info.abbreviation().to_owned())
+}
+
+/// Whether summer time holds in a zone at that time.
+pub(crate) fn is_dst_at(zone: &TimeZone, seconds: i64) -> bool {
+    zone.to_offset_info(timestamp(seconds)).dst().is_dst()
+}
+
+/// The nearest time that zones know.
+fn timestamp(seconds: i64) -> Timestamp {
+    let clamped = seconds.clamp(Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
+    Timestamp::from_second(clamped).unwrap_or(Timestamp::UNIX_EPOCH)
 }

@@ -80,7 +80,9 @@ impl Encoder {
             Value::Map(map) if map.is_nil() => self.raw("null"),
             Value::Map(map) => self.object(map.entries(), depth)?,
             Value::Time(time) => {
-                let text = time.format(b"2006-01-02T15:04:05.999999999Z07:00");
+                let text = time.rfc3339().ok_or_else(|| {
+                    JsonError("json: error calling MarshalJSON for type time.Time: Time.MarshalJSON: year outside of range [0,9999]".to_owned())
+                })?;
                 self.string(&text);
             }
             Value::Object(object) => {

@@ -31,7 +31,7 @@ pub(super) fn parse(pos: u32, text: &[u8], kind: Kind) -> Result<Number, String>
             number.float = Some(f64::from(code));
         }
         Kind::Complex => {
-            let (re, im) = complex(text).ok_or("complex constant is malformed")?;
+            let (re, im) = complex(text)?;
             set_complex(&mut number, re, im);
         }
         _ => real(&mut number, text)?,
@@ -46,18 +46,66 @@ fn looks_like_float(text: &[u8]) -> bool {
     !hex_int && has(b".eEpP")
 }
 
-/// `a+bi`
-fn complex(text: &[u8]) -> Option<(f64, f64)> {
-    let body = text.strip_suffix(b"i")?;
-    let split = (1..body.len()).rev().find(|&i| {
-        matches!(body.get(i), Some(b'+' | b'-'))
-            && !matches!(body.get(i - 1), Some(b'e' | b'E' | b'p' | b'P'))
-    })?;
-    let (re, im) = body.split_at(split);
-    Some((
-        strconv::parse_float(re).ok()?,
-        strconv::parse_float(im).ok()?,
-    ))
+/// `a+bi`, as `fmt.Sscan` reads it: decimal or hexadecimal parts, and what follows the `i` is left alone.
+fn complex(text: &[u8]) -> Result<(f64, f64), String> {
+    const MALFORMED: &str = "syntax error scanning complex number";
+    let (re, rest) = float_token(text);
+    if !matches!(rest.first(), Some(b'+' | b'-')) {
+        return Err(MALFORMED.to_owned());
+    }
+    let (_, after) = float_token(rest.get(1..).unwrap_or_default());
+    if after.first() != Some(&b'i') {
+        return Err(MALFORMED.to_owned());
+    }
+    let im = rest.get(..rest.len() - after.len()).unwrap_or_default();
+    Ok((part(re)?, part(im)?))
+}
+
+fn part(text: &[u8]) -> Result<f64, String> {
+    strconv::parse_float(text).map_err(|e| {
+        let why = match e {
+            strconv::NumberError::Syntax => strconv::SYNTAX,
+            strconv::NumberError::Range => "value out of range",
+        };
+        format!(
+            "strconv.ParseFloat: parsing {}: {why}",
+            strconv::quote(text)
+        )
+    })
+}
+
+/// What looks like a number at the start, and the rest. The letters of "nan" and "inf" are taken one by one, also where
+/// the word does not end as these do.
+fn float_token(text: &[u8]) -> (&[u8], &[u8]) {
+    let mut at = 0;
+    let mut accept = |set: &dyn Fn(u8) -> bool| {
+        let there = text.get(at).is_some_and(|b| set(b.to_ascii_lowercase()));
+        at += usize::from(there);
+        there
+    };
+    let sign = |b: u8| matches!(b, b'+' | b'-');
+    let mut number = || {
+        if accept(&|b| b == b'n') && accept(&|b| b == b'a') && accept(&|b| b == b'n') {
+            return;
+        }
+        accept(&sign);
+        if accept(&|b| b == b'i') && accept(&|b| b == b'n') && accept(&|b| b == b'f') {
+            return;
+        }
+        let hex = accept(&|b| b == b'0') && accept(&|b| b == b'x');
+        let decimal = |b: u8| b.is_ascii_digit() || b == b'_';
+        let digit = |b: u8| decimal(b) || (hex && b.is_ascii_hexdigit());
+        while accept(&digit) {}
+        if accept(&|b| b == b'.') {
+            while accept(&digit) {}
+        }
+        if accept(&|b| b == b'p' || (b == b'e' && !hex)) {
+            accept(&sign);
+            while accept(&decimal) {}
+        }
+    };
+    number();
+    text.split_at(at)
 }
 
 fn set_complex(number: &mut Number, re: f64, im: f64) {

@@ -3,6 +3,7 @@
 mod dispose;
 mod equal;
 mod list;
+mod location;
 mod map;
 mod object;
 mod str;

@@ -90,6 +90,21 @@ impl Time {
         }
     }
 
+    /// `Time.IsDST`
+    pub(crate) fn is_dst(&self) -> bool {
+        match &self.zone {
+            Zone::Utc | Zone::Fixed(..) => false,
+            Zone::Named(zone) => gotime::is_dst_at(zone, self.seconds),
+        }
+    }
+
+    /// What `MarshalText` writes; nothing for years that RFC 3339 does not have.
+    pub(crate) fn rfc3339(&self) -> Option<Vec<u8>> {
+        (0..=9999)
+            .contains(&self.civil().year)
+            .then(|| self.format(b"2006-01-02T15:04:05.999999999Z07:00"))
+    }
+
     /// `Time.Format`
     pub fn format(&self, layout: &[u8]) -> Vec<u8> {
         let (offset, zone) = self.offset();

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::location::Location;
 use super::types::{self, Method};
 use super::{IntType, Str, Time, Value, Zone};
 use crate::context::Context;
@@ -69,6 +70,15 @@ pub(super) static TIME: &[Method] = methods! {
     "UnixNano" () |r, _, _| time(r, |t| Value::int64(unix(t, 1_000_000_000)));
     "IsZero" () |r, _, _| time(r, |t| Value::Bool(t.since(&Time::zero()) == 0));
     "UTC" () |r, _, _| time(r, |t| Value::from(t.clone().in_zone(Zone::Utc)));
+    "Location" () |r, _, _| time(r, |t| Value::object(Location(t.zone().clone())));
+    "In" (&super::location::LOCATION) |r, _, a| {
+        let zone = a.pop().and_then(|v| v.downcast::<Location>().map(|l| l.0.clone()));
+        let zone = zone.ok_or("time: missing Location in call to Time.In")?;
+        time(r, |t| Value::from(t.clone().in_zone(zone)))
+    };
+    "IsDST" () |r, _, _| time(r, |t| Value::Bool(t.is_dst()));
+    "MarshalText" () |r, _, _| marshal(r, "");
+    "MarshalJSON" () |r, _, _| marshal(r, "\"");
     "Local" () |r, _, _| time(r, |t| Value::from(t.clone().in_zone(Zone::Utc)));
     "Add" (&super::time::DURATION) |r, _, a| {
         let d = int_arg(a);
@@ -118,6 +128,24 @@ fn duration(receiver: &Value, of: impl FnOnce(i64) -> Value) -> Result {
         Value::Int(_, n) => Ok(of(*n)),
         other => Err(format!("{} is not a duration", other.type_name()).into()),
     }
+}
+
+/// The time as RFC 3339 has it, between these quotes.
+fn marshal(receiver: &Value, quote: &str) -> Result {
+    let Value::Time(time) = receiver else {
+        return Err(format!("{} is not a time", receiver.type_name()).into());
+    };
+    let Some(text) = time.rfc3339() else {
+        let method = if quote.is_empty() {
+            "MarshalText"
+        } else {
+            "MarshalJSON"
+        };
+        return Err(format!("Time.{method}: year outside of range [0,9999]").into());
+    };
+    Ok(Value::bytes(
+        [quote.as_bytes(), &text, quote.as_bytes()].concat(),
+    ))
 }
 
 /// Go adds the whole units and the fraction apart, which decides the last bit.

@@ -148,27 +148,63 @@ fn signer(ca: Option<Value>) -> Result<Signer, CallError> {
     let ca = ca.downcast::<Certificate>().ok_or("not a certificate")?;
     let (_, block) = pem::decode(&ca.cert).ok_or("unable to decode certificate")?;
     let (name, key_id) = parse_signer(&block)
-        .ok_or("error parsing certificate: decodedSignerCert.Bytes: x509: malformed certificate")?;
+        .map_err(|e| format!("error parsing certificate: decodedSignerCert.Bytes: x509: {e}"))?;
     let key = PrivateKey::from_pem(&ca.key)
         .map_err(|e| CallError::new(format!("error parsing private key: {e}")))?;
     Ok(Signer { name, key_id, key })
 }
 
 /// The subject and the key identifier of a certificate.
-fn parse_signer(mut block: &[u8]) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
-    let mut certificate = der::take_tag(&mut block, der::SEQUENCE)?;
-    let mut fields = der::take_tag(&mut certificate, der::SEQUENCE)?;
-    der::take_tag(&mut fields, 0xa0);
-    der::take_tag(&mut fields, der::INTEGER)?;
-    for _ in 0..3 {
-        der::take_tag(&mut fields, der::SEQUENCE)?; // algorithm, issuer, validity
+fn parse_signer(mut block: &[u8]) -> Result<(Vec<u8>, Option<Vec<u8>>), &'static str> {
+    let take = |input: &mut &[u8], what| {
+        der::take_tag(input, der::SEQUENCE)
+            .map(<[u8]>::to_vec)
+            .ok_or(what)
+    };
+    let certificate = take(&mut block, "malformed certificate")?;
+    let mut certificate = &certificate[..];
+    let fields = take(&mut certificate, "malformed tbs certificate")?;
+    let mut fields = &fields[..];
+    let version = version(&mut fields)?;
+    let serial = der::take_tag(&mut fields, der::INTEGER).ok_or("malformed serial number")?;
+    match serial.first() {
+        None => return Err("malformed serial number"),
+        Some(first) if first & 0x80 != 0 => return Err("negative serial number"),
+        Some(_) => {}
     }
-    let (tag, _, subject) = der::take(&mut fields)?;
-    if tag != der::SEQUENCE {
-        return None;
+    let algorithm = take(&mut fields, "malformed signature algorithm identifier")?;
+    if take(&mut certificate, "malformed algorithm identifier")? != algorithm {
+        return Err("inner and outer signature algorithm identifiers don't match");
     }
-    der::take_tag(&mut fields, der::SEQUENCE)?;
-    Some((subject.to_vec(), key_id(fields)))
+    take(&mut fields, "malformed issuer")?;
+    take(&mut fields, "malformed validity")?;
+    let subject = match der::take(&mut fields) {
+        Some((der::SEQUENCE, _, subject)) => subject.to_vec(),
+        _ => return Err("malformed issuer"),
+    };
+    let key = take(&mut fields, "malformed spki")?;
+    let mut key = &key[..];
+    take(&mut key, "malformed public key algorithm identifier")?;
+    der::take_tag(&mut key, der::BIT_STRING).ok_or("malformed subjectPublicKey")?;
+    let key_id = if version == 2 { key_id(fields) } else { None };
+    der::take_tag(&mut certificate, der::BIT_STRING).ok_or("malformed signature")?;
+    if !block.is_empty() {
+        return Err("trailing data");
+    }
+    Ok((subject, key_id))
+}
+
+/// The version, counted from 0; the first where none is written.
+fn version(fields: &mut &[u8]) -> Result<u8, &'static str> {
+    const MALFORMED: &str = "malformed version";
+    let Some(mut explicit) = der::take_tag(fields, 0xa0) else {
+        return Ok(0);
+    };
+    match der::take_tag(&mut explicit, der::INTEGER) {
+        Some(&[version @ 0..=2]) => Ok(version),
+        Some([first, ..]) if first & 0x80 == 0 => Err("invalid version"),
+        _ => Err(MALFORMED),
+    }
 }
 
 fn key_id(mut fields: &[u8]) -> Option<Vec<u8>> {
@@ -373,7 +409,7 @@ fn custom(cert: &[u8], key: &[u8]) -> Result<Value, CallError> {
         .map_err(|_| CallError::new("unable to decode base64 private key"))?;
     let (_, block) = pem::decode(&cert).ok_or("unable to decode certificate")?;
     parse_signer(&block)
-        .ok_or("error parsing certificate: decodedCert.Bytes: x509: malformed certificate")?;
+        .map_err(|e| format!("error parsing certificate: decodedCert.Bytes: x509: {e}"))?;
     PrivateKey::from_pem(&key)
         .map_err(|e| CallError::new(format!("error parsing private key: {e}")))?;
     Ok(Value::object(Certificate {
