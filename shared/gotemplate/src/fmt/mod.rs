@@ -39,7 +39,7 @@ pub(crate) fn print(out: &mut Vec<u8>, args: &[Value]) -> Result<(), CallError> 
 
 /// A struct or what a pointer points to, as a template prints it.
 pub(crate) fn print_object(out: &mut Vec<u8>, object: &Rc<dyn Object>) -> Result<(), CallError> {
-    if let Some(text) = object.text() {
+    if let Some(text) = object.addressed_text() {
         out.extend_from_slice(&text);
         return Ok(());
     }

@@ -197,7 +197,7 @@ impl<'a> Printer<'a> {
             b" "
         };
         self.out.push(b'{');
-        for (i, (name, field)) in object.fields().into_iter().enumerate() {
+        for (i, (name, field)) in object.all_fields().into_iter().enumerate() {
             if i > 0 {
                 self.out.extend_from_slice(between);
             }

@@ -26,6 +26,17 @@ pub trait Object: Any {
         None
     }
 
+    /// The text of the `String` method of a pointer to it: what an action prints of a field that Go can take the address
+    /// of, while a function that gets the struct sees its fields.
+    fn addressed_text(&self) -> Option<Str> {
+        self.text()
+    }
+
+    /// All fields, those that are not exported too: `fmt` shows them.
+    fn all_fields(&self) -> Vec<(&'static str, Value)> {
+        self.fields()
+    }
+
     /// What Go's `encoding/json` writes in its place, where that differs from an object of the fields.
     fn json(&self) -> Option<Value> {
         None

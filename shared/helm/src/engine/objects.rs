@@ -268,7 +268,16 @@ impl Object for KubeVersionObject {
         ]
     }
 
-    fn text(&self) -> Option<Str> {
+    fn all_fields(&self) -> Vec<(&'static str, Value)> {
+        let mut fields = self.fields();
+        fields.insert(
+            1,
+            ("normalizedVersion", Value::from(self.0.normalized.as_str())),
+        );
+        fields
+    }
+
+    fn addressed_text(&self) -> Option<Str> {
         Some(self.0.comparable().into())
     }
 
