@@ -16,7 +16,9 @@ pub(super) enum Wanted {
 
 /// `sigs.k8s.io/yaml`'s `Marshal`, final newline included.
 pub(super) fn to_yaml(value: &Value) -> Result<String, String> {
-    flux_yaml::sigs::to_string(&data_of(value, 0)?).map_err(|e| e.to_string())
+    let marshaled = data_of(value, 0)
+        .and_then(|data| flux_yaml::sigs::to_string(&data).map_err(|e| e.to_string()));
+    marshaled.map_err(|e| format!("error marshaling into JSON: {e}"))
 }
 
 /// yaml.v3 with an indent of two.
@@ -66,7 +68,10 @@ fn shaped(mut data: Data, wanted: Wanted) -> Result<Value, String> {
 /// What `encoding/json` sees of a value.
 fn data_of(value: &Value, depth: usize) -> Result<Data, String> {
     if depth > MAX_DEPTH {
-        return Err("json: unsupported value: encountered a cycle".to_owned());
+        return Err(format!(
+            "json: unsupported value: encountered a cycle via {}",
+            value.type_name()
+        ));
     }
     Ok(match value {
         Value::Nil => Data::Null,

@@ -62,10 +62,10 @@ fn add(functions: &mut Functions) {
     functions.add("fromJson", from_json);
     functions.add("fromJsonArray", from_json_array);
     functions.add("toToml", |value: Value| {
-        toml::write(&value).unwrap_or_else(|e| e)
+        not_nil(&value).map(|()| toml::write(&value).unwrap_or_else(|e| e))
     });
     functions.add("mustToToml", |value: Value| {
-        toml::write(&value).map_err(CallError::new)
+        not_nil(&value).and_then(|()| toml::write(&value).map_err(CallError::new))
     });
     functions.add("fromToml", |text: Str| toml::read(&text.to_text()));
 }
@@ -169,6 +169,14 @@ fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
     memchr::memmem::find(text, wanted)
 }
 
+/// The library panics over nil.
+fn not_nil(value: &Value) -> Result<(), CallError> {
+    if matches!(value, Value::Nil) {
+        return Err("reflect: call of reflect.Value.Type on zero Value".into());
+    }
+    Ok(())
+}
+
 fn error_map(message: String) -> Map {
     [("Error", Value::from(message))].into_iter().collect()
 }
@@ -177,7 +185,7 @@ fn error_map(message: String) -> Map {
 fn from_yaml(text: Str) -> Map {
     match data::from_yaml(&text, data::Wanted::Map) {
         Ok(Value::Map(map)) => map,
-        Ok(_) => Map::nil(&flux_gotemplate::types::ANY_MAP),
+        Ok(_) => Map::new(),
         Err(message) => error_map(message),
     }
 }
@@ -185,7 +193,7 @@ fn from_yaml(text: Str) -> Map {
 fn from_yaml_array(text: Str) -> List {
     match data::from_yaml(&text, data::Wanted::List) {
         Ok(Value::List(list)) => list,
-        Ok(_) => List::nil(&flux_gotemplate::types::ANY_SLICE),
+        Ok(_) => List::new(Vec::new()),
         Err(message) => List::new(vec![Value::from(message)]),
     }
 }

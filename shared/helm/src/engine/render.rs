@@ -286,8 +286,9 @@ fn execute(
         let _ = template
             .root
             .insert("Template", about.with_type(&objects::VALUES));
+        let root = template.root.clone().with_type(&objects::VALUES);
         let text = set
-            .execute(&mut session, path, template.root.clone().into())
+            .execute(&mut session, path, root.into())
             .map_err(|e| failure(&e, errors::execution_error(path, &e.to_string())))?;
         let text = functions::without_no_value(&text);
         rendered.insert(path.clone(), text.to_text().into_owned());

@@ -67,6 +67,9 @@ impl Writer {
             Value::Map(map) => self.table(key, map),
             Value::List(list) if is_table_list(list)? => self.tables(key, list),
             Value::Nil => Ok(()),
+            Value::Object(object) if matches!(object.json(), Some(Value::Str(_))) => {
+                self.entry(key, &object.json().unwrap_or_default())
+            }
             Value::Object(_) | Value::Func(_) | Value::Complex(..) => Err(format!(
                 "unsupported type for key '{}': {}",
                 joined(key),
@@ -156,6 +159,9 @@ impl Writer {
                 self.out.push(']');
             }
             Value::Map(map) => self.inline(map, depth)?,
+            Value::Object(object) if matches!(object.json(), Some(Value::Str(_))) => {
+                self.element(&object.json().unwrap_or_default(), depth)?;
+            }
             other => return Err(format!("unexpected type: {}", other.type_name())),
         }
         Ok(())
@@ -207,6 +213,7 @@ type Entries = Vec<(Str, Value)>;
 fn sorted_apart(map: &Map) -> Result<(Entries, Entries), String> {
     let mut apart = (Vec::new(), Vec::new());
     for (key, value) in map.entries() {
+        has_type(&value)?;
         let is_table = match &value {
             Value::Map(map) => !map.is_nil(),
             Value::List(list) => is_table_list(list)?,
@@ -224,15 +231,27 @@ fn sorted_apart(map: &Map) -> Result<(Entries, Entries), String> {
 /// Whether every item is a table; null items cannot be said in TOML.
 fn is_table_list(list: &List) -> Result<bool, String> {
     let items = list.items();
-    if items.iter().any(Value::is_nil) {
-        return Err("toml: cannot encode array with nil element".to_owned());
-    }
     for item in items {
+        has_type(item)?;
+        if item.is_nil() {
+            return Err("toml: cannot encode array with nil element".to_owned());
+        }
         if let Value::List(inner) = item {
             is_table_list(inner)?;
         }
     }
     Ok(!items.is_empty() && items.iter().all(|item| item.as_map().is_some()))
+}
+
+/// Whether TOML has anything like it, asked of what stands in tables and lists before they are written.
+fn has_type(value: &Value) -> Result<(), String> {
+    match value {
+        Value::Complex(..) | Value::Func(_) => Err(format!(
+            "unsupported type: {}",
+            value.kind().map_or("invalid", flux_gotemplate::Kind::name)
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn float(number: f64) -> String {
