@@ -107,6 +107,33 @@ fn a_map_in_itself_is_no_json() {
     assert_eq!(text.expect("toJson swallows errors"), "[]");
 }
 
+/// HE-TPL-008
+#[test]
+fn nesting_is_refused_in_the_words_of_go() {
+    assert_eq!(Limits::default().depth, 100_000, "Go's limit");
+    let mut templates = Templates::new("t", functions());
+    let text = r#"{{ define "a" }}{{ template "a" . }}{{ end }}{{ template "a" . }}"#;
+    templates.parse("t", text.as_bytes()).expect("it parses");
+    let limits = Limits {
+        depth: 50,
+        ..tight()
+    };
+    let mut session = Session::new(Nothing, limits);
+    let error = templates.execute(&mut session, "t", Value::Nil);
+    assert_eq!(
+        error.expect_err("no end").to_string(),
+        r#"template: t:1:28: executing "a" at <{{template "a" .}}>: exceeded maximum template depth (50)"#
+    );
+
+    let parens = |n: usize| format!("{{{{ {}1{} }}}}", "(".repeat(n), ")".repeat(n));
+    let error = render(&parens(10_001)).expect_err("too deep");
+    assert_eq!(
+        error.to_string(),
+        "template: t:1: max expression depth exceeded"
+    );
+    assert_eq!(render(&parens(100)).expect("it is not deep"), "1");
+}
+
 #[test]
 fn depth_in_texts_and_values_is_bounded() {
     for (open, close) in [

@@ -1,6 +1,6 @@
 // Answers template cases with Go's text/template and sprig: one JSON object per line in and out.
 // In: {"template": text, "values": any, "missing": "default"|"zero"|"error"}; out: {"out": text} or {"err": text}, texts
-// base64-encoded. With -table FILE it writes the table of cases that shared/gotemplate/tests/language.rs reads.
+// base64-encoded. With -tables FILE... it answers the tables of cases of shared/gotemplate/tests and shared/helm/tests in place.
 package main
 
 import (
@@ -82,19 +82,24 @@ func render(q query) (out string, err error) {
 
 func main() {
 	time.Local = time.UTC
-	// A map that contains itself overflows any stack: let it be soon.
-	debug.SetMaxStack(32 << 20)
 	// And a template that asks for all memory is to fail here, not on the machine.
 	memory := syscall.Rlimit{Cur: 4 << 30, Max: 4 << 30}
 	if err := syscall.Setrlimit(syscall.RLIMIT_AS, &memory); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}
-	table := flag.String("table", "", "file of templates, separated by ==== lines, to answer as a table")
+	tables := flag.Bool("tables", false, "the arguments are tables of cases to answer in place")
 	flag.Parse()
-	if *table != "" {
-		writeTable(*table)
+	if *tables {
+		for _, path := range flag.Args() {
+			if err := answerTable(path); err != nil {
+				fmt.Fprintf(os.Stderr, "%s: %v\n", path, err)
+				os.Exit(1)
+			}
+		}
 		return
 	}
+	// A map that contains itself overflows any stack: let it be soon.
+	debug.SetMaxStack(32 << 20)
 	in := bufio.NewReaderSize(os.Stdin, 1<<20)
 	w := bufio.NewWriter(os.Stdout)
 	dec, enc := json.NewDecoder(in), json.NewEncoder(w)
@@ -104,7 +109,10 @@ func main() {
 			return
 		}
 		var a answer
+		// What would take hours ends like what overflows the stack.
+		deadline := time.AfterFunc(10*time.Second, func() { os.Exit(3) })
 		out, err := render(q)
+		deadline.Stop()
 		if err != nil {
 			a.Err = []byte(err.Error())
 		} else {
@@ -113,31 +121,5 @@ func main() {
 		if enc.Encode(a) != nil || w.Flush() != nil {
 			return
 		}
-	}
-}
-
-func writeTable(path string) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	values := map[string]any{
-		"s": "héllo", "f": 8080.0, "big": 1000000.0, "i": -3, "t": true, "none": nil, "empty": map[string]any{},
-		"l": []any{"a", 1.5, nil, true}, "m": map[string]any{"deep": "x", "nil": nil},
-	}
-	for _, c := range strings.Split(strings.TrimSuffix(string(text), "\n"), "\n====\n") {
-		c, _, _ = strings.Cut(c, "\n----\n")
-		q := query{Template: c, Values: values, Plain: true}
-		if rest, ok := strings.CutPrefix(c, "ZERO "); ok {
-			q.Template, q.Missing = rest, "zero"
-		} else if rest, ok := strings.CutPrefix(c, "STRICT "); ok {
-			q.Template, q.Missing = rest, "error"
-		}
-		out, err := render(q)
-		if err != nil {
-			out = "ERROR " + err.Error()
-		}
-		fmt.Printf("%s\n----\n%s\n====\n", c, out)
 	}
 }
