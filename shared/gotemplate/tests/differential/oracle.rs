@@ -11,7 +11,7 @@ use flux_gotemplate::{Map, Value, json};
 pub(crate) enum Answer {
     Output(String),
     Error(String),
-    /// Go's runtime gave up: a map that contains itself overflows its stack.
+    /// Go's runtime gave up: a map that contains itself overflows its stack, other things take longer than ten seconds.
     Crash,
 }
 
