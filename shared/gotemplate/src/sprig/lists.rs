@@ -213,6 +213,10 @@ fn chunk(size: i64, list: &Value) -> Listed {
     let items = items(list, "chunk")?;
     // Go computes the number of chunks in floats, and a size below one may give none of them.
     let count = ((items.len() as f64 - 1.0) / size as f64).floor() + 1.0;
+    if items.len() == 1 && size < -1 {
+        let chunk = List::new(items.to_vec()).into();
+        return Ok(List::of(&types::ANY_SLICE_SLICE, vec![chunk]));
+    }
     let size = usize::try_from(size).ok().filter(|&n| n > 0);
     let Some(size) = size else {
         if count == 0.0 {
