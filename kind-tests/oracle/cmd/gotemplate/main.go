@@ -31,7 +31,7 @@ type answer struct {
 }
 
 // include as Helm has it: enough to see errors pass through calls.
-func functions(t *template.Template) template.FuncMap {
+func functions(t *template.Template, missing string) template.FuncMap {
 	f := sprig.TxtFuncMap()
 	delete(f, "env")
 	delete(f, "expandenv")
@@ -45,7 +45,10 @@ func functions(t *template.Template) template.FuncMap {
 		if err != nil {
 			return "", err
 		}
-		c.Option("missingkey=zero")
+		// A clone forgets its options.
+		if missing != "" {
+			c.Option("missingkey=" + missing)
+		}
 		n, err := c.New("t").Parse(text)
 		if err != nil {
 			return "", err
@@ -68,7 +71,7 @@ func render(q query) (out string, err error) {
 		t.Option("missingkey=" + q.Missing)
 	}
 	if !q.Plain {
-		t.Funcs(functions(t))
+		t.Funcs(functions(t, q.Missing))
 	}
 	if _, err := t.Parse(q.Template); err != nil {
 		return "", err

@@ -237,7 +237,7 @@ pub(super) const RANGES: &[&str] = &[
 ];
 
 pub(super) const LAYOUTS: &[&str] = &[
-    r#""2006-01-02 15:04:05.999999999 -0700 MST""#,
+    r#""2006-01-02 15:04 -0700 MST""#,
     r#""Mon Jan _2 15:04:05 2006""#,
     r#""02 Jan 06 15:04 MST""#,
     r#""3:04PM""#,
@@ -373,7 +373,7 @@ pub(super) const ZONES: &[&str] = &[
     r#""Australia/Lord_Howe""#,
     r#""""#,
     r#""Nope""#,
-    r#""EST""#,
+    r#""Etc/GMT-14""#,
     r#""Etc/GMT+5""#,
     r#""Local""#,
     r#""Pacific/Apia""#,
