@@ -3,26 +3,20 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use bytes::Bytes;
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Full, StreamBody};
-use hyper::body::{Frame, Incoming};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use hyper::{Response, StatusCode, header};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 
+use crate::backend::{self, Asked, Body};
 use crate::certificates::{Authority, Pair};
-
-type Body = UnsyncBoxBody<Bytes, std::io::Error>;
-
-/// How much of each request body is kept for [`Request::body`].
-const KEPT_BODY: usize = 1 << 20;
+use crate::github::GitHubApp;
 
 /// One request that the server has answered.
 #[derive(Debug, Clone)]
@@ -61,7 +55,12 @@ struct Settings {
     hanging: Vec<String>,
     no_protocol_v2: bool,
     post_redirects: bool,
+    github: Option<GitHubApp>,
+    mangle: Option<Mangle>,
 }
+
+/// Changes what Git answers, given the request's path and query.
+type Mangle = Box<dyn Fn(&str, Vec<u8>) -> Vec<u8> + Send + Sync>;
 
 /// Options of an [`HttpGitServer`].
 #[derive(Default)]
@@ -88,6 +87,21 @@ impl HttpGitServerBuilder {
     /// Requires `Authorization: Bearer <token>`.
     pub fn bearer_token(mut self, token: &str) -> Self {
         self.settings.bearer = Some(token.to_owned());
+        self
+    }
+
+    /// Serves the API by which this App gets tokens (below `/api/v3`, as GitHub Enterprise Server does), and requires one of them.
+    pub fn github_app(mut self, app: GitHubApp) -> Self {
+        self.settings.github = Some(app);
+        self
+    }
+
+    /// Sends what this makes of each of Git's answers (of the request's path and query, and the body) in its place.
+    pub fn mangle(
+        mut self,
+        mangle: impl Fn(&str, Vec<u8>) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.mangle = Some(Box::new(mangle));
         self
     }
 
@@ -386,6 +400,15 @@ impl Shared {
         {
             return self.record(entry, text(*status, body));
         }
+        if let Some(app) = &self.settings.github
+            && let Some((status, body)) = app.answer(
+                &entry.method,
+                parts.uri.path(),
+                entry.authorization.as_deref(),
+            )
+        {
+            return self.record(entry, text(status, &body));
+        }
         if !self.authorized(entry.authorization.as_deref()) {
             let mut response = text(401, "authentication required\n");
             response.headers_mut().insert(
@@ -394,70 +417,36 @@ impl Shared {
             );
             return self.record(entry, response);
         }
-        let mut command = tokio::process::Command::new("git");
-        command
-            .arg("http-backend")
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("GIT_PROJECT_ROOT", &self.root)
-            .env("GIT_HTTP_EXPORT_ALL", "1")
-            .env("GIT_CONFIG_NOSYSTEM", "1")
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .env("GIT_CONFIG_COUNT", "1")
-            .env("GIT_CONFIG_KEY_0", "safe.directory")
-            .env("GIT_CONFIG_VALUE_0", "*")
-            .env("REQUEST_METHOD", &entry.method)
-            .env("PATH_INFO", parts.uri.path())
-            .env("QUERY_STRING", parts.uri.query().unwrap_or_default())
-            .env("REMOTE_USER", "git")
-            .env("REMOTE_ADDR", "127.0.0.1")
-            .env("CONTENT_TYPE", named("content-type").unwrap_or_default())
-            .kill_on_drop(true)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        if let Some(length) = named("content-length") {
-            command.env("CONTENT_LENGTH", length);
-        }
-        if let Some(encoding) = named("content-encoding") {
-            command.env("HTTP_CONTENT_ENCODING", encoding);
-        }
-        if let Some(protocol) = named("git-protocol")
-            && !self.settings.no_protocol_v2
-        {
-            command
-                .env("HTTP_GIT_PROTOCOL", protocol.clone())
-                .env("GIT_PROTOCOL", protocol);
-        }
-        let mut child = command.spawn().expect("start git http-backend");
-        let stdin = child.stdin.take().expect("stdin is piped");
-        let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
-        let (kept, head) = tokio::join!(feed(stdin, body), cgi_head(&mut stdout));
-        entry.body = kept;
-        let (status, headers) = head;
         let shared = Arc::clone(&self);
-        let stream = futures::stream::unfold((stdout, child), move |(mut stdout, child)| {
-            let shared = Arc::clone(&shared);
-            async move {
-                let mut buffer = vec![0; 32 * 1024];
-                match stdout.read(&mut buffer).await {
-                    Ok(0) => None,
-                    Ok(read) => {
-                        shared.sent.fetch_add(read as u64, Ordering::SeqCst);
-                        buffer.truncate(read);
-                        Some((Ok(Frame::data(Bytes::from(buffer))), (stdout, child)))
-                    }
-                    Err(error) => Some((Err(error), (stdout, child))),
-                }
+        let asked = Asked {
+            root: &self.root,
+            method: &entry.method,
+            path: parts.uri.path(),
+            query: parts.uri.query().unwrap_or_default(),
+            headers: &parts.headers,
+            protocol: entry
+                .git_protocol
+                .as_deref()
+                .filter(|_| !self.settings.no_protocol_v2),
+        };
+        let answer = backend::run(&asked, body, move |count| {
+            shared.sent.fetch_add(count, Ordering::SeqCst);
+        })
+        .await;
+        entry.body = answer.asked;
+        let response = match &self.settings.mangle {
+            None => answer.response,
+            Some(mangle) => {
+                let (head, body) = answer.response.into_parts();
+                let whole = body
+                    .collect()
+                    .await
+                    .map(http_body_util::Collected::to_bytes);
+                let mangled = mangle(&entry.target, whole.unwrap_or_default().to_vec());
+                let body = Full::new(Bytes::from(mangled)).map_err(|never| match never {});
+                Response::from_parts(head, body.boxed_unsync())
             }
-        });
-        let mut response = Response::new(StreamBody::new(stream).boxed_unsync());
-        *response.status_mut() = status;
-        for (name, value) in headers {
-            if let (Ok(name), Ok(value)) = (name.parse::<header::HeaderName>(), value.parse()) {
-                response.headers_mut().insert(name, value);
-            }
-        }
+        };
         self.record(entry, response)
     }
 
@@ -469,6 +458,9 @@ impl Shared {
 
     fn authorized(&self, header: Option<&str>) -> bool {
         let settings = &self.settings;
+        if let Some(app) = &settings.github {
+            return app.admits(header);
+        }
         if settings.basic.is_none() && settings.bearer.is_none() {
             return true;
         }
@@ -483,59 +475,5 @@ impl Shared {
             .as_ref()
             .map(|token| format!("Bearer {token}"));
         header.is_some() && (header == basic.as_deref() || header == bearer.as_deref())
-    }
-}
-
-/// Gives the request's body to the program and keeps its beginning.
-async fn feed(mut stdin: tokio::process::ChildStdin, mut body: Incoming) -> Vec<u8> {
-    let mut kept = Vec::new();
-    while let Some(Ok(frame)) = body.frame().await {
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        let room = KEPT_BODY.saturating_sub(kept.len()).min(data.len());
-        kept.extend_from_slice(&data[..room]);
-        if stdin.write_all(&data).await.is_err() {
-            break;
-        }
-    }
-    kept
-}
-
-/// Reads the headers that a CGI program prints before its body.
-async fn cgi_head(
-    stdout: &mut BufReader<tokio::process::ChildStdout>,
-) -> (StatusCode, Vec<(String, String)>) {
-    let mut status = StatusCode::OK;
-    let mut headers = Vec::new();
-    let mut line = String::new();
-    loop {
-        line.clear();
-        if stdout.read_line(&mut line).await.unwrap_or(0) == 0 {
-            return (
-                if headers.is_empty() {
-                    StatusCode::INTERNAL_SERVER_ERROR
-                } else {
-                    status
-                },
-                headers,
-            );
-        }
-        let trimmed = line.trim_end();
-        if trimmed.is_empty() {
-            return (status, headers);
-        }
-        if let Some((name, value)) = trimmed.split_once(':') {
-            if name.eq_ignore_ascii_case("status") {
-                let code = value
-                    .trim()
-                    .split(' ')
-                    .next()
-                    .and_then(|code| code.parse().ok());
-                status = code.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            } else {
-                headers.push((name.to_owned(), value.trim().to_owned()));
-            }
-        }
     }
 }

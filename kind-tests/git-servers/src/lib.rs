@@ -15,7 +15,9 @@
 //! The programs `git`, and for some helpers `sshd`, `ssh-keygen` and `gpg`, must be installed; [`sshd_available`] and
 //! [`gpg_available`] tell. A fixture that cannot be set up panics with what the program said: this crate is for tests only.
 
+mod backend;
 mod certificates;
+mod github;
 mod http;
 mod keys;
 mod proxy;
@@ -23,6 +25,7 @@ mod repo;
 mod ssh;
 
 pub use certificates::{Authority, Pair};
+pub use github::GitHubApp;
 pub use http::{HttpGitServer, HttpGitServerBuilder, Request};
 pub use keys::{PgpKey, SshKey, gpg_available};
 pub use proxy::Proxy;

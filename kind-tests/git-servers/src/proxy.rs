@@ -1,5 +1,6 @@
 //! Forward proxies: HTTP (`CONNECT` and absolute-form requests) and SOCKS5.
 
+use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +21,7 @@ struct State {
     stopping: AtomicBool,
     credentials: Option<(String, String)>,
     destinations: Mutex<Vec<String>>,
+    names: Mutex<HashMap<String, SocketAddr>>,
 }
 
 impl Proxy {
@@ -70,6 +72,21 @@ impl Proxy {
         format!("{}://{}", self.scheme, self.address)
     }
 
+    /// Leads clients that ask for `destination` (`host:port`) to this address, as a name server that only the proxy knows would.
+    pub fn resolve(&self, destination: &str, address: SocketAddr) {
+        let mut names = self.state.names.lock().expect("names");
+        names.insert(destination.to_owned(), address);
+    }
+
+    /// Forgets the destinations so far.
+    pub fn clear_destinations(&self) {
+        self.state
+            .destinations
+            .lock()
+            .expect("destinations")
+            .clear();
+    }
+
     /// The destinations (`host:port`) that clients asked for, refused ones excluded.
     pub fn destinations(&self) -> Vec<String> {
         self.state
@@ -91,6 +108,14 @@ impl Drop for Proxy {
 }
 
 impl State {
+    fn connect(&self, destination: &str) -> std::io::Result<TcpStream> {
+        let known = self.names.lock().expect("names").get(destination).copied();
+        match known {
+            Some(address) => TcpStream::connect(address),
+            None => TcpStream::connect(destination),
+        }
+    }
+
     fn went_to(&self, destination: &str) {
         self.destinations
             .lock()
@@ -132,7 +157,7 @@ fn http(client: TcpStream, state: &State) -> std::io::Result<()> {
     }
     if method == "CONNECT" {
         state.went_to(target);
-        let server = TcpStream::connect(target)?;
+        let server = state.connect(target)?;
         client.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
         return splice(client, server, reader.buffer());
     }
@@ -142,8 +167,13 @@ fn http(client: TcpStream, state: &State) -> std::io::Result<()> {
     else {
         return client.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
     };
-    state.went_to(authority);
-    let mut server = TcpStream::connect(authority)?;
+    let authority = if authority.contains(':') {
+        authority.to_owned()
+    } else {
+        format!("{authority}:80")
+    };
+    state.went_to(&authority);
+    let mut server = state.connect(&authority)?;
     let mut head = format!("{method} /{path} {version}\r\nConnection: close\r\n");
     for line in &lines[1..] {
         let name = line.split(':').next().unwrap_or_default().to_lowercase();
@@ -200,7 +230,7 @@ fn socks5(mut client: TcpStream, state: &State) -> std::io::Result<()> {
     client.read_exact(&mut port)?;
     let destination = format!("{host}:{}", u16::from_be_bytes(port));
     state.went_to(&destination);
-    let server = TcpStream::connect(destination)?;
+    let server = state.connect(&destination)?;
     client.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0])?;
     splice(client, server, &[])
 }
