@@ -267,9 +267,9 @@ fn succeed<K: Kind>(
         return Ending::failed(ready.message.clone()); // RT-CON-012, SC-PROC-074
     }
     Ending::calm(match outcome.again {
-        outcome::Again::Jittered(Duration::ZERO) | outcome::Again::Never => Again::Never, // SC-PROC-078
+        outcome::Again::Never => Again::Never,
         outcome::Again::Jittered(interval) => {
-            Again::At(spread(interval, jitter, rand::random_range(-1.0..1.0)))
+            after(spread(interval, jitter, rand::random_range(-1.0..1.0)))
         }
         outcome::Again::After(delay) => Again::At(delay),
         outcome::Again::BackOff => Again::BackOff,
@@ -329,7 +329,7 @@ fn fail<K: Kind>(run: &mut Run<K>, settings: &Settings, failure: &Failure, jitte
         }
         Next::Waiting(delay) => {
             tracing::info!("{message}");
-            Ending::calm(Again::At(delay))
+            Ending::calm(after(delay))
         }
         Next::Superseded => {
             tracing::info!("{message}");
@@ -338,7 +338,7 @@ fn fail<K: Kind>(run: &mut Run<K>, settings: &Settings, failure: &Failure, jitte
         Next::Ignored(interval) => {
             tracing::info!("{message}");
             run.observed_generation = Some(run.generation());
-            Ending::calm(Again::At(spread(
+            Ending::calm(after(spread(
                 interval,
                 jitter,
                 rand::random_range(-1.0..1.0),
@@ -392,6 +392,15 @@ async fn close<K: Kind>(run: &mut Run<K>, ending: Ending) -> Ending {
                 terminal: false,
             }
         }
+    }
+}
+
+/// No time stands for no other run by itself (SC-PROC-078).
+fn after(delay: Duration) -> Again {
+    if delay.is_zero() {
+        Again::Never
+    } else {
+        Again::At(delay)
     }
 }
 
