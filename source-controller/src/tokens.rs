@@ -53,6 +53,7 @@ impl Tokens {
     ) -> Result<Token, E>
     where
         K: Resource<DynamicType = ()>,
+        E: std::error::Error,
         F: Future<Output = Result<Token, E>>,
     {
         let got = self.cache.get(key, fetch).await;

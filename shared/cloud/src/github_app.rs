@@ -239,20 +239,17 @@ impl GitHubApp {
     }
 }
 
-/// The API's address: GitHub's own, or that of an enterprise server, whose path ends in `/api/v3/` unless the host is one for the API
-/// alone (SC-AUTH-021).
+/// The API's address: GitHub's own, or that of an enterprise server, taken as it is given (SC-AUTH-021, RT-WID-021).
 fn base_url(text: &str) -> Result<Url, GitHubAppError> {
-    if text.is_empty() {
-        return Url::parse(PUBLIC_API).map_err(GitHubAppError::BaseUrl);
-    }
+    let text = if text.is_empty() { PUBLIC_API } else { text };
     let mut url = Url::parse(text).map_err(GitHubAppError::BaseUrl)?;
-    let host = url.host_str().unwrap_or_default();
-    let is_api_host = host.starts_with("api.") || host.contains(".api.");
-    let mut path = url.path().trim_end_matches('/').to_owned();
-    if !is_api_host && !path.ends_with("/api/v3") {
-        path.push_str("/api/v3");
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(GitHubAppError::BaseUrl(
+            url::ParseError::RelativeUrlWithoutBase,
+        ));
     }
-    url.set_path(&format!("{path}/"));
+    let path = format!("{}/", url.path().trim_end_matches('/'));
+    url.set_path(&path);
     Ok(url)
 }
 

@@ -59,7 +59,7 @@ async fn api() -> (String, Asked) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await });
-    (format!("http://{address}"), asked)
+    (format!("http://{address}/api/v3"), asked)
 }
 
 fn client() -> Client {
@@ -123,8 +123,8 @@ async fn an_owner_is_looked_up_as_organisation_then_as_user() {
     let nobody = GitHubApp::new(data(None, Some("no/body"), &url)).unwrap();
     let error = nobody.token(&client()).await.unwrap_err().to_string();
     let want = format!(
-        "failed to find organization installation: GET {url}/api/v3/orgs/no%2Fbody/installation: 404 Not Found Not Found\n\
-         failed to find user installation: GET {url}/api/v3/users/no%2Fbody/installation: 404 Not Found Not Found"
+        "failed to find organization installation: GET {url}/orgs/no%2Fbody/installation: 404 Not Found Not Found\n\
+         failed to find user installation: GET {url}/users/no%2Fbody/installation: 404 Not Found Not Found"
     );
     assert_eq!(error, want);
 }
@@ -161,17 +161,34 @@ async fn answers_that_help_nobody() {
     );
 }
 
-// SC-AUTH-021
+// SC-AUTH-021, RT-WID-021
 #[rstest]
 #[case("", "https://api.github.com/")]
-#[case("https://ghe.example.com", "https://ghe.example.com/api/v3/")]
-#[case("https://ghe.example.com/", "https://ghe.example.com/api/v3/")]
+#[case("https://ghe.example.com", "https://ghe.example.com/")]
 #[case("https://ghe.example.com/api/v3", "https://ghe.example.com/api/v3/")]
-#[case("https://ghe.example.com/sub", "https://ghe.example.com/sub/api/v3/")]
+#[case("https://ghe.example.com/api/v3/", "https://ghe.example.com/api/v3/")]
+#[case(
+    "https://gateway.example.com/github",
+    "https://gateway.example.com/github/"
+)]
 #[case("https://api.ghe.com", "https://api.ghe.com/")]
 #[case("https://x.api.ghe.com/", "https://x.api.ghe.com/")]
+#[case("http://127.0.0.1:8080/a/", "http://127.0.0.1:8080/a/")]
 fn base_urls(#[case] text: &str, #[case] want: &str) {
     assert_eq!(base_url(text).unwrap().as_str(), want);
+}
+
+// SC-AUTH-073: a call that is never answered ends after ten seconds
+#[tokio::test(start_paused = true)]
+async fn an_api_that_never_answers_is_given_up() {
+    let _ = default_provider().install_default();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let app = GitHubApp::new(data(Some("7"), None, &url)).unwrap();
+    let begun = tokio::time::Instant::now();
+    let error = app.token(&client()).await.unwrap_err();
+    assert!(matches!(error, GitHubAppError::Request { .. }), "{error}");
+    assert_eq!(begun.elapsed().as_secs(), 10);
 }
 
 // SC-AUTH-019

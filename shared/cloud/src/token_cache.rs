@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime},
@@ -93,6 +94,7 @@ impl TokenCache {
         fetch: impl FnOnce() -> F,
     ) -> Result<(Token, Lookup), E>
     where
+        E: std::error::Error,
         F: Future<Output = Result<Token, E>>,
     {
         if self.size == 0 {
@@ -112,6 +114,7 @@ impl TokenCache {
             return Ok((token, Lookup::Hit));
         }
         let fetched = fetch().await;
+        report(&key, &fetched);
         let mut state = self.state();
         drop(turn);
         // Those who wait find the token next. After a failure the last of them (one count is the map's, one its own) clears up.
@@ -145,6 +148,34 @@ impl TokenCache {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells of a fetch where somebody debugs: for how long the token is good, never the token (RT-WID-026).
+fn report<E: std::error::Error>(key: &CacheKey, fetched: &Result<Token, E>) {
+    match fetched {
+        Ok(token) => {
+            let left = token.expires.duration_since(SystemTime::now());
+            tracing::debug!(%key, token.duration = ?left.unwrap_or_default(), "item refreshed");
+        }
+        Err(error) => tracing::debug!(%key, error = chain(error), "item refresh failed"),
+    }
+}
+
+/// An error and its sources, joined by `: `.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+impl fmt::Display for CacheKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -217,7 +248,7 @@ mod tests {
 
     const HOUR: Duration = Duration::from_hours(1);
 
-    // SC-AUTH-070, SC-PROC-034
+    // SC-AUTH-070, SC-PROC-034, RT-WID-022, RT-WID-027
     #[tokio::test]
     async fn the_least_used_token_goes_first() {
         let cache = TokenCache::new(2, HOUR);
@@ -246,7 +277,7 @@ mod tests {
         assert_eq!(ask(&short, "a", HOUR).await, Lookup::Miss);
     }
 
-    // SC-AUTH-070: 80 % of what is left, by both clocks, an hour at most
+    // SC-AUTH-070, RT-WID-022: 80 % of what is left, by both clocks, an hour at most
     #[tokio::test]
     async fn how_long_a_token_is_kept() {
         for (life, max, want) in [
@@ -303,10 +334,24 @@ mod tests {
     #[tokio::test]
     async fn a_failure_is_not_kept() {
         let cache = TokenCache::new(2, HOUR);
-        let failed = cache.get(key("a"), || async { Err("refused") }).await;
-        assert_eq!(failed, Err("refused"));
+        let refused = || async { Err::<Token, _>(fmt::Error) };
+        let failed = cache.get(key("a"), refused).await;
+        assert_eq!(failed, Err(fmt::Error));
         assert_eq!(ask(&cache, "a", HOUR).await, Lookup::Miss);
         assert!(cache.state().fetching.is_empty());
+    }
+
+    // RT-WID-025: who waits for one token holds up nobody who wants another
+    #[tokio::test]
+    async fn a_slow_fetch_holds_up_no_other_key() {
+        let cache = Arc::new(TokenCache::new(2, HOUR));
+        let slow = cache.clone();
+        let never = || std::future::pending::<Result<Token, Infallible>>();
+        let slow = tokio::spawn(async move { slow.get(key("slow"), never).await.map(|_| ()) });
+        tokio::task::yield_now().await;
+        assert!(!cache.state().fetching.is_empty());
+        assert_eq!(ask(&cache, "quick", HOUR).await, Miss);
+        slow.abort();
     }
 
     // SC-AUTH-071

@@ -144,6 +144,15 @@ async fn sign_in(
     let methods = secret.auth_methods(RootCertificates::AddToSystem);
     let methods = methods.map_err(StepError::GitHubAppKeys)?;
     let data = methods.github_app.ok_or(StepError::GitHubAppDataMissing)?;
+    for legacy in secret.legacy_tls_keys() {
+        // RT-SEC-003; it is no failure, but nobody reads a level below this one
+        tracing::error!(
+            secret = secret.name(),
+            key = legacy.key,
+            preferred = legacy.preferred,
+            "using legacy key in secret data"
+        );
+    }
     let client = ClientOptions {
         tls: methods.tls.unwrap_or_default(),
         proxy: proxy.clone(),
