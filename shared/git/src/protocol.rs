@@ -74,7 +74,10 @@ impl<'a> Conversation<'a> {
         }
         if handshake.server_protocol_version != Protocol::V2 {
             // gix would send `deepen-relative` with every want, and `deepen 1` would mean one more than nothing: everything.
-            handshake.capabilities = without(&handshake.capabilities, "deepen-relative");
+            // Thin packs are for those who have something already; not every host that offers them can make them (SC-GIT-057).
+            for unwanted in ["deepen-relative", "thin-pack"] {
+                handshake.capabilities = without(&handshake.capabilities, unwanted);
+            }
         }
         Ok(Self {
             session,

@@ -477,6 +477,14 @@ async fn only_what_is_needed_is_asked_for_and_sent() {
                 "{wanted}: {}",
                 String::from_utf8_lossy(&last.body)
             );
+            if old_protocol {
+                // RT-GIT-013, SC-GIT-057: hosts that insist on it are told that several acknowledgements are understood
+                assert!(
+                    last.says("multi_ack") && !last.says("thin-pack"),
+                    "{wanted}: {}",
+                    String::from_utf8_lossy(&last.body)
+                );
+            }
             assert_eq!(
                 last.body
                     .windows(6)

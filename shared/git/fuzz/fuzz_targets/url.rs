@@ -1,0 +1,15 @@
+//! An address, a submodule's address relative to it, and a revision, of any text: no panic, and no password shown.
+#![no_main]
+
+use flux_git::{GitUrl, split_revision, transform_revision};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: (&str, &str)| {
+    let (text, relative) = input;
+    if let Ok(url) = GitUrl::parse(text) {
+        let shown = url.to_string();
+        assert!(url.password().is_none() || shown.contains(":***@"), "{shown}");
+        let _ = (url.host(), url.port(), url.join(relative));
+    }
+    let _ = (split_revision(text), transform_revision(text));
+});
