@@ -88,7 +88,7 @@ mod tests {
         flags::parse_from(&Flags::defaults(lookup), words.map(Into::into)).unwrap()
     }
 
-    // SC-PROC-002 to SC-PROC-022, SC-PROC-033, SC-PROC-034, RT-FLM
+    // SC-PROC-002..005, SC-PROC-009..010, SC-PROC-013..014, SC-PROC-016..020, SC-PROC-025..026, SC-PROC-033..034
     #[test]
     fn defaults() {
         let flags = parsed(&[], &[]);
@@ -116,6 +116,19 @@ mod tests {
         assert_eq!(flags.storage.artifact_digest_algo, "sha256");
         assert_eq!(flags.jitter.interval_jitter_percentage, 5);
         assert_eq!(flags.tokens.token_cache_max_size, 100);
+        assert_eq!(
+            flags.tokens.token_cache_max_duration,
+            Duration::from_hours(1)
+        );
+        assert!(!flags.manager.enable_leader_election);
+        assert!(flags.manager.leader_election_release_on_cancel);
+        let secs = Duration::from_secs;
+        assert_eq!(flags.manager.leader_election_lease_duration, secs(35));
+        assert_eq!(flags.manager.leader_election_renew_deadline, secs(30));
+        assert_eq!(flags.manager.leader_election_retry_period, secs(5));
+        assert_eq!(flags.manager.min_retry_delay, Duration::from_millis(750));
+        assert_eq!(flags.manager.max_retry_delay, Duration::from_mins(15));
+        assert!(flags.manager.watch_all_namespaces);
     }
 
     // SC-PROC-002, SC-PROC-003, SC-PROC-016, SC-PROC-017, SC-PROC-018, RT-FLG-012

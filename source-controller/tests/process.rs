@@ -4,9 +4,10 @@ mod support;
 
 use std::process::{Command, Output};
 
-use git_servers::{Authority, HttpGitServer, SshGitServer, SshKey, sshd_available};
+use git_servers::HttpGitServer;
 use kind_tests::{
-    Cluster, Controller, GIT_REPOSITORY, Kind, Namespace, Result, controller::Settings, ensure,
+    Cluster, Controller, Kind, Namespace, Result, controller::Settings, ensure, free_ports,
+    requests::Counter,
 };
 use serde_json::json;
 use support::World;
@@ -143,6 +144,8 @@ async fn only_the_leader_serves_artifacts() -> Result {
         leases.len() == 1 && leases[0].starts_with("source-controller-leader-election-"),
         "{leases:?}"
     );
+    let lease = namespace.get(LEASE, &leases[0]).await?.unwrap_or_default();
+    ensure!(lease["spec"]["leaseDurationSeconds"] == 4, "{lease}"); // SC-PROC-025
     ensure!(first.terminate().await?.success(), "the first ends cleanly");
     let takes_over = async {
         while client
@@ -160,7 +163,7 @@ async fn only_the_leader_serves_artifacts() -> Result {
     Ok(())
 }
 
-// SC-PROC-047, SC-PROC-090, SC-PROC-094, SC-PROC-095
+// SC-PROC-005, SC-PROC-047, SC-PROC-079, SC-PROC-090, SC-PROC-091, SC-PROC-094, SC-PROC-095
 #[tokio::test]
 async fn metrics_and_log_lines() -> Result {
     let world = World::start("git-metrics").await?;
@@ -168,10 +171,25 @@ async fn metrics_and_log_lines() -> Result {
     world.apply("app", "app.git", "ref: {branch: main}").await?;
     world.ready("app").await?;
     world.reconcile("app").await?;
-    let client = flux_http::ClientOptions::default().build()?;
-    let url = format!("http://{}/metrics", world.controller.metrics_address());
-    let page = client.get(url).send().await?.text().await?;
+    // SC-PROC-079: whatever comes of a run, it is measured
+    world.apply("failing", "none.git", "").await?;
+    world
+        .condition("failing", "FetchFailed", "True", "GitOperationFailed")
+        .await?;
+    world.apply("dormant", "app.git", "suspend: true").await?;
+    world.reconcile("dormant").await?;
+    let page = world.metrics().await?;
     let ns = world.namespace.name();
+    for name in ["failing", "dormant"] {
+        let series = format!(
+            "gotk_reconcile_duration_seconds_count{{kind=\"GitRepository\",name=\"{name}\",namespace=\"{ns}\"}}"
+        );
+        ensure!(page.contains(&series), "no {series} in\n{page}");
+    }
+    // SC-PROC-091
+    for series in ["gotk_reconcile_condition{", "gotk_suspend_status{"] {
+        ensure!(!page.contains(series), "{series} in\n{page}");
+    }
     for series in [
         format!(
             "gotk_reconcile_duration_seconds_count{{kind=\"GitRepository\",name=\"app\",namespace=\"{ns}\"}}"
@@ -183,6 +201,14 @@ async fn metrics_and_log_lines() -> Result {
     ] {
         ensure!(page.contains(&series), "no {series} in\n{page}");
     }
+    let uncached = |line: &serde_json::Value| {
+        line["msg"] == "caching of Helm index files is disabled" && line["logger"] == "setup"
+    };
+    world
+        .controller
+        .log()
+        .wait("of the start", uncached)
+        .await?; // SC-PROC-010
     let stored = |line: &serde_json::Value| line["msg"] == "stored artifact for commit 'first'";
     let line = world
         .controller
@@ -220,8 +246,7 @@ async fn secrets_come_from_a_cache_where_the_gate_is_on() -> Result {
         .namespace
         .apply("{apiVersion: v1, kind: Secret, metadata: {name: login}, stringData: {username: flux, password: s3cret}}")
         .await?;
-    let counter =
-        kind_tests::requests::Counter::start(world.namespace.cluster(), world.controller.user())?;
+    let counter = Counter::start(world.namespace.cluster(), world.controller.user())?;
     world
         .apply(
             "app",
@@ -238,120 +263,228 @@ async fn secrets_come_from_a_cache_where_the_gate_is_on() -> Result {
     Ok(())
 }
 
-// SC-AUTH-010, SC-AUTH-013, SC-GIT-123
+// SC-PROC-025: a Lease that is not given up is waited for
 #[tokio::test]
-async fn a_private_authority_and_a_client_certificate() -> Result {
-    let authority = Authority::new();
-    let git = HttpGitServer::builder()
-        .tls(&authority)
-        .client_certificates(&authority)
-        .bearer_token("t0ken")
-        .start();
-    let world = World::start_with("git-tls", Settings::default(), git).await?;
-    world.repo("app.git");
-    let pair = authority.issue(&["client"]);
-    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tls"}, "stringData": {
-        "ca.crt": authority.pem(), "tls.crt": pair.certificate, "tls.key": pair.key, "bearerToken": "t0ken"}});
-    world.namespace.apply(&secret.to_string()).await?;
-    world
-        .apply(
-            "app",
-            "app.git",
-            "ref: {branch: main}, secretRef: {name: tls}",
-        )
-        .await?;
-    world.ready("app").await?;
-    world
-        .apply("stranger", "app.git", "ref: {branch: main}")
-        .await?;
-    let message = world
-        .condition("stranger", "FetchFailed", "True", "GitOperationFailed")
-        .await?;
+async fn a_lease_is_kept_where_the_flag_says_so() -> Result {
+    let namespace = Namespace::create(&Cluster::shared().await?, "git-lease").await?;
+    let settings = Settings::default()
+        .flag("--enable-leader-election=true")
+        .flag("--leader-election-release-on-cancel=false")
+        .flag("--leader-election-lease-duration=77s");
+    let mut controller = Controller::start("source-controller", &namespace, settings).await?;
+    let leases = namespace.names(LEASE).await?;
+    ensure!(controller.terminate().await?.success(), "it ends cleanly");
+    let lease = namespace.get(LEASE, &leases[0]).await?.unwrap_or_default();
+    let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
     ensure!(
-        message.starts_with("failed to checkout and determine revision: "),
-        "{message}"
+        !holder.is_empty() && lease["spec"]["leaseDurationSeconds"] == 77,
+        "{lease}"
     );
     Ok(())
 }
 
-// SC-AUTH-014, SC-AUTH-015, SC-GIT-124, SC-GIT-126
+// SC-PROC-029, SC-PROC-032, SC-PROC-052; SC-PROC-022: a server that limits its clients itself is asked as fast as may be
 #[tokio::test]
-async fn a_deploy_key_over_ssh() -> Result {
-    if !sshd_available() {
-        println!("skipped: sshd is not installed");
-        return Ok(());
-    }
-    let (key, locked) = (
-        SshKey::ed25519(),
-        SshKey::generate(&["-t", "ed25519"], "s3cret"),
-    );
-    let server = SshGitServer::builder()
-        .authorize(&key.public())
-        .authorize(&locked.public())
-        .start();
-    let repo = git_servers::Repo::init(server.root(), "app.git");
-    let commit = repo.commit("main").file("f", "x").create();
-    let world = World::start("git-ssh").await?;
-    let secret = |name: &str, data: serde_json::Value| {
-        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}).to_string()
-    };
-    let other_host = "127.0.0.1 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl\n";
-    for (name, data) in [
+async fn what_is_watched() -> Result {
+    let cluster = Cluster::shared().await?;
+    for (flag, prefix) in [
+        ("--watch-all-namespaces=true", String::new()),
         (
-            "key",
-            json!({"identity": key.private(), "known_hosts": server.known_hosts()}),
-        ),
-        (
-            "locked",
-            json!({"identity": locked.private(), "known_hosts": server.known_hosts(), "password": "s3cret"}),
-        ),
-        (
-            "no-password",
-            json!({"identity": locked.private(), "known_hosts": server.known_hosts()}),
-        ),
-        ("no-hosts", json!({"identity": key.private()})),
-        (
-            "stranger",
-            json!({"identity": key.private(), "known_hosts": other_host}),
+            "--watch-all-namespaces=false",
+            "/namespaces/NAMESPACE".to_owned(),
         ),
     ] {
-        world.namespace.apply(&secret(name, data)).await?;
-        let spec = format!("ref: {{branch: main}}, secretRef: {{name: {name}}}");
-        world.apply_url(name, &server.url("app.git"), &spec).await?;
+        let namespace = Namespace::create(&cluster, "git-watch").await?;
+        let user = format!("source-controller.{}", namespace.name());
+        let counter = Counter::start(&cluster, &user)?;
+        let settings = Settings::default()
+            .flag(flag)
+            .flag("--watch-configs-label-selector=reconcile.fluxcd.io/watch=Always")
+            .flag("--kube-api-qps=0.001")
+            .flag("--kube-api-burst=1");
+        let controller = Controller::start("source-controller", &namespace, settings).await?;
+        let prefix = prefix.replace("NAMESPACE", namespace.name());
+        let path = format!("/apis/source.toolkit.fluxcd.io/v1{prefix}/gitrepositories?");
+        let watched = async {
+            loop {
+                let requests = counter.requests()?;
+                if requests
+                    .iter()
+                    .any(|request| request.verb == "watch" && request.uri.starts_with(&path))
+                {
+                    return Ok::<_, kind_tests::Failure>(requests);
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let requests = namespace
+            .wait_for(&format!("{path} is watched"), watched)
+            .await??;
+        for request in requests
+            .iter()
+            .filter(|request| request.verb == "watch" || request.verb == "list")
+        {
+            ensure!(request.uri.starts_with(&path), "{request:?}");
+        }
+        drop(controller);
     }
-    for name in ["key", "locked"] {
-        let object = world.ready(name).await?;
+    Ok(())
+}
+
+// SC-ART-021, SC-ART-022, RT-ART-004
+#[tokio::test]
+async fn the_address_of_artifacts_follows_from_where_they_are_served() -> Result {
+    for (listen, host) in [
+        ("0.0.0.0:PORT", "pod-name:PORT"),
+        (":PORT", "localhost:PORT"),
+        ("127.0.0.1:PORT", "127.0.0.1:PORT"),
+    ] {
+        let [port] = free_ports()?;
+        let address = |text: &str| text.replace("PORT", &port.to_string());
+        let settings = Settings::default()
+            .flag("--storage-adv-addr=")
+            .flag(format!("--storage-addr={}", address(listen)))
+            .env("HOSTNAME", "pod-name");
+        let namespace = Namespace::create(&Cluster::shared().await?, "git-host").await?;
+        let mut controller =
+            Controller::start_unready("source-controller", &namespace, settings).await?;
+        controller.healthy().await?;
+        let git = HttpGitServer::start();
+        let repo = git_servers::Repo::init(git.root(), "app.git");
+        repo.commit("main").file("f", "").create();
+        namespace
+            .apply(&format!(
+                "{{apiVersion: source.toolkit.fluxcd.io/v1, kind: GitRepository, metadata: {{name: app}}, \
+                 spec: {{url: '{}', interval: 1h, ref: {{branch: main}}}}}}",
+                git.url("app.git")
+            ))
+            .await?;
+        let object = namespace
+            .wait_ready(kind_tests::GIT_REPOSITORY, "app", "True")
+            .await?;
+        let url = object["status"]["artifact"]["url"]
+            .as_str()
+            .unwrap_or_default();
         ensure!(
-            object["status"]["artifact"]["revision"] == format!("main@sha1:{commit}"),
-            "{object}"
+            url.starts_with(&format!("http://{}/gitrepository/", address(host))),
+            "{listen}: {url}"
         );
     }
-    let ns = world.namespace.name();
-    let message = world
-        .condition("no-password", "FetchFailed", "True", "AuthenticationFailed")
-        .await?;
-    assert_eq!(
-        message,
-        format!(
-            "SSH identity key is encrypted but no 'password' field was provided in the secret '{ns}/no-password'"
-        )
+    Ok(())
+}
+
+// SC-ART-050, SC-ART-051, SC-ART-052, SC-ART-053, SC-ART-054, SC-ART-055, RT-ART-012
+#[tokio::test]
+async fn artifacts_are_served_as_files() -> Result {
+    let world = World::start("git-serve").await?;
+    world.repo("app.git");
+    world.apply("app", "app.git", "ref: {branch: main}").await?;
+    let object = world.ready("app").await?;
+    let artifact = &object["status"]["artifact"];
+    let (url, path) = (
+        artifact["url"].as_str().unwrap_or_default(),
+        artifact["path"].as_str().unwrap_or_default(),
     );
-    let message = world
-        .condition("no-hosts", "FetchFailed", "True", "AuthenticationFailed")
-        .await?;
-    assert_eq!(
-        message,
-        "failed to configure authentication options: invalid 'ssh' auth option: 'known_hosts' is required"
+    let root = url.strip_suffix(path).unwrap_or_default();
+    let bytes = std::fs::read(world.storage().join(path))?;
+    let client = flux_http::ClientOptions {
+        redirects: flux_http::Redirects::Refuse,
+        ..flux_http::ClientOptions::default()
+    };
+    let client = client.build()?;
+    let first = client.get(url).send().await?;
+    let header = |name: &str| {
+        first
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let modified = header("last-modified");
+    assert_eq!(header("content-type"), "application/x-gzip");
+    assert_eq!(header("accept-ranges"), "bytes");
+    assert_eq!(header("content-length"), bytes.len().to_string());
+    assert_eq!(header("content-encoding"), "");
+    assert_eq!(first.bytes().await?, bytes);
+
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let (listing, escape) = (
+        format!("{root}{folder}/"),
+        format!("{root}%2e%2e/%2e%2e/etc/passwd"),
     );
-    let message = world
-        .condition("stranger", "FetchFailed", "True", "GitOperationFailed")
-        .await?;
-    ensure!(message.contains("knownhosts: key"), "{message}");
-    let object = world
-        .namespace
-        .get(GIT_REPOSITORY, "stranger")
-        .await?
-        .unwrap_or_default();
-    ensure!(object["status"]["artifact"].is_null(), "{object}");
+    let (plain_folder, missing) = (format!("{root}{folder}"), format!("{url}.none"));
+    for (method, address, name, value, status, body) in [
+        ("HEAD", url, "accept", "*/*", 200, Some(&b""[..])),
+        ("GET", url, "range", "bytes=2-5", 206, bytes.get(2..6)),
+        ("GET", url, "range", "bytes=999999999-", 416, None),
+        (
+            "GET",
+            url,
+            "if-modified-since",
+            &*modified,
+            304,
+            Some(&b""[..]),
+        ),
+        (
+            "GET",
+            url,
+            "if-unmodified-since",
+            "Mon, 01 Jan 2001 00:00:00 GMT",
+            412,
+            None,
+        ),
+        (
+            "GET",
+            &*missing,
+            "accept",
+            "*/*",
+            404,
+            Some(&b"404 page not found\n"[..]),
+        ),
+        ("GET", &*escape, "accept", "*/*", 404, None),
+        ("GET", &*plain_folder, "accept", "*/*", 301, None),
+        ("GET", &*listing, "accept", "*/*", 200, None),
+        ("GET", root, "accept", "*/*", 200, None),
+    ] {
+        let request = client.request(method.parse()?, address).header(name, value);
+        let answer = request.send().await?;
+        ensure!(
+            answer.status() == status,
+            "{method} {address} {name}: {value}: {}",
+            answer.status()
+        );
+        let got = answer.bytes().await?;
+        if let Some(body) = body {
+            ensure!(got == body, "{method} {address} {name}: {value}: {got:?}");
+        }
+        if address == listing {
+            let name = path.rsplit('/').next().unwrap_or_default();
+            ensure!(String::from_utf8_lossy(&got).contains(name), "{got:?}");
+        }
+    }
+    Ok(())
+}
+
+// SC-PROC-043, RT-ART-013
+#[tokio::test]
+async fn a_port_that_is_taken_ends_the_process() -> Result {
+    let namespace = Namespace::create(&Cluster::shared().await?, "git-port").await?;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let settings = Settings::default().flag(format!("--storage-addr={}", taken.local_addr()?));
+    let mut controller =
+        Controller::start_unready("source-controller", &namespace, settings).await?;
+    let ended = async {
+        while controller.runs() {
+            tokio::task::yield_now().await;
+        }
+    };
+    namespace.wait_for("the process has ended", ended).await?;
+    let log = controller.log().lines().join("\n");
+    ensure!(
+        log.contains("artifact server error: listen tcp ")
+            && log.contains("Address already in use"),
+        "{log}"
+    );
     Ok(())
 }

@@ -58,7 +58,7 @@ fn without_images(mut object: Value) -> Value {
 
 // DI-DEP-001 DI-DEP-003 DI-POD-001 DI-POD-002 DI-POD-003 DI-POD-004 DI-POD-006 DI-POD-007 DI-POD-008 DI-POD-009
 // DI-POD-010 DI-SVC-001 DI-SVC-005 DI-SVC-006 DI-SVC-007 DI-SVC-009 DI-RBAC-001 DI-RBAC-002 DI-RBAC-003 DI-RBAC-006
-// DI-RBAC-007 DI-RBAC-008
+// DI-RBAC-007 DI-RBAC-008 SC-PROC-040 SC-PROC-048 SC-PROC-049
 #[test]
 fn the_installation_is_equal_to_upstreams_in_the_part_that_is_here() {
     let conformance = std::env::var_os("FLUX_CONFORMANCE_DIR")
@@ -94,6 +94,18 @@ fn the_installation_is_equal_to_upstreams_in_the_part_that_is_here() {
             .map(|name| format!("{name}: upstream has none")),
     );
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+// SC-PROC-049: what the Deployment leaves to the image
+#[test]
+fn images_run_as_nobody() {
+    for controller in CONTROLLERS {
+        let text = fs::read_to_string(root().join(controller).join("Dockerfile")).unwrap();
+        assert!(
+            text.lines().any(|line| line.trim() == "USER 65534:65534"),
+            "{controller}: {text}"
+        );
+    }
 }
 
 #[test]

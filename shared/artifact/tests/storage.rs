@@ -217,6 +217,21 @@ fn latest_links_are_moved_at_once() {
     );
 }
 
+// SC-ART-011: as upstream, whose clients read the artifact's own URL
+#[test]
+fn a_scheme_in_the_address_is_kept_for_artifacts_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = "https://cdn.example.com/base";
+    let (algorithm, retention) = (Algorithm::Sha256, Retention::default());
+    let storage = Storage::open(folder.path(), host, algorithm, retention).unwrap();
+    write(&storage, ARTIFACT, "x");
+    assert_eq!(storage.url(ARTIFACT), format!("{host}/{ARTIFACT}"));
+    assert_eq!(
+        storage.link(ARTIFACT, "latest.tar.gz").unwrap(),
+        format!("http://{host}/gitrepository/ns/app/latest.tar.gz")
+    );
+}
+
 // SC-ART-040 SC-ART-041 SC-ART-042 RT-ART-010
 #[test]
 fn garbage_goes_with_its_locks() {

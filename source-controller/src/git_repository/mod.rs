@@ -175,11 +175,16 @@ impl GitRepositories {
         if !object.spec.include.is_empty() {
             self.repositories.synced().await;
         }
+        let recheck = if self.recheck.is_zero() {
+            object.spec.interval.to_std()
+        } else {
+            self.recheck
+        };
         let included = include::find(
             &object.spec.include,
             run.namespace(),
             &self.repositories,
-            self.recheck,
+            recheck,
         )?;
         run.conditions.remove(INCLUDE_UNAVAILABLE);
         if change::includes_differ(&included, &run.status.included_artifacts) {

@@ -2,16 +2,20 @@
 
 #![allow(dead_code, reason = "no scenario file needs all of it")]
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf, sync::Mutex};
 
 use flux_artifact::{FetchOptions, Fetcher};
 use flux_tree::{Entry, Tree};
 use git_servers::{HttpGitServer, Repo};
 use kind_tests::{
-    Cluster, Controller, EventSink, GIT_REPOSITORY, Namespace, Result, condition,
+    Cluster, Controller, EventSink, GIT_REPOSITORY, Kind, Namespace, Result, condition,
     controller::Settings,
 };
 use serde_json::Value;
+use tokio::sync::Notify;
+
+/// Events as Kubernetes keeps them.
+const EVENT: Kind = Kind("v1", "Event");
 
 /// A test's surroundings.
 pub(crate) struct World {
@@ -137,13 +141,68 @@ impl World {
             .collect()
     }
 
-    /// The names of the files that are stored for an object.
-    pub(crate) fn stored(&self, name: &str) -> Vec<String> {
-        let dir = self
-            .storage()
+    /// Waits for an event of the object that Kubernetes records, with this reason and these words in its message.
+    pub(crate) async fn recorded(&self, name: &str, reason: &str, words: &str) -> Result<Value> {
+        let goal = format!("tell of {name}: {reason} {words:?}");
+        let fits = |event: &&Value| {
+            event["involvedObject"]["name"] == name
+                && event["reason"] == reason
+                && event["message"]
+                    .as_str()
+                    .is_some_and(|text| text.contains(words))
+        };
+        self.namespace
+            .wait_all(EVENT, &goal, |events| events.iter().find(fits).cloned())
+            .await
+    }
+
+    /// Makes a change once the object is watched, and gives every state that was seen from before it until one satisfies `done`.
+    pub(crate) async fn history(
+        &self,
+        name: &str,
+        change: impl Future<Output = Result>,
+        done: impl Fn(&Value) -> bool,
+    ) -> Result<Vec<Value>> {
+        let (seen, watching) = (Mutex::new(Vec::new()), Notify::new());
+        let look = |object: &Value| {
+            if let Ok(mut seen) = seen.lock() {
+                seen.push(object.clone());
+            }
+            watching.notify_one();
+            done(object)
+        };
+        let change = async {
+            watching.notified().await;
+            change.await
+        };
+        let (last, changed) = tokio::join!(
+            self.namespace
+                .wait(GIT_REPOSITORY, name, "is through with a change", look),
+            change
+        );
+        changed?;
+        last?;
+        Ok(seen.into_inner().unwrap_or_default())
+    }
+
+    /// The page of metrics.
+    pub(crate) async fn metrics(&self) -> Result<String> {
+        let client = flux_http::ClientOptions::default().build()?;
+        let url = format!("http://{}/metrics", self.controller.metrics_address());
+        Ok(client.get(url).send().await?.text().await?)
+    }
+
+    /// The folder in which an object's artifacts are stored.
+    pub(crate) fn folder(&self, name: &str) -> PathBuf {
+        self.storage()
             .join("gitrepository")
             .join(self.namespace.name())
-            .join(name);
+            .join(name)
+    }
+
+    /// The names of the files that are stored for an object.
+    pub(crate) fn stored(&self, name: &str) -> Vec<String> {
+        let dir = self.folder(name);
         let entries = std::fs::read_dir(dir).into_iter().flatten();
         let mut names: Vec<_> = entries
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
@@ -152,7 +211,7 @@ impl World {
         names
     }
 
-    pub(crate) fn storage(&self) -> std::path::PathBuf {
+    pub(crate) fn storage(&self) -> PathBuf {
         self.namespace.folder().join("source-controller")
     }
 }
@@ -192,4 +251,21 @@ pub(crate) fn conditions(object: &Value) -> Vec<String> {
         .flatten()
         .map(show)
         .collect()
+}
+
+/// The message of a condition, empty where there is none.
+pub(crate) fn message(object: &Value, kind: &str) -> String {
+    let found = condition(object, kind).map(|found| found["message"].as_str().unwrap_or_default());
+    found.unwrap_or_default().to_owned()
+}
+
+/// The messages of `Reconciling` in the order in which the states had them, each said once.
+pub(crate) fn progress(states: &[Value]) -> Vec<String> {
+    let mut told: Vec<String> = states
+        .iter()
+        .map(|state| message(state, "Reconciling"))
+        .filter(|message| !message.is_empty())
+        .collect();
+    told.dedup();
+    told
 }

@@ -1,0 +1,273 @@
+//! What cannot be fetched is told where a user looks.
+
+use kind_tests::{GIT_REPOSITORY, Result, controller::Settings, ensure};
+use serde_json::Value;
+
+use crate::support::World;
+
+// SC-GIT-023 to SC-GIT-027, SC-GIT-045, SC-GIT-047, SC-GIT-053, SC-GIT-054, SC-GIT-074, SC-AUTH-012, SC-AUTH-014, SC-AUTH-017, SC-AUTH-018
+#[tokio::test]
+async fn what_cannot_be_fetched_is_told_in_a_condition() -> Result {
+    let world = World::start("git-failures").await?;
+    let repo = world.repo("app.git");
+    git_servers::Repo::init(world.git.root(), "empty.git");
+    world
+        .namespace
+        .apply(
+            "
+{apiVersion: v1, kind: Secret, metadata: {name: password-only}, stringData: {password: s3cret}}
+---
+{apiVersion: v1, kind: Secret, metadata: {name: app-data}, stringData: {githubAppID: '1'}}
+---
+{apiVersion: v1, kind: Secret, metadata: {name: no-proxy}, stringData: {note: nothing}}
+",
+        )
+        .await?;
+    let ns = world.namespace.name().to_owned();
+    let url = world.git.url("app.git");
+    let gone = "0123456789012345678901234567890123456789";
+    let main = repo.rev_parse("main");
+    let cases: Vec<(&str, String, String, &str, String)> = vec![
+        ("branch", url.clone(), "ref: {branch: none}".into(), "GitOperationFailed", "failed to checkout and determine revision: unable to clone".into()),
+        ("tag", url.clone(), "ref: {tag: none}".into(), "GitOperationFailed", "couldn't find remote ref \"refs/tags/none\"".into()),
+        ("semver", url.clone(), "ref: {semver: '>9'}".into(), "GitOperationFailed", "no match found for semver: >9".into()),
+        ("range", url.clone(), "ref: {semver: 'x y'}".into(), "GitOperationFailed", "semver parse error: ".into()),
+        ("name", url.clone(), "ref: {name: refs/none}".into(), "GitOperationFailed", "unable to resolve ref 'refs/none' to a specific commit".into()),
+        // SC-GIT-056: so end references that a host does not list
+        ("merge", url.clone(), "ref: {name: refs/pull/9/merge}".into(), "GitOperationFailed", "unable to resolve ref 'refs/pull/9/merge' to a specific commit".into()),
+        ("slash", url.clone(), "ref: {name: refs/none/}".into(), "GitOperationFailed", "Git refs cannot begin or end with a slash '/'".into()),
+        ("commit", url.clone(), format!("ref: {{commit: '{gone}'}}"), "GitOperationFailed", format!("unable to resolve commit object for '{gone}'")),
+        ("short", url.clone(), format!("ref: {{commit: '{}'}}", &main[..8]), "GitOperationFailed", format!("unable to resolve commit object for '{}'", &main[..8])),
+        ("empty", world.git.url("empty.git"), "ref: {branch: main}".into(), "EmptyGitRepository", "git repository is empty".into()),
+        ("missing", world.git.url("none.git"), "ref: {branch: main}".into(), "GitOperationFailed", "failed to checkout and determine revision: ".into()),
+        ("refused", "http://127.0.0.1:1/app.git".into(), "ref: {branch: main}".into(), "GitOperationFailed", "failed to checkout and determine revision: ".into()),
+        ("sparse", url.clone(), "ref: {branch: main}, sparseCheckout: [nowhere]".into(), "GitOperationFailed", "failed to sparse checkout directories : sparse checkout dir 'nowhere' does not exist in repository: ".into()),
+        ("secret", url.clone(), "ref: {branch: main}, secretRef: {name: none}".into(), "AuthenticationFailed", format!("failed to get secret '{ns}/none'")),
+        ("password", url.clone(), "ref: {branch: main}, secretRef: {name: password-only}".into(), "AuthenticationFailed", "failed to configure authentication options: invalid 'http' auth option: 'password' requires 'username' to be set".into()),
+        ("proxy", url.clone(), "ref: {branch: main}, proxySecretRef: {name: none}".into(), "AuthenticationFailed", format!("failed to configure proxy options: secret '{ns}/none' not found")),
+        ("proxy-key", url.clone(), "ref: {branch: main}, proxySecretRef: {name: no-proxy}".into(), "AuthenticationFailed", format!("failed to configure proxy options: secret '{ns}/no-proxy': key 'address' not found")),
+        ("ssh", "ssh://git@127.0.0.1/app.git".into(), "ref: {branch: main}".into(), "AuthenticationFailed", "failed to configure authentication options: invalid 'ssh' auth option: 'identity' is required".into()),
+        ("app-data", url.clone(), "ref: {branch: main}, secretRef: {name: app-data}".into(), "InvalidProviderConfiguration", format!("secretRef '{ns}/app-data' has github app data but provider is not set to github")),
+        ("app-none", url.clone(), "ref: {branch: main}, provider: github".into(), "InvalidProviderConfiguration", "secretRef with github app data must be specified when provider is set to github".into()),
+        ("app-lacks", url.clone(), "ref: {branch: main}, provider: github, secretRef: {name: no-proxy}".into(), "InvalidProviderConfiguration", "secretRef with github app data must be specified when provider is set to github".into()),
+        ("cloud", url.clone(), "ref: {branch: main}, provider: aws".into(), "InvalidProviderConfiguration", "provider 'aws' is not supported yet by this controller".into()),
+        ("gate", url.clone(), "ref: {branch: main}, provider: azure, serviceAccountName: x".into(), "FeatureGateDisabled", "please enable the ObjectLevelWorkloadIdentity feature gate".into()),
+        ("url", "https://[".into(), "ref: {branch: main}".into(), "URLInvalid", "failed to parse url 'https://[': ".into()),
+    ];
+    for (name, url, spec, _, _) in &cases {
+        world.apply_url(name, url, spec).await?;
+    }
+    for (name, _, _, reason, message) in &cases {
+        let found = world.condition(name, "FetchFailed", "True", reason).await?;
+        ensure!(found.contains(message.as_str()), "{name}: {found}");
+        let ready = world.condition(name, "Ready", "False", reason).await?;
+        ensure!(ready == found, "{name}: {ready}");
+        let is_stalled = ["app-none", "cloud", "gate", "url"].contains(name);
+        if is_stalled {
+            let stalled = world.condition(name, "Stalled", "True", reason).await?;
+            ensure!(stalled == found, "{name}: {stalled}");
+        } else {
+            world
+                .condition(name, "Reconciling", "True", "ProgressingWithRetry")
+                .await?;
+        }
+        let object = world
+            .namespace
+            .get(GIT_REPOSITORY, name)
+            .await?
+            .unwrap_or_default();
+        let observed = &object["status"]["observedGeneration"];
+        ensure!(
+            *observed == if is_stalled { 1 } else { -1 } || (!is_stalled && observed.is_null()),
+            "{name}: {object}"
+        );
+        let told =
+            |event: &Value| event["involvedObject"]["name"] == *name && event["reason"] == *reason;
+        let event = world.events.wait(&format!("tells of {name}"), told).await?;
+        ensure!(
+            event["severity"] == "error" && event["metadata"].is_null(),
+            "{event}"
+        );
+    }
+    world.events.check()
+}
+
+// SC-PROC-085, SC-GIT-064, SC-AUTH-001
+#[tokio::test]
+async fn an_artifact_outlives_a_failure_and_the_recovery_is_told() -> Result {
+    let git = git_servers::HttpGitServer::builder()
+        .basic_auth("flux", "s3cret")
+        .start();
+    let world = World::start_with("git-recovery", Settings::default(), git).await?;
+    let repo = world.repo("app.git");
+    let revision = format!("main@sha1:{}", repo.rev_parse("main"));
+    let secret = |password: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Secret, metadata: {{name: login}}, stringData: {{username: flux, password: {password}}}}}"
+        )
+    };
+    world.namespace.apply(&secret("s3cret")).await?;
+    world
+        .apply(
+            "app",
+            "app.git",
+            "ref: {branch: main}, secretRef: {name: login}",
+        )
+        .await?;
+    let before = world.ready("app").await?;
+
+    world.namespace.apply(&secret("wrong")).await?;
+    let object = world.reconcile("app").await?;
+    ensure!(
+        object["status"]["artifact"] == before["status"]["artifact"],
+        "{object}"
+    );
+    world
+        .condition("app", "FetchFailed", "True", "GitOperationFailed")
+        .await?;
+    let log = world.controller.log().lines().join("\n");
+    ensure!(
+        !log.contains("s3cret") && !log.contains("wrong"),
+        "a password in the log"
+    );
+
+    world.namespace.apply(&secret("s3cret")).await?;
+    let object = world.reconcile("app").await?;
+    ensure!(
+        kind_tests::condition(&object, "FetchFailed").is_none(),
+        "{object}"
+    );
+    let event = world
+        .events
+        .wait("tells of the recovery", |event| {
+            event["reason"] == "Succeeded"
+        })
+        .await?;
+    ensure!(
+        event["message"] == format!("stored artifact for commit '{revision}'"),
+        "{event}"
+    );
+    Ok(())
+}
+
+/// A spec in which two things are wrong, and which of them is told: the reason and words of Ready.
+const ORDER: &[(&str, &str, &str, &str)] = &[
+    // SC-GIT-020, SC-GIT-021: source, includes, artifact; within the source from the proxy to the signature
+    (
+        "https://[",
+        "proxySecretRef: {name: none}",
+        "AuthenticationFailed",
+        "failed to configure proxy options: ",
+    ),
+    (
+        "https://[",
+        "secretRef: {name: none}",
+        "URLInvalid",
+        "failed to parse url 'https://[': ",
+    ),
+    (
+        "GIT",
+        "secretRef: {name: none}, include: [{repository: {name: none}}]",
+        "AuthenticationFailed",
+        "failed to get secret ",
+    ),
+    (
+        "GIT",
+        "secretRef: {name: half}, provider: aws",
+        "AuthenticationFailed",
+        "'password' requires 'username' to be set",
+    ),
+    (
+        "GIT",
+        "provider: github, include: [{repository: {name: none}}]",
+        "InvalidProviderConfiguration",
+        "secretRef with github app data must be specified",
+    ),
+    (
+        "GIT",
+        "ref: {branch: none}, include: [{repository: {name: none}}]",
+        "NotFound",
+        "could not get resource for include 'none'",
+    ),
+    (
+        "GIT",
+        "ref: {branch: none}, sparseCheckout: [nowhere]",
+        "GitOperationFailed",
+        "couldn't find remote ref",
+    ),
+    (
+        "GIT",
+        "ref: {branch: main}, sparseCheckout: [nowhere], verify: {secretRef: {name: none}}",
+        "GitOperationFailed",
+        "failed to sparse checkout directories : ",
+    ),
+    (
+        "GIT",
+        "ref: {branch: main}, verify: {secretRef: {name: none}}, include: [{repository: {name: lib}, fromPath: nowhere}]",
+        "VerificationError",
+        "public keys secret error: ",
+    ),
+    (
+        "GIT",
+        "ref: {branch: loop}, include: [{repository: {name: lib}, fromPath: nowhere}]",
+        "CopyFailure",
+        "failed to copy 'lib' include from nowhere to lib: ",
+    ),
+];
+
+#[tokio::test]
+async fn of_two_failures_the_first_on_the_way_is_told() -> Result {
+    let world = World::start("git-order").await?;
+    let repo = world.repo("app.git");
+    repo.commit("loop")
+        .symlink(".sourceignore", ".sourceignore")
+        .create();
+    world
+        .namespace
+        .apply("{apiVersion: v1, kind: Secret, metadata: {name: half}, stringData: {password: s3cret}}")
+        .await?;
+    world.apply("lib", "app.git", "ref: {branch: main}").await?;
+    world.ready("lib").await?;
+    for (number, (url, spec, _, _)) in ORDER.iter().enumerate() {
+        let url = url.replace("GIT", &world.git.url("app.git"));
+        world
+            .apply_url(&format!("case-{number}"), &url, spec)
+            .await?;
+    }
+    for (number, (_, spec, reason, words)) in ORDER.iter().enumerate() {
+        let message = world
+            .condition(&format!("case-{number}"), "Ready", "False", reason)
+            .await?;
+        ensure!(message.contains(words), "{spec}: {message}");
+    }
+    Ok(())
+}
+
+// SC-PROC-026: with the usual delays of 750 ms and more, twelve tries would take most of an hour
+#[tokio::test]
+async fn failures_are_tried_again_with_the_delays_of_the_flags() -> Result {
+    let settings = Settings::default()
+        .flag("--min-retry-delay=1ms")
+        .flag("--max-retry-delay=20ms");
+    let world =
+        World::start_with("git-retry", settings, git_servers::HttpGitServer::start()).await?;
+    world
+        .apply("app", "none.git", "ref: {branch: main}")
+        .await?;
+    let often = |_: &Value| {
+        let entries = world.controller.log().entries();
+        let tries = entries
+            .iter()
+            .filter(|line| line["msg"] == "Reconciler error");
+        tries.count() >= 12
+    };
+    world
+        .controller
+        .log()
+        .wait("of the twelfth try", often)
+        .await?;
+    let page = world.metrics().await?;
+    let errors = "controller_runtime_reconcile_errors_total{controller=\"gitrepository\"}";
+    ensure!(page.contains(errors), "{page}");
+    Ok(())
+}

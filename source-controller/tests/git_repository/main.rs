@@ -1,0 +1,19 @@
+//! GitRepositories on a real API server, from real Git servers: each file has a topic.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod admission;
+mod content;
+mod failures;
+mod github_app;
+mod includes;
+mod lifecycle;
+mod no_op;
+mod proxies;
+mod references;
+mod signatures;
+mod ssh;
+mod storage;
+mod storage_failures;
+mod tls;

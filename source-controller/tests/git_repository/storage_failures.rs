@@ -1,0 +1,234 @@
+//! What cannot be stored: told with the reason that upstream has, retried, and over once its cause is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use kind_tests::{GIT_REPOSITORY, Result, condition, controller::Settings, ensure};
+
+use crate::support::World;
+
+/// Something in the way of an artifact: how it comes there, and what is told of it.
+struct Obstacle {
+    name: &'static str,
+    /// Puts it there, given the folder of the object's artifacts and the name of the file.
+    put: fn(&Path, &str) -> std::io::Result<PathBuf>,
+    reason: &'static str,
+    words: &'static str,
+    /// Whether `StorageOperationFailed` tells of it.
+    marked: bool,
+}
+
+const OBSTACLES: &[Obstacle] = &[
+    // SC-GIT-110, SC-PROC-061
+    Obstacle {
+        name: "file-as-folder",
+        put: |folder, _| {
+            fs::create_dir_all(folder.parent().unwrap_or(folder))?;
+            fs::write(folder, "")?;
+            Ok(folder.to_owned())
+        },
+        reason: "DirectoryCreationFailed",
+        words: "failed to create artifact directory: mkdir ",
+        marked: true,
+    },
+    Obstacle {
+        name: "folder-as-lock",
+        put: |folder, file| {
+            let lock = folder.join(format!("{file}.lock"));
+            fs::create_dir_all(&lock)?;
+            Ok(lock)
+        },
+        reason: "Failed",
+        words: "failed to acquire lock for artifact: lock ",
+        marked: false,
+    },
+    Obstacle {
+        name: "folder-as-artifact",
+        put: |folder, file| {
+            let artifact = folder.join(file);
+            fs::create_dir_all(artifact.join("inner"))?;
+            Ok(artifact)
+        },
+        reason: "ArchiveOperationFailed",
+        words: "unable to archive artifact to storage: rename ",
+        marked: true,
+    },
+];
+
+#[tokio::test]
+async fn what_is_in_the_way_of_an_artifact() -> Result {
+    let world = World::start("git-obstacle").await?;
+    let repo = world.repo("app.git");
+    let file = format!("{}.tar.gz", repo.rev_parse("main"));
+    let mut put = Vec::new();
+    for obstacle in OBSTACLES {
+        put.push((obstacle.put)(&world.folder(obstacle.name), &file)?);
+        world
+            .apply(obstacle.name, "app.git", "ref: {branch: main}")
+            .await?;
+    }
+    for (obstacle, path) in OBSTACLES.iter().zip(put) {
+        let name = obstacle.name;
+        let told = |event: &serde_json::Value| {
+            event["involvedObject"]["name"] == name && event["reason"] == obstacle.reason
+        };
+        let event = world.events.wait(&format!("tells of {name}"), told).await?;
+        let message = event["message"].as_str().unwrap_or_default();
+        ensure!(message.starts_with(obstacle.words), "{name}: {message}");
+        ensure!(event["severity"] == "error", "{event}");
+        if obstacle.marked {
+            let marked = world
+                .condition(name, "StorageOperationFailed", "True", obstacle.reason)
+                .await?;
+            ensure!(marked == message, "{name}: {marked}");
+            world
+                .condition(name, "Ready", "False", obstacle.reason)
+                .await?;
+        }
+        // Nothing half-made is left beside it.
+        let strays = world
+            .stored(name)
+            .into_iter()
+            .filter(|stored| *stored != file && *stored != format!("{file}.lock"));
+        assert_eq!(strays.count(), 0, "{name}: {:?}", world.stored(name));
+
+        if path.is_dir() {
+            fs::remove_dir_all(path)?;
+        } else {
+            fs::remove_file(path)?;
+        }
+        world
+            .namespace
+            .request_reconcile(GIT_REPOSITORY, name)
+            .await?;
+        let object = world.ready(name).await?;
+        ensure!(
+            condition(&object, "StorageOperationFailed").is_none(),
+            "{object}"
+        );
+        world.files(&object).await?;
+    }
+    Ok(())
+}
+
+// SC-ART-070, SC-ART-074, SC-PROC-054: no condition of its own, a warning, and a retry
+#[tokio::test]
+async fn ignore_rules_that_cannot_be_read() -> Result {
+    let world = World::start("git-rules").await?;
+    let repo = world.repo("app.git");
+    repo.commit("loop")
+        .symlink("deep/.sourceignore", ".sourceignore")
+        .create();
+    repo.commit("many")
+        .file(".sourceignore", "x\n".repeat(70_000))
+        .create();
+    for (name, words) in [
+        (
+            "loop",
+            "open deep/.sourceignore: too many levels of symbolic links",
+        ),
+        ("many", "65536"),
+    ] {
+        world
+            .apply(name, "app.git", &format!("ref: {{branch: {name}}}"))
+            .await?;
+        let told = |event: &serde_json::Value| {
+            event["involvedObject"]["name"] == name && event["reason"] == "SourceIgnoreError"
+        };
+        let event = world.events.wait(&format!("tells of {name}"), told).await?;
+        let message = event["message"].as_str().unwrap_or_default();
+        ensure!(
+            message.starts_with("failed to load source ignore patterns from repository: ")
+                && message.contains(words),
+            "{name}: {message}"
+        );
+        let object = world
+            .namespace
+            .get(GIT_REPOSITORY, name)
+            .await?
+            .unwrap_or_default();
+        for absent in [
+            "StorageOperationFailed",
+            "FetchFailed",
+            "Stalled",
+            "ArtifactInStorage",
+        ] {
+            ensure!(condition(&object, absent).is_none(), "{name}: {object}");
+        }
+    }
+    repo.commit("loop").remove("deep/.sourceignore").create();
+    world
+        .namespace
+        .request_reconcile(GIT_REPOSITORY, "loop")
+        .await?;
+    world.ready("loop").await?;
+    Ok(())
+}
+
+// SC-PROC-061: what is fetched lies in the folder for temporary files meanwhile
+#[tokio::test]
+async fn without_a_folder_for_temporary_files() -> Result {
+    let settings = Settings::default().env("TMPDIR", "/nonexistent/tmp");
+    let world = World::start_with("git-tmp", settings, git_servers::HttpGitServer::start()).await?;
+    world.repo("app.git");
+    world.apply("app", "app.git", "ref: {branch: main}").await?;
+    let message = world
+        .condition(
+            "app",
+            "StorageOperationFailed",
+            "True",
+            "DirectoryCreationFailed",
+        )
+        .await?;
+    ensure!(
+        message.starts_with("failed to create temporary working directory: ")
+            && message.contains("/nonexistent/tmp"),
+        "{message}"
+    );
+    ensure!(
+        world.git.requests().is_empty(),
+        "it was fetched all the same"
+    );
+    Ok(())
+}
+
+// SC-ART-045, SC-ART-046
+#[tokio::test]
+async fn what_cannot_be_removed_keeps_its_object() -> Result {
+    let world = World::start("git-kept").await?;
+    world
+        .apply("app", "none.git", "ref: {branch: main}")
+        .await?;
+    world
+        .condition("app", "FetchFailed", "True", "GitOperationFailed")
+        .await?;
+    let folder = world.folder("app");
+    let namespace = folder.parent().unwrap_or(&folder);
+    fs::create_dir_all(namespace.parent().unwrap_or(namespace))?;
+    fs::write(namespace, "")?;
+    world.namespace.delete(GIT_REPOSITORY, "app").await?;
+    let event = world
+        .events
+        .wait("tells of the failure", |event| {
+            event["reason"] == "GarbageCollectionFailed"
+        })
+        .await?;
+    let message = event["message"].as_str().unwrap_or_default();
+    ensure!(
+        message.starts_with("garbage collection for deleted resource failed: remove ")
+            && event["severity"] == "error",
+        "{event}"
+    );
+    let object = world
+        .namespace
+        .get(GIT_REPOSITORY, "app")
+        .await?
+        .unwrap_or_default();
+    ensure!(
+        object["metadata"]["finalizers"][0] == "finalizers.fluxcd.io",
+        "{object}"
+    );
+    fs::remove_file(namespace)?;
+    world.namespace.wait_gone(GIT_REPOSITORY, "app").await?;
+    Ok(())
+}

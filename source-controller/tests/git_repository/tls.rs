@@ -1,0 +1,88 @@
+//! Private authorities and client certificates.
+
+use git_servers::{Authority, HttpGitServer};
+use kind_tests::{Result, controller::Settings, ensure};
+use serde_json::json;
+
+use crate::support::World;
+
+// SC-AUTH-010, SC-AUTH-013, SC-GIT-123
+#[tokio::test]
+async fn a_private_authority_and_a_client_certificate() -> Result {
+    let authority = Authority::new();
+    let git = HttpGitServer::builder()
+        .tls(&authority)
+        .client_certificates(&authority)
+        .bearer_token("t0ken")
+        .start();
+    let world = World::start_with("git-tls", Settings::default(), git).await?;
+    world.repo("app.git");
+    let pair = authority.issue(&["client"]);
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tls"}, "stringData": {
+        "ca.crt": authority.pem(), "tls.crt": pair.certificate, "tls.key": pair.key, "bearerToken": "t0ken"}});
+    world.namespace.apply(&secret.to_string()).await?;
+    world
+        .apply(
+            "app",
+            "app.git",
+            "ref: {branch: main}, secretRef: {name: tls}",
+        )
+        .await?;
+    world.ready("app").await?;
+    world
+        .apply("stranger", "app.git", "ref: {branch: main}")
+        .await?;
+    let message = world
+        .condition("stranger", "FetchFailed", "True", "GitOperationFailed")
+        .await?;
+    ensure!(
+        message.starts_with("failed to checkout and determine revision: "),
+        "{message}"
+    );
+    Ok(())
+}
+
+// SC-AUTH-013, SC-GIT-123: what is wrong with a certificate is said
+#[tokio::test]
+async fn certificates_that_are_none() -> Result {
+    let authority = Authority::new();
+    let git = HttpGitServer::builder().tls(&authority).start();
+    let world = World::start_with("git-badtls", Settings::default(), git).await?;
+    world.repo("app.git");
+    let pair = authority.issue(&["client"]);
+    for (name, data, words) in [
+        (
+            "no-authority",
+            json!({"ca.crt": "no certificate"}),
+            "failed to parse CA certificate",
+        ),
+        (
+            "no-pair",
+            json!({"ca.crt": authority.pem(), "tls.crt": "no certificate", "tls.key": pair.key}),
+            "failed to parse TLS certificate and key",
+        ),
+        (
+            "no-key",
+            json!({"ca.crt": authority.pem(), "tls.crt": pair.certificate, "tls.key": "hidden-value"}),
+            "failed to parse TLS certificate and key",
+        ),
+        (
+            "stranger",
+            json!({"ca.crt": Authority::new().pem()}),
+            "certificate",
+        ),
+    ] {
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data});
+        world.namespace.apply(&secret.to_string()).await?;
+        let spec = format!("ref: {{branch: main}}, secretRef: {{name: {name}}}");
+        world.apply(name, "app.git", &spec).await?;
+        let message = world
+            .condition(name, "FetchFailed", "True", "GitOperationFailed")
+            .await?;
+        ensure!(
+            message.contains(words) && !message.contains("hidden-value"),
+            "{name}: {message}"
+        );
+    }
+    Ok(())
+}
