@@ -1,30 +1,27 @@
 //! The Kustomization kind: from an artifact to objects on a cluster.
 
+mod apply;
 mod build;
 mod clusters;
 mod dependencies;
 mod health;
 mod history;
+mod memories;
 mod plan;
+mod prune;
 mod remote;
 mod source;
 mod variables;
 pub(crate) mod watches;
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use flux_api::kustomize::{DeletionPolicy, Kustomization, KustomizationStatus};
-use flux_api::meta::{GoDuration, ResourceInventory};
-use flux_apply::ignore::IgnoreRules;
-use flux_apply::managers::{Cleanup, FieldManager, Operation};
-use flux_apply::normalise::normalise;
+use flux_api::kustomize::Kustomization;
+use flux_api::meta::GoDuration;
+use flux_apply::inventory;
 use flux_apply::order::GroupKind;
-use flux_apply::{
-    ChangeSet, Cluster, Memory, Metadata, Object, Options as ApplyOptions, PruneOptions,
-    apply_in_stages, delete_all, inventory, is_encrypted_secret, wait_for_termination,
-};
 use flux_artifact::{FetchError, Fetcher, TreeCache};
 use flux_runtime::conditions::{RECONCILING, STALLED};
 use flux_runtime::controller::FINALIZER;
@@ -35,6 +32,7 @@ use kube::ResourceExt;
 
 pub(crate) use build::Cache as Builds;
 pub(crate) use clusters::Clusters;
+pub(crate) use memories::Memories;
 use plan::Timings;
 pub(crate) use remote::Remotes;
 use source::Resolved;
@@ -44,8 +42,6 @@ pub(crate) use source::{Access, Sources};
 const GROUP: &str = "kustomize.toolkit.fluxcd.io";
 /// The name under which objects are applied (KC-PROC-049).
 pub(crate) const FIELD_MANAGER: &str = "kustomize-controller";
-/// Routine runs between two that look at every object although nothing seems to have changed.
-const FULL_PASS_EVERY: u32 = 10;
 
 /// How the frame treats the kind.
 pub(crate) const SETTINGS: Settings = Settings {
@@ -90,52 +86,6 @@ pub(crate) struct Kustomizations {
     pub(crate) remotes: Remotes,
     pub(crate) builds: build::Cache,
     pub(crate) memories: Memories,
-}
-
-/// What is remembered of each Kustomization's objects.
-#[derive(Default)]
-pub(crate) struct Memories(Mutex<HashMap<Key, Remembered>>);
-
-#[derive(Default)]
-struct Remembered {
-    memory: Memory,
-    /// What the memory is of: other manifests or another identity start anew.
-    of: String,
-    routine_runs: u32,
-}
-
-impl Memories {
-    /// Takes the memory for one run, emptied where a full pass is due. A run that fails before it puts it back loses it,
-    /// and the next one looks at everything.
-    fn take(&self, key: &Key, of: &str) -> Remembered {
-        let mut remembered = self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(key)
-            .unwrap_or_default();
-        if remembered.of != of || remembered.routine_runs >= FULL_PASS_EVERY {
-            remembered.memory.forget();
-            remembered.routine_runs = 0;
-            of.clone_into(&mut remembered.of);
-        }
-        remembered.routine_runs += 1;
-        remembered
-    }
-
-    fn put(&self, key: Key, remembered: Remembered) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(key, remembered);
-    }
-
-    fn forget(&self, key: &Key) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(key);
-    }
 }
 
 impl Reconciler for Kustomizations {
@@ -254,7 +204,6 @@ fn owner_selector(object: &Kustomization) -> String {
         .collect();
     labels.join(",")
 }
-
 /// Objects that are left alone (KC-SSA-015), and those that are not pruned (KC-PRUNE-006).
 fn exclusions(prune: bool) -> Vec<(String, String)> {
     let mark = |name: &str, value: &str| (format!("{GROUP}/{name}"), value.to_owned());
@@ -390,208 +339,6 @@ impl Kustomizations {
             error => Failure::retry("ArtifactFailed", error, Pace::Exactly(timings.retry)),
         })
     }
-
-    async fn apply(
-        &self,
-        run: &mut Run<Kustomization>,
-        object: &Kustomization,
-        cluster: &Cluster,
-        built: &[Object],
-        source: &Resolved,
-    ) -> Result<ChangeSet, Failed> {
-        if let Some(secret) = built
-            .iter()
-            .find(|object| is_encrypted_secret(object) && !is_decryption_disabled(object))
-        {
-            return Err(format!(
-                "{} is SOPS encrypted, configuring decryption is required for this secret to be reconciled",
-                secret.id()
-            )
-            .into());
-        }
-        let objects = prepare(built.to_vec(), object);
-        let options = self.apply_options(object)?;
-        let of = format!(
-            "{} {} {}",
-            run.generation(),
-            cluster_identity(object, &self.policy),
-            build::digest_of(&objects)
-        );
-        let key = run.key();
-        let mut remembered = self.memories.take(&key, &of);
-        let applied = apply_in_stages(cluster, objects, &options, &mut remembered.memory).await;
-        self.memories.put(key, remembered);
-        let applied = applied?;
-
-        if !applied.changes.is_empty() {
-            let revision = &source.artifact.revision;
-            tracing::info!(
-                revision,
-                kv = change_log(&applied, self.policy.group_change_log),
-                "server-side apply completed"
-            );
-        }
-        let lines = applied.changed_lines();
-        if !lines.is_empty() {
-            run.event("Progressing", lines, &metadata_of(source)); // KC-EVT-002: the reason that Ready has now
-        }
-        Ok(applied)
-    }
-
-    fn apply_options(&self, object: &Kustomization) -> Result<ApplyOptions, Failed> {
-        let mark = |name: &str, value: &str| vec![(format!("{GROUP}/{name}"), value.to_owned())];
-        let take = |prefix: &str, operation| FieldManager {
-            prefix: prefix.to_owned(),
-            operation,
-        };
-        let mut managers = vec![
-            take("kubectl", Operation::Apply),
-            take("kubectl", Operation::Update),
-            take("before-first-apply", Operation::Update),
-            take(FIELD_MANAGER, Operation::Update),
-        ];
-        for manager in &self.policy.override_managers {
-            managers.extend([
-                take(manager, Operation::Apply),
-                take(manager, Operation::Update),
-            ]);
-        }
-        Ok(ApplyOptions {
-            force: object.spec.force,
-            force_selector: mark("force", "enabled"),
-            exclusions: exclusions(false),
-            if_not_present: mark("ssa", "IfNotPresent"),
-            custom_stage: self.policy.custom_stage.clone(),
-            // What kubectl, earlier versions of Flux and its predecessor left behind (KC-SSA-023, KC-SSA-024)
-            cleanup: Cleanup {
-                annotations: [
-                    "kubectl.kubernetes.io/last-applied-configuration",
-                    "kustomize.toolkit.fluxcd.io/checksum",
-                    "fluxcd.io/sync-checksum",
-                ]
-                .map(str::to_owned)
-                .to_vec(),
-                labels: vec!["fluxcd.io/sync-gc-mark".to_owned()],
-                managers,
-                exclusions: mark("ssa", "Merge"),
-            },
-            migrate_api_version: self.policy.migrate_api_version,
-            ignore: IgnoreRules::compile(&object.spec.ignore)?,
-            concurrency: self.policy.concurrent_ssa,
-            known_by: Some(owner_selector(object)),
-        })
-    }
-
-    /// Deletes what earlier runs applied and this one did not (KC-PRUNE-003..010). What could not be deleted stays in the
-    /// inventory.
-    async fn prune(
-        &self,
-        run: &mut Run<Kustomization>,
-        object: &Kustomization,
-        cluster: &Cluster,
-        before: &ResourceInventory,
-        after: &ResourceInventory,
-        source: &Resolved,
-    ) -> Result<(), (&'static str, Failed)> {
-        let stale = inventory::stale(before, after)
-            .map_err(|error| ("ReconciliationFailed", error.into()))?;
-        if !object.spec.prune || stale.is_empty() {
-            return Ok(());
-        }
-        // Should this process die while it deletes, the next one must find both in the inventory.
-        let mut both = after.clone();
-        inventory::keep_survivors(&mut both, &stale, &ChangeSet::default());
-        run.status.inventory = Some(both);
-        run.patch_now()
-            .await
-            .map_err(|failure| ("PruneFailed", Failed::from(failure.cause.to_string())))?;
-
-        let options = PruneOptions {
-            owned_by: owner_labels(object),
-            exclusions: exclusions(true),
-        };
-        let pruned = delete_all(cluster, &stale, &options).await;
-        let mut inventory = after.clone();
-        if pruned.error.is_some() {
-            inventory::keep_survivors(&mut inventory, &stale, &pruned.changes);
-        }
-        run.status.inventory = Some(inventory);
-        if let Some(error) = pruned.error {
-            return Err(("PruneFailed", error.into()));
-        }
-        if !pruned.changes.changes.is_empty() {
-            tracing::info!("garbage collection completed: {}", pruned.changes);
-            run.event(
-                "Progressing",
-                pruned.changes.to_string(),
-                &metadata_of(source),
-            );
-        }
-        Ok(())
-    }
-
-    /// Deletes the objects of a Kustomization that is itself being deleted (KC-PRUNE-014..021).
-    async fn delete_objects(
-        &self,
-        run: &mut Run<Kustomization>,
-        object: &Kustomization,
-    ) -> Result<(), Failure> {
-        let status = run.status.clone();
-        let metadata = last_metadata(&status);
-        let reason = last_reason(&run.conditions);
-        // Ids that cannot be read are an error in a normal run; here they would keep the object for ever (KC-PRUNE-022).
-        let objects = inventory::list(&status.inventory.unwrap_or_default()).unwrap_or_default();
-
-        let account = self
-            .clusters
-            .account_exists(object, &self.policy.default_service_account)
-            .await;
-        if !account
-            .map_err(|error| Failure::retry("PruneFailed", error, Pace::BackOff).quietly())?
-        {
-            let ids: Vec<String> = objects
-                .iter()
-                .map(|tracked| tracked.id.to_string())
-                .collect();
-            let message = format!("unable to prune objects: \n{}", ids.join("\n"));
-            tracing::error!(
-                error = "skipping pruning, failed to find account to impersonate",
-                "{message}"
-            );
-            run.warn(reason, message, &metadata);
-            return Ok(());
-        }
-        let cluster = self
-            .clusters
-            .acting_as(object, &self.policy.default_service_account);
-        let cluster = cluster
-            .map_err(|error| Failure::retry("PruneFailed", error, Pace::BackOff).quietly())?;
-        let options = PruneOptions {
-            owned_by: owner_labels(object),
-            exclusions: exclusions(true),
-        };
-        let pruned = delete_all(&cluster, &objects, &options).await;
-        if let Some(error) = pruned.error {
-            run.warn(reason, "pruning for deleted resource failed", &metadata);
-            return Err(Failure::retry("PruneFailed", error, Pace::BackOff).quietly());
-        }
-        if pruned.changes.changes.is_empty() {
-            return Ok(());
-        }
-        run.event(reason, pruned.changes.to_string(), &metadata);
-        if object.spec.deletion_policy == Some(DeletionPolicy::WaitForTermination) {
-            let timeout = Timings::of(object).timeout;
-            let waited = run
-                .idle(wait_for_termination(&cluster, &pruned.changes, timeout))
-                .await;
-            if let Err(error) = waited {
-                let message = "failed to wait for resources termination";
-                tracing::error!(error = error.to_string(), "{message}");
-                run.warn(reason, message, &metadata);
-            }
-        }
-        Ok(())
-    }
 }
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
@@ -607,102 +354,4 @@ fn build_path(tree: &Tree, path: Option<&str>) -> Result<TreePath, Failed> {
         .into());
     }
     Ok(resolved)
-}
-
-/// The objects as they are applied: normalised, with the owner's labels and the common metadata (KC-SSA-001..007).
-fn prepare(mut objects: Vec<Object>, owner: &Kustomization) -> Vec<Object> {
-    let labels = owner_labels(owner);
-    for object in &mut objects {
-        object.set_metadata(
-            Metadata::Labels,
-            labels.iter().map(|(key, value)| (key, value)),
-        );
-        normalise(object);
-        if let Some(common) = &owner.spec.common_metadata {
-            for (part, map) in [
-                (Metadata::Labels, &common.labels),
-                (Metadata::Annotations, &common.annotations),
-            ] {
-                object.set_metadata(part, map);
-            }
-        }
-    }
-    objects
-}
-
-/// Whether an object says that it is meant to stay encrypted (KC-SOPS-013).
-fn is_decryption_disabled(object: &Object) -> bool {
-    let mark = object
-        .metadata(Metadata::Annotations)
-        .and_then(|annotations| annotations.get(&format!("{GROUP}/decrypt")));
-    mark.and_then(serde_json::Value::as_str)
-        .is_some_and(|value| value.eq_ignore_ascii_case("disabled"))
-}
-
-fn cluster_identity(object: &Kustomization, policy: &Policy) -> String {
-    clusters::account(object, &policy.default_service_account).unwrap_or_default()
-}
-
-/// The changes for the log: by object, or by what was done (KC-SSA-036).
-fn change_log(changes: &ChangeSet, grouped: bool) -> String {
-    let mut output = serde_json::Map::new();
-    for change in &changes.changes {
-        let action = change.action.as_str();
-        if grouped {
-            let group = output
-                .entry(action)
-                .or_insert_with(|| serde_json::json!([]));
-            if let Some(group) = group.as_array_mut() {
-                group.push(change.id.to_string().into());
-            }
-        } else {
-            output.insert(change.id.to_string(), action.into());
-        }
-    }
-    serde_json::json!({ "output": output }).to_string()
-}
-
-/// What events tell of the revision that was last applied.
-fn last_metadata(status: &KustomizationStatus) -> BTreeMap<&'static str, String> {
-    let mut metadata = BTreeMap::new();
-    metadata.extend(
-        status
-            .last_applied_revision
-            .clone()
-            .map(|revision| ("revision", revision)),
-    );
-    metadata.extend(
-        status
-            .last_applied_origin_revision
-            .clone()
-            .map(|revision| ("originRevision", revision)),
-    );
-    metadata
-}
-
-/// The reason of Ready as one of the closed set, for an event of the deletion (KC-PRUNE-021).
-fn last_reason(conditions: &flux_runtime::conditions::Conditions) -> &'static str {
-    const REASONS: [&str; 13] = [
-        "ReconciliationSucceeded",
-        "ReconciliationFailed",
-        "ArtifactFailed",
-        "BuildFailed",
-        "PruneFailed",
-        "HealthCheckFailed",
-        "HealthCheckCanceled",
-        "DependencyNotReady",
-        "AccessDenied",
-        "InvalidCELExpression",
-        "FeatureGateDisabled",
-        "Progressing",
-        "DirectoryCreationFailed",
-    ];
-    let reason = conditions
-        .get("Ready")
-        .map(|ready| ready.reason.as_str())
-        .unwrap_or_default();
-    REASONS
-        .into_iter()
-        .find(|known| *known == reason)
-        .unwrap_or("info")
 }
