@@ -1,0 +1,212 @@
+//! Waiting for objects, and deleting them.
+
+use crate::{Bench, GROUP, config_map};
+use flux_apply::{
+    ObjectId, WaitOptions, apply_in_stages, delete_all, inventory, wait_for_termination,
+    wait_until_current,
+};
+use kind_tests::{CONFIG_MAP, Kind, Result, ensure};
+use kube::Client;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use serde_json::json;
+use std::time::Duration;
+
+// RT-SSA-018 RT-SSA-022 KC-PRUNE-006 KC-PRUNE-007 KC-PRUNE-016
+#[tokio::test]
+async fn only_what_is_provably_ours_is_deleted() -> Result {
+    let mut bench = Bench::new("apply-prune").await?;
+    let note = |pair: &str| format!(", annotations: {{{GROUP}/{pair}}}");
+    let yaml = config_map("gone", "")
+        + &config_map("kept", &note("prune: disabled"))
+        + &config_map("once", &note("ssa: IfNotPresent"))
+        + &config_map("held", ", finalizers: [example.com/hold]")
+        + &config_map("taken", "");
+    let objects = bench.objects(&yaml)?;
+    let options = bench.options();
+    let changes = apply_in_stages(&bench.target, objects, &options, &mut bench.memory).await?;
+    let others = json!({ "metadata": { "labels": { format!("{GROUP}/name"): "another" } } });
+    bench.namespace.merge(CONFIG_MAP, "taken", others).await?;
+    let mut tracked = inventory::list(&inventory::of(&changes))?;
+    let ghost = ObjectId {
+        name: "ghost".into(),
+        kind: "ConfigMap".into(),
+        namespace: bench.namespace.name().into(),
+        group: String::new(),
+    };
+    tracked.push(inventory::Tracked {
+        id: ghost,
+        version: "v1".into(),
+    });
+
+    let pruned = delete_all(&bench.target, &tracked, &bench.prune_options()).await;
+    let text = pruned
+        .changes
+        .to_string()
+        .replace(bench.namespace.name(), "ns");
+    let want = "ConfigMap/ns/taken skipped\nConfigMap/ns/once deleted\nConfigMap/ns/kept skipped\nConfigMap/ns/held deleted\nConfigMap/ns/gone deleted\nConfigMap/ns/ghost deleted";
+    ensure!(text == want, "{text}");
+    ensure!(pruned.error.is_none(), "{:?}", pruned.error);
+    let held =
+        wait_for_termination(&bench.target, &pruned.changes, Duration::from_millis(300)).await;
+    let held = held
+        .err()
+        .map(|error| error.to_string().replace(bench.namespace.name(), "ns"));
+    ensure!(
+        held.as_deref() == Some("ConfigMap/ns/held termination timeout: context deadline exceeded"),
+        "{held:?}"
+    );
+    let (waiting, freeing) = tokio::join!(
+        wait_for_termination(&bench.target, &pruned.changes, kind_tests::deadline()),
+        bench.namespace.merge(
+            CONFIG_MAP,
+            "held",
+            json!({ "metadata": { "finalizers": null } })
+        ),
+    );
+    waiting?;
+    freeing?;
+    ensure!(
+        bench.namespace.names(CONFIG_MAP).await? == ["kept", "kube-root-ca.crt", "taken"],
+        "not what was expected is left"
+    );
+    Ok(())
+}
+
+// RT-SSA-020 KC-HEALTH-005 KC-HEALTH-006 KC-HEALTH-008
+#[tokio::test]
+async fn a_wait_ends_with_the_event_that_decides_it() -> Result {
+    let bench = Bench::new("apply-wait").await?;
+    let job = "{apiVersion: batch/v1, kind: Job, metadata: {name: j}, spec: {suspend: false, backoffLimit: 0, template: {spec: {restartPolicy: Never,
+        nodeSelector: {nowhere: 'true'}, containers: [{name: c, image: i}]}}}}";
+    bench.namespace.apply(job).await?;
+    let id = |kind: &str, group: &str, name: &str| flux_apply::Target {
+        id: ObjectId {
+            group: group.into(),
+            kind: kind.into(),
+            namespace: bench.namespace.name().into(),
+            name: name.into(),
+        },
+        version: None,
+    };
+    let targets = [
+        id("Job", "batch", "j"),
+        id("ConfigMap", "", "later"),
+        id("Thing", "nowhere.io", "t"),
+    ];
+    let options = |timeout| WaitOptions {
+        timeout,
+        ..WaitOptions::default()
+    };
+    let error = wait_until_current(&bench.target, &targets, &options(Duration::from_secs(2))).await;
+    let error = error
+        .err()
+        .map(|error| error.to_string().replace(bench.namespace.name(), "ns"))
+        .unwrap_or_default();
+    let want = "timeout waiting for: [Job/ns/j status: 'InProgress', ConfigMap/ns/later status: 'NotFound', Thing/ns/t status: 'Unknown': no matches for kind \"Thing\" in group \"nowhere.io\"]";
+    ensure!(error == want, "{error}");
+
+    let targets = [id("Job", "batch", "j"), id("ConfigMap", "", "later")];
+    let options = options(kind_tests::deadline());
+    let (waited, changed) = tokio::join!(
+        wait_until_current(&bench.target, &targets, &options),
+        async {
+            bench
+                .namespace
+                .apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: later}}")
+                .await?;
+            bench
+                .namespace
+                .merge(
+                    Kind("batch/v1", "Job"),
+                    "j",
+                    json!({ "spec": { "suspend": true } }),
+                )
+                .await
+        }
+    );
+    changed?;
+    waited?;
+
+    let homeless = flux_apply::Target {
+        id: ObjectId {
+            kind: "Pod".into(),
+            name: "p".into(),
+            ..ObjectId::default()
+        },
+        version: None,
+    };
+    let error = wait_until_current(&bench.target, &[homeless], &options)
+        .await
+        .err()
+        .map(|error| error.to_string());
+    ensure!(
+        error.as_deref() == Some("resource Pod p is namespace scoped, but namespace is not set"),
+        "{error:?}"
+    );
+    Ok(())
+}
+
+/// Whoever acts for a tenant may have leave to read and to write, but neither to list nor to watch.
+// KC-SSA-014
+#[tokio::test]
+async fn reading_is_enough_where_watching_is_not_allowed() -> Result {
+    let mut bench = Bench::new("apply-tenant").await?;
+    let user = format!("tenant-of-{}", bench.namespace.name());
+    let rules = format!(
+        "{{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {{name: tenant}}, rules: [
+           {{apiGroups: [''], resources: [configmaps], verbs: [get, create, patch, delete]}}]}}
+---
+{{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {{name: tenant}},
+  roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: tenant}},
+  subjects: [{{kind: User, apiGroup: rbac.authorization.k8s.io, name: {user}}}]}}"
+    );
+    bench.namespace.apply(&rules).await?;
+    let kubeconfig = Kubeconfig::read_from(bench.namespace.cluster().kubeconfig_for(&bench.user)?)?;
+    let mut config =
+        kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    config.auth_info.impersonate = Some(user);
+    bench.target = bench.target.acting_as(Client::try_from(config)?);
+
+    let changes = bench.apply(&config_map("c", "")).await?;
+    ensure!(changes == "ConfigMap/ns/c created", "{changes}");
+    let changes = bench.apply(&config_map("c", "")).await?;
+    ensure!(changes == "ConfigMap/ns/c unchanged", "{changes}");
+    let id = |kind: &str| ObjectId {
+        kind: kind.into(),
+        namespace: bench.namespace.name().into(),
+        name: "c".into(),
+        ..ObjectId::default()
+    };
+    let options = WaitOptions {
+        timeout: kind_tests::deadline(),
+        ..WaitOptions::default()
+    };
+    wait_until_current(
+        &bench.target,
+        &[flux_apply::Target::of(&id("ConfigMap"), "v1")],
+        &options,
+    )
+    .await?;
+    let brief = WaitOptions {
+        timeout: Duration::from_secs(1),
+        ..options
+    };
+    let secret = flux_apply::Target::of(&id("Secret"), "v1");
+    let error = wait_until_current(&bench.target, &[secret], &brief).await;
+    let error = error
+        .err()
+        .map(|error| error.to_string())
+        .unwrap_or_default();
+    ensure!(
+        error.contains("status: 'Unknown': secrets \"c\" is forbidden:"),
+        "{error}"
+    );
+
+    let tracked = [inventory::Tracked {
+        id: id("ConfigMap"),
+        version: "v1".into(),
+    }];
+    let pruned = delete_all(&bench.target, &tracked, &bench.prune_options()).await;
+    wait_for_termination(&bench.target, &pruned.changes, kind_tests::deadline()).await?;
+    Ok(())
+}
