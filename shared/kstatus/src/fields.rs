@@ -61,7 +61,8 @@ pub(crate) fn conditions(object: &Value) -> Result<Vec<Condition<'_>>, Error> {
                 Some(Value::String(text)) => Ok(text.as_str()),
                 Some(_) => Err(malformed(&format!(".status.conditions[].{key}"), "a text")),
             };
-            if !condition.is_object() {
+            // A condition that is null counts as one without fields.
+            if !condition.is_object() && !condition.is_null() {
                 return Err(malformed(".status.conditions[]", "an object"));
             }
             Ok(Condition {
