@@ -115,8 +115,29 @@ mod tests {
 
     #[test]
     fn defaults_are_upstreams() {
-        // KC-PROC-004..007, KC-PROC-008..013, KC-PROC-019, KC-PROC-026, KC-PROC-027
+        // KC-PROC-001..007, KC-PROC-008..013, KC-PROC-018, KC-PROC-019, KC-PROC-021, KC-PROC-026, KC-PROC-027
         let read = flags(&[]);
+        let manager = &read.manager;
+        assert_eq!(
+            (
+                &*manager.metrics_addr,
+                &*manager.health_addr,
+                &*manager.events_addr
+            ),
+            (":8080", ":9440", "")
+        );
+        assert!(!manager.enable_leader_election && manager.leader_election_release_on_cancel);
+        assert_eq!(
+            [
+                manager.leader_election_lease_duration,
+                manager.leader_election_renew_deadline,
+                manager.leader_election_retry_period,
+                manager.min_retry_delay,
+                manager.max_retry_delay,
+            ]
+            .map(|time| time.as_millis()),
+            [35_000, 30_000, 5_000, 750, 900_000]
+        );
         assert_eq!(
             (
                 read.manager.concurrent,

@@ -30,13 +30,14 @@ use flux_runtime::{Failure, Outcome, Pace, Reconciler, Run, Settings};
 use flux_tree::{Tree, TreePath};
 use kube::ResourceExt;
 
-pub(crate) use build::Cache as Builds;
+pub(crate) use build::Builder;
 pub(crate) use clusters::Clusters;
 pub(crate) use memories::Memories;
 use plan::Timings;
 pub(crate) use remote::Remotes;
 use source::Resolved;
 pub(crate) use source::{Access, Sources};
+pub(crate) use variables::Configs;
 
 /// The group of the kind, which marks what it owns.
 const GROUP: &str = "kustomize.toolkit.fluxcd.io";
@@ -62,12 +63,12 @@ pub(crate) struct Policy {
     pub(crate) access: Access,
     pub(crate) requeue_dependency: Duration,
     pub(crate) default_service_account: String,
-    pub(crate) remote_bases: bool,
     pub(crate) concurrent_ssa: usize,
     pub(crate) override_managers: Vec<String>,
     pub(crate) custom_stage: std::collections::BTreeSet<GroupKind>,
-    pub(crate) strict_substitution: bool,
     pub(crate) fail_fast: bool,
+    /// Whether health checks read the objects of a kind together even where they are few (KC-PROC-030).
+    pub(crate) health_by_kind: bool,
     pub(crate) cancel_health_checks: bool,
     pub(crate) group_change_log: bool,
     pub(crate) migrate_api_version: bool,
@@ -78,13 +79,13 @@ pub(crate) struct Policy {
 pub(crate) struct Kustomizations {
     pub(crate) policy: Policy,
     pub(crate) sources: Sources,
+    pub(crate) configs: Configs,
     pub(crate) fetcher: Fetcher,
     /// For artifacts of source-watcher, which outside a cluster is elsewhere (KC-PROC-043).
     pub(crate) watcher_fetcher: Fetcher,
     pub(crate) trees: TreeCache,
     pub(crate) clusters: Clusters,
-    pub(crate) remotes: Remotes,
-    pub(crate) builds: build::Cache,
+    pub(crate) builder: Builder,
     pub(crate) memories: Memories,
 }
 
@@ -170,7 +171,7 @@ impl Reconciler for Kustomizations {
 
     fn forget(&self, key: &Key) {
         self.memories.forget(key);
-        self.builds.forget(key);
+        self.builder.forget(key);
     }
 }
 
@@ -251,10 +252,11 @@ impl Kustomizations {
             .clusters
             .acting_as(object, &self.policy.default_service_account)
             .map_err(|error| failed("ReconciliationFailed")(error.into()))?;
-        let variables = variables::of(run)
+        let variables = variables::of(run, &self.configs)
             .await
             .map_err(|error| failed("BuildFailed")(error.into()))?;
         let built = self
+            .builder
             .build(
                 run.key(),
                 object,
@@ -278,9 +280,7 @@ impl Kustomizations {
         });
 
         run.progress(step("Detecting drift")).await?;
-        let applied = self
-            .apply(run, object, &cluster, &built.objects, source)
-            .await;
+        let applied = self.apply(run, object, &cluster, &built, source).await;
         let applied = applied.map_err(failed("ReconciliationFailed"))?;
 
         let before = run.status.inventory.take().unwrap_or_default();

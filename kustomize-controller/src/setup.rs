@@ -1,8 +1,11 @@
 //! Wires the reconciler: what the flags say, what it watches.
 
+use std::sync::Arc;
+
 use flux_api::kustomize::{Kustomization, SourceKind};
 use flux_api::meta::ValuesKind;
 use flux_api::source::{Bucket, ExternalArtifact, GitRepository, OCIRepository};
+use flux_apply::LabelSelector;
 use flux_apply::order::GroupKind;
 use flux_artifact::{FetchOptions, Fetcher, TreeCache};
 use flux_http::ClientOptions;
@@ -15,8 +18,11 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::watcher;
 
 use crate::flags::{self, Flags};
-use crate::kustomization::watches::{on_config, on_ready, on_source};
-use crate::kustomization::{Access, Clusters, Kustomizations, Policy, Remotes, SETTINGS, Sources};
+use crate::kustomization::watches::{on_config, on_ready, on_source, only_marked};
+use crate::kustomization::{
+    Access, Builder, Clusters, Configs, Kustomizations, Memories, Policy, Remotes, SETTINGS,
+    Sources,
+};
 
 /// Bytes of artifacts that are kept in memory for the next run.
 const TREES: u64 = 64 << 20;
@@ -33,12 +39,11 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
         access,
         requeue_dependency: flags.dependency.requeue_dependency,
         default_service_account: flags.default_service_account.clone(),
-        remote_bases: !flags.no_remote_bases,
         concurrent_ssa: flags.concurrent_ssa,
         override_managers: flags.override_manager.clone(),
         custom_stage: GroupKind::parse_list(&flags.custom_apply_stage_kinds),
-        strict_substitution: gate("StrictPostBuildSubstitutions"),
         fail_fast: !gate("DisableFailFastBehavior"),
+        health_by_kind: !gate("DisableStatusPollerCache"),
         cancel_health_checks: gate("CancelHealthCheckOnNewRevision"),
         group_change_log: gate("GroupChangeLog"),
         migrate_api_version: gate("MigrateAPIVersion"),
@@ -54,6 +59,12 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     let sources = Sources {
         direct: direct.then(|| manager.client.clone()),
         ..Sources::default()
+    };
+
+    let configs = if gate("CacheSecretsAndConfigMaps") {
+        Configs::Cached(Cache::default(), Cache::default())
+    } else {
+        Configs::Live
     };
 
     let client = ClientOptions::default().build()?;
@@ -72,6 +83,7 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     let reconciler = Kustomizations {
         policy,
         sources: sources.clone(),
+        configs: configs.clone(),
         fetcher: fetcher("SOURCE_CONTROLLER_LOCALHOST"),
         watcher_fetcher: fetcher("SOURCE_WATCHER_LOCALHOST"),
         trees: TreeCache::new(TREES),
@@ -80,9 +92,12 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
             manager.config.clone(),
             manager.clients.clone(),
         ),
-        remotes: Remotes::new(client.clone()),
-        builds: crate::kustomization::Builds::default(),
-        memories: crate::kustomization::Memories::default(),
+        builder: Builder::new(
+            Remotes::new(client.clone()),
+            !flags.no_remote_bases,
+            gate("StrictPostBuildSubstitutions"),
+        ),
+        memories: Memories::default(),
     };
 
     let any = watcher::Config::default;
@@ -115,7 +130,30 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
             on_change,
         );
     }
-    if !gate("DisableConfigWatchers") {
+    let config_watchers = !gate("DisableConfigWatchers");
+    if let Configs::Cached(maps, secrets) = configs {
+        // The watch that keeps the content tells of the changes too: a reconcile finds what has brought it.
+        let selector = &flags.manager.watch_configs_label_selector;
+        let marked = config_watchers
+            .then(|| LabelSelector::parse(selector))
+            .transpose()?
+            .map(Arc::new);
+        let on_map = on_config(ValuesKind::ConfigMap, known());
+        let on_secret = on_config(ValuesKind::Secret, known());
+        controller = controller
+            .watching(
+                manager.api::<ConfigMap>(),
+                any(),
+                maps,
+                only_marked(marked.clone(), on_map),
+            )
+            .watching(
+                manager.api::<Secret>(),
+                any(),
+                secrets,
+                only_marked(marked, on_secret),
+            );
+    } else if config_watchers {
         // Metadata only, and only of what is marked to be watched (RT-WAT-009, RT-WAT-010).
         let marked =
             || watcher::Config::default().labels(&flags.manager.watch_configs_label_selector);

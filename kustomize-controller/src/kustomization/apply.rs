@@ -9,12 +9,13 @@ use flux_apply::{
     is_encrypted_secret,
 };
 use flux_runtime::Run;
+use kube::ResourceExt;
 
-use super::build;
+use super::build::Built;
 use super::source::Resolved;
 use super::{
-    FIELD_MANAGER, Failed, GROUP, Kustomizations, Policy, clusters, exclusions, metadata_of,
-    owner_labels, owner_selector,
+    FIELD_MANAGER, Failed, GROUP, Kustomizations, clusters, exclusions, metadata_of, owner_labels,
+    owner_selector,
 };
 
 impl Kustomizations {
@@ -24,10 +25,11 @@ impl Kustomizations {
         run: &mut Run<Kustomization>,
         object: &Kustomization,
         cluster: &Cluster,
-        built: &[Object],
+        built: &Built,
         source: &Resolved,
     ) -> Result<ChangeSet, Failed> {
         if let Some(secret) = built
+            .objects
             .iter()
             .find(|object| is_encrypted_secret(object) && !is_decryption_disabled(object))
         {
@@ -37,13 +39,15 @@ impl Kustomizations {
             )
             .into());
         }
-        let objects = prepare(built.to_vec(), object);
+        let objects = prepare(built.objects.clone(), object);
         let options = self.apply_options(object)?;
+        // The labels of the owner and the common metadata follow from the object and its generation.
         let of = format!(
-            "{} {} {}",
+            "{} {} {} {}",
+            object.uid().unwrap_or_default(),
             run.generation(),
-            cluster_identity(object, &self.policy),
-            build::digest_of(&objects)
+            clusters::account(object, &self.policy.default_service_account).unwrap_or_default(),
+            built.digest
         );
         let key = run.key();
         let mut remembered = self.memories.take(&key, &of);
@@ -139,10 +143,6 @@ fn is_decryption_disabled(object: &Object) -> bool {
         .and_then(|annotations| annotations.get(&format!("{GROUP}/decrypt")));
     mark.and_then(serde_json::Value::as_str)
         .is_some_and(|value| value.eq_ignore_ascii_case("disabled"))
-}
-
-fn cluster_identity(object: &Kustomization, policy: &Policy) -> String {
-    clusters::account(object, &policy.default_service_account).unwrap_or_default()
 }
 
 /// The changes for the log: by object, or by what was done (KC-SSA-036).

@@ -1,5 +1,8 @@
 //! From files to objects: the build, the remote bases that it asks for, the substitution (KC-BLD, KC-SUB rows).
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,7 +14,7 @@ use flux_tree::{Tree, TreePath};
 use flux_yaml::Value;
 use sha2::{Digest, Sha256};
 
-use super::Kustomizations;
+use super::remote;
 use super::variables::Inputs;
 
 /// How often a build may ask for more bases.
@@ -55,14 +58,14 @@ pub(super) enum BuildError {
         #[source]
         source: flux_yaml::Error,
     },
-    /// The worker that built ended early.
-    #[error("recovered from kustomize build panic")]
-    Panicked(#[source] tokio::task::JoinError),
+    /// The build met a defect of ours (KC-BLD-029).
+    #[error("kustomize build failed: recovered from kustomize build panic: {0}")]
+    Panicked(String),
 }
 
 /// The last build of each Kustomization, by what went into it: an unchanged input is not built again.
 #[derive(Default)]
-pub(crate) struct Cache(Mutex<HashMap<Key, (String, Arc<Built>)>>);
+struct Cache(Mutex<HashMap<Key, (String, Arc<Built>)>>);
 
 impl Cache {
     fn get(&self, key: &Key, of: &str) -> Option<Arc<Built>> {
@@ -79,27 +82,34 @@ impl Cache {
             .unwrap_or_else(PoisonError::into_inner)
             .insert(key, (of, built));
     }
+}
+
+/// Builds manifests, and keeps the last build of each Kustomization.
+pub(crate) struct Builder {
+    cache: Cache,
+    elsewhere: remote::Remotes,
+    /// Whether bases may be fetched from elsewhere (KC-PROC-007).
+    remote_bases: bool,
+    /// Whether a variable that is not set is an error (KC-PROC-032).
+    strict: bool,
+}
+
+impl Builder {
+    pub(crate) fn new(elsewhere: remote::Remotes, remote_bases: bool, strict: bool) -> Self {
+        Self {
+            cache: Cache::default(),
+            elsewhere,
+            remote_bases,
+            strict,
+        }
+    }
 
     /// Forgets the build of an object that is gone.
     pub(crate) fn forget(&self, key: &Key) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(key);
+        let mut cached = self.cache.0.lock().unwrap_or_else(PoisonError::into_inner);
+        cached.remove(key);
     }
-}
 
-/// A digest of objects, to tell sets of them apart.
-pub(super) fn digest_of(objects: &[Object]) -> String {
-    let mut hasher = Sha256::new();
-    for object in objects {
-        hasher.update(serde_json::to_vec(object.fields()).unwrap_or_default());
-        hasher.update(b"\n");
-    }
-    hex::encode(hasher.finalize())
-}
-
-impl Kustomizations {
     /// Builds the manifests of `object` from `path` of `tree`, whose digest is `artifact`.
     pub(super) async fn build(
         &self,
@@ -112,7 +122,7 @@ impl Kustomizations {
     ) -> Result<Arc<Built>, BuildError> {
         let overlay = overlay(object);
         let inputs = fingerprint(artifact, path, object, variables);
-        if let Some(built) = self.builds.get(&key, &inputs) {
+        if let Some(built) = self.cache.get(&key, &inputs) {
             return Ok(built);
         }
         let mut remotes = Remotes::new();
@@ -126,16 +136,13 @@ impl Kustomizations {
                 flux_kustomize::build(&prepared.tree, &prepared.dir, &Options::flux(), &known)
                     .map_err(BuildError::Kustomize)
             };
-            let built = tokio::task::spawn_blocking(build)
-                .await
-                .map_err(BuildError::Panicked)??;
-            match built {
+            match beside(build).await? {
                 Build::Done(output) => {
                     let finished = self.finish(object, output, variables)?;
                     let finished = Arc::new(finished);
                     // What came from elsewhere may change without a new revision.
                     if !from_elsewhere {
-                        self.builds.put(key, inputs, finished.clone());
+                        self.cache.put(key, inputs, finished.clone());
                     }
                     return Ok(finished);
                 }
@@ -152,13 +159,13 @@ impl Kustomizations {
         for base in bases {
             match base {
                 RemoteBase::File(url) => {
-                    let content = self.remotes.file(&url, self.policy.remote_bases).await;
+                    let content = self.elsewhere.file(&url, self.remote_bases).await;
                     remotes.add_file(url, content);
                 }
                 RemoteBase::Repository(repository) => {
                     let checkout = self
-                        .remotes
-                        .repository(&repository, self.policy.remote_bases)
+                        .elsewhere
+                        .repository(&repository, self.remote_bases)
                         .await;
                     remotes.add_repository(repository, checkout);
                 }
@@ -180,7 +187,7 @@ impl Kustomizations {
                 .post_build
                 .as_ref()
                 .map(|post_build| substitute::SubstituteOptions {
-                    strict: self.policy.strict_substitution,
+                    strict: self.strict,
                     always: post_build.substitute_strategy == Some(SubstituteStrategy::Always),
                 });
         let mut manifests = String::new();
@@ -227,6 +234,25 @@ impl Kustomizations {
     }
 }
 
+/// Does work that takes a while beside the tasks that wait, and turns a panic into an error.
+async fn beside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, BuildError> + Send + 'static,
+) -> Result<T, BuildError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| {
+            let text = match error.try_into_panic() {
+                Ok(panic) => panic
+                    .downcast_ref::<&str>()
+                    .map(|text| (*text).to_owned())
+                    .or_else(|| panic.downcast_ref::<String>().cloned())
+                    .unwrap_or_default(),
+                Err(error) => error.to_string(),
+            };
+            Err(BuildError::Panicked(text))
+        })
+}
+
 /// What the spec adds to the root kustomization (KC-BLD-008..018).
 fn overlay(object: &Kustomization) -> flux::Overlay {
     let spec = &object.spec;
@@ -268,25 +294,16 @@ fn overlay(object: &Kustomization) -> flux::Overlay {
     }
 }
 
-/// Names all that goes into a build. Variables may be secret: only their digest counts.
+/// Names all that goes into a build: the generation stands for the spec. Variables may be secret: only their digest counts.
 fn fingerprint(
     artifact: &str,
     path: &TreePath,
     object: &Kustomization,
     variables: &Inputs,
 ) -> String {
-    let mut hasher = Sha256::new();
-    let spec = serde_json::to_vec(&object.spec).unwrap_or_default();
-    for part in [
-        artifact.as_bytes(),
-        path.as_str().as_bytes(),
-        &spec,
-        variables.digest.as_bytes(),
-    ] {
-        hasher.update((part.len() as u64).to_be_bytes());
-        hasher.update(part);
-    }
-    hex::encode(hasher.finalize())
+    let uid = object.metadata.uid.as_deref().unwrap_or_default();
+    let generation = object.metadata.generation.unwrap_or_default();
+    format!("{uid} {generation} {artifact} {} {path}", variables.digest)
 }
 
 /// A kind as kustomize names it: `Deployment.v1.apps`, `ConfigMap.v1.[noGrp]`.

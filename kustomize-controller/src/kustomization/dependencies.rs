@@ -47,6 +47,9 @@ pub(crate) async fn ready(
             return Err(Failure::waiting("DependencyNotReady", not_ready, requeue));
         }
     }
+    if !object.spec.depends_on.is_empty() {
+        tracing::info!("All dependencies are ready, proceeding with reconciliation");
+    }
     Ok(())
 }
 

@@ -31,11 +31,14 @@ pub(super) async fn check(
     source: &Resolved,
     timings: &Timings,
 ) -> Result<(), Failure> {
-    let targets = targets(object, applied);
+    let mut targets = targets(object, applied);
     if targets.is_empty() {
         run.conditions.remove(HEALTHY);
         return Ok(());
     }
+    let itself = itself(object);
+    targets.retain(|target| target.id != itself);
+    let targets = shared.memories.unsettled(&run.key(), targets);
     let was_healthy = run.conditions.is_true(HEALTHY);
     let revision = &source.artifact.revision;
     let message = format!(
@@ -48,6 +51,7 @@ pub(super) async fn check(
         fail_fast: shared.policy.fail_fast,
         jobs_with_ttl: jobs_with_ttl(built),
         selector: object.spec.wait.then(|| owner_selector(object)),
+        by_kind: shared.policy.health_by_kind,
     };
     let mut waiting = Box::pin(wait_until_current(cluster, &targets, &options));
     // What is healthy already is known after one look, and nobody needs to hear of a check that is over.
@@ -92,22 +96,25 @@ pub(super) async fn check(
         )
         .quietly()
     })?;
-    if let Err(error) = result {
-        run.conditions.set(
-            HEALTHY,
-            Status::False,
-            "HealthCheckFailed",
-            error.to_string(),
-        );
-        let message = format!(
-            "health check failed after {}: {error}",
-            GoDuration::from(started.elapsed())
-        );
-        return Err(Failure::retry(
-            "HealthCheckFailed",
-            message,
-            Pace::Exactly(timings.retry),
-        ));
+    match result {
+        Ok(found) => shared.memories.note_current(&run.key(), found),
+        Err(error) => {
+            run.conditions.set(
+                HEALTHY,
+                Status::False,
+                "HealthCheckFailed",
+                error.to_string(),
+            );
+            let message = format!(
+                "health check failed after {}: {error}",
+                GoDuration::from(started.elapsed())
+            );
+            return Err(Failure::retry(
+                "HealthCheckFailed",
+                message,
+                Pace::Exactly(timings.retry),
+            ));
+        }
     }
 
     let message = format!(
@@ -135,15 +142,19 @@ pub(super) async fn check(
     Ok(())
 }
 
-/// The objects to wait for (KC-HEALTH-001..003).
-fn targets(object: &Kustomization, applied: &ChangeSet) -> Vec<Target> {
-    let itself = ObjectId {
+/// The Kustomization as an object that it may have applied: it must not wait for itself (KC-HEALTH-003).
+fn itself(object: &Kustomization) -> ObjectId {
+    ObjectId {
         group: GROUP.to_owned(),
         kind: "Kustomization".to_owned(),
         namespace: object.namespace().unwrap_or_default(),
         name: object.name_any(),
-    };
-    let all: Vec<Target> = if object.spec.wait {
+    }
+}
+
+/// The objects to wait for (KC-HEALTH-001, KC-HEALTH-002).
+fn targets(object: &Kustomization, applied: &ChangeSet) -> Vec<Target> {
+    if object.spec.wait {
         let waited = applied
             .changes
             .iter()
@@ -170,10 +181,7 @@ fn targets(object: &Kustomization, applied: &ChangeSet) -> Vec<Target> {
                 Target { id, version: None } // KC-HEALTH-005: in the version that the server prefers
             })
             .collect()
-    };
-    all.into_iter()
-        .filter(|target| target.id != itself)
-        .collect()
+    }
 }
 
 /// Jobs that delete themselves when they are done (KC-HEALTH-010).
@@ -231,8 +239,10 @@ mod tests {
                 },
             );
             object.metadata.namespace = Some("flux-system".into());
+            let itself = itself(&object);
             targets(&object, &applied)
                 .into_iter()
+                .filter(|target| target.id != itself)
                 .map(|target| target.id.inventory_id())
                 .collect::<Vec<_>>()
         };

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use flux_apply::Memory;
+use flux_apply::{Memory, ObjectId, Target, Version};
 use flux_runtime::queue::Key;
 
 /// Routine runs between two that look at every object although nothing seems to have changed.
@@ -23,6 +23,23 @@ pub(super) struct Remembered {
 }
 
 impl Memories {
+    /// The targets that are not known to be healthy as the run has seen them (KC-HEALTH-012).
+    pub(super) fn unsettled(&self, key: &Key, targets: Vec<Target>) -> Vec<Target> {
+        let memories = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match memories.get(key) {
+            Some(remembered) => remembered.memory.unsettled(targets),
+            None => targets,
+        }
+    }
+
+    /// Notes what a health check has found healthy.
+    pub(super) fn note_current(&self, key: &Key, found: Vec<(ObjectId, Version)>) {
+        let mut memories = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(remembered) = memories.get_mut(key) {
+            remembered.memory.note_current(found);
+        }
+    }
+
     /// Takes the memory for one run, emptied where a full pass is due. A run that fails before it puts it back loses it,
     /// and the next one looks at everything.
     pub(super) fn take(&self, key: &Key, of: &str) -> Remembered {

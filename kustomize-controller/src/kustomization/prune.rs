@@ -1,6 +1,7 @@
 //! Objects that go: those that a run no longer has, and all when their Kustomization goes (KC-PRUNE rows).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use flux_api::kustomize::{DeletionPolicy, Kustomization, KustomizationStatus};
 use flux_api::meta::ResourceInventory;
@@ -111,9 +112,19 @@ impl Kustomizations {
         run.event(reason, pruned.changes.to_string(), &metadata);
         if object.spec.deletion_policy == Some(DeletionPolicy::WaitForTermination) {
             let timeout = Timings::of(object).timeout;
-            let waited = run
-                .idle(wait_for_termination(&cluster, &pruned.changes, timeout))
-                .await;
+            let stop = run.shutting_down();
+            let waited = run.idle(async {
+                tokio::select! {
+                    waited = wait_for_termination(&cluster, &pruned.changes, timeout) => Some(waited),
+                    () = stop.cancelled() => None,
+                }
+            });
+            let Some(waited) = waited.await else {
+                // The finalizer stays, so that the process that comes next waits on.
+                let message =
+                    "the controller is shutting down while resources are being terminated";
+                return Err(Failure::waiting("PruneFailed", message, Duration::ZERO));
+            };
             if let Err(error) = waited {
                 let message = "failed to wait for resources termination";
                 tracing::error!(error = error.to_string(), "{message}");

@@ -6,9 +6,58 @@ use flux_api::kustomize::Kustomization;
 use flux_api::meta::ValuesKind;
 use flux_kustomize::substitute::Variables;
 use flux_runtime::Run;
+use flux_runtime::queue::Key;
+use flux_runtime::watch::{Cache, Watched};
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::Api;
+use kube::core::Status;
+use kube::{Api, Client, Resource};
 use sha2::{Digest, Sha256};
+
+/// Where ConfigMaps and Secrets are read: from the API server, or, where they are cached, from memory (KC-PROC-029).
+#[derive(Clone)]
+pub(crate) enum Configs {
+    Live,
+    Cached(Cache<ConfigMap>, Cache<Secret>),
+}
+
+impl Configs {
+    async fn config_map(&self, client: &Client, key: &Key) -> Result<ConfigMap, kube::Error> {
+        match self {
+            Self::Live => live(client, key).await,
+            Self::Cached(maps, _) => cached(maps, key),
+        }
+    }
+
+    async fn secret(&self, client: &Client, key: &Key) -> Result<Secret, kube::Error> {
+        match self {
+            Self::Live => live(client, key).await,
+            Self::Cached(_, secrets) => cached(secrets, key),
+        }
+    }
+}
+
+async fn live<K>(client: &Client, key: &Key) -> Result<K, kube::Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Watched,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), &key.namespace);
+    api.get(&key.name).await
+}
+
+/// From the cache; what is not there is said to be missing in the words of the API server.
+fn cached<K>(cache: &Cache<K>, key: &Key) -> Result<K, kube::Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Watched,
+{
+    let found = cache.get(key).map(|object| (*object).clone());
+    found.ok_or_else(|| {
+        let message = format!("{} \"{}\" not found", K::plural(&()), key.name);
+        kube::Error::Api(Box::new(
+            Status::failure(&message, "NotFound").with_code(404),
+        ))
+    })
+}
 
 /// The variables of a run, with a digest that tells them from others without keeping their values.
 #[derive(Clone, Debug, Default)]
@@ -32,27 +81,32 @@ pub(crate) enum VariablesError {
 
 /// Reads the variables of a Kustomization, once for all its objects (KC-SUB-011), with the controller's own identity
 /// (KC-SUB-010). Later references win, and inline values win over all.
-pub(crate) async fn of(run: &Run<Kustomization>) -> Result<Inputs, VariablesError> {
+pub(crate) async fn of(
+    run: &Run<Kustomization>,
+    configs: &Configs,
+) -> Result<Inputs, VariablesError> {
     let object = run.object().clone();
     let Some(post_build) = &object.spec.post_build else {
         return Ok(Inputs::default());
     };
     let mut values: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     for reference in &post_build.substitute_from {
-        let found = if reference.kind == ValuesKind::Secret {
-            let secrets: Api<Secret> = Api::namespaced(run.client().clone(), run.namespace());
-            secrets.get(&reference.name).await.map(|secret| {
-                let data = secret.data.unwrap_or_default().into_iter();
-                data.map(|(key, value)| (key, value.0))
-                    .collect::<BTreeMap<_, _>>()
-            })
-        } else {
-            let maps: Api<ConfigMap> = Api::namespaced(run.client().clone(), run.namespace());
-            maps.get(&reference.name).await.map(|map| {
-                let data = map.data.unwrap_or_default().into_iter();
-                data.map(|(key, value)| (key, value.into_bytes())).collect()
-            })
-        };
+        let key = Key::new(run.namespace().to_owned(), reference.name.clone());
+        let found: Result<BTreeMap<String, Vec<u8>>, kube::Error> =
+            if reference.kind == ValuesKind::Secret {
+                let secret = configs.secret(run.client(), &key).await;
+                secret.map(|secret| {
+                    let data = secret.data.unwrap_or_default().into_iter();
+                    data.map(|(name, value)| (name, value.0)).collect()
+                })
+            } else {
+                let map = configs.config_map(run.client(), &key).await;
+                map.map(|map| {
+                    let data = map.data.unwrap_or_default().into_iter();
+                    data.map(|(name, value)| (name, value.into_bytes()))
+                        .collect()
+                })
+            };
         match found {
             Ok(data) => values.extend(data),
             Err(kube::Error::Api(status)) if status.code == 404 && reference.optional => {}

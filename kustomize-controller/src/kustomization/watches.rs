@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use flux_api::kustomize::{Kustomization, SourceKind};
 use flux_api::meta::{ConditionStatus, ValuesKind};
+use flux_apply::LabelSelector;
 use flux_runtime::controller::Enqueue;
 use flux_runtime::queue::Key;
 use flux_runtime::watch::{Cache, Change};
@@ -26,11 +27,9 @@ pub(crate) fn on_source<S: Source>(
         };
         let source = change.object();
         let key = Key::of(&**source);
-        let concerned = kustomizations.all().into_iter().filter(|object| {
-            object.spec.source_ref.kind == kind
-                && object.spec.source_ref.name == key.name
-                && source_namespace(object) == key.namespace
-                && !has_attempted(object, revision)
+        let concerned = kustomizations.all().into_iter();
+        let concerned = concerned.filter(|object| {
+            is_built_from(object, &kind, &key) && !has_attempted(object, revision)
         });
         let mut concerned: Vec<Key> = concerned.map(|object| Key::of(&*object)).collect();
         concerned.sort();
@@ -63,6 +62,14 @@ pub(crate) fn on_source<S: Source>(
             }
         }
     }
+}
+
+/// Whether this is the source of a Kustomization (KC-SRC-021).
+fn is_built_from(object: &Kustomization, kind: &SourceKind, source: &Key) -> bool {
+    let reference = &object.spec.source_ref;
+    reference.kind == *kind
+        && reference.name == source.name
+        && source_namespace(object) == source.namespace
 }
 
 /// The revision that a change brings: of an artifact that is new, or newer than before. The first list brings none that
@@ -158,6 +165,32 @@ where
     }
 }
 
+/// Passes on the changes of objects that are or were marked to be watched; none at all without a selector (KC-PROC-025,
+/// KC-PROC-037).
+pub(crate) fn only_marked<C>(
+    selector: Option<Arc<LabelSelector>>,
+    on_change: impl Fn(&Change<C>, &Enqueue) + Send + Sync + 'static,
+) -> impl Fn(&Change<C>, &Enqueue) + Send + Sync + 'static
+where
+    C: Resource,
+{
+    move |change, enqueue| {
+        let Some(selector) = &selector else { return };
+        let is_marked = |object: &C| {
+            let labels = object.meta().labels.iter().flatten();
+            let labels = labels.map(|(key, value)| (key.clone(), value.clone().into()));
+            selector.matches(Some(&labels.collect()))
+        };
+        let was_marked = match change {
+            Change::Updated { old, .. } => is_marked(old),
+            _ => false,
+        };
+        if was_marked || is_marked(change.object()) {
+            on_change(change, enqueue);
+        }
+    }
+}
+
 fn refers_to(object: &Kustomization, kind: &ValuesKind, name: &str) -> bool {
     let spec = &object.spec;
     let variables = spec
@@ -230,6 +263,48 @@ mod tests {
             }),
             Some("a")
         );
+    }
+
+    #[test]
+    fn a_source_is_known_by_kind_namespace_and_name() {
+        // KC-SRC-021, KC-API-011
+        let object = |kind: SourceKind, namespace: Option<&str>| {
+            let mut object = Kustomization::new("apps", KustomizationSpec::default());
+            object.metadata.namespace = Some("own".into());
+            object.spec.source_ref.kind = kind;
+            object.spec.source_ref.name = "app".into();
+            object.spec.source_ref.namespace = namespace.map(str::to_owned);
+            object
+        };
+        let bucket = |namespace| object(SourceKind::Bucket, namespace);
+        for (object, kind, namespace, name, want) in [
+            (bucket(None), SourceKind::Bucket, "own", "app", true),
+            (bucket(None), SourceKind::GitRepository, "own", "app", false),
+            (bucket(None), SourceKind::Bucket, "other", "app", false),
+            (bucket(None), SourceKind::Bucket, "own", "b", false),
+            (bucket(Some("")), SourceKind::Bucket, "own", "app", true),
+            (
+                bucket(Some("other")),
+                SourceKind::Bucket,
+                "other",
+                "app",
+                true,
+            ),
+            (
+                bucket(Some("other")),
+                SourceKind::Bucket,
+                "own",
+                "app",
+                false,
+            ),
+        ] {
+            let source = Key::new(namespace, name);
+            assert_eq!(
+                is_built_from(&object, &kind, &source),
+                want,
+                "{kind:?} {source}"
+            );
+        }
     }
 
     #[test]

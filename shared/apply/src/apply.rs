@@ -61,7 +61,7 @@ pub async fn apply_in_stages(
     memory: &mut Memory,
 ) -> Result<ChangeSet, Failed> {
     let ids: BTreeSet<ObjectId> = objects.iter().map(Object::id).collect();
-    memory.keep_only(&ids);
+    memory.begin(&ids);
     let unchanged = match &options.known_by {
         Some(selector) => memory.unchanged(cluster, &objects, selector).await,
         None => HashMap::new(),
@@ -103,15 +103,18 @@ pub async fn apply_in_stages(
                 fail_fast: false,
                 ..WaitOptions::default()
             };
-            if let Err(error) = wait::wait_until_current(cluster, &targets, &wait).await {
-                // They are not as they should be: the next run has to look and to wait again.
-                for target in &targets {
-                    memory.forget_one(&target.id);
+            match wait::wait_until_current(cluster, &targets, &wait).await {
+                Ok(found) => memory.note_current(found),
+                Err(error) => {
+                    // They are not as they should be: the next run has to look and to wait again.
+                    for target in &targets {
+                        memory.forget_one(&target.id);
+                    }
+                    return Err(Failed {
+                        error: ApplyError::Wait(error),
+                        applied,
+                    });
                 }
-                return Err(Failed {
-                    error: ApplyError::Wait(error),
-                    applied,
-                });
             }
         }
     }
@@ -179,7 +182,11 @@ impl Run<'_> {
                     }
                 })?;
             for (plan, written) in group.iter().zip(written) {
-                match written.as_ref().or(plan.live.as_ref()) {
+                let live = written.as_ref().or(plan.live.as_ref());
+                if let Some(live) = live {
+                    memory.note_seen(&plan.change.id, live);
+                }
+                match live {
                     Some(live) if self.is_clean(&plan.desired, live) => {
                         memory.note(&plan.desired, live, &plan.change);
                     }

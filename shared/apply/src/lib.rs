@@ -50,7 +50,7 @@ pub use changes::{Action, Change, ChangeSet};
 pub use cluster::Cluster;
 pub use discovery::{Discovery, Resource};
 pub use error::{ApplyError, Failed, RequestError, StepError};
-pub use memory::Memory;
+pub use memory::{Memory, Version};
 pub use object::{MalformedId, Metadata, Object, ObjectId};
 pub use prune::{
     PruneError, PruneOptions, Pruned, TerminationError, delete_all, wait_for_termination,

@@ -5,6 +5,8 @@
 //! resource version. A resource version moves with the status too; where it has, the generation, the labels and the
 //! annotations together tell whether anything was touched that applying could change, for kinds whose objects have a
 //! generation.
+//!
+//! Health follows from the object alone, so what was healthy at a resource version is healthy as long as it has that one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -12,12 +14,35 @@ use serde_json::{Map, Value};
 
 use crate::cluster::Cluster;
 use crate::discovery::Resource;
-use crate::{Change, Metadata, Object, ObjectId};
+use crate::{Change, Metadata, Object, ObjectId, Target};
 
 /// What one applier remembers of its objects. It is lost with the process, and the next run looks at everything.
 #[derive(Debug, Default)]
 pub struct Memory {
     objects: HashMap<ObjectId, Remembered>,
+    /// The version in which the run that is under way, or the last one, has seen each object.
+    seen: HashMap<ObjectId, Version>,
+    /// The version in which each object was found to be as it should be.
+    current: HashMap<ObjectId, Version>,
+}
+
+/// A state of an object, as the server names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    uid: String,
+    resource_version: String,
+}
+
+impl Version {
+    /// That of an object as the server gave it; none where it names none.
+    pub(crate) fn of(object: &Map<String, Value>) -> Option<Self> {
+        let metadata = object.get("metadata")?;
+        let text = |key| Some(metadata.get(key)?.as_str()?.to_owned());
+        Some(Self {
+            uid: text("uid")?,
+            resource_version: text("resourceVersion")?,
+        })
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -31,26 +56,17 @@ struct Remembered {
 /// The state of an object on the server, as far as its metadata tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Live {
-    uid: String,
-    resource_version: String,
+    version: Option<Version>,
     generation: Option<i64>,
     metadata: blake3::Hash,
 }
 
 impl Live {
     fn of(object: &Object) -> Self {
-        let text = |key| {
-            object
-                .at(&["metadata", key])
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
         let parts =
             [Metadata::Labels, Metadata::Annotations].map(|part| settled(object.metadata(part)));
         Self {
-            uid: text("uid"),
-            resource_version: text("resourceVersion"),
+            version: Version::of(object.fields()),
             generation: object
                 .at(&["metadata", "generation"])
                 .and_then(Value::as_i64),
@@ -60,8 +76,11 @@ impl Live {
 
     /// Whether nothing that applying could change has changed since.
     fn is_untouched_since(&self, then: &Self) -> bool {
-        self.uid == then.uid
-            && (self.resource_version == then.resource_version
+        let (Some(now), Some(version)) = (&self.version, &then.version) else {
+            return false;
+        };
+        now.uid == version.uid
+            && (now.resource_version == version.resource_version
                 || (self.generation.is_some()
                     && self.generation == then.generation
                     && self.metadata == then.metadata))
@@ -89,11 +108,41 @@ impl Memory {
     /// Forgets everything: the next run looks at every object.
     pub fn forget(&mut self) {
         self.objects.clear();
+        self.current.clear();
     }
 
-    /// Forgets all objects but these.
-    pub(crate) fn keep_only(&mut self, objects: &BTreeSet<ObjectId>) {
+    /// Begins a run on these objects: all others are forgotten.
+    pub(crate) fn begin(&mut self, objects: &BTreeSet<ObjectId>) {
         self.objects.retain(|id, _| objects.contains(id));
+        self.seen.clear();
+    }
+
+    /// Notes in which state the run has seen an object.
+    pub(crate) fn note_seen(&mut self, id: &ObjectId, live: &Object) {
+        if let Some(version) = Version::of(live.fields()) {
+            self.seen.insert(id.clone(), version);
+        }
+    }
+
+    /// The targets of which the run does not know that they are as they should be: those that it has not seen, or not in
+    /// the state in which an earlier wait found them so.
+    pub fn unsettled(&self, mut targets: Vec<Target>) -> Vec<Target> {
+        targets.retain(|target| {
+            let seen = self.seen.get(&target.id);
+            seen.is_none() || seen != self.current.get(&target.id)
+        });
+        targets
+    }
+
+    /// Notes what a wait has found to be as it should be.
+    pub fn note_current(&mut self, found: Vec<(ObjectId, Version)>) {
+        for (id, version) in found {
+            if let Some(seen) = self.seen.get_mut(&id) {
+                seen.clone_from(&version);
+                self.current.insert(id, version);
+            }
+        }
+        self.current.retain(|id, _| self.seen.contains_key(id));
     }
 
     /// Notes that an object is as it should be. `live` is what the server holds.
@@ -113,7 +162,7 @@ impl Memory {
     /// The objects that are as they should be for certain, by one list request per kind (DESIGN, performance). An object that
     /// is not among them has to be looked at; where a list is refused, all of its kind have.
     pub(crate) async fn unchanged(
-        &self,
+        &mut self,
         cluster: &Cluster,
         objects: &[Object],
         selector: &str,
@@ -145,61 +194,66 @@ impl Memory {
             let Ok(resource) = cluster.resource_of(first, &version).await else {
                 continue;
             };
-            let live = self.list(cluster, &resource, ids, selector).await;
+            let live = list(cluster, &resource, ids, selector).await;
             for id in ids {
                 let Some(remembered) = self.objects.get(id) else {
                     continue;
                 };
-                let found = live.get(&remembered.change.id);
-                if found.is_some_and(|live| live.is_untouched_since(&remembered.live)) {
+                let Some(live) = live.get(&remembered.change.id) else {
+                    continue;
+                };
+                if live.is_untouched_since(&remembered.live) {
+                    let seen = live.version.clone();
+                    self.seen
+                        .extend(seen.map(|version| (remembered.change.id.clone(), version)));
                     unchanged.insert(id.clone(), remembered.change.clone());
                 }
             }
         }
         unchanged
     }
+}
 
-    async fn list(
-        &self,
-        cluster: &Cluster,
-        resource: &Resource,
-        ids: &[ObjectId],
-        selector: &str,
-    ) -> HashMap<ObjectId, Live> {
-        let namespaces: BTreeSet<&str> = ids.iter().map(|id| id.namespace.as_str()).collect();
-        let mut answers = Vec::new();
-        let only = namespaces
-            .first()
-            .copied()
-            .filter(|_| namespaces.len() == 1 && resource.namespaced);
-        match cluster.list_metadata(resource, only, selector).await {
-            Ok(objects) => answers.push(objects),
-            // Whoever may not look everywhere may still look where the objects are.
-            Err(error) if error.is_forbidden() && resource.namespaced && only.is_none() => {
-                for namespace in namespaces {
-                    answers.extend(
-                        cluster
-                            .list_metadata(resource, Some(namespace), selector)
-                            .await,
-                    );
-                }
-            }
-            Err(error) => {
-                tracing::debug!(%error, kind = resource.kind, "cannot list, looking at each object");
+/// The state of the objects of a kind, by what the server calls them.
+async fn list(
+    cluster: &Cluster,
+    resource: &Resource,
+    ids: &[ObjectId],
+    selector: &str,
+) -> HashMap<ObjectId, Live> {
+    let namespaces: BTreeSet<&str> = ids.iter().map(|id| id.namespace.as_str()).collect();
+    let mut answers = Vec::new();
+    let only = namespaces
+        .first()
+        .copied()
+        .filter(|_| namespaces.len() == 1 && resource.namespaced);
+    match cluster.list_metadata(resource, only, selector).await {
+        Ok(objects) => answers.push(objects),
+        // Whoever may not look everywhere may still look where the objects are.
+        Err(error) if error.is_forbidden() && resource.namespaced && only.is_none() => {
+            for namespace in namespaces {
+                answers.extend(
+                    cluster
+                        .list_metadata(resource, Some(namespace), selector)
+                        .await,
+                );
             }
         }
-        let id_of = |object: &Object| ObjectId {
-            group: resource.group.clone(),
-            kind: resource.kind.clone(),
-            namespace: object.namespace().to_owned(),
-            name: object.name().to_owned(),
-        };
-        answers
-            .iter()
-            .flatten()
-            .map(|object| (id_of(object), Live::of(object)))
-            .collect()
+        Err(error) => {
+            tracing::debug!(%error, kind = resource.kind, "cannot list, looking at each object");
+        }
     }
+    let id_of = |object: &Object| ObjectId {
+        group: resource.group.clone(),
+        kind: resource.kind.clone(),
+        namespace: object.namespace().to_owned(),
+        name: object.name().to_owned(),
+    };
+    answers
+        .iter()
+        .flatten()
+        .map(|object| (id_of(object), Live::of(object)))
+        .collect()
 }
 
 #[cfg(test)]

@@ -322,6 +322,7 @@ fn fail<K: Kind>(run: &mut Run<K>, settings: &Settings, failure: &Failure, jitte
             let took = GoDuration::from(run.elapsed());
             tracing::error!(
                 error = message,
+                revision = failure.metadata.get("revision").map(String::as_str),
                 "Reconciliation failed after {took}, next try in {}",
                 GoDuration::from(delay)
             );

@@ -13,6 +13,7 @@ use crate::ObjectId;
 use crate::cluster::Cluster;
 use crate::discovery::Resource;
 use crate::error::RequestError;
+use crate::memory::Version;
 use state::{Board, News};
 use watches::Watches;
 
@@ -50,6 +51,8 @@ pub struct WaitOptions {
     pub jobs_with_ttl: BTreeSet<ObjectId>,
     /// Finds all objects by their labels, where they have labels in common: fewer requests are needed then.
     pub selector: Option<String>,
+    /// Read the objects of a kind together even where they are few.
+    pub by_kind: bool,
 }
 
 /// Objects that did not become ready.
@@ -98,7 +101,7 @@ impl std::error::Error for WaitError {}
 /// Waits until every object is as it should be (RT-SSA-020, KC-HEALTH-005 to 008).
 ///
 /// Objects are listed once and then watched; the answer comes with the event that decides it. The future may be dropped at
-/// any time.
+/// any time. Gives the state in which each object was found to be so.
 ///
 /// # Errors
 ///
@@ -107,18 +110,18 @@ pub async fn wait_until_current(
     cluster: &Cluster,
     targets: &[Target],
     options: &WaitOptions,
-) -> Result<(), WaitError> {
+) -> Result<Vec<(ObjectId, Version)>, WaitError> {
     if targets.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let mut board = Board::new(targets, options);
-    let mut watches = Watches::new(cluster, targets, options.selector.as_deref());
+    let mut watches = Watches::new(cluster, targets, options);
     let deadline = tokio::time::sleep(options.timeout);
     tokio::pin!(deadline);
     let mut tick = tokio::time::interval(TICK);
     loop {
         tokio::select! {
-            () = &mut deadline => return board.verdict(true),
+            () = &mut deadline => return board.verdict(true).map(|()| board.versions()),
             news = watches.next() => {
                 if let News::Unwatchable(id) = &news
                     && watches.read_instead(id)
@@ -136,7 +139,7 @@ pub async fn wait_until_current(
         board.judge(jiff::Timestamp::now());
         watches.watch_pods(board.owners_in_progress()).await;
         if board.is_settled() {
-            return board.verdict(false);
+            return board.verdict(false).map(|()| board.versions());
         }
     }
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{Target, WaitError, WaitOptions};
 use crate::ObjectId;
+use crate::memory::Version;
 
 /// News of an object that is waited for.
 #[derive(Debug)]
@@ -166,6 +167,18 @@ impl<'w> Board<'w> {
     pub(super) fn is_settled(&self) -> bool {
         let is_stuck = |id| self.status(id) == Status::Failed;
         self.open.is_empty() || (self.options.fail_fast && self.order.iter().any(is_stuck))
+    }
+
+    /// The state in which each object was last seen.
+    pub(super) fn versions(&self) -> Vec<(ObjectId, Version)> {
+        let seen = self
+            .objects
+            .iter()
+            .filter_map(|(id, entry)| match &entry.seen {
+                Seen::Object(object) => Some((id.clone(), Version::of(object.as_object()?)?)),
+                _ => None,
+            });
+        seen.collect()
     }
 
     /// The outcome, as it stands.

@@ -9,7 +9,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use serde_json::Value;
 
 use super::state::{Board, News};
-use super::{Target, WaitError};
+use super::{Target, WaitError, WaitOptions};
 use crate::ObjectId;
 use crate::cluster::Cluster;
 use crate::discovery::Resource;
@@ -20,7 +20,7 @@ const ONE_BY_ONE: usize = 2;
 
 pub(super) struct Watches<'w> {
     cluster: &'w Cluster,
-    selector: Option<&'w str>,
+    options: &'w WaitOptions,
     /// Objects that are not watched yet.
     missing: Vec<Target>,
     /// Owners whose pods are watched.
@@ -33,10 +33,10 @@ pub(super) struct Watches<'w> {
 }
 
 impl<'w> Watches<'w> {
-    pub(super) fn new(cluster: &'w Cluster, targets: &[Target], selector: Option<&'w str>) -> Self {
+    pub(super) fn new(cluster: &'w Cluster, targets: &[Target], options: &'w WaitOptions) -> Self {
         Self {
             cluster,
-            selector,
+            options,
             missing: targets.to_vec(),
             with_pods: BTreeSet::new(),
             unwatchable: BTreeSet::new(),
@@ -92,7 +92,7 @@ impl<'w> Watches<'w> {
                 .extend(ids.iter().map(|id| (id.clone(), resource.clone())));
             let api = self.cluster.api(&resource, &namespace);
             let types = types_of(&resource);
-            if ids.len() <= ONE_BY_ONE {
+            if ids.len() <= ONE_BY_ONE && !self.options.by_kind {
                 for id in ids {
                     let config =
                         watcher::Config::default().fields(&format!("metadata.name={}", id.name));
@@ -101,7 +101,7 @@ impl<'w> Watches<'w> {
                 }
             } else {
                 let config = watcher::Config::default();
-                let config = match self.selector {
+                let config = match &self.options.selector {
                     Some(selector) => config.labels(selector),
                     None => config,
                 };

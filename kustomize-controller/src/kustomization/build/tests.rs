@@ -1,0 +1,544 @@
+use flux_api::kustomize::KustomizationSpec;
+use git_servers::{HttpGitServer, Repo};
+use serde_json::{Value as Json, json};
+
+use super::*;
+
+const MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n";
+
+fn map(name: &str) -> String {
+    MAP.replace("name: a", &format!("name: {name}"))
+}
+
+fn path(text: &str) -> TreePath {
+    TreePath::new(text).unwrap()
+}
+
+fn tree(files: &[(&str, &str)]) -> Tree {
+    let mut tree = Tree::new();
+    for (name, text) in files {
+        match text.strip_prefix("-> ") {
+            Some(target) => tree
+                .insert(path(name), flux_tree::Entry::Symlink(target.to_owned()))
+                .unwrap(),
+            None => tree
+                .insert_file(path(name), (*text).to_owned(), false)
+                .unwrap(),
+        }
+    }
+    tree
+}
+
+/// A Kustomization with these fields in its spec.
+fn kustomization(fields: &Json) -> Kustomization {
+    let mut spec =
+        json!({"interval": "10m", "prune": true, "sourceRef": {"kind": "Bucket", "name": "b"}});
+    for (key, value) in fields.as_object().unwrap() {
+        spec[key] = value.clone();
+    }
+    let spec: KustomizationSpec = serde_json::from_value(spec).unwrap();
+    Kustomization::new("app", spec)
+}
+
+fn builder(remote_bases: bool) -> Builder {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    Builder::new(remote::Remotes::new(client), remote_bases, true)
+}
+
+async fn build(
+    builder: &Builder,
+    files: &[(&str, &str)],
+    spec: &Json,
+) -> Result<Arc<Built>, String> {
+    let inline = spec["postBuild"]["substitute"].as_object();
+    let inline = inline.into_iter().flatten();
+    let variables = Inputs {
+        variables: inline
+            .map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned()))
+            .collect(),
+        digest: "of the variables".into(),
+    };
+    let (tree, object) = (Arc::new(tree(files)), kustomization(spec));
+    let built = builder
+        .build(
+            Key::new("ns", "app"),
+            &object,
+            "sha256:a",
+            &tree,
+            &path("app"),
+            &variables,
+        )
+        .await;
+    built.map_err(|error| flux_runtime::outcome::chain(&error))
+}
+
+/// Kind and name of the objects, in order, each with its annotation `script` where it has one.
+fn named(built: &Built) -> String {
+    let names: Vec<String> = built
+        .objects
+        .iter()
+        .map(|object| {
+            let script = object
+                .at(&["metadata", "annotations", "script"])
+                .and_then(Json::as_str);
+            let script = script
+                .map(|script| format!(" {script}"))
+                .unwrap_or_default();
+            format!("{}/{}{script}", object.kind(), object.name())
+        })
+        .collect();
+    names.join(" ")
+}
+
+/// Files, more fields of the spec, and the objects that come out, or parts of the error.
+type Case<'c> = (
+    &'c str,
+    &'c [(&'c str, &'c str)],
+    Json,
+    Result<&'c str, &'c [&'c str]>,
+);
+
+fn cases() -> Vec<Case<'static>> {
+    const ROOT: &str = "app/kustomization.yaml";
+    vec![
+        // KC-BLD-019, RT-KUS-009
+        (
+            "files of the artifact outside the folder may be read",
+            &[
+                (ROOT, "resources: [../shared/a.yaml]"),
+                ("shared/a.yaml", MAP),
+            ],
+            json!({}),
+            Ok("ConfigMap/a"),
+        ),
+        (
+            "objects stay in the order of the files",
+            &[
+                (ROOT, "resources: [z.yaml, ns.yaml]"),
+                ("app/z.yaml", MAP),
+                (
+                    "app/ns.yaml",
+                    "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: n\n",
+                ),
+            ],
+            json!({}),
+            Ok("ConfigMap/a Namespace/n"),
+        ),
+        (
+            "programs are not run",
+            &[
+                (ROOT, "resources: [a.yaml]\ntransformers: [t.yaml]"),
+                ("app/a.yaml", MAP),
+                (
+                    "app/t.yaml",
+                    "apiVersion: example.com/v1\nkind: Any\nmetadata:\n  name: t\n  annotations:\n    \
+                     config.kubernetes.io/function: |\n      exec: {path: /bin/true}\n",
+                ),
+            ],
+            json!({}),
+            Err(&["kustomize build failed: "]),
+        ),
+        // KC-BLD-020, RT-KUS-009
+        (
+            "charts are not inflated",
+            &[(ROOT, "helmCharts: [{name: c, repo: https://127.0.0.1:1}]")],
+            json!({}),
+            Err(&["kustomize build failed: ", "must specify --enable-helm"]),
+        ),
+        // KC-BLD-021, KC-BLD-030, RT-KUS-009
+        (
+            "nothing outside the artifact is read",
+            &[(ROOT, "resources: [../../../../etc/passwd]")],
+            json!({}),
+            Err(&[
+                "kustomize build failed: ",
+                "fs-security-constraint",
+                "/etc/passwd' is not in or below '/'",
+            ]),
+        ),
+        (
+            "what is outside is not there",
+            &[("app/a.yaml", MAP)],
+            json!({"components": ["../../../etc"], "ignoreMissingComponents": true}),
+            Ok("ConfigMap/a"),
+        ),
+        // KC-BLD-022
+        (
+            "a link within the artifact",
+            &[
+                (ROOT, "resources: [l.yaml]"),
+                ("app/l.yaml", "-> ../other/a.yaml"),
+                ("other/a.yaml", MAP),
+            ],
+            json!({}),
+            Ok("ConfigMap/a"),
+        ),
+        (
+            "a link out of the artifact",
+            &[
+                (ROOT, "resources: [l.yaml]"),
+                ("app/l.yaml", "-> ../../etc/passwd"),
+            ],
+            json!({}),
+            Err(&["kustomize build failed: ", "fs-security-constraint"]),
+        ),
+        // KC-BLD-028
+        (
+            "an openapi schema adds to the built-in kinds",
+            &[
+                (
+                    ROOT,
+                    "resources: [web.yaml]\nopenapi: {path: schema.json}\npatches:\n- patch: |\n    apiVersion: apps/v1\n    \
+                     kind: Deployment\n    metadata: {name: web}\n    spec: {template: {spec: {containers: [{name: b, image: new}]}}}\n",
+                ),
+                (
+                    "app/web.yaml",
+                    "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {template: {spec: {containers: \
+                     [{name: a, image: old}, {name: b, image: old}]}}}\n",
+                ),
+                ("app/schema.json", r#"{"definitions": {}}"#),
+            ],
+            json!({"patches": [{"target": {"kind": "Deployment"}, "patch": json!([
+                {"op": "test", "path": "/spec/template/spec/containers/0/image", "value": "new"},
+                {"op": "test", "path": "/spec/template/spec/containers/1/image", "value": "old"},
+            ]).to_string()}]}),
+            Ok("Deployment/web"),
+        ),
+        // KC-BLD-033, RT-SSA-001
+        (
+            "lists are taken apart",
+            &[(
+                "app/list.yaml",
+                "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: ConfigMap, metadata: {name: one}}\n\
+                 - {apiVersion: v1, kind: ConfigMap, metadata: {name: two}}\n",
+            )],
+            json!({}),
+            Ok("ConfigMap/one ConfigMap/two"),
+        ),
+        // KC-BLD-034
+        (
+            "local configuration is left out",
+            &[
+                (
+                    "app/a.yaml",
+                    "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: local\n  annotations:\n    \
+                     config.kubernetes.io/local-config: \"true\"\n",
+                ),
+                (
+                    "app/b.yaml",
+                    "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: kept\n  annotations:\n    \
+                     config.kubernetes.io/local-config: \"false\"\n",
+                ),
+            ],
+            json!({}),
+            Ok("ConfigMap/kept"),
+        ),
+        // KC-SUB-009, KC-SUB-023, RT-KUS-018, KC-PROC-032
+        (
+            "a variable that is not set",
+            &[(
+                "app/a.yaml",
+                "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata:\n  v: ${unset}\n",
+            )],
+            json!({"postBuild": {"substitute": {"set": "1"}}}),
+            Err(&[
+                "post build failed for 'ConfigMap.v1.[noGrp]/a': envsubst error: variable substitution failed: \
+                 variable not set (strict mode): \"unset\"",
+            ]),
+        ),
+        // KC-SUB-008, RT-KUS-014
+        (
+            "a variable whose name is none",
+            &[("app/a.yaml", MAP)],
+            json!({"postBuild": {"substitute": {"a-b": "1"}}}),
+            Err(&["'a-b' var name is invalid, must match '^[_[:alpha:]][_[:alpha:][:digit:]]*$'"]),
+        ),
+        // KC-SUB-001, RT-KUS-017
+        (
+            "text that would be substituted, were it asked for",
+            &[(
+                "app/a.yaml",
+                "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n  annotations: {script: \"$$ ${unset}\"}\n",
+            )],
+            json!({}),
+            Ok("ConfigMap/a $$ ${unset}"),
+        ),
+        // KC-SUB-003, RT-KUS-016
+        (
+            "an object that opts out",
+            &[(
+                "app/a.yaml",
+                "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n  labels: {kustomize.toolkit.fluxcd.io/substitute: \
+                 disabled}\n  annotations: {script: \"$$ ${unset}\"}\n",
+            )],
+            json!({"postBuild": {"substitute": {"set": "1"}}}),
+            Ok("ConfigMap/a $$ ${unset}"),
+        ),
+        // KC-BLD-004, RT-KUS-008
+        (
+            "what an artifact holds is built, whatever its ignore files say",
+            &[
+                ("app/a.yaml", MAP),
+                ("app/.sourceignore", "a.yaml\n"),
+                (".sourceignore", "app\n"),
+            ],
+            json!({}),
+            Ok("ConfigMap/a"),
+        ),
+        // KC-BLD-005, KC-SSA-008, RT-KUS-003
+        (
+            "nothing at all",
+            &[("app/notes.txt", "")],
+            json!({}),
+            Ok(""),
+        ),
+        // KC-BLD-012, RT-KUS-006
+        (
+            "a component from elsewhere",
+            &[("app/a.yaml", MAP)],
+            json!({"components": ["https://example.com/c"]}),
+            Err(&["component path 'https://example.com/c' must be local and relative"]),
+        ),
+        // KC-BLD-003, RT-KUS-002
+        (
+            "a manifest that is none",
+            &[("app/deep/x.yaml", "a: b\n c: d\n")],
+            json!({}),
+            Err(&["failed to decode Kubernetes YAML from ", "deep/x.yaml: "]),
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn what_comes_of_a_folder() {
+    let mut wrong = Vec::new();
+    for (note, files, spec, want) in cases() {
+        let got = build(&builder(true), files, &spec).await;
+        let same = match (&got, want) {
+            (Ok(built), Ok(want)) => named(built) == want,
+            (Err(error), Err(parts)) => parts.iter().all(|part| error.contains(part)),
+            _ => false,
+        };
+        if !same {
+            wrong.push(format!("{note}: {:?}", got.as_deref().map(named)));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn the_digest_is_that_of_the_manifests_as_text() {
+    // KC-API-043, KC-BLD-032, KC-BLD-035, RT-KUS-015
+    let files: &[(&str, &str)] = &[
+        ("app/b.yaml", &map("b")),
+        (
+            "app/a.yaml",
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: \"a${set}\"}\ndata: {v: \"${set}\"}\n",
+        ),
+    ];
+    let spec = json!({"postBuild": {"substitute": {"set": "1"}}, "commonMetadata": {"labels": {"not": "counted"}}});
+    let built = build(&builder(true), files, &spec).await.unwrap();
+    let text = "apiVersion: v1\ndata:\n  v: 1\nkind: ConfigMap\nmetadata:\n  name: a1\n---\n\
+                apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: b\n";
+    assert_eq!(
+        built.digest,
+        format!("sha256:{}", hex::encode(Sha256::digest(text)))
+    );
+
+    let shared = Arc::new(tree(files));
+    let (before, object) = ((*shared).clone(), kustomization(&spec));
+    let (variables, key) = (Inputs::default(), Key::new("ns", "app"));
+    let _ = builder(true)
+        .build(key, &object, "sha256:a", &shared, &path("app"), &variables)
+        .await;
+    assert_eq!(*shared, before);
+}
+
+#[tokio::test]
+async fn an_unchanged_input_is_not_built_again() {
+    let builder = builder(true);
+    let files: &[(&str, &str)] = &[("app/a.yaml", MAP)];
+    let first = build(&builder, files, &json!({})).await.unwrap();
+    let again = build(&builder, files, &json!({})).await.unwrap();
+    assert!(Arc::ptr_eq(&first, &again));
+    let (tree, variables, key) = (
+        Arc::new(tree(files)),
+        Inputs::default(),
+        Key::new("ns", "app"),
+    );
+    let mut object = kustomization(&json!({}));
+    for what in ["variables", "generation", "uid"] {
+        match what {
+            "generation" => object.metadata.generation = Some(2),
+            "uid" => object.metadata.uid = Some("another".into()),
+            _ => {}
+        }
+        let path = path("app");
+        let twice = async || {
+            let key = key.clone();
+            let built = builder.build(key, &object, "sha256:a", &tree, &path, &variables);
+            built.await.unwrap()
+        };
+        let built = twice().await;
+        assert!(!Arc::ptr_eq(&first, &built), "other {what}");
+        assert!(Arc::ptr_eq(&built, &twice().await), "other {what}");
+    }
+    builder.forget(&key);
+    assert!(builder.cache.0.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn builds_run_side_by_side_and_share_nothing() {
+    // KC-BLD-027, RT-KUS-012
+    let patch = "patches:\n- patch: |\n    apiVersion: example.com/v1\n    kind: Thing\n    metadata: {name: t}\n    spec: \
+                 {parts: [{name: b, size: 2}]}\n";
+    let with_schema = format!("resources: [t.yaml]\nopenapi: {{path: schema.json}}\n{patch}");
+    let without = format!("resources: [t.yaml]\n{patch}");
+    let thing = "apiVersion: example.com/v1\nkind: Thing\nmetadata: {name: t}\nspec: {parts: [{name: a, size: 1}]}\n";
+    let schema = json!({"definitions": {"v1.Thing": {
+        "x-kubernetes-group-version-kind": [{"group": "example.com", "version": "v1", "kind": "Thing"}],
+        "properties": {"spec": {"properties": {"parts": {
+            "type": "array", "x-kubernetes-patch-merge-key": "name", "x-kubernetes-patch-strategy": "merge",
+            "items": {"type": "object"}}}}}}}})
+    .to_string();
+    let builder = builder(true);
+    let runs = (0..16).map(|number| {
+        let (merges, builder) = (number % 2 == 0, &builder);
+        let root = if merges { &with_schema } else { &without };
+        let files = [
+            ("app/kustomization.yaml", root.as_str()),
+            ("app/t.yaml", thing),
+            ("app/schema.json", schema.as_str()),
+        ];
+        async move {
+            let (tree, object, key) = (
+                Arc::new(tree(&files)),
+                kustomization(&json!({})),
+                Key::new("ns", format!("{number}")),
+            );
+            let built = builder
+                .build(
+                    key,
+                    &object,
+                    "sha256:a",
+                    &tree,
+                    &path("app"),
+                    &Inputs::default(),
+                )
+                .await
+                .unwrap();
+            let parts = built.objects[0]
+                .at(&["spec", "parts"])
+                .and_then(Json::as_array)
+                .map(Vec::len);
+            assert_eq!(parts, Some(if merges { 2 } else { 1 }), "build {number}");
+        }
+    });
+    futures::future::join_all(runs).await;
+}
+
+#[tokio::test]
+async fn a_panic_is_an_error() {
+    // KC-BLD-029, RT-KUS-011
+    for (panic, text) in [
+        (
+            Box::new(|| -> () { panic!("plain") }) as Box<dyn FnOnce() + Send>,
+            "plain",
+        ),
+        (
+            Box::new(|| -> () { panic!("formatted {}", 1) }),
+            "formatted 1",
+        ),
+    ] {
+        let work = move || {
+            panic();
+            Ok(())
+        };
+        let error = beside(work).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("kustomize build failed: recovered from kustomize build panic: {text}")
+        );
+    }
+}
+
+#[tokio::test]
+async fn bases_from_elsewhere_are_fetched_unless_refused() {
+    // KC-BLD-023, KC-BLD-024, KC-BLD-025, KC-PROC-007, RT-KUS-010
+    let server = HttpGitServer::builder()
+        .answer("/plain.yaml", 200, MAP)
+        .start();
+    let repo = Repo::init(server.root(), "bases.git");
+    let _ = repo
+        .commit("main")
+        .file(
+            "base/kustomization.yaml",
+            "resources: [b.yaml]\nnamePrefix: from-git-\n",
+        )
+        .file("base/b.yaml", map("b"))
+        .create();
+    let root = format!(
+        "resources:\n- {}\n- {}//base?ref=main\n",
+        server.url("plain.yaml"),
+        server.url("bases.git")
+    );
+    let files: &[(&str, &str)] = &[("app/kustomization.yaml", &root)];
+    let allowing = builder(true);
+    let built = build(&allowing, files, &json!({})).await.unwrap();
+    assert_eq!(named(&built), "ConfigMap/a ConfigMap/from-git-b");
+
+    // What is elsewhere may have changed without a new revision.
+    let asked = server.requests().len();
+    let again = build(&allowing, files, &json!({})).await.unwrap();
+    assert!(!Arc::ptr_eq(&built, &again) && server.requests().len() > asked);
+
+    let asked = server.requests().len();
+    let error = build(&builder(false), files, &json!({})).await.unwrap_err();
+    assert!(error.contains("remote bases are disabled"), "{error}");
+    assert_eq!(server.requests().len(), asked, "nothing was asked for");
+}
+
+#[tokio::test]
+async fn a_file_from_elsewhere_has_a_bound() {
+    // KC-BLD-026
+    let server = HttpGitServer::builder()
+        .answer("/huge.yaml", 200, &"#".repeat(17 << 20))
+        .answer("/gone.yaml", 410, "")
+        .start();
+    for (name, part) in [("huge.yaml", "16777216"), ("gone.yaml", "410")] {
+        let root = format!("resources: [\"{}\"]\n", server.url(name));
+        let error = build(
+            &builder(true),
+            &[("app/kustomization.yaml", &root)],
+            &json!({}),
+        )
+        .await
+        .unwrap_err();
+        assert!(
+            error.starts_with("kustomize build failed: ") && error.contains(part),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_object_without_its_marks_is_named_without_its_content() {
+    // KC-BLD-031
+    let files: &[(&str, &str)] = &[
+        ("app/kustomization.yaml", "resources: [s.yaml]"),
+        (
+            "app/s.yaml",
+            "kind: Secret\nmetadata: {name: s}\nstringData: {password: hunter2}\n",
+        ),
+    ];
+    let error = build(&builder(true), files, &json!({})).await.unwrap_err();
+    assert!(
+        error.contains("failed to decode Kubernetes apiVersion, kind and name from: "),
+        "{error}"
+    );
+    assert!(
+        error.contains("Secret") && !error.contains("hunter2"),
+        "{error}"
+    );
+}
