@@ -72,6 +72,22 @@ impl Flux {
         })
     }
 
+    /// As [`Flux::start`], with a Kustomization `app` of these files that is applied; `spec` has more lines of its spec.
+    /// Gives the revision too.
+    pub async fn running(
+        topic: &str,
+        files: &[(&str, &str)],
+        spec: &[&str],
+    ) -> Result<(Self, String)> {
+        let flux = Self::start(topic).await?;
+        let revision = flux.commit(files);
+        flux.follow_main().await?;
+        let yaml = flux.kustomization("app", spec);
+        flux.namespace.apply(&yaml).await?;
+        flux.applied("app", &revision).await?;
+        Ok((flux, revision))
+    }
+
     /// Commits the files to the branch `main` (nothing else of it changes) and gives the revision that Flux will call it.
     pub fn commit(&self, files: &[(&str, &str)]) -> String {
         let mut commit = self.repo.commit("main");
@@ -110,20 +126,7 @@ spec:
     /// The YAML of a Kustomization of the GitRepository `app` that applies into this namespace; `spec` has more lines
     /// of its spec.
     pub fn kustomization(&self, name: &str, spec: &[&str]) -> String {
-        format!(
-            "
-apiVersion: kustomize.toolkit.fluxcd.io/v1
-kind: Kustomization
-metadata: {{name: {name}}}
-spec:
-  interval: 10m
-  retryInterval: 2s
-  targetNamespace: ${{namespace}}
-  sourceRef: {{kind: GitRepository, name: app}}
-  {}
-",
-            spec.join("\n  ")
-        )
+        kustomization(name, spec)
     }
 
     /// Has the GitRepository `app` fetched now.
@@ -152,4 +155,22 @@ spec:
             .await?;
         Ok(())
     }
+}
+
+/// The YAML of a Kustomization of the GitRepository `app` that applies into the test's namespace.
+pub(crate) fn kustomization(name: &str, spec: &[&str]) -> String {
+    format!(
+        "
+apiVersion: kustomize.toolkit.fluxcd.io/v1
+kind: Kustomization
+metadata: {{name: {name}}}
+spec:
+  interval: 10m
+  retryInterval: 2s
+  targetNamespace: ${{namespace}}
+  sourceRef: {{kind: GitRepository, name: app}}
+  {}
+",
+        spec.join("\n  ")
+    )
 }

@@ -40,13 +40,12 @@ fn row(table: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_flux_command_shows_reconciles_suspends_and_resumes() -> Result {
-    let flux = Flux::start("cli").await?;
-    let revision = flux.commit(&[("a.yaml", &config_map("a", "1"))]);
-    flux.follow_main().await?;
-    flux.namespace
-        .apply(&flux.kustomization("app", &["prune: true"]))
-        .await?;
-    flux.applied("app", &revision).await?;
+    let (flux, revision) = Flux::running(
+        "cli",
+        &[("a.yaml", &config_map("a", "1"))],
+        &["prune: true"],
+    )
+    .await?;
     let shown = revision.get(.."main@sha1:".len() + 8).unwrap_or_default();
 
     let table = run(&flux, &["get", "sources", "git"])?;
@@ -69,6 +68,7 @@ async fn the_flux_command_shows_reconciles_suspends_and_resumes() -> Result {
     ];
     assert_eq!(row(&table), expected, "{table}");
 
+    // KC-API-048
     let second = flux.commit(&[("a.yaml", &config_map("a", "2"))]);
     let told = run(
         &flux,
@@ -102,6 +102,7 @@ async fn the_flux_command_shows_reconciles_suspends_and_resumes() -> Result {
         "{told}"
     );
 
+    // KC-PRUNE-024
     let tree = run(&flux, &["tree", "kustomization", "app"])?;
     assert!(
         tree.contains(&format!("ConfigMap/{}/a", flux.namespace.name())),

@@ -99,13 +99,12 @@ async fn deleting_a_kustomization_prunes_as_its_policy_says() -> Result {
 
 #[tokio::test]
 async fn a_deleted_source_takes_its_artifacts_along_and_leaves_what_runs() -> Result {
-    let flux = Flux::start("no-more").await?;
-    let revision = flux.commit(&[("a.yaml", &config_map("a", "1"))]);
-    flux.follow_main().await?;
-    flux.namespace
-        .apply(&flux.kustomization("app", &["prune: true"]))
-        .await?;
-    flux.applied("app", &revision).await?;
+    let (flux, _) = Flux::running(
+        "no-more",
+        &[("a.yaml", &config_map("a", "1"))],
+        &["prune: true"],
+    )
+    .await?;
 
     let kept = flux
         .namespace
@@ -124,13 +123,12 @@ async fn a_deleted_source_takes_its_artifacts_along_and_leaves_what_runs() -> Re
 
 #[tokio::test]
 async fn what_is_suspended_rests_until_it_is_resumed() -> Result {
-    let flux = Flux::start("suspended").await?;
-    let first = flux.commit(&[("a.yaml", &config_map("a", "1"))]);
-    flux.follow_main().await?;
-    flux.namespace
-        .apply(&flux.kustomization("app", &["prune: true"]))
-        .await?;
-    flux.applied("app", &first).await?;
+    let (flux, first) = Flux::running(
+        "suspended",
+        &[("a.yaml", &config_map("a", "1"))],
+        &["prune: true"],
+    )
+    .await?;
 
     flux.suspend(KUSTOMIZATION, "app", true).await?;
     let second = flux.commit(&[("a.yaml", &config_map("a", "2"))]);

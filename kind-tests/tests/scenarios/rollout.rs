@@ -73,7 +73,7 @@ spec:
         web["status"]["readyReplicas"], 2,
         "wait: true waits for the pods"
     );
-    // KC-SSA-001
+    // KC-SSA-001, RT-SSA-004
     assert_eq!(
         web["metadata"]["labels"]["kustomize.toolkit.fluxcd.io/name"],
         "app"
@@ -108,15 +108,12 @@ spec:
 
 #[tokio::test]
 async fn a_moved_branch_rolls_out() -> Result {
-    let flux = Flux::start("moved").await?;
-    flux.commit(&[("map.yaml", &config_map("settings", "1"))]);
-    flux.follow_main().await?;
-    flux.namespace
-        .apply(&flux.kustomization("app", &["prune: true"]))
-        .await?;
-    flux.namespace
-        .wait_ready(KUSTOMIZATION, "app", "True")
-        .await?;
+    let (flux, _) = Flux::running(
+        "moved",
+        &[("map.yaml", &config_map("settings", "1"))],
+        &["prune: true"],
+    )
+    .await?;
 
     let revision = flux.commit(&[("map.yaml", &config_map("settings", "2"))]);
     flux.fetch().await?;
@@ -229,18 +226,15 @@ async fn the_highest_matching_version_rolls_out() -> Result {
 
 #[tokio::test]
 async fn what_a_removed_file_had_created_is_pruned() -> Result {
-    let flux = Flux::start("pruned").await?;
-    flux.commit(&[
-        ("a.yaml", &config_map("a", "1")),
-        ("b.yaml", &config_map("b", "1")),
-    ]);
-    flux.follow_main().await?;
-    flux.namespace
-        .apply(&flux.kustomization("app", &["prune: true"]))
-        .await?;
-    flux.namespace
-        .wait_ready(KUSTOMIZATION, "app", "True")
-        .await?;
+    let (flux, _) = Flux::running(
+        "pruned",
+        &[
+            ("a.yaml", &config_map("a", "1")),
+            ("b.yaml", &config_map("b", "1")),
+        ],
+        &["prune: true"],
+    )
+    .await?;
 
     let commit = flux.repo.commit("main").remove("b.yaml").create();
     flux.fetch().await?;
@@ -268,18 +262,15 @@ async fn what_a_removed_file_had_created_is_pruned() -> Result {
 
 #[tokio::test]
 async fn without_prune_what_a_removed_file_had_created_stays() -> Result {
-    let flux = Flux::start("kept").await?;
-    flux.commit(&[
-        ("a.yaml", &config_map("a", "1")),
-        ("b.yaml", &config_map("b", "1")),
-    ]);
-    flux.follow_main().await?;
-    flux.namespace
-        .apply(&flux.kustomization("app", &["prune: false"]))
-        .await?;
-    flux.namespace
-        .wait_ready(KUSTOMIZATION, "app", "True")
-        .await?;
+    let (flux, _) = Flux::running(
+        "kept",
+        &[
+            ("a.yaml", &config_map("a", "1")),
+            ("b.yaml", &config_map("b", "1")),
+        ],
+        &["prune: false"],
+    )
+    .await?;
 
     let commit = flux.repo.commit("main").remove("b.yaml").create();
     flux.fetch().await?;
@@ -303,13 +294,12 @@ async fn without_prune_what_a_removed_file_had_created_stays() -> Result {
 
 #[tokio::test]
 async fn what_someone_changed_by_hand_is_put_right() -> Result {
-    let flux = Flux::start("drift").await?;
-    let revision = flux.commit(&[("a.yaml", &config_map("a", "1"))]);
-    flux.follow_main().await?;
-    flux.namespace
-        .apply(&flux.kustomization("app", &["prune: true"]))
-        .await?;
-    flux.applied("app", &revision).await?;
+    let (flux, _) = Flux::running(
+        "drift",
+        &[("a.yaml", &config_map("a", "1"))],
+        &["prune: true"],
+    )
+    .await?;
 
     flux.namespace
         .merge(CONFIG_MAP, "a", json!({"data": {"v": "by hand"}}))
@@ -336,13 +326,12 @@ async fn what_someone_changed_by_hand_is_put_right() -> Result {
 
 #[tokio::test]
 async fn an_unchanged_revision_writes_nothing() -> Result {
-    let flux = Flux::start("unchanged").await?;
-    let revision = flux.commit(&[("a.yaml", &config_map("a", "1"))]);
-    flux.follow_main().await?;
-    flux.namespace
-        .apply(&flux.kustomization("app", &["prune: true"]))
-        .await?;
-    flux.applied("app", &revision).await?;
+    let (flux, _) = Flux::running(
+        "unchanged",
+        &[("a.yaml", &config_map("a", "1"))],
+        &["prune: true"],
+    )
+    .await?;
     let before = flux
         .namespace
         .get(CONFIG_MAP, "a")
