@@ -67,7 +67,10 @@ async fn bench() -> Result {
             );
             print("  processor time", &seconds(took.cpu), "");
             if let Some(count) = took.request_count() {
-                let beside = format!("target 4 (one a kind, and two): {}", took.breakdown());
+                let beside = format!(
+                    "target 5 (one a kind and two, and one that tells of the request): {}",
+                    took.breakdown()
+                );
                 print("  API requests", &count.to_string(), &beside);
             }
         }

@@ -68,15 +68,9 @@ impl Span {
 }
 
 impl Took {
-    /// The number of requests, events (which are written whenever the writer gets to it) and leases left out.
+    /// The number of requests: the sum of the [`breakdown`](Self::breakdown).
     pub fn request_count(&self) -> Option<usize> {
-        let requests = self.requests.as_ref()?;
-        Some(
-            requests
-                .iter()
-                .filter(|request| !matches!(request.resource.as_str(), "events" | "leases"))
-                .count(),
-        )
+        self.requests.as_ref().map(Vec::len)
     }
 
     /// How many requests there were of each verb and resource, the most frequent first.
