@@ -25,6 +25,8 @@
 //!
 //! It leaves to others: Git servers (`kind-tests/git-servers`) and the comparison with the Go tools (`kind-tests/oracle`).
 
+mod applier;
+mod artifacts;
 pub mod cache;
 mod cluster;
 pub mod controller;
@@ -39,6 +41,8 @@ mod pod_cluster;
 mod report;
 pub mod requests;
 
+pub use applier::Applier;
+pub use artifacts::{Answer, ArtifactServer};
 pub use cluster::{Cluster, FIELD_MANAGER, Settings, Source, free_ports};
 pub use controller::Controller;
 pub use events::EventSink;

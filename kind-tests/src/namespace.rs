@@ -233,6 +233,22 @@ impl Namespace {
         Ok(serde_json::to_value(changed)?)
     }
 
+    /// Changes the object's status by a JSON merge patch, as its controller does.
+    pub async fn set_status(&self, kind: Kind, name: &str, status: Value) -> Result<Value> {
+        let params = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let patch = json!({"status": status});
+        let changed = self
+            .api(kind)
+            .await?
+            .patch_status(name, &params, &Patch::Merge(&patch))
+            .await
+            .doing(format!("change the status of {} {name}", kind.1))?;
+        Ok(serde_json::to_value(changed)?)
+    }
+
     /// Asks for a reconciliation as `flux reconcile` does; gives the value to find in `status.lastHandledReconcileAt`.
     pub async fn request_reconcile(&self, kind: Kind, name: &str) -> Result<String> {
         let at = jiff::Timestamp::now().to_string();

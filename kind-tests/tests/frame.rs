@@ -337,7 +337,7 @@ async fn failures_stall_or_retry() -> Result {
         })
         .await?;
 
-    // RT-LED-012, SC-PROC-053: a panic is an error like others, and tried again
+    // RT-LED-012, SC-PROC-053, KC-PROC-048: a panic is an error like others, and tried again
     let mut panics = running.panics.clone();
     namespace
         .wait_for("a second panic", panics.wait_for(|panics| *panics > 1))

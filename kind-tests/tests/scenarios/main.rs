@@ -3,10 +3,17 @@
 
 mod bad_input;
 mod cli;
+mod downloads;
+mod events;
 mod failures;
+mod gates;
+mod health;
+mod impersonation;
 mod leadership;
 mod lifecycle;
 mod ordering;
+mod progress;
+mod pruning;
 mod rollout;
 mod transports;
 

@@ -1,0 +1,437 @@
+//! Feature gates and flags act.
+
+use kind_tests::controller::Settings;
+use kind_tests::requests::{Counter, Request};
+use kind_tests::{Applier, CONFIG_MAP, Kind, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::config_map;
+
+const SUBSTITUTED: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: out}\ndata: {map: '${map}', secret: '${secret}', both: '${both}', inline: '${inline}'}\n";
+
+/// What `out` is made from.
+const CONFIGS: &str = "
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: vars, labels: {reconcile.fluxcd.io/watch: Enabled}}
+data: {map: m, both: from-map, inline: from-map}
+binaryData: {unused-because-binary: AAAA}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: vars}
+stringData: {secret: \"s\\n\", both: from-secret}
+";
+
+const POST_BUILD: &str = "postBuild: {substitute: {inline: 'i'}, substituteFrom: [{kind: ConfigMap, name: vars}, \
+    {kind: Secret, name: vars}, {kind: Secret, name: nowhere, optional: true}]}";
+
+fn gate(gate: &str) -> Settings {
+    Settings::default().flag(format!("--feature-gates={gate}"))
+}
+
+async fn substituting(topic: &str, settings: Settings) -> Result<Applier> {
+    let applier = Applier::start(topic, settings).await?;
+    applier.namespace.apply(CONFIGS).await?;
+    applier
+        .publish("main@sha1:1", &[("out.yaml", SUBSTITUTED)])
+        .await?;
+    let yaml = applier.kustomization("app", &["prune: true", POST_BUILD]);
+    applier.namespace.apply(&yaml).await?;
+    applier.applied("app", "main@sha1:1").await?;
+    let out = applier
+        .namespace
+        .get(CONFIG_MAP, "out")
+        .await?
+        .unwrap_or_default();
+    // KC-SUB-004, KC-SUB-005, KC-SUB-006, KC-SUB-007, RT-KUS-013
+    assert_eq!(
+        out["data"],
+        json!({"map": "m", "secret": "s", "both": "from-secret", "inline": "i"})
+    );
+    Ok(applier)
+}
+
+/// What a run asks for that the test has asked for, as verb and resource.
+async fn asked_by_a_run(applier: &Applier, resources: &[&str]) -> Result<Vec<Request>> {
+    let counter = Counter::start(applier.namespace.cluster(), applier.kustomize.user())?;
+    applier.run("app").await?;
+    let mut requests = counter.requests()?;
+    requests.retain(|request| resources.contains(&request.resource.as_str()));
+    Ok(requests)
+}
+
+#[tokio::test]
+async fn configs_are_read_once_a_run_and_their_change_brings_one() -> Result {
+    let applier = substituting("configs", Settings::default()).await?;
+    // KC-SUB-011, KC-PROC-029: each reference once, from the API server
+    let asked = asked_by_a_run(&applier, &["configmaps", "secrets"]).await?;
+    let gets: Vec<&Request> = asked
+        .iter()
+        .filter(|request| request.verb == "get")
+        .collect();
+    assert_eq!(gets.len(), 3, "{asked:#?}");
+    // KC-DEP-015, KC-PROC-025
+    let changed = json!({"data": {"map": "changed"}});
+    applier.namespace.merge(CONFIG_MAP, "vars", changed).await?;
+    applier
+        .namespace
+        .wait(CONFIG_MAP, "out", "follows", |out| {
+            out["data"]["map"] == "changed"
+        })
+        .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn configs_may_be_cached() -> Result {
+    let applier = substituting("cached", gate("CacheSecretsAndConfigMaps=true")).await?;
+    // KC-PROC-029
+    let asked = asked_by_a_run(&applier, &["configmaps", "secrets"]).await?;
+    ensure!(
+        !asked.iter().any(|request| request.verb == "get"),
+        "{asked:#?}"
+    );
+    applier
+        .namespace
+        .merge(CONFIG_MAP, "vars", json!({"data": {"map": "changed"}}))
+        .await?;
+    applier
+        .namespace
+        .wait(CONFIG_MAP, "out", "follows", |out| {
+            out["data"]["map"] == "changed"
+        })
+        .await?;
+    // KC-SUB-007: in the words of the API server
+    applier.namespace.delete(CONFIG_MAP, "vars").await?;
+    applier
+        .says(
+            "app",
+            "BuildFailed",
+            "substitute from 'ConfigMap/vars' error: configmaps \"vars\" not found",
+        )
+        .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn watches_begin_where_flags_say() -> Result {
+    let watched = async |settings: Settings, topic: &str| -> Result<Vec<String>> {
+        let mut applier = Applier::start(topic, settings).await?;
+        applier
+            .publish("main@sha1:1", &[("a.yaml", &config_map("a", "1"))])
+            .await?;
+        applier
+            .namespace
+            .apply(&applier.kustomization("app", &["prune: true"]))
+            .await?;
+        applier.applied("app", "main@sha1:1").await?;
+        applier.kustomize.terminate().await?;
+        let counter = Counter::start(applier.namespace.cluster(), applier.kustomize.user())?;
+        applier.kustomize.restart().await?;
+        applier.run("app").await?;
+        let namespace = applier.namespace.name().to_owned();
+        let requests = counter
+            .requests()?
+            .into_iter()
+            .filter(|request| request.verb == "watch");
+        Ok(requests
+            .map(|request| request.uri.replace(&namespace, "NS"))
+            .collect())
+    };
+    // KC-PROC-025
+    let flag = Settings::default().flag("--watch-configs-label-selector=team=a");
+    let uris = watched(flag, "labels").await?;
+    for resource in ["configmaps", "secrets"] {
+        let of = format!("/api/v1/{resource}?");
+        ensure!(
+            uris.iter()
+                .any(|uri| uri.starts_with(&of) && uri.contains("labelSelector=team%3Da")),
+            "{uris:#?}"
+        );
+    }
+    // KC-PROC-037
+    let uris = watched(gate("DisableConfigWatchers=true"), "no-configs").await?;
+    ensure!(
+        !uris
+            .iter()
+            .any(|uri| uri.contains("configmaps") || uri.contains("secrets")),
+        "{uris:#?}"
+    );
+    ensure!(
+        uris.iter()
+            .any(|uri| uri.starts_with("/apis/source.toolkit.fluxcd.io/v1/gitrepositories?")),
+        "{uris:#?}"
+    );
+    // KC-PROC-023, KC-PROC-042
+    let uris = watched(
+        Settings::default().flag("--watch-all-namespaces=false"),
+        "one-ns",
+    )
+    .await?;
+    ensure!(
+        !uris.is_empty() && uris.iter().all(|uri| uri.contains("/namespaces/NS/")),
+        "{uris:#?}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn sources_may_be_read_each_time() -> Result {
+    let direct = gate("DirectSourceFetch=true");
+    for (settings, reads) in [(Settings::default(), 0), (direct, 1)] {
+        let applier = Applier::start("direct", settings).await?;
+        applier
+            .publish("main@sha1:1", &[("a.yaml", &config_map("a", "1"))])
+            .await?;
+        applier
+            .namespace
+            .apply(&applier.kustomization("app", &["prune: true"]))
+            .await?;
+        applier.applied("app", "main@sha1:1").await?;
+        // KC-PROC-038
+        let asked = asked_by_a_run(&applier, &["gitrepositories"]).await?;
+        assert_eq!(asked.len(), reads, "{asked:#?}");
+        let said = applier.kustomize.log().entries();
+        let said = said.iter().filter(|line| {
+            line["msg"]
+                .as_str()
+                .is_some_and(|text| text.contains("DirectSourceFetch"))
+        });
+        assert_eq!(said.filter(|line| line["level"] == "info").count(), reads);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_change_log_may_be_grouped() -> Result {
+    let applier = Applier::start("grouped", gate("GroupChangeLog=true")).await?;
+    applier
+        .publish(
+            "main@sha1:1",
+            &[
+                ("a.yaml", &config_map("a", "1")),
+                ("b.yaml", &config_map("b", "1")),
+            ],
+        )
+        .await?;
+    applier
+        .namespace
+        .apply(&applier.kustomization("app", &["prune: true"]))
+        .await?;
+    // KC-PROC-033, KC-SSA-036
+    let line = applier
+        .kustomize
+        .log()
+        .wait("of what was applied", |line| {
+            line["msg"] == "server-side apply completed"
+        })
+        .await?;
+    let namespace = applier.namespace.name();
+    let created = [
+        format!("ConfigMap/{namespace}/a"),
+        format!("ConfigMap/{namespace}/b"),
+    ];
+    assert_eq!(line["output"], json!({"created": created}));
+    Ok(())
+}
+
+#[tokio::test]
+async fn substitution_may_be_lenient() -> Result {
+    let lenient = gate("StrictPostBuildSubstitutions=false");
+    let applier = Applier::start("lenient", lenient).await?;
+    let text = config_map("a", "<${unset}>");
+    applier.publish("main@sha1:1", &[("a.yaml", &text)]).await?;
+    let spec = ["prune: true", "postBuild: {substituteStrategy: Always}"];
+    applier
+        .namespace
+        .apply(&applier.kustomization("app", &spec))
+        .await?;
+    applier.applied("app", "main@sha1:1").await?;
+    // KC-PROC-032
+    let map = applier
+        .namespace
+        .get(CONFIG_MAP, "a")
+        .await?
+        .unwrap_or_default();
+    assert_eq!(map["data"]["v"], "<>");
+    Ok(())
+}
+
+#[tokio::test]
+async fn health_may_be_read_by_kind() -> Result {
+    for (settings, by_kind) in [
+        (Settings::default(), false),
+        (gate("DisableStatusPollerCache=false"), true),
+    ] {
+        let applier = Applier::start("poller", settings).await?;
+        applier
+            .namespace
+            .apply(&applier.kustomization("app", &["prune: true", "wait: true"]))
+            .await?;
+        applier.says("app", "ArtifactFailed", "").await?;
+        let counter = Counter::start(applier.namespace.cluster(), applier.kustomize.user())?;
+        applier
+            .publish("main@sha1:1", &[("a.yaml", &config_map("a", "1"))])
+            .await?;
+        applier.applied("app", "main@sha1:1").await?;
+        // KC-PROC-030
+        let lists = counter.requests()?.into_iter();
+        let lists: Vec<String> = lists
+            .filter(|request| request.verb == "list" && request.resource == "configmaps")
+            .map(|request| request.uri)
+            .collect();
+        let by_name = |uri: &String| uri.contains("fieldSelector=metadata.name%3Da");
+        ensure!(
+            !lists.is_empty() && lists.iter().any(by_name) != by_kind,
+            "{lists:#?}"
+        );
+        ensure!(
+            !by_kind || lists.iter().any(|uri| uri.contains("labelSelector=")),
+            "{lists:#?}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn managed_fields_may_be_migrated() -> Result {
+    const SCALER: Kind = Kind("autoscaling/v2", "HorizontalPodAutoscaler");
+    let scaler = |version: &str, rest: &str| {
+        format!(
+            "apiVersion: autoscaling/{version}\nkind: HorizontalPodAutoscaler\nmetadata: {{name: web}}\n\
+             spec: {{maxReplicas: 3, scaleTargetRef: {{apiVersion: apps/v1, kind: Deployment, name: web}}{rest}}}\n"
+        )
+    };
+    let versions = |object: &Value| -> Vec<String> {
+        let entries = object["metadata"]["managedFields"].as_array();
+        let of = |entry: &Value| entry["apiVersion"].as_str().unwrap_or_default().to_owned();
+        let mut versions: Vec<String> = entries.into_iter().flatten().map(of).collect();
+        versions.sort();
+        versions.dedup();
+        versions
+    };
+    for (settings, migrated) in [
+        (Settings::default(), false),
+        (gate("MigrateAPIVersion=true"), true),
+    ] {
+        let applier = Applier::start("migrate", settings).await?;
+        applier
+            .namespace
+            .apply(&scaler("v1", ", targetCPUUtilizationPercentage: 50"))
+            .await?;
+        applier
+            .publish("main@sha1:1", &[("web.yaml", &scaler("v2", ""))])
+            .await?;
+        applier
+            .namespace
+            .apply(&applier.kustomization("app", &["prune: true"]))
+            .await?;
+        applier.applied("app", "main@sha1:1").await?;
+        // KC-PROC-039, KC-SSA-027, RT-SSA-015
+        let object = applier
+            .namespace
+            .get(SCALER, "web")
+            .await?
+            .unwrap_or_default();
+        let found = versions(&object);
+        assert_eq!(
+            found.contains(&"autoscaling/v1".to_owned()),
+            !migrated,
+            "{found:?}"
+        );
+        ensure!(found.contains(&"autoscaling/v2".to_owned()), "{found:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn other_managers_may_be_overridden() -> Result {
+    for (flag, stays) in [
+        ("--override-manager=somebody-else", true),
+        ("--override-manager=kind-tests", false),
+    ] {
+        let applier = Applier::start("override", Settings::default().flag(flag)).await?;
+        // The test's own field manager adds a key.
+        let mine = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {mine: x}}";
+        applier.namespace.apply(mine).await?;
+        applier
+            .publish("main@sha1:1", &[("a.yaml", &config_map("a", "1"))])
+            .await?;
+        applier
+            .namespace
+            .apply(&applier.kustomization("app", &["prune: true"]))
+            .await?;
+        applier.applied("app", "main@sha1:1").await?;
+        // KC-PROC-014, KC-SSA-024, KC-SSA-025
+        let map = applier
+            .namespace
+            .get(CONFIG_MAP, "a")
+            .await?
+            .unwrap_or_default();
+        assert_eq!(map["data"].get("mine").is_some(), stays, "{map:#}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_process_serves() -> Result {
+    let applier = Applier::start("serves", Settings::default()).await?;
+    applier
+        .publish("main@sha1:1", &[("a.yaml", &config_map("a", "1"))])
+        .await?;
+    applier
+        .namespace
+        .apply(&applier.kustomization("app", &["prune: true"]))
+        .await?;
+    applier.applied("app", "main@sha1:1").await?;
+    // KC-PROC-002, KC-PROC-045
+    for path in ["healthz", "readyz"] {
+        let (status, _) = get(&applier.kustomize.health_address(), path).await?;
+        assert_eq!(status, 200, "{path}");
+    }
+    // KC-PROC-001, KC-PROC-058, KC-PROC-049, KC-PROC-004
+    let (status, text) = get(&applier.kustomize.metrics_address(), "metrics").await?;
+    assert_eq!(status, 200);
+    for line in [
+        "controller_runtime_reconcile_total{controller=\"kustomization\",result=",
+        "controller_runtime_reconcile_errors_total{controller=\"kustomization\"}",
+        "controller_runtime_reconcile_time_seconds_count{controller=\"kustomization\"}",
+        "controller_runtime_max_concurrent_reconciles{controller=\"kustomization\"} 4",
+        "workqueue_adds_total{controller=\"kustomization\",name=\"kustomization\"}",
+        "rest_client_requests_total{",
+        "process_resident_memory_bytes",
+    ] {
+        ensure!(text.contains(line), "no {line} in\n{text}");
+    }
+    let duration = format!(
+        "gotk_reconcile_duration_seconds_count{{kind=\"Kustomization\",name=\"app\",namespace=\"{}\"}}",
+        applier.namespace.name()
+    );
+    ensure!(text.contains(&duration), "no {duration} in\n{text}");
+    // KC-PROC-054
+    for family in ["gotk_reconcile_condition{", "gotk_suspend_status{"] {
+        ensure!(!text.contains(family), "{family} in\n{text}");
+    }
+    Ok(())
+}
+
+/// Status and body of what a server on loopback answers.
+async fn get(address: &str, path: &str) -> Result<(u16, String)> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(address).await?;
+    let request = format!("GET /{path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let status = answer
+        .split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .unwrap_or_default();
+    let body = answer
+        .split_once("\r\n\r\n")
+        .map(|(_, body)| body.to_owned())
+        .unwrap_or_default();
+    Ok((status, body))
+}

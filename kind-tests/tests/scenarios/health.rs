@@ -1,0 +1,324 @@
+//! Health checks. Buckets play what is checked: no controller of theirs runs, so the test alone says how they fare.
+
+use kind_tests::controller::Settings;
+use kind_tests::requests::{Counter, Request};
+use kind_tests::{Applier, KUSTOMIZATION, Kind, Result, condition, ensure};
+use serde_json::{Value, json};
+
+use crate::config_map;
+
+const BUCKET: Kind = Kind("source.toolkit.fluxcd.io/v1", "Bucket");
+const POD: Kind = Kind("v1", "Pod");
+
+fn bucket(name: &str) -> String {
+    format!(
+        "apiVersion: source.toolkit.fluxcd.io/v1\nkind: Bucket\nmetadata: {{name: {name}}}\n\
+         spec: {{interval: 1h, endpoint: 127.0.0.1, bucketName: b}}\n"
+    )
+}
+
+/// Says of a Bucket that it fares like this: `Ready`, `Stalled`.
+async fn fares(applier: &Applier, name: &str, kind: &str) -> Result {
+    let condition = json!({"type": kind, "status": "True", "reason": "Test", "message": "as the test says",
+        "lastTransitionTime": "2001-01-01T00:00:00Z"});
+    let status = json!({"observedGeneration": 1, "conditions": [condition]});
+    applier.namespace.set_status(BUCKET, name, status).await?;
+    Ok(())
+}
+
+async fn under_way(applier: &Applier) -> Result<Value> {
+    let checks = |object: &Value| {
+        condition(object, "Reconciling").is_some_and(|reconciling| {
+            reconciling["message"]
+                .as_str()
+                .is_some_and(|text| text.starts_with("Running health checks"))
+        })
+    };
+    applier
+        .namespace
+        .wait(KUSTOMIZATION, "app", "runs its health checks", checks)
+        .await
+}
+
+async fn start(topic: &str, settings: Settings) -> Result<Applier> {
+    let applier = Applier::start(topic, settings).await?;
+    applier
+        .publish(
+            "main@sha1:1",
+            &[("one.yaml", &bucket("one")), ("two.yaml", &bucket("two"))],
+        )
+        .await?;
+    let yaml = applier.kustomization("app", &["prune: true", "wait: true"]);
+    applier.namespace.apply(&yaml).await?;
+    Ok(applier)
+}
+
+#[tokio::test]
+async fn what_falls_ill_without_a_change_is_noticed() -> Result {
+    let applier = start("falls-ill", Settings::default()).await?;
+    let waiting = under_way(&applier).await?;
+    // KC-PRUNE-002: what was applied is in the inventory before it is healthy.
+    assert_eq!(
+        waiting["status"]["inventory"]["entries"]
+            .as_array()
+            .map(Vec::len),
+        Some(2)
+    );
+    assert_eq!(waiting["status"]["lastAppliedRevision"], json!(null));
+    fares(&applier, "one", "Ready").await?;
+    fares(&applier, "two", "Ready").await?;
+    let healthy = applier.applied("app", "main@sha1:1").await?;
+    assert_eq!(
+        condition(&healthy, "Healthy").map(|healthy| &healthy["reason"]),
+        Some(&json!("Succeeded"))
+    );
+
+    // KC-HEALTH-012
+    applier.run("app").await?;
+    fares(&applier, "two", "Stalled").await?;
+    let ill = applier.run("app").await?;
+    let text = format!(
+        "failed early due to stalled resources: [Bucket/{}/two status: 'Failed']",
+        applier.namespace.name()
+    );
+    // KC-HEALTH-007, KC-HEALTH-008, KC-API-046
+    for kind in ["Ready", "Healthy"] {
+        let condition = condition(&ill, kind).cloned().unwrap_or_default();
+        assert_eq!(
+            (&condition["status"], &condition["reason"]),
+            (&json!("False"), &json!("HealthCheckFailed"))
+        );
+        ensure!(
+            condition["message"]
+                .as_str()
+                .is_some_and(|message| message.ends_with(&text)),
+            "{condition:#}"
+        );
+    }
+    assert_eq!(
+        ill["status"]["history"][0]["lastReconciledStatus"],
+        "HealthCheckFailed"
+    );
+    fares(&applier, "two", "Ready").await?;
+    let healed = applier.applied("app", "main@sha1:1").await?;
+    assert_eq!(
+        condition(&healed, "Healthy").map(|healthy| &healthy["status"]),
+        Some(&json!("True"))
+    );
+    // KC-API-044, KC-API-046: the same manifests with another ending are another entry.
+    let statuses = |object: &Value| -> Vec<Value> {
+        let history = object["status"]["history"].as_array();
+        history
+            .into_iter()
+            .flatten()
+            .map(|entry| entry["lastReconciledStatus"].clone())
+            .collect()
+    };
+    assert_eq!(
+        statuses(&healed),
+        ["ReconciliationSucceeded", "HealthCheckFailed"]
+    );
+
+    // KC-API-046: a build that fails leaves no entry.
+    applier
+        .publish("main@sha1:2", &[("one.yaml", "a: b\n c: d\n")])
+        .await?;
+    let broken = applier.says("app", "BuildFailed", "one.yaml").await?;
+    assert_eq!(
+        statuses(&broken),
+        ["ReconciliationSucceeded", "HealthCheckFailed"]
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn without_failing_fast_others_may_still_heal() -> Result {
+    let gate = Settings::default().flag("--feature-gates=DisableFailFastBehavior=true");
+    let applier = start("patient", gate).await?;
+    under_way(&applier).await?;
+    // KC-PROC-031: with the default this would have ended the wait.
+    fares(&applier, "one", "Stalled").await?;
+    fares(&applier, "one", "Ready").await?;
+    fares(&applier, "two", "Ready").await?;
+    let healthy = applier.applied("app", "main@sha1:1").await?;
+    assert_eq!(
+        healthy["status"]["history"].as_array().map(Vec::len),
+        Some(1)
+    );
+    assert_eq!(healthy["status"]["history"][0]["totalReconciliations"], 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_new_revision_ends_a_wait_for_the_old_one() -> Result {
+    let gate = Settings::default().flag("--feature-gates=CancelHealthCheckOnNewRevision=true");
+    let applier = start("cancelled", gate).await?;
+    under_way(&applier).await?;
+    applier
+        .publish(
+            "main@sha1:2",
+            &[
+                ("one.yaml", &bucket("one")),
+                ("a.yaml", &config_map("a", "1")),
+            ],
+        )
+        .await?;
+    // KC-HEALTH-011, KC-PROC-036, KC-EVT-006
+    let message = format!(
+        "Health checks canceled due to new reconciliation triggered by GitRepository/{}/app",
+        applier.namespace.name()
+    );
+    let told = applier
+        .events
+        .wait("of the cancellation", |event| {
+            event["message"] == json!(message)
+        })
+        .await?;
+    assert_eq!(
+        (&told["severity"], &told["reason"]),
+        (&json!("info"), &json!("HealthCheckCanceled"))
+    );
+    assert_eq!(
+        told["metadata"]["kustomize.toolkit.fluxcd.io/revision"],
+        "main@sha1:1"
+    );
+    fares(&applier, "one", "Ready").await?;
+    let done = applier.applied("app", "main@sha1:2").await?;
+    // A wait that was given up leaves no entry.
+    assert_eq!(done["status"]["history"].as_array().map(Vec::len), Some(1));
+    Ok(())
+}
+
+#[tokio::test]
+async fn pods_that_are_stuck_make_their_owner_fail() -> Result {
+    const STATEFUL_SET: &str = "
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  serviceName: db
+  replicas: 2
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec:
+      nodeSelector: {no: such-node}
+      containers: [{name: db, image: registry.k8s.io/pause:3.10}]
+";
+    let applier = Applier::start("stuck-pods", Settings::default()).await?;
+    applier
+        .publish("main@sha1:1", &[("db.yaml", STATEFUL_SET)])
+        .await?;
+    let yaml = applier.kustomization("app", &["prune: true", "wait: true"]);
+    applier.namespace.apply(&yaml).await?;
+    under_way(&applier).await?;
+    applier
+        .namespace
+        .wait(POD, "db-0", "is there", |_| true)
+        .await?;
+    // No node takes the pod, so the test plays the kubelet.
+    let waiting = json!({"name": "db", "image": "", "imageID": "", "ready": false, "restartCount": 5,
+        "state": {"waiting": {"reason": "CrashLoopBackOff"}}});
+    let status = json!({"phase": "Running", "containerStatuses": [waiting],
+        "conditions": [{"type": "Ready", "status": "False"}]});
+    applier.namespace.set_status(POD, "db-0", status).await?;
+    // KC-HEALTH-025
+    let text = format!(
+        "failed early due to stalled resources: [StatefulSet/{}/db status: 'Failed']",
+        applier.namespace.name()
+    );
+    applier.says("app", "HealthCheckFailed", &text).await?;
+    Ok(())
+}
+
+/// What one run asked for, its events apart, and its final patch last.
+fn by_run(requests: &[Request]) -> Vec<Vec<String>> {
+    let mut runs = vec![Vec::new()];
+    for request in requests
+        .iter()
+        .filter(|request| request.resource != "events")
+    {
+        let asked = format!("{} {}", request.verb, request.resource);
+        let ends = asked == "patch kustomizations/status";
+        if let Some(run) = runs.last_mut() {
+            run.push(asked);
+        }
+        if ends {
+            runs.push(Vec::new());
+        }
+    }
+    runs.pop();
+    runs
+}
+
+#[tokio::test]
+async fn an_unchanged_run_that_is_healthy_costs_a_request_a_kind_and_two() -> Result {
+    const WEB: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: NAME}
+spec:
+  selector: {matchLabels: {app: NAME}}
+  template:
+    metadata: {labels: {app: NAME}}
+    spec: {containers: [{name: web, image: registry.k8s.io/pause:3.10}]}
+";
+    let applier = Applier::start("steady", Settings::default()).await?;
+    let mut files = Vec::new();
+    for name in ["a", "b", "c"] {
+        files.push((format!("{name}/web.yaml"), WEB.replace("NAME", name)));
+        files.push((format!("{name}/map.yaml"), config_map(name, "1")));
+        files.push((
+            format!("{name}/account.yaml"),
+            format!("apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: {name}}}\n"),
+        ));
+    }
+    let files: Vec<(&str, &str)> = files
+        .iter()
+        .map(|(path, text)| (path.as_str(), text.as_str()))
+        .collect();
+    applier.publish("main@sha1:1", &files).await?;
+    let yaml = applier
+        .kustomization("app", &["prune: true", "wait: true"])
+        .replace("interval: 10m", "interval: 1s");
+    applier.namespace.apply(&yaml).await?;
+    applier.applied("app", "main@sha1:1").await?;
+    let runs = |object: &Value| {
+        object["status"]["history"][0]["totalReconciliations"]
+            .as_u64()
+            .unwrap_or_default()
+    };
+    let reaches = |count: u64| move |object: &Value| runs(object) >= count;
+    // The first runs still see what the Deployments' controller writes.
+    applier
+        .namespace
+        .wait(KUSTOMIZATION, "app", "has run three times", reaches(3))
+        .await?;
+    let counter = Counter::start(applier.namespace.cluster(), applier.kustomize.user())?;
+    applier
+        .namespace
+        .wait(KUSTOMIZATION, "app", "has run six times", reaches(6))
+        .await?;
+    let requests = counter.requests()?;
+    let kinds = [
+        "list configmaps",
+        "list deployments",
+        "list serviceaccounts",
+    ];
+    let runs = by_run(&requests);
+    ensure!(runs.len() >= 2, "{requests:#?}");
+    let number = runs.len();
+    // The first may have begun before the count did, and every tenth looks at everything.
+    for mut run in runs.into_iter().skip(1).take(2) {
+        let last = run.pop();
+        run.sort();
+        // With the one event that tells of its end that is a request a kind and two.
+        ensure!(run == kinds && last.is_some(), "{run:?}, then {last:?}");
+    }
+    let events = requests
+        .iter()
+        .filter(|request| request.resource == "events")
+        .count();
+    ensure!(events <= number + 1, "{events} events of {number} runs");
+    Ok(())
+}

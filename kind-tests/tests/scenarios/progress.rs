@@ -1,0 +1,324 @@
+//! What a run tells of itself while it is under way, and what is left when it is over.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use kind_tests::controller::Settings;
+use kind_tests::{
+    Answer, Applier, CONFIG_MAP, KUSTOMIZATION, Kind, Result, condition, ensure, is_ready,
+};
+use serde_json::{Value, json};
+
+use crate::config_map;
+
+const REVISION: &str = "main@sha1:1111111111111111111111111111111111111111";
+
+fn progress(object: &Value) -> &str {
+    condition(object, "Reconciling")
+        .and_then(|reconciling| reconciling["message"].as_str())
+        .unwrap_or_default()
+}
+
+fn types(object: &Value) -> Vec<&str> {
+    let conditions = object["status"]["conditions"].as_array();
+    conditions
+        .into_iter()
+        .flatten()
+        .filter_map(|condition| condition["type"].as_str())
+        .collect()
+}
+
+#[tokio::test]
+async fn each_step_of_a_first_run_is_told() -> Result {
+    let applier = Applier::start("steps", Settings::default()).await?;
+    let base = applier
+        .artifacts
+        .put_bytes("base.yaml", "", config_map("base", "1").into());
+    let root = format!(
+        "resources: [a.yaml, \"{}\"]\n",
+        base["url"].as_str().unwrap_or_default()
+    );
+    // Steps that pass within a second of the last message are not told: these take longer.
+    let late = || Answer::Late(Duration::from_millis(1200));
+    applier.artifacts.instead([late(), late()]);
+    applier
+        .publish(
+            REVISION,
+            &[
+                ("a.yaml", &config_map("a", "1")),
+                ("kustomization.yaml", &root),
+            ],
+        )
+        .await?;
+
+    let seen = Mutex::new(Vec::new());
+    let follow = applier
+        .namespace
+        .wait(KUSTOMIZATION, "app", "is ready", |object| {
+            if let Ok(mut seen) = seen.lock() {
+                seen.push(object.clone());
+            }
+            is_ready(object, "True")
+        });
+    let yaml = applier.kustomization("app", &["prune: true", "wait: true"]);
+    let (done, made) = tokio::join!(follow, applier.namespace.apply(&yaml));
+    made?;
+    let done = done?;
+    let seen = seen.into_inner()?;
+
+    let ending = format!("for revision {REVISION} with a timeout of 9m30s");
+    let steps: Vec<&Value> = seen
+        .iter()
+        .filter(|object| !progress(object).is_empty())
+        .collect();
+    let told: Vec<&str> = steps.iter().map(|object| progress(object)).collect();
+    // KC-PROC-065, KC-PROC-066, KC-PROC-067, KC-HEALTH-004, KC-API-010
+    let wanted = [
+        "Fetching manifests",
+        "Building manifests",
+        "Detecting drift",
+        "Running health checks",
+    ]
+    .map(|step| format!("{step} {ending}"));
+    assert_eq!(told, wanted);
+    for (number, object) in steps.iter().enumerate() {
+        // KC-PROC-061: nothing is done for an object that has no finalizer.
+        assert_eq!(
+            object["metadata"]["finalizers"],
+            json!(["finalizers.fluxcd.io"])
+        );
+        let ready = condition(object, "Ready").cloned().unwrap_or_default();
+        assert_eq!(
+            (&ready["status"], &ready["reason"], &ready["message"]),
+            (
+                &json!("Unknown"),
+                &json!("Progressing"),
+                &json!("Reconciliation in progress")
+            )
+        );
+        let reconciling = condition(object, "Reconciling")
+            .cloned()
+            .unwrap_or_default();
+        assert_eq!(
+            (&reconciling["status"], &reconciling["reason"]),
+            (&json!("True"), &json!("Progressing"))
+        );
+        // KC-API-034, KC-API-033
+        let healthy: &[&str] = if number == 3 {
+            &["Reconciling", "Ready", "Healthy"]
+        } else {
+            &["Reconciling", "Ready"]
+        };
+        assert_eq!(types(object), healthy);
+        ensure!(
+            object["status"]["conditions"]
+                .as_array()
+                .is_some_and(|all| all
+                    .iter()
+                    .all(|condition| condition["observedGeneration"] == 1)),
+            "{object:#}"
+        );
+        assert_eq!(object["status"]["observedGeneration"], -1);
+        // KC-API-039
+        let attempted = if number == 0 {
+            json!(null)
+        } else {
+            json!(REVISION)
+        };
+        assert_eq!(object["status"]["lastAttemptedRevision"], attempted);
+        assert_eq!(object["status"]["lastAppliedRevision"], json!(null));
+    }
+    assert_eq!(types(&done), ["Ready", "Healthy"]);
+    assert_eq!(done["status"]["observedGeneration"], 1);
+
+    // KC-PROC-049
+    let map = applier
+        .namespace
+        .get(CONFIG_MAP, "base")
+        .await?
+        .unwrap_or_default();
+    let managers = |object: &Value| -> Vec<String> {
+        let entries = object["metadata"]["managedFields"].as_array();
+        let of = |entry: &Value| {
+            format!(
+                "{} {}",
+                entry["manager"].as_str().unwrap_or_default(),
+                entry["operation"].as_str().unwrap_or_default()
+            )
+        };
+        entries.into_iter().flatten().map(of).collect()
+    };
+    assert_eq!(managers(&map), ["kustomize-controller Apply"]);
+    ensure!(
+        managers(&done).contains(&"gotk-kustomize-controller Update".to_owned()),
+        "{:?}",
+        managers(&done)
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_run_is_logged_with_what_it_was_about() -> Result {
+    let applier = Applier::start("logged", Settings::default()).await?;
+    applier
+        .publish(REVISION, &[("a.yaml", &config_map("a", "1"))])
+        .await?;
+    let yaml = applier.kustomization("app", &["prune: true"]);
+    applier.namespace.apply(&yaml).await?;
+    applier.applied("app", REVISION).await?;
+
+    // KC-PROC-073: the keys by which the flux command filters, and the words that people look for.
+    let is_about_app = |line: &Value| {
+        line["controllerKind"] == "Kustomization"
+            && line["name"] == "app"
+            && line["namespace"] == applier.namespace.name()
+            && line["reconcileID"]
+                .as_str()
+                .is_some_and(|id| id.len() == 36)
+    };
+    let log = applier.kustomize.log();
+    let finished = log
+        .wait("of the end of the run", |line| {
+            line["msg"]
+                .as_str()
+                .is_some_and(|text| text.starts_with("Reconciliation finished in "))
+        })
+        .await?;
+    ensure!(is_about_app(&finished), "{finished:#}");
+    ensure!(
+        finished["msg"]
+            .as_str()
+            .is_some_and(|text| text.ends_with(", next run in 10m0s")),
+        "{finished:#}"
+    );
+    assert_eq!(
+        (&finished["revision"], &finished["level"]),
+        (&json!(REVISION), &json!("info"))
+    );
+
+    // KC-SSA-036: by object
+    let applied = log
+        .wait("of what was applied", |line| {
+            line["msg"] == "server-side apply completed"
+        })
+        .await?;
+    ensure!(is_about_app(&applied), "{applied:#}");
+    let id = format!("ConfigMap/{}/a", applier.namespace.name());
+    assert_eq!(applied["output"], json!({id: "created"}));
+    assert_eq!(applied["revision"], REVISION);
+
+    let broken = "main@sha1:2";
+    applier
+        .publish(broken, &[("a.yaml", "a: b\n c: d\n")])
+        .await?;
+    let failed = log
+        .wait("of the failure", |line| {
+            line["msg"]
+                .as_str()
+                .is_some_and(|text| text.starts_with("Reconciliation failed after "))
+        })
+        .await?;
+    ensure!(is_about_app(&failed), "{failed:#}");
+    ensure!(
+        failed["msg"]
+            .as_str()
+            .is_some_and(|text| text.ends_with(", next try in 2s")),
+        "{failed:#}"
+    );
+    ensure!(
+        failed["error"]
+            .as_str()
+            .is_some_and(|text| text.contains("a.yaml")),
+        "{failed:#}"
+    );
+    assert_eq!(
+        (&failed["revision"], &failed["level"]),
+        (&json!(broken), &json!("error"))
+    );
+    Ok(())
+}
+
+/// Refuses changes of the status of the Kustomizations in a namespace.
+fn refusal(namespace: &str) -> String {
+    format!(
+        "
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {{name: {namespace}}}
+spec:
+  matchConstraints:
+    resourceRules:
+    - {{apiGroups: [kustomize.toolkit.fluxcd.io], apiVersions: [v1], operations: [UPDATE], resources: [kustomizations/status]}}
+  validations:
+  - expression: \"request.namespace != '{namespace}' || has(object.metadata.labels.allowed)\"
+    message: no status today
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {{name: {namespace}}}
+spec: {{policyName: {namespace}, validationActions: [Deny]}}
+"
+    )
+}
+
+#[tokio::test]
+async fn a_status_that_cannot_be_written_fails_the_run_and_is_tried_again() -> Result {
+    const POLICY: Kind = Kind(
+        "admissionregistration.k8s.io/v1",
+        "ValidatingAdmissionPolicy",
+    );
+    const BINDING: Kind = Kind(
+        "admissionregistration.k8s.io/v1",
+        "ValidatingAdmissionPolicyBinding",
+    );
+    let applier = Applier::start("refused", Settings::default()).await?;
+    let namespace = applier.namespace.name();
+    applier
+        .publish(REVISION, &[("a.yaml", &config_map("a", "1"))])
+        .await?;
+    let yaml = applier.kustomization("app", &["prune: true"]);
+    applier.namespace.apply(&yaml).await?;
+    applier.applied("app", REVISION).await?;
+
+    applier.namespace.apply(&refusal(namespace)).await?;
+    let refused = applier.namespace.wait_for("the server refuses", async {
+        // The server takes the policy up when it comes to it; there is nothing to watch.
+        while applier
+            .namespace
+            .set_status(
+                KUSTOMIZATION,
+                "app",
+                json!({"lastHandledReconcileAt": jiff::Timestamp::now().to_string()}),
+            )
+            .await
+            .is_ok()
+        {
+            tokio::task::yield_now().await;
+        }
+    });
+    refused.await?;
+    applier
+        .publish("main@sha1:2", &[("a.yaml", &config_map("a", "2"))])
+        .await?;
+    // KC-PROC-071
+    let failed = applier
+        .kustomize
+        .log()
+        .wait("of the refusal", |line| {
+            line["error"].as_str().is_some_and(|text| {
+                text.contains("failed to update status: ") && text.contains("no status today")
+            })
+        })
+        .await?;
+    assert_eq!(failed["msg"], "Reconciler error");
+
+    let labels = json!({"metadata": {"labels": {"allowed": "yes"}}});
+    applier
+        .namespace
+        .merge(KUSTOMIZATION, "app", labels)
+        .await?;
+    let healed = applier.applied("app", "main@sha1:2").await;
+    applier.namespace.delete(BINDING, namespace).await?;
+    applier.namespace.delete(POLICY, namespace).await?;
+    healed.map(drop)
+}
