@@ -76,7 +76,7 @@ fn only_version(object: &Value, name: &str) -> Option<Value> {
 
 // KC-API-001 KC-API-003 KC-API-004 KC-API-005 KC-API-006 KC-API-008 KC-API-009 KC-API-011 KC-API-012 KC-API-013
 // KC-API-014 KC-API-015 KC-API-016 KC-API-017 KC-API-018 KC-API-019 KC-API-020 KC-API-021 KC-API-022 KC-API-023
-// KC-API-024 KC-API-025 KC-API-026 KC-API-027 KC-API-029 KC-API-030 KC-API-031 KC-API-032
+// KC-API-024 KC-API-025 KC-API-026 KC-API-027 KC-API-029 KC-API-030 KC-API-031 KC-API-032 RT-ACL-009
 // DI-CRD-001 DI-CRD-002 DI-CRD-003 DI-CRD-004 DI-CRD-005 DI-CRD-006 DI-CRD-007 DI-CRD-008 DI-CRD-009 DI-CRD-010 DI-CRD-011
 // DI-CRD-012 DI-CRD-013 DI-CRD-014 DI-CRD-015
 // SC-PROC-101 SC-PROC-102 SC-PROC-103 SC-PROC-104 SC-PROC-105 SC-PROC-106 SC-EXT-003
@@ -160,7 +160,7 @@ fn the_older_versions_are_structurally_equal_to_the_last_ones_that_upstream_serv
     assert_eq!(compared, 25);
 }
 
-// DI-CRX-006
+// DI-CRX-006 KC-API-002
 #[test]
 fn one_version_is_stored_and_the_others_are_served_as_deprecated() {
     for definition in definitions() {

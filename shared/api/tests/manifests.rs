@@ -58,7 +58,7 @@ fn without_images(mut object: Value) -> Value {
 
 // DI-DEP-001 DI-DEP-003 DI-POD-001 DI-POD-002 DI-POD-003 DI-POD-004 DI-POD-006 DI-POD-007 DI-POD-008 DI-POD-009
 // DI-POD-010 DI-SVC-001 DI-SVC-005 DI-SVC-006 DI-SVC-007 DI-SVC-009 DI-RBAC-001 DI-RBAC-002 DI-RBAC-003 DI-RBAC-006
-// DI-RBAC-007 DI-RBAC-008 SC-PROC-040 SC-PROC-048 SC-PROC-049
+// DI-RBAC-007 DI-RBAC-008 SC-PROC-040 SC-PROC-048 SC-PROC-049 KC-PROC-050 KC-PROC-051
 #[test]
 fn the_installation_is_equal_to_upstreams_in_the_part_that_is_here() {
     let conformance = std::env::var_os("FLUX_CONFORMANCE_DIR")

@@ -332,7 +332,7 @@ mod tests {
 
     #[test]
     fn transition_time_moves_with_status_reason_or_message() {
-        // RT-CON-003, SC-PROC-065
+        // RT-CON-003, SC-PROC-065, KC-API-035
         let mut conditions = Conditions::new(Vec::new(), 1);
         conditions.clock = || Timestamp::from_millisecond(1_999).unwrap();
         conditions.set(READY, Status::True, "A", "m");
@@ -356,7 +356,7 @@ mod tests {
 
     #[test]
     fn conditions_sort_as_the_api_shows_them() {
-        // RT-CON-002, SC-PROC-066
+        // RT-CON-002, SC-PROC-066, KC-API-034
         let mut conditions = conditions(&[
             ("B", Status::True),
             ("A", Status::True),
@@ -386,7 +386,7 @@ mod tests {
 
     #[test]
     fn long_messages_are_cut() {
-        // RT-CON-004, SC-PROC-067
+        // RT-CON-004, SC-PROC-067, KC-API-036
         let mut conditions = conditions(&[]);
         conditions.set(READY, Status::False, "R", "ä".repeat(20_000));
         let message = &conditions.get(READY).unwrap().message;

@@ -23,7 +23,7 @@ const MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
 
 #[test]
 fn a_folder_without_a_kustomization_gets_one() {
-    // KC-BLD-002, KC-BLD-004, KZ-FLX-001
+    // KC-BLD-002, KC-BLD-004, KZ-FLX-001, RT-KUS-001
     let files = tree(&[
         ("app/b.yaml", MAP),
         ("app/a/x.yml", MAP),
@@ -71,7 +71,7 @@ fn manifests_have_to_be_objects() {
 
 #[test]
 fn an_existing_file_is_rewritten_in_place() {
-    // KC-BLD-001, KC-BLD-007, KC-BLD-018, KC-BLD-036
+    // KC-BLD-001, KC-BLD-007, KC-BLD-018, KC-BLD-036, RT-KUS-001
     let files = tree(&[
         (
             "kustomization.yml",
@@ -90,7 +90,7 @@ fn an_existing_file_is_rewritten_in_place() {
 
 #[test]
 fn a_file_without_resources_tells_origins() {
-    // KC-BLD-006, KC-BLD-016
+    // KC-BLD-006, KC-BLD-016, RT-KUS-007
     let files = tree(&[(
         "kustomization.yaml",
         "buildMetadata: [managedByLabel]\ncomponents: [c]\n",
@@ -113,7 +113,7 @@ fn a_file_without_resources_tells_origins() {
 
 #[test]
 fn the_spec_is_laid_over() {
-    // KC-BLD-008, KC-BLD-009, KC-BLD-010, KC-BLD-011, KC-BLD-014, KC-BLD-015, KC-BLD-017
+    // KC-BLD-008, KC-BLD-009, KC-BLD-010, KC-BLD-011, KC-BLD-014, KC-BLD-015, KC-BLD-017, RT-KUS-004, RT-KUS-005
     let files = tree(&[
         (
             "app/kustomization.yaml",
