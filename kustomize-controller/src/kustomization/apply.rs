@@ -163,3 +163,37 @@ fn change_log(changes: &ChangeSet, grouped: bool) -> String {
     }
     serde_json::json!({ "output": output }).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use flux_api::kustomize::KustomizationSpec;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn common_metadata_comes_last_and_stays_on_the_surface() {
+        // KC-SSA-001, KC-SSA-002, KC-API-020, RT-SSA-004
+        let spec = json!({"interval": "1m", "prune": true, "sourceRef": {"kind": "Bucket", "name": "b"},
+            "commonMetadata": {"labels": {"team": "new", (format!("{GROUP}/name")): "theirs"}, "annotations": {"a": "b"}}});
+        let spec: KustomizationSpec = serde_json::from_value(spec).unwrap();
+        let mut owner = Kustomization::new("app", spec);
+        owner.metadata.namespace = Some("ns".into());
+        let pods = json!({"metadata": {"labels": {"app": "web"}}});
+        let object = json!({"apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "web", "labels": {"team": "old", "own": "x"}},
+            "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": pods}});
+        let prepared = prepare(vec![Object::new(object).unwrap()], &owner);
+        let object = &prepared[0];
+        let labels = json!({"team": "new", "own": "x", (format!("{GROUP}/name")): "theirs", (format!("{GROUP}/namespace")): "ns"});
+        assert_eq!(object.at(&["metadata", "labels"]), Some(&labels));
+        assert_eq!(
+            object.at(&["metadata", "annotations"]),
+            Some(&json!({"a": "b"}))
+        );
+        let inner = ["spec", "template", "metadata", "labels"];
+        assert_eq!(object.at(&inner), Some(&json!({"app": "web"})));
+        let selector = ["spec", "selector", "matchLabels"];
+        assert_eq!(object.at(&selector), Some(&json!({"app": "web"})));
+    }
+}
