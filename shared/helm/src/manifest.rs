@@ -258,7 +258,11 @@ pub fn split_manifests(file: &str) -> Vec<&str> {
 
 impl Head {
     fn read(document: &str) -> Result<Self, YamlError> {
-        let value = yaml::value(document.as_bytes())?;
+        let wanted = |key: &str| {
+            let known = ["apiVersion", "kind", "metadata"];
+            known.iter().any(|known| known.eq_ignore_ascii_case(key))
+        };
+        let value = yaml::value_of_keys(document.as_bytes(), wanted)?;
         let mut head = Self::default();
         let place = Place {
             owner: "SimpleHead",

@@ -26,6 +26,14 @@ pub(crate) fn value(text: &[u8]) -> Result<Value, YamlError> {
     flux_yaml::sigs::from_str(text).map_err(YamlError::Convert)
 }
 
+/// The same where only some of the outermost keys matter.
+pub(crate) fn value_of_keys(
+    text: &[u8],
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Value, YamlError> {
+    flux_yaml::sigs::from_str_only(text, wanted).map_err(YamlError::Convert)
+}
+
 /// What `encoding/json` calls a value.
 pub(crate) fn json_kind(value: &Value) -> &'static str {
     match value {

@@ -138,6 +138,14 @@ impl<'i> Source<'i> {
         Self::cut(Cow::Owned(text), end, 0, problem)
     }
 
+    /// The text, where nothing is wrong with it and it did not have to be converted.
+    pub(crate) fn whole(&self) -> Option<&'i str> {
+        match &self.text {
+            Cow::Borrowed(text) if self.bad.is_none() => Some(text),
+            _ => None,
+        }
+    }
+
     /// The error to report when reading came as far as the bad character.
     pub(crate) fn error(&self, flavor: Flavor) -> Option<Error> {
         let bad = self.bad.as_ref()?;
@@ -161,13 +169,31 @@ impl<'i> Source<'i> {
 /// Place of the first character that YAML forbids.
 fn forbidden(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
-    bytes.iter().enumerate().position(|(at, byte)| match byte {
-        b'\t' | b'\n' | b'\r' => false,
-        0..0x20 | 0x7F => true,
-        0xC2 => matches!(bytes.get(at + 1), Some(0x80..=0x84 | 0x86..=0x9F)),
-        0xEF => bytes.get(at + 1) == Some(&0xBF) && matches!(bytes.get(at + 2), Some(0xBE | 0xBF)),
-        _ => false,
-    })
+    let mut from = 0;
+    for piece in bytes.chunks(64) {
+        // Without a branch for each byte: nearly all text is harmless.
+        let suspect = |b: u8| b < 0x20 && b != b'\n' || matches!(b, 0x7F | 0xC2 | 0xEF);
+        if piece.iter().fold(false, |any, &b| any | suspect(b))
+            && let Some(at) = (from..from + piece.len()).find(|&at| is_forbidden(bytes, at))
+        {
+            return Some(at);
+        }
+        from += piece.len();
+    }
+    None
+}
+
+/// Whether a forbidden character begins here.
+fn is_forbidden(bytes: &[u8], at: usize) -> bool {
+    match bytes.get(at) {
+        None | Some(b'\t' | b'\n' | b'\r') => false,
+        Some(0..0x20 | 0x7F) => true,
+        Some(0xC2) => matches!(bytes.get(at + 1), Some(0x80..=0x84 | 0x86..=0x9F)),
+        Some(0xEF) => {
+            bytes.get(at + 1) == Some(&0xBF) && matches!(bytes.get(at + 2), Some(0xBE | 0xBF))
+        }
+        Some(_) => false,
+    }
 }
 
 /// What go-yaml says of bytes that are not UTF-8.

@@ -454,13 +454,11 @@ impl Scanner<'_> {
     /// Skips the rest of the line.
     pub(super) fn skip_to_break(&mut self) {
         let rest = self.text.as_bytes().get(self.mark.byte..).unwrap_or(&[]);
-        let length = (0..rest.len())
-            .find(|&at| break_width_at(rest, at))
-            .unwrap_or(rest.len());
+        let line = memchr::memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
+        // Breaks beyond ASCII are rare.
+        let length = memchr::memchr2_iter(0xC2, 0xE2, rest.get(..line).unwrap_or(rest))
+            .find(|&at| super::break_width(rest, at) > 0)
+            .unwrap_or(line);
         self.advance_run(length);
     }
-}
-
-fn break_width_at(bytes: &[u8], at: usize) -> bool {
-    super::break_width(bytes, at) > 0
 }

@@ -1,6 +1,7 @@
 //! Reading and writing as `sigs.k8s.io/yaml` v1.6 does, on go-yaml v2: what Kubernetes' tools and Helm use.
 
 mod decode;
+mod skim;
 
 use crate::compose::Composer;
 use crate::emit::Layout;
@@ -21,6 +22,23 @@ use crate::value::Value;
 /// [`Error::Convert`] around the error of [`yaml_to_json`].
 pub fn from_str(text: impl AsRef<[u8]>) -> Result<Value, Error> {
     yaml_to_json(text).map_err(|error| Error::Convert(Box::new(error)))
+}
+
+/// As [`from_str`], for who wants only some keys of the outermost mapping: all of the text is checked, and an error is the
+/// same; of keys that are not `wanted` there may or may not be something in the result. Plain manifests are read several
+/// times as fast.
+///
+/// # Errors
+/// As [`from_str`].
+pub fn from_str_only(
+    text: impl AsRef<[u8]>,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Value, Error> {
+    match skim::sections(text.as_ref(), wanted) {
+        // Were there an error all the same, its place would be that in the whole.
+        Some(sections) => from_str(sections).or_else(|_| from_str(text)),
+        None => from_str(text),
+    }
 }
 
 /// `yaml.UnmarshalStrict`: as [`from_str`], but a repeated key is an error.
