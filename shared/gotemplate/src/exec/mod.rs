@@ -103,10 +103,10 @@ impl At<'_> {
         }
     }
 
-    fn context(self) -> String {
+    fn context(self, tree: &Tree) -> String {
         match self {
             Self::Text(text) => {
-                let shown: String = String::from_utf8_lossy(&text.text)
+                let shown: String = String::from_utf8_lossy(text.of(tree))
                     .chars()
                     .take(20)
                     .collect();
@@ -197,7 +197,7 @@ impl<'t> Execution<'t, '_> {
                 "template: {}: executing {} at <{}>: {message}",
                 self.tree.location(at.pos()),
                 strconv::quote(name.as_bytes()),
-                at.context(),
+                at.context(self.tree),
             ),
         };
         Box::new(Error::Execute {

@@ -13,8 +13,9 @@ impl<'t> Execution<'t, '_> {
             let flow = match node {
                 Node::Text(text) => {
                     self.at = Some(At::Text(text));
-                    self.count_output(text.text.len())?;
-                    out.extend_from_slice(&text.text);
+                    let text = text.of(self.tree);
+                    self.count_output(text.len())?;
+                    out.extend_from_slice(text);
                     Flow::Next
                 }
                 Node::Action(action) => {

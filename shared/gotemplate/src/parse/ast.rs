@@ -35,7 +35,14 @@ impl Tree {
 
 /// Nodes in sequence.
 pub(crate) struct List {
-    pub(crate) nodes: Vec<Node>,
+    pub(crate) nodes: Box<[Node]>,
+}
+
+impl List {
+    pub(super) fn of(nodes: Vec<Node>) -> Self {
+        let nodes = nodes.into_boxed_slice();
+        Self { nodes }
+    }
 }
 
 pub(crate) enum Node {
@@ -53,15 +60,25 @@ impl Node {
     /// `parse.IsEmptyTree` for one node.
     pub(super) fn is_empty(&self) -> bool {
         match self {
-            Self::Text(text) => crate::unicode::trim_space(&text.text).is_empty(),
+            Self::Text(text) => text.blank,
             _ => false,
         }
     }
 }
 
+/// Text that is written as it is: a part of the tree's.
 pub(crate) struct Text {
     pub(crate) pos: u32,
-    pub(crate) text: Box<[u8]>,
+    pub(crate) end: u32,
+    /// Whether there is nothing but space in it.
+    pub(crate) blank: bool,
+}
+
+impl Text {
+    pub(crate) fn of<'t>(&self, tree: &'t Tree) -> &'t [u8] {
+        let range = self.pos as usize..self.end as usize;
+        tree.text.get(range).unwrap_or_default()
+    }
 }
 
 pub(crate) struct Action {
@@ -137,7 +154,8 @@ pub(crate) enum Operand {
     Number(Box<Number>),
     String {
         pos: u32,
-        quoted: Box<[u8]>,
+        /// As it was written, where that is not the text in double quotes.
+        quoted: Option<Box<[u8]>>,
         text: Str,
     },
 }
@@ -199,7 +217,11 @@ impl fmt::Display for Operand {
             Self::Dot { .. } => f.write_char('.'),
             Self::Nil { .. } => f.write_str("nil"),
             Self::Number(number) => f.write_str(&number.text),
-            Self::String { quoted, .. } => f.write_str(&String::from_utf8_lossy(quoted)),
+            Self::String {
+                quoted: Some(quoted),
+                ..
+            } => f.write_str(&String::from_utf8_lossy(quoted)),
+            Self::String { text, .. } => write!(f, "\"{text}\""),
         }
     }
 }

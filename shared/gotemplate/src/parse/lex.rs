@@ -62,24 +62,20 @@ impl Kind {
     }
 }
 
-/// A token: its text is `start..end` of the input, or the message of an error.
-#[derive(Debug, Clone)]
+/// A token: its text is `pos..end` of the input. What an error says is with the lexer, which stops there.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Token {
     pub(super) kind: Kind,
     pub(super) pos: usize,
     pub(super) end: usize,
     pub(super) line: usize,
-    pub(super) error: Option<Box<str>>,
 }
 
 impl Token {
     /// The token as error messages show it.
-    pub(super) fn describe(&self, input: &[u8]) -> String {
+    fn describe(&self, input: &[u8]) -> String {
         if self.kind == Kind::Eof {
             return "EOF".to_owned();
-        }
-        if let Some(message) = &self.error {
-            return message.to_string();
         }
         let text = input.get(self.pos..self.end).unwrap_or_default();
         if self.kind.is_keyword() {
@@ -113,7 +109,7 @@ pub(super) struct Lexer<'a> {
     at_eof: bool,
     parens: usize,
     inside: bool,
-    failed: bool,
+    failed: Option<Box<str>>,
     /// Whether `break` and `continue` are keywords, which they are not where functions have these names.
     pub(super) break_ok: bool,
     pub(super) continue_ok: bool,
@@ -139,21 +135,20 @@ impl<'a> Lexer<'a> {
             at_eof: false,
             parens: 0,
             inside: false,
-            failed: false,
+            failed: None,
             break_ok: true,
             continue_ok: true,
         }
     }
 
     pub(super) fn next_token(&mut self) -> Token {
-        if self.failed {
+        if self.failed.is_some() {
             // After an error the rest of the input is gone.
             return Token {
                 kind: Kind::Eof,
                 pos: 0,
                 end: 0,
                 line: self.start_line,
-                error: None,
             };
         }
         let mut step = if self.inside {
@@ -168,6 +163,14 @@ impl<'a> Lexer<'a> {
                 Step::LeftDelim => self.left_delim(),
                 Step::Comment => self.comment(),
             };
+        }
+    }
+
+    /// A token as error messages show it.
+    pub(super) fn describe(&self, token: Token) -> String {
+        match &self.failed {
+            Some(message) if token.kind == Kind::Error => message.to_string(),
+            _ => token.describe(self.input),
         }
     }
 
@@ -211,7 +214,6 @@ impl<'a> Lexer<'a> {
             pos: self.start,
             end: self.pos,
             line: self.start_line,
-            error: None,
         };
         self.start = self.pos;
         self.start_line = self.line;
@@ -234,13 +236,12 @@ impl<'a> Lexer<'a> {
     }
 
     fn error(&mut self, message: impl Into<Box<str>>) -> Step {
-        self.failed = true;
+        self.failed = Some(message.into());
         Step::Token(Token {
             kind: Kind::Error,
             pos: self.start,
             end: self.start,
             line: self.start_line,
-            error: Some(message.into()),
         })
     }
 
@@ -416,14 +417,14 @@ impl<'a> Lexer<'a> {
     }
 
     fn space(&mut self) -> Step {
-        let mut count = 0;
-        while self
-            .peek()
-            .is_some_and(|c| c.is_ascii() && is_blank(c as u8))
-        {
-            self.next();
+        let blanks = self.rest().iter().take_while(|b| is_blank(**b));
+        let (mut count, mut newlines) = (0, 0);
+        for blank in blanks {
             count += 1;
+            newlines += usize::from(*blank == b'\n');
         }
+        self.pos += count;
+        self.line += newlines;
         // The last blank may belong to " -}}".
         let from_last = self
             .input
@@ -442,7 +443,14 @@ impl<'a> Lexer<'a> {
         self.emit(Kind::Space)
     }
 
+    /// Passes over ASCII letters, digits and underscores.
+    fn skip_word(&mut self) {
+        let word = |b: &&u8| b.is_ascii_alphanumeric() || **b == b'_';
+        self.pos += self.rest().iter().take_while(word).count();
+    }
+
     fn identifier(&mut self) -> Step {
+        self.skip_word();
         loop {
             let next = self.next();
             if next.is_some_and(is_alphanumeric) {
@@ -487,6 +495,7 @@ impl<'a> Lexer<'a> {
             };
             return self.emit(kind);
         }
+        self.skip_word();
         let next = loop {
             let next = self.next();
             if !next.is_some_and(is_alphanumeric) {
@@ -500,15 +509,19 @@ impl<'a> Lexer<'a> {
         self.emit(kind)
     }
 
-    fn at_terminator(&mut self) -> bool {
-        match self.peek() {
-            None | Some(' ' | '\t' | '\r' | '\n' | '.' | ',' | '|' | ':' | ')' | '(') => true,
+    fn at_terminator(&self) -> bool {
+        match self.rest().first() {
+            None | Some(b' ' | b'\t' | b'\r' | b'\n' | b'.' | b',' | b'|' | b':' | b')' | b'(') => {
+                true
+            }
             Some(_) => self.rest().starts_with(self.delimiters.right),
         }
     }
 
     fn quoted(&mut self, quote: char, kind: Kind, unterminated: &'static str) -> Step {
         loop {
+            let rest = self.rest();
+            self.pos += memchr::memchr3(quote as u8, b'\\', b'\n', rest).unwrap_or(rest.len());
             match self.next() {
                 Some('\\') => {
                     if matches!(self.next(), None | Some('\n')) {
@@ -523,13 +536,15 @@ impl<'a> Lexer<'a> {
     }
 
     fn raw_quoted(&mut self) -> Step {
-        loop {
-            match self.next() {
-                None => return self.error("unterminated raw quoted string"),
-                Some('`') => return self.emit(Kind::RawString),
-                Some(_) => {}
-            }
+        let rest = self.rest();
+        let end = memchr::memchr(b'`', rest);
+        let (text, _) = rest.split_at(end.unwrap_or(rest.len()));
+        self.line += memchr::memchr_iter(b'\n', text).count();
+        self.pos += text.len();
+        if self.next().is_none() {
+            return self.error("unterminated raw quoted string");
         }
+        self.emit(Kind::RawString)
     }
 
     fn number(&mut self) -> Step {

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::functions::Functions;
 use crate::stack::Mark;
 use crate::strconv;
+use crate::unicode;
 
 use scope::Scope;
 
@@ -82,7 +83,6 @@ impl Token {
             pos: 0,
             end: 0,
             line: 0,
-            error: None,
         }
     }
 }
@@ -99,7 +99,7 @@ impl Parser<'_> {
     }
 
     fn unexpected(&self, token: &Token, context: &str) -> Error {
-        let shown = token.describe(self.input);
+        let shown = self.lexer.describe(*token);
         if token.kind != Kind::Error {
             return self.error(format!("unexpected {shown} in {context}"));
         }
@@ -123,7 +123,7 @@ impl Parser<'_> {
         }
         self.tokens
             .get(self.peeked)
-            .cloned()
+            .copied()
             .unwrap_or(const { Token::none() })
     }
 
@@ -193,7 +193,7 @@ impl Parser<'_> {
         }
         let slots = self.scope.slots;
         let name = Arc::clone(&self.name);
-        self.add(name, List { nodes }, slots)
+        self.add(name, List::of(nodes), slots)
     }
 
     fn add(&mut self, name: Arc<str>, root: List, slots: usize) -> Parsed<()> {
@@ -247,8 +247,8 @@ impl Parser<'_> {
         while self.peek_non_space().kind != Kind::Eof {
             match self.text_or_action()? {
                 Item::Node(node) => nodes.push(node),
-                Item::End => return Ok((List { nodes }, End::End)),
-                Item::Else => return Ok((List { nodes }, End::Else)),
+                Item::End => return Ok((List::of(nodes), End::End)),
+                Item::Else => return Ok((List::of(nodes), End::Else)),
             }
         }
         Err(self.error("unexpected EOF"))
@@ -259,7 +259,8 @@ impl Parser<'_> {
         match token.kind {
             Kind::Text => Ok(Item::Node(Node::Text(Text {
                 pos: token.pos as u32,
-                text: self.text_of(&token).into(),
+                end: token.end as u32,
+                blank: unicode::trim_space(self.text_of(&token)).is_empty(),
             }))),
             Kind::LeftDelim => {
                 self.action_line = token.line;
@@ -342,7 +343,7 @@ impl Parser<'_> {
                 self.next();
                 self.deeper()?;
                 let nodes = vec![node(self.control(context)?)];
-                otherwise = Some(List { nodes });
+                otherwise = Some(List::of(nodes));
             } else {
                 let (list, end) = self.item_list()?;
                 if matches!(end, End::Else) {

@@ -20,7 +20,7 @@ impl Parser<'_> {
         let pos = self.peek_non_space().pos as u32;
         let known = self.scope.variables.len();
         let (assign, names) = self.declarations(context)?;
-        let mut commands = Vec::new();
+        let mut commands = Vec::with_capacity(1);
         loop {
             let token = self.next_non_space();
             match token.kind {
@@ -148,7 +148,7 @@ impl Parser<'_> {
 
     fn command(&mut self) -> Parsed<Command> {
         let pos = self.peek_non_space().pos as u32;
-        let mut args = Vec::new();
+        let mut args = Vec::with_capacity(2);
         loop {
             self.peek_non_space();
             if let Some(operand) = self.operand()? {
@@ -178,41 +178,52 @@ impl Parser<'_> {
         if first.kind != Kind::Field {
             return Ok(Some(term));
         }
-        let chain_pos = first.pos as u32;
-        let mut more = Vec::new();
-        while self.peek().kind == Kind::Field {
-            let token = self.next();
-            let name = self.text_of(&token).get(1..).unwrap_or_default();
-            more.push(Str::new(name));
-        }
-        let joined = |names: Box<[Str]>| names.into_iter().chain(more.clone()).collect();
+        let pos = first.pos as u32;
+        let names = |names: Box<[Str]>, parser: &mut Self| {
+            let mut names = names.into_vec();
+            parser.fields(&mut names);
+            names.into_boxed_slice()
+        };
         Ok(Some(match term {
-            Operand::Field { names, .. } => Operand::Field {
-                pos: chain_pos,
-                names: joined(names),
+            Operand::Field { names: own, .. } => Operand::Field {
+                pos,
+                names: names(own, self),
             },
             Operand::Variable {
-                name, slot, names, ..
-            } => Operand::Variable {
-                pos: chain_pos,
                 name,
                 slot,
-                names: joined(names),
+                names: own,
+                ..
+            } => Operand::Variable {
+                pos,
+                name,
+                slot,
+                names: names(own, self),
             },
             Operand::Bool { .. }
             | Operand::String { .. }
             | Operand::Number(_)
             | Operand::Nil { .. }
             | Operand::Dot { .. } => {
+                self.fields(&mut Vec::new());
                 let shown = strconv::quote(term.to_string().as_bytes());
                 return Err(self.error(format!("unexpected . after term {shown}")));
             }
             node => Operand::Chain {
-                pos: chain_pos,
+                pos,
                 node: Box::new(node),
-                names: more.into(),
+                names: names(Box::default(), self),
             },
         }))
+    }
+
+    /// The fields that follow.
+    fn fields(&mut self, into: &mut Vec<Str>) {
+        while self.peek().kind == Kind::Field {
+            let token = self.next();
+            let name = self.text_of(&token).get(1..).unwrap_or_default();
+            into.push(Str::new(name));
+        }
     }
 
     fn term(&mut self) -> Parsed<Option<Operand>> {
@@ -259,10 +270,20 @@ impl Parser<'_> {
                 self.scope.parens -= 1;
                 Operand::Pipe(Box::new(pipe))
             }
-            Kind::String | Kind::RawString => Operand::String {
-                pos,
-                quoted: self.text_of(&token).into(),
-                text: self.unquote(&token)?.into(),
+            Kind::String | Kind::RawString => match self.text_of(&token) {
+                // What most are; other text may be changed by unquoting.
+                [b'"', text @ .., b'"'] if text.is_ascii() && !text.contains(&b'\\') => {
+                    Operand::String {
+                        pos,
+                        quoted: None,
+                        text: Str::new(text),
+                    }
+                }
+                quoted => Operand::String {
+                    pos,
+                    quoted: Some(quoted.into()),
+                    text: self.unquote(&token)?.into(),
+                },
             },
             _ => {
                 self.backup();
