@@ -17,7 +17,7 @@ pub struct Limits {
     pub steps: u64,
     /// Bytes written by all templates together, those of `include` counted at each level.
     pub output: u64,
-    /// Bytes of strings and list slots that functions made, over the whole session.
+    /// Bytes of strings, list slots and maps that functions made, over the whole session.
     pub allocation: u64,
     /// Nested `template` actions; Go's own limit is 100000.
     pub depth: usize,
@@ -89,6 +89,8 @@ pub struct Session {
     changed: Vec<WeakMap>,
 }
 
+/// What a map takes beside its entries.
+const MAP_BYTES: usize = 128;
 /// Texts kept by [`Context::evaluate`], in bytes.
 const PARSED_BYTES: usize = 8 << 20;
 
@@ -163,6 +165,8 @@ impl Session {
             Value::Str(s) => self.charge(s.len()),
             Value::Bytes(bytes) => self.charge(bytes.len()),
             Value::List(list) => self.charge(std::mem::size_of_val(list.items())),
+            // What is in it was counted when it was made.
+            Value::Map(_) => self.charge(MAP_BYTES),
             _ => Ok(()),
         }
     }
@@ -199,7 +203,7 @@ impl Context<'_> {
     pub fn evaluate(&mut self, name: &str, text: &Str, data: Value) -> Result<Str, Error> {
         let parsed = self.parse_once(name, text)?;
         let mut templates = self.templates.clone();
-        templates.install(&parsed);
+        templates.add(&parsed);
         let output = match parsed.get(name) {
             Some(tree) => crate::exec::execute(&templates, tree, self.session, data)?,
             None => Vec::new(),
@@ -212,7 +216,7 @@ impl Context<'_> {
         if let Some(parsed) = self.session.parsed.get(&key) {
             return Ok(parsed.clone());
         }
-        let parsed = self.templates.parse_text(name, text)?;
+        let parsed = self.templates.read(name, text)?;
         if self.session.parsed_bytes + text.len() <= PARSED_BYTES {
             self.session.parsed_bytes += text.len();
             self.session.parsed.insert(key, parsed.clone());

@@ -55,8 +55,8 @@ mod value;
 pub use context::{Context, Environment, Limits, Nothing, Session, with_stack};
 pub use error::{CallError, Error};
 pub use functions::{Function, Functions, IntoFunction, IntoResult, Param, Variadic};
-pub use template::{MissingKey, Templates};
+pub use template::{MissingKey, Parsed, Templates};
 pub use value::{
-    IntType, Kind, List, Map, Method, MethodBody, NilMap, Object, Str, Time, Type, TypeInfo,
+    Blob, IntType, Kind, List, Map, Method, MethodBody, NilMap, Object, Str, Time, Type, TypeInfo,
     UintType, Value, Zone, deep_equal, types,
 };

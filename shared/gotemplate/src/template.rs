@@ -22,8 +22,15 @@ pub enum MissingKey {
     Error,
 }
 
-/// The templates of one text, by name.
-pub(crate) type Parsed = Arc<BTreeMap<Arc<str>, Arc<Tree>>>;
+/// The templates of one text, by name: what [`Templates::add`] puts into any number of sets. Cheap to clone.
+#[derive(Clone)]
+pub struct Parsed(Arc<BTreeMap<Arc<str>, Arc<Tree>>>);
+
+impl Parsed {
+    pub(crate) fn get(&self, name: &str) -> Option<&Arc<Tree>> {
+        self.0.get(name)
+    }
+}
 
 /// Templates that can call each other, the functions they call, and options.
 ///
@@ -126,9 +133,48 @@ impl Templates {
     /// Parses `text` as the template `name`, with all that it defines (`t.New(name).Parse(text)`): definitions replace
     /// those of the same name from earlier texts unless their body is empty.
     pub fn parse(&mut self, name: &str, text: &[u8]) -> Result<(), Error> {
-        let parsed = self.parse_text(name, text)?;
-        self.install(&parsed);
+        let parsed = self.read(name, text)?;
+        self.add(&parsed);
         Ok(())
+    }
+
+    /// Parses `text` as [`Templates::parse`] does, but leaves the set as it is: the result can be [added](Self::add) to
+    /// this and other sets with the same functions and delimiters, whenever and as often as they are put together.
+    pub fn read(&self, name: &str, text: &[u8]) -> Result<Parsed, Error> {
+        let delimiters = Delimiters {
+            left: &self.left,
+            right: &self.right,
+        };
+        let trees = parse::parse(name, text, delimiters, &self.functions)?;
+        Ok(Parsed(Arc::new(trees)))
+    }
+
+    /// Puts what was parsed into the set: definitions replace those there are unless their body is empty.
+    pub fn add(&mut self, parsed: &Parsed) {
+        let new: Vec<_> = parsed
+            .0
+            .iter()
+            .filter(|(name, tree)| !tree.empty || !self.contains(name))
+            .map(|(name, tree)| (Arc::clone(name), Arc::clone(tree)))
+            .collect();
+        if new.is_empty() {
+            return;
+        }
+        if Arc::get_mut(&mut self.layer).is_none() {
+            let depth = self.layer.depth + 1;
+            self.layer = Arc::new(if depth > MAX_LAYERS {
+                self.layer.flattened()
+            } else {
+                Layer {
+                    trees: HashMap::new(),
+                    below: Some(Arc::clone(&self.layer)),
+                    depth,
+                }
+            });
+        }
+        if let Some(layer) = Arc::get_mut(&mut self.layer) {
+            layer.trees.extend(new);
+        }
     }
 
     /// Whether there is a template of that name.
@@ -161,43 +207,9 @@ impl Templates {
         self.layer.find(name).cloned()
     }
 
-    pub(crate) fn parse_text(&self, name: &str, text: &[u8]) -> Result<Parsed, Error> {
-        let delimiters = Delimiters {
-            left: &self.left,
-            right: &self.right,
-        };
-        parse::parse(name, text, delimiters, &self.functions).map(Arc::new)
-    }
-
     /// What decides how a text parses, as far as it differs between the sets of a session.
     pub(crate) fn language(&self) -> usize {
         Arc::as_ptr(&self.functions).cast::<u8>() as usize
             ^ Arc::as_ptr(&self.left).cast::<u8>() as usize
-    }
-
-    pub(crate) fn install(&mut self, parsed: &Parsed) {
-        let new: Vec<_> = parsed
-            .iter()
-            .filter(|(name, tree)| !tree.empty || !self.contains(name))
-            .map(|(name, tree)| (Arc::clone(name), Arc::clone(tree)))
-            .collect();
-        if new.is_empty() {
-            return;
-        }
-        if Arc::get_mut(&mut self.layer).is_none() {
-            let depth = self.layer.depth + 1;
-            self.layer = Arc::new(if depth > MAX_LAYERS {
-                self.layer.flattened()
-            } else {
-                Layer {
-                    trees: HashMap::new(),
-                    below: Some(Arc::clone(&self.layer)),
-                    depth,
-                }
-            });
-        }
-        if let Some(layer) = Arc::get_mut(&mut self.layer) {
-            layer.trees.extend(new);
-        }
     }
 }

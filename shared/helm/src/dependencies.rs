@@ -175,9 +175,13 @@ impl<'c> Resolved<'c> {
             }
             requirement.import_values = normalized;
         }
-        let values = deep_copy(&values);
-        merging.tables(&values, &imported, "");
-        self.values = Some(values);
+        self.values = Some(if imported.is_empty() {
+            values
+        } else {
+            let own = deep_copy(&values);
+            merging.tables(&own, &imported, "");
+            own
+        });
         self.requirements = Some(requirements);
         Ok(())
     }

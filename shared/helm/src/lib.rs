@@ -18,6 +18,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Who renders a chart again and again keeps a [`ParsedChart`].
+//!
 //! Nothing here reads a disk, a clock or a cluster. Archives come as bytes and folders as a `flux_tree::Tree`; what
 //! `lookup`, `now` and the random functions need is handed in with [`RenderOptions`]. Storing a [`Release`], applying
 //! manifests and running hooks is the caller's work.
@@ -42,8 +44,8 @@ mod yaml;
 
 pub use chart::{Chart, Crd, Dependency, File, Lock, Maintainer, Metadata, NotInstallable};
 pub use engine::{
-    Capabilities, HelmVersion, KubeVersion, KubeVersionError, Lookup, Offline, RenderError,
-    RenderOptions, Rendered, render,
+    Capabilities, HelmVersion, KubeVersion, KubeVersionError, Lookup, Offline, ParsedChart,
+    RenderError, RenderOptions, Rendered, render,
 };
 pub use flux_yaml::Map as Values;
 pub use load::{LoadError, MAX_CHART_BYTES, MAX_ENTRIES, MAX_FILE_BYTES, MAX_SUBCHART_DEPTH};

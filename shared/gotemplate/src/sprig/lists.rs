@@ -184,7 +184,10 @@ fn slice(list: &Value, at: &[Value]) -> Result<Value, CallError> {
     };
     let out = || CallError::new("reflect.Value.Slice: slice index out of bounds");
     match list {
-        Value::Bytes(bytes) => Ok(Value::bytes(bytes.get(range).ok_or_else(out)?)),
+        Value::Bytes(bytes) => {
+            let part: Vec<u8> = bytes.get(range).ok_or_else(out)?.into();
+            Ok(Value::bytes(part))
+        }
         Value::List(list) => {
             let items = list.items().get(range).ok_or_else(out)?;
             Ok(List::of(list.go_type(), items.to_vec()).into())

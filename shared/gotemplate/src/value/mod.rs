@@ -1,5 +1,6 @@
 //! Go's dynamic values.
 
+mod blob;
 mod dispose;
 mod equal;
 mod list;
@@ -13,6 +14,7 @@ pub mod types;
 
 use std::rc::Rc;
 
+pub use blob::Blob;
 pub use equal::deep_equal;
 pub use list::List;
 pub use map::{Map, NilMap};
@@ -51,7 +53,7 @@ pub enum Value {
     /// `string`
     Str(Str),
     /// `[]byte`
-    Bytes(Rc<[u8]>),
+    Bytes(Blob),
     /// A slice of anything else.
     List(List),
     /// A map with string keys.
@@ -154,8 +156,8 @@ impl Value {
     }
 
     /// A `[]byte`.
-    pub fn bytes(bytes: impl Into<Rc<[u8]>>) -> Self {
-        Self::Bytes(bytes.into())
+    pub fn bytes(bytes: impl AsRef<[u8]> + 'static) -> Self {
+        Self::Bytes(Blob::new(bytes))
     }
 
     /// A value of the host or a struct of this crate.

@@ -65,6 +65,20 @@ fn shaped(mut data: Data, wanted: Wanted) -> Result<Value, String> {
     }
 }
 
+/// About how many bytes a value that was read takes.
+pub(super) fn weight(value: &Value) -> usize {
+    const EACH: usize = 64;
+    EACH + match value {
+        Value::Str(text) => text.len(),
+        Value::List(list) => list.items().iter().map(weight).sum(),
+        Value::Map(map) => map.read(|entries| {
+            let entries = entries.iter();
+            entries.map(|(key, value)| key.len() + weight(value)).sum()
+        }),
+        _ => 0,
+    }
+}
+
 /// What `encoding/json` sees of a value.
 fn data_of(value: &Value, depth: usize) -> Result<Data, String> {
     if depth > MAX_DEPTH {

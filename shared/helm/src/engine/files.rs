@@ -4,7 +4,7 @@
 #![allow(clippy::ptr_arg, clippy::unnecessary_wraps)]
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use flux_gotemplate::{CallError, Context, List, Map, Method, Str, TypeInfo, Value, types};
+use flux_gotemplate::{Blob, CallError, Context, List, Map, Method, Str, TypeInfo, Value, types};
 
 use super::{data, glob::Glob};
 use crate::{File, slash_path};
@@ -17,7 +17,7 @@ static FILES: TypeInfo = TypeInfo::map("map[string][]uint8", &types::BYTES)
             Ok(Value::Str(Str::new(&bytes(files, arguments))))
         }),
         method("GetBytes", &[&types::STRING], |files, _, arguments| {
-            Ok(Value::bytes(bytes(files, arguments)))
+            Ok(Value::Bytes(bytes(files, arguments)))
         }),
         method("Glob", &[&types::STRING], globbed),
         method("AsConfig", &[], |files, _, _| {
@@ -46,9 +46,12 @@ const fn method(
 
 /// The object for a chart's files.
 pub(super) fn object(files: &[File]) -> Value {
-    let entries = files
-        .iter()
-        .map(|file| (Str::from(file.name.as_str()), Value::bytes(&file.data[..])));
+    let entries = files.iter().map(|file| {
+        (
+            Str::from(file.name.as_str()),
+            Value::bytes(file.data.clone()),
+        )
+    });
     Map::of(&FILES, entries.collect()).into()
 }
 
@@ -60,15 +63,15 @@ fn name_of(arguments: &[Value]) -> Str {
         .unwrap_or_default()
 }
 
-fn content(files: &Value, name: &[u8]) -> Option<std::rc::Rc<[u8]>> {
+fn content(files: &Value, name: &[u8]) -> Option<Blob> {
     match files.as_map()?.get(name)? {
         Value::Bytes(content) => Some(content),
         _ => None,
     }
 }
 
-fn bytes(files: &Value, arguments: &[Value]) -> std::rc::Rc<[u8]> {
-    content(files, &name_of(arguments)).unwrap_or_else(|| [].into())
+fn bytes(files: &Value, arguments: &[Value]) -> Blob {
+    content(files, &name_of(arguments)).unwrap_or_else(|| Blob::new([]))
 }
 
 fn globbed(
@@ -78,7 +81,7 @@ fn globbed(
 ) -> Result<Value, CallError> {
     let pattern = name_of(arguments);
     // A pattern that cannot be read matches everything.
-    let glob = Glob::new(&pattern.to_text());
+    let glob = Glob::cached(&pattern.to_text());
     let all = files.as_map().map(Map::entries).unwrap_or_default();
     let matching = all.into_iter().filter(|(name, _)| {
         glob.as_ref()

@@ -5,7 +5,9 @@
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc, sync::LazyLock};
 
-use flux_gotemplate::{CallError, Context, Error, Functions, List, Map, Str, Value, go::quote};
+use flux_gotemplate::{
+    CallError, Context, Error, Functions, List, Map, Str, Value, go::quote, types,
+};
 
 use super::{Lookup, data, errors::marked, toml};
 
@@ -51,16 +53,28 @@ fn add(functions: &mut Functions) {
     functions.add("toYamlPretty", |value: Value| {
         without_newline(data::to_pretty_yaml(&value).unwrap_or_default())
     });
-    functions.add("fromYaml", from_yaml);
-    functions.add("fromYamlArray", from_yaml_array);
+    functions.add("fromYaml", |context: &mut Context<'_>, text: Str| {
+        let read = data::from_yaml(&text, data::Wanted::Map);
+        map_read(context, read, Map::new())
+    });
+    functions.add("fromYamlArray", |context: &mut Context<'_>, text: Str| {
+        let read = data::from_yaml(&text, data::Wanted::List);
+        list_read(context, read, List::new(Vec::new()))
+    });
     functions.add("toJson", |value: Value| {
         data::to_json(&value).unwrap_or_default()
     });
     functions.add("mustToJson", |value: Value| {
         data::to_json(&value).map_err(CallError::new)
     });
-    functions.add("fromJson", from_json);
-    functions.add("fromJsonArray", from_json_array);
+    functions.add("fromJson", |context: &mut Context<'_>, text: Str| {
+        let read = data::from_json(&text, data::Wanted::Map);
+        map_read(context, read, Map::nil(&types::ANY_MAP))
+    });
+    functions.add("fromJsonArray", |context: &mut Context<'_>, text: Str| {
+        let read = data::from_json(&text, data::Wanted::List);
+        list_read(context, read, List::nil(&types::ANY_SLICE))
+    });
     functions.add("toToml", |value: Value| {
         not_nil(&value).map(|()| toml::write(&value).unwrap_or_else(|e| e))
     });
@@ -104,7 +118,10 @@ fn tpl(context: &mut Context<'_>, text: Str, value: Value) -> Result<Str, CallEr
             CallError::new(message)
         }
     })?;
-    Ok(without_no_value(&output))
+    if memchr::memmem::find(&output, NO_VALUE).is_none() {
+        return Ok(output);
+    }
+    Ok(without_no_value(output.to_vec()).into())
 }
 
 /// HE-ENG-012
@@ -153,20 +170,24 @@ fn without_newline(mut text: String) -> String {
 }
 
 /// The text without every `<no value>`, also those that data brought in.
-pub(super) fn without_no_value(text: &[u8]) -> Str {
+pub(super) fn without_no_value(text: Vec<u8>) -> Vec<u8> {
+    let finder = memchr::memmem::Finder::new(NO_VALUE);
+    let Some(mut at) = finder.find(&text) else {
+        return text;
+    };
     let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = find(rest, NO_VALUE) {
+    let mut rest = text.as_slice();
+    loop {
         let (before, after) = rest.split_at(at);
         out.extend_from_slice(before);
         rest = after.get(NO_VALUE.len()..).unwrap_or_default();
+        match finder.find(rest) {
+            Some(next) => at = next,
+            None => break,
+        }
     }
     out.extend_from_slice(rest);
-    out.into()
-}
-
-fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
-    memchr::memmem::find(text, wanted)
+    out
 }
 
 /// The library panics over nil.
@@ -177,40 +198,35 @@ fn not_nil(value: &Value) -> Result<(), CallError> {
     Ok(())
 }
 
-fn error_map(message: String) -> Map {
-    [("Error", Value::from(message))].into_iter().collect()
+/// `fromYaml` (HE-FNE-007) and `fromJson` (HE-FNE-004) of what was read: an error is a value of the map, `null` what
+/// Helm's target was before.
+fn map_read(
+    context: &mut Context<'_>,
+    read: Result<Value, String>,
+    null: Map,
+) -> Result<Map, CallError> {
+    Ok(match read {
+        Ok(Value::Map(map)) => {
+            context.charge(data::weight(&Value::Map(map.clone())))?;
+            map
+        }
+        Ok(_) => null,
+        Err(message) => [("Error", Value::from(message))].into_iter().collect(),
+    })
 }
 
-/// HE-FNE-007
-fn from_yaml(text: Str) -> Map {
-    match data::from_yaml(&text, data::Wanted::Map) {
-        Ok(Value::Map(map)) => map,
-        Ok(_) => Map::new(),
-        Err(message) => error_map(message),
-    }
-}
-
-fn from_yaml_array(text: Str) -> List {
-    match data::from_yaml(&text, data::Wanted::List) {
-        Ok(Value::List(list)) => list,
-        Ok(_) => List::new(Vec::new()),
+/// `fromYamlArray` and `fromJsonArray` likewise: an error is the only item.
+fn list_read(
+    context: &mut Context<'_>,
+    read: Result<Value, String>,
+    null: List,
+) -> Result<List, CallError> {
+    Ok(match read {
+        Ok(Value::List(list)) => {
+            context.charge(data::weight(&Value::List(list.clone())))?;
+            list
+        }
+        Ok(_) => null,
         Err(message) => List::new(vec![Value::from(message)]),
-    }
-}
-
-/// HE-FNE-004
-fn from_json(text: Str) -> Map {
-    match data::from_json(&text, data::Wanted::Map) {
-        Ok(Value::Map(map)) => map,
-        Ok(_) => Map::nil(&flux_gotemplate::types::ANY_MAP),
-        Err(message) => error_map(message),
-    }
-}
-
-fn from_json_array(text: Str) -> List {
-    match data::from_json(&text, data::Wanted::List) {
-        Ok(Value::List(list)) => list,
-        Ok(_) => List::nil(&flux_gotemplate::types::ANY_SLICE),
-        Err(message) => List::new(vec![Value::from(message)]),
-    }
+    })
 }

@@ -1,16 +1,41 @@
 //! The patterns of `.Files.Glob`: `*` within a folder, `**` across folders, `?`, `[a-z]`, `[!abc]`, `{one,two}`, `\x`.
 
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+};
+
 use regex::{Regex, RegexBuilder};
 
 /// The most bytes that the compiled form of a pattern may take.
 const MAX_COMPILED_BYTES: usize = 1 << 20;
 
+/// Patterns kept compiled, over all threads.
+const KEPT: usize = 256;
+
+static CACHE: LazyLock<Mutex<HashMap<String, Arc<Glob>>>> = LazyLock::new(Mutex::default);
+
 /// A pattern ready to match.
 pub(super) struct Glob(Regex);
 
 impl Glob {
+    /// As [`Glob::new`], without reading again what was read lately.
+    pub(super) fn cached(pattern: &str) -> Option<Arc<Self>> {
+        let lock = || CACHE.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(glob) = lock().get(pattern) {
+            return Some(Arc::clone(glob));
+        }
+        let glob = Arc::new(Self::new(pattern)?);
+        let mut cache = lock();
+        if cache.len() >= KEPT {
+            cache.clear();
+        }
+        cache.insert(pattern.to_owned(), Arc::clone(&glob));
+        Some(glob)
+    }
+
     /// Reads a pattern; `None` where it cannot be read.
-    pub(super) fn new(pattern: &str) -> Option<Self> {
+    fn new(pattern: &str) -> Option<Self> {
         let expression = Translation::of(pattern)?;
         RegexBuilder::new(&expression)
             .dot_matches_new_line(true)

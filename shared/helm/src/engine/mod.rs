@@ -8,9 +8,11 @@ mod functions;
 mod glob;
 mod lookup;
 mod objects;
+mod parsed;
 mod render;
 mod toml;
 
 pub use capabilities::{Capabilities, HelmVersion, KubeVersion, KubeVersionError};
 pub use lookup::{Lookup, Offline};
+pub use parsed::ParsedChart;
 pub use render::{RenderError, RenderOptions, Rendered, render};

@@ -2,22 +2,22 @@
 
 use std::{
     cell::RefCell,
+    cmp::Reverse,
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
-use flux_gotemplate::{
-    Environment, Limits, Map, MissingKey, Nothing, Session, Str, Templates, Value,
-};
+use flux_gotemplate::{Environment, Limits, Map, Nothing, Session, Str, Value};
 
-use super::{Capabilities, Lookup, Offline, errors, files, functions, functions::Host, objects};
+use super::{
+    Capabilities, Lookup, Offline, errors, files, functions, functions::Host, objects, parsed::Kept,
+};
 use crate::{
     Chart, File, KindOrder, Manifest, ManifestError, Metadata,
     chart::{Crd, subchart_path},
     dependencies::{Resolved, in_range},
     manifest::{push_manifest, sort_manifests},
     release::Hook,
-    schema,
     schema::SchemaError,
     slash_path,
     values::{Coalesce, TypeMismatch, Warnings, from_yaml, table, to_yaml},
@@ -60,6 +60,9 @@ impl RenderOptions {
             lookup: Arc::new(Offline),
             environment: Arc::new(Nothing),
             limits: Limits {
+                steps: 100_000_000,
+                output: 256 << 20,
+                allocation: 1 << 30,
                 stack: STACK_BYTES,
                 ..Limits::default()
             },
@@ -173,12 +176,23 @@ pub fn render(
     user: &flux_yaml::Map,
     options: &RenderOptions,
 ) -> Result<Rendered, RenderError> {
-    flux_gotemplate::with_stack(STACK_BYTES, || render_here(chart, user, options))
+    with_kept(chart, &Kept::default(), user, options)
+}
+
+/// Renders with what earlier renders of the same chart left.
+pub(super) fn with_kept(
+    chart: &Chart,
+    kept: &Kept,
+    user: &flux_yaml::Map,
+    options: &RenderOptions,
+) -> Result<Rendered, RenderError> {
+    flux_gotemplate::with_stack(STACK_BYTES, || render_here(chart, kept, user, options))
         .map_err(RenderError::Thread)?
 }
 
 fn render_here(
     chart: &Chart,
+    kept: &Kept,
     user: &flux_yaml::Map,
     options: &RenderOptions,
 ) -> Result<Rendered, RenderError> {
@@ -189,10 +203,12 @@ fn render_here(
         .chart(&resolved, &user)
         .map_err(RenderError::Values)?;
     if !options.skip_schema_validation {
-        schema::validate(&resolved, &values).map_err(RenderError::Schema)?;
+        kept.schemas
+            .validate(&resolved, &values)
+            .map_err(RenderError::Schema)?;
     }
     check_kube_version(&resolved, &options.capabilities)?;
-    let mut files = execute(&resolved, &values, options)?;
+    let mut files = execute(&resolved, kept, &values, options)?;
     let notes = take_notes(&mut files, &resolved.name);
     let sorted = sort_manifests(&files, KindOrder::Install)?;
     let mut crds = Vec::new();
@@ -250,6 +266,7 @@ struct Template<'c> {
 /// Parses and renders the templates of a chart and its subcharts (HE-ENG-001..006).
 fn execute(
     chart: &Resolved<'_>,
+    kept: &Kept,
     values: &Map,
     options: &RenderOptions,
 ) -> Result<BTreeMap<String, String>, RenderError> {
@@ -258,15 +275,15 @@ fn execute(
     collect(chart, &chart.name, &shared, true, &mut templates);
     let mut paths: Vec<&String> = templates.keys().collect();
     // The deepest first, so that a parent's definitions replace those of its subcharts; otherwise the last first.
-    paths.sort_by(|a, b| depth(b).cmp(&depth(a)).then_with(|| b.cmp(a)));
+    paths.sort_by_cached_key(|path| (Reverse(depth(path)), Reverse(*path)));
 
-    let mut set = Templates::new("gotpl", functions::all()).with_missing_key(MissingKey::Zero);
-    for path in &paths {
-        if let Some(template) = templates.get(*path) {
-            set.parse(path, &template.file.data)
-                .map_err(|e| failure(&e, errors::parse_error(path, &e.to_string())))?;
-        }
-    }
+    let sources: Vec<_> = paths
+        .iter()
+        .filter_map(|path| Some((path.as_str(), templates.get(*path)?.file)))
+        .collect();
+    let set = kept
+        .set(&sources)
+        .map_err(|(path, e)| failure(&e, errors::parse_error(path, &e.to_string())))?;
     let mut session = Session::new(Shared(Arc::clone(&options.environment)), options.limits)
         .with_host(Host {
             lookup: Arc::clone(&options.lookup),
@@ -290,10 +307,14 @@ fn execute(
         let text = set
             .execute(&mut session, path, root.into())
             .map_err(|e| failure(&e, errors::execution_error(path, &e.to_string())))?;
-        let text = functions::without_no_value(&text);
-        rendered.insert(path.clone(), text.to_text().into_owned());
+        rendered.insert(path.clone(), text_of(functions::without_no_value(text)));
     }
     Ok(rendered)
+}
+
+/// The bytes as text, invalid ones replaced.
+fn text_of(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
 }
 
 fn failure(error: &flux_gotemplate::Error, text: String) -> RenderError {

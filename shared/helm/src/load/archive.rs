@@ -64,7 +64,7 @@ fn file<R: Read>(entry: &mut Entry<'_, R>, left: &mut u64) -> Result<Option<File
     if size > MAX_FILE_BYTES {
         return Err(LoadError::FileTooLarge(path));
     }
-    let mut data = Vec::new();
+    let mut data = Vec::with_capacity(size as usize);
     entry
         .take(size)
         .read_to_end(&mut data)

@@ -2,9 +2,16 @@
 
 mod report;
 
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
 use flux_gotemplate::{Map, Value};
 use flux_yaml::json::{self, Escape};
-use jsonschema::{PatternOptions, Retrieve, Uri, ValidationError, error::ValidationErrorKind};
+use jsonschema::{
+    PatternOptions, Retrieve, Uri, ValidationError, Validator, error::ValidationErrorKind,
+};
 
 use crate::{dependencies::Resolved, text::quote};
 
@@ -16,43 +23,69 @@ const ADDRESS: &str = "file:///values.schema.json";
 #[error("{0}")]
 pub struct SchemaError(String);
 
-/// Validates the values of a chart and then those of each subchart against their schemas.
-pub(crate) fn validate(chart: &Resolved<'_>, values: &Map) -> Result<(), SchemaError> {
-    let mut report = String::new();
-    validate_chart(chart, values, &mut report);
-    if report.is_empty() {
-        Ok(())
-    } else {
-        Err(SchemaError(report))
-    }
+/// The schemas of one chart and its subcharts, each compiled when it is first needed and then kept. They are known by
+/// where their text lies, which the chart must outlive.
+#[derive(Default)]
+pub(crate) struct Schemas(Mutex<HashMap<usize, Arc<Schema>>>);
+
+/// A schema ready for use, or why it is none.
+type Schema = Result<Compiled, String>;
+
+struct Compiled {
+    document: serde_json::Value,
+    validator: Validator,
 }
 
-fn validate_chart(chart: &Resolved<'_>, values: &Map, report: &mut String) {
-    if let Some(schema) = &chart.chart.schema
-        && let Err(faults) = check(schema, values)
-    {
-        report.push_str(&chart.name);
-        report.push_str(":\n");
-        report.push_str(&faults);
+impl Schemas {
+    /// Validates the values of a chart and then those of each subchart against their schemas.
+    pub(crate) fn validate(&self, chart: &Resolved<'_>, values: &Map) -> Result<(), SchemaError> {
+        let mut report = String::new();
+        self.validate_chart(chart, values, &mut report);
+        if report.is_empty() {
+            Ok(())
+        } else {
+            Err(SchemaError(report))
+        }
     }
-    for subchart in &chart.subcharts {
-        match values.get(subchart.name.as_bytes()) {
-            None | Some(Value::Nil) => {}
-            Some(Value::Map(table)) => validate_chart(subchart, &table, report),
-            // HE-SCHEMA-004
-            Some(other) => {
-                report.push_str(&format!(
-                    "{}:\ninvalid type for values: expected object (map), got {}\n",
-                    subchart.name,
-                    other.type_name()
-                ));
+
+    fn validate_chart(&self, chart: &Resolved<'_>, values: &Map, report: &mut String) {
+        if let Some(schema) = &chart.chart.schema
+            && let Err(faults) = check(&self.compiled(schema), values)
+        {
+            report.push_str(&chart.name);
+            report.push_str(":\n");
+            report.push_str(&faults);
+        }
+        for subchart in &chart.subcharts {
+            match values.get(subchart.name.as_bytes()) {
+                None | Some(Value::Nil) => {}
+                Some(Value::Map(table)) => self.validate_chart(subchart, &table, report),
+                // HE-SCHEMA-004
+                Some(other) => {
+                    report.push_str(&format!(
+                        "{}:\ninvalid type for values: expected object (map), got {}\n",
+                        subchart.name,
+                        other.type_name()
+                    ));
+                }
             }
         }
     }
+
+    fn compiled(&self, schema: &[u8]) -> Arc<Schema> {
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let address = schema.as_ptr() as usize;
+        if let Some(known) = lock().get(&address) {
+            return Arc::clone(known);
+        }
+        let compiled = Arc::new(compile(schema));
+        lock().insert(address, Arc::clone(&compiled));
+        compiled
+    }
 }
 
-/// Checks values against one schema; the text of an error is that of Helm's validator.
-fn check(schema: &[u8], values: &Map) -> Result<(), String> {
+/// Reads a schema; the text of an error is that of Helm's validator.
+fn compile(schema: &[u8]) -> Schema {
     if schema.iter().all(u8::is_ascii_whitespace) {
         return Err("EOF".to_owned());
     }
@@ -75,12 +108,21 @@ fn check(schema: &[u8], values: &Map) -> Result<(), String> {
         .with_pattern_options(PatternOptions::regex())
         .build(&schema)
         .map_err(|e| not_built(&e))?;
-    let values = document(&flux_yaml::Value::Map(crate::values::to_yaml(values)));
-    let faults: Vec<_> = validator.iter_errors(&values).collect();
+    Ok(Compiled {
+        document: schema,
+        validator,
+    })
+}
+
+/// Checks values against one schema.
+fn check(schema: &Schema, values: &Map) -> Result<(), String> {
+    let schema = schema.as_ref().map_err(Clone::clone)?;
+    let values = serde_json::Value::Object(table(values));
+    let faults: Vec<_> = schema.validator.iter_errors(&values).collect();
     if faults.is_empty() {
         Ok(())
     } else {
-        Err(format!("{}\n", report::faults(&faults, &schema)))
+        Err(format!("{}\n", report::faults(&faults, &schema.document)))
     }
 }
 
@@ -89,6 +131,44 @@ fn document(value: &flux_yaml::Value) -> serde_json::Value {
     // Go's JSON text says the same of both, so that the detour settles it.
     let text = json::to_string(value, Escape::Plain).unwrap_or_default();
     serde_json::from_str(&text).unwrap_or_default()
+}
+
+/// The same for values as templates have them.
+fn table(values: &Map) -> serde_json::Map<String, serde_json::Value> {
+    values.read(|entries| {
+        let entries = entries.iter();
+        entries
+            .map(|(key, value)| (key.to_text().into_owned(), json_of(value)))
+            .collect()
+    })
+}
+
+fn json_of(value: &Value) -> serde_json::Value {
+    use serde_json::Value as Json;
+    match value {
+        Value::Bool(truth) => Json::Bool(*truth),
+        Value::Int(_, number) => Json::from(*number),
+        Value::Uint(_, number) => Json::from(*number),
+        Value::Float(number) => json_number(*number),
+        Value::Str(text) => Json::String(text.to_text().into_owned()),
+        Value::List(list) => Json::Array(list.items().iter().map(json_of).collect()),
+        Value::Map(map) => Json::Object(table(map)),
+        _ => Json::Null,
+    }
+}
+
+/// Go's JSON has no point in whole numbers below 1e21, which the reader then takes for integers where they fit.
+fn json_number(number: f64) -> serde_json::Value {
+    const I64: std::ops::Range<f64> = -9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0;
+    const U64: std::ops::Range<f64> = 0.0..18_446_744_073_709_551_616.0;
+    let whole = number.fract() == 0.0 && !(number == 0.0 && number.is_sign_negative());
+    if whole && I64.contains(&number) {
+        serde_json::Value::from(number as i64)
+    } else if whole && U64.contains(&number) {
+        serde_json::Value::from(number as u64)
+    } else {
+        serde_json::Value::from(number)
+    }
 }
 
 fn not_built(error: &ValidationError<'_>) -> String {

@@ -1,0 +1,140 @@
+//! What is read of a chart once, however often it is rendered.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use flux_gotemplate::{Error, MissingKey, Parsed, Templates};
+
+use super::{RenderError, RenderOptions, Rendered, functions, render};
+use crate::{Chart, File, schema::Schemas};
+
+/// Sets of templates that are kept put together: values decide which subcharts take part, and under which names.
+const MAX_SETS: usize = 4;
+
+/// A chart for many renders: its templates and schemas are read when they are first needed and then kept.
+///
+/// It is cheap to clone, and clones share what they keep, also between threads: hold it in a cache by the chart's digest.
+/// Renders of different values, releases and clusters do not see each other.
+///
+/// ```
+/// use flux_helm::{Chart, File, ParsedChart, RenderOptions, Values};
+///
+/// let chart = ParsedChart::new(Chart::from_files(vec![
+///     File::new("Chart.yaml", "name: web\nversion: 1.0.0\n"),
+///     File::new("templates/a.yaml", "kind: {{ .Values.kind }}\n"),
+/// ])?);
+/// for kind in ["Pod", "Job"] {
+///     let values: Values = [("kind".to_owned(), kind.into())].into_iter().collect();
+///     let rendered = chart.render(&values, &RenderOptions::new("rel", "apps"))?;
+///     assert_eq!(rendered.manifests[0].head.kind, kind);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct ParsedChart(Arc<Inner>);
+
+struct Inner {
+    chart: Chart,
+    kept: Kept,
+}
+
+impl ParsedChart {
+    /// Takes the chart over; nothing is parsed yet.
+    pub fn new(chart: Chart) -> Self {
+        let kept = Kept::default();
+        Self(Arc::new(Inner { chart, kept }))
+    }
+
+    /// The chart as it was loaded.
+    pub fn chart(&self) -> &Chart {
+        &self.0.chart
+    }
+
+    /// Renders the chart with the user's values, as [`render()`](crate::render()) does.
+    pub fn render(
+        &self,
+        user: &flux_yaml::Map,
+        options: &RenderOptions,
+    ) -> Result<Rendered, RenderError> {
+        render::with_kept(&self.0.chart, &self.0.kept, user, options)
+    }
+}
+
+impl fmt::Debug for ParsedChart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let metadata = &self.chart().metadata;
+        write!(f, "ParsedChart({} {})", metadata.name, metadata.version)
+    }
+}
+
+/// What one chart was read into. Files are known by where their content lies, so that it serves a single chart, which
+/// outlives it.
+#[derive(Default)]
+pub(super) struct Kept {
+    files: Mutex<HashMap<Source, Parsed>>,
+    sets: Mutex<Vec<(Vec<Source>, Templates)>>,
+    pub(super) schemas: Schemas,
+}
+
+/// A file under the path that it has in a render.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Source {
+    path: String,
+    address: usize,
+}
+
+impl Kept {
+    /// All files parsed into one set, in their order. The error comes with the path of its file.
+    pub(super) fn set<'p>(
+        &self,
+        files: &[(&'p str, &File)],
+    ) -> Result<Templates, (&'p str, Error)> {
+        if let Some(set) = self.known_set(files) {
+            return Ok(set);
+        }
+        let mut set = Templates::new("gotpl", functions::all()).with_missing_key(MissingKey::Zero);
+        let mut sources = Vec::with_capacity(files.len());
+        for (path, file) in files {
+            let source = Source {
+                path: (*path).to_owned(),
+                address: address(file),
+            };
+            let parsed = self.file(&set, &source, file).map_err(|e| (*path, e))?;
+            set.add(&parsed);
+            sources.push(source);
+        }
+        let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
+        sets.truncate(MAX_SETS - 1);
+        sets.insert(0, (sources, set.clone()));
+        Ok(set)
+    }
+
+    fn known_set(&self, files: &[(&str, &File)]) -> Option<Templates> {
+        let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = sets.iter().position(|(sources, _)| {
+            sources.len() == files.len()
+                && sources.iter().zip(files).all(|(source, (path, file))| {
+                    source.path == *path && source.address == address(file)
+                })
+        })?;
+        sets.get_mut(..=at)?.rotate_right(1);
+        sets.first().map(|(_, set)| set.clone())
+    }
+
+    fn file(&self, set: &Templates, source: &Source, file: &File) -> Result<Parsed, Error> {
+        let lock = || self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(parsed) = lock().get(source) {
+            return Ok(parsed.clone());
+        }
+        let parsed = set.read(&source.path, &file.data)?;
+        lock().insert(source.clone(), parsed.clone());
+        Ok(parsed)
+    }
+}
+
+fn address(file: &File) -> usize {
+    std::ptr::from_ref(file) as usize
+}
