@@ -42,6 +42,7 @@ func main() {
 		"read":   serve.Typed(read),
 		"glob":   serve.Typed(matches),
 		"toml":   serve.Typed(toToml),
+		"bench":  serve.Typed(bench),
 	})
 }
 
@@ -121,11 +122,7 @@ func render(r chartRequest) (any, error) {
 			return nil, err
 		}
 	}
-	client := action.NewInstall(&action.Configuration{})
-	client.DryRunStrategy = action.DryRunClient
-	client.ReleaseName = "rel"
-	client.Namespace = "apps"
-	client.Replace = true
+	client := install()
 	client.IncludeCRDs = true
 	client.IsUpgrade = r.Upgrade
 	rel, err := client.Run(c, values)
@@ -133,6 +130,16 @@ func render(r chartRequest) (any, error) {
 		return nil, err
 	}
 	return rel, nil
+}
+
+// install is the action of `helm template`.
+func install() *action.Install {
+	client := action.NewInstall(&action.Configuration{})
+	client.DryRunStrategy = action.DryRunClient
+	client.ReleaseName = "rel"
+	client.Namespace = "apps"
+	client.Replace = true
+	return client
 }
 
 type textRequest struct {
