@@ -178,13 +178,17 @@ impl Parser<'_> {
         if first.kind != Kind::Field {
             return Ok(Some(term));
         }
-        let pos = first.pos as u32;
+        self.with_fields(term, first.pos as u32).map(Some)
+    }
+
+    /// A function of its own, because what it needs of the stack is not to be held while operands nest.
+    fn with_fields(&mut self, term: Operand, pos: u32) -> Parsed<Operand> {
         let names = |names: Box<[Str]>, parser: &mut Self| {
             let mut names = names.into_vec();
             parser.fields(&mut names);
             names.into_boxed_slice()
         };
-        Ok(Some(match term {
+        Ok(match term {
             Operand::Field { names: own, .. } => Operand::Field {
                 pos,
                 names: names(own, self),
@@ -214,7 +218,26 @@ impl Parser<'_> {
                 node: Box::new(node),
                 names: names(Box::default(), self),
             },
-        }))
+        })
+    }
+
+    fn string(&self, token: &Token) -> Parsed<Operand> {
+        let pos = token.pos as u32;
+        Ok(match self.text_of(token) {
+            // What most are; other text may be changed by unquoting.
+            [b'"', text @ .., b'"'] if text.is_ascii() && !text.contains(&b'\\') => {
+                Operand::String {
+                    pos,
+                    quoted: None,
+                    text: Str::new(text),
+                }
+            }
+            quoted => Operand::String {
+                pos,
+                quoted: Some(quoted.into()),
+                text: self.unquote(token)?.into(),
+            },
+        })
     }
 
     /// The fields that follow.
@@ -270,21 +293,7 @@ impl Parser<'_> {
                 self.scope.parens -= 1;
                 Operand::Pipe(Box::new(pipe))
             }
-            Kind::String | Kind::RawString => match self.text_of(&token) {
-                // What most are; other text may be changed by unquoting.
-                [b'"', text @ .., b'"'] if text.is_ascii() && !text.contains(&b'\\') => {
-                    Operand::String {
-                        pos,
-                        quoted: None,
-                        text: Str::new(text),
-                    }
-                }
-                quoted => Operand::String {
-                    pos,
-                    quoted: Some(quoted.into()),
-                    text: self.unquote(&token)?.into(),
-                },
-            },
+            Kind::String | Kind::RawString => self.string(&token)?,
             _ => {
                 self.backup();
                 return Ok(None);
