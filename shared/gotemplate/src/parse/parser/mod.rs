@@ -17,7 +17,7 @@ use crate::unicode;
 use scope::Scope;
 
 /// Stack that parsing may use: nesting beyond it is refused, where Go would go on.
-const MAX_STACK: usize = 512 * 1024;
+const MAX_STACK: usize = 768 * 1024;
 
 /// Parses a text into the templates it defines, by name, its own tree under `name`.
 pub(crate) fn parse(
