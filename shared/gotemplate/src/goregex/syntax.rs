@@ -530,25 +530,39 @@ fn octal(text: &str) -> (char, usize) {
     (char::from_u32(n).unwrap_or('\0'), 1 + digits)
 }
 
+/// `\x` with two digits, or any number of them in braces. The error shows as much as Go had read.
 fn hexadecimal(text: &str) -> Checked<(char, usize)> {
-    let body = &text[2..];
-    let (digits, len) = match body.strip_prefix('{') {
-        Some(inner) => match inner.find('}') {
-            Some(end) => (&inner[..end], 4 + end),
-            None => return error("invalid escape sequence", text),
-        },
-        None => match body.get(..2) {
-            Some(two) => (two, 4),
-            None => return error("invalid escape sequence", text),
-        },
-    };
-    let valid = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit());
-    let c = valid
-        .then(|| u32::from_str_radix(digits, 16).ok())
-        .flatten()
-        .and_then(char::from_u32);
-    match c {
-        Some(c) => Ok((c, len)),
-        None => error("invalid escape sequence", text.get(..len).unwrap_or(text)),
+    let mut chars = text.char_indices().skip(2);
+    let braced = text.get(2..).is_some_and(|body| body.starts_with('{'));
+    if braced {
+        chars.next();
     }
+    let (mut code, mut digits) = (0u32, 0);
+    while braced || digits < 2 {
+        let Some((at, c)) = chars.next() else {
+            return error("invalid escape sequence", text);
+        };
+        let end = at + c.len_utf8();
+        let shown = text.get(..end).unwrap_or(text);
+        if braced && c == '}' {
+            return match char::from_u32(code) {
+                Some(c) if digits > 0 => Ok((c, end)),
+                _ => error("invalid escape sequence", shown),
+            };
+        }
+        match c.to_digit(16) {
+            Some(digit) => code = code << 4 | digit,
+            // The second of two is read before either is looked at.
+            None if !braced && digits == 0 => {
+                let end = chars.next().map_or(end, |(at, c)| at + c.len_utf8());
+                return error("invalid escape sequence", text.get(..end).unwrap_or(text));
+            }
+            None => return error("invalid escape sequence", shown),
+        }
+        if code > u32::from(char::MAX) {
+            return error("invalid escape sequence", shown);
+        }
+        digits += 1;
+    }
+    Ok((char::from_u32(code).unwrap_or_default(), 4))
 }
