@@ -225,15 +225,30 @@ impl Tree {
             .take_while(move |(path, _)| path.as_str().starts_with(&until))
     }
 
-    /// The entries directly in `folder`, in the order of their names, links not followed.
+    /// The entries directly in `folder`, in the order of their names, links not followed. What lies below them is passed
+    /// over in one step each, so that a walk of all folders looks at each entry once.
     pub fn children(&self, folder: &TreePath) -> impl Iterator<Item = (&TreePath, &Entry)> {
-        let depth = if folder.is_root() {
-            0
+        let prefix = if folder.is_root() {
+            String::new()
         } else {
-            folder.as_str().len() + 1
+            format!("{folder}/")
         };
-        self.below(folder)
-            .filter(move |(path, _)| !path.as_str()[depth..].contains('/'))
+        let from = |text: &str| {
+            self.entries
+                .range::<str, _>((Bound::Included(text), Bound::Unbounded))
+        };
+        let mut entries = from(&prefix);
+        std::iter::from_fn(move || {
+            loop {
+                let (path, entry) = entries.next()?;
+                let name = path.as_str().strip_prefix(&prefix)?;
+                let Some((child, _)) = name.split_once('/') else {
+                    return Some((path, entry));
+                };
+                // Behind all that begins with the child and a slash, which `0` follows in ASCII.
+                entries = from(&format!("{prefix}{child}0"));
+            }
+        })
     }
 
     /// The part of this tree below `folder`, with its paths seen from there.
@@ -299,6 +314,31 @@ mod tests {
         );
         tree.remove(&path("a/b"));
         assert_eq!(tree.len(), 1);
+    }
+
+    #[test]
+    fn a_folder_lists_what_stands_directly_in_it() {
+        let mut tree = Tree::new();
+        for file in [
+            "a/b/c/d", "a/b-x", "a/b.y/z", "a/b/e", "a/b0", "a/b00/f", "a/c", "ab/x", "a-b", "z",
+        ] {
+            tree.insert_file(path(file), "x", false).unwrap();
+        }
+        let names = |folder: &str| {
+            let folder = path(folder);
+            let children = tree.children(&folder);
+            children
+                .map(|(path, _)| path.as_str().to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names(""), ["a", "a-b", "ab", "z"]);
+        assert_eq!(
+            names("a"),
+            ["a/b", "a/b-x", "a/b.y", "a/b0", "a/b00", "a/c"]
+        );
+        assert_eq!(names("a/b"), ["a/b/c", "a/b/e"]);
+        assert_eq!(names("a/c"), [""; 0]);
+        assert_eq!(names("gone"), [""; 0]);
     }
 
     #[test]
