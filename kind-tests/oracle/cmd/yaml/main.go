@@ -38,6 +38,7 @@ func main() {
 		"v3-to-json":          serve.Typed(v3ToJSON),
 		"v3-from-json":        serve.Typed(v3FromJSON),
 		"kyaml-deanchor":      serve.Typed(deanchor),
+		"speed":               serve.Typed(speed),
 	})
 }
 
