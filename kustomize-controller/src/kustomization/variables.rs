@@ -89,7 +89,8 @@ pub(crate) async fn of(
     let Some(post_build) = &object.spec.post_build else {
         return Ok(Inputs::default());
     };
-    let mut values: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    // Each value with whether it comes from a Secret.
+    let mut values: BTreeMap<String, (Vec<u8>, bool)> = BTreeMap::new();
     for reference in &post_build.substitute_from {
         let key = Key::new(run.namespace().to_owned(), reference.name.clone());
         let found: Result<BTreeMap<String, Vec<u8>>, kube::Error> =
@@ -108,7 +109,10 @@ pub(crate) async fn of(
                 })
             };
         match found {
-            Ok(data) => values.extend(data),
+            Ok(data) => {
+                let secret = reference.kind == ValuesKind::Secret;
+                values.extend(data.into_iter().map(|(key, value)| (key, (value, secret))));
+            }
             Err(kube::Error::Api(status)) if status.code == 404 && reference.optional => {}
             Err(source) => {
                 let (kind, name) = (reference.kind.as_str().to_owned(), reference.name.clone());
@@ -117,18 +121,26 @@ pub(crate) async fn of(
         }
     }
     let inline = post_build.substitute.clone().into_iter();
-    values.extend(inline.map(|(key, value)| (key, value.into_bytes())));
+    values.extend(inline.map(|(key, value)| (key, (value.into_bytes(), false))));
     let mut hasher = Sha256::new();
     for part in values
         .iter()
-        .flat_map(|(key, value)| [key.as_bytes(), value])
+        .flat_map(|(key, (value, _))| [key.as_bytes(), value])
     {
         hasher.update((part.len() as u64).to_be_bytes());
         hasher.update(part);
     }
     // Newlines are taken out of the values there (KC-SUB-006).
+    let mut variables = Variables::default();
+    for (name, (value, secret)) in values {
+        if secret {
+            variables.set_secret(name, value);
+        } else {
+            variables.set(name, value);
+        }
+    }
     Ok(Inputs {
-        variables: values.into_iter().collect(),
+        variables,
         digest: hex::encode(hasher.finalize()),
     })
 }

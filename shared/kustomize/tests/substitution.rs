@@ -327,4 +327,35 @@ fn values_are_in_no_message_and_in_no_debug_output() {
     let error = substitute_object(&object, &variables, SubstituteOptions::default()).unwrap_err();
     assert_eq!(error, ObjectError::InvalidName("bad-name".to_owned()));
     assert!(!error.to_string().contains("s3cret"));
+
+    // What is read back after substitution may hold the value of a Secret.
+    let object = sigs::from_str("a: ${token}").unwrap();
+    let cases = [
+        (
+            "*s3cret",
+            "envsubst error: YAMLToJSON: yaml: unknown anchor '***' referenced",
+        ),
+        (
+            "!!int s3cret",
+            "envsubst error: YAMLToJSON: yaml: cannot decode !!str `***` as a !!int",
+        ),
+        (
+            "{? [s3cret] : 1}",
+            "envsubst error: YAMLToJSON: yaml: invalid map key: ***",
+        ),
+        (
+            "{~: s3cret}",
+            "envsubst error: YAMLToJSON: unsupported map key of type: ***",
+        ),
+    ];
+    for (value, want) in cases {
+        let mut variables = Variables::default();
+        variables.set_secret("token", value);
+        let error = substitute_object(&object, &variables, SubstituteOptions::default());
+        assert_eq!(error.unwrap_err().to_string(), want);
+        // The same from elsewhere is shown in upstream's words.
+        variables.set("token", value);
+        let error = substitute_object(&object, &variables, SubstituteOptions::default());
+        assert!(error.unwrap_err().to_string().contains("s3cret"), "{value}");
+    }
 }

@@ -50,6 +50,23 @@ impl Error {
         Error::Invalid(message.into())
     }
 
+    /// The same error with `***` in place of what it quotes of the document, for documents that hold secrets.
+    #[must_use]
+    pub fn without_text(&self) -> Error {
+        let masked = |message: &String| masked(message);
+        match self {
+            Error::Invalid(message) => Error::Invalid(masked(message)),
+            Error::Unmarshal(messages) => Error::Unmarshal(messages.iter().map(masked).collect()),
+            Error::Json(message) => Error::Json(masked(message)),
+            Error::Convert(inner) => Error::Convert(Box::new(inner.without_text())),
+            Error::JsonSyntax { message, offset } => Error::JsonSyntax {
+                message: masked(message),
+                offset: *offset,
+            },
+            Error::Syntax { .. } | Error::Merge(_) | Error::Limit(_) => self.clone(),
+        }
+    }
+
     /// The line and column of the problem, from 1, where they are known.
     pub fn position(&self) -> Option<(u32, u32)> {
         match self {
@@ -60,17 +77,49 @@ impl Error {
     }
 }
 
+/// A message without what it quotes: between its first and last quote of a kind, or behind words that a text follows.
+fn masked(message: &str) -> String {
+    const FOLLOWED: [&str; 5] = [
+        "invalid map key: ",
+        "unsupported map key of type: ",
+        "cannot unmarshal number ",
+        "invalid character ",
+        ": key ",
+    ];
+    for words in FOLLOWED {
+        if let Some((head, _)) = message.split_once(words) {
+            return format!("{head}{words}***");
+        }
+    }
+    for quote in ['`', '"', '\''] {
+        if let (Some(first), Some(last)) = (message.find(quote), message.rfind(quote))
+            && first < last
+        {
+            let (head, tail) = (message.get(..=first), message.get(last..));
+            return format!("{}***{}", head.unwrap_or(""), tail.unwrap_or(""));
+        }
+    }
+    message.to_owned()
+}
+
 /// A place in the source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Mark {
     /// Characters before this place.
-    pub(crate) index: usize,
+    pub(crate) index: u32,
     /// Bytes before this place.
-    pub(crate) byte: usize,
+    pub(crate) byte: u32,
     /// Line, from 0.
     pub(crate) line: u32,
     /// Column in characters, from 0.
     pub(crate) column: u32,
+}
+
+impl Mark {
+    /// The place as an index into the text's bytes.
+    pub(crate) fn at(self) -> usize {
+        self.byte as usize
+    }
 }
 
 /// Which layer of the reader stopped: go-yaml counts lines differently for each.
@@ -113,6 +162,46 @@ impl Fault {
             message,
             line: self.at.line + 1,
             column: self.at.column + 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{json, sigs, v3};
+
+    #[test]
+    fn errors_can_do_without_the_text_of_the_document() {
+        let documents = [
+            "a: *hidden",
+            "a: &hidden [*hidden]",
+            "a: !!int hidden",
+            "? [hidden]\n: 1",
+            "~: hidden",
+            "18446744073709551615: hidden",
+            "hidden: 1\nhidden: 2",
+            "a: 'hidden",
+        ];
+        for document in documents {
+            let yaml3 = v3::parse(document).and_then(|node| match node {
+                Some(node) => v3::to_value(&node).map(drop),
+                None => Ok(()),
+            });
+            let errors = [
+                sigs::from_str(document).map(drop),
+                sigs::from_str_strict(document).map(drop),
+                yaml3,
+                json::from_str(document).map(drop),
+            ];
+            let mut found = 0;
+            for error in errors.into_iter().filter_map(Result::err) {
+                let shown = error.without_text().to_string();
+                assert!(!shown.contains("hidden"), "{shown}");
+                assert!(!shown.contains("18446744073709551615"), "{shown}");
+                assert!(!shown.is_empty());
+                found += 1;
+            }
+            assert!(found > 1, "{document}");
         }
     }
 }

@@ -14,7 +14,7 @@ mod eval;
 mod glob;
 mod parse;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use flux_yaml::{Value, sigs};
@@ -84,6 +84,8 @@ pub enum ObjectError {
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Variables {
     values: BTreeMap<String, Vec<u8>>,
+    /// Names of those whose values no message may quote.
+    secret: BTreeSet<String>,
 }
 
 impl fmt::Debug for Variables {
@@ -96,12 +98,21 @@ impl Variables {
     /// Sets a variable; what is set later wins. Newlines are taken out of the value (KC-SUB-004, KC-SUB-006).
     pub fn set(&mut self, name: impl Into<String>, value: impl AsRef<[u8]>) {
         let value = value.as_ref().iter().copied().filter(|byte| *byte != b'\n');
-        self.values.insert(name.into(), value.collect());
+        self.set_verbatim(name, value.collect::<Vec<u8>>());
+    }
+
+    /// As [`set`](Variables::set), for what a Secret holds: with such a variable, no error quotes the substituted text.
+    pub fn set_secret(&mut self, name: impl Into<String>, value: impl AsRef<[u8]>) {
+        let name = name.into();
+        self.set(name.clone(), value);
+        self.secret.insert(name);
     }
 
     /// Sets a variable to exactly this value, newlines included.
     pub fn set_verbatim(&mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) {
-        self.values.insert(name.into(), value.into());
+        let name = name.into();
+        self.secret.remove(&name);
+        self.values.insert(name, value.into());
     }
 
     /// Whether there is none.
@@ -189,7 +200,13 @@ pub fn substitute_object(
     }
     let text = sigs::to_string(object).map_err(ObjectError::Render)?;
     let text = substitute(text, variables, options.strict).map_err(ObjectError::Substitute)?;
-    let value = sigs::yaml_to_json(text).map_err(ObjectError::Parse)?;
+    let value = sigs::yaml_to_json(text).map_err(|error| {
+        ObjectError::Parse(if variables.secret.is_empty() {
+            error
+        } else {
+            error.without_text()
+        })
+    })?;
     match value {
         Value::Map(_) => Ok(Some(value)),
         Value::Null => Ok(Some(Value::map())),
