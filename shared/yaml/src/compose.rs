@@ -15,9 +15,11 @@ pub(crate) struct Composer<'s> {
     source: &'s Source<'s>,
     parser: Parser<'s>,
     flavor: Flavor,
-    peeked: Option<Event<'s>>,
     anchors: HashSet<&'s str>,
     depth: usize,
+    /// The children read so far of all collections that are open, the innermost's last: so each collection is given
+    /// room for its children once, and no more than they take.
+    children: Vec<Node>,
 }
 
 impl<'s> Composer<'s> {
@@ -26,9 +28,9 @@ impl<'s> Composer<'s> {
             parser: Parser::new(&source.text, flavor),
             source,
             flavor,
-            peeked: None,
             anchors: HashSet::new(),
             depth: 0,
+            children: Vec::new(),
         }
     }
 
@@ -45,23 +47,8 @@ impl<'s> Composer<'s> {
     }
 
     fn next(&mut self) -> Result<Event<'s>, Error> {
-        match self.peeked.take() {
-            Some(event) => Ok(event),
-            None => self
-                .parser
-                .next_event()
-                .map_err(|fault| fault.into_error(self.flavor)),
-        }
-    }
-
-    fn peek(&mut self) -> Result<&EventKind<'s>, Error> {
-        if self.peeked.is_none() {
-            self.peeked = Some(self.next()?);
-        }
-        Ok(self
-            .peeked
-            .as_ref()
-            .map_or(&EventKind::StreamEnd, |event| &event.kind))
+        let event = self.parser.next_event();
+        event.map_err(|fault| fault.into_error(self.flavor))
     }
 
     fn document(&mut self) -> Result<Option<Node>, Error> {
@@ -77,38 +64,40 @@ impl<'s> Composer<'s> {
             self.anchors.clear();
         }
         let mut node = node_at(Kind::Document, &mut event);
-        let root = self.value()?;
-        node.content.push(root);
+        let root = self.next()?;
+        self.children.clear();
+        self.value(root)?;
+        node.content = std::mem::take(&mut self.children);
         let end = self.next()?;
         set_closing(&mut node, end.comments, false);
         Ok(Some(node))
     }
 
-    fn value(&mut self) -> Result<Node, Error> {
-        let event = self.next()?;
+    /// Reads a node and puts it behind the children read so far.
+    fn value(&mut self, event: Event<'s>) -> Result<(), Error> {
         match event.kind {
             EventKind::Alias(name) => self.alias(event, name),
-            EventKind::Scalar(..) => Ok(self.scalar(event)),
+            EventKind::Scalar(..) => {
+                self.scalar(event);
+                Ok(())
+            }
             EventKind::SequenceStart { flow } => self.nested(|c| c.sequence(event, flow)),
             EventKind::MappingStart { flow } => self.nested(|c| c.mapping(event, flow)),
             _ => Err(Error::invalid("unexpected end of document")),
         }
     }
 
-    fn nested(
-        &mut self,
-        read: impl FnOnce(&mut Self) -> Result<Node, Error>,
-    ) -> Result<Node, Error> {
+    fn nested(&mut self, read: impl FnOnce(&mut Self) -> Result<(), Error>) -> Result<(), Error> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
             return Err(Error::Limit(format!("exceeded max depth of {MAX_DEPTH}")));
         }
-        let node = read(self);
+        let result = read(self);
         self.depth -= 1;
-        node
+        result
     }
 
-    fn alias(&mut self, mut event: Event<'s>, name: &'s str) -> Result<Node, Error> {
+    fn alias(&mut self, mut event: Event<'s>, name: &'s str) -> Result<(), Error> {
         let mut node = node_at(Kind::Alias, &mut event);
         if !self.anchors.contains(name) {
             return Err(Error::Invalid(format!(
@@ -116,21 +105,25 @@ impl<'s> Composer<'s> {
             )));
         }
         name.clone_into(&mut node.value);
-        Ok(node)
+        self.children.push(node);
+        Ok(())
     }
 
-    fn anchor(&mut self, node: &mut Node, event: &Event<'s>) {
-        if let Some(name) = event.anchor {
+    /// Gives a node its anchor, and gives back its tag.
+    fn anchor(&mut self, node: &mut Node, event: &mut Event<'s>) -> Option<String> {
+        let properties = event.properties.take()?;
+        if let Some(name) = properties.anchor {
             self.anchors.insert(name);
             node.anchor = Some(name.into());
         }
+        properties.tag
     }
 
-    fn scalar(&mut self, mut event: Event<'s>) -> Node {
+    fn scalar(&mut self, mut event: Event<'s>) {
         let mut node = node_at(Kind::Scalar, &mut event);
-        self.anchor(&mut node, &event);
+        let tag = self.anchor(&mut node, &mut event);
         let EventKind::Scalar(value, style) = event.kind else {
-            return node;
+            return;
         };
         let style = match style {
             ScalarStyle::Plain => Style::PLAIN,
@@ -146,12 +139,10 @@ impl<'s> Composer<'s> {
         } else {
             ""
         };
-        self.tag(&mut node, event.tag, default, |_| {
-            resolve::plain_tag_v3(&value)
-        });
+        self.tag(&mut node, tag, default, |_| resolve::plain_tag_v3(&value));
         node.style = node.style.with(style);
         node.value = value.into_owned();
-        node
+        self.children.push(node);
     }
 
     /// Sets the tag: as v3 does, in short form and resolved; for v2 as it stands.
@@ -173,46 +164,55 @@ impl<'s> Composer<'s> {
         }
     }
 
-    fn sequence(&mut self, mut event: Event<'s>, flow: bool) -> Result<Node, Error> {
+    fn sequence(&mut self, mut event: Event<'s>, flow: bool) -> Result<(), Error> {
         let mut node = node_at(Kind::Sequence, &mut event);
-        self.anchor(&mut node, &event);
-        self.tag(&mut node, event.tag.take(), resolve::SEQ, |_| resolve::SEQ);
+        let tag = self.anchor(&mut node, &mut event);
+        self.tag(&mut node, tag, resolve::SEQ, |_| resolve::SEQ);
         if flow {
             node.style = node.style.with(Style::FLOW);
         }
-        while *self.peek()? != EventKind::SequenceEnd {
-            let item = self.value()?;
-            node.content.push(item);
-        }
-        // Nodes are large, and what growing leaves free would be a third of a tree.
-        node.content.shrink_to_fit();
-        let end = self.next()?;
+        let first = self.children.len();
+        let end = loop {
+            let event = self.next()?;
+            if event.kind == EventKind::SequenceEnd {
+                break event;
+            }
+            self.value(event)?;
+        };
+        node.content = self.children.split_off(first);
         set_closing(&mut node, end.comments, true);
-        Ok(node)
+        self.children.push(node);
+        Ok(())
     }
 
-    fn mapping(&mut self, mut event: Event<'s>, flow: bool) -> Result<Node, Error> {
+    fn mapping(&mut self, mut event: Event<'s>, flow: bool) -> Result<(), Error> {
         let mut node = node_at(Kind::Mapping, &mut event);
-        self.anchor(&mut node, &event);
-        self.tag(&mut node, event.tag.take(), resolve::MAP, |_| resolve::MAP);
+        let tag = self.anchor(&mut node, &mut event);
+        self.tag(&mut node, tag, resolve::MAP, |_| resolve::MAP);
         if flow {
             node.style = node.style.with(Style::FLOW);
         }
-        while *self.peek()? != EventKind::MappingEnd {
-            let mut key = self.value()?;
-            if !flow && let Some(last) = node.content.len().checked_sub(2) {
+        let first = self.children.len();
+        let end = loop {
+            let event = self.next()?;
+            if event.kind == EventKind::MappingEnd {
+                break event;
+            }
+            self.value(event)?;
+            let entries = self.children.get_mut(first..);
+            if !flow && let Some([last, _, key]) = entries.and_then(<[_]>::last_chunk_mut) {
                 // A comment below an entry is found when the next key is read.
-                give_foot(&mut key, node.content.get_mut(last));
+                give_foot(key, Some(last));
             }
-            let mut value = self.value()?;
-            if key.foot_comment().is_empty() {
-                give_foot(&mut value, Some(&mut key));
+            let event = self.next()?;
+            self.value(event)?;
+            if let Some([key, value]) = self.children.last_chunk_mut()
+                && key.foot_comment().is_empty()
+            {
+                give_foot(value, Some(key));
             }
-            node.content.push(key);
-            node.content.push(value);
-        }
-        node.content.shrink_to_fit();
-        let end = self.next()?;
+        };
+        node.content = self.children.split_off(first);
         set_closing(&mut node, end.comments, true);
         if !flow && let Some(last) = node.content.len().checked_sub(2) {
             let mut holder = Node::new(Kind::Scalar);
@@ -220,7 +220,8 @@ impl<'s> Composer<'s> {
             give_foot(&mut holder, node.content.get_mut(last));
             node.comments = holder.comments;
         }
-        Ok(node)
+        self.children.push(node);
+        Ok(())
     }
 }
 

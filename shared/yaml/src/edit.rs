@@ -104,14 +104,10 @@ fn spans(text: &str, skipped: usize) -> Result<Vec<Span>, Error> {
                 open.pop();
             }
             EventKind::Scalar(_, style) => {
-                let start = event.content.byte;
-                let mut end = event.end.byte.max(start);
+                let start = event.content.at();
+                let mut end = event.end.at().max(start);
                 if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) {
-                    // Its mark stands behind the empty lines that follow, too.
-                    let block = text.get(start..end).unwrap_or("");
-                    let content = block.trim_end_matches(['\n', '\r', ' ']);
-                    let rest = block.get(content.len()..).unwrap_or("");
-                    end = start + content.len() + rest.find('\n').map_or(0, |at| at + 1);
+                    end = start + block_length(text.get(start..end).unwrap_or(""));
                 }
                 spans.push(Span {
                     range: start + skipped..end + skipped,
@@ -123,6 +119,24 @@ fn spans(text: &str, skipped: usize) -> Result<Vec<Span>, Error> {
             _ => {}
         }
     }
+}
+
+/// Bytes of a block scalar up to its last line of text: its mark stands behind the empty lines that follow, too. Blanks
+/// beyond the indentation are text.
+fn block_length(block: &str) -> usize {
+    let lines = block.split_inclusive('\n').skip(1);
+    let blanks = |line: &str| line.len() - line.trim_start_matches(' ').len();
+    let first = lines.clone().find(|line| !line.trim().is_empty());
+    let indent = first.map_or(usize::MAX, blanks);
+    let mut length = block.len();
+    for line in lines.collect::<Vec<_>>().into_iter().rev() {
+        let text = line.trim_end_matches(['\n', '\r']);
+        if text.len() > indent || text.len() > blanks(text) {
+            break;
+        }
+        length -= line.len();
+    }
+    length
 }
 
 /// Walks a tree in the order of the text, giving each scalar its place.
@@ -193,8 +207,8 @@ impl Walk<'_> {
 /// string stays one, for readers of YAML 1.1 as well, by quotes if need be.
 ///
 /// # Errors
-/// [`Error::Invalid`] when two edits overlap or do not belong to this text, and for new values that a block scalar
-/// cannot hold as it is laid out.
+/// [`Error::Invalid`] when two edits overlap or do not belong to this text, for new values that a block scalar cannot hold
+/// as it is laid out, and where a value was left out and there is no place for one (`{a}`).
 pub fn replace<'e>(
     text: &str,
     edits: impl IntoIterator<Item = (&'e Scalar, &'e str)>,
@@ -214,9 +228,17 @@ pub fn replace<'e>(
             out.push_str(&render_block(scalar, old, value)?);
         } else {
             let new = render(scalar, value)?;
-            // A value that was not there needs a blank before it.
-            if old.is_empty() && !out.is_empty() && !out.ends_with([' ', '\t', '\n']) {
-                out.push(' ');
+            if old.is_empty() {
+                if !has_room(&out, text.get(scalar.range.end..).unwrap_or("")) {
+                    return Err(Error::Invalid(format!(
+                        "line {}: there is no place for a value",
+                        scalar.line
+                    )));
+                }
+                // A value that was not there needs a blank before it.
+                if !out.ends_with([' ', '\t']) {
+                    out.push(' ');
+                }
             }
             out.push_str(&new);
         }
@@ -224,6 +246,18 @@ pub fn replace<'e>(
     }
     out.push_str(text.get(from..).unwrap_or(""));
     Ok(out)
+}
+
+/// Whether a value may stand between these: behind an indicator, an anchor or a tag of the same line, with nothing but a
+/// comment or the rest of a flow collection behind it.
+fn has_room(before: &str, behind: &str) -> bool {
+    let line = before.rsplit('\n').next().unwrap_or(before).trim_end();
+    let word = line.rsplit([' ', '\t']).next().unwrap_or(line);
+    let follows = behind.trim_start_matches([' ', '\t']).chars().next();
+    let apart = behind.starts_with([' ', '\t', ',', ']', '}']);
+    (line.ends_with(':') || word == "-" || word.starts_with(['&', '!']))
+        && (matches!(follows, None | Some('\n' | '\r'))
+            || apart && matches!(follows, Some('#' | ',' | ']' | '}')))
 }
 
 fn render(scalar: &Scalar, value: &str) -> Result<String, Error> {
@@ -270,7 +304,15 @@ fn render_block(scalar: &Scalar, old: &str, value: &str) -> Result<String, Error
     let indent = first.get(..first.len() - first.trim_start_matches(' ').len());
     let lines: Vec<&str> = value.trim_end_matches('\n').split('\n').collect();
     let folded = scalar.style.has(Style::FOLDED) && lines.len() > 1;
-    let unsafe_line = |line: &&str| line.starts_with([' ', '\t']) || line.contains('\r');
+    // Line breaks of another kind, and what only double quotes can hold.
+    let unfit_char = |c: char| {
+        c.is_control() && c != '\t'
+            || matches!(
+                c,
+                '\u{2028}' | '\u{2029}' | '\u{FEFF}' | '\u{FFFE}'..='\u{FFFF}'
+            )
+    };
+    let unsafe_line = |line: &&str| line.starts_with([' ', '\t']) || line.contains(unfit_char);
     let keeps_indent = header.bytes().any(|b| b.is_ascii_digit());
     if folded || keeps_indent || value.is_empty() || lines.iter().any(unsafe_line) {
         return Err(unfit());
@@ -381,5 +423,37 @@ mod tests {
         );
         assert!(replace(text, [(&scalars[0], "two\nlines")]).is_err());
         assert!(replace(text, [(&scalars[0], " blank")]).is_err());
+        assert!(replace(text, [(&scalars[0], "a\u{85}b")]).is_err());
+    }
+
+    #[test]
+    fn blanks_at_the_end_of_a_block_scalar_belong_to_it() {
+        let text = "a: |+\n  old\n    \n\nb: 1\n";
+        let scalars = scalars(text).unwrap();
+        assert_eq!(scalars[0].value, "old\n  \n\n");
+        assert_eq!(
+            replace(text, [(&scalars[0], "new")]).unwrap(),
+            "a: |+\n  new\n\nb: 1\n"
+        );
+    }
+
+    #[test]
+    fn values_that_were_left_out_are_filled_in_where_there_is_a_place() {
+        let cases = [
+            ("a:\n", Some("a: new\n")),
+            ("a: # c\n", Some("a: new # c\n")),
+            ("-\n", Some("- new\n")),
+            ("{a: , b: 1}", Some("{a: new, b: 1}")),
+            ("a: &x\n", Some("a: &x new\n")),
+            ("{a, b: 1}", None),
+            ("? a\n", None),
+            ("? ? ...\n#", None),
+        ];
+        for (text, want) in cases {
+            let scalars = scalars(text).unwrap();
+            let empty = scalars.iter().find(|scalar| scalar.value.is_empty());
+            let edited = replace(text, [(empty.unwrap(), "new")]);
+            assert_eq!(edited.ok().as_deref(), want, "{text}");
+        }
     }
 }

@@ -8,6 +8,7 @@ use crate::resolve;
 
 pub(crate) fn expand(mut root: Node, max_nodes: usize) -> Result<Node, Error> {
     if needs_expansion(&root) {
+        name_apart(&mut root, &mut HashMap::new());
         let mut wanted = HashSet::new();
         collect_aliased(&root, &mut wanted);
         let mut unread = HashMap::new();
@@ -43,6 +44,35 @@ fn is_rebuilt(node: &Node) -> bool {
         .any(|(key, _)| !seen.insert(&key.value) || key.value == "<<" || key.is_null())
 }
 
+/// Stands between an anchor's name and its number, where a name is given more than once. No name holds it.
+const NUMBERED: char = '\0';
+
+/// Gives anchors that share a name different ones, so that each alias keeps meaning the last node before it.
+fn name_apart(node: &mut Node, given: &mut HashMap<Box<str>, usize>) {
+    let numbered = |name: &str, number: usize| format!("{name}{NUMBERED}{number}");
+    if let Some(name) = &mut node.anchor {
+        let number = given.entry(name.clone()).or_default();
+        *number += 1;
+        if *number > 1 {
+            *name = numbered(name, *number).into();
+        }
+    }
+    if node.kind == Kind::Alias
+        && let Some(&number) = given.get(node.value.as_str())
+        && number > 1
+    {
+        node.value = numbered(&node.value, number);
+    }
+    for child in &mut node.content {
+        name_apart(child, given);
+    }
+}
+
+/// A name as it is in the document.
+fn shown(name: &str) -> &str {
+    name.split(NUMBERED).next().unwrap_or(name)
+}
+
 struct Expander {
     /// What each name stands for, as far as the tree has been walked.
     anchors: HashMap<Box<str>, Node>,
@@ -56,10 +86,7 @@ struct Expander {
 
 impl Expander {
     fn node(&mut self, node: &mut Node) -> Result<(), Error> {
-        self.left = self
-            .left
-            .checked_sub(1)
-            .ok_or_else(|| Error::Limit("document grows too large by its aliases".to_owned()))?;
+        Self::spend(&mut self.left, 1)?;
         let name = node.anchor.take();
         if let Some(name) = &name {
             self.open.push(name.clone());
@@ -88,30 +115,45 @@ impl Expander {
 
     /// A copy of what an alias stands for.
     fn target(&mut self, name: &str) -> Result<Node, Error> {
+        self.check_closed(name)?;
+        if !self.anchors.contains_key(name) {
+            let Some(mut unread) = self.unread.remove(name) else {
+                return Err(unknown(name));
+            };
+            self.node(&mut unread)?;
+        }
+        let target = self.anchors.get(name).ok_or_else(|| unknown(name))?;
+        Self::spend(&mut self.left, size(target))?;
+        Ok(target.clone())
+    }
+
+    /// A copy of what a merge takes: the node as the walk has left it, or as it was if the walk has yet to reach it.
+    fn source(&mut self, name: &str) -> Result<Node, Error> {
+        self.check_closed(name)?;
+        let found = self.anchors.get(name).or_else(|| self.unread.get(name));
+        let source = found.ok_or_else(|| unknown(name))?;
+        Self::spend(&mut self.left, size(source))?;
+        let mut source = source.clone();
+        source.anchor = None;
+        Ok(source)
+    }
+
+    fn check_closed(&self, name: &str) -> Result<(), Error> {
         if self.open.iter().any(|open| **open == *name) {
+            let name = shown(name);
             return Err(Error::Invalid(format!(
                 "anchor '{name}' value contains itself"
             )));
         }
-        if !self.anchors.contains_key(name) {
-            let Some(mut unread) = self.unread.remove(name) else {
-                return Err(Error::Invalid(format!(
-                    "unknown anchor '{name}' referenced"
-                )));
-            };
-            self.node(&mut unread)?;
-        }
-        let Some(target) = self.anchors.get(name) else {
-            return Err(Error::Invalid(format!(
-                "unknown anchor '{name}' referenced"
-            )));
-        };
-        let size = size(target);
-        self.left = self
-            .left
-            .checked_sub(size)
+        Ok(())
+    }
+
+    /// Counts nodes off those that the document may still grow by.
+    fn spend(left: &mut usize, nodes: usize) -> Result<(), Error> {
+        *left = left
+            .checked_sub(nodes)
             .ok_or_else(|| Error::Limit("document grows too large by its aliases".to_owned()))?;
-        Ok(target.clone())
+        Ok(())
     }
 
     /// Replaces the `<<` entry by what it merges; entries of the mapping itself keep their places and win.
@@ -142,7 +184,7 @@ impl Expander {
         for source in sources.iter().chain([&own]) {
             for (key, _) in source.entries() {
                 // The first entry of a name is the one kyaml finds, even for the second of that name.
-                if let Some(at) = source.position(&key.value)
+                if let Some(at) = position(source, &key.value)
                     && let Some(pair) = source.content.get(at..at + 2)
                 {
                     set_entry(node, pair);
@@ -159,7 +201,7 @@ impl Expander {
                 Ok(())
             }
             Kind::Alias => {
-                let target = self.target(&value.value)?;
+                let target = self.source(&value.value)?;
                 if target.kind != Kind::Mapping {
                     return Err(Error::Merge(
                         "invalid map merge: received alias for a non-map value".to_owned(),
@@ -191,6 +233,11 @@ impl Expander {
     }
 }
 
+fn unknown(name: &str) -> Error {
+    let name = shown(name);
+    Error::Invalid(format!("unknown anchor '{name}' referenced"))
+}
+
 fn collect_aliased<'n>(node: &'n Node, names: &mut HashSet<&'n str>) {
     if node.kind == Kind::Alias {
         names.insert(&node.value);
@@ -211,11 +258,18 @@ fn collect_anchored(node: &Node, wanted: &HashSet<&str>, found: &mut HashMap<Box
     }
 }
 
+/// Where the first key of this text stands, of whatever kind it is: kyaml looks at the text alone.
+fn position(node: &Node, name: &str) -> Option<usize> {
+    node.entries()
+        .position(|(key, _)| key.value == name)
+        .map(|entry| 2 * entry)
+}
+
 fn set_entry(node: &mut Node, pair: &[Node]) {
     let [key, value] = pair else { return };
     // To kyaml, a null key has no name.
     let name = if key.is_null() { "" } else { &key.value };
-    if let Some(at) = node.position(name) {
+    if let Some(at) = position(node, name) {
         for (slot, new) in node.content.iter_mut().skip(at).zip(pair) {
             *slot = new.clone();
         }

@@ -44,12 +44,11 @@ fn compare(a: &str, b: &str, flavor: Flavor) -> Ordering {
         return Ordering::Equal;
     }
     // Only from the first difference on does it matter, and what digits come before it.
-    let same: usize = a
-        .chars()
-        .zip(b.chars())
-        .take_while(|(x, y)| x == y)
-        .map(|(x, _)| x.len_utf8())
-        .sum();
+    let pairs = a.bytes().zip(b.bytes());
+    let mut same = pairs.take_while(|(x, y)| x == y).count();
+    while !a.is_char_boundary(same) || !b.is_char_boundary(same) {
+        same -= 1;
+    }
     let (prefix, a_rest) = a.split_at(same);
     let b_rest = b.get(same..).unwrap_or("");
     let (Some(x), Some(y)) = (a_rest.chars().next(), b_rest.chars().next()) else {

@@ -50,7 +50,7 @@ pub fn to_string(node: &Node) -> Result<String, Error> {
 /// [`Error::Unmarshal`] with all repeated keys; [`Error::Invalid`] for aliases, merges and tags that mean nothing;
 /// [`Error::Json`] for mappings with keys other than strings, which `encoding/json` refuses, and for `.nan` and `.inf`.
 pub fn to_value(node: &Node) -> Result<Value, Error> {
-    decode::to_value(node)
+    decode::v3::to_value(node)
 }
 
 /// The short tag that an untagged plain scalar of this text has: `!!int` for `12`, `!!str` for `yes`.

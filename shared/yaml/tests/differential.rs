@@ -4,18 +4,18 @@
 
 mod generate;
 
-use flux_yaml::{Node, Value, json, sigs, v3};
+use flux_yaml::{Kind, Node, Style, Value, json, sigs, v3};
 use generate::Random;
-use oracle::{Oracle, base64};
+use oracle::{Answer, Oracle, base64};
 use serde_json::{Value as Json, json};
 
 /// Runs random cases: `make` gives the input, `mode` is asked of Go, `ours` does the same here.
-fn compare(
+fn compare<I: AsRef<[u8]>>(
     mode: &str,
     indent: u8,
     default: usize,
-    make: impl Fn(&mut Random) -> String,
-    ours: impl Fn(&str) -> Result<String, String>,
+    make: impl Fn(&mut Random) -> I,
+    ours: impl Fn(&I) -> Result<String, String>,
 ) {
     let Some(mut go) = Oracle::start("yaml") else {
         return;
@@ -24,42 +24,87 @@ fn compare(
     let mut random = Random::new(oracle::seed());
     let mut failed = 0;
     let mut errors = 0;
+    // Cases in which it depends on where a buffer ends what is said first.
+    let mut near = 0;
     for batch in 0..total.div_ceil(500) {
         let count = 500.min(total - batch * 500);
-        let inputs: Vec<String> = (0..count).map(|_| make(&mut random)).collect();
+        let inputs: Vec<I> = (0..count).map(|_| make(&mut random)).collect();
         let questions: Vec<Json> = inputs
             .iter()
-            .map(|input| json!({"mode": mode, "indent": indent, "input": base64(input)}))
+            .map(|input| json!({"mode": mode, "indent": indent, "input": base64(input.as_ref())}))
             .collect();
-        for (input, answer) in inputs.iter().zip(go.ask_all(&questions)) {
+        let answers = go.ask_all(&questions);
+        for (at, (input, answer)) in inputs.iter().zip(answers).enumerate() {
             // Go escapes what was no UTF-8.
-            let theirs = answer
+            let theirs = placed(answer)
                 .text()
                 .map(|text| text.replace("\\ufffd", "\u{FFFD}"));
             errors += usize::from(theirs.is_err());
             let ours = ours(input);
-            if ours != theirs && !excused(&ours, &theirs) {
+            if matches!(&ours, Err(error) if ours != theirs && READER_ERRORS.contains(&error.as_str()))
+            {
+                near += 1;
+                continue;
+            }
+            let settled = ours == theirs
+                || excused(&ours, &theirs)
+                || ours.is_ok() && is_random(&mut go, &questions[at]);
+            if !settled {
                 failed += 1;
                 if failed <= 10 {
-                    println!(
-                        "---- {mode} {input:?}\n{input}\n-- theirs {theirs:?}\n-- ours   {ours:?}"
-                    );
-                    if let (Ok(ours), Ok(theirs)) = (&ours, &theirs) {
-                        println!("-- theirs\n{theirs}-- ours\n{ours}");
-                    }
+                    report(mode, input.as_ref(), &ours, &theirs);
                 }
             }
         }
     }
-    println!("{mode}: {total} cases, {errors} of them errors, {failed} different");
+    println!(
+        "{mode}: {total} cases, {errors} of them errors, {near} near a bad character, {failed} different"
+    );
     assert_eq!(failed, 0, "{mode}: {failed} of {total} cases differ");
+    assert!(
+        near <= 2 + total / 500,
+        "{mode}: {near} of {total} cases end at another bad character"
+    );
 }
 
+/// Whether Go gives one answer now and another then: the order of some keys follows that of its maps (HE-YAML-004).
+fn is_random(go: &mut Oracle, question: &Json) -> bool {
+    let first = go.ask(question);
+    (0..20).any(|_| go.ask(question) != first)
+}
+
+fn report(
+    mode: &str,
+    input: &[u8],
+    ours: &Result<String, String>,
+    theirs: &Result<String, String>,
+) {
+    let input = String::from_utf8_lossy(input);
+    println!("---- {mode} {input:?}\n{input}\n-- theirs {theirs:?}\n-- ours   {ours:?}");
+    if let (Ok(ours), Ok(theirs)) = (ours, theirs) {
+        println!("-- theirs\n{theirs}\n-- ours\n{ours}");
+    }
+}
+
+/// What is said of characters that may not be there (HE-YAML-019).
+const READER_ERRORS: &[&str] = &[
+    "yaml: control characters are not allowed",
+    "yaml: incomplete UTF-8 octet sequence",
+    "yaml: invalid leading UTF-8 octet",
+    "yaml: invalid trailing UTF-8 octet",
+    "yaml: invalid length of a UTF-8 sequence",
+    "yaml: invalid Unicode character",
+    "yaml: incomplete UTF-16 character",
+    "yaml: expected low surrogate area",
+    "yaml: unexpected low surrogate area",
+];
+
 /// Where upstream itself panics, an error of ours is right. Of several bad keys it names a random one, and it shows
-/// keys with their Go types. Behind a forbidden character it sometimes reads on and finds another error.
+/// keys with their Go types.
 fn excused(ours: &Result<String, String>, theirs: &Result<String, String>) -> bool {
-    if ours.is_ok() && matches!(theirs, Err(error) if error.ends_with("value contains itself")) {
-        // The alias stood below a text key `<<`, which is dropped before it is reached.
+    if matches!(theirs, Err(error) if error.ends_with("value contains itself")) {
+        // The oracle looks for that first, since kyaml would recurse for ever: other errors may come before it, and an
+        // alias below a text key `<<` is dropped before it is reached.
         return true;
     }
     let (Err(ours), Err(theirs)) = (ours, theirs) else {
@@ -70,7 +115,6 @@ fn excused(ours: &Result<String, String>, theirs: &Result<String, String>) -> bo
         || both("unsupported map key of type")
         || both("json: unsupported ")
         || both("yaml: invalid map key: ")
-        || ours == "yaml: control characters are not allowed"
 }
 
 fn show<T>(result: Result<T, flux_yaml::Error>) -> Result<T, String> {
@@ -85,20 +129,16 @@ fn as_json(mut value: Value) -> Result<String, flux_yaml::Error> {
 // HE-YAML-014 HE-YAML-015 HE-YAML-016 HE-YAML-018 HE-YAML-019 HE-YAML-020
 #[test]
 fn sigs_reads_documents_alike() {
-    compare("sigs-to-json", 0, 3000, generate::document, |input| {
+    compare("sigs-to-json", 0, 3000, generate::bytes, |input| {
         show(sigs::yaml_to_json(input).and_then(as_json))
     });
 }
 
 #[test]
 fn sigs_reads_documents_strictly_alike() {
-    compare(
-        "sigs-to-json-strict",
-        0,
-        2000,
-        generate::document,
-        |input| show(sigs::yaml_to_json_strict(input).and_then(as_json)),
-    );
+    compare("sigs-to-json-strict", 0, 2000, generate::bytes, |input| {
+        show(sigs::yaml_to_json_strict(input).and_then(as_json))
+    });
 }
 
 // HE-YAML-002 HE-YAML-003 HE-YAML-004 HE-YAML-006 HE-YAML-012 HE-YAML-013 HE-TEST-003
@@ -130,27 +170,27 @@ fn sigs_round_trips_alike() {
     );
 }
 
-fn round_trip(input: &str, encoder: v3::Encoder) -> Result<String, String> {
+fn round_trip(input: &[u8], encoder: v3::Encoder) -> Result<String, String> {
     show(v3::parse_all(input).and_then(|documents: Vec<Node>| encoder.stream(&documents)))
 }
 
 #[test]
 fn v3_round_trips_documents_alike() {
-    compare("v3-round-trip", 0, 3000, generate::document, |input| {
+    compare("v3-round-trip", 0, 3000, generate::bytes, |input| {
         round_trip(input, v3::Encoder::default())
     });
 }
 
 #[test]
 fn v3_round_trips_documents_alike_at_two_columns() {
-    compare("v3-round-trip", 2, 2000, generate::document, |input| {
+    compare("v3-round-trip", 2, 2000, generate::bytes, |input| {
         round_trip(input, v3::Encoder::default().indent(2))
     });
 }
 
 #[test]
 fn kyaml_round_trips_documents_alike() {
-    compare("kyaml-round-trip", 0, 3000, generate::document, |input| {
+    compare("kyaml-round-trip", 0, 3000, generate::bytes, |input| {
         round_trip(input, v3::Encoder::kyaml())
     });
 }
@@ -174,7 +214,7 @@ fn v3_writes_values_alike() {
 
 #[test]
 fn v3_reads_values_alike() {
-    compare("v3-to-json", 0, 2000, generate::document, |input| {
+    compare("v3-to-json", 0, 2000, generate::bytes, |input| {
         let value = v3::parse(input).and_then(|document| match document {
             Some(document) => v3::to_value(&document),
             None => Ok(Value::Null),
@@ -185,10 +225,71 @@ fn v3_reads_values_alike() {
 
 #[test]
 fn anchors_are_expanded_alike() {
-    compare("kyaml-deanchor", 0, 2000, generate::document, |input| {
+    compare("kyaml-deanchor", 0, 2000, generate::bytes, |input| {
         let Some(document) = show(v3::parse(input))? else {
             return Err("EOF".to_owned());
         };
         show(v3::expand(document, 100_000).and_then(|node| v3::to_string(&node)))
+    });
+}
+
+/// An answer in which values that are not there have no place: yaml.v3 takes it from a token that may be overwritten.
+fn placed(answer: Answer) -> Answer {
+    fn clear(node: &mut Json) {
+        if node["kind"] == "scalar" && node["value"] == "" && node["style"] == 0 {
+            node["row"] = json!(0);
+            node["column"] = json!(0);
+        }
+        for child in node["content"].as_array_mut().into_iter().flatten() {
+            clear(child);
+        }
+    }
+    match answer {
+        Answer::Output(Json::Array(mut documents)) => {
+            documents.iter_mut().for_each(clear);
+            Answer::Output(Json::Array(documents))
+        }
+        other => other,
+    }
+}
+
+/// A node as the oracle describes it: all that yaml.v3 knows of it.
+fn describe(node: &Node) -> Json {
+    let kind = match node.kind {
+        Kind::Document => "document",
+        Kind::Mapping => "mapping",
+        Kind::Sequence => "sequence",
+        Kind::Scalar => "scalar",
+        Kind::Alias => "alias",
+    };
+    let style: u32 = [
+        (Style::TAGGED, 1),
+        (Style::DOUBLE_QUOTED, 2),
+        (Style::SINGLE_QUOTED, 4),
+        (Style::LITERAL, 8),
+        (Style::FOLDED, 16),
+        (Style::FLOW, 32),
+    ]
+    .into_iter()
+    .filter(|(style, _)| node.style.has(*style))
+    .map(|(_, bit)| bit)
+    .sum();
+    let placed = u32::from(!(kind == "scalar" && node.value.is_empty() && style == 0));
+    json!({
+        "kind": kind, "style": style, "tag": node.tag, "value": node.value,
+        "anchor": node.anchor.as_deref().unwrap_or_default(),
+        "head": node.head_comment(), "line": node.line_comment(), "foot": node.foot_comment(),
+        "row": node.line * placed, "column": node.column * placed,
+        "content": node.content.iter().map(describe).collect::<Vec<_>>(),
+    })
+}
+
+// Positions, styles, tags and comments of every node.
+#[test]
+fn v3_reads_trees_alike() {
+    compare("v3-tree", 0, 3000, generate::bytes, |input| {
+        let documents = show(v3::parse_all(input))?;
+        let trees: Json = documents.iter().map(describe).collect();
+        Ok(trees.to_string())
     });
 }

@@ -5,7 +5,12 @@ use flux_yaml::{edit, json, sigs, v3};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
+    // Upstream's way through JSON text folds U+0085, which JSON does not escape, into a blank; and it writes a key `<<`
+    // without quotes.
     if let Ok(value) = sigs::yaml_to_json(bytes)
+        && !["\\u{85}", "\"<<\": "]
+            .iter()
+            .any(|text| format!("{value:?}").contains(text))
         && let Ok(text) = sigs::to_string(&value)
     {
         let again = sigs::yaml_to_json(&text).expect("what is written can be read");

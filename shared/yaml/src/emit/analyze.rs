@@ -14,6 +14,34 @@ pub(super) struct Analysis {
 }
 
 impl Analysis {
+    /// The same for a text of printable ASCII in one line, which most are, without looking at each character in turn.
+    fn of_words(value: &str) -> Option<Analysis> {
+        let bytes = value.as_bytes();
+        let (&first, rest) = bytes.split_first()?;
+        let last = rest.last().copied().unwrap_or(first);
+        let meaning = |byte: &u8| MEANINGS[usize::from(*byte)];
+        let found = rest.iter().fold(0, |found, byte| found | meaning(byte));
+        if (found | meaning(&first)) & ELSE != 0 {
+            return None;
+        }
+        let (flow, mut block) = indicators(first, true, true, matches!(rest, [] | [b' ', ..]));
+        if found & MARK != 0 {
+            block |= last == b':'
+                || bytes.windows(2).skip(1).any(|pair| pair == b": ")
+                || bytes.windows(2).any(|pair| pair == b" #");
+        }
+        let flow = flow || found & FLOW != 0 || rest.contains(&b':') || block;
+        let marker = value.starts_with("---") || value.starts_with("...");
+        let blank_ends = first == b' ' || last == b' ';
+        Some(Analysis {
+            multiline: false,
+            flow_plain: !(flow || marker || blank_ends),
+            block_plain: !(block || marker || blank_ends),
+            single_quoted: true,
+            block: last != b' ',
+        })
+    }
+
     pub(super) fn of(value: &str, flavor: Flavor) -> Analysis {
         let bytes = value.as_bytes();
         if bytes.is_empty() {
@@ -24,6 +52,9 @@ impl Analysis {
                 single_quoted: true,
                 block: false,
             };
+        }
+        if let Some(analysis) = Analysis::of_words(value) {
+            return analysis;
         }
         let marker = value.starts_with("---") || value.starts_with("...");
         let mut block_indicators = marker;
@@ -88,6 +119,26 @@ impl Analysis {
         }
     }
 }
+
+/// What a byte may mean to a text of one line in ASCII.
+const FLOW: u8 = 1;
+const MARK: u8 = 1 << 1;
+const ELSE: u8 = 1 << 2;
+
+/// The meaning of each byte behind the first.
+const MEANINGS: [u8; 256] = {
+    let mut meanings = [ELSE; 256];
+    let mut byte = 0x20;
+    while byte < 0x7F {
+        meanings[byte] = match byte as u8 {
+            b',' | b'?' | b'[' | b']' | b'{' | b'}' => FLOW,
+            b':' | b'#' => MARK,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    meanings
+};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Previous {

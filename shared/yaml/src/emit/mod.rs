@@ -2,6 +2,8 @@
 
 mod analyze;
 mod collection;
+mod comment;
+mod properties;
 mod scalar;
 
 use crate::error::Error;
@@ -9,6 +11,8 @@ use crate::resolve::Flavor;
 
 pub(crate) use crate::scan::ScalarStyle;
 use analyze::Analysis;
+pub(crate) use properties::Properties;
+use properties::check_anchor;
 
 /// Whether yaml.v3 would write a text plain within a flow collection.
 pub(crate) fn flow_plain_allowed(value: &str) -> bool {
@@ -35,13 +39,6 @@ impl Layout {
         width: 80,
         compact: false,
     };
-}
-
-/// What is written in front of a node: its anchor and its tag, the latter only when it is to be seen.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Properties<'s> {
-    pub(crate) anchor: &'s str,
-    pub(crate) tag: &'s str,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -416,94 +413,4 @@ impl<'n> Emitter<'n> {
         }
         style
     }
-
-    fn write_properties(&mut self, properties: Properties<'_>) {
-        if !properties.anchor.is_empty() {
-            self.write_indicator("&", true, false, false);
-            self.write_raw(properties.anchor);
-        }
-        if properties.tag.is_empty() {
-            return;
-        }
-        let (handle, suffix) = split_tag(properties.tag);
-        if handle.is_empty() {
-            self.write_indicator("!<", true, false, false);
-            self.write_tag_content(suffix);
-            self.write_indicator(">", false, false, false);
-        } else {
-            if !self.whitespace {
-                self.put(' ');
-            }
-            self.write_raw(handle);
-            self.write_tag_content(suffix);
-        }
-    }
-
-    fn process_head_comment(&mut self) {
-        let tail = std::mem::take(&mut self.pending.tail);
-        if !tail.is_empty() {
-            self.write_indent();
-            self.write_comment(tail);
-            self.foot_indent = self.indent.max(0);
-        }
-        let head = std::mem::take(&mut self.pending.head);
-        if !head.is_empty() {
-            self.write_indent();
-            self.write_comment(head);
-        }
-    }
-
-    fn process_line_comment(&mut self) {
-        let line = std::mem::take(&mut self.pending.line);
-        if !line.is_empty() {
-            if !self.whitespace {
-                self.put(' ');
-            }
-            self.write_comment(line);
-        }
-    }
-
-    fn process_foot_comment(&mut self) {
-        let foot = std::mem::take(&mut self.pending.foot);
-        if !foot.is_empty() {
-            self.write_indent();
-            self.write_comment(foot);
-            self.foot_indent = self.indent.max(0);
-        }
-    }
-}
-
-impl Properties<'_> {
-    fn length(&self) -> usize {
-        if self.tag.is_empty() {
-            return self.anchor.len();
-        }
-        let (handle, suffix) = split_tag(self.tag);
-        self.anchor.len() + handle.len() + suffix.len()
-    }
-}
-
-/// Handle and suffix under which a tag, short or long, is written.
-fn split_tag(tag: &str) -> (&'static str, &str) {
-    for (handle, prefix) in [("!!", "!!"), ("!", "!"), ("!!", "tag:yaml.org,2002:")] {
-        if let Some(suffix) = tag.strip_prefix(prefix) {
-            return (handle, suffix);
-        }
-    }
-    ("", tag)
-}
-
-fn check_anchor(name: &str, what: &str) -> Emit {
-    if name.is_empty() {
-        return Err(Error::Invalid(format!("{what} value must not be empty")));
-    }
-    if name
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
-    {
-        return Ok(());
-    }
-    Err(Error::Invalid(format!(
-        "{what} value must contain alphanumerical characters only"
-    )))
 }

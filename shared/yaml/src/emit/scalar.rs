@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::analyze::{char_width, is_printable};
+use super::analyze::is_printable;
 use super::{Emitter, ScalarStyle};
 use crate::scan::break_width;
 
@@ -21,7 +21,7 @@ impl Emitter<'_> {
     }
 
     /// Writes text that holds no line break.
-    fn put_run(&mut self, run: &str) {
+    pub(super) fn put_run(&mut self, run: &str) {
         self.out.push_str(run);
         self.column += run.bytes().filter(|b| b & 0xC0 != 0x80).count() as i32;
     }
@@ -105,7 +105,7 @@ impl Emitter<'_> {
         if !self.whitespace {
             self.put(' ');
         }
-        if self.fits(value, fold) && !has_break(value) {
+        if self.fits(value, fold) && !self.scalar.multiline {
             self.put_run(value);
         } else {
             self.write_flow_text(value, fold, false);
@@ -163,16 +163,16 @@ impl Emitter<'_> {
             if quoted && byte == b'\'' {
                 self.put('\'');
             }
-            let width = char_width(byte);
-            self.put_run(value.get(at..at + width).unwrap_or(""));
-            at += width;
+            let end = run_end(bytes, at, |byte| byte == b' ' || byte == b'\'');
+            self.put_run(value.get(at..end).unwrap_or(""));
+            at = end;
             self.indention = false;
             spaces = false;
             breaks = false;
         }
     }
 
-    fn write_break(&mut self, value: &str, at: usize, width: usize) {
+    pub(super) fn write_break(&mut self, value: &str, at: usize, width: usize) {
         if value.as_bytes().get(at) == Some(&b'\n') {
             self.put_break();
         } else {
@@ -190,8 +190,10 @@ impl Emitter<'_> {
         // libyaml looks for a byte order mark at the beginning of the text, whichever character it is at.
         let marked = value.starts_with('\u{FEFF}');
         let mut spaces = false;
-        for (at, c) in value.char_indices() {
-            if c == ' ' && !marked {
+        let mut at = 0;
+        while at < bytes.len() {
+            let byte = bytes[at];
+            if byte == b' ' && !marked {
                 if fold
                     && !spaces
                     && self.column > self.layout.width
@@ -206,18 +208,31 @@ impl Emitter<'_> {
                     self.put(' ');
                 }
                 spaces = true;
+                at += 1;
                 continue;
             }
             spaces = false;
-            let plain = is_printable(bytes, at)
-                && break_width(bytes, at) == 0
-                && !matches!(c, '"' | '\\')
-                && !marked;
-            if plain {
-                self.put(c);
-            } else {
-                self.write_escape(c);
+            let rest = value.get(at..).unwrap_or("");
+            let plain = rest.bytes().position(|byte| !is_quotable(byte));
+            let plain = plain.unwrap_or(rest.len());
+            if plain > 0 && !marked {
+                self.put_run(rest.get(..plain).unwrap_or(""));
+                at += plain;
+                continue;
             }
+            let Some(c) = rest.chars().next() else {
+                break;
+            };
+            let escaped = marked
+                || matches!(c, '"' | '\\')
+                || !is_printable(bytes, at)
+                || break_width(bytes, at) > 0;
+            if escaped {
+                self.write_escape(c);
+            } else {
+                self.put(c);
+            }
+            at += c.len_utf8();
         }
         self.write_indicator("\"", false, false, false);
         self.whitespace = false;
@@ -310,10 +325,7 @@ impl Emitter<'_> {
             if breaks {
                 self.write_indent();
             }
-            let mut end = at;
-            while end < bytes.len() && break_width(bytes, end) == 0 {
-                end += char_width(bytes[end]);
-            }
+            let end = run_end(bytes, at, |_| false);
             self.put_run(value.get(at..end).unwrap_or(""));
             self.indention = false;
             breaks = false;
@@ -326,6 +338,12 @@ impl Emitter<'_> {
         self.write_block_hints(value);
         self.write_block_header_end();
         let bytes = value.as_bytes();
+        // libyaml looks at the beginning of the text at every line break, not at that place, and so does go-yaml.
+        let mut ahead = 0;
+        while break_width(bytes, ahead) > 0 {
+            ahead += break_width(bytes, ahead);
+        }
+        let doubled = !matches!(bytes.get(ahead), None | Some(b' ' | b'\t' | 0));
         let mut breaks = true;
         let mut leading_spaces = true;
         let mut at = 0;
@@ -333,15 +351,8 @@ impl Emitter<'_> {
             let byte = bytes[at];
             let width = break_width(bytes, at);
             if width > 0 {
-                if !breaks && !leading_spaces && byte == b'\n' {
-                    // libyaml looks at the beginning of the text here, not at this place, and so does go-yaml.
-                    let mut ahead = 0;
-                    while break_width(bytes, ahead) > 0 {
-                        ahead += break_width(bytes, ahead);
-                    }
-                    if !matches!(bytes.get(ahead), None | Some(b' ' | b'\t' | 0)) {
-                        self.put_break();
-                    }
+                if doubled && !breaks && !leading_spaces && byte == b'\n' {
+                    self.put_break();
                 }
                 self.write_break(value, at, width);
                 self.indention = true;
@@ -361,56 +372,30 @@ impl Emitter<'_> {
                 self.write_indent();
                 at += 1;
             } else {
-                let width = char_width(byte);
-                self.put_run(value.get(at..at + width).unwrap_or(""));
-                at += width;
+                let end = run_end(bytes, at, |byte| byte == b' ');
+                self.put_run(value.get(at..end).unwrap_or(""));
+                at = end;
             }
             self.indention = false;
             breaks = false;
         }
-    }
-
-    pub(super) fn write_comment(&mut self, comment: &str) {
-        let bytes = comment.as_bytes();
-        let mut breaks = false;
-        let mut pound = false;
-        let mut at = 0;
-        while at < bytes.len() {
-            let width = break_width(bytes, at);
-            if width > 0 {
-                self.write_break(comment, at, width);
-                at += width;
-                breaks = true;
-                pound = false;
-                continue;
-            }
-            if breaks {
-                self.write_indent();
-            }
-            if !pound {
-                if bytes[at] != b'#' {
-                    self.put('#');
-                    self.put(' ');
-                }
-                pound = true;
-            }
-            let width = char_width(bytes[at]);
-            self.put_run(comment.get(at..at + width).unwrap_or(""));
-            at += width;
-            self.indention = false;
-            breaks = false;
-        }
-        if !breaks {
-            self.put_break();
-        }
-        self.whitespace = true;
     }
 }
 
-fn has_break(value: &str) -> bool {
-    let bytes = value.as_bytes();
-    bytes
-        .iter()
-        .enumerate()
-        .any(|(at, byte)| matches!(byte, b'\n' | b'\r' | 0xC2 | 0xE2) && break_width(bytes, at) > 0)
+/// Where the run that begins with this character ends: before the next line break, or before the next of these ASCII
+/// characters.
+pub(super) fn run_end(bytes: &[u8], from: usize, stop: impl Fn(u8) -> bool) -> usize {
+    let mut at = from + 1;
+    while let Some(&byte) = bytes.get(at) {
+        if stop(byte) || matches!(byte, b'\n' | b'\r' | 0xC2 | 0xE2) && break_width(bytes, at) > 0 {
+            return at;
+        }
+        at += 1;
+    }
+    bytes.len()
+}
+
+/// Whether a byte stands for itself between double quotes, and is no blank.
+fn is_quotable(byte: u8) -> bool {
+    matches!(byte, 0x21..=0x7E) && !matches!(byte, b'"' | b'\\')
 }

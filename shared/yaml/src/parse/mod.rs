@@ -1,6 +1,7 @@
 //! The parser: tokens to events, with the comments each event takes.
 
 mod block;
+mod document;
 mod flow;
 
 use std::borrow::Cow;
@@ -33,12 +34,17 @@ pub(crate) struct Event<'i> {
     pub(crate) end: Mark,
     /// Where the node itself begins, behind its anchor and tag.
     pub(crate) content: Mark,
+    /// Anchor and tag; most nodes have none.
+    pub(crate) properties: Option<Box<Properties<'i>>>,
+    pub(crate) comments: Option<Box<Comments>>,
+}
+
+/// What stands in front of a node.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Properties<'i> {
     pub(crate) anchor: Option<&'i str>,
     /// The tag with its handle resolved, in long form.
     pub(crate) tag: Option<String>,
-    /// Of a scalar: whether it is plain and untagged, or tagged `!`, and so resolved by its text.
-    pub(crate) implicit: bool,
-    pub(crate) comments: Option<Box<Comments>>,
 }
 
 impl<'i> Event<'i> {
@@ -48,9 +54,7 @@ impl<'i> Event<'i> {
             start,
             end,
             content: start,
-            anchor: None,
-            tag: None,
-            implicit: false,
+            properties: None,
             comments: None,
         }
     }
@@ -240,168 +244,11 @@ impl<'i> Parser<'i> {
     }
 
     fn empty_scalar(at: Mark) -> Event<'i> {
-        let mut event = Event::new(
+        Event::new(
             EventKind::Scalar(Cow::Borrowed(""), ScalarStyle::Plain),
             at,
             at,
-        );
-        event.implicit = true;
-        event
-    }
-
-    fn stream_start(&mut self) -> Scan<Event<'i>> {
-        let next = self.peek()?;
-        self.state = State::ImplicitDocumentStart;
-        self.take();
-        Ok(Event::new(EventKind::StreamStart, next.start, next.end))
-    }
-
-    fn document_start(&mut self, implicit: bool) -> Scan<Event<'i>> {
-        let mut next = self.peek()?;
-        if !implicit {
-            while next.kind == TokenKind::DocumentEnd {
-                self.take();
-                next = self.peek()?;
-            }
-        }
-        if next.kind == TokenKind::StreamEnd {
-            self.state = State::End;
-            self.take();
-            return Ok(Event::new(EventKind::StreamEnd, next.start, next.end));
-        }
-        let explicit = matches!(
-            next.kind,
-            TokenKind::VersionDirective | TokenKind::TagDirective | TokenKind::DocumentStart
-        );
-        self.states.push(State::DocumentEnd);
-        if implicit && !explicit {
-            self.directives()?;
-            self.state = State::BlockNode;
-            let mut event = Event::new(EventKind::DocumentStart, next.start, next.end);
-            let head = self.take_document_head();
-            if !head.is_empty() {
-                event.comments = Some(Box::new(Comments {
-                    head,
-                    ..Comments::default()
-                }));
-            }
-            return Ok(event);
-        }
-        self.directives()?;
-        let marker = self.peek()?;
-        if marker.kind != TokenKind::DocumentStart {
-            return Self::error("did not find expected <document start>", marker.start);
-        }
-        self.state = State::DocumentContent;
-        self.take();
-        Ok(Event::new(EventKind::DocumentStart, next.start, marker.end))
-    }
-
-    /// Of the comments before the first node, those that an empty line sets apart are the document's.
-    fn take_document_head(&mut self) -> String {
-        let head = &mut self.comments.head;
-        let bytes = head.as_bytes();
-        let last = bytes.len().wrapping_sub(1);
-        let found = (1..bytes.len())
-            .rev()
-            .find(|&i| bytes[i] == b'\n' && (i == last || bytes[i - 1] == b'\n'));
-        let Some(at) = found else {
-            return String::new();
-        };
-        let rest = head.split_off(at + 1);
-        let mut document = std::mem::replace(head, rest);
-        document.truncate(if at == last { at } else { at - 1 });
-        document
-    }
-
-    fn document_content(&mut self) -> Scan<Event<'i>> {
-        let next = self.peek()?;
-        match next.kind {
-            TokenKind::VersionDirective
-            | TokenKind::TagDirective
-            | TokenKind::DocumentStart
-            | TokenKind::DocumentEnd
-            | TokenKind::StreamEnd => {
-                self.pop_state();
-                Ok(Self::empty_scalar(next.start))
-            }
-            _ => self.node(Place::Block),
-        }
-    }
-
-    fn document_end(&mut self) -> Scan<Event<'i>> {
-        let next = self.peek()?;
-        let mut end = next.start;
-        if next.kind == TokenKind::DocumentEnd {
-            end = next.end;
-            self.take();
-        }
-        self.tag_directives.clear();
-        self.state = State::DocumentStart;
-        let mut event = Event::new(EventKind::DocumentEnd, next.start, end);
-        self.give_comments(&mut event);
-        if let Some(comments) = &mut event.comments
-            && comments.foot.is_empty()
-        {
-            comments.foot = std::mem::take(&mut comments.head);
-        }
-        Ok(event)
-    }
-
-    fn directives(&mut self) -> Scan<()> {
-        let mut version_seen = false;
-        loop {
-            let next = self.peek()?;
-            match next.kind {
-                TokenKind::VersionDirective => {
-                    if version_seen {
-                        return Self::error("found duplicate %YAML directive", next.start);
-                    }
-                    version_seen = true;
-                    if self.take().map(|t| t.data) != Some(TokenData::Version(1, 1)) {
-                        return Self::error("found incompatible YAML document", next.start);
-                    }
-                }
-                TokenKind::TagDirective => {
-                    let Some(TokenData::Pair(handle, prefix)) = self.take().map(|t| t.data) else {
-                        continue;
-                    };
-                    if self
-                        .tag_directives
-                        .iter()
-                        .any(|(known, _)| *known == handle)
-                    {
-                        return Self::error("found duplicate %TAG directive", next.start);
-                    }
-                    self.tag_directives.push((handle, prefix));
-                }
-                _ => break,
-            }
-        }
-        for (handle, prefix) in [("!", "!"), ("!!", "tag:yaml.org,2002:")] {
-            if !self.tag_directives.iter().any(|(known, _)| known == handle) {
-                self.tag_directives
-                    .push((handle.to_owned(), prefix.to_owned()));
-            }
-        }
-        Ok(())
-    }
-
-    fn resolve_tag(&self, data: TokenData<'i>, start: Mark, at: Mark) -> Scan<Option<String>> {
-        let TokenData::Pair(handle, suffix) = data else {
-            return Ok(None);
-        };
-        if handle.is_empty() {
-            return Ok(Some(suffix));
-        }
-        match self
-            .tag_directives
-            .iter()
-            .find(|(known, _)| *known == handle)
-        {
-            Some((_, prefix)) => Ok(Some(format!("{prefix}{suffix}"))),
-            None => Self::error_since(start, "found undefined tag handle", at),
-        }
+        )
     }
 
     fn node(&mut self, place: Place) -> Scan<Event<'i>> {
@@ -441,8 +288,9 @@ impl<'i> Parser<'i> {
         let tag = tag.filter(|tag| !tag.is_empty());
         let mut event = Event::new(EventKind::StreamEnd, start, next.end);
         event.content = next.start;
-        event.anchor = anchor;
-        event.tag = tag;
+        if anchor.is_some() || tag.is_some() {
+            event.properties = Some(Box::new(Properties { anchor, tag }));
+        }
 
         let block = place != Place::Flow;
         match next.kind {
@@ -454,10 +302,6 @@ impl<'i> Parser<'i> {
                 self.pop_state();
                 self.give_comments(&mut event);
                 if let Some(TokenData::Scalar(value, style)) = self.take().map(|t| t.data) {
-                    event.implicit = match event.tag.as_deref() {
-                        None => style == ScalarStyle::Plain,
-                        Some(tag) => tag == "!",
-                    };
                     event.kind = EventKind::Scalar(value, style);
                 }
             }
@@ -481,11 +325,10 @@ impl<'i> Parser<'i> {
                 event.kind = EventKind::MappingStart { flow: false };
                 self.give_stem(&mut event);
             }
-            _ if event.anchor.is_some() || event.tag.is_some() => {
+            _ if event.properties.is_some() => {
                 self.pop_state();
                 event.end = end;
                 event.content = end;
-                event.implicit = event.tag.is_none();
                 event.kind = EventKind::Scalar(Cow::Borrowed(""), ScalarStyle::Plain);
             }
             _ => {

@@ -1,7 +1,6 @@
 //! Comments, and which token each of them will be given to (go-yaml v3 only).
 
-use super::queue::Role;
-use super::{Scanner, break_width};
+use super::{Scanner, TokenKind, break_width};
 use crate::error::Mark;
 
 /// How far ahead go-yaml looks for a comment, in bytes.
@@ -45,16 +44,18 @@ impl Scanner<'_> {
     }
 
     fn read_comment_line(&mut self) -> String {
-        let from = self.mark.byte;
+        let from = self.mark.at();
         self.skip_to_break();
-        self.text.get(from..self.mark.byte).unwrap_or("").to_owned()
+        self.text.get(from..self.mark.at()).unwrap_or("").to_owned()
     }
 
     /// A comment behind the `-` that opens a sequence belongs above its first item, when the item follows on another
     /// line or none has been seen yet.
     pub(super) fn hand_entry_comment_down(&mut self) {
-        let opens_sequence = matches!(self.queue.recent(1), Some((Role::BlockSequenceStart, _)))
-            && matches!(self.queue.recent(0), Some((Role::BlockEntry, _)));
+        let opens_sequence = matches!(
+            self.queue.recent(1),
+            Some((TokenKind::BlockSequenceStart, _))
+        ) && matches!(self.queue.recent(0), Some((TokenKind::BlockEntry, _)));
         if !opens_sequence || self.is_break(0) {
             return;
         }
@@ -90,10 +91,10 @@ impl Scanner<'_> {
     /// what came before and those that head what comes next.
     pub(super) fn scan_comments(&mut self, scanned_from: Mark) {
         let mut previous = self.queue.recent(0);
-        if matches!(previous, Some((Role::FlowEntry, _))) && self.queue.buffered() > 1 {
+        if matches!(previous, Some((TokenKind::FlowEntry, _))) && self.queue.buffered() > 1 {
             previous = self.queue.recent(1);
         }
-        let (role, token_start) = previous.unwrap_or((Role::Other, Mark::default()));
+        let (kind, token_start) = previous.unwrap_or((TokenKind::StreamStart, Mark::default()));
         let foot_line = if scanned_from.line > 0 {
             let extra = i64::from(self.newlines == 0 && self.mark.column > 1);
             i64::from(self.mark.line) - i64::from(self.newlines) + 1 + extra
@@ -124,7 +125,8 @@ impl Scanner<'_> {
             if closes_flow || self.is_break_or_end(ahead) {
                 if closes_flow || !after_empty {
                     let outside = i64::from(run.start.column) - 1 < next_indent;
-                    let is_foot = i64::from(run.start.line) == foot_line && role != Role::Value;
+                    let is_foot =
+                        i64::from(run.start.line) == foot_line && kind != TokenKind::Value;
                     if closes_flow || first_gap && (is_foot || outside) {
                         if outside && !run.text.is_empty() {
                             run.token = run.start;
@@ -183,8 +185,8 @@ impl Scanner<'_> {
 
     fn ahead_mark(&self, run: &CommentRun, ahead: usize) -> Mark {
         Mark {
-            index: self.mark.index + ahead,
-            byte: self.mark.byte + ahead,
+            index: self.mark.index + ahead as u32,
+            byte: self.mark.byte + ahead as u32,
             line: run.line,
             column: run.column,
         }
@@ -210,9 +212,9 @@ impl Scanner<'_> {
 
     /// Moves over blanks and line breaks, this many bytes.
     fn advance_to(&mut self, ahead: usize) {
-        let target = self.mark.index + ahead;
+        let target = self.mark.index + ahead as u32;
         while self.mark.index < target {
-            if break_width(self.text.as_bytes(), self.mark.byte) > 0 {
+            if break_width(self.text.as_bytes(), self.mark.at()) > 0 {
                 self.advance_line();
             } else if self.is_end() {
                 return;

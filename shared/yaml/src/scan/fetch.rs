@@ -1,7 +1,6 @@
 //! Which token comes next: indentation, implicit keys and indicators.
 
-use super::queue::Role;
-use super::{MAX_DEPTH, Scan, Scanner, SimpleKey, Token, TokenData, TokenKind};
+use super::{MAX_DEPTH, Scan, Scanner, SimpleKey, Token, TokenData, TokenKind, break_width};
 use crate::error::Mark;
 use crate::resolve::Flavor;
 
@@ -45,6 +44,8 @@ impl Scanner<'_> {
         let scanned_from = self.mark;
         self.scan_to_next_token()?;
         self.unroll_indent(self.mark.column as i32, scanned_from);
+        // Enough for `--- `.
+        self.want(4);
         if self.is_end() {
             return self.fetch_stream_end();
         }
@@ -67,7 +68,7 @@ impl Scanner<'_> {
             comment_mark = start;
         }
         self.fetch_by_indicator(byte)?;
-        let after_entry = matches!(self.queue.recent(0), Some((Role::BlockEntry, _)));
+        let after_entry = matches!(self.queue.recent(0), Some((TokenKind::BlockEntry, _)));
         if self.flavor == Flavor::V3 && !after_entry {
             self.scan_line_comment(comment_mark);
         }
@@ -425,13 +426,13 @@ impl Scanner<'_> {
     fn scan_to_next_token(&mut self) -> Scan<()> {
         let scanned_from = self.mark;
         loop {
-            if self.mark.byte == 0 && self.text.starts_with('\u{FEFF}') {
+            if self.mark.at() == 0 && self.text.starts_with('\u{FEFF}') {
                 self.advance();
             }
-            while self.byte(0) == b' '
-                || ((self.flow_level > 0 || !self.key_allowed) && self.byte(0) == b'\t')
-            {
+            self.skip_spaces();
+            while (self.flow_level > 0 || !self.key_allowed) && self.byte(0) == b'\t' {
                 self.advance();
+                self.skip_spaces();
             }
             if self.flavor == Flavor::V3 {
                 self.hand_entry_comment_down();
@@ -453,12 +454,22 @@ impl Scanner<'_> {
 
     /// Skips the rest of the line.
     pub(super) fn skip_to_break(&mut self) {
-        let rest = self.text.as_bytes().get(self.mark.byte..).unwrap_or(&[]);
-        let line = memchr::memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
-        // Breaks beyond ASCII are rare.
-        let length = memchr::memchr2_iter(0xC2, 0xE2, rest.get(..line).unwrap_or(rest))
-            .find(|&at| super::break_width(rest, at) > 0)
-            .unwrap_or(line);
+        let rest = self.rest();
+        let may_break = |byte: &u8| matches!(byte, b'\n' | b'\r' | 0xC2 | 0xE2);
+        let mut length = 0;
+        while let Some(run) = rest.get(length..) {
+            match run.iter().position(may_break) {
+                Some(at) if break_width(rest, length + at) == 0 => length += at + 1,
+                Some(at) => {
+                    length += at;
+                    break;
+                }
+                None => {
+                    length = rest.len();
+                    break;
+                }
+            }
+        }
         self.advance_run(length);
     }
 }

@@ -7,6 +7,7 @@ mod scalar;
 mod tag;
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::VecDeque;
 
 use crate::error::{Fault, Layer, Mark};
@@ -62,7 +63,7 @@ pub(crate) enum TokenData<'i> {
     /// Major and minor number of a `%YAML` directive.
     Version(i8, i8),
     /// Handle and prefix of a `%TAG` directive, or handle and suffix of a tag.
-    Pair(String, String),
+    Pair(Box<(String, String)>),
     /// Name of an anchor or alias.
     Name(&'i str),
     /// Text of a scalar.
@@ -109,6 +110,8 @@ pub(crate) struct Scanner<'i> {
     /// Numbers of tokens that may turn out to begin a key, with the index of that key.
     keyed_tokens: VecDeque<(usize, usize)>,
     queue: TokenQueue<'i>,
+    /// Whether more text was asked for than there is.
+    starved: Cell<bool>,
     /// Comments that no token has claimed yet.
     pub(crate) comments: VecDeque<Comment>,
 }
@@ -133,6 +136,7 @@ impl<'i> Scanner<'i> {
             keys: Vec::new(),
             keyed_tokens: VecDeque::new(),
             queue: TokenQueue::default(),
+            starved: Cell::new(false),
             comments: VecDeque::new(),
         }
     }
@@ -164,8 +168,18 @@ impl<'i> Scanner<'i> {
 
     /// Whether everything up to the end of the text has been looked at.
     pub(crate) fn touched_end(&self) -> bool {
-        // Four characters of at most four bytes are looked at ahead.
-        self.mark.byte + 16 >= self.text.len()
+        self.starved.get()
+    }
+
+    /// Notes that this many characters are wanted from here on, whether they are looked at or not.
+    fn want(&self, chars: usize) {
+        // Most of the time, there are enough even when each is as long as can be.
+        if self.mark.at() + 4 * chars > self.text.len() {
+            let rest = self.text.get(self.mark.at()..).unwrap_or("");
+            if rest.chars().nth(chars - 1).is_none() {
+                self.starved.set(true);
+            }
+        }
     }
 
     fn error<T>(&self, context: Mark, problem: impl Into<Cow<'static, str>>) -> Scan<T> {
@@ -174,11 +188,25 @@ impl<'i> Scanner<'i> {
 
     /// The byte `ahead` bytes from here; 0 at the end of the text, which no text contains.
     fn byte(&self, ahead: usize) -> u8 {
-        self.text
-            .as_bytes()
-            .get(self.mark.byte + ahead)
-            .copied()
-            .unwrap_or(0)
+        if let Some(byte) = self.text.as_bytes().get(self.mark.at() + ahead) {
+            return *byte;
+        }
+        self.starved.set(true);
+        0
+    }
+
+    /// The bytes from here on.
+    fn rest(&self) -> &'i [u8] {
+        self.text.as_bytes().get(self.mark.at()..).unwrap_or(&[])
+    }
+
+    /// Moves over blanks other than tabs.
+    fn skip_spaces(&mut self) {
+        let blanks = self.rest().iter().take_while(|byte| **byte == b' ');
+        let count = blanks.count() as u32;
+        self.mark.byte += count;
+        self.mark.index += count;
+        self.mark.column += count;
     }
 
     fn is_end(&self) -> bool {
@@ -190,7 +218,7 @@ impl<'i> Scanner<'i> {
     }
 
     fn is_break(&self, ahead: usize) -> bool {
-        break_width(self.text.as_bytes(), self.mark.byte + ahead) > 0
+        break_width(self.text.as_bytes(), self.mark.at() + ahead) > 0
     }
 
     fn is_break_or_end(&self, ahead: usize) -> bool {
@@ -209,22 +237,22 @@ impl<'i> Scanner<'i> {
         }
         self.mark.index += 1;
         self.mark.column += 1;
-        self.mark.byte += char_width(byte);
+        self.mark.byte += char_width(byte) as u32;
     }
 
     /// Moves over a run of `bytes` that holds no line break.
     fn advance_run(&mut self, bytes: usize) -> &'i str {
         let run = self
             .text
-            .get(self.mark.byte..self.mark.byte + bytes)
+            .get(self.mark.at()..self.mark.at() + bytes)
             .unwrap_or("");
         if run.bytes().any(|b| !matches!(b, b' ' | b'\t')) {
             self.newlines = 0;
         }
         let chars = run.bytes().filter(|b| b & 0xC0 != 0x80).count();
-        self.mark.index += chars;
+        self.mark.index += chars as u32;
         self.mark.column += chars as u32;
-        self.mark.byte += bytes;
+        self.mark.byte += bytes as u32;
         run
     }
 
@@ -233,13 +261,13 @@ impl<'i> Scanner<'i> {
         let (bytes, chars) = if self.byte(0) == b'\r' && self.byte(1) == b'\n' {
             (2, 2)
         } else {
-            match break_width(self.text.as_bytes(), self.mark.byte) {
+            match break_width(self.text.as_bytes(), self.mark.at()) {
                 0 => return,
                 width => (width, 1),
             }
         };
-        self.mark.byte += bytes;
-        self.mark.index += chars;
+        self.mark.byte += bytes as u32;
+        self.mark.index += chars as u32;
         self.mark.column = 0;
         self.mark.line += 1;
         self.newlines += 1;
@@ -248,7 +276,7 @@ impl<'i> Scanner<'i> {
     /// Moves over a line break and appends what it stands for.
     fn read_line(&mut self, out: &mut String) {
         if self.byte(0) == 0xE2 {
-            if let Some(separator) = self.text.get(self.mark.byte..self.mark.byte + 3) {
+            if let Some(separator) = self.text.get(self.mark.at()..self.mark.at() + 3) {
                 out.push_str(separator);
             }
         } else {

@@ -1,6 +1,6 @@
 //! The queue of tokens between scanner and parser.
 
-use super::{Token, TokenKind};
+use super::{Token, TokenData, TokenKind};
 use crate::error::Mark;
 
 /// Room that Go gives its slice of tokens as it grows by doubling and rounds up to its allocator's size classes.
@@ -11,27 +11,12 @@ const GO_CAPACITIES: [usize; 5] = [16, 33, 67, 142, 284];
 /// How comments are attached depends on the last two tokens, even those already parsed, as far as they are
 /// still in go-yaml's buffer; so the moments at which that buffer is compacted are followed here.
 pub(super) struct TokenQueue<'i> {
-    /// `None` for those already handed out.
-    tokens: Vec<Slot<'i>>,
+    /// Those handed out are without their data.
+    tokens: Vec<Token<'i>>,
     head: usize,
     capacity: usize,
     /// Tokens handed out since the beginning.
     pub(super) taken: usize,
-}
-
-enum Slot<'i> {
-    Waiting(Token<'i>),
-    Taken { role: Role, start: Mark },
-}
-
-/// What the attachment of comments needs to know about a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
-    BlockSequenceStart,
-    BlockEntry,
-    FlowEntry,
-    Value,
-    Other,
 }
 
 impl Default for TokenQueue<'_> {
@@ -53,28 +38,20 @@ impl<'i> TokenQueue<'i> {
 
     /// The token to be handed out next.
     pub(super) fn head(&mut self) -> Option<&mut Token<'i>> {
-        match self.tokens.get_mut(self.head) {
-            Some(Slot::Waiting(token)) => Some(token),
-            _ => None,
-        }
+        self.tokens.get_mut(self.head)
     }
 
     /// Hands out the next token.
     pub(super) fn pop(&mut self) -> Option<Token<'i>> {
-        let slot = self.tokens.get_mut(self.head)?;
-        let Slot::Waiting(token) = slot else {
-            return None;
-        };
-        let past = Slot::Taken {
-            role: role(token.kind),
-            start: token.start,
-        };
-        let Slot::Waiting(token) = std::mem::replace(slot, past) else {
-            return None;
-        };
+        let token = self.tokens.get_mut(self.head)?;
         self.head += 1;
         self.taken += 1;
-        Some(token)
+        Some(Token {
+            kind: token.kind,
+            data: std::mem::replace(&mut token.data, TokenData::None),
+            start: token.start,
+            end: token.end,
+        })
     }
 
     /// Adds a token at the end, or before the token with this number when it is still waiting.
@@ -95,32 +72,19 @@ impl<'i> TokenQueue<'i> {
             .map(|ahead| self.head + ahead)
             .filter(|&at| at < self.tokens.len());
         match at {
-            Some(at) => self.tokens.insert(at, Slot::Waiting(token)),
-            None => self.tokens.push(Slot::Waiting(token)),
+            Some(at) => self.tokens.insert(at, token),
+            None => self.tokens.push(token),
         }
     }
 
-    /// Role and start of the token `back` places from the end of the buffer.
-    pub(super) fn recent(&self, back: usize) -> Option<(Role, Mark)> {
+    /// Kind and start of the token `back` places from the end of the buffer.
+    pub(super) fn recent(&self, back: usize) -> Option<(TokenKind, Mark)> {
         let at = self.tokens.len().checked_sub(back + 1)?;
-        Some(match self.tokens.get(at)? {
-            Slot::Waiting(token) => (role(token.kind), token.start),
-            Slot::Taken { role, start } => (*role, *start),
-        })
+        self.tokens.get(at).map(|token| (token.kind, token.start))
     }
 
     /// Tokens in the buffer, those handed out included.
     pub(super) fn buffered(&self) -> usize {
         self.tokens.len()
-    }
-}
-
-fn role(kind: TokenKind) -> Role {
-    match kind {
-        TokenKind::BlockSequenceStart => Role::BlockSequenceStart,
-        TokenKind::BlockEntry => Role::BlockEntry,
-        TokenKind::FlowEntry => Role::FlowEntry,
-        TokenKind::Value => Role::Value,
-        _ => Role::Other,
     }
 }

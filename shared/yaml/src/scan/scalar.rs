@@ -7,6 +7,30 @@ use super::{ScalarStyle, Scan, Scanner, Token, TokenData, TokenKind};
 use crate::error::Mark;
 use crate::resolve::Flavor;
 
+/// Where a run of a plain scalar may end, in flow collections, in single and in double quotes.
+const PLAIN_END: u8 = 1;
+const FLOW_END: u8 = 1 << 1;
+const SINGLE_END: u8 = 1 << 2;
+const DOUBLE_END: u8 = 1 << 3;
+
+/// What each byte may end. The first bytes of the line breaks that are not ASCII need another look.
+const MEANINGS: [u8; 256] = {
+    let mut meanings = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        meanings[byte] = match byte as u8 {
+            0 | b' ' | b'\t' | b'\r' | b'\n' | 0xC2 | 0xE2 => PLAIN_END | SINGLE_END | DOUBLE_END,
+            b':' => PLAIN_END,
+            b',' | b'?' | b'[' | b']' | b'{' | b'}' => FLOW_END,
+            b'\'' => SINGLE_END,
+            b'"' | b'\\' => DOUBLE_END,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    meanings
+};
+
 /// Line breaks between two pieces of a scalar.
 #[derive(Default)]
 struct Fold {
@@ -57,20 +81,24 @@ impl<'i> Scanner<'i> {
         mut broken: bool,
         tab_limit: Option<(u32, Mark)>,
     ) -> Scan<(&'i str, bool)> {
-        let from = self.mark.byte;
+        let from = self.mark.at();
         let mut until = from;
         loop {
-            if self.is_blank(0) {
+            if self.byte(0) == b' ' {
+                self.skip_spaces();
+                if !broken {
+                    until = self.mark.at();
+                }
+            } else if self.byte(0) == b'\t' {
                 if broken
                     && let Some((column, start)) = tab_limit
-                    && self.byte(0) == b'\t'
                     && self.mark.column < column
                 {
                     return self.error(start, "found a tab character that violates indentation");
                 }
                 self.advance();
                 if !broken {
-                    until = self.mark.byte;
+                    until = self.mark.at();
                 }
             } else if self.is_break(0) {
                 if broken {
@@ -100,6 +128,7 @@ impl<'i> Scanner<'i> {
         let mut fold = Fold::default();
         let mut blanks = "";
         loop {
+            self.want(4);
             if self.mark.column == 0 && (self.document_marker(b'-') || self.document_marker(b'.')) {
                 break;
             }
@@ -111,7 +140,7 @@ impl<'i> Scanner<'i> {
                 let run = self.advance_run(length);
                 if !fold.is_empty() {
                     let text = folded.get_or_insert_with(|| {
-                        self.text.get(start.byte..end.byte).unwrap_or("").to_owned()
+                        self.text.get(start.at()..end.at()).unwrap_or("").to_owned()
                     });
                     fold.apply(text);
                     text.push_str(run);
@@ -120,6 +149,7 @@ impl<'i> Scanner<'i> {
                     text.push_str(run);
                 }
                 end = self.mark;
+                self.want(2);
             }
             if !(self.is_blank(0) || self.is_break(0)) {
                 break;
@@ -135,23 +165,37 @@ impl<'i> Scanner<'i> {
         }
         let value = match folded {
             Some(text) => Cow::Owned(text),
-            None => Cow::Borrowed(self.text.get(start.byte..end.byte).unwrap_or("")),
+            None => Cow::Borrowed(self.text.get(start.at()..end.at()).unwrap_or("")),
         };
         Ok(Self::scalar_token(value, ScalarStyle::Plain, start, end))
     }
 
     /// Bytes up to the next blank, break, or indicator that ends a plain scalar.
     fn plain_run(&self) -> usize {
-        let in_flow = self.flow_level > 0;
+        let ends = if self.flow_level > 0 {
+            PLAIN_END | FLOW_END
+        } else {
+            PLAIN_END
+        };
+        let rest = self.rest();
         let mut length = 0;
-        loop {
-            match self.byte(length) {
-                0 | b' ' | b'\t' | b'\r' | b'\n' => break,
-                b':' if self.is_blank_or_end(length + 1) => break,
-                b',' | b'?' | b'[' | b']' | b'{' | b'}' if in_flow => break,
-                0xC2 | 0xE2 if self.is_break(length) => break,
-                _ => length += 1,
+        while let Some(run) = rest.get(length..) {
+            let found = run
+                .iter()
+                .position(|byte| MEANINGS[usize::from(*byte)] & ends != 0);
+            let Some(at) = found else {
+                return rest.len();
+            };
+            length += at;
+            let goes_on = match rest.get(length) {
+                Some(b':') => !self.is_blank_or_end(length + 1),
+                Some(0xC2 | 0xE2) => !self.is_break(length),
+                _ => false,
+            };
+            if !goes_on {
+                break;
             }
+            length += 1;
         }
         length
     }
@@ -159,10 +203,11 @@ impl<'i> Scanner<'i> {
     pub(super) fn scan_quoted_scalar(&mut self, single: bool) -> Scan<Token<'i>> {
         let start = self.mark;
         self.advance();
-        let from = self.mark.byte;
+        let from = self.mark.at();
         let mut changed: Option<String> = None;
         let mut fold = Fold::default();
         loop {
+            self.want(4);
             if self.mark.column == 0 && (self.document_marker(b'-') || self.document_marker(b'.')) {
                 return self.error(start, "found unexpected document indicator");
             }
@@ -173,7 +218,7 @@ impl<'i> Scanner<'i> {
             if self.byte(0) == if single { b'\'' } else { b'"' } {
                 break;
             }
-            let at_gap = self.mark.byte;
+            let at_gap = self.mark.at();
             let (blanks, gap_broken) = self.scan_gap(&mut fold, broken, None)?;
             broken |= gap_broken;
             if broken {
@@ -191,7 +236,7 @@ impl<'i> Scanner<'i> {
         }
         let value = match changed {
             Some(text) => Cow::Owned(text),
-            None => Cow::Borrowed(self.text.get(from..self.mark.byte).unwrap_or("")),
+            None => Cow::Borrowed(self.text.get(from..self.mark.at()).unwrap_or("")),
         };
         self.advance();
         let style = if single {
@@ -211,18 +256,10 @@ impl<'i> Scanner<'i> {
         changed: &mut Option<String>,
     ) -> Scan<bool> {
         loop {
-            let mut length = 0;
-            loop {
-                match self.byte(length) {
-                    0 | b' ' | b'\t' | b'\r' | b'\n' => break,
-                    b'\'' if single => break,
-                    b'"' | b'\\' if !single => break,
-                    0xC2 | 0xE2 if self.is_break(length) => break,
-                    _ => length += 1,
-                }
-            }
-            let before = self.mark.byte;
+            let length = self.quoted_run(if single { SINGLE_END } else { DOUBLE_END });
+            let before = self.mark.at();
             let run = self.advance_run(length);
+            self.want(2);
             if let Some(text) = changed {
                 text.push_str(run);
             }
@@ -248,6 +285,26 @@ impl<'i> Scanner<'i> {
                 _ => return Ok(false),
             }
         }
+    }
+
+    /// Bytes up to the next blank, break or byte of these meanings.
+    fn quoted_run(&self, ends: u8) -> usize {
+        let rest = self.rest();
+        let mut length = 0;
+        while let Some(run) = rest.get(length..) {
+            let found = run
+                .iter()
+                .position(|byte| MEANINGS[usize::from(*byte)] & ends != 0);
+            let Some(at) = found else {
+                return rest.len();
+            };
+            length += at;
+            if !matches!(rest.get(length), Some(0xC2 | 0xE2)) || self.is_break(length) {
+                break;
+            }
+            length += 1;
+        }
+        length
     }
 
     fn scan_escape(&mut self, start: Mark) -> Scan<char> {
@@ -337,9 +394,9 @@ impl<'i> Scanner<'i> {
             text.push_str(&further);
             further.clear();
             after_blank = blank;
-            let from = self.mark.byte;
+            let from = self.mark.at();
             self.skip_to_break();
-            text.push_str(self.text.get(from..self.mark.byte).unwrap_or(""));
+            text.push_str(self.text.get(from..self.mark.at()).unwrap_or(""));
             if self.is_break(0) {
                 self.read_line(&mut first);
             }
@@ -397,7 +454,10 @@ impl<'i> Scanner<'i> {
         *end = self.mark;
         let mut widest = 0;
         loop {
-            while (*indent == 0 || self.mark.column < *indent) && self.byte(0) == b' ' {
+            if *indent == 0 {
+                self.skip_spaces();
+            }
+            while self.mark.column < *indent && self.byte(0) == b' ' {
                 self.advance();
             }
             widest = widest.max(self.mark.column);

@@ -40,7 +40,10 @@ impl<'i> Scanner<'i> {
                 if !self.is_blank_or_end(0) {
                     return self.error(start, "did not find expected whitespace or line break");
                 }
-                (TokenKind::TagDirective, TokenData::Pair(handle, prefix))
+                (
+                    TokenKind::TagDirective,
+                    TokenData::Pair(Box::new((handle, prefix))),
+                )
             }
             _ => return self.error(start, "found unknown directive name"),
         };
@@ -68,7 +71,7 @@ impl<'i> Scanner<'i> {
     }
 
     fn take_word(&mut self) -> &'i str {
-        let rest = self.text.as_bytes().get(self.mark.byte..).unwrap_or(&[]);
+        let rest = self.text.as_bytes().get(self.mark.at()..).unwrap_or(&[]);
         let length = rest.iter().take_while(|b| is_word(**b)).count();
         self.advance_run(length)
     }
@@ -150,7 +153,7 @@ impl<'i> Scanner<'i> {
         }
         Ok(Token {
             kind: TokenKind::Tag,
-            data: TokenData::Pair(handle, suffix),
+            data: TokenData::Pair(Box::new((handle, suffix))),
             start,
             end: self.mark,
         })

@@ -3,32 +3,28 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use crate::alias::{AliasGuard, Aliases};
+use super::{Decoder, Progress, want_map};
 use crate::binary;
 use crate::error::Error;
 use crate::go_syntax;
 use crate::json;
 use crate::node::{Kind, Node};
 use crate::resolve::{self, Flavor, Scalar, short_tag};
-use crate::scan::MAX_DEPTH;
 use crate::timestamp;
 use crate::value::{Map, Value};
 
 pub(crate) fn to_value(node: &Node) -> Result<Value, Error> {
-    let mut decoder = Decoder {
-        aliases: Aliases::of(node),
-        guard: AliasGuard::default(),
-        open: HashSet::new(),
-        depth: 0,
-        repeated: Vec::new(),
+    let mut decoder = V3 {
+        progress: Progress::new(node),
+        problems: Vec::new(),
         general_map: false,
     };
     let mut value = match node.root() {
         Some(root) => decoder.node(root)?,
         None => Value::Null,
     };
-    if !decoder.repeated.is_empty() {
-        return Err(Error::Unmarshal(decoder.repeated));
+    if !decoder.problems.is_empty() {
+        return Err(Error::Unmarshal(decoder.problems));
     }
     if decoder.general_map {
         return Err(Error::Json(
@@ -42,13 +38,10 @@ pub(crate) fn to_value(node: &Node) -> Result<Value, Error> {
     Ok(value)
 }
 
-struct Decoder<'n> {
-    aliases: Aliases<'n>,
-    guard: AliasGuard,
-    /// Aliases that are being followed.
-    open: HashSet<*const Node>,
-    depth: usize,
-    repeated: Vec<String>,
+struct V3<'n> {
+    progress: Progress<'n>,
+    /// What cannot be taken as it is; reading goes on.
+    problems: Vec<String>,
     /// Whether a mapping has keys that are not strings.
     general_map: bool,
 }
@@ -62,82 +55,33 @@ struct Target {
     merging: bool,
 }
 
-impl<'n> Decoder<'n> {
-    fn step(&mut self) -> Result<(), Error> {
-        if self.guard.count() {
-            Ok(())
-        } else {
-            Err(Error::invalid("document contains excessive aliasing"))
-        }
+impl<'n> Decoder<'n> for V3<'n> {
+    type Building = Target;
+
+    fn progress(&mut self) -> &mut Progress<'n> {
+        &mut self.progress
     }
 
-    fn node(&mut self, node: &Node) -> Result<Value, Error> {
-        self.step()?;
-        match node.kind {
-            Kind::Alias => self.followed(node, Self::node),
-            Kind::Scalar => scalar(node),
-            Kind::Sequence => self.nested(|decoder| {
-                let items = node.content.iter().map(|item| decoder.node(item));
-                Ok(Value::Seq(items.collect::<Result<_, _>>()?))
-            }),
-            Kind::Mapping => self.nested(|decoder| {
-                let strings = decoder.has_only_strings(node);
-                // Read on all the same: errors of the document come before those of JSON.
-                decoder.general_map |= !strings;
-                let mut target = Target {
-                    map: Map::new(),
-                    strings,
-                    merging: false,
-                };
-                decoder.fill(node, &mut target)?;
-                Ok(Value::Map(target.map))
-            }),
-            Kind::Document => match node.content.first() {
-                Some(root) => self.nested(|decoder| decoder.node(root)),
-                None => Ok(Value::Null),
-            },
-        }
+    fn scalar(&mut self, node: &Node) -> Result<Value, Error> {
+        scalar(node)
     }
 
-    fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
-        self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            return Err(Error::Limit(format!("exceeded max depth of {MAX_DEPTH}")));
-        }
-        let result = read(self);
-        self.depth -= 1;
-        result
-    }
-
-    fn followed<T>(
-        &mut self,
-        alias: &Node,
-        read: impl FnOnce(&mut Self, &'n Node) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let name = &alias.value;
-        let Some(target) = self.aliases.target(alias) else {
-            return Err(Error::Invalid(format!(
-                "unknown anchor '{name}' referenced"
-            )));
+    fn mapping(&mut self, node: &Node) -> Result<Value, Error> {
+        let strings = self.has_only_strings(node);
+        // Read on all the same: errors of the document come before those of JSON.
+        self.general_map |= !strings;
+        let mut target = Target {
+            map: Map::new(),
+            strings,
+            merging: false,
         };
-        let id = std::ptr::from_ref(alias);
-        if !self.open.insert(id) {
-            return Err(Error::Invalid(format!(
-                "anchor '{name}' value contains itself"
-            )));
-        }
-        self.guard.enter();
-        let result = self.nested(|decoder| read(decoder, target));
-        self.guard.leave();
-        self.open.remove(&id);
-        result
+        self.fill(node, &mut target)?;
+        Ok(Value::Map(target.map))
     }
 
     /// Adds a mapping's entries that are not there yet: its own, then those it merges.
     fn fill(&mut self, node: &Node, target: &mut Target) -> Result<(), Error> {
-        let before = self.repeated.len();
-        self.find_repeated(node);
-        if self.repeated.len() > before {
+        if self.find_repeated(node) {
             return Ok(());
         }
         let mut merged = None;
@@ -158,6 +102,12 @@ impl<'n> Decoder<'n> {
         }
         match merged {
             Some(merged) => {
+                if !target.merging {
+                    // Upstream reads the keys once more, and notes once more what is wrong with them.
+                    for (key, _) in node.entries().filter(|(key, _)| !key.is_scalar()) {
+                        self.node(key)?;
+                    }
+                }
                 let merging = std::mem::replace(&mut target.merging, true);
                 let result = self.merge(merged, target);
                 target.merging = merging;
@@ -166,12 +116,31 @@ impl<'n> Decoder<'n> {
             None => Ok(()),
         }
     }
+}
 
+impl V3<'_> {
     /// A key as text; `None` for a null key where text is wanted.
     fn key(&mut self, node: &Node, strings: bool) -> Result<Option<String>, Error> {
+        let found = self.progress.aliases.target(node).unwrap_or(node);
+        if matches!(found.kind, Kind::Mapping | Kind::Sequence) && strings {
+            if !self.find_repeated(found) {
+                let tag = short_tag(&found.tag);
+                let text = match tag.as_ref() {
+                    resolve::MAP | resolve::SEQ => "",
+                    _ => " ``",
+                };
+                let line = found.line;
+                self.problems.push(format!(
+                    "line {line}: cannot unmarshal {tag}{text} into string"
+                ));
+            }
+            return Ok(None);
+        }
         let key = self.node(node)?;
         Ok(match key {
             Value::String(text) => Some(text),
+            // A mapping that repeats its own keys counts as not read, and the entry as not there.
+            Value::Map(_) if self.repeats_keys(node) => None,
             Value::Seq(_) | Value::Map(_) => {
                 return Err(Error::Invalid(format!(
                     "invalid map key: {}",
@@ -184,21 +153,30 @@ impl<'n> Decoder<'n> {
         })
     }
 
+    fn repeats_keys(&self, node: &Node) -> bool {
+        let node = self.progress.aliases.target(node).unwrap_or(node);
+        let mut seen = HashSet::with_capacity(node.entries().len());
+        !node
+            .entries()
+            .all(|(key, _)| seen.insert((key.kind, key.value.as_str())))
+    }
+
     fn has_only_strings(&self, node: &Node) -> bool {
         node.entries().all(|(key, _)| {
-            let key = self.aliases.target(key).unwrap_or(key);
+            let key = self.progress.aliases.target(key).unwrap_or(key);
             matches!(key.short_tag().as_ref(), resolve::STR | resolve::MERGE)
         })
     }
 
-    fn find_repeated(&mut self, node: &Node) {
+    /// Notes the keys that a mapping repeats. Gives whether there are any.
+    fn find_repeated(&mut self, node: &Node) -> bool {
         let mut lines: HashMap<(Kind, &str), Vec<u32>> = HashMap::new();
         for (key, _) in node.entries() {
             let lines = lines.entry((key.kind, &key.value)).or_default();
             lines.push(key.line);
         }
         if lines.len() == node.entries().len() {
-            return;
+            return false;
         }
         // One message for each pair, by the first of it.
         let mut seen: HashMap<(Kind, &str), usize> = HashMap::new();
@@ -207,13 +185,14 @@ impl<'n> Decoder<'n> {
             let nth = seen.entry(id).or_default();
             *nth += 1;
             for line in lines.get(&id).into_iter().flatten().skip(*nth) {
-                self.repeated.push(format!(
+                self.problems.push(format!(
                     "line {line}: mapping key {} already defined at line {}",
                     go_syntax::quote(&key.value),
                     key.line
                 ));
             }
         }
+        true
     }
 
     fn merge(&mut self, node: &Node, target: &mut Target) -> Result<(), Error> {
@@ -226,34 +205,6 @@ impl<'n> Decoder<'n> {
             _ => Err(want_map()),
         }
     }
-
-    fn merge_one(&mut self, node: &Node, target: &mut Target) -> Result<(), Error> {
-        match node.kind {
-            Kind::Mapping => {
-                self.step()?;
-                self.nested(|decoder| decoder.fill(node, target))
-            }
-            Kind::Alias => {
-                if self
-                    .aliases
-                    .target(node)
-                    .is_some_and(|target| target.kind != Kind::Mapping)
-                {
-                    return Err(want_map());
-                }
-                self.step()?;
-                self.followed(node, |decoder, source| {
-                    decoder.step()?;
-                    decoder.fill(source, target)
-                })
-            }
-            _ => Err(want_map()),
-        }
-    }
-}
-
-fn want_map() -> Error {
-    Error::invalid("map merge requires map or sequence of maps as the value")
 }
 
 fn is_merge(node: &Node) -> bool {

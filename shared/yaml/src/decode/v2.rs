@@ -2,23 +2,19 @@
 
 use std::collections::HashSet;
 
-use crate::alias::{AliasGuard, Aliases};
+use super::{Decoder, Progress, want_map};
 use crate::binary;
 use crate::error::Error;
 use crate::go_syntax;
 use crate::node::{Kind, Node, Style};
 use crate::number;
 use crate::resolve::{self, Flavor, Scalar, short_tag};
-use crate::scan::MAX_DEPTH;
 use crate::value::{Map, Value};
 
 /// Reads a document's root.
-pub(super) fn decode(root: &Node, strict: bool) -> Result<Value, Error> {
-    let mut decoder = Decoder {
-        aliases: Aliases::of(root),
-        guard: AliasGuard::default(),
-        open: HashSet::new(),
-        depth: 0,
+pub(crate) fn decode(root: &Node, strict: bool) -> Result<Value, Error> {
+    let mut decoder = V2 {
+        progress: Progress::new(root),
         strict,
         repeated: Vec::new(),
         bad_keys: false,
@@ -58,12 +54,8 @@ fn find_bad_key(value: &Value) -> Option<Error> {
     }
 }
 
-struct Decoder<'n> {
-    aliases: Aliases<'n>,
-    guard: AliasGuard,
-    /// Aliases that are being followed.
-    open: HashSet<*const Node>,
-    depth: usize,
+struct V2<'n> {
+    progress: Progress<'n>,
     strict: bool,
     repeated: Vec<String>,
     /// Whether a key was met that JSON cannot have.
@@ -78,65 +70,21 @@ struct Building {
     typed: HashSet<(u8, String)>,
 }
 
-impl<'n> Decoder<'n> {
-    fn node(&mut self, node: &Node) -> Result<Value, Error> {
-        self.step()?;
-        match node.kind {
-            Kind::Alias => self.followed(node, Self::node),
-            Kind::Scalar => scalar(node),
-            Kind::Sequence => self.nested(|decoder| {
-                let items = node.content.iter().map(|item| decoder.node(item));
-                Ok(Value::Seq(items.collect::<Result<_, _>>()?))
-            }),
-            Kind::Mapping => self.nested(|decoder| {
-                let mut building = Building::default();
-                decoder.fill(node, &mut building)?;
-                Ok(Value::Map(building.map))
-            }),
-            Kind::Document => Ok(Value::Null),
-        }
+impl<'n> Decoder<'n> for V2<'n> {
+    type Building = Building;
+
+    fn progress(&mut self) -> &mut Progress<'n> {
+        &mut self.progress
     }
 
-    fn step(&mut self) -> Result<(), Error> {
-        if self.guard.count() {
-            Ok(())
-        } else {
-            Err(Error::invalid("document contains excessive aliasing"))
-        }
+    fn scalar(&mut self, node: &Node) -> Result<Value, Error> {
+        scalar(node)
     }
 
-    fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
-        self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            return Err(Error::Limit(format!("exceeded max depth of {MAX_DEPTH}")));
-        }
-        let result = read(self);
-        self.depth -= 1;
-        result
-    }
-
-    fn followed<T>(
-        &mut self,
-        alias: &Node,
-        read: impl FnOnce(&mut Self, &'n Node) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let id = std::ptr::from_ref(alias);
-        let name = &alias.value;
-        let Some(target) = self.aliases.target(alias) else {
-            return Err(Error::Invalid(format!(
-                "unknown anchor '{name}' referenced"
-            )));
-        };
-        if !self.open.insert(id) {
-            return Err(Error::Invalid(format!(
-                "anchor '{name}' value contains itself"
-            )));
-        }
-        self.guard.enter();
-        let result = self.nested(|decoder| read(decoder, target));
-        self.guard.leave();
-        self.open.remove(&id);
-        result
+    fn mapping(&mut self, node: &Node) -> Result<Value, Error> {
+        let mut building = Building::default();
+        self.fill(node, &mut building)?;
+        Ok(Value::Map(building.map))
     }
 
     fn fill(&mut self, node: &Node, building: &mut Building) -> Result<(), Error> {
@@ -158,7 +106,9 @@ impl<'n> Decoder<'n> {
         }
         Ok(())
     }
+}
 
+impl V2<'_> {
     fn insert(&mut self, building: &mut Building, key: Value, value: Value, line: u32) {
         let (kind, name, shown) = match key {
             Value::String(text) => {
@@ -213,34 +163,6 @@ impl<'n> Decoder<'n> {
             _ => Err(want_map()),
         }
     }
-
-    fn merge_one(&mut self, node: &Node, building: &mut Building) -> Result<(), Error> {
-        match node.kind {
-            Kind::Mapping => {
-                self.step()?;
-                self.nested(|decoder| decoder.fill(node, building))
-            }
-            Kind::Alias => {
-                if self
-                    .aliases
-                    .target(node)
-                    .is_some_and(|target| target.kind != Kind::Mapping)
-                {
-                    return Err(want_map());
-                }
-                self.step()?;
-                self.followed(node, |decoder, target| {
-                    decoder.step()?;
-                    decoder.fill(target, building)
-                })
-            }
-            _ => Err(want_map()),
-        }
-    }
-}
-
-fn want_map() -> Error {
-    Error::invalid("map merge requires map or sequence of maps as the value")
 }
 
 fn is_implicit(node: &Node) -> bool {
@@ -260,7 +182,8 @@ fn scalar(node: &Node) -> Result<Value, Error> {
         if node.style.has(Style::QUOTED) {
             return Ok(string());
         }
-        return Ok(value_of(resolve::plain(Flavor::V2, text, false), text));
+        let scalar = resolve::plain(Flavor::V2, text, false);
+        return Ok(value_of(scalar).unwrap_or_else(string));
     }
     let tag = short_tag(&node.tag);
     match tag.as_ref() {
@@ -271,20 +194,21 @@ fn scalar(node: &Node) -> Result<Value, Error> {
             )),
         },
         tag if resolve::is_resolvable(tag) => {
-            Ok(value_of(resolve::tagged(Flavor::V2, tag, text)?, text))
+            let scalar = resolve::tagged(Flavor::V2, tag, text)?;
+            Ok(value_of(scalar).unwrap_or_else(string))
         }
         _ => Ok(string()),
     }
 }
 
-fn value_of(scalar: Scalar, text: &str) -> Value {
-    match scalar {
+/// A scalar's value; `None` when it is its text. Timestamps stay as they are written.
+pub(super) fn value_of(scalar: Scalar) -> Option<Value> {
+    Some(match scalar {
         Scalar::Null => Value::Null,
         Scalar::Bool(value) => Value::Bool(value),
         Scalar::Int(int) => Value::Int(int),
         Scalar::Uint(int) => Value::Uint(int),
         Scalar::Float(float) => Value::Float(float),
-        // Timestamps stay as they are written.
-        Scalar::Timestamp | Scalar::Str => Value::String(text.to_owned()),
-    }
+        Scalar::Timestamp | Scalar::Str => return None,
+    })
 }

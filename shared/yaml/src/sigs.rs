@@ -1,9 +1,9 @@
 //! Reading and writing as `sigs.k8s.io/yaml` v1.6 does, on go-yaml v2: what Kubernetes' tools and Helm use.
 
-mod decode;
 mod skim;
 
 use crate::compose::Composer;
+use crate::decode::{direct, v2};
 use crate::emit::Layout;
 use crate::encode::{self, Floats, KeyOrder};
 use crate::error::Error;
@@ -79,12 +79,15 @@ fn convert(text: &[u8], strict: bool) -> Result<Value, Error> {
 /// go-yaml v2's own reading, before anything is made JSON.
 fn decode(text: &[u8], strict: bool) -> Result<Value, Error> {
     let source = Source::new(text)?;
+    if let Some(value) = direct::decode(&source, strict) {
+        return Ok(value);
+    }
     let document = Composer::new(&source, Flavor::V2).next_document()?;
     match document
         .as_ref()
         .and_then(|document| document.content.first())
     {
-        Some(root) => decode::decode(root, strict),
+        Some(root) => v2::decode(root, strict),
         None => Ok(Value::Null),
     }
 }
@@ -144,6 +147,9 @@ fn survives_json(value: &Value) -> bool {
 /// Whether every character is either escaped by JSON or allowed in YAML, and none is a line break to YAML alone.
 fn plain_text(text: &str) -> bool {
     let bytes = text.as_bytes();
+    if text.is_ascii() {
+        return !bytes.contains(&0x7F);
+    }
     bytes.iter().enumerate().all(|(at, byte)| match byte {
         0x7F => false,
         0xC2 => !matches!(bytes.get(at + 1), Some(0x80..=0x9F)),

@@ -1,0 +1,125 @@
+//! Edits of single values, on random documents: the value changes, and nothing else does.
+
+mod generate;
+
+use flux_yaml::edit::{self, Scalar, Step};
+use flux_yaml::{Kind, Node, Style, v3};
+use generate::Random;
+
+const NEW_VALUES: &[&str] = &[
+    "app:1.2.3",
+    "1.2.3",
+    "registry.example.com/team/app:v1.0.0-rc.1@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+    "1.10",
+    "0123",
+    "yes",
+    "",
+    "null",
+    "# no comment",
+    "a: b",
+    "x #y",
+    "it's",
+    "- a",
+    "[a]",
+    "two\nlines",
+    " blank",
+    "ü😀",
+    "\ttab",
+    "?",
+    "---",
+    "...",
+    "a, b",
+    "!x",
+    "&a",
+    "*a",
+];
+
+/// The node that a scalar's path leads to.
+fn at<'n>(documents: &'n mut [Node], scalar: &Scalar) -> Option<&'n mut Node> {
+    let mut node = documents.get_mut(scalar.document)?.root_mut()?;
+    for step in &scalar.path {
+        node = match step {
+            Step::Index(index) => node.content.get_mut(*index)?,
+            Step::Key(key) => {
+                let found = node.entries_mut().find(|(k, _)| k.value == *key)?;
+                found.1
+            }
+        };
+    }
+    (node.kind == Kind::Scalar).then_some(node)
+}
+
+/// Takes the value out of a tree, so that the rest can be compared.
+fn blank(documents: &mut [Node], scalar: &Scalar) -> Option<String> {
+    let node = at(documents, scalar)?;
+    let style = node.style;
+    // A null, a number or a plain string may become another of these.
+    node.style = if style.has(Style::TAGGED) {
+        Style::TAGGED
+    } else {
+        node.tag = "".into();
+        Style::PLAIN
+    };
+    Some(std::mem::take(&mut node.value))
+}
+
+#[test]
+fn an_edit_changes_one_value_and_nothing_else() {
+    let mut random = Random::new(oracle::seed());
+    let mut edited = 0;
+    let mut refused = 0;
+    for _ in 0..oracle::cases(6000) {
+        let text = generate::document(&mut random);
+        let Ok(scalars) = edit::scalars(&text) else {
+            continue;
+        };
+        let mut before = v3::parse_all(&text).unwrap();
+        if scalars.is_empty() {
+            continue;
+        }
+        let scalar = &scalars[random.below(scalars.len())];
+        if at(&mut before, scalar).is_none_or(|node| node.value != scalar.value) {
+            // Of two entries with the same key the path means the first.
+            continue;
+        }
+        let value = if random.chance(70) {
+            random.pick(NEW_VALUES).to_owned()
+        } else {
+            generate::text(&mut random)
+        };
+        let Ok(new) = edit::replace(&text, [(scalar, value.as_str())]) else {
+            refused += 1;
+            continue;
+        };
+        edited += 1;
+        assert!(
+            new.starts_with(&text[..scalar.range.start])
+                && new.ends_with(&text[scalar.range.end..]),
+            "bytes outside of the value changed\n{text:?}\n{new:?}"
+        );
+        let mut after = v3::parse_all(&new)
+            .unwrap_or_else(|error| panic!("{error}\n{text:?}\n{value:?} at {scalar:?}\n{new:?}"));
+        blank(&mut before, scalar);
+        // How a block scalar ends is up to its header.
+        let is_block = text[scalar.range.clone()].starts_with(['|', '>']);
+        let end = |value: &str| match is_block {
+            true => value.trim_end_matches('\n').to_owned(),
+            false => value.to_owned(),
+        };
+        let got = blank(&mut after, scalar);
+        assert_eq!(
+            got.as_deref().map(end),
+            Some(end(&value)),
+            "\n{text:?}\n{scalar:?}\n{new:?}"
+        );
+        // Which node a comment belongs to depends on how its neighbours are written.
+        before.iter_mut().for_each(Node::clear_comments);
+        after.iter_mut().for_each(Node::clear_comments);
+        assert_eq!(
+            before, after,
+            "\n{text:?}\n{value:?} at {scalar:?}\n{new:?}"
+        );
+    }
+    println!("{edited} edited, {refused} refused");
+    assert!(edited > refused);
+}
