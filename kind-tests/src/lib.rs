@@ -34,6 +34,8 @@ mod events;
 mod failure;
 mod flux;
 pub mod flux_cli;
+mod go_program;
+pub mod helm_cli;
 pub mod image;
 mod namespace;
 pub mod node;

@@ -27,6 +27,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::format_push_string)] // text is short here, and `write!` to a String has an error that cannot happen
 
+pub mod action;
 mod chart;
 mod dependencies;
 mod engine;

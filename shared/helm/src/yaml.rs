@@ -157,7 +157,8 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 }
 
-struct JsonRef<'v>(&'v Value);
+/// A value as serde writes it.
+pub(crate) struct JsonRef<'v>(pub(crate) &'v Value);
 
 impl Serialize for JsonRef<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -69,6 +69,21 @@ pub enum HookEvent {
 }
 
 impl HookEvent {
+    /// The word in annotations and records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PreInstall => "pre-install",
+            Self::PostInstall => "post-install",
+            Self::PreDelete => "pre-delete",
+            Self::PostDelete => "post-delete",
+            Self::PreUpgrade => "pre-upgrade",
+            Self::PostUpgrade => "post-upgrade",
+            Self::PreRollback => "pre-rollback",
+            Self::PostRollback => "post-rollback",
+            Self::Test => "test",
+        }
+    }
+
     /// The event that a word of the annotation names, if any (HE-HOOK-001).
     pub(crate) fn from_annotation(word: &str) -> Option<Self> {
         Some(match word {

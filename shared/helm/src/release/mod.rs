@@ -61,6 +61,21 @@ pub struct Release {
     pub labels: BTreeMap<String, String>,
 }
 
+impl Release {
+    /// How it fares; [`Status::Unknown`] where the record does not say.
+    pub fn status(&self) -> Status {
+        let status = self.info.as_ref().and_then(|info| info.status);
+        status.unwrap_or(Status::Unknown)
+    }
+
+    /// Sets the status and what happened last.
+    pub fn set_status(&mut self, status: Status, description: impl Into<String>) {
+        let info = self.info.get_or_insert_default();
+        info.status = Some(status);
+        info.description = description.into();
+    }
+}
+
 /// How a release fares (HE-REL-002).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

@@ -5,7 +5,9 @@ use crate::yaml::{self, YamlError};
 /// Reads a values file: YAML documents, each a mapping, merged in their order (HE-LOAD-015). Numbers become floats.
 pub fn load_values(text: &[u8]) -> Result<Map, YamlError> {
     let mut values = Map::new();
-    for document in documents(text)? {
+    let (documents, end) = documents(text);
+    end?;
+    for document in documents {
         let mut document = yaml::value(&document)?;
         document.floats_only();
         match document {
@@ -34,8 +36,8 @@ pub fn merge_maps(into: &mut Map, from: Map) {
 }
 
 /// The documents of a stream as Kubernetes' YAML reader cuts it: at lines that begin with `---`, which may carry a comment
-/// and nothing else. Lines end in a line feed afterwards, the last one too.
-fn documents(text: &[u8]) -> Result<Vec<Vec<u8>>, YamlError> {
+/// and nothing else. Lines end in a line feed afterwards, the last one too. Those before a line that is wrong come too.
+pub(crate) fn documents(text: &[u8]) -> (Vec<Vec<u8>>, Result<(), YamlError>) {
     let mut documents = Vec::new();
     let mut current: Vec<u8> = Vec::new();
     for line in text.split_inclusive(|b| *b == b'\n') {
@@ -45,7 +47,7 @@ fn documents(text: &[u8]) -> Result<Vec<Vec<u8>>, YamlError> {
             let rest = String::from_utf8_lossy(rest);
             let rest = rest.trim();
             if !rest.is_empty() && !rest.starts_with('#') {
-                return Err(YamlError::Separator(rest.to_owned()));
+                return (documents, Err(YamlError::Separator(rest.to_owned())));
             }
             if !current.is_empty() {
                 documents.push(std::mem::take(&mut current));
@@ -58,7 +60,7 @@ fn documents(text: &[u8]) -> Result<Vec<Vec<u8>>, YamlError> {
     if !current.is_empty() {
         documents.push(current);
     }
-    Ok(documents)
+    (documents, Ok(()))
 }
 
 #[cfg(test)]

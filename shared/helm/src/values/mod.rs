@@ -8,6 +8,7 @@ mod reader;
 mod set;
 mod tree;
 
+pub(crate) use merge::documents;
 pub use merge::{load_values, merge_maps};
 pub use options::{ValueError, ValueOptions};
 pub use set::{MAX_INDEX, MAX_NESTING, SetError, set, set_file, set_json, set_literal, set_string};

@@ -1,0 +1,98 @@
+//! Command line programs built from their Go modules, kept in the cache by version.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::cache::{self, Fingerprint};
+use crate::failure::{Doing, Failure, Result};
+
+/// A program that a Go module holds.
+pub(crate) struct GoProgram {
+    /// Its name, and that of its folder in the cache.
+    pub name: &'static str,
+    pub cache: &'static str,
+    pub module: &'static str,
+    pub version: &'static str,
+    /// The package of its `main`, below the module.
+    pub package: &'static str,
+    /// Further arguments of the linker.
+    pub link: &'static str,
+    /// What the module lacks to be built; it may be changed then, being a copy.
+    pub complete: Option<fn(&Path) -> Result>,
+}
+
+impl GoProgram {
+    /// The program, built first where the cache lacks it (two to five minutes).
+    pub(crate) fn build(&self) -> Result<PathBuf> {
+        let go_version = go(Path::new("."), &["env", "GOVERSION", "GOARCH"])?;
+        let key = Fingerprint::default()
+            .with(self.version)
+            .with(go_version)
+            .key();
+        let folder = cache::folder_of(&cache::folder()?.join(self.cache), &key, |folder| {
+            self.build_into(folder)
+        })?;
+        Ok(folder.join(self.name))
+    }
+
+    fn build_into(&self, folder: &Path) -> Result {
+        let Self { name, version, .. } = self;
+        eprintln!("kind-tests: building the {name} command {version} (once; two to five minutes)");
+        let wanted = format!("{}@{version}", self.module);
+        let download = go(folder, &["mod", "download", "-json", &wanted])?;
+        let download: Value = serde_json::from_str(&download)?;
+        let module = download["Dir"]
+            .as_str()
+            .ok_or_else(|| Failure::new(format!("go names no folder for {wanted}")))?;
+
+        let source = folder.join("source");
+        if let Some(complete) = self.complete {
+            cache::copy_folder(Path::new(module), &source)?;
+            complete(&source)?;
+            self.compile(&source, &folder.join(name))?;
+            return fs::remove_dir_all(&source).doing("remove the copied module");
+        }
+        self.compile(Path::new(module), &folder.join(name))
+    }
+
+    fn compile(&self, source: &Path, output: &Path) -> Result {
+        let link = format!("-s -w {}", self.link);
+        let output = output.to_string_lossy();
+        go(
+            source,
+            &[
+                "build",
+                "-buildvcs=false",
+                "-trimpath",
+                "-ldflags",
+                &link,
+                "-o",
+                &output,
+                self.package,
+            ],
+        )?;
+        Ok(())
+    }
+}
+
+fn go(folder: &Path, arguments: &[&str]) -> Result<String> {
+    let output = Command::new("go")
+        .args(arguments)
+        .current_dir(folder)
+        .env("CGO_ENABLED", "0")
+        .env("GOFLAGS", "")
+        .stdin(Stdio::null())
+        .output()
+        .doing("run go (the real commands are built with it)")?;
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr);
+        return Err(Failure::new(format!(
+            "go {} failed:\n{why}",
+            arguments.join(" ")
+        )));
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}

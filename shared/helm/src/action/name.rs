@@ -1,0 +1,38 @@
+//! What a release may be called.
+
+/// Why a name is none. The text is Helm's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// It is empty.
+    #[error("no name provided")]
+    Missing,
+    /// It is too long or has other characters than names may have.
+    #[error(
+        "invalid release name, must match regex ^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$ and the length must not be longer than 53"
+    )]
+    Invalid,
+}
+
+/// The most bytes that a release's name has.
+pub const MAX_NAME_BYTES: usize = 53;
+
+/// Whether a release may have this name (HE-ACT-002): labels of lower-case letters, digits and dashes joined by dots.
+///
+/// # Errors
+/// Why not.
+pub fn check_name(name: &str) -> Result<(), NameError> {
+    if name.is_empty() {
+        return Err(NameError::Missing);
+    }
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let label = |label: &str| {
+        let bytes = label.as_bytes();
+        bytes.first().is_some_and(|b| inner(*b))
+            && bytes.last().is_some_and(|b| inner(*b))
+            && bytes.iter().all(|b| inner(*b) || *b == b'-')
+    };
+    if name.len() > MAX_NAME_BYTES || !name.split('.').all(label) {
+        return Err(NameError::Invalid);
+    }
+    Ok(())
+}

@@ -1,0 +1,336 @@
+//! The objects that a manifest holds.
+
+use std::fmt;
+
+use flux_yaml::{Map, Value};
+
+use crate::{
+    release::to_go_json,
+    text::quote,
+    values::documents,
+    yaml::{self, YamlError},
+};
+
+/// Whether objects of a kind live in namespaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// They do.
+    Namespaced,
+    /// They do not.
+    Cluster,
+}
+
+/// An object of a manifest.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Object {
+    /// `apiVersion`
+    pub api_version: String,
+    /// `kind`
+    pub kind: String,
+    /// `metadata.namespace`, the release's where it had none; empty for kinds that live in none.
+    pub namespace: String,
+    /// `metadata.name`; empty for an object whose name the API server is to make up.
+    pub name: String,
+    /// The whole object.
+    pub value: Value,
+}
+
+/// What an object is known by from one manifest to the next: the version of its group is not part of it (HE-KUBE-016).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Identity<'a> {
+    /// The API group, empty for the core one.
+    pub group: &'a str,
+    /// `kind`
+    pub kind: &'a str,
+    /// `metadata.namespace`
+    pub namespace: &'a str,
+    /// `metadata.name`
+    pub name: &'a str,
+}
+
+impl Object {
+    /// What it is known by.
+    pub fn identity(&self) -> Identity<'_> {
+        let group = self.api_version.split_once('/').map_or("", |(group, _)| group);
+        Identity {
+            group,
+            kind: &self.kind,
+            namespace: &self.namespace,
+            name: &self.name,
+        }
+    }
+
+    /// Whether the API server makes up its name, so that it is created every time (HE-KUBE-003).
+    ///
+    /// # Errors
+    /// It has a name and a beginning for one.
+    pub fn is_generated(&self) -> Result<bool, ObjectError> {
+        let generate = self.value.at(["metadata", "generateName"]);
+        let generate = generate.and_then(Value::as_str).is_some_and(|s| !s.is_empty());
+        if generate && !self.name.is_empty() {
+            return Err(ObjectError::TwoNames);
+        }
+        Ok(generate)
+    }
+}
+
+/// `Deployment "web" in namespace "apps"`
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, namespace) = (quote(&self.name), quote(&self.namespace));
+        write!(f, "{} {name} in namespace {namespace}", self.kind)
+    }
+}
+
+/// A manifest that does not hold objects. The texts are Helm's.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ObjectError {
+    /// A document cannot be read; nothing behind it was looked at.
+    #[error("error parsing : {0}")]
+    Parse(YamlError),
+    /// A document is no object.
+    #[error("unable to decode \"\": {0}")]
+    Decode(String),
+    /// The cluster does not know the kind (HE-ACT-006).
+    #[error(
+        "resource mapping not found for name: {} namespace: {} from \"\": no matches for kind {} in version {}\nensure CRDs are installed first",
+        quote(name), quote(namespace), quote(kind), quote(api_version)
+    )]
+    NoMatch {
+        /// `apiVersion`
+        api_version: String,
+        /// `kind`
+        kind: String,
+        /// `metadata.namespace` as written.
+        namespace: String,
+        /// `metadata.name`
+        name: String,
+    },
+    /// The same, within a list.
+    #[error("unable to recognize no matches for kind {} in version {}", quote(kind), quote(api_version))]
+    NoMatchInList {
+        /// `apiVersion`
+        api_version: String,
+        /// `kind`
+        kind: String,
+    },
+    /// An item of a list has no kind.
+    #[error("unable to get type info from the object \"*unstructured.Unstructured\": Object 'Kind' is missing in '{0}'")]
+    NoKindInList(String),
+    /// A name and a beginning for one (HE-KUBE-003).
+    #[error("metadata.name and metadata.generateName cannot both be set")]
+    TwoNames,
+    /// Several of these.
+    #[error("[{}]", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    Several(Vec<ObjectError>),
+}
+
+/// The objects of a manifest in their order, lists taken apart, and the release's `namespace` given to those that live in
+/// one and name none (HE-KUBE-002). `scope` tells of an `apiVersion` and a `kind` whether its objects live in namespaces,
+/// and `None` where the cluster does not know it.
+///
+/// # Errors
+/// All that is wrong with any of them.
+pub fn objects(
+    manifest: &str,
+    namespace: &str,
+    scope: &dyn Fn(&str, &str) -> Option<Scope>,
+) -> Result<Vec<Object>, ObjectError> {
+    let mut reader = Reader {
+        namespace,
+        scope,
+        objects: Vec::new(),
+        errors: Vec::new(),
+    };
+    if let Err(error) = reader.read(manifest) {
+        reader.errors.push(error);
+    }
+    let mut errors: Vec<ObjectError> = Vec::new();
+    for error in reader.errors {
+        if !errors.iter().any(|e| e.to_string() == error.to_string()) {
+            errors.push(error);
+        }
+    }
+    match errors.len() {
+        0 => Ok(reader.objects),
+        1 => Err(errors.remove(0)),
+        _ => Err(ObjectError::Several(errors)),
+    }
+}
+
+struct Reader<'a> {
+    namespace: &'a str,
+    scope: &'a dyn Fn(&str, &str) -> Option<Scope>,
+    objects: Vec<Object>,
+    errors: Vec<ObjectError>,
+}
+
+impl Reader<'_> {
+    fn read(&mut self, manifest: &str) -> Result<(), ObjectError> {
+        let (documents, end) = documents(manifest.as_bytes());
+        for document in documents {
+            let value = yaml::value(&document).map_err(ObjectError::Parse)?;
+            if !value.is_null()
+                && let Err(error) = self.document(value)
+            {
+                self.errors.push(error);
+            }
+        }
+        end.map_err(ObjectError::Parse)
+    }
+
+    fn document(&mut self, value: Value) -> Result<(), ObjectError> {
+        let Value::Map(_) = value else {
+            return Err(ObjectError::Decode(format!(
+                "json: cannot unmarshal {} into Go value of type unstructured.detector",
+                yaml::json_kind(&value)
+            )));
+        };
+        if text(&value, "kind").is_empty() {
+            let json = json(&value);
+            return Err(ObjectError::Decode(format!("Object 'Kind' is missing in '{json}'")));
+        }
+        let is_list = value.get("items").is_some();
+        // Every group has a kind `List`, which no cluster lists.
+        let (api_version, kind) = (text(&value, "apiVersion"), text(&value, "kind"));
+        let found = match (is_list, kind) {
+            (true, "List") => Some(Scope::Cluster),
+            _ => (self.scope)(api_version, kind),
+        };
+        let Some(found) = found else {
+            return Err(ObjectError::NoMatch {
+                api_version: api_version.to_owned(),
+                kind: kind.to_owned(),
+                namespace: metadata(&value, "namespace").to_owned(),
+                name: metadata(&value, "name").to_owned(),
+            });
+        };
+        if is_list {
+            return self.list(value);
+        }
+        self.add(value, found);
+        Ok(())
+    }
+
+    /// The items of a list; lists among them come after the others.
+    fn list(&mut self, list: Value) -> Result<(), ObjectError> {
+        let mut lists = vec![list];
+        let mut first = true;
+        let mut errors = Vec::new();
+        while !lists.is_empty() {
+            for mut list in std::mem::take(&mut lists) {
+                let inferred = (
+                    text(&list, "kind").trim_end_matches("List").to_owned(),
+                    text(&list, "apiVersion").to_owned(),
+                );
+                let items = list.as_map_mut().and_then(|map| map.get_mut("items"));
+                let items = match items.map(std::mem::take) {
+                    Some(Value::Seq(items)) => items,
+                    Some(Value::Null) | None => Vec::new(),
+                    Some(other) => {
+                        return Err(ObjectError::Decode(format!(
+                            "json: cannot unmarshal {} into Go struct field decodeList.items of type []json.RawMessage",
+                            yaml::json_kind(&other)
+                        )));
+                    }
+                };
+                for mut item in items {
+                    if first {
+                        infer_kind(&mut item, &inferred);
+                    }
+                    if matches!(item.get("items"), Some(Value::Seq(_))) {
+                        lists.push(item);
+                    } else if let Err(error) = self.item(item) {
+                        errors.push(error);
+                    }
+                }
+                first = false;
+            }
+        }
+        match errors.len() {
+            0 => Ok(()),
+            1 => Err(errors.remove(0)),
+            _ => Err(ObjectError::Several(errors)),
+        }
+    }
+
+    fn item(&mut self, item: Value) -> Result<(), ObjectError> {
+        let (api_version, kind) = (text(&item, "apiVersion"), text(&item, "kind"));
+        if kind.is_empty() {
+            return Err(ObjectError::NoKindInList(json(&item)));
+        }
+        let Some(scope) = (self.scope)(api_version, kind) else {
+            return Err(ObjectError::NoMatchInList {
+                api_version: api_version.to_owned(),
+                kind: kind.to_owned(),
+            });
+        };
+        self.add(item, scope);
+        Ok(())
+    }
+
+    fn add(&mut self, mut value: Value, scope: Scope) {
+        value.kubernetes_numbers();
+        let named = metadata(&value, "namespace").to_owned();
+        let namespace = match scope {
+            Scope::Cluster => String::new(),
+            Scope::Namespaced if named.is_empty() => self.namespace.to_owned(),
+            Scope::Namespaced => named.clone(),
+        };
+        if namespace != named {
+            set_namespace(&mut value, &namespace);
+        }
+        self.objects.push(Object {
+            api_version: text(&value, "apiVersion").to_owned(),
+            kind: text(&value, "kind").to_owned(),
+            name: metadata(&value, "name").to_owned(),
+            namespace,
+            value,
+        });
+    }
+}
+
+/// An item that says neither kind nor version is of the list's.
+fn infer_kind(item: &mut Value, inferred: &(String, String)) {
+    if !text(item, "kind").is_empty() || !text(item, "apiVersion").is_empty() {
+        return;
+    }
+    if let Value::Map(map) = item {
+        map.insert("kind".to_owned(), Value::from(inferred.0.as_str()));
+        map.insert("apiVersion".to_owned(), Value::from(inferred.1.as_str()));
+    }
+}
+
+fn set_namespace(value: &mut Value, namespace: &str) {
+    let Value::Map(map) = value else { return };
+    let metadata = map.entry("metadata".to_owned()).or_insert_with(Value::map);
+    let Value::Map(metadata) = metadata else { return };
+    if namespace.is_empty() {
+        metadata.shift_remove("namespace");
+    } else {
+        metadata.insert("namespace".to_owned(), Value::from(namespace));
+    }
+}
+
+/// The text of a field, empty where there is none.
+fn text<'v>(value: &'v Value, field: &str) -> &'v str {
+    value.get(field).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn metadata<'v>(value: &'v Value, field: &str) -> &'v str {
+    value.get("metadata").map_or("", |metadata| text(metadata, field))
+}
+
+/// A mapping of text to text; `None` where there is anything else.
+pub(super) fn text_map<'v>(value: &'v Value, field: &str) -> Option<Vec<(&'v str, &'v str)>> {
+    let map: &Map = value.at(["metadata", field])?.as_map()?;
+    map.iter()
+        .map(|(key, value)| Some((key.as_str(), value.as_str()?)))
+        .collect()
+}
+
+fn json(value: &Value) -> String {
+    let mut sorted = value.clone();
+    sorted.sort_keys();
+    String::from_utf8(to_go_json(&yaml::JsonRef(&sorted)).unwrap_or_default()).unwrap_or_default()
+}

@@ -1,0 +1,120 @@
+//! Whose an object is.
+
+use flux_yaml::{Map, Value};
+
+use super::{Object, objects::text_map};
+use crate::text::quote;
+
+/// The label that objects of any release have, with the value `Helm`.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// The annotation that names the release.
+pub const RELEASE_NAME: &str = "meta.helm.sh/release-name";
+/// The annotation that names the release's namespace.
+pub const RELEASE_NAMESPACE: &str = "meta.helm.sh/release-namespace";
+
+const HELM: &str = "Helm";
+
+/// The release that objects belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner<'a> {
+    /// The release's name.
+    pub name: &'a str,
+    /// The release's namespace.
+    pub namespace: &'a str,
+}
+
+/// An object exists and is not the release's. The text is Helm's (HE-ACT-008).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{object} exists and cannot be imported into the current release: invalid ownership metadata; {}",
+    findings.join("; ")
+)]
+pub struct NotOwned {
+    /// The object.
+    pub object: String,
+    /// What it lacks.
+    pub findings: Vec<String>,
+}
+
+impl Owner<'_> {
+    /// Gives an object the label and annotations of this release (HE-ACT-007). They are for requests only, not for the
+    /// stored manifest. As upstream, labels or annotations that are not all text are lost here.
+    pub fn stamp(&self, object: &mut Object) {
+        merge(&mut object.value, "labels", &[(MANAGED_BY, HELM)]);
+        let annotations = [(RELEASE_NAME, self.name), (RELEASE_NAMESPACE, self.namespace)];
+        merge(&mut object.value, "annotations", &annotations);
+    }
+
+    /// Whether the object that lives where `object` is to be is this release's (HE-ACT-008). Who takes ownership of all
+    /// objects does not ask (HE-ACT-009).
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn check(&self, object: &Object, live: &Value) -> Result<(), NotOwned> {
+        let labels = text_map(live, "labels").unwrap_or_default();
+        let annotations = text_map(live, "annotations").unwrap_or_default();
+        let findings: Vec<String> = [
+            ("label", &labels, MANAGED_BY, HELM),
+            ("annotation", &annotations, RELEASE_NAME, self.name),
+            ("annotation", &annotations, RELEASE_NAMESPACE, self.namespace),
+        ]
+        .into_iter()
+        .filter_map(|(what, map, key, wanted)| {
+            let found = map.iter().find(|(k, _)| *k == key).map(|(_, value)| *value);
+            let finding = lacking(key, wanted, found)?;
+            Some(format!("{what} validation error: {finding}"))
+        })
+        .collect();
+        if findings.is_empty() {
+            return Ok(());
+        }
+        Err(NotOwned {
+            object: object.to_string(),
+            findings,
+        })
+    }
+}
+
+fn lacking(key: &str, wanted: &str, found: Option<&str>) -> Option<String> {
+    let (key, must) = (quote(key), quote(wanted));
+    match found {
+        None => Some(format!("missing key {key}: must be set to {must}")),
+        Some(found) if found != wanted => {
+            let found = quote(found);
+            Some(format!("key {key} must equal {must}: current value is {found}"))
+        }
+        Some(_) => None,
+    }
+}
+
+fn merge(value: &mut Value, field: &str, entries: &[(&str, &str)]) {
+    let mut merged: Map = text_map(value, field)
+        .unwrap_or_default()
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), Value::from(value)))
+        .collect();
+    for (key, text) in entries {
+        merged.insert((*key).to_owned(), Value::from(*text));
+    }
+    let Value::Map(map) = value else { return };
+    let metadata = map.entry("metadata".to_owned()).or_insert_with(Value::map);
+    if let Value::Map(metadata) = metadata {
+        metadata.insert(field.to_owned(), Value::Map(merged));
+    }
+}
+
+/// The annotation that keeps objects from being deleted.
+pub struct ResourcePolicy;
+
+impl ResourcePolicy {
+    /// Its key.
+    pub const ANNOTATION: &'static str = "helm.sh/resource-policy";
+    /// The one value that counts.
+    pub const KEEP: &'static str = "keep";
+
+    /// Whether a live object that left the manifest stays (HE-KUBE-017): the value is compared exactly.
+    pub fn keeps(live: &Value) -> bool {
+        let annotations = text_map(live, "annotations").unwrap_or_default();
+        annotations.contains(&(Self::ANNOTATION, Self::KEEP))
+    }
+}

@@ -1,0 +1,51 @@
+use super::{
+    Action, ActionError, History, check_name,
+    course::{Kind, OnError},
+};
+use crate::{Hook, HookEvent};
+
+/// Which tests run.
+#[derive(Clone, Debug, Default)]
+pub struct TestOptions {
+    /// The names of hooks that do.
+    pub include: Vec<String>,
+    /// The names of hooks that do not.
+    pub exclude: Vec<String>,
+}
+
+/// Tests of a release.
+pub struct Test;
+
+impl Test {
+    /// Begins with the newest record (HE-ACT-039). Its hooks get their results; those that were left out come first then.
+    ///
+    /// # Errors
+    /// The name is none, or there is no record.
+    pub fn start(
+        history: &History,
+        name: &str,
+        options: &TestOptions,
+    ) -> Result<Action, ActionError> {
+        check_name(name).map_err(|_| ActionError::TestName(name.to_owned()))?;
+        let mut release = history.last().ok_or(ActionError::NotFound)?.clone();
+        let named = |list: &[String], hook: &Hook| list.contains(&hook.name);
+        let hooks = std::mem::take(&mut release.hooks);
+        let (mut skipped, mut hooks): (Vec<_>, Vec<_>) = hooks
+            .into_iter()
+            .partition(|hook| named(&options.exclude, hook));
+        if !options.include.is_empty() {
+            let (included, left): (Vec<_>, Vec<_>) = hooks
+                .into_iter()
+                .partition(|hook| named(&options.include, hook));
+            hooks = included;
+            skipped.extend(left);
+        }
+        let mut action = Action::new(Kind::Test, release, None);
+        let skip = skipped.len();
+        skipped.append(&mut hooks);
+        action.release.hooks = skipped;
+        action.skip_hooks(skip);
+        action.hooks(HookEvent::Test, OnError::End(""));
+        Ok(action)
+    }
+}
