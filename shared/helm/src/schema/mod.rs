@@ -1,5 +1,7 @@
 //! Values against values.schema.json (HE-SCHEMA-001..006).
 
+mod address;
+mod format;
 mod report;
 
 use std::{
@@ -89,7 +91,11 @@ fn compile(schema: &[u8]) -> Schema {
     if schema.iter().all(u8::is_ascii_whitespace) {
         return Err("EOF".to_owned());
     }
-    let schema = json::from_str(schema).map_err(|e| e.to_string())?;
+    let schema = json::from_str(schema).map_err(|e| match e.to_string() {
+        // Helm's reader takes a stream.
+        end if end == "unexpected end of JSON input" => "unexpected EOF".to_owned(),
+        other => other,
+    })?;
     let schema = document(&schema);
     let meta = jsonschema::meta::validator_for(&schema).map_err(|e| not_built(&e))?;
     let faults: Vec<_> = meta.iter_errors(&schema).collect();
@@ -102,7 +108,14 @@ fn compile(schema: &[u8]) -> Schema {
             report::faults(&faults, &serde_json::Value::Null)
         ));
     }
-    let validator = jsonschema::options()
+    let mut options = jsonschema::options();
+    for name in format::KNOWN {
+        options = options.with_format(name, move |text: &str| format::check(name, text).is_ok());
+    }
+    for name in format::UNKNOWN {
+        options = options.with_format(name, |_: &str| true);
+    }
+    let validator = options
         .with_base_uri(ADDRESS)
         .with_retriever(NothingRemote)
         .with_pattern_options(PatternOptions::regex())

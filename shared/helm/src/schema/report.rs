@@ -247,6 +247,11 @@ impl Report<'_> {
                 "allOf" => all_of.extend(grouped(found, instance)),
                 _ => nodes.extend(grouped(found, instance).map(|mut node| {
                     // Parts of an object come in the order of their names, here at least.
+                    let items = matches!(keyword, "items" | "prefixItems" | "additionalItems");
+                    if items {
+                        node.rank = (rank(keyword), String::new());
+                        return node;
+                    }
                     let rank = rank(if part { "properties" } else { keyword });
                     node.rank = (rank, instance.last().cloned().unwrap_or_default());
                     node
@@ -322,7 +327,11 @@ impl Report<'_> {
                 value => format!("value must be {}", shown(value)),
             }),
             Kind::Enum { options } => node(one_of(options)),
-            Kind::Format { format } => node(format!("{} is not valid {format}", shown(instance))),
+            Kind::Format { format } => {
+                let why = super::format::check(format, instance.as_str().unwrap_or_default());
+                let why = why.err().map(|why| format!(": {why}")).unwrap_or_default();
+                node(format!("{} is not valid {format}{why}", shown(instance)))
+            }
             Kind::MinLength { limit }
             | Kind::MaxLength { limit }
             | Kind::MinItems { limit }
@@ -366,7 +375,23 @@ impl Report<'_> {
                 node(format!("items at {first} and {second} are equal"))
             }
             Kind::Contains => node("no items match contains schema".to_owned()),
-            Kind::FalseSchema => node("false schema".to_owned()),
+            Kind::FalseSchema if keyword == "additionalProperties" => {
+                let mut names: Vec<_> = match &**instance {
+                    Value::Object(entries) => entries.keys().map(|name| quoted(name)).collect(),
+                    _ => leaf
+                        .at
+                        .last()
+                        .map(|name| quoted(name))
+                        .into_iter()
+                        .collect(),
+                };
+                names.sort_unstable();
+                node(format!(
+                    "additional properties {} not allowed",
+                    names.join(", ")
+                ))
+            }
+            Kind::FalseSchema => Some(Node::new(&leaf.at, "false schema", rank(keyword))),
             Kind::Not { .. } => node("'not' failed".to_owned()),
             Kind::AnyOf { context } => {
                 node("'anyOf' failed".to_owned()).map(|n| n.with_causes(alternatives(context)))
