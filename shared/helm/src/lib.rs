@@ -20,9 +20,24 @@
 //!
 //! Who renders a chart again and again keeps a [`ParsedChart`].
 //!
+//! What installing, upgrading, rolling back, testing and uninstalling a release consist of is in [`action`]. A record is
+//! stored as any Helm 3 or 4 does, and read back:
+//!
+//! ```
+//! use flux_helm::{Release, Status, decode, encode, secret_labels, secret_name};
+//!
+//! let mut release = Release { name: "rel".into(), revision: 2, ..Release::default() };
+//! release.set_status(Status::Deployed, "Upgrade complete");
+//! assert_eq!(secret_name(&release.name, release.revision), "sh.helm.release.v1.rel.v2");
+//! assert_eq!(secret_labels(&release)["status"], "deployed");
+//! let value = encode(&release)?; // of the key `release`, before Kubernetes' own base64
+//! assert_eq!(decode(value.as_bytes())?, release);
+//! # Ok::<(), flux_helm::RecordError>(())
+//! ```
+//!
 //! Nothing here reads a disk, a clock or a cluster. Archives come as bytes and folders as a `flux_tree::Tree`; what
 //! `lookup`, `now` and the random functions need is handed in with [`RenderOptions`]. Storing a [`Release`], applying
-//! manifests and running hooks is the caller's work.
+//! manifests and running hooks is the caller's work, step by step as an [`action::Action`] asks for it.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::format_push_string)] // text is short here, and `write!` to a String has an error that cannot happen
@@ -63,6 +78,6 @@ pub use schema::SchemaError;
 pub use time::Time;
 pub use values::{
     MAX_INDEX, MAX_NESTING, SetError, TypeMismatch, ValueError, ValueOptions, load_values,
-    merge_maps, set, set_file, set_json, set_literal, set_string,
+    merge_maps, reuse_values, set, set_file, set_json, set_literal, set_string,
 };
 pub use yaml::YamlError;

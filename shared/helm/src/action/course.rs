@@ -265,7 +265,7 @@ impl Action {
                 self.collected.push(format!("{purge}: {error}"));
             }
             OnError::Replace => {
-                let on_error = self.to_end_of_hooks();
+                let on_error = self.skip_to_end_of_hooks();
                 self.raised = Some(error.to_owned());
                 self.change(Change::Raise(on_error), now);
             }
@@ -279,8 +279,8 @@ impl Action {
                     "an error occurred while cleaning up resources. original {what}: unable to cleanup resources: {error}"
                 ));
             }
-            OnError::Fail(prefix) => self.release_failed(format!("{prefix}{error}"), false),
-            OnError::FailApplied => self.release_failed(error.to_owned(), true),
+            OnError::Fail(prefix) => self.release_failed(&format!("{prefix}{error}"), false),
+            OnError::FailApplied => self.release_failed(error, true),
         }
     }
 
@@ -291,9 +291,9 @@ impl Action {
     }
 
     /// The release is marked failed, and what was begun is cleaned up (HE-ACT-012, HE-ACT-022, HE-ACT-029).
-    fn release_failed(&mut self, error: String, applied: bool) {
+    fn release_failed(&mut self, error: &str, applied: bool) {
         let name = crate::text::quote(&self.release.name);
-        let mut returned = error.clone();
+        let mut returned = error.to_owned();
         let (description, cleanup) = match self.kind {
             Kind::Upgrade { cleanup } => (
                 format!("Upgrade {name} failed: {error}"),
@@ -397,29 +397,29 @@ impl Action {
             _ => error.to_owned(),
         };
         let ran = self.ran_before();
-        let unrecorded = self.items.contains(&Item::Ask(Ask::Update, OnError::End("")));
-        let on_error = self.to_end_of_hooks();
+        let unrecorded = self
+            .items
+            .contains(&Item::Ask(Ask::Update, OnError::End("")));
+        let on_error = self.skip_to_end_of_hooks();
         if matches!(step, HookStep::Create | HookStep::Watch) {
             self.change(Change::HookEnds(hook, false), now);
         }
         let mut items = Vec::new();
-        if self.kind == Kind::Test && unrecorded {
-            items.push(Item::Ask(Ask::Update, OnError::Ignore));
+        let mut ask = |ask, on_error| items.push(Item::Ask(ask, on_error));
+        let watched = step == HookStep::Watch;
+        if watched && self.has_log_policy(hook, FAILED) {
+            ask(Ask::Hook(HookStep::Logs, hook), OnError::Ignore);
         }
-        if step == HookStep::Watch {
-            if self.has_log_policy(hook, FAILED) {
-                items.push(Item::Ask(Ask::Hook(HookStep::Logs, hook), OnError::Ignore));
-            }
+        if self.kind == Kind::Test && unrecorded {
+            ask(Ask::Update, OnError::Ignore);
+        }
+        if watched {
             if self.has_policy(hook, FAILED) {
-                items.push(Item::Ask(
-                    Ask::Hook(HookStep::Delete, hook),
-                    OnError::Ignore,
-                ));
+                ask(Ask::Hook(HookStep::Delete, hook), OnError::Ignore);
             }
             for earlier in ran {
                 if self.has_policy(earlier, SUCCEEDED) {
-                    let delete = Ask::Hook(HookStep::Delete, earlier);
-                    items.push(Item::Ask(delete, OnError::Replace));
+                    ask(Ask::Hook(HookStep::Delete, earlier), OnError::Replace);
                 }
             }
         }
@@ -444,7 +444,7 @@ impl Action {
     }
 
     /// Drops what remains to be done for the hooks that run.
-    fn to_end_of_hooks(&mut self) -> OnError {
+    fn skip_to_end_of_hooks(&mut self) -> OnError {
         while let Some(item) = self.items.pop_front() {
             if let Item::EndHooks(on_error) = item {
                 return on_error;

@@ -89,7 +89,10 @@ impl Install {
         let mut release = draft.into_release(options.name, options.namespace, info);
         release.revision = last.as_ref().map_or(1, |last| last.revision + 1);
         release.labels = options.labels;
-        options.apply_method.name().clone_into(&mut release.apply_method);
+        options
+            .apply_method
+            .name()
+            .clone_into(&mut release.apply_method);
 
         let mut action = Action::new(Kind::Install, release, last);
         action.ask(
@@ -111,7 +114,10 @@ impl Install {
         action.ask(Ask::Apply, OnError::Fail(""));
         action.ask(Ask::Wait, OnError::Fail(""));
         if !options.disable_hooks {
-            action.hooks(HookEvent::PostInstall, OnError::Fail("failed post-install: "));
+            action.hooks(
+                HookEvent::PostInstall,
+                OnError::Fail("failed post-install: "),
+            );
         }
         action.then(Change::Deployed(Some("Install complete")));
         action.ask(Ask::Update, OnError::Ignore);

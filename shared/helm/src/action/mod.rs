@@ -43,9 +43,7 @@ pub use install::{Install, InstallOptions};
 pub use method::{ApplyMethod, ApplyMethodChoice, ApplySettings};
 pub use name::{MAX_NAME_BYTES, NameError, check_name};
 pub use objects::{Identity, Object, ObjectError, Scope, objects};
-pub use ownership::{
-    MANAGED_BY, NotOwned, Owner, RELEASE_NAME, RELEASE_NAMESPACE, ResourcePolicy,
-};
+pub use ownership::{MANAGED_BY, NotOwned, Owner, RELEASE_NAME, RELEASE_NAMESPACE, ResourcePolicy};
 pub use plan::{Plan, Update, plan, unclaimed};
 pub use rollback::{Rollback, RollbackOptions};
 pub use step::{HookStep, Step};

@@ -51,7 +51,10 @@ pub struct Identity<'a> {
 impl Object {
     /// What it is known by.
     pub fn identity(&self) -> Identity<'_> {
-        let group = self.api_version.split_once('/').map_or("", |(group, _)| group);
+        let group = self
+            .api_version
+            .split_once('/')
+            .map_or("", |(group, _)| group);
         Identity {
             group,
             kind: &self.kind,
@@ -66,7 +69,9 @@ impl Object {
     /// It has a name and a beginning for one.
     pub fn is_generated(&self) -> Result<bool, ObjectError> {
         let generate = self.value.at(["metadata", "generateName"]);
-        let generate = generate.and_then(Value::as_str).is_some_and(|s| !s.is_empty());
+        let generate = generate
+            .and_then(Value::as_str)
+            .is_some_and(|s| !s.is_empty());
         if generate && !self.name.is_empty() {
             return Err(ObjectError::TwoNames);
         }
@@ -88,13 +93,19 @@ pub enum ObjectError {
     /// A document cannot be read; nothing behind it was looked at.
     #[error("error parsing : {0}")]
     Parse(YamlError),
+    /// A line begins with `---` but goes on with something else.
+    #[error("error parsing : invalid Yaml document separator: {0}")]
+    Separator(String),
     /// A document is no object.
     #[error("unable to decode \"\": {0}")]
     Decode(String),
     /// The cluster does not know the kind (HE-ACT-006).
     #[error(
         "resource mapping not found for name: {} namespace: {} from \"\": no matches for kind {} in version {}\nensure CRDs are installed first",
-        quote(name), quote(namespace), quote(kind), quote(api_version)
+        quote(name),
+        quote(namespace),
+        quote(kind),
+        quote(api_version)
     )]
     NoMatch {
         /// `apiVersion`
@@ -107,7 +118,11 @@ pub enum ObjectError {
         name: String,
     },
     /// The same, within a list.
-    #[error("unable to recognize no matches for kind {} in version {}", quote(kind), quote(api_version))]
+    #[error(
+        "unable to recognize no matches for kind {} in version {}",
+        quote(kind),
+        quote(api_version)
+    )]
     NoMatchInList {
         /// `apiVersion`
         api_version: String,
@@ -115,8 +130,13 @@ pub enum ObjectError {
         kind: String,
     },
     /// An item of a list has no kind.
-    #[error("unable to get type info from the object \"*unstructured.Unstructured\": Object 'Kind' is missing in '{0}'")]
-    NoKindInList(String),
+    #[error(
+        "unable to get type info from the object \"*unstructured.Unstructured\": Object 'Kind' is missing in 'object has no kind field '"
+    )]
+    NoKindInList,
+    /// An item of a list is a list.
+    #[error("*unstructured.Unstructured is not a list: no Items field in this object")]
+    ListInList,
     /// A name and a beginning for one (HE-KUBE-003).
     #[error("metadata.name and metadata.generateName cannot both be set")]
     TwoNames,
@@ -176,7 +196,10 @@ impl Reader<'_> {
                 self.errors.push(error);
             }
         }
-        end.map_err(ObjectError::Parse)
+        end.map_err(|error| match error {
+            YamlError::Separator(rest) => ObjectError::Separator(rest),
+            other => ObjectError::Parse(other),
+        })
     }
 
     fn document(&mut self, value: Value) -> Result<(), ObjectError> {
@@ -188,8 +211,11 @@ impl Reader<'_> {
         };
         if text(&value, "kind").is_empty() {
             let json = json(&value);
-            return Err(ObjectError::Decode(format!("Object 'Kind' is missing in '{json}'")));
+            return Err(ObjectError::Decode(format!(
+                "Object 'Kind' is missing in '{json}'"
+            )));
         }
+        check_metadata(&value).map_err(ObjectError::Decode)?;
         let is_list = value.get("items").is_some();
         // Every group has a kind `List`, which no cluster lists.
         let (api_version, kind) = (text(&value, "apiVersion"), text(&value, "kind"));
@@ -212,41 +238,37 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The items of a list; lists among them come after the others.
-    fn list(&mut self, list: Value) -> Result<(), ObjectError> {
-        let mut lists = vec![list];
-        let mut first = true;
-        let mut errors = Vec::new();
-        while !lists.is_empty() {
-            for mut list in std::mem::take(&mut lists) {
-                let inferred = (
-                    text(&list, "kind").trim_end_matches("List").to_owned(),
-                    text(&list, "apiVersion").to_owned(),
-                );
-                let items = list.as_map_mut().and_then(|map| map.get_mut("items"));
-                let items = match items.map(std::mem::take) {
-                    Some(Value::Seq(items)) => items,
-                    Some(Value::Null) | None => Vec::new(),
-                    Some(other) => {
-                        return Err(ObjectError::Decode(format!(
-                            "json: cannot unmarshal {} into Go struct field decodeList.items of type []json.RawMessage",
-                            yaml::json_kind(&other)
-                        )));
-                    }
-                };
-                for mut item in items {
-                    if first {
-                        infer_kind(&mut item, &inferred);
-                    }
-                    if matches!(item.get("items"), Some(Value::Seq(_))) {
-                        lists.push(item);
-                    } else if let Err(error) = self.item(item) {
-                        errors.push(error);
-                    }
-                }
-                first = false;
+    fn list(&mut self, mut list: Value) -> Result<(), ObjectError> {
+        let inferred = text(&list, "kind").trim_end_matches("List").to_owned();
+        let version = text(&list, "apiVersion").to_owned();
+        let items = list.as_map_mut().and_then(|map| map.get_mut("items"));
+        let mut items = match items.map(std::mem::take) {
+            Some(Value::Seq(items)) => items,
+            Some(Value::Null) | None => Vec::new(),
+            Some(other) => {
+                return Err(ObjectError::Decode(format!(
+                    "json: cannot unmarshal {} into Go struct field decodeList.items of type []json.RawMessage",
+                    yaml::json_kind(&other)
+                )));
             }
+        };
+        for item in &mut items {
+            if !matches!(item, Value::Map(_) | Value::Null) {
+                return Err(ObjectError::Decode(format!(
+                    "json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
+                    yaml::json_kind(item)
+                )));
+            }
+            infer_kind(item, &inferred, &version);
         }
+        if items
+            .iter()
+            .any(|item| matches!(item.get("items"), Some(Value::Seq(_))))
+        {
+            return Err(ObjectError::ListInList);
+        }
+        let errors = items.into_iter().filter_map(|item| self.item(item).err());
+        let mut errors: Vec<_> = errors.collect();
         match errors.len() {
             0 => Ok(()),
             1 => Err(errors.remove(0)),
@@ -257,7 +279,7 @@ impl Reader<'_> {
     fn item(&mut self, item: Value) -> Result<(), ObjectError> {
         let (api_version, kind) = (text(&item, "apiVersion"), text(&item, "kind"));
         if kind.is_empty() {
-            return Err(ObjectError::NoKindInList(json(&item)));
+            return Err(ObjectError::NoKindInList);
         }
         let Some(scope) = (self.scope)(api_version, kind) else {
             return Err(ObjectError::NoMatchInList {
@@ -291,20 +313,87 @@ impl Reader<'_> {
 }
 
 /// An item that says neither kind nor version is of the list's.
-fn infer_kind(item: &mut Value, inferred: &(String, String)) {
+fn infer_kind(item: &mut Value, kind: &str, version: &str) {
     if !text(item, "kind").is_empty() || !text(item, "apiVersion").is_empty() {
         return;
     }
-    if let Value::Map(map) = item {
-        map.insert("kind".to_owned(), Value::from(inferred.0.as_str()));
-        map.insert("apiVersion".to_owned(), Value::from(inferred.1.as_str()));
+    if let Value::Map(map) = item
+        && !kind.is_empty()
+    {
+        map.insert("kind".to_owned(), Value::from(kind));
+        map.insert("apiVersion".to_owned(), Value::from(version));
     }
+}
+
+/// What is wrong with the metadata that all objects have in common, as Go's decoder says it: the first finding in the order
+/// of the keys.
+fn check_metadata(value: &Value) -> Result<(), String> {
+    let wrong = |found: &Value, field: &str, wanted: &str| {
+        let kind = yaml::json_kind(found);
+        Err(format!(
+            "json: cannot unmarshal {kind} into Go struct field {field} of type {wanted}"
+        ))
+    };
+    if let Some(version) = value.get("apiVersion")
+        && !matches!(version, Value::String(_) | Value::Null)
+    {
+        return wrong(version, "metadataOnlyObject.TypeMeta.apiVersion", "string");
+    }
+    let metadata = match value.get("metadata") {
+        None | Some(Value::Null) => return Ok(()),
+        Some(Value::Map(metadata)) => metadata,
+        Some(other) => return wrong(other, "metadataOnlyObject.metadata", "v1.ObjectMeta"),
+    };
+    let mut fields: Vec<_> = metadata.iter().collect();
+    fields.sort_unstable_by_key(|(name, _)| *name);
+    for (name, value) in fields {
+        let field = format!("ObjectMeta.metadata.{name}");
+        let text = |value: &Value| matches!(value, Value::String(_) | Value::Null);
+        match (name.as_str(), value) {
+            (_, Value::Null) => {}
+            (
+                "name" | "generateName" | "namespace" | "selfLink" | "resourceVersion"
+                | "creationTimestamp" | "deletionTimestamp",
+                value,
+            ) if !text(value) => return wrong(value, &field, "string"),
+            ("uid", value) if !text(value) => return wrong(value, &field, "types.UID"),
+            ("labels" | "annotations", Value::Map(map)) => {
+                if let Some(odd) = map.values().find(|value| !text(value)) {
+                    return wrong(odd, &field, "string");
+                }
+            }
+            ("labels" | "annotations", other) => {
+                return wrong(other, &field, "map[string]string");
+            }
+            ("finalizers", Value::Seq(items)) => {
+                if let Some(odd) = items.iter().find(|value| !text(value)) {
+                    return wrong(odd, &field, "string");
+                }
+            }
+            ("finalizers", other) => return wrong(other, &field, "[]string"),
+            ("ownerReferences", other) if other.as_seq().is_none() => {
+                return wrong(other, &field, "[]v1.OwnerReference");
+            }
+            ("managedFields", other) if other.as_seq().is_none() => {
+                return wrong(other, &field, "[]v1.ManagedFieldsEntry");
+            }
+            ("generation" | "deletionGracePeriodSeconds", other)
+                if !matches!(other, Value::Int(_) | Value::Uint(_) | Value::Float(_)) =>
+            {
+                return wrong(other, &field, "int64");
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn set_namespace(value: &mut Value, namespace: &str) {
     let Value::Map(map) = value else { return };
     let metadata = map.entry("metadata".to_owned()).or_insert_with(Value::map);
-    let Value::Map(metadata) = metadata else { return };
+    let Value::Map(metadata) = metadata else {
+        return;
+    };
     if namespace.is_empty() {
         metadata.shift_remove("namespace");
     } else {
@@ -318,7 +407,9 @@ fn text<'v>(value: &'v Value, field: &str) -> &'v str {
 }
 
 fn metadata<'v>(value: &'v Value, field: &str) -> &'v str {
-    value.get("metadata").map_or("", |metadata| text(metadata, field))
+    value
+        .get("metadata")
+        .map_or("", |metadata| text(metadata, field))
 }
 
 /// A mapping of text to text; `None` where there is anything else.

@@ -41,7 +41,10 @@ impl Owner<'_> {
     /// stored manifest. As upstream, labels or annotations that are not all text are lost here.
     pub fn stamp(&self, object: &mut Object) {
         merge(&mut object.value, "labels", &[(MANAGED_BY, HELM)]);
-        let annotations = [(RELEASE_NAME, self.name), (RELEASE_NAMESPACE, self.namespace)];
+        let annotations = [
+            (RELEASE_NAME, self.name),
+            (RELEASE_NAMESPACE, self.namespace),
+        ];
         merge(&mut object.value, "annotations", &annotations);
     }
 
@@ -56,7 +59,12 @@ impl Owner<'_> {
         let findings: Vec<String> = [
             ("label", &labels, MANAGED_BY, HELM),
             ("annotation", &annotations, RELEASE_NAME, self.name),
-            ("annotation", &annotations, RELEASE_NAMESPACE, self.namespace),
+            (
+                "annotation",
+                &annotations,
+                RELEASE_NAMESPACE,
+                self.namespace,
+            ),
         ]
         .into_iter()
         .filter_map(|(what, map, key, wanted)| {
@@ -81,7 +89,9 @@ fn lacking(key: &str, wanted: &str, found: Option<&str>) -> Option<String> {
         None => Some(format!("missing key {key}: must be set to {must}")),
         Some(found) if found != wanted => {
             let found = quote(found);
-            Some(format!("key {key} must equal {must}: current value is {found}"))
+            Some(format!(
+                "key {key} must equal {must}: current value is {found}"
+            ))
         }
         Some(_) => None,
     }

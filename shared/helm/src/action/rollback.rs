@@ -42,9 +42,7 @@ impl Rollback {
             0 => current.revision - 1,
             revision => revision,
         };
-        let target = history
-            .get(wanted)
-            .ok_or(ActionError::NoRevision(wanted))?;
+        let target = history.get(wanted).ok_or(ActionError::NoRevision(wanted))?;
         let kind = Kind::Rollback {
             cleanup: options.cleanup_on_fail,
         };

@@ -73,7 +73,10 @@ impl Upgrade {
     pub fn start(self, draft: Draft, now: Time) -> Action {
         let Self { base, options, .. } = self;
         let info = Info {
-            first_deployed: base.info.as_ref().map_or(Time::zero(), |i| i.first_deployed),
+            first_deployed: base
+                .info
+                .as_ref()
+                .map_or(Time::zero(), |i| i.first_deployed),
             last_deployed: now,
             status: Some(Status::PendingUpgrade),
             description: "Preparing upgrade".to_owned(),

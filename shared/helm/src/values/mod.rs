@@ -5,12 +5,14 @@ mod literal;
 mod merge;
 mod options;
 mod reader;
+mod reuse;
 mod set;
 mod tree;
 
 pub(crate) use merge::documents;
 pub use merge::{load_values, merge_maps};
 pub use options::{ValueError, ValueOptions};
+pub use reuse::reuse_values;
 pub use set::{MAX_INDEX, MAX_NESTING, SetError, set, set_file, set_json, set_literal, set_string};
 
 pub use coalesce::TypeMismatch;

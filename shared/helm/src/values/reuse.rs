@@ -1,0 +1,39 @@
+//! The values of a release that an upgrade keeps.
+
+use flux_gotemplate::Map;
+
+use super::{Coalesce, ValueChart, Warnings, from_yaml, to_yaml};
+use crate::{Chart, Release, Values};
+
+/// A chart of a record: it remembers no subcharts.
+struct Recorded(Map);
+
+impl ValueChart for Recorded {
+    fn name(&self) -> &'static str {
+        ""
+    }
+
+    fn default_values(&self) -> Map {
+        self.0.clone()
+    }
+
+    fn subcharts(&self) -> &[Self] {
+        &[]
+    }
+}
+
+/// Keeps the values of `base` for an upgrade to `chart` (HE-VAL-018): what the old chart and its user said together become
+/// the new chart's defaults, and the new values lie over the old ones of the user. Gives the values to render and record.
+pub fn reuse_values(base: &Release, chart: &mut Chart, values: &Values) -> Values {
+    let warnings = Warnings::default();
+    let coalesce = Coalesce::deleting(&warnings);
+    let defaults = base.chart.as_ref().and_then(|chart| chart.values.as_ref());
+    let recorded = Recorded(defaults.map_or_else(Map::new, from_yaml));
+    // Without subcharts no table can be of the wrong type.
+    if let Ok(old) = coalesce.chart(&recorded, &from_yaml(&base.config)) {
+        chart.values = Some(to_yaml(&old));
+    }
+    let values = from_yaml(values);
+    coalesce.tables(&values, &from_yaml(&base.config), "");
+    to_yaml(&values)
+}
