@@ -10,7 +10,11 @@ use std::{
 
 use clap::Parser;
 use flux_gotemplate::{CallError, Environment, Time};
-use flux_helm::{Chart, KubeVersion, RenderOptions, ValueOptions, render};
+use flux_helm::{
+    Chart, KubeVersion, RenderOptions, ValueOptions,
+    action::{History, Install, InstallOptions},
+    render,
+};
 use flux_tree::{Entry, Tree, TreePath};
 
 /// Render a chart.
@@ -27,7 +31,7 @@ struct Arguments {
     #[arg(long)]
     include_crds: bool,
     /// A file of values.
-    #[arg(short = 'f', long = "values")]
+    #[arg(short = 'f', long = "values", value_delimiter = ',')]
     files: Vec<String>,
     /// One value: `path=value`.
     #[arg(long)]
@@ -68,6 +72,15 @@ fn main() -> ExitCode {
     }
 }
 
+/// What is printed for these arguments, the program's name first; warnings go to stderr at once.
+///
+/// # Errors
+/// What is told on stderr instead.
+#[allow(dead_code)] // for tests that take this file as a module
+pub(crate) fn output(arguments: &[&str]) -> Result<String, String> {
+    run(&Arguments::try_parse_from(arguments).map_err(|e| e.to_string())?)
+}
+
 fn run(arguments: &Arguments) -> Result<String, String> {
     let mut options = RenderOptions::new(&arguments.release, &arguments.namespace);
     if let Some(version) = &arguments.kube_version {
@@ -84,6 +97,9 @@ fn run(arguments: &Arguments) -> Result<String, String> {
     let values = values(arguments)?;
     let chart = load(&arguments.chart)?;
     chart.check_installable().map_err(|e| e.to_string())?;
+    let history = History::new([]);
+    let install = InstallOptions::new(&arguments.release, &arguments.namespace);
+    Install::check(&history, install).map_err(|e| chain(&e))?;
     let rendered = render(&chart, &values, &options).map_err(|e| {
         let hint = if e.is_late() {
             "\n\nUse --debug flag to render out invalid YAML"
@@ -108,7 +124,11 @@ fn values(arguments: &Arguments) -> Result<flux_helm::Values, String> {
         ..ValueOptions::default()
     };
     for name in &arguments.files {
-        let text = fs::read(name).map_err(|e| not_read(name, &e))?;
+        let text = match name.trim() {
+            "-" => io::read_to_string(io::stdin()).map(String::into_bytes),
+            _ => fs::read(name),
+        };
+        let text = text.map_err(|e| not_read(name, &e))?;
         options.files.push((name.clone(), text));
     }
     let mut read = |name: &str| fs::read_to_string(name).map_err(|e| not_read(name, &e));

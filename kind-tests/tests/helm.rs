@@ -1,0 +1,585 @@
+//! Releases of ours in the hands of the real helm commands, theirs in ours, and the same charts rendered by both.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use flux_helm::action::{
+    Action, Draft, HookStep, Install, InstallOptions, Object, Owner, Scope, Step, Upgrade,
+    UpgradeOptions, objects, plan,
+};
+use flux_helm::{
+    Chart, File, Release, RenderOptions, SECRET_TYPE, SYSTEM_LABELS, Status, Time, decode, encode,
+    load_values, render, secret_labels, secret_name, to_go_json,
+};
+use kind_tests::helm_cli::{self, Helm};
+use kind_tests::{
+    CONFIG_MAP, Cluster, DEPLOYMENT, Doing, Failure, Kind, Namespace, Result, SECRET, ensure,
+};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+
+const FILES: [(&str, &str); 6] = [
+    (
+        "Chart.yaml",
+        "apiVersion: v2\nname: web\nversion: 1.2.3\nappVersion: \"2.0\"\ndescription: <a> & b\nkeywords: [x]\nannotations: {k: v}\n",
+    ),
+    (
+        "values.yaml",
+        "greeting: hello\nnested: {list: [1, 2.5, null], empty: {}}\n",
+    ),
+    (
+        "values.schema.json",
+        "{\"properties\": {\"greeting\": {\"type\": \"string\"}}}",
+    ),
+    (
+        "templates/all.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: web\ndata:\n  greeting: {{ .Values.greeting | quote }}\n  revision: {{ .Release.Revision | quote }}\n---\napiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\nspec:\n  replicas: 0\n  selector: {matchLabels: {app: web}}\n  template:\n    metadata: {labels: {app: web}}\n    spec: {containers: [{name: web, image: example.com/web}]}\n",
+    ),
+    (
+        "templates/hook.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: web-hook\n  annotations:\n    helm.sh/hook: post-install,post-upgrade,post-rollback\n    helm.sh/hook-weight: \"3\"\ndata: {is: a hook}\n",
+    ),
+    (
+        "templates/NOTES.txt",
+        "{{ .Release.Name }} says {{ .Values.greeting }}\n",
+    ),
+];
+
+fn chart() -> Result<Chart> {
+    let files = FILES.iter().map(|(name, data)| File::new(*name, *data));
+    Ok(Chart::from_files(files.collect())?)
+}
+
+/// Writes the chart below `folder`.
+fn unpack(folder: &Path, files: &[(&str, &str)]) -> Result<PathBuf> {
+    let chart = folder.join("web");
+    for (name, data) in files {
+        let path = chart.join(name);
+        std::fs::create_dir_all(path.parent().unwrap_or(&chart))?;
+        std::fs::write(path, data)?;
+    }
+    Ok(chart)
+}
+
+/// Helm's command in a namespace.
+struct Cli<'n> {
+    helm: Helm,
+    namespace: &'n Namespace,
+}
+
+impl Cli<'_> {
+    fn output(&self, arguments: &[&str]) -> Result<Output> {
+        let folder = self.namespace.folder();
+        std::fs::create_dir_all(&folder)?;
+        Ok(Command::new(helm_cli::program(self.helm)?)
+            .args(arguments)
+            .args(["--namespace", self.namespace.name()])
+            .env("KUBECONFIG", self.namespace.cluster().kubeconfig())
+            .env("HELM_CACHE_HOME", folder.join("helm/cache"))
+            .env("HELM_CONFIG_HOME", folder.join("helm/config"))
+            .env("HELM_DATA_HOME", folder.join("helm/data"))
+            .current_dir(folder)
+            .output()?)
+    }
+
+    fn run(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.output(arguments)?;
+        let told = String::from_utf8(output.stdout)?;
+        ensure!(
+            output.status.success(),
+            "{:?} {} ended with {}:\n{told}{}",
+            self.helm,
+            arguments.join(" "),
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(told)
+    }
+
+    fn json(&self, arguments: &[&str]) -> Result<Value> {
+        let told = self.run(&[arguments, &["-o", "json"]].concat())?;
+        serde_json::from_str(&told).doing(format!("read helm's answer {told:?}"))
+    }
+}
+
+fn scope(_: &str, _: &str) -> Option<Scope> {
+    Some(Scope::Namespaced)
+}
+
+fn value_of(object: &Object) -> Result<Value> {
+    let text = flux_yaml::json::to_string(&object.value, flux_yaml::json::Escape::Html)?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+fn kind_of(object: &Object) -> Kind {
+    match object.kind.as_str() {
+        "Deployment" => DEPLOYMENT,
+        _ => CONFIG_MAP,
+    }
+}
+
+/// What a controller would be: it does what actions ask for.
+struct Actor<'n> {
+    namespace: &'n Namespace,
+    base: Vec<Object>,
+    target: Vec<Object>,
+}
+
+impl<'n> Actor<'n> {
+    fn new(namespace: &'n Namespace) -> Self {
+        Self {
+            namespace,
+            base: Vec::new(),
+            target: Vec::new(),
+        }
+    }
+
+    /// Performs the action to its end.
+    async fn perform(mut self, mut action: Action) -> Result<Release> {
+        let own = action.release().revision;
+        let now = Time::at(jiff::Timestamp::now());
+        let mut outcome = Ok(());
+        loop {
+            let step = action.next(now, outcome);
+            if let Step::Done(result) = step {
+                result.map_err(Failure::new)?;
+                return Ok(action.into_release());
+            }
+            self.step(step, own).await?;
+            outcome = Ok(());
+        }
+    }
+
+    async fn step(&mut self, step: Step<'_>, own: i64) -> Result {
+        match step {
+            Step::Build(record) => {
+                let mut built = objects(&record.manifest, &record.namespace, &scope)?;
+                if record.revision != own {
+                    self.base = built;
+                    return Ok(());
+                }
+                let owner = Owner {
+                    name: &record.name,
+                    namespace: &record.namespace,
+                };
+                built.iter_mut().for_each(|object| owner.stamp(object));
+                self.target = built;
+            }
+            Step::CreateRecord(record) => {
+                let secret = serde_json::from_value(secret(record, "createdAt")?)?;
+                let secrets = self.namespace.api(SECRET).await?;
+                secrets.create(&PostParams::default(), &secret).await?;
+            }
+            Step::UpdateRecord(record) => {
+                let secret = secret(record, "modifiedAt")?;
+                let name = secret_name(&record.name, record.revision);
+                let patch = Patch::Merge(&secret);
+                let secrets = self.namespace.api(SECRET).await?;
+                secrets
+                    .patch(&name, &PatchParams::default(), &patch)
+                    .await?;
+            }
+            Step::Hook(HookStep::Create, hook) => {
+                for object in objects(&hook.manifest, self.namespace.name(), &scope)? {
+                    self.apply(&object).await?;
+                }
+            }
+            Step::Hook(HookStep::Delete, hook) => {
+                if self.namespace.get(CONFIG_MAP, &hook.name).await?.is_some() {
+                    self.namespace.delete(CONFIG_MAP, &hook.name).await?;
+                    self.namespace.wait_gone(CONFIG_MAP, &hook.name).await?;
+                }
+            }
+            Step::Apply => {
+                let plan = plan(&self.base, &self.target, &[]);
+                for update in &plan.updates {
+                    self.apply(update.target).await?;
+                }
+                for object in &plan.prune {
+                    self.namespace.delete(kind_of(object), &object.name).await?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn apply(&self, object: &Object) -> Result {
+        let params = PatchParams::apply("helm-controller").force();
+        let api = self.namespace.api(kind_of(object)).await?;
+        let patch = Patch::Apply(value_of(object)?);
+        api.patch(&object.name, &params, &patch).await?;
+        Ok(())
+    }
+}
+
+/// The Secret of a record.
+fn secret(record: &Release, stamp: &str) -> Result<Value> {
+    let mut labels = secret_labels(record);
+    labels.insert(
+        stamp.to_owned(),
+        jiff::Timestamp::now().as_second().to_string(),
+    );
+    Ok(json!({
+        "apiVersion": "v1", "kind": "Secret", "type": SECRET_TYPE,
+        "metadata": {"name": secret_name(&record.name, record.revision), "labels": labels},
+        "stringData": {"release": encode(record)?},
+    }))
+}
+
+/// The records in the namespace, and for each the JSON that its Secret holds.
+async fn records(namespace: &Namespace) -> Result<Vec<(Release, String)>> {
+    let list = namespace.api(SECRET).await?;
+    let list = list
+        .list(&ListParams::default().labels("owner=helm,name=web"))
+        .await?;
+    let mut records = Vec::new();
+    for secret in list {
+        let secret = serde_json::to_value(secret)?;
+        ensure!(secret["type"] == SECRET_TYPE, "{}", secret["type"]);
+        let data = secret["data"]["release"].as_str().unwrap_or_default();
+        let data = base64::Engine::decode(&base64::prelude::BASE64_STANDARD, data)?;
+        let mut record = decode(&data)?;
+        let name = secret_name(&record.name, record.revision);
+        ensure!(
+            secret["metadata"]["name"] == *name,
+            "{}",
+            secret["metadata"]
+        );
+        let mut labels: std::collections::BTreeMap<String, String> =
+            serde_json::from_value(secret["metadata"]["labels"].clone())?;
+        labels.retain(|key, _| !["createdAt", "modifiedAt"].contains(&key.as_str()));
+        record.labels = labels.clone();
+        record
+            .labels
+            .retain(|key, _| !SYSTEM_LABELS.contains(&key.as_str()));
+        ensure!(secret_labels(&record) == labels, "{labels:?}");
+        records.push((record, unpacked(&data)?));
+    }
+    records.sort_by_key(|(record, _)| record.revision);
+    Ok(records)
+}
+
+/// The JSON that a Secret's value packs.
+fn unpacked(data: &[u8]) -> Result<String> {
+    use std::io::Read;
+    let packed = base64::Engine::decode(&base64::prelude::BASE64_STANDARD, data)?;
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(packed.as_slice()).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+async fn history(namespace: &Namespace) -> Result<flux_helm::action::History> {
+    let records = records(namespace).await?;
+    Ok(flux_helm::action::History::new(
+        records.into_iter().map(|(record, _)| record),
+    ))
+}
+
+fn draft(namespace: &Namespace, values: &str, revision: i64) -> Result<Draft> {
+    let chart = chart()?;
+    let config = load_values(values.as_bytes())?;
+    let mut options = RenderOptions::new("web", namespace.name());
+    options.revision = revision;
+    options.is_upgrade = revision > 1;
+    let rendered = render(&chart, &config, &options)?;
+    Ok(Draft::new(&chart, config, rendered))
+}
+
+async fn install(namespace: &Namespace, values: &str) -> Result<Release> {
+    let mut options = InstallOptions::new("web", namespace.name());
+    options.labels.insert("team".to_owned(), "a".to_owned());
+    let install = Install::check(&history(namespace).await?, options)?;
+    let draft = draft(namespace, values, install.revision())?;
+    let action = install.start(draft, Time::at(jiff::Timestamp::now()));
+    Actor::new(namespace).perform(action).await
+}
+
+async fn upgrade(namespace: &Namespace, values: &str) -> Result<Release> {
+    let history = history(namespace).await?;
+    let upgrade = Upgrade::check(&history, "web", UpgradeOptions::default())?;
+    let draft = draft(namespace, values, upgrade.revision())?;
+    let action = upgrade.start(draft, Time::at(jiff::Timestamp::now()));
+    Actor::new(namespace).perform(action).await
+}
+
+async fn greeting(namespace: &Namespace) -> Result<Value> {
+    let map = namespace.get(CONFIG_MAP, "web").await?.unwrap_or_default();
+    Ok(map["data"]["greeting"].clone())
+}
+
+/// What `helm history` tells of each revision.
+fn told_history(cli: &Cli<'_>) -> Result<Vec<Value>> {
+    let told = cli.json(&["history", "web"])?;
+    let told = told.as_array().cloned().unwrap_or_default();
+    Ok(told
+        .iter()
+        .map(|told| {
+            json!([
+                told["revision"],
+                told["status"],
+                told["chart"],
+                told["app_version"],
+                told["description"]
+            ])
+        })
+        .collect())
+}
+
+async fn ours_in_the_hands_of(helm: Helm, topic: &str) -> Result {
+    let cluster = Cluster::shared().await?;
+    let namespace = Namespace::create(&cluster, topic).await?;
+    let cli = Cli {
+        helm,
+        namespace: &namespace,
+    };
+    install(&namespace, "greeting: ours\nn: 1.50\n").await?;
+    let release = upgrade(&namespace, "greeting: 'second'\n").await?;
+    ensure!(release.revision == 2, "revision {}", release.revision);
+
+    let list = cli.json(&["list", "-A"])?;
+    let listed = list.as_array().into_iter().flatten();
+    let listed = listed
+        .filter(|told| told["namespace"] == namespace.name())
+        .map(|told| {
+            json!([
+                told["name"],
+                told["revision"],
+                told["status"],
+                told["chart"],
+                told["app_version"]
+            ])
+        });
+    assert_eq!(
+        listed.collect::<Vec<_>>(),
+        [json!(["web", "2", "deployed", "web-1.2.3", "2.0"])]
+    );
+    let status = cli.json(&["status", "web"])?;
+    assert_eq!(status["info"]["status"], "deployed");
+    assert_eq!(status["info"]["description"], "Upgrade complete");
+    assert_eq!(status["info"]["notes"], "web says second\n");
+    assert_eq!(
+        cli.json(&["get", "values", "web"])?,
+        json!({"greeting": "second"})
+    );
+    assert_eq!(
+        cli.json(&["get", "values", "web", "--revision", "1", "--all"])?,
+        json!({"greeting": "ours", "n": 1.5, "nested": {"empty": {}, "list": [1, 2.5, null]}})
+    );
+    assert_eq!(
+        cli.run(&["get", "manifest", "web"])?.trim_end(),
+        release.manifest.trim_end()
+    );
+    let hooks = cli.run(&["get", "hooks", "web"])?;
+    assert!(
+        hooks.contains("# Source: web/templates/hook.yaml"),
+        "{hooks}"
+    );
+    let notes = cli.run(&["get", "notes", "web"])?;
+    assert!(notes.contains("web says second"), "{notes}");
+    let metadata = cli.json(&["get", "metadata", "web"])?;
+    for (field, want) in [
+        ("name", json!("web")),
+        ("chart", json!("web")),
+        ("version", json!("1.2.3")),
+        ("appVersion", json!("2.0")),
+        ("namespace", json!(namespace.name())),
+        ("revision", json!(2)),
+        ("status", json!("deployed")),
+    ] {
+        assert_eq!(metadata[field], want, "{field} of {metadata}");
+    }
+    if helm == Helm::V4 {
+        assert_eq!(metadata["applyMethod"], "ssa", "{metadata}");
+    }
+    let all = cli.run(&["get", "all", "web"])?;
+    assert!(
+        all.contains("COMPUTED VALUES") && all.contains("NOTES:"),
+        "{all}"
+    );
+    let first = json!([1, "superseded", "web-1.2.3", "2.0", "Install complete"]);
+    let second = json!([2, "deployed", "web-1.2.3", "2.0", "Upgrade complete"]);
+    assert_eq!(told_history(&cli)?, [first, second]);
+
+    // Its rollback is our next base.
+    let force: &[&str] = match helm {
+        // Who applies server-side minds other managers.
+        Helm::V4 => &["--force-conflicts"],
+        Helm::V3 => &[],
+    };
+    cli.run(&[&["rollback", "web", "1"], force].concat())?;
+    assert_eq!(greeting(&namespace).await?, "ours");
+    let (rolled, _) = records(&namespace).await?.pop().unwrap_or_default();
+    assert_eq!((rolled.revision, rolled.status()), (3, Status::Deployed));
+    assert_eq!(
+        rolled.info.clone().unwrap_or_default().description,
+        "Rollback to 1"
+    );
+    assert_eq!(rolled.labels.get("team").map(String::as_str), Some("a"));
+    upgrade(&namespace, "greeting: fourth\n").await?;
+    assert_eq!(greeting(&namespace).await?, "fourth");
+    let statuses: Vec<_> = told_history(&cli)?
+        .iter()
+        .map(|told| told[1].clone())
+        .collect();
+    assert_eq!(
+        statuses,
+        ["superseded", "superseded", "superseded", "deployed"]
+    );
+
+    cli.run(&["uninstall", "web", "--wait"])?;
+    assert_eq!(records(&namespace).await?.len(), 0);
+    assert!(namespace.get(DEPLOYMENT, "web").await?.is_none());
+    // Hooks stay where nothing says otherwise.
+    assert!(namespace.get(CONFIG_MAP, "web").await?.is_none());
+    assert!(namespace.get(CONFIG_MAP, "web-hook").await?.is_some());
+    Ok(())
+}
+
+async fn theirs_in_our_hands(helm: Helm, topic: &str) -> Result {
+    let cluster = Cluster::shared().await?;
+    let namespace = Namespace::create(&cluster, topic).await?;
+    let cli = Cli {
+        helm,
+        namespace: &namespace,
+    };
+    let chart = unpack(&namespace.folder(), &FILES)?;
+    let chart = chart.to_string_lossy();
+    cli.run(&[
+        "install",
+        "web",
+        &chart,
+        "--set",
+        "greeting=theirs,n=1.5",
+        "--labels",
+        "team=b",
+    ])?;
+    cli.run(&[
+        "upgrade",
+        "web",
+        &chart,
+        "--set",
+        "greeting=again",
+        "--description",
+        "by hand",
+    ])?;
+
+    let found = records(&namespace).await?;
+    assert_eq!(found.len(), 2);
+    for (values, (record, text)) in ["greeting: theirs\nn: '1.5'\n", "greeting: again\n"]
+        .iter()
+        .zip(&found)
+    {
+        // Every field, written again, is what they wrote.
+        assert_eq!(String::from_utf8(to_go_json(record)?)?, *text);
+        let draft = draft(&namespace, values, record.revision)?;
+        assert_eq!(record.manifest, draft.manifest);
+        assert_eq!(record.config, draft.config);
+        assert_eq!(record.info.clone().unwrap_or_default().notes, draft.notes);
+        assert_eq!(record.labels.get("team").map(String::as_str), Some("b"));
+        let method = if helm == Helm::V4 { "ssa" } else { "" };
+        assert_eq!(record.apply_method, method);
+        let run: Vec<_> = record
+            .hooks
+            .iter()
+            .map(|hook| {
+                (
+                    hook.name.clone(),
+                    hook.manifest.clone(),
+                    hook.weight,
+                    hook.events.clone(),
+                )
+            })
+            .collect();
+        let ours: Vec<_> = draft
+            .hooks
+            .iter()
+            .map(|hook| {
+                (
+                    hook.name.clone(),
+                    hook.manifest.clone(),
+                    hook.weight,
+                    hook.events.clone(),
+                )
+            })
+            .collect();
+        assert_eq!(run, ours);
+        let (mut theirs, mut ours) = (
+            record.chart.clone().unwrap_or_default(),
+            draft.chart.unwrap_or_default(),
+        );
+        // Files of a folder have times.
+        for chart in [&mut theirs, &mut ours] {
+            chart.mod_time = Time::zero();
+            chart.schema_mod_time = Time::zero();
+            for file in chart.templates.iter_mut().chain(&mut chart.files) {
+                file.mod_time = Time::zero();
+            }
+            chart.templates.sort_by(|a, b| a.name.cmp(&b.name));
+        }
+        assert_eq!(theirs, ours);
+    }
+    assert_eq!(found[0].0.status(), Status::Superseded);
+    assert_eq!(
+        found[1].0.info.clone().unwrap_or_default().description,
+        "by hand"
+    );
+
+    let release = upgrade(&namespace, "greeting: ours\n").await?;
+    assert_eq!(
+        release.apply_method,
+        if helm == Helm::V4 { "ssa" } else { "csa" }
+    );
+    assert_eq!(release.labels.get("team").map(String::as_str), Some("b"));
+    let told: Vec<_> = told_history(&cli)?
+        .iter()
+        .map(|told| json!([told[0], told[1]]))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            json!([1, "superseded"]),
+            json!([2, "superseded"]),
+            json!([3, "deployed"])
+        ]
+    );
+    assert_eq!(
+        cli.json(&["get", "values", "web"])?,
+        json!({"greeting": "ours"})
+    );
+    cli.run(&[
+        "upgrade",
+        "web",
+        &chart,
+        "--set",
+        "greeting=last",
+        "--force-conflicts",
+    ])
+    .or_else(|_| cli.run(&["upgrade", "web", &chart, "--set", "greeting=last"]))?;
+    assert_eq!(greeting(&namespace).await?, "last");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn helm_4_works_on_a_release_of_ours() -> Result {
+    // HE-REL-001 HE-REL-013 HE-REL-014 HE-REL-016 HE-HOOK-015 HE-ACT-023
+    ours_in_the_hands_of(Helm::V4, "helm4-ours").await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn helm_3_works_on_a_release_of_ours() -> Result {
+    // HE-REL-013 HE-REL-014
+    ours_in_the_hands_of(Helm::V3, "helm3-ours").await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn we_work_on_a_release_of_helm_4() -> Result {
+    // HE-REL-001..014 HE-ACT-016 HE-ACT-024
+    theirs_in_our_hands(Helm::V4, "helm4-theirs").await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn we_work_on_a_release_of_helm_3() -> Result {
+    // HE-REL-012 HE-REL-014
+    theirs_in_our_hands(Helm::V3, "helm3-theirs").await
+}
