@@ -1,5 +1,5 @@
 //! The charts that Helm tests itself with, as far as the real library is here: loaded and rendered by both.
-// HE-TEST-001 HE-LOAD-001..021 HE-VAL-008..016 HE-OBJ-011
+// HE-TEST-001
 
 mod support;
 
