@@ -10,7 +10,7 @@ use flux_runtime::conditions::{Polarity, RECONCILING, STALLED, Status, Summary};
 use flux_runtime::controller::{Controller, Environment, FINALIZER};
 use flux_runtime::events::Recorder;
 use flux_runtime::leader::Election;
-use flux_runtime::metrics::Metrics;
+use flux_runtime::metrics::{Metrics, Page};
 use flux_runtime::queue::BackOff;
 use flux_runtime::watch::Cache;
 use flux_runtime::{self as runtime, Outcome, Pace, Reconciler, Run, Settings};
@@ -141,7 +141,7 @@ impl Drop for Running {
 async fn start(namespace: &Namespace) -> Result<Running> {
     let sink = EventSink::start().await?;
     let client = namespace.client().clone();
-    let metrics = Metrics::new();
+    let metrics = Metrics::new()?;
     let recorder = Recorder::new(
         client.clone(),
         "source-controller",
@@ -281,7 +281,7 @@ async fn an_object_is_brought_to_ready_and_left_alone() -> Result {
     );
 
     // RT-MET-004, RT-MET-012
-    let page = String::from_utf8(running.metrics.page()?)?;
+    let page = String::from_utf8(running.metrics.page(Page::default())?)?;
     assert!(
         page.contains("gotk_reconcile_duration_seconds_count{kind=\"GitRepository\",name=\"repo\""),
         "{page}"
@@ -342,7 +342,7 @@ async fn failures_stall_or_retry() -> Result {
     namespace
         .wait_for("a second panic", panics.wait_for(|panics| *panics > 1))
         .await??;
-    let page = String::from_utf8(running.metrics.page()?)?;
+    let page = String::from_utf8(running.metrics.page(Page::default())?)?;
     let counted = "controller_runtime_reconcile_panics_total{controller=\"gitrepository\"} ";
     assert!(
         page.lines()
@@ -400,7 +400,7 @@ async fn a_suspended_object_is_left_and_a_deleted_one_finalized() -> Result {
     let gone = async {
         while running
             .metrics
-            .page()
+            .page(Page::default())
             .is_ok_and(|page| String::from_utf8_lossy(&page).contains("name=\"repo\""))
         {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -461,7 +461,7 @@ fn election(namespace: &Namespace, identity: &str) -> Election {
 async fn one_leads_at_a_time_and_hands_over() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "frame-leader").await?;
     let client = namespace.client().clone();
-    let metrics = Metrics::new();
+    let metrics = Metrics::new()?;
     let recorder = Recorder::new(client.clone(), "source-controller", "pod-1".into(), None)?;
     let never = CancellationToken::new();
     let win = |identity: &str| {

@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         selector: flags.selector.watch_label_selector.clone(),
         jitter: flags.jitter.interval_jitter_percentage,
         grace: Duration::from_secs(30),
+        tokens: Some(flags.token_cache.clone()),
     };
     manager::main(identity, flags.manager.clone(), options, async |manager| {
         setup::add(manager, &flags)

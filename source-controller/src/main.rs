@@ -5,7 +5,6 @@ mod flags;
 mod git_repository;
 mod secrets;
 mod setup;
-mod tokens;
 
 use std::process::ExitCode;
 
@@ -26,6 +25,7 @@ fn main() -> ExitCode {
     let options = Options {
         selector: flags.selector.watch_label_selector.clone(),
         jitter: flags.jitter.interval_jitter_percentage,
+        tokens: Some(flags.tokens.clone()),
         ..Options::default()
     };
     manager::main(IDENTITY, flags.manager.clone(), options, async |manager| {

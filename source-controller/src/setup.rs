@@ -11,13 +11,12 @@ use flux_runtime::{
     outcome::chain,
     watch::Cache,
 };
-use kube::{Api, runtime::watcher};
+use kube::runtime::watcher;
 
 use crate::{
     flags::Flags,
     git_repository::{self, GitRepositories},
     secrets::Secrets,
-    tokens::Tokens,
 };
 
 /// Checks the flags, opens the storage, and adds the artifact server and the controllers to the manager.
@@ -27,17 +26,12 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     serve(manager, &storage, &flags.storage);
 
     let secrets = secrets(manager);
-    let tokens = Tokens::new(
-        flags.tokens.token_cache_max_size,
-        flags.tokens.token_cache_max_duration,
-        manager.metrics.registry(),
-    )?;
     let repositories = Cache::<GitRepository>::default();
     let reconciler = GitRepositories {
         storage,
         repositories: repositories.clone(),
         secrets,
-        tokens,
+        tokens: manager.tokens.clone(),
         remotes: git_repository::RemoteSettings {
             kex_algorithms: flags.ssh.ssh_kex_algos.clone(),
             host_key_algorithms: flags.ssh.ssh_hostkey_algos.clone(),
@@ -113,7 +107,6 @@ fn secrets(manager: &mut Manager) -> Secrets {
         return Secrets::Live(manager.client.clone());
     }
     let cache = Cache::default();
-    let api = Api::all(manager.client.clone());
-    manager.follow(api, watcher::Config::default(), cache.clone());
+    manager.follow(manager.api(), watcher::Config::default(), cache.clone());
     Secrets::Cached(cache)
 }

@@ -1,14 +1,20 @@
 //! The Kubernetes client (RT-KUB rows).
 
 use std::{
+    ffi::OsStr,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
+use flux_http::{ProxyEnvironment, Secret};
 use futures::future::BoxFuture;
 use http::{Method, Request, Response};
-use kube::{Client, Config, client::Body};
+use kube::{
+    Client, Config,
+    client::Body,
+    config::{KubeConfigOptions, Kubeconfig},
+};
 use tokio::{sync::Mutex, time::Instant};
 use tower::{Layer, Service};
 
@@ -28,24 +34,88 @@ pub enum ClientError {
         "unable to load the in-cluster configuration, and there is no kubeconfig (set KUBECONFIG)"
     )]
     InCluster(#[source] kube::config::InClusterError),
+    /// None of the files that `KUBECONFIG` lists is there.
+    #[error("no kubeconfig: none of the files in KUBECONFIG exists ({0})")]
+    NoFile(String),
     /// The configuration does not make a client.
     #[error("unable to create the Kubernetes client")]
     Build(#[source] kube::Error),
 }
 
 /// The configuration of the cluster: `KUBECONFIG`, else the pod's service account, else the file in the home folder
-/// (RT-ENV-003).
+/// (RT-ENV-003). The proxy is the one that the kubeconfig names, else that of the environment (RT-ENV-004).
 pub async fn config() -> Result<Config, ClientError> {
-    let options = kube::config::KubeConfigOptions::default();
-    if std::env::var("KUBECONFIG").is_ok_and(|files| !files.is_empty()) {
-        return Ok(Config::from_kubeconfig(&options).await?);
+    let listed = std::env::var_os("KUBECONFIG").filter(|files| !files.is_empty());
+    if let Some(files) = listed {
+        return from_kubeconfig(merged(&files)?).await;
     }
     match Config::incluster() {
-        Ok(config) => Ok(config),
-        Err(incluster) => Config::from_kubeconfig(&options)
-            .await
-            .map_err(|_| ClientError::InCluster(incluster)),
+        Ok(mut config) => {
+            config.proxy_url = environment_proxy(&config);
+            Ok(config)
+        }
+        Err(incluster) => match Kubeconfig::read() {
+            Ok(kubeconfig) => from_kubeconfig(kubeconfig).await,
+            Err(_) => Err(ClientError::InCluster(incluster)),
+        },
     }
+}
+
+/// The files of a list as one. As for kubectl, a file that is not there counts as empty.
+fn merged(files: &OsStr) -> Result<Kubeconfig, ClientError> {
+    let mut merged: Option<Kubeconfig> = None;
+    for path in std::env::split_paths(files).filter(|path| path.exists()) {
+        let next = Kubeconfig::read_from(path)?;
+        merged = Some(match merged {
+            None => next,
+            Some(before) => before.merge(next)?,
+        });
+    }
+    merged.ok_or_else(|| ClientError::NoFile(files.to_string_lossy().into_owned()))
+}
+
+async fn from_kubeconfig(kubeconfig: Kubeconfig) -> Result<Config, ClientError> {
+    let named = own_proxy(&kubeconfig);
+    let options = KubeConfigOptions::default();
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+    if !named {
+        config.proxy_url = environment_proxy(&config);
+    }
+    Ok(config)
+}
+
+/// Whether the current context's cluster names a proxy.
+fn own_proxy(kubeconfig: &Kubeconfig) -> bool {
+    let current = kubeconfig.current_context.as_deref();
+    let context = kubeconfig
+        .contexts
+        .iter()
+        .find(|context| Some(&*context.name) == current)
+        .and_then(|context| context.context.as_ref());
+    let cluster = context.and_then(|context| {
+        kubeconfig
+            .clusters
+            .iter()
+            .find(|cluster| cluster.name == context.cluster)
+    });
+    cluster
+        .and_then(|cluster| cluster.cluster.as_ref()?.proxy_url.as_deref())
+        .is_some_and(|proxy| !proxy.is_empty())
+}
+
+fn environment_proxy(config: &Config) -> Option<http::Uri> {
+    let url = url::Url::parse(&config.cluster_url.to_string()).ok()?;
+    proxy_of(&ProxyEnvironment::from_process(), &url)
+}
+
+fn proxy_of(environment: &ProxyEnvironment, server: &url::Url) -> Option<http::Uri> {
+    let proxy = environment.proxy_for(server)?;
+    let mut url = proxy.url().clone();
+    // Neither fails for the address of a proxy, which has a host.
+    let _ = url.set_username(proxy.username().unwrap_or_default());
+    let password = proxy.password().map(Secret::expose_text);
+    let _ = url.set_password(password.as_deref());
+    url.as_str().parse().ok()
 }
 
 /// Makes clients that count their requests and keep to the limit of requests.
@@ -67,9 +137,17 @@ impl ClientFactory {
             Ok(client) => has_flow_control(&client).await,
             Err(_) => false, // the caller meets the same error again, and reports it
         };
+        // As client-go reads them: nothing means its own defaults, less than nothing no limit.
+        let qps = if qps.abs() > 0.0 { qps } else { 5.0 };
+        let burst = if burst > 0 { burst } else { 10 };
         let limit =
             (!flow_control && qps > 0.0).then(|| Arc::new(RateLimit::new(f64::from(qps), burst)));
         Self { limit, ..unlimited }
+    }
+
+    /// Whether clients keep to a limit of their own.
+    pub fn is_limited(&self) -> bool {
+        self.limit.is_some()
     }
 
     /// A client for `config`.
@@ -222,5 +300,153 @@ mod tests {
             "{:?}",
             start.elapsed()
         );
+    }
+
+    /// An API server that answers `/livez/ping` with this status, with or without the header; what it was asked.
+    async fn server(
+        status: u16,
+        flow_control: bool,
+    ) -> (Config, Arc<std::sync::Mutex<Vec<String>>>) {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let asked = Arc::<std::sync::Mutex<Vec<String>>>::default();
+        let log = asked.clone();
+        let answer = async move |method: Method, uri: http::Uri| {
+            log.lock().unwrap().push(format!("{method} {uri}"));
+            let mut answer = Response::builder().status(status);
+            if flow_control {
+                answer = answer.header("X-Kubernetes-PF-FlowSchema-UID", "u");
+            }
+            answer.body(axum::body::Body::empty()).unwrap()
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async { axum::serve(listener, axum::Router::new().fallback(answer)).await });
+        (Config::new(url.parse().unwrap()), asked)
+    }
+
+    #[tokio::test]
+    async fn the_server_is_asked_once_whether_it_limits_clients() {
+        // RT-KUB-001, RT-KUB-003, RT-MET-017
+        for (status, header, limited) in [
+            (200, true, false),
+            (404, true, false),
+            (200, false, true),
+            (403, false, true),
+            (500, false, true),
+        ] {
+            let (config, asked) = server(status, header).await;
+            let metrics = Metrics::new().unwrap();
+            let host = config.cluster_url.authority().unwrap().to_string();
+            let factory = ClientFactory::probing(&config, metrics.clone(), 50.0, 300).await;
+            assert_eq!(factory.is_limited(), limited, "{status} {header}");
+            assert_eq!(*asked.lock().unwrap(), ["HEAD /livez/ping"]);
+            let page =
+                String::from_utf8(metrics.page(crate::metrics::Page::default()).unwrap()).unwrap();
+            let counted = format!(
+                "rest_client_requests_total{{code=\"{status}\",host=\"{host}\",method=\"HEAD\"}} 1"
+            );
+            assert!(
+                page.lines().any(|line| line == counted),
+                "{counted} in\n{page}"
+            );
+        }
+        // nobody there: the flags hold, and the process starts
+        let nobody = Config::new("http://127.0.0.1:1".parse().unwrap());
+        let metrics = Metrics::new().unwrap();
+        let factory = ClientFactory::probing(&nobody, metrics.clone(), 50.0, 300).await;
+        assert!(factory.is_limited());
+        let page =
+            String::from_utf8(metrics.page(crate::metrics::Page::default()).unwrap()).unwrap();
+        assert!(
+            page.contains("rest_client_requests_total{code=\"<error>\",host=\"127.0.0.1:1\""),
+            "{page}"
+        );
+        // less than nothing means no limit
+        let (config, _) = server(200, false).await;
+        assert!(
+            !ClientFactory::probing(&config, Metrics::new().unwrap(), -1.0, 300)
+                .await
+                .is_limited()
+        );
+    }
+
+    const KUBECONFIG: &str = "{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: k, user: u}}]}";
+
+    fn cluster(extra: &str) -> String {
+        format!(
+            "{{apiVersion: v1, kind: Config, clusters: [{{name: k, cluster: {{server: 'https://10.0.0.1:6443'{extra}}}}}], users: [{{name: u, user: {{token: t}}}}]}}"
+        )
+    }
+
+    #[tokio::test]
+    async fn a_list_of_kubeconfigs_is_one() {
+        // RT-ENV-003
+        let folder = std::env::temp_dir().join(format!("flux-runtime-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir(&folder).unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let paths = [
+            folder.join("missing"),
+            file("context", KUBECONFIG),
+            file("cluster", &cluster("")),
+        ];
+        let list = std::env::join_paths(&paths).unwrap();
+        let config = from_kubeconfig(merged(&list).unwrap()).await.unwrap();
+        assert_eq!(config.cluster_url, "https://10.0.0.1:6443/");
+        let nothing = std::env::join_paths([&paths[0]]).unwrap();
+        let refused = merged(&nothing).unwrap_err().to_string();
+        assert!(
+            refused.contains("none of the files in KUBECONFIG exists"),
+            "{refused}"
+        );
+        let broken = std::env::join_paths([file("broken", "{")]).unwrap();
+        assert!(matches!(merged(&broken), Err(ClientError::Kubeconfig(_))));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn the_proxy_is_that_of_the_environment() {
+        // RT-ENV-004
+        let environment = ProxyEnvironment::from_lookup(|name| {
+            let value = match name {
+                "HTTPS_PROXY" => "http://user:p%40ss@proxy.internal:3128",
+                "NO_PROXY" => "10.0.0.0/8,.cluster.local,.cluster.local.",
+                _ => return None,
+            };
+            Some(value.to_owned())
+        });
+        for (server, proxied) in [
+            ("https://192.0.2.1:6443/", true),
+            ("https://api.example.com/", true),
+            ("https://10.96.0.1/", false),
+            ("https://127.0.0.1:6443/", false),
+            ("https://kubernetes.default.svc.cluster.local/", false),
+            ("https://kubernetes.default.svc.cluster.local./", false),
+            ("http://192.0.2.1/", false),
+        ] {
+            let proxy = proxy_of(&environment, &server.parse().unwrap());
+            assert_eq!(
+                proxy.map(|proxy| proxy.to_string()),
+                proxied.then(|| "http://user:p%40ss@proxy.internal:3128/".to_owned()),
+                "{server}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_kubeconfig_may_name_its_proxy() {
+        // RT-ENV-004: the kubeconfig's own comes first
+        for (extra, own) in [
+            ("", false),
+            (", proxy-url: ''", false),
+            (", proxy-url: 'http://p:1'", true),
+        ] {
+            let parse = |text: &str| Kubeconfig::from_yaml(text).unwrap();
+            let whole = parse(KUBECONFIG).merge(parse(&cluster(extra))).unwrap();
+            assert_eq!(own_proxy(&whole), own, "{extra}");
+        }
     }
 }

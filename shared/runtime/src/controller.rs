@@ -125,6 +125,46 @@ impl Enqueue {
     }
 }
 
+/// What a controller logs of its own coming and going (RT-LOG-017).
+struct Says {
+    controller: &'static str,
+    group: String,
+    kind: String,
+}
+
+impl Says {
+    fn info(&self, message: &'static str) {
+        tracing::info!(
+            controller = self.controller,
+            controllerGroup = self.group,
+            controllerKind = self.kind,
+            "{message}"
+        );
+    }
+
+    fn source(&self, of: &str) {
+        let inner = of.rsplit('<').next().unwrap_or(of);
+        let kind = inner.rsplit("::").next().unwrap_or(inner);
+        tracing::info!(
+            controller = self.controller,
+            controllerGroup = self.group,
+            controllerKind = self.kind,
+            source = %format_args!("kind source: {}", kind.trim_end_matches('>')),
+            "Starting EventSource"
+        );
+    }
+
+    fn workers(&self, count: usize) {
+        tracing::info!(
+            controller = self.controller,
+            controllerGroup = self.group,
+            controllerKind = self.kind,
+            "worker count" = count,
+            "Starting workers"
+        );
+    }
+}
+
 fn trigger_of<T: Resource<DynamicType = ()>>(object: &T) -> Trigger {
     Trigger {
         kind: T::kind(&()).into_owned(),
@@ -190,8 +230,10 @@ impl<R: Reconciler> Controller<R> {
     {
         let enqueue = self.enqueue();
         cache.listen(move |change| on_change(change, &enqueue));
+        let says = self.says();
         self.watches.push(Box::new(move |stop| {
             Box::pin(async move {
+                says.source(std::any::type_name::<T>());
                 let synced = cache.clone();
                 tokio::spawn(async move { cache.follow(api, config, stop).await });
                 synced.synced().await;
@@ -200,14 +242,28 @@ impl<R: Reconciler> Controller<R> {
         self
     }
 
+    fn says(&self) -> Says {
+        Says {
+            controller: self.context.settings.name,
+            group: R::Kind::group(&()).into_owned(),
+            kind: R::Kind::kind(&()).into_owned(),
+        }
+    }
+
     /// Watches and reconciles until `stop`, then gives running reconciles `grace` to end.
     pub async fn run(mut self, stop: CancellationToken, grace: Duration) {
+        let says = self.says();
+        says.source(std::any::type_name::<R::Kind>());
         let watches: Vec<Synced> = self
             .watches
             .drain(..)
             .map(|watch| watch(stop.clone()))
             .collect();
-        futures::future::join_all(watches).await;
+        tokio::select! {
+            // Without an API server the first lists may never come.
+            () = stop.cancelled() => return,
+            _ = futures::future::join_all(watches) => {}
+        }
 
         let cache = self.context.cache.clone();
         let this = Arc::new(self);
@@ -225,11 +281,8 @@ impl<R: Reconciler> Controller<R> {
         let until = stop.clone();
         tokio::spawn(async move { follow.follow(api, config, until).await });
 
-        tracing::info!(
-            controller = this.context.settings.name,
-            "worker count" = this.environment.workers,
-            "Starting workers"
-        );
+        says.info("Starting Controller");
+        says.workers(this.environment.workers);
         let slots = Arc::new(Semaphore::new(this.environment.workers.max(1)));
         let running = TaskTracker::new();
         loop {
@@ -251,7 +304,10 @@ impl<R: Reconciler> Controller<R> {
             running.spawn(this.clone().work(ticket, slot, stop.clone()));
         }
         running.close();
-        if tokio::time::timeout(grace, running.wait()).await.is_err() {
+        says.info("Shutdown signal received, waiting for all workers to finish");
+        if tokio::time::timeout(grace, running.wait()).await.is_ok() {
+            says.info("All workers finished");
+        } else {
             tracing::error!(
                 controller = this.context.settings.name,
                 "running reconciles did not end in time"

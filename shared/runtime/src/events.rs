@@ -5,16 +5,23 @@
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    error::Error,
+    io,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime},
 };
 
+use flux_http::ClientOptions;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
+use tracing::level_filters::LevelFilter;
 
 mod correlate;
 mod kubernetes;
@@ -27,6 +34,11 @@ const MAX_QUEUED: usize = 1_000;
 const MAX_POSTS: usize = 100;
 /// Attempts to post one event (RT-EVT-007).
 const POST_ATTEMPTS: u32 = 5;
+/// How long one attempt may take.
+const POST_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest pause between attempts that we choose ourselves, and that a receiver may ask for.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+const MAX_RETRY_AFTER: Duration = Duration::from_mins(10);
 
 /// How much an event matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +99,8 @@ struct Shared {
     controller: &'static str,
     instance: String,
     kubernetes: mpsc::Sender<kubernetes::Entry>,
+    /// Events to Kubernetes that are not written yet.
+    unwritten: Arc<AtomicUsize>,
     posts: Option<Posts>,
     tasks: TaskTracker,
 }
@@ -107,7 +121,7 @@ pub enum RecorderError {
     Address(String, #[source] url::ParseError),
     /// No HTTP client.
     #[error("unable to create the events client")]
-    Client(#[source] reqwest::Error),
+    Client(#[source] flux_http::BuildError),
 }
 
 impl Recorder {
@@ -124,13 +138,14 @@ impl Recorder {
             .map(|address| {
                 url::Url::parse(address)
                     .map_err(|error| RecorderError::Address(address.to_owned(), error))?;
-                let client = reqwest::Client::builder()
-                    .timeout(Duration::from_secs(5))
-                    .build()
-                    .map_err(RecorderError::Client)?;
+                // Proxies of the environment and authorities of the system as for every other request (RT-ENV-004).
+                let options = ClientOptions {
+                    timeout: Some(POST_TIMEOUT),
+                    ..ClientOptions::default()
+                };
                 Ok(Posts {
                     url: address.to_owned(),
-                    client,
+                    client: options.build().map_err(RecorderError::Client)?,
                     pause: Duration::from_secs(1),
                     waiting: Mutex::default(),
                 })
@@ -138,12 +153,19 @@ impl Recorder {
             .transpose()?;
         let (sender, receiver) = mpsc::channel(MAX_QUEUED);
         let tasks = TaskTracker::new();
-        tasks.spawn(kubernetes::write(client, controller, receiver));
+        let unwritten = Arc::<AtomicUsize>::default();
+        tasks.spawn(kubernetes::write(
+            client,
+            controller,
+            receiver,
+            unwritten.clone(),
+        ));
         Ok(Self {
             shared: Arc::new(Shared {
                 controller,
                 instance,
                 kubernetes: sender,
+                unwritten,
                 posts,
                 tasks,
             }),
@@ -173,18 +195,16 @@ impl Recorder {
             annotations: annotations.clone(),
             time: Timestamp::now(),
         };
+        self.shared.unwritten.fetch_add(1, Ordering::SeqCst);
         if self.shared.kubernetes.try_send(entry).is_err() {
+            self.shared.unwritten.fetch_sub(1, Ordering::SeqCst);
             tracing::debug!(
                 logger = "events",
                 reason,
                 "too many events wait, one is dropped"
             );
         }
-        if warning {
-            tracing::trace!(logger = "events", error = reason, "{message}");
-        } else {
-            tracing::trace!(logger = "events", reason, "{message}");
-        }
+        log(&subject.reference, warning, reason, &message, &annotations);
         let Some(posts) = &self.shared.posts else {
             return;
         };
@@ -192,16 +212,15 @@ impl Recorder {
             return;
         }
         let object = &subject.reference;
-        if [&object.kind, &object.name, &object.namespace]
-            .iter()
-            .any(|part| part.as_deref().unwrap_or_default().is_empty())
-        {
-            tracing::error!(
-                logger = "events",
-                reason,
-                "object of the event has no kind, name or namespace"
-            );
-            return; // RT-EVT-011
+        for (what, part) in [
+            ("kind", &object.kind),
+            ("name", &object.name),
+            ("namespace", &object.namespace),
+        ] {
+            if part.as_deref().unwrap_or_default().is_empty() {
+                give_up(object, &format!("failed to get object {what}"));
+                return; // RT-EVT-011
+            }
         }
         let post = Post {
             involved_object: object.clone(),
@@ -217,18 +236,15 @@ impl Recorder {
     }
 
     fn enqueue(&self, posts: &Posts, post: Post) {
-        let key = post.involved_object.uid.clone().unwrap_or_default();
+        let subject = post.involved_object.clone();
+        let key = subject.uid.clone().unwrap_or_default();
         let first = {
             let mut waiting = posts.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             let queue = waiting.entry(key.clone()).or_default();
             queue.push_back(post);
             if queue.len() > MAX_POSTS {
                 queue.remove(1); // the first is being sent
-                tracing::error!(
-                    logger = "events",
-                    error = "too many events of one object wait",
-                    "unable to record event"
-                );
+                give_up(&subject, "too many events of one object wait");
             }
             queue.len() == 1
         };
@@ -262,7 +278,7 @@ impl Recorder {
     pub async fn flush(&self, limit: Duration) {
         self.shared.tasks.close();
         let idle = async {
-            while self.shared.kubernetes.capacity() < MAX_QUEUED || self.posts_wait() {
+            while self.shared.unwritten.load(Ordering::SeqCst) > 0 || self.posts_wait() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
@@ -286,36 +302,106 @@ impl Recorder {
 impl Posts {
     /// Posts one event, trying again while that may help (RT-EVT-007..009).
     async fn send(&self, post: &Post) {
-        let mut delay = self.pause;
         let mut last = String::new();
-        for attempt in 1..=POST_ATTEMPTS {
+        for attempt in 0..POST_ATTEMPTS {
+            let mut wanted = None;
             match self.client.post(&self.url).json(post).send().await {
                 Ok(answer) => {
                     let status = answer.status().as_u16();
-                    if status == 501 || (1..500).contains(&status) {
+                    if !may_pass(status) {
                         return; // taken, or refused for good: 429 means that it is a duplicate (RT-EVT-008)
                     }
                     last = format!("event receiver answered with status {status}");
-                    let wanted = answer
-                        .headers()
-                        .get("retry-after")
-                        .and_then(|value| value.to_str().ok()?.parse().ok());
-                    delay = wanted.map_or(delay, |seconds| delay.max(Duration::from_secs(seconds)));
+                    let header = answer.headers().get("retry-after");
+                    wanted = header
+                        .filter(|_| status == 503)
+                        .and_then(|value| retry_after(value.to_str().ok()?, SystemTime::now()));
                 }
                 Err(error) => {
                     last = crate::outcome::chain(&error);
-                    if error.is_builder() || error.is_redirect() {
+                    if error.is_builder() || error.is_redirect() || is_untrusted(&error) {
                         break;
                     }
                 }
             }
-            if attempt < POST_ATTEMPTS {
-                tokio::time::sleep(delay.min(Duration::from_secs(30))).await;
-                delay *= 2;
+            if attempt + 1 < POST_ATTEMPTS {
+                let own = self.pause.saturating_mul(1 << attempt).min(MAX_PAUSE);
+                tokio::time::sleep(wanted.unwrap_or(own)).await;
             }
         }
-        tracing::error!(logger = "events", error = last, "unable to record event");
+        give_up(&post.involved_object, &last);
     }
+}
+
+/// Whether an answer with this status may be another the next time (RT-EVT-007).
+fn may_pass(status: u16) -> bool {
+    (status >= 500 && status != 501) || status == 0
+}
+
+/// What `Retry-After` asks for: seconds, or a date.
+fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    let wait = match value.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => httpdate::parse_http_date(value)
+            .ok()?
+            .duration_since(now)
+            .unwrap_or_default(),
+    };
+    Some(wait.min(MAX_RETRY_AFTER))
+}
+
+/// Whether the server showed a certificate that nobody here trusts.
+fn is_untrusted(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
+            return true;
+        }
+        // An I/O error's source is the source of the error that it is made of, which it hides.
+        let inner = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        next = match inner {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    false
+}
+
+/// Logs an event, where everything is logged (RT-LOG-011).
+fn log(
+    object: &ObjectReference,
+    warning: bool,
+    reason: &str,
+    message: &str,
+    annotations: &BTreeMap<String, String>,
+) {
+    if LevelFilter::current() < LevelFilter::TRACE {
+        return;
+    }
+    let name = object.name.as_deref().unwrap_or_default();
+    let namespace = object.namespace.as_deref().unwrap_or_default();
+    let kind = object.kind.as_deref().unwrap_or_default();
+    let kv = serde_json::json!({"annotations": annotations}).to_string();
+    // Not as part of the reconcile: the line has the object's keys, not the reconcile's.
+    if warning {
+        tracing::error!(parent: None, name, namespace, "reconciler kind" = kind, error = reason, kv, "{message}");
+    } else {
+        tracing::info!(parent: None, name, namespace, "reconciler kind" = kind, reason, kv, "{message}");
+    }
+}
+
+/// Tells of an event that the notification-controller did not get (RT-EVT-009).
+fn give_up(object: &ObjectReference, error: &str) {
+    tracing::error!(
+        parent: None,
+        name = object.name.as_deref().unwrap_or_default(),
+        namespace = object.namespace.as_deref().unwrap_or_default(),
+        "reconciler kind" = object.kind.as_deref().unwrap_or_default(),
+        error,
+        "unable to record event"
+    );
 }
 
 /// A time as the API writes it: RFC 3339, UTC, whole seconds.
@@ -324,121 +410,4 @@ fn seconds(time: Timestamp) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use k8s_openapi::api::core::v1::ConfigMap;
-
-    use super::*;
-
-    #[test]
-    fn posts_have_upstreams_form() {
-        // RT-EVT-004, SC-PROC-081
-        let post = Post {
-            involved_object: ObjectReference {
-                kind: Some("GitRepository".into()),
-                namespace: Some("apps".into()),
-                name: Some("repo".into()),
-                uid: Some("u".into()),
-                api_version: Some("source.toolkit.fluxcd.io/v1".into()),
-                resource_version: Some("7".into()),
-                field_path: None,
-            },
-            severity: "info",
-            timestamp: seconds(Timestamp::from_second(0).unwrap()),
-            message: "stored artifact".into(),
-            reason: "NewArtifact",
-            metadata: BTreeMap::new(),
-            reporting_controller: "source-controller",
-            reporting_instance: "pod-1".into(),
-        };
-        assert_eq!(
-            serde_json::to_value(&post).unwrap(),
-            serde_json::json!({
-                "involvedObject": {"kind": "GitRepository", "namespace": "apps", "name": "repo", "uid": "u",
-                    "apiVersion": "source.toolkit.fluxcd.io/v1", "resourceVersion": "7"},
-                "severity": "info", "timestamp": "1970-01-01T00:00:00Z", "message": "stored artifact",
-                "reason": "NewArtifact", "reportingController": "source-controller", "reportingInstance": "pod-1",
-            })
-        );
-    }
-
-    /// A receiver that answers with these statuses, the last one for ever, and counts.
-    async fn receiver(statuses: &'static [u16]) -> (String, Arc<std::sync::atomic::AtomicUsize>) {
-        use std::sync::atomic::{AtomicUsize, Ordering};
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let count = Arc::new(AtomicUsize::new(0));
-        let counter = count.clone();
-        let answer = axum::routing::post(async move || {
-            let at = counter
-                .fetch_add(1, Ordering::SeqCst)
-                .min(statuses.len() - 1);
-            axum::http::StatusCode::from_u16(statuses[at]).unwrap()
-        });
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/", listener.local_addr().unwrap());
-        tokio::spawn(async { axum::serve(listener, axum::Router::new().route("/", answer)).await });
-        (url, count)
-    }
-
-    fn posts(url: String) -> Posts {
-        Posts {
-            url,
-            client: reqwest::Client::new(),
-            pause: Duration::from_millis(1),
-            waiting: Mutex::default(),
-        }
-    }
-
-    fn post() -> Post {
-        Post {
-            involved_object: ObjectReference::default(),
-            severity: "info",
-            timestamp: seconds(Timestamp::UNIX_EPOCH),
-            message: "m".into(),
-            reason: "R",
-            metadata: BTreeMap::new(),
-            reporting_controller: "source-controller",
-            reporting_instance: "pod-1".into(),
-        }
-    }
-
-    #[tokio::test]
-    async fn posts_are_tried_again_while_that_may_help() {
-        // RT-EVT-006, RT-EVT-007, RT-EVT-008, RT-EVT-009, SC-PROC-082, KC-EVT-009
-        for (statuses, attempts) in [
-            (&[200][..], 1),
-            (&[500, 503, 200], 3),
-            (&[500], 5),
-            (&[501], 1),
-            (&[429], 1),
-            (&[404], 1),
-        ] {
-            let (url, count) = receiver(statuses).await;
-            posts(url).send(&post()).await;
-            let counted = count.load(std::sync::atomic::Ordering::SeqCst);
-            assert_eq!(counted, attempts, "{statuses:?}");
-        }
-    }
-
-    #[test]
-    fn event_annotations_of_the_object_are_taken_along() {
-        // RT-EVT-014, RT-ANN-005, SC-PROC-084
-        let mut object = ConfigMap::default();
-        let annotations = [
-            ("event.toolkit.fluxcd.io/change_request", "7"),
-            ("other", "x"),
-        ];
-        object.metadata.annotations = Some(
-            annotations
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .into(),
-        );
-        let subject = Subject::of(&object);
-        assert_eq!(
-            subject.annotations,
-            BTreeMap::from([(
-                "event.toolkit.fluxcd.io/change_request".to_owned(),
-                "7".to_owned()
-            )])
-        );
-    }
-}
+mod tests;

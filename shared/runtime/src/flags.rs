@@ -2,9 +2,9 @@
 //!
 //! A controller flattens the groups that it has into a `clap` struct of its own and reads it with [`parse`].
 
-use std::{path::PathBuf, time::Duration};
+use std::{any::TypeId, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, builder::OsStr};
+use clap::{ArgAction, Args, Parser, builder::OsStr};
 use flux_api::meta::{DurationError, GoDuration};
 
 /// Reads a boolean as Go's `strconv.ParseBool` does (RT-FLG-003).
@@ -76,10 +76,34 @@ pub fn parse_from<F: Parser>(
         let value = OsStr::from(value.clone());
         command = command.mut_arg((*name).replace('-', "_"), |arg| arg.default_value(value));
     }
+    command = command.mut_args(|arg| match kind(&arg) {
+        Some(kind) => arg.value_name(kind),
+        None => arg,
+    });
     // Words that belong to no flag are passed over (RT-FLG-010, RT-FLG-002).
     command = command.arg(clap::Arg::new("ignored").num_args(0..).hide(true));
     let mut matches = command.try_get_matches_from(words)?;
     F::from_arg_matches_mut(&mut matches)
+}
+
+/// What `--help` calls the type of a flag: the name that Go's flag library has for it.
+fn kind(arg: &clap::Arg) -> Option<&'static str> {
+    let id = arg.get_value_parser().type_id();
+    let named = |kinds: &[TypeId]| kinds.iter().any(|kind| id == *kind);
+    let text = named(&[TypeId::of::<String>(), TypeId::of::<PathBuf>()]);
+    match arg.get_action() {
+        ArgAction::Append if text && arg.get_value_delimiter().is_some() => Some("strings"),
+        ArgAction::Append if text => Some("stringArray"),
+        ArgAction::Append => Some("mapStringBool"),
+        ArgAction::Set if text => Some("string"),
+        ArgAction::Set if named(&[TypeId::of::<bool>()]) => Some("bool"),
+        ArgAction::Set if named(&[TypeId::of::<Duration>()]) => Some("duration"),
+        ArgAction::Set if named(&[TypeId::of::<f32>()]) => Some("float32"),
+        ArgAction::Set if named(&[TypeId::of::<u8>()]) => Some("uint8"),
+        ArgAction::Set if named(&[TypeId::of::<i64>()]) => Some("int64"),
+        ArgAction::Set if named(&[TypeId::of::<usize>(), TypeId::of::<u32>()]) => Some("int"),
+        _ => None,
+    }
 }
 
 /// The value of an environment variable that may stand in for a flag's default; empty counts as unset (RT-FLG-012).

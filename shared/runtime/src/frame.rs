@@ -411,15 +411,4 @@ fn spread(interval: Duration, percent: u8, draw: f64) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn intervals_spread_by_the_percentage() {
-        // RT-QUE-007, SC-PROC-033, KC-PROC-026
-        let interval = Duration::from_secs(100);
-        assert_eq!(spread(interval, 5, -1.0), Duration::from_secs(95));
-        assert_eq!(spread(interval, 5, 0.5), Duration::from_millis(102_500));
-        assert_eq!(spread(interval, 0, 0.7), interval);
-    }
-}
+mod tests;

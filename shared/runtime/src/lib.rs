@@ -44,6 +44,8 @@ pub mod client;
 pub mod conditions;
 pub mod controller;
 pub mod events;
+#[cfg(test)]
+mod fake;
 pub mod flags;
 mod frame;
 pub mod gates;
@@ -54,6 +56,7 @@ pub mod metrics;
 pub mod outcome;
 pub mod patch;
 pub mod probes;
+mod profiles;
 pub mod queue;
 pub mod run;
 mod telemetry;

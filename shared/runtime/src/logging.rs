@@ -226,7 +226,7 @@ where
         let logger = fields
             .take("logger")
             .or_else(|| (!is_ours(metadata.target())).then(|| "runtime".to_owned())); // RT-LOG-016
-        let mut all = Vec::new();
+        let mut all: Vec<(String, Value)> = Vec::new();
         for span in context
             .event_scope(event)
             .into_iter()
@@ -236,6 +236,7 @@ where
                 all.extend(fields.0.iter().cloned());
             }
         }
+        all.retain(|(name, _)| fields.0.iter().all(|(own, _)| own != name));
         all.extend(fields.0);
         if self.traces && *metadata.level() == Level::ERROR {
             all.push((
@@ -338,14 +339,14 @@ impl Sampler {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::{Arc, Mutex};
 
     use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
 
-    fn logged(level: &str, encoding: &str, speak: impl FnOnce()) -> Vec<String> {
+    pub(crate) fn logged(level: &str, encoding: &str, speak: impl FnOnce()) -> Vec<String> {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let sink = lines.clone();
         let log = Log::new(level, encoding, move |line: &[u8]| {
@@ -461,5 +462,46 @@ mod tests {
         };
         assert_eq!(admitted(1), 102);
         assert_eq!(admitted(2), 102);
+    }
+
+    #[test]
+    fn libraries_speak_through_the_same_log() {
+        // RT-LOG-013, RT-LOG-016
+        let lines = logged("debug", "json", || {
+            tracing::warn!(target: "kube_client::client", "connection lost");
+            tracing::info!(target: "kube_client::client", "nobody asked for this");
+            tracing::debug!(target: "hyper_util::client", "nor this");
+            tracing::info!(
+                logger = "runtime",
+                "attempting to acquire leader lease a/b..."
+            );
+        });
+        let said: Vec<Value> = lines
+            .iter()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .map(|line: Value| serde_json::json!([line["logger"], line["level"], line["msg"]]))
+            .collect();
+        assert_eq!(
+            said,
+            [
+                serde_json::json!(["runtime", "info", "connection lost"]),
+                serde_json::json!([
+                    "runtime",
+                    "info",
+                    "attempting to acquire leader lease a/b..."
+                ])
+            ]
+        );
+    }
+
+    #[test]
+    fn a_line_has_each_key_once() {
+        // RT-LOG-007: where an event says something else than its span, the event is right
+        let lines = logged("info", "json", || {
+            let span = tracing::info_span!("reconcile", name = "outer", namespace = "ns");
+            span.in_scope(|| tracing::info!(name = "inner", "m"));
+        });
+        assert_eq!(lines[0].matches("\"name\":").count(), 1, "{}", lines[0]);
+        assert!(lines[0].contains("\"name\":\"inner\""), "{}", lines[0]);
     }
 }

@@ -14,11 +14,11 @@ use crate::{
     client::{self, ClientFactory},
     controller::{Controller, Environment, Reconciler},
     events::Recorder,
-    flags::{self, ManagerFlags},
+    flags::{self, ManagerFlags, TokenCacheFlags},
     gates::Gates,
     leader::{self, Election},
     logging::Log,
-    metrics::Metrics,
+    metrics::{Metrics, tokens::Tokens},
     outcome::chain,
     probes,
     queue::BackOff,
@@ -47,6 +47,8 @@ pub struct Options {
     pub jitter: u8,
     /// How long running reconciles may take to end (RT-LED-009).
     pub grace: Duration,
+    /// `--token-cache-max-size` and `--token-cache-max-duration`; no cache where there are no such flags.
+    pub tokens: Option<TokenCacheFlags>,
 }
 
 impl Default for Options {
@@ -55,6 +57,7 @@ impl Default for Options {
             selector: String::new(),
             jitter: 0,
             grace: Duration::from_secs(30),
+            tokens: None,
         }
     }
 }
@@ -80,6 +83,8 @@ pub struct Manager {
     pub recorder: Recorder,
     /// Where measurements go.
     pub metrics: Metrics,
+    /// Where tokens are kept.
+    pub tokens: Tokens,
     identity: Identity,
     options: Options,
     at_once: Vec<Task>,
@@ -176,7 +181,14 @@ impl Manager {
         gates: Gates,
     ) -> Result<Self, Fatal> {
         let config = client::config().await?;
-        let metrics = Metrics::new();
+        let metrics = Metrics::new()?;
+        let (size, life) = options
+            .tokens
+            .as_ref()
+            .map_or((0, Duration::ZERO), |flags| {
+                (flags.token_cache_max_size, flags.token_cache_max_duration)
+            });
+        let tokens = Tokens::new(size, life, &metrics)?;
         let clients = ClientFactory::probing(
             &config,
             metrics.clone(),
@@ -199,6 +211,7 @@ impl Manager {
             client,
             recorder,
             metrics,
+            tokens,
             identity,
             options,
             at_once: Vec::new(),
@@ -224,41 +237,45 @@ impl Manager {
         }))
     }
 
+    /// Starts the metrics and health servers, which answer whether this process leads or not (RT-MET-002, RT-PRB-003). They
+    /// outlive the rest, so that a process that shuts down is still measured.
+    async fn serve(&self) -> Result<(), Fatal> {
+        const METRICS: &str = "controller-runtime.metrics";
+        let on = |address: &str| !address.is_empty() && address != "0"; // switched off, as controller-runtime has it
+        let (metrics, health) = (&*self.flags.metrics_addr, &*self.flags.health_addr);
+        let listen = async |address: &str, name: &str| {
+            let listener = probes::listen(address).await;
+            listener.map_err(|error| format!("unable to listen on {address} for {name}: {error}"))
+        };
+        if on(metrics) {
+            let listener = listen(metrics, "metrics").await?;
+            tracing::info!(logger = METRICS, "Starting metrics server");
+            let router = probes::metrics(self.metrics.clone());
+            tokio::spawn(probes::serve(listener, router, CancellationToken::new()));
+            tracing::info!(
+                logger = METRICS,
+                bindAddress = metrics,
+                secure = false,
+                "Serving metrics server"
+            );
+        }
+        if on(health) {
+            let listener = listen(health, "health probe").await?;
+            let address = listener.local_addr()?.to_string();
+            tracing::info!(name = "health probe", addr = address, "starting server");
+            tokio::spawn(probes::serve(
+                listener,
+                probes::health(),
+                CancellationToken::new(),
+            ));
+        }
+        Ok(())
+    }
+
     /// Runs until a signal, an error, or the loss of leadership.
     async fn run(mut self) -> Result<(), Fatal> {
         let stop = CancellationToken::new();
-        let servers = FuturesUnordered::new();
-        for (address, router, name) in [
-            (
-                self.flags.metrics_addr.clone(),
-                probes::metrics(self.metrics.clone()),
-                "metrics",
-            ),
-            (
-                self.flags.health_addr.clone(),
-                probes::health(),
-                "health probe",
-            ),
-        ] {
-            if address.is_empty() || address == "0" {
-                continue; // switched off, as controller-runtime has it
-            }
-            let listener = probes::listen(&address)
-                .await
-                .map_err(|error| format!("unable to listen on {address} for {name}: {error}"))?;
-            tracing::info!(
-                logger = "controller-runtime.metrics",
-                name,
-                addr = address,
-                "starting server"
-            );
-            // These outlive the rest, so that a process that shuts down is still measured.
-            servers.push(tokio::spawn(probes::serve(
-                listener,
-                router,
-                CancellationToken::new(),
-            )));
-        }
+        self.serve().await?;
 
         let mut tasks: FuturesUnordered<_> = self
             .at_once
@@ -312,31 +329,28 @@ impl Manager {
             })
         };
         let mut result = Ok(());
-        loop {
+        let kept = loop {
+            if tasks.is_empty() {
+                over.cancel();
+            }
             tokio::select! {
-                kept = &mut duty => {
-                    // Whoever leads now must not meet our work: end at once (RT-LED-008).
-                    return if kept.unwrap_or(false) { result } else { Err("leader election lost".into()) };
-                }
-                ended = tasks.next() => match ended {
-                    None => over.cancel(),
-                    Some(ended) if stop.is_cancelled() => {
-                        if let Ok(Err(error)) = ended {
-                            result = Err(error);
-                        }
-                    }
-                    Some(ended) => {
+                kept = &mut duty => break kept.unwrap_or(false),
+                ended = tasks.next(), if !tasks.is_empty() => match ended {
+                    Some(Ok(Err(error))) if stop.is_cancelled() => result = Err(error),
+                    Some(ended) if !stop.is_cancelled() => {
                         result = ended_early(ended);
                         stop.cancel();
                     }
+                    Some(_) | None => {}
                 },
-                () = over.cancelled(), if tasks.is_empty() => {
-                    let _ = (&mut duty).await;
-                    self.recorder.flush(Duration::from_secs(3)).await;
-                    return result;
-                }
             }
+        };
+        if !kept {
+            // Whoever leads now must not meet our work: end at once (RT-LED-008).
+            return Err("leader election lost".into());
         }
+        self.recorder.flush(Duration::from_secs(3)).await;
+        result
     }
 }
 

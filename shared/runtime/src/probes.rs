@@ -5,14 +5,17 @@ use std::{collections::BTreeSet, io};
 use axum::{
     Router,
     extract::{Path, RawQuery},
-    http::{StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Metrics;
+use crate::{
+    metrics::{Metrics, negotiate},
+    profiles,
+};
 
 /// Listens on a Go-style address: `:8080` means the port on every address of the machine, with IPv6 where there is any.
 pub async fn listen(address: &str) -> io::Result<TcpListener> {
@@ -94,45 +97,36 @@ fn checks(name: &str, query: Option<&str>) -> String {
     format!("{ping}{warning}{name} check passed\n")
 }
 
-/// `/metrics`, and under `/debug/pprof` what a program that is not written in Go has to say there (RT-PRB-004).
+/// `/metrics`, and beside it `/debug/pprof`.
 pub fn metrics(metrics: Metrics) -> Router {
-    let page = get(move || {
+    let profiles = profiles::router(metrics.clone());
+    let page = get(move |headers: HeaderMap| {
         let metrics = metrics.clone();
-        async move {
-            match metrics.page() {
-                Ok(page) => {
-                    ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], page).into_response()
-                }
-                Err(error) => {
-                    (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response()
-                }
-            }
-        }
+        async move { scrape(&metrics, &headers) }
     });
-    Router::new()
-        .route("/metrics", page)
-        .route("/debug/pprof", get(profiles))
-        .route("/debug/pprof/", get(profiles))
-        .route(
-            "/debug/pprof/cmdline",
-            get(async || std::env::args().collect::<Vec<_>>().join("\0")),
-        )
-        .route("/debug/pprof/{profile}", get(no_profile))
+    profiles.route("/metrics", page)
 }
 
-async fn profiles() -> &'static str {
-    "This controller has no Go runtime to profile. Here: cmdline.\n\
-     Memory and CPU are on /metrics (process_*); CONTRIBUTING.md tells how to profile with perf.\n"
-}
-
-async fn no_profile(Path(profile): Path<String>) -> Response {
-    match profile.as_str() {
-        "profile" | "symbol" | "trace" | "heap" | "goroutine" | "threadcreate" | "block" | "mutex" | "allocs" => (
-            StatusCode::NOT_IMPLEMENTED,
-            format!("profile '{profile}' belongs to the Go runtime, which this controller does not have\n"),
-        )
-            .into_response(),
-        _ => StatusCode::NOT_FOUND.into_response(),
+/// The measurements in the form that the scraper reads best (RT-MET-001).
+fn scrape(metrics: &Metrics, headers: &HeaderMap) -> Response {
+    let all = |name| {
+        let values = headers.get_all(name).iter();
+        values
+            .filter_map(|value| value.to_str().ok())
+            .collect::<Vec<_>>()
+            .join(",")
+    };
+    let page = negotiate(&all(header::ACCEPT), &all(header::ACCEPT_ENCODING));
+    match metrics.page(page) {
+        Ok(body) => {
+            let mut answer = ([(header::CONTENT_TYPE, page.content_type())], body).into_response();
+            if page.gzip {
+                let gzip = HeaderValue::from_static("gzip");
+                answer.headers_mut().insert(header::CONTENT_ENCODING, gzip);
+            }
+            answer
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
 
@@ -183,7 +177,7 @@ mod tests {
     #[tokio::test]
     async fn metrics_and_profiles_are_on_one_port() {
         // RT-MET-001, RT-PRB-004, SC-PROC-047, KC-PROC-046
-        let registry = Metrics::new();
+        let registry = Metrics::new().unwrap();
         registry.controller("kustomization", 4);
         let address = served(metrics(registry)).await;
         let (code, page) = get(address, "/metrics").await;
@@ -191,9 +185,55 @@ mod tests {
         assert!(page.contains(
             "controller_runtime_reconcile_total{controller=\"kustomization\",result=\"success\"} 0"
         ));
-        assert_eq!(get(address, "/debug/pprof/").await.0, 200);
-        assert_eq!(get(address, "/debug/pprof/cmdline").await.0, 200);
-        assert_eq!(get(address, "/debug/pprof/heap").await.0, 501);
-        assert_eq!(get(address, "/debug/pprof/nothing").await.0, 404);
+        for (path, code) in [
+            ("", 200),
+            ("/", 200),
+            ("/cmdline", 200),
+            ("/goroutine", 200),
+            ("/profile", 501),
+            ("/symbol", 501),
+            ("/trace", 501),
+            ("/heap", 501),
+            ("/threadcreate", 501),
+            ("/block", 501),
+            ("/mutex", 501),
+            ("/nothing", 404),
+        ] {
+            let (have, said) = get(address, &format!("/debug/pprof{path}")).await;
+            assert_eq!(have, code, "{path}");
+            assert!(code == 404 || !said.is_empty(), "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn scrapes_are_answered_in_the_form_asked_for() {
+        // RT-MET-001
+        let address = served(metrics(Metrics::new().unwrap())).await;
+        let client = reqwest::Client::new();
+        for (accept, encoding, kind, packed) in [
+            (
+                "*/*",
+                "identity",
+                "text/plain; version=0.0.4; charset=utf-8",
+                false,
+            ),
+            (
+                "application/openmetrics-text;version=1.0.0",
+                "gzip",
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                true,
+            ),
+        ] {
+            let request = client
+                .get(format!("http://{address}/metrics"))
+                .header("accept", accept)
+                .header("accept-encoding", encoding);
+            let answer = request.send().await.unwrap();
+            assert_eq!(answer.headers()["content-type"], kind);
+            let encoded = answer.headers().get("content-encoding").cloned();
+            assert_eq!(encoded.is_some_and(|value| value == "gzip"), packed);
+            let body = answer.bytes().await.unwrap();
+            assert_eq!(body.starts_with(&[0x1f, 0x8b]), packed);
+        }
     }
 }

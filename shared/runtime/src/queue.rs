@@ -119,6 +119,17 @@ struct Waiting {
     at: Instant,
     priority: i32,
     order: u64,
+    /// Whether its time has come, and it was counted.
+    ready: bool,
+}
+
+/// A key that is being worked on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// The object.
+    pub key: Key,
+    /// How long already.
+    pub age: Duration,
 }
 
 struct Running {
@@ -174,8 +185,12 @@ impl Queue {
         self.put(&mut state, key, Instant::now(), priority);
     }
 
-    /// Adds the key for a later time. An earlier one that stands already stays (RT-QUE-001).
+    /// Adds the key for a later time. An earlier one that stands already stays (RT-QUE-001). Every delay counts as a retry, as
+    /// upstream's queue counts it.
     pub fn add_after(&self, key: Key, delay: Duration, priority: i32) {
+        if !delay.is_zero() {
+            self.shared.metrics.retries.inc();
+        }
         self.put(&mut self.state(), key, Instant::now() + delay, priority);
     }
 
@@ -197,32 +212,26 @@ impl Queue {
     }
 
     fn put(&self, state: &mut State, key: Key, at: Instant, priority: i32) {
-        let (mut at, mut priority) = (at, priority);
-        if let Some(old) = state.waiting.remove(&key) {
-            state
-                .due
-                .remove(&(Reverse(old.priority), old.order, key.clone()));
-            state.later.remove(&(old.at, old.order, key.clone()));
-            at = at.min(old.at);
-            priority = priority.max(old.priority);
-        } else {
+        let old = state.take(&key);
+        let at = old.as_ref().map_or(at, |old| old.at.min(at));
+        let priority = old
+            .as_ref()
+            .map_or(priority, |old| old.priority.max(priority));
+        let ready = at <= Instant::now();
+        let was_ready = old.as_ref().is_some_and(|old| old.ready);
+        if ready && !was_ready {
             self.shared.metrics.adds.inc();
         }
-        state.order += 1;
-        let order = state.order;
-        if !state.running.contains_key(&key) {
-            if at <= Instant::now() {
-                state.due.insert((Reverse(priority), order, key.clone()));
-            } else {
-                state.later.insert((at, order, key.clone()));
-            }
-        }
-        state.waiting.insert(
+        // What is due already keeps its place, so that a key that is added again and again gets its turn.
+        let kept = old.filter(|old| was_ready && old.priority == priority);
+        let order = kept.map_or_else(|| state.next_order(), |old| old.order);
+        state.place(
             key,
             Waiting {
                 at,
                 priority,
                 order,
+                ready,
             },
         );
         self.shared.changed.notify_one();
@@ -235,16 +244,7 @@ impl Queue {
             let wake = {
                 let mut state = self.state();
                 let now = Instant::now();
-                while let Some((at, order, key)) = state.later.first().cloned() {
-                    if at > now {
-                        break;
-                    }
-                    state.later.pop_first();
-                    if let Some(priority) = state.waiting.get(&key).map(|waiting| waiting.priority)
-                    {
-                        state.due.insert((Reverse(priority), order, key));
-                    }
-                }
+                self.ripen(&mut state, now);
                 if let Some((Reverse(priority), _, key)) = state.due.pop_first() {
                     if let Some(waiting) = state.waiting.remove(&key) {
                         self.shared
@@ -289,27 +289,51 @@ impl Queue {
                 .worked
                 .observe(running.since.elapsed().as_secs_f64());
         }
-        if let Some(waiting) = state.waiting.get(key) {
-            let (at, order, priority) = (waiting.at, waiting.order, waiting.priority);
-            if at <= Instant::now() {
-                state.due.insert((Reverse(priority), order, key.clone()));
-            } else {
-                state.later.insert((at, order, key.clone()));
-            }
+        if let Some(waiting) = state.take(key) {
+            state.place(key.clone(), waiting);
             self.shared.changed.notify_one();
+        }
+    }
+
+    /// Moves the keys whose time has come to those that are due, in the order of their times.
+    fn ripen(&self, state: &mut State, now: Instant) {
+        while let Some((_, _, key)) = state.later.first().filter(|(at, ..)| *at <= now).cloned() {
+            let Some(mut waiting) = state.take(&key) else {
+                state.later.pop_first();
+                continue;
+            };
+            waiting.order = state.next_order();
+            waiting.ready = true;
+            self.shared.metrics.adds.inc();
+            state.place(key, waiting);
         }
     }
 
     /// Takes the key out, where nobody works on it.
     pub fn remove(&self, key: &Key) {
         let mut state = self.state();
-        if let Some(old) = state.waiting.remove(key) {
-            state
-                .due
-                .remove(&(Reverse(old.priority), old.order, key.clone()));
-            state.later.remove(&(old.at, old.order, key.clone()));
-        }
+        state.take(key);
         state.failures.remove(key);
+    }
+
+    /// The name of the queue: that of its controller.
+    pub fn name(&self) -> &str {
+        &self.shared.metrics.controller
+    }
+
+    /// What is being worked on, the longest first.
+    pub fn work(&self) -> Vec<Work> {
+        let mut work: Vec<Work> = self
+            .state()
+            .running
+            .iter()
+            .map(|(key, running)| Work {
+                key: key.clone(),
+                age: running.since.elapsed(),
+            })
+            .collect();
+        work.sort_by_key(|work| Reverse(work.age));
+        work
     }
 
     /// Brings the gauges up to date, for a scrape.
@@ -332,17 +356,44 @@ impl Queue {
     }
 }
 
+impl State {
+    fn next_order(&mut self) -> u64 {
+        self.order += 1;
+        self.order
+    }
+
+    /// Takes the key out of wherever it waits.
+    fn take(&mut self, key: &Key) -> Option<Waiting> {
+        let old = self.waiting.remove(key)?;
+        self.due
+            .remove(&(Reverse(old.priority), old.order, key.clone()));
+        self.later.remove(&(old.at, old.order, key.clone()));
+        Some(old)
+    }
+
+    /// Lets the key wait: to become due or, while it is worked on, for the end of that.
+    fn place(&mut self, key: Key, waiting: Waiting) {
+        if waiting.ready && !self.running.contains_key(&key) {
+            self.due
+                .insert((Reverse(waiting.priority), waiting.order, key.clone()));
+        } else if !waiting.ready {
+            self.later.insert((waiting.at, waiting.order, key.clone()));
+        }
+        self.waiting.insert(key, waiting);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::Metrics;
+    use crate::metrics::{Metrics, Page};
 
     fn queue() -> Queue {
         let back_off = BackOff {
             first: Duration::from_millis(750),
             last: Duration::from_mins(15),
         };
-        Queue::new(back_off, Metrics::new().queue("test"))
+        Queue::new(back_off, Metrics::new().unwrap().queue("test"))
     }
 
     fn key(name: &str) -> Key {
@@ -438,5 +489,125 @@ mod tests {
         queue.add(key("a"), LIVE, Some(trigger.clone()));
         ticket.interrupt.changed().await.unwrap();
         assert_eq!(ticket.interrupt.borrow().clone(), Some(trigger));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_is_added_again_keeps_its_place() {
+        // RT-QUE-001: what became due first is handed out first
+        let queue = queue();
+        queue.add_after(key("late"), Duration::from_secs(1), LIVE);
+        queue.add(key("a"), LIVE, None);
+        queue.add(key("b"), LIVE, None);
+        queue.add(key("a"), LIVE, None);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        let mut order = Vec::new();
+        for _ in 0..3 {
+            order.push(queue.next().await.key.name);
+        }
+        assert_eq!(order, ["a", "b", "late"]);
+        tokio::time::advance(Duration::from_secs(5)).await;
+        queue.done(&key("b"));
+        let work: Vec<_> = queue
+            .work()
+            .into_iter()
+            .map(|work| (work.key.name, work.age.as_secs()))
+            .collect();
+        assert_eq!(work.len(), 2);
+        assert!(
+            work.iter().all(|(name, age)| name != "b" && *age == 5),
+            "{work:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_queue_measures_itself_as_upstreams_does() {
+        // RT-MET-016, RT-QUE-003
+        let metrics = Metrics::new().unwrap();
+        let back_off = BackOff {
+            first: Duration::from_secs(1),
+            last: Duration::from_mins(15),
+        };
+        let queue = Queue::new(back_off, metrics.queue("kustomization"));
+        metrics.watch(queue.clone());
+        let series = |name: &str| {
+            let page = String::from_utf8(metrics.page(Page::default()).unwrap()).unwrap();
+            page.lines()
+                .filter_map(|line| line.strip_prefix(name))
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        let labels = "name=\"kustomization\"";
+        let plain = format!("{{controller=\"kustomization\",{labels}}}");
+
+        queue.add(key("boot"), INITIAL, None);
+        queue.add(key("live"), LIVE, None);
+        queue.add(key("live"), LIVE, None);
+        queue.add_after(key("later"), Duration::from_mins(10), LIVE);
+        queue.add_rate_limited(key("failed"), LIVE);
+        assert_eq!(
+            series("workqueue_depth"),
+            [
+                format!("{{controller=\"kustomization\",{labels},priority=\"-100\"}} 1"),
+                format!("{{controller=\"kustomization\",{labels},priority=\"0\"}} 1"),
+            ],
+            "what waits for its time is not due"
+        );
+        assert_eq!(series("workqueue_adds_total"), [format!("{plain} 2")]);
+        assert_eq!(
+            series("workqueue_retries_total"),
+            [format!("{plain} 2")],
+            "every delay counts"
+        );
+
+        let live = queue.next().await;
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(
+            series("workqueue_longest_running_processor_seconds"),
+            [format!("{plain} 3")]
+        );
+        queue.next().await;
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(
+            series("workqueue_unfinished_work_seconds"),
+            [format!("{plain} 7")]
+        );
+        queue.done(&live.key);
+        assert_eq!(
+            series("workqueue_work_duration_seconds_sum"),
+            [format!("{plain} 5")]
+        );
+        assert_eq!(
+            series("workqueue_work_duration_seconds_count"),
+            [format!("{plain} 1")]
+        );
+        // "live" waited no time, "failed" was due for two seconds
+        let waited: Vec<f64> = series("workqueue_queue_duration_seconds_sum")
+            .iter()
+            .filter_map(|line| line.rsplit(' ').next()?.parse().ok())
+            .collect();
+        assert_eq!(waited, [2.0]);
+        let bounds: Vec<String> = series("workqueue_queue_duration_seconds_bucket")
+            .iter()
+            .filter_map(|line| Some(line.split("le=\"").nth(1)?.split('"').next()?.to_owned()))
+            .collect();
+        assert_eq!(
+            bounds,
+            [
+                "1e-08",
+                "1e-07",
+                "1e-06",
+                "9.999999999999999e-06",
+                "9.999999999999999e-05",
+                "0.001",
+                "0.01",
+                "0.1",
+                "1",
+                "10",
+                "100",
+                "1000",
+                "+Inf"
+            ],
+            "to the digit as upstream's, since they are labels"
+        );
     }
 }

@@ -21,7 +21,7 @@ use flux_runtime::{
     Failure, Outcome, Reconciler, Run, Settings,
     conditions::{SUCCEEDED, Status},
     controller::FINALIZER,
-    queue::Key,
+    metrics::tokens::Tokens,
     watch::Cache,
 };
 
@@ -36,7 +36,6 @@ use crate::{
         INCLUDE_UNAVAILABLE, SOURCE_VERIFIED, STORAGE_OPERATION_FAILED,
     },
     secrets::Secrets,
-    tokens::Tokens,
 };
 
 /// The kind as it stands in paths and messages.
@@ -145,10 +144,6 @@ impl Reconciler for GitRepositories {
         in_storage(run, &revision);
         notify(run, &commit.short_message());
         Ok(Outcome::summarized(spec.interval.to_std()))
-    }
-
-    fn forget(&self, key: &Key) {
-        self.tokens.forget(KIND, key);
     }
 
     async fn finalize(&self, run: &mut Run<GitRepository>) -> Result<(), Failure> {

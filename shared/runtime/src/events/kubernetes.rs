@@ -1,6 +1,13 @@
 //! Events as Kubernetes objects (RT-EVT-002).
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -13,6 +20,7 @@ use kube::{
 };
 use serde_json::json;
 use tokio::sync::mpsc;
+use tracing::level_filters::LevelFilter;
 
 use super::{
     correlate::{Correlator, Sort, Verdict},
@@ -33,17 +41,34 @@ pub(super) struct Entry {
     pub(super) time: Timestamp,
 }
 
-/// Writes what comes in, until the senders are gone.
+/// Writes what comes in, until the senders are gone. Each entry is taken off `unwritten` when it is done with.
 pub(super) async fn write(
     client: Client,
     controller: &'static str,
     mut entries: mpsc::Receiver<Entry>,
+    unwritten: Arc<AtomicUsize>,
 ) {
     let mut correlator = Correlator::<String>::new();
     while let Some(entry) = entries.recv().await {
+        log(&entry);
+        let namespace = entry.namespace().to_owned();
+        let api = Api::namespaced(client.clone(), &namespace);
+        let sort = entry.sort();
+        // Judged once, however often the write is tried: one occurrence counts as one.
+        let mut verdict = correlator.judge(&sort, entry.message.clone(), entry.time);
         for attempt in 1..=ATTEMPTS {
-            match write_one(&client, controller, &mut correlator, &entry).await {
-                Ok(()) => break,
+            match write_one(&api, controller, &entry, &verdict).await {
+                Ok(Written::Nothing) => break,
+                Ok(Written::Created(message, id)) => {
+                    correlator.wrote(&sort, &message, id);
+                    break;
+                }
+                Ok(Written::Lost(message)) => {
+                    // Events live for an hour: this one is over, and begins anew.
+                    correlator.lost(&sort, &message);
+                    verdict = Verdict::Create(message);
+                }
+                Err(error) if is_moot(&error) => break,
                 Err(error) if attempt == ATTEMPTS || !may_pass(&error) => {
                     tracing::error!(
                         logger = "events",
@@ -55,7 +80,52 @@ pub(super) async fn write(
                 Err(_) => tokio::time::sleep(PAUSE).await,
             }
         }
+        unwritten.fetch_sub(1, Ordering::SeqCst);
     }
+}
+
+impl Entry {
+    /// Where the event lives: beside its object, or in the default namespace where that has none.
+    fn namespace(&self) -> &str {
+        let own = self.subject.namespace.as_deref().unwrap_or_default();
+        if own.is_empty() { "default" } else { own }
+    }
+
+    fn sort(&self) -> Sort {
+        let object = [
+            &self.subject.uid,
+            &self.subject.api_version,
+            &self.subject.kind,
+            &self.subject.name,
+        ]
+        .map(|part| part.as_deref().unwrap_or_default())
+        .join("/");
+        Sort {
+            object: format!("{}/{object}", self.namespace()),
+            warning: self.warning,
+            reason: self.reason,
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        if self.warning { "Warning" } else { "Normal" }
+    }
+}
+
+/// Logs what is sent to the API (RT-LOG-012).
+pub(super) fn log(entry: &Entry) {
+    if LevelFilter::current() < LevelFilter::DEBUG {
+        return;
+    }
+    let kv = json!({"object": entry.subject}).to_string();
+    tracing::debug!(
+        logger = "events",
+        "type" = entry.kind(),
+        kv,
+        reason = entry.reason,
+        "{}",
+        entry.message
+    );
 }
 
 /// Whether another try could succeed: the server was not reached, or is overloaded.
@@ -66,74 +136,68 @@ fn may_pass(error: &kube::Error) -> bool {
     }
 }
 
-async fn write_one(
-    client: &Client,
-    controller: &'static str,
-    correlator: &mut Correlator<String>,
-    entry: &Entry,
-) -> Result<(), kube::Error> {
-    // Events about cluster-scoped objects live in the default namespace.
-    let namespace = entry
-        .subject
-        .namespace
-        .clone()
-        .filter(|namespace| !namespace.is_empty())
-        .unwrap_or_else(|| "default".to_owned());
-    let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
-    let object = [
-        &entry.subject.uid,
-        &entry.subject.api_version,
-        &entry.subject.kind,
-        &entry.subject.name,
-    ]
-    .map(|part| part.as_deref().unwrap_or_default())
-    .join("/");
-    let sort = Sort {
-        object: format!("{namespace}/{object}"),
-        warning: entry.warning,
-        reason: entry.reason,
+/// Whether the event is of no use any more: it is there, or its namespace is going.
+fn is_moot(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else {
+        return false;
     };
-    let message = match correlator.judge(&sort, entry.message.clone(), entry.time) {
-        Verdict::Drop => return Ok(()),
-        Verdict::Create(message) => message,
-        Verdict::Count { id, count, message } => {
-            let body =
-                json!({"count": count, "lastTimestamp": seconds(entry.time), "message": message});
-            match api
-                .patch(&id, &PatchParams::default(), &Patch::Merge(&body))
-                .await
-            {
-                Ok(_) => return Ok(()),
-                Err(kube::Error::Api(status)) if status.code == 404 => {
-                    correlator.lost(&sort, &message);
-                }
-                Err(error) => return Err(error),
-            }
-            message
-        }
-    };
-    let made = api
-        .create(
-            &PostParams::default(),
-            &event(controller, &namespace, entry, &message),
-        )
-        .await?;
-    correlator.wrote(&sort, &message, made.name_any());
-    Ok(())
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    status.is_already_exists()
+        || causes
+            .into_iter()
+            .any(|cause| cause.reason == "NamespaceTerminating")
 }
 
-fn event(controller: &str, namespace: &str, entry: &Entry, message: &str) -> Event {
+/// What became of one write.
+enum Written {
+    /// There was nothing to do, or one more was counted.
+    Nothing,
+    /// A new event with this message has this name.
+    Created(String, String),
+    /// The event to count is gone; this message needs a new one.
+    Lost(String),
+}
+
+async fn write_one(
+    api: &Api<Event>,
+    controller: &'static str,
+    entry: &Entry,
+    verdict: &Verdict<String>,
+) -> Result<Written, kube::Error> {
+    match verdict {
+        Verdict::Drop => Ok(Written::Nothing),
+        Verdict::Create(message) => {
+            let new = event(controller, entry, message);
+            let made = api.create(&PostParams::default(), &new).await?;
+            Ok(Written::Created(message.clone(), made.name_any()))
+        }
+        Verdict::Count { id, count, message } => {
+            let time = seconds(entry.time);
+            let body = json!({"count": count, "lastTimestamp": time, "message": message});
+            let params = PatchParams::default();
+            match api.patch(id, &params, &Patch::Merge(&body)).await {
+                Ok(_) => Ok(Written::Nothing),
+                Err(kube::Error::Api(status)) if status.code == 404 => {
+                    Ok(Written::Lost(message.clone()))
+                }
+                Err(error) => Err(error),
+            }
+        }
+    }
+}
+
+fn event(controller: &str, entry: &Entry, message: &str) -> Event {
     let subject = entry.subject.name.as_deref().unwrap_or_default();
     let time = Time(Timestamp::from_second(entry.time.as_second()).unwrap_or(entry.time));
     Event {
         metadata: ObjectMeta {
             name: Some(format!("{subject}.{:x}", entry.time.as_nanosecond())),
-            namespace: Some(namespace.to_owned()),
+            namespace: Some(entry.namespace().to_owned()),
             annotations: (!entry.annotations.is_empty()).then(|| entry.annotations.clone()),
             ..ObjectMeta::default()
         },
         involved_object: entry.subject.clone(),
-        type_: Some(if entry.warning { "Warning" } else { "Normal" }.to_owned()),
+        type_: Some(entry.kind().to_owned()),
         reason: Some(entry.reason.to_owned()),
         message: Some(message.to_owned()),
         source: Some(EventSource {
@@ -150,6 +214,12 @@ fn event(controller: &str, namespace: &str, entry: &Entry, message: &str) -> Eve
 
 #[cfg(test)]
 mod tests {
+    use std::{collections::VecDeque, sync::Mutex};
+
+    use http::Request;
+    use kube::client::Body;
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
@@ -167,7 +237,7 @@ mod tests {
             annotations: BTreeMap::new(),
             time: Timestamp::from_nanosecond(0x1234_5678_9abc_def0).unwrap(),
         };
-        let event = event("source-controller", "apps", &entry, "m");
+        let event = event("source-controller", &entry, "m");
         assert_eq!(
             event.metadata.name.as_deref(),
             Some("repo.123456789abcdef0")
@@ -178,5 +248,136 @@ mod tests {
             (event.count, event.first_timestamp),
             (Some(1), event.last_timestamp)
         );
+    }
+
+    fn entry(message: &str) -> Entry {
+        Entry {
+            subject: ObjectReference {
+                name: Some("repo".into()),
+                namespace: Some("apps".into()),
+                ..ObjectReference::default()
+            },
+            warning: false,
+            reason: "NewArtifact",
+            message: message.into(),
+            annotations: BTreeMap::new(),
+            time: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    /// What an API server was asked: method, path and the body's count.
+    type Asked = Arc<Mutex<Vec<(String, String, Option<i64>)>>>;
+
+    /// A client of an API server that answers with these statuses, one after another, and with 201 from then on.
+    fn api(statuses: &[u16], cause: Option<&'static str>) -> (Client, Asked) {
+        let asked = Asked::default();
+        let log = asked.clone();
+        let statuses = Arc::new(Mutex::new(
+            statuses.iter().copied().collect::<VecDeque<_>>(),
+        ));
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let (log, statuses) = (log.clone(), statuses.clone());
+            async move {
+                let (parts, body) = request.into_parts();
+                let body = body.collect_bytes().await.unwrap_or_default();
+                let mut object: Value = serde_json::from_slice(&body).unwrap_or_default();
+                let asked = (
+                    parts.method.to_string(),
+                    parts.uri.path().to_owned(),
+                    object["count"].as_i64(),
+                );
+                log.lock().unwrap().push(asked);
+                if parts.method == http::Method::PATCH {
+                    object = json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": "m"}, "involvedObject": {}});
+                }
+                let status = statuses.lock().unwrap().pop_front().unwrap_or(201);
+                if status >= 400 {
+                    object = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": status,
+                        "message": "no", "reason": "No", "details": {"causes": [{"reason": cause.unwrap_or_default(), "message": "", "field": ""}]}});
+                }
+                let answer = http::Response::builder().status(status);
+                Ok::<_, std::convert::Infallible>(
+                    answer
+                        .body(Body::from(object.to_string().into_bytes()))
+                        .unwrap(),
+                )
+            }
+        });
+        (Client::new(service, "default"), asked)
+    }
+
+    /// Writes these messages one after another, and gives how long that took.
+    async fn written(client: Client, messages: &[&str]) -> Duration {
+        let (sender, receiver) = mpsc::channel(10);
+        let unwritten = Arc::new(AtomicUsize::new(messages.len()));
+        for message in messages {
+            sender.send(entry(message)).await.unwrap();
+        }
+        drop(sender);
+        let started = tokio::time::Instant::now();
+        write(client, "source-controller", receiver, unwritten.clone()).await;
+        assert_eq!(unwritten.load(Ordering::SeqCst), 0);
+        started.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failed_writes_are_tried_again_where_that_may_help() {
+        // RT-EVT-018
+        for (statuses, cause, attempts, seconds) in [
+            (&[][..], None, 1, 0),
+            (&[500, 503, 429], None, 4, 30),
+            (&[500; 20], None, 12, 110),
+            (&[403], None, 1, 0),
+            (&[409], None, 1, 0),
+            (&[403], Some("NamespaceTerminating"), 1, 0),
+        ] {
+            let (client, asked) = api(statuses, cause);
+            let took = written(client, &["m"]).await;
+            let asked = asked.lock().unwrap().len();
+            assert_eq!(
+                (asked, took.as_secs()),
+                (attempts, seconds),
+                "{statuses:?} {cause:?}"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_occurrence_counts_once_however_often_it_is_written() {
+        // RT-EVT-016, RT-EVT-018
+        let (client, asked) = api(&[201, 500, 500, 200, 404], None);
+        written(client, &["m", "m", "m"]).await;
+        let asked: Vec<_> = asked
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(method, _, count)| format!("{method} {}", count.unwrap_or_default()))
+            .collect();
+        // created, counted at the third try, and made anew when the server no longer had it
+        assert_eq!(
+            asked,
+            [
+                "POST 1", "PATCH 2", "PATCH 2", "PATCH 2", "PATCH 3", "POST 1"
+            ]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_path_is_that_of_the_objects_namespace() {
+        // RT-EVT-002
+        let (client, asked) = api(&[], None);
+        written(client, &["m"]).await;
+        let paths: Vec<_> = asked
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(_, path, _)| path.clone())
+            .collect();
+        assert_eq!(paths, ["/api/v1/namespaces/apps/events"]);
+        let lone = Entry {
+            subject: ObjectReference::default(),
+            ..entry("m")
+        };
+        assert_eq!(lone.namespace(), "default");
     }
 }

@@ -1,0 +1,440 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use http::{HeaderMap, Request, StatusCode};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::client::Body;
+use serde_json::{Value, json};
+
+use super::*;
+
+/// What a fake server was sent.
+type Sent = Arc<Mutex<Vec<Value>>>;
+
+/// A client of an API server that takes every event.
+fn api() -> (Client, Sent) {
+    let sent = Sent::default();
+    let log = sent.clone();
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let log = log.clone();
+        async move {
+            let body = request
+                .into_body()
+                .collect_bytes()
+                .await
+                .unwrap_or_default();
+            log.lock()
+                .unwrap()
+                .push(serde_json::from_slice(&body).unwrap());
+            let answer = http::Response::builder().status(201);
+            Ok::<_, std::convert::Infallible>(answer.body(Body::from(body)).unwrap())
+        }
+    });
+    (Client::new(service, "default"), sent)
+}
+
+fn object(namespace: Option<&str>, name: &str) -> ConfigMap {
+    let mut object = ConfigMap::default();
+    object.metadata.name = Some(name.to_owned());
+    object.metadata.namespace = namespace.map(str::to_owned);
+    object.metadata.uid = Some(format!("uid-of-{name}"));
+    object.metadata.resource_version = Some("7".into());
+    object
+}
+
+/// A notification-controller that answers with these statuses, the last one for ever; what it was sent.
+async fn receiver(statuses: &'static [u16]) -> (String, Sent) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let sent = Sent::default();
+    let log = sent.clone();
+    let answer = axum::routing::post(async move |headers: HeaderMap, body: axum::body::Bytes| {
+        assert_eq!(headers["content-type"], "application/json");
+        let mut log = log.lock().unwrap();
+        let at = log.len().min(statuses.len() - 1);
+        log.push(serde_json::from_slice(&body).unwrap());
+        StatusCode::from_u16(statuses[at]).unwrap()
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async { axum::serve(listener, axum::Router::new().route("/", answer)).await });
+    (url, sent)
+}
+
+fn posts(url: &str) -> Posts {
+    Posts {
+        url: url.to_owned(),
+        client: ClientOptions::default().build().unwrap(),
+        pause: Duration::from_millis(1),
+        waiting: Mutex::default(),
+    }
+}
+
+fn post() -> Post {
+    Post {
+        involved_object: ObjectReference {
+            kind: Some("GitRepository".into()),
+            namespace: Some("apps".into()),
+            name: Some("repo".into()),
+            uid: Some("u".into()),
+            api_version: Some("source.toolkit.fluxcd.io/v1".into()),
+            resource_version: Some("7".into()),
+            field_path: None,
+        },
+        severity: "info",
+        timestamp: seconds(Timestamp::UNIX_EPOCH),
+        message: "stored artifact".into(),
+        reason: "NewArtifact",
+        metadata: BTreeMap::new(),
+        reporting_controller: "source-controller",
+        reporting_instance: "pod-1".into(),
+    }
+}
+
+#[test]
+fn posts_have_upstreams_form() {
+    // RT-EVT-004, RT-EVT-019, SC-PROC-081
+    assert_eq!(
+        serde_json::to_value(post()).unwrap(),
+        json!({
+            "involvedObject": {"kind": "GitRepository", "namespace": "apps", "name": "repo", "uid": "u",
+                "apiVersion": "source.toolkit.fluxcd.io/v1", "resourceVersion": "7"},
+            "severity": "info", "timestamp": "1970-01-01T00:00:00Z", "message": "stored artifact",
+            "reason": "NewArtifact", "reportingController": "source-controller", "reportingInstance": "pod-1",
+        })
+    );
+}
+
+#[tokio::test]
+async fn posts_are_tried_again_while_that_may_help() {
+    // RT-EVT-006, RT-EVT-007, RT-EVT-008, RT-EVT-009, SC-PROC-082, KC-EVT-009
+    for (statuses, attempts) in [
+        (&[200][..], 1),
+        (&[500, 503, 200], 3),
+        (&[500], 5),
+        (&[501], 1),
+        (&[429], 1),
+        (&[404], 1),
+    ] {
+        let (url, sent) = receiver(statuses).await;
+        posts(&url).send(&post()).await;
+        assert_eq!(sent.lock().unwrap().len(), attempts, "{statuses:?}");
+    }
+}
+
+#[test]
+fn a_receiver_may_ask_for_patience() {
+    // RT-EVT-007
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    for (value, seconds) in [
+        ("7", Some(7)),
+        ("0", Some(0)),
+        ("86400", Some(600)),
+        ("Sun, 09 Sep 2001 01:46:50 GMT", Some(10)),
+        ("Sun, 09 Sep 2001 01:46:00 GMT", Some(0)),
+        ("soon", None),
+        ("-1", None),
+    ] {
+        assert_eq!(
+            retry_after(value, now).map(|wait| wait.as_secs()),
+            seconds,
+            "{value}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_pass_is_not_tried_again() {
+    // RT-EVT-007: scheme, redirects without end, trust
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = ClientOptions::default().build().unwrap();
+    let unreachable = client.post("http://127.0.0.1:1/").send().await.unwrap_err();
+    assert!(
+        !is_untrusted(&unreachable) && !unreachable.is_builder(),
+        "{unreachable:?}"
+    );
+    let scheme = client.post("ftp://localhost/").send().await.unwrap_err();
+    assert!(scheme.is_builder(), "{scheme:?}");
+    let again =
+        axum::Router::new().fallback(async || axum::response::Redirect::temporary("/again"));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async { axum::serve(listener, again).await });
+    let redirected = client.post(url).send().await.unwrap_err();
+    assert!(redirected.is_redirect(), "{redirected:?}");
+    // as the handshake reports it, deep in the chain
+    let unknown = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+    let deep = io::Error::other(io::Error::other(unknown));
+    assert!(is_untrusted(&deep), "{deep:?}");
+    assert!(!is_untrusted(&io::Error::other(
+        rustls::Error::HandshakeNotComplete
+    )));
+}
+
+#[tokio::test]
+async fn severities_decide_who_is_told() {
+    // RT-EVT-001, RT-EVT-003
+    let (client, events) = api();
+    let (url, posted) = receiver(&[200]).await;
+    let recorder = Recorder::new(client, "source-controller", "pod-1".into(), Some(&url)).unwrap();
+    let subject = Subject::of(&object(Some("apps"), "a"));
+    for (severity, message) in [
+        (Severity::Info, "news"),
+        (Severity::Error, "trouble"),
+        (Severity::Trace, "routine"),
+    ] {
+        recorder.record(&subject, severity, "R", message.into(), &BTreeMap::new());
+    }
+    recorder.flush(Duration::from_secs(10)).await;
+    let pairs = |sent: &Sent, key: &str| -> Vec<_> {
+        let sent = sent.lock().unwrap();
+        sent.iter()
+            .map(|event| (event["message"].clone(), event[key].clone()))
+            .collect()
+    };
+    assert_eq!(
+        pairs(&events, "type"),
+        [
+            (json!("news"), json!("Normal")),
+            (json!("trouble"), json!("Warning")),
+            (json!("routine"), json!("Normal"))
+        ]
+    );
+    assert_eq!(
+        pairs(&posted, "severity"),
+        [
+            (json!("news"), json!("info")),
+            (json!("trouble"), json!("error"))
+        ]
+    );
+}
+
+#[tokio::test]
+async fn an_object_that_cannot_be_named_is_not_posted() {
+    // RT-EVT-011
+    let (client, events) = api();
+    let (url, posted) = receiver(&[200]).await;
+    let recorder = Recorder::new(client, "source-controller", "pod-1".into(), Some(&url)).unwrap();
+    for object in [object(None, "a"), object(Some("apps"), "")] {
+        recorder.record(
+            &Subject::of(&object),
+            Severity::Info,
+            "R",
+            "m".into(),
+            &BTreeMap::new(),
+        );
+    }
+    let mut kindless = Subject::of(&object(Some("apps"), "a"));
+    kindless.reference.kind = None;
+    recorder.record(&kindless, Severity::Info, "R", "m".into(), &BTreeMap::new());
+    recorder.flush(Duration::from_secs(10)).await;
+    assert!(posted.lock().unwrap().is_empty());
+    assert_eq!(
+        events.lock().unwrap().len(),
+        3,
+        "Kubernetes is told all the same"
+    );
+}
+
+#[tokio::test]
+async fn long_messages_are_posted_whole() {
+    // RT-EVT-005
+    let (client, _) = api();
+    let (url, posted) = receiver(&[200]).await;
+    let recorder = Recorder::new(client, "source-controller", "pod-1".into(), Some(&url)).unwrap();
+    let message = "m".repeat(40_000);
+    let subject = Subject::of(&object(Some("apps"), "a"));
+    recorder.record(
+        &subject,
+        Severity::Info,
+        "R",
+        message.clone(),
+        &BTreeMap::new(),
+    );
+    recorder.flush(Duration::from_secs(10)).await;
+    assert_eq!(posted.lock().unwrap()[0]["message"], message);
+}
+
+#[tokio::test]
+async fn a_receiver_that_hangs_holds_up_one_object_at_most() {
+    // RT-EVT-010
+    let (client, _) = api();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let sent = Sent::default();
+    let log = sent.clone();
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let opened = gate.clone();
+    let held = Arc::new(AtomicUsize::new(0));
+    let holds = held.clone();
+    let answer = axum::routing::post(async move |body: axum::body::Bytes| {
+        let event: Value = serde_json::from_slice(&body).unwrap();
+        if event["involvedObject"]["name"] == "slow" && holds.fetch_add(1, Ordering::SeqCst) == 0 {
+            let _ = opened.acquire().await;
+        }
+        log.lock().unwrap().push(event["message"].clone());
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async { axum::serve(listener, axum::Router::new().route("/", answer)).await });
+
+    let recorder = Recorder::new(client, "source-controller", "pod-1".into(), Some(&url)).unwrap();
+    let record = |name: &str, message: &str| {
+        let subject = Subject::of(&object(Some("apps"), name));
+        recorder.record(
+            &subject,
+            Severity::Info,
+            "R",
+            message.into(),
+            &BTreeMap::new(),
+        );
+    };
+    record("slow", "slow 1");
+    record("slow", "slow 2");
+    record("quick", "quick 1");
+    let arrived = |count: usize| {
+        let sent = sent.clone();
+        async move {
+            while sent.lock().unwrap().len() < count {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), arrived(1))
+        .await
+        .unwrap();
+    assert_eq!(*sent.lock().unwrap(), ["quick 1"]);
+    gate.add_permits(1);
+    tokio::time::timeout(Duration::from_secs(10), arrived(3))
+        .await
+        .unwrap();
+    assert_eq!(
+        *sent.lock().unwrap(),
+        ["quick 1", "slow 1", "slow 2"],
+        "in order for each object"
+    );
+}
+
+#[tokio::test]
+async fn annotations_of_the_object_are_taken_along() {
+    // RT-EVT-012, RT-EVT-014, RT-EVT-015, RT-ANN-005, SC-PROC-084
+    let (client, events) = api();
+    let (url, posted) = receiver(&[200]).await;
+    let recorder = Recorder::new(client, "source-controller", "pod-1".into(), Some(&url)).unwrap();
+    let mut object = object(Some("apps"), "a");
+    let annotations = [
+        ("event.toolkit.fluxcd.io/change_request", "7"),
+        ("other", "x"),
+    ];
+    object.metadata.annotations = Some(
+        annotations
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
+    );
+    let mut subject = Subject::of(&object);
+    "source.toolkit.fluxcd.io".clone_into(&mut subject.group);
+    let metadata = BTreeMap::from([("revision", "main@sha1:1".to_owned())]);
+    recorder.record(&subject, Severity::Info, "R", "first".into(), &metadata);
+    subject.annotations = BTreeMap::from([(
+        "source.toolkit.fluxcd.io/revision".to_owned(),
+        "the object's".to_owned(),
+    )]);
+    recorder.record(&subject, Severity::Info, "R", "second".into(), &metadata);
+    recorder.flush(Duration::from_secs(10)).await;
+    let first = json!({"source.toolkit.fluxcd.io/revision": "main@sha1:1", "event.toolkit.fluxcd.io/change_request": "7"});
+    let second = json!({"source.toolkit.fluxcd.io/revision": "the object's"});
+    let posted = posted.lock().unwrap();
+    assert_eq!(
+        (&posted[0]["metadata"], &posted[1]["metadata"]),
+        (&first, &second)
+    );
+    let events = events.lock().unwrap();
+    let annotations = |at: usize| &events[at]["metadata"]["annotations"];
+    assert_eq!((annotations(0), annotations(1)), (&first, &second));
+    assert_eq!(metadata.len(), 1, "the caller's map is as it was");
+}
+
+fn logged(level: &str, speak: impl FnOnce()) -> Vec<Value> {
+    let lines = crate::logging::tests::logged(level, "json", speak);
+    let mut lines: Vec<Value> = lines
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    for line in &mut lines {
+        for volatile in ["ts", "stacktrace"] {
+            line.as_object_mut().unwrap().remove(volatile);
+        }
+    }
+    lines
+}
+
+#[test]
+fn events_are_logged_where_everything_is() {
+    // RT-LOG-011
+    let object = post().involved_object;
+    let annotations = BTreeMap::from([(
+        "source.toolkit.fluxcd.io/revision".to_owned(),
+        "main".to_owned(),
+    )]);
+    let speak = || {
+        // Within a reconcile, whose keys the line does not take.
+        let span = tracing::info_span!("reconcile", controller = "gitrepository", name = "other");
+        span.in_scope(|| {
+            log(
+                &object,
+                true,
+                "GitOperationFailed",
+                "no route",
+                &annotations,
+            );
+            log(&object, false, "NewArtifact", "stored", &annotations);
+        });
+    };
+    let keys = |level: &str, message: &str, key: &str, reason: &str| {
+        json!({"level": level, "msg": message, "name": "repo", "namespace": "apps", "reconciler kind": "GitRepository",
+            key: reason, "annotations": {"source.toolkit.fluxcd.io/revision": "main"}})
+    };
+    assert_eq!(
+        logged("trace", speak),
+        [
+            keys("error", "no route", "error", "GitOperationFailed"),
+            keys("info", "stored", "reason", "NewArtifact")
+        ]
+    );
+}
+
+#[tokio::test]
+async fn an_event_that_was_not_taken_is_logged() {
+    // RT-EVT-009: with the keys by which `flux logs` finds it (RT-LOG-009)
+    let lines = logged("info", || {
+        give_up(&post().involved_object, "connection refused");
+    });
+    assert_eq!(
+        lines,
+        [
+            json!({"level": "error", "msg": "unable to record event", "error": "connection refused", "name": "repo",
+            "namespace": "apps", "reconciler kind": "GitRepository"})
+        ]
+    );
+}
+
+#[test]
+fn what_is_sent_to_kubernetes_is_logged_for_debugging() {
+    // RT-LOG-012
+    let entry = kubernetes::Entry {
+        subject: ObjectReference {
+            kind: Some("GitRepository".into()),
+            name: Some("repo".into()),
+            ..ObjectReference::default()
+        },
+        warning: false,
+        reason: "NewArtifact",
+        message: "stored".into(),
+        annotations: BTreeMap::new(),
+        time: Timestamp::UNIX_EPOCH,
+    };
+    assert_eq!(
+        logged("debug", || kubernetes::log(&entry)),
+        [
+            json!({"level": "debug", "logger": "events", "msg": "stored", "type": "Normal", "reason": "NewArtifact",
+            "object": {"kind": "GitRepository", "name": "repo"}})
+        ]
+    );
+}

@@ -1,0 +1,558 @@
+use std::sync::Arc;
+
+use flux_api::source::GitRepository;
+use serde_json::{Value, json};
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::{
+    conditions::{FAILED, Polarity, SUCCEEDED, Summary},
+    controller::{Environment, FINALIZER},
+    events::Recorder,
+    fake::FakeApi,
+    metrics::{Metrics, Page},
+    queue::BackOff,
+    run::{Context, Slot},
+    watch::Cache,
+};
+
+/// What the reconciler under test does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Script {
+    Ready,
+    /// Says that all is well while a condition says otherwise.
+    Contradiction,
+    Stall,
+    Retry(Pace),
+    Wait,
+    Superseded,
+    Ignored,
+    Panic,
+    Hang,
+    /// Tells of its progress twice.
+    Progress,
+    /// Finds that the object changed under its hands.
+    Meddled,
+}
+
+struct Scripted {
+    script: Script,
+    api: FakeApi,
+}
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+impl Reconciler for Scripted {
+    type Kind = GitRepository;
+
+    fn suspended(&self, object: &GitRepository) -> bool {
+        object.spec.suspend
+    }
+
+    async fn reconcile(&self, run: &mut Run<GitRepository>) -> Result<Outcome, Failure> {
+        run.conditions.remove("FetchFailed");
+        match self.script {
+            Script::Ready => {}
+            Script::Contradiction => {
+                run.conditions
+                    .set("FetchFailed", Status::True, "Broken", "it is broken");
+            }
+            Script::Stall => {
+                return Err(Failure::stalled("URLInvalid", "no such scheme").marking("FetchFailed"));
+            }
+            Script::Retry(pace) => {
+                return Err(Failure::retry(FAILED, "remote hung up", pace).marking("FetchFailed"));
+            }
+            Script::Wait => return Err(Failure::waiting("DependencyNotReady", "not yet", MINUTE)),
+            Script::Superseded => {
+                return Err(Failure::superseded(
+                    "HealthCheckCanceled",
+                    "something newer",
+                ));
+            }
+            Script::Ignored => {
+                let next = Next::Ignored(MINUTE);
+                return Err(Failure {
+                    next,
+                    ..Failure::waiting("Unchanged", "nothing to do", MINUTE)
+                });
+            }
+            Script::Panic => panic!("at the disco"),
+            Script::Hang => std::future::pending().await,
+            Script::Progress => {
+                run.progress_now("fetching").await?;
+                run.progress_now("storing").await?;
+            }
+            Script::Meddled => {
+                let theirs = json!([{"type": "Theirs", "status": "True", "reason": "R", "message": "",
+                    "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 2}]);
+                self.api.meddle(&json!({"status": {"conditions": theirs}}));
+            }
+        }
+        run.conditions.set(
+            "ArtifactInStorage",
+            Status::True,
+            SUCCEEDED,
+            "stored artifact",
+        );
+        Ok(Outcome::summarized(MINUTE))
+    }
+
+    async fn finalize(&self, _: &mut Run<GitRepository>) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+const SETTINGS: Settings = Settings {
+    name: "gitrepository",
+    finalizer: FINALIZER,
+    owned: &[
+        "FetchFailed",
+        "ArtifactInStorage",
+        READY,
+        RECONCILING,
+        STALLED,
+    ],
+    summary: Some(Summary {
+        types: &[
+            ("FetchFailed", Polarity::Negative),
+            ("ArtifactInStorage", Polarity::Positive),
+            (STALLED, Polarity::Negative),
+            (RECONCILING, Polarity::Negative),
+        ],
+        bipolar: None,
+    }),
+    begins_at_once: true,
+    observes_suspended: true,
+    stalled_is_error: false,
+    measured: true,
+    timeout: None,
+};
+
+/// A GitRepository of generation 2, of which a run has observed the first.
+fn object(status: &Value) -> Value {
+    json!({
+        "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository",
+        "metadata": {"name": "app", "namespace": "ns", "uid": "u", "generation": 2, "resourceVersion": "1",
+            "finalizers": [FINALIZER], "annotations": {"reconcile.fluxcd.io/requestedAt": "now"}},
+        "spec": {"url": "https://example.com/app", "interval": "1m"},
+        "status": status,
+    })
+}
+
+fn condition(kind: &str, status: &str) -> Value {
+    json!({"type": kind, "status": status, "reason": "Before", "message": "as it was",
+        "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1})
+}
+
+struct World {
+    api: FakeApi,
+    metrics: Metrics,
+}
+
+impl World {
+    fn holding(object: Value) -> Self {
+        Self {
+            api: FakeApi::holding(object),
+            metrics: Metrics::new().unwrap(),
+        }
+    }
+
+    /// One reconcile of the object as the API server has it.
+    async fn reconcile(&self, script: Script, settings: Settings) -> Again {
+        let client = self.api.client();
+        let recorder =
+            Recorder::new(client.clone(), "source-controller", "pod-1".into(), None).unwrap();
+        let environment = Environment {
+            client: client.clone(),
+            namespace: None,
+            selector: None,
+            workers: 1,
+            back_off: BackOff {
+                first: Duration::from_secs(1),
+                last: Duration::from_secs(1),
+            },
+            jitter: 0,
+            status_manager: "source-controller",
+            recorder: recorder.clone(),
+            metrics: self.metrics.clone(),
+        };
+        let reconciler = Scripted {
+            script,
+            api: self.api.clone(),
+        };
+        let cache = Cache::default();
+        let controller = Controller::new(reconciler, settings, cache.clone(), environment);
+        let context = Arc::new(Context {
+            client,
+            settings,
+            status_manager: "source-controller",
+            recorder,
+            cache,
+        });
+        let slot = Slot {
+            permit: None,
+            slots: Arc::new(Semaphore::new(1)),
+            active: controller.metrics.active.clone(),
+        };
+        let object = Arc::new(serde_json::from_value(self.api.object()).unwrap());
+        let interrupt = watch::channel(None).1;
+        let run = Run::new(object, context, slot, interrupt, CancellationToken::new());
+        reconcile(&controller, run).await
+    }
+
+    fn conditions(&self) -> Vec<String> {
+        let object = self.api.object();
+        let conditions = object["status"]["conditions"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        conditions
+            .iter()
+            .map(|condition| {
+                let text = |key: &str| condition[key].as_str().unwrap_or_default().to_owned();
+                format!(
+                    "{}={} {}: {}",
+                    text("type"),
+                    text("status"),
+                    text("reason"),
+                    text("message")
+                )
+            })
+            .collect()
+    }
+
+    fn counted(&self, series: &str) -> bool {
+        let page = String::from_utf8(self.metrics.page(Page::default()).unwrap()).unwrap();
+        page.lines().any(|line| line == series)
+    }
+
+    fn kstatus(&self) -> flux_kstatus::Status {
+        flux_kstatus::assess(&self.api.object(), jiff::Timestamp::now())
+            .unwrap()
+            .status
+    }
+}
+
+const RESULT: &str = "controller_runtime_reconcile_total{controller=\"gitrepository\",result=";
+
+#[tokio::test(start_paused = true)]
+async fn results_decide_conditions_and_what_follows() {
+    use flux_kstatus::Status::{Current, Failed, InProgress};
+    let progressing =
+        "Reconciling=True ProgressingWithRetry: processing object: new generation 1 -> 2";
+    let hung_up = [
+        "Ready=False Failed: remote hung up",
+        "FetchFailed=True Failed: remote hung up",
+    ];
+    for (script, again, result, observed, kstatus, conditions) in [
+        // RT-CON-007, RT-CON-011, RT-QUE-005
+        (
+            Script::Ready,
+            Again::At(MINUTE),
+            "requeue_after",
+            2,
+            Current,
+            vec![
+                "Ready=True Succeeded: stored artifact",
+                "ArtifactInStorage=True Succeeded: stored artifact",
+            ],
+        ),
+        // RT-CON-010, RT-QUE-006: a stall is no error that is tried again
+        (
+            Script::Stall,
+            Again::Never,
+            "success",
+            2,
+            Failed,
+            vec![
+                "Stalled=True URLInvalid: no such scheme",
+                "Ready=False URLInvalid: no such scheme",
+                "FetchFailed=True URLInvalid: no such scheme",
+            ],
+        ),
+        // RT-CON-009
+        (
+            Script::Retry(Pace::BackOff),
+            Again::BackOff,
+            "error",
+            1,
+            InProgress,
+            vec![progressing, hung_up[0], hung_up[1]],
+        ),
+        (
+            Script::Retry(Pace::Exactly(MINUTE)),
+            Again::At(MINUTE),
+            "requeue_after",
+            1,
+            InProgress,
+            vec![progressing, hung_up[0], hung_up[1]],
+        ),
+        // RT-CON-012
+        (
+            Script::Contradiction,
+            Again::BackOff,
+            "error",
+            1,
+            InProgress,
+            vec![
+                "Ready=False Broken: it is broken",
+                "ArtifactInStorage=True Succeeded: stored artifact",
+                "FetchFailed=True Broken: it is broken",
+            ],
+        ),
+        (
+            Script::Wait,
+            Again::At(MINUTE),
+            "requeue_after",
+            1,
+            InProgress,
+            vec![
+                progressing,
+                "Ready=False ProgressingWithRetry: processing object: new generation 1 -> 2",
+            ],
+        ),
+        (
+            Script::Superseded,
+            Again::At(Duration::ZERO),
+            "requeue_after",
+            1,
+            InProgress,
+            vec![
+                progressing,
+                "Ready=False ProgressingWithRetry: processing object: new generation 1 -> 2",
+            ],
+        ),
+        // SC-PROC-072
+        (
+            Script::Ignored,
+            Again::At(MINUTE),
+            "requeue_after",
+            2,
+            InProgress,
+            vec!["Ready=Unknown Progressing: processing object: new generation 1 -> 2"],
+        ),
+    ] {
+        let world = World::holding(object(&json!({"observedGeneration": 1})));
+        assert_eq!(world.reconcile(script, SETTINGS).await, again, "{script:?}");
+        assert_eq!(world.conditions(), conditions, "{script:?}");
+        let status = world.api.object()["status"].clone();
+        assert_eq!(status["observedGeneration"], observed, "{script:?}");
+        // RT-CON-006: as kubectl and flux judge the object
+        if script != Script::Ignored {
+            assert_eq!(world.kstatus(), kstatus, "{script:?}");
+        }
+        // RT-ANN-001: handled, whatever came of it
+        assert_eq!(status["lastHandledReconcileAt"], "now", "{script:?}");
+        // RT-MET-012, RT-MET-013
+        assert!(
+            world.counted(&format!("{RESULT}\"{result}\"}} 1")),
+            "{script:?}"
+        );
+        let errors = u8::from(result == "error");
+        assert!(
+            world.counted(&format!(
+                "controller_runtime_reconcile_errors_total{{controller=\"gitrepository\"}} {errors}"
+            )),
+            "{script:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stall_may_count_as_a_terminal_error() {
+    // RT-QUE-006, RT-MET-013
+    let world = World::holding(object(&json!({})));
+    let settings = Settings {
+        stalled_is_error: true,
+        ..SETTINGS
+    };
+    assert_eq!(world.reconcile(Script::Stall, settings).await, Again::Never);
+    assert!(world.counted(&format!("{RESULT}\"error\"}} 1")));
+    assert!(world.counted(
+        "controller_runtime_terminal_reconcile_errors_total{controller=\"gitrepository\"} 1"
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn panics_and_timeouts_are_errors_that_are_counted() {
+    // RT-LED-012, RT-QUE-009, RT-MET-013
+    for (script, family) in [
+        (Script::Panic, "controller_runtime_reconcile_panics_total"),
+        (Script::Hang, "controller_runtime_reconcile_timeouts_total"),
+    ] {
+        let world = World::holding(object(&json!({})));
+        let settings = Settings {
+            timeout: Some(MINUTE),
+            ..SETTINGS
+        };
+        assert_eq!(
+            world.reconcile(script, settings).await,
+            Again::BackOff,
+            "{script:?}"
+        );
+        assert!(
+            world.counted(&format!("{family}{{controller=\"gitrepository\"}} 1")),
+            "{script:?}"
+        );
+        assert!(
+            world.counted(&format!("{RESULT}\"error\"}} 1")),
+            "{script:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_start_of_work_is_told() {
+    // RT-CON-008
+    let starting = "processing object: new generation 1 -> 2";
+    for (before, ready) in [
+        (json!([]), format!("Ready=Unknown Progressing: {starting}")),
+        (
+            json!([condition(READY, "Unknown")]),
+            format!("Ready=Unknown Progressing: {starting}"),
+        ),
+        (
+            json!([condition(READY, "True")]),
+            "Ready=True Before: as it was".to_owned(),
+        ),
+        (
+            json!([condition(READY, "False")]),
+            "Ready=False Before: as it was".to_owned(),
+        ),
+    ] {
+        let world = World::holding(object(
+            &json!({"observedGeneration": 1, "conditions": before}),
+        ));
+        // What stands when the work itself begins, which never ends here.
+        let working = world.reconcile(Script::Hang, SETTINGS);
+        assert!(tokio::time::timeout(MINUTE, working).await.is_err());
+        assert_eq!(
+            world.conditions(),
+            [format!("Reconciling=True Progressing: {starting}"), ready]
+        );
+        assert_eq!(
+            world.kstatus(),
+            flux_kstatus::Status::InProgress,
+            "RT-CON-006"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_and_result_are_patches_of_their_own() {
+    // RT-CON-016, RT-CON-018, RT-CON-019, RT-KUB-006
+    let world = World::holding(object(&json!({"observedGeneration": 1})));
+    world.reconcile(Script::Progress, SETTINGS).await;
+    let written = world.api.written();
+    let messages: Vec<_> = written
+        .iter()
+        .map(|written| {
+            let conditions = written.body["status"]["conditions"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            conditions
+                .iter()
+                .find(|condition| condition["type"] == RECONCILING)
+                .and_then(|condition| condition["message"].as_str().map(str::to_owned))
+        })
+        .collect();
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        messages,
+        [
+            some("processing object: new generation 1 -> 2"),
+            some("fetching"),
+            some("storing"),
+            None
+        ]
+    );
+    for (at, written) in written.iter().enumerate() {
+        assert_eq!(
+            written.path,
+            "/apis/source.toolkit.fluxcd.io/v1/namespaces/ns/gitrepositories/app/status"
+        );
+        assert_eq!(written.manager, "source-controller");
+        assert_eq!(
+            written.body["metadata"]["resourceVersion"],
+            (at + 1).to_string()
+        );
+    }
+    // a run that changes nothing writes nothing
+    world.reconcile(Script::Ready, SETTINGS).await;
+    assert_eq!(world.api.written().len(), written.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn conflicts_are_met_by_reading_again() {
+    let quiet = || object(&json!({"observedGeneration": 2, "lastHandledReconcileAt": "now"}));
+    // RT-CON-016, RT-CON-017: others' conditions stand, ours too
+    let world = World::holding(quiet());
+    assert_eq!(
+        world.reconcile(Script::Meddled, SETTINGS).await,
+        Again::At(MINUTE)
+    );
+    assert_eq!(
+        world.conditions(),
+        [
+            "Ready=True Succeeded: stored artifact",
+            "ArtifactInStorage=True Succeeded: stored artifact",
+            "Theirs=True R: "
+        ]
+    );
+    for (faults, again, patches, least) in [
+        (&[409][..], Again::At(MINUTE), 2, 0),
+        (&[409; 4], Again::At(MINUTE), 5, 600),
+        (&[409; 20], Again::BackOff, 5, 600),
+        // RT-CON-020
+        (&[404], Again::At(MINUTE), 1, 0),
+        (&[500], Again::BackOff, 1, 0),
+    ] {
+        let world = World::holding(quiet());
+        let api = world.api.clone().failing(faults);
+        let started = tokio::time::Instant::now();
+        assert_eq!(
+            world.reconcile(Script::Ready, SETTINGS).await,
+            again,
+            "{faults:?}"
+        );
+        assert_eq!(api.written().len(), patches, "{faults:?}");
+        let conflicts = faults.iter().filter(|code| **code == 409).count().min(5);
+        assert_eq!(api.reads(), conflicts, "{faults:?}: one for each conflict");
+        assert!(
+            started.elapsed() >= Duration::from_millis(least),
+            "{faults:?}: {:?}",
+            started.elapsed()
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_object_loses_its_finalizer_and_its_series() {
+    // RT-WAT-003, RT-MET-005, RT-CON-020
+    for faults in [&[][..], &[404]] {
+        let mut deleted = object(&json!({"observedGeneration": 1}));
+        deleted["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        let world = World::holding(deleted);
+        let api = world.api.clone().failing(faults);
+        world.metrics.reconciled("GitRepository", "app", "ns", 1.0);
+        assert_eq!(world.reconcile(Script::Ready, SETTINGS).await, Again::Never);
+        let written = api.written();
+        assert_eq!(written.len(), 1);
+        assert_eq!(written[0].body["metadata"]["finalizers"], json!([]));
+        let page = String::from_utf8(world.metrics.page(Page::default()).unwrap()).unwrap();
+        assert!(!page.contains("name=\"app\""), "{page}");
+    }
+}
+
+#[test]
+fn intervals_spread_by_the_percentage() {
+    // RT-QUE-007, SC-PROC-033, KC-PROC-026
+    let interval = Duration::from_secs(100);
+    assert_eq!(spread(interval, 5, -1.0), Duration::from_secs(95));
+    assert_eq!(spread(interval, 5, 0.5), Duration::from_millis(102_500));
+    // RT-QUE-008: controllers without the flag hand in zero
+    assert_eq!(spread(interval, 0, 0.7), interval);
+}

@@ -1,0 +1,205 @@
+//! Tokens for clouds and code hosts, kept and counted (RT-MET-008..010, RT-WID-022).
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use flux_cloud::{CacheKey, Lookup, Token, TokenCache};
+use kube::{Resource, ResourceExt};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry, Result};
+
+use super::{Metrics, registered};
+
+const HIT: &str = "cache_hit";
+const MISS: &str = "cache_miss";
+const OPERATION: &str = "reconcile";
+
+/// The tokens of all objects of a controller. Clones share them.
+#[derive(Clone)]
+pub struct Tokens {
+    cache: Arc<TokenCache>,
+    metrics: Metrics,
+}
+
+/// The families of a cache that is on.
+pub(super) struct Families {
+    events: IntCounterVec,
+    items: IntGauge,
+    requests: IntCounterVec,
+    evictions: IntCounter,
+}
+
+impl Tokens {
+    /// A cache of `size` tokens, each kept for at most `max_life`; none and no metrics for zero (RT-FLM-025, RT-FLM-026). A process
+    /// has one.
+    pub fn new(size: usize, max_life: Duration, metrics: &Metrics) -> Result<Self> {
+        if size > 0 && metrics.shared.tokens.get().is_none() {
+            // A second cache would find the families there.
+            let _ = metrics
+                .shared
+                .tokens
+                .set(Families::registered(&metrics.shared.registry)?);
+        }
+        Ok(Self {
+            cache: Arc::new(TokenCache::new(size, max_life)),
+            metrics: metrics.clone(),
+        })
+    }
+
+    /// The token of `key` on behalf of an object, fetched if it is not here.
+    pub async fn get<K, E, F>(
+        &self,
+        object: &K,
+        key: CacheKey,
+        fetch: impl FnOnce() -> F,
+    ) -> std::result::Result<Token, E>
+    where
+        K: Resource<DynamicType = ()>,
+        E: std::error::Error,
+        F: Future<Output = std::result::Result<Token, E>>,
+    {
+        let got = self.cache.get(key, fetch).await;
+        if let Some(families) = self.metrics.shared.tokens.get() {
+            let result = if got.is_ok() { "success" } else { "failure" };
+            families.requests.with_label_values(&[result]).inc();
+            let event = if matches!(got, Ok((_, Lookup::Hit))) {
+                HIT
+            } else {
+                MISS
+            };
+            let kind = K::kind(&());
+            let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
+            let labels = [event, &*kind, &*name, &*namespace, OPERATION];
+            families.events.with_label_values(&labels).inc();
+            families
+                .items
+                .set(i64::try_from(self.cache.len()).unwrap_or(i64::MAX));
+            let evicted = self
+                .cache
+                .evicted()
+                .saturating_sub(families.evictions.get());
+            families.evictions.inc_by(evicted);
+        }
+        got.map(|(token, _)| token)
+    }
+}
+
+impl Families {
+    fn registered(registry: &Registry) -> Result<Self> {
+        let families = Self {
+            events: registered(
+                registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "gotk_token_cache_events_total",
+                        "Tokens asked for on behalf of an object, by whether they were kept.",
+                    ),
+                    &["event_type", "kind", "name", "namespace", "operation"],
+                ),
+            )?,
+            items: registered(
+                registry,
+                IntGauge::new("gotk_token_cached_items", "Tokens that are kept."),
+            )?,
+            requests: registered(
+                registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "gotk_token_cache_requests_total",
+                        "Tokens asked for, by whether they could be had.",
+                    ),
+                    &["status"],
+                ),
+            )?,
+            evictions: registered(
+                registry,
+                IntCounter::new(
+                    "gotk_token_cache_evictions_total",
+                    "Tokens given up for others.",
+                ),
+            )?,
+        };
+        for status in ["success", "failure"] {
+            families.requests.with_label_values(&[status]); // there from the start (RT-MET-009)
+        }
+        Ok(families)
+    }
+
+    /// Takes away the series of an object that is gone (RT-MET-010).
+    pub(super) fn forget(&self, kind: &str, name: &str, namespace: &str) {
+        for event in [HIT, MISS] {
+            // An object that never had a token has no series.
+            let _ = self
+                .events
+                .remove_label_values(&[event, kind, name, namespace, OPERATION]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, time::SystemTime};
+
+    use flux_api::source::{GitRepository, GitRepositorySpec};
+
+    use super::*;
+    use crate::metrics::Page;
+
+    fn lines(metrics: &Metrics) -> Vec<String> {
+        let page = String::from_utf8(metrics.page(Page::default()).unwrap()).unwrap();
+        page.lines()
+            .filter(|line| line.starts_with("gotk_token"))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn tokens_are_counted() {
+        // RT-MET-008, RT-MET-009, RT-MET-010, RT-WID-027, SC-PROC-034, SC-PROC-093
+        let metrics = Metrics::new().unwrap();
+        let tokens = Tokens::new(1, Duration::from_hours(1), &metrics).unwrap();
+        let there_from_the_start = [
+            "gotk_token_cache_evictions_total 0",
+            "gotk_token_cache_requests_total{status=\"failure\"} 0",
+            "gotk_token_cache_requests_total{status=\"success\"} 0",
+            "gotk_token_cached_items 0",
+        ];
+        assert_eq!(lines(&metrics), there_from_the_start);
+
+        let mut object = GitRepository::new("app", GitRepositorySpec::default());
+        object.metadata.namespace = Some("ns".into());
+        let token = || async {
+            Ok::<_, Infallible>(Token {
+                value: "t".into(),
+                expires: SystemTime::now() + Duration::from_hours(1),
+            })
+        };
+        for name in ["a", "a", "b"] {
+            let key = CacheKey::of(&[("name", name.as_bytes())]);
+            tokens.get(&object, key, token).await.unwrap();
+        }
+        let refused = || async { Err::<Token, _>(std::fmt::Error) };
+        let key = CacheKey::of(&[("name", b"c")]);
+        assert_eq!(
+            tokens.get(&object, key, refused).await,
+            Err(std::fmt::Error)
+        );
+        let labels = "kind=\"GitRepository\",name=\"app\",namespace=\"ns\",operation=\"reconcile\"";
+        assert_eq!(
+            lines(&metrics),
+            [
+                format!("gotk_token_cache_events_total{{event_type=\"cache_hit\",{labels}}} 1"),
+                format!("gotk_token_cache_events_total{{event_type=\"cache_miss\",{labels}}} 3"),
+                "gotk_token_cache_evictions_total 1".to_owned(),
+                "gotk_token_cache_requests_total{status=\"failure\"} 1".to_owned(),
+                "gotk_token_cache_requests_total{status=\"success\"} 3".to_owned(),
+                "gotk_token_cached_items 1".to_owned(),
+            ]
+        );
+        metrics.forget("GitRepository", "app", "ns");
+        assert_eq!(lines(&metrics).len(), 4);
+
+        let off = Metrics::new().unwrap();
+        let tokens = Tokens::new(0, Duration::from_hours(1), &off).unwrap();
+        let asked = tokens.get(&object, CacheKey::of(&[]), token).await;
+        assert!(asked.is_ok() && lines(&off).is_empty());
+    }
+}
