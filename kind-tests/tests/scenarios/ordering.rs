@@ -257,7 +257,7 @@ spec:
     flux.namespace
         .apply(&flux.kustomization("app", &["prune: true", "wait: true"]))
         .await?;
-    // KC-SSA-009, KC-SSA-010
+    // KC-SSA-009, KC-SSA-010, RT-KUB-007: the controller runs already when the definition comes
     flux.applied("app", &revision).await?;
 
     flux.namespace.delete(KUSTOMIZATION, "app").await?;

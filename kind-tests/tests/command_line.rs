@@ -1,0 +1,333 @@
+//! The command lines of the controllers: which flags and gates each has, of which type and with which default.
+
+use std::collections::BTreeMap;
+use std::process::{Command, Output};
+
+use kind_tests::{Result, controller, ensure};
+
+const CONTROLLERS: [&str; 2] = ["source-controller", "kustomize-controller"];
+
+/// The ledger's table: the row, the flag, its type, and its default in source- and kustomize-controller; a dash where the
+/// controller does not know it.
+const FLAGS: &[(&str, &str, &str, &str, &str)] = &[
+    ("RT-FLM-001", "metrics-addr", "string", ":8080", ":8080"),
+    ("RT-FLM-002", "health-addr", "string", ":9440", ":9440"),
+    ("RT-FLM-003", "events-addr", "string", "", ""),
+    ("RT-FLM-004", "concurrent", "int", "2", "4"),
+    ("RT-FLM-005", "requeue-dependency", "duration", "30s", "30s"),
+    ("RT-FLM-006", "http-retry", "int", "-", "9"),
+    ("RT-FLM-008", "kube-api-qps", "float32", "50", "50"),
+    ("RT-FLM-009", "kube-api-burst", "int", "300", "300"),
+    ("RT-FLM-010", "log-encoding", "string", "json", "json"),
+    ("RT-FLM-011", "log-level", "string", "info", "info"),
+    (
+        "RT-FLM-012",
+        "enable-leader-election",
+        "bool",
+        "false",
+        "false",
+    ),
+    (
+        "RT-FLM-013",
+        "leader-election-release-on-cancel",
+        "bool",
+        "true",
+        "true",
+    ),
+    (
+        "RT-FLM-014",
+        "leader-election-lease-duration",
+        "duration",
+        "35s",
+        "35s",
+    ),
+    (
+        "RT-FLM-015",
+        "leader-election-renew-deadline",
+        "duration",
+        "30s",
+        "30s",
+    ),
+    (
+        "RT-FLM-016",
+        "leader-election-retry-period",
+        "duration",
+        "5s",
+        "5s",
+    ),
+    (
+        "RT-FLM-017",
+        "min-retry-delay",
+        "duration",
+        "750ms",
+        "750ms",
+    ),
+    ("RT-FLM-018", "max-retry-delay", "duration", "15m", "15m"),
+    ("RT-FLM-019", "feature-gates", "mapStringBool", "", ""),
+    ("RT-FLM-020", "watch-all-namespaces", "bool", "true", "true"),
+    ("RT-FLM-021", "watch-label-selector", "string", "", ""),
+    (
+        "RT-FLM-022",
+        "watch-configs-label-selector",
+        "string",
+        "reconcile.fluxcd.io/watch=Enabled",
+        "reconcile.fluxcd.io/watch=Enabled",
+    ),
+    (
+        "RT-FLM-023",
+        "no-cross-namespace-refs",
+        "bool",
+        "-",
+        "false",
+    ),
+    (
+        "RT-FLM-024",
+        "interval-jitter-percentage",
+        "uint8",
+        "5",
+        "5",
+    ),
+    ("RT-FLM-025", "token-cache-max-size", "int", "100", "100"),
+    (
+        "RT-FLM-026",
+        "token-cache-max-duration",
+        "duration",
+        "1h",
+        "1h",
+    ),
+    ("RT-FLM-027", "default-service-account", "string", "", ""),
+    (
+        "RT-FLM-028",
+        "default-kubeconfig-service-account",
+        "string",
+        "-",
+        "",
+    ),
+    (
+        "RT-FLM-029",
+        "default-decryption-service-account",
+        "string",
+        "-",
+        "",
+    ),
+    (
+        "RT-FLM-030",
+        "insecure-kubeconfig-exec",
+        "bool",
+        "-",
+        "false",
+    ),
+    (
+        "RT-FLM-031",
+        "insecure-kubeconfig-tls",
+        "bool",
+        "-",
+        "false",
+    ),
+    ("RT-FLM-032", "override-manager", "stringArray", "-", ""),
+    ("RT-FLM-033", "storage-path", "string", "/data", "-"),
+    ("RT-FLM-034", "storage-addr", "string", ":9090", "-"),
+    ("RT-FLM-035", "storage-adv-addr", "string", "", "-"),
+    (
+        "RT-FLM-036",
+        "artifact-retention-ttl",
+        "duration",
+        "1m",
+        "-",
+    ),
+    ("RT-FLM-037", "artifact-retention-records", "int", "2", "-"),
+    (
+        "RT-FLM-038",
+        "artifact-digest-algo",
+        "string",
+        "sha256",
+        "-",
+    ),
+    ("RT-FLM-039", "ssh-kex-algos", "strings", "", "-"),
+    ("RT-FLM-040", "ssh-hostkey-algos", "strings", "", "-"),
+    (
+        "RT-FLM-041",
+        "helm-index-max-size",
+        "int64",
+        "52428800",
+        "-",
+    ),
+    (
+        "RT-FLM-042",
+        "helm-chart-max-size",
+        "int64",
+        "10485760",
+        "-",
+    ),
+    (
+        "RT-FLM-043",
+        "helm-chart-file-max-size",
+        "int64",
+        "5242880",
+        "-",
+    ),
+    // Go's int has 64 bits wherever the controllers run.
+    ("RT-FLM-044", "helm-cache-max-size", "int64", "0", "-"),
+    ("RT-FLM-045", "helm-cache-ttl", "string", "15m", "-"),
+    (
+        "RT-FLM-046",
+        "helm-cache-purge-interval",
+        "string",
+        "1m",
+        "-",
+    ),
+    ("RT-FLM-047", "concurrent-ssa", "int", "-", "4"),
+    ("RT-FLM-048", "no-remote-bases", "bool", "-", "false"),
+    ("RT-FLM-049", "sops-age-secret", "string", "-", ""),
+    ("RT-FLM-050", "sops-vault-configmap", "string", "-", ""),
+    ("RT-FLM-051", "custom-apply-stage-kinds", "string", "-", ""),
+];
+
+/// The row, the gate, and its default in source- and kustomize-controller.
+const GATES: &[(&str, &str, &str, &str)] = &[
+    (
+        "RT-FGM-001",
+        "ObjectLevelWorkloadIdentity",
+        "false",
+        "false",
+    ),
+    ("RT-FGM-002", "CacheSecretsAndConfigMaps", "false", "false"),
+    ("RT-FGM-003", "DisableConfigWatchers", "-", "false"),
+    ("RT-FGM-004", "DirectSourceFetch", "-", "false"),
+    ("RT-FGM-005", "ExternalArtifact", "-", "false"),
+    ("RT-FGM-006", "AdditiveCELDependencyCheck", "-", "false"),
+    ("RT-FGM-007", "CancelHealthCheckOnNewRevision", "-", "false"),
+    ("RT-FGM-008", "DisableStatusPollerCache", "-", "true"),
+    ("RT-FGM-009", "DisableFailFastBehavior", "-", "false"),
+    ("RT-FGM-010", "StrictPostBuildSubstitutions", "-", "true"),
+    ("RT-FGM-011", "GroupChangeLog", "-", "false"),
+    ("RT-FGM-012", "MigrateAPIVersion", "-", "false"),
+];
+
+/// Runs the controller where it can reach no cluster.
+fn run(name: &str, args: &[&str]) -> Result<Output> {
+    Ok(Command::new(controller::program(name)?)
+        .args(args)
+        .env("KUBECONFIG", "/nowhere/kubeconfig")
+        .output()?)
+}
+
+/// The flags that `--help` lists: type and default by name.
+fn flags(help: &str) -> BTreeMap<String, (String, String)> {
+    let mut flags = BTreeMap::new();
+    let mut current: Option<(String, String, String)> = None;
+    let mut finish = |flag: Option<(String, String, String)>| {
+        if let Some((name, kind, text)) = flag {
+            let default = text
+                .rsplit_once("[default: ")
+                .map_or("", |(_, rest)| rest.trim_end());
+            let default = default.strip_suffix(']').unwrap_or(default).trim();
+            flags.insert(name, (kind, default.to_owned()));
+        }
+    };
+    for line in help.lines() {
+        let trimmed = line.trim();
+        if let Some(flag) = trimmed.strip_prefix("--") {
+            let end = flag.find([' ', '[']).unwrap_or(flag.len());
+            let kind = flag
+                .split_once('<')
+                .and_then(|(_, rest)| rest.split_once('>'));
+            finish(current.take());
+            current = Some((
+                flag[..end].to_owned(),
+                kind.map_or_else(String::new, |(kind, _)| kind.to_owned()),
+                trimmed.to_owned(),
+            ));
+        } else if let Some((_, _, text)) = &mut current {
+            text.push(' ');
+            text.push_str(trimmed);
+        }
+    }
+    finish(current);
+    flags
+}
+
+#[test]
+fn flags_are_those_of_the_ledger() -> Result {
+    for (column, name) in CONTROLLERS.into_iter().enumerate() {
+        let output = run(name, &["--help"])?;
+        let help = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(output.status.success(), "{name} --help: {}", output.status);
+        let mut have = flags(&help);
+        for (row, flag, kind, source, kustomize) in FLAGS {
+            let default = [source, kustomize][column];
+            let found = have.remove(*flag);
+            let want = (*default != "-").then(|| ((*kind).to_owned(), (*default).to_owned()));
+            ensure!(
+                found == want,
+                "{row} {name} --{flag}: {found:?}, not {want:?}\n{help}"
+            );
+        }
+        // RT-FLG-011: nothing else
+        have.remove("help");
+        have.retain(|flag, _| !flag.starts_with('h') || flag != "h");
+        ensure!(
+            have.is_empty(),
+            "{name} has flags that upstream's has not: {have:?}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn flags_of_other_controllers_are_usage_errors() -> Result {
+    // RT-FLG-009, RT-DIF-001
+    for (column, name) in CONTROLLERS.into_iter().enumerate() {
+        for (row, flag, _, source, kustomize) in FLAGS {
+            if *[source, kustomize][column] != "-" {
+                continue;
+            }
+            let output = run(name, &[&format!("--{flag}=1")])?;
+            let said = String::from_utf8_lossy(&output.stderr);
+            ensure!(
+                output.status.code() == Some(2) && said.contains(&format!("--{flag}")),
+                "{row} {name} --{flag}: {}\n{said}",
+                output.status
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The lines that the controller logs before it finds no cluster.
+fn logged(name: &str, args: &[&str]) -> Result<(Option<i32>, Vec<serde_json::Value>)> {
+    let output = run(name, args)?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    let lines = text
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok());
+    Ok((output.status.code(), lines.collect()))
+}
+
+#[test]
+fn gates_are_those_of_the_ledger() -> Result {
+    for (column, name) in CONTROLLERS.into_iter().enumerate() {
+        for (row, gate, source, kustomize) in GATES {
+            let known = *[source, kustomize][column] != "-";
+            for value in [true, false] {
+                let (code, lines) = logged(name, &[&format!("--feature-gates={gate}={value}")])?;
+                let last = lines
+                    .last()
+                    .and_then(|line| line["error"].as_str())
+                    .unwrap_or_default();
+                let refusal = format!("feature-gate '{gate}' not supported");
+                // RT-FGT-001, RT-FGT-002: refused whatever its value, or logged as a key of its own
+                let loaded = lines.iter().any(|line| {
+                    line["msg"] == "loading feature gate"
+                        && line[*gate] == value
+                        && line["logger"] == "setup"
+                });
+                ensure!(
+                    code == Some(1) && (last == refusal) != known && loaded == known,
+                    "{row} {name} {gate}={value}: {code:?} {lines:?}"
+                );
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! What `manifests/` says that controllers, scrapers and users depend on.
+
+use std::path::Path;
+
+use kind_tests::{Result, cache, ensure};
+use serde_json::{Value, json};
+
+fn documents(path: &str) -> Result<Vec<Value>> {
+    let path = cache::workspace().join("manifests").join(path);
+    let text = std::fs::read_to_string(&path)?;
+    Ok(serde_saphyr::from_multiple(&text)?)
+}
+
+fn first(path: &str, kind: &str) -> Result<Value> {
+    let found = documents(path)?
+        .into_iter()
+        .find(|object| object["kind"] == kind);
+    found.ok_or_else(|| kind_tests::Failure::new(format!("{path} has no {kind}")))
+}
+
+#[test]
+fn deployments_fit_the_controllers() -> Result {
+    for (name, grace, ports) in [
+        // RT-DIF-003, RT-DIF-004: of the controllers that are there
+        (
+            "source-controller",
+            10,
+            &[("http", 9090), ("http-prom", 8080), ("healthz", 9440)][..],
+        ),
+        (
+            "kustomize-controller",
+            60,
+            &[("http-prom", 8080), ("healthz", 9440)],
+        ),
+    ] {
+        let deployment = first(&format!("{name}/deployment.yaml"), "Deployment")?;
+        let pod = &deployment["spec"]["template"];
+        let container = &pod["spec"]["containers"][0];
+        assert_eq!(
+            pod["spec"]["terminationGracePeriodSeconds"], grace,
+            "{name}"
+        );
+        let have: Vec<_> = container["ports"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|port| {
+                (
+                    port["name"].as_str().unwrap_or_default(),
+                    port["containerPort"].as_i64().unwrap_or_default(),
+                )
+            })
+            .collect();
+        assert_eq!(have, ports, "{name}");
+        // RT-MET-001, RT-MET-021, RT-MET-022: how scrapers find it
+        assert_eq!(pod["metadata"]["labels"]["app"], name);
+        assert_eq!(container["name"], "manager");
+        let base = first(&format!("{name}/kustomization.yaml"), "Kustomization")?;
+        assert_eq!(
+            base["labels"][0]["pairs"]["app.kubernetes.io/part-of"],
+            "flux"
+        );
+        assert_eq!(base["labels"][0]["includeTemplates"], true);
+        let variable = |wanted: &str| {
+            let variables = container["env"].as_array().into_iter().flatten();
+            variables
+                .into_iter()
+                .find(|variable| variable["name"] == wanted)
+                .cloned()
+                .unwrap_or_default()
+        };
+        // RT-ENV-001, RT-ENV-006, RT-ENV-007
+        assert_eq!(
+            variable("RUNTIME_NAMESPACE")["valueFrom"]["fieldRef"]["fieldPath"],
+            "metadata.namespace"
+        );
+        assert_eq!(
+            variable("GOMEMLIMIT")["valueFrom"]["resourceFieldRef"],
+            json!({"containerName": "manager", "resource": "limits.memory"})
+        );
+        let root = if name == "source-controller" {
+            json!("/tmp/.sigstore")
+        } else {
+            Value::Null
+        };
+        assert_eq!(variable("TUF_ROOT")["value"], root, "{name}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_role_allows_what_the_controllers_ask() -> Result {
+    let role = first("rbac/controller.yaml", "ClusterRole")?;
+    let rules = role["rules"].as_array().cloned().unwrap_or_default();
+    let lists = |rule: &Value, key: &str, wanted: &str| {
+        let values = rule[key].as_array().into_iter().flatten();
+        values
+            .into_iter()
+            .any(|value| value == wanted || value == "*")
+    };
+    for (row, group, resource, verbs) in [
+        ("RT-ACL-004", "", "namespaces", &["get"][..]),
+        ("RT-WAT-010", "", "secrets", &["get", "list", "watch"]),
+        ("RT-WAT-010", "", "configmaps", &["get", "list", "watch"]),
+        ("RT-EVT-016", "", "events", &["create", "patch"]),
+        (
+            "RT-LED-001",
+            "coordination.k8s.io",
+            "leases",
+            &["get", "create", "update"],
+        ),
+        (
+            "RT-KUB-006",
+            "kustomize.toolkit.fluxcd.io",
+            "kustomizations/status",
+            &["patch"],
+        ),
+        (
+            "RT-KUB-006",
+            "source.toolkit.fluxcd.io",
+            "gitrepositories/status",
+            &["patch"],
+        ),
+    ] {
+        for verb in verbs {
+            let allowed = rules.iter().any(|rule| {
+                lists(rule, "apiGroups", group)
+                    && lists(rule, "resources", resource)
+                    && lists(rule, "verbs", verb)
+            });
+            ensure!(allowed, "{row}: {verb} {resource} of {group:?}");
+        }
+    }
+    // RT-KUB-001: the probe
+    let probe = rules
+        .iter()
+        .any(|rule| lists(rule, "nonResourceURLs", "/livez/ping") && lists(rule, "verbs", "head"));
+    ensure!(probe, "the probe is not allowed");
+    Ok(())
+}
+
+#[test]
+fn every_manifest_is_part_of_a_base() -> Result {
+    let root = cache::workspace().join("manifests");
+    for folder in std::fs::read_dir(&root)? {
+        let folder = folder?.path();
+        let name = folder
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let base = first(&format!("{name}/kustomization.yaml"), "Kustomization")?;
+        let listed: Vec<&str> = base["resources"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        for file in std::fs::read_dir(&folder)? {
+            let file = file?.file_name().to_string_lossy().into_owned();
+            let yaml = Path::new(&file)
+                .extension()
+                .is_some_and(|end| end == "yaml");
+            if yaml && file != "kustomization.yaml" {
+                ensure!(
+                    listed.contains(&&*file),
+                    "{name}/kustomization.yaml does not list {file}"
+                );
+            }
+        }
+    }
+    Ok(())
+}
