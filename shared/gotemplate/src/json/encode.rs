@@ -42,7 +42,8 @@ struct Encoder {
 
 impl Encoder {
     fn value(&mut self, value: &Value, depth: usize) -> Result<(), JsonError> {
-        if depth > MAX_DEPTH {
+        // Only what holds others can hold itself.
+        if depth > MAX_DEPTH && matches!(value, Value::List(_) | Value::Map(_)) {
             return Err(JsonError(format!(
                 "json: unsupported value: encountered a cycle via {}",
                 value.type_name()

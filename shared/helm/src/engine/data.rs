@@ -81,7 +81,8 @@ pub(super) fn weight(value: &Value) -> usize {
 
 /// What `encoding/json` sees of a value.
 fn data_of(value: &Value, depth: usize) -> Result<Data, String> {
-    if depth > MAX_DEPTH {
+    // Only what holds others can hold itself.
+    if depth > MAX_DEPTH && matches!(value, Value::List(_) | Value::Map(_)) {
         return Err(format!(
             "json: unsupported value: encountered a cycle via {}",
             value.type_name()
