@@ -279,7 +279,9 @@ impl Caller<'_> {
                     name: &record.name,
                     namespace: &record.namespace,
                 };
-                built.iter_mut().for_each(|object| owner.stamp(object));
+                for object in &mut built {
+                    owner.stamp(object);
+                }
                 self.target = built;
                 Ok(())
             }
@@ -639,8 +641,17 @@ fn actions_do_and_record_what_helm_does_whatever_fails() {
         let Answer::Output(theirs) = answer else {
             panic!("{question:#}: {answer:?}");
         };
-        let ours = comparable(question, ours(question, fail));
-        let theirs = comparable(question, theirs);
+        let ours = plain_numbers(comparable(question, ours(question, fail)));
+        let mut theirs = plain_numbers(comparable(question, theirs));
+        // Helm writes the nulls of the new values into the old record (docs/differences.md, HE-VAL-018).
+        for event in theirs["events"].as_array_mut().unwrap() {
+            if event["event"] == "update record"
+                && event["version"] == json!(1.0)
+                && let Some(config) = event["config"].as_object_mut()
+            {
+                config.remove("drop");
+            }
+        }
         let mut told = question.clone();
         told.as_object_mut().unwrap().remove("history");
         let brief = |told: &Value| {
@@ -811,7 +822,28 @@ fn objects_of_a_manifest_are_read_as_helm_reads_them() {
             ),
             Err(error) => Answer::Error(error.to_string()),
         };
-        assert_eq!(ours, answer, "{manifest}");
+        let (ours, theirs) = (plain(ours), plain(answer));
+        assert_eq!(ours, theirs, "{manifest}");
+    }
+}
+
+fn plain(answer: Answer) -> Answer {
+    match answer {
+        Answer::Output(value) => Answer::Output(plain_numbers(value)),
+        error => error,
+    }
+}
+
+/// Numbers by what they are worth: JSON text has several ways to write one.
+fn plain_numbers(value: Value) -> Value {
+    match value {
+        Value::Number(number) => json!(number.as_f64()),
+        Value::Array(items) => items.into_iter().map(plain_numbers).collect(),
+        Value::Object(entries) => entries
+            .into_iter()
+            .map(|(key, value)| (key, plain_numbers(value)))
+            .collect(),
+        other => other,
     }
 }
 
@@ -920,7 +952,7 @@ fn what_is_created_changed_and_pruned_is_what_helm_creates_changes_and_prunes() 
         (
             beta.to_owned(),
             stable.to_owned(),
-            json!({"/apis/batch/v1/namespaces/apps/cronjobs/c": {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "c"}}}),
+            json!({"/apis/batch/v1/namespaces/apps/cronjobs/c": {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "c", "namespace": NAMESPACE}}}),
         ),
         (
             map("a", ""),

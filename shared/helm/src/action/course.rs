@@ -101,6 +101,8 @@ pub(super) enum OnError {
     Ignore,
     /// The end, with this before the error.
     End(&'static str),
+    /// The error ends the action, but what is to be cleaned up still is.
+    Raise,
     /// The end, with this in place of the error, which is appended (HE-ACT-032, HE-ACT-033).
     EndDeleting,
     /// The release fails, with this before the error.
@@ -253,6 +255,7 @@ impl Action {
         match on_error {
             OnError::Ignore | OnError::Hooks(_) => {}
             OnError::End(prefix) => self.end(format!("{prefix}{error}")),
+            OnError::Raise => self.raised = Some(error.to_owned()),
             OnError::EndDeleting => {
                 let name = &self.release.name;
                 self.end(format!("failed to delete release: {name}: {error}"));
@@ -358,7 +361,7 @@ impl Action {
             self.then(Change::HookEnds(hook, true));
         }
         if self.kind == Kind::Test {
-            self.ask(Ask::Update, OnError::End(""));
+            self.ask(Ask::Update, OnError::Raise);
         }
         for hook in hooks.iter().rev().copied() {
             if self.has_log_policy(hook, SUCCEEDED) {
@@ -397,9 +400,7 @@ impl Action {
             _ => error.to_owned(),
         };
         let ran = self.ran_before();
-        let unrecorded = self
-            .items
-            .contains(&Item::Ask(Ask::Update, OnError::End("")));
+        let unrecorded = self.items.contains(&Item::Ask(Ask::Update, OnError::Raise));
         let on_error = self.skip_to_end_of_hooks();
         if matches!(step, HookStep::Create | HookStep::Watch) {
             self.change(Change::HookEnds(hook, false), now);
