@@ -16,6 +16,9 @@ pub enum YamlError {
     /// A value has another type than its field.
     #[error("error unmarshaling JSON: while decoding JSON: json: {0}")]
     Decode(String),
+    /// The same of one of a chart's values documents.
+    #[error("cannot unmarshal yaml document: {0}")]
+    Document(Box<YamlError>),
     /// A line begins with `---` but goes on with something else.
     #[error("error reading yaml document: invalid Yaml document separator: {0}")]
     Separator(String),
@@ -24,6 +27,11 @@ pub enum YamlError {
 /// The first document, whole numbers kept apart from others.
 pub(crate) fn value(text: &[u8]) -> Result<Value, YamlError> {
     flux_yaml::sigs::from_str(text).map_err(YamlError::Convert)
+}
+
+/// The first document with its numbers as they are written, for fields that are text.
+pub(crate) fn value_as_written(text: &[u8]) -> Result<Value, YamlError> {
+    flux_yaml::sigs::from_str_as_written(text).map_err(YamlError::Convert)
 }
 
 /// The same where only some of the outermost keys matter.

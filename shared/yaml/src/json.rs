@@ -109,6 +109,16 @@ fn write_string(text: &str, escape: Escape, out: &mut String) {
     out.push('"');
 }
 
+/// Fails where [`normalize`] would, and changes nothing.
+pub(crate) fn check(value: &Value) -> Result<(), Error> {
+    match value {
+        Value::Float(float) if !float.is_finite() => Err(no_number(*float)),
+        Value::Seq(items) => items.iter().try_for_each(check),
+        Value::Map(map) => map.values().try_for_each(check),
+        _ => Ok(()),
+    }
+}
+
 /// Gives numbers the types they have after a trip through JSON text, which writes 1.0 as `1`.
 pub(crate) fn normalize(value: &mut Value) -> Result<(), Error> {
     match value {

@@ -24,6 +24,21 @@ pub fn from_str(text: impl AsRef<[u8]>) -> Result<Value, Error> {
     yaml_to_json(text).map_err(|error| Error::Convert(Box::new(error)))
 }
 
+/// As [`from_str`], but floats stay floats, whole ones too: what becomes text where a field wants text (1e7 is `1e+07` there,
+/// and not `10000000`).
+///
+/// # Errors
+/// As [`from_str`].
+pub fn from_str_as_written(text: impl AsRef<[u8]>) -> Result<Value, Error> {
+    let convert = |error| Error::Convert(Box::new(error));
+    let mut value = decode(text.as_ref(), false).map_err(convert)?;
+    if json::check(&value).is_err() {
+        value.sort_keys();
+        json::check(&value).map_err(convert)?;
+    }
+    Ok(value)
+}
+
 /// As [`from_str`], for who wants only some keys of the outermost mapping: all of the text is checked, and an error is the
 /// same; of keys that are not `wanted` there may or may not be something in the result. Plain manifests are read several
 /// times as fast.

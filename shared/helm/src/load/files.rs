@@ -36,7 +36,10 @@ pub(super) fn chart(files: Vec<File>, depth: usize) -> Result<Chart, LoadError> 
             "values.yaml" => {
                 let values = load_values(&file.data).map_err(|source| LoadError::Yaml {
                     file: "values.yaml",
-                    source,
+                    source: match source {
+                        separator @ yaml::YamlError::Separator(_) => separator,
+                        other => yaml::YamlError::Document(Box::new(other)),
+                    },
                 })?;
                 chart.values = Some(values);
             }
@@ -130,7 +133,7 @@ fn read(
     name: &'static str,
     decode: impl FnOnce(&flux_yaml::Value) -> Result<(), yaml::YamlError>,
 ) -> Result<(), LoadError> {
-    yaml::value(&file.data)
+    yaml::value_as_written(&file.data)
         .and_then(|value| decode(&value))
         .map_err(|source| LoadError::Yaml { file: name, source })
 }
