@@ -377,7 +377,7 @@ fn cases() -> Vec<(String, Value)> {
         r#"{"$schema": "https://json-schema.org/draft/2020-12/schema#", "type": "array"}"#,
         r#"{"required": ["a"], "properties": {"v": {"type": "string"}}}"#,
         r#"{"$ref": "urn:example:x"}"#,
-        r##"{"$id": "https://example.com/root", "$defs": {"a": {"$id": "item", "type": "string"}}, "properties": {"v": {"$ref": "item"}}}"##,
+        r#"{"$id": "https://example.com/root", "$defs": {"a": {"$id": "item", "type": "string"}}, "properties": {"v": {"$ref": "item"}}}"#,
         r##"{"$defs": {"a": {"$anchor": "here", "type": "string"}}, "properties": {"v": {"$ref": "#here"}}}"##,
         r#"{"properties": {"v": {"minContains": 2, "contains": {"type": "string"}}}}"#,
         r#"{"dependentRequired": {"v": ["x"]}}"#,

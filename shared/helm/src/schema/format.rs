@@ -48,10 +48,13 @@ pub(super) fn check(format: &str, text: &str) -> Checked {
         "date" => date(text),
         "time" => time(text),
         "date-time" => date_time(text),
-        "uri" | "iri" => match url(text)? {
-            true => Ok(()),
-            false => fault("relative url"),
-        },
+        "uri" | "iri" => {
+            if url(text)? {
+                Ok(())
+            } else {
+                fault("relative url")
+            }
+        }
         "uri-reference" | "iri-reference" if text.contains('\\') => fault("contains \\"),
         "uri-reference" | "iri-reference" | "uri-template" => url(text).map(drop),
         "semver" => semver(text),
@@ -160,9 +163,10 @@ fn duration(text: &str) -> Checked {
                 // Go looks at a byte here.
                 let byte = unit.to_string().bytes().next().unwrap_or_default();
                 let shown = quoted(char::from(byte));
-                return fault(match all.contains(unit) {
-                    true => format!("unit {shown} out of order"),
-                    false => format!("invalid unit {shown}"),
+                return fault(if all.contains(unit) {
+                    format!("unit {shown} out of order")
+                } else {
+                    format!("invalid unit {shown}")
                 });
             };
             (units, part) = (after, rest.as_str());
@@ -316,9 +320,10 @@ fn date(text: &str) -> Checked {
     let (month, day) = (i8::try_from(month), i8::try_from(day));
     let valid = month
         .is_ok_and(|month| day.is_ok_and(|day| jiff::civil::Date::new(year, month, day).is_ok()));
-    match valid {
-        true => Ok(()),
-        false => fault(format!("parsing time {shown}: day out of range")),
+    if valid {
+        Ok(())
+    } else {
+        fault(format!("parsing time {shown}: day out of range"))
     }
 }
 

@@ -105,7 +105,7 @@ fn compile(schema: &[u8]) -> Schema {
         return Err(format!(
             "\"{ADDRESS}#\" is not valid against metaschema: jsonschema validation failed with '{}#'\n{}",
             dialect.trim_end_matches('#'),
-            report::faults(&faults, &serde_json::Value::Null)
+            report::faults(&faults, &serde_json::Value::Null, &schema)
         ));
     }
     let mut options = jsonschema::options();
@@ -135,7 +135,10 @@ fn check(schema: &Schema, values: &Map) -> Result<(), String> {
     if faults.is_empty() {
         Ok(())
     } else {
-        Err(format!("{}\n", report::faults(&faults, &schema.document)))
+        Err(format!(
+            "{}\n",
+            report::faults(&faults, &schema.document, &values)
+        ))
     }
 }
 

@@ -10,12 +10,12 @@ use serde_json::Value;
 
 use crate::number;
 
-/// The report's lines.
-pub(super) fn faults(errors: &[ValidationError<'_>], schema: &Value) -> String {
+/// The report's lines: the findings in `instance`, which was checked against `schema`.
+pub(super) fn faults(errors: &[ValidationError<'_>], schema: &Value, instance: &Value) -> String {
     let leaves: Vec<_> = errors.iter().map(|e| Leaf::new(e, &[])).collect();
     let leaves: Vec<_> = leaves.iter().collect();
     let mut lines = Vec::new();
-    for node in ungrouped(Report { schema }.applied(&leaves, 0, &[])) {
+    for node in ungrouped(Report { schema, instance }.applied(&leaves, 0, &[])) {
         node.print(0, &mut lines);
     }
     lines.join("\n")
@@ -195,6 +195,7 @@ fn applicator(keyword: &str, next: Option<&String>) -> Option<(usize, bool)> {
 /// What the report is of.
 struct Report<'s> {
     schema: &'s Value,
+    instance: &'s Value,
 }
 
 impl Report<'_> {
@@ -376,9 +377,14 @@ impl Report<'_> {
             }
             Kind::Contains => node("no items match contains schema".to_owned()),
             Kind::FalseSchema if keyword == "additionalProperties" => {
-                let mut names: Vec<_> = match &**instance {
-                    Value::Object(entries) => entries.keys().map(|name| quoted(name)).collect(),
-                    _ => leaf
+                // The finding shows one of the values that may not be there, at the place of what holds them.
+                let holder = self
+                    .instance
+                    .pointer(leaf.error.instance_path().as_str())
+                    .and_then(Value::as_object);
+                let mut names: Vec<_> = match holder {
+                    Some(entries) => entries.keys().map(|name| quoted(name)).collect(),
+                    None => leaf
                         .at
                         .last()
                         .map(|name| quoted(name))
