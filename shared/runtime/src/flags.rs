@@ -80,6 +80,14 @@ pub fn parse_from<F: Parser>(
         Some(kind) => arg.value_name(kind),
         None => arg,
     });
+    // As Go's flag library does, `--help` tells no default that is empty.
+    command = command.mut_args(|arg| {
+        let empty = arg
+            .get_default_values()
+            .iter()
+            .all(|value| value.is_empty());
+        arg.hide_default_value(empty)
+    });
     // Words that belong to no flag are passed over (RT-FLG-010, RT-FLG-002).
     command = command.arg(clap::Arg::new("ignored").num_args(0..).hide(true));
     let mut matches = command.try_get_matches_from(words)?;
@@ -96,7 +104,7 @@ fn kind(arg: &clap::Arg) -> Option<&'static str> {
         ArgAction::Append if text => Some("stringArray"),
         ArgAction::Append => Some("mapStringBool"),
         ArgAction::Set if text => Some("string"),
-        ArgAction::Set if named(&[TypeId::of::<bool>()]) => Some("bool"),
+        ArgAction::Set | ArgAction::SetTrue if named(&[TypeId::of::<bool>()]) => Some("bool"),
         ArgAction::Set if named(&[TypeId::of::<Duration>()]) => Some("duration"),
         ArgAction::Set if named(&[TypeId::of::<f32>()]) => Some("float32"),
         ArgAction::Set if named(&[TypeId::of::<u8>()]) => Some("uint8"),

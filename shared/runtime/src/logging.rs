@@ -340,13 +340,26 @@ impl Sampler {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::{Arc, LazyLock, Mutex};
 
-    use tracing_subscriber::layer::SubscriberExt;
+    use tracing::{Dispatch, subscriber::NoSubscriber};
+    use tracing_subscriber::{filter::dynamic_filter_fn, layer::SubscriberExt};
 
     use super::*;
 
+    /// Keeps every line of the code worth asking about. While a single dispatcher lives, `tracing` decides about a line
+    /// for good when it is first reached, and asks the thread that reached it: one without a log would silence the line
+    /// for all tests. While two live, all of them are asked, and the second of these is never sure.
+    static UNDECIDED: LazyLock<[Dispatch; 2]> = LazyLock::new(|| {
+        let unsure = dynamic_filter_fn(|_, _| false);
+        [
+            Dispatch::new(NoSubscriber::new()),
+            Dispatch::new(tracing_subscriber::registry().with(unsure)),
+        ]
+    });
+
     pub(crate) fn logged(level: &str, encoding: &str, speak: impl FnOnce()) -> Vec<String> {
+        LazyLock::force(&UNDECIDED);
         let lines = Arc::new(Mutex::new(Vec::new()));
         let sink = lines.clone();
         let log = Log::new(level, encoding, move |line: &[u8]| {
