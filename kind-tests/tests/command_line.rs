@@ -166,8 +166,7 @@ const FLAGS: &[(&str, &str, &str, &str, &str)] = &[
         "5242880",
         "-",
     ),
-    // Go's int has 64 bits wherever the controllers run.
-    ("RT-FLM-044", "helm-cache-max-size", "int64", "0", "-"),
+    ("RT-FLM-044", "helm-cache-max-size", "int", "0", "-"),
     ("RT-FLM-045", "helm-cache-ttl", "string", "15m", "-"),
     (
         "RT-FLM-046",

@@ -43,8 +43,8 @@ pub(crate) struct HelmFlags {
     #[arg(long = "helm-chart-file-max-size", default_value = "5242880", value_parser = flags::parse_int, allow_hyphen_values = true)]
     pub(crate) chart_file_max_size: i64,
     /// How many Helm indexes are kept in memory; none when zero.
-    #[arg(long = "helm-cache-max-size", default_value = "0", value_parser = flags::parse_int, allow_hyphen_values = true)]
-    pub(crate) cache_max_size: i64,
+    #[arg(long = "helm-cache-max-size", default_value = "0", value_parser = parse_size, allow_hyphen_values = true)]
+    pub(crate) cache_max_size: isize,
     /// How long a Helm index is kept in memory.
     #[arg(long = "helm-cache-ttl", default_value = "15m")]
     pub(crate) cache_ttl: String,
@@ -71,6 +71,11 @@ impl Flags {
             ("storage-adv-addr", env("STORAGE_ADV_ADDR", "")),
         ]
     }
+}
+
+/// Go's `int`, which has as many bits as an address.
+fn parse_size(text: &str) -> Result<isize, String> {
+    isize::try_from(flags::parse_int(text)?).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -109,7 +109,15 @@ fn kind(arg: &clap::Arg) -> Option<&'static str> {
         ArgAction::Set if named(&[TypeId::of::<f32>()]) => Some("float32"),
         ArgAction::Set if named(&[TypeId::of::<u8>()]) => Some("uint8"),
         ArgAction::Set if named(&[TypeId::of::<i64>()]) => Some("int64"),
-        ArgAction::Set if named(&[TypeId::of::<usize>(), TypeId::of::<u32>()]) => Some("int"),
+        ArgAction::Set
+            if named(&[
+                TypeId::of::<usize>(),
+                TypeId::of::<isize>(),
+                TypeId::of::<u32>(),
+            ]) =>
+        {
+            Some("int")
+        }
         _ => None,
     }
 }
