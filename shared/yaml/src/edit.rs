@@ -23,6 +23,10 @@ use crate::scan::ScalarStyle;
 use crate::source::Source;
 use crate::v3;
 
+/// What ends a line.
+const BREAKS: [char; 5] = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
+const OTHER_BREAKS: [char; 4] = ['\r', '\u{85}', '\u{2028}', '\u{2029}'];
+
 /// A step from a document's root towards a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -53,6 +57,9 @@ pub struct Scalar {
     /// Whether it reads as a string.
     is_string: bool,
     in_flow: bool,
+    /// Whether anything but blanks stands between it and the scalar before: a value that was left out has no place of its
+    /// own otherwise.
+    apart: bool,
 }
 
 /// Where a scalar of the event stream stands.
@@ -61,6 +68,7 @@ struct Span {
     line: u32,
     column: u32,
     in_flow: bool,
+    apart: bool,
 }
 
 /// Every scalar value of a stream of documents, in the order of the text.
@@ -93,6 +101,7 @@ fn spans(text: &str, skipped: usize) -> Result<Vec<Span>, Error> {
     let mut spans = Vec::new();
     // One entry for each open collection: whether it is in flow style.
     let mut open: Vec<bool> = Vec::new();
+    let mut last = 0;
     loop {
         let event = parser
             .next_event()
@@ -106,6 +115,9 @@ fn spans(text: &str, skipped: usize) -> Result<Vec<Span>, Error> {
             EventKind::Scalar(_, style) => {
                 let start = event.content.at();
                 let mut end = event.end.at().max(start);
+                let between = text.get(last..start).unwrap_or("");
+                let apart = !between.trim().is_empty();
+                last = end;
                 if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) {
                     end = start + block_length(text.get(start..end).unwrap_or(""));
                 }
@@ -114,8 +126,10 @@ fn spans(text: &str, skipped: usize) -> Result<Vec<Span>, Error> {
                     line: event.content.line + 1,
                     column: event.content.column + 1,
                     in_flow: open.contains(&true),
+                    apart,
                 });
             }
+            EventKind::Alias(_) => last = event.end.at(),
             _ => {}
         }
     }
@@ -171,6 +185,7 @@ impl Walk<'_> {
                     style: node.style,
                     is_string: node.short_tag() == resolve::STR,
                     in_flow: span.in_flow,
+                    apart: span.apart,
                 });
             }
             Kind::Mapping => {
@@ -228,8 +243,17 @@ pub fn replace<'e>(
             out.push_str(&render_block(scalar, old, value)?);
         } else {
             let new = render(scalar, value)?;
+            let behind = text.get(scalar.range.end..).unwrap_or("");
+            if bears_tabs(scalar, old) && !bears_tabs(scalar, &new) && tabs_matter(&new, behind) {
+                return Err(Error::Invalid(format!(
+                    "line {}: only a plain value can stand before these tabs",
+                    scalar.line
+                )));
+            }
             if old.is_empty() {
-                if !has_room(&out, text.get(scalar.range.end..).unwrap_or("")) {
+                // A plain root would go on in a directive below it.
+                let directive = scalar.path.is_empty() && behind.trim_start().starts_with('%');
+                if directive || !scalar.apart || !has_room(&out, behind) {
                     return Err(Error::Invalid(format!(
                         "line {}: there is no place for a value",
                         scalar.line
@@ -240,6 +264,12 @@ pub fn replace<'e>(
                     out.push(' ');
                 }
             }
+            // An anchor ends before a colon, and before nothing else that is not blank (`&x:0`).
+            if old.starts_with(':')
+                && out.ends_with(|c: char| c.is_alphanumeric() || "_-".contains(c))
+            {
+                out.push(' ');
+            }
             out.push_str(&new);
         }
         from = scalar.range.end;
@@ -248,14 +278,31 @@ pub fn replace<'e>(
     Ok(out)
 }
 
+/// Whether tabs may stand at the beginning of the lines behind a scalar written so.
+fn bears_tabs(scalar: &Scalar, written: &str) -> bool {
+    scalar.in_flow || !(written.is_empty() || written.starts_with(['"', '\'']))
+}
+
+/// Whether there are tabs behind a value that are no mere blanks unless the value is plain: at the beginning of a line, or
+/// where the line's first token is still to come.
+fn tabs_matter(value: &str, behind: &str) -> bool {
+    let blanks = &behind[..behind.len() - behind.trim_start().len()];
+    let mut lines = blanks.split(BREAKS);
+    let first = lines.next().unwrap_or("");
+    value.is_empty() && first.contains('\t') || lines.any(|line| line.contains('\t'))
+}
+
 /// Whether a value may stand between these: behind an indicator, an anchor or a tag of the same line, with nothing but a
 /// comment or the rest of a flow collection behind it.
 fn has_room(before: &str, behind: &str) -> bool {
-    let line = before.rsplit('\n').next().unwrap_or(before).trim_end();
+    let line = before.rsplit(BREAKS).next().unwrap_or(before).trim_end();
+    // Taken for one within quotes, too.
+    let comment = line.split([' ', '\t']).any(|word| word.starts_with('#'));
     let word = line.rsplit([' ', '\t']).next().unwrap_or(line);
     let follows = behind.trim_start_matches([' ', '\t']).chars().next();
     let apart = behind.starts_with([' ', '\t', ',', ']', '}']);
-    (line.ends_with(':') || word == "-" || word.starts_with(['&', '!']))
+    !comment
+        && (line.ends_with(':') || word == "-" || word.starts_with(['&', '!']))
         && (matches!(follows, None | Some('\n' | '\r'))
             || apart && matches!(follows, Some('#' | ',' | ']' | '}')))
 }
@@ -282,6 +329,10 @@ fn render(scalar: &Scalar, value: &str) -> Result<String, Error> {
         if scalar.in_flow && !flow_plain_allowed(value) {
             node.style = Style::SINGLE_QUOTED;
         }
+        // Without its root a document may not be there at all.
+        if scalar.path.is_empty() && value.is_empty() {
+            node.style = Style::DOUBLE_QUOTED;
+        }
     }
     let mut text = v3::to_string(&node)?;
     text.truncate(text.trim_end_matches('\n').len());
@@ -296,6 +347,10 @@ fn render_block(scalar: &Scalar, old: &str, value: &str) -> Result<String, Error
             scalar.line
         ))
     };
+    // Only line feeds, with or without carriage returns, are looked for.
+    if old.replace("\r\n", "\n").contains(OTHER_BREAKS) {
+        return Err(unfit());
+    }
     let (header, body) = old.split_once('\n').ok_or_else(unfit)?;
     let first = body
         .lines()
@@ -395,6 +450,15 @@ mod tests {
     }
 
     #[test]
+    fn a_root_is_never_left_out() {
+        for text in ["1\n", "1\n---\n2\n", "--- 1\n"] {
+            let scalars = scalars(text).unwrap();
+            let edited = replace(text, [(&scalars[0], "")]).unwrap();
+            assert_eq!(edited, text.replacen('1', "\"\"", 1));
+        }
+    }
+
+    #[test]
     fn several_edits_are_made_at_once() {
         let text = "a: 1\nb: 2\n";
         let scalars = scalars(text).unwrap();
@@ -427,6 +491,34 @@ mod tests {
     }
 
     #[test]
+    fn a_block_scalar_with_other_line_breaks_is_refused() {
+        for text in ["a: |\n  old\rb: 1\n", "a: |\u{2028}\n  old\n"] {
+            let scalars = scalars(text).unwrap();
+            assert!(replace(text, [(&scalars[0], "new")]).is_err(), "{text:?}");
+        }
+        let text = "a: |\r\n  old\r\nb: 1\r\n";
+        let scalars = scalars(text).unwrap();
+        assert!(replace(text, [(&scalars[0], "new")]).is_ok());
+    }
+
+    #[test]
+    fn what_adjoins_a_plain_value_keeps_its_meaning() {
+        let cases = [
+            ("old\n\t", "a: b", None),
+            ("old\n\t", "new", Some("new\n\t")),
+            ("- 1\t\n", "", None),
+            ("- 1\t\n", "2", Some("- 2\t\n")),
+            ("- &x:0\n", "a: b", Some("- &x 'a: b'\n")),
+            ("- [1\n  \t]\n", "a: b", Some("- ['a: b'\n  \t]\n")),
+        ];
+        for (text, value, want) in cases {
+            let scalars = scalars(text).unwrap();
+            let edited = replace(text, [(&scalars[0], value)]);
+            assert_eq!(edited.ok().as_deref(), want, "{text:?}");
+        }
+    }
+
+    #[test]
     fn blanks_at_the_end_of_a_block_scalar_belong_to_it() {
         let text = "a: |+\n  old\n    \n\nb: 1\n";
         let scalars = scalars(text).unwrap();
@@ -445,9 +537,19 @@ mod tests {
             ("-\n", Some("- new\n")),
             ("{a: , b: 1}", Some("{a: new, b: 1}")),
             ("a: &x\n", Some("a: &x new\n")),
+            ("--- &x\n---\n", Some("--- &x new\n---\n")),
+            ("--- &x\n%TAG !e! tag:e:\n---\na\n", None),
+            (
+                "a:\n%TAG !e! tag:e:\n---\na\n",
+                Some("a: new\n%TAG !e! tag:e:\n---\na\n"),
+            ),
             ("{a, b: 1}", None),
             ("? a\n", None),
             ("? ? ...\n#", None),
+            ("? \n  a: ", None),
+            ("? |\n a:", None),
+            ("---\n# a:", None),
+            ("a: # b:\n", Some("a: new # b:\n")),
         ];
         for (text, want) in cases {
             let scalars = scalars(text).unwrap();

@@ -34,24 +34,45 @@ const NEW_VALUES: &[&str] = &[
     "*a",
 ];
 
-/// The node that a scalar's path leads to.
-fn at<'n>(documents: &'n mut [Node], scalar: &Scalar) -> Option<&'n mut Node> {
-    let mut node = documents.get_mut(scalar.document)?.root_mut()?;
-    for step in &scalar.path {
-        node = match step {
-            Step::Index(index) => node.content.get_mut(*index)?,
-            Step::Key(key) => {
-                let found = node.entries_mut().find(|(k, _)| k.value == *key)?;
-                found.1
+/// The scalar values below a node with the paths to them, in the order of the text. Entries with the same key have the same
+/// path, so only its place tells a value.
+fn values<'n>(node: &'n mut Node, path: &[Step], out: &mut Vec<(Vec<Step>, &'n mut Node)>) {
+    let below = |step| [path, &[step]].concat();
+    match node.kind {
+        Kind::Scalar => out.push((path.to_vec(), node)),
+        Kind::Mapping => {
+            for (key, value) in node.entries_mut() {
+                values(value, &below(Step::Key(key.value.clone())), out);
             }
-        };
+        }
+        Kind::Sequence => {
+            for (index, item) in node.content.iter_mut().enumerate() {
+                values(item, &below(Step::Index(index)), out);
+            }
+        }
+        Kind::Document | Kind::Alias => {}
     }
-    (node.kind == Kind::Scalar).then_some(node)
+}
+
+/// The `index`th scalar value of a stream.
+fn at<'n>(documents: &'n mut [Node], index: usize, scalar: &Scalar) -> Option<&'n mut Node> {
+    let mut found = Vec::new();
+    let mut before = 0;
+    for (at, document) in documents.iter_mut().enumerate() {
+        if at == scalar.document {
+            before = found.len();
+        }
+        if let Some(root) = document.root_mut() {
+            values(root, &[], &mut found);
+        }
+    }
+    let (path, node) = found.into_iter().nth(index)?;
+    (index >= before && path == scalar.path).then_some(node)
 }
 
 /// Takes the value out of a tree, so that the rest can be compared.
-fn blank(documents: &mut [Node], scalar: &Scalar) -> Option<String> {
-    let node = at(documents, scalar)?;
+fn blank(documents: &mut [Node], index: usize, scalar: &Scalar) -> Option<String> {
+    let node = at(documents, index, scalar)?;
     let style = node.style;
     // A null, a number or a plain string may become another of these.
     node.style = if style.has(Style::TAGGED) {
@@ -77,11 +98,13 @@ fn an_edit_changes_one_value_and_nothing_else() {
         if scalars.is_empty() {
             continue;
         }
-        let scalar = &scalars[random.below(scalars.len())];
-        if at(&mut before, scalar).is_none_or(|node| node.value != scalar.value) {
-            // Of two entries with the same key the path means the first.
-            continue;
-        }
+        let index = random.below(scalars.len());
+        let scalar = &scalars[index];
+        assert_eq!(
+            at(&mut before, index, scalar).map(|node| node.value.as_str()),
+            Some(scalar.value.as_str()),
+            "{text:?}\n{scalar:?}"
+        );
         let value = if random.chance(70) {
             random.pick(NEW_VALUES).to_owned()
         } else {
@@ -99,14 +122,17 @@ fn an_edit_changes_one_value_and_nothing_else() {
         );
         let mut after = v3::parse_all(&new)
             .unwrap_or_else(|error| panic!("{error}\n{text:?}\n{value:?} at {scalar:?}\n{new:?}"));
-        blank(&mut before, scalar);
+        blank(&mut before, index, scalar);
         // How a block scalar ends is up to its header.
         let is_block = text[scalar.range.clone()].starts_with(['|', '>']);
-        let end = |value: &str| match is_block {
-            true => value.trim_end_matches('\n').to_owned(),
-            false => value.to_owned(),
+        let end = |value: &str| {
+            if is_block {
+                value.trim_end_matches('\n').to_owned()
+            } else {
+                value.to_owned()
+            }
         };
-        let got = blank(&mut after, scalar);
+        let got = blank(&mut after, index, scalar);
         assert_eq!(
             got.as_deref().map(end),
             Some(end(&value)),
