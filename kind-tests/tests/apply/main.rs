@@ -8,7 +8,7 @@ use flux_apply::{
     Cluster as Target, Memory, Object, Options, PruneOptions, apply_in_stages, managers, normalise,
     parse,
 };
-use kind_tests::{Cluster, Doing, Failure, Kind, Namespace, Result};
+use kind_tests::{CONFIG_MAP, Cluster, Doing, Failure, Kind, Namespace, Result};
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::Value;
@@ -39,6 +39,13 @@ impl Bench {
             target,
             memory: Memory::default(),
         })
+    }
+
+    /// The names of the namespace's ConfigMaps but the one that the cluster adds to every namespace, in its own time.
+    async fn config_maps(&self) -> Result<Vec<String>> {
+        let mut names = self.namespace.names(CONFIG_MAP).await?;
+        names.retain(|name| name != "kube-root-ca.crt");
+        Ok(names)
     }
 
     /// The objects of a YAML text, in this namespace and ours; cluster-scoped ones stay as they are.
