@@ -110,6 +110,17 @@ impl Fail {
         }
     }
 
+    /// The failure of an operation on an object of this kind: what a Secret holds is not told.
+    pub(crate) fn in_object_of(mut self, kind: &str) -> Self {
+        const CONTENTS: &str = ": node contents:\n";
+        if kind == "Secret"
+            && let Some(at) = self.message.find(CONTENTS)
+        {
+            self.message.truncate(at);
+        }
+        self
+    }
+
     pub(crate) fn is_malformed_yaml(&self) -> bool {
         self.message.contains("MalformedYAMLError")
     }

@@ -35,7 +35,7 @@ pub(crate) fn visit(
                 name: text(object, "name"),
                 namespace: text(object, "namespace"),
             };
-            Err::<(), Fail>(fail)
+            Err::<(), Fail>(fail.in_object_of(&id.gvk.kind))
                 .context(|| format!("considering field '{}' of object {id}", spec.path))
         }
     }

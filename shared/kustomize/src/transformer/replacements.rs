@@ -2,7 +2,7 @@ use flux_yaml::Value;
 
 use crate::{
     config::{FieldOptions, Mode, Replacement, Selector, Source, Target, decode},
-    error::{Context, Result},
+    error::{Context, Fail, Result},
     go::quoted,
     id::ResId,
     label_selector::LabelSelector,
@@ -270,7 +270,9 @@ fn copy(value: &Node, object: &mut Node, target: &Target) -> Result<()> {
                 quoted(path)
             )
         };
-        let found = node::find_all(object, &parts, create).context(not_found)?;
+        let found = node::find_all(object, &parts, create)
+            .map_err(|wrong| Fail::from(wrong).in_object_of(node::kind_field(object)))
+            .context(not_found)?;
         if found.is_empty() {
             return Err(not_found().into());
         }

@@ -137,7 +137,9 @@ pub(super) fn merge_one(
         }
         let object = target.node_mut();
         let before = std::mem::replace(object, Node::null());
-        let Some(merged) = merge::merge(patch, before, schema)? else {
+        let merged =
+            merge::merge(patch, before, schema).map_err(|fail| fail.in_object_of(&kind))?;
+        let Some(merged) = merged else {
             return Ok(());
         };
         *object = merged;
