@@ -440,7 +440,7 @@ async fn builds_run_side_by_side_and_share_nothing() {
 
 #[tokio::test]
 async fn a_panic_is_an_error() {
-    // KC-BLD-029, RT-KUS-011
+    // KC-BLD-029, RT-KUS-011, KZ-FLX-004
     for (panic, text) in [
         (
             Box::new(|| -> () { panic!("plain") }) as Box<dyn FnOnce() + Send>,
