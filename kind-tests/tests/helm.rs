@@ -8,8 +8,8 @@ use flux_helm::action::{
     UpgradeOptions, objects, plan,
 };
 use flux_helm::{
-    Chart, File, Release, RenderOptions, SECRET_TYPE, SYSTEM_LABELS, Status, Time, decode, encode,
-    load_values, render, secret_labels, secret_name, to_go_json,
+    Chart, File, Hook, Release, RenderOptions, SECRET_TYPE, SYSTEM_LABELS, Status, Time, decode,
+    encode, load_values, render, secret_labels, secret_name, to_go_json,
 };
 use kind_tests::helm_cli::{self, Helm};
 use kind_tests::{
@@ -502,30 +502,20 @@ async fn theirs_in_our_hands(helm: Helm, topic: &str) -> Result {
         assert_eq!(record.labels.get("team").map(String::as_str), Some("b"));
         let method = if helm == Helm::V4 { "ssa" } else { "" };
         assert_eq!(record.apply_method, method);
-        let run: Vec<_> = record
-            .hooks
-            .iter()
-            .map(|hook| {
-                (
-                    hook.name.clone(),
-                    hook.manifest.clone(),
-                    hook.weight,
-                    hook.events.clone(),
-                )
-            })
-            .collect();
-        let ours: Vec<_> = draft
-            .hooks
-            .iter()
-            .map(|hook| {
-                (
-                    hook.name.clone(),
-                    hook.manifest.clone(),
-                    hook.weight,
-                    hook.events.clone(),
-                )
-            })
-            .collect();
+        let told_of = |hook: &Hook| {
+            let manifest = match helm {
+                Helm::V3 => hook.manifest.trim_end(),
+                Helm::V4 => &hook.manifest,
+            };
+            (
+                hook.name.clone(),
+                manifest.to_owned(),
+                hook.weight,
+                hook.events.clone(),
+            )
+        };
+        let run: Vec<_> = record.hooks.iter().map(told_of).collect();
+        let ours: Vec<_> = draft.hooks.iter().map(told_of).collect();
         assert_eq!(run, ours);
         let (mut theirs, mut ours) = (
             record.chart.clone().unwrap_or_default(),
