@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::binary;
 use crate::error::Error;
 use crate::number;
-use crate::value::{Map, Value};
+use crate::value::Value;
 
 /// Deeper nesting is refused by Go, too.
 const MAX_DEPTH: usize = 512;
@@ -146,12 +146,80 @@ pub(crate) fn normalize(value: &mut Value) -> Result<(), Error> {
     }
 }
 
+/// What JSON text is made into while it is read.
+pub trait Build: Sized {
+    /// `null`
+    fn null() -> Self;
+    /// `true` or `false`
+    fn bool(truth: bool) -> Self;
+    /// A number, as the text has it.
+    ///
+    /// # Errors
+    /// Why there is no such number.
+    fn number(text: &str) -> Result<Self, String>;
+    /// A string.
+    fn string(text: String) -> Self;
+    /// An array.
+    fn array(items: Vec<Self>) -> Self;
+    /// An object, its keys in the order of the text and perhaps more than once: the last value counts.
+    fn object(entries: Vec<(String, Self)>) -> Self;
+}
+
+impl Build for Value {
+    fn null() -> Self {
+        Value::Null
+    }
+
+    fn bool(truth: bool) -> Self {
+        Value::Bool(truth)
+    }
+
+    fn number(text: &str) -> Result<Self, String> {
+        if let Ok(int) = text.parse() {
+            return Ok(Value::Int(int));
+        }
+        if let Ok(int) = text.parse() {
+            return Ok(Value::Uint(int));
+        }
+        match text.parse::<f64>() {
+            Ok(float) if float.is_finite() => {
+                let mut value = Value::Float(float);
+                normalize(&mut value).map_err(|e| e.to_string())?;
+                Ok(value)
+            }
+            _ => Err(format!(
+                "json: cannot unmarshal number {text} into Go value of type float64"
+            )),
+        }
+    }
+
+    fn string(text: String) -> Self {
+        Value::String(text)
+    }
+
+    fn array(items: Vec<Self>) -> Self {
+        Value::Seq(items)
+    }
+
+    fn object(entries: Vec<(String, Self)>) -> Self {
+        Value::Map(entries.into_iter().collect())
+    }
+}
+
 /// Reads JSON text as `json.Unmarshal` does, numbers as [`from_str`](crate::sigs::from_str) gives them: call
 /// [`Value::floats_only`] for what Go decodes into an `interface{}`. Of a repeated key the last value counts.
 ///
 /// # Errors
 /// [`Error::JsonSyntax`] in encoding/json's words.
 pub fn from_str(text: impl AsRef<[u8]>) -> Result<Value, Error> {
+    read(text)
+}
+
+/// Reads JSON text into values of the caller's making, which see numbers as they are written.
+///
+/// # Errors
+/// [`Error::JsonSyntax`] in encoding/json's words, or with what [`Build::number`] says.
+pub fn read<V: Build>(text: impl AsRef<[u8]>) -> Result<V, Error> {
     let text = text.as_ref();
     let mut reader = Reader { text, at: 0 };
     reader.skip_blanks();
@@ -194,23 +262,23 @@ impl Reader<'_> {
         }
     }
 
-    fn value(&mut self, depth: usize) -> Result<Value, Error> {
+    fn value<V: Build>(&mut self, depth: usize) -> Result<V, Error> {
         if depth > MAX_DEPTH {
             return Err(self.error("exceeded max depth".to_owned()));
         }
         match self.peek() {
             Some(b'{') => self.object(depth),
             Some(b'[') => self.array(depth),
-            Some(b'"') => self.string().map(Value::String),
+            Some(b'"') => self.string().map(V::string),
             Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b't') => self.literal("true", Value::Bool(true)),
-            Some(b'f') => self.literal("false", Value::Bool(false)),
-            Some(b'n') => self.literal("null", Value::Null),
+            Some(b't') => self.literal("true", V::bool(true)),
+            Some(b'f') => self.literal("false", V::bool(false)),
+            Some(b'n') => self.literal("null", V::null()),
             _ => Err(self.unexpected("looking for beginning of value")),
         }
     }
 
-    fn literal(&mut self, word: &str, value: Value) -> Result<Value, Error> {
+    fn literal<V: Build>(&mut self, word: &str, value: V) -> Result<V, Error> {
         for wanted in word.chars() {
             if self.peek() != Some(wanted as u8) {
                 return Err(self.unexpected(&format!("in literal {word} (expecting '{wanted}')")));
@@ -220,13 +288,13 @@ impl Reader<'_> {
         Ok(value)
     }
 
-    fn object(&mut self, depth: usize) -> Result<Value, Error> {
+    fn object<V: Build>(&mut self, depth: usize) -> Result<V, Error> {
         self.at += 1;
-        let mut map = Map::new();
+        let mut entries = Vec::new();
         self.skip_blanks();
         if self.peek() == Some(b'}') {
             self.at += 1;
-            return Ok(Value::Map(map));
+            return Ok(V::object(entries));
         }
         loop {
             self.skip_blanks();
@@ -241,26 +309,26 @@ impl Reader<'_> {
             self.at += 1;
             self.skip_blanks();
             let value = self.value(depth + 1)?;
-            map.insert(key, value);
+            entries.push((key, value));
             self.skip_blanks();
             match self.peek() {
                 Some(b',') => self.at += 1,
                 Some(b'}') => {
                     self.at += 1;
-                    return Ok(Value::Map(map));
+                    return Ok(V::object(entries));
                 }
                 _ => return Err(self.unexpected("after object key:value pair")),
             }
         }
     }
 
-    fn array(&mut self, depth: usize) -> Result<Value, Error> {
+    fn array<V: Build>(&mut self, depth: usize) -> Result<V, Error> {
         self.at += 1;
         let mut items = Vec::new();
         self.skip_blanks();
         if self.peek() == Some(b']') {
             self.at += 1;
-            return Ok(Value::Seq(items));
+            return Ok(V::array(items));
         }
         loop {
             self.skip_blanks();
@@ -270,16 +338,15 @@ impl Reader<'_> {
                 Some(b',') => self.at += 1,
                 Some(b']') => {
                     self.at += 1;
-                    return Ok(Value::Seq(items));
+                    return Ok(V::array(items));
                 }
                 _ => return Err(self.unexpected("after array element")),
             }
         }
     }
 
-    fn number(&mut self) -> Result<Value, Error> {
+    fn number<V: Build>(&mut self) -> Result<V, Error> {
         let from = self.at;
-        let mut whole = true;
         if self.peek() == Some(b'-') {
             self.at += 1;
         }
@@ -289,7 +356,6 @@ impl Reader<'_> {
             _ => return Err(self.unexpected("in numeric literal")),
         }
         if self.peek() == Some(b'.') {
-            whole = false;
             self.at += 1;
             if !matches!(self.peek(), Some(b'0'..=b'9')) {
                 return Err(self.unexpected("after decimal point in numeric literal"));
@@ -297,7 +363,6 @@ impl Reader<'_> {
             self.digits();
         }
         if matches!(self.peek(), Some(b'e' | b'E')) {
-            whole = false;
             self.at += 1;
             if matches!(self.peek(), Some(b'+' | b'-')) {
                 self.at += 1;
@@ -309,24 +374,7 @@ impl Reader<'_> {
         }
         let text = self.text.get(from..self.at).unwrap_or(&[]);
         let text = std::str::from_utf8(text).unwrap_or("");
-        if whole {
-            if let Ok(int) = text.parse() {
-                return Ok(Value::Int(int));
-            }
-            if let Ok(int) = text.parse() {
-                return Ok(Value::Uint(int));
-            }
-        }
-        match text.parse::<f64>() {
-            Ok(float) if float.is_finite() => {
-                let mut value = Value::Float(float);
-                normalize(&mut value)?;
-                Ok(value)
-            }
-            _ => Err(self.error(format!(
-                "json: cannot unmarshal number {text} into Go value of type float64"
-            ))),
-        }
+        V::number(text).map_err(|message| self.error(message))
     }
 
     fn digits(&mut self) {
