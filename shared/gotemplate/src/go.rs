@@ -14,3 +14,24 @@ pub fn is_print(c: char) -> bool {
 pub const fn is_space(c: char) -> bool {
     crate::unicode::is_space(c)
 }
+
+pub use crate::gourl::Url;
+
+/// A compiled expression of Go's `regexp`.
+#[derive(Clone)]
+pub struct Regexp(std::sync::Arc<crate::goregex::Regex>);
+
+impl Regexp {
+    /// `regexp.Compile`
+    ///
+    /// # Errors
+    /// Go's text: `error parsing regexp: …`.
+    pub fn compile(pattern: &str) -> Result<Self, String> {
+        crate::goregex::Regex::compile(pattern.as_bytes()).map(Self)
+    }
+
+    /// `MatchString`
+    pub fn is_match(&self, text: &str) -> bool {
+        self.0.is_match(text.as_bytes())
+    }
+}

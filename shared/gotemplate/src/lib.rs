@@ -43,6 +43,7 @@ mod functions;
 pub mod go;
 mod goregex;
 mod gotime;
+mod gourl;
 pub mod json;
 mod parse;
 pub mod sprig;

@@ -240,3 +240,31 @@ fn no_text_makes_it_panic() {
         let _ = templates.execute(&mut session, "t", data.expect("JSON"));
     }
 }
+
+#[test]
+fn odd_values_say_what_go_says() {
+    // Found by random templates: HE-FNN-010 HE-TPL-034 HE-FNE-002
+    for (template, said) in [
+        (
+            r#"{{ mustToDate "06/1/2" "-0x" }}"#,
+            r#"cannot parse "x" as "/""#,
+        ),
+        (r#"{{ mustToDate "06" "-5" | date "2006" }}"#, "1995"),
+        (
+            r#"{{ len (semver "1.2.3") }}"#,
+            "len of type semver.Version",
+        ),
+        (r#"{{ add1 1e300 | date "1e3" }}"#, "12e3"),
+        (
+            r#"{{ $_ := set . "x" (dict "l" (list) "m" .) }}{{ toJson . }}|"#,
+            "|",
+        ),
+        (
+            r#"{{ $_ := set . "x" (dict "l" (list) "m" .) }}{{ toRawJson . }}"#,
+            "encountered a cycle via map[string]interface {}",
+        ),
+    ] {
+        let told = render(template).unwrap_or_else(|e| e.to_string());
+        assert!(told.contains(said), "{template}: {told}");
+    }
+}

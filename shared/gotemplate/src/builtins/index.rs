@@ -127,7 +127,11 @@ pub(super) fn len(item: &Rv) -> Result<usize, CallError> {
             Value::Bytes(bytes) => Ok(bytes.len()),
             Value::List(list) => Ok(list.items().len()),
             Value::Map(map) => Ok(map.len()),
-            other => Err(format!("len of type {}", other.type_name()).into()),
+            other => {
+                // Go looks behind a pointer first.
+                let name = other.type_name().trim_start_matches('*');
+                Err(format!("len of type {name}").into())
+            }
         },
     }
 }

@@ -2,6 +2,9 @@
 
 const DAY: i64 = 86_400;
 
+/// The first of March of the year -292277022400, from which Go counts.
+const FIRST_SECOND: i64 = -(730_692_556 * 146_097 + 719_468) * DAY;
+
 /// A date and time of day without a zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Civil {
@@ -21,8 +24,14 @@ pub(crate) type Weekday = u32;
 impl Civil {
     /// The date of so many seconds after 1970-01-01T00:00:00.
     pub(crate) fn of_seconds(seconds: i64) -> Self {
-        let days = seconds.div_euclid(DAY);
-        let rest = seconds.rem_euclid(DAY) as u32;
+        let mut days = seconds.div_euclid(DAY);
+        let mut rest = seconds.rem_euclid(DAY) as u32;
+        if seconds < FIRST_SECOND {
+            // Go counts seconds without a sign from there, so that what lies before comes out after the end.
+            let wrapped = i128::from(seconds) + (1 << 64);
+            days = wrapped.div_euclid(i128::from(DAY)) as i64;
+            rest = wrapped.rem_euclid(i128::from(DAY)) as u32;
+        }
         // Years start in March here, so that the leap day is the last.
         let shifted = days + 719_468;
         let era = shifted.div_euclid(146_097);

@@ -110,6 +110,17 @@ fn number(value: &[u8], fixed: bool) -> Taken<'_, u32> {
     }
 }
 
+/// Two digits, or one behind a sign, which Go takes by chance.
+fn short_year(value: &[u8]) -> Taken<'_, i64> {
+    let sign = match value.first() {
+        Some(b'-') => -1,
+        Some(b'+') => 1,
+        _ => return number(value, true).map(|(n, rest)| (i64::from(n), rest)),
+    };
+    let n = digit(value, 1).ok_or(Bad::Value)?;
+    Ok((sign * i64::from(n), value.get(2..).unwrap_or_default()))
+}
+
 fn bounded<'a>(value: &'a [u8], fixed: bool, end: u32, what: &'static str) -> Taken<'a, u32> {
     let (n, rest) = number(value, fixed)?;
     if n >= end {
@@ -167,8 +178,8 @@ impl Parsed {
         let rest;
         match element {
             Element::Year => {
-                let (n, r) = number(value, true)?;
-                self.year = i64::from(n) + if n >= 69 { 1900 } else { 2000 };
+                let (n, r) = short_year(value)?;
+                self.year = n + if n >= 69 { 1900 } else { 2000 };
                 rest = r;
             }
             Element::LongYear => {

@@ -6,7 +6,7 @@ use crate::strconv;
 use crate::unicode;
 use crate::value::{Str, Value};
 
-/// Nesting taken for a cycle; Go starts to look for cycles at 1000.
+/// Nesting from which on cycles are looked for (Go: 1000), and how much deeper they are followed.
 const MAX_DEPTH: usize = 500;
 
 /// `json.Marshal`: compact, keys sorted, `<`, `>` and `&` escaped.
@@ -29,6 +29,7 @@ fn encode(value: &Value, html: bool, indent: bool) -> Result<Vec<u8>, JsonError>
         out: Vec::new(),
         html,
         indent,
+        above: Vec::new(),
     };
     encoder.value(value, 0)?;
     Ok(encoder.out)
@@ -38,17 +39,34 @@ struct Encoder {
     out: Vec<u8>,
     html: bool,
     indent: bool,
+    /// The maps and lists that the present value is part of, beyond the depth at which cycles are looked for.
+    above: Vec<Value>,
 }
 
 impl Encoder {
     fn value(&mut self, value: &Value, depth: usize) -> Result<(), JsonError> {
         // Only what holds others can hold itself.
-        if depth > MAX_DEPTH && matches!(value, Value::List(_) | Value::Map(_)) {
+        if depth <= MAX_DEPTH || !matches!(value, Value::List(_) | Value::Map(_)) {
+            return self.one(value, depth);
+        }
+        let again = self.above.iter().any(|above| match (above, value) {
+            (Value::List(a), Value::List(b)) => a.same(b),
+            (Value::Map(a), Value::Map(b)) => a.same(b),
+            _ => false,
+        });
+        if again || self.above.len() >= MAX_DEPTH {
             return Err(JsonError(format!(
                 "json: unsupported value: encountered a cycle via {}",
                 value.type_name()
             )));
         }
+        self.above.push(value.clone());
+        let written = self.one(value, depth);
+        self.above.pop();
+        written
+    }
+
+    fn one(&mut self, value: &Value, depth: usize) -> Result<(), JsonError> {
         match value {
             Value::Nil => self.raw("null"),
             Value::Bool(b) => self.raw(if *b { "true" } else { "false" }),

@@ -1,334 +1,35 @@
-//! URLs: Go's `net/url`.
-
-use std::net::Ipv6Addr;
+//! Functions of URLs.
 
 use crate::error::CallError;
 use crate::functions::Functions;
-use crate::strconv;
+use crate::gourl::Url;
 use crate::value::{Map, Str, Value};
 
 pub(super) fn register(f: &mut Functions) {
     f.add("urlParse", |text: Str| {
         let url =
             Url::parse(&text).map_err(|e| CallError::new(format!("unable to parse url: {e}")))?;
-        Ok::<_, CallError>(url.into_dict())
+        Ok::<_, CallError>(dict(url))
     });
     f.add("urlJoin", |d: Map| join(&d));
 }
 
-#[derive(Debug, Default)]
-struct Url {
-    scheme: Vec<u8>,
-    opaque: Vec<u8>,
-    user: Option<User>,
-    host: Vec<u8>,
-    path: Vec<u8>,
-    query: Vec<u8>,
-    fragment: Vec<u8>,
-}
-
-#[derive(Debug)]
-struct User {
-    name: Vec<u8>,
-    password: Option<Vec<u8>>,
-}
-
-impl User {
-    fn text(&self) -> Vec<u8> {
-        let mut out = escape(&self.name, Part::User);
-        if let Some(password) = &self.password {
-            out.push(b':');
-            out.extend(escape(password, Part::User));
-        }
-        out
-    }
-}
-
-/// The part of a URL, which decides what is escaped in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
-    Path,
-    Host,
-    Zone,
-    User,
-    Fragment,
-}
-
-impl Part {
-    fn escapes(self, b: u8) -> bool {
-        if b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~') {
-            return false;
-        }
-        match self {
-            Self::Host | Self::Zone => !b"!$&'()*+,;=:[]<>\"".contains(&b),
-            Self::Path => !b"$&+,/:;=@".contains(&b),
-            Self::User => !b"$&+,;=".contains(&b),
-            Self::Fragment => !b"$&+,/:;=?@!()*".contains(&b),
-        }
-    }
-}
-
-fn escape(text: &[u8], part: Part) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    for &b in text {
-        if part.escapes(b) {
-            out.extend_from_slice(format!("%{b:02X}").as_bytes());
-        } else {
-            out.push(b);
-        }
-    }
-    out
-}
-
-fn bad_escape(text: &[u8]) -> String {
-    format!("invalid URL escape {}", strconv::quote(text))
-}
-
-fn unescape(text: &[u8], part: Part) -> Result<Vec<u8>, String> {
-    let hex = |b: Option<&u8>| b.and_then(|&b| char::from(b).to_digit(16));
-    let mut out = Vec::with_capacity(text.len());
-    let mut i = 0;
-    while let Some(&b) = text.get(i) {
-        if b == b'%' {
-            let triple = text.get(i..(i + 3).min(text.len())).unwrap_or_default();
-            let (Some(high), Some(low)) = (hex(text.get(i + 1)), hex(text.get(i + 2))) else {
-                return Err(bad_escape(triple));
-            };
-            let byte = (high << 4 | low) as u8;
-            let refused = triple != b"%25"
-                && match part {
-                    Part::Host => high < 8,
-                    Part::Zone => byte != b' ' && Part::Host.escapes(byte),
-                    _ => false,
-                };
-            if refused {
-                return Err(bad_escape(triple));
-            }
-            out.push(byte);
-            i += 3;
-            continue;
-        }
-        if matches!(part, Part::Host | Part::Zone) && b < 0x80 && part.escapes(b) {
-            return Err(format!(
-                "invalid character {} in host name",
-                strconv::quote(&[b])
-            ));
-        }
-        out.push(b);
-        i += 1;
-    }
-    Ok(out)
-}
-
-fn cut(text: &[u8], at: u8) -> (&[u8], Option<&[u8]>) {
-    match memchr::memchr(at, text) {
-        Some(i) => (&text[..i], text.get(i + 1..)),
-        None => (text, None),
-    }
-}
-
-impl Url {
-    fn parse(text: &[u8]) -> Result<Self, String> {
-        let (before, fragment) = cut(text, b'#');
-        let wrap = |shown: &[u8], e: String| format!("parse {}: {e}", strconv::quote(shown));
-        let mut url = Self::parse_before_fragment(before).map_err(|e| wrap(before, e))?;
-        if let Some(fragment) = fragment {
-            url.fragment = unescape(fragment, Part::Fragment).map_err(|e| wrap(text, e))?;
-        }
-        Ok(url)
-    }
-
-    fn parse_before_fragment(text: &[u8]) -> Result<Self, String> {
-        if text.iter().any(|b| *b < b' ' || *b == 0x7f) {
-            return Err("net/url: invalid control character in URL".to_owned());
-        }
-        let mut url = Self::default();
-        if text == b"*" {
-            url.path = text.to_vec();
-            return Ok(url);
-        }
-        let (scheme, rest) = scheme(text)?;
-        url.scheme = scheme.to_ascii_lowercase();
-        let (mut rest, query) = cut(rest, b'?');
-        url.query = query.unwrap_or_default().to_vec();
-        if rest.first() != Some(&b'/') {
-            if !url.scheme.is_empty() {
-                url.opaque = rest.to_vec();
-                return Ok(url);
-            }
-            if cut(rest, b'/').0.contains(&b':') {
-                return Err("first path segment in URL cannot contain colon".to_owned());
-            }
-        }
-        if (!url.scheme.is_empty() || !rest.starts_with(b"///")) && rest.starts_with(b"//") {
-            let authority = rest.get(2..).unwrap_or_default();
-            let end = memchr::memchr(b'/', authority).unwrap_or(authority.len());
-            let (authority, path) = authority.split_at(end);
-            rest = path;
-            url.set_authority(authority)?;
-        }
-        url.path = unescape(rest, Part::Path)?;
-        Ok(url)
-    }
-
-    fn set_authority(&mut self, authority: &[u8]) -> Result<(), String> {
-        let Some(at) = memchr::memrchr(b'@', authority) else {
-            self.host = host(&self.scheme, authority)?;
-            return Ok(());
-        };
-        let (userinfo, rest) = authority.split_at(at);
-        self.host = host(&self.scheme, rest.get(1..).unwrap_or_default())?;
-        let valid = |b: &u8| b.is_ascii_alphanumeric() || b"-._:~!$&'()*+,;=%@".contains(b);
-        if !userinfo.iter().all(valid) {
-            return Err("net/url: invalid userinfo".to_owned());
-        }
-        let (name, password) = cut(userinfo, b':');
-        self.user = Some(User {
-            name: unescape(name, Part::User)?,
-            password: password.map(|p| unescape(p, Part::User)).transpose()?,
-        });
-        Ok(())
-    }
-
-    fn hostname(&self) -> &[u8] {
-        let mut host = self.host.as_slice();
-        if let Some(colon) = memchr::memrchr(b':', host)
-            && valid_port(host.get(colon..).unwrap_or_default())
-        {
-            host = host.get(..colon).unwrap_or_default();
-        }
-        host.strip_prefix(b"[")
-            .and_then(|h| h.strip_suffix(b"]"))
-            .unwrap_or(host)
-    }
-
-    fn into_dict(self) -> Map {
-        let hostname = self.hostname().to_vec();
-        let userinfo = self.user.map(|u| u.text()).unwrap_or_default();
-        [
-            ("scheme", self.scheme),
-            ("host", self.host),
-            ("hostname", hostname),
-            ("path", self.path),
-            ("query", self.query),
-            ("opaque", self.opaque),
-            ("fragment", self.fragment),
-            ("userinfo", userinfo),
-        ]
-        .into_iter()
-        .map(|(k, v)| (k, Value::Str(v.into())))
-        .collect()
-    }
-
-    /// `URL.String`
-    fn text(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        if !self.scheme.is_empty() {
-            out.extend_from_slice(&self.scheme);
-            out.push(b':');
-        }
-        if self.opaque.is_empty() {
-            let named = !self.host.is_empty() || self.user.is_some();
-            if named || !self.scheme.is_empty() && !self.path.is_empty() {
-                out.extend_from_slice(b"//");
-            }
-            if let Some(user) = &self.user {
-                out.extend(user.text());
-                out.push(b'@');
-            }
-            out.extend(escape(&self.host, Part::Host));
-            let path = if self.path == b"*" {
-                self.path.clone()
-            } else {
-                escape(&self.path, Part::Path)
-            };
-            if !path.is_empty() && !path.starts_with(b"/") && !self.host.is_empty() {
-                out.push(b'/');
-            }
-            if out.is_empty() && cut(&path, b'/').0.contains(&b':') {
-                out.extend_from_slice(b"./");
-            }
-            out.extend(path);
-        } else {
-            out.extend_from_slice(&self.opaque);
-        }
-        if !self.query.is_empty() {
-            out.push(b'?');
-            out.extend_from_slice(&self.query);
-        }
-        if !self.fragment.is_empty() {
-            out.push(b'#');
-            out.extend(escape(&self.fragment, Part::Fragment));
-        }
-        out
-    }
-}
-
-fn scheme(text: &[u8]) -> Result<(&[u8], &[u8]), String> {
-    for (i, b) in text.iter().enumerate() {
-        match b {
-            b'a'..=b'z' | b'A'..=b'Z' => {}
-            b'0'..=b'9' | b'+' | b'-' | b'.' if i > 0 => {}
-            b':' if i == 0 => return Err("missing protocol scheme".to_owned()),
-            b':' => {
-                let (scheme, rest) = text.split_at(i);
-                return Ok((scheme, rest.get(1..).unwrap_or_default()));
-            }
-            _ => break,
-        }
-    }
-    Ok((b"", text))
-}
-
-fn valid_port(port: &[u8]) -> bool {
-    match port {
-        [] => true,
-        [b':', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
-        _ => false,
-    }
-}
-
-fn host(scheme: &[u8], host: &[u8]) -> Result<Vec<u8>, String> {
-    let bad_port = |port: &[u8]| format!("invalid port {} after host", strconv::quote(port));
-    match memchr::memrchr(b'[', host) {
-        Some(0) => {}
-        Some(_) => return Err("invalid IP-literal".to_owned()),
-        None => {
-            let first = memchr::memchr(b':', host);
-            let http = matches!(scheme, b"http" | b"https");
-            let colon = if http {
-                first
-            } else {
-                memchr::memrchr(b':', host)
-            };
-            if let Some(port) = colon.and_then(|i| host.get(i..))
-                && !valid_port(port)
-            {
-                return Err(bad_port(port));
-            }
-            return unescape(host, Part::Host);
-        }
-    }
-    let Some(close) = memchr::memrchr(b']', host) else {
-        return Err("missing ']' in host".to_owned());
-    };
-    let port = host.get(close + 1..).unwrap_or_default();
-    if !valid_port(port) {
-        return Err(bad_port(port));
-    }
-    let name = host.get(1..close).unwrap_or_default();
-    let zone = memchr::memmem::find(name, b"%25").unwrap_or(name.len());
-    let (address, zone) = name.split_at(zone);
-    let address = unescape(address, Part::Host)?;
-    let zone = unescape(zone, Part::Zone)?;
-    let valid = std::str::from_utf8(&address).is_ok_and(|a| a.parse::<Ipv6Addr>().is_ok());
-    if !valid {
-        let shown = strconv::quote(&[address, zone].concat());
-        return Err(format!(
-            "invalid host: ParseAddr({shown}): unable to parse IP"
-        ));
-    }
-    Ok([b"[", address.as_slice(), &zone, b"]", port].concat())
+fn dict(url: Url) -> Map {
+    let hostname = url.hostname().to_vec();
+    let userinfo = url.user.map(|u| u.text()).unwrap_or_default();
+    [
+        ("scheme", url.scheme),
+        ("host", url.host),
+        ("hostname", hostname),
+        ("path", url.path),
+        ("query", url.query),
+        ("opaque", url.opaque),
+        ("fragment", url.fragment),
+        ("userinfo", userinfo),
+    ]
+    .into_iter()
+    .map(|(k, v)| (k, Value::Str(v.into())))
+    .collect()
 }
 
 fn join(d: &Map) -> Result<Str, CallError> {
@@ -348,15 +49,13 @@ fn join(d: &Map) -> Result<Str, CallError> {
             }
         }
     };
-    let mut url = Url {
-        scheme: get("scheme")?,
-        host: get("host")?,
-        path: get("path")?,
-        query: get("query")?,
-        opaque: get("opaque")?,
-        fragment: get("fragment")?,
-        user: None,
-    };
+    let mut url = Url::default();
+    url.scheme = get("scheme")?;
+    url.host = get("host")?;
+    url.path = get("path")?;
+    url.query = get("query")?;
+    url.opaque = get("opaque")?;
+    url.fragment = get("fragment")?;
     let userinfo = get("userinfo")?;
     if !userinfo.is_empty() {
         let probe = [b"proto://", userinfo.as_slice(), b"@host"].concat();

@@ -377,7 +377,6 @@ pub(super) const ZONES: &[&str] = &[
     r#""Etc/GMT+5""#,
     r#""Local""#,
     r#""Pacific/Apia""#,
-    r#""Africa/Casablanca""#,
 ];
 
 pub(super) const STAMPS: &[&str] = &[
