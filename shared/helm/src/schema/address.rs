@@ -1,6 +1,8 @@
 //! The formats of addresses: IP and URL, as Go's `net/netip` and `net/url` read them.
 
-use super::format::{Checked, atoi, digits, fault};
+use flux_gotemplate::go::Url;
+
+use super::format::{Checked, atoi, fault};
 use crate::text::quote;
 
 pub(super) fn ipv4(text: &str) -> Checked {
@@ -141,93 +143,37 @@ fn ipv4_fields(text: &str, fields: &str) -> Checked {
     Ok(())
 }
 
-/// Go's `url.Parse`; whether the URL has a scheme.
-pub(super) fn url(text: &str) -> Result<bool, String> {
-    let wrong = |what: &str| format!("parse {}: {what}", quote(text));
-    if text.bytes().any(|b| b < b' ' || b == 0x7f) {
-        return Err(wrong("net/url: invalid control character in URL"));
-    }
-    let rest = text.split_once('#').map_or(text, |(rest, _)| rest);
-    let scheme_end = rest.find(|c: char| !c.is_ascii_alphanumeric() && !"+-.".contains(c));
-    let mut scheme = false;
-    let mut rest = rest;
-    if let Some(at) = scheme_end
-        && rest.get(at..).is_some_and(|rest| rest.starts_with(':'))
-    {
-        if at == 0 {
-            return Err(wrong("missing protocol scheme"));
+/// Go's `url.Parse`, and a look at the host.
+pub(super) fn url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text.as_bytes())?;
+    let name = String::from_utf8_lossy(url.hostname()).into_owned();
+    if name.contains(':') {
+        let bracketed = url.host().contains(&b'[') && url.host().contains(&b']');
+        if !bracketed {
+            return Err("ipv6 address not enclosed in brackets".to_owned());
         }
-        if rest.starts_with(|c: char| c.is_ascii_alphabetic()) {
-            (scheme, rest) = (true, rest.get(at + 1..).unwrap_or_default());
-        }
+        ipv6(&name).map_err(|e| format!("invalid ipv6 address: {e}"))?;
     }
-    let rest = rest.split_once('?').map_or(rest, |(path, _)| path);
-    if !rest.starts_with('/') {
-        if scheme {
-            return Ok(true); // opaque
-        }
-        let segment = rest.split('/').next().unwrap_or_default();
-        if segment.contains(':') {
-            return Err(wrong("first path segment in URL cannot contain colon"));
-        }
-    }
-    let mut path = rest;
-    if let Some(authority) = rest.strip_prefix("//")
-        && (scheme || !rest.starts_with("///"))
-    {
-        let end = authority.find('/').unwrap_or(authority.len());
-        let (authority, after) = authority.split_at(end);
-        path = after;
-        self::authority(authority).map_err(|what| wrong(&what))?;
-    }
-    bad_escape(path).map_err(|what| wrong(&what))?;
-    Ok(scheme)
+    Ok(url)
 }
 
-/// Checks user and host of a URL.
-fn authority(text: &str) -> Checked {
-    let (user, host) = match text.rsplit_once('@') {
-        Some((user, host)) => (Some(user), host),
-        None => (None, text),
-    };
-    if let Some(user) = user {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || "-._:~!$&'()*+,;=%@".contains(c);
-        if !user.chars().all(allowed) {
-            return fault("net/url: invalid userinfo");
+/// A URL whose path may have parts in braces, as far as they are not escaped in the usual way.
+pub(super) fn url_template(text: &str) -> Checked {
+    let url = url(text)?;
+    let path = String::from_utf8_lossy(url.raw_path()).into_owned();
+    for part in path.split('/') {
+        // The path was read once, so that its escapes are whole.
+        let part = part.replace("%7b", "{").replace("%7d", "}");
+        let part = part.replace("%7B", "{").replace("%7D", "}");
+        let mut open = false;
+        for brace in part.chars().filter(|c| matches!(c, '{' | '}')) {
+            if (brace == '{') == open {
+                return fault("nested curly braces");
+            }
+            open = !open;
         }
-    }
-    let port = if let Some(bracketed) = host.strip_prefix('[') {
-        let Some((inner, port)) = bracketed.rsplit_once(']') else {
-            return fault("missing ']' in host");
-        };
-        ipv6(inner).map_err(|e| format!("invalid ipv6 address: {e}"))?;
-        Some(port)
-    } else {
-        host.rfind(':').and_then(|at| host.get(at..))
-    };
-    if let Some(port) = port.filter(|port| !port.is_empty()) {
-        let number = port.strip_prefix(':');
-        if number.is_none_or(|number| digits(number) < number.len()) {
-            return fault(format!("invalid port {} after host", quote(port)));
-        }
-    }
-    let odd = |c: &char| c.is_ascii() && " \"\\^`{|}<>".contains(*c);
-    match host.chars().find(odd) {
-        Some(c) if !matches!(c, '<' | '>' | '"') => {
-            let c = quote(&c.to_string());
-            fault(format!("invalid character {c} in host name"))
-        }
-        _ => bad_escape(host),
-    }
-}
-
-fn bad_escape(text: &str) -> Checked {
-    for (at, _) in text.match_indices('%') {
-        let escape = text.get(at..).unwrap_or_default();
-        let hex = escape.bytes().skip(1).take(2).filter(u8::is_ascii_hexdigit);
-        if hex.count() < 2 {
-            let shown: String = escape.chars().take(3).collect();
-            return fault(format!("invalid URL escape {}", quote(&shown)));
+        if open {
+            return fault("no matching closing brace");
         }
     }
     Ok(())

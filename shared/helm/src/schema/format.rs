@@ -1,6 +1,8 @@
 //! What `format` demands, and why a text does not meet it, in the words of Helm's validator (HE-SCHEMA-002).
 
-use super::address::{ipv4, ipv6, url};
+use flux_gotemplate::go::Regexp;
+
+use super::address::{ipv4, ipv6, url, url_template};
 use crate::text::quote;
 
 /// The formats that Helm's validator knows, beside `regex`, which it checks on its own. Any other demands nothing.
@@ -24,8 +26,6 @@ pub(super) const KNOWN: [&str; 18] = [
     "uri-template",
     "semver",
 ];
-/// Formats that the validator here knows and Helm's does not.
-pub(super) const UNKNOWN: [&str; 2] = ["idn-email", "idn-hostname"];
 
 pub(super) type Checked = Result<(), String>;
 
@@ -49,17 +49,23 @@ pub(super) fn check(format: &str, text: &str) -> Checked {
         "time" => time(text),
         "date-time" => date_time(text),
         "uri" | "iri" => {
-            if url(text)? {
-                Ok(())
-            } else {
+            if url(text)?.scheme().is_empty() {
                 fault("relative url")
+            } else {
+                Ok(())
             }
         }
         "uri-reference" | "iri-reference" if text.contains('\\') => fault("contains \\"),
-        "uri-reference" | "iri-reference" | "uri-template" => url(text).map(drop),
+        "uri-reference" | "iri-reference" => url(text).map(drop),
+        "uri-template" => url_template(text),
         "semver" => semver(text),
         _ => Ok(()),
     }
+}
+
+/// Whether a text is a regular expression.
+pub(super) fn regex(text: &str) -> Checked {
+    Regexp::compile(text).map(drop)
 }
 
 /// `%q` of a character.

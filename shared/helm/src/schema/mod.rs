@@ -1,8 +1,15 @@
 //! Values against values.schema.json (HE-SCHEMA-001..006).
 
 mod address;
+mod compile;
+mod decimal;
+mod draft;
+mod finding;
 mod format;
-mod report;
+mod json;
+mod meta;
+mod roots;
+mod validate;
 
 use std::{
     collections::HashMap,
@@ -10,12 +17,14 @@ use std::{
 };
 
 use flux_gotemplate::{Map, Value};
-use flux_yaml::json::{self, Escape};
-use jsonschema::{
-    PatternOptions, Retrieve, Uri, ValidationError, Validator, error::ValidationErrorKind,
-};
+use flux_yaml::json::read;
 
-use crate::{dependencies::Resolved, text::quote};
+use self::{
+    compile::{Compiler, Id, Program},
+    json::Json,
+    validate::Validator,
+};
+use crate::dependencies::Resolved;
 
 /// The address that Helm gives a chart's schema, which shows in messages.
 const ADDRESS: &str = "file:///values.schema.json";
@@ -34,8 +43,8 @@ pub(crate) struct Schemas(Mutex<HashMap<usize, Arc<Schema>>>);
 type Schema = Result<Compiled, String>;
 
 struct Compiled {
-    document: serde_json::Value,
-    validator: Validator,
+    program: Program,
+    root: Id,
 }
 
 impl Schemas {
@@ -91,130 +100,29 @@ fn compile(schema: &[u8]) -> Schema {
     if schema.iter().all(u8::is_ascii_whitespace) {
         return Err("EOF".to_owned());
     }
-    let schema = json::from_str(schema).map_err(|e| match e.to_string() {
+    let schema = read(schema).map_err(|e| match e.to_string().as_str() {
         // Helm's reader takes a stream.
-        end if end == "unexpected end of JSON input" => "unexpected EOF".to_owned(),
-        other => other,
+        "unexpected end of JSON input" => "unexpected EOF".to_owned(),
+        after if after.ends_with("after top-level value") => {
+            "invalid character after top-level value".to_owned()
+        }
+        other => other.to_owned(),
     })?;
-    let schema = document(&schema);
-    let meta = jsonschema::meta::validator_for(&schema).map_err(|e| not_built(&e))?;
-    let faults: Vec<_> = meta.iter_errors(&schema).collect();
-    if !faults.is_empty() {
-        let dialect = schema.get("$schema").and_then(serde_json::Value::as_str);
-        let dialect = dialect.unwrap_or("https://json-schema.org/draft/2020-12/schema");
-        return Err(format!(
-            "\"{ADDRESS}#\" is not valid against metaschema: jsonschema validation failed with '{}#'\n{}",
-            dialect.trim_end_matches('#'),
-            report::faults(&faults, &serde_json::Value::Null, &schema)
-        ));
-    }
-    let mut options = jsonschema::options();
-    for name in format::KNOWN {
-        options = options.with_format(name, move |text: &str| format::check(name, text).is_ok());
-    }
-    for name in format::UNKNOWN {
-        options = options.with_format(name, |_: &str| true);
-    }
-    let validator = options
-        .with_base_uri(ADDRESS)
-        .with_retriever(NothingRemote)
-        .with_pattern_options(PatternOptions::regex())
-        .build(&schema)
-        .map_err(|e| not_built(&e))?;
+    let mut compiler = Compiler::new(false);
+    compiler.roots.add(ADDRESS, schema);
+    let root = compiler.compile(ADDRESS)?;
     Ok(Compiled {
-        document: schema,
-        validator,
+        program: compiler.finish(),
+        root,
     })
 }
 
 /// Checks values against one schema.
 fn check(schema: &Schema, values: &Map) -> Result<(), String> {
     let schema = schema.as_ref().map_err(Clone::clone)?;
-    let values = serde_json::Value::Object(table(values));
-    let faults: Vec<_> = schema.validator.iter_errors(&values).collect();
-    if faults.is_empty() {
-        Ok(())
-    } else {
-        Err(format!(
-            "{}\n",
-            report::faults(&faults, &schema.document, &values)
-        ))
-    }
-}
-
-/// What the validator reads: whole floats count as whole numbers.
-fn document(value: &flux_yaml::Value) -> serde_json::Value {
-    // Go's JSON text says the same of both, so that the detour settles it.
-    let text = json::to_string(value, Escape::Plain).unwrap_or_default();
-    serde_json::from_str(&text).unwrap_or_default()
-}
-
-/// The same for values as templates have them.
-fn table(values: &Map) -> serde_json::Map<String, serde_json::Value> {
-    values.read(|entries| {
-        let entries = entries.iter();
-        entries
-            .map(|(key, value)| (key.to_text().into_owned(), json_of(value)))
-            .collect()
+    let checked = Validator::new(&schema.program).run(schema.root, &Json::of(values));
+    checked.map_err(|report| {
+        let head = format!("jsonschema validation failed with '{ADDRESS}#'\n");
+        format!("{}\n", report.strip_prefix(&head).unwrap_or(&report))
     })
-}
-
-fn json_of(value: &Value) -> serde_json::Value {
-    use serde_json::Value as Json;
-    match value {
-        Value::Bool(truth) => Json::Bool(*truth),
-        Value::Int(_, number) => Json::from(*number),
-        Value::Uint(_, number) => Json::from(*number),
-        Value::Float(number) => json_number(*number),
-        Value::Str(text) => Json::String(text.to_text().into_owned()),
-        Value::List(list) => Json::Array(list.items().iter().map(json_of).collect()),
-        Value::Map(map) => Json::Object(table(map)),
-        _ => Json::Null,
-    }
-}
-
-/// Go's JSON has no point in whole numbers below 1e21, which the reader then takes for integers where they fit.
-fn json_number(number: f64) -> serde_json::Value {
-    const I64: std::ops::Range<f64> = -9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0;
-    const U64: std::ops::Range<f64> = 0.0..18_446_744_073_709_551_616.0;
-    let whole = number.fract() == 0.0 && !(number == 0.0 && number.is_sign_negative());
-    if whole && I64.contains(&number) {
-        serde_json::Value::from(number as i64)
-    } else if whole && U64.contains(&number) {
-        serde_json::Value::from(number as u64)
-    } else {
-        serde_json::Value::from(number)
-    }
-}
-
-fn not_built(error: &ValidationError<'_>) -> String {
-    use jsonschema::ReferencingError as Fault;
-    match error.kind() {
-        ValidationErrorKind::Referencing(Fault::Unretrievable { uri, source }) => {
-            format!("failing loading {}: {source}", quote(uri))
-        }
-        ValidationErrorKind::Referencing(Fault::PointerToNowhere { pointer }) => {
-            format!(
-                "json-pointer in {} not found",
-                quote(&format!("{ADDRESS}#{pointer}"))
-            )
-        }
-        _ => error.to_string(),
-    }
-}
-
-/// References may stay within the schema. Helm would fetch others, which in a controller that many use opens ways into its
-/// network (HE-SCHEMA-005); names (`urn:`) that nobody resolves allow everything, as there.
-struct NothingRemote;
-
-impl Retrieve for NothingRemote {
-    fn retrieve(
-        &self,
-        uri: &Uri<String>,
-    ) -> Result<serde_json::Value, Box<dyn std::error::Error + Send + Sync>> {
-        if uri.scheme().as_str() == "urn" {
-            return Ok(serde_json::Value::Bool(true));
-        }
-        Err("references must stay within the chart's schema".into())
-    }
 }
