@@ -375,3 +375,38 @@ fn nothing_is_left_for_later() -> Result {
     ensure!(found.is_empty(), "{}", found.join("\n"));
     Ok(())
 }
+
+#[test]
+fn each_difference_is_told_once() -> Result {
+    let text = fs::read_to_string(Workspace::read()?.root.join("docs/differences.md"))?;
+    let mut told = BTreeSet::new();
+    let mut wrong = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let Some(row) = line.strip_prefix("| ").and_then(|l| l.strip_suffix(" |")) else {
+            continue;
+        };
+        // `\|` is a bar within a cell.
+        let row = row.replace("\\|", "/");
+        let cells: Vec<&str> = row.split(" | ").map(str::trim).collect();
+        let [rows, what, why] = cells[..] else {
+            wrong.push(format!("line {}: not three cells", number + 1));
+            continue;
+        };
+        if rows == "row" {
+            continue;
+        }
+        for id in rows.split(", ") {
+            let parts: Vec<&str> = id.split('-').collect();
+            let number = parts.last().copied().unwrap_or_default();
+            if parts.len() != 3 || number.len() != 3 || !number.bytes().all(|b| b.is_ascii_digit())
+            {
+                wrong.push(format!("`{id}` names no row: {line}"));
+            }
+        }
+        if what.is_empty() || why.is_empty() || !told.insert(what.to_owned()) {
+            wrong.push(format!("line {}: empty, or told before", number + 1));
+        }
+    }
+    ensure!(told.len() > 50 && wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
