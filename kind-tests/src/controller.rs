@@ -504,7 +504,14 @@ fn cargo(package: &str) -> Result<(Command, PathBuf)> {
         "--bin",
         package,
     ]);
-    command.args(["--", "-C", "target-feature=+crt-static"]);
+    // As the Dockerfiles build it.
+    command.args([
+        "--",
+        "-C",
+        "target-feature=+crt-static",
+        "-C",
+        "link-arg=-Wl,-z,pack-relative-relocs",
+    ]);
     command.current_dir(cache::workspace()).stdin(Stdio::null());
     if let Some(target) = folder.parent() {
         command.env("CARGO_TARGET_DIR", target);
