@@ -50,6 +50,7 @@ mod load;
 mod manifest;
 mod number;
 mod path_match;
+mod post_render;
 mod release;
 mod schema;
 mod slash_path;
@@ -68,6 +69,9 @@ pub use load::{LoadError, MAX_CHART_BYTES, MAX_ENTRIES, MAX_FILE_BYTES, MAX_SUBC
 pub use manifest::{
     Head, KindOrder, Manifest, ManifestError, Sorted, join_manifests, sort_manifests,
     split_manifests,
+};
+pub use post_render::{
+    Document, FILE_ANNOTATION, PostRenderError, PostRenderStrategy, PostRenderer,
 };
 pub use release::{
     Hook, HookEvent, HookExecution, HookPhase, Info, MAX_RECORD_BYTES, RecordError, Release,

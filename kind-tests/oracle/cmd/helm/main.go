@@ -33,16 +33,17 @@ func main() {
 	log.SetOutput(io.Discard)
 	slog.SetDefault(slog.New(slog.DiscardHandler))
 	serve.Run(serve.Modes{
-		"set":    serve.Typed(set),
-		"load":   serve.Typed(load),
-		"render": serve.Typed(render),
-		"split":  serve.Typed(split),
-		"schema": serve.Typed(schema),
-		"store":  serve.Typed(store),
-		"read":   serve.Typed(read),
-		"glob":   serve.Typed(matches),
-		"toml":   serve.Typed(toToml),
-		"bench":  serve.Typed(bench),
+		"set":        serve.Typed(set),
+		"load":       serve.Typed(load),
+		"render":     serve.Typed(render),
+		"split":      serve.Typed(split),
+		"postrender": serve.Typed(postRender),
+		"schema":     serve.Typed(schema),
+		"store":      serve.Typed(store),
+		"read":       serve.Typed(read),
+		"glob":       serve.Typed(matches),
+		"toml":       serve.Typed(toToml),
+		"bench":      serve.Typed(bench),
 	})
 }
 

@@ -17,6 +17,7 @@ use crate::{
     chart::{Crd, subchart_path},
     dependencies::{Resolved, in_range},
     manifest::{push_manifest, sort_manifests},
+    post_render::{PostRenderError, PostRenderStrategy, PostRenderer, post_render},
     release::Hook,
     schema::SchemaError,
     slash_path,
@@ -43,6 +44,10 @@ pub struct RenderOptions {
     pub lookup: Arc<dyn Lookup + Send + Sync>,
     /// Time and randomness for the functions that need them.
     pub environment: Arc<dyn Environment + Send + Sync>,
+    /// Who changes what was rendered, if anybody (HE-MAN-014).
+    pub post_renderer: Option<Arc<dyn PostRenderer + Send + Sync>>,
+    /// What of it goes there.
+    pub post_render_strategy: PostRenderStrategy,
     /// Bounds of the templates' execution.
     pub limits: Limits,
 }
@@ -59,6 +64,8 @@ impl RenderOptions {
             skip_schema_validation: false,
             lookup: Arc::new(Offline),
             environment: Arc::new(Nothing),
+            post_renderer: None,
+            post_render_strategy: PostRenderStrategy::default(),
             limits: Limits {
                 steps: 100_000_000,
                 output: 256 << 20,
@@ -155,6 +162,9 @@ pub enum RenderError {
     /// A rendered file is not YAML.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// The post-renderer failed, or what went there or came back is not YAML.
+    #[error(transparent)]
+    PostRender(#[from] PostRenderError),
 }
 
 impl RenderError {
@@ -162,7 +172,10 @@ impl RenderError {
     pub const fn is_late(&self) -> bool {
         matches!(
             self,
-            Self::KubeVersion { .. } | Self::Template { .. } | Self::Manifest(_)
+            Self::KubeVersion { .. }
+                | Self::Template { .. }
+                | Self::Manifest(_)
+                | Self::PostRender(_)
         )
     }
 }
@@ -210,6 +223,9 @@ fn render_here(
     check_kube_version(&resolved, &options.capabilities)?;
     let mut files = execute(&resolved, kept, &values, options)?;
     let notes = take_notes(&mut files, &resolved.name);
+    if let Some(renderer) = &options.post_renderer {
+        files = post_render(files, options.post_render_strategy, &**renderer)?;
+    }
     let sorted = sort_manifests(&files, KindOrder::Install)?;
     let mut crds = Vec::new();
     resolved.crds(&resolved.name, &mut crds);
