@@ -49,6 +49,7 @@ mod engine;
 mod load;
 mod manifest;
 mod number;
+pub mod patch;
 mod path_match;
 mod post_render;
 mod release;

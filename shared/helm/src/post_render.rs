@@ -97,17 +97,17 @@ type Files = BTreeMap<String, String>;
 /// # Errors
 /// [`PostRenderError`]
 pub(crate) fn post_render(
-    files: Files,
+    files: &Files,
     strategy: PostRenderStrategy,
     renderer: &dyn PostRenderer,
 ) -> Result<Files, PostRenderError> {
     if strategy == PostRenderStrategy::Combined {
-        let merged = merge(&files).map_err(|e| PostRenderError::Merge("manifests", e))?;
+        let merged = merge(files).map_err(|e| PostRenderError::Merge("manifests", e))?;
         let run = |e| PostRenderError::Run("files", Document(e));
         let changed = renderer.run(&merged).map_err(run)?;
         return split(&changed, "").map_err(|e| PostRenderError::Parse("", e));
     }
-    let sorted = sort_manifests(&files, KindOrder::Install)?;
+    let sorted = sort_manifests(files, KindOrder::Install)?;
     let (hooks, manifests) = by_file(&sorted);
     let mut out = Files::new();
     if strategy == PostRenderStrategy::NoHooks {

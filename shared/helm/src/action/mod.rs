@@ -13,6 +13,7 @@
 //! | objects of a manifest (HE-KUBE-002, HE-KUBE-003) | [`objects`] |
 //! | created, updated, pruned (HE-KUBE-007, HE-KUBE-008, HE-KUBE-016, HE-KUBE-017) | [`plan`] |
 //! | deleted and kept (HE-ACT-031) | [`deletion`] |
+//! | patches without server-side apply (HE-KUBE-009, HE-KUBE-010) | [`crate::patch`] |
 //! | apply method and its settings (HE-ACT-024, HE-ACT-028, HE-KUBE-013, HE-KUBE-015) | [`Action::apply_settings`] |
 
 mod course;

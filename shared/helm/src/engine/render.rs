@@ -224,7 +224,7 @@ fn render_here(
     let mut files = execute(&resolved, kept, &values, options)?;
     let notes = take_notes(&mut files, &resolved.name);
     if let Some(renderer) = &options.post_renderer {
-        files = post_render(files, options.post_render_strategy, &**renderer)?;
+        files = post_render(&files, options.post_render_strategy, &**renderer)?;
     }
     let sorted = sort_manifests(&files, KindOrder::Install)?;
     let mut crds = Vec::new();
