@@ -71,7 +71,7 @@ mod tests {
         ages.iter().map(file).collect()
     }
 
-    // SC-ART-040 SC-ART-041 RT-ART-010
+    // SC-ART-040 SC-ART-041 SC-ART-044 RT-ART-010
     #[test]
     fn what_is_garbage() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);

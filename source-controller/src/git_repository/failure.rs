@@ -119,7 +119,7 @@ pub(super) enum StepError {
         from: String,
         to: String,
         #[source]
-        source: CopyError,
+        source: Box<CopyError>,
     },
 
     #[error("failed to create artifact directory")]

@@ -287,7 +287,7 @@ fn what_follows_each_failure() {
                 name: "other".into(),
                 from: "x".into(),
                 to: "y".into(),
-                source: CopyError::Place(PlaceError::Missing("x".into())),
+                source: Box::new(CopyError::Place(PlaceError::Missing("x".into()))),
             },
             "CopyFailure",
             BACK_OFF,

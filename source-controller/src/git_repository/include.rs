@@ -63,7 +63,7 @@ pub(super) fn copy<B: Clone>(
                 name,
                 from,
                 to: to.to_owned(),
-                source,
+                source: Box::new(source),
             }
         })?;
     }
