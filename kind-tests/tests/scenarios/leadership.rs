@@ -1,7 +1,8 @@
 //! Two replicas, one leader.
 
 use kind_tests::controller::{Controller, Settings};
-use kind_tests::{CONFIG_MAP, Flux, Kind, Result, ensure};
+use kind_tests::requests::Counter;
+use kind_tests::{Applier, CONFIG_MAP, Cluster, Flux, Kind, Namespace, Result, ensure};
 use serde_json::Value;
 use tokio::net::TcpStream;
 
@@ -107,5 +108,59 @@ async fn only_the_leading_source_controller_serves_artifacts() -> Result {
 
     flux.source.terminate().await?;
     standby.ready().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn flags_decide_how_a_leader_is_elected() -> Result {
+    // KC-PROC-018: in the words of client-go
+    let namespace = Namespace::create(&Cluster::shared().await?, "bad-times").await?;
+    let impossible = Settings::default()
+        .flag("--enable-leader-election")
+        .flag("--leader-election-renew-deadline=40s");
+    let controller =
+        Controller::start_unready("kustomize-controller", &namespace, impossible).await?;
+    let refused = |line: &Value| line["msg"] == "problem running manager";
+    let line = controller.log().wait("of the refusal", refused).await?;
+    assert_eq!(
+        line["error"],
+        "leaseDuration must be greater than renewDeadline"
+    );
+
+    // KC-PROC-018: with the pause that is the default there would be ten renewals a minute.
+    let settings = Settings::default()
+        .flag("--enable-leader-election")
+        .flag("--leader-election-lease-duration=3600s")
+        .flag("--leader-election-retry-period=20ms")
+        .flag("--leader-election-release-on-cancel=false");
+    let mut applier = Applier::start("keeps-lease", settings).await?;
+    let user = applier.kustomize.user().to_owned();
+    let counter = Counter::start(applier.namespace.cluster(), &user)?;
+    let renewals = || -> Result<usize> {
+        let requests = counter.requests()?;
+        let lease = requests
+            .iter()
+            .filter(|request| request.resource == "leases" && request.verb == "update");
+        Ok(lease.count())
+    };
+    let many = async {
+        while renewals()? < 40 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        Ok::<_, kind_tests::Failure>(())
+    };
+    applier.namespace.wait_for("forty renewals", many).await??;
+    let held = |leases: &[Value]| {
+        leases
+            .iter()
+            .find(|lease| !holder(lease).is_empty())
+            .cloned()
+    };
+    let led = applier.namespace.wait_all(LEASE, "is held", held).await?;
+    assert_eq!(led["spec"]["leaseDurationSeconds"], 3600);
+    // Nobody gives it up for who ends.
+    ensure!(applier.kustomize.terminate().await?.success(), "failed");
+    let kept = applier.namespace.wait_all(LEASE, "is held", held).await?;
+    assert_eq!(holder(&kept), holder(&led));
     Ok(())
 }

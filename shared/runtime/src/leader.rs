@@ -79,7 +79,32 @@ enum Claim {
     Write(LeaseSpec),
 }
 
+/// Times of an election that cannot work together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadTimes(&'static str);
+
 impl Election {
+    /// Refuses times with which two could lead at once, or nobody for long, in client-go's words.
+    ///
+    /// # Errors
+    ///
+    /// Where the Lease does not outlast the deadline for renewing it, or that not a few tries.
+    pub fn check(&self) -> Result<(), BadTimes> {
+        if self.lease <= self.renew_deadline {
+            return Err(BadTimes("leaseDuration must be greater than renewDeadline"));
+        }
+        if self.renew_deadline <= self.retry.mul_f64(1.2) {
+            return Err(BadTimes(
+                "renewDeadline must be greater than retryPeriod*JitterFactor",
+            ));
+        }
+        if self.retry.is_zero() {
+            return Err(BadTimes("retryPeriod must be greater than zero"));
+        }
+        Ok(())
+    }
+
     /// Whether the Lease may be claimed now, and how it then looks. `expired`: nobody has renewed it for as long as it
     /// lasts.
     fn claim(&self, current: Option<&LeaseSpec>, expired: bool, now: Timestamp) -> Claim {
@@ -394,6 +419,33 @@ mod tests {
         );
         let sharded = lease_name("kustomize-controller", "sharding.fluxcd.io/key=shard1");
         assert_eq!(sharded, "kustomize-controller-leader-election-73fdc1be");
+    }
+
+    #[test]
+    fn times_must_fit_each_other() {
+        // KC-PROC-018
+        let said = |lease: u64, deadline: u64, retry: u64| {
+            let election = Election {
+                lease: Duration::from_secs(lease),
+                renew_deadline: Duration::from_secs(deadline),
+                retry: Duration::from_secs(retry),
+                ..election()
+            };
+            election.check().err().map(|error| error.to_string())
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(said(35, 30, 5), None);
+        assert_eq!(
+            said(30, 30, 5),
+            some("leaseDuration must be greater than renewDeadline")
+        );
+        let hasty = some("renewDeadline must be greater than retryPeriod*JitterFactor");
+        assert_eq!(said(35, 30, 25), hasty);
+        assert_eq!(said(35, 0, 0), hasty);
+        assert_eq!(
+            said(35, 30, 0),
+            some("retryPeriod must be greater than zero")
+        );
     }
 
     #[test]

@@ -226,7 +226,7 @@ impl Manager {
         let namespace = leader::namespace().ok_or(
             "unable to find leader election namespace: not running in a pod, please set RUNTIME_NAMESPACE",
         )?;
-        Ok(Some(Election {
+        let election = Election {
             namespace,
             name: leader::lease_name(self.identity.controller, &self.options.selector),
             identity: format!("{}_{}", hostname(), uuid::Uuid::new_v4()),
@@ -234,7 +234,9 @@ impl Manager {
             renew_deadline: self.flags.leader_election_renew_deadline,
             retry: self.flags.leader_election_retry_period,
             release: self.flags.leader_election_release_on_cancel,
-        }))
+        };
+        election.check()?;
+        Ok(Some(election))
     }
 
     /// Starts the metrics and health servers, which answer whether this process leads or not (RT-MET-002, RT-PRB-003). They
