@@ -85,6 +85,30 @@ pub(crate) const GATES: &[(&str, bool)] = &[
     ("StrictPostBuildSubstitutions", true),
 ];
 
+/// The flags that are set and change nothing, since the kinds of objects that they are for are refused (see
+/// `kustomization::plan`).
+pub(crate) fn without_effect(flags: &Flags) -> Vec<&'static str> {
+    let set = [
+        (!flags.sops_age_secret.is_empty(), "sops-age-secret"),
+        (
+            !flags.sops_vault_configmap.is_empty(),
+            "sops-vault-configmap",
+        ),
+        (
+            !flags.default_decryption_service_account.is_empty(),
+            "default-decryption-service-account",
+        ),
+        (
+            !flags.default_kubeconfig_service_account.is_empty(),
+            "default-kubeconfig-service-account",
+        ),
+        (flags.insecure_kubeconfig_exec, "insecure-kubeconfig-exec"),
+        (flags.insecure_kubeconfig_tls, "insecure-kubeconfig-tls"),
+    ];
+    let set = set.into_iter().filter(|(is_set, _)| *is_set);
+    set.map(|(_, name)| name).collect()
+}
+
 /// What the flags ask for and cannot have together (KC-PROC-028).
 pub(crate) fn check(flags: &Flags, workload_identity: bool) -> Result<(), &'static str> {
     let accounts = [
@@ -115,7 +139,7 @@ mod tests {
 
     #[test]
     fn defaults_are_upstreams() {
-        // KC-PROC-001..007, KC-PROC-008..013, KC-PROC-018, KC-PROC-019, KC-PROC-021, KC-PROC-026, KC-PROC-027
+        // KC-PROC-001..009, KC-PROC-019, KC-PROC-026
         let read = flags(&[]);
         let manager = &read.manager;
         assert_eq!(
@@ -172,6 +196,16 @@ mod tests {
         ]);
         assert_eq!(read.override_manager, ["a,b", "c"]);
         assert_eq!(read.concurrent_ssa, 1);
+    }
+
+    #[test]
+    fn flags_that_change_nothing_are_known() {
+        assert_eq!(without_effect(&flags(&[])), [""; 0]);
+        let read = flags(&["--sops-age-secret=keys", "--insecure-kubeconfig-tls"]);
+        assert_eq!(
+            without_effect(&read),
+            ["sops-age-secret", "insecure-kubeconfig-tls"]
+        );
     }
 
     #[test]

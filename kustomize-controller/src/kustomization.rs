@@ -6,6 +6,7 @@ mod clusters;
 mod dependencies;
 mod health;
 mod history;
+mod inventory;
 mod memories;
 mod plan;
 mod prune;
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use flux_api::kustomize::Kustomization;
 use flux_api::meta::GoDuration;
-use flux_apply::inventory;
+use flux_apply::inventory::of as inventory_of;
 use flux_apply::order::GroupKind;
 use flux_artifact::{FetchError, Fetcher, TreeCache};
 use flux_runtime::conditions::{RECONCILING, STALLED};
@@ -52,6 +53,7 @@ pub(crate) const SETTINGS: Settings = Settings {
     summary: None,
     begins_at_once: false,
     observes_suspended: false,
+    suspended: "Reconciliation is suspended for this object",
     stalled_is_error: true,
     measured: true,
     timeout: None,
@@ -280,11 +282,16 @@ impl Kustomizations {
         });
 
         run.progress(step("Detecting drift")).await?;
+        let found = run.status.inventory.clone();
+        inventory::reserve(run, &cluster, &built.objects, timings).await?;
         let applied = self.apply(run, object, &cluster, &built, source).await;
-        let applied = applied.map_err(failed("ReconciliationFailed"))?;
+        let applied = applied.map_err(|error| {
+            run.status.inventory.clone_from(&found); // KC-SSA-033
+            failed("ReconciliationFailed")(error)
+        })?;
 
-        let before = run.status.inventory.take().unwrap_or_default();
-        let after = inventory::of(&applied);
+        let before = found.unwrap_or_default();
+        let after = inventory_of(&applied);
         run.status.inventory = Some(after.clone());
         self.prune(run, object, &cluster, &before, &after, source)
             .await

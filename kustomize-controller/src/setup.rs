@@ -30,6 +30,13 @@ const TREES: u64 = 64 << 20;
 /// Adds the controller of the Kustomization kind.
 pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     flags::check(flags, manager.gates.enabled("ObjectLevelWorkloadIdentity"))?;
+    for flag in flags::without_effect(flags) {
+        tracing::error!(
+            logger = "setup",
+            flag,
+            "this flag changes nothing yet: spec.decryption and spec.kubeConfig are not supported by this controller"
+        );
+    }
     let gate = |name: &str| manager.gates.enabled(name);
     let access = Access {
         no_cross_namespace: flags.cross_namespace.no_cross_namespace_refs,
@@ -155,8 +162,10 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
             );
     } else if config_watchers {
         // Metadata only, and only of what is marked to be watched (RT-WAT-009, RT-WAT-010).
-        let marked =
-            || watcher::Config::default().labels(&flags.manager.watch_configs_label_selector);
+        let marked = || match flags.manager.watch_configs_label_selector.as_str() {
+            "" => any(),
+            selector => any().labels(selector),
+        };
         let secrets: Api<PartialObjectMeta<Secret>> = manager.api();
         let maps: Api<PartialObjectMeta<ConfigMap>> = manager.api();
         controller = controller

@@ -127,6 +127,7 @@ const SETTINGS: Settings = Settings {
     }),
     begins_at_once: true,
     observes_suspended: true,
+    suspended: "reconciliation is suspended for this object",
     stalled_is_error: false,
     measured: true,
     timeout: None,

@@ -225,6 +225,26 @@ mod tests {
     }
 
     #[test]
+    fn a_dependency_without_namespace_is_a_neighbour() {
+        // RT-CON-023
+        let mut object = kustomization("repo");
+        let names = [None, Some(""), Some("other")];
+        object.spec.depends_on = names
+            .map(|namespace| flux_api::meta::DependencyReference {
+                name: "dep".into(),
+                namespace: namespace.map(str::to_owned),
+                ..Default::default()
+            })
+            .to_vec();
+        let keys = [
+            Key::new("ns", "dep"),
+            Key::new("ns", "dep"),
+            Key::new("other", "dep"),
+        ];
+        assert_eq!(of(&object), keys);
+    }
+
+    #[test]
     fn dependencies_come_first() {
         // KC-SRC-019, KC-SRC-020, RT-WAT-012
         let order = |keys: &[&str], edges: &[(&str, &str)]| {

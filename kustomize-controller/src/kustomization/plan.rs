@@ -96,8 +96,7 @@ pub(crate) fn refuse_unsupported(
     };
     if let Some(dependency) = spec.depends_on.iter().find(expression) {
         let message = format!(
-            "readyExpr of dependency '{}' is not supported by this controller yet: remove it, or keep upstream's image for this object",
-            dependency.name
+            "the expression of dependency '{dependency}' is not supported by this controller yet: remove it, or keep upstream's image for this object"
         );
         return Err(unobserved("InvalidCELExpression", message));
     }

@@ -326,7 +326,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_server_is_asked_once_whether_it_limits_clients() {
-        // RT-KUB-001, RT-KUB-003, RT-MET-017
+        // RT-KUB-001, RT-KUB-003, RT-MET-017, KC-PROC-016
         for (status, header, limited) in [
             (200, true, false),
             (404, true, false),

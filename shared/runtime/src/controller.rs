@@ -59,6 +59,9 @@ pub struct Settings {
     /// Whether a suspended object that has any condition counts as observed (SC-PROC-057), or only a Ready one
     /// (KC-PROC-062).
     pub observes_suspended: bool,
+    /// What the log says of a suspended object; upstream's controllers do not agree on its first letter (KC-PROC-062,
+    /// HC-ACT-005, IR-REPO-045).
+    pub suspended: &'static str,
     /// Whether a stalled object counts as a failed reconcile in the metrics (RT-QUE-006).
     pub stalled_is_error: bool,
     /// Whether `gotk_reconcile_duration_seconds` is observed (RT-MET-004).

@@ -28,6 +28,8 @@ struct State {
     object: Value,
     /// Statuses that the next patches are refused with.
     faults: VecDeque<u16>,
+    /// The most bytes that a patch may have.
+    limit: Option<usize>,
     written: Vec<Written>,
     reads: usize,
 }
@@ -42,6 +44,12 @@ impl FakeApi {
     /// Refuses the next patches with these statuses.
     pub(crate) fn failing(self, statuses: &[u16]) -> Self {
         self.state.lock().unwrap().faults.extend(statuses);
+        self
+    }
+
+    /// Refuses patches of more bytes in etcd's words.
+    pub(crate) fn refusing_above(self, bytes: usize) -> Self {
+        self.state.lock().unwrap().limit = Some(bytes);
         self
     }
 
@@ -102,6 +110,14 @@ impl State {
             manager: manager.unwrap_or_default(),
             body: body.clone(),
         });
+        if self
+            .limit
+            .is_some_and(|limit| body.to_string().len() > limit)
+        {
+            let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 500,
+                "message": "etcdserver: request is too large"});
+            return (500, status);
+        }
         let version = &body["metadata"]["resourceVersion"];
         let outdated = !version.is_null() && *version != self.object["metadata"]["resourceVersion"];
         let fault = self.faults.pop_front().or(outdated.then_some(409));

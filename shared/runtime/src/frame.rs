@@ -7,7 +7,9 @@ use futures::FutureExt;
 use kube::{Resource, ResourceExt};
 
 use crate::{
-    conditions::{PROGRESSING, PROGRESSING_WITH_RETRY, READY, RECONCILING, STALLED, Status},
+    conditions::{
+        FAILED, PROGRESSING, PROGRESSING_WITH_RETRY, READY, RECONCILING, STALLED, Status,
+    },
     controller::{Controller, Reconciler, Settings},
     events::Severity,
     metrics::ReconcileResult,
@@ -126,7 +128,7 @@ async fn one_run<R: Reconciler>(controller: &Controller<R>, run: &mut Run<R::Kin
         };
     }
     if controller.reconciler.suspended(&run.object) {
-        tracing::info!("Reconciliation is suspended for this object");
+        tracing::info!("{}", run.settings().suspended);
         return suspended(run).await;
     }
 
@@ -148,11 +150,7 @@ async fn one_run<R: Reconciler>(controller: &Controller<R>, run: &mut Run<R::Kin
                     "reconciliation took longer than {}",
                     GoDuration::from(limit)
                 );
-                Err(Failure::retry(
-                    crate::conditions::FAILED,
-                    error,
-                    Pace::BackOff,
-                ))
+                Err(Failure::retry(FAILED, error, Pace::BackOff))
             }
         }
     };
@@ -383,6 +381,9 @@ async fn close<K: Kind>(run: &mut Run<K>, ending: Ending) -> Ending {
     match run.patch().await {
         Ok(()) => ending,
         Err(error) => {
+            if matches!(error, StatusError::TooLarge { .. }) {
+                tell_too_large(run, &error).await;
+            }
             let error = outcome::chain(&error);
             let said = ending
                 .error
@@ -393,6 +394,23 @@ async fn close<K: Kind>(run: &mut Run<K>, ending: Ending) -> Ending {
                 terminal: false,
             }
         }
+    }
+}
+
+/// Says in the status, as far as it was written before, that the rest of it cannot be: else nobody but the log would
+/// know (KC-PRUNE-023).
+async fn tell_too_large<K: Kind>(run: &mut Run<K>, error: &StatusError) {
+    let message = outcome::chain(error);
+    if run.withdraw().is_err() {
+        return;
+    }
+    run.conditions
+        .mark_reconciling(PROGRESSING_WITH_RETRY, &message);
+    run.conditions.set(READY, Status::False, FAILED, &message);
+    let none = std::collections::BTreeMap::new();
+    run.record(Severity::Error, FAILED, message, &none);
+    if let Err(error) = run.patch().await {
+        tracing::error!(error = outcome::chain(&error), "unable to update status");
     }
 }
 

@@ -145,9 +145,32 @@ pub enum StatusError {
     /// Others kept writing at the same time.
     #[error("failed to update status: {PATCH_TRIES} tries met a conflict")]
     Conflict,
+    /// The object would be larger than the API server, or its store, takes (KC-PRUNE-023).
+    #[error(
+        "failed to update status: the object has grown too large for the API server, with {bytes} bytes of status: let it hold \
+         less, or split it into several"
+    )]
+    TooLarge {
+        /// The size of the status that was refused.
+        bytes: usize,
+        /// What the server said.
+        #[source]
+        source: kube::Error,
+    },
     /// The status does not read back as what it is. A defect of the API types.
     #[error("failed to read back the status")]
     Encoding(#[from] serde_json::Error),
+}
+
+/// Whether a request was refused for the size of what it would have stored. etcd's own limit comes without a code.
+fn is_too_large(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else {
+        return false;
+    };
+    status.code == 413
+        || ["request is too large", "larger than max"]
+            .iter()
+            .any(|text| status.message.contains(text))
 }
 
 impl<K: Kind> Run<K> {
@@ -389,9 +412,14 @@ impl<K: Kind> Run<K> {
 
     /// Writes what differs between the draft and the server's status, if anything does (RT-CON-016..020). Others'
     /// conditions are kept; a conflict is met by reading the object again.
-    pub(crate) async fn patch(&mut self) -> Result<(), StatusError> {
+    ///
+    /// # Errors
+    ///
+    /// When the server cannot be reached or refuses what is written. The draft stays as it is.
+    pub async fn patch(&mut self) -> Result<(), StatusError> {
         for attempt in 0..PATCH_TRIES {
-            let Some(change) = patch::diff(&self.server.status, &self.drafted()?) else {
+            let drafted = self.drafted()?;
+            let Some(change) = patch::diff(&self.server.status, &drafted) else {
                 return Ok(());
             };
             let body = json!({"metadata": {"resourceVersion": self.server.resource_version}, "status": change});
@@ -429,10 +457,22 @@ impl<K: Kind> Run<K> {
                         .rebase(self.context.settings.owned, &self.server.conditions);
                 }
                 Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()), // RT-CON-020
+                Err(source) if is_too_large(&source) => {
+                    let bytes = drafted.to_string().len();
+                    return Err(StatusError::TooLarge { bytes, source });
+                }
                 Err(error) => return Err(StatusError::Api(error)),
             }
         }
         Err(StatusError::Conflict)
+    }
+
+    /// Takes back what the draft says beside conditions, so that at least these can be written.
+    pub(crate) fn withdraw(&mut self) -> Result<(), StatusError> {
+        let status = &self.server.status;
+        self.status = serde_json::from_value(status.clone())?;
+        self.observed_generation = status.get("observedGeneration").and_then(Value::as_i64);
+        Ok(())
     }
 
     /// Adds or takes away the finalizer.

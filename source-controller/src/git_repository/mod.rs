@@ -49,6 +49,7 @@ pub(crate) const SETTINGS: Settings = Settings {
     summary: Some(GIT_SUMMARY),
     begins_at_once: true,
     observes_suspended: true,
+    suspended: "reconciliation is suspended for this object",
     stalled_is_error: false,
     measured: true,
     timeout: None,

@@ -20,8 +20,7 @@ async fn a_suspended_object_is_left_alone() -> Result {
         .controller
         .log()
         .wait("of the suspension", |line| {
-            line["msg"] == "Reconciliation is suspended for this object"
-                || line["msg"] == "reconciliation is suspended for this object"
+            line["msg"] == "reconciliation is suspended for this object"
         })
         .await?;
     repo.commit("main").file("f", "").create();

@@ -92,6 +92,21 @@ pub struct DependencyReference {
     pub ready_expr: Option<String>,
 }
 
+/// The text form `[namespace/]name[@readyExpr]` (RT-CON-023).
+impl std::fmt::Display for DependencyReference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let filled = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        if let Some(namespace) = filled(&self.namespace) {
+            write!(f, "{namespace}/")?;
+        }
+        f.write_str(&self.name)?;
+        match filled(&self.ready_expr) {
+            Some(expression) => write!(f, "@{expression}"),
+            None => Ok(()),
+        }
+    }
+}
+
 string_enum! {
     /// The kinds of which values may be taken.
     ValuesKind {
@@ -99,5 +114,29 @@ string_enum! {
         Secret = "Secret",
         /// A ConfigMap.
         ConfigMap = "ConfigMap",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::DependencyReference;
+
+    #[test]
+    fn dependencies_have_a_text_form() {
+        // RT-CON-023
+        for (namespace, expression, text) in [
+            (None, None, "app"),
+            (Some("ns"), None, "ns/app"),
+            (None, Some("dep.ok"), "app@dep.ok"),
+            (Some("ns"), Some("dep.ok"), "ns/app@dep.ok"),
+            (Some(""), Some(""), "app"),
+        ] {
+            let reference = DependencyReference {
+                name: "app".into(),
+                namespace: namespace.map(str::to_owned),
+                ready_expr: expression.map(str::to_owned),
+            };
+            assert_eq!(reference.to_string(), text);
+        }
     }
 }

@@ -255,7 +255,7 @@ async fn long_messages_are_posted_whole() {
 
 #[tokio::test]
 async fn a_receiver_that_hangs_holds_up_one_object_at_most() {
-    // RT-EVT-010
+    // RT-EVT-010, KC-EVT-011
     let (client, _) = api();
     let _ = rustls::crypto::ring::default_provider().install_default();
     let sent = Sent::default();

@@ -30,6 +30,10 @@ enum Script {
     Ignored,
     Panic,
     Hang,
+    /// Has to be run again.
+    Requeue,
+    /// Leaves a status that no server takes.
+    Grow,
     /// Tells of its progress twice.
     Progress,
     /// Finds that the object changed under its hands.
@@ -79,6 +83,13 @@ impl Reconciler for Scripted {
                 });
             }
             Script::Panic => panic!("at the disco"),
+            Script::Requeue => {
+                return Ok(Outcome {
+                    ready: None,
+                    again: outcome::Again::BackOff,
+                });
+            }
+            Script::Grow => run.status.observed_ignore = Some("x".repeat(2000)),
             Script::Hang => std::future::pending().await,
             Script::Progress => {
                 run.progress_now("fetching").await?;
@@ -125,6 +136,7 @@ const SETTINGS: Settings = Settings {
     }),
     begins_at_once: true,
     observes_suspended: true,
+    suspended: "reconciliation is suspended for this object",
     stalled_is_error: false,
     measured: true,
     timeout: None,
@@ -289,7 +301,7 @@ async fn results_decide_conditions_and_what_follows() {
             InProgress,
             vec![progressing, hung_up[0], hung_up[1]],
         ),
-        // RT-CON-012
+        // RT-CON-012, SC-PROC-074
         (
             Script::Contradiction,
             Again::BackOff,
@@ -300,6 +312,18 @@ async fn results_decide_conditions_and_what_follows() {
                 "Ready=False Broken: it is broken",
                 "ArtifactInStorage=True Succeeded: stored artifact",
                 "FetchFailed=True Broken: it is broken",
+            ],
+        ),
+        // SC-PROC-077: without a word of its own the run is over, and comes again at a growing pace
+        (
+            Script::Requeue,
+            Again::BackOff,
+            "requeue",
+            1,
+            InProgress,
+            vec![
+                progressing,
+                "Ready=False ProgressingWithRetry: processing object: new generation 1 -> 2",
             ],
         ),
         (
@@ -442,7 +466,7 @@ async fn the_start_of_work_is_told() {
 
 #[tokio::test(start_paused = true)]
 async fn progress_and_result_are_patches_of_their_own() {
-    // RT-CON-016, RT-CON-018, RT-CON-019, RT-KUB-006
+    // RT-CON-016, RT-CON-018, RT-CON-019, RT-KUB-006, SC-PROC-075
     let world = World::holding(object(&json!({"observedGeneration": 1})));
     world.reconcile(Script::Progress, SETTINGS).await;
     let written = world.api.written();
@@ -488,7 +512,7 @@ async fn progress_and_result_are_patches_of_their_own() {
 #[tokio::test(start_paused = true)]
 async fn conflicts_are_met_by_reading_again() {
     let quiet = || object(&json!({"observedGeneration": 2, "lastHandledReconcileAt": "now"}));
-    // RT-CON-016, RT-CON-017: others' conditions stand, ours too
+    // RT-CON-016, RT-CON-017, SC-PROC-075: others' conditions stand, ours too
     let world = World::holding(quiet());
     assert_eq!(
         world.reconcile(Script::Meddled, SETTINGS).await,
@@ -527,6 +551,50 @@ async fn conflicts_are_met_by_reading_again() {
             started.elapsed()
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_run_only_sets_the_finalizer_and_the_next_comes_at_once() {
+    // SC-PROC-077, SC-PROC-056
+    let mut new = object(&json!({"observedGeneration": -1}));
+    new["metadata"]["finalizers"] = json!([]);
+    let world = World::holding(new);
+    let again = world.reconcile(Script::Panic, SETTINGS).await;
+    assert_eq!(again, Again::At(Duration::ZERO));
+    let written = world.api.written();
+    assert_eq!(written.len(), 1);
+    assert_eq!(
+        written[0].body["metadata"]["finalizers"],
+        json!([FINALIZER])
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_that_is_too_large_is_told_of_in_a_smaller_one() {
+    // KC-PRUNE-023
+    let before = json!({"observedGeneration": 1, "lastHandledReconcileAt": "earlier", "observedIgnore": "kept"});
+    let world = World::holding(object(&before));
+    // The first patch tells of the start, the second is the one with the result.
+    let refusing = world.api.clone().refusing_above(2000);
+    assert_eq!(
+        world.reconcile(Script::Grow, SETTINGS).await,
+        Again::BackOff
+    );
+    let ready = world
+        .conditions()
+        .into_iter()
+        .find(|said| said.starts_with("Ready="));
+    let ready = ready.unwrap_or_default();
+    assert!(
+        ready.starts_with("Ready=False Failed: failed to update status: the object has grown too large for the API server, with ")
+            && ready.ends_with(" let it hold less, or split it into several: etcdserver: request is too large"),
+        "{ready}"
+    );
+    let status = world.api.object()["status"].clone();
+    assert_eq!(status["observedIgnore"], "kept", "what was written stays");
+    assert_eq!(status["observedGeneration"], 1);
+    assert_eq!(status["lastHandledReconcileAt"], "now");
+    assert_eq!(refusing.written().len(), 3, "one more request, no more");
 }
 
 #[tokio::test(start_paused = true)]
