@@ -32,7 +32,7 @@ impl Applier {
         let settings = settings
             .flag(format!("--events-addr={}", events.url()))
             // Half a minute, the default, is long for someone who waits.
-            .flag("--requeue-dependency=1s");
+            .default_flag("--requeue-dependency=1s");
         let kustomize = Controller::start("kustomize-controller", &namespace, settings).await?;
         Ok(Self {
             kustomize,

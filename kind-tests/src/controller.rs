@@ -123,6 +123,12 @@ impl Settings {
         self
     }
 
+    /// With this flag, unless the settings say otherwise: of a flag given twice the last counts.
+    pub fn default_flag(mut self, flag: impl Into<String>) -> Self {
+        self.flags.insert(0, flag.into());
+        self
+    }
+
     /// With this variable.
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.env.push((name.into(), value.into()));

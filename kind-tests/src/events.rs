@@ -169,6 +169,17 @@ fn check_body(body: &[u8]) -> Result<Value, String> {
         "reportingInstance",
         "related",
     ];
+    // RT-EVT-013: what the notification-controller knows; under `event.toolkit.fluxcd.io/` users write what they like.
+    const SUFFIXES: [&str; 8] = [
+        "revision",
+        "originRevision",
+        "checksum",
+        "digest",
+        "token",
+        "commit",
+        "commit_status",
+        "change_request",
+    ];
     let event: Value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
     let fields = event.as_object().ok_or("not an object")?;
     if let Some(unknown) = fields.keys().find(|key| !KEYS.contains(&key.as_str())) {
@@ -198,6 +209,14 @@ fn check_body(body: &[u8]) -> Result<Value, String> {
         || timestamp.parse::<jiff::Timestamp>().is_err()
     {
         return Err(format!("timestamp {timestamp:?}"));
+    }
+    for (key, value) in event["metadata"].as_object().into_iter().flatten() {
+        let known = key
+            .split_once(".toolkit.fluxcd.io/")
+            .is_some_and(|(group, suffix)| group == "event" || SUFFIXES.contains(&suffix));
+        if !known || (key.ends_with("/commit_status") && value != "update") {
+            return Err(format!("metadata {key}={value}"));
+        }
     }
     match fields.get("metadata") {
         None => {}
@@ -241,6 +260,16 @@ mod tests {
             ("/timestamp", json!("2026-08-01T10:00:00+01:00")),
             ("/metadata", json!({})),
             ("/metadata", json!({"a": 1})),
+            // RT-EVT-013
+            ("/metadata", json!({"revision": "main@sha1:0"})),
+            (
+                "/metadata",
+                json!({"source.toolkit.fluxcd.io/revisions": "a"}),
+            ),
+            (
+                "/metadata",
+                json!({"kustomize.toolkit.fluxcd.io/commit_status": "create"}),
+            ),
             ("/message", json!("")),
             ("/involvedObject/uid", json!(null)),
             ("/reportingInstance", json!("")),

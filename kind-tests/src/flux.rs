@@ -60,7 +60,7 @@ impl Flux {
             .env("SOURCE_CONTROLLER_LOCALHOST", artifacts)
             .flag(events_flag)
             // Half a minute, the default, is long for someone who waits.
-            .flag("--requeue-dependency=1s");
+            .default_flag("--requeue-dependency=1s");
         let kustomize = Controller::start("kustomize-controller", &namespace, kustomize).await?;
         Ok(Self {
             source,

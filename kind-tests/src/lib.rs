@@ -29,6 +29,7 @@ mod applier;
 mod artifacts;
 pub mod cache;
 mod cluster;
+mod conditions;
 pub mod controller;
 mod events;
 mod failure;

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::cluster::{Cluster, FIELD_MANAGER};
 use crate::controller::Log;
 use crate::failure::{Doing, Failure, Result};
-use crate::report;
+use crate::{conditions, report};
 
 /// An API version and a kind, such as `Kind("source.toolkit.fluxcd.io/v1", "GitRepository")`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -316,6 +316,9 @@ impl Namespace {
                 // A watch that breaks is taken up again by the stream itself.
                 let Ok(object) = object else { continue };
                 let object = object.map(serde_json::to_value).transpose()?;
+                if let Some(problem) = object.as_ref().and_then(conditions::strange) {
+                    return Err(Failure::new(format!("{} {name}: {problem}", kind.1)));
+                }
                 let found = look(object.as_ref());
                 if let Ok(mut last) = last.lock() {
                     *last = object;

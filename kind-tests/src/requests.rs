@@ -20,6 +20,10 @@ pub struct Request {
     pub uri: String,
     /// The status code of the answer.
     pub code: u64,
+    /// When it came.
+    pub came: jiff::Timestamp,
+    /// When it was answered, or began to be where it is a watch.
+    pub answered: jiff::Timestamp,
 }
 
 /// The requests of one user since a moment, for which it is made.
@@ -80,7 +84,10 @@ fn read(entry: &Value) -> Option<Request> {
     if let Some(subresource) = entry["objectRef"]["subresource"].as_str() {
         resource = format!("{resource}/{subresource}");
     }
+    let time = |key: &str| entry[key].as_str()?.parse().ok();
     Some(Request {
+        came: time("requestReceivedTimestamp")?,
+        answered: time("stageTimestamp")?,
         user: text(&entry["user"]["username"]),
         verb,
         resource,

@@ -330,3 +330,60 @@ fn gates_are_those_of_the_ledger() -> Result {
     }
     Ok(())
 }
+
+#[test]
+fn logs_are_as_the_flags_say() -> Result {
+    let gate = "--feature-gates=ObjectLevelWorkloadIdentity=true";
+    for name in CONTROLLERS {
+        let said = |flags: &[&str]| -> Result<Vec<String>> {
+            let output = run(name, &[&[gate], flags].concat())?;
+            let text = String::from_utf8_lossy(&output.stderr).into_owned();
+            Ok(text.lines().map(str::to_owned).collect())
+        };
+        let parse = |line: &String| serde_json::from_str::<serde_json::Value>(line);
+        // KC-PROC-017, SC-PROC-023, SC-PROC-024: the last line tells why there is no cluster, the one before of the gate
+        for (flags, levels, stack) in [
+            (&[][..], &["info", "error"][..], false),
+            (
+                &["--log-encoding=json", "--log-level=info"],
+                &["info", "error"],
+                false,
+            ),
+            (&["--log-level=error"], &["error"], false),
+            (&["--log-level=debug"], &["info", "error"], true),
+            (&["--log-level=trace"], &["info", "error"], true),
+        ] {
+            let lines = said(flags)?
+                .iter()
+                .map(parse)
+                .collect::<Result<Vec<_>, _>>()?;
+            let found: Vec<&str> = lines
+                .iter()
+                .filter_map(|line| line["level"].as_str())
+                .collect();
+            ensure!(found == levels, "{name} {flags:?}: {lines:?}");
+            for line in &lines {
+                let time = line["ts"].as_str().unwrap_or_default();
+                ensure!(
+                    time.len() == 24 && time.ends_with('Z') && time.contains('T'),
+                    "{name} {flags:?}: {line}"
+                );
+                let has = line.get("stacktrace").is_some();
+                ensure!(
+                    has == (stack && line["level"] == "error"),
+                    "{name} {flags:?}: {line}"
+                );
+            }
+        }
+        let console = said(&["--log-encoding=console"])?;
+        let columns: Vec<&str> = console
+            .first()
+            .map(|line| line.split('\t').collect())
+            .unwrap_or_default();
+        ensure!(
+            columns.get(1..4) == Some(&["INFO", "setup", "loading feature gate"]),
+            "{name}: {console:?}"
+        );
+    }
+    Ok(())
+}

@@ -73,6 +73,34 @@ async fn only_what_is_provably_ours_is_deleted() -> Result {
     Ok(())
 }
 
+// RT-SSA-019
+#[tokio::test]
+async fn what_belongs_to_a_deleted_object_follows_it() -> Result {
+    let mut bench = Bench::new("apply-background").await?;
+    let objects = bench.objects(&config_map("owner", ""))?;
+    let options = bench.options();
+    let changes = apply_in_stages(&bench.target, objects, &options, &mut bench.memory).await?;
+    let owner = bench.uid(CONFIG_MAP, "owner").await?;
+    let reference = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner, "blockOwnerDeletion": true}]);
+    let dependent = json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "dependent", "ownerReferences": reference, "finalizers": ["example.com/hold"]}});
+    bench.namespace.apply(&dependent.to_string()).await?;
+    let tracked = inventory::list(&inventory::of(&changes))?;
+    let pruned = delete_all(&bench.target, &tracked, &bench.prune_options()).await;
+    ensure!(pruned.error.is_none(), "{:?}", pruned.error);
+    // In the foreground the owner would wait for its dependent, which is held; orphaned, that would not be deleted at all.
+    bench.namespace.wait_gone(CONFIG_MAP, "owner").await?;
+    bench
+        .namespace
+        .wait(CONFIG_MAP, "dependent", "is being deleted", |object| {
+            object["metadata"]["deletionTimestamp"].is_string()
+        })
+        .await?;
+    let free = json!({"metadata": {"finalizers": null}});
+    bench.namespace.merge(CONFIG_MAP, "dependent", free).await?;
+    bench.namespace.wait_gone(CONFIG_MAP, "dependent").await
+}
+
 // RT-SSA-020 KC-HEALTH-005 KC-HEALTH-006 KC-HEALTH-008
 #[tokio::test]
 async fn a_wait_ends_with_the_event_that_decides_it() -> Result {

@@ -3,12 +3,18 @@
 use std::collections::BTreeMap;
 
 use flux_runtime::events::{Recorder, Severity, Subject};
-use k8s_openapi::api::core::v1::ConfigMap;
-use kind_tests::{Cluster, EventSink, Namespace, Result};
-use kube::Api;
-use serde_json::Value;
+use k8s_openapi::api::core::v1::{ConfigMap, Event as KubeEvent};
+use kind_tests::requests::Counter;
+use kind_tests::{Cluster, EventSink, Failure, Kind, Namespace, Result};
+use kube::api::PostParams;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client};
+use serde_json::{Value, json};
 
 use crate::EVENT;
+
+/// Between two looks at what cannot be waited for.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// A ConfigMap of this name to tell of.
 async fn subject(namespace: &Namespace, name: &str) -> Result<Subject> {
@@ -70,7 +76,7 @@ async fn repeats_are_counted_floods_collapse_and_spam_is_dropped() -> Result {
     for _ in 0..40 {
         record(&spam, "stored artifact".into());
     }
-    // RT-EVT-016: one event and its count
+    // RT-EVT-016, KC-EVT-010: one event and its count
     namespace
         .wait_all(EVENT, "a repeated event is counted", |events| {
             (counts(events, "same").values().eq([&3])).then_some(())
@@ -119,4 +125,92 @@ async fn repeats_are_counted_floods_collapse_and_spam_is_dropped() -> Result {
         "what was dropped stays dropped"
     );
     sink.check()
+}
+
+/// Has the server fail to make events in the namespace: it asks a webhook that nobody answers for.
+fn closed_counter(namespace: &str) -> String {
+    format!(
+        "
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingWebhookConfiguration
+metadata: {{name: {namespace}}}
+webhooks:
+- name: events.example.com
+  clientConfig: {{url: 'https://127.0.0.1:1/'}}
+  admissionReviewVersions: [v1]
+  sideEffects: None
+  failurePolicy: Fail
+  namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: {namespace}}}}}
+  rules: [{{apiGroups: [''], apiVersions: [v1], operations: [CREATE], resources: [events]}}]
+"
+    )
+}
+
+#[tokio::test]
+async fn a_server_that_fails_to_take_an_event_gets_it_later() -> Result {
+    const WEBHOOK: Kind = Kind(
+        "admissionregistration.k8s.io/v1",
+        "ValidatingWebhookConfiguration",
+    );
+    let cluster = Cluster::shared().await?;
+    let namespace = Namespace::create(&cluster, "frame-closed").await?;
+    let subject = subject(&namespace, "told").await?;
+    namespace.apply(&closed_counter(namespace.name())).await?;
+    let user = format!("{}-recorder", namespace.name());
+    let kubeconfig = Kubeconfig::read_from(cluster.kubeconfig_for(&user)?)?;
+    let options = KubeConfigOptions::default();
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+    let client = Client::try_from(config)?;
+
+    // The server takes the webhook up when it comes to it; there is nothing to watch.
+    let events: Api<KubeEvent> = Api::namespaced(namespace.client().clone(), namespace.name());
+    let trial: KubeEvent = serde_json::from_value(json!({
+        "metadata": {"name": "trial", "namespace": namespace.name()},
+        "involvedObject": {"kind": "ConfigMap", "name": "told", "namespace": namespace.name()},
+        "reason": "Trial", "type": "Normal",
+    }))?;
+    let dry_run = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    let closed = async {
+        let fails =
+            |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.code == 500);
+        while !events
+            .create(&dry_run, &trial)
+            .await
+            .is_err_and(|error| fails(&error))
+        {
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    namespace.wait_for("the server fails", closed).await?;
+
+    let counter = Counter::start(&cluster, &user)?;
+    let recorder = Recorder::new(client, "source-controller", "pod-1".into(), None)?;
+    let message = "stored artifact".to_owned();
+    let none = BTreeMap::new();
+    recorder.record(&subject, Severity::Info, "NewArtifact", message, &none);
+    let refused = async {
+        loop {
+            let requests = counter.requests()?;
+            if requests
+                .iter()
+                .any(|request| request.verb == "create" && request.code == 500)
+            {
+                return Ok::<_, Failure>(());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    namespace
+        .wait_for("the event is refused", refused)
+        .await??;
+    namespace.delete(WEBHOOK, namespace.name()).await?;
+    // RT-EVT-018: some seconds later
+    namespace
+        .wait_all(EVENT, "the event is there", |events| {
+            (counts(events, "told").values().eq([&1])).then_some(())
+        })
+        .await
 }

@@ -215,11 +215,10 @@ async fn a_controller_watches_what_its_flags_say() -> Result {
                 request.uri.contains(&own) == scoped,
                 "{flags:?}: {request:?}"
             );
-            // One that is there but empty selects everything, just as none does.
             let selector = request
                 .uri
                 .split(['?', '&'])
-                .find(|part| part.starts_with("labelSelector=") && !part.ends_with('='));
+                .find(|part| part.starts_with("labelSelector="));
             ensure!(
                 selector == config_selector.flatten(),
                 "{flags:?}: {request:?}"

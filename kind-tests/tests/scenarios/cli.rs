@@ -2,7 +2,8 @@
 
 use std::process::{Command, Output};
 
-use kind_tests::{CONFIG_MAP, Flux, Result, ensure, flux_cli};
+use kind_tests::{CONFIG_MAP, Flux, Result, SECRET, ensure, flux_cli};
+use serde_json::json;
 
 use crate::config_map;
 
@@ -110,5 +111,88 @@ async fn the_flux_command_shows_reconciles_suspends_and_resumes() -> Result {
     );
     let events = run(&flux, &["events", "--for", "Kustomization/app"])?;
     assert!(events.contains("ReconciliationSucceeded"), "{events}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_flux_command_finds_no_difference_until_there_is_one() -> Result {
+    const WEB: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 0
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: registry.k8s.io/pause:3.10, ports: [{containerPort: 80}]}]}
+";
+    let files = [
+        ("deploy/web.yaml", WEB.to_owned()),
+        (
+            "deploy/a.yaml",
+            config_map("a", "${region}"),
+        ),
+        (
+            "deploy/s.yaml",
+            "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {token: hidden-value}\n".to_owned(),
+        ),
+    ];
+    let texts: Vec<(&str, &str)> = files
+        .iter()
+        .map(|(path, text)| (*path, text.as_str()))
+        .collect();
+    let substitute = "postBuild: {substitute: {region: north}}";
+    let (flux, _) = Flux::running(
+        "cli-diff",
+        &texts,
+        &["path: deploy", "prune: true", substitute],
+    )
+    .await?;
+    let folder = flux.namespace.folder().join("checkout");
+    std::fs::create_dir_all(folder.join("deploy"))?;
+    for (path, text) in &files {
+        std::fs::write(folder.join(path), text)?;
+    }
+    let deploy = folder.join("deploy");
+    let path = format!("--path={}", deploy.display());
+    // KC-BLD-038: what flux builds and compares on a desk is what the controller has built and applied.
+    let built = run(&flux, &["build", "kustomization", "app", &path])?;
+    ensure!(built.contains("v: north"), "{built}");
+    let same = run(
+        &flux,
+        &[
+            "diff",
+            "kustomization",
+            "app",
+            &path,
+            "--progress-bar=false",
+        ],
+    )?;
+    for word in ["drifted", "created", "deleted"] {
+        ensure!(!same.contains(word), "{same}");
+    }
+    let namespace = &flux.namespace;
+    let changed = json!({"stringData": {"token": "another-value"}});
+    namespace.merge(SECRET, "s", changed).await?;
+    let drifted = run(
+        &flux,
+        &[
+            "diff",
+            "kustomization",
+            "app",
+            &path,
+            "--progress-bar=false",
+        ],
+    );
+    let text = drifted
+        .err()
+        .map(|error| error.to_string())
+        .unwrap_or_default();
+    let secret = format!("Secret/{}/s drifted", namespace.name());
+    ensure!(text.contains(&secret), "{text}");
+    for hidden in ["hidden-value", "another-value"] {
+        ensure!(!text.contains(hidden), "{text}");
+    }
     Ok(())
 }

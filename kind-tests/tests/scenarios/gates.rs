@@ -376,7 +376,9 @@ async fn other_managers_may_be_overridden() -> Result {
 
 #[tokio::test]
 async fn what_a_process_serves() -> Result {
-    let applier = Applier::start("serves", Settings::default()).await?;
+    // KC-PROC-072: what is temporary is in memory, so that nothing is missed where there is no such folder.
+    let settings = Settings::default().env("TMPDIR", "/nowhere");
+    let applier = Applier::start("serves", settings).await?;
     applier
         .publish("main@sha1:1", &[("a.yaml", &config_map("a", "1"))])
         .await?;
@@ -412,6 +414,64 @@ async fn what_a_process_serves() -> Result {
     // KC-PROC-054
     for family in ["gotk_reconcile_condition{", "gotk_suspend_status{"] {
         ensure!(!text.contains(family), "{family} in\n{text}");
+    }
+    Ok(())
+}
+
+/// A directory of this many ConfigMaps.
+fn many(count: usize) -> Vec<(String, String)> {
+    let file = |number: usize| {
+        let name = format!("map-{number:03}");
+        (format!("{name}.yaml"), config_map(&name, "1"))
+    };
+    (0..count).map(file).collect()
+}
+
+async fn publish_many(applier: &Applier, count: usize) -> Result {
+    let files = many(count);
+    let files: Vec<(&str, &str)> = files
+        .iter()
+        .map(|(path, text)| (path.as_str(), text.as_str()))
+        .collect();
+    applier.publish("main@sha1:1", &files).await?;
+    let yaml = applier.kustomization("app", &["prune: true"]);
+    applier.namespace.apply(&yaml).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_server_that_limits_clients_itself_is_not_spared() -> Result {
+    // KC-PROC-016: with these limits the objects would take hours.
+    let settings = Settings::default()
+        .flag("--kube-api-qps=0.01")
+        .flag("--kube-api-burst=1");
+    let applier = Applier::start("unthrottled", settings).await?;
+    publish_many(&applier, 20).await?;
+    applier.applied("app", "main@sha1:1").await?;
+    Ok(())
+}
+
+/// The most requests that were under way at one time.
+fn most_at_once(requests: &[Request]) -> usize {
+    let at = |request: &Request| {
+        let meets = |other: &&Request| other.came <= request.came && request.came < other.answered;
+        requests.iter().filter(meets).count()
+    };
+    requests.iter().map(at).max().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn objects_are_compared_as_many_at_once_as_was_asked_for() -> Result {
+    for (flag, concurrent) in [("--concurrent-ssa=1", false), ("--concurrent-ssa=16", true)] {
+        let applier = Applier::start("at-once", Settings::default().flag(flag)).await?;
+        let counter = Counter::start(applier.namespace.cluster(), applier.kustomize.user())?;
+        publish_many(&applier, 64).await?;
+        applier.applied("app", "main@sha1:1").await?;
+        let mut requests = counter.requests()?;
+        requests.retain(|request| request.resource == "configmaps" && request.verb == "patch");
+        // KC-PROC-005. An answer is on its way before the server notes that it has given it, so that two may seem to meet.
+        let most = most_at_once(&requests);
+        assert_eq!(most > 2, concurrent, "{flag}: {most} at once");
     }
     Ok(())
 }

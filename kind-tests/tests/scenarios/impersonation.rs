@@ -38,7 +38,10 @@ const SPEC: [&str; 2] = ["prune: true", "serviceAccountName: tenant"];
 
 #[tokio::test]
 async fn the_account_bounds_what_is_applied_and_pruned() -> Result {
-    let applier = Applier::start("tenant", Settings::default()).await?;
+    let settings = Settings::default()
+        .flag("--min-retry-delay=10ms")
+        .flag("--max-retry-delay=100ms");
+    let applier = Applier::start("tenant", settings).await?;
     let namespace = applier.namespace.name().to_owned();
     applier
         .namespace
@@ -134,6 +137,21 @@ async fn the_account_bounds_what_is_applied_and_pruned() -> Result {
         kept["metadata"]["finalizers"],
         json!(["finalizers.fluxcd.io"])
     );
+    // KC-PROC-021: the twentieth try comes within seconds. With the delays that are the default it comes after hours, and
+    // with either of the two after minutes.
+    let failures = || {
+        let lines = applier.kustomize.log().entries();
+        let failed = lines
+            .iter()
+            .filter(|line| line["msg"] == "Reconciler error" && line["name"] == "app");
+        failed.count()
+    };
+    let tried = async {
+        while failures() < 20 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    applier.namespace.wait_for("twenty tries", tried).await?;
     applier
         .namespace
         .apply(&tenant("get, list, watch, create, patch, delete"))

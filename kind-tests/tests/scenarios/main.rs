@@ -1,6 +1,7 @@
 //! From a Git commit to objects on a cluster, told as a user would tell it. Each scenario has controllers and a namespace
 //! of its own on the cluster that all share.
 
+mod annotations;
 mod bad_input;
 mod cli;
 mod downloads;
@@ -8,9 +9,11 @@ mod events;
 mod failures;
 mod gates;
 mod health;
+mod idle;
 mod impersonation;
 mod leadership;
 mod lifecycle;
+mod limits;
 mod ordering;
 mod progress;
 mod pruning;

@@ -1,6 +1,7 @@
 //! What waits for what.
 
-use kind_tests::{CONFIG_MAP, Flux, KUSTOMIZATION, Result, condition};
+use kind_tests::controller::Settings;
+use kind_tests::{Applier, CONFIG_MAP, Flux, KUSTOMIZATION, Result, condition};
 use serde_json::{Value, json};
 
 use crate::config_map;
@@ -67,6 +68,36 @@ async fn a_kustomization_waits_until_what_it_depends_on_is_ready() -> Result {
         .await?
         .unwrap_or_default();
     assert_eq!(base["status"]["lastAppliedRevision"], revision);
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_waits_goes_on_as_soon_as_it_can() -> Result {
+    let patient = Settings::default().flag("--requeue-dependency=1h");
+    let applier = Applier::start("at-once", patient).await?;
+    let files = [
+        ("one/a.yaml", config_map("one", "1")),
+        ("two/a.yaml", config_map("two", "1")),
+        ("three/a.yaml", config_map("three", "1")),
+    ];
+    let files: Vec<(&str, &str)> = files
+        .iter()
+        .map(|(path, text)| (*path, text.as_str()))
+        .collect();
+    applier.publish("main@sha1:1", &files).await?;
+    for (name, rest) in [
+        ("three", "dependsOn: [{name: two}]"),
+        ("two", "dependsOn: [{name: one}]"),
+    ] {
+        let path = format!("path: {name}");
+        let yaml = applier.kustomization(name, &[&path, rest, "prune: true"]);
+        applier.namespace.apply(&yaml).await?;
+        applier.says(name, "DependencyNotReady", "").await?;
+    }
+    let yaml = applier.kustomization("one", &["path: one", "prune: true"]);
+    applier.namespace.apply(&yaml).await?;
+    // KC-DEP-012: an hour before they would look again
+    applier.applied("three", "main@sha1:1").await?;
     Ok(())
 }
 

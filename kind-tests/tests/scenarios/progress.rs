@@ -322,3 +322,40 @@ async fn a_status_that_cannot_be_written_fails_the_run_and_is_tried_again() -> R
     applier.namespace.delete(POLICY, namespace).await?;
     healed.map(drop)
 }
+
+#[tokio::test]
+async fn conditions_of_ones_own_are_put_right_and_others_are_left() -> Result {
+    let applier = Applier::start("tampered", Settings::default()).await?;
+    applier
+        .publish(REVISION, &[("a.yaml", &config_map("a", "1"))])
+        .await?;
+    let yaml = applier.kustomization("app", &["prune: true", "wait: true"]);
+    applier.namespace.apply(&yaml).await?;
+    applier.applied("app", REVISION).await?;
+    let false_one = |kind: &str| {
+        json!({"type": kind, "status": "False", "reason": "ByHand", "message": "by hand",
+            "lastTransitionTime": "2001-01-01T00:00:00Z", "observedGeneration": 1})
+    };
+    let by_hand = ["Ready", "Healthy", "Stalled", "Reconciling", "Audited"].map(false_one);
+    applier
+        .namespace
+        .set_status(KUSTOMIZATION, "app", json!({"conditions": by_hand}))
+        .await?;
+    // KC-API-047
+    let after = applier.run("app").await?;
+    let found: Vec<(&str, &Value, &Value)> = types(&after)
+        .into_iter()
+        .filter_map(|kind| {
+            let condition = condition(&after, kind)?;
+            Some((kind, &condition["status"], &condition["reason"]))
+        })
+        .collect();
+    let (yes, no) = (json!("True"), json!("False"));
+    let wanted = [
+        ("Ready", &yes, &json!("ReconciliationSucceeded")),
+        ("Audited", &no, &json!("ByHand")),
+        ("Healthy", &yes, &json!("Succeeded")),
+    ];
+    assert_eq!(found, wanted);
+    Ok(())
+}

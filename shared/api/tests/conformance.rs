@@ -160,12 +160,31 @@ fn the_older_versions_are_structurally_equal_to_the_last_ones_that_upstream_serv
     assert_eq!(compared, 25);
 }
 
-// DI-CRX-006 KC-API-002
+// RT-ANN-002
+#[test]
+fn only_kinds_that_are_reconciled_record_the_request() {
+    let current = |definition: &flux_api::Definition| {
+        let versions = definition.object["spec"]["versions"].as_array().unwrap();
+        let stored = versions.iter().find(|version| version["storage"] == true);
+        stored.unwrap().clone()
+    };
+    for definition in definitions() {
+        let kind = definition.object["spec"]["names"]["kind"].as_str().unwrap();
+        let status = &current(&definition)["schema"]["openAPIV3Schema"]["properties"]["status"];
+        let records = !status["properties"]["lastHandledReconcileAt"].is_null();
+        let is_static = matches!(kind, "Alert" | "Provider" | "ExternalArtifact");
+        assert_eq!(records, !is_static, "{kind}");
+    }
+}
+
+// DI-CRX-006 KC-API-002 SC-PROC-100
 #[test]
 fn one_version_is_stored_and_the_others_are_served_as_deprecated() {
     for definition in definitions() {
         let versions = definition.object["spec"]["versions"].as_array().unwrap();
         let (current, older) = versions.split_first().unwrap();
+        assert_eq!(definition.object["spec"]["scope"], "Namespaced");
+        assert!(definition.object["spec"].get("conversion").is_none());
         assert_eq!(
             (&current["served"], &current["storage"]),
             (&json!(true), &json!(true)),

@@ -58,7 +58,7 @@ fn without_images(mut object: Value) -> Value {
 
 // DI-DEP-001 DI-DEP-003 DI-POD-001 DI-POD-002 DI-POD-003 DI-POD-004 DI-POD-006 DI-POD-007 DI-POD-008 DI-POD-009
 // DI-POD-010 DI-SVC-001 DI-SVC-005 DI-SVC-006 DI-SVC-007 DI-SVC-009 DI-RBAC-001 DI-RBAC-002 DI-RBAC-003 DI-RBAC-006
-// DI-RBAC-007 DI-RBAC-008 SC-PROC-040 SC-PROC-048 SC-PROC-049 KC-PROC-050 KC-PROC-051
+// DI-RBAC-007 DI-RBAC-008 SC-PROC-040 SC-PROC-048 SC-PROC-049 SC-PROC-050 SC-PROC-051 KC-PROC-044 KC-PROC-050 KC-PROC-051
 #[test]
 fn the_installation_is_equal_to_upstreams_in_the_part_that_is_here() {
     let conformance = std::env::var_os("FLUX_CONFORMANCE_DIR")
@@ -96,7 +96,7 @@ fn the_installation_is_equal_to_upstreams_in_the_part_that_is_here() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-// SC-PROC-049: what the Deployment leaves to the image
+// SC-PROC-049, KC-PROC-044: what the Deployment leaves to the image
 #[test]
 fn images_run_as_nobody() {
     for controller in CONTROLLERS {
@@ -104,6 +104,19 @@ fn images_run_as_nobody() {
         assert!(
             text.lines().any(|line| line.trim() == "USER 65534:65534"),
             "{controller}: {text}"
+        );
+        // KC-PROC-044: nothing but the binary and the authorities, so no program that could be run
+        let last = text.rsplit_once("\nFROM ").unwrap().1;
+        assert!(last.starts_with("scratch\n"), "{controller}: {text}");
+        let copied: Vec<&str> = last
+            .lines()
+            .filter_map(|line| line.strip_prefix("COPY "))
+            .filter_map(|line| line.split(' ').next_back())
+            .collect();
+        let binary = format!("/{controller}");
+        assert_eq!(
+            copied,
+            ["/etc/ssl/certs/ca-certificates.crt", binary.as_str()]
         );
     }
 }

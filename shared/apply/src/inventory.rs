@@ -156,7 +156,7 @@ mod tests {
         assert!(stale(&inventory(&[("broken", "v1")]), &new).is_err());
     }
 
-    // KC-PRUNE-001 KC-API-041
+    // KC-PRUNE-001 KC-API-041 RT-CON-022
     #[test]
     fn every_object_of_a_run_is_tracked_in_its_order() {
         let set = ChangeSet {
@@ -179,6 +179,10 @@ mod tests {
             "an empty build leaves an empty list"
         );
         assert_eq!(list(&made).unwrap().len(), 3);
+        assert_eq!(
+            serde_json::to_value(&made.entries[0]).unwrap(),
+            serde_json::json!({ "id": "apps_b__ConfigMap", "v": "v1" })
+        );
     }
 
     // KC-PRUNE-009

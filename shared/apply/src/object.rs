@@ -278,7 +278,7 @@ mod tests {
         }
     }
 
-    // KC-API-041 RT-SSA-010
+    // KC-API-041 RT-CON-022 RT-SSA-010
     #[test]
     fn ids_are_written_and_read_back() {
         for (object, text, subject) in [

@@ -370,6 +370,7 @@ async fn dropping_the_future_ends_the_work() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
+// SC-ART-068
 #[tokio::test]
 async fn more_than_the_limits_is_refused() {
     let server = HttpGitServer::start();

@@ -1,0 +1,89 @@
+//! What every condition that a controller of ours sets may say, looked at in every state that a test sees.
+
+use serde_json::Value;
+
+/// The reasons that all kinds share (RT-CON-014). Those of Kustomizations are among them (KC-PROC-070).
+const GENERIC: [&str; 20] = [
+    "AccessDenied",
+    "ArtifactFailed",
+    "BuildFailed",
+    "DependencyNotReady",
+    "Failed",
+    "FeatureGateDisabled",
+    "HealthCheckCanceled",
+    "HealthCheckFailed",
+    "InsecureConnectionsDisallowed",
+    "InvalidCELExpression",
+    "InvalidPath",
+    "InvalidURL",
+    "Progressing",
+    "ProgressingWithRetry",
+    "PruneFailed",
+    "ReconciliationFailed",
+    "ReconciliationSucceeded",
+    "Succeeded",
+    "Suspended",
+    "UnsupportedConnectionType",
+];
+
+/// The reasons that GitRepositories have beside these.
+const OF_SOURCES: [&str; 20] = [
+    "ArchiveOperationFailed",
+    "AuthenticationFailed",
+    "CopyFailure",
+    "DirectoryCreationFailed",
+    "EmptyGitRepository",
+    "GitOperationFailed",
+    "IllegalPath",
+    "IncludeChange",
+    "InvalidCommitSignature",
+    "InvalidGitObject",
+    "InvalidProviderConfiguration",
+    "InvalidTagSignature",
+    "InvalidVerificationMode",
+    "NewRevision",
+    "NoArtifact",
+    "NotFound",
+    "SourceIgnoreError",
+    "StatOperationFailed",
+    "URLInvalid",
+    "VerificationError",
+];
+
+/// The types of conditions of a kind (RT-CON-015), and the reasons that they may have.
+fn rules(kind: &str) -> Option<(&'static [&'static str], &'static [&'static str])> {
+    match kind {
+        "Kustomization" => Some((&["Ready", "Reconciling", "Stalled", "Healthy"], &[])),
+        "GitRepository" => Some((
+            &[
+                "Ready",
+                "Reconciling",
+                "Stalled",
+                "ArtifactInStorage",
+                "ArtifactOutdated",
+                "FetchFailed",
+                "IncludeUnavailable",
+                "SourceVerified",
+                "StorageOperationFailed",
+            ],
+            &OF_SOURCES,
+        )),
+        _ => None,
+    }
+}
+
+/// What is wrong with the conditions of an object, if it is of a kind of ours. Reasons that are not ours but a test's
+/// own, `ByHand` and `Test`, pass with any type.
+pub(crate) fn strange(object: &Value) -> Option<String> {
+    let (types, reasons) = rules(object["kind"].as_str()?)?;
+    let conditions = object["status"]["conditions"].as_array()?;
+    conditions.iter().find_map(|condition| {
+        let kind = condition["type"].as_str().unwrap_or_default();
+        let reason = condition["reason"].as_str().unwrap_or_default();
+        let known = GENERIC.contains(&reason)
+            || reasons.contains(&reason)
+            || matches!(reason, "ByHand" | "Test");
+        let named = types.contains(&kind) || matches!(reason, "ByHand" | "Test");
+        (!known || !named).then(|| format!("no controller of upstream's sets {kind}: {reason}"))
+    })
+}
