@@ -1,0 +1,174 @@
+use std::sync::{Arc, LazyLock, Mutex};
+
+use tracing::{Dispatch, subscriber::NoSubscriber};
+use tracing_subscriber::{filter::dynamic_filter_fn, layer::SubscriberExt};
+
+use super::*;
+
+/// Keeps every line of the code worth asking about. While a single dispatcher lives, `tracing` decides about a line
+/// for good when it is first reached, and asks the thread that reached it: one without a log would silence the line
+/// for all tests. While two live, all of them are asked, and the second of these is never sure.
+static UNDECIDED: LazyLock<[Dispatch; 2]> = LazyLock::new(|| {
+    let unsure = dynamic_filter_fn(|_, _| false);
+    [
+        Dispatch::new(NoSubscriber::new()),
+        Dispatch::new(tracing_subscriber::registry().with(unsure)),
+    ]
+});
+
+pub(crate) fn logged(level: &str, encoding: &str, speak: impl FnOnce()) -> Vec<String> {
+    LazyLock::force(&UNDECIDED);
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let sink = lines.clone();
+    let log = Log::new(level, encoding, move |line: &[u8]| {
+        sink.lock()
+            .unwrap()
+            .push(String::from_utf8(line.to_vec()).unwrap());
+    });
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(log.filtered()), speak);
+    lines.lock().unwrap().clone()
+}
+
+#[test]
+fn lines_have_upstreams_keys() {
+    // RT-LOG-001..005, RT-LOG-007, SC-PROC-095
+    let lines = logged("info", "json", || {
+        let span = tracing::info_span!(
+            "reconcile",
+            otel.name = "x",
+            controller = "kustomization",
+            controllerGroup = "kustomize.toolkit.fluxcd.io",
+            controllerKind = "Kustomization",
+            namespace = "flux-system",
+            name = "apps",
+            reconcileID = "id"
+        );
+        span.in_scope(|| tracing::error!(error = "boom", "Reconciler error"));
+        tracing::info!(
+            logger = "setup",
+            kv = r#"{"ExternalArtifact":true}"#,
+            "loading feature gate"
+        );
+    });
+    let line: Value = serde_json::from_str(&lines[0]).unwrap();
+    let time = line["ts"].as_str().unwrap();
+    assert!(
+        time.len() == 24 && time.ends_with('Z') && time.as_bytes()[10] == b'T',
+        "{time}"
+    );
+    let mut rest = line.clone();
+    rest.as_object_mut().unwrap().remove("ts");
+    assert_eq!(
+        rest,
+        serde_json::json!({"level": "error", "msg": "Reconciler error", "error": "boom", "controller": "kustomization",
+            "controllerGroup": "kustomize.toolkit.fluxcd.io", "controllerKind": "Kustomization",
+            "Kustomization": {"name": "apps", "namespace": "flux-system"}, "namespace": "flux-system",
+            "name": "apps", "reconcileID": "id"})
+    );
+    assert!(lines[0].starts_with("{\"level\":\"error\",\"ts\":") && lines[0].ends_with("}\n"));
+    let gate: Value = serde_json::from_str(&lines[1]).unwrap();
+    assert_eq!(
+        (&gate["logger"], &gate["ExternalArtifact"]),
+        (&Value::from("setup"), &Value::from(true))
+    );
+}
+
+#[test]
+fn levels_filter() {
+    // RT-LOG-006, RT-LOG-013, RT-LOG-014, SC-PROC-023, SC-PROC-024
+    let speak = || {
+        tracing::error!("e");
+        tracing::info!("i");
+        tracing::debug!("d");
+        tracing::trace!("t");
+    };
+    for (level, want) in [
+        ("error", "e"),
+        ("info", "ei"),
+        ("debug", "eid"),
+        ("trace", "eidt"),
+        ("foo", "ei"),
+    ] {
+        let lines: Vec<Value> = logged(level, "json", speak)
+            .iter()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let messages: String = lines
+            .iter()
+            .map(|line| line["msg"].as_str().unwrap())
+            .collect();
+        assert_eq!(messages, want, "{level}");
+        assert_eq!(
+            lines[0].get("stacktrace").is_some(),
+            !matches!(level, "error" | "info"),
+            "{level}"
+        );
+    }
+}
+
+#[test]
+fn the_console_has_columns() {
+    // RT-LOG-003
+    let lines = logged("info", "console", || {
+        tracing::info!(logger = "setup", a = 1, "starting manager");
+    });
+    let columns: Vec<&str> = lines[0].trim_end().split('\t').collect();
+    assert_eq!(
+        columns[1..],
+        ["INFO", "setup", "starting manager", "{\"a\":1}"]
+    );
+}
+
+#[test]
+fn floods_are_sampled() {
+    // RT-LOG-015
+    let mut sampler = Sampler::default();
+    let mut admitted = |second| {
+        (0..350)
+            .filter(|_| sampler.admits(Level::INFO, "m", second))
+            .count()
+    };
+    assert_eq!(admitted(1), 102);
+    assert_eq!(admitted(2), 102);
+}
+
+#[test]
+fn libraries_speak_through_the_same_log() {
+    // RT-LOG-013, RT-LOG-016
+    let lines = logged("debug", "json", || {
+        tracing::warn!(target: "kube_client::client", "connection lost");
+        tracing::info!(target: "kube_client::client", "nobody asked for this");
+        tracing::debug!(target: "hyper_util::client", "nor this");
+        tracing::info!(
+            logger = "runtime",
+            "attempting to acquire leader lease a/b..."
+        );
+    });
+    let said: Vec<Value> = lines
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .map(|line: Value| serde_json::json!([line["logger"], line["level"], line["msg"]]))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            serde_json::json!(["runtime", "info", "connection lost"]),
+            serde_json::json!([
+                "runtime",
+                "info",
+                "attempting to acquire leader lease a/b..."
+            ])
+        ]
+    );
+}
+
+#[test]
+fn a_line_has_each_key_once() {
+    // RT-LOG-007: where an event says something else than its span, the event is right
+    let lines = logged("info", "json", || {
+        let span = tracing::info_span!("reconcile", name = "outer", namespace = "ns");
+        span.in_scope(|| tracing::info!(name = "inner", "m"));
+    });
+    assert_eq!(lines[0].matches("\"name\":").count(), 1, "{}", lines[0]);
+    assert!(lines[0].contains("\"name\":\"inner\""), "{}", lines[0]);
+}

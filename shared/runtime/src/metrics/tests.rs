@@ -1,0 +1,216 @@
+use super::*;
+
+fn page(metrics: &Metrics) -> String {
+    String::from_utf8(metrics.page(Page::default()).unwrap()).unwrap()
+}
+
+/// Metrics of a controller that has reconciled once, and of all else that a process measures.
+fn used() -> Metrics {
+    let metrics = Metrics::new().unwrap();
+    let controller = metrics.controller("kustomization", 4);
+    controller.time.observe(0.1);
+    controller.ended(ReconcileResult::Success);
+    let back_off = crate::queue::BackOff {
+        first: std::time::Duration::from_secs(1),
+        last: std::time::Duration::from_secs(1),
+    };
+    metrics.watch(Queue::new(back_off, metrics.queue("kustomization")));
+    metrics.reconciled("Kustomization", "apps", "flux-system", 0.02);
+    metrics.requested("200", "GET", "10.0.0.1:443");
+    metrics.leads("kustomize-controller-leader-election", true);
+    metrics
+}
+
+#[test]
+fn families_have_upstreams_names_types_and_labels() {
+    let page = page(&used());
+    // The sample's name with its labels, their values aside; the bound of a bucket is none of ours.
+    let samples: Vec<(&str, Vec<&str>)> = page
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| {
+            let (series, _) = line.rsplit_once(' ').unwrap();
+            let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+            let labels = labels
+                .split(['"'])
+                .step_by(2)
+                .filter_map(|part| part.trim_start_matches([',', '}']).strip_suffix('='));
+            (name, labels.filter(|label| *label != "le").collect())
+        })
+        .collect();
+    let by_controller = &["controller"][..];
+    let by_queue = &["controller", "name"];
+    for (family, kind, labels) in [
+        // RT-MET-003
+        (
+            "gotk_reconcile_duration_seconds",
+            "histogram",
+            &["kind", "name", "namespace"][..],
+        ),
+        // RT-MET-012, RT-MET-013
+        (
+            "controller_runtime_reconcile_total",
+            "counter",
+            &["controller", "result"],
+        ),
+        (
+            "controller_runtime_reconcile_errors_total",
+            "counter",
+            by_controller,
+        ),
+        (
+            "controller_runtime_terminal_reconcile_errors_total",
+            "counter",
+            by_controller,
+        ),
+        (
+            "controller_runtime_reconcile_panics_total",
+            "counter",
+            by_controller,
+        ),
+        (
+            "controller_runtime_reconcile_timeouts_total",
+            "counter",
+            by_controller,
+        ),
+        // RT-MET-014, RT-MET-015
+        (
+            "controller_runtime_reconcile_time_seconds",
+            "histogram",
+            by_controller,
+        ),
+        ("controller_runtime_active_workers", "gauge", by_controller),
+        (
+            "controller_runtime_max_concurrent_reconciles",
+            "gauge",
+            by_controller,
+        ),
+        // RT-MET-016
+        (
+            "workqueue_depth",
+            "gauge",
+            &["controller", "name", "priority"],
+        ),
+        ("workqueue_adds_total", "counter", by_queue),
+        ("workqueue_retries_total", "counter", by_queue),
+        ("workqueue_unfinished_work_seconds", "gauge", by_queue),
+        (
+            "workqueue_longest_running_processor_seconds",
+            "gauge",
+            by_queue,
+        ),
+        ("workqueue_queue_duration_seconds", "histogram", by_queue),
+        ("workqueue_work_duration_seconds", "histogram", by_queue),
+        // RT-MET-017, RT-MET-018
+        (
+            "rest_client_requests_total",
+            "counter",
+            &["code", "host", "method"],
+        ),
+        ("leader_election_master_status", "gauge", &["name"]),
+        // RT-MET-019
+        ("process_cpu_seconds_total", "counter", &[]),
+        ("process_resident_memory_bytes", "gauge", &[]),
+        ("process_virtual_memory_bytes", "gauge", &[]),
+        ("process_open_fds", "gauge", &[]),
+        ("process_max_fds", "gauge", &[]),
+        ("process_start_time_seconds", "gauge", &[]),
+    ] {
+        assert!(
+            page.contains(&format!("# TYPE {family} {kind}\n")),
+            "{family} in\n{page}"
+        );
+        let help = format!("# HELP {family} ");
+        assert!(
+            page.lines()
+                .any(|line| line.len() > help.len() && line.starts_with(&help)),
+            "{family}"
+        );
+        let ours = |name: &str| {
+            let rest = name.strip_prefix(family);
+            rest == Some("")
+                || kind == "histogram" && matches!(rest, Some("_bucket" | "_sum" | "_count"))
+        };
+        let series: Vec<_> = samples.iter().filter(|(name, _)| ours(name)).collect();
+        assert!(!series.is_empty(), "{family} in\n{page}");
+        for (name, have) in series {
+            assert_eq!(have, labels, "{name}");
+        }
+    }
+}
+
+#[test]
+fn series_have_upstreams_values() {
+    // RT-MET-012, RT-MET-014, RT-MET-015, RT-MET-017, RT-MET-018
+    let page = page(&used());
+    for line in [
+        "controller_runtime_reconcile_total{controller=\"kustomization\",result=\"success\"} 1",
+        "controller_runtime_reconcile_total{controller=\"kustomization\",result=\"error\"} 0",
+        "controller_runtime_reconcile_total{controller=\"kustomization\",result=\"requeue_after\"} 0",
+        "controller_runtime_reconcile_total{controller=\"kustomization\",result=\"requeue\"} 0",
+        "controller_runtime_reconcile_panics_total{controller=\"kustomization\"} 0",
+        "controller_runtime_max_concurrent_reconciles{controller=\"kustomization\"} 4",
+        "gotk_reconcile_duration_seconds_bucket{kind=\"Kustomization\",name=\"apps\",namespace=\"flux-system\",le=\"0.01\"} 0",
+        "rest_client_requests_total{code=\"200\",host=\"10.0.0.1:443\",method=\"GET\"} 1",
+        "leader_election_master_status{name=\"kustomize-controller-leader-election\"} 1",
+    ] {
+        assert!(page.lines().any(|have| have == line), "{line} in\n{page}");
+    }
+}
+
+#[test]
+fn bounds_are_upstreams_to_the_digit() {
+    // RT-MET-003, RT-MET-014, SC-PROC-090, KC-PROC-052: they are labels
+    let page = page(&used());
+    let bounds = |family: &str| {
+        let start = format!("{family}_bucket{{");
+        let lines = page.lines().filter(|line| line.starts_with(&start));
+        lines
+            .map(|line| {
+                line.split("le=\"")
+                    .nth(1)
+                    .unwrap()
+                    .split('"')
+                    .next()
+                    .unwrap()
+            })
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert_eq!(
+        bounds("gotk_reconcile_duration_seconds"),
+        "0.01 0.038363583488692544 0.1471764538093883 0.5646216173286169 2.166090855590701 8.309900738254731 \
+             31.879757075478317 122.30217221643493 469.19495946736544 1799.9999999999986 +Inf"
+    );
+    assert_eq!(
+        bounds("controller_runtime_reconcile_time_seconds"),
+        "0.005 0.01 0.025 0.05 0.1 0.15 0.2 0.25 0.3 0.35 0.4 0.45 0.5 0.6 0.7 0.8 0.9 1 1.25 1.5 1.75 2 2.5 3 3.5 4 4.5 5 \
+             6 7 8 9 10 15 20 25 30 40 50 60 +Inf"
+    );
+}
+
+#[test]
+fn what_upstream_does_not_show_is_not_shown() {
+    // RT-MET-006, RT-MET-018, RT-MET-020, RT-MET-023
+    let page = page(&used());
+    for name in [
+        "gotk_reconcile_condition",
+        "gotk_suspend_status",
+        "leader_election_slowpath_total",
+        "certwatcher_",
+        "controller_runtime_webhook_",
+        "pod=",
+        "exported_",
+        "container=",
+    ] {
+        assert!(!page.contains(name), "{name} in\n{page}");
+    }
+}
+
+#[test]
+fn series_of_a_gone_object_disappear() {
+    // RT-MET-005, KC-PROC-053
+    let metrics = used();
+    metrics.forget("Kustomization", "apps", "flux-system");
+    assert!(!page(&metrics).contains("name=\"apps\""));
+}

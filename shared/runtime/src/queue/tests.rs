@@ -1,0 +1,225 @@
+use super::*;
+use crate::metrics::{Metrics, Page};
+
+fn queue() -> Queue {
+    let back_off = BackOff {
+        first: Duration::from_millis(750),
+        last: Duration::from_mins(15),
+    };
+    Queue::new(back_off, Metrics::new().unwrap().queue("test"))
+}
+
+fn key(name: &str) -> Key {
+    Key::new("ns", name)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_never_worked_on_twice_at_once() {
+    // RT-QUE-001
+    let queue = queue();
+    queue.add(key("a"), LIVE, None);
+    queue.add(key("a"), LIVE, None);
+    let first = queue.next().await;
+    assert!(
+        tokio::time::timeout(Duration::from_secs(1), queue.next())
+            .await
+            .is_err(),
+        "deduplicated"
+    );
+    queue.add(key("a"), LIVE, None);
+    assert!(
+        tokio::time::timeout(Duration::from_secs(1), queue.next())
+            .await
+            .is_err(),
+        "still worked on"
+    );
+    queue.done(&first.key);
+    assert_eq!(queue.next().await.key, key("a"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn live_changes_overtake_the_first_list() {
+    // RT-QUE-003
+    let queue = queue();
+    for name in ["old1", "old2"] {
+        queue.add(key(name), INITIAL, None);
+    }
+    queue.add(key("new"), LIVE, None);
+    queue.add(key("old2"), LIVE, None);
+    let mut order = Vec::new();
+    for _ in 0..3 {
+        let ticket = queue.next().await;
+        order.push((ticket.key.name, ticket.priority));
+    }
+    assert_eq!(
+        order,
+        [
+            ("new".into(), LIVE),
+            ("old2".into(), LIVE),
+            ("old1".into(), INITIAL)
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_double_the_delay_until_the_cap() {
+    // RT-QUE-004
+    let queue = queue();
+    let delays: Vec<_> = (0..13)
+        .map(|_| queue.add_rate_limited(key("a"), LIVE).as_millis())
+        .collect();
+    assert_eq!(delays[..4], [750, 1_500, 3_000, 6_000]);
+    assert_eq!(delays[11..], [900_000, 900_000]);
+    queue.forget(&key("a"));
+    assert_eq!(queue.add_rate_limited(key("a"), LIVE).as_millis(), 750);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_earlier_time_wins() {
+    // RT-QUE-005
+    let queue = queue();
+    let start = Instant::now();
+    queue.add_after(key("a"), Duration::from_mins(10), LIVE);
+    queue.add_after(key("a"), Duration::from_mins(1), LIVE);
+    queue.add_after(key("a"), Duration::from_mins(5), LIVE);
+    queue.next().await;
+    assert_eq!(start.elapsed(), Duration::from_mins(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trigger_interrupts_the_run() {
+    // RT-WAT-013
+    let queue = queue();
+    queue.add(key("a"), LIVE, None);
+    let mut ticket = queue.next().await;
+    let trigger = Trigger {
+        kind: "GitRepository".into(),
+        namespace: "ns".into(),
+        name: "repo".into(),
+        uid: "u".into(),
+        resource_version: "7".into(),
+    };
+    queue.add(key("a"), LIVE, Some(trigger.clone()));
+    ticket.interrupt.changed().await.unwrap();
+    assert_eq!(ticket.interrupt.borrow().clone(), Some(trigger));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_added_again_keeps_its_place() {
+    // RT-QUE-001: what became due first is handed out first
+    let queue = queue();
+    queue.add_after(key("late"), Duration::from_secs(1), LIVE);
+    queue.add(key("a"), LIVE, None);
+    queue.add(key("b"), LIVE, None);
+    queue.add(key("a"), LIVE, None);
+    tokio::time::advance(Duration::from_secs(2)).await;
+    let mut order = Vec::new();
+    for _ in 0..3 {
+        order.push(queue.next().await.key.name);
+    }
+    assert_eq!(order, ["a", "b", "late"]);
+    tokio::time::advance(Duration::from_secs(5)).await;
+    queue.done(&key("b"));
+    let work: Vec<_> = queue
+        .work()
+        .into_iter()
+        .map(|work| (work.key.name, work.age.as_secs()))
+        .collect();
+    assert_eq!(work.len(), 2);
+    assert!(
+        work.iter().all(|(name, age)| name != "b" && *age == 5),
+        "{work:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_queue_measures_itself_as_upstreams_does() {
+    // RT-MET-016, RT-QUE-003
+    let metrics = Metrics::new().unwrap();
+    let back_off = BackOff {
+        first: Duration::from_secs(1),
+        last: Duration::from_mins(15),
+    };
+    let queue = Queue::new(back_off, metrics.queue("kustomization"));
+    metrics.watch(queue.clone());
+    let series = |name: &str| {
+        let page = String::from_utf8(metrics.page(Page::default()).unwrap()).unwrap();
+        page.lines()
+            .filter_map(|line| line.strip_prefix(name))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let labels = "name=\"kustomization\"";
+    let plain = format!("{{controller=\"kustomization\",{labels}}}");
+
+    queue.add(key("boot"), INITIAL, None);
+    queue.add(key("live"), LIVE, None);
+    queue.add(key("live"), LIVE, None);
+    queue.add_after(key("later"), Duration::from_mins(10), LIVE);
+    queue.add_rate_limited(key("failed"), LIVE);
+    assert_eq!(
+        series("workqueue_depth"),
+        [
+            format!("{{controller=\"kustomization\",{labels},priority=\"-100\"}} 1"),
+            format!("{{controller=\"kustomization\",{labels},priority=\"0\"}} 1"),
+        ],
+        "what waits for its time is not due"
+    );
+    assert_eq!(series("workqueue_adds_total"), [format!("{plain} 2")]);
+    assert_eq!(
+        series("workqueue_retries_total"),
+        [format!("{plain} 2")],
+        "every delay counts"
+    );
+
+    let live = queue.next().await;
+    tokio::time::advance(Duration::from_secs(3)).await;
+    assert_eq!(
+        series("workqueue_longest_running_processor_seconds"),
+        [format!("{plain} 3")]
+    );
+    queue.next().await;
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert_eq!(
+        series("workqueue_unfinished_work_seconds"),
+        [format!("{plain} 7")]
+    );
+    queue.done(&live.key);
+    assert_eq!(
+        series("workqueue_work_duration_seconds_sum"),
+        [format!("{plain} 5")]
+    );
+    assert_eq!(
+        series("workqueue_work_duration_seconds_count"),
+        [format!("{plain} 1")]
+    );
+    // "live" waited no time, "failed" was due for two seconds
+    let waited: Vec<f64> = series("workqueue_queue_duration_seconds_sum")
+        .iter()
+        .filter_map(|line| line.rsplit(' ').next()?.parse().ok())
+        .collect();
+    assert_eq!(waited, [2.0]);
+    let bounds: Vec<String> = series("workqueue_queue_duration_seconds_bucket")
+        .iter()
+        .filter_map(|line| Some(line.split("le=\"").nth(1)?.split('"').next()?.to_owned()))
+        .collect();
+    assert_eq!(
+        bounds,
+        [
+            "1e-08",
+            "1e-07",
+            "1e-06",
+            "9.999999999999999e-06",
+            "9.999999999999999e-05",
+            "0.001",
+            "0.01",
+            "0.1",
+            "1",
+            "10",
+            "100",
+            "1000",
+            "+Inf"
+        ],
+        "to the digit as upstream's, since they are labels"
+    );
+}
