@@ -251,6 +251,10 @@ fn odd_values_say_what_go_says() {
         ),
         (r#"{{ mustToDate "06" "-5" | date "2006" }}"#, "1995"),
         (
+            r#"{{ regexMatch "\\x{d800}|^[\\x{d7ff}-\\x{dfff}]$" "a" }}{{ regexMatch "^[^\\x{dabc}]$" "a" }}"#,
+            "falsetrue",
+        ),
+        (
             r#"{{ len (semver "1.2.3") }}"#,
             "len of type semver.Version",
         ),

@@ -286,8 +286,14 @@ impl<'a> Translator<'a> {
                     return Ok(());
                 }
                 None => {
-                    let (c, len) = escaped(self.rest)?;
-                    self.literal(c, len);
+                    let (code, len) = escaped(self.rest)?;
+                    if let Some(c) = char::from_u32(code) {
+                        self.literal(c, len);
+                    } else {
+                        self.out.push_str(NOTHING);
+                        self.skip(len);
+                        self.atom(1);
+                    }
                     return Ok(());
                 }
             },
@@ -362,26 +368,46 @@ impl<'a> Translator<'a> {
             let shown = &start[..start.len() - self.rest.len()];
             return error("invalid character class range", shown);
         }
-        self.out.push_str(&format!("\\x{{{:x}}}", u32::from(low)));
+        // No text has halves of surrogate pairs.
+        let low = if SURROGATES.contains(&low) {
+            SURROGATES.end() + 1
+        } else {
+            low
+        };
+        let high = if SURROGATES.contains(&high) {
+            SURROGATES.start() - 1
+        } else {
+            high
+        };
+        if low > high {
+            self.out.push_str(NOTHING);
+            return Ok(());
+        }
+        self.out.push_str(&format!("\\x{{{low:x}}}"));
         if high != low {
-            self.out.push_str(&format!("-\\x{{{:x}}}", u32::from(high)));
+            self.out.push_str(&format!("-\\x{{{high:x}}}"));
         }
         Ok(())
     }
 
-    fn class_char(&mut self, class: &str) -> Checked<char> {
+    fn class_char(&mut self, class: &str) -> Checked<u32> {
         let Some(c) = self.rest.chars().next() else {
             return error("missing closing ]", class);
         };
         let (c, len) = if c == '\\' {
             escaped(self.rest)?
         } else {
-            (c, c.len_utf8())
+            (u32::from(c), c.len_utf8())
         };
         self.skip(len);
         Ok(c)
     }
 }
+
+/// What Go reads as characters and no text has.
+const SURROGATES: std::ops::RangeInclusive<u32> = 0xD800..=0xDFFF;
+/// What never matches, also within a class.
+const NOTHING: &str = r"[^\s\S]";
 
 fn push_literal(out: &mut String, c: char) {
     if c.is_ascii_alphanumeric() || c == '_' || c == ' ' || !c.is_ascii() {
@@ -498,13 +524,13 @@ fn is_binary(name: &str) -> bool {
 }
 
 /// An escaped character at the start, and the length of the escape.
-fn escaped(text: &str) -> Checked<(char, usize)> {
+fn escaped(text: &str) -> Checked<(u32, usize)> {
     let mut chars = text.char_indices().skip(1);
     let Some((_, c)) = chars.next() else {
         return error("trailing backslash at end of expression", "");
     };
     let octal_follows = matches!(text.as_bytes().get(2), Some(b'0'..=b'7'));
-    let plain = |c| Ok((c, 2));
+    let plain = |c| Ok((u32::from(c), 2));
     match c {
         'a' => plain('\u{7}'),
         'f' => plain('\u{c}'),
@@ -520,18 +546,18 @@ fn escaped(text: &str) -> Checked<(char, usize)> {
     }
 }
 
-fn octal(text: &str) -> (char, usize) {
+fn octal(text: &str) -> (u32, usize) {
     let digits = text[1..]
         .bytes()
         .take(3)
         .take_while(|b| (b'0'..=b'7').contains(b))
         .count();
     let n = u32::from_str_radix(&text[1..=digits], 8).unwrap_or(0);
-    (char::from_u32(n).unwrap_or('\0'), 1 + digits)
+    (n, 1 + digits)
 }
 
 /// `\x` with two digits, or any number of them in braces. The error shows as much as Go had read.
-fn hexadecimal(text: &str) -> Checked<(char, usize)> {
+fn hexadecimal(text: &str) -> Checked<(u32, usize)> {
     let mut chars = text.char_indices().skip(2);
     let braced = text.get(2..).is_some_and(|body| body.starts_with('{'));
     if braced {
@@ -545,9 +571,9 @@ fn hexadecimal(text: &str) -> Checked<(char, usize)> {
         let end = at + c.len_utf8();
         let shown = text.get(..end).unwrap_or(text);
         if braced && c == '}' {
-            return match char::from_u32(code) {
-                Some(c) if digits > 0 => Ok((c, end)),
-                _ => error("invalid escape sequence", shown),
+            return match digits {
+                0 => error("invalid escape sequence", shown),
+                _ => Ok((code, end)),
             };
         }
         match c.to_digit(16) {
@@ -564,5 +590,5 @@ fn hexadecimal(text: &str) -> Checked<(char, usize)> {
         }
         digits += 1;
     }
-    Ok((char::from_u32(code).unwrap_or_default(), 4))
+    Ok((code, 4))
 }
