@@ -62,8 +62,8 @@ mod yaml;
 
 pub use chart::{Chart, Crd, Dependency, File, Lock, Maintainer, Metadata, NotInstallable};
 pub use engine::{
-    Capabilities, HelmVersion, KubeVersion, KubeVersionError, Lookup, Offline, ParsedChart,
-    RenderError, RenderOptions, Rendered, render,
+    Capabilities, Discovery, HelmVersion, KubeVersion, KubeVersionError, Lookup, Offline,
+    ParsedChart, RenderError, RenderOptions, Rendered, render,
 };
 pub use flux_yaml::Map as Values;
 pub use load::{LoadError, MAX_CHART_BYTES, MAX_ENTRIES, MAX_FILE_BYTES, MAX_SUBCHART_DEPTH};

@@ -1,6 +1,6 @@
 //! The cluster's version and a chart's demands on it.
 
-use flux_helm::{Chart, File, KubeVersion, RenderOptions, Values, render};
+use flux_helm::{Capabilities, Chart, Discovery, File, KubeVersion, RenderOptions, Values, render};
 use oracle::{Answer, Oracle};
 use serde_json::json;
 
@@ -72,5 +72,48 @@ fn charts_refuse_the_versions_that_helm_refuses() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn a_partial_discovery_only_warns() {
+    // HE-OBJ-010
+    let Some(mut go) = Oracle::start("helm") else {
+        return;
+    };
+    let texts = |all: &[&str]| all.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>();
+    let whole = Discovery {
+        versions: texts(&["v1", "apps/v1", "metrics.k8s.io/v1beta1"]),
+        kinds: vec![
+            (
+                "v1".to_owned(),
+                texts(&["Pod", "Pod", "Eviction", "Secret"]),
+            ),
+            ("apps/v1".to_owned(), texts(&["Deployment", "Scale"])),
+            ("metrics.k8s.io/v1beta1".to_owned(), texts(&["PodMetrics"])),
+        ],
+        failed: Vec::new(),
+    };
+    let mut partial = whole.clone();
+    partial.kinds.pop();
+    let why = "the server is currently unable to handle the request".to_owned();
+    partial.failed = vec![("metrics.k8s.io/v1beta1".to_owned(), why)];
+    for (discovery, warnings) in [(&whole, 0), (&partial, 2), (&Discovery::default(), 0)] {
+        let (ours, told) = Capabilities::of_cluster(KubeVersion::default(), discovery);
+        assert_eq!(told.len(), warnings, "{told:?}");
+        let kinds: Vec<_> = discovery
+            .kinds
+            .iter()
+            .map(|(version, kinds)| json!({"version": version, "kinds": kinds}))
+            .collect();
+        let failed: Vec<_> = discovery
+            .failed
+            .iter()
+            .map(|(version, _)| version)
+            .collect();
+        let question = json!({"mode": "versions", "kinds": kinds, "failed": failed});
+        let mut ours = ours.api_versions;
+        ours.sort_unstable();
+        assert_eq!(go.ask(&question), Answer::Output(json!(ours)));
     }
 }

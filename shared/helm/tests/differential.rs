@@ -106,7 +106,11 @@ fn charts_become_the_same_releases() {
                 rendered += 1;
             }
             (Err(ours), Answer::Error(theirs)) => {
-                assert_eq!(sorted(&ours), sorted(&theirs), "{}", told());
+                // What plays an upgrade there is an installation. HE-ACT-005
+                let prefix = "chart dependencies processing failed: ";
+                let told_apart = upgrade.then(|| theirs.strip_prefix(prefix)).flatten();
+                let theirs = told_apart.unwrap_or(&theirs);
+                assert_eq!(sorted(&ours), sorted(theirs), "{}", told());
             }
             (ours, theirs) => panic!("{ours:?}\n{theirs:?}\n{}", told()),
         }

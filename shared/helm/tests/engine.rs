@@ -1,5 +1,5 @@
 //! Templates whose output or failure is Helm's own matter, beside Helm itself.
-// HE-ENG-007..013 HE-ENG-016..024 HE-OBJ-001..009 HE-OBJ-012..015 HE-MAN-001
+// HE-ENG-007..013 HE-ENG-016..024 HE-OBJ-001..009 HE-OBJ-011..015 HE-MAN-001
 
 mod support;
 
@@ -34,7 +34,8 @@ const TEMPLATES: &[&str] = &[
     "a: {{ getHostByName \"localhost\" | quote }}",
     "a: {{ lookup \"v1\" \"Pod\" \"\" \"\" | toJson }}",
     "a: {{ .Capabilities.KubeVersion }} {{ .Capabilities.KubeVersion.Version }} {{ .Capabilities.KubeVersion.Minor }} {{ .Capabilities.KubeVersion.GitVersion }}",
-    "a: {{ .Capabilities.APIVersions.Has \"apps/v1\" }} {{ .Capabilities.APIVersions.Has \"nope/v1\" }} {{ .Capabilities.HelmVersion.Version }} {{ .Capabilities.HelmVersion.KubeClientVersion }}",
+    "a: {{ .Capabilities.APIVersions.Has \"apps/v1\" }} {{ .Capabilities.APIVersions.Has \"nope/v1\" }} {{ .Capabilities.HelmVersion.Version }} {{ .Capabilities.HelmVersion.KubeClientVersion }} {{ .Capabilities.HelmVersion.GitCommit | quote }} {{ .Capabilities.HelmVersion.GitTreeState | quote }} {{ hasPrefix \"go1.\" .Capabilities.HelmVersion.GoVersion }}",
+    "a: {{ .Capabilities.HelmVersion.Nope }}",
     "a: {{ .Release.Name }} {{ .Release.Namespace }} {{ .Release.Revision }} {{ .Release.IsInstall }} {{ .Release.IsUpgrade }} {{ .Release.Service }} {{ kindOf .Release.Revision }}",
     "a: {{ .Template.Name }} {{ .Template.BasePath }} {{ typeOf .Template }} {{ typeOf .Values }} {{ typeOf .Chart }} {{ typeOf .Files }}",
     "a: {{ .Values.Table \"m\" | toJson }} {{ .Values.PathValue \"m.k\" }} {{ .Values.AsMap | toJson }}",

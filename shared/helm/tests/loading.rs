@@ -102,6 +102,23 @@ fn files_find_their_place() {
 }
 
 #[test]
+fn subcharts_have_one_order() {
+    // HE-LOAD-021
+    let names = ["zeta", "alpha", "mid"];
+    let paths = names.map(|name| format!("any/charts/{name}/Chart.yaml"));
+    let texts = names.map(|name| format!("name: {name}\nversion: 1.0.0\n"));
+    for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2], [2, 0, 1]] {
+        let mut entries = vec![("any/Chart.yaml", CHART.as_bytes())];
+        for i in order {
+            entries.push((paths[i].as_str(), texts[i].as_bytes()));
+        }
+        let chart = load(&entries).unwrap();
+        let subcharts: Vec<_> = chart.dependencies.iter().map(Chart::name).collect();
+        assert_eq!(subcharts, ["alpha", "mid", "zeta"], "{order:?}");
+    }
+}
+
+#[test]
 fn odd_archives_are_refused() {
     let yaml = CHART.as_bytes();
     for (entries, want) in [

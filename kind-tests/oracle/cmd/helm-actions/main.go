@@ -5,8 +5,10 @@ import (
 	"io"
 	"log"
 	"log/slog"
+	"strings"
 
 	chartutil "helm.sh/helm/v4/pkg/chart/v2/util"
+	"helm.sh/helm/v4/pkg/kube"
 
 	"flux.local/oracle/serve"
 )
@@ -19,6 +21,7 @@ func main() {
 		"objects": serve.Typed(objects),
 		"update":  serve.Typed(update),
 		"range":   serve.Typed(inRange),
+		"waiter":  serve.Typed(waiter),
 	})
 }
 
@@ -30,4 +33,17 @@ type rangeRequest struct {
 // inRange tells whether a chart that wants a range of Kubernetes versions takes this one.
 func inRange(r rangeRequest) (any, error) {
 	return chartutil.IsCompatibleRange(r.Range, r.Version), nil
+}
+
+type waiterRequest struct {
+	Strategy string `json:"strategy"`
+}
+
+// waiter tells what is wrong with the name of a wait strategy. Whether a cluster could be waited on is not asked.
+func waiter(r waiterRequest) (any, error) {
+	_, err := kube.New(nil).GetWaiter(kube.WaitStrategy(r.Strategy))
+	if err != nil && strings.Contains(err.Error(), "wait strategy") {
+		return nil, err
+	}
+	return nil, nil
 }

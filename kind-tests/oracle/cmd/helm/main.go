@@ -37,6 +37,7 @@ func main() {
 		"load":       serve.Typed(load),
 		"render":     serve.Typed(render),
 		"split":      serve.Typed(split),
+		"versions":   serve.Typed(versions),
 		"postrender": serve.Typed(postRender),
 		"schema":     serve.Typed(schema),
 		"store":      serve.Typed(store),

@@ -31,6 +31,7 @@ mod step;
 mod test;
 mod uninstall;
 mod upgrade;
+mod wait;
 
 use std::collections::BTreeMap;
 
@@ -51,6 +52,7 @@ pub use step::{HookStep, Step};
 pub use test::{Test, TestOptions};
 pub use uninstall::{Uninstall, UninstallOptions};
 pub use upgrade::{Upgrade, UpgradeOptions};
+pub use wait::{WaitStrategy, WaitStrategyError};
 
 use crate::{Chart, Hook, Info, Release, ReleaseChart, Rendered, SYSTEM_LABELS};
 

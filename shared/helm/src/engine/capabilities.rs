@@ -11,6 +11,48 @@ pub struct Capabilities {
     pub helm_version: HelmVersion,
 }
 
+/// What a cluster's discovery tells. It may be partial: of a group whose server does not answer only the versions are known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Discovery {
+    /// The versions of all groups: `v1`, `apps/v1`, ...
+    pub versions: Vec<String>,
+    /// The kinds of those versions that could be asked, subresources included.
+    pub kinds: Vec<(String, Vec<String>)>,
+    /// The versions whose server does not answer, with the reasons.
+    pub failed: Vec<(String, String)>,
+}
+
+impl Capabilities {
+    /// The capabilities of a cluster, and what Helm would log of a discovery that is partial (HE-OBJ-010). The API versions
+    /// come in the order of their names; upstream's order is random.
+    pub fn of_cluster(kube_version: KubeVersion, discovery: &Discovery) -> (Self, Vec<String>) {
+        let mut warnings = Vec::new();
+        if !discovery.failed.is_empty() {
+            let failed = discovery.failed.iter();
+            let failed: Vec<_> = failed
+                .map(|(version, why)| format!("{version}: {why}"))
+                .collect();
+            warnings.push(format!(
+                "the kubernetes server has an orphaned API service: unable to retrieve the complete list of server APIs: {}",
+                failed.join(", ")
+            ));
+            warnings.push("to fix this, kubectl delete apiservice <service-name>".to_owned());
+        }
+        let mut known = Self::default();
+        known.kube_version = kube_version;
+        if !(discovery.versions.is_empty() && discovery.kinds.is_empty()) {
+            let kinds = discovery.kinds.iter().flat_map(|(version, kinds)| {
+                let kinds = kinds.iter();
+                kinds.map(move |kind| format!("{version}/{kind}"))
+            });
+            let all: std::collections::BTreeSet<_> =
+                discovery.versions.iter().cloned().chain(kinds).collect();
+            known.api_versions = all.into_iter().collect();
+        }
+        (known, warnings)
+    }
+}
+
 /// The version of Kubernetes (HE-OBJ-008).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KubeVersion {

@@ -12,7 +12,7 @@ mod parsed;
 mod render;
 mod toml;
 
-pub use capabilities::{Capabilities, HelmVersion, KubeVersion, KubeVersionError};
+pub use capabilities::{Capabilities, Discovery, HelmVersion, KubeVersion, KubeVersionError};
 pub use lookup::{Lookup, Offline};
 pub use parsed::ParsedChart;
 pub use render::{RenderError, RenderOptions, Rendered, render};

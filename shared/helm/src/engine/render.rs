@@ -211,7 +211,14 @@ fn render_here(
 ) -> Result<Rendered, RenderError> {
     let warnings = Warnings::default();
     let user = from_yaml(user);
-    let resolved = Resolved::new(chart, &user, &warnings).map_err(RenderError::Dependencies)?;
+    let resolved = Resolved::new(chart, &user, &warnings).map_err(|mismatch| {
+        // Only an installation says where it was (HE-ACT-005).
+        if options.is_upgrade {
+            RenderError::Values(mismatch)
+        } else {
+            RenderError::Dependencies(mismatch)
+        }
+    })?;
     let values = Coalesce::deleting(&warnings)
         .chart(&resolved, &user)
         .map_err(RenderError::Values)?;

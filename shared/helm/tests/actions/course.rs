@@ -2,7 +2,7 @@
 
 use flux_helm::{
     Time,
-    action::{ApplyMethod, Step, check_name},
+    action::{ApplyMethod, Step, WaitStrategy, check_name},
 };
 use oracle::{Answer, Oracle};
 use serde_json::{Value, json};
@@ -151,7 +151,7 @@ fn cases() -> Vec<Value> {
 
 #[test]
 fn actions_do_and_record_what_helm_does_whatever_fails() {
-    // HE-ACT-002..004 HE-ACT-006..012 HE-ACT-014..017 HE-ACT-019 HE-ACT-021..032 HE-ACT-035..037 HE-ACT-039
+    // HE-ACT-002..004 HE-ACT-006..012 HE-ACT-014..019 HE-ACT-021..032 HE-ACT-035..037 HE-ACT-039
     // HE-HOOK-004..007 HE-HOOK-009 HE-HOOK-011..017 HE-REL-015 HE-REL-017
     let Some(mut go) = Oracle::start("helm-actions") else {
         return;
@@ -207,6 +207,25 @@ fn actions_do_and_record_what_helm_does_whatever_fails() {
         );
     }
     println!("{} runs compared", questions.len());
+}
+
+#[test]
+fn a_failed_uninstall_says_why() {
+    // HE-ACT-033
+    let request = json!({"action": "uninstall", "name": "web", "history": [record(1, "deployed", MAPS, "ssa")]});
+    let whole = ours(&request, &[]);
+    let events = whole["events"].as_array().unwrap();
+    let delete = events.iter().position(|event| {
+        event["event"] == "delete" && event["objects"].as_str().unwrap().contains('b')
+    });
+    let delete = delete.expect("the objects are deleted");
+    let told = ours(&request, &[delete]);
+    assert_eq!(
+        told["error"],
+        json!(format!(
+            "failed to delete release: web: event {delete} failed"
+        ))
+    );
 }
 
 #[test]
@@ -288,6 +307,22 @@ fn objects_are_applied_as_the_records_say() {
     ]);
     let rollback = json!({"action": "rollback", "name": "web", "history": history});
     assert_eq!(settings(rollback, false, false), (true, true, true, false));
+}
+
+#[test]
+fn wait_strategies_have_the_names_that_helm_knows() {
+    // HE-KUBE-021
+    let Some(mut go) = Oracle::start("helm-actions") else {
+        return;
+    };
+    for name in ["watcher", "legacy", "hookOnly", "", "Watcher", "none"] {
+        let ours = WaitStrategy::named(name).err().map(|e| e.to_string());
+        let theirs = match go.ask(&json!({"mode": "waiter", "strategy": name})) {
+            Answer::Output(_) => None,
+            Answer::Error(text) | Answer::Panic(text) => Some(text),
+        };
+        assert_eq!(ours, theirs, "{name:?}");
+    }
 }
 
 #[test]
