@@ -38,8 +38,10 @@ impl Capabilities {
             ));
             warnings.push("to fix this, kubectl delete apiservice <service-name>".to_owned());
         }
-        let mut known = Self::default();
-        known.kube_version = kube_version;
+        let mut known = Self {
+            kube_version,
+            ..Self::default()
+        };
         if !(discovery.versions.is_empty() && discovery.kinds.is_empty()) {
             let kinds = discovery.kinds.iter().flat_map(|(version, kinds)| {
                 let kinds = kinds.iter();
