@@ -553,6 +553,32 @@ async fn conflicts_are_met_by_reading_again() {
     }
 }
 
+#[test]
+fn a_success_that_leaves_the_object_unready_is_logged_as_an_error() {
+    // RT-CON-012, SC-PROC-074
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let world = World::holding(object(&json!({"observedGeneration": 1})));
+    let lines = crate::logging::tests::logged("info", "json", || {
+        runtime.block_on(world.reconcile(Script::Contradiction, SETTINGS));
+    });
+    let lines = lines
+        .iter()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let errors: Vec<Value> = lines
+        .filter(|line| line["msg"] == "Reconciler error")
+        .map(|line| line["error"].clone())
+        .collect();
+    assert_eq!(errors, ["it is broken"]);
+    assert!(
+        world
+            .conditions()
+            .contains(&"Ready=False Broken: it is broken".to_owned())
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_first_run_only_sets_the_finalizer_and_the_next_comes_at_once() {
     // SC-PROC-077, SC-PROC-056
