@@ -1,13 +1,13 @@
 //! The files of a packed chart.
 
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
 use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
 use jiff::Timestamp;
-use tar::{Archive, Entry, EntryType};
+use tar::{Archive, Entries, Entry, EntryType};
 
-use super::{LoadError, MAX_CHART_BYTES, MAX_ENTRIES, MAX_FILE_BYTES};
+use super::{LoadError, MAX_CHART_BYTES, MAX_ENTRIES, MAX_FILE_BYTES, gunzip};
 use crate::{File, Time, slash_path};
 
 /// What the tar stream may hold beside the files' content: headers, padding, names.
@@ -27,16 +27,67 @@ pub(super) fn files(bytes: &[u8]) -> Result<Vec<File>, LoadError> {
             "gzip: invalid header"
         }));
     }
+    // Whatever goes wrong is told by the reader that goes step by step.
+    if let Some(Ok(files)) = gunzip::plain(bytes).map(|stream| slices(&stream.into())) {
+        return Ok(files);
+    }
     let unzipped = MultiGzDecoder::new(bytes).take(MAX_CHART_BYTES + MAX_FRAMING_BYTES);
     let mut archive = Archive::new(unzipped);
+    read(archive.entries(), |entry, size| {
+        let mut data = Vec::with_capacity(size as usize);
+        entry.take(size).read_to_end(&mut data)?;
+        Ok(data.into())
+    })
+}
+
+/// The files as parts of the whole stream, which saves copying them.
+fn slices(stream: &Bytes) -> Result<Vec<File>, LoadError> {
+    let mut archive = Archive::new(Within(Cursor::new(stream.as_ref())));
+    read(archive.entries_with_seek(), |entry, size| {
+        let start = entry.raw_file_position();
+        let end = start.saturating_add(size);
+        // A sparse file is not there in one piece.
+        let whole = entry.header().entry_type() != EntryType::GNUSparse;
+        if whole && end <= stream.len() as u64 {
+            Ok(stream.slice(start as usize..end as usize))
+        } else {
+            Err(io::ErrorKind::UnexpectedEof.into())
+        }
+    })
+}
+
+/// Bytes in which a place behind the end cannot be sought, as it cannot be read.
+struct Within<'b>(Cursor<&'b [u8]>);
+
+impl Read for Within<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Seek for Within<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = self.0.seek(to)?;
+        if at > self.0.get_ref().len() as u64 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(at)
+    }
+}
+
+/// Sorts out the entries; `content` gives that of an entry of this size.
+fn read<'a, R: Read + 'a>(
+    entries: io::Result<Entries<'a, R>>,
+    mut content: impl FnMut(&mut Entry<'_, R>, u64) -> io::Result<Bytes>,
+) -> Result<Vec<File>, LoadError> {
     let mut files = Vec::new();
     let mut left = MAX_CHART_BYTES;
-    for (count, entry) in archive.entries().map_err(LoadError::Tar)?.enumerate() {
+    for (count, entry) in entries.map_err(LoadError::Tar)?.enumerate() {
         if count >= MAX_ENTRIES {
             return Err(LoadError::TooManyEntries);
         }
         let mut entry = entry.map_err(LoadError::Tar)?;
-        if let Some(file) = file(&mut entry, &mut left)? {
+        if let Some(file) = file(&mut entry, &mut left, &mut content)? {
             files.push(file);
         }
     }
@@ -46,7 +97,11 @@ pub(super) fn files(bytes: &[u8]) -> Result<Vec<File>, LoadError> {
     Ok(files)
 }
 
-fn file<R: Read>(entry: &mut Entry<'_, R>, left: &mut u64) -> Result<Option<File>, LoadError> {
+fn file<R: Read>(
+    entry: &mut Entry<'_, R>,
+    left: &mut u64,
+    content: &mut impl FnMut(&mut Entry<'_, R>, u64) -> io::Result<Bytes>,
+) -> Result<Option<File>, LoadError> {
     let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
     if is_directory(entry, &path) || is_extension(entry.header().entry_type()) {
         return Ok(None);
@@ -64,18 +119,14 @@ fn file<R: Read>(entry: &mut Entry<'_, R>, left: &mut u64) -> Result<Option<File
     if size > MAX_FILE_BYTES {
         return Err(LoadError::FileTooLarge(path));
     }
-    let mut data = Vec::with_capacity(size as usize);
-    entry
-        .take(size)
-        .read_to_end(&mut data)
-        .map_err(LoadError::Tar)?;
+    let data = content(entry, size).map_err(LoadError::Tar)?;
     *left -= data.len() as u64;
     if (data.len() as u64) < size || *left == 0 {
         return Err(LoadError::ChartTooLarge);
     }
     Ok(Some(File {
         name,
-        data: without_bom(data.into()),
+        data: without_bom(data),
         mod_time: mod_time(entry).map_err(LoadError::Tar)?,
     }))
 }

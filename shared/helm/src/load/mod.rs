@@ -3,6 +3,7 @@
 mod archive;
 mod files;
 mod folder;
+mod gunzip;
 mod ignore;
 
 use crate::{Chart, yaml::YamlError};
