@@ -1,5 +1,6 @@
 //! Reading and writing as `sigs.k8s.io/yaml` v1.6 does, on go-yaml v2: what Kubernetes' tools and Helm use.
 
+mod flat;
 mod skim;
 
 use crate::compose::Composer;
@@ -51,7 +52,10 @@ pub fn from_str_only(
 ) -> Result<Value, Error> {
     match skim::sections(text.as_ref(), wanted) {
         // Were there an error all the same, its place would be that in the whole.
-        Some(sections) => from_str(sections).or_else(|_| from_str(text)),
+        Some(sections) => match flat::decode(&sections) {
+            Some(value) => Ok(value),
+            None => from_str(sections).or_else(|_| from_str(text)),
+        },
         None => from_str(text),
     }
 }

@@ -86,9 +86,15 @@ impl<'s> Reader<'s> {
 }
 
 fn scalar(text: Cow<'_, str>, style: ScalarStyle) -> Value {
-    if style != ScalarStyle::Plain {
-        return Value::String(text.into_owned());
+    match style {
+        ScalarStyle::Plain => plain(text),
+        _ => Value::String(text.into_owned()),
     }
+}
+
+/// What a plain scalar means.
+pub(crate) fn plain<'t>(text: impl Into<Cow<'t, str>>) -> Value {
+    let text = text.into();
     match v2::value_of(resolve::plain(Flavor::V2, &text, false)) {
         Some(value) => value,
         None => Value::String(text.into_owned()),

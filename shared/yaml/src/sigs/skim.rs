@@ -318,12 +318,12 @@ fn has_colon(text: &str) -> bool {
 }
 
 /// Whether a line ends here, but for a comment.
-fn ends(rest: &str) -> bool {
+pub(super) fn ends(rest: &str) -> bool {
     rest.is_empty() || rest.starts_with(' ') && rest.trim_start_matches(' ').starts_with('#')
 }
 
 /// The key that a line begins with, in its quotes if it has any.
-fn key(content: &str) -> Option<&str> {
+pub(super) fn key(content: &str) -> Option<&str> {
     let quote = content.bytes().next().filter(|b| matches!(b, b'"' | b'\''));
     let length = match quote {
         Some(quote) => {
