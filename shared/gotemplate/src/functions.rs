@@ -41,7 +41,13 @@ impl Function {
 /// The functions known to a template set, by name.
 #[derive(Clone, Default)]
 pub struct Functions {
-    by_name: HashMap<Box<str>, Arc<Function>>,
+    by_name: HashMap<Box<str>, Arc<Named>>,
+}
+
+/// A function under one of its names.
+pub(crate) struct Named {
+    pub(crate) name: Box<str>,
+    pub(crate) function: Arc<Function>,
 }
 
 impl Functions {
@@ -65,7 +71,16 @@ impl Functions {
 
     /// Registers a function, replacing what had the name.
     pub fn insert(&mut self, name: &str, function: Function) {
-        self.by_name.insert(name.into(), Arc::new(function));
+        self.name(name, Arc::new(function));
+    }
+
+    fn name(&mut self, name: &str, function: Arc<Function>) {
+        let name: Box<str> = name.into();
+        let named = Named {
+            name: name.clone(),
+            function,
+        };
+        self.by_name.insert(name, Arc::new(named));
     }
 
     /// Takes a function out, so that templates calling it do not parse.
@@ -75,13 +90,17 @@ impl Functions {
 
     /// Registers an existing function under another name too.
     pub fn alias(&mut self, name: &str, existing: &str) {
-        if let Some(function) = self.by_name.get(existing).cloned() {
-            self.by_name.insert(name.into(), function);
+        if let Some(function) = self.get(existing).cloned() {
+            self.name(name, function);
         }
     }
 
     /// The function of that name.
     pub fn get(&self, name: &str) -> Option<&Arc<Function>> {
+        self.named(name).map(|named| &named.function)
+    }
+
+    pub(crate) fn named(&self, name: &str) -> Option<&Arc<Named>> {
         self.by_name.get(name)
     }
 

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::context::Session;
 use crate::error::Error;
 use crate::exec;
@@ -27,10 +29,18 @@ pub enum MissingKey {
 pub struct Parsed(Arc<BTreeMap<Arc<str>, Arc<Tree>>>);
 
 impl Parsed {
+    /// About how many bytes of memory it takes, without the text that it was [read from](Templates::read_shared).
+    pub fn size(&self) -> usize {
+        self.0.values().map(|tree| tree.size() + ENTRY_BYTES).sum()
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&Arc<Tree>> {
         self.0.get(name)
     }
 }
+
+/// A name, a pointer and what an owner's count and a map need for them.
+const ENTRY_BYTES: usize = 64;
 
 /// Templates that can call each other, the functions they call, and options.
 ///
@@ -141,6 +151,11 @@ impl Templates {
     /// Parses `text` as [`Templates::parse`] does, but leaves the set as it is: the result can be [added](Self::add) to
     /// this and other sets with the same functions and delimiters, whenever and as often as they are put together.
     pub fn read(&self, name: &str, text: &[u8]) -> Result<Parsed, Error> {
+        self.read_shared(name, &Bytes::copy_from_slice(text))
+    }
+
+    /// As [`Templates::read`]; the text, which the result refers to, is shared instead of copied.
+    pub fn read_shared(&self, name: &str, text: &Bytes) -> Result<Parsed, Error> {
         let delimiters = Delimiters {
             left: &self.left,
             right: &self.right,
@@ -180,6 +195,15 @@ impl Templates {
     /// Whether there is a template of that name.
     pub fn contains(&self, name: &str) -> bool {
         self.layer.find(name).is_some()
+    }
+
+    /// About how many bytes of memory it takes beside the templates themselves.
+    pub fn size(&self) -> usize {
+        let mut layers = std::iter::successors(Some(&self.layer), |layer| layer.below.as_ref());
+        layers
+            .by_ref()
+            .map(|layer| ENTRY_BYTES * layer.trees.len())
+            .sum()
     }
 
     /// The names of all templates, sorted.

@@ -6,14 +6,13 @@ use crate::context::Context;
 use crate::error::CallError;
 use crate::functions::Function;
 use crate::parse::{FunctionRef, Operand};
-use crate::value::{Method, Str, Type, Value, types};
+use crate::value::{Method, Type, Value, types};
 
 impl<'t> Execution<'t, '_> {
     pub(super) fn call_function(
         &mut self,
         dot: &Rv,
         function: &'t FunctionRef,
-        name: &Str,
         site: At<'t>,
         args: &'t [Operand],
         last: Option<Rv>,
@@ -21,7 +20,8 @@ impl<'t> Execution<'t, '_> {
         self.step()?;
         match function {
             FunctionRef::Builtin(builtin) => self.call_builtin(dot, *builtin, site, args, last),
-            FunctionRef::Registered(function) => {
+            FunctionRef::Registered(named) => {
+                let (name, function) = (&*named.name, &named.function);
                 // `include` comes back to the executor from here.
                 self.check_stack()?;
                 let params = function.params.as_slice();
@@ -48,8 +48,8 @@ impl<'t> Execution<'t, '_> {
         last: Option<Rv>,
     ) -> Executed<Rv> {
         self.step()?;
-        let name = Str::from(method.name);
-        let mut given = self.arguments(dot, &name, method.params, method.variadic, args, last)?;
+        let name = method.name;
+        let mut given = self.arguments(dot, name, method.params, method.variadic, args, last)?;
         let result = (method.call)(
             receiver,
             &mut Context {
@@ -58,12 +58,12 @@ impl<'t> Execution<'t, '_> {
             },
             &mut given,
         );
-        self.finish(&name, site, given, result)
+        self.finish(name, site, given, result)
     }
 
     fn finish(
         &mut self,
-        name: &Str,
+        name: &str,
         site: At<'t>,
         given: Vec<Value>,
         result: Result<Value, CallError>,
@@ -106,7 +106,7 @@ impl<'t> Execution<'t, '_> {
     fn arguments(
         &mut self,
         dot: &Rv,
-        name: &Str,
+        name: &str,
         params: &[Type],
         variadic: bool,
         args: &'t [Operand],
@@ -115,13 +115,7 @@ impl<'t> Execution<'t, '_> {
         let given = args.len() + usize::from(last.is_some());
         let short = params.len().saturating_sub(usize::from(variadic));
         if given != params.len() && (given < short || !variadic) {
-            self.check_count(
-                &name.to_text(),
-                params.len(),
-                variadic,
-                args.len(),
-                last.is_some(),
-            )?;
+            self.check_count(name, params.len(), variadic, args.len(), last.is_some())?;
         }
         let of = |i: usize| -> Type {
             let last = params.len().saturating_sub(1);

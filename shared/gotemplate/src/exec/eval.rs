@@ -22,7 +22,7 @@ impl<'t> Execution<'t, '_> {
     pub(super) fn assign(&mut self, name: &Str, slot: Slot, value: Rv) -> Executed<()> {
         match slot {
             Some(slot) => {
-                self.set_variable(slot, value);
+                self.set_variable(slot as usize, value);
                 Ok(())
             }
             None => Err(self.fault(format!("undefined variable: {name}"))),
@@ -42,20 +42,19 @@ impl<'t> Execution<'t, '_> {
                 let receiver = self.chain_receiver(dot, first, node)?;
                 return self.field_chain(dot, &receiver, At::Operand(first), names, args, last);
             }
-            Operand::Identifier { name, function, .. } => {
+            Operand::Identifier { function, .. } => {
                 self.at = Some(At::Operand(first));
                 let site = At::Command(command);
-                return self.call_function(dot, function, name, site, args, last);
+                return self.call_function(dot, function, site, args, last);
             }
             Operand::Pipe(pipe) => {
                 self.not_a_function(first, args, last.as_ref())?;
                 return self.pipeline(dot, pipe);
             }
-            Operand::Variable {
-                name, slot, names, ..
-            } => {
+            Operand::Variable { slot, path, .. } => {
                 self.at = Some(At::Operand(first));
-                let value = self.variable(name, *slot)?;
+                let value = self.variable(path.name(), *slot)?;
+                let names = path.names();
                 if names.is_empty() {
                     self.not_a_function(first, args, last.as_ref())?;
                     return Ok(value);
@@ -81,7 +80,7 @@ impl<'t> Execution<'t, '_> {
     }
 
     fn variable(&self, name: &Str, slot: Slot) -> Executed<Rv> {
-        let value = slot.and_then(|slot| self.session.vars.get(self.base + slot));
+        let value = slot.and_then(|slot| self.session.vars.get(self.base + slot as usize));
         value
             .cloned()
             .ok_or_else(|| self.fault(format!("undefined variable: {name}")))
@@ -101,6 +100,7 @@ impl<'t> Execution<'t, '_> {
         Ok(Rv::Is(match literal {
             Operand::Bool { value, .. } => Value::Bool(*value),
             Operand::String { text, .. } => Value::Str(text.clone()),
+            Operand::Quoted(quoted) => Value::Str(quoted.text.clone()),
             Operand::Number(number) => return self.ideal_constant(literal, number),
             _ => return Err(self.fault(format!("can't evaluate command {literal}"))),
         }))
@@ -132,10 +132,9 @@ impl<'t> Execution<'t, '_> {
             Operand::Field { names, .. } => {
                 self.field_chain(dot, dot, At::Operand(operand), names, &[], None)
             }
-            Operand::Variable {
-                name, slot, names, ..
-            } => {
-                let value = self.variable(name, *slot)?;
+            Operand::Variable { slot, path, .. } => {
+                let value = self.variable(path.name(), *slot)?;
+                let names = path.names();
                 if names.is_empty() {
                     return Ok(value);
                 }
@@ -145,8 +144,8 @@ impl<'t> Execution<'t, '_> {
                 self.check_stack()?;
                 self.pipeline(dot, pipe)
             }
-            Operand::Identifier { name, function, .. } => {
-                self.call_function(dot, function, name, At::Operand(operand), &[], None)
+            Operand::Identifier { function, .. } => {
+                self.call_function(dot, function, At::Operand(operand), &[], None)
             }
             Operand::Chain { node, names, .. } => {
                 let receiver = self.chain_receiver(dot, operand, node)?;
@@ -171,7 +170,10 @@ impl<'t> Execution<'t, '_> {
                 }
                 Err(self.fault(format!("cannot assign nil to {}", ty.name)))
             }
-            Operand::Bool { .. } | Operand::String { .. } | Operand::Number(_) => {
+            Operand::Bool { .. }
+            | Operand::String { .. }
+            | Operand::Quoted(_)
+            | Operand::Number(_) => {
                 self.at = Some(At::Operand(operand));
                 self.typed_literal(ty, operand)
             }
@@ -198,6 +200,7 @@ impl<'t> Execution<'t, '_> {
             },
             Kind::String => match literal {
                 Operand::String { text, .. } => return Ok(Value::Str(text.clone())),
+                Operand::Quoted(quoted) => return Ok(Value::Str(quoted.text.clone())),
                 _ => "string",
             },
             Kind::Float32 | Kind::Float64 => match number.and_then(|n| n.float) {

@@ -218,7 +218,7 @@ impl<'t> Execution<'t, '_> {
     }
 
     #[inline]
-    fn check_stack(&self) -> Executed<()> {
+    fn check_stack(&mut self) -> Executed<()> {
         if self.session.stack_used() > self.session.limits.stack {
             return Err(self.limit("the templates call each other too deeply for the stack"));
         }

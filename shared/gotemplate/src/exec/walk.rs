@@ -194,7 +194,7 @@ impl<'t> Execution<'t, '_> {
         out: &mut Vec<u8>,
     ) -> Executed<bool> {
         self.step()?;
-        match range.pipe.decl.as_slice() {
+        match &*range.pipe.decl {
             [] => {}
             [only] => self.assign(&only.name, only.slot, element.clone())?,
             [first, second, ..] => {

@@ -3,8 +3,10 @@
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::builtins::Builtin;
-use crate::functions::Function;
+use crate::functions::Named;
 use crate::strconv;
 use crate::value::Str;
 
@@ -15,7 +17,7 @@ pub(crate) struct Tree {
     /// The name of the text it was parsed from, for positions.
     pub(crate) parse_name: Arc<str>,
     /// That text.
-    pub(crate) text: Arc<[u8]>,
+    pub(crate) text: Bytes,
     pub(crate) root: List,
     /// How many variables can be alive at once, `$` included.
     pub(crate) slots: usize,
@@ -38,20 +40,14 @@ pub(crate) struct List {
     pub(crate) nodes: Box<[Node]>,
 }
 
-impl List {
-    pub(super) fn of(nodes: Vec<Node>) -> Self {
-        let nodes = nodes.into_boxed_slice();
-        Self { nodes }
-    }
-}
-
+/// What is large and rarer is boxed: most nodes are text and plain actions.
 pub(crate) enum Node {
     Text(Text),
     Action(Action),
-    If(Branch),
-    With(Branch),
-    Range(Branch),
-    Template(TemplateCall),
+    If(Box<Branch>),
+    With(Box<Branch>),
+    Range(Box<Branch>),
+    Template(Box<TemplateCall>),
     Break,
     Continue,
 }
@@ -101,8 +97,8 @@ pub(crate) struct TemplateCall {
 pub(crate) struct Pipe {
     pub(crate) pos: u32,
     pub(crate) assign: bool,
-    pub(crate) decl: Vec<Declared>,
-    pub(crate) commands: Vec<Command>,
+    pub(crate) decl: Box<[Declared]>,
+    pub(crate) commands: Box<[Command]>,
 }
 
 /// A variable on the left of `:=` or `=`.
@@ -112,13 +108,14 @@ pub(crate) struct Declared {
 }
 
 /// Where a variable lives in the frame; nowhere if at run time Go would find it undefined.
-pub(crate) type Slot = Option<usize>;
+pub(crate) type Slot = Option<u32>;
 
 pub(crate) struct Command {
     pub(crate) pos: u32,
-    pub(crate) args: Vec<Operand>,
+    pub(crate) args: Box<[Operand]>,
 }
 
+/// Kept to 32 bytes: a large chart has tens of thousands of them.
 pub(crate) enum Operand {
     Field {
         pos: u32,
@@ -131,13 +128,11 @@ pub(crate) enum Operand {
     },
     Variable {
         pos: u32,
-        name: Str,
         slot: Slot,
-        names: Box<[Str]>,
+        path: VariablePath,
     },
     Identifier {
         pos: u32,
-        name: Str,
         function: FunctionRef,
     },
     Pipe(Box<Pipe>),
@@ -152,19 +147,61 @@ pub(crate) enum Operand {
         pos: u32,
     },
     Number(Box<Number>),
+    /// What is written as its text in double quotes.
     String {
         pos: u32,
-        /// As it was written, where that is not the text in double quotes.
-        quoted: Option<Box<[u8]>>,
         text: Str,
     },
+    Quoted(Box<Quoted>),
+}
+
+/// A string written in any other way.
+pub(crate) struct Quoted {
+    pub(crate) pos: u32,
+    /// With its quotes.
+    pub(crate) written: Box<[u8]>,
+    pub(crate) text: Str,
+}
+
+/// A variable and the fields that are taken from it.
+pub(crate) struct VariablePath(Box<[Str]>);
+
+impl VariablePath {
+    pub(super) fn new(name: Str) -> Self {
+        Self(Box::new([name]))
+    }
+
+    pub(super) fn with(self, names: impl Iterator<Item = Str>) -> Self {
+        let mut path = self.0.into_vec();
+        path.extend(names);
+        Self(path.into_boxed_slice())
+    }
+
+    /// With the dollar sign.
+    pub(crate) fn name(&self) -> &Str {
+        &self.0[0]
+    }
+
+    pub(crate) fn names(&self) -> &[Str] {
+        &self.0[1..]
+    }
 }
 
 /// What an identifier calls.
 #[derive(Clone)]
 pub(crate) enum FunctionRef {
     Builtin(Builtin),
-    Registered(Arc<Function>),
+    Registered(Arc<Named>),
+}
+
+impl FunctionRef {
+    /// The name it was called by.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Builtin(builtin) => builtin.name(),
+            Self::Registered(named) => &named.name,
+        }
+    }
 }
 
 /// A numeric constant: what it can be, by the syntax it was written in.
@@ -190,6 +227,7 @@ impl Operand {
             | Self::Dot { pos }
             | Self::Nil { pos }
             | Self::String { pos, .. } => *pos,
+            Self::Quoted(quoted) => quoted.pos,
             Self::Pipe(pipe) => pipe.pos,
             Self::Number(number) => number.pos,
         }
@@ -207,20 +245,17 @@ impl fmt::Display for Operand {
                 }
                 dotted(f, names)
             }
-            Self::Variable { name, names, .. } => {
-                write!(f, "{name}")?;
-                dotted(f, names)
+            Self::Variable { path, .. } => {
+                write!(f, "{}", path.name())?;
+                dotted(f, path.names())
             }
-            Self::Identifier { name, .. } => write!(f, "{name}"),
+            Self::Identifier { function, .. } => f.write_str(function.name()),
             Self::Pipe(pipe) => write!(f, "{pipe}"),
             Self::Bool { value, .. } => write!(f, "{value}"),
             Self::Dot { .. } => f.write_char('.'),
             Self::Nil { .. } => f.write_str("nil"),
             Self::Number(number) => f.write_str(&number.text),
-            Self::String {
-                quoted: Some(quoted),
-                ..
-            } => f.write_str(&String::from_utf8_lossy(quoted)),
+            Self::Quoted(quoted) => f.write_str(&String::from_utf8_lossy(&quoted.written)),
             Self::String { text, .. } => write!(f, "\"{text}\""),
         }
     }

@@ -4,6 +4,7 @@ mod ast;
 mod lex;
 mod number;
 mod parser;
+mod size;
 
 pub(crate) use ast::*;
 pub(crate) use lex::Delimiters;

@@ -45,6 +45,15 @@ impl Str {
         }
     }
 
+    /// The bytes that it takes beside itself.
+    pub(crate) fn heap_size(&self) -> usize {
+        match &self.0 {
+            Repr::Inline { .. } => 0,
+            // With the counts of its owners.
+            Repr::Shared(bytes) => bytes.len() + 16,
+        }
+    }
+
     /// The text, with invalid UTF-8 replaced by U+FFFD.
     pub fn to_text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(self.as_bytes())

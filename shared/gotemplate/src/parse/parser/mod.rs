@@ -6,13 +6,16 @@ mod scope;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::ast::{Action, Branch, List, Node, TemplateCall, Text, Tree};
+use bytes::Bytes;
+
+use super::ast::{Action, Branch, Command, List, Node, Operand, TemplateCall, Text, Tree};
 use super::lex::{Delimiters, Kind, Lexer, Token};
 use crate::error::Error;
 use crate::functions::Functions;
 use crate::stack::Mark;
 use crate::strconv;
 use crate::unicode;
+use crate::value::Str;
 
 use scope::Scope;
 
@@ -22,7 +25,7 @@ const MAX_STACK: usize = 768 * 1024;
 /// Parses a text into the templates it defines, by name, its own tree under `name`.
 pub(crate) fn parse(
     name: &str,
-    text: &[u8],
+    text: &Bytes,
     delimiters: Delimiters<'_>,
     functions: &Functions,
 ) -> Result<BTreeMap<Arc<str>, Arc<Tree>>, Error> {
@@ -32,7 +35,7 @@ pub(crate) fn parse(
     let name: Arc<str> = name.into();
     let mut parser = Parser {
         input: text,
-        shared: text.into(),
+        shared: text,
         name: Arc::clone(&name),
         lexer,
         functions,
@@ -42,6 +45,10 @@ pub(crate) fn parse(
         scope: Scope::new(),
         action_line: 0,
         mark: Mark::here(),
+        nodes: Vec::new(),
+        commands: Vec::new(),
+        operands: Vec::new(),
+        names: Vec::new(),
     };
     if u32::try_from(text.len()).is_err() {
         return Err(parser.error("the template is larger than 4 GiB"));
@@ -52,7 +59,7 @@ pub(crate) fn parse(
 
 struct Parser<'a> {
     input: &'a [u8],
-    shared: Arc<[u8]>,
+    shared: &'a Bytes,
     name: Arc<str>,
     lexer: Lexer<'a>,
     functions: &'a Functions,
@@ -62,6 +69,17 @@ struct Parser<'a> {
     scope: Scope,
     action_line: usize,
     mark: Mark,
+    // What belongs to lists that are not complete, of one within the other behind each other: a list is then made once,
+    // as long as it has to be.
+    nodes: Vec<Node>,
+    commands: Vec<Command>,
+    operands: Vec<Operand>,
+    names: Vec<Str>,
+}
+
+/// The end of a stack from `start` on, taken off.
+fn taken<T>(stack: &mut Vec<T>, start: usize) -> Box<[T]> {
+    stack.drain(start..).collect()
 }
 
 /// What ends a list of nodes.
@@ -173,7 +191,6 @@ impl Parser<'_> {
     }
 
     fn top_level(&mut self) -> Parsed<()> {
-        let mut nodes = Vec::new();
         self.peek();
         while self.peek().kind != Kind::Eof {
             if self.peek().kind == Kind::LeftDelim {
@@ -186,14 +203,15 @@ impl Parser<'_> {
                 self.peeked = 2;
             }
             match self.text_or_action()? {
-                Item::Node(node) => nodes.push(node),
+                Item::Node(node) => self.nodes.push(node),
                 Item::End => return Err(self.error("unexpected {{end}}")),
                 Item::Else => return Err(self.error("unexpected {{else}}")),
             }
         }
         let slots = self.scope.slots;
         let name = Arc::clone(&self.name);
-        self.add(name, List::of(nodes), slots)
+        let nodes = taken(&mut self.nodes, 0);
+        self.add(name, List { nodes }, slots)
     }
 
     fn add(&mut self, name: Arc<str>, root: List, slots: usize) -> Parsed<()> {
@@ -208,7 +226,7 @@ impl Parser<'_> {
         let tree = Tree {
             name: Arc::clone(&name),
             parse_name: Arc::clone(&self.name),
-            text: Arc::clone(&self.shared),
+            text: self.shared.clone(),
             root,
             slots,
             empty,
@@ -243,13 +261,18 @@ impl Parser<'_> {
 
     fn item_list(&mut self) -> Parsed<(List, End)> {
         self.deeper()?;
-        let mut nodes = Vec::new();
+        let start = self.nodes.len();
         while self.peek_non_space().kind != Kind::Eof {
-            match self.text_or_action()? {
-                Item::Node(node) => nodes.push(node),
-                Item::End => return Ok((List::of(nodes), End::End)),
-                Item::Else => return Ok((List::of(nodes), End::Else)),
-            }
+            let end = match self.text_or_action()? {
+                Item::Node(node) => {
+                    self.nodes.push(node);
+                    continue;
+                }
+                Item::End => End::End,
+                Item::Else => End::Else,
+            };
+            let nodes = taken(&mut self.nodes, start);
+            return Ok((List { nodes }, end));
         }
         Err(self.error("unexpected EOF"))
     }
@@ -319,7 +342,7 @@ impl Parser<'_> {
     }
 
     /// `if`, `range` and `with`, after the keyword.
-    fn control(&mut self, context: &'static str) -> Parsed<Branch> {
+    fn control(&mut self, context: &'static str) -> Parsed<Box<Branch>> {
         let (known, live) = (self.scope.variables.len(), self.scope.live);
         let pipe = self.pipeline(context, Kind::RightDelim)?;
         let declared = self.scope.variables.len();
@@ -335,15 +358,15 @@ impl Parser<'_> {
             let next = self.peek().kind;
             // "else if" is an if inside the else whose end ends both.
             let nested = match (context, next) {
-                ("if", Kind::If) => Some(Node::If as fn(Branch) -> Node),
-                ("with", Kind::With) => Some(Node::With as fn(Branch) -> Node),
+                ("if", Kind::If) => Some(Node::If as fn(Box<Branch>) -> Node),
+                ("with", Kind::With) => Some(Node::With as fn(Box<Branch>) -> Node),
                 _ => None,
             };
             if let Some(node) = nested {
                 self.next();
                 self.deeper()?;
-                let nodes = vec![node(self.control(context)?)];
-                otherwise = Some(List::of(nodes));
+                let nodes = Box::new([node(self.control(context)?)]);
+                otherwise = Some(List { nodes });
             } else {
                 let (list, end) = self.item_list()?;
                 if matches!(end, End::Else) {
@@ -354,11 +377,11 @@ impl Parser<'_> {
         }
         self.scope.variables.truncate(known);
         self.scope.live = live;
-        Ok(Branch {
+        Ok(Box::new(Branch {
             pipe,
             list,
             otherwise,
-        })
+        }))
     }
 
     /// `{{block "x" pipeline}} … {{end}}`: defines a template and calls it.
@@ -376,11 +399,11 @@ impl Parser<'_> {
         let scope = std::mem::replace(&mut self.scope, outer);
         self.action_line = outer_line;
         self.add(Arc::clone(&name), root, scope.slots)?;
-        Ok(Node::Template(TemplateCall {
+        Ok(Node::Template(Box::new(TemplateCall {
             pos: token.pos as u32,
             name,
             pipe: Some(pipe),
-        }))
+        })))
     }
 
     fn template_call(&mut self) -> Parsed<Node> {
@@ -392,11 +415,11 @@ impl Parser<'_> {
             self.backup();
             pipe = Some(self.pipeline(context, Kind::RightDelim)?);
         }
-        Ok(Node::Template(TemplateCall {
+        Ok(Node::Template(Box::new(TemplateCall {
             pos: token.pos as u32,
             name,
             pipe,
-        }))
+        })))
     }
 
     fn template_name(&self, token: &Token, context: &str) -> Parsed<Arc<str>> {

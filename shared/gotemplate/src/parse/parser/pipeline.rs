@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::scope::Variable;
-use super::{Parsed, Parser};
+use super::{Parsed, Parser, taken};
 use crate::builtins::Builtin;
-use crate::parse::ast::{Command, Declared, FunctionRef, Operand, Pipe};
+use crate::parse::ast::{Command, Declared, FunctionRef, Operand, Pipe, Quoted, VariablePath};
 use crate::parse::lex::{Kind, Token};
 use crate::parse::number;
 use crate::strconv;
@@ -20,7 +20,7 @@ impl Parser<'_> {
         let pos = self.peek_non_space().pos as u32;
         let known = self.scope.variables.len();
         let (assign, names) = self.declarations(context)?;
-        let mut commands = Vec::with_capacity(1);
+        let start = self.commands.len();
         loop {
             let token = self.next_non_space();
             match token.kind {
@@ -38,11 +38,13 @@ impl Parser<'_> {
                 | Kind::Variable
                 | Kind::LeftParen => {
                     self.backup();
-                    commands.push(self.command()?);
+                    let command = self.command()?;
+                    self.commands.push(command);
                 }
                 _ => return Err(self.unexpected(&token, context)),
             }
         }
+        let commands = taken(&mut self.commands, start);
         self.check_pipeline(&commands, context)?;
         let decl = self.bind(assign, names, known);
         Ok(Pipe {
@@ -102,7 +104,7 @@ impl Parser<'_> {
     }
 
     /// Gives the declared names their slots, now that the right side has been read; those assigned to keep theirs.
-    fn bind(&mut self, assign: bool, names: Vec<Str>, known: usize) -> Vec<Declared> {
+    fn bind(&mut self, assign: bool, names: Vec<Str>, known: usize) -> Box<[Declared]> {
         let mut decl = Vec::with_capacity(names.len());
         if !assign && !names.is_empty() {
             // What the right side declared in parentheses was declared before these.
@@ -121,7 +123,7 @@ impl Parser<'_> {
             };
             decl.push(Declared { name, slot });
         }
-        decl
+        decl.into_boxed_slice()
     }
 
     fn check_pipeline(&self, commands: &[Command], context: &str) -> Parsed<()> {
@@ -134,7 +136,8 @@ impl Parser<'_> {
                 | Operand::Dot { .. }
                 | Operand::Nil { .. }
                 | Operand::Number(_)
-                | Operand::String { .. },
+                | Operand::String { .. }
+                | Operand::Quoted(_),
             ) = command.args.first()
             {
                 return Err(self.error(format!(
@@ -148,11 +151,11 @@ impl Parser<'_> {
 
     fn command(&mut self) -> Parsed<Command> {
         let pos = self.peek_non_space().pos as u32;
-        let mut args = Vec::with_capacity(2);
+        let start = self.operands.len();
         loop {
             self.peek_non_space();
             if let Some(operand) = self.operand()? {
-                args.push(operand);
+                self.operands.push(operand);
             }
             let token = self.next();
             match token.kind {
@@ -163,9 +166,10 @@ impl Parser<'_> {
             }
             break;
         }
-        if args.is_empty() {
+        if self.operands.len() == start {
             return Err(self.error("empty command"));
         }
+        let args = taken(&mut self.operands, start);
         Ok(Command { pos, args })
     }
 
@@ -183,41 +187,37 @@ impl Parser<'_> {
 
     /// A function of its own, because what it needs of the stack is not to be held while operands nest.
     fn with_fields(&mut self, term: Operand, pos: u32) -> Parsed<Operand> {
-        let names = |names: Box<[Str]>, parser: &mut Self| {
-            let mut names = names.into_vec();
-            parser.fields(&mut names);
-            names.into_boxed_slice()
-        };
+        let start = self.names.len();
         Ok(match term {
-            Operand::Field { names: own, .. } => Operand::Field {
-                pos,
-                names: names(own, self),
-            },
-            Operand::Variable {
-                name,
-                slot,
-                names: own,
-                ..
-            } => Operand::Variable {
-                pos,
-                name,
-                slot,
-                names: names(own, self),
-            },
+            Operand::Field { names, .. } => {
+                self.names.extend(names);
+                self.fields();
+                let names = taken(&mut self.names, start);
+                Operand::Field { pos, names }
+            }
+            Operand::Variable { slot, path, .. } => {
+                self.fields();
+                let path = path.with(self.names.drain(start..));
+                Operand::Variable { pos, slot, path }
+            }
             Operand::Bool { .. }
             | Operand::String { .. }
+            | Operand::Quoted(_)
             | Operand::Number(_)
             | Operand::Nil { .. }
             | Operand::Dot { .. } => {
-                self.fields(&mut Vec::new());
+                self.fields();
                 let shown = strconv::quote(term.to_string().as_bytes());
                 return Err(self.error(format!("unexpected . after term {shown}")));
             }
-            node => Operand::Chain {
-                pos,
-                node: Box::new(node),
-                names: names(Box::default(), self),
-            },
+            node => {
+                self.fields();
+                Operand::Chain {
+                    pos,
+                    node: Box::new(node),
+                    names: taken(&mut self.names, start),
+                }
+            }
         })
     }
 
@@ -226,26 +226,24 @@ impl Parser<'_> {
         Ok(match self.text_of(token) {
             // What most are; other text may be changed by unquoting.
             [b'"', text @ .., b'"'] if text.is_ascii() && !text.contains(&b'\\') => {
-                Operand::String {
-                    pos,
-                    quoted: None,
-                    text: Str::new(text),
-                }
+                let text = Str::new(text);
+                Operand::String { pos, text }
             }
-            quoted => Operand::String {
+            quoted => Operand::Quoted(Box::new(Quoted {
                 pos,
-                quoted: Some(quoted.into()),
+                written: quoted.into(),
                 text: self.unquote(token)?.into(),
-            },
+            })),
         })
     }
 
-    /// The fields that follow.
-    fn fields(&mut self, into: &mut Vec<Str>) {
+    /// Puts the fields that follow on the stack of names.
+    fn fields(&mut self) {
         while self.peek().kind == Kind::Field {
             let token = self.next();
             let name = self.text_of(&token).get(1..).unwrap_or_default();
-            into.push(Str::new(name));
+            let name = Str::new(name);
+            self.names.push(name);
         }
     }
 
@@ -265,8 +263,7 @@ impl Parser<'_> {
                 Operand::Variable {
                     pos,
                     slot: self.scope.resolve(&name),
-                    name,
-                    names: Box::default(),
+                    path: VariablePath::new(name),
                 }
             }
             Kind::Field => {
@@ -305,8 +302,8 @@ impl Parser<'_> {
     fn identifier(&mut self, token: &Token) -> Parsed<Operand> {
         let name = Str::new(self.text_of(token));
         let text = name.to_text();
-        let function = match self.functions.get(&text) {
-            Some(function) => FunctionRef::Registered(Arc::clone(function)),
+        let function = match self.functions.named(&text) {
+            Some(named) => FunctionRef::Registered(Arc::clone(named)),
             None => {
                 if let Some(builtin) = Builtin::named(&name) {
                     FunctionRef::Builtin(builtin)
@@ -318,7 +315,6 @@ impl Parser<'_> {
         };
         Ok(Operand::Identifier {
             pos: token.pos as u32,
-            name,
             function,
         })
     }

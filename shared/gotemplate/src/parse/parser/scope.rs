@@ -43,10 +43,11 @@ impl Scope {
         self.variables.iter().any(|v| v.name.as_bytes() == name)
     }
 
-    pub(super) fn new_slot(&mut self) -> usize {
+    pub(super) fn new_slot(&mut self) -> u32 {
         let slot = self.live;
         self.live += 1;
         self.slots = self.slots.max(self.live);
-        slot
+        // No more than there are bytes in the text, which u32 counts.
+        slot as u32
     }
 }
