@@ -8,6 +8,7 @@ use crate::error::{CallError, Error};
 use crate::exec::Rv;
 use crate::stack::Mark;
 use crate::template::{Parsed, Templates};
+use crate::threads;
 use crate::value::{Map, Str, Time, Value, WeakMap};
 
 /// How far an execution may go before it is stopped with an error that names the template's position.
@@ -84,6 +85,8 @@ pub struct Session {
     /// Argument vectors that are free for the next call.
     spare: Vec<Vec<Value>>,
     mark: Option<Mark>,
+    /// The most stack that was seen in use.
+    deepest: usize,
     parsed: HashMap<(usize, Str, Str), Parsed>,
     parsed_bytes: usize,
     changed: Vec<WeakMap>,
@@ -107,6 +110,7 @@ impl Session {
             vars: Vec::new(),
             spare: Vec::new(),
             mark: None,
+            deepest: 0,
             parsed: HashMap::new(),
             parsed_bytes: 0,
             changed: Vec::new(),
@@ -135,8 +139,10 @@ impl Session {
     }
 
     #[inline]
-    pub(crate) fn stack_used(&self) -> usize {
-        self.mark.map_or(0, Mark::used)
+    pub(crate) fn stack_used(&mut self) -> usize {
+        let used = self.mark.map_or(0, Mark::used);
+        self.deepest = self.deepest.max(used);
+        used
     }
 
     pub(crate) fn borrow_args(&mut self) -> Vec<Value> {
@@ -174,6 +180,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        threads::used(self.deepest);
         for map in &self.changed {
             map.clear();
         }

@@ -50,6 +50,7 @@ pub mod sprig;
 mod stack;
 mod strconv;
 mod template;
+mod threads;
 mod unicode;
 mod value;
 
@@ -57,7 +58,8 @@ pub use context::{Context, Environment, Limits, Nothing, Session, with_stack};
 pub use error::{CallError, Error};
 pub use functions::{Function, Functions, IntoFunction, IntoResult, Param, Variadic};
 pub use template::{MissingKey, Parsed, Templates};
+pub use threads::on_kept_stack;
 pub use value::{
-    Blob, IntType, Kind, List, Map, Method, MethodBody, NilMap, Object, Str, Time, Type, TypeInfo,
-    UintType, Value, Zone, deep_equal, types,
+    Blob, Constant, Constants, IntType, Kind, List, Map, Method, MethodBody, NilMap, Object, Str,
+    Time, Type, TypeInfo, UintType, Value, Zone, deep_equal, types,
 };

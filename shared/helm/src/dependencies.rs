@@ -1,6 +1,11 @@
 //! Which subcharts take part, under which names, and what their parents import from them.
 
-use flux_gotemplate::{Map, Value};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use flux_gotemplate::{Constants, Map, Value};
 use flux_semver::{Constraints, Version};
 use flux_yaml::Value as Data;
 
@@ -8,9 +13,34 @@ use crate::{
     Chart, Metadata,
     chart::{Crd, Dependency, crds_of, subchart_path},
     values::{
-        Coalesce, TypeMismatch, ValueChart, Warnings, deep_copy, from_yaml, path_value, table,
+        Coalesce, TypeMismatch, ValueChart, Warnings, constants, deep_copy, path_value, table,
     },
 };
+
+/// The defaults of a chart and its subcharts in the form that renders share, made when they are first needed. They are known
+/// by where their chart lies, which must outlive this.
+#[derive(Default)]
+pub(crate) struct Defaults(Mutex<HashMap<usize, Constants>>);
+
+impl Defaults {
+    fn of(&self, chart: &Chart) -> Constants {
+        let Some(values) = &chart.values else {
+            return Constants::default();
+        };
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let address = std::ptr::from_ref(chart) as usize;
+        known
+            .entry(address)
+            .or_insert_with(|| constants(values))
+            .clone()
+    }
+
+    /// About how many bytes of memory they take.
+    pub(crate) fn size(&self) -> usize {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.values().map(Constants::size).sum()
+    }
+}
 
 /// A chart with its dependencies decided for one set of values.
 pub(crate) struct Resolved<'c> {
@@ -19,8 +49,9 @@ pub(crate) struct Resolved<'c> {
     pub(crate) name: String,
     /// The dependencies of its metadata that are enabled.
     pub(crate) requirements: Option<Vec<Dependency>>,
-    /// Its defaults once values are imported; until then those of values.yaml.
+    /// Its defaults once values are imported; until then those of values.yaml count.
     pub(crate) values: Option<Map>,
+    defaults: Constants,
     /// The subcharts that take part.
     pub(crate) subcharts: Vec<Resolved<'c>>,
 }
@@ -33,12 +64,7 @@ impl ValueChart for Resolved<'_> {
     fn default_values(&self) -> Map {
         match &self.values {
             Some(values) => deep_copy(values),
-            None => self
-                .chart
-                .values
-                .as_ref()
-                .map(from_yaml)
-                .unwrap_or_default(),
+            None => Map::constant(self.defaults.clone()),
         }
     }
 
@@ -51,24 +77,35 @@ impl<'c> Resolved<'c> {
     /// Decides the dependencies of `chart` for the user's values (HE-VAL-008).
     pub(crate) fn new(
         chart: &'c Chart,
+        defaults: &Defaults,
         user: &Map,
         warnings: &Warnings,
     ) -> Result<Self, TypeMismatch> {
-        let mut resolved = Self::whole(chart);
-        resolved.choose(user, "", warnings)?;
+        let mut resolved = Self::whole(chart, defaults);
+        resolved.choose(defaults, user, "", warnings)?;
         resolved.import(warnings)?;
         Ok(resolved)
     }
 
     /// The chart with everything it came with.
-    fn whole(chart: &'c Chart) -> Self {
+    fn whole(chart: &'c Chart, defaults: &Defaults) -> Self {
+        let subcharts = chart.dependencies.iter();
         Self {
             chart,
             name: chart.name().to_owned(),
             requirements: chart.metadata.dependencies.clone(),
             values: None,
-            subcharts: chart.dependencies.iter().map(Self::whole).collect(),
+            defaults: defaults.of(chart),
+            subcharts: subcharts
+                .map(|chart| Self::whole(chart, defaults))
+                .collect(),
         }
+    }
+
+    /// The defaults as Helm leaves them: with what was imported.
+    pub(crate) fn final_values(&self) -> Option<Constants> {
+        let own = || self.chart.values.as_ref().map(|_| self.defaults.clone());
+        self.values.as_ref().map(Map::to_constants).or_else(own)
     }
 
     /// The metadata as Helm leaves it: with the name or alias, and the dependencies that take part (HE-VAL-015).
@@ -89,6 +126,7 @@ impl<'c> Resolved<'c> {
 
     fn choose(
         &mut self,
+        defaults: &Defaults,
         values: &Map,
         path: &str,
         warnings: &Warnings,
@@ -96,7 +134,7 @@ impl<'c> Resolved<'c> {
         let Some(mut requirements) = self.requirements.take() else {
             return Ok(());
         };
-        self.name_subcharts(&mut requirements);
+        self.name_subcharts(&mut requirements, defaults);
         let coalesced = Coalesce::deleting(warnings).chart(self, values)?;
         apply_tags(&mut requirements, &coalesced, warnings);
         apply_conditions(&mut requirements, &coalesced, path, warnings);
@@ -106,7 +144,7 @@ impl<'c> Resolved<'c> {
         self.subcharts.retain(|subchart| !removed(&subchart.name));
         for subchart in &mut self.subcharts {
             let below = format!("{path}{}.", subchart.name);
-            subchart.choose(&coalesced, &below, warnings)?;
+            subchart.choose(defaults, &coalesced, &below, warnings)?;
         }
         let enabled: Vec<_> = enabled.into_iter().filter(|r| !removed(&r.name)).collect();
         // Helm's list becomes nil when nothing is left, and then nothing is imported.
@@ -116,7 +154,7 @@ impl<'c> Resolved<'c> {
 
     /// Lines up the subcharts: those that no requirement names, then one for each requirement, under its alias
     /// (HE-VAL-009, HE-VAL-010).
-    fn name_subcharts(&mut self, requirements: &mut [Dependency]) {
+    fn name_subcharts(&mut self, requirements: &mut [Dependency], defaults: &Defaults) {
         let available: Vec<&Chart> = self
             .subcharts
             .iter()
@@ -128,10 +166,11 @@ impl<'c> Resolved<'c> {
         let unlisted = available
             .iter()
             .filter(|chart| !requirements.iter().any(|wanted| satisfies(chart, wanted)));
-        let mut chosen: Vec<Resolved<'c>> = unlisted.map(|chart| Self::whole(chart)).collect();
+        let mut chosen: Vec<Resolved<'c>> =
+            unlisted.map(|chart| Self::whole(chart, defaults)).collect();
         for wanted in requirements {
             if let Some(chart) = available.iter().find(|chart| satisfies(chart, wanted)) {
-                let mut subchart = Self::whole(chart);
+                let mut subchart = Self::whole(chart, defaults);
                 if !wanted.alias.is_empty() {
                     subchart.name.clone_from(&wanted.alias);
                 }

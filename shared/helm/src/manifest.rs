@@ -169,17 +169,42 @@ pub fn sort_manifests(
     files: &BTreeMap<String, String>,
     order: KindOrder,
 ) -> Result<Sorted, ManifestError> {
+    let files = files.iter();
+    sort_owned(
+        files.map(|(path, text)| (path.clone(), text.clone())),
+        order,
+    )
+}
+
+/// As [`sort_manifests`]; a file of one document becomes that document without being copied.
+pub(crate) fn sort_owned(
+    files: impl IntoIterator<Item = (String, String)>,
+    order: KindOrder,
+) -> Result<Sorted, ManifestError> {
     let mut sorted = Sorted::default();
-    for (path, content) in files {
-        if slash_path::base(path).starts_with('_') || text::is_blank(content) {
+    for (path, mut content) in files {
+        if slash_path::base(&path).starts_with('_') || text::is_blank(&content) {
             continue;
         }
-        for document in split_manifests(content) {
-            let head = Head::read(document).map_err(|source| ManifestError {
+        let read = |document: &str| {
+            Head::read(document).map_err(|source| ManifestError {
                 file: path.clone(),
                 source,
-            })?;
-            sorted.add(path, document, head);
+            })
+        };
+        let documents = split_manifests(&content);
+        if let [document] = *documents {
+            let head = read(document)?;
+            let start = document.as_ptr() as usize - content.as_ptr() as usize;
+            let end = start + document.len();
+            content.truncate(end);
+            content.drain(..start);
+            content.shrink_to_fit();
+            sorted.add(&path, content, head);
+            continue;
+        }
+        for document in documents {
+            sorted.add(&path, document.to_owned(), read(document)?);
         }
     }
     sorted
@@ -192,11 +217,11 @@ pub fn sort_manifests(
 }
 
 impl Sorted {
-    fn add(&mut self, path: &str, document: &str, head: Head) {
+    fn add(&mut self, path: &str, document: String, head: Head) {
         let Some(hook) = head.annotations.get(HOOK) else {
             self.manifests.push(Manifest {
                 name: path.to_owned(),
-                content: document.to_owned(),
+                content: document,
                 head,
             });
             return;
@@ -213,7 +238,7 @@ impl Sorted {
         let weight = head.annotations.get(HOOK_WEIGHT);
         self.hooks.push(Hook {
             path: path.to_owned(),
-            manifest: document.to_owned(),
+            manifest: document,
             events,
             weight: weight
                 .and_then(|weight| weight.parse().ok())

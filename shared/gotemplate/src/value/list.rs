@@ -1,8 +1,10 @@
 //! Go slices.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use super::{Type, Value, dispose, types};
+use super::{Constant, Type, Value, dispose, types};
 
 /// A Go slice: shared and never changed, because no template function writes to a slice it was given.
 #[derive(Clone)]
@@ -11,11 +13,17 @@ pub struct List {
     items: Option<Rc<Items>>,
 }
 
-pub(super) struct Items(pub(super) Vec<Value>);
+pub(super) struct Items {
+    values: OnceCell<Vec<Value>>,
+    /// What the values are made of when somebody asks for them.
+    constants: Option<Arc<[Constant]>>,
+}
 
 impl Drop for Items {
     fn drop(&mut self) {
-        dispose::values(std::mem::take(&mut self.0));
+        if let Some(values) = self.values.take() {
+            dispose::values(values);
+        }
     }
 }
 
@@ -29,8 +37,29 @@ impl List {
     pub fn of(ty: Type, items: Vec<Value>) -> Self {
         Self {
             ty,
-            items: Some(Rc::new(Items(items))),
+            items: Some(Rc::new(Items {
+                values: items.into(),
+                constants: None,
+            })),
         }
+    }
+
+    /// `[]interface {}` of these constants.
+    pub fn constant(items: Arc<[Constant]>) -> Self {
+        Self {
+            ty: &types::ANY_SLICE,
+            items: Some(Rc::new(Items {
+                values: OnceCell::new(),
+                constants: Some(items),
+            })),
+        }
+    }
+
+    /// The constants that it was made of, where nobody has looked at the items yet.
+    pub fn as_constant(&self) -> Option<&Arc<[Constant]>> {
+        let items = self.items.as_ref()?;
+        let constants = items.constants.as_ref()?;
+        items.values.get().is_none().then_some(constants)
     }
 
     /// `[]string` of these texts.
@@ -63,7 +92,12 @@ impl List {
     /// The items; none of a nil slice.
     #[inline]
     pub fn items(&self) -> &[Value] {
-        self.items.as_ref().map_or(&[], |items| items.0.as_slice())
+        self.items.as_ref().map_or(&[], |items| {
+            items.values.get_or_init(|| {
+                let constants = items.constants.iter().flat_map(|items| items.iter());
+                constants.map(Constant::value).collect()
+            })
+        })
     }
 
     /// Whether both share their memory.

@@ -1,10 +1,10 @@
 //! Go maps with string keys.
 
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
-use super::{Str, Type, Value, dispose, types};
+use super::{Constant, Constants, Str, Type, Value, dispose, types};
 
 /// A Go map with string keys: shared by all who hold it, changed in place, visited in the order of its keys.
 ///
@@ -15,11 +15,58 @@ pub struct Map {
     entries: Option<Rc<Entries>>,
 }
 
-pub(super) struct Entries(RefCell<BTreeMap<Str, Value>>);
+pub(super) struct Entries(RefCell<State>);
+
+enum State {
+    Own(BTreeMap<Str, Value>),
+    /// Nobody has changed it, and nobody holds a list or map of it.
+    Constant(Constants),
+}
+
+impl Entries {
+    /// The entries as values that all who hold the map share.
+    fn own(&self) -> Ref<'_, BTreeMap<Str, Value>> {
+        self.thaw();
+        Ref::map(self.0.borrow(), |state| match state {
+            State::Own(entries) => entries,
+            // Just thawed.
+            State::Constant(_) => const { &BTreeMap::new() },
+        })
+    }
+
+    fn own_mut<T>(&self, change: impl FnOnce(&mut BTreeMap<Str, Value>) -> T) -> Option<T> {
+        self.thaw();
+        match &mut *self.0.borrow_mut() {
+            State::Own(entries) => Some(change(entries)),
+            State::Constant(_) => None,
+        }
+    }
+
+    fn thaw(&self) {
+        let own = self.with_constants(|constants| {
+            let entries = constants.entries().iter();
+            entries
+                .map(|(key, constant)| (key.clone(), constant.value()))
+                .collect()
+        });
+        if let Some(own) = own {
+            self.0.replace(State::Own(own));
+        }
+    }
+
+    fn with_constants<T>(&self, look: impl FnOnce(&Constants) -> T) -> Option<T> {
+        match &*self.0.borrow() {
+            State::Own(_) => None,
+            State::Constant(constants) => Some(look(constants)),
+        }
+    }
+}
 
 impl Drop for Entries {
     fn drop(&mut self) {
-        dispose::values(std::mem::take(self.0.get_mut()).into_values());
+        if let State::Own(entries) = self.0.get_mut() {
+            dispose::values(std::mem::take(entries).into_values());
+        }
     }
 }
 
@@ -38,8 +85,33 @@ impl Map {
     pub fn of(ty: Type, entries: BTreeMap<Str, Value>) -> Self {
         Self {
             ty,
-            entries: Some(Rc::new(Entries(RefCell::new(entries)))),
+            entries: Some(Rc::new(Entries(RefCell::new(State::Own(entries))))),
         }
+    }
+
+    /// A `map[string]interface {}` of these constants.
+    pub fn constant(constants: Constants) -> Self {
+        Self {
+            ty: &types::ANY_MAP,
+            entries: Some(Rc::new(Entries(RefCell::new(State::Constant(constants))))),
+        }
+    }
+
+    /// The constants that it was made of, where nobody has changed it or holds a part of it yet.
+    pub fn as_constants(&self) -> Option<Constants> {
+        self.entries.as_ref()?.with_constants(Constants::clone)
+    }
+
+    /// The constants that its values are at this moment.
+    pub fn to_constants(&self) -> Constants {
+        self.as_constants().unwrap_or_else(|| {
+            self.read(|entries| {
+                let entries = entries.iter();
+                entries
+                    .map(|(key, value)| (key.clone(), Constant::of(value)))
+                    .collect()
+            })
+        })
     }
 
     /// The nil map of type `ty`: reads as empty, refuses writes.
@@ -66,31 +138,55 @@ impl Map {
     /// The value under `key`.
     #[inline]
     pub fn get(&self, key: &[u8]) -> Option<Value> {
-        self.entries.as_ref()?.0.borrow().get(key).cloned()
+        let entries = self.entries.as_ref()?;
+        if let State::Own(entries) = &*entries.0.borrow() {
+            return entries.get(key).cloned();
+        }
+        let shared = |constant: &Constant| constant.is_container();
+        match entries.with_constants(|constants| {
+            let constant = constants.get(key);
+            (!constant.is_some_and(shared)).then(|| constant.map(Constant::value))
+        }) {
+            Some(Some(found)) => found,
+            _ => entries.own().get(key).cloned(),
+        }
     }
 
     /// Whether there is a value under `key`, nil counting.
     pub fn contains_key(&self, key: &[u8]) -> bool {
-        self.read(|entries| entries.contains_key(key))
+        let constant = |constants: &Constants| constants.get(key).is_some();
+        let known = self
+            .entries
+            .as_ref()
+            .and_then(|entries| entries.with_constants(constant));
+        known.unwrap_or_else(|| self.read(|entries| entries.contains_key(key)))
     }
 
     /// Puts a value under `key`.
     pub fn insert(&self, key: impl Into<Str>, value: impl Into<Value>) -> Result<(), NilMap> {
         let entries = self.entries.as_ref().ok_or(NilMap)?;
         // The old value is dropped after the borrow: dropping may reach this very map.
-        let old = entries.0.borrow_mut().insert(key.into(), value.into());
+        let (key, value) = (key.into(), value.into());
+        let old = entries.own_mut(|entries| entries.insert(key, value));
         drop(old);
         Ok(())
     }
 
     /// Takes the value under `key` out.
     pub fn remove(&self, key: &[u8]) -> Option<Value> {
-        self.entries.as_ref()?.0.borrow_mut().remove(key)
+        self.entries
+            .as_ref()?
+            .own_mut(|entries| entries.remove(key))?
     }
 
     /// The number of entries.
     pub fn len(&self) -> usize {
-        self.read(BTreeMap::len)
+        let constant = |constants: &Constants| constants.entries().len();
+        let known = self
+            .entries
+            .as_ref()
+            .and_then(|entries| entries.with_constants(constant));
+        known.unwrap_or_else(|| self.read(BTreeMap::len))
     }
 
     /// Whether there are none.
@@ -116,7 +212,7 @@ impl Map {
     /// Looks at the entries in place. `look` must not write to this map.
     pub fn read<T>(&self, look: impl FnOnce(&BTreeMap<Str, Value>) -> T) -> T {
         match &self.entries {
-            Some(entries) => look(&entries.0.borrow()),
+            Some(entries) => look(&entries.own()),
             None => look(&BTreeMap::new()),
         }
     }
@@ -163,7 +259,7 @@ impl WeakMap {
     /// Empties the map if something, a cycle for instance, still holds it.
     pub(crate) fn clear(&self) {
         if let Some(entries) = self.0.upgrade() {
-            let old = std::mem::take(&mut *entries.0.borrow_mut());
+            let old = entries.0.replace(State::Own(BTreeMap::new()));
             drop(old);
         }
     }

@@ -1,6 +1,7 @@
 //! Go's dynamic values.
 
 mod blob;
+mod constant;
 mod dispose;
 mod equal;
 mod list;
@@ -15,6 +16,7 @@ pub mod types;
 use std::rc::Rc;
 
 pub use blob::Blob;
+pub use constant::{Constant, Constants};
 pub use equal::deep_equal;
 pub use list::List;
 pub use map::{Map, NilMap};

@@ -3,6 +3,7 @@
 pub(crate) mod decode;
 mod file;
 mod metadata;
+mod size;
 
 use bytes::Bytes;
 use flux_yaml::Map;

@@ -121,6 +121,10 @@ fn data_of(value: &Value, depth: usize) -> Result<Data, String> {
 }
 
 fn map_of(map: &Map, depth: usize) -> Result<flux_yaml::Map, String> {
+    // No deeper than YAML may be.
+    if let Some(constants) = map.as_constants() {
+        return Ok(crate::values::to_yaml(&constants));
+    }
     map.read(|entries| {
         let entries = entries.iter();
         entries

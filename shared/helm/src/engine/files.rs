@@ -3,11 +3,18 @@
 // Methods have the signature that the template engine calls.
 #![allow(clippy::ptr_arg, clippy::unnecessary_wraps)]
 
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
 use base64::{Engine, engine::general_purpose::STANDARD};
-use flux_gotemplate::{Blob, CallError, Context, List, Map, Method, Str, TypeInfo, Value, types};
+use flux_gotemplate::{
+    Blob, CallError, Constant, Constants, Context, List, Map, Method, Str, TypeInfo, Value, types,
+};
 
 use super::{data, glob::Glob};
-use crate::{File, slash_path};
+use crate::{Chart, slash_path};
 
 /// `engine.files`, a `map[string][]byte` with methods (HE-OBJ-005, HE-OBJ-006).
 static FILES: TypeInfo = TypeInfo::map("map[string][]uint8", &types::BYTES)
@@ -44,16 +51,38 @@ const fn method(
     }
 }
 
-/// The object for a chart's files.
-pub(super) fn object(files: &[File]) -> Value {
-    let entries = files.iter().map(|file| {
-        (
-            Str::from(file.name.as_str()),
-            Value::bytes(file.data.clone()),
-        )
-    });
-    Map::of(&FILES, entries.collect()).into()
+/// The objects of a chart and its subcharts, each put together when it is first needed. They are known by where their chart
+/// lies, which must outlive this.
+#[derive(Default)]
+pub(super) struct FileObjects(Mutex<HashMap<usize, Constants>>);
+
+impl FileObjects {
+    /// The object for a chart's files.
+    pub(super) fn of(&self, chart: &Chart) -> Value {
+        let address = std::ptr::from_ref(chart) as usize;
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let files = known.entry(address).or_insert_with(|| {
+            let files = chart.files.iter();
+            files
+                .map(|file| {
+                    let content = Constant::Bytes(Arc::new(file.data.clone()));
+                    (Str::from(file.name.as_str()), content)
+                })
+                .collect()
+        });
+        Map::constant(files.clone()).with_type(&FILES).into()
+    }
+
+    /// About how many bytes of memory they take beside the files' content.
+    pub(super) fn size(&self) -> usize {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = known.values().flat_map(Constants::entries);
+        entries.map(|(name, _)| ENTRY_BYTES + name.len()).sum()
+    }
 }
+
+/// A key, a constant, the content's counts and its place.
+const ENTRY_BYTES: usize = 24 + 32 + 16 + 32;
 
 fn name_of(arguments: &[Value]) -> Str {
     arguments

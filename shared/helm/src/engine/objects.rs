@@ -3,7 +3,7 @@
 // Methods have the signature that the template engine calls.
 #![allow(clippy::ptr_arg)]
 
-use std::any::Any;
+use std::{any::Any, cell::OnceCell};
 
 use flux_gotemplate::{
     CallError, Context, Kind, List, Map, Method, Object, Str, Type, TypeInfo, Value, types,
@@ -11,7 +11,7 @@ use flux_gotemplate::{
 
 use super::{Capabilities, HelmVersion, KubeVersion};
 use crate::{
-    Metadata,
+    Dependency, Metadata,
     values::{path_value, table},
 };
 
@@ -88,8 +88,13 @@ fn table_method(
     Ok(current.with_type(&VALUES).into())
 }
 
-/// `.Chart` (HE-OBJ-002, HE-OBJ-003).
-pub(super) fn chart(metadata: &Metadata, is_root: bool) -> Map {
+/// `.Chart` under the name or alias that it has here, with the dependencies that take part (HE-OBJ-002, HE-OBJ-003).
+pub(super) fn chart(
+    metadata: &Metadata,
+    name: &str,
+    requirements: &[Dependency],
+    is_root: bool,
+) -> Map {
     let texts = |items: &[String]| -> Value {
         items
             .iter()
@@ -118,10 +123,8 @@ pub(super) fn chart(metadata: &Metadata, is_root: bool) -> Map {
             Value::from(fields.collect::<Map>())
         })
         .collect();
-    let dependencies: List = metadata
-        .dependencies
+    let dependencies: List = requirements
         .iter()
-        .flatten()
         .map(|dependency| {
             let imports = dependency.import_values.iter().map(import_value);
             let fields: Map = [
@@ -140,7 +143,7 @@ pub(super) fn chart(metadata: &Metadata, is_root: bool) -> Map {
         })
         .collect();
     [
-        ("Name", Value::from(metadata.name.as_str())),
+        ("Name", Value::from(name)),
         ("Home", Value::from(metadata.home.as_str())),
         ("Sources", texts(&metadata.sources)),
         ("Version", Value::from(metadata.version.as_str())),
@@ -177,7 +180,10 @@ fn import_value(import: &flux_yaml::Value) -> Value {
 
 /// `.Capabilities`
 pub(super) fn capabilities(capabilities: &Capabilities) -> Value {
-    Value::object(CapabilitiesObject(capabilities.clone()))
+    Value::object(CapabilitiesObject {
+        capabilities: capabilities.clone(),
+        versions: OnceCell::new(),
+    })
 }
 
 static CAPABILITIES: TypeInfo = TypeInfo::object("*common.Capabilities", Kind::Pointer);
@@ -219,7 +225,22 @@ fn kube_version(receiver: &Value) -> KubeVersion {
         .unwrap_or_default()
 }
 
-struct CapabilitiesObject(Capabilities);
+struct CapabilitiesObject {
+    capabilities: Capabilities,
+    /// The versions as a list, made once: charts ask for one after the other.
+    versions: OnceCell<List>,
+}
+
+impl CapabilitiesObject {
+    fn versions(&self) -> List {
+        let versions = || {
+            let versions = self.capabilities.api_versions.iter();
+            let versions = versions.map(|version| Value::from(version.as_str()));
+            List::of(&VERSION_SET, versions.collect())
+        };
+        self.versions.get_or_init(versions).clone()
+    }
+}
 
 impl Object for CapabilitiesObject {
     fn go_type(&self) -> Type {
@@ -227,25 +248,20 @@ impl Object for CapabilitiesObject {
     }
 
     fn fields(&self) -> Vec<(&'static str, Value)> {
-        let versions = self
-            .0
-            .api_versions
-            .iter()
-            .map(|version| Value::from(version.as_str()));
-        vec![
-            (
-                "KubeVersion",
-                Value::object(KubeVersionObject(self.0.kube_version.clone())),
-            ),
-            (
-                "APIVersions",
-                List::of(&VERSION_SET, versions.collect()).into(),
-            ),
-            (
-                "HelmVersion",
-                Value::object(HelmVersionObject(self.0.helm_version.clone())),
-            ),
-        ]
+        let names = ["KubeVersion", "APIVersions", "HelmVersion"].into_iter();
+        names
+            .filter_map(|name| Some((name, self.field(name.as_bytes())?)))
+            .collect()
+    }
+
+    fn field(&self, name: &[u8]) -> Option<Value> {
+        let known = &self.capabilities;
+        Some(match name {
+            b"KubeVersion" => Value::object(KubeVersionObject(known.kube_version.clone())),
+            b"APIVersions" => self.versions().into(),
+            b"HelmVersion" => Value::object(HelmVersionObject(known.helm_version.clone())),
+            _ => return None,
+        })
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -8,8 +8,8 @@ use std::{
 
 use flux_gotemplate::{Error, MissingKey, Parsed, Templates};
 
-use super::{RenderError, RenderOptions, Rendered, functions, render};
-use crate::{Chart, File, schema::Schemas};
+use super::{RenderError, RenderOptions, Rendered, files::FileObjects, functions, render};
+use crate::{Chart, File, dependencies::Defaults, schema::Schemas};
 
 /// Sets of templates that are kept put together: values decide which subcharts take part, and under which names.
 const MAX_SETS: usize = 4;
@@ -36,9 +36,9 @@ const MAX_SETS: usize = 4;
 #[derive(Clone)]
 pub struct ParsedChart(Arc<Inner>);
 
-struct Inner {
-    chart: Chart,
-    kept: Kept,
+pub(super) struct Inner {
+    pub(super) chart: Chart,
+    pub(super) kept: Kept,
 }
 
 impl ParsedChart {
@@ -59,7 +59,16 @@ impl ParsedChart {
         user: &flux_yaml::Map,
         options: &RenderOptions,
     ) -> Result<Rendered, RenderError> {
-        render::with_kept(&self.0.chart, &self.0.kept, user, options)
+        render::again(Arc::clone(&self.0), user, options)
+    }
+}
+
+impl ParsedChart {
+    /// About how many bytes of memory the chart and what was read of it so far take, by which a cache may bound itself. It
+    /// is settled once a render has been, but for other subcharts that other values bring in, and is to be asked for again
+    /// then.
+    pub fn size(&self) -> usize {
+        self.0.chart.size() + self.0.kept.size()
     }
 }
 
@@ -77,6 +86,8 @@ pub(super) struct Kept {
     files: Mutex<HashMap<Source, Parsed>>,
     sets: Mutex<Vec<(Vec<Source>, Templates)>>,
     pub(super) schemas: Schemas,
+    pub(super) defaults: Defaults,
+    pub(super) file_objects: FileObjects,
 }
 
 /// A file under the path that it has in a render.
@@ -112,6 +123,23 @@ impl Kept {
         Ok(set)
     }
 
+    fn size(&self) -> usize {
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let parsed = files.iter().map(|(source, parsed)| {
+            size_of::<(Source, Parsed)>() + source.path.len() + parsed.size()
+        });
+        let parsed: usize = parsed.sum();
+        let sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
+        let sets = sets.iter().map(|(sources, set)| {
+            let paths = sources
+                .iter()
+                .map(|source| size_of::<Source>() + source.path.len());
+            paths.sum::<usize>() + set.size()
+        });
+        let sets: usize = sets.sum();
+        parsed + sets + self.schemas.size() + self.defaults.size() + self.file_objects.size()
+    }
+
     fn known_set(&self, files: &[(&str, &File)]) -> Option<Templates> {
         let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
         let at = sets.iter().position(|(sources, _)| {
@@ -129,7 +157,7 @@ impl Kept {
         if let Some(parsed) = lock().get(source) {
             return Ok(parsed.clone());
         }
-        let parsed = set.read(&source.path, &file.data)?;
+        let parsed = set.read_shared(&source.path, &file.data)?;
         lock().insert(source.clone(), parsed.clone());
         Ok(parsed)
     }

@@ -7,26 +7,30 @@ use std::{
     sync::Arc,
 };
 
-use flux_gotemplate::{Environment, Limits, Map, Nothing, Session, Str, Value};
+use flux_gotemplate::{Constants, Environment, Limits, Map, Nothing, Session, Str, Value};
 
 use super::{
-    Capabilities, Lookup, Offline, errors, files, functions, functions::Host, objects, parsed::Kept,
+    Capabilities, Lookup, Offline, errors, functions,
+    functions::Host,
+    objects,
+    parsed::{Inner, Kept},
 };
 use crate::{
     Chart, File, KindOrder, Manifest, ManifestError, Metadata,
     chart::{Crd, subchart_path},
     dependencies::{Resolved, in_range},
-    manifest::{push_manifest, sort_manifests},
+    manifest::{push_manifest, sort_owned},
     post_render::{PostRenderError, PostRenderStrategy, PostRenderer, post_render},
     release::Hook,
     schema::SchemaError,
     slash_path,
-    values::{Coalesce, TypeMismatch, Warnings, from_yaml, table, to_yaml},
+    values::{Coalesce, TypeMismatch, Warnings, constants, table, to_yaml},
 };
 
 const NOTES: &str = "NOTES.txt";
 
 /// What a render depends on beside the chart and the values.
+#[derive(Clone)]
 pub struct RenderOptions {
     /// `.Release.Name`
     pub release: String,
@@ -90,8 +94,7 @@ pub struct Rendered {
     pub crds: Vec<Crd>,
     /// The chart's metadata as the release remembers it: dependencies decided.
     pub metadata: Metadata,
-    /// The chart's defaults as the release remembers them: with what was imported.
-    pub values: Option<flux_yaml::Map>,
+    values: Option<Constants>,
     /// What Helm would have logged about the values.
     pub warnings: Vec<String>,
 }
@@ -113,6 +116,12 @@ impl Rendered {
             push_manifest(&mut text, &manifest.name, &manifest.content);
         }
         text
+    }
+
+    /// The chart's defaults as the release remembers them: with what was imported. They are put together here, which most
+    /// renders need not pay for.
+    pub fn values(&self) -> Option<flux_yaml::Map> {
+        self.values.as_ref().map(to_yaml)
     }
 
     /// What `helm template` prints.
@@ -189,29 +198,31 @@ pub fn render(
     user: &flux_yaml::Map,
     options: &RenderOptions,
 ) -> Result<Rendered, RenderError> {
-    with_kept(chart, &Kept::default(), user, options)
+    let (kept, user) = (Kept::default(), constants(user));
+    flux_gotemplate::with_stack(STACK_BYTES, || render_here(chart, &kept, user, options))
+        .map_err(RenderError::Thread)?
 }
 
-/// Renders with what earlier renders of the same chart left.
-pub(super) fn with_kept(
-    chart: &Chart,
-    kept: &Kept,
+/// Renders a chart that is kept.
+pub(super) fn again(
+    kept: Arc<Inner>,
     user: &flux_yaml::Map,
     options: &RenderOptions,
 ) -> Result<Rendered, RenderError> {
-    flux_gotemplate::with_stack(STACK_BYTES, || render_here(chart, kept, user, options))
-        .map_err(RenderError::Thread)?
+    let (user, options) = (constants(user), options.clone());
+    let render = move || render_here(&kept.chart, &kept.kept, user, &options);
+    flux_gotemplate::on_kept_stack(STACK_BYTES, render).map_err(RenderError::Thread)?
 }
 
 fn render_here(
     chart: &Chart,
     kept: &Kept,
-    user: &flux_yaml::Map,
+    user: Constants,
     options: &RenderOptions,
 ) -> Result<Rendered, RenderError> {
     let warnings = Warnings::default();
-    let user = from_yaml(user);
-    let resolved = Resolved::new(chart, &user, &warnings).map_err(|mismatch| {
+    let user = Map::constant(user);
+    let resolved = Resolved::new(chart, &kept.defaults, &user, &warnings).map_err(|mismatch| {
         // Only an installation says where it was (HE-ACT-005).
         if options.is_upgrade {
             RenderError::Values(mismatch)
@@ -233,7 +244,7 @@ fn render_here(
     if let Some(renderer) = &options.post_renderer {
         files = post_render(&files, options.post_render_strategy, &**renderer)?;
     }
-    let sorted = sort_manifests(&files, KindOrder::Install)?;
+    let sorted = sort_owned(files, KindOrder::Install)?;
     let mut crds = Vec::new();
     resolved.crds(&resolved.name, &mut crds);
     Ok(Rendered {
@@ -242,10 +253,7 @@ fn render_here(
         notes,
         crds,
         metadata: resolved.metadata(),
-        values: match &resolved.values {
-            Some(values) => Some(to_yaml(values)),
-            None => chart.values.clone(),
-        },
+        values: resolved.final_values(),
         warnings: warnings.into_vec(),
     })
 }
@@ -295,7 +303,7 @@ fn execute(
 ) -> Result<BTreeMap<String, String>, RenderError> {
     let mut templates = BTreeMap::new();
     let shared = shared_objects(values, options);
-    collect(chart, &chart.name, &shared, true, &mut templates);
+    collect(chart, kept, &chart.name, &shared, true, &mut templates);
     let mut paths: Vec<&String> = templates.keys().collect();
     // The deepest first, so that a parent's definitions replace those of its subcharts; otherwise the last first.
     paths.sort_by_cached_key(|path| (Reverse(depth(path)), Reverse(*path)));
@@ -330,7 +338,10 @@ fn execute(
         let text = set
             .execute(&mut session, path, root.into())
             .map_err(|e| failure(&e, errors::execution_error(path, &e.to_string())))?;
-        rendered.insert(path.clone(), text_of(functions::without_no_value(text)));
+        let mut text = text_of(functions::without_no_value(text));
+        // All texts together are a large part of what a render takes.
+        text.shrink_to_fit();
+        rendered.insert(path.clone(), text);
     }
     Ok(rendered)
 }
@@ -375,6 +386,7 @@ fn shared_objects(values: &Map, options: &RenderOptions) -> Map {
 /// Makes the root object of a chart, then those of its subcharts, and lists their templates (HE-OBJ-001, HE-OBJ-013, HE-OBJ-014).
 fn collect<'c>(
     chart: &Resolved<'c>,
+    kept: &Kept,
     path: &str,
     above: &Map,
     is_root: bool,
@@ -387,9 +399,13 @@ fn collect<'c>(
             .map(|values| values.with_type(&objects::VALUES).into())
     };
     let subcharts = Map::new();
+    let requirements = chart.requirements.as_deref().unwrap_or_default();
     let root: Map = [
-        ("Chart", objects::chart(&chart.metadata(), is_root).into()),
-        ("Files", files::object(&chart.chart.files)),
+        (
+            "Chart",
+            objects::chart(&chart.chart.metadata, &chart.name, requirements, is_root).into(),
+        ),
+        ("Files", kept.file_objects.of(chart.chart)),
         ("Release", above.get(b"Release").unwrap_or_default()),
         (
             "Capabilities",
@@ -406,6 +422,7 @@ fn collect<'c>(
     for subchart in &chart.subcharts {
         let below = collect(
             subchart,
+            kept,
             &subchart_path(path, &subchart.name),
             &root,
             false,

@@ -197,7 +197,7 @@ impl ReleaseChart {
             metadata: Some(rendered.metadata.clone()),
             lock: chart.lock.clone(),
             templates: chart.templates.clone(),
-            values: rendered.values.clone(),
+            values: rendered.values(),
             schema: chart.schema.clone(),
             schema_mod_time: chart.schema_mod_time,
             files: chart.files.clone(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use flux_gotemplate::{Map, Value};
+use flux_gotemplate::{Constant, Constants, Map, Value};
 use flux_yaml::json::Build;
 
 use super::decimal::Decimal;
@@ -50,6 +50,9 @@ impl Build for Json {
 impl Json {
     /// Values of a chart.
     pub(super) fn of(values: &Map) -> Self {
+        if let Some(constants) = values.as_constants() {
+            return of_constants(&constants);
+        }
         values.read(|entries| {
             let entries = entries.iter();
             let entries = entries.map(|(key, value)| (key.to_text().into_owned(), one(value)));
@@ -178,6 +181,20 @@ impl View<'_> {
             }
             _ => false,
         }
+    }
+}
+
+fn of_constants(values: &Constants) -> Json {
+    let entries = values.entries().iter();
+    let entries = entries.map(|(key, value)| (key.to_text().into_owned(), of_constant(value)));
+    Json::Object(entries.collect())
+}
+
+fn of_constant(value: &Constant) -> Json {
+    match value {
+        Constant::List(items) => Json::Array(items.iter().map(of_constant).collect()),
+        Constant::Map(map) => of_constants(map),
+        scalar => one(&scalar.value()),
     }
 }
 

@@ -13,7 +13,10 @@ mod validate;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use flux_gotemplate::{Map, Value};
@@ -35,9 +38,9 @@ const ADDRESS: &str = "file:///values.schema.json";
 pub struct SchemaError(String);
 
 /// The schemas of one chart and its subcharts, each compiled when it is first needed and then kept. They are known by
-/// where their text lies, which the chart must outlive.
+/// where their text lies, which the chart must outlive. The number is that of the bytes of their texts.
 #[derive(Default)]
-pub(crate) struct Schemas(Mutex<HashMap<usize, Arc<Schema>>>);
+pub(crate) struct Schemas(Mutex<HashMap<usize, Arc<Schema>>>, AtomicUsize);
 
 /// A schema ready for use, or why it is none.
 type Schema = Result<Compiled, String>;
@@ -90,10 +93,19 @@ impl Schemas {
             return Arc::clone(known);
         }
         let compiled = Arc::new(compile(schema));
+        self.1.fetch_add(schema.len(), Ordering::Relaxed);
         lock().insert(address, Arc::clone(&compiled));
         compiled
     }
+
+    /// About how many bytes of memory they take.
+    pub(crate) fn size(&self) -> usize {
+        COMPILED_RATIO * self.1.load(Ordering::Relaxed)
+    }
 }
+
+/// What a compiled schema takes for each byte of its text, by measurement of public charts.
+const COMPILED_RATIO: usize = 8;
 
 /// Reads a schema; the text of an error is that of Helm's validator.
 fn compile(schema: &[u8]) -> Schema {

@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 
-use flux_gotemplate::{Map, Value};
+use flux_gotemplate::{Map, Str, Value};
 
 use super::deep_copy;
 
@@ -148,16 +148,12 @@ impl<'w> Coalesce<'w> {
 
     /// Merges `source` below `target`.
     pub(crate) fn tables(&self, target: &Map, source: &Map, prefix: &str) {
-        let defined: Vec<_> = source.read(|entries| {
-            let defined = entries
-                .iter()
-                .filter(|(_, value)| !matches!(value, Value::Nil));
-            defined.map(|(key, _)| key.clone()).collect()
-        });
-        for (key, value) in target.entries() {
-            if matches!(value, Value::Nil) {
-                let _ = source.insert(key, Value::Nil);
-            }
+        // Nil in the target is nil in the source, too; what that had for it is only remembered to have been there.
+        let nils: Vec<_> = nil_keys(target);
+        let defined = |key: &Str| !matches!(source.get(key), None | Some(Value::Nil));
+        let defined: Vec<_> = nils.iter().filter(|key| defined(key)).cloned().collect();
+        for key in nils {
+            let _ = source.insert(key, Value::Nil);
         }
         for (key, value) in source.entries() {
             let full = || joined(prefix, &key.to_text());
@@ -227,12 +223,28 @@ impl<'w> Coalesce<'w> {
     }
 }
 
+/// The keys of what is nil in the map itself.
+fn nil_keys(map: &Map) -> Vec<Str> {
+    if map.as_constants().is_some_and(|known| !known.has_nil()) {
+        return Vec::new();
+    }
+    map.read(|entries| {
+        let nils = entries
+            .iter()
+            .filter(|(_, value)| matches!(value, Value::Nil));
+        nils.map(|(key, _)| key.clone()).collect()
+    })
+}
+
 fn shallow_copy(map: &Map) -> Map {
     map.entries().into_iter().collect()
 }
 
 /// Removes what is null, at every depth but not inside lists.
 pub(crate) fn remove_nulls(map: &Map) {
+    if map.as_constants().is_some_and(|known| !known.has_nil()) {
+        return;
+    }
     for (key, value) in map.entries() {
         match value {
             Value::Nil => drop(map.remove(&key)),

@@ -17,4 +17,4 @@ pub use set::{MAX_INDEX, MAX_NESTING, SetError, set, set_file, set_json, set_lit
 
 pub use coalesce::TypeMismatch;
 pub(crate) use coalesce::{Coalesce, ValueChart, Warnings};
-pub(crate) use tree::{deep_copy, from_yaml, path_value, table, to_yaml, value_of};
+pub(crate) use tree::{constants, deep_copy, from_yaml, path_value, table, to_yaml, value_of};

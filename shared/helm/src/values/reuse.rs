@@ -31,9 +31,9 @@ pub fn reuse_values(base: &Release, chart: &mut Chart, values: &Values) -> Value
     let recorded = Recorded(defaults.map_or_else(Map::new, from_yaml));
     // Without subcharts no table can be of the wrong type.
     if let Ok(old) = coalesce.chart(&recorded, &from_yaml(&base.config)) {
-        chart.values = Some(to_yaml(&old));
+        chart.values = Some(to_yaml(&old.to_constants()));
     }
     let values = from_yaml(values);
     coalesce.tables(&values, &from_yaml(&base.config), "");
-    to_yaml(&values)
+    to_yaml(&values.to_constants())
 }

@@ -1,53 +1,67 @@
 //! Values as templates see them: maps that are shared, not copied, as Go's are.
 
-use flux_gotemplate::{IntType, List, Map, Value};
+use std::sync::Arc;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use flux_gotemplate::{Constant, Constants, IntType, List, Map, UintType, Value};
 use flux_yaml::Value as Data;
 
 /// Values of their own from plain data.
 pub(crate) fn from_yaml(data: &flux_yaml::Map) -> Map {
-    data.iter()
-        .map(|(key, value)| (key.as_str(), value_of(value)))
-        .collect()
+    Map::constant(constants(data))
 }
 
 pub(crate) fn value_of(data: &Data) -> Value {
+    constant_of(data).value()
+}
+
+/// Plain data in the form that any number of renders share.
+pub(crate) fn constants(data: &flux_yaml::Map) -> Constants {
+    data.iter()
+        .map(|(key, value)| (key.as_str().into(), constant_of(value)))
+        .collect()
+}
+
+fn constant_of(data: &Data) -> Constant {
     match data {
-        Data::Null => Value::Nil,
-        Data::Bool(truth) => Value::Bool(*truth),
-        Data::Int(number) => Value::int64(*number),
-        Data::Uint(number) => Value::uint64(*number),
-        Data::Float(number) => Value::Float(*number),
-        Data::String(text) => Value::from(text.as_str()),
-        Data::Seq(items) => items.iter().map(value_of).collect::<List>().into(),
-        Data::Map(map) => from_yaml(map).into(),
+        Data::Null => Constant::Nil,
+        Data::Bool(truth) => Constant::Bool(*truth),
+        Data::Int(number) => Constant::Int(IntType::Int64, *number),
+        Data::Uint(number) => Constant::Uint(UintType::Uint64, *number),
+        Data::Float(number) => Constant::Float(*number),
+        Data::String(text) => Constant::Str(text.as_str().into()),
+        Data::Seq(items) => Constant::List(items.iter().map(constant_of).collect()),
+        Data::Map(map) => Constant::Map(constants(map)),
     }
 }
 
-/// Plain data from values; what JSON could not say becomes null.
-pub(crate) fn to_yaml(values: &Map) -> flux_yaml::Map {
-    values.read(|entries| {
-        entries
-            .iter()
-            .map(|(key, value)| (key.to_text().into_owned(), data_of(value)))
-            .collect()
-    })
+/// Plain data from values, as JSON has it.
+pub(crate) fn to_yaml(values: &Constants) -> flux_yaml::Map {
+    let entries = values.entries().iter();
+    entries
+        .map(|(key, value)| (key.to_text().into_owned(), data_of(value)))
+        .collect()
 }
 
-fn data_of(value: &Value) -> Data {
+fn data_of(value: &Constant) -> Data {
     match value {
-        Value::Bool(truth) => Data::Bool(*truth),
-        Value::Int(IntType::Int | IntType::Int64, number) => Data::Int(*number),
-        Value::Uint(_, number) => Data::Uint(*number),
-        Value::Float(number) => Data::Float(*number),
-        Value::Str(text) => Data::String(text.to_text().into_owned()),
-        Value::List(list) => Data::Seq(list.items().iter().map(data_of).collect()),
-        Value::Map(map) => Data::Map(to_yaml(map)),
-        _ => Data::Null,
+        Constant::Bool(truth) => Data::Bool(*truth),
+        Constant::Int(_, number) => Data::Int(*number),
+        Constant::Uint(_, number) => Data::Uint(*number),
+        Constant::Float(number) => Data::Float(*number),
+        Constant::Str(text) => Data::String(text.to_text().into_owned()),
+        Constant::List(items) => Data::Seq(items.iter().map(data_of).collect()),
+        Constant::Map(map) => Data::Map(to_yaml(map)),
+        Constant::Bytes(bytes) => Data::String(STANDARD.encode(&***bytes)),
+        Constant::Nil => Data::Null,
     }
 }
 
 /// A copy that shares nothing that can change.
 pub(crate) fn deep_copy(map: &Map) -> Map {
+    if let Some(constants) = map.as_constants() {
+        return Map::constant(constants);
+    }
     map.read(|entries| {
         entries
             .iter()
@@ -59,7 +73,11 @@ pub(crate) fn deep_copy(map: &Map) -> Map {
 fn copy_of(value: &Value) -> Value {
     match value {
         Value::Map(map) => deep_copy(map).into(),
-        Value::List(list) => list.items().iter().map(copy_of).collect::<List>().into(),
+        Value::List(list) => match list.as_constant() {
+            Some(items) => List::constant(Arc::clone(items)),
+            None => list.items().iter().map(copy_of).collect(),
+        }
+        .into(),
         other => other.clone(),
     }
 }

@@ -1,0 +1,91 @@
+//! How much memory a chart takes.
+
+use std::{
+    collections::HashSet,
+    mem::{size_of, size_of_val},
+};
+
+use flux_yaml::{Map, Value};
+
+use super::{Chart, Dependency, File, Metadata};
+
+/// What lies around a file where it is a part of an unpacked archive: its header, and on average half a block of padding.
+const FRAMING: usize = 512 + 256;
+/// The end of such an archive, and what even an empty chart needs.
+const LEAST: usize = 1024 + 512;
+
+impl Chart {
+    /// About how many bytes of memory it takes, its files and subcharts included. What of it a caller holds elsewhere (the
+    /// tree that it was read from) counts here, too.
+    pub fn size(&self) -> usize {
+        LEAST + self.size_beside(&mut HashSet::new())
+    }
+
+    /// A subchart's files are parts of those of its parent; `seen` holds where those lie that were counted.
+    fn size_beside(&self, seen: &mut HashSet<usize>) -> usize {
+        // Each file is listed as it was read, and again where it belongs.
+        let listed = self.raw.iter().chain(&self.templates).chain(&self.files);
+        let mut size = size_of::<Self>() + metadata(&self.metadata);
+        for file in listed {
+            size += size_of::<File>() + file.name.len();
+            if seen.insert(file.data.as_ptr() as usize) {
+                size += FRAMING + file.data.len();
+            }
+        }
+        let locked = self.lock.iter().flat_map(|lock| &lock.dependencies);
+        size += locked.map(|all| dependencies(all)).sum::<usize>();
+        size += self.values.as_ref().map_or(0, map);
+        let subcharts = self.dependencies.iter();
+        size + subcharts
+            .map(|chart| chart.size_beside(seen))
+            .sum::<usize>()
+    }
+}
+
+fn metadata(metadata: &Metadata) -> usize {
+    let texts = metadata.sources.iter().chain(&metadata.keywords);
+    let texts = texts.map(|text| size_of::<String>() + text.len());
+    let annotations = metadata.annotations.iter();
+    let annotations =
+        annotations.map(|(key, text)| 2 * size_of::<String>() + key.len() + text.len());
+    let maintainers = metadata.maintainers.iter().map(|maintainer| {
+        size_of_val(maintainer)
+            + maintainer.name.len()
+            + maintainer.email.len()
+            + maintainer.url.len()
+    });
+    metadata.description.len()
+        + texts.sum::<usize>()
+        + annotations.sum::<usize>()
+        + maintainers.sum::<usize>()
+        + metadata.dependencies.as_deref().map_or(0, dependencies)
+}
+
+fn dependencies(dependencies: &[Dependency]) -> usize {
+    let texts = dependencies.iter().map(|dependency| {
+        dependency.name.len()
+            + dependency.version.len()
+            + dependency.repository.len()
+            + dependency.condition.len()
+    });
+    size_of_val(dependencies) + texts.sum::<usize>()
+}
+
+/// What a mapping takes beside itself: its entries with their hashes, and the table that finds them.
+fn map(entries: &Map) -> usize {
+    let each = size_of::<String>() + size_of::<Value>() + size_of::<u64>();
+    let table = entries.len() * (size_of::<usize>() + 2);
+    let within = entries.iter().map(|(key, entry)| key.len() + value(entry));
+    entries.capacity() * each + table + within.sum::<usize>()
+}
+
+fn value(data: &Value) -> usize {
+    match data {
+        Value::String(text) => text.capacity(),
+        Value::Seq(items) => {
+            items.capacity() * size_of::<Value>() + items.iter().map(value).sum::<usize>()
+        }
+        Value::Map(entries) => map(entries),
+        _ => 0,
+    }
+}
