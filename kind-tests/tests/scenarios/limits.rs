@@ -31,16 +31,16 @@ async fn an_inventory_that_does_not_fit_is_refused_before_anything_is_applied() 
     applier
         .publish("main@sha1:1", &[(small[0].0, &small[0].1)])
         .await?;
-    // The store takes objects of 1.5 MiB; this one has 70 KB left for its status.
+    // The store takes objects of 1.5 MiB; this one has 30 KB left for its status.
     let filler = format!(
         "postBuild: {{substitute: {{filler: {}}}}}",
-        "x".repeat(1_500_000)
+        "x".repeat(1_540_000)
     );
     let yaml = applier.kustomization("app", &["prune: true", &filler]);
     applier.namespace.apply(&yaml).await?;
     applier.applied("app", "main@sha1:1").await?;
 
-    let files: Vec<(String, String)> = (0..400)
+    let files: Vec<(String, String)> = (0..150)
         .map(|number| {
             let name = format!("{}-{number}", "long".repeat(60));
             (format!("{number}.yaml"), config_map(&name, "1"))
@@ -52,7 +52,7 @@ async fn an_inventory_that_does_not_fit_is_refused_before_anything_is_applied() 
         .collect();
     applier.publish("main@sha1:2", &files).await?;
     // KC-PRUNE-023
-    let says = "nothing was applied, since the inventory of 401 objects does not fit into the status of this Kustomization: \
+    let says = "nothing was applied, since the inventory of 151 objects does not fit into the status of this Kustomization: \
                 split it into several that apply fewer objects each: ";
     let failed = applier.says("app", "ReconciliationFailed", says).await?;
     assert_eq!(tracked(&failed), 1);
