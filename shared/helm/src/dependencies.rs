@@ -207,7 +207,12 @@ impl<'c> Resolved<'c> {
                         .into_iter()
                         .collect::<Data>(),
                 );
-                match table(&values, &path) {
+                // What has nothing in it does not take part, so that no nulls get into it.
+                let child = table(&values, &path).map(|child| match child.len() {
+                    0 => Map::new(),
+                    _ => child,
+                });
+                match child {
                     Some(child) => merging.tables(&imported, &nested(&parent, child), ""),
                     None => warnings.add(format!("ImportValues missing table {path}")),
                 }

@@ -62,6 +62,32 @@ fn sorted(error: &str) -> Vec<&str> {
     lines
 }
 
+/// A chart that imports a null and then an empty table from a subchart, in which the null must not turn up.
+fn imports_of_nothing() -> (Vec<(String, String)>, String, bool) {
+    let values = "{{ toJson .Values | quote }}";
+    let files = [
+        (
+            "Chart.yaml",
+            "apiVersion: v2\nname: root\nversion: 1.0.0\ndependencies: [{name: two, version: '*'}]\n",
+        ),
+        ("templates/a.yaml", &format!("kind: A\nv: {values}\n")),
+        (
+            "charts/two/Chart.yaml",
+            "apiVersion: v2\nname: two\nversion: 1.0.0\ndependencies: [{name: one, version: '*', import-values: [data, more]}]\n",
+        ),
+        (
+            "charts/two/charts/one/Chart.yaml",
+            "apiVersion: v2\nname: one\nversion: 1.0.0\n",
+        ),
+        (
+            "charts/two/charts/one/values.yaml",
+            "exports: {data: {c: [], enabled: null}, more: {}}\n",
+        ),
+    ];
+    let files = files.map(|(name, text)| (name.to_owned(), text.to_owned()));
+    (files.into(), String::new(), false)
+}
+
 #[test]
 fn charts_become_the_same_releases() {
     let Some(mut go) = Oracle::start("helm") else {
@@ -76,6 +102,7 @@ fn charts_become_the_same_releases() {
             (files, values, random.one_in(4))
         })
         .collect();
+    let cases: Vec<_> = std::iter::once(imports_of_nothing()).chain(cases).collect();
     let questions: Vec<_> = cases
         .iter()
         .map(|(files, values, upgrade)| {
