@@ -7,10 +7,11 @@ use flux_api::meta::ValuesKind;
 use flux_api::source::{Bucket, ExternalArtifact, GitRepository, OCIRepository};
 use flux_apply::LabelSelector;
 use flux_apply::order::GroupKind;
-use flux_artifact::{FetchOptions, Fetcher, TreeCache};
+use flux_artifact::{ExtractOptions, FetchOptions, Fetcher, TreeCache};
 use flux_http::ClientOptions;
 use flux_runtime::controller::Controller;
 use flux_runtime::manager::{Fatal, Manager};
+use flux_runtime::memory;
 use flux_runtime::watch::Cache;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Api;
@@ -26,6 +27,13 @@ use crate::kustomization::{
 
 /// Bytes of artifacts that are kept in memory for the next run.
 const TREES: u64 = 64 << 20;
+
+/// The most bytes that an artifact may unpack to, for a container with this limit of memory: artifacts are held in memory,
+/// and a small archive that unpacks to all of it would end the process again and again.
+fn unpacked(limit: Option<u64>) -> u64 {
+    let most = ExtractOptions::default().max_bytes;
+    limit.map_or(most, |limit| most.min(limit / 2))
+}
 
 /// Adds the controller of the Kustomization kind.
 pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
@@ -82,6 +90,10 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
             FetchOptions {
                 retries: flags.http_retry,
                 host,
+                extract: ExtractOptions {
+                    max_bytes: unpacked(memory::limit()),
+                    ..ExtractOptions::default()
+                },
                 ..FetchOptions::default()
             },
         )
@@ -187,4 +199,21 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     kustomizations.listen(move |change| on_ready(change, &all, &enqueue));
     manager.add(controller);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unpacked;
+
+    #[test]
+    fn an_artifact_may_not_fill_the_container() {
+        // SC-ART-093
+        for (limit, bytes) in [
+            (None, 1 << 30),
+            (Some(1 << 30), 1 << 29),
+            (Some(8 << 30), 1 << 30),
+        ] {
+            assert_eq!(unpacked(limit), bytes, "{limit:?}");
+        }
+    }
 }

@@ -52,6 +52,7 @@ pub mod gates;
 pub mod leader;
 pub mod logging;
 pub mod manager;
+pub mod memory;
 pub mod metrics;
 pub mod outcome;
 pub mod patch;
