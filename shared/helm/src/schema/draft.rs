@@ -1,5 +1,7 @@
 //! The drafts of JSON Schema: what they call things, where schemas lie within schemas, and their vocabularies.
 
+use std::borrow::Cow;
+
 use super::json::Json;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -195,7 +197,10 @@ pub(super) fn escape(token: &str) -> String {
 }
 
 /// The token without escapes, if they are whole.
-pub(super) fn unescape(token: &str) -> Option<String> {
+pub(super) fn unescape(token: &str) -> Option<Cow<'_, str>> {
+    if !token.contains('~') {
+        return Some(Cow::Borrowed(token));
+    }
     let mut parts = token.split('~');
     let mut out = parts.next().unwrap_or_default().to_owned();
     for part in parts {
@@ -207,5 +212,5 @@ pub(super) fn unescape(token: &str) -> Option<String> {
         out.push(c);
         out.push_str(rest?);
     }
-    Some(out)
+    Some(Cow::Owned(out))
 }

@@ -307,10 +307,10 @@ impl Roots {
             return Ok(Rc::default());
         };
         let json = Rc::clone(&root.json);
-        lookup(&root.address, &json, pointer)?;
         if root.seen.contains(pointer) {
             return Ok(json);
         }
+        lookup(&root.address, &json, pointer)?;
         let resource = root.resource(pointer).cloned();
         let schema = lookup(&root.address, &json, pointer)?;
         let mut root = self.roots.remove(document);
@@ -336,6 +336,10 @@ impl Root {
 
     /// The resource that a place belongs to.
     pub(super) fn resource(&self, mut pointer: &str) -> Option<&Resource> {
+        if self.resources.len() == 1 {
+            // Mostly the root is the only one.
+            return self.resources.get("");
+        }
         loop {
             if let Some(resource) = self.resources.get(pointer) {
                 return Some(resource);
@@ -450,7 +454,7 @@ pub(super) fn lookup<'j>(
     for token in pointer.split('/').skip(1) {
         let token = unescape(token).ok_or_else(|| format!("invalid json-pointer {}", shown()))?;
         let next = match at {
-            Json::Object(entries) => entries.get(&token),
+            Json::Object(entries) => entries.get(&*token),
             Json::Array(items) => {
                 let index = atoi(&token).ok().and_then(|i| usize::try_from(i).ok());
                 index.and_then(|index| items.get(index))

@@ -323,7 +323,8 @@ impl<'a> Validator<'a> {
 
     /// The metaschema for a part of a schema that is of another dialect.
     fn dialect(&self, schema: Id, meta: Option<Id>) -> (Id, Option<Id>) {
-        if meta != Some(schema) || self.resources.is_empty() {
+        let only_root = self.resources.len() == 1 && self.resources.contains_key("");
+        if meta != Some(schema) || only_root && !self.at.is_empty() {
             return (schema, meta);
         }
         let tokens: Vec<_> = self.at.iter().map(Token::text).collect();
