@@ -20,6 +20,9 @@ use crate::{Action, Change, ChangeSet, Object, ObjectId};
 /// How long the objects of a stage may take to become ready, and an object to be gone before it is made again.
 const STAGE_TIMEOUT: Duration = Duration::from_mins(1);
 
+/// How often an object that others write between the look at it and the dry run is looked at again.
+const LOOKS: usize = 3;
+
 /// How objects are applied.
 #[derive(Debug, Default)]
 pub struct Options {
@@ -268,7 +271,22 @@ impl Run<'_> {
                 dry_run = self.cluster.apply(&resource, &desired, true).await;
             }
         }
-        let dry_run = dry_run.map_err(|error| failed(StepError::DryRun(error)))?;
+        let mut dry_run = dry_run.map_err(|error| failed(StepError::DryRun(error)))?;
+        // What others wrote between the two answers is no drift.
+        for _ in 0..LOOKS {
+            let moved = live.exists() && live.resource_version() != dry_run.resource_version();
+            if patched || !moved || !self.options.ignore.has_drifted(&live, &dry_run) {
+                break;
+            }
+            let Ok(now) = self.cluster.get(&resource, &id).await else {
+                break;
+            };
+            live = now;
+            if live.resource_version() != dry_run.resource_version() {
+                let answer = self.cluster.apply(&resource, &desired, true).await;
+                dry_run = answer.map_err(|error| failed(StepError::DryRun(error)))?;
+            }
+        }
 
         if live.exists() && !self.keeps_other_managers(&desired, &live) {
             let patch = self
