@@ -1,6 +1,6 @@
 //! The documents that schemas lie in: what names and anchors they give to their parts, and where references lead.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
 use flux_gotemplate::go::Url;
@@ -53,7 +53,7 @@ pub(super) struct Root {
     pub(super) resources: BTreeMap<String, Resource>,
     /// The pointers of the resources by their ids.
     by_id: HashMap<String, String>,
-    seen: BTreeSet<String>,
+    seen: HashSet<String>,
 }
 
 /// All documents of one compilation.
@@ -83,7 +83,7 @@ impl Roots {
             json: Rc::clone(&json),
             resources: BTreeMap::new(),
             by_id: HashMap::new(),
-            seen: BTreeSet::new(),
+            seen: HashSet::new(),
         };
         self.collect(&mut root, &json, address, "", &Dialect::of(Draft::LATEST))?;
         let known = ["http://json-schema.org/", "https://json-schema.org/"];

@@ -450,7 +450,7 @@ fn random_schemas_say_what_helm_says() {
     let Some(mut go) = Oracle::start("helm") else {
         return;
     };
-    let mut random = support::Random::new(7);
+    let mut random = support::Random::new(oracle::seed());
     let cases: Vec<_> = (0..oracle::cases(1500))
         .map(|_| random::case(&mut random))
         .collect();
@@ -473,8 +473,9 @@ fn random_schemas_say_what_helm_says() {
             }
             _ => false,
         };
-        // Of several faults of a schema Go meets one first, by chance.
-        for _ in 0..20 {
+        // Of several faults of a schema Go meets one first, by chance; a map of two may give the second first in one of
+        // eight.
+        for _ in 0..300 {
             if alike(&answer) {
                 break;
             }

@@ -68,8 +68,12 @@ impl<'a> Validator<'a> {
     pub(super) fn of_schema(
         program: &'a Program,
         meta: Id,
-        resources: BTreeMap<&'a str, Id>,
+        mut resources: BTreeMap<&'a str, Id>,
     ) -> Self {
+        if resources.values().all(|dialect| *dialect == meta) {
+            // Mostly all is of one, and nobody needs to know where in the schema it looks.
+            resources.clear();
+        }
         Self {
             meta: Some(meta),
             resources,
@@ -323,8 +327,7 @@ impl<'a> Validator<'a> {
 
     /// The metaschema for a part of a schema that is of another dialect.
     fn dialect(&self, schema: Id, meta: Option<Id>) -> (Id, Option<Id>) {
-        let only_root = self.resources.len() == 1 && self.resources.contains_key("");
-        if meta != Some(schema) || only_root && !self.at.is_empty() {
+        if meta != Some(schema) || self.resources.is_empty() {
             return (schema, meta);
         }
         let tokens: Vec<_> = self.at.iter().map(Token::text).collect();
