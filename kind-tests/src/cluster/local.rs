@@ -251,6 +251,8 @@ fn plan(folder: &Path, kube: PathBuf, crds: String, settings: &Settings) -> Resu
             "--cidr=10.244.0.0/16".to_owned(),
             "--node-ip=127.0.0.1".to_owned(),
             "--enable-crds=".to_owned(),
+            // Without a Lease the controller-manager finds the node gone after 50 seconds, and its pods not ready.
+            "--node-lease-duration-seconds=40".to_owned(),
         ];
         programs.push(program("kwok", &live, args));
     }
