@@ -2,7 +2,7 @@
 
 use kind_tests::controller::Settings;
 use kind_tests::requests::{Counter, Request};
-use kind_tests::{Applier, KUSTOMIZATION, Kind, Result, condition, ensure};
+use kind_tests::{Applier, DEPLOYMENT, KUSTOMIZATION, Kind, Result, condition, ensure};
 use serde_json::{Value, json};
 
 use crate::config_map;
@@ -290,14 +290,29 @@ spec:
     };
     let reaches = |count: u64| move |object: &Value| runs(object) >= count;
     // The first runs still see what the Deployments' controller writes.
+    let settled = |deployment: &Value| {
+        let conditions = deployment["status"]["conditions"].as_array();
+        conditions
+            .into_iter()
+            .flatten()
+            .any(|condition| condition["reason"] == "NewReplicaSetAvailable")
+    };
+    for name in ["a", "b", "c"] {
+        let last = applier
+            .namespace
+            .wait(DEPLOYMENT, name, "is written no more", settled);
+        last.await?;
+    }
+    let object = applier.namespace.get(KUSTOMIZATION, "app").await?;
+    let seen = runs(&object.unwrap_or_default());
     applier
         .namespace
-        .wait(KUSTOMIZATION, "app", "has run three times", reaches(3))
+        .wait(KUSTOMIZATION, "app", "has seen that", reaches(seen + 3))
         .await?;
     let counter = Counter::start(applier.namespace.cluster(), applier.kustomize.user())?;
     applier
         .namespace
-        .wait(KUSTOMIZATION, "app", "has run six times", reaches(6))
+        .wait(KUSTOMIZATION, "app", "has run again", reaches(seen + 6))
         .await?;
     let requests = counter.requests()?;
     let kinds = [
