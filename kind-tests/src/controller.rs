@@ -519,6 +519,15 @@ fn cargo(package: &str) -> Result<(Command, PathBuf)> {
         "link-arg=-Wl,-z,pack-relative-relocs",
     ]);
     command.current_dir(cache::workspace()).stdin(Stdio::null());
+    // What cargo told this program of its own package would be news to build scripts that watch it (ring's does), and all
+    // that depends on them would be built again, here and at the next build.
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| {
+            name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+        }) {
+            command.env_remove(name);
+        }
+    }
     if let Some(target) = folder.parent() {
         command.env("CARGO_TARGET_DIR", target);
     }
