@@ -33,8 +33,8 @@ pub(super) async fn reserve(
     objects: &[Object],
     timings: &Timings,
 ) -> Result<(), Failure> {
-    let held = run.status.inventory.clone().unwrap_or_default();
-    let known: HashSet<&str> = held.entries.iter().map(|entry| &*entry.id).collect();
+    let held = run.status.inventory.iter().flat_map(|held| &held.entries);
+    let known: HashSet<&str> = held.map(|entry| &*entry.id).collect();
     let new = objects.iter().map(|object| (object, object.id()));
     let new: Vec<_> = new
         .filter(|(_, id)| !known.contains(&*id.inventory_id()))
@@ -43,7 +43,7 @@ pub(super) async fn reserve(
     if new.is_empty() || added.sum::<usize>() + size(run.object()) < LARGE {
         return Ok(());
     }
-    let mut planned = held.clone();
+    let mut planned = run.status.inventory.clone().unwrap_or_default();
     for (object, mut id) in new {
         let kind = cluster
             .discovery()
