@@ -92,17 +92,19 @@ pub fn create_patch(
     three_way: bool,
 ) -> Result<Patch, PatchError> {
     let empty = Map::new();
-    let object = |value: &Value| value.as_map().cloned().unwrap_or_default();
+    let [old_map, new_map, live_map] =
+        [old, new, live].map(|value| value.as_map().unwrap_or(&empty));
     let text = |key: &str| new.get(key).and_then(Value::as_str).unwrap_or_default();
-    let (old, live) = (object(old), object(live));
-    let new_map = new.as_map().unwrap_or(&empty);
     let (kind, patch) = match types::of(text("apiVersion"), text("kind")) {
         Some(known) => (
             PatchKind::Strategic,
-            strategic::three_way(&old, new_map, &live, known)?,
+            strategic::three_way(old_map, new_map, live_map, known)?,
         ),
-        None if three_way => (PatchKind::Merge, merge::three_way(&old, new_map, &live)?),
-        None => (PatchKind::Merge, merge::difference(&old, new_map)),
+        None if three_way => (
+            PatchKind::Merge,
+            merge::three_way(old_map, new_map, live_map)?,
+        ),
+        None => (PatchKind::Merge, merge::difference(old_map, new_map)),
     };
     let mut value = Value::Map(patch);
     value.sort_keys();
