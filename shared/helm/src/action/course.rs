@@ -221,7 +221,7 @@ impl Action {
     fn step(&self, ask: Ask) -> Step<'_> {
         match ask {
             Ask::Build => Step::Build(&self.release),
-            Ask::BuildBase => Step::Build(self.base.as_ref().unwrap_or(&self.release)),
+            Ask::BuildBase => Step::BuildBase(self.base.as_ref().unwrap_or(&self.release)),
             Ask::CheckExisting => Step::CheckExisting,
             Ask::CreateNamespace => Step::CreateNamespace,
             Ask::Create => Step::CreateRecord(&self.release),
@@ -236,7 +236,7 @@ impl Action {
             Ask::Apply => Step::Apply,
             Ask::Wait => Step::Wait,
             Ask::CleanUp => Step::CleanUp,
-            Ask::DeleteObjects => Step::DeleteObjects,
+            Ask::DeleteObjects => Step::DeleteObjects(&self.release),
             Ask::WaitDeleted => Step::WaitDeleted,
         }
     }

@@ -62,6 +62,19 @@ pub struct ApplySettings {
 }
 
 impl super::Action {
+    /// Whether this is a first installation: its objects are created rather than updated, where none is adopted.
+    pub fn is_install(&self) -> bool {
+        self.kind == super::course::Kind::Install
+    }
+
+    /// How the objects of hooks are created: as those of the release, but server-side when it is uninstalled (HE-HOOK-008).
+    pub fn hook_method(&self) -> ApplyMethod {
+        match self.kind {
+            super::course::Kind::Uninstall => ApplyMethod::ServerSide,
+            _ => ApplyMethod::of_record(&self.release.apply_method),
+        }
+    }
+
     /// How this action's objects are applied. `adopted` says whether a first installation found objects to take over, and
     /// `take_ownership` whether it does so of whatever it finds.
     pub fn apply_settings(&self, adopted: bool, take_ownership: bool) -> ApplySettings {

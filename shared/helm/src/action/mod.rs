@@ -10,7 +10,7 @@
 //! | names (HE-ACT-002, HE-ACT-003) | [`check_name`], [`Install::check`] |
 //! | which record is the base, which records go (HE-ACT-014, HE-ACT-015, HE-REL-015) | [`History`] |
 //! | ownership (HE-ACT-007..009) | [`Owner`] |
-//! | objects of a manifest (HE-KUBE-002, HE-KUBE-003) | [`objects`] |
+//! | objects of a manifest (HE-KUBE-002, HE-KUBE-003) | [`objects`], [`target_objects`] |
 //! | created, updated, pruned (HE-KUBE-007, HE-KUBE-008, HE-KUBE-016, HE-KUBE-017) | [`plan`] |
 //! | deleted and kept (HE-ACT-031) | [`deletion`] |
 //! | patches without server-side apply (HE-KUBE-009, HE-KUBE-010) | [`crate::patch`] |
@@ -45,7 +45,9 @@ pub use install::{Install, InstallOptions};
 pub use method::{ApplyMethod, ApplyMethodChoice, ApplySettings};
 pub use name::{MAX_NAME_BYTES, NameError, check_name};
 pub use objects::{Identity, Object, ObjectError, Scope, objects};
-pub use ownership::{MANAGED_BY, NotOwned, Owner, RELEASE_NAME, RELEASE_NAMESPACE, ResourcePolicy};
+pub use ownership::{
+    MANAGED_BY, NotOwned, Owner, RELEASE_NAME, RELEASE_NAMESPACE, ResourcePolicy, target_objects,
+};
 pub use plan::{Plan, Update, plan, unclaimed};
 pub use rollback::{Rollback, RollbackOptions};
 pub use step::{HookStep, Step};

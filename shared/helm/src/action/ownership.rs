@@ -2,8 +2,8 @@
 
 use flux_yaml::{Map, Value};
 
-use super::{Object, objects::text_map};
-use crate::text::quote;
+use super::{Object, ObjectError, Scope, objects, objects::text_map};
+use crate::{Release, text::quote};
 
 /// The label that objects of any release have, with the value `Helm`.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
@@ -36,7 +36,15 @@ pub struct NotOwned {
     pub findings: Vec<String>,
 }
 
-impl Owner<'_> {
+impl<'a> Owner<'a> {
+    /// The release that a record is of.
+    pub fn of(record: &'a Release) -> Self {
+        Self {
+            name: &record.name,
+            namespace: &record.namespace,
+        }
+    }
+
     /// Gives an object the label and annotations of this release (HE-ACT-007). They are for requests only, not for the
     /// stored manifest. As upstream, labels or annotations that are not all text are lost here.
     pub fn stamp(&self, object: &mut Object) {
@@ -81,6 +89,31 @@ impl Owner<'_> {
             findings,
         })
     }
+
+    /// Whether a live object says that it is another release's.
+    pub fn is_anothers(&self, live: &Value) -> bool {
+        let annotations = text_map(live, "annotations").unwrap_or_default();
+        let differs =
+            |key: &str, own: &str| annotations.iter().any(|(k, v)| *k == key && *v != own);
+        differs(RELEASE_NAME, self.name) || differs(RELEASE_NAMESPACE, self.namespace)
+    }
+}
+
+/// The objects that a record is to bring about: those of its manifest, as [`super::objects`] reads them, with the metadata
+/// that says whose they are (HE-ACT-007).
+///
+/// # Errors
+/// As [`super::objects`].
+pub fn target_objects(
+    record: &Release,
+    scope: &dyn Fn(&str, &str) -> Option<Scope>,
+) -> Result<Vec<Object>, ObjectError> {
+    let mut objects = objects(&record.manifest, &record.namespace, scope)?;
+    let owner = Owner::of(record);
+    for object in &mut objects {
+        owner.stamp(object);
+    }
+    Ok(objects)
 }
 
 fn lacking(key: &str, wanted: &str, found: Option<&str>) -> Option<String> {

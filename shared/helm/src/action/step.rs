@@ -5,9 +5,10 @@ use crate::{Hook, Release};
 /// What to do next. A step that fails is answered with the text of what went wrong.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Step<'a> {
-    /// Read the objects of this record's manifest ([`super::objects`]). Those of the action's own release get their ownership
-    /// metadata ([`super::Owner::stamp`]).
+    /// Read the objects that this record, the action's own, is to bring about ([`super::target_objects`]).
     Build(&'a Release),
+    /// Read the objects of the record that the action starts from ([`super::objects`]).
+    BuildBase(&'a Release),
     /// Look up which objects exist that are not the base's, and check whose they are ([`super::Owner::check`]).
     CheckExisting,
     /// Create the release's namespace; one that exists is fine (HE-ACT-010).
@@ -26,8 +27,8 @@ pub enum Step<'a> {
     Wait,
     /// Delete what the failed action created. With nothing created there is nothing to do.
     CleanUp,
-    /// Delete the release's objects ([`super::deletion`]).
-    DeleteObjects,
+    /// Delete the objects of this record ([`super::deletion`]).
+    DeleteObjects(&'a Release),
     /// Wait until the deleted objects are gone.
     WaitDeleted,
     /// The action is over, well or with this error.

@@ -7,7 +7,8 @@ use flux_helm::{
     action::{
         Action, ActionError, ApplyMethod, ApplyMethodChoice, History, HookStep, Install,
         InstallOptions, Object, Owner, Rollback, RollbackOptions, Step, Test, TestOptions,
-        Uninstall, UninstallOptions, Upgrade, UpgradeOptions, deletion, objects, unclaimed,
+        Uninstall, UninstallOptions, Upgrade, UpgradeOptions, deletion, objects, target_objects,
+        unclaimed,
     },
 };
 use serde_json::{Value, json};
@@ -109,23 +110,15 @@ impl Caller<'_> {
         }
     }
 
-    fn perform(&mut self, step: Step<'_>, own: i64) -> Result<(), String> {
+    fn perform(&mut self, step: Step<'_>) -> Result<(), String> {
         let all = names(&self.target);
         match step {
             Step::Build(record) => {
-                let mut built = Self::build(&record.manifest)?;
-                if record.revision != own {
-                    self.base = built;
-                    return Ok(());
-                }
-                let owner = Owner {
-                    name: &record.name,
-                    namespace: &record.namespace,
-                };
-                for object in &mut built {
-                    owner.stamp(object);
-                }
-                self.target = built;
+                self.target = target_objects(record, &scope).map_err(|e| e.to_string())?;
+                Ok(())
+            }
+            Step::BuildBase(record) => {
+                self.base = Self::build(&record.manifest)?;
                 Ok(())
             }
             Step::CheckExisting => self.check_existing(),
@@ -146,7 +139,7 @@ impl Caller<'_> {
             Step::Apply => self.say("update", &all),
             Step::Wait => self.say("wait", &all),
             Step::CleanUp => self.say("delete", &all),
-            Step::DeleteObjects => self.delete_objects(),
+            Step::DeleteObjects(_) => self.delete_objects(),
             Step::WaitDeleted => {
                 let deleted = self.deleted.clone();
                 self.say("gone", &deleted)
@@ -276,7 +269,6 @@ pub(crate) fn ours(request: &Value, fail: &[usize]) -> Value {
         deleted: String::new(),
         info: String::new(),
     };
-    let own = action.release().revision;
     let mut outcome = Ok(());
     loop {
         let step = action.next(now, outcome);
@@ -284,7 +276,7 @@ pub(crate) fn ours(request: &Value, fail: &[usize]) -> Value {
             let error = result.err().unwrap_or_default().to_owned();
             return json!({"events": caller.events, "error": error, "info": caller.info});
         }
-        outcome = caller.perform(step, own);
+        outcome = caller.perform(step);
     }
 }
 
