@@ -52,6 +52,7 @@ pub(super) async fn check(
         jobs_with_ttl: jobs_with_ttl(built),
         selector: object.spec.wait.then(|| owner_selector(object)),
         by_kind: shared.policy.health_by_kind,
+        ..WaitOptions::default()
     };
     let mut waiting = Box::pin(wait_until_current(cluster, &targets, &options));
     // What is healthy already is known after one look, and nobody needs to hear of a check that is over.

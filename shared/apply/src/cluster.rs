@@ -14,6 +14,9 @@ use crate::discovery::{Discovery, Resource};
 use crate::error::RequestError;
 use crate::{Object, ObjectId};
 
+/// What upstream's client says to a request for an object without a name.
+const NO_NAME: &str = "resource name may not be empty";
+
 /// How many objects one answer to a list request holds.
 const PAGE: u32 = 500;
 
@@ -44,6 +47,11 @@ impl Cluster {
         }
     }
 
+    /// The client, for requests about other things than objects.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Which kinds the cluster has.
     pub fn discovery(&self) -> &Discovery {
         &self.discovery
@@ -55,7 +63,11 @@ impl Cluster {
     }
 
     /// The kind of an object.
-    pub(crate) async fn resource_of(
+    ///
+    /// # Errors
+    ///
+    /// Where the cluster has no such kind, or does not answer.
+    pub async fn resource_of(
         &self,
         id: &ObjectId,
         version: &str,
@@ -64,17 +76,21 @@ impl Cluster {
     }
 
     /// Reads an object.
-    pub(crate) async fn get(
-        &self,
-        resource: &Resource,
-        id: &ObjectId,
-    ) -> Result<Object, RequestError> {
+    ///
+    /// # Errors
+    ///
+    /// The server's, [`RequestError::is_not_found`] where there is none.
+    pub async fn get(&self, resource: &Resource, id: &ObjectId) -> Result<Object, RequestError> {
         let request = Self::path(resource, id)?.get(&segment(&id.name), &GetParams::default());
         self.object(request, resource, id, "get").await
     }
 
     /// Reads an object's metadata.
-    pub(crate) async fn get_metadata(
+    ///
+    /// # Errors
+    ///
+    /// As [`Cluster::get`].
+    pub async fn get_metadata(
         &self,
         resource: &Resource,
         id: &ObjectId,
@@ -188,6 +204,23 @@ impl Cluster {
         }
     }
 
+    /// A page of the objects of a kind, in one namespace or in all, as the text that the server wrote.
+    ///
+    /// # Errors
+    ///
+    /// The server's.
+    pub async fn list_text(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        params: &ListParams,
+    ) -> Result<String, RequestError> {
+        let path = DynamicObject::url_path(&resource.api_resource(), namespace);
+        let request = Request::new(path).list(params);
+        let request = request.map_err(|error| RequestError::local(error.to_string()))?;
+        Ok(self.client.request_text(request).await?)
+    }
+
     /// The objects of a kind, to watch them.
     pub(crate) fn api(&self, resource: &Resource, namespace: &str) -> Api<DynamicObject> {
         let kind = resource.api_resource();
@@ -198,7 +231,7 @@ impl Cluster {
         }
     }
 
-    fn path(resource: &Resource, id: &ObjectId) -> Result<Request, RequestError> {
+    pub(crate) fn path(resource: &Resource, id: &ObjectId) -> Result<Request, RequestError> {
         if resource.namespaced && id.namespace.is_empty() {
             // The server has no path for this; the words are those of upstream's client.
             return Err(missing(resource, id, "patch"));
@@ -210,7 +243,7 @@ impl Cluster {
         )))
     }
 
-    async fn object(
+    pub(crate) async fn object(
         &self,
         request: Result<http::Request<Vec<u8>>, core::request::Error>,
         resource: &Resource,
@@ -221,14 +254,19 @@ impl Cluster {
         Object::new(value).ok_or_else(|| RequestError::local("the server's answer is no object"))
     }
 
-    async fn send(
+    pub(crate) async fn send(
         &self,
         request: Result<http::Request<Vec<u8>>, core::request::Error>,
         resource: &Resource,
         id: &ObjectId,
         verb: &str,
     ) -> Result<Value, RequestError> {
-        let request = request.map_err(|error| RequestError::local(error.to_string()))?;
+        let request = request.map_err(|error| {
+            if id.name.is_empty() {
+                return RequestError::local(NO_NAME);
+            }
+            RequestError::local(error.to_string())
+        })?;
         self.client
             .request::<Value>(request)
             .await
@@ -244,7 +282,7 @@ impl Cluster {
 }
 
 /// A name as a segment of a path. Names that a server would refuse have to reach it, so that it can say so.
-fn segment(name: &str) -> String {
+pub(crate) fn segment(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     for byte in name.bytes() {
         if byte.is_ascii_alphanumeric() || b"-.~:@".contains(&byte) {

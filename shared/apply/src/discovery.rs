@@ -94,22 +94,56 @@ impl Discovery {
         version: &str,
         kind: &str,
     ) -> Result<Resource, RequestError> {
+        self.find(group, version, kind).await?.ok_or_else(|| {
+            let group_version = group_version(group, version);
+            RequestError::local(format!(
+                "no matches for kind {kind:?} in version {group_version:?}"
+            ))
+        })
+    }
+
+    /// The kind, under that version, if the cluster has it.
+    ///
+    /// # Errors
+    ///
+    /// Where the cluster does not answer.
+    pub async fn find(
+        &self,
+        group: &str,
+        version: &str,
+        kind: &str,
+    ) -> Result<Option<Resource>, RequestError> {
         let group_version = group_version(group, version);
         let known =
             |kinds: &[Resource]| kinds.iter().find(|resource| resource.kind == kind).cloned();
         if let Some(kinds) = fresh(&self.kinds, &group_version)
             && let Some(resource) = known(&kinds)
         {
-            return Ok(resource);
+            return Ok(Some(resource));
         }
         let kinds = self.fetch_kinds(group, version).await?;
         let found = known(&kinds);
-        keep(&self.kinds, group_version.clone(), kinds);
-        found.ok_or_else(|| {
-            RequestError::local(format!(
-                "no matches for kind {kind:?} in version {group_version:?}"
-            ))
-        })
+        keep(&self.kinds, group_version, kinds);
+        Ok(found)
+    }
+
+    /// Whether the cluster has this version of a group, whatever kinds that has.
+    ///
+    /// # Errors
+    ///
+    /// Where the cluster does not answer.
+    pub async fn serves(&self, group: &str, version: &str) -> Result<bool, RequestError> {
+        let answer = if group.is_empty() {
+            self.client.list_core_api_resources(version).await
+        } else {
+            let group_version = group_version(group, version);
+            self.client.list_api_group_resources(&group_version).await
+        };
+        match answer.map_err(RequestError::from) {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// The kind, under the first of its group's versions that has it, the preferred one first.

@@ -44,6 +44,7 @@ mod prune;
 mod selector;
 mod sops;
 mod wait;
+mod writes;
 
 pub use apply::{Options, apply_in_stages};
 pub use changes::{Action, Change, ChangeSet};
@@ -57,7 +58,7 @@ pub use prune::{
 };
 pub use selector::{LabelSelector, MalformedSelector};
 pub use sops::is_encrypted_secret;
-pub use wait::{Target, WaitError, WaitOptions, wait_until_current};
+pub use wait::{Rules, Target, WaitError, WaitOptions, wait_until_current, wait_until_gone};
 
 #[cfg(test)]
 mod tests {

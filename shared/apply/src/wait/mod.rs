@@ -40,6 +40,18 @@ impl Target {
     }
 }
 
+/// By which rules objects are judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rules {
+    /// A Job is ready when it is complete, anything else as kstatus says.
+    #[default]
+    Complete,
+    /// A Job is ready when it runs (HC-WAIT-004).
+    Running,
+    /// A Job is ready when it is complete, a Pod when it succeeded, anything else at once (HE-HOOK-010, HC-WAIT-009).
+    Hook,
+}
+
 /// How to wait.
 #[derive(Clone, Debug, Default)]
 pub struct WaitOptions {
@@ -53,6 +65,8 @@ pub struct WaitOptions {
     pub selector: Option<String>,
     /// Read the objects of a kind together even where they are few.
     pub by_kind: bool,
+    /// When an object is ready.
+    pub rules: Rules,
 }
 
 /// Objects that did not become ready.
@@ -149,7 +163,7 @@ pub async fn wait_until_current(
 /// # Errors
 ///
 /// When the time is over, or the object cannot be read.
-pub(crate) async fn wait_until_gone(
+pub async fn wait_until_gone(
     cluster: &Cluster,
     resource: &Resource,
     id: &ObjectId,

@@ -6,7 +6,7 @@ use flux_kstatus::{Assessment, Status, assess, assess_job, assess_owner_of_pods}
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Target, WaitError, WaitOptions};
+use super::{Rules, Target, WaitError, WaitOptions};
 use crate::ObjectId;
 use crate::memory::Version;
 
@@ -121,10 +121,12 @@ impl<'w> Board<'w> {
                 Seen::Nothing => (Status::Unknown, None),
                 Seen::Gone => (Status::NotFound, None),
                 Seen::Unreadable(error) => (Status::Unknown, Some(error.clone())),
-                Seen::Object(object) => match judge(&id, object, &entry.pods, now) {
-                    Ok(assessment) => (assessment.status, None),
-                    Err(error) => (Status::Unknown, Some(error.to_string())),
-                },
+                Seen::Object(object) => {
+                    match judge(self.options.rules, &id, object, &entry.pods, now) {
+                        Ok(assessment) => (assessment.status, None),
+                        Err(error) => (Status::Unknown, Some(error.to_string())),
+                    }
+                }
             };
             if matches!(self.status(&id), Status::Current | Status::Failed) {
                 self.open.remove(&id);
@@ -209,19 +211,38 @@ fn owns_pods(id: &ObjectId) -> bool {
 }
 
 fn judge(
+    rules: Rules,
     id: &ObjectId,
     object: &Value,
     pods: &BTreeMap<String, Value>,
     now: Timestamp,
 ) -> Result<Assessment, flux_kstatus::Error> {
-    if id.group == "batch" && id.kind == "Job" {
+    if id.group == "batch" && id.kind == "Job" && rules != Rules::Running {
         return assess_job(object);
+    }
+    if rules == Rules::Hook {
+        return Ok(assess_hook(id, object));
     }
     if owns_pods(id) {
         let pods: Vec<Value> = pods.values().cloned().collect();
         return assess_owner_of_pods(object, &pods, now);
     }
     assess(object, now)
+}
+
+/// A Pod that is run as a hook has to come to its end; anything else is ready once it is there.
+fn assess_hook(id: &ObjectId, object: &Value) -> Assessment {
+    let (status, message) = match object.pointer("/status/phase").and_then(Value::as_str) {
+        _ if !id.group.is_empty() || id.kind != "Pod" => (Status::Current, "is current"),
+        Some("Succeeded") => (Status::Current, "succeeded"),
+        Some("Failed") => (Status::Failed, "failed"),
+        _ => (Status::InProgress, "in progress"),
+    };
+    Assessment {
+        status,
+        reason: None,
+        message: message.to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,162 @@
+//! The writes that a release of a chart consists of, each one request.
+
+use http::Method;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, ValidationDirective};
+use kube::core::Request;
+use serde_json::Value;
+
+use crate::cluster::{Cluster, segment};
+use crate::discovery::Resource;
+use crate::error::RequestError;
+use crate::{Object, ObjectId};
+
+const JSON: &str = "application/json";
+
+impl Cluster {
+    /// Applies an object server-side; a field that its kind has not is refused. With `force` the fields that others
+    /// manage are taken over, without it they are a conflict.
+    ///
+    /// # Errors
+    ///
+    /// The server's.
+    pub async fn apply_strictly(
+        &self,
+        resource: &Resource,
+        object: &Object,
+        force: bool,
+    ) -> Result<Object, RequestError> {
+        let id = object.id();
+        let params = PatchParams {
+            dry_run: false,
+            force,
+            field_manager: Some(self.field_manager().to_owned()),
+            field_validation: Some(ValidationDirective::Strict),
+        };
+        let request = Self::path(resource, &id)?.patch(
+            &segment(&id.name),
+            &params,
+            &Patch::Apply(object.fields()),
+        );
+        self.object(request, resource, &id, "patch").await
+    }
+
+    /// Creates an object. One without a name gets one from the server, where it says how that begins.
+    ///
+    /// # Errors
+    ///
+    /// The server's.
+    pub async fn create(
+        &self,
+        resource: &Resource,
+        object: &Object,
+    ) -> Result<Object, RequestError> {
+        let id = object.id();
+        let params = PostParams {
+            dry_run: false,
+            field_manager: Some(self.field_manager().to_owned()),
+        };
+        let body = body_of(object)?;
+        let request = Self::path(resource, &id)?.create(&params, body);
+        self.object(request, resource, &id, "post").await
+    }
+
+    /// Replaces an object; a field that its kind has not is refused. Where it carries a resource version, nobody may have
+    /// changed it since.
+    ///
+    /// # Errors
+    ///
+    /// The server's.
+    pub async fn replace(
+        &self,
+        resource: &Resource,
+        object: &Object,
+    ) -> Result<Object, RequestError> {
+        let id = object.id();
+        let request = self.write(Method::PUT, resource, &id, JSON, true, body_of(object)?)?;
+        self.object(Ok(request), resource, &id, "put").await
+    }
+
+    /// Changes an object by a patch of the given media type.
+    ///
+    /// # Errors
+    ///
+    /// The server's.
+    pub async fn patch(
+        &self,
+        resource: &Resource,
+        id: &ObjectId,
+        media_type: &str,
+        patch: String,
+    ) -> Result<Object, RequestError> {
+        let patch = patch.into_bytes();
+        let request = self.write(Method::PATCH, resource, id, media_type, false, patch)?;
+        self.object(Ok(request), resource, id, "patch").await
+    }
+
+    /// Changes an object's managed fields by a JSON patch, if it still has the resource version that it had when they were
+    /// read.
+    ///
+    /// # Errors
+    ///
+    /// The server's, a conflict where the object has changed.
+    pub async fn patch_managers(
+        &self,
+        resource: &Resource,
+        live: &Object,
+        mut patch: Vec<Value>,
+    ) -> Result<Object, RequestError> {
+        patch.push(serde_json::json!({
+            "op": "replace", "path": "/metadata/resourceVersion", "value": live.resource_version(),
+        }));
+        let id = live.id();
+        let media_type = "application/json-patch+json";
+        let patch = Value::Array(patch).to_string().into_bytes();
+        let request = self.write(Method::PATCH, resource, &id, media_type, true, patch)?;
+        self.object(Ok(request), resource, &id, "patch").await
+    }
+
+    /// Deletes an object as `params` say.
+    ///
+    /// # Errors
+    ///
+    /// The server's.
+    pub async fn delete_with(
+        &self,
+        resource: &Resource,
+        id: &ObjectId,
+        params: &DeleteParams,
+    ) -> Result<(), RequestError> {
+        let request = Self::path(resource, id)?.delete(&segment(&id.name), params);
+        self.send(request, resource, id, "delete").await.map(drop)
+    }
+
+    fn write(
+        &self,
+        method: Method,
+        resource: &Resource,
+        id: &ObjectId,
+        media_type: &str,
+        strict: bool,
+        body: Vec<u8>,
+    ) -> Result<http::Request<Vec<u8>>, RequestError> {
+        let Request { url_path, .. } = Self::path(resource, id)?;
+        let (name, manager) = (segment(&id.name), segment(self.field_manager()));
+        let strict = if strict {
+            "&fieldValidation=Strict"
+        } else {
+            ""
+        };
+        http::Request::builder()
+            .method(method)
+            .uri(format!("{url_path}/{name}?fieldManager={manager}{strict}"))
+            .header(ACCEPT, JSON)
+            .header(CONTENT_TYPE, media_type)
+            .body(body)
+            .map_err(|error| RequestError::local(error.to_string()))
+    }
+}
+
+fn body_of(object: &Object) -> Result<Vec<u8>, RequestError> {
+    serde_json::to_vec(object.fields()).map_err(|error| RequestError::local(error.to_string()))
+}
