@@ -1,22 +1,15 @@
-//! Releases of ours in the hands of the real helm commands, theirs in ours, and the same charts rendered by both.
+//! Releases of ours in the hands of the real helm commands, and theirs in ours.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-
-use flux_helm::action::{
-    Action, Draft, HookStep, Install, InstallOptions, Object, Owner, Scope, Step, Upgrade,
-    UpgradeOptions, objects, plan,
-};
 use flux_helm::{
-    Chart, File, Hook, Release, RenderOptions, SECRET_TYPE, SYSTEM_LABELS, Status, Time, decode,
-    encode, load_values, render, secret_labels, secret_name, to_go_json,
+    Hook, Release, SECRET_TYPE, SYSTEM_LABELS, Status, Time, decode, secret_labels, secret_name,
+    to_go_json,
 };
-use kind_tests::helm_cli::{self, Helm};
-use kind_tests::{
-    CONFIG_MAP, Cluster, DEPLOYMENT, Doing, Failure, Kind, Namespace, Result, SECRET, ensure,
-};
-use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kind_tests::helm_cli::Helm;
+use kind_tests::{CONFIG_MAP, DEPLOYMENT, Namespace, Result, SECRET, ensure};
+use kube::api::ListParams;
 use serde_json::{Value, json};
+
+use crate::bench::{Bench, Cli, unpack};
 
 const FILES: [(&str, &str); 6] = [
     (
@@ -44,197 +37,6 @@ const FILES: [(&str, &str); 6] = [
         "{{ .Release.Name }} says {{ .Values.greeting }}\n",
     ),
 ];
-
-fn chart() -> Result<Chart> {
-    let files = FILES.iter().map(|(name, data)| File::new(*name, *data));
-    Ok(Chart::from_files(files.collect())?)
-}
-
-/// Writes the chart below `folder`.
-fn unpack(folder: &Path, files: &[(&str, &str)]) -> Result<PathBuf> {
-    let chart = folder.join("web");
-    for (name, data) in files {
-        let path = chart.join(name);
-        std::fs::create_dir_all(path.parent().unwrap_or(&chart))?;
-        std::fs::write(path, data)?;
-    }
-    Ok(chart)
-}
-
-/// Helm's command in a namespace.
-struct Cli<'n> {
-    helm: Helm,
-    namespace: &'n Namespace,
-}
-
-impl Cli<'_> {
-    fn output(&self, arguments: &[&str]) -> Result<Output> {
-        let folder = self.namespace.folder();
-        std::fs::create_dir_all(&folder)?;
-        Ok(Command::new(helm_cli::program(self.helm)?)
-            .args(arguments)
-            .args(["--namespace", self.namespace.name()])
-            .env("KUBECONFIG", self.namespace.cluster().kubeconfig())
-            .env("HELM_CACHE_HOME", folder.join("helm/cache"))
-            .env("HELM_CONFIG_HOME", folder.join("helm/config"))
-            .env("HELM_DATA_HOME", folder.join("helm/data"))
-            .current_dir(folder)
-            .output()?)
-    }
-
-    fn run(&self, arguments: &[&str]) -> Result<String> {
-        let output = self.output(arguments)?;
-        let told = String::from_utf8(output.stdout)?;
-        ensure!(
-            output.status.success(),
-            "{:?} {} ended with {}:\n{told}{}",
-            self.helm,
-            arguments.join(" "),
-            output.status,
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Ok(told)
-    }
-
-    fn json(&self, arguments: &[&str]) -> Result<Value> {
-        let told = self.run(&[arguments, &["-o", "json"]].concat())?;
-        serde_json::from_str(&told).doing(format!("read helm's answer {told:?}"))
-    }
-}
-
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "the signature that `objects` asks for"
-)]
-fn scope(_: &str, _: &str) -> Option<Scope> {
-    Some(Scope::Namespaced)
-}
-
-fn value_of(object: &Object) -> Result<Value> {
-    let text = flux_yaml::json::to_string(&object.value, flux_yaml::json::Escape::Html)?;
-    Ok(serde_json::from_str(&text)?)
-}
-
-fn kind_of(object: &Object) -> Kind {
-    match object.kind.as_str() {
-        "Deployment" => DEPLOYMENT,
-        _ => CONFIG_MAP,
-    }
-}
-
-/// What a controller would be: it does what actions ask for.
-struct Actor<'n> {
-    namespace: &'n Namespace,
-    base: Vec<Object>,
-    target: Vec<Object>,
-}
-
-impl<'n> Actor<'n> {
-    fn new(namespace: &'n Namespace) -> Self {
-        Self {
-            namespace,
-            base: Vec::new(),
-            target: Vec::new(),
-        }
-    }
-
-    /// Performs the action to its end.
-    async fn perform(mut self, mut action: Action) -> Result<Release> {
-        let own = action.release().revision;
-        let now = Time::at(jiff::Timestamp::now());
-        let mut outcome = Ok(());
-        loop {
-            let step = action.next(now, outcome);
-            if let Step::Done(result) = step {
-                result.map_err(Failure::new)?;
-                return Ok(action.into_release());
-            }
-            self.step(step, own).await?;
-            outcome = Ok(());
-        }
-    }
-
-    async fn step(&mut self, step: Step<'_>, own: i64) -> Result {
-        match step {
-            Step::Build(record) => {
-                let mut built = objects(&record.manifest, &record.namespace, &scope)?;
-                if record.revision != own {
-                    self.base = built;
-                    return Ok(());
-                }
-                let owner = Owner {
-                    name: &record.name,
-                    namespace: &record.namespace,
-                };
-                for object in &mut built {
-                    owner.stamp(object);
-                }
-                self.target = built;
-            }
-            Step::CreateRecord(record) => {
-                let secret = serde_json::from_value(secret(record, "createdAt")?)?;
-                let secrets = self.namespace.api(SECRET).await?;
-                secrets.create(&PostParams::default(), &secret).await?;
-            }
-            Step::UpdateRecord(record) => {
-                let secret = secret(record, "modifiedAt")?;
-                let name = secret_name(&record.name, record.revision);
-                let patch = Patch::Merge(&secret);
-                let secrets = self.namespace.api(SECRET).await?;
-                secrets
-                    .patch(&name, &PatchParams::default(), &patch)
-                    .await?;
-            }
-            Step::Hook(HookStep::Create, hook) => {
-                for object in objects(&hook.manifest, self.namespace.name(), &scope)? {
-                    self.apply(&object).await?;
-                }
-            }
-            Step::Hook(HookStep::Delete, hook) => self.delete_hook(&hook.name).await?,
-            Step::Apply => {
-                let plan = plan(&self.base, &self.target, &[]);
-                for update in &plan.updates {
-                    self.apply(update.target).await?;
-                }
-                for object in &plan.prune {
-                    self.namespace.delete(kind_of(object), &object.name).await?;
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    async fn delete_hook(&self, name: &str) -> Result {
-        if self.namespace.get(CONFIG_MAP, name).await?.is_some() {
-            self.namespace.delete(CONFIG_MAP, name).await?;
-            self.namespace.wait_gone(CONFIG_MAP, name).await?;
-        }
-        Ok(())
-    }
-
-    async fn apply(&self, object: &Object) -> Result {
-        let params = PatchParams::apply("helm-controller").force();
-        let api = self.namespace.api(kind_of(object)).await?;
-        let patch = Patch::Apply(value_of(object)?);
-        api.patch(&object.name, &params, &patch).await?;
-        Ok(())
-    }
-}
-
-/// The Secret of a record.
-fn secret(record: &Release, stamp: &str) -> Result<Value> {
-    let mut labels = secret_labels(record);
-    labels.insert(
-        stamp.to_owned(),
-        jiff::Timestamp::now().as_second().to_string(),
-    );
-    Ok(json!({
-        "apiVersion": "v1", "kind": "Secret", "type": SECRET_TYPE,
-        "metadata": {"name": secret_name(&record.name, record.revision), "labels": labels},
-        "stringData": {"release": encode(record)?},
-    }))
-}
 
 /// The records in the namespace, and for each the JSON that its Secret holds.
 async fn records(namespace: &Namespace) -> Result<Vec<(Release, String)>> {
@@ -278,38 +80,15 @@ fn unpacked(data: &[u8]) -> Result<String> {
     Ok(text)
 }
 
-async fn history(namespace: &Namespace) -> Result<flux_helm::action::History> {
-    let records = records(namespace).await?;
-    Ok(flux_helm::action::History::new(
-        records.into_iter().map(|(record, _)| record),
-    ))
-}
-
-fn draft(namespace: &Namespace, values: &str, revision: i64) -> Result<Draft> {
-    let chart = chart()?;
-    let config = load_values(values.as_bytes())?;
-    let mut options = RenderOptions::new("web", namespace.name());
+/// The draft of revision `revision`, as it would be rendered here.
+fn draft(bench: &Bench, values: &str, revision: i64) -> Result<flux_helm::action::Draft> {
+    let config = flux_helm::load_values(values.as_bytes())?;
+    let mut options = flux_helm::RenderOptions::new("web", bench.namespace.name());
     options.revision = revision;
     options.is_upgrade = revision > 1;
-    let rendered = render(&chart, &config, &options)?;
-    Ok(Draft::new(&chart, config, rendered))
-}
-
-async fn install(namespace: &Namespace, values: &str) -> Result<Release> {
-    let mut options = InstallOptions::new("web", namespace.name());
-    options.labels.insert("team".to_owned(), "a".to_owned());
-    let install = Install::check(&history(namespace).await?, options)?;
-    let draft = draft(namespace, values, install.revision())?;
-    let action = install.start(draft, Time::at(jiff::Timestamp::now()));
-    Actor::new(namespace).perform(action).await
-}
-
-async fn upgrade(namespace: &Namespace, values: &str) -> Result<Release> {
-    let history = history(namespace).await?;
-    let upgrade = Upgrade::check(&history, "web", UpgradeOptions::default())?;
-    let draft = draft(namespace, values, upgrade.revision())?;
-    let action = upgrade.start(draft, Time::at(jiff::Timestamp::now()));
-    Actor::new(namespace).perform(action).await
+    let chart = bench.chart.chart();
+    let rendered = flux_helm::render(chart, &config, &options)?;
+    Ok(flux_helm::action::Draft::new(chart, config, rendered))
 }
 
 async fn greeting(namespace: &Namespace) -> Result<Value> {
@@ -336,14 +115,16 @@ fn told_history(cli: &Cli<'_>) -> Result<Vec<Value>> {
 }
 
 async fn ours_in_the_hands_of(helm: Helm, topic: &str) -> Result {
-    let cluster = Cluster::shared().await?;
-    let namespace = Namespace::create(&cluster, topic).await?;
-    let cli = Cli {
-        helm,
-        namespace: &namespace,
-    };
-    install(&namespace, "greeting: ours\nnumber: 1.50\n").await?;
-    let release = upgrade(&namespace, "greeting: 'second'\n").await?;
+    let bench = Bench::new(topic, &FILES).await?;
+    let namespace = &bench.namespace;
+    let cli = Cli { helm, namespace };
+    let labels = [("team".to_owned(), "a".to_owned())];
+    bench
+        .install_with("greeting: ours\nnumber: 1.50\n", |options| {
+            options.labels.extend(labels);
+        })
+        .await?;
+    let release = bench.upgrade("greeting: 'second'\n").await?;
     ensure!(release.revision == 2, "revision {}", release.revision);
 
     let list = cli.json(&["list", "-A"])?;
@@ -417,16 +198,16 @@ async fn ours_in_the_hands_of(helm: Helm, topic: &str) -> Result {
         Helm::V3 => &[],
     };
     cli.run(&[&["rollback", "web", "1"], force].concat())?;
-    assert_eq!(greeting(&namespace).await?, "ours");
-    let (rolled, _) = records(&namespace).await?.pop().unwrap_or_default();
+    assert_eq!(greeting(namespace).await?, "ours");
+    let (rolled, _) = records(namespace).await?.pop().unwrap_or_default();
     assert_eq!((rolled.revision, rolled.status()), (3, Status::Deployed));
     assert_eq!(
         rolled.info.clone().unwrap_or_default().description,
         "Rollback to 1"
     );
     assert_eq!(rolled.labels.get("team").map(String::as_str), Some("a"));
-    upgrade(&namespace, "greeting: fourth\n").await?;
-    assert_eq!(greeting(&namespace).await?, "fourth");
+    bench.upgrade("greeting: fourth\n").await?;
+    assert_eq!(greeting(namespace).await?, "fourth");
     let statuses: Vec<_> = told_history(&cli)?
         .iter()
         .map(|told| told[1].clone())
@@ -437,7 +218,7 @@ async fn ours_in_the_hands_of(helm: Helm, topic: &str) -> Result {
     );
 
     cli.run(&["uninstall", "web", "--wait"])?;
-    assert_eq!(records(&namespace).await?.len(), 0);
+    assert_eq!(records(namespace).await?.len(), 0);
     assert!(namespace.get(DEPLOYMENT, "web").await?.is_none());
     // Hooks stay where nothing says otherwise.
     assert!(namespace.get(CONFIG_MAP, "web").await?.is_none());
@@ -446,12 +227,9 @@ async fn ours_in_the_hands_of(helm: Helm, topic: &str) -> Result {
 }
 
 async fn theirs_in_our_hands(helm: Helm, topic: &str) -> Result {
-    let cluster = Cluster::shared().await?;
-    let namespace = Namespace::create(&cluster, topic).await?;
-    let cli = Cli {
-        helm,
-        namespace: &namespace,
-    };
+    let bench = Bench::new(topic, &FILES).await?;
+    let namespace = &bench.namespace;
+    let cli = Cli { helm, namespace };
     let chart = unpack(&namespace.folder(), &FILES)?;
     let chart = chart.to_string_lossy();
     cli.run(&[
@@ -473,7 +251,7 @@ async fn theirs_in_our_hands(helm: Helm, topic: &str) -> Result {
         "by hand",
     ])?;
 
-    let found = records(&namespace).await?;
+    let found = records(namespace).await?;
     assert_eq!(found.len(), 2);
     for (values, (record, text)) in ["greeting: theirs\nnumber: '1.5'\n", "greeting: again\n"]
         .iter()
@@ -490,7 +268,7 @@ async fn theirs_in_our_hands(helm: Helm, topic: &str) -> Result {
         } else {
             assert_eq!(ours, *text);
         }
-        let draft = draft(&namespace, values, record.revision)?;
+        let draft = draft(&bench, values, record.revision)?;
         if helm == Helm::V3 {
             // It leaves no empty line at the end of a document.
             assert_eq!(record.manifest, draft.manifest.replace("\n\n", "\n"));
@@ -538,7 +316,7 @@ async fn theirs_in_our_hands(helm: Helm, topic: &str) -> Result {
         "by hand"
     );
 
-    let release = upgrade(&namespace, "greeting: ours\n").await?;
+    let release = bench.upgrade("greeting: ours\n").await?;
     assert_eq!(
         release.apply_method,
         if helm == Helm::V4 { "ssa" } else { "csa" }
@@ -569,20 +347,20 @@ async fn theirs_in_our_hands(helm: Helm, topic: &str) -> Result {
         "--force-conflicts",
     ])
     .or_else(|_| cli.run(&["upgrade", "web", &chart, "--set", "greeting=last"]))?;
-    assert_eq!(greeting(&namespace).await?, "last");
+    assert_eq!(greeting(namespace).await?, "last");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn helm_4_works_on_a_release_of_ours() -> Result {
     // HE-REL-013 HE-REL-014 HE-ACT-023
-    ours_in_the_hands_of(Helm::V4, "helm4-ours").await
+    Box::pin(ours_in_the_hands_of(Helm::V4, "helm4-ours")).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn helm_3_works_on_a_release_of_ours() -> Result {
     // HE-REL-013 HE-REL-014
-    ours_in_the_hands_of(Helm::V3, "helm3-ours").await
+    Box::pin(ours_in_the_hands_of(Helm::V3, "helm3-ours")).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,166 @@
+//! Clusters that do not answer, and records that they do not take.
+
+use flux_apply::Cluster;
+use flux_helm::action::{
+    InstallOptions, RollbackOptions, TestOptions, UninstallOptions, UpgradeOptions,
+};
+use flux_helm::{Release, Status};
+use flux_release::{BeginError, FIELD_MANAGER, Options, Records, Releaser, chain};
+use kind_tests::{Result, ensure, free_ports};
+
+use crate::bench::{Bench, files};
+
+// HE-ACT-001
+#[tokio::test]
+async fn a_cluster_that_does_not_answer_is_told_of_first() -> Result {
+    let [port] = free_ports()?;
+    let config = kube::Config::new(format!("http://127.0.0.1:{port}").parse()?);
+    let cluster = Cluster::new(kube::Client::try_from(config)?, FIELD_MANAGER);
+    let releaser = Releaser::new(cluster, "apps", Options::default());
+    // The name is none, but the cluster comes first.
+    let install = releaser
+        .install(InstallOptions::new("NO NAME", "apps"))
+        .await
+        .err();
+    let told = install
+        .as_ref()
+        .map(|error| chain(error))
+        .unwrap_or_default();
+    let prefix = "cluster reachability check failed: kubernetes cluster unreachable: ";
+    ensure!(
+        told.starts_with(prefix) && told.len() > prefix.len(),
+        "{told}"
+    );
+    let others: [Option<BeginError>; 4] = [
+        releaser
+            .upgrade("NO NAME", UpgradeOptions::default())
+            .await
+            .err(),
+        releaser
+            .rollback("NO NAME", &RollbackOptions::default())
+            .await
+            .err(),
+        releaser
+            .uninstall("NO NAME", UninstallOptions::default())
+            .await
+            .err(),
+        releaser
+            .test("NO NAME", &TestOptions::default())
+            .await
+            .err(),
+    ];
+    for error in others {
+        let told = error.as_ref().map(|error| chain(error)).unwrap_or_default();
+        let prefix = "kubernetes cluster unreachable: ";
+        ensure!(
+            told.starts_with(prefix) && told.len() > prefix.len(),
+            "{told}"
+        );
+    }
+    Ok(())
+}
+
+/// Text that cannot be packed.
+fn noise(bytes: usize) -> String {
+    let mut state = 1_u64;
+    let mut next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        char::from(b'!' + ((state >> 33) % 90) as u8)
+    };
+    (0..bytes).map(|_| next()).collect()
+}
+
+// HE-ACT-040 HC-REL-005 HC-REL-006 HC-REL-008
+#[tokio::test]
+async fn records_are_refused_in_the_servers_words() -> Result {
+    let bench = Bench::new("helm-records", &files(&[])).await?;
+    let namespace = &bench.namespace;
+    let records = bench.releaser();
+    let records: &Records = records.records();
+    let mut record = Release {
+        name: "web".to_owned(),
+        namespace: namespace.name().to_owned(),
+        revision: 1,
+        ..Release::default()
+    };
+    record.set_status(Status::PendingInstall, "x");
+    let told = |result: Result<(), flux_release::RecordsError>| {
+        result.map_or_else(|error| chain(&error), |()| "stored".to_owned())
+    };
+    ensure!(told(records.create(&record).await) == "stored", "create");
+    let twice = told(records.create(&record).await);
+    ensure!(twice == "release: already exists", "{twice}");
+
+    for (bytes, want) in [
+        (
+            2_000_000,
+            "Secret \"sh.helm.release.v1.web.v2\" is invalid: data: Too long: may not be more than 1048576 bytes",
+        ),
+        (6_000_000, "Request entity too large: limit is 3145728"),
+    ] {
+        let mut large = record.clone();
+        large.revision = 2;
+        large.manifest = noise(bytes);
+        let error = told(records.create(&large).await);
+        ensure!(
+            error == format!("create: failed to create: {want}"),
+            "{error}"
+        );
+        large.revision = 1;
+        let error = told(records.update(&large).await);
+        let want = want.replace("web.v2", "web.v1");
+        ensure!(
+            error == format!("update: failed to update: {want}"),
+            "{error}"
+        );
+    }
+    let mut missing = record.clone();
+    missing.revision = 7;
+    let error = told(records.update(&missing).await);
+    ensure!(
+        error == "update: failed to update: secrets \"sh.helm.release.v1.web.v7\" not found",
+        "{error}"
+    );
+
+    // What cannot be read is passed over, and asked for by itself is told of.
+    namespace
+        .apply("{apiVersion: v1, kind: Secret, type: helm.sh/release.v1, metadata: {name: sh.helm.release.v1.web.v3, labels: {name: web, owner: helm, version: '3'}}, stringData: {release: '%%'}}")
+        .await?;
+    let history = records.history("web").await?;
+    ensure!(history.len() == 1 && history[0] == record, "{history:?}");
+    let broken = records.get("web", 3).await.err();
+    let broken = broken.map(|error| chain(&error)).unwrap_or_default();
+    ensure!(
+        broken.starts_with(
+            "get: failed to decode data \"sh.helm.release.v1.web.v3\": release record is not base64"
+        ),
+        "{broken}"
+    );
+    ensure!(records.get("web", 4).await?.is_none(), "there is no fourth");
+    records.delete("web", 1).await?;
+    records.delete("web", 1).await?;
+    ensure!(records.history("web").await?.is_empty(), "it is there");
+    Ok(())
+}
+
+// HE-ACT-040 HE-REL-017
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_applied_whose_record_cannot_be_stored() -> Result {
+    let text = format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: map}}\n# {}\n",
+        noise(700_000).replace(['{', '}'], "x")
+    );
+    let ours = Bench::new("helm-too-large", &files(&[("templates/map.yaml", &text)])).await?;
+    let our = ours.refused().await?;
+    ensure!(
+        our == "create: failed to create: Secret \"sh.helm.release.v1.web.v1\" is invalid: data: Too long: may not be more than 1048576 bytes",
+        "{our}"
+    );
+    let theirs = ours.helm_refuses(&["install", "web"])?;
+    ensure!(theirs.ends_with(&our), "{theirs}");
+    let map = ours.namespace.get(kind_tests::CONFIG_MAP, "map").await?;
+    ensure!(map.is_none(), "it was applied");
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! Releases on a real API server (`shared/release`), beside the real helm commands on the same cluster.
+
+mod applying;
+mod bench;
+mod deleting;
+mod hooks;
+mod limits;
+mod lookups;
+mod records;

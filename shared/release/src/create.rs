@@ -1,0 +1,201 @@
+//! Objects that do not live yet are created.
+
+use std::time::Duration;
+
+use flux_apply::{Cluster, RequestError, Resource};
+use flux_helm::action::{ApplyMethod, Object};
+use futures::stream::{self, StreamExt as _};
+
+use crate::PARALLEL;
+use crate::build::Kinds;
+use crate::live::{named, request_of};
+
+/// How often a request is tried whose failure may pass.
+pub(crate) const TRIES: u32 = 5;
+/// How long to wait between the tries.
+pub(crate) const PAUSE: Duration = Duration::from_millis(10);
+
+/// How objects are created.
+#[derive(Clone, Copy)]
+pub(crate) struct Creation {
+    pub(crate) method: ApplyMethod,
+    pub(crate) force: bool,
+}
+
+/// Creates objects: those of one kind in a row at once, server-side, the next kind when all of them are done. Whatever
+/// fails, the others are created (HE-KUBE-006).
+pub(crate) async fn create_all(
+    cluster: &Cluster,
+    kinds: &Kinds,
+    objects: &[Object],
+    how: Creation,
+) -> Result<(), String> {
+    if objects.is_empty() {
+        return Err("no objects visited".to_owned());
+    }
+    let parallel = match how.method {
+        ApplyMethod::ServerSide => PARALLEL,
+        ApplyMethod::ClientSide => 1, // HE-KUBE-005
+    };
+    let mut errors = Vec::new();
+    for row in objects.chunk_by(|left, right| left.kind == right.kind) {
+        let creations: Vec<_> = row
+            .iter()
+            .map(|object| create(cluster, kinds, object, how))
+            .collect();
+        let done: Vec<_> = stream::iter(creations).buffered(parallel).collect().await;
+        errors.extend(done.into_iter().filter_map(Result::err));
+    }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(errors.join("\n"))
+    }
+}
+
+/// Creates an object.
+pub(crate) async fn create(
+    cluster: &Cluster,
+    kinds: &Kinds,
+    object: &Object,
+    how: Creation,
+) -> Result<(), String> {
+    let resource = kinds.resource(object)?;
+    match how.method {
+        ApplyMethod::ServerSide => {
+            let apply = || server_side(cluster, resource, object, how.force);
+            let made = retried(is_quota_conflict, apply).await;
+            made.map_err(|error| refused(object, &error))
+        }
+        ApplyMethod::ClientSide => {
+            let request = request_of(object).map_err(|error| error.to_string())?;
+            let post = || async { cluster.create(resource, &request).await.map(drop) };
+            let made = retried(|error| error.reason == "Conflict", post).await;
+            made.map_err(|error| error.to_string())
+        }
+    }
+}
+
+/// Applies an object server-side.
+pub(crate) async fn server_side(
+    cluster: &Cluster,
+    resource: &Resource,
+    object: &Object,
+    force: bool,
+) -> Result<(), RequestError> {
+    let request = request_of(object)?;
+    let applied = cluster.apply_strictly(resource, &request, force).await;
+    applied.map(drop)
+}
+
+/// Why an object could not be applied (HE-KUBE-011).
+pub(crate) fn refused(object: &Object, error: &RequestError) -> String {
+    match (error.code, error.reason.as_str()) {
+        (415, _) => format!("server-side apply not available on the server: {error}"),
+        (_, "Conflict") => format!(
+            "conflict occurred while applying object {}: {error}",
+            named(object)
+        ),
+        _ => format!(
+            "server-side apply failed for object {}: {error}",
+            named(object)
+        ),
+    }
+}
+
+/// Whether several requests wanted to count on the same quota at once (HE-KUBE-012).
+fn is_quota_conflict(error: &RequestError) -> bool {
+    error.reason == "Conflict"
+        && error
+            .message
+            .contains("Operation cannot be fulfilled on resourcequotas")
+        && error.message.contains("the object has been modified")
+}
+
+/// Tries a request again where its failure may pass.
+pub(crate) async fn retried<F: Future<Output = Result<(), RequestError>>>(
+    passes: impl Fn(&RequestError) -> bool,
+    mut request: impl FnMut() -> F,
+) -> Result<(), RequestError> {
+    let mut tries = 1;
+    loop {
+        match request().await {
+            Err(error) if tries < TRIES && passes(&error) => {
+                tries += 1;
+                tokio::time::sleep(PAUSE).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use flux_apply::RequestError;
+    use flux_helm::action::{Scope, objects};
+
+    use super::{TRIES, is_quota_conflict, refused, retried};
+
+    fn error(code: u16, reason: &str, message: &str) -> RequestError {
+        RequestError {
+            code,
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            is_manager_conflict: false,
+        }
+    }
+
+    // HE-KUBE-011
+    #[test]
+    fn a_refused_object_is_named() {
+        let manifest = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n";
+        let built = objects(manifest, "ns", &|_, _| Some(Scope::Namespaced)).unwrap();
+        for (code, reason, want) in [
+            (
+                409,
+                "Conflict",
+                "conflict occurred while applying object ns/web apps/v1, Kind=Deployment: why",
+            ),
+            (
+                422,
+                "Invalid",
+                "server-side apply failed for object ns/web apps/v1, Kind=Deployment: why",
+            ),
+            (
+                415,
+                "UnsupportedMediaType",
+                "server-side apply not available on the server: why",
+            ),
+        ] {
+            assert_eq!(refused(&built[0], &error(code, reason, "why")), want);
+        }
+    }
+
+    const QUOTA: &str = "Operation cannot be fulfilled on resourcequotas \"q\": the object has been modified; please apply your changes to the latest version and try again";
+
+    // HE-KUBE-012
+    #[tokio::test]
+    async fn only_conflicts_about_a_quota_are_tried_again() {
+        for (reason, message, fails, tries, well) in [
+            ("Conflict", QUOTA, 0, 1, true),
+            ("Conflict", QUOTA, 4, 5, true),
+            ("Conflict", QUOTA, 9, TRIES, false),
+            ("Conflict", "Apply failed with 1 conflict", 9, 1, false),
+            ("Forbidden", QUOTA, 9, 1, false),
+            ("Forbidden", "exceeded quota: q", 9, 1, false),
+        ] {
+            let tried = Cell::new(0);
+            let done = retried(is_quota_conflict, || async {
+                tried.set(tried.get() + 1);
+                if tried.get() <= fails {
+                    return Err(error(409, reason, message));
+                }
+                Ok(())
+            });
+            assert_eq!(done.await.is_ok(), well, "{message}");
+            assert_eq!(tried.get(), tries, "{message}");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! `lookup` in templates, answered by the cluster.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use flux_apply::{Cluster, ObjectId, RequestError, Resource};
+use flux_helm::{Lookup, ParsedChart, RenderError, RenderOptions, Rendered, Values};
+use flux_yaml::{Value, json};
+use kube::api::ListParams;
+use tokio::runtime::Handle;
+
+use crate::build::group_and_version;
+use crate::live::value_of;
+
+/// The most bytes that one lookup brings.
+pub const MAX_LOOKUP_BYTES: usize = 64 * 1024 * 1024;
+
+/// How long one lookup may take.
+const TIMEOUT: Duration = Duration::from_mins(1);
+
+/// How many objects one answer to a list request holds.
+const PAGE: u32 = 250;
+
+/// Renders a chart whose templates may look things up on a cluster, on a thread of its own.
+///
+/// # Errors
+/// As [`ParsedChart::render`].
+pub async fn render(
+    cluster: &Cluster,
+    chart: ParsedChart,
+    values: Values,
+    mut options: RenderOptions,
+) -> Result<Rendered, RenderError> {
+    options.lookup = Arc::new(ClusterLookup::new(cluster.clone()));
+    let rendered = tokio::task::spawn_blocking(move || chart.render(&values, &options));
+    match rendered.await {
+        Ok(rendered) => rendered,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The runtime is going away, and this task with it.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Looks things up on a cluster, as the identity of its client (HE-ENG-014, HE-ENG-015). It waits for the answers, so that
+/// templates that use it are rendered where waiting is allowed: [`render`] does that.
+pub struct ClusterLookup {
+    cluster: Cluster,
+    runtime: Handle,
+}
+
+impl ClusterLookup {
+    /// To be made on the runtime that sends the requests.
+    pub fn new(cluster: Cluster) -> Self {
+        Self {
+            cluster,
+            runtime: Handle::current(),
+        }
+    }
+
+    async fn find(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Value, String> {
+        let slash = if api_version.contains('/') { "" } else { "/" };
+        let unknown = |why: &dyn std::fmt::Display| {
+            format!(
+                "unable to get apiresource from unstructured: {slash}{api_version}, Kind={kind}: {why}"
+            )
+        };
+        let Some((group, version)) = group_and_version(api_version) else {
+            return Err(unknown(&NOT_SERVED));
+        };
+        let discovery = self.cluster.discovery();
+        let resource = discovery.find(group, version, kind).await;
+        let Some(resource) = resource.map_err(|error| unknown(&error))? else {
+            let served = discovery.serves(group, version).await;
+            return match (served.map_err(|error| unknown(&error))?, name) {
+                (false, _) => Err(unknown(&NOT_SERVED)),
+                (true, "") => self.versions().await.map_err(|error| error.to_string()),
+                (true, _) => Ok(Value::map()),
+            };
+        };
+        let found = if name.is_empty() {
+            self.list(&resource, namespace).await
+        } else {
+            let id = ObjectId {
+                group: resource.group.clone(),
+                kind: resource.kind.clone(),
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+            };
+            let found = self.cluster.get(&resource, &id).await;
+            found.map(|live| value_of(&live))
+        };
+        match found {
+            Err(error) if error.is_not_found() => Ok(Value::map()),
+            found => found.map_err(|error| error.to_string()),
+        }
+    }
+
+    /// What upstream gives for a list of a kind that the cluster has not: it asks for a list without a name, and gets the
+    /// core group's versions.
+    async fn versions(&self) -> Result<Value, RequestError> {
+        let versions = self.cluster.client().list_core_api_versions().await?;
+        let text = serde_json::to_string(&versions).unwrap_or_default();
+        let mut list = json::from_str(text).unwrap_or_default();
+        if let Value::Map(map) = &mut list {
+            map.shift_remove("apiVersion");
+            map.insert("items".to_owned(), Value::Seq(Vec::new()));
+        }
+        Ok(list)
+    }
+
+    /// All objects of a kind as one list, whatever number of pages it comes in.
+    async fn list(&self, resource: &Resource, namespace: &str) -> Result<Value, RequestError> {
+        let namespace = (resource.namespaced && !namespace.is_empty()).then_some(namespace);
+        let mut params = ListParams::default().limit(PAGE);
+        let (mut list, mut items, mut bytes) = (None, Vec::new(), 0);
+        loop {
+            let text = self.cluster.list_text(resource, namespace, &params).await?;
+            bytes += text.len();
+            if bytes > MAX_LOOKUP_BYTES {
+                let kind = &resource.kind;
+                return Err(crate::live::local(&format!(
+                    "the list of {kind} has more than {MAX_LOOKUP_BYTES} bytes: look up single objects"
+                )));
+            }
+            let mut page = json::from_str(text).map_err(|_| {
+                crate::live::local("the server's answer to a lookup is not the JSON of a list")
+            })?;
+            page.kubernetes_numbers();
+            items.extend(taken_items(&mut page, resource));
+            let token = next_page(&mut page);
+            list.get_or_insert(page);
+            match token {
+                Some(token) => params = params.continue_token(&token),
+                None => break,
+            }
+        }
+        let mut list = list.unwrap_or_else(Value::map);
+        if let Value::Map(map) = &mut list {
+            map.insert("items".to_owned(), Value::Seq(items));
+        }
+        Ok(list)
+    }
+}
+
+/// What Kubernetes' client says of a version that the cluster has not.
+const NOT_SERVED: &str = "the server could not find the requested resource";
+
+impl Lookup for ClusterLookup {
+    fn lookup(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Value, String> {
+        let found = self.find(api_version, kind, namespace, name);
+        self.runtime.block_on(async {
+            let timely = tokio::time::timeout(TIMEOUT, found).await;
+            timely.unwrap_or_else(|_| Err("context deadline exceeded".to_owned()))
+        })
+    }
+}
+
+/// The items of a page; each says what it is, as those of Kubernetes' client do.
+fn taken_items(page: &mut Value, resource: &Resource) -> Vec<Value> {
+    let items = page.as_map_mut().and_then(|map| map.get_mut("items"));
+    let Some(Value::Seq(mut items)) = items.map(std::mem::take) else {
+        return Vec::new();
+    };
+    for item in &mut items {
+        if let Value::Map(item) = item {
+            for (key, value) in [
+                ("apiVersion", resource.api_version()),
+                ("kind", resource.kind.clone()),
+            ] {
+                item.entry(key.to_owned()).or_insert(Value::String(value));
+            }
+        }
+    }
+    items
+}
+
+/// Where the next page begins; a list of all pages does not speak of it.
+fn next_page(page: &mut Value) -> Option<String> {
+    let metadata = page.as_map_mut()?.get_mut("metadata")?.as_map_mut()?;
+    metadata.shift_remove("remainingItemCount");
+    let token = metadata.shift_remove("continue")?;
+    token
+        .as_str()
+        .filter(|token| !token.is_empty())
+        .map(ToOwned::to_owned)
+}

@@ -1,0 +1,183 @@
+//! The records of releases, kept in Secrets.
+
+use std::collections::BTreeMap;
+
+use flux_apply::{Cluster, RequestError};
+use flux_helm::{Release, SECRET_TYPE, SYSTEM_LABELS, decode, encode, secret_labels, secret_name};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
+
+use crate::error::RecordsError;
+
+/// The most bytes that the packed records of one release have together.
+pub const MAX_HISTORY_BYTES: usize = 256 * 1024 * 1024;
+
+/// How many records one answer holds: each is up to a mebibyte.
+const PAGE: u32 = 20;
+
+/// Where the record is, in the Secret.
+const KEY: &str = "release";
+
+/// The records of all releases whose storage namespace this is (HC-REL-001..006).
+#[derive(Clone)]
+pub struct Records {
+    secrets: Api<Secret>,
+    field_manager: String,
+}
+
+impl Records {
+    /// The records in a namespace, read and written as the cluster's identity (HC-REL-013).
+    pub fn new(cluster: &Cluster, namespace: &str) -> Self {
+        Self {
+            secrets: Api::namespaced(cluster.client().clone(), namespace),
+            field_manager: cluster.field_manager().to_owned(),
+        }
+    }
+
+    /// The records of a release, oldest first; those that cannot be read are passed over. A name that no release can have
+    /// has none.
+    ///
+    /// # Errors
+    /// The server's, or there is more than [`MAX_HISTORY_BYTES`].
+    pub async fn history(&self, release: &str) -> Result<Vec<Release>, RecordsError> {
+        if flux_helm::action::check_name(release).is_err() {
+            return Ok(Vec::new());
+        }
+        let selector = format!("name={release},owner=helm");
+        let mut params = ListParams::default().labels(&selector).limit(PAGE);
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        loop {
+            let page = self.secrets.list(&params).await;
+            let page = page.map_err(|error| RecordsError::Query(error.into()))?;
+            for secret in page.items {
+                bytes += value_of(&secret).len();
+                if bytes > MAX_HISTORY_BYTES {
+                    return Err(RecordsError::TooMuch {
+                        release: release.to_owned(),
+                        limit: MAX_HISTORY_BYTES,
+                    });
+                }
+                match decode(value_of(&secret)) {
+                    Ok(record) => records.push(labelled(record, secret.metadata)),
+                    Err(error) => {
+                        let key = secret.metadata.name.unwrap_or_default();
+                        let error = crate::chain(&error);
+                        tracing::debug!(key, error, "failed to decode release");
+                    }
+                }
+            }
+            match page.metadata.continue_ {
+                Some(token) if !token.is_empty() => params = params.continue_token(&token),
+                _ => break,
+            }
+        }
+        records.sort_by_key(|record| record.revision);
+        Ok(records)
+    }
+
+    /// The record of a revision, if there is one.
+    ///
+    /// # Errors
+    /// The server's, or it cannot be read.
+    pub async fn get(&self, release: &str, revision: i64) -> Result<Option<Release>, RecordsError> {
+        let key = secret_name(release, revision);
+        let secret = match self.secrets.get_opt(&key).await {
+            Ok(Some(secret)) => secret,
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                let source = error.into();
+                return Err(RecordsError::Get { key, source });
+            }
+        };
+        match decode(value_of(&secret)) {
+            Ok(record) => Ok(Some(labelled(record, secret.metadata))),
+            Err(source) => Err(RecordsError::Decode { key, source }),
+        }
+    }
+
+    /// Stores a new record.
+    ///
+    /// # Errors
+    /// There is one of this revision, or the server does not take it.
+    pub async fn create(&self, record: &Release) -> Result<(), RecordsError> {
+        let secret = secret_of(record, "create", "createdAt")?;
+        let made = self.secrets.create(&self.params(), &secret).await;
+        made.map(drop).map_err(|error| {
+            let error = RequestError::from(error);
+            match error.reason.as_str() {
+                "AlreadyExists" => RecordsError::Exists,
+                _ => RecordsError::Create(error),
+            }
+        })
+    }
+
+    /// Writes a record over what is stored of this revision, whoever wrote that (HC-REL-005).
+    ///
+    /// # Errors
+    /// The server's; there has to be one.
+    pub async fn update(&self, record: &Release) -> Result<(), RecordsError> {
+        let secret = secret_of(record, "update", "modifiedAt")?;
+        let key = secret_name(&record.name, record.revision);
+        let made = self.secrets.replace(&key, &self.params(), &secret).await;
+        made.map(drop)
+            .map_err(|error| RecordsError::Update(error.into()))
+    }
+
+    /// Deletes the record of a revision; one that is gone is fine.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn delete(&self, release: &str, revision: i64) -> Result<(), RecordsError> {
+        let key = secret_name(release, revision);
+        let deleted = self.secrets.delete(&key, &DeleteParams::default()).await;
+        match deleted.map_err(RequestError::from) {
+            Err(error) if !error.is_not_found() => Err(RecordsError::Delete(error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn params(&self) -> PostParams {
+        PostParams {
+            dry_run: false,
+            field_manager: Some(self.field_manager.clone()),
+        }
+    }
+}
+
+fn secret_of(record: &Release, verb: &'static str, stamp: &str) -> Result<Secret, RecordsError> {
+    let value = encode(record).map_err(|source| RecordsError::Encode {
+        verb,
+        release: record.name.clone(),
+        source,
+    })?;
+    let mut labels = secret_labels(record);
+    let seconds = jiff::Timestamp::now().as_second();
+    labels.insert(stamp.to_owned(), seconds.to_string());
+    let data = BTreeMap::from([(KEY.to_owned(), ByteString(value.into_bytes()))]);
+    Ok(Secret {
+        metadata: ObjectMeta {
+            name: Some(secret_name(&record.name, record.revision)),
+            labels: Some(labels),
+            ..ObjectMeta::default()
+        },
+        type_: Some(SECRET_TYPE.to_owned()),
+        data: Some(data),
+        ..Secret::default()
+    })
+}
+
+fn value_of(secret: &Secret) -> &[u8] {
+    let value = secret.data.as_ref().and_then(|data| data.get(KEY));
+    value.map_or(&[], |value| value.0.as_slice())
+}
+
+/// The record with those labels of its Secret that are not Helm's own.
+fn labelled(mut record: Release, metadata: ObjectMeta) -> Release {
+    record.labels = metadata.labels.unwrap_or_default();
+    record
+        .labels
+        .retain(|key, _| !SYSTEM_LABELS.contains(&key.as_str()));
+    record
+}

@@ -1,0 +1,214 @@
+//! Actions begin, and are carried to their end.
+
+use std::time::Duration;
+
+use flux_apply::{Cluster, RequestError};
+use flux_helm::action::{
+    Action, History, Install, InstallOptions, Rollback, RollbackOptions, Step, Test, TestOptions,
+    Uninstall, UninstallOptions, Upgrade, UpgradeOptions, WaitStrategy,
+};
+use flux_helm::{Release, Time};
+use kube::api::PropagationPolicy;
+
+use crate::error::{BeginError, RecordsError};
+use crate::records::Records;
+use crate::run::Run;
+
+/// What becomes of the objects that belong to a deleted one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Propagation {
+    /// They go after it.
+    #[default]
+    Background,
+    /// They go before it.
+    Foreground,
+    /// They stay.
+    Orphan,
+}
+
+impl From<Propagation> for PropagationPolicy {
+    fn from(propagation: Propagation) -> Self {
+        match propagation {
+            Propagation::Background => Self::Background,
+            Propagation::Foreground => Self::Foreground,
+            Propagation::Orphan => Self::Orphan,
+        }
+    }
+}
+
+/// How actions are carried out.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How long each wait may take: for a hook, for the release's objects, until what is deleted is gone.
+    pub timeout: Duration,
+    /// What is waited for.
+    pub wait: WaitStrategy,
+    /// Whether a Job of the release has to be complete (HC-WAIT-004).
+    pub wait_for_jobs: bool,
+    /// Whether objects that live already are taken over, whosever they are (HE-ACT-009).
+    pub take_ownership: bool,
+    /// Whether objects are replaced rather than patched, where they are applied client-side (HE-KUBE-014).
+    pub force: bool,
+    /// What becomes of what belongs to the objects of an uninstalled release.
+    pub propagation: Propagation,
+}
+
+/// Five minutes, all that there is to wait for, and nothing forced.
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_mins(5),
+            wait: WaitStrategy::Watcher,
+            wait_for_jobs: true,
+            take_ownership: false,
+            force: false,
+            propagation: Propagation::Background,
+        }
+    }
+}
+
+/// What came of an action.
+#[derive(Debug)]
+pub struct Performed {
+    /// The record that it was about, as it stands in the end.
+    pub release: Release,
+    /// What Helm says of objects that stay.
+    pub info: String,
+    /// How it ended, with the text that Helm gives.
+    pub result: Result<(), String>,
+}
+
+/// Installs, upgrades, rolls back, tests and uninstalls releases on a cluster.
+pub struct Releaser {
+    cluster: Cluster,
+    records: Records,
+    options: Options,
+}
+
+impl Releaser {
+    /// Works on a cluster as its identity, with the records in this namespace.
+    pub fn new(cluster: Cluster, storage_namespace: &str, options: Options) -> Self {
+        Self {
+            records: Records::new(&cluster, storage_namespace),
+            cluster,
+            options,
+        }
+    }
+
+    /// The cluster.
+    pub const fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// The records.
+    pub const fn records(&self) -> &Records {
+        &self.records
+    }
+
+    /// How actions are carried out.
+    pub const fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Checks whether an installation may begin. What follows is to render the chart, and [`Install::start`].
+    ///
+    /// # Errors
+    /// The cluster does not answer, or the records say that it may not.
+    pub async fn install(&self, options: InstallOptions) -> Result<Install, BeginError> {
+        let reachable = self.reachable().await;
+        reachable.map_err(BeginError::UnreachableForInstall)?;
+        let history = self.history(&options.name).await?;
+        Ok(Install::check(&history, options)?)
+    }
+
+    /// Checks whether an upgrade may begin. What follows is to render the chart, and [`Upgrade::start`].
+    ///
+    /// # Errors
+    /// As [`Releaser::install`].
+    pub async fn upgrade(
+        &self,
+        name: &str,
+        options: UpgradeOptions,
+    ) -> Result<Upgrade, BeginError> {
+        self.reachable().await.map_err(BeginError::Unreachable)?;
+        Ok(Upgrade::check(&self.history(name).await?, name, options)?)
+    }
+
+    /// Begins a rollback.
+    ///
+    /// # Errors
+    /// As [`Releaser::install`].
+    pub async fn rollback(
+        &self,
+        name: &str,
+        options: &RollbackOptions,
+    ) -> Result<Action, BeginError> {
+        self.reachable().await.map_err(BeginError::Unreachable)?;
+        let history = self.history(name).await?;
+        Ok(Rollback::start(&history, name, options, now())?)
+    }
+
+    /// Begins an uninstallation.
+    ///
+    /// # Errors
+    /// As [`Releaser::install`].
+    pub async fn uninstall(
+        &self,
+        name: &str,
+        options: UninstallOptions,
+    ) -> Result<Action, BeginError> {
+        self.reachable().await.map_err(BeginError::Unreachable)?;
+        let history = self.history(name).await?;
+        Ok(Uninstall::start(&history, name, options, now())?)
+    }
+
+    /// Begins the tests of a release.
+    ///
+    /// # Errors
+    /// As [`Releaser::install`].
+    pub async fn test(&self, name: &str, options: &TestOptions) -> Result<Action, BeginError> {
+        self.reachable().await.map_err(BeginError::Unreachable)?;
+        Ok(Test::start(&self.history(name).await?, name, options)?)
+    }
+
+    /// Carries an action to its end. `stored` hears of every record right after it was written (HC-REL-012). When `stopped`
+    /// is ready a wait for the release's objects is given up, and no other step (HC-WAIT-019, HC-WAIT-020).
+    ///
+    /// Dropping the future leaves the record as it was written last, pending, as a crash does (HE-REL-017).
+    pub async fn perform(
+        &self,
+        mut action: Action,
+        stored: &mut (dyn FnMut(&Release) + Send),
+        stopped: impl Future<Output = ()> + Send,
+    ) -> Performed {
+        let mut run = Run::new(self, &action);
+        let mut outcome = Ok(());
+        tokio::pin!(stopped);
+        let result = loop {
+            match action.next(now(), outcome) {
+                Step::Done(result) => break result.map_err(ToOwned::to_owned),
+                step => outcome = Box::pin(run.step(step, stored, stopped.as_mut())).await,
+            }
+        };
+        Performed {
+            info: run.info,
+            release: action.into_release(),
+            result,
+        }
+    }
+
+    /// Whether the cluster answers (HE-ACT-001).
+    async fn reachable(&self) -> Result<(), RequestError> {
+        let version = self.cluster.client().apiserver_version().await;
+        version.map(drop).map_err(RequestError::from)
+    }
+
+    async fn history(&self, name: &str) -> Result<History, RecordsError> {
+        Ok(History::new(self.records.history(name).await?))
+    }
+}
+
+/// The time, as records write it.
+pub fn now() -> Time {
+    Time::at(jiff::Timestamp::now())
+}
