@@ -1,5 +1,6 @@
 //! JSON text and values, as Go's `encoding/json` reads and writes them.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use crate::binary;
@@ -146,8 +147,8 @@ pub(crate) fn normalize(value: &mut Value) -> Result<(), Error> {
     }
 }
 
-/// What JSON text is made into while it is read.
-pub trait Build: Sized {
+/// What JSON text is made into while it is read; it may borrow from the text.
+pub trait Build<'t>: Sized {
     /// `null`
     fn null() -> Self;
     /// `true` or `false`
@@ -156,16 +157,16 @@ pub trait Build: Sized {
     ///
     /// # Errors
     /// Why there is no such number.
-    fn number(text: &str) -> Result<Self, String>;
+    fn number(text: &'t str) -> Result<Self, String>;
     /// A string.
-    fn string(text: String) -> Self;
+    fn string(text: Cow<'t, str>) -> Self;
     /// An array.
     fn array(items: Vec<Self>) -> Self;
     /// An object, its keys in the order of the text and perhaps more than once: the last value counts.
-    fn object(entries: Vec<(String, Self)>) -> Self;
+    fn object(entries: Vec<(Cow<'t, str>, Self)>) -> Self;
 }
 
-impl Build for Value {
+impl<'t> Build<'t> for Value {
     fn null() -> Self {
         Value::Null
     }
@@ -174,7 +175,7 @@ impl Build for Value {
         Value::Bool(truth)
     }
 
-    fn number(text: &str) -> Result<Self, String> {
+    fn number(text: &'t str) -> Result<Self, String> {
         if let Ok(int) = text.parse() {
             return Ok(Value::Int(int));
         }
@@ -193,16 +194,21 @@ impl Build for Value {
         }
     }
 
-    fn string(text: String) -> Self {
-        Value::String(text)
+    fn string(text: Cow<'t, str>) -> Self {
+        Value::String(text.into_owned())
     }
 
     fn array(items: Vec<Self>) -> Self {
         Value::Seq(items)
     }
 
-    fn object(entries: Vec<(String, Self)>) -> Self {
-        Value::Map(entries.into_iter().collect())
+    fn object(entries: Vec<(Cow<'t, str>, Self)>) -> Self {
+        let entries = entries.into_iter();
+        Value::Map(
+            entries
+                .map(|(key, value)| (key.into_owned(), value))
+                .collect(),
+        )
     }
 }
 
@@ -212,15 +218,14 @@ impl Build for Value {
 /// # Errors
 /// [`Error::JsonSyntax`] in encoding/json's words.
 pub fn from_str(text: impl AsRef<[u8]>) -> Result<Value, Error> {
-    read(text)
+    read(text.as_ref())
 }
 
 /// Reads JSON text into values of the caller's making, which see numbers as they are written.
 ///
 /// # Errors
 /// [`Error::JsonSyntax`] in encoding/json's words, or with what [`Build::number`] says.
-pub fn read<V: Build>(text: impl AsRef<[u8]>) -> Result<V, Error> {
-    let text = text.as_ref();
+pub fn read<'t, V: Build<'t>>(text: &'t [u8]) -> Result<V, Error> {
     let mut reader = Reader { text, at: 0 };
     reader.skip_blanks();
     let value = reader.value(0)?;
@@ -236,15 +241,22 @@ struct Reader<'t> {
     at: usize,
 }
 
-impl Reader<'_> {
+impl<'t> Reader<'t> {
     fn peek(&self) -> Option<u8> {
         self.text.get(self.at).copied()
     }
 
     fn skip_blanks(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\r' | b'\n')) {
-            self.at += 1;
-        }
+        self.at += self
+            .run(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
+            .len();
+    }
+
+    /// The bytes from here on that are of a kind.
+    fn run(&self, kind: impl Fn(u8) -> bool) -> &'t [u8] {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let end = rest.iter().position(|byte| !kind(*byte));
+        rest.get(..end.unwrap_or(rest.len())).unwrap_or_default()
     }
 
     fn error(&self, message: String) -> Error {
@@ -262,7 +274,7 @@ impl Reader<'_> {
         }
     }
 
-    fn value<V: Build>(&mut self, depth: usize) -> Result<V, Error> {
+    fn value<V: Build<'t>>(&mut self, depth: usize) -> Result<V, Error> {
         if depth > MAX_DEPTH {
             return Err(self.error("exceeded max depth".to_owned()));
         }
@@ -278,7 +290,7 @@ impl Reader<'_> {
         }
     }
 
-    fn literal<V: Build>(&mut self, word: &str, value: V) -> Result<V, Error> {
+    fn literal<V: Build<'t>>(&mut self, word: &str, value: V) -> Result<V, Error> {
         for wanted in word.chars() {
             if self.peek() != Some(wanted as u8) {
                 return Err(self.unexpected(&format!("in literal {word} (expecting '{wanted}')")));
@@ -288,7 +300,7 @@ impl Reader<'_> {
         Ok(value)
     }
 
-    fn object<V: Build>(&mut self, depth: usize) -> Result<V, Error> {
+    fn object<V: Build<'t>>(&mut self, depth: usize) -> Result<V, Error> {
         self.at += 1;
         let mut entries = Vec::new();
         self.skip_blanks();
@@ -322,7 +334,7 @@ impl Reader<'_> {
         }
     }
 
-    fn array<V: Build>(&mut self, depth: usize) -> Result<V, Error> {
+    fn array<V: Build<'t>>(&mut self, depth: usize) -> Result<V, Error> {
         self.at += 1;
         let mut items = Vec::new();
         self.skip_blanks();
@@ -345,7 +357,7 @@ impl Reader<'_> {
         }
     }
 
-    fn number<V: Build>(&mut self) -> Result<V, Error> {
+    fn number<V: Build<'t>>(&mut self) -> Result<V, Error> {
         let from = self.at;
         if self.peek() == Some(b'-') {
             self.at += 1;
@@ -383,15 +395,23 @@ impl Reader<'_> {
         }
     }
 
-    fn string(&mut self) -> Result<String, Error> {
+    fn string(&mut self) -> Result<Cow<'t, str>, Error> {
         self.at += 1;
-        let mut bytes = Vec::new();
+        let first = self.plain_run();
+        if self.peek() == Some(b'"') {
+            self.at += 1;
+            return Ok(match std::str::from_utf8(first) {
+                Ok(text) => Cow::Borrowed(text),
+                Err(_) => Cow::Owned(binary::to_text(first.to_vec())),
+            });
+        }
+        let mut bytes = first.to_vec();
         loop {
             match self.peek() {
                 None => return Err(self.unexpected("")),
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(binary::to_text(bytes));
+                    return Ok(Cow::Owned(binary::to_text(bytes)));
                 }
                 Some(b'\\') => {
                     self.at += 1;
@@ -399,12 +419,16 @@ impl Reader<'_> {
                     bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
                 }
                 Some(0..0x20) => return Err(self.unexpected("in string literal")),
-                Some(byte) => {
-                    bytes.push(byte);
-                    self.at += 1;
-                }
+                Some(_) => bytes.extend_from_slice(self.plain_run()),
             }
         }
+    }
+
+    /// Moves over what stands for itself in a string.
+    fn plain_run(&mut self) -> &'t [u8] {
+        let run = self.run(|byte| byte >= 0x20 && !matches!(byte, b'"' | b'\\'));
+        self.at += run.len();
+        run
     }
 
     fn escape(&mut self) -> Result<char, Error> {

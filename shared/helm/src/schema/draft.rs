@@ -1,8 +1,9 @@
 //! The drafts of JSON Schema: what they call things, where schemas lie within schemas, and their vocabularies.
 
-use std::borrow::Cow;
-
-use super::json::Json;
+use super::{
+    json::{Entries, Json},
+    pointer::Step,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Draft {
@@ -22,34 +23,41 @@ enum Holds {
     Each,
     /// A list of them.
     Items,
+    /// It is one, or a list of them.
+    ItselfAndItems,
 }
 
-/// Keywords that hold schemas, with the draft from which on they do.
-const PLACES: [(Draft, &str, Holds); 23] = [
-    (Draft::D4, "definitions", Holds::Each),
-    (Draft::D4, "not", Holds::Itself),
-    (Draft::D4, "allOf", Holds::Items),
-    (Draft::D4, "anyOf", Holds::Items),
-    (Draft::D4, "oneOf", Holds::Items),
-    (Draft::D4, "properties", Holds::Each),
-    (Draft::D4, "additionalProperties", Holds::Itself),
-    (Draft::D4, "patternProperties", Holds::Each),
-    (Draft::D4, "items", Holds::Itself),
-    (Draft::D4, "items", Holds::Items),
-    (Draft::D4, "additionalItems", Holds::Itself),
-    (Draft::D4, "dependencies", Holds::Each),
-    (Draft::D6, "propertyNames", Holds::Itself),
-    (Draft::D6, "contains", Holds::Itself),
-    (Draft::D7, "if", Holds::Itself),
-    (Draft::D7, "then", Holds::Itself),
-    (Draft::D7, "else", Holds::Itself),
-    (Draft::D2019, "$defs", Holds::Each),
-    (Draft::D2019, "dependentSchemas", Holds::Each),
-    (Draft::D2019, "unevaluatedProperties", Holds::Itself),
-    (Draft::D2019, "unevaluatedItems", Holds::Itself),
-    (Draft::D2019, "contentSchema", Holds::Itself),
-    (Draft::D2020, "prefixItems", Holds::Items),
-];
+/// How schemas lie in the value of a keyword, if they do, and from which draft on. The first number tells in which order
+/// keywords are gone through.
+const fn holder(keyword: &str) -> Option<(u8, Draft, Holds)> {
+    use Draft::{D4, D6, D7, D2019, D2020};
+    use Holds::{Each, Items, Itself, ItselfAndItems};
+    Some(match keyword.as_bytes() {
+        b"definitions" => (0, D4, Each),
+        b"not" => (1, D4, Itself),
+        b"allOf" => (2, D4, Items),
+        b"anyOf" => (3, D4, Items),
+        b"oneOf" => (4, D4, Items),
+        b"properties" => (5, D4, Each),
+        b"additionalProperties" => (6, D4, Itself),
+        b"patternProperties" => (7, D4, Each),
+        b"items" => (8, D4, ItselfAndItems),
+        b"additionalItems" => (9, D4, Itself),
+        b"dependencies" => (10, D4, Each),
+        b"propertyNames" => (11, D6, Itself),
+        b"contains" => (12, D6, Itself),
+        b"if" => (13, D7, Itself),
+        b"then" => (14, D7, Itself),
+        b"else" => (15, D7, Itself),
+        b"$defs" => (16, D2019, Each),
+        b"dependentSchemas" => (17, D2019, Each),
+        b"unevaluatedProperties" => (18, D2019, Itself),
+        b"unevaluatedItems" => (19, D2019, Itself),
+        b"contentSchema" => (20, D2019, Itself),
+        b"prefixItems" => (21, D2020, Items),
+        _ => return None,
+    })
+}
 
 impl Draft {
     pub(super) const LATEST: Self = Self::D2020;
@@ -88,7 +96,7 @@ impl Draft {
     }
 
     /// The name that a schema gives itself, without a fragment; nothing if it gives none.
-    pub(super) fn id_of(self, schema: &Json) -> &str {
+    pub(super) fn id_of<'s>(self, schema: &'s Json<'_>) -> &'s str {
         // Beside a reference nothing counts in the older drafts.
         if self < Self::D2019 && schema.get("$ref").is_some() {
             return "";
@@ -97,25 +105,27 @@ impl Draft {
         id.map_or("", |id| id.split_once('#').map_or(id, |(id, _)| id))
     }
 
-    /// The schemas that lie directly in one, with the pointers from it to them.
-    pub(super) fn within(self, schema: &Json) -> Vec<(String, &Json)> {
+    /// The schemas that lie directly in one, with the steps to them.
+    pub(super) fn within<'s, 't>(self, schema: &'s Entries<'t>) -> Vec<(Step<'s>, &'s Json<'t>)> {
+        let holders = schema.iter().filter_map(|(keyword, value)| {
+            let (rank, since, holds) = holder(keyword)?;
+            (since <= self).then_some((rank, keyword, holds, value))
+        });
+        let mut holders: Vec<_> = holders.collect();
+        holders.sort_unstable_by_key(|(rank, ..)| *rank);
         let mut found = Vec::new();
-        for (since, keyword, holds) in PLACES {
-            let Some(value) = schema.get(keyword).filter(|_| since <= self) else {
-                continue;
-            };
+        for (_, keyword, holds, value) in holders {
+            if matches!(holds, Holds::Itself | Holds::ItselfAndItems) {
+                found.push((Step::Keyword(keyword), value));
+            }
             match (holds, value) {
-                (Holds::Itself, value) => found.push((format!("/{keyword}"), value)),
                 (Holds::Each, Json::Object(entries)) => {
-                    found.extend(
-                        entries
-                            .iter()
-                            .map(|(name, value)| (format!("/{keyword}/{}", escape(name)), value)),
-                    );
+                    let entries = entries.iter();
+                    found.extend(entries.map(|(name, value)| (Step::Named(keyword, name), value)));
                 }
-                (Holds::Items, Json::Array(items)) => {
+                (Holds::Items | Holds::ItselfAndItems, Json::Array(items)) => {
                     let items = items.iter().enumerate();
-                    found.extend(items.map(|(i, value)| (format!("/{keyword}/{i}"), value)));
+                    found.extend(items.map(|(i, value)| (Step::Item(keyword, i), value)));
                 }
                 _ => {}
             }
@@ -189,28 +199,4 @@ impl Dialect {
             None => matches!(name, "applicator" | "validation" | "unevaluated"),
         }
     }
-}
-
-/// A token of a JSON pointer.
-pub(super) fn escape(token: &str) -> String {
-    token.replace('~', "~0").replace('/', "~1")
-}
-
-/// The token without escapes, if they are whole.
-pub(super) fn unescape(token: &str) -> Option<Cow<'_, str>> {
-    if !token.contains('~') {
-        return Some(Cow::Borrowed(token));
-    }
-    let mut parts = token.split('~');
-    let mut out = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let (c, rest) = match part.as_bytes().first() {
-            Some(b'0') => ('~', part.get(1..)),
-            Some(b'1') => ('/', part.get(1..)),
-            _ => return None,
-        };
-        out.push(c);
-        out.push_str(rest?);
-    }
-    Some(Cow::Owned(out))
 }

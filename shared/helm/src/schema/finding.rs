@@ -1,10 +1,10 @@
 //! What breaks a schema, in the words of Helm's validator (HE-SCHEMA-003).
 
 use super::{
-    compile::{Id, Program, Types},
     decimal::Decimal,
-    draft::escape,
     json::Json,
+    pointer::escape,
+    program::{Id, Program, Types},
 };
 use crate::number;
 
@@ -35,8 +35,8 @@ pub(super) enum Kind<'a> {
         got: &'static str,
         want: Types,
     },
-    Constant(&'a Json),
-    Options(&'a [Json]),
+    Constant(&'a Json<'a>),
+    Options(&'a [Json<'a>]),
     Format {
         got: &'a str,
         want: &'static str,
@@ -197,8 +197,8 @@ fn contains(bound: &str, got: &[usize], want: usize) -> String {
     format!("{bound} {want} items required to match contains schema, but {matched}")
 }
 
-fn one_of(options: &[Json]) -> String {
-    let plain = |option: &Json| !matches!(option, Json::Array(_) | Json::Object(_));
+fn one_of(options: &[Json<'_>]) -> String {
+    let plain = |option: &Json<'_>| !matches!(option, Json::Array(_) | Json::Object(_));
     if !options.iter().all(plain) {
         return "'enum' failed".to_owned();
     }
@@ -215,7 +215,7 @@ fn listed(names: &[&str]) -> String {
 }
 
 /// A value in a message.
-fn shown(value: &Json) -> String {
+fn shown(value: &Json<'_>) -> String {
     match value {
         Json::Null => "<nil>".to_owned(),
         Json::Bool(truth) => truth.to_string(),

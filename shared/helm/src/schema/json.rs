@@ -1,27 +1,31 @@
 //! JSON as schemas see it: numbers as they are written.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
-use flux_gotemplate::{Constant, Constants, Map, Value};
+use flux_gotemplate::{Constant, Constants};
 use flux_yaml::json::Build;
 
-use super::decimal::Decimal;
+use super::{decimal::Decimal, names::Names};
 use crate::number;
 
-/// A schema or a value. Objects are ordered by key, which gives findings an order.
+/// A schema or a value, whose texts are borrowed where they stand as they are in that which it was read from. Objects are
+/// ordered by key, which gives findings an order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) enum Json {
+pub(super) enum Json<'t> {
     #[default]
     Null,
     Bool(bool),
     /// A number's text.
-    Number(Box<str>),
-    String(String),
-    Array(Vec<Json>),
-    Object(BTreeMap<String, Json>),
+    Number(Cow<'t, str>),
+    String(Cow<'t, str>),
+    Array(Vec<Json<'t>>),
+    Object(Entries<'t>),
 }
 
-impl Build for Json {
+/// What is in an object.
+pub(super) type Entries<'t> = Names<Cow<'t, str>, Json<'t>>;
+
+impl<'t> Build<'t> for Json<'t> {
     fn null() -> Self {
         Self::Null
     }
@@ -30,11 +34,11 @@ impl Build for Json {
         Self::Bool(truth)
     }
 
-    fn number(text: &str) -> Result<Self, String> {
-        Ok(Self::Number(text.into()))
+    fn number(text: &'t str) -> Result<Self, String> {
+        Ok(Self::Number(Cow::Borrowed(text)))
     }
 
-    fn string(text: String) -> Self {
+    fn string(text: Cow<'t, str>) -> Self {
         Self::String(text)
     }
 
@@ -42,36 +46,61 @@ impl Build for Json {
         Self::Array(items)
     }
 
-    fn object(entries: Vec<(String, Self)>) -> Self {
-        Self::Object(entries.into_iter().collect())
+    fn object(entries: Vec<(Cow<'t, str>, Self)>) -> Self {
+        Self::Object(Names::new(entries))
     }
 }
 
-impl Json {
+impl<'t> Json<'t> {
     /// Values of a chart.
-    pub(super) fn of(values: &Map) -> Self {
-        if let Some(constants) = values.as_constants() {
-            return of_constants(&constants);
-        }
-        values.read(|entries| {
-            let entries = entries.iter();
-            let entries = entries.map(|(key, value)| (key.to_text().into_owned(), one(value)));
-            Self::Object(entries.collect())
-        })
+    pub(super) fn of(values: &'t Constants) -> Self {
+        let entries = values.entries().iter();
+        let entries = entries.map(|(key, value)| (key.to_text(), Self::of_constant(value)));
+        Self::Object(entries.collect())
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<&Json> {
+    fn of_constant(value: &'t Constant) -> Self {
+        match value {
+            Constant::Nil | Constant::Bytes(_) => Self::Null,
+            Constant::Bool(truth) => Self::Bool(*truth),
+            Constant::Int(_, number) => Self::Number(number.to_string().into()),
+            Constant::Uint(_, number) => Self::Number(number.to_string().into()),
+            Constant::Float(float) => Self::Number(number::format_json(*float).into()),
+            Constant::Str(text) => Self::String(text.to_text()),
+            Constant::List(items) => Self::Array(items.iter().map(Self::of_constant).collect()),
+            Constant::Map(map) => Self::of(map),
+        }
+    }
+
+    /// By itself.
+    pub(super) fn into_owned(self) -> Json<'static> {
+        let owned = |text: Cow<'t, str>| Cow::Owned(text.into_owned());
+        match self {
+            Self::Null => Json::Null,
+            Self::Bool(truth) => Json::Bool(truth),
+            Self::Number(text) => Json::Number(owned(text)),
+            Self::String(text) => Json::String(owned(text)),
+            Self::Array(items) => Json::Array(items.into_iter().map(Json::into_owned).collect()),
+            Self::Object(entries) => {
+                let entries = entries.into_iter();
+                let entries = entries.map(|(key, value)| (owned(key), value.into_owned()));
+                Json::Object(entries.collect())
+            }
+        }
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&Json<'t>> {
         self.as_object()?.get(key)
     }
 
-    pub(super) fn as_object(&self) -> Option<&BTreeMap<String, Json>> {
+    pub(super) fn as_object(&self) -> Option<&Entries<'t>> {
         match self {
             Self::Object(entries) => Some(entries),
             _ => None,
         }
     }
 
-    pub(super) fn as_array(&self) -> Option<&[Json]> {
+    pub(super) fn as_array(&self) -> Option<&[Json<'t>]> {
         match self {
             Self::Array(items) => Some(items),
             _ => None,
@@ -112,7 +141,7 @@ impl Json {
     }
 
     /// Equality as JSON has it: 1 equals 1.0.
-    pub(super) fn same(&self, other: &Json) -> bool {
+    pub(super) fn same(&self, other: &Json<'_>) -> bool {
         self.view().same(other)
     }
 
@@ -127,7 +156,7 @@ impl Json {
             Self::String(text) => text.hash(hasher),
             Self::Array(items) => items.iter().for_each(|item| item.hash(hasher)),
             Self::Object(entries) => {
-                for (key, value) in entries {
+                for (key, value) in entries.iter() {
                     key.hash(hasher);
                     value.hash(hasher);
                 }
@@ -143,8 +172,8 @@ pub(super) enum View<'a> {
     Bool(bool),
     Number(&'a str),
     String(&'a str),
-    Array(&'a [Json]),
-    Object(&'a BTreeMap<String, Json>),
+    Array(&'a [Json<'a>]),
+    Object(&'a Entries<'a>),
 }
 
 impl View<'_> {
@@ -164,7 +193,7 @@ impl View<'_> {
         matches!(self, Self::Number(text) if Decimal::parse(text).is_some_and(|n| n.is_whole()))
     }
 
-    pub(super) fn same(self, other: &Json) -> bool {
+    pub(super) fn same(self, other: &Json<'_>) -> bool {
         match (self, other) {
             (Self::Null, Json::Null) => true,
             (Self::Bool(a), Json::Bool(b)) => a == *b,
@@ -176,37 +205,10 @@ impl View<'_> {
                 a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same(b))
             }
             (Self::Object(a), Json::Object(b)) => {
-                let mut pairs = a.iter().zip(b);
+                let mut pairs = a.iter().zip(b.iter());
                 a.len() == b.len() && pairs.all(|((ka, a), (kb, b))| ka == kb && a.same(b))
             }
             _ => false,
         }
-    }
-}
-
-fn of_constants(values: &Constants) -> Json {
-    let entries = values.entries().iter();
-    let entries = entries.map(|(key, value)| (key.to_text().into_owned(), of_constant(value)));
-    Json::Object(entries.collect())
-}
-
-fn of_constant(value: &Constant) -> Json {
-    match value {
-        Constant::List(items) => Json::Array(items.iter().map(of_constant).collect()),
-        Constant::Map(map) => of_constants(map),
-        scalar => one(&scalar.value()),
-    }
-}
-
-fn one(value: &Value) -> Json {
-    match value {
-        Value::Bool(truth) => Json::Bool(*truth),
-        Value::Int(_, number) => Json::Number(number.to_string().into()),
-        Value::Uint(_, number) => Json::Number(number.to_string().into()),
-        Value::Float(float) => Json::Number(number::format_json(*float).into()),
-        Value::Str(text) => Json::String(text.to_text().into_owned()),
-        Value::List(list) => Json::Array(list.items().iter().map(one).collect()),
-        Value::Map(map) => Json::of(map),
-        _ => Json::Null,
     }
 }

@@ -1,14 +1,19 @@
 //! The metaschemas: what each draft allows a schema to be, in the shape that Helm's validator has of them, because that
 //! shows in what it says of a schema that is none (HE-SCHEMA-006).
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
 use super::{
-    compile::{Compiler, Program},
+    compile::Compiler,
     draft::{Dialect, Draft},
-    json::Json,
+    json,
+    program::Program,
 };
+
+/// A metaschema, or a part of one.
+type Json = json::Json<'static>;
 
 /// The keywords of the drafts that have one document, each with what its value must be.
 const SINGLE: &str = "$schema uri, title string, description string, default any, multipleOf positive, maximum number, \
@@ -62,26 +67,33 @@ fn vocabulary(draft: Draft, name: &str) -> Option<&'static str> {
     })
 }
 
-/// The metaschema at an address, if it is one of those that are known everywhere.
-pub(super) fn document(address: &str) -> Option<Json> {
+/// The metaschema at an address, if it is one of those that are known everywhere. It is put together once in a process.
+pub(super) fn document(address: &str) -> Option<&'static Json> {
+    const MOST: usize = 9;
+    static SINGLE: [OnceLock<Json>; 3] = [const { OnceLock::new() }; 3];
+    static JOINT: [OnceLock<Json>; 2] = [const { OnceLock::new() }; 2];
+    static PARTS: [[OnceLock<Json>; MOST]; 2] = [const { [const { OnceLock::new() }; MOST] }; 2];
     let rest = address
         .strip_prefix("http://json-schema.org/")
         .or_else(|| address.strip_prefix("https://json-schema.org/"))?;
-    match rest {
-        "draft-04/schema" => Some(single(Draft::D4)),
-        "draft-06/schema" => Some(single(Draft::D6)),
-        "draft-07/schema" => Some(single(Draft::D7)),
-        "draft/2019-09/schema" => Some(joint(Draft::D2019)),
-        "schema" | "draft/2020-12/schema" => Some(joint(Draft::D2020)),
+    Some(match rest {
+        "draft-04/schema" => SINGLE[0].get_or_init(|| single(Draft::D4)),
+        "draft-06/schema" => SINGLE[1].get_or_init(|| single(Draft::D6)),
+        "draft-07/schema" => SINGLE[2].get_or_init(|| single(Draft::D7)),
+        "draft/2019-09/schema" => JOINT[0].get_or_init(|| joint(Draft::D2019)),
+        "schema" | "draft/2020-12/schema" => JOINT[1].get_or_init(|| joint(Draft::D2020)),
         other => {
-            let (draft, name) = match other.strip_prefix("draft/2019-09/meta/") {
-                Some(name) => (Draft::D2019, name),
-                None => (Draft::D2020, other.strip_prefix("draft/2020-12/meta/")?),
+            let (draft, parts, name) = if let Some(name) = other.strip_prefix("draft/2019-09/meta/")
+            {
+                (Draft::D2019, &PARTS[0], name)
+            } else {
+                let name = other.strip_prefix("draft/2020-12/meta/")?;
+                (Draft::D2020, &PARTS[1], name)
             };
-            let known = draft.vocabularies().contains(&name);
-            known.then(|| part(draft, name))
+            let known = draft.vocabularies().iter().position(|own| *own == name)?;
+            parts.get(known)?.get_or_init(|| part(draft, name))
         }
-    }
+    })
 }
 
 /// The address of a vocabulary's metaschema.
@@ -91,7 +103,7 @@ pub(super) fn vocabulary_address(draft: Draft, name: &str) -> String {
 }
 
 fn text(text: &str) -> Json {
-    Json::String(text.to_owned())
+    Json::String(Cow::Owned(text.to_owned()))
 }
 
 fn number(number: u8) -> Json {
@@ -103,8 +115,18 @@ fn texts(all: &[&str]) -> Json {
 }
 
 fn object<const N: usize>(entries: [(&str, Json); N]) -> Json {
-    let entries = entries.map(|(key, value)| (key.to_owned(), value));
-    Json::Object(BTreeMap::from(entries))
+    let entries = entries.map(|(key, value)| (Cow::Owned(key.to_owned()), value));
+    Json::Object(entries.into_iter().collect())
+}
+
+/// An object that was made in more than one step.
+fn object_of(entries: impl IntoIterator<Item = (String, Json)>) -> Json {
+    let entries = entries.into_iter();
+    Json::Object(
+        entries
+            .map(|(key, value)| (Cow::Owned(key), value))
+            .collect(),
+    )
 }
 
 fn of_type(name: &str) -> Json {
@@ -259,7 +281,7 @@ fn definitions(draft: Draft, names: &[&str]) -> Json {
                 if draft == Draft::D4 {
                     strings.insert("minItems".to_owned(), number(1));
                 }
-                Json::Object(strings)
+                object_of(strings)
             }
             "anchorString" => object([
                 ("type", text("string")),
@@ -270,7 +292,7 @@ fn definitions(draft: Draft, names: &[&str]) -> Json {
         };
         ((*name).to_owned(), schema)
     });
-    Json::Object(each.collect())
+    object_of(each)
 }
 
 /// The metaschema of a draft that has all in one document.
@@ -295,7 +317,7 @@ fn single(draft: Draft) -> Json {
     let mut document = BTreeMap::from([
         ("$schema".to_owned(), address.clone()),
         ("definitions".to_owned(), definitions(draft, &names)),
-        ("properties".to_owned(), Json::Object(all.collect())),
+        ("properties".to_owned(), object_of(all)),
     ]);
     if draft == Draft::D4 {
         let dependencies = object([
@@ -308,7 +330,7 @@ fn single(draft: Draft) -> Json {
         document.insert("$id".to_owned(), address);
         document.insert("type".to_owned(), texts(&["object", "boolean"]));
     }
-    Json::Object(document)
+    object_of(document)
 }
 
 /// The head of a document of the newer drafts.
@@ -324,7 +346,7 @@ fn head(draft: Draft, address: &str, vocabularies: &[(&str, bool)]) -> BTreeMap<
     let entries = [
         ("$schema", text(draft.address())),
         ("$id", text(address)),
-        ("$vocabulary", Json::Object(vocabularies.collect())),
+        ("$vocabulary", object_of(vocabularies)),
         ("type", texts(&["object", "boolean"])),
         anchor,
     ];
@@ -335,8 +357,8 @@ fn head(draft: Draft, address: &str, vocabularies: &[(&str, bool)]) -> BTreeMap<
 fn part(draft: Draft, name: &str) -> Json {
     let mut document = head(draft, &vocabulary_address(draft, name), &[(name, true)]);
     let keywords = vocabulary(draft, name).unwrap_or_default();
-    let all = properties(draft, keywords).collect();
-    document.insert("properties".to_owned(), Json::Object(all));
+    let all = object_of(properties(draft, keywords));
+    document.insert("properties".to_owned(), all);
     let names: &[&str] = match (draft, name) {
         (Draft::D2020, "core") => &["anchorString", "uriString", "uriReferenceString"],
         (_, "applicator") => &["schemaArray"],
@@ -351,7 +373,7 @@ fn part(draft: Draft, name: &str) -> Json {
     if !names.is_empty() {
         document.insert("$defs".to_owned(), definitions(draft, names));
     }
-    Json::Object(document)
+    object_of(document)
 }
 
 /// The metaschema that puts the vocabularies of a draft together.
@@ -375,9 +397,9 @@ fn joint(draft: Draft) -> Json {
              $recursiveRef ~uriReferenceString"
         }
     };
-    let all = properties(draft, keywords).collect();
-    document.insert("properties".to_owned(), Json::Object(all));
-    Json::Object(document)
+    let all = object_of(properties(draft, keywords));
+    document.insert("properties".to_owned(), all);
+    object_of(document)
 }
 
 /// The compiled metaschemas of some dialects, and where each of them begins.
@@ -396,7 +418,7 @@ pub(super) fn metaschemas(dialects: &[Dialect]) -> Result<Arc<Metaschemas>, Stri
     if plain && let Some(kept) = lock().get(&drafts) {
         return Ok(Arc::clone(kept));
     }
-    let mut compiler = Compiler::new(true);
+    let mut compiler = Compiler::new(None, true);
     let mut roots = BTreeMap::new();
     for dialect in dialects {
         let root = match &dialect.vocabularies {

@@ -7,7 +7,11 @@ mod draft;
 mod finding;
 mod format;
 mod json;
+mod keywords;
 mod meta;
+mod names;
+mod pointer;
+mod program;
 mod roots;
 mod validate;
 
@@ -23,8 +27,9 @@ use flux_gotemplate::{Map, Value};
 use flux_yaml::json::read;
 
 use self::{
-    compile::{Compiler, Id, Program},
+    compile::Compiler,
     json::Json,
+    program::{Id, Program},
     validate::Validator,
 };
 use crate::dependencies::Resolved;
@@ -112,7 +117,7 @@ fn compile(schema: &[u8]) -> Schema {
     if schema.iter().all(u8::is_ascii_whitespace) {
         return Err("EOF".to_owned());
     }
-    let schema = read(schema).map_err(|e| match e.to_string().as_str() {
+    let schema: Json<'_> = read(schema).map_err(|e| match e.to_string().as_str() {
         // Helm's reader takes a stream.
         "unexpected end of JSON input" => "unexpected EOF".to_owned(),
         after if after.ends_with("after top-level value") => {
@@ -120,8 +125,7 @@ fn compile(schema: &[u8]) -> Schema {
         }
         other => other.to_owned(),
     })?;
-    let mut compiler = Compiler::new(false);
-    compiler.roots.add(ADDRESS, schema);
+    let mut compiler = Compiler::new(Some((ADDRESS, &schema)), false);
     let root = compiler.compile(ADDRESS)?;
     Ok(Compiled {
         program: compiler.finish(),
@@ -132,7 +136,8 @@ fn compile(schema: &[u8]) -> Schema {
 /// Checks values against one schema.
 fn check(schema: &Schema, values: &Map) -> Result<(), String> {
     let schema = schema.as_ref().map_err(Clone::clone)?;
-    let checked = Validator::new(&schema.program).run(schema.root, &Json::of(values));
+    let values = values.to_constants();
+    let checked = Validator::new(&schema.program).run(schema.root, &Json::of(&values));
     checked.map_err(|report| {
         let head = format!("jsonschema validation failed with '{ADDRESS}#'\n");
         format!("{}\n", report.strip_prefix(&head).unwrap_or(&report))

@@ -6,10 +6,12 @@ use std::rc::Rc;
 use flux_gotemplate::go::Url;
 
 use super::{
-    draft::{Dialect, Draft, unescape},
-    format::atoi,
+    compile::{Source, address},
+    draft::{Dialect, Draft},
     json::Json,
     meta,
+    pointer::{self, join, lookup, place_text, split_fragment},
+    program::Place,
     validate::Validator,
 };
 use crate::text::quote;
@@ -47,58 +49,143 @@ impl Resource {
 }
 
 /// A document and what was found in it.
-pub(super) struct Root {
-    pub(super) address: String,
-    pub(super) json: Rc<Json>,
-    pub(super) resources: BTreeMap<String, Resource>,
+struct Root<'d> {
+    address: String,
+    json: &'d Json<'d>,
+    resources: BTreeMap<String, Rc<Resource>>,
     /// The pointers of the resources by their ids.
     by_id: HashMap<String, String>,
-    seen: HashSet<String>,
+    seen: Seen,
+}
+
+/// What was looked through for resources and anchors: by where it lies, and by its pointer where that is odd.
+#[derive(Default)]
+struct Seen {
+    addresses: HashSet<usize>,
+    odd: HashSet<String>,
+}
+
+impl Seen {
+    fn contains(&self, json: &Json<'_>, pointer: &str, odd: bool) -> bool {
+        if odd {
+            self.odd.contains(pointer)
+        } else {
+            self.addresses.contains(&address(json))
+        }
+    }
+
+    fn insert(&mut self, json: &Json<'_>, pointer: &str, odd: bool) {
+        if odd {
+            self.odd.insert(pointer.to_owned());
+        } else {
+            self.addresses.insert(address(json));
+        }
+    }
 }
 
 /// All documents of one compilation.
-#[derive(Default)]
-pub(super) struct Roots {
-    documents: HashMap<String, Rc<Json>>,
-    pub(super) roots: Vec<Root>,
+pub(super) struct Roots<'d> {
+    documents: HashMap<String, &'d Json<'d>>,
+    /// By their numbers.
+    all: Vec<Root<'d>>,
+    /// Where a reference without an address leads, by its base.
+    own: HashMap<String, String>,
 }
 
-/// A place: a document by its number, and a pointer into it.
-pub(super) type Place = (usize, String);
+/// A schema, and where it stands.
+struct Here<'h, 'd> {
+    schema: &'d Json<'d>,
+    pointer: &'h mut String,
+    odd: bool,
+}
 
-impl Roots {
-    /// Adds a document under an address, in place of loading it.
-    pub(super) fn add(&mut self, address: &str, json: Json) {
-        self.documents.insert(address.to_owned(), Rc::new(json));
+impl<'h, 'd> Here<'h, 'd> {
+    fn new(schema: &'d Json<'d>, pointer: &'h mut String, odd: bool) -> Self {
+        Self {
+            schema,
+            pointer,
+            odd,
+        }
+    }
+}
+
+/// What a schema inherits from those around it.
+#[derive(Clone, Copy)]
+struct Around<'a> {
+    /// From where references start.
+    base: &'a str,
+    /// The pointer of the resource.
+    holder: &'a str,
+    dialect: &'a Dialect,
+}
+
+impl<'d> Roots<'d> {
+    /// With a document under its address, in place of loading it.
+    pub(super) fn new(document: Option<(&str, &'d Json<'d>)>) -> Self {
+        let documents = document.into_iter();
+        Self {
+            documents: documents
+                .map(|(address, json)| (address.to_owned(), json))
+                .collect(),
+            all: Vec::new(),
+            own: HashMap::new(),
+        }
+    }
+
+    /// The addresses by the documents' numbers.
+    pub(super) fn into_addresses(self) -> Vec<String> {
+        self.all.into_iter().map(|root| root.address).collect()
+    }
+
+    pub(super) fn address(&self, document: usize) -> &str {
+        self.all.get(document).map_or("", |root| &root.address)
+    }
+
+    /// The resource that a place belongs to.
+    pub(super) fn resource(&self, document: usize, pointer: &str) -> Option<Rc<Resource>> {
+        self.all.get(document)?.resource(pointer).cloned()
+    }
+
+    /// What stands at a place, if anything, and whether its pointer is odd.
+    pub(super) fn find(&self, place: &Place) -> Option<(&'d Json<'d>, bool)> {
+        let document = self.all.get(place.document)?.json;
+        pointer::find(document, &place.pointer)
     }
 
     /// The document at an address, read and validated against its metaschema when it is first asked for.
     pub(super) fn root(&mut self, address: &str) -> Result<usize, String> {
-        if let Some(known) = self.roots.iter().position(|r| r.address == address) {
+        if let Some(known) = self.all.iter().position(|r| r.address == address) {
             return Ok(known);
         }
         let json = self.load(address)?;
         let mut root = Root {
             address: address.to_owned(),
-            json: Rc::clone(&json),
+            json,
             resources: BTreeMap::new(),
             by_id: HashMap::new(),
-            seen: HashSet::new(),
+            seen: Seen::default(),
         };
-        self.collect(&mut root, &json, address, "", &Dialect::of(Draft::LATEST))?;
+        let around = Around {
+            base: address,
+            holder: "",
+            dialect: &Dialect::of(Draft::LATEST),
+        };
+        let mut pointer = String::new();
+        self.collect(&mut root, Here::new(json, &mut pointer, false), around)?;
         let known = ["http://json-schema.org/", "https://json-schema.org/"];
         if !known.iter().any(|known| address.starts_with(known)) {
-            validate(&root, &json, "")?;
+            validate(&root, json, "")?;
         }
-        self.roots.push(root);
-        Ok(self.roots.len() - 1)
+        self.all.push(root);
+        Ok(self.all.len() - 1)
     }
 
     /// References may stay within the schema. Helm would fetch others, which in a controller that many use opens ways
     /// into its network and to its disk (HE-SCHEMA-005); names (`urn:`) allow everything, as there.
-    fn load(&mut self, address: &str) -> Result<Rc<Json>, String> {
+    fn load(&mut self, address: &str) -> Result<&'d Json<'d>, String> {
+        static ANYTHING: Json<'static> = Json::Bool(true);
         if let Some(known) = self.documents.get(address) {
-            return Ok(Rc::clone(known));
+            return Ok(known);
         }
         let failing = |why: &str| format!("failing loading {}: {why}", quote(address));
         let json = if let Some(document) = meta::document(address) {
@@ -106,7 +193,7 @@ impl Roots {
         } else {
             let url = Url::parse(address.as_bytes()).map_err(|e| failing(&e))?;
             match url.scheme() {
-                b"urn" => Json::Bool(true),
+                b"urn" => &ANYTHING,
                 b"file" | b"http" | b"https" => {
                     return Err(failing("references must stay within the chart's schema"));
                 }
@@ -117,52 +204,62 @@ impl Roots {
                 }
             }
         };
-        let json = Rc::new(json);
-        self.documents.insert(address.to_owned(), Rc::clone(&json));
+        self.documents.insert(address.to_owned(), json);
         Ok(json)
     }
 
     /// Finds the resources and anchors at a place and below it.
     fn collect(
         &mut self,
-        root: &mut Root,
-        schema: &Json,
-        base: &str,
-        pointer: &str,
-        fallback: &Dialect,
+        root: &mut Root<'d>,
+        here: Here<'_, 'd>,
+        around: Around<'_>,
     ) -> Result<(), String> {
-        if root.seen.contains(pointer) {
+        let Here {
+            schema,
+            pointer,
+            odd,
+        } = here;
+        if root.seen.contains(schema, pointer, odd) {
             return Ok(());
         }
         if schema.as_object().is_none() {
             if pointer.is_empty() {
-                root.add(Resource::new("", base, fallback.clone()));
+                root.add(Resource::new("", around.base, around.dialect.clone()));
             }
         } else {
-            self.collect_object(root, schema, base, pointer, fallback)?;
+            self.collect_object(root, Here::new(schema, pointer, odd), around)?;
         }
-        root.seen.insert(pointer.to_owned());
+        root.seen.insert(schema, pointer, odd);
         Ok(())
     }
 
     fn collect_object(
         &mut self,
-        root: &mut Root,
-        schema: &Json,
-        base: &str,
-        pointer: &str,
-        fallback: &Dialect,
+        root: &mut Root<'d>,
+        here: Here<'_, 'd>,
+        around: Around<'_>,
     ) -> Result<(), String> {
+        let Here {
+            schema,
+            pointer,
+            odd,
+        } = here;
+        let fallback = around.dialect;
         let mut named = schema.get("$schema").and_then(Json::as_str);
-        let here = (root.address.as_str(), pointer);
-        let mut draft = self.draft(here, schema, fallback.draft, &mut BTreeSet::new())?;
+        let place = (root.address.as_str(), pointer.as_str());
+        let mut draft = self.draft(place, schema, fallback.draft, &mut BTreeSet::new())?;
         let mut id = draft.id_of(schema);
         if id.is_empty() && !pointer.is_empty() {
             // Only where a resource begins does `$schema` count.
             (draft, named) = (fallback.draft, None);
             id = draft.id_of(schema);
         }
-        let mut base = base.to_owned();
+        if id.is_empty() && !pointer.is_empty() {
+            // Mostly a schema belongs to the resource around it.
+            return self.collect_within(root, Here::new(schema, pointer, odd), around);
+        }
+        let mut base = around.base.to_owned();
         if !id.is_empty() {
             base = join(&base, id)
                 .map_err(|_| {
@@ -171,38 +268,62 @@ impl Roots {
                 })?
                 .0;
         }
-        if !id.is_empty() || pointer.is_empty() {
-            match root.by_id.get(&base) {
-                Some(other) if other != pointer => {
-                    return Err(format!(
-                        "duplicate id {} in {} at {} and {}",
-                        quote(&base),
-                        quote(&root.address),
-                        quote(pointer),
-                        quote(other)
-                    ));
-                }
-                Some(_) => {}
-                None => {
-                    let dialect = match named {
-                        None => fallback.clone(),
-                        Some(named) => Dialect {
-                            draft,
-                            vocabularies: self.vocabularies(named, draft)?,
-                        },
-                    };
-                    root.add(Resource::new(pointer, &base, dialect));
-                }
+        match root.by_id.get(&base) {
+            Some(other) if other != pointer => {
+                return Err(format!(
+                    "duplicate id {} in {} at {} and {}",
+                    quote(&base),
+                    quote(&root.address),
+                    quote(pointer),
+                    quote(other)
+                ));
+            }
+            Some(_) => {}
+            None => {
+                let dialect = match named {
+                    None => fallback.clone(),
+                    Some(named) => Dialect {
+                        draft,
+                        vocabularies: self.vocabularies(named, draft)?,
+                    },
+                };
+                root.add(Resource::new(pointer, &base, dialect));
             }
         }
         let holder = root.by_id.get(&base).cloned().unwrap_or_default();
-        root.collect_anchors(schema, pointer, &holder)?;
         let dialect = match root.resources.get(&holder) {
             Some(resource) => resource.dialect.clone(),
             None => fallback.clone(),
         };
-        for (below, value) in draft.within(schema) {
-            self.collect(root, value, &base, &format!("{pointer}{below}"), &dialect)?;
+        let around = Around {
+            base: &base,
+            holder: &holder,
+            dialect: &dialect,
+        };
+        self.collect_within(root, Here::new(schema, pointer, odd), around)
+    }
+
+    /// The anchors of a schema whose resource is known, and what lies in it.
+    fn collect_within(
+        &mut self,
+        root: &mut Root<'d>,
+        here: Here<'_, 'd>,
+        around: Around<'_>,
+    ) -> Result<(), String> {
+        let Here {
+            schema,
+            pointer,
+            odd,
+        } = here;
+        root.collect_anchors(schema, pointer, around.holder)?;
+        let Some(entries) = schema.as_object() else {
+            return Ok(());
+        };
+        let length = pointer.len();
+        for (step, below) in around.dialect.draft.within(entries) {
+            step.extend(pointer);
+            self.collect(root, Here::new(below, pointer, odd), around)?;
+            pointer.truncate(length);
         }
         Ok(())
     }
@@ -211,7 +332,7 @@ impl Roots {
     fn draft(
         &mut self,
         here: (&str, &str),
-        schema: &Json,
+        schema: &Json<'_>,
         fallback: Draft,
         passed: &mut BTreeSet<String>,
     ) -> Result<Draft, String> {
@@ -233,7 +354,7 @@ impl Roots {
             return Err(format!("cycle in resolving $schema in {}", quote(address)));
         }
         let document = self.load(address)?;
-        self.draft((address, ""), &document, fallback, passed)
+        self.draft((address, ""), document, fallback, passed)
     }
 
     /// The vocabularies that the metaschema of this name requires, if it chooses.
@@ -252,7 +373,7 @@ impl Roots {
             return Ok(None);
         };
         let mut names = Vec::new();
-        for (vocabulary, required) in chosen {
+        for (vocabulary, required) in chosen.iter() {
             if required != &Json::Bool(true) {
                 continue;
             }
@@ -277,65 +398,92 @@ impl Roots {
         base: &str,
         reference: &str,
     ) -> Result<Place, String> {
-        let (address, fragment) = join(base, reference)?;
-        if let Some(root) = self.roots.get(document) {
+        let (address, fragment) = self.join(base, reference)?;
+        if let Some(root) = self.all.get(document) {
             let resource = if address == root.address {
                 Some("")
             } else {
                 root.by_id.get(&address).map(String::as_str)
             };
             if let Some(resource) = resource {
-                return Ok((document, root.at_fragment(&fragment, resource)?));
+                let pointer = root.at_fragment(&fragment, resource)?;
+                return Ok(Place { document, pointer });
             }
         }
         let document = self.root(&address)?;
         self.at_fragment(document, &fragment)
     }
 
+    /// As [`join`], which takes its time; most references are but a fragment.
+    fn join(&mut self, base: &str, reference: &str) -> Result<(String, String), String> {
+        if !reference.starts_with('#') {
+            return join(base, reference);
+        }
+        if let Some(known) = self.own.get(base) {
+            let (_, fragment) = split_fragment(reference)?;
+            return Ok((known.clone(), fragment));
+        }
+        let joined = join(base, reference)?;
+        self.own.insert(base.to_owned(), joined.0.clone());
+        Ok(joined)
+    }
+
     /// The place of a fragment in a document.
     pub(super) fn at_fragment(&self, document: usize, fragment: &str) -> Result<Place, String> {
-        let root = self.roots.get(document);
+        let root = self.all.get(document);
         let pointer = root
             .map(|root| root.at_fragment(fragment, ""))
             .transpose()?;
-        Ok((document, pointer.unwrap_or_default()))
+        Ok(Place {
+            document,
+            pointer: pointer.unwrap_or_default(),
+        })
     }
 
     /// The schema at a place, which becomes one by being referred to if it does not lie where schemas do.
-    pub(super) fn schema(&mut self, document: usize, pointer: &str) -> Result<Rc<Json>, String> {
-        let Some(root) = self.roots.get(document) else {
-            return Ok(Rc::default());
+    pub(super) fn schema(&mut self, source: &Source<'d>) -> Result<&'d Json<'d>, String> {
+        let Place { document, pointer } = &source.place;
+        let Some(root) = self.all.get(*document) else {
+            return Err(format!("there is no document {document}"));
         };
-        let json = Rc::clone(&root.json);
-        if root.seen.contains(pointer) {
+        if let Some(json) = source.json
+            && root.seen.contains(json, pointer, source.odd)
+        {
             return Ok(json);
         }
-        lookup(&root.address, &json, pointer)?;
+        let schema = lookup(&root.address, root.json, pointer)?;
         let resource = root.resource(pointer).cloned();
-        let schema = lookup(&root.address, &json, pointer)?;
-        let mut root = self.roots.remove(document);
+        let mut root = self.all.remove(*document);
         let collected = resource.map_or(Ok(()), |resource| {
-            self.collect(&mut root, schema, &resource.id, pointer, &resource.dialect)?;
+            let holder = root.by_id.get(&resource.id).cloned().unwrap_or_default();
+            let around = Around {
+                base: &resource.id,
+                holder: &holder,
+                dialect: &resource.dialect,
+            };
+            let mut at = pointer.clone();
+            self.collect(&mut root, Here::new(schema, &mut at, source.odd), around)?;
             if root.resources.contains_key(pointer) {
                 return Ok(());
             }
             root.collect_anchors(schema, pointer, &resource.pointer)
         });
         let checked = collected.and_then(|()| validate(&root, schema, pointer));
-        self.roots.insert(document, root);
-        checked.map(|()| json)
+        self.all.insert(*document, root);
+        checked.map(|()| schema)
     }
 }
 
-impl Root {
+impl Root<'_> {
     fn add(&mut self, resource: Resource) {
         self.by_id
             .insert(resource.id.clone(), resource.pointer.clone());
-        self.resources.insert(resource.pointer.clone(), resource);
+        self.resources
+            .insert(resource.pointer.clone(), Rc::new(resource));
     }
 
     /// The resource that a place belongs to.
-    pub(super) fn resource(&self, mut pointer: &str) -> Option<&Resource> {
+    fn resource(&self, mut pointer: &str) -> Option<&Rc<Resource>> {
         if self.resources.len() == 1 {
             // Mostly the root is the only one.
             return self.resources.get("");
@@ -366,14 +514,21 @@ impl Root {
 
     fn collect_anchors(
         &mut self,
-        schema: &Json,
+        schema: &Json<'_>,
         pointer: &str,
         holder: &str,
     ) -> Result<(), String> {
+        if !["id", "$id", "$anchor", "$dynamicAnchor"]
+            .iter()
+            .any(|keyword| schema.get(keyword).is_some())
+        {
+            return Ok(());
+        }
         let address = self.address.clone();
         let Some(resource) = self.resources.get_mut(holder) else {
             return Ok(());
         };
+        let resource = Rc::make_mut(resource);
         let draft = resource.dialect.draft;
         let add = |resource: &mut Resource, anchor: &str| {
             let known = resource
@@ -418,7 +573,7 @@ impl Root {
 }
 
 /// Validates what is to be a schema against the metaschema of its dialect.
-fn validate(root: &Root, schema: &Json, pointer: &str) -> Result<(), String> {
+fn validate(root: &Root<'_>, schema: &Json<'_>, pointer: &str) -> Result<(), String> {
     let dialect = root
         .resource(pointer)
         .map_or(Dialect::of(Draft::LATEST), |resource| {
@@ -441,83 +596,4 @@ fn validate(root: &Root, schema: &Json, pointer: &str) -> Result<(), String> {
             let place = quote(&place_text(&root.address, pointer));
             format!("{place} is not valid against metaschema: {report}")
         })
-}
-
-/// What a pointer leads to.
-pub(super) fn lookup<'j>(
-    address: &str,
-    document: &'j Json,
-    pointer: &str,
-) -> Result<&'j Json, String> {
-    let shown = || quote(&place_text(address, pointer));
-    let mut at = document;
-    for token in pointer.split('/').skip(1) {
-        let token = unescape(token).ok_or_else(|| format!("invalid json-pointer {}", shown()))?;
-        let next = match at {
-            Json::Object(entries) => entries.get(&*token),
-            Json::Array(items) => {
-                let index = atoi(&token).ok().and_then(|i| usize::try_from(i).ok());
-                index.and_then(|index| items.get(index))
-            }
-            _ => None,
-        };
-        at = next.ok_or_else(|| format!("json-pointer in {} not found", shown()))?;
-    }
-    Ok(at)
-}
-
-/// A reference seen from a base: the address without the fragment, and the fragment without escapes.
-fn join(base: &str, reference: &str) -> Result<(String, String), String> {
-    let parse = |text: &str| {
-        let url = Url::parse(text.as_bytes());
-        url.map_err(|e| format!("error in parsing {}: {e}", quote(text)))
-    };
-    let base = parse(base)?;
-    let (reference, fragment) = split_fragment(reference)?;
-    let url = base.resolve(&parse(reference)?);
-    Ok((String::from_utf8_lossy(&url.text()).into_owned(), fragment))
-}
-
-/// An address, and its fragment without escapes.
-pub(super) fn split_fragment(text: &str) -> Result<(&str, String), String> {
-    let (address, fragment) = text.split_once('#').unwrap_or((text, ""));
-    let mut out = Vec::new();
-    let bytes = fragment.as_bytes();
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        if byte != b'%' {
-            out.push(byte);
-            at += 1;
-            continue;
-        }
-        let hex = |i: usize| {
-            let digit = bytes.get(at + i).map(|b| char::from(*b));
-            digit.and_then(|c| c.to_digit(16))
-        };
-        let (Some(high), Some(low)) = (hex(1), hex(2)) else {
-            let end = (at + 3).min(bytes.len());
-            let part = String::from_utf8_lossy(bytes.get(at..end).unwrap_or_default());
-            return Err(format!(
-                "error in parsing {}: invalid URL escape {}",
-                quote(text),
-                quote(&part)
-            ));
-        };
-        out.push(u8::try_from(high << 4 | low).unwrap_or_default());
-        at += 3;
-    }
-    Ok((address, String::from_utf8_lossy(&out).into_owned()))
-}
-
-/// A place as messages show it.
-pub(super) fn place_text(address: &str, fragment: &str) -> String {
-    let mut out = format!("{address}#");
-    for byte in fragment.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~$&+=:@/".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
 }

@@ -5,15 +5,20 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher as _};
 
 use super::super::{
-    compile::{Additional, Arrays, Id, Numbers, Strings},
     decimal::Decimal,
     finding::Kind,
     json::Json,
+    program::{Additional, Arrays, Id, Numbers, Strings},
 };
 use super::{Meeting, Token, Validator};
 
 impl<'a> Validator<'a> {
-    pub(super) fn array(&mut self, m: &mut Meeting<'_, 'a>, rules: &'a Arrays, items: &'a [Json]) {
+    pub(super) fn array(
+        &mut self,
+        m: &mut Meeting<'_, 'a>,
+        rules: &'a Arrays,
+        items: &'a [Json<'a>],
+    ) {
         let count = items.len();
         if let Some(min) = rules.min.filter(|min| count < *min) {
             self.add(m, || Kind::Count("minItems", count, min));
@@ -48,7 +53,13 @@ impl<'a> Validator<'a> {
         }
     }
 
-    fn contains(&mut self, m: &mut Meeting<'_, 'a>, rules: &Arrays, schema: Id, items: &'a [Json]) {
+    fn contains(
+        &mut self,
+        m: &mut Meeting<'_, 'a>,
+        rules: &Arrays,
+        schema: Id,
+        items: &'a [Json<'a>],
+    ) {
         let (mut matched, mut others) = (Vec::new(), Vec::new());
         for (i, item) in items.iter().enumerate() {
             if let Err(finding) = self.part_of(m, schema, item.view(), Token::Index(i)) {
@@ -121,7 +132,7 @@ impl<'a> Validator<'a> {
 }
 
 /// The first items that are equal.
-fn equal(items: &[Json]) -> Option<(usize, usize)> {
+fn equal(items: &[Json<'_>]) -> Option<(usize, usize)> {
     let mut seen: HashMap<u64, Vec<usize>> = HashMap::new();
     for (second, item) in items.iter().enumerate() {
         let mut hasher = DefaultHasher::new();

@@ -1,6 +1,6 @@
 //! References, schemas of schemas, and what is left over.
 
-use super::super::{compile::Id, finding::Kind, json::View};
+use super::super::{finding::Kind, json::View, program::Id};
 use super::{Meeting, Token, Validator};
 
 impl<'a> Validator<'a> {

@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 
 use self::scope::{Scope, Token, Unevaluated};
 use super::{
-    compile::{Format, Id, Program, Schema},
     finding::{Finding, Kind, pointer},
     format,
     json::{Json, View},
+    program::{Format, Id, Program, Schema},
 };
 
 /// How many times a schema may meet a value, and how many findings there may be.
@@ -82,7 +82,7 @@ impl<'a> Validator<'a> {
     }
 
     /// Validates a value; the error is the whole report.
-    pub(super) fn run(mut self, root: Id, value: &'a Json) -> Result<(), String> {
+    pub(super) fn run(mut self, root: Id, value: &'a Json<'a>) -> Result<(), String> {
         let found = self.fresh(root, value.view(), self.meta);
         if self.exhausted {
             return Err(
@@ -350,19 +350,19 @@ impl<'a> Meeting<'_, 'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::compile::Compiler;
+    use super::super::{compile::Compiler, names::Names};
     use super::*;
 
     /// What a schema says of an empty object.
     fn check(schema: &str, limit: impl FnOnce(&mut Validator<'_>)) -> Result<(), String> {
-        let mut compiler = Compiler::new(false);
-        let schema = flux_yaml::json::read(schema).unwrap();
-        compiler.roots.add("file:///values.schema.json", schema);
-        let root = compiler.compile("file:///values.schema.json").unwrap();
+        let address = "file:///values.schema.json";
+        let schema = flux_yaml::json::read(schema.as_bytes()).unwrap();
+        let mut compiler = Compiler::new(Some((address, &schema)), false);
+        let root = compiler.compile(address).unwrap();
         let program = compiler.finish();
         let mut validator = Validator::new(&program);
         limit(&mut validator);
-        validator.run(root, &Json::Object(BTreeMap::new()))
+        validator.run(root, &Json::Object(Names::default()))
     }
 
     #[test]

@@ -1,11 +1,9 @@
 //! What schemas say of objects.
 
-use std::collections::BTreeMap;
-
 use super::super::{
-    compile::{Additional, Dependency, Id, Objects},
     finding::Kind,
-    json::{Json, View},
+    json::{Entries, View},
+    program::{Additional, Dependency, Id, Objects},
 };
 use super::{Meeting, Token, Validator};
 
@@ -14,7 +12,7 @@ impl<'a> Validator<'a> {
         &mut self,
         m: &mut Meeting<'_, 'a>,
         rules: &'a Objects,
-        entries: &'a BTreeMap<String, Json>,
+        entries: &'a Entries<'a>,
     ) {
         let count = entries.len();
         if let Some(min) = rules.min.filter(|min| count < *min) {
@@ -30,8 +28,8 @@ impl<'a> Validator<'a> {
         if m.done() {
             return;
         }
-        for (name, dependency) in &rules.dependencies {
-            if entries.contains_key(name) {
+        for (name, dependency) in rules.dependencies.iter() {
+            if entries.contains(name) {
                 match dependency {
                     Dependency::Names(names) => self.depend(m, entries, name, names),
                     Dependency::Schema(schema) => {
@@ -47,14 +45,14 @@ impl<'a> Validator<'a> {
         if let Some(schema) = rules.names {
             self.names(m, schema, entries);
         }
-        for (name, schema) in &rules.dependent_schemas {
-            if entries.contains_key(name) {
+        for (name, schema) in rules.dependent_schemas.iter() {
+            if entries.contains(name) {
                 let met = self.same_value(m, *schema, "", false);
                 m.add(met);
             }
         }
-        for (name, names) in &rules.dependent_required {
-            if entries.contains_key(name) {
+        for (name, names) in rules.dependent_required.iter() {
+            if entries.contains(name) {
                 self.depend(m, entries, name, names);
             }
         }
@@ -63,7 +61,7 @@ impl<'a> Validator<'a> {
     fn depend(
         &mut self,
         m: &mut Meeting<'_, 'a>,
-        entries: &BTreeMap<String, Json>,
+        entries: &Entries<'_>,
         name: &'a str,
         names: &'a [String],
     ) {
@@ -78,10 +76,10 @@ impl<'a> Validator<'a> {
         &mut self,
         m: &mut Meeting<'_, 'a>,
         rules: &'a Objects,
-        entries: &'a BTreeMap<String, Json>,
+        entries: &'a Entries<'a>,
     ) -> bool {
         let mut refused = Vec::new();
-        for (name, value) in entries {
+        for (name, value) in entries.iter() {
             if m.done() {
                 return false;
             }
@@ -100,14 +98,14 @@ impl<'a> Validator<'a> {
                 evaluated = true;
                 match additional {
                     Additional::Allowed => {}
-                    Additional::Refused => refused.push(name.as_str()),
+                    Additional::Refused => refused.push(name),
                     Additional::Checked(schema) => {
                         self.part(m, schema, value.view(), Token::Name(name));
                     }
                 }
             }
             if evaluated {
-                m.unevaluated.properties.remove(name.as_str());
+                m.unevaluated.properties.remove(name);
             }
         }
         if !refused.is_empty() {
@@ -116,7 +114,7 @@ impl<'a> Validator<'a> {
         true
     }
 
-    fn names(&mut self, m: &mut Meeting<'_, 'a>, schema: Id, entries: &'a BTreeMap<String, Json>) {
+    fn names(&mut self, m: &mut Meeting<'_, 'a>, schema: Id, entries: &'a Entries<'a>) {
         for name in entries.keys() {
             if let Err(mut report) = self.fresh(schema, View::String(name), m.meta) {
                 report.kind = Kind::PropertyName(name);
@@ -126,7 +124,7 @@ impl<'a> Validator<'a> {
     }
 }
 
-fn missing<'a>(entries: &BTreeMap<String, Json>, wanted: &'a [String]) -> Vec<&'a str> {
+fn missing<'a>(entries: &Entries<'_>, wanted: &'a [String]) -> Vec<&'a str> {
     let names = wanted.iter().map(String::as_str);
-    names.filter(|name| !entries.contains_key(*name)).collect()
+    names.filter(|name| !entries.contains(name)).collect()
 }

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::super::{
-    compile::{Id, Program, Schema},
     json::View,
+    program::{Id, Program, Schema},
 };
 
 /// A step into the values.
@@ -83,7 +83,7 @@ impl<'a> Unevaluated<'a> {
                     .as_ref()
                     .is_some_and(|o| o.additional.is_some());
                 if !all && (asked || schema.unevaluated_properties.is_some()) {
-                    unevaluated.properties = entries.keys().map(String::as_str).collect();
+                    unevaluated.properties = entries.keys().collect();
                 }
             }
             View::Array(items) => {
@@ -100,6 +100,9 @@ impl<'a> Unevaluated<'a> {
     }
 
     pub(super) fn keep(&mut self, left: &Self) {
+        if self.is_empty() {
+            return;
+        }
         self.properties
             .retain(|name| left.properties.contains(name));
         self.items.retain(|i| left.items.contains(i));
