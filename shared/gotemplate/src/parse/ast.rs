@@ -167,14 +167,9 @@ pub(crate) struct Quoted {
 pub(crate) struct VariablePath(Box<[Str]>);
 
 impl VariablePath {
-    pub(super) fn new(name: Str) -> Self {
-        Self(Box::new([name]))
-    }
-
-    pub(super) fn with(self, names: impl Iterator<Item = Str>) -> Self {
-        let mut path = self.0.into_vec();
-        path.extend(names);
-        Self(path.into_boxed_slice())
+    /// Of the name of the variable and then those of the fields.
+    pub(super) fn new(names: Box<[Str]>) -> Self {
+        Self(names)
     }
 
     /// With the dollar sign.

@@ -1,5 +1,7 @@
 //! Text to tokens.
 
+use memchr::memmem::Finder;
+
 use crate::strconv;
 use crate::unicode;
 
@@ -66,18 +68,24 @@ impl Kind {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Token {
     pub(super) kind: Kind,
-    pub(super) pos: usize,
-    pub(super) end: usize,
-    pub(super) line: usize,
+    pub(super) pos: u32,
+    pub(super) end: u32,
+    pub(super) line: u32,
 }
 
 impl Token {
+    /// What it stands for.
+    pub(super) fn text(self, input: &[u8]) -> &[u8] {
+        let range = self.pos as usize..self.end as usize;
+        input.get(range).unwrap_or_default()
+    }
+
     /// The token as error messages show it.
     fn describe(&self, input: &[u8]) -> String {
         if self.kind == Kind::Eof {
             return "EOF".to_owned();
         }
-        let text = input.get(self.pos..self.end).unwrap_or_default();
+        let text = self.text(input);
         if self.kind.is_keyword() {
             return format!("<{}>", String::from_utf8_lossy(text));
         }
@@ -102,6 +110,7 @@ pub(crate) struct Delimiters<'a> {
 pub(super) struct Lexer<'a> {
     input: &'a [u8],
     delimiters: Delimiters<'a>,
+    left: Finder<'a>,
     pos: usize,
     start: usize,
     line: usize,
@@ -115,19 +124,12 @@ pub(super) struct Lexer<'a> {
     pub(super) continue_ok: bool,
 }
 
-/// What a scanning step came to.
-enum Step {
-    Token(Token),
-    Text,
-    Comment,
-    LeftDelim,
-}
-
 impl<'a> Lexer<'a> {
     pub(super) fn new(input: &'a [u8], delimiters: Delimiters<'a>) -> Self {
         Self {
             input,
             delimiters,
+            left: Finder::new(delimiters.left),
             pos: 0,
             start: 0,
             line: 1,
@@ -148,21 +150,13 @@ impl<'a> Lexer<'a> {
                 kind: Kind::Eof,
                 pos: 0,
                 end: 0,
-                line: self.start_line,
+                line: self.start_line as u32,
             };
         }
-        let mut step = if self.inside {
+        if self.inside {
             self.inside_action()
         } else {
-            Step::Text
-        };
-        loop {
-            step = match step {
-                Step::Token(token) => return token,
-                Step::Text => self.text(),
-                Step::LeftDelim => self.left_delim(),
-                Step::Comment => self.comment(),
-            };
+            self.text()
         }
     }
 
@@ -209,19 +203,16 @@ impl<'a> Lexer<'a> {
     }
 
     fn take(&mut self, kind: Kind) -> Token {
+        // The parser takes no text whose length is beyond these numbers.
         let token = Token {
             kind,
-            pos: self.start,
-            end: self.pos,
-            line: self.start_line,
+            pos: self.start as u32,
+            end: self.pos as u32,
+            line: self.start_line as u32,
         };
         self.start = self.pos;
         self.start_line = self.line;
         token
-    }
-
-    fn emit(&mut self, kind: Kind) -> Step {
-        Step::Token(self.take(kind))
     }
 
     fn newlines(&self) -> usize {
@@ -230,19 +221,21 @@ impl<'a> Lexer<'a> {
     }
 
     fn ignore(&mut self) {
-        self.line += self.newlines();
-        self.start = self.pos;
+        if self.pos > self.start {
+            self.line += self.newlines();
+            self.start = self.pos;
+        }
         self.start_line = self.line;
     }
 
-    fn error(&mut self, message: impl Into<Box<str>>) -> Step {
+    fn error(&mut self, message: impl Into<Box<str>>) -> Token {
         self.failed = Some(message.into());
-        Step::Token(Token {
+        Token {
             kind: Kind::Error,
-            pos: self.start,
-            end: self.start,
-            line: self.start_line,
-        })
+            pos: self.start as u32,
+            end: self.start as u32,
+            line: self.start_line as u32,
+        }
     }
 
     fn accept(&mut self, valid: &[u8]) -> bool {
@@ -259,69 +252,70 @@ impl<'a> Lexer<'a> {
         while self.accept(valid) {}
     }
 
-    fn text(&mut self) -> Step {
-        let Some(offset) = find(self.rest(), self.delimiters.left) else {
-            self.pos = self.input.len();
-            if self.pos > self.start {
+    /// What comes outside of actions, from here on: text, the beginning of an action, or the end.
+    fn text(&mut self) -> Token {
+        loop {
+            let Some(offset) = self.left.find(self.rest()) else {
+                self.pos = self.input.len();
+                if self.pos > self.start {
+                    self.line += self.newlines();
+                    return self.take(Kind::Text);
+                }
+                return self.take(Kind::Eof);
+            };
+            if offset > 0 {
+                self.pos += offset;
+                let after = self.pos + self.delimiters.left.len();
+                let mut trim = 0;
+                if has_left_trim(self.input.get(after..).unwrap_or_default()) {
+                    let text = self.input.get(self.start..self.pos).unwrap_or_default();
+                    trim = text.iter().rev().take_while(|b| is_blank(**b)).count();
+                }
+                self.pos -= trim;
                 self.line += self.newlines();
-                return self.emit(Kind::Text);
+                let token = self.take(Kind::Text);
+                self.pos += trim;
+                self.ignore();
+                if token.end > token.pos {
+                    return token;
+                }
             }
-            return self.emit(Kind::Eof);
-        };
-        if offset > 0 {
-            self.pos += offset;
-            let after = self.pos + self.delimiters.left.len();
-            let mut trim = 0;
-            if has_left_trim(self.input.get(after..).unwrap_or_default()) {
-                let text = self.input.get(self.start..self.pos).unwrap_or_default();
-                trim = text.iter().rev().take_while(|b| is_blank(**b)).count();
+            self.pos += self.delimiters.left.len();
+            let marker = if has_left_trim(self.rest()) { 2 } else { 0 };
+            let inside = self.rest().get(marker..).unwrap_or_default();
+            if !inside.starts_with(b"/*") {
+                return self.left_delim(marker);
             }
-            self.pos -= trim;
-            self.line += self.newlines();
-            let token = self.take(Kind::Text);
-            self.pos += trim;
-            self.ignore();
-            if token.end > token.pos {
-                return Step::Token(token);
-            }
-        }
-        Step::LeftDelim
-    }
-
-    fn left_delim(&mut self) -> Step {
-        self.pos += self.delimiters.left.len();
-        let marker = if has_left_trim(self.rest()) { 2 } else { 0 };
-        if self
-            .rest()
-            .get(marker..)
-            .is_some_and(|rest| rest.starts_with(b"/*"))
-        {
             self.pos += marker;
             self.ignore();
-            return Step::Comment;
+            if let Err(why) = self.comment() {
+                return self.error(why);
+            }
         }
+    }
+
+    fn left_delim(&mut self, marker: usize) -> Token {
         let token = self.take(Kind::LeftDelim);
         self.inside = true;
         self.pos += marker;
         self.ignore();
         self.parens = 0;
-        Step::Token(token)
+        token
     }
 
-    fn comment(&mut self) -> Step {
+    /// Passes over a comment.
+    fn comment(&mut self) -> Result<(), &'static str> {
         self.pos += 2;
-        let Some(offset) = find(self.rest(), b"*/") else {
-            return self.error("unclosed comment");
-        };
-        self.pos += offset + 2;
-        let Some(trim) = self.right_delim_ahead() else {
-            return self.error("comment ends before closing delimiter");
-        };
+        let end = memchr::memmem::find(self.rest(), b"*/").ok_or("unclosed comment")?;
+        self.pos += end + 2;
+        let trim = self
+            .right_delim_ahead()
+            .ok_or("comment ends before closing delimiter")?;
         self.line += self.newlines();
         self.take(Kind::Space);
         self.skip_right_delim(trim);
         self.ignore();
-        Step::Text
+        Ok(())
     }
 
     /// Whether the right delimiter is next, and whether with a trim marker.
@@ -343,7 +337,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    fn right_delim(&mut self) -> Step {
+    fn right_delim(&mut self) -> Token {
         let trim = self.right_delim_ahead() == Some(true);
         if trim {
             self.pos += 2;
@@ -356,67 +350,93 @@ impl<'a> Lexer<'a> {
             self.ignore();
         }
         self.inside = false;
-        Step::Token(token)
+        token
     }
 
-    fn inside_action(&mut self) -> Step {
-        if self.right_delim_ahead().is_some() {
+    fn inside_action(&mut self) -> Token {
+        let Some(&first) = self.rest().first() else {
+            return self.error("unclosed action");
+        };
+        let may_end = self.delimiters.right.first() == Some(&first) || is_blank(first);
+        if may_end && self.right_delim_ahead().is_some() {
             if self.parens == 0 {
                 return self.right_delim();
             }
             return self.error("unclosed left paren");
         }
-        let Some(c) = self.next() else {
-            return self.error("unclosed action");
-        };
-        match c {
-            ' ' | '\t' | '\r' | '\n' => {
-                self.backup();
-                self.space()
+        let next = self.input.get(self.pos + 1).copied();
+        match first {
+            b' ' | b'\t' | b'\r' | b'\n' => self.space(),
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' => self.identifier(),
+            b'.' if next.is_some_and(|b| !b.is_ascii_digit()) => {
+                self.pos += 1;
+                self.field_or_variable(Kind::Field)
             }
-            '=' => self.emit(Kind::Assign),
-            ':' => {
+            b'.' | b'+' | b'-' | b'0'..=b'9' => self.number(),
+            0x80.. => self.beyond_ascii(),
+            _ => {
+                self.pos += 1;
+                self.indicator(first)
+            }
+        }
+    }
+
+    /// What begins with a character that is neither part of a word nor of a number; that has been passed over.
+    fn indicator(&mut self, first: u8) -> Token {
+        match first {
+            b'=' => self.take(Kind::Assign),
+            b':' => {
                 if self.next() != Some('=') {
                     return self.error("expected :=");
                 }
-                self.emit(Kind::Declare)
+                self.take(Kind::Declare)
             }
-            '|' => self.emit(Kind::Pipe),
-            '"' => self.quoted('"', Kind::String, "unterminated quoted string"),
-            '`' => self.raw_quoted(),
-            '$' => self.variable(),
-            '\'' => self.quoted('\'', Kind::CharConstant, "unterminated character constant"),
-            '.' if self.rest().first().is_some_and(|b| !b.is_ascii_digit()) => {
-                self.field_or_variable(Kind::Field)
-            }
-            '.' | '+' | '-' | '0'..='9' => {
-                self.backup();
-                self.number()
-            }
-            _ if is_alphanumeric(c) => {
-                self.backup();
-                self.identifier()
-            }
-            '(' => {
+            b'|' => self.take(Kind::Pipe),
+            b'"' => self.quoted('"', Kind::String, "unterminated quoted string"),
+            b'`' => self.raw_quoted(),
+            b'$' => self.variable(),
+            b'\'' => self.quoted('\'', Kind::CharConstant, "unterminated character constant"),
+            b'(' => {
                 self.parens += 1;
-                self.emit(Kind::LeftParen)
+                self.take(Kind::LeftParen)
             }
-            ')' => {
+            b')' => {
                 if self.parens == 0 {
                     return self.error("unexpected right paren");
                 }
                 self.parens -= 1;
-                self.emit(Kind::RightParen)
+                self.take(Kind::RightParen)
             }
-            ' '..='~' => self.emit(Kind::Char),
-            _ => self.error(format!(
-                "unrecognized character in action: {}",
-                code_point(c)
-            )),
+            b' '..=b'~' => self.take(Kind::Char),
+            _ => self.unrecognized(char::from(first)),
         }
     }
 
-    fn space(&mut self) -> Step {
+    fn beyond_ascii(&mut self) -> Token {
+        let (c, width) = unicode::decode(self.rest());
+        if is_alphanumeric(c) {
+            return self.identifier();
+        }
+        self.pos += width;
+        self.unrecognized(c)
+    }
+
+    fn unrecognized(&mut self, c: char) -> Token {
+        self.error(format!(
+            "unrecognized character in action: {}",
+            code_point(c)
+        ))
+    }
+
+    fn space(&mut self) -> Token {
+        if let [b' ', next, ..] = self.rest()
+            && !is_blank(*next)
+            && *next != b'-'
+        {
+            // Mostly it is a single one.
+            self.pos += 1;
+            return self.take(Kind::Space);
+        }
         let blanks = self.rest().iter().take_while(|b| is_blank(**b));
         let (mut count, mut newlines) = (0, 0);
         for blank in blanks {
@@ -440,73 +460,72 @@ impl<'a> Lexer<'a> {
                 return self.right_delim();
             }
         }
-        self.emit(Kind::Space)
+        self.take(Kind::Space)
     }
 
-    /// Passes over ASCII letters, digits and underscores.
-    fn skip_word(&mut self) {
-        let word = |b: &&u8| b.is_ascii_alphanumeric() || **b == b'_';
-        self.pos += self.rest().iter().take_while(word).count();
-    }
-
-    fn identifier(&mut self) -> Step {
-        self.skip_word();
+    /// Passes over letters, digits and underscores; gives the character that follows.
+    fn skip_word(&mut self) -> Option<char> {
         loop {
-            let next = self.next();
-            if next.is_some_and(is_alphanumeric) {
-                continue;
+            let rest = self.rest();
+            let end = rest.iter().position(|b| !WORD[usize::from(*b)]);
+            let end = end.unwrap_or(rest.len());
+            self.pos += end;
+            let next = *rest.get(end)?;
+            if next.is_ascii() {
+                return Some(char::from(next));
             }
-            self.backup();
-            if !self.at_terminator() {
-                return self.error(bad_character(next));
+            let (c, width) = unicode::decode(self.rest());
+            if !is_alphanumeric(c) {
+                return Some(c);
             }
-            let kind = match self.input.get(self.start..self.pos).unwrap_or_default() {
-                b"break" if self.break_ok => Kind::Break,
-                b"continue" if self.continue_ok => Kind::Continue,
-                b"block" => Kind::Block,
-                b"define" => Kind::Define,
-                b"else" => Kind::Else,
-                b"end" => Kind::End,
-                b"if" => Kind::If,
-                b"nil" => Kind::Nil,
-                b"range" => Kind::Range,
-                b"template" => Kind::Template,
-                b"with" => Kind::With,
-                b"true" | b"false" => Kind::Bool,
-                _ => Kind::Identifier,
-            };
-            return self.emit(kind);
+            self.pos += width;
         }
     }
 
-    fn variable(&mut self) -> Step {
+    fn identifier(&mut self) -> Token {
+        let next = self.skip_word();
+        if !self.at_terminator() {
+            return self.error(bad_character(next));
+        }
+        let kind = match self.input.get(self.start..self.pos).unwrap_or_default() {
+            b"break" if self.break_ok => Kind::Break,
+            b"continue" if self.continue_ok => Kind::Continue,
+            b"block" => Kind::Block,
+            b"define" => Kind::Define,
+            b"else" => Kind::Else,
+            b"end" => Kind::End,
+            b"if" => Kind::If,
+            b"nil" => Kind::Nil,
+            b"range" => Kind::Range,
+            b"template" => Kind::Template,
+            b"with" => Kind::With,
+            b"true" | b"false" => Kind::Bool,
+            _ => Kind::Identifier,
+        };
+        self.take(kind)
+    }
+
+    fn variable(&mut self) -> Token {
         if self.at_terminator() {
-            return self.emit(Kind::Variable);
+            return self.take(Kind::Variable);
         }
         self.field_or_variable(Kind::Variable)
     }
 
-    fn field_or_variable(&mut self, kind: Kind) -> Step {
+    fn field_or_variable(&mut self, kind: Kind) -> Token {
         if self.at_terminator() {
             let kind = if kind == Kind::Variable {
                 kind
             } else {
                 Kind::Dot
             };
-            return self.emit(kind);
+            return self.take(kind);
         }
-        self.skip_word();
-        let next = loop {
-            let next = self.next();
-            if !next.is_some_and(is_alphanumeric) {
-                self.backup();
-                break next;
-            }
-        };
+        let next = self.skip_word();
         if !self.at_terminator() {
             return self.error(bad_character(next));
         }
-        self.emit(kind)
+        self.take(kind)
     }
 
     fn at_terminator(&self) -> bool {
@@ -518,7 +537,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    fn quoted(&mut self, quote: char, kind: Kind, unterminated: &'static str) -> Step {
+    fn quoted(&mut self, quote: char, kind: Kind, unterminated: &'static str) -> Token {
         loop {
             let rest = self.rest();
             self.pos += memchr::memchr3(quote as u8, b'\\', b'\n', rest).unwrap_or(rest.len());
@@ -529,13 +548,13 @@ impl<'a> Lexer<'a> {
                     }
                 }
                 None | Some('\n') => return self.error(unterminated),
-                Some(c) if c == quote => return self.emit(kind),
+                Some(c) if c == quote => return self.take(kind),
                 Some(_) => {}
             }
         }
     }
 
-    fn raw_quoted(&mut self) -> Step {
+    fn raw_quoted(&mut self) -> Token {
         let rest = self.rest();
         let end = memchr::memchr(b'`', rest);
         let (text, _) = rest.split_at(end.unwrap_or(rest.len()));
@@ -544,10 +563,18 @@ impl<'a> Lexer<'a> {
         if self.next().is_none() {
             return self.error("unterminated raw quoted string");
         }
-        self.emit(Kind::RawString)
+        self.take(Kind::RawString)
     }
 
-    fn number(&mut self) -> Step {
+    fn number(&mut self) -> Token {
+        let rest = self.rest();
+        let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
+        let plain = digits == 1 || digits > 0 && rest.first() != Some(&b'0');
+        if plain && matches!(rest.get(digits), Some(b' ' | b')' | b'}' | b'|')) {
+            // What nearly all numbers are.
+            self.pos += digits;
+            return self.take(Kind::Number);
+        }
         let mut fits = self.scan_number();
         let mut kind = Kind::Number;
         if fits && matches!(self.peek(), Some('+' | '-')) {
@@ -558,7 +585,7 @@ impl<'a> Lexer<'a> {
             let text = self.input.get(self.start..self.pos).unwrap_or_default();
             return self.error(format!("bad number syntax: {}", strconv::quote(text)));
         }
-        self.emit(kind)
+        self.take(kind)
     }
 
     fn scan_number(&mut self) -> bool {
@@ -590,9 +617,16 @@ impl<'a> Lexer<'a> {
     }
 }
 
-fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    memchr::memmem::find(haystack, needle)
-}
+/// The ASCII characters that words are made of.
+const WORD: [bool; 256] = {
+    let mut word = [false; 256];
+    let mut at = 0_u8;
+    while at < 0x80 {
+        word[at as usize] = at.is_ascii_alphanumeric() || at == b'_';
+        at += 1;
+    }
+    word
+};
 
 const fn is_blank(b: u8) -> bool {
     matches!(b, b' ' | b'\t' | b'\r' | b'\n')

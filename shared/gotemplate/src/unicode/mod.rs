@@ -197,15 +197,20 @@ pub(crate) fn to_title(c: char) -> char {
     }
 }
 
-/// `strings.TrimSpace`
-pub(crate) fn trim_space(mut bytes: &[u8]) -> &[u8] {
+/// The bytes without white space in front.
+pub(crate) fn trim_space_start(mut bytes: &[u8]) -> &[u8] {
     loop {
         let (c, width) = decode(bytes);
         match bytes.get(width..) {
             Some(rest) if width > 0 && is_space(c) => bytes = rest,
-            _ => break,
+            _ => return bytes,
         }
     }
+}
+
+/// `strings.TrimSpace`
+pub(crate) fn trim_space(bytes: &[u8]) -> &[u8] {
+    let mut bytes = trim_space_start(bytes);
     loop {
         let (c, width) = decode_last(bytes);
         match bytes.len().checked_sub(width).and_then(|n| bytes.get(..n)) {

@@ -67,7 +67,7 @@ struct Parser<'a> {
     peeked: usize,
     trees: BTreeMap<Arc<str>, Arc<Tree>>,
     scope: Scope,
-    action_line: usize,
+    action_line: u32,
     mark: Mark,
     // What belongs to lists that are not complete, of one within the other behind each other: a list is then made once,
     // as long as it has to be.
@@ -111,7 +111,7 @@ impl Parser<'_> {
     fn error(&self, message: impl Into<String>) -> Error {
         Error::Parse {
             template: self.name.to_string(),
-            line: self.tokens[0].line,
+            line: self.tokens[0].line as usize,
             message: message.into(),
         }
     }
@@ -180,7 +180,7 @@ impl Parser<'_> {
     }
 
     fn text_of(&self, token: &Token) -> &[u8] {
-        self.input.get(token.pos..token.end).unwrap_or_default()
+        token.text(self.input)
     }
 
     fn deeper(&self) -> Parsed<()> {
@@ -281,9 +281,9 @@ impl Parser<'_> {
         let token = self.next_non_space();
         match token.kind {
             Kind::Text => Ok(Item::Node(Node::Text(Text {
-                pos: token.pos as u32,
-                end: token.end as u32,
-                blank: unicode::trim_space(self.text_of(&token)).is_empty(),
+                pos: token.pos,
+                end: token.end,
+                blank: unicode::trim_space_start(self.text_of(&token)).is_empty(),
             }))),
             Kind::LeftDelim => {
                 self.action_line = token.line;
@@ -317,7 +317,7 @@ impl Parser<'_> {
             Kind::Template => self.template_call()?,
             _ => {
                 self.backup();
-                let pos = self.peek().pos as u32;
+                let pos = self.peek().pos;
                 let pipe = self.pipeline("command", Kind::RightDelim)?;
                 Node::Action(Action { pos, pipe })
             }
@@ -400,7 +400,7 @@ impl Parser<'_> {
         self.action_line = outer_line;
         self.add(Arc::clone(&name), root, scope.slots)?;
         Ok(Node::Template(Box::new(TemplateCall {
-            pos: token.pos as u32,
+            pos: token.pos,
             name,
             pipe: Some(pipe),
         })))
@@ -416,7 +416,7 @@ impl Parser<'_> {
             pipe = Some(self.pipeline(context, Kind::RightDelim)?);
         }
         Ok(Node::Template(Box::new(TemplateCall {
-            pos: token.pos as u32,
+            pos: token.pos,
             name,
             pipe,
         })))

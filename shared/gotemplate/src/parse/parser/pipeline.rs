@@ -17,7 +17,7 @@ const MAX_PARENS: usize = 10_000;
 impl Parser<'_> {
     pub(super) fn pipeline(&mut self, context: &'static str, end: Kind) -> Parsed<Pipe> {
         self.deeper()?;
-        let pos = self.peek_non_space().pos as u32;
+        let pos = self.peek_non_space().pos;
         let known = self.scope.variables.len();
         let (assign, names) = self.declarations(context)?;
         let start = self.commands.len();
@@ -150,7 +150,7 @@ impl Parser<'_> {
     }
 
     fn command(&mut self) -> Parsed<Command> {
-        let pos = self.peek_non_space().pos as u32;
+        let pos = self.peek_non_space().pos;
         let start = self.operands.len();
         loop {
             self.peek_non_space();
@@ -182,24 +182,13 @@ impl Parser<'_> {
         if first.kind != Kind::Field {
             return Ok(Some(term));
         }
-        self.with_fields(term, first.pos as u32).map(Some)
+        self.with_fields(term, first.pos).map(Some)
     }
 
     /// A function of its own, because what it needs of the stack is not to be held while operands nest.
     fn with_fields(&mut self, term: Operand, pos: u32) -> Parsed<Operand> {
         let start = self.names.len();
         Ok(match term {
-            Operand::Field { names, .. } => {
-                self.names.extend(names);
-                self.fields();
-                let names = taken(&mut self.names, start);
-                Operand::Field { pos, names }
-            }
-            Operand::Variable { slot, path, .. } => {
-                self.fields();
-                let path = path.with(self.names.drain(start..));
-                Operand::Variable { pos, slot, path }
-            }
             Operand::Bool { .. }
             | Operand::String { .. }
             | Operand::Quoted(_)
@@ -222,7 +211,7 @@ impl Parser<'_> {
     }
 
     fn string(&self, token: &Token) -> Parsed<Operand> {
-        let pos = token.pos as u32;
+        let pos = token.pos;
         Ok(match self.text_of(token) {
             // What most are; other text may be changed by unquoting.
             [b'"', text @ .., b'"'] if text.is_ascii() && !text.contains(&b'\\') => {
@@ -237,6 +226,18 @@ impl Parser<'_> {
         })
     }
 
+    /// A name and the fields that follow, and their place: that of the first field behind the name, if there is any.
+    fn path(&mut self, name: Str, pos: u32) -> (u32, Box<[Str]>) {
+        let next = self.peek();
+        if next.kind != Kind::Field {
+            return (pos, Box::new([name]));
+        }
+        let start = self.names.len();
+        self.names.push(name);
+        self.fields();
+        (next.pos, taken(&mut self.names, start))
+    }
+
     /// Puts the fields that follow on the stack of names.
     fn fields(&mut self) {
         while self.peek().kind == Kind::Field {
@@ -249,7 +250,7 @@ impl Parser<'_> {
 
     fn term(&mut self) -> Parsed<Option<Operand>> {
         let token = self.next_non_space();
-        let pos = token.pos as u32;
+        let pos = token.pos;
         let operand = match token.kind {
             Kind::Identifier => self.identifier(&token)?,
             Kind::Dot => Operand::Dot { pos },
@@ -260,18 +261,19 @@ impl Parser<'_> {
                     let name = strconv::quote(&name);
                     return Err(self.error(format!("undefined variable {name}")));
                 }
+                let slot = self.scope.resolve(&name);
+                let (pos, path) = self.path(name, pos);
                 Operand::Variable {
                     pos,
-                    slot: self.scope.resolve(&name),
-                    path: VariablePath::new(name),
+                    slot,
+                    path: VariablePath::new(path),
                 }
             }
             Kind::Field => {
                 let name = self.text_of(&token).get(1..).unwrap_or_default();
-                Operand::Field {
-                    pos,
-                    names: Box::new([Str::new(name)]),
-                }
+                let name = Str::new(name);
+                let (pos, names) = self.path(name, pos);
+                Operand::Field { pos, names }
             }
             Kind::Bool => Operand::Bool {
                 pos,
@@ -300,21 +302,22 @@ impl Parser<'_> {
     }
 
     fn identifier(&mut self, token: &Token) -> Parsed<Operand> {
-        let name = Str::new(self.text_of(token));
-        let text = name.to_text();
-        let function = match self.functions.named(&text) {
+        let name = self.text_of(token);
+        // A word is of characters.
+        let text = std::str::from_utf8(name).unwrap_or_default();
+        let function = match self.functions.named(text) {
             Some(named) => FunctionRef::Registered(Arc::clone(named)),
             None => {
-                if let Some(builtin) = Builtin::named(&name) {
+                if let Some(builtin) = Builtin::named(name) {
                     FunctionRef::Builtin(builtin)
                 } else {
-                    let name = strconv::quote(&name);
+                    let name = strconv::quote(name);
                     return Err(self.error(format!("function {name} not defined")));
                 }
             }
         };
         Ok(Operand::Identifier {
-            pos: token.pos as u32,
+            pos: token.pos,
             function,
         })
     }
