@@ -2,6 +2,9 @@
 
 /// `path.Clean`: without `.`, `..` and doubled slashes where they can be resolved; the empty path is `.`.
 pub(crate) fn clean(path: &str) -> String {
+    if !path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return path.to_owned();
+    }
     let rooted = path.starts_with('/');
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {

@@ -1,6 +1,9 @@
 //! The files of a packed chart.
 
-use std::io::{self, Cursor, Read, Seek, SeekFrom};
+use std::{
+    borrow::Cow,
+    io::{self, Cursor, Read, Seek, SeekFrom},
+};
 
 use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
@@ -170,7 +173,10 @@ fn chart_path(path: &str) -> Result<String, LoadError> {
     // Archives made on Windows may use backslashes.
     let delimiter = if path.contains('\\') { '\\' } else { '/' };
     let (folder, below) = path.split_once(delimiter).unwrap_or((path, ""));
-    let below = below.replace(delimiter, "/");
+    let below = match delimiter {
+        '/' => Cow::Borrowed(below),
+        other => Cow::Owned(below.replace(other, "/")),
+    };
     if below.starts_with('/') {
         return Err(LoadError::AbsolutePath);
     }

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use flux_yaml::{Map, Value};
 
 use crate::yaml::{self, YamlError};
@@ -37,7 +39,10 @@ pub fn merge_maps(into: &mut Map, from: Map) {
 
 /// The documents of a stream as Kubernetes' YAML reader cuts it: at lines that begin with `---`, which may carry a comment
 /// and nothing else. Lines end in a line feed afterwards, the last one too. Those before a line that is wrong come too.
-pub(crate) fn documents(text: &[u8]) -> (Vec<Vec<u8>>, Result<(), YamlError>) {
+pub(crate) fn documents(text: &[u8]) -> (Vec<Cow<'_, [u8]>>, Result<(), YamlError>) {
+    if is_document(text) {
+        return (vec![Cow::Borrowed(text)], Ok(()));
+    }
     let mut documents = Vec::new();
     let mut current: Vec<u8> = Vec::new();
     for line in text.split_inclusive(|b| *b == b'\n') {
@@ -50,7 +55,7 @@ pub(crate) fn documents(text: &[u8]) -> (Vec<Vec<u8>>, Result<(), YamlError>) {
                 return (documents, Err(YamlError::Separator(rest.to_owned())));
             }
             if !current.is_empty() {
-                documents.push(std::mem::take(&mut current));
+                documents.push(Cow::Owned(std::mem::take(&mut current)));
                 continue;
             }
         }
@@ -58,9 +63,20 @@ pub(crate) fn documents(text: &[u8]) -> (Vec<Vec<u8>>, Result<(), YamlError>) {
         current.push(b'\n');
     }
     if !current.is_empty() {
-        documents.push(current);
+        documents.push(Cow::Owned(current));
     }
     (documents, Ok(()))
+}
+
+/// Whether a text is a single document, all of whose lines end as they should.
+fn is_document(text: &[u8]) -> bool {
+    let begins_line = |at: usize| {
+        at.checked_sub(1)
+            .is_none_or(|b| text.get(b) == Some(&b'\n'))
+    };
+    text.ends_with(b"\n")
+        && memchr::memchr(b'\r', text).is_none()
+        && !memchr::memmem::find_iter(text, b"---").any(begins_line)
 }
 
 #[cfg(test)]
@@ -81,6 +97,33 @@ mod tests {
         assert!(load_values(b"# only a comment\n").unwrap().is_empty());
         assert!(load_values(b"[1]").is_err());
         assert!(load_values(b"a: 1\n---b: 2\n").is_err());
+    }
+
+    #[test]
+    fn single_documents_are_not_cut() {
+        for (text, want) in [
+            ("", vec![]),
+            ("a: 1\n", vec!["a: 1\n"]),
+            ("a: 1", vec!["a: 1\n"]),
+            ("a: 1\r\n", vec!["a: 1\n"]),
+            ("# ------\na: b---c\n", vec!["# ------\na: b---c\n"]),
+            ("---\na: 1\n", vec!["---\na: 1\n"]),
+            ("------a\n", vec![]),
+            ("a: 1\n----\n", vec![]),
+            ("a: 1\n---\nb: 1\n", vec!["a: 1\n", "b: 1\n"]),
+            ("\n", vec!["\n"]),
+        ] {
+            let (documents, end) = documents(text.as_bytes());
+            let documents: Vec<_> = documents
+                .iter()
+                .map(|d| str::from_utf8(d).unwrap())
+                .collect();
+            assert_eq!(
+                (documents, end.is_err()),
+                (want, text.contains("----") && !text.contains('#')),
+                "{text:?}"
+            );
+        }
     }
 
     #[test]

@@ -455,21 +455,11 @@ impl Scanner<'_> {
     /// Skips the rest of the line.
     pub(super) fn skip_to_break(&mut self) {
         let rest = self.rest();
-        let may_break = |byte: &u8| matches!(byte, b'\n' | b'\r' | 0xC2 | 0xE2);
-        let mut length = 0;
-        while let Some(run) = rest.get(length..) {
-            match run.iter().position(may_break) {
-                Some(at) if break_width(rest, length + at) == 0 => length += at + 1,
-                Some(at) => {
-                    length += at;
-                    break;
-                }
-                None => {
-                    length = rest.len();
-                    break;
-                }
-            }
-        }
-        self.advance_run(length);
+        let line = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        let (line, _) = rest.split_at(line);
+        // Other breaks are rare.
+        let mut others = memchr::memchr3_iter(b'\r', 0xC2, 0xE2, line);
+        let other = others.find(|at| break_width(rest, *at) > 0);
+        self.advance_run(other.unwrap_or(line.len()));
     }
 }

@@ -249,7 +249,11 @@ impl<'i> Scanner<'i> {
         if run.bytes().any(|b| !matches!(b, b' ' | b'\t')) {
             self.newlines = 0;
         }
-        let chars = run.bytes().filter(|b| b & 0xC0 != 0x80).count();
+        let chars = if run.is_ascii() {
+            bytes
+        } else {
+            run.chars().count()
+        };
         self.mark.index += chars as u32;
         self.mark.column += chars as u32;
         self.mark.byte += bytes as u32;
