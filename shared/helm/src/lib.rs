@@ -75,9 +75,10 @@ pub use post_render::{
     Document, FILE_ANNOTATION, PostRenderError, PostRenderStrategy, PostRenderer,
 };
 pub use release::{
-    Hook, HookEvent, HookExecution, HookPhase, Info, MAX_RECORD_BYTES, RecordError, Release,
-    ReleaseChart, SECRET_TYPE, SYSTEM_LABELS, Status, decode, encode, executing, secret_labels,
-    secret_name, to_go_json,
+    DigestAlgorithm, Hook, HookEvent, HookExecution, HookPhase, Info, InvalidDigest,
+    MAX_RECORD_BYTES, RecordError, Release, ReleaseChart, SECRET_TYPE, SYSTEM_LABELS, Status,
+    config_digest, decode, encode, executing, is_snapshot_of, secret_labels, secret_name,
+    snapshot_digest, to_go_json,
 };
 pub use schema::SchemaError;
 pub use time::Time;

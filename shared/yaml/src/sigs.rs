@@ -129,6 +129,15 @@ pub fn to_string_in_order(value: &Value) -> Result<String, Error> {
     write(value, KeyOrder::Kept)
 }
 
+/// As [`to_string_in_order`], without the way through JSON text: what go-yaml v2 itself writes, such as characters that JSON
+/// text read as YAML loses.
+///
+/// # Errors
+/// What go-yaml cannot write.
+pub fn to_string_directly(value: &Value) -> Result<String, Error> {
+    encode::value(value, Layout::SIGS, KeyOrder::Kept, Floats::Kept)
+}
+
 fn write(value: &Value, order: KeyOrder) -> Result<String, Error> {
     if survives_json(value) {
         return encode::value(value, Layout::SIGS, order, Floats::ThroughJson);

@@ -1,5 +1,6 @@
 //! The release record: what Helm remembers of an installed chart, and how it is stored.
 
+mod digest;
 mod hook;
 mod json;
 mod secret;
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use flux_yaml::{Map, Value};
 use serde::{Deserialize, Serialize};
 
+pub use digest::{DigestAlgorithm, InvalidDigest, config_digest, is_snapshot_of, snapshot_digest};
 pub use hook::{Hook, HookEvent, HookExecution, HookPhase, executing};
 pub use json::to_go_json;
 pub use secret::{
