@@ -131,6 +131,20 @@ impl Bench {
         Ok(performed)
     }
 
+    /// An installation about to be carried out.
+    pub(crate) async fn begin_install(&self, values: &str) -> Result<Action> {
+        let mut options = InstallOptions::new("web", self.namespace.name());
+        options.apply_method = self.method;
+        Box::pin(self.begin(values, options)).await
+    }
+
+    async fn begin(&self, values: &str, options: InstallOptions) -> Result<Action> {
+        let install = self.releaser().install(options).await;
+        let install = install.map_err(|error| Failure::new(chain(&error)))?;
+        let draft = self.draft(values, install.revision()).await?;
+        Ok(install.start(draft, now()))
+    }
+
     /// Installs, whatever comes of it.
     pub(crate) async fn try_install(
         &self,
@@ -140,10 +154,8 @@ impl Bench {
         let mut options = InstallOptions::new("web", self.namespace.name());
         options.apply_method = self.method;
         change(&mut options);
-        let install = self.releaser().install(options).await;
-        let install = install.map_err(|error| Failure::new(chain(&error)))?;
-        let draft = self.draft(values, install.revision()).await?;
-        self.perform(install.start(draft, now())).await
+        let action = Box::pin(self.begin(values, options)).await?;
+        self.perform(action).await
     }
 
     pub(crate) async fn install_with(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flux_helm::action::{TestOptions, UninstallOptions, UpgradeOptions};
+use flux_helm::action::{TestOptions, UninstallOptions, UpgradeOptions, WaitStrategy};
 use flux_helm::{HookPhase, Release, Status};
 use flux_release::chain;
 use kind_tests::{CONFIG_MAP, Failure, Kind, Result, ensure};
@@ -103,7 +103,7 @@ async fn a_job_has_to_complete_and_anything_else_is_ready_at_once() -> Result {
     Ok(())
 }
 
-// HE-HOOK-010 HE-HOOK-011 HE-HOOK-012 HC-WAIT-009
+// HE-HOOK-010 HE-HOOK-011 HE-HOOK-012 HC-WAIT-009 HC-WAIT-018
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_that_fails_fails_the_release() -> Result {
     let nowhere = "  activeDeadlineSeconds: 1\n";
@@ -159,6 +159,17 @@ async fn a_job_that_fails_fails_the_release() -> Result {
         ours.namespace.get(JOB_KIND, "b-broken").await?.is_none(),
         "b-broken"
     );
+
+    // As Helm 3 waits.
+    ours.options.wait = WaitStrategy::Legacy;
+    let purged = ours.uninstall(UninstallOptions::default()).await?;
+    ensure!(purged.result.is_ok(), "{:?}", purged.result);
+    let error = ours.refused().await?;
+    ensure!(
+        error == "failed pre-install: job b-broken failed: DeadlineExceeded",
+        "{error}"
+    );
+    ours.options.wait = WaitStrategy::Watcher;
 
     // One that runs for longer than there is time.
     let slow = job("slow", "pre-upgrade", "hook-failed", "").replace(

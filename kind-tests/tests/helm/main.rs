@@ -7,3 +7,4 @@ mod hooks;
 mod limits;
 mod lookups;
 mod records;
+mod waiting;

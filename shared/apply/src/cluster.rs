@@ -222,7 +222,7 @@ impl Cluster {
     }
 
     /// The objects of a kind, to watch them.
-    pub(crate) fn api(&self, resource: &Resource, namespace: &str) -> Api<DynamicObject> {
+    pub fn api(&self, resource: &Resource, namespace: &str) -> Api<DynamicObject> {
         let kind = resource.api_resource();
         if resource.namespaced && !namespace.is_empty() {
             Api::namespaced_with(self.client.clone(), namespace, &kind)

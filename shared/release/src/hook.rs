@@ -7,7 +7,6 @@ use kube::api::PropagationPolicy;
 use crate::create::{Creation, create_all};
 use crate::delete::delete_all;
 use crate::run::Run;
-use crate::waiting;
 
 impl Run<'_> {
     /// Does something for a hook. Its objects carry no sign of whose they are (HE-HOOK-015), and creating them forces nothing
@@ -32,7 +31,7 @@ impl Run<'_> {
             }
             HookStep::Watch => {
                 let built = self.hook_objects(hook).await?;
-                waiting::hook(self.cluster(), &built, self.options().timeout).await
+                self.waiting(self.hook_strategy).hook(&built).await
             }
             // Nobody reads them (HE-HOOK-014).
             HookStep::Logs => Ok(()),
@@ -54,6 +53,6 @@ impl Run<'_> {
         if !deleted.errors.is_empty() {
             return Err(deleted.errors.join("; "));
         }
-        waiting::gone(self.cluster(), &self.kinds, objects, self.options().timeout).await
+        self.waiting(self.hook_strategy).gone(objects).await
     }
 }

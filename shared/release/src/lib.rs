@@ -41,6 +41,7 @@ mod delete;
 mod error;
 mod existing;
 mod hook;
+mod legacy;
 mod live;
 mod lookup;
 mod records;

@@ -88,10 +88,10 @@ mod tests {
 
     #[test]
     fn an_object_keeps_its_numbers_on_the_way() {
-        let manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\nn: [1, -7, 1.5, 9223372036854775807, 0.1]\n";
+        let manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\nnumbers: [1, -7, 1.5, 9223372036854775807, 0.1]\n";
         let built = objects(manifest, "apps", &|_, _| Some(Scope::Namespaced)).unwrap();
         let request = request_of(&built[0]).unwrap();
-        let numbers = request.at(&["n"]).unwrap().to_string();
+        let numbers = request.at(&["numbers"]).unwrap().to_string();
         assert_eq!(numbers, "[1,-7,1.5,9223372036854775807,0.1]");
         assert_eq!(value_of(&request), built[0].value);
     }

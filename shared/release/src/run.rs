@@ -16,7 +16,7 @@ use crate::existing::adopted;
 use crate::live::id_of;
 use crate::releaser::{Options, Releaser};
 use crate::update::Change;
-use crate::waiting;
+use crate::waiting::Waiting;
 
 /// What is known in the course of one action.
 pub(crate) struct Run<'r> {
@@ -25,6 +25,7 @@ pub(crate) struct Run<'r> {
     pub(crate) name: String,
     pub(crate) namespace: String,
     pub(crate) hook_method: ApplyMethod,
+    pub(crate) hook_strategy: WaitStrategy,
     is_install: bool,
     /// How objects are applied, without and with any that were adopted.
     settings: [ApplySettings; 2],
@@ -46,6 +47,7 @@ impl<'r> Run<'r> {
             name: action.release().name.clone(),
             namespace: action.release().namespace.clone(),
             hook_method: action.hook_method(),
+            hook_strategy: action.hook_strategy(releaser.options().wait),
             is_install: action.is_install(),
             settings: [false, true].map(|adopted| action.apply_settings(adopted, take)),
             base: Vec::new(),
@@ -63,6 +65,15 @@ impl<'r> Run<'r> {
 
     pub(crate) fn options(&self) -> &Options {
         self.releaser.options()
+    }
+
+    pub(crate) fn waiting(&self, strategy: WaitStrategy) -> Waiting<'_> {
+        Waiting {
+            cluster: self.releaser.cluster(),
+            kinds: &self.kinds,
+            strategy,
+            timeout: self.options().timeout,
+        }
     }
 
     /// Does what a step asks for. `stored` hears of each record that was written; `stopped` ends a wait for objects.
@@ -109,16 +120,10 @@ impl<'r> Run<'r> {
             Step::Hook(step, hook) => self.hook(step, hook).await,
             Step::Apply => self.apply().await,
             Step::Wait => {
-                let options = self.options();
-                let wait = waiting::ready(
-                    self.cluster(),
-                    &self.target,
-                    options.wait,
-                    options.wait_for_jobs,
-                    options.timeout,
-                );
+                let wait = self.waiting(self.options().wait);
+                let ready = wait.ready(&self.target, self.options().wait_for_jobs);
                 tokio::select! {
-                    ready = wait => ready,
+                    ready = ready => ready,
                     () = stopped => Err("context canceled".to_owned()),
                 }
             }
@@ -126,8 +131,8 @@ impl<'r> Run<'r> {
             Step::DeleteObjects(record) => self.delete_objects(record).await,
             Step::WaitDeleted if self.options().wait == WaitStrategy::HookOnly => Ok(()),
             Step::WaitDeleted => {
-                let timeout = self.options().timeout;
-                waiting::gone(self.cluster(), &self.kinds, &self.deleted, timeout).await
+                let wait = self.waiting(self.options().wait);
+                wait.gone(&self.deleted).await
             }
             Step::Done(_) => Ok(()),
         }

@@ -9,39 +9,65 @@ use flux_apply::{
 use flux_helm::action::{Object, WaitStrategy};
 
 use crate::build::{Kinds, group_and_version};
+use crate::legacy;
 use crate::live::id_of;
 
-/// Waits until the objects of a release are ready (HE-KUBE-021, HC-WAIT-001, HC-WAIT-003..007).
-pub(crate) async fn ready(
-    cluster: &Cluster,
-    objects: &[Object],
-    strategy: WaitStrategy,
-    for_jobs: bool,
-    timeout: Duration,
-) -> Result<(), String> {
-    let rules = if for_jobs {
-        Rules::Complete
-    } else {
-        Rules::Running
-    };
-    match strategy {
-        WaitStrategy::HookOnly => Ok(()),
-        WaitStrategy::Watcher | WaitStrategy::Legacy => {
-            wait(cluster, objects, rules, true, timeout).await
-        }
-    }
+/// How an action waits.
+#[derive(Clone, Copy)]
+pub(crate) struct Waiting<'r> {
+    pub(crate) cluster: &'r Cluster,
+    pub(crate) kinds: &'r Kinds,
+    pub(crate) strategy: WaitStrategy,
+    pub(crate) timeout: Duration,
 }
 
-/// Waits until the objects of a hook have done what they are for (HE-HOOK-010, HC-WAIT-009).
-pub(crate) async fn hook(
-    cluster: &Cluster,
-    objects: &[Object],
-    timeout: Duration,
-) -> Result<(), String> {
-    // Anything but a Job or a Pod is ready at once, and there is nothing to ask for.
-    let runs = |object: &&Object| matches!(object.kind.as_str(), "Job" | "Pod");
-    let running: Vec<Object> = objects.iter().filter(runs).cloned().collect();
-    wait(cluster, &running, Rules::Hook, false, timeout).await
+impl Waiting<'_> {
+    /// Waits until the objects of a release are ready (HE-KUBE-021, HC-WAIT-001, HC-WAIT-003..007, HC-WAIT-017).
+    pub(crate) async fn ready(self, objects: &[Object], for_jobs: bool) -> Result<(), String> {
+        let rules = if for_jobs {
+            Rules::Complete
+        } else {
+            Rules::Running
+        };
+        let Self { cluster, kinds, .. } = self;
+        match self.strategy {
+            WaitStrategy::HookOnly => Ok(()),
+            WaitStrategy::Watcher => wait(cluster, objects, rules, true, self.timeout).await,
+            WaitStrategy::Legacy => {
+                legacy::ready(cluster, kinds, objects, for_jobs, self.timeout).await
+            }
+        }
+    }
+
+    /// Waits until the objects of a hook have done what they are for (HE-HOOK-010, HC-WAIT-009).
+    pub(crate) async fn hook(self, objects: &[Object]) -> Result<(), String> {
+        // Anything but a Job or a Pod is ready at once, and there is nothing to ask for.
+        let runs = |object: &&Object| matches!(object.kind.as_str(), "Job" | "Pod");
+        let running: Vec<Object> = objects.iter().filter(runs).cloned().collect();
+        match self.strategy {
+            WaitStrategy::Legacy => {
+                legacy::hook(self.cluster, self.kinds, &running, self.timeout).await
+            }
+            WaitStrategy::Watcher | WaitStrategy::HookOnly => {
+                wait(self.cluster, &running, Rules::Hook, false, self.timeout).await
+            }
+        }
+    }
+
+    /// Waits until all of these are gone, one after the other within one timeout (HE-ACT-034, HC-WAIT-010).
+    pub(crate) async fn gone(self, objects: &[Object]) -> Result<(), String> {
+        let deadline = tokio::time::Instant::now() + self.timeout;
+        for object in objects {
+            let (resource, id) = (self.kinds.resource(object)?, id_of(object));
+            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+            let gone = wait_until_gone(self.cluster, resource, &id, left).await;
+            gone.map_err(|error| match self.strategy {
+                WaitStrategy::Legacy => error.to_string(),
+                _ => format!("{id} termination timeout: {error}"),
+            })?;
+        }
+        Ok(())
+    }
 }
 
 async fn wait(
@@ -92,21 +118,4 @@ fn jobs_with_ttl(objects: &[&Object]) -> BTreeSet<ObjectId> {
         .filter(has_ttl)
         .map(|object| id_of(object))
         .collect()
-}
-
-/// Waits until all of these are gone, one after the other within one timeout (HE-ACT-034, HC-WAIT-010).
-pub(crate) async fn gone(
-    cluster: &Cluster,
-    kinds: &Kinds,
-    objects: &[Object],
-    timeout: Duration,
-) -> Result<(), String> {
-    let deadline = tokio::time::Instant::now() + timeout;
-    for object in objects {
-        let (resource, id) = (kinds.resource(object)?, id_of(object));
-        let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-        let gone = wait_until_gone(cluster, resource, &id, left).await;
-        gone.map_err(|error| format!("{id} termination timeout: {error}"))?;
-    }
-    Ok(())
 }

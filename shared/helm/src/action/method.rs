@@ -1,5 +1,7 @@
 //! How a release's objects are applied.
 
+use super::WaitStrategy;
+
 /// Who computes the change of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ApplyMethod {
@@ -65,6 +67,14 @@ impl super::Action {
     /// Whether this is a first installation: its objects are created rather than updated, where none is adopted.
     pub fn is_install(&self) -> bool {
         self.kind == super::course::Kind::Install
+    }
+
+    /// How hooks are waited for: tests as the watcher does, whatever the release's objects are waited for.
+    pub fn hook_strategy(&self, strategy: WaitStrategy) -> WaitStrategy {
+        match self.kind {
+            super::course::Kind::Test => WaitStrategy::Watcher,
+            _ => strategy,
+        }
     }
 
     /// How the objects of hooks are created: as those of the release, but server-side when it is uninstalled (HE-HOOK-008).

@@ -1,0 +1,125 @@
+//! What an action waits for.
+
+use std::time::Duration;
+
+use flux_helm::Status;
+use flux_helm::action::{UpgradeOptions, WaitStrategy};
+use kind_tests::{DEPLOYMENT, Doing, Failure, Result, ensure};
+
+use crate::bench::{Bench, files};
+
+const WEB: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  replicas: 1\n  selector: {matchLabels: {app: web}}\n  template:\n    metadata: {labels: {app: web}}\n    spec: {nodeSelector: {}, containers: [{name: web, image: example.com/web}]}\n";
+const JOB: &str = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: job}\nspec:\n  template:\n    spec: {restartPolicy: Never, nodeSelector: {no: such-node}, containers: [{name: c, image: example.com/job}]}\n";
+
+// HE-KUBE-021 HC-WAIT-001 HC-WAIT-017
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_is_there_when_its_objects_are_ready() -> Result {
+    for strategy in [WaitStrategy::Watcher, WaitStrategy::Legacy] {
+        let mut ours = Bench::new("helm-ready", &files(&[("templates/web.yaml", WEB)])).await?;
+        ours.options.wait = strategy;
+        let counter = ours.counter()?;
+        ours.install("{}").await?;
+        let web = ours.namespace.get(DEPLOYMENT, "web").await?;
+        let web = web.unwrap_or_default();
+        ensure!(web["status"]["readyReplicas"] == 1, "{strategy:?}: {web}");
+        let requests = counter.requests()?;
+        let gets = requests
+            .iter()
+            .filter(|r| r.verb == "get" && r.resource == "deployments");
+        // Whether it is there already, and no more.
+        ensure!(gets.count() == 1, "{strategy:?}: {requests:?}");
+    }
+    Ok(())
+}
+
+// HE-KUBE-021 HE-ACT-012 HC-WAIT-003 HC-WAIT-004 HC-WAIT-007 HC-WAIT-018
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_fails_whose_objects_are_not_ready_in_time() -> Result {
+    let stuck = WEB.replace("nodeSelector: {}", "nodeSelector: {no: such-node}");
+    let paused = stuck.replace("replicas: 1", "replicas: 1\n  paused: true");
+    let mut ours = Bench::new("helm-unready", &files(&[("templates/web.yaml", &stuck)])).await?;
+    ours.options.timeout = Duration::from_secs(1);
+    let late = "timeout waiting for: [Deployment/ns/web status: 'InProgress']";
+    let job = "timeout waiting for: [Job/ns/job status: 'InProgress']";
+    let mut is_first = true;
+    for (template, strategy, for_jobs, want) in [
+        (stuck.as_str(), WaitStrategy::Watcher, true, Err(late)),
+        (
+            &stuck,
+            WaitStrategy::Legacy,
+            true,
+            Err("context deadline exceeded"),
+        ),
+        (&stuck, WaitStrategy::HookOnly, true, Ok(())),
+        (&paused, WaitStrategy::Watcher, true, Ok(())),
+        (&paused, WaitStrategy::Legacy, true, Ok(())),
+        (JOB, WaitStrategy::Watcher, true, Err(job)),
+        (JOB, WaitStrategy::Watcher, false, Ok(())),
+        (
+            JOB,
+            WaitStrategy::Legacy,
+            true,
+            Err("context deadline exceeded"),
+        ),
+        (JOB, WaitStrategy::Legacy, false, Ok(())),
+    ] {
+        ours.change(&files(&[("templates/web.yaml", template)]))?;
+        (ours.options.wait, ours.options.wait_for_jobs) = (strategy, for_jobs);
+        let performed = if std::mem::take(&mut is_first) {
+            ours.try_install("{}", |_| {}).await?
+        } else {
+            ours.try_upgrade("{}", UpgradeOptions::default()).await?
+        };
+        let told = performed
+            .result
+            .map_err(|error| error.replace(ours.namespace.name(), "ns"));
+        let want = want.map_err(ToOwned::to_owned);
+        ensure!(told == want, "{strategy:?} {template}: {told:?}");
+        let status = performed.release.status();
+        let wanted = if told.is_ok() {
+            Status::Deployed
+        } else {
+            Status::Failed
+        };
+        ensure!(status == wanted, "{strategy:?} {template}: {status}");
+    }
+    Ok(())
+}
+
+// HC-WAIT-019 HC-WAIT-020
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wait_ends_when_it_is_stopped() -> Result {
+    let stuck = WEB.replace("nodeSelector: {}", "nodeSelector: {no: such-node}");
+    let ours = Bench::new("helm-stopped", &files(&[("templates/web.yaml", &stuck)])).await?;
+    let install = ours.begin_install("{}").await?;
+    let releaser = ours.releaser();
+    let mut statuses = Vec::new();
+    let mut stored = |record: &flux_helm::Release| statuses.push(record.status());
+    let seen = async {
+        let there = |web: &serde_json::Value| web["status"]["observedGeneration"] == 1;
+        let seen = ours
+            .namespace
+            .wait(DEPLOYMENT, "web", "is applied", there)
+            .await;
+        seen.doing("wait for the object")
+            .map(drop)
+            .unwrap_or_default();
+    };
+    let performed = releaser.perform(install, &mut stored, seen).await;
+    let error = performed
+        .result
+        .err()
+        .ok_or_else(|| Failure::new("it was installed"))?;
+    ensure!(error == "context canceled", "{error}");
+    ensure!(
+        statuses == [Status::PendingInstall, Status::Failed],
+        "{statuses:?}"
+    );
+    let info = performed.release.info.unwrap_or_default();
+    ensure!(
+        info.description == "Release \"web\" failed: context canceled",
+        "{}",
+        info.description
+    );
+    Ok(())
+}

@@ -1,0 +1,204 @@
+//! Readiness as Helm 3 judged it (HC-WAIT-017), told by watches where upstream asks every two seconds.
+
+mod rules;
+
+use std::time::Duration;
+
+use flux_apply::{Cluster, ObjectId, RequestError, Resource};
+use flux_helm::action::Object;
+use futures::stream::{self, StreamExt as _};
+use kube::api::{DynamicObject, ListParams};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use serde_json::Value;
+
+use crate::PARALLEL;
+use crate::build::Kinds;
+use crate::live::id_of;
+use rules::Rule;
+
+/// How often an object is read that may not be watched.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// Waits until each object is ready, one after the other.
+///
+/// # Errors
+/// The time is over, a Job has failed for good, or an object cannot be read (HC-WAIT-018).
+pub(crate) async fn ready(
+    cluster: &Cluster,
+    kinds: &Kinds,
+    objects: &[Object],
+    for_jobs: bool,
+    timeout: Duration,
+) -> Result<(), String> {
+    let all = async {
+        for object in objects {
+            let Some(rule) = Rule::of(object, for_jobs) else {
+                continue;
+            };
+            let waited = Waited {
+                cluster,
+                resource: kinds.resource(object)?,
+                id: id_of(object),
+                rule,
+            };
+            waited.until_ready().await?;
+        }
+        Ok(())
+    };
+    let timely = tokio::time::timeout(timeout, all).await;
+    timely.unwrap_or_else(|_| Err("context deadline exceeded".to_owned()))
+}
+
+/// Waits until the Jobs and Pods of a hook have done what they are for; one that is gone is done.
+///
+/// # Errors
+/// One failed, or the time is over.
+pub(crate) async fn hook(
+    cluster: &Cluster,
+    kinds: &Kinds,
+    objects: &[Object],
+    timeout: Duration,
+) -> Result<(), String> {
+    let mut errors = Vec::new();
+    for row in objects.chunk_by(|left, right| left.kind == right.kind) {
+        let waits: Vec<_> = row
+            .iter()
+            .map(|object| done(cluster, kinds, object, timeout))
+            .collect();
+        let ends: Vec<_> = stream::iter(waits).buffered(PARALLEL).collect().await;
+        errors.extend(ends.into_iter().filter_map(Result::err));
+    }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(errors.join("\n"))
+    }
+}
+
+async fn done(
+    cluster: &Cluster,
+    kinds: &Kinds,
+    object: &Object,
+    timeout: Duration,
+) -> Result<(), String> {
+    let rule = match object.kind.as_str() {
+        "Job" => Rule::HookJob,
+        "Pod" => Rule::HookPod,
+        _ => return Ok(()),
+    };
+    let waited = Waited {
+        cluster,
+        resource: kinds.resource(object)?,
+        id: id_of(object),
+        rule,
+    };
+    let timely = tokio::time::timeout(timeout, waited.until_ready()).await;
+    timely.unwrap_or_else(|_| Err("timed out waiting for the condition".to_owned()))
+}
+
+/// An object that is waited for.
+struct Waited<'w> {
+    cluster: &'w Cluster,
+    resource: &'w Resource,
+    id: ObjectId,
+    rule: Rule,
+}
+
+impl Waited<'_> {
+    async fn until_ready(&self) -> Result<(), String> {
+        let fields = format!("metadata.name={}", self.id.name);
+        let config = watcher::Config::default().fields(&fields);
+        let api = self.cluster.api(self.resource, &self.id.namespace);
+        let mut news = std::pin::pin!(watcher(api, config).default_backoff());
+        let mut there = false;
+        while let Some(event) = news.next().await {
+            match event {
+                Ok(watcher::Event::InitApply(object) | watcher::Event::Apply(object)) => {
+                    there = true;
+                    if self.is_ready(object).await? {
+                        return Ok(());
+                    }
+                }
+                Ok(watcher::Event::Init) => there = false,
+                Ok(watcher::Event::InitDone) if there => {}
+                Ok(watcher::Event::InitDone | watcher::Event::Delete(_)) if self.is_hook() => {
+                    return Ok(());
+                }
+                Ok(watcher::Event::InitDone | watcher::Event::Delete(_)) => {
+                    let plural = &self.resource.plural;
+                    let group = &self.resource.group;
+                    let dot = if group.is_empty() { "" } else { "." };
+                    return Err(format!("{plural}{dot}{group} {:?} not found", self.id.name));
+                }
+                Err(
+                    watcher::Error::InitialListFailed(kube::Error::Api(status))
+                    | watcher::Error::WatchStartFailed(kube::Error::Api(status)),
+                ) if status.code == 403 => {
+                    return self.read_until_ready().await;
+                }
+                Err(_) => {} // it is tried again
+            }
+        }
+        Ok(())
+    }
+
+    fn is_hook(&self) -> bool {
+        matches!(self.rule, Rule::HookJob | Rule::HookPod)
+    }
+
+    /// Whoever may not watch may still read.
+    async fn read_until_ready(&self) -> Result<(), String> {
+        loop {
+            let live = self.cluster.get(self.resource, &self.id).await;
+            let live = live.map_err(|error| error.to_string())?.into_value();
+            let related = self.related(&live).await?;
+            if self.rule.is_met(&live, &related)? {
+                return Ok(());
+            }
+            tokio::time::sleep(INTERVAL).await;
+        }
+    }
+
+    async fn is_ready(&self, object: DynamicObject) -> Result<bool, String> {
+        let live = serde_json::to_value(object).unwrap_or_default();
+        let related = self.related(&live).await?;
+        self.rule.is_met(&live, &related)
+    }
+
+    /// The ReplicaSets of a Deployment, or the Pods of a ReplicaSet. They are asked for when the object changes, which it does
+    /// whenever they become ready.
+    async fn related(&self, live: &Value) -> Result<Vec<Value>, String> {
+        let (group, kind) = match self.rule {
+            Rule::Deployment => ("apps", "ReplicaSet"),
+            Rule::Replicas => ("", "Pod"),
+            _ => return Ok(Vec::new()),
+        };
+        let discovery = self.cluster.discovery();
+        let resource = discovery.resource(group, "v1", kind).await;
+        let resource = resource.map_err(|error| error.to_string())?;
+        let selector = &live["spec"]["selector"];
+        let labels = if self.id.kind == "ReplicationController" {
+            selector
+        } else {
+            &selector["matchLabels"]
+        };
+        let labels = labels.as_object().into_iter().flatten();
+        let labels: Vec<String> = labels
+            .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
+            .collect();
+        let params = ListParams::default().labels(&labels.join(","));
+        let api = self.cluster.api(&resource, &self.id.namespace);
+        let list = api.list(&params).await;
+        let list = list.map_err(|error| RequestError::from(error).to_string())?;
+        let uid = &live["metadata"]["uid"];
+        Ok(list
+            .into_iter()
+            .filter_map(|related| serde_json::to_value(related).ok())
+            .filter(|related| {
+                let owners = related["metadata"]["ownerReferences"].as_array();
+                let mut owners = owners.into_iter().flatten();
+                owners.any(|owner| owner["uid"] == *uid)
+            })
+            .collect())
+    }
+}

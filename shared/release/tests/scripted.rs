@@ -1,0 +1,281 @@
+//! What is made of answers that a real API server gives only now and then.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+
+use flux_apply::Cluster;
+use flux_helm::action::{ApplyMethod, Draft, InstallOptions, UninstallOptions, WaitStrategy};
+use flux_helm::{Release, Status, encode, secret_labels, secret_name};
+use flux_release::{FIELD_MANAGER, Options, Performed, Releaser, chain, now};
+use http::{Method, Request, Response};
+use kube::Client;
+use kube::client::Body;
+use serde_json::{Value, json};
+
+/// A server that has a ConfigMap or not, and answers changes of it as it was told to.
+#[derive(Clone, Default)]
+struct Server {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The ConfigMap, where there is one.
+    map: Option<Value>,
+    /// The record, where there is one.
+    record: Option<Value>,
+    /// The answers to come, each for one change of the ConfigMap; then all goes well.
+    answers: VecDeque<(u16, Value)>,
+    /// The changes that were asked for, `PATCH fieldManager=...`.
+    asked: Vec<String>,
+}
+
+fn refusal(code: u16, reason: &str, message: &str) -> (u16, Value) {
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "code": code, "reason": reason, "message": message,
+    });
+    (code, status)
+}
+
+impl Server {
+    fn answer(&self, request: &Request<Body>) -> (u16, Value) {
+        let mut state = self.state.lock().unwrap();
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let list = |kind: &str, items: Vec<&Value>| json!({"kind": kind, "apiVersion": "v1", "metadata": {}, "items": items});
+        match (method, path.rsplit('/').next().unwrap_or_default()) {
+            (Method::GET, "version") => (200, json!({"major": "1", "minor": "36"})),
+            (Method::GET, "v1") => {
+                let map = json!({"name": "configmaps", "singularName": "configmap", "namespaced": true, "kind": "ConfigMap", "verbs": []});
+                let kinds =
+                    json!({"kind": "APIResourceList", "groupVersion": "v1", "resources": [map]});
+                (200, kinds)
+            }
+            (Method::GET, "secrets") => (200, list("SecretList", state.record.iter().collect())),
+            (Method::GET, "map") => match &state.map {
+                Some(map) => (200, map.clone()),
+                None => refusal(404, "NotFound", "configmaps \"map\" not found"),
+            },
+            (_, name) if name == "secrets" || name.starts_with("sh.helm") => (
+                200,
+                json!({"kind": "Secret", "apiVersion": "v1", "metadata": {"name": name}}),
+            ),
+            (method, "map" | "configmaps") => {
+                let query = request.uri().query().unwrap_or_default();
+                state
+                    .asked
+                    .push(format!("{method} {}", query.trim_matches('&')));
+                let map =
+                    json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "map"}});
+                state.answers.pop_front().unwrap_or((200, map))
+            }
+            (method, _) => refusal(500, "InternalError", &format!("{method} {path}")),
+        }
+    }
+
+    fn releaser(&self) -> Releaser {
+        let server = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let (code, body) = server.answer(&request);
+            let answer = Response::builder()
+                .status(code)
+                .body(Body::from(body.to_string().into_bytes()))
+                .unwrap();
+            std::future::ready(Ok::<_, Infallible>(answer))
+        });
+        let cluster = Cluster::new(Client::new(service, "apps"), FIELD_MANAGER);
+        let options = Options {
+            wait: WaitStrategy::HookOnly,
+            ..Options::default()
+        };
+        Releaser::new(cluster, "apps", options)
+    }
+
+    async fn install(&self, method: ApplyMethod) -> Performed {
+        let mut options = InstallOptions::new("web", "apps");
+        options.apply_method = method;
+        let releaser = self.releaser();
+        let install = releaser.install(options).await;
+        let install = install.unwrap_or_else(|error| panic!("{}", chain(&error)));
+        let draft = Draft {
+            manifest: MANIFEST.to_owned(),
+            ..Draft::default()
+        };
+        let action = install.start(draft, now());
+        releaser
+            .perform(action, &mut |_| {}, std::future::pending())
+            .await
+    }
+
+    async fn uninstall(&self) -> Performed {
+        let mut record = Release {
+            name: "web".to_owned(),
+            namespace: "apps".to_owned(),
+            revision: 1,
+            manifest: MANIFEST.to_owned(),
+            ..Release::default()
+        };
+        record.set_status(Status::Deployed, "");
+        let value = oracle::base64(encode(&record).unwrap());
+        self.state.lock().unwrap().record = Some(json!({
+            "metadata": {"name": secret_name("web", 1), "labels": secret_labels(&record)},
+            "data": {"release": value},
+        }));
+        let releaser = self.releaser();
+        let action = releaser.uninstall("web", UninstallOptions::default()).await;
+        let action = action.unwrap_or_else(|error| panic!("{}", chain(&error)));
+        releaser
+            .perform(action, &mut |_| {}, std::future::pending())
+            .await
+    }
+}
+
+const MANIFEST: &str = "---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: map\n";
+
+/// The ConfigMap as the release made it.
+fn map() -> Value {
+    json!({
+        "kind": "ConfigMap", "apiVersion": "v1",
+        "metadata": {
+            "name": "map", "namespace": "apps", "uid": "u",
+            "labels": {"app.kubernetes.io/managed-by": "Helm"},
+            "annotations": {"meta.helm.sh/release-name": "web", "meta.helm.sh/release-namespace": "apps"},
+        },
+    })
+}
+
+fn conflict(message: &str) -> (u16, Value) {
+    refusal(409, "Conflict", message)
+}
+
+const QUOTA: &str = "Operation cannot be fulfilled on resourcequotas \"q\": the object has been modified; please apply your changes to the latest version and try again";
+
+// HE-KUBE-001 HE-KUBE-004 HE-KUBE-005 HE-KUBE-011 HE-KUBE-012 HE-KUBE-015
+#[tokio::test]
+async fn creations_that_may_succeed_later_are_tried_again() {
+    let strict = "PATCH fieldManager=helm-controller&fieldValidation=Strict";
+    let post = "POST fieldManager=helm-controller";
+    let quota =
+        format!("conflict occurred while applying object apps/map /v1, Kind=ConfigMap: {QUOTA}");
+    let many = vec![conflict(QUOTA); 9];
+    for (method, answers, asked, result) in [
+        (ApplyMethod::ServerSide, vec![], vec![strict], Ok(())),
+        (
+            ApplyMethod::ServerSide,
+            vec![conflict(QUOTA); 4],
+            vec![strict; 5],
+            Ok(()),
+        ),
+        (
+            ApplyMethod::ServerSide,
+            many.clone(),
+            vec![strict; 5],
+            Err(quota.as_str()),
+        ),
+        (
+            ApplyMethod::ServerSide,
+            vec![conflict("Apply failed with 1 conflict: x")],
+            vec![strict],
+            Err(
+                "conflict occurred while applying object apps/map /v1, Kind=ConfigMap: Apply failed with 1 conflict: x",
+            ),
+        ),
+        (
+            ApplyMethod::ServerSide,
+            vec![refusal(403, "Forbidden", "exceeded quota: q")],
+            vec![strict],
+            Err(
+                "server-side apply failed for object apps/map /v1, Kind=ConfigMap: exceeded quota: q",
+            ),
+        ),
+        (
+            ApplyMethod::ServerSide,
+            vec![refusal(415, "UnsupportedMediaType", "not that")],
+            vec![strict],
+            Err("server-side apply not available on the server: not that"),
+        ),
+        (
+            ApplyMethod::ClientSide,
+            vec![conflict("again"); 2],
+            vec![post; 3],
+            Ok(()),
+        ),
+        (
+            ApplyMethod::ClientSide,
+            vec![refusal(403, "Forbidden", "no")],
+            vec![post],
+            Err("no"),
+        ),
+    ] {
+        let server = Server::default();
+        server.state.lock().unwrap().answers = answers.clone().into();
+        let performed = server.install(method).await;
+        assert_eq!(
+            performed.result,
+            result.map_err(ToOwned::to_owned),
+            "{answers:?}"
+        );
+        let state = server.state.lock().unwrap();
+        assert_eq!(state.asked, asked, "{answers:?}");
+        let status = performed.release.status();
+        assert_eq!(
+            status == Status::Deployed,
+            performed.result.is_ok(),
+            "{answers:?}"
+        );
+    }
+}
+
+// HE-KUBE-019 HE-ACT-032 HE-ACT-038
+#[tokio::test]
+async fn deletions_that_may_succeed_later_are_tried_again() {
+    let foreign = {
+        let mut map = map();
+        map["metadata"]["annotations"]["meta.helm.sh/release-name"] = json!("other");
+        map
+    };
+    for (live, answers, asked, result) in [
+        (Some(map()), vec![], 1, Ok(())),
+        (Some(map()), vec![conflict("again"); 4], 5, Ok(())),
+        (
+            Some(map()),
+            vec![conflict("again"); 9],
+            5,
+            Err("failed to delete release: web: again"),
+        ),
+        (
+            Some(map()),
+            vec![refusal(404, "NotFound", "gone")],
+            1,
+            Ok(()),
+        ),
+        (
+            Some(map()),
+            vec![refusal(403, "Forbidden", "no")],
+            1,
+            Err("failed to delete release: web: no"),
+        ),
+        (None, vec![], 0, Ok(())),
+        (Some(foreign), vec![], 0, Ok(())),
+    ] {
+        let server = Server::default();
+        {
+            let mut state = server.state.lock().unwrap();
+            (state.map, state.answers) = (live.clone(), answers.clone().into());
+        }
+        let performed = server.uninstall().await;
+        assert_eq!(
+            performed.result,
+            result.map_err(ToOwned::to_owned),
+            "{live:?} {answers:?}"
+        );
+        let state = server.state.lock().unwrap();
+        assert_eq!(state.asked.len(), asked, "{live:?} {answers:?}");
+        assert!(
+            state.asked.iter().all(|asked| asked.starts_with("DELETE")),
+            "{:?}",
+            state.asked
+        );
+    }
+}
