@@ -88,12 +88,52 @@ fn imports_of_nothing() -> (Vec<(String, String)>, String, bool) {
     (files.into(), String::new(), false)
 }
 
+/// How often Helm is asked again where its answer is another than ours: it goes through subcharts in the order of a Go map,
+/// which is random.
+const ASKED_AGAIN: usize = 300;
+
+/// In what the release that we make of a chart differs from Helm's answer, if in anything.
+fn difference(ours: &Result<Release, String>, theirs: Answer, upgrade: bool) -> Option<String> {
+    let shown = |ours: &dyn std::fmt::Debug, theirs: &dyn std::fmt::Debug| {
+        Some(format!("ours: {ours:?}\ntheirs: {theirs:?}"))
+    };
+    match (ours, theirs) {
+        (Ok(ours), Answer::Output(mut theirs)) => {
+            // Notes and times are not what this compares.
+            let release = theirs.as_object_mut().unwrap();
+            release.remove("info");
+            release.remove("apply_method");
+            let mut ours = as_json(ours);
+            let lines = |release: &mut Value| {
+                let manifest = release["manifest"].take();
+                let lines = manifest.as_str().unwrap_or_default().lines();
+                lines.map(str::to_owned).collect::<Vec<_>>()
+            };
+            let (own_lines, their_lines) = (lines(&mut ours), lines(&mut theirs));
+            if own_lines != their_lines {
+                return shown(&own_lines, &their_lines);
+            }
+            (ours != theirs).then(|| shown(&ours, &theirs)).flatten()
+        }
+        (Err(ours), Answer::Error(theirs)) => {
+            // What plays an upgrade there is an installation. HE-ACT-005
+            let prefix = "chart dependencies processing failed: ";
+            let told_apart = upgrade.then(|| theirs.strip_prefix(prefix)).flatten();
+            let theirs = told_apart.unwrap_or(&theirs);
+            (sorted(ours) != sorted(theirs))
+                .then(|| shown(ours, &theirs))
+                .flatten()
+        }
+        (ours, theirs) => shown(ours, &theirs),
+    }
+}
+
 #[test]
 fn charts_become_the_same_releases() {
     let Some(mut go) = Oracle::start("helm") else {
         return;
     };
-    let mut random = Random::new(1);
+    let mut random = Random::new(oracle::seed());
     let cases: Vec<_> = (0..oracle::cases(400))
         .map(|_| {
             let mut files = Vec::new();
@@ -109,38 +149,20 @@ fn charts_become_the_same_releases() {
             json!({"mode": "render", "archive": base64(pack(files)), "values": values, "upgrade": upgrade})
         })
         .collect();
+    let answers = go.ask_all(&questions);
     let mut rendered = 0;
-    for ((files, values, upgrade), answer) in cases.iter().zip(go.ask_all(&questions)) {
+    for (((files, values, upgrade), question), answer) in cases.iter().zip(&questions).zip(answers)
+    {
         let ours = release(&pack(files), values, *upgrade);
-        let told = || format!("{files:#?}\nvalues: {values}");
-        match (ours, answer) {
-            (Ok(ours), Answer::Output(mut theirs)) => {
-                // Notes and times are not what this compares.
-                theirs.as_object_mut().unwrap().remove("info");
-                theirs.as_object_mut().unwrap().remove("apply_method");
-                let mut ours = as_json(&ours);
-                let lines = |release: &mut Value| {
-                    let manifest = release["manifest"].take();
-                    manifest
-                        .as_str()
-                        .unwrap_or_default()
-                        .lines()
-                        .map(str::to_owned)
-                        .collect::<Vec<_>>()
-                };
-                assert_eq!(lines(&mut ours), lines(&mut theirs), "{}", told());
-                assert_eq!(ours, theirs, "{}", told());
-                rendered += 1;
+        let mut found = difference(&ours, answer, *upgrade);
+        for _ in 0..ASKED_AGAIN {
+            if found.is_none() {
+                break;
             }
-            (Err(ours), Answer::Error(theirs)) => {
-                // What plays an upgrade there is an installation. HE-ACT-005
-                let prefix = "chart dependencies processing failed: ";
-                let told_apart = upgrade.then(|| theirs.strip_prefix(prefix)).flatten();
-                let theirs = told_apart.unwrap_or(&theirs);
-                assert_eq!(sorted(&ours), sorted(theirs), "{}", told());
-            }
-            (ours, theirs) => panic!("{ours:?}\n{theirs:?}\n{}", told()),
+            found = difference(&ours, go.ask(question), *upgrade);
         }
+        assert_eq!(found, None, "{files:#?}\nvalues: {values}");
+        rendered += usize::from(ours.is_ok());
     }
     println!("{rendered} of {} charts rendered", cases.len());
 }
@@ -165,7 +187,7 @@ fn set_arguments_have_the_same_effect() {
     let Some(mut go) = Oracle::start("helm") else {
         return;
     };
-    let mut random = Random::new(2);
+    let mut random = Random::new(oracle::seed() + 1);
     let options: [(&str, Set); 4] = [
         ("set", set),
         ("set-string", set_string),
@@ -240,7 +262,7 @@ fn files_are_split_alike() {
     let Some(mut go) = Oracle::start("helm") else {
         return;
     };
-    let mut random = Random::new(3);
+    let mut random = Random::new(oracle::seed() + 2);
     let texts: Vec<_> = (0..oracle::cases(3000))
         .map(|_| {
             let lines: Vec<_> = (0..random.below(9)).map(|_| random.pick(&LINES)).collect();
