@@ -71,7 +71,9 @@ impl RenderOptions {
             post_renderer: None,
             post_render_strategy: PostRenderStrategy::default(),
             limits: Limits {
-                steps: 100_000_000,
+                // Hopeless templates end after a second or two. The public charts that were looked at take 26 thousand at
+                // most.
+                steps: 10_000_000,
                 output: 256 << 20,
                 allocation: 1 << 30,
                 stack: STACK_BYTES,
