@@ -1,9 +1,10 @@
 //! Ordinary documents read without a tree: as [`v2`](super::v2) reads them, in a fraction of the time and memory.
 //!
-//! What is ordinary is what manifests and values are: no anchors, no tags, keys that are words or numbers, nothing wrong.
-//! Everything else is left to the full reader, which starts anew.
+//! What is ordinary is what manifests and values are: no anchors but those of scalars, no tags, keys that are words or
+//! numbers, nothing wrong. Everything else is left to the full reader, which starts anew.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use super::v2;
 use crate::parse::{Event, EventKind, Parser};
@@ -20,6 +21,7 @@ pub(crate) fn decode(source: &Source<'_>, strict: bool) -> Option<Value> {
     let mut reader = Reader {
         parser: Parser::new(&source.text, Flavor::V2),
         strict,
+        anchors: HashMap::new(),
     };
     let mut event = reader.next()?;
     if event.kind == EventKind::StreamStart {
@@ -37,22 +39,40 @@ pub(crate) fn decode(source: &Source<'_>, strict: bool) -> Option<Value> {
     Some(value)
 }
 
+/// Bytes of a scalar with a name, which takes as much each time that it is used.
+const MAX_NAMED: usize = 256;
+
 struct Reader<'s> {
     parser: Parser<'s>,
     strict: bool,
+    /// The scalars that were given a name so far.
+    anchors: HashMap<&'s str, Value>,
 }
 
 impl<'s> Reader<'s> {
     fn next(&mut self) -> Option<Event<'s>> {
         let event = self.parser.next_event().ok()?;
-        event.properties.is_none().then_some(event)
+        let named = event.properties.as_ref();
+        named
+            .is_none_or(|properties| properties.tag.is_none())
+            .then_some(event)
     }
 
     fn value(&mut self, event: Event<'s>, depth: usize) -> Option<Value> {
+        let anchor = event.properties.and_then(|properties| properties.anchor);
         match event.kind {
-            EventKind::Scalar(text, style) => Some(scalar(text, style)),
-            EventKind::SequenceStart { .. } if depth < MAX_DEPTH => self.sequence(depth + 1),
-            EventKind::MappingStart { .. } if depth < MAX_DEPTH => self.mapping(depth + 1),
+            EventKind::Scalar(text, style) => {
+                let short = text.len() <= MAX_NAMED;
+                let value = scalar(text, style);
+                if let Some(anchor) = anchor {
+                    self.anchors.insert(anchor, short.then(|| value.clone())?);
+                }
+                Some(value)
+            }
+            EventKind::Alias(name) => self.anchors.get(name).cloned(),
+            _ if anchor.is_some() || depth >= MAX_DEPTH => None,
+            EventKind::SequenceStart { .. } => self.sequence(depth + 1),
+            EventKind::MappingStart { .. } => self.mapping(depth + 1),
             _ => None,
         }
     }
@@ -71,7 +91,9 @@ impl<'s> Reader<'s> {
     fn mapping(&mut self, depth: usize) -> Option<Value> {
         let mut map = Map::new();
         loop {
-            let key = match self.next()?.kind {
+            let event = self.next()?;
+            let key = match event.kind {
+                _ if event.properties.is_some() => return None,
                 EventKind::MappingEnd => return Some(Value::Map(map)),
                 EventKind::Scalar(text, style) => key(text, style)?,
                 _ => return None,
@@ -110,5 +132,48 @@ fn key(text: Cow<'_, str>, style: ScalarStyle) -> Option<String> {
         Value::Int(int) => Some(int.to_string()),
         Value::Bool(value) => Some(value.to_string()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compose::Composer;
+
+    /// What the full reader makes of a text.
+    fn full(text: &str) -> Option<Value> {
+        let source = Source::new(text.as_bytes()).unwrap();
+        let document = Composer::new(&source, Flavor::V2).next_document();
+        let root = document.ok()??.content.into_iter().next()?;
+        v2::decode(&root, false).ok()
+    }
+
+    #[test]
+    fn scalars_may_have_names() {
+        for text in [
+            "a: &a http\nb: *a\n",
+            "a: &a 1\nb: [*a, *a]\nc: {d: *a}\n",
+            "a: &a\nb: *a\n",
+            "a: &a \"x\\ny\"\nb: *a\na2: &a 2.5\nb2: *a\n",
+            "- &a yes\n- *a\n- &a |\n  text\n- *a\n",
+            "&a top",
+        ] {
+            let source = Source::new(text.as_bytes()).unwrap();
+            let value = decode(&source, false);
+            assert!(value.is_some(), "{text}");
+            assert_eq!(value, full(text), "{text}");
+        }
+        for text in [
+            "a: *a\nb: &a 1\n",
+            "a: &a {b: 1}\nb: *a\n",
+            "a: &a [1]\nb: *a\n",
+            "&a k: 1\nb: *a\n",
+            "a: &a k\n*a : 1\n",
+            "a: &a !!str 1\nb: *a\n",
+            "a: &a {b: 1}\n<<: *a\n",
+        ] {
+            let source = Source::new(text.as_bytes()).unwrap();
+            assert_eq!(decode(&source, false), None, "{text}");
+        }
     }
 }
