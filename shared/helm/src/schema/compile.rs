@@ -1,6 +1,9 @@
 //! Schemas made ready, one after the other as they are met.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+};
 
 use super::{
     draft::Draft,
@@ -27,7 +30,7 @@ pub(super) struct Compiler<'d> {
     pub(super) roots: Roots<'d>,
     pub(super) assert_formats: bool,
     /// By where their JSON lies, which tells places apart without their pointers.
-    ids: HashMap<usize, Id>,
+    ids: HashMap<usize, Id, ByAddress>,
     odd_ids: HashMap<Place, Id>,
     program: Program,
     /// Of all schemas of the program that are not compiled yet.
@@ -42,7 +45,7 @@ impl<'d> Compiler<'d> {
         Self {
             roots: Roots::new(document),
             assert_formats,
-            ids: HashMap::new(),
+            ids: HashMap::default(),
             odd_ids: HashMap::new(),
             program: Program::default(),
             sources: Vec::new(),
@@ -216,6 +219,30 @@ impl<'d> Compiler<'d> {
             _ => {}
         }
         Ok(schema)
+    }
+}
+
+/// Hashes the addresses of values, which nobody outside chooses.
+pub(super) type ByAddress = BuildHasherDefault<AddressHasher>;
+
+#[derive(Default)]
+pub(super) struct AddressHasher(u64);
+
+impl Hasher for AddressHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_usize(usize::from(*byte));
+        }
+    }
+
+    fn write_usize(&mut self, address: usize) {
+        // Fibonacci hashing; the table looks at both ends of the number.
+        let mixed = (self.0 ^ address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = mixed ^ mixed >> 32;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 

@@ -10,6 +10,7 @@ mod json;
 mod keywords;
 mod meta;
 mod names;
+mod plain;
 mod pointer;
 mod program;
 mod roots;

@@ -6,10 +6,10 @@ use std::rc::Rc;
 use flux_gotemplate::go::Url;
 
 use super::{
-    compile::{Source, address},
+    compile::{ByAddress, Source, address},
     draft::{Dialect, Draft},
     json::Json,
-    meta,
+    meta, plain,
     pointer::{self, join, lookup, place_text, split_fragment},
     program::Place,
     validate::Validator,
@@ -61,7 +61,7 @@ struct Root<'d> {
 /// What was looked through for resources and anchors: by where it lies, and by its pointer where that is odd.
 #[derive(Default)]
 struct Seen {
-    addresses: HashSet<usize>,
+    addresses: HashSet<usize, ByAddress>,
     odd: HashSet<String>,
 }
 
@@ -579,6 +579,10 @@ fn validate(root: &Root<'_>, schema: &Json<'_>, pointer: &str) -> Result<(), Str
         .map_or(Dialect::of(Draft::LATEST), |resource| {
             resource.dialect.clone()
         });
+    // Nothing in a plain schema begins a resource of a dialect of its own.
+    if dialect.vocabularies.is_none() && plain::is_schema(schema) {
+        return Ok(());
+    }
     let mut dialects: Vec<_> = root.resources.values().map(|r| r.dialect.clone()).collect();
     dialects.push(dialect.clone());
     dialects.sort();
