@@ -54,11 +54,12 @@ fn chart(files: &[(&str, &str)]) -> Result<ParsedChart> {
     Ok(ParsedChart::new(Chart::from_files(files.collect())?))
 }
 
-/// A client whose requests can be told from others'.
-async fn client(kubeconfig: PathBuf) -> Result<Client> {
+/// A client whose requests can be told from others', impersonating somebody.
+async fn client(kubeconfig: PathBuf, user: Option<&str>) -> Result<Client> {
     let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
     let options = KubeConfigOptions::default();
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+    config.auth_info.impersonate = user.map(ToOwned::to_owned);
     Ok(Client::try_from(config)?)
 }
 
@@ -67,7 +68,7 @@ impl Bench {
         let cluster = Cluster::shared().await?;
         let namespace = Namespace::create(&cluster, topic).await?;
         let user = format!("{}-releaser", namespace.name());
-        let client = client(cluster.kubeconfig_for(&user)?).await?;
+        let client = client(cluster.kubeconfig_for(&user)?, None).await?;
         let owned = |(name, data): &(&str, &str)| ((*name).to_owned(), (*data).to_owned());
         Ok(Self {
             chart: chart(files)?,
@@ -94,6 +95,13 @@ impl Bench {
     pub(crate) fn releaser(&self) -> Releaser {
         let (target, options) = (self.target.clone(), self.options.clone());
         Releaser::new(target, self.namespace.name(), options)
+    }
+
+    /// The cluster as our side sees it, acting as somebody.
+    pub(crate) async fn target_as(&self, user: Option<&str>) -> Result<Target> {
+        let kubeconfig = self.namespace.cluster().kubeconfig_for(&self.user)?;
+        let client = client(kubeconfig, user).await?;
+        Ok(self.target.acting_as(client))
     }
 
     /// Counts what our side asks from now on.

@@ -270,3 +270,28 @@ async fn a_test_is_a_pod_that_succeeds() -> Result {
     }
     Ok(())
 }
+
+// HE-HOOK-008
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_hooks_of_an_uninstallation_are_applied_server_side() -> Result {
+    let hooks = [
+        map("before", "pre-install", "hook-failed"),
+        map("after", "post-delete", "hook-failed"),
+    ]
+    .concat();
+    let mut ours = Bench::new("helm-hook-method", &files(&[("templates/h.yaml", &hooks)])).await?;
+    ours.method = flux_helm::action::ApplyMethod::ClientSide;
+    ours.install("{}").await?;
+    let gone = ours.uninstall(UninstallOptions::default()).await?;
+    ensure!(gone.result.is_ok(), "{:?}", gone.result);
+    for (name, operation) in [("before", "Update"), ("after", "Apply")] {
+        let live = ours.namespace.get(CONFIG_MAP, name).await?;
+        let live = live.unwrap_or_default();
+        let managed = &live["metadata"]["managedFields"][0];
+        ensure!(
+            managed["operation"] == operation && managed["manager"] == "helm-controller",
+            "{name}: {managed}"
+        );
+    }
+    Ok(())
+}

@@ -34,8 +34,8 @@ const ODD: &[&str] = &[
     r#"{{ lookup "v1" "ConfigMap" .Release.Namespace "Not A Name" | toJson }}"#,
 ];
 
-/// What Helm makes of it, and what we do.
-async fn compare(bench: &Bench, lookups: &[&str]) -> Result {
+/// What Helm makes of it, and what we do, both as somebody.
+async fn compare(bench: &Bench, lookups: &[&str], user: Option<&str>) -> Result {
     let lines = lookups.iter().enumerate();
     let lines = lines.map(|(at, lookup)| format!("  l{at}: |-\n    {lookup}\n"));
     let template = format!(
@@ -49,7 +49,9 @@ async fn compare(bench: &Bench, lookups: &[&str]) -> Result {
         helm: Helm::V4,
         namespace: &bench.namespace,
     };
-    let output = cli.output(&["template", "web", &chart, "--dry-run=server"])?;
+    let mut arguments = vec!["template", "web", &chart, "--dry-run=server"];
+    arguments.extend(user.into_iter().flat_map(|user| ["--kube-as-user", user]));
+    let output = cli.output(&arguments)?;
     let theirs = if output.status.success() {
         Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
     } else {
@@ -63,8 +65,8 @@ async fn compare(bench: &Bench, lookups: &[&str]) -> Result {
         .map(|(name, data)| File::new(*name, data.as_bytes().to_vec()));
     let chart = ParsedChart::new(Chart::from_files(files.collect())?);
     let options = RenderOptions::new("web", bench.namespace.name());
-    let releaser = bench.releaser();
-    let rendered = render(releaser.cluster(), chart, Values::new(), options).await;
+    let cluster = bench.target_as(user).await?;
+    let rendered = render(&cluster, chart, Values::new(), options).await;
     let our = rendered
         .map(|rendered| rendered.manifest(false).trim_end().to_owned())
         .map_err(|error| chain(&error));
@@ -80,9 +82,16 @@ async fn compare(bench: &Bench, lookups: &[&str]) -> Result {
 async fn templates_find_what_helm_finds() -> Result {
     let ours = Bench::new("helm-lookup", &files(&[])).await?;
     ours.namespace.apply(OBJECTS).await?;
-    compare(&ours, FOUND).await?;
+    compare(&ours, FOUND, None).await?;
     for odd in ODD {
-        compare(&ours, &[odd]).await?;
+        compare(&ours, &[odd], None).await?;
+    }
+    // Who may not look finds nothing out.
+    for hidden in [
+        r#"{{ lookup "v1" "Secret" .Release.Namespace "s" | toJson }}"#,
+        r#"{{ lookup "v1" "Secret" "" "" | toJson }}"#,
+    ] {
+        compare(&ours, &[hidden], Some("jane")).await?;
     }
     Ok(())
 }
