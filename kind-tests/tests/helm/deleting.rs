@@ -1,6 +1,8 @@
 //! What is deleted with a release.
 
-use flux_helm::action::UninstallOptions;
+use std::time::Duration;
+
+use flux_helm::action::{UninstallOptions, WaitStrategy};
 use kind_tests::{CONFIG_MAP, DEPLOYMENT, Result, SECRET, ensure};
 use serde_json::json;
 
@@ -94,5 +96,42 @@ async fn an_upgrade_prunes_nothing_of_another_release() -> Result {
     ours.namespace.wait_gone(CONFIG_MAP, "b").await?;
     let lost = ours.namespace.get(CONFIG_MAP, "lost").await?;
     ensure!(lost.is_some(), "what another release owns was pruned");
+    Ok(())
+}
+
+// HE-ACT-032 HE-ACT-034 HC-WAIT-010
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_uninstallation_tells_what_does_not_go() -> Result {
+    let held = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: held, finalizers: [kind-tests.fluxcd.io/hold]}\n";
+    let mut ours = Bench::new("helm-held", &files(&[("templates/all.yaml", held)])).await?;
+    for (strategy, want) in [
+        (
+            WaitStrategy::Watcher,
+            Err(
+                "uninstallation completed with 1 error(s): ConfigMap/ns/held termination timeout: context deadline exceeded",
+            ),
+        ),
+        (
+            WaitStrategy::Legacy,
+            Err("uninstallation completed with 1 error(s): context deadline exceeded"),
+        ),
+        (WaitStrategy::HookOnly, Ok(())),
+    ] {
+        ours.options.timeout = kind_tests::deadline();
+        ours.install("{}").await?;
+        ours.options.timeout = Duration::from_secs(1);
+        ours.options.wait = strategy;
+        let told = ours.uninstall(UninstallOptions::default()).await?.result;
+        let told = told.map_err(|error| error.replace(ours.namespace.name(), "ns"));
+        ensure!(
+            told == want.map_err(ToOwned::to_owned),
+            "{strategy:?}: {told:?}"
+        );
+        let left = ours.releaser().records().history("web").await?;
+        ensure!(left.is_empty(), "{strategy:?}: the records stay");
+        let free = json!({"metadata": {"finalizers": null}});
+        ours.namespace.merge(CONFIG_MAP, "held", free).await?;
+        ours.namespace.wait_gone(CONFIG_MAP, "held").await?;
+    }
     Ok(())
 }

@@ -7,4 +7,5 @@ mod hooks;
 mod limits;
 mod lookups;
 mod records;
+mod requests;
 mod waiting;

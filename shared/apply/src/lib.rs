@@ -58,7 +58,9 @@ pub use prune::{
 };
 pub use selector::{LabelSelector, MalformedSelector};
 pub use sops::is_encrypted_secret;
-pub use wait::{Rules, Target, WaitError, WaitOptions, wait_until_current, wait_until_gone};
+pub use wait::{
+    Rules, Target, WaitError, WaitOptions, is_current, wait_until_current, wait_until_gone,
+};
 
 #[cfg(test)]
 mod tests {

@@ -116,7 +116,7 @@ impl Cluster {
         self.object(Ok(request), resource, &id, "patch").await
     }
 
-    /// Deletes an object as `params` say.
+    /// Deletes an object as `params` say, and tells whether it is gone; else something has to be finished first.
     ///
     /// # Errors
     ///
@@ -126,9 +126,11 @@ impl Cluster {
         resource: &Resource,
         id: &ObjectId,
         params: &DeleteParams,
-    ) -> Result<(), RequestError> {
+    ) -> Result<bool, RequestError> {
         let request = Self::path(resource, id)?.delete(&segment(&id.name), params);
-        self.send(request, resource, id, "delete").await.map(drop)
+        let answer = self.send(request, resource, id, "delete").await?;
+        // What lives on is shown with the time at which it was deleted; else it is shown as it was, or not at all.
+        Ok(answer["metadata"]["deletionTimestamp"].is_null())
     }
 
     fn write(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flux_apply::{Cluster, RequestError, Resource};
+use flux_apply::{Cluster, ObjectId, RequestError, Resource, Rules, is_current};
 use flux_helm::action::{ApplyMethod, Object};
 use futures::stream::{self, StreamExt as _};
 
@@ -20,6 +20,15 @@ pub(crate) const PAUSE: Duration = Duration::from_millis(10);
 pub(crate) struct Creation {
     pub(crate) method: ApplyMethod,
     pub(crate) force: bool,
+    /// When one needs not be waited for.
+    pub(crate) rules: Rules,
+}
+
+/// What is known of an object that was written: its id, where it is as it should be already.
+pub(crate) type Settled = Option<ObjectId>;
+
+pub(crate) fn settled(live: &flux_apply::Object, rules: Rules) -> Settled {
+    is_current(live, rules).then(|| live.id())
 }
 
 /// Creates objects: those of one kind in a row at once, server-side, the next kind when all of them are done. Whatever
@@ -29,7 +38,7 @@ pub(crate) async fn create_all(
     kinds: &Kinds,
     objects: &[Object],
     how: Creation,
-) -> Result<(), String> {
+) -> Result<Vec<ObjectId>, String> {
     if objects.is_empty() {
         return Err("no objects visited".to_owned());
     }
@@ -37,17 +46,22 @@ pub(crate) async fn create_all(
         ApplyMethod::ServerSide => PARALLEL,
         ApplyMethod::ClientSide => 1, // HE-KUBE-005
     };
-    let mut errors = Vec::new();
+    let (mut there, mut errors) = (Vec::new(), Vec::new());
     for row in objects.chunk_by(|left, right| left.kind == right.kind) {
         let creations: Vec<_> = row
             .iter()
             .map(|object| create(cluster, kinds, object, how))
             .collect();
         let done: Vec<_> = stream::iter(creations).buffered(parallel).collect().await;
-        errors.extend(done.into_iter().filter_map(Result::err));
+        for end in done {
+            match end {
+                Ok(settled) => there.extend(settled),
+                Err(error) => errors.push(error),
+            }
+        }
     }
     if errors.is_empty() {
-        Ok(())
+        Ok(there)
     } else {
         Err(errors.join("\n"))
     }
@@ -59,9 +73,9 @@ pub(crate) async fn create(
     kinds: &Kinds,
     object: &Object,
     how: Creation,
-) -> Result<(), String> {
+) -> Result<Settled, String> {
     let resource = kinds.resource(object)?;
-    match how.method {
+    let made = match how.method {
         ApplyMethod::ServerSide => {
             let apply = || server_side(cluster, resource, object, how.force);
             let made = retried(is_quota_conflict, apply).await;
@@ -69,11 +83,12 @@ pub(crate) async fn create(
         }
         ApplyMethod::ClientSide => {
             let request = request_of(object).map_err(|error| error.to_string())?;
-            let post = || async { cluster.create(resource, &request).await.map(drop) };
+            let post = || cluster.create(resource, &request);
             let made = retried(|error| error.reason == "Conflict", post).await;
             made.map_err(|error| error.to_string())
         }
-    }
+    };
+    made.map(|live| settled(&live, how.rules))
 }
 
 /// Applies an object server-side.
@@ -82,10 +97,9 @@ pub(crate) async fn server_side(
     resource: &Resource,
     object: &Object,
     force: bool,
-) -> Result<(), RequestError> {
+) -> Result<flux_apply::Object, RequestError> {
     let request = request_of(object)?;
-    let applied = cluster.apply_strictly(resource, &request, force).await;
-    applied.map(drop)
+    cluster.apply_strictly(resource, &request, force).await
 }
 
 /// Why an object could not be applied (HE-KUBE-011).
@@ -113,10 +127,10 @@ fn is_quota_conflict(error: &RequestError) -> bool {
 }
 
 /// Tries a request again where its failure may pass.
-pub(crate) async fn retried<F: Future<Output = Result<(), RequestError>>>(
+pub(crate) async fn retried<T, F: Future<Output = Result<T, RequestError>>>(
     passes: impl Fn(&RequestError) -> bool,
     mut request: impl FnMut() -> F,
-) -> Result<(), RequestError> {
+) -> Result<T, RequestError> {
     let mut tries = 1;
     loop {
         match request().await {

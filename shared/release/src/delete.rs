@@ -13,8 +13,8 @@ use crate::live::{id_of, value_of};
 /// What came of deleting objects.
 #[derive(Default)]
 pub(crate) struct Deleted<'o> {
-    /// Those that are deleted or were gone.
-    pub(crate) objects: Vec<&'o Object>,
+    /// Those that are deleted but not gone yet.
+    pub(crate) going: Vec<&'o Object>,
     /// Those that are not the release's.
     pub(crate) foreign: Vec<&'o Object>,
     /// Why others are not.
@@ -23,6 +23,7 @@ pub(crate) struct Deleted<'o> {
 
 enum End {
     Gone,
+    Going,
     Foreign,
 }
 
@@ -48,7 +49,8 @@ pub(crate) async fn delete_all<'o>(
         let ends: Vec<_> = stream::iter(deletions).buffered(PARALLEL).collect().await;
         for (object, end) in row.iter().zip(ends) {
             match end {
-                Ok(End::Gone) => deleted.objects.push(object),
+                Ok(End::Gone) => {}
+                Ok(End::Going) => deleted.going.push(object),
                 Ok(End::Foreign) => deleted.foreign.push(object),
                 Err(error) => deleted.errors.push(error),
             }
@@ -84,7 +86,7 @@ async fn delete(
         params = params.preconditions(same_as(&live));
     }
     let request = || cluster.delete_with(resource, &id, &params);
-    settle(retried(is_conflict, request).await).map(|()| End::Gone)
+    settle(retried(is_conflict, request).await)
 }
 
 /// Deletes one object in the background.
@@ -97,7 +99,7 @@ pub(crate) async fn delete_live(
     let (resource, id) = (kinds.resource(object)?, id_of(object));
     let params = params(&PropagationPolicy::Background).preconditions(same_as(live));
     let request = || cluster.delete_with(resource, &id, &params);
-    settle(retried(is_conflict, request).await)
+    settle(retried(is_conflict, request).await).map(drop)
 }
 
 /// The object that was looked at, not one that has come in its place since.
@@ -122,9 +124,10 @@ fn is_conflict(error: &RequestError) -> bool {
 }
 
 /// What is gone is deleted (HE-KUBE-019).
-fn settle(done: Result<(), RequestError>) -> Result<(), String> {
+fn settle(done: Result<bool, RequestError>) -> Result<End, String> {
     match done {
+        Ok(false) => Ok(End::Going),
         Err(error) if !error.is_not_found() => Err(error.to_string()),
-        _ => Ok(()),
+        _ => Ok(End::Gone),
     }
 }

@@ -1,5 +1,6 @@
 //! What is done for a hook.
 
+use flux_apply::Rules;
 use flux_helm::Hook;
 use flux_helm::action::{HookStep, Object, objects};
 use kube::api::PropagationPolicy;
@@ -26,8 +27,10 @@ impl Run<'_> {
                 let how = Creation {
                     method: self.hook_method,
                     force: false,
+                    rules: Rules::Hook,
                 };
-                create_all(self.cluster(), &self.kinds, &built, how).await
+                let made = create_all(self.cluster(), &self.kinds, &built, how).await;
+                made.map(drop)
             }
             HookStep::Watch => {
                 let built = self.hook_objects(hook).await?;
@@ -53,6 +56,7 @@ impl Run<'_> {
         if !deleted.errors.is_empty() {
             return Err(deleted.errors.join("; "));
         }
-        self.waiting(self.hook_strategy).gone(objects).await
+        let going: Vec<Object> = deleted.going.into_iter().cloned().collect();
+        self.waiting(self.hook_strategy).gone(&going).await
     }
 }

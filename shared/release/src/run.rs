@@ -1,6 +1,6 @@
 //! The steps of one action, carried out.
 
-use flux_apply::Cluster;
+use flux_apply::{Cluster, Rules};
 use flux_helm::Release;
 use flux_helm::action::{
     Action, ApplyMethod, ApplySettings, Identity, Object, Owner, Step, WaitStrategy, deletion,
@@ -15,7 +15,7 @@ use crate::error::{RecordsError, chain};
 use crate::existing::adopted;
 use crate::live::id_of;
 use crate::releaser::{Options, Releaser};
-use crate::update::Change;
+use crate::update::{Change, Done};
 use crate::waiting::Waiting;
 
 /// What is known in the course of one action.
@@ -33,8 +33,9 @@ pub(crate) struct Run<'r> {
     target: Vec<Object>,
     /// The places in `target` of objects that lived before the release did.
     adopted: Vec<usize>,
-    created: Vec<Object>,
-    deleted: Vec<Object>,
+    done: Done,
+    /// Objects that are deleted but not gone yet.
+    going: Vec<Object>,
     pub(crate) info: String,
 }
 
@@ -53,8 +54,8 @@ impl<'r> Run<'r> {
             base: Vec::new(),
             target: Vec::new(),
             adopted: Vec::new(),
-            created: Vec::new(),
-            deleted: Vec::new(),
+            done: Done::default(),
+            going: Vec::new(),
             info: String::new(),
         }
     }
@@ -73,6 +74,15 @@ impl<'r> Run<'r> {
             kinds: &self.kinds,
             strategy,
             timeout: self.options().timeout,
+        }
+    }
+
+    /// When an object needs not be waited for.
+    fn rules(&self) -> Rules {
+        if self.options().wait_for_jobs {
+            Rules::Complete
+        } else {
+            Rules::Running
         }
     }
 
@@ -121,7 +131,11 @@ impl<'r> Run<'r> {
             Step::Apply => self.apply().await,
             Step::Wait => {
                 let wait = self.waiting(self.options().wait);
-                let ready = wait.ready(&self.target, self.options().wait_for_jobs);
+                let judged = self.options().wait == WaitStrategy::Watcher;
+                let unsettled =
+                    |object: &&Object| !(judged && self.done.settled.contains(&id_of(object)));
+                let objects: Vec<&Object> = self.target.iter().filter(unsettled).collect();
+                let ready = wait.ready(&objects, self.options().wait_for_jobs);
                 tokio::select! {
                     ready = ready => ready,
                     () = stopped => Err("context canceled".to_owned()),
@@ -132,7 +146,7 @@ impl<'r> Run<'r> {
             Step::WaitDeleted if self.options().wait == WaitStrategy::HookOnly => Ok(()),
             Step::WaitDeleted => {
                 let wait = self.waiting(self.options().wait);
-                wait.gone(&self.deleted).await
+                wait.gone(&self.going).await
             }
             Step::Done(_) => Ok(()),
         }
@@ -166,8 +180,10 @@ impl<'r> Run<'r> {
         let how = Creation {
             method,
             force: false,
+            rules: self.rules(),
         };
-        create_all(self.cluster(), &self.kinds, &built, how).await
+        let made = create_all(self.cluster(), &self.kinds, &built, how).await;
+        made.map(drop)
     }
 
     async fn lives(&self, objects: &[Object]) -> Result<bool, String> {
@@ -191,8 +207,12 @@ impl<'r> Run<'r> {
             let how = Creation {
                 method: plain.method,
                 force: plain.force_conflicts,
+                rules: self.rules(),
             };
-            return create_all(self.releaser.cluster(), &self.kinds, &self.target, how).await;
+            let cluster = self.releaser.cluster();
+            let settled = create_all(cluster, &self.kinds, &self.target, how).await?;
+            self.done.settled.extend(settled);
+            return Ok(());
         }
         let settings = if self.adopted.is_empty() {
             plain
@@ -214,18 +234,19 @@ impl<'r> Run<'r> {
             },
             settings,
             replace: self.releaser.options().force,
+            rules: self.rules(),
         };
         change
-            .update(&self.base, &self.target, &adopted, &mut self.created)
+            .update(&self.base, &self.target, &adopted, &mut self.done)
             .await
     }
 
     async fn clean_up(&mut self) -> Result<(), String> {
-        if self.created.is_empty() {
+        if self.done.created.is_empty() {
             return Ok(());
         }
         let background = PropagationPolicy::Background;
-        let objects = &self.created;
+        let objects = &self.done.created;
         let deleted = delete_all(self.cluster(), &self.kinds, objects, None, &background).await;
         if deleted.errors.is_empty() {
             Ok(())
@@ -255,9 +276,9 @@ impl<'r> Run<'r> {
         if !deleted.errors.is_empty() {
             return Err(deleted.errors.join("; "));
         }
-        let gone = deleted.objects.into_iter().cloned().collect();
+        let going = deleted.going.into_iter().cloned().collect();
         self.info.push_str(&left_alone(&deleted.foreign));
-        self.deleted = gone;
+        self.going = going;
         Ok(())
     }
 }

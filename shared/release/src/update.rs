@@ -1,14 +1,16 @@
 //! The objects of a release are created and changed, and those it has no more are pruned.
 
+use std::collections::BTreeSet;
+
 use flux_apply::managers::{Cleanup, FieldManager, Operation};
-use flux_apply::{Cluster, RequestError, Resource};
+use flux_apply::{Cluster, ObjectId, RequestError, Resource, Rules};
 use flux_helm::action::{
     ApplyMethod, ApplySettings, Identity, Object, Owner, ResourcePolicy, Update, plan,
 };
 use flux_helm::patch::create_patch;
 
 use crate::build::Kinds;
-use crate::create::{Creation, create, refused, server_side};
+use crate::create::{Creation, Settled, create, refused, server_side, settled};
 use crate::delete::delete_live;
 use crate::live::{id_of, local, named, request_of, value_of};
 
@@ -20,27 +22,41 @@ pub(crate) struct Change<'r> {
     pub(crate) settings: ApplySettings,
     /// Whether objects are replaced as a whole, client-side (HE-KUBE-014).
     pub(crate) replace: bool,
+    /// When one needs not be waited for.
+    pub(crate) rules: Rules,
+}
+
+/// What was done so far.
+#[derive(Default)]
+pub(crate) struct Done {
+    /// Objects that were not there.
+    pub(crate) created: Vec<Object>,
+    /// Objects that are as they should be already.
+    pub(crate) settled: BTreeSet<ObjectId>,
 }
 
 impl Change<'_> {
-    /// Creates and changes the objects in their order, then prunes. `created` gets those that were not there, even where
-    /// something fails (HE-KUBE-007).
+    /// Creates and changes the objects in their order, then prunes. `done` tells what was done, even where something fails
+    /// (HE-KUBE-007).
     pub(crate) async fn update(
         &self,
         base: &[Object],
         target: &[Object],
         adopted: &[Identity<'_>],
-        created: &mut Vec<Object>,
+        done: &mut Done,
     ) -> Result<(), String> {
         let plan = plan(base, target, adopted);
         let mut errors = Vec::new();
         for update in &plan.updates {
             let object = update.target;
             match self.live(object).await {
-                Ok(live) => errors.extend(self.change(update, &live).await.err()),
+                Ok(live) => match self.change(update, &live).await {
+                    Ok(settled) => done.settled.extend(settled),
+                    Err(error) => errors.push(error),
+                },
                 Err(error) if error.is_not_found() => {
-                    created.push(object.clone());
-                    self.create(object).await?;
+                    done.created.push(object.clone());
+                    done.settled.extend(self.create(object).await?);
                 }
                 Err(error) => {
                     return Err(format!(
@@ -71,19 +87,24 @@ impl Change<'_> {
         }
     }
 
-    async fn create(&self, object: &Object) -> Result<(), String> {
+    async fn create(&self, object: &Object) -> Result<Settled, String> {
         let how = Creation {
             method: self.settings.method,
             force: self.settings.force_conflicts,
+            rules: self.rules,
         };
         let made = create(self.cluster, self.kinds, object, how).await;
         made.map_err(|error| format!("failed to create resource: {error}"))
     }
 
-    async fn change(&self, update: &Update<'_>, live: &flux_apply::Object) -> Result<(), String> {
+    async fn change(
+        &self,
+        update: &Update<'_>,
+        live: &flux_apply::Object,
+    ) -> Result<Settled, String> {
         let object = update.target;
         let resource = self.kinds.resource(object)?;
-        match self.settings.method {
+        let now = match self.settings.method {
             ApplyMethod::ServerSide => {
                 if self.settings.migrate_managers {
                     self.migrate(resource, object, live).await?;
@@ -97,7 +118,8 @@ impl Change<'_> {
                 replaced.map_err(|error| format!("failed to replace object: {error}"))
             }
             ApplyMethod::ClientSide => self.patch(resource, update, live).await,
-        }
+        };
+        now.map(|now| settled(&now, self.rules))
     }
 
     /// What this manager wrote by `Update` counts as applied from now on (HE-KUBE-013).
@@ -148,14 +170,14 @@ impl Change<'_> {
         resource: &Resource,
         object: &Object,
         live: &flux_apply::Object,
-    ) -> Result<(), RequestError> {
+    ) -> Result<flux_apply::Object, RequestError> {
         let mut request = request_of(object)?;
         if request.resource_version().is_empty()
             && let Some(metadata) = request.fields_mut().get_mut("metadata")
         {
             metadata["resourceVersion"] = live.resource_version().into();
         }
-        self.cluster.replace(resource, &request).await.map(drop)
+        self.cluster.replace(resource, &request).await
     }
 
     async fn patch(
@@ -163,18 +185,18 @@ impl Change<'_> {
         resource: &Resource,
         update: &Update<'_>,
         live: &flux_apply::Object,
-    ) -> Result<(), String> {
-        let (object, live) = (update.target, value_of(live));
-        let old = update.original.map_or(&live, |original| &original.value);
+    ) -> Result<flux_apply::Object, String> {
+        let (object, now) = (update.target, value_of(live));
+        let old = update.original.map_or(&now, |original| &original.value);
         let three_way = self.settings.three_way_for_custom;
-        let patch = create_patch(old, &object.value, &live, three_way)
+        let patch = create_patch(old, &object.value, &now, three_way)
             .map_err(|error| format!("failed to create patch: {error}"))?;
         if patch.is_empty() {
-            return Ok(()); // HE-KUBE-010
+            return Ok(live.clone()); // HE-KUBE-010
         }
         let (media_type, id) = (patch.kind.content_type(), id_of(object));
         let sent = self.cluster.patch(resource, &id, media_type, patch.body);
-        sent.await.map(drop).map_err(|error| {
+        sent.await.map_err(|error| {
             let (name, kind) = (&object.name, &object.kind);
             format!("cannot patch {name:?} with kind {kind}: {error}")
         })

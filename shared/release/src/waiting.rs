@@ -23,7 +23,7 @@ pub(crate) struct Waiting<'r> {
 
 impl Waiting<'_> {
     /// Waits until the objects of a release are ready (HE-KUBE-021, HC-WAIT-001, HC-WAIT-003..007, HC-WAIT-017).
-    pub(crate) async fn ready(self, objects: &[Object], for_jobs: bool) -> Result<(), String> {
+    pub(crate) async fn ready(self, objects: &[&Object], for_jobs: bool) -> Result<(), String> {
         let rules = if for_jobs {
             Rules::Complete
         } else {
@@ -43,7 +43,7 @@ impl Waiting<'_> {
     pub(crate) async fn hook(self, objects: &[Object]) -> Result<(), String> {
         // Anything but a Job or a Pod is ready at once, and there is nothing to ask for.
         let runs = |object: &&Object| matches!(object.kind.as_str(), "Job" | "Pod");
-        let running: Vec<Object> = objects.iter().filter(runs).cloned().collect();
+        let running: Vec<&Object> = objects.iter().filter(runs).collect();
         match self.strategy {
             WaitStrategy::Legacy => {
                 legacy::hook(self.cluster, self.kinds, &running, self.timeout).await
@@ -72,13 +72,14 @@ impl Waiting<'_> {
 
 async fn wait(
     cluster: &Cluster,
-    objects: &[Object],
+    objects: &[&Object],
     rules: Rules,
     fail_fast: bool,
     timeout: Duration,
 ) -> Result<(), String> {
     let waited_for: Vec<&Object> = objects
         .iter()
+        .copied()
         .filter(|object| !is_paused(object) && !object.name.is_empty())
         .collect();
     let targets: Vec<Target> = waited_for

@@ -3,17 +3,17 @@
 mod state;
 mod watches;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 use kube::runtime::wait::await_condition;
 
-use crate::ObjectId;
 use crate::cluster::Cluster;
 use crate::discovery::Resource;
 use crate::error::RequestError;
 use crate::memory::Version;
+use crate::{Object, ObjectId};
 use state::{Board, News};
 use watches::Watches;
 
@@ -111,6 +111,20 @@ impl Display for WaitError {
 }
 
 impl std::error::Error for WaitError {}
+
+/// Whether an object is as it should be, by itself: there is nothing to wait for then. Of one that cannot be judged by itself
+/// this is not said.
+pub fn is_current(object: &Object, rules: Rules) -> bool {
+    let now = jiff::Timestamp::now();
+    let assessed = state::judge(
+        rules,
+        &object.id(),
+        &object.to_value(),
+        &BTreeMap::new(),
+        now,
+    );
+    assessed.is_ok_and(|assessment| assessment.status == flux_kstatus::Status::Current)
+}
 
 /// Waits until every object is as it should be (RT-SSA-020, KC-HEALTH-005 to 008).
 ///

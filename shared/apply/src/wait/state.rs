@@ -210,7 +210,7 @@ fn owns_pods(id: &ObjectId) -> bool {
     id.group == "apps" && matches!(id.kind.as_str(), "StatefulSet" | "ReplicaSet")
 }
 
-fn judge(
+pub(super) fn judge(
     rules: Rules,
     id: &ObjectId,
     object: &Value,

@@ -26,7 +26,7 @@ const INTERVAL: Duration = Duration::from_secs(2);
 pub(crate) async fn ready(
     cluster: &Cluster,
     kinds: &Kinds,
-    objects: &[Object],
+    objects: &[&Object],
     for_jobs: bool,
     timeout: Duration,
 ) -> Result<(), String> {
@@ -56,7 +56,7 @@ pub(crate) async fn ready(
 pub(crate) async fn hook(
     cluster: &Cluster,
     kinds: &Kinds,
-    objects: &[Object],
+    objects: &[&Object],
     timeout: Duration,
 ) -> Result<(), String> {
     let mut errors = Vec::new();
