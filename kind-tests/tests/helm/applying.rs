@@ -373,3 +373,41 @@ async fn a_rollback_brings_back_what_was() -> Result {
     );
     Ok(())
 }
+
+// HE-KUBE-003
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_the_server_makes_up_is_as_it_is_for_helm() -> Result {
+    let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {generateName: made-up-}\n";
+    let two = map.replace("generateName", "name: a, generateName");
+    let mut ours = Bench::new("helm-generated", &files(&[("templates/m.yaml", map)])).await?;
+    let our = ours.refused().await?;
+    // What has no name cannot be deleted either.
+    ours.namespace
+        .delete(SECRET, &secret_name("web", 1))
+        .await?;
+    let their = ours.helm_refuses(&["install", "web"])?;
+    ensure!(our == their, "{our}\n{their}");
+    ours.namespace
+        .delete(SECRET, &secret_name("web", 1))
+        .await?;
+
+    // Client-side it is created, once.
+    ours.method = ApplyMethod::ClientSide;
+    ours.install("{}").await?;
+    let mut made = ours.namespace.names(CONFIG_MAP).await?;
+    made.retain(|name| name.starts_with("made-up-"));
+    ensure!(made.len() == 1, "{made:?}");
+    let our = ours.try_upgrade("{}", UpgradeOptions::default()).await?;
+    let our = our.result.err().unwrap_or_default();
+    let their = ours.helm_refuses(&["upgrade", "web"])?;
+    let their = their.trim_start_matches("UPGRADE FAILED: ");
+    ensure!(our == their, "{our}\n{their}");
+
+    ours.change(&files(&[("templates/m.yaml", &two)]))?;
+    let our = ours.try_upgrade("{}", UpgradeOptions::default()).await?;
+    let our = our.result.err().unwrap_or_default();
+    let their = ours.helm_refuses(&["upgrade", "web"])?;
+    let their = their.trim_start_matches("UPGRADE FAILED: ");
+    ensure!(our == their, "{our}\n{their}");
+    Ok(())
+}

@@ -103,7 +103,7 @@ async fn a_job_has_to_complete_and_anything_else_is_ready_at_once() -> Result {
     Ok(())
 }
 
-// HE-HOOK-010 HE-HOOK-011 HE-HOOK-012 HC-WAIT-009 HC-WAIT-018
+// HE-HOOK-010 HE-HOOK-011 HE-HOOK-012
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_that_fails_fails_the_release() -> Result {
     let nowhere = "  activeDeadlineSeconds: 1\n";

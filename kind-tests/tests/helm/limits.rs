@@ -6,7 +6,7 @@ use flux_helm::action::{
 };
 use flux_helm::{Release, Status};
 use flux_release::{BeginError, FIELD_MANAGER, Options, Records, Releaser, chain};
-use kind_tests::{Result, ensure, free_ports};
+use kind_tests::{Result, SECRET, ensure, free_ports};
 
 use crate::bench::{Bench, files};
 
@@ -72,7 +72,7 @@ fn noise(bytes: usize) -> String {
     (0..bytes).map(|_| next()).collect()
 }
 
-// HE-ACT-040 HC-REL-005 HC-REL-006 HC-REL-008
+// HE-ACT-040 HE-REL-013 HC-REL-003 HC-REL-005 HC-REL-006 HC-REL-008
 #[tokio::test]
 async fn records_are_refused_in_the_servers_words() -> Result {
     let bench = Bench::new("helm-records", &files(&[])).await?;
@@ -89,7 +89,32 @@ async fn records_are_refused_in_the_servers_words() -> Result {
     let told = |result: Result<(), flux_release::RecordsError>| {
         result.map_or_else(|error| chain(&error), |()| "stored".to_owned())
     };
-    ensure!(told(records.create(&record).await) == "stored", "create");
+    record.labels.insert("team".to_owned(), "a".to_owned());
+    // The first writing and the last one leave their time, each its own.
+    for stamp in ["createdAt", "modifiedAt"] {
+        let stored = match stamp {
+            "createdAt" => records.create(&record).await,
+            _ => records.update(&record).await,
+        };
+        ensure!(told(stored) == "stored", "{stamp}");
+        let secret = namespace.get(SECRET, "sh.helm.release.v1.web.v1").await?;
+        let secret = secret.unwrap_or_default();
+        let labels = secret["metadata"]["labels"].as_object();
+        let labels: Vec<&str> = labels
+            .into_iter()
+            .flatten()
+            .map(|(key, _)| key.as_str())
+            .collect();
+        let mut wanted = vec![stamp, "name", "owner", "status", "team", "version"];
+        wanted.sort_unstable();
+        ensure!(labels == wanted, "{labels:?}");
+        ensure!(secret["type"] == "helm.sh/release.v1", "{}", secret["type"]);
+        let metadata = &secret["metadata"];
+        ensure!(
+            metadata["annotations"].is_null() && metadata["ownerReferences"].is_null(),
+            "{metadata}"
+        );
+    }
     let twice = told(records.create(&record).await);
     ensure!(twice == "release: already exists", "{twice}");
 

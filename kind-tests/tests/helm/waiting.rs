@@ -11,7 +11,7 @@ use crate::bench::{Bench, files};
 const WEB: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  replicas: 1\n  selector: {matchLabels: {app: web}}\n  template:\n    metadata: {labels: {app: web}}\n    spec: {nodeSelector: {}, containers: [{name: web, image: example.com/web}]}\n";
 const JOB: &str = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: job}\nspec:\n  template:\n    spec: {restartPolicy: Never, nodeSelector: {no: such-node}, containers: [{name: c, image: example.com/job}]}\n";
 
-// HE-KUBE-021 HC-WAIT-001 HC-WAIT-017
+// HE-KUBE-021 HC-WAIT-017
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_release_is_there_when_its_objects_are_ready() -> Result {
     for strategy in [WaitStrategy::Watcher, WaitStrategy::Legacy] {
@@ -32,13 +32,14 @@ async fn a_release_is_there_when_its_objects_are_ready() -> Result {
     Ok(())
 }
 
-// HE-KUBE-021 HE-ACT-012 HC-WAIT-003 HC-WAIT-004 HC-WAIT-007 HC-WAIT-018
+// HE-KUBE-021 HE-ACT-012 HC-WAIT-003 HC-WAIT-004 HC-WAIT-006 HC-WAIT-007 HC-WAIT-018
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_release_fails_whose_objects_are_not_ready_in_time() -> Result {
     let stuck = WEB.replace("nodeSelector: {}", "nodeSelector: {no: such-node}");
     let paused = stuck.replace("replicas: 1", "replicas: 1\n  paused: true");
     let mut ours = Bench::new("helm-unready", &files(&[("templates/web.yaml", &stuck)])).await?;
     ours.options.timeout = Duration::from_secs(1);
+    let suspended = JOB.replace("spec:\n", "spec:\n  suspend: true\n");
     let late = "timeout waiting for: [Deployment/ns/web status: 'InProgress']";
     let job = "timeout waiting for: [Job/ns/job status: 'InProgress']";
     let mut is_first = true;
@@ -55,6 +56,7 @@ async fn a_release_fails_whose_objects_are_not_ready_in_time() -> Result {
         (&paused, WaitStrategy::Legacy, true, Ok(())),
         (JOB, WaitStrategy::Watcher, true, Err(job)),
         (JOB, WaitStrategy::Watcher, false, Ok(())),
+        (&suspended, WaitStrategy::Watcher, true, Ok(())),
         (
             JOB,
             WaitStrategy::Legacy,
@@ -83,10 +85,23 @@ async fn a_release_fails_whose_objects_are_not_ready_in_time() -> Result {
         };
         ensure!(status == wanted, "{strategy:?} {template}: {status}");
     }
+
+    // One that will never be ready ends the wait, however much time there is.
+    let lost = stuck.replace("replicas: 1", "replicas: 1\n  progressDeadlineSeconds: 1");
+    ours.change(&files(&[("templates/web.yaml", &lost)]))?;
+    ours.options.timeout = kind_tests::deadline();
+    ours.options.wait = WaitStrategy::Watcher;
+    let performed = ours.try_upgrade("{}", UpgradeOptions::default()).await?;
+    let error = performed.result.err().unwrap_or_default();
+    let error = error.replace(ours.namespace.name(), "ns");
+    ensure!(
+        error == "failed early due to stalled resources: [Deployment/ns/web status: 'Failed']",
+        "{error}"
+    );
     Ok(())
 }
 
-// HC-WAIT-019 HC-WAIT-020
+// HC-WAIT-020
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wait_ends_when_it_is_stopped() -> Result {
     let stuck = WEB.replace("nodeSelector: {}", "nodeSelector: {no: such-node}");
@@ -105,7 +120,8 @@ async fn a_wait_ends_when_it_is_stopped() -> Result {
             .map(drop)
             .unwrap_or_default();
     };
-    let performed = releaser.perform(install, &mut stored, seen).await;
+    let performing = Box::pin(releaser.perform(install, &mut stored, seen));
+    let performed = ours.namespace.wait_for("is performed", performing).await?;
     let error = performed
         .result
         .err()
@@ -121,5 +137,28 @@ async fn a_wait_ends_when_it_is_stopped() -> Result {
         "{}",
         info.description
     );
+
+    // Neither hooks nor the waits of Helm 3 are stopped.
+    let hook = JOB
+        .replace(
+            "metadata: {name: job}",
+            "metadata: {name: hook, annotations: {helm.sh/hook: pre-install}}",
+        )
+        .replace(" nodeSelector: {no: such-node},", "");
+    let mut ours = Bench::new(
+        "helm-unstopped",
+        &files(&[("templates/web.yaml", WEB), ("templates/hook.yaml", &hook)]),
+    )
+    .await?;
+    ours.options.wait = WaitStrategy::Legacy;
+    let install = ours.begin_install("{}").await?;
+    let releaser = ours.releaser();
+    let mut unheard = |_: &flux_helm::Release| {};
+    let performing = releaser.perform(install, &mut unheard, std::future::ready(()));
+    let performed = ours.namespace.wait_for("is performed", performing).await?;
+    ensure!(performed.result.is_ok(), "{:?}", performed.result);
+    let web = ours.namespace.get(DEPLOYMENT, "web").await?;
+    let web = web.unwrap_or_default();
+    ensure!(web["status"]["readyReplicas"] == 1, "{web}");
     Ok(())
 }

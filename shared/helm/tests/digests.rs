@@ -98,7 +98,7 @@ fn compare(go: &mut Oracle, release: &Release, oci_digest: &str) {
     );
 }
 
-// HE-TEST-004 HC-ACT-035 HC-ACT-080 HC-TEST-013
+// HE-TEST-004 HC-TEST-013
 #[test]
 fn records_have_the_digests_that_helm_controller_notes() {
     let Some(mut go) = Oracle::start("helm-digests") else {
@@ -127,7 +127,6 @@ fn records_have_the_digests_that_helm_controller_notes() {
     compare(&mut go, &only_tests, "");
 }
 
-// HC-ACT-035
 #[test]
 fn what_is_written_by_another_hand_is_another_record() {
     let mine = release(load_values(b"a: b\n").unwrap());

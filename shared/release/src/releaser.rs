@@ -172,7 +172,7 @@ impl Releaser {
     }
 
     /// Carries an action to its end. `stored` hears of every record right after it was written (HC-REL-012). When `stopped`
-    /// is ready a wait for the release's objects is given up, and no other step (HC-WAIT-019, HC-WAIT-020).
+    /// is ready the watcher's wait for the release's objects is given up, and nothing else (HC-WAIT-019, HC-WAIT-020).
     ///
     /// Dropping the future leaves the record as it was written last, pending, as a crash does (HE-REL-017).
     pub async fn perform(

@@ -131,6 +131,7 @@ impl<'r> Run<'r> {
             Step::Apply => self.apply().await,
             Step::Wait => {
                 let wait = self.waiting(self.options().wait);
+                // Helm 3's way of waiting has its own rules, and is never stopped (HC-WAIT-020).
                 let judged = self.options().wait == WaitStrategy::Watcher;
                 let unsettled =
                     |object: &&Object| !(judged && self.done.settled.contains(&id_of(object)));
@@ -138,7 +139,7 @@ impl<'r> Run<'r> {
                 let ready = wait.ready(&objects, self.options().wait_for_jobs);
                 tokio::select! {
                     ready = ready => ready,
-                    () = stopped => Err("context canceled".to_owned()),
+                    () = stopped, if judged => Err("context canceled".to_owned()),
                 }
             }
             Step::CleanUp => self.clean_up().await,

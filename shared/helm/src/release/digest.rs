@@ -176,7 +176,6 @@ mod tests {
     use super::{DigestAlgorithm, InvalidDigest, config_digest, is_snapshot_of, snapshot_digest};
     use crate::{Hook, HookEvent, Release};
 
-    // HC-PROC-015
     #[test]
     fn algorithms_have_the_names_that_upstream_knows() {
         for name in ["sha256", "sha384", "sha512", "blake3", "sha1"] {
@@ -194,7 +193,7 @@ mod tests {
         assert_eq!(digest.as_deref(), Some(empty));
     }
 
-    // HC-ACT-035 HC-TEST-013
+    // HC-TEST-013
     #[test]
     fn a_record_is_known_again_by_its_digest() {
         let release = Release {
