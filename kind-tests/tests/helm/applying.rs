@@ -1,13 +1,14 @@
 //! How a release's objects come about.
 
-use flux_helm::action::{ApplyMethod, ApplyMethodChoice, UpgradeOptions};
+use flux_helm::action::{ApplyMethod, ApplyMethodChoice, UninstallOptions, UpgradeOptions};
 use flux_helm::{Status, secret_name};
 use kind_tests::helm_cli::Helm;
-use kind_tests::{CONFIG_MAP, DEPLOYMENT, Result, SECRET, ensure};
+use kind_tests::{CONFIG_MAP, DEPLOYMENT, Kind, Result, SECRET, ensure};
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, Cli, files};
 
+const NAMESPACE: Kind = Kind("v1", "Namespace");
 const MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: map}\ndata: {is: '{{ .Values.is }}', rest: same}\n";
 const WEB: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  replicas: 0\n  selector: {matchLabels: {app: web}}\n  template:\n    metadata: {labels: {app: web}}\n    spec: {containers: [{name: web, image: example.com/web, env: [{name: IS, value: '{{ .Values.is }}'}]}]}\n";
 const HOOK: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: hook\n  annotations: {helm.sh/hook: 'pre-install,pre-upgrade'}\n";
@@ -409,5 +410,43 @@ async fn a_name_that_the_server_makes_up_is_as_it_is_for_helm() -> Result {
     let their = ours.helm_refuses(&["upgrade", "web"])?;
     let their = their.trim_start_matches("UPGRADE FAILED: ");
     ensure!(our == their, "{our}\n{their}");
+    Ok(())
+}
+
+// HE-ACT-010
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_namespace_is_created_where_it_is_not() -> Result {
+    let map = MAP.replace("{{ .Values.is }}", "x");
+    let mut ours = Bench::new("helm-namespace", &files(&[("templates/map.yaml", &map)])).await?;
+    for (method, suffix) in [
+        (ApplyMethod::ServerSide, "server"),
+        (ApplyMethod::ClientSide, "client"),
+    ] {
+        ours.method = method;
+        let name = format!("{}-{suffix}", ours.namespace.name());
+        // The second time it is there.
+        for time in ["first", "second"] {
+            let installed = ours
+                .try_install("{}", |options| {
+                    options.namespace.clone_from(&name);
+                    options.create_namespace = true;
+                })
+                .await?;
+            ensure!(
+                installed.result.is_ok(),
+                "{suffix} {time}: {:?}",
+                installed.result
+            );
+            let made = ours
+                .namespace
+                .get(NAMESPACE, &name)
+                .await?
+                .unwrap_or_default();
+            ensure!(made["metadata"]["labels"]["name"] == *name, "{made}");
+            let gone = ours.uninstall(UninstallOptions::default()).await?;
+            ensure!(gone.result.is_ok(), "{suffix} {time}: {:?}", gone.result);
+        }
+        ours.namespace.delete(NAMESPACE, &name).await?;
+    }
     Ok(())
 }
