@@ -203,12 +203,8 @@ impl<'t> Build<'t> for Value {
     }
 
     fn object(entries: Vec<(Cow<'t, str>, Self)>) -> Self {
-        let entries = entries.into_iter();
-        Value::Map(
-            entries
-                .map(|(key, value)| (key.into_owned(), value))
-                .collect(),
-        )
+        let owned = |(key, value): (Cow<'t, str>, Self)| (key.into_owned(), value);
+        Value::Map(entries.into_iter().map(owned).collect())
     }
 }
 
@@ -390,9 +386,7 @@ impl<'t> Reader<'t> {
     }
 
     fn digits(&mut self) {
-        while matches!(self.peek(), Some(b'0'..=b'9')) {
-            self.at += 1;
-        }
+        self.at += self.run(|byte| byte.is_ascii_digit()).len();
     }
 
     fn string(&mut self) -> Result<Cow<'t, str>, Error> {

@@ -13,6 +13,7 @@ mod names;
 mod plain;
 mod pointer;
 mod program;
+mod root;
 mod roots;
 mod validate;
 
