@@ -23,8 +23,11 @@ struct Row {
 impl Workspace {
     fn read() -> Result<Self> {
         let root = cache::workspace();
+        // A new machine has the crates of no other platform.
+        let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
         let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
             .args(["metadata", "--format-version", "1", "--offline", "--locked"])
+            .args(["--filter-platform", &platform])
             .current_dir(&root)
             .output()?;
         ensure!(
