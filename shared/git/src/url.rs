@@ -104,7 +104,7 @@ impl GitUrl {
             .host_str()
             .filter(|host| !host.is_empty())
             .ok_or(UrlError::NoHost)?;
-        let decode = |text: &str| percent_decode(text);
+        let decode = |text: &str| percent_encoding::percent_decode_str(text).collect::<Vec<u8>>();
         let mut path = match transport {
             // HTTP paths are sent as written, SSH ones are file names.
             Transport::Http | Transport::Https => parsed.path().to_owned(),
@@ -269,23 +269,6 @@ impl fmt::Debug for GitUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "GitUrl({self})")
     }
-}
-
-fn percent_decode(text: &str) -> Vec<u8> {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        let mut ahead = bytes.clone();
-        let digit = |byte: Option<u8>| byte.and_then(|b| char::from(b).to_digit(16));
-        match (byte, digit(ahead.next()), digit(ahead.next())) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push((high * 16 + low) as u8);
-                bytes = ahead;
-            }
-            _ => decoded.push(byte),
-        }
-    }
-    decoded
 }
 
 #[cfg(test)]

@@ -88,7 +88,7 @@ impl ProxyUrl {
         if url.host_str().is_none_or(str::is_empty) {
             return Err(ProxyUrlError::NoHost);
         }
-        let decoded = |text: &str| percent_decode(text);
+        let decoded = |text: &str| percent_encoding::percent_decode_str(text).collect::<Vec<u8>>();
         let username = (!url.username().is_empty())
             .then(|| String::from_utf8_lossy(&decoded(url.username())).into_owned());
         let password = url
@@ -167,24 +167,6 @@ impl fmt::Debug for ProxyUrl {
         }
         f.write_str(")")
     }
-}
-
-/// Undoes `%XX`; a `%` without two digits stays.
-fn percent_decode(text: &str) -> Vec<u8> {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        let mut ahead = bytes.clone();
-        let digit = |byte: Option<u8>| byte.and_then(|b| char::from(b).to_digit(16));
-        match (byte, digit(ahead.next()), digit(ahead.next())) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push((high * 16 + low) as u8);
-                bytes = ahead;
-            }
-            _ => decoded.push(byte),
-        }
-    }
-    decoded
 }
 
 #[cfg(test)]
