@@ -43,7 +43,11 @@ pub(crate) struct AliasGuard {
     decoded: u64,
     by_alias: u64,
     depth: u32,
+    copied: usize,
 }
+
+/// How many bytes of text the aliases of a document may copy. Go's share it, until it is written.
+pub(crate) const MAX_COPIED: usize = 64 << 20;
 
 impl AliasGuard {
     /// Counts a node. Gives false when too many nodes come from aliases.
@@ -55,6 +59,14 @@ impl AliasGuard {
         self.by_alias <= 100
             || self.decoded <= 1000
             || self.by_alias as f64 / self.decoded as f64 <= allowed_ratio(self.decoded)
+    }
+
+    /// Counts the text of a node. Gives false when aliases have copied too much.
+    pub(crate) fn count_text(&mut self, bytes: usize) -> bool {
+        if self.depth > 0 {
+            self.copied = self.copied.saturating_add(bytes);
+        }
+        self.copied <= MAX_COPIED
     }
 
     pub(crate) fn enter(&mut self) {

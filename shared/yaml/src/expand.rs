@@ -279,6 +279,8 @@ fn set_entry(node: &mut Node, pair: &[Node]) {
     }
 }
 
+/// What a copy of a node takes, in nodes: itself and those below, and one for every 64 bytes of their text.
 fn size(node: &Node) -> usize {
-    1 + node.content.iter().map(size).sum::<usize>()
+    let below: usize = node.content.iter().map(size).sum();
+    1 + node.value.len() / 64 + below
 }

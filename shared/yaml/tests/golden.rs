@@ -98,6 +98,16 @@ fn bounds_hold() {
     let document = v3::parse(&bomb).unwrap().unwrap();
     assert_eq!(v3::to_value(&document).unwrap_err().to_string(), excessive);
     assert!(matches!(v3::expand(document, 10_000), Err(Error::Limit(_))));
+
+    // Few nodes, but each a megabyte.
+    let megabyte = "x".repeat(1 << 20);
+    let uses = vec!["*a"; 100].join(", ");
+    let heavy = format!("a: &a {megabyte}\nb: [{uses}]\n");
+    let told = "yaml: aliases bring more than 67108864 bytes";
+    assert_eq!(sigs::yaml_to_json(&heavy).unwrap_err().to_string(), told);
+    let document = v3::parse(&heavy).unwrap().unwrap();
+    assert_eq!(v3::to_value(&document).unwrap_err().to_string(), told);
+    assert!(matches!(v3::expand(document, 10_000), Err(Error::Limit(_))));
 }
 
 #[test]

@@ -22,6 +22,7 @@ pub(crate) fn decode(source: &Source<'_>, strict: bool) -> Option<Value> {
         parser: Parser::new(&source.text, Flavor::V2),
         strict,
         anchors: HashMap::new(),
+        uses: 0,
     };
     let mut event = reader.next()?;
     if event.kind == EventKind::StreamStart {
@@ -42,11 +43,16 @@ pub(crate) fn decode(source: &Source<'_>, strict: bool) -> Option<Value> {
 /// Bytes of a scalar with a name, which takes as much each time that it is used.
 const MAX_NAMED: usize = 256;
 
+/// Uses of names. Whoever has more is to be counted as [`AliasGuard`](crate::alias::AliasGuard) does.
+const MAX_USES: usize = 100_000;
+
 struct Reader<'s> {
     parser: Parser<'s>,
     strict: bool,
     /// The scalars that were given a name so far.
     anchors: HashMap<&'s str, Value>,
+    /// How often they were used.
+    uses: usize,
 }
 
 impl<'s> Reader<'s> {
@@ -69,7 +75,11 @@ impl<'s> Reader<'s> {
                 }
                 Some(value)
             }
-            EventKind::Alias(name) => self.anchors.get(name).cloned(),
+            EventKind::Alias(name) => {
+                self.uses += 1;
+                let named = self.anchors.get(name).filter(|_| self.uses <= MAX_USES);
+                named.cloned()
+            }
             _ if anchor.is_some() || depth >= MAX_DEPTH => None,
             EventKind::SequenceStart { .. } => self.sequence(depth + 1),
             EventKind::MappingStart { .. } => self.mapping(depth + 1),

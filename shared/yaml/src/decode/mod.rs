@@ -6,7 +6,7 @@ pub(crate) mod v3;
 
 use std::collections::HashSet;
 
-use crate::alias::{AliasGuard, Aliases};
+use crate::alias::{AliasGuard, Aliases, MAX_COPIED};
 use crate::error::Error;
 use crate::node::{Kind, Node};
 use crate::scan::MAX_DEPTH;
@@ -50,7 +50,14 @@ trait Decoder<'n>: Sized {
         self.step()?;
         match node.kind {
             Kind::Alias => self.followed(node, Self::node),
-            Kind::Scalar => self.scalar(node),
+            Kind::Scalar => {
+                if !self.progress().guard.count_text(node.value.len()) {
+                    return Err(Error::Limit(format!(
+                        "aliases bring more than {MAX_COPIED} bytes"
+                    )));
+                }
+                self.scalar(node)
+            }
             Kind::Sequence => self.nested(|decoder| {
                 let items = node.content.iter().map(|item| decoder.node(item));
                 Ok(Value::Seq(items.collect::<Result<_, _>>()?))
