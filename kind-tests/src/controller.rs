@@ -114,6 +114,10 @@ pub struct Settings {
     pub env: Vec<(String, String)>,
     /// The user it acts as, when not one of its own name and namespace.
     pub user: Option<String>,
+    /// The binary, when not the one that [`program`] gives.
+    pub program: Option<PathBuf>,
+    /// A command with its arguments to run it under, such as a profiler.
+    pub under: Vec<String>,
 }
 
 impl Settings {
@@ -173,7 +177,10 @@ impl Controller {
         settings: Settings,
     ) -> Result<Self> {
         let package = name.to_owned();
-        let program = tokio::task::spawn_blocking(move || program(&package)).await??;
+        let program = match settings.program {
+            Some(program) => program,
+            None => tokio::task::spawn_blocking(move || program(&package)).await??,
+        };
         let [health, metrics, storage_port] = free_ports()?;
         let cluster = namespace.cluster();
         let user = settings
@@ -205,7 +212,13 @@ impl Controller {
         ];
         env.extend(settings.env);
 
-        let command = CommandLine { program, args, env };
+        let mut command = CommandLine { program, args, env };
+        if let Some((outer, arguments)) = settings.under.split_first() {
+            let inner = std::mem::replace(&mut command.program, outer.into());
+            let inner = [inner.to_string_lossy().into_owned()];
+            let all = arguments.iter().chain(&inner).chain(&command.args);
+            command.args = all.cloned().collect();
+        }
         let log = Arc::new(Log::new());
         namespace.show_on_failure(name, log.clone());
         let child = spawn(&command, &log)?;
@@ -478,8 +491,13 @@ pub fn build_visibly(package: &str) -> Result {
 }
 
 fn build(package: &str) -> Result<PathBuf> {
+    build_with(package, &[])
+}
+
+/// Builds the binary of the package as [`program`] does, with further arguments for rustc.
+pub fn build_with(package: &str, arguments: &[&str]) -> Result<PathBuf> {
     let (mut cargo, program) = cargo(package)?;
-    let output = cargo.output().doing("run cargo")?;
+    let output = cargo.args(arguments).output().doing("run cargo")?;
     if !output.status.success() {
         let why = String::from_utf8_lossy(&output.stderr);
         return Err(Failure::new(format!("cannot build {package}:\n{why}")));
