@@ -146,3 +146,14 @@ fn values_nested_deeply_are_refused() {
     let error = load_values(deep.as_bytes()).unwrap_err().to_string();
     assert!(error.contains("exceeded max depth"), "{error}");
 }
+
+#[test]
+fn what_has_no_end_is_stopped_by_default() {
+    let chart = chart("{{ range 100000000 }}{{ end }}");
+    let options = RenderOptions::new("rel", "apps");
+    let error = chart.render(&Values::new(), &options).unwrap_err();
+    assert!(
+        error.to_string().contains("takes too many steps"),
+        "{error}"
+    );
+}
