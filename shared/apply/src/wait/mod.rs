@@ -115,14 +115,12 @@ impl std::error::Error for WaitError {}
 /// Whether an object is as it should be, by itself: there is nothing to wait for then. Of one that cannot be judged by itself
 /// this is not said.
 pub fn is_current(object: &Object, rules: Rules) -> bool {
+    judged_current(rules, &object.id(), &object.to_value())
+}
+
+fn judged_current(rules: Rules, id: &ObjectId, value: &serde_json::Value) -> bool {
     let now = jiff::Timestamp::now();
-    let assessed = state::judge(
-        rules,
-        &object.id(),
-        &object.to_value(),
-        &BTreeMap::new(),
-        now,
-    );
+    let assessed = state::judge(rules, id, value, &BTreeMap::new(), now);
     assessed.is_ok_and(|assessment| assessment.status == flux_kstatus::Status::Current)
 }
 

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::stream::{self, BoxStream, SelectAll, StreamExt as _};
+use futures::stream::{self, BoxStream, SelectAll, Stream, StreamExt as _};
 use kube::ResourceExt as _;
 use kube::api::{Api, DynamicObject, TypeMeta};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use serde_json::Value;
 
 use super::state::{Board, News};
-use super::{Target, WaitError, WaitOptions};
+use super::{Rules, TICK, Target, WaitError, WaitOptions, judged_current};
 use crate::ObjectId;
 use crate::cluster::Cluster;
 use crate::discovery::Resource;
@@ -96,8 +96,13 @@ impl<'w> Watches<'w> {
                 for id in ids {
                     let config =
                         watcher::Config::default().fields(&format!("metadata.name={}", id.name));
-                    self.streams
-                        .push(objects(api.clone(), config, vec![id], types.clone()));
+                    self.streams.push(objects(
+                        api.clone(),
+                        config,
+                        vec![id],
+                        types.clone(),
+                        self.options.rules,
+                    ));
                 }
             } else {
                 let config = watcher::Config::default();
@@ -105,7 +110,8 @@ impl<'w> Watches<'w> {
                     Some(selector) => config.labels(selector),
                     None => config,
                 };
-                self.streams.push(objects(api, config, ids, types));
+                let rules = self.options.rules;
+                self.streams.push(objects(api, config, ids, types, rules));
             }
         }
         Ok(())
@@ -168,58 +174,87 @@ fn resource_name(resource: &Resource) -> String {
 }
 
 /// News of these objects, all of one kind and namespace.
+///
+/// Where all of them are listed as they should be, the watch, which costs a connection, begins a [`TICK`] later, from the state
+/// that was listed: mostly what else is waited for has come about by then.
 fn objects(
     api: Api<DynamicObject>,
     config: watcher::Config,
     ids: Vec<ObjectId>,
     types: TypeMeta,
+    rules: Rules,
 ) -> BoxStream<'static, News> {
     let ids: BTreeMap<String, ObjectId> = ids.into_iter().map(|id| (id.name.clone(), id)).collect();
     let mut listed = BTreeSet::new();
-    let news = move |event: watcher::Result<watcher::Event<DynamicObject>>| match event {
-        Ok(watcher::Event::Init) => {
-            listed.clear();
-            Vec::new()
-        }
-        Ok(watcher::Event::InitApply(object)) => {
-            listed.insert(object.name_any());
-            ids.get(&object.name_any())
+    let mut current = 0;
+    let news = move |event: watcher::Result<watcher::Event<DynamicObject>>| {
+        let listed_all = matches!(event, Ok(watcher::Event::InitDone));
+        let news = match event {
+            Ok(watcher::Event::Init) => {
+                listed.clear();
+                current = 0;
+                Vec::new()
+            }
+            Ok(watcher::Event::InitApply(object)) => {
+                listed.insert(object.name_any());
+                let id = ids.get(&object.name_any());
+                let value = id.map(|_| value_of(object, &types));
+                if let (Some(id), Some(value)) = (id, &value)
+                    && judged_current(rules, id, value)
+                {
+                    current += 1;
+                }
+                id.cloned()
+                    .zip(value)
+                    .map(|(id, value)| News::Seen(id, value))
+                    .into_iter()
+                    .collect()
+            }
+            Ok(watcher::Event::InitDone) => ids
+                .iter()
+                .filter(|(name, _)| !listed.contains(*name))
+                .map(|(_, id)| News::Gone(id.clone()))
+                .collect(),
+            Ok(watcher::Event::Apply(object)) => ids
+                .get(&object.name_any())
                 .map(|id| News::Seen(id.clone(), value_of(object, &types)))
                 .into_iter()
-                .collect()
-        }
-        Ok(watcher::Event::InitDone) => ids
-            .iter()
-            .filter(|(name, _)| !listed.contains(*name))
-            .map(|(_, id)| News::Gone(id.clone()))
-            .collect(),
-        Ok(watcher::Event::Apply(object)) => ids
-            .get(&object.name_any())
-            .map(|id| News::Seen(id.clone(), value_of(object, &types)))
-            .into_iter()
-            .collect(),
-        Ok(watcher::Event::Delete(object)) => ids
-            .get(&object.name_any())
-            .map(|id| News::Gone(id.clone()))
-            .into_iter()
-            .collect(),
-        Err(error) => {
-            let error = error_of(error);
-            let tell = |id: &ObjectId| {
-                if error.is_forbidden() {
-                    News::Unwatchable(id.clone())
-                } else {
-                    News::Unreadable(id.clone(), error.to_string())
-                }
-            };
-            ids.values().map(tell).collect::<Vec<News>>()
-        }
+                .collect(),
+            Ok(watcher::Event::Delete(object)) => ids
+                .get(&object.name_any())
+                .map(|id| News::Gone(id.clone()))
+                .into_iter()
+                .collect(),
+            Err(error) => {
+                let error = error_of(error);
+                let tell = |id: &ObjectId| {
+                    if error.is_forbidden() {
+                        News::Unwatchable(id.clone())
+                    } else {
+                        News::Unreadable(id.clone(), error.to_string())
+                    }
+                };
+                ids.values().map(tell).collect::<Vec<News>>()
+            }
+        };
+        (news, listed_all && current == ids.len())
     };
     watcher(api, config)
         .default_backoff()
         .map(news)
-        .flat_map(stream::iter)
+        .flat_map(|(news, rests)| stream::iter(news).chain(pause(rests)))
         .boxed()
+}
+
+/// Brings nothing, and where somebody rests that after a while.
+fn pause(rests: bool) -> impl Stream<Item = News> {
+    let pause = async move {
+        if rests {
+            tokio::time::sleep(TICK).await;
+        }
+        stream::empty()
+    };
+    stream::once(pause).flatten()
 }
 
 /// News of the pods of an owner.
