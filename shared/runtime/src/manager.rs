@@ -2,6 +2,7 @@
 
 use std::{error::Error, future::Future, process::ExitCode, time::Duration};
 
+use flux_budget::Budget;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use kube::{Api, Client, Config, runtime::watcher};
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,6 +19,7 @@ use crate::{
     gates::Gates,
     leader::{self, Election},
     logging::Log,
+    memory,
     metrics::{Metrics, tokens::Tokens},
     outcome::chain,
     probes,
@@ -85,6 +87,8 @@ pub struct Manager {
     pub metrics: Metrics,
     /// Where tokens are kept.
     pub tokens: Tokens,
+    /// The memory that all reconciles share.
+    pub budget: Budget,
     identity: Identity,
     options: Options,
     at_once: Vec<Task>,
@@ -212,6 +216,7 @@ impl Manager {
             recorder,
             metrics,
             tokens,
+            budget: memory::budget(memory::limit()),
             identity,
             options,
             at_once: Vec::new(),

@@ -1,0 +1,237 @@
+//! Memory that the concurrent work of a process shares: what is read from outside, or made from it, is claimed before it
+//! is allocated, so that hostile or merely large input fails with an error instead of the whole process.
+//!
+//! ```
+//! use flux_budget::Budget;
+//!
+//! let budget = Budget::new(100);
+//! let build = budget.claim();
+//! build.take(70)?;
+//! assert!(budget.claim().take(70).is_err()); // another run has to wait
+//! drop(build); // gives everything back
+//! budget.claim().take(70)?;
+//! # Ok::<(), flux_budget::Exhausted>(())
+//! ```
+//!
+//! How large the budget is, what a value costs and what follows when it does not fit is for the caller. Claims are
+//! estimates: they bound the memory of a process, they do not measure it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The bytes that all claims of a process may hold together. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Budget(Arc<Pool>);
+
+#[derive(Debug)]
+struct Pool {
+    limit: u64,
+    used: AtomicU64,
+}
+
+impl Budget {
+    /// A budget of `limit` bytes.
+    pub fn new(limit: u64) -> Self {
+        let used = AtomicU64::new(0);
+        Self(Arc::new(Pool { limit, used }))
+    }
+
+    /// A budget without a limit, for command-line tools and tests.
+    pub fn unlimited() -> Self {
+        Self::new(u64::MAX)
+    }
+
+    /// An empty claim. One piece of work takes all of its memory through one claim, so that an error can tell work that
+    /// is too large from work that has to wait.
+    pub fn claim(&self) -> Claim {
+        Claim {
+            pool: self.0.clone(),
+            held: AtomicU64::new(0),
+        }
+    }
+
+    /// The bytes that may be held together.
+    pub fn limit(&self) -> u64 {
+        self.0.limit
+    }
+
+    /// The bytes that are held now.
+    pub fn used(&self) -> u64 {
+        self.0.used.load(Ordering::Relaxed)
+    }
+}
+
+/// What one piece of work holds of a [`Budget`]; dropping it gives everything back.
+#[derive(Debug)]
+pub struct Claim {
+    pool: Arc<Pool>,
+    held: AtomicU64,
+}
+
+impl Claim {
+    /// A claim on a budget of its own without a limit.
+    pub fn unlimited() -> Self {
+        Budget::unlimited().claim()
+    }
+
+    /// Takes `bytes` more, or nothing if they do not fit.
+    pub fn take(&self, bytes: u64) -> Result<(), Exhausted> {
+        let Pool { limit, used } = &*self.pool;
+        let fits = |used: u64| used.checked_add(bytes).filter(|sum| sum <= limit);
+        match used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
+            Ok(_) => {
+                self.held.fetch_add(bytes, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(used) => Err(Exhausted {
+                wanted: bytes,
+                held: self.held(),
+                used,
+                limit: *limit,
+            }),
+        }
+    }
+
+    /// Gives `bytes` back, or all there are if fewer are held.
+    pub fn give_back(&self, bytes: u64) {
+        let rest = |held: u64| Some(held.saturating_sub(bytes));
+        let held = self
+            .held
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, rest);
+        let given = held.map_or(0, |held| held.min(bytes));
+        self.pool.used.fetch_sub(given, Ordering::Relaxed);
+    }
+
+    /// The bytes that this claim holds.
+    pub fn held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.pool.used.fetch_sub(self.held(), Ordering::Relaxed);
+    }
+}
+
+/// A claim that did not fit into its budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Exhausted {
+    /// The bytes that were asked for.
+    wanted: u64,
+    /// The bytes that the claim held already.
+    held: u64,
+    /// The bytes that all claims held.
+    used: u64,
+    /// The bytes of the budget.
+    limit: u64,
+}
+
+impl Exhausted {
+    /// Whether the work would not fit even if nothing else ran: no retry helps, only a larger memory limit or a smaller
+    /// input.
+    pub fn is_too_large(&self) -> bool {
+        self.held.saturating_add(self.wanted) > self.limit
+    }
+}
+
+impl fmt::Display for Exhausted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let needed = Size(self.held.saturating_add(self.wanted));
+        let limit = Size(self.limit);
+        if self.is_too_large() {
+            write!(
+                f,
+                "not enough memory: {needed} needed, {limit} available to this process"
+            )
+        } else {
+            let others = Size(self.used.saturating_sub(self.held));
+            write!(
+                f,
+                "not enough memory: {needed} needed, {others} of {limit} in use by other reconciliations"
+            )
+        }
+    }
+}
+
+/// A number of bytes, as people read it.
+struct Size(u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            bytes @ ..1024 => write!(f, "{bytes} B"),
+            bytes @ ..1_048_576 => write!(f, "{} KiB", bytes.div_ceil(1024)),
+            bytes => write!(f, "{} MiB", bytes.div_ceil(1_048_576)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Budget, Claim};
+
+    #[test]
+    fn claims_share_the_limit_and_give_it_back() {
+        let budget = Budget::new(10);
+        let (one, two) = (budget.claim(), budget.claim());
+        one.take(6).unwrap();
+        two.take(4).unwrap();
+        assert_eq!(budget.used(), 10);
+        one.take(1).unwrap_err();
+        one.give_back(2);
+        two.take(2).unwrap();
+        assert_eq!((one.held(), two.held(), budget.used()), (4, 6, 10));
+        one.give_back(100);
+        assert_eq!((one.held(), budget.used()), (0, 6));
+        drop(two);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn an_error_tells_too_large_from_too_busy() {
+        let budget = Budget::new(10 << 20);
+        let (one, two) = (budget.claim(), budget.claim());
+        one.take(6 << 20).unwrap();
+        let busy = two.take(5 << 20).unwrap_err();
+        assert!(!busy.is_too_large());
+        assert_eq!(
+            busy.to_string(),
+            "not enough memory: 5 MiB needed, 6 MiB of 10 MiB in use by other reconciliations"
+        );
+        let large = one.take(5 << 20).unwrap_err();
+        assert!(large.is_too_large());
+        assert_eq!(
+            large.to_string(),
+            "not enough memory: 11 MiB needed, 10 MiB available to this process"
+        );
+    }
+
+    #[test]
+    fn sums_beyond_all_numbers_do_not_wrap() {
+        let claim = Claim::unlimited();
+        claim.take(u64::MAX).unwrap();
+        assert!(claim.take(1).unwrap_err().is_too_large());
+        let budget = Budget::new(10);
+        let claim = budget.claim();
+        claim.take(1).unwrap();
+        claim.take(u64::MAX).unwrap_err();
+        assert_eq!(budget.used(), 1);
+    }
+
+    #[test]
+    fn concurrent_claims_never_exceed_the_limit() {
+        let budget = Budget::new(1000);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let claim = budget.claim();
+                    while claim.take(3).is_ok() {}
+                    assert!(budget.used() <= 1000);
+                });
+            }
+        });
+        assert_eq!(budget.used(), 0);
+    }
+}
