@@ -63,6 +63,13 @@ impl Answer {
     }
 }
 
+/// A file or folder of `kind-tests/conformance`: inputs with the outputs that the real tools gave for them.
+pub fn conformance(path: &str) -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    let data = tests.unwrap_or(Path::new(".")).join("conformance");
+    data.join(path)
+}
+
 impl Oracle {
     /// Builds and starts the command of this name. Where there is no Go, says so in one line and gives `None`.
     ///

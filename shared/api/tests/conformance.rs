@@ -3,24 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use flux_api::definitions;
+use oracle::conformance;
 use serde_json::{Value, json};
-
-/// The conformance data, or nothing where it is not on this machine.
-fn conformance(folder: &str) -> Option<PathBuf> {
-    let root = match std::env::var_os("FLUX_CONFORMANCE_DIR") {
-        Some(root) => PathBuf::from(root),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/conformance"),
-    };
-    let path = root.join(folder);
-    if path.is_dir() {
-        return Some(path);
-    }
-    eprintln!("skipped: no conformance data at {}", path.display());
-    None
-}
 
 fn read(path: &Path) -> Value {
     serde_saphyr::from_str(&fs::read_to_string(path).unwrap()).unwrap()
@@ -82,9 +69,7 @@ fn only_version(object: &Value, name: &str) -> Option<Value> {
 // SC-PROC-101 SC-PROC-102 SC-PROC-103 SC-PROC-104 SC-PROC-105 SC-PROC-106 SC-EXT-003
 #[test]
 fn the_current_versions_are_structurally_equal_to_upstreams() {
-    let Some(folder) = conformance("crds") else {
-        return;
-    };
+    let folder = conformance("crds");
     let mut found = Vec::new();
     let mut compared = 0;
     for definition in definitions() {
@@ -120,9 +105,7 @@ fn the_current_versions_are_structurally_equal_to_upstreams() {
 // SC-PROC-108 SC-PROC-109 KC-API-007
 #[test]
 fn the_older_versions_are_structurally_equal_to_the_last_ones_that_upstream_served() {
-    let Some(folder) = conformance("crds-legacy") else {
-        return;
-    };
+    let folder = conformance("crds-legacy");
     let definitions = definitions();
     let mut found = Vec::new();
     let mut compared = 0;

@@ -1,12 +1,7 @@
 //! Every render of the conformance data: 251 that Helm 4.2 printed, 18 that it refused.
 // HE-TEST-002 HE-ENG-001..006 HE-MAN-001..013
 
-use std::{
-    collections::BTreeMap,
-    io::Read,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, io::Read, path::Path, sync::Arc};
 
 use flate2::read::GzDecoder;
 use flux_gotemplate::{CallError, Environment, Time};
@@ -42,14 +37,6 @@ impl Environment for Fixed {
         }
         Ok(())
     }
-}
-
-fn data() -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2)?;
-    let folder = std::env::var_os("FLUX_CONFORMANCE_DIR")
-        .map_or_else(|| root.join("../shared/conformance"), PathBuf::from)
-        .join("helm");
-    folder.join("cases.json").exists().then_some(folder)
 }
 
 fn unpack(archive: &Path) -> Tree {
@@ -149,10 +136,7 @@ fn first_difference(ours: &str, theirs: &str) -> String {
 
 #[test]
 fn renders_are_those_of_helm() {
-    let Some(folder) = data() else {
-        println!("skipped: no conformance data");
-        return;
-    };
+    let folder = oracle::conformance("helm");
     let cases: Vec<Case> =
         serde_json::from_slice(&std::fs::read(folder.join("cases.json")).unwrap()).unwrap();
     let charts = unpack(&folder.join("charts.tar.gz"));

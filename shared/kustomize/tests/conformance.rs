@@ -5,7 +5,6 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{BufRead as _, BufReader},
-    path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
 };
 
@@ -36,20 +35,8 @@ const NEWER_KUSTOMIZE: &[&str] = &[
     "krusty/TestKustomizationLabelsInStatefulSetTemplateWithIncludeSelectorsTrue",
 ];
 
-fn folder() -> Option<PathBuf> {
-    if let Some(dir) = std::env::var_os("FLUX_CONFORMANCE_DIR") {
-        return Some(PathBuf::from(dir).join("kustomize")).filter(|dir| dir.is_dir());
-    }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2)?;
-    let beside = root.parent()?.join("shared/conformance/kustomize");
-    let above = root
-        .parent()?
-        .parent()?
-        .join("shared/conformance/kustomize");
-    [beside, above].into_iter().find(|dir| dir.is_dir())
-}
-
-fn cases(folder: &Path) -> Vec<Value> {
+fn cases() -> Vec<Value> {
+    let folder = oracle::conformance("kustomize");
     ["krusty.jsonl.gz", "repo.jsonl.gz"]
         .iter()
         .flat_map(|name| {
@@ -156,11 +143,7 @@ fn in_parallel<T: Send>(cases: &[Value], each: impl Fn(&Value) -> T + Sync) -> V
 
 #[test]
 fn flux_settings() {
-    let Some(folder) = folder() else {
-        println!("skipped: no conformance data");
-        return;
-    };
-    let all = cases(&folder);
+    let all = cases();
     let expected: BTreeMap<_, _> = EXPECTED_FAILURES.iter().copied().collect();
     let verdicts = in_parallel(&all, |case| {
         let want = if case["flux"].is_null() {
@@ -194,11 +177,7 @@ fn flux_settings() {
 
 #[test]
 fn own_settings() {
-    let Some(folder) = folder() else {
-        println!("skipped: no conformance data");
-        return;
-    };
-    let all = cases(&folder);
+    let all = cases();
     let verdicts = in_parallel(&all, |case| judge(&run(case, &own_options(case)), case));
     let mut wrong = Vec::new();
     let mut passed = 0;

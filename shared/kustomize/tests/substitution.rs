@@ -1,26 +1,11 @@
 //! Post-build substitution against the real cases, the real library, and cases of our own.
 
-use std::path::{Path, PathBuf};
-
 use flux_kustomize::substitute::{
     ObjectError, SubstituteError, SubstituteOptions, Variables, substitute, substitute_object,
 };
 use flux_yaml::{Value, sigs, v3};
 use oracle::{Answer, Oracle, base64, from_base64};
 use serde_json::{Value as Json, json};
-
-fn conformance() -> Option<PathBuf> {
-    let folder = std::env::var_os("FLUX_CONFORMANCE_DIR").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/conformance"),
-        PathBuf::from,
-    );
-    let file = folder.join("substitution.jsonl");
-    if !file.exists() {
-        println!("skipped: no {}", file.display());
-        return None;
-    }
-    Some(file)
-}
 
 fn variables_of(case: &Json) -> Variables {
     let mut variables = Variables::default();
@@ -120,8 +105,7 @@ fn resource_case(case: &Json) -> Result<(), String> {
 // RT-SUB-001 RT-SUB-002 RT-SUB-003 RT-SUB-004 RT-SUB-005 RT-SUB-006 RT-SUB-007
 #[test]
 fn real_cases_come_out_as_upstream_has_them() {
-    let Some(file) = conformance() else { return };
-    let text = std::fs::read_to_string(file).unwrap();
+    let text = std::fs::read_to_string(oracle::conformance("substitution.jsonl")).unwrap();
     let mut total = 0;
     let mut failed = Vec::new();
     for line in text.lines() {
