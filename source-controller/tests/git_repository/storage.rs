@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::World;
 
-// SC-ART-031, SC-ART-033, SC-ART-036, RT-ART-011
+// SC-ART-031, SC-ART-033, RT-ART-011
 #[tokio::test]
 async fn an_artifact_that_is_lost_or_damaged_is_made_again() -> Result {
     let world = World::start("git-storage").await?;

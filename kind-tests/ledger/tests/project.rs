@@ -1,0 +1,63 @@
+//! The ledgers, and what the project's sources say of them.
+
+use std::path::{Path, PathBuf};
+
+use ledger::{Ledger, cited, proven, sources};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn ledger() -> Ledger {
+    Ledger::read(&root().join("docs/parity")).unwrap()
+}
+
+#[test]
+fn no_row_stands_twice() {
+    let ledger = ledger();
+    assert!(ledger.rows().len() > 4500, "{} rows", ledger.rows().len());
+    assert!(ledger.repeated().is_empty(), "{:?}", ledger.repeated());
+}
+
+#[test]
+fn sources_and_documents_cite_rows_that_exist() {
+    let ledger = ledger();
+    let mut wrong = Vec::new();
+    for source in sources(&root()).unwrap() {
+        let cited = cited(&source.text);
+        let unknown = ledger.unknown(&cited);
+        wrong.extend(
+            unknown
+                .iter()
+                .map(|id| format!("{}: {id}", source.path.display())),
+        );
+    }
+    assert!(
+        wrong.is_empty(),
+        "rows that no ledger has:\n{}",
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn rows_that_cite_rows_name_ones_that_exist() {
+    let ledger = ledger();
+    let mut wrong = Vec::new();
+    for (id, row) in ledger.rows() {
+        let cited = cited(&row.text);
+        let unknown = ledger.unknown(&cited);
+        wrong.extend(unknown.iter().map(|other| format!("{id} cites {other}")));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_status_page_is_up_to_date() {
+    let root = root();
+    let proven = proven(&sources(&root).unwrap());
+    let page = std::fs::read_to_string(root.join("docs/status.md")).unwrap_or_default();
+    assert!(
+        page == ledger().status(&proven),
+        "docs/status.md is not up to date: run cargo xledger --write"
+    );
+}
