@@ -96,6 +96,9 @@ fn define<K: CustomResourceExt, Spec: JsonSchema>(status: &Status) -> Definition
             "spec": spec,
         },
     });
+    if let Some(rules) = spec_rules(&kind) {
+        root["x-kubernetes-validations"] = rules;
+    }
     let mut subresources = json!({});
     if let Status::Reported(schema) = status {
         root["properties"]["status"] = schema.clone();
@@ -110,17 +113,23 @@ fn define<K: CustomResourceExt, Spec: JsonSchema>(status: &Status) -> Definition
         versions.extend(legacy::versions(&plural, &kind, &current));
     }
     object["spec"]["names"]["listKind"] = json!(format!("{kind}List"));
-    if keeps_placeholders(&plural) {
-        object["metadata"]["annotations"] =
-            json!({ "kustomize.toolkit.fluxcd.io/substitute": "disabled" });
-    }
+    // Variable substitution leaves definitions alone (KC-API-003, SC-PROC-101).
+    object["metadata"]["annotations"] =
+        json!({ "kustomize.toolkit.fluxcd.io/substitute": "disabled" });
     Definition {
         file_name: format!("{group}_{plural}.yaml"),
         object,
     }
 }
 
-/// Whether a definition is marked to be left alone by variable substitution (KC-API-003, SC-PROC-101).
-fn keeps_placeholders(plural: &str) -> bool {
-    !matches!(plural, "imagepolicies" | "imagerepositories")
+/// The rules over a whole object of kinds whose schema does not require what upstream's definition requires by rule
+/// (SC-OCI-085).
+fn spec_rules(kind: &str) -> Option<Value> {
+    let required = |field: &str| {
+        json!({
+            "rule": format!("has(self.spec) && has(self.spec.{field})"),
+            "message": format!("spec.{field} is required"),
+        })
+    };
+    (kind == "OCIRepository").then(|| json!([required("url"), required("interval")]))
 }

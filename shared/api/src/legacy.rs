@@ -80,6 +80,10 @@ fn step_down(newer: &Value, name: &str, kind: &str, current: &Value, difference:
             current.as_str().unwrap_or_default()
         )),
     };
+    // They stand in for `required`, which the older versions have.
+    if let Some(root) = version["schema"]["openAPIV3Schema"].as_object_mut() {
+        root.remove("x-kubernetes-validations");
+    }
     for (field, place) in [
         ("columns", "additionalPrinterColumns"),
         ("subresources", "subresources"),

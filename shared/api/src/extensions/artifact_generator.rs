@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,8 +28,11 @@ use crate::meta::{CommonMetadata, Condition, string_enum};
 )]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default, extend("x-kubernetes-validations" = [{
-    "rule": r"has(self.pathPattern) && size(self.pathPattern) > 0 || self.artifacts.all(a, a.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$'))",
+    "rule": r"has(self.pathPattern) && size(self.pathPattern) > 0 || self.artifacts.all(a, a.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$') && a.name.size() <= 253)",
     "message": "artifact names must be valid Kubernetes object names when pathPattern is not set",
+}, {
+    "rule": "has(self.pathPattern) && size(self.pathPattern) > 0 || self.artifacts.all(a, !has(a.__namespace__) || (a.__namespace__.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && a.__namespace__.size() <= 63))",
+    "message": "artifact namespaces must be valid Kubernetes namespaces when pathPattern is not set",
 }]))]
 pub struct ArtifactGeneratorSpec {
     /// The artifacts to make.
@@ -36,6 +41,9 @@ pub struct ArtifactGeneratorSpec {
     /// Labels and annotations for every ExternalArtifact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub common_metadata: Option<CommonMetadata>,
+    /// The namespaces that the generator makes and owns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub managed_namespaces: Option<ManagedNamespaces>,
     /// Pattern of directories in a source, `@alias/...`; each match makes the artifacts once.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(
@@ -43,6 +51,13 @@ pub struct ArtifactGeneratorSpec {
         regex(pattern = "^@([a-z0-9]([a-z0-9_-]*[a-z0-9])?)/(.*)$")
     )]
     pub path_pattern: Option<String>,
+    /// ServiceAccount to act as.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
+    pub service_account_name: Option<String>,
     /// The sources.
     #[schemars(length(min = 1, max = 1000))]
     pub sources: Vec<SourceReference>,
@@ -56,9 +71,20 @@ pub struct OutputArtifact {
     /// What to copy into it, in this order.
     #[schemars(length(min = 1))]
     pub copy: Vec<CopyOperation>,
-    /// Name of the ExternalArtifact.
-    #[schemars(length(min = 1, max = 253))]
+    /// YAML file, `@alias/<path>` (alias `artifact`: of what was built), whose content the ExternalArtifact exports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 1024),
+        regex(pattern = "^@([a-z0-9]([a-z0-9_-]*[a-z0-9])?)/(.*)$")
+    )]
+    pub inputs_from: Option<String>,
+    /// Name of the ExternalArtifact; with a path pattern it may refer to its captures.
+    #[schemars(length(max = 1024))]
     pub name: String,
+    /// Namespace of the ExternalArtifact; the generator's own where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub namespace: Option<String>,
     /// Source, `@alias`, whose origin revision the artifact carries.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(
@@ -82,7 +108,7 @@ pub struct OutputArtifact {
 pub struct CopyOperation {
     /// Patterns of files to leave out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 100))]
+    #[schemars(length(max = 100), inner(length(max = 1024)))]
     pub exclude: Vec<String>,
     /// What to copy, `@alias/<pattern>`.
     #[schemars(
@@ -90,11 +116,19 @@ pub struct CopyOperation {
         regex(pattern = "^@([a-z0-9]([a-z0-9_-]*[a-z0-9])?)/(.*)$")
     )]
     pub from: String,
+    /// Go on where nothing matches.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
     /// What to do where the file exists; Overwrite where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strategy: Option<CopyStrategy>,
     /// Where to put it, `@artifact/<path>`.
-    #[schemars(length(min = 1, max = 1024), regex(pattern = "^@(artifact)/(.*)$"))]
+    #[schemars(
+        length(min = 1, max = 1024),
+        regex(
+            pattern = r"^@artifact/([^/]{0,1}|[^./][^/]|[.][^./]|[^/]{3,})(/([^/]{0,1}|[^./][^/]|[.][^./]|[^/]{3,}))*$"
+        )
+    )]
     pub to: String,
 }
 
@@ -108,6 +142,92 @@ string_enum! {
         /// It unpacks an archive.
         Extract = "Extract",
     }
+}
+
+/// The namespaces that a generator makes and owns.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(!default)]
+pub struct ManagedNamespaces {
+    /// CEL expressions over `ns`: a name that one of them accepts may be made.
+    #[schemars(length(min = 1))]
+    pub allowed_names: Vec<String>,
+    /// Labels and annotations of the namespaces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<NamespaceMetadata>,
+    /// Delete namespaces that the generator made and that are no longer wanted.
+    pub prune: bool,
+}
+
+/// Where the labels and annotations of managed namespaces come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(!default, extend("x-kubernetes-validations" = [{
+    "rule": "has(self.fromSource) || (has(self.from) && size(self.from) > 0)",
+    "message": "either fromSource or at least one from operation must be set",
+}]))]
+pub struct NamespaceMetadata {
+    /// Fixed labels and annotations, applied in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub from: Vec<NamespaceMetadataOperation>,
+    /// A file of a source that has them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from_source: Option<NamespaceMetadataSource>,
+}
+
+/// Labels and annotations for the namespaces of one name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(!default)]
+pub struct NamespaceMetadataOperation {
+    /// Annotations.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// Labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Name of the namespace, or `*` for all of them.
+    #[schemars(
+        length(max = 63),
+        regex(pattern = r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$")
+    )]
+    pub namespace: String,
+    /// How these are combined with those of the operations before.
+    pub strategy: MetadataStrategy,
+}
+
+string_enum! {
+    /// How labels and annotations are combined with earlier ones.
+    MetadataStrategy {
+        /// They replace all earlier ones.
+        Reset = "Reset",
+        /// They win over earlier ones of the same key.
+        Override = "Override",
+        /// Earlier ones of the same key win.
+        Merge = "Merge",
+    }
+}
+
+/// A file of a source with labels and annotations, and which of them are taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(!default, extend("x-kubernetes-validations" = [{
+    "rule": "(has(self.allowedAnnotations) && size(self.allowedAnnotations) > 0) || (has(self.allowedLabels) && size(self.allowedLabels) > 0)",
+    "message": "at least one annotation or label must be set",
+}]))]
+pub struct NamespaceMetadataSource {
+    /// Annotations that are taken, each with a CEL expression over its `value`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub allowed_annotations: BTreeMap<String, String>,
+    /// Labels that are taken, each with a CEL expression over its `value`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub allowed_labels: BTreeMap<String, String>,
+    /// The file, `@alias/<path>`.
+    #[schemars(
+        length(min = 1, max = 1024),
+        regex(pattern = "^@([a-z0-9]([a-z0-9_-]*[a-z0-9])?)/(.*)$")
+    )]
+    pub path: String,
 }
 
 /// Names a source.
@@ -156,9 +276,9 @@ pub struct ArtifactGeneratorStatus {
     /// The state of the object.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
-    /// The ExternalArtifacts made.
+    /// The ExternalArtifacts and namespaces made.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub inventory: Vec<ExternalArtifactReference>,
+    pub inventory: Vec<GeneratedReference>,
     /// The last value of the annotation `reconcile.fluxcd.io/requestedAt` that was acted on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
@@ -167,17 +287,32 @@ pub struct ArtifactGeneratorStatus {
     pub observed_sources_digest: Option<String>,
 }
 
-/// An ExternalArtifact that was made.
+/// An ExternalArtifact or a namespace that was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
-pub struct ExternalArtifactReference {
-    /// Digest of the file.
+pub struct GeneratedReference {
+    /// Digest of the file, or of the namespace's metadata.
     pub digest: String,
     /// Name of the file.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub filename: String,
+    /// Kind of the object; ExternalArtifact where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<GeneratedKind>,
     /// Name of the object.
     pub name: String,
     /// Namespace of the object.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub namespace: String,
+}
+
+string_enum! {
+    /// The kinds of object that a generator makes.
+    GeneratedKind {
+        /// An ExternalArtifact.
+        ExternalArtifact = "ExternalArtifact",
+        /// A Namespace.
+        Namespace = "Namespace",
+    }
 }

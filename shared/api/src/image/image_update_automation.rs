@@ -41,6 +41,11 @@ pub struct ImageUpdateAutomationSpec {
     /// How often to run.
     #[schemars(regex(pattern = INTERVAL))]
     pub interval: GoDuration,
+    /// How long to wait after a policy chose another image before it is written, so that changes of several policies
+    /// come in one commit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = INTERVAL))]
+    pub policy_change_delay: Option<GoDuration>,
     /// The ImagePolicies of the namespace to consider; all where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy_selector: Option<LabelSelector>,
@@ -193,6 +198,7 @@ pub struct GitPush {
     pub options: BTreeMap<String, String>,
     /// Reference specification, pushed in addition to the branch.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^$|^[^+:]"))]
     pub refspec: Option<String>,
 }
 

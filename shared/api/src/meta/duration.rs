@@ -68,6 +68,11 @@ impl GoDuration {
         self.nanoseconds
     }
 
+    /// Whether the length is zero.
+    pub const fn is_zero(&self) -> bool {
+        self.nanoseconds == 0
+    }
+
     /// The length as the standard library's type, zero where it is negative.
     pub fn to_std(self) -> std::time::Duration {
         std::time::Duration::from_nanos(u64::try_from(self.nanoseconds).unwrap_or(0))

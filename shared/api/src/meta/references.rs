@@ -56,16 +56,10 @@ pub struct SecretKeyReference {
 /// Says how to reach another cluster: by a ConfigMap (workload identity) or by a Secret (a kubeconfig).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
-#[schemars(!default, extend("x-kubernetes-validations" = [
-    {
-        "rule": "has(self.configMapRef) || has(self.secretRef)",
-        "message": "exactly one of spec.kubeConfig.configMapRef or spec.kubeConfig.secretRef must be specified",
-    },
-    {
-        "rule": "!has(self.configMapRef) || !has(self.secretRef)",
-        "message": "exactly one of spec.kubeConfig.configMapRef or spec.kubeConfig.secretRef must be specified",
-    },
-]))]
+#[schemars(!default, extend("x-kubernetes-validations" = [{
+    "rule": "has(self.configMapRef) != has(self.secretRef)",
+    "message": "exactly one of spec.kubeConfig.configMapRef or spec.kubeConfig.secretRef must be specified",
+}]))]
 pub struct KubeConfigReference {
     /// ConfigMap that holds the provider, address and identity with which to reach the cluster without a stored
     /// credential.

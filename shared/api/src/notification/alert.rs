@@ -11,7 +11,7 @@ use crate::meta::{LocalObjectReference, string_enum};
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "notification.toolkit.fluxcd.io",
-    version = "v1beta3",
+    version = "v1",
     kind = "Alert",
     plural = "alerts",
     category = "all",
@@ -43,7 +43,7 @@ pub struct AlertSpec {
     pub inclusion_list: Vec<String>,
     /// The provider, in the same namespace.
     pub provider_ref: LocalObjectReference,
-    /// Text to add to every event; metadata is the better place.
+    /// Text to add to every event. Deprecated: use `eventMetadata`. Upstream's v1 drops it (NC-COMPAT-020).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 255))]
     pub summary: Option<String>,

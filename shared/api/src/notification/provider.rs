@@ -9,7 +9,7 @@ use crate::schema::{INTERVAL, TIMEOUT};
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "notification.toolkit.fluxcd.io",
-    version = "v1beta3",
+    version = "v1",
     kind = "Provider",
     plural = "providers",
     category = "all",
@@ -41,11 +41,11 @@ pub struct ProviderSpec {
     /// CEL expression that gives the name of the commit status.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commit_status_expr: Option<String>,
-    /// Older field without effect.
+    /// Deprecated, without effect. Upstream's v1 drops it (NC-COMPAT-021).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = INTERVAL))]
     pub interval: Option<GoDuration>,
-    /// Address of a proxy; `proxySecretRef` is the better place.
+    /// Address of a proxy. Deprecated: use `proxySecretRef`. Upstream's v1 drops it (NC-COMPAT-021).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048), regex(pattern = "^(http|https)://.*$"))]
     pub proxy: Option<String>,
@@ -145,5 +145,7 @@ string_enum! {
         Zoom = "zoom",
         /// incident.io.
         IncidentIo = "incident.io",
+        /// Mastodon.
+        Mastodon = "mastodon",
     }
 }

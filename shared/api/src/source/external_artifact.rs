@@ -1,7 +1,10 @@
+use std::collections::BTreeMap;
+
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::helm::Values;
 use crate::meta::{Artifact, Condition, NamespacedObjectKindReference};
 
 /// An artifact that a controller other than source-controller makes and publishes.
@@ -44,4 +47,7 @@ pub struct ExternalArtifactStatus {
     /// The state of the object.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+    /// Values that the maker offers to the objects that consume the artifact, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub exported_inputs: BTreeMap<String, Values>,
 }

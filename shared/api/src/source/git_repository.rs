@@ -188,6 +188,9 @@ pub struct GitRepositoryStatus {
     /// The directories that the artifact was made of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub observed_sparse_checkout: Vec<String>,
+    /// Digest of the keys and rules that the signature was verified with (SC-VER-060).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_verification_fingerprint: Option<String>,
     /// The mode in which the last verification was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]

@@ -38,15 +38,16 @@ pub struct OCIRepositorySpec {
     /// Use plain HTTP.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub insecure: bool,
-    /// How often to look for a new version.
+    /// How often to look for a new version. Required, by a rule of the definition (SC-OCI-085).
+    #[serde(default, skip_serializing_if = "GoDuration::is_zero")]
     #[schemars(regex(pattern = INTERVAL))]
     pub interval: GoDuration,
     /// Which layer to take; the first where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layer_selector: Option<OCILayerSelector>,
-    /// Where credentials come from: generic means the Secret, the others name a cloud whose identity is used.
+    /// Where credentials come from: generic means the Secret, the others name a cloud whose identity is used; generic
+    /// where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("default" = "generic"))]
     pub provider: Option<OCIProvider>,
     /// Secret with the address and credentials of a proxy.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,11 +64,12 @@ pub struct OCIRepositorySpec {
     /// Stop reconciling.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
-    /// How long one operation with the registry may take.
+    /// How long one operation with the registry may take; 60s where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = TIMEOUT), extend("default" = "60s"))]
+    #[schemars(regex(pattern = TIMEOUT))]
     pub timeout: Option<GoDuration>,
-    /// Address of the artifact, `oci://<host>/<organisation>/<name>`, without tag.
+    /// Address of the artifact, `oci://<host>/<organisation>/<name>`, without tag. Required, by a rule of the definition.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(regex(pattern = "^oci://.*$"))]
     pub url: String,
     /// Which signatures to ask for.
@@ -198,6 +200,9 @@ pub struct OCIRepositoryStatus {
     /// The layer that the artifact was made of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_layer_selector: Option<OCILayerSelector>,
+    /// Digest of the keys and rules that the signature was verified with (SC-VER-060).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_verification_fingerprint: Option<String>,
     /// Address that always gives the last artifact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
