@@ -44,7 +44,7 @@ async fn substituting(topic: &str, settings: Settings) -> Result<Applier> {
         .get(CONFIG_MAP, "out")
         .await?
         .unwrap_or_default();
-    // KC-SUB-004, KC-SUB-005, KC-SUB-006, KC-SUB-007, RT-KUS-013
+    // KC-SUB-004, KC-SUB-005, KC-SUB-006, RT-KUS-013
     assert_eq!(
         out["data"],
         json!({"map": "m", "secret": "s", "both": "from-secret", "inline": "i"})
@@ -52,8 +52,14 @@ async fn substituting(topic: &str, settings: Settings) -> Result<Applier> {
     Ok(applier)
 }
 
-/// What a run asks for that the test has asked for, as verb and resource.
-async fn asked_by_a_run(applier: &Applier, resources: &[&str]) -> Result<Vec<Request>> {
+/// The requests of one run for these resources.
+///
+/// What the test did before may bring one more run when the controller sees it, so that the count begins with a new process:
+/// it finds everything in its first lists, which bring the one run that is asked for first.
+async fn asked_by_a_run(applier: &mut Applier, resources: &[&str]) -> Result<Vec<Request>> {
+    applier.kustomize.terminate().await?;
+    applier.kustomize.restart().await?;
+    applier.run("app").await?;
     let counter = Counter::start(applier.namespace.cluster(), applier.kustomize.user())?;
     applier.run("app").await?;
     let mut requests = counter.requests()?;
@@ -63,9 +69,9 @@ async fn asked_by_a_run(applier: &Applier, resources: &[&str]) -> Result<Vec<Req
 
 #[tokio::test]
 async fn configs_are_read_once_a_run_and_their_change_brings_one() -> Result {
-    let applier = substituting("configs", Settings::default()).await?;
+    let mut applier = substituting("configs", Settings::default()).await?;
     // KC-SUB-011, KC-PROC-029: each reference once, from the API server
-    let asked = asked_by_a_run(&applier, &["configmaps", "secrets"]).await?;
+    let asked = asked_by_a_run(&mut applier, &["configmaps", "secrets"]).await?;
     let gets: Vec<&Request> = asked
         .iter()
         .filter(|request| request.verb == "get")
@@ -85,9 +91,9 @@ async fn configs_are_read_once_a_run_and_their_change_brings_one() -> Result {
 
 #[tokio::test]
 async fn configs_may_be_cached() -> Result {
-    let applier = substituting("cached", gate("CacheSecretsAndConfigMaps=true")).await?;
+    let mut applier = substituting("cached", gate("CacheSecretsAndConfigMaps=true")).await?;
     // KC-PROC-029
-    let asked = asked_by_a_run(&applier, &["configmaps", "secrets"]).await?;
+    let asked = asked_by_a_run(&mut applier, &["configmaps", "secrets"]).await?;
     ensure!(
         !asked.iter().any(|request| request.verb == "get"),
         "{asked:#?}"
@@ -102,7 +108,7 @@ async fn configs_may_be_cached() -> Result {
             out["data"]["map"] == "changed"
         })
         .await?;
-    // KC-SUB-007: in the words of the API server
+    // What is not in the cache is missing in the words of the API server.
     applier.namespace.delete(CONFIG_MAP, "vars").await?;
     applier
         .says(
@@ -180,7 +186,7 @@ async fn watches_begin_where_flags_say() -> Result {
 async fn sources_may_be_read_each_time() -> Result {
     let direct = gate("DirectSourceFetch=true");
     for (settings, reads) in [(Settings::default(), 0), (direct, 1)] {
-        let applier = Applier::start("direct", settings).await?;
+        let mut applier = Applier::start("direct", settings).await?;
         applier
             .publish("main@sha1:1", &[("a.yaml", &config_map("a", "1"))])
             .await?;
@@ -190,15 +196,14 @@ async fn sources_may_be_read_each_time() -> Result {
             .await?;
         applier.applied("app", "main@sha1:1").await?;
         // KC-PROC-038
-        let asked = asked_by_a_run(&applier, &["gitrepositories"]).await?;
+        let asked = asked_by_a_run(&mut applier, &["gitrepositories"]).await?;
         assert_eq!(asked.len(), reads, "{asked:#?}");
         let said = applier.kustomize.log().entries();
-        let said = said.iter().filter(|line| {
-            line["msg"]
-                .as_str()
-                .is_some_and(|text| text.contains("DirectSourceFetch"))
+        let said = said.iter().any(|line| {
+            let text = line["msg"].as_str();
+            line["level"] == "info" && text.is_some_and(|text| text.contains("DirectSourceFetch"))
         });
-        assert_eq!(said.filter(|line| line["level"] == "info").count(), reads);
+        assert_eq!(said, reads == 1);
     }
     Ok(())
 }
