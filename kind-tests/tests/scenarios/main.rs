@@ -18,6 +18,7 @@ mod ordering;
 mod progress;
 mod pruning;
 mod rollout;
+mod spec;
 mod transports;
 
 /// A ConfigMap of this name, whose key `v` has this value.

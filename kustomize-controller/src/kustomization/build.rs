@@ -1,6 +1,8 @@
 //! From files to objects: the build, the remote bases that it asks for, the substitution (KC-BLD, KC-SUB rows).
 
 #[cfg(test)]
+mod overlay_test;
+#[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
@@ -253,7 +255,7 @@ async fn beside<T: Send + 'static>(
         })
 }
 
-/// What the spec adds to the root kustomization (KC-BLD-008..018).
+/// What the spec adds to the root kustomization (KC-BLD-008 to KC-BLD-016).
 fn overlay(object: &Kustomization) -> flux::Overlay {
     let spec = &object.spec;
     let set = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
