@@ -20,6 +20,7 @@ mod pruning;
 mod rollout;
 mod spec;
 mod transports;
+mod variables;
 
 /// A ConfigMap of this name, whose key `v` has this value.
 fn config_map(name: &str, value: &str) -> String {

@@ -113,7 +113,7 @@ pub(crate) async fn of(
                 let secret = reference.kind == ValuesKind::Secret;
                 values.extend(data.into_iter().map(|(key, value)| (key, (value, secret))));
             }
-            Err(kube::Error::Api(status)) if status.code == 404 && reference.optional => {}
+            Err(error) if reference.optional && is_not_found(&error) => {}
             Err(source) => {
                 let (kind, name) = (reference.kind.as_str().to_owned(), reference.name.clone());
                 return Err(VariablesError::Reference { kind, name, source });
@@ -122,14 +122,7 @@ pub(crate) async fn of(
     }
     let inline = post_build.substitute.clone().into_iter();
     values.extend(inline.map(|(key, value)| (key, (value.into_bytes(), false))));
-    let mut hasher = Sha256::new();
-    for part in values
-        .iter()
-        .flat_map(|(key, (value, _))| [key.as_bytes(), value])
-    {
-        hasher.update((part.len() as u64).to_be_bytes());
-        hasher.update(part);
-    }
+    let digest = digest(values.iter().map(|(key, (value, _))| (&**key, &**value)));
     // Newlines are taken out of the values there (KC-SUB-006).
     let mut variables = Variables::default();
     for (name, (value, secret)) in values {
@@ -139,8 +132,63 @@ pub(crate) async fn of(
             variables.set(name, value);
         }
     }
-    Ok(Inputs {
-        variables,
-        digest: hex::encode(hasher.finalize()),
-    })
+    Ok(Inputs { variables, digest })
+}
+
+/// Whether the object that a reference names does not exist. All that may be missing is an optional one that does not exist;
+/// one that may not be read, or that nobody could read at the moment, fails the run (KC-SUB-007).
+fn is_not_found(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
+/// A digest of names and values. Lengths go in too, so that no two lists share one.
+fn digest<'v>(values: impl Iterator<Item = (&'v str, &'v [u8])>) -> String {
+    let mut hasher = Sha256::new();
+    for part in values.flat_map(|(name, value)| [name.as_bytes(), value]) {
+        hasher.update((part.len() as u64).to_be_bytes());
+        hasher.update(part);
+    }
+    hex::encode(hasher.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_variables_that_differ_have_different_digests() {
+        let of = |values: &[(&str, &str)]| {
+            digest(values.iter().map(|(name, value)| (*name, value.as_bytes())))
+        };
+        let lists: [&[(&str, &str)]; 6] = [
+            &[],
+            &[("a", "1")],
+            &[("a", "2")],
+            &[("b", "1")],
+            &[("a", "12"), ("b", "")],
+            &[("a", "1"), ("2b", "")],
+        ];
+        for (index, list) in lists.iter().enumerate() {
+            for other in lists.get(index + 1..).unwrap_or_default() {
+                assert_ne!(of(list), of(other), "{list:?} and {other:?}");
+            }
+            assert_eq!(of(list), of(list));
+        }
+    }
+
+    #[test]
+    fn only_what_does_not_exist_may_be_missing() {
+        // KC-SUB-007
+        for (code, reason, missing) in [
+            (404, "NotFound", true),
+            (403, "Forbidden", false),
+            (401, "Unauthorized", false),
+            (500, "InternalError", false),
+            (503, "ServiceUnavailable", false),
+        ] {
+            let status = Status::failure("no", reason).with_code(code);
+            let found = is_not_found(&kube::Error::Api(Box::new(status)));
+            assert_eq!(found, missing, "{reason}");
+        }
+    }
 }
