@@ -181,6 +181,38 @@ async fn without_failing_fast_others_may_still_heal() -> Result {
 }
 
 #[tokio::test]
+async fn a_job_that_deletes_itself_does_not_hold_up_the_wait() -> Result {
+    // It has nothing to do, so that it is done at once.
+    const JOB: &str = "
+apiVersion: batch/v1
+kind: Job
+metadata: {name: done}
+spec:
+  completions: 0
+  ttlSecondsAfterFinished: 0
+  template: {spec: {restartPolicy: Never, containers: [{name: job, image: registry.k8s.io/pause:3.10}]}}
+";
+    let applier = Applier::start("gone-job", Settings::default()).await?;
+    applier
+        .publish(
+            "main@sha1:1",
+            &[("job.yaml", JOB), ("one.yaml", &bucket("one"))],
+        )
+        .await?;
+    let yaml = applier.kustomization("app", &["prune: true", "wait: true"]);
+    applier.namespace.apply(&yaml).await?;
+    under_way(&applier).await?;
+    applier
+        .namespace
+        .wait_gone(Kind("batch/v1", "Job"), "done")
+        .await?;
+    fares(&applier, "one", "Ready").await?;
+    // KC-HEALTH-010
+    applier.applied("app", "main@sha1:1").await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_new_revision_ends_a_wait_for_the_old_one() -> Result {
     let gate = Settings::default().flag("--feature-gates=CancelHealthCheckOnNewRevision=true");
     let applier = start("cancelled", gate).await?;

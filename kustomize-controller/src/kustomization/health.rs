@@ -14,7 +14,7 @@ use kube::ResourceExt;
 
 use super::plan::Timings;
 use super::source::Resolved;
-use super::{GROUP, Kustomizations, metadata_of, owner_selector};
+use super::{Kustomizations, metadata_of, owner_selector};
 
 /// Whether the objects of a Kustomization are healthy.
 const HEALTHY: &str = "Healthy";
@@ -31,13 +31,10 @@ pub(super) async fn check(
     source: &Resolved,
     timings: &Timings,
 ) -> Result<(), Failure> {
-    let mut targets = targets(object, applied);
-    if targets.is_empty() {
+    let Some(targets) = targets(object, applied) else {
         run.conditions.remove(HEALTHY);
         return Ok(());
-    }
-    let itself = itself(object);
-    targets.retain(|target| target.id != itself);
+    };
     let targets = shared.memories.unsettled(&run.key(), targets);
     let was_healthy = run.conditions.is_true(HEALTHY);
     let revision = &source.artifact.revision;
@@ -143,54 +140,63 @@ pub(super) async fn check(
     Ok(())
 }
 
-/// The Kustomization as an object that it may have applied: it must not wait for itself (KC-HEALTH-003).
-fn itself(object: &Kustomization) -> ObjectId {
-    ObjectId {
-        group: GROUP.to_owned(),
-        kind: "Kustomization".to_owned(),
-        namespace: object.namespace().unwrap_or_default(),
-        name: object.name_any(),
-    }
-}
-
-/// The objects to wait for (KC-HEALTH-001, KC-HEALTH-002).
-fn targets(object: &Kustomization, applied: &ChangeSet) -> Vec<Target> {
-    if object.spec.wait {
-        let waited = applied
-            .changes
-            .iter()
-            .filter(|change| change.action != Action::Skipped);
-        waited
-            .map(|change| Target::of(&change.id, &change.version))
-            .collect()
+/// The objects to wait for, or nothing where there is no health check (KC-HEALTH-001, KC-HEALTH-002). The Kustomization is
+/// never among them: it would wait for its own end (KC-HEALTH-003).
+fn targets(object: &Kustomization, applied: &ChangeSet) -> Option<Vec<Target>> {
+    let mut targets = if object.spec.wait {
+        applied_targets(applied)
     } else {
-        let references = object.spec.health_checks.iter();
-        references
-            .map(|reference| {
-                let version = reference
-                    .api_version
-                    .as_deref()
-                    .filter(|version| !version.is_empty())
-                    .unwrap_or("apps/v1"); // KC-API-028
-                let (group, _) = version.split_once('/').unwrap_or(("", version));
-                let id = ObjectId {
-                    group: group.to_owned(),
-                    kind: reference.kind.clone(),
-                    namespace: reference.namespace.clone().unwrap_or_default(),
-                    name: reference.name.clone(),
-                };
-                Target { id, version: None } // KC-HEALTH-005: in the version that the server prefers
-            })
-            .collect()
+        named_targets(object)
+    };
+    if targets.is_empty() {
+        return None;
     }
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    // Upstream does not compare the group.
+    targets.retain(|Target { id, .. }| {
+        id.kind != "Kustomization" || id.namespace != namespace || id.name != name
+    });
+    Some(targets)
 }
 
-/// Jobs that delete themselves when they are done (KC-HEALTH-010).
+fn applied_targets(applied: &ChangeSet) -> Vec<Target> {
+    let waited = applied
+        .changes
+        .iter()
+        .filter(|change| change.action != Action::Skipped);
+    waited
+        .map(|change| Target::of(&change.id, &change.version))
+        .collect()
+}
+
+fn named_targets(object: &Kustomization) -> Vec<Target> {
+    let references = object.spec.health_checks.iter();
+    references
+        .map(|reference| {
+            let version = reference
+                .api_version
+                .as_deref()
+                .filter(|version| !version.is_empty())
+                .unwrap_or("apps/v1"); // KC-API-028
+            let (group, _) = version.split_once('/').unwrap_or(("", version));
+            let id = ObjectId {
+                group: group.to_owned(),
+                kind: reference.kind.clone(),
+                namespace: reference.namespace.clone().unwrap_or_default(),
+                name: reference.name.clone(),
+            };
+            Target { id, version: None } // KC-HEALTH-005: in the version that the server prefers
+        })
+        .collect()
+}
+
+/// Jobs that delete themselves when they are done (KC-HEALTH-010): those whose TTL is an integer, zero included.
 fn jobs_with_ttl(built: &[Object]) -> BTreeSet<ObjectId> {
     let jobs = built.iter().filter(|object| {
+        let ttl = object.at(&["spec", "ttlSecondsAfterFinished"]);
         object.group() == "batch"
             && object.kind() == "Job"
-            && object.at(&["spec", "ttlSecondsAfterFinished"]).is_some()
+            && ttl.is_some_and(serde_json::Value::is_i64)
     });
     jobs.map(Object::id).collect()
 }
@@ -210,46 +216,144 @@ mod tests {
         }
     }
 
+    fn kustomization(spec: KustomizationSpec) -> Kustomization {
+        let mut object = Kustomization::new("apps", spec);
+        object.metadata.namespace = Some("flux-system".into());
+        object
+    }
+
+    /// The inventory ids of what is waited for.
+    fn ids(spec: KustomizationSpec, applied: &ChangeSet) -> Option<Vec<String>> {
+        let targets = targets(&kustomization(spec), applied)?;
+        let ids = targets.iter().map(|target| target.id.inventory_id());
+        Some(ids.collect())
+    }
+
+    fn check(version: &str, kind: &str, namespace: &str, name: &str) -> HealthCheckReference {
+        HealthCheckReference {
+            api_version: Some(version.to_owned()),
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            namespace: Some(namespace.to_owned()),
+        }
+    }
+
     #[test]
-    fn what_is_waited_for() {
-        // KC-HEALTH-001, KC-HEALTH-002, KC-HEALTH-003, KC-API-017, KC-API-028
+    fn with_wait_everything_that_was_applied_is_waited_for() {
+        // KC-HEALTH-001, KC-API-017
         let applied = ChangeSet {
             changes: vec![
                 change("apps_web_apps_Deployment", Action::Created),
                 change("apps_left__ConfigMap", Action::Skipped),
-                change(
-                    "flux-system_apps_kustomize.toolkit.fluxcd.io_Kustomization",
-                    Action::Unchanged,
-                ),
+                change("apps_map__ConfigMap", Action::Unchanged),
             ],
         };
-        let names = |wait: bool, checks: &[(&str, &str)]| {
-            let check = |(version, name): &(&str, &str)| HealthCheckReference {
-                api_version: Some((*version).to_owned()),
-                kind: "Deployment".into(),
-                name: (*name).to_owned(),
-                ..HealthCheckReference::default()
-            };
-            let health_checks = checks.iter().map(check).collect();
-            let mut object = Kustomization::new(
-                "apps",
-                KustomizationSpec {
-                    wait,
-                    health_checks,
-                    ..KustomizationSpec::default()
-                },
-            );
-            object.metadata.namespace = Some("flux-system".into());
-            let itself = itself(&object);
-            targets(&object, &applied)
-                .into_iter()
-                .filter(|target| target.id != itself)
-                .map(|target| target.id.inventory_id())
-                .collect::<Vec<_>>()
+        let spec = KustomizationSpec {
+            wait: true,
+            health_checks: vec![check("", "Deployment", "", "other")],
+            ..KustomizationSpec::default()
         };
-        assert_eq!(names(false, &[]), [""; 0]);
-        assert_eq!(names(true, &[("", "other")]), ["apps_web_apps_Deployment"]);
-        assert_eq!(names(false, &[("", "other")]), ["_other_apps_Deployment"]);
-        assert_eq!(names(false, &[("v1", "other")]), ["_other__Deployment"]);
+        let found = ids(spec.clone(), &applied).unwrap();
+        assert_eq!(found, ["apps_web_apps_Deployment", "apps_map__ConfigMap"]);
+        assert_eq!(ids(spec, &ChangeSet::default()), None);
+    }
+
+    #[test]
+    fn without_wait_only_the_named_objects_are_waited_for() {
+        // KC-HEALTH-002, KC-API-028
+        let applied = ChangeSet {
+            changes: vec![change("apps_web_apps_Deployment", Action::Created)],
+        };
+        let named = |health_checks: Vec<HealthCheckReference>| {
+            let spec = KustomizationSpec {
+                health_checks,
+                ..KustomizationSpec::default()
+            };
+            ids(spec, &applied)
+        };
+        assert_eq!(named(Vec::new()), None);
+        let found = named(vec![
+            check("", "Deployment", "", "one"),
+            check("v1", "Pod", "ns", "two"),
+        ]);
+        assert_eq!(found.unwrap(), ["_one_apps_Deployment", "ns_two__Pod"]);
+    }
+
+    #[test]
+    fn a_kustomization_does_not_wait_for_itself() {
+        // KC-HEALTH-003
+        const GROUP_VERSION: &str = "kustomize.toolkit.fluxcd.io/v1";
+        let itself = "flux-system_apps_kustomize.toolkit.fluxcd.io_Kustomization";
+        let others = [
+            "other_apps_kustomize.toolkit.fluxcd.io_Kustomization",
+            "flux-system_other_kustomize.toolkit.fluxcd.io_Kustomization",
+        ];
+        let changes = [itself, others[0], others[1]].map(|id| change(id, Action::Unchanged));
+        let applied = ChangeSet {
+            changes: changes.into(),
+        };
+        let wait = KustomizationSpec {
+            wait: true,
+            ..KustomizationSpec::default()
+        };
+        assert_eq!(ids(wait.clone(), &applied).unwrap(), others);
+        let named = KustomizationSpec {
+            health_checks: vec![
+                check(GROUP_VERSION, "Kustomization", "flux-system", "apps"),
+                check(GROUP_VERSION, "Kustomization", "other", "apps"),
+                check(GROUP_VERSION, "Kustomization", "flux-system", "other"),
+            ],
+            ..KustomizationSpec::default()
+        };
+        assert_eq!(ids(named, &applied).unwrap(), others);
+        // Where it is the only one the check passes at once, and is told of.
+        let alone = ChangeSet {
+            changes: vec![change(itself, Action::Unchanged)],
+        };
+        assert_eq!(ids(wait, &alone), Some(Vec::new()));
+    }
+
+    #[test]
+    fn jobs_with_an_integer_as_their_ttl_may_be_gone() {
+        // KC-HEALTH-010
+        let object = |version: &str, kind: &str, spec: serde_json::Value| {
+            let object = serde_json::json!({"apiVersion": version, "kind": kind,
+                "metadata": {"name": "x", "namespace": "ns"}, "spec": spec});
+            Object::new(object).unwrap()
+        };
+        let ttl = |value: serde_json::Value| serde_json::json!({"ttlSecondsAfterFinished": value});
+        for (what, object, counts) in [
+            ("a TTL", object("batch/v1", "Job", ttl(60.into())), true),
+            ("zero", object("batch/v1", "Job", ttl(0.into())), true),
+            (
+                "an old version",
+                object("batch/v1beta1", "Job", ttl(60.into())),
+                true,
+            ),
+            (
+                "no TTL",
+                object("batch/v1", "Job", serde_json::json!({})),
+                false,
+            ),
+            (
+                "null",
+                object("batch/v1", "Job", ttl(serde_json::Value::Null)),
+                false,
+            ),
+            ("a text", object("batch/v1", "Job", ttl("60".into())), false),
+            (
+                "another kind",
+                object("batch/v1", "CronJob", ttl(60.into())),
+                false,
+            ),
+            (
+                "another group",
+                object("example.com/v1", "Job", ttl(60.into())),
+                false,
+            ),
+        ] {
+            let found = jobs_with_ttl(&[object.clone()]);
+            assert_eq!(found.contains(&object.id()), counts, "{what}");
+        }
     }
 }

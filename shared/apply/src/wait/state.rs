@@ -387,7 +387,7 @@ mod tests {
         }
     }
 
-    // RT-SSA-021 KC-HEALTH-010
+    // RT-SSA-021
     #[test]
     fn a_job_that_deletes_itself_is_done_when_it_is_gone() {
         let job = id("a_migrate_batch_Job");
