@@ -6,7 +6,7 @@ use kind_tests::requests::Counter;
 use kind_tests::{CONFIG_MAP, DEPLOYMENT, Result, SECRET, ensure};
 use serde_json::{Value, json};
 
-// KC-SSA-018 KC-SSA-019 KC-SSA-020 KC-SSA-022 RT-SSA-008 RT-SSA-009 RT-SSA-010
+// KC-SSA-020 KC-SSA-022 RT-SSA-009 RT-SSA-010
 #[tokio::test]
 async fn objects_are_made_changed_when_they_drift_and_left_alone_otherwise() -> Result {
     let mut bench = Bench::new("apply-drift").await?;
@@ -256,7 +256,6 @@ async fn definitions_come_first_and_a_bad_object_stops_its_stage_only() -> Resul
     Ok(())
 }
 
-// KC-BLD-037 KC-SSA-008
 #[tokio::test]
 async fn a_namespace_on_an_object_that_has_none_is_dropped() -> Result {
     let mut bench = Bench::new("apply-scope").await?;
@@ -293,6 +292,7 @@ async fn a_namespace_on_an_object_that_has_none_is_dropped() -> Result {
         text == "PriorityClass/ns deleted\nClusterRole/ns deleted",
         "{text}"
     );
+    // KC-SSA-008
     ensure!(bench.apply("").await?.is_empty(), "nothing was asked for");
     Ok(())
 }

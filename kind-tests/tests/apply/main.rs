@@ -3,6 +3,7 @@
 mod applying;
 mod ending;
 mod ownership;
+mod staging;
 
 use flux_apply::{
     Cluster as Target, Memory, Object, Options, PruneOptions, apply_in_stages, managers, normalise,

@@ -191,6 +191,16 @@ mod tests {
         );
     }
 
+    // KC-SSA-010
+    #[test]
+    fn definitions_and_classes_have_to_be_ready_before_the_next_stage() {
+        let waited: Vec<Stage> = Stage::ALL
+            .into_iter()
+            .filter(|stage| stage.is_waited_for())
+            .collect();
+        assert_eq!(waited, [Stage::Definitions, Stage::Classes]);
+    }
+
     // RT-SSA-006 RT-SSA-007 KC-SSA-011 KC-PRUNE-005
     #[test]
     fn kinds_have_their_place_and_ties_go_by_group_kind_namespace_and_name() {
