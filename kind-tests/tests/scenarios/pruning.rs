@@ -1,7 +1,10 @@
 //! What goes, and what does not.
 
+use futures::TryStreamExt as _;
 use kind_tests::controller::Settings;
-use kind_tests::{Applier, CONFIG_MAP, KUSTOMIZATION, Result, condition, ensure};
+use kind_tests::{Applier, CONFIG_MAP, KUSTOMIZATION, Kind, Result, condition, ensure};
+use kube::ResourceExt as _;
+use kube::api::{DynamicObject, WatchEvent, WatchParams};
 use serde_json::{Value, json};
 
 use crate::config_map;
@@ -83,13 +86,148 @@ async fn an_object_moves_between_kustomizations_unharmed() -> Result {
             .map(Vec::len),
         Some(1)
     );
-    // KC-PRUNE-010
     let skipped = format!("ConfigMap/{}/moving skipped", applier.namespace.name());
     applier
         .events
         .wait("of what was left", |event| {
             event["message"] == json!(skipped)
         })
+        .await?;
+    Ok(())
+}
+
+/// What happened to the object after the resource version `from`, with the versions in which it did, until `last` is met.
+async fn events(
+    applier: &Applier,
+    kind: Kind,
+    name: &str,
+    from: &Value,
+    last: impl Fn(&WatchEvent<DynamicObject>) -> bool,
+) -> Result<Vec<(u64, WatchEvent<DynamicObject>)>> {
+    let api = applier.namespace.api(kind).await?;
+    let params = WatchParams::default().fields(&format!("metadata.name={name}"));
+    let from = from["metadata"]["resourceVersion"]
+        .as_str()
+        .unwrap_or_default();
+    let collected = async {
+        let mut events = Vec::new();
+        let mut stream = std::pin::pin!(api.watch(&params, from).await?);
+        while let Some(event) = stream.try_next().await? {
+            let (WatchEvent::Added(object)
+            | WatchEvent::Modified(object)
+            | WatchEvent::Deleted(object)) = &event
+            else {
+                continue;
+            };
+            // All kinds are in one etcd, whose revisions these are.
+            let version = object.resource_version().unwrap_or_default().parse()?;
+            let is_last = last(&event);
+            events.push((version, event));
+            if is_last {
+                break;
+            }
+        }
+        Result::<_>::Ok(events)
+    };
+    let goal = format!("all events of {} {name} have come", kind.1);
+    applier.namespace.wait_for(&goal, collected).await?
+}
+
+#[tokio::test]
+async fn what_is_about_to_be_deleted_is_in_the_inventory_until_it_is() -> Result {
+    let applier = Applier::start("both", Settings::default()).await?;
+    let (old, new) = (config_map("old", "1"), config_map("new", "1"));
+    applier
+        .publish("main@sha1:1", &[("old.yaml", &old)])
+        .await?;
+    applier
+        .namespace
+        .apply(&applier.kustomization("app", &["prune: true"]))
+        .await?;
+    let before = applier.applied("app", "main@sha1:1").await?;
+    let map = applier.namespace.get(CONFIG_MAP, "old").await?;
+    applier
+        .publish("main@sha1:2", &[("new.yaml", &new)])
+        .await?;
+    applier.applied("app", "main@sha1:2").await?;
+
+    let is_deleted = |event: &WatchEvent<DynamicObject>| matches!(event, WatchEvent::Deleted(_));
+    let map = map.unwrap_or_default();
+    let deleted = events(&applier, CONFIG_MAP, "old", &map, is_deleted).await?;
+    let deleted = deleted.last().map(|(version, _)| *version);
+    let inventory = |event: &WatchEvent<DynamicObject>| -> Vec<String> {
+        let (WatchEvent::Added(object) | WatchEvent::Modified(object)) = event else {
+            return Vec::new();
+        };
+        let entries = object.data["status"]["inventory"]["entries"].as_array();
+        let ids = entries.into_iter().flatten();
+        let ids = ids.filter_map(|entry| entry["id"].as_str());
+        ids.map(|id| id.replace(applier.namespace.name(), "ns"))
+            .collect()
+    };
+    let is_over = |event: &WatchEvent<DynamicObject>| match event {
+        WatchEvent::Modified(object) => {
+            object.data["status"]["lastAppliedRevision"] == "main@sha1:2"
+        }
+        _ => false,
+    };
+    let states = events(&applier, KUSTOMIZATION, "app", &before, is_over).await?;
+    let inventories: Vec<(u64, Vec<String>)> = states
+        .iter()
+        .map(|(version, event)| (*version, inventory(event)))
+        .collect();
+    // KC-PRUNE-009: a process that dies while it deletes leaves nothing that the next one does not know of.
+    let both = ["ns_new__ConfigMap", "ns_old__ConfigMap"];
+    let written = inventories.iter().find(|(_, ids)| *ids == both);
+    ensure!(
+        written.map(|(version, _)| *version) < deleted && written.is_some(),
+        "deleted in version {deleted:?}: {inventories:?}"
+    );
+    ensure!(
+        inventories
+            .last()
+            .is_some_and(|(_, ids)| *ids == ["ns_new__ConfigMap"]),
+        "{inventories:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_garbage_collection_lists_everything_that_it_met() -> Result {
+    let applier = Applier::start("collected", Settings::default()).await?;
+    let files = [
+        ("a.yaml", config_map("a", "1")),
+        ("b.yaml", config_map("b", "1")),
+    ];
+    let files = files.each_ref().map(|(name, text)| (*name, &**text));
+    applier.publish("main@sha1:1", &files).await?;
+    applier
+        .namespace
+        .apply(&applier.kustomization("app", &["prune: true"]))
+        .await?;
+    applier.applied("app", "main@sha1:1").await?;
+    let keep =
+        json!({"metadata": {"annotations": {"kustomize.toolkit.fluxcd.io/prune": "disabled"}}});
+    applier.namespace.merge(CONFIG_MAP, "a", keep).await?;
+    applier
+        .publish("main@sha1:2", &[("c.yaml", &config_map("c", "1"))])
+        .await?;
+    applier.applied("app", "main@sha1:2").await?;
+    // KC-PRUNE-010
+    let namespace = applier.namespace.name();
+    let lines = format!("ConfigMap/{namespace}/b deleted\nConfigMap/{namespace}/a skipped");
+    let told = applier
+        .events
+        .wait("of what was collected", |event| {
+            event["message"] == json!(lines)
+        })
+        .await?;
+    assert_eq!(told["severity"], "info");
+    let logged = format!("garbage collection completed: {lines}");
+    applier
+        .kustomize
+        .log()
+        .wait("of what was collected", |line| line["msg"] == json!(logged))
         .await?;
     Ok(())
 }
