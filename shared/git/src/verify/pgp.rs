@@ -14,6 +14,9 @@ use ::pgp::types::{KeyDetails, Tag};
 
 use super::{MAX_ARMOR, SignatureError};
 
+#[cfg(test)]
+mod tests;
+
 /// Verifies an armored detached signature at a time (seconds since 1970) and gives the primary key's id.
 pub(super) fn verify(
     signature: &str,
