@@ -161,6 +161,8 @@ fn condition(kind: &str, status: &str) -> Value {
 struct World {
     api: FakeApi,
     metrics: Metrics,
+    /// `--interval-jitter-percentage`.
+    jitter: u8,
 }
 
 impl World {
@@ -168,6 +170,7 @@ impl World {
         Self {
             api: FakeApi::holding(object),
             metrics: Metrics::new().unwrap(),
+            jitter: 0,
         }
     }
 
@@ -185,7 +188,7 @@ impl World {
                 first: Duration::from_secs(1),
                 last: Duration::from_secs(1),
             },
-            jitter: 0,
+            jitter: self.jitter,
             status_manager: "source-controller",
             recorder: recorder.clone(),
             metrics: self.metrics.clone(),
@@ -641,12 +644,46 @@ async fn a_deleted_object_loses_its_finalizer_and_its_series() {
     }
 }
 
+/// When the object is looked at again, with intervals spread by half.
+async fn spread_by_half(script: Script) -> Again {
+    let world = World {
+        jitter: 50,
+        ..World::holding(object(&json!({"observedGeneration": 2})))
+    };
+    world.reconcile(script, SETTINGS).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn intervals_are_spread_and_nothing_else_is() {
+    // RT-QUE-007, SC-PROC-033, KC-PROC-026
+    for script in [Script::Ready, Script::Ignored] {
+        let mut delays = Vec::new();
+        for _ in 0..4 {
+            let Again::At(delay) = spread_by_half(script).await else {
+                panic!("{script:?} has an interval");
+            };
+            assert!(
+                delay >= MINUTE / 2 && delay <= MINUTE * 3 / 2,
+                "{script:?}: {delay:?}"
+            );
+            delays.push(delay);
+        }
+        // Four draws from 2^52 values.
+        delays.dedup();
+        assert!(delays.len() > 1, "{script:?} is not spread: {delays:?}");
+    }
+    for script in [Script::Retry(Pace::Exactly(MINUTE)), Script::Wait] {
+        assert_eq!(spread_by_half(script).await, Again::At(MINUTE));
+    }
+}
+
 #[test]
 fn intervals_spread_by_the_percentage() {
-    // RT-QUE-007, SC-PROC-033, KC-PROC-026
+    // RT-QUE-007
     let interval = Duration::from_secs(100);
     assert_eq!(spread(interval, 5, -1.0), Duration::from_secs(95));
     assert_eq!(spread(interval, 5, 0.5), Duration::from_millis(102_500));
+    assert_eq!(spread(interval, 5, 1.0), Duration::from_secs(105));
     // RT-QUE-008: controllers without the flag hand in zero
     assert_eq!(spread(interval, 0, 0.7), interval);
 }
