@@ -139,7 +139,6 @@ mod tests {
 
     #[test]
     fn defaults_are_upstreams() {
-        // KC-PROC-001..009, KC-PROC-019, KC-PROC-026
         let read = flags(&[]);
         let manager = &read.manager;
         assert_eq!(

@@ -93,7 +93,6 @@ mod tests {
         flags::parse_from(&Flags::defaults(lookup), words.map(Into::into)).unwrap()
     }
 
-    // SC-PROC-002..005, SC-PROC-009..010, SC-PROC-013..014, SC-PROC-016..020, SC-PROC-025..026, SC-PROC-033..034
     #[test]
     fn defaults() {
         let flags = parsed(&[], &[]);

@@ -24,59 +24,102 @@ fn run(args: &[&str], kubeconfig: &str) -> Result<Output> {
     Ok(command.output()?)
 }
 
-// SC-PROC-001, SC-PROC-011, SC-PROC-012, SC-PROC-021, SC-PROC-027, SC-PROC-028, SC-PROC-030, SC-PROC-033, SC-PROC-035, SC-ART-001, SC-ART-023
 #[tokio::test]
 async fn what_the_process_refuses_to_start_with() -> Result {
     let cluster = Cluster::shared().await?;
     let kubeconfig = cluster.kubeconfig().display().to_string();
     let folder = std::env::temp_dir();
     let storage = format!("--storage-path={}", folder.display());
-    for (args, code, text) in [
-        (&["--unknown"][..], 2, "--unknown"),
-        (&["--requeue-dependency=5"], 2, "requeue-dependency"),
-        (&["--concurrent=x"], 2, "concurrent"),
-        (&["--feature-gates=Foo"], 2, "feature-gates"),
+    let file = env!("CARGO_MANIFEST_PATH");
+    let (no_folder, not_there) = (
+        format!("--storage-path={file}"),
+        "--storage-path=/nonexistent",
+    );
+    // The row that a case proves, the flags, the exit code and what is said.
+    for (row, args, code, text) in [
+        ("SC-PROC-001", &["--unknown"][..], 2, "--unknown"),
         (
+            "SC-PROC-001",
+            &["--requeue-dependency=5"],
+            2,
+            "requeue-dependency",
+        ),
+        ("SC-PROC-001", &["--concurrent=x"], 2, "concurrent"),
+        ("SC-PROC-001", &["--feature-gates=Foo"], 2, "feature-gates"),
+        (
+            "SC-PROC-027",
             &[&storage, "--feature-gates=Foo=true"],
             1,
             "feature-gate 'Foo' not supported",
         ),
         (
+            "SC-PROC-028",
             &[&storage, "--feature-gates=OptimizedGitClones=true"],
             1,
             "feature-gate 'OptimizedGitClones' not supported",
         ),
         (
+            "SC-PROC-021",
             &[&storage, "--artifact-digest-algo=md5"],
             1,
             "unable to configure canonical digest algorithm",
         ),
         (
-            &["--storage-path=/nonexistent"],
+            "SC-ART-001",
+            &[not_there],
             1,
             "invalid dir path: /nonexistent",
         ),
+        ("SC-ART-001", &[&no_folder], 1, "invalid dir path: "),
         (
+            "SC-ART-023",
             &[&storage, "--storage-addr=9090"],
             1,
             "invalid storage address",
         ),
         (
+            "SC-PROC-033",
             &[&storage, "--interval-jitter-percentage=100"],
             1,
             "unable to set global jitter",
         ),
         (
+            "SC-PROC-030",
             &[&storage, "--watch-label-selector=a b"],
             1,
             "unable to parse label selector",
         ),
         (
+            "SC-PROC-011",
             &[&storage, "--helm-cache-max-size=1", "--helm-cache-ttl=x"],
             1,
             "invalid duration",
         ),
         (
+            "SC-PROC-012",
+            &[
+                &storage,
+                "--helm-cache-max-size=1",
+                "--helm-cache-purge-interval=y",
+            ],
+            1,
+            "invalid duration",
+        ),
+        // Without a cache nobody reads the durations, and the next fault is the one that is told of.
+        (
+            "SC-PROC-011, SC-PROC-012",
+            &[
+                &storage,
+                "--helm-cache-ttl=x",
+                "--helm-cache-purge-interval=y",
+                "--artifact-digest-algo=md5",
+            ],
+            1,
+            "unable to configure canonical digest algorithm",
+        ),
+        // As Flux 2.9 does
+        (
+            "",
             &[&storage, "--default-service-account=x"],
             1,
             "cannot set default service accounts when the feature gate ObjectLevelWorkloadIdentity is not enabled",
@@ -86,7 +129,7 @@ async fn what_the_process_refuses_to_start_with() -> Result {
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(
             output.status.code() == Some(code) && said.contains(text),
-            "{args:?}: {:?}\n{said}",
+            "{row} {args:?}: {:?}\n{said}",
             output.status
         );
     }

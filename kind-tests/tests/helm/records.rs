@@ -365,7 +365,7 @@ async fn helm_3_works_on_a_release_of_ours() -> Result {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn we_work_on_a_release_of_helm_4() -> Result {
-    // HE-REL-001..004 HE-REL-006..014 HE-ACT-016 HE-ACT-024
+    // HE-REL-012, HE-REL-014
     theirs_in_our_hands(Helm::V4, "helm4-theirs").await
 }
 

@@ -85,7 +85,7 @@ async fn what_happens_is_told_to_both_alike() -> Result {
     };
     let news = |text: String, revision| ("Progressing", false, text, revision);
     let id = |name: &str| format!("ConfigMap/{namespace}/{name}");
-    // KC-EVT-001, KC-EVT-002, KC-EVT-004, KC-EVT-005, KC-EVT-006, KC-SSA-035, KC-PRUNE-010, KC-HEALTH-009
+    // KC-EVT-001, KC-EVT-002, KC-EVT-004, KC-EVT-005, KC-EVT-006, KC-SSA-035, KC-HEALTH-009
     let expected: Vec<Told> = vec![
         news(
             format!("{} created\n{} created", id("a"), id("b")),

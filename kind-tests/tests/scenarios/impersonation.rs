@@ -92,7 +92,7 @@ async fn the_account_bounds_what_is_applied_and_pruned() -> Result {
         Some(2)
     );
 
-    // KC-PRUNE-012, KC-PRUNE-008, KC-PRUNE-009, KC-API-046
+    // KC-PRUNE-012, KC-PRUNE-008, KC-API-046. KC-PRUNE-009: what could not be deleted stays in the inventory.
     applier
         .publish("main@sha1:3", &[("a.yaml", &config_map("a", "1"))])
         .await?;

@@ -248,7 +248,6 @@ async fn what_a_removed_file_had_created_is_pruned() -> Result {
             .map(Vec::len),
         Some(1)
     );
-    // KC-PRUNE-010
     let pruned = format!("ConfigMap/{}/b deleted", flux.namespace.name());
     flux.events
         .wait("that lists what was pruned", |event| {

@@ -283,7 +283,6 @@ fn crafted(entries: &[(&str, u8, &str)]) -> Vec<u8> {
     tar.into_inner().unwrap().finish().unwrap()
 }
 
-// SC-ART-090 SC-ART-092 SC-ART-095 RT-ART-018
 #[test]
 fn crafted_archives() {
     let strict = ExtractOptions {
@@ -297,6 +296,7 @@ fn crafted_archives() {
             strict,
             Ok("a b b/c"),
         ),
+        // SC-ART-095
         (
             &[
                 ("pax_global_header", b'g', "12 comment=x"),
@@ -311,6 +311,7 @@ fn crafted_archives() {
             ExtractOptions::default(),
             Ok("a"),
         ),
+        // SC-ART-092
         (
             &[("l", b'2', "")],
             strict,
@@ -321,6 +322,7 @@ fn crafted_archives() {
             strict,
             Err("tar file entry f contained unsupported file type prw-r--r--".into()),
         ),
+        // SC-ART-090
         (&[("../a", b'0', "x")], strict, refused("../a")),
         (&[("a/../../b", b'0', "x")], strict, refused("a/../../b")),
         (&[("..", b'5', "")], strict, refused("..")),
@@ -352,7 +354,6 @@ fn crafted_archives() {
     }
 }
 
-// SC-ART-091 SC-ART-093 SC-ART-095
 #[test]
 fn damaged_and_oversized_archives() {
     let options = ExtractOptions {
@@ -360,6 +361,7 @@ fn damaged_and_oversized_archives() {
         max_entries: 3,
         ..ExtractOptions::default()
     };
+    // SC-ART-091
     assert!(matches!(
         extract(&b"PK\x03\x04"[..], &options),
         Err(ExtractError::Gzip(_))
@@ -389,7 +391,7 @@ fn damaged_and_oversized_archives() {
         Err(ExtractError::TooMany(3))
     ));
 
-    // A file whose data is shorter than its header says.
+    // SC-ART-095: a file whose data is shorter than its header says
     let tar = gunzip(&crafted(&[("a", b'0', &"x".repeat(2000))]));
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
     io::copy(&mut &tar[..1024], &mut gzip).unwrap();

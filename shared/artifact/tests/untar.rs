@@ -66,7 +66,6 @@ fn unpacked(archive: &[u8]) -> Result<String, String> {
     Ok(tree.iter().map(show).collect::<Vec<_>>().join(" "))
 }
 
-// KC-SRC-012 SC-ART-092 SC-ART-094
 #[test]
 fn every_type_of_entry() {
     let unsupported = |mode: &str| {
@@ -77,6 +76,7 @@ fn every_type_of_entry() {
     let ok = |tree: &str| Ok(tree.to_owned());
     let target = file("target", "x");
     let cases: [(&str, &[Raw], Result<String, String>); 24] = [
+        // KC-SRC-012, SC-ART-092
         ("hard link", &[target, empty("h", b'1')], ok("h= target=x")),
         (
             "hard link to what is not there",
@@ -93,11 +93,13 @@ fn every_type_of_entry() {
             &[("h", b'1', 0o644, 5, "")],
             Err("only wrote 0 bytes to h; expected 5".into()),
         ),
+        // KC-SRC-012
         (
             "symbolic link",
             &[empty("l", b'2'), file("l/x", "y")],
             ok("l/ l/x=y"),
         ),
+        // KC-SRC-012, SC-ART-092
         (
             "character device",
             &[empty("d", b'3')],
@@ -181,7 +183,6 @@ fn every_type_of_entry() {
     }
 }
 
-// SC-ART-091 SC-ART-095
 #[test]
 fn where_an_archive_ends() {
     let a = tar(&[file("a", "x")]);
@@ -198,6 +199,7 @@ fn where_an_archive_ends() {
             Ok("a=x b=y"),
         ),
         ("a gzip stream of nothing", gzip(b""), Ok("")),
+        // SC-ART-091
         ("nothing", vec![], Err("requires gzip-compressed body")),
         ("half a header", gzip(&a[..300]), Err("tar error")),
         (

@@ -135,7 +135,7 @@ async fn every_way_to_name_a_commit() {
             "refs/tags/v1.0.0+aaa@sha1:SECOND",
             "a=2",
         ),
-        // SC-GIT-047..049, RT-GIT-006
+        // SC-GIT-048, SC-GIT-049, RT-GIT-006
         (
             "name=refs/heads/main",
             "main@sha1:SECOND",
@@ -160,9 +160,10 @@ async fn every_way_to_name_a_commit() {
             "refs/pull/1/head@sha1:PULL",
             "a=2 pull=p",
         ),
-        // SC-GIT-050..052, RT-GIT-003
+        // SC-GIT-050
         ("commit=FIRST", "sha1:FIRST", "sha1:FIRST", "a=1"),
         ("commit=SIDE", "sha1:SIDE", "sha1:SIDE", "side=s"),
+        // SC-GIT-051
         (
             "commit=SECOND branch=main",
             "main@sha1:SECOND",
@@ -175,6 +176,7 @@ async fn every_way_to_name_a_commit() {
             "refs/heads/main@sha1:FIRST",
             "a=1",
         ),
+        // SC-GIT-052
         (
             "commit=FIRST name=refs/tags/light",
             "light@sha1:FIRST",

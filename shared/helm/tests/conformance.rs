@@ -1,5 +1,5 @@
 //! Every render of the conformance data: 251 that Helm 4.2 printed, 18 that it refused.
-// HE-TEST-002 HE-ENG-001..006 HE-MAN-001..013
+// HE-TEST-002
 
 use std::{collections::BTreeMap, io::Read, path::Path, sync::Arc};
 

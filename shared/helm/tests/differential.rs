@@ -1,5 +1,5 @@
 //! Random charts, values and records, treated by Helm's own library and by ours.
-// HE-TEST-002 HE-TEST-003 HE-VAL-001..017 HE-SCHEMA-001..004 HE-HOOK-001..003 HE-REL-001..012 HE-FNE-008
+// HE-TEST-003
 
 mod support;
 

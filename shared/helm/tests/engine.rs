@@ -1,5 +1,4 @@
-//! Templates whose output or failure is Helm's own matter, beside Helm itself.
-// HE-ENG-007..013 HE-ENG-016..024 HE-OBJ-001..009 HE-OBJ-011..015 HE-MAN-001
+//! Templates whose output or failure is decided by Helm and not by the template language, compared with Helm itself.
 
 mod support;
 
@@ -10,47 +9,109 @@ use oracle::{Answer, Oracle, base64};
 use serde_json::json;
 use support::pack;
 
-const TEMPLATES: &[&str] = &[
-    "a: {{ .Missing }}{{ .Values.none }}{{ print nil }}x<no value>y",
-    "a: {{ .Missing.Deeper }}",
-    "a: {{ .Values.none.deeper }}",
-    "{{ define \"x\" }}{{ include \"x\" . }}{{ end }}a: {{ include \"x\" . }}",
-    "a: {{ include \"nope\" . }}",
-    "a: {{ template \"nope\" . }}",
-    "{{ define \"b\" }}{{ .Values.none.deeper }}{{ end }}{{ define \"a\" }}{{ include \"b\" . }}{{ end }}a: {{ include \"a\" . }}",
-    "{{ define \"a\" }}{{ required \"need: it\\nnow\" .Values.none }}{{ end }}a: {{ include \"a\" . }}",
-    "a: {{ required \"need\" \"\" }}",
-    "a: {{ required \"need\" 0 }}{{ required \"need\" false }}",
-    "a: {{ fail \"because: of this\" }}",
-    "a: {{ tpl \"{{ .Release.Name }}{{ define \\\"q\\\" }}1{{ end }}{{ include \\\"q\\\" . }}\" . }}",
-    "a: {{ tpl \"{{ define \\\"q\\\" }}1{{ end }}\" . }}{{ include \"q\" . }}",
-    "a: {{ tpl \"{{ .Values.none.deeper }}\" . }}",
-    "a: {{ tpl \"{{ nope }}\" . }}",
-    "a: {{ tpl \"{{ fail \\\"inside\\\" }}\" . }}",
-    "a: {{ env \"HOME\" }}",
-    "a: {{ if }}",
-    "a: {{ .Values.x",
-    "a: {{ end }}",
-    "a: {{ getHostByName \"localhost\" | quote }}",
-    "a: {{ lookup \"v1\" \"Pod\" \"\" \"\" | toJson }}",
-    "a: {{ .Capabilities.KubeVersion }} {{ .Capabilities.KubeVersion.Version }} {{ .Capabilities.KubeVersion.Minor }} {{ .Capabilities.KubeVersion.GitVersion }}",
-    "a: {{ .Capabilities.APIVersions.Has \"apps/v1\" }} {{ .Capabilities.APIVersions.Has \"nope/v1\" }} {{ .Capabilities.HelmVersion.Version }} {{ .Capabilities.HelmVersion.KubeClientVersion }} {{ .Capabilities.HelmVersion.GitCommit | quote }} {{ .Capabilities.HelmVersion.GitTreeState | quote }} {{ hasPrefix \"go1.\" .Capabilities.HelmVersion.GoVersion }}",
-    "a: {{ .Capabilities.HelmVersion.Nope }}",
-    "a: {{ .Release.Name }} {{ .Release.Namespace }} {{ .Release.Revision }} {{ .Release.IsInstall }} {{ .Release.IsUpgrade }} {{ .Release.Service }} {{ kindOf .Release.Revision }}",
-    "a: {{ .Template.Name }} {{ .Template.BasePath }} {{ typeOf .Template }} {{ typeOf .Values }} {{ typeOf .Chart }} {{ typeOf .Files }}",
-    "a: {{ .Values.Table \"m\" | toJson }} {{ .Values.PathValue \"m.k\" }} {{ .Values.AsMap | toJson }}",
-    "a: {{ .Files.Get \"none\" | quote }} {{ .Files.GetBytes \"f.txt\" }} {{ .Files.Get \"f.txt\" | quote }} {{ .Files.AsSecrets | toJson }}",
-    "a: {{ toYamlPretty .Values | quote }} {{ toToml .Values | quote }} {{ fromToml \"a = 1\\n[b]\\nc = [1.5]\" | toJson }}",
-    "a: {{ fromYaml \"[\" | toJson }} {{ fromYaml \"[1]\" | toJson }} {{ fromYamlArray \"a: 1\" | toJson }} {{ fromYaml \"\" | toJson }}",
-    "a: {{ fromJson \"[1]\" | toJson }} {{ fromJson \"{\" | toJson }} {{ fromJsonArray \"{}\" | toJson }} {{ fromJsonArray \"[1, 2.5]\" | toJson }}",
-    "a: {{ mustFromJson \"{\" }}",
-    "a: {{ dig \"m\" \"k\" \"d\" .Values }}",
-    "a: {{ upper 5 }}",
-    "a: {{ index .Values.l 5 }}",
-    "a: {{ set .Values \"self\" .Values | len }}{{ toJson .Values }}",
-    "a: \"{{ print \"\\r\\n\" | quote }}\"\r\nb: 1\r\n",
-    "a: [",
-    "a: {{ .Chart.Name }} {{ .Chart.name }} {{ .Chart.Annotations }} {{ .Chart.IsRoot }} {{ .Chart.Type | quote }}",
+/// Templates, each with the row of the ledger that it proves; some only have to come out as Helm has them.
+const TEMPLATES: &[(&str, &str)] = &[
+    (
+        "HE-ENG-004",
+        "{{ define \"q\" }}1{{ end }}{{ define \"q\" }}2{{ end }}a: 1",
+    ),
+    (
+        "HE-ENG-007",
+        "a: {{ .Missing }}{{ .Values.none }}{{ print nil }}x<no value>y",
+    ),
+    ("HE-OBJ-001", "a: {{ .Missing.Deeper }}"),
+    ("HE-OBJ-001", "a: {{ .Values.none.deeper }}"),
+    (
+        "HE-ENG-008",
+        "{{ define \"x\" }}{{ include \"x\" . }}{{ end }}a: {{ include \"x\" . }}",
+    ),
+    ("HE-ENG-021", "a: {{ include \"nope\" . }}"),
+    ("HE-ENG-021", "a: {{ template \"nope\" . }}"),
+    (
+        "HE-ENG-020",
+        "{{ define \"b\" }}{{ .Values.none.deeper }}{{ end }}{{ define \"a\" }}{{ include \"b\" . }}{{ end }}a: {{ include \"a\" . }}",
+    ),
+    (
+        "HE-ENG-019",
+        "{{ define \"a\" }}{{ required \"need: it\\nnow\" .Values.none }}{{ end }}a: {{ include \"a\" . }}",
+    ),
+    ("HE-ENG-012", "a: {{ required \"need\" \"\" }}"),
+    (
+        "HE-ENG-012",
+        "a: {{ required \"need\" 0 }}{{ required \"need\" false }}",
+    ),
+    ("HE-ENG-013", "a: {{ fail \"because: of this\" }}"),
+    (
+        "HE-ENG-010",
+        "a: {{ tpl \"{{ .Release.Name }}{{ define \\\"q\\\" }}1{{ end }}{{ include \\\"q\\\" . }}\" . }}",
+    ),
+    (
+        "HE-ENG-010",
+        "a: {{ tpl \"{{ define \\\"q\\\" }}1{{ end }}\" . }}{{ include \"q\" . }}",
+    ),
+    ("HE-ENG-009", "a: {{ tpl \"{{ .Values.none.deeper }}\" . }}"),
+    ("HE-ENG-009", "a: {{ tpl \"{{ nope }}\" . }}"),
+    ("HE-ENG-009", "a: {{ tpl \"{{ fail \\\"inside\\\" }}\" . }}"),
+    ("HE-ENG-017", "a: {{ env \"HOME\" }}"),
+    ("HE-ENG-018", "a: {{ if }}"),
+    ("HE-ENG-018", "a: {{ .Values.x"),
+    ("HE-ENG-018", "a: {{ end }}"),
+    ("HE-ENG-016", "a: {{ getHostByName \"localhost\" | quote }}"),
+    ("", "a: {{ lookup \"v1\" \"Pod\" \"\" \"\" | toJson }}"),
+    (
+        "HE-OBJ-008",
+        "a: {{ .Capabilities.KubeVersion }} {{ .Capabilities.KubeVersion.Version }} {{ .Capabilities.KubeVersion.Minor }} {{ .Capabilities.KubeVersion.GitVersion }}",
+    ),
+    (
+        "HE-OBJ-009",
+        "a: {{ .Capabilities.APIVersions.Has \"apps/v1\" }} {{ .Capabilities.APIVersions.Has \"nope/v1\" }} {{ .Capabilities.HelmVersion.Version }} {{ .Capabilities.HelmVersion.KubeClientVersion }} {{ .Capabilities.HelmVersion.GitCommit | quote }} {{ .Capabilities.HelmVersion.GitTreeState | quote }} {{ hasPrefix \"go1.\" .Capabilities.HelmVersion.GoVersion }}",
+    ),
+    ("", "a: {{ .Capabilities.HelmVersion.Nope }}"),
+    (
+        "",
+        "a: {{ .Release.Name }} {{ .Release.Namespace }} {{ .Release.Revision }} {{ .Release.IsInstall }} {{ .Release.IsUpgrade }} {{ .Release.Service }} {{ kindOf .Release.Revision }}",
+    ),
+    (
+        "HE-OBJ-012",
+        "a: {{ .Template.Name }} {{ .Template.BasePath }} {{ typeOf .Template }} {{ typeOf .Values }} {{ typeOf .Chart }} {{ typeOf .Files }}",
+    ),
+    (
+        "",
+        "a: {{ .Values.Table \"m\" | toJson }} {{ .Values.PathValue \"m.k\" }} {{ .Values.AsMap | toJson }}",
+    ),
+    (
+        "HE-OBJ-005",
+        "a: {{ .Files.Get \"none\" | quote }} {{ .Files.GetBytes \"f.txt\" }} {{ .Files.Get \"f.txt\" | quote }} {{ .Files.AsSecrets | toJson }}",
+    ),
+    (
+        "",
+        "a: {{ toYamlPretty .Values | quote }} {{ toToml .Values | quote }} {{ fromToml \"a = 1\\n[b]\\nc = [1.5]\" | toJson }}",
+    ),
+    (
+        "",
+        "a: {{ fromYaml \"[\" | toJson }} {{ fromYaml \"[1]\" | toJson }} {{ fromYamlArray \"a: 1\" | toJson }} {{ fromYaml \"\" | toJson }}",
+    ),
+    (
+        "",
+        "a: {{ fromJson \"[1]\" | toJson }} {{ fromJson \"{\" | toJson }} {{ fromJsonArray \"{}\" | toJson }} {{ fromJsonArray \"[1, 2.5]\" | toJson }}",
+    ),
+    ("", "a: {{ mustFromJson \"{\" }}"),
+    ("", "a: {{ dig \"m\" \"k\" \"d\" .Values }}"),
+    ("", "a: {{ upper 5 }}"),
+    ("", "a: {{ index .Values.l 5 }}"),
+    (
+        "",
+        "a: {{ set .Values \"self\" .Values | len }}{{ toJson .Values }}",
+    ),
+    (
+        "HE-ENG-024",
+        "a: \"{{ print \"\\r\\n\" | quote }}\"\r\nb: 1\r\n",
+    ),
+    ("", "a: ["),
+    (
+        "HE-OBJ-002, HE-OBJ-003",
+        "a: {{ .Chart.Name }} {{ .Chart.name }} {{ .Chart.Annotations }} {{ .Chart.IsRoot }} {{ .Chart.Type | quote }}",
+    ),
 ];
 
 #[test]
@@ -59,7 +120,7 @@ fn single_templates_come_out_as_in_helm() {
         return;
     };
     let values = "x: 1\nm: {k: v, n: 2.5}\nl: [a, 1]\n";
-    for template in TEMPLATES {
+    for (row, template) in TEMPLATES {
         let files = [
             ("Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n"),
             ("values.yaml", values),
@@ -83,9 +144,9 @@ fn single_templates_come_out_as_in_helm() {
                     Ok(release["manifest"].as_str().unwrap_or_default().to_owned())
                 }
                 Answer::Error(text) => Err(text),
-                Answer::Panic(text) => panic!("{template}: {text}"),
+                Answer::Panic(text) => panic!("{row} {template}: {text}"),
             };
-        assert_eq!(ours, theirs, "{template}");
+        assert_eq!(ours, theirs, "{row} {template}");
     }
 }
 

@@ -9,7 +9,6 @@ use std::error::Error as _;
 use flux_helm::{Chart, File, RenderOptions, Values, load_values, render};
 
 /// The table's cases, which name these rows and no others.
-// HE-FNE-001..009 HE-ENG-008..013 HE-ENG-017 HE-ENG-020 HE-ENG-021 HE-TPL-023 HE-TPL-025 HE-TPL-027 HE-TPL-040
 const ROWS: &[&str] = &[
     "HE-ENG-008",
     "HE-ENG-009",

@@ -1,5 +1,4 @@
 //! What is a chart and what is refused.
-// HE-LOAD-001..007 HE-LOAD-010 HE-LOAD-011 HE-LOAD-013 HE-LOAD-014 HE-LOAD-016..019
 
 use std::io::Write;
 
@@ -63,7 +62,7 @@ fn files_find_their_place() {
         ("any/charts/_hidden/Chart.yaml", b"broken"),
         ("any/charts/README.md", b"loose"),
     ]);
-    // Loose files form a subchart of their name that has nothing in it.
+    // HE-LOAD-018: loose files form a subchart of their name that has nothing in it.
     assert_eq!(
         chain(&chart.unwrap_err()),
         "error unpacking subchart README.md in web: Chart.yaml file is missing"
@@ -84,6 +83,7 @@ fn files_find_their_place() {
         ("any/charts/_hidden/Chart.yaml", b"broken"),
     ])
     .unwrap();
+    // HE-LOAD-006, HE-LOAD-007, HE-LOAD-016
     let files: Vec<_> = chart.files.iter().map(|f| f.name.as_str()).collect();
     assert_eq!(
         files,
@@ -94,9 +94,11 @@ fn files_find_their_place() {
             "charts/packed-2.0.0.tgz.prov"
         ]
     );
+    // HE-LOAD-017
     let subcharts: Vec<_> = chart.dependencies.iter().map(Chart::name).collect();
     assert_eq!(subcharts, ["packed", "plain"]);
     assert_eq!(chart.dependencies[1].metadata.api_version, "v1");
+    // HE-LOAD-005: without its byte order mark
     assert!(chart.values.unwrap().contains_key("a"));
     assert_eq!(chart.templates.len(), 1);
 }
@@ -122,7 +124,9 @@ fn subcharts_have_one_order() {
 fn odd_archives_are_refused() {
     let yaml = CHART.as_bytes();
     for (entries, want) in [
+        // HE-LOAD-005
         (vec![], "no files in chart archive"),
+        // HE-LOAD-003
         (
             vec![("c//etc/passwd", yaml)],
             "chart illegally contains absolute paths",
@@ -147,6 +151,7 @@ fn odd_archives_are_refused() {
             vec![("Chart.yaml/x", yaml)],
             "chart yaml not in base directory",
         ),
+        // HE-LOAD-019
         (
             vec![("c/values.yaml", b"a: 1".as_slice())],
             "Chart.yaml file is missing",
@@ -154,10 +159,12 @@ fn odd_archives_are_refused() {
     ] {
         assert_eq!(chain(&load(&entries).unwrap_err()), want);
     }
+    // HE-LOAD-001
     assert_eq!(
         chain(&Chart::from_archive(b"PK").unwrap_err()),
         "gzip: invalid header"
     );
+    // HE-LOAD-002
     let large = vec![b'#'; 5 * 1024 * 1024 + 1];
     assert_eq!(
         chain(&load(&[("c/Chart.yaml", yaml), ("c/big", &large)]).unwrap_err()),
@@ -180,11 +187,13 @@ fn odd_archives_are_refused() {
 #[test]
 fn chart_yaml_must_say_what_it_has_to() {
     for (text, want) in [
+        // HE-LOAD-010
         (
             "version: 1.0.0",
             "validation: chart.metadata.name is required",
         ),
         ("name: a", "validation: chart.metadata.version is required"),
+        // HE-LOAD-011
         (
             "name: a/b\nversion: 1.0.0",
             "validation: chart.metadata.name \"a/b\" is invalid",
@@ -201,6 +210,7 @@ fn chart_yaml_must_say_what_it_has_to() {
             "name: a\nversion: 1.0.0\ntype: app",
             "validation: chart.metadata.type must be application or library",
         ),
+        // HE-LOAD-013
         (
             "name: a\nversion: 1.0.0\ndependencies: [null]",
             "validation: dependencies must not contain empty or null nodes",

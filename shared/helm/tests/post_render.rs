@@ -1,5 +1,4 @@
 //! What a post-renderer is given, and what becomes of what it gives, beside Helm with the same post-renderer.
-// HE-MAN-014..018
 
 mod support;
 
@@ -163,13 +162,17 @@ fn questions() -> Vec<Value> {
     };
     let mut questions = Vec::new();
     let both = json!({"a.yaml": DOCUMENTS[0], "b.yaml": DOCUMENTS[2], "_p.yaml": "no: [yaml"});
+    // HE-MAN-016
     for strategy in STRATEGIES {
+        // HE-MAN-014, HE-MAN-018
         for document in DOCUMENTS {
             questions.push(ask(json!({"a.yaml": document}), strategy));
+            // HE-MAN-015
             let mut question = ask(both.clone(), strategy);
             question["outputs"] = json!([document, document]);
             questions.push(question);
         }
+        // HE-MAN-017
         let mut question = ask(both.clone(), strategy);
         question["fail"] = json!("no such luck");
         questions.push(question);

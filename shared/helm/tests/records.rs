@@ -1,5 +1,4 @@
 //! Release records: what Helm's own storage makes of ours, and ours of its.
-// HE-REL-001..004 HE-REL-006..014 HE-REL-016
 
 mod support;
 

@@ -95,7 +95,7 @@ impl Random {
     }
 }
 
-// SC-ART-066, SC-ART-073 to SC-ART-078, RT-ART-019
+// RT-ART-019
 #[test]
 fn random_patterns_exclude_what_they_exclude_in_go() {
     let Some(mut go) = Oracle::start("sourceignore") else {

@@ -1,7 +1,7 @@
 //! The recorded objects, changed at random, judged by cli-utils and by ours.
 //!
 //! `FLUX_ORACLE_CASES` sets how many, `FLUX_ORACLE_SEED` where they begin.
-// RT-SSA-024 KC-HEALTH-014..017 KC-HEALTH-019..024 KC-HEALTH-026 KC-HEALTH-027 KC-HEALTH-029
+// RT-SSA-024
 
 use flux_kstatus::{Error, assess};
 use jiff::Timestamp;

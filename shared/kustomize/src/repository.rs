@@ -254,14 +254,15 @@ mod tests {
 
     #[test]
     fn urls_are_split_as_kustomize_does() {
-        // KZ-REM-001, KZ-REM-006..012
         for (text, url, path, reference) in [
+            // KZ-REM-001, KZ-REM-003, KZ-REM-012
             (
                 "https://github.com/org/repo/dir/sub?ref=v1",
                 "https://github.com/org/repo",
                 "dir/sub",
                 "v1",
             ),
+            // KZ-REM-007, KZ-REM-010
             ("github.com/org/repo", "https://github.com/org/repo", "", ""),
             (
                 "GitHub.com:org/repo//a?version=x",
@@ -269,6 +270,7 @@ mod tests {
                 "a",
                 "x",
             ),
+            // KZ-REM-008, KZ-REM-010
             (
                 "git@github.com:org/repo.git/a",
                 "git@github.com:org/repo.git",
@@ -287,12 +289,14 @@ mod tests {
                 "a",
                 "b",
             ),
+            // KZ-REM-006
             (
                 "git::https://example.com/org/repo.git//a",
                 "https://example.com/org/repo.git",
                 "a",
                 "",
             ),
+            // KZ-REM-009
             ("user@host:path/repo//x", "user@host:path/repo", "x", ""),
             (
                 "https://dev.azure.com/o/p/_git/r/sub/dir",
@@ -355,7 +359,7 @@ mod tests {
 
     #[test]
     fn the_query_has_defaults() {
-        // KZ-REM-002..005
+        // KZ-REM-004, KZ-REM-005
         for (query, timeout, submodules) in [
             ("", 27_000, true),
             ("timeout=90", 90_000, true),

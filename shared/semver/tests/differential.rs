@@ -1,5 +1,4 @@
 //! Random versions and ranges, read by the Go library and by ours.
-// HE-FNC-003 HE-FNC-004 IR-POL-072..075
 
 use flux_semver::{Constraints, Version, VersionError};
 use oracle::{Answer, Oracle};

@@ -109,17 +109,20 @@ fn kept(files: &[(&str, &str)], spec_ignore: Option<&str>) -> Vec<String> {
         .collect()
 }
 
-// SC-ART-070 to SC-ART-074
 #[rstest]
+// SC-ART-070
 #[case::scoped(&[("a/.sourceignore", "x"), ("a/x", ""), ("x", "")], None, &["a/.sourceignore", "x"])]
+// SC-ART-074
 #[case::deeper_wins(&[(".sourceignore", "x"), ("a/.sourceignore", "!x"), ("a/x", ""), ("x", "")], None, &["a/.sourceignore", "a/x", ".sourceignore"])]
 #[case::spec_wins(&[(".sourceignore", "x"), ("x", ""), ("y", "")], Some("!x\ny"), &[".sourceignore", "x"])]
+// The difference under SC-ART-070: a link is followed within the source only.
 #[case::link(&[("rules", "x"), (".sourceignore", "-> ./rules"), ("x", "")], None, &["rules"])]
 #[case::link_through_folder(&[("d/rules", "x"), ("l", "-> d"), (".sourceignore", "-> l/rules"), ("x", "")], None, &["d/rules"])]
 #[case::link_out(&[(".sourceignore", "-> ../rules"), ("x", "")], None, &["x"])]
 #[case::link_absolute(&[(".sourceignore", "-> /etc/hosts"), ("x", "")], None, &["x"])]
 #[case::link_to_folder(&[("d/x", ""), (".sourceignore", "-> d")], None, &["d/x"])]
 #[case::folder(&[(".sourceignore/x", ""), ("y", "")], None, &[".sourceignore/x", "y"])]
+// SC-ART-072
 #[case::defaults(&[("a.png", ""), ("x", "")], Some("# nothing\n"), &["x"])]
 fn ignore_files(#[case] files: &[(&str, &str)], #[case] spec: Option<&str>, #[case] want: &[&str]) {
     let mut want = want.to_vec();

@@ -5,7 +5,6 @@ use serde_json::json;
 
 use crate::support::World;
 
-// SC-GIT-070 to SC-GIT-076, SC-ART-060, SC-ART-070 to SC-ART-073
 #[tokio::test]
 async fn what_goes_into_an_artifact() -> Result {
     let world = World::start("git-content").await?;
@@ -35,7 +34,9 @@ async fn what_goes_into_an_artifact() -> Result {
         "run.sh*",
     ];
     let cases = [
+        // SC-GIT-076: without the link
         ("all", "", &all[..]),
+        // SC-GIT-071
         (
             "modules",
             ", recurseSubmodules: true",
@@ -48,11 +49,13 @@ async fn what_goes_into_an_artifact() -> Result {
                 "vendor/m/app/web.yaml",
             ],
         ),
+        // SC-ART-074
         (
             "ignore",
             ", ignore: \"*.md\\n!docs/a.md\\n/app\"",
             &["docs/.sourceignore", "docs/a.md", "run.sh*"],
         ),
+        // SC-GIT-073
         (
             "sparse",
             ", sparseCheckout: [./docs/, app]",

@@ -5,7 +5,6 @@ use serde_json::Value;
 
 use crate::support::World;
 
-// SC-GIT-023 to SC-GIT-027, SC-GIT-045, SC-GIT-047, SC-GIT-053, SC-GIT-054, SC-GIT-074, SC-AUTH-012, SC-AUTH-014, SC-AUTH-017, SC-AUTH-018
 #[tokio::test]
 async fn what_cannot_be_fetched_is_told_in_a_condition() -> Result {
     let world = World::start("git-failures").await?;
@@ -28,30 +27,47 @@ async fn what_cannot_be_fetched_is_told_in_a_condition() -> Result {
     let gone = "0123456789012345678901234567890123456789";
     let main = repo.rev_parse("main");
     let cases: Vec<(&str, String, String, &str, String)> = vec![
+        // SC-GIT-054
         ("branch", url.clone(), "ref: {branch: none}".into(), "GitOperationFailed", "failed to checkout and determine revision: unable to clone".into()),
+        // SC-GIT-054
         ("tag", url.clone(), "ref: {tag: none}".into(), "GitOperationFailed", "couldn't find remote ref \"refs/tags/none\"".into()),
+        // SC-GIT-045
         ("semver", url.clone(), "ref: {semver: '>9'}".into(), "GitOperationFailed", "no match found for semver: >9".into()),
+        // SC-GIT-045
         ("range", url.clone(), "ref: {semver: 'x y'}".into(), "GitOperationFailed", "semver parse error: ".into()),
+        // SC-GIT-047
         ("name", url.clone(), "ref: {name: refs/none}".into(), "GitOperationFailed", "unable to resolve ref 'refs/none' to a specific commit".into()),
         // SC-GIT-056: so end references that a host does not list
         ("merge", url.clone(), "ref: {name: refs/pull/9/merge}".into(), "GitOperationFailed", "unable to resolve ref 'refs/pull/9/merge' to a specific commit".into()),
+        // SC-GIT-047
         ("slash", url.clone(), "ref: {name: refs/none/}".into(), "GitOperationFailed", "Git refs cannot begin or end with a slash '/'".into()),
+        // SC-GIT-053
         ("commit", url.clone(), format!("ref: {{commit: '{gone}'}}"), "GitOperationFailed", format!("unable to resolve commit object for '{gone}'")),
+        // SC-GIT-053
         ("short", url.clone(), format!("ref: {{commit: '{}'}}", &main[..8]), "GitOperationFailed", format!("unable to resolve commit object for '{}'", &main[..8])),
+        // SC-GIT-027
         ("empty", world.git.url("empty.git"), "ref: {branch: main}".into(), "EmptyGitRepository", "git repository is empty".into()),
+        // SC-GIT-026
         ("missing", world.git.url("none.git"), "ref: {branch: main}".into(), "GitOperationFailed", "failed to checkout and determine revision: ".into()),
         ("refused", "http://127.0.0.1:1/app.git".into(), "ref: {branch: main}".into(), "GitOperationFailed", "failed to checkout and determine revision: ".into()),
+        // SC-GIT-074
         ("sparse", url.clone(), "ref: {branch: main}, sparseCheckout: [nowhere]".into(), "GitOperationFailed", "failed to sparse checkout directories : sparse checkout dir 'nowhere' does not exist in repository: ".into()),
+        // SC-GIT-024
         ("secret", url.clone(), "ref: {branch: main}, secretRef: {name: none}".into(), "AuthenticationFailed", format!("failed to get secret '{ns}/none'")),
+        // SC-GIT-025, SC-AUTH-012
         ("password", url.clone(), "ref: {branch: main}, secretRef: {name: password-only}".into(), "AuthenticationFailed", "failed to configure authentication options: invalid 'http' auth option: 'password' requires 'username' to be set".into()),
         ("proxy", url.clone(), "ref: {branch: main}, proxySecretRef: {name: none}".into(), "AuthenticationFailed", format!("failed to configure proxy options: secret '{ns}/none' not found")),
         ("proxy-key", url.clone(), "ref: {branch: main}, proxySecretRef: {name: no-proxy}".into(), "AuthenticationFailed", format!("failed to configure proxy options: secret '{ns}/no-proxy': key 'address' not found")),
+        // SC-AUTH-014
         ("ssh", "ssh://git@127.0.0.1/app.git".into(), "ref: {branch: main}".into(), "AuthenticationFailed", "failed to configure authentication options: invalid 'ssh' auth option: 'identity' is required".into()),
+        // SC-AUTH-017
         ("app-data", url.clone(), "ref: {branch: main}, secretRef: {name: app-data}".into(), "InvalidProviderConfiguration", format!("secretRef '{ns}/app-data' has github app data but provider is not set to github")),
+        // SC-AUTH-018
         ("app-none", url.clone(), "ref: {branch: main}, provider: github".into(), "InvalidProviderConfiguration", "secretRef with github app data must be specified when provider is set to github".into()),
         ("app-lacks", url.clone(), "ref: {branch: main}, provider: github, secretRef: {name: no-proxy}".into(), "InvalidProviderConfiguration", "secretRef with github app data must be specified when provider is set to github".into()),
         ("cloud", url.clone(), "ref: {branch: main}, provider: aws".into(), "InvalidProviderConfiguration", "provider 'aws' is not supported yet by this controller".into()),
         ("gate", url.clone(), "ref: {branch: main}, provider: azure, serviceAccountName: x".into(), "FeatureGateDisabled", "please enable the ObjectLevelWorkloadIdentity feature gate".into()),
+        // SC-GIT-023
         ("url", "https://[".into(), "ref: {branch: main}".into(), "URLInvalid", "failed to parse url 'https://[': ".into()),
     ];
     for (name, url, spec, _, _) in &cases {

@@ -5,7 +5,6 @@ use serde_json::json;
 
 use crate::support::{World, progress};
 
-// SC-GIT-090 to SC-GIT-100
 #[tokio::test]
 async fn other_repositories_are_included() -> Result {
     let settings = Settings::default().flag("--requeue-dependency=100ms");
@@ -16,6 +15,7 @@ async fn other_repositories_are_included() -> Result {
     library.commit("main").file("deep/x", "1").create();
     let include = "ref: {branch: main}, include: [{repository: {name: lib}}, {repository: {name: lib}, fromPath: deep, toPath: ../in/here}]";
     world.apply("app", "app.git", include).await?;
+    // SC-GIT-091
     let message = world
         .condition("app", "IncludeUnavailable", "True", "NotFound")
         .await?;
@@ -23,6 +23,7 @@ async fn other_repositories_are_included() -> Result {
         message.starts_with("could not get resource for include 'lib': "),
         "{message}"
     );
+    // SC-GIT-094: Ready says it too, and the next look comes without a growing delay
     world.condition("app", "Ready", "False", "NotFound").await?;
     // SC-PROC-009: with the usual half minute this would take two
     let again = |_: &serde_json::Value| {
@@ -41,6 +42,7 @@ async fn other_repositories_are_included() -> Result {
     world.recorded("app", "NotFound", &message).await?; // SC-GIT-094: told in Kubernetes alone
     ensure!(world.told("app").is_empty(), "{:?}", world.told("app"));
 
+    // SC-GIT-092
     world
         .apply("lib", "none.git", "ref: {branch: main}")
         .await?;
@@ -56,6 +58,7 @@ async fn other_repositories_are_included() -> Result {
         condition(&object, "IncludeUnavailable").is_none(),
         "{object}"
     ); // SC-GIT-095
+    // SC-GIT-097
     let files: Vec<_> = world.files(&object).await?.into_keys().collect();
     assert_eq!(
         files,
@@ -100,6 +103,39 @@ async fn other_repositories_are_included() -> Result {
         message.starts_with("failed to copy 'lib' include from nowhere to lib: "),
         "{message}"
     );
+    Ok(())
+}
+
+// SC-GIT-100
+#[tokio::test]
+async fn included_artifacts_are_listed_in_the_order_of_the_spec() -> Result {
+    let world = World::start("git-order").await?;
+    world.repo("app.git");
+    for name in ["zeta", "alpha", "mid"] {
+        let repo = format!("{name}.git");
+        world.repo(&repo);
+        world.apply(name, &repo, "ref: {branch: main}").await?;
+        world.ready(name).await?;
+    }
+    for order in [["zeta", "alpha", "mid"], ["mid", "zeta", "alpha"]] {
+        let includes = order.map(|name| format!("{{repository: {{name: {name}}}}}"));
+        let spec = format!("ref: {{branch: main}}, include: [{}]", includes.join(", "));
+        world.apply("app", "app.git", &spec).await?;
+        let object = world.ready("app").await?;
+        let status = &object["status"];
+        for (index, name) in order.iter().enumerate() {
+            let path = status["includedArtifacts"][index]["path"].as_str();
+            let folder = format!("gitrepository/{}/{name}/", world.namespace.name());
+            ensure!(
+                path.is_some_and(|path| path.starts_with(&folder)),
+                "{name} is not the include {index}: {object:#}"
+            );
+            ensure!(
+                status["observedInclude"][index]["repository"]["name"] == *name,
+                "{name} is not the observed include {index}: {object:#}"
+            );
+        }
+    }
     Ok(())
 }
 

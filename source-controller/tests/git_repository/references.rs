@@ -5,7 +5,6 @@ use serde_json::json;
 
 use crate::support::{World, conditions};
 
-// SC-PROC-056, SC-PROC-068, SC-PROC-083, SC-ART-003, SC-ART-008, SC-GIT-030, SC-GIT-042, SC-GIT-111, SC-GIT-112
 #[tokio::test]
 async fn a_branch_becomes_an_artifact_that_follows_it() -> Result {
     let world = World::start("git-branch").await?;
@@ -14,6 +13,7 @@ async fn a_branch_becomes_an_artifact_that_follows_it() -> Result {
     world.apply("app", "app.git", "ref: {branch: main}").await?;
 
     let object = world.ready("app").await?;
+    // SC-GIT-042
     let revision = format!("main@sha1:{first}");
     let artifact = &object["status"]["artifact"];
     let path = format!(
@@ -29,6 +29,7 @@ async fn a_branch_becomes_an_artifact_that_follows_it() -> Result {
     );
     let size = std::fs::metadata(world.storage().join(&path))?.len();
     ensure!(artifact["size"] == size, "{artifact}");
+    // SC-GIT-111
     let stored = format!("stored artifact for revision '{revision}'");
     assert_eq!(
         conditions(&object),
@@ -37,7 +38,9 @@ async fn a_branch_becomes_an_artifact_that_follows_it() -> Result {
             format!("ArtifactInStorage=True Succeeded: {stored}")
         ]
     );
+    // SC-PROC-068
     ensure!(object["status"]["observedGeneration"] == 1, "{object}");
+    // SC-PROC-056
     ensure!(
         object["metadata"]["finalizers"] == json!(["finalizers.fluxcd.io"]),
         "{object}"
@@ -46,6 +49,7 @@ async fn a_branch_becomes_an_artifact_that_follows_it() -> Result {
         world.files(&object).await?,
         [("app/web.yaml".to_owned(), "kind: Service\n".to_owned())].into()
     );
+    // SC-GIT-112
     let event = world
         .events
         .wait("tells of the artifact", |event| {
@@ -88,7 +92,6 @@ async fn a_branch_becomes_an_artifact_that_follows_it() -> Result {
     world.events.check()
 }
 
-// SC-GIT-040 to SC-GIT-052
 #[tokio::test]
 async fn every_kind_of_reference() -> Result {
     let world = World::start("git-refs").await?;
@@ -109,62 +112,75 @@ async fn every_kind_of_reference() -> Result {
     repo.branch("master", &first);
 
     let cases = [
+        // SC-GIT-040
         ("nothing", String::new(), format!("master@sha1:{first}")),
+        // SC-GIT-042
         (
             "branch",
             "ref: {branch: feature/x}".into(),
             format!("feature/x@sha1:{third}"),
         ),
+        // SC-GIT-043
         (
             "tag",
             "ref: {tag: v1.0.0}".into(),
             format!("v1.0.0@sha1:{first}"),
         ),
+        // SC-GIT-043
         (
             "annotated",
             "ref: {tag: v1.1.0}".into(),
             format!("v1.1.0@sha1:{second}"),
         ),
+        // SC-GIT-044
         (
             "semver",
             "ref: {semver: '>=1.0.0'}".into(),
             format!("v1.1.0@sha1:{second}"),
         ),
+        // SC-GIT-046
         (
             "prerelease",
             "ref: {semver: '>=1.0.0-0'}".into(),
             format!("v2.0.0-rc.1@sha1:{second}"),
         ),
+        // SC-GIT-041
         (
             "tag-wins",
             "ref: {tag: v1.0.0, semver: '*'}".into(),
             format!("v1.0.0@sha1:{first}"),
         ),
+        // SC-GIT-048, SC-GIT-049
         (
             "name",
             "ref: {name: refs/pull/7/head}".into(),
             format!("refs/pull/7/head@sha1:{third}"),
         ),
+        // SC-GIT-049
         (
             "name-branch",
             "ref: {name: refs/heads/main}".into(),
             format!("refs/heads/main@sha1:{second}"),
         ),
+        // SC-GIT-048
         (
             "name-tag",
             "ref: {name: refs/tags/v1.1.0}".into(),
             format!("refs/tags/v1.1.0@sha1:{second}"),
         ),
+        // SC-GIT-050
         (
             "commit",
             format!("ref: {{commit: {first}}}"),
             format!("sha1:{first}"),
         ),
+        // SC-GIT-051
         (
             "commit-branch",
             format!("ref: {{branch: main, commit: {first}}}"),
             format!("main@sha1:{first}"),
         ),
+        // SC-GIT-052
         (
             "commit-name",
             format!("ref: {{name: refs/heads/main, commit: {first}}}"),

@@ -6,7 +6,6 @@ use serde_json::json;
 
 use crate::support::World;
 
-// SC-VER-001 to SC-VER-017
 #[tokio::test]
 async fn signatures_are_asked_for() -> Result {
     if !gpg_available() {
@@ -40,6 +39,7 @@ async fn signatures_are_asked_for() -> Result {
         format!("ref: {{{reference}}}, verify: {{mode: {mode}, secretRef: {{name: {keys}}}}}")
     };
     let good = [
+        // SC-VER-003, SC-VER-010
         (
             "pgp",
             verify("branch: pgp", "HEAD", "keys"),
@@ -49,6 +49,7 @@ async fn signatures_are_asked_for() -> Result {
                 pgp.key_id()
             ),
         ),
+        // SC-VER-002, SC-VER-003, SC-VER-010
         (
             "ssh",
             verify("branch: ssh", "head", "keys"),
@@ -58,6 +59,7 @@ async fn signatures_are_asked_for() -> Result {
                 ssh.fingerprint()
             ),
         ),
+        // SC-VER-002, SC-VER-010
         (
             "tag",
             verify("tag: v1", "Tag", "keys"),
@@ -67,6 +69,7 @@ async fn signatures_are_asked_for() -> Result {
                 pgp.key_id()
             ),
         ),
+        // SC-VER-002, SC-VER-010
         (
             "both",
             verify("tag: v1", "TagAndHEAD", "keys"),
@@ -78,11 +81,16 @@ async fn signatures_are_asked_for() -> Result {
         ),
     ];
     let bad = [
+        // SC-VER-006, SC-VER-007
         ("unsigned", verify("branch: main", "HEAD", "keys"), "InvalidCommitSignature", format!("signature verification of commit '{unsigned}' failed: unsupported signature type: empty")),
         ("wrong", verify("branch: pgp", "HEAD", "wrong"), "InvalidCommitSignature", format!("signature verification of commit '{by_pgp}' failed: ")),
+        // SC-VER-006
         ("no-ssh", verify("branch: ssh", "HEAD", "wrong"), "InvalidCommitSignature", "SSH signature detected but no SSH public keys found in secret (keys with .sshpub suffix)".into()),
+        // SC-VER-008
         ("no-tag", verify("branch: pgp", "Tag", "keys"), "InvalidVerificationMode", "cannot verify tag object's signature if a tag reference is not specified".into()),
+        // SC-VER-009
         ("plain-tag", verify("tag: v2", "Tag", "keys"), "InvalidGitObject", "since it is not signed".into()),
+        // SC-VER-004
         ("no-keys", verify("branch: pgp", "HEAD", "none"), "VerificationError", "public keys secret error: ".into()),
     ];
     for (name, spec) in good
@@ -119,6 +127,7 @@ async fn signatures_are_asked_for() -> Result {
             .get(GIT_REPOSITORY, name)
             .await?
             .unwrap_or_default();
+        // SC-VER-017
         ensure!(object["status"]["artifact"].is_null(), "{object}");
     }
 

@@ -40,7 +40,7 @@ fn cases() -> Vec<Value> {
     valued["config"] = json!({"a": {"both": "user", "null": null}, "gone": null, "kept": [1]});
     let valued = json!([valued]);
     let mut cases = vec![
-        // HE-ACT-011 HE-ACT-012 HE-HOOK-004..007 HE-HOOK-009 HE-HOOK-011..014 HE-HOOK-017 HE-REL-017
+        // HE-ACT-011, HE-ACT-012, HE-HOOK-004, HE-HOOK-005, HE-HOOK-006, HE-HOOK-013, HE-REL-017
         json!({"action": "install", "template": all}),
         json!({"action": "install", "template": all, "disableHooks": true, "serverSide": "false", "labels": {"team": "x"}}),
         // HE-ACT-010
@@ -62,15 +62,19 @@ fn cases() -> Vec<Value> {
         // HE-HOOK-007
         json!({"action": "install", "template": format!("{MAPS}{}", hook("Odd", "odd", "helm.sh/hook: pre-install"))}),
         json!({"action": "install", "template": format!("{MAPS}{}", hook("Odd", "odd", "helm.sh/hook: post-install, helm.sh/hook-delete-policy: hook-failed"))}),
-        // HE-ACT-014..016 HE-ACT-021..024 HE-REL-015
+        // HE-ACT-016, HE-ACT-021, HE-ACT-022
         json!({"action": "upgrade", "template": all, "history": one("deployed"), "serverSide": "auto"}),
+        // HE-ACT-023
         json!({"action": "upgrade", "template": all, "history": one("deployed"), "serverSide": "auto", "cleanupOnFail": true,
             "historyLabels": {"1": {"a": "1", "b": "2"}}, "labels": {"b": "null", "c": "3"}}),
+        // HE-ACT-015
         json!({"action": "upgrade", "template": all, "history": newer("failed"), "serverSide": "auto", "historyLabels": {"1": {"old": "1"}, "2": {"new": "2"}}}),
+        // HE-ACT-024, HE-REL-015
         json!({"action": "upgrade", "template": MAPS, "history": newer("uninstalled"), "serverSide": "true", "maxHistory": 2}),
         json!({"action": "upgrade", "template": MAPS, "history": three, "serverSide": "auto", "maxHistory": 1, "disableHooks": true}),
         json!({"action": "upgrade", "template": MAPS, "history": three, "serverSide": "false", "maxHistory": 2}),
         json!({"action": "upgrade", "template": MAPS, "history": three, "serverSide": "auto", "maxHistory": 9}),
+        // HE-ACT-014
         json!({"action": "upgrade", "template": MAPS, "serverSide": "auto"}),
         json!({"action": "upgrade", "template": "", "history": one("superseded"), "serverSide": "auto"}),
         // HE-VAL-018 HE-ACT-020
@@ -84,22 +88,27 @@ fn cases() -> Vec<Value> {
         json!({"action": "upgrade", "template": MAPS, "history": [record(1, "deployed", "apiVersion: x/v1\nkind: Nope\n", "ssa")], "serverSide": "auto"}),
         json!({"action": "upgrade", "template": MAPS, "history": [record(1, "deployed", KEPT, "ssa")], "live": {a: other}, "serverSide": "auto"}),
         json!({"action": "upgrade", "template": MAPS, "history": [record(1, "deployed", KEPT, "ssa")], "live": {a: mine}, "serverSide": "auto"}),
-        // HE-ACT-025..029
+        // HE-ACT-025, HE-ACT-027
         json!({"action": "rollback", "history": three, "serverSide": "auto"}),
         json!({"action": "rollback", "history": three, "serverSide": "auto", "revision": 1, "cleanupOnFail": true, "historyLabels": {"1": {"old": "1"}, "3": {"new": "2"}}}),
+        // HE-ACT-028
         json!({"action": "rollback", "history": three, "serverSide": "true", "disableHooks": true, "maxHistory": 2}),
+        // HE-ACT-026
         json!({"action": "rollback", "history": three, "serverSide": "auto", "revision": 9}),
         json!({"action": "rollback", "history": three, "serverSide": "auto", "revision": -1}),
         json!({"action": "rollback", "history": one("deployed"), "serverSide": "auto"}),
         json!({"action": "rollback", "serverSide": "auto"}),
         json!({"action": "rollback", "history": [record(2, "deployed", MAPS, ""), record(1, "deployed", "apiVersion: x/v1\nkind: Nope\n", "")], "serverSide": "auto"}),
-        // HE-ACT-030..032 HE-ACT-035..037
+        // HE-ACT-030
         json!({"action": "uninstall", "history": three}),
+        // HE-ACT-036
         json!({"action": "uninstall", "history": three, "keepHistory": true}),
+        // HE-ACT-031
         json!({"action": "uninstall", "history": [record(2, "deployed", KEPT, ""), record(1, "deployed", MAPS, "")], "keepHistory": true, "disableHooks": true}),
         json!({"action": "uninstall", "history": one("uninstalled")}),
         json!({"action": "uninstall", "history": one("uninstalled"), "keepHistory": true}),
         json!({"action": "uninstall", "history": [record(1, "deployed", "", "")], "disableHooks": true}),
+        // HE-ACT-037
         json!({"action": "uninstall"}),
         // HE-ACT-039
         json!({"action": "test", "history": three}),
@@ -151,8 +160,7 @@ fn cases() -> Vec<Value> {
 
 #[test]
 fn actions_do_and_record_what_helm_does_whatever_fails() {
-    // HE-ACT-002..004 HE-ACT-006..012 HE-ACT-014..019 HE-ACT-021..032 HE-ACT-035..037 HE-ACT-039
-    // HE-HOOK-004..007 HE-HOOK-009 HE-HOOK-011..017 HE-REL-015 HE-REL-017
+    // Each step of a case fails in turn: HE-ACT-029, HE-ACT-032, HE-ACT-035, HE-HOOK-009, HE-HOOK-011, HE-HOOK-012, HE-HOOK-017
     let Some(mut go) = Oracle::start("helm-actions") else {
         return;
     };

@@ -111,61 +111,206 @@ fn a_file_without_resources_tells_origins() {
     );
 }
 
-#[test]
-fn the_spec_is_laid_over() {
-    // KC-BLD-008, KC-BLD-009, KC-BLD-010, KC-BLD-011, KC-BLD-014, KC-BLD-015, KC-BLD-017, RT-KUS-004, RT-KUS-005
-    let files = tree(&[
-        (
-            "app/kustomization.yaml",
-            "namespace: old\nnamePrefix: old-\nresources: [a.yaml]\npatches: [{path: p.yaml}]\n\
-             images: [{name: x, newTag: v1, digest: sha256:a}, {name: w, newName: z}]\n",
-        ),
-        ("app/a.yaml", MAP),
-        ("c/kustomization.yaml", "kind: Component"),
-    ]);
-    let image = |name: &str, new_name: &str, new_tag: &str| Image {
+fn image(name: &str, new_name: &str, new_tag: &str, digest: &str) -> Image {
+    Image {
         name: name.into(),
         new_name: new_name.into(),
         new_tag: new_tag.into(),
-        digest: String::new(),
-    };
-    let overlay = Overlay {
-        target_namespace: Some("new".into()),
-        name_prefix: Some("new-".into()),
-        name_suffix: Some("-s".into()),
-        patches: vec![Patch {
-            patch: "kind: X".into(),
-            target: Some(Selector {
-                kind: "ConfigMap".into(),
-                ..Selector::default()
-            }),
-        }],
-        components: vec!["../c".into(), "../gone".into()],
-        ignore_missing_components: true,
-        images: vec![
-            image("x", "", "v2"),
-            image("w", "", ""),
-            image("n", "m", ""),
-            image("n", "", "v3"),
-        ],
-        patches_strategic_merge: vec![Value::map()],
-        patches_json6902: vec![(
-            Value::Seq(Vec::new()),
-            Selector {
-                name: "a".into(),
-                ..Selector::default()
+        digest: digest.into(),
+    }
+}
+
+fn inline(patch: &str) -> Patch {
+    Patch {
+        patch: patch.into(),
+        target: None,
+    }
+}
+
+/// The row of the ledger, what the root file says, what the spec says, and what the file says then.
+type Laid = (&'static str, &'static str, Overlay, &'static str);
+
+fn laid_over() -> Vec<Laid> {
+    let base = Overlay::default;
+    vec![
+        (
+            "KC-BLD-008",
+            "namespace: old\n",
+            Overlay {
+                target_namespace: Some("new".into()),
+                ..base()
             },
-        )],
-        ..Overlay::default()
-    };
-    let prepared = prepare(&files, &path("app"), &overlay).unwrap();
-    assert_eq!(
-        root_file(&prepared, "kustomization.yaml"),
-        "apiVersion: kustomize.config.k8s.io/v1beta1\ncomponents:\n- ../c\nimages:\n- name: x\n  newTag: v2\n- name: w\n  \
-         newName: z\n- name: \"n\"\n  newName: m\n  newTag: v3\nkind: Kustomization\nnamePrefix: new-\nnameSuffix: -s\n\
-         namespace: new\npatches:\n- path: p.yaml\n- patch: 'kind: X'\n  target:\n    kind: ConfigMap\n\
-         patchesJson6902:\n- patch: '[]'\n  target:\n    name: a\npatchesStrategicMerge:\n- '{}'\nresources:\n- a.yaml\n"
-    );
+            "namespace: new\n",
+        ),
+        ("KC-BLD-008", "namespace: old\n", base(), "namespace: old\n"),
+        (
+            "KC-BLD-009",
+            "namePrefix: old-\nnameSuffix: -old\n",
+            Overlay {
+                name_prefix: Some("new-".into()),
+                name_suffix: Some("-new".into()),
+                ..base()
+            },
+            "namePrefix: new-\nnameSuffix: -new\n",
+        ),
+        (
+            "KC-BLD-009",
+            "namePrefix: old-\nnameSuffix: -old\n",
+            base(),
+            "namePrefix: old-\nnameSuffix: -old\n",
+        ),
+        (
+            "KC-BLD-010",
+            "patches: [{path: p.yaml}]\n",
+            Overlay {
+                patches: vec![
+                    inline("kind: X"),
+                    Patch {
+                        target: Some(Selector {
+                            group: "g".into(),
+                            version: "v".into(),
+                            kind: "k".into(),
+                            name: "n".into(),
+                            namespace: "ns".into(),
+                            label_selector: "l=1".into(),
+                            annotation_selector: "a=1".into(),
+                        }),
+                        ..inline("kind: Y")
+                    },
+                ],
+                ..base()
+            },
+            "patches:\n- path: p.yaml\n- patch: 'kind: X'\n- patch: 'kind: Y'\n  target:\n    annotationSelector: a=1\n    \
+             group: g\n    kind: k\n    labelSelector: l=1\n    name: \"n\"\n    namespace: ns\n    version: v\n",
+        ),
+        (
+            "KC-BLD-012",
+            "components: [own]\n",
+            Overlay {
+                components: vec!["../c".into()],
+                ..base()
+            },
+            "components:\n- own\n- ../c\n",
+        ),
+        (
+            "KC-BLD-014",
+            "components: [gone-too]\n",
+            Overlay {
+                components: vec!["../c".into(), "../gone".into()],
+                ignore_missing_components: true,
+                ..base()
+            },
+            "components:\n- gone-too\n- ../c\n",
+        ),
+        (
+            "KC-BLD-014",
+            "",
+            Overlay {
+                components: vec!["../c".into(), "../gone".into()],
+                ..base()
+            },
+            "components:\n- ../c\n- ../gone\n",
+        ),
+        // A tag or a digest replaces both.
+        (
+            "KC-BLD-015",
+            "images: [{name: x, newName: y, newTag: v1, digest: sha256:a}]\n",
+            Overlay {
+                images: vec![image("x", "", "v2", "")],
+                ..base()
+            },
+            "images:\n- name: x\n  newName: y\n  newTag: v2\n",
+        ),
+        (
+            "KC-BLD-015",
+            "images: [{name: x, newTag: v1}]\n",
+            Overlay {
+                images: vec![image("x", "", "", "sha256:b")],
+                ..base()
+            },
+            "images:\n- digest: sha256:b\n  name: x\n",
+        ),
+        (
+            "KC-BLD-015",
+            "images: [{name: x, newTag: v1, digest: sha256:a}]\n",
+            Overlay {
+                images: vec![image("x", "y", "", "")],
+                ..base()
+            },
+            "images:\n- digest: sha256:a\n  name: x\n  newName: y\n  newTag: v1\n",
+        ),
+        (
+            "KC-BLD-015",
+            "images: [{name: x, newName: y}]\n",
+            Overlay {
+                images: vec![image("x", "", "", "")],
+                ..base()
+            },
+            "images:\n- name: x\n  newName: y\n",
+        ),
+        // An unknown name goes to the end, and later entries of one name on top of it.
+        (
+            "KC-BLD-015",
+            "images: [{name: x, newTag: v1}]\n",
+            Overlay {
+                images: vec![image("z", "m", "", ""), image("z", "", "v3", "")],
+                ..base()
+            },
+            "images:\n- name: x\n  newTag: v1\n- name: z\n  newName: m\n  newTag: v3\n",
+        ),
+        (
+            "KC-BLD-016",
+            "buildMetadata: [managedByLabel]\n",
+            Overlay {
+                build_metadata: vec!["transformerAnnotations".into()],
+                ..base()
+            },
+            "buildMetadata:\n- transformerAnnotations\n",
+        ),
+        (
+            "KC-BLD-016",
+            "buildMetadata: [managedByLabel]\n",
+            base(),
+            "buildMetadata:\n- managedByLabel\n",
+        ),
+        (
+            "KC-BLD-017",
+            "patchesStrategicMerge: [own.yaml]\npatchesJson6902: [{path: own.yaml, target: {name: own}}]\n",
+            Overlay {
+                patches_strategic_merge: vec![Value::map()],
+                patches_json6902: vec![(
+                    Value::Seq(Vec::new()),
+                    Selector {
+                        name: "a".into(),
+                        ..Selector::default()
+                    },
+                )],
+                ..base()
+            },
+            "patchesJson6902:\n- path: own.yaml\n  target:\n    name: own\n- patch: '[]'\n  target:\n    name: a\n\
+             patchesStrategicMerge:\n- own.yaml\n- '{}'\n",
+        ),
+    ]
+}
+
+#[test]
+fn the_spec_is_laid_over() {
+    for (row, root, overlay, want) in laid_over() {
+        let root = format!("resources: [a.yaml]\n{root}");
+        let files = tree(&[
+            ("app/kustomization.yaml", &root),
+            ("app/a.yaml", MAP),
+            ("c/kustomization.yaml", "kind: Component"),
+        ]);
+        let prepared = prepare(&files, &path("app"), &overlay).unwrap();
+        let written = root_file(&prepared, "kustomization.yaml");
+        // What is the same in every case, in the order of the keys.
+        let rest: String = written
+            .replace("apiVersion: kustomize.config.k8s.io/v1beta1\n", "")
+            .replace("kind: Kustomization\n", "")
+            .replace("resources:\n- a.yaml\n", "");
+        assert_eq!(rest, want, "{row}: {root}");
+    }
 }
 
 #[test]

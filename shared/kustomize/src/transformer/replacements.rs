@@ -224,7 +224,7 @@ fn apply(target: &Target, value: &Node, map: &mut ResMap, scopes: &Scopes) -> Re
             continue;
         };
         let ids = || std::iter::once(&resource.current(scopes).id).chain(resource.previous(scopes));
-        // KZ-REPL-009 to KZ-REPL-011: either half of an entry rejects by itself.
+        // KZ-REPL-009, KZ-REPL-010, KZ-REPL-011: either half of an entry rejects by itself.
         let rejected = rejects.iter().any(|(matcher, metadata)| {
             !metadata.is_empty && metadata.matches(resource)
                 || matcher.has_id && ids().any(|id| matches_id(matcher, id))

@@ -81,7 +81,6 @@ fn usage_errors_end_with_code_two() {
 
 #[test]
 fn defaults_are_upstreams() {
-    // RT-FLM-001, RT-FLM-002, RT-FLM-008..019, RT-FLM-022, RT-FLM-033..038
     let read = flags(&[]).unwrap();
     let manager = &read.manager;
     assert_eq!(

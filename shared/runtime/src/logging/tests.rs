@@ -31,7 +31,6 @@ pub(crate) fn logged(level: &str, encoding: &str, speak: impl FnOnce()) -> Vec<S
 
 #[test]
 fn lines_have_upstreams_keys() {
-    // RT-LOG-001..005, RT-LOG-007, SC-PROC-095
     let lines = logged("info", "json", || {
         let span = tracing::info_span!(
             "reconcile",
@@ -51,6 +50,7 @@ fn lines_have_upstreams_keys() {
         );
     });
     let line: Value = serde_json::from_str(&lines[0]).unwrap();
+    // RT-LOG-004
     let time = line["ts"].as_str().unwrap();
     assert!(
         time.len() == 24 && time.ends_with('Z') && time.as_bytes()[10] == b'T',
@@ -58,6 +58,7 @@ fn lines_have_upstreams_keys() {
     );
     let mut rest = line.clone();
     rest.as_object_mut().unwrap().remove("ts");
+    // RT-LOG-005, RT-LOG-007
     assert_eq!(
         rest,
         serde_json::json!({"level": "error", "msg": "Reconciler error", "error": "boom", "controller": "kustomization",
@@ -66,6 +67,7 @@ fn lines_have_upstreams_keys() {
             "name": "apps", "reconcileID": "id"})
     );
     assert!(lines[0].starts_with("{\"level\":\"error\",\"ts\":") && lines[0].ends_with("}\n"));
+    // RT-LOG-002
     let gate: Value = serde_json::from_str(&lines[1]).unwrap();
     assert_eq!(
         (&gate["logger"], &gate["ExternalArtifact"]),
