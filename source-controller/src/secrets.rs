@@ -1,9 +1,10 @@
 //! Secrets, read when they are used.
 
 use flux_http::SecretData;
+use flux_objects::{Error, Objects};
 use flux_runtime::{queue::Key, watch::Cache};
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Client};
+use kube::Client;
 use std::sync::Arc;
 
 /// Where Secrets are read: from the API server at each use, or from a cache of them all where the gate
@@ -20,12 +21,9 @@ pub(crate) enum SecretReadError {
     /// There is none of this name.
     #[error("secrets \"{0}\" not found")]
     NotFound(String),
-    /// The API server refused, with this explanation.
-    #[error("{0}")]
-    Refused(String),
-    /// The API server did not answer.
+    /// No Secret can have this name, or the API server refused or did not answer.
     #[error(transparent)]
-    Api(kube::Error),
+    Unreadable(Error),
 }
 
 impl Secrets {
@@ -42,14 +40,14 @@ impl Secrets {
                 cache.get(&Key::new(namespace, name)).ok_or_else(not_found)
             }
             Self::Live(client) => {
-                let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-                match api.get(name).await {
+                let read = async {
+                    let secrets = Objects::in_namespace(client.clone(), namespace)?;
+                    secrets.get(name).await
+                };
+                match read.await {
                     Ok(secret) => Ok(Arc::new(secret)),
-                    Err(kube::Error::Api(status)) if status.code == 404 => Err(not_found()),
-                    Err(kube::Error::Api(status)) => {
-                        Err(SecretReadError::Refused(status.message.clone()))
-                    }
-                    Err(error) => Err(SecretReadError::Api(error)),
+                    Err(error) if error.is_not_found() => Err(not_found()),
+                    Err(error) => Err(SecretReadError::Unreadable(error)),
                 }
             }
         }

@@ -14,6 +14,7 @@ mod impersonation;
 mod leadership;
 mod lifecycle;
 mod limits;
+mod odd_names;
 mod ordering;
 mod progress;
 mod pruning;

@@ -5,9 +5,11 @@ use std::sync::{Mutex, PoisonError};
 
 use flux_api::kustomize::Kustomization;
 use flux_apply::Cluster;
+use flux_objects::{Error, Objects};
 use flux_runtime::client::{ClientError, ClientFactory};
+use http::{HeaderName, HeaderValue};
 use k8s_openapi::api::core::v1::ServiceAccount;
-use kube::{Api, Client, Config, ResourceExt};
+use kube::{Client, Config, ResourceExt};
 
 /// Identities that are remembered; beyond that all are made anew.
 const MAX_IDENTITIES: usize = 256;
@@ -34,6 +36,25 @@ pub(crate) fn account(object: &Kustomization, default: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
+/// Why there is no cluster to act on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ActingError {
+    /// No request can carry the name of this user. The text is Go's.
+    #[error("net/http: invalid header field value for \"Impersonate-User\"")]
+    User,
+    #[error(transparent)]
+    Client(#[from] ClientError),
+}
+
+/// The configuration with which a client acts as `user`. As Go's, it lets through what is not ASCII, which
+/// `auth_info.impersonate` does not; the server finds that there is no such user.
+fn impersonating(mut config: Config, user: &str) -> Result<Config, ActingError> {
+    let value = HeaderValue::from_bytes(user.as_bytes()).map_err(|_| ActingError::User)?;
+    let name = HeaderName::from_static("impersonate-user");
+    config.headers.push((name, value));
+    Ok(config)
+}
+
 impl Clusters {
     pub(crate) fn new(client: Client, config: Config, factory: ClientFactory) -> Self {
         let own = Cluster::new(client.clone(), super::FIELD_MANAGER);
@@ -51,7 +72,7 @@ impl Clusters {
         &self,
         object: &Kustomization,
         default: &str,
-    ) -> Result<Cluster, ClientError> {
+    ) -> Result<Cluster, ActingError> {
         let Some(account) = account(object, default) else {
             return Ok(self.own.clone());
         };
@@ -69,8 +90,7 @@ impl Clusters {
         if known.len() >= MAX_IDENTITIES {
             known.clear();
         }
-        let mut config = self.config.clone();
-        config.auth_info.impersonate = Some(user.clone());
+        let config = impersonating(self.config.clone(), &user)?;
         let cluster = self.own.acting_as(self.factory.client(config)?);
         known.insert(user, cluster.clone());
         Ok(cluster)
@@ -81,13 +101,17 @@ impl Clusters {
         &self,
         object: &Kustomization,
         default: &str,
-    ) -> Result<bool, kube::Error> {
+    ) -> Result<bool, Error> {
         let Some(account) = account(object, default) else {
             return Ok(true);
         };
         let namespace = object.namespace().unwrap_or_default();
-        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), &namespace);
-        Ok(accounts.get_metadata_opt(&account).await?.is_some())
+        let accounts = Objects::<ServiceAccount>::in_namespace(self.client.clone(), &namespace)?;
+        match accounts.get_metadata_opt(&account).await {
+            // No account can have this name.
+            Err(Error::Invalid(_)) => Ok(false),
+            found => Ok(found?.is_some()),
+        }
     }
 }
 
@@ -96,6 +120,25 @@ mod tests {
     use flux_api::kustomize::KustomizationSpec;
 
     use super::*;
+
+    #[test]
+    fn the_user_is_one_header_or_none() {
+        // KC-REMOTE-001
+        let config = || Config::new("http://127.0.0.1:1".parse().unwrap());
+        for user in [
+            "system:serviceaccount:a:b",
+            "system:serviceaccount:a:?watch=true/../é",
+        ] {
+            let headers = impersonating(config(), user).unwrap().headers;
+            assert_eq!(headers.len(), 1);
+            assert_eq!(headers[0].0.as_str(), "impersonate-user");
+            assert_eq!(headers[0].1.as_bytes(), user.as_bytes());
+        }
+        for user in ["a\nImpersonate-Group: system:masters", "a\r", "a\0"] {
+            let refused = impersonating(config(), user).unwrap_err();
+            assert!(refused.to_string().contains("Impersonate-User"), "{user:?}");
+        }
+    }
 
     #[test]
     fn the_objects_own_account_comes_first() {

@@ -2,9 +2,10 @@
 
 use flux_api::kustomize::Kustomization;
 use flux_api::meta::{ConditionStatus, GoDuration};
+use flux_objects::{Error, Objects};
 use flux_runtime::queue::Key;
 use flux_runtime::{Failure, Run};
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 
 use super::plan::source_namespace;
 
@@ -12,7 +13,7 @@ use super::plan::source_namespace;
 #[derive(Debug, thiserror::Error)]
 enum NotReady {
     #[error("dependency '{0}' not found")]
-    Missing(Key, #[source] kube::Error),
+    Missing(Key, #[source] Error),
     #[error("dependency '{0}' is not ready")]
     Unready(Key),
     #[error("dependency '{0}' revision is not up to date")]
@@ -36,15 +37,19 @@ pub(crate) async fn ready(
             namespace.unwrap_or_else(|| run.namespace().to_owned()),
             dependency.name.clone(),
         );
-        let api: Api<Kustomization> = Api::namespaced(run.client().clone(), &key.namespace);
-        let checked = match api.get(&key.name).await {
+        let read = async {
+            let client = run.client().clone();
+            let dependencies = Objects::<Kustomization>::in_namespace(client, &key.namespace)?;
+            dependencies.get(&key.name).await
+        };
+        let checked = match read.await {
             Ok(found) => check(&object, &found, &key, revision),
             Err(error) => Err(NotReady::Missing(key, error)),
         };
         if let Err(not_ready) = checked {
             let wait = GoDuration::from(requeue);
             tracing::info!("Dependencies do not meet ready condition, retrying in {wait}");
-            return Err(Failure::waiting("DependencyNotReady", not_ready, requeue));
+            return Err(Failure::waiting("DependencyNotReady", not_ready, requeue).logged());
         }
     }
     if !object.spec.depends_on.is_empty() {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use flux_api::kustomize::{Kustomization, SourceKind};
 use flux_api::meta::Artifact;
 use flux_api::source::{Bucket, ExternalArtifact, GitRepository, OCIRepository};
+use flux_objects::{Error, Objects};
 use flux_runtime::acl::{AccessDenied, check_cross_namespace};
 use flux_runtime::queue::Key;
 use flux_runtime::watch::Cache;
 use flux_runtime::{Failure, Pace};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Client, Resource, ResourceExt};
 
 use super::plan::{Timings, source_namespace, unobserved};
 
@@ -62,7 +63,7 @@ pub(crate) struct Access {
 #[derive(Debug, thiserror::Error)]
 enum SourceError {
     #[error("unable to get source '{0}'")]
-    Unavailable(Key, #[source] kube::Error),
+    Unavailable(Key, #[source] Error),
     #[error("{resource}.source.toolkit.fluxcd.io \"{name}\" not found")]
     NotFound { resource: String, name: String },
     #[error("source `{0}` kind '{1}' not supported")]
@@ -133,7 +134,7 @@ impl Sources {
                     namespace_prefix(object),
                     reference.name
                 );
-                Err(Failure::waiting("ArtifactFailed", error, retry))
+                Err(Failure::waiting("ArtifactFailed", error, retry).logged())
             }
             Err(error) => Err(Failure::retry("ArtifactFailed", error, Pace::BackOff).quietly()),
         }
@@ -150,8 +151,11 @@ impl Sources {
         let found: Option<Arc<S>> = match &self.direct {
             None => cache.get(key),
             Some(client) => {
-                let api: Api<S> = Api::namespaced(client.clone(), &key.namespace);
-                let found = api.get_opt(&key.name).await;
+                let read = async {
+                    let sources = Objects::<S>::in_namespace(client.clone(), &key.namespace)?;
+                    sources.get_opt(&key.name).await
+                };
+                let found = read.await;
                 found
                     .map_err(|error| SourceError::Unavailable(key.clone(), error))?
                     .map(Arc::new)

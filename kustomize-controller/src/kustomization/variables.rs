@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use flux_api::kustomize::Kustomization;
 use flux_api::meta::ValuesKind;
 use flux_kustomize::substitute::Variables;
+use flux_objects::{Error, Objects};
 use flux_runtime::Run;
 use flux_runtime::queue::Key;
 use flux_runtime::watch::{Cache, Watched};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::core::Status;
-use kube::{Api, Client, Resource};
+use kube::{Client, Resource};
 use sha2::{Digest, Sha256};
 
 /// Where ConfigMaps and Secrets are read: from the API server, or, where they are cached, from memory (KC-PROC-029).
@@ -22,14 +23,14 @@ pub(crate) enum Configs {
 }
 
 impl Configs {
-    async fn config_map(&self, client: &Client, key: &Key) -> Result<ConfigMap, kube::Error> {
+    async fn config_map(&self, client: &Client, key: &Key) -> Result<ConfigMap, Error> {
         match self {
             Self::Live => live(client, key).await,
             Self::Cached(maps, _) => cached(maps, key),
         }
     }
 
-    async fn secret(&self, client: &Client, key: &Key) -> Result<Secret, kube::Error> {
+    async fn secret(&self, client: &Client, key: &Key) -> Result<Secret, Error> {
         match self {
             Self::Live => live(client, key).await,
             Self::Cached(_, secrets) => cached(secrets, key),
@@ -37,25 +38,23 @@ impl Configs {
     }
 }
 
-async fn live<K>(client: &Client, key: &Key) -> Result<K, kube::Error>
+async fn live<K>(client: &Client, key: &Key) -> Result<K, Error>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Watched,
 {
-    let api: Api<K> = Api::namespaced(client.clone(), &key.namespace);
-    api.get(&key.name).await
+    let objects = Objects::in_namespace(client.clone(), &key.namespace)?;
+    objects.get(&key.name).await
 }
 
 /// From the cache; what is not there is said to be missing in the words of the API server.
-fn cached<K>(cache: &Cache<K>, key: &Key) -> Result<K, kube::Error>
+fn cached<K>(cache: &Cache<K>, key: &Key) -> Result<K, Error>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Watched,
 {
     let found = cache.get(key).map(|object| (*object).clone());
     found.ok_or_else(|| {
         let message = format!("{} \"{}\" not found", K::plural(&()), key.name);
-        kube::Error::Api(Box::new(
-            Status::failure(&message, "NotFound").with_code(404),
-        ))
+        kube::Error::Api(Status::failure(&message, "NotFound").with_code(404).boxed()).into()
     })
 }
 
@@ -75,7 +74,7 @@ pub(crate) enum VariablesError {
         kind: String,
         name: String,
         #[source]
-        source: kube::Error,
+        source: Error,
     },
 }
 
@@ -93,7 +92,7 @@ pub(crate) async fn of(
     let mut values: BTreeMap<String, (Vec<u8>, bool)> = BTreeMap::new();
     for reference in &post_build.substitute_from {
         let key = Key::new(run.namespace().to_owned(), reference.name.clone());
-        let found: Result<BTreeMap<String, Vec<u8>>, kube::Error> =
+        let found: Result<BTreeMap<String, Vec<u8>>, Error> =
             if reference.kind == ValuesKind::Secret {
                 let secret = configs.secret(run.client(), &key).await;
                 secret.map(|secret| {
@@ -113,7 +112,9 @@ pub(crate) async fn of(
                 let secret = reference.kind == ValuesKind::Secret;
                 values.extend(data.into_iter().map(|(key, value)| (key, (value, secret))));
             }
-            Err(error) if reference.optional && is_not_found(&error) => {}
+            // All that may be missing is an optional one that does not exist; one that may not be read, or that nobody could
+            // read at the moment, fails the run (KC-SUB-007).
+            Err(error) if reference.optional && error.is_not_found() => {}
             Err(source) => {
                 let (kind, name) = (reference.kind.as_str().to_owned(), reference.name.clone());
                 return Err(VariablesError::Reference { kind, name, source });
@@ -133,12 +134,6 @@ pub(crate) async fn of(
         }
     }
     Ok(Inputs { variables, digest })
-}
-
-/// Whether the object that a reference names does not exist. All that may be missing is an optional one that does not exist;
-/// one that may not be read, or that nobody could read at the moment, fails the run (KC-SUB-007).
-fn is_not_found(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
 /// A digest of names and values. Lengths go in too, so that no two lists share one.
@@ -187,7 +182,7 @@ mod tests {
             (503, "ServiceUnavailable", false),
         ] {
             let status = Status::failure("no", reason).with_code(code);
-            let found = is_not_found(&kube::Error::Api(Box::new(status)));
+            let found = Error::Request(kube::Error::Api(Box::new(status))).is_not_found();
             assert_eq!(found, missing, "{reason}");
         }
     }

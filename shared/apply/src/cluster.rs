@@ -1,8 +1,8 @@
 //! The requests that are sent to a cluster.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
+use flux_objects::path::{self, InvalidPath};
 use kube::api::{
     Api, DeleteParams, DynamicObject, GetParams, ListParams, Patch, PatchParams, PostParams,
 };
@@ -13,9 +13,6 @@ use serde_json::Value;
 use crate::discovery::{Discovery, Resource};
 use crate::error::RequestError;
 use crate::{Object, ObjectId};
-
-/// What upstream's client says to a request for an object without a name.
-const NO_NAME: &str = "resource name may not be empty";
 
 /// How many objects one answer to a list request holds.
 const PAGE: u32 = 500;
@@ -81,7 +78,8 @@ impl Cluster {
     ///
     /// The server's, [`RequestError::is_not_found`] where there is none.
     pub async fn get(&self, resource: &Resource, id: &ObjectId) -> Result<Object, RequestError> {
-        let request = Self::path(resource, id)?.get(&segment(&id.name), &GetParams::default());
+        let (path, name) = Self::named(resource, id)?;
+        let request = path.get(&name, &GetParams::default());
         self.object(request, resource, id, "get").await
     }
 
@@ -95,8 +93,8 @@ impl Cluster {
         resource: &Resource,
         id: &ObjectId,
     ) -> Result<Object, RequestError> {
-        let request =
-            Self::path(resource, id)?.get_metadata(&segment(&id.name), &GetParams::default());
+        let (path, name) = Self::named(resource, id)?;
+        let request = path.get_metadata(&name, &GetParams::default());
         self.object(request, resource, id, "get").await
     }
 
@@ -114,11 +112,8 @@ impl Cluster {
             field_manager: Some(self.field_manager.to_string()),
             field_validation: None,
         };
-        let request = Self::path(resource, &id)?.patch(
-            &segment(&id.name),
-            &params,
-            &Patch::Apply(object.fields()),
-        );
+        let (path, name) = Self::named(resource, &id)?;
+        let request = path.patch(&name, &params, &Patch::Apply(object.fields()));
         self.object(request, resource, &id, "patch").await
     }
 
@@ -160,7 +155,8 @@ impl Cluster {
             field_manager: Some(self.field_manager.to_string()),
             ..PatchParams::default()
         };
-        let request = Self::path(resource, id)?.patch(&segment(&id.name), &params, &patch);
+        let (path, name) = Self::named(resource, id)?;
+        let request = path.patch(&name, &params, &patch);
         self.object(request, resource, id, "patch").await
     }
 
@@ -170,8 +166,8 @@ impl Cluster {
         resource: &Resource,
         id: &ObjectId,
     ) -> Result<(), RequestError> {
-        let request =
-            Self::path(resource, id)?.delete(&segment(&id.name), &DeleteParams::background());
+        let (path, name) = Self::named(resource, id)?;
+        let request = path.delete(&name, &DeleteParams::background());
         self.send(request, resource, id, "delete").await.map(drop)
     }
 
@@ -182,7 +178,7 @@ impl Cluster {
         namespace: Option<&str>,
         selector: &str,
     ) -> Result<Vec<Object>, RequestError> {
-        let path = Request::new(DynamicObject::url_path(&resource.api_resource(), namespace));
+        let path = Self::collection(resource, namespace)?;
         let mut params = ListParams::default().labels(selector).limit(PAGE);
         let mut objects = Vec::new();
         let id = ObjectId {
@@ -215,32 +211,60 @@ impl Cluster {
         namespace: Option<&str>,
         params: &ListParams,
     ) -> Result<String, RequestError> {
-        let path = DynamicObject::url_path(&resource.api_resource(), namespace);
-        let request = Request::new(path).list(params);
+        let request = Self::collection(resource, namespace)?.list(params);
         let request = request.map_err(|error| RequestError::local(error.to_string()))?;
         Ok(self.client.request_text(request).await?)
     }
 
     /// The objects of a kind, to watch them.
-    pub fn api(&self, resource: &Resource, namespace: &str) -> Api<DynamicObject> {
+    ///
+    /// # Errors
+    ///
+    /// Where the namespace is no segment of a path.
+    #[expect(clippy::disallowed_methods, reason = "the namespace is checked here")]
+    pub fn api(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+    ) -> Result<Api<DynamicObject>, RequestError> {
         let kind = resource.api_resource();
-        if resource.namespaced && !namespace.is_empty() {
-            Api::namespaced_with(self.client.clone(), namespace, &kind)
+        Ok(if resource.namespaced && !namespace.is_empty() {
+            let namespace = path::namespace(namespace)?;
+            Api::namespaced_with(self.client.clone(), &namespace, &kind)
         } else {
             Api::all_with(self.client.clone(), &kind)
-        }
+        })
     }
 
+    /// The path of the objects of a kind, in one namespace or in all.
+    #[expect(clippy::disallowed_methods, reason = "the namespace is checked here")]
+    fn collection(resource: &Resource, namespace: Option<&str>) -> Result<Request, RequestError> {
+        let namespace = namespace.map(path::namespace).transpose()?;
+        let kind = resource.api_resource();
+        Ok(Request::new(DynamicObject::url_path(
+            &kind,
+            namespace.as_deref(),
+        )))
+    }
+
+    /// The path of the objects of an object's kind in its namespace.
     pub(crate) fn path(resource: &Resource, id: &ObjectId) -> Result<Request, RequestError> {
         if resource.namespaced && id.namespace.is_empty() {
             // The server has no path for this; the words are those of upstream's client.
             return Err(missing(resource, id, "patch"));
         }
-        let namespace = resource.namespaced.then_some(id.namespace.as_str());
-        Ok(Request::new(DynamicObject::url_path(
-            &resource.api_resource(),
-            namespace,
-        )))
+        Self::collection(
+            resource,
+            resource.namespaced.then_some(id.namespace.as_str()),
+        )
+    }
+
+    /// As [`Cluster::path`], with the segment for the object's name.
+    pub(crate) fn named(
+        resource: &Resource,
+        id: &ObjectId,
+    ) -> Result<(Request, String), RequestError> {
+        Ok((Self::path(resource, id)?, path::name(&id.name)?))
     }
 
     pub(crate) async fn object(
@@ -261,12 +285,7 @@ impl Cluster {
         id: &ObjectId,
         verb: &str,
     ) -> Result<Value, RequestError> {
-        let request = request.map_err(|error| {
-            if id.name.is_empty() {
-                return RequestError::local(NO_NAME);
-            }
-            RequestError::local(error.to_string())
-        })?;
+        let request = request.map_err(|error| RequestError::local(error.to_string()))?;
         self.client
             .request::<Value>(request)
             .await
@@ -281,17 +300,10 @@ impl Cluster {
     }
 }
 
-/// A name as a segment of a path. Names that a server would refuse have to reach it, so that it can say so.
-pub(crate) fn segment(name: &str) -> String {
-    let mut out = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-.~:@".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
+impl From<InvalidPath> for RequestError {
+    fn from(error: InvalidPath) -> Self {
+        Self::local(error.to_string())
     }
-    out
 }
 
 /// What upstream's client makes of an answer that is no status but a bare 404.
@@ -311,16 +323,49 @@ fn missing(resource: &Resource, id: &ObjectId, verb: &str) -> RequestError {
 
 #[cfg(test)]
 mod tests {
-    use super::segment;
+    use super::*;
+
+    fn resource(namespaced: bool) -> Resource {
+        Resource {
+            group: String::new(),
+            version: "v1".into(),
+            kind: "ConfigMap".into(),
+            plural: "configmaps".into(),
+            namespaced,
+        }
+    }
+
+    fn id(namespace: &str, name: &str) -> ObjectId {
+        ObjectId {
+            kind: "ConfigMap".into(),
+            namespace: namespace.into(),
+            name: name.into(),
+            ..ObjectId::default()
+        }
+    }
 
     #[test]
-    fn any_name_makes_a_path() {
-        for (name, path) in [
-            ("web", "web"),
-            ("system:node.a_b~c", "system:node.a%5Fb~c"),
-            ("Not Valid/é%", "Not%20Valid%2F%C3%A9%25"),
-        ] {
-            assert_eq!(segment(name), path);
-        }
+    fn names_from_manifests_are_segments_of_a_path() {
+        let path = |namespace, name| {
+            Cluster::named(&resource(true), &id(namespace, name))
+                .map(|(request, name)| format!("{}/{name}", request.url_path))
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(
+            path("a?b", "?watch=true"),
+            Ok("/api/v1/namespaces/a%3Fb/configmaps/%3Fwatch%3Dtrue".into())
+        );
+        assert_eq!(
+            path("a", "../b"),
+            Err("invalid resource name \"../b\": [may not contain '/']".into())
+        );
+        // The first of both is named, as upstream's client does.
+        assert_eq!(
+            path("..", "a/b"),
+            Err("invalid namespace \"..\": [may not be '..']".into())
+        );
+        assert_eq!(path("a", ""), Err("resource name may not be empty".into()));
+        let cluster_wide = Cluster::named(&resource(false), &id("a/b", "c"));
+        assert_eq!(cluster_wide.unwrap().0.url_path, "/api/v1/configmaps");
     }
 }

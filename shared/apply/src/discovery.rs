@@ -133,6 +133,9 @@ impl Discovery {
     ///
     /// Where the cluster does not answer.
     pub async fn serves(&self, group: &str, version: &str) -> Result<bool, RequestError> {
+        if !is_name_of_version(group, version) {
+            return Ok(false);
+        }
         let answer = if group.is_empty() {
             self.client.list_core_api_resources(version).await
         } else {
@@ -178,6 +181,9 @@ impl Discovery {
     }
 
     async fn fetch_kinds(&self, group: &str, version: &str) -> Result<Vec<Resource>, RequestError> {
+        if !is_name_of_version(group, version) {
+            return Ok(Vec::new());
+        }
         let answer = if group.is_empty() {
             self.client.list_core_api_resources(version).await
         } else {
@@ -223,6 +229,17 @@ impl Discovery {
     }
 }
 
+/// Whether these can name a version of a group. Others, which no cluster has, would make another path or a query.
+fn is_name_of_version(group: &str, version: &str) -> bool {
+    let is_label = |text: &str| {
+        !matches!(text, "." | "..")
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+    };
+    is_label(group) && is_label(version) && !version.is_empty()
+}
+
 /// A kind of its own, where the entry is one: subresources have a slash in their name.
 fn resource_of(entry: APIResource, group: &str, version: &str) -> Option<Resource> {
     (!entry.name.contains('/')).then(|| Resource {
@@ -247,4 +264,38 @@ fn keep<T>(answers: &Mutex<HashMap<String, Dated<T>>>, key: String, answer: T) {
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .insert(key, (Instant::now(), answer));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn no_request_is_made_of_a_version_that_is_a_path() {
+        let service = tower::service_fn(|request: http::Request<kube::client::Body>| async move {
+            Err::<http::Response<kube::client::Body>, _>(std::io::Error::other(format!(
+                "asked for {}",
+                request.uri()
+            )))
+        });
+        let discovery = Discovery::new(Client::new(service, "default"));
+        for (group, version) in [
+            ("", "v1?watch=true"),
+            ("", "../apis"),
+            ("..", "v1"),
+            ("", ".."),
+            ("a/b", "v1"),
+            ("apps", "v1#"),
+            ("apps", "v1%2f"),
+            ("apps", ""),
+        ] {
+            assert_eq!(
+                discovery.find(group, version, "Kind").await.unwrap(),
+                None,
+                "{group}/{version}"
+            );
+            assert!(!discovery.serves(group, version).await.unwrap());
+        }
+        assert!(discovery.find("apps", "v1", "Kind").await.is_err());
+    }
 }

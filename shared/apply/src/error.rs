@@ -79,7 +79,16 @@ impl From<kube::Error> for RequestError {
                     is_manager_conflict,
                 }
             }
-            other => Self::local(chain(&other)),
+            other => Self::local(flux_objects::words(&other).unwrap_or_else(|| chain(&other))),
+        }
+    }
+}
+
+impl From<flux_objects::Error> for RequestError {
+    fn from(error: flux_objects::Error) -> Self {
+        match error {
+            flux_objects::Error::Invalid(error) => error.into(),
+            flux_objects::Error::Request(error) => error.into(),
         }
     }
 }

@@ -1,12 +1,13 @@
 //! The writes that a release of a chart consists of, each one request.
 
+use flux_objects::path;
 use http::Method;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, ValidationDirective};
 use kube::core::Request;
 use serde_json::Value;
 
-use crate::cluster::{Cluster, segment};
+use crate::cluster::Cluster;
 use crate::discovery::Resource;
 use crate::error::RequestError;
 use crate::{Object, ObjectId};
@@ -33,11 +34,8 @@ impl Cluster {
             field_manager: Some(self.field_manager().to_owned()),
             field_validation: Some(ValidationDirective::Strict),
         };
-        let request = Self::path(resource, &id)?.patch(
-            &segment(&id.name),
-            &params,
-            &Patch::Apply(object.fields()),
-        );
+        let (path, name) = Self::named(resource, &id)?;
+        let request = path.patch(&name, &params, &Patch::Apply(object.fields()));
         self.object(request, resource, &id, "patch").await
     }
 
@@ -127,7 +125,8 @@ impl Cluster {
         id: &ObjectId,
         params: &DeleteParams,
     ) -> Result<bool, RequestError> {
-        let request = Self::path(resource, id)?.delete(&segment(&id.name), params);
+        let (path, name) = Self::named(resource, id)?;
+        let request = path.delete(&name, params);
         let answer = self.send(request, resource, id, "delete").await?;
         // What lives on is shown with the time at which it was deleted; else it is shown as it was, or not at all.
         Ok(answer["metadata"]["deletionTimestamp"].is_null())
@@ -142,8 +141,8 @@ impl Cluster {
         strict: bool,
         body: Vec<u8>,
     ) -> Result<http::Request<Vec<u8>>, RequestError> {
-        let Request { url_path, .. } = Self::path(resource, id)?;
-        let (name, manager) = (segment(&id.name), segment(self.field_manager()));
+        let (Request { url_path, .. }, name) = Self::named(resource, id)?;
+        let manager = path::escaped(self.field_manager());
         let strict = if strict {
             "&fieldValidation=Strict"
         } else {

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use flux_apply::{Cluster, RequestError};
 use flux_helm::{Release, SECRET_TYPE, SYSTEM_LABELS, decode, encode, secret_labels, secret_name};
+use flux_objects::Objects;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
+use kube::Client;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
 
 use crate::error::RecordsError;
@@ -23,7 +24,8 @@ const KEY: &str = "release";
 /// The records of all releases whose storage namespace this is (HC-REL-001..006).
 #[derive(Clone)]
 pub struct Records {
-    secrets: Api<Secret>,
+    client: Client,
+    namespace: String,
     field_manager: String,
 }
 
@@ -31,7 +33,8 @@ impl Records {
     /// The records in a namespace, read and written as the cluster's identity (HC-REL-013).
     pub fn new(cluster: &Cluster, namespace: &str) -> Self {
         Self {
-            secrets: Api::namespaced(cluster.client().clone(), namespace),
+            client: cluster.client().clone(),
+            namespace: namespace.to_owned(),
             field_manager: cluster.field_manager().to_owned(),
         }
     }
@@ -49,7 +52,7 @@ impl Records {
         let mut params = ListParams::default().labels(&selector).limit(PAGE);
         let (mut records, mut bytes) = (Vec::new(), 0);
         loop {
-            let page = self.secrets.list(&params).await;
+            let page = async { self.secrets()?.list(&params).await }.await;
             let page = page.map_err(|error| RecordsError::Query(error.into()))?;
             for secret in page.items {
                 bytes += value_of(&secret).len();
@@ -83,7 +86,7 @@ impl Records {
     /// The server's, or it cannot be read.
     pub async fn get(&self, release: &str, revision: i64) -> Result<Option<Release>, RecordsError> {
         let key = secret_name(release, revision);
-        let secret = match self.secrets.get_opt(&key).await {
+        let secret = match async { self.secrets()?.get_opt(&key).await }.await {
             Ok(Some(secret)) => secret,
             Ok(None) => return Ok(None),
             Err(error) => {
@@ -103,7 +106,7 @@ impl Records {
     /// There is one of this revision, or the server does not take it.
     pub async fn create(&self, record: &Release) -> Result<(), RecordsError> {
         let secret = secret_of(record, "create", "createdAt")?;
-        let made = self.secrets.create(&self.params(), &secret).await;
+        let made = async { self.secrets()?.create(&self.params(), &secret).await }.await;
         made.map(drop).map_err(|error| {
             let error = RequestError::from(error);
             match error.reason.as_str() {
@@ -120,7 +123,7 @@ impl Records {
     pub async fn update(&self, record: &Release) -> Result<(), RecordsError> {
         let secret = secret_of(record, "update", "modifiedAt")?;
         let key = secret_name(&record.name, record.revision);
-        let made = self.secrets.replace(&key, &self.params(), &secret).await;
+        let made = async { self.secrets()?.replace(&key, &self.params(), &secret).await }.await;
         made.map(drop)
             .map_err(|error| RecordsError::Update(error.into()))
     }
@@ -131,11 +134,15 @@ impl Records {
     /// The server's.
     pub async fn delete(&self, release: &str, revision: i64) -> Result<(), RecordsError> {
         let key = secret_name(release, revision);
-        let deleted = self.secrets.delete(&key, &DeleteParams::default()).await;
+        let deleted = async { self.secrets()?.delete(&key, &DeleteParams::default()).await }.await;
         match deleted.map_err(RequestError::from) {
             Err(error) if !error.is_not_found() => Err(RecordsError::Delete(error)),
             _ => Ok(()),
         }
+    }
+
+    fn secrets(&self) -> Result<Objects<Secret>, flux_objects::Error> {
+        Ok(Objects::in_namespace(self.client.clone(), &self.namespace)?)
     }
 
     fn params(&self) -> PostParams {

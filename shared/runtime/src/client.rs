@@ -8,12 +8,13 @@ use std::{
 };
 
 use flux_http::{ProxyEnvironment, Secret};
+use flux_objects::{TimeLimit, words_of_kubeconfig};
 use futures::future::BoxFuture;
 use http::{Method, Request, Response};
 use kube::{
     Client, Config,
     client::Body,
-    config::{KubeConfigOptions, Kubeconfig},
+    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 use tokio::{sync::Mutex, time::Instant};
 use tower::{Layer, Service};
@@ -27,8 +28,8 @@ const FLOW_CONTROL_HEADER: &str = "x-kubernetes-pf-flowschema-uid";
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// `KUBECONFIG` or the file in the home folder does not fit.
-    #[error("unable to load the kubeconfig")]
-    Kubeconfig(#[from] kube::config::KubeconfigError),
+    #[error("unable to load the kubeconfig: {0}")]
+    Kubeconfig(String),
     /// Neither a pod's service account nor a kubeconfig is there.
     #[error(
         "unable to load the in-cluster configuration, and there is no kubeconfig (set KUBECONFIG)"
@@ -40,6 +41,12 @@ pub enum ClientError {
     /// The configuration does not make a client.
     #[error("unable to create the Kubernetes client")]
     Build(#[source] kube::Error),
+}
+
+impl From<KubeconfigError> for ClientError {
+    fn from(error: KubeconfigError) -> Self {
+        Self::Kubeconfig(words_of_kubeconfig(&error))
+    }
 }
 
 /// The configuration of the cluster: `KUBECONFIG`, else the pod's service account, else the file in the home folder
@@ -118,7 +125,7 @@ fn proxy_of(environment: &ProxyEnvironment, server: &url::Url) -> Option<http::U
     url.as_str().parse().ok()
 }
 
-/// Makes clients that count their requests and keep to the limit of requests.
+/// Makes clients that count their requests, keep to the limit of requests, and end every request that is no watch.
 #[derive(Clone)]
 pub struct ClientFactory {
     metrics: Metrics,
@@ -170,7 +177,8 @@ impl ClientFactory {
         };
         Ok(kube::client::ClientBuilder::try_from(config)
             .map_err(ClientError::Build)?
-            .with_layer(&layer)
+            .with_layer(&TimeLimit::DEFAULT)
+            .with_layer(&layer) // outside of the limit: waiting for one's turn is not the server's time
             .build())
     }
 }
@@ -282,6 +290,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::chain;
 
     #[tokio::test(start_paused = true)]
     async fn the_burst_comes_first_and_the_rate_after() {
@@ -376,6 +385,67 @@ mod tests {
         format!(
             "{{apiVersion: v1, kind: Config, clusters: [{{name: k, cluster: {{server: 'https://10.0.0.1:6443'{extra}}}}}], users: [{{name: u, user: {{token: t}}}}]}}"
         )
+    }
+
+    #[tokio::test]
+    async fn a_kubeconfig_that_cannot_be_read_is_not_told() {
+        let user = |data: &str| {
+            format!(
+                "{{apiVersion: v1, kind: Config, current-context: c, contexts: [{{name: c, context: {{cluster: k, user: u}}}}], \
+                 clusters: [{{name: k, cluster: {{server: 'https://10.0.0.1:6443'}}}}], users: [{{name: u, user: {{{data}}}}}]}}"
+            )
+        };
+        for (text, words) in [
+            (
+                "users:\n- name: u\n  user:\n    token: s3cret\n   client-key-data: s3cret\n"
+                    .to_owned(),
+                "line 5, ",
+            ),
+            (
+                "users: [{name: u, user: {token: [s3cret]}}]".to_owned(),
+                "line 1, ",
+            ),
+            (
+                user("client-certificate-data: s3cret%, client-key-data: s3cret%"),
+                "not base64",
+            ),
+            (
+                user("client-certificate-data: czNjcmV0, client-key-data: s3cret%"),
+                "not base64",
+            ),
+            (
+                user("client-certificate-data: czNjcmV0, client-key-data: czNjcmV0"),
+                "",
+            ),
+            (user("username: 'a\\nb', password: s3cret"), ""),
+            (user("token: \"s3cret\\n\""), ""),
+            (
+                user(
+                    "exec: {apiVersion: client.authentication.k8s.io/v1, command: /bin/false, args: [s3cret], interactiveMode: Never}",
+                ),
+                "/bin/false",
+            ),
+        ] {
+            let folder =
+                std::env::temp_dir().join(format!("flux-runtime-{}", uuid::Uuid::new_v4()));
+            std::fs::write(&folder, &text).unwrap();
+            let made = async {
+                let config = from_kubeconfig(merged(folder.as_os_str())?).await?;
+                let metrics = Metrics::new().unwrap();
+                let factory = ClientFactory {
+                    metrics,
+                    limit: None,
+                };
+                factory.client(config).map(drop)
+            };
+            let said = made.await.err().map(|error| chain(&error));
+            std::fs::remove_file(&folder).unwrap();
+            let said = said.unwrap_or_default();
+            assert!(said.contains(words), "{text}\n{said}");
+            for hidden in ["s3cret", "czNjcmV0", "offset"] {
+                assert!(!said.contains(hidden), "{text}\n{said}");
+            }
+        }
     }
 
     #[tokio::test]

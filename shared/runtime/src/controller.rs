@@ -273,7 +273,7 @@ impl<R: Reconciler> Controller<R> {
         let watcher = this.clone();
         cache.listen(move |change| watcher.primary_changed(change));
         let api = match &this.environment.namespace {
-            Some(namespace) => Api::namespaced(this.environment.client.clone(), namespace),
+            Some(namespace) => in_checked_namespace(&this.environment.client, namespace),
             None => Api::all(this.environment.client.clone()),
         };
         let mut config = watcher::Config::default();
@@ -377,6 +377,18 @@ impl<R: Reconciler> Controller<R> {
         }
         self.queue.done(&key);
     }
+}
+
+/// The objects of a kind in the namespace of the process, which [`crate::manager`] has checked at the start.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "checked at the start of the process"
+)]
+pub(crate) fn in_checked_namespace<K>(client: &Client, namespace: &str) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+{
+    Api::namespaced(client.clone(), namespace)
 }
 
 /// Whether an update of an object asks for a reconcile: a new generation, or a request with another token (RT-WAT-001,

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use flux_objects::{Error, Objects};
 use jiff::Timestamp;
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
 };
-use kube::{Api, Client, api::PostParams};
+use kube::{Client, api::PostParams};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -139,9 +140,9 @@ impl Election {
     /// One try to get or renew the Lease. `Ok(true)` when this process holds it now.
     async fn attempt(
         &self,
-        api: &Api<Lease>,
+        api: &Objects<Lease>,
         observed: &mut Observed,
-    ) -> Result<bool, kube::Error> {
+    ) -> Result<bool, Error> {
         let current = match (&observed.lease, observed.at) {
             // While we hold it nobody else writes it, so that renewing takes one request.
             (Some(lease), Some(_)) if self.holds(lease) => Some(lease.clone()),
@@ -200,7 +201,7 @@ impl Election {
                 };
                 Ok(true)
             }
-            Err(kube::Error::Api(status)) if status.code == 409 => {
+            Err(error) if error.code() == Some(409) => {
                 *observed = Observed::default(); // somebody was faster: look again
                 Ok(false)
             }
@@ -224,7 +225,13 @@ impl Election {
         metrics: Metrics,
         stop: &CancellationToken,
     ) -> Option<Office> {
-        let api = Api::namespaced(client, &self.namespace);
+        let api = match Objects::in_namespace(client, &self.namespace) {
+            Ok(leases) => leases,
+            Err(error) => {
+                tracing::error!(logger = "runtime", %error, "unable to use the namespace of the Lease");
+                return None;
+            }
+        };
         let mut observed = Observed::default();
         metrics.leads(&self.name, false);
         tracing::info!(
@@ -284,7 +291,7 @@ impl Election {
 /// The leadership of this process.
 pub struct Office {
     election: Election,
-    api: Api<Lease>,
+    api: Objects<Lease>,
     observed: Observed,
     recorder: Recorder,
     metrics: Metrics,

@@ -3,6 +3,7 @@
 use std::{error::Error, future::Future, process::ExitCode, time::Duration};
 
 use flux_budget::Budget;
+use flux_objects::path;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use kube::{Api, Client, Config, runtime::watcher};
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,7 +14,7 @@ use tracing_subscriber::{
 
 use crate::{
     client::{self, ClientFactory},
-    controller::{Controller, Environment, Reconciler},
+    controller::{Controller, Environment, Reconciler, in_checked_namespace},
     events::Recorder,
     flags::{self, ManagerFlags, TokenCacheFlags},
     gates::Gates,
@@ -118,7 +119,7 @@ impl Manager {
         K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
     {
         match self.namespace() {
-            Some(namespace) => Api::namespaced(self.client.clone(), &namespace),
+            Some(namespace) => in_checked_namespace(&self.client, &namespace),
             None => Api::all(self.client.clone()),
         }
     }
@@ -184,6 +185,9 @@ impl Manager {
         options: Options,
         gates: Gates,
     ) -> Result<Self, Fatal> {
+        if let Some(namespace) = runtime_namespace() {
+            path::namespace(&namespace).map_err(|error| format!("RUNTIME_NAMESPACE: {error}"))?;
+        }
         let config = client::config().await?;
         let metrics = Metrics::new()?;
         let (size, life) = options

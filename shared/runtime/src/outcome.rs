@@ -57,6 +57,8 @@ pub struct Failure {
     pub marks: Option<(&'static str, crate::conditions::Status)>,
     /// Metadata of the event, by key without the kind's group (RT-EVT-012).
     pub metadata: BTreeMap<&'static str, String>,
+    /// Whether the reconciler has logged that it waits, and the frame need not.
+    pub is_logged: bool,
 }
 
 /// What follows a failure.
@@ -155,22 +157,19 @@ fn write_chain(error: &(dyn Error + 'static), f: &mut fmt::Formatter<'_>) -> fmt
     Ok(())
 }
 
-/// The server's own message, where the error is a refusal of the API server.
-fn refusal<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a str> {
-    match error.downcast_ref() {
-        Some(kube::Error::Api(status)) => Some(&status.message),
-        _ => None,
-    }
+/// What is told of an error of kube in place of its own text and its sources'.
+fn words(error: &(dyn Error + 'static)) -> Option<String> {
+    flux_objects::words(error.downcast_ref()?)
 }
 
 /// What an error says of itself. A refusal is told in the server's words, as upstream does: kube adds the reason and the
 /// whole status in its Debug form, and its source says all of it again.
 fn text_of(error: &(dyn Error + 'static)) -> String {
-    refusal(error).map_or_else(|| error.to_string(), str::to_owned)
+    words(error).unwrap_or_else(|| error.to_string())
 }
 
 fn below<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-    if refusal(error).is_some() {
+    if words(error).is_some() {
         None
     } else {
         error.source()
@@ -186,6 +185,7 @@ impl Failure {
             notice,
             marks: None,
             metadata: BTreeMap::new(),
+            is_logged: false,
         }
     }
 
@@ -214,6 +214,14 @@ impl Failure {
     /// Given up for a newer trigger.
     pub fn superseded(reason: &'static str, cause: impl Into<Cause>) -> Self {
         Self::new(reason, cause, Next::Superseded, Notice::Info)
+    }
+
+    /// Whose wait the reconciler has logged itself, in other words than the cause's.
+    pub fn logged(self) -> Self {
+        Self {
+            is_logged: true,
+            ..self
+        }
     }
 
     /// Told to the log and the status only.

@@ -1,5 +1,7 @@
 //! What the API server admits as a GitRepository, and what it makes of it.
 
+#![expect(clippy::disallowed_methods, reason = "a test names its own objects")]
+
 use http::header::ACCEPT;
 use kind_tests::{Cluster, GIT_REPOSITORY, Namespace, Result, ensure};
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};

@@ -191,7 +191,7 @@ async fn watch_until_gone(
     resource: &Resource,
     id: &ObjectId,
 ) -> Result<(), RequestError> {
-    let api = cluster.api(resource, &id.namespace);
+    let api = cluster.api(resource, &id.namespace)?;
     let is_gone = |object: Option<&kube::api::DynamicObject>| object.is_none();
     if await_condition(api, &id.name, is_gone).await.is_ok() {
         return Ok(());

@@ -74,6 +74,11 @@ impl<'w> Watches<'w> {
                     name: target.id.name,
                 });
             }
+            if let Err(error) = Cluster::named(&resource, &target.id) {
+                // No request can be made for it, now or later.
+                board.take(News::Unreadable(target.id, error.to_string()));
+                continue;
+            }
             let namespace = if resource.namespaced {
                 target.id.namespace.clone()
             } else {
@@ -90,12 +95,14 @@ impl<'w> Watches<'w> {
         for ((.., namespace), (resource, ids)) in groups {
             self.versions
                 .extend(ids.iter().map(|id| (id.clone(), resource.clone())));
-            let api = self.cluster.api(&resource, &namespace);
+            let Ok(api) = self.cluster.api(&resource, &namespace) else {
+                continue;
+            };
             let types = types_of(&resource);
             if ids.len() <= ONE_BY_ONE && !self.options.by_kind {
                 for id in ids {
-                    let config =
-                        watcher::Config::default().fields(&format!("metadata.name={}", id.name));
+                    let config = watcher::Config::default()
+                        .fields(&format!("metadata.name={}", field_value(&id.name)));
                     self.streams.push(objects(
                         api.clone(),
                         config,
@@ -153,7 +160,9 @@ impl<'w> Watches<'w> {
             let Some(labels) = selector_text(&selector) else {
                 continue;
             };
-            let api = self.cluster.api(&resource, &owner.namespace);
+            let Ok(api) = self.cluster.api(&resource, &owner.namespace) else {
+                continue;
+            };
             self.streams.push(pods(
                 api,
                 watcher::Config::default().labels(&labels),
@@ -309,6 +318,18 @@ fn error_of(error: watcher::Error) -> RequestError {
     }
 }
 
+/// A value as a field selector writes it.
+fn field_value(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        if matches!(character, '\\' | ',' | '=') {
+            out.push('\\');
+        }
+        out.push(character);
+    }
+    out
+}
+
 /// A `spec.selector` as the text that requests carry; nothing where it is none.
 fn selector_text(selector: &Value) -> Option<String> {
     let mut parts = Vec::new();
@@ -361,7 +382,16 @@ async fn resource_of(cluster: &Cluster, target: &Target) -> Result<Resource, Req
 mod tests {
     use serde_json::json;
 
-    use super::selector_text;
+    use super::{field_value, selector_text};
+
+    #[test]
+    fn a_name_cannot_add_to_a_field_selector() {
+        assert_eq!(field_value("web"), "web");
+        assert_eq!(
+            field_value("a,metadata.name=b\\"),
+            "a\\,metadata.name\\=b\\\\"
+        );
+    }
 
     #[test]
     fn selectors_become_text() {

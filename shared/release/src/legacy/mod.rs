@@ -109,6 +109,7 @@ impl Waited<'_> {
         let fields = format!("metadata.name={}", self.id.name);
         let config = watcher::Config::default().fields(&fields);
         let api = self.cluster.api(self.resource, &self.id.namespace);
+        let api = api.map_err(|error| error.to_string())?;
         let mut news = std::pin::pin!(watcher(api, config).default_backoff());
         let mut there = false;
         while let Some(event) = news.next().await {
@@ -188,6 +189,7 @@ impl Waited<'_> {
             .collect();
         let params = ListParams::default().labels(&labels.join(","));
         let api = self.cluster.api(&resource, &self.id.namespace);
+        let api = api.map_err(|error| error.to_string())?;
         let list = api.list(&params).await;
         let list = list.map_err(|error| RequestError::from(error).to_string())?;
         let uid = &live["metadata"]["uid"];

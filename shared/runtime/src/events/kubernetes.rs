@@ -9,13 +9,14 @@ use std::{
     time::Duration,
 };
 
+use flux_objects::{Error, Objects};
 use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{Event, EventSource, ObjectReference},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
 use kube::{
-    Api, Client, ResourceExt,
+    Client, ResourceExt,
     api::{Patch, PatchParams, PostParams},
 };
 use serde_json::json;
@@ -51,13 +52,16 @@ pub(super) async fn write(
     let mut correlator = Correlator::<String>::new();
     while let Some(entry) = entries.recv().await {
         log(&entry);
-        let namespace = entry.namespace().to_owned();
-        let api = Api::namespaced(client.clone(), &namespace);
+        let events = Objects::in_namespace(client.clone(), entry.namespace());
         let sort = entry.sort();
         // Judged once, however often the write is tried: one occurrence counts as one.
         let mut verdict = correlator.judge(&sort, entry.message.clone(), entry.time);
         for attempt in 1..=ATTEMPTS {
-            match write_one(&api, controller, &entry, &verdict).await {
+            let written = match &events {
+                Ok(events) => write_one(events, controller, &entry, &verdict).await,
+                Err(error) => Err(error.clone().into()),
+            };
+            match written {
                 Ok(Written::Nothing) => break,
                 Ok(Written::Created(message, id)) => {
                     correlator.wrote(&sort, &message, id);
@@ -129,16 +133,16 @@ pub(super) fn log(entry: &Entry) {
 }
 
 /// Whether another try could succeed: the server was not reached, or is overloaded.
-fn may_pass(error: &kube::Error) -> bool {
+fn may_pass(error: &Error) -> bool {
     match error {
-        kube::Error::Api(status) => status.code == 429 || status.code >= 500,
-        _ => true,
+        Error::Invalid(_) => false,
+        Error::Request(_) => error.code().is_none_or(|code| code == 429 || code >= 500),
     }
 }
 
 /// Whether the event is of no use any more: it is there, or its namespace is going.
-fn is_moot(error: &kube::Error) -> bool {
-    let kube::Error::Api(status) = error else {
+fn is_moot(error: &Error) -> bool {
+    let Error::Request(kube::Error::Api(status)) = error else {
         return false;
     };
     let causes = status.details.iter().flat_map(|details| &details.causes);
@@ -159,27 +163,25 @@ enum Written {
 }
 
 async fn write_one(
-    api: &Api<Event>,
+    events: &Objects<Event>,
     controller: &'static str,
     entry: &Entry,
     verdict: &Verdict<String>,
-) -> Result<Written, kube::Error> {
+) -> Result<Written, Error> {
     match verdict {
         Verdict::Drop => Ok(Written::Nothing),
         Verdict::Create(message) => {
             let new = event(controller, entry, message);
-            let made = api.create(&PostParams::default(), &new).await?;
+            let made = events.create(&PostParams::default(), &new).await?;
             Ok(Written::Created(message.clone(), made.name_any()))
         }
         Verdict::Count { id, count, message } => {
             let time = seconds(entry.time);
             let body = json!({"count": count, "lastTimestamp": time, "message": message});
             let params = PatchParams::default();
-            match api.patch(id, &params, &Patch::Merge(&body)).await {
+            match events.patch(id, &params, &Patch::Merge(&body)).await {
                 Ok(_) => Ok(Written::Nothing),
-                Err(kube::Error::Api(status)) if status.code == 404 => {
-                    Ok(Written::Lost(message.clone()))
-                }
+                Err(error) if error.is_not_found() => Ok(Written::Lost(message.clone())),
                 Err(error) => Err(error),
             }
         }

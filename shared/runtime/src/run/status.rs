@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use flux_objects::{Error, Objects};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{
-    Api, ResourceExt,
+    ResourceExt,
     api::{Patch, PatchParams},
 };
 use serde_json::{Map, Value, json};
@@ -17,7 +18,7 @@ const PATCH_TRIES: u32 = 5;
 
 /// The status as the API server has it.
 pub(super) struct Server {
-    resource_version: String,
+    pub(super) resource_version: String,
     pub(super) status: Value,
     pub(super) conditions: Vec<Condition>,
 }
@@ -48,7 +49,7 @@ impl Server {
 pub enum StatusError {
     /// The API server refused or did not answer.
     #[error("failed to update status")]
-    Api(#[source] kube::Error),
+    Api(#[source] Error),
     /// Others kept writing at the same time.
     #[error("failed to update status: {PATCH_TRIES} tries met a conflict")]
     Conflict,
@@ -62,7 +63,7 @@ pub enum StatusError {
         bytes: usize,
         /// What the server said.
         #[source]
-        source: kube::Error,
+        source: Error,
     },
     /// The status does not read back as what it is. A defect of the API types.
     #[error("failed to read back the status")]
@@ -70,8 +71,8 @@ pub enum StatusError {
 }
 
 /// Whether a request was refused for the size of what it would have stored. etcd's own limit comes without a code.
-fn is_too_large(error: &kube::Error) -> bool {
-    let kube::Error::Api(status) = error else {
+fn is_too_large(error: &Error) -> bool {
+    let Error::Request(kube::Error::Api(status)) = error else {
         return false;
     };
     status.code == 413
@@ -81,8 +82,9 @@ fn is_too_large(error: &kube::Error) -> bool {
 }
 
 impl<K: Kind> Run<K> {
-    fn api(&self) -> Api<K> {
-        Api::namespaced(self.context.client.clone(), self.namespace())
+    fn objects(&self) -> Result<Objects<K>, Error> {
+        let client = self.context.client.clone();
+        Ok(Objects::in_namespace(client, self.namespace())?)
     }
 
     fn drafted(&self) -> Result<Value, StatusError> {
@@ -119,6 +121,7 @@ impl<K: Kind> Run<K> {
     ///
     /// When the server cannot be reached or refuses what is written. The draft stays as it is.
     pub async fn patch(&mut self) -> Result<(), StatusError> {
+        let objects = self.objects().map_err(StatusError::Api)?;
         for attempt in 0..PATCH_TRIES {
             let drafted = self.drafted()?;
             let Some(change) = patch::diff(&self.server.status, &drafted) else {
@@ -129,8 +132,7 @@ impl<K: Kind> Run<K> {
                 field_manager: Some(self.context.status_manager.to_owned()),
                 ..PatchParams::default()
             };
-            match self
-                .api()
+            match objects
                 .patch_status(self.name(), &params, &Patch::Merge(&body))
                 .await
             {
@@ -139,16 +141,16 @@ impl<K: Kind> Run<K> {
                     self.context.cache.note(object);
                     return Ok(());
                 }
-                Err(kube::Error::Api(status)) if status.code == 409 => {
+                Err(error) if error.code() == Some(409) => {
                     // 100 ms, then growing, spread so that two writers do not meet again (RT-CON-016)
                     let spread = rand::random_range(1.0..1.5);
                     tokio::time::sleep(
                         Duration::from_millis(100).mul_f64(f64::from(attempt) * spread),
                     )
                     .await;
-                    let live = match self.api().get(self.name()).await {
+                    let live = match objects.get(self.name()).await {
                         Ok(live) => live,
-                        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+                        Err(error) if error.is_not_found() => return Ok(()),
                         Err(error) => return Err(StatusError::Api(error)),
                     };
                     if live.meta().uid != self.object.meta().uid {
@@ -158,7 +160,7 @@ impl<K: Kind> Run<K> {
                     self.conditions
                         .rebase(self.context.settings.owned, &self.server.conditions);
                 }
-                Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()), // RT-CON-020
+                Err(error) if error.is_not_found() => return Ok(()), // RT-CON-020
                 Err(source) if is_too_large(&source) => {
                     let bytes = drafted.to_string().len();
                     return Err(StatusError::TooLarge { bytes, source });
@@ -178,7 +180,7 @@ impl<K: Kind> Run<K> {
     }
 
     /// Adds or takes away the finalizer.
-    pub(crate) async fn set_finalizer(&self, present: bool) -> Result<(), kube::Error> {
+    pub(crate) async fn set_finalizer(&self, present: bool) -> Result<(), Error> {
         let finalizer = self.settings().finalizer;
         let mut finalizers: Vec<String> = self.object.finalizers().to_vec();
         finalizers.retain(|name| name != finalizer);
@@ -192,7 +194,7 @@ impl<K: Kind> Run<K> {
             ..PatchParams::default()
         };
         match self
-            .api()
+            .objects()?
             .patch(self.name(), &params, &Patch::Merge(&body))
             .await
         {
@@ -202,7 +204,7 @@ impl<K: Kind> Run<K> {
                 }
                 Ok(())
             }
-            Err(kube::Error::Api(status)) if status.code == 404 && !present => Ok(()),
+            Err(error) if error.is_not_found() && !present => Ok(()),
             Err(error) => Err(error),
         }
     }

@@ -1,0 +1,372 @@
+//! Names that are paths or queries, in every field that refers to an object: each ends in upstream's condition, no request
+//! goes astray or on for ever, and other objects are served.
+
+use kind_tests::controller::Settings;
+use kind_tests::requests::Counter;
+use kind_tests::{
+    CONFIG_MAP, Flux, GIT_REPOSITORY, KUSTOMIZATION, Kind, Result, condition, ensure,
+};
+use serde_json::Value;
+
+use crate::config_map;
+
+/// A name, and what client-go says against it; a name that it escapes is not found.
+const NAMES: &[(&str, Option<&str>)] = &[
+    ("?watch=true&timeoutSeconds=86400", None),
+    ("#x y", None),
+    ("../../kube-system/secrets/x", Some("may not contain '/'")),
+    ("..", Some("may not be '..'")),
+    ("%2e%2e%2fx", Some("may not contain '%'")),
+];
+
+/// A field that refers to an object.
+struct Field {
+    field: &'static str,
+    /// The lines of the spec, in which `NAME` stands for the name.
+    spec: &'static str,
+    /// The condition that tells, its status, and its reason.
+    told: (&'static str, &'static str, &'static str),
+    /// The message for a name that is refused, in which `NAME`, `NS` and `REFUSED` are replaced.
+    refused: &'static str,
+    /// The message for a name that is escaped.
+    missing: &'static str,
+}
+
+/// The fields of GitRepositories.
+const OF_SOURCES: &[Field] = &[
+    // SC-GIT-024
+    Field {
+        field: "secret",
+        spec: "secretRef: {name: 'NAME'}",
+        told: ("FetchFailed", "True", "AuthenticationFailed"),
+        refused: "failed to get secret 'NS/NAME': invalid resource name \"NAME\": [REFUSED]",
+        missing: "failed to get secret 'NS/NAME': secrets \"NAME\" not found",
+    },
+    // SC-GIT-022
+    Field {
+        field: "proxy",
+        spec: "proxySecretRef: {name: 'NAME'}",
+        told: ("FetchFailed", "True", "AuthenticationFailed"),
+        refused: "failed to configure proxy options: failed to get secret 'NS/NAME': invalid resource name \"NAME\": [REFUSED]",
+        missing: "failed to configure proxy options: secret 'NS/NAME' not found",
+    },
+    // SC-VER-003
+    Field {
+        field: "verify",
+        spec: "verify: {mode: HEAD, secretRef: {name: 'NAME'}}",
+        told: ("SourceVerified", "False", "VerificationError"),
+        refused: "public keys secret error: invalid resource name \"NAME\": [REFUSED]",
+        missing: "public keys secret error: secrets \"NAME\" not found",
+    },
+    // SC-GIT-091: from the cache, which knows no such name
+    Field {
+        field: "include",
+        spec: "include: [{repository: {name: 'NAME'}}]",
+        told: ("IncludeUnavailable", "True", "NotFound"),
+        refused: "GitRepository.source.toolkit.fluxcd.io \"NAME\" not found",
+        missing: "GitRepository.source.toolkit.fluxcd.io \"NAME\" not found",
+    },
+];
+
+/// The fields of Kustomizations.
+const OF_KUSTOMIZATIONS: &[Field] = &[
+    // KC-DEP-003
+    Field {
+        field: "depends",
+        spec: "dependsOn: [{name: 'NAME'}]",
+        told: ("Ready", "False", "DependencyNotReady"),
+        refused: "dependency 'NS/NAME' not found: invalid resource name \"NAME\": [REFUSED]",
+        missing: "dependency 'NS/NAME' not found: kustomizations.kustomize.toolkit.fluxcd.io \"NAME\" not found",
+    },
+    Field {
+        field: "depends-namespace",
+        spec: "dependsOn: [{name: app, namespace: 'NAME'}]",
+        told: ("Ready", "False", "DependencyNotReady"),
+        refused: "dependency 'NAME/app' not found: invalid namespace \"NAME\": [REFUSED]",
+        missing: "dependency 'NAME/app' not found: kustomizations.kustomize.toolkit.fluxcd.io \"app\" not found",
+    },
+    // KC-SUB-009
+    Field {
+        field: "substitute-map",
+        spec: "postBuild: {substituteFrom: [{kind: ConfigMap, name: 'NAME'}]}",
+        told: ("Ready", "False", "BuildFailed"),
+        refused: "substitute from 'ConfigMap/NAME' error: invalid resource name \"NAME\": [REFUSED]",
+        missing: "substitute from 'ConfigMap/NAME' error: configmaps \"NAME\" not found",
+    },
+    Field {
+        field: "substitute-secret",
+        spec: "postBuild: {substituteFrom: [{kind: Secret, name: 'NAME'}]}",
+        told: ("Ready", "False", "BuildFailed"),
+        refused: "substitute from 'Secret/NAME' error: invalid resource name \"NAME\": [REFUSED]",
+        missing: "substitute from 'Secret/NAME' error: secrets \"NAME\" not found",
+    },
+    // KC-REMOTE-001: no request names the account but its header, and nobody is of that name
+    Field {
+        field: "account",
+        spec: "serviceAccountName: 'NAME'",
+        told: ("Ready", "False", "ReconciliationFailed"),
+        refused: "User \"system:serviceaccount:NS:NAME\" cannot",
+        missing: "User \"system:serviceaccount:NS:NAME\" cannot",
+    },
+    Field {
+        field: "health",
+        spec: "timeout: 3s, healthChecks: [{apiVersion: v1, kind: ConfigMap, name: 'NAME', namespace: NS}]",
+        told: ("Ready", "False", "HealthCheckFailed"),
+        refused: "ConfigMap/NS/NAME status: 'Unknown'",
+        missing: "ConfigMap/NS/NAME status: 'NotFound'",
+    },
+    Field {
+        field: "health-namespace",
+        spec: "timeout: 3s, healthChecks: [{apiVersion: v1, kind: ConfigMap, name: a, namespace: 'NAME'}]",
+        told: ("Ready", "False", "HealthCheckFailed"),
+        refused: "ConfigMap/NAME/a status: 'Unknown'",
+        missing: "ConfigMap/NAME/a status: 'NotFound'",
+    },
+];
+
+/// The `sourceRef` of a Kustomization, read directly or from the cache, which knows no such name.
+const SOURCE: &str = "sourceRef: {kind: GitRepository, name: 'NAME'}";
+const SOURCE_NAMESPACE: &str = "sourceRef: {kind: GitRepository, name: app, namespace: 'NAME'}";
+
+fn filled(text: &str, namespace: &str, (name, refused): (&str, Option<&str>)) -> String {
+    text.replace("REFUSED", refused.unwrap_or_default())
+        .replace("NAME", name)
+        .replace("NS", namespace)
+}
+
+/// An object of the kind in YAML's flow form; `spec` begins with what each has.
+fn object(kind: Kind, name: &str, spec: &str) -> String {
+    format!(
+        "{{apiVersion: {}, kind: {}, metadata: {{name: {name}}}, spec: {{{spec}}}}}",
+        kind.0, kind.1
+    )
+}
+
+/// Waits until the condition of the object says this.
+async fn told(
+    flux: &Flux,
+    kind: Kind,
+    name: &str,
+    (type_, status, reason): (&str, &str, &str),
+    words: &str,
+) -> Result<Value> {
+    let goal = format!("has {type_}={status} for {reason}: {words}");
+    flux.namespace
+        .wait(kind, name, &goal, |object| {
+            condition(object, type_).is_some_and(|found| {
+                found["status"] == status
+                    && found["reason"] == reason
+                    && found["message"]
+                        .as_str()
+                        .is_some_and(|text| text.contains(words))
+            })
+        })
+        .await
+}
+
+/// Whether a healthy pair of objects that is new is served.
+async fn others_are_served(flux: &mut Flux) -> Result {
+    flux.namespace
+        .apply(&flux.git_repository("healthy", "ref: {branch: main}"))
+        .await?;
+    flux.namespace
+        .wait_ready(GIT_REPOSITORY, "healthy", "True")
+        .await?;
+    flux.namespace
+        .apply(&flux.kustomization("healthy", &["prune: true"]))
+        .await?;
+    flux.namespace
+        .wait_ready(KUSTOMIZATION, "healthy", "True")
+        .await?;
+    flux.namespace
+        .wait(CONFIG_MAP, "a", "is applied", |_| true)
+        .await?;
+    ensure!(
+        flux.source.runs() && flux.kustomize.runs(),
+        "a controller has ended"
+    );
+    Ok(())
+}
+
+/// What the controllers have asked for: no read of a name is a watch, and nothing is outside of what they watch.
+fn asked_properly(counter: &Counter) -> Result {
+    for request in counter.requests()? {
+        let path = request.uri.split('?').next().unwrap_or_default();
+        ensure!(
+            !path.contains("kube-system")
+                && !path.contains("/..")
+                && !request.uri.contains("86400"),
+            "{request:?}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_source_that_refers_to_an_odd_name_says_so_and_holds_up_nobody() -> Result {
+    let mut flux = Flux::start("odd-sources").await?;
+    flux.commit(&[("a.yaml", &config_map("a", "1"))]);
+    let counter = Counter::start(flux.namespace.cluster(), flux.source.user())?;
+    let namespace = flux.namespace.name().to_owned();
+    let begin = format!(
+        "url: '{}', interval: 10m, ref: {{branch: main}}",
+        flux.git.url("app.git")
+    );
+    for field in OF_SOURCES {
+        for (number, name) in NAMES.iter().enumerate() {
+            let spec = format!("{begin}, {}", filled(field.spec, &namespace, *name));
+            let yaml = object(GIT_REPOSITORY, &format!("{}-{number}", field.field), &spec);
+            flux.namespace.apply(&yaml).await?;
+        }
+    }
+    for field in OF_SOURCES {
+        for (number, name) in NAMES.iter().enumerate() {
+            let words = if name.1.is_some() {
+                field.refused
+            } else {
+                field.missing
+            };
+            let words = filled(words, &namespace, *name);
+            let object = format!("{}-{number}", field.field);
+            told(&flux, GIT_REPOSITORY, &object, field.told, &words).await?;
+        }
+    }
+    others_are_served(&mut flux).await?;
+    asked_properly(&counter)
+}
+
+#[tokio::test]
+async fn a_kustomization_that_refers_to_an_odd_name_says_so_and_holds_up_nobody() -> Result {
+    let mut flux = Flux::start("odd-kustomizations").await?;
+    flux.commit(&[("a.yaml", &config_map("a", "1"))]);
+    flux.follow_main().await?;
+    let counter = Counter::start(flux.namespace.cluster(), flux.kustomize.user())?;
+    let namespace = flux.namespace.name().to_owned();
+    for field in OF_KUSTOMIZATIONS {
+        for (number, name) in NAMES.iter().enumerate() {
+            let spec = format!(
+                "interval: 10m, retryInterval: 2s, targetNamespace: {namespace}, prune: true, \
+                 sourceRef: {{kind: GitRepository, name: app}}, {}",
+                filled(field.spec, &namespace, *name)
+            );
+            let yaml = object(KUSTOMIZATION, &format!("{}-{number}", field.field), &spec);
+            flux.namespace.apply(&yaml).await?;
+        }
+    }
+    for field in OF_KUSTOMIZATIONS {
+        for (number, name) in NAMES.iter().enumerate() {
+            let words = if name.1.is_some() {
+                field.refused
+            } else {
+                field.missing
+            };
+            let words = filled(words, &namespace, *name);
+            let object = format!("{}-{number}", field.field);
+            told(&flux, KUSTOMIZATION, &object, field.told, &words).await?;
+        }
+    }
+    // RT-ACL-007: no account can have this name, so that the object goes without one.
+    for number in 0..NAMES.len() {
+        let name = format!("account-{number}");
+        flux.namespace.delete(KUSTOMIZATION, &name).await?;
+        flux.namespace.wait_gone(KUSTOMIZATION, &name).await?;
+    }
+    others_are_served(&mut flux).await?;
+    asked_properly(&counter)
+}
+
+// KC-SRC-003, KC-SRC-006, KC-PROC-038
+#[tokio::test]
+async fn a_source_of_an_odd_name_is_refused_or_missing() -> Result {
+    for direct in [false, true] {
+        let gate = format!("--feature-gates=DirectSourceFetch={direct}");
+        let settings = Settings::default().flag(gate);
+        let mut flux = Flux::start_with("odd-refs", Settings::default(), settings).await?;
+        flux.commit(&[("a.yaml", &config_map("a", "1"))]);
+        flux.follow_main().await?;
+        let counter = Counter::start(flux.namespace.cluster(), flux.kustomize.user())?;
+        let namespace = flux.namespace.name().to_owned();
+        let cases = [("name", SOURCE), ("namespace", SOURCE_NAMESPACE)];
+        for (what, spec) in cases {
+            for (number, name) in NAMES.iter().enumerate() {
+                let spec = filled(spec, &namespace, *name);
+                let spec = format!("interval: 10m, prune: true, {spec}");
+                let yaml = object(KUSTOMIZATION, &format!("{what}-{number}"), &spec);
+                flux.namespace.apply(&yaml).await?;
+            }
+        }
+        for (what, _) in cases {
+            for (number, (name, refused)) in NAMES.iter().enumerate() {
+                let words = match (refused, what, direct) {
+                    (Some(why), "name", true) => {
+                        format!("invalid resource name \"{name}\": [{why}]")
+                    }
+                    (Some(why), _, true) => format!("invalid namespace \"{name}\": [{why}]"),
+                    (_, "name", _) => format!("\"{name}\" not found"),
+                    _ => "\"app\" not found".to_owned(),
+                };
+                let object = format!("{what}-{number}");
+                let ready = ("Ready", "False", "ArtifactFailed");
+                told(&flux, KUSTOMIZATION, &object, ready, &words).await?;
+            }
+        }
+        others_are_served(&mut flux).await?;
+        asked_properly(&counter)?;
+    }
+    Ok(())
+}
+
+/// Objects of a manifest whose names, namespaces or versions are no such, and what is said of them.
+const MANIFESTS: &[(&str, &str)] = &[
+    (
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: a/b}}",
+        "/a/b dry-run failed: invalid resource name \"a/b\": [may not contain '/']",
+    ),
+    (
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: ..}}",
+        "/.. dry-run failed: invalid resource name \"..\": [may not be '..']",
+    ),
+    (
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: '?watch=true'}}",
+        "/?watch=true dry-run failed (Invalid): ",
+    ),
+    (
+        "{apiVersion: v1, kind: Namespace, metadata: {name: ../secrets}}",
+        "Namespace/../secrets dry-run failed: invalid resource name \"../secrets\": [may not contain '/']",
+    ),
+    (
+        "{apiVersion: '../v1', kind: ConfigMap, metadata: {name: a}}",
+        "no matches for kind \"ConfigMap\" in version \"../v1\"",
+    ),
+    (
+        "{apiVersion: 'v1?watch=true', kind: ConfigMap, metadata: {name: a}}",
+        "no matches for kind \"ConfigMap\" in version \"v1?watch=true\"",
+    ),
+];
+
+// KC-SSA-031
+#[tokio::test]
+async fn an_object_of_an_odd_name_is_refused_without_a_request() -> Result {
+    let flux = Flux::start("odd-manifests").await?;
+    for (number, (manifest, _)) in MANIFESTS.iter().enumerate() {
+        flux.commit(&[(&format!("odd-{number}/a.yaml"), manifest)]);
+    }
+    flux.commit(&[("healthy/a.yaml", &config_map("a", "1"))]);
+    flux.follow_main().await?;
+    let counter = Counter::start(flux.namespace.cluster(), flux.kustomize.user())?;
+    for number in 0..MANIFESTS.len() {
+        let path = format!("path: odd-{number}");
+        let yaml = flux.kustomization(&format!("odd-{number}"), &[&path, "prune: true"]);
+        flux.namespace.apply(&yaml).await?;
+    }
+    for (number, (_, words)) in MANIFESTS.iter().enumerate() {
+        let ready = ("Ready", "False", "ReconciliationFailed");
+        told(&flux, KUSTOMIZATION, &format!("odd-{number}"), ready, words).await?;
+    }
+    let yaml = flux.kustomization("healthy", &["path: healthy", "prune: true"]);
+    flux.namespace.apply(&yaml).await?;
+    flux.namespace
+        .wait_ready(KUSTOMIZATION, "healthy", "True")
+        .await?;
+    asked_properly(&counter)
+}

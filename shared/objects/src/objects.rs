@@ -1,0 +1,394 @@
+//! Requests for objects by name.
+
+use std::error::Error as StdError;
+use std::fmt::{self, Debug, Display, Formatter};
+
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::client::AuthError;
+use kube::config::{KubeconfigError, LoadDataError};
+use kube::core::{NamespaceResourceScope, ObjectList, PartialObjectMeta};
+use kube::{Client, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::TimedOut;
+use crate::path::{self, InvalidPath};
+
+/// Why there is no answer to a request for an object. Formats as the API server's own message where it has refused.
+#[derive(Debug)]
+pub enum Error {
+    /// The name or namespace is no segment of a path; nothing was sent.
+    Invalid(InvalidPath),
+    /// The API server refused, or did not answer.
+    Request(kube::Error),
+}
+
+impl Error {
+    /// The HTTP status with which the API server refused.
+    pub fn code(&self) -> Option<u16> {
+        match self {
+            Self::Request(kube::Error::Api(status)) => Some(status.code),
+            _ => None,
+        }
+    }
+
+    /// Whether the API server says that there is no such object.
+    pub fn is_not_found(&self) -> bool {
+        self.code() == Some(404)
+    }
+}
+
+impl Display for Error {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid(error) => Display::fmt(error, f),
+            Self::Request(error) => match words(error) {
+                Some(words) => f.write_str(&words),
+                None => Display::fmt(error, f),
+            },
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Invalid(_) => None,
+            Self::Request(error) => words(error).map_or_else(|| error.source(), |_| None),
+        }
+    }
+}
+
+/// The whole text of an error, for those of kube's errors whose own text may not be shown: a refusal is told in the
+/// server's words, which kube surrounds with its own; a proxy is named without its password; and of a program that was
+/// to give credentials it is not told what it printed.
+pub fn words(error: &kube::Error) -> Option<String> {
+    match error {
+        kube::Error::Api(status) => Some(status.message.clone()),
+        kube::Error::Auth(error) => Some(words_of_auth(error)),
+        kube::Error::InferKubeconfig(error) => Some(words_of_kubeconfig(error)),
+        kube::Error::ProxyProtocolUnsupported { proxy_url }
+        | kube::Error::ProxyProtocolDisabled { proxy_url, .. } => {
+            let scheme = proxy_url.scheme_str().unwrap_or_default();
+            let host = proxy_url.host().unwrap_or_default();
+            Some(format!(
+                "the proxy {host} has the scheme {scheme:?}; use http, https or socks5"
+            ))
+        }
+        kube::Error::Service(error) => {
+            if let Some(error) = error.downcast_ref::<TimedOut>() {
+                return Some(error.to_string());
+            }
+            error.downcast_ref().map(words_of_auth)
+        }
+        _ => None,
+    }
+}
+
+/// The text of an error of a kubeconfig. It says where the file is and what is wrong with it, but nothing that it holds: a
+/// token or key may be part of it.
+pub fn words_of_kubeconfig(error: &KubeconfigError) -> String {
+    use KubeconfigError as E;
+    let data = |what: &str, error: &LoadDataError| match error {
+        LoadDataError::DecodeBase64(_) => format!("the {what} is not base64"),
+        error => format!("failed to load the {what}: {error}"),
+    };
+    match error {
+        // The text of this one shows the lines around the fault.
+        E::Parse(error) => match error.location() {
+            Some(at) => format!(
+                "line {}, column {}: it is not the YAML of a kubeconfig",
+                at.line(),
+                at.column()
+            ),
+            None => "it is not the YAML of a kubeconfig".to_owned(),
+        },
+        E::LoadCertificateAuthority(error) => data("certificate authority", error),
+        E::LoadClientCertificate(error) => data("client certificate", error),
+        E::LoadClientKey(error) => data("client key", error),
+        error => error.to_string(),
+    }
+}
+
+fn words_of_auth(error: &AuthError) -> String {
+    match error {
+        AuthError::AuthExecRun { cmd, out } => {
+            format!("auth exec command '{cmd}' failed with {}", out.status)
+        }
+        AuthError::AuthExecParse(_) => "failed to parse auth exec output".to_owned(),
+        AuthError::ParseTokenKey(_) => "failed to parse token-key".to_owned(),
+        error => error.to_string(),
+    }
+}
+
+impl From<InvalidPath> for Error {
+    fn from(error: InvalidPath) -> Self {
+        Self::Invalid(error)
+    }
+}
+
+impl From<kube::Error> for Error {
+    fn from(error: kube::Error) -> Self {
+        Self::Request(error)
+    }
+}
+
+/// The objects of a kind in one namespace. Every name is checked before a request is made of it.
+#[derive(Clone)]
+#[expect(missing_debug_implementations, reason = "the client has none")]
+pub struct Objects<K> {
+    api: Api<K>,
+}
+
+impl<K> Objects<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    /// The objects in a namespace.
+    ///
+    /// # Errors
+    ///
+    /// Where the namespace is no segment of a path.
+    #[expect(clippy::disallowed_methods, reason = "the namespace is checked here")]
+    pub fn in_namespace(client: Client, namespace: &str) -> Result<Self, InvalidPath> {
+        let namespace = path::namespace(namespace)?;
+        Ok(Self {
+            api: Api::namespaced(client, &namespace),
+        })
+    }
+}
+
+impl<K> Objects<K> {
+    /// The same as kube's type, to list and watch.
+    pub fn into_api(self) -> Api<K> {
+        self.api
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "each name is checked here")]
+impl<K> Objects<K>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    /// Reads an object.
+    ///
+    /// # Errors
+    ///
+    /// Where the name is no segment of a path, or the server's; [`Error::is_not_found`] where there is none.
+    pub async fn get(&self, name: &str) -> Result<K, Error> {
+        Ok(self.api.get(&path::name(name)?).await?)
+    }
+
+    /// Reads an object, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Objects::get`].
+    pub async fn get_opt(&self, name: &str) -> Result<Option<K>, Error> {
+        Ok(self.api.get_opt(&path::name(name)?).await?)
+    }
+
+    /// Reads an object's metadata, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Objects::get`].
+    pub async fn get_metadata_opt(
+        &self,
+        name: &str,
+    ) -> Result<Option<PartialObjectMeta<K>>, Error> {
+        Ok(self.api.get_metadata_opt(&path::name(name)?).await?)
+    }
+
+    /// A page of the objects.
+    ///
+    /// # Errors
+    ///
+    /// The server's.
+    pub async fn list(&self, params: &ListParams) -> Result<ObjectList<K>, Error> {
+        Ok(self.api.list(params).await?)
+    }
+
+    /// Creates an object.
+    ///
+    /// # Errors
+    ///
+    /// The server's.
+    pub async fn create(&self, params: &PostParams, object: &K) -> Result<K, Error>
+    where
+        K: Serialize,
+    {
+        Ok(self.api.create(params, object).await?)
+    }
+
+    /// Replaces an object.
+    ///
+    /// # Errors
+    ///
+    /// As [`Objects::get`].
+    pub async fn replace(&self, name: &str, params: &PostParams, object: &K) -> Result<K, Error>
+    where
+        K: Serialize,
+    {
+        let name = path::name(name)?;
+        Ok(self.api.replace(&name, params, object).await?)
+    }
+
+    /// Changes an object.
+    ///
+    /// # Errors
+    ///
+    /// As [`Objects::get`].
+    pub async fn patch<P: Serialize + Debug>(
+        &self,
+        name: &str,
+        params: &PatchParams,
+        patch: &Patch<P>,
+    ) -> Result<K, Error> {
+        Ok(self.api.patch(&path::name(name)?, params, patch).await?)
+    }
+
+    /// Changes an object's status.
+    ///
+    /// # Errors
+    ///
+    /// As [`Objects::get`].
+    pub async fn patch_status<P: Serialize + Debug>(
+        &self,
+        name: &str,
+        params: &PatchParams,
+        patch: &Patch<P>,
+    ) -> Result<K, Error> {
+        let name = path::name(name)?;
+        Ok(self.api.patch_status(&name, params, patch).await?)
+    }
+
+    /// Deletes an object.
+    ///
+    /// # Errors
+    ///
+    /// As [`Objects::get`].
+    pub async fn delete(&self, name: &str, params: &DeleteParams) -> Result<(), Error> {
+        Ok(self
+            .api
+            .delete(&path::name(name)?, params)
+            .await
+            .map(drop)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use http::{Request, Response};
+    use k8s_openapi::api::core::v1::Secret;
+    use kube::client::Body;
+
+    use super::*;
+
+    /// A client of a server that knows nothing, and the requests that it got.
+    fn server() -> (Client, Arc<Mutex<Vec<String>>>) {
+        let asked = Arc::<Mutex<Vec<String>>>::default();
+        let log = asked.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let (method, uri) = (request.method(), request.uri());
+            log.lock().unwrap().push(format!("{method} {uri}"));
+            let status = serde_json::json!({
+                "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404,
+                "reason": "NotFound", "message": "secrets \"x\" not found",
+            });
+            let body = Body::from(status.to_string().into_bytes());
+            let answer = Response::builder().status(404).body(body).unwrap();
+            async { Ok::<_, std::convert::Infallible>(answer) }
+        });
+        (Client::new(service, "default"), asked)
+    }
+
+    async fn every_request(objects: &Objects<Secret>, name: &str) -> Vec<Result<(), Error>> {
+        let object = Secret::default();
+        let merge = Patch::Merge(serde_json::json!({}));
+        let (patch, post) = (PatchParams::default(), PostParams::default());
+        vec![
+            objects.get(name).await.map(drop),
+            objects.get_opt(name).await.map(drop),
+            objects.get_metadata_opt(name).await.map(drop),
+            objects.replace(name, &post, &object).await.map(drop),
+            objects.patch(name, &patch, &merge).await.map(drop),
+            objects.patch_status(name, &patch, &merge).await.map(drop),
+            objects.delete(name, &DeleteParams::default()).await,
+        ]
+    }
+
+    #[tokio::test]
+    async fn no_request_is_made_of_a_name_that_is_a_path() {
+        let (client, asked) = server();
+        for name in ["a/b", "..", "%2e", ""] {
+            let objects = Objects::<Secret>::in_namespace(client.clone(), "apps").unwrap();
+            for result in every_request(&objects, name).await {
+                assert!(
+                    matches!(result, Err(Error::Invalid(_))),
+                    "{name} {result:?}"
+                );
+            }
+            assert!(Objects::<Secret>::in_namespace(client.clone(), name).is_err());
+        }
+        assert_eq!(*asked.lock().unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn no_credentials_are_told() {
+        use std::os::unix::process::ExitStatusExt as _;
+        let printed = || {
+            Box::new(std::process::Output {
+                status: std::process::ExitStatus::from_raw(256),
+                stdout: b"{token: s3cret}".to_vec(),
+                stderr: b"s3cret".to_vec(),
+            })
+        };
+        let failed = || AuthError::AuthExecRun {
+            cmd: "login".into(),
+            out: printed(),
+        };
+        let proxy: http::Uri = "ftp://user:s3cret@proxy.example.com".parse().unwrap();
+        for error in [
+            kube::Error::Auth(failed()),
+            kube::Error::Service(Box::new(failed())),
+            kube::Error::ProxyProtocolUnsupported {
+                proxy_url: Box::new(proxy),
+            },
+        ] {
+            assert!(
+                error.to_string().contains("s3cret") || format!("{error:?}").contains("s3cret")
+            );
+            let text = Error::from(error);
+            assert!(StdError::source(&text).is_none());
+            let text = text.to_string();
+            assert!(!text.contains("s3cret") && !text.is_empty(), "{text}");
+            assert!(
+                text.contains("login") || text.contains("proxy.example.com"),
+                "{text}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_a_query_is_not_found() {
+        let (client, asked) = server();
+        let objects = Objects::<Secret>::in_namespace(client, "a?b#c").unwrap();
+        for result in every_request(&objects, "?watch=true").await {
+            assert!(result.is_ok() || result.unwrap_err().is_not_found());
+        }
+        let asked = asked.lock().unwrap().clone();
+        assert_eq!(asked.len(), 7);
+        for request in &asked {
+            let path = "/api/v1/namespaces/a%3Fb%23c/secrets/%3Fwatch%3Dtrue";
+            assert!(
+                request.contains(path) && !request.contains("watch=true"),
+                "{request}"
+            );
+        }
+        let error = objects.get("?watch=true").await.unwrap_err();
+        assert_eq!(error.to_string(), "secrets \"x\" not found");
+    }
+}

@@ -1,0 +1,189 @@
+//! Names as segments of a path, as client-go treats them.
+
+use std::fmt::Write as _;
+
+/// A name or namespace with which no request can be made. The texts are client-go's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPath {
+    /// No name.
+    #[error("resource name may not be empty")]
+    NoName,
+    /// No namespace, for an object that has one.
+    #[error("an empty namespace may not be set when a resource name is provided")]
+    NoNamespace,
+    /// A name that is no segment of a path.
+    #[error("invalid resource name {}: [{why}]", quoted(.name))]
+    Name {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A namespace that is no segment of a path.
+    #[error("invalid namespace {}: [{why}]", quoted(.namespace))]
+    Namespace {
+        /// The namespace.
+        namespace: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// The segment for an object's name. What a server would not accept as a name, but a path can carry, is escaped, so that
+/// the server says that there is no such object.
+///
+/// # Errors
+///
+/// Where the name is empty, `.` or `..`, or contains `/` or `%`.
+pub fn name(name: &str) -> Result<String, InvalidPath> {
+    if name.is_empty() {
+        return Err(InvalidPath::NoName);
+    }
+    match fault(name) {
+        None => Ok(escaped(name)),
+        Some(why) => Err(InvalidPath::Name {
+            name: name.to_owned(),
+            why,
+        }),
+    }
+}
+
+/// The segment for a namespace, as [`name`].
+///
+/// # Errors
+///
+/// As [`name`].
+pub fn namespace(namespace: &str) -> Result<String, InvalidPath> {
+    if namespace.is_empty() {
+        return Err(InvalidPath::NoNamespace);
+    }
+    match fault(namespace) {
+        None => Ok(escaped(namespace)),
+        Some(why) => Err(InvalidPath::Namespace {
+            namespace: namespace.to_owned(),
+            why,
+        }),
+    }
+}
+
+/// What keeps a text from being a segment, in client-go's words.
+fn fault(text: &str) -> Option<String> {
+    if matches!(text, "." | "..") {
+        return Some(format!("may not be '{text}'"));
+    }
+    let faults: Vec<&str> = [('/', "may not contain '/'"), ('%', "may not contain '%'")]
+        .into_iter()
+        .filter(|(character, _)| text.contains(*character))
+        .map(|(_, fault)| fault)
+        .collect();
+    (!faults.is_empty()).then(|| faults.join(" "))
+}
+
+/// A value of a query or a segment of a path, with everything escaped that could end it.
+pub fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-.~:@".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+/// The text in quotes as Go's `%q` writes it.
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => out.extend(['\\', character]),
+            '\u{7}' => out.push_str("\\a"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{b}' => out.push_str("\\v"),
+            '\0'..=' ' | '\u{7f}' if character != ' ' => {
+                let _ = write!(out, "\\x{:02x}", u32::from(character));
+            }
+            // What Rust would not print either.
+            _ if character.escape_debug().count() > 1 && character != '\'' => {
+                let code = u32::from(character);
+                let _ = match code {
+                    0..=0xffff => write!(out, "\\u{code:04x}"),
+                    _ => write!(out, "\\U{code:08x}"),
+                };
+            }
+            _ => out.push(character),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_segment_is_refused_in_the_words_of_client_go() {
+        for (text, why) in [
+            (".", "may not be '.'"),
+            ("..", "may not be '..'"),
+            ("a/b", "may not contain '/'"),
+            ("/", "may not contain '/'"),
+            ("a%2fb", "may not contain '%'"),
+            ("../%2e", "may not contain '/' may not contain '%'"),
+        ] {
+            assert_eq!(
+                name(text).unwrap_err().to_string(),
+                format!("invalid resource name \"{text}\": [{why}]")
+            );
+            assert_eq!(
+                namespace(text).unwrap_err().to_string(),
+                format!("invalid namespace \"{text}\": [{why}]")
+            );
+        }
+        assert_eq!(
+            name("").unwrap_err().to_string(),
+            "resource name may not be empty"
+        );
+        assert!(namespace("").is_err());
+    }
+
+    #[test]
+    fn any_other_name_makes_a_segment() {
+        for (text, segment) in [
+            ("web", "web"),
+            ("...", "..."),
+            ("system:node.a_b~c", "system:node.a%5Fb~c"),
+            ("Not Valid#é", "Not%20Valid%23%C3%A9"),
+            (
+                "?watch=true&timeoutSeconds=86400",
+                "%3Fwatch%3Dtrue%26timeoutSeconds%3D86400",
+            ),
+            ("a;b\\c\r\n", "a%3Bb%5Cc%0D%0A"),
+        ] {
+            assert_eq!(name(text).as_deref(), Ok(segment));
+            assert_eq!(namespace(text).as_deref(), Ok(segment));
+            let uri: http::Uri = format!("/api/v1/namespaces/{segment}/secrets/{segment}")
+                .parse()
+                .unwrap();
+            assert_eq!(uri.query(), None, "{text}");
+            assert_eq!(uri.path().split('/').count(), 7, "{text}");
+        }
+    }
+
+    #[test]
+    fn quotes_are_those_of_go() {
+        let refused = name("/\"\\\n\u{1}\u{200b}é'").unwrap_err().to_string();
+        assert_eq!(
+            refused,
+            r#"invalid resource name "/\"\\\n\x01\u200bé'": [may not contain '/']"#
+        );
+    }
+}
