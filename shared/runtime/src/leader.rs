@@ -29,7 +29,7 @@ pub struct Election {
     pub identity: String,
     /// How long a Lease that was not renewed keeps others out.
     pub lease: Duration,
-    /// How long the leader tries to renew before it gives up.
+    /// How long after its last renewal the leader gives up.
     pub renew_deadline: Duration,
     /// The pause between tries.
     pub retry: Duration,
@@ -80,6 +80,15 @@ enum Claim {
     Write(LeaseSpec),
 }
 
+/// Why a try to get, renew or give back the Lease has failed.
+#[derive(Debug, thiserror::Error)]
+enum AttemptError {
+    #[error("no answer in time")]
+    NoAnswer,
+    #[error(transparent)]
+    Request(#[from] Error),
+}
+
 /// Times of an election that cannot work together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -125,7 +134,7 @@ impl Election {
             .filter(|_| ours);
         Claim::Write(LeaseSpec {
             holder_identity: Some(self.identity.clone()),
-            lease_duration_seconds: Some(i32::try_from(self.lease.as_secs()).unwrap_or(i32::MAX)),
+            lease_duration_seconds: Some(self.lease_seconds()),
             acquire_time: Some(acquired.unwrap_or_else(|| now.clone())),
             renew_time: Some(now),
             lease_transitions: Some(if ours || current.is_none() {
@@ -137,16 +146,42 @@ impl Election {
         })
     }
 
-    /// One try to get or renew the Lease. `Ok(true)` when this process holds it now.
+    /// How long the Lease lasts, as it is written into it: others go by that. Whole seconds, and no fewer than this
+    /// process goes by itself.
+    fn lease_seconds(&self) -> i32 {
+        let whole = self
+            .lease
+            .as_secs()
+            .saturating_add(u64::from(self.lease.subsec_nanos() > 0));
+        i32::try_from(whole).unwrap_or(i32::MAX)
+    }
+
+    /// One try to get or renew the Lease, within half the renew deadline (RT-LED-005) and not beyond `deadline`. Gives the
+    /// time from which on it counts where this process holds it now: that at which the write was sent, since others count
+    /// from when they see it.
     async fn attempt(
         &self,
-        api: &Objects<Lease>,
+        leases: &Objects<Lease>,
         observed: &mut Observed,
-    ) -> Result<bool, Error> {
+        deadline: Option<Instant>,
+    ) -> Result<Option<Instant>, AttemptError> {
+        let own = Instant::now() + self.renew_deadline / 2;
+        let until = deadline.map_or(own, |deadline| deadline.min(own));
+        match tokio::time::timeout_at(until, self.try_once(leases, observed)).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(AttemptError::NoAnswer),
+        }
+    }
+
+    async fn try_once(
+        &self,
+        leases: &Objects<Lease>,
+        observed: &mut Observed,
+    ) -> Result<Option<Instant>, Error> {
         let current = match (&observed.lease, observed.at) {
             // While we hold it nobody else writes it, so that renewing takes one request.
             (Some(lease), Some(_)) if self.holds(lease) => Some(lease.clone()),
-            _ => api.get_opt(&self.name).await?,
+            _ => leases.get_opt(&self.name).await?,
         };
         let version =
             |lease: Option<&Lease>| lease.and_then(|lease| lease.metadata.resource_version.clone());
@@ -163,8 +198,9 @@ impl Election {
         let lasts = seconds.map_or(self.lease, Duration::from_secs);
         let expired = observed.at.is_some_and(|at| at.elapsed() > lasts);
         let Claim::Write(spec) = self.claim(spec, expired, Timestamp::now()) else {
-            return Ok(false);
+            return Ok(None);
         };
+        let sent = Instant::now();
         let written = match current {
             None => {
                 let metadata = ObjectMeta {
@@ -172,25 +208,27 @@ impl Election {
                     namespace: Some(self.namespace.clone()),
                     ..ObjectMeta::default()
                 };
-                api.create(
-                    &PostParams::default(),
-                    &Lease {
-                        metadata,
-                        spec: Some(spec),
-                    },
-                )
-                .await
+                leases
+                    .create(
+                        &PostParams::default(),
+                        &Lease {
+                            metadata,
+                            spec: Some(spec),
+                        },
+                    )
+                    .await
             }
             Some(lease) => {
-                api.replace(
-                    &self.name,
-                    &PostParams::default(),
-                    &Lease {
-                        spec: Some(spec),
-                        ..lease
-                    },
-                )
-                .await
+                leases
+                    .replace(
+                        &self.name,
+                        &PostParams::default(),
+                        &Lease {
+                            spec: Some(spec),
+                            ..lease
+                        },
+                    )
+                    .await
             }
         };
         match written {
@@ -199,11 +237,11 @@ impl Election {
                     lease: Some(lease),
                     at: Some(Instant::now()),
                 };
-                Ok(true)
+                Ok(Some(sent))
             }
             Err(error) if error.code() == Some(409) => {
-                *observed = Observed::default(); // somebody was faster: look again
-                Ok(false)
+                *observed = Observed::default(); // another was faster: look again
+                Ok(None)
             }
             Err(error) => Err(error),
         }
@@ -225,7 +263,7 @@ impl Election {
         metrics: Metrics,
         stop: &CancellationToken,
     ) -> Option<Office> {
-        let api = match Objects::in_namespace(client, &self.namespace) {
+        let leases = match Objects::in_namespace(client, &self.namespace) {
             Ok(leases) => leases,
             Err(error) => {
                 tracing::error!(logger = "runtime", %error, "unable to use the namespace of the Lease");
@@ -240,24 +278,13 @@ impl Election {
             self.namespace,
             self.name
         );
-        loop {
-            match tokio::time::timeout(self.renew_deadline / 2, self.attempt(&api, &mut observed))
-                .await
-            {
-                Ok(Ok(true)) => break,
-                Ok(Ok(false)) => {}
-                Ok(Err(error)) => {
-                    tracing::error!(
-                        logger = "runtime",
-                        error = crate::outcome::chain(&error),
-                        "error retrieving resource lock {}/{}",
-                        self.namespace,
-                        self.name
-                    );
-                }
-                Err(_) => tracing::error!(
+        let renewed = loop {
+            match self.attempt(&leases, &mut observed, None).await {
+                Ok(Some(renewed)) => break renewed,
+                Ok(None) => {}
+                Err(error) => tracing::error!(
                     logger = "runtime",
-                    error = "no answer in time",
+                    error = crate::outcome::chain(&error),
                     "error retrieving resource lock {}/{}",
                     self.namespace,
                     self.name
@@ -268,7 +295,7 @@ impl Election {
                 // spread like client-go's, so that contenders do not march in step
                 () = tokio::time::sleep(self.retry.mul_f64(rand::random_range(1.0..2.2))) => {}
             }
-        }
+        };
         tracing::info!(
             logger = "runtime",
             "successfully acquired lease {}/{}",
@@ -278,8 +305,9 @@ impl Election {
         metrics.leads(&self.name, true);
         let office = Office {
             election: self,
-            api,
+            leases,
             observed,
+            renewed,
             recorder,
             metrics,
         };
@@ -291,48 +319,42 @@ impl Election {
 /// The leadership of this process.
 pub struct Office {
     election: Election,
-    api: Objects<Lease>,
+    leases: Objects<Lease>,
     observed: Observed,
+    /// When the last write that renewed the Lease was sent.
+    renewed: Instant,
     recorder: Recorder,
     metrics: Metrics,
 }
 
 impl Office {
-    /// Renews the Lease until `stop`, or until it could not be renewed in time, which `false` tells: then this process
-    /// must end at once (RT-LED-008).
+    /// Renews the Lease until `stop`, or until the renew deadline has passed since the last renewal, which `false` tells:
+    /// then this process must end at once (RT-LED-008). A request under way does not extend the deadline: a server that
+    /// hangs may serve others, for whom the Lease ends.
     pub async fn hold(&mut self, stop: &CancellationToken) -> bool {
-        let mut renewed = Instant::now();
         loop {
+            let deadline = self.renewed + self.election.renew_deadline;
+            let next = (Instant::now() + self.election.retry).min(deadline);
             tokio::select! {
                 () = stop.cancelled() => return true,
-                () = tokio::time::sleep(self.election.retry) => {}
+                () = tokio::time::sleep_until(next) => {}
             }
-            let attempt = tokio::time::timeout(
-                self.election.renew_deadline / 2,
-                self.election.attempt(&self.api, &mut self.observed),
-            )
-            .await;
+            let attempt = self
+                .election
+                .attempt(&self.leases, &mut self.observed, Some(deadline))
+                .await;
             match attempt {
-                Ok(Ok(true)) => renewed = Instant::now(),
-                Ok(Ok(false)) => {}
-                Ok(Err(error)) => {
-                    tracing::error!(
-                        logger = "runtime",
-                        error = crate::outcome::chain(&error),
-                        "error updating resource lock {}/{}",
-                        self.election.namespace,
-                        self.election.name
-                    );
-                }
-                Err(_) => tracing::error!(
+                Ok(Some(renewed)) => self.renewed = renewed,
+                Ok(None) => {}
+                Err(error) => tracing::error!(
                     logger = "runtime",
-                    error = "no answer in time",
+                    error = crate::outcome::chain(&error),
                     "error updating resource lock {}/{}",
                     self.election.namespace,
                     self.election.name
                 ),
             }
-            if renewed.elapsed() > self.election.renew_deadline {
+            if self.renewed.elapsed() >= self.election.renew_deadline {
                 self.metrics.leads(&self.election.name, false);
                 return false;
             }
@@ -364,11 +386,12 @@ impl Office {
             spec: Some(spec),
             ..lease
         };
-        if let Err(error) = self
-            .api
-            .replace(&self.election.name, &PostParams::default(), &emptied)
-            .await
-        {
+        let params = PostParams::default();
+        let release = self.leases.replace(&self.election.name, &params, &emptied);
+        let released = tokio::time::timeout(self.election.renew_deadline / 2, release).await;
+        if let Err(error) = released.map_or(Err(AttemptError::NoAnswer), |answer| {
+            answer.map_err(AttemptError::Request)
+        }) {
             tracing::error!(
                 logger = "runtime",
                 error = crate::outcome::chain(&error),
@@ -393,94 +416,4 @@ impl Office {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn election() -> Election {
-        Election {
-            namespace: "flux-system".into(),
-            name: "x".into(),
-            identity: "pod_1".into(),
-            lease: Duration::from_secs(35),
-            renew_deadline: Duration::from_secs(30),
-            retry: Duration::from_secs(5),
-            release: true,
-        }
-    }
-
-    fn held(holder: &str) -> LeaseSpec {
-        LeaseSpec {
-            holder_identity: Some(holder.to_owned()),
-            lease_transitions: Some(3),
-            acquire_time: Some(MicroTime(Timestamp::UNIX_EPOCH)),
-            ..LeaseSpec::default()
-        }
-    }
-
-    #[test]
-    fn leases_are_named_as_upstream_names_them() {
-        // RT-LED-002, RT-LED-003, SC-PROC-044, KC-PROC-047: printf %s 'sharding.fluxcd.io/key=shard1' | sha256sum
-        assert_eq!(
-            lease_name("kustomize-controller", ""),
-            "kustomize-controller-leader-election"
-        );
-        let sharded = lease_name("kustomize-controller", "sharding.fluxcd.io/key=shard1");
-        assert_eq!(sharded, "kustomize-controller-leader-election-73fdc1be");
-    }
-
-    #[test]
-    fn times_must_fit_each_other() {
-        // KC-PROC-018
-        let said = |lease: u64, deadline: u64, retry: u64| {
-            let election = Election {
-                lease: Duration::from_secs(lease),
-                renew_deadline: Duration::from_secs(deadline),
-                retry: Duration::from_secs(retry),
-                ..election()
-            };
-            election.check().err().map(|error| error.to_string())
-        };
-        let some = |text: &str| Some(text.to_owned());
-        assert_eq!(said(35, 30, 5), None);
-        assert_eq!(
-            said(30, 30, 5),
-            some("leaseDuration must be greater than renewDeadline")
-        );
-        let hasty = some("renewDeadline must be greater than retryPeriod*JitterFactor");
-        assert_eq!(said(35, 30, 25), hasty);
-        assert_eq!(said(35, 0, 0), hasty);
-        assert_eq!(
-            said(35, 30, 0),
-            some("retryPeriod must be greater than zero")
-        );
-    }
-
-    #[test]
-    fn a_lease_is_claimed_when_it_is_free_ours_or_expired() {
-        // RT-LED-004, RT-LED-005
-        let now = Timestamp::from_second(100).unwrap();
-        let claim = |current: Option<&LeaseSpec>, expired| election().claim(current, expired, now);
-        assert_eq!(claim(Some(&held("other")), false), Claim::Theirs);
-        let transitions = |claim: Claim| match claim {
-            Claim::Write(spec) => {
-                assert_eq!(spec.lease_duration_seconds, Some(35));
-                assert_eq!(spec.holder_identity.as_deref(), Some("pod_1"));
-                (spec.lease_transitions, spec.acquire_time.map(|time| time.0))
-            }
-            Claim::Theirs => panic!("not claimed"),
-        };
-        assert_eq!(transitions(claim(None, false)), (Some(0), Some(now)));
-        assert_eq!(
-            transitions(claim(Some(&held("pod_1")), false)),
-            (Some(3), Some(Timestamp::UNIX_EPOCH))
-        );
-        assert_eq!(
-            transitions(claim(Some(&held("other")), true)),
-            (Some(4), Some(now))
-        );
-        assert_eq!(
-            transitions(claim(Some(&held("")), false)),
-            (Some(4), Some(now))
-        );
-    }
-}
+mod tests;

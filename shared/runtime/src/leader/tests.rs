@@ -1,0 +1,214 @@
+use super::*;
+
+fn election() -> Election {
+    Election {
+        namespace: "flux-system".into(),
+        name: "x".into(),
+        identity: "pod_1".into(),
+        lease: Duration::from_secs(35),
+        renew_deadline: Duration::from_secs(30),
+        retry: Duration::from_secs(5),
+        release: true,
+    }
+}
+
+fn held(holder: &str) -> LeaseSpec {
+    LeaseSpec {
+        holder_identity: Some(holder.to_owned()),
+        lease_transitions: Some(3),
+        acquire_time: Some(MicroTime(Timestamp::UNIX_EPOCH)),
+        ..LeaseSpec::default()
+    }
+}
+
+#[test]
+fn leases_are_named_as_upstream_names_them() {
+    // RT-LED-002, RT-LED-003, SC-PROC-044, KC-PROC-047: printf %s 'sharding.fluxcd.io/key=shard1' | sha256sum
+    assert_eq!(
+        lease_name("kustomize-controller", ""),
+        "kustomize-controller-leader-election"
+    );
+    let sharded = lease_name("kustomize-controller", "sharding.fluxcd.io/key=shard1");
+    assert_eq!(sharded, "kustomize-controller-leader-election-73fdc1be");
+}
+
+#[test]
+fn times_must_fit_each_other() {
+    // KC-PROC-018
+    let said = |lease: u64, deadline: u64, retry: u64| {
+        let election = Election {
+            lease: Duration::from_secs(lease),
+            renew_deadline: Duration::from_secs(deadline),
+            retry: Duration::from_secs(retry),
+            ..election()
+        };
+        election.check().err().map(|error| error.to_string())
+    };
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(said(35, 30, 5), None);
+    assert_eq!(
+        said(30, 30, 5),
+        some("leaseDuration must be greater than renewDeadline")
+    );
+    let hasty = some("renewDeadline must be greater than retryPeriod*JitterFactor");
+    assert_eq!(said(35, 30, 25), hasty);
+    assert_eq!(said(35, 0, 0), hasty);
+    assert_eq!(
+        said(35, 30, 0),
+        some("retryPeriod must be greater than zero")
+    );
+}
+
+#[test]
+fn a_lease_is_claimed_when_it_is_free_ours_or_expired() {
+    // RT-LED-004, RT-LED-005
+    let now = Timestamp::from_second(100).unwrap();
+    let claim = |current: Option<&LeaseSpec>, expired| election().claim(current, expired, now);
+    assert_eq!(claim(Some(&held("other")), false), Claim::Theirs);
+    let transitions = |claim: Claim| match claim {
+        Claim::Write(spec) => {
+            assert_eq!(spec.lease_duration_seconds, Some(35));
+            assert_eq!(spec.holder_identity.as_deref(), Some("pod_1"));
+            (spec.lease_transitions, spec.acquire_time.map(|time| time.0))
+        }
+        Claim::Theirs => panic!("not claimed"),
+    };
+    assert_eq!(transitions(claim(None, false)), (Some(0), Some(now)));
+    assert_eq!(
+        transitions(claim(Some(&held("pod_1")), false)),
+        (Some(3), Some(Timestamp::UNIX_EPOCH))
+    );
+    assert_eq!(
+        transitions(claim(Some(&held("other")), true)),
+        (Some(4), Some(now))
+    );
+    assert_eq!(
+        transitions(claim(Some(&held("")), false)),
+        (Some(4), Some(now))
+    );
+}
+
+/// A client of an API server that has no Lease, takes the first one, and from then on answers as `renewals` say: a
+/// renewal that is not among them hangs.
+fn api(renewals: Vec<u16>) -> Client {
+    let renewals = std::sync::Arc::new(std::sync::Mutex::new(renewals.into_iter()));
+    let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+        let renewals = renewals.clone();
+        async move {
+            let method = request.method().clone();
+            let body = request.into_body().collect_bytes().await.unwrap();
+            let code = match method {
+                http::Method::GET => 404,
+                http::Method::PUT => {
+                    let next = renewals.lock().unwrap().next();
+                    match next {
+                        Some(code) => code,
+                        None => std::future::pending().await,
+                    }
+                }
+                _ => 201,
+            };
+            let body = if code >= 400 {
+                let status = serde_json::json!({
+                    "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code,
+                    "reason": if code == 404 { "NotFound" } else { "" }, "message": "no",
+                });
+                status.to_string().into_bytes()
+            } else {
+                body.to_vec()
+            };
+            let answer = http::Response::builder().status(code);
+            Ok::<_, std::convert::Infallible>(answer.body(kube::client::Body::from(body)).unwrap())
+        }
+    });
+    Client::new(service, "default")
+}
+
+/// For how long a leader leads whose renewals end like this.
+async fn term(election: Election, renewals: Vec<u16>) -> Duration {
+    let client = api(renewals);
+    let recorder = Recorder::new(client.clone(), "c", "p".into(), None).unwrap();
+    let metrics = Metrics::new().unwrap();
+    let stop = CancellationToken::new();
+    let office = election.win(client, recorder, metrics, &stop).await;
+    let started = Instant::now();
+    assert!(!office.unwrap().hold(&stop).await);
+    started.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_whose_api_server_hangs_gives_up_before_its_lease_ends() {
+    // RT-LED-008
+    let deadline = election().renew_deadline;
+    assert_eq!(term(election(), vec![]).await, deadline);
+    // Refusals do not extend it, nor a try that begins just before it.
+    assert_eq!(term(election(), vec![500; 100]).await, deadline);
+    let odd = Election {
+        retry: Duration::from_secs(7),
+        ..election()
+    };
+    assert_eq!(term(odd.clone(), vec![500, 500, 500]).await, deadline);
+    // It counts from the last renewal.
+    assert_eq!(
+        term(odd.clone(), vec![200, 200]).await,
+        odd.retry * 2 + deadline
+    );
+}
+
+#[test]
+fn the_lease_says_no_less_than_the_leader_goes_by() {
+    // RT-LED-005
+    let seconds = |lease| {
+        Election {
+            lease,
+            ..election()
+        }
+        .lease_seconds()
+    };
+    assert_eq!(seconds(Duration::from_secs(35)), 35);
+    assert_eq!(seconds(Duration::from_millis(34_001)), 35);
+    assert_eq!(seconds(Duration::MAX), i32::MAX);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_contender_goes_by_the_duration_in_the_lease() {
+    // RT-LED-008: the holder's own is 60 s, the contender's 35 s.
+    let lease = |spec| Lease {
+        metadata: ObjectMeta {
+            resource_version: Some("1".into()),
+            ..ObjectMeta::default()
+        },
+        spec: Some(spec),
+    };
+    let theirs = lease(LeaseSpec {
+        lease_duration_seconds: Some(60),
+        ..held("other")
+    });
+    let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+        let theirs = serde_json::to_vec(&theirs).unwrap();
+        async move {
+            let body = match *request.method() {
+                http::Method::GET => theirs,
+                _ => request.into_body().collect_bytes().await.unwrap().to_vec(),
+            };
+            Ok::<_, std::convert::Infallible>(http::Response::new(kube::client::Body::from(body)))
+        }
+    });
+    let client = Client::new(service, "default");
+    let recorder = Recorder::new(client.clone(), "c", "p".into(), None).unwrap();
+    let metrics = Metrics::new().unwrap();
+    let started = Instant::now();
+    let stop = CancellationToken::new();
+    assert!(
+        election()
+            .win(client, recorder, metrics, &stop)
+            .await
+            .is_some()
+    );
+    let waited = started.elapsed();
+    let slack = election().retry.mul_f64(2.2);
+    assert!(
+        waited > Duration::from_secs(60) && waited <= Duration::from_secs(60) + slack,
+        "{waited:?}"
+    );
+}
