@@ -55,6 +55,7 @@ pub(crate) const SETTINGS: Settings = Settings {
     observes_suspended: false,
     suspended: "Reconciliation is suspended for this object",
     stalled_is_error: true,
+    names_ends: false,
     measured: true,
     timeout: None,
 };

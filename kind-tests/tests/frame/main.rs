@@ -129,6 +129,7 @@ const SETTINGS: Settings = Settings {
     observes_suspended: true,
     suspended: "reconciliation is suspended for this object",
     stalled_is_error: false,
+    names_ends: false,
     measured: true,
     timeout: None,
 };

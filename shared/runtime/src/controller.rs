@@ -64,6 +64,9 @@ pub struct Settings {
     pub suspended: &'static str,
     /// Whether a stalled object counts as a failed reconcile in the metrics (RT-QUE-006).
     pub stalled_is_error: bool,
+    /// Whether the log names the ends that are no errors of the frame, `reconciliation waiting` (with `reason` and
+    /// `duration`) and `reconciliation stalled` (SC-PROC-071), or gives their message.
+    pub names_ends: bool,
     /// Whether `gotk_reconcile_duration_seconds` is observed (RT-MET-004).
     pub measured: bool,
     /// The longest a reconcile may take (RT-QUE-009).

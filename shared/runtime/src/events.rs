@@ -15,6 +15,7 @@ use std::{
 };
 
 use flux_http::ClientOptions;
+use http::header::USER_AGENT;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Client, Resource, ResourceExt};
@@ -32,6 +33,8 @@ const ANNOTATION_PREFIX: &str = "event.toolkit.fluxcd.io/";
 const MAX_QUEUED: usize = 1_000;
 /// Events of one object that wait for the notification-controller; then the oldest is given up.
 const MAX_POSTS: usize = 100;
+/// What upstream's controllers call themselves to the notification-controller: Go's own name.
+const AGENT: &str = "Go-http-client/1.1";
 /// Attempts to post one event (RT-EVT-007).
 const POST_ATTEMPTS: u32 = 5;
 /// How long one attempt may take.
@@ -64,13 +67,26 @@ impl Subject {
     pub fn of<K: Resource<DynamicType = ()>>(object: &K) -> Self {
         let annotations = object.annotations().iter();
         Self {
-            reference: object.object_ref(&()),
+            reference: ObjectReference {
+                resource_version: object.resource_version(),
+                ..object.object_ref(&())
+            },
             group: K::group(&()).into_owned(),
             annotations: annotations
                 .filter(|(key, _)| key.starts_with(ANNOTATION_PREFIX))
                 .map(|(key, value)| (key.clone(), value.clone()))
                 .collect(),
         }
+    }
+}
+
+impl Subject {
+    /// The same object at another version.
+    pub(crate) fn at(mut self, resource_version: &str) -> Self {
+        if !resource_version.is_empty() {
+            self.reference.resource_version = Some(resource_version.to_owned());
+        }
+        self
     }
 }
 
@@ -116,9 +132,9 @@ struct Posts {
 /// Why a recorder could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum RecorderError {
-    /// `--events-addr` is not a URL.
-    #[error("invalid events address '{0}'")]
-    Address(String, #[source] url::ParseError),
+    /// `--events-addr` is not a URL. It is not shown, since it may hold a password.
+    #[error("invalid events address")]
+    Address(#[source] url::ParseError),
     /// No HTTP client.
     #[error("unable to create the events client")]
     Client(#[source] flux_http::BuildError),
@@ -136,8 +152,7 @@ impl Recorder {
         let posts = address
             .filter(|address| !address.is_empty())
             .map(|address| {
-                url::Url::parse(address)
-                    .map_err(|error| RecorderError::Address(address.to_owned(), error))?;
+                url::Url::parse(address).map_err(RecorderError::Address)?;
                 // Proxies of the environment and authorities of the system as for every other request (RT-ENV-004).
                 let options = ClientOptions {
                     timeout: Some(POST_TIMEOUT),
@@ -305,7 +320,8 @@ impl Posts {
         let mut last = String::new();
         for attempt in 0..POST_ATTEMPTS {
             let mut wanted = None;
-            match self.client.post(&self.url).json(post).send().await {
+            let request = self.client.post(&self.url).header(USER_AGENT, AGENT);
+            match request.json(post).send().await {
                 Ok(answer) => {
                     let status = answer.status().as_u16();
                     if !may_pass(status) {
@@ -318,8 +334,11 @@ impl Posts {
                         .and_then(|value| retry_after(value.to_str().ok()?, SystemTime::now()));
                 }
                 Err(error) => {
-                    last = crate::outcome::chain(&error);
-                    if error.is_builder() || error.is_redirect() || is_untrusted(&error) {
+                    let is_hopeless =
+                        error.is_builder() || error.is_redirect() || is_untrusted(&error);
+                    // The address may hold a token.
+                    last = crate::outcome::chain(&error.without_url());
+                    if is_hopeless {
                         break;
                     }
                 }

@@ -5,6 +5,7 @@ use std::{panic::AssertUnwindSafe, time::Duration};
 use flux_api::meta::GoDuration;
 use futures::FutureExt;
 use kube::{Resource, ResourceExt};
+use serde_json::json;
 
 use crate::{
     conditions::{
@@ -311,7 +312,11 @@ fn fail<K: Kind>(run: &mut Run<K>, settings: &Settings, failure: &Failure, jitte
                     terminal: true,
                 };
             }
-            tracing::error!(error = message, "Reconciler error");
+            if settings.names_ends {
+                tracing::error!(error = message, "reconciliation stalled");
+            } else {
+                tracing::error!(error = message, "Reconciler error");
+            }
             Ending::calm(Again::Never)
         }
         Next::Retry(Pace::BackOff) => Ending::failed(message),
@@ -327,7 +332,12 @@ fn fail<K: Kind>(run: &mut Run<K>, settings: &Settings, failure: &Failure, jitte
             Ending::calm(Again::At(delay))
         }
         Next::Waiting(delay) => {
-            tracing::info!("{message}");
+            if settings.names_ends {
+                let kv = json!({"reason": message, "duration": seconds(delay)}).to_string();
+                tracing::info!(kv, "reconciliation waiting");
+            } else if !failure.is_logged {
+                tracing::info!("{message}");
+            }
             Ending::calm(after(delay))
         }
         Next::Superseded => {
@@ -411,6 +421,15 @@ async fn tell_too_large<K: Kind>(run: &mut Run<K>, error: &StatusError) {
     run.record(Severity::Error, FAILED, message, &none);
     if let Err(error) = run.patch().await {
         tracing::error!(error = outcome::chain(&error), "unable to update status");
+    }
+}
+
+/// A duration as zap writes it: seconds, without a fraction where there is none.
+fn seconds(duration: Duration) -> serde_json::Value {
+    if duration.subsec_nanos() == 0 {
+        duration.as_secs().into()
+    } else {
+        duration.as_secs_f64().into()
     }
 }
 

@@ -140,102 +140,127 @@ impl Metrics {
         let shared = Shared {
             reconcile_duration: histogram(
                 "gotk_reconcile_duration_seconds",
-                "Seconds that a reconcile of the object took.",
+                "The duration in seconds of a GitOps Toolkit resource reconciliation.",
                 DURATION_BUCKETS.to_vec(),
                 &["kind", "name", "namespace"],
             )?,
             reconciles: counter(
                 "controller_runtime_reconcile_total",
-                "Reconciles by what became of them.",
+                "Total number of reconciliations per controller",
                 &["controller", "result"],
             )?,
             errors: counter(
                 "controller_runtime_reconcile_errors_total",
-                "Reconciles that failed.",
+                "Total number of reconciliation errors per controller",
                 &["controller"],
             )?,
             terminal_errors: counter(
                 "controller_runtime_terminal_reconcile_errors_total",
-                "Reconciles that failed in a way that no retry helps.",
+                "Total number of terminal reconciliation errors per controller",
                 &["controller"],
             )?,
             panics: counter(
                 "controller_runtime_reconcile_panics_total",
-                "Reconciles that panicked.",
+                "Total number of reconciliation panics per controller",
                 &["controller"],
             )?,
             timeouts: counter(
                 "controller_runtime_reconcile_timeouts_total",
-                "Reconciles that ran out of time.",
+                "Total number of reconciliation timeouts per controller",
                 &["controller"],
             )?,
             time: histogram(
                 "controller_runtime_reconcile_time_seconds",
-                "Seconds that a reconcile took.",
+                "Length of time per reconciliation per controller",
                 TIME_BUCKETS.to_vec(),
                 &["controller"],
             )?,
             active: gauge(
                 "controller_runtime_active_workers",
-                "Workers that are busy.",
+                "Number of currently used workers per controller",
                 &["controller"],
             )?,
             limit: gauge(
                 "controller_runtime_max_concurrent_reconciles",
-                "Reconciles that may run at once.",
+                "Maximum number of concurrent reconciles per controller",
                 &["controller"],
             )?,
             depth: gauge(
                 "workqueue_depth",
-                "Objects that are due.",
+                "Current depth of workqueue by workqueue and priority",
                 &["name", "controller", "priority"],
             )?,
             adds: counter(
                 "workqueue_adds_total",
-                "Objects put into the queue.",
+                "Total number of adds handled by workqueue",
                 by_queue,
             )?,
             retries: counter(
                 "workqueue_retries_total",
-                "Objects put into the queue after a failure.",
+                "Total number of items added to the workqueue with a non-zero delay (rate-limited requeues, explicit \
+                 RequeueAfter or AddAfter calls)",
                 by_queue,
             )?,
             unfinished: float(
                 "workqueue_unfinished_work_seconds",
-                "Seconds spent so far on the work that is under way.",
+                "How many seconds of work has been done that is in progress and hasn't been observed by work_duration. \
+                 Large values indicate stuck threads. One can deduce the number of stuck threads by observing the \
+                 rate at which this increases.",
                 by_queue,
             )?,
             longest: float(
                 "workqueue_longest_running_processor_seconds",
-                "Seconds spent so far on the longest work under way.",
+                "How many seconds has the longest running processor for workqueue been running.",
                 by_queue,
             )?,
             waited: histogram(
                 "workqueue_queue_duration_seconds",
-                "Seconds that objects were due before somebody took them.",
+                "How long in seconds an item stays in workqueue before being requested",
                 queue_buckets(),
                 by_queue,
             )?,
             worked: histogram(
                 "workqueue_work_duration_seconds",
-                "Seconds that work on an object took.",
+                "How long in seconds processing an item from workqueue takes.",
                 queue_buckets(),
                 by_queue,
             )?,
             requests: counter(
                 "rest_client_requests_total",
-                "Requests to API servers by status code, method and host.",
+                "Number of HTTP requests, partitioned by status code, method, and host.",
                 &["code", "method", "host"],
             )?,
             leader: gauge(
                 "leader_election_master_status",
-                "Whether this process holds the Lease.",
+                "Gauge of if the reporting system is master of the relevant lease, 0 indicates backup, 1 indicates \
+                 master. 'name' is the string used to identify the lease. Please make sure to group by name.",
                 &["name"],
             )?,
             tokens: OnceLock::new(),
             queues: Mutex::default(),
             registry,
         };
+        // Upstream's framework has these whether there is such a server or not (RT-MET-020): they stay at zero.
+        for (name, help) in [
+            (
+                "certwatcher_read_certificate_total",
+                "Total number of certificate reads",
+            ),
+            (
+                "certwatcher_read_certificate_errors_total",
+                "Total number of certificate read errors",
+            ),
+            (
+                "controller_runtime_webhook_panics_total",
+                "Total number of webhook panics",
+            ),
+            (
+                "controller_runtime_conversion_webhook_panics_total",
+                "Total number of conversion webhook panics",
+            ),
+        ] {
+            registered(&shared.registry, IntCounter::new(name, help))?;
+        }
         process::register(&shared.registry)?;
         Ok(Self {
             shared: Arc::new(shared),

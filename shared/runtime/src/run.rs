@@ -267,7 +267,7 @@ impl<K: Kind> Run<K> {
         metadata: &BTreeMap<&'static str, String>,
     ) {
         self.context.recorder.record(
-            &Subject::of(&*self.object),
+            &Subject::of(&*self.object).at(&self.server.resource_version),
             severity,
             reason,
             message,

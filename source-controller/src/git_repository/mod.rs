@@ -51,6 +51,7 @@ pub(crate) const SETTINGS: Settings = Settings {
     observes_suspended: true,
     suspended: "reconciliation is suspended for this object",
     stalled_is_error: false,
+    names_ends: true,
     measured: true,
     timeout: None,
 };

@@ -48,6 +48,7 @@ async fn receiver(statuses: &'static [u16]) -> (String, Sent) {
     let log = sent.clone();
     let answer = axum::routing::post(async move |headers: HeaderMap, body: axum::body::Bytes| {
         assert_eq!(headers["content-type"], "application/json");
+        assert_eq!(headers["user-agent"], "Go-http-client/1.1");
         let mut log = log.lock().unwrap();
         let at = log.len().min(statuses.len() - 1);
         log.push(serde_json::from_slice(&body).unwrap());
@@ -205,6 +206,28 @@ async fn severities_decide_who_is_told() {
             (json!("trouble"), json!("error"))
         ]
     );
+}
+
+#[tokio::test]
+async fn events_name_the_version_of_their_object() {
+    // RT-EVT-002, RT-EVT-004, KC-EVT-008
+    let (client, events) = api();
+    let (url, posted) = receiver(&[200]).await;
+    let recorder = Recorder::new(client, "source-controller", "pod-1".into(), Some(&url)).unwrap();
+    let subject = || Subject::of(&object(Some("apps"), "a"));
+    for subject in [subject(), subject().at("9"), subject().at("")] {
+        recorder.record(&subject, Severity::Info, "R", "m".into(), &BTreeMap::new());
+    }
+    recorder.flush(Duration::from_secs(10)).await;
+    // The second and third occurrence of an event in Kubernetes only count the first.
+    let written = events.lock().unwrap()[0]["involvedObject"].clone();
+    assert_eq!(written["resourceVersion"], "7");
+    let posted = posted.lock().unwrap();
+    let versions: Vec<_> = posted
+        .iter()
+        .map(|post| &post["involvedObject"]["resourceVersion"])
+        .collect();
+    assert_eq!(versions, ["7", "9", "7"]);
 }
 
 #[tokio::test]
@@ -412,6 +435,33 @@ async fn an_event_that_was_not_taken_is_logged() {
             json!({"level": "error", "msg": "unable to record event", "error": "connection refused", "name": "repo",
             "namespace": "apps", "reconciler kind": "GitRepository"})
         ]
+    );
+}
+
+#[tokio::test]
+async fn the_address_of_the_receiver_is_not_told() {
+    let address = |port: &str| format!("http://user:s3cret@127.0.0.1:{port}/?token=s3cret");
+    let (client, _) = api();
+    let refused = Recorder::new(client, "c", "p".into(), Some(&address("none")));
+    let refused = crate::outcome::chain(&refused.err().unwrap());
+    assert!(
+        refused.contains("invalid events address") && !refused.contains("s3cret"),
+        "{refused}"
+    );
+
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let posts = posts(&address("1"));
+    let lines = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        crate::logging::tests::logged("trace", "json", || runtime.block_on(posts.send(&post())))
+    });
+    let lines = lines.await.unwrap().concat();
+    assert!(
+        lines.contains("unable to record event") && !lines.contains("s3cret"),
+        "{lines}"
     );
 }
 

@@ -138,6 +138,7 @@ const SETTINGS: Settings = Settings {
     observes_suspended: true,
     suspended: "reconciliation is suspended for this object",
     stalled_is_error: false,
+    names_ends: false,
     measured: true,
     timeout: None,
 };
@@ -686,4 +687,54 @@ fn intervals_spread_by_the_percentage() {
     assert_eq!(spread(interval, 5, 1.0), Duration::from_secs(105));
     // RT-QUE-008: controllers without the flag hand in zero
     assert_eq!(spread(interval, 0, 0.7), interval);
+}
+
+#[test]
+fn waiting_and_stalled_ends_are_logged_in_the_words_of_the_controller() {
+    // SC-PROC-071, RT-LOG-005
+    let line = |script, names_ends| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let settings = Settings {
+            names_ends,
+            ..SETTINGS
+        };
+        let reconcile = async {
+            let world = World::holding(object(&json!({})));
+            world.reconcile(script, settings).await
+        };
+        let mut lines = crate::logging::tests::logged("info", "json", || {
+            runtime.block_on(reconcile);
+        });
+        lines.retain(|line| !line.contains("reconciler kind")); // that of the event
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        let line: Value = serde_json::from_str(&lines[0]).unwrap();
+        let fields = ["level", "msg", "error", "reason", "duration"];
+        fields.map(|field| line[field].clone())
+    };
+    assert_eq!(
+        line(Script::Wait, true).map(|field| field.to_string()),
+        [
+            "\"info\"",
+            "\"reconciliation waiting\"",
+            "null",
+            "\"not yet\"",
+            "60"
+        ]
+    );
+    assert_eq!(
+        line(Script::Stall, true),
+        [
+            json!("error"),
+            json!("reconciliation stalled"),
+            json!("no such scheme"),
+            Value::Null,
+            Value::Null
+        ]
+    );
+    assert_eq!(line(Script::Wait, false)[1], "not yet");
+    assert_eq!(line(Script::Stall, false)[1], "Reconciler error");
+    assert_eq!(seconds(Duration::from_millis(1500)), json!(1.5));
 }

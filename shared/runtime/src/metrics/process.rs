@@ -9,6 +9,9 @@ struct Process {
     cpu: Counter,
     resident: Gauge,
     virtual_memory: Gauge,
+    max_virtual_memory: Gauge,
+    received: Counter,
+    sent: Counter,
     open_fds: Gauge,
     max_fds: Gauge,
     start: Gauge,
@@ -17,20 +20,38 @@ struct Process {
 /// Registers the families.
 pub(super) fn register(registry: &Registry) -> Result<()> {
     registry.register(Box::new(Process {
-        cpu: Counter::new("process_cpu_seconds_total", "CPU seconds of this process.")?,
+        cpu: Counter::new(
+            "process_cpu_seconds_total",
+            "Total user and system CPU time spent in seconds.",
+        )?,
         resident: Gauge::new(
             "process_resident_memory_bytes",
-            "Memory of this process that is in RAM.",
+            "Resident memory size in bytes.",
         )?,
         virtual_memory: Gauge::new(
             "process_virtual_memory_bytes",
-            "Address space of this process.",
+            "Virtual memory size in bytes.",
         )?,
-        open_fds: Gauge::new("process_open_fds", "Open file descriptors.")?,
-        max_fds: Gauge::new("process_max_fds", "Limit of open file descriptors.")?,
+        max_virtual_memory: Gauge::new(
+            "process_virtual_memory_max_bytes",
+            "Maximum amount of virtual memory available in bytes.",
+        )?,
+        received: Counter::new(
+            "process_network_receive_bytes_total",
+            "Number of bytes received by the process over the network.",
+        )?,
+        sent: Counter::new(
+            "process_network_transmit_bytes_total",
+            "Number of bytes sent by the process over the network.",
+        )?,
+        open_fds: Gauge::new("process_open_fds", "Number of open file descriptors.")?,
+        max_fds: Gauge::new(
+            "process_max_fds",
+            "Maximum number of open file descriptors.",
+        )?,
         start: Gauge::new(
             "process_start_time_seconds",
-            "When this process started, in seconds since 1970.",
+            "Start time of the process since unix epoch in seconds.",
         )?,
     }))
 }
@@ -70,29 +91,45 @@ impl Process {
         self.open_fds
             .set(std::fs::read_dir("/proc/self/fd").ok()?.count() as f64);
         let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
-        let limit = limits
-            .lines()
-            .find_map(|line| line.strip_prefix("Max open files"))?;
-        self.max_fds.set(
-            limit
-                .split_whitespace()
-                .next()?
-                .parse()
-                .unwrap_or(f64::INFINITY),
-        );
+        self.max_fds.set(limit(&limits, "Max open files")?);
+        self.max_virtual_memory
+            .set(limit(&limits, "Max address space")?);
+        let net = std::fs::read_to_string("/proc/self/net/netstat").ok()?;
+        let (received, sent) = (octets(&net, "InOctets")?, octets(&net, "OutOctets")?);
+        self.received
+            .inc_by((received - self.received.get()).max(0.0));
+        self.sent.inc_by((sent - self.sent.get()).max(0.0));
         Some(())
     }
 
-    fn collectors(&self) -> [&dyn Collector; 6] {
+    fn collectors(&self) -> [&dyn Collector; 9] {
         [
             &self.cpu,
             &self.resident,
             &self.virtual_memory,
+            &self.max_virtual_memory,
+            &self.received,
+            &self.sent,
             &self.open_fds,
             &self.max_fds,
             &self.start,
         ]
     }
+}
+
+/// The soft limit of that name; none is the largest number, as upstream shows it.
+fn limit(limits: &str, name: &str) -> Option<f64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix(name))?;
+    let value = line.split_whitespace().next()?;
+    Some(value.parse().unwrap_or(u64::MAX as f64))
+}
+
+/// A count of bytes of the process's network namespace: names are in one line, numbers in the next.
+fn octets(net: &str, name: &str) -> Option<f64> {
+    let mut lines = net.lines().filter_map(|line| line.strip_prefix("IpExt:"));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let at = names.split_whitespace().position(|other| other == name)?;
+    values.split_whitespace().nth(at)?.parse().ok()
 }
 
 impl Collector for Process {
@@ -110,5 +147,24 @@ impl Collector for Process {
             .into_iter()
             .flat_map(Collector::collect)
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proc_is_read() {
+        // RT-MET-019
+        let limits = "Limit   Soft Limit  Hard Limit  Units\nMax open files  1024  4096  files\n\
+                      Max address space  unlimited  unlimited  bytes\n";
+        assert_eq!(limit(limits, "Max open files"), Some(1024.0));
+        assert_eq!(limit(limits, "Max address space"), Some(u64::MAX as f64));
+        assert_eq!(limit(limits, "Max other"), None);
+        let net = "TcpExt: A InOctets\nTcpExt: 1 2\nIpExt: A InOctets OutOctets\nIpExt: 3 4 5\n";
+        assert_eq!(octets(net, "InOctets"), Some(4.0));
+        assert_eq!(octets(net, "OutOctets"), Some(5.0));
+        assert_eq!(octets(net, "InMcastPkts"), None);
     }
 }

@@ -112,9 +112,21 @@ fn families_have_upstreams_names_types_and_labels() {
         ("process_cpu_seconds_total", "counter", &[]),
         ("process_resident_memory_bytes", "gauge", &[]),
         ("process_virtual_memory_bytes", "gauge", &[]),
+        ("process_virtual_memory_max_bytes", "gauge", &[]),
+        ("process_network_receive_bytes_total", "counter", &[]),
+        ("process_network_transmit_bytes_total", "counter", &[]),
         ("process_open_fds", "gauge", &[]),
         ("process_max_fds", "gauge", &[]),
         ("process_start_time_seconds", "gauge", &[]),
+        // RT-MET-020
+        ("certwatcher_read_certificate_total", "counter", &[]),
+        ("certwatcher_read_certificate_errors_total", "counter", &[]),
+        ("controller_runtime_webhook_panics_total", "counter", &[]),
+        (
+            "controller_runtime_conversion_webhook_panics_total",
+            "counter",
+            &[],
+        ),
     ] {
         assert!(
             page.contains(&format!("# TYPE {family} {kind}\n")),
@@ -191,14 +203,14 @@ fn bounds_are_upstreams_to_the_digit() {
 
 #[test]
 fn what_upstream_does_not_show_is_not_shown() {
-    // RT-MET-006, RT-MET-018, RT-MET-020, RT-MET-023
+    // RT-MET-006, RT-MET-018, RT-MET-023
     let page = page(&used());
     for name in [
         "gotk_reconcile_condition",
         "gotk_suspend_status",
         "leader_election_slowpath_total",
-        "certwatcher_",
-        "controller_runtime_webhook_",
+        "controller_runtime_webhook_latency",
+        "controller_runtime_webhook_requests",
         "pod=",
         "exported_",
         "container=",
@@ -213,4 +225,135 @@ fn series_of_a_gone_object_disappear() {
     let metrics = used();
     metrics.forget("Kustomization", "apps", "flux-system");
     assert!(!page(&metrics).contains("name=\"apps\""));
+}
+
+#[test]
+fn help_texts_are_upstreams() {
+    let page = page(&used());
+    for (family, help) in [
+        (
+            "gotk_reconcile_duration_seconds",
+            "The duration in seconds of a GitOps Toolkit resource reconciliation.",
+        ),
+        (
+            "controller_runtime_reconcile_total",
+            "Total number of reconciliations per controller",
+        ),
+        (
+            "controller_runtime_reconcile_errors_total",
+            "Total number of reconciliation errors per controller",
+        ),
+        (
+            "controller_runtime_terminal_reconcile_errors_total",
+            "Total number of terminal reconciliation errors per controller",
+        ),
+        (
+            "controller_runtime_reconcile_panics_total",
+            "Total number of reconciliation panics per controller",
+        ),
+        (
+            "controller_runtime_reconcile_timeouts_total",
+            "Total number of reconciliation timeouts per controller",
+        ),
+        (
+            "controller_runtime_reconcile_time_seconds",
+            "Length of time per reconciliation per controller",
+        ),
+        (
+            "controller_runtime_active_workers",
+            "Number of currently used workers per controller",
+        ),
+        (
+            "controller_runtime_max_concurrent_reconciles",
+            "Maximum number of concurrent reconciles per controller",
+        ),
+        (
+            "workqueue_depth",
+            "Current depth of workqueue by workqueue and priority",
+        ),
+        (
+            "workqueue_adds_total",
+            "Total number of adds handled by workqueue",
+        ),
+        (
+            "workqueue_retries_total",
+            "Total number of items added to the workqueue with a non-zero delay (rate-limited requeues, explicit RequeueAfter or AddAfter calls)",
+        ),
+        (
+            "workqueue_unfinished_work_seconds",
+            "How many seconds of work has been done that is in progress and hasn't been observed by work_duration. Large values indicate stuck threads. One can deduce the number of stuck threads by observing the rate at which this increases.",
+        ),
+        (
+            "workqueue_longest_running_processor_seconds",
+            "How many seconds has the longest running processor for workqueue been running.",
+        ),
+        (
+            "workqueue_queue_duration_seconds",
+            "How long in seconds an item stays in workqueue before being requested",
+        ),
+        (
+            "workqueue_work_duration_seconds",
+            "How long in seconds processing an item from workqueue takes.",
+        ),
+        (
+            "rest_client_requests_total",
+            "Number of HTTP requests, partitioned by status code, method, and host.",
+        ),
+        (
+            "leader_election_master_status",
+            "Gauge of if the reporting system is master of the relevant lease, 0 indicates backup, 1 indicates master. 'name' is the string used to identify the lease. Please make sure to group by name.",
+        ),
+        (
+            "certwatcher_read_certificate_total",
+            "Total number of certificate reads",
+        ),
+        (
+            "certwatcher_read_certificate_errors_total",
+            "Total number of certificate read errors",
+        ),
+        (
+            "controller_runtime_webhook_panics_total",
+            "Total number of webhook panics",
+        ),
+        (
+            "controller_runtime_conversion_webhook_panics_total",
+            "Total number of conversion webhook panics",
+        ),
+        (
+            "process_cpu_seconds_total",
+            "Total user and system CPU time spent in seconds.",
+        ),
+        (
+            "process_resident_memory_bytes",
+            "Resident memory size in bytes.",
+        ),
+        (
+            "process_virtual_memory_bytes",
+            "Virtual memory size in bytes.",
+        ),
+        (
+            "process_virtual_memory_max_bytes",
+            "Maximum amount of virtual memory available in bytes.",
+        ),
+        (
+            "process_network_receive_bytes_total",
+            "Number of bytes received by the process over the network.",
+        ),
+        (
+            "process_network_transmit_bytes_total",
+            "Number of bytes sent by the process over the network.",
+        ),
+        ("process_open_fds", "Number of open file descriptors."),
+        (
+            "process_max_fds",
+            "Maximum number of open file descriptors.",
+        ),
+        (
+            "process_start_time_seconds",
+            "Start time of the process since unix epoch in seconds.",
+        ),
+    ] {
+        let line = format!("# HELP {family} {help}");
+        assert!(page.lines().any(|have| have == line), "{line} in\n{page}");
+    }
 }

@@ -90,21 +90,24 @@ impl Families {
                 IntCounterVec::new(
                     Opts::new(
                         "gotk_token_cache_events_total",
-                        "Tokens asked for on behalf of an object, by whether they were kept.",
+                        "Total number of cache retrieval events for a Gitops Toolkit resource reconciliation.",
                     ),
                     &["event_type", "kind", "name", "namespace", "operation"],
                 ),
             )?,
             items: registered(
                 registry,
-                IntGauge::new("gotk_token_cached_items", "Tokens that are kept."),
+                IntGauge::new(
+                    "gotk_token_cached_items",
+                    "Total number of items in the cache.",
+                ),
             )?,
             requests: registered(
                 registry,
                 IntCounterVec::new(
                     Opts::new(
                         "gotk_token_cache_requests_total",
-                        "Tokens asked for, by whether they could be had.",
+                        "Total number of cache requests partioned by success or failure.",
                     ),
                     &["status"],
                 ),
@@ -113,7 +116,7 @@ impl Families {
                 registry,
                 IntCounter::new(
                     "gotk_token_cache_evictions_total",
-                    "Tokens given up for others.",
+                    "Total number of cache evictions.",
                 ),
             )?,
         };
