@@ -1,9 +1,10 @@
 //! The command lines of the controllers: which flags and gates each has, of which type and with which default.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::process::{Command, Output};
 
-use kind_tests::{Result, controller, ensure};
+use kind_tests::{Result, cache, controller, ensure};
 
 const CONTROLLERS: [&str; 2] = ["source-controller", "kustomize-controller"];
 
@@ -281,7 +282,7 @@ fn gates_are_those_of_the_ledger() -> Result {
 
 #[test]
 fn logs_are_as_the_flags_say() -> Result {
-    let gate = "--feature-gates=ObjectLevelWorkloadIdentity=true";
+    let gate = "--feature-gates=CacheSecretsAndConfigMaps=true";
     for name in CONTROLLERS {
         let said = |flags: &[&str]| -> Result<Vec<String>> {
             let output = run(name, &[&[gate], flags].concat())?;
@@ -332,6 +333,153 @@ fn logs_are_as_the_flags_say() -> Result {
             columns.get(1..4) == Some(&["INFO", "setup", "loading feature gate"]),
             "{name}: {console:?}"
         );
+    }
+    Ok(())
+}
+
+/// A value that the flag takes.
+fn value(flag: &str, kind: &str, default: &str) -> String {
+    match (flag, kind) {
+        ("feature-gates", _) => String::new(),
+        (_, "string" | "strings" | "stringArray") if default.is_empty() => "x".to_owned(),
+        _ => default.to_owned(),
+    }
+}
+
+/// What the controller says changes nothing, by the key under which it names it.
+fn without_effect(lines: &[serde_json::Value], key: &str) -> Vec<String> {
+    let says = |line: &&serde_json::Value| {
+        let said = line["msg"].as_str().unwrap_or_default();
+        said.contains(" changes nothing yet: ") && line["logger"] == "setup"
+    };
+    let named = lines.iter().filter(says);
+    named
+        .filter_map(|line| line[key].as_str().map(str::to_owned))
+        .collect()
+}
+
+/// The code of the controller and of the frame it runs in, but for the definitions of the flags and the checks of their
+/// values.
+fn code_of(name: &str) -> Result<String> {
+    let root = cache::workspace();
+    let mut folders = vec![root.join(name).join("src"), root.join("shared/runtime/src")];
+    let mut code = String::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            let file = path.file_name().and_then(|name| name.to_str());
+            let file = file.unwrap_or_default();
+            if path.is_dir() {
+                folders.push(path);
+            } else if file.ends_with(".rs") && !["flags.rs", "tests.rs"].contains(&file) {
+                let text = fs::read_to_string(&path)?;
+                let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+                let lines = text.lines().filter(|line| !line.contains("check"));
+                code.extend(lines.map(|line| format!("{line}\n")));
+            }
+        }
+    }
+    Ok(code)
+}
+
+#[test]
+fn a_flag_or_gate_is_read_or_says_that_it_changes_nothing() -> Result {
+    for (column, name) in CONTROLLERS.into_iter().enumerate() {
+        let code = code_of(name)?;
+        let known = |defaults: [&'static str; 2]| Some(defaults[column]).filter(|it| *it != "-");
+        let flags: Vec<_> = FLAGS
+            .iter()
+            .filter_map(|(_, flag, kind, source, kustomize)| {
+                known([source, kustomize]).map(|default| (*flag, value(flag, kind, default)))
+            })
+            .collect();
+        let gates: Vec<_> = GATES
+            .iter()
+            .filter_map(|(_, gate, source, kustomize)| {
+                known([source, kustomize]).map(|default| (*gate, default))
+            })
+            .collect();
+        let mut args: Vec<String> = flags
+            .iter()
+            .map(|(flag, value)| format!("--{flag}={value}"))
+            .collect();
+        args.extend(
+            gates
+                .iter()
+                .map(|(gate, value)| format!("--feature-gates={gate}={value}")),
+        );
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let (_, lines) = logged(name, &args)?;
+
+        let silent = without_effect(&lines, "flag");
+        for (flag, _) in &flags {
+            let told = silent.iter().filter(|told| *told == flag).count();
+            let read = code.contains(&format!(".{}", flag.replace('-', "_")));
+            ensure!(
+                told == 1 || (told == 0 && read),
+                "{name} --{flag}: told {told} times, read: {read}"
+            );
+        }
+        let silent = without_effect(&lines, "feature-gate");
+        for (gate, _) in &gates {
+            let told = silent.iter().filter(|told| *told == gate).count();
+            let read = code.contains(&format!("(\"{gate}\")"));
+            ensure!(
+                told == 1 || (told == 0 && read),
+                "{name} {gate}: told {told} times, read: {read}"
+            );
+        }
+        let (_, lines) = logged(name, &[])?;
+        let silent = [
+            without_effect(&lines, "flag"),
+            without_effect(&lines, "feature-gate"),
+        ];
+        ensure!(silent.concat().is_empty(), "{name} says {silent:?} unasked");
+    }
+    Ok(())
+}
+
+#[test]
+fn known_flags_without_effect_say_so() -> Result {
+    for (name, args, flags, gates) in [
+        (
+            "source-controller",
+            &[
+                "--helm-cache-max-size=5",
+                "--helm-chart-file-max-size=1",
+                "--helm-index-max-size=1",
+                "--default-service-account=x",
+                "--feature-gates=ObjectLevelWorkloadIdentity=true",
+            ][..],
+            &[
+                "default-service-account",
+                "helm-cache-max-size",
+                "helm-chart-file-max-size",
+                "helm-index-max-size",
+            ][..],
+            &["ObjectLevelWorkloadIdentity"][..],
+        ),
+        (
+            "kustomize-controller",
+            &[
+                "--sops-age-secret=keys",
+                "--insecure-kubeconfig-tls",
+                "--token-cache-max-duration=1m",
+                "--feature-gates=AdditiveCELDependencyCheck=true",
+            ],
+            &[
+                "insecure-kubeconfig-tls",
+                "sops-age-secret",
+                "token-cache-max-duration",
+            ],
+            &["AdditiveCELDependencyCheck"],
+        ),
+    ] {
+        let (_, lines) = logged(name, args)?;
+        let told = without_effect(&lines, "flag");
+        ensure!(told == flags, "{name}: {told:?}");
+        let told = without_effect(&lines, "feature-gate");
+        ensure!(told == gates, "{name}: {told:?}");
     }
     Ok(())
 }

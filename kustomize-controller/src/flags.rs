@@ -5,6 +5,7 @@ use flux_runtime::flags::{
     CrossNamespaceFlags, DependencyFlags, JitterFlags, ManagerFlags, SelectorFlags,
     TokenCacheFlags, parse_bool, parse_int,
 };
+use flux_runtime::manager::Pending;
 
 /// Applies what sources hold.
 #[derive(Parser, Clone, Debug)]
@@ -85,29 +86,36 @@ pub(crate) const GATES: &[(&str, bool)] = &[
     ("StrictPostBuildSubstitutions", true),
 ];
 
-/// The flags that are set and change nothing, since the kinds of objects that they are for are refused (see
-/// `kustomization::plan`).
-pub(crate) fn without_effect(flags: &Flags) -> Vec<&'static str> {
-    let set = [
-        (!flags.sops_age_secret.is_empty(), "sops-age-secret"),
+const DECRYPTION: &str = "spec.decryption";
+const REMOTE: &str = "spec.kubeConfig";
+const EXPRESSIONS: &str = "spec.dependsOn[].readyExpr";
+
+/// What is accepted and changes nothing yet: the objects that it is for are refused (see `kustomization::plan`).
+pub(crate) const PENDING: Pending = Pending {
+    flags: &[
+        ("default-decryption-service-account", DECRYPTION),
+        ("default-kubeconfig-service-account", REMOTE),
+        ("insecure-kubeconfig-exec", REMOTE),
+        ("insecure-kubeconfig-tls", REMOTE),
+        ("sops-age-secret", DECRYPTION),
+        ("sops-vault-configmap", DECRYPTION),
         (
-            !flags.sops_vault_configmap.is_empty(),
-            "sops-vault-configmap",
+            "token-cache-max-duration",
+            "the cloud identities of ServiceAccounts",
         ),
         (
-            !flags.default_decryption_service_account.is_empty(),
-            "default-decryption-service-account",
+            "token-cache-max-size",
+            "the cloud identities of ServiceAccounts",
         ),
+    ],
+    gates: &[
+        ("AdditiveCELDependencyCheck", EXPRESSIONS),
         (
-            !flags.default_kubeconfig_service_account.is_empty(),
-            "default-kubeconfig-service-account",
+            "ObjectLevelWorkloadIdentity",
+            "the cloud identities of ServiceAccounts",
         ),
-        (flags.insecure_kubeconfig_exec, "insecure-kubeconfig-exec"),
-        (flags.insecure_kubeconfig_tls, "insecure-kubeconfig-tls"),
-    ];
-    let set = set.into_iter().filter(|(is_set, _)| *is_set);
-    set.map(|(_, name)| name).collect()
-}
+    ],
+};
 
 /// What the flags ask for and cannot have together (KC-PROC-028).
 pub(crate) fn check(flags: &Flags, workload_identity: bool) -> Result<(), &'static str> {
@@ -195,16 +203,6 @@ mod tests {
         ]);
         assert_eq!(read.override_manager, ["a,b", "c"]);
         assert_eq!(read.concurrent_ssa, 1);
-    }
-
-    #[test]
-    fn flags_that_change_nothing_are_known() {
-        assert_eq!(without_effect(&flags(&[])), [""; 0]);
-        let read = flags(&["--sops-age-secret=keys", "--insecure-kubeconfig-tls"]);
-        assert_eq!(
-            without_effect(&read),
-            ["sops-age-secret", "insecure-kubeconfig-tls"]
-        );
     }
 
     #[test]

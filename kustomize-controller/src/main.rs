@@ -12,16 +12,18 @@ use std::time::Duration;
 use flux_runtime::manager::{self, Identity, Options};
 
 fn main() -> ExitCode {
-    let flags: flags::Flags = flux_runtime::flags::parse(&[]);
+    let (flags, given) = flux_runtime::flags::parse::<flags::Flags>(&[]);
     let identity = Identity {
         controller: kustomization::FIELD_MANAGER,
         status_manager: "gotk-kustomize-controller",
         gates: flags::GATES,
+        pending: flags::PENDING,
     };
     let options = Options {
         selector: flags.selector.watch_label_selector.clone(),
         jitter: flags.jitter.interval_jitter_percentage,
         grace: Duration::from_secs(30),
+        given,
         tokens: Some(flags.token_cache.clone()),
     };
     manager::main(identity, flags.manager.clone(), options, async |manager| {

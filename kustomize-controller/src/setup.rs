@@ -38,13 +38,6 @@ fn unpacked(limit: Option<u64>) -> u64 {
 /// Adds the controller of the Kustomization kind.
 pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     flags::check(flags, manager.gates.enabled("ObjectLevelWorkloadIdentity"))?;
-    for flag in flags::without_effect(flags) {
-        tracing::error!(
-            logger = "setup",
-            flag,
-            "this flag changes nothing yet: spec.decryption and spec.kubeConfig are not supported by this controller"
-        );
-    }
     let gate = |name: &str| manager.gates.enabled(name);
     let access = Access {
         no_cross_namespace: flags.cross_namespace.no_cross_namespace_refs,

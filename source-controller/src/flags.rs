@@ -2,8 +2,30 @@
 
 use clap::{Args, Parser};
 use flux_runtime::flags::{
-    self, DependencyFlags, JitterFlags, ManagerFlags, SelectorFlags, SshFlags, StorageFlags,
+    self, DependencyFlags, Given, JitterFlags, ManagerFlags, SelectorFlags, SshFlags, StorageFlags,
     TokenCacheFlags, env_or,
+};
+use flux_runtime::manager::Pending;
+
+const HELM: &str = "HelmRepository and HelmChart";
+const IDENTITY: &str = "the cloud identities of ServiceAccounts";
+
+/// What is accepted and changes nothing yet.
+pub(crate) const PENDING: Pending = Pending {
+    flags: &[
+        ("default-service-account", IDENTITY),
+        ("helm-cache-max-size", HELM),
+        ("helm-cache-purge-interval", HELM),
+        ("helm-cache-ttl", HELM),
+        ("helm-chart-file-max-size", HELM),
+        ("helm-chart-max-size", HELM),
+        ("helm-index-max-size", HELM),
+        (
+            "watch-configs-label-selector",
+            "reconciling a source when its Secret changes",
+        ),
+    ],
+    gates: &[("ObjectLevelWorkloadIdentity", IDENTITY)],
 };
 
 /// The flags of source-controller (SC-PROC-002 to SC-PROC-035).
@@ -55,7 +77,7 @@ pub(crate) struct HelmFlags {
 
 impl Flags {
     /// Reads the command line and the environment of this process.
-    pub(crate) fn read() -> Self {
+    pub(crate) fn read() -> (Self, Given) {
         flags::parse(&Self::defaults(env_or))
     }
 

@@ -18,13 +18,15 @@ const IDENTITY: Identity = Identity {
         ("CacheSecretsAndConfigMaps", false),
         ("ObjectLevelWorkloadIdentity", false),
     ],
+    pending: flags::PENDING,
 };
 
 fn main() -> ExitCode {
-    let flags = flags::Flags::read();
+    let (flags, given) = flags::Flags::read();
     let options = Options {
         selector: flags.selector.watch_label_selector.clone(),
         jitter: flags.jitter.interval_jitter_percentage,
+        given,
         tokens: Some(flags.tokens.clone()),
         ..Options::default()
     };

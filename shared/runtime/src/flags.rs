@@ -2,9 +2,9 @@
 //!
 //! A controller flattens the groups that it has into a `clap` struct of its own and reads it with [`parse`].
 
-use std::{any::TypeId, path::PathBuf, time::Duration};
+use std::{any::TypeId, collections::BTreeSet, path::PathBuf, time::Duration};
 
-use clap::{ArgAction, Args, Parser, builder::OsStr};
+use clap::{ArgAction, Args, Parser, builder::OsStr, parser::ValueSource};
 use flux_api::meta::{DurationError, GoDuration};
 
 /// Reads a boolean as Go's `strconv.ParseBool` does (RT-FLG-003).
@@ -56,12 +56,23 @@ fn parse_byte(text: &str) -> Result<u8, String> {
         .map_err(|_| format!("strconv.ParseUint: parsing {text:?}: value out of range"))
 }
 
-/// Reads the command line of this process.
+/// The names of the flags that stand on a command line, whatever their values.
+#[derive(Clone, Debug, Default)]
+pub struct Given(BTreeSet<String>);
+
+impl Given {
+    /// Whether the flag of this name stands there.
+    pub fn contains(&self, flag: &str) -> bool {
+        self.0.contains(flag)
+    }
+}
+
+/// Reads the command line of this process; also gives the names of the flags that stand there.
 ///
 /// `defaults` are the defaults in which this controller differs from the groups' own (RT-FLM), by flag name. A usage
 /// error is printed and ends the process with code 2, `--help` with 0 (RT-FLG-009).
-pub fn parse<F: Parser>(defaults: &[(&str, String)]) -> F {
-    parse_from(defaults, std::env::args_os()).unwrap_or_else(|error| error.exit())
+pub fn parse<F: Parser>(defaults: &[(&str, String)]) -> (F, Given) {
+    parse_words(defaults, std::env::args_os()).unwrap_or_else(|error| error.exit())
 }
 
 /// As [`parse`], from the given words, of which the first is the program's name.
@@ -69,6 +80,13 @@ pub fn parse_from<F: Parser>(
     defaults: &[(&str, String)],
     words: impl IntoIterator<Item = std::ffi::OsString>,
 ) -> Result<F, clap::Error> {
+    parse_words(defaults, words).map(|(flags, _)| flags)
+}
+
+fn parse_words<F: Parser>(
+    defaults: &[(&str, String)],
+    words: impl IntoIterator<Item = std::ffi::OsString>,
+) -> Result<(F, Given), clap::Error> {
     let mut command = F::command()
         .args_override_self(true)
         .disable_help_subcommand(true);
@@ -90,8 +108,13 @@ pub fn parse_from<F: Parser>(
     });
     // Words that belong to no flag are passed over (RT-FLG-010, RT-FLG-002).
     command = command.arg(clap::Arg::new("ignored").num_args(0..).hide(true));
-    let mut matches = command.try_get_matches_from(words)?;
-    F::from_arg_matches_mut(&mut matches)
+    let mut matches = command.try_get_matches_from_mut(words)?;
+    let given = command.get_arguments().filter_map(|arg| {
+        let source = matches.value_source(arg.get_id().as_str());
+        (source == Some(ValueSource::CommandLine)).then(|| arg.get_long().map(str::to_owned))?
+    });
+    let given = Given(given.collect());
+    Ok((F::from_arg_matches_mut(&mut matches)?, given))
 }
 
 /// What `--help` calls the type of a flag: the name that Go's flag library has for it.

@@ -8,7 +8,7 @@
 //!
 //! ```no_run
 //! use clap::Parser;
-//! use flux_runtime::{flags, manager::{self, Identity, Options}};
+//! use flux_runtime::{flags, manager::{self, Identity, Options, Pending}};
 //!
 //! #[derive(Parser)]
 //! struct Flags {
@@ -19,13 +19,14 @@
 //! }
 //!
 //! fn main() -> std::process::ExitCode {
-//!     let flags: Flags = flags::parse(&[("concurrent", "2".to_owned())]);
+//!     let (flags, given) = flags::parse::<Flags>(&[("concurrent", "2".to_owned())]);
 //!     let identity = Identity {
 //!         controller: "source-controller",
 //!         status_manager: "source-controller",
 //!         gates: &[("CacheSecretsAndConfigMaps", false)],
+//!         pending: Pending { flags: &[], gates: &[] },
 //!     };
-//!     let options = Options { jitter: flags.jitter.interval_jitter_percentage, ..Options::default() };
+//!     let options = Options { jitter: flags.jitter.interval_jitter_percentage, given, ..Options::default() };
 //!     manager::main(identity, flags.manager, options, async |manager| {
 //!         let environment = manager.environment();
 //!         // manager.add(Controller::new(reconciler, settings, cache, environment)) for each kind

@@ -16,7 +16,7 @@ use crate::{
     client::{self, ClientFactory},
     controller::{Controller, Environment, Reconciler, in_checked_namespace},
     events::Recorder,
-    flags::{self, ManagerFlags, TokenCacheFlags},
+    flags::{self, Given, ManagerFlags, TokenCacheFlags},
     gates::Gates,
     leader::{self, Election},
     logging::Log,
@@ -39,6 +39,39 @@ pub struct Identity {
     pub status_manager: &'static str,
     /// The feature gates with their defaults.
     pub gates: &'static [(&'static str, bool)],
+    /// The flags and gates that are accepted and change nothing yet.
+    pub pending: Pending,
+}
+
+/// Flags and feature gates of upstream that this controller accepts, so that a Deployment need not be changed, but that
+/// are for something that it does not support yet: each with what that is. Where one is given, the log says so at startup.
+#[derive(Clone, Copy, Debug)]
+pub struct Pending {
+    /// The flags, by name without dashes.
+    pub flags: &'static [(&'static str, &'static str)],
+    /// The feature gates.
+    pub gates: &'static [(&'static str, &'static str)],
+}
+
+impl Pending {
+    /// Logs what is given and changes nothing.
+    fn tell(&self, given: &Given, gates: &[(String, bool)]) {
+        for (flag, lacks) in self.flags.iter().filter(|(flag, _)| given.contains(flag)) {
+            tracing::error!(
+                logger = "setup",
+                flag,
+                "this flag changes nothing yet: this controller does not support {lacks}"
+            );
+        }
+        let is_given = |gate: &str| gates.iter().any(|(given, _)| given == gate);
+        for (gate, lacks) in self.gates.iter().filter(|(gate, _)| is_given(gate)) {
+            tracing::error!(
+                logger = "setup",
+                "feature-gate" = gate,
+                "this feature gate changes nothing yet: this controller does not support {lacks}"
+            );
+        }
+    }
 }
 
 /// What not every controller has flags for.
@@ -50,6 +83,8 @@ pub struct Options {
     pub jitter: u8,
     /// How long running reconciles may take to end (RT-LED-009).
     pub grace: Duration,
+    /// The flags that stand on the command line.
+    pub given: Given,
     /// `--token-cache-max-size` and `--token-cache-max-duration`; no cache where there are no such flags.
     pub tokens: Option<TokenCacheFlags>,
 }
@@ -60,6 +95,7 @@ impl Default for Options {
             selector: String::new(),
             jitter: 0,
             grace: Duration::from_secs(30),
+            given: Given::default(),
             tokens: None,
         }
     }
@@ -452,6 +488,7 @@ where
             let pair = serde_json::json!({ (gate.as_str()): value }).to_string();
             tracing::info!(logger = "setup", kv = pair, "loading feature gate"); // RT-FGT-002
         }
+        identity.pending.tell(&options.given, &given);
         if options.jitter >= 100 {
             return Err("unable to set global jitter: the interval jitter percentage must be a non-negative value and less than 100".into());
         }
