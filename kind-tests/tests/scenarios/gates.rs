@@ -482,7 +482,7 @@ async fn objects_are_compared_as_many_at_once_as_was_asked_for() -> Result {
 }
 
 /// Status and body of what a server on loopback answers.
-async fn get(address: &str, path: &str) -> Result<(u16, String)> {
+pub(crate) async fn get(address: &str, path: &str) -> Result<(u16, String)> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let mut stream = tokio::net::TcpStream::connect(address).await?;
     let request = format!("GET /{path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");

@@ -16,6 +16,7 @@ mod lifecycle;
 mod limits;
 mod odd_names;
 mod ordering;
+mod permissions;
 mod progress;
 mod pruning;
 mod rollout;
