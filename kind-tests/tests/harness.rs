@@ -1,12 +1,15 @@
 //! The harness itself, on a real cluster.
 
+use std::fs;
+use std::path::Path;
+
 use kind_tests::requests::Counter;
 use kind_tests::{
     CONFIG_MAP, Cluster, DEPLOYMENT, EventSink, Kind, Namespace, Result, Settings, ensure,
 };
 use kube::api::PostParams;
 use kube::config::KubeConfigOptions;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const NODE: Kind = Kind("v1", "Node");
@@ -115,6 +118,32 @@ async fn requests_are_counted_by_user() -> Result {
     assert_eq!(
         counted,
         expected.map(|(verb, code)| (verb.to_owned(), "configmaps".to_owned(), code))
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn any_request_keeps_the_shared_cluster() -> Result {
+    let cluster = Cluster::shared().await?;
+    let Some(log) = cluster.audit_log() else {
+        println!("skipped: this cluster is not ours to end");
+        return Ok(());
+    };
+    let plan = fs::read(log.with_file_name("plan.json"))?;
+    let plan: Value = serde_json::from_slice(&plan)?;
+    let watched = Path::new(plan["idleFile"].as_str().unwrap_or_default());
+    let before = fs::metadata(watched)?.len();
+    // As a program that knows nothing of this harness: kubectl, a controller started by hand.
+    let user = format!("stranger.{:08x}", rand::random::<u32>());
+    let config = kube::config::Kubeconfig::read_from(cluster.kubeconfig_for(&user)?)?;
+    let config =
+        kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
+    kube::Client::try_from(config)?.apiserver_version().await?;
+    let after = fs::metadata(watched)?.len();
+    ensure!(
+        after > before,
+        "{} stays as it is at a request",
+        watched.display()
     );
     Ok(())
 }

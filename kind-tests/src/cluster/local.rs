@@ -91,11 +91,12 @@ pub(crate) async fn start_owned(folder: &Path, settings: &Settings) -> Result<(S
     Ok((state, owned))
 }
 
-/// As [`start_owned`], but it outlives this process, until it is ended or nobody has touched `folder/used` for an hour.
+/// As [`start_owned`], but it outlives this process, until it is ended or has had no request for an hour: each request,
+/// whoever sends it, is a line in the audit log.
 pub(crate) async fn start_detached(folder: &Path, settings: &Settings) -> Result<State> {
     let (mut state, mut plan) = prepare(folder, settings).await?;
-    fs::write(used_file(folder), "")?;
-    plan.idle_file = Some(used_file(folder));
+    fs::write(state.audit_log(), "")?; // the supervisor looks at it before the first request
+    plan.idle_file = Some(state.audit_log());
     plan.idle_seconds = 3600;
     state.pid = supervisor::start_detached(&state.kube, folder, &plan)?;
     if let Err(failure) = ready(&state).await {
@@ -103,11 +104,6 @@ pub(crate) async fn start_detached(folder: &Path, settings: &Settings) -> Result
         return Err(failure);
     }
     Ok(state)
-}
-
-/// The file whose age tells how long nobody has used a detached control plane.
-pub(crate) fn used_file(folder: &Path) -> PathBuf {
-    folder.join("used")
 }
 
 /// Ports nobody listens on at the moment. They lie below those that the system gives to connections by itself, since one

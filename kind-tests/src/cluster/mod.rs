@@ -108,7 +108,7 @@ impl Source {
 impl Cluster {
     /// The cluster that all tests of this checkout share, started by whoever comes first.
     ///
-    /// It outlives the process; `cargo run -p kind-tests --bin cluster -- down` ends it, as does an hour without use.
+    /// It outlives the process; `cargo run -p kind-tests --bin cluster -- down` ends it, as does an hour without a request.
     pub async fn shared() -> Result<Self> {
         match Source::find()? {
             Source::Kubeconfig => Self::of_kubeconfig().await,
@@ -203,6 +203,15 @@ impl Cluster {
         }
     }
 
+    /// The path of a kubeconfig for a user of this name who may do nothing that is not bound to it; none where the cluster is
+    /// not ours to make users in.
+    pub fn kubeconfig_without_rights(&self, user: &str) -> Result<Option<PathBuf>> {
+        match &self.0.provider {
+            Provider::Local(state) => state.kubeconfig_for(user, "").map(Some),
+            _ => Ok(None),
+        }
+    }
+
     /// Where this cluster writes a line for each request; none where it is not ours to configure.
     pub fn audit_log(&self) -> Option<PathBuf> {
         match &self.0.provider {
@@ -290,7 +299,6 @@ impl Cluster {
                     state.crds = crds::key()?;
                     shared.save(&state)?;
                 }
-                fs::write(local::used_file(&state.folder), "")?;
                 return Ok(Self::of_local(state));
             }
             supervisor::end_detached(state.pid, &state.folder)?;

@@ -18,7 +18,7 @@ pub(crate) struct Plan {
     pub programs: Vec<Program>,
     /// End everything when the process that started the supervisor is gone.
     pub end_with_stdin: bool,
-    /// End everything when this file was not touched for `idle_seconds`.
+    /// End everything when this file was not written to for `idle_seconds`.
     pub idle_file: Option<PathBuf>,
     /// See `idle_file`.
     pub idle_seconds: u64,
