@@ -112,8 +112,12 @@ pub fn words_of_kubeconfig(error: &KubeconfigError) -> String {
 
 fn words_of_auth(error: &AuthError) -> String {
     match error {
-        AuthError::AuthExecRun { cmd, out } => {
-            format!("auth exec command '{cmd}' failed with {}", out.status)
+        // The command is there with its arguments and variables.
+        AuthError::AuthExecRun { out, .. } => {
+            format!(
+                "the command under `exec` in the kubeconfig failed with {}",
+                out.status
+            )
         }
         AuthError::AuthExecParse(_) => "failed to parse auth exec output".to_owned(),
         AuthError::ParseTokenKey(_) => "failed to parse token-key".to_owned(),
@@ -347,7 +351,7 @@ mod tests {
             })
         };
         let failed = || AuthError::AuthExecRun {
-            cmd: "login".into(),
+            cmd: "TOKEN=s3cret login s3cret".into(),
             out: printed(),
         };
         let proxy: http::Uri = "ftp://user:s3cret@proxy.example.com".parse().unwrap();
@@ -366,7 +370,7 @@ mod tests {
             let text = text.to_string();
             assert!(!text.contains("s3cret") && !text.is_empty(), "{text}");
             assert!(
-                text.contains("login") || text.contains("proxy.example.com"),
+                text.contains("exec") || text.contains("proxy.example.com"),
                 "{text}"
             );
         }

@@ -10,7 +10,7 @@ use std::{
 use flux_http::{ProxyEnvironment, Secret};
 use flux_objects::{TimeLimit, words_of_kubeconfig};
 use futures::future::BoxFuture;
-use http::{Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response};
 use kube::{
     Client, Config,
     client::Body,
@@ -38,6 +38,11 @@ pub enum ClientError {
     /// None of the files that `KUBECONFIG` lists is there.
     #[error("no kubeconfig: none of the files in KUBECONFIG exists ({0})")]
     NoFile(String),
+    /// The token cannot be sent.
+    #[error(
+        "the token of the kubeconfig does not fit into an HTTP header: is there a line break in it?"
+    )]
+    Token,
     /// The configuration does not make a client.
     #[error("unable to create the Kubernetes client")]
     Build(#[source] kube::Error),
@@ -159,6 +164,9 @@ impl ClientFactory {
 
     /// A client for `config`.
     pub fn client(&self, config: Config) -> Result<Client, ClientError> {
+        if !has_valid_token(&config) {
+            return Err(ClientError::Token);
+        }
         let uri = &config.cluster_url;
         let default_port = if uri.scheme_str() == Some("http") {
             80
@@ -181,6 +189,13 @@ impl ClientFactory {
             .with_layer(&layer) // outside of the limit: waiting for one's turn is not the server's time
             .build())
     }
+}
+
+/// Whether the token, if there is one, can be sent. kube panics otherwise.
+fn has_valid_token(config: &Config) -> bool {
+    let auth = serde_json::to_value(&config.auth_info).unwrap_or_default();
+    let token = auth["token"].as_str();
+    token.is_none_or(|token| HeaderValue::from_str(token).is_ok())
 }
 
 async fn has_flow_control(client: &Client) -> bool {
@@ -418,12 +433,12 @@ mod tests {
                 "",
             ),
             (user("username: 'a\\nb', password: s3cret"), ""),
-            (user("token: \"s3cret\\n\""), ""),
+            (user("token: \"s3cret\\n\""), "the token of the kubeconfig"),
             (
                 user(
                     "exec: {apiVersion: client.authentication.k8s.io/v1, command: /bin/false, args: [s3cret], interactiveMode: Never}",
                 ),
-                "/bin/false",
+                "the command under `exec`",
             ),
         ] {
             let folder =
