@@ -112,14 +112,14 @@ const OF_KUSTOMIZATIONS: &[Field] = &[
         field: "health",
         spec: "timeout: 3s, healthChecks: [{apiVersion: v1, kind: ConfigMap, name: 'NAME', namespace: NS}]",
         told: ("Ready", "False", "HealthCheckFailed"),
-        refused: "ConfigMap/NS/NAME status: 'Unknown'",
+        refused: "ConfigMap/NS/NAME status: 'Unknown': invalid resource name \"NAME\": [REFUSED]",
         missing: "ConfigMap/NS/NAME status: 'NotFound'",
     },
     Field {
         field: "health-namespace",
         spec: "timeout: 3s, healthChecks: [{apiVersion: v1, kind: ConfigMap, name: a, namespace: 'NAME'}]",
         told: ("Ready", "False", "HealthCheckFailed"),
-        refused: "ConfigMap/NAME/a status: 'Unknown'",
+        refused: "ConfigMap/NAME/a status: 'Unknown': invalid namespace \"NAME\": [REFUSED]",
         missing: "ConfigMap/NAME/a status: 'NotFound'",
     },
 ];
@@ -195,7 +195,7 @@ fn asked_properly(counter: &Counter) -> Result {
         ensure!(
             !path.contains("kube-system")
                 && !path.contains("/..")
-                && !request.uri.contains("86400"),
+                && !request.uri.contains("timeoutSeconds=86400"),
             "{request:?}"
         );
     }
@@ -331,8 +331,8 @@ const MANIFESTS: &[(&str, &str)] = &[
         "/?watch=true dry-run failed (Invalid): ",
     ),
     (
-        "{apiVersion: v1, kind: Namespace, metadata: {name: ../secrets}}",
-        "Namespace/../secrets dry-run failed: invalid resource name \"../secrets\": [may not contain '/']",
+        "{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: ../secrets}}",
+        "ClusterRole/../secrets dry-run failed: invalid resource name \"../secrets\": [may not contain '/']",
     ),
     (
         "{apiVersion: '../v1', kind: ConfigMap, metadata: {name: a}}",
