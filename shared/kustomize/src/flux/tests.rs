@@ -213,16 +213,16 @@ fn laid_over() -> Vec<Laid> {
         ),
         // A tag or a digest replaces both.
         (
-            "KC-BLD-015",
-            "images: [{name: x, newName: y, newTag: v1, digest: sha256:a}]\n",
+            "KC-BLD-015, RT-KUS-005",
+            "images: [{name: x, newName: other, newTag: v1, digest: sha256:a}]\n",
             Overlay {
                 images: vec![image("x", "", "v2", "")],
                 ..base()
             },
-            "images:\n- name: x\n  newName: y\n  newTag: v2\n",
+            "images:\n- name: x\n  newName: other\n  newTag: v2\n",
         ),
         (
-            "KC-BLD-015",
+            "KC-BLD-015, RT-KUS-005",
             "images: [{name: x, newTag: v1}]\n",
             Overlay {
                 images: vec![image("x", "", "", "sha256:b")],
@@ -231,26 +231,26 @@ fn laid_over() -> Vec<Laid> {
             "images:\n- digest: sha256:b\n  name: x\n",
         ),
         (
-            "KC-BLD-015",
+            "KC-BLD-015, RT-KUS-005",
             "images: [{name: x, newTag: v1, digest: sha256:a}]\n",
             Overlay {
-                images: vec![image("x", "y", "", "")],
+                images: vec![image("x", "other", "", "")],
                 ..base()
             },
-            "images:\n- digest: sha256:a\n  name: x\n  newName: y\n  newTag: v1\n",
+            "images:\n- digest: sha256:a\n  name: x\n  newName: other\n  newTag: v1\n",
         ),
         (
-            "KC-BLD-015",
-            "images: [{name: x, newName: y}]\n",
+            "KC-BLD-015, RT-KUS-005",
+            "images: [{name: x, newName: other}]\n",
             Overlay {
                 images: vec![image("x", "", "", "")],
                 ..base()
             },
-            "images:\n- name: x\n  newName: y\n",
+            "images:\n- name: x\n  newName: other\n",
         ),
         // An unknown name goes to the end, and later entries of one name on top of it.
         (
-            "KC-BLD-015",
+            "KC-BLD-015, RT-KUS-005",
             "images: [{name: x, newTag: v1}]\n",
             Overlay {
                 images: vec![image("z", "m", "", ""), image("z", "", "v3", "")],
