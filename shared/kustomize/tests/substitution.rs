@@ -231,10 +231,14 @@ fn text(input: &str, strict: bool) -> Result<String, SubstituteError> {
 
 /// The row of the ledger that a case proves, the text, and what comes of it.
 const CASES: &[(&str, &str, &str)] = &[
-    ("KC-SUB-017", "plain $x } $name", "plain $x } $name"),
+    (
+        "KC-SUB-017, RT-SUB-001",
+        "plain $x } $name",
+        "plain $x } $name",
+    ),
     ("KC-SUB-017", "${name}", "Prod.eu.west"),
     (
-        "KC-SUB-018",
+        "KC-SUB-018, RT-SUB-001",
         "$${name} $$x $$$${name} $$${name}",
         "${name} $x $${name} $Prod.eu.west",
     ),
@@ -243,7 +247,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ("KC-SUB-023", "[${unset}]", "[]"),
     ("KC-SUB-026", "cut\0off", "cut"),
     (
-        "KC-SUB-027",
+        "KC-SUB-027, RT-SUB-002",
         "${unset:-a ${name} b}${unset=c}${empty:=}${empty:-d}${name:-e}",
         "a Prod.eu.west bcdProd.eu.west",
     ),
@@ -255,7 +259,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ),
     ("KC-SUB-029", "${#name}${#wide}${#empty}", "1260"),
     (
-        "KC-SUB-030",
+        "KC-SUB-030, RT-SUB-003",
         "${name^^} ${name,} ${name,,} ${wide^} ${title^} ${name^,}",
         "PROD.EU.WEST prod.eu.west prod.eu.west 日本 Ǆ Prod.eu.west",
     ),
@@ -282,12 +286,12 @@ const CASES: &[(&str, &str, &str)] = &[
         "[Prod.eu.west] [3] [Prod.eu.west]",
     ),
     (
-        "KC-SUB-035",
+        "KC-SUB-035, RT-SUB-005",
         "${name/./-} ${name//./-} ${name/./} ${name/.*/-}",
         "Prod-eu.west Prod-eu-west Prodeu.west Prod.eu.west",
     ),
     (
-        "KC-SUB-036",
+        "KC-SUB-036, RT-SUB-005",
         "${name/#Prod/Dev} ${name/%west/east} ${name/#eu/x} ${name/%eu/x} ${name/#Prod/} ${name/%west/}",
         "Dev.eu.west Prod.eu.east Prod.eu.west Prod.eu.west Prod.eu.west Prod.eu.west",
     ),
@@ -297,12 +301,12 @@ const CASES: &[(&str, &str, &str)] = &[
         "a-b\\c$d a/b-c$d a/b\\c-d x/b\\c$d",
     ),
     (
-        "KC-SUB-038",
+        "KC-SUB-038, RT-SUB-007",
         "${name/${unset:-eu}/us} ${name/eu/${two}}",
         "Prod.us.west Prod.2.west",
     ),
     (
-        "KC-SUB-039",
+        "KC-SUB-039, RT-SUB-006",
         "${name#*.} ${name##*.} ${name%.*} ${name%%.*} ${name#P?o} ${name#[O-Q]} ${name#[^a]} ${name#[}",
         "eu.west west Prod.eu Prod d.eu.west rod.eu.west rod.eu.west Prod.eu.west",
     ),
@@ -409,6 +413,68 @@ fn types_follow_from_the_substituted_text() {
     assert_eq!(got.at(["data", "number"]), Some(&Value::Int(123)));
     assert_eq!(got.at(["data", "text"]), Some(&Value::from("123")));
     assert_eq!(got.at(["data", "empty"]), Some(&Value::Null));
+}
+
+/// The object after substitution, or nothing where it is left alone.
+fn substituted(object: &str, always: bool, variables: &[(&str, &str)]) -> Option<Value> {
+    let object = sigs::from_str(object).unwrap();
+    let variables: Variables = variables.iter().copied().collect();
+    let options = SubstituteOptions {
+        strict: false,
+        always,
+    };
+    substitute_object(&object, &variables, options).unwrap()
+}
+
+#[test]
+fn objects_are_substituted_as_the_strategy_says() {
+    // KC-SUB-002
+    let object = "data: {v: '$$ ${x:=d}'}";
+    assert_eq!(substituted(object, false, &[]), None);
+    for (always, variables) in [(true, &[][..]), (false, &[("other", "1")])] {
+        let got = substituted(object, always, variables).unwrap();
+        assert_eq!(got.at(["data", "v"]), Some(&Value::from("$ d")));
+    }
+    // KC-SUB-003: in this spelling only
+    let marked = |value: &str| {
+        format!(
+            "metadata: {{labels: {{kustomize.toolkit.fluxcd.io/substitute: {value}}}}}\ndata: {{v: '${{x}}'}}"
+        )
+    };
+    assert_eq!(substituted(&marked("disabled"), true, &[("x", "1")]), None);
+    let got = substituted(&marked("Disabled"), true, &[("x", "1")]).unwrap();
+    assert_eq!(got.at(["data", "v"]), Some(&Value::Int(1)));
+}
+
+#[test]
+fn any_part_of_an_object_is_substituted() {
+    // KC-SUB-014
+    let variables = [("x", "one"), ("kind", "ConfigMap")];
+    let object =
+        "kind: '${kind}'\nmetadata: {name: 'a-${x}', labels: {'${x}/l': v}}\nlist: ['${x}']";
+    let got = substituted(object, false, &variables).unwrap();
+    let want = "kind: ConfigMap\nmetadata: {name: a-one, labels: {one/l: v}}\nlist: [one]";
+    assert_eq!(got, sigs::from_str(want).unwrap());
+    // KC-SUB-015: `${x}` in base64 is text like any other
+    let secret = "kind: Secret\ndata: {a: JHt4fQ==}\nstringData: {a: '${x}'}";
+    let got = substituted(secret, false, &variables).unwrap();
+    assert_eq!(got.at(["data", "a"]), Some(&Value::from("JHt4fQ==")));
+    assert_eq!(got.at(["stringData", "a"]), Some(&Value::from("one")));
+    // KC-SUB-016: long lines and several of them come back as they were
+    let long = "word ".repeat(40) + "end";
+    let several = "first\n\n  second ${x}\n";
+    let object: Value = [("long", &*long), ("several", several)]
+        .into_iter()
+        .map(|(key, text)| (key, Value::from(text)))
+        .collect();
+    let variables: Variables = [("x", "one")].into_iter().collect();
+    let options = SubstituteOptions::default();
+    let got = substitute_object(&object, &variables, options)
+        .unwrap()
+        .unwrap();
+    assert_eq!(got.at(["long"]), Some(&Value::from(&*long)));
+    let want = several.replace("${x}", "one");
+    assert_eq!(got.at(["several"]), Some(&Value::from(&*want)));
 }
 
 #[test]
