@@ -10,9 +10,11 @@ use flux_helm::{
 use oracle::{Answer, Oracle, from_base64};
 use serde_json::{Value, json};
 
+/// A release with every kind of field; Helm is shown to write and to read the same bytes.
 fn release() -> Release {
     let time = |text| Time::parse(text).unwrap();
     let files = vec![
+        // HE-REL-006, HE-REL-007, HE-REL-011
         File {
             mod_time: time("2024-01-02T03:04:05Z"),
             ..File::new(
@@ -29,12 +31,14 @@ fn release() -> Release {
             "a: 1.0\nb: 1e21\nc: [null, \"\u{2028}é\\u0001\"]\n",
         ),
         File::new("values.schema.json", "{}"),
+        // HE-REL-004
         File::new("templates/a.yaml", "kind: Job\nx: {{ .Values.a }}\n"),
         File::new("README.md", ""),
     ];
     let chart = Chart::from_files(files).unwrap();
     let config = load_values(b"z: {b: 1e-7, a: [true, {}]}\ny: 12345678901234567890\n").unwrap();
     let rendered = render(&chart, &config, &RenderOptions::new("rel", "apps")).unwrap();
+    // HE-REL-001
     Release {
         name: "rel".to_owned(),
         info: Some(Info {
@@ -45,9 +49,12 @@ fn release() -> Release {
             notes: "a < b\n".to_owned(),
             ..Info::default()
         }),
+        // HE-REL-003
         chart: Some(ReleaseChart::new(&chart, &rendered)),
+        // HE-REL-009
         config,
         manifest: rendered.manifest(true),
+        // HE-REL-008
         hooks: vec![Hook {
             name: "h".to_owned(),
             kind: "Job".to_owned(),
