@@ -29,6 +29,10 @@ static ID: LazyLock<Regex> =
 static ROW: LazyLock<Regex> =
     LazyLock::new(|| regex(r"^(?:\|\s*|### )([A-Z]{2}(?:-[A-Z0-9]+)*-\d{3})[ `*]*(?:\||\s)(.*)"));
 
+/// A module of tests in a file of other code; one in a file of its own holds nothing here.
+static TESTS: LazyLock<Regex> =
+    LazyLock::new(|| regex(r"(?m)^\s*#\[cfg\(test\)\]\s*(?:pub(?:\(\w+\))? )?mod \w+ \{"));
+
 /// The pattern is a constant of this file.
 fn regex(pattern: &str) -> Regex {
     Regex::new(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"))
@@ -222,8 +226,8 @@ pub struct Source {
 }
 
 impl Source {
-    /// The part of the file that is a test: all of it in a folder of tests or a file of tests, else what follows
-    /// `#[cfg(test)]`.
+    /// The part of the file that is a test: all of it in a folder of tests or a file of tests, else its module of tests and
+    /// what follows that.
     pub fn tests(&self) -> &str {
         let folders = self.path.parent().into_iter().flat_map(Path::components);
         let in_folder = folders
@@ -234,8 +238,8 @@ impl Source {
             return &self.text;
         }
         let is_rust = name.ends_with(".rs");
-        let begin = self.text.find("#[cfg(test)]").filter(|_| is_rust);
-        begin.map_or("", |begin| &self.text[begin..])
+        let tests = TESTS.find(&self.text).filter(|_| is_rust);
+        tests.map_or("", |tests| &self.text[tests.start()..])
     }
 }
 
@@ -352,6 +356,8 @@ mod tests {
             cited(source.tests())
         };
         let text = "// XA-ART-001\n#[cfg(test)]\nmod tests { /* XA-ART-002 */ }";
+        let elsewhere = "#[cfg(test)]\nmod tests;\n/// XA-ART-001\nfn made() {}";
+        assert_eq!(tests("shared/a/src/lib.rs", elsewhere), set(&[]));
         assert_eq!(tests("shared/a/src/lib.rs", text), set(&["XA-ART-002"]));
         let both = set(&["XA-ART-001", "XA-ART-002"]);
         assert_eq!(tests("shared/a/tests/b.rs", text), both);

@@ -39,6 +39,21 @@ fn sources_and_documents_cite_rows_that_exist() {
     );
 }
 
+/// A range says what somebody meant to cover; a row is claimed at the case that shows it.
+#[test]
+fn tests_claim_rows_one_by_one() {
+    let range = r"^\s*//[^/!].*\b[A-Z]{2}(-[A-Z0-9]+)*-\d{3}(\.\.| to )([A-Z]{2}-|\d{3})";
+    let range = regex::Regex::new(range).unwrap();
+    let mut wrong = Vec::new();
+    for source in sources(&root()).unwrap() {
+        if source.path.extension().is_some_and(|ending| ending == "rs") {
+            let lines = source.tests().lines().filter(|line| range.is_match(line));
+            wrong.extend(lines.map(|line| format!("{}: {line}", source.path.display())));
+        }
+    }
+    assert!(wrong.is_empty(), "ranges of rows:\n{}", wrong.join("\n"));
+}
+
 #[test]
 fn rows_that_cite_rows_name_ones_that_exist() {
     let ledger = ledger();
