@@ -282,6 +282,9 @@ impl<'b> Loader<'b> {
             Err(ResolveError::LinkLoop(_)) => {
                 Err(format!("open {shown}: too many levels of symbolic links").into())
             }
+            Err(ResolveError::TargetTooLong(_)) => {
+                Err(format!("open {shown}: file name too long").into())
+            }
         }
     }
 

@@ -20,4 +20,4 @@ mod path;
 mod tree;
 
 pub use path::{PathError, TreePath};
-pub use tree::{Entry, File, InsertError, ResolveError, Tree};
+pub use tree::{ENTRY_BYTES, Entry, File, InsertError, ResolveError, Tree};

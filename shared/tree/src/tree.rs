@@ -1,20 +1,38 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use flux_budget::Claim;
 
 use crate::{PathError, TreePath};
 
 /// How many symbolic links may follow one another before a path counts as a loop (Linux' own limit).
 const MAX_LINKS: usize = 40;
 
+/// The longest link target, as `symlink(2)` has it. Longer ones would make following a link costly.
+const MAX_TARGET: usize = 4096;
+
+/// The estimated memory of an entry besides its path and content: its place in the table and its allocations.
+pub const ENTRY_BYTES: u64 = 256;
+
 /// A set of files by path, with the folders that the paths imply.
 ///
 /// Cloning copies the table but shares the contents.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Tree {
     entries: BTreeMap<TreePath, Entry>,
+    /// Held as long as this tree or one that shares its contents.
+    claim: Option<Arc<Claim>>,
 }
+
+impl PartialEq for Tree {
+    fn eq(&self, other: &Self) -> bool {
+        self.entries == other.entries
+    }
+}
+
+impl Eq for Tree {}
 
 /// What stands at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,12 +85,34 @@ pub enum ResolveError {
     /// Links lead in a circle.
     #[error("too many symbolic links on the way to '{0}'")]
     LinkLoop(TreePath),
+    /// A link's target has more bytes than a path may have.
+    #[error("the target of symbolic link '{0}' is longer than {MAX_TARGET} bytes")]
+    TargetTooLong(TreePath),
 }
 
 impl Tree {
     /// A tree with nothing in it.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Keeps `claim` as long as this tree, or a tree made from it by cloning or [`subtree`](Self::subtree), lives.
+    pub fn holding(mut self, claim: Claim) -> Self {
+        self.claim = Some(Arc::new(claim));
+        self
+    }
+
+    /// `path` and the folders above it, bottom up, as far as nothing stands there yet: what inserting it would add.
+    pub fn vacant<'p>(&self, path: &'p TreePath) -> impl Iterator<Item = &'p str> {
+        let parent = |path: &&'p str| path.rfind('/').map(|at| &path[..at]);
+        let own = Some(path.as_str()).filter(|path| !path.is_empty());
+        std::iter::successors(own, parent).take_while(|path| !self.entries.contains_key(*path))
+    }
+
+    /// The estimated memory of the tree, contents included.
+    pub fn memory(&self) -> u64 {
+        let paths = self.entries.keys().map(|path| path.as_str().len() as u64);
+        self.content_bytes() + paths.map(|length| length + ENTRY_BYTES).sum::<u64>()
     }
 
     /// Adds or replaces a regular file and the folders above it.
@@ -163,6 +203,9 @@ impl Tree {
             links += 1;
             if links > MAX_LINKS {
                 return Err(ResolveError::LinkLoop(path.clone()));
+            }
+            if target.len() > MAX_TARGET {
+                return Err(ResolveError::TargetTooLong(next));
             }
             if target.starts_with('/') {
                 return Err(ResolveError::Escapes {
@@ -257,7 +300,10 @@ impl Tree {
             .below(folder)
             .filter_map(|(path, entry)| path.strip_prefix(folder).map(|path| (path, entry.clone())))
             .collect();
-        Self { entries }
+        Self {
+            entries,
+            claim: self.claim.clone(),
+        }
     }
 
     /// Bytes held by file contents.
@@ -339,6 +385,48 @@ mod tests {
         assert_eq!(names("a/b"), ["a/b/c", "a/b/e"]);
         assert_eq!(names("a/c"), [""; 0]);
         assert_eq!(names("gone"), [""; 0]);
+    }
+
+    #[test]
+    fn inserting_adds_what_is_vacant() {
+        let mut tree = Tree::new();
+        tree.insert_file(path("a/b"), "x", false).unwrap();
+        let vacant = |tree: &Tree, text: &str| {
+            let path = path(text);
+            tree.vacant(&path).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(vacant(&tree, "a/c/d"), ["a/c/d", "a/c"]);
+        assert_eq!(vacant(&tree, "a/b"), [""; 0]);
+        assert_eq!(vacant(&tree, "b"), ["b"]);
+        assert_eq!(vacant(&tree, ""), [""; 0]);
+        assert_eq!(tree.memory(), 1 + 1 + 3 + 2 * ENTRY_BYTES);
+    }
+
+    #[test]
+    fn a_claim_lives_as_long_as_any_tree_that_shares_the_contents() {
+        let budget = flux_budget::Budget::new(100);
+        let claim = budget.claim();
+        claim.take(60).unwrap();
+        let mut tree = Tree::new();
+        tree.insert_file(path("a/b"), "x", false).unwrap();
+        let tree = tree.holding(claim);
+        let (clone, part) = (tree.clone(), tree.subtree(&path("a")));
+        drop(tree);
+        drop(clone);
+        assert_eq!(budget.used(), 60);
+        drop(part);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn a_link_of_many_parts_is_not_followed() {
+        let mut tree = Tree::new();
+        tree.insert(path("a"), Entry::Symlink("./".repeat(200_000)))
+            .unwrap();
+        assert_eq!(
+            tree.read(&path("a/x")),
+            Err(ResolveError::TargetTooLong(path("a")))
+        );
     }
 
     #[test]
