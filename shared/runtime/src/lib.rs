@@ -44,6 +44,7 @@ pub mod acl;
 pub mod client;
 pub mod conditions;
 pub mod controller;
+mod descriptors;
 pub mod events;
 #[cfg(test)]
 mod fake;

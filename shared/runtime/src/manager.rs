@@ -15,6 +15,7 @@ use tracing_subscriber::{
 use crate::{
     client::{self, ClientFactory},
     controller::{Controller, Environment, Reconciler, in_checked_namespace},
+    descriptors,
     events::Recorder,
     flags::{self, Given, ManagerFlags, TokenCacheFlags},
     gates::Gates,
@@ -478,6 +479,7 @@ where
     // Fails when another provider is installed already, which serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
 
+    descriptors::raise_limit();
     let result = (|| -> Result<(), Fatal> {
         if let Err(error) = &traces {
             return Err(format!("unable to set up OpenTelemetry: {}", chain(error)).into());
