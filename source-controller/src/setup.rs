@@ -98,7 +98,9 @@ fn serve(manager: &mut Manager, storage: &Storage, flags: &StorageFlags) {
         let listener =
             listener.map_err(|error| format!("artifact server error: {}", chain(&error)))?;
         tracing::info!(logger = "setup", address, "starting artifact server");
-        Ok(server::serve(listener, root, stop.cancelled_owned()).await?)
+        let limits = server::Limits::default();
+        server::serve(listener, root, limits, stop.cancelled_owned()).await;
+        Ok(())
     });
 }
 

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use flux_artifact::server::{ListenError, listen, serve};
+use flux_artifact::server::{Limits, ListenError, listen, serve};
 use reqwest::{Client, Method, Response, header::HeaderMap, redirect};
 use tempfile::TempDir;
 use tokio::{
@@ -20,17 +20,21 @@ struct Served {
     folder: TempDir,
     address: String,
     stop: oneshot::Sender<()>,
-    task: JoinHandle<std::io::Result<()>>,
+    task: JoinHandle<()>,
 }
 
 impl Served {
     async fn start() -> Self {
+        Self::with(Limits::default()).await
+    }
+
+    async fn with(limits: Limits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listener = listen("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (stop, stopped) = oneshot::channel();
         let root = folder.path().to_owned();
-        let task = tokio::spawn(serve(listener, root, async {
+        let task = tokio::spawn(serve(listener, root, limits, async {
             let _ = stopped.await;
         }));
         Self {
@@ -346,7 +350,7 @@ async fn a_download_under_way_is_finished_and_no_new_one_begun() {
         received += chunk.len();
     }
     assert_eq!(received, content.len());
-    task.await.unwrap().unwrap();
+    task.await.unwrap();
     assert!(TcpStream::connect(&address).await.is_err());
     drop(folder);
 }

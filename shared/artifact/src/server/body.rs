@@ -1,19 +1,20 @@
 //! Response bodies made of pieces of a file.
 
-use std::{collections::VecDeque, io::SeekFrom};
+use std::{collections::VecDeque, fs::File, io, os::unix::fs::FileExt, sync::Arc};
 
-use axum::body::Body;
-use bytes::{Bytes, BytesMut};
-use futures::stream;
-use tokio::{
-    fs::File,
-    io::{AsyncReadExt, AsyncSeekExt},
-};
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::body::Frame;
+use tokio::task::spawn_blocking;
 
 use super::range::Range;
 
-/// How much of a file is in memory at once.
-const PORTION: u64 = 64 * 1024;
+/// How much of a file is in memory at once. A client that reads nothing keeps this much, and twice this much at most.
+const PORTION: u64 = 16 * 1024;
+
+/// The body of a response.
+pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// A piece of a body.
 pub(super) enum Part {
@@ -30,44 +31,60 @@ impl Part {
     }
 }
 
+pub(super) fn empty() -> Body {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+pub(super) fn text(text: String) -> Body {
+    Full::from(text)
+        .map_err(|never| match never {})
+        .boxed_unsync()
+}
+
 /// The pieces one after the other. A file that has become shorter breaks the response off.
-pub(super) fn stream(file: File, parts: Vec<Part>) -> Body {
+pub(super) fn stream(file: Arc<File>, parts: Vec<Part>) -> Body {
     let state = Sending {
         file,
         parts: parts.into(),
-        left: 0,
+        rest: Range {
+            start: 0,
+            length: 0,
+        },
     };
-    Body::from_stream(stream::try_unfold(state, Sending::next))
+    let portions = stream::try_unfold(state, Sending::next);
+    StreamBody::new(portions.map_ok(Frame::data).boxed()).boxed_unsync()
 }
 
 struct Sending {
-    file: File,
+    file: Arc<File>,
     parts: VecDeque<Part>,
     /// What is still to be read of the piece begun.
-    left: u64,
+    rest: Range,
 }
 
 impl Sending {
-    async fn next(mut self) -> std::io::Result<Option<(Bytes, Self)>> {
-        while self.left == 0 {
+    async fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {
+        while self.rest.length == 0 {
             match self.parts.pop_front() {
                 None => return Ok(None),
                 Some(Part::Text(text)) => return Ok(Some((text.into(), self))),
-                Some(Part::File(range)) => {
-                    self.file.seek(SeekFrom::Start(range.start)).await?;
-                    self.left = range.length;
-                }
+                Some(Part::File(range)) => self.rest = range,
             }
         }
-        let mut portion = BytesMut::with_capacity(self.left.min(PORTION) as usize);
-        let read = (&mut self.file)
-            .take(self.left)
-            .read_buf(&mut portion)
-            .await?;
-        if read == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        let (file, start) = (self.file.clone(), self.rest.start);
+        let length = self.rest.length.min(PORTION) as usize;
+        let read = spawn_blocking(move || {
+            let mut portion = vec![0; length];
+            let count = file.read_at(&mut portion, start)?;
+            portion.truncate(count);
+            Ok::<_, io::Error>(portion)
+        });
+        let portion = read.await.map_err(io::Error::other)??;
+        if portion.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        self.left -= read as u64;
-        Ok(Some((portion.freeze(), self)))
+        self.rest.start += portion.len() as u64;
+        self.rest.length -= portion.len() as u64;
+        Ok(Some((portion.into(), self)))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use axum::http::{HeaderMap, Method, header};
+use http::{HeaderMap, Method, header};
 
 /// What the conditions of a request come to.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,17 +21,17 @@ pub(super) fn check<'h>(
     modified: Option<SystemTime>,
 ) -> Precondition<'h> {
     let is_read = matches!(*method, Method::GET | Method::HEAD);
-    let holds = match get(headers, &header::IF_MATCH) {
-        "" => unmodified_since(headers, modified),
-        tags => starts_with_any(tags),
+    let holds = match bytes(headers, &header::IF_MATCH) {
+        b"" => unmodified_since(headers, modified),
+        tags => has_any(tags),
     };
     if !holds {
         return Precondition::Failed;
     }
-    match get(headers, &header::IF_NONE_MATCH) {
-        "" if not_modified_since(method, headers, modified) => return Precondition::NotModified,
-        tags if starts_with_any(tags) && is_read => return Precondition::NotModified,
-        tags if starts_with_any(tags) => return Precondition::Failed,
+    match bytes(headers, &header::IF_NONE_MATCH) {
+        b"" if not_modified_since(method, headers, modified) => return Precondition::NotModified,
+        tags if has_any(tags) && is_read => return Precondition::NotModified,
+        tags if has_any(tags) => return Precondition::Failed,
         _ => {}
     }
     let wanted = !is_read || range_still_fits(get(headers, &header::IF_RANGE), modified);
@@ -74,9 +74,30 @@ fn range_still_fits(value: &str, modified: Option<SystemTime>) -> bool {
             .is_ok_and(|date| modified.map(whole_seconds) == Some(date))
 }
 
-/// Whether a list of tags is reached at `*` before any tag.
-fn starts_with_any(tags: &str) -> bool {
-    tags.trim_start_matches([',', ' ', '\t']).starts_with('*')
+/// Whether a list of tags holds `*`, as far as it is well-formed.
+fn has_any(mut tags: &[u8]) -> bool {
+    loop {
+        tags = tags.trim_ascii_start();
+        match tags.split_first() {
+            None => return false,
+            Some((b'*', _)) => return true,
+            Some((b',', rest)) => tags = rest,
+            Some(_) => match after_tag(tags) {
+                Some(rest) => tags = rest,
+                None => return false,
+            },
+        }
+    }
+}
+
+/// What follows the entity tag at the start of `tags`.
+fn after_tag(tags: &[u8]) -> Option<&[u8]> {
+    let tag = tags.strip_prefix(b"W/").unwrap_or(tags);
+    let tag = tag.strip_prefix(b"\"")?;
+    let end = tag
+        .iter()
+        .position(|byte| *byte <= b' ' || *byte == b'"' || *byte == 0x7f)?;
+    tag[end..].strip_prefix(b"\"")
 }
 
 fn whole_seconds(time: SystemTime) -> SystemTime {
@@ -91,5 +112,12 @@ fn get<'h>(headers: &'h HeaderMap, name: &header::HeaderName) -> &'h str {
     headers
         .get(name)
         .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+}
+
+fn bytes<'h>(headers: &'h HeaderMap, name: &header::HeaderName) -> &'h [u8] {
+    headers
+        .get(name)
+        .map(http::HeaderValue::as_bytes)
         .unwrap_or_default()
 }

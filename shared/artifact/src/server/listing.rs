@@ -1,18 +1,23 @@
 //! Folder listings.
 
-use std::{fmt::Write, io, path::Path};
+use std::{fmt::Write, fs, io, path::Path};
 
-use tokio::fs;
+/// The most entries that a page lists, by name: pages are held in memory for as long as clients take to read them.
+const MAX_ENTRIES: usize = 1000;
 
 /// The page for a folder: one link per entry, by name.
-pub(super) async fn of(dir: &Path) -> io::Result<String> {
+pub(super) fn of(dir: &Path) -> io::Result<String> {
     let mut names = Vec::new();
-    let mut entries = fs::read_dir(dir).await?;
-    while let Some(entry) = entries.next_entry().await? {
-        let is_dir = entry.file_type().await?.is_dir();
-        names.push((entry.file_name(), is_dir));
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        names.push((entry.file_name(), entry.file_type()?.is_dir()));
+        if names.len() > 2 * MAX_ENTRIES {
+            names.sort();
+            names.truncate(MAX_ENTRIES);
+        }
     }
     names.sort();
+    names.truncate(MAX_ENTRIES);
     let mut page = String::from(
         "<!doctype html>\n<meta name=\"viewport\" content=\"width=device-width\">\n<pre>\n",
     );
@@ -47,7 +52,8 @@ fn href(name: &str) -> String {
     link
 }
 
-fn html(name: &str) -> String {
+/// A text in a page.
+pub(super) fn html(name: &str) -> String {
     name.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")

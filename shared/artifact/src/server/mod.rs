@@ -1,40 +1,37 @@
 //! The artifact server: the store's files over plain HTTP (SC-ART-050).
 //!
 //! It answers as Go's `http.FileServer` does, on which existing consumers rely: listings of folders, `Last-Modified`, ranges and
-//! conditional requests, redirects to the canonical path. Bodies are streamed.
+//! conditional requests, redirects to the canonical path. Bodies are streamed, and [`Limits`] bound what clients can keep busy.
 
 mod body;
 mod conditions;
+mod connections;
 mod listing;
 mod range;
 mod sniff;
+mod stall;
 
 use std::{
+    fs::{File, Metadata},
     future::Future,
-    io,
+    io::{self, Read},
     path::{Path, PathBuf},
-    pin::pin,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
-use axum::{
-    Router,
-    body::Body,
-    extract::State,
-    http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header},
-};
-use tokio::{fs::File, io::AsyncReadExt, net::TcpListener, sync::oneshot, time::timeout};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use hyper::body::Body as _;
+use tokio::{net::TcpListener, task::spawn_blocking};
 
 use self::{
-    body::{Part, stream},
+    body::{Body, Part, stream},
     conditions::Precondition,
     range::{Range, RangeError},
 };
 use crate::{AddressError, address::split_host_port};
 
-/// How long open downloads may go on once the server is told to stop (SC-PROC-046).
-const GRACE: Duration = Duration::from_secs(5);
+pub use self::connections::Limits;
 
 /// Why the server cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -80,29 +77,50 @@ pub async fn listen(address: &str) -> Result<TcpListener, ListenError> {
 pub async fn serve(
     listener: TcpListener,
     root: impl Into<PathBuf>,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    let (stopped, stopping) = oneshot::channel();
-    let stop = async move {
-        stop.await;
-        let _ = stopped.send(());
-    };
-    let serving = axum::serve(listener, router(root)).with_graceful_shutdown(stop);
-    let mut serving = pin!(serving.into_future());
-    tokio::select! {
-        ended = &mut serving => ended,
-        _ = stopping => timeout(GRACE, serving).await.unwrap_or(Ok(())),
-    }
-}
-
-/// The server's routes, for use below another server or in a test.
-pub fn router(root: impl Into<PathBuf>) -> Router {
+    limits: Limits,
+    stop: impl Future<Output = ()>,
+) {
     let root: Arc<Path> = root.into().into();
-    Router::new().fallback(answer).with_state(root)
+    let respond = move |request: Request<_>| {
+        let root = root.clone();
+        async move {
+            let (head, _) = request.into_parts();
+            match check_host(&head) {
+                Ok(()) => answer(&root, &head).await,
+                Err(response) => response,
+            }
+        }
+    };
+    connections::run(listener, limits, respond, stop).await;
 }
 
-async fn answer(State(root): State<Arc<Path>>, request: Request<Body>) -> Response<Body> {
-    let (parts, _) = request.into_parts();
+/// A request of HTTP/1.1 names exactly one host (RFC 9112, section 3.2); one of HTTP/1.0 at most one.
+fn check_host(head: &http::request::Parts) -> Result<(), Response<Body>> {
+    let hosts = head.headers.get_all(header::HOST);
+    let problem = match hosts.iter().count() {
+        0 if head.version == Version::HTTP_11 => ": missing required Host header",
+        0 => return Ok(()),
+        1 if hosts.iter().all(is_host) => return Ok(()),
+        1 => ": malformed Host header",
+        _ => "",
+    };
+    let mut response = Response::new(body::text(format!("400 Bad Request{problem}")));
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    let kind = "text/plain; charset=utf-8";
+    set(&mut response, header::CONTENT_TYPE, kind);
+    set(&mut response, header::CONNECTION, "close");
+    Err(response)
+}
+
+/// Whether a value has only the characters that Go lets into a host.
+fn is_host(value: &HeaderValue) -> bool {
+    value
+        .as_bytes()
+        .iter()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"!$%&'()*+,-.:;=[]_~".contains(byte))
+}
+
+async fn answer(root: &Path, parts: &http::request::Parts) -> Response<Body> {
     let raw = parts.uri.path();
     let query = parts
         .uri
@@ -111,10 +129,7 @@ async fn answer(State(root): State<Arc<Path>>, request: Request<Body>) -> Respon
         .unwrap_or_default();
     let canonical = clean(raw);
     if canonical != raw {
-        return redirect(
-            StatusCode::TEMPORARY_REDIRECT,
-            &format!("{canonical}{query}"),
-        );
+        return moved(&parts.method, &format!("{canonical}{query}"));
     }
     let Some(path) = percent_decode(raw) else {
         return refuse(StatusCode::BAD_REQUEST, "400 Bad Request");
@@ -126,14 +141,14 @@ async fn answer(State(root): State<Arc<Path>>, request: Request<Body>) -> Respon
     let name = clean(&path);
     let file = root.join(name.trim_matches('/'));
     let is_head = parts.method == Method::HEAD;
-    let response = match open(&file).await {
-        Ok((handle, found)) => {
+    let response = match open(file.clone()).await {
+        Ok(found) => {
             let last = path
                 .trim_end_matches('/')
                 .rsplit('/')
                 .next()
                 .unwrap_or_default();
-            match (found.is_dir(), path.ends_with('/')) {
+            match (found.metadata.is_dir(), path.ends_with('/')) {
                 (true, false) => {
                     redirect(StatusCode::MOVED_PERMANENTLY, &format!("{last}/{query}"))
                 }
@@ -141,44 +156,74 @@ async fn answer(State(root): State<Arc<Path>>, request: Request<Body>) -> Respon
                     redirect(StatusCode::MOVED_PERMANENTLY, &format!("../{last}{query}"))
                 }
                 (true, true) => {
-                    serve_folder(&file, modified(&found), &parts.method, &parts.headers).await
+                    let modified = modified(&found.metadata);
+                    serve_folder(file, modified, &parts.method, &parts.headers).await
                 }
-                (false, false) => serve_file(handle, &found, &parts.method, &parts.headers).await,
+                (false, false) => serve_file(found, &parts.method, &parts.headers),
             }
         }
         Err(error) => refuse_for(&error),
     };
     if is_head {
-        response.map(|_| Body::empty())
+        without_body(response)
     } else {
         response
     }
 }
 
-async fn open(path: &Path) -> io::Result<(File, std::fs::Metadata)> {
-    let file = File::open(path).await?;
-    let found = file.metadata().await?;
-    Ok((file, found))
+/// The same answer to HEAD: it says how long the body would be.
+fn without_body(mut response: Response<Body>) -> Response<Body> {
+    let length = response.body().size_hint().exact();
+    if let Some(length) = length.filter(|length| *length > 0) {
+        set(&mut response, header::CONTENT_LENGTH, &length.to_string());
+    }
+    response.map(|_| body::empty())
+}
+
+/// A file or folder that was opened.
+struct Opened {
+    file: Arc<File>,
+    metadata: Metadata,
+    /// What kind of content it has.
+    kind: &'static str,
+}
+
+async fn open(path: PathBuf) -> io::Result<Opened> {
+    let opening = spawn_blocking(move || {
+        let file = File::open(&path)?;
+        let metadata = file.metadata()?;
+        let mut head = Vec::with_capacity(sniff::LENGTH);
+        if !metadata.is_dir() {
+            (&file).take(sniff::LENGTH as u64).read_to_end(&mut head)?;
+        }
+        Ok(Opened {
+            file: Arc::new(file),
+            metadata,
+            kind: sniff::by_name(&path).unwrap_or_else(|| sniff::by_content(&head)),
+        })
+    });
+    opening.await.map_err(io::Error::other)?
 }
 
 async fn serve_folder(
-    dir: &Path,
+    dir: PathBuf,
     modified: Option<SystemTime>,
     method: &Method,
     headers: &HeaderMap,
 ) -> Response<Body> {
     // As with a file, `index.html` stands for the folder that holds it.
-    if let Ok((handle, found)) = open(&dir.join("index.html")).await
-        && !found.is_dir()
+    if let Ok(found) = open(dir.join("index.html")).await
+        && !found.metadata.is_dir()
     {
-        return serve_file(handle, &found, method, headers).await;
+        return serve_file(found, method, headers);
     }
     if conditions::not_modified_since(method, headers, modified) {
-        return not_modified(modified);
+        return empty(StatusCode::NOT_MODIFIED);
     }
-    match listing::of(dir).await {
+    let listed = spawn_blocking(move || listing::of(&dir)).await;
+    match listed.map_err(io::Error::other).flatten() {
         Ok(page) => {
-            let mut response = Response::new(Body::from(page));
+            let mut response = Response::new(body::text(page));
             set(
                 &mut response,
                 header::CONTENT_TYPE,
@@ -188,29 +233,20 @@ async fn serve_folder(
             response
         }
         Err(error) => {
-            tracing::error!(dir = %dir.display(), %error, "cannot list an artifact folder");
+            tracing::error!(%error, "cannot list an artifact folder");
             refuse(StatusCode::INTERNAL_SERVER_ERROR, "Error reading directory")
         }
     }
 }
 
-async fn serve_file(
-    mut file: File,
-    found: &std::fs::Metadata,
-    method: &Method,
-    headers: &HeaderMap,
-) -> Response<Body> {
-    let modified = modified(found);
+fn serve_file(found: Opened, method: &Method, headers: &HeaderMap) -> Response<Body> {
+    let modified = modified(&found.metadata);
     let range = match conditions::check(method, headers, modified) {
-        Precondition::Failed => return empty(StatusCode::PRECONDITION_FAILED),
-        Precondition::NotModified => return not_modified(modified),
+        Precondition::Failed => return unsent(StatusCode::PRECONDITION_FAILED, modified),
+        Precondition::NotModified => return unsent(StatusCode::NOT_MODIFIED, modified),
         Precondition::Proceed { range } => range,
     };
-    let kind = match sniff(&mut file).await {
-        Ok(kind) => kind,
-        Err(error) => return refuse_for(&error),
-    };
-    let size = found.len();
+    let (kind, size) = (found.kind, found.metadata.len());
     let ranges = match range::parse(range, size) {
         Ok(ranges) => ranges,
         // Some clients add a range to every request: an empty file is sent whole.
@@ -258,20 +294,12 @@ async fn serve_file(
     };
     let length: u64 = parts.iter().map(Part::len).sum();
     set(&mut response, header::CONTENT_LENGTH, &length.to_string());
-    *response.body_mut() = stream(file, parts);
+    *response.body_mut() = stream(found.file, parts);
     response
 }
 
-async fn sniff(file: &mut File) -> io::Result<&'static str> {
-    let mut head = Vec::with_capacity(sniff::LENGTH);
-    file.take(sniff::LENGTH as u64)
-        .read_to_end(&mut head)
-        .await?;
-    Ok(sniff::by_content(&head))
-}
-
 /// The modification time, unless it is the epoch, which stands for none.
-fn modified(found: &std::fs::Metadata) -> Option<SystemTime> {
+fn modified(found: &Metadata) -> Option<SystemTime> {
     found.modified().ok().filter(|time| *time != UNIX_EPOCH)
 }
 
@@ -314,8 +342,23 @@ fn percent_decode(path: &str) -> Option<String> {
 }
 
 fn empty(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
+    let mut response = Response::new(body::empty());
     *response.status_mut() = status;
+    response
+}
+
+/// The redirect to the canonical path, with the page that Go's router shows to people.
+fn moved(method: &Method, to: &str) -> Response<Body> {
+    let mut response = redirect(StatusCode::TEMPORARY_REDIRECT, to);
+    if matches!(*method, Method::GET | Method::HEAD) {
+        let kind = "text/html; charset=utf-8";
+        set(&mut response, header::CONTENT_TYPE, kind);
+    }
+    if *method == Method::GET {
+        let link = listing::html(to);
+        let page = format!("<a href=\"{link}\">Temporary Redirect</a>.\n\n");
+        *response.body_mut() = body::text(page);
+    }
     response
 }
 
@@ -325,14 +368,15 @@ fn redirect(status: StatusCode, to: &str) -> Response<Body> {
     response
 }
 
-fn not_modified(modified: Option<SystemTime>) -> Response<Body> {
-    let mut response = empty(StatusCode::NOT_MODIFIED);
+/// An answer in place of the file.
+fn unsent(status: StatusCode, modified: Option<SystemTime>) -> Response<Body> {
+    let mut response = empty(status);
     set_last_modified(&mut response, modified);
     response
 }
 
 fn refuse(status: StatusCode, text: &str) -> Response<Body> {
-    let mut response = Response::new(Body::from(format!("{text}\n")));
+    let mut response = Response::new(body::text(format!("{text}\n")));
     *response.status_mut() = status;
     set(
         &mut response,

@@ -4,6 +4,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::body::Part;
 
+/// The most ranges that are answered one by one. With more the whole file is sent, as RFC 9110 (section 14.2) allows.
+const MAX_RANGES: usize = 64;
+
 /// A part of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Range {
@@ -29,7 +32,8 @@ impl Range {
     }
 }
 
-/// Reads a `Range` header. None of it is left where the ranges sum up to more than the file, which no honest client asks for.
+/// Reads a `Range` header. None of it is left where the ranges are too many or sum up to more than the file, which no honest client
+/// asks for.
 pub(super) fn parse(text: &str, size: u64) -> Result<Vec<Range>, RangeError> {
     if text.is_empty() {
         return Ok(Vec::new());
@@ -69,7 +73,8 @@ pub(super) fn parse(text: &str, size: u64) -> Result<Vec<Range>, RangeError> {
     if beyond && ranges.is_empty() {
         return Err(RangeError::NoOverlap);
     }
-    if ranges.iter().map(|range| range.length).sum::<u64>() > size {
+    let sum: u64 = ranges.iter().map(|range| range.length).sum();
+    if ranges.len() > MAX_RANGES || sum > size {
         ranges.clear();
     }
     Ok(ranges)
@@ -114,6 +119,7 @@ mod tests {
     #[test]
     fn ranges() {
         let invalid = Err(RangeError::Invalid);
+        let many = |count| format!("bytes={}", "-0,".repeat(count));
         for (text, want) in [
             ("", Ok(vec![])),
             ("bytes=", Ok(vec![])),
@@ -125,6 +131,8 @@ mod tests {
             ("bytes= 0-0 , 2-2 ,", Ok(vec![(0, 1), (2, 1)])),
             ("bytes=0-0,20-", Ok(vec![(0, 1)])),
             ("bytes=0-,0-", Ok(vec![])),
+            (&many(MAX_RANGES), Ok(vec![(10, 0); MAX_RANGES])),
+            (&many(MAX_RANGES + 1), Ok(vec![])),
             ("bytes=10-", Err(RangeError::NoOverlap)),
             ("bytes=4-2", invalid.clone()),
             ("bytes=a-b", invalid.clone()),

@@ -1,7 +1,14 @@
-//! What kind of content a file has. The store's names all end in ways that tell nothing more than the content does.
+//! What kind of content a file has.
+
+use std::path::Path;
 
 /// How much of a file tells its kind.
 pub(super) const LENGTH: usize = 512;
+
+/// The kind that a name tells. Those of artifacts tell nothing more than the content does.
+pub(super) fn by_name(path: &Path) -> Option<&'static str> {
+    (path.extension()? == "html").then_some("text/html; charset=utf-8")
+}
 
 /// The kind by the first bytes: gzip, zip, text or else (SC-ART-054).
 pub(super) fn by_content(head: &[u8]) -> &'static str {
