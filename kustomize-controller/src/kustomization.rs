@@ -317,7 +317,8 @@ impl Kustomizations {
         Ok(())
     }
 
-    /// The files of the artifact, from memory where another run has had them (KC-SRC-007..010).
+    /// The files of the artifact, from memory where another run has had them (KC-SRC-007..010). The download ends within
+    /// `spec.timeout`, whatever the server does.
     async fn fetch(&self, source: &Resolved, timings: &Timings) -> Result<Arc<Tree>, Failure> {
         let artifact = &source.artifact;
         let fetcher = if artifact.url.contains("//source-watcher") {
@@ -325,28 +326,50 @@ impl Kustomizations {
         } else {
             &self.fetcher
         };
-        let digest = Fetcher::digest(&artifact.digest).map_err(FetchError::from);
-        let tree = match digest {
-            Ok(digest) => {
-                self.trees
-                    .get(&digest, || fetcher.fetch(&artifact.url, &digest))
-                    .await
+        let failed = |error| fetch_failure(error, timings, self.policy.requeue_dependency);
+        let digest = Fetcher::digest(&artifact.digest)
+            .map_err(|error| failed(Arc::new(FetchError::from(error))))?;
+        let load = {
+            let (fetcher, url, digest) = (fetcher.clone(), artifact.url.clone(), digest.clone());
+            move || {
+                let (fetcher, url, digest) = (fetcher.clone(), url.clone(), digest.clone());
+                async move { fetcher.fetch(&url, &digest).await }
             }
-            Err(error) => Err(error),
         };
-        tree.map_err(|error| match error {
-            FetchError::NotFound => {
-                // KC-SRC-008: the source is being built anew
-                let recheck = self.policy.requeue_dependency;
+        let fetch = self.trees.get(&artifact.url, &digest, load);
+        match tokio::time::timeout(timings.timeout, fetch).await {
+            Ok(fetched) => fetched.map_err(failed),
+            Err(_) => {
                 let message = format!(
-                    "Source is not ready, artifact not found, retrying in {}",
-                    GoDuration::from(recheck)
+                    "failed to download archive: GET {}: context deadline exceeded",
+                    artifact.url
                 );
-                Failure::waiting("ArtifactFailed", message, recheck)
+                let pace = Pace::Exactly(timings.retry);
+                Err(Failure::retry("ArtifactFailed", message, pace))
             }
-            error => Failure::retry("ArtifactFailed", error, Pace::Exactly(timings.retry)),
-        })
+        }
     }
+}
+
+/// What follows an artifact that could not be fetched.
+fn fetch_failure(error: Arc<FetchError>, timings: &Timings, recheck: Duration) -> Failure {
+    let pace = match &*error {
+        FetchError::NotFound => {
+            // KC-SRC-008: the source is being built anew
+            let message = format!(
+                "Source is not ready, artifact not found, retrying in {}",
+                GoDuration::from(recheck)
+            );
+            return Failure::waiting("ArtifactFailed", message, recheck);
+        }
+        // Other reconciles give their memory back soon.
+        FetchError::Memory(exhausted) if exhausted.is_too_large() => {
+            Pace::Exactly(timings.interval)
+        }
+        FetchError::Memory(_) => Pace::BackOff,
+        _ => Pace::Exactly(timings.retry),
+    };
+    Failure::retry("ArtifactFailed", error, pace)
 }
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;

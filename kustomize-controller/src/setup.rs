@@ -7,11 +7,11 @@ use flux_api::meta::ValuesKind;
 use flux_api::source::{Bucket, ExternalArtifact, GitRepository, OCIRepository};
 use flux_apply::LabelSelector;
 use flux_apply::order::GroupKind;
-use flux_artifact::{ExtractOptions, FetchOptions, Fetcher, TreeCache};
+use flux_artifact::{FetchOptions, Fetcher, TreeCache};
+use flux_budget::Budget;
 use flux_http::ClientOptions;
 use flux_runtime::controller::Controller;
 use flux_runtime::manager::{Fatal, Manager};
-use flux_runtime::memory;
 use flux_runtime::watch::Cache;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Api;
@@ -25,14 +25,12 @@ use crate::kustomization::{
     Sources,
 };
 
-/// Bytes of artifacts that are kept in memory for the next run.
+/// The most bytes of artifacts that are kept in memory for the next run.
 const TREES: u64 = 64 << 20;
 
-/// The most bytes that an artifact may unpack to, for a container with this limit of memory: artifacts are held in memory,
-/// and a small archive that unpacks to all of it would end the process again and again.
-fn unpacked(limit: Option<u64>) -> u64 {
-    let most = ExtractOptions::default().max_bytes;
-    limit.map_or(most, |limit| most.min(limit / 2))
+/// The bytes of artifacts that are kept: they count against the budget, of which most is for running reconciles.
+fn kept(budget: &Budget) -> u64 {
+    TREES.min(budget.limit() / 6)
 }
 
 /// Adds the controller of the Kustomization kind.
@@ -83,12 +81,9 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
             FetchOptions {
                 retries: flags.http_retry,
                 host,
-                extract: ExtractOptions {
-                    max_bytes: unpacked(memory::limit()),
-                    ..ExtractOptions::default()
-                },
                 ..FetchOptions::default()
             },
+            manager.budget.clone(),
         )
     };
     let kustomizations: Cache<Kustomization> = Cache::default();
@@ -98,7 +93,7 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
         configs: configs.clone(),
         fetcher: fetcher("SOURCE_CONTROLLER_LOCALHOST"),
         watcher_fetcher: fetcher("SOURCE_WATCHER_LOCALHOST"),
-        trees: TreeCache::new(TREES),
+        trees: TreeCache::new(kept(&manager.budget)),
         clusters: Clusters::new(
             manager.client.clone(),
             manager.config.clone(),
@@ -196,17 +191,18 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
 
 #[cfg(test)]
 mod tests {
-    use super::unpacked;
+    use flux_budget::Budget;
+
+    use super::kept;
 
     #[test]
-    fn an_artifact_may_not_fill_the_container() {
-        // SC-ART-093
-        for (limit, bytes) in [
-            (None, 1 << 30),
-            (Some(1 << 30), 1 << 29),
-            (Some(8 << 30), 1 << 30),
+    fn kept_artifacts_leave_most_of_the_budget_to_running_reconciles() {
+        for (budget, bytes) in [
+            (48 << 20, 8 << 20),
+            (384 << 20, 64 << 20),
+            (1 << 40, 64 << 20),
         ] {
-            assert_eq!(unpacked(limit), bytes, "{limit:?}");
+            assert_eq!(kept(&Budget::new(budget)), bytes, "{budget}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What runs in this process, put together from the flags.
 
-use std::{env, sync::Arc};
+use std::{env, sync::Arc, time::SystemTime};
 
 use flux_api::{meta::GoDuration, source::GitRepository};
 use flux_artifact::{Algorithm, Retention, Storage, advertised_address, server};
@@ -23,6 +23,7 @@ use crate::{
 pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     check(manager, flags)?;
     let storage = Arc::new(storage(&flags.storage)?);
+    sweep(manager, &storage);
     serve(manager, &storage, &flags.storage);
 
     let secrets = secrets(manager);
@@ -37,6 +38,7 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
             host_key_algorithms: flags.ssh.ssh_hostkey_algos.clone(),
             object_level_identity: manager.gates.enabled("ObjectLevelWorkloadIdentity"),
         },
+        budget: manager.budget.clone(),
         recheck: flags.dependencies.requeue_dependency,
     };
     let controller = Controller::new(
@@ -88,6 +90,29 @@ fn storage(flags: &StorageFlags) -> Result<Storage, Fatal> {
         algorithm,
         retention,
     )?)
+}
+
+/// Removes what a leader that was killed has left in the storage, once this process leads.
+fn sweep(manager: &mut Manager, storage: &Arc<Storage>) {
+    let storage = storage.clone();
+    manager.add_leading(async move |stop| {
+        let begin = SystemTime::now();
+        let leftovers =
+            tokio::task::spawn_blocking(move || storage.remove_leftovers(begin)).await?;
+        if leftovers.removed > 0 {
+            let count = leftovers.removed;
+            tracing::info!(logger = "setup", count, "removed leftovers from storage");
+        }
+        for error in leftovers.problems {
+            tracing::error!(
+                logger = "setup",
+                error,
+                "cannot remove leftovers from storage"
+            );
+        }
+        stop.cancelled().await; // a task that ends early ends the process
+        Ok(())
+    });
 }
 
 /// Serves the storage while this process leads: only the leader has the artifacts (SC-PROC-043).

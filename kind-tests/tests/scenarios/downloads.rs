@@ -280,3 +280,45 @@ async fn the_revision_at_the_origin_is_kept_and_forgotten() -> Result {
     );
     Ok(())
 }
+
+/// A server that takes connections and says nothing; tells of each.
+async fn hanging() -> Result<(String, tokio::sync::mpsc::UnboundedReceiver<()>)> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?.to_string();
+    let (tell, asked) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            held.push(stream);
+            let _ = tell.send(());
+        }
+    });
+    Ok((address, asked))
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_holds_up_only_those_who_need_it() -> Result {
+    let (address, mut asked) = hanging().await?;
+    let applier = Applier::start("hanging", Settings::default()).await?;
+    let files = [("a.yaml", config_map("a", "1"))];
+    let files = files.each_ref().map(|(path, text)| (*path, text.as_str()));
+    let artifact = applier.artifacts.put("one", "main@sha1:1", &files)?;
+    let mut stuck = artifact.clone();
+    stuck["url"] = json!(format!("http://{address}/one.tar.gz"));
+    applier.serve(GIT_REPOSITORY, "stuck", &stuck).await?;
+    let yaml = applier
+        .kustomization("stuck", &["prune: false"])
+        .replace("name: app", "name: stuck");
+    applier.namespace.apply(&yaml).await?;
+    let hangs = tokio::time::timeout(std::time::Duration::from_mins(2), asked.recv());
+    ensure!(matches!(hangs.await, Ok(Some(()))), "nobody asked for it");
+
+    // The same artifact from a healthy server is there for all, at last also for the one that waits.
+    applier.serve(GIT_REPOSITORY, "app", &artifact).await?;
+    let yaml = applier.kustomization("app", &["prune: false"]);
+    applier.namespace.apply(&yaml).await?;
+    applier.applied("app", "main@sha1:1").await?;
+    applier.applied("stuck", "main@sha1:1").await?;
+    assert!(asked.try_recv().is_err(), "it was asked once");
+    Ok(())
+}

@@ -3,31 +3,43 @@
 use std::{
     collections::HashMap,
     future::Future,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use flux_tree::Tree;
-use tokio::sync::OnceCell;
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Shared, WeakShared},
+};
+use tokio::sync::Notify;
 
-use crate::Digest;
+use crate::{Digest, FetchError};
 
-/// What an entry of a tree takes beside its content: a tar header, its padding, the path, the place in the table.
-const ENTRY_BYTES: u64 = 1024;
-
-/// Trees by digest, each loaded once however many ask for it, up to a number of bytes.
+/// Trees by digest, up to a number of bytes.
 ///
-/// Of more bytes the trees that were asked for the longest time ago are given up. A tree that someone still holds is found again
-/// as long as they do, but no longer counted. A tree that alone is larger than the budget is given out and not kept.
-pub struct TreeCache {
-    budget: u64,
+/// Loads of the same digest from the same URL are one, whoever asks for it; it goes on as long as somebody waits for it. A load
+/// from another URL is one of its own, so that a server that does not answer holds up only those who ask it; the first that
+/// succeeds serves all who want that digest.
+///
+/// Beyond the bytes, the trees that were asked for the longest time ago are given up. A tree that is in use is found again as long
+/// as it is, but no longer counted. A tree that alone is larger than that is given out and not kept.
+pub struct TreeCache(Arc<Inner>);
+
+struct Inner {
+    limit: u64,
     state: Mutex<State>,
+    /// Signalled with each tree that comes.
+    arrived: Notify,
 }
+
+type Load = BoxFuture<'static, Result<Arc<Tree>, Arc<FetchError>>>;
 
 #[derive(Default)]
 struct State {
     kept: HashMap<Digest, Kept>,
     given_up: HashMap<Digest, Weak<Tree>>,
-    loading: HashMap<Digest, Arc<OnceCell<Arc<Tree>>>>,
+    loading: HashMap<(String, Digest), WeakShared<Load>>,
     bytes: u64,
     clock: u64,
 }
@@ -39,55 +51,97 @@ struct Kept {
 }
 
 impl TreeCache {
-    /// A cache that keeps at most `budget` bytes.
-    pub fn new(budget: u64) -> Self {
-        Self {
-            budget,
+    /// A cache that keeps at most `limit` bytes.
+    pub fn new(limit: u64) -> Self {
+        Self(Arc::new(Inner {
+            limit,
             state: Mutex::default(),
-        }
+            arrived: Notify::new(),
+        }))
     }
 
-    /// The tree of `digest`, loaded by `load` if it is not here. Of several who ask at once, one loads; if it fails, the error is
-    /// its own and the next one tries.
-    pub async fn get<E, F>(&self, digest: &Digest, load: impl FnOnce() -> F) -> Result<Arc<Tree>, E>
+    /// The tree of `digest`, loaded from `url` by `load` if it is not here. All who wait for a load get its error.
+    ///
+    /// Where a tree does not fit into the memory that is left, those that nobody uses are given up and `load` is called again.
+    pub async fn get<F>(
+        &self,
+        url: &str,
+        digest: &Digest,
+        load: impl Fn() -> F + Send + 'static,
+    ) -> Result<Arc<Tree>, Arc<FetchError>>
     where
-        F: Future<Output = Result<Tree, E>>,
+        F: Future<Output = Result<Tree, FetchError>> + Send + 'static,
     {
-        let cell = {
-            let mut state = self.state();
+        let mut loading = {
+            let mut state = self.0.state();
             if let Some(tree) = state.find(digest) {
                 return Ok(tree);
             }
-            state.loading.entry(digest.clone()).or_default().clone()
+            state.join(url, digest, || self.0.clone().load(url, digest, load))
         };
-        let loaded = cell
-            .get_or_try_init(|| async { load().await.map(Arc::new) })
-            .await;
-        let mut state = self.state();
-        match loaded {
-            Ok(tree) => {
-                let tree = tree.clone();
-                state.loading.remove(digest);
-                state.keep(digest, &tree, self.budget);
-                Ok(tree)
+        loop {
+            let mut arrived = pin!(self.0.arrived.notified());
+            arrived.as_mut().enable();
+            if let Some(tree) = self.0.state().find(digest) {
+                return Ok(tree);
             }
-            Err(error) => {
-                // The last one to fail leaves no empty cell behind: one count is the map's, one is ours.
-                if Arc::strong_count(&cell) <= 2 {
-                    state.loading.remove(digest);
-                }
-                Err(error)
+            tokio::select! {
+                loaded = &mut loading => return loaded,
+                () = arrived => {}
             }
         }
+    }
+
+    /// Gives up the trees that nobody uses, and tells whether there were any.
+    pub fn give_up_idle(&self) -> bool {
+        self.0.give_up_idle()
     }
 
     /// How many bytes are kept.
     pub fn bytes(&self) -> u64 {
-        self.state().bytes
+        self.0.state().bytes
     }
+}
 
+impl Inner {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn load<F>(
+        self: Arc<Self>,
+        url: &str,
+        digest: &Digest,
+        load: impl Fn() -> F + Send + 'static,
+    ) -> Load
+    where
+        F: Future<Output = Result<Tree, FetchError>> + Send + 'static,
+    {
+        let key = (url.to_owned(), digest.clone());
+        async move {
+            let mut loaded = load().await;
+            if matches!(&loaded, Err(FetchError::Memory(_))) && self.give_up_idle() {
+                loaded = load().await;
+            }
+            let mut state = self.state();
+            state.loading.remove(&key);
+            let tree = Arc::new(loaded.map_err(Arc::new)?);
+            state.keep(&key.1, &tree, self.limit);
+            drop(state);
+            self.arrived.notify_waiters();
+            Ok(tree)
+        }
+        .boxed()
+    }
+
+    fn give_up_idle(&self) -> bool {
+        let mut state = self.state();
+        let before = state.kept.len();
+        state
+            .kept
+            .retain(|_, kept| Arc::strong_count(&kept.tree) > 1);
+        state.bytes = state.kept.values().map(|kept| kept.bytes).sum();
+        state.kept.len() < before
     }
 }
 
@@ -101,13 +155,29 @@ impl State {
         self.given_up.get(digest).and_then(Weak::upgrade)
     }
 
-    fn keep(&mut self, digest: &Digest, tree: &Arc<Tree>, budget: u64) {
+    /// The load of `digest` from `url` that is under way, or a new one.
+    fn join(&mut self, url: &str, digest: &Digest, load: impl FnOnce() -> Load) -> Shared<Load> {
+        // Those that nobody waited for to the end are gone.
+        self.loading
+            .retain(|_, loading| loading.upgrade().is_some());
+        let key = (url.to_owned(), digest.clone());
+        if let Some(loading) = self.loading.get(&key).and_then(WeakShared::upgrade) {
+            return loading;
+        }
+        let loading = load().shared();
+        if let Some(weak) = loading.downgrade() {
+            self.loading.insert(key, weak);
+        }
+        loading
+    }
+
+    fn keep(&mut self, digest: &Digest, tree: &Arc<Tree>, limit: u64) {
         if self.kept.contains_key(digest) {
             return;
         }
         self.given_up.retain(|_, tree| tree.strong_count() > 0);
-        let bytes = tree.content_bytes() + tree.len() as u64 * ENTRY_BYTES;
-        if bytes > budget {
+        let bytes = tree.memory();
+        if bytes > limit {
             self.given_up.insert(digest.clone(), Arc::downgrade(tree));
             return;
         }
@@ -119,7 +189,7 @@ impl State {
             asked: self.clock,
         };
         self.kept.insert(digest.clone(), kept);
-        while self.bytes > budget {
+        while self.bytes > limit {
             let oldest = self.kept.iter().min_by_key(|(_, kept)| kept.asked);
             let Some(digest) = oldest.map(|(digest, _)| digest.clone()) else {
                 break;

@@ -1,21 +1,45 @@
 //! Archives read into trees.
+//!
+//! An archive is read as a stream and only what it makes is kept. What it makes is claimed before it is allocated, and counted:
+//! an archive of a few hundred bytes can announce, or unpack to, any number of bytes, entries and folders.
 
-use std::io::{self, Cursor, Read, Write};
+use std::{
+    cell::{Cell, RefCell},
+    io::{self, Read},
+    rc::Rc,
+};
 
-use bytes::Bytes;
-use flate2::{read::MultiGzDecoder, write};
-use flux_tree::{Entry, InsertError, Tree, TreePath};
+use flate2::read::MultiGzDecoder;
+use flux_budget::{Claim, Exhausted};
+use flux_tree::{ENTRY_BYTES, Entry, InsertError, Tree, TreePath};
 use tar::Header;
 
+/// The longest name of an entry, and of one part of it, as Linux has them.
+const MAX_NAME: usize = 4096;
+const MAX_PART: usize = 255;
+
+/// The most bytes that describe one entry (long names, PAX records, the map of a sparse file), as Go's reader has it.
+const MAX_HEADER: u64 = 1 << 20;
+
+/// How much of a file is allocated before any of it was read.
+const FIRST_PORTION: u64 = 64 * 1024;
+
+/// How much more than was read is allocated next, at most. The larger, the less is held twice while it is moved.
+const GROWTH: u64 = 8;
+
 /// What an archive may hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExtractOptions {
     /// Whether links are passed over in silence instead of failing the archive (SC-ART-092).
     pub skip_symlinks: bool,
-    /// The most bytes that it may unpack to, headers counted.
+    /// The most bytes that it may unpack to (headers counted), and the most that may be made of it: contents, also those
+    /// that a later entry replaces, paths and entries. They bound the time that an archive takes; what bounds the memory
+    /// is the claim.
     pub max_bytes: u64,
-    /// The most entries that it may have.
+    /// The most entries that it may have, or make: a name also makes the folders above it.
     pub max_entries: usize,
+    /// The folder or file that is wanted; entries elsewhere are checked and passed over. The root for everything.
+    pub below: TreePath,
 }
 
 impl Default for ExtractOptions {
@@ -25,6 +49,7 @@ impl Default for ExtractOptions {
             skip_symlinks: true,
             max_bytes: 1 << 30,
             max_entries: 1_000_000,
+            below: TreePath::root(),
         }
     }
 }
@@ -41,6 +66,11 @@ pub enum ExtractError {
     /// A name that could lead out of the folder it is unpacked to (SC-ART-090).
     #[error("tar contained invalid name error \"{0}\"")]
     Name(String),
+    /// A name that no file system would take.
+    #[error(
+        "tar file entry {0}... has a name that is too long (at most {MAX_NAME} bytes, {MAX_PART} between slashes)"
+    )]
+    NameTooLong(String),
     /// A link where none may be.
     #[error("tar file entry {0} is a symlink, which is not allowed in this context")]
     Symlink(String),
@@ -69,69 +99,179 @@ pub enum ExtractError {
     /// More entries than allowed.
     #[error("tar has more than {0} entries")]
     TooMany(usize),
+    /// The files do not fit into the memory that is left for them.
+    #[error(transparent)]
+    Memory(#[from] Exhausted),
 }
 
-/// Reads a `tar.gz` into a tree whose files share one buffer.
-pub fn extract(archive: impl Read, options: &ExtractOptions) -> Result<Tree, ExtractError> {
-    let mut buffer = Vec::new();
-    let mut unpacked = MultiGzDecoder::new(archive).take(options.max_bytes + 1);
-    unpacked
-        .read_to_end(&mut buffer)
-        .map_err(ExtractError::Gzip)?;
-    if buffer.len() as u64 > options.max_bytes {
-        return Err(ExtractError::TooLarge(options.max_bytes));
-    }
-    extract_tar(&buffer.into(), options)
+/// Reads a `tar.gz` into a tree, which holds `claim` for as long as it lives (RT-ART-018). The stream is read to its end.
+///
+/// A hard link becomes an empty file, as upstream makes of it (KC-SRC-012).
+pub fn extract(
+    archive: impl Read,
+    options: &ExtractOptions,
+    claim: Claim,
+) -> Result<Tree, ExtractError> {
+    let bounds = Rc::new(Bounds {
+        max_bytes: options.max_bytes,
+        left: Cell::new(options.max_bytes),
+        header: Cell::new(None),
+        failure: RefCell::default(),
+    });
+    let unpacked = Bounded {
+        stream: MultiGzDecoder::new(archive),
+        bounds: bounds.clone(),
+    };
+    let made = Making {
+        tree: Tree::new(),
+        claim,
+        options,
+        bytes: 0,
+        entries: 0,
+    };
+    read_entries(unpacked, &bounds, made).map_err(|error| {
+        // An error of the stream came through the tar reader, which takes it for one of its own.
+        bounds.failure.take().unwrap_or(error)
+    })
 }
 
-/// Reads an unpacked tar into a tree whose files are slices of `tar` (RT-ART-018). A hard link becomes an empty file, as
-/// upstream makes of it (KC-SRC-012).
-pub fn extract_tar(tar: &Bytes, options: &ExtractOptions) -> Result<Tree, ExtractError> {
-    let mut tree = Tree::new();
-    let mut archive = tar::Archive::new(Cursor::new(tar.clone()));
-    let entries = archive.entries().map_err(ExtractError::Tar)?;
-    for (count, entry) in entries.enumerate() {
-        if count >= options.max_entries {
-            return Err(ExtractError::TooMany(options.max_entries));
+fn read_entries<R: Read>(
+    unpacked: Bounded<R>,
+    bounds: &Bounds,
+    mut made: Making,
+) -> Result<Tree, ExtractError> {
+    let mut archive = tar::Archive::new(unpacked);
+    let mut entries = archive.entries().map_err(ExtractError::Tar)?;
+    let mut count = 0;
+    loop {
+        bounds.header.set(Some(MAX_HEADER));
+        let Some(entry) = entries.next() else { break };
+        bounds.header.set(None);
+        count += 1;
+        if count > made.options.max_entries {
+            return Err(ExtractError::TooMany(made.options.max_entries));
         }
         let mut entry = entry.map_err(ExtractError::Tar)?;
+        made.add(&mut entry)?;
+        // What is passed over counts as content, not as part of the next header.
+        io::copy(&mut entry, &mut io::sink()).map_err(ExtractError::Tar)?;
+    }
+    bounds.header.set(None);
+    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(ExtractError::Tar)?;
+    Ok(made.tree.holding(made.claim))
+}
+
+/// A tree in the making, with what it has cost.
+struct Making<'o> {
+    tree: Tree,
+    claim: Claim,
+    options: &'o ExtractOptions,
+    /// Bytes made so far, also those that were replaced since.
+    bytes: u64,
+    entries: usize,
+}
+
+impl Making<'_> {
+    fn add<R: Read>(&mut self, entry: &mut tar::Entry<'_, R>) -> Result<(), ExtractError> {
         let kind = entry.header().entry_type();
         if kind.is_pax_global_extensions() {
-            continue;
+            return Ok(());
         }
-        let name = entry.path_bytes().into_owned();
+        let name = entry.path_bytes();
         let path = entry_path(&name)?;
         let mode = entry.header().mode().map_err(ExtractError::Tar)?;
+        let shape = Shape::of(entry.header(), mode, &name);
+        drop(name);
         let executable = mode & 0o111 != 0;
-        match Shape::of(entry.header(), mode, &name) {
-            Shape::Directory => tree.insert(path, Entry::Directory)?,
-            Shape::Symlink if options.skip_symlinks => {}
-            Shape::Symlink => return Err(ExtractError::Symlink(path.to_string())),
-            Shape::Other(letters) => {
-                return Err(ExtractError::Unsupported {
-                    name: path.to_string(),
-                    mode: letters + &permissions(mode),
-                });
-            }
-            Shape::File if kind.is_hard_link() => {
+        match shape {
+            Shape::Directory => self.insert(path, Entry::Directory),
+            Shape::Symlink if self.options.skip_symlinks => Ok(()),
+            Shape::Symlink => Err(ExtractError::Symlink(path.to_string())),
+            Shape::Other(letters) => Err(ExtractError::Unsupported {
+                name: path.to_string(),
+                mode: letters + &permissions(mode),
+            }),
+            Shape::File => {
                 let size = entry.size();
-                if size > 0 {
+                if kind.is_hard_link() && size > 0 {
                     let name = path.to_string();
                     return Err(ExtractError::LinkWithContent { name, size });
                 }
-                tree.insert_file(path, Bytes::new(), executable)?;
-            }
-            Shape::File if kind.is_gnu_sparse() => {
-                let content = filled(&mut entry, options.max_bytes)?;
-                tree.insert_file(path, content, executable)?;
-            }
-            Shape::File => {
-                let content = slice(tar, entry.raw_file_position(), entry.size())?;
-                tree.insert_file(path, content, executable)?;
+                if !self.is_wanted(&path) {
+                    return Ok(());
+                }
+                let content = self.content(entry, size)?.into();
+                self.insert(
+                    path,
+                    Entry::File(flux_tree::File {
+                        content,
+                        executable,
+                    }),
+                )
             }
         }
     }
-    Ok(tree)
+
+    fn is_wanted(&self, path: &TreePath) -> bool {
+        path.starts_with(&self.options.below)
+    }
+
+    fn insert(&mut self, path: TreePath, entry: Entry) -> Result<(), ExtractError> {
+        if !self.is_wanted(&path) {
+            return Ok(());
+        }
+        let (mut entries, mut bytes) = (0, 0);
+        for vacant in self.tree.vacant(&path) {
+            entries += 1;
+            bytes += vacant.len() as u64 + ENTRY_BYTES;
+        }
+        self.entries += entries;
+        if self.entries > self.options.max_entries {
+            return Err(ExtractError::TooMany(self.options.max_entries));
+        }
+        self.count(bytes)?;
+        self.claim.take(bytes)?;
+        let replaced = match self.tree.get(&path) {
+            Some(Entry::File(file)) => file.content.len() as u64,
+            _ => 0,
+        };
+        self.tree.insert(path, entry)?;
+        self.claim.give_back(replaced);
+        Ok(())
+    }
+
+    /// Reads the `size` bytes of a file, allocating as they come: the announced size may be a lie.
+    fn content(&mut self, content: &mut impl Read, size: u64) -> Result<Vec<u8>, ExtractError> {
+        self.count(size)?;
+        let mut read = Vec::new();
+        let mut capacity = 0;
+        while capacity < size {
+            let grown = size.min(FIRST_PORTION.max(capacity * GROWTH));
+            // While the bytes are moved there are both.
+            self.claim.take(grown)?;
+            read.reserve_exact((grown - capacity) as usize);
+            self.claim.give_back(capacity);
+            content
+                .take(grown - capacity)
+                .read_to_end(&mut read)
+                .map_err(ExtractError::Tar)?;
+            if read.len() as u64 != grown {
+                return Err(ExtractError::Tar(io::ErrorKind::UnexpectedEof.into()));
+            }
+            capacity = grown;
+        }
+        Ok(read)
+    }
+
+    fn count(&mut self, bytes: u64) -> Result<(), ExtractError> {
+        let most = self.options.max_bytes;
+        self.bytes = self
+            .bytes
+            .checked_add(bytes)
+            .filter(|sum| *sum <= most)
+            .ok_or(ExtractError::TooLarge(most))?;
+        Ok(())
+    }
 }
 
 /// What an entry becomes. As with Go, the type that the mode's upper bits name counts beside the type flag, and a flag
@@ -191,20 +331,17 @@ fn permissions(mode: u32) -> String {
         .collect()
 }
 
-/// The content of a file that leaves its zeros out of the archive.
-fn filled(entry: &mut impl Read, max_bytes: u64) -> Result<Vec<u8>, ExtractError> {
-    let mut content = Vec::new();
-    let mut bounded = entry.take(max_bytes + 1);
-    bounded
-        .read_to_end(&mut content)
-        .map_err(ExtractError::Tar)?;
-    if content.len() as u64 > max_bytes {
-        return Err(ExtractError::TooLarge(max_bytes));
-    }
-    Ok(content)
-}
-
+/// Checks a name as upstream does (SC-ART-090) and, before it is walked, its length.
 fn entry_path(name: &[u8]) -> Result<TreePath, ExtractError> {
+    let too_long = name.len() > MAX_NAME
+        || name
+            .split(|byte| *byte == b'/')
+            .any(|part| part.len() > MAX_PART);
+    if too_long {
+        let begin = &name[..name.len().min(64)];
+        let begin = String::from_utf8_lossy(begin).into_owned();
+        return Err(ExtractError::NameTooLong(begin));
+    }
     let refused = || ExtractError::Name(String::from_utf8_lossy(name).into_owned());
     let text = std::str::from_utf8(name).map_err(|_| refused())?;
     if text.is_empty() || text.contains('\\') || text.starts_with('/') || text.contains("../") {
@@ -213,75 +350,47 @@ fn entry_path(name: &[u8]) -> Result<TreePath, ExtractError> {
     TreePath::new(text).map_err(|_| refused())
 }
 
-fn slice(tar: &Bytes, from: u64, size: u64) -> Result<Bytes, ExtractError> {
-    let short = || ExtractError::Tar(io::ErrorKind::UnexpectedEof.into());
-    let from = usize::try_from(from).map_err(|_| short())?;
-    let end = usize::try_from(size)
-        .ok()
-        .and_then(|size| from.checked_add(size));
-    let end = end.filter(|end| *end <= tar.len()).ok_or_else(short)?;
-    Ok(tar.slice(from..end))
-}
-
-/// Unpacks a gzip stream that comes in portions.
-pub(crate) struct Inflating {
-    gzip: write::MultiGzDecoder<Bounded>,
-    /// Whether there was anything at all.
-    begun: bool,
-}
-
-impl Inflating {
-    pub(crate) fn new(max_bytes: u64) -> Self {
-        Self {
-            gzip: write::MultiGzDecoder::new(Bounded {
-                buffer: Vec::new(),
-                max_bytes,
-            }),
-            begun: false,
-        }
-    }
-
-    pub(crate) fn push(&mut self, portion: &[u8]) -> Result<(), ExtractError> {
-        self.begun |= !portion.is_empty();
-        let pushed = self.gzip.write_all(portion);
-        pushed.map_err(|error| self.explain(error))
-    }
-
-    pub(crate) fn finish(mut self) -> Result<Bytes, ExtractError> {
-        if let Err(error) = self.gzip.try_finish() {
-            return Err(self.explain(error));
-        }
-        if !self.begun {
-            return Err(ExtractError::Gzip(io::ErrorKind::UnexpectedEof.into()));
-        }
-        Ok(std::mem::take(&mut self.gzip.get_mut().buffer).into())
-    }
-
-    fn explain(&self, error: io::Error) -> ExtractError {
-        let Bounded { max_bytes, .. } = *self.gzip.get_ref();
-        if error.kind() == io::ErrorKind::FileTooLarge {
-            ExtractError::TooLarge(max_bytes)
-        } else {
-            ExtractError::Gzip(error)
-        }
-    }
-}
-
-struct Bounded {
-    buffer: Vec<u8>,
+/// What an unpacked stream may still bring.
+struct Bounds {
     max_bytes: u64,
+    left: Cell<u64>,
+    /// What is left for a header, while one is read.
+    header: Cell<Option<u64>>,
+    /// Why the stream broke off.
+    failure: RefCell<Option<ExtractError>>,
 }
 
-impl Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if (self.buffer.len() + bytes.len()) as u64 > self.max_bytes {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        self.buffer.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
+/// An unpacked stream that keeps to its bounds.
+struct Bounded<R> {
+    stream: R,
+    bounds: Rc<Bounds>,
+}
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let bounds = &self.bounds;
+        let fail = |error| {
+            bounds.failure.replace(Some(error));
+            Err(io::Error::other("the stream broke off"))
+        };
+        let count = match self.stream.read(into) {
+            Ok(count) => count,
+            Err(error) => return fail(ExtractError::Gzip(error)),
+        };
+        match bounds.left.get().checked_sub(count as u64) {
+            Some(left) => bounds.left.set(left),
+            None => return fail(ExtractError::TooLarge(bounds.max_bytes)),
+        }
+        if let Some(header) = bounds.header.get() {
+            let Some(left) = header.checked_sub(count as u64) else {
+                let text = format!("a header is larger than {MAX_HEADER} bytes");
+                return fail(ExtractError::Tar(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    text,
+                )));
+            };
+            bounds.header.set(Some(left));
+        }
+        Ok(count)
     }
 }

@@ -1,13 +1,24 @@
 //! Artifacts downloaded from the artifact server into trees.
 
-use std::time::Duration;
+use std::{
+    future::Future,
+    io::{self, Read},
+    time::{Duration, Instant},
+};
 
+use bytes::{Buf, Bytes};
+use flux_budget::{Budget, Exhausted};
 use flux_tree::Tree;
 use reqwest::{Client, Response, StatusCode, header};
+use tokio::{sync::mpsc, time::timeout};
 
-use crate::{
-    Digest, DigestError, ExtractError, ExtractOptions, extract::Inflating, extract_tar, with_host,
-};
+use crate::{Digest, DigestError, ExtractError, ExtractOptions, Hasher, extract, with_host};
+
+/// The bytes in a second that a server has to send on average, once [`FetchOptions::stall`] is over.
+const MIN_RATE: u64 = 16 * 1024;
+
+/// How many pieces of a download may wait to be unpacked.
+const PIECES: usize = 4;
 
 /// How a download is done.
 #[derive(Clone, Debug)]
@@ -18,6 +29,8 @@ pub struct FetchOptions {
     pub min_wait: Duration,
     /// The longest wait.
     pub max_wait: Duration,
+    /// How long the server may be silent: before its answer begins, and between two pieces of it.
+    pub stall: Duration,
     /// A host that replaces the one in every URL: the variable `SOURCE_CONTROLLER_LOCALHOST`.
     pub host: Option<String>,
     /// The most bytes that a download may have.
@@ -27,12 +40,13 @@ pub struct FetchOptions {
 }
 
 impl Default for FetchOptions {
-    /// Upstream's waits, nine retries, 1 GiB.
+    /// Upstream's waits, nine retries, 1 GiB; 30 seconds of silence.
     fn default() -> Self {
         Self {
             retries: 9,
             min_wait: Duration::from_secs(5),
             max_wait: Duration::from_secs(30),
+            stall: Duration::from_secs(30),
             host: None,
             max_download: 1 << 30,
             extract: ExtractOptions::default(),
@@ -40,7 +54,7 @@ impl Default for FetchOptions {
     }
 }
 
-/// Why an artifact was not had.
+/// Why there is no artifact.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// The server has no such file: the source will build it anew, so wait for it (SC-ART-056).
@@ -61,22 +75,66 @@ pub enum FetchError {
         url: String,
         /// How often.
         attempts: u32,
-        /// What the last try met, where it was no answer.
+        /// Why the last try got no answer; none where the answer was an error.
         #[source]
-        source: Option<reqwest::Error>,
+        source: Option<RequestError>,
     },
     /// The body broke off.
     #[error("failed to copy temp contents")]
-    Body(#[source] reqwest::Error),
+    Body(#[source] RequestError),
     /// The file is larger than allowed.
     #[error("artifact is greater than the max download size of {0} bytes")]
     TooLarge(u64),
-    /// The digest is empty or none, or not that of the file.
+    /// The digest is empty or malformed, or not that of the file.
     #[error("failed to verify archive")]
     Digest(#[from] DigestMismatch),
     /// The file is no archive that may be unpacked.
     #[error("failed to extract archive (check whether file size exceeds max download size)")]
-    Extract(#[from] ExtractError),
+    Extract(#[source] ExtractError),
+    /// The files do not fit into the memory that is left for them.
+    #[error("failed to extract archive")]
+    Memory(#[source] Exhausted),
+    /// Unpacking ended without a result, which is a defect.
+    #[error("failed to extract archive")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+impl From<ExtractError> for FetchError {
+    fn from(error: ExtractError) -> Self {
+        match error {
+            ExtractError::Memory(exhausted) => Self::Memory(exhausted),
+            error => Self::Extract(error),
+        }
+    }
+}
+
+/// Why a request or the rest of its answer failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// The server was silent for too long.
+    #[error("no data from the server for {0:?}")]
+    Stalled(Duration),
+    /// The server sends next to nothing.
+    #[error("only {received} bytes from the server in {elapsed:?}")]
+    Slow {
+        /// What came.
+        received: u64,
+        /// In which time.
+        elapsed: Duration,
+    },
+    /// The connection failed.
+    #[error(transparent)]
+    Http(#[from] reqwest::Error),
+}
+
+impl RequestError {
+    /// Whether another try is not worth its time: it would fail likewise, or take as long again.
+    fn is_hopeless(&self) -> bool {
+        match self {
+            Self::Stalled(_) | Self::Slow { .. } => true,
+            Self::Http(error) => error.is_builder() || error.is_redirect() || error.is_timeout(),
+        }
+    }
 }
 
 /// How a download does not fit its digest (RT-ART-017).
@@ -106,12 +164,17 @@ pub enum DigestMismatch {
 pub struct Fetcher {
     client: Client,
     options: FetchOptions,
+    budget: Budget,
 }
 
 impl Fetcher {
-    /// A fetcher that uses `client`.
-    pub fn new(client: Client, options: FetchOptions) -> Self {
-        Self { client, options }
+    /// A fetcher that uses `client`, and whose trees claim their memory from `budget`.
+    pub fn new(client: Client, options: FetchOptions, budget: Budget) -> Self {
+        Self {
+            client,
+            options,
+            budget,
+        }
     }
 
     /// Reads the digest of an artifact's status, of which older forms had no algorithm (RT-ART-008).
@@ -130,21 +193,22 @@ impl Fetcher {
 
     /// Downloads the artifact at `url`, and unpacks it if it has the digest it should. Nothing of it is seen before that is known
     /// (RT-ART-016 to RT-ART-018).
+    ///
+    /// Dropping the future ends the download. The caller sets the deadline; a silent server is an error before that.
     pub async fn fetch(&self, url: &str, digest: &Digest) -> Result<Tree, FetchError> {
         let url = match &self.options.host {
             Some(host) => with_host(url, host),
             None => url.to_owned(),
         };
         let response = self.request(&url).await?;
-        let tar = self.unpack(response, digest).await?;
-        Ok(extract_tar(&tar, &self.options.extract)?)
+        self.unpack(response, digest).await
     }
 
     async fn request(&self, url: &str) -> Result<Response, FetchError> {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let answer = self.client.get(url).send().await;
+            let answer = self.within_stall(self.client.get(url).send()).await;
             let (source, retry_after) = match answer {
                 Ok(response) if response.status() == StatusCode::OK => return Ok(response),
                 Ok(response) if response.status() == StatusCode::NOT_FOUND => {
@@ -159,9 +223,8 @@ impl Fetcher {
                 }
                 Err(error) => (Some(error), None),
             };
-            let hopeless = source
-                .as_ref()
-                .is_some_and(|error| error.is_builder() || error.is_redirect());
+            // A server that is silent holds up this run for long enough; the next one may ask again.
+            let hopeless = source.as_ref().is_some_and(RequestError::is_hopeless);
             if hopeless || attempt > self.options.retries {
                 return Err(FetchError::GaveUp {
                     url: url.to_owned(),
@@ -188,28 +251,81 @@ impl Fetcher {
             .min(self.options.max_wait)
     }
 
-    async fn unpack(
+    async fn within_stall<T>(
+        &self,
+        request: impl Future<Output = reqwest::Result<T>>,
+    ) -> Result<T, RequestError> {
+        let stall = self.options.stall;
+        let answered = timeout(stall, request).await;
+        Ok(answered.map_err(|_| RequestError::Stalled(stall))??)
+    }
+
+    /// Unpacks the body as it comes, on a thread that may block. Where it does not unpack, that counts only once the digest
+    /// has shown that it is the right one.
+    async fn unpack(&self, response: Response, digest: &Digest) -> Result<Tree, FetchError> {
+        let (sender, pieces) = mpsc::channel(PIECES);
+        let (options, claim) = (self.options.extract.clone(), self.budget.claim());
+        let body = Pieces {
+            pieces,
+            piece: Bytes::new(),
+        };
+        let unpacking = tokio::task::spawn_blocking(move || extract(body, &options, claim));
+        let found = self
+            .receive(response, digest.algorithm().hasher(), sender)
+            .await?;
+        if found != *digest {
+            return Err(DigestMismatch::Differs(digest.clone()).into());
+        }
+        Ok(unpacking.await??)
+    }
+
+    /// Passes the body on to `sender` and gives its digest.
+    async fn receive(
         &self,
         mut response: Response,
-        digest: &Digest,
-    ) -> Result<bytes::Bytes, FetchError> {
-        let mut hasher = digest.algorithm().hasher();
-        // An archive that does not unpack is only told of once the digest has shown that it is the right one.
-        let mut unpacked = Ok(Inflating::new(self.options.extract.max_bytes));
-        let mut size = 0;
-        while let Some(portion) = response.chunk().await.map_err(FetchError::Body)? {
-            size += portion.len() as u64;
+        mut hasher: Hasher,
+        sender: mpsc::Sender<Bytes>,
+    ) -> Result<Digest, FetchError> {
+        let (begun, mut size) = (Instant::now(), 0);
+        loop {
+            let piece = self.within_stall(response.chunk()).await;
+            let Some(piece) = piece.map_err(FetchError::Body)? else {
+                return Ok(hasher.finish());
+            };
+            size += piece.len() as u64;
+            let elapsed = begun.elapsed();
+            let enough = self.options.stall + Duration::from_secs(size / MIN_RATE);
+            if elapsed > enough {
+                let received = size;
+                return Err(FetchError::Body(RequestError::Slow { received, elapsed }));
+            }
             if size > self.options.max_download {
                 return Err(FetchError::TooLarge(self.options.max_download));
             }
-            hasher.update(&portion);
-            unpacked =
-                unpacked.and_then(|mut inflating| inflating.push(&portion).map(|()| inflating));
+            hasher.update(&piece);
+            // Fails where unpacking has ended early, with an error that counts later.
+            let _ = sender.send(piece).await;
         }
-        if hasher.finish() != *digest {
-            return Err(DigestMismatch::Differs(digest.clone()).into());
+    }
+}
+
+/// A body as a blocking reader. It ends where the sender is gone, however that came.
+struct Pieces {
+    pieces: mpsc::Receiver<Bytes>,
+    piece: Bytes,
+}
+
+impl Read for Pieces {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() {
+            match self.pieces.blocking_recv() {
+                Some(piece) => self.piece = piece,
+                None => return Ok(0),
+            }
         }
-        Ok(unpacked?.finish()?)
+        let count = into.len().min(self.piece.len());
+        self.piece.copy_to_slice(&mut into[..count]);
+        Ok(count)
     }
 }
 

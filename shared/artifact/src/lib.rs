@@ -2,6 +2,7 @@
 //!
 //! ```
 //! use flux_artifact::{Algorithm, Retention, Storage, extract, pack_tree};
+//! use flux_budget::Claim;
 //! use flux_tree::{Tree, TreePath};
 //!
 //! let folder = tempfile::tempdir().unwrap();
@@ -17,7 +18,8 @@
 //!
 //! storage.verify(path, &stored.digest.to_string()).unwrap();
 //! assert_eq!(storage.url(path), "http://localhost:9090/gitrepository/default/app/0c4f.tar.gz");
-//! assert_eq!(extract(storage.read(path).unwrap(), &Default::default()).unwrap(), tree);
+//! let unpacked = extract(storage.read(path).unwrap(), &Default::default(), Claim::unlimited()).unwrap();
+//! assert_eq!(unpacked, tree);
 //! ```
 //!
 //! - [`Storage`] is the producers' side on disk; [`TarGz`] writes reproducible archives into it, from a [`Tree`](flux_tree::Tree), a
@@ -35,6 +37,7 @@ mod cache;
 mod digest;
 mod extract;
 mod fetch;
+mod leftovers;
 mod retention;
 mod scope;
 pub mod server;
@@ -44,7 +47,10 @@ pub use address::{AddressError, advertised_address, with_host};
 pub use archive::{ArchiveError, TarGz, pack_directory, pack_tree};
 pub use cache::TreeCache;
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
-pub use extract::{ExtractError, ExtractOptions, extract, extract_tar};
-pub use fetch::{DigestMismatch, FetchError, FetchOptions, Fetcher};
+pub use extract::{ExtractError, ExtractOptions, extract};
+pub use fetch::{DigestMismatch, FetchError, FetchOptions, Fetcher, RequestError};
+pub use leftovers::Leftovers;
 pub use retention::Retention;
-pub use storage::{Lock, Storage, StorageError, Stored, VerifyError, Writing, artifact_dir};
+pub use storage::{
+    Lock, Storage, StorageError, Stored, VerifyError, Writing, artifact_dir, is_artifact_of,
+};

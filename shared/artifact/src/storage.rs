@@ -13,6 +13,7 @@ use tempfile::NamedTempFile;
 use crate::{
     Algorithm, Digest, DigestError, Hasher,
     address::{artifact_url, with_host},
+    leftovers::Leftovers,
     retention::{Retention, StoredFile, garbage},
     scope::scoped,
 };
@@ -23,6 +24,15 @@ const COLLECTION_LIMIT: Duration = Duration::from_secs(5);
 /// The path of an object's artifacts: `<lower-case kind>/<namespace>/<name>` (SC-ART-002).
 pub fn artifact_dir(kind: &str, namespace: &str, name: &str) -> String {
     format!("{}/{namespace}/{name}", kind.to_lowercase())
+}
+
+/// Whether `path` is that of a file directly in the folder of an object's artifacts. A status may have been written by somebody
+/// else, and its path may be that of another object's artifact.
+pub fn is_artifact_of(path: &str, kind: &str, namespace: &str, name: &str) -> bool {
+    let file = path
+        .strip_prefix(&artifact_dir(kind, namespace, name))
+        .and_then(|rest| rest.strip_prefix('/'));
+    file.is_some_and(|file| !file.contains(['/', '\0']) && !matches!(file, "" | "." | ".."))
 }
 
 /// Where artifacts are kept and how they are told to others.
@@ -91,6 +101,16 @@ pub enum VerifyError {
     Read(#[from] StorageError),
 }
 
+impl VerifyError {
+    /// Whether the file or its digest is wrong for good. Otherwise it could not be read, which may pass.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::NoDigest | Self::BadDigest { .. } | Self::Mismatch(_) => true,
+            Self::Read(_) => false,
+        }
+    }
+}
+
 impl Storage {
     /// Opens the store in `root`, which has to exist. `host` goes into URLs (see [`crate::advertised_address`]).
     pub fn open(
@@ -137,14 +157,16 @@ impl Storage {
         file.ok_or_else(|| StorageError::Path(path.to_owned()))
     }
 
-    /// Whether a regular file stands at `path` (SC-ART-013).
-    pub fn exists(&self, path: &str) -> bool {
-        self.locate(path)
-            .and_then(|file| {
-                file.symlink_metadata()
-                    .map_err(|source| failed("lstat", &file, source))
-            })
-            .is_ok_and(|found| found.is_file())
+    /// Whether a regular file stands at `path` (SC-ART-013). Fails where that cannot be known.
+    pub fn exists(&self, path: &str) -> Result<bool, StorageError> {
+        let Ok(file) = self.locate(path) else {
+            return Ok(false);
+        };
+        match file.symlink_metadata() {
+            Ok(found) => Ok(found.is_file()),
+            Err(source) if is_missing(&source) => Ok(false),
+            Err(source) => Err(failed("lstat", &file, source)),
+        }
     }
 
     /// Opens the artifact at `path` for reading.
@@ -253,6 +275,14 @@ impl Storage {
         }
     }
 
+    /// Removes what a process that was killed before `begin` has left: artifacts half written, half-made links, and locks whose
+    /// artifact is gone. Tells how many there were, and what could not be removed.
+    pub fn remove_leftovers(&self, begin: SystemTime) -> Leftovers {
+        let mut leftovers = Leftovers::default();
+        leftovers.remove_below(&self.root, begin);
+        leftovers
+    }
+
     /// Removes what the retention rules no longer keep beside the artifact at `path`, and tells how many files went
     /// (SC-ART-040 to SC-ART-042).
     pub fn collect_garbage(&self, path: &str) -> Result<usize, StorageError> {
@@ -350,6 +380,13 @@ fn stored_files(dir: &Path) -> io::Result<Vec<StoredFile>> {
         }
     }
     Ok(files)
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
 }
 
 fn folder_of(file: &Path) -> PathBuf {

@@ -1,4 +1,4 @@
-//! Downloads from a server that misbehaves in every way, and the cache behind them.
+//! Downloads from a server that misbehaves in every way.
 
 use std::{
     collections::VecDeque,
@@ -10,9 +10,16 @@ use std::{
 };
 
 use axum::{Router, body::Body, extract::State, http::Response};
-use flux_artifact::{Algorithm, Digest, FetchError, FetchOptions, Fetcher, TreeCache, pack_tree};
+use flux_artifact::{
+    Algorithm, Digest, FetchError, FetchOptions, Fetcher, RequestError, pack_tree,
+};
+use flux_budget::Budget;
 use flux_tree::{Tree, TreePath};
-use tokio::{net::TcpListener, sync::Barrier};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    sync::oneshot,
+};
 
 /// A server that gives its answers one after the other, and then 404.
 struct Server {
@@ -54,7 +61,7 @@ impl Server {
 
 fn fetcher(options: FetchOptions) -> Fetcher {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    Fetcher::new(client, options)
+    Fetcher::new(client, options, Budget::unlimited())
 }
 
 fn impatient() -> FetchOptions {
@@ -260,79 +267,114 @@ fn digests_of_a_status() {
     );
 }
 
-fn digest(name: &str) -> Digest {
-    Algorithm::Sha256.digest(name.as_bytes())
-}
-
-#[tokio::test]
-async fn a_tree_is_loaded_once() {
-    let cache = Arc::new(TreeCache::new(1 << 20));
-    let loads = Arc::new(AtomicUsize::new(0));
-    let barrier = Arc::new(Barrier::new(8));
-    let asking = (0..8).map(|_| {
-        let (cache, loads, barrier) = (cache.clone(), loads.clone(), barrier.clone());
-        tokio::spawn(async move {
-            barrier.wait().await;
-            let load = || async {
-                loads.fetch_add(1, Ordering::SeqCst);
-                tokio::task::yield_now().await;
-                Ok::<_, FetchError>(tree(10))
-            };
-            cache.get(&digest("a"), load).await.unwrap()
-        })
+/// A server that says `answer` to the first request and then nothing, and tells when it was asked and when the client is gone.
+async fn silent(
+    answer: &'static [u8],
+) -> (String, oneshot::Receiver<()>, tokio::task::JoinHandle<()>) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/a.tar.gz", listener.local_addr().unwrap());
+    let (tell, asked) = oneshot::channel();
+    let gone = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = [0; 1024];
+        let _ = stream.read(&mut request).await.unwrap();
+        stream.write_all(answer).await.unwrap();
+        let _ = tell.send(());
+        while stream.read(&mut request).await.is_ok_and(|read| read > 0) {}
     });
-    let trees = futures::future::join_all(asking.collect::<Vec<_>>()).await;
-    assert_eq!(loads.load(Ordering::SeqCst), 1);
-    let first = trees[0].as_ref().unwrap();
-    assert!(
-        trees
-            .iter()
-            .all(|tree| Arc::ptr_eq(tree.as_ref().unwrap(), first))
-    );
+    (url, asked, gone)
 }
 
-#[tokio::test]
-async fn a_failed_load_is_tried_by_the_next_one() {
-    let cache = TreeCache::new(1 << 20);
-    let failed = cache
-        .get(&digest("a"), || async { Err(FetchError::NotFound) })
-        .await;
-    assert!(matches!(failed, Err(FetchError::NotFound)));
-    let loaded = cache
-        .get(&digest("a"), || async { Ok::<_, FetchError>(tree(10)) })
-        .await
-        .unwrap();
-    assert_eq!(*loaded, tree(10));
-}
+const SILENCES: [&[u8]; 3] = [
+    b"",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n0123456789",
+];
 
 #[tokio::test]
-async fn the_least_asked_for_goes_first() {
-    let cache = TreeCache::new(25_000);
-    let load = |name: &'static str, size: usize| {
-        let cache = &cache;
-        async move {
-            let mut loaded = false;
-            let load = || {
-                loaded = true;
-                async move { Ok::<_, FetchError>(tree(size)) }
-            };
-            let tree = cache.get(&digest(name), load).await.unwrap();
-            (tree, loaded)
-        }
+async fn a_server_that_falls_silent_is_given_up() {
+    let options = FetchOptions {
+        retries: 0,
+        stall: Duration::from_millis(50),
+        ..FetchOptions::default()
     };
-    assert!(load("a", 9_000).await.1);
-    assert!(load("b", 9_000).await.1);
-    assert!(!load("a", 9_000).await.1);
-    assert!(load("c", 9_000).await.1);
-    assert!(cache.bytes() <= 25_000);
-    assert!(!load("a", 9_000).await.1);
-    assert!(load("b", 9_000).await.1, "b was given up for c");
-    let (held, _) = load("huge", 30_000).await;
-    assert!(cache.bytes() <= 25_000, "what is too large is not kept");
-    assert!(
-        !load("huge", 30_000).await.1,
-        "but found as long as someone holds it"
-    );
+    for answer in SILENCES {
+        let (url, _asked, gone) = silent(answer).await;
+        let digest = Algorithm::Sha256.digest(b"");
+        let error = fetcher(options.clone()).fetch(&url, &digest).await;
+        let text = chain(&error.unwrap_err());
+        let want = if answer.is_empty() {
+            format!("failed to download archive: GET {url} giving up after 1 attempt(s)")
+        } else {
+            "failed to copy temp contents".to_owned()
+        };
+        assert_eq!(text, format!("{want}: no data from the server for 50ms"));
+        gone.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_fetch_that_nobody_waits_for_ends_its_request() {
+    for answer in SILENCES {
+        let (url, asked, gone) = silent(answer).await;
+        let fetching = tokio::spawn(async move {
+            let digest = Algorithm::Sha256.digest(b"");
+            fetcher(FetchOptions::default()).fetch(&url, &digest).await
+        });
+        asked.await.unwrap();
+        fetching.abort();
+        assert!(fetching.await.unwrap_err().is_cancelled());
+        gone.await.unwrap();
+    }
+}
+
+// SC-ART-093
+#[tokio::test]
+async fn what_does_not_fit_is_told_apart_from_what_is_broken() {
+    let packed = pack_tree(&tree(3 << 20), |_, _| false, Vec::new()).unwrap();
+    let digest = Algorithm::Sha256.digest(&packed);
+    let server = Server::giving(vec![(200, packed.clone()), (200, packed)]).await;
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let budget = Budget::new(6 << 20);
+    let fetcher = Fetcher::new(client, impatient(), budget.clone());
+    let held = fetcher.fetch(&server.url, &digest).await.unwrap();
+    assert!(budget.used() >= 3 << 20, "the tree holds its memory");
+    let error = fetcher.fetch(&server.url, &digest).await.unwrap_err();
+    let text = chain(&error);
+    let want = "failed to extract archive: not enough memory: ";
+    assert!(text.starts_with(want), "{text}");
+    assert!(matches!(error, FetchError::Memory(exhausted) if !exhausted.is_too_large()));
     drop(held);
-    assert!(load("huge", 30_000).await.1);
+    assert_eq!(budget.used(), 0);
+}
+
+#[tokio::test]
+async fn a_server_that_sends_next_to_nothing_is_given_up() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/a.tar.gz", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 1024]).await.unwrap();
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";
+        stream.write_all(head).await.unwrap();
+        let mut every = tokio::time::interval(Duration::from_millis(10));
+        while stream.write_all(b"x").await.is_ok() {
+            every.tick().await;
+        }
+    });
+    let options = FetchOptions {
+        stall: Duration::from_millis(200),
+        ..impatient()
+    };
+    let digest = Algorithm::Sha256.digest(b"");
+    let error = fetcher(options).fetch(&url, &digest).await.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            FetchError::Body(RequestError::Slow { .. } | RequestError::Stalled(_))
+        ),
+        "{error}"
+    );
 }

@@ -9,7 +9,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use flux_artifact::{Algorithm, Retention, Storage, StorageError, Stored, artifact_dir};
+use flux_artifact::{
+    Algorithm, Retention, Storage, StorageError, Stored, artifact_dir, is_artifact_of,
+};
 use tempfile::TempDir;
 
 const ARTIFACT: &str = "gitrepository/ns/app/one.tar.gz";
@@ -86,7 +88,7 @@ fn an_artifact_is_visible_only_when_whole() {
     }
     let mut writing = storage.create(ARTIFACT).unwrap();
     writing.write_all(b"abc").unwrap();
-    assert!(!storage.exists(ARTIFACT));
+    assert!(!storage.exists(ARTIFACT).unwrap());
     assert!(names(&dir)[0].starts_with("one.tar.gz."));
     let stored = writing.commit().unwrap();
     assert_eq!(names(&dir), ["one.tar.gz"]);
@@ -96,7 +98,7 @@ fn an_artifact_is_visible_only_when_whole() {
         stored.digest.to_string(),
         "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     );
-    assert!(storage.exists(ARTIFACT));
+    assert!(storage.exists(ARTIFACT).unwrap());
 
     // A run that fails leaves nothing, and the old artifact as it was (SC-ART-004: the same name is replaced in place).
     let mut failing = storage.create(ARTIFACT).unwrap();
@@ -165,9 +167,91 @@ fn artifacts_are_verified_against_any_digest() {
     );
 
     symlink("one.tar.gz", folder.path().join("link")).unwrap();
-    assert!(!storage.exists(""));
-    assert!(!storage.exists("gitrepository"));
-    assert!(!storage.exists("nothing"));
+    assert!(!storage.exists("").unwrap());
+    assert!(!storage.exists("gitrepository").unwrap());
+    assert!(!storage.exists("nothing").unwrap());
+}
+
+// SC-ART-033: only what has other bytes may be removed
+#[test]
+fn what_cannot_be_read_is_not_damaged() {
+    let (folder, storage) = store();
+    let stored = write(&storage, ARTIFACT, "abc");
+    let digest = stored.digest.to_string();
+    for wrong in ["", "abc", &Algorithm::Sha256.digest(b"other").to_string()] {
+        let error = storage.verify(ARTIFACT, wrong).unwrap_err();
+        assert!(error.is_damage(), "{error}");
+    }
+    // A folder opens, but cannot be read.
+    fs::remove_file(folder.path().join(ARTIFACT)).unwrap();
+    fs::create_dir(folder.path().join(ARTIFACT)).unwrap();
+    assert!(!storage.verify(ARTIFACT, &digest).unwrap_err().is_damage());
+    // Whether it exists is not known where a name cannot be looked up.
+    let name = format!("gitrepository/ns/app/{}", "n".repeat(300));
+    assert!(storage.exists(&name).is_err());
+    fs::write(folder.path().join("file"), "").unwrap();
+    assert!(!storage.exists("file/below").unwrap());
+}
+
+#[test]
+fn artifacts_of_an_object() {
+    for (path, own) in [
+        ("gitrepository/ns/app/one.tar.gz", true),
+        ("gitrepository/ns/app/..tar.gz", true),
+        ("gitrepository/ns/app/", false),
+        ("gitrepository/ns/app", false),
+        ("gitrepository/ns/app/..", false),
+        ("gitrepository/ns/app/.", false),
+        ("gitrepository/ns/app//one.tar.gz", false),
+        ("gitrepository/ns/app/../other/one.tar.gz", false),
+        ("gitrepository/ns/app/a/one.tar.gz", false),
+        ("gitrepository/ns/application/one.tar.gz", false),
+        ("/gitrepository/ns/app/one.tar.gz", false),
+        ("gitrepository/other/app/one.tar.gz", false),
+        ("bucket/ns/app/one.tar.gz", false),
+        ("", false),
+    ] {
+        assert_eq!(
+            is_artifact_of(path, "GitRepository", "ns", "app"),
+            own,
+            "{path}"
+        );
+    }
+}
+
+// SC-ART-006 SC-ART-007 SC-ART-009
+#[test]
+fn leftovers_of_a_killed_process_are_removed() {
+    let (folder, storage) = store();
+    let dir = folder.path().join("gitrepository/ns/app");
+    write(&storage, ARTIFACT, "abc");
+    drop(storage.lock(ARTIFACT).unwrap());
+    storage.link(ARTIFACT, "latest.tar.gz").unwrap();
+    // What a process leaves that is killed while it writes.
+    let half = storage.create(ARTIFACT).unwrap();
+    std::mem::forget(half);
+    drop(storage.lock("gitrepository/ns/app/two.tar.gz").unwrap());
+    symlink(dir.join("one.tar.gz"), dir.join("latest.tar.gz.tmp")).unwrap();
+    let held = storage.lock("gitrepository/ns/app/three.tar.gz").unwrap();
+    let all = names(&dir);
+
+    let before = SystemTime::UNIX_EPOCH;
+    assert_eq!(storage.remove_leftovers(before).removed, 0);
+    assert_eq!(names(&dir), all, "what was written since is in use");
+
+    let leftovers = storage.remove_leftovers(SystemTime::now() + Duration::from_secs(60));
+    assert_eq!((leftovers.removed, leftovers.problems), (3, vec![]));
+    assert_eq!(
+        names(&dir),
+        [
+            "latest.tar.gz",
+            "one.tar.gz",
+            "one.tar.gz.lock",
+            "three.tar.gz.lock"
+        ]
+    );
+    drop(held);
+    assert_eq!(fs::read(dir.join("latest.tar.gz")).unwrap(), b"abc");
 }
 
 // SC-ART-012 RT-ART-015
@@ -177,9 +261,9 @@ fn crafted_paths_stay_in_the_store() {
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("secret"), "s").unwrap();
     symlink(outside.path(), folder.path().join("out")).unwrap();
-    assert!(!storage.exists("out/secret"));
+    assert!(!storage.exists("out/secret").unwrap());
     let up = format!("..{}/secret", outside.path().display());
-    assert!(!storage.exists(&up));
+    assert!(!storage.exists(&up).unwrap());
     for nothing in ["", "/", "..", "a/.."] {
         assert!(
             matches!(storage.locate(nothing), Err(StorageError::Path(_))),

@@ -5,6 +5,7 @@ use std::io::Write as _;
 
 use flate2::{Compression, write::GzEncoder};
 use flux_artifact::{ExtractOptions, extract};
+use flux_budget::Claim;
 use flux_tree::Entry;
 
 /// A header and its content: name, type flag, mode, the size that is announced, content.
@@ -53,7 +54,8 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 /// The files and folders of the archive with their content, or the error.
 fn unpacked(archive: &[u8]) -> Result<String, String> {
-    let tree = extract(archive, &ExtractOptions::default()).map_err(|error| error.to_string())?;
+    let tree = extract(archive, &ExtractOptions::default(), Claim::unlimited());
+    let tree = tree.map_err(|error| error.to_string())?;
     let show = |(path, entry): (&flux_tree::TreePath, &Entry)| match entry {
         Entry::File(file) => {
             let mark = if file.executable { "*" } else { "" };

@@ -1,14 +1,25 @@
 //! Patterns gathered from files and spec, and the filter made of them.
 
+use std::collections::HashMap;
+
 use flux_tree::{Entry, Tree, TreePath};
 
-use crate::pattern::{Pattern, Verdict};
+use crate::{
+    pattern::{Key, Pattern, Verdict},
+    steps::{Spent, Steps},
+};
 
 /// The name of an ignore file.
 pub const IGNORE_FILE: &str = ".sourceignore";
 
 /// How many patterns one source may have in all.
 pub const MAX_PATTERNS: usize = 65_536;
+
+/// How many bytes of patterns, and of the names of the folders that they are in, one source may have.
+pub const MAX_TEXT: usize = 1 << 20;
+
+/// How many steps a filter may take for all paths together: some seconds of work.
+pub const MAX_STEPS: u64 = 1 << 32;
 
 /// A line with this many bytes or more ends the reading of its file without an error, as the reader upstream does.
 const LINE_LIMIT: usize = 64 * 1024;
@@ -40,7 +51,7 @@ const DEFAULTS: [&str; 20] = [
     "**/.flux.yaml",
 ];
 
-/// Why ignore rules could not be gathered.
+/// Why ignore rules could not be gathered or followed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IgnoreError {
     /// The source has more than [`MAX_PATTERNS`] patterns.
@@ -49,16 +60,51 @@ pub enum IgnoreError {
         /// The folder of the file that was one too many, `.` for the root.
         folder: String,
     },
+    /// The patterns of the source have more than [`MAX_TEXT`] bytes.
+    #[error("more than {MAX_TEXT} bytes of ignore patterns, the last in '{folder}'")]
+    TooLarge {
+        /// The folder of the file that was too much, `.` for the root.
+        folder: String,
+    },
+    /// Matching took more than [`MAX_STEPS`] steps.
+    #[error(
+        "matching {patterns} ignore patterns takes too long: use fewer patterns, or such without wildcards"
+    )]
+    TooSlow {
+        /// How many patterns there are.
+        patterns: usize,
+    },
 }
 
 /// Patterns in the order of rising priority: the root's file, those of its folders in walk order, then `spec.ignore`
 /// (SC-ART-074).
 #[derive(Clone, Debug, Default)]
-pub struct Patterns(Vec<Pattern>);
+pub struct Patterns {
+    /// Each with the number of its folder.
+    list: Vec<(u32, Pattern)>,
+    /// The folders that hold patterns.
+    folders: Vec<Box<[u8]>>,
+    bytes: usize,
+}
 
 /// Decides which paths are left out.
 #[derive(Clone, Debug)]
-pub struct Filter(Vec<Pattern>);
+pub struct Filter {
+    patterns: Vec<Pattern>,
+    /// The patterns of each folder, by its path.
+    folders: HashMap<Box<[u8]>, Index>,
+    /// How many segments the longest of these paths has.
+    depth: usize,
+    steps: Steps,
+}
+
+/// The patterns of a folder by what a path must have, each list in the order of rising priority.
+#[derive(Clone, Debug, Default)]
+struct Index {
+    names: HashMap<Box<[u8]>, Vec<u32>>,
+    firsts: HashMap<Box<[u8]>, Vec<u32>>,
+    any: Vec<u32>,
+}
 
 impl Patterns {
     /// No patterns.
@@ -73,21 +119,28 @@ impl Patterns {
         scope: impl AsRef<[u8]>,
         text: impl AsRef<[u8]>,
     ) -> Result<(), IgnoreError> {
-        let scope = segments(scope.as_ref());
+        let scope = segments(scope.as_ref()).join(&b'/');
+        let shown = || {
+            let folder = if scope.is_empty() { b"." } else { &*scope };
+            String::from_utf8_lossy(folder).into_owned()
+        };
         for line in lines(text.as_ref()) {
             if line.starts_with(b"#") || is_blank(line) {
                 continue;
             }
-            if self.0.len() >= MAX_PATTERNS {
-                let folder = String::from_utf8_lossy(&scope.join(&b'/')).into_owned();
-                let folder = if folder.is_empty() {
-                    ".".to_owned()
-                } else {
-                    folder
-                };
-                return Err(IgnoreError::TooMany { folder });
+            if self.list.len() >= MAX_PATTERNS {
+                return Err(IgnoreError::TooMany { folder: shown() });
             }
-            self.0.push(Pattern::parse(line, &scope));
+            let is_new = self.folders.last().is_none_or(|last| **last != *scope);
+            self.bytes += line.len() + if is_new { scope.len() } else { 0 };
+            if self.bytes > MAX_TEXT {
+                return Err(IgnoreError::TooLarge { folder: shown() });
+            }
+            if is_new {
+                self.folders.push(scope.as_slice().into());
+            }
+            let folder = self.folders.len() - 1;
+            self.list.push((folder as u32, Pattern::parse(line)));
         }
         Ok(())
     }
@@ -119,7 +172,7 @@ impl Patterns {
 
     /// Whether there is no pattern.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.list.is_empty()
     }
 }
 
@@ -128,30 +181,112 @@ impl Filter {
     /// patterns (SC-ART-073).
     pub fn for_source(patterns: Patterns) -> Self {
         let defaults: &[&str] = if patterns.is_empty() { &DEFAULTS } else { &[] };
-        let mut all: Vec<_> = VCS
-            .iter()
-            .chain(defaults)
-            .map(|line| Pattern::parse(line.as_bytes(), &[]))
-            .collect();
-        all.extend(patterns.0);
-        Self(all)
+        let built_in = VCS.iter().chain(defaults);
+        Self::new(built_in.map(|line| line.as_bytes()), patterns)
     }
 
     /// The filter of a Bucket: the patterns and nothing else (SC-BKT-040).
     pub fn bare(patterns: Patterns) -> Self {
-        Self(patterns.0)
+        Self::new(std::iter::empty(), patterns)
+    }
+
+    fn new<'l>(built_in: impl Iterator<Item = &'l [u8]>, patterns: Patterns) -> Self {
+        let mut filter = Self {
+            patterns: Vec::new(),
+            folders: HashMap::new(),
+            depth: 0,
+            steps: Steps::new(MAX_STEPS),
+        };
+        for line in built_in {
+            filter.add(b"", Pattern::parse(line));
+        }
+        for (folder, pattern) in patterns.list {
+            filter.add(&patterns.folders[folder as usize], pattern);
+        }
+        filter
+    }
+
+    fn add(&mut self, folder: &[u8], pattern: Pattern) {
+        let Some(key) = pattern.key() else { return };
+        let number = self.patterns.len() as u32;
+        self.patterns.push(pattern);
+        self.depth = self.depth.max(segments(folder).len());
+        let index = self.folders.entry(folder.into()).or_default();
+        let list = match key {
+            Key::Name(name) => index.names.entry(name).or_default(),
+            Key::First(name) => index.firsts.entry(name).or_default(),
+            Key::Any => &mut index.any,
+        };
+        list.push(number);
+    }
+
+    /// The same filter with another bound than [`MAX_STEPS`].
+    pub fn with_steps(self, steps: u64) -> Self {
+        Self {
+            steps: Steps::new(steps),
+            ..self
+        }
     }
 
     /// Whether `path`, seen from the root, is left out. The root itself never is. What lies below an excluded folder is asked about
     /// on its own (SC-ART-066).
-    pub fn excludes(&self, path: impl AsRef<[u8]>, is_dir: bool) -> bool {
+    ///
+    /// Fails once all questions together have taken too long.
+    pub fn excludes(&self, path: impl AsRef<[u8]>, is_dir: bool) -> Result<bool, IgnoreError> {
         let path = segments(path.as_ref());
-        let verdict = self
-            .0
-            .iter()
-            .rev()
-            .find_map(|pattern| pattern.verdict(&path, is_dir));
-        verdict == Some(Verdict::Exclude)
+        let last = self.last_match(&path, is_dir);
+        let last = last.map_err(|Spent| IgnoreError::TooSlow {
+            patterns: self.patterns.len(),
+        })?;
+        let verdict = last.map(|number| self.patterns[number as usize].verdict);
+        Ok(verdict == Some(Verdict::Exclude))
+    }
+
+    /// The pattern of the highest priority that matches.
+    fn last_match(&self, path: &[&[u8]], is_dir: bool) -> Result<Option<u32>, Spent> {
+        let mut best = None;
+        let mut folder = Vec::new();
+        for (at, name) in path.iter().enumerate().take(self.depth + 1) {
+            self.steps.spend(1 + folder.len() / 64)?;
+            if let Some(index) = self.folders.get(&*folder) {
+                let below = &path[at..];
+                let mut look = |list: Option<&Vec<u32>>| {
+                    let list = list.map_or(&[][..], Vec::as_slice);
+                    self.look(list, below, is_dir, &mut best)
+                };
+                look(Some(&index.any))?;
+                look(index.firsts.get(*name))?;
+                for name in below {
+                    look(index.names.get(*name))?;
+                }
+            }
+            if at > 0 {
+                folder.push(b'/');
+            }
+            folder.extend_from_slice(name);
+        }
+        Ok(best)
+    }
+
+    /// Moves `best` to the last pattern of `list` that matches, if that has a higher priority.
+    fn look(
+        &self,
+        list: &[u32],
+        path: &[&[u8]],
+        is_dir: bool,
+        best: &mut Option<u32>,
+    ) -> Result<(), Spent> {
+        self.steps.spend(1)?;
+        let before = *best;
+        let better = |number: &&u32| before.is_none_or(|before| **number > before);
+        for number in list.iter().rev().take_while(better) {
+            self.steps.spend(1)?;
+            if self.patterns[*number as usize].matches(path, is_dir, &self.steps)? {
+                *best = Some(*number);
+                break;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -162,7 +297,7 @@ pub fn keep(tree: &Tree, spec_ignore: Option<&str>) -> Result<Tree, IgnoreError>
     let filter = Filter::for_source(patterns);
     let mut kept = Tree::new();
     for (path, entry) in tree.iter() {
-        if !filter.excludes(path.as_str(), *entry == Entry::Directory) {
+        if !filter.excludes(path.as_str(), *entry == Entry::Directory)? {
             // Cannot fail: the entry stood in a tree, and so did the folders above it.
             let _ = kept.insert(path.clone(), entry.clone());
         }

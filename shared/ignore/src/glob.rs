@@ -1,5 +1,7 @@
 //! Globs over one path segment, by the rules of Go's `path/filepath.Match`.
 
+use crate::steps::{Spent, Steps};
+
 /// A compiled glob. What cannot be compiled never matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Glob {
@@ -20,10 +22,14 @@ struct Chunk {
 enum Step {
     Byte(u8),
     AnyChar,
-    Class {
-        negated: bool,
-        ranges: Vec<(char, char)>,
-    },
+    /// Boxed, for patterns are many and steps should be small.
+    Class(Box<Class>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Class {
+    negated: bool,
+    ranges: Vec<(char, char)>,
 }
 
 /// The glob is malformed: an open class, an escape at the end, a range without bounds.
@@ -51,51 +57,84 @@ impl Glob {
         Ok(Self { chunks, open_end })
     }
 
+    /// The text that the glob stands for, if it matches nothing else.
+    pub(crate) fn literal(&self) -> Option<Box<[u8]>> {
+        let (false, [chunk]) = (self.open_end, self.chunks.as_slice()) else {
+            return None;
+        };
+        let byte = |step: &Step| match step {
+            Step::Byte(byte) => Some(*byte),
+            Step::AnyChar | Step::Class(_) => None,
+        };
+        let text = chunk.steps.iter().map(byte).collect::<Option<_>>();
+        text.filter(|_| !chunk.after_star)
+    }
+
     /// Whether the glob matches the whole of `name`, a path segment.
-    pub(crate) fn matches(&self, mut name: &[u8]) -> bool {
+    pub(crate) fn matches(&self, mut name: &[u8], steps: &Steps) -> Result<bool, Spent> {
         for (at, chunk) in self.chunks.iter().enumerate() {
             let last = at + 1 == self.chunks.len() && !self.open_end;
-            match chunk.find(name, last) {
+            match chunk.find(name, last, steps)? {
                 Some(rest) => name = rest,
-                None => return false,
+                None => return Ok(false),
             }
         }
-        self.open_end || name.is_empty()
+        Ok(self.open_end || name.is_empty())
     }
 }
 
 impl Chunk {
     /// The rest of `name` behind the first place where the chunk fits. After a star that place may be anywhere, byte by byte;
     /// the last chunk has to reach the end of the name.
-    fn find<'n>(&self, name: &'n [u8], last: bool) -> Option<&'n [u8]> {
-        let skips = if self.after_star { name.len() } else { 0 };
-        (0..=skips).find_map(|skip| {
-            let rest = match_steps(&self.steps, name.get(skip..)?)?;
-            (!last || rest.is_empty()).then_some(rest)
-        })
+    fn find<'n>(
+        &self,
+        name: &'n [u8],
+        last: bool,
+        steps: &Steps,
+    ) -> Result<Option<&'n [u8]>, Spent> {
+        // Each step takes one byte at least.
+        let Some(most) = name.len().checked_sub(self.steps.len()) else {
+            steps.spend(1)?;
+            return Ok(None);
+        };
+        let skips = if self.after_star { most } else { 0 };
+        for skip in 0..=skips {
+            let (rest, taken) = match_steps(&self.steps, &name[skip..]);
+            steps.spend(1 + taken)?;
+            if let Some(rest) = rest
+                && (!last || rest.is_empty())
+            {
+                return Ok(Some(rest));
+            }
+        }
+        Ok(None)
     }
 }
 
-fn match_steps<'n>(steps: &[Step], mut name: &'n [u8]) -> Option<&'n [u8]> {
-    for step in steps {
-        let (&first, rest) = name.split_first()?;
+/// What `steps` leave of `name`, if they fit, and how many of them did.
+fn match_steps<'n>(steps: &[Step], mut name: &'n [u8]) -> (Option<&'n [u8]>, usize) {
+    for (at, step) in steps.iter().enumerate() {
+        let Some((&first, rest)) = name.split_first() else {
+            return (None, at);
+        };
         name = match step {
             Step::Byte(byte) if *byte == first => rest,
-            Step::Byte(_) => return None,
+            Step::Byte(_) => return (None, at),
             Step::AnyChar => &name[first_char(name).1..],
-            Step::Class { negated, ranges } => {
+            Step::Class(class) => {
                 let (char, width) = first_char(name);
-                let within = ranges
+                let within = class
+                    .ranges
                     .iter()
                     .any(|(low, high)| (*low..=*high).contains(&char));
-                if within == *negated {
-                    return None;
+                if within == class.negated {
+                    return (None, at + class.ranges.len());
                 }
                 &name[width..]
             }
         };
     }
-    Some(name)
+    (Some(name), steps.len())
 }
 
 /// Where the chunk at the start of `text` ends: at the next star outside brackets.
@@ -148,7 +187,7 @@ fn compile_class(mut text: &[u8]) -> Result<(Step, &[u8]), Malformed> {
         if let Some((b']', rest)) = text.split_first()
             && !ranges.is_empty()
         {
-            return Ok((Step::Class { negated, ranges }, rest));
+            return Ok((Step::Class(Box::new(Class { negated, ranges })), rest));
         }
         let (low, rest) = class_char(text)?;
         text = rest;

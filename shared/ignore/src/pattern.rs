@@ -1,6 +1,9 @@
 //! One line of an ignore file.
 
-use crate::glob::Glob;
+use crate::{
+    glob::Glob,
+    steps::{Spent, Steps},
+};
 
 /// What a pattern says of a path that it matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,11 +12,10 @@ pub(crate) enum Verdict {
     Include,
 }
 
-/// A pattern with the folder below which it counts.
+/// A pattern, as it counts below some folder.
 #[derive(Clone, Debug)]
 pub(crate) struct Pattern {
-    scope: Vec<Box<[u8]>>,
-    verdict: Verdict,
+    pub(crate) verdict: Verdict,
     directories_only: bool,
     form: Form,
 }
@@ -37,9 +39,20 @@ enum Segment {
     Name(Glob),
 }
 
+/// What a path must have to be worth a look, so that most patterns of a long list need none.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Key {
+    /// A segment of this name.
+    Name(Box<[u8]>),
+    /// This name as its first segment.
+    First(Box<[u8]>),
+    /// Nothing in particular.
+    Any,
+}
+
 impl Pattern {
     /// Reads a pattern as it stands in the file (SC-ART-075).
-    pub(crate) fn parse(line: &[u8], scope: &[&[u8]]) -> Self {
+    pub(crate) fn parse(line: &[u8]) -> Self {
         let mut text = line;
         let mut verdict = Verdict::Exclude;
         if let Some(rest) = text.strip_prefix(b"!") {
@@ -62,41 +75,64 @@ impl Pattern {
             Glob::compile(text).map_or(Form::Nothing, Form::Name)
         };
         Self {
-            scope: scope.iter().map(|part| Box::from(*part)).collect(),
             verdict,
             directories_only,
             form,
         }
     }
 
-    /// What the pattern says of a path, given as its segments.
-    pub(crate) fn verdict(&self, path: &[&[u8]], is_dir: bool) -> Option<Verdict> {
-        let (folder, below) = path.split_at_checked(self.scope.len())?;
-        let in_scope = self
-            .scope
-            .iter()
-            .zip(folder)
-            .all(|(want, have)| &**want == *have);
-        if below.is_empty() || !in_scope {
-            return None;
+    /// What a path must have to match; nothing where no path can.
+    pub(crate) fn key(&self) -> Option<Key> {
+        match &self.form {
+            Form::Name(glob) => Some(glob.literal().map_or(Key::Any, Key::Name)),
+            Form::Segments(segments) => {
+                let first = segments
+                    .iter()
+                    .find(|segment| !matches!(segment, Segment::Empty));
+                let literal = match first {
+                    Some(Segment::Name(glob)) => glob.literal(),
+                    _ => None,
+                };
+                Some(literal.map_or(Key::Any, Key::First))
+            }
+            Form::Nothing => None,
         }
-        let matched = match &self.form {
-            Form::Name(glob) => self.matches_name(glob, below, is_dir),
-            Form::Segments(segments) => self.matches_segments(segments, below, is_dir),
-            Form::Nothing => false,
-        };
-        matched.then_some(self.verdict)
+    }
+
+    /// Whether the pattern matches a path, given as its segments below the pattern's folder, of which there is one at least.
+    pub(crate) fn matches(
+        &self,
+        path: &[&[u8]],
+        is_dir: bool,
+        steps: &Steps,
+    ) -> Result<bool, Spent> {
+        match &self.form {
+            Form::Name(glob) => self.matches_name(glob, path, is_dir, steps),
+            Form::Segments(segments) => self.matches_segments(segments, path, is_dir, steps),
+            Form::Nothing => Ok(false),
+        }
     }
 
     /// The first segment that fits decides; where it is the path's last, a pattern for folders asks that it is one.
-    fn matches_name(&self, glob: &Glob, path: &[&[u8]], is_dir: bool) -> bool {
-        path.iter()
-            .position(|name| glob.matches(name))
-            .is_some_and(|at| !self.directories_only || is_dir || at + 1 < path.len())
+    fn matches_name(
+        &self,
+        glob: &Glob,
+        path: &[&[u8]],
+        is_dir: bool,
+        steps: &Steps,
+    ) -> Result<bool, Spent> {
+        let first = position(glob, path, steps)?;
+        Ok(first.is_some_and(|at| !self.directories_only || is_dir || at + 1 < path.len()))
     }
 
     /// A path matches once all segments of the pattern are used up, whatever follows in the path (SC-ART-077).
-    fn matches_segments(&self, segments: &[Segment], mut path: &[&[u8]], is_dir: bool) -> bool {
+    fn matches_segments(
+        &self,
+        segments: &[Segment],
+        mut path: &[&[u8]],
+        is_dir: bool,
+        steps: &Steps,
+    ) -> Result<bool, Spent> {
         let mut matched = false;
         let mut any_depth = false;
         for (at, segment) in segments.iter().enumerate() {
@@ -113,21 +149,31 @@ impl Pattern {
                 Segment::Name(glob) => glob,
             };
             let Some((first, rest)) = path.split_first() else {
-                return false;
+                return Ok(false);
             };
             if std::mem::take(&mut any_depth) {
-                let found = path.iter().position(|name| glob.matches(name));
+                let found = position(glob, path, steps)?;
                 matched = found.is_some();
                 path = found.map_or(&[], |found| &path[found + 1..]);
-            } else if glob.matches(first) {
+            } else if glob.matches(first, steps)? {
                 matched = true;
                 path = rest;
             } else {
-                return false;
+                return Ok(false);
             }
         }
-        matched && (!self.directories_only || is_dir || !path.is_empty())
+        Ok(matched && (!self.directories_only || is_dir || !path.is_empty()))
     }
+}
+
+/// The first segment that fits.
+fn position(glob: &Glob, path: &[&[u8]], steps: &Steps) -> Result<Option<usize>, Spent> {
+    for (at, name) in path.iter().enumerate() {
+        if glob.matches(name, steps)? {
+            return Ok(Some(at));
+        }
+    }
+    Ok(None)
 }
 
 fn segments(text: &[u8]) -> Form {

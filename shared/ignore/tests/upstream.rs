@@ -34,8 +34,8 @@ fn excluded(files: &[(Vec<u8>, Vec<u8>)], paths: &[Vec<u8>]) -> Vec<usize> {
     }
     let filter = Filter::for_source(patterns);
     let is_excluded = |path: &Vec<u8>| match path.strip_suffix(b"/") {
-        Some(folder) => filter.excludes(folder, true),
-        None => filter.excludes(path, false),
+        Some(folder) => filter.excludes(folder, true).unwrap(),
+        None => filter.excludes(path, false).unwrap(),
     };
     (0..paths.len())
         .filter(|at| is_excluded(&paths[*at]))

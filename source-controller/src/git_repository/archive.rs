@@ -1,14 +1,17 @@
 //! Content written into the storage.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use flux_api::{meta::Artifact, source::GitRepository};
 use flux_artifact::{Storage, Stored, TarGz};
+use flux_budget::Budget;
 use flux_ignore::Filter;
+use kube::ResourceExt;
 
 use super::{
     content::{Content, Entry},
+    deadline::Deadline,
     failure::{StepError, StoreError},
     include,
 };
@@ -21,6 +24,10 @@ pub(super) struct Storing {
     pub(super) object: Arc<GitRepository>,
     /// The artifacts to copy in.
     pub(super) included: Vec<Artifact>,
+    /// Where the memory of what is copied in comes from.
+    pub(super) budget: Budget,
+    /// How long all of it may take.
+    pub(super) limit: Duration,
 }
 
 /// Content whose files can be read one after the other.
@@ -43,14 +50,17 @@ impl Storing {
 
     fn store<S: Source>(self, mut source: S) -> Result<(String, Stored), StepError> {
         let spec = &self.object.spec;
+        let deadline = Deadline::within(self.limit);
         let mut content = source.content();
-        include::copy(
-            &spec.include,
-            &self.included,
-            &self.storage,
-            &mut content,
-            |bytes| S::Blob::from(bytes.clone()),
-        )?;
+        let copying = include::Copying {
+            includes: &spec.include,
+            artifacts: &self.included,
+            namespace: &self.object.namespace().unwrap_or_default(),
+            storage: &self.storage,
+            budget: &self.budget,
+            deadline,
+        };
+        let _included = copying.copy_into(&mut content, |bytes| S::Blob::from(bytes.clone()))?;
         self.storage
             .make_dir(&self.path)
             .map_err(StepError::ArtifactDirectory)?;
@@ -59,26 +69,37 @@ impl Storing {
             source.read(blob).map(Bytes::copy_from_slice)
         });
         let filter = filter.map_err(StepError::Rules)?;
-        let stored = archive(&self.storage, &self.path, &content, &filter, &mut source);
+        let writing = self.storage.create(&self.path);
+        let stored = writing.map_err(StoreError::from).and_then(|writing| {
+            let writing = archive(
+                deadline.guard(writing),
+                deadline,
+                &content,
+                &filter,
+                &mut source,
+            )?;
+            Ok(writing.into_inner().commit()?)
+        });
         Ok((self.path, stored.map_err(StepError::Archive)?))
     }
 }
 
-fn archive<S: Source>(
-    storage: &Storage,
-    path: &str,
+fn archive<S: Source, W: io::Write>(
+    out: W,
+    deadline: Deadline,
     content: &Content<S::Blob>,
     filter: &Filter,
     source: &mut S,
-) -> Result<Stored, StoreError> {
-    let mut archive = TarGz::new(storage.create(path)?)?;
+) -> Result<W, StoreError> {
+    let mut archive = TarGz::new(out)?;
     for (path, entry) in content.iter() {
+        deadline.check().map_err(StoreError::Late)?;
         match entry {
-            Entry::Directory if !filter.excludes(&path, true) => archive.directory(&path)?,
+            Entry::Directory if !filter.excludes(&path, true)? => archive.directory(&path)?,
             Entry::File {
                 executable,
                 content,
-            } if !filter.excludes(&path, false) => {
+            } if !filter.excludes(&path, false)? => {
                 let bytes = source.read(content).map_err(|source| StoreError::Read {
                     path: String::from_utf8_lossy(&path).into_owned(),
                     source,
@@ -89,5 +110,5 @@ fn archive<S: Source>(
             Entry::Directory | Entry::File { .. } | Entry::Symlink { .. } => {}
         }
     }
-    Ok(archive.finish()?.commit()?)
+    Ok(archive.finish()?)
 }

@@ -45,6 +45,11 @@ impl Wanted {
             timeout: spec.timeout.map_or(DEFAULT_TIMEOUT, GoDuration::to_std),
         }
     }
+
+    /// How long the fetch may take.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
 }
 
 fn reference(spec: &GitRepositoryRef) -> Reference {

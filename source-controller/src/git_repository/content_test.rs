@@ -100,7 +100,7 @@ fn kept(files: &[(&str, &str)], spec_ignore: Option<&str>) -> Vec<String> {
         .filter(spec_ignore, |bytes| Ok(bytes.clone()))
         .unwrap();
     let keeps = |entry: &(Vec<u8>, &Entry<Bytes>)| {
-        matches!(entry.1, Entry::File { .. }) && !filter.excludes(&entry.0, false)
+        matches!(entry.1, Entry::File { .. }) && !filter.excludes(&entry.0, false).unwrap()
     };
     content
         .iter()

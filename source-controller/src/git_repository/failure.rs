@@ -2,10 +2,12 @@
 
 use std::{io, time::Duration};
 
-use flux_artifact::{ArchiveError, ExtractError, StorageError};
+use flux_artifact::{ArchiveError, DigestMismatch, ExtractError, StorageError};
+use flux_budget::Exhausted;
 use flux_cloud::GitHubAppError;
 use flux_git::{AuthError, UrlError, VerifyError};
 use flux_http::{BuildError, SecretError};
+use flux_ignore::IgnoreError;
 use flux_runtime::{
     Failure, Notice, Pace,
     outcome::{Cause, Next},
@@ -25,6 +27,8 @@ pub(super) enum StepError {
     WorkDirectory(#[source] io::Error),
     #[error("failed to remove artifact after digest mismatch")]
     RemoveArtifact(#[source] StorageError),
+    #[error("failed to verify integrity of artifact, which is kept")]
+    ReadArtifact(#[source] flux_artifact::VerifyError),
 
     #[error("failed to configure proxy options")]
     Proxy(#[source] ProxyError),
@@ -163,6 +167,14 @@ pub(super) enum AppError {
 /// Why an included artifact could not be copied.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CopyError {
+    #[error("path '{0}' is not one of that repository's artifacts")]
+    NotOwn(String),
+    #[error("failed to verify archive")]
+    Digest(#[from] DigestMismatch),
+    #[error("failed to read archive")]
+    Read(#[source] io::Error),
+    #[error(transparent)]
+    Memory(#[from] Exhausted),
     #[error(transparent)]
     Storage(#[from] StorageError),
     #[error(transparent)]
@@ -180,6 +192,10 @@ pub(super) enum StoreError {
     Storage(#[from] StorageError),
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    #[error(transparent)]
+    Ignore(#[from] IgnoreError),
+    #[error(transparent)]
+    Late(io::Error),
     #[error("failed to read {path}")]
     Read {
         path: String,
@@ -199,7 +215,7 @@ impl From<StepError> for Failure {
             E::WorkDirectory(_) | E::ArtifactDirectory(_) => {
                 retry("DirectoryCreationFailed", error).marking(STORAGE_OPERATION_FAILED)
             }
-            E::RemoveArtifact(_) | E::GitHubAppKeys(_) | E::Task(_) => {
+            E::RemoveArtifact(_) | E::ReadArtifact(_) | E::GitHubAppKeys(_) | E::Task(_) => {
                 retry("Failed", error).quietly()
             }
 

@@ -52,6 +52,15 @@ fn what_follows_each_failure() {
             None,
             "failed to remove artifact after digest mismatch: invalid dir path: /data",
         ),
+        // SC-ART-033: what cannot be read for the moment stays
+        (
+            StepError::ReadArtifact(storage().into()),
+            "Failed",
+            BACK_OFF,
+            quiet,
+            None,
+            "failed to verify integrity of artifact, which is kept: invalid dir path: /data",
+        ),
         // SC-GIT-022, SC-AUTH-006
         (
             StepError::Proxy(ProxyError::NotFound(name())),

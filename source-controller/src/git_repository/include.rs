@@ -1,18 +1,26 @@
 //! Other repositories' artifacts that are copied in.
 
-use std::time::Duration;
+use std::{
+    io::{self, Read},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use flux_api::{
     meta::Artifact,
     source::{GitRepository, GitRepositoryInclude},
 };
-use flux_artifact::{ExtractOptions, Storage, extract};
+use flux_artifact::{
+    DigestMismatch, ExtractOptions, Fetcher, Hasher, Storage, extract, is_artifact_of,
+};
+use flux_budget::{Budget, Claim};
 use flux_runtime::{queue::Key, watch::Cache};
-use flux_tree::{self as tree, TreePath};
+use flux_tree::{self as tree, Tree, TreePath};
 
 use super::{
+    KIND,
     content::{Content, Entry},
+    deadline::Deadline,
     failure::{CopyError, StepError},
 };
 
@@ -41,51 +49,99 @@ pub(super) fn find(
     includes.iter().map(artifact).collect()
 }
 
-/// Copies each artifact, or its part `fromPath`, to `toPath` (SC-GIT-097, SC-GIT-098).
-pub(super) fn copy<B: Clone>(
-    includes: &[GitRepositoryInclude],
-    artifacts: &[Artifact],
-    storage: &Storage,
-    content: &mut Content<B>,
-    handle: impl Fn(&Bytes) -> B,
-) -> Result<(), StepError> {
-    for (include, artifact) in includes.iter().zip(artifacts) {
-        let name = include.repository.name.clone();
-        let from = include.from_path.clone().unwrap_or_default();
-        let to = target(include);
-        let place = TreePath::root().join_clamped(to);
-        let place = place.map_err(|source| StepError::IncludePath {
-            name: name.clone(),
-            source,
-        })?;
-        copy_one(artifact, &from, &place, storage, content, &handle).map_err(|source| {
-            StepError::IncludeCopy {
+/// What the copies are made with.
+pub(super) struct Copying<'c> {
+    pub(super) includes: &'c [GitRepositoryInclude],
+    pub(super) artifacts: &'c [Artifact],
+    /// The namespace of the repositories.
+    pub(super) namespace: &'c str,
+    pub(super) storage: &'c Storage,
+    pub(super) budget: &'c Budget,
+    pub(super) deadline: Deadline,
+}
+
+/// The memory of what was copied in: to be kept until the content is no longer needed.
+pub(super) struct Included {
+    _trees: Vec<Tree>,
+    _copies: Claim,
+}
+
+impl Copying<'_> {
+    /// Copies each artifact, or its part `fromPath`, to `toPath` (SC-GIT-097, SC-GIT-098).
+    pub(super) fn copy_into<B: Clone>(
+        &self,
+        content: &mut Content<B>,
+        handle: impl Fn(&Bytes) -> B,
+    ) -> Result<Included, StepError> {
+        let mut trees = Vec::new();
+        let copies = self.budget.claim();
+        for (include, artifact) in self.includes.iter().zip(self.artifacts) {
+            let name = include.repository.name.clone();
+            let from = include.from_path.clone().unwrap_or_default();
+            let to = target(include);
+            let place = TreePath::root().join_clamped(to);
+            let place = place.map_err(|source| StepError::IncludePath {
+                name: name.clone(),
+                source,
+            })?;
+            let copied = self.extract(&name, artifact, &from).and_then(|tree| {
+                // Its table is held twice more: as content to be placed, and in its place.
+                copies.take(2 * (tree.memory() - tree.content_bytes()))?;
+                let from = TreePath::root().join_clamped(&from)?;
+                content.place(&of_tree(&tree), &from, &place, &handle)?;
+                Ok(tree)
+            });
+            trees.push(copied.map_err(|source| StepError::IncludeCopy {
                 name,
                 from,
                 to: to.to_owned(),
                 source: Box::new(source),
-            }
-        })?;
+            })?);
+        }
+        Ok(Included {
+            _trees: trees,
+            _copies: copies,
+        })
     }
-    Ok(())
+
+    /// The part `from` of an artifact, which has to be the repository's own and to have the digest that its status tells: a
+    /// status may have been written by somebody else.
+    fn extract(&self, name: &str, artifact: &Artifact, from: &str) -> Result<Tree, CopyError> {
+        if !is_artifact_of(&artifact.path, KIND, self.namespace, name) {
+            return Err(CopyError::NotOwn(artifact.path.clone()));
+        }
+        let digest = Fetcher::digest(&artifact.digest)?;
+        let options = ExtractOptions {
+            skip_symlinks: false, // SC-ART-092
+            below: TreePath::root().join_clamped(from)?,
+            ..ExtractOptions::default()
+        };
+        let mut file = Hashed {
+            file: self.deadline.guard(self.storage.read(&artifact.path)?),
+            hasher: digest.algorithm().hasher(),
+        };
+        let tree = extract(&mut file, &options, self.budget.claim());
+        // An archive that does not unpack is only told of where it is the right one.
+        io::copy(&mut file, &mut io::sink()).map_err(CopyError::Read)?;
+        if file.hasher.finish() != digest {
+            return Err(DigestMismatch::Differs(digest).into());
+        }
+        Ok(tree?)
+    }
 }
 
-fn copy_one<B: Clone>(
-    artifact: &Artifact,
-    from: &str,
-    to: &TreePath,
-    storage: &Storage,
-    content: &mut Content<B>,
-    handle: impl Fn(&Bytes) -> B,
-) -> Result<(), CopyError> {
-    let options = ExtractOptions {
-        skip_symlinks: false, // SC-ART-092
-        ..ExtractOptions::default()
-    };
-    let included = extract(storage.read(&artifact.path)?, &options)?;
-    let from = TreePath::root().join_clamped(from)?;
-    content.place(&of_tree(&included), &from, to, handle)?;
-    Ok(())
+/// A file whose digest is computed as it is read.
+struct Hashed<R> {
+    file: R,
+    hasher: Hasher,
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(into)?;
+        self.hasher.update(&into[..count]);
+        Ok(count)
+    }
 }
 
 /// Where the artifact goes: the name of the repository where nothing else is said (SC-GIT-009).

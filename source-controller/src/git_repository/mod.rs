@@ -4,6 +4,7 @@ mod archive;
 mod change;
 mod checkout;
 mod content;
+mod deadline;
 mod failure;
 mod include;
 mod remote;
@@ -16,6 +17,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use flux_api::{meta::Artifact, source::GitRepository};
 use flux_artifact::{Storage, artifact_dir};
+use flux_budget::Budget;
 use flux_git::Commit;
 use flux_runtime::{
     Failure, Outcome, Reconciler, Run, Settings,
@@ -40,6 +42,9 @@ use crate::{
 
 /// The kind as it stands in paths and messages.
 const KIND: &str = "GitRepository";
+
+/// Archiving may take as long as fetching, and no less than this.
+const MIN_ARCHIVE_LIMIT: Duration = Duration::from_mins(1);
 
 /// How the frame treats GitRepositories.
 pub(crate) const SETTINGS: Settings = Settings {
@@ -68,6 +73,8 @@ pub(crate) struct GitRepositories {
     pub(crate) tokens: Tokens,
     /// What the flags say of remotes.
     pub(crate) remotes: RemoteSettings,
+    /// The memory that all reconciles share.
+    pub(crate) budget: Budget,
     /// How soon an include that is not available is looked at again.
     pub(crate) recheck: Duration,
 }
@@ -124,6 +131,8 @@ impl Reconciler for GitRepositories {
                 path,
                 object: object.clone(),
                 included: included.clone(),
+                budget: self.budget.clone(),
+                limit: wanted.timeout().max(MIN_ARCHIVE_LIMIT),
             };
             let (path, stored) = storing.run(checkout::Files::of(snapshot)?).await?;
             run.conditions.remove(INCLUDE_UNAVAILABLE);

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use flux_api::{meta::Artifact, source::GitRepository};
-use flux_artifact::{Storage, StorageError, VerifyError};
+use flux_artifact::{Storage, StorageError, VerifyError, is_artifact_of};
 use flux_runtime::{Failure, Run, outcome::chain};
 
-use super::failure::StepError;
+use super::{KIND, failure::StepError};
 use crate::conditions::ARTIFACT_IN_STORAGE;
 
 /// What was found where the artifact should be.
@@ -15,12 +15,21 @@ enum Found {
     Whole,
     /// Nothing.
     Nothing,
-    /// Another file, or one that cannot be read; it is removed.
+    /// Another file than the status tells of; it is removed.
     Damaged(VerifyError),
+}
+
+/// Why the state of the artifact is not known.
+enum LookError {
+    /// The file cannot be read, which may pass: no descriptor is left, the disk does not answer.
+    Read(VerifyError),
+    Remove(StorageError),
 }
 
 /// Clears away old artifacts, and looks whether the current one is still there and whole (SC-ART-030 to SC-ART-034). One that is
 /// not is taken out of the status, and the work of making it is announced.
+///
+/// Whoever may write statuses could name the artifact of another object there: such a path is neither read nor removed.
 pub(super) async fn inspect(
     run: &mut Run<GitRepository>,
     storage: &Arc<Storage>,
@@ -28,6 +37,15 @@ pub(super) async fn inspect(
     let Some(artifact) = run.status.artifact.clone() else {
         return announce(run, "building artifact").await;
     };
+    if !is_artifact_of(&artifact.path, KIND, run.namespace(), run.name()) {
+        let message = format!(
+            "failed to verify integrity of artifact: path '{}' is not one of this object's artifacts",
+            artifact.path
+        );
+        run.warn("ArtifactVerificationFailed", message, &[].into());
+        run.status.artifact = None;
+        return announce(run, "building artifact: disappeared from storage").await;
+    }
     let (collected, found) = {
         let (storage, artifact) = (storage.clone(), artifact.clone());
         let look = move || {
@@ -52,7 +70,11 @@ pub(super) async fn inspect(
             "garbage collection of artifacts failed"
         ),
     }
-    match found.map_err(StepError::RemoveArtifact)? {
+    let found = found.map_err(|error| match error {
+        LookError::Read(error) => StepError::ReadArtifact(error),
+        LookError::Remove(error) => StepError::RemoveArtifact(error),
+    });
+    match found? {
         Found::Whole => {
             // SC-ART-025
             if let Some(artifact) = &mut run.status.artifact {
@@ -70,15 +92,19 @@ pub(super) async fn inspect(
     announce(run, "building artifact: disappeared from storage").await
 }
 
-fn look(storage: &Storage, artifact: &Artifact) -> Result<Found, StorageError> {
-    if !storage.exists(&artifact.path) {
+fn look(storage: &Storage, artifact: &Artifact) -> Result<Found, LookError> {
+    let exists = storage.exists(&artifact.path);
+    if !exists.map_err(|error| LookError::Read(error.into()))? {
         return Ok(Found::Nothing);
     }
     match storage.verify(&artifact.path, &artifact.digest) {
         Ok(()) => Ok(Found::Whole),
-        Err(error) => storage
-            .remove(&artifact.path)
-            .map(|()| Found::Damaged(error)),
+        Err(error) if error.is_damage() => {
+            let removed = storage.remove(&artifact.path);
+            removed.map_err(LookError::Remove)?;
+            Ok(Found::Damaged(error))
+        }
+        Err(error) => Err(LookError::Read(error)),
     }
 }
 

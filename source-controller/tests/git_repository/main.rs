@@ -6,6 +6,7 @@ mod support;
 mod admission;
 mod content;
 mod failures;
+mod forged;
 mod github_app;
 mod includes;
 mod lifecycle;

@@ -1,9 +1,11 @@
 //! What cannot be stored: told with the reason that upstream has, retried, and over once its cause is.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use kind_tests::{GIT_REPOSITORY, Result, condition, controller::Settings, ensure};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use crate::support::World;
 
@@ -230,5 +232,76 @@ async fn what_cannot_be_removed_keeps_its_object() -> Result {
     );
     fs::remove_file(namespace)?;
     world.namespace.wait_gone(GIT_REPOSITORY, "app").await?;
+    Ok(())
+}
+
+/// How many files a process may have open from now on.
+fn limit_files(pid: u32, most: Option<u64>) -> Result {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let limit = Rlimit {
+        current: most,
+        maximum: getrlimit(Resource::Nofile).maximum,
+    };
+    prlimit(pid, Resource::Nofile, limit)?;
+    Ok(())
+}
+
+// SC-ART-033: only what has another digest goes
+#[tokio::test]
+async fn an_artifact_that_cannot_be_read_for_the_moment_is_kept() -> Result {
+    let world = World::start("git-unreadable").await?;
+    world.repo("app.git");
+    world.apply("app", "app.git", "ref: {branch: main}").await?;
+    let before = world.ready("app").await?;
+    let path = before["status"]["artifact"]["path"].as_str();
+    let file = world.storage().join(path.unwrap_or_default());
+    let inode = fs::metadata(&file)?.ino();
+
+    limit_files(world.controller.pid(), Some(0))?;
+    world
+        .namespace
+        .request_reconcile(GIT_REPOSITORY, "app")
+        .await?;
+    let refused = |line: &serde_json::Value| {
+        let error = line["error"].as_str().unwrap_or_default();
+        error.starts_with("failed to verify integrity of artifact, which is kept: open ")
+            && error.contains("Too many open files")
+    };
+    world
+        .controller
+        .log()
+        .wait("of a file that cannot be opened", refused)
+        .await?;
+    ensure!(file.exists(), "{:?}", world.stored("app"));
+
+    limit_files(world.controller.pid(), getrlimit(Resource::Nofile).current)?;
+    let object = world.reconcile("app").await?;
+    ensure!(
+        object["status"]["artifact"] == before["status"]["artifact"],
+        "{object}"
+    );
+    assert_eq!(fs::metadata(&file)?.ino(), inode, "the file is the same");
+    world.files(&object).await?;
+    Ok(())
+}
+
+// SC-ART-006, SC-ART-007
+#[tokio::test]
+async fn what_a_killed_controller_has_left_is_removed_at_the_next_start() -> Result {
+    let mut world = World::start("git-killed").await?;
+    world.repo("app.git");
+    world.apply("app", "app.git", "ref: {branch: main}").await?;
+    world.ready("app").await?;
+    let whole = world.stored("app");
+    world.controller.kill()?;
+    for left in ["f00d.tar.gz.aB3dE9", "f00d.tar.gz.lock"] {
+        fs::write(world.folder("app").join(left), "half")?;
+    }
+    world.controller.restart().await?;
+    let removed = |line: &serde_json::Value| {
+        line["msg"] == "removed leftovers from storage" && line["count"] == 2
+    };
+    world.controller.log().wait("of leftovers", removed).await?;
+    assert_eq!(world.stored("app"), whole);
     Ok(())
 }

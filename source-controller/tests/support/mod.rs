@@ -5,6 +5,7 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Mutex};
 
 use flux_artifact::{FetchOptions, Fetcher};
+use flux_budget::Budget;
 use flux_tree::{Entry, Tree};
 use git_servers::{HttpGitServer, Repo};
 use kind_tests::{
@@ -122,7 +123,7 @@ impl World {
         let artifact = &object["status"]["artifact"];
         let text = |key: &str| artifact[key].as_str().unwrap_or_default();
         let client = flux_http::ClientOptions::default().build()?;
-        let fetcher = Fetcher::new(client, FetchOptions::default());
+        let fetcher = Fetcher::new(client, FetchOptions::default(), Budget::unlimited());
         Ok(fetcher
             .fetch(text("url"), &Fetcher::digest(text("digest"))?)
             .await?)
