@@ -174,6 +174,17 @@ impl PgpKey {
         self.gpg(&["--armor", "--export", &self.fingerprint])
     }
 
+    /// The armored private key.
+    pub fn private(&self) -> String {
+        self.gpg(&[
+            "--passphrase",
+            "",
+            "--armor",
+            "--export-secret-keys",
+            &self.fingerprint,
+        ])
+    }
+
     /// An armored detached signature of `data`, with extra arguments such as `["--digest-algo", "SHA1"]`.
     pub fn sign(&self, data: &[u8], arguments: &[&str]) -> String {
         let file = self.home.path().join("data");

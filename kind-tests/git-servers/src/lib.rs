@@ -23,6 +23,7 @@ mod keys;
 mod proxy;
 mod repo;
 mod ssh;
+mod tinyproxy;
 
 pub use certificates::{Authority, Pair};
 pub use github::GitHubApp;
@@ -31,3 +32,4 @@ pub use keys::{PgpKey, SshKey, gpg_available};
 pub use proxy::Proxy;
 pub use repo::{CommitBuilder, Repo, TagBuilder};
 pub use ssh::{SshGitServer, SshGitServerBuilder, sshd_available};
+pub use tinyproxy::Tinyproxy;
