@@ -3,6 +3,8 @@
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 
+use crate::error::ReadError;
+
 /// Why a body could not be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -15,7 +17,7 @@ pub enum BodyError {
     },
     /// The connection failed.
     #[error("failed to read the response body")]
-    Read(#[source] reqwest::Error),
+    Read(#[source] ReadError),
 }
 
 /// Reads a response's body of at most `limit` bytes. A longer one is not read to its end.
@@ -30,7 +32,7 @@ pub async fn read_body(response: reqwest::Response, limit: usize) -> Result<Byte
     let mut body = BytesMut::with_capacity(announced.unwrap_or(0).min(limit));
     let mut stream = response.bytes_stream();
     while let Some(piece) = stream.next().await {
-        let piece = piece.map_err(BodyError::Read)?;
+        let piece = piece.map_err(|error| BodyError::Read(error.into()))?;
         if piece.len() > limit - body.len() {
             return Err(too_large);
         }

@@ -1,10 +1,15 @@
 //! The client that everything else uses.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::dial::Resolver;
 use crate::environment::ProxyEnvironment;
 use crate::proxy::Proxy;
 use crate::tls::{TlsError, TlsSettings};
+
+/// Connections that a client keeps open per host for the next request, if nothing else is asked for.
+pub(crate) const DEFAULT_IDLE_CONNECTIONS: usize = 2;
 
 /// What a client does with redirects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +52,7 @@ impl Default for ClientOptions {
             connect_timeout: Duration::from_secs(30),
             read_timeout: None,
             user_agent: None,
-            idle_connections: 2,
+            idle_connections: DEFAULT_IDLE_CONNECTIONS,
         }
     }
 }
@@ -59,12 +64,12 @@ pub enum BuildError {
     /// The TLS settings cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The proxy's address cannot be used.
+    /// The proxy's address cannot be used. The library's own error would show it with its password.
     #[error("failed to configure the proxy")]
-    Proxy(#[source] reqwest::Error),
-    /// The HTTP library refused the options.
+    Proxy,
+    /// The HTTP library refused the options, such as a `User-Agent` that is no header value.
     #[error("failed to configure the HTTP client")]
-    Client(#[source] reqwest::Error),
+    Client,
 }
 
 impl ClientOptions {
@@ -73,6 +78,7 @@ impl ClientOptions {
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(self.tls.client_config()?)
             .no_proxy()
+            .dns_resolver(Arc::new(Resolver))
             .connect_timeout(self.connect_timeout)
             .pool_max_idle_per_host(self.idle_connections)
             .redirect(match self.redirects {
@@ -91,7 +97,8 @@ impl ClientOptions {
         match &self.proxy {
             Proxy::None => {}
             Proxy::Url(proxy) => {
-                let proxy = reqwest::Proxy::all(proxy.for_reqwest()).map_err(BuildError::Proxy)?;
+                let proxy =
+                    reqwest::Proxy::all(proxy.for_reqwest()).map_err(|_| BuildError::Proxy)?;
                 builder = builder.proxy(proxy);
             }
             Proxy::Environment => {
@@ -105,6 +112,6 @@ impl ClientOptions {
                 }
             }
         }
-        builder.build().map_err(BuildError::Client)
+        builder.build().map_err(|_| BuildError::Client)
     }
 }

@@ -14,6 +14,7 @@
 //!
 //! - [`SecretData`] reads the well-known Secret formats (RT-SEC rows) into typed values, without a Kubernetes client.
 //! - [`ClientOptions`] makes a `reqwest::Client` with rustls and ring, and nothing else, below it.
+//! - [`send`] sends a request, repeats it where a connection was closed meanwhile, and says what failed in upstream's words.
 //! - [`read_body`] reads a response with a bound.
 //!
 //! What may hold a secret is a [`Secret`] or a type made of them, whose `Debug` prints `***`.
@@ -23,19 +24,29 @@
 
 mod body;
 mod client;
+mod client_key;
+mod dial;
 mod environment;
-mod pinned;
+mod error;
+mod key_exchange;
 mod proxy;
+mod request;
 mod secret;
 mod secrets;
+mod shown_url;
 mod tls;
+mod x509;
 
 pub use body::{BodyError, read_body};
 pub use client::{BuildError, ClientOptions, Redirects};
+pub use dial::{DialError, LookupError, dial, system_text};
 pub use environment::ProxyEnvironment;
+pub use error::{ErrorKind, ReadError, RequestError, handshake_text};
 pub use proxy::{MAX_PROXY_ADDRESS, Proxy, ProxyScheme, ProxyUrl, ProxyUrlError};
-pub use secret::Secret;
+pub use request::{Repeat, send};
+pub use secret::{Hidden, Secret};
 pub use secrets::{
     AuthMethods, BasicAuth, GitHubAppData, LegacyKey, SecretData, SecretError, SshAuth, keys,
 };
+pub use shown_url::{shown_query, shown_text, shown_url};
 pub use tls::{ClientPair, RootCertificates, TlsError, TlsSettings};

@@ -83,7 +83,11 @@ impl ProxyUrl {
             "http" => ProxyScheme::Http,
             "https" => ProxyScheme::Https,
             "socks5" => ProxyScheme::Socks5,
-            other => return Err(ProxyUrlError::Scheme(other.to_owned())),
+            // Of `user:password@host` the user would be shown as the scheme.
+            other if address.contains("://") => {
+                return Err(ProxyUrlError::Scheme(other.to_owned()));
+            }
+            _ => return Err(ProxyUrlError::Scheme(String::new())),
         };
         if url.host_str().is_none_or(str::is_empty) {
             return Err(ProxyUrlError::NoHost);

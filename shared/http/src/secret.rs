@@ -4,6 +4,15 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+/// Shows how many bytes there are, and none of them: for what came from a Secret and should be public, but need not be.
+pub struct Hidden<'a>(pub &'a [u8]);
+
+impl fmt::Debug for Hidden<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "({} bytes)", self.0.len())
+    }
+}
+
 /// Bytes that must not reach a log, an event, a status or a panic message. Cloning shares them.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Secret(Arc<[u8]>);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::proxy::{ProxyUrl, ProxyUrlError};
-use crate::secret::Secret;
+use crate::secret::{Hidden, Secret};
 use crate::tls::{ClientPair, RootCertificates, TlsError, TlsSettings};
 
 /// The keys of the well-known formats.
@@ -131,7 +131,7 @@ pub enum SecretError {
 }
 
 /// User name and password.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct BasicAuth {
     /// The user.
     pub username: String,
@@ -139,8 +139,18 @@ pub struct BasicAuth {
     pub password: Secret,
 }
 
+impl std::fmt::Debug for BasicAuth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Some hosts take a token as the user.
+        f.debug_struct("BasicAuth")
+            .field("username", &Hidden(self.username.as_bytes()))
+            .field("password", &self.password)
+            .finish()
+    }
+}
+
 /// SSH credentials as the Secret holds them, not yet parsed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SshAuth {
     /// The private key.
     pub identity: Secret,
@@ -150,6 +160,17 @@ pub struct SshAuth {
     pub known_hosts: Vec<u8>,
     /// Passphrase of the private key.
     pub passphrase: Option<Secret>,
+}
+
+impl std::fmt::Debug for SshAuth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SshAuth")
+            .field("identity", &self.identity)
+            .field("identity_pub", &self.identity_pub.as_deref().map(Hidden))
+            .field("known_hosts", &Hidden(&self.known_hosts))
+            .field("passphrase", &self.passphrase)
+            .finish()
+    }
 }
 
 /// GitHub App credentials as the Secret holds them, not yet parsed.

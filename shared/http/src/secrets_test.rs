@@ -221,12 +221,13 @@ fn several_methods_in_one_secret() {
 #[test]
 fn nothing_secret_is_shown() {
     let entries = [
-        ("username", "u"),
+        ("username", "S3CRET"),
         ("password", "S3CRET"),
         ("bearerToken", "S3CRET"),
         ("token", "S3CRET"),
         ("identity", "S3CRET"),
-        ("known_hosts", "hosts"),
+        ("identity.pub", "S3CRET"),
+        ("known_hosts", "S3CRET"),
         ("githubAppID", "1"),
         ("githubAppPrivateKey", "S3CRET"),
         ("githubAppInstallationID", "2"),
@@ -235,21 +236,103 @@ fn nothing_secret_is_shown() {
     let secret = secret(&entries);
     let methods = secret.auth_methods(RootCertificates::AddToSystem).unwrap();
     let pair = ClientPair {
-        certificate: b"public".to_vec(),
+        certificate: b"S3CRET".to_vec(),
         key: Secret::from("S3CRET"),
     };
     let options = crate::ClientOptions {
         proxy: secret.proxy().unwrap().into(),
         tls: TlsSettings {
             client_pair: Some(pair),
+            authorities: Some(b"S3CRET".to_vec()),
             ..TlsSettings::default()
         },
         ..crate::ClientOptions::default()
     };
     let shown = format!("{secret:?} {methods:?} {:?} {options:?}", secret.proxy());
     assert!(!shown.contains("S3CRET"), "{shown}");
-    assert!(!shown.contains(&format!("{:?}", b"S3CRET")), "{shown}");
+    assert!(!shown.contains("83, 51, 67"), "bytes as numbers: {shown}");
     assert!(shown.contains("***"));
+}
+
+/// Texts with a mark that no reader of keys, certificates or addresses accepts, or not all of them.
+fn marked() -> Vec<String> {
+    let pem = |label: &str, body: &str| {
+        format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")
+    };
+    let mut texts = vec![
+        "S3CRET".to_owned(),
+        "S3CRET\n".repeat(50),
+        "-----BEGIN S3CRET-----".to_owned(),
+    ];
+    for label in [
+        "CERTIFICATE",
+        "PRIVATE KEY",
+        "RSA PRIVATE KEY",
+        "EC PRIVATE KEY",
+        "ENCRYPTED PRIVATE KEY",
+        "OPENSSH PRIVATE KEY",
+        "S3CRET",
+    ] {
+        for body in [
+            "S3CRET",
+            "UzNDUkVU",
+            "!S3CRET!",
+            "MAMCAQBTM0NSRVQ=",
+            "Proc-Type: S3CRET\n\nUzNDUkVU",
+        ] {
+            texts.push(pem(label, body));
+            texts.push(pem(label, body).replace("END", "END S3CRET"));
+        }
+    }
+    for address in [
+        "S3CRET:S3CRET@proxy:3128",
+        "http://S3CRET:S3CRET@",
+        "http://u:S3CRET@h:S3CRET",
+        "ftp://u:S3CRET@h",
+        "http://[S3CRET]/",
+        "http://S3CRET@[::1",
+        "//S3CRET@h",
+        "http://u:S3CRET@h:99999",
+    ] {
+        texts.push(address.to_owned());
+    }
+    texts
+}
+
+// RT-SEC-004, RT-SEC-012
+#[test]
+fn errors_hold_nothing_of_what_they_are_about() {
+    let authority = git_servers::Authority::new();
+    let pair = authority.issue(&["one"]);
+    let mut shown = Vec::new();
+    for text in marked() {
+        let (ca, certificate, key) = (
+            [("ca.crt", text.as_str())],
+            [("tls.crt", text.as_str()), ("tls.key", &pair.key)],
+            [("tls.crt", pair.certificate.as_str()), ("tls.key", &text)],
+        );
+        for entries in [&ca[..], &certificate, &key] {
+            let secret = secret(entries);
+            let settings = secret.tls(RootCertificates::AddToSystem);
+            shown.push(format!("{secret:?} {settings:?}"));
+            if let Err(error) = settings {
+                shown.push(error.to_string());
+            }
+        }
+        let address = [("address", text.as_str()), ("password", "S3CRET")];
+        let proxy = secret(&address).proxy();
+        if let Err(error) = &proxy {
+            shown.push(error.to_string());
+        }
+        shown.push(format!("{:?}", proxy.as_ref().err()));
+    }
+    assert!(shown.len() > 300);
+    for text in shown {
+        let lower = text.to_lowercase();
+        let hidden =
+            !lower.contains("s3cret") && !text.contains("UzNDUkVU") && !text.contains("83, 51");
+        assert!(hidden, "{text}");
+    }
 }
 
 proptest::proptest! {

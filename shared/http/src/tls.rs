@@ -1,15 +1,16 @@
 //! Which authorities are trusted, and which client certificate is shown.
 
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use rustls::client::WebPkiServerVerifier;
+use rustls::ClientConfig;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
-use crate::secret::Secret;
+use crate::secret::{Hidden, Secret};
+use crate::x509::{Roots, Verifier, is_for_key};
 
 /// What the authorities of a Secret do to the system's (RT-SEC-004).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -22,7 +23,7 @@ pub enum RootCertificates {
 }
 
 /// A client certificate (chain) and its private key, as PEM.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ClientPair {
     /// The certificate, intermediates after it.
     pub certificate: Vec<u8>,
@@ -35,7 +36,7 @@ pub struct ClientPair {
 /// The system's authorities are those of the bundle file (`SSL_CERT_FILE`, `SSL_CERT_DIR`, else the usual places): an image
 /// brings one, and an operator may mount another. None are compiled in, since those could be neither removed nor renewed.
 /// Certificates are always verified (RT-SEC-005).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct TlsSettings {
     /// What `authorities` do to the system's.
     pub roots: RootCertificates,
@@ -43,6 +44,26 @@ pub struct TlsSettings {
     pub authorities: Option<Vec<u8>>,
     /// Certificate to show to servers that ask for one.
     pub client_pair: Option<ClientPair>,
+}
+
+impl fmt::Debug for ClientPair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A private key may stand in the place of the certificate by mistake.
+        f.debug_struct("ClientPair")
+            .field("certificate", &Hidden(&self.certificate))
+            .field("key", &self.key)
+            .finish()
+    }
+}
+
+impl fmt::Debug for TlsSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsSettings")
+            .field("roots", &self.roots)
+            .field("authorities", &self.authorities.as_deref().map(Hidden))
+            .field("client_pair", &self.client_pair)
+            .finish()
+    }
 }
 
 /// Why TLS settings cannot be used (RT-SEC-004).
@@ -54,25 +75,19 @@ pub enum TlsError {
     Authorities,
     /// The client certificate or its key cannot be read, or they do not belong together.
     #[error("failed to parse TLS certificate and key: {0}")]
-    ClientPair(String),
+    ClientPair(&'static str),
     /// The TLS library refused the settings.
     #[error("failed to configure TLS: {0}")]
     Config(String),
 }
 
-fn provider() -> Arc<CryptoProvider> {
+/// The one provider of cryptography.
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
-    Arc::clone(PROVIDER.get_or_init(|| Arc::new(ring::default_provider())))
-}
-
-/// The system's authorities, read once per process as Go does.
-fn system_roots() -> Arc<RootCertStore> {
-    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
-    Arc::clone(ROOTS.get_or_init(|| {
-        let mut roots = RootCertStore::empty();
-        // A file that cannot be read, or an entry that does not parse, leaves that authority untrusted, as in Go.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        Arc::new(roots)
+    Arc::clone(PROVIDER.get_or_init(|| {
+        let mut provider = ring::default_provider();
+        provider.kx_groups.push(&crate::key_exchange::P521);
+        Arc::new(provider)
     }))
 }
 
@@ -90,82 +105,71 @@ impl TlsSettings {
 
     /// The configuration for rustls, with ALPN for HTTP left to the client that uses it.
     pub fn client_config(&self) -> Result<ClientConfig, TlsError> {
-        let config = |error: &dyn std::fmt::Display| TlsError::Config(error.to_string());
-        let (roots, given) = match &self.authorities {
-            None if self.roots == RootCertificates::ReplaceSystem => {
-                (Arc::new(RootCertStore::empty()), Vec::new())
-            }
-            None => (system_roots(), Vec::new()),
+        let given = match &self.authorities {
+            None => Vec::new(),
             Some(pem) => {
-                let given = authorities(pem)?;
-                let mut roots = match self.roots {
-                    RootCertificates::AddToSystem => (*system_roots()).clone(),
-                    RootCertificates::ReplaceSystem => RootCertStore::empty(),
-                };
-                roots.add_parsable_certificates(given.iter().cloned());
-                (Arc::new(roots), given)
+                authorities(pem)?;
+                certificates(pem)
             }
         };
+        let roots = Roots::new(given, self.roots == RootCertificates::AddToSystem);
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
-            .map_err(|error| config(&error))?;
-        let builder = if roots.is_empty() {
-            // No authority at all: every server is refused, with an error of the handshake rather than of the set-up.
-            builder.with_root_certificates(roots)
-        } else {
-            let inner = WebPkiServerVerifier::builder_with_provider(roots, provider())
-                .build()
-                .map_err(|error| config(&error))?;
-            builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(crate::pinned::Verifier::new(
-                    inner, given,
-                )))
-        };
-        match &self.client_pair {
-            None => Ok(builder.with_no_client_auth()),
+            .map_err(|error| TlsError::Config(error.to_string()))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Verifier::new(roots)));
+        Ok(match &self.client_pair {
+            None => builder.with_no_client_auth(),
             Some(pair) => {
-                let (chain, key) = pair.parse()?;
-                builder
-                    .with_client_auth_cert(chain, key)
-                    .map_err(|error| TlsError::ClientPair(error.to_string()))
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(pair.load()?)))
             }
-        }
+        })
     }
 }
 
 /// The certificates of a PEM text; what is not a certificate is passed over.
-fn authorities(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let mut roots = RootCertStore::empty();
-    let usable: Vec<_> = CertificateDer::pem_slice_iter(pem)
+fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
+    CertificateDer::pem_slice_iter(pem)
         .filter_map(Result::ok)
-        .filter(|certificate| roots.add(certificate.clone()).is_ok())
-        .collect();
-    if usable.is_empty() {
+        .collect()
+}
+
+/// Checks that a PEM text holds a certificate that parses.
+fn authorities(pem: &[u8]) -> Result<(), TlsError> {
+    if Roots::new(certificates(pem), false).gives_nothing() {
         Err(TlsError::Authorities)
     } else {
-        Ok(usable)
+        Ok(())
     }
 }
 
 impl ClientPair {
-    fn parse(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
-        let failed = |what: &str| TlsError::ClientPair(what.to_owned());
-        let chain: Vec<_> = CertificateDer::pem_slice_iter(&self.certificate)
-            .collect::<Result<_, _>>()
-            .map_err(|_| failed("the certificate is not valid PEM"))?;
-        if chain.is_empty() {
-            return Err(failed("no certificate found in the certificate input"));
-        }
-        let key = PrivateKeyDer::from_pem_slice(self.key.expose())
-            .map_err(|_| failed("no private key found in the key input"))?;
-        Ok((chain, key))
-    }
-
+    /// Parses the pair. Certificates of version 1 are taken: whether they will do is for the server to say.
     fn load(&self) -> Result<CertifiedKey, TlsError> {
-        let (chain, key) = self.parse()?;
-        // rustls' messages name kinds of keys and defects, never their bytes.
-        CertifiedKey::from_der(chain, key, &provider())
-            .map_err(|error| TlsError::ClientPair(error.to_string()))
+        let failed = |what| Err(TlsError::ClientPair(what));
+        let Ok(chain) =
+            CertificateDer::pem_slice_iter(&self.certificate).collect::<Result<Vec<_>, _>>()
+        else {
+            return failed("the certificate is not valid PEM");
+        };
+        let Some(own) = chain.first() else {
+            return failed("tls: failed to find any PEM data in certificate input");
+        };
+        let Ok(key) = PrivateKeyDer::from_pem_slice(self.key.expose()) else {
+            return failed("tls: failed to find any PEM data in key input");
+        };
+        let Some(key) = crate::client_key::load(key) else {
+            return failed(
+                "tls: failed to parse private key, or it is of a kind that is not supported: use RSA of at least 1024 bits, ECDSA on P-256, P-384 or P-521, or Ed25519",
+            );
+        };
+        let public = key.public_key();
+        let fits = public.and_then(|public| is_for_key(own, &public));
+        match fits {
+            Some(true) => {}
+            Some(false) => return failed("tls: private key does not match public key"),
+            None => return failed("x509: malformed certificate"),
+        }
+        Ok(CertifiedKey::new(chain, key))
     }
 }

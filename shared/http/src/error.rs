@@ -1,0 +1,417 @@
+//! Why a request failed, in the words of Go's `net/http` and `crypto/tls`.
+//!
+//! Fleets leave alerts out by patterns such as `dial.*tcp.*timeout`, so the texts are upstream's. They are made of the types
+//! that the libraries below give; what no type says is called a transport error rather than shown as the library words it.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use reqwest::Method;
+use rustls::{AlertDescription, CertificateError, InvalidMessage};
+use url::Url;
+
+use crate::dial::{DialError, LookupError, dial, system_text, with_port};
+use crate::shown_url::shown_url;
+use crate::x509::Refusal;
+
+/// How long is waited to learn why a connection was not ready in time.
+const PROBE: Duration = Duration::from_secs(1);
+
+/// The kind of a [`RequestError`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The request itself cannot be sent.
+    Build,
+    /// A redirect that is not followed.
+    Redirect,
+    /// There is no connection: the name is unknown, nobody listens, or the proxy refuses.
+    Dial,
+    /// The time is over.
+    Timeout,
+    /// The server's certificate is not trusted.
+    Untrusted,
+    /// The TLS handshake failed for another reason.
+    Tls,
+    /// The connection ended before the answer.
+    Lost,
+    /// Anything else.
+    Other,
+}
+
+/// Why there is no answer. Prints as Go's `url.Error`: `Get "https://host/path": dial tcp 10.0.0.1:443: i/o timeout`. It holds
+/// no library error, so that neither `Display` nor `Debug` can show more than this.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestError {
+    method: &'static str,
+    url: String,
+    kind: ErrorKind,
+    reason: String,
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.url.is_empty() {
+            return f.write_str(&self.reason);
+        }
+        write!(f, "{} \"{}\": {}", self.method, self.url, self.reason)
+    }
+}
+
+impl Error for RequestError {}
+
+impl RequestError {
+    /// What kind of error it is.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// What failed, without method and URL.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// A request that could not be made; it has no URL, or none that can be used.
+    pub(crate) fn build(error: &reqwest::Error) -> Self {
+        let (url, reason) = match error.url() {
+            Some(url) if !matches!(url.scheme(), "http" | "https") => (
+                shown_url(url),
+                format!("unsupported protocol scheme \"{}\"", url.scheme()),
+            ),
+            Some(url) => (shown_url(url), "the request is malformed".to_owned()),
+            None => (
+                String::new(),
+                "the request is malformed: its URL or a header cannot be sent".to_owned(),
+            ),
+        };
+        Self {
+            method: "Get",
+            url,
+            kind: ErrorKind::Build,
+            reason,
+        }
+    }
+
+    /// A connection that was lost.
+    pub(crate) fn lost(method: &Method, url: &Url) -> Self {
+        Self {
+            method: operation(method),
+            url: shown_url(url),
+            kind: ErrorKind::Lost,
+            reason: "EOF".to_owned(),
+        }
+    }
+
+    /// What sending a request gave.
+    pub(crate) async fn new(method: &Method, url: &Url, error: &reqwest::Error) -> Self {
+        let (kind, reason) = if error.is_timeout() && error.is_connect() {
+            (ErrorKind::Timeout, connect_timeout(url).await)
+        } else {
+            reason(url, error)
+        };
+        Self {
+            method: operation(method),
+            url: shown_url(url),
+            kind,
+            reason,
+        }
+    }
+}
+
+/// A method as Go prints it.
+fn operation(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "Get",
+        Method::POST => "Post",
+        Method::HEAD => "Head",
+        Method::PUT => "Put",
+        Method::PATCH => "Patch",
+        Method::DELETE => "Delete",
+        _ => "Request",
+    }
+}
+
+/// Why a connection was not ready in time: nobody answers at the address, or the TLS handshake does not end. The connector does
+/// not say how far it came, so that one more connection is tried.
+async fn connect_timeout(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let port = url.port_or_known_default().unwrap_or(80);
+    match dial(host, port, PROBE).await {
+        Ok(_) if url.scheme() == "https" => "net/http: TLS handshake timeout".to_owned(),
+        Err(DialError::Timeout(target)) => format!("dial tcp {target}: i/o timeout"),
+        Ok(_) | Err(_) => format!("dial tcp {}: i/o timeout", with_port(host, port)),
+    }
+}
+
+/// An error with all that it is made of, the outermost first.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        // An I/O error's source is the source of the error that it is made of, which it hides.
+        let inner = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        match inner {
+            Some(inner) => Some(inner as &(dyn Error + 'static)),
+            None => error.source(),
+        }
+    })
+}
+
+fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    causes(error).find_map(|cause| cause.downcast_ref())
+}
+
+/// Whether the connection ended before anything of the answer came, as it does when the other side had closed it already.
+pub(crate) fn lost_before_answer(error: &reqwest::Error) -> bool {
+    if error.is_timeout() || error.is_connect() || error.is_builder() || error.is_redirect() {
+        return false;
+    }
+    causes(error).any(|cause| {
+        let hyper = cause.downcast_ref::<hyper::Error>();
+        let io = cause.downcast_ref::<io::Error>();
+        hyper.is_some_and(|error| {
+            error.is_incomplete_message() || error.is_canceled() || error.is_closed()
+        }) || io.is_some_and(|error| is_lost(error.kind()))
+    })
+}
+
+fn is_lost(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::NotConnected
+            | io::ErrorKind::UnexpectedEof
+    )
+}
+
+fn reason(url: &Url, error: &reqwest::Error) -> (ErrorKind, String) {
+    if error.is_redirect() {
+        return (ErrorKind::Redirect, "stopped after 10 redirects".to_owned());
+    }
+    if error.is_builder() {
+        let reason = format!("unsupported protocol scheme \"{}\"", url.scheme());
+        return (ErrorKind::Build, reason);
+    }
+    if let Some(error) = find::<rustls::Error>(error) {
+        return tls_reason(error);
+    }
+    if let Some(error) = find::<LookupError>(error) {
+        let proxied = if error.is_for(url.host_str().unwrap_or_default()) {
+            ""
+        } else {
+            "proxyconnect tcp: "
+        };
+        return (ErrorKind::Dial, format!("{proxied}dial tcp: {error}"));
+    }
+    if let Some(refused) = refused_by_proxy(error) {
+        return (ErrorKind::Dial, refused);
+    }
+    if error.is_timeout() {
+        let reason = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)";
+        return (ErrorKind::Timeout, reason.to_owned());
+    }
+    let io = causes(error)
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .last();
+    if error.is_connect()
+        && let Some(io) = io
+    {
+        return dial_reason(url, error, io);
+    }
+    if let Some(hyper) = find::<hyper::Error>(error)
+        && hyper.is_parse()
+    {
+        let reason = "net/http: HTTP/1.x transport connection broken: malformed HTTP response";
+        return (ErrorKind::Other, reason.to_owned());
+    }
+    if let Some(io) = io.filter(|io| io.kind() != io::ErrorKind::UnexpectedEof) {
+        let host = url.host_str().unwrap_or_default();
+        let target = with_port(host, url.port_or_known_default().unwrap_or(80));
+        let reason = format!("read tcp {target}: read: {}", system_text(io));
+        return (ErrorKind::Lost, reason);
+    }
+    if lost_before_answer(error) {
+        return (ErrorKind::Lost, "EOF".to_owned());
+    }
+    (
+        ErrorKind::Other,
+        "net/http: HTTP transport error".to_owned(),
+    )
+}
+
+/// A connection that was refused.
+fn dial_reason(url: &Url, error: &reqwest::Error, io: &io::Error) -> (ErrorKind, String) {
+    if io.kind() == io::ErrorKind::UnexpectedEof {
+        return (ErrorKind::Lost, "EOF".to_owned()); // during the handshake
+    }
+    // The connector knows the address but says it only in its `Debug` form, `ConnectError("tcp connect error", ADDRESS, ..)`.
+    let address = causes(error).find_map(|cause| {
+        let shown = format!("{cause:?}");
+        let rest = shown.strip_prefix("ConnectError(\"tcp connect error\", ")?;
+        rest.split(", ")
+            .next()?
+            .parse::<std::net::SocketAddr>()
+            .ok()
+    });
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port_or_known_default().unwrap_or(80);
+    let text = system_text(io);
+    let Some(address) = address else {
+        let target = with_port(host, port);
+        return (ErrorKind::Lost, format!("read tcp {target}: read: {text}"));
+    };
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let elsewhere = address.port() != port
+        || bare
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|wanted| wanted != address.ip());
+    let proxied = if elsewhere { "proxyconnect tcp: " } else { "" };
+    (
+        ErrorKind::Dial,
+        format!("{proxied}dial tcp {address}: connect: {text}"),
+    )
+}
+
+/// What a proxy said to a tunnel, where the connector says that it is about one.
+fn refused_by_proxy(error: &reqwest::Error) -> Option<String> {
+    causes(error).find_map(|cause| {
+        let text = cause.to_string();
+        if let Some(why) = text.strip_prefix("tunnel error: ") {
+            return match why {
+                "proxy authorization required" => Some("Proxy Authentication Required".to_owned()),
+                "unsuccessful" => Some("proxyconnect tcp: the proxy refused CONNECT".to_owned()),
+                "unexpected end of file" => Some("proxyconnect tcp: EOF".to_owned()),
+                "proxy response headers too long" => {
+                    Some("proxyconnect tcp: the answer to CONNECT is too long".to_owned())
+                }
+                _ => None, // made of another error, which says more
+            };
+        }
+        text.strip_prefix("SOCKS error: ")
+            .filter(|why| !why.starts_with("failed to create") && !why.starts_with("io error"))
+            .map(|why| format!("socks connect: {why}"))
+    })
+}
+
+/// What the versions and suites are that a server must have one of.
+const OFFERED: &str = "the client offers TLS 1.2 and 1.3 with ECDHE and AES-GCM or ChaCha20-Poly1305: enable one of these on the server";
+
+fn tls_reason(error: &rustls::Error) -> (ErrorKind, String) {
+    use rustls::Error as E;
+    let text = match error {
+        E::InvalidCertificate(CertificateError::Other(other)) => {
+            let refusal = other.0.downcast_ref::<Refusal>();
+            let text = refusal.map_or("tls: failed to verify certificate", |refusal| &refusal.0);
+            return (ErrorKind::Untrusted, text.to_owned());
+        }
+        E::InvalidCertificate(CertificateError::BadSignature) => {
+            let text = "tls: invalid signature by the server certificate";
+            return (ErrorKind::Untrusted, text.to_owned());
+        }
+        E::InvalidCertificate(_) => {
+            return (
+                ErrorKind::Untrusted,
+                "tls: failed to verify certificate: x509: malformed certificate".to_owned(),
+            );
+        }
+        E::AlertReceived(alert) => {
+            let text = format!("remote error: tls: {}", alert_text(*alert));
+            match alert {
+                AlertDescription::HandshakeFailure
+                | AlertDescription::ProtocolVersion
+                | AlertDescription::InsufficientSecurity => format!("{text} ({OFFERED})"),
+                _ => text,
+            }
+        }
+        E::InvalidMessage(
+            InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
+        ) => "http: server gave HTTP response to HTTPS client".to_owned(),
+        E::InvalidMessage(_) => "tls: error decoding message".to_owned(),
+        E::PeerIncompatible(_) => {
+            format!("tls: server selected an unsupported version or parameters ({OFFERED})")
+        }
+        E::PeerMisbehaved(_)
+        | E::InappropriateMessage { .. }
+        | E::InappropriateHandshakeMessage { .. } => {
+            "tls: received unexpected handshake message".to_owned()
+        }
+        E::DecryptError => "tls: bad record MAC".to_owned(),
+        E::NoCertificatesPresented => "tls: received empty certificates message".to_owned(),
+        E::NoApplicationProtocol => "tls: no application protocol in common".to_owned(),
+        _ => "tls: handshake failed".to_owned(),
+    };
+    (ErrorKind::Tls, text)
+}
+
+/// Go's names of alerts.
+fn alert_text(alert: AlertDescription) -> String {
+    use AlertDescription as A;
+    let text = match alert {
+        A::CloseNotify => "close notify",
+        A::UnexpectedMessage => "unexpected message",
+        A::BadRecordMac => "bad record MAC",
+        A::RecordOverflow => "record overflow",
+        A::HandshakeFailure => "handshake failure",
+        A::BadCertificate => "bad certificate",
+        A::UnsupportedCertificate => "unsupported certificate",
+        A::CertificateRevoked => "revoked certificate",
+        A::CertificateExpired => "expired certificate",
+        A::CertificateUnknown => "unknown certificate",
+        A::IllegalParameter => "illegal parameter",
+        A::UnknownCA => "unknown certificate authority",
+        A::AccessDenied => "access denied",
+        A::DecodeError => "error decoding message",
+        A::DecryptError => "error decrypting message",
+        A::ProtocolVersion => "protocol version not supported",
+        A::InsufficientSecurity => "insufficient security level",
+        A::InternalError => "internal error",
+        A::InappropriateFallback => "inappropriate fallback",
+        A::UserCanceled => "user canceled",
+        A::NoRenegotiation => "no renegotiation",
+        A::MissingExtension => "missing extension",
+        A::UnsupportedExtension => "unsupported extension",
+        A::UnrecognisedName => "unrecognized name",
+        A::BadCertificateStatusResponse => "bad certificate status response",
+        A::UnknownPSKIdentity => "unknown PSK identity",
+        A::CertificateRequired => "certificate required",
+        A::NoApplicationProtocol => "no application protocol",
+        other => return format!("alert({})", u8::from(other)),
+    };
+    text.to_owned()
+}
+
+/// Why a TLS handshake over a stream of one's own failed, in Go's words.
+pub fn handshake_text(error: &io::Error) -> String {
+    match find::<rustls::Error>(error) {
+        Some(error) => tls_reason(error).1,
+        None => system_text(error),
+    }
+}
+
+/// Why the rest of an answer did not come; prints as Go's error of reading a body.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ReadError(String);
+
+impl From<reqwest::Error> for ReadError {
+    fn from(error: reqwest::Error) -> Self {
+        if error.is_timeout() {
+            let text = "context deadline exceeded (Client.Timeout or context cancellation while reading body)";
+            return Self(text.to_owned());
+        }
+        let io = causes(&error)
+            .filter_map(|cause| cause.downcast_ref::<io::Error>())
+            .last();
+        Self(match io {
+            Some(io) if io.kind() != io::ErrorKind::UnexpectedEof => {
+                format!("read: {}", system_text(io))
+            }
+            _ => "unexpected EOF".to_owned(),
+        })
+    }
+}

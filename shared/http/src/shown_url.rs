@@ -1,0 +1,109 @@
+//! URLs as messages show them.
+
+use url::Url;
+
+/// Parameters whose values say what is asked for, and never who asks.
+const HARMLESS: [&str; 9] = [
+    "service",
+    "ref",
+    "version",
+    "timeout",
+    "submodules",
+    "depth",
+    "page",
+    "per_page",
+    "list-type",
+];
+const MASK: &str = "***";
+
+/// A URL without its secrets: the password and the values of query parameters are masked, but for those that every client
+/// sends. A fragment is left out, as it is never sent.
+pub fn shown_url(url: &Url) -> String {
+    let mut url = url.clone();
+    if url.password().is_some() {
+        // Only a URL without a host refuses, and that has no password either.
+        let _ = url.set_password(Some(MASK));
+    }
+    url.set_fragment(None);
+    if let Some(query) = url.query() {
+        let shown = shown_query(query);
+        url.set_query(Some(&shown));
+    }
+    url.to_string()
+}
+
+/// A query, without the question mark, whose values are masked as in [`shown_url`].
+pub fn shown_query(query: &str) -> String {
+    let parameters: Vec<String> = query.split('&').map(masked).collect();
+    parameters.join("&")
+}
+
+/// One parameter of a query.
+fn masked(parameter: &str) -> String {
+    match parameter.split_once('=') {
+        Some((name, value)) if value.is_empty() || HARMLESS.contains(&name) => parameter.to_owned(),
+        Some((name, _)) => format!("{name}={MASK}"),
+        // A bare word may be a token as well as a flag.
+        None if parameter.is_empty() || HARMLESS.contains(&parameter) => parameter.to_owned(),
+        None => MASK.to_owned(),
+    }
+}
+
+/// A text that is no URL, without anything that could be the user information of one: what stands before an `@` and the
+/// values of a query are masked.
+pub fn shown_text(text: &str) -> String {
+    let (text, query) = match text.split_once('?') {
+        Some((text, query)) => (text, Some(query)),
+        None => (text, None),
+    };
+    let mut shown = match text.rfind('@') {
+        Some(at) => {
+            let start = text.find("://").map_or(0, |scheme| scheme + 3).min(at);
+            format!("{}{MASK}{}", &text[..start], &text[at..])
+        }
+        None => text.to_owned(),
+    };
+    if let Some(query) = query {
+        shown.push('?');
+        shown.push_str(&shown_query(query));
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    // SC-GIT-053, SC-GIT-054
+    #[rstest]
+    #[case(
+        "https://h/x?service=git-upload-pack",
+        "https://h/x?service=git-upload-pack"
+    )]
+    #[case("https://u:S3CRET@h/x", "https://u:***@h/x")]
+    #[case(
+        "https://h/x?private_token=S3CRET&ref=main",
+        "https://h/x?private_token=***&ref=main"
+    )]
+    #[case("https://h/x?S3CRET", "https://h/x?***")]
+    #[case("https://h/x?a=&b#S3CRET", "https://h/x?a=&***")]
+    #[case(
+        "https://h/x?service=x=y&sig=S3CRET%26a",
+        "https://h/x?service=x=y&sig=***"
+    )]
+    fn urls(#[case] url: &str, #[case] expected: &str) {
+        assert_eq!(shown_url(&Url::parse(url).unwrap()), expected);
+    }
+
+    #[rstest]
+    #[case("https://h:port/x", "https://h:port/x")]
+    #[case("https://u:S3CRET@h:port/x", "https://***@h:port/x")]
+    #[case("u:S3@CRET@h", "***@h")]
+    #[case("https://h:p/?token=S3CRET", "https://h:p/?token=***")]
+    #[case("git@example.com:org/app", "***@example.com:org/app")]
+    fn texts(#[case] text: &str, #[case] expected: &str) {
+        assert_eq!(shown_text(text), expected);
+    }
+}

@@ -1,0 +1,456 @@
+//! What path validation needs of a certificate (RFC 5280), read as leniently as Go's `crypto/x509` does: version 1, serial
+//! numbers of any length, unique identifiers and unknown extensions are no reasons to refuse it.
+
+use std::net::IpAddr;
+
+use super::der::{
+    BIT_STRING, BOOLEAN, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, SET,
+    UTC_TIME, context, context_constructed,
+};
+use super::signature::{PublicKey, Scheme};
+
+/// `id-ce`, the arc of the standard extensions.
+const STANDARD_EXTENSION: [u8; 2] = [0x55, 0x1d];
+const EKU_ANY: &[u8] = &[0x55, 0x1d, 0x25, 0x00];
+const EKU_SERVER_AUTH: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];
+const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
+const ORGANIZATION: &[u8] = &[0x55, 0x04, 0x0a];
+// Kinds of `GeneralName`.
+const EMAIL: u8 = context(1);
+const DNS: u8 = context(2);
+const URI: u8 = context(6);
+const ADDRESS: u8 = context(7);
+/// `keyCertSign` in the first byte of the extension `keyUsage`.
+const KEY_CERT_SIGN: u8 = 0x04;
+
+/// The names of a certificate or of one side of a name constraint.
+#[derive(Debug, Default)]
+pub(super) struct Names<'a> {
+    pub(super) dns: Vec<&'a str>,
+    pub(super) emails: Vec<&'a str>,
+    pub(super) uris: Vec<&'a str>,
+    /// Addresses; in constraints followed by the mask.
+    pub(super) addresses: Vec<&'a [u8]>,
+}
+
+/// The extension `nameConstraints`.
+#[derive(Debug, Default)]
+pub(super) struct NameConstraints<'a> {
+    pub(super) permitted: Names<'a>,
+    pub(super) excluded: Names<'a>,
+}
+
+/// The extension `basicConstraints`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct BasicConstraints {
+    pub(super) is_ca: bool,
+    pub(super) path_length: Option<u64>,
+}
+
+/// A parsed certificate, borrowed from its DER bytes.
+#[derive(Debug)]
+pub(super) struct Certificate<'a> {
+    pub(super) der: &'a [u8],
+    /// What is signed.
+    pub(super) signed: &'a [u8],
+    pub(super) scheme: Scheme,
+    pub(super) signature: &'a [u8],
+    pub(super) version: u8,
+    pub(super) issuer: &'a [u8],
+    pub(super) subject: &'a [u8],
+    /// Seconds since 1970.
+    pub(super) not_before: i64,
+    pub(super) not_after: i64,
+    /// The encoded `SubjectPublicKeyInfo`.
+    pub(super) key_info: &'a [u8],
+    pub(super) key: PublicKey<'a>,
+    pub(super) basic_constraints: Option<BasicConstraints>,
+    /// Whether `keyUsage` is there and does not allow to sign certificates.
+    pub(super) may_not_sign: bool,
+    /// Whether `extKeyUsage` is there and does not allow to be a server.
+    pub(super) may_not_serve: bool,
+    pub(super) subject_alternative_names: Option<&'a [u8]>,
+    pub(super) names: Names<'a>,
+    pub(super) name_constraints: Option<NameConstraints<'a>>,
+    /// A critical extension that is not understood.
+    pub(super) unhandled_critical: bool,
+}
+
+/// Why bytes are not a certificate that can be judged; the text is Go's where it has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Malformed(pub(super) &'static str);
+
+impl<'a> Certificate<'a> {
+    /// Parses one certificate.
+    pub(super) fn parse(der: &'a [u8]) -> Result<Self, Malformed> {
+        let malformed = Malformed("x509: malformed certificate");
+        let mut outer = Reader::new(der);
+        let mut certificate = outer.sequence().ok_or(malformed)?;
+        if !outer.is_empty() {
+            return Err(Malformed("x509: trailing data"));
+        }
+        let signed = certificate.expect_whole(SEQUENCE).ok_or(malformed)?;
+        let algorithm = certificate.expect(SEQUENCE).ok_or(malformed)?;
+        let signature = certificate.bits().ok_or(malformed)?;
+        if !certificate.is_empty() {
+            return Err(Malformed("x509: trailing data"));
+        }
+        let mut fields = Reader::new(signed).sequence().ok_or(malformed)?;
+        let version = version(&mut fields).ok_or(Malformed("x509: invalid version"))?;
+        let serial = fields.expect(INTEGER).ok_or(malformed)?;
+        if serial.first().is_none_or(|first| first & 0x80 != 0) {
+            return Err(Malformed("x509: negative serial number"));
+        }
+        if fields.expect(SEQUENCE) != Some(algorithm) {
+            return Err(Malformed(
+                "x509: inner and outer signature algorithm identifiers don't match",
+            ));
+        }
+        let issuer = fields.expect_whole(SEQUENCE).ok_or(malformed)?;
+        let mut validity = fields.sequence().ok_or(malformed)?;
+        let (not_before, not_after) = time(&mut validity)
+            .zip(time(&mut validity))
+            .filter(|_| validity.is_empty())
+            .ok_or(Malformed("x509: malformed validity"))?;
+        let subject = fields.expect_whole(SEQUENCE).ok_or(malformed)?;
+        let key_info = fields.expect_whole(SEQUENCE).ok_or(malformed)?;
+        let mut parsed = Self {
+            der,
+            signed,
+            scheme: Scheme::of_algorithm(algorithm),
+            signature,
+            version,
+            issuer,
+            subject,
+            not_before,
+            not_after,
+            key_info,
+            key: PublicKey::parse(key_info).ok_or(Malformed("x509: malformed public key"))?,
+            basic_constraints: None,
+            may_not_sign: false,
+            may_not_serve: false,
+            subject_alternative_names: None,
+            names: Names::default(),
+            name_constraints: None,
+            unhandled_critical: false,
+        };
+        if version > 1 {
+            for unique_identifier in [context(1), context(2)] {
+                fields.optional(unique_identifier).ok_or(malformed)?;
+            }
+        }
+        if version == 3
+            && let Some(extensions) = fields.optional(context_constructed(3)).ok_or(malformed)?
+        {
+            let mut extensions = Reader::new(extensions)
+                .sequence()
+                .ok_or(Malformed("x509: malformed extensions"))?;
+            let mut seen: Vec<&[u8]> = Vec::new();
+            while !extensions.is_empty() {
+                let id = parsed
+                    .take_extension(&mut extensions)
+                    .ok_or(Malformed("x509: malformed extension"))?;
+                if seen.contains(&id) {
+                    return Err(Malformed("x509: certificate contains duplicate extension"));
+                }
+                seen.push(id);
+            }
+        }
+        Ok(parsed)
+    }
+
+    /// Reads one extension and gives its identifier.
+    fn take_extension(&mut self, extensions: &mut Reader<'a>) -> Option<&'a [u8]> {
+        let mut extension = extensions.sequence()?;
+        let id = extension.expect(OID)?;
+        let critical = match extension.optional(BOOLEAN)? {
+            None => false,
+            Some([0xff]) => true,
+            Some(_) => return None,
+        };
+        let value = extension.expect(OCTET_STRING)?;
+        if !extension.is_empty() {
+            return None;
+        }
+        let understood = match id.strip_prefix(&STANDARD_EXTENSION) {
+            Some([15]) => {
+                let bits = Reader::new(value).expect(BIT_STRING)?;
+                let first = bits.get(1).copied().unwrap_or(0);
+                // No bit at all counts as no restriction, as in Go.
+                let any = bits.iter().skip(1).any(|&byte| byte != 0);
+                self.may_not_sign = any && first & KEY_CERT_SIGN == 0;
+                true
+            }
+            Some([17]) => {
+                self.subject_alternative_names = Some(value);
+                self.names = names(Reader::new(value).sequence()?)?;
+                let names = &self.names;
+                !(names.dns.is_empty()
+                    && names.emails.is_empty()
+                    && names.uris.is_empty()
+                    && names.addresses.is_empty())
+            }
+            Some([19]) => {
+                self.basic_constraints = Some(basic_constraints(value)?);
+                true
+            }
+            Some([30]) => {
+                let (constraints, all_understood) = name_constraints(value)?;
+                self.name_constraints = Some(constraints);
+                all_understood
+            }
+            Some([37]) => {
+                let mut usages = Reader::new(value).sequence()?;
+                let (mut any, mut server) = (usages.is_empty(), false);
+                while !usages.is_empty() {
+                    let usage = usages.expect(OID)?;
+                    any |= usage == EKU_ANY;
+                    server |= usage == EKU_SERVER_AUTH;
+                }
+                self.may_not_serve = !any && !server;
+                true
+            }
+            Some([14]) if critical => return None, // must not be, as Go says
+            // Distribution points, authority key identifiers and policies restrict nothing that is checked here, nor in Go
+            // when no certain policy is asked for. Constraints and mappings of policies would, and are not understood.
+            Some([14 | 31 | 32 | 35]) => true,
+            _ => false,
+        };
+        self.unhandled_critical |= critical && !understood;
+        Some(id)
+    }
+
+    /// A name for messages: the common name, else the organisation.
+    pub(super) fn display_name(&self) -> String {
+        attribute(self.subject, COMMON_NAME)
+            .or_else(|| attribute(self.subject, ORGANIZATION))
+            .unwrap_or_default()
+    }
+
+    /// The subject's common name.
+    pub(super) fn common_name(&self) -> Option<String> {
+        attribute(self.subject, COMMON_NAME)
+    }
+}
+
+/// The version as it is counted in prose, from one to three.
+fn version(fields: &mut Reader<'_>) -> Option<u8> {
+    match fields.optional(context_constructed(0))? {
+        None => Some(1),
+        Some(content) => match Reader::new(content).expect(INTEGER)? {
+            [version @ 0..=2] => Some(version + 1),
+            _ => None,
+        },
+    }
+}
+
+fn basic_constraints(value: &[u8]) -> Option<BasicConstraints> {
+    let mut fields = Reader::new(value).sequence()?;
+    let is_ca = match fields.optional(BOOLEAN)? {
+        None | Some([0]) => false,
+        Some([0xff]) => true,
+        Some(_) => return None,
+    };
+    let path_length = match fields.optional(INTEGER)? {
+        None => None,
+        Some(digits) if digits.len() <= 8 && digits.first()? & 0x80 == 0 => Some(
+            digits
+                .iter()
+                .fold(0_u64, |length, &digit| length << 8 | u64::from(digit)),
+        ),
+        Some(_) => return None,
+    };
+    Some(BasicConstraints { is_ca, path_length })
+}
+
+/// `GeneralNames`; kinds that name no server are passed over.
+fn names(mut list: Reader<'_>) -> Option<Names<'_>> {
+    let mut names = Names::default();
+    while !list.is_empty() {
+        let (tag, content, _) = list.any()?;
+        add_name(&mut names, tag, content)?;
+    }
+    for address in &names.addresses {
+        if !matches!(address.len(), 4 | 16) {
+            return None;
+        }
+    }
+    Some(names)
+}
+
+/// Adds one `GeneralName`; false where its kind is not understood.
+fn add_name<'a>(names: &mut Names<'a>, tag: u8, content: &'a [u8]) -> Option<bool> {
+    let text = || {
+        std::str::from_utf8(content)
+            .ok()
+            .filter(|text| text.is_ascii())
+    };
+    match tag {
+        EMAIL => names.emails.push(text()?),
+        DNS => names.dns.push(text()?),
+        URI => names.uris.push(text()?),
+        ADDRESS => names.addresses.push(content),
+        _ => return Some(false),
+    }
+    Some(true)
+}
+
+/// The constraints, and whether all of them are of kinds that are understood.
+fn name_constraints(value: &[u8]) -> Option<(NameConstraints<'_>, bool)> {
+    let mut sides = Reader::new(value).sequence()?;
+    let mut constraints = NameConstraints::default();
+    let mut all_understood = true;
+    let mut any = false;
+    for (tag, side) in [
+        (context_constructed(0), &mut constraints.permitted),
+        (context_constructed(1), &mut constraints.excluded),
+    ] {
+        let Some(subtrees) = sides.optional(tag)? else {
+            continue;
+        };
+        let mut subtrees = Reader::new(subtrees);
+        while !subtrees.is_empty() {
+            any = true;
+            let (tag, content, _) = subtrees.sequence()?.any()?;
+            all_understood &= add_name(side, tag, content)?;
+        }
+        for address in &side.addresses {
+            if !matches!(address.len(), 8 | 32) || !is_prefix_mask(&address[address.len() / 2..]) {
+                return None;
+            }
+        }
+    }
+    (any && sides.is_empty()).then_some((constraints, all_understood))
+}
+
+/// Whether the mask is ones followed by zeros.
+fn is_prefix_mask(mask: &[u8]) -> bool {
+    let ones: u32 = mask.iter().map(|byte| byte.leading_ones()).sum();
+    let total: u32 = mask.iter().map(|byte| byte.count_ones()).sum();
+    let whole = usize::try_from(ones / 8).unwrap_or(usize::MAX);
+    ones == total && mask.iter().take(whole).all(|&byte| byte == 0xff)
+}
+
+/// The text of the first attribute of this type in a name.
+fn attribute(name: &[u8], wanted: &[u8]) -> Option<String> {
+    let mut sets = Reader::new(name).sequence()?;
+    while !sets.is_empty() {
+        let mut set = Reader::new(sets.expect(SET)?);
+        while !set.is_empty() {
+            let mut pair = set.sequence()?;
+            let found = pair.expect(OID)?;
+            let (_, text, _) = pair.any()?;
+            if found == wanted {
+                return Some(String::from_utf8_lossy(text).into_owned());
+            }
+        }
+    }
+    None
+}
+
+/// An address of a subject alternative name.
+pub(super) fn address(bytes: &[u8]) -> Option<IpAddr> {
+    if let Ok(four) = <[u8; 4]>::try_from(bytes) {
+        return Some(four.into());
+    }
+    <[u8; 16]>::try_from(bytes)
+        .ok()
+        .map(|bytes| IpAddr::from(bytes).to_canonical())
+}
+
+/// A `UTCTime` or `GeneralizedTime` in seconds since 1970. Seconds may be missing, as in certificates of old tools.
+fn time(reader: &mut Reader<'_>) -> Option<i64> {
+    let (tag, content, _) = reader.any()?;
+    let text = std::str::from_utf8(content).ok()?.strip_suffix('Z')?;
+    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let (year, rest) = match tag {
+        UTC_TIME => {
+            let (year, rest) = text.split_at_checked(2)?;
+            let year: i64 = year.parse().ok()?;
+            (if year < 50 { 2000 + year } else { 1900 + year }, rest)
+        }
+        GENERALIZED_TIME => {
+            let (year, rest) = text.split_at_checked(4)?;
+            (year.parse().ok()?, rest)
+        }
+        _ => return None,
+    };
+    if !(rest.len() == 10 || (rest.len() == 8 && tag == UTC_TIME)) {
+        return None;
+    }
+    let two = |at: usize| rest.get(at..at + 2).map_or(Some(0), |two| two.parse().ok());
+    let (month, day, hour, minute, second): (i64, i64, i64, i64, i64) =
+        (two(0)?, two(2)?, two(4)?, two(6)?, two(8)?);
+    let in_range = (1..=12).contains(&month)
+        && (1..=31).contains(&day)
+        && hour < 24
+        && minute < 60
+        && second < 60;
+    if !in_range {
+        return None;
+    }
+    // Days since 1970 by the civil calendar, counting years from March.
+    let (y, m) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let days =
+        365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (153 * m + 2) / 5 + day
+            - 1
+            - 719_468;
+    Some(days * 86_400 + hour * 3_600 + minute * 60 + second)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times() {
+        let read = |tag: u8, text: &[u8]| {
+            let mut der = vec![tag, u8::try_from(text.len()).unwrap()];
+            der.extend_from_slice(text);
+            time(&mut Reader::new(&der))
+        };
+        assert_eq!(read(UTC_TIME, b"700101000000Z"), Some(0));
+        assert_eq!(read(UTC_TIME, b"231114221320Z"), Some(1_700_000_000));
+        assert_eq!(read(UTC_TIME, b"2311142213Z"), Some(1_699_999_980));
+        assert_eq!(
+            read(GENERALIZED_TIME, b"20231114221320Z"),
+            Some(1_700_000_000)
+        );
+        assert_eq!(
+            read(GENERALIZED_TIME, b"20000301000000Z"),
+            Some(951_868_800)
+        );
+        assert_eq!(
+            read(GENERALIZED_TIME, b"40960101000000Z"),
+            Some(67_090_118_400)
+        );
+        assert_eq!(
+            read(GENERALIZED_TIME, b"19500101000000Z"),
+            Some(-631_152_000)
+        );
+        for (tag, text) in [
+            (UTC_TIME, &b"231114221320"[..]),
+            (UTC_TIME, b"231314221320Z"),
+            (UTC_TIME, b"23111422132xZ"),
+            (GENERALIZED_TIME, b"202311142213Z"),
+            (INTEGER, b"x"),
+        ] {
+            assert_eq!(read(tag, text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn masks() {
+        assert!(is_prefix_mask(&[255, 255, 240, 0]));
+        assert!(is_prefix_mask(&[0, 0, 0, 0]));
+        assert!(!is_prefix_mask(&[255, 0, 255, 0]));
+        assert!(!is_prefix_mask(&[254, 255, 0, 0]));
+        assert!(!is_prefix_mask(&[240, 240, 0, 0]));
+    }
+}

@@ -1,0 +1,242 @@
+//! Path building and validation, with the results of Go's `Certificate.Verify`.
+
+use super::certificate::{Certificate, Malformed};
+use super::names::{check_constraints, check_host};
+use super::roots::Roots;
+
+/// How many signatures are checked for one server before it is given up, as in Go: certificates with equal names could
+/// otherwise multiply.
+const MAX_SIGNATURES: usize = 100;
+
+/// What a server showed.
+pub(super) struct Shown<'a> {
+    pub(super) server: Certificate<'a>,
+    pub(super) others: Vec<Certificate<'a>>,
+}
+
+impl<'a> Shown<'a> {
+    /// Parses what a server showed. Of the certificates after the first those that do not parse are passed over.
+    pub(super) fn parse(
+        server: &'a [u8],
+        others: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<Self, String> {
+        let server = Certificate::parse(server).map_err(|Malformed(why)| {
+            format!("tls: failed to parse certificate from server: {why}")
+        })?;
+        let others = others
+            .filter_map(|der| Certificate::parse(der).ok())
+            .collect();
+        Ok(Self { server, others })
+    }
+
+    /// Verifies that the server is `host`, at a time in seconds since 1970. The error is Go's text.
+    pub(super) fn verify(&self, roots: &Roots, host: &str, now: i64) -> Result<(), String> {
+        let server = &self.server;
+        check_alone(server, now)?;
+        check_host(server, host)?;
+        // A certificate that is itself trusted needs no authority: a pinned server, self-signed or not.
+        if roots.contains(server.der) {
+            return check_usage(&[server]);
+        }
+        let mut search = Search {
+            shown: &self.others,
+            roots,
+            now,
+            signatures: 0,
+            refused: None,
+        };
+        match search.extend(&[server]) {
+            Ok(()) => Ok(()),
+            // A complete chain that may not vouch for the server says more than one that is not complete.
+            Err(why) => Err(search.refused.unwrap_or(why)),
+        }
+    }
+}
+
+/// What holds for a certificate wherever it stands in a chain.
+fn check_alone(certificate: &Certificate<'_>, now: i64) -> Result<(), String> {
+    if certificate.unhandled_critical {
+        return Err("x509: unhandled critical extension".to_owned());
+    }
+    let (limit, side) = if now < certificate.not_before {
+        (certificate.not_before, "before")
+    } else if now > certificate.not_after {
+        (certificate.not_after, "after")
+    } else {
+        return Ok(());
+    };
+    Err(format!(
+        "x509: certificate has expired or is not yet valid: current time {} is {side} {}",
+        super::rfc3339(now),
+        super::rfc3339(limit)
+    ))
+}
+
+/// Whether every certificate of a chain may vouch for a server.
+fn check_usage(chain: &[&Certificate<'_>]) -> Result<(), String> {
+    if chain.iter().any(|certificate| certificate.may_not_serve) {
+        return Err("x509: certificate specifies an incompatible key usage".to_owned());
+    }
+    check_constraints(chain).map_err(|why| {
+        format!("x509: a root or intermediate certificate is not authorized to sign for this name: {why}")
+    })
+}
+
+/// A search for a chain from the server to a root.
+struct Search<'s, 'a> {
+    shown: &'s [Certificate<'a>],
+    roots: &'s Roots,
+    now: i64,
+    signatures: usize,
+    /// Why the first complete chain was not taken.
+    refused: Option<String>,
+}
+
+/// Why a candidate is not an authority of a certificate.
+enum Unfit {
+    /// It did not sign it.
+    Signature(String),
+    /// It did, but may not have, or is not valid.
+    Invalid(String),
+}
+
+/// What a search met at one level, to choose its error as Go does: the last candidate that is not valid, else the first that
+/// did not fit.
+#[derive(Default)]
+struct Met {
+    last: Option<String>,
+    hint: Option<(String, String)>,
+}
+
+impl Met {
+    fn note(&mut self, candidate: &Certificate<'_>, unfit: Unfit) {
+        let why = match unfit {
+            Unfit::Signature(why) => why,
+            Unfit::Invalid(why) => {
+                self.last = Some(why.clone());
+                why
+            }
+        };
+        self.hint
+            .get_or_insert_with(|| (why, candidate.display_name()));
+    }
+
+    fn into_error(self) -> String {
+        let unknown = "x509: certificate signed by unknown authority";
+        match (self.last, self.hint) {
+            (Some(why), _) => why,
+            (None, None) => unknown.to_owned(),
+            (None, Some((why, name))) => format!(
+                "{unknown} (possibly because of {why:?} while trying to verify candidate authority certificate {name:?})"
+            ),
+        }
+    }
+}
+
+impl Search<'_, '_> {
+    /// Looks for authorities of the chain's last certificate until a chain is complete and good.
+    fn extend(&mut self, chain: &[&Certificate<'_>]) -> Result<(), String> {
+        let mut met = Met::default();
+        let Some(last) = chain.last() else {
+            return Err(met.into_error());
+        };
+        let (roots, shown) = (self.roots, self.shown);
+        for der in roots.named(last.issuer) {
+            let Ok(root) = Certificate::parse(der) else {
+                continue;
+            };
+            self.count()?;
+            if is_in(chain, &root) {
+                continue;
+            }
+            if let Err(unfit) = self.check_authority(chain, &root, false) {
+                met.note(&root, unfit);
+                continue;
+            }
+            let mut complete = chain.to_vec();
+            complete.push(&root);
+            match check_usage(&complete) {
+                Ok(()) => return Ok(()),
+                Err(why) => {
+                    self.refused.get_or_insert(why);
+                }
+            }
+        }
+        for candidate in shown.iter().filter(|one| one.subject == last.issuer) {
+            self.count()?;
+            if is_in(chain, candidate) {
+                continue;
+            }
+            if let Err(unfit) = self.check_authority(chain, candidate, true) {
+                met.note(candidate, unfit);
+                continue;
+            }
+            let mut longer = chain.to_vec();
+            longer.push(candidate);
+            match self.extend(&longer) {
+                Ok(()) => return Ok(()),
+                Err(why) => met.last = Some(why),
+            }
+        }
+        Err(met.into_error())
+    }
+
+    /// Counts a candidate, of which there may be only so many.
+    fn count(&mut self) -> Result<(), String> {
+        self.signatures += 1;
+        if self.signatures > MAX_SIGNATURES {
+            return Err(
+                "x509: signature check attempts limit reached while verifying certificate chain"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+
+    /// Whether `candidate` signed the chain's last certificate and may have.
+    fn check_authority(
+        &self,
+        chain: &[&Certificate<'_>],
+        candidate: &Certificate<'_>,
+        intermediate: bool,
+    ) -> Result<(), Unfit> {
+        let cannot_sign =
+            "x509: invalid signature: parent certificate cannot sign this kind of certificate";
+        // Only version 3 can say that it is an authority; a root of an older version is one because it was given as one.
+        let is_authority = match candidate.basic_constraints {
+            Some(constraints) => constraints.is_ca,
+            None => candidate.version < 3,
+        };
+        if !is_authority || candidate.may_not_sign {
+            return Err(Unfit::Signature(cannot_sign.to_owned()));
+        }
+        if let Some(child) = chain.last() {
+            candidate
+                .key
+                .verify(child.scheme, child.signed, child.signature)
+                .map_err(|refused| Unfit::Signature(refused.0.to_owned()))?;
+        }
+        check_alone(candidate, self.now).map_err(Unfit::Invalid)?;
+        if intermediate && candidate.basic_constraints.is_none() {
+            let why = "x509: certificate is not authorized to sign other certificates";
+            return Err(Unfit::Invalid(why.to_owned()));
+        }
+        let below = chain.len() as u64 - 1;
+        if let Some(limit) = candidate.basic_constraints.and_then(|c| c.path_length)
+            && below > limit
+        {
+            let why = "x509: too many intermediates for path length constraint";
+            return Err(Unfit::Invalid(why.to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a chain has the certificate, or one that differs only in who signed it.
+fn is_in(chain: &[&Certificate<'_>], candidate: &Certificate<'_>) -> bool {
+    chain.iter().any(|one| {
+        one.subject == candidate.subject
+            && one.key_info == candidate.key_info
+            && one.subject_alternative_names == candidate.subject_alternative_names
+    })
+}
