@@ -186,6 +186,10 @@ async fn host_keys_are_checked_strictly() {
             "knownhosts: key is revoked",
         ),
         (
+            format!("{host} S3CRET S3CRET"),
+            "knownhosts: the key is not base64 (line 1)",
+        ),
+        (
             "nonsense".to_owned(),
             "knownhosts: missing key type pattern (line 1)",
         ),
@@ -280,9 +284,95 @@ async fn the_known_kind_of_host_key_is_asked_for() {
     );
     let text = error(&with("diffie-hellman-group1-sha1", "")).await;
     assert!(
-        text.contains("ssh: handshake failed: ssh: no common algorithm for kex"),
+        text.contains("ssh: handshake failed: ssh: no common algorithm for key exchange"),
         "{text}"
     );
+}
+
+/// A server with these settings, and the key that may log in.
+fn restricted(settings: &[&str], key: SshKey) -> Site {
+    site(key, |mut builder| {
+        for setting in settings {
+            builder = builder.setting(setting);
+        }
+        builder.host_key(SshKey::generate(&["-t", "rsa", "-b", "2048"], ""))
+    })
+}
+
+#[tokio::test]
+async fn servers_with_a_single_algorithm_are_reached() {
+    // RT-GIT-014: what Go's client offers by default
+    need_sshd!();
+    let mac = |name: &str| vec!["Ciphers aes128-ctr".to_owned(), format!("MACs {name}")];
+    let mut settings: Vec<Vec<String>> = [
+        "KexAlgorithms curve25519-sha256",
+        "KexAlgorithms curve25519-sha256@libssh.org",
+        "KexAlgorithms ecdh-sha2-nistp256",
+        "KexAlgorithms ecdh-sha2-nistp384",
+        "KexAlgorithms ecdh-sha2-nistp521",
+        "KexAlgorithms diffie-hellman-group14-sha256",
+        "KexAlgorithms diffie-hellman-group14-sha1",
+        "KexAlgorithms diffie-hellman-group16-sha512",
+        "KexAlgorithms diffie-hellman-group-exchange-sha256",
+        "Ciphers aes128-gcm@openssh.com",
+        "Ciphers aes256-gcm@openssh.com",
+        "Ciphers chacha20-poly1305@openssh.com",
+        "Ciphers aes128-ctr",
+        "Ciphers aes192-ctr",
+        "Ciphers aes256-ctr",
+        "HostKeyAlgorithms ssh-rsa",
+        "HostKeyAlgorithms rsa-sha2-256",
+    ]
+    .map(|line| vec![line.to_owned()])
+    .into();
+    settings.extend([
+        mac("hmac-sha2-256-etm@openssh.com"),
+        mac("hmac-sha2-512-etm@openssh.com"),
+        mac("hmac-sha2-256"),
+        mac("hmac-sha2-512"),
+        mac("hmac-sha1"),
+        mac("hmac-sha1-etm@openssh.com"),
+    ]);
+    for lines in settings {
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let site = restricted(&lines, SshKey::ed25519());
+        fetch(&site.trusting(), "branch=main")
+            .await
+            .unwrap_or_else(|error| panic!("{lines:?}: {error}"));
+    }
+    // A server with all of them is never met with SHA-1.
+    let site = restricted(&[], SshKey::ed25519());
+    fetch(&site.trusting(), "branch=main").await.unwrap();
+    let log = site.server.log();
+    for negotiated in [
+        "kex: algorithm: curve25519-sha256",
+        "cipher: chacha20-poly1305@openssh.com",
+    ] {
+        assert!(log.contains(negotiated), "{negotiated} in {log}");
+    }
+}
+
+#[tokio::test]
+async fn an_rsa_key_signs_with_the_hash_that_is_accepted() {
+    // SC-GIT-126
+    need_sshd!();
+    for accepted in ["rsa-sha2-512", "rsa-sha2-256", "ssh-rsa"] {
+        for conditional in [false, true] {
+            // Within a `Match` block the server announces all hashes and refuses those that the user may not have.
+            let line = format!("PubkeyAcceptedAlgorithms {accepted}");
+            let all = "PubkeyAcceptedAlgorithms rsa-sha2-512,rsa-sha2-256,ssh-rsa";
+            let settings = if conditional {
+                vec![all, "Match User *", &line]
+            } else {
+                vec![line.as_str()]
+            };
+            let key = SshKey::generate(&["-t", "rsa", "-b", "2048"], "");
+            let site = restricted(&settings, key);
+            fetch(&site.trusting(), "branch=main")
+                .await
+                .unwrap_or_else(|error| panic!("{settings:?}: {error}"));
+        }
+    }
 }
 
 #[tokio::test]
@@ -359,7 +449,11 @@ async fn refusals() {
         &[("identity", &private), ("known_hosts", &hosts)],
         |_| {},
     );
-    assert!(error(&nobody).await.contains("Connection refused"));
+    assert!(
+        error(&nobody)
+            .await
+            .ends_with(": dial tcp 127.0.0.1:1: connect: connection refused")
+    );
 }
 
 #[tokio::test]

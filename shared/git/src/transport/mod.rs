@@ -1,5 +1,6 @@
 //! Ways to a repository.
 
+mod algorithms;
 mod http;
 mod ssh;
 mod tunnel;

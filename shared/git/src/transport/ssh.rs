@@ -1,6 +1,5 @@
 //! `git-upload-pack` over SSH, on russh.
 
-use std::borrow::Cow;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,11 +9,11 @@ use gix_transport::Protocol;
 use gix_transport::client::blocking_io::Transport;
 use gix_transport::client::git::{ConnectMode, blocking_io::Connection};
 use russh::client::{self, AuthResult, Handle, Msg};
-use russh::keys::{Algorithm, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
-use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Preferred, kex};
+use russh::keys::{Algorithm, PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
+use russh::{AlgorithmKind, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, MethodKind};
 
 use crate::error::{Fault, chain};
-use crate::known_hosts::{KnownHosts, certificate_algorithms};
+use crate::known_hosts::KnownHosts;
 use crate::remote::Remote;
 use crate::session::Session;
 
@@ -61,12 +60,14 @@ async fn open(remote: &Remote) -> Result<Opened, Fault> {
     let known_hosts =
         KnownHosts::parse(&remote.auth.known_hosts).map_err(|error| settings(&error))?;
     let config = client::Config {
-        preferred: preferred(remote, &known_hosts, &host, port)?,
+        preferred: super::algorithms::preferred(remote, &known_hosts, &host, port)?,
         nodelay: true,
         ..client::Config::default()
     };
-    let connect = super::tunnel::connect(&remote.options.proxy, &host, port);
-    let stream = tokio::time::timeout(remote.options.connect_timeout, connect)
+    let limit = remote.options.connect_timeout;
+    let connect = super::tunnel::connect(&remote.options.proxy, &host, port, limit);
+    // Twice the time: that of the connection itself is kept to within, and a proxy answers after it.
+    let stream = tokio::time::timeout(limit * 2, connect)
         .await
         .map_err(|_| Fault::Connection(format!("dial tcp {host}:{port}: i/o timeout")))??;
 
@@ -92,29 +93,7 @@ async fn open(remote: &Remote) -> Result<Opened, Fault> {
             Fault::SshHandshake(refused.unwrap_or_else(|| describe(&error)))
         })?;
 
-    let handshake = |error: &russh::Error| Fault::SshHandshake(describe(error));
-    let hash = if matches!(key.algorithm(), Algorithm::Rsa { .. }) {
-        handle
-            .best_supported_rsa_hash()
-            .await
-            .map_err(|error| handshake(&error))?
-            .flatten()
-    } else {
-        None
-    };
-    let key = PrivateKeyWithHashAlg::new(Arc::new(key), hash);
-    let logged_in = handle
-        .authenticate_publickey(remote.auth.username.clone(), key)
-        .await;
-    match logged_in.map_err(|error| handshake(&error))? {
-        AuthResult::Success => {}
-        AuthResult::Failure { .. } => {
-            return Err(Fault::SshHandshake(
-                "ssh: unable to authenticate, attempted methods [none publickey], no supported methods remain"
-                    .to_owned(),
-            ));
-        }
-    }
+    log_in(&mut handle, &remote.auth.username, key).await?;
     let broken = |error: &russh::Error| Fault::Connection(format!("ssh: {}", describe(error)));
     let channel = handle
         .channel_open_session()
@@ -134,6 +113,40 @@ async fn open(remote: &Remote) -> Result<Opened, Fault> {
     Ok((handle, read, write))
 }
 
+/// Logs in with the key; an RSA key signs with one hash after another until one is accepted.
+async fn log_in(handle: &mut Handle<HostCheck>, user: &str, key: PrivateKey) -> Result<(), Fault> {
+    let broken = |error: &russh::Error| Fault::SshHandshake(describe(error));
+    let kind = key.algorithm();
+    let announced = match kind {
+        Algorithm::Rsa { .. } => handle
+            .best_supported_rsa_hash()
+            .await
+            .map_err(|error| broken(&error))?,
+        _ => None,
+    };
+    let key = Arc::new(key);
+    for hash in super::algorithms::user_key_hashes(&kind, announced) {
+        let signing = PrivateKeyWithHashAlg::new(Arc::clone(&key), hash);
+        let answer = handle.authenticate_publickey(user, signing).await;
+        match answer.map_err(|error| broken(&error))? {
+            AuthResult::Success => return Ok(()),
+            AuthResult::Failure {
+                remaining_methods,
+                partial_success,
+            } => {
+                // The key was accepted but does not suffice, or no key will be: another hash changes nothing.
+                if partial_success || !remaining_methods.contains(&MethodKind::PublicKey) {
+                    break;
+                }
+            }
+        }
+    }
+    Err(Fault::SshHandshake(
+        "ssh: unable to authenticate, attempted methods [none publickey], no supported methods remain"
+            .to_owned(),
+    ))
+}
+
 /// One word for the server's shell.
 fn quote(path: &str) -> String {
     format!("'{}'", path.replace('\'', r"'\''").replace('!', r"'\!'"))
@@ -144,86 +157,35 @@ fn describe(error: &russh::Error) -> String {
     match error {
         russh::Error::NoCommonAlgo { kind, ours, theirs } => format!(
             "ssh: no common algorithm for {}; we offered: [{}], peer offered: [{}]",
-            format!("{kind:?}").to_lowercase(),
+            what(kind),
             ours.join(" "),
             theirs.join(" ")
         ),
-        other => chain(other),
+        russh::Error::IO(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+            format!("read tcp: read: {}", flux_http::system_text(error))
+        }
+        // The server ended the connection, at this or at the other end of russh's queues.
+        russh::Error::IO(_)
+        | russh::Error::HUP
+        | russh::Error::Disconnect
+        | russh::Error::SendError
+        | russh::Error::RecvError => "EOF".to_owned(),
+        russh::Error::WrongServerSig => "ssh: invalid signature by the host key".to_owned(),
+        russh::Error::Version => "ssh: the server does not speak SSH version 2".to_owned(),
+        russh::Error::PacketAuth | russh::Error::DecryptionError => "ssh: MAC failure".to_owned(),
+        other => format!("ssh: {}", chain(other).to_lowercase()),
     }
 }
 
-/// The algorithms to offer (RT-GIT-014).
-fn preferred(
-    remote: &Remote,
-    known: &KnownHosts,
-    host: &str,
-    port: u16,
-) -> Result<Preferred, Fault> {
-    let ssh = &remote.options.ssh;
-    let mut preferred = Preferred::DEFAULT;
-    if ssh.kex.is_empty() {
-        // Servers that know neither the modern curves nor the large groups still have the NIST curves.
-        let mut names = preferred.kex.to_vec();
-        names.splice(
-            3..3,
-            [
-                kex::ECDH_SHA2_NISTP256,
-                kex::ECDH_SHA2_NISTP384,
-                kex::ECDH_SHA2_NISTP521,
-            ],
-        );
-        preferred.kex = Cow::Owned(names);
-    } else {
-        // Go passes over names it does not know.
-        let mut names: Vec<kex::Name> = ssh
-            .kex
-            .iter()
-            .filter_map(|name| kex::Name::try_from(name.trim()).ok())
-            .collect();
-        if names.is_empty() {
-            return Err(Fault::SshSettings(format!(
-                "ssh: none of the key exchange algorithms [{}] is supported",
-                ssh.kex.join(" ")
-            )));
-        }
-        names.extend([
-            kex::EXTENSION_SUPPORT_AS_CLIENT,
-            kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT,
-        ]);
-        preferred.kex = Cow::Owned(names);
+/// Go's names for what is negotiated.
+fn what(kind: &AlgorithmKind) -> &'static str {
+    match kind {
+        AlgorithmKind::Kex => "key exchange",
+        AlgorithmKind::Key => "host key",
+        AlgorithmKind::Cipher => "client to server cipher",
+        AlgorithmKind::Mac => "client to server MAC",
+        AlgorithmKind::Compression => "client to server compression",
     }
-    if ssh.host_key.is_empty() {
-        preferred.key = Cow::Owned(known.algorithms(host, port));
-        if known.has_authority(host, port) {
-            preferred.host_key_certificates = Cow::Owned(certificate_algorithms());
-        }
-        if preferred.key.is_empty() {
-            preferred.key = Cow::Owned(certificate_algorithms());
-        }
-        return Ok(preferred);
-    }
-    let (mut plain, mut certificates) = (Vec::new(), Vec::new());
-    for name in &ssh.host_key {
-        let name = name.trim();
-        if let Some(name) = name.strip_suffix("-cert-v01@openssh.com") {
-            certificates.extend(Algorithm::new(name).ok());
-        } else {
-            plain.extend(
-                Algorithm::new(name)
-                    .ok()
-                    .filter(|name| !matches!(name, Algorithm::Other(_))),
-            );
-        }
-    }
-    if plain.is_empty() && certificates.is_empty() {
-        return Err(Fault::SshSettings(format!(
-            "ssh: none of the host key algorithms [{}] is supported",
-            ssh.host_key.join(" ")
-        )));
-    }
-    preferred.key = Cow::Owned(plain);
-    preferred.host_key_certificates = Cow::Owned(certificates);
-    Ok(preferred)
 }
 
 /// Checks the host's key; what it refuses is kept for the message.

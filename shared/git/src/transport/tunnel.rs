@@ -1,9 +1,13 @@
 //! TCP connections for SSH, direct or through a proxy (SC-GIT-127).
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use base64::Engine as _;
-use flux_http::{Proxy, ProxyEnvironment, ProxyScheme, ProxyUrl, Secret, TlsSettings};
+use flux_http::{
+    Proxy, ProxyEnvironment, ProxyScheme, ProxyUrl, Secret, TlsSettings, handshake_text,
+    system_text,
+};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -21,6 +25,7 @@ pub(super) async fn connect(
     proxy: &Proxy,
     host: &str,
     port: u16,
+    timeout: Duration,
 ) -> Result<Pin<Box<dyn Stream>>, Fault> {
     let environment;
     let proxy = match proxy {
@@ -32,10 +37,12 @@ pub(super) async fn connect(
         }
     };
     let Some(proxy) = proxy else {
-        return Ok(Box::pin(dial(host, port).await?));
+        return Ok(Box::pin(dial(host, port, timeout).await?));
     };
     let (proxy_host, proxy_port) = proxy.host_and_port();
-    let tcp = dial(&proxy_host, proxy_port).await?;
+    let tcp = dial(&proxy_host, proxy_port, timeout)
+        .await
+        .map_err(|fault| Fault::Connection(format!("proxyconnect tcp: {fault}")))?;
     match proxy.scheme() {
         ProxyScheme::Socks5 => Ok(Box::pin(socks5(tcp, proxy, host, port).await?)),
         ProxyScheme::Http => Ok(Box::pin(http_connect(tcp, proxy, host, port).await?)),
@@ -46,27 +53,27 @@ pub(super) async fn connect(
     }
 }
 
-async fn dial(host: &str, port: u16) -> Result<TcpStream, Fault> {
-    let stream = TcpStream::connect((host, port))
+async fn dial(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, Fault> {
+    let stream = flux_http::dial(host, port, timeout)
         .await
-        .map_err(|error| Fault::Connection(format!("dial tcp {host}:{port}: {error}")))?;
+        .map_err(|error| Fault::Connection(error.to_string()))?;
     // The protocol is a dialogue of small messages; a failure only makes it slower.
     let _ = stream.set_nodelay(true);
     Ok(stream)
 }
 
 async fn tls(tcp: TcpStream, host: &str) -> Result<impl Stream + use<>, Fault> {
-    let failed = |error: &dyn std::fmt::Display| Fault::Connection(format!("proxy: {error}"));
+    let failed = |why: &str| Fault::Connection(format!("proxyconnect tcp: {why}"));
     let config = TlsSettings::default()
         .client_config()
-        .map_err(|error| failed(&error))?;
-    let name =
-        rustls::pki_types::ServerName::try_from(host.to_owned()).map_err(|error| failed(&error))?;
+        .map_err(|error| failed(&error.to_string()))?;
+    let name = rustls::pki_types::ServerName::try_from(host.to_owned())
+        .map_err(|_| failed("the proxy's host is not a valid name"))?;
     let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
     connector
         .connect(name, tcp)
         .await
-        .map_err(|error| failed(&error))
+        .map_err(|error| failed(&handshake_text(&error)))
 }
 
 async fn http_connect<S: Stream>(
@@ -75,7 +82,9 @@ async fn http_connect<S: Stream>(
     host: &str,
     port: u16,
 ) -> Result<S, Fault> {
-    let failed = |error: std::io::Error| Fault::Connection(format!("proxy: {error}"));
+    let failed = |error: std::io::Error| {
+        Fault::Connection(format!("proxyconnect tcp: {}", system_text(&error)))
+    };
     let bracketed = if host.contains(':') {
         format!("[{host}]")
     } else {
@@ -96,17 +105,23 @@ async fn http_connect<S: Stream>(
     while !answer.ends_with(b"\r\n\r\n") {
         if answer.len() >= MAX_ANSWER {
             return Err(Fault::Connection(
-                "proxy: the answer to CONNECT is too long".to_owned(),
+                "proxyconnect tcp: the answer to CONNECT is too long".to_owned(),
             ));
         }
         answer.push(stream.read_u8().await.map_err(failed)?);
     }
+    // Of the answer only the status is told: a proxy may repeat credentials in its words.
     let line = String::from_utf8_lossy(&answer);
-    let line = line.lines().next().unwrap_or_default();
-    if line.split(' ').nth(1) == Some("200") {
-        Ok(stream)
-    } else {
-        Err(Fault::Connection(format!("proxy: CONNECT refused: {line}")))
+    let status = line
+        .split(' ')
+        .nth(1)
+        .and_then(|code| reqwest::StatusCode::from_bytes(code.as_bytes()).ok());
+    match status {
+        Some(status) if status == reqwest::StatusCode::OK => Ok(stream),
+        Some(status) => Err(Fault::Connection(format!("proxyconnect tcp: {status}"))),
+        None => Err(Fault::Connection(
+            "proxyconnect tcp: malformed HTTP response".to_owned(),
+        )),
     }
 }
 
@@ -117,7 +132,9 @@ async fn socks5(
     host: &str,
     port: u16,
 ) -> Result<TcpStream, Fault> {
-    let failed = |error: std::io::Error| Fault::Connection(format!("socks connect: {error}"));
+    let failed = |error: std::io::Error| {
+        Fault::Connection(format!("socks connect: {}", system_text(&error)))
+    };
     let refused = |what: &str| Fault::Connection(format!("socks connect: {what}"));
     let username = proxy.username();
     let methods: &[u8] = if username.is_some() {
