@@ -7,7 +7,7 @@ use flux_git::{
     AuthOptions, EntryKind, FetchOptions, Fetched, GitUrl, Reference, Remote, RemoteOptions,
     Snapshot,
 };
-use flux_http::read_body;
+use flux_http::{Repeat, read_body};
 use flux_kustomize::{RemoteFailure, Repository};
 use flux_runtime::outcome::chain;
 use flux_tree::{Entry, File, Tree, TreePath};
@@ -37,11 +37,8 @@ impl Remotes {
             return Err(RemoteFailure::Other(REFUSED.to_owned()));
         }
         let failed = |error: &(dyn std::error::Error + 'static)| RemoteFailure::Other(chain(error));
-        let answer = self
-            .client
-            .get(url)
-            .timeout(FILE_TIMEOUT)
-            .send()
+        let request = self.client.get(url).timeout(FILE_TIMEOUT);
+        let answer = flux_http::send(request, Repeat::Idempotent)
             .await
             .map_err(|error| failed(&error))?;
         let status = answer.status();

@@ -8,6 +8,7 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use flux_budget::{Budget, Exhausted};
+use flux_http::{ErrorKind, ReadError, Repeat, RequestError};
 use flux_tree::Tree;
 use reqwest::{Client, Response, StatusCode, header};
 use tokio::{sync::mpsc, time::timeout};
@@ -77,11 +78,11 @@ pub enum FetchError {
         attempts: u32,
         /// Why the last try got no answer; none where the answer was an error.
         #[source]
-        source: Option<RequestError>,
+        source: Option<TransferError>,
     },
     /// The body broke off.
     #[error("failed to copy temp contents")]
-    Body(#[source] RequestError),
+    Body(#[source] TransferError),
     /// The file is larger than allowed.
     #[error("artifact is greater than the max download size of {0} bytes")]
     TooLarge(u64),
@@ -110,29 +111,39 @@ impl From<ExtractError> for FetchError {
 
 /// Why a request or the rest of its answer failed.
 #[derive(Debug, thiserror::Error)]
-pub enum RequestError {
+pub enum TransferError {
     /// The server was silent for too long.
     #[error("no data from the server for {0:?}")]
     Stalled(Duration),
     /// The server sends next to nothing.
     #[error("only {received} bytes from the server in {elapsed:?}")]
     Slow {
-        /// What came.
+        /// The bytes received.
         received: u64,
-        /// In which time.
+        /// The time they took.
         elapsed: Duration,
     },
-    /// The connection failed.
+    /// There is no answer.
     #[error(transparent)]
-    Http(#[from] reqwest::Error),
+    Request(#[from] RequestError),
+    /// The rest of the answer did not come.
+    #[error(transparent)]
+    Read(#[from] ReadError),
 }
 
-impl RequestError {
+impl From<reqwest::Error> for TransferError {
+    fn from(error: reqwest::Error) -> Self {
+        Self::Read(error.into())
+    }
+}
+
+impl TransferError {
     /// Whether another try is not worth its time: it would fail likewise, or take as long again.
     fn is_hopeless(&self) -> bool {
         match self {
             Self::Stalled(_) | Self::Slow { .. } => true,
-            Self::Http(error) => error.is_builder() || error.is_redirect() || error.is_timeout(),
+            Self::Request(error) => !error.may_pass() || error.kind() == ErrorKind::Timeout,
+            Self::Read(_) => false,
         }
     }
 }
@@ -208,7 +219,8 @@ impl Fetcher {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let answer = self.within_stall(self.client.get(url).send()).await;
+            let request = flux_http::send(self.client.get(url), Repeat::Idempotent);
+            let answer = self.within_stall(request).await;
             let (source, retry_after) = match answer {
                 Ok(response) if response.status() == StatusCode::OK => return Ok(response),
                 Ok(response) if response.status() == StatusCode::NOT_FOUND => {
@@ -224,7 +236,7 @@ impl Fetcher {
                 Err(error) => (Some(error), None),
             };
             // A server that is silent holds up this run for long enough; the next one may ask again.
-            let hopeless = source.as_ref().is_some_and(RequestError::is_hopeless);
+            let hopeless = source.as_ref().is_some_and(TransferError::is_hopeless);
             if hopeless || attempt > self.options.retries {
                 return Err(FetchError::GaveUp {
                     url: url.to_owned(),
@@ -251,13 +263,15 @@ impl Fetcher {
             .min(self.options.max_wait)
     }
 
-    async fn within_stall<T>(
+    async fn within_stall<T, E: Into<TransferError>>(
         &self,
-        request: impl Future<Output = reqwest::Result<T>>,
-    ) -> Result<T, RequestError> {
+        request: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, TransferError> {
         let stall = self.options.stall;
         let answered = timeout(stall, request).await;
-        Ok(answered.map_err(|_| RequestError::Stalled(stall))??)
+        answered
+            .map_err(|_| TransferError::Stalled(stall))?
+            .map_err(Into::into)
     }
 
     /// Unpacks the body as it comes, on a thread that may block. Where it does not unpack, that counts only once the digest
@@ -297,7 +311,7 @@ impl Fetcher {
             let enough = self.options.stall + Duration::from_secs(size / MIN_RATE);
             if elapsed > enough {
                 let received = size;
-                return Err(FetchError::Body(RequestError::Slow { received, elapsed }));
+                return Err(FetchError::Body(TransferError::Slow { received, elapsed }));
             }
             if size > self.options.max_download {
                 return Err(FetchError::TooLarge(self.options.max_download));

@@ -48,7 +48,7 @@ pub use archive::{ArchiveError, TarGz, pack_directory, pack_tree};
 pub use cache::TreeCache;
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use extract::{ExtractError, ExtractOptions, extract};
-pub use fetch::{DigestMismatch, FetchError, FetchOptions, Fetcher, RequestError};
+pub use fetch::{DigestMismatch, FetchError, FetchOptions, Fetcher, TransferError};
 pub use leftovers::Leftovers;
 pub use retention::Retention;
 pub use storage::{

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use flux_http::{BodyError, GitHubAppData, Secret, read_body};
+use flux_http::{BodyError, GitHubAppData, Repeat, RequestError, Secret, read_body, shown_url};
 use jiff::Timestamp;
 use reqwest::{Client, Method, StatusCode, header};
 use rustls::{
@@ -61,18 +61,10 @@ pub enum GitHubAppError {
     #[error("invalid API URL")]
     BaseUrl(#[source] url::ParseError),
     /// The API could not be reached.
-    #[error("{method} {url}")]
-    Request {
-        /// The method.
-        method: Method,
-        /// The address.
-        url: String,
-        /// What failed.
-        #[source]
-        source: reqwest::Error,
-    },
-    /// The API refused.
-    #[error("{method} {url}: {status} {message}")]
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The API refused. What it says is not shown: it knows the App's token.
+    #[error("{method} {url}: {status}{}", remedy(*status))]
     Refused {
         /// The method.
         method: Method,
@@ -80,8 +72,6 @@ pub enum GitHubAppError {
         url: String,
         /// How it answered.
         status: StatusCode,
-        /// What it said.
-        message: String,
     },
     /// The API's answer cannot be read.
     #[error("{method} {url}: malformed answer")]
@@ -112,9 +102,14 @@ pub enum AnswerError {
     /// It breaks off, or is too large.
     #[error(transparent)]
     Body(#[from] BodyError),
-    /// It is not what the API documents.
-    #[error(transparent)]
-    Json(#[from] serde_json::Error),
+    /// It is not what the API documents. The parser's own error may show what it read, and that is a token.
+    #[error("the answer is not the JSON that the API documents (line {line}, column {column})")]
+    Json {
+        /// Where.
+        line: usize,
+        /// Where in the line.
+        column: usize,
+    },
 }
 
 #[derive(Deserialize)]
@@ -128,10 +123,14 @@ struct Issued {
     expires_at: Timestamp,
 }
 
-#[derive(Default, Deserialize)]
-struct Explained {
-    #[serde(default)]
-    message: String,
+/// What to look at for a status.
+fn remedy(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        401 => ": the App's ID or private key is not accepted",
+        403 => ": the App lacks a permission, or the API's rate limit is reached",
+        404 => ": the App has no such installation",
+        _ => "",
+    }
 }
 
 impl GitHubApp {
@@ -271,34 +270,25 @@ impl Call<'_> {
             .bearer_auth(self.bearer.expose_text())
             .header(header::ACCEPT, "application/vnd.github+json")
             .header(header::USER_AGENT, "flux");
-        let url = url.to_string();
-        let response = match request.send().await {
-            Ok(response) => response,
-            Err(source) => {
-                let source = source.without_url();
-                return Err(GitHubAppError::Request {
-                    method,
-                    url,
-                    source,
-                });
-            }
-        };
+        let url = shown_url(&url);
+        // Asking for a token twice leaves one unused, which ends by itself.
+        let response = flux_http::send(request, Repeat::Idempotent).await?;
         let status = response.status();
         let body = read_body(response, MAX_ANSWER).await;
         if !status.is_success() {
-            let explained = body
-                .ok()
-                .and_then(|body| serde_json::from_slice::<Explained>(&body).ok());
-            let message = explained.unwrap_or_default().message;
             return Err(GitHubAppError::Refused {
                 method,
                 url,
                 status,
-                message,
             });
         }
         let answer = body.map_err(AnswerError::from);
-        let answer = answer.and_then(|body| Ok(serde_json::from_slice(&body)?));
+        let answer = answer.and_then(|body| {
+            serde_json::from_slice(&body).map_err(|error| AnswerError::Json {
+                line: error.line(),
+                column: error.column(),
+            })
+        });
         answer.map_err(|source| GitHubAppError::Answer {
             method,
             url,

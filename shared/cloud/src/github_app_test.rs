@@ -123,8 +123,8 @@ async fn an_owner_is_looked_up_as_organisation_then_as_user() {
     let nobody = GitHubApp::new(data(None, Some("no/body"), &url)).unwrap();
     let error = nobody.token(&client()).await.unwrap_err().to_string();
     let want = format!(
-        "failed to find organization installation: GET {url}/orgs/no%2Fbody/installation: 404 Not Found Not Found\n\
-         failed to find user installation: GET {url}/users/no%2Fbody/installation: 404 Not Found Not Found"
+        "failed to find organization installation: GET {url}/orgs/no%2Fbody/installation: 404 Not Found: the App has no such installation\n\
+         failed to find user installation: GET {url}/users/no%2Fbody/installation: 404 Not Found: the App has no such installation"
     );
     assert_eq!(error, want);
 }
@@ -215,6 +215,20 @@ fn what_is_no_app() {
         with(|data| data.base_url = Some("::".into())),
         "invalid API URL"
     );
+    for key in [
+        "S3CRET",
+        "-----BEGIN RSA PRIVATE KEY-----\nS3CRET\n-----END RSA PRIVATE KEY-----\n",
+        "-----BEGIN PRIVATE KEY-----\nUzNDUkVU\n-----END PRIVATE KEY-----\n",
+    ] {
+        let mut marked = data(Some("7"), None, "");
+        marked.private_key = Secret::from(key);
+        let error = GitHubApp::new(marked).unwrap_err();
+        let shown = format!("{error} {error:?}");
+        assert!(
+            !shown.contains("S3CRET") && !shown.contains("UzNDUkVU"),
+            "{shown}"
+        );
+    }
     let ec = rcgen::KeyPair::generate().unwrap().serialize_pem();
     let mut wrong_kind = data(Some("7"), None, "");
     wrong_kind.private_key = Secret::new(ec);

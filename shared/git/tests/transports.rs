@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use flux_git::{AuthOptions, FetchOptions, GitUrl, Remote, RemoteOptions};
 use flux_http::{Proxy, ProxyUrl, SecretData};
-use git_servers::{Authority, HttpGitServer, Proxy as ProxyServer, Repo};
+use git_servers::{Authority, HttpGitServer, Proxy as ProxyServer, Repo, Tinyproxy};
 use support::{fetch, print, reference, remote, remote_with};
 
 fn repository(server: &HttpGitServer) -> String {
@@ -37,10 +37,11 @@ async fn basic_authentication() {
     .await
     .unwrap();
     let wrong = remote_with(&url, &[("username", "flux"), ("password", "no")], |_| {});
-    for remote in [wrong, remote(&url)] {
+    // What a server says is shown only if it knows no credentials that it could repeat.
+    for (remote, said) in [(wrong, ""), (remote(&url), ": authentication required")] {
         assert_eq!(
             fetch(&remote, "branch=main").await.map(|_| ()).unwrap_err(),
-            format!("unable to clone '{url}': authentication required: authentication required")
+            format!("unable to clone '{url}': authentication required{said}")
         );
     }
 }
@@ -56,6 +57,15 @@ async fn a_bearer_token_and_no_header_without_credentials() {
     )
     .await
     .unwrap();
+    let with_line_end = remote_with(&url, &[("bearerToken", "t0ken\n")], |_| {});
+    let found = fetch(&with_line_end, "branch=main").await;
+    assert_eq!(
+        found.map(|_| ()).unwrap_err(),
+        format!(
+            "unable to clone '{url}': Get \"{url}/info/refs?service=git-upload-pack\": \
+             net/http: invalid header field value for \"Authorization\""
+        )
+    );
     let open = HttpGitServer::start();
     let url = repository(&open);
     fetch(&remote(&url), "branch=main").await.unwrap();
@@ -118,7 +128,12 @@ async fn tls_with_an_own_authority_and_a_client_certificate() {
         .await
         .map(|_| ())
         .unwrap_err();
-    assert!(error.contains("UnknownIssuer"), "{error}");
+    assert!(
+        error.ends_with(
+            "tls: failed to verify certificate: x509: certificate signed by unknown authority"
+        ),
+        "{error}"
+    );
     for (entries, expected) in [
         (
             &[("ca.crt", "nonsense")][..],
@@ -197,7 +212,8 @@ async fn redirects_of_the_discovery_only() {
         .await
         .map(|_| ())
         .unwrap_err();
-    assert!(error.contains("authentication required"), "{error}");
+    // Neither is what a server says that another one chose.
+    assert!(error.ends_with("': authentication required"), "{error}");
     for (path, expected) in [
         ("loop/app.git", "http redirect: too many redirects"),
         (
@@ -306,7 +322,74 @@ async fn refusals_of_the_server() {
         .await
         .map(|_| ())
         .unwrap_err();
-    assert!(error.contains("Connection refused"), "{error}");
+    assert_eq!(
+        error,
+        "unable to clone 'http://127.0.0.1:1/app.git': \
+         Get \"http://127.0.0.1:1/app.git/info/refs?service=git-upload-pack\": \
+         dial tcp 127.0.0.1:1: connect: connection refused"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_repeats_credentials_is_not_quoted() {
+    // SC-GIT-053, SC-GIT-054
+    let echo = |status: u16| {
+        let basic = "Zmx1eDpTM0NSRVQ="; // flux:S3CRET
+        HttpGitServer::builder()
+            .answer(
+                "/app.git",
+                status,
+                &format!("Authorization: Basic {basic} flux:S3CRET"),
+            )
+            .start()
+    };
+    for status in [400, 401, 403, 404, 407, 500] {
+        let server = echo(status);
+        for entries in [
+            &[("username", "flux"), ("password", "S3CRET")][..],
+            &[("bearerToken", "S3CRET")],
+        ] {
+            let url = server.url("app.git?private_token=S3CRET");
+            let text = fetch(&remote_with(&url, entries, |_| {}), "branch=main")
+                .await
+                .map(|_| ())
+                .unwrap_err();
+            assert!(
+                !text.contains("S3CRET") && !text.contains("Zmx1eDpTM0NSRVQ"),
+                "{text}"
+            );
+        }
+    }
+    // Nor is one that a redirect leads to.
+    let target = echo(401);
+    let server = HttpGitServer::builder()
+        .redirect("/", &target.url(""))
+        .start();
+    let text = fetch(&remote(&server.url("app.git")), "branch=main")
+        .await
+        .map(|_| ())
+        .unwrap_err();
+    assert!(text.ends_with("': authentication required"), "{text}");
+}
+
+#[tokio::test]
+async fn a_proxy_that_closes_connections_fails_no_fetch() {
+    // RT-GIT-019; `forgetful` in flux-http's tests shows the same without tinyproxy
+    let Some(proxy) = Tinyproxy::start() else {
+        println!("skipped: tinyproxy is not installed");
+        return;
+    };
+    let server = HttpGitServer::start();
+    let url = repository(&server);
+    let address = ProxyUrl::parse(&proxy.url()).unwrap();
+    for round in 0..25 {
+        let through = remote_with(&url, &[], |options| {
+            options.proxy = Proxy::Url(address.clone())
+        });
+        fetch(&through, "branch=main")
+            .await
+            .unwrap_or_else(|error| panic!("round {round}: {error}"));
+    }
 }
 
 #[tokio::test]

@@ -5,8 +5,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    error::Error,
-    io,
+    fmt::Write as _,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -14,7 +13,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use flux_http::ClientOptions;
+use flux_http::{ClientOptions, Repeat, shown_url};
 use http::header::USER_AGENT;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -315,30 +314,39 @@ impl Recorder {
 }
 
 impl Posts {
-    /// Posts one event, trying again while that may help (RT-EVT-007..009).
+    /// Posts one event, and logs if it was not taken (RT-EVT-009).
     async fn send(&self, post: &Post) {
-        let mut last = String::new();
+        if let Err(error) = self.deliver(post).await {
+            give_up(&post.involved_object, &error);
+        }
+    }
+
+    /// Posts one event, trying again while that may help (RT-EVT-007, RT-EVT-008). The error is upstream's text.
+    async fn deliver(&self, post: &Post) -> Result<(), String> {
+        let mut attempts = 0;
+        // What the last attempt met, where it was no answer.
+        let mut last = None;
         for attempt in 0..POST_ATTEMPTS {
+            attempts += 1;
             let mut wanted = None;
+            // An event that comes twice is told once: the receiver knows it again (RT-EVT-008).
             let request = self.client.post(&self.url).header(USER_AGENT, AGENT);
-            match request.json(post).send().await {
+            match flux_http::send(request.json(post), Repeat::Idempotent).await {
                 Ok(answer) => {
                     let status = answer.status().as_u16();
                     if !may_pass(status) {
-                        return; // taken, or refused for good: 429 means that it is a duplicate (RT-EVT-008)
+                        return Ok(()); // taken, or refused for good: 429 means that it is a duplicate
                     }
-                    last = format!("event receiver answered with status {status}");
+                    last = None;
                     let header = answer.headers().get("retry-after");
                     wanted = header
                         .filter(|_| status == 503)
                         .and_then(|value| retry_after(value.to_str().ok()?, SystemTime::now()));
                 }
                 Err(error) => {
-                    let is_hopeless =
-                        error.is_builder() || error.is_redirect() || is_untrusted(&error);
-                    // The address may hold a token.
-                    last = crate::outcome::chain(&error.without_url());
-                    if is_hopeless {
+                    let hopeless = !error.may_pass();
+                    last = Some(error);
+                    if hopeless {
                         break;
                     }
                 }
@@ -348,7 +356,13 @@ impl Posts {
                 tokio::time::sleep(wanted.unwrap_or(own)).await;
             }
         }
-        give_up(&post.involved_object, &last);
+        let url = url::Url::parse(&self.url).map(|url| shown_url(&url));
+        let url = url.unwrap_or_default();
+        let mut text = format!("POST {url} giving up after {attempts} attempt(s)");
+        if let Some(error) = last {
+            let _ = write!(text, ": {error}");
+        }
+        Err(text)
     }
 }
 
@@ -367,25 +381,6 @@ fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
             .unwrap_or_default(),
     };
     Some(wait.min(MAX_RETRY_AFTER))
-}
-
-/// Whether the server showed a certificate that nobody here trusts.
-fn is_untrusted(error: &(dyn Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
-            return true;
-        }
-        // An I/O error's source is the source of the error that it is made of, which it hides.
-        let inner = error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref);
-        next = match inner {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        };
-    }
-    false
 }
 
 /// Logs an event, where everything is logged (RT-LOG-011).

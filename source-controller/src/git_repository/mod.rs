@@ -112,7 +112,7 @@ impl Reconciler for GitRepositories {
         };
         let commit = snapshot.commit().clone();
         let revision = revision(&object, &commit);
-        tracing::debug!(url = spec.url, revision, "git repository checked out");
+        tracing::debug!(url = %remote.url, revision, "git repository checked out");
         run.conditions.remove(FETCH_FAILED);
         checkout::check_sparse_paths(spec, &snapshot)?;
 

@@ -43,7 +43,7 @@ pub(super) async fn of(
             .map_err(StepError::Proxy)?,
     };
     let url = GitUrl::parse(&spec.url).map_err(|source| StepError::Url {
-        url: spec.url.clone(),
+        url: flux_http::shown_text(&spec.url),
         source,
     })?;
     let secret = match &spec.secret_ref {

@@ -90,11 +90,15 @@ async fn each_object_has_a_proxy_of_its_own() -> Result {
     for (name, url, words) in [
         ("wrong", format!("http://{NAME}/app.git"), "407"),
         ("wrong", secure.url("app.git"), "proxy"),
-        ("wrong-socks", format!("http://{NAME}/app.git"), "proxy"),
+        (
+            "wrong-socks",
+            format!("http://{NAME}/app.git"),
+            "socks connect",
+        ),
         (
             "nobody",
             format!("http://{NAME}/app.git"),
-            "Connection refused",
+            "connect: connection refused",
         ),
     ] {
         let object = format!("{name}-{}", url.split(':').next().unwrap_or_default());

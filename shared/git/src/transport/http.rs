@@ -7,7 +7,7 @@ use std::io::{self, BufRead, Cursor, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use flux_http::{ClientOptions, Redirects, Secret};
+use flux_http::{ClientOptions, ReadError, Redirects, Repeat, Secret, shown_url};
 use gix_transport::Protocol;
 use gix_transport::client::blocking_io::Transport;
 use gix_transport::client::blocking_io::http::{
@@ -15,7 +15,7 @@ use gix_transport::client::blocking_io::http::{
 };
 use url::Url;
 
-use crate::error::{Fault, chain};
+use crate::error::Fault;
 use crate::remote::Remote;
 use crate::session::Session;
 
@@ -37,7 +37,7 @@ pub(crate) fn client(remote: &Remote) -> Result<reqwest::Client, Fault> {
     };
     options
         .build()
-        .map_err(|error| Fault::Connection(chain(&error)))
+        .map_err(|error| Fault::Connection(error.to_string()))
 }
 
 pub(super) fn connect(
@@ -47,10 +47,20 @@ pub(super) fn connect(
     let base = remote.url.without_user();
     let url =
         gix::url::parse(base.as_str()).map_err(|error| Fault::Connection(error.to_string()))?;
+    let authorization = remote.auth.authorization();
+    if let Some(value) = &authorization
+        && reqwest::header::HeaderValue::from_bytes(value.expose()).is_err()
+    {
+        // Most often a token that ends with a line end.
+        return Err(Fault::Connection(format!(
+            "Get \"{}{DISCOVERY}?service=git-upload-pack\": net/http: invalid header field value for \"Authorization\"",
+            remote.url
+        )));
+    }
     let http = Client {
         session: Arc::clone(session),
         http: client(remote)?,
-        authorization: remote.auth.authorization(),
+        authorization,
         redirected: None,
     };
     Ok(Box::new(HttpTransport::new_http(
@@ -69,6 +79,15 @@ struct Client {
 }
 
 impl Client {
+    /// What may be shown of a refusal of the next request.
+    fn explain(&self) -> Explain {
+        if self.authorization.is_none() && self.redirected.is_none() {
+            Explain::Body
+        } else {
+            Explain::Nothing
+        }
+    }
+
     fn request(
         &self,
         method: reqwest::Method,
@@ -93,19 +112,38 @@ impl Client {
     }
 }
 
+/// What of a refusal's body may be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Explain {
+    /// Its text, as upstream does.
+    Body,
+    /// Nothing: the server knows credentials that it could repeat, or is one that another server chose.
+    Nothing,
+}
+
 /// Sends a request and turns every answer but success and redirect into a fault.
-fn send(session: &Session, request: reqwest::RequestBuilder) -> Result<reqwest::Response, Fault> {
+///
+/// Both requests of a fetch only read: the discovery by its nature, and `git-upload-pack` because it keeps no state between
+/// requests. So each may be repeated where a proxy has closed the connection since the last one.
+fn send(
+    session: &Session,
+    request: reqwest::RequestBuilder,
+    explain: Explain,
+) -> Result<reqwest::Response, Fault> {
     let response = session
-        .block_on(request.send())?
-        .map_err(|error| Fault::Connection(chain(&error.without_url())))?;
+        .block_on(flux_http::send(request, Repeat::Idempotent))?
+        .map_err(|error| Fault::Connection(error.to_string()))?;
     let status = response.status();
     if status.is_success() || status.is_redirection() {
         return Ok(response);
     }
-    let url = response.url().to_string();
-    let reason = match session.block_on(flux_http::read_body(response, MAX_REASON))? {
-        Ok(body) => String::from_utf8_lossy(&body).trim().to_owned(),
-        Err(_) => String::new(),
+    let url = shown_url(response.url());
+    let reason = match explain {
+        Explain::Nothing => String::new(),
+        Explain::Body => session
+            .block_on(flux_http::read_body(response, MAX_REASON))?
+            .map(|body| String::from_utf8_lossy(&body).trim().to_owned())
+            .unwrap_or_default(),
     };
     Err(match status.as_u16() {
         401 => Fault::AuthenticationRequired(reason),
@@ -168,15 +206,18 @@ impl Http for Client {
             .collect();
         let mut follow = || -> Result<reqwest::Response, Fault> {
             let mut at = Url::parse(url).map_err(|error| Fault::Connection(error.to_string()))?;
+            let mut explain = self.explain();
             for _ in 0..=MAX_REDIRECTS {
                 let response = send(
                     &self.session,
                     self.request(reqwest::Method::GET, at.as_str(), &headers),
+                    explain,
                 )?;
                 if !response.status().is_redirection() {
                     return Ok(response);
                 }
                 let to = redirected(&at, &response)?;
+                explain = Explain::Nothing;
                 if to.origin() != at.origin() && !(same_host(&to, &at) && to.scheme() == "https") {
                     self.authorization = None;
                 }
@@ -204,7 +245,7 @@ impl Http for Client {
     ) -> gix::Result<PostResponse<Lines, Body, PostBody>> {
         // What a fetch sends fits into memory; the request goes out when the answer is first read.
         let request = self.request(reqwest::Method::POST, url, headers);
-        let exchange = Exchange::pending(&self.session, request);
+        let exchange = Exchange::pending(&self.session, request, self.explain());
         Ok(PostResponse {
             post_body: PostBody(Arc::clone(&exchange)),
             headers: Lines::new(&exchange),
@@ -228,7 +269,7 @@ fn same_host(a: &Url, b: &Url) -> bool {
 
 enum State {
     /// The body is being collected.
-    Pending(reqwest::RequestBuilder, Vec<u8>),
+    Pending(reqwest::RequestBuilder, Explain, Vec<u8>),
     /// The answer's head is here.
     Answered(reqwest::Response),
     /// It failed, or is being looked at.
@@ -249,10 +290,14 @@ impl Exchange {
         })
     }
 
-    fn pending(session: &Arc<Session>, request: reqwest::RequestBuilder) -> Arc<Self> {
+    fn pending(
+        session: &Arc<Session>,
+        request: reqwest::RequestBuilder,
+        explain: Explain,
+    ) -> Arc<Self> {
         Arc::new(Self {
             session: Arc::clone(session),
-            state: Mutex::new(State::Pending(request, Vec::new())),
+            state: Mutex::new(State::Pending(request, explain, Vec::new())),
         })
     }
 
@@ -265,14 +310,10 @@ impl Exchange {
         let outcome = match std::mem::replace(&mut *state, State::Over) {
             State::Over => Err(Fault::Protocol("the answer is not available".to_owned())),
             State::Answered(response) => Ok(response),
-            State::Pending(request, body) => {
-                let url = request
-                    .try_clone()
-                    .and_then(|request| request.build().ok())
-                    .map(|r| r.url().to_string());
-                send(&self.session, request.body(body)).and_then(|response| {
+            State::Pending(request, explain, body) => {
+                send(&self.session, request.body(body), explain).and_then(|response| {
                     if response.status().is_redirection() {
-                        let url = url.unwrap_or_default();
+                        let url = shown_url(response.url());
                         Err(Fault::Redirect(format!(
                             "redirect on non-initial request to {url}"
                         )))
@@ -295,7 +336,7 @@ impl Exchange {
             loop {
                 let piece = self.session.block_on(response.chunk())?;
                 let piece =
-                    piece.map_err(|error| Fault::Connection(chain(&error.without_url())))?;
+                    piece.map_err(|error| Fault::Connection(ReadError::from(error).to_string()))?;
                 let Some(piece) = piece else {
                     return Ok(Bytes::new());
                 };
@@ -314,7 +355,7 @@ struct PostBody(Arc<Exchange>);
 impl Write for PostBody {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut *self.0.state.lock().unwrap_or_else(PoisonError::into_inner) {
-            State::Pending(_, body) => {
+            State::Pending(_, _, body) => {
                 body.extend_from_slice(bytes);
                 Ok(bytes.len())
             }

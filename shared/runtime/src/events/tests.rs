@@ -146,28 +146,25 @@ fn a_receiver_may_ask_for_patience() {
 async fn what_cannot_pass_is_not_tried_again() {
     // RT-EVT-007: scheme, redirects without end, trust
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = ClientOptions::default().build().unwrap();
-    let unreachable = client.post("http://127.0.0.1:1/").send().await.unwrap_err();
-    assert!(
-        !is_untrusted(&unreachable) && !unreachable.is_builder(),
-        "{unreachable:?}"
-    );
-    let scheme = client.post("ftp://localhost/").send().await.unwrap_err();
-    assert!(scheme.is_builder(), "{scheme:?}");
     let again =
         axum::Router::new().fallback(async || axum::response::Redirect::temporary("/again"));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let circle = format!("http://{}/", listener.local_addr().unwrap());
     tokio::spawn(async { axum::serve(listener, again).await });
-    let redirected = client.post(url).send().await.unwrap_err();
-    assert!(redirected.is_redirect(), "{redirected:?}");
-    // as the handshake reports it, deep in the chain
-    let unknown = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
-    let deep = io::Error::other(io::Error::other(unknown));
-    assert!(is_untrusted(&deep), "{deep:?}");
-    assert!(!is_untrusted(&io::Error::other(
-        rustls::Error::HandshakeNotComplete
-    )));
+    let refused = "dial tcp 127.0.0.1:1: connect: connection refused";
+    for (url, attempts, error) in [
+        ("http://127.0.0.1:1/", 5, refused),
+        ("ftp://localhost/", 1, "unsupported protocol scheme \"ftp\""),
+        (&circle, 1, "stopped after 10 redirects"),
+    ] {
+        let text = posts(url).deliver(&post()).await.unwrap_err();
+        let want =
+            format!("POST {url} giving up after {attempts} attempt(s): Post \"{url}\": {error}");
+        assert_eq!(text, want);
+    }
+    let (url, _) = receiver(&[500]).await;
+    let text = posts(&url).deliver(&post()).await.unwrap_err();
+    assert_eq!(text, format!("POST {url} giving up after 5 attempt(s)"));
 }
 
 #[tokio::test]
