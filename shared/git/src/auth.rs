@@ -1,14 +1,16 @@
 //! Credentials for one remote, from its URL and Secret.
 
-use flux_http::{RootCertificates, Secret, SecretData, TlsError, TlsSettings, keys};
+use std::fmt;
+
+use flux_http::{Hidden, RootCertificates, Secret, SecretData, TlsError, TlsSettings, keys};
 
 use crate::url::{GitUrl, Transport};
 
 /// The user of SSH when the URL names none (SC-GIT-124).
 const DEFAULT_SSH_USER: &str = "git";
 
-/// Credentials and trust for one remote. `Debug` masks what is secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Credentials and trust for one remote. `Debug` shows nothing of them.
+#[derive(Clone, PartialEq, Eq)]
 pub struct AuthOptions {
     /// What the URL says.
     pub transport: Transport,
@@ -24,6 +26,21 @@ pub struct AuthOptions {
     pub known_hosts: Vec<u8>,
     /// Authorities and client certificate of HTTPS.
     pub tls: TlsSettings,
+}
+
+impl fmt::Debug for AuthOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthOptions")
+            .field("transport", &self.transport)
+            // Some hosts take a token as the user.
+            .field("username", &Hidden(self.username.as_bytes()))
+            .field("password", &self.password)
+            .field("bearer_token", &self.bearer_token)
+            .field("identity", &self.identity)
+            .field("known_hosts", &Hidden(&self.known_hosts))
+            .field("tls", &self.tls)
+            .finish()
+    }
 }
 
 /// Why there are no usable credentials. The texts are upstream's (RT-GIT and SC-AUTH rows).

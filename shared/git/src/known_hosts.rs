@@ -85,9 +85,9 @@ impl KnownHosts {
                 line: index + 1,
                 reason,
             };
-            let line = std::str::from_utf8(line)
-                .map_err(|_| error("not UTF-8"))?
-                .trim();
+            // Comments may be in any encoding; hosts and keys are ASCII, so that nothing that matters is replaced.
+            let line = String::from_utf8_lossy(line);
+            let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }

@@ -231,3 +231,36 @@ proptest::proptest! {
         }
     }
 }
+
+// SC-GIT-124
+#[test]
+fn comments_may_be_in_any_encoding() {
+    let mut file = format!("h {ED} caf").into_bytes();
+    file.extend_from_slice(b"\xe9\n# \xff\xfe\n");
+    let known = KnownHosts::parse(&file).unwrap();
+    assert_eq!(known.check("h", 22, &key(ED)), Ok(()));
+}
+
+// SC-GIT-124
+#[test]
+fn errors_hold_nothing_of_the_file() {
+    for text in [
+        "S3CRET",
+        "S3CRET S3CRET",
+        "h ssh-ed25519 S3CRET!",
+        "h ssh-ed25519 UzNDUkVU",
+        "@S3CRET h ssh-ed25519 S3CRET",
+        "|1|S3CRET!|S3CRET! ssh-ed25519 S3CRET",
+        "|S3CRET|a|b ssh-ed25519 S3CRET",
+        "[S3CRET ssh-ed25519 S3CRET",
+        "h:S3CRET ssh-ed25519 S3CRET",
+        "-----BEGIN OPENSSH PRIVATE KEY-----\nS3CRET\n",
+    ] {
+        let error = KnownHosts::parse(text.as_bytes()).unwrap_err();
+        let shown = format!("{error} {error:?}");
+        assert!(
+            !shown.contains("S3CRET") && !shown.contains("UzNDUkVU"),
+            "{shown}"
+        );
+    }
+}

@@ -69,3 +69,57 @@ fn describe(error: &russh::keys::Error) -> String {
         _ => "not a private key in OpenSSH or PEM form".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use git_servers::SshKey;
+
+    use super::*;
+
+    // SC-GIT-126
+    #[test]
+    fn errors_hold_nothing_of_the_key() {
+        let good = SshKey::ed25519().private();
+        let encrypted = SshKey::generate(&["-t", "ed25519"], "S3CRET").private();
+        let line = |key: &str| key.lines().nth(2).unwrap_or_default().to_owned();
+        let mut texts = vec![
+            "S3CRET".to_owned(),
+            good.replacen(&line(&good), "S3CRET", 1),
+            good.replacen(&line(&good), &format!("S3CRET!{}", line(&good)), 1),
+            good[..good.len() / 2].to_owned(),
+            encrypted.replacen(&line(&encrypted), "S3CRET", 1),
+            format!("S3CRET\n{encrypted}"),
+            "S".repeat(MAX_KEY + 1),
+        ];
+        for label in [
+            "PRIVATE KEY",
+            "RSA PRIVATE KEY",
+            "EC PRIVATE KEY",
+            "ENCRYPTED PRIVATE KEY",
+            "S3CRET",
+        ] {
+            for body in [
+                "S3CRET",
+                "UzNDUkVU",
+                "Proc-Type: 4,ENCRYPTED\nDEK-Info: S3CRET\n\nUzNDUkVU",
+            ] {
+                texts.push(format!(
+                    "-----BEGIN {label}-----\n{body}\n-----END {label}-----\n"
+                ));
+            }
+        }
+        for text in texts {
+            for passphrase in [None, Some(Secret::from("S3CRET"))] {
+                let Err(error) = parse(&Secret::from(text.as_str()), passphrase.as_ref()) else {
+                    continue;
+                };
+                let shown = format!("{error} {error:?}");
+                let quoted = text
+                    .lines()
+                    .any(|line| line.len() > 20 && shown.contains(line));
+                let hidden = !shown.contains("S3CRET") && !shown.contains("UzNDUkVU") && !quoted;
+                assert!(hidden, "{shown}");
+            }
+        }
+    }
+}

@@ -28,7 +28,7 @@ impl fmt::Display for Transport {
 /// The longest URL that is accepted.
 const MAX_URL: usize = 4096;
 
-/// A parsed repository address. `Debug` and `Display` mask the password.
+/// A parsed repository address. `Debug` and `Display` mask the password and the values of a query.
 #[derive(Clone, PartialEq, Eq)]
 pub struct GitUrl {
     transport: Transport,
@@ -61,8 +61,8 @@ pub enum UrlError {
     #[error("invalid URL: control character")]
     ControlCharacter,
     /// A host or user that SSH or a shell would take for an option.
-    #[error("invalid URL: '{0}' begins with a dash")]
-    LeadingDash(String),
+    #[error("invalid URL: the {0} begins with a dash")]
+    LeadingDash(&'static str),
 }
 
 impl GitUrl {
@@ -81,12 +81,13 @@ impl GitUrl {
         } else {
             return Err(UrlError::Malformed(url::ParseError::RelativeUrlWithoutBase));
         };
-        for part in [Some(url.host.as_str()), url.user.as_deref()]
-            .into_iter()
-            .flatten()
-        {
-            if part.starts_with('-') {
-                return Err(UrlError::LeadingDash(part.to_owned()));
+        // The user may be a token, so that neither is shown.
+        for (what, part) in [
+            ("host", Some(url.host.as_str())),
+            ("user", url.user.as_deref()),
+        ] {
+            if part.is_some_and(|part| part.starts_with('-')) {
+                return Err(UrlError::LeadingDash(what));
             }
         }
         Ok(url)
@@ -257,11 +258,12 @@ impl fmt::Display for GitUrl {
             )?;
             return f.write_str(&self.path);
         }
-        write!(
-            f,
-            "{}://{user}{}{port}{}",
-            self.transport, self.host, self.path
-        )
+        write!(f, "{}://{user}{}{port}", self.transport, self.host)?;
+        match self.path.split_once('?') {
+            // A token may stand in a query.
+            Some((path, query)) => write!(f, "{path}?{}", flux_http::shown_query(query)),
+            None => f.write_str(&self.path),
+        }
     }
 }
 
@@ -370,9 +372,9 @@ mod tests {
     #[case("ssh://host/a%0ab", "invalid URL: control character")]
     #[case(
         "ssh://-oProxyCommand=x/path",
-        "invalid URL: '-oProxyCommand=x' begins with a dash"
+        "invalid URL: the host begins with a dash"
     )]
-    #[case("-x@host:path", "invalid URL: '-x' begins with a dash")]
+    #[case("-x@host:path", "invalid URL: the user begins with a dash")]
     fn malformed_addresses(#[case] text: &str, #[case] expected: &str) {
         match GitUrl::parse(text) {
             Ok(url) => assert_eq!(
@@ -409,6 +411,9 @@ mod tests {
         let url = GitUrl::parse("https://user:S3CRET@h/x").unwrap();
         assert_eq!(url.to_string(), "https://user:***@h/x");
         assert_eq!(format!("{url:?}"), "GitUrl(https://user:***@h/x)");
+        let query = GitUrl::parse("https://h/x?private_token=S3CRET").unwrap();
+        assert_eq!(query.to_string(), "https://h/x?private_token=***");
+        assert_eq!(query.without_user(), "https://h/x?private_token=S3CRET");
         assert_eq!(url.without_user(), "https://h/x");
         assert!(
             GitUrl::parse("https://h/org")

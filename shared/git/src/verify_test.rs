@@ -268,6 +268,79 @@ fn pgp_signatures(#[case] algorithm: &str) {
     );
 }
 
+/// Texts around a marked key that no parser accepts.
+fn unreadable(key: &str) -> Vec<String> {
+    let body = key.lines().nth(2).unwrap_or_default();
+    let without_checksum: Vec<&str> = key.lines().filter(|line| !line.starts_with('=')).collect();
+    vec![
+        key.replace("BEGIN PGP", "BEGIN PGPG"),
+        key.replacen(body, &format!("S3CRET!{body}"), 1),
+        key.replacen(body, "S3CRET", 1),
+        key[..key.len() / 2].to_owned(),
+        key.replace("KEY BLOCK", "MESSAGE"),
+        key.replace('\n', "S3CRET\n"),
+        without_checksum[..without_checksum.len() / 2].join("\n"),
+        "-----BEGIN PGP PRIVATE KEY BLOCK-----\nS3CRET".to_owned(),
+        "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nUzNDUkVU\n-----END PGP PUBLIC KEY BLOCK-----\n"
+            .to_owned(),
+        "S3CRET".to_owned(),
+        "\tS3CRET\n  -----BEGIN S3CRET-----\n".to_owned(),
+    ]
+}
+
+#[test]
+fn keys_that_do_not_parse_are_never_shown() {
+    // SC-VER-012
+    need_gpg!();
+    let key = PgpKey::generate("ed25519", "never");
+    let (_folder, repo) = repository();
+    let hash = repo.commit("main").file("a", "1").signed_pgp(&key).create();
+    let signed = commit(&repo, &hash);
+    let secret = key.private();
+    for text in unreadable(&secret)
+        .into_iter()
+        .chain(unreadable(&key.public()))
+    {
+        let Err(error) = signed.verify(&trusted(&[&text], &[])) else {
+            continue; // what is broken is not what counts
+        };
+        let shown = format!("{} {error:?}", print(Err(error.clone())).unwrap_err());
+        let words: Vec<&str> = secret.lines().filter(|line| line.len() > 20).collect();
+        let quoted = words
+            .iter()
+            .any(|line| !line.starts_with('-') && shown.contains(line));
+        // Bytes of the text as a list of numbers, as parsers print them.
+        let numbers = format!("{}, {}, {}", b'S', b'3', b'C');
+        assert!(
+            !quoted && !shown.contains("S3CRET") && !shown.contains(&numbers) && shown.len() < 400,
+            "{shown}"
+        );
+    }
+}
+
+#[test]
+fn indented_and_private_keys_are_read() {
+    // SC-VER-012: as Go's reader, which passes over white space around lines
+    need_gpg!();
+    let key = PgpKey::generate("ed25519", "never");
+    let (_folder, repo) = repository();
+    let hash = repo.commit("main").file("a", "1").signed_pgp(&key).create();
+    let signed = commit(&repo, &hash);
+    for text in [key.public(), key.private()] {
+        let indented: String = text.lines().map(|line| format!("  {line}\t\r\n")).collect();
+        for armored in [
+            text.clone(),
+            indented.clone(),
+            format!("# my key\n\n{indented}"),
+            text.replace('\n', "\r\n"),
+        ] {
+            signed
+                .verify(&trusted(&[&armored], &[]))
+                .unwrap_or_else(|error| panic!("{error:?}: {armored}"));
+        }
+    }
+}
+
 #[test]
 fn several_keys_in_one_ring() {
     // SC-VER-012

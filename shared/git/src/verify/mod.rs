@@ -61,12 +61,22 @@ impl fmt::Display for SignatureKind {
 }
 
 /// The keys that are trusted to sign.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct TrustedKeys {
     /// Armored OpenPGP key rings.
     pub pgp: Vec<String>,
     /// `authorized_keys` texts.
     pub ssh: Vec<String>,
+}
+
+impl fmt::Debug for TrustedKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A private key may be among them by mistake.
+        f.debug_struct("TrustedKeys")
+            .field("pgp", &self.pgp.len())
+            .field("ssh", &self.ssh.len())
+            .finish()
+    }
 }
 
 impl TrustedKeys {
@@ -149,7 +159,7 @@ pub enum SignatureError {
     PayloadEmpty,
     /// No key ring could be read.
     #[error("unable to read armored key ring: {0}")]
-    KeyRing(String),
+    KeyRing(&'static str),
     /// No trusted OpenPGP key made the signature, or it may not any more.
     #[error("unable to verify payload with any of the given key rings: no matching key")]
     NoMatchingPgpKey,
@@ -158,7 +168,7 @@ pub enum SignatureError {
     Armor(String),
     /// No `authorized_keys` text could be read.
     #[error("unable to parse authorized keys: unable to parse authorized key: {0}")]
-    AuthorizedKeys(String),
+    AuthorizedKeys(&'static str),
     /// No trusted SSH key made the signature; the reasons follow, one per line.
     #[error("unable to verify payload with any of the given authorized keys: no matching key{}", lines(.0))]
     NoMatchingSshKey(Vec<String>),

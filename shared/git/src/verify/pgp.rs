@@ -71,33 +71,48 @@ fn read_signatures(armored: &str) -> Vec<Signature> {
         .collect()
 }
 
-/// The keys of a ring; keys that are not supported are passed over as long as one is.
-fn read_ring(armored: &str) -> Result<Vec<SignedPublicKey>, String> {
+/// The keys of a ring; keys that are not supported are passed over as long as one is. A private key stands for its public one,
+/// as in Go.
+///
+/// The errors are fixed texts: those of the parser show the bytes that it could not read, which may be of a private key.
+fn read_ring(armored: &str) -> Result<Vec<SignedPublicKey>, &'static str> {
     if armored.len() > MAX_ARMOR {
-        return Err(format!("longer than {MAX_ARMOR} bytes"));
+        return Err("openpgp: invalid argument: more than 4 MiB");
     }
-    if !armored.contains("-----BEGIN PGP ") {
-        return Err("openpgp: invalid argument: no armored data found".to_owned());
-    }
-    let (keys, _) =
-        PublicOrSecret::from_armor_many(Cursor::new(armored)).map_err(|error| error.to_string())?;
+    let Some(armored) = unindented(armored) else {
+        return Err("openpgp: invalid argument: no armored data found");
+    };
+    let Ok((keys, _)) = PublicOrSecret::from_armor_many(Cursor::new(armored)) else {
+        return Err("openpgp: invalid data: the armored block cannot be read");
+    };
     let mut usable = Vec::new();
-    let mut refused = None;
+    let mut refused = false;
     for key in keys {
         match key {
             Ok(PublicOrSecret::Public(key)) => usable.push(key),
             Ok(PublicOrSecret::Secret(key)) => usable.push(key.to_public_key()),
-            Err(error) => {
-                refused.get_or_insert(error.to_string());
-            }
+            Err(_) => refused = true,
         }
     }
-    if usable.is_empty() {
-        return Err(
-            refused.unwrap_or_else(|| "openpgp: invalid argument: no keys found".to_owned())
-        );
+    match (usable.is_empty(), refused) {
+        (false, _) => Ok(usable),
+        (true, true) => Err("openpgp: invalid data: no key in the armored block is usable"),
+        (true, false) => Err("openpgp: invalid argument: no keys found"),
     }
-    Ok(usable)
+}
+
+/// The text from its first armor header line on, without the white space at both ends of each line: Go's reader passes it over,
+/// and keys are often indented with the YAML that they were pasted into.
+fn unindented(armored: &str) -> Option<String> {
+    let lines = armored.lines().map(str::trim);
+    let mut lines = lines.skip_while(|line| !line.starts_with("-----BEGIN PGP "));
+    let mut text = lines.next()?.to_owned();
+    for line in lines {
+        text.push('\n');
+        text.push_str(line);
+    }
+    text.push('\n');
+    Some(text)
 }
 
 /// Whether the key, or one of its subkeys, made the signature and may have.

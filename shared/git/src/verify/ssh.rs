@@ -60,16 +60,16 @@ pub(super) fn verify(
 }
 
 /// The keys of an `authorized_keys` text; one bad line spoils it (SC-VER-015).
-fn authorized_keys(text: &str) -> Result<Vec<PublicKey>, String> {
+fn authorized_keys(text: &str) -> Result<Vec<PublicKey>, &'static str> {
     if text.len() > MAX_ARMOR {
-        return Err(format!("longer than {MAX_ARMOR} bytes"));
+        return Err("more than 4 MiB");
     }
     let lines = text
         .lines()
         .map(str::trim)
         .filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines
-        .map(|line| authorized_key(line).ok_or_else(|| "ssh: no key found".to_owned()))
+        .map(|line| authorized_key(line).ok_or("ssh: no key found"))
         .collect()
 }
 
