@@ -280,6 +280,12 @@ mod tests {
             ]);
             assert_eq!(got, [entry("flux", "Apply", want)]);
         }
+        // An entry without fields gets those of the other.
+        let fields = json!({ "f:a": {} });
+        let mut bare = entry("flux", "Apply", Value::Null);
+        bare.as_object_mut().unwrap().remove("fieldsV1");
+        let got = taken_over(&[bare, entry("kubectl", "Apply", fields.clone())]);
+        assert_eq!(got, [entry("flux", "Apply", fields)]);
     }
 
     // KC-SSA-023

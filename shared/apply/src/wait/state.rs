@@ -387,6 +387,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_object_that_cannot_be_judged_is_unknown_for_its_reason() {
+        let object = json!({ "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "metadata": { "generation": 1 }, "status": { "observedGeneration": "one" } });
+        let reason = flux_kstatus::assess(&object, Timestamp::UNIX_EPOCH).unwrap_err();
+        let news = vec![
+            News::Seen(id("a_one__PersistentVolumeClaim"), claim("Bound")),
+            News::Seen(id("a_two__PersistentVolumeClaim"), object),
+        ];
+        let want = format!(
+            "timeout waiting for: [PersistentVolumeClaim/a/two status: 'Unknown': {reason}]"
+        );
+        assert_eq!(outcome(news, &WaitOptions::default(), true), (false, want));
+    }
+
     // RT-SSA-021
     #[test]
     fn a_job_that_deletes_itself_is_done_when_it_is_gone() {
