@@ -1,37 +1,44 @@
 //! Brings manifests into the form in which they are applied.
 //!
-//! Upstream sends every object of a kind that its Go client knows through that kind's Go type and back. What that shows
-//! outside is done here with `k8s-openapi`'s types: fields that a kind does not have are dropped (KC-SSA-003). The empty
-//! fields that Go adds (`strategy: {}`, `resources: {}`) are not: they change nothing but who manages them.
+//! Upstream sends every object of a kind that its Go client knows through that kind's Go type and back (KC-SSA-003). The
+//! manager of a field is whoever applies it, so what Go adds (`strategy: {}`, `resources: {}`) and what it drops (fields that a
+//! kind does not have, empty ones that may be left out) is done here field for field: an object that upstream has applied is
+//! then up to date for us, and the other way round. The types stand in a table, `normalise/types.txt`, that is
+//! generated out of Kubernetes' Go code.
+
+mod convert;
+#[cfg(test)]
+mod differential;
+mod quantity;
+mod time;
+mod types;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use k8s_openapi::api::{
-    admissionregistration::v1 as admission, apps::v1 as apps, autoscaling, batch::v1 as batch,
-    coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery,
-    networking::v1 as networking, node::v1 as node, policy::v1 as policy, rbac::v1 as rbac,
-    scheduling::v1 as scheduling, storage::v1 as storage,
-};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+use self::types::{Table, Type};
 use crate::Object;
 
 /// Brings an object into the form in which it is applied (RT-SSA-002, KC-SSA-003 to 006).
+///
+/// An object of a built-in kind that does not match its type stays as it is, but for `creationTimestamp` and `status`: the API
+/// server has a message that says what is wrong with it.
 pub fn normalise(object: &mut Object) {
+    (object.fields_mut().values_mut()).for_each(convert::settle_numbers);
     let is_rbac = object.api_version() == "rbac.authorization.k8s.io/v1";
     if is_rbac && matches!(object.kind(), "Role" | "ClusterRole") {
         return;
     }
-    if let Some(typed) = through_its_type(object) {
-        *object = typed;
+    if let Some(mut fields) = through_its_type(object) {
+        default_protocols(object.api_version(), object.kind(), &mut fields);
+        if object.api_version() == "v1" && object.kind() == "Secret" {
+            encode_string_data(&mut fields);
+        }
+        *object.fields_mut() = fields;
     }
-    default_protocols(object);
-    if object.is_secret() {
-        encode_string_data(object);
-    }
-    if let Some(Value::Object(metadata)) = object.fields_mut().get_mut("metadata") {
+    let metadata = object.fields_mut().entry("metadata");
+    if let Value::Object(metadata) = metadata.or_insert_with(|| json!({})) {
         metadata.insert("creationTimestamp".to_owned(), Value::Null);
     }
     if !object.is_crd() {
@@ -86,129 +93,51 @@ fn is_usable(bundle: &str) -> bool {
     blocks.peek().is_some() && blocks.all(is_certificate)
 }
 
-fn round_trip<T: DeserializeOwned + Serialize>(object: &Object) -> Option<Object> {
-    let typed: T = serde_json::from_value(object.to_value()).ok()?;
-    Object::new(serde_json::to_value(typed).ok()?)
-}
-
-/// The object as its type holds it; nothing where the kind is not known or the object does not fit its type.
-fn through_its_type(object: &Object) -> Option<Object> {
-    let convert = match (object.api_version(), object.kind()) {
-        ("v1", "ConfigMap") => round_trip::<core::ConfigMap>,
-        ("v1", "Endpoints") => round_trip::<core::Endpoints>,
-        ("v1", "LimitRange") => round_trip::<core::LimitRange>,
-        ("v1", "Namespace") => round_trip::<core::Namespace>,
-        ("v1", "PersistentVolume") => round_trip::<core::PersistentVolume>,
-        ("v1", "PersistentVolumeClaim") => round_trip::<core::PersistentVolumeClaim>,
-        ("v1", "Pod") => round_trip::<core::Pod>,
-        ("v1", "PodTemplate") => round_trip::<core::PodTemplate>,
-        ("v1", "ReplicationController") => round_trip::<core::ReplicationController>,
-        ("v1", "ResourceQuota") => round_trip::<core::ResourceQuota>,
-        ("v1", "Secret") => round_trip::<core::Secret>,
-        ("v1", "Service") => round_trip::<core::Service>,
-        ("v1", "ServiceAccount") => round_trip::<core::ServiceAccount>,
-        ("apps/v1", "DaemonSet") => round_trip::<apps::DaemonSet>,
-        ("apps/v1", "Deployment") => round_trip::<apps::Deployment>,
-        ("apps/v1", "ReplicaSet") => round_trip::<apps::ReplicaSet>,
-        ("apps/v1", "StatefulSet") => round_trip::<apps::StatefulSet>,
-        ("batch/v1", "CronJob") => round_trip::<batch::CronJob>,
-        ("batch/v1", "Job") => round_trip::<batch::Job>,
-        ("autoscaling/v1", "HorizontalPodAutoscaler") => {
-            round_trip::<autoscaling::v1::HorizontalPodAutoscaler>
-        }
-        ("autoscaling/v2", "HorizontalPodAutoscaler") => {
-            round_trip::<autoscaling::v2::HorizontalPodAutoscaler>
-        }
-        ("networking.k8s.io/v1", "Ingress") => round_trip::<networking::Ingress>,
-        ("networking.k8s.io/v1", "IngressClass") => round_trip::<networking::IngressClass>,
-        ("networking.k8s.io/v1", "NetworkPolicy") => round_trip::<networking::NetworkPolicy>,
-        ("rbac.authorization.k8s.io/v1", "RoleBinding") => round_trip::<rbac::RoleBinding>,
-        ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding") => {
-            round_trip::<rbac::ClusterRoleBinding>
-        }
-        ("policy/v1", "PodDisruptionBudget") => round_trip::<policy::PodDisruptionBudget>,
-        ("storage.k8s.io/v1", "StorageClass") => round_trip::<storage::StorageClass>,
-        ("storage.k8s.io/v1", "CSIDriver") => round_trip::<storage::CSIDriver>,
-        ("scheduling.k8s.io/v1", "PriorityClass") => round_trip::<scheduling::PriorityClass>,
-        ("node.k8s.io/v1", "RuntimeClass") => round_trip::<node::RuntimeClass>,
-        ("coordination.k8s.io/v1", "Lease") => round_trip::<coordination::Lease>,
-        ("discovery.k8s.io/v1", "EndpointSlice") => round_trip::<discovery::EndpointSlice>,
-        ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration") => {
-            round_trip::<admission::MutatingWebhookConfiguration>
-        }
-        ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration") => {
-            round_trip::<admission::ValidatingWebhookConfiguration>
-        }
-        ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy") => {
-            round_trip::<admission::ValidatingAdmissionPolicy>
-        }
-        ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding") => {
-            round_trip::<admission::ValidatingAdmissionPolicyBinding>
-        }
-        _ => return None,
-    };
-    convert(object)
+/// The object as its type holds it; nothing where the kind is not built in or the object does not match its type.
+fn through_its_type(object: &Object) -> Option<Map<String, Value>> {
+    let table = Table::get();
+    match table.kind(object.api_version(), object.kind())? {
+        Type::Struct(number) => table.structure(number, object.fields()).ok(),
+        _ => None,
+    }
 }
 
 /// Ports are merged by number and protocol, so one without a protocol would be another port (KC-SSA-004).
-fn default_protocols(object: &mut Object) {
-    let lists = match (object.api_version(), object.kind()) {
-        ("v1", "Service") => vec!["/spec"],
-        ("v1", "Pod") => vec!["/spec/containers"],
+fn default_protocols(api_version: &str, kind: &str, fields: &mut Map<String, Value>) {
+    let path = match (api_version, kind) {
+        ("v1", "Service") => "",
+        ("v1", "Pod") => "/containers",
         ("apps/v1", "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet")
-        | ("batch/v1", "Job") => {
-            vec!["/spec/template/spec/containers"]
-        }
-        ("batch/v1", "CronJob") => vec!["/spec/jobTemplate/spec/template/spec/containers"],
+        | ("batch/v1", "Job") => "/template/spec/containers",
+        ("batch/v1", "CronJob") => "/jobTemplate/spec/template/spec/containers",
         _ => return,
     };
-    for path in lists {
-        let path = path.strip_prefix("/spec").unwrap_or(path);
-        let Some(holders) = object
-            .fields_mut()
-            .get_mut("spec")
-            .and_then(|spec| spec.pointer_mut(path))
-        else {
-            continue;
-        };
-        match holders {
-            Value::Array(containers) => containers.iter_mut().for_each(default_protocols_of),
-            service => default_protocols_of(service),
-        }
+    let spec = fields.get_mut("spec");
+    match spec.and_then(|spec| spec.pointer_mut(path)) {
+        Some(Value::Array(containers)) => containers.iter_mut().for_each(default_protocols_of),
+        Some(service) => default_protocols_of(service),
+        None => {}
     }
 }
 
 fn default_protocols_of(holder: &mut Value) {
     let ports = holder.get_mut("ports").and_then(Value::as_array_mut);
     for port in ports.into_iter().flatten().filter_map(Value::as_object_mut) {
-        if port
-            .get("protocol")
-            .is_none_or(|protocol| protocol.is_null() || protocol == "")
-        {
-            port.insert("protocol".to_owned(), json!("TCP"));
-        }
+        port.entry("protocol").or_insert_with(|| "TCP".into());
     }
 }
 
-/// The server would do the same, but without giving up the fields of an earlier `stringData`.
-fn encode_string_data(object: &mut Object) {
-    let Some(Value::Object(plain)) = object.fields_mut().remove("stringData") else {
+/// The server would do the same, but without giving up the fields of an earlier `stringData` (KC-SSA-004).
+fn encode_string_data(secret: &mut Map<String, Value>) {
+    let Some(Value::Object(plain)) = secret.remove("stringData") else {
         return;
     };
-    if plain.is_empty() {
-        return;
-    }
-    let data = object
-        .fields_mut()
-        .entry("data")
-        .or_insert_with(|| Value::Object(Map::new()));
-    if data.is_null() {
-        *data = Value::Object(Map::new());
-    }
+    let data = secret.entry("data").or_insert_with(|| json!({}));
     if let Value::Object(data) = data {
         for (key, value) in plain {
-            let text = value.as_str().unwrap_or_default();
-            data.insert(key, Value::String(BASE64.encode(text)));
+            if let Value::String(text) = value {
+                data.insert(key, convert::encode(text));
+            }
         }
     }
 }
@@ -232,7 +161,7 @@ mod tests {
     fn manifests_are_brought_into_form() {
         for (what, given, want) in [
             (
-                "a field that the kind does not have goes, ports get a protocol, init containers' do not",
+                "fields that the kind does not have go, Go's empty ones come, ports get a protocol, init containers' do not",
                 json!({
                     "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web" },
                     "spec": { "replica": 3, "selector": {}, "template": { "spec": {
@@ -244,23 +173,50 @@ mod tests {
                 json!({
                     "apiVersion": "apps/v1", "kind": "Deployment",
                     "metadata": { "name": "web", "creationTimestamp": null },
-                    "spec": { "selector": {}, "template": { "spec": {
-                        "containers": [{ "name": "c", "ports": [
+                    "spec": { "selector": {}, "strategy": {}, "template": { "metadata": {}, "spec": {
+                        "containers": [{ "name": "c", "resources": {}, "ports": [
                             { "containerPort": 80, "protocol": "TCP" }, { "containerPort": 53, "protocol": "UDP" },
                         ]}],
-                        "initContainers": [{ "name": "i", "ports": [{ "containerPort": 81 }] }],
+                        "initContainers": [{ "name": "i", "resources": {}, "ports": [{ "containerPort": 81 }] }],
                     }}},
                 }),
             ),
             (
-                "an object that does not fit its type stays, protocols aside",
+                "what is empty goes where Go leaves it out, and stays where it is set by a pointer",
+                json!({
+                    "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web", "labels": {} },
+                    "spec": { "replicas": 0, "paused": false, "minReadySeconds": 0, "selector": {},
+                        "template": { "metadata": { "creationTimestamp": "0001-01-01T00:00:00Z" }, "spec": {
+                        "hostNetwork": false, "nodeSelector": {}, "tolerations": [], "priorityClassName": "",
+                        "automountServiceAccountToken": false, "containers": null,
+                    }}},
+                }),
+                json!({
+                    "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web", "creationTimestamp": null },
+                    "spec": { "replicas": 0, "selector": {}, "strategy": {}, "template": { "metadata": {}, "spec": {
+                        "automountServiceAccountToken": false, "containers": null,
+                    }}},
+                }),
+            ),
+            (
+                "an object that does not match its type stays",
                 json!({
                     "apiVersion": "v1", "kind": "Service", "metadata": { "name": "web" },
-                    "spec": { "odd": true, "sessionAffinity": 5, "ports": [{ "port": 80 }] },
+                    "spec": { "odd": true, "sessionAffinity": 5, "ports": [{ "port": 80 }] }, "status": {},
                 }),
                 json!({
                     "apiVersion": "v1", "kind": "Service", "metadata": { "name": "web", "creationTimestamp": null },
-                    "spec": { "odd": true, "sessionAffinity": 5, "ports": [{ "port": 80, "protocol": "TCP" }] },
+                    "spec": { "odd": true, "sessionAffinity": 5, "ports": [{ "port": 80 }] },
+                }),
+            ),
+            (
+                "a Secret whose plain data is not text stays, so that the server refuses it",
+                json!({
+                    "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "s" }, "stringData": { "HOST": "h", "PORT": 8080 },
+                }),
+                json!({
+                    "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "s", "creationTimestamp": null },
+                    "stringData": { "HOST": "h", "PORT": 8080 },
                 }),
             ),
             (
