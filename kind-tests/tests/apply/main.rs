@@ -2,6 +2,7 @@
 
 mod applying;
 mod ending;
+mod normalising;
 mod ownership;
 mod staging;
 
@@ -49,8 +50,8 @@ impl Bench {
         Ok(names)
     }
 
-    /// The objects of a YAML text, in this namespace and ours; cluster-scoped ones stay as they are.
-    fn objects(&self, yaml: &str) -> Result<Vec<Object>> {
+    /// The objects of a YAML text with the owner's labels, as they are in the manifests.
+    fn manifests(&self, yaml: &str) -> Result<Vec<Object>> {
         let text = yaml.replace("${namespace}", self.namespace.name());
         let documents: Vec<Value> =
             serde_saphyr::from_multiple(&text).doing("read the test's YAML")?;
@@ -62,8 +63,14 @@ impl Bench {
                 flux_apply::Metadata::Labels,
                 keys.iter().zip([&name, &namespace]),
             );
-            normalise::normalise(object);
         }
+        Ok(objects)
+    }
+
+    /// The objects of a YAML text, normalised.
+    fn objects(&self, yaml: &str) -> Result<Vec<Object>> {
+        let mut objects = self.manifests(yaml)?;
+        objects.iter_mut().for_each(normalise::normalise);
         Ok(objects)
     }
 

@@ -263,6 +263,19 @@ const BAD_KUSTOMIZATIONS: &[BadKustomization] = &[
         reason: "ReconciliationFailed",
         message: &["/Bad_Name dry-run failed (Invalid): ", "metadata.name"],
     },
+    // KC-SSA-003: a Secret that is not of its type reaches the server as it is written.
+    BadKustomization {
+        files: &[(
+            "a.yaml",
+            "{apiVersion: v1, kind: Secret, metadata: {name: db}, stringData: {HOST: db.local, PORT: 8080, TLS: true}}\n",
+        )],
+        spec: &[],
+        reason: "ReconciliationFailed",
+        message: &[
+            "/db dry-run failed",
+            ".stringData.PORT: expected string, got ",
+        ],
+    },
 ];
 
 #[tokio::test]

@@ -21,6 +21,7 @@ mod progress;
 mod pruning;
 mod rollout;
 mod spec;
+mod takeover;
 mod transports;
 mod variables;
 
