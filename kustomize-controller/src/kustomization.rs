@@ -255,9 +255,7 @@ impl Kustomizations {
             .clusters
             .acting_as(object, &self.policy.default_service_account)
             .map_err(|error| failed("ReconciliationFailed")(error.into()))?;
-        let variables = variables::of(run, &self.configs)
-            .await
-            .map_err(|error| failed("BuildFailed")(error.into()))?;
+        let variables = variables::of(run, &self.configs).await.map_err(Arc::new);
         let built = self
             .builder
             .build(
@@ -266,7 +264,7 @@ impl Kustomizations {
                 &source.artifact.digest,
                 &tree,
                 &path,
-                &variables,
+                variables.as_ref(),
             )
             .await
             .map_err(|error| failed("BuildFailed")(error.into()))?;

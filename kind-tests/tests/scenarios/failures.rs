@@ -1,6 +1,9 @@
 //! What goes wrong is said where a user looks, harms nothing that ran, and heals by itself.
 
-use kind_tests::{CONFIG_MAP, Flux, GIT_REPOSITORY, KUSTOMIZATION, Result, condition, ensure};
+use kind_tests::controller::Settings;
+use kind_tests::{
+    Applier, CONFIG_MAP, Flux, GIT_REPOSITORY, KUSTOMIZATION, Result, condition, ensure,
+};
 use serde_json::{Value, json};
 
 use crate::config_map;
@@ -149,15 +152,38 @@ async fn a_missing_source_is_named_and_its_coming_heals() -> Result {
         .await?;
     // KC-SRC-002
     assert_eq!(reason(&failed), "ArtifactFailed");
-    assert!(
-        message(&failed).contains("\"app\" not found"),
-        "{}",
-        message(&failed)
+    assert_eq!(
+        message(&failed),
+        "GitRepository.source.toolkit.fluxcd.io \"app\" not found"
     );
 
     flux.follow_main().await?;
     // KC-SRC-017
     flux.applied("app", &revision).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn those_who_have_not_attempted_a_revision_learn_at_once_that_its_source_is_deleted() -> Result
+{
+    let applier = Applier::start("gone-source", Settings::default()).await?;
+    let broken =
+        applier
+            .artifacts
+            .put_bytes("broken.tar.gz", "main@sha1:1", b"no archive".to_vec());
+    applier.serve(GIT_REPOSITORY, "app", &broken).await?;
+    let yaml = applier.kustomization("app", &["prune: true"]);
+    let yaml = yaml.replace("retryInterval: 2s", "retryInterval: 1h");
+    applier.namespace.apply(&yaml).await?;
+    let failed = applier
+        .says("app", "ArtifactFailed", "failed to extract archive")
+        .await?;
+    assert_eq!(failed["status"]["lastAttemptedRevision"], json!(null));
+
+    applier.namespace.delete(GIT_REPOSITORY, "app").await?;
+    // KC-SRC-002, KC-SRC-017: not after the retry interval
+    let gone = "GitRepository.source.toolkit.fluxcd.io \"app\" not found";
+    applier.says("app", "ArtifactFailed", gone).await?;
     Ok(())
 }
 

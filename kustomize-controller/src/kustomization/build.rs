@@ -17,7 +17,7 @@ use flux_yaml::Value;
 use sha2::{Digest, Sha256};
 
 use super::remote;
-use super::variables::Inputs;
+use super::variables::{Inputs, VariablesError};
 
 /// How often a build may ask for more bases.
 const MAX_ROUNDS: usize = 32;
@@ -52,6 +52,13 @@ pub(super) enum BuildError {
         object: String,
         #[source]
         source: substitute::ObjectError,
+    },
+    /// The variables could not be read. As in upstream, nobody needs them before the first object that they may change.
+    #[error("post build failed for '{object}'")]
+    Variables {
+        object: String,
+        #[source]
+        source: Arc<VariablesError>,
     },
     /// An object cannot be written as YAML.
     #[error("kustomize build failed: unable to write '{object}'")]
@@ -112,7 +119,8 @@ impl Builder {
         cached.remove(key);
     }
 
-    /// Builds the manifests of `object` from `path` of `tree`, whose digest is `artifact`.
+    /// Builds the manifests of `object` from `path` of `tree`, whose digest is `artifact`. Variables that could not be read
+    /// are an error only where there is an object to substitute.
     pub(super) async fn build(
         &self,
         key: Key,
@@ -120,11 +128,15 @@ impl Builder {
         artifact: &str,
         tree: &Arc<Tree>,
         path: &TreePath,
-        variables: &Inputs,
+        variables: Result<&Inputs, &Arc<VariablesError>>,
     ) -> Result<Arc<Built>, BuildError> {
         let overlay = overlay(object);
-        let inputs = fingerprint(artifact, path, object, variables);
-        if let Some(built) = self.cache.get(&key, &inputs) {
+        let inputs = variables
+            .ok()
+            .map(|variables| fingerprint(artifact, path, object, variables));
+        if let Some(inputs) = &inputs
+            && let Some(built) = self.cache.get(&key, inputs)
+        {
             return Ok(built);
         }
         let mut remotes = Remotes::new();
@@ -143,7 +155,7 @@ impl Builder {
                     let finished = self.finish(object, output, variables)?;
                     let finished = Arc::new(finished);
                     // What came from elsewhere may change without a new revision.
-                    if !from_elsewhere {
+                    if !from_elsewhere && let Some(inputs) = inputs {
                         self.cache.put(key, inputs, finished.clone());
                     }
                     return Ok(finished);
@@ -181,7 +193,7 @@ impl Builder {
         &self,
         object: &Kustomization,
         output: Output,
-        variables: &Inputs,
+        variables: Result<&Inputs, &Arc<VariablesError>>,
     ) -> Result<Built, BuildError> {
         let options =
             object
@@ -204,7 +216,13 @@ impl Builder {
             let name = resource.name().to_owned();
             let kind = gvk(resource.api_version(), resource.kind());
             let mut value = resource.into_value();
-            if let Some(options) = options {
+            if let Some(options) = options
+                && !substitute::is_disabled(&value)
+            {
+                let variables = variables.map_err(|source| BuildError::Variables {
+                    object: format!("{kind}/{name}"),
+                    source: source.clone(),
+                })?;
                 let substituted =
                     substitute::substitute_object(&value, &variables.variables, options);
                 let substituted = substituted.map_err(|source| BuildError::Substitute {

@@ -64,6 +64,7 @@ pub(crate) struct Access {
 enum SourceError {
     #[error("unable to get source '{0}'")]
     Unavailable(Key, #[source] Error),
+    /// In the words of upstream: its cache names the kind, its API server the resource.
     #[error("{resource}.source.toolkit.fluxcd.io \"{name}\" not found")]
     NotFound { resource: String, name: String },
     #[error("source `{0}` kind '{1}' not supported")]
@@ -164,7 +165,11 @@ impl Sources {
         match found {
             Some(source) => Ok(source.artifact().cloned()),
             None => Err(SourceError::NotFound {
-                resource: S::plural(&()).into_owned(),
+                resource: match self.direct {
+                    None => S::kind(&()),
+                    Some(_) => S::plural(&()),
+                }
+                .into_owned(),
                 name: key.name.clone(),
             }),
         }
@@ -267,7 +272,7 @@ mod tests {
             waits(sources(None), SourceKind::Bucket).await,
             (
                 "ArtifactFailed",
-                "buckets.source.toolkit.fluxcd.io \"repo\" not found".to_owned(),
+                "Bucket.source.toolkit.fluxcd.io \"repo\" not found".to_owned(),
                 Next::Waiting(Duration::from_mins(10))
             )
         );

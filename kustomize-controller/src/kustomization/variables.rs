@@ -46,14 +46,14 @@ where
     objects.get(&key.name).await
 }
 
-/// From the cache; what is not there is said to be missing in the words of the API server.
+/// From the cache; what is not there is missing in the words of upstream's cache.
 fn cached<K>(cache: &Cache<K>, key: &Key) -> Result<K, Error>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Watched,
 {
     let found = cache.get(key).map(|object| (*object).clone());
     found.ok_or_else(|| {
-        let message = format!("{} \"{}\" not found", K::plural(&()), key.name);
+        let message = format!("{} \"{}\" not found", K::kind(&()), key.name);
         kube::Error::Api(Status::failure(&message, "NotFound").with_code(404).boxed()).into()
     })
 }

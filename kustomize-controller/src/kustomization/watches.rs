@@ -27,17 +27,16 @@ pub(crate) fn on_source<S: Source>(
         };
         let source = change.object();
         let key = Key::of(&**source);
-        let concerned = kustomizations.all().into_iter();
-        let concerned = concerned.filter(|object| {
-            is_built_from(object, &kind, &key) && !has_attempted(object, revision)
-        });
-        let mut concerned: Vec<Key> = concerned.map(|object| Key::of(&*object)).collect();
-        concerned.sort();
         let known: HashMap<Key, Arc<Kustomization>> = kustomizations
             .all()
             .into_iter()
             .map(|object| (Key::of(&*object), object))
             .collect();
+        let concerned = known.iter().filter(|(_, object)| {
+            is_built_from(object, &kind, &key) && !has_attempted(object, revision)
+        });
+        let mut concerned: Vec<Key> = concerned.map(|(key, _)| key.clone()).collect();
+        concerned.sort();
         let depends_on = |key: &Key| {
             known
                 .get(key)
@@ -72,14 +71,15 @@ fn is_built_from(object: &Kustomization, kind: &SourceKind, source: &Key) -> boo
         && source_namespace(object) == source.namespace
 }
 
-/// The revision that a change brings: of an artifact that is new, or newer than before. The first list brings none that
-/// the initial reconcile of every Kustomization does not see.
+/// The revision that a change brings: of an artifact that is new, or newer than before, or of a source that is gone, which
+/// those who have not attempted it learn at once. The first list brings none that the initial reconcile of every
+/// Kustomization does not see.
 fn new_revision<S: Source>(change: &Change<S>) -> Option<&str> {
     let revision = |source: &Arc<S>| source.artifact().map(|artifact| artifact.revision.clone());
     let changed = match change {
         Change::Added { initial, .. } => !initial,
         Change::Updated { old, new } => revision(old) != revision(new),
-        Change::Deleted { .. } => false,
+        Change::Deleted { .. } => true,
     };
     let artifact = change.object().artifact()?;
     changed.then_some(artifact.revision.as_str())
@@ -110,18 +110,7 @@ pub(crate) fn on_ready(
     let Change::Updated { old, new } = change else {
         return;
     };
-    let state = |object: &Kustomization| {
-        let status = object.status.clone().unwrap_or_default();
-        let ready = status.conditions.iter().any(|condition| {
-            condition.type_ == "Ready" && condition.status == ConditionStatus::True
-        });
-        (
-            ready && status.observed_generation == object.metadata.generation,
-            status.last_applied_revision,
-        )
-    };
-    let (now, before) = (state(new), state(old));
-    if !now.0 || now == before {
+    if !is_ready(new) || (is_ready(old) && applied_revision(old) == applied_revision(new)) {
         return;
     }
     let key = Key::of(&**new);
@@ -137,6 +126,20 @@ pub(crate) fn on_ready(
             enqueue.add(Key::of(&*dependant), &**new);
         }
     }
+}
+
+/// Whether the current generation of a Kustomization is ready.
+fn is_ready(object: &Kustomization) -> bool {
+    object.status.as_ref().is_some_and(|status| {
+        status.observed_generation == object.metadata.generation
+            && status.conditions.iter().any(|condition| {
+                condition.type_ == "Ready" && condition.status == ConditionStatus::True
+            })
+    })
+}
+
+fn applied_revision(object: &Kustomization) -> Option<&str> {
+    object.status.as_ref()?.last_applied_revision.as_deref()
 }
 
 /// Puts those that refer to a ConfigMap or Secret into the queue when it changes (KC-DEP-015).
@@ -263,6 +266,12 @@ mod tests {
             }),
             Some("a")
         );
+        let gone = |revision| {
+            let old = source(revision);
+            new_revision(&Change::Deleted { old }).map(str::to_owned)
+        };
+        assert_eq!(gone(Some("a")), Some("a".into()));
+        assert_eq!(gone(None), None);
     }
 
     #[test]

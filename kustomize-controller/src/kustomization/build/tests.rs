@@ -67,7 +67,7 @@ async fn build(
             "sha256:a",
             &tree,
             &path("app"),
-            &variables,
+            Ok(&variables),
         )
         .await;
     built.map_err(|error| flux_runtime::outcome::chain(&error))
@@ -350,9 +350,57 @@ async fn the_digest_is_that_of_the_manifests_as_text() {
     let (before, object) = ((*shared).clone(), kustomization(&spec));
     let (variables, key) = (Inputs::default(), Key::new("ns", "app"));
     let _ = builder(true)
-        .build(key, &object, "sha256:a", &shared, &path("app"), &variables)
+        .build(
+            key,
+            &object,
+            "sha256:a",
+            &shared,
+            &path("app"),
+            Ok(&variables),
+        )
         .await;
     assert_eq!(*shared, before);
+}
+
+#[tokio::test]
+async fn unreadable_variables_fail_the_first_object_that_would_be_substituted() {
+    // KC-SUB-009, KC-BLD-032
+    let disabled =
+        format!("{MAP}  annotations: {{kustomize.toolkit.fluxcd.io/substitute: disabled}}\n");
+    let run = async |files: &[(&str, &str)], spec: &Json| {
+        let missing = kube::core::Status::failure("secrets \"vars\" not found", "NotFound");
+        let variables = Arc::new(VariablesError::Reference {
+            kind: "Secret".into(),
+            name: "vars".into(),
+            source: kube::Error::Api(missing.with_code(404).boxed()).into(),
+        });
+        let (tree, object) = (Arc::new(tree(files)), kustomization(spec));
+        let (builder, key, path) = (builder(true), Key::new("ns", "app"), path("app"));
+        let built = builder.build(key, &object, "sha256:a", &tree, &path, Err(&variables));
+        let built = built.await;
+        assert!(builder.cache.0.lock().unwrap().is_empty());
+        built
+            .map(|built| named(&built))
+            .map_err(|error| flux_runtime::outcome::chain(&error))
+    };
+    let post_build = json!({"postBuild": {"substituteFrom": [{"kind": "Secret", "name": "vars"}]}});
+    let b = map("b");
+    let files = [
+        ("app/a.yaml", disabled.as_str()),
+        ("app/b.yaml", b.as_str()),
+    ];
+    assert_eq!(
+        run(&files, &post_build).await,
+        Err("post build failed for 'ConfigMap.v1.[noGrp]/b': substitute from 'Secret/vars' error: secrets \"vars\" not found".to_owned())
+    );
+    let left_alone = run(&files[..1], &post_build).await;
+    assert_eq!(left_alone, Ok("ConfigMap/a".to_owned()));
+    let broken = [("app/a.yaml", MAP), ("app/z.yaml", "a: [")];
+    let error = run(&broken, &post_build).await.unwrap_err();
+    assert!(
+        error.starts_with("failed to decode Kubernetes YAML from /app/z.yaml"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -377,7 +425,7 @@ async fn an_unchanged_input_is_not_built_again() {
         let path = path("app");
         let twice = async || {
             let key = key.clone();
-            let built = builder.build(key, &object, "sha256:a", &tree, &path, &variables);
+            let built = builder.build(key, &object, "sha256:a", &tree, &path, Ok(&variables));
             built.await.unwrap()
         };
         let built = twice().await;
@@ -424,7 +472,7 @@ async fn builds_run_side_by_side_and_share_nothing() {
                     "sha256:a",
                     &tree,
                     &path("app"),
-                    &Inputs::default(),
+                    Ok(&Inputs::default()),
                 )
                 .await
                 .unwrap();
