@@ -162,11 +162,13 @@ impl ClientFactory {
         self.limit.is_some()
     }
 
-    /// A client for `config`.
-    pub fn client(&self, config: Config) -> Result<Client, ClientError> {
+    /// A client for `config`. It sends each request once: kube would answer 429, 503 and 504 by trying for minutes, whatever
+    /// time the reconcile has, and when to try again is the queue's decision.
+    pub fn client(&self, mut config: Config) -> Result<Client, ClientError> {
         if !has_valid_token(&config) {
             return Err(ClientError::Token);
         }
+        config.default_retry = false;
         let uri = &config.cluster_url;
         let default_port = if uri.scheme_str() == Some("http") {
             80
@@ -392,6 +394,18 @@ mod tests {
                 .await
                 .is_limited()
         );
+    }
+
+    #[tokio::test]
+    async fn a_request_is_sent_once_whatever_the_server_answers() {
+        for status in [429, 503, 504] {
+            let (config, asked) = server(status, true).await;
+            let metrics = Metrics::new().unwrap();
+            let factory = ClientFactory::probing(&config, metrics, 50.0, 300).await;
+            let client = factory.client(config).unwrap();
+            assert!(client.apiserver_version().await.is_err());
+            assert_eq!(*asked.lock().unwrap(), ["HEAD /livez/ping", "GET /version"]);
+        }
     }
 
     const KUBECONFIG: &str = "{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: k, user: u}}]}";
