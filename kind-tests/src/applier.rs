@@ -26,7 +26,12 @@ pub struct Applier {
 impl Applier {
     /// Starts the controller in a namespace whose name begins with `topic`.
     pub async fn start(topic: &str, settings: Settings) -> Result<Self> {
-        let namespace = Namespace::create(&Cluster::shared().await?, topic).await?;
+        Self::start_on(&Cluster::shared().await?, topic, settings).await
+    }
+
+    /// As [`Applier::start`], on this cluster.
+    pub async fn start_on(cluster: &Cluster, topic: &str, settings: Settings) -> Result<Self> {
+        let namespace = Namespace::create(cluster, topic).await?;
         let events = EventSink::start().await?;
         let artifacts = ArtifactServer::start().await?;
         let settings = settings

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use flux_api::kustomize::Kustomization;
 use flux_api::meta::GoDuration;
+use flux_apply::Confidential;
 use flux_apply::inventory::of as inventory_of;
 use flux_apply::order::GroupKind;
 use flux_artifact::{FetchError, Fetcher, TreeCache};
@@ -254,8 +255,10 @@ impl Kustomizations {
         let cluster = self
             .clusters
             .acting_as(object, &self.policy.default_service_account)
-            .map_err(|error| failed("ReconciliationFailed")(error.into()))?;
+            .map_err(|error| failed("ReconciliationFailed")(error.into()))?
+            .within(timings.timeout);
         let variables = variables::of(run, &self.configs).await.map_err(Arc::new);
+        let cluster = cluster.masking(confidential(variables.as_ref().ok()));
         let built = self
             .builder
             .build(
@@ -371,6 +374,16 @@ fn fetch_failure(error: Arc<FetchError>, timings: &Timings, recheck: Duration) -
 }
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+/// The values of Secrets that went into the objects: no message may show them (KC-SUB-009).
+fn confidential(variables: Option<&variables::Inputs>) -> Confidential {
+    let mut confidential = Confidential::default();
+    let inputs = variables.into_iter();
+    for value in inputs.flat_map(|inputs| inputs.variables.secret_values()) {
+        confidential.add(value);
+    }
+    confidential
+}
 
 /// The folder to build, kept below the root of the artifact (KC-SRC-014, KC-SRC-015).
 fn build_path(tree: &Tree, path: Option<&str>) -> Result<TreePath, Failed> {

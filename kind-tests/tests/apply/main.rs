@@ -4,6 +4,7 @@ mod applying;
 mod ending;
 mod normalising;
 mod ownership;
+mod recreating;
 mod staging;
 
 use flux_apply::{

@@ -2,11 +2,13 @@
 //! of its own on the cluster that all share.
 
 mod annotations;
+mod api_server;
 mod bad_input;
 mod cli;
 mod downloads;
 mod events;
 mod failures;
+mod force;
 mod gates;
 mod health;
 mod idle;
@@ -20,6 +22,7 @@ mod permissions;
 mod progress;
 mod pruning;
 mod rollout;
+mod secrecy;
 mod spec;
 mod takeover;
 mod transports;

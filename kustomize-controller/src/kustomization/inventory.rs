@@ -45,11 +45,10 @@ pub(super) async fn reserve(
     }
     let mut planned = run.status.inventory.clone().unwrap_or_default();
     for (object, mut id) in new {
-        let kind = cluster
-            .discovery()
-            .resource(&id.group, object.version(), &id.kind);
         // A kind that comes with this very run is recorded when its objects are there.
-        let Ok(kind) = kind.await else { continue };
+        let Ok(kind) = cluster.resource_of(&id, object.version()).await else {
+            continue;
+        };
         if !kind.namespaced {
             id.namespace.clear();
         }

@@ -95,8 +95,10 @@ impl Kustomizations {
         let cluster = self
             .clusters
             .acting_as(object, &self.policy.default_service_account);
+        let timeout = Timings::of(object).timeout;
         let cluster = cluster
-            .map_err(|error| Failure::retry("PruneFailed", error, Pace::BackOff).quietly())?;
+            .map_err(|error| Failure::retry("PruneFailed", error, Pace::BackOff).quietly())?
+            .within(timeout);
         let options = PruneOptions {
             owned_by: owner_labels(object),
             exclusions: exclusions(true),
@@ -111,7 +113,6 @@ impl Kustomizations {
         }
         run.event(reason, pruned.changes.to_string(), &metadata);
         if object.spec.deletion_policy == Some(DeletionPolicy::WaitForTermination) {
-            let timeout = Timings::of(object).timeout;
             let stop = run.shutting_down();
             let waited = run.idle(async {
                 tokio::select! {

@@ -7,6 +7,9 @@ use futures::future::{BoxFuture, FutureExt as _};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use crate::cluster::Cluster;
+use crate::concurrency::all_or_first_failure;
+use crate::confidential::Confidential;
+use crate::definitions::{Served, served, wait_until_listed};
 use crate::discovery::Resource;
 use crate::error::{ApplyError, Failed, RequestError, StepError};
 use crate::ignore::{IgnoreRules, Resolution};
@@ -14,10 +17,11 @@ use crate::managers::{Cleanup, migrate_api_version};
 use crate::memory::Memory;
 use crate::normalise::remove_unusable_ca_bundle;
 use crate::order::{GroupKind, Stage, apply_order};
+use crate::recreate::{self, recreate};
 use crate::wait::{self, Target, WaitOptions};
 use crate::{Action, Change, ChangeSet, Object, ObjectId};
 
-/// How long the objects of a stage may take to become ready, and an object to be gone before it is made again.
+/// How long the objects of a stage may take to become ready, and the kinds that they define to be listed.
 const STAGE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How often an object that others write between the look at it and the dry run is looked at again.
@@ -50,8 +54,10 @@ pub struct Options {
 
 /// Applies objects in stages and remembers how it left them (RT-SSA-005 and 008, KC-SSA-009 to 012).
 ///
-/// All objects of a stage are looked at, by a dry run, before the first of them is changed. Objects of one kind are changed
-/// concurrently, kinds one after another.
+/// All objects of a stage are looked at, by a dry run, before the first of them is changed or deleted. Objects of one kind
+/// are changed concurrently, kinds one after another.
+///
+/// A future that is dropped may leave an object deleted that was to be made again.
 ///
 /// # Errors
 ///
@@ -69,6 +75,7 @@ pub async fn apply_in_stages(
         Some(selector) => memory.unchanged(cluster, &objects, selector).await,
         None => HashMap::new(),
     };
+    let refused = memory.refused(&objects);
     let mut stages: BTreeMap<Stage, Vec<Object>> = BTreeMap::new();
     for object in objects {
         stages
@@ -86,7 +93,9 @@ pub async fn apply_in_stages(
             cluster,
             options,
             unchanged: &unchanged,
+            refused: &refused,
         };
+        let kinds = run.kinds_of(&objects);
         let changes = match run.stage(objects, memory).await {
             Ok(changes) => changes,
             Err(error) => return Err(Failed { error, applied }),
@@ -94,6 +103,7 @@ pub async fn apply_in_stages(
         let touched = changes
             .iter()
             .any(|change| !unchanged.contains_key(&change.id));
+        let kinds = kinds_of_applied(kinds, &changes);
         let targets: Vec<Target> = changes
             .iter()
             .map(|change| Target::of(&change.id, &change.version))
@@ -107,7 +117,10 @@ pub async fn apply_in_stages(
                 ..WaitOptions::default()
             };
             match wait::wait_until_current(cluster, &targets, &wait).await {
-                Ok(found) => memory.note_current(found),
+                Ok(found) => {
+                    memory.note_current(found);
+                    wait_until_listed(cluster, kinds, STAGE_TIMEOUT).await;
+                }
                 Err(error) => {
                     // They are not as they should be: the next run has to look and to wait again.
                     for target in &targets {
@@ -128,16 +141,27 @@ struct Run<'r> {
     cluster: &'r Cluster,
     options: &'r Options,
     unchanged: &'r HashMap<ObjectId, Change>,
+    /// Objects that are not recreated, since that has failed before.
+    refused: &'r BTreeSet<ObjectId>,
 }
 
 /// What is to be done about an object.
 struct Plan {
     desired: Object,
     change: Change,
-    /// Nothing where the object stays as it is.
-    write: Option<(Resource, Vec<Resolution>)>,
-    /// The object as it is, where it is as it should be.
+    write: Write,
+    /// The object as it is, where the server has been asked for it.
     live: Option<Object>,
+}
+
+/// How an object is changed.
+enum Write {
+    /// Not at all.
+    Nothing,
+    /// It is applied, with these fields as they are.
+    Apply(Resource, Vec<Resolution>),
+    /// It is deleted and made again.
+    Recreate(Resource),
 }
 
 impl Run<'_> {
@@ -172,20 +196,22 @@ impl Run<'_> {
                 .position(|plan| kind(plan) != kind(first))
                 .unwrap_or(rest.len());
             let (group, after) = rest.split_at(end);
-            let writes: Vec<BoxFuture<'_, _>> =
-                group.iter().map(|plan| self.write(plan).boxed()).collect();
-            let written: Vec<Option<Object>> = stream::iter(writes)
-                .buffered(concurrency)
-                .try_collect()
-                .await
-                .inspect_err(|_| {
-                    // Which of them were written is not known: all are to be looked at again.
-                    for plan in group {
-                        memory.forget_one(&plan.desired.id());
+            let writes = group.iter().map(|plan| self.write(plan).boxed()).collect();
+            let written = all_or_first_failure(writes, concurrency).await;
+            let written: Vec<Option<Object>> = written.inspect_err(|error| {
+                // Which of them were written is not known: all are to be looked at again.
+                for plan in group {
+                    memory.forget_one(&plan.desired.id());
+                    if error.is_restored(&plan.desired.id()) {
+                        memory.note_refused(&plan.desired);
                     }
-                })?;
+                }
+            })?;
             for (plan, written) in group.iter().zip(written) {
-                let live = written.as_ref().or(plan.live.as_ref());
+                let live = match plan.write {
+                    Write::Nothing => plan.live.as_ref(),
+                    Write::Apply(..) | Write::Recreate(_) => written.as_ref(),
+                };
                 if let Some(live) = live {
                     memory.note_seen(&plan.change.id, live);
                 }
@@ -218,21 +244,20 @@ impl Run<'_> {
             return Ok(Plan {
                 desired,
                 change,
-                write: None,
+                write: Write::Nothing,
                 live: None,
             });
         }
-        let failed = |step| ApplyError::Object {
-            id: id.clone(),
-            step,
-        };
         let resource = self.cluster.resource_of(&id, desired.version()).await;
-        let resource = resource.map_err(|error| failed(StepError::DryRun(error)))?;
+        let resource = resource
+            .map_err(|error| failure(&Confidential::default(), &id, StepError::DryRun(error)))?;
 
         // What cannot be read now may still be applied, or will tell why not.
         let found = self.cluster.get(&resource, &id).await;
         let exists = !found.as_ref().is_err_and(RequestError::is_not_found);
         let mut live = found.unwrap_or_default();
+        let own = values_of([&desired, &live]);
+        let failed = |step| failure(&own, &id, step);
         if self.is_skipped(&desired, &live) {
             let change = change_of(
                 if live.exists() { &live } else { &desired },
@@ -241,7 +266,7 @@ impl Run<'_> {
             return Ok(Plan {
                 desired,
                 change,
-                write: None,
+                write: Write::Nothing,
                 live: None,
             });
         }
@@ -257,18 +282,26 @@ impl Run<'_> {
             }
         }
 
-        let mut dry_run = self.cluster.apply(&resource, &desired, true).await;
+        let dry_run = self.cluster.apply(&resource, &desired, true).await;
         if let Err(error) = &dry_run
             && exists
             && error.is_immutable()
             && self.may_recreate(&desired, &live)
+            && !self.refused.contains(&id)
         {
-            // A server calls invalid what may not change and what is wrong by itself; only the former is helped by starting
-            // over, and an object that cannot be made again may not be deleted.
-            if self.cluster.would_be_made(&resource, &desired).await {
-                self.recreate(&resource, &id).await?;
-                live = Object::default();
-                dry_run = self.cluster.apply(&resource, &desired, true).await;
+            let possible = recreate::is_possible(self.cluster, &resource, &desired, &live).await;
+            if possible.map_err(|error| failed(StepError::DryRun(error)))? {
+                // The name of the kind's scope: that of the live object, where it could be read.
+                let change = change_of(
+                    if live.exists() { &live } else { &desired },
+                    Action::Created,
+                );
+                return Ok(Plan {
+                    desired,
+                    change,
+                    write: Write::Recreate(resource),
+                    live: Some(live),
+                });
             }
         }
         let mut dry_run = dry_run.map_err(|error| failed(StepError::DryRun(error)))?;
@@ -305,7 +338,7 @@ impl Run<'_> {
             return Ok(Plan {
                 desired,
                 change,
-                write: None,
+                write: Write::Nothing,
                 live: Some(live),
             });
         }
@@ -322,25 +355,44 @@ impl Run<'_> {
         Ok(Plan {
             change: change_of(&dry_run, action),
             desired,
-            write: Some((resource, resolutions)),
-            live: None,
+            write: Write::Apply(resource, resolutions),
+            // Only a Secret's values are of use: as what no message may show.
+            live: live.is_secret().then_some(live),
         })
     }
 
     /// Does what was decided; gives what the server made of it.
     async fn write(&self, plan: &Plan) -> Result<Option<Object>, ApplyError> {
-        let Some((resource, resolutions)) = &plan.write else {
-            return Ok(None);
+        let unread = Object::default();
+        let live = plan.live.as_ref().unwrap_or(&unread);
+        let answer = match &plan.write {
+            Write::Nothing => return Ok(None),
+            Write::Apply(resource, resolutions) => {
+                let mut payload = plan.desired.clone();
+                for resolution in resolutions {
+                    resolution.apply(&mut payload);
+                }
+                let answer = self.cluster.apply(resource, &payload, false).await;
+                answer.map_err(StepError::Apply)
+            }
+            Write::Recreate(resource) => {
+                recreate(self.cluster, resource, &plan.desired, live).await
+            }
         };
-        let mut payload = plan.desired.clone();
-        for resolution in resolutions {
-            resolution.apply(&mut payload);
-        }
-        let answer = self.cluster.apply(resource, &payload, false).await;
-        answer.map(Some).map_err(|error| ApplyError::Object {
-            id: plan.desired.id(),
-            step: StepError::Apply(error),
+        answer.map(Some).map_err(|step| {
+            let own = values_of([&plan.desired, live]);
+            failure(&own, &plan.desired.id(), step)
         })
+    }
+
+    /// The kinds that the definitions of a stage define, by definition, but for those that are known to be unchanged.
+    fn kinds_of(&self, objects: &[Object]) -> Vec<(String, Vec<Served>)> {
+        let looked_at = objects
+            .iter()
+            .filter(|object| object.is_crd() && !self.unchanged.contains_key(&object.id()));
+        looked_at
+            .map(|object| (object.name().to_owned(), served(object)))
+            .collect()
     }
 
     /// RT-SSA-011, RT-SSA-012, KC-SSA-015, KC-SSA-016.
@@ -369,20 +421,35 @@ impl Run<'_> {
         self.keeps_other_managers(desired, live)
             || cleanup.patch(live, self.cluster.field_manager()).is_empty()
     }
+}
 
-    /// Deletes an object and waits until it is gone.
-    async fn recreate(&self, resource: &Resource, id: &ObjectId) -> Result<(), ApplyError> {
-        let failed = |step| ApplyError::Object {
-            id: id.clone(),
-            step,
-        };
-        match self.cluster.delete(resource, id).await {
-            Err(error) if !error.is_not_found() => return Err(failed(StepError::Recreate(error))),
-            _ => {}
-        }
-        let gone = wait::wait_until_gone(self.cluster, resource, id, STAGE_TIMEOUT).await;
-        gone.map_err(|error| failed(StepError::Gone(error)))
+/// The failure of a step for an object, without the values that it holds where it is a Secret.
+fn failure(own: &Confidential, id: &ObjectId, mut step: StepError) -> ApplyError {
+    step.mask(own, id);
+    ApplyError::Object {
+        id: id.clone(),
+        step,
     }
+}
+
+/// The values of those objects that are Secrets.
+fn values_of(objects: [&Object; 2]) -> Confidential {
+    let mut values = Confidential::default();
+    for object in objects {
+        values.add_secret(object);
+    }
+    values
+}
+
+/// The kinds whose definitions were not skipped.
+fn kinds_of_applied(kinds: Vec<(String, Vec<Served>)>, changes: &[Change]) -> Vec<Served> {
+    let applied = |name: &str| {
+        changes
+            .iter()
+            .any(|change| change.id.name == name && change.action != Action::Skipped)
+    };
+    let kinds = kinds.into_iter().filter(|(name, _)| applied(name));
+    kinds.flat_map(|(_, kinds)| kinds).collect()
 }
 
 fn change_of(object: &Object, action: Action) -> Change {

@@ -1,17 +1,21 @@
 //! The requests that are sent to a cluster.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use flux_objects::path::{self, InvalidPath};
 use kube::api::{
     Api, DeleteParams, DynamicObject, GetParams, ListParams, Patch, PatchParams, PostParams,
+    Preconditions,
 };
 use kube::core::{Request, Resource as _};
 use kube::{Client, core};
 use serde_json::Value;
 
+use crate::confidential::Confidential;
 use crate::discovery::{Discovery, Resource};
 use crate::error::RequestError;
+use crate::request::{About, Limit, exchange, exchange_json};
 use crate::{Object, ObjectId};
 
 /// How many objects one answer to a list request holds.
@@ -23,6 +27,8 @@ pub struct Cluster {
     client: Client,
     discovery: Arc<Discovery>,
     field_manager: Arc<str>,
+    limit: Limit,
+    confidential: Arc<Confidential>,
 }
 
 impl Cluster {
@@ -33,6 +39,35 @@ impl Cluster {
             client,
             discovery,
             field_manager: field_manager.into(),
+            limit: Limit::default(),
+            confidential: Arc::default(),
+        }
+    }
+
+    /// The same cluster, of whose refusals no message shows what is confidential (KC-SUB-009).
+    #[must_use]
+    pub fn masking(&self, confidential: Confidential) -> Self {
+        Self {
+            confidential: Arc::new(confidential),
+            ..self.clone()
+        }
+    }
+
+    /// The same cluster for one run, none of whose requests may take longer than `limit`. Once a request has taken that
+    /// long, those that follow fail without being sent.
+    #[must_use]
+    pub fn within(&self, limit: Duration) -> Self {
+        Self {
+            limit: Limit::new(limit),
+            ..self.clone()
+        }
+    }
+
+    /// The same cluster for requests that have to be sent even if others of the run were not answered.
+    pub(crate) fn each_alone(&self) -> Self {
+        Self {
+            limit: self.limit.each_alone(),
+            ..self.clone()
         }
     }
 
@@ -69,7 +104,30 @@ impl Cluster {
         id: &ObjectId,
         version: &str,
     ) -> Result<Resource, RequestError> {
-        self.discovery.resource(&id.group, version, &id.kind).await
+        let found = self.discovery.resource(&id.group, version, &id.kind);
+        self.limit.bound(found).await
+    }
+
+    /// The kind of an object in the version that the cluster prefers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cluster::resource_of`].
+    pub async fn preferred_resource_of(&self, id: &ObjectId) -> Result<Resource, RequestError> {
+        let found = self.discovery.preferred(&id.group, &id.kind);
+        self.limit.bound(found).await
+    }
+
+    /// Whether the cluster lists a kind by now, whatever it was known to list before.
+    pub(crate) async fn lists_by_now(
+        &self,
+        group: &str,
+        version: &str,
+        kind: &str,
+    ) -> Result<bool, RequestError> {
+        self.discovery.forget_version(group, version);
+        let found = self.discovery.find(group, version, kind);
+        Ok(self.limit.bound(found).await?.is_some())
     }
 
     /// Reads an object.
@@ -80,7 +138,7 @@ impl Cluster {
     pub async fn get(&self, resource: &Resource, id: &ObjectId) -> Result<Object, RequestError> {
         let (path, name) = Self::named(resource, id)?;
         let request = path.get(&name, &GetParams::default());
-        self.object(request, resource, id, "get").await
+        self.object(request, resource, id).await
     }
 
     /// Reads an object's metadata.
@@ -95,7 +153,7 @@ impl Cluster {
     ) -> Result<Object, RequestError> {
         let (path, name) = Self::named(resource, id)?;
         let request = path.get_metadata(&name, &GetParams::default());
-        self.object(request, resource, id, "get").await
+        self.object(request, resource, id).await
     }
 
     /// Applies an object, taking over what others manage; gives what the server made of it.
@@ -114,30 +172,29 @@ impl Cluster {
         };
         let (path, name) = Self::named(resource, &id)?;
         let request = path.patch(&name, &params, &Patch::Apply(object.fields()));
-        self.object(request, resource, &id, "patch").await
+        self.object(request, resource, &id).await
     }
 
-    /// Whether the server would make an object of that name if there were none. What it finds wrong with the object it
-    /// says before it finds that the name is taken.
-    pub(crate) async fn would_be_made(&self, resource: &Resource, object: &Object) -> bool {
+    /// A dry run of creating an object. What is wrong with the object itself is refused before the server finds that the
+    /// name is taken.
+    ///
+    /// # Errors
+    ///
+    /// The server's; `AlreadyExists` where nothing but the name is in the way.
+    pub(crate) async fn dry_create(
+        &self,
+        resource: &Resource,
+        object: &Object,
+    ) -> Result<(), RequestError> {
         let id = object.id();
         let params = PostParams {
             dry_run: true,
             field_manager: Some(self.field_manager.to_string()),
         };
-        let Ok(path) = Self::path(resource, &id) else {
-            return false;
-        };
-        let Ok(body) = serde_json::to_vec(object.fields()) else {
-            return false;
-        };
-        match self
-            .send(path.create(&params, body), resource, &id, "create")
-            .await
-        {
-            Ok(_) => true,
-            Err(error) => error.reason == "AlreadyExists",
-        }
+        let body = serde_json::to_vec(object.fields())
+            .map_err(|error| RequestError::local(error.to_string()))?;
+        let request = Self::path(resource, &id)?.create(&params, body);
+        self.send(request, resource, &id).await.map(drop)
     }
 
     /// Changes an object by a JSON patch; gives what the server made of it.
@@ -157,7 +214,7 @@ impl Cluster {
         };
         let (path, name) = Self::named(resource, id)?;
         let request = path.patch(&name, &params, &patch);
-        self.object(request, resource, id, "patch").await
+        self.object(request, resource, id).await
     }
 
     /// Deletes an object; its dependents follow in the background.
@@ -168,7 +225,26 @@ impl Cluster {
     ) -> Result<(), RequestError> {
         let (path, name) = Self::named(resource, id)?;
         let request = path.delete(&name, &DeleteParams::background());
-        self.send(request, resource, id, "delete").await.map(drop)
+        self.send(request, resource, id).await.map(drop)
+    }
+
+    /// Deletes the object that was read, and no other of its name.
+    pub(crate) async fn delete_exactly(
+        &self,
+        resource: &Resource,
+        id: &ObjectId,
+        uid: &str,
+    ) -> Result<(), RequestError> {
+        let mut params = DeleteParams::background();
+        if !uid.is_empty() {
+            params = params.preconditions(Preconditions {
+                uid: Some(uid.to_owned()),
+                ..Preconditions::default()
+            });
+        }
+        let (path, name) = Self::named(resource, id)?;
+        let request = path.delete(&name, &params);
+        self.send(request, resource, id).await.map(drop)
     }
 
     /// The metadata of every object of a kind that a label selector finds, in one namespace or in all.
@@ -188,7 +264,7 @@ impl Cluster {
         };
         loop {
             let mut page = self
-                .send(path.list_metadata(&params), resource, &id, "list")
+                .send(path.list_metadata(&params), resource, &id)
                 .await?;
             if let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) {
                 objects.extend(items.into_iter().filter_map(Object::new));
@@ -213,7 +289,14 @@ impl Cluster {
     ) -> Result<String, RequestError> {
         let request = Self::collection(resource, namespace)?.list(params);
         let request = request.map_err(|error| RequestError::local(error.to_string()))?;
-        Ok(self.client.request_text(request).await?)
+        let about = About {
+            resource: resource.qualified_name(),
+            name: String::new(),
+        };
+        let answer = exchange(&self.client, request, &about);
+        let text = self.limit.bound(answer).await?;
+        String::from_utf8(text.into())
+            .map_err(|_| RequestError::local("the server's answer is not UTF-8"))
     }
 
     /// The objects of a kind, to watch them.
@@ -251,7 +334,7 @@ impl Cluster {
     pub(crate) fn path(resource: &Resource, id: &ObjectId) -> Result<Request, RequestError> {
         if resource.namespaced && id.namespace.is_empty() {
             // The server has no path for this; the words are those of upstream's client.
-            return Err(missing(resource, id, "patch"));
+            return Err(missing(resource, id));
         }
         Self::collection(
             resource,
@@ -272,31 +355,33 @@ impl Cluster {
         request: Result<http::Request<Vec<u8>>, core::request::Error>,
         resource: &Resource,
         id: &ObjectId,
-        verb: &str,
     ) -> Result<Object, RequestError> {
-        let value = self.send(request, resource, id, verb).await?;
-        Object::new(value).ok_or_else(|| RequestError::local("the server's answer is no object"))
+        let value = self.send(request, resource, id).await?;
+        Object::new(value)
+            .ok_or_else(|| RequestError::local("the server's answer is not an object"))
     }
 
+    /// Sends a request about an object and gives the answer, within the run's limit.
     pub(crate) async fn send(
         &self,
         request: Result<http::Request<Vec<u8>>, core::request::Error>,
         resource: &Resource,
         id: &ObjectId,
-        verb: &str,
     ) -> Result<Value, RequestError> {
         let request = request.map_err(|error| RequestError::local(error.to_string()))?;
-        self.client
-            .request::<Value>(request)
-            .await
-            .map_err(|error| match RequestError::from(error) {
-                error if error.code == 404 && error.reason != "NotFound" => {
-                    // The path is gone, and with it perhaps the kind.
-                    self.discovery.forget(&resource.api_version());
-                    missing(resource, id, verb)
-                }
-                error => error,
-            })
+        let about = About {
+            resource: resource.qualified_name(),
+            name: id.name.clone(),
+        };
+        let answer = exchange_json(&self.client, request, &about);
+        self.limit.bound(answer).await.map_err(|mut error| {
+            if error.is_missing_path() {
+                // The path is gone, and with it perhaps the kind.
+                self.discovery.forget(&resource.api_version());
+            }
+            self.confidential.mask(&mut error.message, id);
+            error
+        })
     }
 }
 
@@ -306,10 +391,10 @@ impl From<InvalidPath> for RequestError {
     }
 }
 
-/// What upstream's client makes of an answer that is no status but a bare 404.
-fn missing(resource: &Resource, id: &ObjectId, verb: &str) -> RequestError {
+/// What upstream's client gets for an object of a namespaced kind that has no namespace: the server has no such path.
+fn missing(resource: &Resource, id: &ObjectId) -> RequestError {
     let message = format!(
-        "the server could not find the requested resource ({verb} {} {})",
+        "the server could not find the requested resource (patch {} {})",
         resource.qualified_name(),
         id.name
     );

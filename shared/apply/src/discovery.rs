@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResource;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{APIGroupList, APIResource, APIResourceList};
 use kube::Client;
 use kube::core::ApiResource;
 
 use crate::error::RequestError;
+use crate::request::{About, exchange_json};
 
 /// How long an answer is used before it is asked for again.
 const LIFETIME: Duration = Duration::from_mins(10);
@@ -136,13 +137,7 @@ impl Discovery {
         if !is_name_of_version(group, version) {
             return Ok(false);
         }
-        let answer = if group.is_empty() {
-            self.client.list_core_api_resources(version).await
-        } else {
-            let group_version = group_version(group, version);
-            self.client.list_api_group_resources(&group_version).await
-        };
-        match answer.map_err(RequestError::from) {
+        match self.resource_list(group, version).await {
             Ok(_) => Ok(true),
             Err(error) if error.is_not_found() => Ok(false),
             Err(error) => Err(error),
@@ -172,6 +167,11 @@ impl Discovery {
         )))
     }
 
+    /// As [`Discovery::forget`].
+    pub(crate) fn forget_version(&self, group: &str, version: &str) {
+        self.forget(&group_version(group, version));
+    }
+
     /// Forgets what is known of a group's version: its kinds may have changed.
     pub(crate) fn forget(&self, group_version: &str) {
         self.kinds
@@ -184,30 +184,43 @@ impl Discovery {
         if !is_name_of_version(group, version) {
             return Ok(Vec::new());
         }
-        let answer = if group.is_empty() {
-            self.client.list_core_api_resources(version).await
-        } else {
-            self.client
-                .list_api_group_resources(&group_version(group, version))
-                .await
-        };
-        match answer.map_err(RequestError::from) {
+        match self.resource_list(group, version).await {
             Ok(list) => Ok(list
                 .resources
                 .into_iter()
                 .filter_map(|entry| resource_of(entry, group, version))
                 .collect()),
             Err(error) if error.is_not_found() => Ok(Vec::new()),
-            Err(error) => Err(error),
+            // The words of upstream's client.
+            Err(error) => Err(RequestError {
+                message: format!(
+                    "failed to get API group resources: unable to retrieve the complete list of server APIs: {}: {error}",
+                    group_version(group, version)
+                ),
+                ..error
+            }),
         }
     }
 
-    async fn fetch_versions(&self, group: &str) -> Result<Vec<String>, RequestError> {
-        let groups = self
-            .client
-            .list_api_groups()
+    async fn resource_list(
+        &self,
+        group: &str,
+        version: &str,
+    ) -> Result<APIResourceList, RequestError> {
+        let root = if group.is_empty() { "/api" } else { "/apis" };
+        self.get(&format!("{root}/{}", group_version(group, version)))
             .await
-            .map_err(RequestError::from)?;
+    }
+
+    async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, RequestError> {
+        let request = http::Request::get(path)
+            .body(Vec::new())
+            .map_err(|error| RequestError::local(error.to_string()))?;
+        exchange_json(&self.client, request, &About::default()).await
+    }
+
+    async fn fetch_versions(&self, group: &str) -> Result<Vec<String>, RequestError> {
+        let groups: APIGroupList = self.get("/apis").await?;
         let mut asked = Vec::new();
         for entry in groups.groups {
             let mut versions: Vec<String> = entry

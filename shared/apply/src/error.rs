@@ -1,8 +1,12 @@
 //! What can go wrong on the way to a cluster, in the words that conditions show.
 
 use std::fmt::{self, Display, Formatter};
+use std::time::Duration;
+
+use flux_api::meta::GoDuration;
 
 use crate::ChangeSet;
+use crate::confidential::Confidential;
 use crate::ignore::IgnoreError;
 use crate::object::ObjectId;
 
@@ -28,6 +32,36 @@ impl RequestError {
             message: message.into(),
             is_manager_conflict: false,
         }
+    }
+
+    /// The server has not answered within the time that one request may take.
+    pub(crate) fn timed_out(limit: Duration) -> Self {
+        Self::local(format!(
+            "the API server has not answered within {}: context deadline exceeded",
+            GoDuration::from(limit)
+        ))
+    }
+
+    /// The answer ended before all of it was there, or has no end.
+    pub(crate) fn unreadable(error: &(dyn std::error::Error + 'static)) -> Self {
+        Self::local(format!(
+            "reading the server's answer failed: {}",
+            chain(error)
+        ))
+    }
+
+    /// Whether the same request may be answered differently later: there was no answer, the server is overloaded, or it has
+    /// failed.
+    pub(crate) fn is_transient(&self) -> bool {
+        self.code == 0 || self.code == 429 || self.code >= 500
+    }
+
+    /// Whether the server has no such path, and so perhaps no such kind (any more).
+    pub(crate) fn is_missing_path(&self) -> bool {
+        self.is_not_found()
+            && self
+                .message
+                .starts_with("the server could not find the requested resource")
     }
 
     /// Whether the object, or its kind, does not exist.
@@ -67,18 +101,7 @@ impl std::error::Error for RequestError {}
 impl From<kube::Error> for RequestError {
     fn from(error: kube::Error) -> Self {
         match error {
-            kube::Error::Api(status) => {
-                let causes = status.details.iter().flat_map(|details| &details.causes);
-                let is_manager_conflict = causes
-                    .into_iter()
-                    .any(|cause| cause.reason == "FieldManagerConflict");
-                Self {
-                    code: status.code,
-                    reason: status.reason,
-                    message: status.message,
-                    is_manager_conflict,
-                }
-            }
+            kube::Error::Api(status) => Self::from(*status),
             other => Self::local(flux_objects::words(&other).unwrap_or_else(|| chain(&other))),
         }
     }
@@ -89,6 +112,19 @@ impl From<flux_objects::Error> for RequestError {
         match error {
             flux_objects::Error::Invalid(error) => error.into(),
             flux_objects::Error::Request(error) => error.into(),
+        }
+    }
+}
+
+impl From<kube::core::Status> for RequestError {
+    fn from(status: kube::core::Status) -> Self {
+        let mut causes = status.details.iter().flat_map(|details| &details.causes);
+        let is_manager_conflict = causes.any(|cause| cause.reason == "FieldManagerConflict");
+        Self {
+            code: status.code,
+            reason: status.reason,
+            message: status.message,
+            is_manager_conflict,
         }
     }
 }
@@ -128,6 +164,45 @@ pub enum StepError {
     Recreate(RequestError),
     /// Waiting until it is gone to make it again.
     Gone(RequestError),
+    /// Making it again after it was deleted (KC-SSA-030).
+    Remake {
+        /// Why the server refused the new object.
+        error: RequestError,
+        /// What became of the object as it was.
+        previous: Previous,
+    },
+}
+
+/// What became of an object that was deleted to be made again, where the server refused the new one.
+#[derive(Debug)]
+pub enum Previous {
+    /// It was made again as it was before.
+    Restored,
+    /// It could not be read, so there was nothing to restore.
+    Unknown,
+    /// The server refused it too.
+    Refused(RequestError),
+}
+
+impl StepError {
+    /// Masks confidential values in what the server said about an object (KC-SUB-009).
+    pub(crate) fn mask(&mut self, confidential: &Confidential, id: &ObjectId) {
+        let mask = |error: &mut RequestError| confidential.mask(&mut error.message, id);
+        match self {
+            Self::DryRun(error)
+            | Self::Apply(error)
+            | Self::Cleanup(error)
+            | Self::Migrate { error, .. }
+            | Self::Recreate(error)
+            | Self::Gone(error) => mask(error),
+            Self::Remake { error, previous } => {
+                mask(error);
+                if let Previous::Refused(error) = previous {
+                    mask(error);
+                }
+            }
+        }
+    }
 }
 
 /// A run that ended before all objects were applied.
@@ -144,6 +219,20 @@ pub enum ApplyError {
     Wait(crate::wait::WaitError),
     /// An ignore rule cannot be used.
     Ignore(IgnoreError),
+}
+
+impl ApplyError {
+    /// Whether this object was deleted to be recreated, and restored because the server refused the new one.
+    pub(crate) fn is_restored(&self, object: &ObjectId) -> bool {
+        let Self::Object {
+            id,
+            step: StepError::Remake { previous, .. },
+        } = self
+        else {
+            return false;
+        };
+        id == object && matches!(previous, Previous::Restored)
+    }
 }
 
 impl Display for ApplyError {
@@ -174,6 +263,23 @@ impl Display for ApplyError {
                     f,
                     "{id} immutable field detected, failed to wait for object to be deleted: {error}"
                 )
+            }
+            StepError::Remake { error, previous } => {
+                write!(
+                    f,
+                    "{id} immutable field detected, failed to recreate object, "
+                )?;
+                match previous {
+                    Previous::Restored => write!(f, "its previous content was restored: {error}"),
+                    Previous::Unknown => write!(
+                        f,
+                        "the next run creates it as soon as the server accepts it: {error}"
+                    ),
+                    Previous::Refused(again) => write!(
+                        f,
+                        "the next run creates it as soon as the server accepts it: {error}; restoring its previous content failed too: {again}"
+                    ),
+                }
             }
         }
     }

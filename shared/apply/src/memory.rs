@@ -24,6 +24,8 @@ pub struct Memory {
     seen: HashMap<ObjectId, Version>,
     /// The version in which each object was found to be as it should be.
     current: HashMap<ObjectId, Version>,
+    /// Payloads that the server refused after the object was deleted for them: it is not deleted for the same again.
+    refused: HashMap<ObjectId, blake3::Hash>,
 }
 
 /// A state of an object, as the server names it.
@@ -114,7 +116,23 @@ impl Memory {
     /// Begins a run on these objects: all others are forgotten.
     pub(crate) fn begin(&mut self, objects: &BTreeSet<ObjectId>) {
         self.objects.retain(|id, _| objects.contains(id));
+        self.refused.retain(|id, _| objects.contains(id));
         self.seen.clear();
+    }
+
+    /// Notes that recreating an object with this payload has failed.
+    pub(crate) fn note_refused(&mut self, desired: &Object) {
+        self.refused.insert(desired.id(), digest(desired.fields()));
+    }
+
+    /// The objects for whose payload a recreation has failed before.
+    pub(crate) fn refused(&self, objects: &[Object]) -> BTreeSet<ObjectId> {
+        let refused = objects.iter().filter(|object| {
+            self.refused
+                .get(&object.id())
+                .is_some_and(|payload| *payload == digest(object.fields()))
+        });
+        refused.map(Object::id).collect()
     }
 
     /// Notes in which state the run has seen an object.

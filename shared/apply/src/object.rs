@@ -94,6 +94,11 @@ impl Object {
         self.text(&["metadata", "resourceVersion"])
     }
 
+    /// The uid; empty for an object that no server has stored.
+    pub(crate) fn uid(&self) -> &str {
+        self.text(&["metadata", "uid"])
+    }
+
     /// Whether a server has stored the object.
     pub fn exists(&self) -> bool {
         !self.text(&["metadata", "uid"]).is_empty()

@@ -4,6 +4,7 @@ use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 use crate::cluster::Cluster;
+use crate::confidential::Confidential;
 use crate::error::RequestError;
 use crate::inventory::Tracked;
 use crate::object::Metadata;
@@ -67,7 +68,8 @@ pub async fn delete_all(cluster: &Cluster, objects: &[Tracked], options: &PruneO
     for tracked in objects {
         let action = match delete(cluster, tracked, options).await {
             Ok(action) => action,
-            Err((step, error)) => {
+            Err((step, mut error)) => {
+                mask(cluster, tracked, &mut error).await;
                 errors.push((tracked.id.clone(), step, error));
                 Action::Unknown
             }
@@ -111,6 +113,21 @@ async fn delete(
     match cluster.delete(&resource, &tracked.id).await {
         Ok(()) => Ok(Action::Deleted),
         Err(error) => Err((PruneStep::Delete, error)),
+    }
+}
+
+/// Masks the values of a Secret in the refusal of its deletion: an admission webhook may quote what it sees.
+async fn mask(cluster: &Cluster, tracked: &Tracked, error: &mut RequestError) {
+    let id = &tracked.id;
+    if !id.group.is_empty() || id.kind != "Secret" || error.code == 0 {
+        return;
+    }
+    if let Ok(resource) = cluster.resource_of(id, &tracked.version).await
+        && let Ok(live) = cluster.get(&resource, id).await
+    {
+        let mut values = Confidential::default();
+        values.add_secret(&live);
+        values.mask(&mut error.message, id);
     }
 }
 

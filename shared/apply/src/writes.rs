@@ -36,7 +36,7 @@ impl Cluster {
         };
         let (path, name) = Self::named(resource, &id)?;
         let request = path.patch(&name, &params, &Patch::Apply(object.fields()));
-        self.object(request, resource, &id, "patch").await
+        self.object(request, resource, &id).await
     }
 
     /// Creates an object. One without a name gets one from the server, where it says how that begins.
@@ -56,7 +56,7 @@ impl Cluster {
         };
         let body = body_of(object)?;
         let request = Self::path(resource, &id)?.create(&params, body);
-        self.object(request, resource, &id, "post").await
+        self.object(request, resource, &id).await
     }
 
     /// Replaces an object; a field that its kind has not is refused. Where it carries a resource version, nobody may have
@@ -72,7 +72,7 @@ impl Cluster {
     ) -> Result<Object, RequestError> {
         let id = object.id();
         let request = self.write(Method::PUT, resource, &id, JSON, true, body_of(object)?)?;
-        self.object(Ok(request), resource, &id, "put").await
+        self.object(Ok(request), resource, &id).await
     }
 
     /// Changes an object by a patch of the given media type.
@@ -89,7 +89,7 @@ impl Cluster {
     ) -> Result<Object, RequestError> {
         let patch = patch.into_bytes();
         let request = self.write(Method::PATCH, resource, id, media_type, false, patch)?;
-        self.object(Ok(request), resource, id, "patch").await
+        self.object(Ok(request), resource, id).await
     }
 
     /// Changes an object's managed fields by a JSON patch, if it still has the resource version that it had when they were
@@ -111,7 +111,7 @@ impl Cluster {
         let media_type = "application/json-patch+json";
         let patch = Value::Array(patch).to_string().into_bytes();
         let request = self.write(Method::PATCH, resource, &id, media_type, true, patch)?;
-        self.object(Ok(request), resource, &id, "patch").await
+        self.object(Ok(request), resource, &id).await
     }
 
     /// Deletes an object as `params` say, and tells whether it is gone; else something has to be finished first.
@@ -127,7 +127,7 @@ impl Cluster {
     ) -> Result<bool, RequestError> {
         let (path, name) = Self::named(resource, id)?;
         let request = path.delete(&name, params);
-        let answer = self.send(request, resource, id, "delete").await?;
+        let answer = self.send(request, resource, id).await?;
         // What lives on is shown with the time at which it was deleted; else it is shown as it was, or not at all.
         Ok(answer["metadata"]["deletionTimestamp"].is_null())
     }

@@ -15,7 +15,7 @@ use crate::error::RequestError;
 use crate::memory::Version;
 use crate::{Object, ObjectId};
 use state::{Board, News};
-use watches::Watches;
+use watches::{Next, Watches};
 
 /// How often objects are judged again without news: some rules depend on time, a kind may appear, and what may not be
 /// watched has to be read.
@@ -141,31 +141,48 @@ pub async fn wait_until_current(
         return Ok(Vec::new());
     }
     let mut board = Board::new(targets, options);
+    let watching = watch_until_settled(cluster, targets, options, &mut board);
+    let timed_out = match tokio::time::timeout(options.timeout, watching).await {
+        Ok(settled) => settled.map(|()| false)?,
+        Err(_) => true,
+    };
+    board.judge(jiff::Timestamp::now());
+    board.verdict(timed_out).map(|()| board.versions())
+}
+
+/// Keeps the board up to date until waiting longer cannot change the outcome, or is not wanted. No request holds up the news
+/// of other objects.
+async fn watch_until_settled(
+    cluster: &Cluster,
+    targets: &[Target],
+    options: &WaitOptions,
+    board: &mut Board<'_>,
+) -> Result<(), WaitError> {
     let mut watches = Watches::new(cluster, targets, options);
-    let deadline = tokio::time::sleep(options.timeout);
-    tokio::pin!(deadline);
     let mut tick = tokio::time::interval(TICK);
     loop {
         tokio::select! {
-            () = &mut deadline => return board.verdict(true).map(|()| board.versions()),
-            news = watches.next() => {
-                if let News::Unwatchable(id) = &news
-                    && watches.read_instead(id)
-                {
-                    tick.reset_immediately();
+            next = watches.next() => match next {
+                Next::News(news) => {
+                    if let News::Unwatchable(id) = &news
+                        && watches.read_instead(id)
+                    {
+                        tick.reset_immediately();
+                    }
+                    board.take(news);
                 }
-                board.take(news);
-            }
+                Next::Kind(targets, resource) => watches.open(targets, resource, board)?,
+            },
             _ = tick.tick() => {
-                watches.open_missing(&mut board).await?;
-                watches.read_unwatchable(&mut board).await;
+                watches.look_up_missing();
+                watches.read_unwatchable(board).await;
                 board.doubt();
             }
         }
         board.judge(jiff::Timestamp::now());
         watches.watch_pods(board.owners_in_progress()).await;
         if board.is_settled() {
-            return board.verdict(false).map(|()| board.versions());
+            return Ok(());
         }
     }
 }
@@ -181,7 +198,23 @@ pub async fn wait_until_gone(
     id: &ObjectId,
     timeout: Duration,
 ) -> Result<(), RequestError> {
-    let gone = tokio::time::timeout(timeout, watch_until_gone(cluster, resource, id));
+    wait_until_replaced(cluster, resource, id, "", timeout).await
+}
+
+/// Waits until there is no object of this name and uid any more: it is gone, or another has taken its place. With an empty
+/// uid no other is accepted.
+///
+/// # Errors
+///
+/// As [`wait_until_gone`].
+pub(crate) async fn wait_until_replaced(
+    cluster: &Cluster,
+    resource: &Resource,
+    id: &ObjectId,
+    uid: &str,
+    timeout: Duration,
+) -> Result<(), RequestError> {
+    let gone = tokio::time::timeout(timeout, watch_until_gone(cluster, resource, id, uid));
     gone.await
         .unwrap_or_else(|_| Err(RequestError::local("context deadline exceeded")))
 }
@@ -190,9 +223,13 @@ async fn watch_until_gone(
     cluster: &Cluster,
     resource: &Resource,
     id: &ObjectId,
+    uid: &str,
 ) -> Result<(), RequestError> {
     let api = cluster.api(resource, &id.namespace)?;
-    let is_gone = |object: Option<&kube::api::DynamicObject>| object.is_none();
+    let is_other = |found: Option<&str>| !uid.is_empty() && found != Some(uid);
+    let is_gone = |object: Option<&kube::api::DynamicObject>| {
+        object.is_none_or(|object| is_other(object.metadata.uid.as_deref()))
+    };
     if await_condition(api, &id.name, is_gone).await.is_ok() {
         return Ok(());
     }
@@ -200,6 +237,7 @@ async fn watch_until_gone(
     loop {
         match cluster.get_metadata(resource, id).await {
             Err(error) if error.is_not_found() => return Ok(()),
+            Ok(found) if is_other(Some(found.uid())) => return Ok(()),
             answer => answer.map(drop)?,
         }
         tokio::time::sleep(TICK).await;

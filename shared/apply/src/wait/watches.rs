@@ -1,10 +1,13 @@
 //! The watches that are open for the objects that are waited for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use futures::stream::{self, BoxStream, SelectAll, Stream, StreamExt as _};
+use futures::future::{BoxFuture, FutureExt as _};
+use futures::stream::{self, BoxStream, FuturesUnordered, SelectAll, Stream, StreamExt as _};
 use kube::ResourceExt as _;
 use kube::api::{Api, DynamicObject, TypeMeta};
+use kube::runtime::utils::Backoff;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use serde_json::Value;
 
@@ -18,11 +21,55 @@ use crate::error::RequestError;
 /// Up to so many objects of a kind in a namespace are watched one by one, more by one watch on all of them.
 const ONE_BY_ONE: usize = 2;
 
+/// A request for the resource of a kind, with the objects of that kind.
+type Lookup<'w> = BoxFuture<'w, (Vec<Target>, Result<Resource, RequestError>)>;
+
+/// What [`Watches::next`] brings.
+pub(super) enum Next {
+    /// News of an object.
+    News(News),
+    /// The resource of these objects, all of one kind, or why it is not known.
+    Kind(Vec<Target>, Result<Resource, RequestError>),
+}
+
+/// The pauses of a watch that cannot be opened, each twice as long as the one before, up to a [`TICK`]: upstream polls that
+/// often, and so sees as soon that a server is back.
+struct Pauses {
+    next: Duration,
+}
+
+/// The first pause.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self { next: FIRST_PAUSE }
+    }
+}
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let pause = self.next;
+        self.next = (pause * 2).min(TICK);
+        Some(pause)
+    }
+}
+
+impl Backoff for Pauses {
+    fn reset(&mut self) {
+        *self = Self::default();
+    }
+}
+
 pub(super) struct Watches<'w> {
     cluster: &'w Cluster,
     options: &'w WaitOptions,
-    /// Objects that are not watched yet.
+    /// Objects whose kind is not known yet.
     missing: Vec<Target>,
+    /// Requests for the kinds of objects, under way.
+    lookups: FuturesUnordered<Lookup<'w>>,
     /// Owners whose pods are watched.
     with_pods: BTreeSet<ObjectId>,
     /// Objects that may not be watched.
@@ -38,6 +85,7 @@ impl<'w> Watches<'w> {
             cluster,
             options,
             missing: targets.to_vec(),
+            lookups: FuturesUnordered::new(),
             with_pods: BTreeSet::new(),
             unwatchable: BTreeSet::new(),
             versions: BTreeMap::new(),
@@ -45,29 +93,59 @@ impl<'w> Watches<'w> {
         }
     }
 
-    /// The next news; waits for ever where nothing is watched.
-    pub(super) async fn next(&mut self) -> News {
-        match self.streams.next().await {
-            Some(news) => news,
-            None => std::future::pending().await,
+    /// What comes next; waits for ever where nothing is watched or asked for.
+    pub(super) async fn next(&mut self) -> Next {
+        let Self {
+            lookups, streams, ..
+        } = self;
+        tokio::select! {
+            Some((targets, resource)) = lookups.next() => Next::Kind(targets, resource),
+            Some(news) = streams.next() => Next::News(news),
+            else => std::future::pending().await,
         }
     }
 
-    /// Opens watches for the objects that have none. A kind that the cluster does not have may appear later, with its
-    /// definition (KC-HEALTH-006).
-    pub(super) async fn open_missing(&mut self, board: &mut Board<'_>) -> Result<(), WaitError> {
-        let mut groups: BTreeMap<(String, String, String), (Resource, Vec<ObjectId>)> =
-            BTreeMap::new();
-        let mut missing = Vec::new();
+    /// Asks for the kinds of the objects that are not watched yet, each by itself: a group of the API that does not answer
+    /// holds up no other. A kind that the cluster does not have may appear later, with its definition (KC-HEALTH-006).
+    pub(super) fn look_up_missing(&mut self) {
+        let mut kinds: BTreeMap<(String, Option<String>, String), Vec<Target>> = BTreeMap::new();
         for target in std::mem::take(&mut self.missing) {
-            let resource = match resource_of(self.cluster, &target).await {
-                Ok(resource) => resource,
-                Err(error) => {
-                    board.take(News::Unreadable(target.id.clone(), error.to_string()));
-                    missing.push(target);
-                    continue;
-                }
+            let id = &target.id;
+            let kind = (id.group.clone(), target.version.clone(), id.kind.clone());
+            kinds.entry(kind).or_default().push(target);
+        }
+        for targets in kinds.into_values() {
+            let cluster = self.cluster;
+            let lookup = async move {
+                let found = match targets.first() {
+                    Some(target) => resource_of(cluster, target).await,
+                    None => Err(RequestError::local("no object of the kind")),
+                };
+                (targets, found)
             };
+            self.lookups.push(lookup.boxed());
+        }
+    }
+
+    /// Opens the watches of objects of one kind.
+    pub(super) fn open(
+        &mut self,
+        targets: Vec<Target>,
+        resource: Result<Resource, RequestError>,
+        board: &mut Board<'_>,
+    ) -> Result<(), WaitError> {
+        let resource = match resource {
+            Ok(resource) => resource,
+            Err(error) => {
+                for target in &targets {
+                    board.take(News::Unreadable(target.id.clone(), error.to_string()));
+                }
+                self.missing.extend(targets);
+                return Ok(());
+            }
+        };
+        let mut namespaces: BTreeMap<String, Vec<ObjectId>> = BTreeMap::new();
+        for target in targets {
             if resource.namespaced && target.id.namespace.is_empty() {
                 return Err(WaitError::NoNamespace {
                     resource: resource_name(&resource),
@@ -84,44 +162,38 @@ impl<'w> Watches<'w> {
             } else {
                 String::new()
             };
-            let key = (resource.api_version(), resource.kind.clone(), namespace);
-            groups
-                .entry(key)
-                .or_insert_with(|| (resource, Vec::new()))
-                .1
-                .push(target.id);
+            namespaces.entry(namespace).or_default().push(target.id);
         }
-        self.missing = missing;
-        for ((.., namespace), (resource, ids)) in groups {
-            self.versions
-                .extend(ids.iter().map(|id| (id.clone(), resource.clone())));
-            let Ok(api) = self.cluster.api(&resource, &namespace) else {
-                continue;
-            };
-            let types = types_of(&resource);
-            if ids.len() <= ONE_BY_ONE && !self.options.by_kind {
-                for id in ids {
-                    let config = watcher::Config::default()
-                        .fields(&format!("metadata.name={}", field_value(&id.name)));
-                    self.streams.push(objects(
-                        api.clone(),
-                        config,
-                        vec![id],
-                        types.clone(),
-                        self.options.rules,
-                    ));
-                }
-            } else {
-                let config = watcher::Config::default();
-                let config = match &self.options.selector {
-                    Some(selector) => config.labels(selector),
-                    None => config,
-                };
-                let rules = self.options.rules;
-                self.streams.push(objects(api, config, ids, types, rules));
-            }
+        for (namespace, ids) in namespaces {
+            self.watch(&resource, &namespace, ids);
         }
         Ok(())
+    }
+
+    /// Watches objects of one kind and namespace.
+    fn watch(&mut self, resource: &Resource, namespace: &str, ids: Vec<ObjectId>) {
+        self.versions
+            .extend(ids.iter().map(|id| (id.clone(), resource.clone())));
+        let Ok(api) = self.cluster.api(resource, namespace) else {
+            return;
+        };
+        let types = types_of(resource);
+        let rules = self.options.rules;
+        if ids.len() <= ONE_BY_ONE && !self.options.by_kind {
+            for id in ids {
+                let config = watcher::Config::default()
+                    .fields(&format!("metadata.name={}", field_value(&id.name)));
+                self.streams
+                    .push(objects(api.clone(), config, vec![id], types.clone(), rules));
+            }
+        } else {
+            let config = watcher::Config::default();
+            let config = match &self.options.selector {
+                Some(selector) => config.labels(selector),
+                None => config,
+            };
+            self.streams.push(objects(api, config, ids, types, rules));
+        }
     }
 
     /// From here on the object is read from time to time: whoever may not watch may still read. Tells whether this is new.
@@ -249,7 +321,7 @@ fn objects(
         (news, listed_all && current == ids.len())
     };
     watcher(api, config)
-        .default_backoff()
+        .backoff(Pauses::default())
         .map(news)
         .flat_map(|(news, rests)| stream::iter(news).chain(pause(rests)))
         .boxed()
@@ -289,7 +361,10 @@ fn pods(
             _ => News::Nothing,
         }
     };
-    watcher(api, config).default_backoff().map(news).boxed()
+    watcher(api, config)
+        .backoff(Pauses::default())
+        .map(news)
+        .boxed()
 }
 
 fn types_of(resource: &Resource) -> TypeMeta {
@@ -369,12 +444,7 @@ fn selector_text(selector: &Value) -> Option<String> {
 async fn resource_of(cluster: &Cluster, target: &Target) -> Result<Resource, RequestError> {
     match &target.version {
         Some(version) => cluster.resource_of(&target.id, version).await,
-        None => {
-            cluster
-                .discovery()
-                .preferred(&target.id.group, &target.id.kind)
-                .await
-        }
+        None => cluster.preferred_resource_of(&target.id).await,
     }
 }
 

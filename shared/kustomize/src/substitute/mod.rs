@@ -125,6 +125,11 @@ impl Variables {
         self.values.keys().map(String::as_str)
     }
 
+    /// The values that no message may quote.
+    pub fn secret_values(&self) -> impl Iterator<Item = &[u8]> {
+        self.secret.iter().filter_map(|name| self.get(name))
+    }
+
     fn get(&self, name: &str) -> Option<&[u8]> {
         self.values.get(name).map(Vec::as_slice)
     }

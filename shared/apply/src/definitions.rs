@@ -1,0 +1,102 @@
+//! Waits until the server lists the kinds of new definitions.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::Object;
+use crate::cluster::Cluster;
+
+/// The pause before the second look; each further one is twice as long, up to [`MAX_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
+
+/// A kind in one version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Served {
+    group: String,
+    version: String,
+    kind: String,
+}
+
+/// The kinds that a CustomResourceDefinition defines, in each version that is served.
+pub(crate) fn served(definition: &Object) -> Vec<Served> {
+    let text = |path: &[&str]| definition.at(path).and_then(Value::as_str);
+    let (Some(group), Some(kind)) = (text(&["spec", "group"]), text(&["spec", "names", "kind"]))
+    else {
+        return Vec::new();
+    };
+    if !definition.is_crd() {
+        return Vec::new();
+    }
+    let versions = definition
+        .at(&["spec", "versions"])
+        .and_then(Value::as_array);
+    let versions = versions.into_iter().flatten();
+    versions
+        .filter(|version| version["served"] == Value::Bool(true))
+        .filter_map(|version| version["name"].as_str())
+        .map(|version| Served {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            kind: kind.to_owned(),
+        })
+        .collect()
+}
+
+/// Waits until the cluster lists these kinds, for `timeout` at most.
+///
+/// A definition is established before the server's discovery knows its kind. Upstream looks every two seconds and so hardly
+/// ever meets that gap; what is applied at once does, and so does a Kustomization that depends on this one. Where the time is
+/// over, whoever needs the kind is told that there is none.
+pub(crate) async fn wait_until_listed(cluster: &Cluster, kinds: Vec<Served>, timeout: Duration) {
+    let deadline = Instant::now() + timeout;
+    for kind in kinds {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let Served {
+                group,
+                version,
+                kind,
+            } = &kind;
+            if matches!(cluster.lists_by_now(group, version, kind).await, Ok(true)) {
+                break;
+            }
+            if Instant::now() + pause >= deadline {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(MAX_PAUSE);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{Served, served};
+    use crate::Object;
+
+    #[test]
+    fn a_definition_serves_its_kind_in_the_versions_that_say_so() {
+        let definition = |api_version: &str, kind: &str| {
+            Object::new(json!({
+                "apiVersion": api_version, "kind": kind, "metadata": { "name": "things.example.com" },
+                "spec": { "group": "example.com", "names": { "kind": "Thing", "plural": "things" }, "versions": [
+                    { "name": "v1", "served": true }, { "name": "v1beta1", "served": false }, { "name": "v2", "served": true },
+                ] },
+            }))
+            .unwrap()
+        };
+        let of = |version: &str| Served {
+            group: "example.com".into(),
+            version: version.into(),
+            kind: "Thing".into(),
+        };
+        let crd = definition("apiextensions.k8s.io/v1", "CustomResourceDefinition");
+        assert_eq!(served(&crd), [of("v1"), of("v2")]);
+        assert_eq!(served(&definition("v1", "ConfigMap")), []);
+    }
+}

@@ -1,0 +1,383 @@
+//! What is made of answers that a real API server gives only now and then, or not at all.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use flux_apply::{
+    Cluster, Confidential, Memory, ObjectId, Options, PruneOptions, Target, WaitOptions,
+    apply_in_stages, delete_all, inventory, parse, wait_until_current,
+};
+use http::{Method, Request, Response};
+use kube::Client;
+use kube::client::Body;
+use serde_json::{Value, json};
+
+/// An answer: a status code, a body, and a `Retry-After` in seconds.
+type Answer = (u16, String, Option<u64>);
+
+/// What a server does with a request; nothing where it never answers.
+type Script = dyn FnMut(&Method, &str) -> Option<Answer> + Send;
+
+/// A cluster whose server follows a script, and the requests that it got, `PATCH /api/v1/...`.
+fn cluster(
+    script: impl FnMut(&Method, &str) -> Option<Answer> + Send + 'static,
+) -> (Cluster, Arc<Mutex<Vec<String>>>) {
+    let script: Arc<Mutex<Box<Script>>> = Arc::new(Mutex::new(Box::new(script)));
+    let asked = Arc::<Mutex<Vec<String>>>::default();
+    let log = asked.clone();
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        log.lock().unwrap().push(format!("{method} {path}"));
+        let answer = script.lock().unwrap()(&method, &path);
+        async move {
+            let Some((code, body, retry_after)) = answer else {
+                return std::future::pending().await;
+            };
+            let mut response = Response::builder().status(code);
+            if let Some(seconds) = retry_after {
+                response = response.header("Retry-After", seconds);
+            }
+            Ok::<_, Infallible>(response.body(Body::from(body.into_bytes())).unwrap())
+        }
+    });
+    (Cluster::new(Client::new(service, "default"), "test"), asked)
+}
+
+fn answer(code: u16, body: &Value) -> Option<Answer> {
+    Some((code, body.to_string(), None))
+}
+
+fn refusal(code: u16, reason: &str, message: &str) -> Option<Answer> {
+    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": message});
+    answer(code, &status)
+}
+
+fn kinds() -> Option<Answer> {
+    let kind = |plural: &str, kind: &str| json!({"name": plural, "singularName": "", "namespaced": true, "kind": kind, "verbs": []});
+    let resources = [kind("configmaps", "ConfigMap"), kind("secrets", "Secret")];
+    answer(
+        200,
+        &json!({"kind": "APIResourceList", "groupVersion": "v1", "resources": resources}),
+    )
+}
+
+fn config_map(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "n"}, "data": {"k": "v"}})
+}
+
+/// As the server has it.
+fn live(name: &str, version: u64) -> Value {
+    let mut object = config_map(name);
+    object["metadata"]["uid"] = json!(format!("uid-{version}"));
+    object["metadata"]["resourceVersion"] = json!(version.to_string());
+    object
+}
+
+// KC-API-010
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_answer_ends_the_run_and_gets_no_further_request() {
+    let (silent, asked) = cluster(|_, path| if path == "/api/v1" { kinds() } else { None });
+    let run = silent.within(Duration::from_secs(30));
+    let started = tokio::time::Instant::now();
+    let objects = parse::objects((0..20).map(|number| config_map(&format!("c{number}"))));
+    let options = Options {
+        concurrency: 2,
+        ..Options::default()
+    };
+    let failed = apply_in_stages(&run, objects, &options, &mut Memory::default()).await;
+    let failed = failed.unwrap_err().to_string();
+    let late = "the API server has not answered within 30s: context deadline exceeded";
+    assert_eq!(failed, format!("ConfigMap/n/c0 dry-run failed: {late}\n"));
+    assert_eq!(started.elapsed(), Duration::from_secs(30));
+    let sent = asked.lock().unwrap().len();
+
+    let id = ObjectId {
+        kind: "ConfigMap".into(),
+        namespace: "n".into(),
+        name: "c".into(),
+        ..ObjectId::default()
+    };
+    let tracked = inventory::Tracked {
+        id: id.clone(),
+        version: "v1".into(),
+    };
+    let pruned = delete_all(&run, &[tracked], &PruneOptions::default()).await;
+    let error = pruned.error.map(|error| error.to_string());
+    let want = format!("delete failed, errors: ConfigMap/n/c query failed: {late};");
+    assert_eq!(error, Some(want));
+    assert_eq!(asked.lock().unwrap().len(), sent, "it was asked again");
+
+    // The next run begins with all of its time.
+    let next = silent.within(Duration::from_secs(40));
+    let options = WaitOptions {
+        timeout: Duration::from_secs(35),
+        ..WaitOptions::default()
+    };
+    let waited = wait_until_current(&next, &[Target { id, version: None }], &options).await;
+    assert_eq!(
+        waited.unwrap_err().to_string(),
+        "timeout waiting for: [ConfigMap/n/c status: 'Unknown']"
+    );
+    assert_eq!(started.elapsed(), Duration::from_secs(65));
+}
+
+// KC-HEALTH-006
+#[tokio::test(start_paused = true)]
+async fn a_group_that_does_not_answer_holds_up_no_news_of_other_objects() {
+    let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j", "namespace": "n", "uid": "u", "resourceVersion": "1"},
+        "status": {"conditions": [{"type": "Failed", "status": "True", "reason": "r", "message": "m"}]}});
+    let (half, _) = cluster(move |_, path| match path {
+        "/apis/batch" | "/apis/batch/v1" => answer(
+            200,
+            &json!({"kind": "APIResourceList", "groupVersion": "batch/v1", "resources": [
+            {"name": "jobs", "singularName": "", "namespaced": true, "kind": "Job", "verbs": []}]}),
+        ),
+        "/apis/batch/v1/namespaces/n/jobs" => answer(
+            200,
+            &json!({"kind": "JobList", "apiVersion": "batch/v1", "metadata": {"resourceVersion": "1"}, "items": [job]}),
+        ),
+        _ => None,
+    });
+    let target = |group: &str, kind: &str, name: &str| {
+        let id = ObjectId {
+            group: group.into(),
+            kind: kind.into(),
+            namespace: "n".into(),
+            name: name.into(),
+        };
+        Target::of(&id, "v1")
+    };
+    let targets = [
+        target("silent.example.com", "A", "a"),
+        target("batch", "Job", "j"),
+    ];
+    let options = WaitOptions {
+        timeout: Duration::from_secs(60),
+        fail_fast: true,
+        ..WaitOptions::default()
+    };
+    let error = wait_until_current(&half, &targets, &options).await;
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        "failed early due to stalled resources: [Job/n/j status: 'Failed']"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_is_sent_again_only_if_the_server_asks_for_it() {
+    let mut patches = 0;
+    let (busy, asked) = cluster(move |method, path| match (method, path) {
+        (_, "/api/v1") => kinds(),
+        (&Method::PATCH, _) => {
+            patches += 1;
+            match patches {
+                1 => Some((429, "too many".to_owned(), Some(1))),
+                2 => Some((503, "not now".to_owned(), None)),
+                _ => answer(200, &live("c", 1)),
+            }
+        }
+        _ => refusal(404, "NotFound", "configmaps \"c\" not found"),
+    });
+    let apply = async || {
+        let objects = parse::objects([config_map("c")]);
+        apply_in_stages(&busy, objects, &Options::default(), &mut Memory::default()).await
+    };
+    assert_eq!(
+        apply().await.unwrap_err().to_string(),
+        "ConfigMap/n/c dry-run failed (ServiceUnavailable): the server is currently unable to handle the request (patch configmaps c)\n"
+    );
+    let patches = |asked: &[String]| {
+        asked
+            .iter()
+            .filter(|line| line.starts_with("PATCH"))
+            .count()
+    };
+    assert_eq!(patches(&asked.lock().unwrap()), 2);
+    assert!(apply().await.is_ok());
+}
+
+/// A server with an immutable ConfigMap `c` that is refused as `refused` when it is created anew.
+fn immutable(
+    mut creation: impl FnMut(usize) -> Option<Answer> + Send + 'static,
+) -> (Cluster, Arc<Mutex<Vec<String>>>) {
+    let (mut exists, mut creations) = (true, 0);
+    cluster(move |method, path| match (method, path) {
+        (_, "/api/v1") => kinds(),
+        (&Method::GET, path) if path.ends_with("/c") && exists => answer(200, &live("c", 1)),
+        (&Method::GET, path) if path.ends_with("/c") => {
+            refusal(404, "NotFound", "configmaps \"c\" not found")
+        }
+        (&Method::GET, _) => answer(
+            200,
+            &json!({"kind": "ConfigMapList", "apiVersion": "v1", "metadata": {"resourceVersion": "2"}, "items": []}),
+        ),
+        (&Method::DELETE, _) => {
+            exists = false;
+            answer(200, &json!({"kind": "Status", "status": "Success"}))
+        }
+        (&Method::POST, _) if exists => {
+            refusal(409, "AlreadyExists", "configmaps \"c\" already exists")
+        }
+        (&Method::POST, _) => {
+            exists = true;
+            answer(201, &live("c", 3))
+        }
+        (&Method::PATCH, _) if exists => refusal(422, "Invalid", "field is immutable"),
+        _ => {
+            creations += 1;
+            let answer = creation(creations);
+            exists = answer.as_ref().is_some_and(|(code, ..)| *code < 300);
+            answer
+        }
+    })
+}
+
+async fn force(cluster: &Cluster, memory: &mut Memory) -> String {
+    let options = Options {
+        force: true,
+        ..Options::default()
+    };
+    let objects = parse::objects([config_map("c")]);
+    match apply_in_stages(cluster, objects, &options, memory).await {
+        Ok(changes) => changes.to_string(),
+        Err(error) => error.to_string(),
+    }
+}
+
+// KC-SSA-030
+#[tokio::test(start_paused = true)]
+async fn an_object_that_was_deleted_is_made_again_through_every_passing_trouble() {
+    let (server, asked) = immutable(|number| match number {
+        1 => refusal(
+            403,
+            "Forbidden",
+            "configmaps \"c\" is forbidden: exceeded quota: q",
+        ),
+        2 => Some((503, "not now".to_owned(), None)),
+        3 => None,
+        _ => answer(201, &live("c", 3)),
+    });
+    let run = server.within(Duration::from_secs(5));
+    assert_eq!(
+        force(&run, &mut Memory::default()).await,
+        "ConfigMap/n/c created"
+    );
+    let asked = asked.lock().unwrap();
+    let deletions = asked
+        .iter()
+        .filter(|line| line.starts_with("DELETE"))
+        .count();
+    assert_eq!(deletions, 1, "{asked:#?}");
+}
+
+// KC-SSA-030
+#[tokio::test(start_paused = true)]
+async fn an_object_whose_successor_is_refused_is_restored_and_not_deleted_for_it_again() {
+    let (server, asked) = immutable(|_| refusal(403, "Forbidden", "denied by policy"));
+    let mut memory = Memory::default();
+    assert_eq!(
+        force(&server, &mut memory).await,
+        "ConfigMap/n/c immutable field detected, failed to recreate object, its previous content was restored: denied by policy\n"
+    );
+    memory.forget();
+    assert_eq!(
+        force(&server, &mut memory).await,
+        "ConfigMap/n/c dry-run failed (Invalid): field is immutable\n"
+    );
+    let asked = asked.lock().unwrap();
+    let deletions = asked
+        .iter()
+        .filter(|line| line.starts_with("DELETE"))
+        .count();
+    assert_eq!(deletions, 1, "{asked:#?}");
+}
+
+// KC-SSA-009
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_is_listed_late_is_waited_for_after_its_definition() {
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "things.example.com"},
+        "spec": {"group": "example.com", "names": {"kind": "Thing", "plural": "things"}, "versions": [{"name": "v1", "served": true}]}});
+    let mut established = definition.clone();
+    established["metadata"]["uid"] = json!("u");
+    established["metadata"]["resourceVersion"] = json!("1");
+    established["status"] = json!({"conditions": [{"type": "Established", "status": "True"}, {"type": "NamesAccepted", "status": "True"}]});
+    let object = json!({"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "t", "namespace": "n"}});
+    let mut made = object.clone();
+    made["metadata"]["uid"] = json!("v");
+    let list = |group_version: &str, plural: &str, kind: &str, namespaced: bool| {
+        json!({"kind": "APIResourceList", "groupVersion": group_version, "resources": [
+            {"name": plural, "singularName": "", "namespaced": namespaced, "kind": kind, "verbs": []}]})
+    };
+    let mut looks = 0;
+    let (server, _) = cluster(move |method, path| match (method, path) {
+        (_, "/apis/apiextensions.k8s.io/v1") => answer(
+            200,
+            &list(
+                "apiextensions.k8s.io/v1",
+                "customresourcedefinitions",
+                "CustomResourceDefinition",
+                false,
+            ),
+        ),
+        (_, "/apis/example.com/v1") => {
+            looks += 1;
+            if looks < 4 {
+                return Some((404, "404 page not found".to_owned(), None));
+            }
+            answer(200, &list("example.com/v1", "things", "Thing", true))
+        }
+        (&Method::PATCH, path) if path.contains("customresourcedefinitions") => {
+            answer(200, &established)
+        }
+        (&Method::PATCH, _) => answer(200, &made),
+        (&Method::GET, path) if path.ends_with("/customresourcedefinitions") => answer(
+            200,
+            &json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": [established]}),
+        ),
+        _ => refusal(404, "NotFound", "not found"),
+    });
+    let objects = parse::objects([definition, object]);
+    let (options, mut memory) = (Options::default(), Memory::default());
+    let changes = apply_in_stages(&server, objects, &options, &mut memory).await;
+    let changes = changes.map(|changes| changes.to_string());
+    let want = "CustomResourceDefinition/things.example.com configured\nThing/n/t created";
+    assert_eq!(
+        changes.map_err(|error| error.to_string()).as_deref(),
+        Ok(want)
+    );
+}
+
+// KC-SUB-009 KC-PRUNE-008
+#[tokio::test]
+async fn what_a_webhook_quotes_of_a_secret_that_may_not_be_deleted_is_masked() {
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "n", "uid": "u"},
+        "data": {"token": "TUFSS0VELW93bi03N2Fi"}});
+    let (server, _) = cluster(move |method, path| match (method, path) {
+        (_, "/api/v1") => kinds(),
+        (&Method::GET, _) => answer(200, &secret),
+        _ => refusal(
+            403,
+            "Forbidden",
+            "denied: MARKED-own-77ab, TUFSS0VELW93bi03N2Fi, MARKED-variable",
+        ),
+    });
+    let mut confidential = Confidential::default();
+    confidential.add(b"MARKED-variable");
+    let server = server.masking(confidential);
+    let id = ObjectId {
+        kind: "Secret".into(),
+        namespace: "n".into(),
+        name: "s".into(),
+        ..ObjectId::default()
+    };
+    let tracked = inventory::Tracked {
+        id,
+        version: "v1".into(),
+    };
+    let pruned = delete_all(&server, &[tracked], &PruneOptions::default()).await;
+    assert_eq!(
+        pruned.error.map(|error| error.to_string()).as_deref(),
+        Some("delete failed, errors: Secret/n/s delete failed: denied: ***, ***, ***;")
+    );
+}
