@@ -3,10 +3,13 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use flux_budget::Claim;
+
 use crate::error::Error;
 use crate::node::{Comments, Kind, Node, Style};
 use crate::parse::{Event, EventKind, Parser};
 use crate::resolve::{self, Flavor};
+use crate::room::{self, Room};
 use crate::scan::{MAX_DEPTH, ScalarStyle};
 use crate::source::Source;
 
@@ -20,6 +23,7 @@ pub(crate) struct Composer<'s> {
     /// The children read so far of all collections that are open, the innermost's last: so each collection is given
     /// room for its children once, and no more than they take.
     children: Vec<Node>,
+    room: Room<'s>,
 }
 
 impl<'s> Composer<'s> {
@@ -31,14 +35,26 @@ impl<'s> Composer<'s> {
             anchors: HashSet::new(),
             depth: 0,
             children: Vec::new(),
+            room: Room::new(None),
         }
+    }
+
+    /// Has what is read claimed here.
+    pub(crate) fn within(mut self, claim: Option<&'s Claim>) -> Self {
+        self.room = Room::new(claim);
+        self
+    }
+
+    /// Gives back what was claimed, once no document that was read is left.
+    pub(crate) fn release(self) {
+        self.room.release();
     }
 
     /// The next document, or `None` behind the last.
     pub(crate) fn next_document(&mut self) -> Result<Option<Node>, Error> {
         let read = self.document();
         if self.parser.touched_end()
-            && !matches!(&read, Err(Error::Limit(_)))
+            && !matches!(&read, Err(Error::Limit(_) | Error::Memory(_)))
             && let Some(error) = self.source.error(self.flavor)
         {
             return Err(error);
@@ -75,6 +91,12 @@ impl<'s> Composer<'s> {
 
     /// Reads a node and puts it behind the children read so far.
     fn value(&mut self, event: Event<'s>) -> Result<(), Error> {
+        let text = match &event.kind {
+            EventKind::Scalar(text, _) => text.len(),
+            EventKind::Alias(name) => name.len(),
+            _ => 0,
+        };
+        self.room.take(room::NODE + text)?;
         match event.kind {
             EventKind::Alias(name) => self.alias(event, name),
             EventKind::Scalar(..) => {

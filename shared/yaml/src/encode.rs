@@ -37,12 +37,12 @@ pub(crate) fn nodes<'n>(
         if node.kind == Kind::Document {
             emitter.document_start(node.head_comment());
             for child in &node.content {
-                write_node(&mut emitter, child, "", false)?;
+                write_node(&mut emitter, child, "", false, json::LEVELS)?;
             }
             emitter.document_end(node.foot_comment());
         } else {
             emitter.document_start("");
-            write_node(&mut emitter, node, "", false)?;
+            write_node(&mut emitter, node, "", false, json::LEVELS)?;
             emitter.document_end("");
         }
     }
@@ -63,7 +63,7 @@ pub(crate) fn value(
     };
     let mut emitter = Emitter::new(layout);
     emitter.document_start("");
-    writer.write(&mut emitter, value)?;
+    writer.write(&mut emitter, value, json::LEVELS)?;
     emitter.document_end("");
     Ok(emitter.finish())
 }
@@ -96,7 +96,9 @@ fn write_node<'n>(
     node: &'n Node,
     tail: &'n str,
     without_foot: bool,
+    levels: usize,
 ) -> Result<(), Error> {
+    let levels = levels.checked_sub(1).ok_or_else(json::too_deep)?;
     let (tag, force_quotes) = visible_tag(node);
     let properties = Properties {
         anchor: node.anchor.as_deref().unwrap_or(""),
@@ -117,7 +119,7 @@ fn write_node<'n>(
             let empty = node.content.is_empty();
             emitter.start(Collection::Sequence, properties, flow, empty)?;
             for item in &node.content {
-                write_node(emitter, item, "", false)?;
+                write_node(emitter, item, "", false, levels)?;
             }
             emitter.comments("", node.line_comment(), foot);
             emitter.end();
@@ -129,9 +131,9 @@ fn write_node<'n>(
             emitter.start(Collection::Mapping, properties, flow, empty)?;
             let mut tail = "";
             for (key, value) in node.entries() {
-                write_node(emitter, key, tail, true)?;
+                write_node(emitter, key, tail, true, levels)?;
                 tail = key.foot_comment();
-                write_node(emitter, value, "", false)?;
+                write_node(emitter, value, "", false, levels)?;
             }
             emitter.tail_comment(tail);
             emitter.comments("", node.line_comment(), foot);
@@ -172,7 +174,8 @@ struct ValueWriter {
 }
 
 impl ValueWriter {
-    fn write(&self, emitter: &mut Emitter<'_>, value: &Value) -> Result<(), Error> {
+    fn write(&self, emitter: &mut Emitter<'_>, value: &Value, levels: usize) -> Result<(), Error> {
+        let levels = levels.checked_sub(1).ok_or_else(json::too_deep)?;
         let none = Properties::default();
         match value {
             Value::Null => emitter.scalar(none, "null", ScalarStyle::Plain),
@@ -185,7 +188,7 @@ impl ValueWriter {
             Value::Seq(items) => {
                 emitter.start(Collection::Sequence, none, false, items.is_empty())?;
                 for item in items {
-                    self.write(emitter, item)?;
+                    self.write(emitter, item, levels)?;
                 }
                 emitter.end();
                 Ok(())
@@ -194,7 +197,7 @@ impl ValueWriter {
                 emitter.start(Collection::Mapping, none, false, map.is_empty())?;
                 for (key, value) in self.ordered(map) {
                     emitter.scalar(none, key, string_style(key, self.flavor))?;
-                    self.write(emitter, value)?;
+                    self.write(emitter, value, levels)?;
                 }
                 emitter.end();
                 Ok(())

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use flux_budget::Exhausted;
+
 use crate::resolve::Flavor;
 
 /// Why a document could not be read, converted or written.
@@ -43,6 +45,9 @@ pub enum Error {
     /// The document is larger or deeper than this library reads.
     #[error("yaml: {0}")]
     Limit(String),
+    /// The document takes more memory than the claim that it is read on may have.
+    #[error("yaml: {0}")]
+    Memory(Exhausted),
 }
 
 impl Error {
@@ -63,7 +68,9 @@ impl Error {
                 message: masked(message),
                 offset: *offset,
             },
-            Error::Syntax { .. } | Error::Merge(_) | Error::Limit(_) => self.clone(),
+            Error::Syntax { .. } | Error::Merge(_) | Error::Limit(_) | Error::Memory(_) => {
+                self.clone()
+            }
         }
     }
 

@@ -2,23 +2,33 @@
 
 use std::collections::{HashMap, HashSet};
 
+use flux_budget::Claim;
+
 use crate::error::Error;
 use crate::node::{Kind, Node};
 use crate::resolve;
+use crate::room::{self, Room};
+use crate::scan::MAX_DEPTH;
 
-pub(crate) fn expand(mut root: Node, max_nodes: usize) -> Result<Node, Error> {
+pub(crate) fn expand(
+    mut root: Node,
+    max_nodes: usize,
+    claim: Option<&Claim>,
+) -> Result<Node, Error> {
     if needs_expansion(&root) {
         name_apart(&mut root, &mut HashMap::new());
         let mut wanted = HashSet::new();
         collect_aliased(&root, &mut wanted);
-        let mut unread = HashMap::new();
-        collect_anchored(&root, &wanted, &mut unread);
         let mut expander = Expander {
+            wanted,
             anchors: HashMap::new(),
-            unread,
+            unread: HashMap::new(),
             open: Vec::new(),
+            depth: 0,
             left: max_nodes,
+            room: Room::new(claim),
         };
+        expander.collect_anchored(&root)?;
         expander.node(&mut root)?;
     }
     Ok(root)
@@ -73,7 +83,9 @@ fn shown(name: &str) -> &str {
     name.split(NUMBERED).next().unwrap_or(name)
 }
 
-struct Expander {
+struct Expander<'c> {
+    /// The names that aliases use.
+    wanted: HashSet<Box<str>>,
     /// What each name stands for, as far as the tree has been walked.
     anchors: HashMap<Box<str>, Node>,
     /// The anchored nodes as they were: a merge may name a node that the walk has yet to reach, or that another merge
@@ -81,12 +93,15 @@ struct Expander {
     unread: HashMap<Box<str>, Node>,
     /// Names of the nodes that are being walked.
     open: Vec<Box<str>>,
+    /// Collections around the node that is being walked.
+    depth: usize,
     left: usize,
+    room: Room<'c>,
 }
 
-impl Expander {
+impl Expander<'_> {
     fn node(&mut self, node: &mut Node) -> Result<(), Error> {
-        Self::spend(&mut self.left, 1)?;
+        self.left = self.left.checked_sub(1).ok_or_else(too_large)?;
         let name = node.anchor.take();
         if let Some(name) = &name {
             self.open.push(name.clone());
@@ -102,15 +117,22 @@ impl Expander {
         }
         if let Some(name) = name {
             self.open.pop();
-            self.anchors.insert(name, node.clone());
+            if self.wanted.contains(&name) {
+                self.spend(&Extent::of(node))?;
+                self.anchors.insert(name, node.clone());
+            }
         }
         Ok(())
     }
 
     fn children(&mut self, node: &mut Node) -> Result<(), Error> {
+        let collection = usize::from(node.kind != Kind::Document);
+        self.depth += collection;
         node.content
             .iter_mut()
-            .try_for_each(|child| self.node(child))
+            .try_for_each(|child| self.node(child))?;
+        self.depth -= collection;
+        Ok(())
     }
 
     /// A copy of what an alias stands for.
@@ -122,9 +144,9 @@ impl Expander {
             };
             self.node(&mut unread)?;
         }
-        let target = self.anchors.get(name).ok_or_else(|| unknown(name))?;
-        Self::spend(&mut self.left, size(target))?;
-        Ok(target.clone())
+        let extent = Extent::of(self.anchors.get(name).ok_or_else(|| unknown(name))?);
+        self.fit(&extent)?;
+        self.anchors.get(name).cloned().ok_or_else(|| unknown(name))
     }
 
     /// A copy of what a merge takes: the node as the walk has left it, or as it was if the walk has yet to reach it.
@@ -132,8 +154,9 @@ impl Expander {
         self.check_closed(name)?;
         let found = self.anchors.get(name).or_else(|| self.unread.get(name));
         let source = found.ok_or_else(|| unknown(name))?;
-        Self::spend(&mut self.left, size(source))?;
+        let extent = Extent::of(source);
         let mut source = source.clone();
+        self.fit(&extent)?;
         source.anchor = None;
         Ok(source)
     }
@@ -148,12 +171,33 @@ impl Expander {
         Ok(())
     }
 
-    /// Counts nodes off those that the document may still grow by.
-    fn spend(left: &mut usize, nodes: usize) -> Result<(), Error> {
-        *left = left
-            .checked_sub(nodes)
-            .ok_or_else(|| Error::Limit("document grows too large by its aliases".to_owned()))?;
-        Ok(())
+    /// Counts a copy that goes where the walk is: it may be neither too large nor too deep.
+    fn fit(&mut self, copy: &Extent) -> Result<(), Error> {
+        if self.depth + copy.height > MAX_DEPTH {
+            return Err(Error::Limit(format!("exceeded max depth of {MAX_DEPTH}")));
+        }
+        self.spend(copy)
+    }
+
+    /// Counts a copy off the nodes that the document may still grow by.
+    fn spend(&mut self, copy: &Extent) -> Result<(), Error> {
+        let nodes = copy.nodes + copy.text / 64;
+        self.left = self.left.checked_sub(nodes).ok_or_else(too_large)?;
+        self.room.take(copy.nodes * room::NODE + copy.text)
+    }
+
+    /// Keeps copies of the nodes that aliases want.
+    fn collect_anchored(&mut self, node: &Node) -> Result<(), Error> {
+        if let Some(name) = &node.anchor
+            && self.wanted.contains(name)
+            && !self.unread.contains_key(name)
+        {
+            self.spend(&Extent::of(node))?;
+            self.unread.insert(name.clone(), node.clone());
+        }
+        node.content
+            .iter()
+            .try_for_each(|child| self.collect_anchored(child))
     }
 
     /// Replaces the `<<` entry by what it merges; entries of the mapping itself keep their places and win.
@@ -180,14 +224,17 @@ impl Expander {
         }
         // kyaml clears the first field named `<<`, whatever its tag.
         node.remove("<<");
+        self.spend(&Extent::of(node))?;
         let own = node.clone();
+        let mut places = places(node);
         for source in sources.iter().chain([&own]) {
+            let first = self::places(source);
             for (key, _) in source.entries() {
                 // The first entry of a name is the one kyaml finds, even for the second of that name.
-                if let Some(at) = position(source, &key.value)
+                if let Some(&at) = first.get(&key.value)
                     && let Some(pair) = source.content.get(at..at + 2)
                 {
-                    set_entry(node, pair);
+                    set_entry(node, pair, &mut places);
                 }
             }
         }
@@ -238,49 +285,71 @@ fn unknown(name: &str) -> Error {
     Error::Invalid(format!("unknown anchor '{name}' referenced"))
 }
 
-fn collect_aliased<'n>(node: &'n Node, names: &mut HashSet<&'n str>) {
+fn too_large() -> Error {
+    Error::Limit("document grows too large by its aliases".to_owned())
+}
+
+fn collect_aliased(node: &Node, names: &mut HashSet<Box<str>>) {
     if node.kind == Kind::Alias {
-        names.insert(&node.value);
+        names.insert(node.value.as_str().into());
     }
     for child in &node.content {
         collect_aliased(child, names);
     }
 }
 
-fn collect_anchored(node: &Node, wanted: &HashSet<&str>, found: &mut HashMap<Box<str>, Node>) {
-    if let Some(name) = &node.anchor
-        && wanted.contains(name.as_ref())
-    {
-        found.entry(name.clone()).or_insert_with(|| node.clone());
+/// Where the first key of each text stands, of whatever kind it is: kyaml looks at the text alone.
+fn places(node: &Node) -> HashMap<String, usize> {
+    let mut places = HashMap::with_capacity(node.content.len() / 2);
+    for (entry, (key, _)) in node.entries().enumerate() {
+        places.entry(key.value.clone()).or_insert(2 * entry);
     }
-    for child in &node.content {
-        collect_anchored(child, wanted, found);
-    }
+    places
 }
 
-/// Where the first key of this text stands, of whatever kind it is: kyaml looks at the text alone.
-fn position(node: &Node, name: &str) -> Option<usize> {
-    node.entries()
-        .position(|(key, _)| key.value == name)
-        .map(|entry| 2 * entry)
-}
-
-fn set_entry(node: &mut Node, pair: &[Node]) {
+/// Puts an entry in the place of the first of its name, or behind the last; `places` are those of `node`.
+fn set_entry(node: &mut Node, pair: &[Node], places: &mut HashMap<String, usize>) {
     let [key, value] = pair else { return };
     // To kyaml, a null key has no name.
     let name = if key.is_null() { "" } else { &key.value };
-    if let Some(at) = position(node, name) {
-        for (slot, new) in node.content.iter_mut().skip(at).zip(pair) {
-            *slot = new.clone();
-        }
-    } else {
+    let Some(&at) = places.get(name) else {
+        places
+            .entry(key.value.clone())
+            .or_insert(node.content.len());
         node.content.push(key.clone());
         node.content.push(value.clone());
+        return;
+    };
+    for (slot, new) in node.content.iter_mut().skip(at).zip(pair) {
+        *slot = new.clone();
+    }
+    if *name != key.value {
+        *places = self::places(node);
     }
 }
 
-/// What a copy of a node takes, in nodes: itself and those below, and one for every 64 bytes of their text.
-fn size(node: &Node) -> usize {
-    let below: usize = node.content.iter().map(size).sum();
-    1 + node.value.len() / 64 + below
+/// What a copy of a node takes.
+struct Extent {
+    nodes: usize,
+    /// Bytes of text.
+    text: usize,
+    /// Collections within one another, the node counted.
+    height: usize,
+}
+
+impl Extent {
+    fn of(node: &Node) -> Self {
+        let collection = usize::from(matches!(node.kind, Kind::Mapping | Kind::Sequence));
+        let mut all = Extent {
+            nodes: 1,
+            text: node.value.len(),
+            height: collection,
+        };
+        for below in node.content.iter().map(Self::of) {
+            all.nodes += below.nodes;
+            all.text += below.text;
+            all.height = all.height.max(collection + below.height);
+        }
+        all
+    }
 }

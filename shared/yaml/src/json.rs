@@ -3,13 +3,18 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use flux_budget::Claim;
+
 use crate::binary;
 use crate::error::Error;
 use crate::number;
+use crate::room::{self, Room};
 use crate::value::Value;
 
 /// Deeper nesting is refused by Go, too.
 const MAX_DEPTH: usize = 512;
+/// Values within one another that are read at most, and written.
+pub(crate) const LEVELS: usize = MAX_DEPTH + 1;
 
 /// Whether `<`, `>` and `&` are written as escapes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,14 +28,15 @@ pub enum Escape {
 /// `json.Marshal` of a value, its mappings in the order they have; [`Value::sort_keys`] gives Go's order for maps.
 ///
 /// # Errors
-/// [`Error::Json`] for floats that are no numbers.
+/// [`Error::Json`] for floats that are no numbers; [`Error::Limit`] for what is nested deeper than is read back.
 pub fn to_string(value: &Value, escape: Escape) -> Result<String, Error> {
     let mut out = String::new();
-    write(value, escape, &mut out)?;
+    write(value, escape, LEVELS, &mut out)?;
     Ok(out)
 }
 
-fn write(value: &Value, escape: Escape, out: &mut String) -> Result<(), Error> {
+fn write(value: &Value, escape: Escape, levels: usize, out: &mut String) -> Result<(), Error> {
+    let levels = levels.checked_sub(1).ok_or_else(too_deep)?;
     match value {
         Value::Null => out.push_str("null"),
         Value::Bool(true) => out.push_str("true"),
@@ -51,7 +57,7 @@ fn write(value: &Value, escape: Escape, out: &mut String) -> Result<(), Error> {
                 if at > 0 {
                     out.push(',');
                 }
-                write(item, escape, out)?;
+                write(item, escape, levels, out)?;
             }
             out.push(']');
         }
@@ -63,12 +69,17 @@ fn write(value: &Value, escape: Escape, out: &mut String) -> Result<(), Error> {
                 }
                 write_string(key, escape, out);
                 out.push(':');
-                write(item, escape, out)?;
+                write(item, escape, levels, out)?;
             }
             out.push('}');
         }
     }
     Ok(())
+}
+
+/// The error for a value that is nested too deeply to be written, or to be walked on an ordinary stack.
+pub(crate) fn too_deep() -> Error {
+    Error::Limit(format!("exceeded max depth of {MAX_DEPTH}"))
 }
 
 fn no_number(float: f64) -> Error {
@@ -217,12 +228,28 @@ pub fn from_str(text: impl AsRef<[u8]>) -> Result<Value, Error> {
     read(text.as_ref())
 }
 
+/// As [`from_str`], with the memory of the value claimed.
+///
+/// # Errors
+/// As [`from_str`], and [`Error::Memory`].
+pub fn from_str_within(text: impl AsRef<[u8]>, claim: &Claim) -> Result<Value, Error> {
+    read_within(text.as_ref(), Some(claim))
+}
+
 /// Reads JSON text into values of the caller's making, which see numbers as they are written.
 ///
 /// # Errors
 /// [`Error::JsonSyntax`] in encoding/json's words, or with what [`Build::number`] says.
 pub fn read<'t, V: Build<'t>>(text: &'t [u8]) -> Result<V, Error> {
-    let mut reader = Reader { text, at: 0 };
+    read_within(text, None)
+}
+
+fn read_within<'t, V: Build<'t>>(text: &'t [u8], claim: Option<&'t Claim>) -> Result<V, Error> {
+    let mut reader = Reader {
+        text,
+        at: 0,
+        room: Room::new(claim),
+    };
     reader.skip_blanks();
     let value = reader.value(0)?;
     reader.skip_blanks();
@@ -235,6 +262,7 @@ pub fn read<'t, V: Build<'t>>(text: &'t [u8]) -> Result<V, Error> {
 struct Reader<'t> {
     text: &'t [u8],
     at: usize,
+    room: Room<'t>,
 }
 
 impl<'t> Reader<'t> {
@@ -274,10 +302,15 @@ impl<'t> Reader<'t> {
         if depth > MAX_DEPTH {
             return Err(self.error("exceeded max depth".to_owned()));
         }
+        self.room.take(room::VALUE)?;
         match self.peek() {
             Some(b'{') => self.object(depth),
             Some(b'[') => self.array(depth),
-            Some(b'"') => self.string().map(V::string),
+            Some(b'"') => {
+                let text = self.string()?;
+                self.room.take(text.len())?;
+                Ok(V::string(text))
+            }
             Some(b'-' | b'0'..=b'9') => self.number(),
             Some(b't') => self.literal("true", V::bool(true)),
             Some(b'f') => self.literal("false", V::bool(false)),
@@ -310,6 +343,7 @@ impl<'t> Reader<'t> {
                 return Err(self.unexpected("looking for beginning of object key string"));
             }
             let key = self.string()?;
+            self.room.take(room::VALUE + key.len())?;
             self.skip_blanks();
             if self.peek() != Some(b':') {
                 return Err(self.unexpected("after object key"));

@@ -28,7 +28,8 @@
 //! | JSON text | `encoding/json` | [`json`] |
 //! | one value of a file, in place | (none does) | [`edit`] |
 //!
-//! Bounds: documents of 256 MiB, collections 256 deep, and go-yaml's own guard against documents that grow by aliases.
+//! Bounds: documents of 256 MiB, collections [`MAX_DEPTH`] deep, aliases put in place included, and go-yaml's own guard
+//! against documents that grow by aliases. Readers whose names end in `_within` claim the memory that a document takes.
 //!
 //! Left to others: the schema of what is read, splitting streams where a tool has rules of its own, and everything that
 //! kustomize or Helm does with the data.
@@ -49,6 +50,7 @@ mod node;
 mod number;
 mod parse;
 mod resolve;
+mod room;
 mod scan;
 pub mod sigs;
 mod source;
@@ -58,4 +60,5 @@ mod value;
 
 pub use error::Error;
 pub use node::{Comments, Kind, Node, Style};
+pub use scan::MAX_DEPTH;
 pub use value::{Map, Value};

@@ -3,6 +3,8 @@
 mod flat;
 mod skim;
 
+use flux_budget::Claim;
+
 use crate::compose::Composer;
 use crate::decode::{direct, v2};
 use crate::emit::Layout;
@@ -25,6 +27,14 @@ pub fn from_str(text: impl AsRef<[u8]>) -> Result<Value, Error> {
     yaml_to_json(text).map_err(|error| Error::Convert(Box::new(error)))
 }
 
+/// As [`from_str`], with the memory of the value claimed.
+///
+/// # Errors
+/// As [`from_str`], and [`Error::Memory`] within [`Error::Convert`].
+pub fn from_str_within(text: impl AsRef<[u8]>, claim: &Claim) -> Result<Value, Error> {
+    yaml_to_json_within(text, claim).map_err(|error| Error::Convert(Box::new(error)))
+}
+
 /// As [`from_str`], but floats stay floats, whole ones too: what becomes text where a field wants text (1e7 is `1e+07` there,
 /// and not `10000000`).
 ///
@@ -32,7 +42,7 @@ pub fn from_str(text: impl AsRef<[u8]>) -> Result<Value, Error> {
 /// As [`from_str`].
 pub fn from_str_as_written(text: impl AsRef<[u8]>) -> Result<Value, Error> {
     let convert = |error| Error::Convert(Box::new(error));
-    let mut value = decode(text.as_ref(), false).map_err(convert)?;
+    let mut value = decode(text.as_ref(), false, None).map_err(convert)?;
     if json::check(&value).is_err() {
         value.sort_keys();
         json::check(&value).map_err(convert)?;
@@ -68,13 +78,29 @@ pub fn from_str_strict(text: impl AsRef<[u8]>) -> Result<Value, Error> {
     yaml_to_json_strict(text).map_err(|error| Error::Convert(Box::new(error)))
 }
 
+/// As [`from_str_strict`], with the memory of the value claimed.
+///
+/// # Errors
+/// As [`from_str_strict`], and [`Error::Memory`] within [`Error::Convert`].
+pub fn from_str_strict_within(text: impl AsRef<[u8]>, claim: &Claim) -> Result<Value, Error> {
+    convert(text.as_ref(), true, Some(claim)).map_err(|error| Error::Convert(Box::new(error)))
+}
+
 /// `YAMLToJSON`: as [`from_str`], with the error as it comes from go-yaml.
 ///
 /// # Errors
 /// [`Error::Syntax`] in go-yaml v2's words; [`Error::Invalid`] for aliases, merges and tags that mean nothing;
 /// [`Error::Json`] for null and list keys and for `.nan` and `.inf`; [`Error::Limit`].
 pub fn yaml_to_json(text: impl AsRef<[u8]>) -> Result<Value, Error> {
-    convert(text.as_ref(), false)
+    convert(text.as_ref(), false, None)
+}
+
+/// As [`yaml_to_json`], with the memory of the value claimed: what reading takes beyond that is given back.
+///
+/// # Errors
+/// As [`yaml_to_json`], and [`Error::Memory`].
+pub fn yaml_to_json_within(text: impl AsRef<[u8]>, claim: &Claim) -> Result<Value, Error> {
+    convert(text.as_ref(), false, Some(claim))
 }
 
 /// `YAMLToJSONStrict`: as [`yaml_to_json`], but a repeated key is an error.
@@ -82,11 +108,11 @@ pub fn yaml_to_json(text: impl AsRef<[u8]>) -> Result<Value, Error> {
 /// # Errors
 /// As [`yaml_to_json`], and [`Error::Unmarshal`] with all repeated keys.
 pub fn yaml_to_json_strict(text: impl AsRef<[u8]>) -> Result<Value, Error> {
-    convert(text.as_ref(), true)
+    convert(text.as_ref(), true, None)
 }
 
-fn convert(text: &[u8], strict: bool) -> Result<Value, Error> {
-    let mut value = decode(text, strict)?;
+fn convert(text: &[u8], strict: bool, claim: Option<&Claim>) -> Result<Value, Error> {
+    let mut value = decode(text, strict, claim)?;
     if json::normalize(&mut value).is_err() {
         // Of several floats that are no numbers, JSON meets the first by the order of keys.
         value.sort_keys();
@@ -96,19 +122,22 @@ fn convert(text: &[u8], strict: bool) -> Result<Value, Error> {
 }
 
 /// go-yaml v2's own reading, before anything is made JSON.
-fn decode(text: &[u8], strict: bool) -> Result<Value, Error> {
+fn decode(text: &[u8], strict: bool, claim: Option<&Claim>) -> Result<Value, Error> {
     let source = Source::new(text)?;
-    if let Some(value) = direct::decode(&source, strict) {
+    if let Some(value) = direct::decode(&source, strict, claim) {
         return Ok(value);
     }
-    let document = Composer::new(&source, Flavor::V2).next_document()?;
-    match document
-        .as_ref()
-        .and_then(|document| document.content.first())
-    {
-        Some(root) => v2::decode(root, strict),
-        None => Ok(Value::Null),
-    }
+    let mut composer = Composer::new(&source, Flavor::V2).within(claim);
+    let value = match composer.next_document() {
+        Ok(Some(document)) => match document.content.first() {
+            Some(root) => v2::decode(root, strict, claim),
+            None => Ok(Value::Null),
+        },
+        Ok(None) => Ok(Value::Null),
+        Err(error) => Err(error),
+    };
+    composer.release();
+    value
 }
 
 /// `yaml.Marshal`: block style, keys in natural order, lines folded at 80 columns (HE-YAML-001 to HE-YAML-013).
@@ -139,11 +168,11 @@ pub fn to_string_directly(value: &Value) -> Result<String, Error> {
 }
 
 fn write(value: &Value, order: KeyOrder) -> Result<String, Error> {
-    if survives_json(value) {
+    if survives_json(value, json::LEVELS) {
         return encode::value(value, Layout::SIGS, order, Floats::ThroughJson);
     }
     let text = json::to_string(value, json::Escape::Html)?;
-    let decoded = decode(text.as_bytes(), false)?;
+    let decoded = decode(text.as_bytes(), false, None)?;
     encode::value(&decoded, Layout::SIGS, order, Floats::Kept)
 }
 
@@ -153,7 +182,7 @@ fn write(value: &Value, order: KeyOrder) -> Result<String, Error> {
 /// As [`yaml_to_json`] for text that is not YAML.
 pub fn json_to_yaml(text: impl AsRef<[u8]>) -> Result<String, Error> {
     encode::value(
-        &decode(text.as_ref(), false)?,
+        &decode(text.as_ref(), false, None)?,
         Layout::SIGS,
         KeyOrder::Natural,
         Floats::Kept,
@@ -161,14 +190,18 @@ pub fn json_to_yaml(text: impl AsRef<[u8]>) -> Result<String, Error> {
 }
 
 /// Whether a value comes back as it is when its JSON text is read as YAML, so that the detour can be saved.
-fn survives_json(value: &Value) -> bool {
+fn survives_json(value: &Value, levels: usize) -> bool {
+    // Deeper than that, there is no JSON.
+    let Some(levels) = levels.checked_sub(1) else {
+        return false;
+    };
     match value {
         Value::Null | Value::Bool(_) | Value::Int(_) | Value::Uint(_) | Value::Float(_) => true,
         Value::String(text) => plain_text(text),
-        Value::Seq(items) => items.iter().all(survives_json),
+        Value::Seq(items) => items.iter().all(|item| survives_json(item, levels)),
         Value::Map(map) => map
             .iter()
-            .all(|(key, value)| key.len() < 128 && plain_text(key) && survives_json(value)),
+            .all(|(key, value)| key.len() < 128 && plain_text(key) && survives_json(value, levels)),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Reading and writing as yaml.v3 does (`go.yaml.in/yaml/v3`), on which kustomize's kyaml stands.
 
+use flux_budget::Claim;
+
 use crate::compose::Composer;
 use crate::decode;
 use crate::emit::Layout;
@@ -19,6 +21,17 @@ use crate::value::Value;
 pub fn parse(text: impl AsRef<[u8]>) -> Result<Option<Node>, Error> {
     let source = Source::new(text.as_ref())?;
     Composer::new(&source, Flavor::V3).next_document()
+}
+
+/// As [`parse`], with the memory of the tree claimed.
+///
+/// # Errors
+/// As [`parse`], and [`Error::Memory`].
+pub fn parse_within(text: impl AsRef<[u8]>, claim: &Claim) -> Result<Option<Node>, Error> {
+    let source = Source::new(text.as_ref())?;
+    Composer::new(&source, Flavor::V3)
+        .within(Some(claim))
+        .next_document()
 }
 
 /// Reads every document of a stream, as a `yaml.Decoder` does.
@@ -59,12 +72,20 @@ pub fn plain_tag(text: &str) -> &'static str {
 }
 
 /// Puts copies in the place of aliases, merges `<<` entries into their mappings and drops anchors, as kyaml's `DeAnchor`
-/// does; `max_nodes` bounds what may become of the document.
+/// does; `max_nodes` bounds what may become of the document, and copies are nested no deeper than what is read.
 ///
 /// # Errors
 /// [`Error::Invalid`] in kyaml's words for merges of what is no mapping; [`Error::Limit`].
 pub fn expand(root: Node, max_nodes: usize) -> Result<Node, Error> {
-    expand::expand(root, max_nodes)
+    expand::expand(root, max_nodes, None)
+}
+
+/// As [`expand`], with the memory of all copies claimed.
+///
+/// # Errors
+/// As [`expand`], and [`Error::Memory`].
+pub fn expand_within(root: Node, max_nodes: usize, claim: &Claim) -> Result<Node, Error> {
+    expand::expand(root, max_nodes, Some(claim))
 }
 
 /// How an encoder lays documents out. The default is that of `yaml.Marshal`: four columns a level, sequences indented.
@@ -122,7 +143,8 @@ impl Encoder {
     /// Writes one node or document, comments included.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for anchors of other than letters, digits, `-` and `_`.
+    /// [`Error::Invalid`] for anchors of other than letters, digits, `-` and `_`; [`Error::Limit`] for what is nested deeper
+    /// than JSON that is read.
     pub fn to_string(self, node: &Node) -> Result<String, Error> {
         encode::nodes([node], self.layout())
     }
@@ -138,7 +160,7 @@ impl Encoder {
     /// Writes a value as `yaml.Marshal` writes a Go map: keys in natural order (HE-YAML-021).
     ///
     /// # Errors
-    /// None at present; the signature leaves room for the limits of Go's encoder.
+    /// [`Error::Limit`] for what is nested deeper than JSON that is read.
     pub fn value(self, value: &Value) -> Result<String, Error> {
         encode::value(value, self.layout(), KeyOrder::Natural, Floats::Kept)
     }

@@ -6,15 +6,29 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use flux_budget::Claim;
+
 use super::v2;
 use crate::parse::{Event, EventKind, Parser};
 use crate::resolve::{self, Flavor};
+use crate::room::{self, Room};
 use crate::scan::{MAX_DEPTH, ScalarStyle};
 use crate::source::Source;
 use crate::value::{Map, Value};
 
 /// The first document, or `None` when it takes the full reader.
-pub(crate) fn decode(source: &Source<'_>, strict: bool) -> Option<Value> {
+///
+/// What it takes is claimed; where the claim does not bear it, the full reader says so.
+pub(crate) fn decode(source: &Source<'_>, strict: bool, claim: Option<&Claim>) -> Option<Value> {
+    let mut room = Room::new(claim);
+    let value = read(source, strict, &mut room);
+    if value.is_none() {
+        room.release();
+    }
+    value
+}
+
+fn read(source: &Source<'_>, strict: bool, room: &mut Room<'_>) -> Option<Value> {
     if source.error(Flavor::V2).is_some() {
         return None;
     }
@@ -23,6 +37,7 @@ pub(crate) fn decode(source: &Source<'_>, strict: bool) -> Option<Value> {
         strict,
         anchors: HashMap::new(),
         uses: 0,
+        room,
     };
     let mut event = reader.next()?;
     if event.kind == EventKind::StreamStart {
@@ -46,16 +61,17 @@ const MAX_NAMED: usize = 256;
 /// Uses of names. Whoever has more is to be counted as [`AliasGuard`](crate::alias::AliasGuard) does.
 const MAX_USES: usize = 100_000;
 
-struct Reader<'s> {
+struct Reader<'s, 'r, 'c> {
     parser: Parser<'s>,
     strict: bool,
     /// The scalars that were given a name so far.
     anchors: HashMap<&'s str, Value>,
     /// How often they were used.
     uses: usize,
+    room: &'r mut Room<'c>,
 }
 
-impl<'s> Reader<'s> {
+impl<'s> Reader<'s, '_, '_> {
     fn next(&mut self) -> Option<Event<'s>> {
         let event = self.parser.next_event().ok()?;
         let named = event.properties.as_ref();
@@ -66,6 +82,12 @@ impl<'s> Reader<'s> {
 
     fn value(&mut self, event: Event<'s>, depth: usize) -> Option<Value> {
         let anchor = event.properties.and_then(|properties| properties.anchor);
+        let text = match &event.kind {
+            EventKind::Scalar(text, _) => text.len(),
+            EventKind::Alias(_) => MAX_NAMED,
+            _ => 0,
+        };
+        self.room.take(room::VALUE + text).ok()?;
         match event.kind {
             EventKind::Scalar(text, style) => {
                 let short = text.len() <= MAX_NAMED;
@@ -105,7 +127,10 @@ impl<'s> Reader<'s> {
             let key = match event.kind {
                 _ if event.properties.is_some() => return None,
                 EventKind::MappingEnd => return Some(Value::Map(map)),
-                EventKind::Scalar(text, style) => key(text, style)?,
+                EventKind::Scalar(text, style) => {
+                    self.room.take(room::VALUE + text.len()).ok()?;
+                    key(text, style)?
+                }
                 _ => return None,
             };
             let event = self.next()?;
@@ -155,7 +180,7 @@ mod tests {
         let source = Source::new(text.as_bytes()).unwrap();
         let document = Composer::new(&source, Flavor::V2).next_document();
         let root = document.ok()??.content.into_iter().next()?;
-        v2::decode(&root, false).ok()
+        v2::decode(&root, false, None).ok()
     }
 
     #[test]
@@ -169,7 +194,7 @@ mod tests {
             "&a top",
         ] {
             let source = Source::new(text.as_bytes()).unwrap();
-            let value = decode(&source, false);
+            let value = decode(&source, false, None);
             assert!(value.is_some(), "{text}");
             assert_eq!(value, full(text), "{text}");
         }
@@ -183,7 +208,7 @@ mod tests {
             "a: &a {b: 1}\n<<: *a\n",
         ] {
             let source = Source::new(text.as_bytes()).unwrap();
-            assert_eq!(decode(&source, false), None, "{text}");
+            assert_eq!(decode(&source, false, None), None, "{text}");
         }
     }
 }

@@ -6,9 +6,12 @@ pub(crate) mod v3;
 
 use std::collections::HashSet;
 
+use flux_budget::Claim;
+
 use crate::alias::{AliasGuard, Aliases, MAX_COPIED};
 use crate::error::Error;
 use crate::node::{Kind, Node};
+use crate::room::{self, Room};
 use crate::scan::MAX_DEPTH;
 use crate::value::Value;
 
@@ -19,15 +22,17 @@ struct Progress<'n> {
     /// Aliases that are being followed.
     open: HashSet<*const Node>,
     depth: usize,
+    room: Room<'n>,
 }
 
 impl<'n> Progress<'n> {
-    fn new(root: &'n Node) -> Self {
+    fn new(root: &'n Node, claim: Option<&'n Claim>) -> Self {
         Progress {
             aliases: Aliases::of(root),
             guard: AliasGuard::default(),
             open: HashSet::new(),
             depth: 0,
+            room: Room::new(claim),
         }
     }
 }
@@ -48,6 +53,7 @@ trait Decoder<'n>: Sized {
 
     fn node(&mut self, node: &Node) -> Result<Value, Error> {
         self.step()?;
+        self.progress().room.take(room::VALUE + node.value.len())?;
         match node.kind {
             Kind::Alias => self.followed(node, Self::node),
             Kind::Scalar => {

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use flux_budget::Claim;
+
 use super::{Decoder, Progress, want_map};
 use crate::binary;
 use crate::error::Error;
@@ -12,9 +14,13 @@ use crate::resolve::{self, Flavor, Scalar, short_tag};
 use crate::value::{Map, Value};
 
 /// Reads a document's root.
-pub(crate) fn decode(root: &Node, strict: bool) -> Result<Value, Error> {
+pub(crate) fn decode<'n>(
+    root: &'n Node,
+    strict: bool,
+    claim: Option<&'n Claim>,
+) -> Result<Value, Error> {
     let mut decoder = V2 {
-        progress: Progress::new(root),
+        progress: Progress::new(root, claim),
         strict,
         repeated: Vec::new(),
         bad_keys: false,

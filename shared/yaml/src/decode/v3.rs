@@ -15,7 +15,7 @@ use crate::value::{Map, Value};
 
 pub(crate) fn to_value(node: &Node) -> Result<Value, Error> {
     let mut decoder = V3 {
-        progress: Progress::new(node),
+        progress: Progress::new(node, None),
         problems: Vec::new(),
         general_map: false,
     };
@@ -45,6 +45,9 @@ struct V3<'n> {
     /// Whether a mapping has keys that are not strings.
     general_map: bool,
 }
+
+/// Repeated keys that are named at most, more or less: a key that is there a thousand times makes half a million pairs.
+const MAX_PROBLEMS: usize = 1000;
 
 /// A mapping in the making.
 struct Target {
@@ -184,7 +187,16 @@ impl V3<'_> {
             let id = (key.kind, key.value.as_str());
             let nth = seen.entry(id).or_default();
             *nth += 1;
-            for line in lines.get(&id).into_iter().flatten().skip(*nth) {
+            if self.problems.len() >= MAX_PROBLEMS {
+                break;
+            }
+            for line in lines
+                .get(&id)
+                .into_iter()
+                .flatten()
+                .skip(*nth)
+                .take(MAX_PROBLEMS)
+            {
                 self.problems.push(format!(
                     "line {line}: mapping key {} already defined at line {}",
                     go_syntax::quote(&key.value),

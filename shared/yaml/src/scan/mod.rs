@@ -18,7 +18,7 @@ use queue::TokenQueue;
 
 /// Collections within collections that are read at most. go-yaml allows 10,000, more than a thread's stack bears
 /// in whatever walks the tree afterwards.
-pub(crate) const MAX_DEPTH: usize = 256;
+pub const MAX_DEPTH: usize = 256;
 
 /// How a scalar was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
