@@ -4,13 +4,15 @@ use flux_yaml::Value;
 use crate::{
     error::{Cause, Context, Error, Fail, Result},
     loader::{Loader, Session},
-    node,
+    meter::{Allowance, Held, Meter},
+    node::{self, Extent},
     options::{Options, Order},
     origin::{ORIGIN, TRANSFORMATIONS},
     output::{Build, Output, Resource, Resources},
     remote::Remotes,
     resmap::ResMap,
     resource::build_annotation,
+    stack::with_stack,
     state::State,
     target::{Accumulator, Target},
     transformer::{Hash, Labels, Transformer, name_reference, sort, vars},
@@ -30,22 +32,62 @@ pub fn build(
     options: &Options,
     remotes: &Remotes,
 ) -> Result<Build, Error> {
-    let session = Session::new(options, remotes);
+    build_within(tree, dir, options, remotes, &Allowance::unlimited())
+}
+
+/// As [`build`], with the memory of the build claimed, and an end to it when it is cancelled.
+///
+/// The work is done on a thread of its own, whose stack fits the depth that objects may have. While the build runs, the
+/// allowance holds what it has made; afterwards what the output takes, nothing where there is none.
+///
+/// # Errors
+/// As [`build`], and [`Error::Memory`], [`Error::Cancelled`], [`Error::Thread`].
+pub fn build_within(
+    tree: &Tree,
+    dir: &TreePath,
+    options: &Options,
+    remotes: &Remotes,
+    allowance: &Allowance,
+) -> Result<Build, Error> {
+    let build = || on_this_thread(tree, dir, options, remotes, allowance);
+    with_stack(build).unwrap_or_else(|error| {
+        Err(Error::Thread {
+            message: format!("cannot start a thread for the build: {error}"),
+        })
+    })
+}
+
+fn on_this_thread(
+    tree: &Tree,
+    dir: &TreePath,
+    options: &Options,
+    remotes: &Remotes,
+    allowance: &Allowance,
+) -> Result<Build, Error> {
+    let meter = Meter::new(allowance, options.limits.steps);
+    let session = Session::new(options, remotes, &meter);
     let built = run(&session, tree, dir);
+    // Whoever met a bound may have gone on without telling.
+    if let Some(fail) = meter.stopped() {
+        return Err(fail.into_error());
+    }
     let needs = session.needs.take();
     match built {
         // Whatever went wrong after something was found missing may be because of it.
         _ if !needs.is_empty() => Ok(Build::Needs(needs)),
-        Ok(resources) => Ok(Build::Done(Output {
-            resources,
-            warnings: session.warnings.take(),
-        })),
+        Ok((resources, held)) => {
+            held.keep();
+            Ok(Build::Done(Output {
+                resources,
+                warnings: session.warnings.take(),
+            }))
+        }
         Err(fail) => Err(fail.into_error()),
     }
 }
 
-fn run(session: &Session<'_>, tree: &Tree, dir: &TreePath) -> Result<Resources> {
-    let mut state = State::new(session.options);
+fn run(session: &Session<'_>, tree: &Tree, dir: &TreePath) -> Result<(Resources, Held)> {
+    let mut state = State::new(session.options, &session.meter);
     let loader = Loader::open(session, tree, dir)?;
     let mut target = Target::load(loader)?.into_root();
     target.choose_schema(&mut state)?;
@@ -60,7 +102,7 @@ fn run(session: &Session<'_>, tree: &Tree, dir: &TreePath) -> Result<Resources> 
     if let Some(config) = &all.config {
         name_reference::fix(&mut all.map, &config.name_reference, &state)?;
     }
-    resolve_vars(&mut all)?;
+    resolve_vars(&mut all, &state)?;
     drop_local(&mut all.map, &state)?;
     match (&sort_options, session.options.order) {
         (Some(options), _) => sort::sort(options, &mut all.map, &state)?,
@@ -77,8 +119,11 @@ fn run(session: &Session<'_>, tree: &Tree, dir: &TreePath) -> Result<Resources> 
             || key == ORIGIN && !origins
             || key == TRANSFORMATIONS && !transformations
     };
+    let meter = state.meter();
+    let mut held = Held::new(meter);
     let mut resources = Vec::with_capacity(all.map.len());
     for mut resource in all.map.into_list() {
+        meter.steps(1)?;
         let id =
             |resource: &crate::resource::Resource| resource.current(state.scopes()).to_string();
         if node::meta_field(resource.node(), "annotations").is_some_and(node::is_list) {
@@ -86,15 +131,19 @@ fn run(session: &Session<'_>, tree: &Tree, dir: &TreePath) -> Result<Resources> 
         }
         node::remove_annotations(resource.body_mut(), gone);
         // The original quotes the whole object here, which may be a Secret.
-        let value = node::to_value(resource.node()).context(|| id(&resource))?;
-        if !is_plain(&value) {
-            flux_yaml::sigs::to_string(&value)
-                .map_err(|error| error.to_string())
-                .context(|| id(&resource))?;
-        }
+        let written = node::to_value(resource.node()).and_then(|value| {
+            if !is_plain(&value) {
+                flux_yaml::sigs::to_string(&value).map_err(node::unwritable)?;
+            }
+            Ok(value)
+        });
+        let value = written
+            .map_err(|fail| meter.in_object_of(resource.kind(), fail))
+            .context(|| id(&resource))?;
+        held.take(Extent::of_value(&value).bytes)?;
         resources.push(Resource { value });
     }
-    Ok(Resources(resources))
+    Ok((Resources(resources), held))
 }
 
 /// Whether nothing in the object can keep it from being written as YAML.
@@ -131,9 +180,10 @@ fn managed_by(version: &str) -> Transformer {
 }
 
 /// KZ-VAR-004, KZ-VAR-005, KZ-VAR-012
-fn resolve_vars(all: &mut Accumulator) -> Result<()> {
+fn resolve_vars(all: &mut Accumulator, state: &State<'_>) -> Result<()> {
     let mut values = std::collections::BTreeMap::new();
     for (name, var) in &all.vars {
+        state.meter().work(all.map.len())?;
         let Some(resource) = all.map.iter().find(|resource| resource.vars.contains(name)) else {
             return Err(format!(
                 "var '{}' cannot be mapped to a field in the set of known resources",
@@ -141,13 +191,16 @@ fn resolve_vars(all: &mut Accumulator) -> Result<()> {
             )
             .into());
         };
+        if resource.kind() == "Secret" {
+            state.meter().note_spread_secret();
+        }
         values.insert(name.clone(), vars::value_of(var, resource)?);
     }
     if values.is_empty() {
         return Ok(());
     }
     let config = all.config.clone().unwrap_or_default();
-    vars::expand_all(&mut all.map, &config.var_reference, &values)
+    vars::expand_all(&mut all.map, &config.var_reference, &values, state.meter())
 }
 
 fn drop_local(map: &mut ResMap, state: &State<'_>) -> Result<()> {
@@ -156,5 +209,5 @@ fn drop_local(map: &mut ResMap, state: &State<'_>) -> Result<()> {
     }
     map.list_mut()
         .retain(|resource| matches!(resource.annotation(LOCAL_CONFIG), None | Some("false")));
-    map.require_unique(state.scopes())
+    map.require_unique(state)
 }

@@ -1,5 +1,7 @@
 //! Field specs out of OpenAPI definitions in Go's generated form (KZ-CRD rows).
 
+use std::rc::Rc;
+
 use flux_yaml::{Map, Value};
 
 use crate::{
@@ -7,6 +9,8 @@ use crate::{
     error::{Context, Result},
     id::Gvk,
     loader::Loader,
+    meter::{Held, Meter},
+    secrecy::unreadable,
     transformer_config::{NameReference, TransformerConfig},
 };
 
@@ -18,7 +22,7 @@ pub(crate) fn load(loader: &Loader<'_>, paths: &[String]) -> Result<TransformerC
     let mut config = TransformerConfig::default();
     for path in paths {
         let text = loader.load(path)?;
-        let definitions = parse(&text)
+        let (definitions, _held) = parse(&text, loader.meter())
             .context(|| format!("unable to parse open API definition from '{path}'"))?;
         for (name, definition) in &definitions {
             let properties = properties(definition);
@@ -31,6 +35,7 @@ pub(crate) fn load(loader: &Loader<'_>, paths: &[String]) -> Result<TransformerC
             let mut found = TransformerConfig::default();
             Reader {
                 config: &mut found,
+                meter: loader.meter(),
                 definitions: &definitions,
                 // KZ-CRD-002
                 gvk: Gvk {
@@ -39,26 +44,34 @@ pub(crate) fn load(loader: &Loader<'_>, paths: &[String]) -> Result<TransformerC
                 },
             }
             .read(name, &[])?;
-            config.merge(&found)?;
+            config.merge(&found, loader.meter())?;
         }
     }
     Ok(config)
 }
 
-fn parse(text: &[u8]) -> Result<Map, String> {
-    match text.first() {
+fn parse(text: &[u8], meter: &Rc<Meter>) -> Result<(Map, Held)> {
+    let is_json = match text.first() {
         // KZ-CRD-007: the original crashes.
-        None => Err("the file is empty".into()),
-        Some(b'{') => {
-            let value = flux_yaml::json::from_str(text).map_err(|error| error.to_string())?;
-            definitions(value)
+        None => return Err("the file is empty".into()),
+        Some(first) => *first == b'{',
+    };
+    let (value, held) = meter.read(text, |text, claim| {
+        if is_json {
+            flux_yaml::json::from_str_within(text, claim)
+        } else {
+            flux_yaml::sigs::from_str_within(text, claim)
         }
-        Some(_) => {
-            let value = flux_yaml::sigs::from_str(text).map_err(|error| error.to_string())?;
-            definitions(value)
-                .map_err(|error| format!("error unmarshaling JSON: while decoding JSON: {error}"))
+    })?;
+    let value = value.map_err(|error| unreadable(&error, text))?;
+    let definitions = definitions(value).map_err(|error| {
+        if is_json {
+            error
+        } else {
+            format!("error unmarshaling JSON: while decoding JSON: {error}")
         }
-    }
+    })?;
+    Ok((definitions, held))
 }
 
 fn definitions(value: Value) -> Result<Map, String> {
@@ -89,6 +102,7 @@ fn properties(definition: &Value) -> Option<&Map> {
 }
 
 struct Reader<'r> {
+    meter: &'r Meter,
     config: &'r mut TransformerConfig,
     definitions: &'r Map,
     gvk: Gvk,
@@ -113,6 +127,8 @@ impl Reader<'_> {
             return Ok(());
         };
         for (property, schema) in properties {
+            // Definitions that refer to two others each come to two to the power of their depth.
+            self.meter.work(10 + path.len())?;
             let mut here: Vec<&str> = path.to_vec();
             here.push(property);
             let text = |key: &str| schema.get(key).and_then(Value::as_str);
@@ -133,14 +149,17 @@ impl Reader<'_> {
                 let key = text("x-kubernetes-object-ref-name-key").unwrap_or("name");
                 let mut at = here.clone();
                 at.push(key);
-                self.config.add_reference(&NameReference {
-                    target: Gvk {
-                        group: String::new(),
-                        version: version.to_owned(),
-                        kind: kind.to_owned(),
+                self.config.add_reference(
+                    &NameReference {
+                        target: Gvk {
+                            group: String::new(),
+                            version: version.to_owned(),
+                            kind: kind.to_owned(),
+                        },
+                        referrers: vec![self.spec(&at)],
                     },
-                    referrers: vec![self.spec(&at)],
-                })?;
+                    self.meter,
+                )?;
             }
             if let Some(reference) = text("$ref") {
                 self.read(reference, &here)?;

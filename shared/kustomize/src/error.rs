@@ -1,3 +1,4 @@
+use flux_budget::Exhausted;
 use flux_tree::TreePath;
 
 /// Why a build failed.
@@ -39,6 +40,26 @@ pub enum Error {
         /// What is wrong, and where.
         message: String,
     },
+    /// The build takes more memory than its [`Allowance`](crate::Allowance) has.
+    #[error("{message}")]
+    Memory {
+        /// What was asked for, and what there was.
+        exhausted: Exhausted,
+        /// What is wrong, and where.
+        message: String,
+    },
+    /// The build was [cancelled](crate::Allowance::cancel).
+    #[error("{message}")]
+    Cancelled {
+        /// Where it was.
+        message: String,
+    },
+    /// The system has no thread for the build.
+    #[error("{message}")]
+    Thread {
+        /// The system's error.
+        message: String,
+    },
     /// A remote file or repository could not be had; the reason is the one that the caller gave.
     #[error("{message}")]
     Remote {
@@ -57,13 +78,23 @@ pub enum Limited {
     Depth,
     /// Objects.
     Resources,
+    /// Steps of work.
+    Steps,
+    /// Collections inside one another.
+    Nesting,
 }
+
+/// No message grows beyond this by what is put before it.
+const MAX_MESSAGE: usize = 64 << 10;
 
 /// A failure on its way up.
 #[derive(Clone, Debug)]
 pub(crate) struct Fail {
     pub(crate) cause: Cause,
+    /// Quotes nothing that an object holds.
     pub(crate) message: String,
+    /// The message with what it quotes of an object, until somebody who knows the object has decided.
+    quoting: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -72,6 +103,8 @@ pub(crate) enum Cause {
     Missing(TreePath),
     Escapes(String),
     Limit(Limited, usize),
+    Memory(Exhausted),
+    Cancelled,
     Remote,
     /// An answer over HTTP that ends the search for the file, whatever the URL looks like.
     Http,
@@ -86,6 +119,7 @@ impl From<String> for Fail {
         Self {
             cause: Cause::Invalid,
             message,
+            quoting: None,
         }
     }
 }
@@ -96,29 +130,61 @@ impl From<&str> for Fail {
     }
 }
 
-impl From<crate::node::WrongKind> for Fail {
-    fn from(wrong: crate::node::WrongKind) -> Self {
-        String::from(wrong).into()
-    }
-}
-
 impl Fail {
     pub(crate) fn new(cause: Cause, message: impl Into<String>) -> Self {
         Self {
             cause,
             message: message.into(),
+            quoting: None,
         }
     }
 
-    /// The failure of an operation on an object of this kind: what a Secret holds is not told.
-    pub(crate) fn in_object_of(mut self, kind: &str) -> Self {
-        const CONTENTS: &str = ": node contents:\n";
-        if kind == "Secret"
-            && let Some(at) = self.message.find(CONTENTS)
-        {
-            self.message.truncate(at);
+    /// A failure whose full message quotes what an object holds; [`Meter::in_object_of`](crate::meter::Meter::in_object_of)
+    /// decides which of the two is told, and where nobody decides it is the first.
+    pub(crate) fn quoting(message: impl Into<String>, quoting: impl Into<String>) -> Self {
+        Self {
+            quoting: Some(quoting.into()),
+            ..Self::new(Cause::Invalid, message)
+        }
+    }
+
+    /// The failure with what it quotes.
+    pub(crate) fn with_quotes(mut self) -> Self {
+        if let Some(quoting) = self.quoting.take() {
+            self.message = quoting;
         }
         self
+    }
+
+    /// The failure without what it quotes.
+    pub(crate) fn without_quotes(mut self) -> Self {
+        self.quoting = None;
+        self
+    }
+
+    /// Rewords the failure.
+    pub(crate) fn reworded(mut self, reword: impl Fn(&str) -> String) -> Self {
+        self.message = reword(&self.message);
+        self.quoting = self.quoting.map(|text| reword(&text));
+        self
+    }
+
+    /// The failure of something that was being done.
+    pub(crate) fn within(self, doing: impl FnOnce() -> String) -> Self {
+        // Each level that a failure passes may put a long path before it.
+        if self.message.len() > MAX_MESSAGE {
+            return self;
+        }
+        let doing = doing();
+        self.reworded(|message| format!("{doing}: {message}"))
+    }
+
+    /// Whether the build cannot go on, whatever else is tried.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(
+            self.cause,
+            Cause::Http | Cause::Limit(..) | Cause::Memory(_) | Cause::Cancelled
+        )
     }
 
     pub(crate) fn is_malformed_yaml(&self) -> bool {
@@ -136,6 +202,8 @@ impl Fail {
                 allowed,
                 message,
             },
+            Cause::Memory(exhausted) => Error::Memory { exhausted, message },
+            Cause::Cancelled => Error::Cancelled { message },
             Cause::Remote | Cause::Http => Error::Remote { message },
         }
     }
@@ -148,10 +216,6 @@ pub(crate) trait Context<T> {
 
 impl<T, E: Into<Fail>> Context<T> for Result<T, E> {
     fn context(self, doing: impl FnOnce() -> String) -> Result<T> {
-        self.map_err(|fail| {
-            let mut fail = fail.into();
-            fail.message = format!("{}: {}", doing(), fail.message);
-            fail
-        })
+        self.map_err(|fail| fail.into().within(doing))
     }
 }

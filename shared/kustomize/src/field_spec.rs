@@ -2,8 +2,9 @@
 
 use crate::{
     config::FieldSpec,
-    error::{Context, Fail, Result},
+    error::{Cause, Context, Fail, Limited, Result},
     id::Gvk,
+    meter::Meter,
     node::{self, Kind, Node},
 };
 
@@ -12,6 +13,7 @@ pub(crate) struct Walk<'s> {
     spec: &'s FieldSpec,
     /// The kind and tag of a field that is made because it is missing; none is made without it.
     create: Option<(Kind, &'static str)>,
+    meter: &'s Meter,
 }
 
 /// Calls `set` for every field of `object` that the spec names.
@@ -19,15 +21,21 @@ pub(crate) fn visit(
     object: &mut Node,
     spec: &FieldSpec,
     create: Option<(Kind, &'static str)>,
+    meter: &Meter,
     set: &mut dyn FnMut(&mut Node) -> Result<()>,
 ) -> Result<()> {
+    meter.steps(1)?;
     let gvk = Gvk::new(node::api_version(object), node::kind_field(object));
     if !gvk.is_selected(&spec.gvk) {
         return Ok(());
     }
-    let walk = Walk { spec, create };
+    let walk = Walk {
+        spec,
+        create,
+        meter,
+    };
     let path = node::split_path(&spec.path, '/');
-    match walk.step(object, &path, set) {
+    match walk.step(object, &path, 1, set) {
         Ok(()) => Ok(()),
         Err(fail) => {
             let id = crate::id::ResId {
@@ -35,10 +43,22 @@ pub(crate) fn visit(
                 name: text(object, "name"),
                 namespace: text(object, "namespace"),
             };
-            Err::<(), Fail>(fail.in_object_of(&id.gvk.kind))
-                .context(|| format!("considering field '{}' of object {id}", spec.path))
+            // A path that is too long to be walked is too long to be read.
+            if matches!(fail.cause, Cause::Limit(Limited::Nesting, _)) {
+                let start: String = spec.path.chars().take(40).collect();
+                return Err(fail.within(|| format!("field '{start}...' of object {id}")));
+            }
+            let fail = meter.in_object_of(&id.gvk.kind, fail);
+            Err(fail.within(|| format!("considering field '{}' of object {id}", spec.path)))
         }
     }
+}
+
+fn in_list(fail: Fail, path: &[String]) -> Fail {
+    if fail.is_final() {
+        return fail;
+    }
+    fail.within(|| format!("visit traversal on path: {}", crate::go::list_of(path)))
 }
 
 fn text(object: &Node, field: &str) -> String {
@@ -50,8 +70,13 @@ impl Walk<'_> {
         &self,
         at: &mut Node,
         path: &[String],
+        depth: usize,
         set: &mut dyn FnMut(&mut Node) -> Result<()>,
     ) -> Result<()> {
+        self.meter.steps(1)?;
+        if at.kind != Kind::Scalar {
+            Meter::fits(depth)?;
+        }
         let Some((part, rest)) = path.split_first() else {
             return set(at);
         };
@@ -59,12 +84,12 @@ impl Walk<'_> {
             return Ok(());
         }
         match at.kind {
-            Kind::Mapping => self.enter(at, part, rest, set),
+            Kind::Mapping => self.enter(at, part, rest, depth, set),
             Kind::Sequence => at
                 .content
                 .iter_mut()
-                .try_for_each(|item| self.step(item, path, set))
-                .context(|| format!("visit traversal on path: {}", crate::go::list_of(path))),
+                .try_for_each(|item| self.step(item, path, depth + 1, set))
+                .map_err(|fail| in_list(fail, path)),
             _ => Err("expected sequence or mapping node".into()),
         }
     }
@@ -74,6 +99,7 @@ impl Walk<'_> {
         at: &mut Node,
         part: &str,
         rest: &[String],
+        depth: usize,
         set: &mut dyn FnMut(&mut Node) -> Result<()>,
     ) -> Result<()> {
         let (name, is_list) = match part.strip_suffix("[]") {
@@ -109,6 +135,6 @@ impl Walk<'_> {
             field.kind = kind;
             field.tag = tag.into();
         }
-        self.step(field, rest, set)
+        self.step(field, rest, depth + 1, set)
     }
 }

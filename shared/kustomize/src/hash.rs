@@ -4,12 +4,13 @@ use flux_yaml::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    error::Result,
     go,
     node::{self, Kind, Node},
 };
 
 /// The hash of an object.
-pub(crate) fn hash(object: &Node) -> Result<String, String> {
+pub(crate) fn hash(object: &Node) -> Result<String> {
     let text = match node::kind_field(object) {
         kind @ "ConfigMap" => encode(object, kind, &["data"], "binaryData")?,
         kind @ "Secret" => encode(object, kind, &["data", "type"], "stringData")?,
@@ -36,7 +37,7 @@ fn letter(digit: u8) -> char {
     }
 }
 
-fn encode(object: &Node, kind: &str, fields: &[&str], optional: &str) -> Result<String, String> {
+fn encode(object: &Node, kind: &str, fields: &[&str], optional: &str) -> Result<String> {
     let mut map = Map::new();
     map.insert("kind".into(), kind.into());
     // KZ-HASH-004
@@ -51,7 +52,7 @@ fn encode(object: &Node, kind: &str, fields: &[&str], optional: &str) -> Result<
 }
 
 /// KZ-HASH-005: what is missing enters as empty text, a scalar as its text.
-fn content(object: &Node, field: &str) -> Result<Value, String> {
+fn content(object: &Node, field: &str) -> Result<Value> {
     let Some(value) = node::field(object, field) else {
         return Ok("".into());
     };

@@ -1,30 +1,52 @@
 //! JSON patches (RFC 6902) as the library that kustomize uses applies them (KZ-J69 rows).
 
+use std::rc::Rc;
+
 use flux_yaml::{Map, Value};
 
+use crate::{
+    error::Result,
+    meter::{Held, Meter},
+    node::Extent,
+    secrecy::unreadable,
+};
+
 /// A list of operations.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct JsonPatch {
     operations: Vec<Map>,
     is_null: bool,
+    /// What the operations take.
+    _held: Held,
 }
 
 impl JsonPatch {
     /// Reads JSON where the text begins with a bracket, YAML else (KZ-J69-001).
-    pub(crate) fn parse(text: &[u8]) -> Result<Self, String> {
+    /// `secret` tells whether the patch may be one of a Secret.
+    pub(crate) fn parse(text: &[u8], secret: bool, meter: &Rc<Meter>) -> Result<Self> {
         if text.is_empty() {
             return Err("empty json patch operations".into());
         }
-        let value = if text.first() == Some(&b'[') {
-            flux_yaml::json::from_str(text).map_err(|error| error.to_string())?
-        } else {
-            flux_yaml::sigs::yaml_to_json(text).map_err(|error| error.to_string())?
-        };
+        let (value, held) = meter.read(text, |text, claim| {
+            if text.first() == Some(&b'[') {
+                flux_yaml::json::from_str_within(text, claim)
+            } else {
+                flux_yaml::sigs::yaml_to_json_within(text, claim)
+            }
+        })?;
+        let value = value.map_err(|error| {
+            if secret {
+                error.without_text().to_string()
+            } else {
+                unreadable(&error, text)
+            }
+        })?;
         let items = match value {
             Value::Null => {
                 return Ok(Self {
                     operations: Vec::new(),
                     is_null: true,
+                    _held: held,
                 });
             }
             Value::Seq(items) => items,
@@ -32,7 +54,8 @@ impl JsonPatch {
                 return Err(format!(
                     "json: cannot unmarshal {} into Go value of type jsonpatch.Patch",
                     kind(&other)
-                ));
+                )
+                .into());
             }
         };
         let operations = items
@@ -45,10 +68,11 @@ impl JsonPatch {
                     kind(&other)
                 )),
             })
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<_, String>>()?;
         Ok(Self {
             operations,
             is_null: false,
+            _held: held,
         })
     }
 
@@ -62,21 +86,58 @@ impl JsonPatch {
     }
 
     /// Applies the operations one after another.
-    pub(crate) fn apply(&self, mut document: Value) -> Result<Value, String> {
+    pub(crate) fn apply(&self, mut document: Value, meter: &Rc<Meter>) -> Result<Value> {
+        let mut room = Room::new(&document, meter)?;
         for operation in &self.operations {
             let operation = Operation(operation);
+            meter.work(operation.text("path").map_or(0, str::len) / 16)?;
             match operation.text("op").unwrap_or("unknown") {
-                "add" => operation.add(&mut document),
-                "remove" => operation.remove(&mut document),
-                "replace" => operation.replace(&mut document),
-                "move" => operation.relocate(&mut document),
-                "copy" => operation.copy(&mut document),
-                "test" => operation.test(&document),
+                "add" => operation.add(&mut document, &mut room),
+                "remove" => operation.remove(&mut document, &mut room),
+                "replace" => operation.replace(&mut document, &mut room),
+                "move" => operation.relocate(&mut document, &mut room),
+                "copy" => operation.copy(&mut document, &mut room),
+                "test" => operation.test(&document, &mut room),
                 // KZ-J69-002
-                other => Err(format!("Unexpected kind: {other}")),
+                other => Err(format!("Unexpected kind: {other}").into()),
             }?;
         }
         Ok(document)
+    }
+}
+
+/// What the document takes while it grows.
+struct Room<'m> {
+    meter: &'m Rc<Meter>,
+    held: Held,
+}
+
+impl<'m> Room<'m> {
+    fn new(document: &Value, meter: &'m Rc<Meter>) -> Result<Self> {
+        let mut held = Held::new(meter);
+        held.take(Extent::of_value(document).bytes)?;
+        Ok(Self { meter, held })
+    }
+
+    /// Makes room for a value, which is about to be copied to where this path leads: there must be enough memory, and it
+    /// may not nest too deep.
+    fn make(&mut self, value: &Value, path: &str) -> Result<()> {
+        let extent = Extent::of_value(value);
+        self.meter.work(extent.nodes)?;
+        Self::fits(&extent, path)?;
+        self.held.take(extent.bytes)
+    }
+
+    fn fits(extent: &Extent, path: &str) -> Result<()> {
+        Meter::fits(path.matches('/').count() + extent.height)
+    }
+
+    /// Counts the work of moving the elements of a list to the side.
+    fn shift(&self, container: &Value) -> Result<()> {
+        self.meter
+            .work(container.as_seq().map_or(0, |items| items.len() / 16))?;
+        self.meter
+            .work(container.as_map().map_or(0, |map| map.len() / 16))
     }
 }
 
@@ -117,6 +178,25 @@ fn find<'d>(document: &'d mut Value, path: &str) -> Option<(&'d mut Value, Strin
     matches!(at, Value::Map(_) | Value::Seq(_)).then_some((at, key))
 }
 
+/// As [`find`], the value itself, to look at.
+fn look<'d>(document: &'d Value, path: &str) -> Option<(&'d Value, String)> {
+    let (_, rest) = path.split_once('/')?;
+    let mut parts: Vec<_> = rest.split('/').map(decoded).collect();
+    let key = parts.pop()?;
+    let mut at = document;
+    for part in parts {
+        at = match at {
+            Value::Map(map) => map.get(&part)?,
+            Value::Seq(items) => {
+                let index = index(&part, items.len()).ok()?;
+                items.get(index)?
+            }
+            _ => return None,
+        };
+    }
+    matches!(at, Value::Map(_) | Value::Seq(_)).then_some((at, key))
+}
+
 fn atoi(text: &str) -> Result<i64, String> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
@@ -145,10 +225,10 @@ fn index(text: &str, length: usize) -> Result<usize, String> {
     usize::try_from(at).map_err(|_| wrong())
 }
 
-fn get(container: &Value, key: &str) -> Result<Option<Value>, String> {
+fn get<'d>(container: &'d Value, key: &str) -> Result<Option<&'d Value>, String> {
     match container {
-        Value::Map(map) => Ok(map.get(key).cloned()),
-        Value::Seq(items) => index(key, items.len()).map(|at| items.get(at).cloned()),
+        Value::Map(map) => Ok(map.get(key)),
+        Value::Seq(items) => index(key, items.len()).map(|at| items.get(at)),
         _ => Ok(None),
     }
 }
@@ -215,42 +295,46 @@ impl Operation<'_> {
             .ok_or_else(|| format!("{doing} operation failed to decode from: missing value"))
     }
 
-    fn value(&self) -> Value {
-        self.0.get("value").cloned().unwrap_or_default()
+    fn value(&self) -> &Value {
+        self.0.get("value").unwrap_or(&Value::Null)
     }
 
     /// KZ-J69-003, KZ-J69-004
-    fn add(&self, document: &mut Value) -> Result<(), String> {
+    fn add(&self, document: &mut Value, room: &mut Room<'_>) -> Result<()> {
         let path = self.path("add")?;
         let (container, key) = find(document, path).ok_or_else(|| {
             format!("add operation does not apply: doc is missing path: \"{path}\": missing value")
         })?;
-        insert(container, &key, self.value())
-            .map_err(|error| format!("error in add for path: '{path}': {error}"))
+        room.make(self.value(), path)?;
+        room.shift(container)?;
+        insert(container, &key, self.value().clone())
+            .map_err(|error| format!("error in add for path: '{path}': {error}").into())
     }
 
     /// KZ-J69-005
-    fn remove(&self, document: &mut Value) -> Result<(), String> {
+    fn remove(&self, document: &mut Value, room: &mut Room<'_>) -> Result<()> {
         let path = self.path("remove")?;
         let (container, key) = find(document, path).ok_or_else(|| {
             format!(
                 "remove operation does not apply: doc is missing path: \"{path}\": missing value"
             )
         })?;
+        room.shift(container)?;
         take(container, &key)
             .map(|_| ())
-            .map_err(|error| format!("error in remove for path: '{path}': {error}"))
+            .map_err(|error| format!("error in remove for path: '{path}': {error}").into())
     }
 
     /// KZ-J69-006, KZ-J69-011
-    fn replace(&self, document: &mut Value) -> Result<(), String> {
+    fn replace(&self, document: &mut Value, room: &mut Room<'_>) -> Result<()> {
         let path = self.path("replace")?;
+        room.make(self.value(), path)?;
         if path.is_empty() {
             let value = self.value();
             if !matches!(value, Value::Map(_) | Value::Seq(_)) {
                 return Err("replace operation value must be object or array: %!w(<nil>)".into());
             }
-            *document = value;
+            *document = value.clone();
             return Ok(());
         }
         let (container, key) = find(document, path).ok_or_else(|| {
@@ -259,194 +343,74 @@ impl Operation<'_> {
         get(container, &key).map_err(|_| {
             format!("replace operation does not apply: doc is missing key: {path}: missing value")
         })?;
-        set(container, &key, self.value())
-            .map_err(|error| format!("error in remove for path: '{path}': {error}"))
+        set(container, &key, self.value().clone())
+            .map_err(|error| format!("error in remove for path: '{path}': {error}").into())
     }
 
-    fn relocate(&self, document: &mut Value) -> Result<(), String> {
+    fn relocate(&self, document: &mut Value, room: &mut Room<'_>) -> Result<()> {
         let from = self.from("move")?;
         let (container, key) = find(document, from).ok_or_else(|| {
             format!(
                 "move operation does not apply: doc is missing from path: {from}: missing value"
             )
         })?;
+        room.shift(container)?;
         let value = take(container, &key)
             .map_err(|error| format!("error in move for path: '{key}': {error}"))?;
         let path = self.path("move")?;
+        let extent = Extent::of_value(&value);
+        room.meter.work(extent.nodes)?;
+        Room::fits(&extent, path)?;
         let (container, key) = find(document, path).ok_or_else(|| {
             format!("move operation does not apply: doc is missing destination path: {path}: missing value")
         })?;
+        room.shift(container)?;
         insert(container, &key, value)
-            .map_err(|error| format!("error in move for path: '{path}': {error}"))
+            .map_err(|error| format!("error in move for path: '{path}': {error}").into())
     }
 
-    fn copy(&self, document: &mut Value) -> Result<(), String> {
+    fn copy(&self, document: &mut Value, room: &mut Room<'_>) -> Result<()> {
         let from = self.from("copy")?;
-        let (container, key) = find(document, from).ok_or_else(|| {
+        let (container, key) = look(document, from).ok_or_else(|| {
             format!(
                 "copy operation does not apply: doc is missing from path: {from}: missing value"
             )
         })?;
         let value = get(container, &key)
             .map_err(|error| format!("error in copy for from: '{from}': {error}"))?
-            .unwrap_or_default();
+            .unwrap_or(&Value::Null);
         let path = self.path("copy")?;
+        room.make(value, path)?;
+        let value = value.clone();
         let (container, key) = find(document, path).ok_or_else(|| {
             format!("copy operation does not apply: doc is missing destination path: {path}: missing value")
         })?;
+        room.shift(container)?;
         insert(container, &key, value)
-            .map_err(|error| format!("error while adding value during copy: {error}"))
+            .map_err(|error| format!("error while adding value during copy: {error}").into())
     }
 
     /// KZ-J69-007, KZ-J69-008
-    fn test(&self, document: &Value) -> Result<(), String> {
+    fn test(&self, document: &Value, room: &mut Room<'_>) -> Result<()> {
         let path = self.path("test")?;
-        let failed = || format!("testing value {path} failed: test failed");
-        let mut document = document.clone();
         let found = if path.is_empty() {
             document
         } else {
-            let (container, key) = find(&mut document, path).ok_or_else(|| {
+            let (container, key) = look(document, path).ok_or_else(|| {
                 format!("test operation does not apply: is missing path: {path}: missing value")
             })?;
             get(container, &key)
                 .map_err(|error| format!("error in test for path: '{path}': {error}"))?
-                .unwrap_or_default()
+                .unwrap_or(&Value::Null)
         };
+        room.meter.work(Extent::of_value(self.value()).nodes)?;
         if found == self.value() {
             Ok(())
         } else {
-            Err(failed())
+            Err(format!("testing value {path} failed: test failed").into())
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn run(document: &str, patch: &str) -> Result<String, String> {
-        let document = flux_yaml::json::from_str(document).unwrap();
-        JsonPatch::parse(patch.as_bytes())?
-            .apply(document)
-            .map(|value| crate::go::json(&value))
-    }
-
-    #[test]
-    fn operations_do_what_the_library_does() {
-        let ok = |text: &str| Ok(text.to_owned());
-        let err = |text: &str| Err(text.to_owned());
-        for (document, patch, want) in [
-            // KZ-J69-003
-            (
-                r#"{"a":1}"#,
-                r#"[{"op":"add","path":"/b","value":2}]"#,
-                ok(r#"{"a":1,"b":2}"#),
-            ),
-            (
-                "{}",
-                r#"[{"op":"add","path":"/a/b","value":2}]"#,
-                err(r#"add operation does not apply: doc is missing path: "/a/b": missing value"#),
-            ),
-            // KZ-J69-004, KZ-J69-009
-            (
-                r#"{"a":[1,2]}"#,
-                r#"[{"op":"add","path":"/a/1","value":9}]"#,
-                ok(r#"{"a":[1,9,2]}"#),
-            ),
-            (
-                r#"{"a":[1,2]}"#,
-                r#"[{"op":"add","path":"/a/-","value":9}]"#,
-                ok(r#"{"a":[1,2,9]}"#),
-            ),
-            (
-                r#"{"a":[1,2]}"#,
-                r#"[{"op":"add","path":"/a/-1","value":9}]"#,
-                ok(r#"{"a":[1,2,9]}"#),
-            ),
-            (
-                r#"{"a":[1]}"#,
-                r#"[{"op":"add","path":"/a/5","value":9}]"#,
-                err(
-                    "error in add for path: '/a/5': Unable to access invalid index: 5: invalid index referenced",
-                ),
-            ),
-            (
-                r#"{"a":[1,2]}"#,
-                r#"[{"op":"remove","path":"/a/-1"}]"#,
-                ok(r#"{"a":[1]}"#),
-            ),
-            // KZ-J69-005
-            (
-                r#"{"a":1}"#,
-                r#"[{"op":"remove","path":"/b"}]"#,
-                err(
-                    "error in remove for path: '/b': Unable to remove nonexistent key: b: missing value",
-                ),
-            ),
-            // KZ-J69-006
-            (
-                r#"{"a":1}"#,
-                r#"[{"op":"replace","path":"/b","value":2}]"#,
-                ok(r#"{"a":1,"b":2}"#),
-            ),
-            (
-                r#"{"a":[]}"#,
-                r#"[{"op":"replace","path":"/a/0","value":2}]"#,
-                err("replace operation does not apply: doc is missing key: /a/0: missing value"),
-            ),
-            // KZ-J69-007, KZ-J69-008
-            (
-                r#"{"a":{"b":[1]}}"#,
-                r#"[{"op":"test","path":"/a","value":{"b":[1]}}]"#,
-                ok(r#"{"a":{"b":[1]}}"#),
-            ),
-            (
-                r#"{"a":1}"#,
-                r#"[{"op":"test","path":"/a","value":2}]"#,
-                err("testing value /a failed: test failed"),
-            ),
-            (
-                "{}",
-                r#"[{"op":"test","path":"/a","value":null}]"#,
-                ok("{}"),
-            ),
-            // KZ-J69-010
-            (
-                r#"{"a":{}}"#,
-                r#"[{"op":"add","path":"/a/x~1y~0z","value":1}]"#,
-                ok(r#"{"a":{"x/y~z":1}}"#),
-            ),
-            // KZ-J69-011
-            (
-                r#"{"a":1}"#,
-                r#"[{"op":"replace","path":"","value":{"b":2}}]"#,
-                ok(r#"{"b":2}"#),
-            ),
-            // KZ-J69-002
-            (
-                "{}",
-                r#"[{"op":"frob","path":"/a"}]"#,
-                err("Unexpected kind: frob"),
-            ),
-            (
-                r#"{"a":1}"#,
-                r#"[{"op":"move","from":"/a","path":"/b"}]"#,
-                ok(r#"{"b":1}"#),
-            ),
-            (
-                r#"{"a":1}"#,
-                r#"[{"op":"copy","from":"/a","path":"/b"}]"#,
-                ok(r#"{"a":1,"b":1}"#),
-            ),
-            // KZ-J69-001
-            (
-                r#"{"a":1}"#,
-                "- op: add\n  path: /b\n  value: x",
-                ok(r#"{"a":1,"b":"x"}"#),
-            ),
-        ] {
-            assert_eq!(run(document, patch), want, "{patch}");
-        }
-    }
-}
+mod tests;

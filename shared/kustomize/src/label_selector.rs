@@ -43,6 +43,11 @@ impl LabelSelector {
         parser.requirements()
     }
 
+    /// Whether nothing is required.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.requirements.is_empty()
+    }
+
     /// Whether the labels satisfy every requirement.
     pub(crate) fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         self.requirements.iter().all(|requirement| {

@@ -21,6 +21,7 @@
 //! | to | use |
 //! |---|---|
 //! | build a folder of a tree | [`build`] with [`Options`] |
+//! | build within bounds of memory, and end a build before it is done | [`build_within`] with an [`Allowance`] |
 //! | learn what a build needs from elsewhere, and hand it in | [`Build::Needs`], [`Remotes`] |
 //! | build as Flux does: its settings, and the root kustomization that its `spec` makes | [`Options::flux`], [`flux::prepare`] |
 //! | fill in variables after the build | [`substitute`] |
@@ -36,7 +37,7 @@
 //!
 //! [`Error`] tells by its variant who can help, and its text is the one that users of kustomize know: the chain of bases, the
 //! file, the field, the object. Where kustomize prints whole objects, which may be Secrets, their ids are named. Sources
-//! are untrusted: [`Limits`] bounds what they may take.
+//! are untrusted: [`Limits`] bounds what they may take, and an [`Allowance`] the memory of all builds of a process.
 //!
 //! # How it is known to be the same
 //!
@@ -66,6 +67,7 @@ mod json_patch;
 mod label_selector;
 mod loader;
 mod merge;
+mod meter;
 mod node;
 mod options;
 mod origin;
@@ -79,15 +81,18 @@ mod resmap;
 mod resource;
 mod schema;
 mod scope;
+mod secrecy;
+mod stack;
 mod state;
 pub mod substitute;
 mod target;
 mod transformer;
 mod transformer_config;
 
-pub use build::build;
+pub use build::{build, build_within};
 pub use error::{Error, Limited};
+pub use meter::Allowance;
 pub use options::{Limits, LoadRestriction, Options, Order};
-pub use output::{Build, Output, Resource, Resources, Warning};
+pub use output::{Build, Output, Resource, Resources, Warning, memory_of};
 pub use remote::{RemoteBase, RemoteFailure, Remotes};
 pub use repository::Repository;

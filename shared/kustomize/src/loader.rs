@@ -10,10 +10,12 @@ use flux_tree::{Entry, PathError, ResolveError, Tree, TreePath};
 
 use crate::{
     error::{Cause, Context, Fail, Limited, Result},
+    meter::Meter,
     options::{LoadRestriction, Options},
     output::Warning,
     remote::{RemoteBase, RemoteFailure, Remotes},
     repository::Location,
+    secrecy::shown_url,
 };
 
 /// What all loaders of a build share.
@@ -22,22 +24,24 @@ pub(crate) struct Session<'b> {
     pub(crate) remotes: &'b Remotes,
     pub(crate) needs: RefCell<Vec<RemoteBase>>,
     pub(crate) warnings: RefCell<Vec<Warning>>,
+    pub(crate) meter: Rc<Meter>,
     opened: Cell<usize>,
 }
 
 impl<'b> Session<'b> {
-    pub(crate) fn new(options: &'b Options, remotes: &'b Remotes) -> Self {
+    pub(crate) fn new(options: &'b Options, remotes: &'b Remotes, meter: &Rc<Meter>) -> Self {
         Self {
             options,
             remotes,
             needs: RefCell::default(),
             warnings: RefCell::default(),
+            meter: Rc::clone(meter),
             opened: Cell::new(0),
         }
     }
 
     fn need(&self, base: RemoteBase) -> Fail {
-        let message = format!("{base:?} has not been fetched");
+        let message = "something remote has not been fetched";
         let mut needs = self.needs.borrow_mut();
         if !needs.contains(&base) {
             needs.push(base);
@@ -93,6 +97,10 @@ impl<'b> Loader<'b> {
         self.session
     }
 
+    pub(crate) fn meter(&self) -> &Rc<Meter> {
+        &self.session.meter
+    }
+
     pub(crate) fn root(&self) -> &TreePath {
         &self.root
     }
@@ -108,9 +116,13 @@ impl<'b> Loader<'b> {
             return Err("new root cannot be empty".into());
         }
         self.count()?;
+        self.meter().steps(100)?;
         if let Ok(location) = Location::parse(path) {
             return self.child_in_repository(location);
         }
+        // A URL that is no repository's is looked for as a folder, and none is there: what it carries is not told.
+        let path = shown_url(path);
+        let path = path.as_str();
         if path.starts_with('/') {
             return Err(format!("new root '{path}' cannot be absolute").into());
         }
@@ -158,7 +170,8 @@ impl<'b> Loader<'b> {
             {
                 return Err(format!(
                     "cycle detected: URI '{}' referenced by previous URI '{}'",
-                    location.raw, previous.raw
+                    shown_url(&location.raw),
+                    shown_url(&previous.raw)
                 )
                 .into());
             }

@@ -71,6 +71,9 @@ pub struct Limits {
     pub nodes: usize,
     /// How many objects a build may have.
     pub resources: usize,
+    /// How much work a build may do, in steps of some ten nanoseconds: what takes longer than reading, changing and writing
+    /// every object does, such as patterns over many objects.
+    pub steps: u64,
 }
 
 impl Default for Limits {
@@ -80,6 +83,7 @@ impl Default for Limits {
             depth: 100,
             nodes: 10_000_000,
             resources: 1_000_000,
+            steps: 2_000_000_000,
         }
     }
 }

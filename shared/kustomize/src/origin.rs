@@ -1,8 +1,16 @@
 //! Where objects come from, as `buildMetadata` tells (KZ-META rows).
 
+use std::rc::Rc;
+
 use flux_yaml::{Map, Value};
 
-use crate::{error::Result, node, repository::Location, resource::Resource};
+use crate::{
+    error::Result,
+    meter::{Held, Meter},
+    node,
+    repository::Location,
+    resource::Resource,
+};
 
 /// The annotation that tells where an object was read or made.
 pub(crate) const ORIGIN: &str = "config.kubernetes.io/origin";
@@ -90,8 +98,8 @@ impl Origin {
     }
 
     /// The place that a plugin's own object tells.
-    pub(crate) fn of_plugin(plugin: &Resource) -> Result<Option<Self>> {
-        let Some(origin) = Self::of(plugin)? else {
+    pub(crate) fn of_plugin(plugin: &Resource, meter: &Rc<Meter>) -> Result<Option<Self>> {
+        let Some(origin) = Self::of(plugin, meter)? else {
             return Ok(None);
         };
         Ok(Some(Self {
@@ -109,11 +117,11 @@ impl Origin {
     }
 
     /// The origin that an object's annotation tells.
-    pub(crate) fn of(resource: &Resource) -> Result<Option<Self>> {
+    pub(crate) fn of(resource: &Resource, meter: &Rc<Meter>) -> Result<Option<Self>> {
         let Some(text) = resource.annotation(ORIGIN) else {
             return Ok(None);
         };
-        let value = flux_yaml::sigs::from_str(text).map_err(|error| error.to_string())?;
+        let (value, _held) = read(text, resource.kind(), meter)?;
         Ok(Some(Self::from_value(&value)))
     }
 
@@ -171,28 +179,38 @@ impl Origin {
 
     /// Notes that this plugin has run over the object, or made it when nothing is known of its origin (KZ-META-005,
     /// KZ-META-006).
-    pub(crate) fn note_transformation(&self, resource: &mut Resource) -> Result<()> {
-        if Self::of(resource)?.is_none() {
+    pub(crate) fn note_transformation(
+        &self,
+        resource: &mut Resource,
+        meter: &Rc<Meter>,
+    ) -> Result<()> {
+        if Self::of(resource, meter)?.is_none() {
             self.annotate(resource);
             return Ok(());
         }
         let mut all = match resource.annotation(TRANSFORMATIONS) {
             None => Vec::new(),
-            Some(text) => match flux_yaml::sigs::from_str(text) {
-                Ok(Value::Seq(items)) => items
+            Some(text) => match read(text, resource.kind(), meter)? {
+                (Value::Seq(items), _held) => items
                     .iter()
                     .map(|item| Self::from_value(item).to_value())
                     .collect(),
-                Ok(_) => Vec::new(),
-                Err(error) => {
-                    return Err(error.to_string().into());
-                }
+                _ => Vec::new(),
             },
         };
         all.push(self.to_value());
         set(resource, TRANSFORMATIONS, yaml_v3(&Value::Seq(all)));
         Ok(())
     }
+}
+
+/// Reads the text of an annotation of an object of this kind.
+fn read(text: &str, kind: &str, meter: &Rc<Meter>) -> Result<(Value, Held)> {
+    let (value, held) = meter.read(text.as_bytes(), |text, claim| {
+        flux_yaml::sigs::from_str_within(text, claim)
+    })?;
+    let value = value.map_err(|error| meter.in_object_of(kind, node::unwritable(error)))?;
+    Ok((value, held))
 }
 
 fn fields<const N: usize>(entries: [(&str, &String); N]) -> Map {

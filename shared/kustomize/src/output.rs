@@ -1,6 +1,6 @@
 use flux_yaml::{Map, Value};
 
-use crate::{id::Gvk, remote::RemoteBase};
+use crate::{id::Gvk, node::Extent, remote::RemoteBase};
 
 /// What a build comes to.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,6 +72,11 @@ impl IntoIterator for Resources {
     fn into_iter(self) -> Self::IntoIter {
         self.0.into_iter()
     }
+}
+
+/// The bytes of memory that a value takes, roughly: what the build's [`Allowance`](crate::Allowance) holds for an object.
+pub fn memory_of(value: &Value) -> u64 {
+    Extent::of_value(value).bytes as u64
 }
 
 /// One object.

@@ -9,6 +9,7 @@ use crate::{
     origin::{ORIGIN, Origin},
     resmap::ResMap,
     resource::Resource,
+    secrecy::is_inline_secret,
     state::State,
     target::{Accumulator, Target, read},
     transformer::Transformer,
@@ -31,7 +32,7 @@ pub(crate) fn run_generators(
     let configured = configured(target, &entries, "generator", state)
         .context(|| "loading generator plugins".into())?;
     for object in configured.into_list() {
-        let origin = Origin::of_plugin(&object)?;
+        let origin = Origin::of_plugin(&object, state.meter())?;
         let id = object.original(state.scopes()).0.to_string();
         match builtin::plugin(target, &object, state) {
             Ok(Plugin::Generator(generator)) => generators.push((generator, origin)),
@@ -54,8 +55,9 @@ pub(crate) fn run_generators(
         {
             origin.annotate(&mut object);
         }
+        object.weigh(state.meter())?;
         all.map
-            .absorb(object, state.scopes(), state.resource_limit())
+            .absorb(object, state)
             .context(|| "merging from generator".into())?;
     }
     Ok(())
@@ -84,7 +86,7 @@ fn external(
         let id = object.original(state.scopes()).0.to_string();
         match builtin::plugin(target, &object, state)? {
             Plugin::Transformer(transformer) => {
-                all.push((transformer, Origin::of_plugin(&object)?));
+                all.push((transformer, Origin::of_plugin(&object, state.meter())?));
             }
             Plugin::Generator(_) => return Err(format!("plugin {id} not a transformer").into()),
         }
@@ -102,16 +104,24 @@ fn configured(
     let mut all = Accumulator::default();
     let mut paths = Vec::new();
     for entry in entries {
-        let Ok(objects) = read(entry.as_bytes(), state) else {
-            paths.push(entry.clone());
-            continue;
+        let objects = match read(entry.as_bytes(), state) {
+            Ok(objects) => objects,
+            Err(fail) if fail.is_final() => return Err(fail),
+            // As a path, all of it would stand in the message.
+            Err(fail) if is_inline_secret(entry) => {
+                return Err(fail.within(|| format!("configuring external {what}")));
+            }
+            Err(_) => {
+                paths.push(entry.clone());
+                continue;
+            }
         };
         for mut object in objects.into_list() {
             if let Some(origin) = &target.origin {
                 origin.append(target.file_name).annotate(&mut object);
             }
             all.map
-                .append(object, state.scopes(), state.resource_limit())
+                .append(object, state)
                 .context(|| format!("configuring external {what}"))?;
         }
     }
@@ -130,11 +140,8 @@ pub(crate) fn run_validators(
         return Ok(());
     }
     for (validator, _) in external(target, &entries, state)? {
-        let before: Vec<_> = all
-            .map
-            .iter()
-            .map(|resource| resource.node().clone())
-            .collect();
+        let before: Vec<_> = all.map.iter().cloned().collect();
+        state.meter().steps(1)?;
         validator.run(&mut all.map, state)?;
         let changed = all.map.iter().zip(&before).find(|(resource, before)| {
             let mut after = resource.node().clone();
@@ -142,7 +149,10 @@ pub(crate) fn run_validators(
             if labels.remove(VALIDATED_BY).is_some() {
                 node::set_labels(&mut after, &labels);
             }
-            node::to_value(&after) != node::to_value(before)
+            match (node::to_value(&after), node::to_value(before.node())) {
+                (Ok(after), Ok(before)) => after != before,
+                (after, before) => after.is_ok() != before.is_ok(),
+            }
         });
         let refused = "validator shouldn't modify the resource map";
         if let Some((resource, _)) = changed {

@@ -6,30 +6,52 @@ use crate::regexp_syntax;
 
 /// A compiled expression.
 #[derive(Clone, Debug)]
-pub(crate) struct Regex(regex::Regex);
+pub(crate) struct Regex {
+    regex: regex::Regex,
+    /// How much a byte of text may cost.
+    weight: u64,
+}
 
 /// How large a compiled expression may get.
 const SIZE_LIMIT: usize = 1 << 20;
+/// How large one is whose states the engine keeps apart without trouble.
+const SMALL: usize = 32 << 10;
 
 impl Regex {
     /// Compiles an expression in Go's syntax.
     pub(crate) fn new(pattern: &str) -> Result<Self, String> {
         regexp_syntax::check(pattern)?;
-        regex::RegexBuilder::new(&translate(pattern))
-            .size_limit(SIZE_LIMIT)
-            .build()
-            .map(Self)
-            .map_err(|error| match error {
-                regex::Error::CompiledTooBig(_) => {
-                    format!("error parsing regexp: expression too large: `{pattern}`")
-                }
-                _ => format!("error parsing regexp: invalid character class range: `{pattern}`"),
-            })
+        let translated = translate(pattern);
+        let build = |limit| {
+            regex::RegexBuilder::new(&translated)
+                .size_limit(limit)
+                .build()
+        };
+        // Nearly all fit the first. The others may take as many turns for each byte as they have states.
+        let built = match build(SMALL) {
+            Ok(regex) => Ok(Self { regex, weight: 1 }),
+            Err(regex::Error::CompiledTooBig(_)) => build(SIZE_LIMIT).map(|regex| Self {
+                regex,
+                weight: (SIZE_LIMIT / SMALL * 8) as u64,
+            }),
+            Err(error) => Err(error),
+        };
+        built.map_err(|error| match error {
+            regex::Error::CompiledTooBig(_) => {
+                format!("error parsing regexp: expression too large: `{pattern}`")
+            }
+            _ => format!("error parsing regexp: invalid character class range: `{pattern}`"),
+        })
     }
 
     /// Whether the expression matches somewhere in the text.
     pub(crate) fn is_match(&self, text: &str) -> bool {
-        self.0.is_match(text)
+        self.regex.is_match(text)
+    }
+
+    /// The steps that looking for a match in a text may take.
+    pub(crate) fn cost(&self, text: &str) -> u64 {
+        (text.len() as u64 / 8 + 4) * self.weight
     }
 }
 

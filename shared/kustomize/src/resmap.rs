@@ -1,16 +1,18 @@
 //! The objects of a layer, in order, with an index by identity so that no step has to search them all.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, rc::Rc};
 
 use crate::{
     config::Selector,
     error::{Cause, Fail, Limited, Result},
     id::{Key, ResId},
     label_selector::LabelSelector,
+    meter::Meter,
     node,
     origin::Origin,
     resource::{Behavior, Matcher, Resource},
     scope::Scopes,
+    state::State,
 };
 
 /// Objects in order of appearance.
@@ -97,23 +99,23 @@ impl ResMap {
         self.list.len()
     }
 
-    fn index(&mut self, scopes: &Scopes) -> &mut Index {
-        self.index.get_or_insert_with(|| {
+    fn index(&mut self, scopes: &Scopes, meter: &Meter) -> Result<&mut Index> {
+        if self.index.is_none() {
+            // An entry takes as long as some twenty nodes.
+            meter.work(self.list.len() * 20)?;
+        }
+        Ok(self.index.get_or_insert_with(|| {
             let mut index = Index::default();
             for (at, resource) in self.list.iter().enumerate() {
                 index.add(at, resource, scopes);
             }
             index
-        })
+        }))
     }
 
     /// Adds an object whose identity must be new (KZ-ID-004).
-    pub(crate) fn append(
-        &mut self,
-        resource: Resource,
-        scopes: &Scopes,
-        limit: usize,
-    ) -> Result<()> {
+    pub(crate) fn append(&mut self, resource: Resource, state: &State<'_>) -> Result<()> {
+        let (scopes, limit) = (state.scopes(), state.resource_limit());
         if self.list.len() >= limit {
             return Err(Fail::new(
                 Cause::Limit(Limited::Resources, limit),
@@ -121,7 +123,7 @@ impl ResMap {
             ));
         }
         let at = self.list.len();
-        let index = self.index(scopes);
+        let index = self.index(scopes, state.meter())?;
         let id = resource.current(scopes);
         if index.current.contains_key(&id.key()) {
             return Err(format!("may not add resource with an already registered id: {id}").into());
@@ -131,7 +133,7 @@ impl ResMap {
         Ok(())
     }
 
-    pub(crate) fn append_all(&mut self, other: Self, scopes: &Scopes, limit: usize) -> Result<()> {
+    pub(crate) fn append_all(&mut self, other: Self, state: &State<'_>) -> Result<()> {
         if self.list.is_empty() && other.index.as_ref().is_some_and(Index::is_unique) {
             *self = other;
             return Ok(());
@@ -139,13 +141,14 @@ impl ResMap {
         other
             .list
             .into_iter()
-            .try_for_each(|resource| self.append(resource, scopes, limit))
+            .try_for_each(|resource| self.append(resource, state))
     }
 
     /// Fails where two objects share an identity, as putting them into a new set would.
-    pub(crate) fn require_unique(&mut self, scopes: &Scopes) -> Result<()> {
+    pub(crate) fn require_unique(&mut self, state: &State<'_>) -> Result<()> {
+        let scopes = state.scopes();
         let fresh = self.index.is_none();
-        let index = self.index(scopes);
+        let index = self.index(scopes, state.meter())?;
         // An index that was kept has been looked at before.
         if !fresh {
             return Ok(());
@@ -164,9 +167,10 @@ impl ResMap {
     }
 
     /// Adds generated objects, which may merge into present ones (KZ-GEN-020 to KZ-GEN-027).
-    pub(crate) fn absorb(&mut self, new: Resource, scopes: &Scopes, limit: usize) -> Result<()> {
+    pub(crate) fn absorb(&mut self, new: Resource, state: &State<'_>) -> Result<()> {
+        let scopes = state.scopes();
         let id = new.current(scopes).clone();
-        let matches = self.any_of(&id.key(), scopes);
+        let matches = self.any_of(&id.key(), scopes, state.meter())?;
         let shown = || {
             format!(
                 "resid.ResId{{Gvk:resid.Gvk{{Group:{:?}, Version:{:?}, Kind:{:?}, isClusterScoped:{}}}, Name:{:?}, \
@@ -184,10 +188,11 @@ impl ResMap {
             ([], Behavior::Merge | Behavior::Replace) => {
                 Err(format!("id {} does not exist; cannot merge or replace", shown()).into())
             }
-            ([], _) => self.append(new, scopes, limit),
+            ([], _) => self.append(new, state),
             ([at], Behavior::Merge | Behavior::Replace) => {
                 let older = self.list[*at].clone();
-                let merged = merged(new, &older, behavior)?;
+                let mut merged = merged(new, &older, behavior, state)?;
+                merged.weigh(state.meter())?;
                 let now = merged.current(scopes);
                 // An object whose kind a patch has changed is found by its history and cannot be replaced.
                 if now.key() != older.current(scopes).key() {
@@ -214,32 +219,47 @@ impl ResMap {
     }
 
     /// Places of the objects that have or had this identity.
-    pub(crate) fn any_of(&mut self, key: &Key, scopes: &Scopes) -> Vec<usize> {
-        self.index(scopes).any.get(key).cloned().unwrap_or_default()
+    pub(crate) fn any_of(
+        &mut self,
+        key: &Key,
+        scopes: &Scopes,
+        meter: &Meter,
+    ) -> Result<Vec<usize>> {
+        let found = self.index(scopes, meter)?.any.get(key);
+        Ok(found.cloned().unwrap_or_default())
     }
 
     /// Places of the objects that have or had this name.
-    pub(crate) fn named(&mut self, name: &str, scopes: &Scopes) -> Vec<usize> {
-        self.index(scopes)
-            .names
-            .get(name)
-            .cloned()
-            .unwrap_or_default()
+    pub(crate) fn named(
+        &mut self,
+        name: &str,
+        scopes: &Scopes,
+        meter: &Meter,
+    ) -> Result<Vec<usize>> {
+        let found = self.index(scopes, meter)?.names.get(name);
+        Ok(found.cloned().unwrap_or_default())
     }
 
     /// Places of the objects that have or had this kind.
-    fn of_kind(&mut self, kind: &str, scopes: &Scopes) -> Vec<usize> {
-        self.index(scopes)
-            .kinds
-            .get(kind)
-            .cloned()
-            .unwrap_or_default()
+    fn of_kind(&mut self, kind: &str, scopes: &Scopes, meter: &Meter) -> Result<Vec<usize>> {
+        let found = self.index(scopes, meter)?.kinds.get(kind);
+        Ok(found.cloned().unwrap_or_default())
     }
 
     /// Places of all objects that can match, in order: those of the name or else of the kind that is asked for, where it is
     /// one.
-    pub(crate) fn candidates(&mut self, matcher: &Matcher, scopes: &Scopes) -> Vec<usize> {
-        self.having(matcher.literal_name(), matcher.literal_kind(), scopes)
+    pub(crate) fn candidates(
+        &mut self,
+        matcher: &Matcher,
+        scopes: &Scopes,
+        meter: &Meter,
+    ) -> Result<Vec<usize>> {
+        self.having(
+            matcher.literal_name(),
+            matcher.literal_kind(),
+            scopes,
+            meter,
+        )
     }
 
     /// Places of all objects that have or had this name, or else this kind, in order.
@@ -248,33 +268,44 @@ impl ResMap {
         name: Option<&str>,
         kind: Option<&str>,
         scopes: &Scopes,
-    ) -> Vec<usize> {
+        meter: &Meter,
+    ) -> Result<Vec<usize>> {
         match (name, kind) {
-            (Some(name), _) => self.named(name, scopes),
-            (None, Some(kind)) => self.of_kind(kind, scopes),
-            (None, None) => (0..self.list.len()).collect(),
+            (Some(name), _) => self.named(name, scopes, meter),
+            (None, Some(kind)) => self.of_kind(kind, scopes, meter),
+            (None, None) => {
+                meter.work(self.list.len())?;
+                Ok((0..self.list.len()).collect())
+            }
         }
     }
 
     /// Places of the objects that a patch target selects (KZ-PAT-011).
-    pub(crate) fn select(&mut self, selector: &Selector, scopes: &Scopes) -> Result<Vec<usize>> {
+    pub(crate) fn select(
+        &mut self,
+        selector: &Selector,
+        scopes: &Scopes,
+        meter: &Meter,
+    ) -> Result<Vec<usize>> {
         let matcher = Matcher::new(selector)?;
         let labels = LabelSelector::parse(&selector.labels)?;
         let annotations = LabelSelector::parse(&selector.annotations)?;
-        let candidates = self.candidates(&matcher, scopes);
-        Ok(candidates
-            .into_iter()
-            .filter(|at| {
-                let resource = &self.list[*at];
-                let current = resource.current(scopes);
-                let (original, original_namespace) = resource.original(scopes);
-                matcher.gvk(&current.id.gvk)
-                    && (matcher.name(&original.name) || matcher.name(&current.id.name))
-                    && (matcher.namespace(original_namespace)
-                        || matcher.namespace(current.effective_namespace()))
-                    && resource.matches_selectors(&labels, &annotations)
-            })
-            .collect())
+        let mut selected = Vec::new();
+        for at in self.candidates(&matcher, scopes, meter)? {
+            let resource = &self.list[at];
+            let current = resource.current(scopes);
+            let (original, original_namespace) = resource.original(scopes);
+            meter.steps(matcher.cost(&current.id) + matcher.cost(original))?;
+            let matches = matcher.gvk(&current.id.gvk)
+                && (matcher.name(&original.name) || matcher.name(&current.id.name))
+                && (matcher.namespace(original_namespace)
+                    || matcher.namespace(current.effective_namespace()))
+                && resource.matches_selectors(&labels, &annotations);
+            if matches {
+                selected.push(at);
+            }
+        }
+        Ok(selected)
     }
 
     /// Drops deleted objects (KZ-ORD-006).
@@ -284,26 +315,36 @@ impl ResMap {
         }
     }
 
-    /// Changes one object; the index follows unless its identities have changed.
-    pub(crate) fn change<T>(
+    /// Changes one object; the index follows unless its identities have changed. A failure names the object where it
+    /// would nest too deep.
+    pub(crate) fn change(
         &mut self,
         at: usize,
         scopes: &Scopes,
-        change: impl FnOnce(&mut Resource) -> T,
-    ) -> Option<T> {
-        let resource = self.list.get_mut(at)?;
+        meter: &Rc<Meter>,
+        change: impl FnOnce(&mut Resource) -> Result<()>,
+    ) -> Result<()> {
+        let Some(resource) = self.list.get_mut(at) else {
+            return Ok(());
+        };
+        let id = resource.current(scopes).clone();
         let before = (
             resource.current(scopes).key(),
             resource.previous(scopes).to_vec(),
         );
-        let result = change(resource);
+        let result = change(resource)
+            .and_then(|()| resource.weigh(meter))
+            .map_err(|fail| match fail.cause {
+                Cause::Limit(Limited::Nesting, _) => fail.within(|| format!("object {id}")),
+                _ => fail,
+            });
         let same = !resource.is_empty()
             && before.0 == resource.current(scopes).key()
             && before.1 == resource.previous(scopes);
         if !same {
             self.index = None;
         }
-        Some(result)
+        result
     }
 }
 
@@ -313,17 +354,22 @@ impl Index {
     }
 }
 
-fn merged(mut new: Resource, older: &Resource, behavior: Behavior) -> Result<Resource> {
+fn merged(
+    mut new: Resource,
+    older: &Resource,
+    behavior: Behavior,
+    state: &State<'_>,
+) -> Result<Resource> {
     if behavior == Behavior::Replace {
         new.take_metadata_from(older);
         return Ok(new);
     }
-    let origin = Origin::of(older)?;
+    let origin = Origin::of(older, state.meter())?;
     new.take_metadata_from(older);
     for field in ["data", "binaryData"] {
         let mut map = node::string_map(node::field(older.node(), field));
         map.extend(node::string_map(node::field(new.node(), field)));
-        crate::generator::set_data(new.node_mut(), field, &map);
+        crate::generator::set_data(new.node_mut(), field, map);
     }
     // KZ-GEN-025
     if let Some(origin) = origin {

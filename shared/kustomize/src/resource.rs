@@ -1,12 +1,14 @@
 //! One object on its way through a build.
 
-use std::cell::OnceCell;
+use std::{cell::OnceCell, rc::Rc};
 
 use crate::{
     config::Selector,
+    error::Result,
     id::{Gvk, Id, ResId},
     label_selector::LabelSelector,
-    node::{self, Changes, Node},
+    meter::{Held, Meter},
+    node::{self, Changes, Extent, Node},
     regexp::{Regex, is_literal},
     scope::Scopes,
 };
@@ -102,6 +104,8 @@ pub(crate) struct Resource {
     ids: OnceCell<Ids>,
     /// Names of the vars that read from this object.
     pub(crate) vars: Vec<String>,
+    /// The memory that it takes.
+    held: Option<Held>,
 }
 
 impl Resource {
@@ -110,7 +114,18 @@ impl Resource {
             node,
             ids: OnceCell::new(),
             vars: Vec::new(),
+            held: None,
         }
+    }
+
+    /// Holds the memory that the object takes now, and fails where it nests too deep: for whoever has changed it.
+    pub(crate) fn weigh(&mut self, meter: &Rc<Meter>) -> Result<()> {
+        let extent = Extent::of(&self.node);
+        meter.work(extent.nodes)?;
+        Meter::fits(extent.height)?;
+        self.held
+            .get_or_insert_with(|| Held::new(meter))
+            .set(extent.bytes)
     }
 
     pub(crate) fn node(&self) -> &Node {
@@ -274,7 +289,7 @@ impl Resource {
     pub(crate) fn set_name(&mut self, name: &str) {
         let mut changes = Changes::default();
         node::set_name(self.node_mut(), name, &mut changes);
-        changes.settle(&mut self.node);
+        changes.settle_text(&mut self.node);
     }
 
     fn enable(&mut self, key: &str) {
@@ -356,8 +371,8 @@ impl Resource {
         labels: &LabelSelector,
         annotations: &LabelSelector,
     ) -> bool {
-        labels.matches(&node::labels(&self.node))
-            && annotations.matches(&node::annotations(&self.node))
+        (labels.is_empty() || labels.matches(&node::labels(&self.node)))
+            && (annotations.is_empty() || annotations.matches(&node::annotations(&self.node)))
     }
 }
 
@@ -387,6 +402,13 @@ impl Pattern {
         }
     }
 
+    fn cost(&self) -> u64 {
+        match self {
+            Self::Any | Self::Text(_) => 0,
+            Self::Regex(regex) => regex.cost(""),
+        }
+    }
+
     fn passes(&self, text: &str) -> bool {
         match self {
             Self::Any => true,
@@ -405,19 +427,37 @@ pub(crate) struct Matcher {
     name: Pattern,
     namespace: Pattern,
     pub(crate) has_id: bool,
+    /// The steps that comparing an object with it may take, for each byte of its identity.
+    cost: u64,
 }
 
 impl Matcher {
     pub(crate) fn new(selector: &Selector) -> Result<Self, String> {
         let id = &selector.id;
-        Ok(Self {
+        let mut matcher = Self {
             group: Pattern::new(&id.gvk.group)?,
             version: Pattern::new(&id.gvk.version)?,
             kind: Pattern::new(&id.gvk.kind)?,
             name: Pattern::new(&id.name)?,
             namespace: Pattern::new(&id.namespace)?,
             has_id: !id.is_empty(),
-        })
+            cost: 0,
+        };
+        let parts = [
+            &matcher.group,
+            &matcher.version,
+            &matcher.kind,
+            &matcher.name,
+            &matcher.namespace,
+        ];
+        matcher.cost = parts.into_iter().map(Pattern::cost).sum();
+        Ok(matcher)
+    }
+
+    /// The steps that comparing an identity with it may take.
+    pub(crate) fn cost(&self, id: &ResId) -> u64 {
+        let bytes = id.name.len() + id.namespace.len() + id.gvk.kind.len() + id.gvk.group.len();
+        4 + self.cost * (1 + bytes as u64 / 16)
     }
 
     /// The only name that can match, where it is known.

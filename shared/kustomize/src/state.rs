@@ -5,7 +5,11 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use crate::{
-    error::Result, options::Options, schema::Schema, scope::Scopes,
+    error::{Context, Result},
+    meter::Meter,
+    options::Options,
+    schema::Schema,
+    scope::Scopes,
     transformer_config::TransformerConfig,
 };
 
@@ -14,6 +18,7 @@ pub(crate) struct State<'b> {
     pub(crate) options: &'b Options,
     /// The built-in field specs.
     pub(crate) defaults: Rc<TransformerConfig>,
+    meter: Rc<Meter>,
     schema: Option<Schema>,
     scopes: Scopes,
     /// Whether some kustomization has chosen the schema (KZ-ORD-010).
@@ -22,10 +27,11 @@ pub(crate) struct State<'b> {
 }
 
 impl<'b> State<'b> {
-    pub(crate) fn new(options: &'b Options) -> Self {
+    pub(crate) fn new(options: &'b Options, meter: &Rc<Meter>) -> Self {
         Self {
             options,
             defaults: Rc::new(TransformerConfig::defaults()),
+            meter: Rc::clone(meter),
             schema: options.keep_builtin_schema.then(Schema::builtin),
             scopes: Scopes::default(),
             chosen: false,
@@ -37,6 +43,11 @@ impl<'b> State<'b> {
     pub(crate) fn next_share(&mut self) -> u32 {
         self.shares = self.shares.wrapping_add(1).max(1);
         self.shares
+    }
+
+    /// What counts the work and memory of the build.
+    pub(crate) fn meter(&self) -> &Rc<Meter> {
+        &self.meter
     }
 
     pub(crate) fn scopes(&self) -> &Scopes {
@@ -71,8 +82,8 @@ impl<'b> State<'b> {
                 // What was in force already stays known, and so does what somebody would have liked to know.
                 let schema = self.schema.get_or_insert_default();
                 schema
-                    .add_document(&document)
-                    .map_err(|error| format!("invalid schema file: {error}"))?;
+                    .add_document(&document, &self.meter)
+                    .context(|| "invalid schema file".into())?;
                 if self.scopes.asked_for_unknown() {
                     schema.add_builtin();
                 }

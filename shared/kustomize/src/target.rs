@@ -5,14 +5,16 @@ use std::{collections::BTreeMap, rc::Rc};
 use crate::{
     config::{Kustomization, Var},
     crd_config,
-    error::{Cause, Context, Fail, Result},
+    error::{Cause, Context, Fail, Limited, Result},
     id::Key,
     loader::Loader,
+    meter::Held,
     node,
     origin::{ORIGIN, Origin},
     plugin,
     resmap::ResMap,
     resource::Resource,
+    secrecy::shown_url,
     state::State,
     transformer::in_file,
     transformer_config::{TransformerConfig, merge_shared},
@@ -41,6 +43,8 @@ pub(crate) struct Target<'b> {
     tracks: bool,
     /// Its own namespace, or that of the nearest kustomization around it (KZ-HELM-003).
     pub(crate) namespace: String,
+    /// What the file takes.
+    _held: Held,
 }
 
 impl<'b> Target<'b> {
@@ -78,7 +82,7 @@ impl<'b> Target<'b> {
                 ),
             ));
         };
-        let file = Kustomization::parse(&text, &loader.shown_root())?;
+        let (file, held) = Kustomization::parse(&text, &loader.shown_root(), loader.meter())?;
         for warning in &file.warnings {
             loader.session().warn(warning);
         }
@@ -89,6 +93,7 @@ impl<'b> Target<'b> {
             loader,
             origin: None,
             tracks: false,
+            _held: held,
         })
     }
 
@@ -126,16 +131,25 @@ impl<'b> Target<'b> {
             .context(|| "accumulating components".into())?;
         let config = all.config.clone().unwrap_or_default();
         let transformers = plugin::transformers(self, &config, state)?;
+        let meter = Rc::clone(state.meter());
         for (transformer, origin) in &transformers {
-            transformer.run(&mut all.map, state)?;
+            meter.doing(transformer.name());
+            transformer
+                .run(&mut all.map, state)
+                .map_err(|fail| match fail.cause {
+                    Cause::Limit(Limited::Nesting, _) => fail.within(|| transformer.name().into()),
+                    _ => fail,
+                })?;
             if let Some(origin) = origin {
-                all.map
-                    .bodies_mut()
-                    .iter_mut()
-                    .filter(|resource| !resource.is_empty())
-                    .try_for_each(|resource| origin.note_transformation(resource))?;
+                for resource in all.map.bodies_mut() {
+                    if !resource.is_empty() {
+                        origin.note_transformation(resource, &meter)?;
+                        resource.weigh(&meter)?;
+                    }
+                }
             }
             all.map.drop_empty();
+            meter.doing("");
         }
         plugin::run_validators(self, &mut all, state)?;
         let vars = std::mem::take(&mut self.file.vars);
@@ -152,16 +166,18 @@ impl<'b> Target<'b> {
             let mut added = TransformerConfig::default();
             for path in &self.file.configurations {
                 let text = self.loader.load(path)?;
-                added.merge(&TransformerConfig::parse(&text)?)?;
+                added.merge(
+                    &TransformerConfig::parse(&text, state.meter())?,
+                    state.meter(),
+                )?;
             }
-            Rc::make_mut(&mut config).merge(&added)?;
+            Rc::make_mut(&mut config).merge(&added, state.meter())?;
         }
-        merge_shared(&mut all.config, &config, &state.defaults)
-            .context(|| "merging config".into())?;
+        merge_shared(&mut all.config, &config, state).context(|| "merging config".into())?;
         if !self.file.crds.is_empty() {
             let found = crd_config::load(&self.loader, &self.file.crds)
                 .context(|| format!("loading CRDs {}", crate::go::list_of(&self.file.crds)))?;
-            merge_shared(&mut all.config, &Rc::new(found), &state.defaults)
+            merge_shared(&mut all.config, &Rc::new(found), state)
                 .context(|| "merging CRDs".into())?;
         }
         Ok(())
@@ -185,7 +201,7 @@ impl<'b> Target<'b> {
                     needs = Some(file_fail);
                     continue;
                 }
-                Cause::Http | Cause::Limit(..) => return Err(file_fail),
+                _ if file_fail.is_final() => return Err(file_fail),
                 _ => {}
             }
             let shown = file_fail.message.clone();
@@ -198,19 +214,16 @@ impl<'b> Target<'b> {
                 // KZ-PATH-004
                 Err(_) if file_fail.is_malformed_yaml() => return Err(file_fail),
                 Err(mut fail) => {
-                    fail.message = format!("accumulation err='{shown}': {}", fail.message);
                     if matches!(fail.cause, Cause::Invalid) {
                         fail.cause = file_fail.cause;
                     }
-                    return Err(fail);
+                    return Err(fail.within(|| format!("accumulation err='{shown}'")));
                 }
             };
             match self.directory(std::mem::take(all), child, path, false, state) {
                 Ok(merged) => *all = merged,
                 Err(fail) if matches!(fail.cause, Cause::Needs) => needs = Some(fail),
-                Err(fail) => {
-                    return Err::<(), _>(fail).context(|| format!("accumulation err='{shown}'"));
-                }
+                Err(fail) => return Err(fail.within(|| format!("accumulation err='{shown}'"))),
             }
         }
         needs.map_or(Ok(()), Err)
@@ -221,12 +234,9 @@ impl<'b> Target<'b> {
             .loader
             .load(path)
             .and_then(|text| {
-                read(&text, state).map_err(|fail| Fail {
-                    message: in_file(fail.message, path),
-                    ..fail
-                })
+                read(&text, state).map_err(|fail| fail.reworded(|text| in_file(text, path)))
             })
-            .context(|| format!("accumulating resources from '{path}'"))?;
+            .context(|| format!("accumulating resources from '{}'", shown_url(path)))?;
         let origin = self
             .origin
             .as_ref()
@@ -234,10 +244,11 @@ impl<'b> Target<'b> {
         for mut object in objects.into_list() {
             if let Some(origin) = &origin {
                 annotate_origin(&mut object, origin);
+                object.weigh(state.meter())?;
             }
             all.map
-                .append(object, state.scopes(), state.resource_limit())
-                .context(|| format!("merging resources from '{path}'"))?;
+                .append(object, state)
+                .context(|| format!("merging resources from '{}'", shown_url(path)))?;
         }
         Ok(())
     }
@@ -257,17 +268,18 @@ impl<'b> Target<'b> {
                     continue;
                 }
                 // KZ-PATH-018
-                Err(mut fail) => {
-                    fail.message = format!("loader.New {}", crate::go::quoted(&fail.message));
-                    return Err(fail);
+                Err(fail) => {
+                    return Err(
+                        fail.reworded(|text| format!("loader.New {}", crate::go::quoted(text)))
+                    );
                 }
             };
             all = self
                 .directory(all, child, path, true, state)
-                .map_err(|mut fail| {
-                    fail.message =
-                        format!("accumulateDirectory: {}", crate::go::quoted(&fail.message));
-                    fail
+                .map_err(|fail| {
+                    fail.reworded(|text| {
+                        format!("accumulateDirectory: {}", crate::go::quoted(text))
+                    })
                 })?;
         }
         match needs {
@@ -324,12 +336,10 @@ impl<'b> Target<'b> {
 /// Reads the objects of a text.
 pub(crate) fn read(text: &[u8], state: &State<'_>) -> Result<ResMap> {
     let mut map = ResMap::new();
-    for object in node::read_documents(text, &state.options.limits)? {
-        map.append(
-            Resource::new(object),
-            state.scopes(),
-            state.resource_limit(),
-        )?;
+    for object in node::read_documents(text, &state.options.limits, state.meter())? {
+        let mut resource = Resource::new(object);
+        resource.weigh(state.meter())?;
+        map.append(resource, state)?;
     }
     Ok(map)
 }
@@ -348,10 +358,9 @@ fn annotate_origin(resource: &mut Resource, origin: &str) {
 }
 
 fn merge(all: &mut Accumulator, other: Accumulator, state: &State<'_>) -> Result<()> {
-    all.map
-        .append_all(other.map, state.scopes(), state.resource_limit())?;
+    all.map.append_all(other.map, state)?;
     if let Some(config) = &other.config {
-        merge_shared(&mut all.config, config, &state.defaults)?;
+        merge_shared(&mut all.config, config, state)?;
     }
     for (name, var) in other.vars {
         add_var(&mut all.vars, name, var)?;
@@ -372,10 +381,11 @@ fn add_var(vars: &mut BTreeMap<String, Var>, name: String, var: Var) -> Result<(
 fn add_vars(all: &mut Accumulator, vars: &[Var], state: &State<'_>) -> Result<()> {
     let scopes = state.scopes();
     for var in vars {
+        state.meter().steps(1)?;
         let wanted = &var.target;
         let key: Key = wanted.key();
         let places = if wanted.namespace.is_empty() {
-            let named = all.map.named(&wanted.name, scopes);
+            let named = all.map.named(&wanted.name, scopes, state.meter())?;
             named
                 .into_iter()
                 .filter(|at| {
@@ -387,7 +397,7 @@ fn add_vars(all: &mut Accumulator, vars: &[Var], state: &State<'_>) -> Result<()
                 })
                 .collect()
         } else {
-            all.map.any_of(&key, scopes)
+            all.map.any_of(&key, scopes, state.meter())?
         };
         match places.as_slice() {
             [] => {}

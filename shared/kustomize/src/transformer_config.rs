@@ -7,7 +7,11 @@ use flux_yaml::Value;
 use crate::{
     config::{Decode, FieldSpec, Mode, Object, decode, merge_all},
     default_fields,
+    error::{Context, Result},
     id::Gvk,
+    meter::Meter,
+    secrecy::unreadable,
+    state::State,
     transformer::sort::kind_rank,
 };
 
@@ -87,9 +91,11 @@ impl TransformerConfig {
     }
 
     /// Reads a `configurations` file.
-    pub(crate) fn parse(text: &[u8]) -> Result<Self, String> {
-        let value: Value =
-            flux_yaml::sigs::from_str_strict(text).map_err(|error| error.to_string())?;
+    pub(crate) fn parse(text: &[u8], meter: &Rc<Meter>) -> Result<Self> {
+        let (value, _held): (Result<Value, _>, _) = meter.read(text, |text, claim| {
+            flux_yaml::sigs::from_str_strict_within(text, claim)
+        })?;
+        let value = value.map_err(|error| unreadable(&error, text))?;
         let mut config: Self = decode(&value, Mode::CONFIGURATION)
             .map_err(|error| format!("error unmarshaling JSON: while decoding JSON: {error}"))?;
         config.sort();
@@ -121,27 +127,31 @@ impl TransformerConfig {
     }
 
     /// Adds what is not there yet (KZ-FS-009, KZ-FS-011).
-    pub(crate) fn merge(&mut self, other: &Self) -> Result<(), String> {
+    pub(crate) fn merge(&mut self, other: &Self, meter: &Meter) -> Result<()> {
         let mut other = other.clone();
         for ((name, present), (_, new)) in self.lists().into_iter().zip(other.lists()) {
+            meter.work(new.len() * (present.len() + new.len()) / 8)?;
             merge_all(present, new)
                 .map_err(|error| format!("failed to merge {name} fieldSpec: {error}"))?;
         }
         for reference in &other.name_reference {
-            self.add_reference(reference)
-                .map_err(|error| format!("failed to merge NameReference fieldSpec: {error}"))?;
+            self.add_reference(reference, meter)
+                .context(|| "failed to merge NameReference fieldSpec".into())?;
         }
         self.sort();
         Ok(())
     }
 
-    pub(crate) fn add_reference(&mut self, new: &NameReference) -> Result<(), String> {
+    pub(crate) fn add_reference(&mut self, new: &NameReference, meter: &Meter) -> Result<()> {
+        meter.work(self.name_reference.len() / 8)?;
         let present = self
             .name_reference
             .iter_mut()
             .find(|present| present.target == new.target);
         if let Some(present) = present {
-            return merge_all(&mut present.referrers, &new.referrers);
+            let (old, new) = (&mut present.referrers, &new.referrers);
+            meter.work(new.len() * (old.len() + new.len()) / 8)?;
+            return Ok(merge_all(old, new)?);
         }
         self.name_reference.push(new.clone());
         Ok(())
@@ -156,17 +166,18 @@ impl TransformerConfig {
 pub(crate) fn merge_shared(
     present: &mut Option<Rc<TransformerConfig>>,
     new: &Rc<TransformerConfig>,
-    defaults: &Rc<TransformerConfig>,
-) -> Result<(), String> {
+    state: &State<'_>,
+) -> Result<()> {
+    let meter = state.meter();
     match present {
-        None if Rc::ptr_eq(new, defaults) => *present = Some(Rc::clone(new)),
+        None if Rc::ptr_eq(new, &state.defaults) => *present = Some(Rc::clone(new)),
         None => {
             let mut config = TransformerConfig::default();
-            config.merge(new)?;
+            config.merge(new, meter)?;
             *present = Some(Rc::new(config));
         }
         Some(config) if Rc::ptr_eq(config, new) => {}
-        Some(config) => Rc::make_mut(config).merge(new)?,
+        Some(config) => Rc::make_mut(config).merge(new, meter)?,
     }
     Ok(())
 }
@@ -179,7 +190,9 @@ mod tests {
     fn the_defaults_stay_what_they_are_when_they_are_merged() {
         // KZ-FS-009
         let mut config = TransformerConfig::default();
-        config.merge(&TransformerConfig::defaults()).unwrap();
+        config
+            .merge(&TransformerConfig::defaults(), &Meter::unlimited())
+            .unwrap();
         assert!(config == TransformerConfig::defaults());
     }
 }

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use flux_yaml::{Map, Value};
 
+use crate::secrecy::MASK;
+
 /// How a text is decoded.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mode {
@@ -291,9 +293,13 @@ impl<'v> Object<'v> {
             .collect();
         match keys.difference(&self.known).next() {
             None => Ok(()),
+            // An entry that lost its dash is a literal of a Secret, maybe.
             Some(unknown) => Err(format!(
                 "json: unknown field {}",
-                crate::go::quoted(unknown)
+                match unknown.split_once('=') {
+                    Some((name, _)) => crate::go::quoted(&format!("{name}={MASK}")),
+                    None => crate::go::quoted(unknown),
+                }
             )),
         }
     }

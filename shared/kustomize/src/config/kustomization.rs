@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, rc::Rc};
 
 use flux_yaml::{Map, Value};
 
@@ -6,6 +6,11 @@ use super::{
     Decode, GeneratorArgs, GeneratorOptions, Image, Label, Mode, Object, Patch, Replacement,
     Replica, Var, decode,
     generators::{ConfigMapArgs, SecretArgs},
+};
+use crate::{
+    error::Result,
+    meter::{Held, Meter},
+    secrecy::{MASK, unreadable},
 };
 
 /// A kustomization file after its fix-ups (KZ-FILE-013).
@@ -63,9 +68,13 @@ const MOVED: [&str; 3] = ["bases", "imageTags", "helmChartInflationGenerator"];
 
 impl Kustomization {
     /// Decodes a kustomization file's text, fixes it up and checks it (KZ-FILE rows).
-    pub(crate) fn parse(text: &[u8], root: &str) -> Result<Self, String> {
-        let value = flux_yaml::sigs::yaml_to_json(text)
-            .map_err(|error| format!("invalid Kustomization: {error}"))?;
+    /// What it takes is held by what comes with it.
+    pub(crate) fn parse(text: &[u8], root: &str, meter: &Rc<Meter>) -> Result<(Self, Held)> {
+        let (value, held) = meter.read(text, |text, claim| {
+            flux_yaml::sigs::yaml_to_json_within(text, claim)
+        })?;
+        let value = value
+            .map_err(|error| format!("invalid Kustomization: {}", unreadable(&error, text)))?;
         let mut file: Self = decode(&value, Mode::KUSTOMIZATION)
             .map_err(|error| format!("invalid Kustomization: {error}"))?;
         file.has_content = has_content(&value);
@@ -92,12 +101,13 @@ impl Kustomization {
             errors.push(format!("apiVersion for {} should be {version}", file.kind));
         }
         if errors.is_empty() {
-            return Ok(file);
+            return Ok((file, held));
         }
         Err(format!(
             "Failed to read kustomization file under {root}:\n{}",
             errors.join("\n")
-        ))
+        )
+        .into())
     }
 
     /// The configuration of a chart's generator, as messages show it (KZ-HELM-003).
@@ -105,6 +115,10 @@ impl Kustomization {
         let mut map = self.helm_globals.clone();
         for (key, value) in chart.as_map().into_iter().flatten() {
             map.insert(key.clone(), value.clone());
+        }
+        // Values are where charts are told their passwords.
+        if let Some(values) = map.get_mut("valuesInline") {
+            *values = Value::from(MASK);
         }
         if !namespace.is_empty() && map.get("namespace").is_none() {
             map.insert("namespace".into(), Value::String(namespace.to_owned()));

@@ -1,7 +1,7 @@
 use flux_yaml::{Map, Value};
 
 use super::{Decode, Object};
-use crate::id::ResId;
+use crate::{id::ResId, regexp::is_literal, secrecy::may_hold_secret};
 
 /// An entry of `patches` or `patchesJson6902` (KZ-PAT-001).
 #[derive(Clone, Debug, Default)]
@@ -26,6 +26,17 @@ impl Decode for Patch {
 }
 
 impl Patch {
+    /// Whether the patch may be one of a Secret: its text says so, or its target does not say otherwise.
+    pub(crate) fn may_hold_secret(&self) -> bool {
+        if may_hold_secret(self.text.as_bytes()) {
+            return true;
+        }
+        self.target.as_ref().is_some_and(|target| {
+            let kind = target.id.gvk.kind.as_str();
+            kind.is_empty() || kind == "Secret" || !is_literal(kind)
+        })
+    }
+
     /// The entry as a builtin plugin's configuration, for messages and for Flux's rewritten file.
     pub(crate) fn to_value(&self, text_field: &str) -> Value {
         let mut map = Map::new();

@@ -1,13 +1,14 @@
+use std::rc::Rc;
+
 use flux_tree::{Entry, ResolveError, Tree, TreePath};
 use flux_yaml::{Map, Value};
 
 use super::GenerateError;
-use crate::{node, options::Limits, target::FILE_NAMES};
+use crate::{meter::Meter, node, options::Limits, target::FILE_NAMES};
 
 /// A root kustomization for a folder without one: every folder that has one and every manifest (KC-BLD-002).
-pub(super) fn root(tree: &Tree, dir: &TreePath) -> Result<Map, GenerateError> {
-    let mut found = Vec::new();
-    scan(tree, dir, dir, &mut found)?;
+pub(super) fn root(tree: &Tree, dir: &TreePath, meter: &Rc<Meter>) -> Result<Map, GenerateError> {
+    let found = scan(tree, dir, meter)?;
     let mut root = Map::new();
     if found.is_empty() {
         // KC-BLD-005
@@ -18,68 +19,70 @@ pub(super) fn root(tree: &Tree, dir: &TreePath) -> Result<Map, GenerateError> {
     Ok(root)
 }
 
-fn scan(
-    tree: &Tree,
-    base: &TreePath,
-    dir: &TreePath,
-    found: &mut Vec<Value>,
-) -> Result<(), GenerateError> {
-    let prefix = if dir.is_root() {
-        String::new()
-    } else {
-        format!("{dir}/")
+/// Walks the folders, each where its name stands among those of the files around it, without recursion: folders may be
+/// nested deeper than a stack is.
+fn scan(tree: &Tree, base: &TreePath, meter: &Rc<Meter>) -> Result<Vec<Value>, GenerateError> {
+    let below = |dir: &TreePath| {
+        let all: Vec<TreePath> = tree.children(dir).map(|(path, _)| path.clone()).collect();
+        all.into_iter()
     };
-    // Folders are walked where their names stand among those of the files, so that the names have to be sorted again.
-    let mut names: Vec<&str> = tree
-        .below(dir)
-        .filter_map(|(path, _)| path.as_str().strip_prefix(&prefix))
-        .filter(|name| !name.is_empty() && !name.contains('/'))
-        .collect();
-    names.sort_unstable();
-    for name in names {
-        let Ok(path) = dir.join(name) else {
+    let mut found = Vec::new();
+    let mut open = vec![below(base)];
+    while let Some(folder) = open.last_mut() {
+        let Some(path) = folder.next() else {
+            open.pop();
             continue;
         };
+        meter
+            .work(path.as_str().len() / 16)
+            .map_err(|stop| GenerateError::Bound(stop.into_error()))?;
         let relative = || {
             let below = path.strip_prefix(base).unwrap_or_default();
             Value::String(format!("./{}", below.as_str()))
         };
         match tree.get(&path) {
             Some(Entry::Directory) => {
+                // What is walked are folders, not links to any: only the last part of a path may be one.
+                let is_file = |file: &TreePath| match tree.get(file) {
+                    Some(Entry::File(_)) => true,
+                    Some(Entry::Symlink(_)) => tree.file(file).is_ok(),
+                    _ => false,
+                };
                 let is_kustomization = FILE_NAMES
                     .iter()
-                    .any(|name| path.join(name).is_ok_and(|file| tree.file(&file).is_ok()));
+                    .any(|name| path.join(name).is_ok_and(|file| is_file(&file)));
                 if is_kustomization {
                     found.push(relative());
                 } else {
-                    scan(tree, base, &path, found)?;
+                    open.push(below(&path));
                 }
             }
-            Some(_) => {
-                if matches!(tree.resolve(&path), Err(ResolveError::Escapes { .. })) {
+            Some(entry) => {
+                let is_link = matches!(entry, Entry::Symlink(_));
+                if is_link && matches!(tree.resolve(&path), Err(ResolveError::Escapes { .. })) {
                     return Err(GenerateError::Escapes { path });
                 }
                 // Extensions in capitals are none.
-                if !matches!(name.rsplit_once('.'), Some((_, "yaml" | "yml"))) {
+                if !matches!(path.file_name().rsplit_once('.'), Some((_, "yaml" | "yml"))) {
                     continue;
                 }
-                check(tree, &path)?;
+                check(tree, &path, meter)?;
                 found.push(relative());
             }
             None => {}
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 /// KC-BLD-003
-fn check(tree: &Tree, path: &TreePath) -> Result<(), GenerateError> {
+fn check(tree: &Tree, path: &TreePath, meter: &Rc<Meter>) -> Result<(), GenerateError> {
     let fail = |message: String| GenerateError::Undecodable {
         path: path.clone(),
         message,
     };
     let text = tree.read(path).map_err(|error| fail(error.to_string()))?;
-    node::read_documents(text, &Limits::default())
+    node::read_documents(text, &Limits::default(), meter)
         .map(|_| ())
-        .map_err(fail)
+        .map_err(|error| fail(error.message))
 }

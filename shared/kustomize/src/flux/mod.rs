@@ -19,10 +19,19 @@
 mod generate;
 mod shape;
 
+use std::rc::Rc;
+
 use flux_tree::{Entry, Tree, TreePath};
 use flux_yaml::{Map, Value};
 
-use crate::target::FILE_NAMES;
+use crate::{
+    error::Error,
+    meter::{Allowance, Meter},
+    options::Limits,
+    secrecy::unreadable,
+    stack::with_stack,
+    target::FILE_NAMES,
+};
 
 /// What a Flux Kustomization's `spec` lays over the root kustomization.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -122,6 +131,9 @@ pub enum GenerateError {
         /// The path as it was given.
         path: String,
     },
+    /// The files take more memory or work than there is for a build.
+    #[error(transparent)]
+    Bound(Error),
     /// A link leads out of the tree (KC-BLD-021).
     #[error("fs-security-constraint walk /{path}: path '/{path}' is not in or below '/'")]
     Escapes {
@@ -135,13 +147,48 @@ pub enum GenerateError {
 /// # Errors
 /// [`GenerateError`].
 pub fn prepare(tree: &Tree, dir: &TreePath, overlay: &Overlay) -> Result<Prepared, GenerateError> {
+    prepare_within(tree, dir, overlay, &Allowance::unlimited())
+}
+
+/// As [`prepare`], with the memory that it takes claimed, on a thread of its own as [`build_within`](crate::build_within).
+/// Afterwards nothing is claimed: the prepared tree shares its files with the one that was given.
+///
+/// # Errors
+/// As [`prepare`], and [`GenerateError::Bound`].
+pub fn prepare_within(
+    tree: &Tree,
+    dir: &TreePath,
+    overlay: &Overlay,
+    allowance: &Allowance,
+) -> Result<Prepared, GenerateError> {
+    let prepare = || {
+        let meter = Meter::new(allowance, Limits::default().steps);
+        let prepared = on_this_thread(tree, dir, overlay, &meter);
+        match meter.stopped() {
+            Some(fail) => Err(GenerateError::Bound(fail.into_error())),
+            None => prepared,
+        }
+    };
+    with_stack(prepare).unwrap_or_else(|error| {
+        Err(GenerateError::Bound(Error::Thread {
+            message: format!("cannot start a thread for the build: {error}"),
+        }))
+    })
+}
+
+fn on_this_thread(
+    tree: &Tree,
+    dir: &TreePath,
+    overlay: &Overlay,
+    meter: &Rc<Meter>,
+) -> Result<Prepared, GenerateError> {
     let dir = tree
         .resolve(dir)
         .ok()
         .filter(|at| matches!(tree.get(at), Some(Entry::Directory)))
         .ok_or_else(|| GenerateError::NotFound { path: dir.clone() })?;
     let (file, mut root) = if let Some((file, text)) = existing(tree, &dir) {
-        let mut root = read(&file, &text)?;
+        let mut root = read(&file, &text, meter)?;
         // KC-BLD-006
         if !root.contains_key("resources") {
             root.insert("buildMetadata".into(), strings(&["originAnnotations"]));
@@ -149,7 +196,7 @@ pub fn prepare(tree: &Tree, dir: &TreePath, overlay: &Overlay) -> Result<Prepare
         (file, root)
     } else {
         let file = dir.join(FILE_NAMES[0]).unwrap_or_default();
-        (file, generate::root(tree, &dir)?)
+        (file, generate::root(tree, &dir, meter)?)
     };
     for (field, value) in [
         ("apiVersion", "kustomize.config.k8s.io/v1beta1"),
@@ -187,12 +234,16 @@ fn existing(tree: &Tree, dir: &TreePath) -> Option<(TreePath, bytes::Bytes)> {
 
 /// Reads the file as leniently as Flux does: unknown fields go, scalars become text where text is wanted (KC-BLD-007,
 /// KC-BLD-036).
-fn read(file: &TreePath, text: &[u8]) -> Result<Map, GenerateError> {
+fn read(file: &TreePath, text: &[u8], meter: &Rc<Meter>) -> Result<Map, GenerateError> {
     let fail = |message: String| GenerateError::Malformed {
         path: file.clone(),
         message,
     };
-    let value = flux_yaml::sigs::from_str(text).map_err(|error| fail(error.to_string()))?;
+    let read = meter.read(text, |text, claim| {
+        flux_yaml::sigs::from_str_within(text, claim)
+    });
+    let (value, _held) = read.map_err(|stop| GenerateError::Bound(stop.into_error()))?;
+    let value = value.map_err(|error| fail(unreadable(&error, text)))?;
     shape::kustomization(&value).map_err(|error| {
         fail(format!(
             "error unmarshaling JSON: while decoding JSON: {error}"

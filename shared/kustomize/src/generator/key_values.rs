@@ -3,29 +3,73 @@ use crate::{
     error::{Context, Result},
     go::{list_of, quoted},
     loader::Loader,
+    meter::Held,
+    secrecy::MASK,
 };
 
 /// Longest line of an env file that is read (KZ-GEN-011).
 const MAX_LINE: usize = 64 * 1024;
 
-/// The entries of all sources in the order env files, literals, files (KZ-GEN-003).
-pub(super) fn load(loader: &Loader<'_>, args: &GeneratorArgs) -> Result<Vec<(String, Vec<u8>)>> {
+/// An entry of a ConfigMap or Secret.
+pub(super) struct Entry {
+    pub(super) key: String,
+    pub(super) value: Vec<u8>,
+    /// Whether the key is a line of a file, as the value is.
+    pub(super) read: bool,
+}
+
+/// The entries of all sources in the order env files, literals, files (KZ-GEN-003), whose memory is held. What goes into a
+/// Secret is not quoted.
+pub(super) fn load(
+    loader: &Loader<'_>,
+    args: &GeneratorArgs,
+    secret: bool,
+    held: &mut Held,
+) -> Result<Vec<Entry>> {
     let mut all = Vec::new();
     for path in &args.envs {
         loader
             .load(path)
-            .and_then(|text| Ok(env_lines(&text, &mut all)?))
+            .and_then(|text| {
+                held.take(2 * text.len())?;
+                Ok(env_lines(&text, &mut all)?)
+            })
             .context(|| format!("env source files: {}", list_of(&args.envs)))?;
     }
     for text in &args.literals {
-        let (key, value) =
-            literal(text).context(|| format!("literal sources {}", list_of(&args.literals)))?;
-        all.push((key.to_owned(), value.as_bytes().to_vec()));
+        let Some((key, value)) = literal(text) else {
+            let shown = |text: &str| {
+                if secret {
+                    masked(text)
+                } else {
+                    text.to_owned()
+                }
+            };
+            let literals: Vec<_> = args.literals.iter().map(|text| shown(text)).collect();
+            return Err(format!(
+                "literal sources {}: invalid literal source {}, expected key=value",
+                list_of(&literals),
+                shown(text)
+            )
+            .into());
+        };
+        held.take(text.len())?;
+        all.push(Entry {
+            key: key.to_owned(),
+            value: value.as_bytes().to_vec(),
+            read: false,
+        });
     }
     for source in &args.files {
         let mut add = || -> Result<()> {
             let (key, path) = file_source(source)?;
-            all.push((key.to_owned(), loader.load(path)?.to_vec()));
+            let content = loader.load(path)?;
+            held.take(content.len())?;
+            all.push(Entry {
+                key: key.to_owned(),
+                value: content.to_vec(),
+                read: false,
+            });
             Ok(())
         };
         add().context(|| format!("file sources: {}", list_of(&args.files)))?;
@@ -34,10 +78,18 @@ pub(super) fn load(loader: &Loader<'_>, args: &GeneratorArgs) -> Result<Vec<(Str
 }
 
 /// KZ-GEN-004, KZ-GEN-005
-fn literal(text: &str) -> Result<(&str, &str), String> {
+fn literal(text: &str) -> Option<(&str, &str)> {
     match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key, unquoted(value))),
-        _ => Err(format!("invalid literal source {text}, expected key=value")),
+        Some((key, value)) if !key.is_empty() => Some((key, unquoted(value))),
+        _ => None,
+    }
+}
+
+/// A literal without its value, which is all of it where there is no key.
+fn masked(literal: &str) -> String {
+    match literal.split_once('=') {
+        Some((key, _)) if !key.is_empty() => format!("{key}={MASK}"),
+        _ => MASK.to_owned(),
     }
 }
 
@@ -83,7 +135,7 @@ fn file_source(source: &str) -> Result<(&str, &str), String> {
 }
 
 /// KZ-GEN-008 to KZ-GEN-011
-fn env_lines(text: &[u8], all: &mut Vec<(String, Vec<u8>)>) -> Result<(), String> {
+fn env_lines(text: &[u8], all: &mut Vec<Entry>) -> Result<(), String> {
     for (number, line) in text.split(|b| *b == b'\n').enumerate() {
         // The scanner gives up on a line that fills its buffer, newline included.
         if line.len() >= MAX_LINE {
@@ -103,7 +155,11 @@ fn env_lines(text: &[u8], all: &mut Vec<(String, Vec<u8>)>) -> Result<(), String
         }
         let (key, value) = line.split_once('=').unwrap_or((line, ""));
         if !key.is_empty() {
-            all.push((key.to_owned(), value.as_bytes().to_vec()));
+            all.push(Entry {
+                key: key.to_owned(),
+                value: value.as_bytes().to_vec(),
+                read: true,
+            });
         }
     }
     Ok(())
@@ -117,16 +173,16 @@ mod tests {
     fn literals_lose_one_pair_of_quotes() {
         // KZ-GEN-004, KZ-GEN-005
         for (text, want) in [
-            ("a=b", Ok(("a", "b"))),
-            ("a=\"b\"", Ok(("a", "b"))),
-            ("a='\"b\"'", Ok(("a", "\"b\""))),
-            ("a=\"b", Ok(("a", "\"b"))),
-            ("a=\"", Ok(("a", "\""))),
-            ("a=b=c", Ok(("a", "b=c"))),
-            ("=b", Err(())),
-            ("a", Err(())),
+            ("a=b", Some(("a", "b"))),
+            ("a=\"b\"", Some(("a", "b"))),
+            ("a='\"b\"'", Some(("a", "\"b\""))),
+            ("a=\"b", Some(("a", "\"b"))),
+            ("a=\"", Some(("a", "\""))),
+            ("a=b=c", Some(("a", "b=c"))),
+            ("=b", None),
+            ("a", None),
         ] {
-            assert_eq!(literal(text).map_err(|_| ()), want, "{text}");
+            assert_eq!(literal(text), want, "{text}");
         }
     }
 
@@ -164,7 +220,12 @@ mod tests {
         .unwrap();
         let all: Vec<_> = all
             .iter()
-            .map(|(key, value)| (key.as_str(), std::str::from_utf8(value).unwrap()))
+            .map(|entry| {
+                (
+                    entry.key.as_str(),
+                    std::str::from_utf8(&entry.value).unwrap(),
+                )
+            })
             .collect();
         assert_eq!(all, [("A", "1"), ("B", " \"x\" "), ("C", "")]);
         assert!(env_lines(b"A=\xff", &mut Vec::new()).is_err());

@@ -11,9 +11,12 @@ use crate::{
     config::{GeneratorArgs, GeneratorOptions},
     error::{Context, Result},
     loader::Loader,
+    meter::Held,
     node::{self, Changes, Kind, Node, Style},
     resource::{Behavior, Resource},
+    secrecy::MASK,
 };
+use key_values::Entry;
 
 pub(crate) use iam::iam_policy;
 
@@ -23,18 +26,20 @@ const LINE: usize = 70;
 /// Generates a ConfigMap.
 pub(crate) fn config_map(loader: &Loader<'_>, args: &GeneratorArgs) -> Result<Resource> {
     let mut object = base("ConfigMap", args)?;
-    for (key, value) in pairs(loader, args)? {
+    let mut held = Held::new(loader.meter());
+    let (mut data, mut binary) = (Vec::new(), Vec::new());
+    for (key, value) in pairs(loader, args, false, &mut held)? {
         match String::from_utf8(value) {
-            Ok(text) => put(&mut object, "data", &key, text),
+            Ok(text) => data.push((key, text)),
             // KZ-GEN-013
-            Err(error) => put(
-                &mut object,
-                "binaryData",
-                &key,
-                base64_lines(error.as_bytes()),
-            ),
+            Err(error) => {
+                held.take(2 * error.as_bytes().len())?;
+                binary.push((key, base64_lines(error.as_bytes())));
+            }
         }
     }
+    put_all(&mut object, "data", data);
+    put_all(&mut object, "binaryData", binary);
     finish(&mut object, args.options.as_ref());
     Ok(resource(object, args))
 }
@@ -48,12 +53,15 @@ pub(crate) fn secret(loader: &Loader<'_>, args: &GeneratorArgs) -> Result<Resour
         &args.kind
     };
     set(&mut object, "type", node::string(kind));
-    let pairs = pairs(loader, args)?;
+    let mut held = Held::new(loader.meter());
+    let mut data = Vec::new();
+    for (key, value) in pairs(loader, args, true, &mut held)? {
+        held.take(2 * value.len())?;
+        data.push((key, base64_lines(&value)));
+    }
     // KZ-GEN-014
     let _ = node::lookup_create(&mut object, Kind::Mapping, &["data"]);
-    for (key, value) in pairs {
-        put(&mut object, "data", &key, base64_lines(&value));
-    }
+    put_all(&mut object, "data", data);
     finish(&mut object, args.options.as_ref());
     Ok(resource(object, args))
 }
@@ -86,11 +94,19 @@ fn base(kind: &str, args: &GeneratorArgs) -> Result<Node> {
 }
 
 /// The entries, sorted by key, of which none may be told twice (KZ-GEN-003).
-fn pairs(loader: &Loader<'_>, args: &GeneratorArgs) -> Result<BTreeMap<String, Vec<u8>>> {
+fn pairs(
+    loader: &Loader<'_>,
+    args: &GeneratorArgs,
+    secret: bool,
+    held: &mut Held,
+) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut map = BTreeMap::new();
-    let all = key_values::load(loader, args).context(|| "loading KV pairs".into())?;
-    for (key, value) in all {
+    let all = key_values::load(loader, args, secret, held).context(|| "loading KV pairs".into())?;
+    loader.meter().work(all.len() * 4)?;
+    for Entry { key, value, read } in all {
         if map.contains_key(&key) {
+            // A line without a sign is a key, be it the middle of some private key.
+            let key = if secret && read { MASK } else { &key };
             return Err(
                 format!("configmap {} illegally repeats the key `{key}`", args.name).into(),
             );
@@ -100,22 +116,33 @@ fn pairs(loader: &Loader<'_>, args: &GeneratorArgs) -> Result<BTreeMap<String, V
     Ok(map)
 }
 
-fn put(object: &mut Node, field: &str, key: &str, text: String) {
-    let mut value = Node::string(text);
-    if value.value.contains('\n') {
-        value.style = Style::LITERAL;
+/// Adds entries whose keys differ to a field, which is made where there is none.
+fn put_all(object: &mut Node, field: &str, entries: Vec<(String, String)>) {
+    if entries.is_empty() {
+        return;
     }
-    if let Ok(Some(map)) = node::lookup_create(object, Kind::Mapping, &[field]) {
-        set(map, key, value);
+    let Ok(Some(map)) = node::lookup_create(object, Kind::Mapping, &[field]) else {
+        return;
+    };
+    if node::is_null(map) || map.kind != Kind::Mapping {
+        return;
+    }
+    map.content.reserve(2 * entries.len());
+    for (key, text) in entries {
+        let mut value = Node::string(text);
+        if value.value.contains('\n') {
+            value.style = Style::LITERAL;
+        }
+        node::quote_non_string(&mut value);
+        map.content.push(node::scalar(key));
+        map.content.push(value);
     }
 }
 
 /// Rewrites the data of a merged object (KZ-GEN-024).
-pub(crate) fn set_data(object: &mut Node, field: &str, map: &BTreeMap<String, String>) {
+pub(crate) fn set_data(object: &mut Node, field: &str, map: BTreeMap<String, String>) {
     let _ = node::clear(object, field);
-    for (key, value) in map {
-        put(object, field, key, value.clone());
-    }
+    put_all(object, field, map.into_iter().collect());
 }
 
 fn base64_lines(bytes: &[u8]) -> String {

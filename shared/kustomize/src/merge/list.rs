@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Takes the directive out of a list: an element that holds nothing else.
-fn list_directive(patch: &mut Node) -> Result<Directive, String> {
+fn list_directive(patch: &mut Node) -> Result<Directive> {
     let Some(element) = patch
         .content
         .iter()
@@ -146,11 +146,15 @@ impl Walker<'_> {
     ) -> Result<Vec<Node>> {
         let element_type = known.and_then(|id| self.schema.items(id));
         if keys.len() > 1 {
+            self.meter.work(values.len() * values.len())?;
             merge_values(&mut values);
         }
         let mut items: Vec<Node> = Vec::new();
         let mut valid = (Vec::new(), Vec::new());
         for index in 0..values.len() {
+            // Each is looked for in all of these, and put among them.
+            let all = lists.target.len() + lists.patch.len() + items.len();
+            self.meter.work(all)?;
             valid = valid_keys(&values, &values[index], keys);
             let (valid_keys, valid_values) = &valid;
             let outcome = self.element(&mut lists, valid_keys, valid_values, element_type)?;
@@ -186,6 +190,7 @@ impl Walker<'_> {
         } else {
             lists.target
         };
+        self.meter.work(rest.len() * (items.len() + rest.len()))?;
         append(&mut items, rest, &valid.0)?;
         Ok(items)
     }
@@ -414,7 +419,7 @@ fn set_element(
     element: Option<Node>,
     keys: &[String],
     values: &[String],
-) -> Result<(), String> {
+) -> Result<()> {
     let by_key = keys.first().is_some_and(|key| !key.is_empty())
         && values.first().is_some_and(|value| !value.is_empty());
     let mut found = false;
@@ -446,7 +451,7 @@ fn set_element(
     Ok(())
 }
 
-fn matches(item: &Node, keys: &[String], values: &[String]) -> Result<bool, String> {
+fn matches(item: &Node, keys: &[String], values: &[String]) -> Result<bool> {
     let mut last = false;
     for (index, key) in keys.iter().enumerate() {
         if let Some(value) = values.get(index) {
@@ -466,7 +471,7 @@ fn matches(item: &Node, keys: &[String], values: &[String]) -> Result<bool, Stri
 }
 
 /// Adds the elements of the target behind those merged so far, in whose places equal ones go.
-fn append(items: &mut Vec<Node>, rest: Vec<Node>, keys: &[String]) -> Result<(), String> {
+fn append(items: &mut Vec<Node>, rest: Vec<Node>, keys: &[String]) -> Result<()> {
     for element in rest {
         if keys.first().is_some_and(String::is_empty) {
             let value = element.value.clone();

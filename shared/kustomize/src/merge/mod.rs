@@ -5,17 +5,15 @@
 
 mod list;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, rc::Rc};
 
 use crate::{
-    error::Result,
+    error::{Fail, Result},
     id::Gvk,
+    meter::{MAX_DEPTH, Meter},
     node::{self, Changes, Kind, Node},
     schema::{Schema, TypeId, comment_schema},
 };
-
-/// How deep objects may nest before a merge gives up.
-const MAX_DEPTH: usize = 10_000;
 
 /// What stands at one place in patch and target.
 enum Sources {
@@ -72,10 +70,16 @@ impl Sources {
 }
 
 /// Merges a patch into an object; `None` when the patch deletes it.
-pub(crate) fn merge(patch: Node, target: Node, schema: &mut Schema) -> Result<Option<Node>> {
+pub(crate) fn merge(
+    patch: Node,
+    target: Node,
+    schema: &mut Schema,
+    meter: &Rc<Meter>,
+) -> Result<Option<Node>> {
     let whole = patch.get(DIRECTIVE).is_some().then(|| target.clone());
     let mut walker = Walker {
         schema,
+        meter,
         changes: Changes::default(),
         depth: 0,
     };
@@ -83,7 +87,7 @@ pub(crate) fn merge(patch: Node, target: Node, schema: &mut Schema) -> Result<Op
     Ok(match outcome {
         Outcome::Clear => None,
         Outcome::Target(mut merged) => {
-            walker.changes.settle(&mut merged);
+            walker.changes.settle(&mut merged, meter)?;
             Some(merged)
         }
         // A patch that replaces the whole object replaces a copy that nobody looks at.
@@ -93,6 +97,7 @@ pub(crate) fn merge(patch: Node, target: Node, schema: &mut Schema) -> Result<Op
 
 struct Walker<'s> {
     schema: &'s mut Schema,
+    meter: &'s Rc<Meter>,
     changes: Changes,
     depth: usize,
 }
@@ -106,13 +111,16 @@ enum Directive {
 }
 
 impl Directive {
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str) -> Result<Self> {
         match text {
             "merge" => Ok(Self::Merge),
             "replace" => Ok(Self::Replace),
             "delete" => Ok(Self::Delete),
             // KZ-SMP-022
-            other => Err(format!("unknown patch strategy '{other}'")),
+            other => Err(Fail::quoting(
+                "unknown patch strategy",
+                format!("unknown patch strategy '{other}'"),
+            )),
         }
     }
 }
@@ -120,7 +128,7 @@ impl Directive {
 const DIRECTIVE: &str = "$patch";
 
 /// Takes the directive out of a mapping.
-fn map_directive(patch: &mut Node) -> Result<Directive, String> {
+fn map_directive(patch: &mut Node) -> Result<Directive> {
     let Some(value) = patch.get(DIRECTIVE) else {
         return Ok(Directive::Merge);
     };
@@ -149,7 +157,9 @@ fn take_comments(target: &mut Node, patch: &Node) {
 impl Walker<'_> {
     fn walk(&mut self, mut sources: Sources, known: Option<TypeId>) -> Result<Outcome> {
         self.depth += 1;
-        if self.depth > MAX_DEPTH {
+        self.meter.steps(1)?;
+        // A scalar may stand in the innermost collection.
+        if self.depth > MAX_DEPTH + 1 {
             return Err("object nests too deep to be patched".into());
         }
         let known = self.type_of(&sources, known);
@@ -247,7 +257,7 @@ impl Walker<'_> {
         if node::is_null(&patch) {
             return Ok(Outcome::Other(patch));
         }
-        if map_directive(&mut patch) == Ok(Directive::Delete) {
+        if matches!(map_directive(&mut patch), Ok(Directive::Delete)) {
             return Ok(Outcome::Clear);
         }
         self.own_fields(&mut patch, known)?;

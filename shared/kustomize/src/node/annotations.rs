@@ -93,6 +93,6 @@ fn set_quoted(node: &mut Node, name: &str, key: &str, value: &str) {
     if let Ok(Some(map)) = lookup_create(node, Kind::Mapping, &["metadata", name]) {
         let mut changes = Changes::default();
         let _ = set_field(map, key, text, &mut changes);
-        changes.settle(node);
+        changes.settle_text(node);
     }
 }

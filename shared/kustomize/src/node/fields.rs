@@ -1,4 +1,5 @@
 use super::{Changes, Kind, Node, Style, is_yaml11_non_string, text::contents};
+use crate::error::{Fail, Result};
 
 /// A scalar without a tag: it will read as whatever its text looks like.
 pub(crate) fn scalar(value: impl Into<String>) -> Node {
@@ -44,27 +45,18 @@ fn kind_name(kind: Kind) -> &'static str {
     }
 }
 
-/// A node has another kind than the operation needs.
-#[derive(Debug)]
-pub(crate) struct WrongKind(String);
-
-impl From<WrongKind> for String {
-    fn from(wrong: WrongKind) -> Self {
-        wrong.0
-    }
-}
-
 /// Fails unless the node is of the kind, or null.
-pub(crate) fn expect(node: &Node, kind: Kind) -> Result<(), WrongKind> {
+pub(crate) fn expect(node: &Node, kind: Kind) -> Result<()> {
     if is_null(node) || node.kind == kind {
         return Ok(());
     }
-    Err(WrongKind(format!(
-        "wrong node kind: expected {} but got {}: node contents:\n{}",
+    let message = format!(
+        "wrong node kind: expected {} but got {}",
         kind_name(kind),
         kind_name(node.kind),
-        contents(node)
-    )))
+    );
+    let quoting = format!("{message}: node contents:\n{}", contents(node));
+    Err(Fail::quoting(message, quoting))
 }
 
 /// The value of a mapping's first entry of this name; `None` for anything but a mapping.
@@ -73,13 +65,13 @@ pub(crate) fn field<'n>(node: &'n Node, name: &str) -> Option<&'n Node> {
 }
 
 /// As [`field`], but a node that is neither mapping nor null is an error.
-pub(crate) fn get<'n>(node: &'n Node, name: &str) -> Result<Option<&'n Node>, WrongKind> {
+pub(crate) fn get<'n>(node: &'n Node, name: &str) -> Result<Option<&'n Node>> {
     expect(node, Kind::Mapping)?;
     Ok(if is_null(node) { None } else { node.get(name) })
 }
 
 /// Removes the first entry of this name.
-pub(crate) fn clear(node: &mut Node, name: &str) -> Result<(), WrongKind> {
+pub(crate) fn clear(node: &mut Node, name: &str) -> Result<()> {
     expect(node, Kind::Mapping)?;
     if let Some(at) = node.position(name) {
         node.content.drain(at..at + 2);
@@ -94,7 +86,7 @@ pub(crate) fn set_field(
     name: &str,
     mut value: Node,
     changes: &mut Changes,
-) -> Result<(), WrongKind> {
+) -> Result<()> {
     if is_null(&value) {
         return clear(node, name);
     }
@@ -114,11 +106,7 @@ pub(crate) fn set_field(
 }
 
 /// Replaces a scalar, which keeps its style.
-pub(crate) fn set_scalar(
-    node: &mut Node,
-    mut value: Node,
-    changes: &mut Changes,
-) -> Result<(), WrongKind> {
+pub(crate) fn set_scalar(node: &mut Node, mut value: Node, changes: &mut Changes) -> Result<()> {
     expect(node, Kind::Scalar)?;
     if is_null(&value) {
         return Ok(());

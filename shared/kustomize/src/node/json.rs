@@ -3,17 +3,26 @@
 use flux_yaml::{Map, Value};
 
 use super::{Kind, Node, Style};
+use crate::{
+    error::{Fail, Result},
+    secrecy::MASK,
+};
 
 /// The object as `kustomize` prints it. The root's keys are text whatever they look like; below, a mapping with a key
 /// that is no string has no JSON form (KZ-LOAD-016), and a key that is set twice is an error (KZ-LOAD-015).
-pub(crate) fn to_value(root: &Node) -> Result<Value, String> {
+pub(crate) fn to_value(root: &Node) -> Result<Value> {
     match root.kind {
         Kind::Mapping => mapping(root, true, false),
         _ => value(root, false),
     }
 }
 
-fn mapping(node: &Node, root: bool, in_flow: bool) -> Result<Value, String> {
+/// The failure of an object that cannot be written.
+pub(crate) fn unwritable(error: flux_yaml::Error) -> Fail {
+    Fail::quoting(error.without_text().to_string(), error.to_string())
+}
+
+fn mapping(node: &Node, root: bool, in_flow: bool) -> Result<Value> {
     let in_flow = in_flow || node.style.has(Style::FLOW);
     let mut map = Map::with_capacity(node.content.len() / 2);
     for (key, item) in node.entries() {
@@ -28,16 +37,19 @@ fn mapping(node: &Node, root: bool, in_flow: bool) -> Result<Value, String> {
     Ok(Value::Map(map))
 }
 
-fn duplicate(node: &Node, name: &str) -> String {
+fn duplicate(node: &Node, name: &str) -> Fail {
     let mut lines = node
         .entries()
         .filter(|(key, _)| key.value == name)
         .map(|(key, _)| key.line);
     let first = lines.next().unwrap_or_default();
     let second = lines.next().unwrap_or_default();
-    format!(
-        "yaml: unmarshal errors:\n  line {second}: mapping key {name:?} already defined at line {first}"
-    )
+    let message = |name: &str| {
+        format!(
+            "yaml: unmarshal errors:\n  line {second}: mapping key {name:?} already defined at line {first}"
+        )
+    };
+    Fail::quoting(message(MASK), message(name))
 }
 
 fn is_string_key(key: &Node) -> bool {
@@ -51,7 +63,7 @@ fn is_string_key(key: &Node) -> bool {
     }
 }
 
-fn value(node: &Node, in_flow: bool) -> Result<Value, String> {
+fn value(node: &Node, in_flow: bool) -> Result<Value> {
     match node.kind {
         Kind::Mapping => mapping(node, false, in_flow),
         Kind::Sequence => {
@@ -106,7 +118,7 @@ fn printed(node: &Node) -> Printed {
     Printed::Tagged
 }
 
-fn scalar_value(node: &Node, in_flow: bool) -> Result<Value, String> {
+fn scalar_value(node: &Node, in_flow: bool) -> Result<Value> {
     match printed(node) {
         // Between brackets these are quoted when they are printed, whatever they are: times, and nulls that are not
         // written out (KZ-LOAD-014, KZ-LOAD-017).
@@ -116,7 +128,7 @@ fn scalar_value(node: &Node, in_flow: bool) -> Result<Value, String> {
         Printed::Text if node.style.has(Style::FOLDED) => Ok(Value::String(refolded(node))),
         Printed::Text => Ok(Value::String(node.value.clone())),
         Printed::Plain => resolve(&node.value),
-        Printed::Tagged => flux_yaml::v3::to_value(node).map_err(|error| error.to_string()),
+        Printed::Tagged => flux_yaml::v3::to_value(node).map_err(unwritable),
     }
 }
 
@@ -132,13 +144,13 @@ fn refolded(node: &Node) -> String {
         .unwrap_or_else(|| node.value.clone())
 }
 
-fn resolve(text: &str) -> Result<Value, String> {
+fn resolve(text: &str) -> Result<Value> {
     // Letters that begin no word of YAML need no resolver.
     match text.as_bytes().first() {
         Some(b'a'..=b'e' | b'g'..=b'm' | b'p'..=b's' | b'u'..=b'z' | b'/' | b'A'..=b'E') => {
             Ok(Value::String(text.to_owned()))
         }
-        _ => flux_yaml::v3::to_value(&super::scalar(text)).map_err(|error| error.to_string()),
+        _ => flux_yaml::v3::to_value(&super::scalar(text)).map_err(unwritable),
     }
 }
 

@@ -1,9 +1,11 @@
+use std::rc::Rc;
+
 use super::{
     Changes, Kind, Node, contents, fields,
     path::{atoi, element, is_list_index, kind_for, list_index},
     scalar, set_field,
 };
-use crate::regexp::Regex;
+use crate::{error::Result, meter::Meter, regexp::Regex};
 
 /// What a replacement's field path found.
 #[derive(Debug)]
@@ -29,8 +31,10 @@ pub(crate) fn find_all(
     node: &mut Node,
     path: &[String],
     create: Option<Kind>,
-) -> Result<Match, String> {
+    meter: &Rc<Meter>,
+) -> Result<Match> {
     let mut finder = Finder {
+        meter,
         create,
         found: Vec::new(),
         inside: 0,
@@ -44,23 +48,24 @@ pub(crate) fn find_all(
     })
 }
 
-struct Finder {
+struct Finder<'m> {
+    meter: &'m Rc<Meter>,
     create: Option<Kind>,
     found: Vec<Vec<usize>>,
     inside: usize,
     at: Vec<usize>,
 }
 
-impl Finder {
+impl Finder<'_> {
     fn total(&self) -> usize {
         self.found.len() + self.inside
     }
 
-    fn visit(&mut self, node: &mut Node, path: &[String]) -> Result<(), String> {
+    fn visit(&mut self, node: &mut Node, path: &[String]) -> Result<()> {
         let Some((part, rest)) = path.split_first() else {
-            self.found.push(self.at.clone());
-            return Ok(());
+            return self.note();
         };
+        self.meter.steps(1)?;
         if let Some(index) = atoi(part).filter(|index| *index >= 0) {
             return self.index(node, index, path);
         }
@@ -77,7 +82,18 @@ impl Finder {
         self.field(node, part, rest)
     }
 
-    fn down(&mut self, node: &mut Node, index: usize, rest: &[String]) -> Result<(), String> {
+    fn note(&mut self) -> Result<()> {
+        self.meter.work(self.at.len())?;
+        self.found.push(self.at.clone());
+        Ok(())
+    }
+
+    /// Fails where nothing may be made in the collection that the way leads to.
+    fn fits(&self) -> Result<()> {
+        Meter::fits(self.at.len() + 2)
+    }
+
+    fn down(&mut self, node: &mut Node, index: usize, rest: &[String]) -> Result<()> {
         let Some(child) = node.content.get_mut(index) else {
             return Ok(());
         };
@@ -87,7 +103,7 @@ impl Finder {
         result
     }
 
-    fn field(&mut self, node: &mut Node, name: &str, rest: &[String]) -> Result<(), String> {
+    fn field(&mut self, node: &mut Node, name: &str, rest: &[String]) -> Result<()> {
         if fields::get(node, name)?.is_none() {
             let Some(kind) = self.create else {
                 return Ok(());
@@ -97,6 +113,7 @@ impl Finder {
                 self.inside += 1;
                 return Ok(());
             }
+            self.fits()?;
             let fresh = Node::new(kind_for(rest.first().map(String::as_str), kind));
             set_field(node, name, fresh, &mut Changes::default())?;
         }
@@ -115,24 +132,25 @@ impl Finder {
     }
 
     /// The path goes on inside a scalar's text (KZ-REPL-024).
-    fn text(&mut self, text: &str, rest: &[String]) -> Result<(), String> {
-        let parsed = super::read::parse_one(text)?;
+    fn text(&mut self, text: &str, rest: &[String]) -> Result<()> {
+        let (parsed, _held) = super::read::parse_one(text, self.meter)?;
         let Some(mut inner) = parsed else {
             return Err("unexpected null node".into());
         };
-        if let Match::Here(found) = find_all(&mut inner, rest, self.create)? {
+        if let Match::Here(found) = find_all(&mut inner, rest, self.create, self.meter)? {
             self.inside += found.len();
         }
         Ok(())
     }
 
-    fn index(&mut self, node: &mut Node, index: i64, path: &[String]) -> Result<(), String> {
+    fn index(&mut self, node: &mut Node, index: i64, path: &[String]) -> Result<()> {
         fields::expect(node, Kind::Sequence)?;
         let index = usize::try_from(index).unwrap_or(usize::MAX);
         let rest = path.get(1..).unwrap_or_default();
         if node.content.len() == index
             && let Some(kind) = self.create
         {
+            self.fits()?;
             let fresh = kind_for(rest.first().map(String::as_str), kind);
             node.content.push(Node::new(fresh));
         }
@@ -140,7 +158,8 @@ impl Finder {
             return Err(format!(
                 "index {index} specified but only {} elements found",
                 node.content.len()
-            ));
+            )
+            .into());
         }
         self.down(node, index, rest)
     }
@@ -151,11 +170,13 @@ impl Finder {
         part: &str,
         rest: &[String],
         created: bool,
-    ) -> Result<(), String> {
+    ) -> Result<()> {
         let (key, pattern) = list_index(part)?;
         let before = self.total();
         fields::expect(node, Kind::Sequence)?;
+        let mut regex = None;
         for index in 0..node.content.len() {
+            self.meter.steps(1)?;
             let item = &node.content[index];
             let text = if key.is_empty() {
                 contents(item)
@@ -165,13 +186,21 @@ impl Finder {
                     None => continue,
                 }
             };
-            if !Regex::new(pattern)?.is_match(text.trim()) {
+            if regex.is_none() {
+                regex = Some(Regex::new(pattern)?);
+            }
+            let Some(regex) = &regex else {
+                continue;
+            };
+            self.meter.steps(regex.cost(&text))?;
+            if !regex.is_match(text.trim()) {
                 continue;
             }
             if key.is_empty() {
                 self.at.push(index);
-                self.found.push(self.at.clone());
+                let noted = self.note();
                 self.at.pop();
+                noted?;
             } else {
                 self.down(node, index, rest)?;
             }
@@ -179,6 +208,7 @@ impl Finder {
         if self.create.is_none() || self.total() > before || created {
             return Ok(());
         }
+        self.fits()?;
         let mut fresh = element(key, pattern);
         if key.is_empty() {
             fresh = scalar(pattern);

@@ -4,6 +4,7 @@
 //! the object is printed: `replicas: "3"` patched with `5` stays a string.
 
 mod annotations;
+mod extent;
 mod fields;
 mod json;
 mod matcher;
@@ -16,12 +17,13 @@ pub(crate) use annotations::{
     annotations, labels, meta_field, remove_annotations, set_annotation, set_annotations,
     set_label, set_labels, string_map,
 };
+pub(crate) use extent::Extent;
 pub(crate) use fields::{
-    WrongKind, api_version, clear, expect, field, get, is_empty, is_list, is_null, kind_field,
+    api_version, clear, expect, field, get, is_empty, is_list, is_null, kind_field,
     quote_non_string, scalar, set_field, set_name, set_namespace, set_scalar, set_top, string,
     tagged,
 };
-pub(crate) use json::{from_json, to_value};
+pub(crate) use json::{from_json, to_value, unwritable};
 pub(crate) use matcher::{Match, find_all};
 pub(crate) use path::{lookup, lookup_create, split_path, split_path_smart};
 pub(crate) use read::{read_documents, validated_metadata};

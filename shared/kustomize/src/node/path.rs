@@ -1,4 +1,5 @@
 use super::{Kind, Node, fields, scalar};
+use crate::error::Result;
 
 /// Splits a path at a separator that no backslash precedes.
 pub(crate) fn split_path(path: &str, separator: char) -> Vec<String> {
@@ -61,11 +62,11 @@ pub(super) fn is_list_index(part: &str) -> bool {
 }
 
 /// The `key` and `value` of `[key=value]`.
-pub(super) fn list_index(part: &str) -> Result<(&str, &str), String> {
+pub(super) fn list_index(part: &str) -> Result<(&str, &str)> {
     let inner = part.strip_suffix(']').unwrap_or(part);
     let inner = inner.strip_prefix('[').unwrap_or(inner);
     inner.split_once('=').ok_or_else(|| {
-        "list path element must contain fieldName=fieldValue for element to match".to_owned()
+        "list path element must contain fieldName=fieldValue for element to match".into()
     })
 }
 
@@ -95,10 +96,10 @@ enum Step {
     Create(Option<Box<Node>>, Box<Node>),
 }
 
-fn step(node: &Node, part: &str, create: Option<Kind>) -> Result<Step, String> {
+fn step(node: &Node, part: &str, create: Option<Kind>) -> Result<Step> {
     if let Some(index) = atoi(part) {
         if index < 0 {
-            return Err(format!("array index {index} cannot be negative"));
+            return Err(format!("array index {index} cannot be negative").into());
         }
         fields::expect(node, Kind::Sequence)?;
         return Ok(match usize::try_from(index) {
@@ -162,10 +163,7 @@ pub(super) fn element(key: &str, value: &str) -> Node {
 }
 
 /// Follows a path of field names, list indices and `[key=value]` parts.
-pub(crate) fn lookup<'n, S: AsRef<str>>(
-    node: &'n Node,
-    path: &[S],
-) -> Result<Option<&'n Node>, String> {
+pub(crate) fn lookup<'n, S: AsRef<str>>(node: &'n Node, path: &[S]) -> Result<Option<&'n Node>> {
     let mut at = node;
     for part in clean(path) {
         match step(at, part, None)? {
@@ -186,7 +184,7 @@ pub(crate) fn lookup_create<'n, S: AsRef<str>>(
     node: &'n mut Node,
     kind: Kind,
     path: &[S],
-) -> Result<Option<&'n mut Node>, String> {
+) -> Result<Option<&'n mut Node>> {
     let parts = clean(path);
     let mut at = node;
     for (depth, part) in parts.iter().enumerate() {

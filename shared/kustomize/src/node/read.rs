@@ -1,47 +1,68 @@
 //! Kubernetes objects out of YAML text (KZ-LOAD rows).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, rc::Rc};
 
 use flux_yaml::Value;
 
-use super::{Node, annotations, fields, labels, meta_field};
-use crate::{go, options::Limits};
+use super::{Extent, Node, annotations, fields, labels, meta_field};
+use crate::{
+    error::Result,
+    go,
+    meter::{Held, Meter},
+    options::Limits,
+    secrecy::{MASK, may_hold_secret, unreadable},
+};
 
 /// Reads every object of a file: lists are unwrapped, anchors expanded, what is no object is an error.
-pub(crate) fn read_documents(text: &[u8], limits: &Limits) -> Result<Vec<Node>, String> {
-    let nodes = documents(text, limits)?;
-    inline_lists(drop_bad(nodes)?, limits)
+pub(crate) fn read_documents(text: &[u8], limits: &Limits, meter: &Rc<Meter>) -> Result<Vec<Node>> {
+    let (nodes, _held) = documents(text, limits, meter)?;
+    inline_lists(drop_bad(nodes)?, limits, meter)
 }
 
-/// The first document of a text, anchors left in place; `None` where there is none.
-pub(super) fn parse_one(text: &str) -> Result<Option<Node>, String> {
-    flux_yaml::v3::parse(text.as_bytes())
-        .map(|document| document.and_then(Node::into_root))
-        .map_err(|error| error.to_string())
+/// The first document of a text that a scalar holds, anchors left in place, and what it takes; `None` where there is none.
+pub(super) fn parse_one(text: &str, meter: &Rc<Meter>) -> Result<(Option<Node>, Held)> {
+    let (document, held) = meter.read(text.as_bytes(), |text, claim| {
+        flux_yaml::v3::parse_within(text, claim)
+    })?;
+    let document = document.map_err(super::unwritable)?;
+    Ok((document.and_then(Node::into_root), held))
 }
 
-fn documents(text: &[u8], limits: &Limits) -> Result<Vec<Node>, String> {
+/// The documents, and what reading them took.
+fn documents(text: &[u8], limits: &Limits, meter: &Rc<Meter>) -> Result<(Vec<Node>, Vec<Held>)> {
     let text = crlf(text);
     let parts = split(&text)?;
     let mut nodes = Vec::new();
+    let mut all = Vec::new();
     for part in &parts {
-        let document =
-            flux_yaml::v3::parse(part).map_err(|error| format!("MalformedYAMLError: {error}"))?;
-        let Some(root) = document.and_then(Node::into_root) else {
+        let (read, held) = meter.read(part, |part, claim| {
+            let document = flux_yaml::v3::parse_within(part, claim)?;
+            let Some(root) = document.and_then(Node::into_root) else {
+                return Ok(Ok(None));
+            };
+            if fields::is_null(&root) {
+                return Ok(Ok(None));
+            }
+            match flux_yaml::v3::expand_within(root, limits.nodes, claim) {
+                Err(error @ flux_yaml::Error::Memory(_)) => Err(error),
+                expanded => Ok(expanded.map(Some)),
+            }
+        })?;
+        let expanded =
+            read.map_err(|error| format!("MalformedYAMLError: {}", unreadable(&error, &text)))?;
+        let Some(root) = expanded.map_err(|error| unreadable(&error, &text))? else {
             continue;
         };
-        if fields::is_null(&root) {
-            continue;
-        }
-        let root = flux_yaml::v3::expand(root, limits.nodes).map_err(|error| error.to_string())?;
+        all.push(held);
         if parts.len() == 1 && is_wrapper(&root) {
-            let items = root.get("items").map(|items| items.content.clone());
+            let mut root = root;
+            let items = root.remove("items").map(|(_, items)| items.content);
             nodes.extend(items.unwrap_or_default());
         } else {
             nodes.push(root);
         }
     }
-    Ok(nodes)
+    Ok((nodes, all))
 }
 
 fn is_wrapper(node: &Node) -> bool {
@@ -64,7 +85,7 @@ fn crlf(text: &[u8]) -> std::borrow::Cow<'_, [u8]> {
 }
 
 /// Splits at lines that begin with `---`, even inside a block scalar (KZ-LOAD-002, KZ-LOAD-003).
-fn split(text: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+fn split(text: &[u8]) -> Result<Vec<Vec<u8>>> {
     let mut parts = Vec::new();
     if text.is_empty() {
         return Ok(parts);
@@ -80,7 +101,12 @@ fn split(text: &[u8]) -> Result<Vec<Vec<u8>>, String> {
         let rest = rest.trim();
         if !rest.is_empty() && !rest.starts_with('#') {
             let line = String::from_utf8_lossy(&text[found + 1..end]);
-            return Err(format!("invalid document separator: {}", line.trim()));
+            let line = if may_hold_secret(text) {
+                MASK
+            } else {
+                line.trim()
+            };
+            return Err(format!("invalid document separator: {line}").into());
         }
         let mut part = text[from..found].to_vec();
         part.push(b'\n');
@@ -100,7 +126,7 @@ fn find(text: &[u8], wanted: &[u8], from: usize) -> Option<usize> {
         .map(|at| from + at)
 }
 
-fn drop_bad(nodes: Vec<Node>) -> Result<Vec<Node>, String> {
+fn drop_bad(nodes: Vec<Node>) -> Result<Vec<Node>> {
     let mut good = Vec::with_capacity(nodes.len());
     for node in nodes {
         if fields::is_empty(&node) {
@@ -114,17 +140,24 @@ fn drop_bad(nodes: Vec<Node>) -> Result<Vec<Node>, String> {
 
 /// Replaces every object whose kind ends in `List` by its items, which go behind the file's other objects
 /// (KZ-LOAD-009).
-fn inline_lists(nodes: Vec<Node>, limits: &Limits) -> Result<Vec<Node>, String> {
+fn inline_lists(nodes: Vec<Node>, limits: &Limits, meter: &Rc<Meter>) -> Result<Vec<Node>> {
     let mut queue = std::collections::VecDeque::from(nodes);
     let mut done = Vec::new();
+    let mut all = Vec::new();
     while let Some(node) = queue.pop_front() {
+        meter.steps(1)?;
         let kind = super::kind_field(&node);
         if !kind.ends_with("List") || node.get("items").is_none() {
             done.push(node);
             continue;
         }
+        let mut held = Held::new(meter);
+        held.take(2 * Extent::of(&node).bytes)?;
         let value = super::to_value(&node)
-            .map_err(|error| format!("trouble expanding list of {kind}; {error}"))?;
+            .map_err(|fail| meter.in_object_of(kind, fail))
+            .map_err(|fail| {
+                fail.reworded(|error| format!("trouble expanding list of {kind}; {error}"))
+            })?;
         let items = match value.get("items") {
             None | Some(Value::Null) => continue,
             Some(Value::Seq(items)) => items,
@@ -132,12 +165,15 @@ fn inline_lists(nodes: Vec<Node>, limits: &Limits) -> Result<Vec<Node>, String> 
                 return Err(format!(
                     "expected array in {kind}/items, but found {}",
                     go_type(other)
-                ));
+                )
+                .into());
             }
         };
         for item in items {
             let text = go::json(item);
-            queue.extend(drop_bad(documents(text.as_bytes(), limits)?)?);
+            let (items, held) = documents(text.as_bytes(), limits, meter)?;
+            all.extend(held);
+            queue.extend(drop_bad(items)?);
         }
     }
     Ok(done)
@@ -166,7 +202,7 @@ pub(crate) struct Meta {
 }
 
 /// The object's type and name; an error where there is nothing of the sort.
-pub(crate) fn metadata(node: &Node) -> Result<Meta, String> {
+pub(crate) fn metadata(node: &Node) -> Result<Meta> {
     let text = |value: Option<&Node>| {
         value
             .filter(|value| !fields::is_empty(value))
@@ -192,7 +228,7 @@ pub(crate) fn metadata(node: &Node) -> Result<Meta, String> {
 }
 
 /// As [`metadata`], with a kind and, save for lists, a name demanded (KZ-LOAD-007).
-pub(crate) fn validated_metadata(node: &Node) -> Result<Meta, String> {
+pub(crate) fn validated_metadata(node: &Node) -> Result<Meta> {
     let meta = metadata(node)?;
     let missing = if meta.kind.is_empty() {
         "kind"
@@ -201,8 +237,13 @@ pub(crate) fn validated_metadata(node: &Node) -> Result<Meta, String> {
     } else {
         "metadata.name"
     };
+    // An annotation may hold the whole object as it was applied. What has no kind may be a Secret.
+    let quotes = !matches!(meta.kind.as_str(), "" | "Secret");
     let map = |map: BTreeMap<String, String>| {
-        let entries: Vec<_> = map.iter().map(|(k, v)| format!("{k}:{v}")).collect();
+        let entries: Vec<_> = map
+            .iter()
+            .map(|(k, v)| format!("{k}:{}", if quotes { v } else { MASK }))
+            .collect();
         format!("map[{}]", entries.join(" "))
     };
     Err(format!(
@@ -213,5 +254,6 @@ pub(crate) fn validated_metadata(node: &Node) -> Result<Meta, String> {
         meta.namespace,
         map(labels(node)),
         map(annotations(node)),
-    ))
+    )
+    .into())
 }

@@ -5,7 +5,13 @@
 //! and its template too. Users' outputs depend on it, so it is kept: such nodes carry a number, and whoever changes one
 //! in place notes the change, to be repeated for its siblings when the operation is over.
 
-use super::Node;
+use std::rc::Rc;
+
+use super::{Extent, Kind, Node};
+use crate::{
+    error::Result,
+    meter::{Held, Meter},
+};
 
 /// Changes made to shared nodes and not yet made to their siblings.
 #[derive(Debug, Default)]
@@ -50,19 +56,60 @@ impl Changes {
     }
 
     /// Repeats what is pending for every sibling below `root`.
-    pub(crate) fn settle(&mut self, root: &mut Node) {
+    pub(crate) fn settle(&mut self, root: &mut Node, meter: &Rc<Meter>) -> Result<()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let mut held = Held::new(meter);
         for change in self.pending.drain(..) {
-            spread(root, &change);
+            let mut spread = Spread::of(&change, Some(&mut held));
+            spread.below(root, 1)?;
+            meter.work(spread.looked_at)?;
+        }
+        Ok(())
+    }
+
+    /// As [`settle`](Changes::settle), for texts set one at a time: they nest nothing, and take little.
+    pub(crate) fn settle_text(&mut self, root: &mut Node) {
+        for change in self.pending.drain(..) {
+            let _ = Spread::of(&change, None).below(root, 1);
         }
     }
 }
 
-fn spread(node: &mut Node, change: &Node) {
-    if share_id(node) == share_id(change) {
-        *node = change.clone();
-        return;
+struct Spread<'c> {
+    change: &'c Node,
+    extent: Extent,
+    held: Option<&'c mut Held>,
+    looked_at: usize,
+}
+
+impl<'c> Spread<'c> {
+    fn of(change: &'c Node, held: Option<&'c mut Held>) -> Self {
+        Self {
+            change,
+            extent: Extent::of(change),
+            held,
+            looked_at: 0,
+        }
     }
-    for child in &mut node.content {
-        spread(child, change);
+
+    /// `depth` counts the collections around the node, and the node if it is one.
+    fn below(&mut self, node: &mut Node, depth: usize) -> Result<()> {
+        self.looked_at += 1;
+        if share_id(node) == share_id(self.change) {
+            Meter::fits(depth - usize::from(node.kind != Kind::Scalar) + self.extent.height)?;
+            if let Some(held) = &mut self.held {
+                held.take(self.extent.bytes)?;
+            }
+            self.looked_at += self.extent.nodes;
+            *node = self.change.clone();
+            return Ok(());
+        }
+        for child in &mut node.content {
+            let deeper = usize::from(child.kind != Kind::Scalar);
+            self.below(child, depth + deeper)?;
+        }
+        Ok(())
     }
 }

@@ -1,4 +1,9 @@
+use flux_budget::Budget;
+
 use super::Node;
+
+/// The memory that is spent on finding out what a text is.
+const ROOM: u64 = 8 << 20;
 
 /// The node as kyaml prints it, for messages and for the regular expressions of field paths.
 pub(crate) fn contents(node: &Node) -> String {
@@ -19,8 +24,11 @@ pub(crate) fn is_yaml11_non_string(text: &str) -> bool {
     if plain && word && (text.len() > 5 || !b"yYnNtTfFoO".contains(&first)) {
         return false;
     }
-    match flux_yaml::sigs::from_str(text) {
+    // A short text may grow without measure by its aliases. What does is no string.
+    let room = Budget::new(ROOM).claim();
+    match flux_yaml::sigs::yaml_to_json_within(text, &room) {
         Ok(value) => value.as_str().is_none(),
+        Err(flux_yaml::Error::Memory(_)) => true,
         Err(_) => false,
     }
 }

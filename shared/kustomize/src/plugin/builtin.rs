@@ -7,10 +7,12 @@ use crate::{
         Decode, FieldSpec, GeneratorArgs, GeneratorOptions, IamPolicy, Image, Mode, Object, Patch,
         Replacement, Replica, decode, merge_all, merge_one,
     },
-    error::{Context, Fail, Result},
-    node,
+    error::{Context, Result},
+    meter::Held,
+    node::{self, Extent},
     origin::Origin,
     resource::Resource,
+    secrecy::{MASK, is_inline_secret},
     state::State,
     target::Target,
     transformer::{
@@ -75,10 +77,14 @@ pub(super) fn generators(target: &mut Target<'_>) -> Result<Vec<(Generator, Opti
 
 fn paths_value(paths: &[String]) -> Value {
     let mut map = Map::new();
-    let list = paths
-        .iter()
-        .map(|path| Value::String(path.clone()))
-        .collect();
+    let shown = |path: &String| {
+        if is_inline_secret(path) {
+            Value::from(MASK)
+        } else {
+            Value::String(path.clone())
+        }
+    };
+    let list = paths.iter().map(shown).collect();
     map.insert("paths".into(), Value::Seq(list));
     Value::Map(map)
 }
@@ -100,7 +106,7 @@ pub(super) fn transformers(
     }
     for entry in &file.patches {
         let kind = "PatchTransformer";
-        let shown = || entry.to_value("patch");
+        let shown = || shown_patch(entry, "patch");
         let text = || config_text(&shown());
         let this = PatchTransformer::configure(loader, entry, &text, state)
             .context(|| config_failed(kind, &shown()))?;
@@ -129,7 +135,7 @@ pub(super) fn transformers(
         };
         all.push(("SuffixTransformer", Transformer::Suffix(this)));
     }
-    for this in labels(target, config)? {
+    for this in labels(target, config, state)? {
         all.push(("LabelTransformer", Transformer::Labels(this)));
     }
     if !file.common_annotations.is_empty() {
@@ -142,7 +148,7 @@ pub(super) fn transformers(
     for entry in &file.patches_json6902 {
         let kind = "PatchJson6902Transformer";
         let this = Json6902::configure(loader, entry)
-            .context(|| config_failed(kind, &entry.to_value("jsonOp")))?;
+            .context(|| config_failed(kind, &shown_patch(entry, "jsonOp")))?;
         all.push((kind, Transformer::Json6902(this)));
     }
     for replica in &file.replicas {
@@ -163,7 +169,8 @@ pub(super) fn transformers(
         let kind = "ReplacementTransformer";
         let this = Replacements::configure(loader, &file.replacements).context(|| {
             let mut map = Map::new();
-            map.insert("Replacements".into(), file.replacements_as_written.clone());
+            let shown = shown_replacements(&file.replacements_as_written);
+            map.insert("Replacements".into(), shown);
             config_failed(kind, &Value::Map(map))
         })?;
         all.push((kind, Transformer::Replacements(this)));
@@ -178,8 +185,36 @@ pub(super) fn transformers(
         .collect())
 }
 
+/// A patch as messages show it: what a Secret gets or has is not told.
+fn shown_patch(entry: &Patch, text_field: &str) -> Value {
+    let mut shown = entry.to_value(text_field);
+    if entry.may_hold_secret()
+        && let Some(text) = shown.as_map_mut().and_then(|map| map.get_mut(text_field))
+    {
+        *text = Value::from(MASK);
+    }
+    shown
+}
+
+/// Replacements as messages show them: a value that is written out may be meant for a Secret.
+fn shown_replacements(written: &Value) -> Value {
+    let mut shown = written.clone();
+    for entry in shown.as_seq_mut().into_iter().flatten() {
+        for (key, value) in entry.as_map_mut().into_iter().flatten() {
+            if key.eq_ignore_ascii_case("sourceValue") {
+                *value = Value::from(MASK);
+            }
+        }
+    }
+    shown
+}
+
 /// KZ-LBL-001 to KZ-LBL-005
-fn labels(target: &Target<'_>, config: &TransformerConfig) -> Result<Vec<Labels>> {
+fn labels(
+    target: &Target<'_>,
+    config: &TransformerConfig,
+    state: &State<'_>,
+) -> Result<Vec<Labels>> {
     let file = &target.file;
     let mut all = Vec::new();
     if file.labels.is_empty() && file.common_labels.is_empty() {
@@ -187,6 +222,8 @@ fn labels(target: &Target<'_>, config: &TransformerConfig) -> Result<Vec<Labels>
     }
     for label in &file.labels {
         let mut fields = label.fields.clone();
+        let known = config.labels.len() + config.common_labels.len() + config.template_labels.len();
+        state.meter().work(known * (fields.len() + known) / 8)?;
         let mut merge = || -> Result<(), String> {
             merge_all(&mut fields, &config.labels)?;
             if label.include_selectors {
@@ -227,6 +264,8 @@ pub(super) fn plugin(target: &Target<'_>, object: &Resource, state: &State<'_>) 
         .into());
     }
     let config = node::to_value(object.node())?;
+    let mut held = Held::new(state.meter());
+    held.take(2 * Extent::of_value(&config).bytes)?;
     let id = object.original(state.scopes()).0;
     match configure(target, &gvk.kind, &config, state) {
         Some(plugin) => plugin.context(|| format!("plugin {id} fails configuration")),
@@ -272,12 +311,13 @@ fn transformer(
 ) -> Option<Result<Transformer>> {
     let loader = &*target.loader;
     let given = || {
-        unmarshal::<Given>(config).map_err(|fail| Fail {
-            message: fail.message.replace(
-                "struct field Plugin.",
-                &format!("struct field {kind}Plugin."),
-            ),
-            ..fail
+        unmarshal::<Given>(config).map_err(|fail| {
+            fail.reworded(|text| {
+                text.replace(
+                    "struct field Plugin.",
+                    &format!("struct field {kind}Plugin."),
+                )
+            })
         })
     };
     // KZ-PLG-006
@@ -346,7 +386,7 @@ fn transformer(
             .map(Transformer::StrategicMerge),
         "PatchTransformer" => unmarshal::<Patch>(config)
             .and_then(|entry| {
-                let text = || config_text(config);
+                let text = || config_text(&shown_patch(&entry, "patch"));
                 PatchTransformer::configure(loader, &entry, &text, state)
             })
             .map(Transformer::Patch),

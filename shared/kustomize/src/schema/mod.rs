@@ -5,7 +5,7 @@ mod swagger;
 
 use std::collections::HashMap;
 
-use crate::{id::Gvk, scope::Scopes};
+use crate::{id::Gvk, meter::Held, scope::Scopes};
 
 pub(crate) use swagger::comment_schema;
 
@@ -39,6 +39,8 @@ pub(crate) struct Schema {
     by_gvk: HashMap<Gvk, TypeId>,
     /// The scopes that the document's paths tell.
     pub(crate) scopes: Scopes,
+    /// What the documents take that were added.
+    held: Vec<Held>,
 }
 
 /// How deep references to references may go.

@@ -1,23 +1,29 @@
 //! A user's OpenAPI document, and schemas in comments.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, rc::Rc};
 
 use flux_yaml::Value;
 
+use crate::{error::Result, id::Gvk, meter::Meter, secrecy::unreadable};
+
 use super::{Schema, Type, TypeId};
-use crate::id::Gvk;
 
 /// How deep a schema may nest.
 const MAX_DEPTH: usize = 64;
 
 impl Schema {
     /// Adds the definitions and paths of an OpenAPI document, JSON or YAML (KZ-OAPI-002).
-    pub(crate) fn add_document(&mut self, text: &[u8]) -> Result<(), String> {
-        let document = if text.first() == Some(&b'{') {
-            flux_yaml::json::from_str(text).map_err(|error| error.to_string())?
-        } else {
-            flux_yaml::sigs::from_str(text).map_err(|error| error.to_string())?
-        };
+    pub(crate) fn add_document(&mut self, text: &[u8], meter: &Rc<Meter>) -> Result<()> {
+        let (document, held) = meter.read(text, |text, claim| {
+            if text.first() == Some(&b'{') {
+                flux_yaml::json::from_str_within(text, claim)
+            } else {
+                flux_yaml::sigs::from_str_within(text, claim)
+            }
+        })?;
+        let document = document.map_err(|error| unreadable(&error, text))?;
+        // The types that come of it are about as large as the document.
+        self.held.push(held);
         if !matches!(document, Value::Map(_) | Value::Null) {
             return Err("json: cannot unmarshal into Go value of type spec.Swagger".into());
         }
@@ -140,6 +146,7 @@ mod tests {
                 }, "paths": {"/apis/example.com/v1/things": {"get": {
                     "x-kubernetes-group-version-kind": {"group": "example.com", "version": "v1", "kind": "Thing"}
                 }}}}"##,
+                &Meter::unlimited(),
             )
             .unwrap();
         let gvk = Gvk::new("example.com/v1", "Thing");
@@ -148,7 +155,7 @@ mod tests {
         assert_eq!(schema.merge_keys(items), Some(vec!["name".to_owned()]));
         assert!(schema.items(items).is_some());
         assert!(schema.scopes.is_cluster_scoped(&gvk));
-        assert!(schema.add_document(b"[1]").is_err());
+        assert!(schema.add_document(b"[1]", &Meter::unlimited()).is_err());
     }
 
     #[test]

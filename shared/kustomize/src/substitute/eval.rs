@@ -5,80 +5,210 @@ use std::borrow::Cow;
 use super::glob;
 use super::parse::{Expression, Operator, Part};
 use super::{MAX_OUTPUT, SubstituteError, Variables};
+use crate::meter::Allowance;
+
+/// Bytes after which a text that grows is claimed.
+const PORTION: usize = 64 << 10;
 
 type Bytes<'t> = Cow<'t, [u8]>;
 
-pub(super) fn eval(
-    parts: &[Part<'_>],
-    variables: &Variables,
+/// One evaluation of a template.
+pub(super) struct Evaluation<'v> {
+    variables: &'v Variables,
     strict: bool,
-    out: &mut Vec<u8>,
-) -> Result<(), SubstituteError> {
-    for part in parts {
-        let text = value(part, variables, strict)?;
-        if out.len() + text.len() > MAX_OUTPUT {
-            return Err(SubstituteError::TooLarge);
+    allowance: &'v Allowance,
+    /// What the texts take that have been made so far.
+    taken: u64,
+}
+
+impl<'v> Evaluation<'v> {
+    pub(super) fn new(variables: &'v Variables, strict: bool, allowance: &'v Allowance) -> Self {
+        Self {
+            variables,
+            strict,
+            allowance,
+            taken: 0,
         }
-        out.extend_from_slice(&text);
     }
-    Ok(())
-}
 
-fn value<'t>(
-    part: &'t Part<'_>,
-    variables: &'t Variables,
-    strict: bool,
-) -> Result<Bytes<'t>, SubstituteError> {
-    match part {
-        Part::Text(text) => Ok(Cow::Borrowed(text)),
-        Part::Expression(expression) => evaluate(expression, variables, strict),
+    /// The text of a template. What it takes stays claimed, and nothing else; where it fails, nothing.
+    pub(super) fn text(&mut self, parts: &[Part<'_>]) -> Result<Vec<u8>, SubstituteError> {
+        let mut out = Vec::new();
+        let result = self.write(parts, &mut out);
+        let left = if result.is_ok() { out.len() as u64 } else { 0 };
+        self.allowance
+            .claim()
+            .give_back(self.taken.saturating_sub(left));
+        result.map(|()| out)
     }
-}
 
-fn evaluate<'t>(
-    expression: &'t Expression<'_>,
-    variables: &'t Variables,
-    strict: bool,
-) -> Result<Bytes<'t>, SubstituteError> {
-    // Arguments come first, needed or not (KC-SUB-025).
-    let arguments = expression
-        .arguments
-        .iter()
-        .map(|argument| value(argument, variables, strict))
-        .collect::<Result<Vec<_>, _>>()?;
-    let variable = variables.get(expression.name);
-    if strict && variable.is_none() && expression.operator != Operator::Default {
-        return Err(SubstituteError::NotSet(expression.name.to_owned()));
+    fn write(&mut self, parts: &[Part<'_>], out: &mut Vec<u8>) -> Result<(), SubstituteError> {
+        for part in parts {
+            let text = self.value(part)?;
+            if out.len() + text.len() > MAX_OUTPUT {
+                return Err(SubstituteError::TooLarge);
+            }
+            self.take(text.len())?;
+            out.extend_from_slice(&text);
+        }
+        Ok(())
     }
-    let text = variable.unwrap_or(&[]);
-    let first = arguments.first().map_or(&[][..], |argument| argument);
-    let second = arguments.get(1).map(|argument| &**argument);
-    let result = match expression.operator {
-        Operator::Default if text.is_empty() => Cow::Owned(arguments.concat()),
-        Operator::Default | Operator::Value | Operator::MixedCase => Cow::Borrowed(text),
-        Operator::Length => Cow::Owned(text.len().to_string().into_bytes()),
-        Operator::UpperFirst => change_first(text, upper),
-        Operator::LowerFirst => change_first(text, lower),
-        Operator::Upper => change_all(text, upper),
-        Operator::Lower => change_all(text, lower),
-        Operator::Substring => Cow::Borrowed(substring(text, first, second)?),
-        Operator::ReplaceFirst => replace(text, first, second.unwrap_or(&[]), 1)?,
-        Operator::ReplaceAll => replace(text, first, second.unwrap_or(&[]), usize::MAX)?,
-        // Without a replacement these do nothing (KC-SUB-036).
-        Operator::ReplacePrefix => match second {
-            Some(new) if text.starts_with(first) => replace(text, first, new, 1)?,
-            _ => Cow::Borrowed(text),
-        },
-        Operator::ReplaceSuffix => match (second, text.strip_suffix(first)) {
-            (Some(new), Some(kept)) => Cow::Owned([kept, new].concat()),
-            _ => Cow::Borrowed(text),
-        },
-        Operator::TrimShortestPrefix => Cow::Borrowed(trim(text, first, false)),
-        Operator::TrimLongestPrefix => Cow::Borrowed(trim(text, first, true)),
-        Operator::TrimShortestSuffix => trim_suffix(text, first, false),
-        Operator::TrimLongestSuffix => trim_suffix(text, first, true),
-    };
-    Ok(result)
+
+    fn take(&mut self, bytes: usize) -> Result<(), SubstituteError> {
+        if self.allowance.is_cancelled() {
+            return Err(SubstituteError::Cancelled);
+        }
+        let bytes = bytes as u64;
+        let claim = self.allowance.claim();
+        claim.take(bytes).map_err(SubstituteError::Memory)?;
+        self.taken += bytes;
+        Ok(())
+    }
+
+    fn value<'t>(&mut self, part: &'t Part<'_>) -> Result<Bytes<'t>, SubstituteError>
+    where
+        'v: 't,
+    {
+        match part {
+            Part::Text(text) => Ok(Cow::Borrowed(text)),
+            Part::Expression(expression) => {
+                let value = self.evaluate(expression)?;
+                if let Cow::Owned(made) = &value {
+                    self.take(made.len())?;
+                }
+                Ok(value)
+            }
+        }
+    }
+
+    fn evaluate<'t>(&mut self, expression: &'t Expression<'_>) -> Result<Bytes<'t>, SubstituteError>
+    where
+        'v: 't,
+    {
+        // Arguments come first, needed or not (KC-SUB-025).
+        let mut arguments = Vec::new();
+        for argument in &expression.arguments {
+            arguments.push(self.value(argument)?);
+        }
+        let variable = self.variables.get(expression.name);
+        if self.strict && variable.is_none() && expression.operator != Operator::Default {
+            return Err(SubstituteError::NotSet(expression.name.to_owned()));
+        }
+        let text = variable.unwrap_or(&[]);
+        let first = arguments.first().map_or(&[][..], |argument| argument);
+        let second = arguments.get(1).map(|argument| &**argument);
+        Ok(match expression.operator {
+            Operator::Default if text.is_empty() => Cow::Owned(arguments.concat()),
+            Operator::Default | Operator::Value | Operator::MixedCase => Cow::Borrowed(text),
+            Operator::Length => Cow::Owned(text.len().to_string().into_bytes()),
+            Operator::UpperFirst => change_first(text, upper),
+            Operator::LowerFirst => change_first(text, lower),
+            Operator::Upper => change_all(text, upper),
+            Operator::Lower => change_all(text, lower),
+            Operator::Substring => Cow::Borrowed(substring(text, first, second)?),
+            Operator::ReplaceFirst => self.replace(text, first, second.unwrap_or(&[]), 1)?,
+            Operator::ReplaceAll => self.replace(text, first, second.unwrap_or(&[]), usize::MAX)?,
+            // Without a replacement these do nothing (KC-SUB-036).
+            Operator::ReplacePrefix => match second {
+                Some(new) if text.starts_with(first) => self.replace(text, first, new, 1)?,
+                _ => Cow::Borrowed(text),
+            },
+            Operator::ReplaceSuffix => match (second, text.strip_suffix(first)) {
+                (Some(new), Some(kept)) => Cow::Owned([kept, new].concat()),
+                _ => Cow::Borrowed(text),
+            },
+            Operator::TrimShortestPrefix => Cow::Borrowed(self.trim(text, first, false)?),
+            Operator::TrimLongestPrefix => Cow::Borrowed(self.trim(text, first, true)?),
+            Operator::TrimShortestSuffix => self.trim_suffix(text, first, false)?,
+            Operator::TrimLongestSuffix => self.trim_suffix(text, first, true)?,
+        })
+    }
+
+    /// `strings.Replace`: an empty pattern stands before every character and at the end.
+    fn replace<'t>(
+        &mut self,
+        text: &'t [u8],
+        old: &[u8],
+        new: &[u8],
+        limit: usize,
+    ) -> Result<Bytes<'t>, SubstituteError> {
+        let mut out = Vec::new();
+        let mut from = 0;
+        let mut replaced = 0;
+        let mut claimed = 0;
+        while replaced < limit {
+            let found = if old.is_empty() {
+                // The first stands at the beginning, each further one behind the next character.
+                let step = match replaced {
+                    0 => 0,
+                    _ => match text.get(from..) {
+                        None | Some([]) => break,
+                        Some(rest) => glob::decode(rest).1,
+                    },
+                };
+                Some(from + step)
+            } else {
+                find(text, old, from)
+            };
+            let Some(at) = found else { break };
+            out.extend_from_slice(text.get(from..at).unwrap_or(&[]));
+            out.extend_from_slice(new);
+            if out.len() > MAX_OUTPUT {
+                return Err(SubstituteError::TooLarge);
+            }
+            if out.len() - claimed > PORTION {
+                self.take(out.len() - claimed)?;
+                claimed = out.len();
+            }
+            from = at + old.len();
+            replaced += 1;
+        }
+        if replaced == 0 {
+            return Ok(Cow::Borrowed(text));
+        }
+        out.extend_from_slice(text.get(from..).unwrap_or(&[]));
+        Ok(Cow::Owned(out))
+    }
+
+    /// Takes away the shortest or longest beginning that the pattern matches, never an empty one (KC-SUB-041). A pattern that
+    /// cannot be read leaves the text.
+    fn trim<'t>(
+        &self,
+        text: &'t [u8],
+        pattern: &[u8],
+        longest: bool,
+    ) -> Result<&'t [u8], SubstituteError> {
+        let mut found = None;
+        for length in (1..=text.len()).rev() {
+            // Each turn may look at all of the text.
+            if self.allowance.is_cancelled() {
+                return Err(SubstituteError::Cancelled);
+            }
+            match glob::matches(pattern, text.get(..length).unwrap_or(text)) {
+                Err(_) => return Ok(text),
+                Ok(true) => {
+                    found = Some(length);
+                    if longest {
+                        break;
+                    }
+                }
+                Ok(false) => {}
+            }
+        }
+        Ok(found.and_then(|length| text.get(length..)).unwrap_or(text))
+    }
+
+    /// As [`trim`](Self::trim), on text and pattern reversed by characters (KC-SUB-040).
+    fn trim_suffix<'t>(
+        &self,
+        text: &[u8],
+        pattern: &[u8],
+        longest: bool,
+    ) -> Result<Bytes<'t>, SubstituteError> {
+        let reversed = reverse(text);
+        let left = self.trim(&reversed, &reverse(pattern), longest)?;
+        Ok(Cow::Owned(reverse(left)))
+    }
 }
 
 /// `strconv.Atoi`.
@@ -121,77 +251,11 @@ fn substring<'t>(
     }
 }
 
-/// `strings.Replace`: an empty pattern stands before every character and at the end.
-fn replace<'t>(
-    text: &'t [u8],
-    old: &[u8],
-    new: &[u8],
-    limit: usize,
-) -> Result<Bytes<'t>, SubstituteError> {
-    let mut out = Vec::new();
-    let mut from = 0;
-    let mut replaced = 0;
-    while replaced < limit {
-        let found = if old.is_empty() {
-            // The first stands at the beginning, each further one behind the next character.
-            let step = match replaced {
-                0 => 0,
-                _ => match text.get(from..) {
-                    None | Some([]) => break,
-                    Some(rest) => glob::decode(rest).1,
-                },
-            };
-            Some(from + step)
-        } else {
-            find(text, old, from)
-        };
-        let Some(at) = found else { break };
-        out.extend_from_slice(text.get(from..at).unwrap_or(&[]));
-        out.extend_from_slice(new);
-        if out.len() > MAX_OUTPUT {
-            return Err(SubstituteError::TooLarge);
-        }
-        from = at + old.len();
-        replaced += 1;
-    }
-    if replaced == 0 {
-        return Ok(Cow::Borrowed(text));
-    }
-    out.extend_from_slice(text.get(from..).unwrap_or(&[]));
-    Ok(Cow::Owned(out))
-}
-
 fn find(text: &[u8], wanted: &[u8], from: usize) -> Option<usize> {
     text.get(from..)?
         .windows(wanted.len())
         .position(|window| window == wanted)
         .map(|at| from + at)
-}
-
-/// Takes away the shortest or longest beginning that the pattern matches, never an empty one (KC-SUB-041). A pattern that
-/// cannot be read leaves the text.
-fn trim<'t>(text: &'t [u8], pattern: &[u8], longest: bool) -> &'t [u8] {
-    let mut found = None;
-    for length in (1..=text.len()).rev() {
-        match glob::matches(pattern, text.get(..length).unwrap_or(text)) {
-            Err(_) => return text,
-            Ok(true) => {
-                found = Some(length);
-                if longest {
-                    break;
-                }
-            }
-            Ok(false) => {}
-        }
-    }
-    found.and_then(|length| text.get(length..)).unwrap_or(text)
-}
-
-/// As [`trim`], on text and pattern reversed by characters (KC-SUB-040).
-fn trim_suffix<'t>(text: &[u8], pattern: &[u8], longest: bool) -> Bytes<'t> {
-    let reversed = reverse(text);
-    let left = trim(&reversed, &reverse(pattern), longest);
-    Cow::Owned(reverse(left))
 }
 
 fn reverse(bytes: &[u8]) -> Vec<u8> {

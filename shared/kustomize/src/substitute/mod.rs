@@ -17,7 +17,10 @@ mod parse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use flux_budget::Exhausted;
 use flux_yaml::{Value, sigs};
+
+use crate::meter::Allowance;
 
 /// The label and annotation that turn substitution off for an object (KC-SUB-003).
 pub const SUBSTITUTE_KEY: &str = "kustomize.toolkit.fluxcd.io/substitute";
@@ -58,6 +61,12 @@ pub enum SubstituteError {
     /// The result is larger than is sensible.
     #[error("substituted text is larger than {MAX_OUTPUT} bytes")]
     TooLarge,
+    /// The result takes more memory than there is.
+    #[error("{0}")]
+    Memory(Exhausted),
+    /// Whoever asked has [cancelled](crate::Allowance::cancel) it.
+    #[error("the build was cancelled")]
+    Cancelled,
 }
 
 /// Why an object could not be substituted, in the words of Flux' conditions (KC-SUB-009).
@@ -78,6 +87,17 @@ pub enum ObjectError {
     /// The object could not be rendered.
     #[error("{0}")]
     Render(flux_yaml::Error),
+}
+
+impl ObjectError {
+    /// What memory there was, where there was not enough.
+    pub fn memory(&self) -> Option<Exhausted> {
+        match self {
+            Self::Substitute(SubstituteError::Memory(exhausted))
+            | Self::Parse(flux_yaml::Error::Memory(exhausted)) => Some(*exhausted),
+            _ => None,
+        }
+    }
 }
 
 /// The variables of a build. Their values may come from Secrets, so that debug output shows names only.
@@ -177,11 +197,23 @@ pub fn substitute(
     variables: &Variables,
     strict: bool,
 ) -> Result<Vec<u8>, SubstituteError> {
+    substitute_within(text, variables, strict, &Allowance::unlimited())
+}
+
+/// As [`substitute`], with the memory of the result claimed: what it takes on the way is given back.
+///
+/// # Errors
+/// As [`substitute`], [`SubstituteError::Memory`] and [`SubstituteError::Cancelled`].
+fn substitute_within(
+    text: impl AsRef<[u8]>,
+    variables: &Variables,
+    strict: bool,
+    allowance: &Allowance,
+) -> Result<Vec<u8>, SubstituteError> {
     let text = text.as_ref();
     let template = parse::parse(text)?;
-    let mut out = Vec::with_capacity(text.len());
-    eval::eval(&template, variables, strict, &mut out)?;
-    Ok(out)
+    let mut evaluation = eval::Evaluation::new(variables, strict, allowance);
+    evaluation.text(&template)
 }
 
 /// Substitutes the variables of an object: it is rendered as YAML with sorted keys, substituted as one text, and read
@@ -197,21 +229,42 @@ pub fn substitute_object(
     variables: &Variables,
     options: SubstituteOptions,
 ) -> Result<Option<Value>, ObjectError> {
+    substitute_object_within(object, variables, options, &Allowance::unlimited())
+}
+
+/// As [`substitute_object`], with the memory of the new object claimed.
+///
+/// # Errors
+/// As [`substitute_object`]; [`ObjectError::memory`] tells where there was not enough of it.
+pub fn substitute_object_within(
+    object: &Value,
+    variables: &Variables,
+    options: SubstituteOptions,
+    allowance: &Allowance,
+) -> Result<Option<Value>, ObjectError> {
     if is_disabled(object) || variables.is_empty() && !options.always {
         return Ok(None);
     }
     if let Some(name) = variables.invalid_name() {
         return Err(ObjectError::InvalidName(name.to_owned()));
     }
-    let text = sigs::to_string(object).map_err(ObjectError::Render)?;
-    let text = substitute(text, variables, options.strict).map_err(ObjectError::Substitute)?;
-    let value = sigs::yaml_to_json(text).map_err(|error| {
-        ObjectError::Parse(if variables.secret.is_empty() {
+    // What a Secret holds, or has given to another object, no error quotes.
+    let is_secret = object.get("kind").and_then(Value::as_str) == Some("Secret");
+    let told = |error: flux_yaml::Error| {
+        if variables.secret.is_empty() && !is_secret {
             error
         } else {
             error.without_text()
-        })
-    })?;
+        }
+    };
+    let text = sigs::to_string(object).map_err(|error| ObjectError::Render(told(error)))?;
+    let text = substitute_within(text, variables, options.strict, allowance)
+        .map_err(ObjectError::Substitute)?;
+    let length = text.len() as u64;
+    let value = sigs::yaml_to_json_within(&text, allowance.claim());
+    drop(text);
+    allowance.claim().give_back(length);
+    let value = value.map_err(|error| ObjectError::Parse(told(error)))?;
     match value {
         Value::Map(_) => Ok(Some(value)),
         Value::Null => Ok(Some(Value::map())),

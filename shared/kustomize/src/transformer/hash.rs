@@ -1,4 +1,4 @@
-use crate::{error::Result, resmap::ResMap, state::State};
+use crate::{error::Result, meter::Held, node::Extent, resmap::ResMap, state::State};
 
 /// Appends the hash of its content to the name of every object that asks for it (KZ-HASH-001, KZ-HASH-011).
 pub(crate) struct Hash;
@@ -7,10 +7,17 @@ impl Hash {
     pub(crate) fn run(map: &mut ResMap, state: &mut State<'_>) -> Result<()> {
         for resource in map.list_mut() {
             if resource.needs_hash() {
-                let hash = crate::hash::hash(resource.node())?;
+                let meter = state.meter();
+                // Its JSON is written and hashed.
+                let extent = Extent::of(resource.node());
+                let mut held = Held::new(meter);
+                held.take(2 * extent.bytes)?;
+                let hash = crate::hash::hash(resource.node())
+                    .map_err(|fail| meter.in_object_of(resource.kind(), fail))?;
                 resource.store_previous(state.scopes());
                 let name = format!("{}-{hash}", resource.name());
                 resource.set_name(&name);
+                resource.weigh(meter)?;
             }
         }
         Ok(())

@@ -1,10 +1,13 @@
 use crate::{
     config::{FieldSpec, Image},
     error::Result,
-    field_spec, node,
+    field_spec,
+    meter::Meter,
+    node,
     node::{Changes, Kind, Node},
     regexp::Regex,
     resmap::ResMap,
+    state::State,
 };
 
 /// Changes names, tags and digests of images (KZ-IMG rows).
@@ -15,7 +18,8 @@ pub(crate) struct Images {
 
 impl Images {
     /// Two passes, which is why a tag suffix may be appended twice (KZ-IMG-002, KZ-IMG-003).
-    pub(super) fn run(&self, map: &mut ResMap) -> Result<()> {
+    pub(super) fn run(&self, map: &mut ResMap, state: &State<'_>) -> Result<()> {
+        let meter = state.meter();
         let pattern = format!(
             "^{}(:[a-zA-Z0-9_.{{}}-]*)?(@sha256:[a-zA-Z0-9_.{{}}-]*)?$",
             self.image.name
@@ -24,14 +28,18 @@ impl Images {
         let updater = Updater {
             image: &self.image,
             pattern: Regex::new(&pattern),
+            meter,
         };
         let is_definition = |object: &Node| node::kind_field(object) == "CustomResourceDefinition";
         for resource in map.bodies_mut() {
             let object = resource.body_mut();
             if !is_definition(object) {
                 let mut changes = Changes::default();
-                updater.containers(object, &mut changes)?;
-                changes.settle(object);
+                updater
+                    .containers(object, &mut changes)
+                    .map_err(|fail| meter.in_object_of(node::kind_field(object), fail))?;
+                changes.settle(object, meter)?;
+                resource.weigh(meter)?;
             }
         }
         for resource in map.bodies_mut() {
@@ -41,11 +49,12 @@ impl Images {
             }
             let mut changes = Changes::default();
             for field in &self.fields {
-                field_spec::visit(object, field, None, &mut |at| {
+                field_spec::visit(object, field, None, meter, &mut |at| {
                     updater.update(at, &mut changes)
                 })?;
             }
-            changes.settle(object);
+            changes.settle(object, meter)?;
+            resource.weigh(meter)?;
         }
         map.drop_empty();
         Ok(())
@@ -55,11 +64,13 @@ impl Images {
 struct Updater<'i> {
     image: &'i Image,
     pattern: Result<Regex, String>,
+    meter: &'i Meter,
 }
 
 impl Updater<'_> {
     /// Every `image` of every element of every list called `containers` or `initContainers`.
     fn containers(&self, at: &mut Node, changes: &mut Changes) -> Result<()> {
+        self.meter.steps(1)?;
         match at.kind {
             Kind::Sequence => at
                 .content
@@ -93,6 +104,7 @@ impl Updater<'_> {
                 self.image.name
             )
         })?;
+        self.meter.steps(pattern.cost(&at.value))?;
         if !pattern.is_match(&at.value) {
             return Ok(());
         }

@@ -3,9 +3,11 @@ use crate::{
     error::{Context, Result},
     json_patch::JsonPatch,
     loader::Loader,
-    node,
+    meter::Held,
+    node::{self, Extent},
     resmap::ResMap,
     resource::build_annotation,
+    secrecy::{MASK, may_hold_secret},
     state::State,
 };
 
@@ -38,8 +40,15 @@ impl Json6902 {
                 text
             }
         };
-        let shown = || String::from_utf8_lossy(&text).trim_end().to_owned();
-        let patch = JsonPatch::parse(&text)
+        let secret = entry.may_hold_secret() || may_hold_secret(&text);
+        let shown = || {
+            if secret {
+                MASK.to_owned()
+            } else {
+                String::from_utf8_lossy(&text).trim_end().to_owned()
+            }
+        };
+        let patch = JsonPatch::parse(&text, secret, loader.meter())
             .context(|| format!("decoding {}", crate::go::quoted(&shown())))?;
         if patch.is_empty() {
             return Err(format!(
@@ -53,7 +62,7 @@ impl Json6902 {
     }
 
     pub(super) fn run(&self, map: &mut ResMap, state: &mut State<'_>) -> Result<()> {
-        for at in map.select(&self.target, state.scopes())? {
+        for at in map.select(&self.target, state.scopes(), state.meter())? {
             apply(&self.patch, map, at, false, state)?;
         }
         Ok(())
@@ -68,15 +77,18 @@ pub(super) fn apply(
     store_previous: bool,
     state: &State<'_>,
 ) -> Result<()> {
-    let scopes = state.scopes();
-    map.change(at, scopes, |resource| {
+    let (scopes, meter) = (state.scopes(), state.meter());
+    map.change(at, scopes, meter, |resource| {
         if store_previous {
             resource.store_previous(scopes);
         }
         let mut kept = node::annotations(resource.node());
         kept.retain(|key, _| build_annotation::is_internal(key));
-        let value = node::to_value(resource.node())?;
-        let patched = patch.apply(value)?;
+        let value = node::to_value(resource.node())
+            .map_err(|fail| meter.in_object_of(resource.kind(), fail))?;
+        let patched = patch.apply(value, meter)?;
+        let mut held = Held::new(meter);
+        held.take(2 * Extent::of_value(&patched).bytes)?;
         if patched.as_map().is_none() {
             return Err(
                 "json: cannot unmarshal into Go value of type map[string]interface {}".into(),
@@ -89,5 +101,4 @@ pub(super) fn apply(
         node::set_annotations(object, &annotations);
         Ok(())
     })
-    .unwrap_or(Ok(()))
 }

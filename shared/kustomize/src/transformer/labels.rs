@@ -1,9 +1,10 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, rc::Rc};
 
 use crate::{
     config::FieldSpec,
     error::Result,
     field_spec,
+    meter::Held,
     node::{self, Changes, Kind},
     resmap::ResMap,
     state::State,
@@ -21,6 +22,9 @@ impl Labels {
     }
 }
 
+/// What an entry takes, and the mappings that are made around it.
+const MADE: usize = 1 << 10;
+
 /// Sets entries in every field that the specs name. All fields of an object share one value.
 pub(super) fn set_all(
     pairs: &BTreeMap<String, String>,
@@ -36,13 +40,17 @@ pub(super) fn set_all(
     } else {
         map.list_mut().as_mut_slice()
     };
+    let meter = Rc::clone(state.meter());
     for resource in resources {
+        let mut held = Held::new(&meter);
         let object = resource.body_mut();
         let mut changes = Changes::default();
         for (key, value) in pairs {
             let id = state.next_share();
             for field in fields {
-                field_spec::visit(object, field, Some((Kind::Mapping, "!!map")), &mut |at| {
+                let create = Some((Kind::Mapping, "!!map"));
+                field_spec::visit(object, field, create, &meter, &mut |at| {
+                    held.take(key.len() + value.len() + MADE)?;
                     Ok(node::set_field(
                         at,
                         key,
@@ -51,8 +59,9 @@ pub(super) fn set_all(
                     )?)
                 })?;
             }
-            changes.settle(object);
+            changes.settle(object, &meter)?;
         }
+        resource.weigh(&meter)?;
     }
     map.drop_empty();
     Ok(())

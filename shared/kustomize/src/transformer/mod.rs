@@ -51,12 +51,32 @@ pub(crate) enum Transformer {
 }
 
 impl Transformer {
+    /// As messages name it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Annotations(_) => "AnnotationsTransformer",
+            Self::Hash => "HashTransformer",
+            Self::Images(_) => "ImageTagTransformer",
+            Self::Json6902(_) => "PatchJson6902Transformer",
+            Self::Labels(_) => "LabelTransformer",
+            Self::Namespace(_) => "NamespaceTransformer",
+            Self::Patch(_) => "PatchTransformer",
+            Self::Prefix(_) => "PrefixTransformer",
+            Self::PrefixSuffix(..) => "PrefixSuffixTransformer",
+            Self::Replacements(_) => "ReplacementTransformer",
+            Self::Replicas(_) => "ReplicaCountTransformer",
+            Self::StrategicMerge(_) => "PatchStrategicMergeTransformer",
+            Self::Suffix(_) => "SuffixTransformer",
+            Self::ValueAdd(_) => "ValueAddTransformer",
+        }
+    }
+
     /// Changes the objects.
     pub(crate) fn run(&self, map: &mut ResMap, state: &mut State<'_>) -> Result<()> {
         match self {
             Self::Annotations(this) => this.run(map, state),
             Self::Hash => Hash::run(map, state),
-            Self::Images(this) => this.run(map),
+            Self::Images(this) => this.run(map, state),
             Self::Json6902(this) => this.run(map, state),
             Self::Labels(this) => this.run(map, state),
             Self::Namespace(this) => this.run(map, state),

@@ -1,12 +1,16 @@
 //! References follow the names that objects have got (KZ-REF rows).
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    rc::Rc,
+};
 
 use crate::{
     config::FieldSpec,
     error::{Context, Result},
     field_spec,
     id::{Gvk, NO_NAMESPACE, ResId},
+    meter::Meter,
     node::{self, Changes, Kind, Node},
     resmap::ResMap,
     resource::Resource,
@@ -37,6 +41,8 @@ struct Candidates {
 /// Rewrites all references.
 pub(crate) fn fix(map: &mut ResMap, references: &[NameReference], state: &State<'_>) -> Result<()> {
     let scopes = state.scopes();
+    let meter = state.meter();
+    meter.work(map.len() * 20)?;
     map.iter().try_for_each(Resource::check_history)?;
     let candidates = Candidates::of(map, scopes);
     // The specs that concern a kind of referrer are found once for each.
@@ -58,8 +64,9 @@ pub(crate) fn fix(map: &mut ResMap, references: &[NameReference], state: &State<
         }
         let referrer = Referrer::of(resource, scopes)?;
         for (target, field) in plan {
-            referrer.update(resource, target, field, &candidates)?;
+            referrer.update(resource, target, field, &candidates, meter)?;
         }
+        resource.weigh(meter)?;
     }
     Ok(())
 }
@@ -152,6 +159,7 @@ impl Referrer {
         target: &Gvk,
         field: &FieldSpec,
         candidates: &Candidates,
+        meter: &Rc<Meter>,
     ) -> Result<()> {
         // KZ-REF-002: the spec's kind was compared with the original one, the path is walked as things are now.
         let field = FieldSpec {
@@ -162,20 +170,21 @@ impl Referrer {
             referrer: self,
             target,
             candidates,
+            meter,
             is_role: field.path.ends_with("roleRef/name"),
         };
         let mut changes = Changes::default();
         let object = resource.node_mut();
-        field_spec::visit(object, &field, None, &mut |at| search.set(at, &mut changes)).context(
-            || {
-                format!(
-                    "updating name reference in '{}' field of '{}'",
-                    field.path, self.id
-                )
-            },
-        )?;
-        changes.settle(object);
-        Ok(())
+        field_spec::visit(object, &field, None, meter, &mut |at| {
+            search.set(at, &mut changes)
+        })
+        .context(|| {
+            format!(
+                "updating name reference in '{}' field of '{}'",
+                field.path, self.id
+            )
+        })?;
+        changes.settle(object, meter)
     }
 }
 
@@ -214,6 +223,7 @@ struct Search<'s> {
     referrer: &'s Referrer,
     target: &'s Gvk,
     candidates: &'s Candidates,
+    meter: &'s Meter,
     is_role: bool,
 }
 
@@ -326,6 +336,8 @@ impl Search<'_> {
             candidate.previous.iter().any(|id| id.gvk.is_selected(gvk))
         };
         let referrer = self.referrer;
+        let known = self.candidates.by_name.get(name).map_or(0, Vec::len);
+        self.meter.work(known * 8)?;
         let mut left: Vec<&Candidate> = self
             .candidates
             .by_name

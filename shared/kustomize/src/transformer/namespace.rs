@@ -8,7 +8,6 @@ use crate::{
     node::{self, Changes, Kind, Node},
     resmap::ResMap,
     resource::{Resource, build_annotation},
-    scope::Scopes,
     state::State,
 };
 
@@ -48,7 +47,9 @@ impl Namespace {
         if self.value.is_empty() {
             return Ok(());
         }
+        let state = &*state;
         let scopes = state.scopes();
+        state.meter().work(map.len() * 20)?;
         let mut taken: HashMap<Key, Vec<usize>> = HashMap::new();
         for (at, resource) in map.iter().enumerate() {
             taken
@@ -67,7 +68,7 @@ impl Namespace {
             }
             let before = resource.current(scopes).key();
             resource.store_previous(scopes);
-            self.apply(resource, scopes)?;
+            self.apply(resource, state)?;
             let after = resource.current(scopes).key();
             if let Some(places) = taken.get_mut(&before) {
                 places.retain(|place| *place != at);
@@ -90,13 +91,13 @@ impl Namespace {
         Ok(())
     }
 
-    fn apply(&self, resource: &mut Resource, scopes: &Scopes) -> Result<()> {
+    fn apply(&self, resource: &mut Resource, state: &State<'_>) -> Result<()> {
         let gvk = resource.gvk();
         let mut changes = Changes::default();
         let object = resource.node_mut();
-        self.set_on_object(object, &gvk, scopes, &mut changes)?;
-        changes.settle(object);
-        Ok(())
+        self.set_on_object(object, &gvk, state, &mut changes)?;
+        changes.settle(object, state.meter())?;
+        resource.weigh(state.meter())
     }
 
     /// The same on an object by itself, for the transformer that adds values.
@@ -104,24 +105,26 @@ impl Namespace {
         &self,
         object: &mut Node,
         gvk: &Gvk,
-        scopes: &Scopes,
+        state: &State<'_>,
         changes: &mut Changes,
     ) -> Result<()> {
         let api_version = node::api_version(object).to_owned();
         // KZ-NS-001
-        if !scopes.is_cluster_scoped(gvk) {
+        if !state.scopes().is_cluster_scoped(gvk) {
             let field = FieldSpec {
                 path: "metadata/namespace".into(),
                 create: true,
                 ..FieldSpec::default()
             };
-            field_spec::visit(object, &field, Some((Kind::Scalar, "")), &mut |at| {
+            let create = Some((Kind::Scalar, ""));
+            field_spec::visit(object, &field, create, state.meter(), &mut |at| {
                 self.set(at, changes)
             })?;
         }
         let is_binding = matches!(gvk.kind.as_str(), "RoleBinding" | "ClusterRoleBinding");
         if is_binding {
-            self.set_on_subjects(object, changes)?;
+            self.set_on_subjects(object, changes)
+                .map_err(|fail| state.meter().in_object_of(&gvk.kind, fail))?;
         }
         for field in &self.fields {
             let of_binding = matches!(
@@ -135,10 +138,14 @@ impl Namespace {
             if skip {
                 continue;
             }
-            field_spec::visit(object, field, Some((Kind::Scalar, "!!str")), &mut |at| {
+            let create = Some((Kind::Scalar, "!!str"));
+            field_spec::visit(object, field, create, state.meter(), &mut |at| {
                 self.set(at, changes)
             })
-            .map_err(|mut fail| {
+            .map_err(|fail| {
+                if fail.is_final() {
+                    return fail;
+                }
                 // KZ-NS-010
                 let prefix = if fail.message.contains("wrong node kind: expected ")
                     && !fail.message.contains("but got ScalarNode")
@@ -147,8 +154,7 @@ impl Namespace {
                 } else {
                     "namespace transformation failed"
                 };
-                fail.message = format!("{prefix}: {}", fail.message);
-                fail
+                fail.within(|| prefix.to_owned())
             })?;
         }
         Ok(())

@@ -6,6 +6,7 @@ use crate::{
     loader::Loader,
     resmap::{ResMap, not_one},
     resource::Resource,
+    secrecy::MASK,
     state::State,
 };
 
@@ -45,7 +46,11 @@ impl PatchTransformer {
             }
             (false, true) => (
                 patch.as_bytes().to_vec(),
-                format!("[patch: {}]", quoted(patch)),
+                if entry.may_hold_secret() {
+                    format!("[patch: {}]", quoted(MASK))
+                } else {
+                    format!("[patch: {}]", quoted(patch))
+                },
             ),
             (true, false) => {
                 // KZ-PAT-002
@@ -56,7 +61,10 @@ impl PatchTransformer {
             }
         };
         let strategic = strategic_merge::objects(&text, state);
-        let json = JsonPatch::parse(&text);
+        let json = JsonPatch::parse(&text, true, state.meter());
+        if let Some(fail) = state.meter().stopped() {
+            return Err(fail);
+        }
         // KZ-PAT-003
         let patch = match (strategic, json) {
             (Ok(objects), Ok(json)) if !objects.is_empty() && !json.is_empty() => {
@@ -97,7 +105,7 @@ impl PatchTransformer {
                 Err(format!("must specify a target for JSON patch {}", self.source).into())
             }
             (Parsed::Json(patch), Some(target)) => {
-                for at in map.select(target, state.scopes())? {
+                for at in map.select(target, state.scopes(), state.meter())? {
                     json6902::apply(patch, map, at, true, state)?;
                 }
                 Ok(())
@@ -111,12 +119,14 @@ impl PatchTransformer {
                     )
                     .into());
                 };
-                let places = map.select(target, state.scopes()).context(|| {
-                    format!(
-                        "unable to find patch target {} in `resources`",
-                        quoted(&shown(target))
-                    )
-                })?;
+                let places = map
+                    .select(target, state.scopes(), state.meter())
+                    .context(|| {
+                        format!(
+                            "unable to find patch target {} in `resources`",
+                            quoted(&shown(target))
+                        )
+                    })?;
                 strategic_merge::merge_into(map, &places, patch, state)
             }
             (Parsed::Strategic(patches), None) => patches
@@ -132,7 +142,7 @@ impl PatchTransformer {
             Some(first) => first.key(),
             None => patch.current(state.scopes()).key(),
         };
-        let found = map.any_of(&key, state.scopes());
+        let found = map.any_of(&key, state.scopes(), state.meter())?;
         let [at] = found.as_slice() else {
             return Err(format!(
                 "no resource matches strategic merge patch {}: {}",

@@ -1,3 +1,5 @@
+use std::rc::Rc;
+
 use crate::{
     config::FieldSpec,
     error::Result,
@@ -64,6 +66,7 @@ fn rename(
     note: impl Fn(&mut Resource, &str),
     renamed: impl Fn(&str) -> String,
 ) -> Result<()> {
+    let meter = Rc::clone(state.meter());
     let scopes = state.scopes();
     for resource in map.list_mut() {
         // KZ-NAME-002
@@ -80,11 +83,13 @@ fn rename(
             }
             let mut changes = Changes::default();
             let object = resource.node_mut();
-            field_spec::visit(object, field, Some((Kind::Scalar, "!!str")), &mut |at| {
+            let create = Some((Kind::Scalar, "!!str"));
+            field_spec::visit(object, field, create, &meter, &mut |at| {
                 let name = node::scalar(renamed(&at.value));
                 Ok(node::set_scalar(at, name, &mut changes)?)
             })?;
-            changes.settle(object);
+            changes.settle(object, &meter)?;
+            resource.weigh(&meter)?;
         }
     }
     map.drop_empty();

@@ -1,50 +1,78 @@
 //! Replacements inside the text of a scalar that holds JSON or YAML (KZ-REPL-024 to KZ-REPL-026).
 
+use std::rc::Rc;
+
 use crate::{
+    error::Result,
     go,
-    node::{self, Kind, Match, Node},
+    meter::{Held, Meter},
+    node::{self, Extent, Kind, Match, Node},
 };
 
 /// Sets what the path leads to inside some scalar's text. `None` where that is not how the path is meant, or where it leads
 /// nowhere.
+///
+/// # Errors
+/// That a bound of the build is met; whatever else goes wrong leads nowhere.
 pub(super) fn set(
     object: &mut Node,
     path: &[String],
     value: &Node,
     create: Option<Kind>,
-) -> Option<()> {
-    let (length, mut document) = (1..path.len()).find_map(|length| {
-        let scalar = node::lookup(object, &path[..length]).ok().flatten()?;
-        if scalar.kind != Kind::Scalar {
-            return None;
-        }
-        let document = flux_yaml::v3::parse(scalar.value.as_bytes()).ok()?;
-        Some((length, document))
-    })?;
-    let root = document.as_mut()?.root_mut()?;
-    let Match::Here(places) = node::find_all(root, path.get(length..)?, create).ok()? else {
-        return None;
+    meter: &Rc<Meter>,
+) -> Result<Option<()>> {
+    let Some((length, text)) = outermost_text(object, path) else {
+        return Ok(None);
     };
-    if places.is_empty() {
-        return None;
-    }
+    let (document, _held) = meter.read(text.as_bytes(), |text, claim| {
+        flux_yaml::v3::parse_within(text, claim)
+    })?;
+    let Ok(Some(mut document)) = document else {
+        return Ok(None);
+    };
+    let (Some(root), Some(rest)) = (document.root_mut(), path.get(length..)) else {
+        return Ok(None);
+    };
+    let places = match node::find_all(root, rest, create, meter) {
+        Ok(Match::Here(places)) if !places.is_empty() => places,
+        Err(fail) if fail.is_final() => return Err(fail),
+        _ => return Ok(None),
+    };
+    let mut held = Held::new(meter);
+    let extent = Extent::of(value);
     for place in places {
-        let field = place
+        let Some(field) = place
             .iter()
-            .try_fold(&mut *root, |node, index| node.content.get_mut(*index))?;
+            .try_fold(&mut *root, |node, index| node.content.get_mut(*index))
+        else {
+            return Ok(None);
+        };
+        Meter::fits(place.len() + extent.height)?;
+        held.take(extent.bytes)?;
         if field.kind == Kind::Scalar {
             field.value.clone_from(&value.value);
         } else {
             *field = value.clone();
         }
     }
-    let scalar = node::lookup(object, &path[..length]).ok().flatten()?;
-    let text = serialized(document.as_ref()?, &scalar.value)?;
-    let scalar = node::lookup_create(object, Kind::Scalar, &path[..length])
-        .ok()
-        .flatten()?;
-    scalar.value = text;
-    Some(())
+    held.take(2 * Extent::of(&document).bytes)?;
+    let Some(text) = serialized(&document, &text) else {
+        return Ok(None);
+    };
+    let scalar = node::lookup_create(object, Kind::Scalar, &path[..length]);
+    Ok(scalar.ok().flatten().map(|scalar| scalar.value = text))
+}
+
+/// The first scalar on the way that the path takes, whose text is a document, and how far it is.
+fn outermost_text(object: &Node, path: &[String]) -> Option<(usize, String)> {
+    let mut at = object;
+    for length in 1..path.len() {
+        at = node::lookup(at, &path[length - 1..length]).ok().flatten()?;
+        if at.kind == Kind::Scalar {
+            return Some((length, at.value.clone()));
+        }
+    }
+    None
 }
 
 /// KZ-REPL-025

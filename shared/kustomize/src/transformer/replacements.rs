@@ -1,16 +1,19 @@
+use std::rc::Rc;
+
 use flux_yaml::Value;
 
 use crate::{
     config::{FieldOptions, Mode, Replacement, Selector, Source, Target, decode},
-    error::{Context, Fail, Result},
+    error::{Context, Result},
     go::quoted,
     id::ResId,
     label_selector::LabelSelector,
     loader::Loader,
-    node::{self, Changes, Kind, Match, Node},
+    meter::{Held, Meter},
+    node::{self, Changes, Extent, Kind, Match, Node},
     resmap::ResMap,
     resource::{Matcher, Resource},
-    scope::Scopes,
+    secrecy::unreadable,
     state::State,
 };
 
@@ -35,7 +38,10 @@ impl Replacements {
                 return Err("cannot specify both path and inline replacement".into());
             }
             let text = loader.load(&entry.path)?;
-            let value = flux_yaml::sigs::from_str(&text).map_err(|error| error.to_string())?;
+            let (value, _held) = loader.meter().read(&text, |text, claim| {
+                flux_yaml::sigs::from_str_within(text, claim)
+            })?;
+            let value = value.map_err(|error| unreadable(&error, &text))?;
             // Outside a kustomization it is a plain replacement.
             let unmarshal = |error: String| {
                 let error = error.replace("ReplacementField.", "Replacement.");
@@ -70,7 +76,7 @@ impl Replacements {
     }
 
     pub(super) fn run(&self, map: &mut ResMap, state: &mut State<'_>) -> Result<()> {
-        let scopes = state.scopes();
+        let state = &*state;
         for entry in &self.entries {
             // KZ-REPL-003
             let targets = match &entry.targets {
@@ -84,11 +90,11 @@ impl Replacements {
                     return Err("value and resource selectors are mutually exclusive".into());
                 }
                 (_, Some(text)) => node::scalar(text.as_str()),
-                (Some(source), None) => source_value(source, map, scopes)?,
+                (Some(source), None) => source_value(source, map, state)?,
                 (None, None) => continue,
             };
             for target in targets {
-                apply(target, &value, map, scopes)?;
+                apply(target, &value, map, state)?;
             }
         }
         map.drop_empty();
@@ -103,10 +109,12 @@ fn is_selected(id: &ResId, namespace: &str, selector: &ResId) -> bool {
         && id.gvk.is_selected(&selector.gvk)
 }
 
-fn source_value(source: &Source, map: &mut ResMap, scopes: &Scopes) -> Result<Node> {
+fn source_value(source: &Source, map: &mut ResMap, state: &State<'_>) -> Result<Node> {
+    let (scopes, meter) = (state.scopes(), state.meter());
     let given = |text| Some(text).filter(|text: &&str| !text.is_empty());
     let (name, kind) = (given(&source.id.name), given(&source.id.gvk.kind));
-    let candidates = map.having(name, kind, scopes);
+    let candidates = map.having(name, kind, scopes, meter)?;
+    meter.work(candidates.len() * 4)?;
     let mut found = None;
     for at in candidates {
         let Some(resource) = map.get(at) else {
@@ -135,9 +143,13 @@ fn source_value(source: &Source, map: &mut ResMap, scopes: &Scopes) -> Result<No
         &source.field_path
     };
     let value = node::lookup(resource.node(), &node::split_path_smart(path, '.'))
+        .map_err(|fail| meter.in_object_of(resource.kind(), fail))
         .context(|| "error looking up replacement source".into())?;
     match value {
         Some(value) if !node::is_empty(value) => {
+            if resource.kind() == "Secret" {
+                meter.note_spread_secret();
+            }
             refined(value, source.options.as_ref(), resource.kind() == "Secret")
         }
         _ => Err(format!(
@@ -200,7 +212,8 @@ fn matches_id(matcher: &Matcher, id: &ResId) -> bool {
     matcher.gvk(&id.gvk) && matcher.name(&id.name) && matcher.namespace(&id.namespace)
 }
 
-fn apply(target: &Target, value: &Node, map: &mut ResMap, scopes: &Scopes) -> Result<()> {
+fn apply(target: &Target, value: &Node, map: &mut ResMap, state: &State<'_>) -> Result<()> {
+    let (scopes, meter) = (state.scopes(), state.meter());
     // KZ-REPL-007
     let Some(select) = &target.select else {
         return Err("target must specify resources to select".into());
@@ -218,11 +231,18 @@ fn apply(target: &Target, value: &Node, map: &mut ResMap, scopes: &Scopes) -> Re
             ))
         })
         .collect::<Result<Vec<_>, String>>()?;
-    let candidates = map.candidates(&matcher, scopes);
+    let candidates = map.candidates(&matcher, scopes, meter)?;
+    let extent = Extent::of(value);
     for at in candidates {
         let Some(resource) = map.get(at) else {
             continue;
         };
+        let current = &resource.current(scopes).id;
+        let known = 1 + resource.previous(scopes).len() as u64;
+        for (matcher, _) in &rejects {
+            meter.steps(matcher.cost(current) * known)?;
+        }
+        meter.steps(matcher.cost(current) * known)?;
         let ids = || std::iter::once(&resource.current(scopes).id).chain(resource.previous(scopes));
         // KZ-REPL-009, KZ-REPL-010, KZ-REPL-011: either half of an entry rejects by itself.
         let rejected = rejects.iter().any(|(matcher, metadata)| {
@@ -233,61 +253,87 @@ fn apply(target: &Target, value: &Node, map: &mut ResMap, scopes: &Scopes) -> Re
         if rejected || !metadata.matches(resource) || !ids().any(|id| matches_id(&matcher, id)) {
             continue;
         }
-        map.change(at, scopes, |resource| {
-            copy(value, resource.node_mut(), target)
-        })
-        .unwrap_or(Ok(()))?;
+        map.change(at, scopes, meter, |resource| {
+            let mut copier = Copier {
+                value,
+                extent,
+                meter,
+                held: Held::new(meter),
+            };
+            copier.copy(resource.node_mut(), target)
+        })?;
     }
     Ok(())
 }
 
-/// KZ-REPL-013 to KZ-REPL-021
-fn copy(value: &Node, object: &mut Node, target: &Target) -> Result<()> {
-    let default = ["metadata.name".to_owned()];
-    let paths = if target.field_paths.is_empty() {
-        &default[..]
-    } else {
-        &target.field_paths
-    };
-    let create = target
-        .options
-        .as_ref()
-        .filter(|options| options.create)
-        .map(|_| value.kind);
-    for path in paths {
-        let parts = node::split_path_smart(path, '.');
-        if replacement_text::set(object, &parts, value, create).is_some() {
-            continue;
-        }
-        let not_found = || {
-            let verb = if create.is_some() {
-                "find or create"
-            } else {
-                "find"
-            };
-            format!(
-                "unable to {verb} field {} in replacement target",
-                quoted(path)
-            )
+/// Copies one value into an object.
+struct Copier<'v> {
+    value: &'v Node,
+    extent: Extent,
+    meter: &'v Rc<Meter>,
+    /// What the copies take.
+    held: Held,
+}
+
+impl Copier<'_> {
+    /// KZ-REPL-013 to KZ-REPL-021
+    fn copy(&mut self, object: &mut Node, target: &Target) -> Result<()> {
+        let default = ["metadata.name".to_owned()];
+        let paths = if target.field_paths.is_empty() {
+            &default[..]
+        } else {
+            &target.field_paths
         };
-        let found = node::find_all(object, &parts, create)
-            .map_err(|wrong| Fail::from(wrong).in_object_of(node::kind_field(object)))
-            .context(not_found)?;
-        if found.is_empty() {
-            return Err(not_found().into());
-        }
-        let Match::Here(places) = found else {
-            continue;
-        };
-        for place in places {
-            let mut changes = Changes::default();
-            if let Some(field) = at_place(object, &place) {
-                put(field, value, target.options.as_ref(), &mut changes)?;
+        let create = target
+            .options
+            .as_ref()
+            .filter(|options| options.create)
+            .map(|_| self.value.kind);
+        for path in paths {
+            let parts = node::split_path_smart(path, '.');
+            self.meter.work(parts.len())?;
+            self.held.take(self.extent.bytes)?;
+            if replacement_text::set(object, &parts, self.value, create, self.meter)?.is_some() {
+                continue;
             }
-            changes.settle(object);
+            let not_found = || {
+                let verb = if create.is_some() {
+                    "find or create"
+                } else {
+                    "find"
+                };
+                format!(
+                    "unable to {verb} field {} in replacement target",
+                    quoted(path)
+                )
+            };
+            let found = node::find_all(object, &parts, create, self.meter).map_err(|fail| {
+                if fail.is_final() {
+                    return fail;
+                }
+                self.meter
+                    .in_object_of(node::kind_field(object), fail)
+                    .within(not_found)
+            })?;
+            if found.is_empty() {
+                return Err(not_found().into());
+            }
+            let Match::Here(places) = found else {
+                continue;
+            };
+            for place in places {
+                Meter::fits(place.len() + self.extent.height)?;
+                let mut changes = Changes::default();
+                if let Some(field) = at_place(object, &place) {
+                    self.held
+                        .take(2 * (self.extent.bytes + field.value.len()))?;
+                    put(field, self.value, target.options.as_ref(), &mut changes)?;
+                }
+                changes.settle(object, self.meter)?;
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 fn at_place<'n>(object: &'n mut Node, place: &[usize]) -> Option<&'n mut Node> {

@@ -1,3 +1,5 @@
+use std::rc::Rc;
+
 use crate::{
     config::{FieldSpec, Replica},
     error::Result,
@@ -15,9 +17,10 @@ pub(crate) struct Replicas {
 
 impl Replicas {
     pub(super) fn run(&self, map: &mut ResMap, state: &mut State<'_>) -> Result<()> {
+        let meter = Rc::clone(state.meter());
         let scopes = state.scopes();
         let name = &self.replica.name;
-        let named = map.named(name, scopes);
+        let named = map.named(name, scopes, &meter)?;
         let mut found = false;
         for field in &self.fields {
             for at in &named {
@@ -40,11 +43,13 @@ impl Replicas {
                     continue;
                 };
                 let object = resource.body_mut();
-                field_spec::visit(object, field, Some((Kind::Scalar, "!!int")), &mut |at| {
+                let create = Some((Kind::Scalar, "!!int"));
+                field_spec::visit(object, field, create, &meter, &mut |at| {
                     let count = node::tagged("!!int", self.replica.count.to_string());
                     Ok(node::set_scalar(at, count, &mut changes)?)
                 })?;
-                changes.settle(object);
+                changes.settle(object, &meter)?;
+                resource.weigh(&meter)?;
             }
         }
         if found {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::{
     config::{LegacySortOptions, SortOptions},
-    error::Result,
+    error::{Context, Result},
     id::{Gvk, ResId},
     resmap::ResMap,
     state::State,
@@ -117,13 +117,8 @@ pub(crate) fn sort_legacy(
     });
     map.list_mut()
         .extend(keyed.into_iter().map(|(.., resource)| resource));
-    map.require_unique(scopes).map_err(|mut fail| {
-        fail.message = format!(
-            "SortOrderTransformer: Failed to append to resources: {}",
-            fail.message
-        );
-        fail
-    })
+    map.require_unique(state)
+        .context(|| "SortOrderTransformer: Failed to append to resources".into())
 }
 
 fn is_namespace_pair(a: &Gvk, b: &Gvk) -> bool {

@@ -1,3 +1,5 @@
+use std::rc::Rc;
+
 use crate::{
     error::Result,
     loader::Loader,
@@ -5,6 +7,7 @@ use crate::{
     node::{self, Changes, Node},
     resmap::{ResMap, not_one},
     resource::Resource,
+    secrecy::{MASK, is_inline_secret, may_hold_secret},
     state::State,
 };
 
@@ -14,9 +17,16 @@ pub(crate) struct StrategicMerge {
 }
 
 /// Objects of a patch's text.
-pub(super) fn objects(text: &[u8], state: &State<'_>) -> Result<Vec<Resource>, String> {
-    let nodes = node::read_documents(text, &state.options.limits)?;
-    Ok(nodes.into_iter().map(Resource::new).collect())
+pub(super) fn objects(text: &[u8], state: &State<'_>) -> Result<Vec<Resource>> {
+    let nodes = node::read_documents(text, &state.options.limits, state.meter())?;
+    nodes
+        .into_iter()
+        .map(|node| {
+            let mut patch = Resource::new(node);
+            patch.weigh(state.meter())?;
+            Ok(patch)
+        })
+        .collect()
 }
 
 impl StrategicMerge {
@@ -32,11 +42,15 @@ impl StrategicMerge {
         }
         let mut patches = Vec::new();
         for entry in entries {
-            let found = if let Ok(found) = objects(entry.as_bytes(), state) {
-                found
-            } else {
-                let content = loader.load(entry)?;
-                objects(&content, state).map_err(|error| in_file(error, entry))?
+            let found = match objects(entry.as_bytes(), state) {
+                Ok(found) => found,
+                // As a path, all of it would stand in the message.
+                Err(fail) if fail.is_final() || is_inline_secret(entry) => return Err(fail),
+                Err(_) => {
+                    let content = loader.load(entry)?;
+                    objects(&content, state)
+                        .map_err(|fail| fail.reworded(|text| in_file(text, entry)))?
+                }
             };
             patches.extend(found);
         }
@@ -45,8 +59,13 @@ impl StrategicMerge {
         }
         // KZ-PAT-018
         if patches.is_empty() {
+            let shown = if may_hold_secret(text.as_bytes()) {
+                MASK
+            } else {
+                text
+            };
             return Err(format!(
-                "patch appears to be empty; files={}, Patch={text}",
+                "patch appears to be empty; files={}, Patch={shown}",
                 crate::go::list_of(entries)
             )
             .into());
@@ -61,7 +80,7 @@ impl StrategicMerge {
                 Some(first) => first.key(),
                 None => patch.current(state.scopes()).key(),
             };
-            let found = map.any_of(&key, state.scopes());
+            let found = map.any_of(&key, state.scopes(), state.meter())?;
             let [at] = found.as_slice() else {
                 return Err(not_one(&id, found.len()).into());
             };
@@ -72,14 +91,14 @@ impl StrategicMerge {
 }
 
 /// Names the file in a failure to parse (KZ-LOAD-005).
-pub(crate) fn in_file(error: String, path: &str) -> String {
+pub(crate) fn in_file(error: &str, path: &str) -> String {
     if error.contains("error converting YAML to JSON") || error.contains("error unmarshaling JSON")
     {
         format!("YAML file [{path}] encounters a format error.\n{error}\n")
     } else if error.contains("MalformedYAMLError") {
         format!("{error} in File: {path}")
     } else {
-        error
+        error.to_owned()
     }
 }
 
@@ -108,10 +127,11 @@ pub(crate) fn merge_into(
         );
         merge_one(map, *at, copy, state)?;
     }
+    state.meter().work(map.len() / 8)?;
     if map.iter().any(Resource::is_empty) {
         map.drop_empty();
     }
-    map.require_unique(state.scopes())
+    map.require_unique(state)
 }
 
 /// Applies a patch to one object (KZ-SMP-026).
@@ -124,9 +144,10 @@ pub(super) fn merge_one(
     let (name_may_change, kind_may_change) = (patch.may_change_name(), patch.may_change_kind());
     // Scopes are only read while the schema is being used; they are the schema's own.
     let scopes = state.scopes().clone();
+    let meter = Rc::clone(state.meter());
     let patch = patch.into_node();
     let schema = state.schema();
-    map.change(at, &scopes, |target| {
+    map.change(at, &scopes, &meter, |target| {
         let (name, namespace, kind) = (
             target.name().to_owned(),
             target.namespace().to_owned(),
@@ -137,8 +158,8 @@ pub(super) fn merge_one(
         }
         let object = target.node_mut();
         let before = std::mem::replace(object, Node::null());
-        let merged =
-            merge::merge(patch, before, schema).map_err(|fail| fail.in_object_of(&kind))?;
+        let merged = merge::merge(patch, before, schema, &meter)
+            .map_err(|fail| meter.in_object_of(&kind, fail))?;
         let Some(merged) = merged else {
             return Ok(());
         };
@@ -154,8 +175,6 @@ pub(super) fn merge_one(
             node::set_name(object, &name, &mut changes);
         }
         node::set_namespace(object, &namespace, &mut changes);
-        changes.settle(object);
-        Ok(())
+        changes.settle(object, &meter)
     })
-    .unwrap_or(Ok(()))
 }

@@ -1,9 +1,11 @@
 use crate::{
     config::{Decode, Mode, Object, Selector, decode},
-    error::Result,
+    error::{Cause, Result},
     loader::Loader,
+    meter::Meter,
     node::{self, Changes, Kind},
     resmap::ResMap,
+    secrecy::unreadable,
     state::State,
 };
 
@@ -67,7 +69,10 @@ impl ValueAdd {
         }
         if !config.target_file.is_empty() {
             let text = loader.load(&config.target_file)?;
-            let file = flux_yaml::sigs::from_str(&text).map_err(|error| error.to_string())?;
+            let (file, _held) = loader.meter().read(&text, |text, claim| {
+                flux_yaml::sigs::from_str_within(text, claim)
+            })?;
+            let file = file.map_err(|error| unreadable(&error, &text))?;
             let file: Config = decode(&file, Mode::LENIENT).map_err(unmarshal)?;
             config.targets.extend(file.targets);
         }
@@ -93,16 +98,20 @@ impl ValueAdd {
     }
 
     pub(super) fn run(&self, map: &mut ResMap, state: &mut State<'_>) -> Result<()> {
+        let state = &*state;
+        let meter = state.meter();
         for target in &self.targets {
+            meter.work(map.len())?;
             let selected = match &target.selector {
                 None => (0..map.len()).collect(),
-                Some(selector) => map.select(selector, state.scopes())?,
+                Some(selector) => map.select(selector, state.scopes(), meter)?,
             };
             for at in selected {
                 let Some(resource) = map.list_mut().get_mut(at) else {
                     continue;
                 };
                 let gvk = resource.gvk();
+                let id = resource.current(state.scopes()).clone();
                 let object = resource.node_mut();
                 let mut changes = Changes::default();
                 if target.field_path == "metadata/namespace" {
@@ -112,11 +121,16 @@ impl ValueAdd {
                         unset_only: false,
                         subjects: SubjectMode::DefaultOnly,
                     };
-                    namespace.set_on_object(object, &gvk, state.scopes(), &mut changes)?;
+                    namespace.set_on_object(object, &gvk, state, &mut changes)?;
                 } else {
-                    self.add(object, target, &mut changes)?;
+                    self.add(object, target, &mut changes)
+                        .map_err(|fail| match fail.cause {
+                            Cause::Limit(..) => fail.within(|| format!("object {id}")),
+                            _ => meter.in_object_of(&gvk.kind, fail),
+                        })?;
                 }
-                changes.settle(object);
+                changes.settle(object, meter)?;
+                resource.weigh(meter)?;
             }
         }
         Ok(())
@@ -124,6 +138,7 @@ impl ValueAdd {
 
     fn add(&self, object: &mut node::Node, target: &Target, changes: &mut Changes) -> Result<()> {
         let path = split_path(&target.field_path);
+        Meter::fits(path.len())?;
         let Some(field) = node::lookup_create(object, Kind::Scalar, &path)? else {
             return Ok(());
         };

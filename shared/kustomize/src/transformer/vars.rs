@@ -1,12 +1,13 @@
 //! `$(NAME)` in fields that allow it (KZ-VAR rows).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, rc::Rc};
 
 use crate::{
     config::{FieldSpec, Var},
-    error::Result,
+    error::{Fail, Result},
     field_spec,
     go::float_g,
+    meter::{Held, Meter},
     node::{self, Changes, Kind, Node, Style},
     resmap::ResMap,
     resource::Resource,
@@ -74,16 +75,20 @@ pub(crate) fn expand_all(
     map: &mut ResMap,
     fields: &[FieldSpec],
     values: &BTreeMap<String, VarValue>,
+    meter: &Rc<Meter>,
 ) -> Result<()> {
     for resource in map.list_mut() {
         let object = resource.node_mut();
-        let mut changes = Changes::default();
+        let mut expander = Expander {
+            values,
+            changes: Changes::default(),
+            held: Held::new(meter),
+        };
         for field in fields {
-            field_spec::visit(object, field, None, &mut |at| {
-                expand_node(at, values, &mut changes)
-            })?;
+            field_spec::visit(object, field, None, meter, &mut |at| expander.node(at))?;
         }
-        changes.settle(object);
+        expander.changes.settle(object, meter)?;
+        resource.weigh(meter)?;
     }
     map.drop_empty();
     Ok(())
@@ -93,72 +98,82 @@ fn is_text(node: &Node) -> bool {
     node.kind == Kind::Scalar && (node.tag.is_empty() || node.tag == "!!str")
 }
 
-fn expand_node(
-    at: &mut Node,
-    values: &BTreeMap<String, VarValue>,
-    changes: &mut Changes,
-) -> Result<()> {
-    if node::is_null(at) {
-        return Ok(());
-    }
-    match at.kind {
-        Kind::Scalar => {
-            if is_text(at) {
-                expand_scalar(at, values, changes);
-            }
-            Ok(())
-        }
-        Kind::Mapping => {
-            for (key, value) in at.entries_mut() {
-                if !is_text(key) {
-                    return Err(format!(
-                        "invalid map key: value='{}', tag='{}'",
-                        key.value, key.tag
-                    )
-                    .into());
-                }
-                if is_text(value) {
-                    expand_scalar(value, values, changes);
-                }
-            }
-            Ok(())
-        }
-        _ => {
-            for item in &mut at.content {
-                // KZ-VAR-009
-                if !is_text(item) {
-                    return Err("invalid value type expect a string".into());
-                }
-                expand_scalar(item, values, changes);
-            }
-            Ok(())
-        }
-    }
+struct Expander<'v> {
+    values: &'v BTreeMap<String, VarValue>,
+    changes: Changes,
+    /// What the expanded texts take.
+    held: Held,
 }
 
-fn expand_scalar(at: &mut Node, values: &BTreeMap<String, VarValue>, changes: &mut Changes) {
-    let (tag, text) = match expand(&at.value, values) {
-        VarValue::Int(value) => ("!!int", value.to_string()),
-        VarValue::Bool(value) => ("!!bool", value.to_string()),
-        VarValue::Float(value) => ("!!float", value.to_string()),
-        VarValue::Text(text) => ("!!str", text),
-        VarValue::Structure => return,
-    };
-    at.value = text;
-    at.tag = tag.into();
-    at.style = Style::PLAIN;
-    changes.note(at);
+impl Expander<'_> {
+    fn node(&mut self, at: &mut Node) -> Result<()> {
+        if node::is_null(at) {
+            return Ok(());
+        }
+        match at.kind {
+            Kind::Scalar => {
+                if is_text(at) {
+                    self.scalar(at)?;
+                }
+                Ok(())
+            }
+            Kind::Mapping => {
+                for (key, value) in at.entries_mut() {
+                    if !is_text(key) {
+                        let message = "invalid map key";
+                        let quoting =
+                            format!("{message}: value='{}', tag='{}'", key.value, key.tag);
+                        return Err(Fail::quoting(message, quoting));
+                    }
+                    if is_text(value) {
+                        self.scalar(value)?;
+                    }
+                }
+                Ok(())
+            }
+            _ => {
+                for item in &mut at.content {
+                    // KZ-VAR-009
+                    if !is_text(item) {
+                        return Err("invalid value type expect a string".into());
+                    }
+                    self.scalar(item)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn scalar(&mut self, at: &mut Node) -> Result<()> {
+        let (tag, text) = match expand(&at.value, self.values, &mut self.held)? {
+            VarValue::Int(value) => ("!!int", value.to_string()),
+            VarValue::Bool(value) => ("!!bool", value.to_string()),
+            VarValue::Float(value) => ("!!float", value.to_string()),
+            VarValue::Text(text) => ("!!str", text),
+            VarValue::Structure => return Ok(()),
+        };
+        at.value = text;
+        at.tag = tag.into();
+        at.style = Style::PLAIN;
+        self.changes.note(at);
+        Ok(())
+    }
 }
 
 /// KZ-VAR-007, KZ-VAR-008
-fn expand(text: &str, values: &BTreeMap<String, VarValue>) -> VarValue {
-    let mut out = String::with_capacity(text.len());
+fn expand(text: &str, values: &BTreeMap<String, VarValue>, held: &mut Held) -> Result<VarValue> {
+    let mut out = String::new();
+    let mut push = |part: &str| {
+        held.take(part.len())?;
+        out.push_str(part);
+        Ok::<_, Fail>(())
+    };
     let mut rest = text;
     while let Some(at) = rest.find('$') {
-        out.push_str(&rest[..at]);
+        push(&rest[..at])?;
         let after = &rest[at + 1..];
         if let Some(next) = after.strip_prefix('$') {
-            out.push('$');
+            push("$")?;
             rest = next;
         } else if let Some((name, next)) = after
             .strip_prefix('(')
@@ -166,24 +181,24 @@ fn expand(text: &str, values: &BTreeMap<String, VarValue>) -> VarValue {
         {
             match values.get(name) {
                 Some(VarValue::Structure) | None => {
-                    out.push_str("$(");
-                    out.push_str(name);
-                    out.push(')');
+                    push("$(")?;
+                    push(name)?;
+                    push(")")?;
                 }
-                Some(value) if text.len() == name.len() + 3 => return value.clone(),
-                Some(VarValue::Text(value)) => out.push_str(value),
-                Some(VarValue::Int(value)) => out.push_str(&value.to_string()),
-                Some(VarValue::Bool(value)) => out.push_str(&value.to_string()),
-                Some(VarValue::Float(value)) => out.push_str(&float_g(*value)),
+                Some(value) if text.len() == name.len() + 3 => return Ok(value.clone()),
+                Some(VarValue::Text(value)) => push(value)?,
+                Some(VarValue::Int(value)) => push(&value.to_string())?,
+                Some(VarValue::Bool(value)) => push(&value.to_string())?,
+                Some(VarValue::Float(value)) => push(&float_g(*value))?,
             }
             rest = next;
         } else {
-            out.push('$');
+            push("$")?;
             rest = after;
         }
     }
-    out.push_str(rest);
-    VarValue::Text(out)
+    push(rest)?;
+    Ok(VarValue::Text(out))
 }
 
 #[cfg(test)]
@@ -214,7 +229,8 @@ mod tests {
             ("$(A", text("$(A")),
             ("$A", text("$A")),
         ] {
-            assert_eq!(expand(input, &values), want, "{input}");
+            let mut held = Held::new(&Meter::unlimited());
+            assert_eq!(expand(input, &values, &mut held).unwrap(), want, "{input}");
         }
     }
 

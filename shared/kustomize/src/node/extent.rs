@@ -1,0 +1,62 @@
+use flux_yaml::Value;
+
+use super::{Kind, Node};
+
+/// What an object, or a part of one, takes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Extent {
+    /// Bytes of memory, roughly.
+    pub(crate) bytes: usize,
+    pub(crate) nodes: usize,
+    /// Collections within one another, itself counted.
+    pub(crate) height: usize,
+}
+
+/// What the allocator and the room to spare in a list add to a node, roughly.
+const NODE: usize = size_of::<Node>() * 5 / 4;
+/// A value within a mapping, with what the mapping keeps to find it.
+const VALUE: usize = size_of::<Value>() * 2;
+
+impl Extent {
+    pub(crate) fn of(node: &Node) -> Self {
+        let comments = node.comments.as_ref().map_or(0, |comments| {
+            size_of_val(&**comments)
+                + comments.head.len()
+                + comments.line.len()
+                + comments.foot.len()
+        });
+        let below = node.content.iter().map(Self::of);
+        Self::around(
+            NODE + node.value.len() + node.tag.len() + comments,
+            matches!(node.kind, Kind::Mapping | Kind::Sequence),
+            below,
+        )
+    }
+
+    pub(crate) fn of_value(value: &Value) -> Self {
+        match value {
+            Value::String(text) => Self::around(VALUE + text.len(), false, []),
+            Value::Seq(items) => Self::around(VALUE, true, items.iter().map(Self::of_value)),
+            Value::Map(map) => {
+                let keys: usize = map.keys().map(|key| key.len() + VALUE / 2).sum();
+                Self::around(VALUE + keys, true, map.values().map(Self::of_value))
+            }
+            _ => Self::around(VALUE, false, []),
+        }
+    }
+
+    fn around(bytes: usize, collection: bool, below: impl IntoIterator<Item = Self>) -> Self {
+        let own = Self {
+            bytes,
+            nodes: 1,
+            height: 0,
+        };
+        let mut all = below.into_iter().fold(own, |all, below| Self {
+            bytes: all.bytes + below.bytes,
+            nodes: all.nodes + below.nodes,
+            height: all.height.max(below.height),
+        });
+        all.height += usize::from(collection);
+        all
+    }
+}
