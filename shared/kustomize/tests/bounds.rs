@@ -297,7 +297,7 @@ fn what_is_as_deep_as_what_is_read_is_made() {
     // And what is as deep passes through everything.
     let deep = format!("{MAP}spec: {}\n", nested(255));
     let root = "resources: [a.yaml]\nnamespace: ns\nnamePrefix: p-\ncommonLabels: {x: z}\ncommonAnnotations: {x: z}\n\
-                images: [{name: x, newName: y}]\nbuildMetadata: [originAnnotations, transformerAnnotations]\n\
+                images: [{name: x, newName: z}]\nbuildMetadata: [originAnnotations, transformerAnnotations]\n\
                 patches:\n- {patch: '[{\"op\": \"add\", \"path\": \"/x\", \"value\": 1}]', target: {kind: ConfigMap}}\n\
                 - {patch: '{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, spec: {b: c}}'}\n";
     let output = run(
