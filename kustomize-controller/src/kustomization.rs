@@ -268,9 +268,18 @@ impl Kustomizations {
                 &tree,
                 &path,
                 variables.as_ref(),
+                timings.timeout,
             )
             .await
-            .map_err(|error| failed("BuildFailed")(error.into()))?;
+            .map_err(|error| {
+                // Other runs have the memory that this one needs: sooner or later they give it back.
+                let pace = if error.is_busy() {
+                    Pace::BackOff
+                } else {
+                    Pace::Exactly(timings.retry)
+                };
+                Failure::retry("BuildFailed", Failed::from(error), pace)
+            })?;
         let mut revisions = BTreeMap::from([("revision".to_owned(), revision.clone())]);
         revisions.extend(
             source

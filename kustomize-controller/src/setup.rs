@@ -103,6 +103,7 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
             Remotes::new(client.clone()),
             !flags.no_remote_bases,
             gate("StrictPostBuildSubstitutions"),
+            manager.budget.clone(),
         ),
         memories: Memories::default(),
     };

@@ -1,16 +1,22 @@
 //! From files to objects: the build, the remote bases that it asks for, the substitution (KC-BLD, KC-SUB rows).
 
+mod cache;
 #[cfg(test)]
 mod overlay_test;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use flux_api::kustomize::{Kustomization, SubstituteStrategy};
+use flux_api::meta::GoDuration;
 use flux_apply::{Object, parse};
-use flux_kustomize::{Build, Options, Output, RemoteBase, Remotes, flux, substitute};
+use flux_budget::{Budget, Claim, Exhausted};
+use flux_kustomize::{
+    Allowance, Build, Options, Output, RemoteBase, Remotes, build_within, flux, memory_of,
+    substitute,
+};
 use flux_runtime::queue::Key;
 use flux_tree::{Tree, TreePath};
 use flux_yaml::Value;
@@ -18,9 +24,17 @@ use sha2::{Digest, Sha256};
 
 use super::remote;
 use super::variables::{Inputs, VariablesError};
+use cache::Cache;
 
 /// How often a build may ask for more bases.
 const MAX_ROUNDS: usize = 32;
+/// How many bases from elsewhere a build may have.
+const MAX_BASES: usize = 1000;
+/// The longest that the work on a build may take, what it waits for left out. The engine counts its steps and ends
+/// sooner, but for a machine that is slower than most.
+const MAX_WORK: Duration = Duration::from_mins(2);
+/// What an entry of a tree takes, its content left out: a build has a tree of its own, with its root kustomization.
+const TREE_ENTRY: u64 = 192;
 
 /// What a build gives.
 #[derive(Clone, Debug)]
@@ -29,6 +43,15 @@ pub(super) struct Built {
     pub(super) objects: Vec<Object>,
     /// Of the manifests as text, as `sha256:<hex>` (KC-API-043).
     pub(super) digest: String,
+    /// The memory that the objects take.
+    claim: Arc<Claim>,
+}
+
+impl Built {
+    /// The memory that the objects take.
+    fn bytes(&self) -> u64 {
+        self.claim.held()
+    }
 }
 
 /// Why there are no manifests. The texts are those of KC-BLD-029..031 and KC-SUB-009.
@@ -43,6 +66,15 @@ pub(super) enum BuildError {
     /// The bases have bases have bases.
     #[error("kustomize build failed: remote bases nest deeper than {MAX_ROUNDS} levels")]
     TooDeep,
+    /// There are too many bases.
+    #[error("kustomize build failed: more than {MAX_BASES} remote bases")]
+    TooMany,
+    /// What the build needs is more than there is.
+    #[error("kustomize build failed")]
+    Memory(#[source] Exhausted),
+    /// The build has not ended in time.
+    #[error("kustomize build failed: the build did not end within {}", shown(.0))]
+    TimedOut(Duration),
     /// An object is none.
     #[error("failed to decode Kubernetes apiVersion, kind and name from: {0}")]
     Incomplete(String),
@@ -69,27 +101,32 @@ pub(super) enum BuildError {
     },
     /// The build met a defect of ours (KC-BLD-029).
     #[error("kustomize build failed: recovered from kustomize build panic: {0}")]
-    Panicked(String),
+    Panicked(&'static str),
 }
 
-/// The last build of each Kustomization, by what went into it: an unchanged input is not built again.
-#[derive(Default)]
-struct Cache(Mutex<HashMap<Key, (String, Arc<Built>)>>);
+fn shown(timeout: &Duration) -> GoDuration {
+    GoDuration::from(*timeout)
+}
 
-impl Cache {
-    fn get(&self, key: &Key, of: &str) -> Option<Arc<Built>> {
-        let cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        cached
-            .get(key)
-            .filter(|(inputs, _)| inputs == of)
-            .map(|(_, built)| built.clone())
+impl BuildError {
+    /// What memory there was, where there was not enough.
+    pub(super) fn memory(&self) -> Option<Exhausted> {
+        use flux_kustomize::Error::Memory;
+        match self {
+            Self::Memory(exhausted)
+            | Self::Kustomize(Memory { exhausted, .. })
+            | Self::Generate(flux::GenerateError::Bound(Memory { exhausted, .. })) => {
+                Some(*exhausted)
+            }
+            Self::Substitute { source, .. } => source.memory(),
+            _ => None,
+        }
     }
 
-    fn put(&self, key: Key, of: String, built: Arc<Built>) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(key, (of, built));
+    /// Whether the build may well succeed once other work is done.
+    pub(super) fn is_busy(&self) -> bool {
+        self.memory()
+            .is_some_and(|exhausted| !exhausted.is_too_large())
     }
 }
 
@@ -101,26 +138,45 @@ pub(crate) struct Builder {
     remote_bases: bool,
     /// Whether a variable that is not set is an error (KC-PROC-032).
     strict: bool,
+    budget: Budget,
+}
+
+/// Ends a build that nobody waits for any more.
+struct CancelOnDrop(Allowance);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
 }
 
 impl Builder {
-    pub(crate) fn new(elsewhere: remote::Remotes, remote_bases: bool, strict: bool) -> Self {
+    pub(crate) fn new(
+        elsewhere: remote::Remotes,
+        remote_bases: bool,
+        strict: bool,
+        budget: Budget,
+    ) -> Self {
         Self {
-            cache: Cache::default(),
+            cache: Cache::new(&budget),
             elsewhere,
             remote_bases,
             strict,
+            budget,
         }
     }
 
     /// Forgets the build of an object that is gone.
     pub(crate) fn forget(&self, key: &Key) {
-        let mut cached = self.cache.0.lock().unwrap_or_else(PoisonError::into_inner);
-        cached.remove(key);
+        self.cache.forget(key);
     }
 
-    /// Builds the manifests of `object` from `path` of `tree`, whose digest is `artifact`. Variables that could not be read
-    /// are an error only where there is an object to substitute.
+    /// Builds the manifests of `object` from `path` of `tree`, whose digest is `artifact`, within `timeout`. Variables that
+    /// could not be read are an error only where there is an object to substitute.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a build has that many inputs, and each is named where it comes from"
+    )]
     pub(super) async fn build(
         &self,
         key: Key,
@@ -129,8 +185,8 @@ impl Builder {
         tree: &Arc<Tree>,
         path: &TreePath,
         variables: Result<&Inputs, &Arc<VariablesError>>,
+        timeout: Duration,
     ) -> Result<Arc<Built>, BuildError> {
-        let overlay = overlay(object);
         let inputs = variables
             .ok()
             .map(|variables| fingerprint(artifact, path, object, variables));
@@ -139,73 +195,159 @@ impl Builder {
         {
             return Ok(built);
         }
-        let mut remotes = Remotes::new();
-        let mut from_elsewhere = false;
+        let attempt = || {
+            let rounds = self.rounds(object, tree, path, variables);
+            async move {
+                let ended = tokio::time::timeout(timeout, rounds).await;
+                ended.unwrap_or(Err(BuildError::TimedOut(timeout)))
+            }
+        };
+        let result = match attempt().await {
+            // What others have built may be built again when it is wanted.
+            Err(error) if error.is_busy() && self.cache.clear() => attempt().await,
+            result => result,
+        };
+        let (built, from_elsewhere) = result?;
+        // What came from elsewhere may change without a new revision.
+        if !from_elsewhere && let Some(inputs) = inputs {
+            self.cache.put(key, inputs, built.clone());
+        }
+        Ok(built)
+    }
+
+    /// Builds, fetching what is asked for, until there is nothing more to ask for. Tells whether anything was fetched.
+    async fn rounds(
+        &self,
+        object: &Kustomization,
+        tree: &Arc<Tree>,
+        path: &TreePath,
+        variables: Result<&Inputs, &Arc<VariablesError>>,
+    ) -> Result<(Arc<Built>, bool), BuildError> {
+        let allowance = Allowance::new(Arc::new(self.budget.claim()));
+        let _cancel = CancelOnDrop(allowance.clone());
+        let post_build = object.spec.post_build.as_ref();
+        let options = post_build.map(|post_build| substitute::SubstituteOptions {
+            strict: self.strict,
+            always: post_build.substitute_strategy == Some(SubstituteStrategy::Always),
+        });
+        let overlay = overlay(object);
+        let mut fetched = Fetched::default();
         for _ in 0..MAX_ROUNDS {
-            let (tree, path, overlay, known) =
-                (tree.clone(), path.clone(), overlay.clone(), remotes.clone());
-            let build = move || {
-                let prepared =
-                    flux::prepare(&tree, &path, &overlay).map_err(BuildError::Generate)?;
-                flux_kustomize::build(&prepared.tree, &prepared.dir, &Options::flux(), &known)
-                    .map_err(BuildError::Kustomize)
+            let job = Job {
+                tree: tree.clone(),
+                path: path.clone(),
+                overlay: overlay.clone(),
+                known: fetched.bases.clone(),
+                fetched: fetched.bytes,
+                options,
+                variables: variables
+                    .map(|inputs| inputs.variables.clone())
+                    .map_err(Arc::clone),
+                allowance: allowance.clone(),
             };
-            match beside(build).await? {
-                Build::Done(output) => {
-                    let finished = self.finish(object, output, variables)?;
-                    let finished = Arc::new(finished);
-                    // What came from elsewhere may change without a new revision.
-                    if !from_elsewhere && let Some(inputs) = inputs {
-                        self.cache.put(key, inputs, finished.clone());
-                    }
-                    return Ok(finished);
-                }
-                Build::Needs(bases) => {
-                    from_elsewhere = true;
-                    self.fetch_bases(&mut remotes, bases).await;
+            match beside(move || job.run()).await? {
+                Step::Built(built) => return Ok((Arc::new(built), fetched.count > 0)),
+                Step::Needs(bases) => {
+                    self.fetch_bases(&mut fetched, bases, &allowance.shared_claim())
+                        .await?;
                 }
             }
         }
         Err(BuildError::TooDeep)
     }
 
-    async fn fetch_bases(&self, remotes: &mut Remotes, bases: Vec<RemoteBase>) {
+    async fn fetch_bases(
+        &self,
+        fetched: &mut Fetched,
+        bases: Vec<RemoteBase>,
+        claim: &Arc<Claim>,
+    ) -> Result<(), BuildError> {
+        let before = claim.held();
         for base in bases {
+            fetched.count += 1;
+            if fetched.count > MAX_BASES {
+                return Err(BuildError::TooMany);
+            }
             match base {
                 RemoteBase::File(url) => {
-                    let content = self.elsewhere.file(&url, self.remote_bases).await;
-                    remotes.add_file(url, content);
+                    let content = self.elsewhere.file(&url, self.remote_bases, claim).await;
+                    let content = content.map_err(BuildError::Memory)?;
+                    fetched.bases.add_file(url, content);
                 }
                 RemoteBase::Repository(repository) => {
                     let checkout = self
                         .elsewhere
-                        .repository(&repository, self.remote_bases)
-                        .await;
-                    remotes.add_repository(repository, checkout);
+                        .repository(&repository, self.remote_bases, claim)
+                        .await
+                        .map_err(BuildError::Memory)?;
+                    fetched.bases.add_repository(repository, checkout);
                 }
                 _ => {}
             }
         }
+        fetched.bytes += claim.held().saturating_sub(before);
+        Ok(())
+    }
+}
+
+/// What a build has got from elsewhere so far.
+#[derive(Default)]
+struct Fetched {
+    bases: Remotes,
+    count: usize,
+    /// What the bases take.
+    bytes: u64,
+}
+
+/// What a round comes to.
+enum Step {
+    Built(Built),
+    Needs(Vec<RemoteBase>),
+}
+
+/// The work of one round, which has all that it takes.
+struct Job {
+    tree: Arc<Tree>,
+    path: TreePath,
+    overlay: flux::Overlay,
+    known: Remotes,
+    /// What the bases take that are known.
+    fetched: u64,
+    options: Option<substitute::SubstituteOptions>,
+    variables: Result<substitute::Variables, Arc<VariablesError>>,
+    allowance: Allowance,
+}
+
+impl Job {
+    fn run(self) -> Result<Step, BuildError> {
+        let claim = self.allowance.claim();
+        let entries = self.tree.len() as u64 * TREE_ENTRY;
+        claim.take(entries).map_err(BuildError::Memory)?;
+        let prepared = flux::prepare_within(&self.tree, &self.path, &self.overlay, &self.allowance)
+            .map_err(BuildError::Generate)?;
+        let build = build_within(
+            &prepared.tree,
+            &prepared.dir,
+            &Options::flux(),
+            &self.known,
+            &self.allowance,
+        );
+        drop(prepared);
+        claim.give_back(entries);
+        match build.map_err(BuildError::Kustomize)? {
+            Build::Needs(bases) => Ok(Step::Needs(bases)),
+            Build::Done(output) => self.finish(output).map(Step::Built),
+        }
     }
 
     /// Substitutes variables object by object and takes the objects apart (KC-BLD-031..034, KC-SUB-001..003).
-    fn finish(
-        &self,
-        object: &Kustomization,
-        output: Output,
-        variables: Result<&Inputs, &Arc<VariablesError>>,
-    ) -> Result<Built, BuildError> {
-        let options =
-            object
-                .spec
-                .post_build
-                .as_ref()
-                .map(|post_build| substitute::SubstituteOptions {
-                    strict: self.strict,
-                    always: post_build.substitute_strategy == Some(SubstituteStrategy::Always),
-                });
-        let mut manifests = String::new();
+    fn finish(self, output: Output) -> Result<Built, BuildError> {
+        let claim = self.allowance.claim();
+        drop(self.known);
+        claim.give_back(self.fetched);
+        let mut digest = Sha256::new();
         let mut values: Vec<serde_json::Value> = Vec::new();
+        let mut memory = 0;
         for resource in output.resources {
             let incomplete = [resource.api_version(), resource.kind(), resource.name()]
                 .iter()
@@ -213,43 +355,57 @@ impl Builder {
             if incomplete {
                 return Err(BuildError::Incomplete(format!("{resource:?}")));
             }
-            let name = resource.name().to_owned();
-            let kind = gvk(resource.api_version(), resource.kind());
-            let mut value = resource.into_value();
-            if let Some(options) = options
-                && !substitute::is_disabled(&value)
+            let object = || {
+                let kind = gvk(resource.api_version(), resource.kind());
+                format!("{kind}/{}", resource.name())
+            };
+            let mut substituted = None;
+            if let Some(options) = self.options
+                && !substitute::is_disabled(resource.value())
             {
+                let variables = self.variables.as_ref();
                 let variables = variables.map_err(|source| BuildError::Variables {
-                    object: format!("{kind}/{name}"),
+                    object: object(),
                     source: source.clone(),
                 })?;
-                let substituted =
-                    substitute::substitute_object(&value, &variables.variables, options);
-                let substituted = substituted.map_err(|source| BuildError::Substitute {
-                    object: format!("{kind}/{name}"),
+                substituted = substitute::substitute_object_within(
+                    resource.value(),
+                    variables,
+                    options,
+                    &self.allowance,
+                )
+                .map_err(|source| BuildError::Substitute {
+                    object: object(),
                     source,
                 })?;
-                if let Some(substituted) = substituted {
-                    value = substituted;
-                }
             }
-            if !manifests.is_empty() {
-                manifests.push_str("---\n");
+            let is_secret = resource.kind() == "Secret";
+            let object = object();
+            let value = substituted.unwrap_or_else(|| resource.into_value());
+            memory += memory_of(&value);
+            if !values.is_empty() {
+                digest.update("---\n");
             }
             let text = flux_yaml::sigs::to_string(&value).map_err(|source| BuildError::Write {
-                object: format!("{kind}/{name}"),
-                source,
+                object,
+                source: if is_secret {
+                    source.without_text()
+                } else {
+                    source
+                },
             })?;
-            manifests.push_str(&text);
+            digest.update(text.as_bytes());
             values.push(to_json(value));
         }
-        let digest = format!(
-            "sha256:{}",
-            hex::encode(Sha256::digest(manifests.as_bytes()))
-        );
+        // From here on it is the objects alone that count.
+        match memory.checked_sub(claim.held()) {
+            Some(more) => claim.take(more).map_err(BuildError::Memory)?,
+            None => claim.give_back(claim.held() - memory),
+        }
         Ok(Built {
             objects: parse::objects(values),
-            digest,
+            digest: format!("sha256:{}", hex::encode(digest.finalize())),
+            claim: self.allowance.shared_claim(),
         })
     }
 }
@@ -258,19 +414,21 @@ impl Builder {
 async fn beside<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, BuildError> + Send + 'static,
 ) -> Result<T, BuildError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|error| {
-            let text = match error.try_into_panic() {
-                Ok(panic) => panic
-                    .downcast_ref::<&str>()
-                    .map(|text| (*text).to_owned())
-                    .or_else(|| panic.downcast_ref::<String>().cloned())
-                    .unwrap_or_default(),
-                Err(error) => error.to_string(),
-            };
-            Err(BuildError::Panicked(text))
-        })
+    let work = tokio::task::spawn_blocking(work);
+    let Ok(ended) = tokio::time::timeout(MAX_WORK, work).await else {
+        return Err(BuildError::TimedOut(MAX_WORK));
+    };
+    ended.unwrap_or_else(|error| {
+        let text = match error.try_into_panic() {
+            // A text that was put together may quote what it is about, which may be a Secret.
+            Ok(panic) => panic
+                .downcast_ref::<&'static str>()
+                .copied()
+                .unwrap_or("the log has the details"),
+            Err(_) => "the work was given up",
+        };
+        Err(BuildError::Panicked(text))
+    })
 }
 
 /// What the spec adds to the root kustomization (KC-BLD-008 to KC-BLD-016).

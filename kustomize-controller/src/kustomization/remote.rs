@@ -1,13 +1,15 @@
 //! Bases that are not in the artifact, fetched within bounds (KC-BLD-023..026).
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use flux_budget::{Claim, Exhausted};
 use flux_git::{
     AuthOptions, EntryKind, FetchOptions, Fetched, GitUrl, Reference, Remote, RemoteOptions,
     Snapshot,
 };
-use flux_http::{Repeat, read_body};
+use flux_http::{BodyError, ReadError, Repeat, RequestError};
 use flux_kustomize::{RemoteFailure, Repository};
 use flux_runtime::outcome::chain;
 use flux_tree::{Entry, File, Tree, TreePath};
@@ -21,6 +23,27 @@ const FILE_TIMEOUT: Duration = Duration::from_secs(30);
 /// What is said where remote bases are switched off.
 const REFUSED: &str = "remote bases are disabled by the controller's flag --no-remote-bases";
 
+/// What an entry of a tree takes beside its content.
+const ENTRY: u64 = 256;
+
+/// Why a file could not be had.
+enum Failed {
+    Memory(Exhausted),
+    Remote(RemoteFailure),
+}
+
+impl From<RequestError> for Failed {
+    fn from(error: RequestError) -> Self {
+        Self::Remote(RemoteFailure::Other(error.to_string()))
+    }
+}
+
+impl From<reqwest::Error> for Failed {
+    fn from(error: reqwest::Error) -> Self {
+        Self::Remote(RemoteFailure::Other(ReadError::from(error).to_string()))
+    }
+}
+
 /// Fetches what a build asks for.
 pub(crate) struct Remotes {
     client: reqwest::Client,
@@ -32,26 +55,64 @@ impl Remotes {
     }
 
     /// A file by its URL. Where remote bases are refused it is not asked for, either (KC-BLD-025).
-    pub(super) async fn file(&self, url: &str, allowed: bool) -> Result<Bytes, RemoteFailure> {
+    ///
+    /// # Errors
+    /// The claim does not have the memory for it; whatever else goes wrong is the build's to judge.
+    pub(super) async fn file(
+        &self,
+        url: &str,
+        allowed: bool,
+        claim: &Claim,
+    ) -> Result<Result<Bytes, RemoteFailure>, Exhausted> {
         if !allowed {
-            return Err(RemoteFailure::Other(REFUSED.to_owned()));
+            return Ok(Err(RemoteFailure::Other(REFUSED.to_owned())));
         }
-        let failed = |error: &(dyn std::error::Error + 'static)| RemoteFailure::Other(chain(error));
+        let before = claim.held();
+        let content = match self.get(url, claim).await {
+            Err(Failed::Memory(exhausted)) => return Err(exhausted),
+            Err(Failed::Remote(failure)) => Err(failure),
+            Ok(content) => Ok(content),
+        };
+        if content.is_err() {
+            claim.give_back(claim.held().saturating_sub(before));
+        }
+        Ok(content)
+    }
+
+    async fn get(&self, url: &str, claim: &Claim) -> Result<Bytes, Failed> {
         let request = self.client.get(url).timeout(FILE_TIMEOUT);
-        let answer = flux_http::send(request, Repeat::Idempotent)
+        let mut answer = flux_http::send(request, Repeat::Idempotent)
             .await
-            .map_err(|error| failed(&error))?;
+            .map_err(Failed::from)?;
         let status = answer.status();
         if !status.is_success() {
             let text = status.canonical_reason().unwrap_or_default().to_owned();
-            return Err(RemoteFailure::Status {
+            return Err(Failed::Remote(RemoteFailure::Status {
                 code: status.as_u16(),
                 text,
-            });
+            }));
         }
-        read_body(answer, MAX_FILE)
-            .await
-            .map_err(|error| failed(&error))
+        let too_large = || {
+            Failed::Remote(RemoteFailure::Other(
+                BodyError::TooLarge { limit: MAX_FILE }.to_string(),
+            ))
+        };
+        if answer
+            .content_length()
+            .is_some_and(|length| length > MAX_FILE as u64)
+        {
+            return Err(too_large());
+        }
+        let mut body = BytesMut::new();
+        while let Some(piece) = answer.chunk().await? {
+            if piece.len() > MAX_FILE - body.len() {
+                return Err(too_large());
+            }
+            // A body that grows has up to as much to spare.
+            claim.take(2 * piece.len() as u64).map_err(Failed::Memory)?;
+            body.extend_from_slice(&piece);
+        }
+        Ok(body.freeze())
     }
 
     /// The files of a repository, without credentials, as upstream's containers have none.
@@ -59,18 +120,27 @@ impl Remotes {
         &self,
         repository: &Repository,
         allowed: bool,
-    ) -> Result<Tree, String> {
+        claim: &Arc<Claim>,
+    ) -> Result<Result<Tree, String>, Exhausted> {
         if !allowed {
-            return Err(REFUSED.to_owned());
+            return Ok(Err(REFUSED.to_owned()));
         }
-        self.checkout(repository)
-            .await
-            .map_err(|error| chain(&*error))
+        let before = claim.held();
+        let error = match self.checkout(repository, claim).await {
+            Ok(tree) => return Ok(Ok(tree)),
+            Err(error) => error,
+        };
+        if let Some(exhausted) = error.downcast_ref::<Exhausted>() {
+            return Err(*exhausted);
+        }
+        claim.give_back(claim.held().saturating_sub(before));
+        Ok(Err(chain(&*error)))
     }
 
     async fn checkout(
         &self,
         repository: &Repository,
+        claim: &Arc<Claim>,
     ) -> Result<Tree, Box<dyn std::error::Error + Send + Sync>> {
         let url = GitUrl::parse(&repository.url)?;
         let auth = AuthOptions::new(&url, None)?;
@@ -85,7 +155,8 @@ impl Remotes {
             .await?
         {
             Fetched::Snapshot(snapshot) => {
-                tokio::task::spawn_blocking(move || tree_of(&snapshot)).await?
+                let claim = claim.clone();
+                tokio::task::spawn_blocking(move || tree_of(&snapshot, &claim)).await?
             }
             _ => Err("the repository has no commit".into()),
         }
@@ -135,15 +206,20 @@ impl Remotes {
     }
 }
 
-fn tree_of(snapshot: &Snapshot) -> Result<Tree, Box<dyn std::error::Error + Send + Sync>> {
+fn tree_of(
+    snapshot: &Snapshot,
+    claim: &Claim,
+) -> Result<Tree, Box<dyn std::error::Error + Send + Sync>> {
     let reader = snapshot.reader()?;
     let mut tree = Tree::new();
     let mut buffer = Vec::new();
     let mut left = MAX_REPOSITORY;
     for entry in snapshot.entries() {
+        let size = reader.size(entry)?;
         left = left
-            .checked_sub(reader.size(entry)?)
+            .checked_sub(size)
             .ok_or_else(|| format!("the files of the repository exceed {MAX_REPOSITORY} bytes"))?;
+        claim.take(size + ENTRY)?;
         let content = reader.read(entry, &mut buffer)?;
         let path = TreePath::new(entry.path())?;
         let made = match entry.kind() {

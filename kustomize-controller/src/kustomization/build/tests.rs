@@ -4,6 +4,8 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 
+const TIMEOUT: Duration = Duration::from_mins(1);
+
 const MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n";
 
 fn map(name: &str) -> String {
@@ -43,7 +45,12 @@ fn kustomization(fields: &Json) -> Kustomization {
 fn builder(remote_bases: bool) -> Builder {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    Builder::new(remote::Remotes::new(client), remote_bases, true)
+    Builder::new(
+        remote::Remotes::new(client),
+        remote_bases,
+        true,
+        Budget::unlimited(),
+    )
 }
 
 async fn build(
@@ -68,6 +75,7 @@ async fn build(
             &tree,
             &path("app"),
             Ok(&variables),
+            TIMEOUT,
         )
         .await;
     built.map_err(|error| flux_runtime::outcome::chain(&error))
@@ -357,6 +365,7 @@ async fn the_digest_is_that_of_the_manifests_as_text() {
             &shared,
             &path("app"),
             Ok(&variables),
+            TIMEOUT,
         )
         .await;
     assert_eq!(*shared, before);
@@ -376,9 +385,17 @@ async fn unreadable_variables_fail_the_first_object_that_would_be_substituted() 
         });
         let (tree, object) = (Arc::new(tree(files)), kustomization(spec));
         let (builder, key, path) = (builder(true), Key::new("ns", "app"), path("app"));
-        let built = builder.build(key, &object, "sha256:a", &tree, &path, Err(&variables));
+        let built = builder.build(
+            key,
+            &object,
+            "sha256:a",
+            &tree,
+            &path,
+            Err(&variables),
+            TIMEOUT,
+        );
         let built = built.await;
-        assert!(builder.cache.0.lock().unwrap().is_empty());
+        assert!(builder.cache.is_empty());
         built
             .map(|built| named(&built))
             .map_err(|error| flux_runtime::outcome::chain(&error))
@@ -425,7 +442,15 @@ async fn an_unchanged_input_is_not_built_again() {
         let path = path("app");
         let twice = async || {
             let key = key.clone();
-            let built = builder.build(key, &object, "sha256:a", &tree, &path, Ok(&variables));
+            let built = builder.build(
+                key,
+                &object,
+                "sha256:a",
+                &tree,
+                &path,
+                Ok(&variables),
+                TIMEOUT,
+            );
             built.await.unwrap()
         };
         let built = twice().await;
@@ -433,7 +458,7 @@ async fn an_unchanged_input_is_not_built_again() {
         assert!(Arc::ptr_eq(&built, &twice().await), "other {what}");
     }
     builder.forget(&key);
-    assert!(builder.cache.0.lock().unwrap().is_empty());
+    assert!(!builder.cache.clear());
 }
 
 #[tokio::test]
@@ -473,6 +498,7 @@ async fn builds_run_side_by_side_and_share_nothing() {
                     &tree,
                     &path("app"),
                     Ok(&Inputs::default()),
+                    TIMEOUT,
                 )
                 .await
                 .unwrap();
@@ -495,8 +521,9 @@ async fn a_panic_is_an_error() {
             "plain",
         ),
         (
-            Box::new(|| -> () { panic!("formatted {}", 1) }),
-            "formatted 1",
+            // What is put together may quote a Secret.
+            Box::new(|| -> () { panic!("formatted {}", std::hint::black_box(1)) }),
+            "the log has the details",
         ),
     ] {
         let work = move || {
@@ -589,4 +616,168 @@ async fn an_object_without_its_marks_is_named_without_its_content() {
         error.contains("Secret") && !error.contains("hunter2"),
         "{error}"
     );
+}
+
+fn bounded(budget: Budget) -> Builder {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    Builder::new(remote::Remotes::new(client), true, true, budget)
+}
+
+#[tokio::test]
+async fn builds_claim_what_they_make_and_give_it_back() {
+    let budget = Budget::new(16 << 20);
+    let builder = bounded(budget.clone());
+    let copies: Vec<String> = (0..24)
+        .map(|at| format!("- {{op: copy, from: /data, path: /data/x{at}}}\n"))
+        .collect();
+    let files: &[(&str, &str)] = &[
+        (
+            "app/kustomization.yaml",
+            "resources: [a.yaml]\npatches: [{path: p.yaml, target: {kind: ConfigMap}}]\n",
+        ),
+        ("app/a.yaml", &format!("{MAP}data: {{a: b}}\n")),
+        ("app/p.yaml", &copies.concat()),
+    ];
+    let error = build(&builder, files, &json!({})).await.unwrap_err();
+    assert!(
+        error.starts_with("kustomize build failed: PatchTransformer: not enough memory: ")
+            && error.ends_with(" needed, 16 MiB available to this process"),
+        "{error}"
+    );
+    assert_eq!(budget.used(), 0);
+
+    // A text that grows by substitution, too.
+    let files: &[(&str, &str)] = &[(
+        "app/a.yaml",
+        &format!("{MAP}data: {{a: '{}'}}\n", "${v//a/${v}}".repeat(500)),
+    )];
+    let spec = json!({"postBuild": {"substitute": {"v": "a".repeat(300)}}});
+    let error = build(&builder, files, &spec).await.unwrap_err();
+    assert!(error.contains("not enough memory: "), "{error}");
+    assert_eq!(budget.used(), 0);
+
+    // What is kept stays claimed.
+    let built = build(&builder, &[("app/a.yaml", MAP)], &json!({}))
+        .await
+        .unwrap();
+    assert!(budget.used() > 0 && budget.used() == built.bytes());
+    builder.forget(&Key::new("ns", "app"));
+    drop(built);
+    assert_eq!(budget.used(), 0);
+}
+
+#[tokio::test]
+async fn what_is_kept_makes_room() {
+    let budget = Budget::new(8 << 20);
+    let builder = bounded(budget.clone());
+    let text = format!("{MAP}data: {{a: {}}}\n", "x".repeat(1 << 20));
+    let built = build(&builder, &[("app/a.yaml", &text)], &json!({})).await;
+    drop(built.unwrap());
+    let kept = budget.used();
+    assert!(kept > 1 << 20);
+    // Others leave too little for another such build, but for what is kept.
+    let others = budget.claim();
+    others.take((8 << 20) - kept - (3 << 19)).unwrap();
+    let other = json!({"namePrefix": "x-"});
+    let files: &[(&str, &str)] = &[("app/a.yaml", &text.replace('x', "y"))];
+    let object_of = |spec: &Json| {
+        let mut object = kustomization(spec);
+        object.metadata.generation = Some(2);
+        object
+    };
+    let run = async |key: Key| {
+        builder
+            .build(
+                key,
+                &object_of(&other),
+                "sha256:b",
+                &Arc::new(tree(files)),
+                &path("app"),
+                &Inputs::default(),
+                TIMEOUT,
+            )
+            .await
+    };
+    let built = run(Key::new("ns", "other")).await.unwrap();
+    assert_eq!(built.objects[0].name(), "x-a");
+    drop(built);
+    // Where not even that helps, the build is tried again.
+    builder.cache.clear();
+    others.take((8 << 20) - others.held() - (1 << 20)).unwrap();
+    let busy = run(Key::new("ns", "other")).await.unwrap_err();
+    assert!(busy.is_busy(), "{busy:?}");
+}
+
+#[tokio::test]
+async fn a_build_ends_in_time() {
+    // A server that takes a connection and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let root = format!(
+        "resources: ['http://{}/a.yaml']\n",
+        silent.local_addr().unwrap()
+    );
+    let builder = builder(true);
+    let error = builder
+        .build(
+            Key::new("ns", "app"),
+            &kustomization(&json!({})),
+            "sha256:a",
+            &Arc::new(tree(&[("app/kustomization.yaml", &root)])),
+            &path("app"),
+            &Inputs::default(),
+            Duration::from_millis(200),
+        )
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "kustomize build failed: the build did not end within 200ms"
+    );
+}
+
+#[tokio::test]
+async fn files_from_elsewhere_are_claimed() {
+    let server = HttpGitServer::builder()
+        .answer("/a.yaml", 200, &"#".repeat(3 << 20))
+        .answer("/b.yaml", 200, &"#".repeat(3 << 20))
+        .start();
+    let (a, b) = (server.url("a.yaml"), server.url("b.yaml"));
+    let budget = Budget::new(8 << 20);
+    let error = build(
+        &bounded(budget.clone()),
+        &[(
+            "app/kustomization.yaml",
+            &format!("resources: ['{a}', '{b}']\n"),
+        )],
+        &json!({}),
+    )
+    .await
+    .unwrap_err();
+    assert!(
+        error.starts_with("kustomize build failed: not enough memory: "),
+        "{error}"
+    );
+    assert_eq!(budget.used(), 0);
+}
+
+#[tokio::test]
+async fn neither_passwords_nor_tokens_of_urls_are_told() {
+    for url in [
+        "http://user:m4rk3d@127.0.0.1:1/a.yaml",
+        "http://127.0.0.1:1/a.yaml?token=m4rk3d",
+    ] {
+        let root = format!("resources: ['{url}']\n");
+        let error = build(
+            &builder(true),
+            &[("app/kustomization.yaml", &root)],
+            &json!({}),
+        )
+        .await
+        .unwrap_err();
+        assert!(
+            error.contains("127.0.0.1:1/a.yaml") && !error.contains("m4rk3d"),
+            "{error}"
+        );
+    }
 }
