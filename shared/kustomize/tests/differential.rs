@@ -113,7 +113,9 @@ fn same_words(ours: &str, theirs: &str) -> bool {
         let at = text.rfind("yaml: ").or_else(|| text.rfind("json: "));
         at.map(|at| text[at..].to_owned())
     };
+    let contents = theirs.split_once(": node contents:\n");
     ours == theirs
+        || contents.is_some_and(|(theirs, _)| theirs == ours)
         || MARKS.into_iter().any(until)
         || theirs.starts_with("map[string]interface {}") && end(ours) == end(theirs)
 }
