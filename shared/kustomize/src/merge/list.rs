@@ -30,6 +30,17 @@ fn list_directive(patch: &mut Node) -> Result<Directive> {
     Ok(directive)
 }
 
+/// What is left of an element that may be deleted once its directive is taken out; `None` for one that cannot be.
+fn without_directive(element: &Node) -> Option<Node> {
+    if node::is_null(element) {
+        return Some(element.clone());
+    }
+    element.get(DIRECTIVE)?;
+    let mut element = element.clone();
+    let _ = node::clear(&mut element, DIRECTIVE);
+    Some(element)
+}
+
 /// Where an element of the result stands.
 #[derive(Clone, Copy)]
 enum Place {
@@ -160,7 +171,7 @@ impl Walker<'_> {
             let outcome = self.element(&mut lists, valid_keys, valid_values, element_type)?;
             let Some(place) = outcome else {
                 // KZ-SMP-015
-                set_element(&mut lists.target, None, valid_keys, valid_values)?;
+                set_element(lists.merged_into(), None, valid_keys, valid_values)?;
                 continue;
             };
             let element = lists.at(place);
@@ -208,6 +219,9 @@ impl Walker<'_> {
         let mine = find(&lists.target, &keys, &values);
         let theirs = find(&lists.patch, &keys, &values);
         let blank = || Node::new(Kind::Scalar);
+        // A deleted element of a list that only the patch has is looked for there again, to be removed.
+        let own = theirs.filter(|_| lists.same);
+        let deleted = own.and_then(|at| without_directive(&lists.patch[at]));
         let sources = if lists.same {
             theirs.map(|at| Sources::Same(std::mem::replace(&mut lists.patch[at], blank())))
         } else {
@@ -241,7 +255,12 @@ impl Walker<'_> {
             lists.target[at] = kept;
         }
         let gone = match outcome.node() {
-            None => true,
+            None => {
+                if let Some((at, element)) = own.zip(deleted) {
+                    lists.patch[at] = element;
+                }
+                true
+            }
             Some(node) => {
                 let gone =
                     node::is_null(&node) || node.kind == Kind::Mapping && node.content.is_empty();
@@ -267,6 +286,15 @@ impl Lists {
             target: Vec::new(),
             patch: list,
             same: true,
+        }
+    }
+
+    /// The list that the result is made of.
+    fn merged_into(&mut self) -> &mut Vec<Node> {
+        if self.same {
+            &mut self.patch
+        } else {
+            &mut self.target
         }
     }
 

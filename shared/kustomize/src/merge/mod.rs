@@ -267,6 +267,7 @@ impl Walker<'_> {
     /// Walks the fields of a mapping that is target and patch at once.
     fn own_fields(&mut self, node: &mut Node, known: Option<TypeId>) -> Result<()> {
         for name in names([&*node]) {
+            refuse_empty_name(&name, node)?;
             let known = self.field_type(
                 known,
                 &name,
@@ -294,6 +295,7 @@ impl Walker<'_> {
             None => names([&*target]),
         };
         for name in all {
+            refuse_empty_name(&name, target)?;
             let known = {
                 let patch = patch.as_deref();
                 self.field_type(
@@ -380,6 +382,14 @@ impl Walker<'_> {
         }
         object.and_then(|object| self.schema.field(object, name))
     }
+}
+
+/// kyaml sets a field without a name as if the mapping were a scalar, which fails.
+fn refuse_empty_name(name: &str, map: &Node) -> Result<()> {
+    if name.is_empty() {
+        node::expect(map, Kind::Scalar)?;
+    }
+    Ok(())
 }
 
 fn key<'n>(map: &'n Node, name: &str) -> Option<&'n Node> {
