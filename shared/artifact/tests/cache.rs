@@ -15,6 +15,9 @@ use futures::future::join_all;
 use tokio::sync::{Barrier, oneshot};
 
 const URL: &str = "http://one/a.tar.gz";
+/// A load of any kind.
+type Load = std::pin::Pin<Box<dyn Future<Output = Result<Tree, FetchError>> + Send>>;
+
 const OTHER: &str = "http://other/a.tar.gz";
 
 fn digest(name: &str) -> Digest {
@@ -114,7 +117,6 @@ async fn a_load_ends_when_nobody_waits_for_it() {
         let cache = cache.clone();
         async move { cache.get(URL, &digest("a"), load).await }
     };
-    type Load = std::pin::Pin<Box<dyn Future<Output = Result<Tree, FetchError>> + Send>>;
     let (begun, has_begun) = oneshot::channel();
     let begun = std::sync::Mutex::new(Some(begun));
     let first = tokio::spawn(waits(Box::new(move || {

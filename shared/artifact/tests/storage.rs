@@ -239,7 +239,7 @@ fn leftovers_of_a_killed_process_are_removed() {
     assert_eq!(storage.remove_leftovers(before).removed, 0);
     assert_eq!(names(&dir), all, "what was written since is in use");
 
-    let leftovers = storage.remove_leftovers(SystemTime::now() + Duration::from_secs(60));
+    let leftovers = storage.remove_leftovers(SystemTime::now() + Duration::from_mins(1));
     assert_eq!((leftovers.removed, leftovers.problems), (3, vec![]));
     assert_eq!(
         names(&dir),

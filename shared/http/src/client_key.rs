@@ -20,11 +20,11 @@ use sha2::{Sha256, Sha384, Sha512};
 const MIN_RSA_BITS: u32 = 1024;
 
 /// Loads a private key; `None` when it does not parse or is of no kind that is supported.
-pub(crate) fn load(key: PrivateKeyDer<'static>) -> Option<Arc<dyn SigningKey>> {
-    if let Ok(key) = rustls::crypto::ring::sign::any_supported_type(&key) {
+pub(crate) fn load(key: &PrivateKeyDer<'static>) -> Option<Arc<dyn SigningKey>> {
+    if let Ok(key) = rustls::crypto::ring::sign::any_supported_type(key) {
         return Some(key);
     }
-    let rsa = match &key {
+    let rsa = match key {
         PrivateKeyDer::Pkcs1(key) => {
             rsa::RsaPrivateKey::from_pkcs1_der(key.secret_pkcs1_der()).ok()
         }
@@ -40,14 +40,14 @@ pub(crate) fn load(key: PrivateKeyDer<'static>) -> Option<Arc<dyn SigningKey>> {
             public,
         }));
     }
-    let curve = match &key {
+    let curve = match key {
         PrivateKeyDer::Sec1(key) => p521::SecretKey::from_sec1_der(key.secret_sec1_der()).ok(),
         PrivateKeyDer::Pkcs8(key) => p521::SecretKey::from_pkcs8_der(key.secret_pkcs8_der()).ok(),
         _ => None,
     }?;
     let public = curve.public_key().to_public_key_der().ok()?.into_vec();
     Some(Arc::new(Key {
-        kind: Kind::P521(p521::ecdsa::SigningKey::from(&curve)),
+        kind: Kind::P521(Box::new(p521::ecdsa::SigningKey::from(&curve))),
         public,
     }))
 }
@@ -55,7 +55,7 @@ pub(crate) fn load(key: PrivateKeyDer<'static>) -> Option<Arc<dyn SigningKey>> {
 #[derive(Clone)]
 enum Kind {
     Rsa(Box<rsa::RsaPrivateKey>),
-    P521(p521::ecdsa::SigningKey),
+    P521(Box<p521::ecdsa::SigningKey>),
 }
 
 struct Key {

@@ -158,7 +158,7 @@ impl ClientPair {
         let Ok(key) = PrivateKeyDer::from_pem_slice(self.key.expose()) else {
             return failed("tls: failed to find any PEM data in key input");
         };
-        let Some(key) = crate::client_key::load(key) else {
+        let Some(key) = crate::client_key::load(&key) else {
             return failed(
                 "tls: failed to parse private key, or it is of a kind that is not supported: use RSA of at least 1024 bits, ECDSA on P-256, P-384 or P-521, or Ed25519",
             );

@@ -10,8 +10,8 @@ use tokio::task::spawn_blocking;
 
 use super::range::Range;
 
-/// How much of a file is in memory at once. A client that reads nothing keeps this much, and twice this much at most.
-const PORTION: u64 = 16 * 1024;
+/// How much of a file is read at once. For a client that reads nothing, three of these are held at most.
+const PORTION: u64 = 8 * 1024;
 
 /// The body of a response.
 pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;

@@ -85,22 +85,22 @@ pub async fn serve(
         let root = root.clone();
         async move {
             let (head, _) = request.into_parts();
-            match check_host(&head) {
-                Ok(()) => answer(&root, &head).await,
-                Err(response) => response,
+            match refuse_hosts(&head) {
+                Some(refusal) => refusal,
+                None => answer(&root, &head).await,
             }
         }
     };
     connections::run(listener, limits, respond, stop).await;
 }
 
-/// A request of HTTP/1.1 names exactly one host (RFC 9112, section 3.2); one of HTTP/1.0 at most one.
-fn check_host(head: &http::request::Parts) -> Result<(), Response<Body>> {
+/// The refusal of a request that does not say for whom it is: one of HTTP/1.1 names exactly one host (RFC 9112, section 3.2); one of HTTP/1.0 at most one.
+fn refuse_hosts(head: &http::request::Parts) -> Option<Response<Body>> {
     let hosts = head.headers.get_all(header::HOST);
     let problem = match hosts.iter().count() {
         0 if head.version == Version::HTTP_11 => ": missing required Host header",
-        0 => return Ok(()),
-        1 if hosts.iter().all(is_host) => return Ok(()),
+        0 => return None,
+        1 if hosts.iter().all(is_host) => return None,
         1 => ": malformed Host header",
         _ => "",
     };
@@ -109,7 +109,7 @@ fn check_host(head: &http::request::Parts) -> Result<(), Response<Body>> {
     let kind = "text/plain; charset=utf-8";
     set(&mut response, header::CONTENT_TYPE, kind);
     set(&mut response, header::CONNECTION, "close");
-    Err(response)
+    Some(response)
 }
 
 /// Whether a value has only the characters that Go lets into a host.

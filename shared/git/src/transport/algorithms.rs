@@ -129,6 +129,7 @@ fn key_exchanges(wanted: &[String]) -> Result<Vec<kex::Name>, Fault> {
 ///
 /// A server that announces nothing (before OpenSSH 7.2, and many appliances) may still know only one of them, and one that
 /// announces SHA-2 may refuse it by `PubkeyAcceptedAlgorithms`: each is tried until one is accepted.
+#[allow(clippy::option_option)] // as russh gives it: nothing announced, or SHA-1 as the best one
 pub(super) fn user_key_hashes(
     key: &Algorithm,
     announced: Option<Option<HashAlg>>,

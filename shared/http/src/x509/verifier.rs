@@ -120,7 +120,7 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, Error> {
         let host = server_name.to_str();
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        let others = intermediates.iter().map(|certificate| certificate.as_ref());
+        let others = intermediates.iter().map(AsRef::as_ref);
         Shown::parse(end_entity, others)
             .map_err(refuse)?
             .verify(&self.roots, &host, now)
