@@ -11,7 +11,7 @@ use std::{
 
 use flate2::read::MultiGzDecoder;
 use flux_budget::{Claim, Exhausted};
-use flux_tree::{ENTRY_BYTES, Entry, InsertError, Tree, TreePath};
+use flux_tree::{ENTRY_BYTES, Entry, InsertError, Tree, TreePath, name_text};
 use tar::Header;
 
 /// The longest name of an entry, and of one part of it, as Linux has them.
@@ -343,7 +343,7 @@ fn entry_path(name: &[u8]) -> Result<TreePath, ExtractError> {
         return Err(ExtractError::NameTooLong(begin));
     }
     let refused = || ExtractError::Name(String::from_utf8_lossy(name).into_owned());
-    let text = std::str::from_utf8(name).map_err(|_| refused())?;
+    let text = &*name_text(name);
     if text.is_empty() || text.contains('\\') || text.starts_with('/') || text.contains("../") {
         return Err(refused());
     }

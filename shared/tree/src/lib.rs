@@ -16,8 +16,10 @@
 
 #![forbid(unsafe_code)]
 
+mod name;
 mod path;
 mod tree;
 
+pub use name::{name_bytes, name_text};
 pub use path::{PathError, TreePath};
 pub use tree::{ENTRY_BYTES, Entry, File, InsertError, ResolveError, Tree};

@@ -167,7 +167,7 @@ fn of_tree(tree: &tree::Tree) -> Content<Bytes> {
                 target: target.clone().into(),
             },
         };
-        content.insert(path.as_str().as_bytes(), entry);
+        content.insert(&tree::name_bytes(path.as_str()), entry);
     }
     content
 }
