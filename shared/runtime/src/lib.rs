@@ -64,6 +64,7 @@ pub mod queue;
 pub mod run;
 mod telemetry;
 pub mod watch;
+pub mod work;
 
 pub use controller::{Reconciler, Settings};
 pub use outcome::{Failure, Notice, Outcome, Pace};

@@ -1,0 +1,141 @@
+//! Folders for files that work needs while it runs. A process that was killed leaves its folders behind; the next one that
+//! starts removes them.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use tempfile::TempDir;
+
+/// The file in a process' folder that is locked for as long as the process lives.
+const LOCK: &str = "lock";
+
+/// The work folders of one process, below a folder that all processes of its controller share.
+///
+/// Processes may share it at the same time: two controllers on one machine, or one that still ends while the next starts. A
+/// lock that the kernel releases with its process tells folders in use from leftovers.
+#[derive(Debug)]
+pub struct WorkFolders {
+    shared: PathBuf,
+    own: Mutex<Option<Own>>,
+}
+
+/// The folder of this process.
+#[derive(Debug)]
+struct Own {
+    folder: TempDir,
+    _lock: File,
+}
+
+impl WorkFolders {
+    /// Work folders below the system's folder for temporary files, for the controller `name`. Nothing is made yet.
+    pub fn new(name: &str) -> Self {
+        Self::below(&std::env::temp_dir(), name)
+    }
+
+    /// Work folders below `parent`, which must exist when they are made.
+    pub fn below(parent: &Path, name: &str) -> Self {
+        Self {
+            shared: parent.join(format!("flux-{name}")),
+            own: Mutex::new(None),
+        }
+    }
+
+    /// Makes the folder of this process, and removes those of processes that are gone; gives how many these were.
+    pub fn open(&self) -> io::Result<usize> {
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        if own.is_some() {
+            return Ok(0);
+        }
+        match fs::create_dir(&self.shared) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        // One process at a time: a folder that is not locked yet must not look like a leftover.
+        let guard = File::create(self.shared.join(LOCK))?;
+        guard.lock()?;
+        let folder = TempDir::with_prefix_in("process-", &self.shared)?;
+        let lock = File::create(folder.path().join(LOCK))?;
+        lock.lock()?;
+        let removed = remove_leftovers(&self.shared)?;
+        *own = Some(Own {
+            folder,
+            _lock: lock,
+        });
+        Ok(removed)
+    }
+
+    /// A new folder whose name begins with `prefix`. It is removed with the value.
+    pub fn folder(&self, prefix: &str) -> io::Result<TempDir> {
+        self.open()?;
+        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = own.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        TempDir::with_prefix_in(prefix, own.folder.path())
+    }
+}
+
+/// Removes the folders that no living process has locked.
+fn remove_leftovers(shared: &Path) -> io::Result<usize> {
+    let mut removed = 0;
+    for entry in fs::read_dir(shared)? {
+        let folder = entry?.path();
+        if !folder.is_dir() {
+            continue;
+        }
+        let lives = match File::open(folder.join(LOCK)) {
+            Ok(lock) => matches!(lock.try_lock(), Err(TryLockError::WouldBlock)),
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        };
+        if !lives {
+            fs::remove_dir_all(&folder)?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> usize {
+        fs::read_dir(folder).unwrap().count()
+    }
+
+    #[test]
+    fn folders_of_killed_processes_are_removed_and_those_of_others_stay() {
+        let parent = TempDir::new().unwrap();
+        let first = WorkFolders::below(parent.path(), "test");
+        let kept = first.folder("one-").unwrap();
+        fs::write(kept.path().join("pack"), "1").unwrap();
+
+        // A killed process: its folder is there, its lock is not.
+        let dead = parent.path().join("flux-test/process-dead");
+        fs::create_dir_all(dead.join("one-x")).unwrap();
+        fs::write(dead.join(LOCK), "").unwrap();
+        fs::write(dead.join("one-x/pack"), "1").unwrap();
+
+        let second = WorkFolders::below(parent.path(), "test");
+        assert_eq!(second.open().unwrap(), 1);
+        assert_eq!(second.open().unwrap(), 0);
+        assert!(!dead.exists());
+        assert!(kept.path().join("pack").exists());
+
+        drop(kept);
+        drop(first);
+        // What is left: the lock of all, and the folder of the second.
+        assert_eq!(names(&parent.path().join("flux-test")), 2);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_an_error_and_tried_again() {
+        let parent = TempDir::new().unwrap();
+        let missing = parent.path().join("later");
+        let work = WorkFolders::below(&missing, "test");
+        work.folder("one-").unwrap_err();
+        fs::create_dir(&missing).unwrap();
+        let folder = work.folder("one-").unwrap();
+        assert!(folder.path().starts_with(&missing));
+    }
+}
