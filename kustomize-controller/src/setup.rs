@@ -13,6 +13,7 @@ use flux_http::ClientOptions;
 use flux_runtime::controller::Controller;
 use flux_runtime::manager::{Fatal, Manager};
 use flux_runtime::watch::Cache;
+use flux_runtime::work::WorkFolders;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Api;
 use kube::core::PartialObjectMeta;
@@ -100,7 +101,7 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
             manager.clients.clone(),
         ),
         builder: Builder::new(
-            Remotes::new(client.clone()),
+            Remotes::new(client.clone(), manager.budget.clone(), work_folders()),
             !flags.no_remote_bases,
             gate("StrictPostBuildSubstitutions"),
             manager.budget.clone(),
@@ -188,6 +189,18 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     kustomizations.listen(move |change| on_ready(change, &all, &enqueue));
     manager.add(controller);
     Ok(())
+}
+
+/// Where work keeps files while it runs. What a killed process has left there is removed now.
+fn work_folders() -> WorkFolders {
+    let work = WorkFolders::new("kustomize-controller");
+    match work.open() {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(logger = "setup", count, "removed leftover work folders"),
+        // What needs a folder says so, too, and tries again.
+        Err(error) => tracing::error!(logger = "setup", %error, "cannot open work folders"),
+    }
+    work
 }
 
 #[cfg(test)]

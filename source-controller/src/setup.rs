@@ -10,6 +10,7 @@ use flux_runtime::{
     manager::{Fatal, Manager, hostname},
     outcome::chain,
     watch::Cache,
+    work::WorkFolders,
 };
 use kube::runtime::watcher;
 
@@ -39,6 +40,7 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
             object_level_identity: manager.gates.enabled("ObjectLevelWorkloadIdentity"),
         },
         budget: manager.budget.clone(),
+        work: work_folders(),
         recheck: flags.dependencies.requeue_dependency,
     };
     let controller = Controller::new(
@@ -127,6 +129,22 @@ fn serve(manager: &mut Manager, storage: &Storage, flags: &StorageFlags) {
         server::serve(listener, root, limits, stop.cancelled_owned()).await;
         Ok(())
     });
+}
+
+/// Where work keeps files while it runs. What a killed process has left there is removed now (SC-PROC-061).
+fn work_folders() -> WorkFolders {
+    let work = WorkFolders::new("source-controller");
+    match work.open() {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(logger = "setup", count, "removed leftover work folders"),
+        // Each reconcile says so, too, and tries again.
+        Err(error) => tracing::error!(
+            logger = "setup",
+            error = chain(&error),
+            "cannot open work folders"
+        ),
+    }
+    work
 }
 
 fn secrets(manager: &mut Manager) -> Secrets {

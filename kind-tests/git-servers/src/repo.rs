@@ -78,6 +78,11 @@ impl Repo {
         self.git(&["rev-parse", "--verify", "-q", revision])
     }
 
+    /// Runs `git fast-import` with this input, for what no command line can say.
+    pub fn fast_import(&self, input: &[u8]) {
+        self.git_with(&[], &["fast-import", "--quiet"], input);
+    }
+
     /// Begins a commit on the branch `branch`; its parent is the branch's tip, if there is one.
     pub fn commit<'a>(&'a self, branch: &str) -> CommitBuilder<'a> {
         CommitBuilder {

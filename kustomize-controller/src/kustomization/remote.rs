@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use flux_budget::{Claim, Exhausted};
+use flux_budget::{Budget, Claim, Exhausted};
 use flux_git::{
     AuthOptions, EntryKind, FetchOptions, Fetched, GitUrl, Reference, Remote, RemoteOptions,
     Snapshot,
@@ -12,7 +12,8 @@ use flux_git::{
 use flux_http::{BodyError, ReadError, Repeat, RequestError};
 use flux_kustomize::{RemoteFailure, Repository};
 use flux_runtime::outcome::chain;
-use flux_tree::{Entry, File, Tree, TreePath};
+use flux_runtime::work::WorkFolders;
+use flux_tree::{Entry, File, Tree, TreePath, name_text};
 
 /// The most bytes that a remote file may have: upstream has no bound (KC-BLD-026).
 const MAX_FILE: usize = 16 << 20;
@@ -47,11 +48,19 @@ impl From<reqwest::Error> for Failed {
 /// Fetches what a build asks for.
 pub(crate) struct Remotes {
     client: reqwest::Client,
+    /// The memory that all reconciles share.
+    budget: Budget,
+    /// Where fetched objects are kept meanwhile.
+    work: WorkFolders,
 }
 
 impl Remotes {
-    pub(crate) fn new(client: reqwest::Client) -> Self {
-        Self { client }
+    pub(crate) fn new(client: reqwest::Client, budget: Budget, work: WorkFolders) -> Self {
+        Self {
+            client,
+            budget,
+            work,
+        }
     }
 
     /// A file by its URL. Where remote bases are refused it is not asked for, either (KC-BLD-025).
@@ -144,7 +153,14 @@ impl Remotes {
     ) -> Result<Tree, Box<dyn std::error::Error + Send + Sync>> {
         let url = GitUrl::parse(&repository.url)?;
         let auth = AuthOptions::new(&url, None)?;
-        let remote = Remote::new(url, auth, RemoteOptions::default())?;
+        let folder = self.work.folder("base-")?;
+        let settings = RemoteOptions {
+            temporary_folder: Some(folder.path().to_owned()),
+            // What fetching takes is given back before the build goes on.
+            claim: Arc::new(self.budget.claim()),
+            ..RemoteOptions::default()
+        };
+        let remote = Remote::new(url, auth, settings)?;
         let reference = self.resolve(&remote, repository).await?;
         let options = FetchOptions {
             submodules: repository.submodules,
@@ -206,13 +222,13 @@ impl Remotes {
     }
 }
 
+/// The files of a repository in memory, which they take through `claim`.
 fn tree_of(
     snapshot: &Snapshot,
     claim: &Claim,
 ) -> Result<Tree, Box<dyn std::error::Error + Send + Sync>> {
     let reader = snapshot.reader()?;
     let mut tree = Tree::new();
-    let mut buffer = Vec::new();
     let mut left = MAX_REPOSITORY;
     for entry in snapshot.entries() {
         let size = reader.size(entry)?;
@@ -220,13 +236,13 @@ fn tree_of(
             .checked_sub(size)
             .ok_or_else(|| format!("the files of the repository exceed {MAX_REPOSITORY} bytes"))?;
         claim.take(size + ENTRY)?;
-        let content = reader.read(entry, &mut buffer)?;
-        let path = TreePath::new(entry.path())?;
+        let content = reader.read(entry)?;
+        let path = TreePath::new(&name_text(entry.path()))?;
         let made = match entry.kind() {
-            EntryKind::Symlink => Entry::Symlink(String::from_utf8_lossy(content).into_owned()),
+            EntryKind::Symlink => Entry::Symlink(String::from_utf8_lossy(&content).into_owned()),
             EntryKind::Submodule => Entry::Directory,
             kind => Entry::File(File {
-                content: Bytes::copy_from_slice(content),
+                content: Bytes::copy_from_slice(&content),
                 executable: kind == EntryKind::Executable,
             }),
         };

@@ -1,5 +1,7 @@
 //! What can go wrong, in upstream's words where users know them.
 
+use flux_budget::Exhausted;
+
 use crate::auth::AuthError;
 use crate::url::UrlError;
 
@@ -160,6 +162,9 @@ pub enum Fault {
     /// The server said why it does not serve, in its own words.
     #[error("remote: {0}")]
     Remote(String),
+    /// The server answered with an `ERR` line.
+    #[error("{0}")]
+    ErrorLine(String),
     /// The conversation did not follow Git's protocol.
     #[error("{0}")]
     Protocol(String),
@@ -174,12 +179,58 @@ pub enum Fault {
         /// Of what.
         unit: &'static str,
     },
+    /// What the repository holds does not fit into the memory that this process may use.
+    #[error(
+        "the {what} of the repository take too much memory: {exhausted}{}",
+        remedy(exhausted)
+    )]
+    Memory {
+        /// What it is that grew.
+        what: &'static str,
+        /// How much was wanted, and of how much.
+        exhausted: Exhausted,
+    },
     /// The temporary folder cannot be used.
     #[error("temporary storage: {0}")]
     Storage(String),
     /// An object is damaged.
     #[error("{0}")]
     Corrupt(String),
+}
+
+impl Fault {
+    /// Whether the repository is too large for this process: a retry does not help.
+    pub fn is_too_large(&self) -> bool {
+        match self {
+            Self::TooLarge { .. } => true,
+            Self::Memory { exhausted, .. } => exhausted.is_too_large(),
+            _ => false,
+        }
+    }
+}
+
+impl Error {
+    /// Whether the repository is too large for this process or beyond its bounds: a retry does not help.
+    pub fn is_too_large(&self) -> bool {
+        match self {
+            Self::Setup { source, .. }
+            | Self::List { source, .. }
+            | Self::Clone { source, .. }
+            | Self::CommitNotFound { source, .. }
+            | Self::Object { source, .. } => source.is_too_large(),
+            Self::Submodule { source, .. } => source.is_too_large(),
+            _ => false,
+        }
+    }
+}
+
+/// What to do about a repository that does not fit into the memory.
+fn remedy(exhausted: &Exhausted) -> &'static str {
+    if exhausted.is_too_large() {
+        "; make the repository smaller, or raise the controller's memory limit"
+    } else {
+        ""
+    }
 }
 
 fn after_colon(text: &str) -> String {

@@ -1,5 +1,6 @@
 //! The ways to find and fetch a commit (SC-GIT-040 to SC-GIT-060).
 
+use std::cmp::Ordering;
 use std::num::NonZeroU32;
 
 use flux_semver::{Constraints, parse_tag};
@@ -16,6 +17,10 @@ use crate::snapshot::Snapshot;
 use crate::store::Store;
 
 const ONE: Option<NonZeroU32> = NonZeroU32::new(1);
+/// How many tags that differ in their build metadata only are fetched to compare their dates.
+const MAX_SAME_VERSION: usize = 1000;
+/// How many branches are fetched for a commit that the server does not serve by its hash.
+const MAX_BRANCHES: usize = 100_000;
 /// What makes a reference mean the commit that a tag points to.
 const PEELED: &str = "^{}";
 
@@ -68,7 +73,8 @@ impl<'a> Fetch<'a> {
 
     fn store(&self) -> Result<Store, Error> {
         let options = &self.remote.options;
-        Store::create(options.temporary_folder.as_deref(), options.limits.object)
+        let folder = options.temporary_folder.as_deref();
+        Store::create(folder, options.limits.object, &options.claim)
             .map_err(self.remote.failing(Phase::Clone))
     }
 
@@ -79,8 +85,9 @@ impl<'a> Fetch<'a> {
         }
         let found = talk
             .list(&[name])?
-            .into_iter()
-            .find(|listed| listed.name == name);
+            .iter()
+            .find(|listed| listed.name == name)
+            .cloned();
         match found {
             Some(found) => Ok(found),
             None if talk.list(&[])?.is_empty() => Err(Fault::EmptyRemote),
@@ -175,23 +182,17 @@ impl<'a> Fetch<'a> {
         if listed.is_empty() && talk.list(&[]).map_err(&clone)?.is_empty() {
             return Err(clone(Fault::EmptyRemote));
         }
-        let mut matching: Vec<_> = listed
-            .into_iter()
-            .filter_map(|listed| {
-                let version = parse_tag(listed.name.strip_prefix("refs/tags/")?).ok()?;
-                range.check(&version).then_some((version, listed))
-            })
-            .collect();
-        matching.sort_by(|(a, _), (b, _)| a.compare(b));
-        let Some((highest, _)) = matching.last() else {
+        let mut candidates = highest(&listed, &range);
+        drop(listed);
+        if candidates.len() > MAX_SAME_VERSION {
+            return Err(clone(Fault::TooLarge {
+                limit: MAX_SAME_VERSION as u64,
+                unit: "tags of the same version",
+            }));
+        }
+        if candidates.is_empty() {
             return Err(Error::SemVerNoMatch(range_text.to_owned()));
-        };
-        let highest = highest.clone();
-        let mut candidates: Vec<Listed> = matching
-            .into_iter()
-            .filter(|(version, _)| version.compare(&highest).is_eq())
-            .map(|(_, listed)| listed)
-            .collect();
+        }
         if let [only] = &candidates[..]
             && let Some(unchanged) = self.unchanged(short(&only.name), only.commit(), &only.name)
         {
@@ -292,10 +293,7 @@ impl<'a> Fetch<'a> {
             }
             Some(_) | None => self.one_commit(talk, id)?.ok_or_else(not_found)?,
         };
-        let kind = store
-            .objects()
-            .and_then(|objects| objects.kind(&id))
-            .map_err(&clone)?;
+        let kind = store.objects().map_err(&clone)?.kind(&id);
         if kind != Some(Kind::Commit) {
             return Err(not_found());
         }
@@ -343,13 +341,14 @@ pub(crate) fn one_commit<'a>(
     let clone = remote.failing(Phase::Clone);
     let options = &remote.options;
     let create = || {
-        Store::create(options.temporary_folder.as_deref(), options.limits.object).map_err(&clone)
+        let folder = options.temporary_folder.as_deref();
+        Store::create(folder, options.limits.object, &options.claim).map_err(&clone)
     };
     let is_v2 = talk.is_v2();
     let store = create()?;
     match talk.fetch(&[id], ONE, &store) {
         Ok(()) => return Ok(Some(store)),
-        Err(Fault::Protocol(text) | Fault::Remote(text)) => {
+        Err(Fault::Protocol(text) | Fault::Remote(text) | Fault::ErrorLine(text)) => {
             if is_v2 && text.contains("not our ref") {
                 return Ok(None);
             }
@@ -368,11 +367,44 @@ pub(crate) fn one_commit<'a>(
         .collect();
     tips.sort();
     tips.dedup();
+    if tips.len() > MAX_BRANCHES {
+        return Err(clone(Fault::TooLarge {
+            limit: MAX_BRANCHES as u64,
+            unit: "branches to search for the commit",
+        }));
+    }
     if tips.is_empty() {
         return Ok(None);
     }
     talk.fetch(&tips, None, &store).map_err(&clone)?;
     Ok(Some(store))
+}
+
+/// The tags with the highest version in a range: several where they differ in their build metadata only.
+fn highest(listed: &[Listed], range: &Constraints) -> Vec<Listed> {
+    let mut highest = None;
+    let mut found: Vec<Listed> = Vec::new();
+    for listed in listed {
+        let name = listed.name.strip_prefix("refs/tags/").unwrap_or_default();
+        let Ok(version) = parse_tag(name) else {
+            continue;
+        };
+        if !range.check(&version) {
+            continue;
+        }
+        match highest.as_ref().map(|highest| version.compare(highest)) {
+            Some(Ordering::Less) => continue,
+            Some(Ordering::Equal) => {}
+            Some(Ordering::Greater) | None => {
+                highest = Some(version);
+                found.clear();
+            }
+        }
+        if found.len() <= MAX_SAME_VERSION {
+            found.push(listed.clone());
+        }
+    }
+    found
 }
 
 /// Whether the remote can have a reference of this name at all.

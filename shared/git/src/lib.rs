@@ -14,9 +14,9 @@
 //! let fetched = remote.fetch(&main, &FetchOptions::default(), Duration::from_secs(60)).await?;
 //! let Fetched::Snapshot(snapshot) = fetched else { panic!("a new remote has changed") };
 //!
-//! let mut buffer = Vec::new();
 //! let file = &snapshot.entries()[0];
-//! assert_eq!((file.path(), snapshot.reader()?.read(file, &mut buffer)?), ("web.yaml", b"kind: Service\n".as_slice()));
+//! assert_eq!(file.path(), b"web.yaml");
+//! assert_eq!(snapshot.reader()?.read(file)?[..], *b"kind: Service\n");
 //!
 //! // The next time, one listing tells that nothing has changed.
 //! let again = FetchOptions { last_observed: Some(snapshot.commit().revision()), ..FetchOptions::default() };
@@ -26,9 +26,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! gix does the Git work; the transports are HTTP on `flux-http` and SSH on russh, and no program is ever run. Fetched objects
-//! lie as packs in a temporary folder; files are read from there, or checked out. Every operation has a deadline, and ends when
-//! its future is dropped.
+//! The protocol is in `wire`, the packs are in `pack`; hashes and the formats of objects are gix's. The transports are HTTP on
+//! `flux-http` and SSH on russh, and no program is ever run. Fetched objects lie as packs in a temporary folder; files are read
+//! from there in pieces, or checked out. Every operation has a deadline, and ends when its future is dropped. Memory that grows
+//! with the repository is taken through the claim in [`RemoteOptions`], so that no repository takes more than the process has.
 //!
 //! Not here: what becomes of the files (`flux-artifact`), reading Secrets from Kubernetes, cloud identities, and, so far,
 //! making and pushing commits.
@@ -40,7 +41,11 @@ mod checkout;
 mod error;
 mod fetch;
 mod known_hosts;
+mod memory;
+#[cfg(test)]
+mod mutations;
 mod object;
+mod pack;
 mod protocol;
 mod reference;
 mod remote;
@@ -54,11 +59,13 @@ mod transport;
 mod tree_path;
 mod url;
 mod verify;
+mod wire;
 
 pub use auth::{AuthError, AuthOptions};
 pub use error::{Error, Fault};
 pub use known_hosts::{HostKeyError, KnownHosts, KnownHostsError};
 pub use object::{Commit, Person, Tag};
+pub use pack::{Content, Stream};
 pub use reference::{DEFAULT_BRANCH, Reference, Strategy};
 pub use remote::{FetchOptions, Fetched, Remote, RemoteOptions, RemoteReference, SshAlgorithms};
 pub use revision::{Hash, split_revision, transform_revision};

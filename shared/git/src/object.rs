@@ -47,7 +47,8 @@ fn parse_offset(text: &str) -> Option<i32> {
         _ => return None,
     };
     let (hours, minutes) = digits.split_at_checked(2)?;
-    Some(sign * (hours.parse::<i32>().ok()? * 3600 + minutes.parse::<i32>().ok()? * 60))
+    let (hours, minutes) = (hours.parse::<u8>().ok()?, minutes.parse::<u8>().ok()?);
+    Some(sign * (i32::from(hours) * 3600 + i32::from(minutes) * 60))
 }
 
 /// An annotated or lightweight tag.
@@ -350,6 +351,20 @@ mod tests {
         assert_eq!(tag.to_string(), format!("v1@{}", "b".repeat(40)));
         assert!(tag.is_signed() && !Tag::lightweight("v1").is_signed());
         assert_eq!(Tag::lightweight("v1").to_string(), "v1");
+    }
+
+    #[test]
+    fn invalid_time_zone_offsets_are_ignored() {
+        for (text, offset) in [
+            ("+0130", Some(5400)),
+            ("-9999", Some(-362_340)),
+            ("+00795985555", None),
+            ("+01-795985555", None),
+            ("+1", None),
+            ("0130", None),
+        ] {
+            assert_eq!(parse_offset(text), offset, "{text}");
+        }
     }
 
     #[test]

@@ -5,8 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use flux_budget::Claim;
+
 use crate::auth::AuthOptions;
 use crate::error::{Error, Fault};
+use crate::memory::Portion;
 use crate::protocol::{Conversation, Listed};
 use crate::reference::{Reference, Strategy};
 use crate::revision::Hash;
@@ -40,6 +43,8 @@ pub struct RemoteOptions {
     pub limits: Limits,
     /// Where fetched objects are kept meanwhile; the system's folder for temporary files if unset.
     pub temporary_folder: Option<PathBuf>,
+    /// Through which memory is taken for what a repository holds.
+    pub claim: Arc<Claim>,
 }
 
 impl Default for RemoteOptions {
@@ -52,6 +57,7 @@ impl Default for RemoteOptions {
             user_agent: concat!("git/flux-", env!("CARGO_PKG_VERSION")).to_owned(),
             limits: Limits::default(),
             temporary_folder: None,
+            claim: Arc::new(Claim::unlimited()),
         }
     }
 }
@@ -138,11 +144,11 @@ impl Remote {
             let prefixes: Vec<&str> = prefixes.iter().map(String::as_str).collect();
             let listed =
                 Conversation::begin(&remote, session).and_then(|mut talk| talk.list(&prefixes));
-            Ok(listed
-                .map_err(fail)?
-                .into_iter()
-                .map(RemoteReference::from)
-                .collect())
+            let listed = listed.map_err(&fail)?;
+            // They are there twice until the list is handed over.
+            let bytes = listed.len() * 2 * size_of::<RemoteReference>();
+            let _copy = Portion::take(&remote.options.claim, "references", bytes).map_err(fail)?;
+            Ok(listed.iter().cloned().map(RemoteReference::from).collect())
         })
         .await
     }

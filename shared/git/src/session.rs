@@ -17,7 +17,7 @@ pub struct Limits {
     pub received: u64,
     /// Bytes of one object when unpacked.
     pub object: usize,
-    /// Files in one work tree, submodules included.
+    /// Files and folders in one work tree, submodules included; those that a sparse checkout passes over count too.
     pub entries: usize,
 }
 
@@ -40,10 +40,26 @@ pub(crate) struct Session {
     cancelled: watch::Receiver<bool>,
     fault: Mutex<Option<Fault>>,
     received: AtomicU64,
+    /// Files and folders met so far.
+    visited: AtomicU64,
     pub(crate) limits: Limits,
 }
 
 impl Session {
+    /// A session that nothing ends.
+    #[cfg(test)]
+    pub(crate) fn detached(runtime: tokio::runtime::Handle, limits: Limits) -> Self {
+        Self {
+            runtime,
+            interrupt: Arc::default(),
+            cancelled: watch::channel(false).1,
+            fault: Mutex::new(None),
+            received: AtomicU64::new(0),
+            visited: AtomicU64::new(0),
+            limits,
+        }
+    }
+
     /// Waits for a future on the blocking thread; ends early when the operation is given up.
     pub(crate) fn block_on<F: Future>(&self, future: F) -> Result<F::Output, Fault> {
         let mut cancelled = self.cancelled.clone();
@@ -56,9 +72,9 @@ impl Session {
         })
     }
 
-    /// The flag that gix looks at.
-    pub(crate) fn interrupt(&self) -> &AtomicBool {
-        &self.interrupt
+    /// The flag that is set when the operation is given up.
+    pub(crate) fn stop_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.interrupt)
     }
 
     /// Ends the work when the operation is given up.
@@ -70,7 +86,7 @@ impl Session {
         }
     }
 
-    /// Remembers what the transport met, since gix's own errors say less; the first wins.
+    /// Remembers what the transport met, since an error of reading says less; the first wins.
     pub(crate) fn fail(&self, fault: Fault) -> io::Error {
         let text = fault.to_string();
         self.fault
@@ -100,6 +116,19 @@ impl Session {
         } else {
             Ok(())
         }
+    }
+
+    /// Counts a file or folder against the limit, and ends the work when the operation is given up.
+    pub(crate) fn visit(&self) -> Result<(), Fault> {
+        self.check()?;
+        let limit = self.limits.entries as u64;
+        if self.visited.fetch_add(1, Ordering::Relaxed) >= limit {
+            return Err(Fault::TooLarge {
+                limit,
+                unit: "files and folders",
+            });
+        }
+        Ok(())
     }
 
     /// Bytes received so far.
@@ -141,6 +170,7 @@ where
         cancelled,
         fault: Mutex::new(None),
         received: AtomicU64::new(0),
+        visited: AtomicU64::new(0),
         limits,
     });
     let give_up = GiveUp { interrupt, cancel };

@@ -1,15 +1,18 @@
 //! A fetched commit and its files, read from the packs without a checkout.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
+use flux_budget::Claim;
 use gix::hash::ObjectId;
 use gix::objs::tree::EntryKind as GitKind;
 use gix::objs::{Kind, TreeRefIter};
 
 use crate::error::{Error, Fault};
+use crate::memory::{ClaimedVec, Portion};
 use crate::object::Commit;
+use crate::pack::{Content, Stream};
 use crate::remote::{Remote, SharedSession};
 use crate::store::{Objects, Store};
 use crate::submodules;
@@ -17,6 +20,12 @@ use crate::tree_path::{is_modules_file, refusal};
 
 /// How deep folders may be nested.
 const MAX_DEPTH: usize = 1000;
+/// How many bytes a path may have, as Linux has it.
+const MAX_PATH: usize = 4096;
+/// How many bytes the target of a symbolic link may have, likewise.
+const MAX_TARGET: u64 = 4096;
+/// How much of a path that is too long an error shows.
+const SHOWN_PATH: usize = 100;
 
 /// What an entry of the work tree is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,15 +43,15 @@ pub enum EntryKind {
 /// One file of the work tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    path: String,
+    path: Box<[u8]>,
     kind: EntryKind,
     layer: u32,
     id: ObjectId,
 }
 
 impl Entry {
-    /// The path from the repository's root, with slashes. Bytes that are not UTF-8 are replaced.
-    pub fn path(&self) -> &str {
+    /// The path from the repository's root, with slashes, byte for byte: Git's names need not be UTF-8.
+    pub fn path(&self) -> &[u8] {
         &self.path
     }
 
@@ -60,7 +69,8 @@ impl Entry {
 pub struct Snapshot {
     commit: Commit,
     layers: Arc<Vec<Store>>,
-    entries: Vec<Entry>,
+    entries: ClaimedVec<Entry>,
+    claim: Arc<Claim>,
     received: u64,
 }
 
@@ -83,28 +93,29 @@ impl Snapshot {
         sparse: &[String],
         submodules: bool,
     ) -> Result<Self, Error> {
+        let claim = Arc::clone(&remote.options.claim);
         let mut layers = vec![store];
-        let mut entries = Vec::new();
+        let mut entries = ClaimedVec::new(&claim, "files");
         let mut walk = Walk {
             session,
+            claim: &claim,
             sparse,
             entries: &mut entries,
         };
-        walk.tree(&layers, 0, "", tree)?;
+        walk.tree(&layers, 0, b"", tree)?;
         if submodules {
             submodules::fetch(remote, session, &mut layers, &mut entries)?;
         }
-        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        let by_path = |a: &Entry, b: &Entry| a.path.cmp(&b.path);
+        entries.as_mut_slice().sort_unstable_by(by_path);
         if let Some(pair) = entries.windows(2).find(|pair| pair[0].path == pair[1].path) {
-            return Err(Error::Path {
-                path: pair[0].path.clone(),
-                reason: "it is there twice",
-            });
+            return Err(refused(&pair[0].path, "it is there twice"));
         }
         Ok(Self {
             commit,
             layers: Arc::new(layers),
             entries,
+            claim,
             received: session.received(),
         })
     }
@@ -126,7 +137,12 @@ impl Snapshot {
 
     /// A reader of the files' contents. It works on the disk, so that a blocking thread is its place.
     pub fn reader(&self) -> Result<Reader, Error> {
-        let open = |store: &Store| store.objects();
+        self.reader_until(None)
+    }
+
+    /// A reader whose work ends with an error soon after `stop` is set.
+    pub fn reader_until(&self, stop: Option<&Arc<AtomicBool>>) -> Result<Reader, Error> {
+        let open = |store: &Store| store.objects_until(stop.cloned());
         let objects = self.layers.iter().map(open).collect::<Result<_, _>>();
         let objects = objects.map_err(|source| Error::Object {
             what: "the object store".to_owned(),
@@ -134,6 +150,7 @@ impl Snapshot {
         })?;
         Ok(Reader {
             objects,
+            claim: Arc::clone(&self.claim),
             _layers: Arc::clone(&self.layers),
         })
     }
@@ -141,83 +158,92 @@ impl Snapshot {
     /// Whether a path names a file or folder, links on the way to it followed inside the tree and `..` clamped at its root
     /// (SC-GIT-074).
     pub fn exists(&self, path: &str) -> Result<bool, Error> {
-        let Some(resolved) = self.resolve(path)? else {
+        let Some(resolved) = self.resolve(path.as_bytes())? else {
             return Ok(false);
         };
         Ok(resolved.is_empty() || self.find(&resolved).is_some() || self.is_folder(&resolved))
     }
 
     /// The entry at exactly this path.
-    pub fn find(&self, path: &str) -> Option<&Entry> {
-        let found = self
-            .entries
-            .binary_search_by(|entry| entry.path.as_str().cmp(path))
-            .ok()?;
+    pub fn find(&self, path: impl AsRef<[u8]>) -> Option<&Entry> {
+        let by_path = |entry: &Entry| (*entry.path).cmp(path.as_ref());
+        let found = self.entries.binary_search_by(by_path).ok()?;
         self.entries.get(found)
     }
 
-    fn is_folder(&self, path: &str) -> bool {
-        let prefix = format!("{path}/");
-        let next = self
-            .entries
-            .partition_point(|entry| entry.path.as_str() < prefix.as_str());
+    fn is_folder(&self, path: &[u8]) -> bool {
+        let prefix = [path, b"/"].concat();
+        let next = self.entries.partition_point(|entry| *entry.path < *prefix);
         self.entries
             .get(next)
             .is_some_and(|entry| entry.path.starts_with(&prefix))
     }
 
     /// The path with links followed; `None` when they lead nowhere or in circles.
-    fn resolve(&self, path: &str) -> Result<Option<String>, Error> {
-        let mut rest: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
-        let mut resolved: Vec<String> = Vec::new();
+    fn resolve(&self, path: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        let parts = |path: &[u8]| -> Vec<Vec<u8>> {
+            let parts = path.split(|byte| *byte == b'/').rev();
+            parts.map(<[u8]>::to_vec).collect()
+        };
+        let mut rest = parts(path);
+        let mut resolved: Vec<Vec<u8>> = Vec::new();
         let mut links = 0;
         while let Some(part) = rest.pop() {
-            match part.as_str() {
-                "" | "." => continue,
-                ".." => {
+            match part.as_slice() {
+                b"" | b"." => continue,
+                b".." => {
                     resolved.pop();
                     continue;
                 }
                 _ => resolved.push(part),
             }
-            if let Some(entry) = self.find(&resolved.join("/"))
+            if let Some(entry) = self.find(resolved.join(&b'/'))
                 && entry.kind == EntryKind::Symlink
             {
                 links += 1;
-                if links > 255 {
+                let reader = self.reader()?;
+                if links > 255 || reader.size(entry)? > MAX_TARGET {
                     return Ok(None);
                 }
-                let mut buffer = Vec::new();
-                let target = self
-                    .reader()?
-                    .read(entry, &mut buffer)
-                    .map(|t| String::from_utf8_lossy(t).into_owned())?;
-                if target.starts_with('/') {
+                let target = reader.read(entry)?;
+                if target.starts_with(b"/") {
                     resolved.clear();
                 } else {
                     resolved.pop();
                 }
-                rest.extend(target.split('/').rev().map(str::to_owned));
+                rest.extend(parts(&target));
             }
         }
-        Ok(Some(resolved.join("/")))
+        Ok(Some(resolved.join(&b'/')))
     }
 }
 
 /// Reads the contents of a snapshot's files.
 pub struct Reader {
     objects: Vec<Objects>,
+    claim: Arc<Claim>,
     _layers: Arc<Vec<Store>>,
 }
 
 impl Reader {
-    /// Reads a file's content, or a link's target, into `buffer`, and gives it. A submodule's is empty.
-    pub fn read<'b>(&self, entry: &Entry, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], Error> {
+    /// The content of a file, or a link's target, in memory. A submodule's is empty.
+    pub fn read(&self, entry: &Entry) -> Result<Arc<Content>, Error> {
         if entry.kind == EntryKind::Submodule {
-            buffer.clear();
-            return Ok(buffer);
+            return Content::empty(&self.claim).map_err(|source| Error::Object {
+                what: text(&entry.path),
+                source,
+            });
         }
-        self.objects_of(entry)?.read(&entry.id, Kind::Blob, buffer)
+        self.objects_of(entry)?.read(&entry.id, Kind::Blob)
+    }
+
+    /// The content of a file, or a link's target, to be read in pieces: a large file takes no memory, except where the pack
+    /// holds it as a delta.
+    pub fn open(&self, entry: &Entry) -> Result<Stream, Error> {
+        if entry.kind == EntryKind::Submodule {
+            return self.read(entry).map(Stream::of);
+        }
+        self.objects_of(entry)?.open(&entry.id)
     }
 
     /// The size of a file's content, without reading it.
@@ -233,7 +259,7 @@ impl Reader {
         self.objects
             .get(entry.layer as usize)
             .ok_or_else(|| Error::Object {
-                what: entry.path.clone(),
+                what: text(&entry.path),
                 source: Fault::ObjectNotFound,
             })
     }
@@ -242,114 +268,154 @@ impl Reader {
 /// Collects the files of trees.
 pub(crate) struct Walk<'a> {
     pub(crate) session: &'a SharedSession,
+    pub(crate) claim: &'a Arc<Claim>,
     pub(crate) sparse: &'a [String],
-    pub(crate) entries: &'a mut Vec<Entry>,
+    pub(crate) entries: &'a mut ClaimedVec<Entry>,
+}
+
+/// A folder whose entries are to be read.
+struct Folder {
+    /// Empty, or ending with a slash.
+    path: Box<[u8]>,
+    tree: ObjectId,
+    depth: usize,
 }
 
 impl Walk<'_> {
     /// Adds the files below `tree`, which lies at `prefix` (empty, or ending with a slash), of the given layer.
+    ///
+    /// Trees may share others, so that a small repository has more files than any disk: it is what the walk makes and meets
+    /// that counts, not what was received.
     pub(crate) fn tree(
         &mut self,
         layers: &[Store],
         layer: usize,
-        prefix: &str,
+        prefix: &[u8],
         tree: ObjectId,
     ) -> Result<(), Error> {
-        let what = || "the object store".to_owned();
-        let missing = || Error::Object {
-            what: what(),
-            source: Fault::ObjectNotFound,
-        };
-        let store = layers.get(layer).ok_or_else(missing)?;
-        let objects = store.objects().map_err(|source| Error::Object {
-            what: what(),
+        let failed = |source| Error::Object {
+            what: "the object store".to_owned(),
             source,
-        })?;
-        let limit = self.session.limits.entries;
-        let mut pending = vec![(prefix.to_owned(), tree, 0)];
-        let mut buffer = Vec::new();
-        while let Some((folder, tree, depth)) = pending.pop() {
-            let corrupt = |source| Error::Object {
-                what: format!("tree {tree}"),
-                source,
-            };
-            self.session.check().map_err(corrupt)?;
-            let raw = objects.read(&tree, Kind::Tree, &mut buffer)?;
-            let mut names = BTreeSet::new();
-            for entry in TreeRefIter::from_bytes(raw, gix::hash::Kind::Sha1) {
-                let entry = entry.map_err(|error| corrupt(Fault::Corrupt(error.to_string())))?;
-                let name = String::from_utf8_lossy(entry.filename);
-                let path = format!("{folder}{name}");
-                if let Some(reason) = refusal(&name) {
-                    return Err(Error::Path { path, reason });
-                }
-                if !names.insert(entry.filename) {
-                    return Err(Error::Path {
-                        path,
-                        reason: "it is there twice",
-                    });
-                }
-                let id = entry.oid.to_owned();
-                let kind = match entry.mode.kind() {
-                    GitKind::Tree => {
-                        if depth >= MAX_DEPTH {
-                            return Err(Error::Path {
-                                path,
-                                reason: "folders are nested too deep",
-                            });
-                        }
-                        let folder = format!("{path}/");
-                        if self.may_hold(&folder) {
-                            pending.push((folder, id, depth + 1));
-                        }
-                        continue;
-                    }
-                    GitKind::Blob => EntryKind::File,
-                    GitKind::BlobExecutable => EntryKind::Executable,
-                    GitKind::Link if is_modules_file(&name) => {
-                        return Err(Error::Path {
-                            path,
-                            reason: "it must not be a symbolic link",
-                        });
-                    }
-                    GitKind::Link => EntryKind::Symlink,
-                    GitKind::Commit => EntryKind::Submodule,
-                };
-                if !self.wanted(&path) {
-                    continue;
-                }
-                if self.entries.len() >= limit {
-                    let limit = limit as u64;
-                    return Err(corrupt(Fault::TooLarge {
-                        limit,
-                        unit: "files",
-                    }));
-                }
-                self.entries.push(Entry {
-                    path,
-                    kind,
-                    layer: layer as u32,
-                    id,
-                });
-            }
+        };
+        let store = layers
+            .get(layer)
+            .ok_or_else(|| failed(Fault::ObjectNotFound))?;
+        let objects = store.objects().map_err(failed)?;
+        let mut pending = ClaimedVec::new(self.claim, "folders");
+        let first = Folder {
+            path: prefix.into(),
+            tree,
+            depth: 0,
+        };
+        pending.push(first, prefix.len()).map_err(failed)?;
+        while let Some(folder) = pending.pop(Folder::heap) {
+            let raw = objects.read(&folder.tree, Kind::Tree)?;
+            self.folder(layer, &folder, &raw, &mut pending)?;
         }
         Ok(())
     }
 
-    /// The paths that begin with one of the prefixes, letter by letter, as upstream's library does.
-    fn wanted(&self, path: &str) -> bool {
-        self.sparse.is_empty()
-            || self
-                .sparse
-                .iter()
-                .any(|prefix| path.starts_with(prefix.as_str()))
+    fn folder(
+        &mut self,
+        layer: usize,
+        folder: &Folder,
+        raw: &[u8],
+        pending: &mut ClaimedVec<Folder>,
+    ) -> Result<(), Error> {
+        let failed = |source| Error::Object {
+            what: format!("tree {}", folder.tree),
+            source,
+        };
+        // A name is held by less than what it takes in the tree.
+        let _names = Portion::take(self.claim, "folders", raw.len()).map_err(failed)?;
+        let mut names: Vec<&[u8]> = Vec::new();
+        for entry in TreeRefIter::from_bytes(raw, gix::hash::Kind::Sha1) {
+            let entry = entry.map_err(|error| failed(Fault::Corrupt(error.to_string())))?;
+            self.session.visit().map_err(failed)?;
+            let name: &[u8] = entry.filename;
+            let length = folder.path.len() + name.len();
+            let path = [&folder.path[..], name].concat();
+            if length > MAX_PATH {
+                return Err(refused(&path, "it is longer than 4096 bytes"));
+            }
+            if let Some(reason) = refusal(name) {
+                return Err(refused(&path, reason));
+            }
+            names.push(name);
+            let id = entry.oid.to_owned();
+            let kind = match entry.mode.kind() {
+                GitKind::Tree => {
+                    if folder.depth >= MAX_DEPTH {
+                        return Err(refused(&path, "folders are nested too deep"));
+                    }
+                    let below = Folder {
+                        path: [&path[..], b"/"].concat().into(),
+                        tree: id,
+                        depth: folder.depth + 1,
+                    };
+                    if self.may_hold(&below.path) {
+                        let heap = below.heap();
+                        pending.push(below, heap).map_err(failed)?;
+                    }
+                    continue;
+                }
+                GitKind::Blob => EntryKind::File,
+                GitKind::BlobExecutable => EntryKind::Executable,
+                GitKind::Link if is_modules_file(name) => {
+                    return Err(refused(&path, "it must not be a symbolic link"));
+                }
+                GitKind::Link => EntryKind::Symlink,
+                GitKind::Commit => EntryKind::Submodule,
+            };
+            if self.wanted(&path) {
+                let entry = Entry {
+                    path: path.into(),
+                    kind,
+                    layer: layer as u32,
+                    id,
+                };
+                self.entries.push(entry, length + 16).map_err(failed)?;
+            }
+        }
+        names.sort_unstable();
+        match names.windows(2).find(|pair| pair[0] == pair[1]) {
+            None => Ok(()),
+            Some(pair) => {
+                let path = [&folder.path[..], pair[0]].concat();
+                Err(refused(&path, "it is there twice"))
+            }
+        }
     }
 
-    fn may_hold(&self, folder: &str) -> bool {
-        self.sparse.is_empty()
-            || self
-                .sparse
-                .iter()
-                .any(|prefix| folder.starts_with(prefix.as_str()) || prefix.starts_with(folder))
+    /// The paths that begin with one of the prefixes, letter by letter, as upstream's library does.
+    fn wanted(&self, path: &[u8]) -> bool {
+        let begins = |prefix: &String| path.starts_with(prefix.as_bytes());
+        self.sparse.is_empty() || self.sparse.iter().any(begins)
     }
+
+    fn may_hold(&self, folder: &[u8]) -> bool {
+        let meets = |prefix: &String| {
+            folder.starts_with(prefix.as_bytes()) || prefix.as_bytes().starts_with(folder)
+        };
+        self.sparse.is_empty() || self.sparse.iter().any(meets)
+    }
+}
+
+impl Folder {
+    fn heap(&self) -> usize {
+        self.path.len() + 16
+    }
+}
+
+fn text(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).into_owned()
+}
+
+fn refused(path: &[u8], reason: &'static str) -> Error {
+    let mut shown = text(&path[..path.len().min(MAX_PATH)]);
+    if path.len() > MAX_PATH {
+        shown = shown.chars().take(SHOWN_PATH).chain(['…']).collect();
+    }
+    let path = shown;
+    Error::Path { path, reason }
 }

@@ -1,130 +1,148 @@
 //! Fetched objects on disk, without a work tree or references.
 
-use std::path::{Path, PathBuf};
+use std::cell::RefCell;
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
+use flux_budget::Claim;
 use gix::hash::ObjectId;
-use gix::objs::{Find as _, FindHeader as _, Kind};
+use gix::objs::Kind;
 use tempfile::TempDir;
 
 use crate::error::{Error, Fault};
 use crate::object::{Commit, Tag};
+use crate::pack::{self, Content, Decoder, Pack, Stream};
 use crate::revision::Hash;
+use crate::session::Session;
 
-/// A folder with packs; removed when dropped.
+/// The most bytes that a commit or tag may have: they are kept whole, as their signatures are checked.
+const MAX_COMMIT: u64 = 8 << 20;
+/// The most bytes that a tree may have; some 300,000 entries with short names.
+const MAX_TREE: u64 = 64 << 20;
+
+/// A folder with a pack; removed when dropped.
 pub(crate) struct Store {
     folder: TempDir,
     limit: usize,
+    claim: Arc<Claim>,
+    pack: OnceLock<Arc<Pack>>,
 }
 
 /// A handle that reads objects; cheap to make, one per thread.
 pub(crate) struct Objects {
-    handle: gix::odb::Handle,
-    limit: usize,
+    pack: Arc<Pack>,
+    decoder: RefCell<Decoder>,
 }
 
 impl Store {
-    /// Makes an empty store below `parent`, or below the system's folder for temporary files.
-    pub(crate) fn create(parent: Option<&Path>, limit: usize) -> Result<Self, Fault> {
-        let storage = |error: std::io::Error| Fault::Storage(error.to_string());
+    /// Makes an empty store below `parent`, or below the system's folder for temporary files. Objects have at most `limit`
+    /// bytes; what is held of them in memory is taken through `claim`.
+    pub(crate) fn create(
+        parent: Option<&Path>,
+        limit: usize,
+        claim: &Arc<Claim>,
+    ) -> Result<Self, Fault> {
         let mut builder = tempfile::Builder::new();
         builder.prefix("flux-git-");
         let folder = match parent {
             Some(parent) => builder.tempdir_in(parent),
             None => builder.tempdir(),
         };
-        let folder = folder.map_err(storage)?;
-        std::fs::create_dir_all(folder.path().join("objects/pack")).map_err(storage)?;
-        Ok(Self { folder, limit })
+        Ok(Self {
+            folder: folder.map_err(|error| Fault::Storage(error.to_string()))?,
+            limit,
+            claim: Arc::clone(claim),
+            pack: OnceLock::new(),
+        })
     }
 
-    pub(crate) fn pack_folder(&self) -> PathBuf {
-        self.folder.path().join("objects/pack")
-    }
-
-    pub(crate) fn shallow_file(&self) -> PathBuf {
-        self.folder.path().join("shallow")
+    /// Receives the pack. A store has one.
+    pub(crate) fn receive(&self, input: &mut dyn Read, session: &Session) -> Result<(), Fault> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(self.folder.path().join("pack"))
+            .map_err(|error| Fault::Storage(error.to_string()))?;
+        let pack = pack::receive(input, file, self.limit, session, &self.claim)?;
+        let _ = self.pack.set(Arc::new(pack)); // a second file cannot be made anew
+        Ok(())
     }
 
     /// Opens what was fetched.
     pub(crate) fn objects(&self) -> Result<Objects, Fault> {
-        let storage = |error: &dyn std::fmt::Display| Fault::Storage(error.to_string());
-        let options = gix::odb::store::init::Options {
-            use_multi_pack_index: false,
-            alloc_limit_bytes: Some(self.limit),
-            current_dir: Some(self.folder.path().to_owned()),
-            ..gix::odb::store::init::Options::default()
-        };
-        let folder = self.folder.path().join("objects");
-        let mut handle = gix::odb::at_opts(folder, gix::hash::Kind::Sha1, None, options)
-            .map_err(|error| storage(&error))?;
-        // Deltas that share their bases are unpacked once.
-        handle.set_pack_cache(|| {
-            Box::new(gix::odb::pack::cache::lru::StaticLinkedList::<64>::default())
-        });
+        self.objects_until(None)
+    }
+
+    /// Opens what was fetched, to be read until `stop` is set.
+    pub(crate) fn objects_until(&self, stop: Option<Arc<AtomicBool>>) -> Result<Objects, Fault> {
+        let pack = self.pack.get().ok_or(Fault::ObjectNotFound)?;
         Ok(Objects {
-            handle,
-            limit: self.limit,
+            pack: Arc::clone(pack),
+            decoder: RefCell::new(Decoder::new(&self.claim, stop)),
         })
     }
 }
 
 impl Objects {
     /// The kind of an object; `None` if it is not there.
-    pub(crate) fn kind(&self, id: &ObjectId) -> Result<Option<Kind>, Fault> {
-        match self.handle.try_header(id) {
-            Ok(header) => Ok(header.map(|header| header.kind)),
-            Err(error) => Err(Fault::Corrupt(error.to_string())),
-        }
+    pub(crate) fn kind(&self, id: &ObjectId) -> Option<Kind> {
+        self.pack.header(id).map(|(kind, _)| kind)
     }
 
-    /// Reads an object of a kind into `buffer`.
-    pub(crate) fn read<'b>(
-        &self,
-        id: &ObjectId,
-        kind: Kind,
-        buffer: &'b mut Vec<u8>,
-    ) -> Result<&'b [u8], Error> {
+    /// The content of an object of a kind.
+    pub(crate) fn read(&self, id: &ObjectId, kind: Kind) -> Result<Arc<Content>, Error> {
         let failed = |source| Error::Object {
             what: format!("{kind} {id}"),
             source,
         };
-        let header = self
-            .handle
-            .try_header(id)
-            .map_err(|error| failed(Fault::Corrupt(error.to_string())))?;
-        let header = header.ok_or_else(|| failed(Fault::ObjectNotFound))?;
-        if header.size > self.limit as u64 {
-            return Err(failed(Fault::TooLarge {
-                limit: self.limit as u64,
-                unit: "bytes in one object",
-            }));
+        self.expect(id, kind).map_err(failed)?;
+        let found = self.decoder.borrow_mut().find(&self.pack, id);
+        found
+            .and_then(|found| found.ok_or(Fault::ObjectNotFound))
+            .map_err(failed)
+    }
+
+    /// The content of a file, read in pieces.
+    pub(crate) fn open(&self, id: &ObjectId) -> Result<Stream, Error> {
+        let failed = |source| Error::Object {
+            what: format!("{} {id}", Kind::Blob),
+            source,
+        };
+        self.expect(id, Kind::Blob).map_err(failed)?;
+        let opened = Stream::open(&self.pack, &mut self.decoder.borrow_mut(), id);
+        opened
+            .and_then(|opened| opened.ok_or(Fault::ObjectNotFound))
+            .map_err(failed)
+    }
+
+    /// Checks kind and size of an object before it is read.
+    fn expect(&self, id: &ObjectId, kind: Kind) -> Result<(), Fault> {
+        let (found, size) = self.pack.header(id).ok_or(Fault::ObjectNotFound)?;
+        if found != kind {
+            return Err(Fault::Corrupt(format!("it is a {found}")));
         }
-        let found = self
-            .handle
-            .try_find(id, buffer)
-            .map_err(|error| failed(Fault::Corrupt(error.to_string())))?;
-        match found {
-            None => Err(failed(Fault::ObjectNotFound)),
-            Some(data) if data.kind != kind => {
-                Err(failed(Fault::Corrupt(format!("it is a {}", data.kind))))
-            }
-            Some(_) => Ok(buffer),
+        let (limit, unit) = match kind {
+            Kind::Blob => return Ok(()),
+            Kind::Tree => (MAX_TREE, "bytes in one folder"),
+            Kind::Commit | Kind::Tag => (MAX_COMMIT, "bytes in one commit or tag"),
+        };
+        if size > limit {
+            return Err(Fault::TooLarge { limit, unit });
         }
+        Ok(())
     }
 
     /// The size of an object.
     pub(crate) fn size(&self, id: &ObjectId) -> Result<u64, Error> {
-        let failed = |source| Error::Object {
+        let found = self.pack.header(id).map(|(_, size)| size);
+        found.ok_or_else(|| Error::Object {
             what: format!("object {id}"),
-            source,
-        };
-        let header = self
-            .handle
-            .try_header(id)
-            .map_err(|error| failed(Fault::Corrupt(error.to_string())))?;
-        header
-            .map(|header| header.size)
-            .ok_or_else(|| failed(Fault::ObjectNotFound))
+            source: Fault::ObjectNotFound,
+        })
     }
 
     /// A commit, and the tree it records.
@@ -133,31 +151,23 @@ impl Objects {
         id: &ObjectId,
         reference: &str,
     ) -> Result<(Commit, ObjectId), Error> {
-        let mut buffer = Vec::new();
-        let raw = self.read(id, Kind::Commit, &mut buffer)?;
-        let tree = gix::objs::CommitRefIter::from_bytes(raw, gix::hash::Kind::Sha1)
+        let raw = self.read(id, Kind::Commit)?;
+        let tree = gix::objs::CommitRefIter::from_bytes(&raw, gix::hash::Kind::Sha1)
             .tree_id()
             .map_err(|error| Error::Object {
                 what: format!("commit {id}"),
                 source: Fault::Corrupt(error.to_string()),
             })?;
-        Ok((
-            Commit::parse(Hash::new(id.to_string()), reference, raw),
-            tree,
-        ))
+        let commit = Commit::parse(Hash::new(id.to_string()), reference, &raw);
+        Ok((commit, tree))
     }
 
     /// A tag object, if `id` is one.
     pub(crate) fn tag(&self, id: &ObjectId) -> Result<Option<Tag>, Error> {
-        let kind = self.kind(id).map_err(|source| Error::Object {
-            what: format!("tag {id}"),
-            source,
-        })?;
-        if kind != Some(Kind::Tag) {
+        if self.kind(id) != Some(Kind::Tag) {
             return Ok(None);
         }
-        let mut buffer = Vec::new();
-        let raw = self.read(id, Kind::Tag, &mut buffer)?;
-        Ok(Some(Tag::parse(Hash::new(id.to_string()), raw)))
+        let raw = self.read(id, Kind::Tag)?;
+        Ok(Some(Tag::parse(Hash::new(id.to_string()), &raw)))
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use gix::hash::ObjectId;
 
 use crate::error::{Error, Fault};
+use crate::memory::ClaimedVec;
 use crate::protocol::Conversation;
 use crate::remote::{Phase, Remote, SharedSession, sibling};
 use crate::snapshot::{Entry, EntryKind, Walk};
@@ -22,7 +23,7 @@ const MODULES_FILE: &str = ".gitmodules";
 
 /// One entry of `.gitmodules`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Module {
+pub(crate) struct Module {
     name: String,
     path: String,
     url: String,
@@ -42,7 +43,7 @@ pub(crate) fn fetch(
     remote: &Remote,
     session: &SharedSession,
     layers: &mut Vec<Store>,
-    entries: &mut Vec<Entry>,
+    entries: &mut ClaimedVec<Entry>,
 ) -> Result<(), Error> {
     let mut levels = vec![Level {
         remote: remote.clone(),
@@ -66,10 +67,13 @@ pub(crate) fn fetch(
                 name: module.name.clone(),
                 source: Box::new(source),
             };
+            session
+                .check()
+                .map_err(|fault| failed(Error::Modules(fault.to_string())))?;
             let at = format!("{}{}", level.prefix, module.path);
-            let found = entries
-                .iter()
-                .position(|entry| entry.path() == at && entry.kind() == EntryKind::Submodule);
+            let found = entries.iter().position(|entry| {
+                entry.path() == at.as_bytes() && entry.kind() == EntryKind::Submodule
+            });
             let Some(found) = found else {
                 return Err(failed(Error::Modules(format!(
                     "the commit has no submodule at {:?}: entry not found",
@@ -91,10 +95,11 @@ pub(crate) fn fetch(
             let prefix = format!("{at}/");
             Walk {
                 session,
+                claim: &remote.options.claim,
                 sparse: &[],
                 entries,
             }
-            .tree(layers, layer, &prefix, tree)
+            .tree(layers, layer, prefix.as_bytes(), tree)
             .map_err(failed)?;
             levels.push(Level {
                 remote: child,
@@ -135,7 +140,7 @@ fn fetch_one(
     };
     let store = crate::fetch::one_commit(remote, session, talk, id)?.ok_or_else(not_found)?;
     let objects = store.objects().map_err(&clone)?;
-    if objects.kind(&id).map_err(&clone)? != Some(gix::objs::Kind::Commit) {
+    if objects.kind(&id) != Some(gix::objs::Kind::Commit) {
         return Err(not_found());
     }
     let (_, tree) = objects.commit(&id, "")?;
@@ -145,7 +150,7 @@ fn fetch_one(
 /// The submodules that a level's `.gitmodules` names, in order.
 fn modules(level: &Level, layers: &[Store], entries: &[Entry]) -> Result<Vec<Module>, Error> {
     let path = format!("{}{MODULES_FILE}", level.prefix);
-    let Some(entry) = entries.iter().find(|entry| entry.path() == path) else {
+    let Some(entry) = entries.iter().find(|entry| entry.path() == path.as_bytes()) else {
         return Ok(Vec::new());
     };
     let Some(store) = layers.get(level.layer) else {
@@ -162,13 +167,12 @@ fn modules(level: &Level, layers: &[Store], entries: &[Entry]) -> Result<Vec<Mod
             unit: "bytes in .gitmodules",
         }));
     }
-    let mut buffer = Vec::new();
-    let raw = objects.read(&entry.id(), gix::objs::Kind::Blob, &mut buffer)?;
-    parse(&String::from_utf8_lossy(raw))
+    let raw = objects.read(&entry.id(), gix::objs::Kind::Blob)?;
+    parse(&String::from_utf8_lossy(&raw))
 }
 
 /// Parses `.gitmodules`. Entries without path are none; a later value wins.
-fn parse(text: &str) -> Result<Vec<Module>, Error> {
+pub(crate) fn parse(text: &str) -> Result<Vec<Module>, Error> {
     let file =
         gix::config::File::try_from(text).map_err(|error| Error::Modules(error.to_string()))?;
     let mut modules: BTreeMap<String, Module> = BTreeMap::new();
@@ -202,7 +206,7 @@ fn parse(text: &str) -> Result<Vec<Module>, Error> {
             .path
             .split('/')
             .chain(module.name.split('/'))
-            .find_map(refusal);
+            .find_map(|name| refusal(name.as_bytes()));
         if let Some(reason) = refused {
             return Err(Error::Modules(format!(
                 "submodule {:?} at {:?}: {reason}",

@@ -1,18 +1,19 @@
 //! Names that a repository must not bring (SC-GIT-077).
 
 /// Why a file's name is refused, if it is: control characters, `.` and `..`, and whatever some file system takes for `.git`.
-pub(crate) fn refusal(name: &str) -> Option<&'static str> {
+/// A name need not be UTF-8: what is not goes for no character that matters here.
+pub(crate) fn refusal(name: &[u8]) -> Option<&'static str> {
     if name.is_empty() {
         return Some("empty name");
     }
-    if name.contains('/') {
+    if name.contains(&b'/') {
         return Some("a name with a slash");
     }
-    if name.bytes().any(|byte| byte < 0x20 || byte == 0x7f) {
+    if name.iter().any(|byte| *byte < 0x20 || *byte == 0x7f) {
         return Some("control character");
     }
-    for part in name.split('\\') {
-        if part == "." || part == ".." {
+    for part in name.split(|byte| *byte == b'\\') {
+        if part == b"." || part == b".." {
             return Some("relative component");
         }
         if is_git_folder(part) {
@@ -24,8 +25,11 @@ pub(crate) fn refusal(name: &str) -> Option<&'static str> {
 
 /// `.git` as file systems read it that ignore case (all), certain invisible characters (HFS+), or trailing dots, spaces and
 /// streams, and that know it as `git~1` (NTFS).
-fn is_git_folder(name: &str) -> bool {
-    let visible: String = name.chars().filter(|c| !is_ignored_by_hfs(*c)).collect();
+fn is_git_folder(name: &[u8]) -> bool {
+    let visible: String = String::from_utf8_lossy(name)
+        .chars()
+        .filter(|c| !is_ignored_by_hfs(*c))
+        .collect();
     let lower = visible.to_ascii_lowercase();
     for stem in [".git", "git~1"] {
         let Some(rest) = lower.strip_prefix(stem) else {
@@ -44,8 +48,11 @@ fn is_ignored_by_hfs(c: char) -> bool {
 }
 
 /// Whether a name is `.gitmodules` to some file system.
-pub(crate) fn is_modules_file(name: &str) -> bool {
-    let visible: String = name.chars().filter(|c| !is_ignored_by_hfs(*c)).collect();
+pub(crate) fn is_modules_file(name: &[u8]) -> bool {
+    let visible: String = String::from_utf8_lossy(name)
+        .chars()
+        .filter(|c| !is_ignored_by_hfs(*c))
+        .collect();
     visible.eq_ignore_ascii_case(".gitmodules")
 }
 
@@ -76,6 +83,6 @@ mod tests {
     #[case("a\\..\\b", false)]
     #[case("a\\.git", false)]
     fn names(#[case] name: &str, #[case] fine: bool) {
-        assert_eq!(refusal(name).is_none(), fine);
+        assert_eq!(refusal(name.as_bytes()).is_none(), fine);
     }
 }

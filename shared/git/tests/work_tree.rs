@@ -401,7 +401,7 @@ async fn a_repository_that_is_its_own_submodule_comes_to_an_end() {
     let deepest = snapshot
         .entries()
         .iter()
-        .map(|entry| entry.path().matches("me/").count())
+        .map(|entry| String::from_utf8_lossy(entry.path()).matches("me/").count())
         .max()
         .unwrap();
     assert_eq!(deepest, 10);
@@ -499,8 +499,45 @@ async fn nothing_is_left_behind() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     drop(snapshot);
     // A reader keeps the files alive.
-    assert_eq!(reader.read(&entry, &mut Vec::new()).unwrap(), b"1");
+    assert_eq!(reader.read(&entry).unwrap()[..], *b"1");
     drop(reader);
     assert!(fetch(&remote, "branch=gone").await.is_err());
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+// SC-GIT-070, SC-ART-090: names are bytes, and two that differ in bytes that are not UTF-8 are two files
+#[tokio::test]
+async fn names_that_are_not_utf8_keep_their_bytes() {
+    let server = HttpGitServer::start();
+    let repo = Repo::init(server.root(), "app.git");
+    let stream = b"commit refs/heads/main\ncommitter t <t@x> 1700000000 +0000\ndata 1\nx\n\
+        M 100644 inline caf\xe9.txt\ndata 1\n1\nM 100644 inline caf\xe8.txt\ndata 1\n2\n\
+        M 100644 inline d\xff/ok\ndata 1\n3\nM 120000 inline link\ndata 8\ncaf\xe9.txt\n";
+    repo.fast_import(stream);
+    let snapshot = fetch(&remote(&server.url("app.git")), "branch=main")
+        .await
+        .unwrap();
+    let reader = snapshot.reader().unwrap();
+    let names: Vec<&[u8]> = snapshot
+        .entries()
+        .iter()
+        .map(flux_git::Entry::path)
+        .collect();
+    assert_eq!(
+        names,
+        [&b"caf\xe8.txt"[..], b"caf\xe9.txt", b"d\xff/ok", b"link"]
+    );
+    let content = |path: &[u8]| reader.read(snapshot.find(path).unwrap()).unwrap().to_vec();
+    assert_eq!(
+        (content(b"caf\xe8.txt"), content(b"caf\xe9.txt")),
+        (b"2".to_vec(), b"1".to_vec())
+    );
+    let folder = tempfile::TempDir::new().unwrap();
+    snapshot.checkout(folder.path()).unwrap();
+    let name = std::os::unix::ffi::OsStrExt::from_bytes(&b"caf\xe9.txt"[..]);
+    assert_eq!(
+        std::fs::read(folder.path().join::<&std::ffi::OsStr>(name)).unwrap(),
+        b"1"
+    );
+    assert_eq!(std::fs::read(folder.path().join("link")).unwrap(), b"1");
 }

@@ -1,6 +1,10 @@
 //! Content written into the storage.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io::{self, Read},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use flux_api::{meta::Artifact, source::GitRepository};
@@ -38,8 +42,11 @@ pub(super) trait Source: Send + 'static {
     /// What there is, includes left out.
     fn content(&self) -> Content<Self::Blob>;
 
-    /// The content of a file.
+    /// The content of a small file, or the target of a link.
     fn read<'s>(&'s mut self, blob: &'s Self::Blob) -> io::Result<&'s [u8]>;
+
+    /// The size of a file and its content, read in pieces: a large one is never held in memory.
+    fn open<'s>(&'s mut self, blob: &'s Self::Blob) -> io::Result<(u64, Box<dyn Read + 's>)>;
 }
 
 impl Storing {
@@ -100,11 +107,12 @@ fn archive<S: Source, W: io::Write>(
                 executable,
                 content,
             } if !filter.excludes(&path, false)? => {
-                let bytes = source.read(content).map_err(|source| StoreError::Read {
+                let opened = source.open(content).map_err(|source| StoreError::Read {
                     path: String::from_utf8_lossy(&path).into_owned(),
                     source,
-                })?;
-                archive.file(&path, *executable, bytes.len() as u64, &mut &*bytes)?;
+                });
+                let (size, mut bytes) = opened?;
+                archive.file(&path, *executable, size, &mut bytes)?;
             }
             // SC-GIT-076: no artifact holds a link
             Entry::Directory | Entry::File { .. } | Entry::Symlink { .. } => {}

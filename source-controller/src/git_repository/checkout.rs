@@ -1,15 +1,21 @@
 //! A commit fetched from its remote.
 
-use std::{io, path::Path, time::Duration};
+use std::{
+    io::{self, Read},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use flux_api::{
     meta::GoDuration,
     source::{GitRepositoryRef, GitRepositorySpec},
 };
+use flux_budget::Claim;
 use flux_git::{
-    Commit, EntryKind, FetchOptions, Fetched, Reader, Reference, RemoteOptions, Snapshot,
-    SshAlgorithms,
+    Commit, Content as Held, EntryKind, FetchOptions, Fetched, Reader, Reference, RemoteOptions,
+    Snapshot, SshAlgorithms,
 };
 use flux_runtime::outcome::chain;
 
@@ -71,11 +77,12 @@ pub(super) enum Found {
     Fetched(Box<Snapshot>),
 }
 
-/// Fetches the commit, keeping its objects in `dir` (SC-GIT-026, SC-GIT-027, SC-GIT-029).
+/// Fetches the commit, keeping its objects in `dir` and taking memory through `claim` (SC-GIT-026, SC-GIT-027, SC-GIT-029).
 pub(super) async fn fetch(
     remote: &Remote,
     wanted: &Wanted,
     dir: &Path,
+    claim: &Arc<Claim>,
 ) -> Result<Found, StepError> {
     let options = RemoteOptions {
         proxy: remote.proxy.clone(),
@@ -85,6 +92,7 @@ pub(super) async fn fetch(
         },
         credentials_over_http: true, // SC-GIT-120
         temporary_folder: Some(dir.to_owned()),
+        claim: claim.clone(),
         ..RemoteOptions::default()
     };
     let remote = flux_git::Remote::new(remote.url.clone(), remote.auth.clone(), options)
@@ -116,7 +124,8 @@ pub(super) fn check_sparse_paths(
 pub(super) struct Files {
     snapshot: Box<Snapshot>,
     reader: Reader,
-    buffer: Vec<u8>,
+    /// What was read last.
+    held: Option<Arc<Held>>,
 }
 
 /// The content of a file.
@@ -135,14 +144,46 @@ impl From<Bytes> for Blob {
 }
 
 impl Files {
-    pub(super) fn of(snapshot: Box<Snapshot>) -> Result<Self, StepError> {
+    /// Prepares the files for the archive; what the table of them takes is taken through `claim`.
+    pub(super) fn of(snapshot: Box<Snapshot>, claim: &Claim) -> Result<Self, StepError> {
+        let paths = snapshot.entries().iter().map(flux_git::Entry::path);
+        claim.take(memory(paths)).map_err(StepError::Memory)?;
         let reader = snapshot.reader().map_err(StepError::Checkout)?;
         Ok(Self {
             snapshot,
             reader,
-            buffer: Vec::new(),
+            held: None,
         })
     }
+
+    fn entry(&self, number: usize) -> io::Result<&flux_git::Entry> {
+        let entry = self.snapshot.entries().get(number);
+        entry.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+/// What a path takes in [`Content`] besides its own bytes.
+const ENTRY_BYTES: u64 = 192;
+/// The most bytes of an ignore file or of the target of a link, which are held in memory.
+const MAX_READ: u64 = 4 << 20;
+
+/// The memory that [`Content`] takes for these sorted paths and the folders above them.
+fn memory<'p>(paths: impl Iterator<Item = &'p [u8]>) -> u64 {
+    let (mut sum, mut last): (u64, &[u8]) = (0, b"");
+    for path in paths {
+        let same = path.iter().zip(last).take_while(|(a, b)| a == b).count();
+        let folders = path.iter().enumerate().skip(same);
+        for (at, _) in folders.filter(|(_, byte)| **byte == b'/') {
+            sum += ENTRY_BYTES + at as u64;
+        }
+        sum += ENTRY_BYTES + path.len() as u64;
+        last = path;
+    }
+    sum
+}
+
+fn failed(error: &flux_git::Error) -> io::Error {
+    io::Error::other(chain(error))
 }
 
 impl Source for Files {
@@ -164,22 +205,34 @@ impl Source for Files {
                 EntryKind::Symlink => Entry::Symlink { target: blob },
                 EntryKind::Submodule => Entry::Directory,
             };
-            content.insert(entry.path().as_bytes(), found);
+            content.insert(entry.path(), found);
         }
         content
     }
 
     fn read<'s>(&'s mut self, blob: &'s Blob) -> io::Result<&'s [u8]> {
+        let number = match blob {
+            Blob::Bytes(bytes) => return Ok(bytes),
+            Blob::Entry(number) => *number,
+        };
+        let entry = self.entry(number)?;
+        let size = self.reader.size(entry).map_err(|error| failed(&error))?;
+        if size > MAX_READ {
+            return Err(io::Error::other(format!(
+                "it has {size} bytes, and {MAX_READ} at most are read"
+            )));
+        }
+        let read = self.reader.read(entry).map_err(|error| failed(&error))?;
+        Ok(self.held.insert(read))
+    }
+
+    fn open<'s>(&'s mut self, blob: &'s Blob) -> io::Result<(u64, Box<dyn Read + 's>)> {
         match blob {
-            Blob::Bytes(bytes) => Ok(bytes),
+            Blob::Bytes(bytes) => Ok((bytes.len() as u64, Box::new(&bytes[..]))),
             Blob::Entry(number) => {
-                let entry = self
-                    .snapshot
-                    .entries()
-                    .get(*number)
-                    .ok_or(io::ErrorKind::NotFound)?;
-                let read = self.reader.read(entry, &mut self.buffer);
-                read.map_err(|error| io::Error::other(chain(&error)))
+                let stream = self.reader.open(self.entry(*number)?);
+                let stream = stream.map_err(|error| failed(&error))?;
+                Ok((stream.remaining(), Box::new(stream)))
             }
         }
     }
@@ -188,6 +241,19 @@ impl Source for Files {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn folders_take_memory_once() {
+        let of = |paths: &[&str]| memory(paths.iter().map(|path| path.as_bytes()));
+        let entries = |count: u64, bytes: u64| count * ENTRY_BYTES + bytes;
+        assert_eq!(of(&[]), 0);
+        assert_eq!(of(&["a"]), entries(1, 1));
+        // a, a/b, a/b/c, a/b/d, a/bc
+        assert_eq!(
+            of(&["a/b/c", "a/b/d", "a/bc"]),
+            entries(5, 1 + 3 + 5 + 5 + 4)
+        );
+    }
 
     // SC-GIT-002, SC-GIT-060, SC-GIT-073
     #[test]

@@ -95,9 +95,9 @@ impl<B: Clone> Content<B> {
     pub(super) fn insert(&mut self, path: &[u8], entry: Entry<B>) {
         let key = WalkKey::of(path);
         let mut above = key.parent();
-        while let Some(folder) = above {
+        while let Some(folder) = above.filter(|folder| !self.entries.contains_key(folder)) {
             above = folder.parent();
-            self.entries.entry(folder).or_insert(Entry::Directory);
+            self.entries.insert(folder, Entry::Directory); // and where one is, so are those above it
         }
         self.entries.insert(key, entry);
     }

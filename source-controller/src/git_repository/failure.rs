@@ -80,6 +80,21 @@ pub(super) enum StepError {
     Client(#[source] flux_git::Error),
     #[error("failed to checkout and determine revision")]
     Checkout(#[source] flux_git::Error),
+    /// The repository does not fit into this process, which no retry changes before the interval is over.
+    #[error("failed to checkout and determine revision")]
+    TooLarge {
+        #[source]
+        source: flux_git::Error,
+        interval: Duration,
+    },
+    #[error("the files of the repository do not fit into memory")]
+    Memory(#[source] Exhausted),
+    #[error("the files of the repository do not fit into memory")]
+    TooMany {
+        #[source]
+        source: Exhausted,
+        interval: Duration,
+    },
     #[error("git repository is empty")]
     Empty,
     #[error("no changes since last reconciliation: observed revision '{revision}'")]
@@ -208,6 +223,18 @@ const AUTHENTICATION_FAILED: &str = "AuthenticationFailed";
 const INVALID_PROVIDER: &str = "InvalidProviderConfiguration";
 const GIT_OPERATION_FAILED: &str = "GitOperationFailed";
 
+impl StepError {
+    /// The same, retried after the interval only if an earlier try cannot succeed: what does not fit into memory beside
+    /// other reconciles fits when they are over, what is larger than all of the memory does not.
+    pub(super) fn retried_after(self, interval: Duration) -> Self {
+        match self {
+            Self::Checkout(source) if source.is_too_large() => Self::TooLarge { source, interval },
+            Self::Memory(source) if source.is_too_large() => Self::TooMany { source, interval },
+            other => other,
+        }
+    }
+}
+
 impl From<StepError> for Failure {
     fn from(error: StepError) -> Self {
         use StepError as E;
@@ -236,8 +263,12 @@ impl From<StepError> for Failure {
             E::IncludeMissing { recheck, .. } => waiting("NotFound", error, recheck),
             E::IncludeWithoutArtifact { recheck, .. } => waiting("NoArtifact", error, recheck),
 
-            E::Client(_) | E::Checkout(_) | E::SparseMissing(_) => {
+            E::Client(_) | E::Checkout(_) | E::Memory(_) | E::SparseMissing(_) => {
                 retry(GIT_OPERATION_FAILED, error).marking(FETCH_FAILED)
+            }
+            E::TooLarge { interval, .. } | E::TooMany { interval, .. } => {
+                Self::retry(GIT_OPERATION_FAILED, error, Pace::Exactly(interval))
+                    .marking(FETCH_FAILED)
             }
             E::Empty => retry("EmptyGitRepository", error).marking(FETCH_FAILED),
             E::Unchanged { interval, .. } => Self {

@@ -22,6 +22,14 @@ const STALLED: Next = Next::Stalled {
 };
 const BACK_OFF: Next = Next::Retry(Pace::BackOff);
 
+/// What is said of `bytes` where another reconcile holds all of one byte.
+fn exhausted(bytes: u64) -> Exhausted {
+    let budget = flux_budget::Budget::new(1);
+    let other = budget.claim();
+    other.take(1).unwrap();
+    budget.claim().take(bytes).unwrap_err()
+}
+
 // The rows named beside each case.
 #[test]
 fn what_follows_each_failure() {
@@ -60,6 +68,23 @@ fn what_follows_each_failure() {
             quiet,
             None,
             "failed to verify integrity of artifact, which is kept: invalid dir path: /data",
+        ),
+        // SC-ART-068: what cannot fit is tried again at the interval, what may fit later sooner
+        (
+            StepError::Memory(exhausted(2)).retried_after(secs(60)),
+            "GitOperationFailed",
+            Next::Retry(Pace::Exactly(secs(60))),
+            warning,
+            fetch,
+            "the files of the repository do not fit into memory: not enough memory: 2 B needed, 1 B available to this process",
+        ),
+        (
+            StepError::Memory(exhausted(1)).retried_after(secs(60)),
+            "GitOperationFailed",
+            BACK_OFF,
+            warning,
+            fetch,
+            "the files of the repository do not fit into memory: not enough memory: 1 B needed, 1 B of 1 B in use by other reconciliations",
         ),
         // SC-GIT-022, SC-AUTH-006
         (

@@ -25,7 +25,9 @@ use flux_runtime::{
     controller::FINALIZER,
     metrics::tokens::Tokens,
     watch::Cache,
+    work::WorkFolders,
 };
+use tempfile::TempDir;
 
 use self::{
     change::content_changed,
@@ -75,6 +77,8 @@ pub(crate) struct GitRepositories {
     pub(crate) remotes: RemoteSettings,
     /// The memory that all reconciles share.
     pub(crate) budget: Budget,
+    /// Where fetched objects are kept while a reconcile runs.
+    pub(crate) work: WorkFolders,
     /// How soon an include that is not available is looked at again.
     pub(crate) recheck: Duration,
 }
@@ -89,7 +93,7 @@ impl Reconciler for GitRepositories {
     async fn reconcile(&self, run: &mut Run<GitRepository>) -> Result<Outcome, Failure> {
         let object = run.object().clone();
         let spec = &object.spec;
-        let work_dir = work_directory(run)?;
+        let work_dir = self.work_directory(run)?;
 
         storage::inspect(run, &self.storage).await?;
         if run.conditions.is(SOURCE_VERIFIED, Status::False) {
@@ -99,13 +103,19 @@ impl Reconciler for GitRepositories {
         let remote = remote::of(run, &self.secrets, &self.tokens, &self.remotes).await?;
         let included = self.included(run).await?;
         let wanted = Wanted::of(spec, last_observed(run));
-        let mut found = checkout::fetch(&remote, &wanted, work_dir.path()).await?;
+        let claim = Arc::new(self.budget.claim());
+        let late = |error: StepError| error.retried_after(spec.interval.to_std());
+        let fetch = async |wanted| {
+            let found = checkout::fetch(&remote, wanted, work_dir.path(), &claim);
+            found.await.map_err(late)
+        };
+        let mut found = fetch(&wanted).await?;
         if let Found::Unchanged(commit) = &found {
             if !content_changed(spec, &run.status, &included) {
                 return Err(unchanged(run, commit));
             }
             let wanted = Wanted::of(spec, None);
-            found = checkout::fetch(&remote, &wanted, work_dir.path()).await?;
+            found = fetch(&wanted).await?;
         }
         let Found::Fetched(snapshot) = found else {
             return Err(StepError::Empty.into()); // a fetch without a known revision is never unchanged
@@ -134,7 +144,9 @@ impl Reconciler for GitRepositories {
                 budget: self.budget.clone(),
                 limit: wanted.timeout().max(MIN_ARCHIVE_LIMIT),
             };
-            let (path, stored) = storing.run(checkout::Files::of(snapshot)?).await?;
+            let (path, stored) = storing
+                .run(checkout::Files::of(snapshot, &claim).map_err(late)?)
+                .await?;
             run.conditions.remove(INCLUDE_UNAVAILABLE);
             observe(
                 run,
@@ -175,6 +187,17 @@ impl Reconciler for GitRepositories {
 }
 
 impl GitRepositories {
+    /// A folder of the run's own, gone with the value (SC-PROC-061).
+    fn work_directory(&self, run: &mut Run<GitRepository>) -> Result<TempDir, StepError> {
+        let prefix = format!("gitrepository-{}-{}-", run.namespace(), run.name());
+        let dir = self
+            .work
+            .folder(&prefix)
+            .map_err(StepError::WorkDirectory)?;
+        run.conditions.remove(STORAGE_OPERATION_FAILED);
+        Ok(dir)
+    }
+
     /// The artifacts to copy in; a set that differs from the last one is announced (SC-GIT-095, SC-GIT-096).
     async fn included(&self, run: &mut Run<GitRepository>) -> Result<Vec<Artifact>, Failure> {
         let object = run.object().clone();
@@ -204,15 +227,6 @@ impl GitRepositories {
         run.conditions.remove(ARTIFACT_OUTDATED);
         Ok(included)
     }
-}
-
-/// A folder of the run's own, gone with the value (SC-PROC-061).
-fn work_directory(run: &mut Run<GitRepository>) -> Result<tempfile::TempDir, StepError> {
-    let prefix = format!("gitrepository-{}-{}-", run.namespace(), run.name());
-    let made = tempfile::Builder::new().prefix(&prefix).tempdir();
-    let dir = made.map_err(StepError::WorkDirectory)?;
-    run.conditions.remove(STORAGE_OPERATION_FAILED);
-    Ok(dir)
 }
 
 /// The revision with which a listing of the remote may save the fetch (SC-GIT-060).

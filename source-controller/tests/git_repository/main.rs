@@ -8,6 +8,7 @@ mod content;
 mod failures;
 mod forged;
 mod github_app;
+mod hostile;
 mod includes;
 mod lifecycle;
 mod no_op;

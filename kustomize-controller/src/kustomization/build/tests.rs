@@ -1,4 +1,6 @@
 use flux_api::kustomize::KustomizationSpec;
+use flux_budget::Budget;
+use flux_runtime::work::WorkFolders;
 use git_servers::{HttpGitServer, Repo};
 use serde_json::{Value as Json, json};
 
@@ -45,12 +47,9 @@ fn kustomization(fields: &Json) -> Kustomization {
 fn builder(remote_bases: bool) -> Builder {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    Builder::new(
-        remote::Remotes::new(client),
-        remote_bases,
-        true,
-        Budget::unlimited(),
-    )
+    let work = WorkFolders::new("kustomize-controller-test");
+    let remotes = remote::Remotes::new(client, Budget::unlimited(), work);
+    Builder::new(remotes, remote_bases, true, Budget::unlimited())
 }
 
 async fn build(

@@ -8,11 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use flux_http::{ClientOptions, ReadError, Redirects, Repeat, Secret, shown_url};
-use gix_transport::Protocol;
-use gix_transport::client::blocking_io::Transport;
-use gix_transport::client::blocking_io::http::{
-    GetResponse, Http, PostBodyDataKind, PostResponse, Transport as HttpTransport,
-};
+use gix_transport::client::blocking_io::http::{GetResponse, Http, PostBodyDataKind, PostResponse};
 use url::Url;
 
 use crate::error::Fault;
@@ -43,10 +39,7 @@ pub(crate) fn client(remote: &Remote) -> Result<reqwest::Client, Fault> {
 pub(super) fn connect(
     remote: &Remote,
     session: &Arc<Session>,
-) -> Result<Box<dyn Transport>, Fault> {
-    let base = remote.url.without_user();
-    let url =
-        gix::url::parse(base.as_str()).map_err(|error| Fault::Connection(error.to_string()))?;
+) -> Result<Box<dyn super::Channel>, Fault> {
     let authorization = remote.auth.authorization();
     if let Some(value) = &authorization
         && reqwest::header::HeaderValue::from_bytes(value.expose()).is_err()
@@ -63,12 +56,8 @@ pub(super) fn connect(
         authorization,
         redirected: None,
     };
-    Ok(Box::new(HttpTransport::new_http(
-        http,
-        url,
-        Protocol::V2,
-        false,
-    )))
+    let base = remote.url.without_user();
+    Ok(Box::new(super::smart::OverHttp::new(session, http, base)))
 }
 
 struct Client {

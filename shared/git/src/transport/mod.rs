@@ -2,23 +2,32 @@
 
 mod algorithms;
 mod http;
+mod smart;
 mod ssh;
 mod tunnel;
 
+use std::io::Read;
 use std::sync::Arc;
-
-use gix_transport::client::blocking_io::Transport;
 
 use crate::error::Fault;
 use crate::remote::Remote;
 use crate::session::Session;
 use crate::url::Transport as Kind;
 
-/// A transport for one conversation with the remote.
-pub(crate) fn connect(
-    remote: &Remote,
-    session: &Arc<Session>,
-) -> Result<Box<dyn Transport>, Fault> {
+/// A connection to a remote's `git-upload-pack`, as messages and the answers to them.
+pub(crate) trait Channel {
+    /// What the server says first.
+    fn greeting(&mut self) -> Result<Box<dyn Read + '_>, Fault>;
+
+    /// Sends a message of the protocol (of version 2 or an older one), and gives the answer.
+    fn request(&mut self, message: &[u8], is_v2: bool) -> Result<Box<dyn Read + '_>, Fault>;
+
+    /// Says that no message follows.
+    fn end(&mut self);
+}
+
+/// A channel for one conversation with the remote.
+pub(crate) fn connect(remote: &Remote, session: &Arc<Session>) -> Result<Box<dyn Channel>, Fault> {
     match remote.url.transport() {
         Kind::Http | Kind::Https => http::connect(remote, session),
         Kind::Ssh => ssh::connect(remote, session),

@@ -5,9 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use gix_transport::Protocol;
-use gix_transport::client::blocking_io::Transport;
-use gix_transport::client::git::{ConnectMode, blocking_io::Connection};
 use russh::client::{self, AuthResult, Handle, Msg};
 use russh::keys::{Algorithm, PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
 use russh::{AlgorithmKind, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, MethodKind};
@@ -23,7 +20,7 @@ const MAX_SPEECH: usize = 16 * 1024;
 pub(super) fn connect(
     remote: &Remote,
     session: &Arc<Session>,
-) -> Result<Box<dyn Transport>, Fault> {
+) -> Result<Box<dyn super::Channel>, Fault> {
     let (handle, read, write) = session.block_on(open(remote))??;
     let reader = Reader {
         session: Arc::clone(session),
@@ -38,15 +35,7 @@ pub(super) fn connect(
         channel: write,
         _connection: handle,
     };
-    Ok(Box::new(Connection::new(
-        reader,
-        writer,
-        Protocol::V2,
-        remote.url.path().to_owned(),
-        None::<(String, Option<u16>)>,
-        ConnectMode::Process,
-        false,
-    )))
+    Ok(Box::new(super::smart::OverStream::new(reader, writer)))
 }
 
 type Opened = (Handle<HostCheck>, ChannelReadHalf, ChannelWriteHalf<Msg>);

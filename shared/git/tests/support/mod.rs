@@ -89,7 +89,6 @@ pub(crate) async fn fetch(remote: &Remote, wanted: &str) -> Result<Box<Snapshot>
 /// The files as path → kind and content.
 pub(crate) fn files(snapshot: &Snapshot) -> BTreeMap<String, String> {
     let reader = snapshot.reader().unwrap();
-    let mut buffer = Vec::new();
     let mut files = BTreeMap::new();
     for entry in snapshot.entries() {
         let kind = match entry.kind() {
@@ -98,11 +97,11 @@ pub(crate) fn files(snapshot: &Snapshot) -> BTreeMap<String, String> {
             EntryKind::Symlink => "-> ",
             EntryKind::Submodule => "submodule",
         };
-        let content = reader.read(entry, &mut buffer).unwrap();
+        let content = reader.read(entry).unwrap();
         assert_eq!(content.len() as u64, reader.size(entry).unwrap());
         files.insert(
-            entry.path().to_owned(),
-            format!("{kind}{}", String::from_utf8_lossy(content)),
+            String::from_utf8_lossy(entry.path()).into_owned(),
+            format!("{kind}{}", String::from_utf8_lossy(&content)),
         );
     }
     files

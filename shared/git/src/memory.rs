@@ -1,0 +1,147 @@
+//! Memory that grows with what a repository holds: claimed before it is allocated, given back when it is dropped.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use flux_budget::Claim;
+
+use crate::error::Fault;
+
+/// Bytes taken through a claim.
+#[derive(Debug)]
+pub(crate) struct Portion {
+    claim: Arc<Claim>,
+    what: &'static str,
+    bytes: u64,
+}
+
+impl Portion {
+    /// Takes `bytes` for `what`, which an error names.
+    pub(crate) fn take(
+        claim: &Arc<Claim>,
+        what: &'static str,
+        bytes: usize,
+    ) -> Result<Self, Fault> {
+        let mut portion = Self {
+            claim: Arc::clone(claim),
+            what,
+            bytes: 0,
+        };
+        portion.grow(bytes)?;
+        Ok(portion)
+    }
+
+    /// Takes `bytes` more.
+    pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Fault> {
+        let what = self.what;
+        self.claim
+            .take(bytes as u64)
+            .map_err(|exhausted| Fault::Memory { what, exhausted })?;
+        self.bytes += bytes as u64;
+        Ok(())
+    }
+
+    fn shrink(&mut self, bytes: usize) {
+        let bytes = (bytes as u64).min(self.bytes);
+        self.claim.give_back(bytes);
+        self.bytes -= bytes;
+    }
+}
+
+impl Drop for Portion {
+    fn drop(&mut self) {
+        self.claim.give_back(self.bytes);
+    }
+}
+
+/// A list whose memory is claimed as it grows.
+#[derive(Debug)]
+pub(crate) struct ClaimedVec<T> {
+    items: Vec<T>,
+    portion: Portion,
+}
+
+impl<T> ClaimedVec<T> {
+    /// An empty list of `what`.
+    pub(crate) fn new(claim: &Arc<Claim>, what: &'static str) -> Self {
+        let portion = Portion {
+            claim: Arc::clone(claim),
+            what,
+            bytes: 0,
+        };
+        Self {
+            items: Vec::new(),
+            portion,
+        }
+    }
+
+    /// Appends an item that owns `heap` bytes besides its own size.
+    pub(crate) fn push(&mut self, item: T, heap: usize) -> Result<(), Fault> {
+        let before = self.items.capacity();
+        if self.items.len() == before {
+            // While the items move, the old and the new place are both there.
+            let more = (before / 2).max(16);
+            self.portion
+                .grow((before + more).saturating_mul(size_of::<T>()))?;
+            self.items.reserve_exact(more);
+            self.portion.shrink(before * size_of::<T>());
+        }
+        if heap > 0 {
+            self.portion.grow(heap)?;
+        }
+        self.items.push(item);
+        Ok(())
+    }
+
+    /// Removes the last item, which owns `heap` bytes.
+    pub(crate) fn pop(&mut self, heap: impl FnOnce(&T) -> usize) -> Option<T> {
+        let item = self.items.pop()?;
+        self.portion.shrink(heap(&item));
+        Some(item)
+    }
+
+    /// Removes an item by putting the last one in its place. What it owned stays claimed.
+    pub(crate) fn swap_remove(&mut self, index: usize) -> T {
+        self.items.swap_remove(index)
+    }
+
+    /// The items, to be sorted or changed in place.
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [T] {
+        &mut self.items
+    }
+}
+
+impl<T> Deref for ClaimedVec<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.items
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flux_budget::Budget;
+
+    use super::*;
+
+    #[test]
+    fn lists_claim_what_they_hold_and_give_it_back() {
+        let budget = Budget::new(10_000);
+        let claim = Arc::new(budget.claim());
+        let mut list = ClaimedVec::new(&claim, "numbers");
+        for number in 0..100_u64 {
+            list.push(number, 10).unwrap();
+        }
+        assert!(budget.used() >= 100 * 18, "{}", budget.used());
+        assert_eq!(list.pop(|_| 10), Some(99));
+        let before = budget.used();
+        list.push(99, 10).unwrap();
+        assert_eq!(budget.used(), before + 10);
+        let refused = (0..).find_map(|number| list.push(number, 0).err()).unwrap();
+        assert!(refused.to_string().contains("numbers"), "{refused}");
+        assert!(refused.is_too_large());
+        drop(list);
+        assert_eq!(budget.used(), 0);
+    }
+}

@@ -1,0 +1,339 @@
+//! Reads objects of a pack from the disk.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read};
+use std::ops::Deref;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use flate2::{Decompress, FlushDecompress, Status};
+use flux_budget::Claim;
+use gix::hash::ObjectId;
+
+use super::receive::{corrupt, storage};
+use super::{Entry, Pack, delta};
+use crate::error::Fault;
+use crate::memory::Portion;
+
+/// How much is read from the disk at a time.
+const BUFFER: usize = 32 * 1024;
+/// How many objects are cached as bases.
+const CACHED_OBJECTS: usize = 64;
+/// How many bytes of objects are cached; one is, whatever its size.
+const CACHED_BYTES: usize = 16 << 20;
+/// What one object in memory costs besides its content.
+const OVERHEAD: usize = 256;
+
+/// An object's content in memory.
+#[derive(Debug)]
+pub struct Content {
+    bytes: Vec<u8>,
+    _portion: Portion,
+}
+
+impl Content {
+    /// Room for `size` bytes.
+    fn with_capacity(claim: &Arc<Claim>, size: u32) -> Result<Self, Fault> {
+        let portion = Portion::take(claim, "contents of one object", size as usize + OVERHEAD)?;
+        Ok(Self {
+            bytes: Vec::with_capacity(size as usize + 1), // see `inflate`
+            _portion: portion,
+        })
+    }
+
+    /// No content.
+    pub(crate) fn empty(claim: &Arc<Claim>) -> Result<Arc<Self>, Fault> {
+        Self::with_capacity(claim, 0).map(Arc::new)
+    }
+}
+
+impl Deref for Content {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Puts objects together, and caches the last ones as bases of others.
+pub(crate) struct Decoder {
+    claim: Arc<Claim>,
+    window: Window,
+    inflater: Decompress,
+    cache: VecDeque<(u32, Arc<Content>)>,
+    stop: Option<Arc<AtomicBool>>,
+}
+
+impl Decoder {
+    /// With `stop`, the work ends soon after that is set.
+    pub(crate) fn new(claim: &Arc<Claim>, stop: Option<Arc<AtomicBool>>) -> Self {
+        Self {
+            stop,
+            claim: Arc::clone(claim),
+            window: Window::default(),
+            inflater: Decompress::new(true),
+            cache: VecDeque::new(),
+        }
+    }
+
+    /// The content of an object of `pack`; `None` if it is not there.
+    pub(crate) fn find(
+        &mut self,
+        pack: &Pack,
+        id: &ObjectId,
+    ) -> Result<Option<Arc<Content>>, Fault> {
+        pack.position(id)
+            .map(|number| self.object(&pack.file, &pack.entries, number))
+            .transpose()
+    }
+
+    /// The content of an entry's object.
+    pub(super) fn object(
+        &mut self,
+        file: &File,
+        entries: &[Entry],
+        number: u32,
+    ) -> Result<Arc<Content>, Fault> {
+        let entry = |number: u32| entries.get(number as usize).copied();
+        let missing = || corrupt("the base of a delta is missing");
+        let mut chain = Vec::new();
+        let mut at = number;
+        let mut content = loop {
+            if let Some(known) = self.cached(at) {
+                break known;
+            }
+            let found = entry(at).ok_or_else(missing)?;
+            if found.is_whole() {
+                let whole = self.freeing(|this| this.inflate(file, &found))?;
+                let whole = Arc::new(whole);
+                if !chain.is_empty() {
+                    self.keep(at, &whole);
+                }
+                break whole;
+            }
+            chain.push(at);
+            at = found.base;
+        };
+        while let Some(next) = chain.pop() {
+            let found = entry(next).ok_or_else(missing)?;
+            let applied = self.freeing(|this| {
+                let delta = this.inflate(file, &found)?;
+                let mut applied = Content::with_capacity(&this.claim, found.size)?;
+                let size = found.size as usize;
+                delta::apply(&content, &delta, size, &mut applied.bytes)
+                    .ok_or_else(|| corrupt("a delta does not fit its base"))?;
+                Ok(applied)
+            })?;
+            content = Arc::new(applied);
+            self.keep(next, &content);
+        }
+        Ok(content)
+    }
+
+    /// Does work that takes memory, once more without what is only kept to save time if it does not fit.
+    fn freeing(
+        &mut self,
+        work: impl Fn(&mut Self) -> Result<Content, Fault>,
+    ) -> Result<Content, Fault> {
+        match work(self) {
+            Err(Fault::Memory { .. }) if !self.cache.is_empty() => {
+                self.cache.clear();
+                work(self)
+            }
+            done => done,
+        }
+    }
+
+    fn inflate(&mut self, file: &File, entry: &Entry) -> Result<Content, Fault> {
+        let mut content = Content::with_capacity(&self.claim, entry.stored)?;
+        let size = entry.stored as usize;
+        // With a byte more than there should be, the inflater reaches the end of its input, too.
+        content.bytes.resize(size + 1, 0);
+        self.inflater.reset(true);
+        let mut at = entry.offset;
+        let mut filled = 0;
+        loop {
+            self.check()?;
+            let input = self.window.at(file, at)?;
+            let target = &mut content.bytes[filled..];
+            let (read, written, ended) = step(&mut self.inflater, input, target)?;
+            at += read as u64;
+            filled += written;
+            if ended && filled == size {
+                content.bytes.truncate(size);
+                return Ok(content);
+            }
+            if ended || filled > size || (read == 0 && written == 0) {
+                return Err(corrupt("an object has another size than it says"));
+            }
+        }
+    }
+
+    fn check(&self) -> Result<(), Fault> {
+        match &self.stop {
+            Some(stop) if stop.load(Ordering::Relaxed) => Err(Fault::Cancelled),
+            _ => Ok(()),
+        }
+    }
+
+    fn cached(&self, number: u32) -> Option<Arc<Content>> {
+        let found = self.cache.iter().find(|(of, _)| *of == number);
+        found.map(|(_, content)| Arc::clone(content))
+    }
+
+    fn keep(&mut self, number: u32, content: &Arc<Content>) {
+        let bytes = |cache: &VecDeque<(u32, Arc<Content>)>| {
+            cache
+                .iter()
+                .map(|(_, content)| content.len())
+                .sum::<usize>()
+        };
+        while self.cache.len() >= CACHED_OBJECTS
+            || (!self.cache.is_empty() && bytes(&self.cache) + content.len() > CACHED_BYTES)
+        {
+            self.cache.pop_back();
+        }
+        self.cache.push_front((number, Arc::clone(content)));
+    }
+}
+
+/// Inflates once: gives what was read and written, and whether that was all.
+fn step(
+    inflater: &mut Decompress,
+    input: &[u8],
+    output: &mut [u8],
+) -> Result<(usize, usize, bool), Fault> {
+    let (read, written) = (inflater.total_in(), inflater.total_out());
+    let status = inflater
+        .decompress(input, output, FlushDecompress::None)
+        .map_err(|error| corrupt(&error.to_string()))?;
+    let read = (inflater.total_in() - read) as usize;
+    let written = (inflater.total_out() - written) as usize;
+    Ok((read, written, matches!(status, Status::StreamEnd)))
+}
+
+/// A piece of the pack in memory: objects that are read one after the other often lie side by side.
+#[derive(Default)]
+struct Window {
+    buffer: Vec<u8>,
+    begin: u64,
+    filled: usize,
+}
+
+impl Window {
+    /// What the file has from `offset` on; empty at its end only.
+    fn at(&mut self, file: &File, offset: u64) -> Result<&[u8], Fault> {
+        let inside = offset
+            .checked_sub(self.begin)
+            .and_then(|skip| usize::try_from(skip).ok())
+            .filter(|skip| *skip < self.filled);
+        let skip = if let Some(skip) = inside {
+            skip
+        } else {
+            self.buffer.resize(BUFFER, 0);
+            self.begin = offset;
+            self.filled = 0;
+            self.filled = file
+                .read_at(&mut self.buffer, offset)
+                .map_err(|error| storage(&error))?;
+            0
+        };
+        Ok(&self.buffer[skip..self.filled])
+    }
+}
+
+/// An object's content, read in pieces.
+pub struct Stream(Source);
+
+enum Source {
+    Whole {
+        pack: Arc<Pack>,
+        window: Window,
+        inflater: Box<Decompress>,
+        at: u64,
+        left: u64,
+    },
+    Memory {
+        content: Arc<Content>,
+        at: usize,
+    },
+}
+
+impl Stream {
+    /// Opens an object; `None` if it is not there.
+    pub(crate) fn open(
+        pack: &Arc<Pack>,
+        decoder: &mut Decoder,
+        id: &ObjectId,
+    ) -> Result<Option<Self>, Fault> {
+        let Some(number) = pack.position(id) else {
+            return Ok(None);
+        };
+        let Some(entry) = pack.entries.get(number as usize) else {
+            return Ok(None);
+        };
+        if !entry.is_whole() || entry.stored as usize <= BUFFER {
+            let content = decoder.object(&pack.file, &pack.entries, number)?;
+            return Ok(Some(Self::of(content)));
+        }
+        Ok(Some(Self(Source::Whole {
+            pack: Arc::clone(pack),
+            window: Window::default(),
+            inflater: Box::new(Decompress::new(true)),
+            at: entry.offset,
+            left: u64::from(entry.size),
+        })))
+    }
+
+    pub(crate) fn of(content: Arc<Content>) -> Self {
+        Self(Source::Memory { content, at: 0 })
+    }
+
+    /// How many bytes are left to be read.
+    pub fn remaining(&self) -> u64 {
+        match &self.0 {
+            Source::Whole { left, .. } => *left,
+            Source::Memory { content, at } => (content.len() - at) as u64,
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Source::Memory { content, at } => {
+                let rest = &content[*at..];
+                let read = rest.len().min(buffer.len());
+                buffer[..read].copy_from_slice(&rest[..read]);
+                *at += read;
+                Ok(read)
+            }
+            Source::Whole {
+                pack,
+                window,
+                inflater,
+                at,
+                left,
+            } => loop {
+                if *left == 0 || buffer.is_empty() {
+                    return Ok(0);
+                }
+                let input = window.at(&pack.file, *at).map_err(io::Error::other)?;
+                let (read, written, ended) =
+                    step(inflater, input, buffer).map_err(io::Error::other)?;
+                *at += read as u64;
+                let rest = left.checked_sub(written as u64);
+                if rest.is_none_or(|rest| ended && rest > 0) || (read == 0 && written == 0) {
+                    let error = corrupt("an object has another size than it says");
+                    return Err(io::Error::other(error));
+                }
+                *left = rest.unwrap_or_default();
+                if written > 0 {
+                    return Ok(written);
+                }
+            },
+        }
+    }
+}

@@ -1,0 +1,237 @@
+use std::io::Read as _;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use flux_budget::Claim;
+use gix::hash::ObjectId;
+use rstest::rstest;
+
+use super::*;
+use crate::error::Fault;
+
+const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+/// Lines as packets; `0000` to `0002` stand for themselves, and `A` and `B` for hashes.
+fn message(lines: &[&str]) -> Vec<u8> {
+    let packet = |line: &&str| match *line {
+        "0000" | "0001" | "0002" => (*line).to_owned(),
+        line => {
+            let line = line.replace("<A>", A).replace("<B>", B);
+            format!("{:04x}{line}", line.len() + 4)
+        }
+    };
+    lines.iter().map(packet).collect::<String>().into_bytes()
+}
+
+fn claim() -> Arc<Claim> {
+    Arc::new(Claim::unlimited())
+}
+
+fn advertisement(lines: &[&str]) -> Result<Advertisement, Fault> {
+    Advertisement::read(&mut Packets::new(&message(lines)[..]), &claim())
+}
+
+/// References as `name target peeled`, each hash by its first letter.
+fn show(references: &References) -> Vec<String> {
+    let letter = |id: ObjectId| id.to_string()[..1].to_owned();
+    let show = |listed: &Listed| {
+        let peeled = listed.peeled.map(|id| format!(" {}", letter(id)));
+        let peeled = peeled.unwrap_or_default();
+        format!("{} {}{peeled}", listed.name, letter(listed.target))
+    };
+    references.iter().map(show).collect()
+}
+
+#[rstest]
+#[case::with_capabilities(&["<A> HEAD\0side-band agent=x\n", "<A> refs/heads/main\n", "0000"], &["HEAD a", "refs/heads/main a"])]
+#[case::without_capabilities(&["<A> refs/heads/main\n", "0000"], &["refs/heads/main a"])]
+#[case::over_http(&["# service=git-upload-pack\n", "0000", "<A> refs/heads/main\0x\n", "0000"], &["refs/heads/main a"])]
+#[case::version_1(&["version 1\n", "<A> refs/heads/main\0x\n", "0000"], &["refs/heads/main a"])]
+#[case::annotated_tags(&["<A> refs/tags/v1\0x\n", "<B> refs/tags/v1^{}\n", "0000"], &["refs/tags/v1 a b"])]
+#[case::shallow(&["<A> refs/heads/main\0x\n", "shallow <B>\n", "0000"], &["refs/heads/main a"])]
+#[case::empty(&["0000000000000000000000000000000000000000 capabilities^{}\0x\n", "0000"], &[])]
+#[case::empty_over_http(&["# service=git-upload-pack\n", "0000", "0000"], &[])]
+fn the_references_of_old_servers(#[case] lines: &[&str], #[case] expected: &[&str]) {
+    let server = advertisement(lines).unwrap();
+    assert!(!server.is_v2());
+    assert_eq!(show(&server.references.unwrap()), expected);
+}
+
+#[test]
+fn what_a_server_can_do() {
+    let v0 = advertisement(&["<A> HEAD\0side-band agent=x=y shallow\n", "0000"]).unwrap();
+    let v2 = advertisement(&[
+        "version 2\n",
+        "agent=x=y\n",
+        "fetch=shallow filter\n",
+        "0000",
+    ]);
+    let v2 = v2.unwrap();
+    assert!(v2.is_v2() && v2.has("fetch") && !v2.has("fetch=shallow") && !v2.has("fet"));
+    assert!(v0.has("shallow") && v0.has("agent") && !v0.has("side-band-64k"));
+    for server in [&v0, &v2] {
+        assert_eq!(server.value("agent"), Some("x=y"));
+        assert_eq!(server.value("age"), None);
+    }
+    assert_eq!(v2.value("fetch"), Some("shallow filter"));
+}
+
+#[rstest]
+#[case(&["ERR sorry, moved\n"], "sorry, moved")]
+#[case(&["ERR access denied or repository not exported: /x"], "repository not found")]
+#[case(&["version 3\n"], "the server speaks an unknown protocol: version 3")]
+#[case(&["<A>\n", "0000"], "the server's list of references is malformed")]
+#[case(&["<A> x\n"], "the server's answer ends too early: unexpected EOF")]
+#[case(&[], "the server's answer ends too early: unexpected EOF")]
+#[case(&["version 2\n", "object-format=sha256\n", "0000"], "object format 'sha256'")]
+#[case(&["<A>aaaaaaaaaaaaaaaaaaaaaaaa refs/heads/main\n"], "object format 'sha256'")]
+fn advertisements_that_are_errors(#[case] lines: &[&str], #[case] expected: &str) {
+    let error = advertisement(lines).unwrap_err().to_string();
+    assert!(error.contains(expected), "{error}");
+}
+
+#[test]
+fn what_is_not_packets_says_so() {
+    for text in ["<!DOCTYPE html>", "0003", "fff1", "00zz", "00"] {
+        let error = Advertisement::read(&mut Packets::new(text.as_bytes()), &claim()).unwrap_err();
+        assert!(
+            error.to_string().ends_with("invalid pkt-len found"),
+            "{text}: {error}"
+        );
+    }
+}
+
+#[test]
+fn capabilities_have_a_bound() {
+    let long = format!("x={}\n", "y".repeat(60_000));
+    let error = advertisement(&["version 2\n", &long, &long]).unwrap_err();
+    assert!(error.is_too_large(), "{error}");
+}
+
+#[test]
+fn references_on_request() {
+    let lines = message(&[
+        "<A> refs/tags/v1 peeled:<B>\n",
+        "<A> refs/heads/main symref-target:refs/heads/x\n",
+        "unborn HEAD symref-target:refs/heads/main\n",
+        "0000",
+    ]);
+    let read = |prefixes: &[&str]| {
+        let mut packets = Packets::new(&lines[..]);
+        show(&read_references(&mut packets, prefixes, &claim()).unwrap())
+    };
+    assert_eq!(read(&[]), ["refs/tags/v1 a b", "refs/heads/main a"]);
+    assert_eq!(read(&["refs/heads/"]), ["refs/heads/main a"]);
+}
+
+fn requested(server: &[&str], depth: u32) -> String {
+    let server = advertisement(server).unwrap();
+    let wants: Vec<ObjectId> = [A, B].iter().map(|hex| hex.parse().unwrap()).collect();
+    let fetch = Fetch {
+        wants: &wants,
+        depth: NonZeroU32::new(depth),
+    };
+    String::from_utf8(fetch.encode(&server)).unwrap()
+}
+
+#[rstest]
+#[case::all(
+    "multi_ack side-band side-band-64k ofs-delta thin-pack shallow no-progress agent=x",
+    " multi_ack side-band-64k ofs-delta no-progress agent=AGENT",
+    true
+)]
+#[case::no_agent("side-band ofs-delta", " side-band ofs-delta", false)]
+#[case::nothing("", "", false)]
+fn old_servers_are_asked_for_what_they_can(
+    #[case] can: &str,
+    #[case] asked: &str,
+    #[case] shallow: bool,
+) {
+    let agent = concat!("git/flux-", env!("CARGO_PKG_VERSION"));
+    let first = format!("want <A>{}\n", asked.replace("AGENT", agent));
+    let mut expected = vec![&*first, "want <B>\n"];
+    if shallow {
+        expected.push("deepen 1\n");
+    }
+    expected.extend(["0000", "done\n"]);
+    let server = format!("<A> HEAD\0{can}\n");
+    let request = requested(&[&server, "0000"], 1);
+    assert_eq!(request.as_bytes(), message(&expected));
+}
+
+// SC-GIT-057
+#[test]
+fn servers_of_version_2_are_asked_for_what_they_can() {
+    let bare = requested(&["version 2\n", "fetch\n", "0000"], 1);
+    let expected = [
+        "command=fetch\n",
+        "0001",
+        "ofs-delta\n",
+        "no-progress\n",
+        "want <A>\n",
+        "want <B>\n",
+        "done\n",
+        "0000",
+    ];
+    assert_eq!(bare.as_bytes(), message(&expected));
+    let lines = [
+        "version 2\n",
+        "agent=x\n",
+        "object-format=sha1\n",
+        "fetch=shallow\n",
+        "0000",
+    ];
+    let full = requested(&lines, 1);
+    assert!(full.contains("agent=git/flux-") && full.contains("object-format=sha1\n"));
+    assert!(full.contains("deepen 1\n") && !requested(&lines, 0).contains("deepen"));
+    let server = advertisement(&["version 2\n", "ls-refs\n", "0000"]).unwrap();
+    let expected = [
+        "command=ls-refs\n",
+        "0001",
+        "peel\n",
+        "ref-prefix refs/tags/\n",
+        "0000",
+    ];
+    assert_eq!(list(&server, &["refs/tags/"]), message(&expected));
+}
+
+fn pack_of(stream: Result<PackStream<&[u8]>, Fault>) -> Result<String, String> {
+    let mut text = String::new();
+    let mut stream = stream.map_err(|fault| fault.to_string())?;
+    stream
+        .read_to_string(&mut text)
+        .map_err(|error| error.to_string())?;
+    Ok(text)
+}
+
+#[rstest]
+#[case(&["packfile\n", "\x01PA", "\x02words", "\x01CK", "0000"], Ok("PACK"))]
+#[case(&["shallow-info\n", "shallow <A>\n", "0001", "packfile\n", "\x01PACK", "0000"], Ok("PACK"))]
+#[case(&["packfile\n", "\x01PA", "\x03out of disk\n"], Err("remote: out of disk"))]
+#[case(&["packfile\n", "\x03Repository does not exist\n"], Err("repository not found"))]
+#[case(&["packfile\n", "\x04what"], Err("unknown side band"))]
+#[case(&["ERR upload-pack: not our ref <A>"], Err("upload-pack: not our ref aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"))]
+#[case(&["acknowledgments\n", "NAK\n", "0000"], Err("the server sent no objects"))]
+#[case(&["packfile\n", "\x01PACK"], Ok("PACK"))]
+fn answers_of_version_2(#[case] lines: &[&str], #[case] expected: Result<&str, &str>) {
+    let message = message(lines);
+    let found = pack_of(PackStream::v2(Packets::new(&message[..])));
+    assert_eq!(found.as_deref().map_err(String::as_str), expected);
+}
+
+#[rstest]
+#[case(&["NAK\n", "\x01PACK", "0000"], true, Ok("PACK"))]
+#[case(&["shallow <A>", "0000", "NAK\n", "\x01PACK", "0000"], true, Ok("PACK"))]
+#[case(&["shallow <A>", "0000", "NAK\n", "PACK"], false, Ok("0008PACK"))]
+#[case(&["what\n"], true, Err("the server's answer is not in Git's protocol: unexpected \"what\""))]
+#[case(&["0000"], true, Err("the server's answer ends too early: unexpected EOF"))]
+fn answers_of_old_servers(
+    #[case] lines: &[&str],
+    #[case] side_band: bool,
+    #[case] expected: Result<&str, &str>,
+) {
+    let message = message(lines);
+    let found = pack_of(PackStream::v0(Packets::new(&message[..]), side_band));
+    assert_eq!(found.as_deref().map_err(String::as_str), expected);
+}
