@@ -347,16 +347,15 @@ impl Kustomizations {
             }
         };
         let fetch = self.trees.get(&artifact.url, &digest, load);
-        match tokio::time::timeout(timings.timeout, fetch).await {
-            Ok(fetched) => fetched.map_err(failed),
-            Err(_) => {
-                let message = format!(
-                    "failed to download archive: GET {}: context deadline exceeded",
-                    artifact.url
-                );
-                let pace = Pace::Exactly(timings.retry);
-                Err(Failure::retry("ArtifactFailed", message, pace))
-            }
+        if let Ok(fetched) = tokio::time::timeout(timings.timeout, fetch).await {
+            fetched.map_err(failed)
+        } else {
+            let message = format!(
+                "failed to download archive: GET {}: context deadline exceeded",
+                artifact.url
+            );
+            let pace = Pace::Exactly(timings.retry);
+            Err(Failure::retry("ArtifactFailed", message, pace))
         }
     }
 }

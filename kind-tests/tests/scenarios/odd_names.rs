@@ -21,7 +21,7 @@ const NAMES: &[(&str, Option<&str>)] = &[
 
 /// A field that refers to an object.
 struct Field {
-    field: &'static str,
+    id: &'static str,
     /// The lines of the spec, in which `NAME` stands for the name.
     spec: &'static str,
     /// The condition that tells, its status, and its reason.
@@ -36,7 +36,7 @@ struct Field {
 const OF_SOURCES: &[Field] = &[
     // SC-GIT-024
     Field {
-        field: "secret",
+        id: "secret",
         spec: "secretRef: {name: 'NAME'}",
         told: ("FetchFailed", "True", "AuthenticationFailed"),
         refused: "failed to get secret 'NS/NAME': invalid resource name \"NAME\": [REFUSED]",
@@ -44,7 +44,7 @@ const OF_SOURCES: &[Field] = &[
     },
     // SC-GIT-022
     Field {
-        field: "proxy",
+        id: "proxy",
         spec: "proxySecretRef: {name: 'NAME'}",
         told: ("FetchFailed", "True", "AuthenticationFailed"),
         refused: "failed to configure proxy options: failed to get secret 'NS/NAME': invalid resource name \"NAME\": [REFUSED]",
@@ -52,7 +52,7 @@ const OF_SOURCES: &[Field] = &[
     },
     // SC-VER-003
     Field {
-        field: "verify",
+        id: "verify",
         spec: "verify: {mode: HEAD, secretRef: {name: 'NAME'}}",
         told: ("SourceVerified", "False", "VerificationError"),
         refused: "public keys secret error: invalid resource name \"NAME\": [REFUSED]",
@@ -60,7 +60,7 @@ const OF_SOURCES: &[Field] = &[
     },
     // SC-GIT-091: from the cache, which knows no such name
     Field {
-        field: "include",
+        id: "include",
         spec: "include: [{repository: {name: 'NAME'}}]",
         told: ("IncludeUnavailable", "True", "NotFound"),
         refused: "GitRepository.source.toolkit.fluxcd.io \"NAME\" not found",
@@ -72,14 +72,14 @@ const OF_SOURCES: &[Field] = &[
 const OF_KUSTOMIZATIONS: &[Field] = &[
     // KC-DEP-003
     Field {
-        field: "depends",
+        id: "depends",
         spec: "dependsOn: [{name: 'NAME'}]",
         told: ("Ready", "False", "DependencyNotReady"),
         refused: "dependency 'NS/NAME' not found: invalid resource name \"NAME\": [REFUSED]",
         missing: "dependency 'NS/NAME' not found: kustomizations.kustomize.toolkit.fluxcd.io \"NAME\" not found",
     },
     Field {
-        field: "depends-namespace",
+        id: "depends-namespace",
         spec: "dependsOn: [{name: app, namespace: 'NAME'}]",
         told: ("Ready", "False", "DependencyNotReady"),
         refused: "dependency 'NAME/app' not found: invalid namespace \"NAME\": [REFUSED]",
@@ -87,14 +87,14 @@ const OF_KUSTOMIZATIONS: &[Field] = &[
     },
     // KC-SUB-009
     Field {
-        field: "substitute-map",
+        id: "substitute-map",
         spec: "postBuild: {substituteFrom: [{kind: ConfigMap, name: 'NAME'}]}",
         told: ("Ready", "False", "BuildFailed"),
         refused: "substitute from 'ConfigMap/NAME' error: invalid resource name \"NAME\": [REFUSED]",
         missing: "substitute from 'ConfigMap/NAME' error: configmaps \"NAME\" not found",
     },
     Field {
-        field: "substitute-secret",
+        id: "substitute-secret",
         spec: "postBuild: {substituteFrom: [{kind: Secret, name: 'NAME'}]}",
         told: ("Ready", "False", "BuildFailed"),
         refused: "substitute from 'Secret/NAME' error: invalid resource name \"NAME\": [REFUSED]",
@@ -102,21 +102,21 @@ const OF_KUSTOMIZATIONS: &[Field] = &[
     },
     // KC-REMOTE-001: no request names the account but its header, and nobody is of that name
     Field {
-        field: "account",
+        id: "account",
         spec: "serviceAccountName: 'NAME'",
         told: ("Ready", "False", "ReconciliationFailed"),
         refused: "User \"system:serviceaccount:NS:NAME\" cannot",
         missing: "User \"system:serviceaccount:NS:NAME\" cannot",
     },
     Field {
-        field: "health",
+        id: "health",
         spec: "timeout: 3s, healthChecks: [{apiVersion: v1, kind: ConfigMap, name: 'NAME', namespace: NS}]",
         told: ("Ready", "False", "HealthCheckFailed"),
         refused: "ConfigMap/NS/NAME status: 'Unknown': invalid resource name \"NAME\": [REFUSED]",
         missing: "ConfigMap/NS/NAME status: 'NotFound'",
     },
     Field {
-        field: "health-namespace",
+        id: "health-namespace",
         spec: "timeout: 3s, healthChecks: [{apiVersion: v1, kind: ConfigMap, name: a, namespace: 'NAME'}]",
         told: ("Ready", "False", "HealthCheckFailed"),
         refused: "ConfigMap/NAME/a status: 'Unknown': invalid namespace \"NAME\": [REFUSED]",
@@ -215,7 +215,7 @@ async fn a_source_that_refers_to_an_odd_name_says_so_and_holds_up_nobody() -> Re
     for field in OF_SOURCES {
         for (number, name) in NAMES.iter().enumerate() {
             let spec = format!("{begin}, {}", filled(field.spec, &namespace, *name));
-            let yaml = object(GIT_REPOSITORY, &format!("{}-{number}", field.field), &spec);
+            let yaml = object(GIT_REPOSITORY, &format!("{}-{number}", field.id), &spec);
             flux.namespace.apply(&yaml).await?;
         }
     }
@@ -227,7 +227,7 @@ async fn a_source_that_refers_to_an_odd_name_says_so_and_holds_up_nobody() -> Re
                 field.missing
             };
             let words = filled(words, &namespace, *name);
-            let object = format!("{}-{number}", field.field);
+            let object = format!("{}-{number}", field.id);
             told(&flux, GIT_REPOSITORY, &object, field.told, &words).await?;
         }
     }
@@ -249,7 +249,7 @@ async fn a_kustomization_that_refers_to_an_odd_name_says_so_and_holds_up_nobody(
                  sourceRef: {{kind: GitRepository, name: app}}, {}",
                 filled(field.spec, &namespace, *name)
             );
-            let yaml = object(KUSTOMIZATION, &format!("{}-{number}", field.field), &spec);
+            let yaml = object(KUSTOMIZATION, &format!("{}-{number}", field.id), &spec);
             flux.namespace.apply(&yaml).await?;
         }
     }
@@ -261,7 +261,7 @@ async fn a_kustomization_that_refers_to_an_odd_name_says_so_and_holds_up_nobody(
                 field.missing
             };
             let words = filled(words, &namespace, *name);
-            let object = format!("{}-{number}", field.field);
+            let object = format!("{}-{number}", field.id);
             told(&flux, KUSTOMIZATION, &object, field.told, &words).await?;
         }
     }

@@ -352,7 +352,7 @@ mod tests {
                 false,
             ),
         ] {
-            let found = jobs_with_ttl(&[object.clone()]);
+            let found = jobs_with_ttl(std::slice::from_ref(&object));
             assert_eq!(found.contains(&object.id()), counts, "{what}");
         }
     }

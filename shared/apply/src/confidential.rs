@@ -37,21 +37,21 @@ impl fmt::Debug for Confidential {
 impl Confidential {
     /// Adds a value.
     pub fn add(&mut self, value: &[u8]) {
-        self.insert(BASE64.encode(value));
+        self.insert(&BASE64.encode(value));
         let Ok(text) = std::str::from_utf8(value) else {
             return;
         };
-        self.insert(text.to_owned());
-        self.insert(text.replace('\n', ""));
+        self.insert(text);
+        self.insert(&text.replace('\n', ""));
         let lines = text.lines().map(str::trim);
         for line in lines.filter(|line| line.len() >= LINE) {
-            self.insert(line.to_owned());
+            self.insert(line);
         }
         // A number is written as the server understands it: `1e3` comes back as `1000`.
         if let Ok(number) = text.trim().parse::<f64>()
             && number.is_finite()
         {
-            self.insert(number.to_string());
+            self.insert(&number.to_string());
         }
     }
 
@@ -82,7 +82,7 @@ impl Confidential {
         }
     }
 
-    fn insert(&mut self, form: String) {
+    fn insert(&mut self, form: &str) {
         let form = form.trim();
         if form.is_empty() {
             return;

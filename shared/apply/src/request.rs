@@ -63,15 +63,13 @@ impl Limit {
         if expired.is_some_and(|expired| expired.load(Ordering::Relaxed)) {
             return Err(RequestError::timed_out(each));
         }
-        match tokio::time::timeout(each, work).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                if let Some(expired) = expired {
-                    expired.store(true, Ordering::Relaxed);
-                }
-                Err(RequestError::timed_out(each))
-            }
+        if let Ok(answer) = tokio::time::timeout(each, work).await {
+            return answer;
         }
+        if let Some(expired) = expired {
+            expired.store(true, Ordering::Relaxed);
+        }
+        Err(RequestError::timed_out(each))
     }
 }
 

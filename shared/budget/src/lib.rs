@@ -132,7 +132,8 @@ impl Exhausted {
     /// Whether the work would not fit even if nothing else ran: no retry helps, only a larger memory limit or a smaller
     /// input.
     pub fn is_too_large(&self) -> bool {
-        self.held.saturating_add(self.wanted) > self.limit
+        let needed = self.held.checked_add(self.wanted);
+        needed.is_none_or(|needed| needed > self.limit)
     }
 }
 

@@ -99,6 +99,10 @@ struct Bench {
     _runtime: tokio::runtime::Runtime,
 }
 
+#[allow(
+    clippy::unused_self,
+    reason = "the table of parsers wants one signature"
+)]
 impl Bench {
     fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()

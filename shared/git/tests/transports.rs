@@ -382,7 +382,7 @@ async fn a_proxy_that_closes_connections_fails_no_fetch() {
     let address = ProxyUrl::parse(&proxy.url()).unwrap();
     for round in 0..25 {
         let through = remote_with(&url, &[], |options| {
-            options.proxy = Proxy::Url(address.clone())
+            options.proxy = Proxy::Url(address.clone());
         });
         fetch(&through, "branch=main")
             .await

@@ -170,7 +170,7 @@ fn templates_see_what_they_see_in_helm() {
         return;
     };
     for (row, files, want) in CASES {
-        let archive = base64(&packed(files));
+        let archive = base64(packed(files));
         let answer = go.ask(&json!({"mode": "render", "archive": archive, "values": ""}));
         let Answer::Output(release) = answer else {
             panic!("{row}: {answer:?}");

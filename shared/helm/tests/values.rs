@@ -157,7 +157,7 @@ fn values_and_subcharts_are_those_of_helm() {
         return;
     };
     for case in CASES {
-        let archive = base64(&case.archive());
+        let archive = base64(case.archive());
         let answer = go.ask(&json!({"mode": "render", "archive": archive, "values": case.values}));
         let Answer::Output(release) = answer else {
             panic!("{}: {answer:?}", case.row);

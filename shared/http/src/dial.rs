@@ -179,7 +179,7 @@ mod tests {
             refused.to_string(),
             "dial tcp 127.0.0.1:1: connect: connection refused"
         );
-        let unknown = dial("no-such-host.invalid", 443, Duration::from_secs(60))
+        let unknown = dial("no-such-host.invalid", 443, Duration::from_mins(1))
             .await
             .unwrap_err()
             .to_string();

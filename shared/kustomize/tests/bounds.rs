@@ -313,10 +313,8 @@ fn what_is_as_deep_as_what_is_read_is_made() {
 fn aliases_make_no_depth() {
     let mut text = format!("{MAP}l:\n- &x0 {}\n", nested(200));
     for at in 1..20 {
-        text += &format!(
-            "- &x{at} {}\n",
-            nested(200).replace('x', &format!("*x{}", at - 1))
-        );
+        let inner = nested(200).replace('x', &format!("*x{}", at - 1));
+        text.extend(["- &x", &at.to_string(), " ", &inner, "\n"]);
     }
     let error = run(
         &files("resources: [a.yaml]\n", &[("a.yaml", &text)]),
@@ -339,10 +337,9 @@ fn large() -> Vec<(&'static str, Files)> {
     let bomb = {
         let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for at in 1..8 {
-            text += &format!(
-                "a{at}: &a{at} [{}]\n",
-                vec![format!("*a{}", at - 1); 10].join(", ")
-            );
+            let ten = vec![format!("*a{}", at - 1); 10].join(", ");
+            let line = format!("a{at}: &a{at} [{ten}]\n");
+            text.push_str(&line);
         }
         text
     };

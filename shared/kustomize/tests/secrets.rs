@@ -319,10 +319,8 @@ fn cases() -> Vec<(&'static str, String, String)> {
         ),
         (
             "a target that holds what came from a Secret",
-            format!(
-                "resources: [s.yaml, a.yaml]\nreplacements:\n- {{source: {{kind: Secret, name: s, fieldPath: stringData}}, targets: [{{select: {{kind: ConfigMap}}, fieldPaths: [data.a]}}]}}\n\
-             - {{source: {{kind: ConfigMap, name: a, fieldPath: metadata.name}}, targets: [{{select: {{kind: ConfigMap}}, fieldPaths: ['data.a.[x=y].z']}}]}}\n"
-            ),
+            "resources: [s.yaml, a.yaml]\nreplacements:\n- {source: {kind: Secret, name: s, fieldPath: stringData}, targets: [{select: {kind: ConfigMap}, fieldPaths: [data.a]}]}\n\
+             - {source: {kind: ConfigMap, name: a, fieldPath: metadata.name}, targets: [{select: {kind: ConfigMap}, fieldPaths: ['data.a.[x=y].z']}]}\n".to_string(),
         ),
         (
             "a value that is written out, and a path",

@@ -19,7 +19,7 @@ mod tests {
     #[test]
     fn all_descriptors_that_are_allowed_may_be_used() {
         let before = getrlimit(Resource::Nofile);
-        let mut lower = before.clone();
+        let mut lower = before;
         lower.current = Some(256);
         setrlimit(Resource::Nofile, lower).unwrap();
         raise_limit();

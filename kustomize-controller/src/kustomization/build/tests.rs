@@ -620,7 +620,9 @@ async fn an_object_without_its_marks_is_named_without_its_content() {
 fn bounded(budget: Budget) -> Builder {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    Builder::new(remote::Remotes::new(client), true, true, budget)
+    let work = WorkFolders::new("kustomize-controller-test");
+    let remotes = remote::Remotes::new(client, budget.clone(), work);
+    Builder::new(remotes, true, true, budget)
 }
 
 #[tokio::test]
@@ -693,7 +695,7 @@ async fn what_is_kept_makes_room() {
                 "sha256:b",
                 &Arc::new(tree(files)),
                 &path("app"),
-                &Inputs::default(),
+                Ok(&Inputs::default()),
                 TIMEOUT,
             )
             .await
@@ -724,7 +726,7 @@ async fn a_build_ends_in_time() {
             "sha256:a",
             &Arc::new(tree(&[("app/kustomization.yaml", &root)])),
             &path("app"),
-            &Inputs::default(),
+            Ok(&Inputs::default()),
             Duration::from_millis(200),
         )
         .await

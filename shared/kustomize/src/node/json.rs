@@ -18,6 +18,10 @@ pub(crate) fn to_value(root: &Node) -> Result<Value> {
 }
 
 /// The failure of an object that cannot be written.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is what `map_err` is given"
+)]
 pub(crate) fn unwritable(error: flux_yaml::Error) -> Fail {
     Fail::quoting(error.without_text().to_string(), error.to_string())
 }

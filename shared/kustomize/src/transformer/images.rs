@@ -109,7 +109,7 @@ impl Updater<'_> {
             return Ok(());
         }
         let text = self.changed(&at.value);
-        Ok(node::set_scalar(at, node::scalar(text), changes)?)
+        node::set_scalar(at, node::scalar(text), changes)
     }
 
     /// KZ-IMG-008, KZ-IMG-009

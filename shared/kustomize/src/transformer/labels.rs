@@ -51,12 +51,7 @@ pub(super) fn set_all(
                 let create = Some((Kind::Mapping, "!!map"));
                 field_spec::visit(object, field, create, &meter, &mut |at| {
                     held.take(key.len() + value.len() + MADE)?;
-                    Ok(node::set_field(
-                        at,
-                        key,
-                        node::shared_scalar(value, id),
-                        &mut changes,
-                    )?)
+                    node::set_field(at, key, node::shared_scalar(value, id), &mut changes)
                 })?;
             }
             changes.settle(object, &meter)?;

@@ -167,7 +167,7 @@ impl Namespace {
             return Ok(());
         }
         let value = node::tagged("!!str", self.value.as_str());
-        Ok(node::set_scalar(at, value, changes)?)
+        node::set_scalar(at, value, changes)
     }
 
     fn set_on_subjects(&self, object: &mut Node, changes: &mut Changes) -> Result<()> {

@@ -86,7 +86,7 @@ fn rename(
             let create = Some((Kind::Scalar, "!!str"));
             field_spec::visit(object, field, create, &meter, &mut |at| {
                 let name = node::scalar(renamed(&at.value));
-                Ok(node::set_scalar(at, name, &mut changes)?)
+                node::set_scalar(at, name, &mut changes)
             })?;
             changes.settle(object, &meter)?;
             resource.weigh(&meter)?;

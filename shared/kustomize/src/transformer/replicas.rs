@@ -46,7 +46,7 @@ impl Replicas {
                 let create = Some((Kind::Scalar, "!!int"));
                 field_spec::visit(object, field, create, &meter, &mut |at| {
                     let count = node::tagged("!!int", self.replica.count.to_string());
-                    Ok(node::set_scalar(at, count, &mut changes)?)
+                    node::set_scalar(at, count, &mut changes)
                 })?;
                 changes.settle(object, &meter)?;
                 resource.weigh(&meter)?;

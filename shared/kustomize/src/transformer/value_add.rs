@@ -147,7 +147,7 @@ impl ValueAdd {
             Ok(position) if position > 0 => insert(&field.value, position - 1, &self.value),
             _ => self.value.clone(),
         };
-        Ok(node::set_scalar(field, node::scalar(value), changes)?)
+        node::set_scalar(field, node::scalar(value), changes)
     }
 }
 

@@ -41,7 +41,7 @@ impl Choices<'_> {
             path += separator;
             path += part;
         }
-        if self.byte() % 4 == 0 {
+        if self.byte().is_multiple_of(4) {
             path += separator;
             path += self.of(&["a", "b", "0", "x"]);
         }
@@ -51,7 +51,7 @@ impl Choices<'_> {
     /// A value in flow style.
     fn value(&mut self) -> String {
         let levels = self.length().min(250);
-        let (open, close) = if self.byte() % 2 == 0 {
+        let (open, close) = if self.byte().is_multiple_of(2) {
             ("{a: ", "}")
         } else {
             ("[", "]")
@@ -79,12 +79,12 @@ impl Choices<'_> {
             "apiVersion: {api_version}\nkind: {kind}\nmetadata: {{name: {name}, labels: {{a: b}}}}\n"
         );
         for field in ["data", "spec", "l"] {
-            if self.byte() % 3 > 0 {
+            if !self.byte().is_multiple_of(3) {
                 let value = self.value();
                 let _ = writeln!(out, "{field}: {value}");
             }
         }
-        if self.byte() % 4 == 0 {
+        if self.byte().is_multiple_of(4) {
             let _ = writeln!(out, "n0: &n0 {}", self.value());
             for at in 1..self.length().min(40) {
                 let levels = self.length().min(120);
@@ -96,7 +96,7 @@ impl Choices<'_> {
 
     fn operations(&mut self) -> String {
         let mut out = String::new();
-        for _ in 0..1 + self.byte() % 12 {
+        for _ in 0..=(self.byte() % 12) {
             let op = self.of(&["add", "copy", "move", "replace", "remove", "test"]);
             let (path, from) = (self.path("/"), self.path("/"));
             let value = self.value();
@@ -111,7 +111,7 @@ impl Choices<'_> {
     fn replacement(&mut self) -> String {
         let source = self.path(".");
         let mut paths = Vec::new();
-        for _ in 0..1 + self.byte() % 4 {
+        for _ in 0..=(self.byte() % 4) {
             paths.push(format!("'{}'", self.path(".")));
         }
         let options = self.of(&[
@@ -139,7 +139,7 @@ pub(crate) fn tree(bytes: &[u8]) -> Tree {
     let mut choices = Choices(bytes);
     let mut root = "resources: [o.yaml]\nconfigurations: [c.yaml]\n".to_owned();
     let mut objects = String::new();
-    for at in 0..1 + choices.byte() % 3 {
+    for at in 0..=(choices.byte() % 3) {
         if at > 0 {
             objects += "---\n";
         }
