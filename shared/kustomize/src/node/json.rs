@@ -11,10 +11,41 @@ use crate::{
 /// The object as `kustomize` prints it. The root's keys are text whatever they look like; below, a mapping with a key
 /// that is no string has no JSON form (KZ-LOAD-016), and a key that is set twice is an error (KZ-LOAD-015).
 pub(crate) fn to_value(root: &Node) -> Result<Value> {
+    let printed = (has_kept_text(root) && has_foot_comment(root)).then(|| reread(root));
+    let root = printed.as_ref().unwrap_or(root);
     match root.kind {
         Kind::Mapping => mapping(root, true, false),
         _ => value(root, false),
     }
+}
+
+/// Whether a block in the tree keeps empty lines at its end.
+fn has_kept_text(node: &Node) -> bool {
+    let block = node.style.has(Style::LITERAL) || node.style.has(Style::FOLDED);
+    block && node.value.ends_with("\n\n") || node.content.iter().any(has_kept_text)
+}
+
+fn has_foot_comment(node: &Node) -> bool {
+    !node.foot_comment().is_empty() || node.content.iter().any(has_foot_comment)
+}
+
+/// The tree as it is after it was printed and read again: the line before a foot comment becomes one of the text that ends
+/// there.
+fn reread(root: &Node) -> Node {
+    let text = flux_yaml::v3::to_string(root);
+    let document = text.and_then(|text| flux_yaml::v3::parse(text));
+    let read = document.ok().flatten().and_then(Node::into_root);
+    let mut read = read.unwrap_or_else(|| root.clone());
+    settle_blocks(&mut read);
+    read
+}
+
+/// What was read is not folded again.
+fn settle_blocks(node: &mut Node) {
+    if node.style.has(Style::FOLDED) {
+        node.style = Style::LITERAL;
+    }
+    node.content.iter_mut().for_each(settle_blocks);
 }
 
 /// The failure of an object that cannot be written.
@@ -30,6 +61,9 @@ fn mapping(node: &Node, root: bool, in_flow: bool) -> Result<Value> {
     let in_flow = in_flow || node.style.has(Style::FLOW);
     let mut map = Map::with_capacity(node.content.len() / 2);
     for (key, item) in node.entries() {
+        if root && key.kind != Kind::Scalar {
+            return Err(collection_as_key(key));
+        }
         if !root && !is_string_key(key) {
             return Err("json: unsupported type: map[interface {}]interface {}".into());
         }
@@ -54,6 +88,15 @@ fn duplicate(node: &Node, name: &str) -> Fail {
         )
     };
     Fail::quoting(message(MASK), message(name))
+}
+
+fn collection_as_key(key: &Node) -> Fail {
+    let kind = match key.kind {
+        Kind::Sequence => "!!seq",
+        _ => "!!map",
+    };
+    let line = key.line;
+    format!("yaml: unmarshal errors:\n  line {line}: cannot unmarshal {kind} into string").into()
 }
 
 fn is_string_key(key: &Node) -> bool {

@@ -37,9 +37,16 @@ fn documents(text: &[u8], limits: &Limits, meter: &Rc<Meter>) -> Result<(Vec<Nod
     for part in &parts {
         let (read, held) = meter.read(part, |part, claim| {
             let document = flux_yaml::v3::parse_within(part, claim)?;
-            let Some(root) = document.and_then(Node::into_root) else {
+            let foot = document
+                .as_ref()
+                .map_or_else(String::new, |document| document.foot_comment().to_owned());
+            let Some(mut root) = document.and_then(Node::into_root) else {
                 return Ok(Ok(None));
             };
+            // kyaml keeps the document around the object.
+            if !foot.is_empty() && root.foot_comment().is_empty() {
+                root.comments_mut().foot = foot;
+            }
             if fields::is_null(&root) {
                 return Ok(Ok(None));
             }
