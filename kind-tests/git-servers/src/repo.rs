@@ -80,7 +80,7 @@ impl Repo {
 
     /// Runs `git fast-import` with this input, for what no command line can say.
     pub fn fast_import(&self, input: &[u8]) {
-        self.git_with(&[], &["fast-import", "--quiet"], input);
+        self.git_with(&[], &["fast-import", "--quiet", "--force"], input);
     }
 
     /// Begins a commit on the branch `branch`; its parent is the branch's tip, if there is one.

@@ -108,13 +108,13 @@ async fn configs_may_be_cached() -> Result {
             out["data"]["map"] == "changed"
         })
         .await?;
-    // What is not in the cache is missing in the words of the API server.
+    // What is not in the cache is missing in the words of upstream's cache.
     applier.namespace.delete(CONFIG_MAP, "vars").await?;
     applier
         .says(
             "app",
             "BuildFailed",
-            "substitute from 'ConfigMap/vars' error: configmaps \"vars\" not found",
+            "post build failed for 'ConfigMap.v1.[noGrp]/out': substitute from 'ConfigMap/vars' error: ConfigMap \"vars\" not found",
         )
         .await?;
     Ok(())

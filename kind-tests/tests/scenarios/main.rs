@@ -22,7 +22,6 @@ mod permissions;
 mod progress;
 mod pruning;
 mod rollout;
-mod secrecy;
 mod spec;
 mod takeover;
 mod transports;

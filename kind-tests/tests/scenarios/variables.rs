@@ -75,13 +75,13 @@ async fn an_optional_reference_may_be_missing_and_nothing_else() -> Result {
         .namespace
         .apply(&with("{kind: ConfigMap, name: nowhere}"))
         .await?;
-    let missing = "substitute from 'ConfigMap/nowhere' error: configmaps \"nowhere\" not found";
+    let missing = "post build failed for 'ConfigMap.v1.[noGrp]/out': substitute from 'ConfigMap/nowhere' error: configmaps \"nowhere\" not found";
     applier.says("app", "BuildFailed", missing).await?;
     applier
         .namespace
         .apply(&with("{kind: Secret, name: vars, optional: true}"))
         .await?;
-    let forbidden = "substitute from 'Secret/vars' error: secrets \"vars\" is forbidden: ";
+    let forbidden = "post build failed for 'ConfigMap.v1.[noGrp]/out': substitute from 'Secret/vars' error: secrets \"vars\" is forbidden: ";
     applier.says("app", "BuildFailed", forbidden).await?;
 
     let name = applier.namespace.name().to_owned();

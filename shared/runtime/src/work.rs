@@ -49,7 +49,10 @@ impl WorkFolders {
             return Ok(0);
         }
         match fs::create_dir(&self.shared) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                let message = format!("mkdir {}: {error}", self.shared.display());
+                return Err(io::Error::new(error.kind(), message));
+            }
             _ => {}
         }
         // One process at a time: a folder that is not locked yet must not look like a leftover.

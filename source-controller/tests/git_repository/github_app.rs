@@ -230,19 +230,19 @@ async fn an_app_that_cannot_sign_in() -> Result {
             "other-key",
             json!({"githubAppPrivateKey": other}),
             "AuthenticationFailed",
-            format!("{tokens}: 401 Unauthorized A JSON web token could not be decoded"),
+            format!("{tokens}: 401 Unauthorized: the App's ID or private key is not accepted"),
         ),
         (
             "other-app",
             json!({"githubAppID": "43"}),
             "AuthenticationFailed",
-            format!("{tokens}: 401 Unauthorized Integration not found"),
+            format!("{tokens}: 401 Unauthorized: the App's ID or private key is not accepted"),
         ),
         (
             "other-installation",
             json!({"githubAppInstallationID": "8"}),
             "AuthenticationFailed",
-            "404 Not Found Not Found".to_owned(),
+            "404 Not Found: the App has no such installation".to_owned(),
         ),
         (
             "no-number",
@@ -266,7 +266,9 @@ async fn an_app_that_cannot_sign_in() -> Result {
             "stranger",
             json!({"ca.crt": Authority::new().pem()}),
             "AuthenticationFailed",
-            format!("{tokens}: "),
+            format!(
+                "Post \"{api}/app/installations/7/access_tokens\": tls: failed to verify certificate: x509: certificate signed by unknown authority"
+            ),
         ),
         (
             "no-key",

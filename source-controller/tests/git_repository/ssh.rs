@@ -116,12 +116,12 @@ async fn the_algorithms_of_the_flags_alone_are_offered() -> Result {
         (
             "other-kex",
             builder().setting("KexAlgorithms curve25519-sha256").start(),
-            "ssh: no common algorithm for kex; we offered: [ecdh-sha2-nistp256 ecdh-sha2-nistp384",
+            "ssh: no common algorithm for key exchange; we offered: [ecdh-sha2-nistp256 ecdh-sha2-nistp384",
         ),
         (
             "other-key",
             builder().host_key(rsa()).start(),
-            "ssh: no common algorithm for key; we offered: [ssh-ed25519",
+            "ssh: no common algorithm for host key; we offered: [ssh-ed25519",
         ),
     ];
     for (name, server, _) in &servers {
