@@ -30,7 +30,7 @@ async fn other_repositories_are_included() -> Result {
         let entries = world.controller.log().entries();
         let looks = entries
             .iter()
-            .filter(|line| line["msg"] == *message)
+            .filter(|line| line["msg"] == "reconciliation waiting")
             .count();
         looks >= 5
     };
