@@ -33,7 +33,7 @@ fn has_foot_comment(node: &Node) -> bool {
 /// there.
 fn reread(root: &Node) -> Node {
     let text = flux_yaml::v3::to_string(root);
-    let document = text.and_then(|text| flux_yaml::v3::parse(text));
+    let document = text.and_then(flux_yaml::v3::parse);
     let read = document.ok().flatten().and_then(Node::into_root);
     let mut read = read.unwrap_or_else(|| root.clone());
     settle_blocks(&mut read);
