@@ -2,8 +2,6 @@
 
 mod cache;
 #[cfg(test)]
-mod overlay_test;
-#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

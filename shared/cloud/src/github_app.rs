@@ -298,5 +298,4 @@ impl Call<'_> {
 }
 
 #[cfg(test)]
-#[path = "github_app_test.rs"]
 mod tests;

@@ -212,5 +212,4 @@ impl AuthOptions {
 }
 
 #[cfg(test)]
-#[path = "auth_test.rs"]
 mod tests;

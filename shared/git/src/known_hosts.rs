@@ -398,5 +398,4 @@ fn wildcard(pattern: &[u8], text: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-#[path = "known_hosts_test.rs"]
 mod tests;

@@ -444,5 +444,4 @@ impl<'a> SecretData<'a> {
 }
 
 #[cfg(test)]
-#[path = "secrets_test.rs"]
 mod tests;

@@ -283,5 +283,4 @@ fn prefix_len(folder: &[u8]) -> usize {
 }
 
 #[cfg(test)]
-#[path = "content_test.rs"]
 mod tests;

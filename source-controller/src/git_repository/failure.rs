@@ -310,5 +310,4 @@ fn waiting(reason: &'static str, cause: impl Into<Cause>, recheck: Duration) -> 
 }
 
 #[cfg(test)]
-#[path = "failure_test.rs"]
 mod tests;

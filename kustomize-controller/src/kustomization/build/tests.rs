@@ -1,3 +1,5 @@
+mod overlay;
+
 use flux_api::kustomize::KustomizationSpec;
 use flux_budget::Budget;
 use flux_runtime::work::WorkFolders;

@@ -218,5 +218,4 @@ impl Tag {
 }
 
 #[cfg(test)]
-#[path = "../verify_test.rs"]
 mod tests;

@@ -4,7 +4,7 @@ use flux_api::kustomize::{Kustomization, KustomizationSpec};
 use flux_kustomize::flux::{Image, Overlay, Patch, Selector};
 use serde_json::{Value, json};
 
-use super::overlay;
+use super::super::overlay;
 
 fn overlay_of(fields: Value) -> Overlay {
     let Value::Object(mut spec) = fields else {
