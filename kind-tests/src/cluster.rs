@@ -13,7 +13,6 @@ use std::sync::Arc;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-
 pub use local::{Settings, free_ports};
 
 use crate::cache::{self, Fingerprint};

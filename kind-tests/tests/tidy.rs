@@ -413,3 +413,57 @@ fn each_difference_is_told_once() -> Result {
     ensure!(told.len() > 50 && wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
 }
+
+#[test]
+fn modules_and_their_tests_lie_where_the_style_guide_says() -> Result {
+    let workspace = Workspace::read()?;
+    let mut all = BTreeSet::new();
+    for (_, _, folder) in workspace.members() {
+        sources(&workspace.root.join(folder), &mut all)?;
+    }
+    let mut wrong = Vec::new();
+    for path in all {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        // In a `tests` folder `name.rs` would be a test target of its own.
+        let source = path.components().any(|part| part.as_os_str() == "src");
+        if source && (name == "mod.rs" || name.ends_with("_test.rs") || name.ends_with("_tests.rs"))
+        {
+            wrong.push(format!("{}: see docs/style.md, Files", path.display()));
+        }
+        wrong.extend(
+            scattered_imports(&fs::read_to_string(&path)?)
+                .into_iter()
+                .map(|what| format!("{}: {what}", path.display())),
+        );
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+/// Imports at the head of a file that are not one declaration for each module.
+fn scattered_imports(source: &str) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let mut wrong = Vec::new();
+    // Those of functions and inner modules are indented, those with an attribute begin with it.
+    for part in source.split(";\n") {
+        let declaration = part.rsplit("\n\n").next().unwrap_or(part);
+        let declaration = declaration.trim_start_matches('\n');
+        let Some(path) = declaration.strip_prefix("use ") else {
+            continue;
+        };
+        let (module, items) = match path.split_once('{') {
+            Some((module, items)) => (module, items),
+            None => (path.rsplit_once("::").map_or("", |(module, _)| module), ""),
+        };
+        if items.contains("::") {
+            wrong.push(format!(
+                "`use {module}{{..}}` names items of several modules"
+            ));
+        }
+        let module = module.trim_end_matches("::");
+        if !module.is_empty() && !path.contains(" as ") && !seen.insert(module.to_owned()) {
+            wrong.push(format!("`use {module}` stands twice"));
+        }
+    }
+    wrong
+}

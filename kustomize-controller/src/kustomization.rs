@@ -19,6 +19,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use build::Builder;
+pub(crate) use clusters::Clusters;
 use flux_api::kustomize::Kustomization;
 use flux_api::meta::GoDuration;
 use flux_apply::Confidential;
@@ -31,9 +33,6 @@ use flux_runtime::queue::Key;
 use flux_runtime::{Failure, Outcome, Pace, Reconciler, Run, Settings};
 use flux_tree::{Tree, TreePath};
 use kube::ResourceExt;
-
-pub(crate) use build::Builder;
-pub(crate) use clusters::Clusters;
 pub(crate) use memories::Memories;
 use plan::Timings;
 pub(crate) use remote::Remotes;

@@ -102,7 +102,8 @@ fn parse_size(text: &str) -> Result<isize, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::{path::Path, time::Duration};
+    use std::path::Path;
+    use std::time::Duration;
 
     use super::*;
 

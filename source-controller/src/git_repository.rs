@@ -11,36 +11,32 @@ mod remote;
 mod storage;
 mod verify;
 
-pub(crate) use remote::Settings as RemoteSettings;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
-
-use flux_api::{meta::Artifact, source::GitRepository};
+use flux_api::meta::Artifact;
+use flux_api::source::GitRepository;
 use flux_artifact::{Storage, artifact_dir};
 use flux_budget::Budget;
 use flux_git::Commit;
-use flux_runtime::{
-    Failure, Outcome, Reconciler, Run, Settings,
-    conditions::{SUCCEEDED, Status},
-    controller::FINALIZER,
-    metrics::tokens::Tokens,
-    watch::Cache,
-    work::WorkFolders,
-};
+use flux_runtime::conditions::{SUCCEEDED, Status};
+use flux_runtime::controller::FINALIZER;
+use flux_runtime::metrics::tokens::Tokens;
+use flux_runtime::watch::Cache;
+use flux_runtime::work::WorkFolders;
+use flux_runtime::{Failure, Outcome, Reconciler, Run, Settings};
+pub(crate) use remote::Settings as RemoteSettings;
 use tempfile::TempDir;
 
-use self::{
-    change::content_changed,
-    checkout::{Found, Wanted},
-    failure::StepError,
+use self::change::content_changed;
+use self::checkout::{Found, Wanted};
+use self::failure::StepError;
+use crate::conditions::{
+    ARTIFACT_IN_STORAGE, ARTIFACT_OUTDATED, FETCH_FAILED, GIT_FAILURES, GIT_OWNED, GIT_SUMMARY,
+    INCLUDE_UNAVAILABLE, SOURCE_VERIFIED, STORAGE_OPERATION_FAILED,
 };
-use crate::{
-    conditions::{
-        ARTIFACT_IN_STORAGE, ARTIFACT_OUTDATED, FETCH_FAILED, GIT_FAILURES, GIT_OWNED, GIT_SUMMARY,
-        INCLUDE_UNAVAILABLE, SOURCE_VERIFIED, STORAGE_OPERATION_FAILED,
-    },
-    secrets::Secrets,
-};
+use crate::secrets::Secrets;
 
 /// The kind as it stands in paths and messages.
 const KIND: &str = "GitRepository";

@@ -1,11 +1,13 @@
 //! Secrets, read when they are used.
 
+use std::sync::Arc;
+
 use flux_http::SecretData;
 use flux_objects::{Error, Objects};
-use flux_runtime::{queue::Key, watch::Cache};
+use flux_runtime::queue::Key;
+use flux_runtime::watch::Cache;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
-use std::sync::Arc;
 
 /// Where Secrets are read: from the API server at each use, or from a cache of them all where the gate
 /// `CacheSecretsAndConfigMaps` asks for it (SC-PROC-052).

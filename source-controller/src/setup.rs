@@ -1,24 +1,23 @@
 //! What runs in this process, put together from the flags.
 
-use std::{env, sync::Arc, time::SystemTime};
+use std::env;
+use std::sync::Arc;
+use std::time::SystemTime;
 
-use flux_api::{meta::GoDuration, source::GitRepository};
+use flux_api::meta::GoDuration;
+use flux_api::source::GitRepository;
 use flux_artifact::{Algorithm, Retention, Storage, advertised_address, server};
-use flux_runtime::{
-    controller::Controller,
-    flags::StorageFlags,
-    manager::{Fatal, Manager, hostname},
-    outcome::chain,
-    watch::Cache,
-    work::WorkFolders,
-};
+use flux_runtime::controller::Controller;
+use flux_runtime::flags::StorageFlags;
+use flux_runtime::manager::{Fatal, Manager, hostname};
+use flux_runtime::outcome::chain;
+use flux_runtime::watch::Cache;
+use flux_runtime::work::WorkFolders;
 use kube::runtime::watcher;
 
-use crate::{
-    flags::Flags,
-    git_repository::{self, GitRepositories},
-    secrets::Secrets,
-};
+use crate::flags::Flags;
+use crate::git_repository::{self, GitRepositories};
+use crate::secrets::Secrets;
 
 /// Checks the flags, opens the storage, and adds the artifact server and the controllers to the manager.
 pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {

@@ -5,10 +5,9 @@ mod support;
 use std::process::{Command, Output};
 
 use git_servers::HttpGitServer;
-use kind_tests::{
-    Cluster, Controller, Kind, Namespace, Result, controller::Settings, ensure, free_ports,
-    requests::Counter,
-};
+use kind_tests::controller::Settings;
+use kind_tests::requests::Counter;
+use kind_tests::{Cluster, Controller, Kind, Namespace, Result, ensure, free_ports};
 use serde_json::json;
 use support::World;
 

@@ -15,10 +15,9 @@
 //! Whether a test that names a row really proves it is for review.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
+use std::{fs, io};
 
 use regex::Regex;
 
@@ -293,8 +292,9 @@ pub fn proven(sources: &[Source]) -> BTreeSet<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ledger, Source, cited};
     use std::collections::BTreeSet;
+
+    use super::{Ledger, Source, cited};
 
     fn set(ids: &[&str]) -> BTreeSet<String> {
         ids.iter().map(|id| (*id).to_owned()).collect()

@@ -1,10 +1,11 @@
 //! Objects on their way to the cluster.
 
-use crate::{Bench, GROUP, config_map};
 use flux_apply::{apply_in_stages, delete_all, inventory, wait_for_termination};
 use kind_tests::requests::Counter;
 use kind_tests::{CONFIG_MAP, DEPLOYMENT, Result, SECRET, ensure};
 use serde_json::{Value, json};
+
+use crate::{Bench, GROUP, config_map};
 
 // KC-SSA-020 KC-SSA-022 RT-SSA-009 RT-SSA-010
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Waiting for objects, and deleting them.
 
-use crate::{Bench, GROUP, config_map};
+use std::time::Duration;
+
 use flux_apply::{
     ObjectId, WaitOptions, apply_in_stages, delete_all, inventory, wait_for_termination,
     wait_until_current,
@@ -9,7 +10,8 @@ use kind_tests::{CONFIG_MAP, Kind, Result, ensure};
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::json;
-use std::time::Duration;
+
+use crate::{Bench, GROUP, config_map};
 
 // RT-SSA-018 RT-SSA-022 KC-PRUNE-006 KC-PRUNE-007 KC-PRUNE-016
 #[tokio::test]

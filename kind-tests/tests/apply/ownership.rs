@@ -1,9 +1,10 @@
 //! What belongs to others, and what is taken from them.
 
-use crate::{Bench, GROUP, MANAGER, config_map};
 use flux_apply::Options;
 use kind_tests::{CONFIG_MAP, DEPLOYMENT, Kind, Result, SECRET, ensure};
 use serde_json::{Value, json};
+
+use crate::{Bench, GROUP, MANAGER, config_map};
 
 // RT-SSA-013 RT-SSA-017 KC-SSA-028 KC-SSA-031
 #[tokio::test]

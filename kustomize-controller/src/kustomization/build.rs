@@ -7,6 +7,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cache::Cache;
 use flux_api::kustomize::{Kustomization, SubstituteStrategy};
 use flux_api::meta::GoDuration;
 use flux_apply::{Object, parse};
@@ -22,7 +23,6 @@ use sha2::{Digest, Sha256};
 
 use super::remote;
 use super::variables::{Inputs, VariablesError};
-use cache::Cache;
 
 /// How often a build may ask for more bases.
 const MAX_ROUNDS: usize = 32;

@@ -4,9 +4,8 @@ use kube::CustomResourceExt;
 use schemars::JsonSchema;
 use serde_json::{Value, json};
 
-use crate::legacy;
 use crate::schema::structural;
-use crate::{extensions, helm, image, kustomize, notification, source};
+use crate::{extensions, helm, image, kustomize, legacy, notification, source};
 
 /// A CustomResourceDefinition and the name of the file that holds it.
 #[derive(Clone, Debug, PartialEq)]

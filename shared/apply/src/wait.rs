@@ -8,14 +8,14 @@ use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 use kube::runtime::wait::await_condition;
+use state::{Board, News};
+use watches::{Next, Watches};
 
 use crate::cluster::Cluster;
 use crate::discovery::Resource;
 use crate::error::RequestError;
 use crate::memory::Version;
 use crate::{Object, ObjectId};
-use state::{Board, News};
-use watches::{Next, Watches};
 
 /// How often objects are judged again without news: some rules depend on time, a kind may appear, and what may not be
 /// watched has to be read.

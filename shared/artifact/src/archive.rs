@@ -5,14 +5,14 @@
 //! byte for byte that of Go's `archive/tar`; the gzip stream is that of `zlib-rs` at level 6, whose output does not depend on the
 //! processor, so digests change only with that crate's version (SC-ART-065).
 
-use std::{
-    fs,
-    io::{self, Read, Write},
-    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
-    path::Path,
-};
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
-use flate2::{Compression, GzBuilder, write::GzEncoder};
+use flate2::write::GzEncoder;
+use flate2::{Compression, GzBuilder};
 use flux_tree::{Entry, Tree};
 
 const BLOCK: usize = 512;

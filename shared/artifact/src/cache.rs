@@ -1,17 +1,13 @@
 //! Trees kept in memory by digest.
 
-use std::{
-    collections::HashMap,
-    future::Future,
-    pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-};
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use flux_tree::Tree;
-use futures::{
-    FutureExt,
-    future::{BoxFuture, Shared, WeakShared},
-};
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared, WeakShared};
 use tokio::sync::Notify;
 
 use crate::{Digest, FetchError};

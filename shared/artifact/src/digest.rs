@@ -1,6 +1,7 @@
 //! Digests in the form `<algorithm>:<hex>`.
 
-use std::{fmt, io, str::FromStr};
+use std::str::FromStr;
+use std::{fmt, io};
 
 use sha2::Digest as _;
 

@@ -3,11 +3,9 @@
 //! An archive is read as a stream and only what it makes is kept. What it makes is claimed before it is allocated, and counted:
 //! an archive of a few hundred bytes can announce, or unpack to, any number of bytes, entries and folders.
 
-use std::{
-    cell::{Cell, RefCell},
-    io::{self, Read},
-    rc::Rc,
-};
+use std::cell::{Cell, RefCell};
+use std::io::{self, Read};
+use std::rc::Rc;
 
 use flate2::read::MultiGzDecoder;
 use flux_budget::{Claim, Exhausted};

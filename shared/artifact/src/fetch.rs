@@ -1,17 +1,16 @@
 //! Artifacts downloaded from the artifact server into trees.
 
-use std::{
-    future::Future,
-    io::{self, Read},
-    time::{Duration, Instant},
-};
+use std::future::Future;
+use std::io::{self, Read};
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use flux_budget::{Budget, Exhausted};
 use flux_http::{ErrorKind, ReadError, Repeat, RequestError};
 use flux_tree::Tree;
 use reqwest::{Client, Response, StatusCode, header};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use crate::{Digest, DigestError, ExtractError, ExtractOptions, Hasher, extract, with_host};
 

@@ -1,12 +1,10 @@
 //! What a process that was killed has left in the store.
 
-use std::{
-    ffi::OsStr,
-    fs::{self, DirEntry, File, FileType},
-    io,
-    path::Path,
-    time::SystemTime,
-};
+use std::ffi::OsStr;
+use std::fs::{self, DirEntry, File, FileType};
+use std::io;
+use std::path::Path;
+use std::time::SystemTime;
 
 /// The endings of artifacts (SC-ART-003).
 const ENDINGS: [&str; 3] = [".tar.gz", ".tgz", ".yaml"];

@@ -1,9 +1,7 @@
 //! Which stored files are garbage.
 
-use std::{
-    path::{Path, PathBuf},
-    time::{Duration, SystemTime},
-};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 /// How many files one collection looks at (SC-ART-042).
 const MAX_FILES: usize = 1000;

@@ -1,10 +1,8 @@
 //! Paths that stay below a root on disk.
 
-use std::{
-    ffi::OsString,
-    fs,
-    path::{Component, Path, PathBuf},
-};
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Component, Path, PathBuf};
 
 /// How many links may lie on a path.
 const MAX_LINKS: usize = 255;

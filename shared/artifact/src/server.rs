@@ -11,27 +11,24 @@ mod range;
 mod sniff;
 mod stall;
 
-use std::{
-    fs::{File, Metadata},
-    future::Future,
-    io::{self, Read},
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::fs::{File, Metadata};
+use std::future::Future;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Body as _;
-use tokio::{net::TcpListener, task::spawn_blocking};
+use tokio::net::TcpListener;
+use tokio::task::spawn_blocking;
 
-use self::{
-    body::{Body, Part, stream},
-    conditions::Precondition,
-    range::{Range, RangeError},
-};
-use crate::{AddressError, address::split_host_port};
-
+use self::body::{Body, Part, stream};
+use self::conditions::Precondition;
 pub use self::connections::Limits;
+use self::range::{Range, RangeError};
+use crate::AddressError;
+use crate::address::split_host_port;
 
 /// Why the server cannot listen.
 #[derive(Debug, thiserror::Error)]

@@ -1,22 +1,18 @@
 //! The store: files below one folder, visible only when whole.
 
-use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink},
-    path::{Path, PathBuf},
-    time::{Duration, Instant, SystemTime},
-};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
 
 use tempfile::NamedTempFile;
 
-use crate::{
-    Algorithm, Digest, DigestError, Hasher,
-    address::{artifact_url, with_host},
-    leftovers::Leftovers,
-    retention::{Retention, StoredFile, garbage},
-    scope::scoped,
-};
+use crate::address::{artifact_url, with_host};
+use crate::leftovers::Leftovers;
+use crate::retention::{Retention, StoredFile, garbage};
+use crate::scope::scoped;
+use crate::{Algorithm, Digest, DigestError, Hasher};
 
 /// How long one garbage collection may take (SC-ART-042).
 const COLLECTION_LIMIT: Duration = Duration::from_secs(5);

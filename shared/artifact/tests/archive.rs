@@ -1,12 +1,12 @@
 //! Archives: the bytes they have, and what is read back from them.
 
-use std::{
-    fs,
-    io::{self, Read},
-    os::unix::fs::{PermissionsExt, symlink},
-};
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::fs::{PermissionsExt, symlink};
 
-use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
 use flux_artifact::{
     Algorithm, ArchiveError, ExtractError, ExtractOptions, TarGz, extract, pack_directory,
     pack_tree,

@@ -1,12 +1,8 @@
 //! Trees in memory, and who waits for which of their loads.
 
-use std::{
-    future::pending,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use flux_artifact::{Algorithm, Digest, FetchError, TreeCache};
 use flux_budget::Budget;

@@ -1,25 +1,22 @@
 //! Downloads from a server that misbehaves in every way.
 
-use std::{
-    collections::VecDeque,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use axum::{Router, body::Body, extract::State, http::Response};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::Response;
 use flux_artifact::{
     Algorithm, Digest, FetchError, FetchOptions, Fetcher, TransferError, pack_tree,
 };
 use flux_budget::Budget;
 use flux_tree::{Tree, TreePath};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
-    sync::oneshot,
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
 /// A server that gives its answers one after the other, and then 404.
 struct Server {

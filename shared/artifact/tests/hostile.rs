@@ -1,11 +1,10 @@
 //! Archives made to take more than they are: each is refused, or costs what it claims.
 
-use std::{
-    io::{self, Read, Write as _},
-    thread,
-};
+use std::io::{self, Read, Write as _};
+use std::thread;
 
-use flate2::{Compression, write::GzEncoder};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use flux_artifact::{ExtractError, ExtractOptions, extract};
 use flux_budget::{Budget, Claim};
 use flux_tree::{Tree, TreePath};

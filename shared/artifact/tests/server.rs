@@ -1,20 +1,17 @@
 //! The artifact server as a client sees it.
 
-use std::{
-    fs,
-    os::unix::fs::symlink,
-    time::{Duration, SystemTime},
-};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::time::{Duration, SystemTime};
 
 use flux_artifact::server::{Limits, ListenError, listen, serve};
-use reqwest::{Client, Method, Response, header::HeaderMap, redirect};
+use reqwest::header::HeaderMap;
+use reqwest::{Client, Method, Response, redirect};
 use tempfile::TempDir;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    sync::oneshot,
-    task::JoinHandle,
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 struct Served {
     folder: TempDir,

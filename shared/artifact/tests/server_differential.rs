@@ -1,20 +1,17 @@
 //! The artifact server beside Go's: the same requests, byte by byte, and what both answer.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::Path,
-    time::{Duration, SystemTime},
-};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
-use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use flux_artifact::server::{Limits, listen, serve};
 use oracle::{Answer, Oracle, base64};
 use serde_json::json;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// 2001-09-09 01:46:40.5
 const MODIFIED: u64 = 1_000_000_000_500;

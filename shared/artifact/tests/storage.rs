@@ -1,13 +1,10 @@
 //! The store on disk.
 
-use std::{
-    fs,
-    io::Write,
-    os::unix::fs::{MetadataExt, symlink},
-    path::{Path, PathBuf},
-    thread,
-    time::{Duration, SystemTime},
-};
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+use std::{fs, thread};
 
 use flux_artifact::{
     Algorithm, Retention, Storage, StorageError, Stored, artifact_dir, is_artifact_of,

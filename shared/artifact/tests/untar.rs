@@ -3,7 +3,8 @@
 
 use std::io::Write as _;
 
-use flate2::{Compression, write::GzEncoder};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use flux_artifact::{ExtractOptions, extract};
 use flux_budget::Claim;
 use flux_tree::Entry;

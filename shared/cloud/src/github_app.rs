@@ -2,15 +2,16 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use flux_http::{BodyError, GitHubAppData, Repeat, RequestError, Secret, read_body, shown_url};
 use jiff::Timestamp;
 use reqwest::{Client, Method, StatusCode, header};
-use rustls::{
-    SignatureScheme,
-    pki_types::{PrivateKeyDer, pem::PemObject},
-};
-use serde::{Deserialize, de::DeserializeOwned};
+use rustls::SignatureScheme;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use url::Url;
 
 use crate::{CacheKey, Token};

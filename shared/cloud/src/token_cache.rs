@@ -1,12 +1,10 @@
 //! Tokens kept until they are nearly over.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant, SystemTime},
-};
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use flux_http::Secret;
 use sha2::{Digest, Sha256};
@@ -218,15 +216,11 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        convert::Infallible,
-        sync::atomic::{AtomicUsize, Ordering},
-    };
+    use std::convert::Infallible;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use super::{
-        Lookup::{Hit, Miss},
-        *,
-    };
+    use super::Lookup::{Hit, Miss};
+    use super::*;
 
     fn token(text: &str, life: Duration) -> Token {
         Token {

@@ -1,11 +1,10 @@
 //! A snapshot's files on disk.
 
 use std::ffi::OsStr;
-use std::fs;
-use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{OpenOptionsExt as _, symlink};
 use std::path::Path;
+use std::{fs, io};
 
 use crate::error::Error;
 use crate::snapshot::{EntryKind, Snapshot};

@@ -11,11 +11,10 @@ mod resolve;
 
 use std::fs::File;
 
-use gix::hash::ObjectId;
-use gix::objs::Kind;
-
 pub(crate) use decode::Decoder;
 pub use decode::{Content, Stream};
+use gix::hash::ObjectId;
+use gix::objs::Kind;
 pub(crate) use receive::receive;
 
 use crate::memory::ClaimedVec;

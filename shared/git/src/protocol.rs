@@ -11,9 +11,8 @@ use crate::remote::Remote;
 use crate::session::Session;
 use crate::store::Store;
 use crate::transport::Channel;
-use crate::wire::{self, Advertisement, Fetch, PackStream, Packets, References};
-
 pub(crate) use crate::wire::Listed;
+use crate::wire::{self, Advertisement, Fetch, PackStream, Packets, References};
 
 /// A conversation with the remote.
 pub(crate) struct Conversation<'a> {

@@ -66,8 +66,9 @@ impl Reference {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use rstest::rstest;
+
+    use super::*;
 
     // RT-GIT-001, SC-GIT-040, SC-GIT-041 (each column: branch, tag, semver, name, commit)
     #[rstest]

@@ -72,8 +72,9 @@ pub fn transform_revision(revision: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use rstest::rstest;
+
+    use super::*;
 
     const HEX: &str = "5394cb7f48332b2de7c17dd8b8384bbc84b7e738";
 

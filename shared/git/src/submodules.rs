@@ -234,8 +234,9 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Module>, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use rstest::rstest;
+
+    use super::*;
 
     #[test]
     fn modules_by_name() {

@@ -58,8 +58,9 @@ pub(crate) fn is_modules_file(name: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use rstest::rstest;
+
+    use super::*;
 
     // SC-GIT-077
     #[rstest]

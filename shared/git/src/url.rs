@@ -275,8 +275,9 @@ impl fmt::Debug for GitUrl {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use rstest::rstest;
+
+    use super::*;
 
     #[rstest]
     #[case(

@@ -6,11 +6,11 @@ mod scan;
 
 use std::rc::Rc;
 
-use crate::error::CallError;
-use crate::value::{Object, Str, Value};
-
 use printer::Printer;
 pub(crate) use printer::method_text;
+
+use crate::error::CallError;
+use crate::value::{Object, Str, Value};
 
 /// `fmt.Sprint`
 pub(crate) fn sprint(args: &[Value]) -> Result<Str, CallError> {

@@ -7,8 +7,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use regex::bytes::{Regex as Engine, RegexBuilder};
 
-use crate::strconv;
-use crate::unicode;
+use crate::{strconv, unicode};
 
 /// Compiled memory of one expression.
 const SIZE_LIMIT: usize = 8 << 20;

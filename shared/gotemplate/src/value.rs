@@ -19,6 +19,7 @@ pub use blob::Blob;
 pub use constant::{Constant, Constants};
 pub use equal::deep_equal;
 pub use list::List;
+pub(crate) use map::WeakMap;
 pub use map::{Map, NilMap};
 pub use object::Object;
 pub use str::Str;
@@ -28,7 +29,6 @@ pub use types::{Kind, Method, MethodBody, Type, TypeInfo};
 
 use crate::functions::Function;
 pub(crate) use crate::gotime::{duration_text, month_text, weekday_text};
-pub(crate) use map::WeakMap;
 
 /// A Go value as a template sees it: what an `interface {}` may hold.
 ///

@@ -1,20 +1,15 @@
 //! `helm template` over this library, for comparisons: the same text on stdout, errors on stderr.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+use std::{fs, io};
 
 use clap::Parser;
 use flux_gotemplate::{CallError, Environment, Time};
-use flux_helm::{
-    Chart, KubeVersion, RenderOptions, ValueOptions,
-    action::{History, Install, InstallOptions},
-    render,
-};
+use flux_helm::action::{History, Install, InstallOptions};
+use flux_helm::{Chart, KubeVersion, RenderOptions, ValueOptions, render};
 use flux_tree::{Entry, Tree, TreePath};
 
 /// Render a chart.

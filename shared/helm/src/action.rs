@@ -35,11 +35,10 @@ mod wait;
 
 use std::collections::BTreeMap;
 
-use flux_yaml::Map;
-
 pub use course::Action;
 pub use deletion::{Deletion, Kept, deletion};
 pub use error::ActionError;
+use flux_yaml::Map;
 pub use history::History;
 pub use install::{Install, InstallOptions};
 pub use method::{ApplyMethod, ApplyMethodChoice, ApplySettings};

@@ -6,9 +6,8 @@ mod metadata;
 mod size;
 
 use bytes::Bytes;
-use flux_yaml::Map;
-
 pub use file::File;
+use flux_yaml::Map;
 pub use metadata::{Dependency, Lock, Maintainer, Metadata};
 
 use crate::{Time, slash_path};

@@ -1,21 +1,17 @@
 //! Which subcharts take part, under which names, and what their parents import from them.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 
 use flux_gotemplate::{Constants, Map, Value};
 use flux_semver::{Constraints, Version};
 use flux_yaml::Value as Data;
 
-use crate::{
-    Chart, Metadata,
-    chart::{Crd, Dependency, crds_of, subchart_path},
-    values::{
-        Coalesce, TypeMismatch, ValueChart, Warnings, constants, deep_copy, path_value, table,
-    },
+use crate::chart::{Crd, Dependency, crds_of, subchart_path};
+use crate::values::{
+    Coalesce, TypeMismatch, ValueChart, Warnings, constants, deep_copy, path_value, table,
 };
+use crate::{Chart, Metadata};
 
 /// The defaults of a chart and its subcharts in the form that renders share, made when they are first needed. They are known
 /// by where their chart lies, which must outlive this.

@@ -6,7 +6,8 @@ mod folder;
 mod gunzip;
 mod ignore;
 
-use crate::{Chart, yaml::YamlError};
+use crate::Chart;
+use crate::yaml::YamlError;
 
 /// The most bytes that the files of an archive may hold together (HE-LOAD-002).
 pub const MAX_CHART_BYTES: u64 = 100 * 1024 * 1024;

@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 
 use flux_yaml::Value;
 
-use crate::{
-    chart::decode::{self, Place},
-    release::{Hook, HookEvent},
-    slash_path, text,
-    yaml::{self, YamlError},
-};
+use crate::chart::decode::{self, Place};
+use crate::release::{Hook, HookEvent};
+use crate::yaml::{self, YamlError};
+use crate::{slash_path, text};
 
 const HOOK: &str = "helm.sh/hook";
 const HOOK_WEIGHT: &str = "helm.sh/hook-weight";

@@ -5,10 +5,8 @@ mod merge;
 mod strategic;
 mod types;
 
-use flux_yaml::{
-    Map, Value,
-    json::{self, Escape},
-};
+use flux_yaml::json::{self, Escape};
+use flux_yaml::{Map, Value};
 
 /// A patch and how the API server is to read it.
 #[derive(Clone, Debug, PartialEq, Eq)]

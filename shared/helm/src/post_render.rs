@@ -5,10 +5,8 @@ use std::collections::BTreeMap;
 
 use flux_yaml::{Kind, Node, Style, v3};
 
-use crate::{
-    KindOrder, ManifestError, Sorted, manifest::sort_manifests, manifest::split_manifests,
-    slash_path, text,
-};
+use crate::manifest::{sort_manifests, split_manifests};
+use crate::{KindOrder, ManifestError, Sorted, slash_path, text};
 
 /// The annotation that names a document's file on its way.
 pub const FILE_ANNOTATION: &str = "postrenderer.helm.sh/postrender-filename";

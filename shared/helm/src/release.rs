@@ -8,21 +8,18 @@ mod secret;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use flux_yaml::{Map, Value};
-use serde::{Deserialize, Serialize};
-
 pub use digest::{DigestAlgorithm, InvalidDigest, config_digest, is_snapshot_of, snapshot_digest};
+use flux_yaml::{Map, Value};
 pub use hook::{Hook, HookEvent, HookExecution, HookPhase, executing};
 pub use json::to_go_json;
 pub use secret::{
     MAX_RECORD_BYTES, RecordError, SECRET_TYPE, SYSTEM_LABELS, decode, encode, secret_labels,
     secret_name,
 };
+use serde::{Deserialize, Serialize};
 
-use crate::{
-    Chart, File, Rendered, Time,
-    chart::{Lock, Metadata},
-};
+use crate::chart::{Lock, Metadata};
+use crate::{Chart, File, Rendered, Time};
 
 /// A release of a chart, one revision (HE-REL-001).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -225,9 +222,11 @@ where
 
 /// `[]byte`: base64, `null` for nil.
 mod base64_option {
-    use base64::{Engine, engine::general_purpose::STANDARD};
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
     use bytes::Bytes;
-    use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serializer};
 
     #[allow(clippy::ref_option)] // serde's signature
     pub(super) fn serialize<S: Serializer>(

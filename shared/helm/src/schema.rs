@@ -17,23 +17,17 @@ mod root;
 mod roots;
 mod validate;
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use flux_gotemplate::{Map, Value};
 use flux_yaml::json::read;
 
-use self::{
-    compile::Compiler,
-    json::Json,
-    program::{Id, Program},
-    validate::Validator,
-};
+use self::compile::Compiler;
+use self::json::Json;
+use self::program::{Id, Program};
+use self::validate::Validator;
 use crate::dependencies::Resolved;
 
 /// The address that Helm gives a chart's schema, which shows in messages.

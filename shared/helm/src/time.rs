@@ -1,7 +1,9 @@
 use std::fmt;
 
-use jiff::{Timestamp, tz::Offset};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use jiff::Timestamp;
+use jiff::tz::Offset;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A moment with the zone offset it was written in, as Go's `time.Time` keeps it in a release record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

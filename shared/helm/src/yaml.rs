@@ -1,11 +1,9 @@
 //! Between `flux-yaml`'s data and the rest: reading as `sigs.k8s.io/yaml` does, and serde for record fields.
 
 use flux_yaml::{Map, Value};
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{MapAccess, SeqAccess, Visitor},
-    ser::{SerializeMap, SerializeSeq},
-};
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::ser::{SerializeMap, SerializeSeq};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Why YAML is not what was wanted, in the words of `sigs.k8s.io/yaml`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,7 +1,10 @@
 //! Every render of the conformance data: 251 that Helm 4.2 printed, 18 that it refused.
 // HE-TEST-002
 
-use std::{collections::BTreeMap, io::Read, path::Path, sync::Arc};
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
 
 use flate2::read::GzDecoder;
 use flux_gotemplate::{CallError, Environment, Time};

@@ -2,7 +2,8 @@
 
 use std::io::Write;
 
-use flate2::{Compression, write::GzEncoder};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use flux_helm::{Chart, File, LoadError};
 use flux_tree::{Entry, Tree, TreePath};
 

@@ -2,7 +2,10 @@
 
 mod support;
 
-use std::{alloc::System, collections::BTreeMap, fs::File, io::Read as _};
+use std::alloc::System;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
 
 use flate2::read::GzDecoder;
 use flux_helm::{Chart, ParsedChart, RenderOptions, Values};

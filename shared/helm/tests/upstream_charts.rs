@@ -3,11 +3,9 @@
 
 mod support;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use flux_helm::{Chart, Release, ReleaseChart, RenderOptions, load_values, render, to_go_json};
 use oracle::{Answer, Oracle, base64};

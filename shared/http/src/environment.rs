@@ -197,8 +197,9 @@ fn in_network(address: IpAddr, network: IpAddr, prefix: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use rstest::rstest;
+
+    use super::*;
 
     fn environment(no_proxy: &str) -> ProxyEnvironment {
         let no_proxy = no_proxy.to_owned();

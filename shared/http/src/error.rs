@@ -4,9 +4,8 @@
 //! that the libraries below give; what no type says is called a transport error rather than shown as the library words it.
 
 use std::error::Error;
-use std::fmt;
-use std::io;
 use std::time::Duration;
+use std::{fmt, io};
 
 use reqwest::Method;
 use rustls::{AlertDescription, CertificateError, InvalidMessage};

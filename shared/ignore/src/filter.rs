@@ -4,10 +4,8 @@ use std::collections::HashMap;
 
 use flux_tree::{Entry, Tree, TreePath};
 
-use crate::{
-    pattern::{Key, Pattern, Verdict},
-    steps::{Spent, Steps},
-};
+use crate::pattern::{Key, Pattern, Verdict};
+use crate::steps::{Spent, Steps};
 
 /// The name of an ignore file.
 pub const IGNORE_FILE: &str = ".sourceignore";

@@ -1,9 +1,7 @@
 //! One line of an ignore file.
 
-use crate::{
-    glob::Glob,
-    steps::{Spent, Steps},
-};
+use crate::glob::Glob;
+use crate::steps::{Spent, Steps};
 
 /// What a pattern says of a path that it matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! What the real matcher said of each case in `verdicts.json`, and cases that are too long to be kept there.
 
-use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use flux_ignore::{Filter, Patterns};
 use serde::Deserialize;
 

@@ -3,7 +3,10 @@
 //! Each overlay has that many objects, with patches, labels, images and generators. Where `kubectl` is there, its
 //! `kustomize` builds the same tree from disk, and the output is compared.
 
-use std::{fs, path::Path, process::Command, time::Instant};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
 
 use flux_kustomize::{Build, Options, Order, Remotes, build};
 use flux_tree::{Tree, TreePath};

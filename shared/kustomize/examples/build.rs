@@ -4,11 +4,9 @@
 //! The tree begins at the root of the disk and holds no more than the build asks for: what it misses is read and the build
 //! done again, so that bases outside DIR work.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::{fs, io};
 
 use flux_kustomize::{Build, Error, LoadRestriction, Options, Order, Remotes, build};
 use flux_tree::{Entry, Tree, TreePath};

@@ -1,22 +1,20 @@
 use flux_tree::{Tree, TreePath};
 use flux_yaml::Value;
 
-use crate::{
-    error::{Cause, Context, Error, Fail, Result},
-    loader::{Loader, Session},
-    meter::{Allowance, Held, Meter},
-    node::{self, Extent},
-    options::{Options, Order},
-    origin::{ORIGIN, TRANSFORMATIONS},
-    output::{Build, Output, Resource, Resources},
-    remote::Remotes,
-    resmap::ResMap,
-    resource::build_annotation,
-    stack::with_stack,
-    state::State,
-    target::{Accumulator, Target},
-    transformer::{Hash, Labels, Transformer, name_reference, sort, vars},
-};
+use crate::error::{Cause, Context, Error, Fail, Result};
+use crate::loader::{Loader, Session};
+use crate::meter::{Allowance, Held, Meter};
+use crate::node::{self, Extent};
+use crate::options::{Options, Order};
+use crate::origin::{ORIGIN, TRANSFORMATIONS};
+use crate::output::{Build, Output, Resource, Resources};
+use crate::remote::Remotes;
+use crate::resmap::ResMap;
+use crate::resource::build_annotation;
+use crate::stack::with_stack;
+use crate::state::State;
+use crate::target::{Accumulator, Target};
+use crate::transformer::{Hash, Labels, Transformer, name_reference, sort, vars};
 
 /// Objects with this annotation, unless it says `false`, take part in the build and are left out of its output
 /// (KZ-LOAD-020).

@@ -4,15 +4,13 @@ use std::rc::Rc;
 
 use flux_yaml::{Map, Value};
 
-use crate::{
-    config::{FieldSpec, json_kind, merge_one},
-    error::{Context, Result},
-    id::Gvk,
-    loader::Loader,
-    meter::{Held, Meter},
-    secrecy::unreadable,
-    transformer_config::{NameReference, TransformerConfig},
-};
+use crate::config::{FieldSpec, json_kind, merge_one};
+use crate::error::{Context, Result};
+use crate::id::Gvk;
+use crate::loader::Loader;
+use crate::meter::{Held, Meter};
+use crate::secrecy::unreadable;
+use crate::transformer_config::{NameReference, TransformerConfig};
 
 /// How deep definitions may refer to one another.
 const MAX_DEPTH: usize = 64;

@@ -1,10 +1,8 @@
 //! The built-in table of field specs, written as compactly as its regularities allow (KZ-FS-014 to KZ-FS-047).
 
-use crate::{
-    config::FieldSpec,
-    id::Gvk,
-    transformer_config::{NameReference, TransformerConfig},
-};
+use crate::config::FieldSpec;
+use crate::id::Gvk;
+use crate::transformer_config::{NameReference, TransformerConfig};
 
 fn gvk(group: &str, version: &str, kind: &str) -> Gvk {
     Gvk {

@@ -1,12 +1,10 @@
 //! Walks an object to the fields that a spec names (KZ-FS-002 to KZ-FS-008).
 
-use crate::{
-    config::FieldSpec,
-    error::{Cause, Context, Fail, Limited, Result},
-    id::Gvk,
-    meter::Meter,
-    node::{self, Kind, Node},
-};
+use crate::config::FieldSpec;
+use crate::error::{Cause, Context, Fail, Limited, Result};
+use crate::id::Gvk;
+use crate::meter::Meter;
+use crate::node::{self, Kind, Node};
 
 /// What a walk does on its way and at its end.
 pub(crate) struct Walk<'s> {

@@ -24,14 +24,12 @@ use std::rc::Rc;
 use flux_tree::{Entry, Tree, TreePath};
 use flux_yaml::{Map, Value};
 
-use crate::{
-    error::Error,
-    meter::{Allowance, Meter},
-    options::Limits,
-    secrecy::unreadable,
-    stack::with_stack,
-    target::FILE_NAMES,
-};
+use crate::error::Error;
+use crate::meter::{Allowance, Meter};
+use crate::options::Limits;
+use crate::secrecy::unreadable;
+use crate::stack::with_stack;
+use crate::target::FILE_NAMES;
 
 /// What a Flux Kustomization's `spec` lays over the root kustomization.
 #[derive(Clone, Debug, Default, PartialEq)]

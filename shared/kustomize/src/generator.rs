@@ -5,20 +5,18 @@ mod key_values;
 
 use std::collections::BTreeMap;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-
-use crate::{
-    config::{GeneratorArgs, GeneratorOptions},
-    error::{Context, Result},
-    loader::Loader,
-    meter::Held,
-    node::{self, Changes, Kind, Node, Style},
-    resource::{Behavior, Resource},
-    secrecy::MASK,
-};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+pub(crate) use iam::iam_policy;
 use key_values::Entry;
 
-pub(crate) use iam::iam_policy;
+use crate::config::{GeneratorArgs, GeneratorOptions};
+use crate::error::{Context, Result};
+use crate::loader::Loader;
+use crate::meter::Held;
+use crate::node::{self, Changes, Kind, Node, Style};
+use crate::resource::{Behavior, Resource};
+use crate::secrecy::MASK;
 
 /// Base64 text is broken after this many characters (KZ-GEN-015).
 const LINE: usize = 70;

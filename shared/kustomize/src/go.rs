@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use flux_yaml::{Value, json::Escape};
+use flux_yaml::Value;
+use flux_yaml::json::Escape;
 
 /// `strconv.FormatFloat(value, 'g', -1, 64)`.
 pub(crate) fn float_g(value: f64) -> String {

@@ -3,11 +3,9 @@
 use flux_yaml::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use crate::{
-    error::Result,
-    go,
-    node::{self, Kind, Node},
-};
+use crate::error::Result;
+use crate::go;
+use crate::node::{self, Kind, Node};
 
 /// The hash of an object.
 pub(crate) fn hash(object: &Node) -> Result<String> {

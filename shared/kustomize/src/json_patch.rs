@@ -4,12 +4,10 @@ use std::rc::Rc;
 
 use flux_yaml::{Map, Value};
 
-use crate::{
-    error::Result,
-    meter::{Held, Meter},
-    node::Extent,
-    secrecy::unreadable,
-};
+use crate::error::Result;
+use crate::meter::{Held, Meter};
+use crate::node::Extent;
+use crate::secrecy::unreadable;
 
 /// A list of operations.
 #[derive(Debug)]

@@ -1,22 +1,18 @@
 //! Where a kustomization's files come from: its folder, its tree, the network by way of the caller.
 
-use std::{
-    cell::{Cell, RefCell},
-    rc::Rc,
-};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use bytes::Bytes;
 use flux_tree::{Entry, PathError, ResolveError, Tree, TreePath};
 
-use crate::{
-    error::{Cause, Context, Fail, Limited, Result},
-    meter::Meter,
-    options::{LoadRestriction, Options},
-    output::Warning,
-    remote::{RemoteBase, RemoteFailure, Remotes},
-    repository::Location,
-    secrecy::shown_url,
-};
+use crate::error::{Cause, Context, Fail, Limited, Result};
+use crate::meter::Meter;
+use crate::options::{LoadRestriction, Options};
+use crate::output::Warning;
+use crate::remote::{RemoteBase, RemoteFailure, Remotes};
+use crate::repository::Location;
+use crate::secrecy::shown_url;
 
 /// What all loaders of a build share.
 pub(crate) struct Session<'b> {

@@ -5,15 +5,14 @@
 
 mod list;
 
-use std::{collections::BTreeSet, rc::Rc};
+use std::collections::BTreeSet;
+use std::rc::Rc;
 
-use crate::{
-    error::{Fail, Result},
-    id::Gvk,
-    meter::{MAX_DEPTH, Meter},
-    node::{self, Changes, Kind, Node},
-    schema::{Schema, TypeId, comment_schema},
-};
+use crate::error::{Fail, Result};
+use crate::id::Gvk;
+use crate::meter::{MAX_DEPTH, Meter};
+use crate::node::{self, Changes, Kind, Node};
+use crate::schema::{Schema, TypeId, comment_schema};
 
 /// What stands at one place in patch and target.
 enum Sources {

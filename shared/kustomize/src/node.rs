@@ -23,11 +23,10 @@ pub(crate) use fields::{
     quote_non_string, scalar, set_field, set_name, set_namespace, set_scalar, set_top, string,
     tagged,
 };
+pub(crate) use flux_yaml::{Kind, Node, Style};
 pub(crate) use json::{from_json, to_value, unwritable};
 pub(crate) use matcher::{Match, find_all};
 pub(crate) use path::{lookup, lookup_create, split_path, split_path_smart};
 pub(crate) use read::{read_documents, validated_metadata};
 pub(crate) use shared::{Changes, shared_scalar};
 pub(crate) use text::{contents, is_yaml11_non_string};
-
-pub(crate) use flux_yaml::{Kind, Node, Style};

@@ -4,13 +4,11 @@ use std::rc::Rc;
 
 use flux_yaml::{Map, Value};
 
-use crate::{
-    error::Result,
-    meter::{Held, Meter},
-    node,
-    repository::Location,
-    resource::Resource,
-};
+use crate::error::Result;
+use crate::meter::{Held, Meter};
+use crate::node;
+use crate::repository::Location;
+use crate::resource::Resource;
 
 /// The annotation that tells where an object was read or made.
 pub(crate) const ORIGIN: &str = "config.kubernetes.io/origin";

@@ -1,6 +1,8 @@
 use flux_yaml::{Map, Value};
 
-use crate::{id::Gvk, node::Extent, remote::RemoteBase};
+use crate::id::Gvk;
+use crate::node::Extent;
+use crate::remote::RemoteBase;
 
 /// What a build comes to.
 #[derive(Clone, Debug, PartialEq)]

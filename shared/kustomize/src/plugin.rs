@@ -3,20 +3,18 @@
 
 mod builtin;
 
-use crate::{
-    error::{Context, Result},
-    generator, node,
-    origin::{ORIGIN, Origin},
-    resmap::ResMap,
-    resource::Resource,
-    secrecy::is_inline_secret,
-    state::State,
-    target::{Accumulator, Target, read},
-    transformer::Transformer,
-    transformer_config::TransformerConfig,
-};
-
 use builtin::Plugin;
+
+use crate::error::{Context, Result};
+use crate::origin::{ORIGIN, Origin};
+use crate::resmap::ResMap;
+use crate::resource::Resource;
+use crate::secrecy::is_inline_secret;
+use crate::state::State;
+use crate::target::{Accumulator, Target, read};
+use crate::transformer::Transformer;
+use crate::transformer_config::TransformerConfig;
+use crate::{generator, node};
 
 /// A label that validators may set (KZ-ORD-009).
 const VALIDATED_BY: &str = "validated-by";

@@ -1,19 +1,18 @@
 //! The objects of a layer, in order, with an index by identity so that no step has to search them all.
 
-use std::{collections::HashMap, rc::Rc};
+use std::collections::HashMap;
+use std::rc::Rc;
 
-use crate::{
-    config::Selector,
-    error::{Cause, Fail, Limited, Result},
-    id::{Key, ResId},
-    label_selector::LabelSelector,
-    meter::Meter,
-    node,
-    origin::Origin,
-    resource::{Behavior, Matcher, Resource},
-    scope::Scopes,
-    state::State,
-};
+use crate::config::Selector;
+use crate::error::{Cause, Fail, Limited, Result};
+use crate::id::{Key, ResId};
+use crate::label_selector::LabelSelector;
+use crate::meter::Meter;
+use crate::node;
+use crate::origin::Origin;
+use crate::resource::{Behavior, Matcher, Resource};
+use crate::scope::Scopes;
+use crate::state::State;
 
 /// Objects in order of appearance.
 #[derive(Clone, Debug, Default)]

@@ -1,17 +1,16 @@
 //! One object on its way through a build.
 
-use std::{cell::OnceCell, rc::Rc};
+use std::cell::OnceCell;
+use std::rc::Rc;
 
-use crate::{
-    config::Selector,
-    error::Result,
-    id::{Gvk, Id, ResId},
-    label_selector::LabelSelector,
-    meter::{Held, Meter},
-    node::{self, Changes, Extent, Node},
-    regexp::{Regex, is_literal},
-    scope::Scopes,
-};
+use crate::config::Selector;
+use crate::error::Result;
+use crate::id::{Gvk, Id, ResId};
+use crate::label_selector::LabelSelector;
+use crate::meter::{Held, Meter};
+use crate::node::{self, Changes, Extent, Node};
+use crate::regexp::{Regex, is_literal};
+use crate::scope::Scopes;
 
 /// Annotations that carry an object's history through the build (KZ-ID-013).
 pub(crate) mod build_annotation {

@@ -5,9 +5,11 @@ mod swagger;
 
 use std::collections::HashMap;
 
-use crate::{id::Gvk, meter::Held, scope::Scopes};
-
 pub(crate) use swagger::comment_schema;
+
+use crate::id::Gvk;
+use crate::meter::Held;
+use crate::scope::Scopes;
 
 /// A type in a [`Schema`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Which kinds live in no namespace (KZ-ID-006 to KZ-ID-010).
 
-use std::{cell::Cell, collections::HashMap};
+use std::cell::Cell;
+use std::collections::HashMap;
 
 use crate::id::Gvk;
 

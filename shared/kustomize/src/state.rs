@@ -4,14 +4,12 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use crate::{
-    error::{Context, Result},
-    meter::Meter,
-    options::Options,
-    schema::Schema,
-    scope::Scopes,
-    transformer_config::TransformerConfig,
-};
+use crate::error::{Context, Result};
+use crate::meter::Meter;
+use crate::options::Options;
+use crate::schema::Schema;
+use crate::scope::Scopes;
+use crate::transformer_config::TransformerConfig;
 
 /// The state of a build.
 pub(crate) struct State<'b> {

@@ -1,24 +1,21 @@
 //! One kustomization: its resources, generators, components, transformers and validators, in that order (KZ-ORD rows).
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::collections::BTreeMap;
+use std::rc::Rc;
 
-use crate::{
-    config::{Kustomization, Var},
-    crd_config,
-    error::{Cause, Context, Fail, Limited, Result},
-    id::Key,
-    loader::Loader,
-    meter::Held,
-    node,
-    origin::{ORIGIN, Origin},
-    plugin,
-    resmap::ResMap,
-    resource::Resource,
-    secrecy::shown_url,
-    state::State,
-    transformer::in_file,
-    transformer_config::{TransformerConfig, merge_shared},
-};
+use crate::config::{Kustomization, Var};
+use crate::error::{Cause, Context, Fail, Limited, Result};
+use crate::id::Key;
+use crate::loader::Loader;
+use crate::meter::Held;
+use crate::origin::{ORIGIN, Origin};
+use crate::resmap::ResMap;
+use crate::resource::Resource;
+use crate::secrecy::shown_url;
+use crate::state::State;
+use crate::transformer::in_file;
+use crate::transformer_config::{TransformerConfig, merge_shared};
+use crate::{crd_config, node, plugin};
 
 /// The names that a kustomization file may have (KZ-FILE-001).
 pub(crate) const FILE_NAMES: [&str; 3] =

@@ -17,8 +17,6 @@ mod strategic_merge;
 mod value_add;
 pub(crate) mod vars;
 
-use crate::{error::Result, resmap::ResMap, state::State};
-
 pub(crate) use annotations::Annotations;
 pub(crate) use hash::Hash;
 pub(crate) use images::Images;
@@ -31,6 +29,10 @@ pub(crate) use replacements::Replacements;
 pub(crate) use replicas::Replicas;
 pub(crate) use strategic_merge::{StrategicMerge, in_file};
 pub(crate) use value_add::ValueAdd;
+
+use crate::error::Result;
+use crate::resmap::ResMap;
+use crate::state::State;
 
 /// A configured transformer.
 pub(crate) enum Transformer {

@@ -4,16 +4,14 @@ use std::rc::Rc;
 
 use flux_yaml::Value;
 
-use crate::{
-    config::{Decode, FieldSpec, Mode, Object, decode, merge_all},
-    default_fields,
-    error::{Context, Result},
-    id::Gvk,
-    meter::Meter,
-    secrecy::unreadable,
-    state::State,
-    transformer::sort::kind_rank,
-};
+use crate::config::{Decode, FieldSpec, Mode, Object, decode, merge_all};
+use crate::default_fields;
+use crate::error::{Context, Result};
+use crate::id::Gvk;
+use crate::meter::Meter;
+use crate::secrecy::unreadable;
+use crate::state::State;
+use crate::transformer::sort::kind_rank;
 
 /// Which fields refer to objects of a kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

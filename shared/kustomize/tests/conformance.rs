@@ -1,12 +1,10 @@
 //! The shared build cases: trees with the output that the real kustomize gives for them, compared at Flux's settings
 //! (`flux` where a case has it), and at each case's own settings where the case's tool is not newer than ours.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::{BufRead as _, BufReader},
-    sync::atomic::{AtomicUsize, Ordering},
-};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine as _;
 use flux_kustomize::{Build, LoadRestriction, Options, Order, Remotes, build};

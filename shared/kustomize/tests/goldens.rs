@@ -14,12 +14,10 @@
 //! the test asks it whether it still agrees. `FLUX_GOLDEN=ours` writes what we give where that differs, once it is decided that
 //! it shall.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use flux_kustomize::{Build, Options, Remotes, build};
 use flux_tree::{Entry, Tree, TreePath};

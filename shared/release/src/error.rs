@@ -2,7 +2,8 @@
 //! Helm's.
 
 use flux_apply::RequestError;
-use flux_helm::{RecordError, action::ActionError};
+use flux_helm::RecordError;
+use flux_helm::action::ActionError;
 
 /// Why an action cannot begin.
 #[derive(Debug, thiserror::Error)]

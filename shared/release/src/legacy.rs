@@ -9,12 +9,12 @@ use flux_helm::action::Object;
 use futures::stream::{self, StreamExt as _};
 use kube::api::{DynamicObject, ListParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
+use rules::Rule;
 use serde_json::Value;
 
 use crate::PARALLEL;
 use crate::build::Kinds;
 use crate::live::id_of;
-use rules::Rule;
 
 /// How often an object is read that may not be watched.
 const INTERVAL: Duration = Duration::from_secs(2);

@@ -1,22 +1,19 @@
 //! The Kubernetes client (RT-KUB rows).
 
-use std::{
-    ffi::OsStr,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::ffi::OsStr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use flux_http::{ProxyEnvironment, Secret};
 use flux_objects::{TimeLimit, words_of_kubeconfig};
 use futures::future::BoxFuture;
 use http::{HeaderValue, Method, Request, Response};
-use kube::{
-    Client, Config,
-    client::Body,
-    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
-};
-use tokio::{sync::Mutex, time::Instant};
+use kube::client::Body;
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::{Client, Config};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tower::{Layer, Service};
 
 use crate::metrics::Metrics;

@@ -1,22 +1,23 @@
 //! The controller of one kind: its watch, its queue, its workers.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use std::time::Duration;
 
-use kube::{Api, Client, Resource, ResourceExt, runtime::watcher};
+use kube::runtime::watcher;
+use kube::{Api, Client, Resource, ResourceExt};
 use tokio::sync::Semaphore;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use crate::{
-    conditions::Summary,
-    events::Recorder,
-    frame,
-    metrics::{ControllerMetrics, Metrics},
-    outcome::{Failure, Outcome},
-    queue::{BackOff, INITIAL, Key, LIVE, Queue, Ticket, Trigger},
-    run::{Context, Kind, REQUESTED_AT, Run, Slot},
-    watch::{Cache, Change, Watched},
-};
+use crate::conditions::Summary;
+use crate::events::Recorder;
+use crate::frame;
+use crate::metrics::{ControllerMetrics, Metrics};
+use crate::outcome::{Failure, Outcome};
+use crate::queue::{BackOff, INITIAL, Key, LIVE, Queue, Ticket, Trigger};
+use crate::run::{Context, Kind, REQUESTED_AT, Run, Slot};
+use crate::watch::{Cache, Change, Watched};
 
 /// What is special about a kind: the work itself.
 pub trait Reconciler: Send + Sync + 'static {

@@ -3,15 +3,11 @@
 //! Both are written beside the reconcile, in order for each object, so that a notification-controller that does not
 //! answer holds up nobody (RT-EVT-010).
 
-use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
-    fmt::Write as _,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::{Duration, SystemTime},
-};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use flux_http::{ClientOptions, Repeat, shown_url};
 use http::header::USER_AGENT;

@@ -1,12 +1,11 @@
 //! An API server in memory for this crate's tests: one object, and faults on demand.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex},
-};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 
 use http::{Method, Request, Response};
-use kube::{Client, client::Body};
+use kube::Client;
+use kube::client::Body;
 use serde_json::{Value, json};
 
 /// A request that writes: its path, its field manager and its body.

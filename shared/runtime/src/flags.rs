@@ -2,9 +2,14 @@
 //!
 //! A controller flattens the groups that it has into a `clap` struct of its own and reads it with [`parse`].
 
-use std::{any::TypeId, collections::BTreeSet, path::PathBuf, time::Duration};
+use std::any::TypeId;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{ArgAction, Args, Parser, builder::OsStr, parser::ValueSource};
+use clap::builder::OsStr;
+use clap::parser::ValueSource;
+use clap::{ArgAction, Args, Parser};
 use flux_api::meta::{DurationError, GoDuration};
 
 /// Reads a boolean as Go's `strconv.ParseBool` does (RT-FLG-003).

@@ -1,22 +1,21 @@
 //! What every reconcile does alike, around the reconciler's own work.
 
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use flux_api::meta::GoDuration;
 use futures::FutureExt;
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 
-use crate::{
-    conditions::{
-        FAILED, PROGRESSING, PROGRESSING_WITH_RETRY, READY, RECONCILING, STALLED, Status,
-    },
-    controller::{Controller, Reconciler, Settings},
-    events::Severity,
-    metrics::ReconcileResult,
-    outcome::{self, Failure, Next, Notice, Outcome, Pace},
-    run::{Kind, REQUESTED_AT, Run, StatusError},
+use crate::conditions::{
+    FAILED, PROGRESSING, PROGRESSING_WITH_RETRY, READY, RECONCILING, STALLED, Status,
 };
+use crate::controller::{Controller, Reconciler, Settings};
+use crate::events::Severity;
+use crate::metrics::ReconcileResult;
+use crate::outcome::{self, Failure, Next, Notice, Outcome, Pace};
+use crate::run::{Kind, REQUESTED_AT, Run, StatusError};
 
 /// When the queue hands the object out again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

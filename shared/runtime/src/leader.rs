@@ -4,19 +4,16 @@ use std::time::Duration;
 
 use flux_objects::{Error, Objects};
 use jiff::Timestamp;
-use k8s_openapi::{
-    api::coordination::v1::{Lease, LeaseSpec},
-    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
-};
-use kube::{Client, api::PostParams};
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::Client;
+use kube::api::PostParams;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    events::{Recorder, Severity, Subject},
-    metrics::Metrics,
-};
+use crate::events::{Recorder, Severity, Subject};
+use crate::metrics::Metrics;
 
 /// How a leader is elected.
 #[derive(Clone, Debug)]

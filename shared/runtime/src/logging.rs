@@ -5,27 +5,21 @@
 //! `reconcileID`. A field `kv` whose value is the text of a JSON object is spread out into keys of the line, for keys
 //! that are known only at run time.
 
-use std::{
-    collections::HashMap,
-    fmt::{self, Write as _},
-    hash::{DefaultHasher, Hash, Hasher},
-    io::Write as _,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::HashMap;
+use std::fmt::{self, Write as _};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write as _;
+use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde_json::Value;
-use tracing::{
-    Event, Level, Metadata, Subscriber,
-    field::{Field, Visit},
-    span::{Attributes, Id, Record},
-};
-use tracing_subscriber::{
-    Layer,
-    filter::{LevelFilter, filter_fn},
-    layer::Context,
-    registry::LookupSpan,
-};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
+use tracing_subscriber::layer::Context;
+use tracing_subscriber::registry::LookupSpan;
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,35 +1,39 @@
 //! From flags to a running process: start-up, leadership, shutdown.
 
-use std::{error::Error, future::Future, process::ExitCode, time::Duration};
+use std::error::Error;
+use std::future::Future;
+use std::process::ExitCode;
+use std::time::Duration;
 
 use flux_budget::Budget;
 use flux_objects::path;
-use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use kube::{Api, Client, Config, runtime::watcher};
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use kube::runtime::watcher;
+use kube::{Api, Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::{
-    Layer, filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt,
-};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::{
-    client::{self, ClientFactory},
-    controller::{Controller, Environment, Reconciler, in_checked_namespace},
-    descriptors,
-    events::Recorder,
-    flags::{self, Given, ManagerFlags, TokenCacheFlags},
-    gates::Gates,
-    leader::{self, Election},
-    logging::Log,
-    memory,
-    metrics::{Metrics, tokens::Tokens},
-    outcome::chain,
-    probes,
-    queue::BackOff,
-    run::Kind,
-    telemetry::Traces,
-    watch::{Cache, Watched},
-};
+use crate::client::{self, ClientFactory};
+use crate::controller::{Controller, Environment, Reconciler, in_checked_namespace};
+use crate::events::Recorder;
+use crate::flags::{self, Given, ManagerFlags, TokenCacheFlags};
+use crate::gates::Gates;
+use crate::leader::{self, Election};
+use crate::logging::Log;
+use crate::metrics::Metrics;
+use crate::metrics::tokens::Tokens;
+use crate::outcome::chain;
+use crate::queue::BackOff;
+use crate::run::Kind;
+use crate::telemetry::Traces;
+use crate::watch::{Cache, Watched};
+use crate::{descriptors, memory, probes};
 
 /// What a controller is called, and what it can be told to do.
 #[derive(Clone, Copy, Debug)]

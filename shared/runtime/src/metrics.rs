@@ -1,13 +1,12 @@
 //! Prometheus metrics under upstream's names and labels (RT-MET rows).
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
-};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use prometheus::core::Collector;
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
-    IntGaugeVec, Opts, Registry, Result, core::Collector,
+    IntGaugeVec, Opts, Registry, Result,
 };
 
 use crate::queue::{Queue, Work};

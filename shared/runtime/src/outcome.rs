@@ -1,6 +1,9 @@
 //! What a reconcile ends in, and what follows from it.
 
-use std::{collections::BTreeMap, error::Error, fmt, time::Duration};
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
 
 /// A reconcile that did what the spec asks for.
 #[derive(Clone, Debug)]

@@ -29,8 +29,9 @@ pub fn diff(before: &Value, after: &Value) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
+
+    use super::*;
 
     #[test]
     fn patches_hold_the_difference_only() {

@@ -1,21 +1,18 @@
 //! The health and metrics endpoints (RT-PRB, RT-MET-001 rows).
 
-use std::{collections::BTreeSet, io};
+use std::collections::BTreeSet;
+use std::io;
 
-use axum::{
-    Router,
-    extract::{Path, RawQuery},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
-    routing::get,
-};
+use axum::Router;
+use axum::extract::{Path, RawQuery};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    metrics::{Metrics, negotiate},
-    profiles,
-};
+use crate::metrics::{Metrics, negotiate};
+use crate::profiles;
 
 /// Listens on a Go-style address: `:8080` means the port on every address of the machine, with IPv6 where there is any.
 pub async fn listen(address: &str) -> io::Result<TcpListener> {

@@ -1,28 +1,24 @@
 //! One reconcile of one object: what the frame hands to a [`Reconciler`](crate::Reconciler).
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use kube::{
-    Client, Resource, ResourceExt,
-    core::{NamespaceResourceScope, object::HasStatus},
-};
-use serde::{Serialize, de::DeserializeOwned};
+use kube::core::NamespaceResourceScope;
+use kube::core::object::HasStatus;
+use kube::{Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    conditions::{Conditions, PROGRESSING, READY, Status},
-    controller::Settings,
-    events::{Recorder, Severity, Subject},
-    outcome::{Failure, Pace},
-    queue::{Key, Trigger},
-    watch::Cache,
-};
+use crate::conditions::{Conditions, PROGRESSING, READY, Status};
+use crate::controller::Settings;
+use crate::events::{Recorder, Severity, Subject};
+use crate::outcome::{Failure, Pace};
+use crate::queue::{Key, Trigger};
+use crate::watch::Cache;
 
 mod status;
 

@@ -2,7 +2,8 @@
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter};
-use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::SdkTracerProvider;
 
 /// The provider of traces, which must be shut down to send what is left.
 pub(crate) struct Traces(SdkTracerProvider);

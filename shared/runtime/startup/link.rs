@@ -4,7 +4,8 @@
 //! run made 13 MB resident; side by side they make 6 MB. `order.ld` lists them; `cargo xorder` writes it anew.
 //! An order that has grown old costs memory and nothing else.
 
-use std::{env, path::Path};
+use std::env;
+use std::path::Path;
 
 fn main() {
     let variable = |name: &str| env::var(name).unwrap_or_default();

@@ -1,4 +1,5 @@
-use crate::{Version, version::compare_prereleases};
+use crate::Version;
+use crate::version::compare_prereleases;
 
 /// How a comparator relates a version to its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

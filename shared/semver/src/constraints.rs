@@ -1,12 +1,12 @@
-use std::{fmt, str::FromStr, sync::LazyLock};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
-use crate::{
-    Version,
-    comparator::{Comparator, Operator, Reason, Wildcard},
-    quote::quote,
-};
+use crate::Version;
+use crate::comparator::{Comparator, Operator, Reason, Wildcard};
+use crate::quote::quote;
 
 /// The longest text, in bytes, that is read as constraints.
 pub const MAX_CONSTRAINT_LEN: usize = 512;

@@ -1,4 +1,5 @@
-use std::{fmt::Write, sync::LazyLock};
+use std::fmt::Write;
+use std::sync::LazyLock;
 
 use regex::Regex;
 

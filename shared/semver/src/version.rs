@@ -1,4 +1,7 @@
-use std::{cmp::Ordering, fmt, num::IntErrorKind, str::FromStr};
+use std::cmp::Ordering;
+use std::fmt;
+use std::num::IntErrorKind;
+use std::str::FromStr;
 
 use crate::quote::quote;
 

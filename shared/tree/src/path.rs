@@ -1,4 +1,5 @@
-use std::{borrow::Borrow, fmt};
+use std::borrow::Borrow;
+use std::fmt;
 
 /// A path below a tree's root: `/`-separated, without a leading slash, without `.`, `..` or empty parts.
 ///

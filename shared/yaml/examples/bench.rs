@@ -3,7 +3,11 @@
 //! Without files, on manifests as a chart renders them and on the definitions in `manifests/crds`. Where there is no Go,
 //! only ours is timed.
 
-use std::{fmt::Write as _, fs, hint::black_box, path::Path, time::Instant};
+use std::fmt::Write as _;
+use std::fs;
+use std::hint::black_box;
+use std::path::Path;
+use std::time::Instant;
 
 use flux_yaml::{Node, sigs, v3};
 use oracle::{Answer, Oracle, base64};

@@ -6,13 +6,13 @@ mod comment;
 mod properties;
 mod scalar;
 
-use crate::error::Error;
-use crate::resolve::Flavor;
-
-pub(crate) use crate::scan::ScalarStyle;
 use analyze::Analysis;
 pub(crate) use properties::Properties;
 use properties::check_anchor;
+
+use crate::error::Error;
+use crate::resolve::Flavor;
+pub(crate) use crate::scan::ScalarStyle;
 
 /// Whether yaml.v3 would write a text plain within a flow collection.
 pub(crate) fn flow_plain_allowed(value: &str) -> bool {

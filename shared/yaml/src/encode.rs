@@ -2,12 +2,10 @@
 
 use crate::emit::{Collection, Emitter, Layout, Properties, ScalarStyle};
 use crate::error::Error;
-use crate::json;
-use crate::natural;
 use crate::node::{Kind, Node, Style};
-use crate::number;
 use crate::resolve::{self, Flavor, Scalar};
 use crate::value::{Map, Value};
+use crate::{json, natural, number};
 
 /// In which order keys are written.
 #[derive(Clone, Copy, PartialEq, Eq)]

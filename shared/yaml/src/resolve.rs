@@ -3,8 +3,7 @@
 use std::borrow::Cow;
 
 use crate::error::Error;
-use crate::number;
-use crate::timestamp;
+use crate::{number, timestamp};
 
 pub(crate) const NULL: &str = "!!null";
 pub(crate) const BOOL: &str = "!!bool";

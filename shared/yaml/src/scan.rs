@@ -10,11 +10,11 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::VecDeque;
 
-use crate::error::{Fault, Layer, Mark};
-use crate::resolve::Flavor;
-
 pub(crate) use comment::Comment;
 use queue::TokenQueue;
+
+use crate::error::{Fault, Layer, Mark};
+use crate::resolve::Flavor;
 
 /// Collections within collections that are read at most. go-yaml allows 10,000, more than a thread's stack bears
 /// in whatever walks the tree afterwards.

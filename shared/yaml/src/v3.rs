@@ -3,15 +3,14 @@
 use flux_budget::Claim;
 
 use crate::compose::Composer;
-use crate::decode;
 use crate::emit::Layout;
 use crate::encode::{self, Floats, KeyOrder};
 use crate::error::Error;
-use crate::expand;
 use crate::node::Node;
 use crate::resolve::{self, Flavor};
 use crate::source::Source;
 use crate::value::Value;
+use crate::{decode, expand};
 
 /// Reads the first document of a stream, as `yaml.Unmarshal` into a `Node` does: what follows it is not looked at,
 /// and a stream with no document gives `None`.

@@ -1,24 +1,21 @@
 //! Content written into the storage.
 
-use std::{
-    io::{self, Read},
-    sync::Arc,
-    time::Duration,
-};
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use flux_api::{meta::Artifact, source::GitRepository};
+use flux_api::meta::Artifact;
+use flux_api::source::GitRepository;
 use flux_artifact::{Storage, Stored, TarGz};
 use flux_budget::Budget;
 use flux_ignore::Filter;
 use kube::ResourceExt;
 
-use super::{
-    content::{Content, Entry},
-    deadline::Deadline,
-    failure::{StepError, StoreError},
-    include,
-};
+use super::content::{Content, Entry};
+use super::deadline::Deadline;
+use super::failure::{StepError, StoreError};
+use super::include;
 
 /// Where an artifact goes and what it is made with.
 pub(super) struct Storing {

@@ -1,9 +1,7 @@
 //! What makes an artifact out of date beside a new revision.
 
-use flux_api::{
-    meta::Artifact,
-    source::{GitRepositorySpec, GitRepositoryStatus, GitVerificationMode},
-};
+use flux_api::meta::Artifact;
+use flux_api::source::{GitRepositorySpec, GitRepositoryStatus, GitVerificationMode};
 
 /// Whether what the spec asks for differs from what the artifact was made with (SC-GIT-065). `included` are the artifacts to
 /// copy in, in the order of `spec.include`.
@@ -74,10 +72,8 @@ pub(super) fn includes_differ(now: &[Artifact], before: &[Artifact]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use flux_api::{
-        meta::LocalObjectReference,
-        source::{GitRepositoryInclude, GitRepositoryVerification},
-    };
+    use flux_api::meta::LocalObjectReference;
+    use flux_api::source::{GitRepositoryInclude, GitRepositoryVerification};
     use rstest::rstest;
 
     use super::*;

@@ -1,17 +1,13 @@
 //! A commit fetched from its remote.
 
-use std::{
-    io::{self, Read},
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use flux_api::{
-    meta::GoDuration,
-    source::{GitRepositoryRef, GitRepositorySpec},
-};
+use flux_api::meta::GoDuration;
+use flux_api::source::{GitRepositoryRef, GitRepositorySpec};
 use flux_budget::Claim;
 use flux_git::{
     Commit, Content as Held, EntryKind, FetchOptions, Fetched, Reader, Reference, RemoteOptions,
@@ -19,12 +15,10 @@ use flux_git::{
 };
 use flux_runtime::outcome::chain;
 
-use super::{
-    archive::Source,
-    content::{Content, Entry},
-    failure::StepError,
-    remote::Remote,
-};
+use super::archive::Source;
+use super::content::{Content, Entry};
+use super::failure::StepError;
+use super::remote::Remote;
 
 /// How long a checkout may take where the spec does not say (SC-GIT-002).
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);

@@ -1,6 +1,7 @@
 //! The files that an artifact is made of.
 
-use std::{collections::BTreeMap, io};
+use std::collections::BTreeMap;
+use std::io;
 
 use bytes::Bytes;
 use flux_ignore::{Filter, IGNORE_FILE, IgnoreError, Patterns};

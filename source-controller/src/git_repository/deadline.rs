@@ -1,9 +1,7 @@
 //! Work on a blocking thread that has to end in time.
 
-use std::{
-    io::{self, Read, Write},
-    time::{Duration, Instant},
-};
+use std::io::{self, Read, Write};
+use std::time::{Duration, Instant};
 
 use flux_api::meta::GoDuration;
 

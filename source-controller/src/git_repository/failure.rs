@@ -1,6 +1,7 @@
 //! What can go wrong in a reconcile of a GitRepository, and what follows: the table to compare with the ledger.
 
-use std::{io, time::Duration};
+use std::io;
+use std::time::Duration;
 
 use flux_artifact::{ArchiveError, DigestMismatch, ExtractError, StorageError};
 use flux_budget::Exhausted;
@@ -8,17 +9,15 @@ use flux_cloud::GitHubAppError;
 use flux_git::{AuthError, UrlError, VerifyError};
 use flux_http::{BuildError, SecretError};
 use flux_ignore::IgnoreError;
-use flux_runtime::{
-    Failure, Notice, Pace,
-    outcome::{Cause, Next},
-};
+use flux_runtime::outcome::{Cause, Next};
+use flux_runtime::{Failure, Notice, Pace};
 use flux_tree::PathError;
 
 use super::content::{PlaceError, RulesError};
-use crate::{
-    conditions::{FETCH_FAILED, INCLUDE_UNAVAILABLE, SOURCE_VERIFIED, STORAGE_OPERATION_FAILED},
-    secrets::SecretReadError,
+use crate::conditions::{
+    FETCH_FAILED, INCLUDE_UNAVAILABLE, SOURCE_VERIFIED, STORAGE_OPERATION_FAILED,
 };
+use crate::secrets::SecretReadError;
 
 /// Why a step did not succeed.
 #[derive(Debug, thiserror::Error)]

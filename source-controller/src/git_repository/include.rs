@@ -1,28 +1,23 @@
 //! Other repositories' artifacts that are copied in.
 
-use std::{
-    io::{self, Read},
-    time::Duration,
-};
+use std::io::{self, Read};
+use std::time::Duration;
 
 use bytes::Bytes;
-use flux_api::{
-    meta::Artifact,
-    source::{GitRepository, GitRepositoryInclude},
-};
+use flux_api::meta::Artifact;
+use flux_api::source::{GitRepository, GitRepositoryInclude};
 use flux_artifact::{
     DigestMismatch, ExtractOptions, Fetcher, Hasher, Storage, extract, is_artifact_of,
 };
 use flux_budget::{Budget, Claim};
-use flux_runtime::{queue::Key, watch::Cache};
+use flux_runtime::queue::Key;
+use flux_runtime::watch::Cache;
 use flux_tree::{self as tree, Tree, TreePath};
 
-use super::{
-    KIND,
-    content::{Content, Entry},
-    deadline::Deadline,
-    failure::{CopyError, StepError},
-};
+use super::KIND;
+use super::content::{Content, Entry};
+use super::deadline::Deadline;
+use super::failure::{CopyError, StepError};
 
 /// The artifacts of the repositories to be included, in the order of `spec.include` (SC-GIT-090 to SC-GIT-094).
 pub(super) fn find(

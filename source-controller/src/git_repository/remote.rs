@@ -4,7 +4,8 @@ use flux_api::source::{GitProvider, GitRepository};
 use flux_cloud::{GIT_USER, GitHubApp};
 use flux_git::{AuthError, AuthOptions, GitUrl};
 use flux_http::{ClientOptions, Proxy, RootCertificates, Secret, SecretData, keys};
-use flux_runtime::{Run, metrics::tokens::Tokens};
+use flux_runtime::Run;
+use flux_runtime::metrics::tokens::Tokens;
 
 use super::failure::{AppError, ProxyError, StepError};
 use crate::secrets::{self, SecretReadError, Secrets};

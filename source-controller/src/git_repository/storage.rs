@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use flux_api::{meta::Artifact, source::GitRepository};
+use flux_api::meta::Artifact;
+use flux_api::source::GitRepository;
 use flux_artifact::{Storage, StorageError, VerifyError, is_artifact_of};
-use flux_runtime::{Failure, Run, outcome::chain};
+use flux_runtime::outcome::chain;
+use flux_runtime::{Failure, Run};
 
-use super::{KIND, failure::StepError};
+use super::KIND;
+use super::failure::StepError;
 use crate::conditions::ARTIFACT_IN_STORAGE;
 
 /// What was found where the artifact should be.

@@ -4,19 +4,13 @@ use std::fmt::Write;
 
 use flux_api::source::{GitRepository, GitVerificationMode};
 use flux_git::{Commit, TrustedKeys};
-use flux_runtime::{
-    Run,
-    conditions::{SUCCEEDED, Status},
-};
+use flux_runtime::Run;
+use flux_runtime::conditions::{SUCCEEDED, Status};
 
-use super::{
-    change::{verification_mode, verifies_head, verifies_tag},
-    failure::StepError,
-};
-use crate::{
-    conditions::SOURCE_VERIFIED,
-    secrets::{self, Secrets},
-};
+use super::change::{verification_mode, verifies_head, verifies_tag};
+use super::failure::StepError;
+use crate::conditions::SOURCE_VERIFIED;
+use crate::secrets::{self, Secrets};
 
 /// Checks what the spec asks for, and records that it was (SC-VER-001 to SC-VER-010).
 pub(super) async fn signatures(

@@ -1,6 +1,7 @@
 //! What cannot be fetched is told where a user looks.
 
-use kind_tests::{GIT_REPOSITORY, Result, controller::Settings, ensure};
+use kind_tests::controller::Settings;
+use kind_tests::{GIT_REPOSITORY, Result, ensure};
 use serde_json::Value;
 
 use crate::support::World;

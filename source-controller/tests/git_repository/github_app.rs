@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use git_servers::{Authority, GitHubApp, HttpGitServer, Proxy, Request};
-use kind_tests::{GIT_REPOSITORY, Result, controller::Settings, ensure};
+use kind_tests::controller::Settings;
+use kind_tests::{GIT_REPOSITORY, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::support::World;

@@ -1,6 +1,7 @@
 //! Repositories in repositories.
 
-use kind_tests::{GIT_REPOSITORY, Result, condition, controller::Settings, ensure, is_ready};
+use kind_tests::controller::Settings;
+use kind_tests::{GIT_REPOSITORY, Result, condition, ensure, is_ready};
 use serde_json::json;
 
 use crate::support::{World, progress};

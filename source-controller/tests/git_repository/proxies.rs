@@ -1,7 +1,8 @@
 //! Repositories that are reached through a proxy.
 
 use git_servers::{Authority, HttpGitServer, Proxy, Repo, SshGitServer, SshKey, sshd_available};
-use kind_tests::{Result, controller::Settings, ensure};
+use kind_tests::controller::Settings;
+use kind_tests::{Result, ensure};
 use serde_json::{Value, json};
 
 use crate::support::World;

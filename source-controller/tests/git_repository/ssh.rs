@@ -1,7 +1,8 @@
 //! Repositories over SSH.
 
 use git_servers::{Repo, SshGitServer, SshKey, sshd_available};
-use kind_tests::{GIT_REPOSITORY, Result, controller::Settings, ensure};
+use kind_tests::controller::Settings;
+use kind_tests::{GIT_REPOSITORY, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::support::World;

@@ -1,6 +1,7 @@
 //! Artifacts in the storage, while the object lives.
 
-use kind_tests::{Controller, GIT_REPOSITORY, Result, controller::Settings, ensure};
+use kind_tests::controller::Settings;
+use kind_tests::{Controller, GIT_REPOSITORY, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::support::World;

@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use kind_tests::{GIT_REPOSITORY, Result, condition, controller::Settings, ensure};
+use kind_tests::controller::Settings;
+use kind_tests::{GIT_REPOSITORY, Result, condition, ensure};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use crate::support::World;

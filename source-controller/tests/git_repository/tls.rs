@@ -1,7 +1,8 @@
 //! Private authorities and client certificates.
 
 use git_servers::{Authority, HttpGitServer};
-use kind_tests::{Result, controller::Settings, ensure};
+use kind_tests::controller::Settings;
+use kind_tests::{Result, ensure};
 use serde_json::json;
 
 use crate::support::World;

@@ -2,15 +2,17 @@
 
 #![allow(dead_code, reason = "no scenario file needs all of it")]
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Mutex};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Mutex;
 
 use flux_artifact::{FetchOptions, Fetcher};
 use flux_budget::Budget;
 use flux_tree::{Entry, Tree};
 use git_servers::{HttpGitServer, Repo};
+use kind_tests::controller::Settings;
 use kind_tests::{
     Cluster, Controller, EventSink, GIT_REPOSITORY, Kind, Namespace, Result, condition,
-    controller::Settings,
 };
 use serde_json::Value;
 use tokio::sync::Notify;

@@ -1,6 +1,8 @@
 //! Folder listings.
 
-use std::{fmt::Write, fs, io, path::Path};
+use std::fmt::Write;
+use std::path::Path;
+use std::{fs, io};
 
 /// The most entries that a page lists, by name: pages are held in memory for as long as clients take to read them.
 const MAX_ENTRIES: usize = 1000;

@@ -1,10 +1,8 @@
 use std::sync::{Arc, LazyLock, Mutex};
 
-use axum::{
-    Json, Router,
-    extract::State,
-    http::{HeaderMap, Method as AxumMethod, StatusCode as AxumStatus, Uri},
-};
+use axum::extract::State;
+use axum::http::{HeaderMap, Method as AxumMethod, StatusCode as AxumStatus, Uri};
+use axum::{Json, Router};
 use git_servers::SshKey;
 use rstest::rstest;
 use rustls::crypto::ring::default_provider;

@@ -1,7 +1,8 @@
-use super::*;
 use flux_http::SecretData;
 use git_servers::SshKey;
 use rstest::rstest;
+
+use super::*;
 
 fn options(url: &str, entries: Option<&[(&str, &str)]>) -> Result<AuthOptions, AuthError> {
     let url = GitUrl::parse(url).unwrap();

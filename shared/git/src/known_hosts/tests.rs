@@ -1,7 +1,9 @@
-use super::*;
+use std::process::Command;
+
 use git_servers::SshKey;
 use rstest::rstest;
-use std::process::Command;
+
+use super::*;
 
 const ED: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl";
 const OTHER: &str =

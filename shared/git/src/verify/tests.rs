@@ -1,7 +1,8 @@
-use super::*;
-use crate::revision::Hash;
 use git_servers::{PgpKey, Repo, SshKey, gpg_available};
 use rstest::rstest;
+
+use super::*;
+use crate::revision::Hash;
 
 /// An error with its sources.
 fn print(result: Result<String, VerifyError>) -> Result<String, String> {

@@ -1,7 +1,6 @@
 //! Flags, width and precision, and what they do to basic values.
 
-use crate::strconv;
-use crate::unicode;
+use crate::{strconv, unicode};
 
 /// The state of one verb.
 #[derive(Debug, Clone, Default)]

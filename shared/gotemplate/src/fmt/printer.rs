@@ -2,9 +2,8 @@
 
 use super::flags::Flags;
 use crate::error::CallError;
-use crate::strconv;
-use crate::unicode;
 use crate::value::{IntType, Kind, Object, Str, Value};
+use crate::{strconv, unicode};
 
 /// Nesting at which printing stops; Go would run into its stack limit on a map that contains itself.
 const MAX_DEPTH: usize = 500;

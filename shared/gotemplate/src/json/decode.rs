@@ -1,9 +1,8 @@
 //! Reading JSON.
 
 use super::JsonError;
-use crate::strconv;
-use crate::unicode;
 use crate::value::{List, Map, Str, Value};
+use crate::{strconv, unicode};
 
 /// Nesting that is refused; Go allows 10000.
 const MAX_DEPTH: usize = 500;

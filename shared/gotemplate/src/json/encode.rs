@@ -2,9 +2,8 @@
 
 use super::JsonError;
 use crate::encode::base64;
-use crate::strconv;
-use crate::unicode;
 use crate::value::{Str, Value};
+use crate::{strconv, unicode};
 
 /// Nesting from which on cycles are looked for (Go: 1000), and how much deeper they are followed.
 const MAX_DEPTH: usize = 500;

@@ -2,8 +2,7 @@
 
 use memchr::memmem::Finder;
 
-use crate::strconv;
-use crate::unicode;
+use crate::{strconv, unicode};
 
 /// What a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

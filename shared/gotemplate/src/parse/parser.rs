@@ -7,17 +7,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use scope::Scope;
 
 use super::ast::{Action, Branch, Command, List, Node, Operand, TemplateCall, Text, Tree};
 use super::lex::{Delimiters, Kind, Lexer, Token};
 use crate::error::Error;
 use crate::functions::Functions;
 use crate::stack::Mark;
-use crate::strconv;
-use crate::unicode;
 use crate::value::Str;
-
-use scope::Scope;
+use crate::{strconv, unicode};
 
 /// Stack that parsing may use: nesting beyond it is refused, where Go would go on.
 const MAX_STACK: usize = 768 * 1024;

@@ -5,9 +5,8 @@ use std::rc::Rc;
 use crate::context::Context;
 use crate::error::CallError;
 use crate::functions::Functions;
-use crate::gotime;
-use crate::strconv;
 use crate::value::{IntType, Str, Time, Value, Zone};
+use crate::{gotime, strconv};
 
 pub(super) fn register(f: &mut Functions) {
     f.add("now", |c: &mut Context<'_>| c.now());

@@ -3,11 +3,10 @@
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 
-use crate::encode;
 use crate::error::CallError;
 use crate::functions::Functions;
-use crate::json;
 use crate::value::{Str, Value};
+use crate::{encode, json};
 
 pub(super) fn register(f: &mut Functions) {
     f.add("b64enc", |s: Str| encode::base64(&s));

@@ -5,11 +5,9 @@ use memchr::memmem;
 use super::convert::to_text;
 use crate::context::Context;
 use crate::error::CallError;
-use crate::fmt;
 use crate::functions::{Functions, Variadic};
-use crate::strconv;
-use crate::unicode;
 use crate::value::{Str, Value};
+use crate::{fmt, strconv, unicode};
 
 type Text = Result<Str, CallError>;
 

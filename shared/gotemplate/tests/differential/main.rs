@@ -14,7 +14,6 @@ use flux_gotemplate::{
     CallError, Context, Environment, Functions, Limits, MissingKey, Session, Str, Templates, Time,
     Value, json, sprig, with_stack,
 };
-
 use generate::Generator;
 use oracle::{Answer, Oracle};
 

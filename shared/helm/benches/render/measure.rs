@@ -1,12 +1,10 @@
 //! One chart rendered over and over in a process of its own, by ours and by Helm.
 
-use std::{
-    fs,
-    io::{BufRead as _, BufReader, Write as _},
-    process::{Child, ChildStdout, Command, ExitCode, Stdio},
-    sync::Arc,
-    time::Instant,
-};
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::time::Instant;
 
 use flux_gotemplate::{CallError, Environment, Time};
 use flux_helm::{Chart, ParsedChart, RenderOptions, Rendered, Values};

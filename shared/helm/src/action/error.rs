@@ -1,5 +1,6 @@
 use super::NameError;
-use crate::{SYSTEM_LABELS, text::quote};
+use crate::SYSTEM_LABELS;
+use crate::text::quote;
 
 /// Why an action cannot begin. The texts, sources joined by `: `, are Helm's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

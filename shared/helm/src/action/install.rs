@@ -1,9 +1,7 @@
 use std::collections::BTreeMap;
 
-use super::{
-    Action, ActionError, ApplyMethod, Draft, History, check_labels, check_name,
-    course::{Ask, Change, Kind, OnError},
-};
+use super::course::{Ask, Change, Kind, OnError};
+use super::{Action, ActionError, ApplyMethod, Draft, History, check_labels, check_name};
 use crate::{HookEvent, Info, Release, Status, Time};
 
 /// What an installation is to be.

@@ -4,12 +4,10 @@ use std::fmt;
 
 use flux_yaml::{Map, Value};
 
-use crate::{
-    release::to_go_json,
-    text::quote,
-    values::documents,
-    yaml::{self, YamlError},
-};
+use crate::release::to_go_json;
+use crate::text::quote;
+use crate::values::documents;
+use crate::yaml::{self, YamlError};
 
 /// Whether objects of a kind live in namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,8 +2,10 @@
 
 use flux_yaml::{Map, Value};
 
-use super::{Object, ObjectError, Scope, objects, objects::text_map};
-use crate::{Release, text::quote};
+use super::objects::text_map;
+use super::{Object, ObjectError, Scope, objects};
+use crate::Release;
+use crate::text::quote;
 
 /// The label that objects of any release have, with the value `Helm`.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";

@@ -1,7 +1,5 @@
-use super::{
-    Action, ActionError, ApplyMethodChoice, History, check_name,
-    course::{Ask, Change, Kind, OnError},
-};
+use super::course::{Ask, Change, Kind, OnError};
+use super::{Action, ActionError, ApplyMethodChoice, History, check_name};
 use crate::{HookEvent, Info, Release, Status, Time};
 
 /// What a rollback is to be.

@@ -1,7 +1,5 @@
-use super::{
-    Action, ActionError, History, check_name,
-    course::{Kind, OnError},
-};
+use super::course::{Kind, OnError};
+use super::{Action, ActionError, History, check_name};
 use crate::{Hook, HookEvent};
 
 /// Which tests run.

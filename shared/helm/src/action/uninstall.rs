@@ -1,7 +1,5 @@
-use super::{
-    Action, ActionError, History, check_name,
-    course::{Ask, Change, Collected, Kind, OnError},
-};
+use super::course::{Ask, Change, Collected, Kind, OnError};
+use super::{Action, ActionError, History, check_name};
 use crate::{HookEvent, Status, Time};
 
 /// What an uninstallation is to be.

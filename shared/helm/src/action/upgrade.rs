@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
+use super::course::{Ask, Change, Kind, OnError};
 use super::{
     Action, ActionError, ApplyMethod, ApplyMethodChoice, Draft, History, check_labels, check_name,
-    course::{Ask, Change, Kind, OnError},
 };
 use crate::{HookEvent, Info, Release, Status, Time};
 

@@ -7,7 +7,8 @@ use flux_yaml::Value;
 use serde::{Deserialize, Serialize};
 
 use super::decode::{self, Place};
-use crate::{Time, slash_path, text, yaml::YamlError};
+use crate::yaml::YamlError;
+use crate::{Time, slash_path, text};
 
 /// Chart.yaml. Field by field as Helm writes it into a release record (HE-REL-006).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

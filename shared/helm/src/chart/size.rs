@@ -1,9 +1,7 @@
 //! How much memory a chart takes.
 
-use std::{
-    collections::HashSet,
-    mem::{size_of, size_of_val},
-};
+use std::collections::HashSet;
+use std::mem::{size_of, size_of_val};
 
 use flux_yaml::{Map, Value};
 

@@ -1,8 +1,10 @@
 //! Values as YAML and JSON.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use flux_gotemplate::{Map, Value};
-use flux_yaml::{Value as Data, json::Escape};
+use flux_yaml::Value as Data;
+use flux_yaml::json::Escape;
 
 /// How deep values may lie within each other; a map put into itself by `set` reaches this (HE-FNE-003).
 const MAX_DEPTH: usize = 1000;

@@ -3,17 +3,17 @@
 // Methods have the signature that the template engine calls.
 #![allow(clippy::ptr_arg, clippy::unnecessary_wraps)]
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use flux_gotemplate::{
     Blob, CallError, Constant, Constants, Context, List, Map, Method, Str, TypeInfo, Value, types,
 };
 
-use super::{data, glob::Glob};
+use super::data;
+use super::glob::Glob;
 use crate::{Chart, slash_path};
 
 /// `engine.files`, a `map[string][]byte` with methods (HE-OBJ-005, HE-OBJ-006).

@@ -3,13 +3,16 @@
 // Functions take their parameters as the template engine hands them over.
 #![allow(clippy::needless_pass_by_value)]
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc, sync::LazyLock};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::{Arc, LazyLock};
 
-use flux_gotemplate::{
-    CallError, Context, Error, Functions, List, Map, Str, Value, go::quote, types,
-};
+use flux_gotemplate::go::quote;
+use flux_gotemplate::{CallError, Context, Error, Functions, List, Map, Str, Value, types};
 
-use super::{Lookup, data, errors::marked, toml};
+use super::errors::marked;
+use super::{Lookup, data, toml};
 
 /// How often one template may be on the way at the same time through `include` (HE-ENG-008).
 const MAX_NESTING: u32 = 1000;

@@ -1,9 +1,7 @@
 //! The patterns of `.Files.Glob`: `*` within a folder, `**` across folders, `?`, `[a-z]`, `[!abc]`, `{one,two}`, `\x`.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, LazyLock, Mutex, PoisonError},
-};
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use regex::{Regex, RegexBuilder};
 

@@ -3,17 +3,16 @@
 // Methods have the signature that the template engine calls.
 #![allow(clippy::ptr_arg)]
 
-use std::{any::Any, cell::OnceCell};
+use std::any::Any;
+use std::cell::OnceCell;
 
 use flux_gotemplate::{
     CallError, Context, Kind, List, Map, Method, Object, Str, Type, TypeInfo, Value, types,
 };
 
 use super::{Capabilities, HelmVersion, KubeVersion};
-use crate::{
-    Dependency, Metadata,
-    values::{path_value, table},
-};
+use crate::values::{path_value, table};
+use crate::{Dependency, Metadata};
 
 /// `common.Values`: `.Values` is a map with methods.
 pub(super) static VALUES: TypeInfo = TypeInfo::map("map[string]interface {}", &types::ANY)

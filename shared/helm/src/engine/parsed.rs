@@ -1,15 +1,16 @@
 //! What is read of a chart once, however often it is rendered.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use flux_gotemplate::{Error, MissingKey, Parsed, Templates};
 
-use super::{RenderError, RenderOptions, Rendered, files::FileObjects, functions, render};
-use crate::{Chart, File, dependencies::Defaults, schema::Schemas};
+use super::files::FileObjects;
+use super::{RenderError, RenderOptions, Rendered, functions, render};
+use crate::dependencies::Defaults;
+use crate::schema::Schemas;
+use crate::{Chart, File};
 
 /// Sets of templates that are kept put together: values decide which subcharts take part, and under which names.
 const MAX_SETS: usize = 4;

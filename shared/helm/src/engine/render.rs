@@ -1,31 +1,23 @@
 //! One render of a chart, from the user's values to sorted manifests.
 
-use std::{
-    cell::RefCell,
-    cmp::Reverse,
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::cell::RefCell;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use flux_gotemplate::{Constants, Environment, Limits, Map, Nothing, Session, Str, Value};
 
-use super::{
-    Capabilities, Lookup, Offline, errors, functions,
-    functions::Host,
-    objects,
-    parsed::{Inner, Kept},
-};
-use crate::{
-    Chart, File, KindOrder, Manifest, ManifestError, Metadata,
-    chart::{Crd, subchart_path},
-    dependencies::{Resolved, in_range},
-    manifest::{push_manifest, sort_owned},
-    post_render::{PostRenderError, PostRenderStrategy, PostRenderer, post_render},
-    release::Hook,
-    schema::SchemaError,
-    slash_path,
-    values::{Coalesce, TypeMismatch, Warnings, constants, table, to_yaml},
-};
+use super::functions::Host;
+use super::parsed::{Inner, Kept};
+use super::{Capabilities, Lookup, Offline, errors, functions, objects};
+use crate::chart::{Crd, subchart_path};
+use crate::dependencies::{Resolved, in_range};
+use crate::manifest::{push_manifest, sort_owned};
+use crate::post_render::{PostRenderError, PostRenderStrategy, PostRenderer, post_render};
+use crate::release::Hook;
+use crate::schema::SchemaError;
+use crate::values::{Coalesce, TypeMismatch, Warnings, constants, table, to_yaml};
+use crate::{Chart, File, KindOrder, Manifest, ManifestError, Metadata, slash_path};
 
 const NOTES: &str = "NOTES.txt";
 

@@ -1,9 +1,7 @@
 //! The files of a packed chart.
 
-use std::{
-    borrow::Cow,
-    io::{self, Cursor, Read, Seek, SeekFrom},
-};
+use std::borrow::Cow;
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
 use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;

@@ -3,13 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{LoadError, MAX_SUBCHART_DEPTH, archive};
-use crate::{
-    Chart, File,
-    chart::{Lock, Metadata},
-    slash_path,
-    values::load_values,
-    yaml,
-};
+use crate::chart::{Lock, Metadata};
+use crate::values::load_values;
+use crate::{Chart, File, slash_path, yaml};
 
 /// Sorts the files into a chart and loads its subcharts (HE-LOAD-010..019).
 pub(super) fn chart(files: Vec<File>, depth: usize) -> Result<Chart, LoadError> {

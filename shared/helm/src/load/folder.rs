@@ -2,9 +2,9 @@
 
 use flux_tree::{Entry, ResolveError, Tree, TreePath};
 
-use super::{
-    LoadError, MAX_CHART_BYTES, MAX_ENTRIES, MAX_FILE_BYTES, archive::without_bom, ignore::Rules,
-};
+use super::archive::without_bom;
+use super::ignore::Rules;
+use super::{LoadError, MAX_CHART_BYTES, MAX_ENTRIES, MAX_FILE_BYTES};
 use crate::{File, Time};
 
 /// How deep folders may be followed: links can make an endless tree.

@@ -63,7 +63,8 @@ fn header_length(bytes: &[u8]) -> Option<usize> {
 mod tests {
     use std::io::{Read as _, Write as _};
 
-    use flate2::{Compression, GzBuilder, bufread::MultiGzDecoder};
+    use flate2::bufread::MultiGzDecoder;
+    use flate2::{Compression, GzBuilder};
 
     use super::*;
 

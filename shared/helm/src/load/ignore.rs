@@ -1,8 +1,8 @@
 //! `.helmignore`: which files of a folder do not belong to the chart (HE-LOAD-008).
 
-use crate::{path_match::path_match, slash_path};
-
 use super::LoadError;
+use crate::path_match::path_match;
+use crate::slash_path;
 
 /// The patterns of a `.helmignore` file in their order, with Helm's own one last.
 #[derive(Clone, Debug)]

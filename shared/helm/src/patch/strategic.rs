@@ -5,7 +5,8 @@ use std::cmp::Ordering;
 
 use flux_yaml::{Map, Value};
 
-use super::{PatchError, types::Field, types::Type};
+use super::PatchError;
+use super::types::{Field, Type};
 
 const DIRECTIVE: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";

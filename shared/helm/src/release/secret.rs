@@ -1,10 +1,11 @@
-use std::{
-    collections::BTreeMap,
-    io::{Read, Write},
-};
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use flate2::{Compression, bufread::MultiGzDecoder, write::GzEncoder};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use flate2::Compression;
+use flate2::bufread::MultiGzDecoder;
+use flate2::write::GzEncoder;
 
 use super::{Release, to_go_json};
 

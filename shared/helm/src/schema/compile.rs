@@ -1,18 +1,14 @@
 //! Schemas made ready, one after the other as they are met.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasherDefault, Hasher},
-};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
-use super::{
-    draft::Draft,
-    json::Json,
-    keywords::{Object, Themes},
-    pointer::Step,
-    program::{Id, Logic, Place, Program, Schema},
-    roots::Roots,
-};
+use super::draft::Draft;
+use super::json::Json;
+use super::keywords::{Object, Themes};
+use super::pointer::Step;
+use super::program::{Id, Logic, Place, Program, Schema};
+use super::roots::Roots;
 
 /// Where a schema stands that is to be compiled.
 #[derive(Default)]

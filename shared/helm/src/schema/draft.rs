@@ -1,9 +1,7 @@
 //! The drafts of JSON Schema: what they call things, where schemas lie within schemas, and their vocabularies.
 
-use super::{
-    json::{Entries, Json},
-    pointer::Step,
-};
+use super::json::{Entries, Json};
+use super::pointer::Step;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Draft {

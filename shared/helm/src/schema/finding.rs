@@ -1,11 +1,9 @@
 //! What breaks a schema, in the words of Helm's validator (HE-SCHEMA-003).
 
-use super::{
-    decimal::Decimal,
-    json::Json,
-    pointer::escape,
-    program::{Id, Program, Types},
-};
+use super::decimal::Decimal;
+use super::json::Json;
+use super::pointer::escape;
+use super::program::{Id, Program, Types};
 use crate::number;
 
 /// A finding and what led to it.

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use flux_gotemplate::{Constant, Constants};
 use flux_yaml::json::Build;
 
-use super::{decimal::Decimal, names::Names};
+use super::decimal::Decimal;
+use super::names::Names;
 use crate::number;
 
 /// A schema or a value, whose texts are borrowed where they stand as they are in that which it was read from. Objects are

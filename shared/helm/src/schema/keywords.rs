@@ -2,17 +2,15 @@
 
 use flux_gotemplate::go::Regexp;
 
-use super::{
-    compile::{Compiler, Source},
-    decimal::Decimal,
-    draft::Draft,
-    format,
-    json::Json,
-    names::Names,
-    pointer::{Step, place_text, split_fragment},
-    program::{
-        Additional, Arrays, Dependency, Format, Id, Logic, Numbers, Objects, Schema, Strings, Types,
-    },
+use super::compile::{Compiler, Source};
+use super::decimal::Decimal;
+use super::draft::Draft;
+use super::format;
+use super::json::Json;
+use super::names::Names;
+use super::pointer::{Step, place_text, split_fragment};
+use super::program::{
+    Additional, Arrays, Dependency, Format, Id, Logic, Numbers, Objects, Schema, Strings, Types,
 };
 use crate::text::quote;
 

@@ -5,12 +5,10 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
-use super::{
-    compile::Compiler,
-    draft::{Dialect, Draft},
-    json,
-    program::Program,
-};
+use super::compile::Compiler;
+use super::draft::{Dialect, Draft};
+use super::json;
+use super::program::Program;
 
 /// A metaschema, or a part of one.
 type Json = json::Json<'static>;

@@ -4,11 +4,9 @@
 //! see, in a tenth of the time that it takes to validate it against the metaschema of its draft. Whatever is not plain is
 //! left to that, as are all errors.
 
-use super::{
-    format,
-    json::{Entries, Json},
-    program::Types,
-};
+use super::format;
+use super::json::{Entries, Json};
+use super::program::Types;
 
 /// The longest lists that are looked through for what they hold twice.
 const LONGEST: usize = 32;
@@ -116,11 +114,9 @@ fn is_harmless(text: &str) -> bool {
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
-    use super::super::{
-        draft::{Dialect, Draft},
-        meta,
-        validate::Validator,
-    };
+    use super::super::draft::{Dialect, Draft};
+    use super::super::meta;
+    use super::super::validate::Validator;
     use super::*;
 
     const VALUES: [&str; 44] = [

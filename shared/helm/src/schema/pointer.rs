@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use flux_gotemplate::go::Url;
 
-use super::{format::atoi, json::Json};
+use super::format::atoi;
+use super::json::Json;
 use crate::text::quote;
 
 /// A step from a schema to one within it.

@@ -2,12 +2,10 @@
 
 use flux_gotemplate::go::Regexp;
 
-use super::{
-    decimal::Decimal,
-    json::{Json, View},
-    names::Names,
-    pointer::place_text,
-};
+use super::decimal::Decimal;
+use super::json::{Json, View};
+use super::names::Names;
+use super::pointer::place_text;
 
 /// The number of a schema in its program.
 pub(super) type Id = usize;

@@ -3,14 +3,12 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
-use super::{
-    compile::{ByAddress, address},
-    draft::{Dialect, Draft},
-    json::Json,
-    meta, plain,
-    pointer::{place_text, split_fragment},
-    validate::Validator,
-};
+use super::compile::{ByAddress, address};
+use super::draft::{Dialect, Draft};
+use super::json::Json;
+use super::pointer::{place_text, split_fragment};
+use super::validate::Validator;
+use super::{meta, plain};
 use crate::text::quote;
 
 /// A part of a document with a name of its own, or the whole.

@@ -5,15 +5,13 @@ use std::rc::Rc;
 
 use flux_gotemplate::go::Url;
 
-use super::{
-    compile::Source,
-    draft::{Dialect, Draft},
-    json::Json,
-    meta,
-    pointer::{self, join, lookup, place_text, split_fragment},
-    program::Place,
-    root::{Resource, Root, Seen, validate},
-};
+use super::compile::Source;
+use super::draft::{Dialect, Draft};
+use super::json::Json;
+use super::meta;
+use super::pointer::{self, join, lookup, place_text, split_fragment};
+use super::program::Place;
+use super::root::{Resource, Root, Seen, validate};
 use crate::text::quote;
 
 /// All documents of one compilation.

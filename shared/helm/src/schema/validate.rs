@@ -9,12 +9,10 @@ mod scope;
 use std::collections::BTreeMap;
 
 use self::scope::{Scope, Token, Unevaluated};
-use super::{
-    finding::{Finding, Kind, pointer},
-    format,
-    json::{Json, View},
-    program::{Format, Id, Program, Schema},
-};
+use super::finding::{Finding, Kind, pointer};
+use super::format;
+use super::json::{Json, View};
+use super::program::{Format, Id, Program, Schema};
 
 /// How many times a schema may meet a value, and how many findings there may be.
 const STEPS: usize = 5_000_000;
@@ -350,7 +348,8 @@ impl<'a> Meeting<'_, 'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{compile::Compiler, names::Names};
+    use super::super::compile::Compiler;
+    use super::super::names::Names;
     use super::*;
 
     /// What a schema says of an empty object.

@@ -4,7 +4,8 @@ use flux_yaml::{Map, Value};
 
 use super::literal;
 use super::reader::{Reader, Run};
-use crate::{text::quote, yaml};
+use crate::text::quote;
+use crate::yaml;
 
 /// The largest list index that a path may name.
 pub const MAX_INDEX: i64 = 65_536;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use flux_gotemplate::{Constant, Constants, IntType, List, Map, UintType, Value};
 use flux_yaml::Value as Data;
 

@@ -2,15 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use flux_helm::{
-    Release, Time,
-    action::{
-        Action, ActionError, ApplyMethod, ApplyMethodChoice, History, HookStep, Install,
-        InstallOptions, Object, Owner, Rollback, RollbackOptions, Step, Test, TestOptions,
-        Uninstall, UninstallOptions, Upgrade, UpgradeOptions, deletion, objects, target_objects,
-        unclaimed,
-    },
+use flux_helm::action::{
+    Action, ActionError, ApplyMethod, ApplyMethodChoice, History, HookStep, Install,
+    InstallOptions, Object, Owner, Rollback, RollbackOptions, Step, Test, TestOptions, Uninstall,
+    UninstallOptions, Upgrade, UpgradeOptions, deletion, objects, target_objects, unclaimed,
 };
+use flux_helm::{Release, Time};
 use serde_json::{Value, json};
 
 use super::{NAMESPACE, flag, names, path, rendered, scope, upgraded};

@@ -1,17 +1,12 @@
 //! The course of every action, whatever fails on the way.
 
-use flux_helm::{
-    Time,
-    action::{ApplyMethod, Step, WaitStrategy, check_name},
-};
+use flux_helm::Time;
+use flux_helm::action::{ApplyMethod, Step, WaitStrategy, check_name};
 use oracle::{Answer, Oracle};
 use serde_json::{Value, json};
 
-use super::{
-    KEPT, MAPS, NAMESPACE,
-    caller::{begin, comparable, ours},
-    hook, hooks, plain_numbers, record,
-};
+use super::caller::{begin, comparable, ours};
+use super::{KEPT, MAPS, NAMESPACE, hook, hooks, plain_numbers, record};
 
 fn cases() -> Vec<Value> {
     let all = format!("{MAPS}{}", hooks());

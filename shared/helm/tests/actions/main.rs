@@ -4,11 +4,8 @@ mod caller;
 mod course;
 mod objects;
 
-use flux_helm::{
-    Chart, File, RenderOptions, Values,
-    action::{Draft, Object, Scope, Upgrade},
-    load_values, render, reuse_values,
-};
+use flux_helm::action::{Draft, Object, Scope, Upgrade};
+use flux_helm::{Chart, File, RenderOptions, Values, load_values, render, reuse_values};
 use serde_json::{Value, json};
 
 const NAMESPACE: &str = "apps";

@@ -1,9 +1,7 @@
 //! The objects of a manifest, and what is created, changed and pruned.
 
-use flux_helm::{
-    Release, Values,
-    action::{Identity, Object, objects, plan},
-};
+use flux_helm::action::{Identity, Object, objects, plan};
+use flux_helm::{Release, Values};
 use oracle::{Answer, Oracle};
 use serde_json::{Value, json};
 

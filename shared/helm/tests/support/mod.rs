@@ -5,7 +5,8 @@
 
 use std::fmt::Write as _;
 
-use flate2::{Compression, write::GzEncoder};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 /// A small generator: tests must be repeatable.
 pub struct Random(pub u64);

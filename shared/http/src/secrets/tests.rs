@@ -1,5 +1,6 @@
-use super::*;
 use rstest::rstest;
+
+use super::*;
 
 fn secret<'a>(entries: &[(&'a str, &'a str)]) -> SecretData<'a> {
     SecretData::new(

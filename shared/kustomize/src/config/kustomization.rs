@@ -1,17 +1,16 @@
-use std::{collections::BTreeMap, rc::Rc};
+use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use flux_yaml::{Map, Value};
 
+use super::generators::{ConfigMapArgs, SecretArgs};
 use super::{
     Decode, GeneratorArgs, GeneratorOptions, Image, Label, Mode, Object, Patch, Replacement,
     Replica, Var, decode,
-    generators::{ConfigMapArgs, SecretArgs},
 };
-use crate::{
-    error::Result,
-    meter::{Held, Meter},
-    secrecy::{MASK, unreadable},
-};
+use crate::error::Result;
+use crate::meter::{Held, Meter};
+use crate::secrecy::{MASK, unreadable};
 
 /// A kustomization file after its fix-ups (KZ-FILE-013).
 #[derive(Debug, Default)]

@@ -1,7 +1,9 @@
 use flux_yaml::{Map, Value};
 
 use super::{Decode, Object};
-use crate::{id::ResId, regexp::is_literal, secrecy::may_hold_secret};
+use crate::id::ResId;
+use crate::regexp::is_literal;
+use crate::secrecy::may_hold_secret;
 
 /// An entry of `patches` or `patchesJson6902` (KZ-PAT-001).
 #[derive(Clone, Debug, Default)]

@@ -1,6 +1,7 @@
 use std::fmt;
 
-use super::{Decode, Object, Selector, patches::res_id};
+use super::patches::res_id;
+use super::{Decode, Object, Selector};
 use crate::id::{Gvk, ResId};
 
 /// An entry of `replacements`: inline, or a path to more of them (KZ-REPL-001).

@@ -4,7 +4,10 @@ use flux_tree::{Entry, ResolveError, Tree, TreePath};
 use flux_yaml::{Map, Value};
 
 use super::GenerateError;
-use crate::{meter::Meter, node, options::Limits, target::FILE_NAMES};
+use crate::meter::Meter;
+use crate::node;
+use crate::options::Limits;
+use crate::target::FILE_NAMES;
 
 /// A root kustomization for a folder without one: every folder that has one and every manifest (KC-BLD-002).
 pub(super) fn root(tree: &Tree, dir: &TreePath, meter: &Rc<Meter>) -> Result<Map, GenerateError> {

@@ -1,9 +1,7 @@
-use crate::{
-    config::IamPolicy,
-    error::Result,
-    node::{self, Node},
-    resource::Resource,
-};
+use crate::config::IamPolicy;
+use crate::error::Result;
+use crate::node::{self, Node};
+use crate::resource::Resource;
 
 /// Makes the service account of an IAM policy (KZ-PLG-011).
 pub(crate) fn iam_policy(args: &IamPolicy) -> Result<Resource> {

@@ -1,11 +1,9 @@
-use crate::{
-    config::GeneratorArgs,
-    error::{Context, Result},
-    go::{list_of, quoted},
-    loader::Loader,
-    meter::Held,
-    secrecy::MASK,
-};
+use crate::config::GeneratorArgs;
+use crate::error::{Context, Result};
+use crate::go::{list_of, quoted};
+use crate::loader::Loader;
+use crate::meter::Held;
+use crate::secrecy::MASK;
 
 /// Longest line of an env file that is read (KZ-GEN-011).
 const MAX_LINE: usize = 64 * 1024;

@@ -3,11 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{DIRECTIVE, Directive, Outcome, Sources, Walker};
-use crate::{
-    error::Result,
-    node::{self, Changes, Kind, Node},
-    schema::TypeId,
-};
+use crate::error::Result;
+use crate::node::{self, Changes, Kind, Node};
+use crate::schema::TypeId;
 
 /// Takes the directive out of a list: an element that holds nothing else.
 fn list_directive(patch: &mut Node) -> Result<Directive> {

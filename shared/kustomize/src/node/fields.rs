@@ -1,4 +1,5 @@
-use super::{Changes, Kind, Node, Style, is_yaml11_non_string, text::contents};
+use super::text::contents;
+use super::{Changes, Kind, Node, Style, is_yaml11_non_string};
 use crate::error::{Fail, Result};
 
 /// A scalar without a tag: it will read as whatever its text looks like.

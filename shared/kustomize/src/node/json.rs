@@ -3,10 +3,8 @@
 use flux_yaml::{Map, Value};
 
 use super::{Kind, Node, Style};
-use crate::{
-    error::{Fail, Result},
-    secrecy::MASK,
-};
+use crate::error::{Fail, Result};
+use crate::secrecy::MASK;
 
 /// The object as `kustomize` prints it. The root's keys are text whatever they look like; below, a mapping with a key
 /// that is no string has no JSON form (KZ-LOAD-016), and a key that is set twice is an error (KZ-LOAD-015).

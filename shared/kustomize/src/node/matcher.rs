@@ -1,11 +1,10 @@
 use std::rc::Rc;
 
-use super::{
-    Changes, Kind, Node, contents, fields,
-    path::{atoi, element, is_list_index, kind_for, list_index},
-    scalar, set_field,
-};
-use crate::{error::Result, meter::Meter, regexp::Regex};
+use super::path::{atoi, element, is_list_index, kind_for, list_index};
+use super::{Changes, Kind, Node, contents, fields, scalar, set_field};
+use crate::error::Result;
+use crate::meter::Meter;
+use crate::regexp::Regex;
 
 /// What a replacement's field path found.
 #[derive(Debug)]

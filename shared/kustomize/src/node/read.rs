@@ -1,17 +1,16 @@
 //! Kubernetes objects out of YAML text (KZ-LOAD rows).
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use flux_yaml::Value;
 
 use super::{Extent, Node, annotations, fields, labels, meta_field};
-use crate::{
-    error::Result,
-    go,
-    meter::{Held, Meter},
-    options::Limits,
-    secrecy::{MASK, may_hold_secret, unreadable},
-};
+use crate::error::Result;
+use crate::go;
+use crate::meter::{Held, Meter};
+use crate::options::Limits;
+use crate::secrecy::{MASK, may_hold_secret, unreadable};
 
 /// Reads every object of a file: lists are unwrapped, anchors expanded, what is no object is an error.
 pub(crate) fn read_documents(text: &[u8], limits: &Limits, meter: &Rc<Meter>) -> Result<Vec<Node>> {

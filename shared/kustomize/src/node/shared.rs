@@ -8,10 +8,8 @@
 use std::rc::Rc;
 
 use super::{Extent, Kind, Node};
-use crate::{
-    error::Result,
-    meter::{Held, Meter},
-};
+use crate::error::Result;
+use crate::meter::{Held, Meter};
 
 /// Changes made to shared nodes and not yet made to their siblings.
 #[derive(Debug, Default)]

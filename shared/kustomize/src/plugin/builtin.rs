@@ -2,27 +2,24 @@
 
 use flux_yaml::{Map, Value};
 
-use crate::{
-    config::{
-        Decode, FieldSpec, GeneratorArgs, GeneratorOptions, IamPolicy, Image, Mode, Object, Patch,
-        Replacement, Replica, decode, merge_all, merge_one,
-    },
-    error::{Context, Result},
-    meter::Held,
-    node::{self, Extent},
-    origin::Origin,
-    resource::Resource,
-    secrecy::{MASK, is_inline_secret},
-    state::State,
-    target::Target,
-    transformer::{
-        Annotations, Images, Json6902, Labels, Namespace, PatchTransformer, Prefix, Replacements,
-        Replicas, StrategicMerge, SubjectMode, Suffix, Transformer, ValueAdd,
-    },
-    transformer_config::TransformerConfig,
-};
-
 use super::Generator;
+use crate::config::{
+    Decode, FieldSpec, GeneratorArgs, GeneratorOptions, IamPolicy, Image, Mode, Object, Patch,
+    Replacement, Replica, decode, merge_all, merge_one,
+};
+use crate::error::{Context, Result};
+use crate::meter::Held;
+use crate::node::{self, Extent};
+use crate::origin::Origin;
+use crate::resource::Resource;
+use crate::secrecy::{MASK, is_inline_secret};
+use crate::state::State;
+use crate::target::Target;
+use crate::transformer::{
+    Annotations, Images, Json6902, Labels, Namespace, PatchTransformer, Prefix, Replacements,
+    Replicas, StrategicMerge, SubjectMode, Suffix, Transformer, ValueAdd,
+};
+use crate::transformer_config::TransformerConfig;
 
 /// A plugin that an object configures.
 pub(super) enum Plugin {

@@ -1,12 +1,15 @@
 //! A user's OpenAPI document, and schemas in comments.
 
-use std::{collections::HashMap, rc::Rc};
+use std::collections::HashMap;
+use std::rc::Rc;
 
 use flux_yaml::Value;
 
-use crate::{error::Result, id::Gvk, meter::Meter, secrecy::unreadable};
-
 use super::{Schema, Type, TypeId};
+use crate::error::Result;
+use crate::id::Gvk;
+use crate::meter::Meter;
+use crate::secrecy::unreadable;
 
 /// How deep a schema may nest.
 const MAX_DEPTH: usize = 64;

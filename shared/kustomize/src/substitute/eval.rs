@@ -2,9 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::glob;
 use super::parse::{Expression, Operator, Part};
-use super::{MAX_OUTPUT, SubstituteError, Variables};
+use super::{MAX_OUTPUT, SubstituteError, Variables, glob};
 use crate::meter::Allowance;
 
 /// Bytes after which a text that grows is claimed.

@@ -1,6 +1,9 @@
 use std::collections::BTreeMap;
 
-use crate::{config::FieldSpec, error::Result, resmap::ResMap, state::State};
+use crate::config::FieldSpec;
+use crate::error::Result;
+use crate::resmap::ResMap;
+use crate::state::State;
 
 /// Sets annotations in every field that the specs name.
 pub(crate) struct Annotations {

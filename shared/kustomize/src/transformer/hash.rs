@@ -1,4 +1,8 @@
-use crate::{error::Result, meter::Held, node::Extent, resmap::ResMap, state::State};
+use crate::error::Result;
+use crate::meter::Held;
+use crate::node::Extent;
+use crate::resmap::ResMap;
+use crate::state::State;
 
 /// Appends the hash of its content to the name of every object that asks for it (KZ-HASH-001, KZ-HASH-011).
 pub(crate) struct Hash;

@@ -1,14 +1,11 @@
-use crate::{
-    config::{FieldSpec, Image},
-    error::Result,
-    field_spec,
-    meter::Meter,
-    node,
-    node::{Changes, Kind, Node},
-    regexp::Regex,
-    resmap::ResMap,
-    state::State,
-};
+use crate::config::{FieldSpec, Image};
+use crate::error::Result;
+use crate::meter::Meter;
+use crate::node::{Changes, Kind, Node};
+use crate::regexp::Regex;
+use crate::resmap::ResMap;
+use crate::state::State;
+use crate::{field_spec, node};
 
 /// Changes names, tags and digests of images (KZ-IMG rows).
 pub(crate) struct Images {

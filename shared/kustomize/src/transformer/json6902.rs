@@ -1,15 +1,13 @@
-use crate::{
-    config::{Patch, Selector},
-    error::{Context, Result},
-    json_patch::JsonPatch,
-    loader::Loader,
-    meter::Held,
-    node::{self, Extent},
-    resmap::ResMap,
-    resource::build_annotation,
-    secrecy::{MASK, may_hold_secret},
-    state::State,
-};
+use crate::config::{Patch, Selector};
+use crate::error::{Context, Result};
+use crate::json_patch::JsonPatch;
+use crate::loader::Loader;
+use crate::meter::Held;
+use crate::node::{self, Extent};
+use crate::resmap::ResMap;
+use crate::resource::build_annotation;
+use crate::secrecy::{MASK, may_hold_secret};
+use crate::state::State;
 
 /// An entry of `patchesJson6902` (KZ-PAT-020).
 pub(crate) struct Json6902 {

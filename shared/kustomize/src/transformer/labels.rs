@@ -1,14 +1,13 @@
-use std::{collections::BTreeMap, rc::Rc};
+use std::collections::BTreeMap;
+use std::rc::Rc;
 
-use crate::{
-    config::FieldSpec,
-    error::Result,
-    field_spec,
-    meter::Held,
-    node::{self, Changes, Kind},
-    resmap::ResMap,
-    state::State,
-};
+use crate::config::FieldSpec;
+use crate::error::Result;
+use crate::field_spec;
+use crate::meter::Held;
+use crate::node::{self, Changes, Kind};
+use crate::resmap::ResMap;
+use crate::state::State;
 
 /// Sets labels in every field that the specs name (KZ-LBL rows).
 pub(crate) struct Labels {

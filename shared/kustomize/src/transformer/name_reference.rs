@@ -1,23 +1,19 @@
 //! References follow the names that objects have got (KZ-REF rows).
 
-use std::{
-    collections::{HashMap, HashSet},
-    rc::Rc,
-};
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
-use crate::{
-    config::FieldSpec,
-    error::{Context, Result},
-    field_spec,
-    id::{Gvk, NO_NAMESPACE, ResId},
-    meter::Meter,
-    node::{self, Changes, Kind, Node},
-    resmap::ResMap,
-    resource::Resource,
-    scope::Scopes,
-    state::State,
-    transformer_config::NameReference,
-};
+use crate::config::FieldSpec;
+use crate::error::{Context, Result};
+use crate::field_spec;
+use crate::id::{Gvk, NO_NAMESPACE, ResId};
+use crate::meter::Meter;
+use crate::node::{self, Changes, Kind, Node};
+use crate::resmap::ResMap;
+use crate::resource::Resource;
+use crate::scope::Scopes;
+use crate::state::State;
+use crate::transformer_config::NameReference;
 
 /// What a reference needs to know of a referral target.
 struct Candidate {

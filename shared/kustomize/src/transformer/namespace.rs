@@ -1,15 +1,13 @@
 use std::collections::HashMap;
 
-use crate::{
-    config::FieldSpec,
-    error::{Context, Result},
-    field_spec,
-    id::{Gvk, Key},
-    node::{self, Changes, Kind, Node},
-    resmap::ResMap,
-    resource::{Resource, build_annotation},
-    state::State,
-};
+use crate::config::FieldSpec;
+use crate::error::{Context, Result};
+use crate::field_spec;
+use crate::id::{Gvk, Key};
+use crate::node::{self, Changes, Kind, Node};
+use crate::resmap::ResMap;
+use crate::resource::{Resource, build_annotation};
+use crate::state::State;
 
 /// Which subjects of role bindings get the namespace (KZ-NS-006, KZ-NS-007).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

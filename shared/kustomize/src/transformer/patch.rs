@@ -1,16 +1,13 @@
-use crate::{
-    config::{Patch, Selector},
-    error::{Context, Result},
-    go::quoted,
-    json_patch::JsonPatch,
-    loader::Loader,
-    resmap::{ResMap, not_one},
-    resource::Resource,
-    secrecy::MASK,
-    state::State,
-};
-
 use super::{json6902, strategic_merge};
+use crate::config::{Patch, Selector};
+use crate::error::{Context, Result};
+use crate::go::quoted;
+use crate::json_patch::JsonPatch;
+use crate::loader::Loader;
+use crate::resmap::{ResMap, not_one};
+use crate::resource::Resource;
+use crate::secrecy::MASK;
+use crate::state::State;
 
 /// An entry of `patches`, of either kind (KZ-PAT-001 to KZ-PAT-016).
 pub(crate) struct PatchTransformer {

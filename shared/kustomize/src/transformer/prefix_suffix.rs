@@ -1,15 +1,13 @@
 use std::rc::Rc;
 
-use crate::{
-    config::FieldSpec,
-    error::Result,
-    field_spec,
-    id::Gvk,
-    node::{self, Changes, Kind},
-    resmap::ResMap,
-    resource::Resource,
-    state::State,
-};
+use crate::config::FieldSpec;
+use crate::error::Result;
+use crate::field_spec;
+use crate::id::Gvk;
+use crate::node::{self, Changes, Kind};
+use crate::resmap::ResMap;
+use crate::resource::Resource;
+use crate::state::State;
 
 /// Puts a text before names (KZ-NAME rows).
 pub(crate) struct Prefix {

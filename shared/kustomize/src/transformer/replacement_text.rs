@@ -2,12 +2,10 @@
 
 use std::rc::Rc;
 
-use crate::{
-    error::Result,
-    go,
-    meter::{Held, Meter},
-    node::{self, Extent, Kind, Match, Node},
-};
+use crate::error::Result;
+use crate::go;
+use crate::meter::{Held, Meter};
+use crate::node::{self, Extent, Kind, Match, Node};
 
 /// Sets what the path leads to inside some scalar's text. `None` where that is not how the path is meant, or where it leads
 /// nowhere.

@@ -2,22 +2,19 @@ use std::rc::Rc;
 
 use flux_yaml::Value;
 
-use crate::{
-    config::{FieldOptions, Mode, Replacement, Selector, Source, Target, decode},
-    error::{Context, Result},
-    go::quoted,
-    id::ResId,
-    label_selector::LabelSelector,
-    loader::Loader,
-    meter::{Held, Meter},
-    node::{self, Changes, Extent, Kind, Match, Node},
-    resmap::ResMap,
-    resource::{Matcher, Resource},
-    secrecy::unreadable,
-    state::State,
-};
-
 use super::replacement_text;
+use crate::config::{FieldOptions, Mode, Replacement, Selector, Source, Target, decode};
+use crate::error::{Context, Result};
+use crate::go::quoted;
+use crate::id::ResId;
+use crate::label_selector::LabelSelector;
+use crate::loader::Loader;
+use crate::meter::{Held, Meter};
+use crate::node::{self, Changes, Extent, Kind, Match, Node};
+use crate::resmap::ResMap;
+use crate::resource::{Matcher, Resource};
+use crate::secrecy::unreadable;
+use crate::state::State;
 
 /// Copies values from one object into others (KZ-REPL rows).
 pub(crate) struct Replacements {

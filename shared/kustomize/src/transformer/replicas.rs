@@ -1,13 +1,11 @@
 use std::rc::Rc;
 
-use crate::{
-    config::{FieldSpec, Replica},
-    error::Result,
-    field_spec,
-    node::{self, Changes, Kind},
-    resmap::ResMap,
-    state::State,
-};
+use crate::config::{FieldSpec, Replica};
+use crate::error::Result;
+use crate::field_spec;
+use crate::node::{self, Changes, Kind};
+use crate::resmap::ResMap;
+use crate::state::State;
 
 /// Sets the number of replicas (KZ-RPL rows).
 pub(crate) struct Replicas {

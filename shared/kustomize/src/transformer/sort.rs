@@ -2,13 +2,11 @@
 
 use std::collections::HashMap;
 
-use crate::{
-    config::{LegacySortOptions, SortOptions},
-    error::{Context, Result},
-    id::{Gvk, ResId},
-    resmap::ResMap,
-    state::State,
-};
+use crate::config::{LegacySortOptions, SortOptions};
+use crate::error::{Context, Result};
+use crate::id::{Gvk, ResId};
+use crate::resmap::ResMap;
+use crate::state::State;
 
 /// KZ-SORT-005
 const FIRST: [&str; 22] = [

@@ -1,15 +1,13 @@
 use std::rc::Rc;
 
-use crate::{
-    error::Result,
-    loader::Loader,
-    merge,
-    node::{self, Changes, Node},
-    resmap::{ResMap, not_one},
-    resource::Resource,
-    secrecy::{MASK, is_inline_secret, may_hold_secret},
-    state::State,
-};
+use crate::error::Result;
+use crate::loader::Loader;
+use crate::merge;
+use crate::node::{self, Changes, Node};
+use crate::resmap::{ResMap, not_one};
+use crate::resource::Resource;
+use crate::secrecy::{MASK, is_inline_secret, may_hold_secret};
+use crate::state::State;
 
 /// Strategic-merge patches that find their objects by identity (KZ-PAT-017 to KZ-PAT-019).
 pub(crate) struct StrategicMerge {

@@ -1,15 +1,12 @@
-use crate::{
-    config::{Decode, Mode, Object, Selector, decode},
-    error::{Cause, Result},
-    loader::Loader,
-    meter::Meter,
-    node::{self, Changes, Kind},
-    resmap::ResMap,
-    secrecy::unreadable,
-    state::State,
-};
-
 use super::{Namespace, SubjectMode};
+use crate::config::{Decode, Mode, Object, Selector, decode};
+use crate::error::{Cause, Result};
+use crate::loader::Loader;
+use crate::meter::Meter;
+use crate::node::{self, Changes, Kind};
+use crate::resmap::ResMap;
+use crate::secrecy::unreadable;
+use crate::state::State;
 
 /// Adds a value to fields, or to the paths in them (KZ-PLG-009, KZ-PLG-010).
 pub(crate) struct ValueAdd {

@@ -1,17 +1,16 @@
 //! `$(NAME)` in fields that allow it (KZ-VAR rows).
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::collections::BTreeMap;
+use std::rc::Rc;
 
-use crate::{
-    config::{FieldSpec, Var},
-    error::{Fail, Result},
-    field_spec,
-    go::float_g,
-    meter::{Held, Meter},
-    node::{self, Changes, Kind, Node, Style},
-    resmap::ResMap,
-    resource::Resource,
-};
+use crate::config::{FieldSpec, Var};
+use crate::error::{Fail, Result};
+use crate::field_spec;
+use crate::go::float_g;
+use crate::meter::{Held, Meter};
+use crate::node::{self, Changes, Kind, Node, Style};
+use crate::resmap::ResMap;
+use crate::resource::Resource;
 
 /// A var's value.
 #[derive(Clone, Debug, PartialEq)]

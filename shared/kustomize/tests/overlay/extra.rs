@@ -1,7 +1,8 @@
 //! What overlays seldom have, and what goes wrong there: replacements with options, vars, configurations, schemas, generators
 //! that merge, patches of every form.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use super::{IMAGES, KINDS, LABELS, NAMES, Random, SCALARS, VALUES, api_version, indented, map};
 

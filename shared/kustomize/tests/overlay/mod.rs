@@ -2,7 +2,8 @@
 
 mod extra;
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 /// A small generator of numbers (splitmix64), so that a seed always gives the same overlay.
 pub(crate) struct Random(u64);

@@ -1,11 +1,9 @@
 //! Which Kubernetes event an occurrence belongs to: repeats are counted, floods collapse, spam is dropped (RT-EVT-016,
 //! RT-EVT-017), with the limits of Kubernetes' own event recorder.
 
-use std::{
-    collections::{HashMap, HashSet},
-    hash::Hash,
-    time::Duration,
-};
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+use std::time::Duration;
 
 use jiff::Timestamp;
 

@@ -1,32 +1,22 @@
 //! Events as Kubernetes objects (RT-EVT-002).
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use flux_objects::{Error, Objects};
 use jiff::Timestamp;
-use k8s_openapi::{
-    api::core::v1::{Event, EventSource, ObjectReference},
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
-};
-use kube::{
-    Client, ResourceExt,
-    api::{Patch, PatchParams, PostParams},
-};
+use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Client, ResourceExt};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tracing::level_filters::LevelFilter;
 
-use super::{
-    correlate::{Correlator, Sort, Verdict},
-    seconds,
-};
+use super::correlate::{Correlator, Sort, Verdict};
+use super::seconds;
 
 /// Attempts to write one event, and the pause between them (RT-EVT-018).
 const ATTEMPTS: u32 = 12;
@@ -216,7 +206,8 @@ fn event(controller: &str, entry: &Entry, message: &str) -> Event {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::VecDeque, sync::Mutex};
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
 
     use http::Request;
     use kube::client::Body;

@@ -6,16 +6,14 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::{
-    conditions::{FAILED, Polarity, SUCCEEDED, Summary},
-    controller::{Environment, FINALIZER},
-    events::Recorder,
-    fake::FakeApi,
-    metrics::{Metrics, Page},
-    queue::BackOff,
-    run::{Context, Slot},
-    watch::Cache,
-};
+use crate::conditions::{FAILED, Polarity, SUCCEEDED, Summary};
+use crate::controller::{Environment, FINALIZER};
+use crate::events::Recorder;
+use crate::fake::FakeApi;
+use crate::metrics::{Metrics, Page};
+use crate::queue::BackOff;
+use crate::run::{Context, Slot};
+use crate::watch::Cache;
 
 /// What the reconciler under test does.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,7 +1,9 @@
 use std::sync::{Arc, LazyLock, Mutex};
 
-use tracing::{Dispatch, subscriber::NoSubscriber};
-use tracing_subscriber::{filter::dynamic_filter_fn, layer::SubscriberExt};
+use tracing::Dispatch;
+use tracing::subscriber::NoSubscriber;
+use tracing_subscriber::filter::dynamic_filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
 

@@ -4,11 +4,10 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use flate2::{Compression, write::GzEncoder};
-use prometheus::{
-    Error, Result,
-    proto::{LabelPair, Metric, MetricFamily, MetricType},
-};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::{Error, Result};
 
 /// The form of a page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! The `process_*` families (RT-MET-019).
 
-use prometheus::{
-    Counter, Gauge, Registry, Result, core::Collector, core::Desc, proto::MetricFamily,
-};
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{Counter, Gauge, Registry, Result};
 
 /// Read from `/proc` at every scrape.
 struct Process {

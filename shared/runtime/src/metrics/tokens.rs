@@ -1,6 +1,8 @@
 //! Tokens for clouds and code hosts, kept and counted (RT-MET-008..010, RT-WID-022).
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
 
 use flux_cloud::{CacheKey, Lookup, Token, TokenCache};
 use kube::{Resource, ResourceExt};
@@ -139,7 +141,8 @@ impl Families {
 
 #[cfg(test)]
 mod tests {
-    use std::{convert::Infallible, time::SystemTime};
+    use std::convert::Infallible;
+    use std::time::SystemTime;
 
     use flux_api::source::{GitRepository, GitRepositorySpec};
 

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use flux_objects::{Error, Objects};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::{
-    ResourceExt,
-    api::{Patch, PatchParams},
-};
+use kube::ResourceExt;
+use kube::api::{Patch, PatchParams};
 use serde_json::{Map, Value, json};
 
 use super::{Kind, Run};

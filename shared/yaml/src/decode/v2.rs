@@ -5,13 +5,11 @@ use std::collections::HashSet;
 use flux_budget::Claim;
 
 use super::{Decoder, Progress, want_map};
-use crate::binary;
 use crate::error::Error;
-use crate::go_syntax;
 use crate::node::{Kind, Node, Style};
-use crate::number;
 use crate::resolve::{self, Flavor, Scalar, short_tag};
 use crate::value::{Map, Value};
+use crate::{binary, go_syntax, number};
 
 /// Reads a document's root.
 pub(crate) fn decode<'n>(

@@ -4,14 +4,11 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use super::{Decoder, Progress, want_map};
-use crate::binary;
 use crate::error::Error;
-use crate::go_syntax;
-use crate::json;
 use crate::node::{Kind, Node};
 use crate::resolve::{self, Flavor, Scalar, short_tag};
-use crate::timestamp;
 use crate::value::{Map, Value};
+use crate::{binary, go_syntax, json, timestamp};
 
 pub(crate) fn to_value(node: &Node) -> Result<Value, Error> {
     let mut decoder = V3 {

@@ -1,11 +1,8 @@
 use std::time::Duration;
 
-use flux_runtime::{
-    conditions::Status,
-    outcome::{Next, Notice, Pace},
-};
-
 use flux_git::SignatureKind;
+use flux_runtime::conditions::Status;
+use flux_runtime::outcome::{Next, Notice, Pace};
 
 use super::*;
 

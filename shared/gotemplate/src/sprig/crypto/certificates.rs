@@ -9,12 +9,11 @@ use super::drbg::Drbg;
 use super::keys::PrivateKey;
 use super::{der, pem};
 use crate::context::Context;
-use crate::encode;
 use crate::error::CallError;
-use crate::fmt;
 use crate::functions::{Function, Functions};
 use crate::gotime::Civil;
 use crate::value::{Kind, Object, Str, Type, TypeInfo, Value, types};
+use crate::{encode, fmt};
 
 static CERTIFICATE: TypeInfo = TypeInfo::object("sprig.certificate", Kind::Struct);
 

@@ -3,8 +3,6 @@
 mod functions;
 mod literals;
 
-use crate::oracle::Answer;
-
 use functions::Kind::{
     self, Any, Bool, Colon, Dict, Duration, Empty, Int, Json, Layout, List, Number, Range, Regex,
     Single, Stamp, Template, Text, Time, Url, Version, Zone,
@@ -14,6 +12,8 @@ use literals::{
     DURATIONS, FIELDS, JSONS, LAYOUTS, METHODS, NUMBERS, RANGES, REGEXES, REPLACEMENTS, STAMPS,
     TEXTS, URLS, VERBS, VERSIONS, ZONES,
 };
+
+use crate::oracle::Answer;
 
 /// Functions of the table that no template would ever call.
 pub(crate) fn never_called<'a>(table: impl Iterator<Item = &'a str>) -> Vec<&'a str> {

@@ -4,12 +4,10 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher as _};
 
-use super::super::{
-    decimal::Decimal,
-    finding::Kind,
-    json::Json,
-    program::{Additional, Arrays, Id, Numbers, Strings},
-};
+use super::super::decimal::Decimal;
+use super::super::finding::Kind;
+use super::super::json::Json;
+use super::super::program::{Additional, Arrays, Id, Numbers, Strings};
 use super::{Meeting, Token, Validator};
 
 impl<'a> Validator<'a> {

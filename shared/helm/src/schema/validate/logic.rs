@@ -1,6 +1,8 @@
 //! References, schemas of schemas, and what is left over.
 
-use super::super::{finding::Kind, json::View, program::Id};
+use super::super::finding::Kind;
+use super::super::json::View;
+use super::super::program::Id;
 use super::{Meeting, Token, Validator};
 
 impl<'a> Validator<'a> {

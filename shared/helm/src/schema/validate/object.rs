@@ -1,10 +1,8 @@
 //! What schemas say of objects.
 
-use super::super::{
-    finding::Kind,
-    json::{Entries, View},
-    program::{Additional, Dependency, Id, Objects},
-};
+use super::super::finding::Kind;
+use super::super::json::{Entries, View};
+use super::super::program::{Additional, Dependency, Id, Objects};
 use super::{Meeting, Token, Validator};
 
 impl<'a> Validator<'a> {

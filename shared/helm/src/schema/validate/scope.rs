@@ -3,10 +3,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::super::{
-    json::View,
-    program::{Id, Program, Schema},
-};
+use super::super::json::View;
+use super::super::program::{Id, Program, Schema};
 
 /// A step into the values.
 #[derive(Clone, Copy)]
