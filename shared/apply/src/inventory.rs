@@ -1,6 +1,6 @@
 //! The record of the objects that a run made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use flux_api::meta::{ResourceInventory, ResourceRef};
 
@@ -61,16 +61,18 @@ pub fn stale(
     old: &ResourceInventory,
     new: &ResourceInventory,
 ) -> Result<Vec<Tracked>, MalformedId> {
-    let kept: Vec<ObjectId> = list(new)?.into_iter().map(|tracked| tracked.id).collect();
+    let ids = new.entries.iter();
+    let kept: HashSet<ObjectId> = ids
+        .map(|entry| ObjectId::from_inventory_id(&entry.id))
+        .collect::<Result<_, MalformedId>>()?;
     let mut seen = BTreeMap::new();
     for tracked in list(old)? {
         // Of two entries for one object the later one's version counts.
-        seen.insert(tracked.id.clone(), tracked);
+        if !kept.contains(&tracked.id) {
+            seen.insert(tracked.id.clone(), tracked);
+        }
     }
-    let mut stale: Vec<Tracked> = seen
-        .into_values()
-        .filter(|tracked| !kept.contains(&tracked.id))
-        .collect();
+    let mut stale: Vec<Tracked> = seen.into_values().collect();
     stale.sort_by(|left, right| apply_order(&left.id, &right.id));
     Ok(stale)
 }
@@ -81,16 +83,22 @@ pub fn keep_survivors(
     attempted: &[Tracked],
     outcome: &ChangeSet,
 ) {
-    let settled = |id: &ObjectId| {
-        let settles = |action| matches!(action, Action::Deleted | Action::Skipped);
-        outcome
-            .changes
-            .iter()
-            .any(|change| change.id == *id && settles(change.action))
-    };
-    for tracked in attempted.iter().filter(|tracked| !settled(&tracked.id)) {
+    let changes = outcome.changes.iter();
+    let settled: HashSet<&ObjectId> = changes
+        .filter(|change| matches!(change.action, Action::Deleted | Action::Skipped))
+        .map(|change| &change.id)
+        .collect();
+    let mut known: HashSet<String> = inventory
+        .entries
+        .iter()
+        .map(|entry| entry.id.clone())
+        .collect();
+    let survivors = attempted
+        .iter()
+        .filter(|tracked| !settled.contains(&tracked.id));
+    for tracked in survivors {
         let id = tracked.id.inventory_id();
-        if !inventory.entries.iter().any(|entry| entry.id == id) {
+        if known.insert(id.clone()) {
             inventory.entries.push(ResourceRef {
                 id,
                 version: tracked.version.clone(),
