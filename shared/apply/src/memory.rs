@@ -8,11 +8,12 @@
 //!
 //! Health follows from the object alone, so what was healthy at a resource version is healthy as long as it has that one.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
 use crate::cluster::Cluster;
+use crate::desired::Desired;
 use crate::discovery::Resource;
 use crate::{Change, Metadata, Object, ObjectId, Target};
 
@@ -97,7 +98,7 @@ fn settled(held: Option<&Map<String, Value>>) -> Vec<(&String, &Value)> {
         .collect()
 }
 
-fn digest(value: &impl serde::Serialize) -> blake3::Hash {
+pub(crate) fn digest(value: &impl serde::Serialize) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
     // Serialising JSON values into a hasher cannot fail; were it to, the digest would differ and the object be looked at.
     if serde_json::to_writer(&mut hasher, value).is_err() {
@@ -107,6 +108,16 @@ fn digest(value: &impl serde::Serialize) -> blake3::Hash {
 }
 
 impl Memory {
+    /// The bytes that this takes, roughly: for those who account for what they keep.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        // An id and a version are texts of some dozens of bytes each; a remembered object has both twice.
+        const OBJECT: u64 = 768;
+        const VERSION: u64 = 384;
+        let versions = self.seen.len() + self.current.len() + self.refused.len();
+        self.objects.len() as u64 * OBJECT + versions as u64 * VERSION
+    }
+
     /// Forgets everything: the next run looks at every object.
     pub fn forget(&mut self) {
         self.objects.clear();
@@ -114,25 +125,24 @@ impl Memory {
     }
 
     /// Begins a run on these objects: all others are forgotten.
-    pub(crate) fn begin(&mut self, objects: &BTreeSet<ObjectId>) {
-        self.objects.retain(|id, _| objects.contains(id));
-        self.refused.retain(|id, _| objects.contains(id));
+    pub(crate) fn begin(&mut self, objects: &[Desired]) {
+        let ids: HashSet<&ObjectId> = objects.iter().map(Desired::id).collect();
+        self.objects.retain(|id, _| ids.contains(id));
+        self.refused.retain(|id, _| ids.contains(id));
         self.seen.clear();
     }
 
     /// Notes that recreating an object with this payload has failed.
-    pub(crate) fn note_refused(&mut self, desired: &Object) {
-        self.refused.insert(desired.id(), digest(desired.fields()));
+    pub(crate) fn note_refused(&mut self, desired: &Desired) {
+        self.refused.insert(desired.id().clone(), desired.digest());
     }
 
     /// The objects for whose payload a recreation has failed before.
-    pub(crate) fn refused(&self, objects: &[Object]) -> BTreeSet<ObjectId> {
-        let refused = objects.iter().filter(|object| {
-            self.refused
-                .get(&object.id())
-                .is_some_and(|payload| *payload == digest(object.fields()))
-        });
-        refused.map(Object::id).collect()
+    pub(crate) fn refused(&self, objects: &[Desired]) -> BTreeSet<ObjectId> {
+        let refused = objects
+            .iter()
+            .filter(|object| self.refused.get(object.id()) == Some(&object.digest()));
+        refused.map(|object| object.id().clone()).collect()
     }
 
     /// Notes in which state the run has seen an object.
@@ -164,13 +174,13 @@ impl Memory {
     }
 
     /// Notes that an object is as it should be. `live` is what the server holds.
-    pub(crate) fn note(&mut self, desired: &Object, live: &Object, change: &Change) {
+    pub(crate) fn note(&mut self, desired: &Desired, live: &Object, change: &Change) {
         let remembered = Remembered {
-            payload: digest(desired.fields()),
+            payload: desired.digest(),
             live: Live::of(live),
             change: change.clone(),
         };
-        self.objects.insert(desired.id(), remembered);
+        self.objects.insert(desired.id().clone(), remembered);
     }
 
     pub(crate) fn forget_one(&mut self, id: &ObjectId) {
@@ -182,19 +192,19 @@ impl Memory {
     pub(crate) async fn unchanged(
         &mut self,
         cluster: &Cluster,
-        objects: &[Object],
+        objects: &[Desired],
         selector: &str,
     ) -> HashMap<ObjectId, Change> {
-        let mut by_kind: BTreeMap<(String, String), Vec<ObjectId>> = BTreeMap::new();
-        for object in objects {
-            let id = object.id();
+        let mut by_kind: BTreeMap<(&str, &str), Vec<&ObjectId>> = BTreeMap::new();
+        for desired in objects {
+            let id = desired.id();
             let known = self
                 .objects
-                .get(&id)
-                .is_some_and(|remembered| remembered.payload == digest(object.fields()));
+                .get(id)
+                .is_some_and(|remembered| remembered.payload == desired.digest());
             if known {
                 by_kind
-                    .entry((object.api_version().to_owned(), object.kind().to_owned()))
+                    .entry((desired.object().api_version(), id.kind.as_str()))
                     .or_default()
                     .push(id);
             }
@@ -204,7 +214,7 @@ impl Memory {
             let Some(first) = ids.first() else { continue };
             let Some(version) = self
                 .objects
-                .get(first)
+                .get(*first)
                 .map(|remembered| remembered.change.version.clone())
             else {
                 continue;
@@ -214,7 +224,7 @@ impl Memory {
             };
             let live = list(cluster, &resource, ids, selector).await;
             for id in ids {
-                let Some(remembered) = self.objects.get(id) else {
+                let Some(remembered) = self.objects.get(*id) else {
                     continue;
                 };
                 let Some(live) = live.get(&remembered.change.id) else {
@@ -224,7 +234,7 @@ impl Memory {
                     let seen = live.version.clone();
                     self.seen
                         .extend(seen.map(|version| (remembered.change.id.clone(), version)));
-                    unchanged.insert(id.clone(), remembered.change.clone());
+                    unchanged.insert((*id).clone(), remembered.change.clone());
                 }
             }
         }
@@ -236,7 +246,7 @@ impl Memory {
 async fn list(
     cluster: &Cluster,
     resource: &Resource,
-    ids: &[ObjectId],
+    ids: &[&ObjectId],
     selector: &str,
 ) -> HashMap<ObjectId, Live> {
     let namespaces: BTreeSet<&str> = ids.iter().map(|id| id.namespace.as_str()).collect();
