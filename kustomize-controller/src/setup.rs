@@ -20,10 +20,9 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::watcher;
 
 use crate::flags::{self, Flags};
-use crate::kustomization::watches::{on_config, on_ready, on_source, only_marked};
 use crate::kustomization::{
-    Access, Builder, Clusters, Configs, Kustomizations, Memories, Policy, Remotes, SETTINGS,
-    Sources,
+    Access, ArtifactFetcher, Builder, Clusters, Configs, Kustomizations, Memories, Policy, Remotes,
+    SETTINGS, Sources, Waiting, on_config, on_ready, on_source, only_marked,
 };
 
 /// The most bytes of artifacts that are kept in memory for the next run.
@@ -88,13 +87,16 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
         )
     };
     let kustomizations: Cache<Kustomization> = Cache::default();
+    let waiting = Waiting::default();
     let reconciler = Kustomizations {
         policy,
         sources: sources.clone(),
         configs: configs.clone(),
-        fetcher: fetcher("SOURCE_CONTROLLER_LOCALHOST"),
-        watcher_fetcher: fetcher("SOURCE_WATCHER_LOCALHOST"),
-        trees: TreeCache::new(kept(&manager.budget)),
+        artifacts: ArtifactFetcher {
+            fetcher: fetcher("SOURCE_CONTROLLER_LOCALHOST"),
+            watcher_fetcher: fetcher("SOURCE_WATCHER_LOCALHOST"),
+            trees: TreeCache::new(kept(&manager.budget)),
+        },
         clusters: Clusters::new(
             manager.client.clone(),
             manager.config.clone(),
@@ -106,7 +108,8 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
             gate("StrictPostBuildSubstitutions"),
             manager.budget.clone(),
         ),
-        memories: Memories::default(),
+        memories: Memories::new(manager.budget.clone()),
+        waiting: waiting.clone(),
     };
 
     let any = watcher::Config::default;
@@ -185,8 +188,7 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
             );
     }
     let enqueue = controller.enqueue();
-    let all = known();
-    kustomizations.listen(move |change| on_ready(change, &all, &enqueue));
+    kustomizations.listen(move |change| on_ready(change, &waiting, &enqueue));
     manager.add(controller);
     Ok(())
 }

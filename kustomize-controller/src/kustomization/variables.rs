@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use flux_api::kustomize::Kustomization;
 use flux_api::meta::ValuesKind;
+use flux_apply::Confidential;
 use flux_kustomize::substitute::Variables;
 use flux_objects::{Error, Objects};
-use flux_runtime::Run;
 use flux_runtime::queue::Key;
 use flux_runtime::watch::{Cache, Watched};
 use k8s_openapi::NamespaceResourceScope;
@@ -14,6 +13,8 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::core::Status;
 use kube::{Client, Resource};
 use sha2::{Digest, Sha256};
+
+use super::plan::Plan;
 
 /// Where ConfigMaps and Secrets are read: from the API server, or, where they are cached, from memory (KC-PROC-029).
 #[derive(Clone)]
@@ -60,14 +61,25 @@ where
 
 /// The variables of a run, with a digest that tells them from others without keeping their values.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Inputs {
-    pub(crate) variables: Variables,
-    pub(crate) digest: String,
+pub(super) struct Inputs {
+    pub(super) variables: Variables,
+    pub(super) digest: String,
+}
+
+impl Inputs {
+    /// The values of Secrets among them: no message may show these (KC-SUB-009).
+    pub(super) fn confidential(&self) -> Confidential {
+        let mut confidential = Confidential::default();
+        for value in self.variables.secret_values() {
+            confidential.add(value);
+        }
+        confidential
+    }
 }
 
 /// Why the variables could not be had.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum VariablesError {
+pub(super) enum VariablesError {
     /// A reference that is not optional leads nowhere, or could not be read.
     #[error("substitute from '{kind}/{name}' error")]
     Reference {
@@ -80,27 +92,27 @@ pub(crate) enum VariablesError {
 
 /// Reads the variables of a Kustomization, once for all its objects (KC-SUB-011), with the controller's own identity
 /// (KC-SUB-010). Later references win, and inline values win over all.
-pub(crate) async fn of(
-    run: &Run<Kustomization>,
+pub(super) async fn read(
+    client: &Client,
+    plan: &Plan<'_>,
     configs: &Configs,
 ) -> Result<Inputs, VariablesError> {
-    let object = run.object().clone();
-    let Some(post_build) = &object.spec.post_build else {
+    let Some(post_build) = &plan.spec().post_build else {
         return Ok(Inputs::default());
     };
     // Each value with whether it comes from a Secret.
     let mut values: BTreeMap<String, (Vec<u8>, bool)> = BTreeMap::new();
     for reference in &post_build.substitute_from {
-        let key = Key::new(run.namespace().to_owned(), reference.name.clone());
+        let key = Key::new(plan.key.namespace.clone(), reference.name.clone());
         let found: Result<BTreeMap<String, Vec<u8>>, Error> =
             if reference.kind == ValuesKind::Secret {
-                let secret = configs.secret(run.client(), &key).await;
+                let secret = configs.secret(client, &key).await;
                 secret.map(|secret| {
                     let data = secret.data.unwrap_or_default().into_iter();
                     data.map(|(name, value)| (name, value.0)).collect()
                 })
             } else {
-                let map = configs.config_map(run.client(), &key).await;
+                let map = configs.config_map(client, &key).await;
                 map.map(|map| {
                     let data = map.data.unwrap_or_default().into_iter();
                     data.map(|(name, value)| (name, value.into_bytes()))

@@ -4,11 +4,9 @@ use std::collections::HashSet;
 
 use flux_api::kustomize::Kustomization;
 use flux_api::meta::ResourceRef;
-use flux_apply::{Cluster, Object};
+use flux_apply::{Cluster, Desired};
+use flux_runtime::Run;
 use flux_runtime::run::StatusError;
-use flux_runtime::{Failure, Pace, Run};
-
-use super::plan::Timings;
 
 /// From this size on an object may be more than the API server stores: etcd takes 1.5 MiB, unless it is told otherwise.
 const LARGE: usize = 1 << 20;
@@ -19,10 +17,10 @@ const LARGE: usize = 1 << 20;
     "nothing was applied, since the inventory of {entries} objects does not fit into the status of this Kustomization: split \
      it into several that apply fewer objects each"
 )]
-struct NoRoom {
-    entries: usize,
+pub(super) struct NoRoom {
+    pub(super) entries: usize,
     #[source]
-    source: StatusError,
+    pub(super) source: StatusError,
 }
 
 /// Writes what `objects` will add to the inventory ahead of applying them, where the Kustomization is so large that it
@@ -30,23 +28,24 @@ struct NoRoom {
 pub(super) async fn reserve(
     run: &mut Run<Kustomization>,
     cluster: &Cluster,
-    objects: &[Object],
-    timings: &Timings,
-) -> Result<(), Failure> {
+    objects: &[Desired],
+) -> Result<(), NoRoom> {
     let held = run.status.inventory.iter().flat_map(|held| &held.entries);
     let known: HashSet<&str> = held.map(|entry| &*entry.id).collect();
-    let new = objects.iter().map(|object| (object, object.id()));
-    let new: Vec<_> = new
-        .filter(|(_, id)| !known.contains(&*id.inventory_id()))
+    let new: Vec<(&Desired, String)> = objects
+        .iter()
+        .map(|desired| (desired, desired.id().inventory_id()))
+        .filter(|(_, id)| !known.contains(&**id))
         .collect();
-    let added = new.iter().map(|(_, id)| id.inventory_id().len() + 24);
+    let added = new.iter().map(|(_, id)| id.len() + 24);
     if new.is_empty() || added.sum::<usize>() + size(run.object()) < LARGE {
         return Ok(());
     }
     let mut planned = run.status.inventory.clone().unwrap_or_default();
-    for (object, mut id) in new {
+    for (desired, _) in new {
+        let (mut id, version) = (desired.id().clone(), desired.object().version());
         // A kind that comes with this very run is recorded when its objects are there.
-        let Ok(kind) = cluster.resource_of(&id, object.version()).await else {
+        let Ok(kind) = cluster.resource_of(&id, version).await else {
             continue;
         };
         if !kind.namespaced {
@@ -54,7 +53,7 @@ pub(super) async fn reserve(
         }
         planned.entries.push(ResourceRef {
             id: id.inventory_id(),
-            version: object.version().to_owned(),
+            version: version.to_owned(),
         });
     }
     let entries = planned.entries.len();
@@ -62,9 +61,7 @@ pub(super) async fn reserve(
     match run.patch().await {
         Err(source @ StatusError::TooLarge { .. }) => {
             run.status.inventory = before;
-            let error = NoRoom { entries, source };
-            let pace = Pace::Exactly(timings.retry);
-            Err(Failure::retry("ReconciliationFailed", error, pace))
+            Err(NoRoom { entries, source })
         }
         // Other trouble is the next write's too.
         Ok(()) | Err(_) => Ok(()),
