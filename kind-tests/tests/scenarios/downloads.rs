@@ -2,7 +2,8 @@
 
 use kind_tests::controller::Settings;
 use kind_tests::{
-    Answer, Applier, ArtifactServer, GIT_REPOSITORY, KUSTOMIZATION, Kind, Result, condition, ensure,
+    Answer, Applier, ArtifactServer, CONFIG_MAP, GIT_REPOSITORY, KUSTOMIZATION, Kind, Result,
+    condition, ensure,
 };
 use serde_json::{Value, json};
 
@@ -320,5 +321,40 @@ async fn a_server_that_hangs_holds_up_only_those_who_need_it() -> Result {
     applier.applied("app", "main@sha1:1").await?;
     applier.applied("stuck", "main@sha1:1").await?;
     assert!(asked.try_recv().is_err(), "it was asked once");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_artifact_that_is_too_large_to_keep_is_not_fetched_for_a_run_that_builds_nothing()
+-> Result {
+    let applier = Applier::start("unchanged", Settings::default()).await?;
+    // More than the controller keeps of artifacts in memory.
+    let filler = "x".repeat(70 << 20);
+    let map = config_map("a", "${v:=1}");
+    let files = [("app/a.yaml", map.as_str()), ("filler", filler.as_str())];
+    applier.publish("main@sha1:1", &files).await?;
+    let substitute = |value: &str| format!("postBuild: {{substitute: {{v: \"{value}\"}}}}");
+    let path = "path: app";
+    let apply = async |value: &str| {
+        let yaml = applier.kustomization("app", &[path, "prune: true", &substitute(value)]);
+        applier.namespace.apply(&yaml).await
+    };
+    apply("1").await?;
+    applier.applied("app", "main@sha1:1").await?;
+    assert_eq!(applier.artifacts.take_requests().len(), 1);
+    for _ in 0..2 {
+        applier.run("app").await?;
+    }
+    assert_eq!(applier.artifacts.take_requests().len(), 0);
+
+    // Another build needs it again.
+    apply("2").await?;
+    applier
+        .namespace
+        .wait(CONFIG_MAP, "a", "has the new value", |map| {
+            map["data"]["v"] == "2"
+        })
+        .await?;
+    assert_eq!(applier.artifacts.take_requests().len(), 1);
     Ok(())
 }
