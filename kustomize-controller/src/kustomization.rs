@@ -21,6 +21,7 @@ mod unsupported;
 mod variables;
 mod watches;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -296,10 +297,10 @@ async fn begin(run: &mut Run<Kustomization>, plan: &Plan<'_>) -> Result<(), Fail
 }
 
 /// The inventory as it was when the run began.
-fn inventory_before<'p>(plan: &'p Plan<'_>) -> std::borrow::Cow<'p, ResourceInventory> {
+fn inventory_before<'p>(plan: &'p Plan<'_>) -> Cow<'p, ResourceInventory> {
     let status = plan.object.status.as_ref();
     let held = status.and_then(|status| status.inventory.as_ref());
-    held.map_or_else(Default::default, std::borrow::Cow::Borrowed)
+    held.map_or_else(Default::default, Cow::Borrowed)
 }
 
 /// Records the run in the history.

@@ -1,6 +1,8 @@
 //! The variables of post-build substitution (KC-SUB-004..011).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use flux_api::meta::ValuesKind;
 use flux_apply::Confidential;
@@ -10,7 +12,6 @@ use flux_runtime::queue::Key;
 use flux_runtime::watch::{Cache, Watched};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::core::Status;
 use kube::{Client, Resource};
 use sha2::{Digest, Sha256};
 
@@ -23,15 +24,38 @@ pub(crate) enum Configs {
     Cached(Cache<ConfigMap>, Cache<Secret>),
 }
 
+/// Why a ConfigMap or Secret could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReadError {
+    /// It is not in the cache, in the words of upstream's.
+    #[error("{kind} \"{name}\" not found")]
+    NotCached {
+        kind: Cow<'static, str>,
+        name: String,
+    },
+    #[error(transparent)]
+    Request(#[from] Error),
+}
+
+impl ReadError {
+    /// Whether there is no such object.
+    fn is_not_found(&self) -> bool {
+        match self {
+            Self::NotCached { .. } => true,
+            Self::Request(error) => error.is_not_found(),
+        }
+    }
+}
+
 impl Configs {
-    async fn config_map(&self, client: &Client, key: &Key) -> Result<ConfigMap, Error> {
+    async fn config_map(&self, client: &Client, key: &Key) -> Result<Arc<ConfigMap>, ReadError> {
         match self {
             Self::Live => live(client, key).await,
             Self::Cached(maps, _) => cached(maps, key),
         }
     }
 
-    async fn secret(&self, client: &Client, key: &Key) -> Result<Secret, Error> {
+    async fn secret(&self, client: &Client, key: &Key) -> Result<Arc<Secret>, ReadError> {
         match self {
             Self::Live => live(client, key).await,
             Self::Cached(_, secrets) => cached(secrets, key),
@@ -39,23 +63,21 @@ impl Configs {
     }
 }
 
-async fn live<K>(client: &Client, key: &Key) -> Result<K, Error>
+async fn live<K>(client: &Client, key: &Key) -> Result<Arc<K>, ReadError>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Watched,
 {
-    let objects = Objects::in_namespace(client.clone(), &key.namespace)?;
-    objects.get(&key.name).await
+    let objects = Objects::in_namespace(client.clone(), &key.namespace).map_err(Error::from)?;
+    Ok(Arc::new(objects.get(&key.name).await?))
 }
 
-/// From the cache; what is not there is missing in the words of upstream's cache.
-fn cached<K>(cache: &Cache<K>, key: &Key) -> Result<K, Error>
+fn cached<K>(cache: &Cache<K>, key: &Key) -> Result<Arc<K>, ReadError>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Watched,
+    K: Resource<DynamicType = ()> + Watched,
 {
-    let found = cache.get(key).map(|object| (*object).clone());
-    found.ok_or_else(|| {
-        let message = format!("{} \"{}\" not found", K::kind(&()), key.name);
-        kube::Error::Api(Status::failure(&message, "NotFound").with_code(404).boxed()).into()
+    cache.get(key).ok_or_else(|| ReadError::NotCached {
+        kind: K::kind(&()),
+        name: key.name.clone(),
     })
 }
 
@@ -86,7 +108,7 @@ pub(super) enum VariablesError {
         kind: String,
         name: String,
         #[source]
-        source: Error,
+        source: ReadError,
     },
 }
 
@@ -104,18 +126,19 @@ pub(super) async fn read(
     let mut values: BTreeMap<String, (Vec<u8>, bool)> = BTreeMap::new();
     for reference in &post_build.substitute_from {
         let key = Key::new(plan.key.namespace.clone(), reference.name.clone());
-        let found: Result<BTreeMap<String, Vec<u8>>, Error> =
+        let found: Result<Vec<(String, Vec<u8>)>, ReadError> =
             if reference.kind == ValuesKind::Secret {
                 let secret = configs.secret(client, &key).await;
                 secret.map(|secret| {
-                    let data = secret.data.unwrap_or_default().into_iter();
-                    data.map(|(name, value)| (name, value.0)).collect()
+                    let data = secret.data.iter().flatten();
+                    data.map(|(name, value)| (name.clone(), value.0.clone()))
+                        .collect()
                 })
             } else {
                 let map = configs.config_map(client, &key).await;
                 map.map(|map| {
-                    let data = map.data.unwrap_or_default().into_iter();
-                    data.map(|(name, value)| (name, value.into_bytes()))
+                    let data = map.data.iter().flatten();
+                    data.map(|(name, value)| (name.clone(), value.clone().into_bytes()))
                         .collect()
                 })
             };
@@ -160,6 +183,8 @@ fn digest<'v>(values: impl Iterator<Item = (&'v str, &'v [u8])>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use kube::core::Status;
+
     use super::*;
 
     #[test]
@@ -194,8 +219,12 @@ mod tests {
             (503, "ServiceUnavailable", false),
         ] {
             let status = Status::failure("no", reason).with_code(code);
-            let found = Error::Request(kube::Error::Api(Box::new(status))).is_not_found();
-            assert_eq!(found, missing, "{reason}");
+            let error = ReadError::Request(kube::Error::Api(status.boxed()).into());
+            assert_eq!(error.is_not_found(), missing, "{reason}");
         }
+        let secrets: Cache<Secret> = Cache::default();
+        let error = cached(&secrets, &Key::new("ns", "vars")).unwrap_err();
+        assert!(error.is_not_found());
+        assert_eq!(error.to_string(), "Secret \"vars\" not found"); // KC-PROC-029
     }
 }

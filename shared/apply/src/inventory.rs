@@ -38,7 +38,13 @@ pub fn of(changes: &ChangeSet) -> ResourceInventory {
 ///
 /// At the first entry whose id cannot be read.
 pub fn list(inventory: &ResourceInventory) -> Result<Vec<Tracked>, MalformedId> {
-    let entries = inventory.entries.iter();
+    tracked(&inventory.entries)
+}
+
+fn tracked<'e>(
+    entries: impl IntoIterator<Item = &'e ResourceRef>,
+) -> Result<Vec<Tracked>, MalformedId> {
+    let entries = entries.into_iter();
     let mut objects: Vec<Tracked> = entries
         .map(|entry| {
             Ok(Tracked {
@@ -61,12 +67,18 @@ pub fn stale(
     old: &ResourceInventory,
     new: &ResourceInventory,
 ) -> Result<Vec<Tracked>, MalformedId> {
-    let ids = new.entries.iter();
-    let kept: HashSet<ObjectId> = ids
-        .map(|entry| ObjectId::from_inventory_id(&entry.id))
+    let ids = || new.entries.iter().map(|entry| entry.id.as_str());
+    let kept: HashSet<ObjectId> = ids()
+        .map(ObjectId::from_inventory_id)
         .collect::<Result<_, MalformedId>>()?;
+    let same: HashSet<&str> = ids().collect();
+    // An object may be written in two ways, but most are written as they were.
+    let others = old
+        .entries
+        .iter()
+        .filter(|entry| !same.contains(entry.id.as_str()));
     let mut seen = BTreeMap::new();
-    for tracked in list(old)? {
+    for tracked in tracked(others)? {
         // Of two entries for one object the later one's version counts.
         if !kept.contains(&tracked.id) {
             seen.insert(tracked.id.clone(), tracked);

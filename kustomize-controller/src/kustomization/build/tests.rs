@@ -388,7 +388,8 @@ async fn unreadable_variables_fail_the_first_object_that_would_be_substituted() 
         let variables = Arc::new(VariablesError::Reference {
             kind: "Secret".into(),
             name: "vars".into(),
-            source: kube::Error::Api(missing.with_code(404).boxed()).into(),
+            source: flux_objects::Error::from(kube::Error::Api(missing.with_code(404).boxed()))
+                .into(),
         });
         let built = build_with(&builder(true), files, spec, Err(&variables), TIMEOUT).await;
         built
