@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use flux_gotemplate::go::Url;
+use flux_golang::url::Url;
 
 use super::format::atoi;
 use super::json::Json;
