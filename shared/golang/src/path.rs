@@ -2,6 +2,7 @@
 
 mod pattern;
 
+use std::borrow::Borrow as _;
 use std::ops::Range;
 
 pub use pattern::{BadPattern, Pattern};
@@ -100,7 +101,7 @@ pub fn join<P: Path + ?Sized>(folder: &P, name: &P) -> P::Owned {
         (_, b"") => clean(folder),
         (folder, name) => {
             let joined = P::from_bytes([folder, b"/", name].concat());
-            clean(std::borrow::Borrow::borrow(&joined))
+            clean::<P>(joined.borrow())
         }
     }
 }
@@ -115,7 +116,8 @@ pub fn base<P: Path + ?Sized>(path: &P) -> &P {
         return P::from_ascii("/");
     };
     let start = memchr::memrchr(b'/', &bytes[..last]).map_or(0, |slash| slash + 1);
-    path.part(start..last + 1)
+    let end = last + 1;
+    path.part(start..end)
 }
 
 /// `path.Dir`: all but the last part.

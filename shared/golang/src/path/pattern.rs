@@ -80,9 +80,8 @@ impl Pattern {
 
     /// Whether the pattern matches the whole name.
     pub fn matches(&self, name: &[u8]) -> bool {
-        match self.matches_within(name, |_| Ok::<_, Infallible>(())) {
-            Ok(matches) => matches,
-        }
+        let Ok(matches) = self.matches_within(name, |_| Ok::<_, Infallible>(()));
+        matches
     }
 
     /// As [`Pattern::matches`]; `spend` is called with the number of steps that matching has taken since the last call, and
