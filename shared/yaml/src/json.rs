@@ -6,10 +6,10 @@ use std::fmt::Write as _;
 use flux_budget::Claim;
 use flux_golang::json;
 
+use crate::binary;
 use crate::error::Error;
 use crate::room::{self, Room};
 use crate::value::Value;
-use crate::{binary, number};
 
 /// Deeper nesting is refused by Go, too.
 const MAX_DEPTH: usize = 512;
