@@ -158,7 +158,7 @@ fn append(files: &mut Files, path: String, document: &str) {
 fn merge(files: &Files) -> Result<String, Document> {
     let mut documents = Vec::new();
     for (path, content) in files {
-        if path::base(path).starts_with('_') || text::is_blank(content) {
+        if path::base(path.as_str()).starts_with('_') || text::is_blank(content) {
             continue;
         }
         for document in split_manifests(content) {

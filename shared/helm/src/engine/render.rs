@@ -320,7 +320,7 @@ fn execute(
         let Some(template) = templates.get(path) else {
             continue;
         };
-        if path::base(path).starts_with('_') {
+        if path::base(path.as_str()).starts_with('_') {
             continue;
         }
         let about: Map = [("Name", path.as_str()), ("BasePath", &template.base_path)]

@@ -179,7 +179,7 @@ fn chart_path(path: &str) -> Result<String, LoadError> {
     if below.starts_with('/') {
         return Err(LoadError::AbsolutePath);
     }
-    let name = path::clean(below.as_str());
+    let name = path::clean(&*below);
     if name == "." {
         return Err(LoadError::OutsideBase(path.to_owned()));
     }

@@ -147,7 +147,7 @@ pub(super) fn split_fragment(text: &str) -> Result<(&str, String), String> {
             return Err(format!(
                 "error in parsing {}: invalid URL escape {}",
                 quote(text),
-                quote(&part)
+                quote(&*part)
             ));
         };
         out.push(u8::try_from(high << 4 | low).unwrap_or_default());
