@@ -132,6 +132,18 @@ const VARIABLES: &[Variable] = &[
     ),
 ];
 
+/// Texts in the same files that are no variables of a controller.
+const NO_VARIABLES: &[&str] = &["TRUE", "FALSE"];
+
+/// Modules of tests only, whose variables CONTRIBUTING.md lists, and build scripts.
+const NO_CONTROLLER: &[&str] = &[
+    "tests.rs",
+    "differential.rs",
+    "mutations.rs",
+    "build.rs",
+    "link.rs",
+];
+
 /// One entry of a help page.
 struct Flag {
     name: String,
@@ -248,15 +260,11 @@ fn the_reference_lists_every_environment_variable_that_the_code_reads() -> Resul
     for folder in ["shared", "source-controller", "kustomize-controller"] {
         readers(&cache::workspace().join(folder), &mut |source| {
             files += 1;
-            // Tests have variables of their own, which CONTRIBUTING.md lists.
-            let code = source.split("#[cfg(test)]").next().unwrap_or(source);
-            let names = code.split('"').skip(1).step_by(2).filter(|text| {
-                text.len() > 3
-                    && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
-                    && text.contains(|c: char| c != '_')
+            let names = source.split('"').skip(1).step_by(2).filter(|text| {
+                text.len() > 3 && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
             });
             for name in names {
-                if !known.contains(name) {
+                if !known.contains(name) && !NO_VARIABLES.contains(&name) {
                     unknown.insert(name.to_owned());
                 }
             }
@@ -279,7 +287,7 @@ fn readers(folder: &Path, found: &mut impl FnMut(&str)) -> Result {
             if !["target", "tests", "examples", "fuzz", "benches"].contains(&&*name) {
                 readers(&path, found)?;
             }
-        } else if name.ends_with(".rs") && name != "tests.rs" {
+        } else if name.ends_with(".rs") && !NO_CONTROLLER.contains(&&*name) {
             let source = fs::read_to_string(&path)?;
             if ["env::var", "env_or(", "from_env"]
                 .iter()
