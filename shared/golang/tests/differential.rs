@@ -55,7 +55,6 @@ fn compare<Q>(
         let theirs = match answer {
             Answer::Output(output) => Ok(output),
             Answer::Error(error) => Err(error),
-            Answer::Crash => panic!("{request}: crashed"),
             Answer::Panic(panic) => panic!("{request}: {panic}"),
         };
         let ours = ours(question);

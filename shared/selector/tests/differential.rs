@@ -65,7 +65,6 @@ fn selectors_are_read_written_and_matched_as_by_kubernetes() {
         let theirs = match answer {
             Answer::Output(output) => Ok(output),
             Answer::Error(error) => Err(error),
-            Answer::Crash => panic!("{text}: crashed"),
             Answer::Panic(panic) => panic!("{text}: {panic}"),
         };
         let ours = Selector::parse(text).map_err(|error| error.to_string());
