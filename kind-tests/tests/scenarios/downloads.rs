@@ -330,7 +330,7 @@ async fn an_artifact_that_is_too_large_to_keep_is_not_fetched_for_a_run_that_bui
     let applier = Applier::start("unchanged", Settings::default()).await?;
     // More than the controller keeps of artifacts in memory.
     let filler = "x".repeat(70 << 20);
-    let map = config_map("a", "${v:=1}");
+    let map = config_map("a", "is-${v}");
     let files = [("app/a.yaml", map.as_str()), ("filler", filler.as_str())];
     applier.publish("main@sha1:1", &files).await?;
     let substitute = |value: &str| format!("postBuild: {{substitute: {{v: \"{value}\"}}}}");
@@ -352,7 +352,7 @@ async fn an_artifact_that_is_too_large_to_keep_is_not_fetched_for_a_run_that_bui
     applier
         .namespace
         .wait(CONFIG_MAP, "a", "has the new value", |map| {
-            map["data"]["v"] == "2"
+            map["data"]["v"] == "is-2"
         })
         .await?;
     assert_eq!(applier.artifacts.take_requests().len(), 1);
