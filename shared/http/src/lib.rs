@@ -16,6 +16,7 @@
 //! - [`ClientOptions`] makes a `reqwest::Client` with rustls and ring, and nothing else, below it.
 //! - [`send`] sends a request, repeats it where a connection was closed meanwhile, and says what failed in upstream's words.
 //! - [`read_body`] reads a response with a bound.
+//! - [`PublicFetch`] gets a document from an address that a tenant chose, from public hosts only.
 //!
 //! What may hold a secret is a [`Secret`] or a type made of them, whose `Debug` prints `***`.
 //! Not here: cloud identities and token caches, registry credentials (`.dockerconfigjson`), SOPS keys.
@@ -30,6 +31,7 @@ mod environment;
 mod error;
 mod key_exchange;
 mod proxy;
+mod public;
 mod request;
 mod secret;
 mod secrets;
@@ -43,6 +45,7 @@ pub use dial::{DialError, LookupError, dial, system_text};
 pub use environment::ProxyEnvironment;
 pub use error::{ErrorKind, ReadError, RequestError, handshake_text};
 pub use proxy::{MAX_PROXY_ADDRESS, Proxy, ProxyScheme, ProxyUrl, ProxyUrlError};
+pub use public::{PublicError, PublicFetch, is_public};
 pub use request::{Repeat, send};
 pub use secret::{Hidden, Secret};
 pub use secrets::{
