@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
+use flux_golang::strconv::quote;
 use flux_golang::url::Url;
 
 use super::format::atoi;
 use super::json::Json;
-use crate::text::quote;
 
 /// A step from a schema to one within it.
 #[derive(Clone, Copy)]

@@ -7,7 +7,7 @@ use flux_semver::Version;
 use flux_yaml::Value;
 use serde::{Deserialize, Serialize};
 
-use super::decode::{self, Place};
+use crate::decode::{self, Place};
 use crate::yaml::YamlError;
 use crate::{Time, text};
 
@@ -138,6 +138,17 @@ fn no_items(items: &Option<Vec<Dependency>>) -> bool {
     items.as_ref().is_none_or(Vec::is_empty)
 }
 
+/// A version of the chart API that packed charts may not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApiVersionError {
+    /// The experimental one of Helm 4, which the charts of a release may not have.
+    #[error("only the Chart API v2 is supported")]
+    V3,
+    /// Helm knows no such version.
+    #[error("unsupported chart version")]
+    Unknown,
+}
+
 impl Metadata {
     /// Takes over what a Chart.yaml or requirements.yaml says.
     pub(crate) fn decode(&mut self, value: &Value) -> Result<(), YamlError> {
@@ -211,6 +222,19 @@ impl Metadata {
                 (self.dependencies, self.null_dependency) = (items, nulls.unwrap_or_default());
                 Ok(())
             }
+        }
+    }
+
+    /// Whether Helm's general reader of charts would take this version of the chart API, which source-controller uses for
+    /// packed charts (SC-HCHART-077). helm-controller's reader takes any.
+    ///
+    /// # Errors
+    /// [`ApiVersionError`]
+    pub fn check_api_version(&self) -> Result<(), ApiVersionError> {
+        match self.api_version.as_str() {
+            "v1" | "v2" => Ok(()),
+            "v3" => Err(ApiVersionError::V3),
+            _ => Err(ApiVersionError::Unknown),
         }
     }
 

@@ -1,6 +1,5 @@
 //! What a chart consists of.
 
-pub(crate) mod decode;
 mod file;
 mod metadata;
 mod size;
@@ -9,7 +8,7 @@ use bytes::Bytes;
 pub use file::File;
 use flux_golang::path;
 use flux_yaml::Map;
-pub use metadata::{Dependency, Lock, Maintainer, Metadata};
+pub use metadata::{ApiVersionError, Dependency, Lock, Maintainer, Metadata};
 
 use crate::Time;
 
@@ -105,11 +104,12 @@ impl Chart {
 }
 
 /// The path that a subchart's files get.
-pub(crate) fn subchart_path(parent: &str, name: &str) -> String {
+pub fn subchart_path(parent: &str, name: &str) -> String {
     format!("{parent}/charts/{name}")
 }
 
-pub(crate) fn crds_of(files: &[File], path: &str, into: &mut Vec<Crd>) {
+/// Adds the custom resource definitions among a chart's files, under the path that leads to the chart.
+pub fn crds_of(files: &[File], path: &str, into: &mut Vec<Crd>) {
     for file in files {
         let extension = path::ext(file.name.as_str());
         let manifest = [".yaml", ".yml", ".json"]

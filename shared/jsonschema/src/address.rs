@@ -1,9 +1,9 @@
 //! The formats of addresses: IP and URL, as Go's `net/netip` and `net/url` read them.
 
+use flux_golang::strconv::quote;
 use flux_golang::url::Url;
 
 use super::format::{Checked, atoi, fault};
-use crate::text::quote;
 
 pub(super) fn ipv4(text: &str) -> Checked {
     let groups: Vec<_> = text.split('.').collect();

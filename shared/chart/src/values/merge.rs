@@ -1,3 +1,5 @@
+//! Values files read and merged.
+
 use std::borrow::Cow;
 
 use flux_yaml::{Map, Value};
@@ -39,7 +41,7 @@ pub fn merge_maps(into: &mut Map, from: Map) {
 
 /// The documents of a stream as Kubernetes' YAML reader cuts it: at lines that begin with `---`, which may carry a comment
 /// and nothing else. Lines end in a line feed afterwards, the last one too. Those before a line that is wrong come too.
-pub(crate) fn documents(text: &[u8]) -> (Vec<Cow<'_, [u8]>>, Result<(), YamlError>) {
+pub fn documents(text: &[u8]) -> (Vec<Cow<'_, [u8]>>, Result<(), YamlError>) {
     if is_document(text) {
         return (vec![Cow::Borrowed(text)], Ok(()));
     }

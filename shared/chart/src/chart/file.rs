@@ -1,3 +1,5 @@
+//! One file of a chart.
+
 use bytes::Bytes;
 
 use crate::Time;

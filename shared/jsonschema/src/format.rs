@@ -1,9 +1,9 @@
 //! What `format` demands, and why a text does not meet it, in the words of Helm's validator (HE-SCHEMA-002).
 
 use flux_golang::regexp::Regex;
+use flux_golang::strconv::quote;
 
 use super::address::{ipv4, ipv6, url, url_template};
-use crate::text::quote;
 
 /// The formats that Helm's validator knows, beside `regex`, which it checks on its own. Any other demands nothing.
 pub(super) const KNOWN: [&str; 18] = [

@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 
-use flux_golang::json;
-use flux_gotemplate::{Constant, Constants};
 use flux_yaml::json::Build;
 
 use super::decimal::Decimal;
@@ -12,19 +10,24 @@ use super::names::Names;
 /// A schema or a value, whose texts are borrowed where they stand as they are in that which it was read from. Objects are
 /// ordered by key, which gives findings an order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) enum Json<'t> {
+pub enum Json<'t> {
+    /// `null`
     #[default]
     Null,
+    /// `true` or `false`
     Bool(bool),
     /// A number's text.
     Number(Cow<'t, str>),
+    /// A text.
     String(Cow<'t, str>),
+    /// A list.
     Array(Vec<Json<'t>>),
+    /// Values by name; made by collecting pairs, of which the last of a name counts.
     Object(Entries<'t>),
 }
 
 /// What is in an object.
-pub(super) type Entries<'t> = Names<Cow<'t, str>, Json<'t>>;
+pub(crate) type Entries<'t> = Names<Cow<'t, str>, Json<'t>>;
 
 impl<'t> Build<'t> for Json<'t> {
     fn null() -> Self {
@@ -53,28 +56,6 @@ impl<'t> Build<'t> for Json<'t> {
 }
 
 impl<'t> Json<'t> {
-    /// Values of a chart.
-    pub(super) fn of(values: &'t Constants) -> Self {
-        let entries = values.entries().iter();
-        let entries = entries.map(|(key, value)| (key.to_text(), Self::of_constant(value)));
-        Self::Object(entries.collect())
-    }
-
-    fn of_constant(value: &'t Constant) -> Self {
-        match value {
-            Constant::Nil | Constant::Bytes(_) => Self::Null,
-            Constant::Bool(truth) => Self::Bool(*truth),
-            Constant::Int(_, number) => Self::Number(number.to_string().into()),
-            Constant::Uint(_, number) => Self::Number(number.to_string().into()),
-            Constant::Float(float) => {
-                Self::Number(json::format_float(*float).unwrap_or_default().into())
-            }
-            Constant::Str(text) => Self::String(text.to_text()),
-            Constant::List(items) => Self::Array(items.iter().map(Self::of_constant).collect()),
-            Constant::Map(map) => Self::of(map),
-        }
-    }
-
     /// By itself.
     pub(super) fn into_owned(self) -> Json<'static> {
         let owned = |text: Cow<'t, str>| Cow::Owned(text.into_owned());

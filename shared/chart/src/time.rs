@@ -1,3 +1,5 @@
+//! Times as Helm's records have them.
+
 use std::fmt;
 
 use jiff::Timestamp;

@@ -7,7 +7,7 @@ const FEW: usize = 8;
 
 /// Values by name, in the order of the names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Names<K, V>(Vec<(K, V)>);
+pub struct Names<K, V>(Vec<(K, V)>);
 
 impl<K, V> Default for Names<K, V> {
     fn default() -> Self {

@@ -1,6 +1,7 @@
+//! Hooks of a release: events, deletion policies, how the last run went.
+
 use serde::{Deserialize, Serialize};
 
-use super::{is_zero, null_default};
 use crate::Time;
 
 /// A manifest that runs at certain moments instead of being part of the release (HE-REL-008).
@@ -144,4 +145,19 @@ pub fn executing(hooks: &[Hook], event: HookEvent) -> Vec<usize> {
         .collect();
     order.sort_by_key(|i| hooks.get(*i).map(|hook| (hook.weight, &hook.name)));
     order
+}
+
+// serde asks for a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+pub(crate) fn is_zero(number: &i64) -> bool {
+    *number == 0
+}
+
+/// `null` as the default, as Go reads it.
+pub(crate) fn null_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use flux_golang::regexp::Regex;
+use flux_golang::strconv::quote;
 
 use super::compile::{Compiler, Source};
 use super::decimal::Decimal;
@@ -14,7 +15,6 @@ use super::pointer::{Step, place_text, split_fragment};
 use super::program::{
     Additional, Arrays, Dependency, Format, Id, Logic, Numbers, Objects, Schema, Strings, Types,
 };
-use crate::text::quote;
 
 /// The object of a schema while it is compiled.
 pub(super) struct Object<'c, 'd> {

@@ -122,7 +122,7 @@ impl Kind<'_> {
                 first,
                 second,
             } => {
-                let location = crate::text::quote(&program.location(*schema));
+                let location = strconv::quote(&program.location(*schema));
                 format!("both {first} and {second} resolve to {location} causing reference cycle")
             }
             Self::Type { got, want } => {
@@ -226,7 +226,7 @@ fn shown(value: &Json<'_>) -> String {
 
 /// Single quotes, escapes as in Go.
 fn quoted(text: &str) -> String {
-    let quoted = crate::text::quote(text);
+    let quoted = strconv::quote(text);
     let inner = quoted
         .get(1..quoted.len().saturating_sub(1))
         .unwrap_or_default();

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
+use flux_golang::strconv::quote;
+
 use super::compile::{ByAddress, address};
 use super::draft::{Dialect, Draft};
 use super::json::Json;
 use super::pointer::{place_text, split_fragment};
 use super::validate::Validator;
 use super::{meta, plain};
-use crate::text::quote;
 
 /// A part of a document with a name of its own, or the whole.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use super::json::Json;
 use super::keywords::{Object, Themes};
 use super::pointer::Step;
 use super::program::{Id, Logic, Place, Program, Schema};
-use super::roots::Roots;
+use super::roots::{Loaded, Roots};
 
 /// Where a schema stands that is to be compiled.
 #[derive(Default)]
@@ -47,6 +47,12 @@ impl<'d> Compiler<'d> {
             sources: Vec::new(),
             compiled: 0,
         }
+    }
+
+    /// The same with documents that were fetched.
+    pub(super) fn with_remotes(mut self, remotes: &'d HashMap<String, Loaded<'d>>) -> Self {
+        self.roots.set_remotes(remotes);
+        self
     }
 
     /// Compiles the schema at an address and all that it refers to.

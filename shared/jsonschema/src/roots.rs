@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
+use flux_golang::strconv::quote;
 use flux_golang::url::Url;
 
 use super::compile::Source;
@@ -11,8 +12,8 @@ use super::json::Json;
 use super::meta;
 use super::pointer::{self, join, lookup, place_text, split_fragment};
 use super::program::Place;
+use super::remotes::MAX_DOCUMENTS;
 use super::root::{Resource, Root, Seen, validate};
-use crate::text::quote;
 
 /// All documents of one compilation.
 pub(super) struct Roots<'d> {
@@ -21,7 +22,15 @@ pub(super) struct Roots<'d> {
     all: Vec<Root<'d>>,
     /// Where a reference without an address leads, by its base.
     own: HashMap<String, String>,
+    remotes: Option<&'d HashMap<String, Loaded<'d>>>,
+    /// The addresses of those of the remote documents that were asked for.
+    used: Vec<String>,
+    /// The address of one that is not there yet.
+    needs: Option<String>,
 }
+
+/// A fetched document, or why it could not be fetched or read.
+pub(super) type Loaded<'d> = Result<Json<'d>, String>;
 
 /// A schema, and where it stands.
 struct Here<'h, 'd> {
@@ -60,7 +69,20 @@ impl<'d> Roots<'d> {
                 .collect(),
             all: Vec::new(),
             own: HashMap::new(),
+            remotes: None,
+            used: Vec::new(),
+            needs: None,
         }
+    }
+
+    /// Adds documents that were fetched.
+    pub(super) fn set_remotes(&mut self, remotes: &'d HashMap<String, Loaded<'d>>) {
+        self.remotes = Some(remotes);
+    }
+
+    /// The address of a document that is not there yet, and those of the others that were asked for.
+    pub(super) fn take_remotes(&mut self) -> (Option<String>, Vec<String>) {
+        (self.needs.take(), std::mem::take(&mut self.used))
     }
 
     /// The addresses by the documents' numbers.
@@ -111,8 +133,8 @@ impl<'d> Roots<'d> {
         Ok(self.all.len() - 1)
     }
 
-    /// References may stay within the schema. Helm would fetch others, which in a controller that many use opens ways
-    /// into its network and to its disk (HE-SCHEMA-005); names (`urn:`) allow everything, as there.
+    /// The document at an address. One of another host is asked for; a file of the machine that this runs on belongs to no
+    /// chart and is never there; names (`urn:`) allow everything (HE-SCHEMA-005).
     fn load(&mut self, address: &str) -> Result<&'d Json<'d>, String> {
         static ANYTHING: Json<'static> = Json::Bool(true);
         if let Some(known) = self.documents.get(address) {
@@ -125,8 +147,12 @@ impl<'d> Roots<'d> {
             let url = Url::parse(address.as_bytes()).map_err(|e| failing(&e))?;
             match url.scheme.as_slice() {
                 b"urn" => &ANYTHING,
-                b"file" | b"http" | b"https" => {
-                    return Err(failing("references must stay within the chart's schema"));
+                b"http" | b"https" => self.remote(address).map_err(|why| failing(&why))?,
+                b"file" => {
+                    let path = String::from_utf8_lossy(&url.path).into_owned();
+                    return Err(failing(&format!(
+                        "open {path}: no such file or directory: references must stay within the chart's schema"
+                    )));
                 }
                 _ => {
                     let shown = String::from_utf8_lossy(&url.text()).into_owned();
@@ -137,6 +163,21 @@ impl<'d> Roots<'d> {
         };
         self.documents.insert(address.to_owned(), json);
         Ok(json)
+    }
+
+    /// A document of another host.
+    fn remote(&mut self, address: &str) -> Result<&'d Json<'d>, String> {
+        if self.used.len() >= MAX_DOCUMENTS {
+            return Err(format!(
+                "a schema may refer to {MAX_DOCUMENTS} documents elsewhere at most"
+            ));
+        }
+        let Some(fetched) = self.remotes.and_then(|remotes| remotes.get(address)) else {
+            self.needs = Some(address.to_owned());
+            return Err("it was not fetched yet".to_owned());
+        };
+        self.used.push(address.to_owned());
+        fetched.as_ref().map_err(Clone::clone)
     }
 
     /// Finds the resources and anchors at a place and below it.

@@ -10,16 +10,16 @@ use crate::yaml::YamlError;
 
 /// Where in which Go struct a value is wanted, for the error text.
 #[derive(Clone, Copy)]
-pub(crate) struct Place<'a> {
+pub struct Place<'a> {
     /// The struct that holds the field.
-    pub(crate) owner: &'static str,
+    pub owner: &'static str,
     /// The path of field names from the outermost struct, without the field.
-    pub(crate) path: &'a str,
+    pub path: &'a str,
 }
 
 impl Place<'_> {
     /// The error for a value that the field cannot hold.
-    pub(crate) fn mismatch(&self, field: &str, value: &Value, wanted: &str) -> YamlError {
+    pub fn mismatch(&self, field: &str, value: &Value, wanted: &str) -> YamlError {
         let found = match value {
             Value::Null => "null",
             Value::Bool(_) => "bool",
@@ -45,7 +45,7 @@ impl Place<'_> {
 }
 
 /// The fields of a mapping with their values; a key that matches a field in another case only counts too.
-pub(crate) fn fields<'v>(
+pub fn fields<'v>(
     value: &'v Value,
     known: &[&'static str],
     wanted: &str,
@@ -83,7 +83,7 @@ fn known_fields<'v>(map: &'v Map, known: &[&'static str]) -> Vec<(&'static str, 
 }
 
 /// Text, or a scalar as text (HE-LOAD-009).
-pub(crate) fn text(
+pub fn text(
     into: &mut String,
     place: Place<'_>,
     field: &str,
@@ -108,7 +108,8 @@ fn scalar_text(value: &Value) -> Option<String> {
     })
 }
 
-pub(crate) fn truth(
+/// `bool`.
+pub fn truth(
     into: &mut bool,
     place: Place<'_>,
     field: &str,
@@ -123,7 +124,7 @@ pub(crate) fn truth(
 }
 
 /// The items of a list; `None` for `null`, which makes Go's slice nil.
-pub(crate) fn items<'v>(
+pub fn items<'v>(
     place: Place<'_>,
     field: &str,
     value: &'v Value,
@@ -137,7 +138,7 @@ pub(crate) fn items<'v>(
 }
 
 /// `[]string`.
-pub(crate) fn texts(
+pub fn texts(
     into: &mut Vec<String>,
     place: Place<'_>,
     field: &str,
@@ -153,7 +154,7 @@ pub(crate) fn texts(
 }
 
 /// `map[string]string`; entries are added to those there are.
-pub(crate) fn text_map(
+pub fn text_map(
     into: &mut BTreeMap<String, String>,
     place: Place<'_>,
     field: &str,
@@ -174,7 +175,7 @@ pub(crate) fn text_map(
 }
 
 /// A list of structs; the second value tells whether `null` stood among them, which no validation lets pass.
-pub(crate) fn structs<T: Default>(
+pub fn structs<T: Default>(
     place: Place<'_>,
     field: &str,
     value: &Value,

@@ -23,25 +23,22 @@ pub enum YamlError {
 }
 
 /// The first document, whole numbers kept apart from others.
-pub(crate) fn value(text: &[u8]) -> Result<Value, YamlError> {
+pub fn value(text: &[u8]) -> Result<Value, YamlError> {
     flux_yaml::sigs::from_str(text).map_err(YamlError::Convert)
 }
 
 /// The first document with its numbers as they are written, for fields that are text.
-pub(crate) fn value_as_written(text: &[u8]) -> Result<Value, YamlError> {
+pub fn value_as_written(text: &[u8]) -> Result<Value, YamlError> {
     flux_yaml::sigs::from_str_as_written(text).map_err(YamlError::Convert)
 }
 
 /// The same where only some of the outermost keys matter.
-pub(crate) fn value_of_keys(
-    text: &[u8],
-    wanted: impl Fn(&str) -> bool,
-) -> Result<Value, YamlError> {
+pub fn value_of_keys(text: &[u8], wanted: impl Fn(&str) -> bool) -> Result<Value, YamlError> {
     flux_yaml::sigs::from_str_only(text, wanted).map_err(YamlError::Convert)
 }
 
 /// What `encoding/json` calls a value.
-pub(crate) fn json_kind(value: &Value) -> &'static str {
+pub fn json_kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "bool",
@@ -164,7 +161,7 @@ impl<'de> Visitor<'de> for JsonVisitor {
 }
 
 /// A value as serde writes it.
-pub(crate) struct JsonRef<'v>(pub(crate) &'v Value);
+pub struct JsonRef<'v>(pub &'v Value);
 
 impl Serialize for JsonRef<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -182,10 +179,7 @@ impl Serialize for JsonRef<'_> {
 }
 
 /// A list.
-pub(crate) fn serialize_values<S: Serializer>(
-    items: &[Value],
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+pub fn serialize_values<S: Serializer>(items: &[Value], serializer: S) -> Result<S::Ok, S::Error> {
     let mut seq = serializer.serialize_seq(Some(items.len()))?;
     for item in items {
         seq.serialize_element(&JsonRef(item))?;
@@ -194,7 +188,7 @@ pub(crate) fn serialize_values<S: Serializer>(
 }
 
 /// A list; `null` is an empty one.
-pub(crate) fn deserialize_values<'de, D: Deserializer<'de>>(
+pub fn deserialize_values<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<Value>, D::Error> {
     let items = Option::<Vec<Json>>::deserialize(deserializer)?;
@@ -206,28 +200,21 @@ pub(crate) fn deserialize_values<'de, D: Deserializer<'de>>(
 }
 
 /// Any value.
-pub(crate) fn serialize_value<S: Serializer>(
-    value: &Value,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+pub fn serialize_value<S: Serializer>(value: &Value, serializer: S) -> Result<S::Ok, S::Error> {
     JsonRef(value).serialize(serializer)
 }
 
 /// Any value.
-pub(crate) fn deserialize_value<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Value, D::Error> {
+pub fn deserialize_value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
     Json::deserialize(deserializer).map(|Json(value)| value)
 }
 
 /// A mapping, written with its keys sorted by bytes as Go writes maps; `null` reads as an empty one.
-pub(crate) mod map {
+pub mod map {
     use super::{Deserialize, Deserializer, Json, JsonRef, Map, SerializeMap, Serializer, Value};
 
-    pub(crate) fn serialize<S: Serializer>(
-        entries: &Map,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    /// Writes it.
+    pub fn serialize<S: Serializer>(entries: &Map, serializer: S) -> Result<S::Ok, S::Error> {
         let mut sorted: Vec<_> = entries.iter().collect();
         sorted.sort_unstable_by(|a, b| a.0.cmp(b.0));
         let mut map = serializer.serialize_map(Some(sorted.len()))?;
@@ -237,7 +224,8 @@ pub(crate) mod map {
         map.end()
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map, D::Error> {
+    /// Reads it.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map, D::Error> {
         super::optional_map::deserialize(deserializer).map(Option::unwrap_or_default)
     }
 
@@ -256,13 +244,14 @@ pub(crate) mod map {
 }
 
 /// A mapping or `null`.
-pub(crate) mod optional_map {
+pub mod optional_map {
     use serde::de::Error as _;
 
     use super::{Deserializer, Map, Serializer, map};
 
+    /// Writes it.
     #[allow(clippy::ref_option)] // serde's signature
-    pub(crate) fn serialize<S: Serializer>(
+    pub fn serialize<S: Serializer>(
         entries: &Option<Map>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
@@ -272,7 +261,8 @@ pub(crate) mod optional_map {
         }
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+    /// Reads it.
+    pub fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<Map>, D::Error> {
         match map::read(deserializer)? {
