@@ -93,7 +93,8 @@ async fn a_wait_masks_what_the_server_quotes() {
             ..WaitOptions::default()
         };
         let targets = [Target::of(&id(), "v1")];
-        let waited = wait_until_current(&refusing(code), &targets, &options).await;
+        let cluster = refusing(code);
+        let waited = wait_until_current(&cluster, &targets, &options).await;
         assert_eq!(
             waited.unwrap_err().to_string(),
             "timeout waiting for: [ConfigMap/n/c status: 'Unknown': no: ***]",
@@ -106,8 +107,9 @@ async fn a_wait_masks_what_the_server_quotes() {
             plural: "configmaps".into(),
             namespaced: true,
         };
-        let gone = wait_until_gone(&refusing(code), &resource, &id(), Duration::from_secs(20));
-        assert_eq!(gone.await.unwrap_err().to_string(), "no: ***", "{code}");
+        let limit = Duration::from_secs(20);
+        let gone = wait_until_gone(&cluster, &resource, &id(), limit).await;
+        assert_eq!(gone.unwrap_err().to_string(), "no: ***", "{code}");
     }
     let logged = log.0.lock().unwrap();
     assert!(!logged.contains(VALUE), "{logged}");

@@ -1,6 +1,6 @@
 //! The errors of releases. The texts, sources joined by `: ` ([`chain`]), are Helm's.
 
-use flux_cluster::{ObjectId, RequestError, WaitError};
+use flux_cluster::{RequestError, WaitError};
 use flux_helm::action::{ActionError, NotOwned, ObjectError};
 use flux_helm::patch::PatchError;
 use flux_helm::{ManifestError, RecordError};
@@ -165,10 +165,10 @@ pub enum StepError {
         source: Box<StepError>,
     },
     /// An object that was deleted is still there (HC-WAIT-010).
-    #[error("{id} termination timeout")]
+    #[error("{object} termination timeout")]
     Termination {
         /// The object.
-        id: ObjectId,
+        object: String,
         /// Why it was waited for no longer.
         source: RequestError,
     },

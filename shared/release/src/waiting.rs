@@ -64,7 +64,10 @@ impl Waiting<'_> {
             let gone = wait_until_gone(self.cluster, resource, &id, left).await;
             gone.map_err(|source| match self.strategy {
                 WaitStrategy::Legacy => source.into(),
-                _ => StepError::Termination { id, source },
+                _ => StepError::Termination {
+                    object: id.to_string(),
+                    source,
+                },
             })?;
         }
         Ok(())
