@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use flux_errors::chain;
 use flux_helm::action::{UninstallOptions, WaitStrategy};
-use flux_release::chain;
 use kind_tests::{CONFIG_MAP, DEPLOYMENT, Result, SECRET, ensure};
 use serde_json::json;
 

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use flux_errors::chain;
 use flux_helm::Status;
 use flux_helm::action::{UpgradeOptions, WaitStrategy};
-use flux_release::{PerformError, chain};
+use flux_release::PerformError;
 use kind_tests::{DEPLOYMENT, Doing, Failure, Result, ensure};
 
 use crate::bench::{Bench, failure, files};

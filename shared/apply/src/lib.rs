@@ -39,7 +39,6 @@ pub mod order;
 pub mod parse;
 mod prune;
 mod recreate;
-mod selector;
 mod sops;
 
 pub use apply::{Options, apply_in_stages};
@@ -53,7 +52,6 @@ pub use memory::Memory;
 pub use prune::{
     PruneError, PruneOptions, Pruned, TerminationError, delete_all, wait_for_termination,
 };
-pub use selector::{LabelSelector, MalformedSelector};
 pub use sops::is_encrypted_secret;
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 use flux_api::meta::GoDuration;
+use flux_errors::chain;
 
 /// A request that the API server refused, or that did not reach it.
 #[derive(Debug)]
@@ -122,21 +123,6 @@ impl From<kube::core::Status> for RequestError {
             is_manager_conflict,
         }
     }
-}
-
-/// The texts of an error and of its sources.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let inner = error.to_string();
-        if !text.ends_with(&inner) {
-            text.push_str(": ");
-            text.push_str(&inner);
-        }
-        source = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -141,10 +141,10 @@ mod tests {
     use std::cell::Cell;
 
     use flux_cluster::RequestError;
+    use flux_errors::chain;
     use flux_helm::action::{Scope, objects};
 
     use super::{TRIES, is_quota_conflict, refused, retried};
-    use crate::chain;
 
     fn error(code: u16, reason: &str, message: &str) -> RequestError {
         RequestError {

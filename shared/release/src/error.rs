@@ -1,6 +1,7 @@
-//! The errors of releases. The texts, sources joined by `: ` ([`chain`]), are Helm's.
+//! The errors of releases. The texts, sources joined by `: ` ([`flux_errors::chain`]), are Helm's.
 
 use flux_cluster::{RequestError, WaitError};
+use flux_errors::chain;
 use flux_helm::action::{ActionError, NotOwned, ObjectError};
 use flux_helm::patch::PatchError;
 use flux_helm::{ManifestError, RecordError};
@@ -329,16 +330,4 @@ pub enum RecordsError {
 fn joined(errors: &[StepError], separator: &str) -> String {
     let texts: Vec<String> = errors.iter().map(|error| chain(error)).collect();
     texts.join(separator)
-}
-
-/// The texts of an error and its sources.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

@@ -49,7 +49,7 @@ mod run;
 mod update;
 mod waiting;
 
-pub use error::{BeginError, LegacyError, PerformError, RecordsError, StepError, chain};
+pub use error::{BeginError, LegacyError, PerformError, RecordsError, StepError};
 pub use lookup::{ClusterLookup, MAX_LOOKUP_BYTES, render};
 pub use records::{MAX_HISTORY_BYTES, Records};
 pub use releaser::{Options, Performed, Propagation, Releaser, now};

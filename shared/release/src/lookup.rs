@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flux_cluster::{Cluster, ObjectId, RequestError, Resource};
+use flux_errors::chain;
 use flux_helm::{Lookup, ParsedChart, RenderError, RenderOptions, Rendered, Values};
 use flux_objects::quiet;
 use flux_yaml::{Value, json};
 use kube::api::ListParams;
 use tokio::runtime::Handle;
 
-use crate::chain;
 use crate::convert::value_of;
 use crate::error::LookupError;
 use crate::kinds::group_and_version;

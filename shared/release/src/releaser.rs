@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use flux_cluster::{Cluster, RequestError};
+use flux_errors::chain;
 use flux_helm::action::{
     Action, History, Install, InstallOptions, Rollback, RollbackOptions, Step, Test, TestOptions,
     Uninstall, UninstallOptions, Upgrade, UpgradeOptions, WaitStrategy,
@@ -11,7 +12,7 @@ use flux_helm::{Release, Time};
 use flux_objects::quiet;
 use kube::api::PropagationPolicy;
 
-use crate::error::{BeginError, PerformError, RecordsError, StepError, chain};
+use crate::error::{BeginError, PerformError, RecordsError, StepError};
 use crate::records::Records;
 use crate::run::Run;
 

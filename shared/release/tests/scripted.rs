@@ -5,11 +5,10 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
 use flux_cluster::Cluster;
+use flux_errors::chain;
 use flux_helm::action::{ApplyMethod, Draft, InstallOptions, UninstallOptions, WaitStrategy};
 use flux_helm::{Release, Status, encode, secret_labels, secret_name};
-use flux_release::{
-    FIELD_MANAGER, Options, PerformError, Performed, Releaser, StepError, chain, now,
-};
+use flux_release::{FIELD_MANAGER, Options, PerformError, Performed, Releaser, StepError, now};
 use http::{Method, Request, Response};
 use kube::Client;
 use kube::client::Body;
