@@ -583,7 +583,7 @@ metadata: {name: [e]}
             .collect();
         assert_eq!(found, ["a", "Secret", "decode", "metadata", "parse"]);
         let objects =
-            Documents::parse("apiVersion: v1\nkind: Node\nmetadata: {name: n, namespace: x}\n");
+            Documents::parse("apiVersion: v1\nkind: Node\nmetadata: {name: node, namespace: x}\n");
         let objects = objects
             .objects("apps", &|_, _| Some(Scope::Cluster))
             .unwrap();
