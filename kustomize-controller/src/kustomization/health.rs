@@ -198,7 +198,7 @@ fn jobs_with_ttl(built: &[Object]) -> BTreeSet<ObjectId> {
             && object.kind() == "Job"
             && ttl.is_some_and(serde_json::Value::is_i64)
     });
-    jobs.map(Object::id).collect()
+    jobs.map(|object| object.id().clone()).collect()
 }
 
 #[cfg(test)]
@@ -353,7 +353,7 @@ mod tests {
             ),
         ] {
             let found = jobs_with_ttl(std::slice::from_ref(&object));
-            assert_eq!(found.contains(&object.id()), counts, "{what}");
+            assert_eq!(found.contains(object.id()), counts, "{what}");
         }
     }
 }
