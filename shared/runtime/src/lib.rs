@@ -63,6 +63,7 @@ mod profiles;
 pub mod queue;
 pub mod run;
 mod telemetry;
+mod values;
 pub mod watch;
 pub mod work;
 
