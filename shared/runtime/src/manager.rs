@@ -337,18 +337,18 @@ impl Manager {
         let signals = signals(stop.clone())?;
         tokio::spawn(signals);
 
-        let office = match self.election()? {
+        let leadership = match self.election()? {
             None => None,
             Some(election) => {
-                let winning = election.win(
+                let acquiring = election.acquire(
                     self.client.clone(),
                     self.recorder.clone(),
                     self.metrics.clone(),
                     &stop,
                 );
                 tokio::select! {
-                    office = winning => match office {
-                        Some(office) => Some(office),
+                    acquired = acquiring => match acquired {
+                        Some(leadership) => Some(leadership),
                         None => return drain(tasks).await, // asked to end before it led
                     },
                     Some(ended) = tasks.next(), if !tasks.is_empty() => {
@@ -366,16 +366,16 @@ impl Manager {
         );
         // The Lease is kept until all work has ended (RT-LED-011).
         let over = CancellationToken::new();
-        let mut duty = {
+        let mut renewal = {
             let over = over.clone();
             tokio::spawn(async move {
-                let Some(mut office) = office else {
+                let Some(mut leadership) = leadership else {
                     over.cancelled().await;
                     return true;
                 };
-                let kept = office.hold(&over).await;
+                let kept = leadership.renew(&over).await;
                 if kept {
-                    office.resign().await;
+                    leadership.release().await;
                 }
                 kept
             })
@@ -386,7 +386,7 @@ impl Manager {
                 over.cancel();
             }
             tokio::select! {
-                kept = &mut duty => break kept.unwrap_or(false),
+                kept = &mut renewal => break kept.unwrap_or(false),
                 ended = tasks.next(), if !tasks.is_empty() => match ended {
                     Some(Ok(Err(error))) if stop.is_cancelled() => result = Err(error),
                     Some(ended) if !stop.is_cancelled() => {
