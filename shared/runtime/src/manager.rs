@@ -19,7 +19,7 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::client::{self, ClientFactory};
+use crate::client::{self, ClientFactory, VersionedKind};
 use crate::controller::{Controller, Environment, Reconciler, in_checked_namespace};
 use crate::events::Recorder;
 use crate::flags::{self, Given, ManagerFlags, TokenCacheFlags};
@@ -31,6 +31,7 @@ use crate::metrics::tokens::Tokens;
 use crate::outcome::chain;
 use crate::queue::BackOff;
 use crate::run::Kind;
+use crate::static_kind::{StaticController, StaticKind};
 use crate::telemetry::Traces;
 use crate::watch::{Cache, Watched};
 use crate::{descriptors, memory, probes};
@@ -92,6 +93,9 @@ pub struct Options {
     pub given: Given,
     /// `--token-cache-max-size` and `--token-cache-max-duration`; no cache where there are no such flags.
     pub tokens: Option<TokenCacheFlags>,
+    /// The kinds of which a cluster may serve older versions only (NC-COMPAT-001): each is used in the newest version
+    /// served when the process starts.
+    pub versioned: Vec<VersionedKind>,
 }
 
 impl Default for Options {
@@ -102,6 +106,7 @@ impl Default for Options {
             grace: Duration::from_secs(30),
             given: Given::default(),
             tokens: None,
+            versioned: Vec::new(),
         }
     }
 }
@@ -194,10 +199,18 @@ impl Manager {
         }));
     }
 
+    /// Runs the controller of a static kind while this process leads.
+    pub fn add_static<S: StaticKind>(&mut self, controller: StaticController<S>) {
+        let grace = self.options.grace;
+        self.leading.push(Box::new(move |stop| {
+            controller.run(stop, grace).map(Ok).boxed()
+        }));
+    }
+
     /// Fills `cache` from the API server while this process leads, for kinds that are only looked up.
     pub fn follow<K: Watched>(&mut self, api: Api<K>, config: watcher::Config, cache: Cache<K>) {
         self.leading.push(Box::new(move |stop| {
-            async move { cache.follow(api, config, stop).await }
+            async move { cache.run(api, config, stop).await }
                 .map(Ok)
                 .boxed()
         }));
@@ -238,14 +251,18 @@ impl Manager {
                 (flags.token_cache_max_size, flags.token_cache_max_duration)
             });
         let tokens = Tokens::new(size, life, &metrics)?;
-        let clients = ClientFactory::probing(
+        let mut clients = ClientFactory::probing(
             &config,
             metrics.clone(),
             flags.kube_api_qps,
             flags.kube_api_burst,
         )
         .await;
-        let client = clients.client(config.clone())?;
+        let mut client = clients.client(config.clone())?;
+        if !options.versioned.is_empty() {
+            clients = clients.adapting(&client, &options.versioned).await?;
+            client = clients.client(config.clone())?;
+        }
         let recorder = Recorder::new(
             client.clone(),
             identity.controller,
