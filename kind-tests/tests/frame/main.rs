@@ -2,7 +2,9 @@
 //! the controllers themselves.
 
 mod events;
+mod fairness;
 mod leader;
+mod minimal;
 mod objects;
 mod process;
 mod watches;
