@@ -174,6 +174,11 @@ impl ClientFactory {
         Ok(Self { versions, ..self })
     }
 
+    /// Whether the clients use a kind in another version than this process knows.
+    pub(crate) fn is_adapting(&self) -> bool {
+        !self.versions.is_empty()
+    }
+
     /// Whether clients keep to a limit of their own.
     pub fn is_limited(&self) -> bool {
         self.limit.is_some()

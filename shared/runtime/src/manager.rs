@@ -261,7 +261,9 @@ impl Manager {
         let mut client = clients.client(config.clone())?;
         if !options.versioned.is_empty() {
             clients = clients.adapting(&client, &options.versioned).await?;
-            client = clients.client(config.clone())?;
+            if clients.is_adapting() {
+                client = clients.client(config.clone())?;
+            }
         }
         let recorder = Recorder::new(
             client.clone(),
