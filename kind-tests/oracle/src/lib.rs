@@ -69,8 +69,6 @@ pub enum Answer {
     Error(String),
     /// It panicked, which counts as a defect of its own.
     Panic(String),
-    /// The program ended without an answer: Go cannot recover from a stack that overflows.
-    Crash,
 }
 
 impl Answer {
@@ -84,15 +82,12 @@ impl Answer {
             Answer::Output(other) => Ok(other.to_string()),
             Answer::Error(message) => Err(message),
             Answer::Panic(message) => Err(format!("panic: {message}")),
-            Answer::Crash => Err("the program ended".to_owned()),
         }
     }
 
-    /// Reads a line of the protocol; an empty one is what is read of a program that ended.
+    /// Reads a line of the protocol.
     fn parse(line: &str) -> Answer {
-        if line.is_empty() {
-            return Answer::Crash;
-        }
+        assert!(!line.is_empty(), "the oracle ended without an answer");
         let answer: Value = serde_json::from_str(line)
             .unwrap_or_else(|error| panic!("not an answer: {error}: {line:?}"));
         if answer["failed"] != Value::Bool(true) {
@@ -170,7 +165,8 @@ impl Oracle {
         Answer::parse(&line)
     }
 
-    /// Asks in a command's own words: a line for a line, empty when the program ended. Answers that are not `steady` (they
+    /// Asks in a command's own words: a line for a line, empty when the program ended (Go cannot recover from a stack that
+    /// overflows). Answers that are not `steady` (they
     /// hold an address, say) are neither recorded nor compared with a record.
     ///
     /// # Panics

@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::builder::OsStr;
 use clap::parser::ValueSource;
 use clap::{ArgAction, Args, Parser};
+use flux_selector::Selector;
 
 pub use crate::values::{parse_bool, parse_duration, parse_int};
 use crate::values::{parse_byte, parse_count};
@@ -272,89 +273,14 @@ pub struct SshFlags {
 }
 
 /// Checks a label selector by Kubernetes' grammar (RT-WAT-005, RT-WAT-007).
+///
+/// # Errors
+/// With the text of the selector.
 pub fn check_selector(text: &str) -> Result<(), String> {
-    let mut depth = 0_u32;
-    let requirements = text.split(|c| {
-        match c {
-            '(' => depth += 1,
-            ')' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        c == ',' && depth == 0
-    });
-    for requirement in requirements.map(str::trim) {
-        if requirement.is_empty() && text.trim().is_empty() {
-            continue;
-        }
-        check_requirement(requirement)
-            .map_err(|why| format!("unable to parse label selector '{text}': {why}"))?;
+    match Selector::parse(text) {
+        Ok(_) => Ok(()),
+        Err(why) => Err(format!("unable to parse label selector '{text}': {why}")),
     }
-    Ok(())
-}
-
-fn check_requirement(text: &str) -> Result<(), String> {
-    let found = |what: &str| format!("{what} in '{text}'");
-    let value = |value: &str| {
-        let value = value.trim();
-        let edge = |c: Option<char>| c.is_none_or(|c| c.is_ascii_alphanumeric());
-        let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        let fits = value.len() <= 63
-            && value.chars().all(inner)
-            && edge(value.chars().next())
-            && edge(value.chars().last());
-        if fits {
-            Ok(())
-        } else {
-            Err(found("invalid value"))
-        }
-    };
-    let key = |key: &str| {
-        let key = key.trim();
-        let name = key.rsplit_once('/').map_or(
-            key,
-            |(prefix, name)| if prefix.is_empty() { "" } else { name },
-        );
-        if name.is_empty()
-            || key.contains(char::is_whitespace)
-            || key.len() > 317
-            || value(name).is_err()
-        {
-            return Err(found("invalid key"));
-        }
-        Ok(())
-    };
-    if let Some(absent) = text.strip_prefix('!') {
-        return key(absent);
-    }
-    if let Some((name, set)) = text.split_once('(') {
-        let set = set.strip_suffix(')').ok_or_else(|| found("missing ')'"))?;
-        let (name, operator) = name
-            .trim()
-            .rsplit_once(char::is_whitespace)
-            .ok_or_else(|| found("missing operator"))?;
-        if !matches!(operator, "in" | "notin") {
-            return Err(found("unknown operator"));
-        }
-        key(name)?;
-        return set.split(',').try_for_each(value);
-    }
-    for operator in ["!=", "==", "="] {
-        if let Some((name, right)) = text.split_once(operator) {
-            key(name)?;
-            return value(right);
-        }
-    }
-    for operator in ['>', '<'] {
-        if let Some((name, right)) = text.split_once(operator) {
-            key(name)?;
-            return right
-                .trim()
-                .parse::<i64>()
-                .map(drop)
-                .map_err(|_| found("a number is needed"));
-        }
-    }
-    key(text)
 }
 
 #[cfg(test)]
