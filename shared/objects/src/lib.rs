@@ -23,5 +23,5 @@ mod limit;
 mod objects;
 pub mod path;
 
-pub use limit::{Limited, LimitedService, TimeLimit, TimedOut};
+pub use limit::{Limited, LimitedService, TimeLimit};
 pub use objects::{Error, Objects, words, words_of_kubeconfig};
