@@ -1,85 +1,76 @@
-//! Trees kept in memory by digest.
+//! What is made of artifacts, kept in memory by digest.
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use flux_tree::Tree;
+use flux_budget::{Budget, Cache};
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared, WeakShared};
 use tokio::sync::Notify;
 
 use crate::{Digest, FetchError};
 
-/// Trees by digest, up to a number of bytes.
+/// Values of type `T` by the digest of the artifact they are made of: unpacked trees, parsed charts, indexes. `E` is why
+/// there is no value.
 ///
-/// Loads of the same digest from the same URL are one, whoever asks for it; it goes on as long as somebody waits for it. A load
-/// from another URL is one of its own, so that a server that does not answer holds up only those who ask it; the first that
-/// succeeds serves all who want that digest.
+/// Concurrent loads of one digest from one URL are one load, which goes on as long as a caller waits for it. A load from
+/// another URL is separate, so that a server that does not answer delays only those who use it; the first load that
+/// succeeds serves all who wait for that digest.
 ///
-/// Beyond the bytes, the trees that were asked for the longest time ago are given up. A tree that is in use is found again as long
-/// as it is, but no longer counted. A tree that alone is larger than that is given out and not kept.
-pub struct TreeCache(Arc<Inner>);
+/// What is kept is bounded as [`Cache`] is: by bytes, and by what claims on the budget leave.
+pub struct DigestCache<T, E = FetchError>(Arc<Inner<T, E>>);
 
-struct Inner {
-    limit: u64,
-    state: Mutex<State>,
-    /// Signalled with each tree that comes.
+struct Inner<T, E> {
+    values: Cache<Digest, T>,
+    bytes: fn(&T) -> u64,
+    loading: Mutex<Loading<T, E>>,
+    /// Signalled with each value that comes.
     arrived: Notify,
 }
 
-type Load = BoxFuture<'static, Result<Arc<Tree>, Arc<FetchError>>>;
+type Load<T, E> = BoxFuture<'static, Result<Arc<T>, Arc<E>>>;
+type Loading<T, E> = HashMap<(String, Digest), WeakShared<Load<T, E>>>;
 
-#[derive(Default)]
-struct State {
-    kept: HashMap<Digest, Kept>,
-    given_up: HashMap<Digest, Weak<Tree>>,
-    loading: HashMap<(String, Digest), WeakShared<Load>>,
-    bytes: u64,
-    clock: u64,
-}
-
-struct Kept {
-    tree: Arc<Tree>,
-    bytes: u64,
-    asked: u64,
-}
-
-impl TreeCache {
-    /// A cache that keeps at most `limit` bytes.
-    pub fn new(limit: u64) -> Self {
+impl<T, E> DigestCache<T, E>
+where
+    T: Send + Sync + 'static,
+    E: Send + Sync + 'static,
+{
+    /// A cache that keeps at most `limit` bytes, and fewer when claims on `budget` do not fit. `bytes` is the memory that
+    /// a value takes.
+    pub fn new(budget: &Budget, limit: u64, bytes: fn(&T) -> u64) -> Self {
         Self(Arc::new(Inner {
-            limit,
-            state: Mutex::default(),
+            values: Cache::new(budget, limit),
+            bytes,
+            loading: Mutex::default(),
             arrived: Notify::new(),
         }))
     }
 
-    /// The tree of `digest`, loaded from `url` by `load` if it is not here. All who wait for a load get its error.
+    /// The value of `digest`, loaded from `url` by `load` if it is not here.
     ///
-    /// Where a tree does not fit into the memory that is left, those that nobody uses are given up and `load` is called again.
+    /// # Errors
+    /// The error of the load, which all who wait for it get.
     pub async fn get<F>(
         &self,
         url: &str,
         digest: &Digest,
-        load: impl Fn() -> F + Send + 'static,
-    ) -> Result<Arc<Tree>, Arc<FetchError>>
+        load: impl FnOnce() -> F,
+    ) -> Result<Arc<T>, Arc<E>>
     where
-        F: Future<Output = Result<Tree, FetchError>> + Send + 'static,
+        F: Future<Output = Result<T, E>> + Send + 'static,
     {
-        let mut loading = {
-            let mut state = self.0.state();
-            if let Some(tree) = state.find(digest) {
-                return Ok(tree);
-            }
-            state.join(url, digest, || self.0.clone().load(url, digest, load))
-        };
+        if let Some(value) = self.0.values.get(digest) {
+            return Ok(value);
+        }
+        let mut loading = self.0.join(url, digest, load);
         loop {
             let mut arrived = pin!(self.0.arrived.notified());
             arrived.as_mut().enable();
-            if let Some(tree) = self.0.state().find(digest) {
-                return Ok(tree);
+            if let Some(value) = self.0.values.get(digest) {
+                return Ok(value);
             }
             tokio::select! {
                 loaded = &mut loading => return loaded,
@@ -88,112 +79,69 @@ impl TreeCache {
         }
     }
 
-    /// Gives up the trees that nobody uses, and tells whether there were any.
-    pub fn give_up_idle(&self) -> bool {
-        self.0.give_up_idle()
-    }
-
-    /// How many bytes are kept.
+    /// The bytes of what is kept.
     pub fn bytes(&self) -> u64 {
-        self.0.state().bytes
+        self.0.values.bytes()
     }
 }
 
-impl Inner {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn load<F>(
-        self: Arc<Self>,
-        url: &str,
-        digest: &Digest,
-        load: impl Fn() -> F + Send + 'static,
-    ) -> Load
-    where
-        F: Future<Output = Result<Tree, FetchError>> + Send + 'static,
-    {
-        let key = (url.to_owned(), digest.clone());
-        async move {
-            let mut loaded = load().await;
-            if matches!(&loaded, Err(FetchError::Memory(_))) && self.give_up_idle() {
-                loaded = load().await;
-            }
-            let mut state = self.state();
-            state.loading.remove(&key);
-            let tree = Arc::new(loaded.map_err(Arc::new)?);
-            state.keep(&key.1, &tree, self.limit);
-            drop(state);
-            self.arrived.notify_waiters();
-            Ok(tree)
-        }
-        .boxed()
-    }
-
-    fn give_up_idle(&self) -> bool {
-        let mut state = self.state();
-        let before = state.kept.len();
-        state
-            .kept
-            .retain(|_, kept| Arc::strong_count(&kept.tree) > 1);
-        state.bytes = state.kept.values().map(|kept| kept.bytes).sum();
-        state.kept.len() < before
+impl<T, E> Clone for DigestCache<T, E> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
     }
 }
 
-impl State {
-    fn find(&mut self, digest: &Digest) -> Option<Arc<Tree>> {
-        self.clock += 1;
-        if let Some(kept) = self.kept.get_mut(digest) {
-            kept.asked = self.clock;
-            return Some(kept.tree.clone());
-        }
-        self.given_up.get(digest).and_then(Weak::upgrade)
+impl<T, E> Inner<T, E>
+where
+    T: Send + Sync + 'static,
+    E: Send + Sync + 'static,
+{
+    fn loading(&self) -> MutexGuard<'_, Loading<T, E>> {
+        self.loading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The load of `digest` from `url` that is under way, or a new one.
-    fn join(&mut self, url: &str, digest: &Digest, load: impl FnOnce() -> Load) -> Shared<Load> {
-        // Those that nobody waited for to the end are gone.
-        self.loading
-            .retain(|_, loading| loading.upgrade().is_some());
+    fn join<F>(
+        self: &Arc<Self>,
+        url: &str,
+        digest: &Digest,
+        load: impl FnOnce() -> F,
+    ) -> Shared<Load<T, E>>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        let mut loading = self.loading();
+        // Those that were dropped before their end are gone.
+        loading.retain(|_, load| load.upgrade().is_some());
         let key = (url.to_owned(), digest.clone());
-        if let Some(loading) = self.loading.get(&key).and_then(WeakShared::upgrade) {
-            return loading;
+        if let Some(load) = loading.get(&key).and_then(WeakShared::upgrade) {
+            return load;
         }
-        let loading = load().shared();
-        if let Some(weak) = loading.downgrade() {
-            self.loading.insert(key, weak);
+        let load = self.clone().finish(key.clone(), load()).shared();
+        if let Some(weak) = load.downgrade() {
+            loading.insert(key, weak);
         }
-        loading
+        load
     }
 
-    fn keep(&mut self, digest: &Digest, tree: &Arc<Tree>, limit: u64) {
-        if self.kept.contains_key(digest) {
-            return;
+    fn finish<F>(self: Arc<Self>, key: (String, Digest), load: F) -> Load<T, E>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        async move {
+            let loaded = load.await;
+            let value = loaded.map_err(Arc::new).map(|value| {
+                // Another server may have been faster: its value is in use already.
+                self.values.get(&key.1).unwrap_or_else(|| {
+                    let (bytes, value) = ((self.bytes)(&value), Arc::new(value));
+                    self.values.insert(key.1.clone(), value.clone(), bytes);
+                    value
+                })
+            });
+            self.loading().remove(&key);
+            self.arrived.notify_waiters();
+            value
         }
-        self.given_up.retain(|_, tree| tree.strong_count() > 0);
-        let bytes = tree.memory();
-        if bytes > limit {
-            self.given_up.insert(digest.clone(), Arc::downgrade(tree));
-            return;
-        }
-        self.clock += 1;
-        self.bytes += bytes;
-        let kept = Kept {
-            tree: tree.clone(),
-            bytes,
-            asked: self.clock,
-        };
-        self.kept.insert(digest.clone(), kept);
-        while self.bytes > limit {
-            let oldest = self.kept.iter().min_by_key(|(_, kept)| kept.asked);
-            let Some(digest) = oldest.map(|(digest, _)| digest.clone()) else {
-                break;
-            };
-            if let Some(kept) = self.kept.remove(&digest) {
-                self.bytes -= kept.bytes;
-                self.given_up.insert(digest, Arc::downgrade(&kept.tree));
-            }
-        }
+        .boxed()
     }
 }
