@@ -52,7 +52,10 @@ pub fn parse_int(text: &str) -> Result<i64, String> {
 }
 
 /// Reads an integer that counts something; what is below zero counts as zero.
-fn parse_count(text: &str) -> Result<usize, String> {
+///
+/// # Errors
+/// It is no integer.
+pub fn parse_count(text: &str) -> Result<usize, String> {
     parse_int(text).map(|value| usize::try_from(value).unwrap_or_default())
 }
 
@@ -247,17 +250,6 @@ pub struct CrossNamespaceFlags {
     /// Whether references to other namespaces are refused.
     #[arg(long, default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = parse_bool)]
     pub no_cross_namespace_refs: bool,
-}
-
-/// The cache of cloud tokens: all controllers but source-watcher.
-#[derive(Args, Clone, Debug)]
-pub struct TokenCacheFlags {
-    /// How many tokens are kept; none when zero.
-    #[arg(long, default_value = "100", value_parser = parse_count, allow_hyphen_values = true)]
-    pub token_cache_max_size: usize,
-    /// How long a token is kept at the most, an hour being the limit.
-    #[arg(long, default_value = "1h", value_parser = parse_duration)]
-    pub token_cache_max_duration: Duration,
 }
 
 /// Where artifacts are kept and served: source-controller and source-watcher.

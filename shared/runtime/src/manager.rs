@@ -22,12 +22,11 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::client::{self, ClientFactory};
 use crate::controller::{Controller, Environment, Reconciler, in_checked_namespace};
 use crate::events::Recorder;
-use crate::flags::{self, Given, ManagerFlags, TokenCacheFlags};
+use crate::flags::{self, Given, ManagerFlags};
 use crate::gates::Gates;
 use crate::leader::{self, Election};
 use crate::logging::Log;
 use crate::metrics::Metrics;
-use crate::metrics::tokens::Tokens;
 use crate::outcome::chain;
 use crate::queue::BackOff;
 use crate::run::Kind;
@@ -90,8 +89,6 @@ pub struct Options {
     pub grace: Duration,
     /// The flags that stand on the command line.
     pub given: Given,
-    /// `--token-cache-max-size` and `--token-cache-max-duration`; no cache where there are no such flags.
-    pub tokens: Option<TokenCacheFlags>,
 }
 
 impl Default for Options {
@@ -101,7 +98,6 @@ impl Default for Options {
             jitter: 0,
             grace: Duration::from_secs(30),
             given: Given::default(),
-            tokens: None,
         }
     }
 }
@@ -127,8 +123,6 @@ pub struct Manager {
     pub recorder: Recorder,
     /// Where measurements go.
     pub metrics: Metrics,
-    /// Where tokens are kept.
-    pub tokens: Tokens,
     /// The memory that all reconciles share.
     pub budget: Budget,
     identity: Identity,
@@ -231,13 +225,6 @@ impl Manager {
         }
         let config = client::config().await?;
         let metrics = Metrics::new()?;
-        let (size, life) = options
-            .tokens
-            .as_ref()
-            .map_or((0, Duration::ZERO), |flags| {
-                (flags.token_cache_max_size, flags.token_cache_max_duration)
-            });
-        let tokens = Tokens::new(size, life, &metrics)?;
         let clients = ClientFactory::probing(
             &config,
             metrics.clone(),
@@ -260,7 +247,6 @@ impl Manager {
             client,
             recorder,
             metrics,
-            tokens,
             budget: memory::budget(memory::limit()),
             identity,
             options,
