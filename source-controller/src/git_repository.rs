@@ -6,6 +6,7 @@ mod fetch;
 mod files;
 mod include;
 mod outdated;
+mod reason;
 mod store;
 mod verify;
 
@@ -22,8 +23,8 @@ use flux_publish::{
     ARTIFACT_IN_STORAGE, ARTIFACT_OUTDATED, FETCH_FAILED, News, Owner, Publisher, Row,
     SOURCE_VERIFIED, STORAGE_OPERATION_FAILED, Table,
 };
-use flux_runtime::conditions::Status;
-use flux_runtime::controller::FINALIZER;
+use flux_runtime::conditions::{ConditionType, Status};
+use flux_runtime::policy::{Ready, Wording};
 use flux_runtime::watch::Cache;
 use flux_runtime::work::WorkFolders;
 use flux_runtime::{Failure, Outcome, Reconciler, Run, Settings};
@@ -32,13 +33,14 @@ use self::failure::StepError;
 use self::fetch::{Found, Wanted};
 use self::files::Files;
 use self::outdated::content_changed;
+use self::reason::GitReason;
 use crate::secrets::Secrets;
 
 /// The kind as it stands in paths and messages.
 const KIND: &str = "GitRepository";
 
 /// A repository to be included is not there, or has no artifact.
-const INCLUDE_UNAVAILABLE: &str = "IncludeUnavailable";
+const INCLUDE_UNAVAILABLE: ConditionType = ConditionType::new("IncludeUnavailable");
 
 /// The conditions of the kind (SC-PROC-062 to SC-PROC-064, SC-PROC-086).
 const CONDITIONS: &Table = &Table::new(&[
@@ -55,17 +57,10 @@ const MIN_ARCHIVE_LIMIT: Duration = Duration::from_mins(1);
 
 /// How the frame treats GitRepositories.
 pub(crate) const SETTINGS: Settings = Settings {
-    name: "gitrepository",
-    finalizer: FINALIZER,
-    owned: CONDITIONS.owned(),
-    summary: Some(CONDITIONS.summary()),
-    begins_at_once: true,
-    observes_suspended: true,
-    suspended: "reconciliation is suspended for this object",
-    stalled_is_error: false,
-    names_ends: true,
-    measured: true,
-    timeout: None,
+    conditions: CONDITIONS.owned(),
+    ready: Ready::Summary(CONDITIONS.summary()),
+    wording: Wording::Named,
+    ..Settings::new("gitrepository")
 };
 
 /// Reconciles GitRepositories.
@@ -191,8 +186,12 @@ impl GitRepositories {
         if outdated::includes_differ(&included, &run.status.included_artifacts) {
             let message = "included artifacts differ from last observed includes";
             if !run.status.included_artifacts.is_empty() {
-                run.conditions
-                    .set(ARTIFACT_OUTDATED, Status::True, "IncludeChange", message);
+                run.conditions.set(
+                    ARTIFACT_OUTDATED,
+                    Status::True,
+                    GitReason::IncludeChange,
+                    message,
+                );
             }
             flux_publish::progress(run, message).await?;
         }

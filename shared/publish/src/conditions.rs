@@ -1,37 +1,37 @@
 //! The conditions of source kinds, and how they sum up to Ready.
 
 use flux_api::meta::Condition;
-use flux_runtime::conditions::{Conditions, Polarity, READY, RECONCILING, STALLED, Summary};
+use flux_runtime::conditions::{ConditionType, Conditions, Polarity, Summary};
 
 /// An artifact is in the storage.
-pub const ARTIFACT_IN_STORAGE: &str = "ArtifactInStorage";
+pub const ARTIFACT_IN_STORAGE: ConditionType = ConditionType::new("ArtifactInStorage");
 /// The artifact is not what the source holds now.
-pub const ARTIFACT_OUTDATED: &str = "ArtifactOutdated";
+pub const ARTIFACT_OUTDATED: ConditionType = ConditionType::new("ArtifactOutdated");
 /// The source could not be fetched.
-pub const FETCH_FAILED: &str = "FetchFailed";
+pub const FETCH_FAILED: ConditionType = ConditionType::new("FetchFailed");
 /// The source's signature was checked.
-pub const SOURCE_VERIFIED: &str = "SourceVerified";
+pub const SOURCE_VERIFIED: ConditionType = ConditionType::new("SourceVerified");
 /// The storage failed.
-pub const STORAGE_OPERATION_FAILED: &str = "StorageOperationFailed";
+pub const STORAGE_OPERATION_FAILED: ConditionType = ConditionType::new("StorageOperationFailed");
 
-/// The most conditions that a kind may have, the frame's included.
+/// The most conditions that a kind may have.
 const MAX: usize = 16;
 
 /// A condition of a kind, and what it says when it is True.
 #[derive(Clone, Copy, Debug)]
 pub enum Row {
     /// A step failed. Its removal is a recovery (SC-PROC-086).
-    Failure(&'static str),
+    Failure(ConditionType),
     /// The object is not in the state that it should be in.
-    Negative(&'static str),
+    Negative(ConditionType),
     /// A step succeeded.
-    Positive(&'static str),
+    Positive(ConditionType),
     /// As [`Row::Positive`]; when it is False it decides over all others (SC-PROC-064).
-    Decisive(&'static str),
+    Decisive(ConditionType),
 }
 
 impl Row {
-    const fn name(self) -> &'static str {
+    const fn name(self) -> ConditionType {
         match self {
             Self::Failure(name)
             | Self::Negative(name)
@@ -48,8 +48,8 @@ impl Row {
     }
 }
 
-/// The conditions of a kind in the order in which they sum up to Ready (SC-PROC-062, SC-PROC-063). Ready, Reconciling and
-/// Stalled are added to what is given.
+/// The conditions of a kind in the order in which they sum up to Ready (SC-PROC-062, SC-PROC-063). The
+/// frame adds its own.
 ///
 /// ```
 /// use flux_publish::{ARTIFACT_IN_STORAGE, FETCH_FAILED, Row, Table};
@@ -62,10 +62,10 @@ impl Row {
 /// ```
 #[derive(Debug)]
 pub struct Table {
-    owned: [&'static str; MAX],
-    types: [(&'static str, Polarity); MAX],
-    failures: [&'static str; MAX],
-    decisive: Option<&'static str>,
+    owned: [ConditionType; MAX],
+    types: [(ConditionType, Polarity); MAX],
+    failures: [ConditionType; MAX],
+    decisive: Option<ConditionType>,
     counts: Counts,
 }
 
@@ -77,13 +77,13 @@ struct Counts {
 }
 
 impl Table {
-    /// The table of these conditions, the more telling first. It does not compile with more than thirteen.
+    /// The table of these conditions, the more telling first. It does not compile with more than sixteen.
     #[must_use]
     pub const fn new(rows: &[Row]) -> Self {
         let mut table = Self {
-            owned: [""; MAX],
-            types: [("", Polarity::Negative); MAX],
-            failures: [""; MAX],
+            owned: [ConditionType::new(""); MAX],
+            types: [(ConditionType::new(""), Polarity::Negative); MAX],
+            failures: [ConditionType::new(""); MAX],
             decisive: None,
             counts: Counts {
                 owned: 0,
@@ -105,14 +105,10 @@ impl Table {
             }
             at += 1;
         }
-        table.add(STALLED, Polarity::Negative);
-        table.add(RECONCILING, Polarity::Negative);
-        table.owned[table.counts.owned] = READY;
-        table.counts.owned += 1;
         table
     }
 
-    const fn add(&mut self, name: &'static str, polarity: Polarity) {
+    const fn add(&mut self, name: ConditionType, polarity: Polarity) {
         self.owned[self.counts.owned] = name;
         self.counts.owned += 1;
         self.types[self.counts.types] = (name, polarity);
@@ -121,7 +117,7 @@ impl Table {
 
     /// The conditions that the controller owns.
     #[must_use]
-    pub const fn owned(&'static self) -> &'static [&'static str] {
+    pub const fn owned(&'static self) -> &'static [ConditionType] {
         self.owned.split_at(self.counts.owned).0
     }
 
@@ -138,8 +134,11 @@ impl Table {
     /// SC-PROC-086).
     pub fn has_recovered(&self, before: &[Condition], now: &Conditions) -> bool {
         let failures = self.failures.split_at(self.counts.failures).0;
-        let had = |kind: &&str| before.iter().any(|condition| condition.type_ == **kind);
-        let has = |kind: &&str| now.get(kind).is_some();
+        let had = |kind: &ConditionType| {
+            let kind = kind.as_str();
+            before.iter().any(|condition| condition.type_ == kind)
+        };
+        let has = |kind: &ConditionType| now.get(kind).is_some();
         failures.iter().any(had) && !failures.iter().any(has)
     }
 }
@@ -167,14 +166,11 @@ mod tests {
             ARTIFACT_OUTDATED,
             ARTIFACT_IN_STORAGE,
             SOURCE_VERIFIED,
-            STALLED,
-            RECONCILING,
-            READY,
         ];
         assert_eq!(TABLE.owned(), owned);
         let summary = TABLE.summary();
         let types: Vec<_> = summary.types.iter().map(|(name, _)| *name).collect();
-        assert_eq!(types, owned[..7]);
+        assert_eq!(types, owned);
         let positive = summary.types.iter();
         let positive = positive.filter(|(_, polarity)| *polarity == Polarity::Positive);
         let positive: Vec<_> = positive.map(|(name, _)| *name).collect();
@@ -185,9 +181,9 @@ mod tests {
     // SC-PROC-085, SC-PROC-086
     #[test]
     fn a_failure_that_is_gone_is_a_recovery() {
-        let before = |types: &[&str]| {
-            let condition = |kind: &&str| Condition {
-                type_: (*kind).to_owned(),
+        let before = |types: &[ConditionType]| {
+            let condition = |kind: &ConditionType| Condition {
+                type_: kind.as_str().to_owned(),
                 ..Condition::default()
             };
             types.iter().map(condition).collect::<Vec<_>>()
