@@ -26,7 +26,7 @@ use flux_api::meta::GoDuration;
 use flux_apply::Confidential;
 use flux_apply::inventory::of as inventory_of;
 use flux_apply::order::GroupKind;
-use flux_artifact::{FetchError, Fetcher, TreeCache};
+use flux_artifact::{Artifacts, FetchError, Location};
 use flux_runtime::policy::{Stalls, Start, SuspendedStatus, Suspension};
 use flux_runtime::queue::Key;
 use flux_runtime::{Failure, Outcome, Pace, Reconciler, Run, Settings};
@@ -79,10 +79,7 @@ pub(crate) struct Kustomizations {
     pub(crate) policy: Policy,
     pub(crate) sources: Sources,
     pub(crate) configs: Configs,
-    pub(crate) fetcher: Fetcher,
-    /// For artifacts of source-watcher, which outside a cluster is elsewhere (KC-PROC-043).
-    pub(crate) watcher_fetcher: Fetcher,
-    pub(crate) trees: TreeCache,
+    pub(crate) artifacts: Artifacts,
     pub(crate) clusters: Clusters,
     pub(crate) builder: Builder,
     pub(crate) memories: Memories,
@@ -326,22 +323,12 @@ impl Kustomizations {
     /// `spec.timeout`, whatever the server does.
     async fn fetch(&self, source: &Resolved, timings: &Timings) -> Result<Arc<Tree>, Failure> {
         let artifact = &source.artifact;
-        let fetcher = if artifact.url.contains("//source-watcher") {
-            &self.watcher_fetcher
-        } else {
-            &self.fetcher
-        };
         let failed = |error| fetch_failure(error, timings, self.policy.requeue_dependency);
-        let digest = Fetcher::digest(&artifact.digest)
-            .map_err(|error| failed(Arc::new(FetchError::from(error))))?;
-        let load = {
-            let (fetcher, url, digest) = (fetcher.clone(), artifact.url.clone(), digest.clone());
-            move || {
-                let (fetcher, url, digest) = (fetcher.clone(), url.clone(), digest.clone());
-                async move { fetcher.fetch(&url, &digest).await }
-            }
-        };
-        let fetch = self.trees.get(&artifact.url, &digest, load);
+        let fetch = self.artifacts.tree(Location {
+            url: &artifact.url,
+            path: &artifact.path,
+            digest: &artifact.digest,
+        });
         if let Ok(fetched) = tokio::time::timeout(timings.timeout, fetch).await {
             fetched.map_err(failed)
         } else {

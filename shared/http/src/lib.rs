@@ -15,7 +15,7 @@
 //! - [`SecretData`] reads the well-known Secret formats (RT-SEC rows) into typed values, without a Kubernetes client.
 //! - [`ClientOptions`] makes a `reqwest::Client` with rustls and ring, and nothing else, below it.
 //! - [`send`] sends a request, repeats it where a connection was closed meanwhile, and says what failed in upstream's words.
-//! - [`read_body`] reads a response with a bound.
+//! - [`read_body`] reads a response with a bound, [`read_body_within`] also within a budget of memory.
 //! - [`PublicFetch`] gets a document from an address that a tenant chose, from public hosts only.
 //!
 //! What may hold a secret is a [`Secret`] or a type made of them, whose `Debug` prints `***`.
@@ -39,7 +39,7 @@ mod shown_url;
 mod tls;
 mod x509;
 
-pub use body::{BodyError, read_body};
+pub use body::{BodyError, read_body, read_body_within};
 pub use client::{BuildError, ClientOptions, Redirects};
 pub use dial::{DialError, LookupError, dial, system_text};
 pub use environment::ProxyEnvironment;

@@ -25,6 +25,6 @@ mod objects;
 pub mod path;
 mod quiet;
 
-pub use limit::{Limited, LimitedService, TimeLimit, TimedOut};
+pub use limit::{Limited, LimitedService, TimeLimit};
 pub use objects::{Error, Objects, words, words_of_kubeconfig};
 pub use quiet::{Quiet, quiet};

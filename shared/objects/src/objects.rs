@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt::{self, Debug, Display, Formatter};
 
+use flux_http::RequestError;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::client::AuthError;
 use kube::config::{KubeconfigError, LoadDataError};
@@ -11,7 +12,6 @@ use kube::{Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::TimedOut;
 use crate::path::{self, InvalidPath};
 use crate::quiet::quiet;
 
@@ -77,7 +77,7 @@ pub fn words(error: &kube::Error) -> Option<String> {
             ))
         }
         kube::Error::Service(error) => {
-            if let Some(error) = error.downcast_ref::<TimedOut>() {
+            if let Some(error) = error.downcast_ref::<RequestError>() {
                 return Some(error.to_string());
             }
             error.downcast_ref().map(words_of_auth)

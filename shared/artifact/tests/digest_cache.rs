@@ -1,10 +1,10 @@
-//! Trees in memory, and who waits for which of their loads.
+//! Values by digest, and which callers wait for which of their loads.
 
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use flux_artifact::{Algorithm, Digest, FetchError, TreeCache};
+use flux_artifact::{Algorithm, Digest, DigestCache, FetchError};
 use flux_budget::Budget;
 use flux_tree::{Tree, TreePath};
 use futures::future::join_all;
@@ -15,6 +15,10 @@ const URL: &str = "http://one/a.tar.gz";
 type Load = std::pin::Pin<Box<dyn Future<Output = Result<Tree, FetchError>> + Send>>;
 
 const OTHER: &str = "http://other/a.tar.gz";
+
+fn cache(limit: u64) -> DigestCache<Tree> {
+    DigestCache::new(&Budget::unlimited(), limit, Tree::memory)
+}
 
 fn digest(name: &str) -> Digest {
     Algorithm::Sha256.digest(name.as_bytes())
@@ -29,7 +33,7 @@ fn tree(size: usize) -> Tree {
 
 #[tokio::test]
 async fn a_tree_is_loaded_once() {
-    let cache = Arc::new(TreeCache::new(1 << 20));
+    let cache = cache(1 << 20);
     let loads = Arc::new(AtomicUsize::new(0));
     let barrier = Arc::new(Barrier::new(8));
     let asking = (0..8).map(|_| {
@@ -58,7 +62,7 @@ async fn a_tree_is_loaded_once() {
 
 #[tokio::test]
 async fn a_failed_load_fails_all_who_wait_and_is_tried_by_the_next_one() {
-    let cache = TreeCache::new(1 << 20);
+    let cache = cache(1 << 20);
     let (digest_a, digest_b) = (digest("a"), digest("b"));
     let failing = || {
         cache.get(URL, &digest_a, || async {
@@ -77,7 +81,7 @@ async fn a_failed_load_fails_all_who_wait_and_is_tried_by_the_next_one() {
 
 #[tokio::test]
 async fn a_server_that_hangs_holds_up_only_those_who_ask_it() {
-    let cache = Arc::new(TreeCache::new(1 << 20));
+    let cache = cache(1 << 20);
     let (asked, hangs) = oneshot::channel();
     let hanging = tokio::spawn({
         let (cache, asked) = (cache.clone(), std::sync::Mutex::new(Some(asked)));
@@ -106,7 +110,7 @@ async fn a_load_ends_when_nobody_waits_for_it() {
             let _ = self.0.take().map(|gone| gone.send(()));
         }
     }
-    let cache = Arc::new(TreeCache::new(1 << 20));
+    let cache = cache(1 << 20);
     let (gone, is_gone) = oneshot::channel();
     let told = std::sync::Mutex::new(Some(Told(Some(gone))));
     let waits = |load: Box<dyn Fn() -> Load + Send>| {
@@ -143,7 +147,7 @@ async fn a_load_ends_when_nobody_waits_for_it() {
 
 #[tokio::test]
 async fn the_least_asked_for_goes_first() {
-    let cache = TreeCache::new(20_000);
+    let cache = cache(20_000);
     let load = |name: &'static str, size: usize| {
         let cache = &cache;
         async move {
@@ -178,7 +182,7 @@ async fn the_least_asked_for_goes_first() {
 fn claiming(
     budget: &Budget,
     size: u64,
-) -> impl Fn() -> futures::future::Ready<Result<Tree, FetchError>> + Send + 'static {
+) -> impl FnOnce() -> futures::future::Ready<Result<Tree, FetchError>> {
     let budget = budget.clone();
     move || {
         let claim = budget.claim();
@@ -189,7 +193,8 @@ fn claiming(
 
 #[tokio::test]
 async fn trees_that_nobody_uses_make_room_for_those_that_are_wanted() {
-    let (cache, budget) = (TreeCache::new(1 << 20), Budget::new(100));
+    let budget = Budget::new(100);
+    let cache = DigestCache::new(&budget, 1 << 20, Tree::memory);
     let get = |name: &'static str, size| {
         let (cache, load) = (&cache, claiming(&budget, size));
         async move { cache.get(URL, &digest(name), load).await }
@@ -207,4 +212,23 @@ async fn trees_that_nobody_uses_make_room_for_those_that_are_wanted() {
     get("c", 40).await.unwrap();
     let error = get("d", 101).await.unwrap_err();
     assert!(matches!(&*error, FetchError::Memory(exhausted) if exhausted.is_too_large()));
+}
+
+#[tokio::test]
+async fn values_and_errors_are_of_any_type() {
+    let cache: DigestCache<String, std::fmt::Error> =
+        DigestCache::new(&Budget::unlimited(), 10, |text| text.len() as u64);
+    let get = |name: &'static str| {
+        let load = move || futures::future::ready(Ok(name.to_owned()));
+        let cache = cache.clone();
+        async move { cache.get(URL, &digest(name), load).await }
+    };
+    assert_eq!(*get("parsed").await.unwrap(), "parsed");
+    assert_eq!(cache.bytes(), 6);
+    get("another").await.unwrap();
+    assert_eq!(cache.bytes(), 7, "the first one had to go");
+    let failed = cache.get(URL, &digest("bad"), || {
+        futures::future::ready(Err(std::fmt::Error))
+    });
+    assert_eq!(*failed.await.unwrap_err(), std::fmt::Error);
 }

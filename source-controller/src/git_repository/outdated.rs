@@ -1,7 +1,9 @@
-//! What makes an artifact out of date beside a new revision.
+//! What makes an artifact outdated besides a new revision.
 
 use flux_api::meta::Artifact;
 use flux_api::source::{GitRepositorySpec, GitRepositoryStatus, GitVerificationMode};
+
+use super::verify::{verification_mode, verifies_head, verifies_tag};
 
 /// Whether what the spec asks for differs from what the artifact was made with (SC-GIT-065). `included` are the artifacts to
 /// copy in, in the order of `spec.include`.
@@ -34,34 +36,6 @@ pub(super) fn verification_due(spec: &GitRepositorySpec, status: &GitRepositoryS
         (Some(GitVerificationMode::Head), mode) => verifies_tag(&mode),
         (Some(_), _) => false,
     }
-}
-
-/// The mode of verification, the older spelling brought into the present form. `None` where nothing is to be verified
-/// (SC-VER-001, SC-VER-002).
-pub(super) fn verification_mode(spec: &GitRepositorySpec) -> Option<GitVerificationMode> {
-    match spec.verify.as_ref()?.mode.clone()? {
-        GitVerificationMode::LowercaseHead => Some(GitVerificationMode::Head),
-        GitVerificationMode::Other(text) if text.is_empty() => None,
-        mode => Some(mode),
-    }
-}
-
-/// Whether the mode asks for the commit's signature.
-pub(super) fn verifies_head(mode: &GitVerificationMode) -> bool {
-    matches!(
-        mode,
-        GitVerificationMode::Head
-            | GitVerificationMode::LowercaseHead
-            | GitVerificationMode::TagAndHead
-    )
-}
-
-/// Whether the mode asks for the tag's signature.
-pub(super) fn verifies_tag(mode: &GitVerificationMode) -> bool {
-    matches!(
-        mode,
-        GitVerificationMode::Tag | GitVerificationMode::TagAndHead
-    )
 }
 
 /// Whether the set of included artifacts is another: their number, or a revision that was not among the old ones (SC-GIT-096).

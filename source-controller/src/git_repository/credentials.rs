@@ -4,8 +4,8 @@ use flux_api::source::{GitProvider, GitRepository};
 use flux_cloud::{GIT_USER, GitHubApp};
 use flux_git::{AuthError, AuthOptions, GitUrl};
 use flux_http::{ClientOptions, Proxy, RootCertificates, Secret, SecretData, keys};
+use flux_identity::Tokens;
 use flux_runtime::Run;
-use flux_runtime::metrics::tokens::Tokens;
 
 use super::failure::{AppError, ProxyError, StepError};
 use crate::secrets::{self, SecretReadError, Secrets};
@@ -30,7 +30,7 @@ pub(super) struct Remote {
 }
 
 /// Reads proxy, URL and credentials, in this order (SC-GIT-021 to SC-GIT-025).
-pub(super) async fn of(
+pub(super) async fn read(
     run: &Run<GitRepository>,
     secrets: &Secrets,
     tokens: &Tokens,

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flux_cloud::{CacheKey, Lookup, Token, TokenCache};
+use flux_runtime::metrics::Metrics;
 use kube::{Resource, ResourceExt};
+use prometheus::core::Collector;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry, Result};
 
-use super::{Metrics, registered};
+use crate::TokenCacheFlags;
 
 const HIT: &str = "cache_hit";
 const MISS: &str = "cache_miss";
@@ -18,11 +20,12 @@ const OPERATION: &str = "reconcile";
 #[derive(Clone)]
 pub struct Tokens {
     cache: Arc<TokenCache>,
-    metrics: Metrics,
+    /// None where the cache is off.
+    families: Option<Arc<Families>>,
 }
 
-/// The families of a cache that is on.
-pub(super) struct Families {
+/// The metrics of a cache that is on.
+struct Families {
     events: IntCounterVec,
     items: IntGauge,
     requests: IntCounterVec,
@@ -30,23 +33,40 @@ pub(super) struct Families {
 }
 
 impl Tokens {
-    /// A cache of `size` tokens, each kept for at most `max_life`; none and no metrics for zero (RT-FLM-025, RT-FLM-026). A process
-    /// has one.
+    /// The cache that the flags ask for, counted in `metrics`.
+    ///
+    /// # Errors
+    /// As [`Tokens::new`].
+    pub fn from_flags(flags: &TokenCacheFlags, metrics: &Metrics) -> Result<Self> {
+        let (size, max_life) = (flags.token_cache_max_size, flags.token_cache_max_duration);
+        Self::new(size, max_life, metrics)
+    }
+
+    /// A cache of `size` tokens, each kept for at most `max_life`; no cache and no metrics for zero (RT-FLM-025, RT-FLM-026).
+    ///
+    /// # Errors
+    /// `metrics` have such a cache already: a process has one.
     pub fn new(size: usize, max_life: Duration, metrics: &Metrics) -> Result<Self> {
-        if size > 0 && metrics.shared.tokens.get().is_none() {
-            // A second cache would find the families there.
-            let _ = metrics
-                .shared
-                .tokens
-                .set(Families::registered(&metrics.shared.registry)?);
-        }
+        let families = if size > 0 {
+            let families = Arc::new(Families::registered(metrics.registry())?);
+            let forgetting = families.clone();
+            metrics.on_forget(move |kind, name, namespace| {
+                forgetting.forget(kind, name, namespace);
+            });
+            Some(families)
+        } else {
+            None
+        };
         Ok(Self {
             cache: Arc::new(TokenCache::new(size, max_life)),
-            metrics: metrics.clone(),
+            families,
         })
     }
 
-    /// The token of `key` on behalf of an object, fetched if it is not here.
+    /// The token of `key` on behalf of `object`, fetched if it is not here (RT-WID-022).
+    ///
+    /// # Errors
+    /// The error of `fetch`.
     pub async fn get<K, E, F>(
         &self,
         object: &K,
@@ -59,7 +79,7 @@ impl Tokens {
         F: Future<Output = std::result::Result<Token, E>>,
     {
         let got = self.cache.get(key, fetch).await;
-        if let Some(families) = self.metrics.shared.tokens.get() {
+        if let Some(families) = &self.families {
             let result = if got.is_ok() { "success" } else { "failure" };
             families.requests.with_label_values(&[result]).inc();
             let event = if matches!(got, Ok((_, Lookup::Hit))) {
@@ -129,7 +149,7 @@ impl Families {
     }
 
     /// Takes away the series of an object that is gone (RT-MET-010).
-    pub(super) fn forget(&self, kind: &str, name: &str, namespace: &str) {
+    fn forget(&self, kind: &str, name: &str, namespace: &str) {
         for event in [HIT, MISS] {
             // An object that never had a token has no series.
             let _ = self
@@ -139,15 +159,22 @@ impl Families {
     }
 }
 
+/// Makes a metric and registers it.
+fn registered<C: Collector + Clone + 'static>(registry: &Registry, made: Result<C>) -> Result<C> {
+    let metric = made?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
     use std::time::SystemTime;
 
     use flux_api::source::{GitRepository, GitRepositorySpec};
+    use flux_runtime::metrics::Page;
 
     use super::*;
-    use crate::metrics::Page;
 
     fn lines(metrics: &Metrics) -> Vec<String> {
         let page = String::from_utf8(metrics.page(Page::default()).unwrap()).unwrap();
@@ -207,5 +234,21 @@ mod tests {
         let tokens = Tokens::new(0, Duration::from_hours(1), &off).unwrap();
         let asked = tokens.get(&object, CacheKey::of(&[]), token).await;
         assert!(asked.is_ok() && lines(&off).is_empty());
+    }
+
+    #[test]
+    fn a_process_has_one_cache() {
+        let metrics = Metrics::new().unwrap();
+        let flags = TokenCacheFlags {
+            token_cache_max_size: 1,
+            token_cache_max_duration: Duration::from_hours(1),
+        };
+        Tokens::from_flags(&flags, &metrics).unwrap();
+        assert!(Tokens::from_flags(&flags, &metrics).is_err());
+        let off = TokenCacheFlags {
+            token_cache_max_size: 0,
+            ..flags
+        };
+        Tokens::from_flags(&off, &metrics).unwrap();
     }
 }

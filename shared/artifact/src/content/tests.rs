@@ -8,11 +8,11 @@ fn content(files: &[(&str, &str)]) -> Content<Bytes> {
     for (path, text) in files {
         let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
         let entry = match text.strip_prefix("-> ") {
-            Some(target) => Entry::Symlink {
+            Some(target) => ContentEntry::Symlink {
                 target: bytes(target),
             },
-            None if path.ends_with('/') => Entry::Directory,
-            None => Entry::File {
+            None if path.ends_with('/') => ContentEntry::Directory,
+            None => ContentEntry::File {
                 executable: path.ends_with('*'),
                 content: bytes(text),
             },
@@ -23,15 +23,19 @@ fn content(files: &[(&str, &str)]) -> Content<Bytes> {
 }
 
 fn listing(content: &Content<Bytes>) -> Vec<String> {
-    let show = |(path, entry): (Vec<u8>, &Entry<Bytes>)| {
+    let show = |(path, entry): (Vec<u8>, &ContentEntry<Bytes>)| {
         let path = String::from_utf8(path).unwrap();
         match entry {
-            Entry::Directory => format!("{path}/"),
-            Entry::File {
+            ContentEntry::Directory => format!("{path}/"),
+            ContentEntry::File {
                 executable: true, ..
             } => format!("{path}*"),
-            Entry::File { content, .. } => format!("{path}={}", String::from_utf8_lossy(content)),
-            Entry::Symlink { target } => format!("{path}->{}", String::from_utf8_lossy(target)),
+            ContentEntry::File { content, .. } => {
+                format!("{path}={}", String::from_utf8_lossy(content))
+            }
+            ContentEntry::Symlink { target } => {
+                format!("{path}->{}", String::from_utf8_lossy(target))
+            }
         }
     };
     content.iter().map(show).collect()
@@ -96,11 +100,9 @@ fn includes_that_do_not_fit(#[case] from: &str, #[case] to: &str, #[case] want: 
 
 fn kept(files: &[(&str, &str)], spec_ignore: Option<&str>) -> Vec<String> {
     let content = content(files);
-    let filter = content
-        .filter(spec_ignore, |bytes| Ok(bytes.clone()))
-        .unwrap();
-    let keeps = |entry: &(Vec<u8>, &Entry<Bytes>)| {
-        matches!(entry.1, Entry::File { .. }) && !filter.excludes(&entry.0, false).unwrap()
+    let filter = content.filter(spec_ignore, &mut InMemory).unwrap();
+    let keeps = |entry: &(Vec<u8>, &ContentEntry<Bytes>)| {
+        matches!(entry.1, ContentEntry::File { .. }) && !filter.excludes(&entry.0, false).unwrap()
     };
     content
         .iter()
@@ -135,9 +137,78 @@ fn ignore_files(#[case] files: &[(&str, &str)], #[case] spec: Option<&str>, #[ca
 #[test]
 fn a_loop_of_links_is_an_error() {
     let looped = content(&[(".sourceignore", "-> a"), ("a", "-> .sourceignore")]);
-    let error = looped.filter(None, |bytes| Ok(bytes.clone())).unwrap_err();
+    let error = looped.filter(None, &mut InMemory).unwrap_err();
     assert_eq!(
         error.to_string(),
         "open .sourceignore: too many levels of symbolic links"
     );
+}
+
+/// Fails to read whatever it is asked for.
+struct Unreadable;
+
+impl ReadContent for Unreadable {
+    type Handle = Bytes;
+
+    fn read<'s>(&'s mut self, _: &'s Bytes) -> io::Result<&'s [u8]> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+
+    fn open<'s>(&'s mut self, _: &'s Bytes) -> io::Result<(u64, Box<dyn Read + 's>)> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+}
+
+// SC-ART-060, SC-ART-066, SC-GIT-076
+#[test]
+fn an_archive_has_what_the_filter_leaves() {
+    let content = content(&[
+        ("a/run*", "1"),
+        ("a/b/kept", "2"),
+        ("a/x", "3"),
+        ("link", "-> a/run"),
+        ("empty/", ""),
+    ]);
+    let filter = content.filter(Some("x\na/b"), &mut InMemory).unwrap();
+    let packed = content.pack(&filter, &mut InMemory, || Ok(()), Vec::new());
+    let tree = crate::extract(
+        &packed.unwrap()[..],
+        &crate::ExtractOptions::default(),
+        flux_budget::Claim::unlimited(),
+    );
+    let found = Content::from(&tree.unwrap());
+    assert_eq!(listing(&found), ["a/", "a/run*", "empty/"]);
+}
+
+#[test]
+fn packing_ends_when_the_check_says_so() {
+    let content = content(&[("a", "1"), ("b", "2"), ("c", "3")]);
+    let filter = content.filter(None, &mut InMemory).unwrap();
+    let mut left = 2;
+    let check = || {
+        left -= 1;
+        if left == 0 {
+            return Err(io::Error::other("late"));
+        }
+        Ok(())
+    };
+    let stopped = content.pack(&filter, &mut InMemory, check, io::sink());
+    assert!(matches!(&stopped, Err(PackError::Stopped(error)) if error.to_string() == "late"));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let content = content(&[("a/b", "1")]);
+    let filter = content.filter(None, &mut InMemory).unwrap();
+    let failed = content.pack(&filter, &mut Unreadable, || Ok(()), io::sink());
+    assert_eq!(failed.unwrap_err().to_string(), "failed to read a/b");
+    let rules = content_with_rules().filter(None, &mut Unreadable);
+    assert_eq!(
+        rules.unwrap_err().to_string(),
+        "failed to read .sourceignore"
+    );
+}
+
+fn content_with_rules() -> Content<Bytes> {
+    content(&[(".sourceignore", "x")])
 }

@@ -5,24 +5,27 @@ use std::time::{Duration, Instant};
 
 use flux_api::meta::GoDuration;
 
-/// When a step has to be over.
+/// The time by which a step has to end.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Deadline {
+pub struct Deadline {
     at: Instant,
     limit: Duration,
 }
 
 impl Deadline {
     /// A deadline in `limit` from now.
-    pub(super) fn within(limit: Duration) -> Self {
+    pub fn within(limit: Duration) -> Self {
         Self {
             at: Instant::now() + limit,
             limit,
         }
     }
 
-    /// Fails once it is past.
-    pub(super) fn check(self) -> io::Result<()> {
+    /// Fails once it is past, with a text that says what to change.
+    ///
+    /// # Errors
+    /// It is past.
+    pub fn check(self) -> io::Result<()> {
         if Instant::now() < self.at {
             return Ok(());
         }
@@ -32,7 +35,7 @@ impl Deadline {
     }
 
     /// A reader or writer that fails once the deadline is past.
-    pub(super) fn guard<T>(self, inner: T) -> Guarded<T> {
+    pub fn guard<T>(self, inner: T) -> Guarded<T> {
         Guarded {
             inner,
             deadline: self,
@@ -41,13 +44,14 @@ impl Deadline {
 }
 
 /// A reader or writer with a deadline.
-pub(super) struct Guarded<T> {
+pub struct Guarded<T> {
     inner: T,
     deadline: Deadline,
 }
 
 impl<T> Guarded<T> {
-    pub(super) fn into_inner(self) -> T {
+    /// The reader or writer, without its deadline.
+    pub fn into_inner(self) -> T {
         self.inner
     }
 }
