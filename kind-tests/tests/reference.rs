@@ -40,6 +40,12 @@ const VARIABLES: &[Variable] = &[
         ALL,
         "The namespace that the controller runs in: that of its Lease, and the only one watched with `--watch-all-namespaces=false`.",
     ),
+    // helm-controller's.
+    variable(
+        "FLUX_SCHEMA_ALLOW_PRIVATE",
+        &[],
+        "`true` lets the `values.schema.json` of charts refer to hosts that are loopback, link-local or private.",
+    ),
     variable(
         "STORAGE_PATH",
         &["source-controller"],

@@ -28,12 +28,11 @@ use std::sync::Arc;
 pub(crate) use build::Builder;
 pub(crate) use clusters::Clusters;
 pub(crate) use dependencies::Waiting;
-pub(crate) use fetch::ArtifactFetcher;
 use flux_api::kustomize::{Kustomization, Reason};
 use flux_api::meta::{GoDuration, ResourceInventory};
 use flux_apply::{ChangeSet, Cluster, inventory};
-use flux_runtime::conditions::{READY, RECONCILING, STALLED};
-use flux_runtime::controller::FINALIZER;
+use flux_artifact::Artifacts;
+use flux_runtime::policy::{Stalls, Start, SuspendedStatus, Suspension};
 use flux_runtime::queue::Key;
 use flux_runtime::{Failure, Outcome, Reconciler, Run, Settings};
 pub(crate) use memory::Memories;
@@ -54,17 +53,14 @@ use self::variables::VariablesError;
 
 /// How the frame treats the kind.
 pub(crate) const SETTINGS: Settings = Settings {
-    name: "kustomization",
-    finalizer: FINALIZER,
-    owned: &[HEALTHY, READY, RECONCILING, STALLED],
-    summary: None,
-    begins_at_once: false,
-    observes_suspended: false,
-    suspended: "Reconciliation is suspended for this object",
-    stalled_is_error: true,
-    names_ends: false,
-    measured: true,
-    timeout: None,
+    conditions: &[HEALTHY],
+    start: Start::ByReconciler,
+    suspension: Suspension {
+        message: "Reconciliation is suspended for this object",
+        status: SuspendedStatus::ObservedIfReady,
+    },
+    stalls: Stalls::Fail,
+    ..Settings::new("kustomization")
 };
 
 /// The reconciler of Kustomizations.
@@ -76,7 +72,7 @@ pub(crate) struct Kustomizations {
     /// Where ConfigMaps and Secrets are read.
     pub(crate) configs: Configs,
     /// Where artifacts are fetched.
-    pub(crate) artifacts: ArtifactFetcher,
+    pub(crate) artifacts: Artifacts,
     /// The cluster, by identity.
     pub(crate) clusters: Clusters,
     /// Builds manifests.
@@ -186,7 +182,7 @@ impl Kustomizations {
 
     async fn fetch(&self, plan: &Plan<'_>) -> Result<Files, StepError> {
         let (artifact, path) = (&plan.source.artifact, plan.spec().path.as_deref());
-        let files = self.artifacts.files(artifact, path, plan.timings.timeout);
+        let files = fetch::files(&self.artifacts, artifact, path, plan.timings.timeout);
         Ok(files.await?)
     }
 

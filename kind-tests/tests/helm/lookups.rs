@@ -1,8 +1,9 @@
 //! `lookup` in templates.
 
+use flux_budget::Budget;
 use flux_errors::chain;
 use flux_helm::{Chart, File, ParsedChart, RenderOptions, Values};
-use flux_release::render;
+use flux_release::{SchemaDocuments, render};
 use kind_tests::helm_cli::Helm;
 use kind_tests::{Result, ensure};
 
@@ -67,7 +68,8 @@ async fn compare(bench: &Bench, lookups: &[&str], user: Option<&str>) -> Result 
     let chart = ParsedChart::new(Chart::from_files(files.collect())?);
     let options = RenderOptions::new("web", bench.namespace.name());
     let cluster = bench.target_as(user).await?;
-    let rendered = render(&cluster, chart, Values::new(), options).await;
+    let documents = SchemaDocuments::from_environment(&Budget::unlimited());
+    let rendered = render(&cluster, chart, Values::new(), options, &documents).await;
     let our = rendered
         .map(|rendered| rendered.manifest(false).trim_end().to_owned())
         .map_err(|error| chain(&error));

@@ -4,16 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flux_api::meta::Artifact;
-use flux_artifact::{FetchError, Fetcher, TreeCache};
+use flux_artifact::{Artifacts, FetchError, Location};
 use flux_tree::{PathError, ResolveError, Tree, TreePath};
-
-/// Gets artifacts from the servers that have them, and keeps some in memory.
-pub(crate) struct ArtifactFetcher {
-    pub(crate) fetcher: Fetcher,
-    /// For artifacts of source-watcher, which outside a cluster is elsewhere (KC-PROC-043).
-    pub(crate) watcher_fetcher: Fetcher,
-    pub(crate) trees: TreeCache,
-}
 
 /// What a build begins with.
 #[derive(Clone, Debug)]
@@ -40,43 +32,27 @@ pub(super) enum FilesError {
     NoFolder(TreePath),
 }
 
-impl ArtifactFetcher {
-    /// The files of the artifact, from memory where another run has had them, with the folder `path`. The download ends
-    /// within `timeout`, whatever the server does.
-    pub(super) async fn files(
-        &self,
-        artifact: &Artifact,
-        path: Option<&str>,
-        timeout: Duration,
-    ) -> Result<Files, FilesError> {
-        let tree = self.tree(artifact, timeout).await?;
-        let path = folder(&tree, path)?;
-        Ok(Files { tree, path })
-    }
-
-    async fn tree(&self, artifact: &Artifact, timeout: Duration) -> Result<Arc<Tree>, FilesError> {
-        let fetcher = if artifact.url.contains("//source-watcher") {
-            &self.watcher_fetcher
-        } else {
-            &self.fetcher
-        };
-        let digest = Fetcher::digest(&artifact.digest)
-            .map_err(|error| FilesError::Fetch(Arc::new(error.into())))?;
-        let load = {
-            let (fetcher, url, digest) = (fetcher.clone(), artifact.url.clone(), digest.clone());
-            move || {
-                let (fetcher, url, digest) = (fetcher.clone(), url.clone(), digest.clone());
-                async move { fetcher.fetch(&url, &digest).await }
-            }
-        };
-        let fetch = self.trees.get(&artifact.url, &digest, load);
-        match tokio::time::timeout(timeout, fetch).await {
-            Ok(fetched) => fetched.map_err(FilesError::Fetch),
-            Err(_) => Err(FilesError::TimedOut {
-                url: artifact.url.clone(),
-            }),
-        }
-    }
+/// The files of the artifact, from memory where another run has had them, with the folder `path`. The download ends within
+/// `timeout`, whatever the server does.
+pub(super) async fn files(
+    artifacts: &Artifacts,
+    artifact: &Artifact,
+    path: Option<&str>,
+    timeout: Duration,
+) -> Result<Files, FilesError> {
+    let fetch = artifacts.tree(Location {
+        url: &artifact.url,
+        path: &artifact.path,
+        digest: &artifact.digest,
+    });
+    let Ok(fetched) = tokio::time::timeout(timeout, fetch).await else {
+        return Err(FilesError::TimedOut {
+            url: artifact.url.clone(),
+        });
+    };
+    let tree = fetched.map_err(FilesError::Fetch)?;
+    let path = folder(&tree, path)?;
+    Ok(Files { tree, path })
 }
 
 /// The folder to build, kept below the root of the artifact (KC-SRC-014, KC-SRC-015).

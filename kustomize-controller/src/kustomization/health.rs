@@ -9,14 +9,14 @@ use flux_apply::{
     Action, ChangeSet, Cluster, ObjectId, Target, Version, WaitError, WaitOptions,
     wait_until_current,
 };
-use flux_runtime::conditions::Status;
+use flux_runtime::conditions::{ConditionType, Status};
 use flux_runtime::queue::{Key, Trigger};
 use flux_runtime::{Failure, Run};
 
 use super::plan::Plan;
 
 /// Whether the objects of a Kustomization are healthy.
-pub(super) const HEALTHY: &str = "Healthy";
+pub(super) const HEALTHY: ConditionType = ConditionType::new("Healthy");
 
 /// How long a routine run waits before it says that it does: what is healthy already is known after one look.
 const SILENCE: Duration = Duration::from_secs(1);

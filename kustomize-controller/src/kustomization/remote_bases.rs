@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use flux_budget::{Budget, Claim, Exhausted};
 use flux_git::{
     AuthOptions, EntryKind, FetchOptions, Fetched, GitUrl, Reference, Remote, RemoteOptions,
     Snapshot,
 };
-use flux_http::{BodyError, ReadError, Repeat, RequestError};
+use flux_http::{BodyError, Repeat, RequestError, read_body_within};
 use flux_kustomize::{RemoteFailure, Repository};
 use flux_runtime::outcome::chain;
 use flux_runtime::work::WorkFolders;
@@ -36,12 +36,6 @@ enum Failed {
 impl From<RequestError> for Failed {
     fn from(error: RequestError) -> Self {
         Self::Remote(RemoteFailure::Other(error.to_string()))
-    }
-}
-
-impl From<reqwest::Error> for Failed {
-    fn from(error: reqwest::Error) -> Self {
-        Self::Remote(RemoteFailure::Other(ReadError::from(error).to_string()))
     }
 }
 
@@ -90,7 +84,7 @@ impl Remotes {
 
     async fn get(&self, url: &str, claim: &Claim) -> Result<Bytes, Failed> {
         let request = self.client.get(url).timeout(FILE_TIMEOUT);
-        let mut answer = flux_http::send(request, Repeat::Idempotent)
+        let answer = flux_http::send(request, Repeat::Idempotent)
             .await
             .map_err(Failed::from)?;
         let status = answer.status();
@@ -101,27 +95,12 @@ impl Remotes {
                 text,
             }));
         }
-        let too_large = || {
-            Failed::Remote(RemoteFailure::Other(
-                BodyError::TooLarge { limit: MAX_FILE }.to_string(),
-            ))
-        };
-        if answer
-            .content_length()
-            .is_some_and(|length| length > MAX_FILE as u64)
-        {
-            return Err(too_large());
-        }
-        let mut body = BytesMut::new();
-        while let Some(piece) = answer.chunk().await? {
-            if piece.len() > MAX_FILE - body.len() {
-                return Err(too_large());
-            }
-            // A body that grows has up to as much to spare.
-            claim.take(2 * piece.len() as u64).map_err(Failed::Memory)?;
-            body.extend_from_slice(&piece);
-        }
-        Ok(body.freeze())
+        let body = read_body_within(answer, MAX_FILE, claim).await;
+        body.map_err(|error| match error {
+            BodyError::Memory(exhausted) => Failed::Memory(exhausted),
+            BodyError::Read(error) => Failed::Remote(RemoteFailure::Other(error.to_string())),
+            error => Failed::Remote(RemoteFailure::Other(error.to_string())),
+        })
     }
 
     /// The files of a repository, without credentials, as upstream's containers have none.

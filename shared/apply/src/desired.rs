@@ -1,17 +1,13 @@
-//! Objects as they are to be applied, with what every run asks of them worked out once.
+//! Objects as they are to be applied.
 
-use crate::memory::digest;
+use flux_cluster::{Object, ObjectId};
+
 use crate::normalise::remove_unusable_ca_bundle;
-use crate::{Object, ObjectId};
 
-/// An object as it is to be applied, with its id and the digest of its fields. Whoever applies the same objects again and
-/// again keeps these, so that a run that changes nothing neither copies nor hashes them.
+/// An object as it is to be applied. Its id and its digest are computed once: whoever applies the same objects again and again
+/// keeps these, so that a run that changes nothing neither copies nor hashes them.
 #[derive(Clone, Debug)]
-pub struct Desired {
-    object: Object,
-    id: ObjectId,
-    digest: blake3::Hash,
-}
+pub struct Desired(Object);
 
 impl Desired {
     /// Takes an object that is [normalised](crate::normalise::normalise); a CA bundle that the API server would refuse is
@@ -19,27 +15,23 @@ impl Desired {
     #[must_use]
     pub fn new(mut object: Object) -> Self {
         remove_unusable_ca_bundle(&mut object);
-        Self {
-            id: object.id(),
-            digest: digest(object.fields()),
-            object,
-        }
+        Self(object)
     }
 
     /// The object.
     #[must_use]
     pub fn object(&self) -> &Object {
-        &self.object
+        &self.0
     }
 
     /// What identifies the object.
     #[must_use]
     pub fn id(&self) -> &ObjectId {
-        &self.id
+        self.0.id()
     }
 
     /// The digest of the fields.
     pub(crate) fn digest(&self) -> blake3::Hash {
-        self.digest
+        self.0.digest()
     }
 }

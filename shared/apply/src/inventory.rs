@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashSet};
 
 use flux_api::meta::{ResourceInventory, ResourceRef};
+use flux_cluster::{MalformedId, ObjectId};
 
-use crate::object::MalformedId;
 use crate::order::apply_order;
-use crate::{Action, ChangeSet, ObjectId};
+use crate::{Action, ChangeSet};
 
 /// An object of an inventory: which one, and under which version it was applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,9 +122,10 @@ pub fn keep_survivors(
 #[cfg(test)]
 mod tests {
     use flux_api::meta::{ResourceInventory, ResourceRef};
+    use flux_cluster::ObjectId;
 
     use super::{Tracked, keep_survivors, list, of, stale};
-    use crate::{Action, Change, ChangeSet, ObjectId};
+    use crate::{Action, Change, ChangeSet};
 
     fn inventory(entries: &[(&str, &str)]) -> ResourceInventory {
         let entry = |(id, version): &(&str, &str)| ResourceRef {

@@ -1,7 +1,6 @@
-//! What is remembered of objects, so that an unchanged one costs no request of its own.
+//! The last applied state of objects, so that an unchanged one costs no request of its own.
 //!
-//! An object is as it should be without asking the server for more than its metadata when three things are as they were
-//! when this was last established: what would be applied (by its digest), and what the server holds, known by its
+//! An object is in sync, known from its metadata alone, if three things are as they were when this was last established: what would be applied (by its digest), and what the server holds, known by its
 //! resource version. A resource version moves with the status too; where it has, the generation, the labels and the
 //! annotations together tell whether anything was touched that applying could change, for kinds whose objects have a
 //! generation.
@@ -10,42 +9,22 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use flux_cluster::{Cluster, Metadata, Object, ObjectId, Resource, Target, Version};
 use serde_json::{Map, Value};
 
-use crate::cluster::Cluster;
+use crate::Change;
 use crate::desired::Desired;
-use crate::discovery::Resource;
-use crate::{Change, Metadata, Object, ObjectId, Target};
 
-/// What one applier remembers of its objects. It is lost with the process, and the next run looks at everything.
+/// The last applied state of the objects of one owner. It is lost with the process; the next run then compares every object.
 #[derive(Debug, Default)]
 pub struct Memory {
     objects: HashMap<ObjectId, Remembered>,
     /// The version in which the run that is under way, or the last one, has seen each object.
     seen: HashMap<ObjectId, Version>,
-    /// The version in which each object was found to be as it should be.
+    /// The version in which each object was found to be current.
     current: HashMap<ObjectId, Version>,
-    /// Payloads that the server refused after the object was deleted for them: it is not deleted for the same again.
+    /// Payloads that the server refused after the object was deleted for them: it is not deleted for the same one again.
     refused: HashMap<ObjectId, blake3::Hash>,
-}
-
-/// A state of an object, as the server names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Version {
-    uid: String,
-    resource_version: String,
-}
-
-impl Version {
-    /// That of an object as the server gave it; none where it names none.
-    pub(crate) fn of(object: &Map<String, Value>) -> Option<Self> {
-        let metadata = object.get("metadata")?;
-        let text = |key| Some(metadata.get(key)?.as_str()?.to_owned());
-        Some(Self {
-            uid: text("uid")?,
-            resource_version: text("resourceVersion")?,
-        })
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -90,7 +69,7 @@ impl Live {
     }
 }
 
-/// The entries that only people and appliers write. The Deployment controller counts revisions in an annotation.
+/// The entries that only users and appliers write. The Deployment controller counts revisions in an annotation.
 fn settled(held: Option<&Map<String, Value>>) -> Vec<(&String, &Value)> {
     let entries = held.into_iter().flatten();
     entries
@@ -98,9 +77,9 @@ fn settled(held: Option<&Map<String, Value>>) -> Vec<(&String, &Value)> {
         .collect()
 }
 
-pub(crate) fn digest(value: &impl serde::Serialize) -> blake3::Hash {
+fn digest(value: &impl serde::Serialize) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
-    // Serialising JSON values into a hasher cannot fail; were it to, the digest would differ and the object be looked at.
+    // Writing JSON values into a hasher cannot fail. If it did, the digest would differ and the object be compared.
     if serde_json::to_writer(&mut hasher, value).is_err() {
         hasher.update(b"\0");
     }
@@ -152,8 +131,8 @@ impl Memory {
         }
     }
 
-    /// The targets of which the run does not know that they are as they should be: those that it has not seen, or not in
-    /// the state in which an earlier wait found them so.
+    /// The targets that are not known to be current: those that the run has not seen, or has seen in another state than that
+    /// in which an earlier wait found them current.
     pub fn unsettled(&self, mut targets: Vec<Target>) -> Vec<Target> {
         targets.retain(|target| {
             let seen = self.seen.get(&target.id);
@@ -162,7 +141,7 @@ impl Memory {
         targets
     }
 
-    /// Notes what a wait has found to be as it should be.
+    /// Notes the objects that a wait has found to be current.
     pub fn note_current(&mut self, found: Vec<(ObjectId, Version)>) {
         for (id, version) in found {
             if let Some(seen) = self.seen.get_mut(&id) {
@@ -187,8 +166,8 @@ impl Memory {
         self.objects.remove(id);
     }
 
-    /// The objects that are as they should be for certain, by one list request per kind (DESIGN, performance). An object that
-    /// is not among them has to be looked at; where a list is refused, all of its kind have.
+    /// The objects that are in sync for certain, by one list request for each kind. All others have to be compared; if a list
+    /// is refused, all of its kind.
     pub(crate) async fn unchanged(
         &mut self,
         cluster: &Cluster,
@@ -257,7 +236,7 @@ async fn list(
         .filter(|_| namespaces.len() == 1 && resource.namespaced);
     match cluster.list_metadata(resource, only, selector).await {
         Ok(objects) => answers.push(objects),
-        // Whoever may not look everywhere may still look where the objects are.
+        // Who may not list all namespaces may still be allowed to list those of the objects.
         Err(error) if error.is_forbidden() && resource.namespaced && only.is_none() => {
             for namespace in namespaces {
                 answers.extend(
@@ -286,10 +265,10 @@ async fn list(
 
 #[cfg(test)]
 mod tests {
+    use flux_cluster::Object;
     use serde_json::{Value, json};
 
     use super::Live;
-    use crate::Object;
 
     fn live(changes: &[(&str, Value)]) -> Live {
         let mut object = json!({ "metadata": {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::dns::Resolve;
+
 use crate::dial::Resolver;
 use crate::environment::ProxyEnvironment;
 use crate::proxy::Proxy;
@@ -75,10 +77,18 @@ pub enum BuildError {
 impl ClientOptions {
     /// Builds the client. It may be used from any async runtime of tokio.
     pub fn build(&self) -> Result<reqwest::Client, BuildError> {
+        self.build_resolving(Arc::new(Resolver))
+    }
+
+    /// The same with a resolver of names.
+    pub(crate) fn build_resolving<R: Resolve + 'static>(
+        &self,
+        resolver: Arc<R>,
+    ) -> Result<reqwest::Client, BuildError> {
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(self.tls.client_config()?)
             .no_proxy()
-            .dns_resolver(Arc::new(Resolver))
+            .dns_resolver(resolver)
             .connect_timeout(self.connect_timeout)
             .pool_max_idle_per_host(self.idle_connections)
             .redirect(match self.redirects {

@@ -103,6 +103,22 @@ impl RequestError {
         }
     }
 
+    /// A request that its caller ended after a time. Neither the query of the URL nor credentials in it are shown.
+    pub fn timed_out(method: &Method, uri: &http::Uri) -> Self {
+        let host = uri.host().unwrap_or_default();
+        let port = uri.port_u16().map(|port| format!(":{port}"));
+        let port = port.unwrap_or_default();
+        Self {
+            method: operation(method),
+            url: match uri.scheme_str() {
+                Some(scheme) => format!("{scheme}://{host}{port}{}", uri.path()),
+                None => uri.path().to_owned(),
+            },
+            kind: ErrorKind::Timeout,
+            reason: "context deadline exceeded".to_owned(),
+        }
+    }
+
     /// What sending a request gave.
     pub(crate) async fn new(method: &Method, url: &Url, error: &reqwest::Error) -> Self {
         let (kind, reason) = if error.is_timeout() && error.is_connect() {

@@ -15,7 +15,8 @@
 //! - [`SecretData`] reads the well-known Secret formats (RT-SEC rows) into typed values, without a Kubernetes client.
 //! - [`ClientOptions`] makes a `reqwest::Client` with rustls and ring, and nothing else, below it.
 //! - [`send`] sends a request, repeats it where a connection was closed meanwhile, and says what failed in upstream's words.
-//! - [`read_body`] reads a response with a bound.
+//! - [`read_body`] reads a response with a bound, [`read_body_within`] also within a budget of memory.
+//! - [`PublicFetch`] gets a document from an address that a tenant chose, from public hosts only.
 //!
 //! What may hold a secret is a [`Secret`] or a type made of them, whose `Debug` prints `***`.
 //! Not here: cloud identities and token caches, registry credentials (`.dockerconfigjson`), SOPS keys.
@@ -30,6 +31,7 @@ mod environment;
 mod error;
 mod key_exchange;
 mod proxy;
+mod public;
 mod request;
 mod secret;
 mod secrets;
@@ -37,12 +39,13 @@ mod shown_url;
 mod tls;
 mod x509;
 
-pub use body::{BodyError, read_body};
+pub use body::{BodyError, read_body, read_body_within};
 pub use client::{BuildError, ClientOptions, Redirects};
 pub use dial::{DialError, LookupError, dial, system_text};
 pub use environment::ProxyEnvironment;
 pub use error::{ErrorKind, ReadError, RequestError, handshake_text};
 pub use proxy::{MAX_PROXY_ADDRESS, Proxy, ProxyScheme, ProxyUrl, ProxyUrlError};
+pub use public::{PublicError, PublicFetch, is_public};
 pub use request::{Repeat, send};
 pub use secret::{Hidden, Secret};
 pub use secrets::{

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use flux_budget::Budget;
 use flux_http::{
     BodyError, ClientOptions, ClientPair, Proxy, ProxyUrl, Redirects, Repeat, RootCertificates,
-    Secret, TlsSettings, read_body,
+    Secret, TlsSettings, read_body, read_body_within,
 };
 use git_servers::{Authority, HttpGitServer, Proxy as ProxyServer, Repo};
 
@@ -187,6 +188,13 @@ async fn a_body_is_read_up_to_its_bound() {
         read_body(fetch().await, 9).await,
         Err(BodyError::TooLarge { limit: 9 })
     ));
+    let budget = Budget::new(20);
+    let claim = budget.claim();
+    let within = read_body_within(fetch().await, 10, &claim).await;
+    assert_eq!(within.unwrap(), "0123456789");
+    assert!(claim.held() >= 10, "what was read is claimed");
+    let full = read_body_within(fetch().await, 10, &claim).await;
+    assert!(matches!(full, Err(BodyError::Memory(_))));
     assert_eq!(
         server.requests()[0].user_agent.as_deref(),
         Some("flux/test")

@@ -4,19 +4,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use flux_http::RequestError;
 use futures::future::BoxFuture;
 use http::{Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 use tower::{BoxError, Layer, Service};
-
-/// A request that took too long. Formats as Go's HTTP client says it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{method} \"{address}\": context deadline exceeded")]
-pub struct TimedOut {
-    method: String,
-    address: String,
-}
 
 /// Ends each request after a time, from when it is sent to the last byte of the answer. Watches go on for as long as
 /// the server lets them.
@@ -69,10 +62,7 @@ where
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
         let limit = (!is_watch(&request)).then_some(self.limit);
-        let late = TimedOut {
-            method: title_case(request.method()),
-            address: address(request.uri()),
-        };
+        let late = RequestError::timed_out(request.method(), request.uri());
         let answer = self.inner.call(request); // nothing is sent before it is awaited
         Box::pin(async move {
             let Some(limit) = limit else {
@@ -100,31 +90,11 @@ fn is_watch<A>(request: &Request<A>) -> bool {
             .any(|(key, value)| key == "watch" && matches!(&*value, "true" | "1"))
 }
 
-/// `GET` as `Get`.
-fn title_case(method: &Method) -> String {
-    let (first, rest) = method.as_str().split_at(1);
-    format!("{first}{}", rest.to_ascii_lowercase())
-}
-
-/// The address without its query, and without credentials.
-fn address(uri: &http::Uri) -> String {
-    let host = uri.host().unwrap_or_default();
-    let port = uri.port_u16().map(|port| format!(":{port}"));
-    match uri.scheme_str() {
-        Some(scheme) => format!(
-            "{scheme}://{host}{}{}",
-            port.unwrap_or_default(),
-            uri.path()
-        ),
-        None => uri.path().to_owned(),
-    }
-}
-
 /// The body of an answer, which has to be over by the time that the request has.
 #[derive(Debug)]
 pub struct Limited<B> {
     body: B,
-    limit: Option<(Pin<Box<Sleep>>, TimedOut)>,
+    limit: Option<(Pin<Box<Sleep>>, RequestError)>,
 }
 
 impl<B> Body for Limited<B>

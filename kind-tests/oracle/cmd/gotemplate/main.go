@@ -1,6 +1,6 @@
 // Answers template cases with Go's text/template and sprig: one JSON object per line in and out.
 // In: {"template": text, "values": any, "missing": "default"|"zero"|"error"}; out: {"out": text} or {"err": text}, texts
-// base64-encoded. With -tables FILE... it answers the tables of cases of shared/gotemplate/tests and shared/helm/tests in place.
+// base64-encoded. With -tables FILE... it answers the tables of cases of shared/sprig/tests and shared/helm/tests in place.
 package main
 
 import (

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"io"
 	"log"
 	"log/slog"
@@ -19,6 +20,7 @@ import (
 	"helm.sh/helm/v4/pkg/action"
 	"helm.sh/helm/v4/pkg/chart/common"
 	"helm.sh/helm/v4/pkg/chart/common/util"
+	anyloader "helm.sh/helm/v4/pkg/chart/loader"
 	chart "helm.sh/helm/v4/pkg/chart/v2"
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
 	release "helm.sh/helm/v4/pkg/release/v1"
@@ -35,6 +37,7 @@ func main() {
 	serve.Run(serve.Modes{
 		"set":        serve.Typed(set),
 		"load":       serve.Typed(load),
+		"supported":  serve.Typed(supported),
 		"render":     serve.Typed(render),
 		"split":      serve.Typed(split),
 		"versions":   serve.Typed(versions),
@@ -86,6 +89,22 @@ func (r chartRequest) chart() (*chart.Chart, error) {
 		return nil, err
 	}
 	return loader.LoadArchive(bytes.NewReader(archive))
+}
+
+// supported tells what source-controller's reader of packed charts says of the version of the chart API.
+func supported(r chartRequest) (any, error) {
+	archive, err := base64.StdEncoding.DecodeString(r.Archive)
+	if err != nil {
+		return nil, err
+	}
+	loaded, err := anyloader.LoadArchive(bytes.NewReader(archive))
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := loaded.(*chart.Chart); !ok {
+		return nil, errors.New("only the Chart API v2 is supported")
+	}
+	return nil, nil
 }
 
 type loaded struct {

@@ -35,7 +35,7 @@ impl Prepared {
             .iter()
             .find(|object| is_encrypted_secret(object) && !is_decryption_disabled(object));
         Self {
-            encrypted: encrypted.map(Object::id),
+            encrypted: encrypted.map(|object| object.id().clone()),
             jobs_with_ttl: jobs_with_ttl(&objects),
             objects: objects
                 .into_iter()
@@ -89,7 +89,7 @@ fn jobs_with_ttl(objects: &[Object]) -> BTreeSet<ObjectId> {
         let ttl = object.at(&["spec", "ttlSecondsAfterFinished"]);
         object.group() == "batch" && object.kind() == "Job" && ttl.is_some_and(Value::is_i64)
     });
-    jobs.map(Object::id).collect()
+    jobs.map(|object| object.id().clone()).collect()
 }
 
 /// The bytes of memory that a value takes, roughly, with what holds it.
@@ -191,7 +191,7 @@ mod tests {
             ),
         ] {
             let found = jobs_with_ttl(std::slice::from_ref(&object));
-            assert_eq!(found.contains(&object.id()), counts, "{what}");
+            assert_eq!(found.contains(object.id()), counts, "{what}");
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Reads objects of a pack from the disk.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Deref;
@@ -9,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use flate2::{Decompress, FlushDecompress, Status};
-use flux_budget::Claim;
+use flux_budget::{Claim, Recent};
 use gix::hash::ObjectId;
 
 use super::receive::{corrupt, storage};
@@ -22,7 +21,7 @@ const BUFFER: usize = 32 * 1024;
 /// How many objects are cached as bases.
 const CACHED_OBJECTS: usize = 64;
 /// How many bytes of objects are cached; one is, whatever its size.
-const CACHED_BYTES: usize = 16 << 20;
+const CACHED_BYTES: u64 = 16 << 20;
 /// What one object in memory costs besides its content.
 const OVERHEAD: usize = 256;
 
@@ -62,7 +61,7 @@ pub(crate) struct Decoder {
     claim: Arc<Claim>,
     window: Window,
     inflater: Decompress,
-    cache: VecDeque<(u32, Arc<Content>)>,
+    cache: Recent<u32, Arc<Content>>,
     stop: Option<Arc<AtomicBool>>,
 }
 
@@ -74,7 +73,7 @@ impl Decoder {
             claim: Arc::clone(claim),
             window: Window::default(),
             inflater: Decompress::new(true),
-            cache: VecDeque::new(),
+            cache: Recent::new(CACHED_BYTES).at_most(CACHED_OBJECTS),
         }
     }
 
@@ -178,24 +177,13 @@ impl Decoder {
         }
     }
 
-    fn cached(&self, number: u32) -> Option<Arc<Content>> {
-        let found = self.cache.iter().find(|(of, _)| *of == number);
-        found.map(|(_, content)| Arc::clone(content))
+    fn cached(&mut self, number: u32) -> Option<Arc<Content>> {
+        self.cache.get(&number).map(Arc::clone)
     }
 
     fn keep(&mut self, number: u32, content: &Arc<Content>) {
-        let bytes = |cache: &VecDeque<(u32, Arc<Content>)>| {
-            cache
-                .iter()
-                .map(|(_, content)| content.len())
-                .sum::<usize>()
-        };
-        while self.cache.len() >= CACHED_OBJECTS
-            || (!self.cache.is_empty() && bytes(&self.cache) + content.len() > CACHED_BYTES)
-        {
-            self.cache.pop_back();
-        }
-        self.cache.push_front((number, Arc::clone(content)));
+        let bytes = CACHED_BYTES.min(content.len() as u64);
+        self.cache.insert(number, Arc::clone(content), bytes);
     }
 }
 

@@ -50,7 +50,7 @@ fn what_follows_each_failure() {
         ),
         // SC-ART-034
         (
-            StepError::RemoveArtifact(storage()),
+            InspectError::Remove(storage()).into(),
             "Failed",
             BACK_OFF,
             quiet,
@@ -59,7 +59,7 @@ fn what_follows_each_failure() {
         ),
         // SC-ART-033: what cannot be read for the moment stays
         (
-            StepError::ReadArtifact(storage().into()),
+            InspectError::Read(storage().into()).into(),
             "Failed",
             BACK_OFF,
             quiet,
@@ -344,7 +344,7 @@ fn what_follows_each_failure() {
             "failed to acquire lock for artifact: invalid dir path: /data",
         ),
         (
-            StepError::Archive(StoreError::Storage(storage())),
+            StoreError::Write(WriteError::Storage(storage())).into(),
             "ArchiveOperationFailed",
             BACK_OFF,
             warning,
@@ -353,7 +353,7 @@ fn what_follows_each_failure() {
         ),
         // SC-ART-070, SC-PROC-054
         (
-            StepError::Rules(RulesError::LinkLoop("a".into())),
+            StoreError::Rules(RulesError::LinkLoop("a".into())).into(),
             "SourceIgnoreError",
             BACK_OFF,
             warning,
@@ -362,7 +362,7 @@ fn what_follows_each_failure() {
         ),
         // SC-ART-045
         (
-            StepError::Collect(storage()),
+            RemoveError::Storage(storage()).into(),
             "GarbageCollectionFailed",
             BACK_OFF,
             warning,

@@ -1,0 +1,224 @@
+//! Keeps confidential values out of messages.
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Formatter};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::Value;
+
+use crate::object::{Object, ObjectId};
+
+/// The replacement for a confidential value (KC-SUB-009).
+const MASK: &str = "***";
+
+/// Values up to this length are masked only as whole words: as a part of others they would garble every message.
+const SHORT: usize = 7;
+
+/// Lines of a value from this length on are confidential by themselves: a message may quote one line of a key.
+const LINE: usize = 8;
+
+/// Values that no message may show: those of Secrets, wherever they went.
+///
+/// An API server quotes what it refuses, and so may any admission webhook. Each value is known in the forms in which it may
+/// come back: as it is, encoded in base64, escaped as in JSON, and line by line.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Confidential {
+    forms: BTreeSet<String>,
+}
+
+/// Formats without the values.
+impl fmt::Debug for Confidential {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "Confidential({} forms)", self.forms.len())
+    }
+}
+
+impl Confidential {
+    /// Adds a value.
+    pub fn add(&mut self, value: &[u8]) {
+        self.insert(&BASE64.encode(value));
+        let Ok(text) = std::str::from_utf8(value) else {
+            return;
+        };
+        self.insert(text);
+        self.insert(&text.replace('\n', ""));
+        let lines = text.lines().map(str::trim);
+        for line in lines.filter(|line| line.len() >= LINE) {
+            self.insert(line);
+        }
+        // A number comes back as the server parses it: `1e3` comes back as `1000`.
+        if let Ok(number) = text.trim().parse::<f64>()
+            && number.is_finite()
+        {
+            self.insert(&number.to_string());
+        }
+    }
+
+    /// Adds the values of a Secret, in whichever form it holds them; nothing of other objects.
+    pub fn add_secret(&mut self, object: &Object) {
+        if !object.is_secret() {
+            return;
+        }
+        for field in ["data", "stringData"] {
+            if let Some(values) = object.fields().get(field) {
+                self.add_leaves(values);
+            }
+        }
+    }
+
+    fn add_leaves(&mut self, value: &Value) {
+        match value {
+            Value::Null => {}
+            Value::Array(items) => items.iter().for_each(|item| self.add_leaves(item)),
+            Value::Object(fields) => fields.values().for_each(|field| self.add_leaves(field)),
+            Value::String(text) => {
+                if let Ok(decoded) = BASE64.decode(text) {
+                    self.add(&decoded);
+                }
+                self.add(text.as_bytes());
+            }
+            other => self.add(other.to_string().as_bytes()),
+        }
+    }
+
+    fn insert(&mut self, form: &str) {
+        let form = form.trim();
+        if form.is_empty() {
+            return;
+        }
+        let escaped = Value::from(form).to_string();
+        let escaped = escaped.strip_prefix('"').unwrap_or(&escaped);
+        let escaped = escaped.strip_suffix('"').unwrap_or(escaped);
+        self.forms.insert(escaped.to_owned());
+        self.forms.insert(form.to_owned());
+    }
+
+    /// Masks the values in a message about an object. Its own name, namespace, kind and group are never masked: they are
+    /// in every message.
+    pub fn mask(&self, message: &mut String, about: &ObjectId) {
+        let known = [&about.name, &about.namespace, &about.kind, &about.group];
+        let mut forms: Vec<&String> = self.forms.iter().collect();
+        // The longest first: a short value may be a part of a long one.
+        forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
+        for form in forms {
+            if !known.contains(&form) && message.contains(form.as_str()) {
+                *message = replace(message, form);
+            }
+        }
+    }
+}
+
+/// Replaces `form` by the mask; where it is short, only as a word.
+fn replace(message: &str, form: &str) -> String {
+    if form.len() > SHORT {
+        return message.replace(form, MASK);
+    }
+    let mut masked = String::with_capacity(message.len());
+    let mut end = 0;
+    for (at, _) in message.match_indices(form) {
+        let inside = |character: Option<char>| character.is_some_and(char::is_alphanumeric);
+        let before = message[..at].chars().next_back();
+        let after = message[at + form.len()..].chars().next();
+        if !inside(before) && !inside(after) {
+            masked.push_str(&message[end..at]);
+            masked.push_str(MASK);
+            end = at + form.len();
+        }
+    }
+    masked.push_str(&message[end..]);
+    masked
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::Confidential;
+    use crate::object::{Object, ObjectId};
+
+    fn masked(values: &[&[u8]], message: &str) -> String {
+        let mut confidential = Confidential::default();
+        for value in values {
+            confidential.add(value);
+        }
+        let mut message = message.to_owned();
+        let about = ObjectId {
+            group: "apps".into(),
+            kind: "Deployment".into(),
+            namespace: "prod".into(),
+            name: "web".into(),
+        };
+        confidential.mask(&mut message, &about);
+        message
+    }
+
+    // KC-SUB-009
+    #[test]
+    fn values_are_masked_in_every_form_in_which_they_come_back() {
+        for (value, message, want) in [
+            ("hunter2-x", "denied: hunter2-x!", "denied: ***!"),
+            (
+                "hunter2-x",
+                "in https://u:hunter2-x@h/",
+                "in https://u:***@h/",
+            ),
+            ("hunter2-x", "data aHVudGVyMi14 is bad", "data *** is bad"),
+            (
+                "tab\there\"",
+                r#"Invalid value: "tab\there\"": no"#,
+                r#"Invalid value: "***": no"#,
+            ),
+            ("first line\nsecond line\n", "saw second line", "saw ***"),
+            (
+                "first line\nsecond line\n",
+                "saw first linesecond line",
+                "saw ***",
+            ),
+            (
+                "1e3",
+                "Invalid value: 1000: must be less",
+                "Invalid value: ***: must be less",
+            ),
+            (
+                "3",
+                "spec.replicas: Invalid value: 3: v13",
+                "spec.replicas: Invalid value: ***: v13",
+            ),
+            ("", "nothing to hide", "nothing to hide"),
+        ] {
+            assert_eq!(masked(&[value.as_bytes()], message), want, "{value:?}");
+        }
+        assert_eq!(
+            masked(&[b"secret", b"secret-and-more"], "secret-and-more, secret"),
+            "***, ***",
+            "the longest form comes first"
+        );
+        assert_eq!(masked(&[b"\xff\xfe\xfd\xfc\xfb\xfa"], "//79/Pv6"), "***");
+    }
+
+    #[test]
+    fn an_object_keeps_its_name() {
+        let message = "deployments.apps \"web\" in prod is forbidden: prod-token";
+        assert_eq!(masked(&[b"prod", b"web", b"apps"], message), message);
+    }
+
+    #[test]
+    fn all_values_of_a_secret_are_confidential_and_no_other_objects() {
+        let object = |kind: &str| {
+            Object::new(json!({
+                "apiVersion": "v1", "kind": kind, "metadata": { "name": "s" },
+                "data": { "a": "aHVudGVyMi14" }, "stringData": { "b": 123_456_789, "c": ["nested-value"] },
+            }))
+            .unwrap()
+        };
+        let mut confidential = Confidential::default();
+        confidential.add_secret(&object("ConfigMap"));
+        assert_eq!(confidential, Confidential::default());
+        confidential.add_secret(&object("Secret"));
+        let mut message = "hunter2-x aHVudGVyMi14 123456789 nested-value".to_owned();
+        confidential.mask(&mut message, &ObjectId::default());
+        assert_eq!(message, "*** *** *** ***");
+        assert!(!format!("{confidential:?}").contains("hunter2"));
+    }
+}
