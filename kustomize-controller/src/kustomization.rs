@@ -217,13 +217,9 @@ impl Kustomizations {
             owner: &owner,
             timeout: plan.timings.timeout,
         };
-        let built = match self.builder.build(wanted).await {
-            // What others have built may be built again when it is wanted.
-            Err(error) if error.is_busy() && self.memories.give_up_builds() => {
-                self.builder.build(wanted).await
-            }
-            result => result,
-        };
+        // What others have built may be built again when it is wanted.
+        let make_room = || self.memories.give_up_builds();
+        let built = self.builder.build_making_room(wanted, make_room).await;
         let built = Arc::new(built?);
         if !built.from_elsewhere
             && let Some(inputs) = inputs

@@ -196,6 +196,18 @@ impl Builder {
         ended.unwrap_or(Err(BuildError::TimedOut(inputs.timeout)))
     }
 
+    /// As [`Builder::build`]; once more where other reconciles had the memory that it takes and `make_room` gave some back.
+    pub(super) async fn build_making_room(
+        &self,
+        inputs: BuildInputs<'_>,
+        make_room: impl Fn() -> bool,
+    ) -> Result<Built, BuildError> {
+        match self.build(inputs).await {
+            Err(error) if error.is_busy() && make_room() => self.build(inputs).await,
+            result => result,
+        }
+    }
+
     /// Builds, fetching what is asked for, until there is nothing more to ask for.
     async fn rounds(&self, inputs: BuildInputs<'_>) -> Result<Built, BuildError> {
         let allowance = Allowance::new(Arc::new(self.budget.claim()));

@@ -1,12 +1,14 @@
 mod overlay;
 
 use flux_budget::Budget;
+use flux_runtime::queue::Key;
 use flux_runtime::work::WorkFolders;
 use flux_tree::{Tree, TreePath};
 use git_servers::{HttpGitServer, Repo};
 use serde_json::{Value as Json, json};
 
 use super::*;
+use crate::kustomization::memory::{self, Made, Memories};
 
 const TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -612,19 +614,46 @@ async fn builds_claim_what_they_make_and_give_it_back() {
 }
 
 #[tokio::test]
-async fn a_build_that_others_leave_no_room_for_is_busy() {
+async fn what_is_kept_makes_room() {
     let budget = Budget::new(8 << 20);
-    let builder = bounded(budget.clone());
+    let (builder, memories) = (bounded(budget.clone()), Memories::new(budget.clone()));
     let text = format!("{MAP}data: {{a: {}}}\n", "x".repeat(1 << 20));
-    let files: &[(&str, &str)] = &[("app/a.yaml", &text)];
+    let built = build(&builder, &[("app/a.yaml", &text)], &json!({})).await;
+    let inputs = memory::Inputs {
+        made: Made {
+            uid: "u".into(),
+            generation: 1,
+            artifact: "sha256:a".into(),
+        },
+        variables: "v".into(),
+    };
+    memories.keep_build(&Key::new("ns", "app"), inputs, Arc::new(built.unwrap()));
+    let kept = budget.used();
+    assert!(kept > 1 << 20);
+    // Others leave too little for another such build, but for what is kept.
     let others = budget.claim();
-    others.take(7 << 20).unwrap();
-    let variables = Inputs::default();
-    let run = async || build_with(&builder, files, &json!({}), Ok(&variables), TIMEOUT).await;
+    others.take((8 << 20) - kept - (3 << 19)).unwrap();
+    let other = text.replace('x', "y");
+    let files = Files {
+        tree: Arc::new(tree(&[("app/a.yaml", &other)])),
+        path: path("app"),
+    };
+    let inputs = BuildInputs {
+        spec: &spec_of(&json!({"namePrefix": "x-"})),
+        files: &files,
+        variables: Ok(&Inputs::default()),
+        owner: &Owner::default(),
+        timeout: TIMEOUT,
+    };
+    let run = || builder.build_making_room(inputs, || memories.give_up_builds());
+    assert!(builder.build(inputs).await.unwrap_err().is_busy());
+    let built = run().await.unwrap();
+    assert_eq!(built.prepared.objects[0].object().name(), "x-a");
+    drop(built);
+    // Where nothing is kept it stays busy.
+    others.take((8 << 20) - others.held() - (1 << 20)).unwrap();
     let busy = run().await.unwrap_err();
     assert!(busy.is_busy(), "{busy:?}");
-    others.give_back(7 << 20);
-    run().await.unwrap();
 }
 
 #[tokio::test]
