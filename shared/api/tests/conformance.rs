@@ -26,7 +26,7 @@ fn without_descriptions(value: &Value) -> Value {
     }
 }
 
-/// The path of every place where two values differ.
+/// The path of every difference between two values.
 fn differences(path: &str, want: &Value, got: &Value, found: &mut Vec<String>) {
     match (want, got) {
         (Value::Object(left), Value::Object(right)) => {
@@ -52,7 +52,7 @@ fn differences(path: &str, want: &Value, got: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// The version of that name, as the definition that holds it would have it alone.
+/// The version of that name, as the definition would be with this version alone.
 fn only_version(object: &Value, name: &str) -> Option<Value> {
     object["spec"]["versions"]
         .as_array()?
@@ -90,7 +90,7 @@ fn the_current_versions_are_structurally_equal_to_upstreams() {
     for definition in definitions() {
         let mut want = read(&folder.join(&definition.file_name));
         if let Some(metadata) = want["metadata"].as_object_mut() {
-            // The mark of the tool that wrote upstream's file.
+            // The annotation of the tool that wrote upstream's file.
             if let Some(annotations) = metadata
                 .get_mut("annotations")
                 .and_then(Value::as_object_mut)
@@ -143,11 +143,11 @@ fn the_older_versions_are_structurally_equal_to_the_last_ones_that_upstream_serv
         }
         let mut want = read(&path)["version"].clone();
         if want.get("deprecated").is_none() {
-            // Two image kinds stopped being served before anyone deprecated them.
+            // Two image kinds were removed without having been deprecated.
             want["deprecated"] = json!(true);
             want["deprecationWarning"] = got["deprecationWarning"].clone();
         }
-        // What was current when upstream served it for the last time is deprecated now.
+        // The version that was current when upstream removed it is deprecated here.
         if let Some(warning) = want["deprecationWarning"].as_str() {
             want["deprecationWarning"] =
                 json!(warning.replace("upgrade to v1beta3", "upgrade to v1"));
@@ -242,7 +242,7 @@ fn the_files_in_manifests_are_up_to_date() {
     assert_eq!(files, expected);
 }
 
-/// Every property of a definition tells what it is for.
+/// Every property of a definition has a description.
 #[test]
 fn every_property_has_a_description() {
     fn walk(path: &str, schema: &Value, missing: &mut Vec<String>) {

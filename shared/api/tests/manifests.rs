@@ -11,7 +11,7 @@ use serde_json::Value;
 
 /// The controllers whose manifests are here.
 const CONTROLLERS: [&str; 2] = ["source-controller", "kustomize-controller"];
-/// The controllers that are still to come, with the objects that are theirs.
+/// The controllers that are not implemented yet, with their objects.
 const ABSENT: [&str; 6] = [
     "helm-controller",
     "notification-controller",
@@ -50,8 +50,8 @@ fn name_of(object: &Value) -> String {
     .replace('"', "")
 }
 
-/// What `flux install` makes of an object of the bundle: a suffix for all of rbac.yaml, labels, and the nodes that pods may
-/// run on (DI-RBAC-009, DI-POD-005, DI-CRX-002).
+/// An object of the bundle as `flux install` changes it: a suffix for all of rbac.yaml, labels, and the nodes that pods
+/// may run on (DI-RBAC-009, DI-POD-005, DI-CRX-002).
 fn as_installed(mut object: Value) -> Value {
     const SUFFIX: &str = "-flux-system";
     let roles = ["ClusterRole", "ClusterRoleBinding", "ResourceQuota"];
@@ -199,7 +199,7 @@ fn installers_find_the_image_names_that_they_rewrite() {
     }
 }
 
-/// Our own engine builds the same objects, so that nobody needs another tool to install.
+/// Our own engine builds the same objects, so installing needs no other tool.
 #[test]
 fn our_own_engine_builds_the_same_installation() {
     let Some(want) = built() else { return };
@@ -235,7 +235,7 @@ fn add_folder(tree: &mut Tree, folder: &Path, at: &TreePath) {
     }
 }
 
-/// What `kubectl kustomize manifests/install` prints, or nothing where there is no kubectl.
+/// What `kubectl kustomize manifests/install` prints; `None` without kubectl.
 fn built() -> Option<String> {
     let kubectl = std::env::var_os("KUBECTL").unwrap_or_else(|| "kubectl".into());
     let Ok(output) = Command::new(kubectl)

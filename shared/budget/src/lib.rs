@@ -13,7 +13,7 @@
 //! # Ok::<(), flux_budget::Exhausted>(())
 //! ```
 //!
-//! How large the budget is, what a value costs and what follows when it does not fit is for the caller. Claims are
+//! How large the budget is, what a value costs and what follows when it does not fit is up to the caller. Claims are
 //! estimates: they bound the memory of a process, they do not measure it.
 
 use std::fmt;

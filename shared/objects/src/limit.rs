@@ -1,4 +1,4 @@
-//! A limit of time for every request that is no watch.
+//! A time limit for every request except watches.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,7 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 use tower::{BoxError, Layer, Service};
 
-/// A request that took too long. Formats as Go's HTTP client says it.
+/// A request that took too long. Its text is that of Go's HTTP client.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{method} \"{address}\": context deadline exceeded")]
 pub struct TimedOut {
@@ -18,17 +18,15 @@ pub struct TimedOut {
     address: String,
 }
 
-/// Ends each request after a time, from when it is sent to the last byte of the answer. Watches go on for as long as
-/// the server lets them.
+/// Limits each request, from sending it to the last byte of the response. Watches last as long as the server lets them.
 #[derive(Clone, Copy, Debug)]
 pub struct TimeLimit(Duration);
 
 impl TimeLimit {
-    /// More than the minute after which an API server itself ends a request that is no watch, so that its own words
-    /// are heard first.
+    /// Longer than the minute after which an API server itself ends a request, so that its own error arrives first.
     pub const DEFAULT: Self = Self(Duration::from_secs(75));
 
-    /// This limit.
+    /// A limit of this duration.
     pub fn new(limit: Duration) -> Self {
         Self(limit)
     }
@@ -45,7 +43,7 @@ impl<S> Layer<S> for TimeLimit {
     }
 }
 
-/// What [`TimeLimit`] makes of a service.
+/// The service that [`TimeLimit`] wraps around another.
 #[derive(Clone, Debug)]
 pub struct LimitedService<S> {
     inner: S,
@@ -92,7 +90,7 @@ where
     }
 }
 
-/// Whether the request asks for changes as they come. No name can make one of a read: names are segments of a path.
+/// Whether the request is a watch. No object name can turn a read into one: names are path segments.
 fn is_watch<A>(request: &Request<A>) -> bool {
     let query = request.uri().query().unwrap_or_default();
     request.method() == Method::GET
@@ -100,13 +98,13 @@ fn is_watch<A>(request: &Request<A>) -> bool {
             .any(|(key, value)| key == "watch" && matches!(&*value, "true" | "1"))
 }
 
-/// `GET` as `Get`.
+/// `GET` as `Get`, as Go's client writes it.
 fn title_case(method: &Method) -> String {
     let (first, rest) = method.as_str().split_at(1);
     format!("{first}{}", rest.to_ascii_lowercase())
 }
 
-/// The address without its query, and without credentials.
+/// The address without its query and credentials.
 fn address(uri: &http::Uri) -> String {
     let host = uri.host().unwrap_or_default();
     let port = uri.port_u16().map(|port| format!(":{port}"));
@@ -120,7 +118,7 @@ fn address(uri: &http::Uri) -> String {
     }
 }
 
-/// The body of an answer, which has to be over by the time that the request has.
+/// The body of a response, which must end within the request's limit.
 #[derive(Debug)]
 pub struct Limited<B> {
     body: B,
@@ -191,8 +189,8 @@ mod tests {
         Request::builder().uri(uri).body(()).unwrap()
     }
 
-    /// How the request ends at a server that begins to answer or does not, and after which time; nothing where it is
-    /// still going on after a day.
+    /// How and after which time the request ends at a server that starts to respond or does not; `None` if it has not
+    /// ended after a day.
     async fn end(target: &str, answers: bool) -> Option<(String, Duration)> {
         let hanging = tower::service_fn(move |_: Request<()>| async move {
             if !answers {

@@ -14,17 +14,17 @@ use serde::de::DeserializeOwned;
 use crate::TimedOut;
 use crate::path::{self, InvalidPath};
 
-/// Why there is no answer to a request for an object. Formats as the API server's own message where it has refused.
+/// Why a request for an object failed. Its text is the API server's own message if the server rejected the request.
 #[derive(Debug)]
 pub enum Error {
-    /// The name or namespace is no segment of a path; nothing was sent.
+    /// The name or namespace is not a path segment; nothing was sent.
     Invalid(InvalidPath),
-    /// The API server refused, or did not answer.
+    /// The API server rejected the request, or did not respond.
     Request(kube::Error),
 }
 
 impl Error {
-    /// The HTTP status with which the API server refused.
+    /// The HTTP status of the rejection.
     pub fn code(&self) -> Option<u16> {
         match self {
             Self::Request(kube::Error::Api(status)) => Some(status.code),
@@ -32,7 +32,7 @@ impl Error {
         }
     }
 
-    /// Whether the API server says that there is no such object.
+    /// Whether the API server reports that the object does not exist.
     pub fn is_not_found(&self) -> bool {
         self.code() == Some(404)
     }
@@ -59,9 +59,9 @@ impl StdError for Error {
     }
 }
 
-/// The whole text of an error, for those of kube's errors whose own text may not be shown: a refusal is told in the
-/// server's words, which kube surrounds with its own; a proxy is named without its password; and of a program that was
-/// to give credentials it is not told what it printed.
+/// The complete text of an error, for those of kube's errors whose own text must not be shown: a rejection is the
+/// server's message without kube's additions, a proxy is named without its password, and the output of a credential
+/// plugin is left out.
 pub fn words(error: &kube::Error) -> Option<String> {
     match error {
         kube::Error::Api(status) => Some(status.message.clone()),
@@ -85,8 +85,8 @@ pub fn words(error: &kube::Error) -> Option<String> {
     }
 }
 
-/// The text of an error of a kubeconfig. It says where the file is and what is wrong with it, but nothing that it holds: a
-/// token or key may be part of it.
+/// The text of a kubeconfig error: where the file is and what is wrong with it. Its content is left out, since it may
+/// contain a token or key.
 pub fn words_of_kubeconfig(error: &KubeconfigError) -> String {
     use KubeconfigError as E;
     let data = |what: &str, error: &LoadDataError| match error {
@@ -94,7 +94,7 @@ pub fn words_of_kubeconfig(error: &KubeconfigError) -> String {
         error => format!("failed to load the {what}: {error}"),
     };
     match error {
-        // The text of this one shows the lines around the fault.
+        // The text of this one quotes the lines around the fault.
         E::Parse(error) => match error.location() {
             Some(at) => format!(
                 "line {}, column {}: it is not the YAML of a kubeconfig",
@@ -112,7 +112,7 @@ pub fn words_of_kubeconfig(error: &KubeconfigError) -> String {
 
 fn words_of_auth(error: &AuthError) -> String {
     match error {
-        // The command is there with its arguments and variables.
+        // `out` holds the command with its arguments and variables.
         AuthError::AuthExecRun { out, .. } => {
             format!(
                 "the command under `exec` in the kubeconfig failed with {}",
@@ -137,7 +137,7 @@ impl From<kube::Error> for Error {
     }
 }
 
-/// The objects of a kind in one namespace. Every name is checked before a request is made of it.
+/// The objects of a kind in one namespace. Names are checked before any request.
 #[derive(Clone)]
 #[expect(missing_debug_implementations, reason = "the client has none")]
 pub struct Objects<K> {
@@ -152,7 +152,7 @@ where
     ///
     /// # Errors
     ///
-    /// Where the namespace is no segment of a path.
+    /// If the namespace is not a path segment.
     #[expect(clippy::disallowed_methods, reason = "the namespace is checked here")]
     pub fn in_namespace(client: Client, namespace: &str) -> Result<Self, InvalidPath> {
         let namespace = path::namespace(namespace)?;
@@ -163,7 +163,7 @@ where
 }
 
 impl<K> Objects<K> {
-    /// The same as kube's type, to list and watch.
+    /// kube's type for the same objects, to list and watch.
     pub fn into_api(self) -> Api<K> {
         self.api
     }
@@ -178,12 +178,12 @@ where
     ///
     /// # Errors
     ///
-    /// Where the name is no segment of a path, or the server's; [`Error::is_not_found`] where there is none.
+    /// If the name is not a path segment, or the server's; [`Error::is_not_found`] if the object does not exist.
     pub async fn get(&self, name: &str) -> Result<K, Error> {
         Ok(self.api.get(&path::name(name)?).await?)
     }
 
-    /// Reads an object, if there is one.
+    /// Reads an object; `None` if it does not exist.
     ///
     /// # Errors
     ///
@@ -192,7 +192,7 @@ where
         Ok(self.api.get_opt(&path::name(name)?).await?)
     }
 
-    /// Reads an object's metadata, if there is one.
+    /// Reads an object's metadata; `None` if it does not exist.
     ///
     /// # Errors
     ///
@@ -238,7 +238,7 @@ where
         Ok(self.api.replace(&name, params, object).await?)
     }
 
-    /// Changes an object.
+    /// Patches an object.
     ///
     /// # Errors
     ///
@@ -252,7 +252,7 @@ where
         Ok(self.api.patch(&path::name(name)?, params, patch).await?)
     }
 
-    /// Changes an object's status.
+    /// Patches an object's status.
     ///
     /// # Errors
     ///
@@ -291,7 +291,7 @@ mod tests {
 
     use super::*;
 
-    /// A client of a server that knows nothing, and the requests that it got.
+    /// A client of a server without objects, and the requests that it received.
     fn server() -> (Client, Arc<Mutex<Vec<String>>>) {
         let asked = Arc::<Mutex<Vec<String>>>::default();
         let log = asked.clone();

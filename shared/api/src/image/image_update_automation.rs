@@ -1,3 +1,5 @@
+//! `ImageUpdateAutomation`: commits the images that policies selected to a Git repository.
+
 use std::collections::BTreeMap;
 
 use kube::CustomResource;
@@ -9,7 +11,7 @@ use crate::meta::{Condition, GoDuration, LabelSelector, LocalObjectReference, Ti
 use crate::schema::INTERVAL;
 use crate::source::GitRepositoryRef;
 
-/// Where to write the latest images and how to commit and push them.
+/// Where to write the latest images, and how to commit and push them.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "image.toolkit.fluxcd.io",
@@ -41,8 +43,8 @@ pub struct ImageUpdateAutomationSpec {
     /// How often to run.
     #[schemars(regex(pattern = INTERVAL))]
     pub interval: GoDuration,
-    /// How long to wait after a policy chose another image before it is written, so that changes of several policies
-    /// come in one commit.
+    /// How long to wait after a policy selected another image, so that changes of several policies end up in one
+    /// commit.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = INTERVAL))]
     pub policy_change_delay: Option<GoDuration>,
@@ -60,7 +62,7 @@ pub struct ImageUpdateAutomationSpec {
     pub update: Option<UpdateStrategy>,
 }
 
-/// Names the repository to write to.
+/// The repository to write to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
@@ -113,12 +115,12 @@ string_enum! {
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
 pub struct GitSpec {
-    /// What to check out; what the source says where absent.
+    /// What to check out; defaults to the source's reference.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkout: Option<GitCheckout>,
     /// How to commit.
     pub commit: GitCommit,
-    /// Where to push; to the branch that was checked out where absent.
+    /// Where to push; defaults to the branch that was checked out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub push: Option<GitPush>,
 }
@@ -170,7 +172,7 @@ pub struct CommitUser {
 pub struct SigningKey {
     /// Secret with the key and, where it has one, its passphrase.
     pub secret_ref: LocalObjectReference,
-    /// Kind of the key; gpg where absent.
+    /// Kind of the key; gpg if absent.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub type_: Option<SigningKeyType>,
 }
@@ -190,7 +192,7 @@ string_enum! {
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
 pub struct GitPush {
-    /// Branch; made where it does not exist.
+    /// Branch; created if it does not exist.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
     /// Push options.
@@ -202,7 +204,7 @@ pub struct GitPush {
     pub refspec: Option<String>,
 }
 
-/// What the controller has done.
+/// The observed state of an automation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]

@@ -1,3 +1,5 @@
+//! Status conditions.
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,26 +12,26 @@ string_enum! {
         True = "True",
         /// It does not hold.
         False = "False",
-        /// It cannot be told, or the work that will tell is under way.
+        /// Not known, or still being determined.
         Unknown = "Unknown",
     }
 }
 
-/// One aspect of an object's state, in the form that every Kubernetes tool reads (SC-PROC-106).
+/// One aspect of an object's state, in the format that Kubernetes tools read (SC-PROC-106).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
 pub struct Condition {
     /// When the condition last changed.
     pub last_transition_time: Time,
-    /// What happened, for people; may be empty.
+    /// Human-readable description of the last transition; may be empty.
     #[schemars(length(max = 32768))]
     pub message: String,
     /// The generation of the object that this condition was computed for.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
-    /// Why the condition has its status, as one CamelCase word for programs.
+    /// Machine-readable reason for the status, as one CamelCase word.
     #[schemars(
         length(min = 1, max = 1024),
         regex(pattern = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")

@@ -1,3 +1,5 @@
+//! Durations in Go's text format.
+
 use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
@@ -5,11 +7,11 @@ use std::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A span of time written the way Go writes it: `1h30m0s`, `1.5s`, `300ms`.
+/// A duration in Go's format: `1h30m0s`, `1.5s`, `300ms`.
 ///
-/// Fields of the API read what Go's parser reads (a sequence of decimal numbers, each with a unit, as in `1h30m`) and
-/// are written in Go's canonical form. Negative spans exist in Go and are kept; [`GoDuration::to_std`] gives zero for
-/// them.
+/// Parsing accepts what Go's `time.ParseDuration` accepts (a sequence of decimal numbers, each with a unit, as in
+/// `1h30m`); formatting gives Go's canonical form. Negative durations are valid in Go and kept; [`GoDuration::to_std`]
+/// returns zero for them.
 ///
 /// ```
 /// use flux_api::meta::GoDuration;
@@ -24,19 +26,19 @@ pub struct GoDuration {
     nanoseconds: i64,
 }
 
-/// A text that is no Go duration.
+/// A text that is not a Go duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
     /// Not a sequence of numbers with units.
     #[error("time: invalid duration {0:?}")]
     Invalid(String),
-    /// A number is followed by no unit.
+    /// A number without a unit.
     #[error("time: missing unit in duration {0:?}")]
     MissingUnit(String),
-    /// A number is followed by something that is no unit.
+    /// A number with an unknown unit.
     #[error("time: unknown unit {unit:?} in duration {text:?}")]
     UnknownUnit {
-        /// What stands where a unit should.
+        /// The text in place of the unit.
         unit: String,
         /// The whole text.
         text: String,
@@ -51,12 +53,12 @@ const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 
 impl GoDuration {
-    /// The span of that many nanoseconds.
+    /// A duration in nanoseconds.
     pub const fn from_nanoseconds(nanoseconds: i64) -> Self {
         Self { nanoseconds }
     }
 
-    /// The span of that many seconds; saturates at the largest span there is (some 292 years).
+    /// A duration in seconds; saturates at the longest possible duration (about 292 years).
     pub const fn from_seconds(seconds: i64) -> Self {
         Self {
             nanoseconds: seconds.saturating_mul(SECOND as i64),
@@ -73,7 +75,7 @@ impl GoDuration {
         self.nanoseconds == 0
     }
 
-    /// The length as the standard library's type, zero where it is negative.
+    /// The duration as the standard library's type, zero if it is negative.
     pub fn to_std(self) -> std::time::Duration {
         std::time::Duration::from_nanos(u64::try_from(self.nanoseconds).unwrap_or(0))
     }
@@ -128,7 +130,7 @@ impl FromStr for GoDuration {
     }
 }
 
-/// Reads one number with its unit; gives its nanoseconds and what follows.
+/// Parses one number with its unit. Returns its nanoseconds and the rest of the text.
 fn leading_span<'t>(rest: &'t str, text: &str) -> Result<(u64, &'t str), DurationError> {
     let invalid = || DurationError::Invalid(text.to_owned());
     let (whole, after) = leading_digits(rest);
@@ -180,8 +182,8 @@ fn leading_digits(text: &str) -> (&str, &str) {
     )
 }
 
-/// The part of `scale` that the digits behind a decimal point stand for. Go computes it in floating point and drops
-/// digits that no longer fit 63 bits; so does this.
+/// The value of the digits after a decimal point, in units of `scale`. Like Go, computes in floating point and drops
+/// digits that do not fit 63 bits.
 fn fraction_of(digits: &str, scale: u64) -> u64 {
     let mut value: u64 = 0;
     let mut power = 1f64;
@@ -225,7 +227,7 @@ impl Display for GoDuration {
     }
 }
 
-/// `span / scale` with as many decimals as it takes and no more.
+/// `span / scale` with as many decimals as needed.
 fn decimal(span: u64, scale: u64) -> String {
     let width = scale.ilog10() as usize;
     let fraction = format!("{:0width$}", span % scale);
