@@ -2,7 +2,7 @@
 
 use crate::resolve::Scalar;
 
-/// `strconv.ParseInt(text, 0, 64)`, else `strconv.ParseUint(text, 0, 64)`; underscores are gone already.
+/// `strconv.ParseInt(text, 0, 64)`, else `strconv.ParseUint(text, 0, 64)`; underscores are already removed.
 pub(crate) fn parse_int(text: &str) -> Option<Scalar> {
     let (negative, unsigned) = match text.as_bytes().first()? {
         b'-' => (true, text.get(1..)?),
@@ -16,7 +16,7 @@ pub(crate) fn parse_int(text: &str) -> Option<Scalar> {
     }
     match i64::try_from(magnitude) {
         Ok(int) => Some(Scalar::Int(int)),
-        // ParseUint takes no sign.
+        // ParseUint accepts no sign.
         Err(_) => (!text.starts_with('+')).then_some(Scalar::Uint(magnitude)),
     }
 }
@@ -59,7 +59,7 @@ pub(crate) fn parse_signed(text: &str, base: u32) -> Option<i64> {
     i64::try_from(magnitude).ok()
 }
 
-/// The decimal form that go-yaml takes for a float: `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`.
+/// The decimal form that go-yaml recognises as a float: `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`.
 pub(crate) fn looks_like_float(text: &str) -> bool {
     let rest = text.strip_prefix(['+', '-']).unwrap_or(text);
     let (whole, rest) = digits(rest);
@@ -84,7 +84,7 @@ fn digits(text: &str) -> (&str, &str) {
     text.split_at(end)
 }
 
-/// A decimal float, not beyond the range of `f64`: Go reports that as an error, and the text stays text.
+/// A decimal float within the range of `f64`: Go reports others as an error, and the text stays text.
 pub(crate) fn parse_float(text: &str) -> Option<f64> {
     if !looks_like_float(text) {
         return None;
@@ -92,7 +92,7 @@ pub(crate) fn parse_float(text: &str) -> Option<f64> {
     text.parse().ok().filter(|float: &f64| float.is_finite())
 }
 
-/// Takes `-1.25e-7` apart into sign, digits and exponent.
+/// Splits `-1.25e-7` into sign, digits and exponent.
 fn split(scientific: &str) -> (bool, String, i32) {
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
     let (negative, mantissa) = match mantissa.strip_prefix('-') {
@@ -149,7 +149,7 @@ fn decimal_form(negative: bool, digits: &str, exponent: i32) -> String {
     out
 }
 
-/// `strconv.FormatFloat(float, 'g', -1, 64)`, with YAML's words for what is not a number.
+/// `strconv.FormatFloat(float, 'g', -1, 64)`, with YAML's words for NaN and infinities.
 pub(crate) fn format_yaml(float: f64) -> String {
     if float.is_nan() {
         return ".nan".to_owned();
@@ -170,7 +170,7 @@ pub(crate) fn format_yaml_key(float: f64) -> String {
     }
 }
 
-/// The form of a JSON number in Go: an exponent only below 1e-6 and from 1e21 on. `None` for what JSON has not.
+/// The form of a JSON number in Go: an exponent only below 1e-6 and from 1e21 on. `None` for NaN and infinities.
 pub(crate) fn format_json(float: f64) -> Option<String> {
     if !float.is_finite() {
         return None;

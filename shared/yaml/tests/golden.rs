@@ -1,4 +1,4 @@
-//! Documents of our own with what the real libraries made of them, so that there is proof without Go.
+//! Documents with the recorded output of the real libraries, to test without Go.
 
 use std::fmt::Write as _;
 
@@ -84,7 +84,7 @@ fn bounds_hold() {
     let error = sigs::from_str(&block).unwrap_err();
     assert!(error.to_string().contains("exceeded max depth"), "{error}");
 
-    // HE-YAML-018: a document that means a billion values.
+    // HE-YAML-018: a document that expands to a billion values.
     let mut bomb = String::from("a: &a [x, x, x, x, x, x, x, x, x, x]\n");
     for (name, of) in ('b'..='i').zip('a'..) {
         let items = vec![format!("*{of}"); 10].join(", ");
