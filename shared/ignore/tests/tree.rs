@@ -1,4 +1,4 @@
-//! Rules gathered from a tree.
+//! Rules collected from a tree.
 
 use flux_ignore::{IgnoreError, MAX_PATTERNS, Patterns, keep};
 use flux_tree::{Entry, File, Tree, TreePath};
@@ -7,7 +7,7 @@ fn path(text: &str) -> TreePath {
     TreePath::new(text).unwrap()
 }
 
-/// A tree of `path: content` pairs; a content of `-> x` is a link.
+/// A tree of `path: content` pairs; a content `-> x` makes a link.
 fn tree(files: &[(&str, &str)]) -> Tree {
     let mut tree = Tree::new();
     for (name, content) in files {

@@ -1,4 +1,4 @@
-//! What the real matcher said of each case in `verdicts.json`, and cases that are too long to be kept there.
+//! The verdicts of upstream's matcher on each case in `verdicts.json`, and cases that are too long for that file.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -73,7 +73,7 @@ fn verdicts_are_those_of_the_real_matcher() {
 #[test]
 fn a_line_that_is_too_long_ends_its_file() {
     let x = |count| "x".repeat(count);
-    // Whether `a`, the last line, was read: the verdicts of the real package.
+    // Whether `a`, the last line, was read: the verdicts of the Go package.
     for (text, read) in [
         (format!("{}\na", x(65_535)), true),
         (format!("{}\na", x(65_536)), false),
@@ -84,7 +84,7 @@ fn a_line_that_is_too_long_ends_its_file() {
         let found = excluded(&[(vec![], text.clone().into_bytes())], &[b"a".to_vec()]);
         assert_eq!(found == [0], read, "{} bytes", text.len());
     }
-    // A file that holds nothing else holds no pattern, so the defaults stay.
+    // A file without anything else has no patterns, so the defaults apply.
     let found = excluded(&[(vec![], x(65_536).into_bytes())], &[b"pic.jpg".to_vec()]);
     assert_eq!(found, [0]);
 }

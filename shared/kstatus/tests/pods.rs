@@ -1,4 +1,4 @@
-//! Owners of pods.
+//! Status of the owners of pods.
 
 use flux_kstatus::{Status, assess_owner_of_pods};
 use jiff::Timestamp;

@@ -1,5 +1,5 @@
-//! Every rule against what upstream's own code said of the same object: `cases.jsonl` was written by a small program
-//! around cli-utils 1.2.2 (`kind-tests/oracle/cmd/kstatus`; for Jobs around Flux's own rule), one case per line.
+//! Every rule against upstream's result for the same object: `cases.jsonl` was written by a small program around
+//! cli-utils 1.2.2 (`kind-tests/oracle/cmd/kstatus`; for Jobs around Flux's own rule), one case per line.
 
 use flux_kstatus::{Assessment, Error, assess, assess_job};
 use jiff::Timestamp;
