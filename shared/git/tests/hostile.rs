@@ -1,4 +1,4 @@
-//! Repositories that would take all of a process' memory or time: an error within the budget, or files read in pieces.
+//! Repositories that would exhaust a process' memory or time: an error within the budget, or files that are streamed.
 
 #[path = "support/hostile.rs"]
 mod hostile;
@@ -13,11 +13,12 @@ use hostile::{Pack, Server, V2, head, hex, number, packet, repeated, says, tree}
 use rstest::rstest;
 use support::{MINUTE, reference, remote_with};
 
-/// What the repositories here may take.
+/// The memory budget of these repositories, in bytes.
 const BUDGET: u64 = 16 << 20;
 const MIB: usize = 1 << 20;
 
-/// Fetches the branch `main` within the budget: the snapshot with the budget, or the error and whether a retry is no use.
+/// Fetches the branch `main` within the budget: returns the snapshot with the budget, or the error and whether a retry
+/// is useless.
 async fn fetch(server: &Server) -> Result<(Box<Snapshot>, Budget), (String, bool)> {
     let budget = Budget::new(BUDGET);
     let claim = Arc::new(budget.claim());
@@ -36,7 +37,7 @@ async fn fetch(server: &Server) -> Result<(Box<Snapshot>, Budget), (String, bool
     }
 }
 
-/// The error of a fetch that a retry cannot mend.
+/// The error of a fetch that a retry does not fix.
 async fn refused(server: &Server) -> String {
     let (error, too_large) = fetch(server).await.map(|_| ()).unwrap_err();
     assert!(too_large, "{error}");
@@ -56,7 +57,7 @@ async fn references_without_end_are_refused(#[case] v2: bool) {
             return out.write_all(V2.as_bytes());
         }
         for number in 0_u64.. {
-            // Those that are wanted and those that are not.
+            // Wanted and unwanted ones.
             let name = if number.is_multiple_of(2) {
                 "main"
             } else {
@@ -93,7 +94,7 @@ async fn names_of_references_have_a_bound(#[case] v2: bool) {
     assert!(error.ends_with(expected), "{error}");
 }
 
-/// A repository of one file `f`, which is the object of `tree`'s id.
+/// A repository of one file `f`, the object with the id `id`.
 fn one_file(mut pack: Pack, id: [u8; 20]) -> Server {
     let root = pack.whole(2, &tree(&[("100644", b"f", id)]));
     let tip = pack.commit(root);
@@ -152,7 +153,7 @@ async fn delta_chains_have_a_bound() {
 }
 
 #[tokio::test]
-async fn a_file_larger_than_the_memory_is_read_in_pieces() {
+async fn a_file_larger_than_the_memory_is_streamed() {
     let size = 3 * BUDGET as usize;
     let mut pack = Pack::default();
     let id = pack.whole(3, &vec![0; size]);
@@ -173,13 +174,13 @@ async fn a_file_larger_than_the_memory_is_read_in_pieces() {
     }
     assert_eq!(total, size);
     assert!(budget.used() < MIB as u64, "{}", budget.used());
-    // All of it at once is refused.
+    // Reading all of it at once fails.
     let error = reader.read(file).unwrap_err();
     assert!(error.is_too_large(), "{}", support::print(&error));
 }
 
 #[tokio::test]
-async fn an_object_that_says_to_be_larger_than_the_limit_is_refused() {
+async fn an_object_with_a_declared_size_above_the_limit_is_refused() {
     let mut pack = Pack::default();
     pack.raw(head(3, 3 << 30));
     let error = refused(&one_file(pack, [1; 20])).await;

@@ -1,3 +1,5 @@
+//! Tests of credentials: which Secrets are accepted, and which credentials may be sent.
+
 use flux_http::SecretData;
 use git_servers::SshKey;
 use rstest::rstest;
@@ -77,7 +79,7 @@ fn what_may_be_sent(
 }
 
 #[test]
-fn the_authorization_header() {
+fn credentials_become_an_authorization_header() {
     // RT-GIT-012, SC-GIT-122
     let header = |entries: &[(&str, &str)]| {
         let header = options("https://h/x", Some(entries))

@@ -1,3 +1,5 @@
+//! Tests of `known_hosts`: matching, certificates, malformed lines.
+
 use std::process::Command;
 
 use git_servers::SshKey;

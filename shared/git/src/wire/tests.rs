@@ -1,3 +1,5 @@
+//! Tests of the wire protocol on messages in memory.
+
 use std::io::Read as _;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use crate::error::Fault;
 const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 
-/// Lines as packets; `0000` to `0002` stand for themselves, and `A` and `B` for hashes.
+/// Lines as packets; `0000` to `0002` represent themselves, and `A` and `B` hashes.
 fn message(lines: &[&str]) -> Vec<u8> {
     let packet = |line: &&str| match *line {
         "0000" | "0001" | "0002" => (*line).to_owned(),
@@ -92,7 +94,7 @@ fn advertisements_that_are_errors(#[case] lines: &[&str], #[case] expected: &str
 }
 
 #[test]
-fn what_is_not_packets_says_so() {
+fn a_response_without_packets_is_malformed() {
     for text in ["<!DOCTYPE html>", "0003", "fff1", "00zz", "00"] {
         let error = Advertisement::read(&mut Packets::new(text.as_bytes()), &claim()).unwrap_err();
         assert!(

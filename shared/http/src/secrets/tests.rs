@@ -1,3 +1,5 @@
+//! Tests of the well-known Secret formats.
+
 use rstest::rstest;
 
 use super::*;
@@ -63,7 +65,7 @@ const MAX: usize = crate::MAX_PROXY_ADDRESS;
 
 #[test]
 fn proxy_credentials() {
-    // RT-SEC-012: a password counts only together with a user
+    // RT-SEC-012: a password is only used together with a user name
     let full = secret(&[
         ("address", "http://p"),
         ("username", "u"),
@@ -115,7 +117,7 @@ fn certificates_that_parse_and_pairs_that_do_not_belong_together() {
         .unwrap()
         .client_config()
         .unwrap();
-    // RT-SEC-004: text around the certificates and entries that are none do no harm
+    // RT-SEC-004: text around the certificates and other PEM entries are ignored
     let noisy = format!("# our authority\n{ca}\n{}", one.key);
     secret(&[("ca.crt", &noisy)])
         .tls(RootCertificates::AddToSystem)
@@ -255,7 +257,7 @@ fn nothing_secret_is_shown() {
     assert!(shown.contains("***"));
 }
 
-/// Texts with a mark that no reader of keys, certificates or addresses accepts, or not all of them.
+/// Marked texts that not every parser of keys, certificates or addresses accepts.
 fn marked() -> Vec<String> {
     let pem = |label: &str, body: &str| {
         format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")

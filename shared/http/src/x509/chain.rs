@@ -4,18 +4,18 @@ use super::certificate::{Certificate, Malformed};
 use super::names::{check_constraints, check_host};
 use super::roots::Roots;
 
-/// How many signatures are checked for one server before it is given up, as in Go: certificates with equal names could
-/// otherwise multiply.
+/// The maximum number of signature checks for one server, as in Go: certificates with equal names could otherwise
+/// multiply them.
 const MAX_SIGNATURES: usize = 100;
 
-/// What a server showed.
+/// The certificates that a server presented.
 pub(super) struct Shown<'a> {
     pub(super) server: Certificate<'a>,
     pub(super) others: Vec<Certificate<'a>>,
 }
 
 impl<'a> Shown<'a> {
-    /// Parses what a server showed. Of the certificates after the first those that do not parse are passed over.
+    /// Parses the presented certificates. Invalid ones after the first are skipped.
     pub(super) fn parse(
         server: &'a [u8],
         others: impl Iterator<Item = &'a [u8]>,
@@ -47,13 +47,13 @@ impl<'a> Shown<'a> {
         };
         match search.extend(&[server]) {
             Ok(()) => Ok(()),
-            // A complete chain that may not vouch for the server says more than one that is not complete.
+            // A complete chain that is not allowed for servers explains more than an incomplete one.
             Err(why) => Err(search.refused.unwrap_or(why)),
         }
     }
 }
 
-/// What holds for a certificate wherever it stands in a chain.
+/// Checks that apply to a certificate in any position of a chain.
 fn check_alone(certificate: &Certificate<'_>, now: i64) -> Result<(), String> {
     if certificate.unhandled_critical {
         return Err("x509: unhandled critical extension".to_owned());
@@ -72,7 +72,7 @@ fn check_alone(certificate: &Certificate<'_>, now: i64) -> Result<(), String> {
     ))
 }
 
-/// Whether every certificate of a chain may vouch for a server.
+/// Whether every certificate of a chain is allowed for servers.
 fn check_usage(chain: &[&Certificate<'_>]) -> Result<(), String> {
     if chain.iter().any(|certificate| certificate.may_not_serve) {
         return Err("x509: certificate specifies an incompatible key usage".to_owned());
@@ -88,20 +88,20 @@ struct Search<'s, 'a> {
     roots: &'s Roots,
     now: i64,
     signatures: usize,
-    /// Why the first complete chain was not taken.
+    /// Why the first complete chain was rejected.
     refused: Option<String>,
 }
 
-/// Why a candidate is not an authority of a certificate.
+/// Why a candidate is not the issuer of a certificate.
 enum Unfit {
-    /// It did not sign it.
+    /// The signature is not by this candidate.
     Signature(String),
-    /// It did, but may not have, or is not valid.
+    /// The signature is, but the candidate may not sign or is not valid.
     Invalid(String),
 }
 
-/// What a search met at one level, to choose its error as Go does: the last candidate that is not valid, else the first that
-/// did not fit.
+/// The results of a search at one level, to choose its error as Go does: the last invalid candidate, otherwise the
+/// first unsuitable one.
 #[derive(Default)]
 struct Met {
     last: Option<String>,
@@ -134,7 +134,7 @@ impl Met {
 }
 
 impl Search<'_, '_> {
-    /// Looks for authorities of the chain's last certificate until a chain is complete and good.
+    /// Searches for issuers of the chain's last certificate until a chain is complete and valid.
     fn extend(&mut self, chain: &[&Certificate<'_>]) -> Result<(), String> {
         let mut met = Met::default();
         let Some(last) = chain.last() else {
@@ -181,7 +181,7 @@ impl Search<'_, '_> {
         Err(met.into_error())
     }
 
-    /// Counts a candidate, of which there may be only so many.
+    /// Counts a candidate against the maximum.
     fn count(&mut self) -> Result<(), String> {
         self.signatures += 1;
         if self.signatures > MAX_SIGNATURES {
@@ -193,7 +193,7 @@ impl Search<'_, '_> {
         Ok(())
     }
 
-    /// Whether `candidate` signed the chain's last certificate and may have.
+    /// Whether `candidate` signed the chain's last certificate and was allowed to.
     fn check_authority(
         &self,
         chain: &[&Certificate<'_>],
@@ -202,7 +202,7 @@ impl Search<'_, '_> {
     ) -> Result<(), Unfit> {
         let cannot_sign =
             "x509: invalid signature: parent certificate cannot sign this kind of certificate";
-        // Only version 3 can say that it is an authority; a root of an older version is one because it was given as one.
+        // Only version 3 has the authority flag; a root of an older version is trusted as it was given.
         let is_authority = match candidate.basic_constraints {
             Some(constraints) => constraints.is_ca,
             None => candidate.version < 3,
@@ -232,7 +232,7 @@ impl Search<'_, '_> {
     }
 }
 
-/// Whether a chain has the certificate, or one that differs only in who signed it.
+/// Whether a chain contains the certificate, or one that differs only in its issuer.
 fn is_in(chain: &[&Certificate<'_>], candidate: &Certificate<'_>) -> bool {
     chain.iter().any(|one| {
         one.subject == candidate.subject
