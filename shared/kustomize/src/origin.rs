@@ -1,4 +1,4 @@
-//! Where objects come from, as `buildMetadata` tells (KZ-META rows).
+//! Origins of objects, as recorded by `buildMetadata` (KZ-META rows).
 
 use std::rc::Rc;
 
@@ -10,12 +10,12 @@ use crate::node;
 use crate::repository::Location;
 use crate::resource::Resource;
 
-/// The annotation that tells where an object was read or made.
+/// The annotation for the place where an object was read or generated.
 pub(crate) const ORIGIN: &str = "config.kubernetes.io/origin";
-/// The annotation that lists what has changed an object.
+/// The annotation for the transformers that have changed an object.
 pub(crate) const TRANSFORMATIONS: &str = "alpha.config.kubernetes.io/transformations";
 
-/// Where something was read or made.
+/// The place where something was read or generated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Origin {
     pub(crate) path: String,
@@ -25,7 +25,7 @@ pub(crate) struct Origin {
     pub(crate) configured_by: ConfiguredBy,
 }
 
-/// The plugin that made or changed an object.
+/// The plugin that generated or changed an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ConfiguredBy {
     pub(crate) api_version: String,
@@ -62,7 +62,7 @@ pub(crate) fn join(base: &str, path: &str) -> String {
 }
 
 impl Origin {
-    /// This place, one path further on (KZ-META-004).
+    /// This place, extended by a path (KZ-META-004).
     pub(crate) fn append(&self, path: &str) -> Self {
         let mut next = self.clone();
         let mut path = path.to_owned();
@@ -70,7 +70,7 @@ impl Origin {
             next.repo = location.repository.url;
             next.reference = location.repository.reference;
             next.path = String::new();
-            // Upstream cuts the name of a placeholder folder off the front, which leaves it where nothing follows.
+            // Upstream removes the name of a placeholder folder from the front, but keeps it if nothing follows.
             path = if location.path.is_empty() {
                 "notCloned".into()
             } else {
@@ -81,7 +81,7 @@ impl Origin {
         next
     }
 
-    /// This place as that of a builtin plugin which `file` configures (KZ-META-003).
+    /// This place for a builtin plugin configured by `file` (KZ-META-003).
     pub(crate) fn builtin(&self, file: &str, kind: &str) -> Self {
         Self {
             path: String::new(),
@@ -95,7 +95,7 @@ impl Origin {
         }
     }
 
-    /// The place that a plugin's own object tells.
+    /// The place recorded in a plugin's own object.
     pub(crate) fn of_plugin(plugin: &Resource, meter: &Rc<Meter>) -> Result<Option<Self>> {
         let Some(origin) = Self::of(plugin, meter)? else {
             return Ok(None);
@@ -114,7 +114,7 @@ impl Origin {
         }))
     }
 
-    /// The origin that an object's annotation tells.
+    /// The origin in an object's annotation.
     pub(crate) fn of(resource: &Resource, meter: &Rc<Meter>) -> Result<Option<Self>> {
         let Some(text) = resource.annotation(ORIGIN) else {
             return Ok(None);
@@ -175,7 +175,7 @@ impl Origin {
         set(resource, ORIGIN, self.to_text());
     }
 
-    /// Notes that this plugin has run over the object, or made it when nothing is known of its origin (KZ-META-005,
+    /// Records that this plugin has changed the object, or generated it if its origin is unknown (KZ-META-005,
     /// KZ-META-006).
     pub(crate) fn note_transformation(
         &self,
@@ -202,7 +202,7 @@ impl Origin {
     }
 }
 
-/// Reads the text of an annotation of an object of this kind.
+/// Parses the annotation of an object of this kind.
 fn read(text: &str, kind: &str, meter: &Rc<Meter>) -> Result<(Value, Held)> {
     let (value, held) = meter.read(text.as_bytes(), |text, claim| {
         flux_yaml::sigs::from_str_within(text, claim)

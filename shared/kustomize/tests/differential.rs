@@ -1,7 +1,8 @@
-//! Random overlays, built by ours and by the real library: both give the same bytes, or both fail with the same words.
+//! Random overlays, built by this crate and by the real library: both return the same bytes, or fail with the same
+//! text.
 //!
-//! `FLUX_DIFFERENTIAL_CASES` asks for more of them, `FLUX_DIFFERENTIAL_SEED` for others, `FLUX_DIFFERENTIAL_SHOW` for more of what
-//! differs.
+//! `FLUX_DIFFERENTIAL_CASES` sets the number of cases, `FLUX_DIFFERENTIAL_SEED` the first seed,
+//! `FLUX_DIFFERENTIAL_SHOW` how many differences are printed.
 
 mod overlay;
 
@@ -94,7 +95,8 @@ fn random_overlays_build_alike() {
     );
 }
 
-/// Where messages of the real library go on with whole objects and configurations, which may be Secrets, ours name them.
+/// Where messages of the real library continue with whole objects and configurations, which may be Secrets, ours only
+/// name them.
 fn same_words(ours: &str, theirs: &str) -> bool {
     const MARKS: [&str; 7] = [
         "out of bounds for value",

@@ -1,4 +1,4 @@
-//! Remote files and repositories: asked for, then used (KZ-PATH and KZ-REM rows).
+//! Remote files and repositories are requested, then used (KZ-PATH and KZ-REM rows).
 
 use flux_kustomize::{Build, Error, Options, RemoteBase, RemoteFailure, Remotes, build};
 use flux_tree::{Entry, Tree, TreePath};
@@ -86,7 +86,7 @@ fn a_repository_is_left_neither_by_files_nor_by_bases() {
 }
 
 #[test]
-fn a_bad_answer_ends_the_search() {
+fn an_error_status_ends_the_search() {
     // KZ-PATH-016
     let url = "https://files.example/a.yaml";
     let mut remotes = Remotes::new();
@@ -105,7 +105,7 @@ fn a_bad_answer_ends_the_search() {
     );
 }
 
-/// What a build with this root asks for, when what it asked for before is there.
+/// The remote files that a build of this root requests, once its earlier requests are fulfilled.
 fn asked(root: &str, remotes: &Remotes) -> Vec<RemoteBase> {
     match run(root, remotes).unwrap() {
         Build::Needs(needs) => needs,
@@ -113,7 +113,7 @@ fn asked(root: &str, remotes: &Remotes) -> Vec<RemoteBase> {
     }
 }
 
-/// Answers every question for a repository with the same checkout, and every one for a file with a failure.
+/// Fulfils every request for a repository with the same checkout, and every one for a file with a failure.
 fn answer(root: &str, checkout: &[(&str, &str)]) -> Result<String, Error> {
     let mut remotes = Remotes::new();
     for _ in 0..10 {

@@ -1,3 +1,5 @@
+//! Tests of the generated and rewritten root kustomization.
+
 use super::*;
 use crate::{Build, Options, Remotes, build};
 
@@ -89,7 +91,7 @@ fn an_existing_file_is_rewritten_in_place() {
 }
 
 #[test]
-fn a_file_without_resources_tells_origins() {
+fn a_file_without_resources_gets_origin_annotations() {
     // KC-BLD-006, KC-BLD-016, RT-KUS-007
     let files = tree(&[(
         "kustomization.yaml",
@@ -127,7 +129,7 @@ fn inline(patch: &str) -> Patch {
     }
 }
 
-/// The row of the ledger, what the root file says, what the spec says, and what the file says then.
+/// Ledger row, root file, spec, and the resulting file.
 type Laid = (&'static str, &'static str, Overlay, &'static str);
 
 fn laid_over() -> Vec<Laid> {
@@ -248,7 +250,7 @@ fn laid_over() -> Vec<Laid> {
             },
             "images:\n- name: x\n  newName: other\n",
         ),
-        // An unknown name goes to the end, and later entries of one name on top of it.
+        // An unknown name is appended; later entries of the same name change it.
         (
             "KC-BLD-015, RT-KUS-005",
             "images: [{name: x, newTag: v1}]\n",
@@ -304,7 +306,7 @@ fn the_spec_is_laid_over() {
         ]);
         let prepared = prepare(&files, &path("app"), &overlay).unwrap();
         let written = root_file(&prepared, "kustomization.yaml");
-        // What is the same in every case, in the order of the keys.
+        // The lines that are equal in every case, in key order.
         let rest: String = written
             .replace("apiVersion: kustomize.config.k8s.io/v1beta1\n", "")
             .replace("kind: Kustomization\n", "")

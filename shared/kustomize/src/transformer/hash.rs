@@ -1,10 +1,12 @@
+//! Appends content hashes to names.
+
 use crate::error::Result;
 use crate::meter::Held;
 use crate::node::Extent;
 use crate::resmap::ResMap;
 use crate::state::State;
 
-/// Appends the hash of its content to the name of every object that asks for it (KZ-HASH-001, KZ-HASH-011).
+/// Appends the hash of its content to the name of every object marked for it (KZ-HASH-001, KZ-HASH-011).
 pub(crate) struct Hash;
 
 impl Hash {

@@ -1,3 +1,5 @@
+//! Changes image names, tags and digests.
+
 use crate::config::{FieldSpec, Image};
 use crate::error::Result;
 use crate::meter::Meter;
@@ -21,7 +23,7 @@ impl Images {
             "^{}(:[a-zA-Z0-9_.{{}}-]*)?(@sha256:[a-zA-Z0-9_.{{}}-]*)?$",
             self.image.name
         );
-        // KZ-IMG-006: an invalid expression is an error as soon as there is an image to compare.
+        // KZ-IMG-006: an invalid expression is an error once there is an image to compare.
         let updater = Updater {
             image: &self.image,
             pattern: Regex::new(&pattern),
@@ -65,7 +67,7 @@ struct Updater<'i> {
 }
 
 impl Updater<'_> {
-    /// Every `image` of every element of every list called `containers` or `initContainers`.
+    /// Every `image` of every element of every list named `containers` or `initContainers`.
     fn containers(&self, at: &mut Node, changes: &mut Changes) -> Result<()> {
         self.meter.steps(1)?;
         match at.kind {

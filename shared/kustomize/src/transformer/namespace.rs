@@ -1,3 +1,5 @@
+//! Sets namespaces.
+
 use std::collections::HashMap;
 
 use crate::config::FieldSpec;
@@ -98,7 +100,7 @@ impl Namespace {
         resource.weigh(state.meter())
     }
 
-    /// The same on an object by itself, for the transformer that adds values.
+    /// The same for a single object, for the transformer that adds values.
     pub(super) fn set_on_object(
         &self,
         object: &mut Node,

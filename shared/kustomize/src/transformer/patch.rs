@@ -1,3 +1,5 @@
+//! Applies the entries of `patches`.
+
 use super::{json6902, strategic_merge};
 use crate::config::{Patch, Selector};
 use crate::error::{Context, Result};
@@ -12,7 +14,7 @@ use crate::state::State;
 /// An entry of `patches`, of either kind (KZ-PAT-001 to KZ-PAT-016).
 pub(crate) struct PatchTransformer {
     target: Option<Selector>,
-    /// How messages name the patch.
+    /// The patch as shown in messages.
     source: String,
     patch: Parsed,
 }

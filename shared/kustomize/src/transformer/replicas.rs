@@ -1,3 +1,5 @@
+//! Sets replica counts.
+
 use std::rc::Rc;
 
 use crate::config::{FieldSpec, Replica};
