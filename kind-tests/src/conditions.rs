@@ -1,8 +1,8 @@
-//! What every condition that a controller of ours sets may say, looked at in every state that a test sees.
+//! Checks every condition set by our controllers, in every state that a test sees.
 
 use serde_json::Value;
 
-/// The reasons that all kinds share (RT-CON-014). Those of Kustomizations are among them (KC-PROC-070).
+/// The reasons common to all kinds (RT-CON-014). Those of Kustomizations are among them (KC-PROC-070).
 const GENERIC: [&str; 20] = [
     "AccessDenied",
     "ArtifactFailed",
@@ -26,7 +26,7 @@ const GENERIC: [&str; 20] = [
     "UnsupportedConnectionType",
 ];
 
-/// The reasons that GitRepositories have beside these.
+/// The additional reasons of GitRepositories.
 const OF_SOURCES: [&str; 20] = [
     "ArchiveOperationFailed",
     "AuthenticationFailed",
@@ -50,7 +50,7 @@ const OF_SOURCES: [&str; 20] = [
     "VerificationError",
 ];
 
-/// The types of conditions of a kind (RT-CON-015), and the reasons that they may have.
+/// The condition types of a kind (RT-CON-015), and their permitted reasons.
 fn rules(kind: &str) -> Option<(&'static [&'static str], &'static [&'static str])> {
     match kind {
         "Kustomization" => Some((&["Ready", "Reconciling", "Stalled", "Healthy"], &[])),
@@ -72,8 +72,8 @@ fn rules(kind: &str) -> Option<(&'static [&'static str], &'static [&'static str]
     }
 }
 
-/// What is wrong with the conditions of an object, if it is of a kind of ours. Reasons that are not ours but a test's
-/// own, `ByHand` and `Test`, pass with any type.
+/// Why a condition of an object of our kinds is not permitted, if one is not. The reasons `ByHand` and `Test`, which
+/// tests set themselves, are permitted for any type.
 pub(crate) fn strange(object: &Value) -> Option<String> {
     let (types, reasons) = rules(object["kind"].as_str()?)?;
     let conditions = object["status"]["conditions"].as_array()?;

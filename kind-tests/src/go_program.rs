@@ -1,4 +1,4 @@
-//! Command line programs built from their Go modules, kept in the cache by version.
+//! Command line programs built from their Go modules, cached by version.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,23 +9,23 @@ use serde_json::Value;
 use crate::cache::{self, Fingerprint};
 use crate::failure::{Doing, Failure, Result};
 
-/// A program that a Go module holds.
+/// A program in a Go module.
 pub(crate) struct GoProgram {
     /// Its name, and that of its folder in the cache.
     pub name: &'static str,
     pub cache: &'static str,
     pub module: &'static str,
     pub version: &'static str,
-    /// The package of its `main`, below the module.
+    /// The package of its `main`, relative to the module.
     pub package: &'static str,
-    /// Further arguments of the linker.
+    /// Additional linker arguments.
     pub link: &'static str,
-    /// What the module lacks to be built; it may be changed then, being a copy.
+    /// Adds what the module lacks for a build; it may change the module, which is a copy.
     pub complete: Option<fn(&Path) -> Result>,
 }
 
 impl GoProgram {
-    /// The program, built first where the cache lacks it (two to five minutes).
+    /// The program, built if it is not cached (two to five minutes).
     pub(crate) fn build(&self) -> Result<PathBuf> {
         let go_version = go(Path::new("."), &["env", "GOVERSION", "GOARCH"])?;
         let key = Fingerprint::default()

@@ -1,7 +1,7 @@
-//! Container images, assembled without a container engine.
+//! Container images, built without a container engine.
 //!
-//! An [`Image`] is what the last stage of a controller's Dockerfile says: files from scratch, a user, an entry point. It
-//! becomes an OCI layout in a tar file, as `ctr images import` and `kind load image-archive` read it.
+//! An [`Image`] is the last stage of a controller's Dockerfile: files from scratch, a user, an entry point. It is
+//! written as an OCI layout in a tar file, for `ctr images import` and `kind load image-archive`.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -11,12 +11,12 @@ use sha2::{Digest, Sha256};
 
 use crate::failure::{Doing, Failure, Result};
 
-/// One image of a single layer.
+/// An image with a single layer.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Image {
     /// Its name and tag.
     pub reference: String,
-    /// Files: where they are here, and where they go.
+    /// Files: their path on this machine, and in the image.
     pub files: Vec<(PathBuf, String)>,
     /// The user, as `UID:GID`.
     pub user: String,
@@ -25,10 +25,10 @@ pub struct Image {
 }
 
 impl Image {
-    /// Reads the last stage of a Dockerfile; `find` gives the file that stands for one copied from an earlier stage.
+    /// Parses the last stage of a Dockerfile; `find` returns the local file for one copied from an earlier stage.
     ///
-    /// Only what such a stage needs is understood (`FROM scratch`, `COPY --from=STAGE SOURCE TARGET`, `USER`,
-    /// `ENTRYPOINT`, `LABEL`); anything else is refused rather than left out.
+    /// Only the instructions of such a stage are supported (`FROM scratch`, `COPY --from=STAGE SOURCE TARGET`, `USER`,
+    /// `ENTRYPOINT`, `LABEL`); others are errors rather than ignored.
     pub fn of_dockerfile(
         reference: &str,
         dockerfile: &str,

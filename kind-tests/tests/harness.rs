@@ -1,4 +1,4 @@
-//! The harness itself, on a real cluster.
+//! Tests of the harness itself, on a real cluster.
 
 use std::fs;
 use std::path::Path;
@@ -133,7 +133,7 @@ async fn any_request_keeps_the_shared_cluster() -> Result {
     let plan: Value = serde_json::from_slice(&plan)?;
     let watched = Path::new(plan["idleFile"].as_str().unwrap_or_default());
     let before = fs::metadata(watched)?.len();
-    // As a program that knows nothing of this harness: kubectl, a controller started by hand.
+    // A client that is not part of this harness: kubectl, a controller started manually.
     let user = format!("stranger.{:08x}", rand::random::<u32>());
     let config = kube::config::Kubeconfig::read_from(cluster.kubeconfig_for(&user)?)?;
     let config =

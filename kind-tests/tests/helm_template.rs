@@ -1,5 +1,4 @@
-//! `helm template` and what takes its place here (`shared/helm/examples/template.rs`), on the same charts with the same
-//! options.
+//! `helm template` compared with our equivalent (`shared/helm/examples/template.rs`), for the same charts and options.
 // HE-MAN-001 HE-MAN-008 HE-MAN-012 HE-OBJ-008 HE-OBJ-009 HE-OBJ-016 HE-VAL-016 HE-ACT-002
 
 use std::fs;
@@ -89,7 +88,7 @@ const CHARTS: [(&str, &str); 22] = [
     ),
 ];
 
-/// Arguments behind `template`, in a folder with the charts and `values.yaml`, `more.yaml`.
+/// Arguments after `template`, in a folder with the charts and `values.yaml`, `more.yaml`.
 const RUNS: [&[&str]; 27] = [
     &["rel", "web"],
     &["rel", "web", "--namespace", "apps"],
@@ -145,7 +144,7 @@ const RUNS: [&[&str]; 27] = [
     &["rel", "needs"],
 ];
 
-/// What helm says of errors: the lines after the usage, log lines left out.
+/// The errors of helm: the lines after the usage, without log lines.
 fn told(stderr: &str) -> String {
     let lines = stderr
         .lines()

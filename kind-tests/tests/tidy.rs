@@ -1,4 +1,4 @@
-//! What holds for the tree of sources as a whole: the map is right, the storeys hold, no file is dead.
+//! Checks of the source tree as a whole: the map is right, the storeys hold, no file is dead.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -23,7 +23,7 @@ struct Row {
 impl Workspace {
     fn read() -> Result<Self> {
         let root = cache::workspace();
-        // A new machine has the crates of no other platform.
+        // A new machine only has the crates of this platform.
         let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
         let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
             .args(["metadata", "--format-version", "1", "--offline", "--locked"])
@@ -62,7 +62,7 @@ impl Workspace {
             .collect()
     }
 
-    /// The ids that each package's ordinary dependencies resolve to.
+    /// The ids of each package's ordinary dependencies.
     fn dependencies(&self) -> BTreeMap<&str, Vec<&str>> {
         let nodes = array(&self.metadata["resolve"]["nodes"]).iter();
         nodes
@@ -151,7 +151,7 @@ fn crates_depend_only_downwards() -> Result {
                 .get(id)
                 .is_some_and(|all| all.contains(other_id));
             if let Some(other) = place(other_folder).filter(|_| depends) {
-                // The rows stand from the ground up, so that within a storey too the order says who may use whom.
+                // The rows are ordered from the ground up, so the order also decides within a storey.
                 let (storey, below) = (rank(&rows[own].storey)?, rank(&rows[other].storey)?);
                 if below > storey || (below == storey && other >= own) {
                     wrong.push(format!(
@@ -179,7 +179,8 @@ fn rank(storey: &str) -> Result<usize> {
 
 #[test]
 fn the_lower_storeys_reach_for_nothing_above_them() -> Result {
-    // What a storey may not have anywhere below it, and why: engines are values in, values out; I/O knows no Kubernetes.
+    // Dependencies that a storey must not have, even transitively: engines are values in, values out; I/O knows no
+    // Kubernetes.
     const ENGINES: &[&str] = &[
         "tokio",
         "reqwest",
@@ -257,7 +258,7 @@ fn every_source_file_is_compiled() -> Result {
     Ok(())
 }
 
-/// Adds `file` and the files of the modules it declares, which lie in `folder`.
+/// Adds `file` and the files of its modules, which are in `folder`.
 fn reach(file: &Path, folder: &Path, reached: &mut BTreeSet<PathBuf>) -> Result {
     // A #[path] may climb.
     let file = &file
@@ -356,7 +357,7 @@ fn nothing_is_left_for_later() -> Result {
     let mut found = Vec::new();
     for path in all {
         for (number, line) in fs::read_to_string(&path)?.lines().enumerate() {
-            // Put together here, so that this file does not find itself.
+            // Assembled here, so that this file does not match.
             let marks = [
                 concat!("todo", "!("),
                 concat!("unimplemented", "!("),
@@ -424,7 +425,7 @@ fn modules_and_their_tests_lie_where_the_style_guide_says() -> Result {
     let mut wrong = Vec::new();
     for path in all {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        // In a `tests` folder `name.rs` would be a test target of its own.
+        // In a `tests` folder `name.rs` would be a separate test target.
         let source = path.components().any(|part| part.as_os_str() == "src");
         if source && (name == "mod.rs" || name.ends_with("_test.rs") || name.ends_with("_tests.rs"))
         {
@@ -440,7 +441,7 @@ fn modules_and_their_tests_lie_where_the_style_guide_says() -> Result {
     Ok(())
 }
 
-/// Imports at the head of a file that are not one declaration for each module.
+/// Imports at the head of a file that are not one declaration per module.
 fn scattered_imports(source: &str) -> Vec<String> {
     let mut seen = BTreeSet::new();
     let mut wrong = Vec::new();

@@ -34,7 +34,7 @@ async fn what_the_process_refuses_to_start_with() -> Result {
         format!("--storage-path={file}"),
         "--storage-path=/nonexistent",
     );
-    // The row that a case proves, the flags, the exit code and what is said.
+    // The row that a case proves, the flags, the exit code and the message.
     for (row, args, code, text) in [
         ("SC-PROC-001", &["--unknown"][..], 2, "--unknown"),
         (
@@ -104,7 +104,7 @@ async fn what_the_process_refuses_to_start_with() -> Result {
             1,
             "invalid duration",
         ),
-        // Without a cache nobody reads the durations, and the next fault is the one that is told of.
+        // Without a cache the durations are not validated, and the next fault is reported.
         (
             "SC-PROC-011, SC-PROC-012",
             &[
@@ -116,7 +116,7 @@ async fn what_the_process_refuses_to_start_with() -> Result {
             1,
             "unable to configure canonical digest algorithm",
         ),
-        // As Flux 2.9 does
+        // As in Flux 2.9
         (
             "",
             &[&storage, "--default-service-account=x"],
@@ -213,7 +213,7 @@ async fn metrics_and_log_lines() -> Result {
     world.apply("app", "app.git", "ref: {branch: main}").await?;
     world.ready("app").await?;
     world.reconcile("app").await?;
-    // SC-PROC-079: whatever comes of a run, it is measured
+    // SC-PROC-079: a run is measured whatever its result
     world.apply("failing", "none.git", "").await?;
     world
         .condition("failing", "FetchFailed", "True", "GitOperationFailed")
@@ -305,7 +305,7 @@ async fn secrets_come_from_a_cache_where_the_gate_is_on() -> Result {
     Ok(())
 }
 
-// SC-PROC-025: a Lease that is not given up is waited for
+// SC-PROC-025: the expiry of an unreleased Lease is awaited
 #[tokio::test]
 async fn a_lease_is_kept_where_the_flag_says_so() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "git-lease").await?;
@@ -325,7 +325,7 @@ async fn a_lease_is_kept_where_the_flag_says_so() -> Result {
     Ok(())
 }
 
-// SC-PROC-029, SC-PROC-032, SC-PROC-052; SC-PROC-022: a server that limits its clients itself is asked as fast as may be
+// SC-PROC-029, SC-PROC-032, SC-PROC-052; SC-PROC-022: no client-side limit on a server that limits its clients itself
 #[tokio::test]
 async fn what_is_watched() -> Result {
     let cluster = Cluster::shared().await?;

@@ -1,4 +1,4 @@
-//! The ledgers, and what the project's sources say of them.
+//! Checks the ledgers, and the project's citations of their rows.
 
 use std::path::{Path, PathBuf};
 
@@ -39,7 +39,7 @@ fn sources_and_documents_cite_rows_that_exist() {
     );
 }
 
-/// A range says what somebody meant to cover; a row is claimed at the case that shows it.
+/// Every row is claimed at the case that proves it, never as part of a range.
 #[test]
 fn tests_claim_rows_one_by_one() {
     let range = r"^\s*//[^/!].*\b[A-Z]{2}(-[A-Z0-9]+)*-\d{3}(\.\.| to )([A-Z]{2}-|\d{3})";

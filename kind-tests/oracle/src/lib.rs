@@ -1,23 +1,23 @@
-//! Asks the real Go libraries what they do, so that tests can compare ours with them.
+//! Runs the real Go libraries, so that tests can compare our results with theirs.
 //!
-//! The Go module in this folder has one command per engine (`cmd/yaml`, `cmd/kustomize`, ...), each answering JSON
-//! requests line by line. [`Oracle::start`] builds a command once per content of the module, keeps the binary outside the
-//! checkout (`$FLUX_TEST_CACHE`, else `$XDG_CACHE_HOME/flux-rs`, else `~/.cache/flux-rs`), and runs it.
+//! The Go module in this folder has one command per engine (`cmd/yaml`, `cmd/kustomize`, ...), which answers JSON
+//! requests line by line. [`Oracle::start`] builds a command once per content of the module, keeps the binary outside
+//! of the checkout (`$FLUX_TEST_CACHE`, else `$XDG_CACHE_HOME/flux-rs`, else `~/.cache/flux-rs`), and runs it.
 //!
 //! ```no_run
 //! use oracle::{Answer, Oracle, base64};
 //! use serde_json::json;
 //!
 //! let Some(mut go) = Oracle::start("yaml") else {
-//!     return; // no Go here: one line said so
+//!     return; // no Go: a line about the skipped test was printed
 //! };
 //! let request = json!({"mode": "sigs-to-json", "input": base64("a: yes")});
 //! assert_eq!(go.ask(&request), Answer::Output(json!(r#"{"a":true}"#)));
 //! ```
 //!
-//! To add an engine: a folder `cmd/<name>` with a `main` that hands its modes to `serve.Run`.
+//! To add an engine, add a folder `cmd/<name>` with a `main` that passes its modes to `serve.Run`.
 //!
-//! It leaves to the tests what to ask and how to compare.
+//! What to ask and how to compare is up to the tests.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -37,14 +37,14 @@ pub struct Oracle {
     answers: BufReader<ChildStdout>,
 }
 
-/// What the Go library did with a request.
+/// The Go library's response to a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
-    /// It gave this.
+    /// The result.
     Output(Value),
-    /// It returned this error.
+    /// The returned error.
     Error(String),
-    /// It panicked, which counts as a defect of its own.
+    /// It panicked, which is a defect in itself.
     Panic(String),
 }
 
@@ -63,7 +63,7 @@ impl Answer {
     }
 }
 
-/// A file or folder of `kind-tests/conformance`: inputs with the outputs that the real tools gave for them.
+/// A file or folder of `kind-tests/conformance`: inputs with the outputs of the real tools.
 pub fn conformance(path: &str) -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
     let data = tests.unwrap_or(Path::new(".")).join("conformance");
@@ -71,10 +71,10 @@ pub fn conformance(path: &str) -> PathBuf {
 }
 
 impl Oracle {
-    /// Builds and starts the command of this name. Where there is no Go, says so in one line and gives `None`.
+    /// Builds and starts the command of this name. Without Go, prints that the test is skipped and returns `None`.
     ///
     /// # Panics
-    /// When Go is there and the command does not build or start: the tests could not say anything.
+    /// If Go is installed but the command does not build or start.
     pub fn start(command: &str) -> Option<Oracle> {
         let Some(version) = go_version() else {
             println!("skipped: no go, so nothing is compared with the real libraries");
@@ -95,10 +95,10 @@ impl Oracle {
         })
     }
 
-    /// Asks one question.
+    /// Sends one request.
     ///
     /// # Panics
-    /// When the command is gone.
+    /// If the command has exited.
     pub fn ask(&mut self, request: &Value) -> Answer {
         let mut line = request.to_string();
         line.push('\n');
@@ -110,10 +110,10 @@ impl Oracle {
         self.read()
     }
 
-    /// Asks many questions, a batch at a time, which takes a fraction of the time of asking one by one.
+    /// Sends many requests in batches, which is much faster than one by one.
     ///
     /// # Panics
-    /// When the command is gone.
+    /// If the command has exited.
     pub fn ask_all(&mut self, questions: &[Value]) -> Vec<Answer> {
         let mut requests = self.requests.take().expect("the oracle listens");
         let mut answers = Vec::with_capacity(questions.len());
@@ -157,18 +157,18 @@ impl Oracle {
 
 impl Drop for Oracle {
     fn drop(&mut self) {
-        // The end of its input ends it.
+        // Closing its input ends it.
         self.requests = None;
         let _ = self.child.wait();
     }
 }
 
-/// Bytes as the oracle's requests carry them.
+/// Bytes encoded as in the oracle's requests.
 pub fn base64(bytes: impl AsRef<[u8]>) -> String {
     BASE64_STANDARD.encode(bytes)
 }
 
-/// Bytes as the oracle's answers carry them.
+/// Bytes decoded as in the oracle's responses.
 ///
 /// # Errors
 /// The decoder's.
@@ -176,7 +176,7 @@ pub fn from_base64(text: &str) -> Result<Vec<u8>, base64::DecodeError> {
     BASE64_STANDARD.decode(text)
 }
 
-/// How many random cases a differential test runs: `$FLUX_ORACLE_CASES`, else this many.
+/// The number of random cases of a differential test: `$FLUX_ORACLE_CASES`, else `default`.
 pub fn cases(default: usize) -> usize {
     std::env::var("FLUX_ORACLE_CASES")
         .ok()
@@ -184,7 +184,7 @@ pub fn cases(default: usize) -> usize {
         .unwrap_or(default)
 }
 
-/// Where a test's random numbers start: `$FLUX_ORACLE_SEED`, else always at the same place.
+/// The first seed of a test's random numbers: `$FLUX_ORACLE_SEED`, else a fixed one.
 pub fn seed() -> u64 {
     std::env::var("FLUX_ORACLE_SEED")
         .ok()
@@ -214,7 +214,7 @@ fn cache() -> PathBuf {
         .join("oracle")
 }
 
-/// Everything the binary depends on: Go, the versions it requires, the frame and its own sources.
+/// Everything that the binary depends on: Go, the required versions, the shared code and its own sources.
 fn fingerprint(command: &str, version: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     version.hash(&mut hasher);

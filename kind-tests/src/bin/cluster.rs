@@ -1,4 +1,4 @@
-//! `cargo run -p kind-tests --bin cluster -- build|up|down|status|kubectl ARG...`: the cluster that the tests share.
+//! `cargo run -p kind-tests --bin cluster -- build|up|down|status|kubectl ARG...`: manages the shared test cluster.
 
 use std::process::{Command, ExitCode};
 

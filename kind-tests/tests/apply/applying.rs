@@ -1,4 +1,4 @@
-//! Objects on their way to the cluster.
+//! Applying objects to a cluster.
 
 use flux_apply::{apply_in_stages, delete_all, inventory, wait_for_termination};
 use kind_tests::requests::Counter;
@@ -82,7 +82,7 @@ async fn a_run_that_changes_nothing_costs_one_request_per_kind() -> Result {
         yaml += &[config_map(&format!("m{index}"), ""), secret, deployment].concat();
     }
     bench.apply(&yaml).await?;
-    // The Deployments' own controller writes their status meanwhile; this may not be taken for drift.
+    // The Deployments' controller writes their status in the meantime; this must not count as drift.
     for index in 0..12 {
         let name = format!("d{index}");
         let observed = |object: &Value| object["status"]["observedGeneration"] == json!(1);
@@ -110,7 +110,7 @@ async fn a_run_that_changes_nothing_costs_one_request_per_kind() -> Result {
         "{asked:?}"
     );
 
-    // A single object that was touched is looked at, the others are not.
+    // Only the single changed object is compared.
     bench
         .namespace
         .merge(SECRET, "s3", json!({ "data": { "k": "eA==" } }))
@@ -157,7 +157,7 @@ async fn objects_that_say_so_are_left_alone() -> Result {
     let names = bench.config_maps().await?;
     ensure!(names == ["once"], "something else was made: {names:?}");
 
-    // What the live object says counts too, and at once.
+    // The live object's annotation counts as well, and at once.
     let plain = config_map("plain", "");
     bench.apply(&plain).await?;
     let off = json!({ "metadata": { "annotations": { format!("{GROUP}/reconcile"): "disabled" } }, "data": { "k": "x" } });
@@ -233,7 +233,7 @@ async fn definitions_come_first_and_a_bad_object_stops_its_stage_only() -> Resul
         "{lost:?}"
     );
 
-    // The whole goes in the reverse order.
+    // Everything is deleted in reverse order.
     let objects = bench.objects(&yaml)?;
     let tracked: Vec<inventory::Tracked> = objects
         .iter()

@@ -90,7 +90,8 @@ async fn what_belongs_to_a_deleted_object_follows_it() -> Result {
     let tracked = inventory::list(&inventory::of(&changes))?;
     let pruned = delete_all(&bench.target, &tracked, &bench.prune_options()).await;
     ensure!(pruned.error.is_none(), "{:?}", pruned.error);
-    // In the foreground the owner would wait for its dependent, which is held; orphaned, that would not be deleted at all.
+    // With foreground deletion the owner would wait for its dependent, which has a finalizer; with orphaning the
+    // dependent would stay.
     bench.namespace.wait_gone(CONFIG_MAP, "owner").await?;
     bench
         .namespace
@@ -177,7 +178,7 @@ async fn a_wait_ends_with_the_event_that_decides_it() -> Result {
     Ok(())
 }
 
-/// Whoever acts for a tenant may have leave to read and to write, but neither to list nor to watch.
+/// A tenant's account may have permission to read and write, but not to list or watch.
 // KC-SSA-014
 #[tokio::test]
 async fn reading_is_enough_where_watching_is_not_allowed() -> Result {

@@ -1,4 +1,4 @@
-//! What belongs to others, and what is taken from them.
+//! Fields owned by other managers, and taking them over.
 
 use flux_apply::Options;
 use kind_tests::{CONFIG_MAP, DEPLOYMENT, Kind, Result, SECRET, ensure};
@@ -77,7 +77,7 @@ async fn what_kubectl_left_behind_is_taken_over() -> Result {
         "merging took over: {live}"
     );
 
-    // The annotation on the live object still counts in the run that takes it away.
+    // The annotation on the live object still applies in the run that removes it.
     bench.apply(&config_map("c", "")).await?;
     let changes = bench.apply(&config_map("c", "")).await?;
     ensure!(changes == "ConfigMap/ns/c configured", "{changes}");

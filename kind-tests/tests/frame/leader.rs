@@ -1,4 +1,4 @@
-//! One leader at a time.
+//! Leader election: one leader at a time.
 
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ async fn one_leads_at_a_time_and_hands_over() -> Result {
     );
     assert_eq!(held["leaseTransitions"], 0);
 
-    // another waits while the first renews
+    // another candidate waits while the first renews
     let end = CancellationToken::new();
     let holding = {
         let end = end.clone();
@@ -104,7 +104,7 @@ async fn one_leads_at_a_time_and_hands_over() -> Result {
         })
         .await?;
 
-    // RT-LED-008: robbed of the Lease, the leader gives up when the deadline has passed
+    // RT-LED-008: a leader that has lost the Lease gives up when the deadline has passed
     let mut second = second;
     let robbery = json!({"spec": {"holderIdentity": "robber", "leaseDurationSeconds": 3600, "renewTime": "2099-01-01T00:00:00.000000Z"}});
     leases

@@ -1,4 +1,4 @@
-//! From a new object to its end.
+//! The life of an object, from creation to deletion.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -74,7 +74,7 @@ async fn an_object_is_brought_to_ready_and_left_alone() -> Result {
         (&json!("Normal"), &json!("source-controller"))
     );
 
-    // RT-WAT-001, RT-CON-018: a label brings no reconcile; a request does, and changes nothing but its own field
+    // RT-WAT-001, RT-CON-018: a label does not trigger a reconcile; a request does, and only changes its own field
     let runs = running.runs.load(Ordering::SeqCst);
     namespace
         .merge(
@@ -163,7 +163,7 @@ async fn failures_stall_or_retry() -> Result {
         })
         .await?;
 
-    // RT-LED-012, SC-PROC-053, KC-PROC-048: a panic is an error like others, and tried again
+    // RT-LED-012, SC-PROC-053, KC-PROC-048: a panic is handled like any error, and retried
     let mut panics = running.panics.clone();
     namespace
         .wait_for("a second panic", panics.wait_for(|panics| *panics > 1))
@@ -176,7 +176,7 @@ async fn failures_stall_or_retry() -> Result {
         "{page}"
     );
 
-    // the next good spec heals all of them
+    // the next valid spec recovers all of them
     for name in ["stall", "retry", "panic"] {
         namespace.apply(&repository(name, "ok")).await?;
         namespace
@@ -222,7 +222,7 @@ async fn a_suspended_object_is_left_and_a_deleted_one_finalized() -> Result {
     namespace.delete(GIT_REPOSITORY, "repo").await?;
     namespace.wait_gone(GIT_REPOSITORY, "repo").await?;
     assert_eq!(running.finalized.load(Ordering::SeqCst), 1);
-    // The run that takes the finalizer away is over a moment after the object is gone.
+    // The run that removes the finalizer ends shortly after the object is gone.
     let gone = async {
         while running
             .metrics

@@ -1,4 +1,4 @@
-//! How a release's objects come about.
+//! How the objects of a release are created and changed.
 
 use flux_helm::action::{ApplyMethod, ApplyMethodChoice, UninstallOptions, UpgradeOptions};
 use flux_helm::{Status, secret_name};
@@ -13,7 +13,7 @@ const MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: map}\ndata:
 const WEB: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  replicas: 0\n  selector: {matchLabels: {app: web}}\n  template:\n    metadata: {labels: {app: web}}\n    spec: {containers: [{name: web, image: example.com/web, env: [{name: IS, value: '{{ .Values.is }}'}]}]}\n";
 const HOOK: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: hook\n  annotations: {helm.sh/hook: 'pre-install,pre-upgrade'}\n";
 
-/// The managers of an object's fields, with what they manage: no times.
+/// The managers of an object's fields, with the managed fields, without times.
 fn managed(object: &Value) -> Vec<Value> {
     let entries = object["metadata"]["managedFields"].as_array();
     let mut managed: Vec<Value> = entries
@@ -143,7 +143,7 @@ async fn what_cannot_be_applied_is_told_as_helm_tells_it() -> Result {
         lines
     };
     let our = ours.refused().await?;
-    // One kind after the other, errors in that order; what can be created is.
+    // One kind after the other, errors in that order; valid objects are created.
     ensure!(our.lines().count() == 3, "{our}");
     for (line, part) in our.lines().zip(["bad_NAME", ".extra:", ".spec.replica:"]) {
         ensure!(line.contains(part), "{our}");
@@ -158,7 +158,7 @@ async fn what_cannot_be_applied_is_told_as_helm_tells_it() -> Result {
 
     let theirs = ours.helm_refuses(&["install", "web2"])?;
     let theirs = theirs.replace("web2", "web");
-    // Helm says first what belongs to the other release.
+    // Helm first reports objects of other releases.
     ensure!(theirs.contains("cannot be imported"), "{theirs}");
     let cli = Cli {
         helm: Helm::V4,
@@ -193,7 +193,7 @@ async fn nothing_is_pruned_while_something_cannot_be_applied() -> Result {
     let keep = json!({"metadata": {"annotations": {"helm.sh/resource-policy": "keep"}}});
     ours.namespace.merge(CONFIG_MAP, "kept", keep).await?;
 
-    // The selector may not change, and no field may be unknown; both are told.
+    // The selector is immutable, and unknown fields are errors; both are reported.
     let web = WEB
         .replace("{{ .Values.is }}", "x")
         .replace("app: web", "app: other");
@@ -285,7 +285,7 @@ async fn on_the_client_side_only_what_changes_is_sent() -> Result {
         "{sent:?}"
     );
 
-    // What others added stays, what the release says comes back.
+    // Additions by others stay, changes of the release's fields are reverted.
     let drift = json!({"data": {"is": "drift", "theirs": "x"}});
     ours.namespace.merge(CONFIG_MAP, "map", drift).await?;
     let counter = ours.counter()?;
@@ -382,7 +382,7 @@ async fn a_name_that_the_server_makes_up_is_as_it_is_for_helm() -> Result {
     let two = map.replace("generateName", "name: a, generateName");
     let mut ours = Bench::new("helm-generated", &files(&[("templates/m.yaml", map)])).await?;
     let our = ours.refused().await?;
-    // What has no name cannot be deleted either.
+    // An object without name cannot be deleted either.
     ours.namespace
         .delete(SECRET, &secret_name("web", 1))
         .await?;
@@ -392,7 +392,7 @@ async fn a_name_that_the_server_makes_up_is_as_it_is_for_helm() -> Result {
         .delete(SECRET, &secret_name("web", 1))
         .await?;
 
-    // Client-side it is created, once.
+    // Client-side it is created once.
     ours.method = ApplyMethod::ClientSide;
     ours.install("{}").await?;
     let mut made = ours.namespace.names(CONFIG_MAP).await?;
@@ -424,7 +424,7 @@ async fn the_namespace_is_created_where_it_is_not() -> Result {
     ] {
         ours.method = method;
         let name = format!("{}-{suffix}", ours.namespace.name());
-        // The second time it is there.
+        // The second time it exists.
         for time in ["first", "second"] {
             let installed = ours
                 .try_install("{}", |options| {

@@ -1,4 +1,4 @@
-//! What is deleted with a release.
+//! The objects deleted with a release.
 
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ async fn only_what_is_the_releases_own_goes_with_it() -> Result {
     ours.install("{}").await?;
     ours.upgrade("{}").await?;
     let namespace = &ours.namespace;
-    // Another release took one over, somebody removed the metadata of one, and one is gone.
+    // One was adopted by another release, one has lost its metadata, and one is gone.
     let other = json!({"metadata": {"annotations": {"meta.helm.sh/release-name": "other"}}});
     namespace.merge(CONFIG_MAP, "foreign", other).await?;
     let bare = json!({"metadata": {"labels": null, "annotations": null}});
     namespace.merge(CONFIG_MAP, "bare", bare).await?;
     namespace.delete(CONFIG_MAP, "gone").await?;
-    // It takes a while to go.
+    // Its deletion takes a while.
     let finalizer = json!({"metadata": {"finalizers": ["kind-tests.fluxcd.io/hold"]}});
     namespace.merge(SECRET, "secret", finalizer).await?;
 

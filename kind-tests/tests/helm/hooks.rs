@@ -1,4 +1,4 @@
-//! Hooks run on a cluster.
+//! Running hooks on a cluster.
 
 use std::time::Duration;
 
@@ -160,7 +160,7 @@ async fn a_job_that_fails_fails_the_release() -> Result {
         "b-broken"
     );
 
-    // As Helm 3 waits.
+    // With Helm 3's wait.
     ours.options.wait = WaitStrategy::Legacy;
     let purged = ours.uninstall(UninstallOptions::default()).await?;
     ensure!(purged.result.is_ok(), "{:?}", purged.result);
@@ -171,7 +171,7 @@ async fn a_job_that_fails_fails_the_release() -> Result {
     );
     ours.options.wait = WaitStrategy::Watcher;
 
-    // One that runs for longer than there is time.
+    // One that runs longer than the timeout.
     let slow = job("slow", "pre-upgrade", "hook-failed", "").replace(
         "restartPolicy",
         "nodeSelector: {no: such-node}, restartPolicy",
@@ -206,7 +206,7 @@ async fn a_hook_takes_nothing_over() -> Result {
     let theirs = ours.helm_refuses(&["install", "web"])?;
     ensure!(our == theirs, "{our}\n{theirs}");
 
-    // Client-side it is created, and so may not be there.
+    // Client-side it is created, and so must not exist.
     let purged = ours.uninstall(UninstallOptions::default()).await?;
     ensure!(purged.result.is_ok(), "{:?}", purged.result);
     ours.method = flux_helm::action::ApplyMethod::ClientSide;

@@ -1,4 +1,4 @@
-//! Clusters that do not answer, and records that they do not take.
+//! Unresponsive clusters, and records that the server rejects.
 
 use flux_apply::Cluster;
 use flux_helm::action::{
@@ -17,7 +17,7 @@ async fn a_cluster_that_does_not_answer_is_told_of_first() -> Result {
     let config = kube::Config::new(format!("http://127.0.0.1:{port}").parse()?);
     let cluster = Cluster::new(kube::Client::try_from(config)?, FIELD_MANAGER);
     let releaser = Releaser::new(cluster, "apps", Options::default());
-    // The name is none, but the cluster comes first.
+    // The name is invalid, but the cluster is checked first.
     let install = releaser
         .install(InstallOptions::new("NO NAME", "apps"))
         .await
@@ -60,7 +60,7 @@ async fn a_cluster_that_does_not_answer_is_told_of_first() -> Result {
     Ok(())
 }
 
-/// Text that cannot be packed.
+/// Incompressible text.
 fn noise(bytes: usize) -> String {
     let mut state = 1_u64;
     let mut next = || {
@@ -90,7 +90,7 @@ async fn records_are_refused_in_the_servers_words() -> Result {
         result.map_or_else(|error| chain(&error), |()| "stored".to_owned())
     };
     record.labels.insert("team".to_owned(), "a".to_owned());
-    // The first writing and the last one leave their time, each its own.
+    // The first and the last write each set a time.
     for stamp in ["createdAt", "modifiedAt"] {
         let stored = match stamp {
             "createdAt" => records.create(&record).await,
@@ -149,7 +149,7 @@ async fn records_are_refused_in_the_servers_words() -> Result {
         "{error}"
     );
 
-    // What cannot be read is passed over, and asked for by itself is told of.
+    // Unreadable records are skipped in lists, and an error when requested individually.
     namespace
         .apply("{apiVersion: v1, kind: Secret, type: helm.sh/release.v1, metadata: {name: sh.helm.release.v1.web.v3, labels: {name: web, owner: helm, version: '3'}}, stringData: {release: '%%'}}")
         .await?;

@@ -1,4 +1,4 @@
-//! What an action waits for.
+//! Waiting for the objects of a release.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ async fn a_release_is_there_when_its_objects_are_ready() -> Result {
         let gets = requests
             .iter()
             .filter(|r| r.verb == "get" && r.resource == "deployments");
-        // Whether it is there already, and no more.
+        // One check whether it exists, and nothing else.
         ensure!(gets.count() == 1, "{strategy:?}: {requests:?}");
     }
     Ok(())
@@ -86,7 +86,7 @@ async fn a_release_fails_whose_objects_are_not_ready_in_time() -> Result {
         ensure!(status == wanted, "{strategy:?} {template}: {status}");
     }
 
-    // One that will never be ready ends the wait, however much time there is.
+    // An object that can never become ready ends the wait early.
     let lost = stuck.replace("replicas: 1", "replicas: 1\n  progressDeadlineSeconds: 1");
     ours.change(&files(&[("templates/web.yaml", &lost)]))?;
     ours.options.timeout = kind_tests::deadline();
@@ -138,7 +138,7 @@ async fn a_wait_ends_when_it_is_stopped() -> Result {
         info.description
     );
 
-    // Neither hooks nor the waits of Helm 3 are stopped.
+    // Neither hooks nor the waits of Helm 3 can be stopped.
     let hook = JOB
         .replace(
             "metadata: {name: job}",

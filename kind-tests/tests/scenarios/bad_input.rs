@@ -1,11 +1,13 @@
-//! Malformed specs, Secrets and manifests: each ends in a condition that says what to change, and the controllers live on.
+//! Malformed specs, Secrets and manifests: each ends in a condition that says what to change, and the controllers keep
+//! running.
 
 use kind_tests::{Flux, GIT_REPOSITORY, KUSTOMIZATION, Result, condition, ensure};
 use serde_json::{Value, json};
 
 use crate::config_map;
 
-/// A GitRepository that cannot work: its URL, one more line of its spec, the data of its Secret `access`, and what Ready says.
+/// An invalid GitRepository: its URL, one additional line of its spec, the data of its Secret `access`, and the
+/// expected Ready condition.
 struct BadSource {
     url: &'static str,
     spec: &'static str,
@@ -190,7 +192,7 @@ spec: {{url: '{url}', interval: 10m, {spec}}}
     Ok(())
 }
 
-/// A directory that cannot be built or a spec that cannot work, and what Ready says.
+/// A directory that cannot be built or an invalid spec, and the expected Ready condition.
 struct BadKustomization {
     files: &'static [(&'static str, &'static str)],
     spec: &'static [&'static str],
@@ -212,7 +214,7 @@ const BAD_KUSTOMIZATIONS: &[BadKustomization] = &[
         reason: "BuildFailed",
         message: &[],
     },
-    // Two objects of one identity.
+    // Two objects with the same identity.
     BadKustomization {
         files: &[
             (
@@ -228,7 +230,7 @@ const BAD_KUSTOMIZATIONS: &[BadKustomization] = &[
         reason: "BuildFailed",
         message: &["kustomize build failed: ", "twice"],
     },
-    // Out of the artifact.
+    // Outside of the artifact.
     BadKustomization {
         files: &[("kustomization.yaml", "resources: [../../../../etc]\n")],
         spec: &[],
@@ -253,7 +255,7 @@ const BAD_KUSTOMIZATIONS: &[BadKustomization] = &[
         reason: "BuildFailed",
         message: &["failed to decode Kubernetes YAML from ", "broken.yaml"],
     },
-    // KC-SSA-031: what the API server refuses is said in its words, for each kind of refusal.
+    // KC-SSA-031: rejections by the API server are quoted, for each kind of rejection
     BadKustomization {
         files: &[(
             "a.yaml",
@@ -263,7 +265,7 @@ const BAD_KUSTOMIZATIONS: &[BadKustomization] = &[
         reason: "ReconciliationFailed",
         message: &["/Bad_Name dry-run failed (Invalid): ", "metadata.name"],
     },
-    // KC-SSA-003: a Secret that is not of its type reaches the server as it is written.
+    // KC-SSA-003: a Secret with a wrong type is sent to the server unchanged
     BadKustomization {
         files: &[(
             "a.yaml",

@@ -1,4 +1,4 @@
-//! Artifacts that are hard to get.
+//! Downloading artifacts: retries, rejections, redirects, proxies.
 
 use kind_tests::controller::Settings;
 use kind_tests::{
@@ -10,12 +10,12 @@ use crate::config_map;
 
 const OCI_REPOSITORY: Kind = Kind("source.toolkit.fluxcd.io/v1", "OCIRepository");
 
-/// What the server answers at first, and what Ready then says; nothing where the run succeeds.
+/// The server's first responses, and the expected Ready condition; `None` if the run succeeds.
 struct Download {
     revision: &'static str,
     instead: &'static [u16],
     says: Option<&'static str>,
-    /// Whether it is a matter for an event.
+    /// Whether an event is emitted.
     told: bool,
 }
 
@@ -34,7 +34,7 @@ const DOWNLOADS: &[Download] = &[
         says: Some("failed to download archive: GET URL giving up after 3 attempt(s)"),
         told: true,
     },
-    // KC-SRC-009: a single answer of that kind ends it
+    // KC-SRC-009: a single response of that kind is final
     Download {
         revision: "sha256:3",
         instead: &[403],
@@ -68,7 +68,7 @@ async fn a_download_is_tried_again_within_bounds_and_its_failure_is_told() -> Re
         let url = applier.artifacts.url(&format!("{name}.tar.gz"));
         let says = download.says.map(|text| text.replace("URL", &url));
         if let Some(says) = &says {
-            // It does not last: the next run finds a server in good health.
+            // It is temporary: the next run finds a healthy server.
             let (failed, published) =
                 tokio::join!(applier.says("app", "ArtifactFailed", says), publish);
             published?;
@@ -115,7 +115,7 @@ async fn a_download_is_tried_again_within_bounds_and_its_failure_is_told() -> Re
             );
         }
     }
-    // KC-EVT-006: that there was no source at first was no event either.
+    // KC-EVT-006: the missing source at the start was not an event either
     let events = applier.events.events();
     let mut texts = events.iter().filter_map(|event| event["message"].as_str());
     ensure!(!texts.any(|text| text.contains("not found")), "{events:#?}");
@@ -281,7 +281,7 @@ async fn the_revision_at_the_origin_is_kept_and_forgotten() -> Result {
     Ok(())
 }
 
-/// A server that takes connections and says nothing; tells of each.
+/// A server that accepts connections and never responds; reports each connection.
 async fn hanging() -> Result<(String, tokio::sync::mpsc::UnboundedReceiver<()>)> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?.to_string();
@@ -313,7 +313,7 @@ async fn a_server_that_hangs_holds_up_only_those_who_need_it() -> Result {
     let hangs = tokio::time::timeout(std::time::Duration::from_mins(2), asked.recv());
     ensure!(matches!(hangs.await, Ok(Some(()))), "nobody asked for it");
 
-    // The same artifact from a healthy server is there for all, at last also for the one that waits.
+    // The same artifact from a healthy server is available to all, finally also to the waiting one.
     applier.serve(GIT_REPOSITORY, "app", &artifact).await?;
     let yaml = applier.kustomization("app", &["prune: false"]);
     applier.namespace.apply(&yaml).await?;

@@ -1,4 +1,4 @@
-//! Who is told what: the receiver of `--events-addr`, and whoever lists the events of Kubernetes.
+//! Events for the receiver of `--events-addr`, and events in Kubernetes.
 
 use kind_tests::controller::Settings;
 use kind_tests::{Applier, CONFIG_MAP, KUSTOMIZATION, Kind, Result, condition, ensure};
@@ -8,10 +8,10 @@ use crate::config_map;
 
 const EVENT: Kind = Kind("v1", "Event");
 
-/// An event: its reason, whether it is a warning, the beginning of its message and the revision that it is about.
+/// An event: reason, whether it is a warning, start of the message, revision.
 type Told<'t> = (&'t str, bool, String, &'t str);
 
-/// The beginning of a message that no duration makes different from run to run.
+/// The start of a message, up to the first duration that differs from run to run.
 fn beginning(message: &str) -> String {
     for start in ["Health check passed in ", "Reconciliation finished in "] {
         if message.starts_with(start) {
@@ -51,7 +51,7 @@ async fn what_happens_is_told_to_both_alike() -> Result {
         .merge(KUSTOMIZATION, "app", json!({"spec": {"suspend": false}}))
         .await?;
     applier.applied("app", "main@sha1:1").await?;
-    // An unchanged run: nothing but its end is told.
+    // An unchanged run: only its end is reported.
     applier.run("app").await?;
     publish("main@sha1:2", &files("2")[..1]).await?;
     applier.applied("app", "main@sha1:2").await?;
@@ -100,7 +100,7 @@ async fn what_happens_is_told_to_both_alike() -> Result {
         ended("main@sha1:2"),
         ("BuildFailed", true, error, "main@sha1:3"),
         ended("main@sha1:4"),
-        // KC-PRUNE-021, KC-EVT-012: no further word on a run that has ended well.
+        // KC-PRUNE-021, KC-EVT-012: nothing else about a successful run
         (
             "ReconciliationSucceeded",
             false,
@@ -131,11 +131,11 @@ async fn what_happens_is_told_to_both_alike() -> Result {
             )
         })
         .collect();
-    // From here on runs overlap with what brings them, and one more may be needed.
+    // From here on runs overlap with what triggers them, and an additional run may happen.
     told.dedup_by(|one, next| one == next && matches!(one.3, "main@sha1:3" | "main@sha1:4"));
     assert_eq!(told, expected);
     for event in &posted {
-        // KC-EVT-003, KC-EVT-014: nothing but these
+        // KC-EVT-003, KC-EVT-014: only these
         let ends = event["message"]
             .as_str()
             .is_some_and(|text| text.starts_with("Reconciliation finished"));
@@ -152,7 +152,7 @@ async fn what_happens_is_told_to_both_alike() -> Result {
         assert_eq!(metadata, expected, "{event:#}");
     }
 
-    // KC-EVT-001, KC-EVT-003: the same as events of Kubernetes
+    // KC-EVT-001, KC-EVT-003: the same as events in Kubernetes
     let of_app = |event: &Value| {
         event["involvedObject"]["name"] == "app"
             && event["involvedObject"]["kind"] == "Kustomization"

@@ -1,4 +1,4 @@
-//! Feature gates and flags act.
+//! Feature gates and flags take effect.
 
 use kind_tests::controller::Settings;
 use kind_tests::requests::{Counter, Request};
@@ -9,7 +9,7 @@ use crate::config_map;
 
 const SUBSTITUTED: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: out}\ndata: {map: '${map}', secret: '${secret}', both: '${both}', inline: '${inline}'}\n";
 
-/// What `out` is made from.
+/// The sources of `out`.
 const CONFIGS: &str = "
 apiVersion: v1
 kind: ConfigMap
@@ -54,8 +54,8 @@ async fn substituting(topic: &str, settings: Settings) -> Result<Applier> {
 
 /// The requests of one run for these resources.
 ///
-/// What the test did before may bring one more run when the controller sees it, so that the count begins with a new process:
-/// it finds everything in its first lists, which bring the one run that is asked for first.
+/// Earlier changes by the test may trigger one more run when the controller sees them, so the count begins with a new
+/// process: it finds everything in its initial lists, which trigger the run that is requested first.
 async fn asked_by_a_run(applier: &mut Applier, resources: &[&str]) -> Result<Vec<Request>> {
     applier.kustomize.terminate().await?;
     applier.kustomize.restart().await?;
@@ -108,7 +108,7 @@ async fn configs_may_be_cached() -> Result {
             out["data"]["map"] == "changed"
         })
         .await?;
-    // What is not in the cache is missing in the words of upstream's cache.
+    // An object that is not in the cache is reported missing with the text of upstream's cache.
     applier.namespace.delete(CONFIG_MAP, "vars").await?;
     applier
         .says(
@@ -381,7 +381,7 @@ async fn other_managers_may_be_overridden() -> Result {
 
 #[tokio::test]
 async fn what_a_process_serves() -> Result {
-    // KC-PROC-072: what is temporary is in memory, so that nothing is missed where there is no such folder.
+    // KC-PROC-072: temporary data is in memory, so a missing temporary folder does not matter
     let settings = Settings::default().env("TMPDIR", "/nowhere");
     let applier = Applier::start("serves", settings).await?;
     applier
@@ -446,7 +446,7 @@ async fn publish_many(applier: &Applier, count: usize) -> Result {
 
 #[tokio::test]
 async fn a_server_that_limits_clients_itself_is_not_spared() -> Result {
-    // KC-PROC-016: with these limits the objects would take hours.
+    // KC-PROC-016: with these limits the objects would take hours
     let settings = Settings::default()
         .flag("--kube-api-qps=0.01")
         .flag("--kube-api-burst=1");
@@ -456,7 +456,7 @@ async fn a_server_that_limits_clients_itself_is_not_spared() -> Result {
     Ok(())
 }
 
-/// The most requests that were under way at one time.
+/// The highest number of concurrent requests.
 fn most_at_once(requests: &[Request]) -> usize {
     let at = |request: &Request| {
         let meets = |other: &&Request| other.came <= request.came && request.came < other.answered;
@@ -474,14 +474,14 @@ async fn objects_are_compared_as_many_at_once_as_was_asked_for() -> Result {
         applier.applied("app", "main@sha1:1").await?;
         let mut requests = counter.requests()?;
         requests.retain(|request| request.resource == "configmaps" && request.verb == "patch");
-        // KC-PROC-005. An answer is on its way before the server notes that it has given it, so that two may seem to meet.
+        // KC-PROC-005. A response is sent before the server logs it, so two requests may seem to overlap.
         let most = most_at_once(&requests);
         assert_eq!(most > 2, concurrent, "{flag}: {most} at once");
     }
     Ok(())
 }
 
-/// Status and body of what a server on loopback answers.
+/// Status and body of a response from a server on loopback.
 pub(crate) async fn get(address: &str, path: &str) -> Result<(u16, String)> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let mut stream = tokio::net::TcpStream::connect(address).await?;

@@ -1,4 +1,4 @@
-//! What a Kustomization does, it does as the ServiceAccount that it names.
+//! A Kustomization's operations are carried out as its ServiceAccount.
 
 use kind_tests::controller::Settings;
 use kind_tests::{Applier, CONFIG_MAP, KUSTOMIZATION, Kind, Result, ensure};
@@ -10,7 +10,7 @@ const SERVICE_ACCOUNT: Kind = Kind("v1", "ServiceAccount");
 const ROLE: Kind = Kind("rbac.authorization.k8s.io/v1", "Role");
 const CLUSTER_ROLE_BINDING: Kind = Kind("rbac.authorization.k8s.io/v1", "ClusterRoleBinding");
 
-/// A ServiceAccount `tenant` that may do these things to ConfigMaps, and all to Roles and RoleBindings.
+/// A ServiceAccount `tenant` with these permissions for ConfigMaps, and all for Roles and RoleBindings.
 fn tenant(verbs: &str) -> String {
     format!(
         "
@@ -47,7 +47,7 @@ async fn the_account_bounds_what_is_applied_and_pruned() -> Result {
         .namespace
         .apply(&tenant("get, list, watch, create, patch"))
         .await?;
-    // KC-SUB-010: the account may not read Secrets, the controller may.
+    // KC-SUB-010: the account may not read Secrets, the controller may
     applier
         .namespace
         .apply("{apiVersion: v1, kind: Secret, metadata: {name: vars}, stringData: {value: from-secret}}")
@@ -84,7 +84,7 @@ async fn the_account_bounds_what_is_applied_and_pruned() -> Result {
     let failed = applier
         .says("app", "ReconciliationFailed", &refused)
         .await?;
-    // KC-SSA-033: the inventory is what it was.
+    // KC-SSA-033: the inventory is unchanged
     assert_eq!(
         failed["status"]["inventory"]["entries"]
             .as_array()
@@ -92,7 +92,7 @@ async fn the_account_bounds_what_is_applied_and_pruned() -> Result {
         Some(2)
     );
 
-    // KC-PRUNE-012, KC-PRUNE-008, KC-API-046. KC-PRUNE-009: what could not be deleted stays in the inventory.
+    // KC-PRUNE-012, KC-PRUNE-008, KC-API-046. KC-PRUNE-009: what could not be deleted stays in the inventory
     applier
         .publish("main@sha1:3", &[("a.yaml", &config_map("a", "1"))])
         .await?;
@@ -111,7 +111,7 @@ async fn the_account_bounds_what_is_applied_and_pruned() -> Result {
         "PruneFailed"
     );
 
-    // KC-PRUNE-015: neither may it delete when the whole goes, and so that waits.
+    // KC-PRUNE-015: nor may it delete when the Kustomization is deleted, so the finalizer waits
     applier.namespace.delete(KUSTOMIZATION, "app").await?;
     let warned = applier
         .events
@@ -119,7 +119,7 @@ async fn the_account_bounds_what_is_applied_and_pruned() -> Result {
             event["message"] == "pruning for deleted resource failed"
         })
         .await?;
-    // KC-PRUNE-021: reason and revision are the last ones.
+    // KC-PRUNE-021: reason and revision are the last ones
     assert_eq!(
         (&warned["severity"], &warned["reason"]),
         (&json!("error"), &json!("PruneFailed"))
@@ -137,8 +137,8 @@ async fn the_account_bounds_what_is_applied_and_pruned() -> Result {
         kept["metadata"]["finalizers"],
         json!(["finalizers.fluxcd.io"])
     );
-    // KC-PROC-021: the twentieth try comes within seconds. With the delays that are the default it comes after hours, and
-    // with either of the two after minutes.
+    // KC-PROC-021: the twentieth attempt comes within seconds; after hours with the default delays, after minutes with
+    // either of the two
     let failures = || {
         let lines = applier.kustomize.log().entries();
         let failed = lines
@@ -235,7 +235,7 @@ rules: [{apiGroups: [''], resources: [configmaps], verbs: [get]}]
         .namespace
         .apply(&applier.kustomization("app", &SPEC))
         .await?;
-    // KC-SSA-013, KC-PROC-015: in one stage the dry run of the binding finds no Role.
+    // KC-SSA-013, KC-PROC-015: in one stage the dry run of the binding finds no Role
     applier.applied("app", "main@sha1:1").await?;
     ensure!(
         applier.namespace.get(ROLE, "reader").await?.is_some(),

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::config_map;
 
-/// How a Kustomization is when it is deleted, and whether its objects go with it.
+/// The state of a Kustomization when it is deleted, and whether its objects are deleted.
 struct Deletion {
     topic: &'static str,
     spec: &'static [&'static str],
@@ -138,7 +138,7 @@ async fn what_is_suspended_rests_until_it_is_resumed() -> Result {
             source["status"]["artifact"]["revision"] == second
         })
         .await?;
-    // KC-PROC-062, KC-API-040: it answers a request, and does nothing else.
+    // KC-PROC-062, KC-API-040: it handles a request, and does nothing else
     let at = flux
         .namespace
         .request_reconcile(KUSTOMIZATION, "app")
@@ -204,14 +204,14 @@ async fn a_request_is_handled_once_and_its_removal_is_none() -> Result {
                 && condition(object, "Reconciling").is_none()
         })
         .await?;
-    // KC-API-044: the same digest and status counts on in one entry.
+    // KC-API-044: the same digest and status increment the existing entry
     assert_eq!(runs(&handled), runs(&first).map(|count| count + 1));
     assert_eq!(
         handled["status"]["history"].as_array().map(Vec::len),
         Some(1)
     );
 
-    // KC-DEP-014: only a later request brings a run; the removal before it brought none.
+    // KC-DEP-014: only a later request triggers a run; the preceding removal did not
     let removal = json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": null}}});
     flux.namespace.merge(KUSTOMIZATION, "app", removal).await?;
     let at = flux

@@ -1,5 +1,5 @@
-//! Names that are paths or queries, in every field that refers to an object: each ends in upstream's condition, no request
-//! goes astray or on for ever, and other objects are served.
+//! Names that are paths or queries, in every field that refers to an object: each ends in upstream's condition, no
+//! request is misdirected or endless, and other objects are served.
 
 use kind_tests::controller::Settings;
 use kind_tests::requests::Counter;
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::config_map;
 
-/// A name, and what client-go says against it; a name that it escapes is not found.
+/// A name, and client-go's objection; a name that is escaped is not found.
 const NAMES: &[(&str, Option<&str>)] = &[
     ("?watch=true&timeoutSeconds=86400", None),
     ("#x y", None),
@@ -22,13 +22,13 @@ const NAMES: &[(&str, Option<&str>)] = &[
 /// A field that refers to an object.
 struct Field {
     id: &'static str,
-    /// The lines of the spec, in which `NAME` stands for the name.
+    /// The lines of the spec, with `NAME` in place of the name.
     spec: &'static str,
-    /// The condition that tells, its status, and its reason.
+    /// The condition, its status, and its reason.
     told: (&'static str, &'static str, &'static str),
-    /// The message for a name that is refused, in which `NAME`, `NS` and `REFUSED` are replaced.
+    /// The message for a rejected name, in which `NAME`, `NS` and `REFUSED` are replaced.
     refused: &'static str,
-    /// The message for a name that is escaped.
+    /// The message for an escaped name.
     missing: &'static str,
 }
 
@@ -58,7 +58,7 @@ const OF_SOURCES: &[Field] = &[
         refused: "public keys secret error: invalid resource name \"NAME\": [REFUSED]",
         missing: "public keys secret error: secrets \"NAME\" not found",
     },
-    // SC-GIT-091: from the cache, which knows no such name
+    // SC-GIT-091: from the cache, which has no such name
     Field {
         id: "include",
         spec: "include: [{repository: {name: 'NAME'}}]",
@@ -100,7 +100,7 @@ const OF_KUSTOMIZATIONS: &[Field] = &[
         refused: "post build failed for 'ConfigMap.v1.[noGrp]/a': substitute from 'Secret/NAME' error: invalid resource name \"NAME\": [REFUSED]",
         missing: "post build failed for 'ConfigMap.v1.[noGrp]/a': substitute from 'Secret/NAME' error: secrets \"NAME\" not found",
     },
-    // KC-REMOTE-001: no request names the account but its header, and nobody is of that name
+    // KC-REMOTE-001: only a request header contains the account, and no user has that name
     Field {
         id: "account",
         spec: "serviceAccountName: 'NAME'",
@@ -124,7 +124,7 @@ const OF_KUSTOMIZATIONS: &[Field] = &[
     },
 ];
 
-/// The `sourceRef` of a Kustomization, read directly or from the cache, which knows no such name.
+/// The `sourceRef` of a Kustomization, read directly or from the cache, which has no such name.
 const SOURCE: &str = "sourceRef: {kind: GitRepository, name: 'NAME'}";
 const SOURCE_NAMESPACE: &str = "sourceRef: {kind: GitRepository, name: app, namespace: 'NAME'}";
 
@@ -134,7 +134,7 @@ fn filled(text: &str, namespace: &str, (name, refused): (&str, Option<&str>)) ->
         .replace("NS", namespace)
 }
 
-/// An object of the kind in YAML's flow form; `spec` begins with what each has.
+/// An object of the kind in YAML's flow form; `spec` begins with common fields.
 fn object(kind: Kind, name: &str, spec: &str) -> String {
     format!(
         "{{apiVersion: {}, kind: {}, metadata: {{name: {name}}}, spec: {{{spec}}}}}",
@@ -142,7 +142,7 @@ fn object(kind: Kind, name: &str, spec: &str) -> String {
     )
 }
 
-/// Waits until the condition of the object says this.
+/// Waits until the object has this condition.
 async fn told(
     flux: &Flux,
     kind: Kind,
@@ -164,7 +164,7 @@ async fn told(
         .await
 }
 
-/// Whether a healthy pair of objects that is new is served.
+/// Checks that a new, valid pair of objects is served.
 async fn others_are_served(flux: &mut Flux) -> Result {
     flux.namespace
         .apply(&flux.git_repository("healthy", "ref: {branch: main}"))
@@ -188,7 +188,7 @@ async fn others_are_served(flux: &mut Flux) -> Result {
     Ok(())
 }
 
-/// What the controllers have asked for: no read of a name is a watch, and nothing is outside of what they watch.
+/// Checks the controllers' requests: no read by name is a watch, and none is outside of their scope.
 fn asked_properly(counter: &Counter) -> Result {
     for request in counter.requests()? {
         let path = request.uri.split('?').next().unwrap_or_default();
@@ -262,14 +262,14 @@ async fn a_kustomization_that_refers_to_an_odd_name_says_so_and_holds_up_nobody(
             };
             let mut words = filled(words, &namespace, *name);
             if field.id == "account" {
-                // The API server escapes what it says of a user for pages.
+                // The API server escapes user names for HTML.
                 words = words.replace('&', "&amp;");
             }
             let object = format!("{}-{number}", field.id);
             told(&flux, KUSTOMIZATION, &object, field.told, &words).await?;
         }
     }
-    // RT-ACL-007: no account can have this name, so that the object goes without one.
+    // RT-ACL-007: no account can have this name, so the object is deleted without one
     for number in 0..NAMES.len() {
         let name = format!("account-{number}");
         flux.namespace.delete(KUSTOMIZATION, &name).await?;
@@ -320,7 +320,7 @@ async fn a_source_of_an_odd_name_is_refused_or_missing() -> Result {
     Ok(())
 }
 
-/// Objects of a manifest whose names, namespaces or versions are no such, and what is said of them.
+/// Objects of a manifest with invalid names, namespaces or versions, and the expected messages.
 const MANIFESTS: &[(&str, &str)] = &[
     (
         "{apiVersion: v1, kind: ConfigMap, metadata: {name: a/b}}",

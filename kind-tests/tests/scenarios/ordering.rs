@@ -1,4 +1,4 @@
-//! What waits for what.
+//! Dependencies, waits and health checks.
 
 use kind_tests::controller::Settings;
 use kind_tests::{Applier, CONFIG_MAP, Flux, KUSTOMIZATION, Result, condition};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::config_map;
 
-/// A Deployment whose pod no node can take: it never becomes ready.
+/// A Deployment whose pod fits no node: it never becomes ready.
 const NEVER_READY: &str = "
 apiVersion: apps/v1
 kind: Deployment
@@ -96,7 +96,7 @@ async fn who_waits_goes_on_as_soon_as_it_can() -> Result {
     }
     let yaml = applier.kustomization("one", &["path: one", "prune: true"]);
     applier.namespace.apply(&yaml).await?;
-    // KC-DEP-012: an hour before they would look again
+    // KC-DEP-012: an hour before their next check
     applier.applied("three", "main@sha1:1").await?;
     Ok(())
 }
@@ -187,7 +187,7 @@ async fn a_wait_that_fails_names_what_is_not_ready_and_a_fix_ends_it() -> Result
     let flux = Flux::start("health").await?;
     flux.commit(&[("web.yaml", NEVER_READY)]);
     flux.follow_main().await?;
-    // Half a minute is the least there is (KC-API-010).
+    // Half a minute is the minimum (KC-API-010).
     flux.namespace
         .apply(&flux.kustomization("app", &["prune: true", "wait: true", "timeout: 30s"]))
         .await?;
@@ -248,7 +248,7 @@ async fn health_checks_wait_for_what_they_name() -> Result {
     flux.namespace
         .apply(&flux.kustomization("app", &["prune: true", &check]))
         .await?;
-    // KC-HEALTH-002: only what is named, although the Deployment beside it never becomes ready.
+    // KC-HEALTH-002: only the named object, although the other Deployment never becomes ready
     let applied = flux.applied("app", &revision).await?;
     assert_eq!(
         condition(&applied, "Healthy").map(|healthy| &healthy["status"]),
@@ -279,7 +279,7 @@ spec:
 "
     );
     let widget = format!("apiVersion: {group}/v1\nkind: Widget\nmetadata:\n  name: first\n");
-    // The name of the file puts the resource first; the stages put the definition first.
+    // By file name the resource comes first; the stages apply the definition first.
     let revision = flux.commit(&[
         ("a-widget.yaml", &widget),
         ("b-definition.yaml", &definition),
@@ -288,7 +288,7 @@ spec:
     flux.namespace
         .apply(&flux.kustomization("app", &["prune: true", "wait: true"]))
         .await?;
-    // KC-SSA-009, KC-SSA-010, RT-KUB-007: the controller runs already when the definition comes
+    // KC-SSA-009, KC-SSA-010, RT-KUB-007: the controller is already running when the definition is created
     flux.applied("app", &revision).await?;
 
     flux.namespace.delete(KUSTOMIZATION, "app").await?;

@@ -1,4 +1,4 @@
-//! What a run tells of itself while it is under way, and what is left when it is over.
+//! What a run reports while it is in progress, and what remains afterwards.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -38,7 +38,7 @@ async fn each_step_of_a_first_run_is_told() -> Result {
         "resources: [a.yaml, \"{}\"]\n",
         base["url"].as_str().unwrap_or_default()
     );
-    // Steps that pass within a second of the last message are not told: these take longer.
+    // Steps within a second of the last message are not reported: these take longer.
     let late = || Answer::Late(Duration::from_millis(1200));
     applier.artifacts.instead([late(), late()]);
     applier
@@ -82,7 +82,7 @@ async fn each_step_of_a_first_run_is_told() -> Result {
     .map(|step| format!("{step} {ending}"));
     assert_eq!(told, wanted);
     for (number, object) in steps.iter().enumerate() {
-        // KC-PROC-061: nothing is done for an object that has no finalizer.
+        // KC-PROC-061: nothing is done for an object without a finalizer
         assert_eq!(
             object["metadata"]["finalizers"],
             json!(["finalizers.fluxcd.io"])
@@ -167,7 +167,7 @@ async fn a_run_is_logged_with_what_it_was_about() -> Result {
     applier.namespace.apply(&yaml).await?;
     applier.applied("app", REVISION).await?;
 
-    // KC-PROC-073: the keys by which the flux command filters, and the words that people look for.
+    // KC-PROC-073: the keys that the flux command filters by, and the usual words
     let is_about_app = |line: &Value| {
         line["controllerKind"] == "Kustomization"
             && line["name"] == "app"
@@ -238,7 +238,7 @@ async fn a_run_is_logged_with_what_it_was_about() -> Result {
     Ok(())
 }
 
-/// Refuses changes of the status of the Kustomizations in a namespace.
+/// Rejects status changes of the Kustomizations in a namespace.
 fn refusal(namespace: &str) -> String {
     format!(
         "
@@ -282,7 +282,7 @@ async fn a_status_that_cannot_be_written_fails_the_run_and_is_tried_again() -> R
 
     applier.namespace.apply(&refusal(namespace)).await?;
     let refused = applier.namespace.wait_for("the server refuses", async {
-        // The server takes the policy up when it comes to it; there is nothing to watch.
+        // The server applies the policy at some point; this cannot be watched.
         while applier
             .namespace
             .set_status(

@@ -117,7 +117,7 @@ async fn a_moved_branch_rolls_out() -> Result {
 
     let revision = flux.commit(&[("map.yaml", &config_map("settings", "2"))]);
     flux.fetch().await?;
-    // KC-SRC-017: the new artifact alone brings the run, ten minutes before its interval.
+    // KC-SRC-017: only the new artifact triggers the run, ten minutes before its interval
     flux.applied("app", &revision).await?;
     let map = flux
         .namespace
@@ -144,7 +144,7 @@ async fn a_force_pushed_branch_rolls_out() -> Result {
         .wait_ready(KUSTOMIZATION, "app", "True")
         .await?;
 
-    // A history that shares nothing with the one before.
+    // Unrelated history.
     let rewritten = flux
         .repo
         .commit("main")
@@ -363,7 +363,7 @@ async fn an_unchanged_revision_writes_nothing() -> Result {
         .wait(KUSTOMIZATION, "app", "has handled the request", handled(at))
         .await?;
 
-    // SC-GIT-060: the remote was asked for its refs and nothing was fetched.
+    // SC-GIT-060: only the remote's references were listed, nothing was fetched
     let requests = flux.git.requests();
     assert!(!requests.is_empty());
     assert!(

@@ -1,4 +1,4 @@
-//! The variables of post-build substitution and where they come from.
+//! The variables of post-build substitution and their sources.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ const CLUSTER_ROLE_BINDING: Kind = Kind("rbac.authorization.k8s.io/v1", "Cluster
 const MAP: &str =
     "{apiVersion: v1, kind: ConfigMap, metadata: {name: out}, data: {v: '${value}'}}\n";
 
-/// A kubeconfig with the rights of somebody who may do all that the controller does, except for reading a Secret.
+/// A kubeconfig with all permissions of the controller, except for reading a Secret.
 async fn without_secrets(namespace: &Namespace) -> Result<PathBuf> {
     let user = format!("kind-tests:{}", namespace.name());
     let rules = format!(

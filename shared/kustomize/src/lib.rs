@@ -23,13 +23,12 @@
 //! | build a folder of a tree | [`build`] with [`Options`] |
 //! | build within memory limits, cancellable | [`build_within`] with an [`Allowance`] |
 //! | find out which remote files a build needs, and provide them | [`Build::Needs`], [`Remotes`] |
-//! | build as Flux does: its settings, and the root kustomization with its `spec` applied | [`Options::flux`],
-//! [`flux::prepare`] |
+//! | build as Flux does: its settings, and the root kustomization with its `spec` applied | [`Options::flux`], [`flux::prepare`] |
 //! | substitute variables after the build | [`substitute`] |
 //! | read the objects, or write them as YAML | [`Resources`], [`Resource`] |
 //!
-//! `cargo run --example build -- FOLDER` builds a folder on disk, `--example bench` benchmarks builds against `kubectl
-//! kustomize`.
+//! `cargo run --example build -- FOLDER` builds a folder on disk, `--example bench` benchmarks builds against
+//! `kubectl kustomize`.
 //!
 //! The crate uses no clock, network, disk, process or global state, so builds can run concurrently. A build that needs
 //! remote files returns [`Build::Needs`]; the caller fetches them into [`Remotes`] and builds again.

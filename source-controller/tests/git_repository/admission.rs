@@ -1,4 +1,4 @@
-//! What the API server admits as a GitRepository, and what it makes of it.
+//! The API server's validation and defaults of GitRepositories.
 
 #![expect(clippy::disallowed_methods, reason = "a test names its own objects")]
 
@@ -7,7 +7,7 @@ use kind_tests::{Cluster, GIT_REPOSITORY, Namespace, Result, ensure};
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
-/// Asks the server what it would make of a spec; an error is what it says to the user.
+/// The result of a dry run with this spec; the error is the server's message.
 async fn admit(namespace: &Namespace, spec: &Value) -> Result<Result<Value, String>> {
     let object: DynamicObject = serde_json::from_value(json!({
         "apiVersion": GIT_REPOSITORY.0, "kind": GIT_REPOSITORY.1, "metadata": {"name": "app"}, "spec": spec}))?;
@@ -27,7 +27,7 @@ async fn admit(namespace: &Namespace, spec: &Value) -> Result<Result<Value, Stri
     }
 }
 
-/// A spec that is admitted, with one field set to something else, or without it for `null`.
+/// A valid spec with one field set to another value, or removed for `null`.
 fn spec_with(field: &str, value: Value) -> Value {
     let mut spec = json!({"url": "https://example.com/app.git", "interval": "1m"});
     if value.is_null() {
@@ -149,7 +149,7 @@ async fn what_is_admitted_and_with_which_defaults() -> Result {
         ("interval", json!("1h2m3.5s4ms")),
         ("interval", json!("0s")),
         ("timeout", json!("1.5m")),
-        // SC-GIT-006: nothing of a reference is checked
+        // SC-GIT-006: references are not validated
         (
             "ref",
             json!({"branch": "a b", "tag": "..", "semver": "x", "name": "/x/", "commit": "x"}),
@@ -183,7 +183,7 @@ async fn what_is_admitted_and_with_which_defaults() -> Result {
         "ref": {}, "include": [{"repository": {"name": "c"}}, {"repository": {"name": "d"}, "fromPath": "x", "toPath": "y"}],
         "verify": {"secretRef": {"name": "keys"}}, "unknown": "field"});
     let made = admit(&namespace, &spec).await?.unwrap_or_default();
-    // SC-GIT-002, SC-GIT-007, SC-GIT-008, SC-GIT-009: two defaults, and what is unknown goes
+    // SC-GIT-002, SC-GIT-007, SC-GIT-008, SC-GIT-009: two defaults, and unknown fields are dropped
     let mut want = spec.clone();
     want["timeout"] = json!("60s");
     want["verify"]["mode"] = json!("HEAD");

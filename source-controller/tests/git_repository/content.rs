@@ -1,4 +1,4 @@
-//! What goes into an artifact.
+//! The content of an artifact.
 
 use kind_tests::{GIT_REPOSITORY, Result, ensure};
 use serde_json::json;

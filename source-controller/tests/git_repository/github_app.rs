@@ -1,4 +1,4 @@
-//! GitHub Apps: a token from the API opens the repository.
+//! GitHub Apps: a token from the API gives access to the repository.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::World;
 
-/// The calls of the API, apart from what Git asks.
+/// The API calls, without Git's requests.
 fn calls(requests: &[Request]) -> Vec<String> {
     let calls = requests
         .iter()
@@ -70,7 +70,7 @@ async fn an_installations_token_opens_a_repository() -> Result {
         world.git.requests()
     );
 
-    // The token is kept, and serves whoever has the same App.
+    // The token is cached, and used by every object with the same App.
     world.reconcile("app").await?;
     world.apply("again", "app.git", &spec("app")).await?;
     world.ready("again").await?;
@@ -111,7 +111,7 @@ async fn an_installations_token_opens_a_repository() -> Result {
         "a secret in the log"
     );
 
-    // An object that goes takes its series along.
+    // A deleted object takes its metric series with it.
     world.namespace.delete(GIT_REPOSITORY, "app").await?;
     world.namespace.wait_gone(GIT_REPOSITORY, "app").await?;
     let gone = async {
@@ -176,7 +176,7 @@ async fn an_owner_is_looked_up_through_the_proxy() -> Result {
     Ok(())
 }
 
-// SC-AUTH-070: a token that is nearly over is not used again
+// SC-AUTH-070: a token that is about to expire is not used again
 #[tokio::test]
 async fn a_token_that_is_over_is_replaced() -> Result {
     let (git, authority, key) = server(
@@ -290,7 +290,7 @@ async fn an_app_that_cannot_sign_in() -> Result {
             );
         }
     }
-    // Neither or both of owner and ID: upstream knows no condition for this, and only logs it.
+    // Neither or both of owner and ID: upstream has no condition for this, and only logs it.
     for (name, changes) in [
         ("neither", json!({"githubAppInstallationID": null})),
         ("both", json!({"githubAppInstallationOwner": "org"})),

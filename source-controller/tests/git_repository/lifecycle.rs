@@ -49,7 +49,7 @@ async fn a_suspended_object_is_left_alone() -> Result {
     Ok(())
 }
 
-// SC-ART-025, SC-PROC-045: killed and started again, it goes on where it was
+// SC-ART-025, SC-PROC-045: killed and restarted, it continues where it was
 #[tokio::test]
 async fn a_controller_that_is_killed_goes_on() -> Result {
     let mut world = World::start("git-kill").await?;
@@ -136,7 +136,7 @@ async fn each_step_of_new_work_is_told() -> Result {
     let ready =
         |object: &Value| is_ready(object, "True") && condition(object, "Reconciling").is_none();
 
-    // The first artifact: generation 2 of an object that nothing is known of.
+    // The first artifact: generation 2 of an object without status.
     let states = world
         .history("app", change(json!({"suspend": false, "url": good})), ready)
         .await?;
@@ -161,7 +161,7 @@ async fn each_step_of_new_work_is_told() -> Result {
         ensure!(under_way["reason"] == "Progressing", "{state}");
     }
 
-    // Another revision, on request: what is ready stays so until it is known to be outdated.
+    // Another revision, on request: a ready object stays ready until it is known to be outdated.
     let second = format!("main@sha1:{}", repo.commit("main").file("f", "").create());
     let request = async {
         world
@@ -202,7 +202,7 @@ async fn each_step_of_new_work_is_told() -> Result {
         }
     }
 
-    // A failure, and its end.
+    // A failure, and its recovery.
     let failed = |object: &Value| is_ready(object, "False");
     let states = world
         .history("app", change(json!({"url": bad})), failed)

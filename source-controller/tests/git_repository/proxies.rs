@@ -1,4 +1,4 @@
-//! Repositories that are reached through a proxy.
+//! Repositories behind a proxy.
 
 use git_servers::{Authority, HttpGitServer, Proxy, Repo, SshGitServer, SshKey, sshd_available};
 use kind_tests::controller::Settings;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::World;
 
-/// A name that only the proxies know.
+/// A name that only the proxies can resolve.
 const NAME: &str = "git.example.test";
 
 async fn secret(world: &World, name: &str, data: Value) -> Result {
@@ -55,7 +55,7 @@ async fn each_object_has_a_proxy_of_its_own() -> Result {
         proxy.clear_destinations();
     }
 
-    // A tunnel for TLS, through which the proxy sees nothing.
+    // A tunnel for TLS, whose content the proxy cannot see.
     secret(&world, "authority", json!({"ca.crt": authority.pem()})).await?;
     for (name, proxy) in &proxies {
         let tunneled = format!("{name}-tls");
@@ -74,7 +74,7 @@ async fn each_object_has_a_proxy_of_its_own() -> Result {
         );
     }
 
-    // Proxies that refuse or are not there are told apart from the repository.
+    // Rejecting and unreachable proxies are distinguished from the repository.
     secret(
         &world,
         "wrong",
@@ -173,7 +173,7 @@ async fn the_environments_proxy_serves_objects_without_one() -> Result {
         .apply_url("usual", &url, "ref: {branch: main}")
         .await?;
     world.ready("usual").await?;
-    // Events go to their address beside this.
+    // Events are sent directly to their address.
     let through = |proxy: &Proxy, destination: &str| {
         let destinations = proxy.destinations();
         destinations.iter().any(|found| found == destination)
@@ -202,7 +202,7 @@ async fn the_environments_proxy_serves_objects_without_one() -> Result {
         own.destinations()
     );
 
-    // Neither the loopback nor what NO_PROXY names goes through it.
+    // Neither loopback addresses nor those in NO_PROXY use it.
     world
         .apply("loopback", "app.git", "ref: {branch: main}")
         .await?;

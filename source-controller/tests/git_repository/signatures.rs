@@ -131,7 +131,7 @@ async fn signatures_are_asked_for() -> Result {
         ensure!(object["status"]["artifact"].is_null(), "{object}");
     }
 
-    // SC-VER-013: another mode is checked although the remote did not move
+    // SC-VER-013: another mode is verified although the remote did not move
     let patch = json!({"spec": {"verify": {"mode": "TagAndHEAD"}}});
     world.namespace.merge(GIT_REPOSITORY, "tag", patch).await?;
     let object = world.ready("tag").await?;
@@ -140,7 +140,7 @@ async fn signatures_are_asked_for() -> Result {
         "{object}"
     );
 
-    // SC-VER-001: with the next revision nothing is left of a verification that is no longer asked for
+    // SC-VER-001: with the next revision nothing remains of a verification that is no longer configured
     repo.commit("pgp").file("f", "unsigned").create();
     world
         .namespace
@@ -231,7 +231,7 @@ async fn a_signature_asked_for_later() -> Result {
         "a signature that is found right after all is no recovery: {reasons:?}"
     );
 
-    // Keys that change are looked at with the next revision only.
+    // Changed keys only take effect with the next revision.
     world.namespace.apply(&keys("trusted", &stranger)).await?;
     let object = world.reconcile("app").await?;
     ensure!(

@@ -155,7 +155,7 @@ async fn the_algorithms_of_the_flags_alone_are_offered() -> Result {
     Ok(())
 }
 
-// SC-AUTH-014, SC-GIT-124, SC-GIT-126: what is wrong with a Secret is said without showing it
+// SC-AUTH-014, SC-GIT-124, SC-GIT-126: a Secret's defects are reported without showing it
 #[tokio::test]
 async fn keys_and_hosts_that_are_none() -> Result {
     let world = World::start("git-nokeys").await?;

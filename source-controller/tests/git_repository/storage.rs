@@ -1,4 +1,4 @@
-//! Artifacts in the storage, while the object lives.
+//! Artifacts in the storage during an object's life.
 
 use kind_tests::controller::Settings;
 use kind_tests::{Controller, GIT_REPOSITORY, Result, ensure};
@@ -113,7 +113,7 @@ async fn old_artifacts_go_when_their_object_is_reconciled() -> Result {
     Ok(())
 }
 
-// SC-ART-040: by age, though there may be more
+// SC-ART-040: by age, though the count is not reached
 #[tokio::test]
 async fn artifacts_past_their_time_go() -> Result {
     let settings = Settings::default()
@@ -132,13 +132,13 @@ async fn artifacts_past_their_time_go() -> Result {
         "{:?}",
         world.stored("app")
     );
-    // SC-GIT-114: what older versions left
+    // SC-GIT-114: remains of older versions
     std::os::unix::fs::symlink(
         world.folder("app").join(&first),
         world.folder("app").join("latest.tar.gz"),
     )?;
     set_age(&world.folder("app").join(&first), HOUR)?;
-    // The current one stays however old it is.
+    // The current one is kept, whatever its age.
     let path = object["status"]["artifact"]["path"]
         .as_str()
         .unwrap_or_default();
@@ -176,7 +176,7 @@ async fn another_address_is_told_without_another_artifact() -> Result {
     );
 
     set_age(&world.folder("app").join(&first), HOUR)?;
-    // An object that was deleted while nobody looked.
+    // An object that was deleted while the controller was down.
     let gone = world.folder("gone");
     std::fs::create_dir_all(&gone)?;
     std::fs::write(gone.join("x.tar.gz"), "")?;
@@ -263,7 +263,7 @@ async fn a_suspended_object_does_not_miss_its_artifact() -> Result {
     Ok(())
 }
 
-// SC-ART-004: the file of a commit is replaced at once; SC-GIT-113: which is told
+// SC-ART-004: the file of a commit is replaced at once; SC-GIT-113: and reported
 #[tokio::test]
 async fn another_content_of_the_same_commit_replaces_its_file() -> Result {
     let world = World::start("git-replace").await?;

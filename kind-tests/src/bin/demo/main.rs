@@ -41,7 +41,7 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    // Whichever way it ends, what it started is dropped, and with that ended.
+    // On any exit, everything started is dropped and thereby stopped.
     let ended = tokio::select! {
         result = run(stay) => result,
         _ = tokio::signal::ctrl_c() => {
@@ -132,7 +132,7 @@ async fn run(stay: bool) -> Result {
     Ok(())
 }
 
-/// Prints what both objects say about themselves until the revision is applied and healthy.
+/// Prints the status of both objects until the revision is applied and healthy.
 async fn follow(flux: &Flux, revision: &str, started: Instant) -> Result {
     let fetched = flux
         .namespace
@@ -161,7 +161,7 @@ async fn follow(flux: &Flux, revision: &str, started: Instant) -> Result {
     Ok(())
 }
 
-/// Tells each new state of the object, for as long as it is polled.
+/// Prints each new state of the object, as long as it is polled.
 async fn watch(flux: &Flux, told: &Told) -> Failure {
     let endless = flux
         .namespace
@@ -175,7 +175,7 @@ async fn watch(flux: &Flux, told: &Told) -> Failure {
     }
 }
 
-/// What was already said about an object.
+/// The last printed state of an object.
 struct Told {
     kind: Kind,
     started: Instant,
@@ -207,7 +207,7 @@ impl Told {
     }
 }
 
-/// The Flux objects and what they brought, as tables.
+/// Prints the Flux objects and the objects that they created, as tables.
 async fn show(flux: &Flux) -> Result {
     let mut rows = Vec::new();
     for kind in [GIT_REPOSITORY, KUSTOMIZATION] {
@@ -244,7 +244,7 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// A revision with its hash cut to what a person compares.
+/// A revision with a shortened hash.
 fn short(revision: &Value) -> String {
     let revision = text(revision);
     match revision.split_once("@sha1:") {
