@@ -138,7 +138,7 @@ mod tests {
     use super::Fingerprint;
 
     #[test]
-    fn a_key_tells_apart_inputs_that_concatenate_alike() {
+    fn inputs_with_the_same_concatenation_have_different_keys() {
         let key = |inputs: &[&str]| {
             inputs
                 .iter()

@@ -376,7 +376,7 @@ mod tests {
     use super::Source;
 
     #[test]
-    fn a_cluster_is_looked_for_in_the_documented_order() {
+    fn clusters_are_found_in_the_documented_order() {
         for (asked, kind_works, found) in [
             (Some("kubeconfig"), true, Some(Source::Kubeconfig)),
             (Some("kind"), false, Some(Source::Kind)),

@@ -203,7 +203,7 @@ ENTRYPOINT ["/usr/local/bin/app"]
     }
 
     #[test]
-    fn what_the_harness_cannot_build_is_refused() {
+    fn unsupported_dockerfile_instructions_are_refused() {
         for line in ["RUN true", "COPY a b", "ENV A=b", "ENTRYPOINT /bin/app"] {
             let dockerfile = format!("{DOCKERFILE}{line}\n");
             assert!(

@@ -281,7 +281,7 @@ fn gates_are_those_of_the_ledger() -> Result {
 }
 
 #[test]
-fn logs_are_as_the_flags_say() -> Result {
+fn log_flags_take_effect() -> Result {
     let gate = "--feature-gates=CacheSecretsAndConfigMaps=true";
     for name in CONTROLLERS {
         let said = |flags: &[&str]| -> Result<Vec<String>> {
@@ -386,7 +386,7 @@ fn code_of(name: &str) -> Result<String> {
 }
 
 #[test]
-fn a_flag_or_gate_is_read_or_says_that_it_changes_nothing() -> Result {
+fn flags_and_gates_are_used_or_logged_as_ineffective() -> Result {
     for (column, name) in CONTROLLERS.into_iter().enumerate() {
         let code = code_of(name)?;
         let known = |defaults: [&'static str; 2]| Some(defaults[column]).filter(|it| *it != "-");
@@ -443,7 +443,7 @@ fn a_flag_or_gate_is_read_or_says_that_it_changes_nothing() -> Result {
 }
 
 #[test]
-fn known_flags_without_effect_say_so() -> Result {
+fn ineffective_flags_are_logged() -> Result {
     for (name, args, flags, gates) in [
         (
             "source-controller",

@@ -19,7 +19,7 @@ fn first(path: &str, kind: &str) -> Result<Value> {
 }
 
 #[test]
-fn deployments_fit_the_controllers() -> Result {
+fn deployments_match_the_controllers() -> Result {
     for (name, grace, ports) in [
         // RT-DIF-003, RT-DIF-004: of the existing controllers
         (

@@ -40,7 +40,7 @@ spec:
 /// The steps of a user who installs from this repository: apply manifests/install, then a GitRepository and a
 /// Kustomization.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn both_controllers_run_as_pods_and_take_a_commit_to_running_objects() -> Result {
+async fn both_controllers_run_as_pods_and_apply_a_commit() -> Result {
     if let Some(why) = PodCluster::missing()? {
         eprintln!("skipped: {why}");
         return Ok(());

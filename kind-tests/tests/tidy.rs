@@ -178,7 +178,7 @@ fn rank(storey: &str) -> Result<usize> {
 }
 
 #[test]
-fn the_lower_storeys_reach_for_nothing_above_them() -> Result {
+fn lower_storeys_do_not_depend_on_banned_crates() -> Result {
     // Dependencies that a storey must not have, even transitively: engines are values in, values out; I/O knows no
     // Kubernetes.
     const ENGINES: &[&str] = &[
@@ -381,7 +381,7 @@ fn nothing_is_left_for_later() -> Result {
 }
 
 #[test]
-fn each_difference_is_told_once() -> Result {
+fn each_difference_is_listed_once() -> Result {
     let text = fs::read_to_string(Workspace::read()?.root.join("docs/differences.md"))?;
     let mut told = BTreeSet::new();
     let mut wrong = Vec::new();
@@ -416,7 +416,7 @@ fn each_difference_is_told_once() -> Result {
 }
 
 #[test]
-fn modules_and_their_tests_lie_where_the_style_guide_says() -> Result {
+fn modules_and_tests_are_laid_out_by_the_style_guide() -> Result {
     let workspace = Workspace::read()?;
     let mut all = BTreeSet::new();
     for (_, _, folder) in workspace.members() {

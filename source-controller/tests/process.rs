@@ -24,7 +24,7 @@ fn run(args: &[&str], kubeconfig: &str) -> Result<Output> {
 }
 
 #[tokio::test]
-async fn what_the_process_refuses_to_start_with() -> Result {
+async fn invalid_flags_prevent_the_start() -> Result {
     let cluster = Cluster::shared().await?;
     let kubeconfig = cluster.kubeconfig().display().to_string();
     let folder = std::env::temp_dir();
@@ -277,7 +277,7 @@ async fn metrics_and_log_lines() -> Result {
 
 // SC-PROC-052
 #[tokio::test]
-async fn secrets_come_from_a_cache_where_the_gate_is_on() -> Result {
+async fn secrets_are_cached_if_the_gate_is_enabled() -> Result {
     let settings = Settings::default().flag("--feature-gates=CacheSecretsAndConfigMaps=true");
     let git = HttpGitServer::builder()
         .basic_auth("flux", "s3cret")
@@ -307,7 +307,7 @@ async fn secrets_come_from_a_cache_where_the_gate_is_on() -> Result {
 
 // SC-PROC-025: the expiry of an unreleased Lease is awaited
 #[tokio::test]
-async fn a_lease_is_kept_where_the_flag_says_so() -> Result {
+async fn the_lease_is_not_released_if_disabled_by_flag() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "git-lease").await?;
     let settings = Settings::default()
         .flag("--enable-leader-election=true")
@@ -327,7 +327,7 @@ async fn a_lease_is_kept_where_the_flag_says_so() -> Result {
 
 // SC-PROC-029, SC-PROC-032, SC-PROC-052; SC-PROC-022: no client-side limit on a server that limits its clients itself
 #[tokio::test]
-async fn what_is_watched() -> Result {
+async fn watches_have_the_configured_scope() -> Result {
     let cluster = Cluster::shared().await?;
     for (flag, prefix) in [
         ("--watch-all-namespaces=true", String::new()),
@@ -375,7 +375,7 @@ async fn what_is_watched() -> Result {
 
 // SC-ART-021, SC-ART-022, RT-ART-004
 #[tokio::test]
-async fn the_address_of_artifacts_follows_from_where_they_are_served() -> Result {
+async fn the_advertised_address_is_derived_from_the_listen_address() -> Result {
     for (listen, host) in [
         ("0.0.0.0:PORT", "pod-name:PORT"),
         (":PORT", "localhost:PORT"),
@@ -510,7 +510,7 @@ async fn artifacts_are_served_as_files() -> Result {
 
 // SC-PROC-043, RT-ART-013
 #[tokio::test]
-async fn a_port_that_is_taken_ends_the_process() -> Result {
+async fn a_port_in_use_ends_the_process() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "git-port").await?;
     let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
     let settings = Settings::default().flag(format!("--storage-addr={}", taken.local_addr()?));

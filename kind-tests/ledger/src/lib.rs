@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_stands_twice_is_reported() {
+    fn a_duplicate_row_is_reported() {
         let mut ledger = ledger();
         ledger.add("two", "| XA-ART-001 | again | |\n");
         assert_eq!(*ledger.repeated(), set(&["XA-ART-001"]));
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_counts_and_lists() {
+    fn the_status_page_counts_and_lists_rows() {
         let page = ledger().status(&set(&["XA-ART-001"]));
         assert!(page.contains("1 of 4 rows are proven"), "{page}");
         assert!(

@@ -9,7 +9,7 @@ use crate::{Bench, GROUP, config_map};
 
 // KC-SSA-020 KC-SSA-022 RT-SSA-009 RT-SSA-010
 #[tokio::test]
-async fn objects_are_made_changed_when_they_drift_and_left_alone_otherwise() -> Result {
+async fn objects_are_created_corrected_on_drift_and_otherwise_unchanged() -> Result {
     let mut bench = Bench::new("apply-drift").await?;
     let yaml = config_map("a", "") + &config_map("b", ", labels: {x: z}");
     let made = bench.apply(&yaml).await?;
@@ -132,7 +132,7 @@ async fn a_run_that_changes_nothing_costs_one_request_per_kind() -> Result {
 
 // RT-SSA-011 RT-SSA-012 KC-SSA-015 KC-SSA-016 KC-SSA-017
 #[tokio::test]
-async fn objects_that_say_so_are_left_alone() -> Result {
+async fn objects_with_opt_out_annotations_are_not_changed() -> Result {
     let mut bench = Bench::new("apply-skip").await?;
     let note = |pair: &str| format!(", annotations: {{{GROUP}/{pair}}}");
     let yaml = config_map("ignored", &note("ssa: ignore"))
@@ -169,7 +169,7 @@ async fn objects_that_say_so_are_left_alone() -> Result {
 
 // RT-SSA-005 KC-SSA-009 KC-SSA-010 KC-SSA-012 KC-SSA-033
 #[tokio::test]
-async fn definitions_come_first_and_a_bad_object_stops_its_stage_only() -> Result {
+async fn definitions_come_first_and_an_invalid_object_only_stops_its_stage() -> Result {
     let mut bench = Bench::new("apply-stages").await?;
     let group = format!("{}.example.com", bench.namespace.name());
     let yaml = format!(

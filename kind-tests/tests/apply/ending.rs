@@ -15,7 +15,7 @@ use crate::{Bench, GROUP, config_map};
 
 // RT-SSA-018 RT-SSA-022 KC-PRUNE-006 KC-PRUNE-007 KC-PRUNE-016
 #[tokio::test]
-async fn only_what_is_provably_ours_is_deleted() -> Result {
+async fn only_objects_with_owner_labels_are_deleted() -> Result {
     let mut bench = Bench::new("apply-prune").await?;
     let note = |pair: &str| format!(", annotations: {{{GROUP}/{pair}}}");
     let yaml = config_map("gone", "")
@@ -77,7 +77,7 @@ async fn only_what_is_provably_ours_is_deleted() -> Result {
 
 // RT-SSA-019
 #[tokio::test]
-async fn what_belongs_to_a_deleted_object_follows_it() -> Result {
+async fn dependents_of_a_deleted_object_are_collected() -> Result {
     let mut bench = Bench::new("apply-background").await?;
     let objects = bench.objects(&config_map("owner", ""))?;
     let options = bench.options();

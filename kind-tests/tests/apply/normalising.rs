@@ -202,7 +202,7 @@ fn shared() -> Vec<Shared> {
 
 // KC-SSA-003
 #[tokio::test]
-async fn an_empty_value_leaves_alone_what_others_set() -> Result {
+async fn empty_values_keep_values_of_other_managers() -> Result {
     let mut bench = Bench::new("apply-empty").await?;
     let name = bench.namespace.name().to_owned();
     for Shared {

@@ -50,7 +50,7 @@ async fn an_immutable_field_needs_force() -> Result {
 
 // RT-SSA-014 KC-SSA-023 KC-SSA-024 KC-SSA-025 KC-SSA-026
 #[tokio::test]
-async fn what_kubectl_left_behind_is_taken_over() -> Result {
+async fn fields_owned_by_kubectl_are_taken_over() -> Result {
     let mut bench = Bench::new("apply-takeover").await?;
     let api = bench.namespace.api(CONFIG_MAP).await?;
     let edited: kube::api::DynamicObject = serde_json::from_value(json!({
@@ -148,7 +148,7 @@ async fn ignored_fields_belong_to_others() -> Result {
 
 // KC-SSA-030
 #[tokio::test]
-async fn force_deletes_nothing_that_could_not_be_made_again() -> Result {
+async fn force_deletes_nothing_that_could_not_be_recreated() -> Result {
     let mut bench = Bench::new("apply-invalid").await?;
     let service = |ports: &str| {
         format!(

@@ -32,7 +32,7 @@ async fn node_port(topic: &str) -> Result<(Bench, impl Fn(&str) -> String)> {
 
 // KC-SSA-028 KC-SSA-030
 #[tokio::test]
-async fn what_the_object_itself_holds_does_not_keep_it_from_being_recreated() -> Result {
+async fn resources_held_by_an_object_do_not_block_its_recreation() -> Result {
     let (mut bench, service) = node_port("apply-node-port").await?;
     let before = bench.uid(SERVICE, "s").await?;
     let options = bench.options();
@@ -53,7 +53,7 @@ async fn what_the_object_itself_holds_does_not_keep_it_from_being_recreated() ->
 
 // KC-SSA-030
 #[tokio::test]
-async fn the_previous_object_is_restored_where_the_new_one_is_refused_after_all() -> Result {
+async fn the_previous_object_is_restored_if_its_replacement_is_rejected() -> Result {
     let (mut bench, service) = node_port("apply-restore").await?;
     let label = json!({ "metadata": { "labels": { "kept": "yes" } } });
     let before = bench.namespace.merge(SERVICE, "s", label).await?;

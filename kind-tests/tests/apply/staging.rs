@@ -105,7 +105,7 @@ async fn the_next_stage_waits_until_the_classes_are_ready() -> Result {
 
 // KC-SSA-010
 #[tokio::test]
-async fn a_wait_that_failed_is_waited_again_although_nothing_has_changed() -> Result {
+async fn a_failed_wait_is_repeated_without_changes() -> Result {
     let mut bench = Bench::new("apply-refused").await?;
     let group = format!("{}.example.com", bench.namespace.name());
     let (first, second) = (format!("tools.{group}"), format!("hammers.{group}"));
@@ -195,7 +195,7 @@ async fn until_accepted(bench: &Bench, accepted: bool) -> Result {
 
 // The difference under KC-SSA-014: only written content counts as unchanged.
 #[tokio::test]
-async fn a_write_that_failed_is_tried_again_although_nothing_has_changed() -> Result {
+async fn a_failed_write_is_retried_without_changes() -> Result {
     let mut bench = Bench::new("apply-half").await?;
     let both = |revisions| deployment("first", revisions) + &deployment("second", revisions);
     bench.apply(&both(1)).await?;

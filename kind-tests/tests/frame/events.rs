@@ -147,7 +147,7 @@ webhooks:
 }
 
 #[tokio::test]
-async fn a_server_that_fails_to_take_an_event_gets_it_later() -> Result {
+async fn events_are_retried_after_server_failures() -> Result {
     const WEBHOOK: Kind = Kind(
         "admissionregistration.k8s.io/v1",
         "ValidatingWebhookConfiguration",

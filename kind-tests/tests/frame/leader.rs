@@ -26,7 +26,7 @@ fn election(namespace: &Namespace, identity: &str) -> Election {
 }
 
 #[tokio::test]
-async fn one_leads_at_a_time_and_hands_over() -> Result {
+async fn one_replica_leads_and_hands_over() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "frame-leader").await?;
     let client = namespace.client().clone();
     let metrics = Metrics::new()?;

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::{EVENT, repository, start};
 
 #[tokio::test]
-async fn an_object_is_brought_to_ready_and_left_alone() -> Result {
+async fn an_object_becomes_ready_and_is_not_reconciled_again() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "frame-ready").await?;
     let running = start(&namespace).await?;
     namespace.apply(&repository("repo", "ok")).await?;
@@ -189,7 +189,7 @@ async fn failures_stall_or_retry() -> Result {
 }
 
 #[tokio::test]
-async fn a_suspended_object_is_left_and_a_deleted_one_finalized() -> Result {
+async fn suspended_objects_are_skipped_and_deleted_ones_finalized() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "frame-end").await?;
     let running = start(&namespace).await?;
     namespace.apply(&repository("repo", "ok")).await?;
@@ -236,7 +236,7 @@ async fn a_suspended_object_is_left_and_a_deleted_one_finalized() -> Result {
 }
 
 #[tokio::test]
-async fn conditions_of_others_survive() -> Result {
+async fn conditions_of_other_controllers_are_kept() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "frame-foreign").await?;
     let _running = start(&namespace).await?;
     namespace.apply(&repository("repo", "ok")).await?;

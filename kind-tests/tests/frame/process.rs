@@ -125,7 +125,7 @@ fn watched<'a>(requests: &'a [Request], resources: &[&str]) -> Vec<&'a Request> 
 }
 
 #[tokio::test]
-async fn a_controller_watches_what_its_flags_say() -> Result {
+async fn watch_flags_select_what_is_watched() -> Result {
     let cluster = Cluster::shared().await?;
     let kinds = [
         "kustomizations",
@@ -241,7 +241,7 @@ async fn a_controller_watches_what_its_flags_say() -> Result {
 }
 
 #[tokio::test]
-async fn the_log_tells_what_upstreams_tells() -> Result {
+async fn log_lines_are_upstreams() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "frame-log").await?;
     let settings = Settings::default()
         .flag("--enable-leader-election")
@@ -322,7 +322,7 @@ async fn the_log_tells_what_upstreams_tells() -> Result {
 }
 
 #[tokio::test]
-async fn metrics_are_what_dashboards_read() -> Result {
+async fn metrics_have_the_names_that_dashboards_use() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "frame-metrics").await?;
     // RT-LOG-008: with this gate lines keep all their keys
     let settings = Settings::default()

@@ -50,7 +50,7 @@ async fn every_object_is_reconciled_once_at_the_start() -> Result {
 }
 
 #[tokio::test]
-async fn as_many_run_at_once_as_there_are_workers() -> Result {
+async fn concurrency_is_limited_by_workers() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "frame-workers").await?;
     let running = start(&namespace).await?;
     for name in ["a", "b", "c"] {

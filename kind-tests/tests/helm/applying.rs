@@ -44,7 +44,7 @@ fn managers(object: &Value) -> Vec<(String, String)> {
 
 // HE-KUBE-001 HE-KUBE-005 HE-KUBE-013 HE-ACT-007 HE-ACT-011
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn objects_are_ours_as_they_would_be_helms() -> Result {
+async fn objects_have_the_ownership_that_helm_sets() -> Result {
     let templates = [
         ("templates/map.yaml", MAP),
         ("templates/web.yaml", WEB),
@@ -125,7 +125,7 @@ async fn objects_are_ours_as_they_would_be_helms() -> Result {
 
 // HE-KUBE-004 HE-KUBE-006 HE-KUBE-011 HE-ACT-012
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_applied_is_told_as_helm_tells_it() -> Result {
+async fn apply_errors_are_helms() -> Result {
     let web = WEB.replace("{{ .Values.is }}", "x");
     let unknown = web.replace("replicas: 0", "replicas: 0\n  replica: 1");
     let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: bad_NAME}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: fine}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: map}\ndata: {of: x}\nextra: x\n";
@@ -175,7 +175,7 @@ async fn what_cannot_be_applied_is_told_as_helm_tells_it() -> Result {
 
 // HE-KUBE-007 HE-KUBE-016 HE-KUBE-017 HE-KUBE-018 HE-ACT-022
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_pruned_while_something_cannot_be_applied() -> Result {
+async fn nothing_is_pruned_if_an_object_cannot_be_applied() -> Result {
     let old = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: old}\n";
     let kept = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kept}\n";
     let map = MAP.replace("{{ .Values.is }}", "x");
@@ -232,7 +232,7 @@ async fn nothing_is_pruned_while_something_cannot_be_applied() -> Result {
 
 // HE-ACT-008 HE-ACT-009 HE-KUBE-015
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_there_already_is_taken_over_only_if_that_is_wanted() -> Result {
+async fn existing_objects_are_adopted_only_on_request() -> Result {
     let map = MAP.replace("{{ .Values.is }}", "ours");
     let mut ours = Bench::new("helm-adopt", &files(&[("templates/map.yaml", &map)])).await?;
     let there =
@@ -261,7 +261,7 @@ async fn what_is_there_already_is_taken_over_only_if_that_is_wanted() -> Result 
 
 // HE-KUBE-005 HE-KUBE-009 HE-KUBE-010 HE-KUBE-014
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_the_client_side_only_what_changes_is_sent() -> Result {
+async fn client_side_updates_only_send_changes() -> Result {
     let mut ours = Bench::new(
         "helm-client-side",
         &files(&[("templates/map.yaml", MAP), ("templates/web.yaml", WEB)]),
@@ -332,7 +332,7 @@ async fn on_the_client_side_only_what_changes_is_sent() -> Result {
 
 // HE-ACT-025 HE-ACT-027 HE-ACT-028
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rollback_brings_back_what_was() -> Result {
+async fn a_rollback_restores_the_previous_objects() -> Result {
     let one = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: one}\n";
     let two = one.replace("one", "two");
     let mut ours = Bench::new(
@@ -377,7 +377,7 @@ async fn a_rollback_brings_back_what_was() -> Result {
 
 // HE-KUBE-003
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_name_that_the_server_makes_up_is_as_it_is_for_helm() -> Result {
+async fn generated_names_behave_as_in_helm() -> Result {
     let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {generateName: made-up-}\n";
     let two = map.replace("generateName", "name: a, generateName");
     let mut ours = Bench::new("helm-generated", &files(&[("templates/m.yaml", map)])).await?;
@@ -415,7 +415,7 @@ async fn a_name_that_the_server_makes_up_is_as_it_is_for_helm() -> Result {
 
 // HE-ACT-010
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_namespace_is_created_where_it_is_not() -> Result {
+async fn the_namespace_is_created_if_missing() -> Result {
     let map = MAP.replace("{{ .Values.is }}", "x");
     let mut ours = Bench::new("helm-namespace", &files(&[("templates/map.yaml", &map)])).await?;
     for (method, suffix) in [

@@ -12,7 +12,7 @@ const OBJECTS: &str = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}
 
 // HE-ACT-030 HE-ACT-031 HE-ACT-034 HE-ACT-036 HE-ACT-038 HE-KUBE-019
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_what_is_the_releases_own_goes_with_it() -> Result {
+async fn an_uninstallation_deletes_only_objects_of_the_release() -> Result {
     let ours = Bench::new("helm-uninstall", &files(&[("templates/all.yaml", OBJECTS)])).await?;
     ours.install("{}").await?;
     ours.upgrade("{}").await?;
@@ -101,7 +101,7 @@ async fn an_upgrade_prunes_nothing_of_another_release() -> Result {
 
 // HE-ACT-032 HE-ACT-034 HC-WAIT-010
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_uninstallation_tells_what_does_not_go() -> Result {
+async fn an_uninstallation_reports_remaining_objects() -> Result {
     let held = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: held, finalizers: [kind-tests.fluxcd.io/hold]}\n";
     let mut ours = Bench::new("helm-held", &files(&[("templates/all.yaml", held)])).await?;
     for (strategy, want) in [

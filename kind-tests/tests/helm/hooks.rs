@@ -44,7 +44,7 @@ fn phases(release: &Release) -> Vec<(&str, HookPhase)> {
 
 // HE-HOOK-006 HE-HOOK-007 HE-HOOK-010 HE-HOOK-013 HE-HOOK-015 HE-HOOK-016
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_has_to_complete_and_anything_else_is_ready_at_once() -> Result {
+async fn hook_jobs_must_complete_and_other_hooks_are_ready_at_once() -> Result {
     let all = [
         job(
             "migrate",
@@ -105,7 +105,7 @@ async fn a_job_has_to_complete_and_anything_else_is_ready_at_once() -> Result {
 
 // HE-HOOK-010 HE-HOOK-011 HE-HOOK-012
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_that_fails_fails_the_release() -> Result {
+async fn a_failed_hook_job_fails_the_release() -> Result {
     let nowhere = "  activeDeadlineSeconds: 1\n";
     let all = [
         map("a-first", "pre-install,pre-upgrade", "hook-succeeded"),
@@ -191,7 +191,7 @@ async fn a_job_that_fails_fails_the_release() -> Result {
 
 // HE-HOOK-008 HE-HOOK-009 HE-KUBE-011
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hook_takes_nothing_over() -> Result {
+async fn hooks_do_not_adopt_existing_objects() -> Result {
     let hook = map("taken", "pre-install", "hook-succeeded");
     let mut ours = Bench::new("helm-hook-taken", &files(&[("templates/hook.yaml", &hook)])).await?;
     let there = "{apiVersion: v1, kind: ConfigMap, metadata: {name: taken}, data: {is: another's}}";

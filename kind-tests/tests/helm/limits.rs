@@ -12,7 +12,7 @@ use crate::bench::{Bench, files};
 
 // HE-ACT-001
 #[tokio::test]
-async fn a_cluster_that_does_not_answer_is_told_of_first() -> Result {
+async fn an_unreachable_cluster_is_reported_first() -> Result {
     let [port] = free_ports()?;
     let config = kube::Config::new(format!("http://127.0.0.1:{port}").parse()?);
     let cluster = Cluster::new(kube::Client::try_from(config)?, FIELD_MANAGER);
@@ -74,7 +74,7 @@ fn noise(bytes: usize) -> String {
 
 // HE-ACT-040 HE-REL-013 HC-REL-003 HC-REL-005 HC-REL-006 HC-REL-008
 #[tokio::test]
-async fn records_are_refused_in_the_servers_words() -> Result {
+async fn rejected_records_are_reported_with_the_servers_message() -> Result {
     let bench = Bench::new("helm-records", &files(&[])).await?;
     let namespace = &bench.namespace;
     let records = bench.releaser();
@@ -172,7 +172,7 @@ async fn records_are_refused_in_the_servers_words() -> Result {
 
 // HE-ACT-040 HE-REL-017
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_applied_whose_record_cannot_be_stored() -> Result {
+async fn nothing_is_applied_if_the_record_cannot_be_stored() -> Result {
     let text = format!(
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: map}}\n# {}\n",
         noise(700_000).replace(['{', '}'], "x")

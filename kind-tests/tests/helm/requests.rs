@@ -24,7 +24,7 @@ fn verbs(requests: &[Request]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_more_is_asked_for_than_helm_asks_for() -> Result {
+async fn actions_send_no_more_requests_than_helm() -> Result {
     let files = files(&[("templates/all.yaml", OBJECTS)]);
     let ours = Bench::new("helm-requests", &files).await?;
     let theirs = Bench::new("helm-requests-helm", &files).await?;

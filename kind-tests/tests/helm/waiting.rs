@@ -13,7 +13,7 @@ const JOB: &str = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: job}\nspec:
 
 // HE-KUBE-021 HC-WAIT-017
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_release_is_there_when_its_objects_are_ready() -> Result {
+async fn a_release_is_deployed_once_its_objects_are_ready() -> Result {
     for strategy in [WaitStrategy::Watcher, WaitStrategy::Legacy] {
         let mut ours = Bench::new("helm-ready", &files(&[("templates/web.yaml", WEB)])).await?;
         ours.options.wait = strategy;
@@ -34,7 +34,7 @@ async fn a_release_is_there_when_its_objects_are_ready() -> Result {
 
 // HE-KUBE-021 HE-ACT-012 HC-WAIT-003 HC-WAIT-004 HC-WAIT-006 HC-WAIT-007 HC-WAIT-018
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_release_fails_whose_objects_are_not_ready_in_time() -> Result {
+async fn a_release_fails_if_its_objects_are_not_ready_in_time() -> Result {
     let stuck = WEB.replace("nodeSelector: {}", "nodeSelector: {no: such-node}");
     let paused = stuck.replace("replicas: 1", "replicas: 1\n  paused: true");
     let mut ours = Bench::new("helm-unready", &files(&[("templates/web.yaml", &stuck)])).await?;

@@ -15,7 +15,7 @@ fn annotated(name: &str, annotation: &str, rest: &str) -> String {
 }
 
 #[tokio::test]
-async fn objects_say_themselves_how_they_are_treated() -> Result {
+async fn annotations_decide_how_objects_are_applied() -> Result {
     let applier = Applier::start("annotated", Settings::default()).await?;
     // Existing objects by another manager.
     for name in ["once", "left", "merged", "plain"] {

@@ -33,7 +33,7 @@ fn failures(applier: &Applier) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn definitions_and_their_objects_apply_at_once_together_and_one_after_the_other() -> Result {
+async fn definitions_and_their_objects_apply_in_one_or_several_kustomizations() -> Result {
     let applier = Applier::start("crd-and-cr", Settings::default()).await?;
     let name = applier.namespace.name().to_owned();
     let groups: Vec<String> = (0..6).map(|n| format!("g{n}.{name}.example.com")).collect();
@@ -80,7 +80,7 @@ async fn definitions_and_their_objects_apply_at_once_together_and_one_after_the_
 }
 
 #[tokio::test]
-async fn a_group_that_cannot_answer_fails_the_run_at_once_and_the_next_revision_heals() -> Result {
+async fn an_unavailable_api_group_fails_the_run_and_the_next_revision_recovers() -> Result {
     // A separate cluster: namespaces cannot be deleted while an API group is unavailable.
     let cluster = Cluster::own(kind_tests::Settings::default()).await?;
     let applier = Applier::start_on(&cluster, "unavailable", Settings::default()).await?;

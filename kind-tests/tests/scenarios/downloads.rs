@@ -51,7 +51,7 @@ const DOWNLOADS: &[Download] = &[
 ];
 
 #[tokio::test]
-async fn a_download_is_tried_again_within_bounds_and_its_failure_is_told() -> Result {
+async fn downloads_are_retried_within_limits_and_failures_reported() -> Result {
     let applier = Applier::start("download", Settings::default().flag("--http-retry=2")).await?;
     let yaml = applier.kustomization("app", &["prune: true"]);
     applier.namespace.apply(&yaml).await?;
@@ -123,7 +123,7 @@ async fn a_download_is_tried_again_within_bounds_and_its_failure_is_told() -> Re
 }
 
 #[tokio::test]
-async fn an_artifact_that_is_not_what_it_should_be_is_refused() -> Result {
+async fn artifacts_with_a_wrong_digest_or_format_are_refused() -> Result {
     let applier = Applier::start("tampered", Settings::default()).await?;
     let yaml = applier.kustomization("app", &["prune: true"]);
     applier.namespace.apply(&yaml).await?;
@@ -228,7 +228,7 @@ async fn redirects_proxies_and_other_hosts_are_followed() -> Result {
 }
 
 #[tokio::test]
-async fn the_revision_at_the_origin_is_kept_and_forgotten() -> Result {
+async fn the_origin_revision_is_recorded_and_cleared() -> Result {
     let applier = Applier::start("origin", Settings::default()).await?;
     let mut artifact =
         applier
@@ -297,7 +297,7 @@ async fn hanging() -> Result<(String, tokio::sync::mpsc::UnboundedReceiver<()>)>
 }
 
 #[tokio::test]
-async fn a_server_that_hangs_holds_up_only_those_who_need_it() -> Result {
+async fn a_hanging_server_only_blocks_its_own_objects() -> Result {
     let (address, mut asked) = hanging().await?;
     let applier = Applier::start("hanging", Settings::default()).await?;
     let files = [("a.yaml", config_map("a", "1"))];

@@ -22,7 +22,7 @@ fn beginning(message: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_happens_is_told_to_both_alike() -> Result {
+async fn events_go_to_the_receiver_and_to_kubernetes() -> Result {
     let applier = Applier::start("told", Settings::default()).await?;
     let namespace = applier.namespace.name().to_owned();
     let annotations = json!({"metadata": {"annotations": {"event.toolkit.fluxcd.io/deploymentID": "d-1", "other": "x"}}});
@@ -196,7 +196,7 @@ async fn what_happens_is_told_to_both_alike() -> Result {
 }
 
 #[tokio::test]
-async fn what_may_not_be_had_is_told_without_a_revision() -> Result {
+async fn access_denials_are_reported_without_a_revision() -> Result {
     const SOURCE: Kind = Kind("source.toolkit.fluxcd.io/v1", "GitRepository");
     let flag = Settings::default().flag("--no-cross-namespace-refs");
     let applier = Applier::start("denied", flag).await?;

@@ -55,7 +55,7 @@ const BROKEN: &[Broken] = &[
 ];
 
 #[tokio::test]
-async fn a_broken_manifest_is_named_harms_nothing_and_the_next_good_commit_heals() -> Result {
+async fn a_broken_manifest_is_named_and_the_next_valid_commit_recovers() -> Result {
     let flux = Flux::start("broken").await?;
     let good = flux.commit(&[("deploy/a.yaml", &config_map("a", "1"))]);
     flux.follow_main().await?;
@@ -141,7 +141,7 @@ async fn a_missing_path_is_named() -> Result {
 }
 
 #[tokio::test]
-async fn a_missing_source_is_named_and_its_coming_heals() -> Result {
+async fn a_missing_source_is_named_and_its_creation_recovers() -> Result {
     let flux = Flux::start("no-source").await?;
     let revision = flux.commit(&[("a.yaml", &config_map("a", "1"))]);
     flux.namespace
@@ -165,8 +165,7 @@ async fn a_missing_source_is_named_and_its_coming_heals() -> Result {
 }
 
 #[tokio::test]
-async fn those_who_have_not_attempted_a_revision_learn_at_once_that_its_source_is_deleted() -> Result
-{
+async fn the_deletion_of_a_source_is_noticed_at_once_before_the_first_attempt() -> Result {
     let applier = Applier::start("gone-source", Settings::default()).await?;
     let broken =
         applier
@@ -189,7 +188,7 @@ async fn those_who_have_not_attempted_a_revision_learn_at_once_that_its_source_i
 }
 
 #[tokio::test]
-async fn an_unreachable_remote_is_told_and_what_was_fetched_stays_in_use() -> Result {
+async fn an_unreachable_remote_is_reported_and_the_last_artifact_stays_in_use() -> Result {
     let flux = Flux::start("unreachable").await?;
     let revision = flux.commit(&[("a.yaml", &config_map("a", "1"))]);
     flux.follow_main().await?;
@@ -273,7 +272,7 @@ async fn a_missing_branch_and_a_missing_secret_are_named() -> Result {
 }
 
 #[tokio::test]
-async fn a_controller_killed_in_the_middle_of_an_apply_finishes_after_its_restart() -> Result {
+async fn a_controller_killed_during_an_apply_finishes_after_its_restart() -> Result {
     const OBJECTS: usize = 120;
     let mut flux = Flux::start("killed").await?;
     let files: Vec<(String, String)> = (0..OBJECTS)
@@ -360,7 +359,7 @@ async fn a_source_controller_killed_while_it_fetches_serves_after_its_restart() 
 }
 
 #[tokio::test]
-async fn an_artifact_that_vanished_is_made_again() -> Result {
+async fn a_lost_artifact_is_rebuilt() -> Result {
     let mut flux = Flux::start("vanished").await?;
     let revision = flux.commit(&[("a.yaml", &config_map("a", "1"))]);
     let before = flux.follow_main().await?;

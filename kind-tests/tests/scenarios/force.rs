@@ -24,7 +24,7 @@ async fn running(topic: &str, manifest: &str) -> Result<Applier> {
 }
 
 #[tokio::test]
-async fn nothing_is_deleted_while_another_object_of_its_stage_is_refused() -> Result {
+async fn nothing_is_deleted_if_another_object_of_its_stage_is_rejected() -> Result {
     let immutable = |value: &str| {
         format!(
             "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\nimmutable: true\ndata: {{k: \"{value}\"}}\n"

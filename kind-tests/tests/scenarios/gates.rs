@@ -68,7 +68,7 @@ async fn asked_by_a_run(applier: &mut Applier, resources: &[&str]) -> Result<Vec
 }
 
 #[tokio::test]
-async fn configs_are_read_once_a_run_and_their_change_brings_one() -> Result {
+async fn configs_are_read_once_per_run_and_their_changes_trigger_one() -> Result {
     let mut applier = substituting("configs", Settings::default()).await?;
     // KC-SUB-011, KC-PROC-029: each reference once, from the API server
     let asked = asked_by_a_run(&mut applier, &["configmaps", "secrets"]).await?;
@@ -90,7 +90,7 @@ async fn configs_are_read_once_a_run_and_their_change_brings_one() -> Result {
 }
 
 #[tokio::test]
-async fn configs_may_be_cached() -> Result {
+async fn configs_can_be_cached() -> Result {
     let mut applier = substituting("cached", gate("CacheSecretsAndConfigMaps=true")).await?;
     // KC-PROC-029
     let asked = asked_by_a_run(&mut applier, &["configmaps", "secrets"]).await?;
@@ -121,7 +121,7 @@ async fn configs_may_be_cached() -> Result {
 }
 
 #[tokio::test]
-async fn watches_begin_where_flags_say() -> Result {
+async fn flags_select_the_watches() -> Result {
     let watched = async |settings: Settings, topic: &str| -> Result<Vec<String>> {
         let mut applier = Applier::start(topic, settings).await?;
         applier
@@ -183,7 +183,7 @@ async fn watches_begin_where_flags_say() -> Result {
 }
 
 #[tokio::test]
-async fn sources_may_be_read_each_time() -> Result {
+async fn source_reads_can_bypass_the_cache() -> Result {
     let direct = gate("DirectSourceFetch=true");
     for (settings, reads) in [(Settings::default(), 0), (direct, 1)] {
         let mut applier = Applier::start("direct", settings).await?;
@@ -209,7 +209,7 @@ async fn sources_may_be_read_each_time() -> Result {
 }
 
 #[tokio::test]
-async fn a_change_log_may_be_grouped() -> Result {
+async fn the_change_log_can_be_grouped() -> Result {
     let applier = Applier::start("grouped", gate("GroupChangeLog=true")).await?;
     applier
         .publish(
@@ -242,7 +242,7 @@ async fn a_change_log_may_be_grouped() -> Result {
 }
 
 #[tokio::test]
-async fn substitution_may_be_lenient() -> Result {
+async fn substitution_can_be_lenient() -> Result {
     let lenient = gate("StrictPostBuildSubstitutions=false");
     let applier = Applier::start("lenient", lenient).await?;
     let text = config_map("a", "<${unset}>");
@@ -264,7 +264,7 @@ async fn substitution_may_be_lenient() -> Result {
 }
 
 #[tokio::test]
-async fn health_may_be_read_by_kind() -> Result {
+async fn health_can_be_read_by_kind() -> Result {
     for (settings, by_kind) in [
         (Settings::default(), false),
         (gate("DisableStatusPollerCache=false"), true),
@@ -300,7 +300,7 @@ async fn health_may_be_read_by_kind() -> Result {
 }
 
 #[tokio::test]
-async fn managed_fields_may_be_migrated() -> Result {
+async fn managed_fields_can_be_migrated() -> Result {
     const SCALER: Kind = Kind("autoscaling/v2", "HorizontalPodAutoscaler");
     let scaler = |version: &str, rest: &str| {
         format!(
@@ -351,7 +351,7 @@ async fn managed_fields_may_be_migrated() -> Result {
 }
 
 #[tokio::test]
-async fn other_managers_may_be_overridden() -> Result {
+async fn other_managers_can_be_overridden() -> Result {
     for (flag, stays) in [
         ("--override-manager=somebody-else", true),
         ("--override-manager=kind-tests", false),
@@ -380,7 +380,7 @@ async fn other_managers_may_be_overridden() -> Result {
 }
 
 #[tokio::test]
-async fn what_a_process_serves() -> Result {
+async fn health_metrics_and_profiles_are_served() -> Result {
     // KC-PROC-072: temporary data is in memory, so a missing temporary folder does not matter
     let settings = Settings::default().env("TMPDIR", "/nowhere");
     let applier = Applier::start("serves", settings).await?;
@@ -445,7 +445,7 @@ async fn publish_many(applier: &Applier, count: usize) -> Result {
 }
 
 #[tokio::test]
-async fn a_server_that_limits_clients_itself_is_not_spared() -> Result {
+async fn client_side_limits_are_off_if_the_server_limits_clients() -> Result {
     // KC-PROC-016: with these limits the objects would take hours
     let settings = Settings::default()
         .flag("--kube-api-qps=0.01")
@@ -466,7 +466,7 @@ fn most_at_once(requests: &[Request]) -> usize {
 }
 
 #[tokio::test]
-async fn objects_are_compared_as_many_at_once_as_was_asked_for() -> Result {
+async fn the_number_of_concurrent_comparisons_is_configurable() -> Result {
     for (flag, concurrent) in [("--concurrent-ssa=1", false), ("--concurrent-ssa=16", true)] {
         let applier = Applier::start("at-once", Settings::default().flag(flag)).await?;
         let counter = Counter::start(applier.namespace.cluster(), applier.kustomize.user())?;

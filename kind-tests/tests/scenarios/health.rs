@@ -63,7 +63,7 @@ async fn check(applier: &Applier, names: &[&str]) -> Result {
 }
 
 #[tokio::test]
-async fn what_falls_ill_without_a_change_is_noticed() -> Result {
+async fn a_health_regression_without_a_new_revision_is_reported() -> Result {
     let applier = start("falls-ill", Settings::default()).await?;
     let waiting = under_way(&applier).await?;
     // KC-PRUNE-002: applied objects are in the inventory before they are healthy
@@ -141,7 +141,7 @@ async fn what_falls_ill_without_a_change_is_noticed() -> Result {
 }
 
 #[tokio::test]
-async fn without_failing_fast_others_may_still_heal() -> Result {
+async fn without_failing_fast_other_objects_can_recover() -> Result {
     let gate = Settings::default().flag("--feature-gates=DisableFailFastBehavior=true");
     let applier = Applier::start("patient", gate).await?;
     let counter = Counter::start(applier.namespace.cluster(), applier.kustomize.user())?;
@@ -181,7 +181,7 @@ async fn without_failing_fast_others_may_still_heal() -> Result {
 }
 
 #[tokio::test]
-async fn a_job_that_deletes_itself_does_not_hold_up_the_wait() -> Result {
+async fn a_job_that_deletes_itself_does_not_block_the_wait() -> Result {
     // It has nothing to do, so it is done at once.
     const JOB: &str = "
 apiVersion: batch/v1
@@ -253,7 +253,7 @@ async fn a_new_revision_ends_a_wait_for_the_old_one() -> Result {
 }
 
 #[tokio::test]
-async fn pods_that_are_stuck_make_their_owner_fail() -> Result {
+async fn stuck_pods_fail_their_owner() -> Result {
     const STATEFUL_SET: &str = "
 apiVersion: apps/v1
 kind: StatefulSet
@@ -315,7 +315,7 @@ fn by_run(requests: &[Request]) -> Vec<Vec<String>> {
 }
 
 #[tokio::test]
-async fn an_unchanged_run_that_is_healthy_costs_a_request_a_kind_and_two() -> Result {
+async fn an_unchanged_healthy_run_costs_one_request_per_kind_and_two() -> Result {
     const WEB: &str = "
 apiVersion: apps/v1
 kind: Deployment

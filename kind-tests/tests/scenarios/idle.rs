@@ -54,7 +54,7 @@ async fn renewals(
 }
 
 #[tokio::test]
-async fn an_idle_controller_asks_for_its_lease_and_nothing_else() -> Result {
+async fn an_idle_controller_only_renews_its_lease() -> Result {
     let flux = Flux::start_with("idle", elected(), elected()).await?;
     let files: Vec<(String, String)> = (0..OBJECTS * OBJECTS)
         .map(|number| {

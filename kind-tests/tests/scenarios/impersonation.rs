@@ -37,7 +37,7 @@ subjects: [{{kind: ServiceAccount, name: tenant, namespace: '${{namespace}}'}}]
 const SPEC: [&str; 2] = ["prune: true", "serviceAccountName: tenant"];
 
 #[tokio::test]
-async fn the_account_bounds_what_is_applied_and_pruned() -> Result {
+async fn the_service_account_limits_what_is_applied_and_pruned() -> Result {
     let settings = Settings::default()
         .flag("--min-retry-delay=10ms")
         .flag("--max-retry-delay=100ms");
@@ -162,7 +162,7 @@ async fn the_account_bounds_what_is_applied_and_pruned() -> Result {
 }
 
 #[tokio::test]
-async fn without_its_account_a_deletion_leaves_everything() -> Result {
+async fn deletion_without_the_service_account_keeps_all_objects() -> Result {
     let applier = Applier::start("orphaned", Settings::default()).await?;
     applier.namespace.apply(&tenant("'*'")).await?;
     applier
@@ -209,7 +209,7 @@ async fn without_its_account_a_deletion_leaves_everything() -> Result {
 }
 
 #[tokio::test]
-async fn a_stage_of_ones_own_lets_a_tenant_grant_what_it_holds() -> Result {
+async fn a_custom_stage_lets_a_tenant_bind_its_own_role() -> Result {
     const GRANT: &str = "
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
@@ -245,7 +245,7 @@ rules: [{apiGroups: [''], resources: [configmaps], verbs: [get]}]
 }
 
 #[tokio::test]
-async fn an_account_by_default_finds_kinds_that_it_has_just_defined() -> Result {
+async fn the_default_account_finds_kinds_that_it_has_just_defined() -> Result {
     let settings = Settings::default().flag("--default-service-account=admin");
     let applier = Applier::start("default-account", settings).await?;
     let namespace = applier.namespace.name().to_owned();

@@ -98,7 +98,7 @@ async fn deleting_a_kustomization_prunes_as_its_policy_says() -> Result {
 }
 
 #[tokio::test]
-async fn a_deleted_source_takes_its_artifacts_along_and_leaves_what_runs() -> Result {
+async fn a_deleted_source_removes_its_artifacts_and_keeps_applied_objects() -> Result {
     let (flux, _) = Flux::running(
         "no-more",
         &[("a.yaml", &config_map("a", "1"))],
@@ -122,7 +122,7 @@ async fn a_deleted_source_takes_its_artifacts_along_and_leaves_what_runs() -> Re
 }
 
 #[tokio::test]
-async fn what_is_suspended_rests_until_it_is_resumed() -> Result {
+async fn suspended_objects_are_not_reconciled_until_resumed() -> Result {
     let (flux, first) = Flux::running(
         "suspended",
         &[("a.yaml", &config_map("a", "1"))],
@@ -180,7 +180,7 @@ async fn what_is_suspended_rests_until_it_is_resumed() -> Result {
 }
 
 #[tokio::test]
-async fn a_request_is_handled_once_and_its_removal_is_none() -> Result {
+async fn a_request_is_handled_once_and_its_removal_triggers_nothing() -> Result {
     let flux = Flux::start("requested").await?;
     let revision = flux.commit(&[("a.yaml", &config_map("a", "1"))]);
     flux.follow_main().await?;

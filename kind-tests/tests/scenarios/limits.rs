@@ -95,7 +95,7 @@ async fn an_inventory_that_does_not_fit_is_refused_before_anything_is_applied() 
 }
 
 #[tokio::test]
-async fn an_object_that_no_server_takes_is_named() -> Result {
+async fn an_object_rejected_for_its_size_is_named() -> Result {
     let applier = Applier::start("too-large", Settings::default()).await?;
     applier
         .publish("main@sha1:1", &[("a.yaml", &config_map("a", "1"))])
@@ -148,7 +148,7 @@ fn crafted(entries: &[(&str, u8, &str)]) -> Result<Vec<u8>> {
 }
 
 #[tokio::test]
-async fn an_archive_that_nobody_may_unpack_is_refused_and_links_are_left_out() -> Result {
+async fn a_malicious_archive_is_refused_and_links_are_skipped() -> Result {
     let applier = Applier::start("archives", Settings::default()).await?;
     let (a, b) = (config_map("a", "1"), config_map("b", "1"));
     applier.publish("main@sha1:1", &[("a.yaml", &a)]).await?;

@@ -203,7 +203,7 @@ fn asked_properly(counter: &Counter) -> Result {
 }
 
 #[tokio::test]
-async fn a_source_that_refers_to_an_odd_name_says_so_and_holds_up_nobody() -> Result {
+async fn a_source_with_an_odd_reference_reports_it_and_blocks_no_others() -> Result {
     let mut flux = Flux::start("odd-sources").await?;
     flux.commit(&[("a.yaml", &config_map("a", "1"))]);
     let counter = Counter::start(flux.namespace.cluster(), flux.source.user())?;
@@ -236,7 +236,7 @@ async fn a_source_that_refers_to_an_odd_name_says_so_and_holds_up_nobody() -> Re
 }
 
 #[tokio::test]
-async fn a_kustomization_that_refers_to_an_odd_name_says_so_and_holds_up_nobody() -> Result {
+async fn a_kustomization_with_an_odd_reference_reports_it_and_blocks_no_others() -> Result {
     let mut flux = Flux::start("odd-kustomizations").await?;
     flux.commit(&[("a.yaml", &config_map("a", "1"))]);
     flux.follow_main().await?;

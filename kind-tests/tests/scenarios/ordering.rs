@@ -72,7 +72,7 @@ async fn a_kustomization_waits_until_what_it_depends_on_is_ready() -> Result {
 }
 
 #[tokio::test]
-async fn who_waits_goes_on_as_soon_as_it_can() -> Result {
+async fn dependants_continue_as_soon_as_dependencies_are_ready() -> Result {
     let patient = Settings::default().flag("--requeue-dependency=1h");
     let applier = Applier::start("at-once", patient).await?;
     let files = [
@@ -143,7 +143,7 @@ async fn a_new_revision_reaches_dependants_after_what_they_depend_on() -> Result
 }
 
 #[tokio::test]
-async fn kustomizations_that_wait_for_each_other_say_so_and_apply_nothing() -> Result {
+async fn cyclic_dependencies_are_reported_and_apply_nothing() -> Result {
     let flux = Flux::start("cycle").await?;
     flux.commit(&[
         ("a/a.yaml", &config_map("a", "1")),
@@ -183,7 +183,7 @@ async fn kustomizations_that_wait_for_each_other_say_so_and_apply_nothing() -> R
 }
 
 #[tokio::test]
-async fn a_wait_that_fails_names_what_is_not_ready_and_a_fix_ends_it() -> Result {
+async fn a_failed_health_check_names_the_object_and_a_fix_recovers() -> Result {
     let flux = Flux::start("health").await?;
     flux.commit(&[("web.yaml", NEVER_READY)]);
     flux.follow_main().await?;
@@ -237,7 +237,7 @@ async fn a_wait_that_fails_names_what_is_not_ready_and_a_fix_ends_it() -> Result
 }
 
 #[tokio::test]
-async fn health_checks_wait_for_what_they_name() -> Result {
+async fn health_checks_wait_for_the_named_objects() -> Result {
     let flux = Flux::start("checks").await?;
     let revision = flux.commit(&[("web.yaml", NEVER_READY), ("a.yaml", &config_map("a", "1"))]);
     flux.follow_main().await?;

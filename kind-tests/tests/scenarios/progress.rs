@@ -29,7 +29,7 @@ fn types(object: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn each_step_of_a_first_run_is_told() -> Result {
+async fn each_step_of_a_first_run_is_reported() -> Result {
     let applier = Applier::start("steps", Settings::default()).await?;
     let base = applier
         .artifacts
@@ -158,7 +158,7 @@ async fn each_step_of_a_first_run_is_told() -> Result {
 }
 
 #[tokio::test]
-async fn a_run_is_logged_with_what_it_was_about() -> Result {
+async fn run_logs_identify_the_object() -> Result {
     let applier = Applier::start("logged", Settings::default()).await?;
     applier
         .publish(REVISION, &[("a.yaml", &config_map("a", "1"))])
@@ -262,7 +262,7 @@ spec: {{policyName: {namespace}, validationActions: [Deny]}}
 }
 
 #[tokio::test]
-async fn a_status_that_cannot_be_written_fails_the_run_and_is_tried_again() -> Result {
+async fn a_failed_status_write_fails_the_run_and_is_retried() -> Result {
     const POLICY: Kind = Kind(
         "admissionregistration.k8s.io/v1",
         "ValidatingAdmissionPolicy",
@@ -324,7 +324,7 @@ async fn a_status_that_cannot_be_written_fails_the_run_and_is_tried_again() -> R
 }
 
 #[tokio::test]
-async fn conditions_of_ones_own_are_put_right_and_others_are_left() -> Result {
+async fn own_conditions_are_corrected_and_others_kept() -> Result {
     let applier = Applier::start("tampered", Settings::default()).await?;
     applier
         .publish(REVISION, &[("a.yaml", &config_map("a", "1"))])

@@ -134,7 +134,7 @@ async fn events(
 }
 
 #[tokio::test]
-async fn what_is_about_to_be_deleted_is_in_the_inventory_until_it_is() -> Result {
+async fn objects_stay_in_the_inventory_until_they_are_deleted() -> Result {
     let applier = Applier::start("both", Settings::default()).await?;
     let (old, new) = (config_map("old", "1"), config_map("new", "1"));
     applier
@@ -193,7 +193,7 @@ async fn what_is_about_to_be_deleted_is_in_the_inventory_until_it_is() -> Result
 }
 
 #[tokio::test]
-async fn a_garbage_collection_lists_everything_that_it_met() -> Result {
+async fn a_garbage_collection_event_lists_all_objects() -> Result {
     let applier = Applier::start("collected", Settings::default()).await?;
     let files = [
         ("a.yaml", config_map("a", "1")),
@@ -233,7 +233,7 @@ async fn a_garbage_collection_lists_everything_that_it_met() -> Result {
 }
 
 #[tokio::test]
-async fn nobody_waits_for_what_is_on_its_way_out() -> Result {
+async fn runs_do_not_wait_for_terminating_objects() -> Result {
     let applier = Applier::start("on-its-way", Settings::default()).await?;
     applier
         .publish(
@@ -320,7 +320,7 @@ async fn a_shutdown_does_not_wait_for_terminations_and_the_next_process_does() -
 }
 
 #[tokio::test]
-async fn what_is_blocked_can_still_be_deleted() -> Result {
+async fn a_blocked_kustomization_can_still_be_deleted() -> Result {
     let applier = Applier::start("blocked", Settings::default()).await?;
     applier
         .publish("main@sha1:1", &[("a.yaml", &config_map("a", "1"))])
@@ -381,7 +381,7 @@ async fn a_dependency_elsewhere_is_read_from_the_server() -> Result {
 }
 
 #[tokio::test]
-async fn force_at_means_nothing_here() -> Result {
+async fn the_force_at_annotation_is_ignored() -> Result {
     let applier = Applier::start("force-at", Settings::default()).await?;
     applier
         .publish("main@sha1:1", &[("a.yaml", &config_map("a", "1"))])

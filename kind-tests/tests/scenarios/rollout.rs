@@ -225,7 +225,7 @@ async fn the_highest_matching_version_rolls_out() -> Result {
 }
 
 #[tokio::test]
-async fn what_a_removed_file_had_created_is_pruned() -> Result {
+async fn objects_of_a_removed_file_are_pruned() -> Result {
     let (flux, _) = Flux::running(
         "pruned",
         &[
@@ -260,7 +260,7 @@ async fn what_a_removed_file_had_created_is_pruned() -> Result {
 }
 
 #[tokio::test]
-async fn without_prune_what_a_removed_file_had_created_stays() -> Result {
+async fn without_prune_objects_of_a_removed_file_are_kept() -> Result {
     let (flux, _) = Flux::running(
         "kept",
         &[
@@ -292,7 +292,7 @@ async fn without_prune_what_a_removed_file_had_created_stays() -> Result {
 }
 
 #[tokio::test]
-async fn what_someone_changed_by_hand_is_put_right() -> Result {
+async fn manual_changes_are_reverted() -> Result {
     let (flux, _) = Flux::running(
         "drift",
         &[("a.yaml", &config_map("a", "1"))],

@@ -49,7 +49,7 @@ subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: User, name: '{user}'}}]
 }
 
 #[tokio::test]
-async fn an_optional_reference_may_be_missing_and_nothing_else() -> Result {
+async fn only_optional_references_may_be_missing() -> Result {
     let mut applier = Applier::start("optional", Settings::default()).await?;
     let kubeconfig = without_secrets(&applier.namespace).await?;
     let settings = Settings::default().env("KUBECONFIG", kubeconfig.display().to_string());
@@ -92,7 +92,7 @@ async fn an_optional_reference_may_be_missing_and_nothing_else() -> Result {
 }
 
 #[tokio::test]
-async fn a_value_that_changes_for_one_of_the_same_length_is_applied() -> Result {
+async fn a_changed_variable_of_the_same_length_is_applied() -> Result {
     let applier = Applier::start("same-length", Settings::default()).await?;
     let vars = "{apiVersion: v1, kind: ConfigMap, metadata: {name: vars}, data: {value: one}}";
     applier.namespace.apply(vars).await?;

@@ -102,7 +102,7 @@ fn without_images(mut object: Value) -> Value {
 // DI-POD-010 DI-SVC-001 DI-SVC-005 DI-SVC-006 DI-SVC-007 DI-SVC-009 DI-RBAC-001 DI-RBAC-002 DI-RBAC-003 DI-RBAC-006
 // DI-RBAC-007 DI-RBAC-008 DI-RBAC-009 DI-POD-005 SC-PROC-040 SC-PROC-048 SC-PROC-049 SC-PROC-050 SC-PROC-051 KC-PROC-044 KC-PROC-050 KC-PROC-051
 #[test]
-fn the_installation_is_equal_to_upstreams_in_the_part_that_is_here() {
+fn the_installation_equals_the_implemented_part_of_upstreams() {
     let want = fs::read_to_string(oracle::conformance("install.yaml")).unwrap();
     let Some(built) = built() else { return };
     let want: BTreeMap<String, Value> = documents(&want)
@@ -139,7 +139,7 @@ fn the_installation_is_equal_to_upstreams_in_the_part_that_is_here() {
 
 // SC-PROC-049, KC-PROC-044: what the Deployment leaves to the image
 #[test]
-fn images_run_as_nobody() {
+fn images_run_as_the_user_nobody() {
     for controller in CONTROLLERS {
         let text = fs::read_to_string(root().join(controller).join("Dockerfile")).unwrap();
         assert!(

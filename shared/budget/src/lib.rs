@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_tells_too_large_from_too_busy() {
+    fn errors_distinguish_too_large_from_too_busy() {
         let budget = Budget::new(10 << 20);
         let (one, two) = (budget.claim(), budget.claim());
         one.take(6 << 20).unwrap();
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_beyond_all_numbers_do_not_wrap() {
+    fn sums_do_not_overflow() {
         let claim = Claim::unlimited();
         claim.take(u64::MAX).unwrap();
         assert!(claim.take(1).unwrap_err().is_too_large());

@@ -263,7 +263,7 @@ mod tests {
 
     // SC-AUTH-070
     #[tokio::test]
-    async fn a_token_that_is_over_is_fetched_again() {
+    async fn an_expired_token_is_requested_again() {
         let cache = TokenCache::new(2, HOUR);
         ask(&cache, "over", Duration::ZERO).await;
         assert_eq!(ask(&cache, "over", Duration::ZERO).await, Lookup::Miss);
@@ -302,7 +302,7 @@ mod tests {
 
     // SC-AUTH-072
     #[tokio::test]
-    async fn one_fetches_for_all_who_wait() {
+    async fn concurrent_lookups_share_one_request() {
         let cache = Arc::new(TokenCache::new(2, HOUR));
         let fetches = Arc::new(AtomicUsize::new(0));
         let asking: Vec<_> = (0..8)
@@ -338,7 +338,7 @@ mod tests {
 
     // RT-WID-025: waiting for one token does not block requests for another
     #[tokio::test]
-    async fn a_slow_fetch_holds_up_no_other_key() {
+    async fn a_slow_request_does_not_block_other_keys() {
         let cache = Arc::new(TokenCache::new(2, HOUR));
         let slow = cache.clone();
         let never = || std::future::pending::<Result<Token, Infallible>>();
@@ -351,7 +351,7 @@ mod tests {
 
     // SC-AUTH-071
     #[test]
-    fn parts_do_not_run_into_each_other() {
+    fn keys_of_parts_with_the_same_concatenation_differ() {
         assert_ne!(CacheKey::of(&[("a", b"bc")]), CacheKey::of(&[("ab", b"c")]));
         assert_ne!(
             CacheKey::of(&[("a", b"b"), ("c", b"")]),

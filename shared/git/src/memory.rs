@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_claim_what_they_hold_and_give_it_back() {
+    fn lists_claim_and_release_their_memory() {
         let budget = Budget::new(10_000);
         let claim = Arc::new(budget.claim());
         let mut list = ClaimedVec::new(&claim, "numbers");

@@ -78,7 +78,7 @@ mod tests {
 
     // SC-GIT-126
     #[test]
-    fn errors_hold_nothing_of_the_key() {
+    fn errors_do_not_quote_the_key() {
         let good = SshKey::ed25519().private();
         let encrypted = SshKey::generate(&["-t", "ed25519"], "S3CRET").private();
         let line = |key: &str| key.lines().nth(2).unwrap_or_default().to_owned();

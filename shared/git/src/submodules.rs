@@ -267,7 +267,7 @@ mod tests {
     #[case("[submodule \"a\"]\npath=a\nurl=file:///etc\n")]
     #[case("[submodule \"a\"]\npath=a\n")]
     #[case("[submodule \"a\"\n")]
-    fn modules_that_would_do_harm(#[case] text: &str) {
+    fn harmful_gitmodules_are_refused(#[case] text: &str) {
         assert!(matches!(parse(text), Err(Error::Modules(_))));
     }
 }

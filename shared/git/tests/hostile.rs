@@ -51,7 +51,7 @@ const ID: &str = "1111111111111111111111111111111111111111";
 #[case::version_2(true)]
 #[case::version_0(false)]
 #[tokio::test]
-async fn references_without_end_are_refused(#[case] v2: bool) {
+async fn endless_references_are_refused(#[case] v2: bool) {
     let server = Server::start(hostile::DISCOVERY, move |target, _, out| {
         if target.contains("info/refs") && v2 {
             return out.write_all(V2.as_bytes());
@@ -81,7 +81,7 @@ async fn references_without_end_are_refused(#[case] v2: bool) {
 #[case::version_2(true)]
 #[case::version_0(false)]
 #[tokio::test]
-async fn names_of_references_have_a_bound(#[case] v2: bool) {
+async fn reference_names_are_limited(#[case] v2: bool) {
     let server = Server::start(hostile::DISCOVERY, move |target, _, out| {
         if target.contains("info/refs") && v2 {
             return out.write_all(V2.as_bytes());
@@ -102,7 +102,7 @@ fn one_file(mut pack: Pack, id: [u8; 20]) -> Server {
 }
 
 #[tokio::test]
-async fn deltas_that_make_much_of_little_are_refused() {
+async fn amplifying_deltas_are_refused() {
     let mut pack = Pack::default();
     let base = pack.whole(3, &vec![0; MIB]);
     for tail in 0..40_u8 {
@@ -134,7 +134,7 @@ async fn chained_deltas_take_the_memory_of_two_objects() {
 }
 
 #[tokio::test]
-async fn delta_chains_have_a_bound() {
+async fn delta_chains_are_limited() {
     let mut pack = Pack::default();
     let base = pack.whole(3, b"0");
     let mut last = base;
@@ -206,7 +206,7 @@ fn shared_trees(leaf: &[(&str, &[u8], [u8; 20])], levels: usize) -> (Pack, [u8; 
 #[case::of_files(true)]
 #[case::of_empty_folders(false)]
 #[tokio::test]
-async fn shared_trees_end_where_they_make_too_much(#[case] files: bool) {
+async fn shared_trees_are_limited(#[case] files: bool) {
     let blob = Pack::default().whole(3, b"x\n");
     let names: Vec<Vec<u8>> = (0..10).map(|n| format!("f{n}").into_bytes()).collect();
     let leaf: Vec<_> = names
@@ -242,7 +242,7 @@ async fn shared_trees_end_where_they_make_too_much(#[case] files: bool) {
 #[case::name(5000, 0)]
 #[case::folders(200, 30)]
 #[tokio::test]
-async fn paths_have_a_bound(#[case] length: usize, #[case] levels: usize) {
+async fn paths_are_limited(#[case] length: usize, #[case] levels: usize) {
     let mut pack = Pack::default();
     let blob = pack.whole(3, b"x\n");
     let name = "n".repeat(length).into_bytes();
@@ -261,7 +261,7 @@ async fn paths_have_a_bound(#[case] length: usize, #[case] levels: usize) {
 }
 
 #[tokio::test]
-async fn commits_and_trees_have_bounds_of_their_own() {
+async fn commits_and_trees_have_their_own_limits() {
     let mut pack = Pack::default();
     let empty = pack.whole(2, b"");
     let text = format!("tree {}\n\n{}", hex(&empty), "m".repeat(9 * MIB));

@@ -101,7 +101,7 @@ async fn error_text(remote: &Remote, wanted: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_server_that_serves_no_bare_hashes_is_asked_for_all_branches() {
+async fn all_branches_are_fetched_from_a_server_without_hash_requests() {
     // SC-GIT-050
     need_sshd!();
     let site = site(SshKey::ed25519(), SshGitServerBuilder::without_protocol_v2);
@@ -212,7 +212,7 @@ async fn host_keys_are_checked_strictly() {
 }
 
 #[tokio::test]
-async fn the_known_kind_of_host_key_is_asked_for() {
+async fn the_known_kind_of_host_key_is_requested() {
     // RT-GIT-014, SC-GIT-125
     need_sshd!();
     let rsa = || SshKey::generate(&["-t", "rsa", "-b", "2048"], "");
@@ -401,7 +401,7 @@ async fn hosts_with_certificates() {
 }
 
 #[tokio::test]
-async fn refusals() {
+async fn rejections_are_explained() {
     // RT-GIT-007, SC-GIT-026
     need_sshd!();
     let site = site(SshKey::ed25519(), |builder| builder);

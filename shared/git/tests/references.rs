@@ -451,7 +451,7 @@ async fn an_empty_repository() {
 }
 
 #[tokio::test]
-async fn only_what_is_needed_is_asked_for_and_sent() {
+async fn only_needed_objects_are_requested_and_sent() {
     // RT-GIT-002, RT-GIT-003, SC-GIT-042, SC-GIT-055
     for old_protocol in [false, true] {
         let story = story(old_protocol);
@@ -521,7 +521,7 @@ async fn only_what_is_needed_is_asked_for_and_sent() {
 }
 
 #[tokio::test]
-async fn a_server_that_serves_no_bare_hashes_is_asked_for_all_branches() {
+async fn all_branches_are_fetched_from_a_server_without_hash_requests() {
     // SC-GIT-050
     let story = story(true);
     story

@@ -453,7 +453,7 @@ async fn dropping_the_future_ends_the_work() {
 
 // SC-ART-068
 #[tokio::test]
-async fn more_than_the_limits_is_refused() {
+async fn limits_on_size_and_count_are_enforced() {
     let server = HttpGitServer::start();
     let repo = Repo::init(server.root(), "app.git");
     let noise: Vec<u8> = (0..200_000_u32)

@@ -14,8 +14,8 @@
 //!
 //! - [`SecretData`] reads the well-known Secret formats (RT-SEC rows) into typed values, without a Kubernetes client.
 //! - [`ClientOptions`] builds a `reqwest::Client` on rustls and ring only.
-//! - [`send`] sends a request, repeats it if the connection was closed in between, and reports errors with upstream's
-//! texts.
+//! - [`send`] sends a request, repeats it if the connection was closed in between, and reports errors with
+//!   upstream's texts.
 //! - [`read_body`] reads a response up to a limit.
 //!
 //! Everything that may contain a secret is a [`Secret`] or a type made of them, whose `Debug` prints `***`.

@@ -230,7 +230,7 @@ async fn errors_read_as_gos() {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_says_so() {
+async fn a_truncated_body_is_an_error() {
     let address = server(|mut stream| {
         read_head(&mut stream);
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nok");

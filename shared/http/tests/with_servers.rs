@@ -171,7 +171,7 @@ async fn redirects_are_followed_or_handed_over() {
 }
 
 #[tokio::test]
-async fn a_body_is_read_up_to_its_bound() {
+async fn a_body_is_read_up_to_the_limit() {
     let server = HttpGitServer::builder()
         .answer("/ten", 200, "0123456789")
         .start();

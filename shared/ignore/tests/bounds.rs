@@ -49,7 +49,7 @@ fn patterns_of_other_folders_cost_nothing() {
 
 // SC-ART-074
 #[test]
-fn matching_ends_in_the_end() {
+fn matching_is_limited() {
     let wild: String = (0..30_000).map(|number| format!("*{number}*x\n")).collect();
     let stars = format!("{}b\n", "*a".repeat(2_000));
     let classes = format!("*{}b\n", "[a-z]".repeat(200));
@@ -73,7 +73,7 @@ fn matching_ends_in_the_end() {
 
 // SC-ART-074
 #[test]
-fn rules_have_a_size() {
+fn rules_are_limited_in_size() {
     let line = format!("{}\n", "x".repeat(60_000));
     let mut patterns = Patterns::new();
     let count = MAX_TEXT / 60_000;

@@ -130,7 +130,7 @@ fn ours(object: &Value, now: Timestamp) -> Result<Value, Option<String>> {
 }
 
 #[test]
-fn changed_objects_are_judged_alike() {
+fn mutated_objects_have_upstreams_status() {
     let Some(mut go) = Oracle::start("kstatus") else {
         return;
     };

@@ -28,7 +28,7 @@ fn differs(want: &Value, got: &Result<Assessment, Error>) -> bool {
 // KC-HEALTH-014 KC-HEALTH-015 KC-HEALTH-016 KC-HEALTH-017 KC-HEALTH-019 KC-HEALTH-020 KC-HEALTH-021 KC-HEALTH-022
 // KC-HEALTH-023 KC-HEALTH-024 KC-HEALTH-026 KC-HEALTH-027 KC-HEALTH-028 KC-HEALTH-029
 #[test]
-fn every_rule_says_what_upstreams_says() {
+fn every_rule_gives_upstreams_result() {
     let now: Timestamp = NOW.parse().unwrap();
     let mut wrong = Vec::new();
     let cases: Vec<Value> = include_str!("cases.jsonl")

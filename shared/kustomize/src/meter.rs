@@ -291,7 +291,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_held_is_given_back() {
+    fn held_memory_is_released() {
         let budget = Budget::new(100);
         let meter = Meter::new(&Allowance::new(Arc::new(budget.claim())), 1000);
         let mut one = Held::new(&meter);

@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_no_repositories() {
+    fn other_texts_are_not_repositories() {
         // KZ-REM-007, KZ-REM-013, KZ-REM-014
         for (text, error) in [
             ("/abs/path", "uri looks like abs path: /abs/path"),

@@ -257,7 +257,7 @@ fn deep() -> Vec<(&'static str, Files, &'static str)> {
 }
 
 #[test]
-fn nothing_nests_deeper_than_what_is_read() {
+fn nothing_nests_deeper_than_the_limit() {
     let mut wrong = Vec::new();
     for (what, files, transformer) in deep() {
         match run(&files, &Options::flux(), &Allowance::unlimited()) {
@@ -279,7 +279,7 @@ fn nothing_nests_deeper_than_what_is_read() {
 }
 
 #[test]
-fn what_is_as_deep_as_what_is_read_is_made() {
+fn objects_of_the_maximum_depth_are_built() {
     // The root, 254 mappings, and the one that the label is put into.
     let path = repeated("a", "/", 255);
     let root = format!(
@@ -310,7 +310,7 @@ fn what_is_as_deep_as_what_is_read_is_made() {
 }
 
 #[test]
-fn aliases_make_no_depth() {
+fn aliases_do_not_add_depth() {
     let mut text = format!("{MAP}l:\n- &x0 {}\n", nested(200));
     for at in 1..20 {
         let inner = nested(200).replace('x', &format!("*x{}", at - 1));

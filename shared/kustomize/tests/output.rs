@@ -129,7 +129,7 @@ fn documents_are_joined_by_a_line_of_dashes() {
 
 // KZ-YAML-007
 #[test]
-fn floats_that_are_no_numbers_are_errors() {
+fn nan_and_infinities_are_errors() {
     for (text, name) in [(".inf", "+Inf"), ("-.inf", "-Inf"), (".nan", "NaN")] {
         let objects =
             format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: x}}\nspec: {text}\n");

@@ -25,7 +25,7 @@ fn not_found() -> Result<bytes::Bytes, RemoteFailure> {
 }
 
 #[test]
-fn a_repository_is_asked_for_and_then_built() {
+fn a_repository_is_requested_and_then_built() {
     // KZ-REM-001, KZ-REM-003, KZ-REM-012, KZ-PATH-002
     let root = format!("namePrefix: p-\nresources: ['{URL}']\n");
     let mut remotes = Remotes::new();
@@ -57,7 +57,7 @@ fn a_repository_is_asked_for_and_then_built() {
 }
 
 #[test]
-fn a_repository_is_left_neither_by_files_nor_by_bases() {
+fn paths_cannot_leave_a_repository() {
     // KZ-REM-020
     for (text, part) in [
         (
@@ -135,7 +135,7 @@ fn answer(root: &str, checkout: &[(&str, &str)]) -> Result<String, Error> {
 }
 
 #[test]
-fn a_repository_that_is_used_twice_is_asked_for_once() {
+fn a_repository_that_is_used_twice_is_requested_once() {
     // KZ-REM-022
     let root = "resources: [one, two]";
     let base = |prefix: &str| format!("namePrefix: {prefix}-\nresources: ['{URL}']\n");

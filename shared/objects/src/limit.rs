@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_that_is_no_watch_has_an_end() {
+    async fn requests_except_watches_time_out() {
         for (target, shown) in [
             (
                 "/api/v1/namespaces/a/secrets/b",
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_watch_goes_on() {
+    async fn watches_do_not_time_out() {
         for target in ["/api/v1/secrets?watch=true", "/api/v1/secrets?a=b&watch=1"] {
             for answers in [false, true] {
                 assert_eq!(end(target, answers).await, None, "{target} {answers}");

@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_request_is_made_of_a_name_that_is_a_path() {
+    async fn names_that_are_paths_are_refused_without_a_request() {
         let (client, asked) = server();
         for name in ["a/b", "..", "%2e", ""] {
             let objects = Objects::<Secret>::in_namespace(client.clone(), "apps").unwrap();
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn no_credentials_are_told() {
+    fn errors_show_no_credentials() {
         use std::os::unix::process::ExitStatusExt as _;
         let printed = || {
             Box::new(std::process::Output {

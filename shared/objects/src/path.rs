@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_segment_is_refused_in_the_words_of_client_go() {
+    fn invalid_segments_are_refused_with_client_gos_message() {
         for (text, why) in [
             (".", "may not be '.'"),
             ("..", "may not be '..'"),

@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_comes_back_and_no_two_become_one() {
+    fn names_round_trip_and_stay_distinct() {
         let names: [&[u8]; 10] = [
             b"",
             b"plain/path.yaml",

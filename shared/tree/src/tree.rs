@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_lists_what_stands_directly_in_it() {
+    fn a_folder_lists_its_direct_children() {
         let mut tree = Tree::new();
         for file in [
             "a/b/c/d", "a/b-x", "a/b.y/z", "a/b/e", "a/b0", "a/b00/f", "a/c", "ab/x", "a-b", "z",
@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn inserting_adds_what_is_vacant() {
+    fn inserting_adds_the_vacant_entries() {
         let mut tree = Tree::new();
         tree.insert_file(path("a/b"), "x", false).unwrap();
         let vacant = |tree: &Tree, text: &str| {

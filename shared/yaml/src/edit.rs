@@ -450,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn a_root_is_never_left_out() {
+    fn an_edited_root_is_never_empty() {
         for text in ["1\n", "1\n---\n2\n", "--- 1\n"] {
             let scalars = scalars(text).unwrap();
             let edited = replace(text, [(&scalars[0], "")]).unwrap();
@@ -469,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_beside_values_and_keys_are_found() {
+    fn comments_next_to_values_and_keys_are_found() {
         let scalars = scalars(FILE).unwrap();
         let comments: Vec<_> = scalars.iter().map(|s| s.comment.as_str()).collect();
         assert_eq!(comments[0], "# {\"$imagepolicy\": \"a:app\"}");
@@ -530,7 +530,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_were_left_out_are_filled_in_where_there_is_a_place() {
+    fn omitted_values_can_be_set_where_they_fit() {
         let cases = [
             ("a:\n", Some("a: new\n")),
             ("a: # c\n", Some("a: new # c\n")),

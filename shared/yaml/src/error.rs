@@ -178,7 +178,7 @@ mod tests {
     use crate::{json, sigs, v3};
 
     #[test]
-    fn errors_can_do_without_the_text_of_the_document() {
+    fn errors_can_be_masked() {
         let documents = [
             "a: *hidden",
             "a: &hidden [*hidden]",

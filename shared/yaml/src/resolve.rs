@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn base60_numbers_are_known() {
+    fn base_60_numbers_are_recognised() {
         for yes in ["1:20", "12:30:45", "-1:20", "1_0:20.5", "190:20:30", "1:2."] {
             assert!(is_base60(yes), "{yes}");
         }

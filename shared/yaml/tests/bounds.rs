@@ -34,7 +34,7 @@ fn aliases_nest_no_deeper_than_what_is_written_out() {
 }
 
 #[test]
-fn what_is_read_is_claimed() {
+fn memory_of_documents_is_claimed() {
     let wide = format!("[{}]", vec!["1"; 100_000].join(","));
     let text = format!(
         "s: &s {}\nl: [{}]\n",
@@ -88,7 +88,7 @@ fn what_is_read_is_claimed() {
 }
 
 #[test]
-fn what_is_nested_too_deep_is_not_written() {
+fn values_nested_too_deep_are_not_written() {
     let mut value = Value::Null;
     let mut node = Node::null();
     for level in 0..700 {

@@ -31,7 +31,7 @@ fn ours(mode: &str, input: &str) -> Result<String, Error> {
 // HE-YAML-002 HE-YAML-003 HE-YAML-004 HE-YAML-006 HE-YAML-008 HE-YAML-009 HE-YAML-010 HE-YAML-011 HE-YAML-012 HE-YAML-014
 // HE-YAML-015 HE-YAML-016 HE-YAML-018 HE-YAML-019 HE-YAML-020
 #[test]
-fn documents_come_out_as_the_real_libraries_have_them() {
+fn documents_are_converted_as_by_the_real_libraries() {
     let cases: Json = serde_json::from_str(include_str!("golden/cases.json")).unwrap();
     let mut checked = 0;
     for case in cases.as_array().unwrap() {
@@ -53,7 +53,7 @@ fn documents_come_out_as_the_real_libraries_have_them() {
 }
 
 #[test]
-fn errors_tell_line_and_column() {
+fn errors_have_line_and_column() {
     let cases = [
         ("a: b: c\n", 1, 5),
         ("x: 1\na:\n\tb: 1\n", 3, 1),
@@ -67,7 +67,7 @@ fn errors_tell_line_and_column() {
 }
 
 #[test]
-fn bounds_hold() {
+fn limits_are_enforced() {
     let deep = "[".repeat(10_000);
     assert!(matches!(
         v3::parse(&deep).map(drop),

@@ -108,7 +108,7 @@ fn strings_that_would_read_as_something_else_are_double_quoted() {
 
 // HE-YAML-005
 #[test]
-fn the_document_of_a_digest_has_its_keys_in_the_order_of_bytes() {
+fn keys_can_be_written_in_byte_order() {
     let mut value =
         sigs::from_str("{b: {a10: 1, a2: 2}, _x: 1, A: 1, a: 1, a10: [{z: 1, x: 2}], a2: 1}")
             .unwrap();

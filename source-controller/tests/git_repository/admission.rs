@@ -41,7 +41,7 @@ fn spec_with(field: &str, value: Value) -> Value {
 }
 
 #[tokio::test]
-async fn what_is_refused_and_with_which_words() -> Result {
+async fn invalid_specs_are_refused_with_upstreams_messages() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "git-refused").await?;
     let url = "should match '^(http|https|ssh)://.*$'";
     let interval = r"should match '^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$'";
@@ -139,7 +139,7 @@ async fn what_is_refused_and_with_which_words() -> Result {
 }
 
 #[tokio::test]
-async fn what_is_admitted_and_with_which_defaults() -> Result {
+async fn valid_specs_are_admitted_with_defaults() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "git-admitted").await?;
     for (field, value) in [
         // SC-GIT-001
@@ -204,7 +204,7 @@ async fn what_is_admitted_and_with_which_defaults() -> Result {
 
 // SC-GIT-010, SC-PROC-105, SC-PROC-106, RT-ART-001
 #[tokio::test]
-async fn what_a_status_may_hold() -> Result {
+async fn statuses_are_validated() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "git-status").await?;
     namespace
         .apply("{apiVersion: source.toolkit.fluxcd.io/v1, kind: GitRepository, metadata: {name: app}, spec: {url: 'https://example.com/app.git', interval: 1m}}")
@@ -268,7 +268,7 @@ async fn what_a_status_may_hold() -> Result {
 
 // SC-GIT-011, SC-PROC-102
 #[tokio::test]
-async fn what_kubectl_shows() -> Result {
+async fn kubectl_columns_are_upstreams() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "git-columns").await?;
     namespace
         .apply("{apiVersion: source.toolkit.fluxcd.io/v1, kind: GitRepository, metadata: {name: app}, spec: {url: 'https://example.com/app.git', interval: 1m}}")

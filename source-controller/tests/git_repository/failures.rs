@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::World;
 
 #[tokio::test]
-async fn what_cannot_be_fetched_is_told_in_a_condition() -> Result {
+async fn fetch_failures_are_reported_in_a_condition() -> Result {
     let world = World::start("git-failures").await?;
     let repo = world.repo("app.git");
     git_servers::Repo::init(world.git.root(), "empty.git");
@@ -111,7 +111,7 @@ async fn what_cannot_be_fetched_is_told_in_a_condition() -> Result {
 
 // SC-PROC-085, SC-GIT-064, SC-AUTH-001
 #[tokio::test]
-async fn an_artifact_outlives_a_failure_and_the_recovery_is_told() -> Result {
+async fn an_artifact_outlives_a_failure_and_the_recovery_is_reported() -> Result {
     let git = git_servers::HttpGitServer::builder()
         .basic_auth("flux", "s3cret")
         .start();
@@ -233,7 +233,7 @@ const ORDER: &[(&str, &str, &str, &str)] = &[
 ];
 
 #[tokio::test]
-async fn of_two_failures_the_first_on_the_way_is_told() -> Result {
+async fn of_two_failures_the_first_step_is_reported() -> Result {
     let world = World::start("git-order").await?;
     let repo = world.repo("app.git");
     repo.commit("loop")
@@ -262,7 +262,7 @@ async fn of_two_failures_the_first_on_the_way_is_told() -> Result {
 
 // SC-PROC-026: with the default delays of 750 ms and more, twelve attempts would take most of an hour
 #[tokio::test]
-async fn failures_are_tried_again_with_the_delays_of_the_flags() -> Result {
+async fn failures_are_retried_with_the_configured_delays() -> Result {
     let settings = Settings::default()
         .flag("--min-retry-delay=1ms")
         .flag("--max-retry-delay=20ms");

@@ -27,7 +27,7 @@ async fn two(topic: &str) -> Result<(World, Value)> {
 
 // SC-ART-012, SC-ART-033
 #[tokio::test]
-async fn the_artifact_of_another_object_is_neither_taken_nor_removed() -> Result {
+async fn the_artifact_of_another_object_is_neither_used_nor_removed() -> Result {
     let (world, victim) = two("git-forged").await?;
     let file = world
         .storage()

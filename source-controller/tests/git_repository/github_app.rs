@@ -178,7 +178,7 @@ async fn an_owner_is_looked_up_through_the_proxy() -> Result {
 
 // SC-AUTH-070: a token that is about to expire is not used again
 #[tokio::test]
-async fn a_token_that_is_over_is_replaced() -> Result {
+async fn an_expired_token_is_replaced() -> Result {
     let (git, authority, key) = server(
         GitHubApp::new(42, 7)
             .organization("org")
@@ -205,7 +205,7 @@ async fn a_token_that_is_over_is_replaced() -> Result {
 
 // SC-AUTH-018, SC-AUTH-019, SC-AUTH-025
 #[tokio::test]
-async fn an_app_that_cannot_sign_in() -> Result {
+async fn invalid_github_app_credentials_are_reported() -> Result {
     let (git, authority, key) = server(GitHubApp::new(42, 7));
     let other = GitHubApp::new(42, 7).private_key();
     let world = World::start_with("git-noapp", Settings::default(), git).await?;

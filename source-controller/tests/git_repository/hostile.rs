@@ -31,7 +31,7 @@ fn share_trees(repo: &Repo) {
 
 // SC-ART-068
 #[tokio::test]
-async fn repositories_that_do_not_fit_into_memory_leave_others_alone() -> Result {
+async fn repositories_that_do_not_fit_into_memory_do_not_affect_others() -> Result {
     let world = World::start("git-large").await?;
     share_trees(&world.repo("bomb.git"));
     world.repo("app.git");

@@ -142,7 +142,7 @@ async fn included_artifacts_are_listed_in_the_order_of_the_spec() -> Result {
 
 // SC-GIT-096, SC-GIT-099
 #[tokio::test]
-async fn an_included_repository_that_moves_is_noticed_at_the_next_look() -> Result {
+async fn a_new_revision_of_an_include_is_noticed_at_the_next_reconcile() -> Result {
     let world = World::start("git-moved").await?;
     for name in ["app.git", "other.git"] {
         world.repo(name);

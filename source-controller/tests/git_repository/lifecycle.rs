@@ -51,7 +51,7 @@ async fn a_suspended_object_is_left_alone() -> Result {
 
 // SC-ART-025, SC-PROC-045: killed and restarted, it continues where it was
 #[tokio::test]
-async fn a_controller_that_is_killed_goes_on() -> Result {
+async fn a_killed_controller_continues_after_its_restart() -> Result {
     let mut world = World::start("git-kill").await?;
     let repo = world.repo("app.git");
     world.apply("app", "app.git", "ref: {branch: main}").await?;
@@ -78,7 +78,7 @@ async fn a_controller_that_is_killed_goes_on() -> Result {
 
 // SC-ART-045, SC-PROC-088, SC-PROC-090
 #[tokio::test]
-async fn a_deleted_object_leaves_nothing_behind() -> Result {
+async fn a_deleted_object_is_cleaned_up() -> Result {
     let world = World::start("git-delete").await?;
     world.repo("app.git");
     for name in ["app", "stuck"] {
@@ -118,7 +118,7 @@ async fn a_deleted_object_leaves_nothing_behind() -> Result {
 
 // SC-PROC-059, SC-PROC-060, SC-ART-032, SC-GIT-028, SC-GIT-030
 #[tokio::test]
-async fn each_step_of_new_work_is_told() -> Result {
+async fn progress_is_reported_for_new_work() -> Result {
     let world = World::start("git-progress").await?;
     let repo = world.repo("app.git");
     let first = format!("main@sha1:{}", repo.rev_parse("main"));

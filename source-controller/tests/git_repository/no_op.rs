@@ -6,7 +6,7 @@ use crate::support::{World, conditions};
 
 // SC-GIT-060, SC-GIT-063, SC-PROC-087
 #[tokio::test]
-async fn a_remote_that_did_not_move_is_only_listed() -> Result {
+async fn an_unchanged_remote_is_only_listed() -> Result {
     let world = World::start("git-noop").await?;
     let repo = world.repo("app.git");
     world.apply("app", "app.git", "ref: {branch: main}").await?;
@@ -111,7 +111,7 @@ async fn a_run_that_finds_nothing_new_costs_two_requests() -> Result {
 
 // SC-PROC-078
 #[tokio::test]
-async fn without_an_interval_only_requests_are_followed() -> Result {
+async fn without_an_interval_only_requests_trigger_reconciles() -> Result {
     let world = World::start("git-never").await?;
     world.repo("app.git");
     world.repo("other.git");

@@ -18,7 +18,7 @@ async fn secret(world: &World, name: &str, data: Value) -> Result {
 
 // SC-GIT-127, SC-AUTH-005, RT-GIT-019, RT-SEC-012
 #[tokio::test]
-async fn each_object_has_a_proxy_of_its_own() -> Result {
+async fn each_object_can_have_its_own_proxy() -> Result {
     let world = World::start("git-proxy").await?;
     world.repo("app.git");
     let authority = Authority::new();

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::World;
 
 #[tokio::test]
-async fn signatures_are_asked_for() -> Result {
+async fn signatures_are_verified() -> Result {
     if !gpg_available() {
         println!("skipped: gpg is not installed");
         return Ok(());
@@ -160,7 +160,7 @@ async fn signatures_are_asked_for() -> Result {
 
 // SC-VER-010, SC-VER-014, SC-VER-017, SC-PROC-064, SC-PROC-086, SC-GIT-066
 #[tokio::test]
-async fn a_signature_asked_for_later() -> Result {
+async fn verification_can_be_enabled_later() -> Result {
     let world = World::start("git-trust").await?;
     let (trusted, stranger) = (SshKey::ed25519(), SshKey::ed25519());
     let repo = world.repo("app.git");

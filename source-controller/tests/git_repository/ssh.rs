@@ -91,7 +91,7 @@ async fn a_deploy_key_over_ssh() -> Result {
 
 // SC-PROC-013, SC-PROC-014, RT-GIT-014
 #[tokio::test]
-async fn the_algorithms_of_the_flags_alone_are_offered() -> Result {
+async fn only_the_algorithms_of_the_flags_are_offered() -> Result {
     if !sshd_available() {
         println!("skipped: sshd is not installed");
         return Ok(());
@@ -157,7 +157,7 @@ async fn the_algorithms_of_the_flags_alone_are_offered() -> Result {
 
 // SC-AUTH-014, SC-GIT-124, SC-GIT-126: a Secret's defects are reported without showing it
 #[tokio::test]
-async fn keys_and_hosts_that_are_none() -> Result {
+async fn invalid_ssh_keys_and_known_hosts_are_reported() -> Result {
     let world = World::start("git-nokeys").await?;
     let (key, locked) = (
         SshKey::ed25519(),

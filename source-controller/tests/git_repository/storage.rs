@@ -8,7 +8,7 @@ use crate::support::World;
 
 // SC-ART-031, SC-ART-033, RT-ART-011
 #[tokio::test]
-async fn an_artifact_that_is_lost_or_damaged_is_made_again() -> Result {
+async fn a_lost_or_damaged_artifact_is_rebuilt() -> Result {
     let world = World::start("git-storage").await?;
     world.repo("app.git");
     world.apply("app", "app.git", "ref: {branch: main}").await?;
@@ -59,7 +59,7 @@ const HOUR: std::time::Duration = std::time::Duration::from_hours(1);
 
 // SC-ART-040, SC-ART-041, SC-ART-042, SC-PROC-019, SC-PROC-020, SC-PROC-088
 #[tokio::test]
-async fn old_artifacts_go_when_their_object_is_reconciled() -> Result {
+async fn old_artifacts_are_removed_on_reconcile() -> Result {
     let settings = Settings::default()
         .flag("--artifact-retention-records=1")
         .flag("--artifact-retention-ttl=30m");
@@ -115,7 +115,7 @@ async fn old_artifacts_go_when_their_object_is_reconciled() -> Result {
 
 // SC-ART-040: by age, though the count is not reached
 #[tokio::test]
-async fn artifacts_past_their_time_go() -> Result {
+async fn expired_artifacts_are_removed() -> Result {
     let settings = Settings::default()
         .flag("--artifact-retention-records=100")
         .flag("--artifact-retention-ttl=30m");
@@ -157,7 +157,7 @@ async fn artifacts_past_their_time_go() -> Result {
 
 // SC-ART-020, SC-ART-025, SC-ART-030, SC-ART-043, RT-ART-003, RT-ART-005
 #[tokio::test]
-async fn another_address_is_told_without_another_artifact() -> Result {
+async fn a_new_advertised_address_does_not_rebuild_artifacts() -> Result {
     let mut world = World::start("git-address").await?;
     let repo = world.repo("app.git");
     world.apply("app", "app.git", "ref: {branch: main}").await?;
@@ -224,7 +224,7 @@ async fn another_address_is_told_without_another_artifact() -> Result {
 
 // SC-PROC-058
 #[tokio::test]
-async fn a_suspended_object_does_not_miss_its_artifact() -> Result {
+async fn a_suspended_object_does_not_rebuild_a_lost_artifact() -> Result {
     let world = World::start("git-dormant").await?;
     world.repo("app.git");
     world.apply("app", "app.git", "ref: {branch: main}").await?;
@@ -265,7 +265,7 @@ async fn a_suspended_object_does_not_miss_its_artifact() -> Result {
 
 // SC-ART-004: the file of a commit is replaced at once; SC-GIT-113: and reported
 #[tokio::test]
-async fn another_content_of_the_same_commit_replaces_its_file() -> Result {
+async fn different_content_of_the_same_commit_replaces_its_file() -> Result {
     let world = World::start("git-replace").await?;
     let repo = world.repo("app.git");
     world.apply("app", "app.git", "ref: {branch: main}").await?;

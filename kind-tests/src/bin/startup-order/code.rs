@@ -185,7 +185,7 @@ mod tests {
 ";
 
     #[test]
-    fn what_ran_is_named_without_hashes() {
+    fn executed_functions_are_named_without_hashes() {
         let mut order = Order::default();
         let ran = "fn=x\n0x1004 0 1\n0x1044 0 1\n0x1090 0 7\ncalls=1 0x10c0 0\n";
         order.add("a-controller", MAP, ran).unwrap();
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn crates_of_the_newer_mangling_lose_their_hashes() {
+    fn crate_hashes_of_v0_mangling_are_removed() {
         assert_eq!(
             lasting(".text._RNvMNtCslNYArtu3iFV_5alloc6stringNtB2_6String11try_reserve"),
             ".text._RNvMNtCs*_5alloc6stringNtB2_6String11try_reserve"

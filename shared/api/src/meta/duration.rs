@@ -266,7 +266,7 @@ mod tests {
     use super::GoDuration;
 
     #[test]
-    fn reads_and_writes_what_go_does() {
+    fn durations_are_read_and_written_as_in_go() {
         // Text, canonical form, nanoseconds; values from Go's time.ParseDuration and Duration.String.
         for (text, canonical, nanoseconds) in [
             ("0", "0s", 0),
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_with_gos_words() {
+    fn invalid_durations_are_refused_with_gos_message() {
         for (text, message) in [
             ("", r#"time: invalid duration """#),
             ("-", r#"time: invalid duration "-""#),

@@ -181,7 +181,7 @@ fn base_urls(#[case] text: &str, #[case] want: &str) {
 
 // SC-AUTH-073: a call that is never answered times out after ten seconds
 #[tokio::test(start_paused = true)]
-async fn an_api_that_never_answers_is_given_up() {
+async fn an_api_that_never_answers_times_out() {
     let _ = default_provider().install_default();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -194,7 +194,7 @@ async fn an_api_that_never_answers_is_given_up() {
 
 // SC-AUTH-019
 #[test]
-fn what_is_no_app() {
+fn invalid_app_data_is_refused() {
     let with = |change: fn(&mut GitHubAppData)| {
         let mut data = data(Some("7"), None, "");
         change(&mut data);

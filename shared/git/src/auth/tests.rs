@@ -61,7 +61,7 @@ fn http(
 #[case("http://u@h/x", &[("password", "p")], true, "fine")]
 #[case("http://h/x", &[("bearerToken", "t")], true, "fine")]
 #[case("https://h/x", &[("username", "u")], false, "fine")]
-fn what_may_be_sent(
+fn credentials_are_refused_on_insecure_transports(
     #[case] url: &str,
     #[case] entries: &[(&str, &str)],
     #[case] insecure: bool,
@@ -232,7 +232,7 @@ fn kinds_of_keys(#[case] arguments: &[&str]) {
 }
 
 #[test]
-fn what_is_no_key_is_refused_without_showing_it() {
+fn invalid_keys_are_refused_without_showing_them() {
     for text in [
         "",
         "S3CRET",

@@ -304,7 +304,7 @@ fn marked() -> Vec<String> {
 
 // RT-SEC-004, RT-SEC-012
 #[test]
-fn errors_hold_nothing_of_what_they_are_about() {
+fn errors_do_not_quote_secrets() {
     let authority = git_servers::Authority::new();
     let pair = authority.issue(&["one"]);
     let mut shown = Vec::new();

@@ -296,7 +296,7 @@ fn laid_over() -> Vec<Laid> {
 }
 
 #[test]
-fn the_spec_is_laid_over() {
+fn the_spec_changes_the_root_kustomization() {
     for (row, root, overlay, want) in laid_over() {
         let root = format!("resources: [a.yaml]\n{root}");
         let files = tree(&[

@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn scalars_may_have_names() {
+    fn anchored_scalars_are_read_directly() {
         for text in [
             "a: &a http\nb: *a\n",
             "a: &a 1\nb: [*a, *a]\nc: {d: *a}\n",

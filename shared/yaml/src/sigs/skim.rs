@@ -454,7 +454,7 @@ mod tests {
 
     /// For any mutation of a document, skimming gives the result of parsing, errors included.
     #[test]
-    fn skimming_is_reading() {
+    fn skimming_gives_the_result_of_reading() {
         const PIECES: [&str; 30] = [
             " ", "  ", "\n", "\n\n", "\t", ":", ": ", "- ", "-", "#", " # c", "|", ">-\n", "\"",
             "'", "\\", "&a ", "*a", "!!int ", "? ", "{", "}", "[a]", ",", "---\n", "%", "<<: ",
