@@ -83,7 +83,7 @@ impl Source {
     pub fn find() -> Result<Self> {
         Self::choose(
             std::env::var("FLUX_TEST_CLUSTER").ok().as_deref(),
-            kind::works,
+            kind::is_available,
         )
     }
 
@@ -111,7 +111,7 @@ impl Cluster {
     /// requests.
     pub async fn shared() -> Result<Self> {
         match Source::find()? {
-            Source::Kubeconfig => Self::of_kubeconfig().await,
+            Source::Kubeconfig => Self::from_kubeconfig().await,
             Source::Kind => Self::shared_kind().await,
             Source::Local => Self::shared_local().await,
         }
@@ -179,7 +179,7 @@ impl Cluster {
     pub async fn running() -> Result<Option<Self>> {
         let shared = Shared::open().await?;
         match shared.local_state() {
-            Some(state) if local::alive(&state).await => Ok(Some(Self::of_local(state))),
+            Some(state) if local::is_alive(&state).await => Ok(Some(Self::from_local(state))),
             _ => Ok(None),
         }
     }
@@ -254,7 +254,7 @@ impl Cluster {
         }
     }
 
-    async fn of_kubeconfig() -> Result<Self> {
+    async fn from_kubeconfig() -> Result<Self> {
         let kubeconfig = std::env::var_os("KUBECONFIG")
             .map(PathBuf::from)
             .or_else(|| {
@@ -294,22 +294,22 @@ impl Cluster {
         let shared = Shared::open().await?;
         if let Some(mut state) = shared.local_state() {
             let kube = blocking(binary::kube).await?;
-            if state.kube == kube && local::alive(&state).await {
+            if state.kube == kube && local::is_alive(&state).await {
                 if state.crds != crds::key()? {
                     crds::apply(&connect(&state.kubeconfig()).await?).await?;
                     state.crds = crds::key()?;
                     shared.save(&state)?;
                 }
-                return Ok(Self::of_local(state));
+                return Ok(Self::from_local(state));
             }
             supervisor::end_detached(state.pid, &state.folder)?;
         }
         let state = local::start_detached(&shared.folder, &Settings::default()).await?;
         shared.save(&state)?;
-        Ok(Self::of_local(state))
+        Ok(Self::from_local(state))
     }
 
-    fn of_local(state: local::State) -> Self {
+    fn from_local(state: local::State) -> Self {
         Self(Arc::new(Inner {
             kubeconfig: state.kubeconfig(),
             provider: Provider::Local(state),

@@ -74,7 +74,7 @@ fn rules(kind: &str) -> Option<(&'static [&'static str], &'static [&'static str]
 
 /// Why a condition of an object of our kinds is not permitted, if one is not. The reasons `ByHand` and `Test`, which
 /// tests set themselves, are permitted for any type.
-pub(crate) fn strange(object: &Value) -> Option<String> {
+pub(crate) fn unexpected(object: &Value) -> Option<String> {
     let (types, reasons) = rules(object["kind"].as_str()?)?;
     let conditions = object["status"]["conditions"].as_array()?;
     conditions.iter().find_map(|condition| {

@@ -464,7 +464,7 @@ pub fn image(package: &str, reference: &str) -> Result<PathBuf> {
     let dockerfile =
         std::fs::read_to_string(&dockerfile).doing(format!("read {}", dockerfile.display()))?;
     let program = program(package)?;
-    let image = Image::of_dockerfile(reference, &dockerfile, |source| {
+    let image = Image::from_dockerfile(reference, &dockerfile, |source| {
         match source.rsplit('/').next() {
             Some(name) if name == package => Ok(program.clone()),
             Some("ca-certificates.crt") => Ok(PathBuf::from("/etc/ssl/certs/ca-certificates.crt")),

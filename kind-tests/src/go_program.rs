@@ -27,7 +27,7 @@ pub(crate) struct GoProgram {
 impl GoProgram {
     /// The program, built if it is not cached (two to five minutes).
     pub(crate) fn build(&self) -> Result<PathBuf> {
-        let go_version = go(Path::new("."), &["env", "GOVERSION", "GOARCH"])?;
+        let go_version = go_command(Path::new("."), &["env", "GOVERSION", "GOARCH"])?;
         let key = Fingerprint::default()
             .with(self.version)
             .with(go_version)
@@ -42,7 +42,7 @@ impl GoProgram {
         let Self { name, version, .. } = self;
         eprintln!("kind-tests: building the {name} command {version} (once; two to five minutes)");
         let wanted = format!("{}@{version}", self.module);
-        let download = go(folder, &["mod", "download", "-json", &wanted])?;
+        let download = go_command(folder, &["mod", "download", "-json", &wanted])?;
         let download: Value = serde_json::from_str(&download)?;
         let module = download["Dir"]
             .as_str()
@@ -61,7 +61,7 @@ impl GoProgram {
     fn compile(&self, source: &Path, output: &Path) -> Result {
         let link = format!("-s -w {}", self.link);
         let output = output.to_string_lossy();
-        go(
+        go_command(
             source,
             &[
                 "build",
@@ -78,7 +78,7 @@ impl GoProgram {
     }
 }
 
-fn go(folder: &Path, arguments: &[&str]) -> Result<String> {
+fn go_command(folder: &Path, arguments: &[&str]) -> Result<String> {
     let output = Command::new("go")
         .args(arguments)
         .current_dir(folder)

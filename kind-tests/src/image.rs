@@ -29,7 +29,7 @@ impl Image {
     ///
     /// Only the instructions of such a stage are supported (`FROM scratch`, `COPY --from=STAGE SOURCE TARGET`, `USER`,
     /// `ENTRYPOINT`, `LABEL`); others are errors rather than ignored.
-    pub fn of_dockerfile(
+    pub fn from_dockerfile(
         reference: &str,
         dockerfile: &str,
         find: impl Fn(&str) -> Result<PathBuf>,
@@ -186,7 +186,7 @@ ENTRYPOINT ["/usr/local/bin/app"]
 
     #[test]
     fn the_last_stage_of_a_dockerfile_becomes_an_image() {
-        let image = Image::of_dockerfile("app:1", DOCKERFILE, find).unwrap();
+        let image = Image::from_dockerfile("app:1", DOCKERFILE, find).unwrap();
         let expected = Image {
             reference: "app:1".into(),
             files: vec![
@@ -207,11 +207,11 @@ ENTRYPOINT ["/usr/local/bin/app"]
         for line in ["RUN true", "COPY a b", "ENV A=b", "ENTRYPOINT /bin/app"] {
             let dockerfile = format!("{DOCKERFILE}{line}\n");
             assert!(
-                Image::of_dockerfile("app:1", &dockerfile, find).is_err(),
+                Image::from_dockerfile("app:1", &dockerfile, find).is_err(),
                 "{line}"
             );
         }
-        assert!(Image::of_dockerfile("app:1", "FROM scratch\nUSER 1:1\n", find).is_err());
+        assert!(Image::from_dockerfile("app:1", "FROM scratch\nUSER 1:1\n", find).is_err());
     }
 
     #[test]
@@ -221,7 +221,7 @@ ENTRYPOINT ["/usr/local/bin/app"]
         let program = folder.join("app");
         fs::write(&program, "#!").unwrap();
         let image =
-            Image::of_dockerfile("localhost/app:1", DOCKERFILE, |_| Ok(program.clone())).unwrap();
+            Image::from_dockerfile("localhost/app:1", DOCKERFILE, |_| Ok(program.clone())).unwrap();
         let path = folder.join("image.tar");
         image.write(&path).unwrap();
 

@@ -316,7 +316,7 @@ impl Namespace {
                 // The stream restarts a broken watch itself.
                 let Ok(object) = object else { continue };
                 let object = object.map(serde_json::to_value).transpose()?;
-                if let Some(problem) = object.as_ref().and_then(conditions::strange) {
+                if let Some(problem) = object.as_ref().and_then(conditions::unexpected) {
                     return Err(Failure::new(format!("{} {name}: {problem}", kind.1)));
                 }
                 let found = look(object.as_ref());

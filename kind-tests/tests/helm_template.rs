@@ -145,7 +145,7 @@ const RUNS: [&[&str]; 27] = [
 ];
 
 /// The errors of helm: the lines after the usage, without log lines.
-fn told(stderr: &str) -> String {
+fn error_lines(stderr: &str) -> String {
     let lines = stderr
         .lines()
         .filter(|line| !line.starts_with("level=") && !line.starts_with("time="));
@@ -191,7 +191,7 @@ fn charts_are_printed_as_helm_prints_them() -> Result {
                     !theirs.status.success(),
                     "{run:?}: ours fails: {text}\n{stdout}"
                 );
-                assert_eq!(format!("Error: {text}"), told(&stderr), "{run:?}");
+                assert_eq!(format!("Error: {text}"), error_lines(&stderr), "{run:?}");
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::failure::{Doing, Failure, Result};
 /// The binary, built first if it is not cached for this module and Go version (5 to 15 minutes on two cores).
 pub(crate) fn kube() -> Result<PathBuf> {
     let module = cache::workspace().join("kind-tests/kube");
-    let go = go(&module, &["env", "GOVERSION", "GOOS", "GOARCH"])?;
+    let go = go_command(&module, &["env", "GOVERSION", "GOOS", "GOARCH"])?;
     let key = Fingerprint::default()
         .with(&go)
         .with_files(&module, |name| {
@@ -33,7 +33,7 @@ fn build(module: &Path, folder: &Path) -> Result {
         "kind-tests: building Kubernetes from Go modules into {} (once; 5 to 15 minutes on two cores)",
         folder.display()
     );
-    let version = go(
+    let version = go_command(
         module,
         &["list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes"],
     )?;
@@ -60,7 +60,7 @@ fn build(module: &Path, folder: &Path) -> Result {
     let output = output
         .to_str()
         .ok_or_else(|| Failure::new("the cache folder's name is not UTF-8"))?;
-    go(
+    go_command(
         module,
         &[
             "build",
@@ -82,7 +82,7 @@ fn build(module: &Path, folder: &Path) -> Result {
     Ok(())
 }
 
-fn go(module: &Path, arguments: &[&str]) -> Result<String> {
+fn go_command(module: &Path, arguments: &[&str]) -> Result<String> {
     let output = Command::new("go")
         .args(arguments)
         .current_dir(module)

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use crate::failure::{Doing, Failure, Result};
 
 /// Whether both tools are installed and the Docker engine responds.
-pub(crate) fn works() -> bool {
+pub(crate) fn is_available() -> bool {
     let succeeds = |program: &str, argument: &str| {
         Command::new(program)
             .arg(argument)

@@ -130,7 +130,7 @@ pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
 async fn prepare(folder: &Path, settings: &Settings) -> Result<(State, Plan)> {
     let kube = tokio::task::spawn_blocking(binary::kube).await??;
     let crds = crds::key()?;
-    let baked = baked(&kube, &crds).await?;
+    let baked = prepared_data(&kube, &crds).await?;
     if folder.exists() {
         fs::remove_dir_all(folder).doing(format!("empty {}", folder.display()))?;
     }
@@ -141,7 +141,7 @@ async fn prepare(folder: &Path, settings: &Settings) -> Result<(State, Plan)> {
 /// A folder with the certificates and the etcd data of a control plane that already has the CRDs and the fake node.
 /// Starting from a copy takes a tenth of a second longer than starting empty; creating the CRDs would take five
 /// seconds.
-async fn baked(kube: &Path, crds: &str) -> Result<PathBuf> {
+async fn prepared_data(kube: &Path, crds: &str) -> Result<PathBuf> {
     let version = kube.parent().and_then(Path::file_name).unwrap_or_default();
     let key = Fingerprint::default()
         .with(BAKE_VERSION)
@@ -374,7 +374,7 @@ async fn ready(state: &State) -> Result {
                 return Err(Failure::new(format!(
                     "the control plane in {} does not become ready: {failure}\n{}",
                     state.folder.display(),
-                    last_words(&state.folder)
+                    log_tails(&state.folder)
                 )));
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(25)).await,
@@ -384,7 +384,7 @@ async fn ready(state: &State) -> Result {
 }
 
 /// Whether a detached control plane responds.
-pub(crate) async fn alive(state: &State) -> bool {
+pub(crate) async fn is_alive(state: &State) -> bool {
     if !supervisor::runs(state.pid, &state.folder) {
         return false;
     }
@@ -405,7 +405,7 @@ fn ended(state: &State) -> bool {
 }
 
 /// The end of each program's log.
-fn last_words(folder: &Path) -> String {
+fn log_tails(folder: &Path) -> String {
     let is_log =
         |name: &Path| name.extension().is_some_and(|end| end == "log") && name != "audit.log";
     let mut text = String::new();

@@ -142,7 +142,7 @@ async fn apply_errors_are_helms() -> Result {
         lines.sort();
         lines
     };
-    let our = ours.refused().await?;
+    let our = ours.install_error().await?;
     // One kind after the other, errors in that order; valid objects are created.
     ensure!(our.lines().count() == 3, "{our}");
     for (line, part) in our.lines().zip(["bad_NAME", ".extra:", ".spec.replica:"]) {
@@ -156,7 +156,7 @@ async fn apply_errors_are_helms() -> Result {
     let record = record.unwrap_or_default();
     ensure!(record.status() == Status::Failed, "{}", record.status());
 
-    let theirs = ours.helm_refuses(&["install", "web2"])?;
+    let theirs = ours.helm_error(&["install", "web2"])?;
     let theirs = theirs.replace("web2", "web");
     // Helm first reports objects of other releases.
     ensure!(theirs.contains("cannot be imported"), "{theirs}");
@@ -165,7 +165,7 @@ async fn apply_errors_are_helms() -> Result {
         namespace: &ours.namespace,
     };
     cli.run(&["uninstall", "web", "--wait"])?;
-    let theirs = ours.helm_refuses(&["install", "web"])?;
+    let theirs = ours.helm_error(&["install", "web"])?;
     ensure!(
         lines(&our) == lines(&theirs),
         "ours:\n{our}\nhelm:\n{theirs}"
@@ -238,8 +238,8 @@ async fn existing_objects_are_adopted_only_on_request() -> Result {
     let there =
         "{apiVersion: v1, kind: ConfigMap, metadata: {name: map}, data: {is: theirs, more: x}}";
     ours.namespace.apply(there).await?;
-    let our = ours.refused().await?;
-    ensure!(our == ours.helm_refuses(&["install", "web"])?, "{our}");
+    let our = ours.install_error().await?;
+    ensure!(our == ours.helm_error(&["install", "web"])?, "{our}");
     ensure!(
         ours.releaser().records().history("web").await?.is_empty(),
         "a record"
@@ -381,12 +381,12 @@ async fn generated_names_behave_as_in_helm() -> Result {
     let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {generateName: made-up-}\n";
     let two = map.replace("generateName", "name: a, generateName");
     let mut ours = Bench::new("helm-generated", &files(&[("templates/m.yaml", map)])).await?;
-    let our = ours.refused().await?;
+    let our = ours.install_error().await?;
     // An object without name cannot be deleted either.
     ours.namespace
         .delete(SECRET, &secret_name("web", 1))
         .await?;
-    let their = ours.helm_refuses(&["install", "web"])?;
+    let their = ours.helm_error(&["install", "web"])?;
     ensure!(our == their, "{our}\n{their}");
     ours.namespace
         .delete(SECRET, &secret_name("web", 1))
@@ -400,14 +400,14 @@ async fn generated_names_behave_as_in_helm() -> Result {
     ensure!(made.len() == 1, "{made:?}");
     let our = ours.try_upgrade("{}", UpgradeOptions::default()).await?;
     let our = our.result.err().unwrap_or_default();
-    let their = ours.helm_refuses(&["upgrade", "web"])?;
+    let their = ours.helm_error(&["upgrade", "web"])?;
     let their = their.trim_start_matches("UPGRADE FAILED: ");
     ensure!(our == their, "{our}\n{their}");
 
     ours.change(&files(&[("templates/m.yaml", &two)]))?;
     let our = ours.try_upgrade("{}", UpgradeOptions::default()).await?;
     let our = our.result.err().unwrap_or_default();
-    let their = ours.helm_refuses(&["upgrade", "web"])?;
+    let their = ours.helm_error(&["upgrade", "web"])?;
     let their = their.trim_start_matches("UPGRADE FAILED: ");
     ensure!(our == their, "{our}\n{their}");
     Ok(())

@@ -212,7 +212,7 @@ impl Bench {
     }
 
     /// The error of installing the chart, without the namespace's name.
-    pub(crate) async fn refused(&self) -> Result<String> {
+    pub(crate) async fn install_error(&self) -> Result<String> {
         let performed = self.try_install("{}", |_| {}).await?;
         let error = performed.result.err();
         let error = error.ok_or_else(|| Failure::new("it was installed"))?;
@@ -220,7 +220,7 @@ impl Bench {
     }
 
     /// The error of Helm 4 for the same chart, with these arguments.
-    pub(crate) fn helm_refuses(&self, arguments: &[&str]) -> Result<String> {
+    pub(crate) fn helm_error(&self, arguments: &[&str]) -> Result<String> {
         let output = self.helm(arguments)?;
         ensure!(!output.status.success(), "helm did it");
         let told = String::from_utf8(output.stderr)?;

@@ -164,7 +164,7 @@ async fn a_failed_hook_job_fails_the_release() -> Result {
     ours.options.wait = WaitStrategy::Legacy;
     let purged = ours.uninstall(UninstallOptions::default()).await?;
     ensure!(purged.result.is_ok(), "{:?}", purged.result);
-    let error = ours.refused().await?;
+    let error = ours.install_error().await?;
     ensure!(
         error == "failed pre-install: job b-broken failed: DeadlineExceeded",
         "{error}"
@@ -196,21 +196,21 @@ async fn hooks_do_not_adopt_existing_objects() -> Result {
     let mut ours = Bench::new("helm-hook-taken", &files(&[("templates/hook.yaml", &hook)])).await?;
     let there = "{apiVersion: v1, kind: ConfigMap, metadata: {name: taken}, data: {is: another's}}";
     ours.namespace.apply(there).await?;
-    let our = ours.refused().await?;
+    let our = ours.install_error().await?;
     ensure!(
         our.starts_with("failed pre-install: warning: Hook pre-install web/templates/hook.yaml failed: conflict occurred while applying object ns/taken /v1, Kind=ConfigMap: Apply failed with 1 conflict: "),
         "{our}"
     );
     let purged = ours.uninstall(UninstallOptions::default()).await?;
     ensure!(purged.result.is_ok(), "{:?}", purged.result);
-    let theirs = ours.helm_refuses(&["install", "web"])?;
+    let theirs = ours.helm_error(&["install", "web"])?;
     ensure!(our == theirs, "{our}\n{theirs}");
 
     // Client-side it is created, and so must not exist.
     let purged = ours.uninstall(UninstallOptions::default()).await?;
     ensure!(purged.result.is_ok(), "{:?}", purged.result);
     ours.method = flux_helm::action::ApplyMethod::ClientSide;
-    let our = ours.refused().await?;
+    let our = ours.install_error().await?;
     ensure!(
         our == "failed pre-install: warning: Hook pre-install web/templates/hook.yaml failed: configmaps \"taken\" already exists",
         "{our}"

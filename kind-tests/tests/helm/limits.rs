@@ -178,12 +178,12 @@ async fn nothing_is_applied_if_the_record_cannot_be_stored() -> Result {
         noise(700_000).replace(['{', '}'], "x")
     );
     let ours = Bench::new("helm-too-large", &files(&[("templates/map.yaml", &text)])).await?;
-    let our = ours.refused().await?;
+    let our = ours.install_error().await?;
     ensure!(
         our == "create: failed to create: Secret \"sh.helm.release.v1.web.v1\" is invalid: data: Too long: may not be more than 1048576 bytes",
         "{our}"
     );
-    let theirs = ours.helm_refuses(&["install", "web"])?;
+    let theirs = ours.helm_error(&["install", "web"])?;
     ensure!(theirs.ends_with(&our), "{theirs}");
     let map = ours.namespace.get(kind_tests::CONFIG_MAP, "map").await?;
     ensure!(map.is_none(), "it was applied");

@@ -97,7 +97,7 @@ async fn greeting(namespace: &Namespace) -> Result<Value> {
 }
 
 /// The output of `helm history`.
-fn told_history(cli: &Cli<'_>) -> Result<Vec<Value>> {
+fn helm_history(cli: &Cli<'_>) -> Result<Vec<Value>> {
     let told = cli.json(&["history", "web"])?;
     let told = told.as_array().cloned().unwrap_or_default();
     Ok(told
@@ -114,7 +114,7 @@ fn told_history(cli: &Cli<'_>) -> Result<Vec<Value>> {
         .collect())
 }
 
-async fn ours_in_the_hands_of(helm: Helm, topic: &str) -> Result {
+async fn helm_uses_our_release(helm: Helm, topic: &str) -> Result {
     let bench = Bench::new(topic, &FILES).await?;
     let namespace = &bench.namespace;
     let cli = Cli { helm, namespace };
@@ -189,7 +189,7 @@ async fn ours_in_the_hands_of(helm: Helm, topic: &str) -> Result {
     );
     let first = json!([1, "superseded", "web-1.2.3", "2.0", "Install complete"]);
     let second = json!([2, "deployed", "web-1.2.3", "2.0", "Upgrade complete"]);
-    assert_eq!(told_history(&cli)?, [first, second]);
+    assert_eq!(helm_history(&cli)?, [first, second]);
 
     // Its rollback becomes the base of our next upgrade.
     let force: &[&str] = match helm {
@@ -208,7 +208,7 @@ async fn ours_in_the_hands_of(helm: Helm, topic: &str) -> Result {
     assert_eq!(rolled.labels.get("team").map(String::as_str), Some("a"));
     bench.upgrade("greeting: fourth\n").await?;
     assert_eq!(greeting(namespace).await?, "fourth");
-    let statuses: Vec<_> = told_history(&cli)?
+    let statuses: Vec<_> = helm_history(&cli)?
         .iter()
         .map(|told| told[1].clone())
         .collect();
@@ -226,7 +226,7 @@ async fn ours_in_the_hands_of(helm: Helm, topic: &str) -> Result {
     Ok(())
 }
 
-async fn theirs_in_our_hands(helm: Helm, topic: &str) -> Result {
+async fn we_use_helms_release(helm: Helm, topic: &str) -> Result {
     let bench = Bench::new(topic, &FILES).await?;
     let namespace = &bench.namespace;
     let cli = Cli { helm, namespace };
@@ -322,7 +322,7 @@ async fn theirs_in_our_hands(helm: Helm, topic: &str) -> Result {
         if helm == Helm::V4 { "ssa" } else { "csa" }
     );
     assert_eq!(release.labels.get("team").map(String::as_str), Some("b"));
-    let told: Vec<_> = told_history(&cli)?
+    let told: Vec<_> = helm_history(&cli)?
         .iter()
         .map(|told| json!([told[0], told[1]]))
         .collect();
@@ -354,23 +354,23 @@ async fn theirs_in_our_hands(helm: Helm, topic: &str) -> Result {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn helm_4_works_on_a_release_of_ours() -> Result {
     // HE-REL-013 HE-REL-014 HE-ACT-023
-    Box::pin(ours_in_the_hands_of(Helm::V4, "helm4-ours")).await
+    Box::pin(helm_uses_our_release(Helm::V4, "helm4-ours")).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn helm_3_works_on_a_release_of_ours() -> Result {
     // HE-REL-013 HE-REL-014
-    Box::pin(ours_in_the_hands_of(Helm::V3, "helm3-ours")).await
+    Box::pin(helm_uses_our_release(Helm::V3, "helm3-ours")).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn we_work_on_a_release_of_helm_4() -> Result {
     // HE-REL-012, HE-REL-014
-    theirs_in_our_hands(Helm::V4, "helm4-theirs").await
+    we_use_helms_release(Helm::V4, "helm4-theirs").await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn we_work_on_a_release_of_helm_3() -> Result {
     // HE-REL-012 HE-REL-014
-    theirs_in_our_hands(Helm::V3, "helm3-theirs").await
+    we_use_helms_release(Helm::V3, "helm3-theirs").await
 }

@@ -128,7 +128,7 @@ const BAD_SOURCES: &[BadSource] = &[
     },
 ];
 
-fn said(object: &Value) -> (String, String) {
+fn reason_and_message(object: &Value) -> (String, String) {
     let ready = condition(object, "Ready").cloned().unwrap_or_default();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     (text(&ready["reason"]), text(&ready["message"]))
@@ -170,7 +170,7 @@ spec: {{url: '{url}', interval: 10m, {spec}}}
                 &name,
                 &format!("says {:?}", bad.message),
                 |object| {
-                    let (reason, message) = said(object);
+                    let (reason, message) = reason_and_message(object);
                     reason == bad.reason && message.contains(bad.message)
                 },
             )
@@ -306,7 +306,7 @@ async fn malformed_directories_are_named_in_a_condition() -> Result {
         let goal = format!("says {:?} {:?}", bad.reason, bad.message);
         flux.namespace
             .wait(KUSTOMIZATION, &format!("bad-{number}"), &goal, |object| {
-                let (reason, message) = said(object);
+                let (reason, message) = reason_and_message(object);
                 reason == bad.reason && bad.message.iter().all(|part| message.contains(part))
             })
             .await?;

@@ -9,10 +9,10 @@ use crate::config_map;
 const EVENT: Kind = Kind("v1", "Event");
 
 /// An event: reason, whether it is a warning, start of the message, revision.
-type Told<'t> = (&'t str, bool, String, &'t str);
+type ExpectedEvent<'t> = (&'t str, bool, String, &'t str);
 
 /// The start of a message, up to the first duration that differs from run to run.
-fn beginning(message: &str) -> String {
+fn message_start(message: &str) -> String {
     for start in ["Health check passed in ", "Reconciliation finished in "] {
         if message.starts_with(start) {
             return start.to_owned();
@@ -86,7 +86,7 @@ async fn events_go_to_the_receiver_and_to_kubernetes() -> Result {
     let news = |text: String, revision| ("Progressing", false, text, revision);
     let id = |name: &str| format!("ConfigMap/{namespace}/{name}");
     // KC-EVT-001, KC-EVT-002, KC-EVT-004, KC-EVT-005, KC-EVT-006, KC-SSA-035, KC-HEALTH-009
-    let expected: Vec<Told> = vec![
+    let expected: Vec<ExpectedEvent> = vec![
         news(
             format!("{} created\n{} created", id("a"), id("b")),
             "main@sha1:1",
@@ -117,7 +117,7 @@ async fn events_go_to_the_receiver_and_to_kubernetes() -> Result {
         .wait("of the deletion", |event| event["message"] == json!(last))
         .await?;
     let posted = applier.events.events();
-    let mut told: Vec<Told> = posted
+    let mut told: Vec<ExpectedEvent> = posted
         .iter()
         .map(|event| {
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -126,7 +126,7 @@ async fn events_go_to_the_receiver_and_to_kubernetes() -> Result {
             (
                 reason,
                 event["severity"] == "error",
-                beginning(&text(&event["message"])),
+                message_start(&text(&event["message"])),
                 revision.unwrap_or_default(),
             )
         })
@@ -176,7 +176,7 @@ async fn events_go_to_the_receiver_and_to_kubernetes() -> Result {
             event["reason"] == *reason
                 && event["message"]
                     .as_str()
-                    .is_some_and(|text| beginning(text) == *message)
+                    .is_some_and(|text| message_start(text) == *message)
                 && event["metadata"]["annotations"]["kustomize.toolkit.fluxcd.io/revision"]
                     == *revision
         };

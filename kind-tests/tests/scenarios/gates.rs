@@ -56,7 +56,7 @@ async fn substituting(topic: &str, settings: Settings) -> Result<Applier> {
 ///
 /// Earlier changes by the test may trigger one more run when the controller sees them, so the count begins with a new
 /// process: it finds everything in its initial lists, which trigger the run that is requested first.
-async fn asked_by_a_run(applier: &mut Applier, resources: &[&str]) -> Result<Vec<Request>> {
+async fn requests_of_a_run(applier: &mut Applier, resources: &[&str]) -> Result<Vec<Request>> {
     applier.kustomize.terminate().await?;
     applier.kustomize.restart().await?;
     applier.run("app").await?;
@@ -71,7 +71,7 @@ async fn asked_by_a_run(applier: &mut Applier, resources: &[&str]) -> Result<Vec
 async fn configs_are_read_once_per_run_and_their_changes_trigger_one() -> Result {
     let mut applier = substituting("configs", Settings::default()).await?;
     // KC-SUB-011, KC-PROC-029: each reference once, from the API server
-    let asked = asked_by_a_run(&mut applier, &["configmaps", "secrets"]).await?;
+    let asked = requests_of_a_run(&mut applier, &["configmaps", "secrets"]).await?;
     let gets: Vec<&Request> = asked
         .iter()
         .filter(|request| request.verb == "get")
@@ -93,7 +93,7 @@ async fn configs_are_read_once_per_run_and_their_changes_trigger_one() -> Result
 async fn configs_can_be_cached() -> Result {
     let mut applier = substituting("cached", gate("CacheSecretsAndConfigMaps=true")).await?;
     // KC-PROC-029
-    let asked = asked_by_a_run(&mut applier, &["configmaps", "secrets"]).await?;
+    let asked = requests_of_a_run(&mut applier, &["configmaps", "secrets"]).await?;
     ensure!(
         !asked.iter().any(|request| request.verb == "get"),
         "{asked:#?}"
@@ -196,7 +196,7 @@ async fn source_reads_can_bypass_the_cache() -> Result {
             .await?;
         applier.applied("app", "main@sha1:1").await?;
         // KC-PROC-038
-        let asked = asked_by_a_run(&mut applier, &["gitrepositories"]).await?;
+        let asked = requests_of_a_run(&mut applier, &["gitrepositories"]).await?;
         assert_eq!(asked.len(), reads, "{asked:#?}");
         let said = applier.kustomize.log().entries();
         let said = said.iter().any(|line| {
@@ -457,7 +457,7 @@ async fn client_side_limits_are_off_if_the_server_limits_clients() -> Result {
 }
 
 /// The highest number of concurrent requests.
-fn most_at_once(requests: &[Request]) -> usize {
+fn max_concurrency(requests: &[Request]) -> usize {
     let at = |request: &Request| {
         let meets = |other: &&Request| other.came <= request.came && request.came < other.answered;
         requests.iter().filter(meets).count()
@@ -475,7 +475,7 @@ async fn the_number_of_concurrent_comparisons_is_configurable() -> Result {
         let mut requests = counter.requests()?;
         requests.retain(|request| request.resource == "configmaps" && request.verb == "patch");
         // KC-PROC-005. A response is sent before the server logs it, so two requests may seem to overlap.
-        let most = most_at_once(&requests);
+        let most = max_concurrency(&requests);
         assert_eq!(most > 2, concurrent, "{flag}: {most} at once");
     }
     Ok(())

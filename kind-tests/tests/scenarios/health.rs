@@ -18,7 +18,7 @@ fn bucket(name: &str) -> String {
 }
 
 /// Sets a condition of a Bucket to True: `Ready`, `Stalled`.
-async fn fares(applier: &Applier, name: &str, kind: &str) -> Result {
+async fn set_condition(applier: &Applier, name: &str, kind: &str) -> Result {
     let condition = json!({"type": kind, "status": "True", "reason": "Test", "message": "as the test says",
         "lastTransitionTime": "2001-01-01T00:00:00Z"});
     let status = json!({"observedGeneration": 1, "conditions": [condition]});
@@ -26,7 +26,7 @@ async fn fares(applier: &Applier, name: &str, kind: &str) -> Result {
     Ok(())
 }
 
-async fn under_way(applier: &Applier) -> Result<Value> {
+async fn wait_in_progress(applier: &Applier) -> Result<Value> {
     let checks = |object: &Value| {
         condition(object, "Reconciling").is_some_and(|reconciling| {
             reconciling["message"]
@@ -65,7 +65,7 @@ async fn check(applier: &Applier, names: &[&str]) -> Result {
 #[tokio::test]
 async fn a_health_regression_without_a_new_revision_is_reported() -> Result {
     let applier = start("falls-ill", Settings::default()).await?;
-    let waiting = under_way(&applier).await?;
+    let waiting = wait_in_progress(&applier).await?;
     // KC-PRUNE-002: applied objects are in the inventory before they are healthy
     assert_eq!(
         waiting["status"]["inventory"]["entries"]
@@ -74,8 +74,8 @@ async fn a_health_regression_without_a_new_revision_is_reported() -> Result {
         Some(2)
     );
     assert_eq!(waiting["status"]["lastAppliedRevision"], json!(null));
-    fares(&applier, "one", "Ready").await?;
-    fares(&applier, "two", "Ready").await?;
+    set_condition(&applier, "one", "Ready").await?;
+    set_condition(&applier, "two", "Ready").await?;
     let healthy = applier.applied("app", "main@sha1:1").await?;
     assert_eq!(
         condition(&healthy, "Healthy").map(|healthy| &healthy["reason"]),
@@ -84,7 +84,7 @@ async fn a_health_regression_without_a_new_revision_is_reported() -> Result {
 
     // KC-HEALTH-012
     applier.run("app").await?;
-    fares(&applier, "two", "Stalled").await?;
+    set_condition(&applier, "two", "Stalled").await?;
     let ill = applier.run("app").await?;
     let text = format!(
         "failed early due to stalled resources: [Bucket/{}/two status: 'Failed']",
@@ -108,7 +108,7 @@ async fn a_health_regression_without_a_new_revision_is_reported() -> Result {
         ill["status"]["history"][0]["lastReconciledStatus"],
         "HealthCheckFailed"
     );
-    fares(&applier, "two", "Ready").await?;
+    set_condition(&applier, "two", "Ready").await?;
     let healed = applier.applied("app", "main@sha1:1").await?;
     assert_eq!(
         condition(&healed, "Healthy").map(|healthy| &healthy["status"]),
@@ -147,7 +147,7 @@ async fn without_failing_fast_other_objects_can_recover() -> Result {
     let counter = Counter::start(applier.namespace.cluster(), applier.kustomize.user())?;
     // Three objects of a kind have one watch, which delivers their changes in order.
     check(&applier, &["one", "two", "three"]).await?;
-    under_way(&applier).await?;
+    wait_in_progress(&applier).await?;
     let of_namespace = format!("/namespaces/{}/buckets", applier.namespace.name());
     let watched = async {
         let is_watch =
@@ -166,7 +166,7 @@ async fn without_failing_fast_other_objects_can_recover() -> Result {
         ("two", "Ready"),
         ("three", "Ready"),
     ] {
-        fares(&applier, name, kind).await?;
+        set_condition(&applier, name, kind).await?;
     }
     let healthy = applier.applied("app", "main@sha1:1").await?;
     assert_eq!(
@@ -201,12 +201,12 @@ spec:
         .await?;
     let yaml = applier.kustomization("app", &["prune: true", "wait: true"]);
     applier.namespace.apply(&yaml).await?;
-    under_way(&applier).await?;
+    wait_in_progress(&applier).await?;
     applier
         .namespace
         .wait_gone(Kind("batch/v1", "Job"), "done")
         .await?;
-    fares(&applier, "one", "Ready").await?;
+    set_condition(&applier, "one", "Ready").await?;
     // KC-HEALTH-010
     applier.applied("app", "main@sha1:1").await?;
     Ok(())
@@ -216,7 +216,7 @@ spec:
 async fn a_new_revision_ends_a_wait_for_the_old_one() -> Result {
     let gate = Settings::default().flag("--feature-gates=CancelHealthCheckOnNewRevision=true");
     let applier = start("cancelled", gate).await?;
-    under_way(&applier).await?;
+    wait_in_progress(&applier).await?;
     applier
         .publish(
             "main@sha1:2",
@@ -245,7 +245,7 @@ async fn a_new_revision_ends_a_wait_for_the_old_one() -> Result {
         told["metadata"]["kustomize.toolkit.fluxcd.io/revision"],
         "main@sha1:1"
     );
-    fares(&applier, "one", "Ready").await?;
+    set_condition(&applier, "one", "Ready").await?;
     let done = applier.applied("app", "main@sha1:2").await?;
     // A cancelled wait adds no entry.
     assert_eq!(done["status"]["history"].as_array().map(Vec::len), Some(1));
@@ -274,7 +274,7 @@ spec:
         .await?;
     let yaml = applier.kustomization("app", &["prune: true", "wait: true"]);
     applier.namespace.apply(&yaml).await?;
-    under_way(&applier).await?;
+    wait_in_progress(&applier).await?;
     applier
         .namespace
         .wait(POD, "db-0", "is there", |_| true)

@@ -19,7 +19,7 @@ fn elected() -> Settings {
 }
 
 /// The controller's requests since the counter began, by verb and resource.
-fn asked(counter: &Counter) -> Result<BTreeMap<String, usize>> {
+fn requests_by_verb(counter: &Counter) -> Result<BTreeMap<String, usize>> {
     let mut asked = BTreeMap::new();
     for request in counter.requests()? {
         *asked
@@ -30,7 +30,7 @@ fn asked(counter: &Counter) -> Result<BTreeMap<String, usize>> {
 }
 
 /// Waits until the controller has renewed its Lease this often, and returns all its requests in the meantime.
-async fn renewals(
+async fn requests_during_renewals(
     flux: &Flux,
     controller: &Controller,
     count: usize,
@@ -38,7 +38,7 @@ async fn renewals(
     let counter = Counter::start(flux.namespace.cluster(), controller.user())?;
     let renewed = async {
         loop {
-            let asked = asked(&counter)?;
+            let asked = requests_by_verb(&counter)?;
             if asked
                 .get("update leases")
                 .is_some_and(|have| *have >= count)
@@ -90,8 +90,8 @@ async fn an_idle_controller_only_renews_its_lease() -> Result {
 
     for controller in [&flux.source, &flux.kustomize] {
         // The last events are being sent.
-        renewals(&flux, controller, 5).await?;
-        let asked = renewals(&flux, controller, 10).await?;
+        requests_during_renewals(&flux, controller, 5).await?;
+        let asked = requests_during_renewals(&flux, controller, 10).await?;
         // As in client-go, one request per renewal: the holder need not read the Lease.
         ensure!(asked.len() == 1, "{} asks for {asked:?}", controller.name());
     }

@@ -128,7 +128,7 @@ const OF_KUSTOMIZATIONS: &[Field] = &[
 const SOURCE: &str = "sourceRef: {kind: GitRepository, name: 'NAME'}";
 const SOURCE_NAMESPACE: &str = "sourceRef: {kind: GitRepository, name: app, namespace: 'NAME'}";
 
-fn filled(text: &str, namespace: &str, (name, refused): (&str, Option<&str>)) -> String {
+fn fill_in(text: &str, namespace: &str, (name, refused): (&str, Option<&str>)) -> String {
     text.replace("REFUSED", refused.unwrap_or_default())
         .replace("NAME", name)
         .replace("NS", namespace)
@@ -143,7 +143,7 @@ fn object(kind: Kind, name: &str, spec: &str) -> String {
 }
 
 /// Waits until the object has this condition.
-async fn told(
+async fn wait_for_condition(
     flux: &Flux,
     kind: Kind,
     name: &str,
@@ -165,7 +165,7 @@ async fn told(
 }
 
 /// Checks that a new, valid pair of objects is served.
-async fn others_are_served(flux: &mut Flux) -> Result {
+async fn check_that_others_are_served(flux: &mut Flux) -> Result {
     flux.namespace
         .apply(&flux.git_repository("healthy", "ref: {branch: main}"))
         .await?;
@@ -189,7 +189,7 @@ async fn others_are_served(flux: &mut Flux) -> Result {
 }
 
 /// Checks the controllers' requests: no read by name is a watch, and none is outside of their scope.
-fn asked_properly(counter: &Counter) -> Result {
+fn check_requests(counter: &Counter) -> Result {
     for request in counter.requests()? {
         let path = request.uri.split('?').next().unwrap_or_default();
         ensure!(
@@ -214,7 +214,7 @@ async fn a_source_with_an_odd_reference_reports_it_and_blocks_no_others() -> Res
     );
     for field in OF_SOURCES {
         for (number, name) in NAMES.iter().enumerate() {
-            let spec = format!("{begin}, {}", filled(field.spec, &namespace, *name));
+            let spec = format!("{begin}, {}", fill_in(field.spec, &namespace, *name));
             let yaml = object(GIT_REPOSITORY, &format!("{}-{number}", field.id), &spec);
             flux.namespace.apply(&yaml).await?;
         }
@@ -226,13 +226,13 @@ async fn a_source_with_an_odd_reference_reports_it_and_blocks_no_others() -> Res
             } else {
                 field.missing
             };
-            let words = filled(words, &namespace, *name);
+            let words = fill_in(words, &namespace, *name);
             let object = format!("{}-{number}", field.id);
-            told(&flux, GIT_REPOSITORY, &object, field.told, &words).await?;
+            wait_for_condition(&flux, GIT_REPOSITORY, &object, field.told, &words).await?;
         }
     }
-    others_are_served(&mut flux).await?;
-    asked_properly(&counter)
+    check_that_others_are_served(&mut flux).await?;
+    check_requests(&counter)
 }
 
 #[tokio::test]
@@ -247,7 +247,7 @@ async fn a_kustomization_with_an_odd_reference_reports_it_and_blocks_no_others()
             let spec = format!(
                 "interval: 10m, retryInterval: 2s, targetNamespace: {namespace}, prune: true, \
                  sourceRef: {{kind: GitRepository, name: app}}, {}",
-                filled(field.spec, &namespace, *name)
+                fill_in(field.spec, &namespace, *name)
             );
             let yaml = object(KUSTOMIZATION, &format!("{}-{number}", field.id), &spec);
             flux.namespace.apply(&yaml).await?;
@@ -260,13 +260,13 @@ async fn a_kustomization_with_an_odd_reference_reports_it_and_blocks_no_others()
             } else {
                 field.missing
             };
-            let mut words = filled(words, &namespace, *name);
+            let mut words = fill_in(words, &namespace, *name);
             if field.id == "account" {
                 // The API server escapes user names for HTML.
                 words = words.replace('&', "&amp;");
             }
             let object = format!("{}-{number}", field.id);
-            told(&flux, KUSTOMIZATION, &object, field.told, &words).await?;
+            wait_for_condition(&flux, KUSTOMIZATION, &object, field.told, &words).await?;
         }
     }
     // RT-ACL-007: no account can have this name, so the object is deleted without one
@@ -275,8 +275,8 @@ async fn a_kustomization_with_an_odd_reference_reports_it_and_blocks_no_others()
         flux.namespace.delete(KUSTOMIZATION, &name).await?;
         flux.namespace.wait_gone(KUSTOMIZATION, &name).await?;
     }
-    others_are_served(&mut flux).await?;
-    asked_properly(&counter)
+    check_that_others_are_served(&mut flux).await?;
+    check_requests(&counter)
 }
 
 // KC-SRC-003, KC-SRC-006, KC-PROC-038
@@ -293,7 +293,7 @@ async fn a_source_of_an_odd_name_is_refused_or_missing() -> Result {
         let cases = [("name", SOURCE), ("namespace", SOURCE_NAMESPACE)];
         for (what, spec) in cases {
             for (number, name) in NAMES.iter().enumerate() {
-                let spec = filled(spec, &namespace, *name);
+                let spec = fill_in(spec, &namespace, *name);
                 let spec = format!("interval: 10m, prune: true, {spec}");
                 let yaml = object(KUSTOMIZATION, &format!("{what}-{number}"), &spec);
                 flux.namespace.apply(&yaml).await?;
@@ -311,11 +311,11 @@ async fn a_source_of_an_odd_name_is_refused_or_missing() -> Result {
                 };
                 let object = format!("{what}-{number}");
                 let ready = ("Ready", "False", "ArtifactFailed");
-                told(&flux, KUSTOMIZATION, &object, ready, &words).await?;
+                wait_for_condition(&flux, KUSTOMIZATION, &object, ready, &words).await?;
             }
         }
-        others_are_served(&mut flux).await?;
-        asked_properly(&counter)?;
+        check_that_others_are_served(&mut flux).await?;
+        check_requests(&counter)?;
     }
     Ok(())
 }
@@ -365,12 +365,12 @@ async fn an_object_of_an_odd_name_is_refused_without_a_request() -> Result {
     }
     for (number, (_, words)) in MANIFESTS.iter().enumerate() {
         let ready = ("Ready", "False", "ReconciliationFailed");
-        told(&flux, KUSTOMIZATION, &format!("odd-{number}"), ready, words).await?;
+        wait_for_condition(&flux, KUSTOMIZATION, &format!("odd-{number}"), ready, words).await?;
     }
     let yaml = flux.kustomization("healthy", &["path: healthy", "prune: true"]);
     flux.namespace.apply(&yaml).await?;
     flux.namespace
         .wait_ready(KUSTOMIZATION, "healthy", "True")
         .await?;
-    asked_properly(&counter)
+    check_requests(&counter)
 }

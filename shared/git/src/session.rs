@@ -138,12 +138,12 @@ impl Session {
 }
 
 /// Cancels the work when the future that waits for it is dropped.
-struct GiveUp {
+struct CancelOnDrop {
     interrupt: Arc<AtomicBool>,
     cancel: watch::Sender<bool>,
 }
 
-impl Drop for GiveUp {
+impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         self.interrupt.store(true, Ordering::Relaxed);
         let _ = self.cancel.send(true);
@@ -173,7 +173,7 @@ where
         visited: AtomicU64::new(0),
         limits,
     });
-    let give_up = GiveUp { interrupt, cancel };
+    let give_up = CancelOnDrop { interrupt, cancel };
     let worker = tokio::task::spawn_blocking(move || work(&session));
     let outcome = tokio::time::timeout(timeout, worker).await;
     drop(give_up);

@@ -32,7 +32,7 @@ pub enum SignatureKind {
 
 impl SignatureKind {
     /// The kind of an armored signature.
-    pub fn of(signature: &str) -> Self {
+    pub fn from_armor(signature: &str) -> Self {
         let begins = |prefix: &str| signature.trim_start().starts_with(prefix);
         if begins("-----BEGIN PGP SIGNATURE-----") {
             Self::OpenPgp
@@ -186,7 +186,7 @@ fn verify(
     payload: &[u8],
     keys: &TrustedKeys,
 ) -> Result<String, VerifyError> {
-    match SignatureKind::of(signature) {
+    match SignatureKind::from_armor(signature) {
         SignatureKind::OpenPgp if keys.pgp.is_empty() => Err(VerifyError::NoPgpKeys),
         SignatureKind::OpenPgp => {
             let now = SystemTime::now()

@@ -136,7 +136,7 @@ fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
 
 /// Checks that a PEM text contains a valid certificate.
 fn authorities(pem: &[u8]) -> Result<(), TlsError> {
-    if Roots::new(certificates(pem), false).gives_nothing() {
+    if Roots::new(certificates(pem), false).has_none_given() {
         Err(TlsError::Authorities)
     } else {
         Ok(())

@@ -97,7 +97,7 @@ impl Origin {
 
     /// The place recorded in a plugin's own object.
     pub(crate) fn of_plugin(plugin: &Resource, meter: &Rc<Meter>) -> Result<Option<Self>> {
-        let Some(origin) = Self::of(plugin, meter)? else {
+        let Some(origin) = Self::from_annotation(plugin, meter)? else {
             return Ok(None);
         };
         Ok(Some(Self {
@@ -115,7 +115,7 @@ impl Origin {
     }
 
     /// The origin in an object's annotation.
-    pub(crate) fn of(resource: &Resource, meter: &Rc<Meter>) -> Result<Option<Self>> {
+    pub(crate) fn from_annotation(resource: &Resource, meter: &Rc<Meter>) -> Result<Option<Self>> {
         let Some(text) = resource.annotation(ORIGIN) else {
             return Ok(None);
         };
@@ -182,7 +182,7 @@ impl Origin {
         resource: &mut Resource,
         meter: &Rc<Meter>,
     ) -> Result<()> {
-        if Self::of(resource, meter)?.is_none() {
+        if Self::from_annotation(resource, meter)?.is_none() {
             self.annotate(resource);
             return Ok(());
         }

@@ -53,7 +53,7 @@ pub(crate) fn run_generators(
         {
             origin.annotate(&mut object);
         }
-        object.weigh(state.meter())?;
+        object.update_claim(state.meter())?;
         all.map
             .absorb(object, state)
             .context(|| "merging from generator".into())?;

@@ -58,7 +58,7 @@ fn push<K: std::hash::Hash + Eq>(map: &mut HashMap<K, Vec<usize>>, key: K, at: u
 }
 
 /// The error if one object was expected for an identity, but another number was found.
-pub(crate) fn not_one(id: &ResId, found: usize) -> String {
+pub(crate) fn wrong_count(id: &ResId, found: usize) -> String {
     let problem = if found > 1 {
         "multiple matches"
     } else {
@@ -192,7 +192,7 @@ impl ResMap {
             ([at], Behavior::Merge | Behavior::Replace) => {
                 let older = self.list[*at].clone();
                 let mut merged = merged(new, &older, behavior, state)?;
-                merged.weigh(state.meter())?;
+                merged.update_claim(state.meter())?;
                 let now = merged.current(scopes);
                 // An object whose kind was patched is found by its history and cannot be replaced.
                 if now.key() != older.current(scopes).key() {
@@ -254,7 +254,7 @@ impl ResMap {
         scopes: &Scopes,
         meter: &Meter,
     ) -> Result<Vec<usize>> {
-        self.having(
+        self.with_name_or_kind(
             matcher.literal_name(),
             matcher.literal_kind(),
             scopes,
@@ -263,7 +263,7 @@ impl ResMap {
     }
 
     /// Positions of all objects that have or had this name, otherwise this kind, in order.
-    pub(crate) fn having(
+    pub(crate) fn with_name_or_kind(
         &mut self,
         name: Option<&str>,
         kind: Option<&str>,
@@ -333,7 +333,7 @@ impl ResMap {
             resource.previous(scopes).to_vec(),
         );
         let result = change(resource)
-            .and_then(|()| resource.weigh(meter))
+            .and_then(|()| resource.update_claim(meter))
             .map_err(|fail| match fail.cause {
                 Cause::Limit(Limited::Nesting, _) => fail.within(|| format!("object {id}")),
                 _ => fail,
@@ -364,7 +364,7 @@ fn merged(
         new.take_metadata_from(older);
         return Ok(new);
     }
-    let origin = Origin::of(older, state.meter())?;
+    let origin = Origin::from_annotation(older, state.meter())?;
     new.take_metadata_from(older);
     for field in ["data", "binaryData"] {
         let mut map = node::string_map(node::field(older.node(), field));

@@ -118,8 +118,8 @@ impl Resource {
     }
 
     /// Updates the claimed memory after a change, and fails if the object nests too deep.
-    pub(crate) fn weigh(&mut self, meter: &Rc<Meter>) -> Result<()> {
-        let extent = Extent::of(&self.node);
+    pub(crate) fn update_claim(&mut self, meter: &Rc<Meter>) -> Result<()> {
+        let extent = Extent::of_node(&self.node);
         meter.work(extent.nodes)?;
         Meter::fits(extent.height)?;
         self.held

@@ -141,7 +141,7 @@ impl<'b> Target<'b> {
                 for resource in all.map.bodies_mut() {
                     if !resource.is_empty() {
                         origin.note_transformation(resource, &meter)?;
-                        resource.weigh(&meter)?;
+                        resource.update_claim(&meter)?;
                     }
                 }
             }
@@ -241,7 +241,7 @@ impl<'b> Target<'b> {
         for mut object in objects.into_list() {
             if let Some(origin) = &origin {
                 annotate_origin(&mut object, origin);
-                object.weigh(state.meter())?;
+                object.update_claim(state.meter())?;
             }
             all.map
                 .append(object, state)
@@ -335,7 +335,7 @@ pub(crate) fn read(text: &[u8], state: &State<'_>) -> Result<ResMap> {
     let mut map = ResMap::new();
     for object in node::read_documents(text, &state.options.limits, state.meter())? {
         let mut resource = Resource::new(object);
-        resource.weigh(state.meter())?;
+        resource.update_claim(state.meter())?;
         map.append(resource, state)?;
     }
     Ok(map)

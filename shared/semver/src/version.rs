@@ -215,7 +215,7 @@ impl Version {
     /// The next patch version; of a pre-release, the release itself.
     pub fn inc_patch(&self) -> Result<Self, VersionError> {
         let patch = if self.prerelease.is_empty() {
-            up(self.patch, "patch")?
+            increment(self.patch, "patch")?
         } else {
             self.patch
         };
@@ -224,12 +224,12 @@ impl Version {
 
     /// The next minor version.
     pub fn inc_minor(&self) -> Result<Self, VersionError> {
-        Ok(self.with_numbers(self.major, up(self.minor, "minor")?, 0))
+        Ok(self.with_numbers(self.major, increment(self.minor, "minor")?, 0))
     }
 
     /// The next major version.
     pub fn inc_major(&self) -> Result<Self, VersionError> {
-        Ok(self.with_numbers(up(self.major, "major")?, 0, 0))
+        Ok(self.with_numbers(increment(self.major, "major")?, 0, 0))
     }
 
     /// This version with another pre-release part (without its `-`; empty removes it).
@@ -355,7 +355,7 @@ fn strict_number(digits: &str) -> Result<u64, VersionError> {
         })
 }
 
-fn up(number: u64, name: &'static str) -> Result<u64, VersionError> {
+fn increment(number: u64, name: &'static str) -> Result<u64, VersionError> {
     number.checked_add(1).ok_or(VersionError::Overflow(name))
 }
 

@@ -244,7 +244,7 @@ pub fn replace<'e>(
         } else {
             let new = render(scalar, value)?;
             let behind = text.get(scalar.range.end..).unwrap_or("");
-            if bears_tabs(scalar, old) && !bears_tabs(scalar, &new) && tabs_matter(&new, behind) {
+            if allows_tabs(scalar, old) && !allows_tabs(scalar, &new) && tabs_matter(&new, behind) {
                 return Err(Error::Invalid(format!(
                     "line {}: only a plain value can stand before these tabs",
                     scalar.line
@@ -253,7 +253,7 @@ pub fn replace<'e>(
             if old.is_empty() {
                 // A plain root would continue in a directive below it.
                 let directive = scalar.path.is_empty() && behind.trim_start().starts_with('%');
-                if directive || !scalar.apart || !has_room(&out, behind) {
+                if directive || !scalar.apart || !fits_between(&out, behind) {
                     return Err(Error::Invalid(format!(
                         "line {}: there is no place for a value",
                         scalar.line
@@ -279,7 +279,7 @@ pub fn replace<'e>(
 }
 
 /// Whether tabs may start the lines after a scalar written this way.
-fn bears_tabs(scalar: &Scalar, written: &str) -> bool {
+fn allows_tabs(scalar: &Scalar, written: &str) -> bool {
     scalar.in_flow || !(written.is_empty() || written.starts_with(['"', '\'']))
 }
 
@@ -294,7 +294,7 @@ fn tabs_matter(value: &str, behind: &str) -> bool {
 
 /// Whether a value fits between these: after an indicator, an anchor or a tag of the same line, and followed only by a
 /// comment or the rest of a flow collection.
-fn has_room(before: &str, behind: &str) -> bool {
+fn fits_between(before: &str, behind: &str) -> bool {
     let line = before.rsplit(BREAKS).next().unwrap_or(before).trim_end();
     // Within quotes it counts as a comment, too.
     let comment = line.split([' ', '\t']).any(|word| word.starts_with('#'));

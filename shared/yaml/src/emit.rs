@@ -16,7 +16,7 @@ pub(crate) use crate::scan::ScalarStyle;
 
 /// Whether yaml.v3 would write a text as plain scalar in a flow collection.
 pub(crate) fn flow_plain_allowed(value: &str) -> bool {
-    Analysis::of(value, Flavor::V3).flow_plain
+    Analysis::new(value, Flavor::V3).flow_plain
 }
 
 /// The layout of the output.
@@ -225,7 +225,7 @@ impl<'n> Emitter<'n> {
         if !properties.anchor.is_empty() {
             check_anchor(properties.anchor, "anchor")?;
         }
-        self.scalar = Analysis::of(value, self.layout.flavor);
+        self.scalar = Analysis::new(value, self.layout.flavor);
         self.step(&Step::Scalar {
             properties,
             value,

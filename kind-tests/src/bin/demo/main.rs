@@ -140,11 +140,11 @@ async fn follow(flux: &Flux, revision: &str, started: Instant) -> Result {
             object["status"]["artifact"]["revision"] == revision && is_ready(object, "True")
         });
     let applied = flux.applied("app", revision);
-    let told = [
-        Told::new(GIT_REPOSITORY, started),
-        Told::new(KUSTOMIZATION, started),
+    let printed = [
+        Printed::new(GIT_REPOSITORY, started),
+        Printed::new(KUSTOMIZATION, started),
     ];
-    let [source, kustomization] = &told;
+    let [source, kustomization] = &printed;
     tokio::select! {
         both = async { tokio::try_join!(fetched, applied) } => {
             let (object, other) = both?;
@@ -162,11 +162,11 @@ async fn follow(flux: &Flux, revision: &str, started: Instant) -> Result {
 }
 
 /// Prints each new state of the object, as long as it is polled.
-async fn watch(flux: &Flux, told: &Told) -> Failure {
+async fn watch(flux: &Flux, printed: &Printed) -> Failure {
     let endless = flux
         .namespace
-        .wait(told.kind, "app", "is watched", |object| {
-            told.tell(object);
+        .wait(printed.kind, "app", "is watched", |object| {
+            printed.tell(object);
             false
         });
     match endless.await {
@@ -176,13 +176,13 @@ async fn watch(flux: &Flux, told: &Told) -> Failure {
 }
 
 /// The last printed state of an object.
-struct Told {
+struct Printed {
     kind: Kind,
     started: Instant,
     last: RefCell<String>,
 }
 
-impl Told {
+impl Printed {
     fn new(kind: Kind, started: Instant) -> Self {
         Self {
             kind,

@@ -7,7 +7,7 @@ use kind_tests::{Result, ensure};
 
 /// Names that cover more than this in code that did not run, if that is the larger part, are omitted: a generic
 /// function has one name for all its types.
-const MOST_BESIDE: u64 = 64 << 10;
+const MAX_UNUSED: u64 = 64 << 10;
 
 /// A piece of a program: the crate of its object file, and its section without build-specific parts.
 type Name = (String, String);
@@ -69,7 +69,7 @@ impl Order {
             }
         }
         let wanted = sizes.into_iter().filter(|(_, size)| {
-            size.ran > 0 && (size.all <= MOST_BESIDE || size.ran * 8 >= size.all)
+            size.ran > 0 && (size.all <= MAX_UNUSED || size.ran * 8 >= size.all)
         });
         self.0.extend(wanted.map(|(name, _)| name));
         Ok(())
@@ -139,11 +139,11 @@ fn name(package: &str, placed: &Placed<'_>) -> Option<Name> {
         file.strip_prefix(&package.replace('-', "_"))?;
         "*_controller-*.rcgu.o".to_owned()
     };
-    Some((pattern, lasting(placed.section)))
+    Some((pattern, without_hashes(placed.section)))
 }
 
 /// A symbol without the hashes of its crates' versions and of its types.
-fn lasting(section: &str) -> String {
+fn without_hashes(section: &str) -> String {
     const HASH: &str = "17h";
     if let Some((name, rest)) = section.rsplit_once(HASH)
         && rest.len() == 17
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn crate_hashes_of_v0_mangling_are_removed() {
         assert_eq!(
-            lasting(".text._RNvMNtCslNYArtu3iFV_5alloc6stringNtB2_6String11try_reserve"),
+            without_hashes(".text._RNvMNtCslNYArtu3iFV_5alloc6stringNtB2_6String11try_reserve"),
             ".text._RNvMNtCs*_5alloc6stringNtB2_6String11try_reserve"
         );
     }

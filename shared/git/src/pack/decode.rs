@@ -106,7 +106,7 @@ impl Decoder {
             }
             let found = entry(at).ok_or_else(missing)?;
             if found.is_whole() {
-                let whole = self.freeing(|this| this.inflate(file, &found))?;
+                let whole = self.retry_without_caches(|this| this.inflate(file, &found))?;
                 let whole = Arc::new(whole);
                 if !chain.is_empty() {
                     self.keep(at, &whole);
@@ -118,7 +118,7 @@ impl Decoder {
         };
         while let Some(next) = chain.pop() {
             let found = entry(next).ok_or_else(missing)?;
-            let applied = self.freeing(|this| {
+            let applied = self.retry_without_caches(|this| {
                 let delta = this.inflate(file, &found)?;
                 let mut applied = Content::with_capacity(&this.claim, found.size)?;
                 let size = found.size as usize;
@@ -133,7 +133,7 @@ impl Decoder {
     }
 
     /// Runs work that needs memory; if that does not fit, clears the caches and retries once.
-    fn freeing(
+    fn retry_without_caches(
         &mut self,
         work: impl Fn(&mut Self) -> Result<Content, Fault>,
     ) -> Result<Content, Fault> {

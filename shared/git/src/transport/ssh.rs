@@ -146,7 +146,7 @@ fn describe(error: &russh::Error) -> String {
     match error {
         russh::Error::NoCommonAlgo { kind, ours, theirs } => format!(
             "ssh: no common algorithm for {}; we offered: [{}], peer offered: [{}]",
-            what(kind),
+            algorithm_kind(kind),
             ours.join(" "),
             theirs.join(" ")
         ),
@@ -167,7 +167,7 @@ fn describe(error: &russh::Error) -> String {
 }
 
 /// Go's names for what is negotiated.
-fn what(kind: &AlgorithmKind) -> &'static str {
+fn algorithm_kind(kind: &AlgorithmKind) -> &'static str {
     match kind {
         AlgorithmKind::Kex => "key exchange",
         AlgorithmKind::Key => "host key",

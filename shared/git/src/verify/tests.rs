@@ -49,7 +49,7 @@ fn kinds_of_signatures() {
         ("", "empty"),
         ("-----BEGIN PGP MESSAGE-----", "unknown"),
     ] {
-        assert_eq!(SignatureKind::of(text).to_string(), kind);
+        assert_eq!(SignatureKind::from_armor(text).to_string(), kind);
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use flux_budget::Claim;
 use gix::hash::ObjectId;
 
-use super::packet::{Packet, Packets, cut_short, line};
+use super::packet::{Packet, Packets, line, truncated};
 use crate::error::Fault;
 use crate::memory::ClaimedVec;
 
@@ -63,7 +63,7 @@ impl Advertisement {
         let mut is_first = true;
         loop {
             let Some(packet) = packets.next()? else {
-                return Err(cut_short());
+                return Err(truncated());
             };
             let data = match packet {
                 Packet::Data(data) => line(data),
@@ -123,7 +123,7 @@ impl Advertisement {
                 }
                 Some(Packet::Flush) => return Ok(()),
                 Some(Packet::Delimiter | Packet::ResponseEnd) => return Err(malformed()),
-                None => return Err(cut_short()),
+                None => return Err(truncated()),
             }
         }
     }
@@ -175,7 +175,7 @@ pub(crate) fn read_references(
             Some(Packet::Data(data)) => references.listed(line(data), prefixes)?,
             Some(Packet::Flush) => return Ok(references.listed),
             Some(Packet::Delimiter | Packet::ResponseEnd) => return Err(malformed()),
-            None => return Err(cut_short()),
+            None => return Err(truncated()),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use super::packet::{Packet, Packets, cut_short, from_io, line, words};
+use super::packet::{Packet, Packets, from_io, line, server_message, truncated};
 use crate::error::Fault;
 
 /// The bytes of a pack, extracted from the response to a fetch.
@@ -23,7 +23,7 @@ impl<R: Read> PackStream<R> {
                 // Lines of other sections: common commits and shallow boundaries.
                 Some(Packet::Data(_) | Packet::Delimiter) => {}
                 Some(Packet::Flush | Packet::ResponseEnd) => return Err(nothing_sent()),
-                None => return Err(cut_short()),
+                None => return Err(truncated()),
             }
         }
         Ok(Self::new(packets, true))
@@ -41,13 +41,13 @@ impl<R: Read> PackStream<R> {
                     if !data.starts_with(b"shallow ") && !data.starts_with(b"unshallow ") {
                         return Err(Fault::Protocol(format!(
                             "the server's answer is not in Git's protocol: unexpected {:?}",
-                            words(&data[..data.len().min(64)])
+                            server_message(&data[..data.len().min(64)])
                         )));
                     }
                 }
                 Some(Packet::Flush) => {}
                 Some(Packet::Delimiter | Packet::ResponseEnd) => return Err(nothing_sent()),
-                None => return Err(cut_short()),
+                None => return Err(truncated()),
             }
         }
         Ok(Self::new(packets, side_band))
@@ -69,7 +69,7 @@ impl<R: Read> PackStream<R> {
                 Some(Packet::Data([1, data @ ..])) => self.unread = 1..data.len() + 1,
                 Some(Packet::Data([2, ..])) => {}
                 Some(Packet::Data([3, data @ ..])) => {
-                    let text = words(data);
+                    let text = server_message(data);
                     return Err(if crate::protocol::says_not_found(&text) {
                         Fault::RepositoryNotFound(String::new())
                     } else {

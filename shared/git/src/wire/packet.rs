@@ -56,7 +56,7 @@ impl<R: Read> Packets<R> {
         }
         self.buffer.resize(length - 4, 0);
         if fill(&mut self.input, &mut self.buffer)? < self.buffer.len() {
-            return Err(cut_short());
+            return Err(truncated());
         }
         if self.buffer.starts_with(b"ERR ") {
             return Err(error_line(&self.buffer));
@@ -81,12 +81,12 @@ pub(crate) fn line(data: &[u8]) -> &[u8] {
 }
 
 /// The error for a truncated response.
-pub(crate) fn cut_short() -> Fault {
+pub(crate) fn truncated() -> Fault {
     Fault::Protocol("the server's answer ends too early: unexpected EOF".to_owned())
 }
 
 /// The server's message for an error, truncated to a length that fits a condition.
-pub(crate) fn words(text: &[u8]) -> String {
+pub(crate) fn server_message(text: &[u8]) -> String {
     let cut = &text[..text.len().min(MAX_WORDS)];
     String::from_utf8_lossy(cut).trim().to_owned()
 }
@@ -104,7 +104,7 @@ fn malformed() -> Fault {
 }
 
 fn error_line(data: &[u8]) -> Fault {
-    let text = words(data);
+    let text = server_message(data);
     if crate::protocol::says_not_found(&text) {
         Fault::RepositoryNotFound(String::new())
     } else {

@@ -32,7 +32,7 @@ impl<'a> Shown<'a> {
     /// Verifies that the server is `host`, at a time in seconds since 1970. The error is Go's text.
     pub(super) fn verify(&self, roots: &Roots, host: &str, now: i64) -> Result<(), String> {
         let server = &self.server;
-        check_alone(server, now)?;
+        check_standalone(server, now)?;
         check_host(server, host)?;
         // A certificate that is itself trusted needs no authority: a pinned server, self-signed or not.
         if roots.contains(server.der) {
@@ -54,7 +54,7 @@ impl<'a> Shown<'a> {
 }
 
 /// Checks that apply to a certificate in any position of a chain.
-fn check_alone(certificate: &Certificate<'_>, now: i64) -> Result<(), String> {
+fn check_standalone(certificate: &Certificate<'_>, now: i64) -> Result<(), String> {
     if certificate.unhandled_critical {
         return Err("x509: unhandled critical extension".to_owned());
     }
@@ -93,7 +93,7 @@ struct Search<'s, 'a> {
 }
 
 /// Why a candidate is not the issuer of a certificate.
-enum Unfit {
+enum NotIssuer {
     /// The signature is not by this candidate.
     Signature(String),
     /// The signature is, but the candidate may not sign or is not valid.
@@ -103,16 +103,16 @@ enum Unfit {
 /// The results of a search at one level, to choose its error as Go does: the last invalid candidate, otherwise the
 /// first unsuitable one.
 #[derive(Default)]
-struct Met {
+struct Candidates {
     last: Option<String>,
     hint: Option<(String, String)>,
 }
 
-impl Met {
-    fn note(&mut self, candidate: &Certificate<'_>, unfit: Unfit) {
+impl Candidates {
+    fn note(&mut self, candidate: &Certificate<'_>, unfit: NotIssuer) {
         let why = match unfit {
-            Unfit::Signature(why) => why,
-            Unfit::Invalid(why) => {
+            NotIssuer::Signature(why) => why,
+            NotIssuer::Invalid(why) => {
                 self.last = Some(why.clone());
                 why
             }
@@ -136,7 +136,7 @@ impl Met {
 impl Search<'_, '_> {
     /// Searches for issuers of the chain's last certificate until a chain is complete and valid.
     fn extend(&mut self, chain: &[&Certificate<'_>]) -> Result<(), String> {
-        let mut met = Met::default();
+        let mut met = Candidates::default();
         let Some(last) = chain.last() else {
             return Err(met.into_error());
         };
@@ -199,7 +199,7 @@ impl Search<'_, '_> {
         chain: &[&Certificate<'_>],
         candidate: &Certificate<'_>,
         intermediate: bool,
-    ) -> Result<(), Unfit> {
+    ) -> Result<(), NotIssuer> {
         let cannot_sign =
             "x509: invalid signature: parent certificate cannot sign this kind of certificate";
         // Only version 3 has the authority flag; a root of an older version is trusted as it was given.
@@ -208,25 +208,25 @@ impl Search<'_, '_> {
             None => candidate.version < 3,
         };
         if !is_authority || candidate.may_not_sign {
-            return Err(Unfit::Signature(cannot_sign.to_owned()));
+            return Err(NotIssuer::Signature(cannot_sign.to_owned()));
         }
         if let Some(child) = chain.last() {
             candidate
                 .key
                 .verify(child.scheme, child.signed, child.signature)
-                .map_err(|refused| Unfit::Signature(refused.0.to_owned()))?;
+                .map_err(|refused| NotIssuer::Signature(refused.0.to_owned()))?;
         }
-        check_alone(candidate, self.now).map_err(Unfit::Invalid)?;
+        check_standalone(candidate, self.now).map_err(NotIssuer::Invalid)?;
         if intermediate && candidate.basic_constraints.is_none() {
             let why = "x509: certificate is not authorized to sign other certificates";
-            return Err(Unfit::Invalid(why.to_owned()));
+            return Err(NotIssuer::Invalid(why.to_owned()));
         }
         let below = chain.len() as u64 - 1;
         if let Some(limit) = candidate.basic_constraints.and_then(|c| c.path_length)
             && below > limit
         {
             let why = "x509: too many intermediates for path length constraint";
-            return Err(Unfit::Invalid(why.to_owned()));
+            return Err(NotIssuer::Invalid(why.to_owned()));
         }
         Ok(())
     }

@@ -60,7 +60,7 @@ impl Roots {
     }
 
     /// Whether none of the given certificates is valid.
-    pub(crate) fn gives_nothing(&self) -> bool {
+    pub(crate) fn has_none_given(&self) -> bool {
         self.given.certificates.is_empty()
     }
 

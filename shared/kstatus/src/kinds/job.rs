@@ -15,7 +15,7 @@ struct Counts {
 }
 
 impl Counts {
-    fn of(object: &Value) -> Self {
+    fn from_object(object: &Value) -> Self {
         let parallelism = integer(object, &["spec", "parallelism"], 1);
         let count = |field| integer(object, &["status", field], 0);
         Self {
@@ -68,7 +68,7 @@ fn has_started(object: &Value) -> bool {
 
 /// kstatus' rule: a Job is current once it has started.
 pub(super) fn assess(object: &Value) -> Result<Assessment, Error> {
-    let counts = Counts::of(object);
+    let counts = Counts::from_object(object);
     if let Some(outcome) = counts.outcome(object)? {
         return Ok(outcome);
     }
@@ -88,7 +88,7 @@ pub fn assess_job(object: &Value) -> Result<Assessment, Error> {
     if at(object, &["spec", "suspend"]) == Some(&Value::Bool(true)) {
         return Ok(Assessment::current("Job is suspended"));
     }
-    let counts = Counts::of(object);
+    let counts = Counts::from_object(object);
     if let Some(outcome) = counts.outcome(object)? {
         return Ok(outcome);
     }

@@ -20,14 +20,14 @@ const NODE: usize = size_of::<Node>() * 5 / 4;
 const VALUE: usize = size_of::<Value>() * 2;
 
 impl Extent {
-    pub(crate) fn of(node: &Node) -> Self {
+    pub(crate) fn of_node(node: &Node) -> Self {
         let comments = node.comments.as_ref().map_or(0, |comments| {
             size_of_val(&**comments)
                 + comments.head.len()
                 + comments.line.len()
                 + comments.foot.len()
         });
-        let below = node.content.iter().map(Self::of);
+        let below = node.content.iter().map(Self::of_node);
         Self::around(
             NODE + node.value.len() + node.tag.len() + comments,
             matches!(node.kind, Kind::Mapping | Kind::Sequence),

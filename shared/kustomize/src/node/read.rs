@@ -158,7 +158,7 @@ fn inline_lists(nodes: Vec<Node>, limits: &Limits, meter: &Rc<Meter>) -> Result<
             continue;
         }
         let mut held = Held::new(meter);
-        held.take(2 * Extent::of(&node).bytes)?;
+        held.take(2 * Extent::of_node(&node).bytes)?;
         let value = super::to_value(&node)
             .map_err(|fail| meter.in_object_of(kind, fail))
             .map_err(|fail| {

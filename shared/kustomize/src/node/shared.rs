@@ -86,7 +86,7 @@ impl<'c> Spread<'c> {
     fn of(change: &'c Node, held: Option<&'c mut Held>) -> Self {
         Self {
             change,
-            extent: Extent::of(change),
+            extent: Extent::of_node(change),
             held,
             looked_at: 0,
         }

@@ -15,7 +15,7 @@ impl Hash {
             if resource.needs_hash() {
                 let meter = state.meter();
                 // Its JSON is written and hashed.
-                let extent = Extent::of(resource.node());
+                let extent = Extent::of_node(resource.node());
                 let mut held = Held::new(meter);
                 held.take(2 * extent.bytes)?;
                 let hash = crate::hash::hash(resource.node())
@@ -23,7 +23,7 @@ impl Hash {
                 resource.store_previous(state.scopes());
                 let name = format!("{}-{hash}", resource.name());
                 resource.set_name(&name);
-                resource.weigh(meter)?;
+                resource.update_claim(meter)?;
             }
         }
         Ok(())

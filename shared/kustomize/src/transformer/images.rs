@@ -38,7 +38,7 @@ impl Images {
                     .containers(object, &mut changes)
                     .map_err(|fail| meter.in_object_of(node::kind_field(object), fail))?;
                 changes.settle(object, meter)?;
-                resource.weigh(meter)?;
+                resource.update_claim(meter)?;
             }
         }
         for resource in map.bodies_mut() {
@@ -53,7 +53,7 @@ impl Images {
                 })?;
             }
             changes.settle(object, meter)?;
-            resource.weigh(meter)?;
+            resource.update_claim(meter)?;
         }
         map.drop_empty();
         Ok(())

@@ -57,7 +57,7 @@ pub(super) fn set_all(
             }
             changes.settle(object, &meter)?;
         }
-        resource.weigh(&meter)?;
+        resource.update_claim(&meter)?;
     }
     map.drop_empty();
     Ok(())

@@ -62,7 +62,7 @@ pub(crate) fn fix(map: &mut ResMap, references: &[NameReference], state: &State<
         for (target, field) in plan {
             referrer.update(resource, target, field, &candidates, meter)?;
         }
-        resource.weigh(meter)?;
+        resource.update_claim(meter)?;
     }
     Ok(())
 }

@@ -97,7 +97,7 @@ impl Namespace {
         let object = resource.node_mut();
         self.set_on_object(object, &gvk, state, &mut changes)?;
         changes.settle(object, state.meter())?;
-        resource.weigh(state.meter())
+        resource.update_claim(state.meter())
     }
 
     /// The same for a single object, for the transformer that adds values.

@@ -6,7 +6,7 @@ use crate::error::{Context, Result};
 use crate::go::quoted;
 use crate::json_patch::JsonPatch;
 use crate::loader::Loader;
-use crate::resmap::{ResMap, not_one};
+use crate::resmap::{ResMap, wrong_count};
 use crate::resource::Resource;
 use crate::secrecy::MASK;
 use crate::state::State;
@@ -146,7 +146,7 @@ impl PatchTransformer {
             return Err(format!(
                 "no resource matches strategic merge patch {}: {}",
                 quoted(&id.to_string()),
-                not_one(&id, found.len())
+                wrong_count(&id, found.len())
             )
             .into());
         };

@@ -89,7 +89,7 @@ fn rename(
                 node::set_scalar(at, name, &mut changes)
             })?;
             changes.settle(object, &meter)?;
-            resource.weigh(&meter)?;
+            resource.update_claim(&meter)?;
         }
     }
     map.drop_empty();

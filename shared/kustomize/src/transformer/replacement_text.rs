@@ -37,7 +37,7 @@ pub(super) fn set(
         _ => return Ok(None),
     };
     let mut held = Held::new(meter);
-    let extent = Extent::of(value);
+    let extent = Extent::of_node(value);
     for place in places {
         let Some(field) = place
             .iter()
@@ -53,7 +53,7 @@ pub(super) fn set(
             *field = value.clone();
         }
     }
-    held.take(2 * Extent::of(&document).bytes)?;
+    held.take(2 * Extent::of_node(&document).bytes)?;
     let Some(text) = serialized(&document, &text) else {
         return Ok(None);
     };

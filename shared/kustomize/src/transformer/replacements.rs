@@ -112,7 +112,7 @@ fn source_value(source: &Source, map: &mut ResMap, state: &State<'_>) -> Result<
     let (scopes, meter) = (state.scopes(), state.meter());
     let given = |text| Some(text).filter(|text: &&str| !text.is_empty());
     let (name, kind) = (given(&source.id.name), given(&source.id.gvk.kind));
-    let candidates = map.having(name, kind, scopes, meter)?;
+    let candidates = map.with_name_or_kind(name, kind, scopes, meter)?;
     meter.work(candidates.len() * 4)?;
     let mut found = None;
     for at in candidates {
@@ -231,7 +231,7 @@ fn apply(target: &Target, value: &Node, map: &mut ResMap, state: &State<'_>) -> 
         })
         .collect::<Result<Vec<_>, String>>()?;
     let candidates = map.candidates(&matcher, scopes, meter)?;
-    let extent = Extent::of(value);
+    let extent = Extent::of_node(value);
     for at in candidates {
         let Some(resource) = map.get(at) else {
             continue;

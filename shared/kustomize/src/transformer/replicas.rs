@@ -49,7 +49,7 @@ impl Replicas {
                     node::set_scalar(at, count, &mut changes)
                 })?;
                 changes.settle(object, &meter)?;
-                resource.weigh(&meter)?;
+                resource.update_claim(&meter)?;
             }
         }
         if found {

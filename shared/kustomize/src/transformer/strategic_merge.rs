@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::loader::Loader;
 use crate::merge;
 use crate::node::{self, Changes, Node};
-use crate::resmap::{ResMap, not_one};
+use crate::resmap::{ResMap, wrong_count};
 use crate::resource::Resource;
 use crate::secrecy::{MASK, is_inline_secret, may_hold_secret};
 use crate::state::State;
@@ -23,7 +23,7 @@ pub(super) fn objects(text: &[u8], state: &State<'_>) -> Result<Vec<Resource>> {
         .into_iter()
         .map(|node| {
             let mut patch = Resource::new(node);
-            patch.weigh(state.meter())?;
+            patch.update_claim(state.meter())?;
             Ok(patch)
         })
         .collect()
@@ -82,7 +82,7 @@ impl StrategicMerge {
             };
             let found = map.any_of(&key, state.scopes(), state.meter())?;
             let [at] = found.as_slice() else {
-                return Err(not_one(&id, found.len()).into());
+                return Err(wrong_count(&id, found.len()).into());
             };
             merge_into(map, &[*at], patch, state)?;
         }

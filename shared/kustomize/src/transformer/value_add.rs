@@ -129,7 +129,7 @@ impl ValueAdd {
                         })?;
                 }
                 changes.settle(object, meter)?;
-                resource.weigh(meter)?;
+                resource.update_claim(meter)?;
             }
         }
         Ok(())

@@ -87,7 +87,7 @@ pub(crate) fn expand_all(
             field_spec::visit(object, field, None, meter, &mut |at| expander.node(at))?;
         }
         expander.changes.settle(object, meter)?;
-        resource.weigh(meter)?;
+        resource.update_claim(meter)?;
     }
     map.drop_empty();
     Ok(())

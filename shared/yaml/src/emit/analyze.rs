@@ -15,7 +15,7 @@ pub(super) struct Analysis {
 
 impl Analysis {
     /// The fast path for a single line of printable ASCII, which most texts are.
-    fn of_words(value: &str) -> Option<Analysis> {
+    fn of_ascii_line(value: &str) -> Option<Analysis> {
         let bytes = value.as_bytes();
         let (&first, rest) = bytes.split_first()?;
         let last = rest.last().copied().unwrap_or(first);
@@ -42,7 +42,7 @@ impl Analysis {
         })
     }
 
-    pub(super) fn of(value: &str, flavor: Flavor) -> Analysis {
+    pub(super) fn new(value: &str, flavor: Flavor) -> Analysis {
         let bytes = value.as_bytes();
         if bytes.is_empty() {
             return Analysis {
@@ -53,7 +53,7 @@ impl Analysis {
                 block: false,
             };
         }
-        if let Some(analysis) = Analysis::of_words(value) {
+        if let Some(analysis) = Analysis::of_ascii_line(value) {
             return analysis;
         }
         let marker = value.starts_with("---") || value.starts_with("...");
