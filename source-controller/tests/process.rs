@@ -135,7 +135,6 @@ async fn invalid_flags_prevent_the_start() -> Result {
     Ok(())
 }
 
-// SC-PROC-041, SC-PROC-042, SC-PROC-043, SC-PROC-044, SC-PROC-045, SC-PROC-046
 #[tokio::test]
 async fn only_the_leader_serves_artifacts() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "git-leader").await?;
@@ -157,6 +156,7 @@ async fn only_the_leader_serves_artifacts() -> Result {
         "the leader is ready"
     );
 
+    // SC-PROC-041: whether it is the leader or not
     let second = Controller::start_unready("source-controller", &namespace, settings).await?;
     let healthy = async {
         loop {
@@ -171,6 +171,7 @@ async fn only_the_leader_serves_artifacts() -> Result {
         }
     };
     namespace.wait_for("the second is healthy", healthy).await?;
+    // SC-PROC-042, SC-PROC-043
     let waiting = second.artifact_address().unwrap_or_default();
     ensure!(
         client
@@ -182,12 +183,14 @@ async fn only_the_leader_serves_artifacts() -> Result {
     );
 
     let leases = namespace.names(LEASE).await?;
+    // SC-PROC-044
     ensure!(
         leases.len() == 1 && leases[0].starts_with("source-controller-leader-election-"),
         "{leases:?}"
     );
     let lease = namespace.get(LEASE, &leases[0]).await?.unwrap_or_default();
     ensure!(lease["spec"]["leaseDurationSeconds"] == 4, "{lease}"); // SC-PROC-025
+    // SC-PROC-046
     ensure!(first.terminate().await?.success(), "the first ends cleanly");
     let takes_over = async {
         while client
@@ -205,7 +208,6 @@ async fn only_the_leader_serves_artifacts() -> Result {
     Ok(())
 }
 
-// SC-PROC-005, SC-PROC-047, SC-PROC-079, SC-PROC-090, SC-PROC-091, SC-PROC-094, SC-PROC-095
 #[tokio::test]
 async fn metrics_and_log_lines() -> Result {
     let world = World::start("git-metrics").await?;
@@ -232,12 +234,16 @@ async fn metrics_and_log_lines() -> Result {
     for series in ["gotk_reconcile_condition{", "gotk_suspend_status{"] {
         ensure!(!page.contains(series), "{series} in\n{page}");
     }
+    // SC-PROC-047
     for series in [
+        // SC-PROC-090
         format!(
             "gotk_reconcile_duration_seconds_count{{kind=\"GitRepository\",name=\"app\",namespace=\"{ns}\"}}"
         ),
+        // SC-PROC-094
         "controller_runtime_reconcile_total{controller=\"gitrepository\",result=\"requeue_after\"}"
             .to_owned(),
+        // SC-PROC-005
         "controller_runtime_max_concurrent_reconciles{controller=\"gitrepository\"} 2".to_owned(),
         "gotk_token_cached_items 0".to_owned(),
     ] {
@@ -257,6 +263,7 @@ async fn metrics_and_log_lines() -> Result {
         .log()
         .wait("of the artifact", stored)
         .await?;
+    // SC-PROC-095
     for (key, want) in [
         ("level", json!("info")),
         ("controller", json!("gitrepository")),
@@ -325,7 +332,6 @@ async fn the_lease_is_not_released_if_disabled_by_flag() -> Result {
     Ok(())
 }
 
-// SC-PROC-029, SC-PROC-032, SC-PROC-052; SC-PROC-022: no client-side limit on a server that limits its clients itself
 #[tokio::test]
 async fn watches_have_the_configured_scope() -> Result {
     let cluster = Cluster::shared().await?;
@@ -342,6 +348,7 @@ async fn watches_have_the_configured_scope() -> Result {
         let settings = Settings::default()
             .flag(flag)
             .flag("--watch-configs-label-selector=reconcile.fluxcd.io/watch=Always")
+            // SC-PROC-022: no client-side limit on a server that limits its clients itself
             .flag("--kube-api-qps=0.001")
             .flag("--kube-api-burst=1");
         let controller = Controller::start("source-controller", &namespace, settings).await?;
@@ -362,6 +369,7 @@ async fn watches_have_the_configured_scope() -> Result {
         let requests = namespace
             .wait_for(&format!("{path} is watched"), watched)
             .await??;
+        // SC-PROC-029; SC-PROC-032, SC-PROC-052: no Secrets and ConfigMaps
         for request in requests
             .iter()
             .filter(|request| request.verb == "watch" || request.verb == "list")
@@ -415,7 +423,6 @@ async fn the_advertised_address_is_derived_from_the_listen_address() -> Result {
     Ok(())
 }
 
-// SC-ART-050, SC-ART-051, SC-ART-052, SC-ART-053, SC-ART-054, SC-ART-055, RT-ART-012
 #[tokio::test]
 async fn artifacts_are_served_as_files() -> Result {
     let world = World::start("git-serve").await?;
@@ -444,6 +451,7 @@ async fn artifacts_are_served_as_files() -> Result {
             .to_owned()
     };
     let modified = header("last-modified");
+    // SC-ART-050, SC-ART-054
     assert_eq!(header("content-type"), "application/x-gzip");
     assert_eq!(header("accept-ranges"), "bytes");
     assert_eq!(header("content-length"), bytes.len().to_string());
@@ -457,6 +465,7 @@ async fn artifacts_are_served_as_files() -> Result {
     );
     let (plain_folder, missing) = (format!("{root}{folder}"), format!("{url}.none"));
     for (method, address, name, value, status, body) in [
+        // SC-ART-052, RT-ART-012
         ("HEAD", url, "accept", "*/*", 200, Some(&b""[..])),
         ("GET", url, "range", "bytes=2-5", 206, bytes.get(2..6)),
         ("GET", url, "range", "bytes=999999999-", 416, None),
@@ -484,7 +493,9 @@ async fn artifacts_are_served_as_files() -> Result {
             404,
             Some(&b"404 page not found\n"[..]),
         ),
+        // SC-ART-053
         ("GET", &*escape, "accept", "*/*", 404, None),
+        // SC-ART-051, SC-ART-055
         ("GET", &*plain_folder, "accept", "*/*", 301, None),
         ("GET", &*listing, "accept", "*/*", 200, None),
         ("GET", root, "accept", "*/*", 200, None),

@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use crate::{Bench, GROUP, config_map};
 
-// KC-SSA-020 KC-SSA-022 RT-SSA-009 RT-SSA-010
 #[tokio::test]
 async fn objects_are_created_corrected_on_drift_and_otherwise_unchanged() -> Result {
     let mut bench = Bench::new("apply-drift").await?;
     let yaml = config_map("a", "") + &config_map("b", ", labels: {x: z}");
     let made = bench.apply(&yaml).await?;
+    // KC-SSA-022, RT-SSA-010
     ensure!(
         made == "ConfigMap/ns/a created\nConfigMap/ns/b created",
         "{made}"
@@ -24,6 +24,7 @@ async fn objects_are_created_corrected_on_drift_and_otherwise_unchanged() -> Res
     };
     let before = version(&bench.namespace.get(CONFIG_MAP, "a").await?);
 
+    // KC-SSA-020: without drift there is no write
     bench.memory.forget();
     let again = bench.apply(&yaml).await?;
     ensure!(
@@ -35,6 +36,7 @@ async fn objects_are_created_corrected_on_drift_and_otherwise_unchanged() -> Res
         "an unchanged object was written"
     );
 
+    // KC-SSA-020, RT-SSA-009
     for drift in [
         json!({ "data": { "k": "changed" } }),
         json!({ "metadata": { "labels": { format!("{GROUP}/name"): null } } }),
@@ -130,7 +132,6 @@ async fn a_run_that_changes_nothing_costs_one_request_per_kind() -> Result {
     Ok(())
 }
 
-// RT-SSA-011 RT-SSA-012 KC-SSA-015 KC-SSA-016 KC-SSA-017
 #[tokio::test]
 async fn objects_with_opt_out_annotations_are_not_changed() -> Result {
     let mut bench = Bench::new("apply-skip").await?;
@@ -142,6 +143,7 @@ async fn objects_with_opt_out_annotations_are_not_changed() -> Result {
         )
         + &config_map("once", &note("ssa: IfNotPresent"));
     let changes = bench.apply(&yaml).await?;
+    // KC-SSA-015, RT-SSA-011
     let want = "ConfigMap/ns/ignored skipped\nConfigMap/ns/left skipped\nConfigMap/ns/once created";
     ensure!(changes == want, "{changes}");
     bench
@@ -150,6 +152,7 @@ async fn objects_with_opt_out_annotations_are_not_changed() -> Result {
         .await?;
     bench.memory.forget();
     let changes = bench.apply(&yaml).await?;
+    // KC-SSA-016, RT-SSA-012
     ensure!(
         changes == want.replace("once created", "once skipped"),
         "{changes}"
@@ -157,7 +160,7 @@ async fn objects_with_opt_out_annotations_are_not_changed() -> Result {
     let names = bench.config_maps().await?;
     ensure!(names == ["once"], "something else was made: {names:?}");
 
-    // The live object's annotation counts as well, and at once.
+    // KC-SSA-015: the live object's annotation counts as well, and at once
     let plain = config_map("plain", "");
     bench.apply(&plain).await?;
     let off = json!({ "metadata": { "annotations": { format!("{GROUP}/reconcile"): "disabled" } }, "data": { "k": "x" } });
@@ -167,7 +170,6 @@ async fn objects_with_opt_out_annotations_are_not_changed() -> Result {
     Ok(())
 }
 
-// RT-SSA-005 KC-SSA-009 KC-SSA-010 KC-SSA-012 KC-SSA-033
 #[tokio::test]
 async fn definitions_come_first_and_an_invalid_object_only_stops_its_stage() -> Result {
     let mut bench = Bench::new("apply-stages").await?;
@@ -187,6 +189,7 @@ async fn definitions_come_first_and_an_invalid_object_only_stops_its_stage() -> 
         config_map("good", "")
     );
     let options = bench.options();
+    // KC-SSA-012, KC-SSA-033: nothing of the stage is applied, and the message lists the earlier stages
     let error = bench.refused(&bad, &options).await?;
     let head =
         "ConfigMap/ns/Not Valid dry-run failed (Invalid): ConfigMap \"Not Valid\" is invalid:";
@@ -199,6 +202,7 @@ async fn definitions_come_first_and_an_invalid_object_only_stops_its_stage() -> 
         "part of the broken stage was applied"
     );
 
+    // RT-SSA-005, KC-SSA-009, KC-SSA-010: the definition and the namespace are ready before the Widget is applied
     let changes = bench.apply(&yaml).await?;
     let want = "CustomResourceDefinition/widgets.ns.example.com unchanged\nNamespace/ns-new unchanged\nWidget/ns-new/w created";
     ensure!(changes == want, "{changes}");

@@ -13,7 +13,6 @@ use serde_json::json;
 
 use crate::{Bench, GROUP, config_map};
 
-// RT-SSA-018 RT-SSA-022 KC-PRUNE-006 KC-PRUNE-007 KC-PRUNE-016
 #[tokio::test]
 async fn only_objects_with_owner_labels_are_deleted() -> Result {
     let mut bench = Bench::new("apply-prune").await?;
@@ -40,6 +39,7 @@ async fn only_objects_with_owner_labels_are_deleted() -> Result {
         version: "v1".into(),
     });
 
+    // RT-SSA-018, KC-PRUNE-006, KC-PRUNE-007
     let pruned = delete_all(&bench.target, &tracked, &bench.prune_options()).await;
     let text = pruned
         .changes
@@ -48,6 +48,7 @@ async fn only_objects_with_owner_labels_are_deleted() -> Result {
     let want = "ConfigMap/ns/taken skipped\nConfigMap/ns/once deleted\nConfigMap/ns/kept skipped\nConfigMap/ns/held deleted\nConfigMap/ns/gone deleted\nConfigMap/ns/ghost deleted";
     ensure!(text == want, "{text}");
     ensure!(pruned.error.is_none(), "{:?}", pruned.error);
+    // RT-SSA-022
     let held =
         wait_for_termination(&bench.target, &pruned.changes, Duration::from_millis(300)).await;
     let held = held
@@ -104,7 +105,6 @@ async fn dependents_of_a_deleted_object_are_collected() -> Result {
     bench.namespace.wait_gone(CONFIG_MAP, "dependent").await
 }
 
-// RT-SSA-020 KC-HEALTH-005 KC-HEALTH-006 KC-HEALTH-008
 #[tokio::test]
 async fn a_wait_ends_with_the_event_that_decides_it() -> Result {
     let bench = Bench::new("apply-wait").await?;
@@ -129,6 +129,7 @@ async fn a_wait_ends_with_the_event_that_decides_it() -> Result {
         timeout,
         ..WaitOptions::default()
     };
+    // RT-SSA-020, KC-HEALTH-006: unknown kinds are retried until the timeout
     let error = wait_until_current(&bench.target, &targets, &options(Duration::from_secs(2))).await;
     let error = error
         .err()
@@ -137,6 +138,7 @@ async fn a_wait_ends_with_the_event_that_decides_it() -> Result {
     let want = "timeout waiting for: [Job/ns/j status: 'InProgress', ConfigMap/ns/later status: 'NotFound', Thing/ns/t status: 'Unknown': no matches for kind \"Thing\" in group \"nowhere.io\"]";
     ensure!(error == want, "{error}");
 
+    // KC-HEALTH-005: objects are found by group and kind
     let targets = [id("Job", "batch", "j"), id("ConfigMap", "", "later")];
     let options = options(kind_tests::deadline());
     let (waited, changed) = tokio::join!(
@@ -159,6 +161,7 @@ async fn a_wait_ends_with_the_event_that_decides_it() -> Result {
     changed?;
     waited?;
 
+    // KC-HEALTH-006
     let homeless = flux_apply::Target {
         id: ObjectId {
             kind: "Pod".into(),

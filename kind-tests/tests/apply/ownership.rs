@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use crate::{Bench, GROUP, MANAGER, config_map};
 
-// RT-SSA-013 RT-SSA-017 KC-SSA-028 KC-SSA-031
 #[tokio::test]
 async fn an_immutable_field_needs_force() -> Result {
     let mut bench = Bench::new("apply-force").await?;
@@ -18,6 +17,7 @@ async fn an_immutable_field_needs_force() -> Result {
     bench.apply(&secret("one", "")).await?;
     let uid = bench.uid(SECRET, "s").await?;
     let options = bench.options();
+    // RT-SSA-017, KC-SSA-031
     let error = bench.refused(&secret("two", ""), &options).await?;
     let want = "Secret/ns/s dry-run failed (Invalid): Secret \"s\" is invalid: data: Forbidden: field is immutable when `immutable` is set\n";
     ensure!(error == want, "{error:?}");
@@ -26,6 +26,7 @@ async fn an_immutable_field_needs_force() -> Result {
         "it was recreated without leave"
     );
 
+    // RT-SSA-013, KC-SSA-028: for the run, and for the object
     let changes = bench
         .apply_with(
             &secret("two", ""),
@@ -48,7 +49,6 @@ async fn an_immutable_field_needs_force() -> Result {
     Ok(())
 }
 
-// RT-SSA-014 KC-SSA-023 KC-SSA-024 KC-SSA-025 KC-SSA-026
 #[tokio::test]
 async fn fields_owned_by_kubectl_are_taken_over() -> Result {
     let mut bench = Bench::new("apply-takeover").await?;
@@ -65,6 +65,7 @@ async fn fields_owned_by_kubectl_are_taken_over() -> Result {
     api.create(&by("kubectl-client-side-apply"), &edited)
         .await?;
 
+    // KC-SSA-023: not with this annotation
     let merge = config_map("c", &format!(", annotations: {{{GROUP}/ssa: merge}}"));
     bench.apply(&merge).await?;
     let live = bench
@@ -80,20 +81,24 @@ async fn fields_owned_by_kubectl_are_taken_over() -> Result {
     // The annotation on the live object still applies in the run that removes it.
     bench.apply(&config_map("c", "")).await?;
     let changes = bench.apply(&config_map("c", "")).await?;
+    // KC-SSA-026
     ensure!(changes == "ConfigMap/ns/c configured", "{changes}");
     let live = bench
         .namespace
         .get(CONFIG_MAP, "c")
         .await?
         .unwrap_or_default();
+    // KC-SSA-025
     ensure!(
         live["data"] == json!({ "k": "v" }),
         "the edit stayed: {live}"
     );
+    // KC-SSA-023
     ensure!(
         live["metadata"].get("annotations").is_none(),
         "the annotation stayed: {live}"
     );
+    // RT-SSA-014, KC-SSA-024
     let managers: Vec<&Value> = live["metadata"]["managedFields"]
         .as_array()
         .into_iter()

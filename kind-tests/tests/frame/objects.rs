@@ -21,21 +21,24 @@ async fn an_object_becomes_ready_and_is_not_reconciled_again() -> Result {
             is_ready(object, "True")
         })
         .await?;
-    // RT-CON-001, RT-CON-007, RT-CON-011, SC-PROC-056, SC-PROC-068
+    // SC-PROC-056
     assert_eq!(
         ready["metadata"]["finalizers"],
         json!(["finalizers.fluxcd.io"])
     );
+    // RT-CON-007, SC-PROC-068
     assert_eq!(
         ready["status"]["observedGeneration"],
         ready["metadata"]["generation"]
     );
+    // RT-CON-011
     assert_eq!(condition(&ready, "Reconciling"), None);
     let condition = condition(&ready, "Ready").cloned().unwrap_or_default();
     assert_eq!(
         (&condition["reason"], &condition["message"]),
         (&json!("Succeeded"), &json!("stored artifact"))
     );
+    // RT-CON-001
     assert_eq!(condition["observedGeneration"], 1);
     // RT-KUB-006
     let managers = ready["metadata"]["managedFields"]
@@ -48,7 +51,7 @@ async fn an_object_becomes_ready_and_is_not_reconciled_again() -> Result {
         )
     );
 
-    // RT-EVT-001, RT-EVT-002, RT-EVT-012, SC-PROC-080, SC-PROC-081, SC-PROC-083
+    // RT-EVT-001, RT-EVT-012: posted, with the revision
     let posted = running
         .sink
         .wait("a NewArtifact event", |event| {
@@ -59,7 +62,9 @@ async fn an_object_becomes_ready_and_is_not_reconciled_again() -> Result {
         posted["metadata"],
         json!({"source.toolkit.fluxcd.io/revision": "main@sha1:1"})
     );
+    // SC-PROC-081
     running.sink.check()?;
+    // RT-EVT-001, RT-EVT-002: and recorded in Kubernetes
     let events = namespace
         .wait_all(EVENT, "the event is there", |events| {
             events
@@ -69,6 +74,7 @@ async fn an_object_becomes_ready_and_is_not_reconciled_again() -> Result {
         })
         .await?;
     assert_eq!(events["involvedObject"]["uid"], ready["metadata"]["uid"]);
+    // SC-PROC-080
     assert_eq!(
         (&events["type"], &events["source"]["component"]),
         (&json!("Normal"), &json!("source-controller"))

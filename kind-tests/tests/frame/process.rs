@@ -136,7 +136,7 @@ async fn watch_flags_select_what_is_watched() -> Result {
     let configs = ["secrets", "configmaps"];
     let marked = "labelSelector=reconcile.fluxcd.io%2Fwatch%3DEnabled";
     for (flags, runtime_namespace, scoped, config_selector) in [
-        // RT-WAT-005, RT-WAT-009, RT-WAT-010, RT-KUB-004: everywhere, and only labelled Secrets and ConfigMaps
+        // RT-WAT-009, RT-WAT-010, RT-KUB-004: everywhere, and only labelled Secrets and ConfigMaps
         (&[][..], None, false, Some(Some(marked))),
         // RT-WAT-009: an empty selector selects everything
         (

@@ -42,7 +42,6 @@ fn managers(object: &Value) -> Vec<(String, String)> {
         .collect()
 }
 
-// HE-KUBE-001 HE-KUBE-005 HE-KUBE-013 HE-ACT-007 HE-ACT-011
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn objects_have_the_ownership_that_helm_sets() -> Result {
     let templates = [
@@ -99,12 +98,14 @@ async fn objects_have_the_ownership_that_helm_sets() -> Result {
             };
             let our = ours.namespace.get(kind, name).await?.unwrap_or_default();
             let their = theirs.namespace.get(kind, name).await?.unwrap_or_default();
+            // HE-KUBE-013, HE-ACT-007: operations, fields and metadata are those that Helm manages
             ensure!(
                 own(&our) == own(&their),
                 "{step} {name}:\n{}\n{}",
                 own(&our),
                 own(&their)
             );
+            // HE-KUBE-001
             for (manager, _) in managers(&our) {
                 ensure!(
                     manager == "helm-controller" || manager == "kube-controller-manager",
@@ -123,7 +124,6 @@ async fn objects_have_the_ownership_that_helm_sets() -> Result {
     Ok(())
 }
 
-// HE-KUBE-004 HE-KUBE-006 HE-KUBE-011 HE-ACT-012
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn apply_errors_are_helms() -> Result {
     let web = WEB.replace("{{ .Values.is }}", "x");
@@ -143,7 +143,7 @@ async fn apply_errors_are_helms() -> Result {
         lines
     };
     let our = ours.install_error().await?;
-    // One kind after the other, errors in that order; valid objects are created.
+    // HE-KUBE-004, HE-KUBE-006: one kind after the other, errors in that order; valid objects are created
     ensure!(our.lines().count() == 3, "{our}");
     for (line, part) in our.lines().zip(["bad_NAME", ".extra:", ".spec.replica:"]) {
         ensure!(line.contains(part), "{our}");
@@ -154,6 +154,7 @@ async fn apply_errors_are_helms() -> Result {
     );
     let record = ours.releaser().records().get("web", 1).await?;
     let record = record.unwrap_or_default();
+    // HE-ACT-012
     ensure!(record.status() == Status::Failed, "{}", record.status());
 
     let theirs = ours.helm_error(&["install", "web2"])?;
@@ -166,6 +167,7 @@ async fn apply_errors_are_helms() -> Result {
     };
     cli.run(&["uninstall", "web", "--wait"])?;
     let theirs = ours.helm_error(&["install", "web"])?;
+    // HE-KUBE-011
     ensure!(
         lines(&our) == lines(&theirs),
         "ours:\n{our}\nhelm:\n{theirs}"
@@ -173,7 +175,6 @@ async fn apply_errors_are_helms() -> Result {
     Ok(())
 }
 
-// HE-KUBE-007 HE-KUBE-016 HE-KUBE-017 HE-KUBE-018 HE-ACT-022
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_pruned_if_an_object_cannot_be_applied() -> Result {
     let old = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: old}\n";
@@ -193,7 +194,7 @@ async fn nothing_is_pruned_if_an_object_cannot_be_applied() -> Result {
     let keep = json!({"metadata": {"annotations": {"helm.sh/resource-policy": "keep"}}});
     ours.namespace.merge(CONFIG_MAP, "kept", keep).await?;
 
-    // The selector is immutable, and unknown fields are errors; both are reported.
+    // HE-KUBE-007: the selector is immutable, and unknown fields are errors; both are reported
     let web = WEB
         .replace("{{ .Values.is }}", "x")
         .replace("app: web", "app: other");
@@ -215,6 +216,7 @@ async fn nothing_is_pruned_if_an_object_cannot_be_applied() -> Result {
         matches!(parts.as_slice(), [map, web] if map.contains("field not declared in schema") && web.contains("field is immutable")),
         "{error}"
     );
+    // HE-KUBE-018: nothing is pruned; HE-ACT-022: what was created is cleaned up
     for (name, there) in [("old", true), ("kept", true), ("new", false)] {
         let found = ours.namespace.get(CONFIG_MAP, name).await?.is_some();
         ensure!(found == there, "{name} is there: {found}");
@@ -223,8 +225,10 @@ async fn nothing_is_pruned_if_an_object_cannot_be_applied() -> Result {
     ours.change(&files(&[("templates/map.yaml", &map)]))?;
     let upgraded = ours.upgrade("{}").await?;
     ensure!(upgraded.revision == 3, "{}", upgraded.revision);
+    // HE-KUBE-016
     ours.namespace.wait_gone(CONFIG_MAP, "old").await?;
     ours.namespace.wait_gone(DEPLOYMENT, "web").await?;
+    // HE-KUBE-017
     let kept = ours.namespace.get(CONFIG_MAP, "kept").await?;
     ensure!(kept.is_some(), "kept was pruned");
     Ok(())
@@ -259,7 +263,6 @@ async fn existing_objects_are_adopted_only_on_request() -> Result {
     Ok(())
 }
 
-// HE-KUBE-005 HE-KUBE-009 HE-KUBE-010 HE-KUBE-014
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn client_side_updates_only_send_changes() -> Result {
     let mut ours = Bench::new(
@@ -280,6 +283,7 @@ async fn client_side_updates_only_send_changes() -> Result {
     let counter = ours.counter()?;
     ours.install("is: a").await?;
     let sent = writes(&counter)?;
+    // HE-KUBE-005
     ensure!(
         sent == ["create configmaps", "create deployments"],
         "{sent:?}"
@@ -291,17 +295,20 @@ async fn client_side_updates_only_send_changes() -> Result {
     let counter = ours.counter()?;
     ours.upgrade("is: a").await?;
     let sent = writes(&counter)?;
+    // HE-KUBE-010: the Deployment's patch is empty
     ensure!(sent == ["patch configmaps"], "{sent:?}");
     let live = ours
         .namespace
         .get(CONFIG_MAP, "map")
         .await?
         .unwrap_or_default();
+    // HE-KUBE-009
     ensure!(
         live["data"] == json!({"is": "a", "rest": "same", "theirs": "x"}),
         "{live}"
     );
 
+    // HE-KUBE-014
     ours.options.force = true;
     let counter = ours.counter()?;
     ours.upgrade("is: b").await?;

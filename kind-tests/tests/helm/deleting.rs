@@ -10,7 +10,6 @@ use crate::bench::{Bench, files};
 
 const OBJECTS: &str = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: foreign}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: bare}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: gone}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: kept, annotations: {helm.sh/resource-policy: keep}}\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: secret}\n---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  replicas: 0\n  selector: {matchLabels: {app: web}}\n  template:\n    metadata: {labels: {app: web}}\n    spec: {containers: [{name: web, image: example.com/web}]}\n";
 
-// HE-ACT-030 HE-ACT-031 HE-ACT-034 HE-ACT-036 HE-ACT-038 HE-KUBE-019
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_uninstallation_deletes_only_objects_of_the_release() -> Result {
     let ours = Bench::new("helm-uninstall", &files(&[("templates/all.yaml", OBJECTS)])).await?;
@@ -35,6 +34,7 @@ async fn an_uninstallation_deletes_only_objects_of_the_release() -> Result {
             .wait(SECRET, "secret", "is being deleted", deleted)
             .await?;
         let there = ours.releaser().records().history("web").await?.len();
+        // HE-ACT-034
         ensure!(
             there == 2,
             "the records did not wait for the objects: {there}"
@@ -44,7 +44,9 @@ async fn an_uninstallation_deletes_only_objects_of_the_release() -> Result {
     });
     released?;
     let performed = performed?;
+    // HE-KUBE-019: one object is gone already
     ensure!(performed.result.is_ok(), "{:?}", performed.result);
+    // HE-ACT-031, HE-ACT-038
     ensure!(
         performed.info
             == "These resources were kept due to the resource policy:\n[ConfigMap] kept\n2 resource(s) were not deleted because they are not owned by this release:\n[ConfigMap] foreign\n[ConfigMap] bare\n",
@@ -64,6 +66,7 @@ async fn an_uninstallation_deletes_only_objects_of_the_release() -> Result {
         namespace.get(DEPLOYMENT, "web").await?.is_none(),
         "web is there"
     );
+    // HE-ACT-036
     ensure!(
         ours.releaser().records().history("web").await?.is_empty(),
         "records are left"
@@ -74,6 +77,7 @@ async fn an_uninstallation_deletes_only_objects_of_the_release() -> Result {
         .iter()
         .filter(|r| r.verb == "delete" && !r.uri.contains("sh.helm.release"));
     let kinds: Vec<&str> = deletes.map(|r| r.resource.as_str()).collect();
+    // HE-ACT-030: in this order
     ensure!(
         kinds == ["deployments", "configmaps", "secrets"],
         "{kinds:?}"

@@ -42,7 +42,6 @@ fn phases(release: &Release) -> Vec<(&str, HookPhase)> {
         .collect()
 }
 
-// HE-HOOK-006 HE-HOOK-007 HE-HOOK-010 HE-HOOK-013 HE-HOOK-015 HE-HOOK-016
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hook_jobs_must_complete_and_other_hooks_are_ready_at_once() -> Result {
     let all = [
@@ -70,11 +69,14 @@ async fn hook_jobs_must_complete_and_other_hooks_are_ready_at_once() -> Result {
         .get(JOB_KIND, "migrate")
         .await?
         .unwrap_or_default();
+    // HE-HOOK-010
     ensure!(first["status"]["succeeded"] == 1, "{first}");
+    // HE-HOOK-015
     ensure!(
         first["metadata"]["labels"]["app.kubernetes.io/managed-by"].is_null(),
         "{first}"
     );
+    // HE-HOOK-013
     ensure!(
         ours.namespace.get(CONFIG_MAP, "note").await?.is_none(),
         "note stays"
@@ -90,12 +92,14 @@ async fn hook_jobs_must_complete_and_other_hooks_are_ready_at_once() -> Result {
         .get(JOB_KIND, "migrate")
         .await?
         .unwrap_or_default();
+    // HE-HOOK-006
     ensure!(
         second["metadata"]["uid"] != first["metadata"]["uid"],
         "the old Job was not deleted before the new one was created"
     );
     let gone = ours.uninstall(UninstallOptions::default()).await?;
     ensure!(gone.result.is_ok(), "{:?}", gone.result);
+    // HE-HOOK-015: hooks are not deleted; HE-HOOK-016: the one of the stored record has run
     for (name, there) in [("stays", true), ("last", true)] {
         let found = ours.namespace.get(CONFIG_MAP, name).await?.is_some();
         ensure!(found == there, "{name} is there: {found}");

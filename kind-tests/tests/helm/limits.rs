@@ -72,7 +72,6 @@ fn noise(bytes: usize) -> String {
     (0..bytes).map(|_| next()).collect()
 }
 
-// HE-ACT-040 HE-REL-013 HC-REL-003 HC-REL-005 HC-REL-006 HC-REL-008
 #[tokio::test]
 async fn rejected_records_are_reported_with_the_servers_message() -> Result {
     let bench = Bench::new("helm-records", &files(&[])).await?;
@@ -90,7 +89,7 @@ async fn rejected_records_are_reported_with_the_servers_message() -> Result {
         result.map_or_else(|error| chain(&error), |()| "stored".to_owned())
     };
     record.labels.insert("team".to_owned(), "a".to_owned());
-    // The first and the last write each set a time.
+    // HE-REL-013, HC-REL-003: the first and the last write each set a time
     for stamp in ["createdAt", "modifiedAt"] {
         let stored = match stamp {
             "createdAt" => records.create(&record).await,
@@ -109,15 +108,18 @@ async fn rejected_records_are_reported_with_the_servers_message() -> Result {
         wanted.sort_unstable();
         ensure!(labels == wanted, "{labels:?}");
         ensure!(secret["type"] == "helm.sh/release.v1", "{}", secret["type"]);
+        // HC-REL-008
         let metadata = &secret["metadata"];
         ensure!(
             metadata["annotations"].is_null() && metadata["ownerReferences"].is_null(),
             "{metadata}"
         );
     }
+    // HC-REL-005
     let twice = told(records.create(&record).await);
     ensure!(twice == "release: already exists", "{twice}");
 
+    // HE-ACT-040, HC-REL-008
     for (bytes, want) in [
         (
             2_000_000,
@@ -149,7 +151,7 @@ async fn rejected_records_are_reported_with_the_servers_message() -> Result {
         "{error}"
     );
 
-    // Unreadable records are skipped in lists, and an error when requested individually.
+    // HC-REL-006: unreadable records are skipped in lists, and an error when requested individually
     namespace
         .apply("{apiVersion: v1, kind: Secret, type: helm.sh/release.v1, metadata: {name: sh.helm.release.v1.web.v3, labels: {name: web, owner: helm, version: '3'}}, stringData: {release: '%%'}}")
         .await?;

@@ -32,7 +32,6 @@ async fn a_release_is_deployed_once_its_objects_are_ready() -> Result {
     Ok(())
 }
 
-// HE-KUBE-021 HE-ACT-012 HC-WAIT-003 HC-WAIT-004 HC-WAIT-006 HC-WAIT-007 HC-WAIT-018
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_release_fails_if_its_objects_are_not_ready_in_time() -> Result {
     let stuck = WEB.replace("nodeSelector: {}", "nodeSelector: {no: such-node}");
@@ -44,16 +43,21 @@ async fn a_release_fails_if_its_objects_are_not_ready_in_time() -> Result {
     let job = "timeout waiting for: [Job/ns/job status: 'InProgress']";
     let mut is_first = true;
     for (template, strategy, for_jobs, want) in [
+        // HC-WAIT-007
         (stuck.as_str(), WaitStrategy::Watcher, true, Err(late)),
+        // HC-WAIT-018
         (
             &stuck,
             WaitStrategy::Legacy,
             true,
             Err("context deadline exceeded"),
         ),
+        // HE-KUBE-021
         (&stuck, WaitStrategy::HookOnly, true, Ok(())),
+        // HC-WAIT-003
         (&paused, WaitStrategy::Watcher, true, Ok(())),
         (&paused, WaitStrategy::Legacy, true, Ok(())),
+        // HC-WAIT-004
         (JOB, WaitStrategy::Watcher, true, Err(job)),
         (JOB, WaitStrategy::Watcher, false, Ok(())),
         (&suspended, WaitStrategy::Watcher, true, Ok(())),
@@ -77,6 +81,7 @@ async fn a_release_fails_if_its_objects_are_not_ready_in_time() -> Result {
             .map_err(|error| error.replace(ours.namespace.name(), "ns"));
         let want = want.map_err(ToOwned::to_owned);
         ensure!(told == want, "{strategy:?} {template}: {told:?}");
+        // HE-ACT-012
         let status = performed.release.status();
         let wanted = if told.is_ok() {
             Status::Deployed
@@ -86,7 +91,7 @@ async fn a_release_fails_if_its_objects_are_not_ready_in_time() -> Result {
         ensure!(status == wanted, "{strategy:?} {template}: {status}");
     }
 
-    // An object that can never become ready ends the wait early.
+    // HC-WAIT-006: an object that can never become ready ends the wait early
     let lost = stuck.replace("replicas: 1", "replicas: 1\n  progressDeadlineSeconds: 1");
     ours.change(&files(&[("templates/web.yaml", &lost)]))?;
     ours.options.timeout = kind_tests::deadline();

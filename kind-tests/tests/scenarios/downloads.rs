@@ -241,12 +241,13 @@ async fn the_origin_revision_is_recorded_and_cleared() -> Result {
         .kustomization("app", &["prune: true"])
         .replace("kind: GitRepository", "kind: OCIRepository");
     applier.namespace.apply(&yaml).await?;
-    // KC-SRC-016, KC-SRC-022, KC-API-038, KC-API-045
+    // KC-SRC-016, KC-API-038
     let applied = applier.applied("app", "latest@sha256:1").await?;
     assert_eq!(
         applied["status"]["lastAppliedOriginRevision"],
         "main@sha1:99"
     );
+    // KC-API-045
     let metadata = json!({"revision": "latest@sha256:1", "originRevision": "main@sha1:99"});
     assert_eq!(applied["status"]["history"][0]["metadata"], metadata);
     // KC-EVT-003
@@ -268,6 +269,7 @@ async fn the_origin_revision_is_recorded_and_cleared() -> Result {
     next["metadata"] = json!(null);
     applier.serve(OCI_REPOSITORY, "app", &next).await?;
     let applied = applier.applied("app", "latest@sha256:2").await?;
+    // KC-API-038
     assert_eq!(applied["status"]["lastAppliedOriginRevision"], json!(null));
     let stored = applier
         .namespace

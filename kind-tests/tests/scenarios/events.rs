@@ -85,19 +85,24 @@ async fn events_go_to_the_receiver_and_to_kubernetes() -> Result {
     };
     let news = |text: String, revision| ("Progressing", false, text, revision);
     let id = |name: &str| format!("ConfigMap/{namespace}/{name}");
-    // KC-EVT-001, KC-EVT-002, KC-EVT-004, KC-EVT-005, KC-EVT-006, KC-SSA-035, KC-HEALTH-009
+    // KC-EVT-002: the reasons
     let expected: Vec<ExpectedEvent> = vec![
+        // KC-EVT-005
         news(
             format!("{} created\n{} created", id("a"), id("b")),
             "main@sha1:1",
         ),
+        // KC-HEALTH-009
         news("Health check passed in ".into(), "main@sha1:1"),
+        // KC-EVT-004
         ended("main@sha1:1"),
+        // KC-SSA-035, KC-HEALTH-009: the unchanged run
         ended("main@sha1:1"),
         news(format!("{} configured", id("a")), "main@sha1:2"),
         news(format!("{} deleted", id("b")), "main@sha1:2"),
         news("Health check passed in ".into(), "main@sha1:2"),
         ended("main@sha1:2"),
+        // KC-EVT-001, KC-EVT-006
         ("BuildFailed", true, error, "main@sha1:3"),
         ended("main@sha1:4"),
         // KC-PRUNE-021, KC-EVT-012: nothing else about a successful run

@@ -44,7 +44,7 @@ async fn substituting(topic: &str, settings: Settings) -> Result<Applier> {
         .get(CONFIG_MAP, "out")
         .await?
         .unwrap_or_default();
-    // KC-SUB-004, KC-SUB-005, KC-SUB-006, RT-KUS-013
+    // KC-SUB-004, KC-SUB-005, KC-SUB-006
     assert_eq!(
         out["data"],
         json!({"map": "m", "secret": "s", "both": "from-secret", "inline": "i"})
@@ -397,13 +397,15 @@ async fn health_metrics_and_profiles_are_served() -> Result {
         let (status, _) = get(&applier.kustomize.health_address(), path).await?;
         assert_eq!(status, 200, "{path}");
     }
-    // KC-PROC-001, KC-PROC-058, KC-PROC-049, KC-PROC-004
+    // KC-PROC-001
     let (status, text) = get(&applier.kustomize.metrics_address(), "metrics").await?;
     assert_eq!(status, 200);
+    // KC-PROC-049: the label; KC-PROC-058
     for line in [
         "controller_runtime_reconcile_total{controller=\"kustomization\",result=",
         "controller_runtime_reconcile_errors_total{controller=\"kustomization\"}",
         "controller_runtime_reconcile_time_seconds_count{controller=\"kustomization\"}",
+        // KC-PROC-004
         "controller_runtime_max_concurrent_reconciles{controller=\"kustomization\"} 4",
         "workqueue_adds_total{controller=\"kustomization\",name=\"kustomization\"}",
         "rest_client_requests_total{",

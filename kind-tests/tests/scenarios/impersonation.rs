@@ -92,7 +92,7 @@ async fn the_service_account_limits_what_is_applied_and_pruned() -> Result {
         Some(2)
     );
 
-    // KC-PRUNE-012, KC-PRUNE-008, KC-API-046. KC-PRUNE-009: what could not be deleted stays in the inventory
+    // KC-PRUNE-012, KC-PRUNE-008
     applier
         .publish("main@sha1:3", &[("a.yaml", &config_map("a", "1"))])
         .await?;
@@ -100,12 +100,14 @@ async fn the_service_account_limits_what_is_applied_and_pruned() -> Result {
         "delete failed, errors: ConfigMap/{namespace}/b delete failed: configmaps \"b\" is forbidden: {user} cannot delete"
     );
     let failed = applier.says("app", "PruneFailed", &refused).await?;
+    // KC-PRUNE-009: what could not be deleted stays in the inventory
     assert_eq!(
         failed["status"]["inventory"]["entries"]
             .as_array()
             .map(Vec::len),
         Some(2)
     );
+    // KC-API-046
     assert_eq!(
         failed["status"]["history"][0]["lastReconciledStatus"],
         "PruneFailed"

@@ -72,7 +72,7 @@ async fn each_step_of_a_first_run_is_reported() -> Result {
         .filter(|object| !progress(object).is_empty())
         .collect();
     let told: Vec<&str> = steps.iter().map(|object| progress(object)).collect();
-    // KC-PROC-065, KC-PROC-066, KC-PROC-067, KC-HEALTH-004, KC-API-010
+    // KC-PROC-065, KC-PROC-067, KC-API-010
     let wanted = [
         "Fetching manifests",
         "Building manifests",
@@ -87,6 +87,7 @@ async fn each_step_of_a_first_run_is_reported() -> Result {
             object["metadata"]["finalizers"],
             json!(["finalizers.fluxcd.io"])
         );
+        // KC-PROC-066
         let ready = condition(object, "Ready").cloned().unwrap_or_default();
         assert_eq!(
             (&ready["status"], &ready["reason"], &ready["message"]),
@@ -103,7 +104,7 @@ async fn each_step_of_a_first_run_is_reported() -> Result {
             (&reconciling["status"], &reconciling["reason"]),
             (&json!("True"), &json!("Progressing"))
         );
-        // KC-API-034, KC-API-033
+        // KC-API-034, KC-API-033, KC-HEALTH-004
         let healthy: &[&str] = if number == 3 {
             &["Reconciling", "Ready", "Healthy"]
         } else {

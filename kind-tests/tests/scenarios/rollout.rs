@@ -83,12 +83,12 @@ spec:
         namespace
     );
 
-    // SC-GIT-112, KC-EVT-005, KC-EVT-008, RT-EVT-004
     flux.events
         .wait("of the new artifact", |event| {
             event["reason"] == "NewArtifact"
         })
         .await?;
+    // KC-EVT-005
     let changes = flux
         .events
         .wait("that lists what was created", |event| {
@@ -97,12 +97,14 @@ spec:
                 .is_some_and(|text| text.contains(&format!("Deployment/{namespace}/web created")))
         })
         .await?;
+    // KC-EVT-008
     assert_eq!(changes["severity"], "info");
     assert_eq!(changes["reportingController"], "kustomize-controller");
     assert_eq!(
         changes["metadata"]["kustomize.toolkit.fluxcd.io/revision"],
         revision
     );
+    // RT-EVT-004
     flux.events.check()
 }
 

@@ -54,6 +54,7 @@ async fn data(applier: &Applier, name: &str) -> Result<Value> {
     Ok(map.unwrap_or_default()["data"].clone())
 }
 
+// RT-KUS-004
 #[tokio::test]
 async fn every_field_of_the_spec_reaches_what_is_applied() -> Result {
     let applier = Applier::start("spec", Settings::default()).await?;
@@ -84,6 +85,7 @@ async fn every_field_of_the_spec_reaches_what_is_applied() -> Result {
     ];
     let digest = format!("sha256:{}", "0".repeat(64));
     let spec = [
+        // KZ-FLX-001
         "path: ./deploy",
         "prune: true",
         "namePrefix: pre-",
@@ -104,9 +106,6 @@ async fn every_field_of_the_spec_reaches_what_is_applied() -> Result {
         .await?;
     applier.applied("app", "main@sha1:1").await?;
 
-    // RT-KUS-004. KC-BLD-008: all of them are in the target namespace. KC-BLD-009: prefix and suffix replace those of
-    // the file.
-    // KC-BLD-010, KC-BLD-011: each patch changes only the objects that its target selects.
     let data_of = |by: &[&str]| {
         let mut data = json!({"v": "substituted", "by-kind": "yes"});
         for name in by {
@@ -114,7 +113,9 @@ async fn every_field_of_the_spec_reaches_what_is_applied() -> Result {
         }
         data
     };
+    // KC-BLD-008, KC-BLD-009: all of them are in the target namespace, and prefix and suffix replace those of the file
     for (name, by) in [
+        // KC-BLD-010, KC-BLD-011: each patch changes only the objects that its target selects
         ("labelled", &["name", "label"][..]),
         ("annotated", &["annotation"]),
         ("elsewhere", &["namespace"]),

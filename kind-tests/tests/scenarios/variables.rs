@@ -65,7 +65,7 @@ async fn only_optional_references_may_be_missing() -> Result {
             format!("postBuild: {{substitute: {{value: inline}}, substituteFrom: [{from}]}}");
         applier.kustomization("app", &["prune: true", &post_build])
     };
-    // KC-SUB-007
+    // KC-SUB-007, RT-KUS-013
     applier
         .namespace
         .apply(&with("{kind: ConfigMap, name: nowhere, optional: true}"))

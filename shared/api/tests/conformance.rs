@@ -76,12 +76,7 @@ fn without_kept_fields(file: &str, version: &mut Value) {
     }
 }
 
-// KC-API-001 KC-API-003 KC-API-004 KC-API-005 KC-API-006 KC-API-008 KC-API-009 KC-API-011 KC-API-012 KC-API-013
-// KC-API-014 KC-API-015 KC-API-016 KC-API-017 KC-API-018 KC-API-019 KC-API-020 KC-API-021 KC-API-022 KC-API-023
-// KC-API-024 KC-API-025 KC-API-026 KC-API-027 KC-API-029 KC-API-030 KC-API-031 KC-API-032 RT-ACL-009
-// DI-CRD-001 DI-CRD-002 DI-CRD-003 DI-CRD-004 DI-CRD-005 DI-CRD-006 DI-CRD-007 DI-CRD-008 DI-CRD-009 DI-CRD-010 DI-CRD-011
-// DI-CRD-012 DI-CRD-013 DI-CRD-014 DI-CRD-015
-// SC-PROC-101 SC-PROC-102 SC-PROC-103 SC-PROC-104 SC-PROC-105 SC-PROC-106 SC-EXT-003
+/// What the ledger's rows say about them is in `rows.rs`.
 #[test]
 fn the_current_versions_are_structurally_equal_to_upstreams() {
     let folder = conformance("crds-2.10");

@@ -243,7 +243,7 @@ mod tests {
 
     const HOUR: Duration = Duration::from_hours(1);
 
-    // SC-AUTH-070, SC-PROC-034, RT-WID-022, RT-WID-027
+    // SC-AUTH-070, RT-WID-022
     #[tokio::test]
     async fn the_least_used_token_goes_first() {
         let cache = TokenCache::new(2, HOUR);
@@ -253,6 +253,7 @@ mod tests {
         }
         assert_eq!(lookups, [Miss, Miss, Hit, Miss, Hit, Miss]);
         assert_eq!((cache.len(), cache.evicted()), (2, 2));
+        // SC-PROC-034, RT-WID-027
         let off = TokenCache::new(0, HOUR);
         assert_eq!(
             [ask(&off, "a", HOUR).await, ask(&off, "a", HOUR).await],

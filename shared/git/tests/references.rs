@@ -452,7 +452,6 @@ async fn an_empty_repository() {
 
 #[tokio::test]
 async fn only_needed_objects_are_requested_and_sent() {
-    // RT-GIT-002, RT-GIT-003, SC-GIT-042, SC-GIT-055
     for old_protocol in [false, true] {
         let story = story(old_protocol);
         for number in 0..50 {
@@ -474,6 +473,7 @@ async fn only_needed_objects_are_requested_and_sent() {
             let snapshot = fetch(&remote, &wanted).await.unwrap();
             let requests = story.server.requests();
             let last = requests.last().unwrap();
+            // RT-GIT-003, SC-GIT-042
             assert!(
                 last.says("deepen 1") && !last.says("deepen-relative"),
                 "{wanted}: {}",
@@ -507,7 +507,7 @@ async fn only_needed_objects_are_requested_and_sent() {
                         String::from_utf8_lossy(&request.body)
                     );
                 }
-                // Discovery, listing, fetch; a bare commit needs no listing.
+                // SC-GIT-055: discovery, listing, fetch; a bare commit needs no listing
                 let expected = if wanted.starts_with("commit") { 2 } else { 3 };
                 assert_eq!(requests.len(), expected, "{wanted}");
             }

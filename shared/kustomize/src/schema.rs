@@ -136,7 +136,6 @@ mod tests {
 
     #[test]
     fn the_builtin_table_knows_lists_and_their_keys() {
-        // KZ-SMP-007, KZ-SMP-009, KZ-SMP-016, KZ-OAPI-009
         let schema = Schema::builtin();
         let pod = ["spec", "template", "spec"];
         let keys = |path: &[&str]| {
@@ -144,16 +143,20 @@ mod tests {
             at(&schema, "apps/v1", "Deployment", &path).and_then(|id| schema.merge_keys(id))
         };
         let some = |keys: &[&str]| Some(keys.iter().map(ToString::to_string).collect::<Vec<_>>());
+        // KZ-SMP-009
         assert_eq!(keys(&["containers"]), some(&["name"]));
         assert_eq!(
             keys(&["containers", "[]", "ports"]),
             some(&["containerPort", "protocol"])
         );
         assert_eq!(keys(&["volumes"]), some(&["name"]));
+        // KZ-SMP-007
         assert_eq!(keys(&["containers", "[]", "args"]), None);
         assert_eq!(keys(&["tolerations"]), None);
+        // KZ-SMP-016
         let finalizers = at(&schema, "v1", "ConfigMap", &["metadata", "finalizers"]).unwrap();
         assert_eq!(schema.merge_keys(finalizers), some(&[]));
+        // KZ-OAPI-009
         let generators = at(
             &schema,
             "kustomize.config.k8s.io/v1beta1",

@@ -172,20 +172,24 @@ mod tests {
 
     #[test]
     fn unknown_kinds_count_as_namespaced() {
-        // KZ-ID-006, KZ-ID-007, KZ-ID-008, KZ-ID-009, KZ-ID-010
         let scopes = Scopes::default();
         for (api_version, kind, cluster) in [
+            // KZ-ID-007
             ("v1", "Namespace", true),
             ("v1", "ConfigMap", false),
+            // KZ-ID-008
             ("rbac.authorization.k8s.io/v1beta1", "ClusterRole", true),
+            // KZ-ID-009
             ("policy/v1beta1", "PodSecurityPolicy", true),
             ("policy/v1", "PodSecurityPolicy", false),
+            // KZ-ID-010
             ("flowcontrol.apiserver.k8s.io/v1", "FlowSchema", false),
             (
                 "admissionregistration.k8s.io/v1",
                 "ValidatingAdmissionPolicy",
                 false,
             ),
+            // KZ-ID-006
             ("example.com/v1", "ClusterThing", false),
         ] {
             assert_eq!(

@@ -26,21 +26,24 @@ fn not_found() -> Result<bytes::Bytes, RemoteFailure> {
 
 #[test]
 fn a_repository_is_requested_and_then_built() {
-    // KZ-REM-001, KZ-REM-003, KZ-REM-012, KZ-PATH-002
     let root = format!("namePrefix: p-\nresources: ['{URL}']\n");
     let mut remotes = Remotes::new();
     let Build::Needs(needs) = run(&root, &remotes).unwrap() else {
         panic!("nothing was asked for");
     };
+    // KZ-PATH-002: first as a file
     assert_eq!(needs, [RemoteBase::File(URL.into())]);
     remotes.add_file(URL, not_found());
     let Build::Needs(needs) = run(&root, &remotes).unwrap() else {
         panic!("the repository was not asked for");
     };
+    // KZ-REM-001
     let [RemoteBase::Repository(repository)] = needs.as_slice() else {
         panic!("something else was asked for: {needs:?}");
     };
+    // KZ-REM-012
     assert_eq!(repository.url, "https://git.example/org/repo");
+    // KZ-REM-003
     assert_eq!(repository.reference, "v1");
     let checkout = tree(&[
         ("deploy/kustomization.yaml", "resources: [a.yaml]"),

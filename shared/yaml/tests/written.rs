@@ -118,3 +118,17 @@ fn keys_can_be_written_in_byte_order() {
         "A: 1\n_x: 1\na: 1\na10:\n- x: 2\n  z: 1\na2: 1\nb:\n  a10: 1\n  a2: 2\n"
     );
 }
+
+// HE-YAML-013
+#[test]
+fn long_keys_and_keys_of_several_lines_are_explicit() {
+    let written = |key: &str| {
+        let mut map = flux_yaml::Map::new();
+        map.insert(key.to_owned(), Value::Int(1));
+        sigs::to_string(&Value::Map(map)).unwrap()
+    };
+    let (short, long) = ("k".repeat(128), "k".repeat(129));
+    assert_eq!(written(&short), format!("{short}: 1\n"));
+    assert_eq!(written(&long), format!("? {long}\n: 1\n"));
+    assert_eq!(written("a\nb"), "? |-\n  a\n  b\n: 1\n");
+}

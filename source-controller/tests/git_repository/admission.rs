@@ -183,9 +183,11 @@ async fn valid_specs_are_admitted_with_defaults() -> Result {
         "ref": {}, "include": [{"repository": {"name": "c"}}, {"repository": {"name": "d"}, "fromPath": "x", "toPath": "y"}],
         "verify": {"secretRef": {"name": "keys"}}, "unknown": "field"});
     let made = admit(&namespace, &spec).await?.unwrap_or_default();
-    // SC-GIT-002, SC-GIT-007, SC-GIT-008, SC-GIT-009: two defaults, and unknown fields are dropped
+    // SC-GIT-008, SC-GIT-009: kept as given, and unknown fields are dropped
     let mut want = spec.clone();
+    // SC-GIT-002
     want["timeout"] = json!("60s");
+    // SC-GIT-007
     want["verify"]["mode"] = json!("HEAD");
     if let Some(want) = want.as_object_mut() {
         want.remove("unknown");
@@ -202,7 +204,6 @@ async fn valid_specs_are_admitted_with_defaults() -> Result {
     Ok(())
 }
 
-// SC-GIT-010, SC-PROC-105, SC-PROC-106, RT-ART-001
 #[tokio::test]
 async fn statuses_are_validated() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "git-status").await?;
@@ -220,6 +221,7 @@ async fn statuses_are_validated() -> Result {
         "conditions": [{"type": "Ready", "status": "True", "reason": "Succeeded", "message": "", "observedGeneration": 1,
             "lastTransitionTime": "2026-01-02T03:04:05Z"}]});
     let patch = |status: &Value| Patch::Merge(json!({"status": status}));
+    // SC-GIT-010: unknown fields are dropped
     let mut with_url = status.clone();
     with_url["url"] = json!("http://host/latest");
     let made = api
@@ -227,6 +229,7 @@ async fn statuses_are_validated() -> Result {
         .await?;
     ensure!(made.data["status"] == status, "{}", made.data);
 
+    // SC-PROC-105, RT-ART-001
     for (key, value, words) in [
         ("digest", json!("no digest"), "status.artifact.digest"),
         (

@@ -39,7 +39,6 @@ fn spec(secret: &str) -> String {
     format!("ref: {{branch: main}}, provider: github, secretRef: {{name: {secret}}}")
 }
 
-// SC-AUTH-019, SC-AUTH-020, SC-AUTH-021, SC-AUTH-070, SC-AUTH-071, SC-PROC-093, RT-WID-020, RT-WID-021, RT-WID-023, RT-WID-026, RT-SEC-003
 #[tokio::test]
 async fn an_installations_token_opens_a_repository() -> Result {
     let (git, authority, key) = server(GitHubApp::new(42, 7));
@@ -56,6 +55,7 @@ async fn an_installations_token_opens_a_repository() -> Result {
         object["status"]["artifact"]["revision"] == format!("main@sha1:{}", repo.rev_parse("main")),
         "{object}"
     );
+    // SC-AUTH-020, SC-AUTH-021, RT-WID-021
     let one = ["POST /api/v3/app/installations/7/access_tokens 201"];
     assert_eq!(calls(&world.git.requests()), one);
     let of_git = |request: &&Request| !request.target.starts_with("/api/");
@@ -70,7 +70,7 @@ async fn an_installations_token_opens_a_repository() -> Result {
         world.git.requests()
     );
 
-    // The token is cached, and used by every object with the same App.
+    // SC-AUTH-070, SC-AUTH-071, RT-WID-023: the token is cached, and used by every object with the same App
     world.reconcile("app").await?;
     world.apply("again", "app.git", &spec("app")).await?;
     world.ready("again").await?;
@@ -82,6 +82,7 @@ async fn an_installations_token_opens_a_repository() -> Result {
             "gotk_token_cache_events_total{{event_type=\"cache_{event}\",kind=\"GitRepository\",name=\"{name}\",namespace=\"{ns}\",operation=\"reconcile\"}}"
         )
     };
+    // SC-PROC-093
     for want in [
         format!("{} 1", series("miss", "app")),
         series("hit", "app"),
@@ -94,11 +95,13 @@ async fn an_installations_token_opens_a_repository() -> Result {
     }
     ensure!(!page.contains(&series("miss", "again")), "{page}");
 
+    // RT-WID-026
     let log = world.controller.log();
     log.wait("of the new token", |line| {
         line["msg"] == "item refreshed" && line["level"] == "debug"
     })
     .await?;
+    // RT-SEC-003
     let legacy = |line: &Value| {
         line["msg"] == "using legacy key in secret data"
             && line["key"] == "caFile"

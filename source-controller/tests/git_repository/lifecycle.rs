@@ -116,7 +116,6 @@ async fn a_deleted_object_is_cleaned_up() -> Result {
     Ok(())
 }
 
-// SC-PROC-059, SC-PROC-060, SC-ART-032, SC-GIT-028, SC-GIT-030
 #[tokio::test]
 async fn progress_is_reported_for_new_work() -> Result {
     let world = World::start("git-progress").await?;
@@ -140,6 +139,7 @@ async fn progress_is_reported_for_new_work() -> Result {
     let states = world
         .history("app", change(json!({"suspend": false, "url": good})), ready)
         .await?;
+    // SC-PROC-060, SC-ART-032
     assert_eq!(
         progress(&states),
         [
@@ -183,11 +183,13 @@ async fn progress_is_reported_for_new_work() -> Result {
     );
     for state in &states {
         match message(state, "Reconciling").as_str() {
+            // SC-PROC-059
             "reconciliation in progress" => ensure!(
                 condition(state, "Ready").is_some_and(|ready| ready["status"] == "True"),
                 "{state}"
             ),
             "" => {}
+            // SC-GIT-030
             _ => {
                 let found = condition(state, "ArtifactOutdated")
                     .cloned()
@@ -218,6 +220,7 @@ async fn progress_is_reported_for_new_work() -> Result {
         .history("app", change(json!({"url": good})), ready)
         .await?;
     let last = states.last().cloned().unwrap_or_default();
+    // SC-GIT-028
     ensure!(condition(&last, "FetchFailed").is_none(), "{last}");
     ensure!(last["status"]["observedGeneration"] == 4, "{last}");
     Ok(())

@@ -16,7 +16,6 @@ async fn secret(world: &World, name: &str, data: Value) -> Result {
     Ok(())
 }
 
-// SC-GIT-127, SC-AUTH-005, RT-GIT-019, RT-SEC-012
 #[tokio::test]
 async fn each_object_can_have_its_own_proxy() -> Result {
     let world = World::start("git-proxy").await?;
@@ -32,6 +31,7 @@ async fn each_object_can_have_its_own_proxy() -> Result {
         ("guarded", Proxy::http(Some(("someone", "pa55word")))),
         ("socks", Proxy::socks5(Some(("someone", "pa55word")))),
     ];
+    // SC-AUTH-005, RT-SEC-012: schemes and credentials
     for (name, proxy) in &proxies {
         proxy.resolve(&format!("{NAME}:80"), world.git.address());
         let mut data = json!({"address": proxy.url()});
@@ -44,6 +44,7 @@ async fn each_object_can_have_its_own_proxy() -> Result {
         let spec = format!("ref: {{branch: main}}, proxySecretRef: {{name: {name}}}");
         world.apply_url(name, &plain, &spec).await?;
         world.ready(name).await?;
+        // SC-GIT-127, RT-GIT-019
         let destinations = proxy.destinations();
         ensure!(
             !destinations.is_empty()

@@ -158,7 +158,6 @@ async fn signatures_are_verified() -> Result {
     Ok(())
 }
 
-// SC-VER-010, SC-VER-014, SC-VER-017, SC-PROC-064, SC-PROC-086, SC-GIT-066
 #[tokio::test]
 async fn verification_can_be_enabled_later() -> Result {
     let world = World::start("git-trust").await?;
@@ -192,6 +191,7 @@ async fn verification_can_be_enabled_later() -> Result {
         ),
         "{message}"
     );
+    // SC-VER-017
     let object = world
         .namespace
         .get(GIT_REPOSITORY, "app")
@@ -215,7 +215,9 @@ async fn verification_can_be_enabled_later() -> Result {
         "verified signature of\n\t- commit '{commit}' with key '{}'",
         trusted.fingerprint()
     );
+    // SC-VER-010
     world.recorded("app", "Succeeded", &verified).await?;
+    // SC-GIT-066
     let current = format!("artifact up-to-date with remote revision: 'main@sha1:{commit}'");
     world.recorded("app", "ArtifactUpToDate", &current).await?;
     let reasons: Vec<_> = world
@@ -223,6 +225,7 @@ async fn verification_can_be_enabled_later() -> Result {
         .into_iter()
         .map(|(reason, _)| reason)
         .collect();
+    // SC-PROC-086
     ensure!(
         reasons.first().is_some_and(|first| first == "NewArtifact")
             && reasons[1..]

@@ -57,7 +57,6 @@ fn set_age(file: &std::path::Path, age: std::time::Duration) -> Result {
 
 const HOUR: std::time::Duration = std::time::Duration::from_hours(1);
 
-// SC-ART-040, SC-ART-041, SC-ART-042, SC-PROC-019, SC-PROC-020, SC-PROC-088
 #[tokio::test]
 async fn old_artifacts_are_removed_on_reconcile() -> Result {
     let settings = Settings::default()
@@ -90,11 +89,13 @@ async fn old_artifacts_are_removed_on_reconcile() -> Result {
     );
     let third = repo.commit("main").file("f", "3").create();
     world.reconcile("app").await?;
+    // SC-ART-041, SC-PROC-020; SC-ART-042: with its lock
     assert_eq!(
         world.stored("app"),
         files(&[&second, &third]),
         "one record is kept: the current"
     );
+    // SC-PROC-088
     world
         .recorded(
             "app",
@@ -118,6 +119,7 @@ async fn old_artifacts_are_removed_on_reconcile() -> Result {
 async fn expired_artifacts_are_removed() -> Result {
     let settings = Settings::default()
         .flag("--artifact-retention-records=100")
+        // SC-PROC-019
         .flag("--artifact-retention-ttl=30m");
     let world =
         World::start_with("git-expiry", settings, git_servers::HttpGitServer::start()).await?;
@@ -155,7 +157,6 @@ async fn expired_artifacts_are_removed() -> Result {
     Ok(())
 }
 
-// SC-ART-020, SC-ART-025, SC-ART-030, SC-ART-043, RT-ART-003, RT-ART-005
 #[tokio::test]
 async fn a_new_advertised_address_does_not_rebuild_artifacts() -> Result {
     let mut world = World::start("git-address").await?;
@@ -181,6 +182,7 @@ async fn a_new_advertised_address_does_not_rebuild_artifacts() -> Result {
     std::fs::create_dir_all(&gone)?;
     std::fs::write(gone.join("x.tar.gz"), "")?;
     world.git.clear_requests();
+    // SC-ART-020, RT-ART-003
     for (address, url) in [
         (
             "artifacts.example.com",
@@ -199,6 +201,7 @@ async fn a_new_advertised_address_does_not_rebuild_artifacts() -> Result {
             .namespace
             .wait(GIT_REPOSITORY, "app", "has the new address", moved)
             .await?;
+        // SC-ART-025, RT-ART-005
         let mut want = before["status"]["artifact"].clone();
         want["url"] = json!(url);
         ensure!(object["status"]["artifact"] == want, "{object}");
@@ -213,11 +216,13 @@ async fn a_new_advertised_address_does_not_rebuild_artifacts() -> Result {
         !asked.iter().any(|request| request.says("command=fetch")),
         "{asked:?}"
     );
+    // SC-ART-030
     ensure!(
         !world.stored("app").contains(&first),
         "{:?}",
         world.stored("app")
     );
+    // SC-ART-043
     ensure!(gone.join("x.tar.gz").exists(), "what no object has stays");
     Ok(())
 }

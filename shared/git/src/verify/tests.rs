@@ -74,7 +74,6 @@ fn keys_of_a_secret() {
 #[case(&["-t", "ecdsa", "-b", "384"])]
 #[case(&["-t", "ecdsa", "-b", "521"])]
 fn ssh_signatures(#[case] arguments: &[&str]) {
-    // SC-VER-002, SC-VER-011, SC-VER-015, RT-GIT-016
     let (_folder, repo) = repository();
     let (key, other) = (SshKey::generate(arguments, ""), SshKey::ed25519());
     let hash = repo.commit("main").file("a", "1").signed_ssh(&key).create();
@@ -91,10 +90,12 @@ fn ssh_signatures(#[case] arguments: &[&str]) {
     let list = format!("# keys\n\n{stranger}{public}");
     let with_options = format!("from=\"10.0.0.0/8, \\\" x\",no-pty {public}");
     for keys in [&public, &list, &with_options] {
+        // SC-VER-011, SC-VER-015, RT-GIT-016
         assert_eq!(
             print(signed.verify(&trusted(&[], &[keys]))),
             Ok(key.fingerprint())
         );
+        // SC-VER-002
         assert_eq!(
             print(tag.verify(&trusted(&[], &[&stranger, keys]))),
             Ok(key.fingerprint())
@@ -206,7 +207,6 @@ macro_rules! need_gpg {
 #[case("nistp384")]
 #[case("nistp521")]
 fn pgp_signatures(#[case] algorithm: &str) {
-    // SC-VER-002, SC-VER-011, SC-VER-012, RT-GIT-016
     need_gpg!();
     let (_folder, repo) = repository();
     let (key, other) = (
@@ -230,10 +230,12 @@ fn pgp_signatures(#[case] algorithm: &str) {
         &[&stranger, &public],
         &["nonsense", &public],
     ] {
+        // SC-VER-011, SC-VER-012, RT-GIT-016
         assert_eq!(
             print(signed.verify(&trusted(rings, &[]))),
             Ok(key.key_id().to_owned())
         );
+        // SC-VER-002
         assert_eq!(
             print(tag.verify(&trusted(rings, &[]))),
             Ok(key.key_id().to_owned())

@@ -87,10 +87,11 @@ fn proxy_credentials() {
     assert_eq!((none.username(), none.password()), (None, None));
 }
 
-// RT-SEC-001, RT-SEC-002, SC-AUTH-002, SC-AUTH-003
 #[rstest]
+// RT-SEC-001, SC-AUTH-003
 #[case(&[], "secret 'apps/creds' must contain either 'ca.crt' or both 'tls.crt' and 'tls.key'")]
 #[case(&[("ca.crt", "")], "secret 'apps/creds' must contain either 'ca.crt' or both 'tls.crt' and 'tls.key'")]
+// RT-SEC-002, SC-AUTH-002, SC-AUTH-003
 #[case(&[("tls.crt", "x")], "secret 'apps/creds' contains 'tls.crt' but missing 'tls.key'")]
 #[case(&[("certFile", "x")], "secret 'apps/creds' contains 'tls.crt' but missing 'tls.key'")]
 #[case(&[("tls.key", "x"), ("ca.crt", "x")], "secret 'apps/creds' contains 'tls.key' but missing 'tls.crt'")]

@@ -25,7 +25,7 @@ const MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
 
 #[test]
 fn a_folder_without_a_kustomization_gets_one() {
-    // KC-BLD-002, KC-BLD-004, KZ-FLX-001, RT-KUS-001
+    // KC-BLD-002, RT-KUS-001
     let files = tree(&[
         ("app/b.yaml", MAP),
         ("app/a/x.yml", MAP),
@@ -73,12 +73,13 @@ fn manifests_have_to_be_objects() {
 
 #[test]
 fn an_existing_file_is_rewritten_in_place() {
-    // KC-BLD-001, KC-BLD-007, KC-BLD-018, KC-BLD-036, RT-KUS-001
     let files = tree(&[
+        // KC-BLD-007: `frobs` is dropped; KC-BLD-036: 1.10 becomes "1.1"; KC-BLD-018: the type is added
         (
             "kustomization.yml",
             "resources: [a.yaml]\nfrobs: 1\nimages: [{name: x, newTag: 1.10}]\nNamePrefix: 7\n",
         ),
+        // KC-BLD-001, RT-KUS-001: the first name wins
         ("Kustomization", "ignored: true"),
         ("a.yaml", MAP),
     ]);
