@@ -2,10 +2,12 @@
 
 use flux_apply::{apply_in_stages, delete_all, inventory, wait_for_termination};
 use kind_tests::requests::Counter;
-use kind_tests::{CONFIG_MAP, DEPLOYMENT, Result, SECRET, ensure};
+use kind_tests::{CONFIG_MAP, DEPLOYMENT, Kind, Result, SECRET, ensure};
 use serde_json::{Value, json};
 
 use crate::{Bench, GROUP, config_map};
+
+const CLUSTER_ROLE: Kind = Kind("rbac.authorization.k8s.io/v1", "ClusterRole");
 
 #[tokio::test]
 async fn objects_are_created_corrected_on_drift_and_otherwise_unchanged() -> Result {
@@ -283,6 +285,27 @@ async fn a_namespace_on_an_object_that_has_none_is_dropped() -> Result {
         asked.iter().all(|request| request.verb == "list"),
         "{asked:?}"
     );
+
+    // KC-SSA-017: the inventory entry of a skipped object is that of the live one
+    let name = bench.namespace.name().to_owned();
+    let disabled = |value: Value| json!({ "metadata": { "annotations": { format!("{GROUP}/reconcile"): value } } });
+    let off = disabled(json!("disabled"));
+    bench.namespace.merge(CLUSTER_ROLE, &name, off).await?;
+    let objects = bench.objects(yaml)?;
+    let options = bench.options();
+    let changes = apply_in_stages(&bench.target, objects, &options, &mut bench.memory).await?;
+    let text = changes.to_string().replace(&name, "ns");
+    ensure!(
+        text == "ClusterRole/ns skipped\nPriorityClass/ns unchanged",
+        "{text}"
+    );
+    let tracked = inventory::list(&inventory::of(&changes))?;
+    ensure!(
+        tracked.len() == 2 && tracked.iter().all(|entry| entry.id.namespace.is_empty()),
+        "{tracked:?}"
+    );
+    let on = disabled(Value::Null);
+    bench.namespace.merge(CLUSTER_ROLE, &name, on).await?;
 
     let objects = bench.objects(yaml)?;
     let options = bench.options();

@@ -11,7 +11,7 @@ pub(crate) struct Aliases<'n> {
 }
 
 impl<'n> Aliases<'n> {
-    pub(crate) fn collect(root: &'n Node) -> Self {
+    pub(crate) fn new(root: &'n Node) -> Self {
         let mut aliases = Aliases::default();
         let mut names = HashMap::new();
         aliases.collect(root, &mut names);

@@ -28,7 +28,7 @@ struct Progress<'n> {
 impl<'n> Progress<'n> {
     fn new(root: &'n Node, claim: Option<&'n Claim>) -> Self {
         Progress {
-            aliases: Aliases::collect(root),
+            aliases: Aliases::new(root),
             guard: AliasGuard::default(),
             open: HashSet::new(),
             depth: 0,
