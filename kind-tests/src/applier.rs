@@ -9,7 +9,7 @@ use crate::events::EventSink;
 use crate::failure::Result;
 use crate::namespace::{GIT_REPOSITORY, KUSTOMIZATION, Kind, Namespace};
 
-/// kustomize-controller on the objects of its own namespace, with artifacts made by the test.
+/// kustomize-controller limited to one namespace, with artifacts made by the test.
 ///
 /// The fields drop in this order: the controller ends before the namespace is deleted.
 pub struct Applier {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use kind_tests::{Doing, Failure, Result, cache, ensure};
+use ledger::{Source, cited};
 use serde_json::Value;
 
 /// The workspace as cargo sees it.
@@ -344,6 +345,173 @@ fn every_crate_takes_the_workspaces_lints_and_says_what_it_is_for() -> Result {
         }
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn every_source_file_says_what_it_is_for() -> Result {
+    let workspace = Workspace::read()?;
+    let mut all = BTreeSet::new();
+    for (_, _, folder) in workspace.members() {
+        sources(&workspace.root.join(folder), &mut all)?;
+    }
+    let mut wrong = Vec::new();
+    for path in all {
+        if !fs::read_to_string(&path)?.starts_with("//!") {
+            wrong.push(format!("{}: does not begin with //!", path.display()));
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+/// The folders whose comments follow docs/style.md throughout. Any other folder is added once its comments do.
+const PLAIN_ENGLISH: &[&str] = &[
+    "kind-tests",
+    "shared/api",
+    "shared/budget",
+    "shared/cloud",
+    "shared/git",
+    "shared/http",
+    "shared/ignore",
+    "shared/kstatus",
+    "shared/kustomize",
+    "shared/objects",
+    "shared/semver",
+    "shared/tree",
+    "shared/yaml",
+    "source-controller/tests",
+];
+
+/// The sources in [`PLAIN_ENGLISH`], their paths relative to the root.
+fn plain_sources() -> Result<Vec<Source>> {
+    let root = cache::workspace();
+    let mut all = BTreeSet::new();
+    for folder in PLAIN_ENGLISH {
+        let folder = root.join(folder);
+        ensure!(folder.is_dir(), "{} does not exist", folder.display());
+        sources(&folder, &mut all)?;
+        // Crates inside it, such as kind-tests/oracle.
+        for entry in fs::read_dir(&folder)? {
+            let inner = entry?.path();
+            if inner.join("Cargo.toml").exists() {
+                sources(&inner, &mut all)?;
+            }
+        }
+    }
+    let root = root.canonicalize()?;
+    all.into_iter()
+        .map(|path| {
+            let text = fs::read_to_string(&path)?;
+            let path = path.strip_prefix(&root).unwrap_or(&path).to_path_buf();
+            Ok(Source { path, text })
+        })
+        .collect()
+}
+
+/// The comments of a source, each with the number of its first line. Comments on consecutive lines are one.
+fn comments(source: &str) -> Vec<(usize, String)> {
+    let mut found: Vec<(usize, String)> = Vec::new();
+    let mut continues = false;
+    for (number, line) in source.lines().enumerate() {
+        let is_whole_line = line.trim_start().starts_with("//");
+        let Some(text) = comment_in(line) else {
+            continues = false;
+            continue;
+        };
+        match found.last_mut() {
+            Some((_, comment)) if continues && is_whole_line => {
+                comment.push(' ');
+                comment.push_str(text);
+            }
+            _ => found.push((number + 1, text.to_owned())),
+        }
+        continues = is_whole_line;
+    }
+    found
+}
+
+/// The text of the comment in a line.
+fn comment_in(line: &str) -> Option<&str> {
+    let (start, _) = line.match_indices("//").find(|(at, _)| {
+        let before = &line[..*at];
+        let quotes = before.matches('"').count() - before.matches("\\\"").count();
+        // Slashes in a text literal, or of a URL, begin no comment.
+        quotes % 2 == 0 && !before.ends_with(':')
+    })?;
+    Some(line[start..].trim_start_matches(['/', '!']).trim())
+}
+
+#[test]
+fn comments_are_found_and_joined() {
+    let source =
+        "//! Head.\n\nlet url = \"http://x\"; // one\n// two\n/// three\nlet text = \"// no\";\n";
+    let expected = [(1, "Head."), (3, "one"), (4, "two three")];
+    assert_eq!(
+        comments(source),
+        expected.map(|(line, text)| (line, text.to_owned()))
+    );
+}
+
+#[test]
+fn comments_use_plain_english() -> Result {
+    const BANNED: &[&str] = &[
+        "is none",
+        "are none",
+        "as it should be",
+        "as they should be",
+        "nobody",
+        "somebody",
+        "anybody",
+        "whoever",
+    ];
+    let mut wrong = Vec::new();
+    for source in plain_sources()? {
+        for (line, comment) in comments(&source.text) {
+            let words: String = comment
+                .chars()
+                .map(|char| if char.is_alphanumeric() { char } else { ' ' })
+                .collect();
+            let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+            let words = format!(" {} ", words.to_lowercase());
+            let found = BANNED
+                .iter()
+                .filter(|phrase| words.contains(&format!(" {phrase} ")));
+            let path = source.path.display();
+            wrong.extend(found.map(|phrase| format!("{path}:{line}: {phrase:?}")));
+        }
+    }
+    ensure!(
+        wrong.is_empty(),
+        "see docs/style.md, Words:\n{}",
+        wrong.join("\n")
+    );
+    Ok(())
+}
+
+#[test]
+fn a_comment_claims_at_most_three_rows() -> Result {
+    let mut wrong = Vec::new();
+    for source in plain_sources()? {
+        let tests = source.tests();
+        let skipped = source.text.len() - tests.len();
+        let before = source.text[..skipped].lines().count();
+        for (line, comment) in comments(tests) {
+            let rows = cited(&comment).len();
+            if rows > 3 {
+                wrong.push(format!(
+                    "{}:{}: {rows} rows",
+                    source.path.display(),
+                    before + line
+                ));
+            }
+        }
+    }
+    ensure!(
+        wrong.is_empty(),
+        "put each ID at the case that fails without the row's behaviour:\n{}",
+        wrong.join("\n")
+    );
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! The measurements of the benchmarks, and how they print them.
 
-// Each benchmark is a program of its own and uses what it needs.
+// Each benchmark is a separate program and uses only part of this.
 #![allow(dead_code, unreachable_pub)]
 
 use std::time::{Duration, Instant};

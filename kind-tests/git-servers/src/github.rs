@@ -27,7 +27,7 @@ pub struct GitHubApp {
 }
 
 impl GitHubApp {
-    /// An App with these IDs of its own and of its installation.
+    /// An App with this App ID and this installation ID.
     pub fn new(id: u64, installation: u64) -> Self {
         let key = SshKey::generate(&["-t", "rsa", "-b", "2048", "-m", "PEM"], "");
         let public_key = public_key(&key);

@@ -85,7 +85,7 @@ pub fn gpg_available() -> bool {
         .is_ok_and(|s| s.success())
 }
 
-/// An OpenPGP key in a GnuPG home of its own.
+/// An OpenPGP key in its own GnuPG home.
 #[derive(Debug)]
 pub struct PgpKey {
     home: TempDir,

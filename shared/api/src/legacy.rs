@@ -1,8 +1,8 @@
 //! The older versions that a definition serves, so that manifests written for them apply unchanged.
 //!
 //! Their schemas are kept as differences: a JSON merge patch (RFC 7386) from each version to the one before it, counted
-//! down from the current one. Stored is only the current version, and nothing is converted (strategy `None`), as it
-//! was upstream while these versions were served there.
+//! down from the current one. Only the current version is stored, and nothing is converted (strategy `None`), as
+//! upstream did while it served these versions.
 
 use serde_json::{Map, Value, json};
 

@@ -68,7 +68,7 @@ fn as_installed(mut object: Value) -> Value {
     if object["metadata"]["name"] == "crd-controller-flux-system"
         && let Some(Value::Array(subjects)) = object.pointer_mut("/subjects")
     {
-        // It has a role of its own (docs/security.md).
+        // It has its own role (docs/security.md).
         subjects.retain(|subject| subject["name"] != "source-controller");
     }
     let version = Value::from("v2.9.4");

@@ -70,7 +70,7 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// A claim on a budget of its own without a limit.
+    /// A claim on a separate budget without a limit.
     pub fn unlimited() -> Self {
         Budget::unlimited().claim()
     }

@@ -75,7 +75,7 @@ impl<T> ClaimedVec<T> {
         }
     }
 
-    /// Appends an item that owns `heap` bytes besides its own size.
+    /// Appends an item that owns `heap` bytes in addition to its own size.
     pub(crate) fn push(&mut self, item: T, heap: usize) -> Result<(), Fault> {
         let before = self.items.capacity();
         if self.items.len() == before {

@@ -60,7 +60,7 @@ pub struct Tag {
     pub name: String,
     /// Who created it.
     pub tagger: Person,
-    /// The armored signature; empty if there is none.
+    /// The armored signature; empty without one.
     pub signature: String,
     /// The signed payload: the object without its signature. Empty for a lightweight tag.
     pub encoded: Vec<u8>,
@@ -124,7 +124,7 @@ pub struct Commit {
     pub author: Person,
     /// Who committed it.
     pub committer: Person,
-    /// The armored signature; empty if there is none.
+    /// The armored signature; empty without one.
     pub signature: String,
     /// The signed payload: the object without its signature (SC-VER-016).
     pub encoded: Vec<u8>,

@@ -61,7 +61,7 @@ impl<'a> Conversation<'a> {
         Ok(wanted)
     }
 
-    /// Whether the server speaks protocol version 2, in which any object can be requested.
+    /// Whether the server supports protocol version 2, in which any object can be requested.
     pub(crate) fn is_v2(&self) -> bool {
         self.server.is_v2()
     }

@@ -26,7 +26,7 @@ pub struct SshAlgorithms {
     pub host_key: Vec<String>,
 }
 
-/// Connection settings of a remote besides its address and credentials.
+/// Connection settings of a remote other than its address and credentials.
 #[derive(Debug, Clone)]
 pub struct RemoteOptions {
     /// Proxy for all connections, including SSH (SC-GIT-127).

@@ -68,7 +68,7 @@ impl Store {
             .open(self.folder.path().join("pack"))
             .map_err(|error| Fault::Storage(error.to_string()))?;
         let pack = pack::receive(input, file, self.limit, session, &self.claim)?;
-        let _ = self.pack.set(Arc::new(pack)); // a second file cannot be made anew
+        let _ = self.pack.set(Arc::new(pack)); // a store has a single pack
         Ok(())
     }
 

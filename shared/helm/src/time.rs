@@ -1,3 +1,5 @@
+//! Times as Go's `time.Time` keeps them in release records.
+
 use std::fmt;
 
 use jiff::Timestamp;

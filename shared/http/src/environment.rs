@@ -28,7 +28,7 @@ enum Exception {
         address: IpAddr,
         port: Option<u16>,
     },
-    /// A name, and whether it matches itself besides its subdomains.
+    /// A name, and whether it matches itself as well as its subdomains.
     Domain {
         name: String,
         itself: bool,

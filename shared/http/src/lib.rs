@@ -3,7 +3,7 @@
 //! ```
 //! use flux_http::{ClientOptions, SecretData};
 //!
-//! // The Secret of a `certSecretRef`, as a client that trusts its authority besides the system's.
+//! // The Secret of a `certSecretRef`, as a client that trusts its authority and the system's.
 //! let data = [("address", b"http://proxy.internal:3128".as_slice()), ("username", b"flux")];
 //! let secret = SecretData::new("apps", "egress", data);
 //! let options = ClientOptions { proxy: secret.proxy()?.into(), ..ClientOptions::default() };

@@ -15,7 +15,7 @@ use crate::x509::{Roots, Verifier, is_for_key};
 /// How the authorities of a Secret relate to the system's (RT-SEC-004).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RootCertificates {
-    /// They are trusted besides the system's.
+    /// They are trusted in addition to the system's.
     #[default]
     AddToSystem,
     /// They are trusted instead of the system's.

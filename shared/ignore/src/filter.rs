@@ -176,8 +176,8 @@ impl Patterns {
 }
 
 impl Filter {
-    /// The filter of a Git or OCI source: the version control files always, then the patterns, or the defaults if there
-    /// are none (SC-ART-073).
+    /// The filter of a Git or OCI source: the version control files always, then the patterns, or the defaults without
+    /// any pattern (SC-ART-073).
     pub fn for_source(patterns: Patterns) -> Self {
         let defaults: &[&str] = if patterns.is_empty() { &DEFAULTS } else { &[] };
         let built_in = VCS.iter().chain(defaults);

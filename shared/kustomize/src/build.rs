@@ -37,7 +37,7 @@ pub fn build(
 
 /// As [`build`], with the memory of the build claimed, and cancellable.
 ///
-/// The work is done on a thread of its own, whose stack is large enough for the nesting that objects may have. While
+/// The work is done on a separate thread, whose stack is large enough for the nesting that objects may have. While
 /// the build runs, the allowance holds the memory of everything built; afterwards that of the output, or none after a
 /// failure.
 ///

@@ -1,4 +1,4 @@
-//! Flux's root kustomization: generated if there is none, otherwise rewritten, with the overlay of a Flux
+//! Flux's root kustomization: generated if it is missing, otherwise rewritten, with the overlay of a Flux
 //! Kustomization's `spec` (KC-BLD rows).
 //!
 //! ```
@@ -148,7 +148,7 @@ pub fn prepare(tree: &Tree, dir: &TreePath, overlay: &Overlay) -> Result<Prepare
     prepare_within(tree, dir, overlay, &Allowance::unlimited())
 }
 
-/// As [`prepare`], with its memory claimed, on a thread of its own like [`build_within`](crate::build_within).
+/// As [`prepare`], with its memory claimed, on a separate thread like [`build_within`](crate::build_within).
 /// Afterwards nothing is claimed: the prepared tree shares its files with the given one.
 ///
 /// # Errors

@@ -158,7 +158,7 @@ impl TransformerConfig {
 
 /// Adds to a configuration that is shared until it is changed.
 ///
-/// If there is none yet, the new one is still added spec by spec, so that a spec for all kinds replaces one for a
+/// Without a previous one, the new one is still added spec by spec, so that a spec for all kinds replaces one for a
 /// single kind with the same path, and conflicting `create` settings are an error (KZ-FS-009). The defaults have
 /// neither.
 pub(crate) fn merge_shared(

@@ -60,7 +60,7 @@ impl Types {
             fields: BTreeMap::new(),
             kinds: Vec::new(),
         };
-        for line in TABLE.lines() {
+        for line in TABLE.lines().filter(|line| !line.starts_with('#')) {
             let words: Vec<&str> = line.split(' ').collect();
             match (words[0].parse(), words.as_slice()) {
                 (Ok(id), [_, _, fields @ ..]) => {

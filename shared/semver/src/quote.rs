@@ -1,3 +1,5 @@
+//! Quoting as Go's `%q` does it.
+
 use std::fmt::Write;
 use std::sync::LazyLock;
 

@@ -184,12 +184,12 @@ impl Version {
         self.patch
     }
 
-    /// What follows the `-`, empty when there is none.
+    /// What follows the `-`; empty without one.
     pub fn prerelease(&self) -> &str {
         &self.prerelease
     }
 
-    /// What follows the `+`, empty when there is none.
+    /// What follows the `+`; empty without one.
     pub fn metadata(&self) -> &str {
         &self.metadata
     }

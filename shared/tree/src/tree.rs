@@ -15,7 +15,7 @@ const MAX_LINKS: usize = 40;
 /// The longest link target, as in `symlink(2)`. Following longer ones would be costly.
 const MAX_TARGET: usize = 4096;
 
-/// The estimated memory of an entry besides its path and content, in bytes: its place in the table and its allocations.
+/// The estimated memory of an entry without its path and content, in bytes: its place in the table and its allocations.
 pub const ENTRY_BYTES: u64 = 256;
 
 /// A set of files by path, with the folders that the paths imply.
@@ -43,7 +43,7 @@ pub enum Entry {
     File(File),
     /// A symbolic link with its target as written.
     Symlink(String),
-    /// A folder with an entry of its own: it is empty, or a walk recorded it.
+    /// A folder with its own entry: it is empty, or a walk recorded it.
     Directory,
 }
 

@@ -269,7 +269,7 @@ fn give_foot(from: &mut Node, to: Option<&mut Node>) {
     }
 }
 
-/// The comments at the end of a collection replace those beside and below it.
+/// The comments at the end of a collection replace those next to and below it.
 fn set_closing(node: &mut Node, closing: Option<Box<Comments>>, line: bool) {
     if node.comments.is_none() && closing.is_none() {
         return;

@@ -304,7 +304,7 @@ pub(crate) fn fault(
     }
 }
 
-/// The length of the line break at this position in bytes, 0 if there is none; of `\r\n` only the first half counts.
+/// The length of the line break at this position in bytes, 0 without one; of `\r\n` only the first half counts.
 pub(crate) fn break_width(bytes: &[u8], at: usize) -> usize {
     match bytes.get(at) {
         Some(b'\n' | b'\r') => 1,

@@ -88,7 +88,7 @@ async fn open(remote: &Remote) -> Result<Opened, Fault> {
         .channel_open_session()
         .await
         .map_err(|error| broken(&error))?;
-    // A server that rejects the variable speaks an older protocol version.
+    // A server that rejects the variable uses an older protocol version.
     channel
         .set_env(false, "GIT_PROTOCOL", "version=2")
         .await

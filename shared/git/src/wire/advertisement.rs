@@ -136,7 +136,7 @@ impl Advertisement {
         }
     }
 
-    /// Whether the server speaks protocol version 2.
+    /// Whether the server supports protocol version 2.
     pub(crate) fn is_v2(&self) -> bool {
         self.references.is_none()
     }

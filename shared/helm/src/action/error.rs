@@ -1,3 +1,5 @@
+//! Why an action fails.
+
 use super::NameError;
 use crate::SYSTEM_LABELS;
 use crate::text::quote;

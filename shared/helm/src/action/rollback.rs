@@ -1,3 +1,5 @@
+//! Rolling a release back to an earlier revision.
+
 use super::course::{Ask, Change, Kind, OnError};
 use super::{Action, ActionError, ApplyMethodChoice, History, check_name};
 use crate::{HookEvent, Info, Release, Status, Time};

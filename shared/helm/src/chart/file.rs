@@ -1,3 +1,5 @@
+//! A file of a chart archive.
+
 use bytes::Bytes;
 
 use crate::Time;

@@ -1,3 +1,5 @@
+//! The `.Capabilities` object of templates.
+
 use crate::text::quote;
 
 /// What `.Capabilities` tells templates of the cluster and of Helm.

@@ -1,3 +1,5 @@
+//! The cluster as the `lookup` function reads it.
+
 use flux_yaml::Value;
 
 /// How the `lookup` function reaches the cluster (HE-ENG-014).

@@ -1,3 +1,5 @@
+//! Hooks in a release record.
+
 use serde::{Deserialize, Serialize};
 
 use super::{is_zero, null_default};

@@ -1,3 +1,5 @@
+//! JSON as Go's `encoding/json` writes it.
+
 use std::io::{self, Write};
 
 use serde::Serialize;

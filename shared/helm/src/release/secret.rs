@@ -1,3 +1,5 @@
+//! Release records in Secrets.
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 

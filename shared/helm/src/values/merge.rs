@@ -1,3 +1,5 @@
+//! Reading and merging values files.
+
 use std::borrow::Cow;
 
 use flux_yaml::{Map, Value};

@@ -1,3 +1,5 @@
+//! Values from Helm's command line options.
+
 use flux_yaml::{Map, Value};
 
 use super::{SetError, load_values, merge_maps, set, set_file, set_json, set_literal, set_string};

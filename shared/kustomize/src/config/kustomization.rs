@@ -51,7 +51,7 @@ pub(crate) struct Kustomization {
     pub(crate) build_metadata: Vec<String>,
     /// Warnings about deprecated fields in use (KZ-FILE-019).
     pub(crate) warnings: Vec<String>,
-    /// Whether there is anything besides a type.
+    /// Whether there is anything other than a type.
     has_content: bool,
 }
 

@@ -14,7 +14,7 @@ const PREFIX: &str = "builtin/";
 impl Schema {
     /// Adds the built-in types to the schema.
     pub(crate) fn add_builtin(&mut self) {
-        for line in TABLE.lines() {
+        for line in TABLE.lines().filter(|line| !line.starts_with('#')) {
             let mut words = line.split(' ');
             let (Some(first), Some(second)) = (words.next(), words.next()) else {
                 continue;

@@ -1,3 +1,5 @@
+//! Tests of the reconciliation frame.
+
 use std::sync::Arc;
 
 use flux_api::source::GitRepository;

@@ -170,7 +170,7 @@ impl<'r> Writer<'r> {
         }
     }
 
-    /// A node in block style, starting on a line of its own at this column.
+    /// A node in block style, starting on its own line at this column.
     fn block(&mut self, column: usize, depth: usize) {
         match self.r.below(10) {
             0..6 => self.mapping(column, depth, false),

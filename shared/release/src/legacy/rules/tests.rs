@@ -1,3 +1,5 @@
+//! Tests of the rules of legacy drift detection.
+
 use flux_helm::action::{Scope, objects};
 use serde_json::{Value, json};
 
