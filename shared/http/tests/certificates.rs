@@ -24,7 +24,7 @@ impl Bench {
     /// `None` without Go; prints that the test is skipped.
     fn new() -> Option<Self> {
         Some(Self {
-            go: Oracle::start("http")?,
+            go: Oracle::live("http")?,
             shop: Workshop::new(),
         })
     }

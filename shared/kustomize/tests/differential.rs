@@ -1,8 +1,7 @@
 //! Random overlays, built by this crate and by the real library: both return the same bytes, or fail with the same
 //! text.
 //!
-//! `FLUX_DIFFERENTIAL_CASES` sets the number of cases, `FLUX_DIFFERENTIAL_SEED` the first seed,
-//! `FLUX_DIFFERENTIAL_SHOW` how many differences are printed.
+//! `FLUX_ORACLE_CASES` sets the number of cases, `FLUX_ORACLE_SEED` the first seed.
 
 mod overlay;
 
@@ -12,13 +11,6 @@ use flux_kustomize::{Build, Options, Remotes, build};
 use flux_tree::{Tree, TreePath};
 use oracle::{Answer, Oracle, base64};
 use serde_json::json;
-
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(default)
-}
 
 fn ours(files: &BTreeMap<String, String>, dir: &str, options: &Options) -> Result<String, String> {
     let mut tree = Tree::new();
@@ -39,8 +31,8 @@ fn random_overlays_build_alike() {
     let Some(mut go) = Oracle::start("kustomize") else {
         return;
     };
-    let cases = number("FLUX_DIFFERENTIAL_CASES", 200);
-    let first = number("FLUX_DIFFERENTIAL_SEED", 1);
+    let cases = oracle::cases(200) as u64;
+    let first = oracle::seed();
     let (mut built, mut failed) = (0, 0);
     let mut wrong = Vec::new();
     for seed in first..first + cases {
@@ -85,8 +77,7 @@ fn random_overlays_build_alike() {
         "{built} overlays built alike, {failed} failed alike, {} differ",
         wrong.len()
     );
-    let shown = number("FLUX_DIFFERENTIAL_SHOW", 3);
-    let first: Vec<_> = wrong.iter().take(shown as usize).cloned().collect();
+    let first: Vec<_> = wrong.iter().take(3).cloned().collect();
     assert!(
         wrong.is_empty(),
         "{} differ, among them\n{}",

@@ -21,7 +21,6 @@
 
 mod comparator;
 mod constraints;
-mod quote;
 mod select;
 mod version;
 

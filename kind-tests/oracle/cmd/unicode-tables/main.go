@@ -1,5 +1,5 @@
-// Writes the Unicode tables of flux-gotemplate (shared/gotemplate/src/unicode/tables.rs) from those of the installed Go
-// version.
+// Writes the Unicode tables of flux-golang (shared/golang/src/unicode/tables.rs) from those of the
+// installed Go version.
 package main
 
 import (

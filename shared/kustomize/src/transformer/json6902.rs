@@ -1,5 +1,7 @@
 //! Applies the entries of `patchesJson6902`.
 
+use flux_golang::strconv::quote;
+
 use crate::config::{Patch, Selector};
 use crate::error::{Context, Result};
 use crate::json_patch::JsonPatch;
@@ -49,7 +51,7 @@ impl Json6902 {
             }
         };
         let patch = JsonPatch::parse(&text, secret, loader.meter())
-            .context(|| format!("decoding {}", crate::go::quoted(&shown())))?;
+            .context(|| format!("decoding {}", quote(&shown())))?;
         if patch.is_empty() {
             return Err(format!(
                 "patch appears to be empty; file={}, JsonOp={}",

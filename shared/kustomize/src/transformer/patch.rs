@@ -1,9 +1,10 @@
 //! Applies the entries of `patches`.
 
+use flux_golang::strconv::quote;
+
 use super::{json6902, strategic_merge};
 use crate::config::{Patch, Selector};
 use crate::error::{Context, Result};
-use crate::go::quoted;
 use crate::json_patch::JsonPatch;
 use crate::loader::Loader;
 use crate::resmap::{ResMap, wrong_count};
@@ -46,9 +47,9 @@ impl PatchTransformer {
             (false, true) => (
                 patch.as_bytes().to_vec(),
                 if entry.may_hold_secret() {
-                    format!("[patch: {}]", quoted(MASK))
+                    format!("[patch: {}]", quote(MASK))
                 } else {
-                    format!("[patch: {}]", quoted(patch))
+                    format!("[patch: {}]", quote(patch))
                 },
             ),
             (true, false) => {
@@ -56,7 +57,7 @@ impl PatchTransformer {
                 let text = loader.load(&entry.path).context(|| {
                     format!("failed to get the patch file from path({})", entry.path)
                 })?;
-                (text.to_vec(), format!("[path: {}]", quoted(&entry.path)))
+                (text.to_vec(), format!("[path: {}]", quote(&entry.path)))
             }
         };
         let strategic = strategic_merge::objects(&text, state);
@@ -123,7 +124,7 @@ impl PatchTransformer {
                     .context(|| {
                         format!(
                             "unable to find patch target {} in `resources`",
-                            quoted(&shown(target))
+                            quote(&shown(target))
                         )
                     })?;
                 strategic_merge::merge_into(map, &places, patch, state)
@@ -145,7 +146,7 @@ impl PatchTransformer {
         let [at] = found.as_slice() else {
             return Err(format!(
                 "no resource matches strategic merge patch {}: {}",
-                quoted(&id.to_string()),
+                quote(&id.to_string()),
                 wrong_count(&id, found.len())
             )
             .into());

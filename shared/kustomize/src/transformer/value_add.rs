@@ -176,7 +176,7 @@ fn insert(path: &str, position: usize, part: &str) -> String {
     // The slash of an absolute path counts as a part only at the very end.
     let position = position.min(parts.len());
     parts.insert(position, part);
-    let joined = crate::origin::join("", &parts.join("/"));
+    let joined = flux_golang::path::join("", parts.join("/").as_str());
     if absolute {
         format!("/{joined}")
     } else {
