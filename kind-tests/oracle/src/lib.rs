@@ -6,7 +6,7 @@
 //!
 //! | value | answers |
 //! |---|---|
-//! | unset | the record of the request; if there is none, the real library |
+//! | unset | the record of the request, else the real library |
 //! | `ask` | always the real library; an answer that differs from its record fails the test |
 //! | `write` | always the real library; `.ci/records` rewrites the records from these answers |
 //!
@@ -108,10 +108,10 @@ pub fn conformance(path: &str) -> PathBuf {
 }
 
 impl Oracle {
-    /// The command of this name. Where there are neither records of it nor Go, says so in one line and gives `None`.
+    /// The command of this name. Without both records and Go, prints that the test is skipped and returns `None`.
     ///
     /// # Panics
-    /// When `$FLUX_ORACLE` is something else than the crate's documentation lists.
+    /// If `$FLUX_ORACLE` has a value that the crate's documentation does not list.
     pub fn start(command: &str) -> Option<Oracle> {
         let mode = match std::env::var("FLUX_ORACLE").as_deref() {
             Err(_) | Ok("") => Mode::Records,
@@ -133,7 +133,7 @@ impl Oracle {
         })
     }
 
-    /// The same for questions that are never asked twice, since they name a port: always the real library.
+    /// Like [`start`](Self::start), but always the real library: for requests that never repeat, since they name a port.
     pub fn live(command: &str) -> Option<Oracle> {
         if !process::is_go_here() {
             println!("skipped: no go, so nothing is compared with the real libraries");
@@ -148,11 +148,11 @@ impl Oracle {
         })
     }
 
-    /// Asks one question.
+    /// Sends one request.
     ///
     /// # Panics
-    /// When the question was not recorded and there is no Go, or the command does not build or start; with
-    /// `FLUX_ORACLE=ask` also when the record says something else.
+    /// If the request is not recorded and Go is not installed, or the command does not build or start; with
+    /// `FLUX_ORACLE=ask` also if the answer differs from the record.
     pub fn ask(&mut self, request: &Value) -> Answer {
         let question = request.to_string();
         if self.mode == Mode::Records
@@ -165,9 +165,9 @@ impl Oracle {
         Answer::parse(&line)
     }
 
-    /// Asks in a command's own words: a line for a line, empty when the program ended (Go cannot recover from a stack that
-    /// overflows). Answers that are not `steady` (they
-    /// hold an address, say) are neither recorded nor compared with a record.
+    /// Sends a request in a protocol of the command's own: a line in, a line out. The answer is empty if the program ended
+    /// (Go cannot recover from a stack overflow). Answers that are not `steady` (such as those with an address) are
+    /// neither recorded nor compared with a record.
     ///
     /// # Panics
     /// As [`ask`](Self::ask).
@@ -188,7 +188,7 @@ impl Oracle {
         line
     }
 
-    /// Asks many questions, a batch at a time, which takes a fraction of the time of asking one by one.
+    /// Sends many requests in batches, which is much faster than one by one.
     ///
     /// # Panics
     /// As [`ask`](Self::ask).
@@ -226,7 +226,7 @@ impl Oracle {
             .get_or_insert_with(|| Process::start(&self.command))
     }
 
-    /// What is done with an answer of the real library besides giving it to the test.
+    /// Compares an answer of the real library with its record, or records it.
     fn keep(&mut self, question: &str, line: &str) {
         match self.mode {
             Mode::Live | Mode::Records => {}

@@ -86,8 +86,8 @@ fn random_overlays_build_alike() {
     );
 }
 
-/// Where messages of the real library continue with whole objects and configurations, which may be Secrets, ours only
-/// name them.
+/// Whether both texts are equal, up to the point where the real library's message contains whole objects or
+/// configurations, which may be Secrets; ours only names them.
 fn same_words(ours: &str, theirs: &str) -> bool {
     const MARKS: [&str; 7] = [
         "out of bounds for value",
