@@ -290,7 +290,7 @@ impl Controller {
             {
                 if let Some(status) = self.child.try_wait()? {
                     return Err(Failure::new(format!(
-                        "{} ended with {status}:\n{}",
+                        "{} exited with {status}:\n{}",
                         self.name,
                         self.log.tail(40)
                     )));
@@ -327,7 +327,7 @@ impl Controller {
             }
             if Instant::now() > deadline {
                 return Err(Failure::new(format!(
-                    "{} does not end:\n{}",
+                    "{} does not exit:\n{}",
                     self.name,
                     self.log.tail(40)
                 )));
@@ -367,7 +367,7 @@ impl Controller {
         let ticks = |index: usize| -> Option<u64> { fields.as_ref()?.get(index)?.parse().ok() };
         match (ticks(11), ticks(12)) {
             (Some(user), Some(system)) => Ok(Duration::from_millis((user + system) * 10)),
-            _ => Err(Failure::new("cannot read the processor time")),
+            _ => Err(Failure::new("cannot read the CPU time")),
         }
     }
 }
@@ -423,7 +423,7 @@ fn spawn(command: &CommandLine, log: &Arc<Log>) -> Result<Child> {
     let stream = child
         .stderr
         .take()
-        .ok_or_else(|| Failure::new("no error stream"))?;
+        .ok_or_else(|| Failure::new("no standard error"))?;
     let log = log.clone();
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
@@ -474,7 +474,7 @@ pub fn image(package: &str, reference: &str) -> Result<PathBuf> {
             Some("controller") => Ok(program.clone()),
             Some("ca-certificates.crt") => Ok(PathBuf::from("/etc/ssl/certs/ca-certificates.crt")),
             _ => Err(Failure::new(format!(
-                "the Dockerfile copies {source}, which the harness does not know"
+                "the Dockerfile copies {source}, which the harness does not support"
             ))),
         }
     })?;
@@ -542,7 +542,7 @@ fn target_folder() -> Result<(PathBuf, String)> {
         .parent()
         .filter(|folder| !folder.ends_with("deps"))
         .or_else(|| own.parent()?.parent());
-    let folder = folder.ok_or_else(|| Failure::new("this program is in no target folder"))?;
+    let folder = folder.ok_or_else(|| Failure::new("this program is not in a target folder"))?;
     let profile = match folder.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
         Some(other) => other,

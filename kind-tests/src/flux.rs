@@ -55,7 +55,7 @@ impl Flux {
             Controller::start("source-controller", &namespace, source.flag(&events_flag)).await?;
         let artifacts = source
             .artifact_address()
-            .ok_or_else(|| Failure::new("source-controller serves nothing"))?;
+            .ok_or_else(|| Failure::new("source-controller has no artifact address"))?;
         let kustomize = kustomize
             .env("SOURCE_CONTROLLER_LOCALHOST", artifacts)
             .flag(events_flag)

@@ -46,7 +46,7 @@ impl GoProgram {
         let download: Value = serde_json::from_str(&download)?;
         let module = download["Dir"]
             .as_str()
-            .ok_or_else(|| Failure::new(format!("go names no folder for {wanted}")))?;
+            .ok_or_else(|| Failure::new(format!("go mod download returned no folder for {wanted}")))?;
 
         let source = folder.join("source");
         if let Some(complete) = self.complete {

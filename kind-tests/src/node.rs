@@ -148,7 +148,7 @@ impl Node {
         while ctr(&["version"]).is_err() {
             if Instant::now() > deadline {
                 return Err(Failure::new(format!(
-                    "containerd does not answer: see {}",
+                    "containerd does not respond: see {}",
                     folder.display()
                 )));
             }

@@ -53,7 +53,7 @@ impl PodCluster {
         let cluster = Cluster::own(Settings::default()).await?;
         let name = cluster
             .kind_name()
-            .ok_or_else(|| Failure::new("the cluster is not kind's"))?
+            .ok_or_else(|| Failure::new("the cluster is not a kind cluster"))?
             .to_owned();
         let mut tars = images.to_vec();
         let host = tokio::task::spawn_blocking(move || {

@@ -25,9 +25,9 @@ async fn run() -> Result<ExitCode> {
             println!(
                 "{}",
                 if ran {
-                    "ended the shared cluster"
+                    "stopped the shared cluster"
                 } else {
-                    "no shared cluster runs"
+                    "no shared cluster is running"
                 }
             );
         }
@@ -35,7 +35,7 @@ async fn run() -> Result<ExitCode> {
             if let Some(cluster) = Cluster::running().await? {
                 println!("{}", cluster.describe());
             } else {
-                println!("no shared cluster runs");
+                println!("no shared cluster is running");
                 return Ok(ExitCode::FAILURE);
             }
         }

@@ -451,7 +451,7 @@ async fn default_service_account(client: &Client) -> Result {
     while accounts.get_opt("default").await?.is_none() {
         if Instant::now() > deadline {
             return Err(Failure::new(
-                "the controller-manager made no default service account",
+                "the controller-manager did not create the default service account",
             ));
         }
         tokio::time::sleep(Duration::from_millis(25)).await;

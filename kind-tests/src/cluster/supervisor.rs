@@ -121,7 +121,7 @@ pub(crate) fn end_detached(pid: i32, folder: &Path) -> Result {
     while runs(pid, folder) {
         if Instant::now() > deadline {
             return Err(Failure::new(format!(
-                "process {pid} does not end, see {}/supervise.log",
+                "process {pid} does not exit, see {}/supervise.log",
                 folder.display()
             )));
         }

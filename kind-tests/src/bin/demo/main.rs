@@ -46,7 +46,7 @@ async fn main() -> ExitCode {
         result = run(stay) => result,
         _ = tokio::signal::ctrl_c() => {
             println!();
-            say("Interrupted: the controllers end and the namespace goes; the cluster stays.");
+            say("Interrupted: stopping the controllers and deleting the namespace; the cluster keeps running.");
             Ok(())
         }
     };

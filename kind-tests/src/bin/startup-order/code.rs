@@ -56,7 +56,7 @@ impl Order {
         };
         ensure!(
             touched.iter().any(begins),
-            "{package}: no program begins without lang_start: the map is not that of what ran"
+            "{package}: lang_start did not run: the map is not that of the profiled program"
         );
         let mut sizes: BTreeMap<Name, Size> = BTreeMap::new();
         for (place, section) in placed.iter().enumerate() {
