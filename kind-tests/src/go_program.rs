@@ -44,9 +44,9 @@ impl GoProgram {
         let wanted = format!("{}@{version}", self.module);
         let download = go_command(folder, &["mod", "download", "-json", &wanted])?;
         let download: Value = serde_json::from_str(&download)?;
-        let module = download["Dir"]
-            .as_str()
-            .ok_or_else(|| Failure::new(format!("go mod download returned no folder for {wanted}")))?;
+        let module = download["Dir"].as_str().ok_or_else(|| {
+            Failure::new(format!("go mod download returned no folder for {wanted}"))
+        })?;
 
         let source = folder.join("source");
         if let Some(complete) = self.complete {

@@ -470,7 +470,12 @@ fn comments_use_plain_english() -> Result {
         for (line, comment) in comments(&source.text) {
             let words: String = comment
                 .chars()
-                .map(|char| if char.is_alphanumeric() { char } else { ' ' })
+                // Backticks stay, so that the code `None` is not the word.
+                .map(|char| match char {
+                    '`' => char,
+                    _ if char.is_alphanumeric() => char,
+                    _ => ' ',
+                })
                 .collect();
             let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
             let words = format!(" {} ", words.to_lowercase());

@@ -1,8 +1,8 @@
 //! Counts the rows of the parity ledgers (`docs/parity/*.md`) that are proven by tests.
 //!
-//! A row is a line of a table that begins with its ID (`| SC-GIT-012 | … |`) or a heading of a field case (`###
-//! FR-H-012 …`). A test proves a row by citing the ID in a comment or a string at the case that would fail if the
-//! behaviour were wrong; `SC-GIT-012..015` cites four rows.
+//! A row is a line of a table that begins with its ID (`| SC-GIT-001 | … |`) or a heading of a field case
+//! (`### FR-H-012 …`). A test proves a row by citing the ID in a comment or a string at the case that would fail if the
+//! behaviour were wrong; `SC-GIT-001..002` cites two rows.
 //!
 //! ```
 //! use ledger::{Ledger, cited};
