@@ -244,7 +244,7 @@ async fn definitions_come_first_and_an_invalid_object_only_stops_its_stage() -> 
     let tracked: Vec<inventory::Tracked> = objects
         .iter()
         .map(|object| inventory::Tracked {
-            id: object.id(),
+            id: object.id().clone(),
             version: object.version().to_owned(),
         })
         .collect();

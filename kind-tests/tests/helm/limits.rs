@@ -1,6 +1,6 @@
 //! Unresponsive clusters, and records that the server rejects.
 
-use flux_apply::Cluster;
+use flux_cluster::Cluster;
 use flux_errors::chain;
 use flux_helm::action::{
     InstallOptions, RollbackOptions, TestOptions, UninstallOptions, UpgradeOptions,

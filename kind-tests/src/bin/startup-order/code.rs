@@ -172,7 +172,7 @@ fn without_hashes(section: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Order, lasting};
+    use super::{Order, without_hashes};
 
     const MAP: &str = "\
              VMA              LMA     Size Align Out     In      Symbol

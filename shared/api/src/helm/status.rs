@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::meta::{Condition, GoDuration, ResourceInventory, Time, string_enum};
+use crate::meta::{Condition, GoDuration, ResourceInventory, Time, flux_status, string_enum};
 
 /// The observed state of a HelmRelease.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -80,6 +80,8 @@ pub struct HelmReleaseStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upgrade_failures: Option<i64>,
 }
+
+flux_status!(HelmReleaseStatus);
 
 string_enum! {
     /// An action on a release.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::meta::{
     CommonMetadata, Condition, CustomHealthCheck, DependencyReference, GoDuration, IgnoreRule,
     Image, KubeConfigReference, LocalObjectReference, Patch, ResourceInventory, Snapshot,
-    ValuesKind, string_enum,
+    ValuesKind, flux_status, string_enum,
 };
 use crate::schema::INTERVAL;
 
@@ -290,3 +290,5 @@ pub struct KustomizationStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 }
+
+flux_status!(KustomizationStatus);

@@ -4,7 +4,9 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::meta::{Artifact, Condition, GoDuration, LocalObjectReference, string_enum};
+use crate::meta::{
+    Artifact, Condition, GoDuration, LocalObjectReference, flux_status, string_enum,
+};
 use crate::schema::{INTERVAL, TIMEOUT};
 
 /// A Git repository, and what to fetch from it.
@@ -198,3 +200,5 @@ pub struct GitRepositoryStatus {
     #[schemars(with = "Option<String>")]
     pub source_verification_mode: Option<GitVerificationMode>,
 }
+
+flux_status!(GitRepositoryStatus);

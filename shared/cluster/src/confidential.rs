@@ -7,9 +7,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
 
-use crate::{Object, ObjectId};
+use crate::object::{Object, ObjectId};
 
-/// What stands in place of a confidential value (KC-SUB-009).
+/// The replacement for a confidential value (KC-SUB-009).
 const MASK: &str = "***";
 
 /// Values up to this length are masked only as whole words: as a part of others they would garble every message.
@@ -47,7 +47,7 @@ impl Confidential {
         for line in lines.filter(|line| line.len() >= LINE) {
             self.insert(line);
         }
-        // A number is written as the server understands it: `1e3` comes back as `1000`.
+        // A number comes back as the server parses it: `1e3` comes back as `1000`.
         if let Ok(number) = text.trim().parse::<f64>()
             && number.is_finite()
         {
@@ -135,7 +135,7 @@ mod tests {
     use serde_json::json;
 
     use super::Confidential;
-    use crate::{Object, ObjectId};
+    use crate::object::{Object, ObjectId};
 
     fn masked(values: &[&[u8]], message: &str) -> String {
         let mut confidential = Confidential::default();
