@@ -231,10 +231,10 @@ fn flags_of_other_controllers_are_usage_errors() -> Result {
                 continue;
             }
             let output = run(name, &[&format!("--{flag}=1")])?;
-            let said = String::from_utf8_lossy(&output.stderr);
+            let stderr = String::from_utf8_lossy(&output.stderr);
             ensure!(
-                output.status.code() == Some(2) && said.contains(&format!("--{flag}")),
-                "{row} {name} --{flag}: {}\n{said}",
+                output.status.code() == Some(2) && stderr.contains(&format!("--{flag}")),
+                "{row} {name} --{flag}: {}\n{stderr}",
                 output.status
             );
         }
@@ -284,7 +284,7 @@ fn gates_are_those_of_the_ledger() -> Result {
 fn log_flags_take_effect() -> Result {
     let gate = "--feature-gates=CacheSecretsAndConfigMaps=true";
     for name in CONTROLLERS {
-        let said = |flags: &[&str]| -> Result<Vec<String>> {
+        let logged = |flags: &[&str]| -> Result<Vec<String>> {
             let output = run(name, &[&[gate], flags].concat())?;
             let text = String::from_utf8_lossy(&output.stderr).into_owned();
             Ok(text.lines().map(str::to_owned).collect())
@@ -303,7 +303,7 @@ fn log_flags_take_effect() -> Result {
             (&["--log-level=debug"], &["info", "error"], true),
             (&["--log-level=trace"], &["info", "error"], true),
         ] {
-            let lines = said(flags)?
+            let lines = logged(flags)?
                 .iter()
                 .map(parse)
                 .collect::<Result<Vec<_>, _>>()?;
@@ -325,7 +325,7 @@ fn log_flags_take_effect() -> Result {
                 );
             }
         }
-        let console = said(&["--log-encoding=console"])?;
+        let console = logged(&["--log-encoding=console"])?;
         let columns: Vec<&str> = console
             .first()
             .map(|line| line.split('\t').collect())
@@ -350,8 +350,8 @@ fn value(flag: &str, kind: &str, default: &str) -> String {
 /// The names that the controller logs as having no effect, by the key of the log line.
 fn without_effect(lines: &[serde_json::Value], key: &str) -> Vec<String> {
     let says = |line: &&serde_json::Value| {
-        let said = line["msg"].as_str().unwrap_or_default();
-        said.contains(" changes nothing yet: ") && line["logger"] == "setup"
+        let message = line["msg"].as_str().unwrap_or_default();
+        message.contains(" changes nothing yet: ") && line["logger"] == "setup"
     };
     let named = lines.iter().filter(says);
     named

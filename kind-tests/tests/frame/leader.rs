@@ -94,13 +94,15 @@ async fn one_replica_leads_and_hands_over() -> Result {
     // RT-LED-006
     namespace
         .wait_all(EVENT, "leadership is announced", |events| {
-            let said = |message: &str| {
+            let logged = |message: &str| {
                 events
                     .iter()
                     .any(|event| event["reason"] == "LeaderElection" && event["message"] == message)
             };
-            (said("a_1 became leader") && said("a_1 stopped leading") && said("b_2 became leader"))
-                .then_some(())
+            (logged("a_1 became leader")
+                && logged("a_1 stopped leading")
+                && logged("b_2 became leader"))
+            .then_some(())
         })
         .await?;
 

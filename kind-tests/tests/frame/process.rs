@@ -297,15 +297,15 @@ async fn log_lines_are_upstreams() -> Result {
         (None, "Starting Controller"),
         (None, "Starting workers"),
     ] {
-        let said = entries.iter().find(|line| {
+        let entry = entries.iter().find(|line| {
             line["msg"]
                 .as_str()
                 .is_some_and(|text| text.starts_with(message))
         });
         let logger = logger.map_or(Value::Null, Value::from);
         ensure!(
-            said.is_some_and(|line| line["logger"] == logger),
-            "{message}: {said:?}"
+            entry.is_some_and(|line| line["logger"] == logger),
+            "{message}: {entry:?}"
         );
     }
     // RT-QUE-002
