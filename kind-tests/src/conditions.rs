@@ -1,4 +1,4 @@
-//! What every condition that a controller of ours sets may say, looked at in every state that a test sees.
+//! Checks every condition set by our controllers, in every state that a test sees.
 
 use flux_api::kustomize::Reason;
 use serde_json::Value;
@@ -30,7 +30,7 @@ const GENERIC: [&str; 20] = [
     "UnsupportedConnectionType",
 ];
 
-/// The reasons that GitRepositories have beside these.
+/// The additional reasons of GitRepositories.
 const OF_SOURCES: [&str; 20] = [
     "ArchiveOperationFailed",
     "AuthenticationFailed",
@@ -89,7 +89,7 @@ fn rules(kind: &str) -> Option<Rules> {
 
 /// What is wrong with the conditions of an object, if it is of a kind of ours. Reasons that are not ours but a test's
 /// own, `ByHand` and `Test`, pass with any type.
-pub(crate) fn strange(object: &Value) -> Option<String> {
+pub(crate) fn unexpected(object: &Value) -> Option<String> {
     let Rules { types, is_reason } = rules(object["kind"].as_str()?)?;
     let conditions = object["status"]["conditions"].as_array()?;
     conditions.iter().find_map(|condition| {

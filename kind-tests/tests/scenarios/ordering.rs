@@ -1,4 +1,4 @@
-//! What waits for what.
+//! Dependencies, waits and health checks.
 
 use kind_tests::controller::Settings;
 use kind_tests::{Applier, CONFIG_MAP, Flux, KUSTOMIZATION, Result, condition};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::config_map;
 
-/// A Deployment whose pod no node can take: it never becomes ready.
+/// A Deployment whose pod fits no node: it never becomes ready.
 const NEVER_READY: &str = "
 apiVersion: apps/v1
 kind: Deployment
@@ -184,7 +184,7 @@ async fn a_new_revision_reaches_dependants_after_what_they_depend_on() -> Result
 }
 
 #[tokio::test]
-async fn kustomizations_that_wait_for_each_other_say_so_and_apply_nothing() -> Result {
+async fn cyclic_dependencies_are_reported_and_apply_nothing() -> Result {
     let flux = Flux::start("cycle").await?;
     flux.commit(&[
         ("a/a.yaml", &config_map("a", "1")),
@@ -224,11 +224,11 @@ async fn kustomizations_that_wait_for_each_other_say_so_and_apply_nothing() -> R
 }
 
 #[tokio::test]
-async fn a_wait_that_fails_names_what_is_not_ready_and_a_fix_ends_it() -> Result {
+async fn a_failed_health_check_names_the_object_and_a_fix_recovers() -> Result {
     let flux = Flux::start("health").await?;
     flux.commit(&[("web.yaml", NEVER_READY)]);
     flux.follow_main().await?;
-    // Half a minute is the least there is (KC-API-010).
+    // Half a minute is the minimum (KC-API-010).
     flux.namespace
         .apply(&flux.kustomization("app", &["prune: true", "wait: true", "timeout: 30s"]))
         .await?;
@@ -278,7 +278,7 @@ async fn a_wait_that_fails_names_what_is_not_ready_and_a_fix_ends_it() -> Result
 }
 
 #[tokio::test]
-async fn health_checks_wait_for_what_they_name() -> Result {
+async fn health_checks_wait_for_the_named_objects() -> Result {
     let flux = Flux::start("checks").await?;
     let revision = flux.commit(&[("web.yaml", NEVER_READY), ("a.yaml", &config_map("a", "1"))]);
     flux.follow_main().await?;
@@ -289,7 +289,7 @@ async fn health_checks_wait_for_what_they_name() -> Result {
     flux.namespace
         .apply(&flux.kustomization("app", &["prune: true", &check]))
         .await?;
-    // KC-HEALTH-002: only what is named, although the Deployment beside it never becomes ready.
+    // KC-HEALTH-002: only the named object, although the other Deployment never becomes ready
     let applied = flux.applied("app", &revision).await?;
     assert_eq!(
         condition(&applied, "Healthy").map(|healthy| &healthy["status"]),
@@ -320,7 +320,7 @@ spec:
 "
     );
     let widget = format!("apiVersion: {group}/v1\nkind: Widget\nmetadata:\n  name: first\n");
-    // The name of the file puts the resource first; the stages put the definition first.
+    // By file name the resource comes first; the stages apply the definition first.
     let revision = flux.commit(&[
         ("a-widget.yaml", &widget),
         ("b-definition.yaml", &definition),
@@ -329,7 +329,7 @@ spec:
     flux.namespace
         .apply(&flux.kustomization("app", &["prune: true", "wait: true"]))
         .await?;
-    // KC-SSA-009, KC-SSA-010, RT-KUB-007: the controller runs already when the definition comes
+    // KC-SSA-009, KC-SSA-010, RT-KUB-007: the controller is already running when the definition is created
     flux.applied("app", &revision).await?;
 
     flux.namespace.delete(KUSTOMIZATION, "app").await?;

@@ -16,7 +16,7 @@
 //! What is kept to save time gives way: a [`Cache`] gives up what nothing uses before a claim fails. [`Recent`] is the same
 //! without a budget, for one piece of work.
 //!
-//! How large the budget is, what a value costs and what follows when it does not fit is for the caller. Claims are
+//! How large the budget is, what a value costs and what follows when it does not fit is up to the caller. Claims are
 //! estimates: they bound the memory of a process, they do not measure it.
 
 mod cache;
@@ -127,7 +127,7 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// A claim on a budget of its own without a limit.
+    /// A claim on a separate budget without a limit.
     pub fn unlimited() -> Self {
         Budget::unlimited().claim()
     }
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_tells_too_large_from_too_busy() {
+    fn errors_distinguish_too_large_from_too_busy() {
         let budget = Budget::new(10 << 20);
         let (one, two) = (budget.claim(), budget.claim());
         one.take(6 << 20).unwrap();
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_beyond_all_numbers_do_not_wrap() {
+    fn sums_do_not_overflow() {
         let claim = Claim::unlimited();
         claim.take(u64::MAX).unwrap();
         assert!(claim.take(1).unwrap_err().is_too_large());

@@ -1,4 +1,4 @@
-//! Responses with a bound.
+//! Reads response bodies up to a limit.
 
 use bytes::{Bytes, BytesMut};
 use flux_budget::{Claim, Exhausted};
@@ -10,10 +10,10 @@ use crate::error::ReadError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BodyError {
-    /// It is longer than the bound.
+    /// It exceeds the limit.
     #[error("response body exceeds the limit of {limit} bytes")]
     TooLarge {
-        /// The bound.
+        /// The limit in bytes.
         limit: usize,
     },
     /// The connection failed.

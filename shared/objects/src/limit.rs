@@ -1,4 +1,4 @@
-//! A limit of time for every request that is no watch.
+//! A time limit for every request except watches.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -17,11 +17,10 @@ use tower::{BoxError, Layer, Service};
 pub struct TimeLimit(Duration);
 
 impl TimeLimit {
-    /// More than the minute after which an API server itself ends a request that is no watch, so that its own words
-    /// are heard first.
+    /// Longer than the minute after which an API server itself ends a request, so that its own error arrives first.
     pub const DEFAULT: Self = Self(Duration::from_secs(75));
 
-    /// This limit.
+    /// A limit of this duration.
     pub fn new(limit: Duration) -> Self {
         Self(limit)
     }
@@ -38,7 +37,7 @@ impl<S> Layer<S> for TimeLimit {
     }
 }
 
-/// What [`TimeLimit`] makes of a service.
+/// The service that [`TimeLimit`] wraps around another.
 #[derive(Clone, Debug)]
 pub struct LimitedService<S> {
     inner: S,
@@ -82,7 +81,7 @@ where
     }
 }
 
-/// Whether the request asks for changes as they come. No name can make one of a read: names are segments of a path.
+/// Whether the request is a watch. No object name can turn a read into one: names are path segments.
 fn is_watch<A>(request: &Request<A>) -> bool {
     let query = request.uri().query().unwrap_or_default();
     request.method() == Method::GET
@@ -161,8 +160,8 @@ mod tests {
         Request::builder().uri(uri).body(()).unwrap()
     }
 
-    /// How the request ends at a server that begins to answer or does not, and after which time; nothing where it is
-    /// still going on after a day.
+    /// How and after which time the request ends at a server that starts to respond or does not; `None` if it has not
+    /// ended after a day.
     async fn end(target: &str, answers: bool) -> Option<(String, Duration)> {
         let hanging = tower::service_fn(move |_: Request<()>| async move {
             if !answers {
@@ -184,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_that_is_no_watch_has_an_end() {
+    async fn requests_except_watches_time_out() {
         for (target, shown) in [
             (
                 "/api/v1/namespaces/a/secrets/b",
@@ -206,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_watch_goes_on() {
+    async fn watches_do_not_time_out() {
         for target in ["/api/v1/secrets?watch=true", "/api/v1/secrets?a=b&watch=1"] {
             for answers in [false, true] {
                 assert_eq!(end(target, answers).await, None, "{target} {answers}");

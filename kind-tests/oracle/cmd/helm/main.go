@@ -1,4 +1,4 @@
-// Command helm answers what Helm makes of charts, values and release records.
+// Command helm answers with the results of Helm for charts, values and release records.
 package main
 
 import (
@@ -128,7 +128,7 @@ func tree(c *chart.Chart) loaded {
 	return loaded{c, below}
 }
 
-// render installs a chart without a cluster, as `helm template` does, and gives the release.
+// render installs a chart without a cluster, as `helm template` does, and returns the release.
 func render(r chartRequest) (any, error) {
 	c, err := r.chart()
 	if err != nil {
@@ -189,7 +189,7 @@ func schema(r schemaRequest) (any, error) {
 	return nil, util.ValidateAgainstSingleSchema(common.Values(r.Values), []byte(r.Schema))
 }
 
-// store gives the Secret in which Helm would keep a release, given as JSON.
+// store returns the Secret in which Helm would store a release that is given as JSON.
 func store(r textRequest) (any, error) {
 	var rel release.Release
 	if err := json.Unmarshal([]byte(r.Text), &rel); err != nil {
@@ -202,7 +202,7 @@ func store(r textRequest) (any, error) {
 	return client.Get(context.Background(), r.Name, metav1.GetOptions{})
 }
 
-// read gives the release that Helm reads from a Secret's value.
+// read returns the release that Helm reads from a Secret's value.
 func read(r textRequest) (any, error) {
 	client := fake.NewClientset().CoreV1().Secrets("apps")
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: r.Name}, Data: map[string][]byte{"release": []byte(r.Text)}}

@@ -1,3 +1,5 @@
+//! Tests of building a Kustomization.
+
 mod overlay;
 
 use flux_budget::Budget;

@@ -1,3 +1,5 @@
+//! Tests of reading the content of a GitRepository.
+
 use rstest::rstest;
 
 use super::*;

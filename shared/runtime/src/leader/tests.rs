@@ -1,3 +1,5 @@
+//! Tests of leader election.
+
 use super::*;
 
 fn election() -> Election {

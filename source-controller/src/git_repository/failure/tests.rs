@@ -1,3 +1,5 @@
+//! Tests of what a failed fetch sets on a GitRepository.
+
 use std::time::Duration;
 
 use flux_git::SignatureKind;
