@@ -3,13 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use flux_budget::Budget;
 use flux_cluster::Cluster as Target;
 use flux_errors::chain;
 use flux_helm::action::{
     Action, ApplyMethod, Draft, InstallOptions, RollbackOptions, UninstallOptions, UpgradeOptions,
 };
 use flux_helm::{Chart, File, ParsedChart, Release, RenderOptions, Status, load_values};
-use flux_release::{FIELD_MANAGER, Options, PerformError, Performed, Releaser, now, render};
+use flux_release::{
+    FIELD_MANAGER, Options, PerformError, Performed, Releaser, SchemaDocuments, now, render,
+};
 use kind_tests::helm_cli::{self, Helm};
 use kind_tests::requests::Counter;
 use kind_tests::{Cluster, Doing, Failure, Namespace, Result, ensure};
@@ -115,7 +118,9 @@ impl Bench {
         let mut options = RenderOptions::new("web", self.namespace.name());
         options.revision = revision;
         options.is_upgrade = revision > 1;
-        let rendered = render(&self.target, self.chart.clone(), config.clone(), options).await?;
+        let (target, chart) = (&self.target, self.chart.clone());
+        let documents = SchemaDocuments::from_environment(&Budget::unlimited());
+        let rendered = render(target, chart, config.clone(), options, &documents).await?;
         Ok(Draft::new(self.chart.chart(), config, rendered))
     }
 

@@ -200,7 +200,7 @@ mod tests {
                 true,
             ),
         ] {
-            let mut now = Conditions::new(Vec::new(), 1);
+            let mut now = Conditions::empty(1);
             if let Some(kind) = has {
                 now.set(kind, Status::True, "Reason", "");
             }

@@ -99,6 +99,11 @@ pub struct Conditions {
 }
 
 impl Conditions {
+    /// No conditions, of an object of the given generation; for tests of what sets conditions.
+    pub fn empty(generation: i64) -> Self {
+        Self::new(Vec::new(), generation)
+    }
+
     /// The conditions of an object of the given generation.
     pub(crate) fn new(list: Vec<Condition>, generation: i64) -> Self {
         Self {
