@@ -16,6 +16,7 @@ use flux_kustomize::{
     Allowance, Build, Options, Output, RemoteBase, Remotes, build_within, flux, memory_of,
     substitute,
 };
+use flux_runtime::panics;
 use flux_runtime::queue::Key;
 use flux_tree::{Tree, TreePath};
 use flux_yaml::Value;
@@ -418,11 +419,7 @@ async fn beside<T: Send + 'static>(
     };
     ended.unwrap_or_else(|error| {
         let text = match error.try_into_panic() {
-            // A text that was put together may quote what it is about, which may be a Secret.
-            Ok(panic) => panic
-                .downcast_ref::<&'static str>()
-                .copied()
-                .unwrap_or("the log has the details"),
+            Ok(panic) => panics::text(&*panic),
             Err(_) => "the work was given up",
         };
         Err(BuildError::Panicked(text))

@@ -95,8 +95,8 @@ pub enum FetchError {
     #[error("failed to extract archive")]
     Memory(#[source] Exhausted),
     /// Unpacking ended without a result, which is a defect.
-    #[error("failed to extract archive")]
-    Task(#[from] tokio::task::JoinError),
+    #[error("failed to extract archive: unpacking ended without a result")]
+    Task,
 }
 
 impl From<ExtractError> for FetchError {
@@ -289,7 +289,7 @@ impl Fetcher {
         if found != *digest {
             return Err(DigestMismatch::Differs(digest.clone()).into());
         }
-        Ok(unpacking.await??)
+        Ok(unpacking.await.map_err(|_| FetchError::Task)??)
     }
 
     /// Passes the body on to `sender` and gives its digest.

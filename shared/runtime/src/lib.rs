@@ -57,6 +57,7 @@ pub mod manager;
 pub mod memory;
 pub mod metrics;
 pub mod outcome;
+pub mod panics;
 pub mod patch;
 pub mod probes;
 mod profiles;

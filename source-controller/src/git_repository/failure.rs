@@ -10,7 +10,7 @@ use flux_git::{AuthError, UrlError, VerifyError};
 use flux_http::{BuildError, SecretError};
 use flux_ignore::IgnoreError;
 use flux_runtime::outcome::{Cause, Next};
-use flux_runtime::{Failure, Notice, Pace};
+use flux_runtime::{Failure, Notice, Pace, panics};
 use flux_tree::PathError;
 
 use super::content::{PlaceError, RulesError};
@@ -150,8 +150,14 @@ pub(super) enum StepError {
     Archive(#[source] StoreError),
     #[error("garbage collection for deleted resource failed")]
     Collect(#[source] StorageError),
-    #[error("a task of the reconcile ended early")]
-    Task(#[from] tokio::task::JoinError),
+    #[error("a task of the reconcile ended early: {0}")]
+    Task(String),
+}
+
+impl From<tokio::task::JoinError> for StepError {
+    fn from(error: tokio::task::JoinError) -> Self {
+        Self::Task(panics::of_task(error))
+    }
 }
 
 /// Why there is no proxy address.

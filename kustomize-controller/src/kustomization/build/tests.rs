@@ -524,7 +524,7 @@ async fn a_panic_is_an_error() {
         (
             // What is put together may quote a Secret.
             Box::new(|| -> () { panic!("formatted {}", std::hint::black_box(1)) }),
-            "the log has the details",
+            "its text may quote a Secret and is not shown",
         ),
     ] {
         let work = move || {
