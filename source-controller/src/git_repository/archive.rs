@@ -68,7 +68,10 @@ impl Storing {
         self.storage
             .make_dir(&self.path)
             .map_err(StepError::ArtifactDirectory)?;
-        let _lock = self.storage.lock(&self.path).map_err(StepError::Lock)?;
+        let _lock = self
+            .storage
+            .lock(&self.path, deadline.left())
+            .map_err(StepError::Lock)?;
         let filter = content.filter(spec.ignore.as_deref(), |blob| {
             source.read(blob).map(Bytes::copy_from_slice)
         });
