@@ -142,7 +142,8 @@ impl Reconciler for GitRepositories {
             };
             let (path, stored) = storing
                 .run(checkout::Files::of(snapshot, &claim).map_err(late)?)
-                .await?;
+                .await
+                .map_err(late)?;
             run.conditions.remove(INCLUDE_UNAVAILABLE);
             observe(
                 run,

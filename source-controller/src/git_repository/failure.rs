@@ -139,6 +139,16 @@ pub(super) enum StepError {
         #[source]
         source: Box<CopyError>,
     },
+    /// The included artifact does not fit into this process, which no retry changes before the interval is over.
+    #[error("failed to copy '{name}' include from {from} to {to}")]
+    IncludeTooLarge {
+        name: String,
+        from: String,
+        to: String,
+        #[source]
+        source: Box<CopyError>,
+        interval: Duration,
+    },
 
     #[error("failed to create artifact directory")]
     ArtifactDirectory(#[source] StorageError),
@@ -205,6 +215,19 @@ pub(super) enum CopyError {
     Place(#[from] PlaceError),
 }
 
+impl CopyError {
+    /// Whether the artifact is larger than this process can hold, whatever else it does.
+    fn is_too_large(&self) -> bool {
+        match self {
+            Self::Memory(exhausted) | Self::Extract(ExtractError::Memory(exhausted)) => {
+                exhausted.is_too_large()
+            }
+            Self::Extract(ExtractError::TooLarge(_) | ExtractError::TooMany(_)) => true,
+            _ => false,
+        }
+    }
+}
+
 /// Why the archive could not be stored.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StoreError {
@@ -235,6 +258,18 @@ impl StepError {
         match self {
             Self::Checkout(source) if source.is_too_large() => Self::TooLarge { source, interval },
             Self::Memory(source) if source.is_too_large() => Self::TooMany { source, interval },
+            Self::IncludeCopy {
+                name,
+                from,
+                to,
+                source,
+            } if source.is_too_large() => Self::IncludeTooLarge {
+                name,
+                from,
+                to,
+                source,
+                interval,
+            },
             other => other,
         }
     }
@@ -293,6 +328,10 @@ impl From<StepError> for Failure {
 
             E::IncludePath { .. } => retry("IllegalPath", error).marking(STORAGE_OPERATION_FAILED),
             E::IncludeCopy { .. } => retry("CopyFailure", error).marking(STORAGE_OPERATION_FAILED),
+            E::IncludeTooLarge { interval, .. } => {
+                Self::retry("CopyFailure", error, Pace::Exactly(interval))
+                    .marking(STORAGE_OPERATION_FAILED)
+            }
 
             E::Lock(_) => retry("Failed", error),
             E::Rules(_) => retry("SourceIgnoreError", error),
