@@ -257,7 +257,6 @@ impl Kustomizations {
             .map_err(|error| failed("ReconciliationFailed")(error.into()))?
             .within(timings.timeout);
         let variables = variables::of(run, &self.configs).await.map_err(Arc::new);
-        let cluster = cluster.masking(confidential(variables.as_ref().ok()));
         let built = self
             .builder
             .build(
@@ -279,6 +278,11 @@ impl Kustomizations {
                 };
                 Failure::retry("BuildFailed", Failed::from(error), pace)
             })?;
+        let mut confidential = confidential(variables.as_ref().ok());
+        for text in &built.confidential {
+            confidential.add(text.as_bytes());
+        }
+        let cluster = cluster.masking(confidential);
         let mut revisions = BTreeMap::from([("revision".to_owned(), revision.clone())]);
         revisions.extend(
             source

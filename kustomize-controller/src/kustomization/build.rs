@@ -4,6 +4,7 @@ mod cache;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ pub(super) struct Built {
     pub(super) objects: Vec<Object>,
     /// Of the manifests as text, as `sha256:<hex>` (KC-API-043).
     pub(super) digest: String,
+    /// What the values of Secrets have become in them (KC-SUB-009).
+    pub(super) confidential: BTreeSet<String>,
     /// The memory that the objects take.
     claim: Arc<Claim>,
 }
@@ -347,6 +350,7 @@ impl Job {
         let mut digest = Sha256::new();
         let mut values: Vec<serde_json::Value> = Vec::new();
         let mut memory = 0;
+        let mut confidential = BTreeSet::new();
         for resource in output.resources {
             let incomplete = [resource.api_version(), resource.kind(), resource.name()]
                 .iter()
@@ -377,6 +381,10 @@ impl Job {
                     object: object(),
                     source,
                 })?;
+                if let Some(after) = &substituted {
+                    let before = resource.value();
+                    confidential.extend(substitute::secret_texts(before, after, variables));
+                }
             }
             let is_secret = resource.kind() == "Secret";
             let object = object();
@@ -396,7 +404,11 @@ impl Job {
             digest.update(text.as_bytes());
             values.push(to_json(value));
         }
-        // From here on it is the objects alone that count.
+        memory += confidential
+            .iter()
+            .map(|text| text.len() as u64)
+            .sum::<u64>();
+        // From here on it is what the build gives that counts.
         match memory.checked_sub(claim.held()) {
             Some(more) => claim.take(more).map_err(BuildError::Memory)?,
             None => claim.give_back(claim.held() - memory),
@@ -404,6 +416,7 @@ impl Job {
         Ok(Built {
             objects: parse::objects(values),
             digest: format!("sha256:{}", hex::encode(digest.finalize())),
+            confidential,
             claim: self.allowance.shared_claim(),
         })
     }

@@ -10,7 +10,9 @@ use flux_runtime::{Failure, Pace, Run};
 
 use super::plan::Timings;
 use super::source::Resolved;
-use super::{Failed, Kustomizations, exclusions, metadata_of, owner_labels};
+use super::{
+    Failed, Kustomizations, confidential, exclusions, metadata_of, owner_labels, variables,
+};
 
 impl Kustomizations {
     /// Deletes what earlier runs applied and this one did not (KC-PRUNE-003..010). What could not be deleted stays in the
@@ -96,9 +98,12 @@ impl Kustomizations {
             .clusters
             .acting_as(object, &self.policy.default_service_account);
         let timeout = Timings::of(object).timeout;
+        // Where the Secrets cannot be read, those of the objects still count.
+        let variables = variables::of(run, &self.configs).await;
         let cluster = cluster
             .map_err(|error| Failure::retry("PruneFailed", error, Pace::BackOff).quietly())?
-            .within(timeout);
+            .within(timeout)
+            .masking(confidential(variables.as_ref().ok()));
         let options = PruneOptions {
             owned_by: owner_labels(object),
             exclusions: exclusions(true),

@@ -53,6 +53,11 @@ impl Cluster {
         }
     }
 
+    /// What no message shows.
+    pub(crate) fn confidential(&self) -> &Confidential {
+        &self.confidential
+    }
+
     /// The same cluster for one run, none of whose requests may take longer than `limit`. Once a request has taken that
     /// long, those that follow fail without being sent.
     #[must_use]

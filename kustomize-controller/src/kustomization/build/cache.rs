@@ -96,6 +96,8 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn built(budget: &Budget, bytes: u64) -> Arc<Built> {
@@ -104,6 +106,7 @@ mod tests {
         Arc::new(Built {
             objects: Vec::new(),
             digest: String::new(),
+            confidential: BTreeSet::new(),
             claim: Arc::new(claim),
         })
     }
