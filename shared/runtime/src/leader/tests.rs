@@ -1,3 +1,6 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
 use super::*;
 
 fn election() -> Election {
@@ -152,6 +155,84 @@ async fn a_leader_whose_api_server_hangs_gives_up_before_its_lease_ends() {
     assert_eq!(
         term(odd.clone(), vec![200, 200]).await,
         odd.retry * 2 + deadline
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_others_have_written_is_read_again() {
+    // RT-LED-005: an administrator's annotation, say, makes the version that the leader knows an old one.
+    let (version, asked) = (
+        Arc::new(AtomicU64::new(0)),
+        Arc::new(Mutex::new(Vec::new())),
+    );
+    let service = {
+        let (version, asked, current) = (
+            version.clone(),
+            asked.clone(),
+            Arc::new(Mutex::new(None::<Lease>)),
+        );
+        tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            let (version, asked, current) = (version.clone(), asked.clone(), current.clone());
+            async move {
+                if !request.uri().path().contains("/leases") {
+                    return std::future::pending().await; // an event
+                }
+                let method = request.method().clone();
+                let body = request.into_body().collect_bytes().await.unwrap();
+                let now = version.load(Ordering::Relaxed).to_string();
+                let mut current = current.lock().unwrap();
+                let written = serde_json::from_slice::<Lease>(&body).ok();
+                let code = match (&method, &written) {
+                    (&http::Method::GET, _) if current.is_none() => 404,
+                    (&http::Method::PUT, Some(lease))
+                        if lease.metadata.resource_version.as_ref() != Some(&now) =>
+                    {
+                        409
+                    }
+                    _ => 200,
+                };
+                if let (200, Some(mut lease)) = (code, written) {
+                    version.fetch_add(1, Ordering::Relaxed);
+                    lease.metadata.resource_version = None;
+                    *current = Some(lease);
+                }
+                asked.lock().unwrap().push(format!("{method} {code}"));
+                let answer = match &*current {
+                    Some(lease) if code == 200 => {
+                        let mut lease = lease.clone();
+                        lease.metadata.resource_version = Some(version.load(Ordering::Relaxed).to_string());
+                        serde_json::to_vec(&lease).unwrap()
+                    }
+                    _ => serde_json::to_vec(&serde_json::json!({"kind": "Status", "status": "Failure", "code": code, "message": "", "reason": ""})).unwrap(),
+                };
+                let mut response = http::Response::new(kube::client::Body::from(answer));
+                *response.status_mut() = http::StatusCode::from_u16(code).unwrap();
+                Ok::<_, std::convert::Infallible>(response)
+            }
+        })
+    };
+    let client = Client::new(service, "default");
+    let recorder = Recorder::new(client.clone(), "c", "p".into(), None).unwrap();
+    let metrics = Metrics::new().unwrap();
+    let stop = CancellationToken::new();
+    let mut office = election()
+        .win(client, recorder, metrics, &stop)
+        .await
+        .unwrap();
+    version.fetch_add(1, Ordering::Relaxed);
+    let over = CancellationToken::new();
+    let later = over.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(election().retry * 7 / 2).await;
+        later.cancel();
+    });
+    assert!(office.hold(&over).await);
+    let asked = asked.lock().unwrap().clone();
+    assert_eq!(
+        asked,
+        [
+            "GET 404", "POST 200", "PUT 409", "GET 200", "PUT 200", "PUT 200"
+        ]
     );
 }
 
