@@ -355,7 +355,7 @@ impl Kustomizations {
         } else {
             let message = format!(
                 "failed to download archive: GET {}: context deadline exceeded",
-                artifact.url
+                flux_http::shown_text(&artifact.url)
             );
             let pace = Pace::Exactly(timings.retry);
             Err(Failure::retry("ArtifactFailed", message, pace))
