@@ -19,7 +19,12 @@ async fn bench() -> Result {
     let cluster = figures::cluster().await?;
     for name in ["source-controller", "kustomize-controller"] {
         let built = name.to_owned();
-        tokio::task::spawn_blocking(move || controller::program(&built)).await??;
+        let program = tokio::task::spawn_blocking(move || controller::program(&built)).await??;
+        print(
+            &format!("{name}: size of the binary"),
+            &mebibytes(std::fs::metadata(&program)?.len()),
+            "target 25 MB",
+        );
         let namespace = Namespace::create(&cluster, "startup").await?;
         let mut times = Vec::new();
         let mut idle = Vec::new();

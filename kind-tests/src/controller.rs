@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -436,7 +436,6 @@ fn spawn(command: &CommandLine, log: &Arc<Log>) -> Result<Child> {
 ///
 /// It is linked statically, as it ships, so that the same file runs in an image from scratch.
 pub fn program(package: &str) -> Result<PathBuf> {
-    static BUILT: OnceLock<Mutex<HashMap<String, PathBuf>>> = OnceLock::new();
     if let Some(folder) = std::env::var_os("FLUX_TEST_BINARIES").filter(|value| !value.is_empty()) {
         let path = PathBuf::from(folder).join(package);
         return if path.is_file() {
@@ -445,10 +444,7 @@ pub fn program(package: &str) -> Result<PathBuf> {
             Err(Failure::new(format!("FLUX_TEST_BINARIES has no {package}")))
         };
     }
-    let mut built = BUILT
-        .get_or_init(Mutex::default)
-        .lock()
-        .map_err(|_| Failure::new("an earlier build failed"))?;
+    let mut built = built()?;
     if let Some(path) = built.get(package) {
         return Ok(path.clone());
     }
@@ -457,18 +453,27 @@ pub fn program(package: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The image of the package: its Dockerfile's last stage around [`program`], as a tar file.
+/// The binaries that were built, by package.
+fn built() -> Result<MutexGuard<'static, HashMap<String, PathBuf>>> {
+    static BUILT: OnceLock<Mutex<HashMap<String, PathBuf>>> = OnceLock::new();
+    BUILT
+        .get_or_init(Mutex::default)
+        .lock()
+        .map_err(|_| Failure::new("an earlier build failed"))
+}
+
+/// The image of the package: the Dockerfile's last stage around [`program`], as a tar file.
 pub fn image(package: &str, reference: &str) -> Result<PathBuf> {
-    let dockerfile = cache::workspace().join(package).join("Dockerfile");
+    let dockerfile = cache::workspace().join("Dockerfile");
     let dockerfile =
         std::fs::read_to_string(&dockerfile).doing(format!("read {}", dockerfile.display()))?;
     let program = program(package)?;
     let image = Image::of_dockerfile(reference, &dockerfile, |source| {
         match source.rsplit('/').next() {
-            Some(name) if name == package => Ok(program.clone()),
+            Some("controller") => Ok(program.clone()),
             Some("ca-certificates.crt") => Ok(PathBuf::from("/etc/ssl/certs/ca-certificates.crt")),
             _ => Err(Failure::new(format!(
-                "the Dockerfile of {package} copies {source}, which the harness does not know"
+                "the Dockerfile copies {source}, which the harness does not know"
             ))),
         }
     })?;
@@ -477,15 +482,26 @@ pub fn image(package: &str, reference: &str) -> Result<PathBuf> {
     Ok(tar)
 }
 
-/// Builds it where the progress can be seen, for [`program`] to find it done.
-pub fn build_visibly(package: &str) -> Result {
-    if std::env::var_os("FLUX_TEST_BINARIES").is_none() {
-        let status = cargo(package)?
-            .0
-            .stderr(Stdio::inherit())
-            .status()
-            .doing("run cargo")?;
-        crate::ensure!(status.success(), "{package} does not build");
+/// Builds the binaries of these packages in one go, where the progress can be seen, for [`program`] to find them done.
+///
+/// They are built with the features that the whole workspace asks for, so that a program started by `cargo run` without
+/// `--package` has compiled their dependencies already. Not linked statically: cargo passes such flags to one package only,
+/// which has features of its own.
+pub fn build_together(packages: &[&str]) -> Result {
+    if std::env::var_os("FLUX_TEST_BINARIES").is_some() {
+        return Ok(());
+    }
+    let (folder, profile) = target_folder()?;
+    let mut cargo = cargo_command(&folder);
+    cargo.args(["build", "--profile", &profile]);
+    for package in packages {
+        cargo.args(["--bin", package]);
+    }
+    let status = cargo.status().doing("run cargo")?;
+    crate::ensure!(status.success(), "the controllers do not build");
+    let mut built = built()?;
+    for package in packages {
+        built.insert((*package).to_owned(), folder.join(package));
     }
     Ok(())
 }
@@ -507,6 +523,18 @@ pub fn build_with(package: &str, arguments: &[&str]) -> Result<PathBuf> {
 
 /// The command that builds the package's binary, and where that will be.
 fn cargo(package: &str) -> Result<(Command, PathBuf)> {
+    let (folder, profile) = target_folder()?;
+    let mut command = cargo_command(&folder);
+    command.args(["rustc", "--profile", &profile]);
+    command.args(["--package", package, "--bin", package]);
+    // As the Dockerfile builds it.
+    command.args(["--", "-C", "target-feature=+crt-static"]);
+    command.args(["-C", "link-arg=-Wl,-z,pack-relative-relocs"]);
+    Ok((command, folder.join(package)))
+}
+
+/// The folder that this program's own build puts binaries into, and the profile of that build.
+fn target_folder() -> Result<(PathBuf, String)> {
     let own = std::env::current_exe()?;
     // target/<profile>/deps/<test>-<hash>, or target/<profile>/<bin>
     let folder = own
@@ -518,24 +546,12 @@ fn cargo(package: &str) -> Result<(Command, PathBuf)> {
         Some("debug") | None => "dev",
         Some(other) => other,
     };
+    Ok((folder.to_owned(), profile.to_owned()))
+}
+
+/// cargo in the workspace, for builds whose results go to `folder`.
+fn cargo_command(folder: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args([
-        "rustc",
-        "--profile",
-        profile,
-        "--package",
-        package,
-        "--bin",
-        package,
-    ]);
-    // As the Dockerfiles build it.
-    command.args([
-        "--",
-        "-C",
-        "target-feature=+crt-static",
-        "-C",
-        "link-arg=-Wl,-z,pack-relative-relocs",
-    ]);
     command.current_dir(cache::workspace()).stdin(Stdio::null());
     // What cargo told this program of its own package would be news to build scripts that watch it (ring's does), and all
     // that depends on them would be built again, here and at the next build.
@@ -549,5 +565,5 @@ fn cargo(package: &str) -> Result<(Command, PathBuf)> {
     if let Some(target) = folder.parent() {
         command.env("CARGO_TARGET_DIR", target);
     }
-    Ok((command, folder.join(package)))
+    command
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use flux_errors::chain;
+
 /// The result of a test and of everything in this crate that a test calls.
 pub type Result<T = (), E = Failure> = std::result::Result<T, E>;
 
@@ -20,17 +22,7 @@ impl Failure {
 
 impl<E: std::error::Error> From<E> for Failure {
     fn from(error: E) -> Self {
-        let mut text = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            let cause_text = cause.to_string();
-            // Several crates print their source in their own text as well.
-            if !text.contains(&cause_text) {
-                text = format!("{text}: {cause_text}");
-            }
-            source = cause.source();
-        }
-        Self(text)
+        Self(chain(&error))
     }
 }
 

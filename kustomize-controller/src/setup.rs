@@ -5,7 +5,6 @@ use std::sync::Arc;
 use flux_api::kustomize::{Kustomization, SourceKind};
 use flux_api::meta::ValuesKind;
 use flux_api::source::{Bucket, ExternalArtifact, GitRepository, OCIRepository};
-use flux_apply::LabelSelector;
 use flux_apply::order::GroupKind;
 use flux_artifact::{FetchOptions, Fetcher, TreeCache};
 use flux_budget::Budget;
@@ -14,6 +13,7 @@ use flux_runtime::controller::Controller;
 use flux_runtime::manager::{Fatal, Manager};
 use flux_runtime::watch::Cache;
 use flux_runtime::work::WorkFolders;
+use flux_selector::Selector;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Api;
 use kube::core::PartialObjectMeta;
@@ -144,7 +144,7 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
         // The watch that keeps the content tells of the changes too: a reconcile finds what has brought it.
         let selector = &flags.manager.watch_configs_label_selector;
         let marked = config_watchers
-            .then(|| LabelSelector::parse(selector))
+            .then(|| Selector::parse(selector))
             .transpose()?
             .map(Arc::new);
         let on_map = on_config(ValuesKind::ConfigMap, known());

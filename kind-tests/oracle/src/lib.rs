@@ -1,15 +1,24 @@
-//! Asks the real Go libraries what they do, so that tests can compare ours with them.
+//! Asks the real Go libraries what they do, or looks up what they said before, so that tests can compare ours with them.
 //!
 //! The Go module in this folder has one command per engine (`cmd/yaml`, `cmd/kustomize`, ...), each answering JSON
-//! requests line by line. [`Oracle::start`] builds a command once per content of the module, keeps the binary outside the
-//! checkout (`$FLUX_TEST_CACHE`, else `$XDG_CACHE_HOME/flux-rs`, else `~/.cache/flux-rs`), and runs it.
+//! requests line by line. What they answered is kept in `records`, one file a command, with the versions of the libraries
+//! that answered; so an ordinary run needs no Go. `$FLUX_ORACLE` says where answers come from:
+//!
+//! | value | answers |
+//! |---|---|
+//! | unset | the record of the request; where there is none, the real library |
+//! | `ask` | always the real library; a record that says otherwise fails the test |
+//! | `write` | always the real library, and kept for `.ci/records`, which writes the files anew |
+//!
+//! A record is only ever what a real library answered. Records of a command whose sources or libraries have changed since
+//! count for nothing.
 //!
 //! ```no_run
 //! use oracle::{Answer, Oracle, base64};
 //! use serde_json::json;
 //!
 //! let Some(mut go) = Oracle::start("yaml") else {
-//!     return; // no Go here: one line said so
+//!     return; // neither records nor Go here: one line said so
 //! };
 //! let request = json!({"mode": "sigs-to-json", "input": base64("a: yes")});
 //! assert_eq!(go.ask(&request), Answer::Output(json!(r#"{"a":true}"#)));
@@ -19,22 +28,36 @@
 //!
 //! It leaves to the tests what to ask and how to compare.
 
-use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{BufRead as _, BufReader, Write as _};
+mod process;
+mod records;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
-/// A running command of the Go module.
+use process::Process;
+pub use records::write_records;
+use records::{Records, Written, key};
+
+/// A command of the Go module: what it answered before, and where that does not suffice the running program.
 #[derive(Debug)]
 pub struct Oracle {
-    child: Child,
-    requests: Option<ChildStdin>,
-    answers: BufReader<ChildStdout>,
+    command: String,
+    mode: Mode,
+    records: Records,
+    process: Option<Process>,
+    written: Written,
+}
+
+/// Where answers come from: `$FLUX_ORACLE`, but for questions that are never asked twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Live,
+    Records,
+    Ask,
+    Write,
 }
 
 /// What the Go library did with a request.
@@ -61,89 +84,11 @@ impl Answer {
             Answer::Panic(message) => Err(format!("panic: {message}")),
         }
     }
-}
 
-/// A file or folder of `kind-tests/conformance`: inputs with the outputs that the real tools gave for them.
-pub fn conformance(path: &str) -> PathBuf {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
-    let data = tests.unwrap_or(Path::new(".")).join("conformance");
-    data.join(path)
-}
-
-impl Oracle {
-    /// Builds and starts the command of this name. Where there is no Go, says so in one line and gives `None`.
-    ///
-    /// # Panics
-    /// When Go is there and the command does not build or start: the tests could not say anything.
-    pub fn start(command: &str) -> Option<Oracle> {
-        let Some(version) = go_version() else {
-            println!("skipped: no go, so nothing is compared with the real libraries");
-            return None;
-        };
-        let binary = build(command, &version);
-        let mut child = Command::new(&binary)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {}: {error}", binary.display()));
-        let requests = child.stdin.take();
-        let answers = BufReader::new(child.stdout.take().expect("standard output is piped"));
-        Some(Oracle {
-            child,
-            requests,
-            answers,
-        })
-    }
-
-    /// Asks one question.
-    ///
-    /// # Panics
-    /// When the command is gone.
-    pub fn ask(&mut self, request: &Value) -> Answer {
-        let mut line = request.to_string();
-        line.push('\n');
-        let requests = self.requests.as_mut().expect("the oracle listens");
-        requests
-            .write_all(line.as_bytes())
-            .and_then(|()| requests.flush())
-            .expect("the oracle takes requests");
-        self.read()
-    }
-
-    /// Asks many questions, a batch at a time, which takes a fraction of the time of asking one by one.
-    ///
-    /// # Panics
-    /// When the command is gone.
-    pub fn ask_all(&mut self, questions: &[Value]) -> Vec<Answer> {
-        let mut requests = self.requests.take().expect("the oracle listens");
-        let mut answers = Vec::with_capacity(questions.len());
-        requests = std::thread::scope(|scope| {
-            let writer = scope.spawn(move || {
-                for question in questions {
-                    let mut line = question.to_string();
-                    line.push('\n');
-                    requests
-                        .write_all(line.as_bytes())
-                        .expect("the oracle takes requests");
-                }
-                requests.flush().expect("the oracle takes requests");
-                requests
-            });
-            for _ in questions {
-                answers.push(self.read());
-            }
-            writer.join().expect("all requests are written")
-        });
-        self.requests = Some(requests);
-        answers
-    }
-
-    fn read(&mut self) -> Answer {
-        let mut line = String::new();
-        self.answers
-            .read_line(&mut line)
-            .expect("the oracle answers");
-        let answer: Value = serde_json::from_str(&line)
+    /// Reads a line of the protocol.
+    fn parse(line: &str) -> Answer {
+        assert!(!line.is_empty(), "the oracle ended without an answer");
+        let answer: Value = serde_json::from_str(line)
             .unwrap_or_else(|error| panic!("not an answer: {error}: {line:?}"));
         if answer["failed"] != Value::Bool(true) {
             return Answer::Output(answer["output"].clone());
@@ -155,11 +100,154 @@ impl Oracle {
     }
 }
 
+/// A file or folder of `kind-tests/conformance`: inputs with the outputs that the real tools gave for them.
+pub fn conformance(path: &str) -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    let data = tests.unwrap_or(Path::new(".")).join("conformance");
+    data.join(path)
+}
+
+impl Oracle {
+    /// The command of this name. Where there are neither records of it nor Go, says so in one line and gives `None`.
+    ///
+    /// # Panics
+    /// When `$FLUX_ORACLE` is something else than the crate's documentation lists.
+    pub fn start(command: &str) -> Option<Oracle> {
+        let mode = match std::env::var("FLUX_ORACLE").as_deref() {
+            Err(_) | Ok("") => Mode::Records,
+            Ok("ask") => Mode::Ask,
+            Ok("write") => Mode::Write,
+            Ok(other) => panic!("FLUX_ORACLE={other}: neither ask nor write"),
+        };
+        let records = Records::read(command);
+        if !process::is_go_here() && (mode != Mode::Records || records.is_empty()) {
+            println!("skipped: no go, so nothing is compared with the real libraries");
+            return None;
+        }
+        Some(Oracle {
+            command: command.to_owned(),
+            mode,
+            records,
+            process: None,
+            written: Written::default(),
+        })
+    }
+
+    /// The same for questions that are never asked twice, since they name a port: always the real library.
+    pub fn live(command: &str) -> Option<Oracle> {
+        if !process::is_go_here() {
+            println!("skipped: no go, so nothing is compared with the real libraries");
+            return None;
+        }
+        Some(Oracle {
+            command: command.to_owned(),
+            mode: Mode::Live,
+            records: Records::default(),
+            process: None,
+            written: Written::default(),
+        })
+    }
+
+    /// Asks one question.
+    ///
+    /// # Panics
+    /// When the question was not recorded and there is no Go, or the command does not build or start; with
+    /// `FLUX_ORACLE=ask` also when the record says something else.
+    pub fn ask(&mut self, request: &Value) -> Answer {
+        let question = request.to_string();
+        if self.mode == Mode::Records
+            && let Some(line) = self.records.get(&question)
+        {
+            return Answer::parse(line);
+        }
+        let line = self.process().ask(&question);
+        self.keep(&question, &line);
+        Answer::parse(&line)
+    }
+
+    /// Asks in a command's own words: a line for a line, empty when the program ended (Go cannot recover from a stack that
+    /// overflows). Answers that are not `steady` (they
+    /// hold an address, say) are neither recorded nor compared with a record.
+    ///
+    /// # Panics
+    /// As [`ask`](Self::ask).
+    pub fn ask_line(&mut self, question: &str, steady: impl Fn(&str) -> bool) -> String {
+        if self.mode == Mode::Records
+            && let Some(line) = self.records.get(question)
+        {
+            return line.to_owned();
+        }
+        let line = self.process().ask(question);
+        if steady(&line) {
+            match (self.mode, self.records.get(question)) {
+                (Mode::Ask, Some(record)) => assert_eq!(record, line, "{question}"),
+                (Mode::Write, _) => self.written.push(key(question), &line),
+                _ => {}
+            }
+        }
+        line
+    }
+
+    /// Asks many questions, a batch at a time, which takes a fraction of the time of asking one by one.
+    ///
+    /// # Panics
+    /// As [`ask`](Self::ask).
+    pub fn ask_all(&mut self, requests: &[Value]) -> Vec<Answer> {
+        let questions: Vec<String> = requests.iter().map(Value::to_string).collect();
+        let recorded = |question: &String| {
+            let line = (self.mode == Mode::Records).then(|| self.records.get(question));
+            line.flatten().map(str::to_owned)
+        };
+        let mut lines: Vec<Option<String>> = questions.iter().map(recorded).collect();
+        let unknown: Vec<&str> = questions
+            .iter()
+            .zip(&lines)
+            .filter(|(_, line)| line.is_none())
+            .map(|(question, _)| question.as_str())
+            .collect();
+        if !unknown.is_empty() {
+            let answered = self.process().ask_all(&unknown);
+            for (question, line) in unknown.iter().zip(&answered) {
+                self.keep(question, line);
+            }
+            let mut answered = answered.into_iter();
+            for line in lines.iter_mut().filter(|line| line.is_none()) {
+                *line = answered.next();
+            }
+        }
+        let lines = lines.into_iter();
+        lines
+            .map(|line| Answer::parse(&line.unwrap_or_default()))
+            .collect()
+    }
+
+    fn process(&mut self) -> &mut Process {
+        self.process
+            .get_or_insert_with(|| Process::start(&self.command))
+    }
+
+    /// What is done with an answer of the real library besides giving it to the test.
+    fn keep(&mut self, question: &str, line: &str) {
+        match self.mode {
+            Mode::Live | Mode::Records => {}
+            Mode::Ask => {
+                if let Some(record) = self.records.get(question) {
+                    assert_eq!(
+                        Answer::parse(record),
+                        Answer::parse(line),
+                        "the record of {} no longer holds (record, then answer); .ci/records writes it anew: {question}",
+                        self.command
+                    );
+                }
+            }
+            Mode::Write => self.written.push(key(question), line),
+        }
+    }
+}
+
 impl Drop for Oracle {
     fn drop(&mut self) {
-        // The end of its input ends it.
-        self.requests = None;
-        let _ = self.child.wait();
+        self.written.flush(&self.command);
     }
 }
 
@@ -176,87 +264,19 @@ pub fn from_base64(text: &str) -> Result<Vec<u8>, base64::DecodeError> {
     BASE64_STANDARD.decode(text)
 }
 
-/// How many random cases a differential test runs: `$FLUX_ORACLE_CASES`, else this many.
+/// How many random cases a differential test runs: `$FLUX_ORACLE_CASES`, else this many, or `$FLUX_ORACLE_TIMES` times as
+/// many.
 pub fn cases(default: usize) -> usize {
-    std::env::var("FLUX_ORACLE_CASES")
-        .ok()
-        .and_then(|cases| cases.parse().ok())
-        .unwrap_or(default)
+    number("FLUX_ORACLE_CASES")
+        .unwrap_or_else(|| default * number("FLUX_ORACLE_TIMES").unwrap_or(1))
 }
 
-/// Where a test's random numbers start: `$FLUX_ORACLE_SEED`, else always at the same place.
+/// Where a test's random numbers start: `$FLUX_ORACLE_SEED`, else always at the same place, so that the records hold what
+/// is asked.
 pub fn seed() -> u64 {
-    std::env::var("FLUX_ORACLE_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or(1)
+    number("FLUX_ORACLE_SEED").unwrap_or(1)
 }
 
-fn go_version() -> Option<String> {
-    let output = Command::new("go").arg("version").output().ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-fn module() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn cache() -> PathBuf {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    variable("FLUX_TEST_CACHE")
-        .map(PathBuf::from)
-        .or_else(|| variable("XDG_CACHE_HOME").map(|folder| PathBuf::from(folder).join("flux-rs")))
-        .or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(".cache/flux-rs")))
-        .expect("a cache folder: set FLUX_TEST_CACHE or HOME")
-        .join("oracle")
-}
-
-/// Everything the binary depends on: Go, the versions it requires, the frame and its own sources.
-fn fingerprint(command: &str, version: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    version.hash(&mut hasher);
-    let root = module();
-    let mut files = vec![root.join("go.mod"), root.join("go.sum")];
-    for folder in [root.join("serve"), root.join("cmd").join(command)] {
-        let entries = fs::read_dir(&folder)
-            .unwrap_or_else(|error| panic!("no command {command}: {}: {error}", folder.display()));
-        files.extend(entries.filter_map(|entry| Some(entry.ok()?.path())));
-    }
-    files.sort();
-    for file in files {
-        file.strip_prefix(root).ok().hash(&mut hasher);
-        fs::read(&file).ok().hash(&mut hasher);
-    }
-    hasher.finish()
-}
-
-fn build(command: &str, version: &str) -> PathBuf {
-    let folder = cache();
-    let binary = folder.join(format!("{command}-{:016x}", fingerprint(command, version)));
-    if binary.exists() {
-        return binary;
-    }
-    fs::create_dir_all(&folder)
-        .unwrap_or_else(|error| panic!("cannot create {}: {error}", folder.display()));
-    // Several tests may build at once; the last to finish wins, with the same binary.
-    let thread = std::thread::current().id();
-    let aside = folder.join(format!(".{command}-{}-{thread:?}", std::process::id()));
-    let output = Command::new("go")
-        .args(["build", "-o"])
-        .arg(&aside)
-        .arg(format!("./cmd/{command}"))
-        .current_dir(module())
-        .output()
-        .unwrap_or_else(|error| panic!("cannot run go: {error}"));
-    assert!(
-        output.status.success(),
-        "go build ./cmd/{command}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    fs::rename(&aside, &binary)
-        .unwrap_or_else(|error| panic!("cannot keep {}: {error}", binary.display()));
-    binary
+fn number<T: std::str::FromStr>(variable: &str) -> Option<T> {
+    std::env::var(variable).ok()?.parse().ok()
 }

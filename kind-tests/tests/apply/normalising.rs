@@ -66,13 +66,20 @@ fn manifest(kind: Kind, name: &str, rest: &str) -> String {
 
 /// Applies a manifest as upstream's kustomize-controller does.
 async fn apply_as_upstream(bench: &Bench, go: &mut Oracle, kind: Kind, object: &Object) -> Result {
-    let question = json!({"mode": "normalise", "object": object.to_value()});
+    // The namespace has another name in every run: with a fixed one in its place the question is one that is recorded.
+    let swap = |value: &Value, from: &str, to: &str| -> Result<Value> {
+        Ok(serde_json::from_str(&value.to_string().replace(from, to))?)
+    };
+    let (own, fixed) = (bench.namespace.name(), "the-namespace");
+    let object_there = swap(&object.to_value(), own, fixed)?;
+    let question = json!({"mode": "normalise", "object": object_there});
     let Answer::Output(payload) = go.ask(&question) else {
         return Err(Failure::new(format!(
             "upstream cannot normalise {}",
             object.id()
         )));
     };
+    let payload = swap(&payload, fixed, own)?;
     let api = bench.namespace.api(kind).await?;
     let params = PatchParams::apply(MANAGER).force();
     api.patch(object.name(), &params, &Patch::Apply(&payload))

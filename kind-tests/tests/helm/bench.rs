@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use flux_apply::Cluster as Target;
+use flux_errors::chain;
 use flux_helm::action::{
     Action, ApplyMethod, Draft, InstallOptions, RollbackOptions, UninstallOptions, UpgradeOptions,
 };
 use flux_helm::{Chart, File, ParsedChart, Release, RenderOptions, Status, load_values};
-use flux_release::{FIELD_MANAGER, Options, Performed, Releaser, chain, now, render};
+use flux_release::{FIELD_MANAGER, Options, Performed, Releaser, now, render};
 use kind_tests::helm_cli::{self, Helm};
 use kind_tests::requests::Counter;
 use kind_tests::{Cluster, Doing, Failure, Namespace, Result, ensure};

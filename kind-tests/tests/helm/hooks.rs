@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use flux_errors::chain;
 use flux_helm::action::{TestOptions, UninstallOptions, UpgradeOptions, WaitStrategy};
 use flux_helm::{HookPhase, Release, Status};
-use flux_release::chain;
 use kind_tests::{CONFIG_MAP, Failure, Kind, Result, ensure};
 
 use crate::bench::{Bench, files};

@@ -1,11 +1,12 @@
 //! Clusters that do not answer, and records that they do not take.
 
 use flux_apply::Cluster;
+use flux_errors::chain;
 use flux_helm::action::{
     InstallOptions, RollbackOptions, TestOptions, UninstallOptions, UpgradeOptions,
 };
 use flux_helm::{Release, Status};
-use flux_release::{BeginError, FIELD_MANAGER, Options, Records, Releaser, chain};
+use flux_release::{BeginError, FIELD_MANAGER, Options, Records, Releaser};
 use kind_tests::{Result, SECRET, ensure, free_ports};
 
 use crate::bench::{Bench, files};

@@ -1,7 +1,8 @@
 //! `lookup` in templates.
 
+use flux_errors::chain;
 use flux_helm::{Chart, File, ParsedChart, RenderOptions, Values};
-use flux_release::{chain, render};
+use flux_release::render;
 use kind_tests::helm_cli::Helm;
 use kind_tests::{Result, ensure};
 

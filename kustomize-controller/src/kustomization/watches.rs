@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use flux_api::kustomize::{Kustomization, SourceKind};
 use flux_api::meta::{ConditionStatus, ValuesKind};
-use flux_apply::LabelSelector;
 use flux_runtime::controller::Enqueue;
 use flux_runtime::queue::Key;
 use flux_runtime::watch::{Cache, Change};
+use flux_selector::Selector;
 use kube::{Resource, ResourceExt};
 
 use super::dependencies;
@@ -171,7 +171,7 @@ where
 /// Passes on the changes of objects that are or were marked to be watched; none at all without a selector (KC-PROC-025,
 /// KC-PROC-037).
 pub(crate) fn only_marked<C, E>(
-    selector: Option<Arc<LabelSelector>>,
+    selector: Option<Arc<Selector>>,
     on_change: impl Fn(&Change<C>, &E) + Send + Sync + 'static,
 ) -> impl Fn(&Change<C>, &E) + Send + Sync + 'static
 where
@@ -180,9 +180,8 @@ where
     move |change, enqueue| {
         let Some(selector) = &selector else { return };
         let is_marked = |object: &C| {
-            let labels = object.meta().labels.iter().flatten();
-            let labels = labels.map(|(key, value)| (key.clone(), value.clone().into()));
-            selector.matches(Some(&labels.collect()))
+            let labels = object.meta().labels.as_ref();
+            selector.matches(|key| labels?.get(key).map(String::as_str))
         };
         let was_marked = match change {
             Change::Updated { old, .. } => is_marked(old),
@@ -353,7 +352,7 @@ mod tests {
             Arc::new(config)
         };
         let (marked, unmarked) = (|| config("Enabled"), || config("Disabled"));
-        let selector = LabelSelector::parse("watch=Enabled").unwrap();
+        let selector = Selector::parse("watch=Enabled").unwrap();
         for (change, want) in [
             (
                 Change::Added {

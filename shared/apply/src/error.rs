@@ -4,6 +4,7 @@ use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 use flux_api::meta::GoDuration;
+use flux_errors::chain;
 
 use crate::ChangeSet;
 use crate::confidential::Confidential;
@@ -127,21 +128,6 @@ impl From<kube::core::Status> for RequestError {
             is_manager_conflict,
         }
     }
-}
-
-/// The texts of an error and of its sources.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let inner = error.to_string();
-        if !text.ends_with(&inner) {
-            text.push_str(": ");
-            text.push_str(&inner);
-        }
-        source = error.source();
-    }
-    text
 }
 
 /// Which step failed for an object. The texts are those that upstream puts into conditions (KC-SSA-031, KC-SSA-032).

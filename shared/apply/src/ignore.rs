@@ -1,13 +1,13 @@
 //! Fields that are left out of drift detection and correction.
 
 use flux_api::meta::{IgnoreRule, Selector};
-use regex::Regex;
+use flux_golang::regexp::{self, Regex};
+use flux_selector::{ParseError, Selector as LabelSelector};
 use serde_json::{Map, Value};
 
 use crate::Object;
 use crate::drift::has_drifted;
 use crate::object::Metadata;
-use crate::selector::{LabelSelector, MalformedSelector};
 
 /// A rule that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +19,7 @@ pub enum IgnoreError {
         field: &'static str,
         /// What is wrong with it.
         #[source]
-        source: Box<regex::Error>,
+        source: regexp::Error,
     },
     /// A selector of the target is none.
     #[error("failed to create ignore rule selector: invalid {field} selector")]
@@ -28,7 +28,7 @@ pub enum IgnoreError {
         field: &'static str,
         /// What is wrong with it.
         #[source]
-        source: MalformedSelector,
+        source: ParseError,
     },
 }
 
@@ -147,12 +147,9 @@ impl Target {
     fn compile(selector: &Selector) -> Result<Self, IgnoreError> {
         let regex = |field, pattern: &Option<String>| match pattern.as_deref() {
             None | Some("") => Ok(None),
-            Some(pattern) => Regex::new(&format!("^(?:{pattern})$"))
+            Some(pattern) => Regex::compile(format!("^(?:{pattern})$").as_bytes())
                 .map(Some)
-                .map_err(|source| IgnoreError::Regex {
-                    field,
-                    source: Box::new(source),
-                }),
+                .map_err(|source| IgnoreError::Regex { field, source }),
         };
         let labels = |field, text: &Option<String>| {
             LabelSelector::parse(text.as_deref().unwrap_or_default())
@@ -175,15 +172,17 @@ impl Target {
                 .as_ref()
                 .is_none_or(|pattern| pattern.is_match(text))
         };
+        let selects = |selector: &LabelSelector, metadata| {
+            let values = object.metadata(metadata);
+            selector.matches(|key| values?.get(key)?.as_str())
+        };
         fits(&self.group, object.group())
             && fits(&self.version, object.version())
             && fits(&self.kind, object.kind())
             && fits(&self.name, object.name())
             && fits(&self.namespace, object.namespace())
-            && self.labels.matches(object.metadata(Metadata::Labels))
-            && self
-                .annotations
-                .matches(object.metadata(Metadata::Annotations))
+            && selects(&self.labels, Metadata::Labels)
+            && selects(&self.annotations, Metadata::Annotations)
     }
 }
 

@@ -46,7 +46,6 @@ pub mod parse;
 mod prune;
 mod recreate;
 mod request;
-mod selector;
 mod sops;
 mod wait;
 mod writes;
@@ -62,7 +61,6 @@ pub use object::{MalformedId, Metadata, Object, ObjectId};
 pub use prune::{
     PruneError, PruneOptions, Pruned, TerminationError, delete_all, wait_for_termination,
 };
-pub use selector::{LabelSelector, MalformedSelector};
 pub use sops::is_encrypted_secret;
 pub use wait::{
     Rules, Target, WaitError, WaitOptions, is_current, wait_until_current, wait_until_gone,

@@ -302,17 +302,7 @@ fn modified(found: &Metadata) -> Option<SystemTime> {
 
 /// Cleans a path of `.`, `..` and doubled slashes; a slash at its end stays.
 fn clean(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    let mut cleaned = format!("/{}", parts.join("/"));
+    let mut cleaned = flux_golang::path::clean(format!("/{path}").as_str());
     // As Go's server, which takes the text at its word: only a written slash counts, not a dot behind one.
     if path.ends_with('/') && cleaned != "/" {
         cleaned.push('/');

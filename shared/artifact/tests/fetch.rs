@@ -13,6 +13,7 @@ use flux_artifact::{
     Algorithm, Digest, FetchError, FetchOptions, Fetcher, TransferError, pack_tree,
 };
 use flux_budget::Budget;
+use flux_errors::chain;
 use flux_tree::{Tree, TreePath};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -81,16 +82,6 @@ fn archive() -> (Vec<u8>, Digest) {
     let packed = pack_tree(&tree(10), |_, _| false, Vec::new()).unwrap();
     let digest = Algorithm::Blake3.digest(&packed);
     (packed, digest)
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
 
 // RT-ART-016 RT-ART-017 RT-ART-018 SC-ART-056

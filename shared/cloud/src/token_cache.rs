@@ -6,6 +6,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use flux_errors::chain;
 use flux_http::Secret;
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex as AsyncMutex;
@@ -158,17 +159,6 @@ fn report<E: std::error::Error>(key: &CacheKey, fetched: &Result<Token, E>) {
         }
         Err(error) => tracing::debug!(%key, error = chain(error), "item refresh failed"),
     }
-}
-
-/// An error and its sources, joined by `: `.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
 
 impl fmt::Display for CacheKey {

@@ -8,6 +8,7 @@ use std::io::Read as _;
 use std::sync::Arc;
 
 use flux_budget::Budget;
+use flux_errors::chain;
 use flux_git::{FetchOptions, Fetched, Snapshot};
 use hostile::{Pack, Server, V2, head, hex, number, packet, repeated, says, tree};
 use rstest::rstest;
@@ -31,7 +32,7 @@ async fn fetch(server: &Server) -> Result<(Box<Snapshot>, Budget), (String, bool
         Err(error) => {
             drop(remote);
             assert_eq!(budget.used(), 0, "an error gives everything back");
-            Err((support::print(&error), error.is_too_large()))
+            Err((chain(&error), error.is_too_large()))
         }
     }
 }
@@ -175,7 +176,7 @@ async fn a_file_larger_than_the_memory_is_read_in_pieces() {
     assert!(budget.used() < MIB as u64, "{}", budget.used());
     // All of it at once is refused.
     let error = reader.read(file).unwrap_err();
-    assert!(error.is_too_large(), "{}", support::print(&error));
+    assert!(error.is_too_large(), "{}", chain(&error));
 }
 
 #[tokio::test]
@@ -227,7 +228,7 @@ async fn shared_trees_end_where_they_make_too_much(#[case] files: bool) {
         .fetch(&reference("branch=main"), &FetchOptions::default(), MINUTE)
         .await
         .unwrap_err();
-    let text = support::print(&error);
+    let text = chain(&error);
     assert!(error.is_too_large(), "{text}");
     let expected = if files {
         "the files of the repository take too much memory"

@@ -4,12 +4,13 @@ mod support;
 
 use std::time::Duration;
 
+use flux_errors::chain;
 use flux_git::{FetchOptions, Fetched, Remote, RemoteOptions};
 use flux_http::{Proxy, ProxyUrl};
 use git_servers::{
     Proxy as ProxyServer, Repo, SshGitServer, SshGitServerBuilder, SshKey, sshd_available,
 };
-use support::{fetch, fetch_with, files, print, reference, remote_with};
+use support::{fetch, fetch_with, files, reference, remote_with};
 
 macro_rules! need_sshd {
     () => {
@@ -511,7 +512,7 @@ async fn a_server_that_says_nothing_is_given_up() {
         )
         .await;
     assert_eq!(
-        print(&found.unwrap_err()),
+        chain(&found.unwrap_err()),
         format!("unable to clone '{url}': context deadline exceeded")
     );
 }

@@ -4,10 +4,11 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use flux_errors::chain;
 use flux_git::{AuthOptions, FetchOptions, GitUrl, Remote, RemoteOptions};
 use flux_http::{Proxy, ProxyUrl, SecretData};
 use git_servers::{Authority, HttpGitServer, Proxy as ProxyServer, Repo, Tinyproxy};
-use support::{fetch, print, reference, remote, remote_with};
+use support::{fetch, reference, remote, remote_with};
 
 fn repository(server: &HttpGitServer) -> String {
     Repo::init(server.root(), "app.git")
@@ -428,7 +429,7 @@ async fn the_deadline_ends_everything() {
                 Duration::from_millis(200),
             )
             .await;
-        assert_eq!(print(&error.unwrap_err()), expected.replace("URL", &url));
+        assert_eq!(chain(&error.unwrap_err()), expected.replace("URL", &url));
         // Far below any timeout of the connection itself: the deadline is what ended it.
         assert!(begun.elapsed() < Duration::from_secs(20));
     }
@@ -490,7 +491,7 @@ async fn more_than_the_limits_is_refused() {
         Err(error) => error,
         Ok(snapshot) => {
             let big = snapshot.find("big").unwrap();
-            print(&snapshot.reader().unwrap().read(big).unwrap_err())
+            chain(&snapshot.reader().unwrap().read(big).unwrap_err())
         }
     };
     assert!(error.contains("100000"), "{error}");

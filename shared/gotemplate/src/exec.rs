@@ -7,10 +7,11 @@ mod walk;
 
 pub(crate) use eval::zero;
 
+use flux_golang::strconv;
+
 use crate::context::Session;
 use crate::error::Error;
 use crate::parse::{Action, Branch, Command, Operand, Pipe, TemplateCall, Text, Tree};
-use crate::strconv;
 use crate::template::Templates;
 use crate::value::Value;
 

@@ -40,18 +40,12 @@ mod error;
 mod exec;
 mod fmt;
 mod functions;
-pub mod go;
-mod goregex;
-mod gotime;
-mod gourl;
 pub mod json;
 mod parse;
 pub mod sprig;
 mod stack;
-mod strconv;
 mod template;
 mod threads;
-mod unicode;
 mod value;
 
 pub use context::{Context, Environment, Limits, Nothing, Session, with_stack};

@@ -221,8 +221,8 @@ impl Templates {
         data: Value,
     ) -> Result<Vec<u8>, Error> {
         let tree = self.find(name).ok_or_else(|| Error::NotFound {
-            name: crate::strconv::quote(name.as_bytes()),
-            set: crate::strconv::quote(self.name.as_bytes()),
+            name: flux_golang::strconv::quote(name.as_bytes()),
+            set: flux_golang::strconv::quote(self.name.as_bytes()),
         })?;
         exec::execute(self, &tree, session, data)
     }

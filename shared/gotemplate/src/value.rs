@@ -12,6 +12,7 @@ mod str;
 mod time;
 mod time_methods;
 pub mod types;
+mod zone;
 
 use std::rc::Rc;
 
@@ -26,9 +27,9 @@ pub use str::Str;
 pub(crate) use time::TIME;
 pub use time::{Time, Zone};
 pub use types::{Kind, Method, MethodBody, Type, TypeInfo};
+pub(crate) use zone::load_zone;
 
 use crate::functions::Function;
-pub(crate) use crate::gotime::{duration_text, month_text, weekday_text};
 
 /// A Go value as a template sees it: what an `interface {}` may hold.
 ///

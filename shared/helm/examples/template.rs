@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use std::{fs, io};
 
 use clap::Parser;
+use flux_errors::chain;
 use flux_gotemplate::{CallError, Environment, Time};
 use flux_helm::action::{History, Install, InstallOptions};
 use flux_helm::{Chart, KubeVersion, RenderOptions, ValueOptions, render};
@@ -166,18 +167,6 @@ fn read_folder(folder: &Path, at: &TreePath, into: &mut Tree) -> io::Result<()> 
         }
     }
     Ok(())
-}
-
-/// An error with its sources, as Go prints them.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// The clock and the random numbers of this machine.

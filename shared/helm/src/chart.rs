@@ -7,10 +7,11 @@ mod size;
 
 use bytes::Bytes;
 pub use file::File;
+use flux_golang::path;
 use flux_yaml::Map;
 pub use metadata::{Dependency, Lock, Maintainer, Metadata};
 
-use crate::{Time, slash_path};
+use crate::Time;
 
 /// A chart as it was loaded: plain data that any number of renders may share.
 #[derive(Clone, Debug, Default)]
@@ -110,13 +111,13 @@ pub(crate) fn subchart_path(parent: &str, name: &str) -> String {
 
 pub(crate) fn crds_of(files: &[File], path: &str, into: &mut Vec<Crd>) {
     for file in files {
-        let extension = slash_path::ext(&file.name);
+        let extension = path::ext(file.name.as_str());
         let manifest = [".yaml", ".yml", ".json"]
             .iter()
             .any(|known| known.eq_ignore_ascii_case(extension));
         if file.name.starts_with("crds/") && manifest {
             into.push(Crd {
-                filename: slash_path::join(path, &file.name),
+                filename: path::join(path, file.name.as_str()),
                 file: file.clone(),
             });
         }

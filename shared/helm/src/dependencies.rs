@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use flux_golang::strconv;
 use flux_gotemplate::{Constants, Map, Value};
 use flux_semver::{Constraints, Version};
 use flux_yaml::Value as Data;
@@ -297,7 +298,7 @@ fn shown(value: Option<&Data>) -> String {
         Some(Data::String(text)) => text.clone(),
         Some(Data::Bool(truth)) => truth.to_string(),
         Some(Data::Int(number)) => number.to_string(),
-        Some(Data::Float(number)) => crate::number::format_g(*number),
+        Some(Data::Float(number)) => strconv::format_float(*number, b'g', None),
         _ => "<nil>".to_owned(),
     }
 }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use flux_golang::path;
 use flux_yaml::Value;
 
 use crate::chart::decode::{self, Place};
 use crate::release::{Hook, HookEvent};
+use crate::text;
 use crate::yaml::{self, YamlError};
-use crate::{slash_path, text};
 
 const HOOK: &str = "helm.sh/hook";
 const HOOK_WEIGHT: &str = "helm.sh/hook-weight";
@@ -181,7 +182,7 @@ pub(crate) fn sort_owned(
 ) -> Result<Sorted, ManifestError> {
     let mut sorted = Sorted::default();
     for (path, mut content) in files {
-        if slash_path::base(&path).starts_with('_') || text::is_blank(&content) {
+        if path::base(path.as_str()).starts_with('_') || text::is_blank(&content) {
             continue;
         }
         let read = |document: &str| {

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use flux_golang::path;
 use flux_yaml::{Kind, Node, Style, v3};
 
 use crate::manifest::{sort_manifests, split_manifests};
-use crate::{KindOrder, ManifestError, Sorted, slash_path, text};
+use crate::{KindOrder, ManifestError, Sorted, text};
 
 /// The annotation that names a document's file on its way.
 pub const FILE_ANNOTATION: &str = "postrenderer.helm.sh/postrender-filename";
@@ -157,7 +158,7 @@ fn append(files: &mut Files, path: String, document: &str) {
 fn merge(files: &Files) -> Result<String, Document> {
     let mut documents = Vec::new();
     for (path, content) in files {
-        if slash_path::base(path).starts_with('_') || text::is_blank(content) {
+        if path::base(path.as_str()).starts_with('_') || text::is_blank(content) {
             continue;
         }
         for document in split_manifests(content) {

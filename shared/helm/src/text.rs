@@ -1,11 +1,7 @@
 //! Text as Go sees and shows it.
 
-use flux_gotemplate::go::{self, is_print, is_space};
-
-/// `%q`.
-pub(crate) fn quote(text: &str) -> String {
-    go::quote(text.as_bytes())
-}
+pub(crate) use flux_golang::strconv::quote;
+use flux_golang::unicode::{is_print, is_space};
 
 /// Turns any white space into blanks and drops what does not print (HE-LOAD-012).
 pub(crate) fn sanitize(text: &mut String) {

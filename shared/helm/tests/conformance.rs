@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use flate2::read::GzDecoder;
+use flux_errors::chain;
 use flux_gotemplate::{CallError, Environment, Time};
 use flux_helm::{Chart, RenderOptions, ValueOptions, render};
 use flux_tree::{Tree, TreePath};
@@ -60,14 +61,6 @@ fn unpack(archive: &Path) -> Tree {
 fn text(tree: &Tree, path: &str) -> String {
     let path = TreePath::new(path).unwrap();
     String::from_utf8(tree.read(&path).unwrap().to_vec()).unwrap()
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |e| e.source());
-    let texts: Vec<_> = std::iter::once(error.to_string())
-        .chain(causes.map(ToString::to_string))
-        .collect();
-    texts.join(": ")
 }
 
 fn run(charts: &Tree, case: &Case) -> Result<String, String> {

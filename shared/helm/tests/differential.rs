@@ -5,6 +5,7 @@ mod support;
 
 use std::sync::Arc;
 
+use flux_errors::chain;
 use flux_gotemplate::{Environment, Time};
 use flux_helm::{
     Chart, Hook, Release, ReleaseChart, RenderOptions, Values, load_values, render, set, set_json,
@@ -21,14 +22,6 @@ impl Environment for Still {
     fn now(&self) -> Time {
         Time::zero()
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |e| e.source());
-    let texts: Vec<_> = std::iter::once(error.to_string())
-        .chain(causes.map(ToString::to_string))
-        .collect();
-    texts.join(": ")
 }
 
 fn as_json<T: serde::Serialize>(value: &T) -> Value {

@@ -4,8 +4,8 @@
 //! format is described. Every case is the only template of a chart; here it is the notes, which are the file as rendered.
 
 use std::collections::BTreeSet;
-use std::error::Error as _;
 
+use flux_errors::chain;
 use flux_helm::{Chart, File, RenderOptions, Values, load_values, render};
 
 /// The table's cases, which name these rows and no others.
@@ -42,10 +42,7 @@ fn notes(template: &str, values: &Values) -> String {
     .expect("a chart");
     match render(&chart, values, &RenderOptions::new("rel", "apps")) {
         Ok(rendered) => rendered.notes,
-        Err(e) => match e.source() {
-            Some(source) => format!("ERROR {e}: {source}"),
-            None => format!("ERROR {e}"),
-        },
+        Err(e) => format!("ERROR {}", chain(&e)),
     }
 }
 

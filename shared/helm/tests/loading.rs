@@ -4,18 +4,11 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use flux_errors::chain;
 use flux_helm::{Chart, File, LoadError};
 use flux_tree::{Entry, Tree, TreePath};
 
 const CHART: &str = "apiVersion: v2\nname: web\nversion: 1.0.0\n";
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |e| e.source());
-    let texts: Vec<_> = std::iter::once(error.to_string())
-        .chain(causes.map(ToString::to_string))
-        .collect();
-    texts.join(": ")
-}
 
 /// An archive whose paths are written as they are, with whatever is wrong with them.
 fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {

@@ -4,6 +4,7 @@ mod support;
 
 use std::sync::{Arc, Mutex};
 
+use flux_errors::chain;
 use flux_helm::{
     Chart, File, PostRenderStrategy, PostRenderer, RenderOptions, Values, load_values, render,
 };
@@ -86,14 +87,6 @@ impl PostRenderer for Recorder {
             from => manifests.replace(from, replace(1)),
         })
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |e| e.source());
-    let texts: Vec<_> = std::iter::once(error.to_string())
-        .chain(causes.map(ToString::to_string))
-        .collect();
-    texts.join(": ")
 }
 
 fn ours(question: &Value) -> Answer {

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use flux_errors::chain;
 use flux_helm::{Chart, Release, ReleaseChart, RenderOptions, load_values, render, to_go_json};
 use oracle::{Answer, Oracle, base64};
 use serde_json::{Value, json};
@@ -59,14 +60,6 @@ fn files(folder: &Path, below: &str, into: &mut Vec<(String, String)>) {
             into.push((name, text));
         }
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |e| e.source());
-    let texts: Vec<_> = std::iter::once(error.to_string())
-        .chain(causes.map(ToString::to_string))
-        .collect();
-    texts.join(": ")
 }
 
 fn ours(archive: &[u8]) -> Result<Value, String> {

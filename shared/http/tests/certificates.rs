@@ -24,7 +24,7 @@ impl Bench {
     /// `None` without Go, which has been said then.
     fn new() -> Option<Self> {
         Some(Self {
-            go: Oracle::start("http")?,
+            go: Oracle::live("http")?,
             shop: Workshop::new(),
         })
     }

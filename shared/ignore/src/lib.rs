@@ -23,7 +23,6 @@
 #![forbid(unsafe_code)]
 
 mod filter;
-mod glob;
 mod pattern;
 mod steps;
 

@@ -1,6 +1,7 @@
 //! One line of an ignore file.
 
-use crate::glob::Glob;
+use flux_golang::path::Pattern as Glob;
+
 use crate::steps::{Spent, Steps};
 
 /// What a pattern says of a path that it matches.
@@ -153,7 +154,7 @@ impl Pattern {
                 let found = position(glob, path, steps)?;
                 matched = found.is_some();
                 path = found.map_or(&[], |found| &path[found + 1..]);
-            } else if glob.matches(first, steps)? {
+            } else if glob.matches_within(first, |taken| steps.spend(taken))? {
                 matched = true;
                 path = rest;
             } else {
@@ -167,7 +168,7 @@ impl Pattern {
 /// The first segment that fits.
 fn position(glob: &Glob, path: &[&[u8]], steps: &Steps) -> Result<Option<usize>, Spent> {
     for (at, name) in path.iter().enumerate() {
-        if glob.matches(name, steps)? {
+        if glob.matches_within(name, |taken| steps.spend(taken))? {
             return Ok(Some(at));
         }
     }

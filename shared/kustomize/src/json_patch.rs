@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use flux_golang::strconv::quote;
 use flux_yaml::{Map, Value};
 
 use crate::error::Result;
@@ -198,16 +199,13 @@ fn look<'d>(document: &'d Value, path: &str) -> Option<(&'d Value, String)> {
 fn atoi(text: &str) -> Result<i64, String> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
-        return text.parse().map_err(|_| {
-            format!(
-                "strconv.Atoi: parsing {}: value out of range",
-                crate::go::quoted(text)
-            )
-        });
+        return text
+            .parse()
+            .map_err(|_| format!("strconv.Atoi: parsing {}: value out of range", quote(text)));
     }
     Err(format!(
         "strconv.Atoi: parsing {}: invalid syntax",
-        crate::go::quoted(text)
+        quote(text)
     ))
 }
 

@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use flux_golang::path::join;
+
 use flux_yaml::{Map, Value};
 
 use crate::error::Result;
@@ -34,33 +36,6 @@ pub(crate) struct ConfiguredBy {
     pub(crate) namespace: String,
 }
 
-/// Go's `filepath.Join` of two parts.
-pub(crate) fn join(base: &str, path: &str) -> String {
-    let whole = match (base.is_empty(), path.is_empty()) {
-        (true, true) => return String::new(),
-        (true, false) => path.to_owned(),
-        _ => format!("{base}/{path}"),
-    };
-    let mut parts: Vec<&str> = Vec::new();
-    let absolute = whole.starts_with('/');
-    for part in whole.split('/') {
-        match part {
-            "" | "." => {}
-            ".." if parts.last().is_some_and(|last| *last != "..") => {
-                parts.pop();
-            }
-            ".." if absolute => {}
-            other => parts.push(other),
-        }
-    }
-    let joined = parts.join("/");
-    match (absolute, joined.is_empty()) {
-        (true, _) => format!("/{joined}"),
-        (false, true) => ".".into(),
-        (false, false) => joined,
-    }
-}
-
 impl Origin {
     /// This place, one path further on (KZ-META-004).
     pub(crate) fn append(&self, path: &str) -> Self {
@@ -77,7 +52,7 @@ impl Origin {
                 location.path
             };
         }
-        next.path = join(&next.path, &path);
+        next.path = join(next.path.as_str(), path.as_str());
         next
     }
 
@@ -85,7 +60,7 @@ impl Origin {
     pub(crate) fn builtin(&self, file: &str, kind: &str) -> Self {
         Self {
             path: String::new(),
-            configured_in: join(&self.path, file),
+            configured_in: join(self.path.as_str(), file),
             configured_by: ConfiguredBy {
                 api_version: "builtin".into(),
                 kind: kind.into(),
@@ -250,20 +225,6 @@ fn to_node(value: &Value) -> node::Node {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn paths_are_joined_as_in_go() {
-        for (base, path, want) in [
-            ("", "", ""),
-            ("", "a.yaml", "a.yaml"),
-            ("..", "base", "../base"),
-            ("../base", "../other/x.yaml", "../other/x.yaml"),
-            ("a", "..", "."),
-            ("/a", "../../b", "/b"),
-        ] {
-            assert_eq!(join(base, path), want);
-        }
-    }
 
     #[test]
     fn repositories_begin_a_new_path() {

@@ -6,7 +6,6 @@ use std::rc::Rc;
 use crate::config::Selector;
 use crate::error::{Cause, Fail, Limited, Result};
 use crate::id::{Key, ResId};
-use crate::label_selector::LabelSelector;
 use crate::meter::Meter;
 use crate::node;
 use crate::origin::Origin;
@@ -287,8 +286,8 @@ impl ResMap {
         meter: &Meter,
     ) -> Result<Vec<usize>> {
         let matcher = Matcher::new(selector)?;
-        let labels = LabelSelector::parse(&selector.labels)?;
-        let annotations = LabelSelector::parse(&selector.annotations)?;
+        let labels = selector.parsed_labels()?;
+        let annotations = selector.parsed_annotations()?;
         let mut selected = Vec::new();
         for at in self.candidates(&matcher, scopes, meter)? {
             let resource = &self.list[at];

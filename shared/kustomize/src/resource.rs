@@ -1,12 +1,14 @@
 //! One object on its way through a build.
 
 use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
+
+use flux_selector::Selector as LabelSelector;
 
 use crate::config::Selector;
 use crate::error::Result;
 use crate::id::{Gvk, Id, ResId};
-use crate::label_selector::LabelSelector;
 use crate::meter::{Held, Meter};
 use crate::node::{self, Changes, Extent, Node};
 use crate::regexp::{Regex, is_literal};
@@ -370,8 +372,13 @@ impl Resource {
         labels: &LabelSelector,
         annotations: &LabelSelector,
     ) -> bool {
-        (labels.is_empty() || labels.matches(&node::labels(&self.node)))
-            && (annotations.is_empty() || annotations.matches(&node::annotations(&self.node)))
+        let matches = |selector: &LabelSelector, read: fn(&Node) -> BTreeMap<String, String>| {
+            selector.is_empty() || {
+                let values = read(&self.node);
+                selector.matches(|key| values.get(key).map(String::as_str))
+            }
+        };
+        matches(labels, node::labels) && matches(annotations, node::annotations)
     }
 }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use flux_golang::strconv::quote;
+
 use crate::config::{Kustomization, Var};
 use crate::error::{Cause, Context, Fail, Limited, Result};
 use crate::id::Key;
@@ -266,17 +268,13 @@ impl<'b> Target<'b> {
                 }
                 // KZ-PATH-018
                 Err(fail) => {
-                    return Err(
-                        fail.reworded(|text| format!("loader.New {}", crate::go::quoted(text)))
-                    );
+                    return Err(fail.reworded(|text| format!("loader.New {}", quote(text))));
                 }
             };
             all = self
                 .directory(all, child, path, true, state)
                 .map_err(|fail| {
-                    fail.reworded(|text| {
-                        format!("accumulateDirectory: {}", crate::go::quoted(text))
-                    })
+                    fail.reworded(|text| format!("accumulateDirectory: {}", quote(text)))
                 })?;
         }
         match needs {

@@ -1,7 +1,6 @@
 //! Random overlays, built by ours and by the real library: both give the same bytes, or both fail with the same words.
 //!
-//! `FLUX_DIFFERENTIAL_CASES` asks for more of them, `FLUX_DIFFERENTIAL_SEED` for others, `FLUX_DIFFERENTIAL_SHOW` for more of what
-//! differs.
+//! `FLUX_ORACLE_CASES` asks for more of them, `FLUX_ORACLE_SEED` for others.
 
 mod overlay;
 
@@ -11,13 +10,6 @@ use flux_kustomize::{Build, Options, Remotes, build};
 use flux_tree::{Tree, TreePath};
 use oracle::{Answer, Oracle, base64};
 use serde_json::json;
-
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(default)
-}
 
 fn ours(files: &BTreeMap<String, String>, dir: &str, options: &Options) -> Result<String, String> {
     let mut tree = Tree::new();
@@ -38,8 +30,8 @@ fn random_overlays_build_alike() {
     let Some(mut go) = Oracle::start("kustomize") else {
         return;
     };
-    let cases = number("FLUX_DIFFERENTIAL_CASES", 200);
-    let first = number("FLUX_DIFFERENTIAL_SEED", 1);
+    let cases = oracle::cases(200) as u64;
+    let first = oracle::seed();
     let (mut built, mut failed) = (0, 0);
     let mut wrong = Vec::new();
     for seed in first..first + cases {
@@ -84,8 +76,7 @@ fn random_overlays_build_alike() {
         "{built} overlays built alike, {failed} failed alike, {} differ",
         wrong.len()
     );
-    let shown = number("FLUX_DIFFERENTIAL_SHOW", 3);
-    let first: Vec<_> = wrong.iter().take(shown as usize).cloned().collect();
+    let first: Vec<_> = wrong.iter().take(3).cloned().collect();
     assert!(
         wrong.is_empty(),
         "{} differ, among them\n{}",

@@ -1,7 +1,7 @@
 //! Random pairs of an object and a strategic-merge patch, for every built-in kind that has more than scalars, merged by ours
 //! and by the real library: both give the same bytes, or both fail.
 //!
-//! `FLUX_DIFFERENTIAL_CASES` asks for more of them, `FLUX_DIFFERENTIAL_SEED` for others.
+//! `FLUX_ORACLE_CASES` asks for more of them, `FLUX_ORACLE_SEED` for others.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -297,11 +297,6 @@ fn ours(files: &BTreeMap<String, String>) -> Result<String, String> {
     }
 }
 
-fn number(name: &str, default: u64) -> u64 {
-    let text = std::env::var(name).ok();
-    text.and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
 // KZ-SMP-010, KZ-SMP-012, KZ-SMP-021
 #[test]
 fn random_patches_merge_alike() {
@@ -310,8 +305,8 @@ fn random_patches_merge_alike() {
     };
     let types = Types::read();
     assert!(types.kinds.len() > 60, "{} kinds", types.kinds.len());
-    let first = number("FLUX_DIFFERENTIAL_SEED", 1);
-    let seeds = first..first + number("FLUX_DIFFERENTIAL_CASES", 1000);
+    let first = oracle::seed();
+    let seeds = first..first + oracle::cases(1000) as u64;
     let cases: Vec<_> = seeds.clone().map(|seed| files(&types, seed)).collect();
     let questions: Vec<_> = cases
         .iter()

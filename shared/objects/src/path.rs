@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use flux_golang::strconv::quote;
+
 /// A name or namespace with which no request can be made. The texts are client-go's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPath {
@@ -12,7 +14,7 @@ pub enum InvalidPath {
     #[error("an empty namespace may not be set when a resource name is provided")]
     NoNamespace,
     /// A name that is no segment of a path.
-    #[error("invalid resource name {}: [{why}]", quoted(.name))]
+    #[error("invalid resource name {}: [{why}]", quote(.name))]
     Name {
         /// The name.
         name: String,
@@ -20,7 +22,7 @@ pub enum InvalidPath {
         why: String,
     },
     /// A namespace that is no segment of a path.
-    #[error("invalid namespace {}: [{why}]", quoted(.namespace))]
+    #[error("invalid namespace {}: [{why}]", quote(.namespace))]
     Namespace {
         /// The namespace.
         namespace: String,
@@ -90,38 +92,6 @@ pub fn escaped(text: &str) -> String {
             let _ = write!(out, "%{byte:02X}");
         }
     }
-    out
-}
-
-/// The text in quotes as Go's `%q` writes it.
-fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => out.extend(['\\', character]),
-            '\u{7}' => out.push_str("\\a"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{b}' => out.push_str("\\v"),
-            '\0'..=' ' | '\u{7f}' if character != ' ' => {
-                let _ = write!(out, "\\x{:02x}", u32::from(character));
-            }
-            // What Rust would not print either.
-            _ if character.escape_debug().count() > 1 && character != '\'' => {
-                let code = u32::from(character);
-                let _ = match code {
-                    0..=0xffff => write!(out, "\\u{code:04x}"),
-                    _ => write!(out, "\\U{code:08x}"),
-                };
-            }
-            _ => out.push(character),
-        }
-    }
-    out.push('"');
     out
 }
 

@@ -75,15 +75,3 @@ pub enum RecordsError {
         limit: usize,
     },
 }
-
-/// The texts of an error and its sources.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
-}

@@ -50,7 +50,7 @@ mod run;
 mod update;
 mod waiting;
 
-pub use error::{BeginError, RecordsError, chain};
+pub use error::{BeginError, RecordsError};
 pub use lookup::{ClusterLookup, MAX_LOOKUP_BYTES, render};
 pub use records::{MAX_HISTORY_BYTES, Records};
 pub use releaser::{Options, Performed, Propagation, Releaser, now};

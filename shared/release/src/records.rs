@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use flux_apply::{Cluster, RequestError};
+use flux_errors::chain;
 use flux_helm::{Release, SECRET_TYPE, SYSTEM_LABELS, decode, encode, secret_labels, secret_name};
 use flux_objects::Objects;
 use k8s_openapi::ByteString;
@@ -66,7 +67,7 @@ impl Records {
                     Ok(record) => records.push(labelled(record, secret.metadata)),
                     Err(error) => {
                         let key = secret.metadata.name.unwrap_or_default();
-                        let error = crate::chain(&error);
+                        let error = chain(&error);
                         tracing::debug!(key, error, "failed to decode release");
                     }
                 }

@@ -1,6 +1,7 @@
 //! The steps of one action, carried out.
 
 use flux_apply::{Cluster, Rules};
+use flux_errors::chain;
 use flux_helm::Release;
 use flux_helm::action::{
     Action, ApplyMethod, ApplySettings, Identity, Object, Owner, Step, WaitStrategy, deletion,
@@ -11,7 +12,7 @@ use kube::api::PropagationPolicy;
 use crate::build::Kinds;
 use crate::create::{Creation, create_all};
 use crate::delete::delete_all;
-use crate::error::{RecordsError, chain};
+use crate::error::RecordsError;
 use crate::existing::adopted;
 use crate::live::id_of;
 use crate::releaser::{Options, Releaser};

@@ -5,9 +5,10 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
 use flux_apply::Cluster;
+use flux_errors::chain;
 use flux_helm::action::{ApplyMethod, Draft, InstallOptions, UninstallOptions, WaitStrategy};
 use flux_helm::{Release, Status, encode, secret_labels, secret_name};
-use flux_release::{FIELD_MANAGER, Options, Performed, Releaser, chain, now};
+use flux_release::{FIELD_MANAGER, Options, Performed, Releaser, now};
 use http::{Method, Request, Response};
 use kube::Client;
 use kube::client::Body;

@@ -11,16 +11,13 @@ use clap::builder::OsStr;
 use clap::parser::ValueSource;
 use clap::{ArgAction, Args, Parser};
 use flux_api::meta::{DurationError, GoDuration};
+use flux_golang::strconv::{self, quote};
+use flux_selector::Selector;
 
 /// Reads a boolean as Go's `strconv.ParseBool` does (RT-FLG-003).
 pub fn parse_bool(text: &str) -> Result<bool, String> {
-    match text {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
-        _ => Err(format!(
-            "strconv.ParseBool: parsing {text:?}: invalid syntax"
-        )),
-    }
+    strconv::parse_bool(text.as_bytes())
+        .map_err(|why| format!("strconv.ParseBool: parsing {}: {why}", quote(text)))
 }
 
 /// Reads a duration of Go (RT-FLG-008). Nothing can wait for less than no time: what is negative counts as zero.
@@ -30,25 +27,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
 
 /// Reads an integer in base 0 of Go: decimal, or with a prefix `0x`, `0o`, `0b` or `0`, underscores allowed.
 pub fn parse_int(text: &str) -> Result<i64, String> {
-    let invalid = || format!("strconv.ParseInt: parsing {text:?}: invalid syntax");
-    let (sign, digits) = match text.strip_prefix('-') {
-        Some(digits) => (-1, digits),
-        None => (1, text.strip_prefix('+').unwrap_or(text)),
-    };
-    let lower = digits.to_ascii_lowercase().replace('_', "");
-    let (radix, digits) = match lower.as_bytes() {
-        [b'0', b'x', ..] => (16, &lower[2..]),
-        [b'0', b'o', ..] => (8, &lower[2..]),
-        [b'0', b'b', ..] => (2, &lower[2..]),
-        [b'0', _, ..] => (8, &lower[1..]),
-        _ => (10, &*lower),
-    };
-    if digits.starts_with(['+', '-']) {
-        return Err(invalid());
-    }
-    i64::from_str_radix(digits, radix)
-        .map(|value| sign * value)
-        .map_err(|_| invalid())
+    strconv::parse_int(text.as_bytes(), 0)
+        .map_err(|why| format!("strconv.ParseInt: parsing {}: {why}", quote(text)))
 }
 
 /// Reads an integer that counts something; what is below zero counts as zero.
@@ -57,8 +37,12 @@ fn parse_count(text: &str) -> Result<usize, String> {
 }
 
 fn parse_byte(text: &str) -> Result<u8, String> {
-    u8::try_from(parse_int(text)?)
-        .map_err(|_| format!("strconv.ParseUint: parsing {text:?}: value out of range"))
+    u8::try_from(parse_int(text)?).map_err(|_| {
+        format!(
+            "strconv.ParseUint: parsing {}: value out of range",
+            quote(text)
+        )
+    })
 }
 
 /// The names of the flags that stand on a command line, whatever their values.
@@ -295,89 +279,14 @@ pub struct SshFlags {
 }
 
 /// Checks a label selector by Kubernetes' grammar (RT-WAT-005, RT-WAT-007).
+///
+/// # Errors
+/// With the text of the selector.
 pub fn check_selector(text: &str) -> Result<(), String> {
-    let mut depth = 0_u32;
-    let requirements = text.split(|c| {
-        match c {
-            '(' => depth += 1,
-            ')' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        c == ',' && depth == 0
-    });
-    for requirement in requirements.map(str::trim) {
-        if requirement.is_empty() && text.trim().is_empty() {
-            continue;
-        }
-        check_requirement(requirement)
-            .map_err(|why| format!("unable to parse label selector '{text}': {why}"))?;
+    match Selector::parse(text) {
+        Ok(_) => Ok(()),
+        Err(why) => Err(format!("unable to parse label selector '{text}': {why}")),
     }
-    Ok(())
-}
-
-fn check_requirement(text: &str) -> Result<(), String> {
-    let found = |what: &str| format!("{what} in '{text}'");
-    let value = |value: &str| {
-        let value = value.trim();
-        let edge = |c: Option<char>| c.is_none_or(|c| c.is_ascii_alphanumeric());
-        let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        let fits = value.len() <= 63
-            && value.chars().all(inner)
-            && edge(value.chars().next())
-            && edge(value.chars().last());
-        if fits {
-            Ok(())
-        } else {
-            Err(found("invalid value"))
-        }
-    };
-    let key = |key: &str| {
-        let key = key.trim();
-        let name = key.rsplit_once('/').map_or(
-            key,
-            |(prefix, name)| if prefix.is_empty() { "" } else { name },
-        );
-        if name.is_empty()
-            || key.contains(char::is_whitespace)
-            || key.len() > 317
-            || value(name).is_err()
-        {
-            return Err(found("invalid key"));
-        }
-        Ok(())
-    };
-    if let Some(absent) = text.strip_prefix('!') {
-        return key(absent);
-    }
-    if let Some((name, set)) = text.split_once('(') {
-        let set = set.strip_suffix(')').ok_or_else(|| found("missing ')'"))?;
-        let (name, operator) = name
-            .trim()
-            .rsplit_once(char::is_whitespace)
-            .ok_or_else(|| found("missing operator"))?;
-        if !matches!(operator, "in" | "notin") {
-            return Err(found("unknown operator"));
-        }
-        key(name)?;
-        return set.split(',').try_for_each(value);
-    }
-    for operator in ["!=", "==", "="] {
-        if let Some((name, right)) = text.split_once(operator) {
-            key(name)?;
-            return value(right);
-        }
-    }
-    for operator in ['>', '<'] {
-        if let Some((name, right)) = text.split_once(operator) {
-            key(name)?;
-            return right
-                .trim()
-                .parse::<i64>()
-                .map(drop)
-                .map_err(|_| found("a number is needed"));
-        }
-    }
-    key(text)
 }
 
 #[cfg(test)]

@@ -123,7 +123,7 @@ impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for Cause {
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_chain(&*self.0, f)
+        f.write_str(&chain(&*self.0))
     }
 }
 
@@ -133,50 +133,10 @@ impl fmt::Debug for Cause {
     }
 }
 
-/// An error and its sources as one line, `outer: inner: innermost`. A source that the text before it already ends in is
-/// not said twice: some libraries embed theirs.
+/// As [`flux_errors::chain`], with what [`flux_objects::words`] gives for errors of kube: these are printed in the server's
+/// words, as upstream does, since kube adds the reason and the whole status in its Debug form and its source repeats them.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
-    struct Chain<'a>(&'a (dyn Error + 'static));
-    impl fmt::Display for Chain<'_> {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            write_chain(self.0, f)
-        }
-    }
-    Chain(error).to_string()
-}
-
-fn write_chain(error: &(dyn Error + 'static), f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let mut said = text_of(error);
-    f.write_str(&said)?;
-    let mut source = below(error);
-    while let Some(error) = source {
-        let text = text_of(error);
-        if !said.ends_with(&text) {
-            write!(f, ": {text}")?;
-            said = text;
-        }
-        source = below(error);
-    }
-    Ok(())
-}
-
-/// What is told of an error of kube in place of its own text and its sources'.
-fn words(error: &(dyn Error + 'static)) -> Option<String> {
-    flux_objects::words(error.downcast_ref()?)
-}
-
-/// What an error says of itself. A refusal is told in the server's words, as upstream does: kube adds the reason and the
-/// whole status in its Debug form, and its source says all of it again.
-fn text_of(error: &(dyn Error + 'static)) -> String {
-    words(error).unwrap_or_else(|| error.to_string())
-}
-
-fn below<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-    if words(error).is_some() {
-        None
-    } else {
-        error.source()
-    }
+    flux_errors::chain_with(error, |error| flux_objects::words(error.downcast_ref()?))
 }
 
 impl Failure {

@@ -2,11 +2,11 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::LazyLock;
 
+use flux_golang::strconv::quote;
 use regex::{Captures, Regex};
 
 use crate::Version;
 use crate::comparator::{Comparator, Operator, Reason, Wildcard};
-use crate::quote::quote;
 
 /// The longest text, in bytes, that is read as constraints.
 pub const MAX_CONSTRAINT_LEN: usize = 512;

@@ -20,7 +20,6 @@
 
 mod comparator;
 mod constraints;
-mod quote;
 mod select;
 mod version;
 

@@ -3,7 +3,7 @@ use std::fmt;
 use std::num::IntErrorKind;
 use std::str::FromStr;
 
-use crate::quote::quote;
+use flux_golang::strconv::quote;
 
 /// The longest text, in bytes, that is read as a version.
 pub const MAX_VERSION_LEN: usize = 256;

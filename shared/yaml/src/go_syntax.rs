@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use flux_golang::strconv::quote;
+
 use crate::number;
 use crate::value::Value;
 
@@ -60,32 +62,4 @@ pub(crate) fn float_text(float: f64) -> String {
         return if float > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
     }
     number::format_go_syntax(float)
-}
-
-/// `strconv.Quote`.
-pub(crate) fn quote(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\x07' => out.push_str("\\a"),
-            '\x08' => out.push_str("\\b"),
-            '\x0C' => out.push_str("\\f"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\x0B' => out.push_str("\\v"),
-            '\0'..=' ' | '\x7F' if c != ' ' => {
-                let _ = write!(out, "\\x{:02x}", u32::from(c));
-            }
-            '\u{80}'..='\u{A0}' | '\u{AD}' | '\u{2028}' | '\u{2029}' | '\u{FEFF}' => {
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
-            }
-            _ => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }

@@ -4,11 +4,12 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use flux_budget::Claim;
+use flux_golang::json;
 
+use crate::binary;
 use crate::error::Error;
 use crate::room::{self, Room};
 use crate::value::Value;
-use crate::{binary, number};
 
 /// Deeper nesting is refused by Go, too.
 const MAX_DEPTH: usize = 512;
@@ -47,9 +48,9 @@ fn write(value: &Value, escape: Escape, levels: usize, out: &mut String) -> Resu
             let _ = write!(out, "{int}");
         }
         Value::Float(float) => {
-            out.push_str(&number::format_json(*float).ok_or_else(|| no_number(*float))?);
+            out.push_str(&json::format_float(*float).ok_or_else(|| no_number(*float))?);
         }
-        Value::String(text) => write_string(text, escape, out),
+        Value::String(text) => json::push_string(out, text, escape == Escape::Html),
         Value::Seq(items) => {
             out.push('[');
             for (at, item) in items.iter().enumerate() {
@@ -66,7 +67,7 @@ fn write(value: &Value, escape: Escape, levels: usize, out: &mut String) -> Resu
                 if at > 0 {
                     out.push(',');
                 }
-                write_string(key, escape, out);
+                json::push_string(out, key, escape == Escape::Html);
                 out.push(':');
                 write(item, escape, levels, out)?;
             }
@@ -92,34 +93,6 @@ fn no_number(float: f64) -> Error {
     Error::Json(format!("json: unsupported value: {name}"))
 }
 
-fn write_string(text: &str, escape: Escape, out: &mut String) {
-    out.push('"');
-    let mut plain_from = 0;
-    for (at, c) in text.char_indices() {
-        let short = match c {
-            '"' => "\\\"",
-            '\\' => "\\\\",
-            '\n' => "\\n",
-            '\r' => "\\r",
-            '\t' => "\\t",
-            '\x08' => "\\b",
-            '\x0C' => "\\f",
-            '<' | '>' | '&' if escape == Escape::Html => "",
-            '\0'..='\x1F' | '\u{2028}' | '\u{2029}' => "",
-            _ => continue,
-        };
-        out.push_str(text.get(plain_from..at).unwrap_or(""));
-        if short.is_empty() {
-            let _ = write!(out, "\\u{:04x}", u32::from(c));
-        } else {
-            out.push_str(short);
-        }
-        plain_from = at + c.len_utf8();
-    }
-    out.push_str(text.get(plain_from..).unwrap_or(""));
-    out.push('"');
-}
-
 /// Fails where [`normalize`] would, and changes nothing.
 pub(crate) fn check(value: &Value) -> Result<(), Error> {
     match value {
@@ -143,7 +116,7 @@ pub(crate) fn normalize(value: &mut Value) -> Result<(), Error> {
                 return Ok(());
             }
             // The digits count that JSON shows: the fewest that tell the float, then zeros.
-            let text = number::format_json(*float).unwrap_or_default();
+            let text = json::format_float(*float).unwrap_or_default();
             if let Ok(int) = text.parse::<i64>() {
                 *value = Value::Int(int);
             } else if let Ok(int) = text.parse::<u64>() {

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use unicode_general_category::{GeneralCategory, get_general_category};
+use flux_golang::unicode::{is_digit, is_letter};
 
 use crate::resolve::Flavor;
 
@@ -90,29 +90,6 @@ fn number(text: &str, in_number: bool) -> (i64, usize) {
             (value.wrapping_mul(10).wrapping_add(digit), digits + 1)
         },
     )
-}
-
-/// Go's `unicode.IsLetter`.
-fn is_letter(c: char) -> bool {
-    if c.is_ascii() {
-        return c.is_ascii_alphabetic();
-    }
-    matches!(
-        get_general_category(c),
-        GeneralCategory::UppercaseLetter
-            | GeneralCategory::LowercaseLetter
-            | GeneralCategory::TitlecaseLetter
-            | GeneralCategory::ModifierLetter
-            | GeneralCategory::OtherLetter
-    )
-}
-
-/// Go's `unicode.IsDigit`.
-fn is_digit(c: char) -> bool {
-    if c.is_ascii() {
-        return c.is_ascii_digit();
-    }
-    get_general_category(c) == GeneralCategory::DecimalNumber
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-// Writes the Unicode tables of flux-gotemplate (shared/gotemplate/src/unicode/tables.rs) from those of this Go.
+// Writes the Unicode tables of flux-golang (shared/golang/src/unicode/tables.rs) from those of this Go.
 package main
 
 import (

@@ -2,6 +2,8 @@ use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
+use flux_golang::time;
+pub use flux_golang::time::DurationError;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -24,32 +26,6 @@ pub struct GoDuration {
     nanoseconds: i64,
 }
 
-/// A text that is no Go duration.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DurationError {
-    /// Not a sequence of numbers with units.
-    #[error("time: invalid duration {0:?}")]
-    Invalid(String),
-    /// A number is followed by no unit.
-    #[error("time: missing unit in duration {0:?}")]
-    MissingUnit(String),
-    /// A number is followed by something that is no unit.
-    #[error("time: unknown unit {unit:?} in duration {text:?}")]
-    UnknownUnit {
-        /// What stands where a unit should.
-        unit: String,
-        /// The whole text.
-        text: String,
-    },
-}
-
-const NANOSECOND: u64 = 1;
-const MICROSECOND: u64 = 1_000 * NANOSECOND;
-const MILLISECOND: u64 = 1_000 * MICROSECOND;
-const SECOND: u64 = 1_000 * MILLISECOND;
-const MINUTE: u64 = 60 * SECOND;
-const HOUR: u64 = 60 * MINUTE;
-
 impl GoDuration {
     /// The span of that many nanoseconds.
     pub const fn from_nanoseconds(nanoseconds: i64) -> Self {
@@ -59,7 +35,7 @@ impl GoDuration {
     /// The span of that many seconds; saturates at the largest span there is (some 292 years).
     pub const fn from_seconds(seconds: i64) -> Self {
         Self {
-            nanoseconds: seconds.saturating_mul(SECOND as i64),
+            nanoseconds: seconds.saturating_mul(1_000_000_000),
         }
     }
 
@@ -97,142 +73,13 @@ impl FromStr for GoDuration {
     type Err = DurationError;
 
     fn from_str(text: &str) -> Result<Self, DurationError> {
-        let invalid = || DurationError::Invalid(text.to_owned());
-        let (negative, mut rest) = match text.as_bytes().first() {
-            Some(b'-') => (true, &text[1..]),
-            Some(b'+') => (false, &text[1..]),
-            _ => (false, text),
-        };
-        if rest == "0" {
-            return Ok(Self::default());
-        }
-        if rest.is_empty() {
-            return Err(invalid());
-        }
-        let mut total: u64 = 0;
-        while !rest.is_empty() {
-            let (span, after) = leading_span(rest, text)?;
-            total = total
-                .checked_add(span)
-                .filter(|total| *total <= 1 << 63)
-                .ok_or_else(invalid)?;
-            rest = after;
-        }
-        let nanoseconds = match (negative, i64::try_from(total)) {
-            (true, Ok(value)) => -value,
-            (true, Err(_)) => i64::MIN,
-            (false, Ok(value)) => value,
-            (false, Err(_)) => return Err(invalid()),
-        };
-        Ok(Self { nanoseconds })
+        time::parse_duration(text.as_bytes()).map(Self::from_nanoseconds)
     }
-}
-
-/// Reads one number with its unit; gives its nanoseconds and what follows.
-fn leading_span<'t>(rest: &'t str, text: &str) -> Result<(u64, &'t str), DurationError> {
-    let invalid = || DurationError::Invalid(text.to_owned());
-    let (whole, after) = leading_digits(rest);
-    let (fraction, after) = match after.strip_prefix('.') {
-        Some(after) => leading_digits(after),
-        None => ("", after),
-    };
-    if whole.is_empty() && fraction.is_empty() {
-        return Err(invalid());
-    }
-    let end = after
-        .find(|c: char| c == '.' || c.is_ascii_digit())
-        .unwrap_or(after.len());
-    let (unit, after) = after.split_at(end);
-    let scale = match unit {
-        "" => return Err(DurationError::MissingUnit(text.to_owned())),
-        "ns" => NANOSECOND,
-        "us" | "\u{b5}s" | "\u{3bc}s" => MICROSECOND,
-        "ms" => MILLISECOND,
-        "s" => SECOND,
-        "m" => MINUTE,
-        "h" => HOUR,
-        _ => {
-            return Err(DurationError::UnknownUnit {
-                unit: unit.to_owned(),
-                text: text.to_owned(),
-            });
-        }
-    };
-    let whole: u64 = if whole.is_empty() {
-        0
-    } else {
-        whole.parse().map_err(|_| invalid())?
-    };
-    let mut span = whole
-        .checked_mul(scale)
-        .filter(|span| *span <= 1 << 63)
-        .ok_or_else(invalid)?;
-    span = span
-        .checked_add(fraction_of(fraction, scale))
-        .ok_or_else(invalid)?;
-    Ok((span, after))
-}
-
-fn leading_digits(text: &str) -> (&str, &str) {
-    text.split_at(
-        text.find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len()),
-    )
-}
-
-/// The part of `scale` that the digits behind a decimal point stand for. Go computes it in floating point and drops
-/// digits that no longer fit 63 bits; so does this.
-fn fraction_of(digits: &str, scale: u64) -> u64 {
-    let mut value: u64 = 0;
-    let mut power = 1f64;
-    for digit in digits.bytes().map(|digit| u64::from(digit - b'0')) {
-        match value
-            .checked_mul(10)
-            .and_then(|value| value.checked_add(digit))
-        {
-            Some(next) if next <= 1 << 63 => value = next,
-            _ => break,
-        }
-        power *= 10.0;
-    }
-    (value as f64 * (scale as f64 / power)) as u64
 }
 
 impl Display for GoDuration {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        if self.nanoseconds == 0 {
-            return f.write_str("0s");
-        }
-        let sign = if self.nanoseconds < 0 { "-" } else { "" };
-        let span = self.nanoseconds.unsigned_abs();
-        f.write_str(sign)?;
-        if span < SECOND {
-            let (unit, scale) = match span {
-                ..MICROSECOND => ("ns", NANOSECOND),
-                MICROSECOND..MILLISECOND => ("\u{b5}s", MICROSECOND),
-                _ => ("ms", MILLISECOND),
-            };
-            return write!(f, "{}{unit}", decimal(span, scale));
-        }
-        let (hours, minutes) = (span / HOUR, span / MINUTE % 60);
-        if hours > 0 {
-            write!(f, "{hours}h")?;
-        }
-        if hours > 0 || minutes > 0 {
-            write!(f, "{minutes}m")?;
-        }
-        write!(f, "{}s", decimal(span % MINUTE, SECOND))
-    }
-}
-
-/// `span / scale` with as many decimals as it takes and no more.
-fn decimal(span: u64, scale: u64) -> String {
-    let width = scale.ilog10() as usize;
-    let fraction = format!("{:0width$}", span % scale);
-    match fraction.trim_end_matches('0') {
-        "" => (span / scale).to_string(),
-        digits if width > 0 => format!("{}.{digits}", span / scale),
-        _ => (span / scale).to_string(),
+        f.write_str(&time::format_duration(self.nanoseconds))
     }
 }
 

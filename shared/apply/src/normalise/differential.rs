@@ -1,6 +1,6 @@
 //! Random objects of every built-in kind, normalised by fluxcd/pkg/ssa and by ours.
 //!
-//! `FLUX_DIFFERENTIAL_CASES` sets how many per kind, `FLUX_DIFFERENTIAL_SEED` where they begin; `FLUX_GOLDEN=write` writes the
+//! `FLUX_ORACLE_CASES` sets how many per kind, `FLUX_ORACLE_SEED` where they begin; `FLUX_GOLDEN=write` writes the
 //! table of types anew.
 
 use std::collections::HashSet;
@@ -22,16 +22,9 @@ struct Random {
     seen: HashSet<(u16, &'static str)>,
 }
 
-fn number(variable: &str, default: usize) -> usize {
-    let value = std::env::var(variable).ok();
-    value.map_or(default, |value| {
-        value.parse().expect("a number in the variable")
-    })
-}
-
 impl Random {
-    fn new(seed: usize) -> Self {
-        let state = (seed as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    fn new(seed: u64) -> Self {
+        let state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
         Self {
             state,
             wrong: 0,
@@ -383,8 +376,8 @@ fn objects_of_every_kind_are_normalised_as_upstream_does_it() {
     let Some(mut go) = Oracle::start("normalise") else {
         return;
     };
-    let per_kind = number("FLUX_DIFFERENTIAL_CASES", 60);
-    let mut random = Random::new(number("FLUX_DIFFERENTIAL_SEED", 1));
+    let per_kind = oracle::cases(60);
+    let mut random = Random::new(oracle::seed());
     let mut objects = further_objects(&mut random);
     for (group_version, kind, ty) in Table::get().kinds() {
         for _ in 0..per_kind {
@@ -438,8 +431,8 @@ fn values_are_written_as_go_writes_them() {
     let Some(mut go) = Oracle::start("normalise") else {
         return;
     };
-    let mut random = Random::new(number("FLUX_DIFFERENTIAL_SEED", 1));
-    let cases = number("FLUX_DIFFERENTIAL_CASES", 60) * 100;
+    let mut random = Random::new(oracle::seed());
+    let cases = oracle::cases(60) * 100;
     let types = [
         ("quantity", Type::Quantity),
         ("quantity", Type::Quantity),

@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use flux_errors::chain;
 use russh::client::{self, AuthResult, Handle, Msg};
 use russh::keys::{Algorithm, PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
 use russh::{AlgorithmKind, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, MethodKind};
 
-use crate::error::{Fault, chain};
+use crate::error::Fault;
 use crate::known_hosts::KnownHosts;
 use crate::remote::Remote;
 use crate::session::Session;

@@ -6,7 +6,7 @@ use crate::revision::Hash;
 
 /// An error with its sources.
 fn print(result: Result<String, VerifyError>) -> Result<String, String> {
-    result.map_err(|error| crate::error::chain(&error))
+    result.map_err(|error| flux_errors::chain(&error))
 }
 
 fn trusted(pgp: &[&str], ssh: &[&str]) -> TrustedKeys {

@@ -2,9 +2,9 @@
 #![allow(dead_code, reason = "each test program uses its own part")]
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::time::Duration;
 
+use flux_errors::chain;
 use flux_git::{
     AuthOptions, EntryKind, FetchOptions, Fetched, GitUrl, Reference, Remote, RemoteOptions,
     Snapshot,
@@ -12,17 +12,6 @@ use flux_git::{
 use flux_http::SecretData;
 
 pub(crate) const MINUTE: Duration = Duration::from_mins(1);
-
-/// An error with its sources, as a controller prints it.
-pub(crate) fn print(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
-}
 
 /// A remote with the Secret's entries, credentials over plain HTTP allowed as in source-controller.
 pub(crate) fn remote_with(
@@ -75,7 +64,7 @@ pub(crate) async fn fetch_with(
     remote
         .fetch(&reference(wanted), options, MINUTE)
         .await
-        .map_err(|error| print(&error))
+        .map_err(|error| chain(&error))
 }
 
 /// The snapshot, which must be there.

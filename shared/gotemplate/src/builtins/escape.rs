@@ -1,6 +1,7 @@
 //! `html`, `js`, `urlquery`.
 
-use crate::unicode;
+use flux_golang::unicode;
+
 use crate::value::Str;
 
 /// `template.HTMLEscapeString`

@@ -44,7 +44,7 @@ impl<'t> Execution<'t, '_> {
                 if self.templates.missing_key() == MissingKey::Error {
                     return Err(self.fault(format!(
                         "nil data; no entry for key {}",
-                        crate::strconv::quote(name)
+                        flux_golang::strconv::quote(name)
                     )));
                 }
                 return Ok(Rv::Invalid);
@@ -75,7 +75,7 @@ impl<'t> Execution<'t, '_> {
                     }
                     MissingKey::Error => Err(self.fault(format!(
                         "map has no entry for key {}",
-                        crate::strconv::quote(name)
+                        flux_golang::strconv::quote(name)
                     ))),
                 },
             };

@@ -1,9 +1,11 @@
 //! The nodes of a template.
 
+use flux_golang::strconv;
+
 use super::{At, Executed, Execution, Flow, Rv};
+use crate::fmt;
 use crate::parse::{Action, Branch, List, Node, TemplateCall};
 use crate::value::{Value, types};
-use crate::{fmt, strconv};
 
 impl<'t> Execution<'t, '_> {
     pub(super) fn list(&mut self, dot: &Rv, list: &'t List, out: &mut Vec<u8>) -> Executed<Flow> {

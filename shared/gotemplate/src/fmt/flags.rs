@@ -1,6 +1,6 @@
 //! Flags, width and precision, and what they do to basic values.
 
-use crate::{strconv, unicode};
+use flux_golang::{strconv, unicode};
 
 /// The state of one verb.
 #[derive(Debug, Clone, Default)]

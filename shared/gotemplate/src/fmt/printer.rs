@@ -1,9 +1,10 @@
 //! Verbs over values.
 
+use flux_golang::{strconv, unicode};
+
 use super::flags::Flags;
 use crate::error::CallError;
 use crate::value::{IntType, Kind, Object, Str, Value};
-use crate::{strconv, unicode};
 
 /// Nesting at which printing stops; Go would run into its stack limit on a map that contains itself.
 const MAX_DEPTH: usize = 500;
@@ -354,9 +355,9 @@ impl<'a> Printer<'a> {
 /// What `String()` or `Error()` gives, where the type has one.
 pub(crate) fn method_text(value: &Value) -> Option<Str> {
     match value {
-        Value::Int(IntType::Duration, n) => Some(crate::value::duration_text(*n).into()),
-        Value::Int(IntType::Month, n) => Some(crate::value::month_text(*n).into()),
-        Value::Int(IntType::Weekday, n) => Some(crate::value::weekday_text(*n).into()),
+        Value::Int(IntType::Duration, n) => Some(flux_golang::time::format_duration(*n).into()),
+        Value::Int(IntType::Month, n) => Some(flux_golang::time::month_text(*n).into()),
+        Value::Int(IntType::Weekday, n) => Some(flux_golang::time::weekday_text(*n).into()),
         Value::Time(time) => Some(time.text().into()),
         Value::Object(object) => object.text(),
         _ => None,

@@ -1,8 +1,9 @@
 //! The format string of `Sprintf`.
 
+use flux_golang::unicode;
+
 use super::flags::Flags;
 use super::printer::Printer;
-use crate::unicode;
 use crate::value::Value;
 
 /// Widths and precisions beyond this are taken for mistakes.

@@ -1,8 +1,9 @@
 //! Reading JSON.
 
+use flux_golang::{strconv, unicode};
+
 use super::JsonError;
 use crate::value::{List, Map, Str, Value};
-use crate::{strconv, unicode};
 
 /// Nesting that is refused; Go allows 10000.
 const MAX_DEPTH: usize = 500;

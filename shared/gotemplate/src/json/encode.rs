@@ -1,9 +1,10 @@
 //! Writing JSON.
 
+use flux_golang::{json, strconv};
+
 use super::JsonError;
 use crate::encode::base64;
 use crate::value::{Str, Value};
-use crate::{strconv, unicode};
 
 /// Nesting from which on cycles are looked for (Go: 1000), and how much deeper they are followed.
 const MAX_DEPTH: usize = 500;
@@ -25,17 +26,17 @@ pub fn marshal_raw(value: &Value) -> Result<Vec<u8>, JsonError> {
 
 fn encode(value: &Value, html: bool, indent: bool) -> Result<Vec<u8>, JsonError> {
     let mut encoder = Encoder {
-        out: Vec::new(),
+        out: String::new(),
         html,
         indent,
         above: Vec::new(),
     };
     encoder.value(value, 0)?;
-    Ok(encoder.out)
+    Ok(encoder.out.into_bytes())
 }
 
 struct Encoder {
-    out: Vec<u8>,
+    out: String,
     html: bool,
     indent: bool,
     /// The maps and lists that the present value is part of, beyond the depth at which cycles are looked for.
@@ -71,10 +72,8 @@ impl Encoder {
             Value::Bool(b) => self.raw(if *b { "true" } else { "false" }),
             Value::Int(_, n) => self.raw(&n.to_string()),
             Value::Uint(_, n) => self.raw(&n.to_string()),
-            Value::Float(f) => self.float(*f, |f, e| strconv::format_float(f, e, None))?,
-            Value::Float32(f) => self.float(f64::from(*f), |f, e| {
-                strconv::format_float32(f as f32, e, None)
-            })?,
+            Value::Float(f) => self.float(json::format_float(*f), *f)?,
+            Value::Float32(f) => self.float(json::format_float32(*f), f64::from(*f))?,
             Value::Complex(..) | Value::Func(_) => {
                 return Err(JsonError(format!(
                     "json: unsupported type: {}",
@@ -88,12 +87,12 @@ impl Encoder {
             }
             Value::List(list) if list.is_nil() => self.raw("null"),
             Value::List(list) => {
-                self.out.push(b'[');
+                self.out.push('[');
                 for (i, item) in list.items().iter().enumerate() {
                     self.separate(i, depth + 1);
                     self.value(item, depth + 1)?;
                 }
-                self.close(b']', list.items().is_empty(), depth);
+                self.close(']', list.items().is_empty(), depth);
             }
             Value::Map(map) if map.is_nil() => self.raw("null"),
             Value::Map(map) => self.object(map.entries(), depth)?,
@@ -116,11 +115,11 @@ impl Encoder {
     }
 
     fn raw(&mut self, text: &str) {
-        self.out.extend_from_slice(text.as_bytes());
+        self.out.push_str(text);
     }
 
     fn object(&mut self, entries: Vec<(Str, Value)>, depth: usize) -> Result<(), JsonError> {
-        self.out.push(b'{');
+        self.out.push('{');
         let empty = entries.is_empty();
         for (i, (key, item)) in entries.into_iter().enumerate() {
             self.separate(i, depth + 1);
@@ -128,18 +127,18 @@ impl Encoder {
             self.raw(if self.indent { ": " } else { ":" });
             self.value(&item, depth + 1)?;
         }
-        self.close(b'}', empty, depth);
+        self.close('}', empty, depth);
         Ok(())
     }
 
     fn separate(&mut self, i: usize, depth: usize) {
         if i > 0 {
-            self.out.push(b',');
+            self.out.push(',');
         }
         self.line(depth);
     }
 
-    fn close(&mut self, bracket: u8, empty: bool, depth: usize) {
+    fn close(&mut self, bracket: char, empty: bool, depth: usize) {
         if !empty {
             self.line(depth);
         }
@@ -148,63 +147,25 @@ impl Encoder {
 
     fn line(&mut self, depth: usize) {
         if self.indent {
-            self.out.push(b'\n');
-            self.out.resize(self.out.len() + depth * 2, b' ');
+            self.out.push('\n');
+            self.out.extend(std::iter::repeat_n(' ', depth * 2));
         }
     }
 
-    /// As in ECMAScript: an exponent below 1e-6 and from 1e21 on, without leading zero.
-    fn float(&mut self, f: f64, format: impl Fn(f64, u8) -> String) -> Result<(), JsonError> {
-        if !f.is_finite() {
-            return Err(JsonError(format!(
+    fn float(&mut self, text: Option<String>, f: f64) -> Result<(), JsonError> {
+        match text {
+            Some(text) => {
+                self.out.push_str(&text);
+                Ok(())
+            }
+            None => Err(JsonError(format!(
                 "json: unsupported value: {}",
                 strconv::format_float(f, b'g', None)
-            )));
+            ))),
         }
-        let magnitude = f.abs();
-        if magnitude != 0.0 && !(1e-6..1e21).contains(&magnitude) {
-            let text = format(f, b'e');
-            let text = match text.split_once("e-0") {
-                Some((mantissa, digit)) => format!("{mantissa}e-{digit}"),
-                None => text,
-            };
-            self.raw(&text);
-        } else {
-            self.raw(&format(f, b'f'));
-        }
-        Ok(())
     }
 
     fn string(&mut self, text: &[u8]) {
-        self.out.push(b'"');
-        for (at, c, width) in unicode::runes(text) {
-            let escaped = match c {
-                '"' => "\\\"",
-                '\\' => "\\\\",
-                '\u{8}' => "\\b",
-                '\u{c}' => "\\f",
-                '\n' => "\\n",
-                '\r' => "\\r",
-                '\t' => "\\t",
-                '\u{2028}' => "\\u2028",
-                '\u{2029}' => "\\u2029",
-                '<' if self.html => "\\u003c",
-                '>' if self.html => "\\u003e",
-                '&' if self.html => "\\u0026",
-                unicode::RUNE_ERROR if width == 1 => "\\ufffd",
-                '\0'..' ' => {
-                    let text = format!("\\u{:04x}", u32::from(c));
-                    self.raw(&text);
-                    continue;
-                }
-                _ => {
-                    let rune = text.get(at..at + width).unwrap_or_default();
-                    self.out.extend_from_slice(rune);
-                    continue;
-                }
-            };
-            self.raw(escaped);
-        }
-        self.out.push(b'"');
+        json::push_bytes(&mut self.out, text, self.html);
     }
 }

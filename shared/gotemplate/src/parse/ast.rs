@@ -4,10 +4,10 @@ use std::fmt::{self, Write};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use flux_golang::strconv;
 
 use crate::builtins::Builtin;
 use crate::functions::Named;
-use crate::strconv;
 use crate::value::Str;
 
 /// A parsed template.

@@ -1,8 +1,7 @@
 //! Text to tokens.
 
+use flux_golang::{strconv, unicode};
 use memchr::memmem::Finder;
-
-use crate::{strconv, unicode};
 
 /// What a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

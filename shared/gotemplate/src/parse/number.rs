@@ -1,8 +1,9 @@
 //! Numeric constants.
 
+use flux_golang::strconv;
+
 use super::ast::Number;
 use super::lex::Kind;
-use crate::strconv;
 
 /// The constant written as `text`, or why it is none.
 pub(super) fn parse(pos: u32, text: &[u8], kind: Kind) -> Result<Number, String> {

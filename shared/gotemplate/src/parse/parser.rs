@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use flux_golang::{strconv, unicode};
 use scope::Scope;
 
 use super::ast::{Action, Branch, Command, List, Node, Operand, TemplateCall, Text, Tree};
@@ -15,7 +16,6 @@ use crate::error::Error;
 use crate::functions::Functions;
 use crate::stack::Mark;
 use crate::value::Str;
-use crate::{strconv, unicode};
 
 /// Stack that parsing may use: nesting beyond it is refused, where Go would go on.
 const MAX_STACK: usize = 768 * 1024;

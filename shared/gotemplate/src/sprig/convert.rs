@@ -1,9 +1,11 @@
 //! Conversions: `int`, `int64`, `float64`, `atoi`, `toDecimal`, `toString`, and what other functions use of them.
 
+use flux_golang::strconv;
+
 use crate::error::CallError;
+use crate::fmt;
 use crate::functions::Functions;
 use crate::value::{IntType, Str, UintType, Value};
-use crate::{fmt, strconv};
 
 pub(super) fn register(f: &mut Functions) {
     f.add("int", |v: Value| to_int64(&v));

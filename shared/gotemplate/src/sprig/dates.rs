@@ -2,11 +2,12 @@
 
 use std::rc::Rc;
 
+use flux_golang::{strconv, time};
+
 use crate::context::Context;
 use crate::error::CallError;
 use crate::functions::Functions;
-use crate::value::{IntType, Str, Time, Value, Zone};
-use crate::{gotime, strconv};
+use crate::value::{IntType, Str, Time, Value, Zone, load_zone};
 
 pub(super) fn register(f: &mut Functions) {
     f.add("now", |c: &mut Context<'_>| c.now());
@@ -26,11 +27,13 @@ pub(super) fn register(f: &mut Functions) {
         |c: &mut Context<'_>, date: Value, zone: Str| format(c, b"2006-01-02", &date, &zone),
     );
     f.add("dateModify", |change: Str, date: Rc<Time>| {
-        gotime::parse_duration(&change).map_or_else(|_| (*date).clone(), |d| date.add(d))
+        time::parse_duration(&change).map_or_else(|_| (*date).clone(), |d| date.add(d))
     });
     f.alias("date_modify", "dateModify");
     f.add("mustDateModify", |change: Str, date: Rc<Time>| {
-        gotime::parse_duration(&change).map(|d| date.add(d))
+        time::parse_duration(&change)
+            .map(|d| date.add(d))
+            .map_err(|error| CallError::new(error.to_string()))
     });
     f.alias("must_date_modify", "mustDateModify");
     f.add("ago", |c: &mut Context<'_>, date: Value| {
@@ -40,8 +43,8 @@ pub(super) fn register(f: &mut Functions) {
             Value::Int(IntType::Int | IntType::Int64, seconds) => Time::unix(seconds, 0),
             _ => now.clone(),
         };
-        let elapsed = gotime::round_duration(now.since(&then), 1_000_000_000);
-        gotime::duration_text(elapsed)
+        let elapsed = time::round_duration(now.since(&then), 1_000_000_000);
+        time::format_duration(elapsed)
     });
     f.add("duration", |v: Value| {
         let seconds = match v {
@@ -49,16 +52,18 @@ pub(super) fn register(f: &mut Functions) {
             Value::Int(IntType::Int64, n) => n,
             _ => 0,
         };
-        gotime::duration_text(seconds.wrapping_mul(1_000_000_000))
+        time::format_duration(seconds.wrapping_mul(1_000_000_000))
     });
     f.add("durationRound", |c: &mut Context<'_>, v: Value| {
         duration_round(c, &v)
     });
     f.add("toDate", |layout: Str, text: Str| {
-        gotime::parse(&layout, &text).unwrap_or_else(|_| Time::zero())
+        time::parse(&layout, &text).map_or_else(|_| Time::zero(), Time::from)
     });
     f.add("mustToDate", |layout: Str, text: Str| {
-        gotime::parse(&layout, &text).map_err(|e| CallError::new(e.to_string()))
+        time::parse(&layout, &text)
+            .map(Time::from)
+            .map_err(|e| CallError::new(e.to_string()))
     });
     f.add("unixEpoch", |date: Rc<Time>| {
         date.unix_seconds().to_string()
@@ -82,7 +87,7 @@ fn format(c: &mut Context<'_>, layout: &[u8], date: &Value, zone: &[u8]) -> Str 
         _ => c.now(),
     };
     let name = String::from_utf8_lossy(zone);
-    let zone = match gotime::load_zone(&name) {
+    let zone = match load_zone(&name) {
         Ok(Some(zone)) => Zone::Named(zone),
         _ => Zone::Utc,
     };
@@ -93,7 +98,7 @@ const HOUR: u64 = 3_600_000_000_000;
 
 fn duration_round(c: &mut Context<'_>, value: &Value) -> String {
     let d = match value {
-        Value::Str(s) => gotime::parse_duration(s).unwrap_or(0),
+        Value::Str(s) => time::parse_duration(s).unwrap_or(0),
         Value::Int(IntType::Int64, n) => *n,
         Value::Time(time) => c.now().since(time),
         _ => 0,

@@ -1,9 +1,9 @@
 //! Decimal numbers as `shopspring/decimal` computes with them.
 
+use flux_golang::strconv;
 use num_bigint::{BigInt, Sign};
 
 use crate::error::CallError;
-use crate::strconv;
 
 /// `value * 10^exponent`
 #[derive(Debug, Clone)]

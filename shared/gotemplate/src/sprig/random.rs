@@ -1,9 +1,10 @@
 //! Random text and numbers, from the host's source.
 
+use flux_golang::unicode;
+
 use crate::context::Context;
 use crate::error::CallError;
 use crate::functions::Functions;
-use crate::unicode;
 use crate::value::Str;
 
 pub(super) fn register(f: &mut Functions) {

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use flux_golang::regexp::{Regex, quote_meta};
+use flux_golang::strconv;
+
 use crate::context::Context;
 use crate::error::CallError;
 use crate::functions::Functions;
-use crate::goregex::{Regex, quote_meta};
-use crate::strconv;
 use crate::value::{List, Str, types};
 
 /// Bytes that one replacement may make.
@@ -17,10 +18,10 @@ type Compile = fn(&Str) -> Result<Arc<Regex>, CallError>;
 
 pub(super) fn register(f: &mut Functions) {
     f.add("regexMatch", |re: Str, s: Str| {
-        Regex::compile(&re).is_ok_and(|re| re.is_match(&s))
+        Regex::cached(&re).is_ok_and(|re| re.is_match(&*s))
     });
     f.add("mustRegexMatch", |re: Str, s: Str| {
-        Ok::<_, CallError>(returned(&re)?.is_match(&s))
+        Ok::<_, CallError>(returned(&re)?.is_match(&*s))
     });
     f.add("regexQuoteMeta", |s: Str| Str::from(quote_meta(&s)));
     for (prefix, compile) in [("regex", panicked as Compile), ("mustRegex", returned)] {
@@ -70,11 +71,11 @@ fn replaced(c: &mut Context<'_>, text: Option<Vec<u8>>) -> Result<Str, CallError
 }
 
 fn returned(re: &Str) -> Result<Arc<Regex>, CallError> {
-    Regex::compile(re).map_err(CallError::new)
+    Regex::cached(re).map_err(|e| CallError::new(e.to_string()))
 }
 
 fn panicked(re: &Str) -> Result<Arc<Regex>, CallError> {
-    Regex::compile(re).map_err(|e| {
+    Regex::cached(re).map_err(|e| {
         let quoted = if strconv::can_backquote(re) {
             format!("`{re}`")
         } else {

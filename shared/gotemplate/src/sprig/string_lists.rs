@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use flux_golang::unicode;
 use memchr::memmem;
 
 use super::convert::to_text;
 use super::lists::elements;
 use crate::error::CallError;
 use crate::functions::Functions;
-use crate::unicode;
 use crate::value::{List, Map, Str, Value, types};
 
 pub(super) fn register(f: &mut Functions) {

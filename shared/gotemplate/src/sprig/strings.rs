@@ -1,13 +1,14 @@
 //! Text: trimming, case, cutting, quoting.
 
+use flux_golang::{strconv, unicode};
 use memchr::memmem;
 
 use super::convert::to_text;
 use crate::context::Context;
 use crate::error::CallError;
+use crate::fmt;
 use crate::functions::{Functions, Variadic};
 use crate::value::{Str, Value};
-use crate::{fmt, strconv, unicode};
 
 type Text = Result<Str, CallError>;
 

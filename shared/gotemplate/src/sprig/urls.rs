@@ -1,8 +1,9 @@
 //! Functions of URLs.
 
+use flux_golang::url::Url;
+
 use crate::error::CallError;
 use crate::functions::Functions;
-use crate::gourl::Url;
 use crate::value::{Map, Str, Value};
 
 pub(super) fn register(f: &mut Functions) {

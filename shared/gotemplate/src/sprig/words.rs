@@ -1,9 +1,10 @@
 //! Words in text: wrapping, abbreviation, letter case of identifiers. From `goutils` and `xstrings`.
 
+use flux_golang::unicode::{self, is_letter, is_lower, is_number, is_space, is_upper};
+
 use crate::context::Context;
 use crate::error::CallError;
 use crate::functions::Functions;
-use crate::unicode::{self, is_letter, is_lower, is_number, is_space, is_upper};
 use crate::value::Str;
 
 pub(super) fn register(f: &mut Functions) {

@@ -1,9 +1,11 @@
 //! `time.Time` and the integer types of Go's `time` package.
 
+use flux_golang::time;
 use jiff::tz::TimeZone;
 
 use super::types::{Kind, TypeInfo};
-use crate::gotime;
+
+use super::zone;
 
 /// `time.Time`
 pub(crate) static TIME: TypeInfo =
@@ -36,6 +38,16 @@ pub enum Zone {
     Fixed(Box<str>, i32),
     /// A zone of the IANA database.
     Named(TimeZone),
+}
+
+impl From<time::Parsed> for Time {
+    fn from(parsed: time::Parsed) -> Self {
+        let time = Self::unix(parsed.seconds, parsed.nanoseconds);
+        match parsed.zone {
+            Some((name, offset)) => time.in_zone(Zone::Fixed(name.into(), offset)),
+            None => time,
+        }
+    }
 }
 
 impl Time {
@@ -86,7 +98,7 @@ impl Time {
         match &self.zone {
             Zone::Utc => (0, "UTC".to_owned()),
             Zone::Fixed(name, offset) => (*offset, name.to_string()),
-            Zone::Named(zone) => gotime::offset_at(zone, self.seconds),
+            Zone::Named(zone) => zone::offset_at(zone, self.seconds),
         }
     }
 
@@ -94,7 +106,7 @@ impl Time {
     pub(crate) fn is_dst(&self) -> bool {
         match &self.zone {
             Zone::Utc | Zone::Fixed(..) => false,
-            Zone::Named(zone) => gotime::is_dst_at(zone, self.seconds),
+            Zone::Named(zone) => zone::is_dst_at(zone, self.seconds),
         }
     }
 
@@ -108,7 +120,7 @@ impl Time {
     /// `Time.Format`
     pub fn format(&self, layout: &[u8]) -> Vec<u8> {
         let (offset, zone) = self.offset();
-        gotime::format(layout, self.seconds, self.nanoseconds, offset, &zone)
+        time::format(layout, self.seconds, self.nanoseconds, offset, &zone)
     }
 
     /// `Time.String`
@@ -126,7 +138,7 @@ impl Time {
     /// `Time.GoString`
     pub(crate) fn go_string(&self) -> String {
         let c = self.civil();
-        let month = gotime::month_text(i64::from(c.month));
+        let month = time::month_text(i64::from(c.month));
         let location = match &self.zone {
             Zone::Utc => "time.UTC".to_owned(),
             Zone::Fixed(name, _) => format!("time.Location({name:?})"),
@@ -139,9 +151,9 @@ impl Time {
     }
 
     /// The date and time of day where it is shown.
-    pub(crate) fn civil(&self) -> gotime::Civil {
+    pub(crate) fn civil(&self) -> time::Civil {
         let (offset, _) = self.offset();
-        gotime::Civil::of_seconds(self.seconds.wrapping_add(i64::from(offset)))
+        time::Civil::of_seconds(self.seconds.wrapping_add(i64::from(offset)))
     }
 
     /// `Time.Add`

@@ -2,12 +2,13 @@
 
 use std::rc::Rc;
 
+use flux_golang::time;
+
 use super::location::Location;
 use super::types::{self, Method};
 use super::{IntType, Str, Time, Value, Zone};
 use crate::context::Context;
 use crate::error::CallError;
-use crate::gotime;
 
 type Result = std::result::Result<Value, CallError>;
 
@@ -38,7 +39,7 @@ pub(super) static DURATION: &[Method] = methods! {
     "Abs" () |r, _, _| duration(r, |d| Value::duration(d.checked_abs().unwrap_or(i64::MAX)));
     "Round" (&super::time::DURATION) |r, _, a| {
         let unit = int_arg(a);
-        duration(r, |d| Value::duration(gotime::round_duration(d, unit)))
+        duration(r, |d| Value::duration(time::round_duration(d, unit)))
     };
     "Truncate" (&super::time::DURATION) |r, _, a| {
         let unit = int_arg(a);

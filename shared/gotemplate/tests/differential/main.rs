@@ -1,7 +1,7 @@
 //! Random templates, executed here and by Go with Sprig: both must print the same or fail with the same words.
 //!
-//! The Go side is `kind-tests/oracle/cmd/gotemplate`, built with the Go that is installed; without one the test prints
-//! that it skips. `FLUX_DIFFERENTIAL_CASES` and `FLUX_DIFFERENTIAL_SEED` choose how many cases run and which.
+//! The Go side is `kind-tests/oracle/cmd/gotemplate`; `FLUX_ORACLE_CASES` and `FLUX_ORACLE_SEED` choose how many cases run
+//! and which.
 
 mod generate;
 mod oracle;
@@ -60,13 +60,6 @@ fn ours(functions: &Arc<Functions>, template: &str, values: &str, missing: &str)
     }
 }
 
-fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable)
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(default)
-}
-
 #[test]
 fn every_function_is_called() {
     let functions = functions();
@@ -77,11 +70,10 @@ fn every_function_is_called() {
 #[test]
 fn agrees_with_go() {
     let Some(mut oracle) = Oracle::start() else {
-        println!("skipped: no Go to compare with");
         return;
     };
-    let cases = number("FLUX_DIFFERENTIAL_CASES", 2_000);
-    let seed = number("FLUX_DIFFERENTIAL_SEED", 1);
+    let cases = ::oracle::cases(2_000) as u64;
+    let seed = ::oracle::seed();
     with_stack(64 << 20, || {
         let functions = functions();
         let (mut differ, mut failed) = (Vec::new(), 0u64);

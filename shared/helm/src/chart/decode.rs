@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use flux_golang::strconv;
 use flux_yaml::{Map, Value};
 
 use crate::yaml::YamlError;
@@ -101,7 +102,7 @@ fn scalar_text(value: &Value) -> Option<String> {
         Value::String(text) => text.clone(),
         Value::Int(number) => number.to_string(),
         Value::Uint(number) => number.to_string(),
-        Value::Float(number) => crate::number::format_g32(*number),
+        Value::Float(number) => strconv::format_float32(*number as f32, b'g', None),
         Value::Bool(truth) => truth.to_string(),
         Value::Null | Value::Seq(_) | Value::Map(_) => return None,
     })

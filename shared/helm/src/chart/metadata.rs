@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use flux_golang::path;
 use flux_semver::Version;
 use flux_yaml::Value;
 use serde::{Deserialize, Serialize};
 
 use super::decode::{self, Place};
 use crate::yaml::YamlError;
-use crate::{Time, slash_path, text};
+use crate::{Time, text};
 
 /// Chart.yaml. Field by field as Helm writes it into a release record (HE-REL-006).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -272,7 +273,7 @@ impl Metadata {
         if self.name == "." || self.name == ".." {
             return Err(format!("chart.metadata.name {name} is not allowed"));
         }
-        if self.name != slash_path::base(&self.name) {
+        if self.name != path::base(self.name.as_str()) {
             return Err(format!("chart.metadata.name {name} is invalid"));
         }
         if self.version.is_empty() {

@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use flux_golang::path;
 use flux_gotemplate::{
     Blob, CallError, Constant, Constants, Context, List, Map, Method, Str, TypeInfo, Value, types,
 };
 
 use super::data;
 use super::glob::Glob;
-use crate::{Chart, slash_path};
+use crate::Chart;
 
 /// `engine.files`, a `map[string][]byte` with methods (HE-OBJ-005, HE-OBJ-006).
 static FILES: TypeInfo = TypeInfo::map("map[string][]uint8", &types::BYTES)
@@ -124,7 +125,7 @@ fn flattened(files: &Value, text: impl Fn(&[u8]) -> Str) -> Value {
     let all = files.as_map().map(Map::entries).unwrap_or_default();
     let entries = all.iter().filter_map(|(name, content)| match content {
         Value::Bytes(content) => {
-            let base = slash_path::base(&name.to_text()).to_owned();
+            let base = path::base(&*name.to_text()).to_owned();
             Some((Str::from(base), Value::Str(text(content))))
         }
         _ => None,

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 
-use flux_gotemplate::go::quote;
+use flux_golang::strconv::quote;
 use flux_gotemplate::{CallError, Context, Error, Functions, List, Map, Str, Value, types};
 
 use super::errors::marked;

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use flux_golang::path;
 use flux_gotemplate::{Constants, Environment, Limits, Map, Nothing, Session, Str, Value};
 
 use super::functions::Host;
@@ -17,7 +18,7 @@ use crate::post_render::{PostRenderError, PostRenderStrategy, PostRenderer, post
 use crate::release::Hook;
 use crate::schema::SchemaError;
 use crate::values::{Coalesce, TypeMismatch, Warnings, constants, table, to_yaml};
-use crate::{Chart, File, KindOrder, Manifest, ManifestError, Metadata, slash_path};
+use crate::{Chart, File, KindOrder, Manifest, ManifestError, Metadata};
 
 const NOTES: &str = "NOTES.txt";
 
@@ -319,7 +320,7 @@ fn execute(
         let Some(template) = templates.get(path) else {
             continue;
         };
-        if slash_path::base(path).starts_with('_') {
+        if path::base(path.as_str()).starts_with('_') {
             continue;
         }
         let about: Map = [("Name", path.as_str()), ("BasePath", &template.base_path)]
@@ -424,9 +425,9 @@ fn collect<'c>(
         );
         let _ = subcharts.insert(Str::from(subchart.name.as_str()), below);
     }
-    let base_path = slash_path::join(path, "templates");
+    let base_path = path::join(path, "templates");
     for file in &chart.chart.templates {
-        if chart.chart.is_library() && !slash_path::base(&file.name).starts_with('_') {
+        if chart.chart.is_library() && !path::base(file.name.as_str()).starts_with('_') {
             continue;
         }
         let template = Template {
@@ -434,7 +435,7 @@ fn collect<'c>(
             root: root.clone(),
             base_path: base_path.clone(),
         };
-        into.insert(slash_path::join(path, &file.name), template);
+        into.insert(path::join(path, file.name.as_str()), template);
     }
     root
 }

@@ -1,8 +1,7 @@
 //! TOML in the layout of BurntSushi/toml 1.6 (HE-FNE-008, HE-FNE-009).
 
+use flux_golang::strconv;
 use flux_gotemplate::{List, Map, Str, Value};
-
-use crate::number;
 
 /// How deep tables may lie within each other.
 const MAX_DEPTH: usize = 500;
@@ -261,7 +260,7 @@ fn float(number: f64) -> String {
     if number.is_infinite() {
         return if number > 0.0 { "inf" } else { "-inf" }.to_owned();
     }
-    let text = number::format_g(number);
+    let text = strconv::format_float(number, b'g', None);
     if text.contains(['.', 'e']) {
         text
     } else {

@@ -5,11 +5,12 @@ use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
 use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
+use flux_golang::path;
 use jiff::Timestamp;
 use tar::{Archive, Entries, Entry, EntryType};
 
 use super::{LoadError, MAX_CHART_BYTES, MAX_ENTRIES, MAX_FILE_BYTES, gunzip};
-use crate::{File, Time, slash_path};
+use crate::{File, Time};
 
 /// What the tar stream may hold beside the files' content: headers, padding, names.
 const MAX_FRAMING_BYTES: u64 = 128 * 1024 * 1024;
@@ -178,7 +179,7 @@ fn chart_path(path: &str) -> Result<String, LoadError> {
     if below.starts_with('/') {
         return Err(LoadError::AbsolutePath);
     }
-    let name = slash_path::clean(&below);
+    let name = path::clean(&*below);
     if name == "." {
         return Err(LoadError::OutsideBase(path.to_owned()));
     }

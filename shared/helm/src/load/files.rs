@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use flux_golang::path;
+
 use super::{LoadError, MAX_SUBCHART_DEPTH, archive};
 use crate::chart::{Lock, Metadata};
 use crate::values::load_values;
-use crate::{Chart, File, slash_path, yaml};
+use crate::{Chart, File, yaml};
 
 /// Sorts the files into a chart and loads its subcharts (HE-LOAD-010..019).
 pub(super) fn chart(files: Vec<File>, depth: usize) -> Result<Chart, LoadError> {
@@ -57,7 +59,7 @@ pub(super) fn chart(files: Vec<File>, depth: usize) -> Result<Chart, LoadError> 
                 }
             }
             name if name.starts_with("templates/") => chart.templates.push(file),
-            name if name.starts_with("charts/") && slash_path::ext(name) != ".prov" => {
+            name if name.starts_with("charts/") && path::ext(name) != ".prov" => {
                 let below = name.trim_start_matches("charts/").to_owned();
                 let top = below.split('/').next().unwrap_or_default().to_owned();
                 let file = File {
@@ -88,7 +90,7 @@ fn subchart(
     files: Vec<File>,
     depth: usize,
 ) -> Result<Chart, LoadError> {
-    let loaded = if slash_path::ext(name) == ".tgz" {
+    let loaded = if path::ext(name) == ".tgz" {
         let got = files.first().map_or("", |file| file.name.as_str());
         if got != name {
             return Err(LoadError::SubchartPath {

@@ -1,8 +1,8 @@
 //! `.helmignore`: which files of a folder do not belong to the chart (HE-LOAD-008).
 
+use flux_golang::path;
+
 use super::LoadError;
-use crate::path_match::path_match;
-use crate::slash_path;
 
 /// The patterns of a `.helmignore` file in their order, with Helm's own one last.
 #[derive(Clone, Debug)]
@@ -10,7 +10,8 @@ pub(super) struct Rules(Vec<Pattern>);
 
 #[derive(Clone, Debug)]
 struct Pattern {
-    glob: String,
+    /// `None` if it is malformed once its ends are taken off: it matches nothing.
+    glob: Option<path::Pattern>,
     negated: bool,
     directories_only: bool,
     /// A pattern without a slash looks at the last part of a path only.
@@ -49,7 +50,8 @@ impl Pattern {
                 "double-star (**) syntax is not supported",
             ));
         }
-        path_match(line, "abc").map_err(|_| LoadError::Ignore("syntax error in pattern"))?;
+        path::Pattern::compile(line.as_bytes())
+            .map_err(|_| LoadError::Ignore("syntax error in pattern"))?;
         let (negated, glob) = line
             .strip_prefix('!')
             .map_or((false, line), |rest| (true, rest));
@@ -58,7 +60,7 @@ impl Pattern {
             .map_or((false, glob), |rest| (true, rest));
         let base_name = !glob.contains('/');
         Ok(Some(Self {
-            glob: glob.strip_prefix('/').unwrap_or(glob).to_owned(),
+            glob: path::Pattern::compile(glob.strip_prefix('/').unwrap_or(glob).as_bytes()).ok(),
             negated,
             directories_only,
             base_name,
@@ -67,11 +69,12 @@ impl Pattern {
 
     fn matches(&self, path: &str) -> bool {
         let text = if self.base_name {
-            slash_path::base(path)
+            path::base(path)
         } else {
             path
         };
-        path_match(&self.glob, text).unwrap_or(false)
+        let glob = self.glob.as_ref();
+        glob.is_some_and(|glob| glob.matches(text.as_bytes()))
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::cmp::Ordering;
 
+use flux_golang::strconv;
 use flux_yaml::{Map, Value};
 
 use super::PatchError;
@@ -165,7 +166,7 @@ fn shown(value: &Value) -> String {
         Value::Bool(truth) => truth.to_string(),
         Value::Int(number) => number.to_string(),
         Value::Uint(number) => number.to_string(),
-        Value::Float(number) => crate::number::format_g(*number),
+        Value::Float(number) => strconv::format_float(*number, b'g', None),
         Value::Seq(_) | Value::Map(_) => String::new(),
     }
 }

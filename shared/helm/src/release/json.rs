@@ -1,9 +1,8 @@
 use std::io::{self, Write};
 
+use flux_golang::json;
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
-
-use crate::number;
 
 /// JSON as Go's `encoding/json` writes it: `<`, `>`, `&` and the two Unicode line separators escaped, floats in Go's form
 /// (HE-REL-011). Struct fields come in the order of their declaration, maps must be sorted already.
@@ -17,7 +16,7 @@ struct Go;
 
 impl Formatter for Go {
     fn write_f64<W: ?Sized + Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
-        writer.write_all(number::format_json(value).as_bytes())
+        writer.write_all(json::format_float(value).unwrap_or_default().as_bytes())
     }
 
     fn write_string_fragment<W: ?Sized + Write>(
@@ -25,20 +24,8 @@ impl Formatter for Go {
         writer: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
-        let mut written = 0;
-        for (at, c) in fragment.char_indices() {
-            let escape = match c {
-                '<' => "\\u003c",
-                '>' => "\\u003e",
-                '&' => "\\u0026",
-                '\u{2028}' => "\\u2028",
-                '\u{2029}' => "\\u2029",
-                _ => continue,
-            };
-            writer.write_all(fragment.get(written..at).unwrap_or_default().as_bytes())?;
-            writer.write_all(escape.as_bytes())?;
-            written = at + c.len_utf8();
-        }
-        writer.write_all(fragment.get(written..).unwrap_or_default().as_bytes())
+        let mut escaped = String::with_capacity(fragment.len());
+        json::push_escaped(&mut escaped, fragment, true);
+        writer.write_all(escaped.as_bytes())
     }
 }

@@ -1,6 +1,6 @@
 //! The formats of addresses: IP and URL, as Go's `net/netip` and `net/url` read them.
 
-use flux_gotemplate::go::Url;
+use flux_golang::url::Url;
 
 use super::format::{Checked, atoi, fault};
 use crate::text::quote;
@@ -148,7 +148,7 @@ pub(super) fn url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text.as_bytes())?;
     let name = String::from_utf8_lossy(url.hostname()).into_owned();
     if name.contains(':') {
-        let bracketed = url.host().contains(&b'[') && url.host().contains(&b']');
+        let bracketed = url.host.contains(&b'[') && url.host.contains(&b']');
         if !bracketed {
             return Err("ipv6 address not enclosed in brackets".to_owned());
         }

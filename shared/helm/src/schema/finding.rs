@@ -1,10 +1,11 @@
 //! What breaks a schema, in the words of Helm's validator (HE-SCHEMA-003).
 
+use flux_golang::strconv;
+
 use super::decimal::Decimal;
 use super::json::Json;
 use super::pointer::escape;
 use super::program::{Id, Program, Types};
-use crate::number;
 
 /// A finding and what led to it.
 pub(super) struct Finding<'a> {
@@ -248,7 +249,7 @@ fn localized(value: f64) -> String {
     if value.is_infinite() {
         return if value > 0.0 { "∞" } else { "-∞" }.to_owned();
     }
-    let text = number::format_g(value);
+    let text = strconv::format_float(value, b'g', None);
     if let Some((mantissa, exponent)) = text.split_once('e') {
         let exponent = exponent.chars().filter(|c| *c != '+');
         let exponent: String = exponent

@@ -1,6 +1,6 @@
 //! What `format` demands, and why a text does not meet it, in the words of Helm's validator (HE-SCHEMA-002).
 
-use flux_gotemplate::go::Regexp;
+use flux_golang::regexp::Regex;
 
 use super::address::{ipv4, ipv6, url, url_template};
 use crate::text::quote;
@@ -49,7 +49,7 @@ pub(super) fn check(format: &str, text: &str) -> Checked {
         "time" => time(text),
         "date-time" => date_time(text),
         "uri" | "iri" => {
-            if url(text)?.scheme().is_empty() {
+            if url(text)?.scheme.is_empty() {
                 fault("relative url")
             } else {
                 Ok(())
@@ -65,7 +65,9 @@ pub(super) fn check(format: &str, text: &str) -> Checked {
 
 /// Whether a text is a regular expression.
 pub(super) fn regex(text: &str) -> Checked {
-    Regexp::compile(text).map(drop)
+    Regex::cached(text.as_bytes())
+        .map(drop)
+        .map_err(|error| error.to_string())
 }
 
 /// `%q` of a character.

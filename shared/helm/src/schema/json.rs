@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
+use flux_golang::json;
 use flux_gotemplate::{Constant, Constants};
 use flux_yaml::json::Build;
 
 use super::decimal::Decimal;
 use super::names::Names;
-use crate::number;
 
 /// A schema or a value, whose texts are borrowed where they stand as they are in that which it was read from. Objects are
 /// ordered by key, which gives findings an order.
@@ -66,7 +66,9 @@ impl<'t> Json<'t> {
             Constant::Bool(truth) => Self::Bool(*truth),
             Constant::Int(_, number) => Self::Number(number.to_string().into()),
             Constant::Uint(_, number) => Self::Number(number.to_string().into()),
-            Constant::Float(float) => Self::Number(number::format_json(*float).into()),
+            Constant::Float(float) => {
+                Self::Number(json::format_float(*float).unwrap_or_default().into())
+            }
             Constant::Str(text) => Self::String(text.to_text()),
             Constant::List(items) => Self::Array(items.iter().map(Self::of_constant).collect()),
             Constant::Map(map) => Self::of(map),

@@ -1,6 +1,8 @@
 //! The keywords of one schema.
 
-use flux_gotemplate::go::Regexp;
+use std::sync::Arc;
+
+use flux_golang::regexp::Regex;
 
 use super::compile::{Compiler, Source};
 use super::decimal::Decimal;
@@ -360,8 +362,8 @@ impl<'d> Object<'_, 'd> {
         whole.then(|| number.to_usize().unwrap_or(usize::MAX))
     }
 
-    fn regexp(&self, keyword: &str, pattern: &str) -> Result<Regexp, String> {
-        Regexp::compile(pattern).map_err(|why| {
+    fn regexp(&self, keyword: &str, pattern: &str) -> Result<Arc<Regex>, String> {
+        Regex::cached(pattern.as_bytes()).map_err(|why| {
             let pointer = format!("{}/{keyword}", self.source.place.pointer);
             let address = self.compiler.roots.address(self.source.place.document);
             let place = place_text(address, &pointer);

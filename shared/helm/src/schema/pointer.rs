@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use flux_gotemplate::go::Url;
+use flux_golang::url::Url;
 
 use super::format::atoi;
 use super::json::Json;
@@ -147,7 +147,7 @@ pub(super) fn split_fragment(text: &str) -> Result<(&str, String), String> {
             return Err(format!(
                 "error in parsing {}: invalid URL escape {}",
                 quote(text),
-                quote(&part)
+                quote(&*part)
             ));
         };
         out.push(u8::try_from(high << 4 | low).unwrap_or_default());

@@ -1,6 +1,8 @@
 //! Schemas that are ready: every keyword read, every reference followed to a number.
 
-use flux_gotemplate::go::Regexp;
+use std::sync::Arc;
+
+use flux_golang::regexp::Regex;
 
 use super::decimal::Decimal;
 use super::json::{Json, View};
@@ -134,7 +136,7 @@ pub(super) struct Numbers {
 pub(super) struct Strings {
     pub(super) min: Option<usize>,
     pub(super) max: Option<usize>,
-    pub(super) pattern: Option<(String, Regexp)>,
+    pub(super) pattern: Option<(String, Arc<Regex>)>,
 }
 
 /// What more there may be.
@@ -172,7 +174,7 @@ pub(super) struct Objects {
     pub(super) max: Option<usize>,
     pub(super) required: Vec<String>,
     pub(super) properties: Names<String, Id>,
-    pub(super) patterns: Vec<(Regexp, Id)>,
+    pub(super) patterns: Vec<(Arc<Regex>, Id)>,
     pub(super) additional: Option<Additional>,
     pub(super) names: Option<Id>,
     pub(super) dependencies: Names<String, Dependency>,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
-use flux_gotemplate::go::Url;
+use flux_golang::url::Url;
 
 use super::compile::Source;
 use super::draft::{Dialect, Draft};
@@ -123,7 +123,7 @@ impl<'d> Roots<'d> {
             document
         } else {
             let url = Url::parse(address.as_bytes()).map_err(|e| failing(&e))?;
-            match url.scheme() {
+            match url.scheme.as_slice() {
                 b"urn" => &ANYTHING,
                 b"file" | b"http" | b"https" => {
                     return Err(failing("references must stay within the chart's schema"));

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 
+use flux_golang::strconv;
 use flux_gotemplate::{Map, Str, Value};
 
 use super::deep_copy;
@@ -267,7 +268,7 @@ fn as_truth_verb(value: &Value) -> String {
     let text = match value {
         Value::Nil => return "%!t(<nil>)".to_owned(),
         Value::Bool(truth) => return truth.to_string(),
-        Value::Float(number) => crate::number::format_g(*number),
+        Value::Float(number) => strconv::format_float(*number, b'g', None),
         Value::Int(_, number) => number.to_string(),
         Value::Str(text) => text.to_text().into_owned(),
         Value::List(list) => {

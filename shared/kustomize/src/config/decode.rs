@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use flux_golang::strconv::{self, quote};
 use flux_yaml::{Map, Value};
 
 use crate::secrecy::MASK;
@@ -62,14 +63,9 @@ pub(crate) fn text(value: &Value, mode: Mode, inline: bool) -> Option<String> {
         Value::Int(value) => Some(value.to_string()),
         Value::Uint(value) => Some(value.to_string()),
         // The library prints the number in single precision.
-        Value::Float(value) => Some(crate::go::float_g(shortest_f32(*value))),
+        Value::Float(value) => Some(strconv::format_float32(*value as f32, b'g', None)),
         _ => None,
     }
-}
-
-/// The shortest decimal that reads back as the same `f32`, as an `f64`.
-fn shortest_f32(value: f64) -> f64 {
-    (value as f32).to_string().parse().unwrap_or(value)
 }
 
 impl<'v> Object<'v> {
@@ -297,8 +293,8 @@ impl<'v> Object<'v> {
             Some(unknown) => Err(format!(
                 "json: unknown field {}",
                 match unknown.split_once('=') {
-                    Some((name, _)) => crate::go::quoted(&format!("{name}={MASK}")),
-                    None => crate::go::quoted(unknown),
+                    Some((name, _)) => quote(&format!("{name}={MASK}")),
+                    None => quote(unknown),
                 }
             )),
         }

@@ -1,3 +1,4 @@
+use flux_selector::Selector as LabelSelector;
 use flux_yaml::{Map, Value};
 
 use super::{Decode, Object};
@@ -91,6 +92,22 @@ pub(crate) struct Selector {
     pub(crate) id: ResId,
     pub(crate) annotations: String,
     pub(crate) labels: String,
+}
+
+impl Selector {
+    /// The requirements on labels (KZ-PAT-013).
+    pub(crate) fn parsed_labels(&self) -> Result<LabelSelector, String> {
+        parsed(&self.labels)
+    }
+
+    /// The requirements on annotations (KZ-PAT-013).
+    pub(crate) fn parsed_annotations(&self) -> Result<LabelSelector, String> {
+        parsed(&self.annotations)
+    }
+}
+
+fn parsed(text: &str) -> Result<LabelSelector, String> {
+    LabelSelector::parse(text).map_err(|error| error.kustomize_text())
 }
 
 /// The fields of an embedded identity.

@@ -1,6 +1,8 @@
+use flux_golang::strconv::quote;
+
 use crate::config::GeneratorArgs;
 use crate::error::{Context, Result};
-use crate::go::{list_of, quoted};
+use crate::go::list_of;
 use crate::loader::Loader;
 use crate::meter::Held;
 use crate::secrecy::MASK;
@@ -112,21 +114,21 @@ fn file_source(source: &str) -> Result<(&str, &str), String> {
     if path.contains('=') {
         return Err(format!(
             "source {} key name or file path contains '='",
-            quoted(source)
+            quote(source)
         ));
     }
     if key.is_empty() {
         return Err(format!(
             "missing key name for file path {} in source {}",
-            quoted(path),
-            quoted(source)
+            quote(path),
+            quote(source)
         ));
     }
     if path.is_empty() {
         return Err(format!(
             "missing file path for key name {} in source {}",
-            quoted(key),
-            quoted(source)
+            quote(key),
+            quote(source)
         ));
     }
     Ok((key, path))

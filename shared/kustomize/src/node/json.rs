@@ -1,5 +1,6 @@
 //! Nodes as plain values and back: what printing a node and reading it again makes of tags and styles.
 
+use flux_golang::strconv;
 use flux_yaml::{Map, Value};
 
 use super::{Kind, Node, Style};
@@ -206,7 +207,7 @@ pub(crate) fn from_json(value: &Value) -> Node {
         Value::Null => Node::null(),
         Value::Bool(value) => Node::bool(*value),
         Value::Int(_) | Value::Uint(_) | Value::Float(_) => {
-            let text = crate::go::float_g(value.as_f64().unwrap_or_default());
+            let text = strconv::format_float(value.as_f64().unwrap_or_default(), b'g', None);
             let tag = if text.bytes().all(|b| b.is_ascii_digit() || b == b'-') {
                 "!!int"
             } else {

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use flux_golang::unicode;
+
 use super::parse::{Expression, Operator, Part};
 use super::{MAX_OUTPUT, SubstituteError, Variables, glob};
 use crate::meter::Allowance;
@@ -100,10 +102,10 @@ impl<'v> Evaluation<'v> {
             Operator::Default if text.is_empty() => Cow::Owned(arguments.concat()),
             Operator::Default | Operator::Value | Operator::MixedCase => Cow::Borrowed(text),
             Operator::Length => Cow::Owned(text.len().to_string().into_bytes()),
-            Operator::UpperFirst => change_first(text, upper),
-            Operator::LowerFirst => change_first(text, lower),
-            Operator::Upper => change_all(text, upper),
-            Operator::Lower => change_all(text, lower),
+            Operator::UpperFirst => change_first(text, unicode::to_upper),
+            Operator::LowerFirst => change_first(text, unicode::to_lower),
+            Operator::Upper => change_all(text, unicode::to_upper),
+            Operator::Lower => change_all(text, unicode::to_lower),
             Operator::Substring => Cow::Borrowed(substring(text, first, second)?),
             Operator::ReplaceFirst => self.replace(text, first, second.unwrap_or(&[]), 1)?,
             Operator::ReplaceAll => self.replace(text, first, second.unwrap_or(&[]), usize::MAX)?,
@@ -142,7 +144,7 @@ impl<'v> Evaluation<'v> {
                     0 => 0,
                     _ => match text.get(from..) {
                         None | Some([]) => break,
-                        Some(rest) => glob::decode(rest).1,
+                        Some(rest) => unicode::decode(rest).1,
                     },
                 };
                 Some(from + step)
@@ -284,35 +286,9 @@ fn change_first(text: &[u8], change: fn(char) -> char) -> Bytes<'_> {
     if text.is_empty() {
         return Cow::Borrowed(text);
     }
-    let (code, width) = glob::decode(text);
-    let first = change(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
+    let (c, width) = unicode::decode(text);
+    let first = change(c);
     let mut out = first.to_string().into_bytes();
     out.extend_from_slice(text.get(width..).unwrap_or(&[]));
     Cow::Owned(out)
-}
-
-/// Go's `unicode.ToUpper`: one character for one.
-fn upper(c: char) -> char {
-    let mut mapped = c.to_uppercase();
-    match (mapped.next(), mapped.next()) {
-        (Some(one), None) => one,
-        // Where the full mapping has several characters, the simple one is another.
-        _ => match u32::from(c) {
-            0x1F80..=0x1F87 | 0x1F90..=0x1F97 | 0x1FA0..=0x1FA7 => offset(c, 8),
-            0x1FB3 | 0x1FC3 | 0x1FF3 => offset(c, 9),
-            _ => c,
-        },
-    }
-}
-
-/// Go's `unicode.ToLower`: one character for one.
-fn lower(c: char) -> char {
-    if c == '\u{130}' {
-        return 'i';
-    }
-    c.to_lowercase().next().unwrap_or(c)
-}
-
-fn offset(c: char, by: u32) -> char {
-    char::from_u32(u32::from(c) + by).unwrap_or(c)
 }

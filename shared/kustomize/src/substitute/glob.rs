@@ -1,5 +1,7 @@
 //! The patterns of the trimming operators: those of Go's `path.Match`, but `*` and `?` match `/` too (KC-SUB-039).
 
+use flux_golang::unicode::{RUNE_ERROR, decode};
+
 /// A pattern that cannot be read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct BadPattern;
@@ -101,7 +103,7 @@ fn match_chunk<'t>(mut chunk: &[u8], mut text: &'t [u8]) -> Result<Option<&'t [u
 }
 
 /// Whether a class has the character; `class` begins behind its `[`.
-fn match_class(mut class: &[u8], c: u32) -> Result<(bool, &[u8]), BadPattern> {
+fn match_class(mut class: &[u8], c: char) -> Result<(bool, &[u8]), BadPattern> {
     let mut negated = false;
     if let [b'^', rest @ ..] = class {
         negated = true;
@@ -126,7 +128,7 @@ fn match_class(mut class: &[u8], c: u32) -> Result<(bool, &[u8]), BadPattern> {
     }
 }
 
-fn class_char(mut class: &[u8]) -> Result<(u32, &[u8]), BadPattern> {
+fn class_char(mut class: &[u8]) -> Result<(char, &[u8]), BadPattern> {
     match class.first() {
         None | Some(b'-' | b']') => return Err(BadPattern),
         Some(b'\\') => class = class.get(1..).unwrap_or(&[]),
@@ -136,7 +138,7 @@ fn class_char(mut class: &[u8]) -> Result<(u32, &[u8]), BadPattern> {
         return Err(BadPattern);
     }
     let (c, width) = decode(class);
-    if c == REPLACEMENT && width == 1 {
+    if c == RUNE_ERROR && width == 1 {
         return Err(BadPattern);
     }
     let rest = class.get(width..).unwrap_or(&[]);
@@ -144,24 +146,6 @@ fn class_char(mut class: &[u8]) -> Result<(u32, &[u8]), BadPattern> {
         return Err(BadPattern);
     }
     Ok((c, rest))
-}
-
-const REPLACEMENT: u32 = 0xFFFD;
-
-/// The first character and its width; a byte that is not UTF-8 counts as U+FFFD.
-pub(super) fn decode(bytes: &[u8]) -> (u32, usize) {
-    let window = bytes.get(..4).unwrap_or(bytes);
-    let valid = match std::str::from_utf8(window) {
-        Ok(text) => text,
-        Err(error) => window
-            .get(..error.valid_up_to())
-            .and_then(|valid| std::str::from_utf8(valid).ok())
-            .unwrap_or(""),
-    };
-    match valid.chars().next() {
-        Some(c) => (u32::from(c), c.len_utf8()),
-        None => (REPLACEMENT, 1),
-    }
 }
 
 #[cfg(test)]

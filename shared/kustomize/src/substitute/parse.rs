@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use unicode_general_category::{GeneralCategory, get_general_category};
+use flux_golang::unicode;
 
 use super::SubstituteError;
 
@@ -221,7 +221,7 @@ impl<'t> Parser<'t> {
         let wide = self
             .text
             .get(self.at + 1..)
-            .is_some_and(|rest| first_char_width(rest) > 1);
+            .is_some_and(|rest| unicode::decode(rest).1 > 1);
         if follows.is_none() && self.cut {
             return Err(SubstituteError::Parameter);
         }
@@ -353,30 +353,9 @@ fn expression(name: &str, operator: Operator) -> Expression<'_> {
     }
 }
 
-/// Bytes of the first character; 1 for a byte that is not UTF-8.
-fn first_char_width(bytes: &[u8]) -> usize {
-    let window = bytes.get(..4).unwrap_or(bytes);
-    let valid = match std::str::from_utf8(window) {
-        Ok(text) => text,
-        Err(error) => window
-            .get(..error.valid_up_to())
-            .and_then(|valid| std::str::from_utf8(valid).ok())
-            .unwrap_or(""),
-    };
-    valid.chars().next().map_or(1, char::len_utf8)
-}
-
 fn is_name_char(c: char) -> bool {
     if c.is_ascii() {
         return c == '_' || c.is_ascii_alphanumeric();
     }
-    matches!(
-        get_general_category(c),
-        GeneralCategory::UppercaseLetter
-            | GeneralCategory::LowercaseLetter
-            | GeneralCategory::TitlecaseLetter
-            | GeneralCategory::ModifierLetter
-            | GeneralCategory::OtherLetter
-            | GeneralCategory::DecimalNumber
-    )
+    unicode::is_letter(c) || unicode::is_digit(c)
 }

@@ -1,3 +1,5 @@
+use flux_golang::strconv::quote;
+
 use crate::config::{Patch, Selector};
 use crate::error::{Context, Result};
 use crate::json_patch::JsonPatch;
@@ -47,7 +49,7 @@ impl Json6902 {
             }
         };
         let patch = JsonPatch::parse(&text, secret, loader.meter())
-            .context(|| format!("decoding {}", crate::go::quoted(&shown())))?;
+            .context(|| format!("decoding {}", quote(&shown())))?;
         if patch.is_empty() {
             return Err(format!(
                 "patch appears to be empty; file={}, JsonOp={}",

@@ -1,5 +1,7 @@
 use std::collections::HashMap;
 
+use flux_golang::strconv::quote;
+
 use crate::config::FieldSpec;
 use crate::error::{Context, Result};
 use crate::field_spec;
@@ -26,7 +28,7 @@ impl SubjectMode {
             other => Err(format!(
                 "invalid value {} for setRoleBindingSubjects: must be one of \"defaultOnly\", \"none\" or \
                  \"allServiceAccounts\"",
-                crate::go::quoted(other)
+                quote(other)
             )),
         }
     }

@@ -1,7 +1,8 @@
+use flux_golang::strconv::quote;
+
 use super::{json6902, strategic_merge};
 use crate::config::{Patch, Selector};
 use crate::error::{Context, Result};
-use crate::go::quoted;
 use crate::json_patch::JsonPatch;
 use crate::loader::Loader;
 use crate::resmap::{ResMap, not_one};
@@ -44,9 +45,9 @@ impl PatchTransformer {
             (false, true) => (
                 patch.as_bytes().to_vec(),
                 if entry.may_hold_secret() {
-                    format!("[patch: {}]", quoted(MASK))
+                    format!("[patch: {}]", quote(MASK))
                 } else {
-                    format!("[patch: {}]", quoted(patch))
+                    format!("[patch: {}]", quote(patch))
                 },
             ),
             (true, false) => {
@@ -54,7 +55,7 @@ impl PatchTransformer {
                 let text = loader.load(&entry.path).context(|| {
                     format!("failed to get the patch file from path({})", entry.path)
                 })?;
-                (text.to_vec(), format!("[path: {}]", quoted(&entry.path)))
+                (text.to_vec(), format!("[path: {}]", quote(&entry.path)))
             }
         };
         let strategic = strategic_merge::objects(&text, state);
@@ -121,7 +122,7 @@ impl PatchTransformer {
                     .context(|| {
                         format!(
                             "unable to find patch target {} in `resources`",
-                            quoted(&shown(target))
+                            quote(&shown(target))
                         )
                     })?;
                 strategic_merge::merge_into(map, &places, patch, state)
@@ -143,7 +144,7 @@ impl PatchTransformer {
         let [at] = found.as_slice() else {
             return Err(format!(
                 "no resource matches strategic merge patch {}: {}",
-                quoted(&id.to_string()),
+                quote(&id.to_string()),
                 not_one(&id, found.len())
             )
             .into());

@@ -1,13 +1,13 @@
 use std::rc::Rc;
 
+use flux_golang::strconv::quote;
+use flux_selector::Selector as LabelSelector;
 use flux_yaml::Value;
 
 use super::replacement_text;
 use crate::config::{FieldOptions, Mode, Replacement, Selector, Source, Target, decode};
 use crate::error::{Context, Result};
-use crate::go::quoted;
 use crate::id::ResId;
-use crate::label_selector::LabelSelector;
 use crate::loader::Loader;
 use crate::meter::{Held, Meter};
 use crate::node::{self, Changes, Extent, Kind, Match, Node};
@@ -194,8 +194,8 @@ struct Metadata {
 impl Metadata {
     fn new(selector: &Selector) -> Result<Self, String> {
         Ok(Self {
-            labels: LabelSelector::parse(&selector.labels)?,
-            annotations: LabelSelector::parse(&selector.annotations)?,
+            labels: selector.parsed_labels()?,
+            annotations: selector.parsed_annotations()?,
             is_empty: selector.labels.is_empty() && selector.annotations.is_empty(),
         })
     }
@@ -301,7 +301,7 @@ impl Copier<'_> {
                 };
                 format!(
                     "unable to {verb} field {} in replacement target",
-                    quoted(path)
+                    quote(path)
                 )
             };
             let found = node::find_all(object, &parts, create, self.meter).map_err(|fail| {

@@ -174,7 +174,7 @@ fn insert(path: &str, position: usize, part: &str) -> String {
     // An absolute path's slash counts as a part at its very end only.
     let position = position.min(parts.len());
     parts.insert(position, part);
-    let joined = crate::origin::join("", &parts.join("/"));
+    let joined = flux_golang::path::join("", parts.join("/").as_str());
     if absolute {
         format!("/{joined}")
     } else {

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use flux_golang::strconv;
+
 use crate::config::{FieldSpec, Var};
 use crate::error::{Fail, Result};
 use crate::field_spec;
-use crate::go::float_g;
 use crate::meter::{Held, Meter};
 use crate::node::{self, Changes, Kind, Node, Style};
 use crate::resmap::ResMap;
@@ -188,7 +189,7 @@ fn expand(text: &str, values: &BTreeMap<String, VarValue>, held: &mut Held) -> R
                 Some(VarValue::Text(value)) => push(value)?,
                 Some(VarValue::Int(value)) => push(&value.to_string())?,
                 Some(VarValue::Bool(value)) => push(&value.to_string())?,
-                Some(VarValue::Float(value)) => push(&float_g(*value))?,
+                Some(VarValue::Float(value)) => push(&strconv::format_float(*value, b'g', None))?,
             }
             rest = next;
         } else {

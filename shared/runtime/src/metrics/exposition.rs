@@ -6,6 +6,7 @@ use std::io::Write as _;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use flux_golang::strconv;
 use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Error, Result};
 
@@ -194,22 +195,7 @@ fn escaped(pair: &LabelPair) -> String {
 /// A number as Go prints the shortest form (`strconv.FormatFloat(f, 'g', -1, 64)`): bounds of buckets are labels, which must not
 /// change when a controller is exchanged.
 fn number(value: f64) -> String {
-    if value.is_nan() {
-        return "NaN".to_owned();
-    }
-    if value.is_infinite() {
-        return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
-    }
-    let scientific = format!("{value:e}");
-    let Some((digits, power)) = scientific.split_once('e') else {
-        return scientific;
-    };
-    let power: i32 = power.parse().unwrap_or_default();
-    if (-4..6).contains(&power) {
-        return format!("{value}");
-    }
-    let sign = if power < 0 { '-' } else { '+' };
-    format!("{digits}e{sign}{:02}", power.abs())
+    strconv::format_float(value, b'g', None)
 }
 
 #[cfg(test)]

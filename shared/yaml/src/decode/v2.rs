@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use flux_budget::Claim;
+use flux_golang::strconv::quote;
 
 use super::{Decoder, Progress, want_map};
 use crate::error::Error;
@@ -116,7 +117,7 @@ impl V2<'_> {
     fn insert(&mut self, building: &mut Building, key: Value, value: Value, line: u32) {
         let (kind, name, shown) = match key {
             Value::String(text) => {
-                let shown = self.strict.then(|| go_syntax::quote(&text));
+                let shown = self.strict.then(|| quote(&text));
                 (0, text, shown)
             }
             Value::Int(int) => (1, int.to_string(), None),

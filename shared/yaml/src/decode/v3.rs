@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
+use flux_golang::strconv::quote;
+
 use super::{Decoder, Progress, want_map};
 use crate::error::Error;
 use crate::node::{Kind, Node};
@@ -196,7 +198,7 @@ impl V3<'_> {
             {
                 self.problems.push(format!(
                     "line {line}: mapping key {} already defined at line {}",
-                    go_syntax::quote(&key.value),
+                    quote(&key.value),
                     key.line
                 ));
             }

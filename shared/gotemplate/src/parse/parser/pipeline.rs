@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use flux_golang::strconv;
+
 use super::scope::Variable;
 use super::{Parsed, Parser, taken};
 use crate::builtins::Builtin;
 use crate::parse::ast::{Command, Declared, FunctionRef, Operand, Pipe, Quoted, VariablePath};
 use crate::parse::lex::{Kind, Token};
 use crate::parse::number;
-use crate::strconv;
 use crate::value::Str;
 
 /// Go's limit on nested parentheses.

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::net::IpAddr;
 
+use flux_golang::time::Civil;
 use sha2::{Digest, Sha256};
 
 use super::drbg::Drbg;
@@ -11,7 +12,6 @@ use super::{der, pem};
 use crate::context::Context;
 use crate::error::CallError;
 use crate::functions::{Function, Functions};
-use crate::gotime::Civil;
 use crate::value::{Kind, Object, Str, Type, TypeInfo, Value, types};
 use crate::{encode, fmt};
 

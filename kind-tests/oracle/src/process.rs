@@ -1,0 +1,185 @@
+//! The commands of the Go module: built once for each state of their sources, started, and asked.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use crate::records::Fnv;
+
+/// A running command.
+#[derive(Debug)]
+pub(crate) struct Process {
+    binary: PathBuf,
+    child: Child,
+    requests: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Process {
+    /// Builds and starts it.
+    ///
+    /// # Panics
+    /// When there is no Go, or the command does not build or start: the tests could not say anything.
+    pub(crate) fn start(command: &str) -> Process {
+        let version = go_version().unwrap_or_else(|| {
+            panic!("{command} has no record of this request, and there is no Go to ask")
+        });
+        Process::run(build(command, &version))
+    }
+
+    fn run(binary: PathBuf) -> Process {
+        let mut child = Command::new(&binary)
+            .env("TZ", "UTC")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {}: {error}", binary.display()));
+        let requests = child.stdin.take();
+        let answers = BufReader::new(child.stdout.take().expect("standard output is piped"));
+        Process {
+            binary,
+            child,
+            requests,
+            answers,
+        }
+    }
+
+    /// The line that answers this one; empty when the program ended, which is started again then.
+    pub(crate) fn ask(&mut self, question: &str) -> String {
+        let requests = self.requests.as_mut().expect("the oracle listens");
+        requests
+            .write_all(format!("{question}\n").as_bytes())
+            .and_then(|()| requests.flush())
+            .expect("the oracle takes requests");
+        let line = self.read();
+        if line.is_empty() {
+            let binary = self.binary.clone();
+            *self = Process::run(binary);
+        }
+        line
+    }
+
+    /// The lines that answer these, written and read at the same time.
+    pub(crate) fn ask_all(&mut self, questions: &[&str]) -> Vec<String> {
+        let mut requests = self.requests.take().expect("the oracle listens");
+        let mut answers = Vec::with_capacity(questions.len());
+        requests = std::thread::scope(|scope| {
+            let writer = scope.spawn(move || {
+                for question in questions {
+                    requests
+                        .write_all(format!("{question}\n").as_bytes())
+                        .expect("the oracle takes requests");
+                }
+                requests.flush().expect("the oracle takes requests");
+                requests
+            });
+            for question in questions {
+                let line = self.read();
+                assert!(!line.is_empty(), "the oracle ended at {question}");
+                answers.push(line);
+            }
+            writer.join().expect("all requests are written")
+        });
+        self.requests = Some(requests);
+        answers
+    }
+
+    fn read(&mut self) -> String {
+        let mut line = String::new();
+        self.answers
+            .read_line(&mut line)
+            .expect("the oracle answers");
+        line.truncate(line.trim_end().len());
+        line
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // The end of its input ends it.
+        self.requests = None;
+        let _ = self.child.wait();
+    }
+}
+
+/// Whether there is a Go to build commands with.
+pub(crate) fn is_go_here() -> bool {
+    go_version().is_some()
+}
+
+fn go_version() -> Option<String> {
+    let output = Command::new("go").arg("version").output().ok()?;
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The Go module.
+pub(crate) fn module() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A file or folder of the cache for what is built once.
+pub(crate) fn cache(name: &str) -> PathBuf {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    variable("FLUX_TEST_CACHE")
+        .map(PathBuf::from)
+        .or_else(|| variable("XDG_CACHE_HOME").map(|folder| PathBuf::from(folder).join("flux-rs")))
+        .or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(".cache/flux-rs")))
+        .expect("a cache folder: set FLUX_TEST_CACHE or HOME")
+        .join(name)
+}
+
+/// A hash of all that decides what a command answers: the versions that it requires, the frame and its own sources.
+///
+/// # Panics
+/// When the module has no such command.
+pub(crate) fn fingerprint(command: &str) -> Fnv {
+    let root = module();
+    let mut files = vec![root.join("go.mod"), root.join("go.sum")];
+    for folder in [root.join("serve"), root.join("cmd").join(command)] {
+        let entries = fs::read_dir(&folder)
+            .unwrap_or_else(|error| panic!("no command {command}: {}: {error}", folder.display()));
+        files.extend(entries.filter_map(|entry| Some(entry.ok()?.path())));
+    }
+    files.sort();
+    let mut hash = Fnv::default();
+    for file in files {
+        let name = file.strip_prefix(root).unwrap_or(&file);
+        hash.write(name.as_os_str().as_encoded_bytes());
+        hash.write(&fs::read(&file).unwrap_or_default());
+    }
+    hash
+}
+
+fn build(command: &str, version: &str) -> PathBuf {
+    let folder = cache("oracle");
+    let mut hash = fingerprint(command);
+    hash.write(version.as_bytes());
+    let binary = folder.join(format!("{command}-{:016x}", hash.finish()));
+    if binary.exists() {
+        return binary;
+    }
+    fs::create_dir_all(&folder)
+        .unwrap_or_else(|error| panic!("cannot create {}: {error}", folder.display()));
+    // Several tests may build at once; the last to finish wins, with the same binary.
+    let thread = std::thread::current().id();
+    let aside = folder.join(format!(".{command}-{}-{thread:?}", std::process::id()));
+    let output = Command::new("go")
+        .args(["build", "-o"])
+        .arg(&aside)
+        .arg(format!("./cmd/{command}"))
+        .current_dir(module())
+        .output()
+        .unwrap_or_else(|error| panic!("cannot run go: {error}"));
+    assert!(
+        output.status.success(),
+        "go build ./cmd/{command}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    fs::rename(&aside, &binary)
+        .unwrap_or_else(|error| panic!("cannot keep {}: {error}", binary.display()));
+    binary
+}

@@ -1,0 +1,301 @@
+//! `docs/reference` says what the controllers take: written from their `--help`, and complete in environment variables.
+//!
+//! `FLUX_GOLDEN=write cargo test -p kind-tests --test reference` writes the pages anew.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use kind_tests::{Doing, Result, cache, controller, ensure};
+
+const CONTROLLERS: [&str; 2] = ["source-controller", "kustomize-controller"];
+
+/// Where proxies and traces are configured, in every controller.
+const ALL: &[&str] = &CONTROLLERS;
+
+/// An environment variable, the controllers that read it, and what it does.
+struct Variable {
+    name: &'static str,
+    controllers: &'static [&'static str],
+    effect: &'static str,
+}
+
+const fn variable(
+    name: &'static str,
+    controllers: &'static [&'static str],
+    effect: &'static str,
+) -> Variable {
+    Variable {
+        name,
+        controllers,
+        effect,
+    }
+}
+
+const VARIABLES: &[Variable] = &[
+    variable(
+        "RUNTIME_NAMESPACE",
+        ALL,
+        "The namespace that the controller runs in: that of its Lease, and the only one watched with `--watch-all-namespaces=false`.",
+    ),
+    variable(
+        "STORAGE_PATH",
+        &["source-controller"],
+        "The default of `--storage-path`.",
+    ),
+    variable(
+        "STORAGE_ADDR",
+        &["source-controller"],
+        "The default of `--storage-addr`.",
+    ),
+    variable(
+        "STORAGE_ADV_ADDR",
+        &["source-controller"],
+        "The default of `--storage-adv-addr`.",
+    ),
+    variable(
+        "HOSTNAME",
+        &["source-controller"],
+        "The host in the URLs of artifacts where `--storage-adv-addr` is empty and `--storage-addr` names none.",
+    ),
+    variable(
+        "SOURCE_CONTROLLER_LOCALHOST",
+        &["kustomize-controller"],
+        "The host and port that replace those of source-controller's artifact URLs, for a controller outside the cluster.",
+    ),
+    variable(
+        "SOURCE_WATCHER_LOCALHOST",
+        &["kustomize-controller"],
+        "The same for the artifacts of source-watcher.",
+    ),
+    variable(
+        "KUBECONFIG",
+        ALL,
+        "Kubeconfig files, separated by colons, in place of the pod's service account.",
+    ),
+    variable(
+        "HTTP_PROXY",
+        ALL,
+        "The proxy for http URLs; `http_proxy` too.",
+    ),
+    variable(
+        "HTTPS_PROXY",
+        ALL,
+        "The proxy for https URLs; `https_proxy` too.",
+    ),
+    variable(
+        "ALL_PROXY",
+        ALL,
+        "The proxy for URLs that neither of the two covers; `all_proxy` too.",
+    ),
+    variable(
+        "NO_PROXY",
+        ALL,
+        "Hosts, domains and networks that are reached without a proxy; `no_proxy` too.",
+    ),
+    variable(
+        "OTEL_SDK_DISABLED",
+        ALL,
+        "`true` switches traces off, whatever else is set.",
+    ),
+    variable(
+        "OTEL_TRACES_EXPORTER",
+        ALL,
+        "`otlp` exports traces; anything else does not. Unset, an endpoint decides.",
+    ),
+    variable(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        ALL,
+        "The collector that receives traces.",
+    ),
+    variable(
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        ALL,
+        "The same, for traces only, as a full URL.",
+    ),
+    variable(
+        "OTEL_EXPORTER_OTLP_PROTOCOL",
+        ALL,
+        "`grpc`, or `http/protobuf` (the default).",
+    ),
+    variable(
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+        ALL,
+        "The same, for traces only.",
+    ),
+    variable(
+        "OTEL_SERVICE_NAME",
+        ALL,
+        "The service that traces name; the controller's name by default.",
+    ),
+];
+
+/// Texts in the same files that are no variables of a controller.
+const NO_VARIABLES: &[&str] = &["TRUE", "FALSE"];
+
+/// Modules of tests only, whose variables CONTRIBUTING.md lists, and build scripts.
+const NO_CONTROLLER: &[&str] = &[
+    "tests.rs",
+    "differential.rs",
+    "mutations.rs",
+    "build.rs",
+    "link.rs",
+];
+
+/// One entry of a help page.
+struct Flag {
+    name: String,
+    kind: String,
+    text: String,
+    default: String,
+}
+
+/// The flags of a help page: `--name <type>` on one line, its text and `[default: ..]` on those below it.
+fn flags(help: &str) -> Vec<Flag> {
+    let mut flags: Vec<Flag> = Vec::new();
+    let (_, options) = help.split_once("Options:").unwrap_or_default();
+    for line in options.lines().map(str::trim) {
+        if let Some((_, declared)) = line.split_once("--").filter(|(short, _)| {
+            short.is_empty() || short.starts_with('-') && short.ends_with(", ")
+        }) {
+            let end = declared.find([' ', '[', '=']).unwrap_or(declared.len());
+            let (name, kind) = declared.split_at(end);
+            let kind = kind.trim_matches([' ', '[', ']', '=', '<', '>']);
+            flags.push(Flag {
+                name: name.to_owned(),
+                kind: kind.to_owned(),
+                text: String::new(),
+                default: String::new(),
+            });
+        } else if let Some(flag) = flags.last_mut().filter(|_| !line.is_empty()) {
+            let (text, default) = line.split_once("[default: ").unwrap_or((line, ""));
+            if !flag.text.is_empty() && !text.is_empty() {
+                flag.text.push(' ');
+            }
+            flag.text.push_str(text.trim());
+            if !default.is_empty() {
+                default.trim_end_matches(']').clone_into(&mut flag.default);
+            }
+        }
+    }
+    flags
+}
+
+fn page(controller: &str) -> Result<String> {
+    let program = controller::program(controller)?;
+    let mut command = Command::new(&program);
+    for variable in VARIABLES {
+        command.env_remove(variable.name);
+    }
+    let output = command
+        .arg("--help")
+        .output()
+        .doing(format!("run {}", program.display()))?;
+    let help = String::from_utf8_lossy(&output.stdout);
+    let flags = flags(&help);
+    ensure!(
+        flags.len() > 20,
+        "{controller} --help lists few flags:\n{help}"
+    );
+    let cell = |text: &str| text.replace('|', "\\|");
+    let code = |text: &str| {
+        if text.is_empty() {
+            String::new()
+        } else {
+            format!("`{}`", cell(text))
+        }
+    };
+    let mut page = format!(
+        "# {controller}: flags and environment variables\n\n\
+         <!-- Written by: FLUX_GOLDEN=write cargo test -p kind-tests --test reference -->\n\n\
+         ## Flags\n\n| flag | type | default | effect |\n|---|---|---|---|\n"
+    );
+    for flag in &flags {
+        let (kind, default) = (code(&flag.kind), code(&flag.default));
+        writeln!(
+            page,
+            "| `--{}` | {kind} | {default} | {} |",
+            flag.name,
+            cell(&flag.text)
+        )?;
+    }
+    page.push_str("\n## Environment variables\n\n| variable | effect |\n|---|---|\n");
+    for variable in VARIABLES {
+        if variable.controllers.contains(&controller) {
+            writeln!(page, "| `{}` | {} |", variable.name, cell(variable.effect))?;
+        }
+    }
+    Ok(page)
+}
+
+#[test]
+fn the_reference_lists_the_flags_that_each_controller_takes() -> Result {
+    let folder = cache::workspace().join("docs/reference");
+    let write = std::env::var_os("FLUX_GOLDEN").is_some_and(|value| value == "write");
+    let mut stale = Vec::new();
+    for controller in CONTROLLERS {
+        let path = folder.join(format!("{controller}.md"));
+        let page = page(controller)?;
+        if write {
+            fs::create_dir_all(&folder)?;
+            fs::write(&path, page)?;
+        } else if fs::read_to_string(&path).unwrap_or_default() != page {
+            stale.push(path);
+        }
+    }
+    ensure!(
+        stale.is_empty(),
+        "out of date: {stale:?}; FLUX_GOLDEN=write cargo test -p kind-tests --test reference"
+    );
+    Ok(())
+}
+
+#[test]
+fn the_reference_lists_every_environment_variable_that_the_code_reads() -> Result {
+    let known: BTreeSet<&str> = VARIABLES.iter().map(|variable| variable.name).collect();
+    let mut unknown = BTreeSet::new();
+    let mut files = 0;
+    for folder in ["shared", "source-controller", "kustomize-controller"] {
+        readers(&cache::workspace().join(folder), &mut |source| {
+            files += 1;
+            let names = source.split('"').skip(1).step_by(2).filter(|text| {
+                text.len() > 3 && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
+            });
+            for name in names {
+                if !known.contains(name) && !NO_VARIABLES.contains(&name) {
+                    unknown.insert(name.to_owned());
+                }
+            }
+        })?;
+    }
+    ensure!(files > 4, "only {files} files read the environment");
+    ensure!(
+        unknown.is_empty(),
+        "VARIABLES in kind-tests/tests/reference.rs lacks {unknown:?}"
+    );
+    Ok(())
+}
+
+/// Calls `found` with each source file below `folder`, tests and examples aside, that reads the environment.
+fn readers(folder: &Path, found: &mut impl FnMut(&str)) -> Result {
+    for entry in fs::read_dir(folder).doing(format!("list {}", folder.display()))? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if path.is_dir() {
+            if !["target", "tests", "examples", "fuzz", "benches"].contains(&&*name) {
+                readers(&path, found)?;
+            }
+        } else if name.ends_with(".rs") && !NO_CONTROLLER.contains(&&*name) {
+            let source = fs::read_to_string(&path)?;
+            if ["env::var", "env_or(", "from_env"]
+                .iter()
+                .any(|call| source.contains(call))
+            {
+                found(&source);
+            }
+        }
+    }
+    Ok(())
+}

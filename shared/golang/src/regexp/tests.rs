@@ -1,0 +1,99 @@
+//! What expressions mean, and what is refused.
+
+use super::Regex;
+
+#[test]
+fn expressions_mean_what_they_mean_in_go() {
+    for (pattern, text, matches) in [
+        ("^a.c$", "abc", true),
+        (r"^\d+$", "١٢", false),
+        (r"^\d{2}$", "12", true),
+        (r"[[a]", "[", true),
+        (r"^[a&&b]$", "&", true),
+        (r"^[^]a]$", "]", false),
+        (r"^a{b}$", "a{b}", true),
+        (r"^a{,2}$", "a{,2}", true),
+        (r"^\Qa.b\E$", "axb", false),
+        (r"^[[:alpha:]]+$", "abc", true),
+        (r"^[\w-]+$", "a-b", true),
+        (r"^\pL$", "é", true),
+        (r"^\p{Greek}$", "α", true),
+    ] {
+        assert_eq!(
+            Regex::compile(pattern.as_bytes()).unwrap().is_match(text),
+            matches,
+            "{pattern}"
+        );
+    }
+}
+
+#[test]
+fn what_go_refuses_is_refused_in_its_words() {
+    // KZ-PAT-010
+    for (pattern, text) in [
+        ("^(?:[)$", "missing closing ]: `[)$`"),
+        ("^(?:()$", "missing closing ): `^(?:()$`"),
+        ("^(?:))$", "unexpected ): `^(?:))$`"),
+        ("^(?:*a)$", "missing argument to repetition operator: `*`"),
+        ("^(?:a**)$", "invalid nested repetition operator: `**`"),
+        (r"^(?:\y)$", r"invalid escape sequence: `\y`"),
+        ("^(?:a{2,1})$", "invalid repeat count: `{2,1}`"),
+        ("^(?:a{1001})$", "invalid repeat count: `{1001}`"),
+        ("^(?:[z-a])$", "invalid character class range: `z-a`"),
+        ("^(?:(?=a))$", "invalid or unsupported Perl syntax: `(?=`"),
+        ("^(?:(?z))$", "invalid or unsupported Perl syntax: `(?z`"),
+        (r"^(?:a\)$", r"missing closing ): `^(?:a\)$`"),
+        (
+            "^(?:[[:foo:]])$",
+            "invalid character class range: `[:foo:]`",
+        ),
+        ("^(?:(?P<n)$", "invalid named capture: `(?P<n)$`"),
+        (
+            "^(?:x{2}{3})$",
+            "invalid nested repetition operator: `{2}{3}`",
+        ),
+        ("^(?:++)$", "missing argument to repetition operator: `+`"),
+        ("a\\", "trailing backslash at end of expression: ``"),
+    ] {
+        let expected = format!("error parsing regexp: {text}");
+        assert_eq!(
+            Regex::compile(pattern.as_bytes()).unwrap_err().to_string(),
+            expected,
+            "{pattern}"
+        );
+    }
+}
+
+#[test]
+fn what_go_accepts_is_accepted() {
+    // KZ-PAT-010
+    for pattern in [
+        "",
+        "a|b",
+        "(a)(?:b)(?P<n>c)(?<m>d)",
+        "(?i)a",
+        "(?i-s:a)",
+        "[]a]",
+        "[^]]",
+        "[a-]",
+        "[-a]",
+        "[a-z0-9]",
+        r"[\w-.]",
+        r"[\d]+?",
+        "a{",
+        "a{,3}",
+        "a{2}",
+        "a{2,}",
+        "a{2,3}?",
+        r"\.",
+        r"\Qa*\E*",
+        r"\pL\p{Greek}\x41\x{1F600}",
+        "[[:alpha:]]",
+        "[[a]",
+        "a*?",
+        "é+",
+        r"\07",
+    ] {
+        assert!(Regex::compile(pattern.as_bytes()).is_ok(), "{pattern}");
+    }
+}
