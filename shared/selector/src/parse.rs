@@ -1,8 +1,7 @@
 //! The grammar.
 
 use crate::error::{ParseError, Problem, RequirementProblem};
-use crate::validate;
-use crate::{Operator, Requirement, Selector};
+use crate::{Operator, Requirement, Selector, validate};
 
 const SIGNS: [&str; 9] = ["==", "!=", "=", "!", ",", "(", ")", "<", ">"];
 
