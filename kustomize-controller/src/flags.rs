@@ -3,7 +3,7 @@
 use clap::Parser;
 use flux_runtime::flags::{
     CrossNamespaceFlags, DependencyFlags, JitterFlags, ManagerFlags, SelectorFlags,
-    TokenCacheFlags, parse_bool, parse_int,
+    TokenCacheFlags, parse_int,
 };
 use flux_runtime::manager::Pending;
 
@@ -27,7 +27,7 @@ pub(crate) struct Flags {
     #[arg(long, default_value = "4", value_parser = parse_workers, allow_hyphen_values = true)]
     pub(crate) concurrent_ssa: usize,
     /// Whether bases that are not in the artifact are refused.
-    #[arg(long, default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = parse_bool)]
+    #[arg(long)]
     pub(crate) no_remote_bases: bool,
     /// How often the download of an artifact is tried again.
     #[arg(long, default_value = "9", value_parser = parse_retries, allow_hyphen_values = true)]
@@ -54,10 +54,10 @@ pub(crate) struct Flags {
     #[arg(long, default_value = "")]
     pub(crate) custom_apply_stage_kinds: String,
     /// Whether kubeconfigs of remote clusters may run programs.
-    #[arg(long, default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = parse_bool)]
+    #[arg(long)]
     pub(crate) insecure_kubeconfig_exec: bool,
     /// Whether kubeconfigs of remote clusters may switch off the check of certificates.
-    #[arg(long, default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = parse_bool)]
+    #[arg(long)]
     pub(crate) insecure_kubeconfig_tls: bool,
 }
 

@@ -27,8 +27,7 @@ use flux_apply::Confidential;
 use flux_apply::inventory::of as inventory_of;
 use flux_apply::order::GroupKind;
 use flux_artifact::{FetchError, Fetcher, TreeCache};
-use flux_runtime::conditions::{RECONCILING, STALLED};
-use flux_runtime::controller::FINALIZER;
+use flux_runtime::policy::{Stalls, Start, SuspendedStatus, Suspension};
 use flux_runtime::queue::Key;
 use flux_runtime::{Failure, Outcome, Pace, Reconciler, Run, Settings};
 use flux_tree::{Tree, TreePath};
@@ -47,17 +46,14 @@ pub(crate) const FIELD_MANAGER: &str = "kustomize-controller";
 
 /// How the frame treats the kind.
 pub(crate) const SETTINGS: Settings = Settings {
-    name: "kustomization",
-    finalizer: FINALIZER,
-    owned: &["Healthy", "Ready", RECONCILING, STALLED],
-    summary: None,
-    begins_at_once: false,
-    observes_suspended: false,
-    suspended: "Reconciliation is suspended for this object",
-    stalled_is_error: true,
-    names_ends: false,
-    measured: true,
-    timeout: None,
+    conditions: &[health::HEALTHY],
+    start: Start::ByReconciler,
+    suspension: Suspension {
+        message: "Reconciliation is suspended for this object",
+        status: SuspendedStatus::ObservedIfReady,
+    },
+    stalls: Stalls::Fail,
+    ..Settings::new("kustomization")
 };
 
 /// What the flags say about every Kustomization.

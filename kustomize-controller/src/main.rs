@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         grace: Duration::from_secs(30),
         given,
         tokens: Some(flags.token_cache.clone()),
+        ..Options::default()
     };
     manager::main(identity, flags.manager.clone(), options, async |manager| {
         setup::add(manager, &flags)

@@ -186,7 +186,7 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     }
     let enqueue = controller.enqueue();
     let all = known();
-    kustomizations.listen(move |change| on_ready(change, &all, &enqueue));
+    kustomizations.subscribe(move |change| on_ready(change, &all, &enqueue));
     manager.add(controller);
     Ok(())
 }

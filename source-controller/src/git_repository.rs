@@ -7,6 +7,7 @@ mod content;
 mod deadline;
 mod failure;
 mod include;
+mod reason;
 mod remote;
 mod storage;
 mod verify;
@@ -15,14 +16,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flux_api::meta::Artifact;
+use flux_api::meta::{Artifact, FluxStatus};
 use flux_api::source::GitRepository;
 use flux_artifact::{Storage, artifact_dir};
 use flux_budget::Budget;
 use flux_git::Commit;
-use flux_runtime::conditions::{SUCCEEDED, Status};
-use flux_runtime::controller::FINALIZER;
+use flux_runtime::conditions::{ConditionType, Status};
 use flux_runtime::metrics::tokens::Tokens;
+use flux_runtime::policy::{Ready, Wording};
 use flux_runtime::watch::Cache;
 use flux_runtime::work::WorkFolders;
 use flux_runtime::{Failure, Outcome, Reconciler, Run, Settings};
@@ -32,6 +33,7 @@ use tempfile::TempDir;
 use self::change::content_changed;
 use self::checkout::{Found, Wanted};
 use self::failure::StepError;
+use self::reason::GitReason;
 use crate::conditions::{
     ARTIFACT_IN_STORAGE, ARTIFACT_OUTDATED, FETCH_FAILED, GIT_FAILURES, GIT_OWNED, GIT_SUMMARY,
     INCLUDE_UNAVAILABLE, SOURCE_VERIFIED, STORAGE_OPERATION_FAILED,
@@ -46,17 +48,10 @@ const MIN_ARCHIVE_LIMIT: Duration = Duration::from_mins(1);
 
 /// How the frame treats GitRepositories.
 pub(crate) const SETTINGS: Settings = Settings {
-    name: "gitrepository",
-    finalizer: FINALIZER,
-    owned: GIT_OWNED,
-    summary: Some(GIT_SUMMARY),
-    begins_at_once: true,
-    observes_suspended: true,
-    suspended: "reconciliation is suspended for this object",
-    stalled_is_error: false,
-    names_ends: true,
-    measured: true,
-    timeout: None,
+    conditions: GIT_OWNED,
+    ready: Ready::Summary(GIT_SUMMARY),
+    wording: Wording::Named,
+    ..Settings::new("gitrepository")
 };
 
 /// Reconciles GitRepositories.
@@ -128,7 +123,7 @@ impl Reconciler for GitRepositories {
         if is_current(run, &revision, &included) {
             let message = format!("artifact up-to-date with remote revision: '{revision}'");
             tracing::info!("{message}");
-            run.trace("ArtifactUpToDate", message); // SC-GIT-066
+            run.trace(GitReason::ArtifactUpToDate, message); // SC-GIT-066
             run.conditions.remove(INCLUDE_UNAVAILABLE);
         } else {
             let path = artifact_path(run, &format!("{}.tar.gz", commit.hash));
@@ -176,7 +171,7 @@ impl Reconciler for GitRepositories {
         {
             let message = "garbage collected artifacts for deleted resource";
             tracing::info!("{message}");
-            run.trace("GarbageCollectionSucceeded", message);
+            run.trace(GitReason::GarbageCollectionSucceeded, message);
         }
         run.status.artifact = None;
         Ok(())
@@ -216,8 +211,12 @@ impl GitRepositories {
         if change::includes_differ(&included, &run.status.included_artifacts) {
             let message = "included artifacts differ from last observed includes";
             if !run.status.included_artifacts.is_empty() {
-                run.conditions
-                    .set(ARTIFACT_OUTDATED, Status::True, "IncludeChange", message);
+                run.conditions.set(
+                    ARTIFACT_OUTDATED,
+                    Status::True,
+                    GitReason::IncludeChange,
+                    message,
+                );
             }
             progress(run, message).await?;
         }
@@ -261,8 +260,12 @@ fn unchanged(run: &mut Run<GitRepository>, commit: &Commit) -> Failure {
 
 fn in_storage(run: &mut Run<GitRepository>, revision: &str) {
     let message = format!("stored artifact for revision '{revision}'");
-    run.conditions
-        .set(ARTIFACT_IN_STORAGE, Status::True, SUCCEEDED, message);
+    run.conditions.set(
+        ARTIFACT_IN_STORAGE,
+        Status::True,
+        GitReason::Succeeded,
+        message,
+    );
 }
 
 /// Tells of a revision that is new (SC-GIT-030).
@@ -277,8 +280,12 @@ async fn announce(run: &mut Run<GitRepository>, revision: &str) -> Result<(), Fa
     }
     let message = format!("new upstream revision '{revision}'");
     if before.is_some() {
-        run.conditions
-            .set(ARTIFACT_OUTDATED, Status::True, "NewRevision", &*message);
+        run.conditions.set(
+            ARTIFACT_OUTDATED,
+            Status::True,
+            GitReason::NewRevision,
+            &*message,
+        );
     }
     progress(run, &message).await
 }
@@ -326,19 +333,14 @@ fn notify(run: &Run<GitRepository>, commit: &str) {
     let is_new = before
         .and_then(|status| status.artifact.as_ref())
         .is_none_or(|old| old.digest != artifact.digest);
-    let had = |kind: &&str| {
-        before.is_some_and(|status| {
-            status
-                .conditions
-                .iter()
-                .any(|condition| condition.type_ == **kind)
-        })
+    let had = |kind: &ConditionType| {
+        before.is_some_and(|status| status.condition(kind.as_str()).is_some())
     };
-    let has = |kind: &&str| run.conditions.get(kind).is_some();
+    let has = |kind: &ConditionType| run.conditions.get(kind).is_some();
     let has_recovered = GIT_FAILURES.iter().any(had) && !GIT_FAILURES.iter().any(has);
     let reason = match (is_new, has_recovered) {
-        (true, _) => "NewArtifact",
-        (false, true) => SUCCEEDED,
+        (true, _) => GitReason::NewArtifact,
+        (false, true) => GitReason::Succeeded,
         (false, false) => return,
     };
     let message = format!("stored artifact for commit '{commit}'");

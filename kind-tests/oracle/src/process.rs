@@ -164,9 +164,15 @@ fn build(command: &str, version: &str) -> PathBuf {
     }
     fs::create_dir_all(&folder)
         .unwrap_or_else(|error| panic!("cannot create {}: {error}", folder.display()));
-    // Several tests may build at once; the last to finish wins, with the same binary.
-    let thread = std::thread::current().id();
-    let aside = folder.join(format!(".{command}-{}-{thread:?}", std::process::id()));
+    // Of several tests that want it one builds it.
+    let lock = fs::File::create(folder.join(format!(".{command}.lock")))
+        .unwrap_or_else(|error| panic!("cannot lock {command}: {error}"));
+    lock.lock()
+        .unwrap_or_else(|error| panic!("cannot lock {command}: {error}"));
+    if binary.exists() {
+        return binary;
+    }
+    let aside = folder.join(format!(".{command}-{}", std::process::id()));
     let output = Command::new("go")
         .args(["build", "-o"])
         .arg(&aside)

@@ -238,7 +238,7 @@ async fn definitions_come_first_and_a_bad_object_stops_its_stage_only() -> Resul
     let tracked: Vec<inventory::Tracked> = objects
         .iter()
         .map(|object| inventory::Tracked {
-            id: object.id(),
+            id: object.id().clone(),
             version: object.version().to_owned(),
         })
         .collect();

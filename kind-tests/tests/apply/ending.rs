@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use flux_apply::{
-    ObjectId, WaitOptions, apply_in_stages, delete_all, inventory, wait_for_termination,
-    wait_until_current,
-};
+use flux_apply::{apply_in_stages, delete_all, inventory, wait_for_termination};
+use flux_cluster::{ObjectId, WaitOptions, wait_until_current};
 use kind_tests::{CONFIG_MAP, Kind, Result, ensure};
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -110,7 +108,7 @@ async fn a_wait_ends_with_the_event_that_decides_it() -> Result {
     let job = "{apiVersion: batch/v1, kind: Job, metadata: {name: j}, spec: {suspend: false, backoffLimit: 0, template: {spec: {restartPolicy: Never,
         nodeSelector: {nowhere: 'true'}, containers: [{name: c, image: i}]}}}}";
     bench.namespace.apply(job).await?;
-    let id = |kind: &str, group: &str, name: &str| flux_apply::Target {
+    let id = |kind: &str, group: &str, name: &str| flux_cluster::Target {
         id: ObjectId {
             group: group.into(),
             kind: kind.into(),
@@ -158,7 +156,7 @@ async fn a_wait_ends_with_the_event_that_decides_it() -> Result {
     changed?;
     waited?;
 
-    let homeless = flux_apply::Target {
+    let homeless = flux_cluster::Target {
         id: ObjectId {
             kind: "Pod".into(),
             name: "p".into(),
@@ -214,7 +212,7 @@ async fn reading_is_enough_where_watching_is_not_allowed() -> Result {
     };
     wait_until_current(
         &bench.target,
-        &[flux_apply::Target::of(&id("ConfigMap"), "v1")],
+        &[flux_cluster::Target::of(&id("ConfigMap"), "v1")],
         &options,
     )
     .await?;
@@ -222,7 +220,7 @@ async fn reading_is_enough_where_watching_is_not_allowed() -> Result {
         timeout: Duration::from_secs(1),
         ..options
     };
-    let secret = flux_apply::Target::of(&id("Secret"), "v1");
+    let secret = flux_cluster::Target::of(&id("Secret"), "v1");
     let error = wait_until_current(&bench.target, &[secret], &brief).await;
     let error = error
         .err()

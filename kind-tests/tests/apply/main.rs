@@ -7,10 +7,8 @@ mod ownership;
 mod recreating;
 mod staging;
 
-use flux_apply::{
-    Cluster as Target, Memory, Object, Options, PruneOptions, apply_in_stages, managers, normalise,
-    parse,
-};
+use flux_apply::{Memory, Options, PruneOptions, apply_in_stages, normalise, parse};
+use flux_cluster::{Cluster as Target, Object, managers};
 use kind_tests::{CONFIG_MAP, Cluster, Doing, Failure, Kind, Namespace, Result};
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -61,7 +59,7 @@ impl Bench {
         for object in &mut objects {
             let keys = [format!("{GROUP}/name"), format!("{GROUP}/namespace")];
             object.set_metadata(
-                flux_apply::Metadata::Labels,
+                flux_cluster::Metadata::Labels,
                 keys.iter().zip([&name, &namespace]),
             );
         }

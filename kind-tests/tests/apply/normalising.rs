@@ -2,7 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use flux_apply::{Metadata, Object, Options, apply_in_stages};
+use flux_apply::{Options, apply_in_stages};
+use flux_cluster::{Metadata, Object};
 use kind_tests::{Failure, Kind, Result, SECRET, ensure};
 use kube::api::{DeleteParams, Patch, PatchParams};
 use oracle::{Answer, Oracle};

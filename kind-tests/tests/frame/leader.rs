@@ -33,7 +33,7 @@ async fn one_leads_at_a_time_and_hands_over() -> Result {
     let recorder = Recorder::new(client.clone(), "source-controller", "pod-1".into(), None)?;
     let never = CancellationToken::new();
     let win = |identity: &str| {
-        election(&namespace, identity).win(
+        election(&namespace, identity).acquire(
             client.clone(),
             recorder.clone(),
             metrics.clone(),
@@ -68,7 +68,7 @@ async fn one_leads_at_a_time_and_hands_over() -> Result {
     let holding = {
         let end = end.clone();
         tokio::spawn(async move {
-            let kept = first.hold(&end).await;
+            let kept = first.renew(&end).await;
             (first, kept)
         })
     };
@@ -80,7 +80,7 @@ async fn one_leads_at_a_time_and_hands_over() -> Result {
     end.cancel();
     let (first, kept) = holding.await?;
     assert!(kept);
-    first.resign().await;
+    first.release().await;
     let second = namespace
         .wait_for("the second leader", second)
         .await?
@@ -115,7 +115,7 @@ async fn one_leads_at_a_time_and_hands_over() -> Result {
         )
         .await?;
     let kept = namespace
-        .wait_for("the loss of the Lease", second.hold(&never))
+        .wait_for("the loss of the Lease", second.renew(&never))
         .await?;
     assert!(!kept);
     Ok(())

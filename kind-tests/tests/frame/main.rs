@@ -2,7 +2,9 @@
 //! the controllers themselves.
 
 mod events;
+mod fairness;
 mod leader;
+mod minimal;
 mod objects;
 mod process;
 mod watches;
@@ -13,10 +15,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use flux_api::source::GitRepository;
-use flux_runtime::conditions::{Polarity, RECONCILING, STALLED, Status, Summary};
-use flux_runtime::controller::{Controller, Environment, FINALIZER};
+use flux_runtime::conditions::{ConditionType, Polarity, Status, Summary};
+use flux_runtime::controller::{Controller, Environment};
 use flux_runtime::events::Recorder;
 use flux_runtime::metrics::Metrics;
+use flux_runtime::policy::Ready;
 use flux_runtime::queue::BackOff;
 use flux_runtime::watch::Cache;
 use flux_runtime::{self as runtime, Outcome, Pace, Reconciler, Run, Settings};
@@ -61,13 +64,12 @@ impl Reconciler for Scripted {
         run.status.observed_ignore = Some(script.clone());
         match script.as_str() {
             "stall" => {
-                Err(runtime::Failure::stalled("URLInvalid", "no such scheme")
-                    .marking("FetchFailed"))
+                Err(runtime::Failure::stalled("URLInvalid", "no such scheme").marking(FETCH_FAILED))
             }
             "retry" => {
                 Err(
                     runtime::Failure::retry("GitOperationFailed", "remote hung up", Pace::BackOff)
-                        .marking("FetchFailed"),
+                        .marking(FETCH_FAILED),
                 )
             }
             "panic" => {
@@ -81,9 +83,9 @@ impl Reconciler for Scripted {
                     let _ = self.leave.subscribe().wait_for(|leave| *leave).await;
                     self.holding.send_modify(|holding| *holding -= 1);
                 }
-                run.conditions.remove("FetchFailed");
+                run.conditions.remove(FETCH_FAILED);
                 run.conditions.set(
-                    "ArtifactInStorage",
+                    ARTIFACT_IN_STORAGE,
                     Status::True,
                     "Succeeded",
                     "stored artifact",
@@ -106,32 +108,19 @@ impl Reconciler for Scripted {
     }
 }
 
+const FETCH_FAILED: ConditionType = ConditionType::new("FetchFailed");
+const ARTIFACT_IN_STORAGE: ConditionType = ConditionType::new("ArtifactInStorage");
+
 const SETTINGS: Settings = Settings {
-    name: "gitrepository",
-    finalizer: FINALIZER,
-    owned: &[
-        "FetchFailed",
-        "ArtifactInStorage",
-        "Ready",
-        RECONCILING,
-        STALLED,
-    ],
-    summary: Some(Summary {
+    conditions: &[FETCH_FAILED, ARTIFACT_IN_STORAGE],
+    ready: Ready::Summary(Summary {
         types: &[
-            ("FetchFailed", Polarity::Negative),
-            ("ArtifactInStorage", Polarity::Positive),
-            (STALLED, Polarity::Negative),
-            (RECONCILING, Polarity::Negative),
+            (FETCH_FAILED, Polarity::Negative),
+            (ARTIFACT_IN_STORAGE, Polarity::Positive),
         ],
         bipolar: None,
     }),
-    begins_at_once: true,
-    observes_suspended: true,
-    suspended: "reconciliation is suspended for this object",
-    stalled_is_error: false,
-    names_ends: false,
-    measured: true,
-    timeout: None,
+    ..Settings::new("gitrepository")
 };
 
 /// A controller on the objects of one namespace, in this process.
@@ -152,17 +141,21 @@ impl Drop for Running {
     }
 }
 
-async fn start(namespace: &Namespace) -> Result<Running> {
-    let sink = EventSink::start().await?;
+/// What a controller of the objects in this namespace gets from its process.
+fn environment(
+    namespace: &Namespace,
+    metrics: &Metrics,
+    sink: Option<&EventSink>,
+) -> Result<Environment> {
     let client = namespace.client().clone();
-    let metrics = Metrics::new()?;
+    let url = sink.map(EventSink::url);
     let recorder = Recorder::new(
         client.clone(),
         "source-controller",
         "pod-1".into(),
-        Some(&sink.url()),
+        url.as_deref(),
     )?;
-    let environment = Environment {
+    Ok(Environment {
         client,
         namespace: Some(namespace.name().to_owned()),
         selector: None,
@@ -175,7 +168,13 @@ async fn start(namespace: &Namespace) -> Result<Running> {
         status_manager: "source-controller",
         recorder,
         metrics: metrics.clone(),
-    };
+    })
+}
+
+async fn start(namespace: &Namespace) -> Result<Running> {
+    let sink = EventSink::start().await?;
+    let metrics = Metrics::new()?;
+    let environment = environment(namespace, &metrics, Some(&sink))?;
     let scripted = Scripted::default();
     let (runs, finalized) = (scripted.runs.clone(), scripted.finalized.clone());
     let panics = scripted.panics.subscribe();

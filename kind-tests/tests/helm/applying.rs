@@ -6,7 +6,7 @@ use kind_tests::helm_cli::Helm;
 use kind_tests::{CONFIG_MAP, DEPLOYMENT, Kind, Result, SECRET, ensure};
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, Cli, files};
+use crate::bench::{Bench, Cli, failure, files};
 
 const NAMESPACE: Kind = Kind("v1", "Namespace");
 const MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: map}\ndata: {is: '{{ .Values.is }}', rest: same}\n";
@@ -209,7 +209,7 @@ async fn nothing_is_pruned_while_something_cannot_be_applied() -> Result {
         ..UpgradeOptions::default()
     };
     let failed = ours.try_upgrade("{}", options).await?;
-    let error = failed.result.err().unwrap_or_default();
+    let error = failure(failed.result);
     let parts: Vec<&str> = error.split(" && ").collect();
     ensure!(
         matches!(parts.as_slice(), [map, web] if map.contains("field not declared in schema") && web.contains("field is immutable")),
@@ -399,14 +399,14 @@ async fn a_name_that_the_server_makes_up_is_as_it_is_for_helm() -> Result {
     made.retain(|name| name.starts_with("made-up-"));
     ensure!(made.len() == 1, "{made:?}");
     let our = ours.try_upgrade("{}", UpgradeOptions::default()).await?;
-    let our = our.result.err().unwrap_or_default();
+    let our = failure(our.result);
     let their = ours.helm_refuses(&["upgrade", "web"])?;
     let their = their.trim_start_matches("UPGRADE FAILED: ");
     ensure!(our == their, "{our}\n{their}");
 
     ours.change(&files(&[("templates/m.yaml", &two)]))?;
     let our = ours.try_upgrade("{}", UpgradeOptions::default()).await?;
-    let our = our.result.err().unwrap_or_default();
+    let our = failure(our.result);
     let their = ours.helm_refuses(&["upgrade", "web"])?;
     let their = their.trim_start_matches("UPGRADE FAILED: ");
     ensure!(our == their, "{our}\n{their}");

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use flux_apply::Cluster as Target;
+use flux_cluster::Cluster as Target;
 use flux_errors::chain;
 use flux_helm::action::{
     Action, ApplyMethod, Draft, InstallOptions, RollbackOptions, UninstallOptions, UpgradeOptions,
 };
 use flux_helm::{Chart, File, ParsedChart, Release, RenderOptions, Status, load_values};
-use flux_release::{FIELD_MANAGER, Options, Performed, Releaser, now, render};
+use flux_release::{FIELD_MANAGER, Options, PerformError, Performed, Releaser, now, render};
 use kind_tests::helm_cli::{self, Helm};
 use kind_tests::requests::Counter;
 use kind_tests::{Cluster, Doing, Failure, Namespace, Result, ensure};
@@ -173,7 +173,9 @@ impl Bench {
         change: impl FnOnce(&mut InstallOptions),
     ) -> Result<Release> {
         let performed = self.try_install(values, change).await?;
-        performed.result.map_err(Failure::new)?;
+        performed
+            .result
+            .map_err(|error| Failure::new(chain(&error)))?;
         Ok(performed.release)
     }
 
@@ -195,7 +197,9 @@ impl Bench {
 
     pub(crate) async fn upgrade(&self, values: &str) -> Result<Release> {
         let performed = self.try_upgrade(values, UpgradeOptions::default()).await?;
-        performed.result.map_err(Failure::new)?;
+        performed
+            .result
+            .map_err(|error| Failure::new(chain(&error)))?;
         Ok(performed.release)
     }
 
@@ -217,7 +221,7 @@ impl Bench {
         let performed = self.try_install("{}", |_| {}).await?;
         let error = performed.result.err();
         let error = error.ok_or_else(|| Failure::new("it was installed"))?;
-        Ok(error.replace(self.namespace.name(), "ns"))
+        Ok(chain(&error).replace(self.namespace.name(), "ns"))
     }
 
     /// The same of Helm 4 and the same chart, with these arguments.
@@ -290,4 +294,9 @@ impl Cli<'_> {
         let told = self.run(&[arguments, &["-o", "json"]].concat())?;
         serde_json::from_str(&told).doing(format!("read helm's answer {told:?}"))
     }
+}
+
+/// The text of a failure; empty if there is none.
+pub(crate) fn failure(result: std::result::Result<(), PerformError>) -> String {
+    result.map_or_else(|error| chain(&error), |()| String::new())
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use flux_errors::chain;
 use flux_helm::action::{UninstallOptions, WaitStrategy};
 use kind_tests::{CONFIG_MAP, DEPLOYMENT, Result, SECRET, ensure};
 use serde_json::json;
@@ -122,7 +123,7 @@ async fn an_uninstallation_tells_what_does_not_go() -> Result {
         ours.options.timeout = Duration::from_secs(1);
         ours.options.wait = strategy;
         let told = ours.uninstall(UninstallOptions::default()).await?.result;
-        let told = told.map_err(|error| error.replace(ours.namespace.name(), "ns"));
+        let told = told.map_err(|error| chain(&error).replace(ours.namespace.name(), "ns"));
         ensure!(
             told == want.map_err(ToOwned::to_owned),
             "{strategy:?}: {told:?}"

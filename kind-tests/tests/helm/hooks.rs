@@ -7,7 +7,7 @@ use flux_helm::action::{TestOptions, UninstallOptions, UpgradeOptions, WaitStrat
 use flux_helm::{HookPhase, Release, Status};
 use kind_tests::{CONFIG_MAP, Failure, Kind, Result, ensure};
 
-use crate::bench::{Bench, files};
+use crate::bench::{Bench, failure, files};
 
 const JOB_KIND: Kind = Kind("batch/v1", "Job");
 const POD: Kind = Kind("v1", "Pod");
@@ -125,7 +125,7 @@ async fn a_job_that_fails_fails_the_release() -> Result {
     .concat();
     let mut ours = Bench::new("helm-hook-fails", &files(&[("templates/all.yaml", &all)])).await?;
     let failed = ours.try_install("{}", |_| {}).await?;
-    let error = failed.result.err().unwrap_or_default();
+    let error = failure(failed.result);
     let error = error.replace(ours.namespace.name(), "ns");
     ensure!(
         error
@@ -179,7 +179,7 @@ async fn a_job_that_fails_fails_the_release() -> Result {
     ours.change(&files(&[("templates/all.yaml", &slow)]))?;
     ours.options.timeout = Duration::from_secs(1);
     let late = ours.try_upgrade("{}", UpgradeOptions::default()).await?;
-    let error = late.result.err().unwrap_or_default();
+    let error = failure(late.result);
     let error = error.replace(ours.namespace.name(), "ns");
     ensure!(
         error
@@ -255,7 +255,7 @@ async fn a_test_is_a_pod_that_succeeds() -> Result {
         let performed = performed?;
         let told = performed
             .result
-            .map_err(|error| error.replace(ours.namespace.name(), "ns"));
+            .map_err(|error| chain(&error).replace(ours.namespace.name(), "ns"));
         ensure!(told == result, "{name}: {told:?}");
         let record = ours
             .releaser()

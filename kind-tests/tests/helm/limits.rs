@@ -1,6 +1,6 @@
 //! Clusters that do not answer, and records that they do not take.
 
-use flux_apply::Cluster;
+use flux_cluster::Cluster;
 use flux_errors::chain;
 use flux_helm::action::{
     InstallOptions, RollbackOptions, TestOptions, UninstallOptions, UpgradeOptions,

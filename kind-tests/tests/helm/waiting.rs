@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use flux_errors::chain;
 use flux_helm::Status;
 use flux_helm::action::{UpgradeOptions, WaitStrategy};
+use flux_release::PerformError;
 use kind_tests::{DEPLOYMENT, Doing, Failure, Result, ensure};
 
-use crate::bench::{Bench, files};
+use crate::bench::{Bench, failure, files};
 
 const WEB: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  replicas: 1\n  selector: {matchLabels: {app: web}}\n  template:\n    metadata: {labels: {app: web}}\n    spec: {nodeSelector: {}, containers: [{name: web, image: example.com/web}]}\n";
 const JOB: &str = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: job}\nspec:\n  template:\n    spec: {restartPolicy: Never, nodeSelector: {no: such-node}, containers: [{name: c, image: example.com/job}]}\n";
@@ -74,7 +76,7 @@ async fn a_release_fails_whose_objects_are_not_ready_in_time() -> Result {
         };
         let told = performed
             .result
-            .map_err(|error| error.replace(ours.namespace.name(), "ns"));
+            .map_err(|error| chain(&error).replace(ours.namespace.name(), "ns"));
         let want = want.map_err(ToOwned::to_owned);
         ensure!(told == want, "{strategy:?} {template}: {told:?}");
         let status = performed.release.status();
@@ -92,7 +94,7 @@ async fn a_release_fails_whose_objects_are_not_ready_in_time() -> Result {
     ours.options.timeout = kind_tests::deadline();
     ours.options.wait = WaitStrategy::Watcher;
     let performed = ours.try_upgrade("{}", UpgradeOptions::default()).await?;
-    let error = performed.result.err().unwrap_or_default();
+    let error = failure(performed.result);
     let error = error.replace(ours.namespace.name(), "ns");
     ensure!(
         error == "failed early due to stalled resources: [Deployment/ns/web status: 'Failed']",
@@ -103,7 +105,7 @@ async fn a_release_fails_whose_objects_are_not_ready_in_time() -> Result {
 
 // HC-WAIT-020
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wait_ends_when_it_is_stopped() -> Result {
+async fn a_wait_ends_when_it_is_cancelled() -> Result {
     let stuck = WEB.replace("nodeSelector: {}", "nodeSelector: {no: such-node}");
     let ours = Bench::new("helm-stopped", &files(&[("templates/web.yaml", &stuck)])).await?;
     let install = ours.begin_install("{}").await?;
@@ -126,7 +128,10 @@ async fn a_wait_ends_when_it_is_stopped() -> Result {
         .result
         .err()
         .ok_or_else(|| Failure::new("it was installed"))?;
-    ensure!(error == "context canceled", "{error}");
+    ensure!(
+        matches!(&error, PerformError::Cancelled { message } if message == "context canceled"),
+        "{error:?}"
+    );
     ensure!(
         statuses == [Status::PendingInstall, Status::Failed],
         "{statuses:?}"
@@ -138,7 +143,7 @@ async fn a_wait_ends_when_it_is_stopped() -> Result {
         info.description
     );
 
-    // Neither hooks nor the waits of Helm 3 are stopped.
+    // Neither hooks nor the waits of Helm 3 are cancelled.
     let hook = JOB
         .replace(
             "metadata: {name: job}",

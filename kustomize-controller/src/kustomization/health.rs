@@ -8,7 +8,7 @@ use flux_api::meta::GoDuration;
 use flux_apply::{
     Action, ChangeSet, Cluster, Object, ObjectId, Target, WaitOptions, wait_until_current,
 };
-use flux_runtime::conditions::Status;
+use flux_runtime::conditions::{ConditionType, Status};
 use flux_runtime::{Failure, Pace, Run};
 use kube::ResourceExt;
 
@@ -17,7 +17,7 @@ use super::source::Resolved;
 use super::{Kustomizations, metadata_of, owner_selector};
 
 /// Whether the objects of a Kustomization are healthy.
-const HEALTHY: &str = "Healthy";
+pub(super) const HEALTHY: ConditionType = ConditionType::new("Healthy");
 
 /// Waits until what is to be waited for is healthy, without holding a worker (KC-HEALTH-001..011).
 #[allow(clippy::too_many_arguments)] // the facts of one run, each of which another step has found
@@ -132,7 +132,7 @@ pub(super) async fn check(
         || run
             .conditions
             .get(HEALTHY)
-            .is_none_or(|healthy| healthy.status != "True")
+            .is_none_or(|healthy| healthy.status != Status::True)
     {
         run.conditions
             .set(HEALTHY, Status::True, "Succeeded", message);
@@ -198,7 +198,7 @@ fn jobs_with_ttl(built: &[Object]) -> BTreeSet<ObjectId> {
             && object.kind() == "Job"
             && ttl.is_some_and(serde_json::Value::is_i64)
     });
-    jobs.map(Object::id).collect()
+    jobs.map(|object| object.id().clone()).collect()
 }
 
 #[cfg(test)]
@@ -353,7 +353,7 @@ mod tests {
             ),
         ] {
             let found = jobs_with_ttl(std::slice::from_ref(&object));
-            assert_eq!(found.contains(&object.id()), counts, "{what}");
+            assert_eq!(found.contains(object.id()), counts, "{what}");
         }
     }
 }

@@ -35,7 +35,7 @@ pub(super) async fn reserve(
 ) -> Result<(), Failure> {
     let held = run.status.inventory.iter().flat_map(|held| &held.entries);
     let known: HashSet<&str> = held.map(|entry| &*entry.id).collect();
-    let new = objects.iter().map(|object| (object, object.id()));
+    let new = objects.iter().map(|object| (object, object.id().clone()));
     let new: Vec<_> = new
         .filter(|(_, id)| !known.contains(&*id.inventory_id()))
         .collect();

@@ -224,7 +224,7 @@ mod tests {
             artifact,
             ..GitRepositoryStatus::default()
         });
-        sources.git_repositories.note(repository);
+        sources.git_repositories.upsert(repository);
         sources
     }
 

@@ -9,6 +9,7 @@ mod inventory;
 mod label_selector;
 mod references;
 mod selector;
+mod status;
 mod string_enum;
 mod time;
 
@@ -24,5 +25,7 @@ pub use references::{
     NamespacedObjectReference, SecretKeyReference, ValuesKind,
 };
 pub use selector::{CommonMetadata, CustomHealthCheck, IgnoreRule, Image, Patch, Selector};
+pub(crate) use status::flux_status;
+pub use status::{FluxObject, FluxStatus};
 pub(crate) use string_enum::string_enum;
 pub use time::Time;

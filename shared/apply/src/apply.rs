@@ -3,28 +3,28 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
+use flux_cluster::managers::{Cleanup, migrate_api_version};
+use flux_cluster::{
+    Cluster, Confidential, Object, ObjectId, RequestError, Resource, Target, WaitOptions,
+    wait_until_current,
+};
 use futures::future::{BoxFuture, FutureExt as _};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
-use crate::cluster::Cluster;
 use crate::concurrency::all_or_first_failure;
-use crate::confidential::Confidential;
 use crate::definitions::{Served, served, wait_until_listed};
-use crate::discovery::Resource;
-use crate::error::{ApplyError, Failed, RequestError, StepError};
+use crate::error::{ApplyError, Failed, StepError};
 use crate::ignore::{IgnoreRules, Resolution};
-use crate::managers::{Cleanup, migrate_api_version};
 use crate::memory::Memory;
 use crate::normalise::remove_unusable_ca_bundle;
 use crate::order::{GroupKind, Stage, apply_order};
 use crate::recreate::{self, recreate};
-use crate::wait::{self, Target, WaitOptions};
-use crate::{Action, Change, ChangeSet, Object, ObjectId};
+use crate::{Action, Change, ChangeSet};
 
-/// How long the objects of a stage may take to become ready, and the kinds that they define to be listed.
+/// How long the objects of a stage may take to become ready, and the kinds that they define to be served.
 const STAGE_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How often an object that others write between the look at it and the dry run is looked at again.
+/// How often an object is read again if others write it between the read and the dry run.
 const LOOKS: usize = 3;
 
 /// How objects are applied.
@@ -40,21 +40,21 @@ pub struct Options {
     pub if_not_present: Vec<(String, String)>,
     /// Kinds that are applied before the rest.
     pub custom_stage: BTreeSet<GroupKind>,
-    /// What others left behind and is removed.
+    /// What is removed from objects on the cluster before they are applied.
     pub cleanup: Cleanup,
     /// Write the version that is applied into all managed fields first.
     pub migrate_api_version: bool,
     /// Fields that are left alone.
     pub ignore: IgnoreRules,
-    /// How many objects are looked at, and applied, at once.
+    /// How many objects are compared, and applied, concurrently.
     pub concurrency: usize,
-    /// Finds the objects that were applied before; without one every object is looked at.
+    /// A label selector for the objects that were applied before; without it every object is compared.
     pub known_by: Option<String>,
 }
 
 /// Applies objects in stages and remembers how it left them (RT-SSA-005 and 008, KC-SSA-009 to 012).
 ///
-/// All objects of a stage are looked at, by a dry run, before the first of them is changed or deleted. Objects of one kind
+/// All objects of a stage are compared with the cluster, by a dry run, before the first of them is changed or deleted. Objects of one kind
 /// are changed concurrently, kinds one after another.
 ///
 /// A future that is dropped may leave an object deleted that was to be made again.
@@ -69,7 +69,7 @@ pub async fn apply_in_stages(
     options: &Options,
     memory: &mut Memory,
 ) -> Result<ChangeSet, Failed> {
-    let ids: BTreeSet<ObjectId> = objects.iter().map(Object::id).collect();
+    let ids: BTreeSet<ObjectId> = objects.iter().map(|object| object.id().clone()).collect();
     memory.begin(&ids);
     let unchanged = match &options.known_by {
         Some(selector) => memory.unchanged(cluster, &objects, selector).await,
@@ -109,20 +109,20 @@ pub async fn apply_in_stages(
             .map(|change| Target::of(&change.id, &change.version))
             .collect();
         applied.changes.extend(changes);
-        // Where nothing was touched everything is as it was when it was last waited for.
+        // Untouched objects were current when they were last waited for.
         if stage.is_waited_for() && touched {
             let wait = WaitOptions {
                 timeout: STAGE_TIMEOUT,
                 fail_fast: false,
                 ..WaitOptions::default()
             };
-            match wait::wait_until_current(cluster, &targets, &wait).await {
+            match wait_until_current(cluster, &targets, &wait).await {
                 Ok(found) => {
                     memory.note_current(found);
                     wait_until_listed(cluster, kinds, STAGE_TIMEOUT).await;
                 }
                 Err(error) => {
-                    // They are not as they should be: the next run has to look and to wait again.
+                    // They are not current: the next run has to compare them and to wait again.
                     for target in &targets {
                         memory.forget_one(&target.id);
                     }
@@ -145,22 +145,22 @@ struct Run<'r> {
     refused: &'r BTreeSet<ObjectId>,
 }
 
-/// What is to be done about an object.
+/// The change of one object.
 struct Plan {
     desired: Object,
     change: Change,
     write: Write,
-    /// The object as it is, where the server has been asked for it.
+    /// The object on the cluster, if it was read.
     live: Option<Object>,
 }
 
-/// How an object is changed.
+/// How an object is written.
 enum Write {
     /// Not at all.
     Nothing,
-    /// It is applied, with these fields as they are.
+    /// It is applied, with these fields left as they are.
     Apply(Resource, Vec<Resolution>),
-    /// It is deleted and made again.
+    /// It is deleted and recreated.
     Recreate(Resource),
 }
 
@@ -170,7 +170,7 @@ impl Run<'_> {
         mut objects: Vec<Object>,
         memory: &mut Memory,
     ) -> Result<Vec<Change>, ApplyError> {
-        objects.sort_by(|left, right| apply_order(&left.id(), &right.id()));
+        objects.sort_by(|left, right| apply_order(left.id(), right.id()));
         let concurrency = self.options.concurrency.max(1);
         // Boxed, so that the whole may move between threads.
         let plans: Vec<BoxFuture<'_, _>> = objects
@@ -199,10 +199,10 @@ impl Run<'_> {
             let writes = group.iter().map(|plan| self.write(plan).boxed()).collect();
             let written = all_or_first_failure(writes, concurrency).await;
             let written: Vec<Option<Object>> = written.inspect_err(|error| {
-                // Which of them were written is not known: all are to be looked at again.
+                // Which of them were written is not known: all have to be compared again.
                 for plan in group {
-                    memory.forget_one(&plan.desired.id());
-                    if error.is_restored(&plan.desired.id()) {
+                    memory.forget_one(plan.desired.id());
+                    if error.is_restored(plan.desired.id()) {
                         memory.note_refused(&plan.desired);
                     }
                 }
@@ -219,9 +219,9 @@ impl Run<'_> {
                     Some(live) if self.is_clean(&plan.desired, live) => {
                         memory.note(&plan.desired, live, &plan.change);
                     }
-                    Some(_) => memory.forget_one(&plan.desired.id()),
-                    None if !self.unchanged.contains_key(&plan.desired.id()) => {
-                        memory.forget_one(&plan.desired.id());
+                    Some(_) => memory.forget_one(plan.desired.id()),
+                    None if !self.unchanged.contains_key(plan.desired.id()) => {
+                        memory.forget_one(plan.desired.id());
                     }
                     None => {}
                 }
@@ -232,10 +232,10 @@ impl Run<'_> {
         Ok(changes)
     }
 
-    /// Looks at an object and decides what is to be done about it.
+    /// Compares an object with the cluster and decides how it is written.
     async fn plan(&self, mut desired: Object) -> Result<Plan, ApplyError> {
         remove_unusable_ca_bundle(&mut desired);
-        let id = desired.id();
+        let id = desired.id().clone();
         if let Some(change) = self.unchanged.get(&id) {
             let change = Change {
                 action: Action::Unchanged,
@@ -252,7 +252,7 @@ impl Run<'_> {
         let resource = resource
             .map_err(|error| failure(self.cluster.confidential(), &id, StepError::DryRun(error)))?;
 
-        // What cannot be read now may still be applied, or will tell why not.
+        // An object that cannot be read may still be applied, or the dry run says why not.
         let found = self.cluster.get(&resource, &id).await;
         let exists = !found.as_ref().is_err_and(RequestError::is_not_found);
         let mut live = found.unwrap_or_default();
@@ -305,7 +305,7 @@ impl Run<'_> {
             }
         }
         let mut dry_run = dry_run.map_err(|error| failed(StepError::DryRun(error)))?;
-        // What others wrote between the two answers is no drift.
+        // Writes of others between the two answers are no drift.
         for _ in 0..LOOKS {
             let moved = live.exists() && live.resource_version() != dry_run.resource_version();
             if patched || !moved || !self.options.ignore.has_drifted(&live, &dry_run) {
@@ -361,7 +361,7 @@ impl Run<'_> {
         })
     }
 
-    /// Does what was decided; gives what the server made of it.
+    /// Carries a plan out. Returns the object as the server stores it, `None` if nothing was written.
     async fn write(&self, plan: &Plan) -> Result<Option<Object>, ApplyError> {
         let unread = Object::default();
         let live = plan.live.as_ref().unwrap_or(&unread);
@@ -381,7 +381,7 @@ impl Run<'_> {
         };
         answer.map(Some).map_err(|step| {
             let own = self.values_of(&plan.desired, live);
-            failure(&own, &plan.desired.id(), step)
+            failure(&own, plan.desired.id(), step)
         })
     }
 
@@ -389,7 +389,7 @@ impl Run<'_> {
     fn kinds_of(&self, objects: &[Object]) -> Vec<(String, Vec<Served>)> {
         let looked_at = objects
             .iter()
-            .filter(|object| object.is_crd() && !self.unchanged.contains_key(&object.id()));
+            .filter(|object| object.is_crd() && !self.unchanged.contains_key(object.id()));
         looked_at
             .map(|object| (object.name().to_owned(), served(object)))
             .collect()
@@ -427,7 +427,7 @@ impl Run<'_> {
         desired.carries_any(exclusions) || live.carries_any(exclusions)
     }
 
-    /// Whether nothing is left that a later run would have to clean up.
+    /// Whether a later run has nothing to clean up.
     fn is_clean(&self, desired: &Object, live: &Object) -> bool {
         let cleanup = &self.options.cleanup;
         self.keeps_other_managers(desired, live)
@@ -457,7 +457,7 @@ fn kinds_of_applied(kinds: Vec<(String, Vec<Served>)>, changes: &[Change]) -> Ve
 
 fn change_of(object: &Object, action: Action) -> Change {
     Change {
-        id: object.id(),
+        id: object.id().clone(),
         version: object.version().to_owned(),
         action,
     }

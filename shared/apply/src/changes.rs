@@ -2,22 +2,22 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use crate::ObjectId;
+use flux_cluster::ObjectId;
 
 /// What was done to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Action {
-    /// It was made.
+    /// It was created.
     Created,
     /// It was changed.
     Configured,
-    /// It was as it should be.
+    /// It was in sync.
     Unchanged,
     /// It was deleted, or did not exist any more.
     Deleted,
     /// It was left alone because it says so.
     Skipped,
-    /// It could not be told.
+    /// It is not known what was done, since a request failed.
     Unknown,
 }
 

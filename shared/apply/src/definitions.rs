@@ -1,14 +1,12 @@
-//! Waits until the server lists the kinds of new definitions.
+//! Waits until the server serves the kinds of new definitions.
 
 use std::time::Duration;
 
+use flux_cluster::{Cluster, Object};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::Object;
-use crate::cluster::Cluster;
-
-/// The pause before the second look; each further one is twice as long, up to [`MAX_PAUSE`].
+/// The pause before the second request; each further one is twice as long, up to [`MAX_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
@@ -45,11 +43,11 @@ pub(crate) fn served(definition: &Object) -> Vec<Served> {
         .collect()
 }
 
-/// Waits until the cluster lists these kinds, for `timeout` at most.
+/// Waits until the cluster serves these kinds, for `timeout` at most.
 ///
-/// A definition is established before the server's discovery knows its kind. Upstream looks every two seconds and so hardly
-/// ever meets that gap; what is applied at once does, and so does a Kustomization that depends on this one. Where the time is
-/// over, whoever needs the kind is told that there is none.
+/// A definition is established before the server's discovery knows its kind. Upstream polls every two seconds and so hardly
+/// ever meets that gap; objects that are applied at once do, and so does a Kustomization that depends on this one. After the
+/// timeout the request that needs the kind fails.
 pub(crate) async fn wait_until_listed(cluster: &Cluster, kinds: Vec<Served>, timeout: Duration) {
     let deadline = Instant::now() + timeout;
     for kind in kinds {
@@ -60,7 +58,7 @@ pub(crate) async fn wait_until_listed(cluster: &Cluster, kinds: Vec<Served>, tim
                 version,
                 kind,
             } = &kind;
-            if matches!(cluster.lists_by_now(group, version, kind).await, Ok(true)) {
+            if matches!(cluster.serves_kind(group, version, kind).await, Ok(true)) {
                 break;
             }
             if Instant::now() + pause >= deadline {
@@ -74,10 +72,10 @@ pub(crate) async fn wait_until_listed(cluster: &Cluster, kinds: Vec<Served>, tim
 
 #[cfg(test)]
 mod tests {
+    use flux_cluster::Object;
     use serde_json::json;
 
     use super::{Served, served};
-    use crate::Object;
 
     #[test]
     fn a_definition_serves_its_kind_in_the_versions_that_say_so() {

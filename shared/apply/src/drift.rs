@@ -1,9 +1,7 @@
 //! Whether what a server would store differs from what it has stored.
 
+use flux_cluster::{Metadata, Object};
 use serde_json::{Map, Value};
-
-use crate::Object;
-use crate::object::Metadata;
 
 /// Whether an object differs from what a dry run of applying it gave (RT-SSA-009, KC-SSA-020).
 ///
@@ -19,7 +17,7 @@ pub fn has_drifted(live: &Object, dry_run: &Object) -> bool {
     differs(Metadata::Labels) || differs(Metadata::Annotations) || content(live) != content(dry_run)
 }
 
-/// What is compared beside labels and annotations.
+/// The fields that are compared besides labels and annotations.
 pub(crate) fn content(object: &Object) -> Map<String, Value> {
     let kept = object
         .fields()
@@ -55,10 +53,10 @@ fn drop_repeated_metrics(metrics: &mut Vec<Value>) {
 
 #[cfg(test)]
 mod tests {
+    use flux_cluster::Object;
     use serde_json::{Value, json};
 
     use super::has_drifted;
-    use crate::Object;
 
     fn object(value: Value) -> Object {
         Object::new(value).unwrap()

@@ -1,134 +1,12 @@
-//! What can go wrong on the way to a cluster, in the words that conditions show.
+//! Runs that failed, with the texts that conditions show.
 
 use std::fmt::{self, Display, Formatter};
-use std::time::Duration;
 
-use flux_api::meta::GoDuration;
+use flux_cluster::{Confidential, ObjectId, RequestError, WaitError};
 use flux_errors::chain;
 
 use crate::ChangeSet;
-use crate::confidential::Confidential;
 use crate::ignore::IgnoreError;
-use crate::object::ObjectId;
-
-/// A request that the API server refused, or that did not reach it.
-#[derive(Debug)]
-pub struct RequestError {
-    /// HTTP status; 0 where there was no answer.
-    pub code: u16,
-    /// The machine-readable reason, such as `Invalid`; empty where there is none.
-    pub reason: String,
-    /// The server's own text.
-    pub message: String,
-    /// Whether another manager's fields are in the way.
-    pub is_manager_conflict: bool,
-}
-
-impl RequestError {
-    /// An error of the client rather than of the server.
-    pub(crate) fn local(message: impl Into<String>) -> Self {
-        Self {
-            code: 0,
-            reason: String::new(),
-            message: message.into(),
-            is_manager_conflict: false,
-        }
-    }
-
-    /// The server has not answered within the time that one request may take.
-    pub(crate) fn timed_out(limit: Duration) -> Self {
-        Self::local(format!(
-            "the API server has not answered within {}: context deadline exceeded",
-            GoDuration::from(limit)
-        ))
-    }
-
-    /// The answer ended before all of it was there, or has no end.
-    pub(crate) fn unreadable(error: &(dyn std::error::Error + 'static)) -> Self {
-        Self::local(format!(
-            "reading the server's answer failed: {}",
-            chain(error)
-        ))
-    }
-
-    /// Whether the same request may be answered differently later: there was no answer, the server is overloaded, or it has
-    /// failed.
-    pub(crate) fn is_transient(&self) -> bool {
-        self.code == 0 || self.code == 429 || self.code >= 500
-    }
-
-    /// Whether the server has no such path, and so perhaps no such kind (any more).
-    pub(crate) fn is_missing_path(&self) -> bool {
-        self.is_not_found()
-            && self
-                .message
-                .starts_with("the server could not find the requested resource")
-    }
-
-    /// Whether the object, or its kind, does not exist.
-    pub fn is_not_found(&self) -> bool {
-        self.code == 404
-    }
-
-    /// Whether the caller may not do this.
-    pub fn is_forbidden(&self) -> bool {
-        self.code == 403
-    }
-
-    /// Whether recreating the object may help (KC-SSA-029): the error is a conflict, calls the object invalid, or speaks of
-    /// an immutable field.
-    pub fn is_immutable(&self) -> bool {
-        let speaks_of = |before: &str, after: &str| {
-            self.message.match_indices(before).any(|(index, found)| {
-                let rest = &self.message[index + found.len()..];
-                let mut rest = rest.chars();
-                rest.next().is_some_and(char::is_whitespace) && rest.as_str().starts_with(after)
-            })
-        };
-        matches!(self.reason.as_str(), "Conflict" | "Invalid")
-            || speaks_of("is", "immutable")
-            || speaks_of("immutable", "field")
-    }
-}
-
-impl Display for RequestError {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for RequestError {}
-
-impl From<kube::Error> for RequestError {
-    fn from(error: kube::Error) -> Self {
-        match error {
-            kube::Error::Api(status) => Self::from(*status),
-            other => Self::local(flux_objects::words(&other).unwrap_or_else(|| chain(&other))),
-        }
-    }
-}
-
-impl From<flux_objects::Error> for RequestError {
-    fn from(error: flux_objects::Error) -> Self {
-        match error {
-            flux_objects::Error::Invalid(error) => error.into(),
-            flux_objects::Error::Request(error) => error.into(),
-        }
-    }
-}
-
-impl From<kube::core::Status> for RequestError {
-    fn from(status: kube::core::Status) -> Self {
-        let mut causes = status.details.iter().flat_map(|details| &details.causes);
-        let is_manager_conflict = causes.any(|cause| cause.reason == "FieldManagerConflict");
-        Self {
-            code: status.code,
-            reason: status.reason,
-            message: status.message,
-            is_manager_conflict,
-        }
-    }
-}
 
 /// Which step failed for an object. The texts are those that upstream puts into conditions (KC-SSA-031, KC-SSA-032).
 #[derive(Debug)]
@@ -146,23 +24,23 @@ pub enum StepError {
         /// Why not.
         error: RequestError,
     },
-    /// Deleting it to make it again.
+    /// Deleting it to recreate it.
     Recreate(RequestError),
-    /// Waiting until it is gone to make it again.
+    /// Waiting until it is gone to recreate it.
     Gone(RequestError),
-    /// Making it again after it was deleted (KC-SSA-030).
+    /// Recreating it after it was deleted (KC-SSA-030).
     Remake {
         /// Why the server refused the new object.
         error: RequestError,
-        /// What became of the object as it was.
+        /// Whether the previous object was restored.
         previous: Previous,
     },
 }
 
-/// What became of an object that was deleted to be made again, where the server refused the new one.
+/// Whether an object was restored that was deleted to be recreated, and whose new content the server refused.
 #[derive(Debug)]
 pub enum Previous {
-    /// It was made again as it was before.
+    /// It was recreated with its previous content.
     Restored,
     /// It could not be read, so there was nothing to restore.
     Unknown,
@@ -202,7 +80,7 @@ pub enum ApplyError {
         step: StepError,
     },
     /// Objects of a stage did not become ready.
-    Wait(crate::wait::WaitError),
+    Wait(WaitError),
     /// An ignore rule cannot be used.
     Ignore(IgnoreError),
 }
@@ -317,8 +195,10 @@ impl std::error::Error for Failed {}
 
 #[cfg(test)]
 mod tests {
-    use super::{ApplyError, Failed, RequestError, StepError};
-    use crate::{Action, Change, ChangeSet, ObjectId};
+    use flux_cluster::{ObjectId, RequestError};
+
+    use super::{ApplyError, Failed, StepError};
+    use crate::{Action, Change, ChangeSet};
 
     fn refused(code: u16, reason: &str, message: &str) -> RequestError {
         RequestError {
@@ -331,27 +211,6 @@ mod tests {
 
     fn id(text: &str) -> ObjectId {
         ObjectId::from_inventory_id(text).unwrap()
-    }
-
-    // KC-SSA-029
-    #[test]
-    fn immutable_is_known_by_reason_or_by_words() {
-        for (reason, message, immutable) in [
-            ("Invalid", "spec.selector: whatever", true),
-            ("Conflict", "", true),
-            ("Forbidden", "no", false),
-            ("", "admission webhook denied: field is immutable", true),
-            ("", "this is\timmutable", true),
-            ("BadRequest", "an immutable field was changed", true),
-            ("BadRequest", "immutablefield", false),
-            ("BadRequest", "immutable", false),
-        ] {
-            assert_eq!(
-                refused(422, reason, message).is_immutable(),
-                immutable,
-                "{reason} {message}"
-            );
-        }
     }
 
     // RT-SSA-017 KC-SSA-031 KC-SSA-032
@@ -424,7 +283,7 @@ mod tests {
 
     // KC-SSA-033
     #[test]
-    fn a_failed_run_tells_what_it_had_done() {
+    fn a_failed_run_lists_what_was_changed_before() {
         let error = || ApplyError::Object {
             id: id("a_b__Secret"),
             step: StepError::Apply(refused(500, "", "e")),

@@ -1,18 +1,17 @@
 //! Fields that are left out of drift detection and correction.
 
 use flux_api::meta::{IgnoreRule, Selector};
+use flux_cluster::{Metadata, Object};
 use flux_golang::regexp::{self, Regex};
 use flux_selector::{ParseError, Selector as LabelSelector};
 use serde_json::{Map, Value};
 
-use crate::Object;
 use crate::drift::has_drifted;
-use crate::object::Metadata;
 
 /// A rule that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum IgnoreError {
-    /// A field of the target is no regular expression.
+    /// A field of the target is not a regular expression.
     #[error("failed to create ignore rule selector: invalid {field} regex")]
     Regex {
         /// The field of the target.
@@ -21,7 +20,7 @@ pub enum IgnoreError {
         #[source]
         source: regexp::Error,
     },
-    /// A selector of the target is none.
+    /// A selector of the target is not a label selector.
     #[error("failed to create ignore rule selector: invalid {field} selector")]
     Selector {
         /// The field of the target.
@@ -125,11 +124,11 @@ impl IgnoreRules {
     }
 }
 
-/// What becomes of an ignored field when its object is applied for another reason.
+/// How an ignored field is written when its object is applied for another reason.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resolution {
     path: Pointer,
-    /// The live value to keep; the field is left to its other manager where there is none.
+    /// The live value to keep; `None` leaves the field to its other manager.
     value: Option<Value>,
 }
 

@@ -1,12 +1,12 @@
 //! The record of the objects that a run made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use flux_api::meta::{ResourceInventory, ResourceRef};
+use flux_cluster::{MalformedId, ObjectId};
 
-use crate::object::MalformedId;
 use crate::order::apply_order;
-use crate::{Action, ChangeSet, ObjectId};
+use crate::{Action, ChangeSet};
 
 /// An object of an inventory: which one, and under which version it was applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub fn stale(
     old: &ResourceInventory,
     new: &ResourceInventory,
 ) -> Result<Vec<Tracked>, MalformedId> {
-    let kept: Vec<ObjectId> = list(new)?.into_iter().map(|tracked| tracked.id).collect();
+    let kept: BTreeSet<ObjectId> = list(new)?.into_iter().map(|tracked| tracked.id).collect();
     let mut seen = BTreeMap::new();
     for tracked in list(old)? {
         // Of two entries for one object the later one's version counts.
@@ -81,16 +81,17 @@ pub fn keep_survivors(
     attempted: &[Tracked],
     outcome: &ChangeSet,
 ) {
-    let settled = |id: &ObjectId| {
-        let settles = |action| matches!(action, Action::Deleted | Action::Skipped);
-        outcome
-            .changes
-            .iter()
-            .any(|change| change.id == *id && settles(change.action))
-    };
-    for tracked in attempted.iter().filter(|tracked| !settled(&tracked.id)) {
+    let settles = |action| matches!(action, Action::Deleted | Action::Skipped);
+    let settled: BTreeSet<&ObjectId> = (outcome.changes.iter())
+        .filter(|change| settles(change.action))
+        .map(|change| &change.id)
+        .collect();
+    let mut known: BTreeSet<String> = (inventory.entries.iter())
+        .map(|entry| entry.id.clone())
+        .collect();
+    for tracked in attempted {
         let id = tracked.id.inventory_id();
-        if !inventory.entries.iter().any(|entry| entry.id == id) {
+        if !settled.contains(&tracked.id) && known.insert(id.clone()) {
             inventory.entries.push(ResourceRef {
                 id,
                 version: tracked.version.clone(),
@@ -102,9 +103,10 @@ pub fn keep_survivors(
 #[cfg(test)]
 mod tests {
     use flux_api::meta::{ResourceInventory, ResourceRef};
+    use flux_cluster::ObjectId;
 
     use super::{Tracked, keep_survivors, list, of, stale};
-    use crate::{Action, Change, ChangeSet, ObjectId};
+    use crate::{Action, Change, ChangeSet};
 
     fn inventory(entries: &[(&str, &str)]) -> ResourceInventory {
         let entry = |(id, version): &(&str, &str)| ResourceRef {

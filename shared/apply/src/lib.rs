@@ -1,7 +1,8 @@
-//! Brings objects onto a cluster by server-side apply, and keeps track of them.
+//! Server-side apply of sets of objects: in stages, with drift detection, pruning and an inventory.
 //!
 //! ```no_run
-//! use flux_apply::{Cluster, Memory, Options, apply_in_stages, inventory, parse};
+//! use flux_apply::{Memory, Options, apply_in_stages, inventory, parse};
+//! use flux_cluster::Cluster;
 //!
 //! # async fn example(client: kube::Client) -> Result<(), flux_apply::Failed> {
 //! let cluster = Cluster::new(client, "kustomize-controller");
@@ -18,60 +19,46 @@
 //! # }
 //! ```
 //!
-//! What decides is pure: [`parse`], [`normalise`], [`order`], [`drift`], [`managers`], [`ignore`], [`inventory`]. What acts is
-//! [`apply_in_stages`], [`delete_all`], [`wait_until_current`] and [`wait_for_termination`]. A [`Memory`] makes a run that
-//! changes nothing cost one request per kind.
+//! Decisions are pure functions: [`parse`], [`normalise`], [`order`], [`drift`], [`ignore`], [`inventory`]. Requests are made by
+//! [`apply_in_stages`], [`delete_all`] and [`wait_for_termination`], through [`flux_cluster`]. With a [`Memory`] a run that
+//! changes nothing costs one request for each kind.
 //!
-//! Building manifests, decrypting them and saying in conditions what happened is left to the controllers.
-
-#![forbid(unsafe_code)]
+//! Building manifests, decrypting them, and conditions and events are the controllers'.
 
 mod apply;
 mod changes;
-mod cluster;
 mod concurrency;
-mod confidential;
 mod definitions;
-mod discovery;
 pub mod drift;
 mod error;
 pub mod ignore;
 pub mod inventory;
-pub mod managers;
 mod memory;
 pub mod normalise;
-mod object;
 pub mod order;
 pub mod parse;
 mod prune;
 mod recreate;
-mod request;
 mod sops;
-mod wait;
-mod writes;
 
 pub use apply::{Options, apply_in_stages};
 pub use changes::{Action, Change, ChangeSet};
-pub use cluster::Cluster;
-pub use confidential::Confidential;
-pub use discovery::{Discovery, Resource};
-pub use error::{ApplyError, Failed, Previous, RequestError, StepError};
-pub use memory::{Memory, Version};
-pub use object::{MalformedId, Metadata, Object, ObjectId};
+pub use error::{ApplyError, Failed, Previous, StepError};
+pub use flux_cluster::{
+    Cluster, Confidential, Metadata, Object, ObjectId, Target, Version, WaitOptions, managers,
+    wait_until_current,
+};
+pub use memory::Memory;
 pub use prune::{
     PruneError, PruneOptions, Pruned, TerminationError, delete_all, wait_for_termination,
 };
 pub use sops::is_encrypted_secret;
-pub use wait::{
-    Rules, Target, WaitError, WaitOptions, is_current, wait_until_current, wait_until_gone,
-};
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        Cluster, Memory, Options, PruneOptions, WaitOptions, apply_in_stages, delete_all,
-        wait_for_termination, wait_until_current,
-    };
+    use flux_cluster::{Cluster, WaitOptions, wait_until_current};
+
+    use super::{Memory, Options, PruneOptions, apply_in_stages, delete_all, wait_for_termination};
 
     /// Never run: it compiles where the work may move between threads.
     #[allow(dead_code)]

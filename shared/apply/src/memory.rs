@@ -1,7 +1,6 @@
-//! What is remembered of objects, so that an unchanged one costs no request of its own.
+//! The last applied state of objects, so that an unchanged one costs no request of its own.
 //!
-//! An object is as it should be without asking the server for more than its metadata when three things are as they were
-//! when this was last established: what would be applied (by its digest), and what the server holds, known by its
+//! An object is in sync, known from its metadata alone, if three things are as they were when this was last established: what would be applied (by its digest), and what the server holds, known by its
 //! resource version. A resource version moves with the status too; where it has, the generation, the labels and the
 //! annotations together tell whether anything was touched that applying could change, for kinds whose objects have a
 //! generation.
@@ -10,41 +9,21 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use flux_cluster::{Cluster, Metadata, Object, ObjectId, Resource, Target, Version};
 use serde_json::{Map, Value};
 
-use crate::cluster::Cluster;
-use crate::discovery::Resource;
-use crate::{Change, Metadata, Object, ObjectId, Target};
+use crate::Change;
 
-/// What one applier remembers of its objects. It is lost with the process, and the next run looks at everything.
+/// The last applied state of the objects of one owner. It is lost with the process; the next run then compares every object.
 #[derive(Debug, Default)]
 pub struct Memory {
     objects: HashMap<ObjectId, Remembered>,
     /// The version in which the run that is under way, or the last one, has seen each object.
     seen: HashMap<ObjectId, Version>,
-    /// The version in which each object was found to be as it should be.
+    /// The version in which each object was found to be current.
     current: HashMap<ObjectId, Version>,
-    /// Payloads that the server refused after the object was deleted for them: it is not deleted for the same again.
+    /// Payloads that the server refused after the object was deleted for them: it is not deleted for the same one again.
     refused: HashMap<ObjectId, blake3::Hash>,
-}
-
-/// A state of an object, as the server names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Version {
-    uid: String,
-    resource_version: String,
-}
-
-impl Version {
-    /// That of an object as the server gave it; none where it names none.
-    pub(crate) fn of(object: &Map<String, Value>) -> Option<Self> {
-        let metadata = object.get("metadata")?;
-        let text = |key| Some(metadata.get(key)?.as_str()?.to_owned());
-        Some(Self {
-            uid: text("uid")?,
-            resource_version: text("resourceVersion")?,
-        })
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -89,7 +68,7 @@ impl Live {
     }
 }
 
-/// The entries that only people and appliers write. The Deployment controller counts revisions in an annotation.
+/// The entries that only users and appliers write. The Deployment controller counts revisions in an annotation.
 fn settled(held: Option<&Map<String, Value>>) -> Vec<(&String, &Value)> {
     let entries = held.into_iter().flatten();
     entries
@@ -99,7 +78,7 @@ fn settled(held: Option<&Map<String, Value>>) -> Vec<(&String, &Value)> {
 
 fn digest(value: &impl serde::Serialize) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
-    // Serialising JSON values into a hasher cannot fail; were it to, the digest would differ and the object be looked at.
+    // Writing JSON values into a hasher cannot fail. If it did, the digest would differ and the object be compared.
     if serde_json::to_writer(&mut hasher, value).is_err() {
         hasher.update(b"\0");
     }
@@ -107,7 +86,7 @@ fn digest(value: &impl serde::Serialize) -> blake3::Hash {
 }
 
 impl Memory {
-    /// Forgets everything: the next run looks at every object.
+    /// Forgets everything: the next run compares every object.
     pub fn forget(&mut self) {
         self.objects.clear();
         self.current.clear();
@@ -122,17 +101,17 @@ impl Memory {
 
     /// Notes that recreating an object with this payload has failed.
     pub(crate) fn note_refused(&mut self, desired: &Object) {
-        self.refused.insert(desired.id(), digest(desired.fields()));
+        self.refused.insert(desired.id().clone(), desired.digest());
     }
 
     /// The objects for whose payload a recreation has failed before.
     pub(crate) fn refused(&self, objects: &[Object]) -> BTreeSet<ObjectId> {
         let refused = objects.iter().filter(|object| {
             self.refused
-                .get(&object.id())
-                .is_some_and(|payload| *payload == digest(object.fields()))
+                .get(object.id())
+                .is_some_and(|payload| *payload == object.digest())
         });
-        refused.map(Object::id).collect()
+        refused.map(|object| object.id().clone()).collect()
     }
 
     /// Notes in which state the run has seen an object.
@@ -142,8 +121,8 @@ impl Memory {
         }
     }
 
-    /// The targets of which the run does not know that they are as they should be: those that it has not seen, or not in
-    /// the state in which an earlier wait found them so.
+    /// The targets that are not known to be current: those that the run has not seen, or has seen in another state than that
+    /// in which an earlier wait found them current.
     pub fn unsettled(&self, mut targets: Vec<Target>) -> Vec<Target> {
         targets.retain(|target| {
             let seen = self.seen.get(&target.id);
@@ -152,7 +131,7 @@ impl Memory {
         targets
     }
 
-    /// Notes what a wait has found to be as it should be.
+    /// Notes the objects that a wait has found to be current.
     pub fn note_current(&mut self, found: Vec<(ObjectId, Version)>) {
         for (id, version) in found {
             if let Some(seen) = self.seen.get_mut(&id) {
@@ -163,22 +142,22 @@ impl Memory {
         self.current.retain(|id, _| self.seen.contains_key(id));
     }
 
-    /// Notes that an object is as it should be. `live` is what the server holds.
+    /// Notes that an object is in sync. `live` is the object on the server.
     pub(crate) fn note(&mut self, desired: &Object, live: &Object, change: &Change) {
         let remembered = Remembered {
-            payload: digest(desired.fields()),
+            payload: desired.digest(),
             live: Live::of(live),
             change: change.clone(),
         };
-        self.objects.insert(desired.id(), remembered);
+        self.objects.insert(desired.id().clone(), remembered);
     }
 
     pub(crate) fn forget_one(&mut self, id: &ObjectId) {
         self.objects.remove(id);
     }
 
-    /// The objects that are as they should be for certain, by one list request per kind (DESIGN, performance). An object that
-    /// is not among them has to be looked at; where a list is refused, all of its kind have.
+    /// The objects that are in sync for certain, by one list request for each kind. All others have to be compared; if a list
+    /// is refused, all of its kind.
     pub(crate) async fn unchanged(
         &mut self,
         cluster: &Cluster,
@@ -190,13 +169,13 @@ impl Memory {
             let id = object.id();
             let known = self
                 .objects
-                .get(&id)
-                .is_some_and(|remembered| remembered.payload == digest(object.fields()));
+                .get(id)
+                .is_some_and(|remembered| remembered.payload == object.digest());
             if known {
                 by_kind
                     .entry((object.api_version().to_owned(), object.kind().to_owned()))
                     .or_default()
-                    .push(id);
+                    .push(id.clone());
             }
         }
         let mut unchanged = HashMap::new();
@@ -247,7 +226,7 @@ async fn list(
         .filter(|_| namespaces.len() == 1 && resource.namespaced);
     match cluster.list_metadata(resource, only, selector).await {
         Ok(objects) => answers.push(objects),
-        // Whoever may not look everywhere may still look where the objects are.
+        // Who may not list all namespaces may still be allowed to list those of the objects.
         Err(error) if error.is_forbidden() && resource.namespaced && only.is_none() => {
             for namespace in namespaces {
                 answers.extend(
@@ -276,10 +255,10 @@ async fn list(
 
 #[cfg(test)]
 mod tests {
+    use flux_cluster::Object;
     use serde_json::{Value, json};
 
     use super::Live;
-    use crate::Object;
 
     fn live(changes: &[(&str, Value)]) -> Live {
         let mut object = json!({ "metadata": {

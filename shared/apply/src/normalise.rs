@@ -15,10 +15,10 @@ mod types;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use flux_cluster::Object;
 use serde_json::{Map, Value, json};
 
 use self::types::{Table, Type};
-use crate::Object;
 
 /// Brings an object into the form in which it is applied (RT-SSA-002, KC-SSA-003 to 006).
 ///
@@ -93,7 +93,7 @@ fn is_usable(bundle: &str) -> bool {
     blocks.peek().is_some() && blocks.all(is_certificate)
 }
 
-/// The object as its type holds it; nothing where the kind is not built in or the object does not match its type.
+/// The object as its type holds it; `None` if the kind is not built in or the object does not match its type.
 fn through_its_type(object: &Object) -> Option<Map<String, Value>> {
     let table = Table::get();
     match table.kind(object.api_version(), object.kind())? {
@@ -145,10 +145,10 @@ fn encode_string_data(secret: &mut Map<String, Value>) {
 #[cfg(test)]
 mod tests {
     use base64::Engine as _;
+    use flux_cluster::Object;
     use serde_json::{Value, json};
 
     use super::{BASE64, normalise, remove_unusable_ca_bundle};
-    use crate::Object;
 
     fn normalised(value: Value) -> Value {
         let mut object = Object::new(value).unwrap();

@@ -1,9 +1,10 @@
 //! In which order objects are applied.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::LazyLock;
 
-use crate::{Object, ObjectId};
+use flux_cluster::{Object, ObjectId};
 
 /// Kinds that come before all others, in this order (RT-SSA-006).
 const FIRST: [&str; 23] = [
@@ -38,15 +39,19 @@ const LAST: [&str; 2] = [
     "ValidatingWebhookConfiguration",
 ];
 
+/// The places of the kinds that have one. Sorting looks them up for each comparison.
+static PLACES: LazyLock<HashMap<&str, usize>> = LazyLock::new(|| {
+    let first = FIRST.iter().enumerate();
+    let last = LAST.iter().enumerate();
+    let last = last.map(|(place, kind)| (FIRST.len() + 1 + place, kind));
+    (first.chain(last))
+        .map(|(place, kind)| (*kind, place))
+        .collect()
+});
+
 /// The place of a kind among the kinds.
-pub(crate) fn rank(kind: &str) -> usize {
-    let first = FIRST.iter().position(|known| *known == kind);
-    let last = || {
-        LAST.iter()
-            .position(|known| *known == kind)
-            .map(|place| FIRST.len() + 1 + place)
-    };
-    first.or_else(last).unwrap_or(FIRST.len())
+fn rank(kind: &str) -> usize {
+    PLACES.get(kind).copied().unwrap_or(FIRST.len())
 }
 
 /// The order of applying within a stage; deletion goes the other way (RT-SSA-006, RT-SSA-007).
@@ -139,10 +144,10 @@ impl GroupKind {
 mod tests {
     use std::collections::BTreeSet;
 
+    use flux_cluster::{Object, ObjectId};
     use serde_json::json;
 
     use super::{GroupKind, Stage, apply_order};
-    use crate::{Object, ObjectId};
 
     fn object(api_version: &str, kind: &str) -> Object {
         Object::new(json!({ "apiVersion": api_version, "kind": kind, "metadata": { "name": "x" } }))

@@ -1,8 +1,7 @@
 //! From the values of manifests to objects.
 
+use flux_cluster::Object;
 use serde_json::{Map, Value};
-
-use crate::Object;
 
 /// Takes the objects out of the values of a multi-document stream (RT-SSA-001).
 ///

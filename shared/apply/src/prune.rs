@@ -3,18 +3,16 @@
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
-use crate::cluster::Cluster;
-use crate::confidential::Confidential;
-use crate::error::RequestError;
+use flux_cluster::{Cluster, Confidential, Metadata, ObjectId, RequestError, wait_until_gone};
+
 use crate::inventory::Tracked;
-use crate::object::Metadata;
 use crate::order::apply_order;
-use crate::{Action, Change, ChangeSet, ObjectId, wait};
+use crate::{Action, Change, ChangeSet};
 
 /// Which objects may be deleted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PruneOptions {
-    /// Labels that an object has to carry: they prove whose it is.
+    /// Labels that an object has to have: they prove its ownership.
     pub owned_by: Vec<(String, String)>,
     /// Objects with one of these labels or annotations are left.
     pub exclusions: Vec<(String, String)>,
@@ -162,7 +160,7 @@ pub async fn wait_for_termination(
             .await
             .map_err(failed)?;
         let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-        wait::wait_until_gone(cluster, &resource, &change.id, left)
+        wait_until_gone(cluster, &resource, &change.id, left)
             .await
             .map_err(failed)?;
     }
@@ -186,9 +184,9 @@ impl std::error::Error for TerminationError {}
 
 #[cfg(test)]
 mod tests {
+    use flux_cluster::{ObjectId, RequestError};
+
     use super::{PruneError, PruneStep};
-    use crate::ObjectId;
-    use crate::error::RequestError;
 
     // KC-PRUNE-008
     #[test]

@@ -1,4 +1,4 @@
-//! Makes an object again whose change the server refuses, and never leaves it gone (KC-SSA-028, KC-SSA-030).
+//! Recreates an object whose change the server refuses, and never leaves it deleted (KC-SSA-028, KC-SSA-030).
 //!
 //! A server calls invalid what may not change and what is wrong by itself; only the former is helped by starting over. So
 //! nothing is deleted before a dry run of creating the new object has told which of the two it is, and if the new object is
@@ -6,13 +6,11 @@
 
 use std::time::Duration;
 
+use flux_cluster::{Cluster, Object, ObjectId, RequestError, Resource, wait_until_replaced};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use crate::cluster::Cluster;
-use crate::discovery::Resource;
-use crate::error::{Previous, RequestError, StepError};
-use crate::{Object, ObjectId, wait};
+use crate::error::{Previous, StepError};
 
 /// How long an object may take to be gone.
 const GONE_TIMEOUT: Duration = Duration::from_mins(1);
@@ -37,11 +35,11 @@ const OCCUPIED: [&str; 7] = [
     "conflict",
 ];
 
-/// Whether deleting an object makes room for the new one, as far as can be told while it is there.
+/// Whether deleting an object makes room for the new one, as far as can be known while it exists.
 ///
 /// # Errors
 ///
-/// Where the server gives no answer that tells.
+/// Where the server's answer does not decide it.
 pub(crate) async fn is_possible(
     cluster: &Cluster,
     resource: &Resource,
@@ -83,10 +81,10 @@ pub(crate) async fn recreate(
     desired: &Object,
     live: &Object,
 ) -> Result<Object, StepError> {
-    // What is deleted has to be made again, whatever else of the run was not answered.
+    // An object that was deleted has to be recreated even after the run has reached its time limit.
     let cluster = cluster.each_alone();
     let id = desired.id();
-    delete(&cluster, resource, &id, live.uid()).await?;
+    delete(&cluster, resource, id, live.uid()).await?;
     let applied = until_released(|| cluster.apply(resource, desired, false)).await;
     let error = match applied {
         Ok(object) => return Ok(object),
@@ -96,7 +94,7 @@ pub(crate) async fn recreate(
         let content = content_of(live);
         match until_released(|| cluster.create(resource, &content)).await {
             Ok(_) => Previous::Restored,
-            // Somebody else was faster.
+            // Another client was faster.
             Err(error) if error.reason == "AlreadyExists" => Previous::Restored,
             Err(error) => Previous::Refused(error),
         }
@@ -117,7 +115,7 @@ async fn delete(
         Err(error) if !error.is_not_found() => return Err(StepError::Recreate(error)),
         _ => {}
     }
-    wait::wait_until_replaced(cluster, resource, id, uid, GONE_TIMEOUT)
+    wait_until_replaced(cluster, resource, id, uid, GONE_TIMEOUT)
         .await
         .map_err(StepError::Gone)
 }
@@ -206,11 +204,10 @@ fn remove_generated_selector(job: &mut Object) {
 
 #[cfg(test)]
 mod tests {
+    use flux_cluster::{Object, RequestError};
     use serde_json::json;
 
     use super::{content_of, is_occupied};
-    use crate::Object;
-    use crate::error::RequestError;
 
     // KC-SSA-030
     #[test]

@@ -1,6 +1,6 @@
-//! Secrets that nobody has decrypted.
+//! Detects Secrets that are still SOPS-encrypted.
 
-use crate::Object;
+use flux_cluster::Object;
 
 /// Whether a Secret still holds what SOPS has encrypted, and may not be applied: its data would be useless, and the cluster's
 /// own Secret be overwritten with it. To be asked before an object is normalised, which drops what a Secret does not have.
@@ -10,10 +10,10 @@ pub fn is_encrypted_secret(object: &Object) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use flux_cluster::Object;
     use serde_json::json;
 
     use super::is_encrypted_secret;
-    use crate::Object;
 
     #[test]
     fn only_secrets_with_sops_metadata_are_encrypted() {

@@ -1,13 +1,11 @@
-//! What is made of answers that a real API server gives only now and then, or not at all.
+//! Answers that a real API server gives rarely or never.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use flux_apply::{
-    Cluster, Confidential, Memory, ObjectId, Options, PruneOptions, Target, WaitOptions,
-    apply_in_stages, delete_all, inventory, parse, wait_until_current,
-};
+use flux_apply::{Memory, Options, PruneOptions, apply_in_stages, delete_all, inventory, parse};
+use flux_cluster::{Cluster, Confidential, ObjectId, Target, WaitOptions, wait_until_current};
 use http::{Method, Request, Response};
 use kube::Client;
 use kube::client::Body;
@@ -16,7 +14,7 @@ use serde_json::{Value, json};
 /// An answer: a status code, a body, and a `Retry-After` in seconds.
 type Answer = (u16, String, Option<u64>);
 
-/// What a server does with a request; nothing where it never answers.
+/// What a server answers to a request; `None` if it never answers.
 type Script = dyn FnMut(&Method, &str) -> Option<Answer> + Send;
 
 /// A cluster whose server follows a script, and the requests that it got, `PATCH /api/v1/...`.
@@ -201,7 +199,7 @@ async fn a_request_is_sent_again_only_if_the_server_asks_for_it() {
     assert!(apply().await.is_ok());
 }
 
-/// A server with an immutable ConfigMap `c` that is refused as `refused` when it is created anew.
+/// A server with an immutable ConfigMap `c` that is refused as `refused` when it is created again.
 fn immutable(
     mut creation: impl FnMut(usize) -> Option<Answer> + Send + 'static,
 ) -> (Cluster, Arc<Mutex<Vec<String>>>) {

@@ -21,6 +21,8 @@ pub struct Url {
     raw_path: Vec<u8>,
     /// The query with its escapes, without the question mark.
     pub query: Vec<u8>,
+    /// Whether there is a question mark with nothing after it.
+    force_query: bool,
     /// The fragment, without the number sign.
     pub fragment: Vec<u8>,
 }
@@ -160,6 +162,7 @@ impl Url {
         let (scheme, rest) = scheme(text)?;
         url.scheme = scheme.to_ascii_lowercase();
         let (mut rest, query) = cut(rest, b'?');
+        url.force_query = query.is_some_and(<[u8]>::is_empty);
         url.query = query.unwrap_or_default().to_vec();
         if rest.first() != Some(&b'/') {
             if !url.scheme.is_empty() {
@@ -243,7 +246,8 @@ impl Url {
             return url;
         }
         url.scheme.clone_from(&self.scheme);
-        let nothing = reference.path.is_empty() && reference.query.is_empty();
+        let nothing =
+            reference.path.is_empty() && !reference.force_query && reference.query.is_empty();
         if nothing {
             url.query.clone_from(&self.query);
             if reference.fragment.is_empty() {
@@ -304,7 +308,7 @@ impl Url {
         } else {
             out.extend_from_slice(&self.opaque);
         }
-        if !self.query.is_empty() {
+        if self.force_query || !self.query.is_empty() {
             out.push(b'?');
             out.extend_from_slice(&self.query);
         }

@@ -5,7 +5,8 @@
 //! a name to a request: it refuses what is no segment of a path, in the words of client-go, and escapes the rest.
 //! kube's own ways are disallowed by `clippy.toml`. Requests that are built by hand take their segments from [`path`].
 //!
-//! [`TimeLimit`] is the second half: a client made with it has no request without an end, watches excepted.
+//! [`TimeLimit`] is the second half: a client made with it has no request without an end, watches excepted. [`quiet`] keeps
+//! what a server answers out of kube's log lines.
 //!
 //! ```
 //! use flux_objects::path;
@@ -22,6 +23,8 @@
 mod limit;
 mod objects;
 pub mod path;
+mod quiet;
 
 pub use limit::{Limited, LimitedService, TimeLimit, TimedOut};
 pub use objects::{Error, Objects, words, words_of_kubeconfig};
+pub use quiet::{Quiet, quiet};

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::TimedOut;
 use crate::path::{self, InvalidPath};
+use crate::quiet::quiet;
 
 /// Why there is no answer to a request for an object. Formats as the API server's own message where it has refused.
 #[derive(Debug)]
@@ -180,7 +181,8 @@ where
     ///
     /// Where the name is no segment of a path, or the server's; [`Error::is_not_found`] where there is none.
     pub async fn get(&self, name: &str) -> Result<K, Error> {
-        Ok(self.api.get(&path::name(name)?).await?)
+        let name = path::name(name)?;
+        Ok(quiet(self.api.get(&name)).await?)
     }
 
     /// Reads an object, if there is one.
@@ -189,7 +191,8 @@ where
     ///
     /// As [`Objects::get`].
     pub async fn get_opt(&self, name: &str) -> Result<Option<K>, Error> {
-        Ok(self.api.get_opt(&path::name(name)?).await?)
+        let name = path::name(name)?;
+        Ok(quiet(self.api.get_opt(&name)).await?)
     }
 
     /// Reads an object's metadata, if there is one.
@@ -201,7 +204,8 @@ where
         &self,
         name: &str,
     ) -> Result<Option<PartialObjectMeta<K>>, Error> {
-        Ok(self.api.get_metadata_opt(&path::name(name)?).await?)
+        let name = path::name(name)?;
+        Ok(quiet(self.api.get_metadata_opt(&name)).await?)
     }
 
     /// A page of the objects.
@@ -210,7 +214,7 @@ where
     ///
     /// The server's.
     pub async fn list(&self, params: &ListParams) -> Result<ObjectList<K>, Error> {
-        Ok(self.api.list(params).await?)
+        Ok(quiet(self.api.list(params)).await?)
     }
 
     /// Creates an object.
@@ -222,7 +226,7 @@ where
     where
         K: Serialize,
     {
-        Ok(self.api.create(params, object).await?)
+        Ok(quiet(self.api.create(params, object)).await?)
     }
 
     /// Replaces an object.
@@ -235,7 +239,7 @@ where
         K: Serialize,
     {
         let name = path::name(name)?;
-        Ok(self.api.replace(&name, params, object).await?)
+        Ok(quiet(self.api.replace(&name, params, object)).await?)
     }
 
     /// Changes an object.
@@ -249,7 +253,8 @@ where
         params: &PatchParams,
         patch: &Patch<P>,
     ) -> Result<K, Error> {
-        Ok(self.api.patch(&path::name(name)?, params, patch).await?)
+        let name = path::name(name)?;
+        Ok(quiet(self.api.patch(&name, params, patch)).await?)
     }
 
     /// Changes an object's status.
@@ -264,7 +269,7 @@ where
         patch: &Patch<P>,
     ) -> Result<K, Error> {
         let name = path::name(name)?;
-        Ok(self.api.patch_status(&name, params, patch).await?)
+        Ok(quiet(self.api.patch_status(&name, params, patch)).await?)
     }
 
     /// Deletes an object.
@@ -273,11 +278,8 @@ where
     ///
     /// As [`Objects::get`].
     pub async fn delete(&self, name: &str, params: &DeleteParams) -> Result<(), Error> {
-        Ok(self
-            .api
-            .delete(&path::name(name)?, params)
-            .await
-            .map(drop)?)
+        let name = path::name(name)?;
+        Ok(quiet(self.api.delete(&name, params)).await.map(drop)?)
     }
 }
 

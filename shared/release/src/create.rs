@@ -1,16 +1,17 @@
-//! Objects that do not live yet are created.
+//! Creates objects that do not exist yet.
 
 use std::time::Duration;
 
-use flux_apply::{Cluster, ObjectId, RequestError, Resource, Rules, is_current};
+use flux_cluster::{Cluster, ObjectId, RequestError, Resource, Rules, is_current};
 use flux_helm::action::{ApplyMethod, Object};
 use futures::stream::{self, StreamExt as _};
 
 use crate::PARALLEL;
-use crate::build::Kinds;
-use crate::live::{named, request_of};
+use crate::convert::{named, request_of};
+use crate::error::StepError;
+use crate::kinds::Kinds;
 
-/// How often a request is tried whose failure may pass.
+/// How often a request is tried whose failure may be transient.
 pub(crate) const TRIES: u32 = 5;
 /// How long to wait between the tries.
 pub(crate) const PAUSE: Duration = Duration::from_millis(10);
@@ -20,15 +21,15 @@ pub(crate) const PAUSE: Duration = Duration::from_millis(10);
 pub(crate) struct Creation {
     pub(crate) method: ApplyMethod,
     pub(crate) force: bool,
-    /// When one needs not be waited for.
+    /// The rules by which an object is ready, so that it need not be waited for.
     pub(crate) rules: Rules,
 }
 
-/// What is known of an object that was written: its id, where it is as it should be already.
+/// The object's id if the response already shows it ready.
 pub(crate) type Settled = Option<ObjectId>;
 
-pub(crate) fn settled(live: &flux_apply::Object, rules: Rules) -> Settled {
-    is_current(live, rules).then(|| live.id())
+pub(crate) fn settled(live: &flux_cluster::Object, rules: Rules) -> Settled {
+    is_current(live, rules).then(|| live.id().clone())
 }
 
 /// Creates objects: those of one kind in a row at once, server-side, the next kind when all of them are done. Whatever
@@ -38,9 +39,9 @@ pub(crate) async fn create_all(
     kinds: &Kinds,
     objects: &[Object],
     how: Creation,
-) -> Result<Vec<ObjectId>, String> {
+) -> Result<Vec<ObjectId>, StepError> {
     if objects.is_empty() {
-        return Err("no objects visited".to_owned());
+        return Err(StepError::NothingToCreate);
     }
     let parallel = match how.method {
         ApplyMethod::ServerSide => PARALLEL,
@@ -60,11 +61,8 @@ pub(crate) async fn create_all(
             }
         }
     }
-    if errors.is_empty() {
-        Ok(there)
-    } else {
-        Err(errors.join("\n"))
-    }
+    StepError::of_several(errors, "\n")?;
+    Ok(there)
 }
 
 /// Creates an object.
@@ -73,19 +71,19 @@ pub(crate) async fn create(
     kinds: &Kinds,
     object: &Object,
     how: Creation,
-) -> Result<Settled, String> {
+) -> Result<Settled, StepError> {
     let resource = kinds.resource(object)?;
     let made = match how.method {
         ApplyMethod::ServerSide => {
             let apply = || server_side(cluster, resource, object, how.force);
             let made = retried(is_quota_conflict, apply).await;
-            made.map_err(|error| refused(object, &error))
+            made.map_err(|error| refused(object, error))
         }
         ApplyMethod::ClientSide => {
-            let request = request_of(object).map_err(|error| error.to_string())?;
+            let request = request_of(object)?;
             let post = || cluster.create(resource, &request);
             let made = retried(|error| error.reason == "Conflict", post).await;
-            made.map_err(|error| error.to_string())
+            made.map_err(StepError::from)
         }
     };
     made.map(|live| settled(&live, how.rules))
@@ -97,27 +95,22 @@ pub(crate) async fn server_side(
     resource: &Resource,
     object: &Object,
     force: bool,
-) -> Result<flux_apply::Object, RequestError> {
+) -> Result<flux_cluster::Object, RequestError> {
     let request = request_of(object)?;
     cluster.apply_strictly(resource, &request, force).await
 }
 
 /// Why an object could not be applied (HE-KUBE-011).
-pub(crate) fn refused(object: &Object, error: &RequestError) -> String {
-    match (error.code, error.reason.as_str()) {
-        (415, _) => format!("server-side apply not available on the server: {error}"),
-        (_, "Conflict") => format!(
-            "conflict occurred while applying object {}: {error}",
-            named(object)
-        ),
-        _ => format!(
-            "server-side apply failed for object {}: {error}",
-            named(object)
-        ),
+pub(crate) fn refused(object: &Object, source: RequestError) -> StepError {
+    let object = named(object);
+    match (source.code, source.reason.as_str()) {
+        (415, _) => StepError::ApplyUnsupported(source),
+        (_, "Conflict") => StepError::ApplyConflict { object, source },
+        _ => StepError::Apply { object, source },
     }
 }
 
-/// Whether several requests wanted to count on the same quota at once (HE-KUBE-012).
+/// Whether concurrent requests have updated the same quota (HE-KUBE-012).
 fn is_quota_conflict(error: &RequestError) -> bool {
     error.reason == "Conflict"
         && error
@@ -126,7 +119,7 @@ fn is_quota_conflict(error: &RequestError) -> bool {
         && error.message.contains("the object has been modified")
 }
 
-/// Tries a request again where its failure may pass.
+/// Retries a request whose failure may be transient.
 pub(crate) async fn retried<T, F: Future<Output = Result<T, RequestError>>>(
     passes: impl Fn(&RequestError) -> bool,
     mut request: impl FnMut() -> F,
@@ -147,7 +140,8 @@ pub(crate) async fn retried<T, F: Future<Output = Result<T, RequestError>>>(
 mod tests {
     use std::cell::Cell;
 
-    use flux_apply::RequestError;
+    use flux_cluster::RequestError;
+    use flux_errors::chain;
     use flux_helm::action::{Scope, objects};
 
     use super::{TRIES, is_quota_conflict, refused, retried};
@@ -183,7 +177,8 @@ mod tests {
                 "server-side apply not available on the server: why",
             ),
         ] {
-            assert_eq!(refused(&built[0], &error(code, reason, "why")), want);
+            let refused = refused(&built[0], error(code, reason, "why"));
+            assert_eq!(chain(&refused), want);
         }
     }
 

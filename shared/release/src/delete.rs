@@ -1,29 +1,30 @@
-//! Objects are deleted.
+//! Deletes objects.
 
-use flux_apply::{Cluster, RequestError};
+use flux_cluster::{Cluster, RequestError};
 use flux_helm::action::{Object, Owner};
 use futures::stream::{self, StreamExt as _};
 use kube::api::{DeleteParams, Preconditions, PropagationPolicy};
 
 use crate::PARALLEL;
-use crate::build::Kinds;
+use crate::convert::{id_of, value_of};
 use crate::create::retried;
-use crate::live::{id_of, value_of};
+use crate::error::StepError;
+use crate::kinds::Kinds;
 
-/// What came of deleting objects.
+/// The result of deleting objects.
 #[derive(Default)]
 pub(crate) struct Deleted<'o> {
-    /// Those that are deleted but not gone yet.
-    pub(crate) going: Vec<&'o Object>,
+    /// Those that are being deleted: finalizers or dependents delay it.
+    pub(crate) deleting: Vec<&'o Object>,
     /// Those that are not the release's.
     pub(crate) foreign: Vec<&'o Object>,
-    /// Why others are not.
-    pub(crate) errors: Vec<String>,
+    /// Why others are not deleted.
+    pub(crate) errors: Vec<StepError>,
 }
 
 enum End {
     Gone,
-    Going,
+    Deleting,
     Foreign,
 }
 
@@ -38,8 +39,7 @@ pub(crate) async fn delete_all<'o>(
 ) -> Deleted<'o> {
     let mut deleted = Deleted::default();
     if objects.is_empty() {
-        let error = "object not found, skipping delete: no objects visited";
-        deleted.errors.push(error.to_owned());
+        deleted.errors.push(StepError::NothingToDelete);
     }
     for row in objects.chunk_by(|left, right| left.kind == right.kind) {
         let deletions: Vec<_> = row
@@ -50,7 +50,7 @@ pub(crate) async fn delete_all<'o>(
         for (object, end) in row.iter().zip(ends) {
             match end {
                 Ok(End::Gone) => {}
-                Ok(End::Going) => deleted.going.push(object),
+                Ok(End::Deleting) => deleted.deleting.push(object),
                 Ok(End::Foreign) => deleted.foreign.push(object),
                 Err(error) => deleted.errors.push(error),
             }
@@ -65,17 +65,16 @@ async fn delete(
     object: &Object,
     owner: Option<Owner<'_>>,
     policy: &PropagationPolicy,
-) -> Result<End, String> {
+) -> Result<End, StepError> {
     let (resource, id) = (kinds.resource(object)?, id_of(object));
     let mut params = params(policy);
     if let Some(owner) = owner {
         let live = match cluster.get_metadata(resource, &id).await {
             Ok(live) => live,
             Err(error) if error.is_not_found() => return Ok(End::Gone),
-            Err(error) => {
-                return Err(format!(
-                    "could not get information about the resource {object}: {error}"
-                ));
+            Err(source) => {
+                let object = object.to_string();
+                return Err(StepError::Get { object, source });
             }
         };
         if let Err(error) = owner.check(object, &value_of(&live)) {
@@ -94,19 +93,18 @@ pub(crate) async fn delete_live(
     cluster: &Cluster,
     kinds: &Kinds,
     object: &Object,
-    live: &flux_apply::Object,
-) -> Result<(), String> {
+    live: &flux_cluster::Object,
+) -> Result<(), StepError> {
     let (resource, id) = (kinds.resource(object)?, id_of(object));
     let params = params(&PropagationPolicy::Background).preconditions(same_as(live));
     let request = || cluster.delete_with(resource, &id, &params);
     settle(retried(is_conflict, request).await).map(drop)
 }
 
-/// The object that was looked at, not one that has come in its place since.
-fn same_as(live: &flux_apply::Object) -> Preconditions {
-    let uid = live.at(&["metadata", "uid"]).and_then(|uid| uid.as_str());
+/// Deletes only the object that was read, and none that has taken its place since.
+fn same_as(live: &flux_cluster::Object) -> Preconditions {
     Preconditions {
-        uid: uid.map(ToOwned::to_owned),
+        uid: Some(live.uid().to_owned()).filter(|uid| !uid.is_empty()),
         resource_version: None,
     }
 }
@@ -123,11 +121,11 @@ fn is_conflict(error: &RequestError) -> bool {
     error.reason == "Conflict"
 }
 
-/// What is gone is deleted (HE-KUBE-019).
-fn settle(done: Result<bool, RequestError>) -> Result<End, String> {
+/// An object that is gone counts as deleted (HE-KUBE-019).
+fn settle(done: Result<bool, RequestError>) -> Result<End, StepError> {
     match done {
-        Ok(false) => Ok(End::Going),
-        Err(error) if !error.is_not_found() => Err(error.to_string()),
+        Ok(false) => Ok(End::Deleting),
+        Err(error) if !error.is_not_found() => Err(error.into()),
         _ => Ok(End::Gone),
     }
 }

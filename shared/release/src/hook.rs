@@ -1,24 +1,30 @@
-//! What is done for a hook.
+//! The steps of a hook.
 
-use flux_apply::Rules;
+use std::sync::Arc;
+
+use flux_cluster::Rules;
 use flux_helm::Hook;
-use flux_helm::action::{HookStep, Object, objects};
+use flux_helm::action::{HookStep, Object};
 use kube::api::PropagationPolicy;
 
 use crate::create::{Creation, create_all};
 use crate::delete::delete_all;
+use crate::error::StepError;
 use crate::run::Run;
 
 impl Run<'_> {
-    /// Does something for a hook. Its objects carry no sign of whose they are (HE-HOOK-015), and creating them forces nothing
+    /// Carries out a step of a hook. Its objects have no ownership metadata (HE-HOOK-015), and they are created without force
     /// (HE-HOOK-008).
-    pub(crate) async fn hook(&mut self, step: HookStep, hook: &Hook) -> Result<(), String> {
+    pub(crate) async fn hook(&mut self, step: HookStep, hook: &Hook) -> Result<(), StepError> {
         match step {
             HookStep::Delete => {
-                let built = self.hook_objects(hook).await.map_err(|error| {
-                    let path = &hook.path;
-                    format!("unable to build kubernetes object for deleting hook {path}: {error}")
-                })?;
+                let built =
+                    self.hook_objects(hook)
+                        .await
+                        .map_err(|error| StepError::BuildHook {
+                            path: hook.path.clone(),
+                            source: Box::new(error),
+                        })?;
                 self.delete_hook(&built).await
             }
             HookStep::Build => self.hook_objects(hook).await.map(drop),
@@ -36,27 +42,29 @@ impl Run<'_> {
                 let built = self.hook_objects(hook).await?;
                 self.waiting(self.hook_strategy).hook(&built).await
             }
-            // Nobody reads them (HE-HOOK-014).
+            // Upstream does not use them (HE-HOOK-014).
             HookStep::Logs => Ok(()),
         }
     }
 
-    async fn hook_objects(&mut self, hook: &Hook) -> Result<Vec<Object>, String> {
-        let (cluster, namespace) = (self.releaser.cluster(), self.namespace.clone());
-        let read = self
-            .kinds
-            .read(cluster, |scope| objects(&hook.manifest, &namespace, scope));
-        read.await
+    /// The objects of a hook. They are read by the first of its steps, and kept for the others.
+    async fn hook_objects(&mut self, hook: &Hook) -> Result<Arc<Vec<Object>>, StepError> {
+        if let Some(objects) = self.hooks.get(&hook.manifest) {
+            return Ok(objects.clone());
+        }
+        let cluster = self.releaser.cluster();
+        let objects = self.kinds.objects(cluster, &hook.manifest, &self.namespace);
+        let objects = Arc::new(objects.await?);
+        self.hooks.insert(hook.manifest.clone(), objects.clone());
+        Ok(objects)
     }
 
     /// HE-HOOK-006
-    async fn delete_hook(&self, objects: &[Object]) -> Result<(), String> {
+    async fn delete_hook(&self, objects: &[Object]) -> Result<(), StepError> {
         let background = PropagationPolicy::Background;
         let deleted = delete_all(self.cluster(), &self.kinds, objects, None, &background).await;
-        if !deleted.errors.is_empty() {
-            return Err(deleted.errors.join("; "));
-        }
-        let going: Vec<Object> = deleted.going.into_iter().cloned().collect();
-        self.waiting(self.hook_strategy).gone(&going).await
+        StepError::of_several(deleted.errors, "; ")?;
+        let deleting: Vec<Object> = deleted.deleting.into_iter().cloned().collect();
+        self.waiting(self.hook_strategy).gone(&deleting).await
     }
 }

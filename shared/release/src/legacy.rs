@@ -1,11 +1,12 @@
-//! Readiness as Helm 3 judged it (HC-WAIT-017), told by watches where upstream asks every two seconds.
+//! Readiness by the rules of Helm 3 (HC-WAIT-017). Upstream polls every two seconds; this watches.
 
 mod rules;
 
 use std::time::Duration;
 
-use flux_apply::{Cluster, ObjectId, RequestError, Resource};
+use flux_cluster::{Cluster, ObjectId, RequestError, Resource};
 use flux_helm::action::Object;
+use flux_objects::quiet;
 use futures::stream::{self, StreamExt as _};
 use kube::api::{DynamicObject, ListParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
@@ -13,8 +14,9 @@ use rules::Rule;
 use serde_json::Value;
 
 use crate::PARALLEL;
-use crate::build::Kinds;
-use crate::live::id_of;
+use crate::convert::id_of;
+use crate::error::{LegacyError, StepError};
+use crate::kinds::Kinds;
 
 /// How often an object is read that may not be watched.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -29,7 +31,7 @@ pub(crate) async fn ready(
     objects: &[&Object],
     for_jobs: bool,
     timeout: Duration,
-) -> Result<(), String> {
+) -> Result<(), StepError> {
     let all = async {
         for object in objects {
             let Some(rule) = Rule::of(object, for_jobs) else {
@@ -46,7 +48,7 @@ pub(crate) async fn ready(
         Ok(())
     };
     let timely = tokio::time::timeout(timeout, all).await;
-    timely.unwrap_or_else(|_| Err("context deadline exceeded".to_owned()))
+    timely.unwrap_or_else(|_| Err(LegacyError::TimedOut.into()))
 }
 
 /// Waits until the Jobs and Pods of a hook have done what they are for; one that is gone is done.
@@ -58,7 +60,7 @@ pub(crate) async fn hook(
     kinds: &Kinds,
     objects: &[&Object],
     timeout: Duration,
-) -> Result<(), String> {
+) -> Result<(), StepError> {
     let mut errors = Vec::new();
     for row in objects.chunk_by(|left, right| left.kind == right.kind) {
         let waits: Vec<_> = row
@@ -68,11 +70,7 @@ pub(crate) async fn hook(
         let ends: Vec<_> = stream::iter(waits).buffered(PARALLEL).collect().await;
         errors.extend(ends.into_iter().filter_map(Result::err));
     }
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(errors.join("\n"))
-    }
+    StepError::of_several(errors, "\n")
 }
 
 async fn done(
@@ -80,7 +78,7 @@ async fn done(
     kinds: &Kinds,
     object: &Object,
     timeout: Duration,
-) -> Result<(), String> {
+) -> Result<(), StepError> {
     let rule = match object.kind.as_str() {
         "Job" => Rule::HookJob,
         "Pod" => Rule::HookPod,
@@ -93,7 +91,7 @@ async fn done(
         rule,
     };
     let timely = tokio::time::timeout(timeout, waited.until_ready()).await;
-    timely.unwrap_or_else(|_| Err("timed out waiting for the condition".to_owned()))
+    timely.unwrap_or_else(|_| Err(LegacyError::HookTimedOut.into()))
 }
 
 /// An object that is waited for.
@@ -105,12 +103,11 @@ struct Waited<'w> {
 }
 
 impl Waited<'_> {
-    async fn until_ready(&self) -> Result<(), String> {
+    async fn until_ready(&self) -> Result<(), StepError> {
         let fields = format!("metadata.name={}", self.id.name);
         let config = watcher::Config::default().fields(&fields);
-        let api = self.cluster.api(self.resource, &self.id.namespace);
-        let api = api.map_err(|error| error.to_string())?;
-        let mut news = std::pin::pin!(watcher(api, config).default_backoff());
+        let api = self.cluster.api(self.resource, &self.id.namespace)?;
+        let mut news = std::pin::pin!(quiet(watcher(api, config).default_backoff()));
         let mut there = false;
         while let Some(event) = news.next().await {
             match event {
@@ -129,7 +126,9 @@ impl Waited<'_> {
                     let plural = &self.resource.plural;
                     let group = &self.resource.group;
                     let dot = if group.is_empty() { "" } else { "." };
-                    return Err(format!("{plural}{dot}{group} {:?} not found", self.id.name));
+                    let resource = format!("{plural}{dot}{group}");
+                    let name = self.id.name.clone();
+                    return Err(LegacyError::NotFound { resource, name }.into());
                 }
                 Err(
                     watcher::Error::InitialListFailed(kube::Error::Api(status))
@@ -137,7 +136,7 @@ impl Waited<'_> {
                 ) if status.code == 403 => {
                     return self.read_until_ready().await;
                 }
-                Err(_) => {} // it is tried again
+                Err(_) => {} // the watcher retries
             }
         }
         Ok(())
@@ -147,11 +146,11 @@ impl Waited<'_> {
         matches!(self.rule, Rule::HookJob | Rule::HookPod)
     }
 
-    /// Whoever may not watch may still read.
-    async fn read_until_ready(&self) -> Result<(), String> {
+    /// Reads the object every two seconds: who may not watch may still be allowed to read.
+    async fn read_until_ready(&self) -> Result<(), StepError> {
         loop {
             let live = self.cluster.get(self.resource, &self.id).await;
-            let live = live.map_err(|error| error.to_string())?.into_value();
+            let live = live?.into_value();
             let related = self.related(&live).await?;
             if self.rule.is_met(&live, &related)? {
                 return Ok(());
@@ -160,23 +159,22 @@ impl Waited<'_> {
         }
     }
 
-    async fn is_ready(&self, object: DynamicObject) -> Result<bool, String> {
+    async fn is_ready(&self, object: DynamicObject) -> Result<bool, StepError> {
         let live = serde_json::to_value(object).unwrap_or_default();
         let related = self.related(&live).await?;
-        self.rule.is_met(&live, &related)
+        Ok(self.rule.is_met(&live, &related)?)
     }
 
-    /// The ReplicaSets of a Deployment, or the Pods of a ReplicaSet. They are asked for when the object changes, which it does
+    /// The ReplicaSets of a Deployment, or the Pods of a ReplicaSet. They are listed when the object changes, which it does
     /// whenever they become ready.
-    async fn related(&self, live: &Value) -> Result<Vec<Value>, String> {
+    async fn related(&self, live: &Value) -> Result<Vec<Value>, StepError> {
         let (group, kind) = match self.rule {
             Rule::Deployment => ("apps", "ReplicaSet"),
             Rule::Replicas => ("", "Pod"),
             _ => return Ok(Vec::new()),
         };
         let discovery = self.cluster.discovery();
-        let resource = discovery.resource(group, "v1", kind).await;
-        let resource = resource.map_err(|error| error.to_string())?;
+        let resource = discovery.resource(group, "v1", kind).await?;
         let selector = &live["spec"]["selector"];
         let labels = if self.id.kind == "ReplicationController" {
             selector
@@ -188,10 +186,8 @@ impl Waited<'_> {
             .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
             .collect();
         let params = ListParams::default().labels(&labels.join(","));
-        let api = self.cluster.api(&resource, &self.id.namespace);
-        let api = api.map_err(|error| error.to_string())?;
-        let list = api.list(&params).await;
-        let list = list.map_err(|error| RequestError::from(error).to_string())?;
+        let api = self.cluster.api(&resource, &self.id.namespace)?;
+        let list = quiet(api.list(&params)).await.map_err(RequestError::from)?;
         let uid = &live["metadata"]["uid"];
         Ok(list
             .into_iter()

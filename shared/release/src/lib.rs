@@ -1,7 +1,7 @@
 //! Helm releases on a cluster: their records as Secrets, and the steps of an action carried out.
 //!
 //! ```no_run
-//! use flux_apply::Cluster;
+//! use flux_cluster::Cluster;
 //! use flux_helm::{Values, action::{Draft, InstallOptions}};
 //! use flux_release::{FIELD_MANAGER, Options, Releaser, render};
 //! # async fn example(client: kube::Client, chart: flux_helm::ParsedChart) -> Result<(), Box<dyn std::error::Error>> {
@@ -18,31 +18,30 @@
 //! # }
 //! ```
 //!
-//! What an action consists of, and the text of each error, is decided by [`flux_helm::action`]; here its steps are carried
-//! out with the client that the caller hands in, whoever that acts as and wherever it leads. Waiting watches.
+//! [`flux_helm::action`] decides which steps an action consists of, and what follows from an error; this crate carries them out
+//! with the caller's client, on its cluster and with its identity. Waiting watches.
 //!
 //! | upstream rows | where |
 //! |---|---|
 //! | records (HE-REL-013, HE-ACT-040, HC-REL-002..009) | [`Records`] |
-//! | whether the cluster answers (HE-ACT-001) | [`Releaser::install`] and its like |
+//! | whether the cluster answers (HE-ACT-001) | [`Releaser::install`] and the other actions |
 //! | order and parallelism of requests (HE-KUBE-005..007, HE-ACT-034) | `create`, `update`, `delete` |
-//! | whose what is deleted is (HE-ACT-038) | `delete` |
+//! | ownership of what is deleted (HE-ACT-038) | `delete` |
+//! | adoption of objects that exist (HE-ACT-008, HE-ACT-009) | `adopt` |
 //! | hooks (HE-HOOK-006..010) | `hook` |
 //! | waiting (HE-KUBE-021, HC-WAIT) | `waiting`, `legacy` |
 //! | `lookup` in templates (HE-ENG-014, HE-ENG-015) | [`render`] |
 //!
-//! Rendering, the definitions in a chart's `crds` folder, drift and what a HelmRelease says of all this are the caller's.
+//! Rendering, the definitions in a chart's `crds` folder, drift, and the status of a HelmRelease are the caller's.
 
-#![forbid(unsafe_code)]
-
-mod build;
+mod adopt;
+mod convert;
 mod create;
 mod delete;
 mod error;
-mod existing;
 mod hook;
+mod kinds;
 mod legacy;
-mod live;
 mod lookup;
 mod records;
 mod releaser;
@@ -50,7 +49,7 @@ mod run;
 mod update;
 mod waiting;
 
-pub use error::{BeginError, RecordsError};
+pub use error::{BeginError, LegacyError, PerformError, RecordsError, StepError};
 pub use lookup::{ClusterLookup, MAX_LOOKUP_BYTES, render};
 pub use records::{MAX_HISTORY_BYTES, Records};
 pub use releaser::{Options, Performed, Propagation, Releaser, now};

@@ -3,16 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use flux_apply::{Cluster, ObjectId, RequestError, Resource};
+use flux_cluster::{Cluster, ObjectId, RequestError, Resource};
+use flux_errors::chain;
 use flux_helm::{Lookup, ParsedChart, RenderError, RenderOptions, Rendered, Values};
+use flux_objects::quiet;
 use flux_yaml::{Value, json};
 use kube::api::ListParams;
 use tokio::runtime::Handle;
 
-use crate::build::group_and_version;
-use crate::live::value_of;
+use crate::convert::value_of;
+use crate::error::LookupError;
+use crate::kinds::group_and_version;
 
-/// The most bytes that one lookup brings.
+/// The most bytes that the answers of one lookup may have.
 pub const MAX_LOOKUP_BYTES: usize = 64 * 1024 * 1024;
 
 /// How long one lookup may take.
@@ -63,23 +66,23 @@ impl ClusterLookup {
         kind: &str,
         namespace: &str,
         name: &str,
-    ) -> Result<Value, String> {
-        let slash = if api_version.contains('/') { "" } else { "/" };
-        let unknown = |why: &dyn std::fmt::Display| {
-            format!(
-                "unable to get apiresource from unstructured: {slash}{api_version}, Kind={kind}: {why}"
-            )
+    ) -> Result<Value, LookupError> {
+        let unknown = |source| LookupError::Kind {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+            source,
         };
+        let not_served = || unknown(RequestError::local(NOT_SERVED));
         let Some((group, version)) = group_and_version(api_version) else {
-            return Err(unknown(&NOT_SERVED));
+            return Err(not_served());
         };
         let discovery = self.cluster.discovery();
         let resource = discovery.find(group, version, kind).await;
-        let Some(resource) = resource.map_err(|error| unknown(&error))? else {
+        let Some(resource) = resource.map_err(unknown)? else {
             let served = discovery.serves(group, version).await;
-            return match (served.map_err(|error| unknown(&error))?, name) {
-                (false, _) => Err(unknown(&NOT_SERVED)),
-                (true, "") => self.versions().await.map_err(|error| error.to_string()),
+            return match (served.map_err(unknown)?, name) {
+                (false, _) => Err(not_served()),
+                (true, "") => Ok(self.versions().await?),
                 (true, _) => Ok(Value::map()),
             };
         };
@@ -97,14 +100,14 @@ impl ClusterLookup {
         };
         match found {
             Err(error) if error.is_not_found() => Ok(Value::map()),
-            found => found.map_err(|error| error.to_string()),
+            found => Ok(found?),
         }
     }
 
-    /// What upstream gives for a list of a kind that the cluster has not: it asks for a list without a name, and gets the
-    /// core group's versions.
+    /// What upstream returns for a list of a kind that the cluster does not have: it requests a list without a resource, and
+    /// gets the core group's versions.
     async fn versions(&self) -> Result<Value, RequestError> {
-        let versions = self.cluster.client().list_core_api_versions().await?;
+        let versions = quiet(self.cluster.client().list_core_api_versions()).await?;
         let text = serde_json::to_string(&versions).unwrap_or_default();
         let mut list = json::from_str(text).unwrap_or_default();
         if let Value::Map(map) = &mut list {
@@ -114,7 +117,7 @@ impl ClusterLookup {
         Ok(list)
     }
 
-    /// All objects of a kind as one list, whatever number of pages it comes in.
+    /// All objects of a kind as one list, read page by page.
     async fn list(&self, resource: &Resource, namespace: &str) -> Result<Value, RequestError> {
         let namespace = (resource.namespaced && !namespace.is_empty()).then_some(namespace);
         let mut params = ListParams::default().limit(PAGE);
@@ -124,12 +127,12 @@ impl ClusterLookup {
             bytes += text.len();
             if bytes > MAX_LOOKUP_BYTES {
                 let kind = &resource.kind;
-                return Err(crate::live::local(&format!(
+                return Err(RequestError::local(format!(
                     "the list of {kind} has more than {MAX_LOOKUP_BYTES} bytes: look up single objects"
                 )));
             }
             let mut page = json::from_str(text).map_err(|_| {
-                crate::live::local("the server's answer to a lookup is not the JSON of a list")
+                RequestError::local("the server's answer to a lookup is not the JSON of a list")
             })?;
             page.kubernetes_numbers();
             items.extend(taken_items(&mut page, resource));
@@ -148,7 +151,7 @@ impl ClusterLookup {
     }
 }
 
-/// What Kubernetes' client says of a version that the cluster has not.
+/// The text of Kubernetes' client for a version that the cluster does not serve.
 const NOT_SERVED: &str = "the server could not find the requested resource";
 
 impl Lookup for ClusterLookup {
@@ -160,10 +163,12 @@ impl Lookup for ClusterLookup {
         name: &str,
     ) -> Result<Value, String> {
         let found = self.find(api_version, kind, namespace, name);
-        self.runtime.block_on(async {
-            let timely = tokio::time::timeout(TIMEOUT, found).await;
-            timely.unwrap_or_else(|_| Err("context deadline exceeded".to_owned()))
-        })
+        self.runtime
+            .block_on(async {
+                let timely = tokio::time::timeout(TIMEOUT, found).await;
+                timely.unwrap_or(Err(LookupError::TimedOut))
+            })
+            .map_err(|error| chain(&error))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use flux_apply::{Cluster, RequestError};
+use flux_cluster::{Cluster, RequestError};
 use flux_errors::chain;
 use flux_helm::{Release, SECRET_TYPE, SYSTEM_LABELS, decode, encode, secret_labels, secret_name};
 use flux_objects::Objects;
@@ -117,7 +117,7 @@ impl Records {
         })
     }
 
-    /// Writes a record over what is stored of this revision, whoever wrote that (HC-REL-005).
+    /// Overwrites the stored record of this revision, whoever wrote it (HC-REL-005).
     ///
     /// # Errors
     /// The server's; there has to be one.

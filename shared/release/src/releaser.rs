@@ -1,28 +1,30 @@
-//! Actions begin, and are carried to their end.
+//! Begins actions, and carries them out.
 
 use std::time::Duration;
 
-use flux_apply::{Cluster, RequestError};
+use flux_cluster::{Cluster, RequestError};
+use flux_errors::chain;
 use flux_helm::action::{
     Action, History, Install, InstallOptions, Rollback, RollbackOptions, Step, Test, TestOptions,
     Uninstall, UninstallOptions, Upgrade, UpgradeOptions, WaitStrategy,
 };
 use flux_helm::{Release, Time};
+use flux_objects::quiet;
 use kube::api::PropagationPolicy;
 
-use crate::error::{BeginError, RecordsError};
+use crate::error::{BeginError, PerformError, RecordsError, StepError};
 use crate::records::Records;
 use crate::run::Run;
 
-/// What becomes of the objects that belong to a deleted one.
+/// How the dependents of a deleted object are deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Propagation {
-    /// They go after it.
+    /// After it.
     #[default]
     Background,
-    /// They go before it.
+    /// Before it.
     Foreground,
-    /// They stay.
+    /// Not at all.
     Orphan,
 }
 
@@ -45,15 +47,15 @@ pub struct Options {
     pub wait: WaitStrategy,
     /// Whether a Job of the release has to be complete (HC-WAIT-004).
     pub wait_for_jobs: bool,
-    /// Whether objects that live already are taken over, whosever they are (HE-ACT-009).
+    /// Whether objects that exist already are taken over, whoever owns them (HE-ACT-009).
     pub take_ownership: bool,
     /// Whether objects are replaced rather than patched, where they are applied client-side (HE-KUBE-014).
     pub force: bool,
-    /// What becomes of what belongs to the objects of an uninstalled release.
+    /// How the dependents of an uninstalled release's objects are deleted.
     pub propagation: Propagation,
 }
 
-/// Five minutes, all that there is to wait for, and nothing forced.
+/// Five minutes; waits for all objects, Jobs included; forces nothing.
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -67,15 +69,15 @@ impl Default for Options {
     }
 }
 
-/// What came of an action.
+/// The result of an action.
 #[derive(Debug)]
 pub struct Performed {
-    /// The record that it was about, as it stands in the end.
+    /// The record of the action, in its last state.
     pub release: Release,
-    /// What Helm says of objects that stay.
+    /// Helm's text about objects that were not deleted.
     pub info: String,
-    /// How it ended, with the text that Helm gives.
-    pub result: Result<(), String>,
+    /// How it ended.
+    pub result: Result<(), PerformError>,
 }
 
 /// Installs, upgrades, rolls back, tests and uninstalls releases on a cluster.
@@ -171,8 +173,9 @@ impl Releaser {
         Ok(Test::start(&self.history(name).await?, name, options)?)
     }
 
-    /// Carries an action to its end. `stored` hears of every record right after it was written (HC-REL-012). When `stopped`
-    /// is ready the watcher's wait for the release's objects is given up, and nothing else (HC-WAIT-019, HC-WAIT-020).
+    /// Carries out an action. `stored` is called with every record right after it was written (HC-REL-012). When `stopped`
+    /// is ready the watcher's wait for the release's objects is cancelled, and nothing else (HC-WAIT-019, HC-WAIT-020):
+    /// [`PerformError::Cancelled`].
     ///
     /// Dropping the future leaves the record as it was written last, pending, as a crash does (HE-REL-017).
     pub async fn perform(
@@ -182,14 +185,29 @@ impl Releaser {
         stopped: impl Future<Output = ()> + Send,
     ) -> Performed {
         let mut run = Run::new(self, &action);
-        let mut outcome = Ok(());
+        let (mut outcome, mut steps) = (Ok(()), Vec::new());
         tokio::pin!(stopped);
         let result = loop {
             match action.next(now(), outcome) {
                 Step::Done(result) => break result.map_err(ToOwned::to_owned),
-                step => outcome = Box::pin(run.step(step, stored, stopped.as_mut())).await,
+                step => {
+                    let done = Box::pin(run.step(step, stored, stopped.as_mut())).await;
+                    // The engine decides by the text what follows, and the record holds it.
+                    outcome = done.map_err(|error| {
+                        let text = chain(&error);
+                        steps.push(error);
+                        text
+                    });
+                }
             }
         };
+        let result = result.map_err(|message| {
+            if steps.iter().any(StepError::is_cancelled) {
+                PerformError::Cancelled { message }
+            } else {
+                PerformError::Failed { message, steps }
+            }
+        });
         Performed {
             info: run.info,
             release: action.into_release(),
@@ -199,7 +217,7 @@ impl Releaser {
 
     /// Whether the cluster answers (HE-ACT-001).
     async fn reachable(&self) -> Result<(), RequestError> {
-        let version = self.cluster.client().apiserver_version().await;
+        let version = quiet(self.cluster.client().apiserver_version()).await;
         version.map(drop).map_err(RequestError::from)
     }
 

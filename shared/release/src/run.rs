@@ -1,25 +1,26 @@
-//! The steps of one action, carried out.
+//! Carries out the steps of one action.
 
-use flux_apply::{Cluster, Rules};
-use flux_errors::chain;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use flux_cluster::{Cluster, Rules};
 use flux_helm::Release;
 use flux_helm::action::{
     Action, ApplyMethod, ApplySettings, Identity, Object, Owner, Step, WaitStrategy, deletion,
-    objects, target_objects,
 };
 use kube::api::PropagationPolicy;
 
-use crate::build::Kinds;
+use crate::adopt::adopted;
+use crate::convert::id_of;
 use crate::create::{Creation, create_all};
 use crate::delete::delete_all;
-use crate::error::RecordsError;
-use crate::existing::adopted;
-use crate::live::id_of;
+use crate::error::StepError;
+use crate::kinds::Kinds;
 use crate::releaser::{Options, Releaser};
 use crate::update::{Change, Done};
 use crate::waiting::Waiting;
 
-/// What is known in the course of one action.
+/// The state of one action.
 pub(crate) struct Run<'r> {
     pub(crate) releaser: &'r Releaser,
     pub(crate) kinds: Kinds,
@@ -32,11 +33,13 @@ pub(crate) struct Run<'r> {
     settings: [ApplySettings; 2],
     base: Vec<Object>,
     target: Vec<Object>,
-    /// The places in `target` of objects that lived before the release did.
+    /// The indexes in `target` of objects that existed before the release.
     adopted: Vec<usize>,
     done: Done,
-    /// Objects that are deleted but not gone yet.
-    going: Vec<Object>,
+    /// Objects that are being deleted.
+    deleting: Vec<Object>,
+    /// The objects of hooks, by their manifests.
+    pub(crate) hooks: HashMap<String, Arc<Vec<Object>>>,
     pub(crate) info: String,
 }
 
@@ -56,7 +59,8 @@ impl<'r> Run<'r> {
             target: Vec::new(),
             adopted: Vec::new(),
             done: Done::default(),
-            going: Vec::new(),
+            deleting: Vec::new(),
+            hooks: HashMap::new(),
             info: String::new(),
         }
     }
@@ -78,7 +82,7 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// When an object needs not be waited for.
+    /// The rules by which an object is ready.
     fn rules(&self) -> Rules {
         if self.options().wait_for_jobs {
             Rules::Complete
@@ -87,60 +91,57 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// Does what a step asks for. `stored` hears of each record that was written; `stopped` ends a wait for objects.
+    /// Carries out a step. `stored` is called with each record that was written; `stopped` cancels the wait for objects.
     pub(crate) async fn step(
         &mut self,
         step: Step<'_>,
         stored: &mut (dyn FnMut(&Release) + Send),
         stopped: impl Future<Output = ()> + Send,
-    ) -> Result<(), String> {
+    ) -> Result<(), StepError> {
         let records = self.releaser.records();
-        let said = |error: RecordsError| chain(&error);
+        let cluster = self.releaser.cluster();
         match step {
             Step::Build(record) => {
-                let cluster = self.releaser.cluster();
-                let read = self
-                    .kinds
-                    .read(cluster, |scope| target_objects(record, scope));
-                self.target = read.await?;
+                let (manifest, namespace) = (&record.manifest, &record.namespace);
+                let objects = self.kinds.objects(cluster, manifest, namespace);
+                self.target = objects.await?;
+                for object in &mut self.target {
+                    Owner::of(record).stamp(object);
+                }
                 Ok(())
             }
             Step::BuildBase(record) => {
-                let cluster = self.releaser.cluster();
-                let read = self.kinds.read(cluster, |scope| {
-                    objects(&record.manifest, &record.namespace, scope)
-                });
-                self.base = read.await?;
+                let (manifest, namespace) = (&record.manifest, &record.namespace);
+                let objects = self.kinds.objects(cluster, manifest, namespace);
+                self.base = objects.await?;
                 Ok(())
             }
             Step::CheckExisting => self.check_existing().await,
             Step::CreateNamespace => self.create_namespace().await,
             Step::CreateRecord(record) => {
-                records.create(record).await.map_err(said)?;
+                records.create(record).await?;
                 stored(record);
                 Ok(())
             }
             Step::UpdateRecord(record) => {
-                records.update(record).await.map_err(said)?;
+                records.update(record).await?;
                 stored(record);
                 Ok(())
             }
-            Step::DeleteRecord(revision) => {
-                records.delete(&self.name, revision).await.map_err(said)
-            }
+            Step::DeleteRecord(revision) => Ok(records.delete(&self.name, revision).await?),
             Step::Hook(step, hook) => self.hook(step, hook).await,
             Step::Apply => self.apply().await,
             Step::Wait => {
                 let wait = self.waiting(self.options().wait);
-                // Helm 3's way of waiting has its own rules, and is never stopped (HC-WAIT-020).
-                let judged = self.options().wait == WaitStrategy::Watcher;
+                // Helm 3's way of waiting has its own rules, and is never cancelled (HC-WAIT-020).
+                let watches = self.options().wait == WaitStrategy::Watcher;
                 let unsettled =
-                    |object: &&Object| !(judged && self.done.settled.contains(&id_of(object)));
+                    |object: &&Object| !(watches && self.done.settled.contains(&id_of(object)));
                 let objects: Vec<&Object> = self.target.iter().filter(unsettled).collect();
                 let ready = wait.ready(&objects, self.options().wait_for_jobs);
                 tokio::select! {
                     ready = ready => ready,
-                    () = stopped, if judged => Err("context canceled".to_owned()),
+                    () = stopped, if watches => Err(StepError::Cancelled),
                 }
             }
             Step::CleanUp => self.clean_up().await,
@@ -148,13 +149,13 @@ impl<'r> Run<'r> {
             Step::WaitDeleted if self.options().wait == WaitStrategy::HookOnly => Ok(()),
             Step::WaitDeleted => {
                 let wait = self.waiting(self.options().wait);
-                wait.gone(&self.going).await
+                wait.gone(&self.deleting).await
             }
             Step::Done(_) => Ok(()),
         }
     }
 
-    async fn check_existing(&mut self) -> Result<(), String> {
+    async fn check_existing(&mut self) -> Result<(), StepError> {
         let owner = Owner {
             name: &self.name,
             namespace: &self.namespace,
@@ -166,17 +167,15 @@ impl<'r> Run<'r> {
     }
 
     /// HE-ACT-010
-    async fn create_namespace(&mut self) -> Result<(), String> {
+    async fn create_namespace(&mut self) -> Result<(), StepError> {
         let name = &self.namespace;
         let manifest = format!(
             "apiVersion: v1\nkind: Namespace\nmetadata:\n  labels:\n    name: {name}\n  name: {name}\n"
         );
-        let read = self.kinds.read(self.releaser.cluster(), |scope| {
-            objects(&manifest, name, scope)
-        });
-        let built = read.await?;
+        let cluster = self.releaser.cluster();
+        let built = self.kinds.objects(cluster, &manifest, name).await?;
         let method = self.settings[0].method;
-        if method == ApplyMethod::ClientSide && self.lives(&built).await? {
+        if method == ApplyMethod::ClientSide && self.all_exist(&built).await? {
             return Ok(());
         }
         let how = Creation {
@@ -188,19 +187,19 @@ impl<'r> Run<'r> {
         made.map(drop)
     }
 
-    async fn lives(&self, objects: &[Object]) -> Result<bool, String> {
+    async fn all_exist(&self, objects: &[Object]) -> Result<bool, StepError> {
         for object in objects {
             let resource = self.kinds.resource(object)?;
             match self.cluster().get_metadata(resource, &id_of(object)).await {
                 Ok(_) => {}
                 Err(error) if error.is_not_found() => return Ok(false),
-                Err(error) => return Err(error.to_string()),
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(true)
     }
 
-    async fn apply(&mut self) -> Result<(), String> {
+    async fn apply(&mut self) -> Result<(), StepError> {
         let [plain, adopting] = self.settings;
         if self.is_install && self.adopted.is_empty() {
             if self.target.is_empty() {
@@ -243,31 +242,24 @@ impl<'r> Run<'r> {
             .await
     }
 
-    async fn clean_up(&mut self) -> Result<(), String> {
+    async fn clean_up(&mut self) -> Result<(), StepError> {
         if self.done.created.is_empty() {
             return Ok(());
         }
         let background = PropagationPolicy::Background;
         let objects = &self.done.created;
         let deleted = delete_all(self.cluster(), &self.kinds, objects, None, &background).await;
-        if deleted.errors.is_empty() {
-            Ok(())
-        } else {
-            Err(deleted.errors.join(", "))
-        }
+        StepError::of_several(deleted.errors, ", ")
     }
 
-    async fn delete_objects(&mut self, record: &Release) -> Result<(), String> {
-        let deletion = deletion(&record.manifest).map_err(|error| {
-            let why = chain(&error);
-            format!("corrupted release record. You must manually delete the resources: {why}")
-        })?;
-        let read = self.kinds.read(self.releaser.cluster(), |scope| {
-            objects(&deletion.manifest, &record.namespace, scope)
-        });
-        let built = read
-            .await
-            .map_err(|error| format!("unable to build kubernetes objects for delete: {error}"))?;
+    async fn delete_objects(&mut self, record: &Release) -> Result<(), StepError> {
+        let deletion = deletion(&record.manifest).map_err(StepError::CorruptRecord)?;
+        let cluster = self.releaser.cluster();
+        let built = self
+            .kinds
+            .objects(cluster, &deletion.manifest, &record.namespace);
+        let built = built.await;
+        let built = built.map_err(|error| StepError::BuildForDeletion(Box::new(error)))?;
         self.info = deletion.info();
         if built.is_empty() {
             return Ok(());
@@ -275,18 +267,16 @@ impl<'r> Run<'r> {
         let policy = self.options().propagation.into();
         let owner = Some(Owner::of(record));
         let deleted = delete_all(self.cluster(), &self.kinds, &built, owner, &policy).await;
-        if !deleted.errors.is_empty() {
-            return Err(deleted.errors.join("; "));
-        }
-        let going = deleted.going.into_iter().cloned().collect();
-        self.info.push_str(&left_alone(&deleted.foreign));
-        self.going = going;
+        StepError::of_several(deleted.errors, "; ")?;
+        let deleting = deleted.deleting.into_iter().cloned().collect();
+        self.info.push_str(&not_deleted(&deleted.foreign));
+        self.deleting = deleting;
         Ok(())
     }
 }
 
-/// What newer versions of Helm say of objects that are not the release's (HE-ACT-038).
-fn left_alone(foreign: &[&Object]) -> String {
+/// What newer versions of Helm report about objects that are not the release's (HE-ACT-038).
+fn not_deleted(foreign: &[&Object]) -> String {
     if foreign.is_empty() {
         return String::new();
     }

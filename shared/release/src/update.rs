@@ -1,20 +1,21 @@
-//! The objects of a release are created and changed, and those it has no more are pruned.
+//! Creates and updates the objects of a release, and prunes those that it no longer has.
 
 use std::collections::BTreeSet;
 
-use flux_apply::managers::{Cleanup, FieldManager, Operation};
-use flux_apply::{Cluster, ObjectId, RequestError, Resource, Rules};
+use flux_cluster::managers::{Cleanup, FieldManager, Operation};
+use flux_cluster::{Cluster, ObjectId, RequestError, Resource, Rules};
 use flux_helm::action::{
     ApplyMethod, ApplySettings, Identity, Object, Owner, ResourcePolicy, Update, plan,
 };
 use flux_helm::patch::create_patch;
 
-use crate::build::Kinds;
+use crate::convert::{id_of, named, request_of, value_of};
 use crate::create::{Creation, Settled, create, refused, server_side, settled};
 use crate::delete::delete_live;
-use crate::live::{id_of, local, named, request_of, value_of};
+use crate::error::StepError;
+use crate::kinds::Kinds;
 
-/// How a release's objects are brought about.
+/// How a release's objects are created and updated.
 pub(crate) struct Change<'r> {
     pub(crate) cluster: &'r Cluster,
     pub(crate) kinds: &'r Kinds,
@@ -22,21 +23,21 @@ pub(crate) struct Change<'r> {
     pub(crate) settings: ApplySettings,
     /// Whether objects are replaced as a whole, client-side (HE-KUBE-014).
     pub(crate) replace: bool,
-    /// When one needs not be waited for.
+    /// The rules by which an object is ready, so that it need not be waited for.
     pub(crate) rules: Rules,
 }
 
 /// What was done so far.
 #[derive(Default)]
 pub(crate) struct Done {
-    /// Objects that were not there.
+    /// Objects that did not exist.
     pub(crate) created: Vec<Object>,
-    /// Objects that are as they should be already.
+    /// Objects that are ready, as the responses show.
     pub(crate) settled: BTreeSet<ObjectId>,
 }
 
 impl Change<'_> {
-    /// Creates and changes the objects in their order, then prunes. `done` tells what was done, even where something fails
+    /// Creates and changes the objects in their order, then prunes. `done` holds what was done, even if something fails
     /// (HE-KUBE-007).
     pub(crate) async fn update(
         &self,
@@ -44,7 +45,7 @@ impl Change<'_> {
         target: &[Object],
         adopted: &[Identity<'_>],
         done: &mut Done,
-    ) -> Result<(), String> {
+    ) -> Result<(), StepError> {
         let plan = plan(base, target, adopted);
         let mut errors = Vec::new();
         for update in &plan.updates {
@@ -58,11 +59,7 @@ impl Change<'_> {
                     done.created.push(object.clone());
                     done.settled.extend(self.create(object).await?);
                 }
-                Err(error) => {
-                    return Err(format!(
-                        "could not get information about the resource: {error}"
-                    ));
-                }
+                Err(error) => return Err(StepError::GetForUpdate(error)),
             }
         }
         if errors.is_empty() {
@@ -71,37 +68,34 @@ impl Change<'_> {
                 errors.extend(self.prune(object).await.err());
             }
         }
-        if errors.is_empty() {
-            Ok(())
-        } else {
-            Err(errors.join(" && "))
-        }
+        StepError::of_several(errors, " && ")
     }
 
-    /// The object as it lives: its metadata where the server makes the change, all of it where we do.
-    async fn live(&self, object: &Object) -> Result<flux_apply::Object, RequestError> {
-        let resource = self.kinds.resource(object).map_err(|error| local(&error))?;
+    /// The object on the cluster: its metadata if the server computes the change, all of it if we do.
+    async fn live(&self, object: &Object) -> Result<flux_cluster::Object, RequestError> {
+        let resource = (self.kinds.resource(object))
+            .map_err(|error| RequestError::local(error.to_string()))?;
         match self.settings.method {
             ApplyMethod::ServerSide => self.cluster.get_metadata(resource, &id_of(object)).await,
             ApplyMethod::ClientSide => self.cluster.get(resource, &id_of(object)).await,
         }
     }
 
-    async fn create(&self, object: &Object) -> Result<Settled, String> {
+    async fn create(&self, object: &Object) -> Result<Settled, StepError> {
         let how = Creation {
             method: self.settings.method,
             force: self.settings.force_conflicts,
             rules: self.rules,
         };
         let made = create(self.cluster, self.kinds, object, how).await;
-        made.map_err(|error| format!("failed to create resource: {error}"))
+        made.map_err(|error| StepError::Create(Box::new(error)))
     }
 
     async fn change(
         &self,
         update: &Update<'_>,
-        live: &flux_apply::Object,
-    ) -> Result<Settled, String> {
+        live: &flux_cluster::Object,
+    ) -> Result<Settled, StepError> {
         let object = update.target;
         let resource = self.kinds.resource(object)?;
         let now = match self.settings.method {
@@ -111,24 +105,24 @@ impl Change<'_> {
                 }
                 let force = self.settings.force_conflicts;
                 let applied = server_side(self.cluster, resource, object, force).await;
-                applied.map_err(|error| refused(object, &error))
+                applied.map_err(|error| refused(object, error))
             }
             ApplyMethod::ClientSide if self.replace => {
                 let replaced = self.replace(resource, object, live).await;
-                replaced.map_err(|error| format!("failed to replace object: {error}"))
+                replaced.map_err(StepError::Replace)
             }
             ApplyMethod::ClientSide => self.patch(resource, update, live).await,
         };
         now.map(|now| settled(&now, self.rules))
     }
 
-    /// What this manager wrote by `Update` counts as applied from now on (HE-KUBE-013).
+    /// Turns the fields that this manager owns by `Update` into applied ones (HE-KUBE-013).
     async fn migrate(
         &self,
         resource: &Resource,
         object: &Object,
-        live: &flux_apply::Object,
-    ) -> Result<(), String> {
+        live: &flux_cluster::Object,
+    ) -> Result<(), StepError> {
         let manager = self.cluster.field_manager();
         let cleanup = Cleanup {
             managers: vec![FieldManager {
@@ -142,8 +136,12 @@ impl Change<'_> {
         loop {
             let live = match seen.take() {
                 Some(live) => live,
-                None => (self.cluster.get_metadata(resource, &id_of(object)).await)
-                    .map_err(|error| format!("failed to get object {}: {error}", named(object)))?,
+                None => (self.cluster.get_metadata(resource, &id_of(object)).await).map_err(
+                    |source| StepError::GetForMigration {
+                        object: named(object),
+                        source,
+                    },
+                )?,
             };
             let patch = cleanup.patch(&live, manager);
             if patch.is_empty() {
@@ -155,11 +153,9 @@ impl Change<'_> {
                     tries += 1;
                     tokio::time::sleep(crate::create::PAUSE).await;
                 }
-                Err(error) => {
-                    return Err(format!(
-                        "failed to patch object to upgrade CSA field manager {}: {error}",
-                        named(object)
-                    ));
+                Err(source) => {
+                    let object = named(object);
+                    return Err(StepError::Migrate { object, source });
                 }
             }
         }
@@ -169,8 +165,8 @@ impl Change<'_> {
         &self,
         resource: &Resource,
         object: &Object,
-        live: &flux_apply::Object,
-    ) -> Result<flux_apply::Object, RequestError> {
+        live: &flux_cluster::Object,
+    ) -> Result<flux_cluster::Object, RequestError> {
         let mut request = request_of(object)?;
         if request.resource_version().is_empty()
             && let Some(metadata) = request.fields_mut().get_mut("metadata")
@@ -184,27 +180,28 @@ impl Change<'_> {
         &self,
         resource: &Resource,
         update: &Update<'_>,
-        live: &flux_apply::Object,
-    ) -> Result<flux_apply::Object, String> {
+        live: &flux_cluster::Object,
+    ) -> Result<flux_cluster::Object, StepError> {
         let (object, now) = (update.target, value_of(live));
         let old = update.original.map_or(&now, |original| &original.value);
         let three_way = self.settings.three_way_for_custom;
-        let patch = create_patch(old, &object.value, &now, three_way)
-            .map_err(|error| format!("failed to create patch: {error}"))?;
+        let patch =
+            create_patch(old, &object.value, &now, three_way).map_err(StepError::CreatePatch)?;
         if patch.is_empty() {
             return Ok(live.clone()); // HE-KUBE-010
         }
         let (media_type, id) = (patch.kind.content_type(), id_of(object));
         let sent = self.cluster.patch(resource, &id, media_type, patch.body);
-        sent.await.map_err(|error| {
-            let (name, kind) = (&object.name, &object.kind);
-            format!("cannot patch {name:?} with kind {kind}: {error}")
+        sent.await.map_err(|source| StepError::Patch {
+            name: object.name.clone(),
+            kind: object.kind.clone(),
+            source,
         })
     }
 
     /// Deletes an object that the release has no more, if it can be read, does not say that it stays, and is not another
     /// release's by now (HE-KUBE-016, HE-KUBE-017, HE-ACT-038).
-    async fn prune(&self, object: &Object) -> Result<(), String> {
+    async fn prune(&self, object: &Object) -> Result<(), StepError> {
         let resource = self.kinds.resource(object)?;
         let live = match self.cluster.get_metadata(resource, &id_of(object)).await {
             Ok(live) => live,
@@ -223,16 +220,11 @@ impl Change<'_> {
             return Ok(());
         }
         let deleted = delete_live(self.cluster, self.kinds, object, &live).await;
-        deleted.map_err(|error| {
-            let Object {
-                namespace,
-                name,
-                kind,
-                ..
-            } = object;
-            format!(
-                "failed to delete resource namespace={namespace}, name={name}, kind={kind}: {error}"
-            )
+        deleted.map_err(|error| StepError::Prune {
+            namespace: object.namespace.clone(),
+            name: object.name.clone(),
+            kind: object.kind.clone(),
+            source: Box::new(error),
         })
     }
 }

@@ -1,16 +1,17 @@
-//! Waiting for objects, by watching them.
+//! Waits for the objects of a release, by watching them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use flux_apply::{
+use flux_cluster::{
     Cluster, ObjectId, Rules, Target, WaitOptions, wait_until_current, wait_until_gone,
 };
 use flux_helm::action::{Object, WaitStrategy};
 
-use crate::build::{Kinds, group_and_version};
+use crate::convert::id_of;
+use crate::error::StepError;
+use crate::kinds::{Kinds, group_and_version};
 use crate::legacy;
-use crate::live::id_of;
 
 /// How an action waits.
 #[derive(Clone, Copy)]
@@ -23,7 +24,7 @@ pub(crate) struct Waiting<'r> {
 
 impl Waiting<'_> {
     /// Waits until the objects of a release are ready (HE-KUBE-021, HC-WAIT-001, HC-WAIT-003..007, HC-WAIT-017).
-    pub(crate) async fn ready(self, objects: &[&Object], for_jobs: bool) -> Result<(), String> {
+    pub(crate) async fn ready(self, objects: &[&Object], for_jobs: bool) -> Result<(), StepError> {
         let rules = if for_jobs {
             Rules::Complete
         } else {
@@ -39,9 +40,9 @@ impl Waiting<'_> {
         }
     }
 
-    /// Waits until the objects of a hook have done what they are for (HE-HOOK-010, HC-WAIT-009).
-    pub(crate) async fn hook(self, objects: &[Object]) -> Result<(), String> {
-        // Anything but a Job or a Pod is ready at once, and there is nothing to ask for.
+    /// Waits until the Jobs and Pods of a hook have ended (HE-HOOK-010, HC-WAIT-009).
+    pub(crate) async fn hook(self, objects: &[Object]) -> Result<(), StepError> {
+        // Objects of other kinds are ready at once and need no request.
         let runs = |object: &&Object| matches!(object.kind.as_str(), "Job" | "Pod");
         let running: Vec<&Object> = objects.iter().filter(runs).collect();
         match self.strategy {
@@ -55,15 +56,18 @@ impl Waiting<'_> {
     }
 
     /// Waits until all of these are gone, one after the other within one timeout (HE-ACT-034, HC-WAIT-010).
-    pub(crate) async fn gone(self, objects: &[Object]) -> Result<(), String> {
+    pub(crate) async fn gone(self, objects: &[Object]) -> Result<(), StepError> {
         let deadline = tokio::time::Instant::now() + self.timeout;
         for object in objects {
             let (resource, id) = (self.kinds.resource(object)?, id_of(object));
             let left = deadline.saturating_duration_since(tokio::time::Instant::now());
             let gone = wait_until_gone(self.cluster, resource, &id, left).await;
-            gone.map_err(|error| match self.strategy {
-                WaitStrategy::Legacy => error.to_string(),
-                _ => format!("{id} termination timeout: {error}"),
+            gone.map_err(|source| match self.strategy {
+                WaitStrategy::Legacy => source.into(),
+                _ => StepError::Termination {
+                    object: id.to_string(),
+                    source,
+                },
             })?;
         }
         Ok(())
@@ -76,7 +80,7 @@ async fn wait(
     rules: Rules,
     fail_fast: bool,
     timeout: Duration,
-) -> Result<(), String> {
+) -> Result<(), StepError> {
     let waited_for: Vec<&Object> = objects
         .iter()
         .copied()
@@ -97,7 +101,7 @@ async fn wait(
         ..WaitOptions::default()
     };
     let ready = wait_until_current(cluster, &targets, &options).await;
-    ready.map(drop).map_err(|error| error.to_string())
+    Ok(ready.map(drop)?)
 }
 
 /// HC-WAIT-003

@@ -1,20 +1,20 @@
-//! What is made of answers that a real API server gives only now and then.
+//! Answers that a real API server gives rarely.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
-use flux_apply::Cluster;
+use flux_cluster::Cluster;
 use flux_errors::chain;
 use flux_helm::action::{ApplyMethod, Draft, InstallOptions, UninstallOptions, WaitStrategy};
 use flux_helm::{Release, Status, encode, secret_labels, secret_name};
-use flux_release::{FIELD_MANAGER, Options, Performed, Releaser, now};
+use flux_release::{FIELD_MANAGER, Options, PerformError, Performed, Releaser, StepError, now};
 use http::{Method, Request, Response};
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
 
-/// A server that has a ConfigMap or not, and answers changes of it as it was told to.
+/// A server with or without a ConfigMap that answers writes of it by a list.
 #[derive(Clone, Default)]
 struct Server {
     state: Arc<Mutex<State>>,
@@ -146,6 +146,10 @@ fn map() -> Value {
     })
 }
 
+fn text(error: &PerformError) -> String {
+    chain(error)
+}
+
 fn conflict(message: &str) -> (u16, Value) {
     refusal(409, "Conflict", message)
 }
@@ -212,11 +216,8 @@ async fn creations_that_may_succeed_later_are_tried_again() {
         let server = Server::default();
         server.state.lock().unwrap().answers = answers.clone().into();
         let performed = server.install(method).await;
-        assert_eq!(
-            performed.result,
-            result.map_err(ToOwned::to_owned),
-            "{answers:?}"
-        );
+        let ended = performed.result.as_ref().map(|()| ()).map_err(text);
+        assert_eq!(ended, result.map_err(ToOwned::to_owned), "{answers:?}");
         let state = server.state.lock().unwrap();
         assert_eq!(state.asked, asked, "{answers:?}");
         let status = performed.release.status();
@@ -266,8 +267,9 @@ async fn deletions_that_may_succeed_later_are_tried_again() {
             (state.map, state.answers) = (live.clone(), answers.clone().into());
         }
         let performed = server.uninstall().await;
+        let ended = performed.result.as_ref().map(|()| ()).map_err(text);
         assert_eq!(
-            performed.result,
+            ended,
             result.map_err(ToOwned::to_owned),
             "{live:?} {answers:?}"
         );
@@ -277,6 +279,47 @@ async fn deletions_that_may_succeed_later_are_tried_again() {
             state.asked.iter().all(|asked| asked.starts_with("DELETE")),
             "{:?}",
             state.asked
+        );
+    }
+}
+
+// HE-KUBE-011
+#[tokio::test]
+async fn what_failed_is_known_by_its_type() {
+    type Check = fn(&StepError) -> bool;
+    let cases: [(ApplyMethod, (u16, Value), Check); 4] = [
+        (
+            ApplyMethod::ServerSide,
+            conflict("other"),
+            |step| matches!(step, StepError::ApplyConflict { source, .. } if source.reason == "Conflict"),
+        ),
+        (
+            ApplyMethod::ServerSide,
+            refusal(415, "UnsupportedMediaType", "not that"),
+            |step| matches!(step, StepError::ApplyUnsupported(source) if source.code == 415),
+        ),
+        (
+            ApplyMethod::ServerSide,
+            refusal(403, "Forbidden", "no"),
+            |step| matches!(step, StepError::Apply { source, .. } if source.is_forbidden()),
+        ),
+        (
+            ApplyMethod::ClientSide,
+            refusal(403, "Forbidden", "no"),
+            |step| matches!(step, StepError::Request(source) if source.is_forbidden()),
+        ),
+    ];
+    for (method, answer, is_expected) in cases {
+        let server = Server::default();
+        server.state.lock().unwrap().answers = [answer].into();
+        let error = server.install(method).await.result.unwrap_err();
+        let PerformError::Failed { message, steps } = &error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(*message, chain(&error));
+        assert!(
+            matches!(steps.as_slice(), [step] if is_expected(step)),
+            "{steps:?}"
         );
     }
 }

@@ -1,5 +1,7 @@
 //! The Kubernetes client (RT-KUB rows).
 
+mod versions;
+
 use std::ffi::OsStr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -16,6 +18,8 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
+pub use self::versions::VersionedKind;
+use self::versions::Versions;
 use crate::metrics::Metrics;
 
 /// The header by which an API server tells that it limits clients itself (RT-KUB-001).
@@ -132,6 +136,7 @@ fn proxy_of(environment: &ProxyEnvironment, server: &url::Url) -> Option<http::U
 pub struct ClientFactory {
     metrics: Metrics,
     limit: Option<Arc<RateLimit>>,
+    versions: Versions,
 }
 
 impl ClientFactory {
@@ -141,6 +146,7 @@ impl ClientFactory {
         let unlimited = Self {
             metrics,
             limit: None,
+            versions: Versions::default(),
         };
         let flow_control = match unlimited.client(config.clone()) {
             Ok(client) => has_flow_control(&client).await,
@@ -152,6 +158,25 @@ impl ClientFactory {
         let limit =
             (!flow_control && qps > 0.0).then(|| Arc::new(RateLimit::new(f64::from(qps), burst)));
         Self { limit, ..unlimited }
+    }
+
+    /// A factory whose clients use each of these kinds in the newest version that the API server behind `client` serves.
+    ///
+    /// # Errors
+    ///
+    /// When the server cannot be reached.
+    pub async fn adapting(
+        self,
+        client: &Client,
+        kinds: &[VersionedKind],
+    ) -> Result<Self, kube::Error> {
+        let versions = Versions::discover(client, kinds).await?;
+        Ok(Self { versions, ..self })
+    }
+
+    /// Whether the clients use a kind in another version than this process knows.
+    pub(crate) fn is_adapting(&self) -> bool {
+        !self.versions.is_empty()
     }
 
     /// Whether clients keep to a limit of their own.
@@ -185,6 +210,7 @@ impl ClientFactory {
         Ok(kube::client::ClientBuilder::try_from(config)
             .map_err(ClientError::Build)?
             .with_layer(&TimeLimit::DEFAULT)
+            .with_layer(&self.versions)
             .with_layer(&layer) // outside of the limit: waiting for one's turn is not the server's time
             .build())
     }
@@ -461,6 +487,7 @@ mod tests {
                 let factory = ClientFactory {
                     metrics,
                     limit: None,
+                    versions: Versions::default(),
                 };
                 factory.client(config).map(drop)
             };

@@ -1,18 +1,24 @@
 //! The conditions of an object: how they change, sort and sum up (RT-CON rows).
 
+pub use flux_api::meta::{Condition, ConditionStatus as Status};
+use flux_api::meta::{FluxStatus, Time};
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-/// Whether the object is in the state that its spec asks for.
+use crate::reason::Reason;
+
+/// Whether the object is in the state that its spec describes.
 pub const READY: &str = "Ready";
 /// Work towards that state is under way.
 pub const RECONCILING: &str = "Reconciling";
 /// Only a change of the object or its surroundings can help.
 pub const STALLED: &str = "Stalled";
 
+/// The conditions that the frame sets for every kind; only it can.
+pub(crate) const FRAME: [&str; 3] = [READY, RECONCILING, STALLED];
+
 /// The reason of work under way.
 pub const PROGRESSING: &str = "Progressing";
-/// The reason of work that failed and is tried again.
+/// The reason of work that failed and is retried.
 pub const PROGRESSING_WITH_RETRY: &str = "ProgressingWithRetry";
 /// The reason of success where the kind has none of its own.
 pub const SUCCEEDED: &str = "Succeeded";
@@ -22,33 +28,46 @@ pub const FAILED: &str = "Failed";
 /// Messages longer than this are cut (RT-CON-004).
 const MAX_MESSAGE: usize = 32_768;
 
-/// A condition's status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// It holds.
-    True,
-    /// It does not hold.
-    False,
-    /// Nobody knows yet.
-    Unknown,
-}
+/// The type of a condition that is a kind's own: any but Ready, Reconciling and Stalled, which only the frame sets.
+///
+/// Declare it as a constant; the name of one of the frame's conditions does not compile there:
+///
+/// ```
+/// # use flux_runtime::conditions::ConditionType;
+/// const FETCH_FAILED: ConditionType = ConditionType::new("FetchFailed");
+/// assert_eq!(FETCH_FAILED.as_str(), "FetchFailed");
+/// ```
+///
+/// ```compile_fail
+/// # use flux_runtime::conditions::ConditionType;
+/// const READY: ConditionType = ConditionType::new("Ready");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConditionType(&'static str);
 
-impl Status {
-    /// The status as the API writes it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::True => "True",
-            Self::False => "False",
-            Self::Unknown => "Unknown",
-        }
+impl ConditionType {
+    /// The type with this name.
+    ///
+    /// # Panics
+    ///
+    /// Where the name is that of a condition of the frame; in a constant this is an error of compilation.
+    pub const fn new(name: &'static str) -> Self {
+        assert!(
+            !matches!(name.as_bytes(), b"Ready" | b"Reconciling" | b"Stalled"),
+            "only the frame sets this condition"
+        );
+        Self(name)
     }
 
-    fn of(condition: &Condition) -> Self {
-        match condition.status.as_str() {
-            "True" => Self::True,
-            "False" => Self::False,
-            _ => Self::Unknown,
-        }
+    /// The name, as the API has it.
+    pub const fn as_str(self) -> &'static str {
+        self.0
+    }
+}
+
+impl AsRef<str> for ConditionType {
+    fn as_ref(&self) -> &str {
+        self.0
     }
 }
 
@@ -61,16 +80,17 @@ pub enum Polarity {
     Negative,
 }
 
-/// How a kind's conditions sum up to Ready (RT-CON-013, SC-PROC-062..064).
+/// How a kind's conditions sum up to Ready (RT-CON-013, SC-PROC-062..064). Stalled and Reconciling count too, negative
+/// and after the kind's own.
 #[derive(Clone, Copy, Debug)]
 pub struct Summary {
-    /// The conditions that count, the more telling first.
-    pub types: &'static [(&'static str, Polarity)],
+    /// The kind's own conditions that count, the more telling first.
+    pub types: &'static [(ConditionType, Polarity)],
     /// A condition that beats all others when it is False (SC-PROC-064).
-    pub bipolar: Option<&'static str>,
+    pub bipolar: Option<ConditionType>,
 }
 
-/// The draft of an object's conditions during one reconcile.
+/// The draft of an object's conditions during one reconcile. A reconciler reads all of them and changes its kind's own.
 #[derive(Clone, Debug)]
 pub struct Conditions {
     list: Vec<Condition>,
@@ -79,8 +99,8 @@ pub struct Conditions {
 }
 
 impl Conditions {
-    /// The conditions as they stand on an object of the given generation.
-    pub fn new(list: Vec<Condition>, generation: i64) -> Self {
+    /// The conditions of an object of the given generation.
+    pub(crate) fn new(list: Vec<Condition>, generation: i64) -> Self {
         Self {
             list,
             generation,
@@ -89,18 +109,19 @@ impl Conditions {
     }
 
     /// The condition of type `kind`.
-    pub fn get(&self, kind: &str) -> Option<&Condition> {
+    pub fn get(&self, kind: impl AsRef<str>) -> Option<&Condition> {
+        let kind = kind.as_ref();
         self.list.iter().find(|condition| condition.type_ == kind)
     }
 
     /// Whether the condition exists with that status.
-    pub fn is(&self, kind: &str, status: Status) -> bool {
+    pub fn is(&self, kind: impl AsRef<str>, status: Status) -> bool {
         self.get(kind)
-            .is_some_and(|condition| Status::of(condition) == status)
+            .is_some_and(|condition| condition.status == status)
     }
 
     /// Whether the condition exists and is True.
-    pub fn is_true(&self, kind: &str) -> bool {
+    pub fn is_true(&self, kind: impl AsRef<str>) -> bool {
         self.is(kind, Status::True)
     }
 
@@ -109,24 +130,46 @@ impl Conditions {
         self.list.is_empty()
     }
 
-    /// Sets a condition, stamping it with the object's generation (RT-CON-001). Its transition time moves when status,
-    /// reason or message do (RT-CON-003).
-    pub fn set(&mut self, kind: &str, status: Status, reason: &str, message: impl Into<String>) {
+    /// Sets a condition of the kind, stamped with the object's generation (RT-CON-001). Its transition time moves when
+    /// status, reason or message do (RT-CON-003).
+    pub fn set(
+        &mut self,
+        kind: ConditionType,
+        status: Status,
+        reason: impl Reason,
+        message: impl Into<String>,
+    ) {
+        self.write(kind.0, status, reason.as_str(), message);
+    }
+
+    /// Removes a condition of the kind.
+    pub fn remove(&mut self, kind: ConditionType) {
+        self.clear(kind.0);
+    }
+
+    /// As [`Conditions::set`], for any condition.
+    pub(crate) fn write(
+        &mut self,
+        kind: &str,
+        status: Status,
+        reason: &str,
+        message: impl Into<String>,
+    ) {
         let message = cut(message.into());
         let at = self
             .list
             .iter()
             .position(|condition| condition.type_ == kind);
-        let same = at.and_then(|at| self.list.get(at)).filter(|old| {
-            old.status == status.as_str() && old.reason == reason && old.message == message
-        });
+        let same = at
+            .and_then(|at| self.list.get(at))
+            .filter(|old| old.status == status && old.reason == reason && old.message == message);
         let since = match same {
-            Some(old) => old.last_transition_time.clone(),
+            Some(old) => old.last_transition_time,
             None => Time(whole_seconds((self.clock)())),
         };
         let condition = Condition {
             type_: kind.to_owned(),
-            status: status.as_str().to_owned(),
+            status,
             reason: reason.to_owned(),
             message,
             observed_generation: Some(self.generation),
@@ -138,34 +181,34 @@ impl Conditions {
         }
     }
 
-    /// Takes the condition away.
-    pub fn remove(&mut self, kind: &str) {
+    /// As [`Conditions::remove`], for any condition.
+    pub(crate) fn clear(&mut self, kind: &str) {
         self.list.retain(|condition| condition.type_ != kind);
     }
 
     /// Marks work as under way, which ends a stall (RT-CON-005).
-    pub fn mark_reconciling(&mut self, reason: &str, message: impl Into<String>) {
-        self.remove(STALLED);
-        self.set(RECONCILING, Status::True, reason, message);
+    pub(crate) fn mark_reconciling(&mut self, reason: &str, message: impl Into<String>) {
+        self.clear(STALLED);
+        self.write(RECONCILING, Status::True, reason, message);
     }
 
-    /// Marks the object as stuck, which ends the work (RT-CON-005).
-    pub fn mark_stalled(&mut self, reason: &str, message: impl Into<String>) {
-        self.remove(RECONCILING);
-        self.set(STALLED, Status::True, reason, message);
+    /// Marks the object as stalled, which ends the work (RT-CON-005).
+    pub(crate) fn mark_stalled(&mut self, reason: &str, message: impl Into<String>) {
+        self.clear(RECONCILING);
+        self.write(STALLED, Status::True, reason, message);
     }
 
-    /// Whether the object has arrived: Ready, nothing under way, not stuck (RT-CON-007).
+    /// Whether the object is Ready, neither Reconciling nor Stalled (RT-CON-007).
     pub fn is_settled(&self) -> bool {
         self.is_true(READY) && !self.is_true(RECONCILING) && !self.is_true(STALLED)
     }
 
-    /// Sets Ready from the other conditions (RT-CON-013). Without any of them Ready stays as it is.
-    pub fn summarize(&mut self, summary: &Summary) {
+    /// Sets Ready from the other conditions (RT-CON-013). Without any of them Ready stays unchanged.
+    pub(crate) fn summarize(&mut self, summary: &Summary) {
         if let Some(decisive) = summary.bipolar.and_then(|kind| self.get(kind)).cloned()
-            && Status::of(&decisive) == Status::False
+            && decisive.status == Status::False
         {
-            self.set(READY, Status::False, &decisive.reason, decisive.message);
+            self.write(READY, Status::False, &decisive.reason, decisive.message);
             return;
         }
         let rank = |status, polarity| match (status, polarity) {
@@ -175,25 +218,29 @@ impl Conditions {
             (Status::False, Polarity::Negative) => (3, Status::True),
             (Status::Unknown, _) => (4, Status::Unknown),
         };
-        let decisive = summary
+        let own = summary
             .types
             .iter()
+            .map(|(kind, polarity)| (kind.0, *polarity));
+        let decisive = own
+            .chain([STALLED, RECONCILING].map(|kind| (kind, Polarity::Negative)))
             .filter_map(|(kind, polarity)| {
                 let condition = self.get(kind)?;
-                Some((rank(Status::of(condition), *polarity), condition))
+                Some((rank(condition.status, polarity), condition))
             })
-            .min_by_key(|((rank, _), _)| *rank) // the first of equals, which the order of the table makes the one to tell
+            .min_by_key(|((rank, _), _)| *rank) // the first of equals: the earliest in the kind's table
             .map(|((_, status), condition)| {
                 (status, condition.reason.clone(), condition.message.clone())
             });
         if let Some((status, reason, message)) = decisive {
-            self.set(READY, status, &reason, message);
+            self.write(READY, status, &reason, message);
         }
     }
 
-    /// The conditions in the order that the API shows them (RT-CON-002), with the transition times of those that are as
-    /// the server has them: a condition that went away and came back within one run did not change for anybody.
-    pub fn sorted(&self, server: &[Condition]) -> Vec<Condition> {
+    /// The conditions in the order that the API shows them (RT-CON-002). Those that are equal to the server's but for
+    /// the time keep the server's transition time: a condition that was removed and set again within one run has not
+    /// changed.
+    pub(crate) fn sorted(&self, server: &[Condition]) -> Vec<Condition> {
         let mut list = self.list.clone();
         for condition in &mut list {
             let same = server.iter().find(|old| {
@@ -203,7 +250,7 @@ impl Conditions {
                     && old.message == condition.message
             });
             if let Some(old) = same {
-                condition.last_transition_time = old.last_transition_time.clone();
+                condition.last_transition_time = old.last_transition_time;
             }
         }
         let place = |condition: &Condition| match condition.type_.as_str() {
@@ -224,14 +271,22 @@ impl Conditions {
         list
     }
 
-    /// Takes over what others have written since this draft was made: every condition that is not `owned` stands as on
-    /// the server (RT-CON-017).
-    pub fn rebase(&mut self, owned: &[&str], server: &[Condition]) {
-        let ours = |condition: &Condition| owned.contains(&condition.type_.as_str());
+    /// Takes over what others have written since this draft was made: every condition that is neither the frame's nor in
+    /// `owned` becomes as it is on the server (RT-CON-017).
+    pub(crate) fn rebase(&mut self, owned: &[ConditionType], server: &[Condition]) {
+        let ours = |condition: &Condition| {
+            let kind = condition.type_.as_str();
+            FRAME.contains(&kind) || owned.iter().any(|own| own.0 == kind)
+        };
         self.list.retain(ours);
         self.list
             .extend(server.iter().filter(|condition| !ours(condition)).cloned());
     }
+}
+
+/// The conditions of a status; none where there is no status.
+pub(crate) fn listed<S: FluxStatus>(status: Option<&S>) -> &[Condition] {
+    status.map_or(&[], FluxStatus::conditions)
 }
 
 fn whole_seconds(time: Timestamp) -> Timestamp {
@@ -257,21 +312,22 @@ mod tests {
 
     const SOURCE: Summary = Summary {
         types: &[
-            ("StorageOperationFailed", Polarity::Negative),
-            ("FetchFailed", Polarity::Negative),
-            ("ArtifactOutdated", Polarity::Negative),
-            ("ArtifactInStorage", Polarity::Positive),
-            ("SourceVerified", Polarity::Positive),
-            (STALLED, Polarity::Negative),
-            (RECONCILING, Polarity::Negative),
+            (
+                ConditionType::new("StorageOperationFailed"),
+                Polarity::Negative,
+            ),
+            (ConditionType::new("FetchFailed"), Polarity::Negative),
+            (ConditionType::new("ArtifactOutdated"), Polarity::Negative),
+            (ConditionType::new("ArtifactInStorage"), Polarity::Positive),
+            (ConditionType::new("SourceVerified"), Polarity::Positive),
         ],
-        bipolar: Some("SourceVerified"),
+        bipolar: Some(ConditionType::new("SourceVerified")),
     };
 
     fn conditions(set: &[(&str, Status)]) -> Conditions {
         let mut conditions = Conditions::new(Vec::new(), 3);
         for (kind, status) in set {
-            conditions.set(
+            conditions.write(
                 kind,
                 *status,
                 &format!("{kind}Reason"),
@@ -321,7 +377,7 @@ mod tests {
             conditions.summarize(&SOURCE);
             let ready = conditions
                 .get(READY)
-                .map(|ready| (Status::of(ready), ready.reason.clone()));
+                .map(|ready| (ready.status, ready.reason.clone()));
             assert_eq!(
                 ready,
                 want.map(|(status, reason)| (status, reason.to_owned())),
@@ -335,7 +391,7 @@ mod tests {
         // RT-CON-003, SC-PROC-065, KC-API-035
         let mut conditions = Conditions::new(Vec::new(), 1);
         conditions.clock = || Timestamp::from_millisecond(1_999).unwrap();
-        conditions.set(READY, Status::True, "A", "m");
+        conditions.write(READY, Status::True, "A", "m");
         let since = |conditions: &Conditions| {
             conditions
                 .get(READY)
@@ -347,10 +403,10 @@ mod tests {
         assert_eq!(since(&conditions), 1_000, "whole seconds");
         conditions.clock = || Timestamp::from_second(5).unwrap();
         conditions.generation = 2;
-        conditions.set(READY, Status::True, "A", "m");
+        conditions.write(READY, Status::True, "A", "m");
         assert_eq!(since(&conditions), 1_000);
         assert_eq!(conditions.get(READY).unwrap().observed_generation, Some(2));
-        conditions.set(READY, Status::True, "A", "other");
+        conditions.write(READY, Status::True, "A", "other");
         assert_eq!(since(&conditions), 5_000);
     }
 
@@ -364,7 +420,7 @@ mod tests {
             (RECONCILING, Status::True),
         ]);
         conditions.generation = 4;
-        conditions.set("C", Status::True, "R", "");
+        conditions.write("C", Status::True, "R", "");
         let order: Vec<_> = conditions
             .sorted(&[])
             .into_iter()
@@ -388,7 +444,7 @@ mod tests {
     fn long_messages_are_cut() {
         // RT-CON-004, SC-PROC-067, KC-API-036
         let mut conditions = conditions(&[]);
-        conditions.set(READY, Status::False, "R", "ä".repeat(20_000));
+        conditions.write(READY, Status::False, "R", "ä".repeat(20_000));
         let message = &conditions.get(READY).unwrap().message;
         assert!(
             message.len() <= MAX_MESSAGE
@@ -400,13 +456,22 @@ mod tests {
     #[test]
     fn foreign_conditions_survive() {
         // RT-CON-017, SC-PROC-076
-        let mut draft = conditions(&[(READY, Status::True), ("Theirs", Status::False)]);
+        let mut draft = conditions(&[
+            (READY, Status::True),
+            ("Ours", Status::True),
+            ("Theirs", Status::False),
+        ]);
         let server = conditions(&[
             (READY, Status::False),
+            ("Ours", Status::False),
             ("Theirs", Status::True),
             ("New", Status::True),
         ]);
-        draft.rebase(&[READY], &server.list);
+        draft.rebase(&[ConditionType::new("Ours")], &server.list);
         assert!(draft.is_true(READY) && draft.is_true("Theirs") && draft.is_true("New"));
+        assert!(
+            draft.is_true("Ours"),
+            "an owned condition stays as this process has it"
+        );
     }
 }

@@ -10,11 +10,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use crate::conditions::Summary;
 use crate::events::Recorder;
 use crate::frame;
 use crate::metrics::{ControllerMetrics, Metrics};
 use crate::outcome::{Failure, Outcome};
+use crate::per_object::PerObject;
+pub use crate::policy::{FINALIZER, Settings};
 use crate::queue::{BackOff, INITIAL, Key, LIVE, Queue, Ticket, Trigger};
 use crate::run::{Context, Kind, REQUESTED_AT, Run, Slot};
 use crate::watch::{Cache, Change, Watched};
@@ -24,10 +25,17 @@ pub trait Reconciler: Send + Sync + 'static {
     /// The kind.
     type Kind: Kind;
 
-    /// Whether the object asks to be left alone (RT-ANN-007).
+    /// Whether the object is suspended (RT-ANN-007): by its spec, or by an annotation ([`is_disabled`], SW-GEN-024).
     fn suspended(&self, object: &Self::Kind) -> bool;
 
-    /// Brings the world to what the object asks for.
+    /// Whether the object is static: nothing is done for it, and what earlier runs left of it is cleaned up once
+    /// ([`finalize`](Self::finalize), finalizer and status; SC-HREPO-010 to SC-HREPO-013). For kinds of which only some
+    /// objects are.
+    fn is_static(&self, _object: &Self::Kind) -> bool {
+        false
+    }
+
+    /// Reconciles the object: brings the actual state to its spec.
     fn reconcile(
         &self,
         run: &mut Run<Self::Kind>,
@@ -39,43 +47,19 @@ pub trait Reconciler: Send + Sync + 'static {
         run: &mut Run<Self::Kind>,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Called when an object is gone, for what is kept by object in memory.
+    /// Called when an object is gone, for what is kept by object in memory. A [`PerObject`] that was handed to
+    /// [`Controller::clearing`] is cleared without it.
     fn forget(&self, _key: &Key) {}
 }
 
-/// How the frame treats a kind.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// The name of queue and controller: the kind in lower case (RT-QUE-002).
-    pub name: &'static str,
-    /// The finalizer.
-    pub finalizer: &'static str,
-    /// The condition types that the controller owns (RT-CON-017).
-    pub owned: &'static [&'static str],
-    /// How they sum up to Ready. `None` where the outcome says it.
-    pub summary: Option<Summary>,
-    /// Whether the frame marks the object as reconciling before the reconciler runs (SC-PROC-059, SC-PROC-060), or the
-    /// reconciler does when its checks are done (KC-PROC-066).
-    pub begins_at_once: bool,
-    /// Whether a suspended object that has any condition counts as observed (SC-PROC-057), or only a Ready one
-    /// (KC-PROC-062).
-    pub observes_suspended: bool,
-    /// What the log says of a suspended object; upstream's controllers do not agree on its first letter (KC-PROC-062,
-    /// HC-ACT-005, IR-REPO-045).
-    pub suspended: &'static str,
-    /// Whether a stalled object counts as a failed reconcile in the metrics (RT-QUE-006).
-    pub stalled_is_error: bool,
-    /// Whether the log names the ends that are no errors of the frame, `reconciliation waiting` (with `reason` and
-    /// `duration`) and `reconciliation stalled` (SC-PROC-071), or gives their message.
-    pub names_ends: bool,
-    /// Whether `gotk_reconcile_duration_seconds` is observed (RT-MET-004).
-    pub measured: bool,
-    /// The longest a reconcile may take (RT-QUE-009).
-    pub timeout: Option<Duration>,
+/// Whether an annotation of the object switches reconciliation off: its value is `Disabled` in any letter case
+/// (SW-GEN-024).
+pub fn is_disabled<K: Resource>(object: &K, annotation: &str) -> bool {
+    object
+        .annotations()
+        .get(annotation)
+        .is_some_and(|value| value.eq_ignore_ascii_case("disabled"))
 }
-
-/// The finalizer of every Flux kind.
-pub const FINALIZER: &str = "finalizers.fluxcd.io";
 
 /// What a controller takes from the manager.
 #[derive(Clone)]
@@ -86,7 +70,7 @@ pub struct Environment {
     pub namespace: Option<String>,
     /// The label selector of the primary kinds (RT-WAT-005).
     pub selector: Option<String>,
-    /// Reconciles at once.
+    /// How many objects are reconciled concurrently.
     pub workers: usize,
     /// Delays after failures.
     pub back_off: BackOff,
@@ -108,10 +92,12 @@ pub struct Controller<R: Reconciler> {
     pub(crate) environment: Environment,
     context: Arc<Context<R::Kind>>,
     watches: Vec<Watch>,
+    memories: Vec<Forget>,
 }
 
 type Watch =
     Box<dyn FnOnce(CancellationToken) -> futures::future::BoxFuture<'static, ()> + Send + Sync>;
+type Forget = Box<dyn Fn(&Key) + Send + Sync>;
 type Synced = futures::future::BoxFuture<'static, ()>;
 
 /// Puts objects of the controller's kind into its queue because something else changed.
@@ -121,7 +107,7 @@ pub struct Enqueue {
 }
 
 impl Enqueue {
-    /// Adds `key`, told to be because of `trigger`.
+    /// Adds `key` because `trigger` changed.
     pub fn add<T: Resource<DynamicType = ()>>(&self, key: Key, trigger: &T) {
         self.queue.add(key, LIVE, Some(trigger_of(trigger)));
     }
@@ -132,15 +118,15 @@ impl Enqueue {
     }
 }
 
-/// What a controller logs of its own coming and going (RT-LOG-017).
-struct Says {
-    controller: &'static str,
-    group: String,
-    kind: String,
+/// Log lines for start and stop of a controller (RT-LOG-017).
+pub(crate) struct Lifecycle {
+    pub(crate) controller: &'static str,
+    pub(crate) group: String,
+    pub(crate) kind: String,
 }
 
-impl Says {
-    fn info(&self, message: &'static str) {
+impl Lifecycle {
+    pub(crate) fn info(&self, message: &'static str) {
         tracing::info!(
             controller = self.controller,
             controllerGroup = self.group,
@@ -149,8 +135,8 @@ impl Says {
         );
     }
 
-    fn source(&self, of: &str) {
-        let inner = of.rsplit('<').next().unwrap_or(of);
+    pub(crate) fn source(&self, type_name: &str) {
+        let inner = type_name.rsplit('<').next().unwrap_or(type_name);
         let kind = inner.rsplit("::").next().unwrap_or(inner);
         tracing::info!(
             controller = self.controller,
@@ -161,7 +147,7 @@ impl Says {
         );
     }
 
-    fn workers(&self, count: usize) {
+    pub(crate) fn workers(&self, count: usize) {
         tracing::info!(
             controller = self.controller,
             controllerGroup = self.group,
@@ -172,7 +158,7 @@ impl Says {
     }
 }
 
-fn trigger_of<T: Resource<DynamicType = ()>>(object: &T) -> Trigger {
+pub(crate) fn trigger_of<T: Resource<DynamicType = ()>>(object: &T) -> Trigger {
     Trigger {
         kind: T::kind(&()).into_owned(),
         namespace: object.namespace().unwrap_or_default(),
@@ -183,7 +169,7 @@ fn trigger_of<T: Resource<DynamicType = ()>>(object: &T) -> Trigger {
 }
 
 impl<R: Reconciler> Controller<R> {
-    /// A controller whose watch has not begun. `cache` holds the objects of its kind.
+    /// A controller whose watch has not started. `cache` holds the objects of its kind.
     pub fn new(
         reconciler: R,
         settings: Settings,
@@ -212,7 +198,16 @@ impl<R: Reconciler> Controller<R> {
             environment,
             context,
             watches: Vec::new(),
+            memories: Vec::new(),
         }
+    }
+
+    /// Clears what `memory` holds of an object when the object is gone.
+    #[must_use]
+    pub fn clearing<T: Send + Sync + 'static>(mut self, memory: &PerObject<T>) -> Self {
+        let memory = memory.clone();
+        self.memories.push(Box::new(move |key| memory.remove(key)));
+        self
     }
 
     /// Where other kinds' changes put objects of this kind into the queue.
@@ -236,21 +231,21 @@ impl<R: Reconciler> Controller<R> {
         T: Watched,
     {
         let enqueue = self.enqueue();
-        cache.listen(move |change| on_change(change, &enqueue));
-        let says = self.says();
+        cache.subscribe(move |change| on_change(change, &enqueue));
+        let log = self.lifecycle();
         self.watches.push(Box::new(move |stop| {
             Box::pin(async move {
-                says.source(std::any::type_name::<T>());
+                log.source(std::any::type_name::<T>());
                 let synced = cache.clone();
-                tokio::spawn(async move { cache.follow(api, config, stop).await });
+                tokio::spawn(async move { cache.run(api, config, stop).await });
                 synced.synced().await;
             })
         }));
         self
     }
 
-    fn says(&self) -> Says {
-        Says {
+    fn lifecycle(&self) -> Lifecycle {
+        Lifecycle {
             controller: self.context.settings.name,
             group: R::Kind::group(&()).into_owned(),
             kind: R::Kind::kind(&()).into_owned(),
@@ -259,8 +254,8 @@ impl<R: Reconciler> Controller<R> {
 
     /// Watches and reconciles until `stop`, then gives running reconciles `grace` to end.
     pub async fn run(mut self, stop: CancellationToken, grace: Duration) {
-        let says = self.says();
-        says.source(std::any::type_name::<R::Kind>());
+        let log = self.lifecycle();
+        log.source(std::any::type_name::<R::Kind>());
         let watches: Vec<Synced> = self
             .watches
             .drain(..)
@@ -275,7 +270,7 @@ impl<R: Reconciler> Controller<R> {
         let cache = self.context.cache.clone();
         let this = Arc::new(self);
         let watcher = this.clone();
-        cache.listen(move |change| watcher.primary_changed(change));
+        cache.subscribe(move |change| watcher.primary_changed(change));
         let api = match &this.environment.namespace {
             Some(namespace) => in_checked_namespace(&this.environment.client, namespace),
             None => Api::all(this.environment.client.clone()),
@@ -284,12 +279,12 @@ impl<R: Reconciler> Controller<R> {
         if let Some(selector) = &this.environment.selector {
             config = config.labels(selector);
         }
-        let follow = cache.clone();
+        let reflector = cache.clone();
         let until = stop.clone();
-        tokio::spawn(async move { follow.follow(api, config, until).await });
+        tokio::spawn(async move { reflector.run(api, config, until).await });
 
-        says.info("Starting Controller");
-        says.workers(this.environment.workers);
+        log.info("Starting Controller");
+        log.workers(this.environment.workers);
         let slots = Arc::new(Semaphore::new(this.environment.workers.max(1)));
         let running = TaskTracker::new();
         loop {
@@ -311,9 +306,9 @@ impl<R: Reconciler> Controller<R> {
             running.spawn(this.clone().work(ticket, slot, stop.clone()));
         }
         running.close();
-        says.info("Shutdown signal received, waiting for all workers to finish");
+        log.info("Shutdown signal received, waiting for all workers to finish");
         if tokio::time::timeout(grace, running.wait()).await.is_ok() {
-            says.info("All workers finished");
+            log.info("All workers finished");
         } else {
             tracing::error!(
                 controller = this.context.settings.name,
@@ -324,7 +319,12 @@ impl<R: Reconciler> Controller<R> {
 
     /// Which changes of the kind itself bring a reconcile (RT-WAT-001..004).
     fn primary_changed(&self, change: &Change<R::Kind>) {
+        let has_work = |object: &R::Kind| {
+            !self.reconciler.is_static(object)
+                || frame::has_leftovers(object, self.context.settings.finalizer)
+        };
         match change {
+            Change::Added { new, .. } | Change::Updated { new, .. } if !has_work(&**new) => {}
             Change::Added { new, initial } => {
                 self.queue.add(
                     Key::of(&**new),
@@ -333,6 +333,9 @@ impl<R: Reconciler> Controller<R> {
                 );
             }
             Change::Updated { old, new } if asks_for_reconcile(&**old, &**new) => {
+                if old.meta().uid != new.meta().uid {
+                    self.forget(&Key::of(&**old)); // another object of the same name
+                }
                 self.queue
                     .add(Key::of(&**new), LIVE, Some(trigger_of(&**new)));
             }
@@ -342,9 +345,16 @@ impl<R: Reconciler> Controller<R> {
                 self.environment
                     .metrics
                     .forget(&R::Kind::kind(&()), &key.name, &key.namespace);
-                self.reconciler.forget(&key);
+                self.forget(&key);
                 self.queue.remove(&key);
             }
+        }
+    }
+
+    fn forget(&self, key: &Key) {
+        self.reconciler.forget(key);
+        for memory in &self.memories {
+            memory(key);
         }
     }
 
@@ -378,6 +388,9 @@ impl<R: Reconciler> Controller<R> {
                 self.queue.add_rate_limited(key.clone(), priority);
             }
             frame::Again::Never => self.queue.forget(&key),
+        }
+        if self.context.cache.get(&key).is_none() {
+            self.forget(&key); // the run may have remembered something after its object was gone
         }
         self.queue.done(&key);
     }

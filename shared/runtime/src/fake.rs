@@ -16,7 +16,7 @@ pub(crate) struct Written {
     pub(crate) body: Value,
 }
 
-/// Holds one object. Events are taken and thrown away.
+/// Holds one object, and the events that were posted.
 #[derive(Clone, Default)]
 pub(crate) struct FakeApi {
     state: Arc<Mutex<State>>,
@@ -30,6 +30,7 @@ struct State {
     /// The most bytes that a patch may have.
     limit: Option<usize>,
     written: Vec<Written>,
+    events: Vec<Value>,
     reads: usize,
 }
 
@@ -65,6 +66,32 @@ impl FakeApi {
         self.state.lock().unwrap().written.clone()
     }
 
+    /// The events as `type reason: message`.
+    pub(crate) fn events(&self) -> Vec<String> {
+        let text = |event: &Value, key: &str| event[key].as_str().unwrap_or_default().to_owned();
+        let state = self.state.lock().unwrap();
+        state
+            .events
+            .iter()
+            .map(|event| {
+                format!(
+                    "{} {}: {}",
+                    text(event, "type"),
+                    text(event, "reason"),
+                    text(event, "message")
+                )
+            })
+            .collect()
+    }
+
+    /// The annotations of the last event.
+    pub(crate) fn last_annotations(&self) -> Value {
+        let state = self.state.lock().unwrap();
+        let last = state.events.last();
+        last.map(|event| event["metadata"]["annotations"].clone())
+            .unwrap_or_default()
+    }
+
     /// How often the object was read.
     pub(crate) fn reads(&self) -> usize {
         self.state.lock().unwrap().reads
@@ -93,6 +120,7 @@ impl State {
     fn answer(&mut self, request: &http::request::Parts, body: &Value) -> (u16, Value) {
         let path = request.uri.path();
         if path.ends_with("/events") {
+            self.events.push(body.clone());
             return (201, body.clone());
         }
         if request.method == Method::GET {

@@ -1,6 +1,7 @@
 //! Flags in Go's manner (RT-FLG rows), and the groups of them that controllers share (RT-FLM rows).
 //!
-//! A controller flattens the groups that it has into a `clap` struct of its own and reads it with [`parse`].
+//! A controller flattens the groups that it has into a `clap` struct of its own and reads it with [`parse`]. A field of
+//! type `bool` becomes a boolean flag as in Go, without more than `#[arg(long)]`.
 
 use std::any::TypeId;
 use std::collections::BTreeSet;
@@ -10,40 +11,10 @@ use std::time::Duration;
 use clap::builder::OsStr;
 use clap::parser::ValueSource;
 use clap::{ArgAction, Args, Parser};
-use flux_api::meta::{DurationError, GoDuration};
-use flux_golang::strconv::{self, quote};
 use flux_selector::Selector;
 
-/// Reads a boolean as Go's `strconv.ParseBool` does (RT-FLG-003).
-pub fn parse_bool(text: &str) -> Result<bool, String> {
-    strconv::parse_bool(text.as_bytes())
-        .map_err(|why| format!("strconv.ParseBool: parsing {}: {why}", quote(text)))
-}
-
-/// Reads a duration of Go (RT-FLG-008). Nothing can wait for less than no time: what is negative counts as zero.
-pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
-    text.parse::<GoDuration>().map(Duration::from)
-}
-
-/// Reads an integer in base 0 of Go: decimal, or with a prefix `0x`, `0o`, `0b` or `0`, underscores allowed.
-pub fn parse_int(text: &str) -> Result<i64, String> {
-    strconv::parse_int(text.as_bytes(), 0)
-        .map_err(|why| format!("strconv.ParseInt: parsing {}: {why}", quote(text)))
-}
-
-/// Reads an integer that counts something; what is below zero counts as zero.
-fn parse_count(text: &str) -> Result<usize, String> {
-    parse_int(text).map(|value| usize::try_from(value).unwrap_or_default())
-}
-
-fn parse_byte(text: &str) -> Result<u8, String> {
-    u8::try_from(parse_int(text)?).map_err(|_| {
-        format!(
-            "strconv.ParseUint: parsing {}: value out of range",
-            quote(text)
-        )
-    })
-}
+pub use crate::values::{parse_bool, parse_duration, parse_int};
+use crate::values::{parse_byte, parse_count};
 
 /// The names of the flags that stand on a command line, whatever their values.
 #[derive(Clone, Debug, Default)]
@@ -83,6 +54,7 @@ fn parse_words<F: Parser>(
         let value = OsStr::from(value.clone());
         command = command.mut_arg((*name).replace('-', "_"), |arg| arg.default_value(value));
     }
+    command = command.mut_args(|arg| if is_bool(&arg) { go_bool(arg) } else { arg });
     command = command.mut_args(|arg| match kind(&arg) {
         Some(kind) => arg.value_name(kind),
         None => arg,
@@ -104,6 +76,28 @@ fn parse_words<F: Parser>(
     });
     let given = Given(given.collect());
     Ok((F::from_arg_matches_mut(&mut matches)?, given))
+}
+
+fn is_bool(arg: &clap::Arg) -> bool {
+    arg.get_value_parser().type_id() == TypeId::of::<bool>()
+        && matches!(arg.get_action(), ArgAction::Set | ArgAction::SetTrue)
+}
+
+/// A boolean flag as Go's flag library has it: `--flag`, `--flag=true` or `--flag=false`; a separate word is not its value
+/// (RT-FLG-003). Off where no default is named.
+fn go_bool(arg: clap::Arg) -> clap::Arg {
+    let has_default = !arg.get_default_values().is_empty();
+    let arg = arg
+        .action(ArgAction::Set)
+        .value_parser(parse_bool)
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_missing_value("true");
+    if has_default {
+        arg
+    } else {
+        arg.default_value("false")
+    }
 }
 
 /// What `--help` calls the type of a flag: the name that Go's flag library has for it.
@@ -170,10 +164,10 @@ pub struct ManagerFlags {
     #[arg(long, default_value = "info")]
     pub log_level: String,
     /// Whether only one replica at a time is active.
-    #[arg(long, default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = parse_bool)]
+    #[arg(long)]
     pub enable_leader_election: bool,
     /// Whether the leader steps down when it ends.
-    #[arg(long, default_value = "true", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = parse_bool)]
+    #[arg(long, default_value = "true")]
     pub leader_election_release_on_cancel: bool,
     /// How long a Lease that was not renewed keeps others out.
     #[arg(long, default_value = "35s", value_parser = parse_duration)]
@@ -194,7 +188,7 @@ pub struct ManagerFlags {
     #[arg(long, value_parser = crate::gates::parse, action = clap::ArgAction::Append)]
     pub feature_gates: Vec<Vec<(String, bool)>>,
     /// Whether objects in every namespace are watched, or only those in the controller's own.
-    #[arg(long, default_value = "true", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = parse_bool)]
+    #[arg(long, default_value = "true")]
     pub watch_all_namespaces: bool,
     /// Which Secrets and ConfigMaps bring a reconcile when they change, as a label selector.
     #[arg(long, default_value = "reconcile.fluxcd.io/watch=Enabled")]
@@ -229,7 +223,7 @@ pub struct DependencyFlags {
 #[derive(Args, Clone, Debug)]
 pub struct CrossNamespaceFlags {
     /// Whether references to other namespaces are refused.
-    #[arg(long, default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = parse_bool)]
+    #[arg(long)]
     pub no_cross_namespace_refs: bool,
 }
 

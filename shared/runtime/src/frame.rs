@@ -1,4 +1,6 @@
-//! What every reconcile does alike, around the reconciler's own work.
+//! What every reconcile does, around the reconciler's own work.
+
+mod conclude;
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -6,16 +8,16 @@ use std::time::Duration;
 use flux_api::meta::GoDuration;
 use futures::FutureExt;
 use kube::{Resource, ResourceExt};
-use serde_json::json;
 
-use crate::conditions::{
-    FAILED, PROGRESSING, PROGRESSING_WITH_RETRY, READY, RECONCILING, STALLED, Status,
-};
-use crate::controller::{Controller, Reconciler, Settings};
+use self::conclude::{conclude, tell};
+use crate::conditions::{FAILED, PROGRESSING, PROGRESSING_WITH_RETRY, READY, STALLED, Status};
+use crate::controller::{Controller, Reconciler};
 use crate::events::Severity;
+use crate::finalizer;
 use crate::metrics::ReconcileResult;
-use crate::outcome::{self, Failure, Next, Notice, Outcome, Pace};
+use crate::outcome::{self, Failure, Next, Pace};
 use crate::panics;
+use crate::policy::{AtOnce, Durations, Settings, Start, SuspendedStatus};
 use crate::run::{Kind, REQUESTED_AT, Run, StatusError};
 
 /// When the queue hands the object out again.
@@ -30,7 +32,7 @@ pub(crate) enum Again {
 #[derive(Debug, PartialEq, Eq)]
 struct Ending {
     again: Again,
-    /// What the log and the error metrics tell of; a reconcile may fail without it (RT-QUE-006).
+    /// What the log and the error metrics report; a reconcile may fail without it (RT-QUE-006).
     error: Option<String>,
     terminal: bool,
 }
@@ -55,26 +57,20 @@ impl Ending {
 
 pub(crate) async fn reconcile<R: Reconciler>(
     controller: &Controller<R>,
-    mut run: Result<Run<R::Kind>, StatusError>,
+    mut run: Run<R::Kind>,
 ) -> Again {
     let started = std::time::Instant::now();
-    let ending = match &mut run {
-        Err(error) => Ending::failed(outcome::chain(error)),
-        Ok(run) => AssertUnwindSafe(one_run(controller, run))
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|panic| {
-                controller.metrics.panics.inc();
-                let text = panics::text(&*panic);
-                Ending::failed(format!("panic: {text} [recovered]")) // RT-LED-012
-            }),
-    };
+    let ending = AssertUnwindSafe(one_run(controller, &mut run))
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|panic| {
+            controller.metrics.panics.inc();
+            let text = panics::text(&*panic);
+            Ending::failed(format!("panic: {text} [recovered]")) // RT-LED-012
+        });
     let metrics = &controller.metrics;
     metrics.time.observe(started.elapsed().as_secs_f64());
-    if let Ok(run) = &run
-        && run.settings().measured
-        && !is_gone(run, &ending)
-    {
+    if run.settings().durations == Durations::Observed && !is_gone(&run, &ending) {
         let kind = R::Kind::kind(&());
         controller.environment.metrics.reconciled(
             &kind,
@@ -106,10 +102,12 @@ fn is_gone<K: Kind>(run: &Run<K>, ending: &Ending) -> bool {
 }
 
 async fn one_run<R: Reconciler>(controller: &Controller<R>, run: &mut Run<R::Kind>) -> Ending {
-    let finalizer = run.settings().finalizer;
     let deleted = run.object.meta().deletion_timestamp.is_some();
-    let finalized = run.object.finalizers().iter().any(|name| name == finalizer);
+    let finalized = finalizer::is_set(&*run.object, run.settings().finalizer);
 
+    if controller.reconciler.is_static(&run.object) {
+        return retire(controller, run).await;
+    }
     if deleted {
         return if finalized {
             finalize(controller, run).await
@@ -120,16 +118,16 @@ async fn one_run<R: Reconciler>(controller: &Controller<R>, run: &mut Run<R::Kin
     if !finalized {
         // The rest is done by the next run, so that nothing exists that the finalizer does not guard (SC-PROC-056).
         return match run.set_finalizer(true).await {
-            Ok(()) => Ending::calm(Again::At(Duration::ZERO)),
+            Ok(()) => Ending::calm(at_once(run.settings())),
             Err(error) => Ending::failed(outcome::chain(&error)),
         };
     }
     if controller.reconciler.suspended(&run.object) {
-        tracing::info!("{}", run.settings().suspended);
+        tracing::info!("{}", run.settings().suspension.message);
         return suspended(run).await;
     }
 
-    if run.settings().begins_at_once
+    if run.settings().start == Start::ByFrame
         && let Err(error) = begin(run).await
     {
         return Ending::failed(outcome::chain(&error));
@@ -155,7 +153,7 @@ async fn one_run<R: Reconciler>(controller: &Controller<R>, run: &mut Run<R::Kin
     close(run, ending).await
 }
 
-/// Marks the object as being worked on, and tells so at once where the work is new (SC-PROC-059, SC-PROC-060).
+/// Marks the object as reconciling, and writes that at once where the work is new (SC-PROC-059, SC-PROC-060).
 async fn begin<K: Kind>(run: &mut Run<K>) -> Result<(), StatusError> {
     let message = if run.observed_generation() == run.generation() {
         "reconciliation in progress".to_owned()
@@ -178,15 +176,54 @@ async fn begin<K: Kind>(run: &mut Run<K>) -> Result<(), StatusError> {
 }
 
 async fn suspended<K: Kind>(run: &mut Run<K>) -> Ending {
-    if run.settings().observes_suspended {
-        run.conditions.remove(STALLED);
-        if !run.conditions.is_empty() {
-            run.observed_generation = Some(run.generation());
+    let is_observed = match run.settings().suspension.status {
+        SuspendedStatus::Untouched => return Ending::calm(Again::Never),
+        SuspendedStatus::RequestOnly => false,
+        SuspendedStatus::Observed => true,
+        SuspendedStatus::ObservedIfReady => run.conditions.is_settled(),
+        SuspendedStatus::ObservedIfKnown => {
+            run.conditions.clear(STALLED);
+            !run.conditions.is_empty()
         }
-    } else if run.conditions.is_settled() {
+    };
+    if is_observed {
         run.observed_generation = Some(run.generation());
     }
     close(run, Ending::calm(Again::Never)).await
+}
+
+/// How a run follows at once on this one.
+fn at_once(settings: &Settings) -> Again {
+    match settings.at_once {
+        AtOnce::Now => Again::At(Duration::ZERO),
+        AtOnce::Limited => Again::BackOff,
+    }
+}
+
+/// Whether a static object still has the finalizer or a status (SC-HREPO-011, SC-HREPO-012).
+pub(crate) fn has_leftovers<K: Kind>(object: &K, finalizer: &str) -> bool {
+    let empty = K::Status::default();
+    finalizer::is_set(object, finalizer) || object.status().is_some_and(|status| *status != empty)
+}
+
+/// Removes what runs left of an object that is static now; not while it is suspended, unless it is being deleted
+/// (SC-HREPO-011).
+async fn retire<R: Reconciler>(controller: &Controller<R>, run: &mut Run<R::Kind>) -> Ending {
+    let deleted = run.object.meta().deletion_timestamp.is_some();
+    if !has_leftovers(&*run.object, run.settings().finalizer)
+        || (!deleted && controller.reconciler.suspended(&run.object))
+    {
+        return Ending::calm(Again::Never);
+    }
+    let ending = finalize(controller, run).await;
+    if deleted || ending != Ending::calm(Again::Never) {
+        return ending;
+    }
+    run.reset();
+    match run.patch().await {
+        Ok(()) => ending,
+        Err(error) => Ending::failed(outcome::chain(&error)),
+    }
 }
 
 async fn finalize<R: Reconciler>(controller: &Controller<R>, run: &mut Run<R::Kind>) -> Ending {
@@ -210,6 +247,9 @@ async fn finalize<R: Reconciler>(controller: &Controller<R>, run: &mut Run<R::Ki
             terminal: false,
         };
     }
+    if !finalizer::is_set(&*run.object, run.settings().finalizer) {
+        return Ending::calm(Again::Never);
+    }
     match run.set_finalizer(false).await {
         Ok(()) => {
             controller
@@ -222,163 +262,6 @@ async fn finalize<R: Reconciler>(controller: &Controller<R>, run: &mut Run<R::Ki
     }
 }
 
-/// Turns the result into conditions, events and what follows. Writes nothing.
-fn conclude<K: Kind>(run: &mut Run<K>, result: Result<Outcome, Failure>, jitter: u8) -> Ending {
-    let settings = *run.settings();
-    let ending = match result {
-        Ok(outcome) => succeed(run, &settings, &outcome, jitter),
-        Err(failure) => {
-            tell(run, &failure);
-            fail(run, &settings, &failure, jitter)
-        }
-    };
-    if run.conditions.is_settled() {
-        run.observed_generation = Some(run.generation()); // RT-CON-007
-    }
-    ending
-}
-
-fn succeed<K: Kind>(
-    run: &mut Run<K>,
-    settings: &Settings,
-    outcome: &Outcome,
-    jitter: u8,
-) -> Ending {
-    run.conditions.remove(STALLED);
-    if outcome.again == outcome::Again::BackOff {
-        keep_trying(run);
-    } else {
-        run.conditions.remove(RECONCILING);
-    }
-    match (&settings.summary, &outcome.ready) {
-        (Some(summary), _) => run.conditions.summarize(summary),
-        (None, Some((reason, message))) => run.conditions.set(READY, Status::True, reason, message),
-        (None, None) => {}
-    }
-    let ready = run.conditions.get(READY);
-    if outcome.again != outcome::Again::BackOff
-        && let Some(ready) = ready.filter(|ready| ready.status != "True")
-    {
-        return Ending::failed(ready.message.clone()); // RT-CON-012, SC-PROC-074
-    }
-    Ending::calm(match outcome.again {
-        outcome::Again::Never => Again::Never,
-        outcome::Again::Jittered(interval) => {
-            after(spread(interval, jitter, rand::random_range(-1.0..1.0)))
-        }
-        outcome::Again::After(delay) => Again::At(delay),
-        outcome::Again::BackOff => Again::BackOff,
-    })
-}
-
-fn fail<K: Kind>(run: &mut Run<K>, settings: &Settings, failure: &Failure, jitter: u8) -> Ending {
-    let message = failure.cause.to_string();
-    if let Some((condition, status)) = failure.marks {
-        run.conditions
-            .set(condition, status, failure.reason, &message);
-    }
-    match failure.next {
-        Next::Stalled { .. } => run.conditions.mark_stalled(failure.reason, &message),
-        Next::Ignored(_) => {
-            run.conditions.remove(STALLED);
-            run.conditions.remove(RECONCILING);
-        }
-        Next::Retry(_) | Next::Waiting(_) | Next::Superseded => {
-            run.conditions.remove(STALLED);
-            keep_trying(run);
-        }
-    }
-    match &settings.summary {
-        Some(summary) => run.conditions.summarize(summary),
-        None => run
-            .conditions
-            .set(READY, Status::False, failure.reason, &message),
-    }
-    match failure.next {
-        Next::Stalled {
-            generation_observed,
-        } => {
-            if generation_observed {
-                run.observed_generation = Some(run.generation());
-            }
-            if settings.stalled_is_error {
-                return Ending {
-                    again: Again::Never,
-                    error: Some(message),
-                    terminal: true,
-                };
-            }
-            if settings.names_ends {
-                tracing::error!(error = message, "reconciliation stalled");
-            } else {
-                tracing::error!(error = message, "Reconciler error");
-            }
-            Ending::calm(Again::Never)
-        }
-        Next::Retry(Pace::BackOff) => Ending::failed(message),
-        Next::Retry(Pace::Exactly(delay)) => {
-            // The form of KC-PROC-073
-            let took = GoDuration::from(run.elapsed());
-            tracing::error!(
-                error = message,
-                revision = failure.metadata.get("revision").map(String::as_str),
-                "Reconciliation failed after {took}, next try in {}",
-                GoDuration::from(delay)
-            );
-            Ending::calm(Again::At(delay))
-        }
-        Next::Waiting(delay) => {
-            if settings.names_ends {
-                let kv = json!({"reason": message, "duration": seconds(delay)}).to_string();
-                tracing::info!(kv, "reconciliation waiting");
-            } else if !failure.is_logged {
-                tracing::info!("{message}");
-            }
-            Ending::calm(after(delay))
-        }
-        Next::Superseded => {
-            tracing::info!("{message}");
-            Ending::calm(Again::At(Duration::ZERO))
-        }
-        Next::Ignored(interval) => {
-            tracing::info!("{message}");
-            run.observed_generation = Some(run.generation());
-            Ending::calm(after(spread(
-                interval,
-                jitter,
-                rand::random_range(-1.0..1.0),
-            )))
-        }
-    }
-}
-
-/// What is still marked as under way is from here on tried again (RT-CON-009, SC-PROC-069).
-fn keep_trying<K: Kind>(run: &mut Run<K>) {
-    if let Some(message) = run
-        .conditions
-        .get(RECONCILING)
-        .map(|condition| condition.message.clone())
-    {
-        run.conditions
-            .mark_reconciling(PROGRESSING_WITH_RETRY, message);
-    }
-}
-
-fn tell<K: Kind>(run: &Run<K>, failure: &Failure) {
-    let severity = match failure.notice {
-        Notice::Quiet => return,
-        Notice::Trace => Severity::Trace,
-        Notice::Info => Severity::Info,
-        Notice::Warning => Severity::Error,
-    };
-    run.record(
-        severity,
-        failure.reason,
-        failure.cause.to_string(),
-        &failure.metadata,
-    );
-}
-
 /// The one patch that ends every run: the request as handled (RT-ANN-001) and the draft.
 async fn close<K: Kind>(run: &mut Run<K>, ending: Ending) -> Ending {
     if let Some(requested) = run.object.annotations().get(REQUESTED_AT) {
@@ -388,7 +271,7 @@ async fn close<K: Kind>(run: &mut Run<K>, ending: Ending) -> Ending {
         Ok(()) => ending,
         Err(error) => {
             if matches!(error, StatusError::TooLarge { .. }) {
-                tell_too_large(run, &error).await;
+                report_too_large(run, &error).await;
             }
             let error = outcome::chain(&error);
             let said = ending
@@ -403,44 +286,19 @@ async fn close<K: Kind>(run: &mut Run<K>, ending: Ending) -> Ending {
     }
 }
 
-/// Says in the status, as far as it was written before, that the rest of it cannot be: else nobody but the log would
-/// know (KC-PRUNE-023).
-async fn tell_too_large<K: Kind>(run: &mut Run<K>, error: &StatusError) {
+/// Drops the draft that is too large, and reports `TooLarge` on the last stored status: else only the log would have it
+/// (KC-PRUNE-023).
+async fn report_too_large<K: Kind>(run: &mut Run<K>, error: &StatusError) {
     let message = outcome::chain(error);
-    if run.withdraw().is_err() {
-        return;
-    }
+    run.withdraw();
     run.conditions
         .mark_reconciling(PROGRESSING_WITH_RETRY, &message);
-    run.conditions.set(READY, Status::False, FAILED, &message);
+    run.conditions.write(READY, Status::False, FAILED, &message);
     let none = std::collections::BTreeMap::new();
     run.record(Severity::Error, FAILED, message, &none);
     if let Err(error) = run.patch().await {
         tracing::error!(error = outcome::chain(&error), "unable to update status");
     }
-}
-
-/// A duration as zap writes it: seconds, without a fraction where there is none.
-fn seconds(duration: Duration) -> serde_json::Value {
-    if duration.subsec_nanos() == 0 {
-        duration.as_secs().into()
-    } else {
-        duration.as_secs_f64().into()
-    }
-}
-
-/// No time stands for no other run by itself (SC-PROC-078).
-fn after(delay: Duration) -> Again {
-    if delay.is_zero() {
-        Again::Never
-    } else {
-        Again::At(delay)
-    }
-}
-
-/// An interval times a factor within `percent` of one; `draw` is uniform in -1..1 (RT-QUE-007).
-fn spread(interval: Duration, percent: u8, draw: f64) -> Duration {
-    interval.mul_f64((1.0 + f64::from(percent) / 100.0 * draw).max(0.0))
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::values::parse_bool;
+
 /// The gates of one controller with their values.
 #[derive(Clone, Debug, Default)]
 pub struct Gates {
@@ -48,7 +50,7 @@ pub fn parse(text: &str) -> Result<Vec<(String, bool)>, String> {
                 .split_once('=')
                 .ok_or_else(|| format!("missing bool value for {item}"))?;
             let value = value.trim();
-            let on = crate::flags::parse_bool(value)
+            let on = parse_bool(value)
                 .map_err(|_| format!("invalid value of {}: {value}", name.trim()))?;
             Ok((name.trim().to_owned(), on))
         })

@@ -22,7 +22,7 @@ pub struct Election {
     pub namespace: String,
     /// The name of the Lease.
     pub name: String,
-    /// Who this process is.
+    /// The identity of this process.
     pub identity: String,
     /// How long a Lease that was not renewed keeps others out.
     pub lease: Duration,
@@ -252,14 +252,14 @@ impl Election {
             == Some(&*self.identity)
     }
 
-    /// Waits until this process leads. Returns the office, or `None` when `stop` came first.
-    pub async fn win(
+    /// Waits until this process leads. Returns the leadership, or `None` when `stop` came first.
+    pub async fn acquire(
         self,
         client: Client,
         recorder: Recorder,
         metrics: Metrics,
         stop: &CancellationToken,
-    ) -> Option<Office> {
+    ) -> Option<Leadership> {
         let leases = match Objects::in_namespace(client, &self.namespace) {
             Ok(leases) => leases,
             Err(error) => {
@@ -300,7 +300,7 @@ impl Election {
             self.name
         );
         metrics.leads(&self.name, true);
-        let office = Office {
+        let leadership = Leadership {
             election: self,
             leases,
             observed,
@@ -308,13 +308,13 @@ impl Election {
             recorder,
             metrics,
         };
-        office.announce("became leader");
-        Some(office)
+        leadership.announce("became leader");
+        Some(leadership)
     }
 }
 
 /// The leadership of this process.
-pub struct Office {
+pub struct Leadership {
     election: Election,
     leases: Objects<Lease>,
     observed: Observed,
@@ -324,11 +324,11 @@ pub struct Office {
     metrics: Metrics,
 }
 
-impl Office {
+impl Leadership {
     /// Renews the Lease until `stop`, or until the renew deadline has passed since the last renewal, which `false` tells:
     /// then this process must end at once (RT-LED-008). A request under way does not extend the deadline: a server that
     /// hangs may serve others, for whom the Lease ends.
-    pub async fn hold(&mut self, stop: &CancellationToken) -> bool {
+    pub async fn renew(&mut self, stop: &CancellationToken) -> bool {
         loop {
             let deadline = self.renewed + self.election.renew_deadline;
             let next = (Instant::now() + self.election.retry).min(deadline);
@@ -359,7 +359,7 @@ impl Office {
     }
 
     /// Steps down: empties the Lease where that was asked for, so that another may lead at once (RT-LED-009).
-    pub async fn resign(self) {
+    pub async fn release(self) {
         self.announce("stopped leading");
         self.metrics.leads(&self.election.name, false);
         let Some(lease) = self

@@ -23,7 +23,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encoding {
+pub(crate) enum Encoding {
     /// A JSON object.
     Json,
     /// Columns with tabs between them, for people.
@@ -31,7 +31,7 @@ pub enum Encoding {
 }
 
 /// The layer that writes the log.
-pub struct Log<W = fn(&[u8])> {
+pub(crate) struct Log<W = fn(&[u8])> {
     encoding: Encoding,
     level: Level,
     /// Errors come with a stack trace at these levels only (RT-LOG-006).
@@ -42,7 +42,7 @@ pub struct Log<W = fn(&[u8])> {
 
 impl Log {
     /// The log on stderr at `--log-level` and `--log-encoding`; unknown values mean info and JSON (RT-LOG-014).
-    pub fn to_stderr(level: &str, encoding: &str) -> Self {
+    pub(crate) fn to_stderr(level: &str, encoding: &str) -> Self {
         Self::new(level, encoding, |line| {
             // Nobody is left to tell that stderr is gone.
             let _ = std::io::stderr().lock().write_all(line);
@@ -73,7 +73,7 @@ impl<W: Fn(&[u8]) + 'static> Log<W> {
     }
 
     /// The layer with a filter before it, so that what nobody reads costs nothing.
-    pub fn filtered<S>(self) -> impl Layer<S>
+    pub(crate) fn filtered<S>(self) -> impl Layer<S>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
         W: Send + Sync,

@@ -19,7 +19,7 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::client::{self, ClientFactory};
+use crate::client::{self, ClientFactory, VersionedKind};
 use crate::controller::{Controller, Environment, Reconciler, in_checked_namespace};
 use crate::events::Recorder;
 use crate::flags::{self, Given, ManagerFlags, TokenCacheFlags};
@@ -31,6 +31,7 @@ use crate::metrics::tokens::Tokens;
 use crate::outcome::chain;
 use crate::queue::BackOff;
 use crate::run::Kind;
+use crate::static_kind::{StaticController, StaticKind};
 use crate::telemetry::Traces;
 use crate::watch::{Cache, Watched};
 use crate::{descriptors, memory, panics, probes};
@@ -92,6 +93,9 @@ pub struct Options {
     pub given: Given,
     /// `--token-cache-max-size` and `--token-cache-max-duration`; no cache where there are no such flags.
     pub tokens: Option<TokenCacheFlags>,
+    /// The kinds of which a cluster may serve older versions only (NC-COMPAT-001): each is used in the newest version
+    /// served when the process starts.
+    pub versioned: Vec<VersionedKind>,
 }
 
 impl Default for Options {
@@ -102,6 +106,7 @@ impl Default for Options {
             grace: Duration::from_secs(30),
             given: Given::default(),
             tokens: None,
+            versioned: Vec::new(),
         }
     }
 }
@@ -194,10 +199,18 @@ impl Manager {
         }));
     }
 
+    /// Runs the controller of a static kind while this process leads.
+    pub fn add_static<S: StaticKind>(&mut self, controller: StaticController<S>) {
+        let grace = self.options.grace;
+        self.leading.push(Box::new(move |stop| {
+            controller.run(stop, grace).map(Ok).boxed()
+        }));
+    }
+
     /// Fills `cache` from the API server while this process leads, for kinds that are only looked up.
     pub fn follow<K: Watched>(&mut self, api: Api<K>, config: watcher::Config, cache: Cache<K>) {
         self.leading.push(Box::new(move |stop| {
-            async move { cache.follow(api, config, stop).await }
+            async move { cache.run(api, config, stop).await }
                 .map(Ok)
                 .boxed()
         }));
@@ -238,14 +251,20 @@ impl Manager {
                 (flags.token_cache_max_size, flags.token_cache_max_duration)
             });
         let tokens = Tokens::new(size, life, &metrics)?;
-        let clients = ClientFactory::probing(
+        let mut clients = ClientFactory::probing(
             &config,
             metrics.clone(),
             flags.kube_api_qps,
             flags.kube_api_burst,
         )
         .await;
-        let client = clients.client(config.clone())?;
+        let mut client = clients.client(config.clone())?;
+        if !options.versioned.is_empty() {
+            clients = clients.adapting(&client, &options.versioned).await?;
+            if clients.is_adapting() {
+                client = clients.client(config.clone())?;
+            }
+        }
         let recorder = Recorder::new(
             client.clone(),
             identity.controller,
@@ -337,18 +356,18 @@ impl Manager {
         let signals = signals(stop.clone())?;
         tokio::spawn(signals);
 
-        let office = match self.election()? {
+        let leadership = match self.election()? {
             None => None,
             Some(election) => {
-                let winning = election.win(
+                let acquiring = election.acquire(
                     self.client.clone(),
                     self.recorder.clone(),
                     self.metrics.clone(),
                     &stop,
                 );
                 tokio::select! {
-                    office = winning => match office {
-                        Some(office) => Some(office),
+                    acquired = acquiring => match acquired {
+                        Some(leadership) => Some(leadership),
                         None => return drain(tasks).await, // asked to end before it led
                     },
                     Some(ended) = tasks.next(), if !tasks.is_empty() => {
@@ -366,16 +385,16 @@ impl Manager {
         );
         // The Lease is kept until all work has ended (RT-LED-011).
         let over = CancellationToken::new();
-        let mut duty = {
+        let mut renewal = {
             let over = over.clone();
             tokio::spawn(async move {
-                let Some(mut office) = office else {
+                let Some(mut leadership) = leadership else {
                     over.cancelled().await;
                     return true;
                 };
-                let kept = office.hold(&over).await;
+                let kept = leadership.renew(&over).await;
                 if kept {
-                    office.resign().await;
+                    leadership.release().await;
                 }
                 kept
             })
@@ -386,7 +405,7 @@ impl Manager {
                 over.cancel();
             }
             tokio::select! {
-                kept = &mut duty => break kept.unwrap_or(false),
+                kept = &mut renewal => break kept.unwrap_or(false),
                 ended = tasks.next(), if !tasks.is_empty() => match ended {
                     Some(Ok(Err(error))) if stop.is_cancelled() => result = Err(error),
                     Some(ended) if !stop.is_cancelled() => {

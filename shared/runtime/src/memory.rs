@@ -12,7 +12,7 @@ const FILES: [&str; 2] = [
 
 /// The bytes of memory that the container may have, where it has a limit. Beyond them the kernel kills the process, so
 /// that what is read from outside into memory should keep to a part of them.
-pub fn limit() -> Option<u64> {
+pub(crate) fn limit() -> Option<u64> {
     FILES
         .iter()
         .find_map(|file| limit_in(&fs::read_to_string(file).ok()?))
@@ -23,7 +23,7 @@ const DEFAULT_LIMIT: u64 = 1 << 30;
 
 /// What the work of all reconciles together may hold of a container's memory. Claims are estimates, and the allocator
 /// and the process need room too: with three eighths claimed the process stays below half of the limit.
-pub fn budget(limit: Option<u64>) -> Budget {
+pub(crate) fn budget(limit: Option<u64>) -> Budget {
     Budget::new(limit.unwrap_or(DEFAULT_LIMIT) / 8 * 3)
 }
 

@@ -1,20 +1,28 @@
-//! What a reconcile ends in, and what follows from it.
+//! How a reconcile ends, and what follows from it.
 
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-/// A reconcile that did what the spec asks for.
+use crate::conditions::{ConditionType, Status};
+use crate::reason::Reason;
+
+/// A reconcile that succeeded.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// Reason and message of Ready=True. `None` where the kind's other conditions sum up to it.
     pub ready: Option<(&'static str, String)>,
-    /// When the object comes back.
+    /// When the object is reconciled again.
     pub again: Again,
+    /// What this run changed outside the status, for the event of a kind with
+    /// [`Events::Transition`](crate::policy::Events::Transition) (IA-STATUS-030). `None`: nothing.
+    pub news: Option<String>,
+    /// The text of the Trace event of such a kind where there is nothing to report (IR-REPO-103, IA-STATUS-033).
+    pub routine: Option<String>,
 }
 
-/// When an object comes back by itself.
+/// When an object is reconciled again without a trigger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Again {
     /// After its interval, spread by the controller's jitter (RT-QUE-007). Zero is [`Again::Never`] (SC-PROC-078).
@@ -29,10 +37,10 @@ pub enum Again {
 
 impl Outcome {
     /// Ready=True with this reason and message, and back after the interval.
-    pub fn ready(reason: &'static str, message: impl Into<String>, interval: Duration) -> Self {
+    pub fn ready(reason: impl Reason, message: impl Into<String>, interval: Duration) -> Self {
         Self {
-            ready: Some((reason, message.into())),
-            again: Again::Jittered(interval),
+            ready: Some((reason.as_str(), message.into())),
+            ..Self::summarized(interval)
         }
     }
 
@@ -41,27 +49,49 @@ impl Outcome {
         Self {
             ready: None,
             again: Again::Jittered(interval),
+            news: None,
+            routine: None,
+        }
+    }
+
+    /// With this text for the event where the run changed something outside the status.
+    #[must_use]
+    pub fn with_news(self, news: impl Into<String>) -> Self {
+        Self {
+            news: Some(news.into()),
+            ..self
+        }
+    }
+
+    /// With this text for the Trace event where there is nothing to report.
+    #[must_use]
+    pub fn with_routine(self, routine: impl Into<String>) -> Self {
+        Self {
+            routine: Some(routine.into()),
+            ..self
         }
     }
 }
 
-/// A reconcile that did not. Its [`next`](Failure::next) alone decides what follows.
+/// A reconcile that failed. Its [`next`](Failure::next) alone decides what follows.
 #[derive(Debug)]
 pub struct Failure {
-    /// The reason of the conditions and events that tell of it: one of the kind's closed set.
+    /// The reason of its conditions and event: one of the kind's closed set.
     pub reason: &'static str,
     /// What went wrong, with its sources.
     pub cause: Cause,
     /// What follows.
     pub next: Next,
-    /// What is told of it, and to whom.
+    /// Which event is emitted.
     pub notice: Notice,
     /// The condition of the kind's own table that this failure sets, and to what (SC-PROC-062).
-    pub marks: Option<(&'static str, crate::conditions::Status)>,
+    pub marks: Option<(ConditionType, Status)>,
     /// Metadata of the event, by key without the kind's group (RT-EVT-012).
     pub metadata: BTreeMap<&'static str, String>,
-    /// Whether the reconciler has logged that it waits, and the frame need not.
+    /// Whether the reconciler has logged that it waits, so that the frame does not.
     pub is_logged: bool,
+    /// Whether conditions stay as the run left them: a failure that only the log reports (HC-ACT-007).
+    pub leaves_conditions: bool,
 }
 
 /// What follows a failure.
@@ -73,11 +103,11 @@ pub enum Next {
         /// Whether `status.observedGeneration` moves.
         generation_observed: bool,
     },
-    /// Tried again (RT-CON-009).
+    /// Retried (RT-CON-009).
     Retry(Pace),
-    /// Nobody's fault: looked at again after this time, without an error metric and without back-off (SC-PROC-071).
+    /// Not a failure of this object: reconciled again after this time, without an error metric and without back-off (SC-PROC-071).
     Waiting(Duration),
-    /// A newer trigger came during the run: run again now (RT-WAT-013).
+    /// A newer trigger arrived during the run: run again now (RT-WAT-013).
     Superseded,
     /// Not worth a retry before the interval is over; the work counts as done (SC-PROC-072).
     Ignored(Duration),
@@ -92,16 +122,16 @@ pub enum Pace {
     Exactly(Duration),
 }
 
-/// Who is told of a failure.
+/// The event of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// Only the status and the log.
+    /// None: the status and the log report it.
     Quiet,
-    /// Kubernetes, as a Normal event; not the notification-controller (RT-EVT-003).
+    /// A Normal event in Kubernetes, not sent to the notification-controller (RT-EVT-003).
     Trace,
-    /// Both, as news.
+    /// A Normal event in Kubernetes and at the notification-controller.
     Info,
-    /// Both, as a warning.
+    /// A Warning event in Kubernetes, an error at the notification-controller.
     Warning,
 }
 
@@ -140,20 +170,21 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
 }
 
 impl Failure {
-    fn new(reason: &'static str, cause: impl Into<Cause>, next: Next, notice: Notice) -> Self {
+    fn new(reason: impl Reason, cause: impl Into<Cause>, next: Next, notice: Notice) -> Self {
         Self {
-            reason,
+            reason: reason.as_str(),
             cause: cause.into(),
             next,
             notice,
             marks: None,
             metadata: BTreeMap::new(),
             is_logged: false,
+            leaves_conditions: false,
         }
     }
 
     /// Only a change helps; the generation counts as observed.
-    pub fn stalled(reason: &'static str, cause: impl Into<Cause>) -> Self {
+    pub fn stalled(reason: impl Reason, cause: impl Into<Cause>) -> Self {
         Self::new(
             reason,
             cause,
@@ -164,22 +195,23 @@ impl Failure {
         )
     }
 
-    /// Tried again at this pace, with a warning.
-    pub fn retry(reason: &'static str, cause: impl Into<Cause>, pace: Pace) -> Self {
+    /// Retried at this pace, with a warning.
+    pub fn retry(reason: impl Reason, cause: impl Into<Cause>, pace: Pace) -> Self {
         Self::new(reason, cause, Next::Retry(pace), Notice::Warning)
     }
 
-    /// Looked at again after `recheck`, quietly.
-    pub fn waiting(reason: &'static str, cause: impl Into<Cause>, recheck: Duration) -> Self {
+    /// Reconciled again after `recheck`, without an event.
+    pub fn waiting(reason: impl Reason, cause: impl Into<Cause>, recheck: Duration) -> Self {
         Self::new(reason, cause, Next::Waiting(recheck), Notice::Quiet)
     }
 
     /// Given up for a newer trigger.
-    pub fn superseded(reason: &'static str, cause: impl Into<Cause>) -> Self {
+    pub fn superseded(reason: impl Reason, cause: impl Into<Cause>) -> Self {
         Self::new(reason, cause, Next::Superseded, Notice::Info)
     }
 
-    /// Whose wait the reconciler has logged itself, in other words than the cause's.
+    /// As one whose wait the reconciler has logged itself, in other words than the cause's.
+    #[must_use]
     pub fn logged(self) -> Self {
         Self {
             is_logged: true,
@@ -187,33 +219,59 @@ impl Failure {
         }
     }
 
-    /// Told to the log and the status only.
+    /// A stall that does not count the generation as observed, where upstream does not. Any other failure never does.
+    #[must_use]
+    pub fn unobserved(self) -> Self {
+        let next = match self.next {
+            Next::Stalled { .. } => Next::Stalled {
+                generation_observed: false,
+            },
+            next => next,
+        };
+        Self { next, ..self }
+    }
+
+    /// Without a change of any condition: only the log reports it (HC-ACT-007).
+    #[must_use]
+    pub fn leaving_conditions(self) -> Self {
+        Self {
+            leaves_conditions: true,
+            ..self.quietly()
+        }
+    }
+
+    /// Without an event.
+    #[must_use]
     pub fn quietly(self) -> Self {
         self.noticed(Notice::Quiet)
     }
 
-    /// Told to these.
+    /// With this event.
+    #[must_use]
     pub fn noticed(self, notice: Notice) -> Self {
         Self { notice, ..self }
     }
 
     /// Setting this condition of the kind's table to True (a failure condition).
-    pub fn marking(self, condition: &'static str) -> Self {
+    #[must_use]
+    pub fn marking(self, condition: ConditionType) -> Self {
         Self {
-            marks: Some((condition, crate::conditions::Status::True)),
+            marks: Some((condition, Status::True)),
             ..self
         }
     }
 
     /// Setting this condition of the kind's table to False (a condition that ought to hold).
-    pub fn denying(self, condition: &'static str) -> Self {
+    #[must_use]
+    pub fn denying(self, condition: ConditionType) -> Self {
         Self {
-            marks: Some((condition, crate::conditions::Status::False)),
+            marks: Some((condition, Status::False)),
             ..self
         }
     }
 
     /// With this metadata on its event.
+    #[must_use]
     pub fn with_metadata(self, metadata: BTreeMap<&'static str, String>) -> Self {
         Self { metadata, ..self }
     }
@@ -238,6 +296,25 @@ mod tests {
         assert_eq!(Cause::from(Outer(Inner)).to_string(), "outer: inner");
         assert_eq!(Cause::from(Embeds(Inner)).to_string(), "embeds inner");
         assert_eq!(Cause::from("plain").to_string(), "plain");
+    }
+
+    #[test]
+    fn only_a_stall_can_be_unobserved() {
+        let stalled = Failure::stalled("R", "m");
+        assert_eq!(
+            stalled.next,
+            Next::Stalled {
+                generation_observed: true
+            }
+        );
+        assert_eq!(
+            stalled.unobserved().next,
+            Next::Stalled {
+                generation_observed: false
+            }
+        );
+        let retry = Failure::retry("R", "m", Pace::BackOff).unobserved();
+        assert_eq!(retry.next, Next::Retry(Pace::BackOff));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 /// The smallest merge patch that turns `before` into `after`; `None` when they are equal (RT-CON-018).
-pub fn diff(before: &Value, after: &Value) -> Option<Value> {
+pub(crate) fn diff(before: &Value, after: &Value) -> Option<Value> {
     if before == after {
         return None;
     }

@@ -15,7 +15,7 @@ use crate::metrics::{Metrics, negotiate};
 use crate::profiles;
 
 /// Listens on a Go-style address: `:8080` means the port on every address of the machine, with IPv6 where there is any.
-pub async fn listen(address: &str) -> io::Result<TcpListener> {
+pub(crate) async fn listen(address: &str) -> io::Result<TcpListener> {
     match address.strip_prefix(':') {
         None => TcpListener::bind(address).await,
         Some(port) => match TcpListener::bind(format!("[::]:{port}")).await {
@@ -28,7 +28,7 @@ pub async fn listen(address: &str) -> io::Result<TcpListener> {
 }
 
 /// Serves `router` until `stop`, then lets requests under way end.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
     stop: CancellationToken,
@@ -39,7 +39,7 @@ pub async fn serve(
 }
 
 /// `/healthz` and `/readyz`, each with the one check `ping`, which always passes (RT-PRB-001..003).
-pub fn health() -> Router {
+pub(crate) fn health() -> Router {
     let whole = |name: &'static str| {
         get(move |RawQuery(query): RawQuery| async move { checks(name, query.as_deref()) })
     };
@@ -95,7 +95,7 @@ fn checks(name: &str, query: Option<&str>) -> String {
 }
 
 /// `/metrics`, and beside it `/debug/pprof`.
-pub fn metrics(metrics: Metrics) -> Router {
+pub(crate) fn metrics(metrics: Metrics) -> Router {
     let profiles = profiles::router(metrics.clone());
     let page = get(move |headers: HeaderMap| {
         let metrics = metrics.clone();

@@ -1,8 +1,11 @@
 //! The queue of one kind: which object is reconciled next, and when (RT-QUE rows).
 //!
 //! Guarantees: a key is in the queue at most once and is never handed out twice at the same time; what is added while a
-//! key is being worked on comes after it. Objects of higher priority overtake; within one priority the order is that of
-//! becoming due.
+//! key is being worked on comes after it. Objects of higher priority overtake. Within one priority namespaces take turns
+//! ([`Turns`]), so that a namespace with 500 due objects does not delay one with two; within a namespace the order is
+//! that of becoming due.
+
+mod turns;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -13,6 +16,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use self::turns::Turns;
 use crate::metrics::QueueMetrics;
 
 /// The priority of live events.
@@ -102,9 +106,9 @@ struct Shared {
 #[derive(Default)]
 struct State {
     waiting: HashMap<Key, Waiting>,
-    /// Due keys that nobody works on.
-    due: BTreeSet<(Reverse<i32>, u64, Key)>,
-    /// Keys that wait for their time.
+    /// Due keys that no worker has, by priority.
+    due: BTreeMap<Reverse<i32>, Turns>,
+    /// Keys whose time has not come.
     later: BTreeSet<(Instant, u64, Key)>,
     running: HashMap<Key, Running>,
     failures: HashMap<Key, u32>,
@@ -133,13 +137,13 @@ struct Running {
     interrupt: watch::Sender<Option<Trigger>>,
 }
 
-/// Leave to work on a key. Hand it back with [`Queue::done`].
+/// A claim on a key; return it with [`Queue::done`].
 pub struct Ticket {
     /// The object.
     pub key: Key,
     /// Its priority, which a requeue keeps.
     pub priority: i32,
-    /// Tells of a trigger that came in while the key is worked on.
+    /// The last trigger that arrived while the key is claimed.
     pub interrupt: watch::Receiver<Option<Trigger>>,
 }
 
@@ -241,7 +245,7 @@ impl Queue {
                 let mut state = self.state();
                 let now = Instant::now();
                 self.ripen(&mut state, now);
-                if let Some((Reverse(priority), _, key)) = state.due.pop_first() {
+                if let Some((priority, key)) = state.pop_due() {
                     if let Some(waiting) = state.waiting.remove(&key) {
                         self.shared
                             .metrics
@@ -256,7 +260,7 @@ impl Queue {
                             interrupt,
                         },
                     );
-                    if !state.due.is_empty() {
+                    if state.has_due() {
                         self.shared.changed.notify_one(); // for another caller of `next`
                     }
                     return Ticket {
@@ -353,6 +357,17 @@ impl Queue {
 }
 
 impl State {
+    /// Takes out the key whose turn it is among those of the highest priority, with that priority.
+    fn pop_due(&mut self) -> Option<(i32, Key)> {
+        self.due
+            .iter_mut()
+            .find_map(|(Reverse(priority), due)| Some((*priority, due.pop()?)))
+    }
+
+    fn has_due(&self) -> bool {
+        self.due.values().any(|due| !due.is_empty())
+    }
+
     fn next_order(&mut self) -> u64 {
         self.order += 1;
         self.order
@@ -361,8 +376,9 @@ impl State {
     /// Takes the key out of wherever it waits.
     fn take(&mut self, key: &Key) -> Option<Waiting> {
         let old = self.waiting.remove(key)?;
-        self.due
-            .remove(&(Reverse(old.priority), old.order, key.clone()));
+        if let Some(due) = self.due.get_mut(&Reverse(old.priority)) {
+            due.remove(key, old.order);
+        }
         self.later.remove(&(old.at, old.order, key.clone()));
         Some(old)
     }
@@ -371,7 +387,9 @@ impl State {
     fn place(&mut self, key: Key, waiting: Waiting) {
         if waiting.ready && !self.running.contains_key(&key) {
             self.due
-                .insert((Reverse(waiting.priority), waiting.order, key.clone()));
+                .entry(Reverse(waiting.priority))
+                .or_default()
+                .insert(&key, waiting.order);
         } else if !waiting.ready {
             self.later.insert((waiting.at, waiting.order, key.clone()));
         }

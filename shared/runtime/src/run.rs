@@ -4,37 +4,36 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use flux_api::meta::FluxStatus;
 use kube::core::NamespaceResourceScope;
 use kube::core::object::HasStatus;
 use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::conditions::{Conditions, PROGRESSING, READY, Status};
-use crate::controller::Settings;
+use crate::conditions::{Conditions, PROGRESSING, READY, Status, listed};
 use crate::events::{Recorder, Severity, Subject};
 use crate::outcome::{Failure, Pace};
+use crate::policy::Settings;
 use crate::queue::{Key, Trigger};
+use crate::reason::Reason;
 use crate::watch::Cache;
 
 mod status;
 
-use status::Server;
 pub use status::StatusError;
 
 /// The annotation that asks for a reconcile (RT-ANN-001).
 pub const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
-/// How long a progress message stands before the next one is worth a request.
+/// How old a written progress message is before the next one is written.
 const PROGRESS_PAUSE: Duration = Duration::from_secs(1);
 
-/// A kind that the frame can reconcile: namespaced, with a status that has `conditions`, `observedGeneration` and
-/// `lastHandledReconcileAt`.
+/// A kind that the frame can reconcile: namespaced, with a [`FluxStatus`].
 pub trait Kind:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
-    + HasStatus<Status: Clone + Default + Serialize + DeserializeOwned + Send + Sync>
+    + HasStatus<Status: FluxStatus + Clone + Default + PartialEq + Serialize + Send + Sync>
     + Clone
     + std::fmt::Debug
     + Serialize
@@ -46,7 +45,7 @@ pub trait Kind:
 }
 impl<K> Kind for K where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + HasStatus<Status: Clone + Default + Serialize + DeserializeOwned + Send + Sync>
+        + HasStatus<Status: FluxStatus + Clone + Default + PartialEq + Serialize + Send + Sync>
         + Clone
         + std::fmt::Debug
         + Serialize
@@ -57,27 +56,49 @@ impl<K> Kind for K where
 {
 }
 
+/// What ends [`Run::wait`] early besides the end of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancel {
+    /// A trigger for the object (RT-WAT-013).
+    OnTrigger,
+    /// Nothing.
+    OnShutdownOnly,
+}
+
+/// Why [`Run::wait`] ended early.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Canceled {
+    /// By this trigger: the object is queued again.
+    Triggered(Trigger),
+    /// The process is asked to end.
+    ShuttingDown,
+}
+
 /// One reconcile of one object.
 ///
-/// `status` and `conditions` are a draft, which the frame patches however the run ends, so that what a failing run has
-/// learnt is kept.
+/// `status` and `conditions` are a draft, which the frame patches however the run ends, so that what a failing run found
+/// out is kept.
 pub struct Run<K: Kind> {
-    /// The draft of the status, its conditions and the two fields of the frame left out.
+    /// The draft of the status. Its conditions, `observedGeneration` and `lastHandledReconcileAt` are the frame's: what a
+    /// reconciler sets there is overwritten.
     pub status: K::Status,
     /// The draft of the conditions.
     pub conditions: Conditions,
     pub(crate) object: Arc<K>,
     pub(crate) observed_generation: Option<i64>,
     pub(crate) handled: Option<String>,
-    server: Server,
+    /// What every event of the run carries, by key without the kind's group.
+    pub(crate) metadata: BTreeMap<&'static str, String>,
+    /// The object as the API server has it, as far as this run knows.
+    server: Arc<K>,
     eager: bool,
     context: Arc<Context<K>>,
     pub(crate) slot: Slot,
     interrupt: watch::Receiver<Option<Trigger>>,
     shutdown: CancellationToken,
     started: Instant,
-    /// When the draft was last written within this run.
-    told: Option<Instant>,
+    /// When progress was last written within this run.
+    reported: Option<Instant>,
 }
 
 /// What all runs of one kind share.
@@ -89,7 +110,7 @@ pub(crate) struct Context<K: Kind> {
     pub(crate) cache: Cache<K>,
 }
 
-/// Leave to be busy: one of the kind's `--concurrent` workers.
+/// A worker permit: one of the kind's `--concurrent` workers.
 pub(crate) struct Slot {
     pub(crate) permit: Option<OwnedSemaphorePermit>,
     pub(crate) slots: Arc<Semaphore>,
@@ -111,27 +132,23 @@ impl<K: Kind> Run<K> {
         slot: Slot,
         interrupt: watch::Receiver<Option<Trigger>>,
         shutdown: CancellationToken,
-    ) -> Result<Self, StatusError> {
-        let server = Server::of(&*object)?;
+    ) -> Self {
         let generation = object.meta().generation.unwrap_or_default();
-        let observed_generation = server
-            .status
-            .get("observedGeneration")
-            .and_then(Value::as_i64);
-        let handled = server
-            .status
-            .get("lastHandledReconcileAt")
-            .and_then(Value::as_str)
+        let status = object.status();
+        let observed_generation = status.and_then(FluxStatus::observed_generation);
+        let handled = status
+            .and_then(FluxStatus::last_handled_reconcile_at)
             .map(str::to_owned);
         let requested = object.annotations().get(REQUESTED_AT);
         let eager = observed_generation != Some(generation)
             || requested.is_some_and(|at| Some(at) != handled.as_ref());
-        Ok(Self {
+        Self {
             status: object.status().cloned().unwrap_or_default(),
-            conditions: Conditions::new(server.conditions.clone(), generation),
+            conditions: Conditions::new(listed(object.status()).to_vec(), generation),
             observed_generation,
             handled,
-            server,
+            metadata: BTreeMap::new(),
+            server: object.clone(),
             eager,
             object,
             context,
@@ -139,8 +156,8 @@ impl<K: Kind> Run<K> {
             interrupt,
             shutdown,
             started: Instant::now(),
-            told: None,
-        })
+            reported: None,
+        }
     }
 
     /// The object as it was when the run began.
@@ -168,7 +185,7 @@ impl<K: Kind> Run<K> {
         self.object.meta().generation.unwrap_or_default()
     }
 
-    /// The generation that an earlier run has finished with, -1 for none.
+    /// The generation that an earlier run has observed, -1 for none.
     pub fn observed_generation(&self) -> i64 {
         self.observed_generation.unwrap_or(-1)
     }
@@ -183,13 +200,13 @@ impl<K: Kind> Run<K> {
         self.started.elapsed()
     }
 
-    /// Whether somebody looks at this run: a new generation or a request that no run has handled yet, or what
-    /// [`Run::hurry`] was told.
+    /// Whether progress is reported as it happens: for a new generation, for a request that no run has handled yet, and
+    /// after [`Run::hurry`].
     pub fn is_eager(&self) -> bool {
         self.eager
     }
 
-    /// From here on progress is written as it happens: this run has something new to do.
+    /// Reports progress as it happens from here on: this run has something new to do.
     pub fn hurry(&mut self) {
         self.eager = true;
     }
@@ -197,17 +214,17 @@ impl<K: Kind> Run<K> {
     /// Sets Ready to Unknown while work is under way (RT-CON-008).
     pub fn unready(&mut self, message: &str) {
         self.conditions
-            .set(READY, Status::Unknown, PROGRESSING, message);
+            .write(READY, Status::Unknown, PROGRESSING, message);
     }
 
-    /// Tells what is being done: Reconciling=True with this message. Where the run [is eager](Run::is_eager) the first
-    /// such message is written at once and later ones when the last is a second old, since nobody can read faster; a
-    /// routine run that changes nothing keeps them to itself. That saves a request a step.
+    /// Sets Reconciling=True with this message. Where the run [is eager](Run::is_eager) the first such message is written
+    /// at once and later ones when the last is a second old, since no user reads faster; a routine run does not write them,
+    /// which saves a request a step.
     pub async fn progress(&mut self, message: impl Into<String>) -> Result<(), Failure> {
         self.conditions.mark_reconciling(PROGRESSING, message);
         let due = self
-            .told
-            .is_none_or(|told| told.elapsed() >= PROGRESS_PAUSE);
+            .reported
+            .is_none_or(|reported| reported.elapsed() >= PROGRESS_PAUSE);
         if self.eager && due {
             self.patch_now().await
         } else {
@@ -223,36 +240,47 @@ impl<K: Kind> Run<K> {
 
     /// Writes the draft as it stands, so that a crash from here on does not lose it.
     pub async fn patch_now(&mut self) -> Result<(), Failure> {
-        self.told = Some(Instant::now());
+        self.reported = Some(Instant::now());
         self.patch().await.map_err(|error| {
             Failure::retry(crate::conditions::FAILED, error, Pace::BackOff).quietly()
         })
     }
 
-    /// Tells Kubernetes and the notification-controller of news (RT-EVT-001). The keys of `metadata` come without the
-    /// kind's group.
+    /// Sets the metadata of all events of this run from here on, those of failures included. The keys come without the
+    /// kind's group (RT-EVT-012); an event's own metadata wins.
+    pub fn about(&mut self, metadata: BTreeMap<&'static str, String>) {
+        self.metadata = metadata;
+    }
+
+    /// Emits a Normal event in Kubernetes and at the notification-controller (RT-EVT-001), with `metadata` besides that of
+    /// [`Run::about`].
     pub fn event(
         &self,
-        reason: &'static str,
+        reason: impl Reason,
         message: impl Into<String>,
         metadata: &BTreeMap<&'static str, String>,
     ) {
-        self.record(Severity::Info, reason, message.into(), metadata);
+        self.record(Severity::Info, reason.as_str(), message.into(), metadata);
     }
 
-    /// Tells Kubernetes only (RT-EVT-003).
-    pub fn trace(&self, reason: &'static str, message: impl Into<String>) {
-        self.record(Severity::Trace, reason, message.into(), &BTreeMap::new());
+    /// Emits a Normal event in Kubernetes only (RT-EVT-003).
+    pub fn trace(&self, reason: impl Reason, message: impl Into<String>) {
+        self.record(
+            Severity::Trace,
+            reason.as_str(),
+            message.into(),
+            &BTreeMap::new(),
+        );
     }
 
-    /// Tells both of trouble that does not end the run.
+    /// Emits a Warning event for a failure that does not end the run, as [`Run::event`] does.
     pub fn warn(
         &self,
-        reason: &'static str,
+        reason: impl Reason,
         message: impl Into<String>,
         metadata: &BTreeMap<&'static str, String>,
     ) {
-        self.record(Severity::Error, reason, message.into(), metadata);
+        self.record(Severity::Error, reason.as_str(), message.into(), metadata);
     }
 
     pub(crate) fn record(
@@ -262,13 +290,39 @@ impl<K: Kind> Run<K> {
         message: String,
         metadata: &BTreeMap<&'static str, String>,
     ) {
+        let version = self.server.meta().resource_version.as_deref();
+        let mut all = self.metadata.clone();
+        all.extend(metadata.iter().map(|(key, value)| (*key, value.clone())));
         self.context.recorder.record(
-            &Subject::of(&*self.object).at(&self.server.resource_version),
+            &Subject::of(&*self.object).at(version.unwrap_or_default()),
             severity,
             reason,
             message,
-            metadata,
+            &all,
         );
+    }
+
+    /// Awaits `work` without holding a worker, and until `cancel` says to stop: the wait for something that other
+    /// programs bring about.
+    ///
+    /// # Errors
+    ///
+    /// What stopped the wait. `work` is dropped then.
+    pub async fn wait<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+        cancel: Cancel,
+    ) -> Result<T, Canceled> {
+        let interrupted = self.interrupted();
+        let stop = self.shutting_down();
+        self.idle(async {
+            tokio::select! {
+                done = work => Ok(done),
+                trigger = interrupted, if cancel == Cancel::OnTrigger => Err(Canceled::Triggered(trigger)),
+                () = stop.cancelled() => Err(Canceled::ShuttingDown),
+            }
+        })
+        .await
     }
 
     /// Awaits `work` without holding a worker that another object could use, and takes one again afterwards.
@@ -285,7 +339,7 @@ impl<K: Kind> Run<K> {
         result
     }
 
-    /// Resolves when the object is put into its queue anew while this run is under way, with what did it (RT-WAT-013).
+    /// Resolves when the object is queued again while this run is under way, with the trigger (RT-WAT-013).
     /// Borrows nothing, so that it can be raced with work that borrows the run.
     pub fn interrupted(&self) -> impl Future<Output = Trigger> + Send + use<K> {
         let mut interrupt = self.interrupt.clone();

@@ -1,4 +1,4 @@
-//! Watches, and the objects that they have seen.
+//! Watches, and the objects that they last reported: a reflector and its store.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -11,14 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::queue::Key;
 
-/// What a watch tells of one object.
+/// A change of one object, as a watch reports it.
 #[derive(Clone, Debug)]
 pub enum Change<K> {
-    /// It is there. `initial` when the first list found it.
+    /// It exists. `initial` when the first list found it.
     Added {
         /// The object.
         new: Arc<K>,
-        /// Whether it was there before the watch began.
+        /// Whether it existed before the watch began.
         initial: bool,
     },
     /// It is different.
@@ -28,7 +28,7 @@ pub enum Change<K> {
         /// As it is.
         new: Arc<K>,
     },
-    /// It is gone.
+    /// It no longer exists.
     Deleted {
         /// As it was last seen.
         old: Arc<K>,
@@ -47,9 +47,10 @@ impl<K> Change<K> {
 
 type Listener<K> = Arc<dyn Fn(&Change<K>) + Send + Sync>;
 
-/// The objects of one kind as the API server last told, without their managed fields. Clones share them.
+/// The store of one kind: its objects as the API server last reported them, without their managed fields. Clones share
+/// them.
 ///
-/// What this process writes is in the cache at once ([`Cache::note`]), and an older state that arrives late is
+/// What this process writes is stored at once ([`Cache::upsert`]), and an older state that arrives late is
 /// passed over: a reconcile sees its own writes.
 pub struct Cache<K> {
     shared: Arc<Shared<K>>,
@@ -104,7 +105,7 @@ impl<K> Watched for K where
 }
 
 impl<K: Watched> Cache<K> {
-    /// The object, if it is there.
+    /// The object, if it exists.
     pub fn get(&self, key: &Key) -> Option<Arc<K>> {
         self.shared
             .objects
@@ -125,8 +126,8 @@ impl<K: Watched> Cache<K> {
             .collect()
     }
 
-    /// Calls `listener` for every change from now on. It is called within the watch, so it should only note or enqueue.
-    pub fn listen(&self, listener: impl Fn(&Change<K>) + Send + Sync + 'static) {
+    /// Calls `listener` for every change from here on. It is called within the watch, so it should only store or enqueue.
+    pub fn subscribe(&self, listener: impl Fn(&Change<K>) + Send + Sync + 'static) {
         self.shared
             .listeners
             .write()
@@ -134,7 +135,7 @@ impl<K: Watched> Cache<K> {
             .push(Arc::new(listener));
     }
 
-    /// Returns once the first list is in.
+    /// Returns once the first list is stored.
     pub async fn synced(&self) {
         // The sender lives as long as the cache does.
         let _ = self
@@ -145,13 +146,13 @@ impl<K: Watched> Cache<K> {
             .await;
     }
 
-    /// Takes in an object that a write returned.
-    pub fn note(&self, object: K) {
-        self.put(object, false);
+    /// Stores an object that a write returned, unless a newer state is stored already. Returns the object.
+    pub fn upsert(&self, object: K) -> Arc<K> {
+        self.put(object, false)
     }
 
-    /// Feeds the cache from `api` until `stop`. Interrupted watches are taken up again, with a growing delay.
-    pub async fn follow(&self, api: Api<K>, config: watcher::Config, stop: CancellationToken) {
+    /// Fills the store from `api` until `stop`. Interrupted watches are resumed with back-off.
+    pub async fn run(&self, api: Api<K>, config: watcher::Config, stop: CancellationToken) {
         let mut events = watcher(api, config).default_backoff().boxed();
         let mut listed: Option<HashSet<Key>> = None;
         loop {
@@ -170,11 +171,13 @@ impl<K: Watched> Cache<K> {
                 }
                 Ok(Some(watcher::Event::InitDone)) => {
                     if let Some(listed) = listed.take() {
-                        self.keep(&listed);
+                        self.retain(&listed);
                     }
                     self.shared.synced.send_replace(true);
                 }
-                Ok(Some(watcher::Event::Apply(object))) => self.put(object, false),
+                Ok(Some(watcher::Event::Apply(object))) => {
+                    self.put(object, false);
+                }
                 Ok(Some(watcher::Event::Delete(object))) => self.drop(&Key::of(&object)),
                 Ok(None) => return,
                 Err(error) => tracing::error!(
@@ -186,7 +189,7 @@ impl<K: Watched> Cache<K> {
         }
     }
 
-    fn put(&self, mut object: K, initial: bool) {
+    fn put(&self, mut object: K, initial: bool) -> Arc<K> {
         object.meta_mut().managed_fields = None;
         let key = Key::of(&object);
         let new = Arc::new(object);
@@ -199,14 +202,16 @@ impl<K: Watched> Cache<K> {
             if let Some(old) = objects.get(&key)
                 && !is_newer(&*new, &**old)
             {
-                return;
+                return new;
             }
             objects.insert(key, new.clone())
         };
+        let stored = new.clone();
         self.tell(&match old {
             None => Change::Added { new, initial },
             Some(old) => Change::Updated { old, new },
         });
+        stored
     }
 
     fn drop(&self, key: &Key) {
@@ -221,7 +226,7 @@ impl<K: Watched> Cache<K> {
         }
     }
 
-    fn keep(&self, listed: &HashSet<Key>) {
+    fn retain(&self, listed: &HashSet<Key>) {
         let gone: Vec<Key> = {
             let objects = self
                 .shared
@@ -370,14 +375,14 @@ mod tests {
         let cache = Cache::default();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let log = seen.clone();
-        cache.listen(move |change: &Change<ConfigMap>| {
+        cache.subscribe(move |change: &Change<ConfigMap>| {
             log.lock().unwrap().push((
                 matches!(change, Change::Added { .. }),
                 change.object().resource_version(),
             ));
         });
         cache.put(object("8", "u"), true);
-        cache.note(object("10", "u"));
+        cache.upsert(object("10", "u"));
         cache.put(object("9", "u"), false);
         cache.put(object("10", "u"), false);
         assert_eq!(
@@ -389,7 +394,7 @@ mod tests {
             Some("10")
         );
         cache.put(object("3", "recreated"), false);
-        cache.keep(&HashSet::new());
+        cache.retain(&HashSet::new());
         let versions: Vec<_> = seen
             .lock()
             .unwrap()

@@ -14,6 +14,7 @@ use flux_runtime::{Failure, Notice, Pace, panics};
 use flux_tree::PathError;
 
 use super::content::{PlaceError, RulesError};
+use super::reason::GitReason;
 use crate::conditions::{
     FETCH_FAILED, INCLUDE_UNAVAILABLE, SOURCE_VERIFIED, STORAGE_OPERATION_FAILED,
 };
@@ -247,10 +248,6 @@ pub(super) enum StoreError {
     },
 }
 
-const AUTHENTICATION_FAILED: &str = "AuthenticationFailed";
-const INVALID_PROVIDER: &str = "InvalidProviderConfiguration";
-const GIT_OPERATION_FAILED: &str = "GitOperationFailed";
-
 impl StepError {
     /// The same, retried after the interval only if an earlier try cannot succeed: what does not fit into memory beside
     /// other reconciles fits when they are over, what is larger than all of the memory does not.
@@ -277,77 +274,77 @@ impl StepError {
 
 impl From<StepError> for Failure {
     fn from(error: StepError) -> Self {
-        use StepError as E;
+        use {GitReason as R, StepError as E};
         match error {
             E::WorkDirectory(_) | E::ArtifactDirectory(_) => {
-                retry("DirectoryCreationFailed", error).marking(STORAGE_OPERATION_FAILED)
+                retry(R::DirectoryCreationFailed, error).marking(STORAGE_OPERATION_FAILED)
             }
             E::RemoveArtifact(_) | E::ReadArtifact(_) | E::GitHubAppKeys(_) | E::Task(_) => {
-                retry("Failed", error).quietly()
+                retry(R::Failed, error).quietly()
             }
 
             E::Proxy(_) | E::Secret { .. } | E::Auth(_) | E::Passphrase(_) | E::GitHubApp(_) => {
-                retry(AUTHENTICATION_FAILED, error).marking(FETCH_FAILED)
+                retry(R::AuthenticationFailed, error).marking(FETCH_FAILED)
             }
-            E::Url { .. } => Self::stalled("URLInvalid", error).marking(FETCH_FAILED),
+            E::Url { .. } => Self::stalled(R::URLInvalid, error).marking(FETCH_FAILED),
             E::UnexpectedGitHubApp(_) | E::GitHubAppDataMissing => {
-                retry(INVALID_PROVIDER, error).marking(FETCH_FAILED)
+                retry(R::InvalidProviderConfiguration, error).marking(FETCH_FAILED)
             }
             E::GitHubAppSecretMissing | E::UnsupportedProvider(_) => {
-                Self::stalled(INVALID_PROVIDER, error).marking(FETCH_FAILED)
+                Self::stalled(R::InvalidProviderConfiguration, error).marking(FETCH_FAILED)
             }
             E::FeatureGateDisabled => {
-                Self::stalled("FeatureGateDisabled", error).marking(FETCH_FAILED)
+                Self::stalled(R::FeatureGateDisabled, error).marking(FETCH_FAILED)
             }
 
-            E::IncludeMissing { recheck, .. } => waiting("NotFound", error, recheck),
-            E::IncludeWithoutArtifact { recheck, .. } => waiting("NoArtifact", error, recheck),
+            E::IncludeMissing { recheck, .. } => waiting(R::NotFound, error, recheck),
+            E::IncludeWithoutArtifact { recheck, .. } => waiting(R::NoArtifact, error, recheck),
 
             E::Client(_) | E::Checkout(_) | E::Memory(_) | E::SparseMissing(_) => {
-                retry(GIT_OPERATION_FAILED, error).marking(FETCH_FAILED)
+                retry(R::GitOperationFailed, error).marking(FETCH_FAILED)
             }
             E::TooLarge { interval, .. } | E::TooMany { interval, .. } => {
-                Self::retry(GIT_OPERATION_FAILED, error, Pace::Exactly(interval))
+                Self::retry(R::GitOperationFailed, error, Pace::Exactly(interval))
                     .marking(FETCH_FAILED)
             }
-            E::Empty => retry("EmptyGitRepository", error).marking(FETCH_FAILED),
+            E::Empty => retry(R::EmptyGitRepository, error).marking(FETCH_FAILED),
             E::Unchanged { interval, .. } => Self {
                 next: Next::Ignored(interval),
-                ..retry("GitOperationSucceeded", error).noticed(Notice::Trace)
+                ..retry(R::GitOperationSucceeded, error).noticed(Notice::Trace)
             },
 
-            E::PublicKeys(_) => retry("VerificationError", error).denying(SOURCE_VERIFIED),
+            E::PublicKeys(_) => retry(R::VerificationError, error).denying(SOURCE_VERIFIED),
             E::NoTagToVerify => {
-                Self::stalled("InvalidVerificationMode", error).denying(SOURCE_VERIFIED)
+                Self::stalled(R::InvalidVerificationMode, error).denying(SOURCE_VERIFIED)
             }
-            E::TagNotSigned(_) => retry("InvalidGitObject", error).denying(SOURCE_VERIFIED),
-            E::TagSignature { .. } => retry("InvalidTagSignature", error).denying(SOURCE_VERIFIED),
+            E::TagNotSigned(_) => retry(R::InvalidGitObject, error).denying(SOURCE_VERIFIED),
+            E::TagSignature { .. } => retry(R::InvalidTagSignature, error).denying(SOURCE_VERIFIED),
             E::CommitSignature { .. } => {
-                retry("InvalidCommitSignature", error).denying(SOURCE_VERIFIED)
+                retry(R::InvalidCommitSignature, error).denying(SOURCE_VERIFIED)
             }
 
-            E::IncludePath { .. } => retry("IllegalPath", error).marking(STORAGE_OPERATION_FAILED),
-            E::IncludeCopy { .. } => retry("CopyFailure", error).marking(STORAGE_OPERATION_FAILED),
+            E::IncludePath { .. } => retry(R::IllegalPath, error).marking(STORAGE_OPERATION_FAILED),
+            E::IncludeCopy { .. } => retry(R::CopyFailure, error).marking(STORAGE_OPERATION_FAILED),
             E::IncludeTooLarge { interval, .. } => {
-                Self::retry("CopyFailure", error, Pace::Exactly(interval))
+                Self::retry(R::CopyFailure, error, Pace::Exactly(interval))
                     .marking(STORAGE_OPERATION_FAILED)
             }
 
-            E::Lock(_) => retry("Failed", error),
-            E::Rules(_) => retry("SourceIgnoreError", error),
+            E::Lock(_) => retry(R::Failed, error),
+            E::Rules(_) => retry(R::SourceIgnoreError, error),
             E::Archive(_) => {
-                retry("ArchiveOperationFailed", error).marking(STORAGE_OPERATION_FAILED)
+                retry(R::ArchiveOperationFailed, error).marking(STORAGE_OPERATION_FAILED)
             }
-            E::Collect(_) => retry("GarbageCollectionFailed", error),
+            E::Collect(_) => retry(R::GarbageCollectionFailed, error),
         }
     }
 }
 
-fn retry(reason: &'static str, cause: impl Into<Cause>) -> Failure {
+fn retry(reason: GitReason, cause: impl Into<Cause>) -> Failure {
     Failure::retry(reason, cause, Pace::BackOff)
 }
 
-fn waiting(reason: &'static str, cause: impl Into<Cause>, recheck: Duration) -> Failure {
+fn waiting(reason: GitReason, cause: impl Into<Cause>, recheck: Duration) -> Failure {
     Failure::waiting(reason, cause, recheck)
         .noticed(Notice::Trace)
         .marking(INCLUDE_UNAVAILABLE)

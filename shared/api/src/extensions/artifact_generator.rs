@@ -4,7 +4,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::meta::{CommonMetadata, Condition, string_enum};
+use crate::meta::{CommonMetadata, Condition, flux_status, string_enum};
 
 /// Which artifacts to put together out of which sources.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -286,6 +286,8 @@ pub struct ArtifactGeneratorStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_sources_digest: Option<String>,
 }
+
+flux_status!(ArtifactGeneratorStatus, without observed_generation);
 
 /// An ExternalArtifact or a namespace that was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

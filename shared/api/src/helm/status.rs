@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::meta::{Condition, GoDuration, ResourceInventory, Time, string_enum};
+use crate::meta::{Condition, GoDuration, ResourceInventory, Time, flux_status, string_enum};
 
 /// What the controller has seen and made of a HelmRelease.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -78,6 +78,8 @@ pub struct HelmReleaseStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upgrade_failures: Option<i64>,
 }
+
+flux_status!(HelmReleaseStatus);
 
 string_enum! {
     /// An action on a release.

@@ -2,7 +2,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::meta::{Condition, GoDuration, NamespacedObjectReference, string_enum};
+use crate::meta::{Condition, GoDuration, NamespacedObjectReference, flux_status, string_enum};
 use crate::schema::INTERVAL;
 
 /// Which tag of an image repository is the latest.
@@ -177,3 +177,5 @@ pub struct ImagePolicyStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_previous_ref: Option<ImageRef>,
 }
+
+flux_status!(ImagePolicyStatus);

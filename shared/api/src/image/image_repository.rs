@@ -2,7 +2,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::meta::{AccessFrom, Condition, GoDuration, LocalObjectReference, Time};
+use crate::meta::{AccessFrom, Condition, GoDuration, LocalObjectReference, Time, flux_status};
 use crate::schema::{INTERVAL, TIMEOUT};
 use crate::source::OCIProvider;
 
@@ -98,6 +98,8 @@ pub struct ImageRepositoryStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 }
+
+flux_status!(ImageRepositoryStatus);
 
 /// What a scan found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -5,7 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ImageRef;
-use crate::meta::{Condition, GoDuration, LabelSelector, LocalObjectReference, Time, string_enum};
+use crate::meta::{
+    Condition, GoDuration, LabelSelector, LocalObjectReference, Time, flux_status, string_enum,
+};
 use crate::schema::INTERVAL;
 use crate::source::GitRepositoryRef;
 
@@ -232,3 +234,5 @@ pub struct ImageUpdateAutomationStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_source_revision: Option<String>,
 }
+
+flux_status!(ImageUpdateAutomationStatus);

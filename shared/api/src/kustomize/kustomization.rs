@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::meta::{
     CommonMetadata, Condition, CustomHealthCheck, DependencyReference, GoDuration, IgnoreRule,
     Image, KubeConfigReference, LocalObjectReference, Patch, ResourceInventory, Snapshot,
-    ValuesKind, string_enum,
+    ValuesKind, flux_status, string_enum,
 };
 use crate::schema::INTERVAL;
 
@@ -288,3 +288,5 @@ pub struct KustomizationStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 }
+
+flux_status!(KustomizationStatus);

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::FluxKind;
-use crate::meta::{Condition, GoDuration, LocalObjectReference, string_enum};
+use crate::meta::{Condition, GoDuration, LocalObjectReference, flux_status, string_enum};
 use crate::schema::INTERVAL;
 
 /// A webhook that makes objects reconcile at once.
@@ -191,3 +191,5 @@ pub struct ReceiverStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook_path: Option<String>,
 }
+
+flux_status!(ReceiverStatus);

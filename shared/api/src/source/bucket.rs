@@ -2,7 +2,9 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::meta::{Artifact, Condition, GoDuration, LocalObjectReference, string_enum};
+use crate::meta::{
+    Artifact, Condition, GoDuration, LocalObjectReference, flux_status, string_enum,
+};
 use crate::schema::{INTERVAL, TIMEOUT};
 
 /// A bucket of an object store and which objects to fetch of it.
@@ -170,3 +172,5 @@ pub struct BucketStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
 }
+
+flux_status!(BucketStatus);

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::helm::Values;
-use crate::meta::{Artifact, Condition, NamespacedObjectKindReference};
+use crate::meta::{Artifact, Condition, NamespacedObjectKindReference, flux_status};
 
 /// An artifact that a controller other than source-controller makes and publishes.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -51,3 +51,5 @@ pub struct ExternalArtifactStatus {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub exported_inputs: BTreeMap<String, Values>,
 }
+
+flux_status!(ExternalArtifactStatus, without observed_generation, last_handled_reconcile_at);

@@ -2,7 +2,9 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::meta::{Artifact, Condition, GoDuration, LocalObjectReference, string_enum};
+use crate::meta::{
+    Artifact, Condition, GoDuration, LocalObjectReference, flux_status, string_enum,
+};
 use crate::schema::{INTERVAL, TIMEOUT};
 
 /// A Git repository and what to fetch of it.
@@ -196,3 +198,5 @@ pub struct GitRepositoryStatus {
     #[schemars(with = "Option<String>")]
     pub source_verification_mode: Option<GitVerificationMode>,
 }
+
+flux_status!(GitRepositoryStatus);

@@ -3,7 +3,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{OCIVerificationProvider, OIDCIdentityMatch};
-use crate::meta::{Artifact, Condition, GoDuration, LocalObjectReference, string_enum};
+use crate::meta::{
+    Artifact, Condition, GoDuration, LocalObjectReference, flux_status, string_enum,
+};
 use crate::schema::INTERVAL;
 
 /// One chart of a HelmRepository, or a chart in a directory of a GitRepository or Bucket.
@@ -151,3 +153,5 @@ pub struct HelmChartStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
 }
+
+flux_status!(HelmChartStatus);

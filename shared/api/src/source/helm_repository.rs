@@ -3,7 +3,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::OCIProvider;
-use crate::meta::{AccessFrom, Artifact, Condition, GoDuration, LocalObjectReference, string_enum};
+use crate::meta::{
+    AccessFrom, Artifact, Condition, GoDuration, LocalObjectReference, flux_status, string_enum,
+};
 use crate::schema::{INTERVAL, TIMEOUT};
 
 /// A repository of Helm charts, with an index or in an OCI registry.
@@ -100,3 +102,5 @@ pub struct HelmRepositoryStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
 }
+
+flux_status!(HelmRepositoryStatus);

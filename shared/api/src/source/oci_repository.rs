@@ -2,7 +2,9 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::meta::{Artifact, Condition, GoDuration, LocalObjectReference, string_enum};
+use crate::meta::{
+    Artifact, Condition, GoDuration, LocalObjectReference, flux_status, string_enum,
+};
 use crate::schema::{INTERVAL, TIMEOUT};
 
 /// An artifact in an OCI registry and which version of it to fetch.
@@ -207,3 +209,5 @@ pub struct OCIRepositoryStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
 }
+
+flux_status!(OCIRepositoryStatus);

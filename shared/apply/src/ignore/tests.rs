@@ -1,8 +1,8 @@
 use flux_api::meta::{IgnoreRule, Selector};
+use flux_cluster::Object;
 use serde_json::{Value, json};
 
 use super::IgnoreRules;
-use crate::Object;
 
 fn rules(paths: &[&str], target: Option<Selector>) -> IgnoreRules {
     let paths = paths.iter().map(|path| (*path).to_owned()).collect();

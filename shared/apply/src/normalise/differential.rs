@@ -5,13 +5,13 @@
 
 use std::collections::HashSet;
 
+use flux_cluster::Object;
 use oracle::{Answer, Oracle};
 use serde_json::{Map, Value, json};
 
 use super::convert::settle_numbers;
 use super::normalise;
 use super::types::{TEXT, Table, Type};
-use crate::Object;
 
 /// A small generator: tests must be repeatable.
 struct Random {

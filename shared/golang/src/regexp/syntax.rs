@@ -47,6 +47,8 @@ struct Translator<'a> {
     last: Last,
     /// The repetition just written, from its start: another one must not follow.
     repeat: Option<&'a str>,
+    /// Flags for what follows, not yet written: Go lets a repetition between them and its argument pass over them.
+    flags: String,
 }
 
 pub(super) fn translate(pattern: &[u8]) -> Checked<Translated> {
@@ -62,6 +64,7 @@ pub(super) fn translate(pattern: &[u8]) -> Checked<Translated> {
         count: 1,
         last: Last::None,
         repeat: None,
+        flags: String::new(),
     };
     while let Some(c) = translator.rest.chars().next() {
         translator.step(c)?;
@@ -83,6 +86,11 @@ impl<'a> Translator<'a> {
     fn step(&mut self, c: char) -> Checked<()> {
         let start = self.rest;
         let repeat = self.repeat.take();
+        let repeats = matches!(c, '*' | '+' | '?') || c == '{' && counted(start).is_some();
+        if !repeats {
+            self.out.push_str(&self.flags);
+            self.flags.clear();
+        }
         match c {
             '(' if self.rest.starts_with("(?") => self.perl_group()?,
             '(' => {
@@ -232,12 +240,11 @@ impl<'a> Translator<'a> {
                     if c == ':' {
                         return self.open(&format!("(?{flags}:"), end);
                     }
-                    // Flags alone are nothing to repeat, and nothing to write where there are none.
+                    // There is nothing to write where there are none.
                     if !flags.is_empty() {
-                        self.out.push_str(&format!("(?{flags})"));
+                        self.flags.push_str(&format!("(?{flags})"));
                     }
                     self.skip(end);
-                    self.last = Last::None;
                     return Ok(());
                 }
                 _ => return error("invalid or unsupported Perl syntax", &start[..end]),

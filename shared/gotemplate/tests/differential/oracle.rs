@@ -23,7 +23,7 @@ impl Answer {
         let map = answer.as_map().expect("the answer is an object");
         let text = |key: &str| {
             let value = map.get(key.as_bytes());
-            value.and_then(|v| v.as_str().map(decode))
+            value.and_then(|v| v.as_str().map(|text| decode(text)))
         };
         match text("err") {
             Some(error) => Answer::Error(error),

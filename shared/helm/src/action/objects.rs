@@ -1,5 +1,6 @@
 //! The objects that a manifest holds.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use flux_yaml::{Map, Value};
@@ -143,9 +144,7 @@ pub enum ObjectError {
     Several(Vec<ObjectError>),
 }
 
-/// The objects of a manifest in their order, lists taken apart, and the release's `namespace` given to those that live in
-/// one and name none (HE-KUBE-002). `scope` tells of an `apiVersion` and a `kind` whether its objects live in namespaces,
-/// and `None` where the cluster does not know it.
+/// The objects of a manifest in their order, as [`Documents::objects`] gives them.
 ///
 /// # Errors
 /// All that is wrong with any of them.
@@ -154,53 +153,109 @@ pub fn objects(
     namespace: &str,
     scope: &dyn Fn(&str, &str) -> Option<Scope>,
 ) -> Result<Vec<Object>, ObjectError> {
-    let mut reader = Reader {
-        namespace,
-        scope,
-        objects: Vec::new(),
-        errors: Vec::new(),
-    };
-    if let Err(error) = reader.read(manifest) {
-        reader.errors.push(error);
-    }
-    let mut errors: Vec<ObjectError> = Vec::new();
-    for error in reader.errors {
-        if !errors.iter().any(|e| e.to_string() == error.to_string()) {
-            errors.push(error);
-        }
-    }
-    match errors.len() {
-        0 => Ok(reader.objects),
-        1 => Err(errors.remove(0)),
-        _ => Err(ObjectError::Several(errors)),
-    }
+    Documents::parse(manifest).objects(namespace, scope)
 }
 
-struct Reader<'a> {
-    namespace: &'a str,
-    scope: &'a dyn Fn(&str, &str) -> Option<Scope>,
-    objects: Vec<Object>,
-    errors: Vec<ObjectError>,
+/// The documents of a manifest, parsed. Which kinds they are of is known, but not whether these live in namespaces: the
+/// caller looks that up ([`Documents::kinds`]) before it asks for the objects.
+///
+/// ```
+/// use flux_helm::action::{Documents, Scope};
+///
+/// let manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
+/// let documents = Documents::parse(manifest);
+/// assert_eq!(documents.kinds(), [("v1", "ConfigMap")]);
+/// let objects = documents.objects("apps", &|_, _| Some(Scope::Namespaced))?;
+/// assert_eq!(objects[0].namespace, "apps");
+/// # Ok::<(), flux_helm::action::ObjectError>(())
+/// ```
+#[derive(Debug)]
+pub struct Documents {
+    documents: Vec<Result<Document, ObjectError>>,
+    /// Why nothing behind them was read.
+    end: Option<ObjectError>,
 }
 
-impl Reader<'_> {
-    fn read(&mut self, manifest: &str) -> Result<(), ObjectError> {
+#[derive(Debug)]
+enum Document {
+    Object(Value),
+    List {
+        /// The list without its items.
+        head: Value,
+        items: Result<Vec<Value>, ObjectError>,
+    },
+}
+
+impl Documents {
+    /// Parses a manifest. What is wrong with it is told by [`Documents::objects`].
+    pub fn parse(manifest: &str) -> Self {
+        let mut parsed = Vec::new();
         let (documents, end) = documents(manifest.as_bytes());
         for document in documents {
-            let value = yaml::value(&document).map_err(ObjectError::Parse)?;
-            if !value.is_null()
-                && let Err(error) = self.document(value)
-            {
-                self.errors.push(error);
+            match yaml::value(&document) {
+                Ok(value) if value.is_null() => {}
+                Ok(value) => parsed.push(Document::new(value)),
+                Err(error) => {
+                    return Self {
+                        documents: parsed,
+                        end: Some(ObjectError::Parse(error)),
+                    };
+                }
             }
         }
-        end.map_err(|error| match error {
+        let end = end.err().map(|error| match error {
             YamlError::Separator(rest) => ObjectError::Separator(rest),
             other => ObjectError::Parse(other),
-        })
+        });
+        Self {
+            documents: parsed,
+            end,
+        }
     }
 
-    fn document(&mut self, value: Value) -> Result<(), ObjectError> {
+    /// `apiVersion` and `kind` of all objects and lists, each once, in the order of the manifest.
+    pub fn kinds(&self) -> Vec<(&str, &str)> {
+        let mut known = BTreeSet::new();
+        let documents = self.documents.iter().flatten();
+        let kinds = documents.flat_map(Document::kinds);
+        kinds.filter(|kind| known.insert(*kind)).collect()
+    }
+
+    /// The objects in their order, lists taken apart, and the release's `namespace` given to those that live in one and name
+    /// none (HE-KUBE-002). `scope` tells of an `apiVersion` and a `kind` whether its objects live in namespaces, and `None`
+    /// where the cluster does not know it.
+    ///
+    /// # Errors
+    /// All that is wrong with any of them.
+    pub fn objects(
+        self,
+        namespace: &str,
+        scope: &dyn Fn(&str, &str) -> Option<Scope>,
+    ) -> Result<Vec<Object>, ObjectError> {
+        let mut reader = Reader {
+            namespace,
+            scope,
+            objects: Vec::new(),
+        };
+        let read = |document: Result<Document, ObjectError>| reader.document(document?);
+        let read = self.documents.into_iter().map(read);
+        let failed: Vec<ObjectError> = read.filter_map(Result::err).chain(self.end).collect();
+        let mut errors: Vec<ObjectError> = Vec::new();
+        for error in failed {
+            if !errors.iter().any(|e| e.to_string() == error.to_string()) {
+                errors.push(error);
+            }
+        }
+        match errors.len() {
+            0 => Ok(reader.objects),
+            1 => Err(errors.remove(0)),
+            _ => Err(ObjectError::Several(errors)),
+        }
+    }
+}
+
+impl Document {
+    fn new(mut value: Value) -> Result<Self, ObjectError> {
         let Value::Map(_) = value else {
             return Err(ObjectError::Decode(format!(
                 "json: cannot unmarshal {} into Go value of type unstructured.detector",
@@ -214,68 +269,109 @@ impl Reader<'_> {
             )));
         }
         check_metadata(&value).map_err(ObjectError::Decode)?;
-        let is_list = value.get("items").is_some();
-        // Every group has a kind `List`, which no cluster lists.
-        let (api_version, kind) = (text(&value, "apiVersion"), text(&value, "kind"));
-        let found = match (is_list, kind) {
-            (true, "List") => Some(Scope::Cluster),
-            _ => (self.scope)(api_version, kind),
+        let items = value.as_map_mut().and_then(|map| map.get_mut("items"));
+        let Some(items) = items.map(std::mem::take) else {
+            return Ok(Self::Object(value));
         };
-        let Some(found) = found else {
-            return Err(ObjectError::NoMatch {
-                api_version: api_version.to_owned(),
-                kind: kind.to_owned(),
-                namespace: metadata(&value, "namespace").to_owned(),
-                name: metadata(&value, "name").to_owned(),
-            });
-        };
-        if is_list {
-            return self.list(value);
-        }
-        self.add(value, found);
-        Ok(())
+        let items = items_of(&value, items);
+        Ok(Self::List { head: value, items })
     }
 
-    fn list(&mut self, mut list: Value) -> Result<(), ObjectError> {
-        let inferred = text(&list, "kind").trim_end_matches("List").to_owned();
-        let version = text(&list, "apiVersion").to_owned();
-        let items = list.as_map_mut().and_then(|map| map.get_mut("items"));
-        let mut items = match items.map(std::mem::take) {
-            Some(Value::Seq(items)) => items,
-            Some(Value::Null) | None => Vec::new(),
-            Some(other) => {
-                return Err(ObjectError::Decode(format!(
-                    "json: cannot unmarshal {} into Go struct field decodeList.items of type []json.RawMessage",
-                    yaml::json_kind(&other)
-                )));
+    /// The kinds that have to be known, in the order in which they are met.
+    fn kinds(&self) -> Vec<(&str, &str)> {
+        match self {
+            Self::Object(value) => vec![kind_of(value)],
+            Self::List { head, items } => {
+                let head = Some(kind_of(head)).filter(|_| !is_plain_list(head));
+                let items = items.iter().flatten().map(kind_of);
+                let items = items.filter(|(_, kind)| !kind.is_empty());
+                head.into_iter().chain(items).collect()
             }
-        };
-        for item in &mut items {
-            if !matches!(item, Value::Map(_) | Value::Null) {
-                return Err(ObjectError::Decode(format!(
-                    "json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
-                    yaml::json_kind(item)
-                )));
+        }
+    }
+}
+
+/// Every group has a kind `List`, which no cluster lists.
+fn is_plain_list(list: &Value) -> bool {
+    text(list, "kind") == "List"
+}
+
+fn kind_of(value: &Value) -> (&str, &str) {
+    (text(value, "apiVersion"), text(value, "kind"))
+}
+
+/// The items of a list, each with its kind.
+fn items_of(list: &Value, items: Value) -> Result<Vec<Value>, ObjectError> {
+    let inferred = text(list, "kind").trim_end_matches("List");
+    let mut items = match items {
+        Value::Seq(items) => items,
+        Value::Null => Vec::new(),
+        other => {
+            return Err(ObjectError::Decode(format!(
+                "json: cannot unmarshal {} into Go struct field decodeList.items of type []json.RawMessage",
+                yaml::json_kind(&other)
+            )));
+        }
+    };
+    for item in &mut items {
+        if !matches!(item, Value::Map(_) | Value::Null) {
+            return Err(ObjectError::Decode(format!(
+                "json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
+                yaml::json_kind(item)
+            )));
+        }
+        infer_kind(item, inferred, text(list, "apiVersion"));
+    }
+    if items
+        .iter()
+        .any(|item| matches!(item.get("items"), Some(Value::Seq(_))))
+    {
+        return Err(ObjectError::ListInList);
+    }
+    Ok(items)
+}
+
+struct Reader<'a> {
+    namespace: &'a str,
+    scope: &'a dyn Fn(&str, &str) -> Option<Scope>,
+    objects: Vec<Object>,
+}
+
+impl Reader<'_> {
+    fn document(&mut self, document: Document) -> Result<(), ObjectError> {
+        match document {
+            Document::Object(value) => {
+                let scope = self.scope(&value)?;
+                self.add(value, scope);
+                Ok(())
             }
-            infer_kind(item, &inferred, &version);
+            Document::List { head, items } => {
+                if !is_plain_list(&head) {
+                    self.scope(&head)?;
+                }
+                let errors = items?.into_iter().filter_map(|item| self.item(item).err());
+                let mut errors: Vec<_> = errors.collect();
+                match errors.len() {
+                    0 => Ok(()),
+                    1 => Err(errors.remove(0)),
+                    _ => Err(ObjectError::Several(errors)),
+                }
+            }
         }
-        if items
-            .iter()
-            .any(|item| matches!(item.get("items"), Some(Value::Seq(_))))
-        {
-            return Err(ObjectError::ListInList);
-        }
-        let errors = items.into_iter().filter_map(|item| self.item(item).err());
-        let mut errors: Vec<_> = errors.collect();
-        match errors.len() {
-            0 => Ok(()),
-            1 => Err(errors.remove(0)),
-            _ => Err(ObjectError::Several(errors)),
-        }
+    }
+
+    fn scope(&self, value: &Value) -> Result<Scope, ObjectError> {
+        let (api_version, kind) = kind_of(value);
+        (self.scope)(api_version, kind).ok_or_else(|| ObjectError::NoMatch {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+            namespace: metadata(value, "namespace").to_owned(),
+            name: metadata(value, "name").to_owned(),
+        })
     }
 
     fn item(&mut self, item: Value) -> Result<(), ObjectError> {
-        let (api_version, kind) = (text(&item, "apiVersion"), text(&item, "kind"));
+        let (api_version, kind) = kind_of(&item);
         if kind.is_empty() {
             return Err(ObjectError::NoKindInList);
         }
@@ -422,4 +518,76 @@ fn json(value: &Value) -> String {
     let mut sorted = value.clone();
     sorted.sort_keys();
     String::from_utf8(to_go_json(&yaml::JsonRef(&sorted)).unwrap_or_default()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Documents, ObjectError, Scope};
+
+    const MANIFEST: &str = "\
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: a}
+---
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: v1, kind: Secret, metadata: {name: b}}
+- {apiVersion: apps/v1, kind: Deployment, metadata: {name: c}}
+---
+apiVersion: v1
+kind: ConfigMapList
+items: [{metadata: {name: d}}]
+---
+kind: [no, text]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: [e]}
+";
+
+    // HE-KUBE-002
+    #[test]
+    fn documents_name_each_kind_once() {
+        let documents = Documents::parse(MANIFEST);
+        let kinds = [
+            ("v1", "Secret"),
+            ("apps/v1", "Deployment"),
+            ("v1", "ConfigMapList"),
+            ("v1", "ConfigMap"),
+        ];
+        assert_eq!(documents.kinds(), kinds);
+    }
+
+    // HE-KUBE-002 HE-ACT-006
+    #[test]
+    fn what_is_wrong_is_told_in_the_order_of_the_documents() {
+        let unknown = |_: &str, kind: &str| (kind != "Secret").then_some(Scope::Namespaced);
+        let error = Documents::parse(&format!("{MANIFEST}---\n{{\n"))
+            .objects("apps", &unknown)
+            .unwrap_err();
+        let ObjectError::Several(errors) = error else {
+            panic!("{error}");
+        };
+        let found: Vec<&str> = errors
+            .iter()
+            .map(|error| match error {
+                ObjectError::NoMatch { name, .. } => name.as_str(),
+                ObjectError::NoMatchInList { kind, .. } => kind.as_str(),
+                ObjectError::Decode(text) if text.contains("metadata.name") => "metadata",
+                ObjectError::Decode(_) => "decode",
+                ObjectError::Parse(_) => "parse",
+                _ => "other",
+            })
+            .collect();
+        assert_eq!(found, ["a", "Secret", "decode", "metadata", "parse"]);
+        let objects =
+            Documents::parse("apiVersion: v1\nkind: Node\nmetadata: {name: node, namespace: x}\n");
+        let objects = objects
+            .objects("apps", &|_, _| Some(Scope::Cluster))
+            .unwrap();
+        assert_eq!(objects[0].namespace, "");
+        assert_eq!(objects[0].value.at(["metadata", "namespace"]), None);
+    }
 }

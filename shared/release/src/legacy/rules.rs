@@ -1,7 +1,9 @@
-//! When Helm 3 took an object for ready (HC-WAIT-017).
+//! The rules of Helm 3 for the readiness of objects (HC-WAIT-017).
 
 use flux_helm::action::Object;
 use serde_json::Value;
+
+use crate::error::LegacyError;
 
 /// When objects of a kind are ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +25,7 @@ pub(super) enum Rule {
 }
 
 impl Rule {
-    /// Anything that has no rule is ready.
+    /// The rule for an object; `None` if it is always ready.
     pub(super) fn of(object: &Object, for_jobs: bool) -> Option<Self> {
         Some(match (object.api_version.as_str(), object.kind.as_str()) {
             ("v1", "Pod") => Self::Pod,
@@ -43,7 +45,7 @@ impl Rule {
     }
 
     /// Whether an object is ready; `related` are the ReplicaSets of a Deployment, or the Pods of a ReplicaSet.
-    pub(super) fn is_met(self, live: &Value, related: &[Value]) -> Result<bool, String> {
+    pub(super) fn is_met(self, live: &Value, related: &[Value]) -> Result<bool, LegacyError> {
         Ok(match self {
             Self::Pod => has_condition(live, "Ready", "True"),
             Self::Job => return job_is_complete(live),
@@ -88,17 +90,20 @@ fn has_condition(live: &Value, of_type: &str, status: &str) -> bool {
         .any(|condition| condition["type"] == of_type && condition["status"] == status)
 }
 
-fn job_is_complete(live: &Value) -> Result<bool, String> {
+fn job_is_complete(live: &Value) -> Result<bool, LegacyError> {
     let (spec, status, metadata) = (&live["spec"], &live["status"], &live["metadata"]);
     if count(&status["failed"]) > number(&spec["backoffLimit"]).unwrap_or(6) {
         let namespace = metadata["namespace"].as_str().unwrap_or_default();
-        return Err(format!("job is failed: {namespace}/{}", name(live)));
+        return Err(LegacyError::JobFailed {
+            namespace: namespace.to_owned(),
+            name: name(live),
+        });
     }
     let wanted = number(&spec["completions"]);
     Ok(wanted.is_none_or(|wanted| count(&status["succeeded"]) >= wanted))
 }
 
-fn hook_job_is_done(live: &Value) -> Result<bool, String> {
+fn hook_job_is_done(live: &Value) -> Result<bool, LegacyError> {
     let conditions = live["status"]["conditions"].as_array();
     for condition in conditions.into_iter().flatten() {
         let holds = condition["status"] == "True";
@@ -107,28 +112,32 @@ fn hook_job_is_done(live: &Value) -> Result<bool, String> {
         }
         if holds && condition["type"] == "Failed" {
             let reason = condition["reason"].as_str().unwrap_or_default();
-            return Err(format!("job {} failed: {reason}", name(live)));
+            return Err(LegacyError::HookJobFailed {
+                name: name(live),
+                reason: reason.to_owned(),
+            });
         }
     }
     Ok(false)
 }
 
-fn hook_pod_is_done(live: &Value) -> Result<bool, String> {
+fn hook_pod_is_done(live: &Value) -> Result<bool, LegacyError> {
     match live["status"]["phase"].as_str() {
         Some("Succeeded") => Ok(true),
-        Some("Failed") => Err(format!("pod {} failed", name(live))),
+        Some("Failed") => Err(LegacyError::HookPodFailed { name: name(live) }),
         _ => Ok(false),
     }
 }
 
-fn name(live: &Value) -> &str {
-    live["metadata"]["name"].as_str().unwrap_or_default()
+fn name(live: &Value) -> String {
+    let name = live["metadata"]["name"].as_str();
+    name.unwrap_or_default().to_owned()
 }
 
 /// The number of a Deployment's change, which its ReplicaSets carry as well.
 const REVISION: &str = "deployment.kubernetes.io/revision";
 
-/// How many of `total` a rolling update may take away; a share is rounded as told.
+/// A number, or a percentage of `total`, rounded up or down.
 fn allowed(value: &Value, total: i64, up: bool) -> Option<i64> {
     if let Some(number) = number(value) {
         return Some(number);

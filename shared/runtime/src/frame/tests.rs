@@ -1,3 +1,5 @@
+mod policies;
+
 use std::sync::Arc;
 
 use flux_api::source::GitRepository;
@@ -5,13 +7,18 @@ use serde_json::{Value, json};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::conclude::{seconds, spread};
 use super::*;
-use crate::conditions::{FAILED, Polarity, SUCCEEDED, Summary};
+use crate::conditions::{
+    ConditionType, Conditions, FAILED, Polarity, RECONCILING, SUCCEEDED, Summary,
+};
 use crate::controller::{Environment, FINALIZER};
 use crate::events::Recorder;
 use crate::fake::FakeApi;
 use crate::metrics::{Metrics, Page};
-use crate::queue::BackOff;
+use crate::outcome::Outcome;
+use crate::policy::{Events, Ready, Stalls, Wording};
+use crate::queue::{BackOff, Trigger};
 use crate::run::{Context, Slot};
 use crate::watch::Cache;
 
@@ -53,18 +60,18 @@ impl Reconciler for Scripted {
     }
 
     async fn reconcile(&self, run: &mut Run<GitRepository>) -> Result<Outcome, Failure> {
-        run.conditions.remove("FetchFailed");
+        run.conditions.remove(FETCH_FAILED);
         match self.script {
             Script::Ready => {}
             Script::Contradiction => {
                 run.conditions
-                    .set("FetchFailed", Status::True, "Broken", "it is broken");
+                    .set(FETCH_FAILED, Status::True, "Broken", "it is broken");
             }
             Script::Stall => {
-                return Err(Failure::stalled("URLInvalid", "no such scheme").marking("FetchFailed"));
+                return Err(Failure::stalled("URLInvalid", "no such scheme").marking(FETCH_FAILED));
             }
             Script::Retry(pace) => {
-                return Err(Failure::retry(FAILED, "remote hung up", pace).marking("FetchFailed"));
+                return Err(Failure::retry(FAILED, "remote hung up", pace).marking(FETCH_FAILED));
             }
             Script::Wait => return Err(Failure::waiting("DependencyNotReady", "not yet", MINUTE)),
             Script::Superseded => {
@@ -83,8 +90,8 @@ impl Reconciler for Scripted {
             Script::Panic => panic!("at the disco"),
             Script::Requeue => {
                 return Ok(Outcome {
-                    ready: None,
                     again: outcome::Again::BackOff,
+                    ..Outcome::summarized(MINUTE)
                 });
             }
             Script::Grow => run.status.observed_ignore = Some("x".repeat(2000)),
@@ -100,7 +107,7 @@ impl Reconciler for Scripted {
             }
         }
         run.conditions.set(
-            "ArtifactInStorage",
+            ARTIFACT_IN_STORAGE,
             Status::True,
             SUCCEEDED,
             "stored artifact",
@@ -113,32 +120,19 @@ impl Reconciler for Scripted {
     }
 }
 
+const FETCH_FAILED: ConditionType = ConditionType::new("FetchFailed");
+const ARTIFACT_IN_STORAGE: ConditionType = ConditionType::new("ArtifactInStorage");
+
 const SETTINGS: Settings = Settings {
-    name: "gitrepository",
-    finalizer: FINALIZER,
-    owned: &[
-        "FetchFailed",
-        "ArtifactInStorage",
-        READY,
-        RECONCILING,
-        STALLED,
-    ],
-    summary: Some(Summary {
+    conditions: &[FETCH_FAILED, ARTIFACT_IN_STORAGE],
+    ready: Ready::Summary(Summary {
         types: &[
-            ("FetchFailed", Polarity::Negative),
-            ("ArtifactInStorage", Polarity::Positive),
-            (STALLED, Polarity::Negative),
-            (RECONCILING, Polarity::Negative),
+            (FETCH_FAILED, Polarity::Negative),
+            (ARTIFACT_IN_STORAGE, Polarity::Positive),
         ],
         bipolar: None,
     }),
-    begins_at_once: true,
-    observes_suspended: true,
-    suspended: "reconciliation is suspended for this object",
-    stalled_is_error: false,
-    names_ends: false,
-    measured: true,
-    timeout: None,
+    ..Settings::new("gitrepository")
 };
 
 /// A GitRepository of generation 2, of which a run has observed the first.
@@ -162,6 +156,12 @@ struct World {
     metrics: Metrics,
     /// `--interval-jitter-percentage`.
     jitter: u8,
+    /// The kind's workers.
+    slots: Arc<Semaphore>,
+    /// What triggers the object while its run is under way.
+    trigger: watch::Sender<Option<Trigger>>,
+    /// The end of the process.
+    stop: CancellationToken,
 }
 
 impl World {
@@ -170,11 +170,23 @@ impl World {
             api: FakeApi::holding(object),
             metrics: Metrics::new().unwrap(),
             jitter: 0,
+            slots: Arc::new(Semaphore::new(1)),
+            trigger: watch::channel(None).0,
+            stop: CancellationToken::new(),
         }
     }
 
     /// One reconcile of the object as the API server has it.
     async fn reconcile(&self, script: Script, settings: Settings) -> Again {
+        let reconciler = Scripted {
+            script,
+            api: self.api.clone(),
+        };
+        self.run(reconciler, settings).await
+    }
+
+    /// One reconcile by `reconciler`, and the end of its events.
+    async fn run<R: Reconciler>(&self, reconciler: R, settings: Settings) -> Again {
         let client = self.api.client();
         let recorder =
             Recorder::new(client.clone(), "source-controller", "pod-1".into(), None).unwrap();
@@ -192,28 +204,26 @@ impl World {
             recorder: recorder.clone(),
             metrics: self.metrics.clone(),
         };
-        let reconciler = Scripted {
-            script,
-            api: self.api.clone(),
-        };
         let cache = Cache::default();
         let controller = Controller::new(reconciler, settings, cache.clone(), environment);
         let context = Arc::new(Context {
             client,
             settings,
             status_manager: "source-controller",
-            recorder,
+            recorder: recorder.clone(),
             cache,
         });
         let slot = Slot {
-            permit: None,
-            slots: Arc::new(Semaphore::new(1)),
+            permit: self.slots.clone().try_acquire_owned().ok(),
+            slots: self.slots.clone(),
             active: controller.metrics.active.clone(),
         };
         let object = Arc::new(serde_json::from_value(self.api.object()).unwrap());
-        let interrupt = watch::channel(None).1;
-        let run = Run::new(object, context, slot, interrupt, CancellationToken::new());
-        reconcile(&controller, run).await
+        let interrupt = self.trigger.subscribe();
+        let run = Run::new(object, context, slot, interrupt, self.stop.clone());
+        let again = reconcile(&controller, run).await;
+        recorder.flush(MINUTE).await;
+        again
     }
 
     fn conditions(&self) -> Vec<String> {
@@ -391,7 +401,7 @@ async fn a_stall_may_count_as_a_terminal_error() {
     // RT-QUE-006, RT-MET-013
     let world = World::holding(object(&json!({})));
     let settings = Settings {
-        stalled_is_error: true,
+        stalls: Stalls::Fail,
         ..SETTINGS
     };
     assert_eq!(world.reconcile(Script::Stall, settings).await, Again::Never);
@@ -690,13 +700,13 @@ fn intervals_spread_by_the_percentage() {
 #[test]
 fn waiting_and_stalled_ends_are_logged_in_the_words_of_the_controller() {
     // SC-PROC-071, RT-LOG-005
-    let line = |script, names_ends| {
+    let line = |script, wording| {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
         let settings = Settings {
-            names_ends,
+            wording,
             ..SETTINGS
         };
         let reconcile = async {
@@ -713,7 +723,7 @@ fn waiting_and_stalled_ends_are_logged_in_the_words_of_the_controller() {
         fields.map(|field| line[field].clone())
     };
     assert_eq!(
-        line(Script::Wait, true).map(|field| field.to_string()),
+        line(Script::Wait, Wording::Named).map(|field| field.to_string()),
         [
             "\"info\"",
             "\"reconciliation waiting\"",
@@ -723,7 +733,7 @@ fn waiting_and_stalled_ends_are_logged_in_the_words_of_the_controller() {
         ]
     );
     assert_eq!(
-        line(Script::Stall, true),
+        line(Script::Stall, Wording::Named),
         [
             json!("error"),
             json!("reconciliation stalled"),
@@ -732,7 +742,7 @@ fn waiting_and_stalled_ends_are_logged_in_the_words_of_the_controller() {
             Value::Null
         ]
     );
-    assert_eq!(line(Script::Wait, false)[1], "not yet");
-    assert_eq!(line(Script::Stall, false)[1], "Reconciler error");
+    assert_eq!(line(Script::Wait, Wording::Message)[1], "not yet");
+    assert_eq!(line(Script::Stall, Wording::Message)[1], "Reconciler error");
     assert_eq!(seconds(Duration::from_millis(1500)), json!(1.5));
 }

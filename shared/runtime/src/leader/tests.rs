@@ -132,9 +132,9 @@ async fn term(election: Election, renewals: Vec<u16>) -> Duration {
     let recorder = Recorder::new(client.clone(), "c", "p".into(), None).unwrap();
     let metrics = Metrics::new().unwrap();
     let stop = CancellationToken::new();
-    let office = election.win(client, recorder, metrics, &stop).await;
+    let leadership = election.acquire(client, recorder, metrics, &stop).await;
     let started = Instant::now();
-    assert!(!office.unwrap().hold(&stop).await);
+    assert!(!leadership.unwrap().renew(&stop).await);
     started.elapsed()
 }
 
@@ -297,7 +297,7 @@ async fn a_contender_goes_by_the_duration_in_the_lease() {
     let stop = CancellationToken::new();
     assert!(
         election()
-            .win(client, recorder, metrics, &stop)
+            .acquire(client, recorder, metrics, &stop)
             .await
             .is_some()
     );

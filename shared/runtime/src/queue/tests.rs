@@ -61,6 +61,69 @@ async fn live_changes_overtake_the_first_list() {
     );
 }
 
+/// The namespaces in the order in which the next `count` keys are handed out; each key is done at once.
+async fn served(queue: &Queue, count: usize) -> Vec<String> {
+    let mut order = Vec::new();
+    for _ in 0..count {
+        let ticket = queue.next().await;
+        queue.done(&ticket.key);
+        order.push(ticket.key.namespace);
+    }
+    order
+}
+
+#[tokio::test(start_paused = true)]
+async fn namespaces_are_served_in_turn() {
+    let queue = queue();
+    for at in 0..500 {
+        queue.add(Key::new("many", format!("{at}")), LIVE, None);
+    }
+    for (namespace, name) in [("two", "a"), ("one", "a"), ("two", "b")] {
+        queue.add(Key::new(namespace, name), LIVE, None);
+    }
+    assert_eq!(
+        served(&queue, 7).await,
+        ["many", "two", "one", "many", "two", "many", "many"]
+    );
+    // one that comes back after each turn gets one turn in each round, not all of them
+    let mut order = Vec::new();
+    for at in 0..4 {
+        queue.add(Key::new("back", format!("{at}")), LIVE, None);
+        order.extend(served(&queue, 2).await);
+    }
+    assert_eq!(
+        order,
+        [
+            "many", "back", "many", "back", "many", "back", "many", "back"
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_does_not_outweigh_a_priority() {
+    // RT-QUE-003
+    let queue = queue();
+    for (namespace, priority) in [("a", INITIAL), ("b", LIVE), ("b", LIVE), ("c", INITIAL)] {
+        let name = queue.shared.state.lock().unwrap().waiting.len().to_string();
+        queue.add(Key::new(namespace, name), priority, None);
+    }
+    assert_eq!(served(&queue, 4).await, ["b", "b", "a", "c"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_taken_out_leaves_the_turns_as_they_are() {
+    let queue = queue();
+    for (namespace, name) in [("a", "1"), ("a", "2"), ("b", "1"), ("c", "1")] {
+        queue.add(Key::new(namespace, name), LIVE, None);
+    }
+    queue.remove(&Key::new("a", "1"));
+    queue.remove(&Key::new("b", "1"));
+    queue.remove(&Key::new("b", "absent"));
+    assert_eq!(queue.next().await.key, Key::new("a", "2"));
+    assert_eq!(queue.next().await.key, Key::new("c", "1"));
+    assert!(!queue.shared.state.lock().unwrap().has_due());
+}
+
 #[tokio::test(start_paused = true)]
 async fn failures_double_the_delay_until_the_cap() {
     // RT-QUE-004

@@ -1,46 +1,20 @@
-//! The status as the server has it and as the run drafts it, and the requests between the two.
+//! Writes the drafted status where it differs from the server's.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use flux_api::meta::FluxStatus;
 use flux_objects::{Error, Objects};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{Kind, Run};
-use crate::patch;
+use crate::conditions::{Conditions, listed};
+use crate::{finalizer, patch};
 
 /// How often a status patch is tried when others write at the same time (RT-CON-016).
 const PATCH_TRIES: u32 = 5;
-
-/// The status as the API server has it.
-pub(super) struct Server {
-    pub(super) resource_version: String,
-    pub(super) status: Value,
-    pub(super) conditions: Vec<Condition>,
-}
-
-impl Server {
-    pub(super) fn of<K: Kind>(object: &K) -> Result<Self, serde_json::Error> {
-        let status = object
-            .status()
-            .map(serde_json::to_value)
-            .transpose()?
-            .unwrap_or_else(|| json!({}));
-        let conditions = status
-            .get("conditions")
-            .cloned()
-            .map(serde_json::from_value)
-            .transpose()?
-            .unwrap_or_default();
-        Ok(Self {
-            resource_version: object.resource_version().unwrap_or_default(),
-            status,
-            conditions,
-        })
-    }
-}
 
 /// Why the status could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -85,31 +59,23 @@ impl<K: Kind> Run<K> {
         Ok(Objects::in_namespace(client, self.namespace())?)
     }
 
-    fn drafted(&self) -> Result<Value, StatusError> {
-        let mut status = match serde_json::to_value(&self.status)? {
-            Value::Object(status) => status,
-            _ => Map::new(),
+    /// The merge patch from the server's status to the draft; `None` where they are equal (RT-CON-018).
+    fn difference(&mut self) -> Result<Option<Value>, StatusError> {
+        let before = self.server.status();
+        *self.status.conditions_mut() = self.conditions.sorted(listed(before));
+        self.status
+            .set_observed_generation(self.observed_generation);
+        self.status
+            .set_last_handled_reconcile_at(self.handled.clone());
+        let is_equal = match before {
+            Some(before) => *before == self.status,
+            None => self.status == K::Status::default(),
         };
-        let mut field = |name: &str, value: Option<Value>| match value {
-            Some(value) => drop(status.insert(name.to_owned(), value)),
-            None => drop(status.remove(name)),
-        };
-        let conditions = self.conditions.sorted(&self.server.conditions);
-        field(
-            "conditions",
-            (!conditions.is_empty())
-                .then(|| serde_json::to_value(conditions))
-                .transpose()?,
-        );
-        field(
-            "observedGeneration",
-            self.observed_generation.map(Value::from),
-        );
-        field(
-            "lastHandledReconcileAt",
-            self.handled.clone().map(Value::from),
-        );
-        Ok(Value::Object(status))
+        if is_equal {
+            return Ok(None);
+        }
+        let before = before.map_or_else(|| Ok(json!({})), serde_json::to_value)?;
+        Ok(patch::diff(&before, &serde_json::to_value(&self.status)?))
     }
 
     /// Writes what differs between the draft and the server's status, if anything does (RT-CON-016..020). Others'
@@ -121,11 +87,11 @@ impl<K: Kind> Run<K> {
     pub async fn patch(&mut self) -> Result<(), StatusError> {
         let objects = self.objects().map_err(StatusError::Api)?;
         for attempt in 0..PATCH_TRIES {
-            let drafted = self.drafted()?;
-            let Some(change) = patch::diff(&self.server.status, &drafted) else {
+            let Some(change) = self.difference()? else {
                 return Ok(());
             };
-            let body = json!({"metadata": {"resourceVersion": self.server.resource_version}, "status": change});
+            let version = self.server.resource_version().unwrap_or_default();
+            let body = json!({"metadata": {"resourceVersion": version}, "status": change});
             let params = PatchParams {
                 field_manager: Some(self.context.status_manager.to_owned()),
                 ..PatchParams::default()
@@ -135,8 +101,7 @@ impl<K: Kind> Run<K> {
                 .await
             {
                 Ok(object) => {
-                    self.server = Server::of(&object)?;
-                    self.context.cache.note(object);
+                    self.server = self.context.cache.upsert(object);
                     return Ok(());
                 }
                 Err(error) if error.code() == Some(409) => {
@@ -154,13 +119,13 @@ impl<K: Kind> Run<K> {
                     if live.meta().uid != self.object.meta().uid {
                         return Ok(()); // the object of this run is gone
                     }
-                    self.server = Server::of(&live)?;
-                    self.conditions
-                        .rebase(self.context.settings.owned, &self.server.conditions);
+                    self.server = Arc::new(live);
+                    let owned = self.context.settings.conditions;
+                    self.conditions.rebase(owned, listed(self.server.status()));
                 }
                 Err(error) if error.is_not_found() => return Ok(()), // RT-CON-020
                 Err(source) if is_too_large(&source) => {
-                    let bytes = drafted.to_string().len();
+                    let bytes = serde_json::to_string(&self.status)?.len();
                     return Err(StatusError::TooLarge { bytes, source });
                 }
                 Err(error) => return Err(StatusError::Api(error)),
@@ -169,41 +134,35 @@ impl<K: Kind> Run<K> {
         Err(StatusError::Conflict)
     }
 
-    /// Takes back what the draft says beside conditions, so that at least these can be written.
-    pub(crate) fn withdraw(&mut self) -> Result<(), StatusError> {
-        let status = &self.server.status;
-        self.status = serde_json::from_value(status.clone())?;
-        self.observed_generation = status.get("observedGeneration").and_then(Value::as_i64);
-        Ok(())
+    /// Drafts an empty status.
+    pub(crate) fn reset(&mut self) {
+        self.status = K::Status::default();
+        self.conditions = Conditions::new(Vec::new(), self.generation());
+        self.observed_generation = None;
+        self.handled = None;
     }
 
-    /// Adds or takes away the finalizer.
-    pub(crate) async fn set_finalizer(&self, present: bool) -> Result<(), Error> {
-        let finalizer = self.settings().finalizer;
-        let mut finalizers: Vec<String> = self.object.finalizers().to_vec();
-        finalizers.retain(|name| name != finalizer);
-        if present {
-            finalizers.push(finalizer.to_owned());
+    /// Drops what the draft holds besides conditions, so that at least these can be written.
+    pub(crate) fn withdraw(&mut self) {
+        self.status = self.server.status().cloned().unwrap_or_default();
+        self.observed_generation = self.status.observed_generation();
+    }
+
+    /// Adds or removes the finalizer.
+    pub(crate) async fn set_finalizer(&mut self, present: bool) -> Result<(), Error> {
+        let stored = finalizer::set(
+            &self.objects()?,
+            &*self.object,
+            &self.server.resource_version().unwrap_or_default(),
+            self.settings().finalizer,
+            present,
+            self.context.status_manager,
+        )
+        .await?;
+        let exists = |object: &K| object.meta().deletion_timestamp.is_none();
+        if let Some(object) = stored.filter(exists) {
+            self.server = self.context.cache.upsert(object);
         }
-        let body = json!({"metadata": {"finalizers": finalizers, "resourceVersion": self.server.resource_version}});
-        let manager = self.context.status_manager.to_owned();
-        let params = PatchParams {
-            field_manager: Some(manager),
-            ..PatchParams::default()
-        };
-        match self
-            .objects()?
-            .patch(self.name(), &params, &Patch::Merge(&body))
-            .await
-        {
-            Ok(object) => {
-                if present {
-                    self.context.cache.note(object);
-                }
-                Ok(())
-            }
-            Err(error) if error.is_not_found() && !present => Ok(()),
-            Err(error) => Err(error),
-        }
+        Ok(())
     }
 }

@@ -1,13 +1,10 @@
-//! The requests that are sent to a cluster.
+//! The requests about objects that are sent to a cluster.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use flux_objects::path::{self, InvalidPath};
-use kube::api::{
-    Api, DeleteParams, DynamicObject, GetParams, ListParams, Patch, PatchParams, PostParams,
-    Preconditions,
-};
+use kube::api::{Api, DynamicObject, GetParams, ListParams};
 use kube::core::{Request, Resource as _};
 use kube::{Client, core};
 use serde_json::Value;
@@ -15,8 +12,8 @@ use serde_json::Value;
 use crate::confidential::Confidential;
 use crate::discovery::{Discovery, Resource};
 use crate::error::RequestError;
+use crate::object::{Object, ObjectId};
 use crate::request::{About, Limit, exchange, exchange_json};
-use crate::{Object, ObjectId};
 
 /// How many objects one answer to a list request holds.
 const PAGE: u32 = 500;
@@ -44,7 +41,7 @@ impl Cluster {
         }
     }
 
-    /// The same cluster, of whose refusals no message shows what is confidential (KC-SUB-009).
+    /// The same cluster, with `confidential` values masked in the messages of its errors (KC-SUB-009).
     #[must_use]
     pub fn masking(&self, confidential: Confidential) -> Self {
         Self {
@@ -53,13 +50,8 @@ impl Cluster {
         }
     }
 
-    /// What no message shows.
-    pub(crate) fn confidential(&self) -> &Confidential {
-        &self.confidential
-    }
-
-    /// The same cluster for one run, none of whose requests may take longer than `limit`. Once a request has taken that
-    /// long, those that follow fail without being sent.
+    /// The same cluster with a time limit for each request of one run. Once a request has reached the limit, those that follow
+    /// fail without being sent.
     #[must_use]
     pub fn within(&self, limit: Duration) -> Self {
         Self {
@@ -68,15 +60,17 @@ impl Cluster {
         }
     }
 
-    /// The same cluster for requests that have to be sent even if others of the run were not answered.
-    pub(crate) fn each_alone(&self) -> Self {
+    /// The same cluster for requests that have to be sent even after others of the run have reached the time limit.
+    #[must_use]
+    pub fn each_alone(&self) -> Self {
         Self {
             limit: self.limit.each_alone(),
             ..self.clone()
         }
     }
 
-    /// The same cluster with another identity. What is known of its kinds is shared.
+    /// The same cluster with another identity; the discovered kinds are shared.
+    #[must_use]
     pub fn acting_as(&self, client: Client) -> Self {
         Self {
             client,
@@ -92,6 +86,11 @@ impl Cluster {
     /// Which kinds the cluster has.
     pub fn discovery(&self) -> &Discovery {
         &self.discovery
+    }
+
+    /// The values that are masked in the messages of errors.
+    pub fn confidential(&self) -> &Arc<Confidential> {
+        &self.confidential
     }
 
     /// The field manager's name.
@@ -123,8 +122,12 @@ impl Cluster {
         self.limit.bound(found).await
     }
 
-    /// Whether the cluster lists a kind by now, whatever it was known to list before.
-    pub(crate) async fn lists_by_now(
+    /// Whether the cluster serves a kind, by a new request whatever discovery has cached.
+    ///
+    /// # Errors
+    ///
+    /// Where the cluster does not answer.
+    pub async fn serves_kind(
         &self,
         group: &str,
         version: &str,
@@ -139,7 +142,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// The server's, [`RequestError::is_not_found`] where there is none.
+    /// The server's, [`RequestError::is_not_found`] if there is no such object.
     pub async fn get(&self, resource: &Resource, id: &ObjectId) -> Result<Object, RequestError> {
         let (path, name) = Self::named(resource, id)?;
         let request = path.get(&name, &GetParams::default());
@@ -161,99 +164,12 @@ impl Cluster {
         self.object(request, resource, id).await
     }
 
-    /// Applies an object, taking over what others manage; gives what the server made of it.
-    pub(crate) async fn apply(
-        &self,
-        resource: &Resource,
-        object: &Object,
-        dry_run: bool,
-    ) -> Result<Object, RequestError> {
-        let id = object.id();
-        let params = PatchParams {
-            dry_run,
-            force: true,
-            field_manager: Some(self.field_manager.to_string()),
-            field_validation: None,
-        };
-        let (path, name) = Self::named(resource, &id)?;
-        let request = path.patch(&name, &params, &Patch::Apply(object.fields()));
-        self.object(request, resource, &id).await
-    }
-
-    /// A dry run of creating an object. What is wrong with the object itself is refused before the server finds that the
-    /// name is taken.
+    /// The metadata of every object of a kind that a label selector finds, in one namespace or in all.
     ///
     /// # Errors
     ///
-    /// The server's; `AlreadyExists` where nothing but the name is in the way.
-    pub(crate) async fn dry_create(
-        &self,
-        resource: &Resource,
-        object: &Object,
-    ) -> Result<(), RequestError> {
-        let id = object.id();
-        let params = PostParams {
-            dry_run: true,
-            field_manager: Some(self.field_manager.to_string()),
-        };
-        let body = serde_json::to_vec(object.fields())
-            .map_err(|error| RequestError::local(error.to_string()))?;
-        let request = Self::path(resource, &id)?.create(&params, body);
-        self.send(request, resource, &id).await.map(drop)
-    }
-
-    /// Changes an object by a JSON patch; gives what the server made of it.
-    pub(crate) async fn json_patch(
-        &self,
-        resource: &Resource,
-        id: &ObjectId,
-        patch: Vec<Value>,
-    ) -> Result<Object, RequestError> {
-        let patch: Patch<()> = match serde_json::from_value(Value::Array(patch)) {
-            Ok(patch) => Patch::Json(patch),
-            Err(error) => return Err(RequestError::local(error.to_string())),
-        };
-        let params = PatchParams {
-            field_manager: Some(self.field_manager.to_string()),
-            ..PatchParams::default()
-        };
-        let (path, name) = Self::named(resource, id)?;
-        let request = path.patch(&name, &params, &patch);
-        self.object(request, resource, id).await
-    }
-
-    /// Deletes an object; its dependents follow in the background.
-    pub(crate) async fn delete(
-        &self,
-        resource: &Resource,
-        id: &ObjectId,
-    ) -> Result<(), RequestError> {
-        let (path, name) = Self::named(resource, id)?;
-        let request = path.delete(&name, &DeleteParams::background());
-        self.send(request, resource, id).await.map(drop)
-    }
-
-    /// Deletes the object that was read, and no other of its name.
-    pub(crate) async fn delete_exactly(
-        &self,
-        resource: &Resource,
-        id: &ObjectId,
-        uid: &str,
-    ) -> Result<(), RequestError> {
-        let mut params = DeleteParams::background();
-        if !uid.is_empty() {
-            params = params.preconditions(Preconditions {
-                uid: Some(uid.to_owned()),
-                ..Preconditions::default()
-            });
-        }
-        let (path, name) = Self::named(resource, id)?;
-        let request = path.delete(&name, &params);
-        self.send(request, resource, id).await.map(drop)
-    }
-
-    /// The metadata of every object of a kind that a label selector finds, in one namespace or in all.
-    pub(crate) async fn list_metadata(
+    /// The server's.
+    pub async fn list_metadata(
         &self,
         resource: &Resource,
         namespace: Option<&str>,

@@ -1,12 +1,27 @@
 //! Objects of any kind, and what identifies them.
 
 use std::fmt::{self, Display, Formatter};
+use std::sync::OnceLock;
 
 use serde_json::{Map, Value, json};
 
 /// An object of any kind, as its JSON.
-#[derive(Clone, PartialEq, Default)]
-pub struct Object(Map<String, Value>);
+///
+/// Its id and its digest are computed when they are first asked for, and again only after a change. A clone has them too, so
+/// that what a controller keeps of an unchanged build is hashed once.
+#[derive(Clone, Default)]
+pub struct Object {
+    fields: Map<String, Value>,
+    id: OnceLock<ObjectId>,
+    digest: OnceLock<blake3::Hash>,
+}
+
+/// Compares the fields.
+impl PartialEq for Object {
+    fn eq(&self, other: &Self) -> bool {
+        self.fields == other.fields
+    }
+}
 
 /// Formats as the object's name only: it may hold a Secret's values.
 impl fmt::Debug for Object {
@@ -16,39 +31,44 @@ impl fmt::Debug for Object {
 }
 
 impl Object {
-    /// Takes a JSON value for an object; nothing where it is none.
+    /// `None` unless the value is a JSON object.
     pub fn new(value: Value) -> Option<Self> {
         match value {
-            Value::Object(fields) => Some(Self(fields)),
+            Value::Object(fields) => Some(Self {
+                fields,
+                ..Self::default()
+            }),
             _ => None,
         }
     }
 
     /// The fields.
     pub fn fields(&self) -> &Map<String, Value> {
-        &self.0
+        &self.fields
     }
 
     /// The fields, to change them.
     pub fn fields_mut(&mut self) -> &mut Map<String, Value> {
-        &mut self.0
+        self.id.take();
+        self.digest.take();
+        &mut self.fields
     }
 
     /// The object as a JSON value.
     pub fn into_value(self) -> Value {
-        Value::Object(self.0)
+        Value::Object(self.fields)
     }
 
     /// A copy of the object as a JSON value.
     pub fn to_value(&self) -> Value {
-        Value::Object(self.0.clone())
+        Value::Object(self.fields.clone())
     }
 
     /// The value at a path of keys.
     pub fn at(&self, path: &[&str]) -> Option<&Value> {
         let (first, rest) = path.split_first()?;
         rest.iter()
-            .try_fold(self.0.get(*first)?, |value, key| value.get(key))
+            .try_fold(self.fields.get(*first)?, |value, key| value.get(key))
     }
 
     fn text(&self, path: &[&str]) -> &str {
@@ -84,7 +104,7 @@ impl Object {
         self.text(&["metadata", "name"])
     }
 
-    /// The namespace; empty where there is none.
+    /// The namespace; empty for an object without one.
     pub fn namespace(&self) -> &str {
         self.text(&["metadata", "namespace"])
     }
@@ -95,7 +115,7 @@ impl Object {
     }
 
     /// The uid; empty for an object that no server has stored.
-    pub(crate) fn uid(&self) -> &str {
+    pub fn uid(&self) -> &str {
         self.text(&["metadata", "uid"])
     }
 
@@ -105,13 +125,25 @@ impl Object {
     }
 
     /// What identifies the object.
-    pub fn id(&self) -> ObjectId {
-        ObjectId {
+    pub fn id(&self) -> &ObjectId {
+        self.id.get_or_init(|| ObjectId {
             group: self.group().to_owned(),
             kind: self.kind().to_owned(),
             namespace: self.namespace().to_owned(),
             name: self.name().to_owned(),
-        }
+        })
+    }
+
+    /// A digest of the fields: equal for objects with the same fields in the same order.
+    pub fn digest(&self) -> blake3::Hash {
+        *self.digest.get_or_init(|| {
+            let mut hasher = blake3::Hasher::new();
+            // Writing JSON values into a hasher cannot fail. If it did, the digest would differ and the object be compared.
+            if serde_json::to_writer(&mut hasher, &self.fields).is_err() {
+                hasher.update(b"\0");
+            }
+            hasher.finalize()
+        })
     }
 
     /// The labels, or annotations, of the object.
@@ -130,7 +162,10 @@ impl Object {
         if pairs.peek().is_none() {
             return;
         }
-        let metadata = self.0.entry("metadata").or_insert_with(|| json!({}));
+        let metadata = self
+            .fields_mut()
+            .entry("metadata")
+            .or_insert_with(|| json!({}));
         if !metadata.is_object() {
             *metadata = json!({});
         }
@@ -188,7 +223,8 @@ pub enum Metadata {
 }
 
 impl Metadata {
-    pub(crate) const fn key(self) -> &'static str {
+    /// The field of `metadata`.
+    pub const fn key(self) -> &'static str {
         match self {
             Self::Labels => "labels",
             Self::Annotations => "annotations",
@@ -209,7 +245,7 @@ pub struct ObjectId {
     pub name: String,
 }
 
-/// Formats as `<Kind>/<namespace>/<name>`, the namespace left out where there is none (RT-SSA-010).
+/// Formats as `<Kind>/<namespace>/<name>`, without the namespace if there is none (RT-SSA-010).
 impl Display for ObjectId {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{}/", self.kind)?;
@@ -272,7 +308,7 @@ impl ObjectId {
 mod tests {
     use serde_json::json;
 
-    use super::{Object, ObjectId};
+    use super::{Metadata, Object, ObjectId};
 
     fn id(namespace: &str, name: &str, group: &str, kind: &str) -> ObjectId {
         ObjectId {
@@ -343,6 +379,38 @@ mod tests {
             "keys are compared exactly"
         );
         assert!(!object.carries_any(&pair("empty", "")));
+    }
+
+    #[test]
+    fn id_and_digest_follow_the_fields() {
+        let object = |name: &str| {
+            Object::new(
+                json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name } }),
+            )
+            .unwrap()
+        };
+        let mut changed = object("a");
+        let digest = changed.digest();
+        assert_eq!(changed.id().name, "a");
+        assert_eq!(digest, object("a").digest());
+        changed.fields_mut()["metadata"]["name"] = json!("b");
+        assert_eq!(changed.id().name, "b");
+        assert_eq!(changed.digest(), object("b").digest());
+        assert_ne!(changed.digest(), digest);
+        let (key, value) = ("k".to_owned(), "v".to_owned());
+        let before = changed.digest();
+        changed.set_metadata(Metadata::Labels, [(&key, &value)]);
+        assert_ne!(changed.digest(), before, "labels are part of the digest");
+        assert_eq!(changed.clone().digest(), changed.digest());
+        let mut asked = object("a");
+        asked.fields_mut();
+        assert_eq!(
+            asked,
+            object("a"),
+            "what was computed is no part of the object"
+        );
+        object("a").id();
+        assert_eq!(object("a"), asked);
     }
 
     #[test]

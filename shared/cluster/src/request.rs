@@ -18,7 +18,7 @@ use crate::error::RequestError;
 /// The largest answer that is read. A page of a list is far below it.
 const MAX_ANSWER: usize = 256 << 20;
 
-/// How much of a refusal that is not a `Status` is looked at, as in client-go.
+/// How much of a refusal that is not a `Status` is read, as in client-go.
 const MAX_REFUSAL_TEXT: usize = 2048;
 
 /// How often a request is sent again because the server asks for it with `Retry-After`, as in client-go.
@@ -31,7 +31,7 @@ const MAX_RETRIES: u32 = 10;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Limit {
     each: Option<Duration>,
-    /// Whether a request has used up its time; none where that does not matter to the others.
+    /// Whether a request has reached the limit; `None` if that does not end the others.
     expired: Option<Arc<AtomicBool>>,
 }
 

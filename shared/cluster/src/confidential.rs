@@ -7,9 +7,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
 
-use crate::{Object, ObjectId};
+use crate::object::{Object, ObjectId};
 
-/// What stands in place of a confidential value (KC-SUB-009).
+/// The replacement for a confidential value (KC-SUB-009).
 const MASK: &str = "***";
 
 /// Values up to this length are masked only as whole words: as a part of others they would garble every message.
@@ -47,7 +47,7 @@ impl Confidential {
         for line in lines.filter(|line| line.len() >= LINE) {
             self.insert(line);
         }
-        // A number is written as the server understands it: `1e3` comes back as `1000`.
+        // A number comes back as the server parses it: `1e3` comes back as `1000`.
         if let Ok(number) = text.trim().parse::<f64>()
             && number.is_finite()
         {
@@ -68,13 +68,13 @@ impl Confidential {
     }
 
     /// Whether there is nothing to mask.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.forms.is_empty()
     }
 
     /// Adds the texts of a live object that the object to be applied, if there is one, does not have. Where Secrets go into
     /// a Kustomization's objects they may be what such a Secret held before, of which nothing else is known.
-    pub(crate) fn add_former(&mut self, live: &Object, desired: Option<&Object>) {
+    pub fn add_former(&mut self, live: &Object, desired: Option<&Object>) {
         let mut known = BTreeSet::new();
         if let Some(desired) = desired {
             for (_, value) in desired.fields() {
@@ -182,7 +182,7 @@ mod tests {
     use serde_json::json;
 
     use super::Confidential;
-    use crate::{Object, ObjectId};
+    use crate::object::{Object, ObjectId};
 
     fn masked(values: &[&[u8]], message: &str) -> String {
         let mut confidential = Confidential::default();

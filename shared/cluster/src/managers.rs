@@ -2,8 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::Object;
-use crate::object::Metadata;
+use crate::object::{Metadata, Object};
 
 /// Names a field manager whose fields are taken over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +69,7 @@ impl Cleanup {
         patch
     }
 
-    /// The managed fields after the take-over; nothing where no manager is to be taken over.
+    /// The managed fields after the take-over; `None` if there is nothing to take over.
     fn take_over(&self, live: &Object, owner: &str) -> Option<Vec<Value>> {
         let entries = live.at(&["metadata", "managedFields"])?.as_array()?;
         let is_own = |entry: &Value| entry["manager"] == owner && entry["operation"] == "Apply";
@@ -172,7 +171,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::{Cleanup, FieldManager, Operation, migrate_api_version};
-    use crate::Object;
+    use crate::object::Object;
 
     #[allow(clippy::needless_pass_by_value)] // reads better where the argument is a json! literal
     fn entry(manager: &str, operation: &str, fields: Value) -> Value {

@@ -1,26 +1,27 @@
-//! Which of the release's objects live already, and whose they are.
+//! Adoption: which of the release's objects exist already, and whose they are.
 
-use flux_apply::Cluster;
+use flux_cluster::Cluster;
 use flux_helm::action::{Object, Owner, unclaimed};
 use futures::stream::{self, StreamExt as _};
 
 use crate::PARALLEL;
-use crate::build::Kinds;
-use crate::live::{id_of, value_of};
+use crate::convert::{id_of, value_of};
+use crate::error::StepError;
+use crate::kinds::Kinds;
 
-/// The places in `target` of objects that live although they are not the base's. Unless all are taken over, they have to
-/// be the release's (HE-ACT-008, HE-ACT-009, HE-ACT-019).
+/// The indexes in `target` of objects that exist although they are not the base's. Unless `owner` is `None`, they have to be
+/// the release's (HE-ACT-008, HE-ACT-009, HE-ACT-019).
 pub(crate) async fn adopted(
     cluster: &Cluster,
     kinds: &Kinds,
     owner: Option<Owner<'_>>,
     base: &[Object],
     target: &[Object],
-) -> Result<Vec<usize>, String> {
-    let unclaimed = unclaimed(base, target).map_err(|error| error.to_string())?;
+) -> Result<Vec<usize>, StepError> {
+    let unclaimed = unclaimed(base, target)?;
     let looks: Vec<_> = unclaimed
         .into_iter()
-        .map(|object| lives(cluster, kinds, owner, object))
+        .map(|object| find(cluster, kinds, owner, object))
         .collect();
     let mut found = stream::iter(looks).buffered(PARALLEL);
     let mut adopted = Vec::new();
@@ -33,25 +34,23 @@ pub(crate) async fn adopted(
     Ok(adopted)
 }
 
-async fn lives<'o>(
+async fn find<'o>(
     cluster: &Cluster,
     kinds: &Kinds,
     owner: Option<Owner<'_>>,
     object: &'o Object,
-) -> Result<Option<&'o Object>, String> {
+) -> Result<Option<&'o Object>, StepError> {
     let resource = kinds.resource(object)?;
     let live = match cluster.get_metadata(resource, &id_of(object)).await {
         Ok(live) => live,
         Err(error) if error.is_not_found() => return Ok(None),
-        Err(error) => {
-            return Err(format!(
-                "could not get information about the resource {object}: {error}"
-            ));
+        Err(source) => {
+            let object = object.to_string();
+            return Err(StepError::Get { object, source });
         }
     };
     if let Some(owner) = owner {
-        let checked = owner.check(object, &value_of(&live));
-        checked.map_err(|error| error.to_string())?;
+        owner.check(object, &value_of(&live))?;
     }
     Ok(Some(object))
 }

@@ -1,25 +1,26 @@
-//! What is known of the objects that are waited for, and what follows from it.
+//! The status of the objects that are waited for, and the outcome of the wait that follows from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use flux_kstatus::{Assessment, Status, assess, assess_job, assess_owner_of_pods};
+use flux_kstatus::Status;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Rules, Target, WaitError, WaitOptions};
-use crate::ObjectId;
-use crate::memory::Version;
+use super::options::{Target, WaitError, WaitOptions};
+use super::rules::{judge, owns_pods};
+use crate::object::ObjectId;
+use crate::version::Version;
 
 /// News of an object that is waited for.
 #[derive(Debug)]
 pub(super) enum News {
-    /// The object is as it is told.
+    /// The object was read.
     Seen(ObjectId, Value),
     /// The object does not exist.
     Gone(ObjectId),
     /// The object cannot be read.
     Unreadable(ObjectId, String),
-    /// A pod of an object is as it is told, or gone.
+    /// A pod that belongs to an object was read, or is gone.
     Pod {
         owner: ObjectId,
         name: String,
@@ -36,10 +37,10 @@ pub(super) struct Board<'w> {
     options: &'w WaitOptions,
     order: Vec<ObjectId>,
     objects: BTreeMap<ObjectId, Entry>,
-    /// Objects of which there is news since they were judged.
-    doubtful: BTreeSet<ObjectId>,
-    /// Objects that are neither as they should be nor stuck.
-    open: BTreeSet<ObjectId>,
+    /// Objects with news since they were last assessed.
+    outdated: BTreeSet<ObjectId>,
+    /// Objects that are neither current nor failed.
+    unsettled: BTreeSet<ObjectId>,
 }
 
 #[derive(Debug)]
@@ -78,8 +79,8 @@ impl<'w> Board<'w> {
             options,
             order,
             objects,
-            doubtful: all.clone(),
-            open: all,
+            outdated: all.clone(),
+            unsettled: all,
         }
     }
 
@@ -94,7 +95,7 @@ impl<'w> Board<'w> {
                         Some(pod) => entry.pods.insert(name, pod),
                         None => entry.pods.remove(&name),
                     };
-                    self.doubtful.insert(owner);
+                    self.outdated.insert(owner);
                 }
                 return;
             }
@@ -102,18 +103,18 @@ impl<'w> Board<'w> {
         };
         if let Some(entry) = self.objects.get_mut(&id) {
             entry.seen = seen;
-            self.doubtful.insert(id);
+            self.outdated.insert(id);
         }
     }
 
-    /// Has every object judged again that is neither as it should be nor stuck: time has passed.
-    pub(super) fn doubt(&mut self) {
-        self.doubtful.extend(self.open.iter().cloned());
+    /// Marks all unsettled objects for reassessment, since some rules depend on time.
+    pub(super) fn reassess_unsettled(&mut self) {
+        self.outdated.extend(self.unsettled.iter().cloned());
     }
 
-    /// Judges the objects of which there is news by what is known of them.
-    pub(super) fn judge(&mut self, now: Timestamp) {
-        for id in std::mem::take(&mut self.doubtful) {
+    /// Assesses the objects with news.
+    pub(super) fn assess(&mut self, now: Timestamp) {
+        for id in std::mem::take(&mut self.outdated) {
             let Some(entry) = self.objects.get_mut(&id) else {
                 continue;
             };
@@ -129,14 +130,14 @@ impl<'w> Board<'w> {
                 }
             };
             if matches!(self.status(&id), Status::Current | Status::Failed) {
-                self.open.remove(&id);
+                self.unsettled.remove(&id);
             } else {
-                self.open.insert(id);
+                self.unsettled.insert(id);
             }
         }
     }
 
-    /// The owners of pods that are on their way, with their selectors.
+    /// The owners of pods that are in progress, with their selectors.
     pub(super) fn owners_in_progress(&self) -> Vec<(ObjectId, Value)> {
         let in_progress = self
             .objects
@@ -167,8 +168,8 @@ impl<'w> Board<'w> {
 
     /// Whether waiting longer cannot change the outcome, or is not wanted.
     pub(super) fn is_settled(&self) -> bool {
-        let is_stuck = |id| self.status(id) == Status::Failed;
-        self.open.is_empty() || (self.options.fail_fast && self.order.iter().any(is_stuck))
+        let has_failed = |id| self.status(id) == Status::Failed;
+        self.unsettled.is_empty() || (self.options.fail_fast && self.order.iter().any(has_failed))
     }
 
     /// The state in which each object was last seen.
@@ -183,8 +184,8 @@ impl<'w> Board<'w> {
         seen.collect()
     }
 
-    /// The outcome, as it stands.
-    pub(super) fn verdict(&self, timed_out: bool) -> Result<(), WaitError> {
+    /// The outcome as of the last assessment.
+    pub(super) fn outcome(&self, timed_out: bool) -> Result<(), WaitError> {
         let mut objects = Vec::new();
         for id in &self.order {
             let status = self.status(id);
@@ -206,45 +207,6 @@ impl<'w> Board<'w> {
     }
 }
 
-fn owns_pods(id: &ObjectId) -> bool {
-    id.group == "apps" && matches!(id.kind.as_str(), "StatefulSet" | "ReplicaSet")
-}
-
-pub(super) fn judge(
-    rules: Rules,
-    id: &ObjectId,
-    object: &Value,
-    pods: &BTreeMap<String, Value>,
-    now: Timestamp,
-) -> Result<Assessment, flux_kstatus::Error> {
-    if id.group == "batch" && id.kind == "Job" && rules != Rules::Running {
-        return assess_job(object);
-    }
-    if rules == Rules::Hook {
-        return Ok(assess_hook(id, object));
-    }
-    if owns_pods(id) {
-        let pods: Vec<Value> = pods.values().cloned().collect();
-        return assess_owner_of_pods(object, &pods, now);
-    }
-    assess(object, now)
-}
-
-/// A Pod that is run as a hook has to come to its end; anything else is ready once it is there.
-fn assess_hook(id: &ObjectId, object: &Value) -> Assessment {
-    let (status, message) = match object.pointer("/status/phase").and_then(Value::as_str) {
-        _ if !id.group.is_empty() || id.kind != "Pod" => (Status::Current, "is current"),
-        Some("Succeeded") => (Status::Current, "succeeded"),
-        Some("Failed") => (Status::Failed, "failed"),
-        _ => (Status::InProgress, "in progress"),
-    };
-    Assessment {
-        status,
-        reason: None,
-        message: message.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -253,8 +215,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::{Board, News};
-    use crate::ObjectId;
-    use crate::wait::{Target, WaitOptions};
+    use crate::object::ObjectId;
+    use crate::wait::options::{Target, WaitOptions};
 
     fn id(text: &str) -> ObjectId {
         ObjectId::from_inventory_id(text).unwrap()
@@ -280,17 +242,17 @@ mod tests {
         for news in news {
             board.take(news);
         }
-        board.judge(Timestamp::UNIX_EPOCH);
-        let verdict = board.verdict(timed_out);
+        board.assess(Timestamp::UNIX_EPOCH);
+        let outcome = board.outcome(timed_out);
         (
             board.is_settled(),
-            verdict.map_or_else(|error| error.to_string(), |()| "ok".to_owned()),
+            outcome.map_or_else(|error| error.to_string(), |()| "ok".to_owned()),
         )
     }
 
     // RT-SSA-020 KC-HEALTH-007 KC-HEALTH-008 KC-HEALTH-018
     #[test]
-    fn waiting_ends_when_all_is_decided() {
+    fn the_wait_ends_when_every_object_is_settled() {
         let (one, two) = (
             || id("a_one__PersistentVolumeClaim"),
             || id("a_two__PersistentVolumeClaim"),
@@ -388,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_cannot_be_judged_is_unknown_for_its_reason() {
+    fn an_object_that_cannot_be_assessed_is_unknown_and_says_why() {
         let object = json!({ "apiVersion": "v1", "kind": "PersistentVolumeClaim",
             "metadata": { "generation": 1 }, "status": { "observedGeneration": "one" } });
         let reason = flux_kstatus::assess(&object, Timestamp::UNIX_EPOCH).unwrap_err();
@@ -404,7 +366,7 @@ mod tests {
 
     // RT-SSA-021
     #[test]
-    fn a_job_that_deletes_itself_is_done_when_it_is_gone() {
+    fn a_job_with_a_ttl_is_current_once_it_is_gone() {
         let job = id("a_migrate_batch_Job");
         let targets = [Target::of(&job, "v1")];
         for (jobs_with_ttl, settled) in [
@@ -417,22 +379,22 @@ mod tests {
             };
             let mut board = Board::new(&targets, &options);
             board.take(News::Gone(job.clone()));
-            board.judge(Timestamp::UNIX_EPOCH);
+            board.assess(Timestamp::UNIX_EPOCH);
             assert_eq!(board.is_settled(), settled);
-            assert_eq!(board.verdict(true).is_ok(), settled);
+            assert_eq!(board.outcome(true).is_ok(), settled);
         }
     }
 
     // KC-HEALTH-025
     #[test]
-    fn a_stuck_pod_makes_its_owner_stuck() {
+    fn a_failed_pod_fails_its_owner() {
         let owner = id("a_db_apps_StatefulSet");
         let targets = [Target::of(&owner, "v1")];
         let options = WaitOptions::default();
         let mut board = Board::new(&targets, &options);
         let object = json!({ "apiVersion": "apps/v1", "kind": "StatefulSet", "spec": { "selector": { "matchLabels": {} } } });
         board.take(News::Seen(owner.clone(), object));
-        board.judge(Timestamp::UNIX_EPOCH);
+        board.assess(Timestamp::UNIX_EPOCH);
         assert_eq!(board.owners_in_progress().len(), 1);
         let waiting =
             json!([{ "name": "c", "state": { "waiting": { "reason": "CrashLoopBackOff" } } }]);
@@ -442,14 +404,14 @@ mod tests {
             name: "db-0".into(),
             pod: Some(pod),
         });
-        board.judge(Timestamp::UNIX_EPOCH);
+        board.assess(Timestamp::UNIX_EPOCH);
         assert!(board.is_settled());
         board.take(News::Pod {
             owner,
             name: "db-0".into(),
             pod: None,
         });
-        board.judge(Timestamp::UNIX_EPOCH);
+        board.assess(Timestamp::UNIX_EPOCH);
         assert!(!board.is_settled());
     }
 }

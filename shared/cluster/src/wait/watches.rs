@@ -1,8 +1,10 @@
 //! The watches that are open for the objects that are waited for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use flux_objects::quiet;
 use futures::future::{BoxFuture, FutureExt as _};
 use futures::stream::{self, BoxStream, FuturesUnordered, SelectAll, Stream, StreamExt as _};
 use kube::ResourceExt as _;
@@ -11,12 +13,18 @@ use kube::runtime::utils::Backoff;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use serde_json::Value;
 
+use super::options::{Rules, Target, WaitError, WaitOptions};
+use super::rules::is_current_value;
 use super::state::{Board, News};
-use super::{Rules, TICK, Target, WaitError, WaitOptions, judged_current};
-use crate::ObjectId;
 use crate::cluster::Cluster;
+use crate::confidential::Confidential;
 use crate::discovery::Resource;
 use crate::error::RequestError;
+use crate::object::ObjectId;
+
+/// How often objects are assessed again without news: some rules depend on time, a kind may appear, and what may not be
+/// watched has to be read.
+pub(super) const TICK: Duration = Duration::from_secs(5);
 
 /// Up to so many objects of a kind in a namespace are watched one by one, more by one watch on all of them.
 const ONE_BY_ONE: usize = 2;
@@ -24,7 +32,7 @@ const ONE_BY_ONE: usize = 2;
 /// A request for the resource of a kind, with the objects of that kind.
 type Lookup<'w> = BoxFuture<'w, (Vec<Target>, Result<Resource, RequestError>)>;
 
-/// What [`Watches::next`] brings.
+/// What [`Watches::next`] returns.
 pub(super) enum Next {
     /// News of an object.
     News(News),
@@ -63,6 +71,16 @@ impl Backoff for Pauses {
     }
 }
 
+/// The objects of one kind in one namespace, to watch them.
+#[derive(Clone)]
+struct Watched {
+    api: Api<DynamicObject>,
+    types: TypeMeta,
+    rules: Rules,
+    confidential: Arc<Confidential>,
+}
+
+/// The watches of one wait.
 pub(super) struct Watches<'w> {
     cluster: &'w Cluster,
     options: &'w WaitOptions,
@@ -93,7 +111,7 @@ impl<'w> Watches<'w> {
         }
     }
 
-    /// What comes next; waits for ever where nothing is watched or asked for.
+    /// The next news or kind; pending if nothing is watched or looked up.
     pub(super) async fn next(&mut self) -> Next {
         let Self {
             lookups, streams, ..
@@ -105,8 +123,8 @@ impl<'w> Watches<'w> {
         }
     }
 
-    /// Asks for the kinds of the objects that are not watched yet, each by itself: a group of the API that does not answer
-    /// holds up no other. A kind that the cluster does not have may appear later, with its definition (KC-HEALTH-006).
+    /// Looks up the kinds of the objects that are not watched yet, each by itself: a group of the API that does not answer
+    /// delays no other. A kind that the cluster does not have may appear later, with its definition (KC-HEALTH-006).
     pub(super) fn look_up_missing(&mut self) {
         let mut kinds: BTreeMap<(String, Option<String>, String), Vec<Target>> = BTreeMap::new();
         for target in std::mem::take(&mut self.missing) {
@@ -138,7 +156,7 @@ impl<'w> Watches<'w> {
             Ok(resource) => resource,
             Err(error) => {
                 for target in &targets {
-                    board.take(News::Unreadable(target.id.clone(), error.to_string()));
+                    board.take(self.unreadable(&target.id, &error));
                 }
                 self.missing.extend(targets);
                 return Ok(());
@@ -154,7 +172,7 @@ impl<'w> Watches<'w> {
             }
             if let Err(error) = Cluster::named(&resource, &target.id) {
                 // No request can be made for it, now or later.
-                board.take(News::Unreadable(target.id, error.to_string()));
+                board.take(self.unreadable(&target.id, &error));
                 continue;
             }
             let namespace = if resource.namespaced {
@@ -177,14 +195,17 @@ impl<'w> Watches<'w> {
         let Ok(api) = self.cluster.api(resource, namespace) else {
             return;
         };
-        let types = types_of(resource);
-        let rules = self.options.rules;
+        let kind = Watched {
+            api,
+            types: types_of(resource),
+            rules: self.options.rules,
+            confidential: self.cluster.confidential().clone(),
+        };
         if ids.len() <= ONE_BY_ONE && !self.options.by_kind {
             for id in ids {
                 let config = watcher::Config::default()
                     .fields(&format!("metadata.name={}", field_value(&id.name)));
-                self.streams
-                    .push(objects(api.clone(), config, vec![id], types.clone(), rules));
+                self.streams.push(objects(kind.clone(), config, vec![id]));
             }
         } else {
             let config = watcher::Config::default();
@@ -192,11 +213,11 @@ impl<'w> Watches<'w> {
                 Some(selector) => config.labels(selector),
                 None => config,
             };
-            self.streams.push(objects(api, config, ids, types, rules));
+            self.streams.push(objects(kind, config, ids));
         }
     }
 
-    /// From here on the object is read from time to time: whoever may not watch may still read. Tells whether this is new.
+    /// Marks an object as to be read every [`TICK`], since it may not be watched. Returns whether it was not marked before.
     pub(super) fn read_instead(&mut self, id: &ObjectId) -> bool {
         self.unwatchable.insert(id.clone())
     }
@@ -210,12 +231,16 @@ impl<'w> Watches<'w> {
             board.take(match self.cluster.get(resource, id).await {
                 Ok(object) => News::Seen(id.clone(), object.into_value()),
                 Err(error) if error.is_not_found() => News::Gone(id.clone()),
-                Err(error) => News::Unreadable(id.clone(), error.to_string()),
+                Err(error) => self.unreadable(id, &error),
             });
         }
     }
 
-    /// Watches the pods of owners that are on their way: one that is stuck makes its owner stuck.
+    fn unreadable(&self, id: &ObjectId, error: &RequestError) -> News {
+        unreadable(self.cluster.confidential(), id, error)
+    }
+
+    /// Watches the pods of owners that are in progress: one that has failed fails its owner.
     pub(super) async fn watch_pods(&mut self, owners: Vec<(ObjectId, Value)>) {
         for (owner, selector) in owners {
             if !self.with_pods.insert(owner.clone()) {
@@ -256,15 +281,15 @@ fn resource_name(resource: &Resource) -> String {
 
 /// News of these objects, all of one kind and namespace.
 ///
-/// Where all of them are listed as they should be, the watch, which costs a connection, begins a [`TICK`] later, from the state
-/// that was listed: mostly what else is waited for has come about by then.
-fn objects(
-    api: Api<DynamicObject>,
-    config: watcher::Config,
-    ids: Vec<ObjectId>,
-    types: TypeMeta,
-    rules: Rules,
-) -> BoxStream<'static, News> {
+/// If all of them are current when they are listed, the watch, which costs a connection, begins a [`TICK`] later, from the
+/// state that was listed: mostly all other objects are current by then.
+fn objects(kind: Watched, config: watcher::Config, ids: Vec<ObjectId>) -> BoxStream<'static, News> {
+    let Watched {
+        api,
+        types,
+        rules,
+        confidential,
+    } = kind;
     let ids: BTreeMap<String, ObjectId> = ids.into_iter().map(|id| (id.name.clone(), id)).collect();
     let mut listed = BTreeSet::new();
     let mut current = 0;
@@ -281,7 +306,7 @@ fn objects(
                 let id = ids.get(&object.name_any());
                 let value = id.map(|_| value_of(object, &types));
                 if let (Some(id), Some(value)) = (id, &value)
-                    && judged_current(rules, id, value)
+                    && is_current_value(rules, id, value)
                 {
                     current += 1;
                 }
@@ -308,26 +333,32 @@ fn objects(
                 .collect(),
             Err(error) => {
                 let error = error_of(error);
-                let tell = |id: &ObjectId| {
+                let news = |id: &ObjectId| {
                     if error.is_forbidden() {
                         News::Unwatchable(id.clone())
                     } else {
-                        News::Unreadable(id.clone(), error.to_string())
+                        unreadable(&confidential, id, &error)
                     }
                 };
-                ids.values().map(tell).collect::<Vec<News>>()
+                ids.values().map(news).collect::<Vec<News>>()
             }
         };
         (news, listed_all && current == ids.len())
     };
-    watcher(api, config)
-        .backoff(Pauses::default())
+    quiet(watcher(api, config).backoff(Pauses::default()))
         .map(news)
         .flat_map(|(news, rests)| stream::iter(news).chain(pause(rests)))
         .boxed()
 }
 
-/// Brings nothing, and where somebody rests that after a while.
+/// An object that cannot be read, and why, without confidential values: a proxy or an aggregated API server may quote them.
+fn unreadable(confidential: &Confidential, id: &ObjectId, error: &RequestError) -> News {
+    let mut message = error.to_string();
+    confidential.mask(&mut message, id);
+    News::Unreadable(id.clone(), message)
+}
+
+/// An empty stream; with `rests` it ends only after one [`TICK`].
 fn pause(rests: bool) -> impl Stream<Item = News> {
     let pause = async move {
         if rests {
@@ -361,8 +392,7 @@ fn pods(
             _ => News::Nothing,
         }
     };
-    watcher(api, config)
-        .backoff(Pauses::default())
+    quiet(watcher(api, config).backoff(Pauses::default()))
         .map(news)
         .boxed()
 }
@@ -405,7 +435,7 @@ fn field_value(text: &str) -> String {
     out
 }
 
-/// A `spec.selector` as the text that requests carry; nothing where it is none.
+/// A `spec.selector` as requests write it; `None` if it is empty or invalid.
 fn selector_text(selector: &Value) -> Option<String> {
     let mut parts = Vec::new();
     for (key, value) in selector

@@ -11,7 +11,7 @@ use kube::core::ApiResource;
 use crate::error::RequestError;
 use crate::request::{About, exchange_json};
 
-/// How long an answer is used before it is asked for again.
+/// How long an answer is cached.
 const LIFETIME: Duration = Duration::from_mins(10);
 
 /// A kind as a cluster serves it.
@@ -66,8 +66,8 @@ fn group_version(group: &str, version: &str) -> String {
 /// An answer with the time at which it was given.
 type Dated<T> = (Instant, T);
 
-/// What is known of a cluster's kinds. A kind that is not known is asked for anew each time, since its definition may just
-/// have been applied; what is known is kept for some minutes.
+/// The kinds of a cluster. A kind that is not known is requested each time, since its definition may just have been applied;
+/// known ones are cached for ten minutes.
 pub struct Discovery {
     client: Client,
     kinds: Mutex<HashMap<String, Dated<Vec<Resource>>>>,
@@ -75,7 +75,7 @@ pub struct Discovery {
 }
 
 impl Discovery {
-    /// Nothing known yet; asks through this client.
+    /// An empty cache in front of this client.
     pub fn new(client: Client) -> Self {
         Self {
             client,

@@ -1,0 +1,143 @@
+//! Waits for objects by watching them.
+
+mod options;
+mod rules;
+mod state;
+mod watches;
+
+use std::time::Duration;
+
+use flux_objects::quiet;
+use jiff::Timestamp;
+use kube::runtime::wait::await_condition;
+
+use self::state::{Board, News};
+use self::watches::{Next, TICK, Watches};
+use crate::cluster::Cluster;
+use crate::discovery::Resource;
+use crate::error::RequestError;
+use crate::object::ObjectId;
+use crate::version::Version;
+
+pub use self::options::{Rules, Target, WaitError, WaitOptions};
+pub use self::rules::is_current;
+
+/// Waits until every object is current (RT-SSA-020, KC-HEALTH-005 to 008).
+///
+/// Objects are listed once and then watched; the answer comes with the event that decides it. The future may be dropped at
+/// any time. Returns the state in which each object was found to be current.
+///
+/// # Errors
+///
+/// When the time is over, when all objects that are not current have failed, or, failing fast, at the first one that has.
+pub async fn wait_until_current(
+    cluster: &Cluster,
+    targets: &[Target],
+    options: &WaitOptions,
+) -> Result<Vec<(ObjectId, Version)>, WaitError> {
+    if targets.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut board = Board::new(targets, options);
+    let watching = watch_until_settled(cluster, targets, options, &mut board);
+    let timed_out = match tokio::time::timeout(options.timeout, watching).await {
+        Ok(settled) => settled.map(|()| false)?,
+        Err(_) => true,
+    };
+    board.assess(Timestamp::now());
+    board.outcome(timed_out).map(|()| board.versions())
+}
+
+/// Keeps the board up to date until waiting longer cannot change the outcome, or is not wanted. No request delays events of
+/// other objects.
+async fn watch_until_settled(
+    cluster: &Cluster,
+    targets: &[Target],
+    options: &WaitOptions,
+    board: &mut Board<'_>,
+) -> Result<(), WaitError> {
+    let mut watches = Watches::new(cluster, targets, options);
+    let mut tick = tokio::time::interval(TICK);
+    loop {
+        tokio::select! {
+            next = watches.next() => match next {
+                Next::News(news) => {
+                    if let News::Unwatchable(id) = &news
+                        && watches.read_instead(id)
+                    {
+                        tick.reset_immediately();
+                    }
+                    board.take(news);
+                }
+                Next::Kind(targets, resource) => watches.open(targets, resource, board)?,
+            },
+            _ = tick.tick() => {
+                watches.look_up_missing();
+                watches.read_unwatchable(board).await;
+                board.reassess_unsettled();
+            }
+        }
+        board.assess(Timestamp::now());
+        watches.watch_pods(board.owners_in_progress()).await;
+        if board.is_settled() {
+            return Ok(());
+        }
+    }
+}
+
+/// Waits until an object is gone.
+///
+/// # Errors
+///
+/// When the time is over, or the object cannot be read.
+pub async fn wait_until_gone(
+    cluster: &Cluster,
+    resource: &Resource,
+    id: &ObjectId,
+    timeout: Duration,
+) -> Result<(), RequestError> {
+    wait_until_replaced(cluster, resource, id, "", timeout).await
+}
+
+/// Waits until there is no object of this name and uid: it is gone, or another one has this name. With an empty uid it has to
+/// be gone.
+///
+/// # Errors
+///
+/// As [`wait_until_gone`].
+pub async fn wait_until_replaced(
+    cluster: &Cluster,
+    resource: &Resource,
+    id: &ObjectId,
+    uid: &str,
+    timeout: Duration,
+) -> Result<(), RequestError> {
+    let gone = tokio::time::timeout(timeout, watch_until_gone(cluster, resource, id, uid));
+    gone.await
+        .unwrap_or_else(|_| Err(RequestError::local("context deadline exceeded")))
+}
+
+async fn watch_until_gone(
+    cluster: &Cluster,
+    resource: &Resource,
+    id: &ObjectId,
+    uid: &str,
+) -> Result<(), RequestError> {
+    let api = cluster.api(resource, &id.namespace)?;
+    let is_other = |found: Option<&str>| !uid.is_empty() && found != Some(uid);
+    let is_gone = |object: Option<&kube::api::DynamicObject>| {
+        object.is_none_or(|object| is_other(object.metadata.uid.as_deref()))
+    };
+    if quiet(await_condition(api, &id.name, is_gone)).await.is_ok() {
+        return Ok(());
+    }
+    // Who may not watch may still be allowed to read.
+    loop {
+        match cluster.get_metadata(resource, id).await {
+            Err(error) if error.is_not_found() => return Ok(()),
+            Ok(found) if is_other(Some(found.uid())) => return Ok(()),
+            answer => answer.map(drop)?,
+        }
+        tokio::time::sleep(TICK).await;
+    }
+}

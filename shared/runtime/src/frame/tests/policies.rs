@@ -1,0 +1,570 @@
+//! The policies in which kinds differ: each test fails if its policy has no effect.
+
+use std::collections::BTreeMap;
+
+use flux_api::extensions::ArtifactGenerator;
+use flux_api::helm::HelmRelease;
+use flux_api::source::{HelmRepository, HelmRepositoryType};
+
+use super::*;
+use crate::conditions::Condition;
+use crate::controller::is_disabled;
+use crate::policy::Suspension;
+use crate::run::{Cancel, Canceled};
+
+/// A run as a closure.
+struct Closure<K, F> {
+    work: F,
+    kind: std::marker::PhantomData<fn() -> K>,
+}
+
+impl<K: Kind, F> Closure<K, F>
+where
+    F: for<'a> Fn(&'a mut Run<K>) -> futures::future::BoxFuture<'a, Result<Outcome, Failure>>
+        + Send
+        + Sync
+        + 'static,
+{
+    fn new(work: F) -> Self {
+        Self {
+            work,
+            kind: std::marker::PhantomData,
+        }
+    }
+}
+
+impl<K: Kind, F> Reconciler for Closure<K, F>
+where
+    F: for<'a> Fn(&'a mut Run<K>) -> futures::future::BoxFuture<'a, Result<Outcome, Failure>>
+        + Send
+        + Sync
+        + 'static,
+{
+    type Kind = K;
+
+    fn suspended(&self, object: &K) -> bool {
+        is_disabled(object, "source.extensions.fluxcd.io/reconcile")
+    }
+
+    async fn reconcile(&self, run: &mut Run<K>) -> Result<Outcome, Failure> {
+        (self.work)(run).await
+    }
+
+    async fn finalize(&self, _: &mut Run<K>) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn runs_that_follow_at_once_may_be_limited() {
+    // HC-ACT-022, NC-RECV-023
+    for (at_once, again, result) in [
+        (AtOnce::Now, Again::At(Duration::ZERO), "requeue_after"),
+        (AtOnce::Limited, Again::BackOff, "requeue"),
+    ] {
+        let settings = Settings {
+            at_once,
+            ..SETTINGS
+        };
+        let mut new = object(&json!({}));
+        new["metadata"]["finalizers"] = json!([]);
+        let world = World::holding(new);
+        assert_eq!(world.reconcile(Script::Panic, settings).await, again);
+        assert!(world.counted(&format!("{RESULT}\"{result}\"}} 1")));
+        let world = World::holding(object(&json!({})));
+        assert_eq!(world.reconcile(Script::Superseded, settings).await, again);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reconciler_may_mark_the_start_itself() {
+    // KC-PROC-066, HC-ACT-008: Ready is not touched
+    let settings = Settings {
+        start: Start::ByReconciler,
+        ..SETTINGS
+    };
+    let before = json!({"observedGeneration": 1, "conditions": [condition(READY, "True")]});
+    let world = World::holding(object(&before));
+    let working = world.reconcile(Script::Hang, settings);
+    assert!(tokio::time::timeout(MINUTE, working).await.is_err());
+    assert_eq!(world.conditions(), ["Ready=True Before: as it was"]);
+    assert!(world.api.written().is_empty());
+
+    let world = World::holding(object(&before));
+    let work = Closure::new(|run: &mut Run<GitRepository>| {
+        FutureExt::boxed(async move {
+            run.progress_now("Fulfilling prerequisites").await?;
+            std::future::pending().await
+        })
+    });
+    let working = world.run(work, settings);
+    assert!(tokio::time::timeout(MINUTE, working).await.is_err());
+    assert_eq!(
+        world.conditions(),
+        [
+            "Reconciling=True Progressing: Fulfilling prerequisites",
+            "Ready=True Before: as it was"
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspended_object_gets_what_its_kind_says() {
+    let known = || json!([condition(READY, "False")]);
+    let ready = || json!([condition(READY, "True")]);
+    let stalled = || json!([condition(STALLED, "True"), condition(READY, "False")]);
+    let kept = || {
+        vec![
+            "Stalled=True Before: as it was",
+            "Ready=False Before: as it was",
+        ]
+    };
+    for (status, conditions, observed, handled, after) in [
+        // SC-PROC-057
+        (SuspendedStatus::ObservedIfKnown, known(), 2, true, None),
+        (SuspendedStatus::ObservedIfKnown, json!([]), 1, true, None),
+        (
+            SuspendedStatus::ObservedIfKnown,
+            stalled(),
+            2,
+            true,
+            Some(vec!["Ready=False Before: as it was"]),
+        ),
+        // KC-PROC-062
+        (SuspendedStatus::ObservedIfReady, known(), 1, true, None),
+        (SuspendedStatus::ObservedIfReady, ready(), 2, true, None),
+        (
+            SuspendedStatus::ObservedIfReady,
+            stalled(),
+            1,
+            true,
+            Some(kept()),
+        ),
+        // HC-ACT-005
+        (SuspendedStatus::Observed, stalled(), 2, true, Some(kept())),
+        // IR-REPO-045
+        (SuspendedStatus::RequestOnly, ready(), 1, true, None),
+        (
+            SuspendedStatus::RequestOnly,
+            stalled(),
+            1,
+            true,
+            Some(kept()),
+        ),
+        // IA-STATUS-005
+        (
+            SuspendedStatus::Untouched,
+            stalled(),
+            1,
+            false,
+            Some(kept()),
+        ),
+    ] {
+        let mut suspended = object(&json!({"observedGeneration": 1, "conditions": conditions}));
+        suspended["spec"]["suspend"] = json!(true);
+        let world = World::holding(suspended);
+        let settings = Settings {
+            suspension: Suspension {
+                message: "suspended",
+                status,
+            },
+            ..SETTINGS
+        };
+        let case = format!("{status:?} {conditions}");
+        assert_eq!(
+            world.reconcile(Script::Panic, settings).await,
+            Again::Never,
+            "{case}"
+        );
+        let now = world.api.object()["status"].clone();
+        assert_eq!(now["observedGeneration"], observed, "{case}");
+        let request = if handled { json!("now") } else { Value::Null };
+        assert_eq!(now["lastHandledReconcileAt"], request, "{case}");
+        if let Some(after) = after {
+            assert_eq!(world.conditions(), after, "{case}");
+        }
+        let writes = usize::from(handled);
+        assert_eq!(world.api.written().len(), writes, "{case}");
+    }
+}
+
+fn generator(annotation: Option<&str>, status: &Value) -> Value {
+    let mut object = json!({
+        "apiVersion": "source.extensions.fluxcd.io/v1beta1", "kind": "ArtifactGenerator",
+        "metadata": {"name": "app", "namespace": "ns", "uid": "u", "generation": 2, "resourceVersion": "1",
+            "finalizers": ["source.extensions.fluxcd.io/finalizer"],
+            "annotations": {"reconcile.fluxcd.io/requestedAt": "now"}},
+        "spec": {},
+        "status": status,
+    });
+    if let Some(annotation) = annotation {
+        object["metadata"]["annotations"]["source.extensions.fluxcd.io/reconcile"] =
+            json!(annotation);
+    }
+    object
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_may_have_another_finalizer_and_no_observed_generation() {
+    const GENERATORS: Settings = Settings {
+        finalizer: "source.extensions.fluxcd.io/finalizer",
+        suspension: Suspension {
+            message: "disabled",
+            status: SuspendedStatus::RequestOnly,
+        },
+        durations: Durations::Unobserved,
+        ..Settings::new("artifactgenerator")
+    };
+    let work = || {
+        Closure::new(|run: &mut Run<ArtifactGenerator>| {
+            FutureExt::boxed(async move {
+                // SW-GEN-023: the generation that Ready was computed for
+                assert_eq!(run.observed_generation(), 1);
+                Ok(Outcome::ready(SUCCEEDED, "generated", MINUTE))
+            })
+        })
+    };
+    let before = json!({"conditions": [condition(READY, "True")]});
+
+    // SW-GEN-021, SW-GEN-023, RT-MET-004
+    let world = World::holding(generator(None, &before));
+    world.run(work(), GENERATORS).await;
+    let status = world.api.object()["status"].clone();
+    assert_eq!(status["observedGeneration"], Value::Null);
+    assert_eq!(status["lastHandledReconcileAt"], "now");
+    assert_eq!(status["conditions"][0]["observedGeneration"], 2);
+    let page = String::from_utf8(world.metrics.page(Page::default()).unwrap()).unwrap();
+    assert!(!page.contains("kind=\"ArtifactGenerator\""), "{page}");
+
+    // SW-GEN-024
+    for (value, disabled) in [("Disabled", true), ("disabled", true), ("enabled", false)] {
+        let world = World::holding(generator(Some(value), &before));
+        world.run(work(), GENERATORS).await;
+        let generation = if disabled { 1 } else { 2 };
+        let status = world.api.object()["status"].clone();
+        assert_eq!(
+            status["conditions"][0]["observedGeneration"], generation,
+            "{value}"
+        );
+        assert_eq!(status["lastHandledReconcileAt"], "now", "{value}");
+    }
+
+    // SW-GEN-025
+    let mut new = generator(None, &before);
+    new["metadata"]["finalizers"] = json!([FINALIZER]);
+    let world = World::holding(new);
+    world.run(work(), GENERATORS).await;
+    assert_eq!(
+        world.api.object()["metadata"]["finalizers"],
+        json!([FINALIZER, "source.extensions.fluxcd.io/finalizer"])
+    );
+}
+
+const RELEASED: ConditionType = ConditionType::new("Released");
+
+/// As helm-controller does: Ready mirrors Released.
+fn released(conditions: &Conditions) -> Option<(Status, &Condition)> {
+    let released = conditions.get(RELEASED)?;
+    Some((released.status, released))
+}
+
+fn release(status: &Value) -> Value {
+    let mut object = object(status);
+    object["apiVersion"] = json!("helm.toolkit.fluxcd.io/v2");
+    object["kind"] = json!("HelmRelease");
+    object["spec"] = json!({"interval": "1m"});
+    object
+}
+
+const RELEASES: Settings = Settings {
+    conditions: &[RELEASED],
+    ready: Ready::Rule(released),
+    start: Start::ByReconciler,
+    ..Settings::new("helmrelease")
+};
+
+#[tokio::test(start_paused = true)]
+async fn ready_may_follow_a_rule_of_the_kind() {
+    type Work = fn(&mut Run<HelmRelease>) -> Result<Outcome, Failure>;
+    let cases: [(Work, &[&str]); 4] = [
+        (
+            |run| {
+                run.conditions
+                    .set(RELEASED, Status::True, "InstallSucceeded", "installed");
+                Ok(Outcome::summarized(MINUTE))
+            },
+            &[
+                "Ready=True InstallSucceeded: installed",
+                "Released=True InstallSucceeded: installed",
+            ],
+        ),
+        // a failure that marks a condition follows the rule, one that marks none sets Ready itself
+        (
+            |_| Err(Failure::retry("InstallFailed", "timed out", Pace::BackOff).denying(RELEASED)),
+            &[
+                "Ready=False InstallFailed: timed out",
+                "Released=False InstallFailed: timed out",
+            ],
+        ),
+        (
+            |_| Err(Failure::waiting("DependencyNotReady", "not yet", MINUTE)),
+            &["Ready=False DependencyNotReady: not yet"],
+        ),
+        // HC-ACT-007: only the log
+        (
+            |_| Err(Failure::retry("Failed", "no", Pace::BackOff).leaving_conditions()),
+            &["Ready=True Before: as it was"],
+        ),
+    ];
+    for (work, after) in cases {
+        let before = json!({"observedGeneration": 2, "conditions": [condition(READY, "True")]});
+        let world = World::holding(release(&before));
+        let work = Closure::new(move |run: &mut Run<HelmRelease>| {
+            let result = work(run);
+            FutureExt::boxed(async move { result })
+        });
+        world.run(work, RELEASES).await;
+        assert_eq!(world.conditions(), after);
+        if after[0].contains("Before") {
+            assert_eq!(world.api.events(), [""; 0]);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_action_stored_is_written_before_the_next_one() {
+    // HC-ACT-063
+    let world = World::holding(release(&json!({"observedGeneration": 2})));
+    let work = Closure::new(|run: &mut Run<HelmRelease>| {
+        FutureExt::boxed(async move {
+            run.status.install_failures = Some(1);
+            run.patch_now().await?;
+            std::future::pending().await
+        })
+    });
+    let working = world.run(work, RELEASES);
+    assert!(tokio::time::timeout(MINUTE, working).await.is_err());
+    assert_eq!(world.api.object()["status"]["installFailures"], 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_may_follow_the_transition_of_ready() {
+    type Work = fn() -> Result<Outcome, Failure>;
+    let was_ready = || json!([condition(READY, "True")]);
+    let was_not = || json!([condition(READY, "False")]);
+    let cases: [(Value, Work, &[&str]); 8] = [
+        // IR-REPO-100
+        (
+            was_ready(),
+            || Ok(Outcome::ready("Scanned", "found 3 tags", MINUTE)),
+            &["Normal Succeeded: found 3 tags"],
+        ),
+        // IA-STATUS-030
+        (
+            was_ready(),
+            || Ok(Outcome::ready(SUCCEEDED, "as it was", MINUTE).with_news("pushed commit")),
+            &["Normal Succeeded: pushed commit"],
+        ),
+        // IR-REPO-101
+        (
+            was_not(),
+            || Ok(Outcome::ready("Scanned", "found 3 tags", MINUTE)),
+            &["Normal Scanned: found 3 tags"],
+        ),
+        // IA-STATUS-031
+        (
+            json!([]),
+            || Ok(Outcome::ready(SUCCEEDED, "as it was", MINUTE).with_news("pushed commit")),
+            &["Normal Succeeded: pushed commit"],
+        ),
+        // IR-REPO-102, IA-STATUS-032: also where the failure itself would emit none
+        (
+            was_ready(),
+            || Err(Failure::retry("ReadOperationFailed", "refused", Pace::BackOff).quietly()),
+            &["Warning ReadOperationFailed: refused"],
+        ),
+        (
+            was_not(),
+            || Err(Failure::stalled("ImageURLInvalid", "no such scheme")),
+            &["Warning ImageURLInvalid: no such scheme"],
+        ),
+        // IR-REPO-103, IA-STATUS-033
+        (
+            was_ready(),
+            || Ok(Outcome::ready("Before", "as it was", MINUTE).with_routine("next scan in 1m0s")),
+            &["Normal Succeeded: next scan in 1m0s"],
+        ),
+        (
+            was_ready(),
+            || Ok(Outcome::ready("Before", "as it was", MINUTE)),
+            &[],
+        ),
+    ];
+    let settings = Settings {
+        events: Events::Transition,
+        ..Settings::new("imagerepository")
+    };
+    for (before, work, events) in cases {
+        let world = World::holding(object(
+            &json!({"observedGeneration": 2, "conditions": before}),
+        ));
+        let work = Closure::new(move |_: &mut Run<GitRepository>| {
+            let result = work();
+            FutureExt::boxed(async move { result })
+        });
+        world.run(work, settings).await;
+        assert_eq!(world.api.events(), events, "{before}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_events_of_a_run_carry_what_it_is_about() {
+    // RT-EVT-012
+    let world = World::holding(object(&json!({"observedGeneration": 2})));
+    let work = Closure::new(|run: &mut Run<GitRepository>| {
+        FutureExt::boxed(async move {
+            run.about(BTreeMap::from([
+                ("revision", "main@sha1:1".to_owned()),
+                ("digest", "sha256:1".to_owned()),
+            ]));
+            let own = BTreeMap::from([("digest", "sha256:2".to_owned())]);
+            Err(Failure::retry(FAILED, "no", Pace::BackOff).with_metadata(own))
+        })
+    });
+    world.run(work, SETTINGS).await;
+    assert_eq!(
+        world.api.last_annotations(),
+        json!({"source.toolkit.fluxcd.io/revision": "main@sha1:1", "source.toolkit.fluxcd.io/digest": "sha256:2"})
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_holds_no_worker_and_ends_by_trigger_or_shutdown() {
+    // RT-WAT-013, RT-LED-009
+    let trigger = || Trigger {
+        kind: "GitRepository".into(),
+        namespace: "ns".into(),
+        name: "repo".into(),
+        uid: "u".into(),
+        resource_version: "7".into(),
+    };
+    for (cancel, triggered, stopped, want) in [
+        (
+            Cancel::OnTrigger,
+            true,
+            false,
+            Err(Canceled::Triggered(trigger())),
+        ),
+        (Cancel::OnTrigger, false, true, Err(Canceled::ShuttingDown)),
+        (
+            Cancel::OnShutdownOnly,
+            true,
+            true,
+            Err(Canceled::ShuttingDown),
+        ),
+        (Cancel::OnShutdownOnly, true, false, Ok("done")),
+        (Cancel::OnTrigger, false, false, Ok("done")),
+    ] {
+        let world = World::holding(object(&json!({"observedGeneration": 2})));
+        let (slots, sender, stop) = (
+            world.slots.clone(),
+            world.trigger.clone(),
+            world.stop.clone(),
+        );
+        let ended = Arc::<std::sync::Mutex<Option<Result<&str, Canceled>>>>::default();
+        let result = ended.clone();
+        let work = Closure::new(move |run: &mut Run<GitRepository>| {
+            let (slots, sender, stop) = (slots.clone(), sender.clone(), stop.clone());
+            let ended = ended.clone();
+            FutureExt::boxed(async move {
+                assert_eq!(slots.available_permits(), 0, "the run has the worker");
+                let free = slots.clone();
+                let work = async move {
+                    assert_eq!(free.available_permits(), 1, "another run could have it");
+                    if triggered {
+                        sender.send_replace(Some(trigger()));
+                    }
+                    if stopped {
+                        stop.cancel();
+                    }
+                    tokio::time::sleep(MINUTE).await;
+                    "done"
+                };
+                *ended.lock().unwrap() = Some(run.wait(work, cancel).await);
+                assert_eq!(slots.available_permits(), 0, "the run has a worker again");
+                Ok(Outcome::summarized(MINUTE))
+            })
+        });
+        world.run(work, SETTINGS).await;
+        assert_eq!(
+            *result.lock().unwrap(),
+            Some(want),
+            "{cancel:?} {triggered} {stopped}"
+        );
+    }
+}
+
+/// Reconciles HelmRepositories of type default only.
+struct Repositories;
+
+impl Reconciler for Repositories {
+    type Kind = HelmRepository;
+
+    fn suspended(&self, object: &HelmRepository) -> bool {
+        object.spec.suspend
+    }
+
+    fn is_static(&self, object: &HelmRepository) -> bool {
+        object.spec.type_ == Some(HelmRepositoryType::Oci)
+    }
+
+    async fn reconcile(&self, _: &mut Run<HelmRepository>) -> Result<Outcome, Failure> {
+        Ok(Outcome::ready(SUCCEEDED, "reconciled", MINUTE))
+    }
+
+    async fn finalize(&self, run: &mut Run<HelmRepository>) -> Result<(), Failure> {
+        run.trace("GarbageCollectionSucceeded", "garbage collected artifacts");
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn static_objects_of_a_kind_are_cleaned_up_once() {
+    let settings = Settings::new("helmrepository");
+    let repository = |kind: &str, finalizers: Value, status: Value, suspend: bool| {
+        let mut object = object(&status);
+        object["spec"] = json!({"url": "oci://example.com", "type": kind, "suspend": suspend});
+        object["metadata"]["finalizers"] = finalizers;
+        World::holding(object)
+    };
+    let cleaned = ["Normal GarbageCollectionSucceeded: garbage collected artifacts"];
+    let status =
+        || json!({"observedGeneration": 1, "conditions": [condition(READY, "True")], "url": "u"});
+    // SC-HREPO-011, SC-HREPO-012: also the status that the definition gives to a new object
+    for (finalizers, before) in [
+        (json!([FINALIZER]), status()),
+        (json!([]), json!({"observedGeneration": -1})),
+        (json!([FINALIZER]), json!({})),
+    ] {
+        let world = repository("oci", finalizers, before, false);
+        assert_eq!(world.run(Repositories, settings).await, Again::Never);
+        let now = world.api.object();
+        assert_eq!(now["metadata"]["finalizers"], json!([]));
+        assert_eq!(now["status"], json!({}));
+        assert_eq!(world.api.events(), cleaned);
+        // SC-HREPO-010, SC-HREPO-013
+        let object: HelmRepository = serde_json::from_value(now).unwrap();
+        assert!(!has_leftovers(&object, FINALIZER));
+        let writes = world.api.written().len();
+        assert_eq!(world.run(Repositories, settings).await, Again::Never);
+        assert_eq!(world.api.written().len(), writes);
+    }
+    // SC-HREPO-011: not while suspended
+    let world = repository("oci", json!([FINALIZER]), status(), true);
+    assert_eq!(world.run(Repositories, settings).await, Again::Never);
+    assert!(world.api.written().is_empty());
+    // SC-HREPO-014
+    let world = repository("default", json!([FINALIZER]), json!({}), false);
+    assert_eq!(world.run(Repositories, settings).await, Again::At(MINUTE));
+    assert_eq!(world.conditions(), ["Ready=True Succeeded: reconciled"]);
+}

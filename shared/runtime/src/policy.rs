@@ -1,0 +1,169 @@
+//! How the frame treats a kind: the policies in which Flux's kinds differ.
+
+use std::time::Duration;
+
+use crate::conditions::{Condition, ConditionType, Conditions, Status, Summary};
+
+/// The finalizer of the Flux kinds, ArtifactGenerator excepted (SW-GEN-025).
+pub const FINALIZER: &str = "finalizers.fluxcd.io";
+
+/// How the frame treats a kind. Begin with [`Settings::new`] and name the policies that differ:
+///
+/// ```
+/// use flux_runtime::Settings;
+/// use flux_runtime::conditions::ConditionType;
+/// use flux_runtime::policy::Start;
+///
+/// const HEALTHY: ConditionType = ConditionType::new("Healthy");
+/// const SETTINGS: Settings = Settings {
+///     conditions: &[HEALTHY],
+///     start: Start::ByReconciler,
+///     ..Settings::new("kustomization")
+/// };
+/// # let _ = SETTINGS;
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// The name of queue and controller: the kind in lower case (RT-QUE-002).
+    pub name: &'static str,
+    /// The finalizer.
+    pub finalizer: &'static str,
+    /// The conditions that the kind owns besides the frame's Ready, Reconciling and Stalled (RT-CON-017).
+    pub conditions: &'static [ConditionType],
+    /// Where Ready comes from.
+    pub ready: Ready,
+    /// Who marks the start of a run.
+    pub start: Start,
+    /// How a run follows at once on another.
+    pub at_once: AtOnce,
+    /// What a suspended object gets.
+    pub suspension: Suspension,
+    /// Who emits the events of the usual ends.
+    pub events: Events,
+    /// What metrics and log say of a stalled object.
+    pub stalls: Stalls,
+    /// How the log words ends that are no errors of the frame.
+    pub wording: Wording,
+    /// Whether `gotk_reconcile_duration_seconds` is observed.
+    pub durations: Durations,
+    /// The longest a reconcile may take (RT-QUE-009).
+    pub timeout: Option<Duration>,
+}
+
+impl Settings {
+    /// The policies of most kinds; Ready comes from the [`Outcome`](crate::Outcome).
+    pub const fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            finalizer: FINALIZER,
+            conditions: &[],
+            ready: Ready::Outcome,
+            start: Start::ByFrame,
+            at_once: AtOnce::Now,
+            suspension: Suspension {
+                message: "reconciliation is suspended for this object",
+                status: SuspendedStatus::ObservedIfKnown,
+            },
+            events: Events::ByRun,
+            stalls: Stalls::Settle,
+            wording: Wording::Message,
+            durations: Durations::Observed,
+            timeout: None,
+        }
+    }
+}
+
+/// Where the condition Ready comes from at the end of a run.
+#[derive(Clone, Copy, Debug)]
+pub enum Ready {
+    /// From the outcome, or from the failure.
+    Outcome,
+    /// From the kind's conditions, by polarity and order (RT-CON-013).
+    Summary(Summary),
+    /// From the condition that a rule of the kind selects. A failure that marks no condition of the kind sets Ready itself.
+    Rule(ReadyRule),
+}
+
+/// The status of Ready, and the condition whose reason and message it takes; `None` leaves Ready unchanged.
+pub type ReadyRule = for<'a> fn(&'a Conditions) -> Option<(Status, &'a Condition)>;
+
+/// Who marks an object as reconciling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// The frame before the reconciler runs: Reconciling, and Ready=Unknown where Ready was missing or Unknown
+    /// (SC-PROC-059, SC-PROC-060, IR-REPO-048).
+    ByFrame,
+    /// The reconciler, by [`Run::progress`](crate::Run::progress), when its checks are done (KC-PROC-066, HC-ACT-008). Ready
+    /// stays unchanged until then, and after unless [`Run::unready`](crate::Run::unready) is called.
+    ByReconciler,
+}
+
+/// How a run follows at once on another: after the finalizer was added, and after one that a newer trigger superseded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtOnce {
+    /// Without delay.
+    Now,
+    /// After the queue's back-off, which such runs increase (HC-ACT-022, NC-RECV-023).
+    Limited,
+}
+
+/// What a suspended object gets.
+#[derive(Clone, Copy, Debug)]
+pub struct Suspension {
+    /// The log line; upstream's controllers do not agree on its first letter (KC-PROC-062, HC-ACT-005, IR-REPO-045).
+    pub message: &'static str,
+    /// What is written of its status.
+    pub status: SuspendedStatus,
+}
+
+/// What is written of a suspended object's status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SuspendedStatus {
+    /// The request as handled; Stalled is removed, and the generation is observed where there is a condition (SC-PROC-057).
+    ObservedIfKnown,
+    /// The request as handled; the generation is observed where the object is Ready (KC-PROC-062).
+    ObservedIfReady,
+    /// The request as handled, the generation as observed (HC-ACT-005).
+    Observed,
+    /// The request as handled (IR-REPO-045).
+    RequestOnly,
+    /// Nothing (IA-STATUS-005).
+    Untouched,
+}
+
+/// Who emits the events of the usual ends of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Events {
+    /// The reconciler those of success, and the frame that of a failure, as its [`Notice`](crate::Notice) says.
+    ByRun,
+    /// The frame, from how Ready changed (IR-REPO-100 to IR-REPO-103, IA-STATUS-030 to IA-STATUS-033); the notice of a failure
+    /// has no effect.
+    Transition,
+}
+
+/// What a stalled object counts as (RT-QUE-006).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stalls {
+    /// A success without requeue.
+    Settle,
+    /// A terminal error.
+    Fail,
+}
+
+/// How the log words a wait and a stall (SC-PROC-071).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wording {
+    /// `reconciliation waiting` with `reason` and `duration`, `reconciliation stalled`.
+    Named,
+    /// The failure's message.
+    Message,
+}
+
+/// Whether `gotk_reconcile_duration_seconds` is observed (RT-MET-004).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durations {
+    /// Yes.
+    Observed,
+    /// No: Alert, Provider, ArtifactGenerator.
+    Unobserved,
+}

@@ -1,0 +1,61 @@
+//! The reasons of conditions and events of a GitRepository.
+
+flux_runtime::reasons! {
+    /// Why a condition of a GitRepository has its status, or what an event of it is about (SC-PROC-062).
+    pub(super) enum GitReason {
+        /// The archive could not be stored.
+        ArchiveOperationFailed,
+        /// The stored artifact is what would be made.
+        ArtifactUpToDate,
+        /// Credentials are missing or unusable.
+        AuthenticationFailed,
+        /// An included artifact could not be copied.
+        CopyFailure,
+        /// A folder could not be made.
+        DirectoryCreationFailed,
+        /// The repository has no commit.
+        EmptyGitRepository,
+        /// The storage, or a task of this process, failed.
+        Failed,
+        /// The spec needs a feature gate that is off.
+        FeatureGateDisabled,
+        /// Artifacts of the deleted object could not be removed.
+        GarbageCollectionFailed,
+        /// Artifacts were removed.
+        GarbageCollectionSucceeded,
+        /// The repository could not be read.
+        GitOperationFailed,
+        /// The repository was read and has not changed.
+        GitOperationSucceeded,
+        /// The path of an include cannot be used.
+        IllegalPath,
+        /// The included artifacts are others than before.
+        IncludeChange,
+        /// The signature of the commit cannot be trusted.
+        InvalidCommitSignature,
+        /// The tag has no signature.
+        InvalidGitObject,
+        /// The provider does not match the credentials.
+        InvalidProviderConfiguration,
+        /// The signature of the tag cannot be trusted.
+        InvalidTagSignature,
+        /// The verification mode needs a tag.
+        InvalidVerificationMode,
+        /// An artifact with new content was stored.
+        NewArtifact,
+        /// The remote has another revision than the artifact.
+        NewRevision,
+        /// The GitRepository to include has no artifact.
+        NoArtifact,
+        /// The GitRepository to include does not exist.
+        NotFound,
+        /// The ignore rules of the repository could not be read.
+        SourceIgnoreError,
+        /// The run succeeded.
+        Succeeded,
+        /// The URL cannot be used.
+        URLInvalid,
+        /// The keys for the verification could not be read.
+        VerificationError,
+    }
+}
