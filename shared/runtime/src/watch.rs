@@ -292,7 +292,7 @@ mod tests {
         object
     }
 
-    /// What `follow` tells when the server lists these names, ends the watch, and lists those.
+    /// What `run` tells when the server lists these names, ends the watch, and lists those.
     async fn told_after_a_relist(
         first: &'static [&'static str],
         second: &'static [&'static str],
@@ -325,7 +325,7 @@ mod tests {
         });
         let cache: Cache<ConfigMap> = Cache::default();
         let (sender, mut changes) = tokio::sync::mpsc::unbounded_channel();
-        cache.listen(move |change: &Change<ConfigMap>| {
+        cache.subscribe(move |change: &Change<ConfigMap>| {
             let what = match change {
                 Change::Added { .. } => "added",
                 Change::Updated { .. } => "updated",
@@ -336,7 +336,7 @@ mod tests {
                 .unwrap();
         });
         let stop = CancellationToken::new();
-        let follow = cache.follow(
+        let running = cache.run(
             Api::all(kube::Client::new(service, "ns")),
             watcher::Config::default(),
             stop,
@@ -349,7 +349,7 @@ mod tests {
         };
         // The third list is never answered.
         let _ = tokio::time::timeout(std::time::Duration::from_mins(10), async {
-            tokio::join!(follow, tell)
+            tokio::join!(running, tell)
         })
         .await;
         told.sort();
