@@ -234,7 +234,7 @@ async fn a_lease_that_others_have_written_is_read_again() {
     let recorder = Recorder::new(client.clone(), "c", "p".into(), None).unwrap();
     let metrics = Metrics::new().unwrap();
     let stop = CancellationToken::new();
-    let office = election().win(client, recorder, metrics, &stop).await;
+    let leadership = election().acquire(client, recorder, metrics, &stop).await;
     store.touch();
     let over = CancellationToken::new();
     let later = over.clone();
@@ -242,7 +242,7 @@ async fn a_lease_that_others_have_written_is_read_again() {
         tokio::time::sleep(election().retry * 7 / 2).await;
         later.cancel();
     });
-    assert!(office.unwrap().hold(&over).await);
+    assert!(leadership.unwrap().renew(&over).await);
     assert_eq!(
         store.asked(),
         [
