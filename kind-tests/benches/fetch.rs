@@ -1,4 +1,5 @@
-//! `cargo bench -p kind-tests --bench fetch`: a repository of 20,000 files, beside `git clone --depth 1`.
+//! `cargo bench -p kind-tests --bench fetch`: fetches a repository of 20,000 files, compared with `git clone --depth
+//! 1`.
 
 mod figures;
 
@@ -91,7 +92,7 @@ async fn bench() -> Result {
     Ok(())
 }
 
-/// About two kilobytes that no two files share and that compress as manifests do.
+/// About two kilobytes, unique per file and as compressible as manifests.
 fn manifest(number: usize) -> String {
     let mut text =
         format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: map-{number}\ndata:\n");

@@ -95,7 +95,7 @@ fn show(what: &str, took: &Took, upstream_seconds: u32, upstream_requests: usize
     }
 }
 
-/// What podinfo's four objects come to, with no pods.
+/// Manifests equivalent to podinfo's four objects, without pods.
 fn commit(flux: &Flux, version: &str) -> String {
     let files: Vec<(String, String)> = (0..KUSTOMIZATIONS)
         .map(|number| {

@@ -1,4 +1,4 @@
-//! `cargo bench -p kind-tests --bench reconcile`: one Kustomization: 100 objects that do not change, 500 that are new.
+//! `cargo bench -p kind-tests --bench reconcile`: one Kustomization with 100 unchanged objects, and with 500 new ones.
 
 mod figures;
 
@@ -47,7 +47,7 @@ async fn bench() -> Result {
             print("  API requests", &count.to_string(), &took.breakdown());
         }
 
-        // The second run finds out what it may leave out; the third is what every later one is.
+        // The second run determines what it can skip; the third is like every later one.
         for which in ["second", "unchanged"] {
             let span = Span::start(&flux.kustomize, &flux.namespace)?;
             let at = flux
@@ -81,7 +81,7 @@ async fn bench() -> Result {
     Ok(())
 }
 
-/// What runs cost that nobody asked for and that change nothing.
+/// The cost of runs at the interval that change nothing.
 async fn at_its_interval(flux: &Flux, objects: usize) -> Result {
     const RUNS: u64 = 4;
     let spec = json!({"spec": {"interval": "1s"}});
@@ -98,7 +98,7 @@ async fn at_its_interval(flux: &Flux, objects: usize) -> Result {
         let wait = flux.namespace.wait(KUSTOMIZATION, "app", "ran", reached);
         wait.await.map(drop)
     };
-    // The first is one of the new interval, which somebody asked for.
+    // The first run is for the new interval, a new generation.
     another(2).await?;
     let span = Span::start(&flux.kustomize, &flux.namespace)?;
     another(RUNS).await?;
@@ -118,7 +118,7 @@ async fn at_its_interval(flux: &Flux, objects: usize) -> Result {
     Ok(())
 }
 
-/// ConfigMaps and ServiceAccounts in turn.
+/// ConfigMaps and ServiceAccounts, alternating.
 fn manifest(number: usize) -> (String, String) {
     let text = if number.is_multiple_of(2) {
         format!(

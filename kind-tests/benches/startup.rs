@@ -1,4 +1,4 @@
-//! `cargo bench -p kind-tests --bench startup`: from nothing to ready, and the memory of doing nothing.
+//! `cargo bench -p kind-tests --bench startup`: time from start to ready, and idle memory.
 
 mod figures;
 
@@ -29,12 +29,12 @@ async fn bench() -> Result {
         let mut times = Vec::new();
         let mut idle = Vec::new();
         for run in 0..RUNS {
-            // The very first start also reads the binary from the disk.
+            // The very first start also reads the binary from disk.
             let started = Instant::now();
             let controller = Controller::start(name, &namespace, Settings::default()).await?;
             times.push(started.elapsed());
             if run == RUNS - 1 {
-                // What start-up allocated and nobody uses has been given back by then, or never will be.
+                // Memory that start-up allocated and no longer uses has been returned by then, or never will be.
                 for _ in 0..5 {
                     tokio::time::sleep(Duration::from_secs(1)).await;
                     idle.push(controller.resident_bytes()?);

@@ -10,7 +10,7 @@ import (
 	_ "github.com/coredns/coredns/plugin/kubernetes"
 )
 
-// runCoreDNS serves cluster DNS with only the plugins that the node's Corefile names.
+// runCoreDNS serves cluster DNS with only the plugins that the node's Corefile uses.
 func runCoreDNS() {
 	dnsserver.Directives = []string{"bind", "errors", "cache", "kubernetes", "forward"}
 	coremain.Run()

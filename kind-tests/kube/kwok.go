@@ -14,10 +14,10 @@ import (
 	"sigs.k8s.io/kwok/pkg/log"
 )
 
-// runKwok plays nodes that do not exist: pods bound to them become Ready at once.
+// runKwok simulates nodes: pods bound to them become Ready at once.
 func runKwok() {
-	// Kubernetes' packages put flags of their own into the process-wide set, among them a "version"
-	// that is no bool, and cobra would merge that set into kwok's command and refuse it.
+	// Kubernetes' packages add flags to the process-wide set, among them a "version"
+	// that is not a bool, and cobra would merge that set into kwok's command and fail.
 	pflag.CommandLine = pflag.NewFlagSet("kwok", pflag.ExitOnError)
 
 	early := pflag.NewFlagSet("early", pflag.ContinueOnError)
@@ -36,8 +36,8 @@ func runKwok() {
 	}
 }
 
-// printKwokStages prints the stages kwok ships beside its binary, for --config: since 0.8 the binary
-// itself knows none.
+// printKwokStages prints the stages that kwok ships next to its binary, for --config: since 0.8 the binary
+// has none built in.
 func printKwokStages() {
 	stages := []string{
 		nodefast.DefaultNodeInit, nodelease.DefaultNodeHeartbeatWithLease,

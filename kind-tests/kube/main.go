@@ -1,5 +1,5 @@
-// Command kube is a whole Kubernetes in one file: every program the tests need, chosen by the name the
-// file was called under or by its first argument. One binary links the shared packages once, which makes
+// Command kube is all of Kubernetes in one file: every program the tests need, selected by the name of the
+// executable or by its first argument. One binary links the shared packages once, which makes
 // it a fifth of the size of nine binaries and builds in a fraction of the time.
 package main
 
@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	_ "time/tzdata" // CronJobs may name a time zone, and a bare machine has no zone files
+	_ "time/tzdata" // CronJobs may name a time zone, and a minimal machine has no zone files
 
 	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/server/v3/etcdmain"

@@ -17,13 +17,13 @@ import (
 
 // plan is what the harness asks `kube supervise FILE` to keep running.
 //
-// A supervisor of their own gives the programs a parent that lives exactly as long as they should:
-// neither orphans when a test process dies, nor zombies under a PID 1 that reaps nothing.
+// A dedicated supervisor gives the programs a parent that lives exactly as long as they should: no orphans
+// when a test process dies, and no zombies under a PID 1 that does not reap.
 type plan struct {
 	Programs []program `json:"programs"`
-	// EndWithStdin ends everything when standard input closes, which it does however the owner dies.
+	// EndWithStdin ends everything when standard input closes, which happens however the owner dies.
 	EndWithStdin bool `json:"endWithStdin"`
-	// IdleFile and IdleSeconds end everything when nobody has touched the file for that long.
+	// IdleFile and IdleSeconds end everything when the file has not been touched for that long.
 	IdleFile    string `json:"idleFile"`
 	IdleSeconds int    `json:"idleSeconds"`
 }
@@ -35,9 +35,9 @@ type program struct {
 	Args []string `json:"args"`
 	Env  []string `json:"env"`
 	Log  string   `json:"log"`
-	// After holds the start back until this URL answers 200 (its certificate is not verified).
+	// After delays the start until this URL answers 200 (its certificate is not verified).
 	After string `json:"after"`
-	// Graceful programs are asked to end and given time; the others are killed, since nothing they hold is kept.
+	// Graceful programs get SIGTERM and some time; the others are killed, since their state is not kept.
 	Graceful bool `json:"graceful"`
 }
 
@@ -88,7 +88,7 @@ func runSupervisor() {
 		}()
 	}
 
-	// The programs die with the thread that started them, so that one thread is kept for it.
+	// The programs die with the thread that started them, so one thread is reserved for that.
 	runtime.LockOSThread()
 	var all []*running
 	for {
@@ -126,7 +126,7 @@ func start(prog program, stop chan<- string) (*running, error) {
 	cmd.Args = append([]string{prog.Name}, prog.Args...)
 	cmd.Env = append(os.Environ(), prog.Env...)
 	cmd.Stdout, cmd.Stderr = output, output
-	// A group of its own keeps a Ctrl-C meant for the owner away from it; the death signal covers a killed supervisor.
+	// Its own process group shields it from a Ctrl-C meant for the owner; the death signal covers a killed supervisor.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return nil, err
@@ -141,7 +141,7 @@ func start(prog program, stop chan<- string) (*running, error) {
 	return r, nil
 }
 
-// end kills what may be killed, then asks the graceful ones to end, last started first.
+// end kills the programs that may be killed, then terminates the graceful ones, last started first.
 func end(all []*running) {
 	for _, r := range all {
 		if !r.Graceful {

@@ -1,4 +1,4 @@
-//! The kustomize-controller by itself, on sources that the test plays.
+//! kustomize-controller alone, with sources faked by the test.
 
 use serde_json::{Value, json};
 
@@ -9,17 +9,17 @@ use crate::events::EventSink;
 use crate::failure::Result;
 use crate::namespace::{GIT_REPOSITORY, KUSTOMIZATION, Kind, Namespace};
 
-/// A kustomize-controller on the objects of a namespace of its own, and artifacts that the test makes.
+/// kustomize-controller limited to one namespace, with artifacts made by the test.
 ///
-/// The fields drop in this order: the controller ends before the namespace goes.
+/// The fields drop in this order: the controller ends before the namespace is deleted.
 pub struct Applier {
     /// The controller.
     pub kustomize: Controller,
-    /// Where it sends its events.
+    /// Receives its events.
     pub events: EventSink,
-    /// What its sources have.
+    /// Serves the artifacts of its sources.
     pub artifacts: ArtifactServer,
-    /// Where the Flux objects are, and what they apply unless it names another namespace.
+    /// The namespace of the Flux objects and, by default, of the objects that they apply.
     pub namespace: Namespace,
 }
 
@@ -36,7 +36,7 @@ impl Applier {
         let artifacts = ArtifactServer::start().await?;
         let settings = settings
             .flag(format!("--events-addr={}", events.url()))
-            // Half a minute, the default, is long for someone who waits.
+            // The default of half a minute is too long for tests.
             .default_flag("--requeue-dependency=1s");
         let kustomize = Controller::start("kustomize-controller", &namespace, settings).await?;
         Ok(Self {
@@ -47,7 +47,7 @@ impl Applier {
         })
     }
 
-    /// Plays a source-controller that has made an artifact of these files for the GitRepository `app`.
+    /// Acts as source-controller: publishes an artifact of these files for the GitRepository `app`.
     pub async fn publish(&self, revision: &str, files: &[(&str, &str)]) -> Result<Value> {
         let artifact =
             self.artifacts
@@ -56,7 +56,7 @@ impl Applier {
         Ok(artifact)
     }
 
-    /// Gives a source this artifact; the source is made where there is none.
+    /// Sets the artifact of a source, which is created if necessary.
     pub async fn serve(&self, kind: Kind, name: &str, artifact: &Value) -> Result {
         if self.namespace.get(kind, name).await?.is_none() {
             let spec = match kind.1 {
@@ -74,8 +74,8 @@ impl Applier {
         Ok(())
     }
 
-    /// The YAML of a Kustomization of the GitRepository `app` that applies into this namespace; `spec` has more lines
-    /// of its spec.
+    /// The YAML of a Kustomization of the GitRepository `app` that applies into this namespace; `spec` has additional
+    /// lines of its spec.
     pub fn kustomization(&self, name: &str, spec: &[&str]) -> String {
         crate::flux::kustomization(name, spec)
     }
@@ -103,7 +103,7 @@ impl Applier {
         self.namespace.wait(KUSTOMIZATION, name, &goal, says).await
     }
 
-    /// Asks for a run and waits until it is over.
+    /// Requests a reconcile and waits for its end.
     pub async fn run(&self, name: &str) -> Result<Value> {
         let at = self
             .namespace

@@ -1,4 +1,4 @@
-//! An artifact server that a test fills and disturbs itself.
+//! An artifact server controlled by a test.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::Write as _;
@@ -17,9 +17,9 @@ use sha2::{Digest, Sha256};
 
 use crate::failure::{Doing, Result};
 
-/// Serves archives, and what the test has it answer instead.
+/// Serves archives, or other responses set by the test.
 ///
-/// It lives in the async runtime of the test that starts it.
+/// It runs in the async runtime of the test that starts it.
 pub struct ArtifactServer {
     address: SocketAddr,
     shelf: Arc<Shelf>,
@@ -33,19 +33,19 @@ struct Shelf {
     requests: Mutex<Vec<String>>,
 }
 
-/// What is answered to one request instead of the archive.
+/// A response to one request, instead of the archive.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// This status and no archive; who asks may ask again at once.
+    /// This status without an archive; the client may retry at once.
     Status(u16),
     /// A redirect to this URL.
     Redirect(String),
-    /// The archive, after this time.
+    /// The archive, after a delay.
     Late(Duration),
 }
 
 impl ArtifactServer {
-    /// Starts to listen on a free port.
+    /// Starts listening on a free port.
     pub async fn start() -> Result<Self> {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
@@ -74,7 +74,7 @@ impl ArtifactServer {
         format!("http://{}/{name}", self.address)
     }
 
-    /// Serves these files as an archive `<name>.tar.gz`; gives the `status.artifact` that a source has for it.
+    /// Serves these files as an archive `<name>.tar.gz`; returns the `status.artifact` of its source.
     pub fn put(&self, name: &str, revision: &str, files: &[(&str, &str)]) -> Result<Value> {
         let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
         for (path, content) in files {
@@ -88,13 +88,13 @@ impl ArtifactServer {
         Ok(self.put_bytes(&format!("{name}.tar.gz"), revision, gzip.finish()?))
     }
 
-    /// Serves these bytes; gives the `status.artifact` that a source has for them.
+    /// Serves these bytes; returns the `status.artifact` of their source.
     pub fn put_bytes(&self, name: &str, revision: &str, bytes: Vec<u8>) -> Value {
         let artifact = json!({
             "url": self.url(name),
             "revision": revision,
             "digest": format!("sha256:{}", hex::encode(Sha256::digest(&bytes))),
-            // Nobody looks at these (KC-SRC-022).
+            // Not used by consumers (KC-SRC-022).
             "path": "somewhere/else.tar.gz",
             "size": 1,
             "lastUpdateTime": "2001-01-01T00:00:00Z",
@@ -103,12 +103,12 @@ impl ArtifactServer {
         artifact
     }
 
-    /// Has the next requests answered like this, one after the other.
+    /// Sets the responses to the next requests, in order.
     pub fn instead(&self, answers: impl IntoIterator<Item = Answer>) {
         lock(&self.shelf.instead).extend(answers);
     }
 
-    /// The paths that were asked for since this was last called.
+    /// The requested paths since the last call.
     pub fn take_requests(&self) -> Vec<String> {
         std::mem::take(&mut *lock(&self.shelf.requests))
     }
@@ -125,7 +125,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 async fn serve(State(shelf): State<Arc<Shelf>>, uri: Uri) -> Response {
-    // A proxy is asked with the whole URL.
+    // Proxies receive the whole URL.
     lock(&shelf.requests).push(uri.to_string());
     let instead = lock(&shelf.instead).pop_front();
     match instead {

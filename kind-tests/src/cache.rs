@@ -1,4 +1,4 @@
-//! Where built and running things live outside the checkout, and the keys they are found by.
+//! Folders of build results and running programs outside of the checkout, and their keys.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::failure::{Doing, Failure, Result};
 
-/// The folder that outlives checkouts: `$FLUX_TEST_CACHE`, else `$XDG_CACHE_HOME/flux-rs`, else `~/.cache/flux-rs`.
+/// The folder shared by all checkouts: `$FLUX_TEST_CACHE`, else `$XDG_CACHE_HOME/flux-rs`, else `~/.cache/flux-rs`.
 pub fn folder() -> Result<PathBuf> {
     let variable = |name| {
         std::env::var_os(name)
@@ -29,12 +29,12 @@ pub fn workspace() -> PathBuf {
     manifest.parent().unwrap_or(manifest).to_path_buf()
 }
 
-/// A key made of everything a cached thing depends on.
+/// A key derived from everything that a cached result depends on.
 #[derive(Default)]
 pub struct Fingerprint(Sha256);
 
 impl Fingerprint {
-    /// Takes one more input; its length is part of the key, so that neighbours cannot run into each other.
+    /// Adds an input; its length is part of the key, so that adjacent inputs cannot be confused.
     pub fn with(mut self, input: impl AsRef<[u8]>) -> Self {
         let input = input.as_ref();
         self.0.update((input.len() as u64).to_le_bytes());
@@ -42,7 +42,7 @@ impl Fingerprint {
         self
     }
 
-    /// Takes the name and content of every file of `folder` (not below it) that `wanted` accepts, in the order of their names.
+    /// Adds the name and content of every file of `folder` (not below it) that `wanted` accepts, ordered by name.
     pub fn with_files(mut self, folder: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Self> {
         for path in files(folder, wanted)? {
             self = self
@@ -59,7 +59,7 @@ impl Fingerprint {
     }
 }
 
-/// The files of `folder` whose name `wanted` accepts, sorted; none when there is no such folder.
+/// The files of `folder` whose name `wanted` accepts, sorted; empty if the folder does not exist.
 pub fn files(folder: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>> {
     if !folder.is_dir() {
         return Ok(Vec::new());
@@ -75,7 +75,7 @@ pub fn files(folder: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<PathBu
     Ok(found)
 }
 
-/// Takes the lock `path` against other processes and threads; it ends with the returned file.
+/// Locks `path` against other processes and threads; dropping the returned file unlocks it.
 pub fn lock(path: &Path) -> Result<File> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
@@ -85,8 +85,8 @@ pub fn lock(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// Gives the folder `parent/key`, made by `make` in a folder aside if it is not there yet. What other keys left
-/// and nobody has used for two weeks goes.
+/// Returns the folder `parent/key`, created by `make` in a temporary folder if it does not exist. Folders of other keys
+/// that were unused for two weeks are deleted.
 pub fn folder_of(parent: &Path, key: &str, make: impl FnOnce(&Path) -> Result) -> Result<PathBuf> {
     let _lock = lock(&parent.join("lock"))?;
     let ready = parent.join(key);
@@ -118,7 +118,7 @@ fn forget_unused(parent: &Path) -> Result {
     Ok(())
 }
 
-/// Copies the folder `from` with all below it to `to`.
+/// Copies the folder `from` recursively to `to`.
 pub fn copy_folder(from: &Path, to: &Path) -> Result {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from).doing(format!("list {}", from.display()))? {
@@ -138,7 +138,7 @@ mod tests {
     use super::Fingerprint;
 
     #[test]
-    fn a_key_tells_apart_inputs_that_concatenate_alike() {
+    fn inputs_with_the_same_concatenation_have_different_keys() {
         let key = |inputs: &[&str]| {
             inputs
                 .iter()

@@ -1,4 +1,4 @@
-//! Finding, starting, sharing and ending clusters.
+//! Finds, starts, shares and stops clusters.
 
 pub(crate) mod binary;
 mod crds;
@@ -18,22 +18,22 @@ pub use local::{Settings, free_ports};
 use crate::cache::{self, Fingerprint};
 use crate::failure::{Doing, Failure, Result};
 
-/// The field manager of what the harness itself writes.
+/// The field manager of the harness.
 pub const FIELD_MANAGER: &str = "kind-tests";
 
-/// A Kubernetes cluster that runs. Clones are the same cluster.
+/// A running Kubernetes cluster. Clones refer to the same cluster.
 #[derive(Clone)]
 pub struct Cluster(Arc<Inner>);
 
 struct Inner {
     kubeconfig: PathBuf,
     provider: Provider,
-    /// Held for its drop: the cluster ends with it.
+    /// Dropped last: stops the cluster.
     _owned: Option<Owned>,
 }
 
 enum Provider {
-    /// Someone else's, named by a kubeconfig.
+    /// An external cluster, given by a kubeconfig.
     Kubeconfig,
     Kind {
         name: String,
@@ -67,23 +67,23 @@ impl Drop for Owned {
     }
 }
 
-/// Where clusters come from.
+/// The source of test clusters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// `FLUX_TEST_CLUSTER=kubeconfig`: the current context of `KUBECONFIG`.
     Kubeconfig,
-    /// `FLUX_TEST_CLUSTER=kind`, or unset with kind and a Docker engine there.
+    /// `FLUX_TEST_CLUSTER=kind`, or unset with kind and a Docker engine available.
     Kind,
     /// `FLUX_TEST_CLUSTER=local`, or unset without them: the control plane built from Go modules.
     Local,
 }
 
 impl Source {
-    /// The choice of this machine and environment.
+    /// The source selected by this machine and environment.
     pub fn find() -> Result<Self> {
         Self::choose(
             std::env::var("FLUX_TEST_CLUSTER").ok().as_deref(),
-            kind::works,
+            kind::is_available,
         )
     }
 
@@ -105,18 +105,19 @@ impl Source {
 }
 
 impl Cluster {
-    /// The cluster that all tests of this checkout share, started by whoever comes first.
+    /// The cluster shared by all tests of this checkout, started by the first one.
     ///
-    /// It outlives the process; `cargo run -p kind-tests --bin cluster -- down` ends it, as does an hour without a request.
+    /// It outlives the process; `cargo run -p kind-tests --bin cluster -- down` stops it, as does an hour without
+    /// requests.
     pub async fn shared() -> Result<Self> {
         match Source::find()? {
-            Source::Kubeconfig => Self::of_kubeconfig().await,
+            Source::Kubeconfig => Self::from_kubeconfig().await,
             Source::Kind => Self::shared_kind().await,
             Source::Local => Self::shared_local().await,
         }
     }
 
-    /// Builds beforehand what a cluster of this machine needs, and says what that is.
+    /// Builds everything that a cluster on this machine needs; returns a description of it.
     pub fn build() -> Result<String> {
         Ok(match Source::find()? {
             Source::Kubeconfig => "nothing to build: the cluster of your kubeconfig".to_owned(),
@@ -125,7 +126,7 @@ impl Cluster {
         })
     }
 
-    /// A cluster of the caller's own, for tests of cluster-scoped things; it ends with the returned value.
+    /// A cluster for a single test, for cluster-scoped objects; stopped when the returned value is dropped.
     pub async fn own(settings: Settings) -> Result<Self> {
         let name = format!("own-{}-{:08x}", std::process::id(), rand::random::<u32>());
         if Source::find()? == Source::Kind && settings.advertise.is_none() {
@@ -155,7 +156,7 @@ impl Cluster {
         })))
     }
 
-    /// Ends the shared cluster, if one runs. Gives whether one did.
+    /// Stops the shared cluster, if it runs. Returns whether it did.
     pub async fn end_shared() -> Result<bool> {
         let shared = Shared::open().await?;
         let mut ran = false;
@@ -174,27 +175,28 @@ impl Cluster {
         Ok(ran)
     }
 
-    /// The shared cluster, if it runs already.
+    /// The shared cluster, if it is already running.
     pub async fn running() -> Result<Option<Self>> {
         let shared = Shared::open().await?;
         match shared.local_state() {
-            Some(state) if local::alive(&state).await => Ok(Some(Self::of_local(state))),
+            Some(state) if local::is_alive(&state).await => Ok(Some(Self::from_local(state))),
             _ => Ok(None),
         }
     }
 
-    /// A client that acts as an administrator. It belongs to the async runtime it is made in, hence one for each test.
+    /// A client with administrator rights. It belongs to the async runtime that it is created in, so create one per
+    /// test.
     pub async fn client(&self) -> Result<Client> {
         connect(&self.0.kubeconfig).await
     }
 
-    /// The path of an administrator's kubeconfig.
+    /// The path of the administrator's kubeconfig.
     pub fn kubeconfig(&self) -> &Path {
         &self.0.kubeconfig
     }
 
-    /// The path of a kubeconfig for a user of this name, a cluster administrator whose requests
-    /// [`crate::requests`] can tell apart. Where the cluster is not ours to make users in, the administrator's own.
+    /// The path of a kubeconfig for a user of this name, a cluster administrator whose requests [`crate::requests`] can
+    /// identify. The administrator's own if the cluster does not let us create users.
     pub fn kubeconfig_for(&self, user: &str) -> Result<PathBuf> {
         match &self.0.provider {
             Provider::Local(state) => state.kubeconfig_for(user, "system:masters"),
@@ -202,8 +204,8 @@ impl Cluster {
         }
     }
 
-    /// The path of a kubeconfig for a user of this name who may do nothing that is not bound to it; none where the cluster is
-    /// not ours to make users in.
+    /// The path of a kubeconfig for a user of this name without any rights except those bound to it; `None` if the
+    /// cluster does not let us create users.
     pub fn kubeconfig_without_rights(&self, user: &str) -> Result<Option<PathBuf>> {
         match &self.0.provider {
             Provider::Local(state) => state.kubeconfig_for(user, "").map(Some),
@@ -211,7 +213,7 @@ impl Cluster {
         }
     }
 
-    /// Where this cluster writes a line for each request; none where it is not ours to configure.
+    /// The audit log with a line for each request; `None` if the cluster is not ours to configure.
     pub fn audit_log(&self) -> Option<PathBuf> {
         match &self.0.provider {
             Provider::Local(state) => Some(state.audit_log()),
@@ -219,7 +221,7 @@ impl Cluster {
         }
     }
 
-    /// One line for people: what it is and how to reach it.
+    /// A one-line description of the cluster and how to reach it.
     pub fn describe(&self) -> String {
         let what = match &self.0.provider {
             Provider::Kubeconfig => "the cluster of your kubeconfig".to_owned(),
@@ -229,7 +231,7 @@ impl Cluster {
         format!("{what}, KUBECONFIG={}", self.0.kubeconfig.display())
     }
 
-    /// The multi-call binary this cluster runs from, `kubectl` among its programs; none for clusters we did not build.
+    /// The multi-call binary of this cluster, which includes `kubectl`; `None` for clusters that we did not build.
     pub fn kube(&self) -> Option<&Path> {
         match &self.0.provider {
             Provider::Local(state) => Some(&state.kube),
@@ -237,7 +239,7 @@ impl Cluster {
         }
     }
 
-    /// The name kind knows this cluster by.
+    /// The cluster's name in kind.
     pub(crate) fn kind_name(&self) -> Option<&str> {
         match &self.0.provider {
             Provider::Kind { name } => Some(name),
@@ -252,7 +254,7 @@ impl Cluster {
         }
     }
 
-    async fn of_kubeconfig() -> Result<Self> {
+    async fn from_kubeconfig() -> Result<Self> {
         let kubeconfig = std::env::var_os("KUBECONFIG")
             .map(PathBuf::from)
             .or_else(|| {
@@ -292,22 +294,22 @@ impl Cluster {
         let shared = Shared::open().await?;
         if let Some(mut state) = shared.local_state() {
             let kube = blocking(binary::kube).await?;
-            if state.kube == kube && local::alive(&state).await {
+            if state.kube == kube && local::is_alive(&state).await {
                 if state.crds != crds::key()? {
                     crds::apply(&connect(&state.kubeconfig()).await?).await?;
                     state.crds = crds::key()?;
                     shared.save(&state)?;
                 }
-                return Ok(Self::of_local(state));
+                return Ok(Self::from_local(state));
             }
             supervisor::end_detached(state.pid, &state.folder)?;
         }
         let state = local::start_detached(&shared.folder, &Settings::default()).await?;
         shared.save(&state)?;
-        Ok(Self::of_local(state))
+        Ok(Self::from_local(state))
     }
 
-    fn of_local(state: local::State) -> Self {
+    fn from_local(state: local::State) -> Self {
         Self(Arc::new(Inner {
             kubeconfig: state.kubeconfig(),
             provider: Provider::Local(state),
@@ -316,7 +318,7 @@ impl Cluster {
     }
 }
 
-/// The place of the shared cluster, locked: while one process looks or starts, the others wait.
+/// The folder of the shared cluster, locked: while one process looks for it or starts it, others wait.
 struct Shared {
     name: String,
     folder: PathBuf,
@@ -374,7 +376,7 @@ mod tests {
     use super::Source;
 
     #[test]
-    fn a_cluster_is_looked_for_in_the_documented_order() {
+    fn clusters_are_found_in_the_documented_order() {
         for (asked, kind_works, found) in [
             (Some("kubeconfig"), true, Some(Source::Kubeconfig)),
             (Some("kind"), false, Some(Source::Kind)),

@@ -1,8 +1,12 @@
-//! What every condition that a controller of ours sets may say, looked at in every state that a test sees.
+//! Checks every condition set by our controllers, in every state that a test sees.
 
+use flux_api::kustomize::Reason;
 use serde_json::Value;
 
-/// The reasons that all kinds share (RT-CON-014). Those of Kustomizations are among them (KC-PROC-070).
+/// The reasons that the frame itself gives, whatever the kind.
+const FRAME: [&str; 2] = ["Failed", "ProgressingWithRetry"];
+
+/// The reasons that all kinds may share (RT-CON-014).
 const GENERIC: [&str; 20] = [
     "AccessDenied",
     "ArtifactFailed",
@@ -26,7 +30,7 @@ const GENERIC: [&str; 20] = [
     "UnsupportedConnectionType",
 ];
 
-/// The reasons that GitRepositories have beside these.
+/// The additional reasons of GitRepositories.
 const OF_SOURCES: [&str; 20] = [
     "ArchiveOperationFailed",
     "AuthenticationFailed",
@@ -50,12 +54,23 @@ const OF_SOURCES: [&str; 20] = [
     "VerificationError",
 ];
 
-/// The types of conditions of a kind (RT-CON-015), and the reasons that they may have.
-fn rules(kind: &str) -> Option<(&'static [&'static str], &'static [&'static str])> {
+/// What the conditions of a kind may say.
+struct Rules {
+    /// Their types (RT-CON-015).
+    types: &'static [&'static str],
+    /// Their reasons.
+    is_reason: fn(&str) -> bool,
+}
+
+fn rules(kind: &str) -> Option<Rules> {
     match kind {
-        "Kustomization" => Some((&["Ready", "Reconciling", "Stalled", "Healthy"], &[])),
-        "GitRepository" => Some((
-            &[
+        // KC-PROC-070
+        "Kustomization" => Some(Rules {
+            types: &["Ready", "Reconciling", "Stalled", "Healthy"],
+            is_reason: |reason| FRAME.contains(&reason) || Reason::parse(reason).is_some(),
+        }),
+        "GitRepository" => Some(Rules {
+            types: &[
                 "Ready",
                 "Reconciling",
                 "Stalled",
@@ -66,23 +81,21 @@ fn rules(kind: &str) -> Option<(&'static [&'static str], &'static [&'static str]
                 "SourceVerified",
                 "StorageOperationFailed",
             ],
-            &OF_SOURCES,
-        )),
+            is_reason: |reason| GENERIC.contains(&reason) || OF_SOURCES.contains(&reason),
+        }),
         _ => None,
     }
 }
 
 /// What is wrong with the conditions of an object, if it is of a kind of ours. Reasons that are not ours but a test's
 /// own, `ByHand` and `Test`, pass with any type.
-pub(crate) fn strange(object: &Value) -> Option<String> {
-    let (types, reasons) = rules(object["kind"].as_str()?)?;
+pub(crate) fn unexpected(object: &Value) -> Option<String> {
+    let Rules { types, is_reason } = rules(object["kind"].as_str()?)?;
     let conditions = object["status"]["conditions"].as_array()?;
     conditions.iter().find_map(|condition| {
         let kind = condition["type"].as_str().unwrap_or_default();
         let reason = condition["reason"].as_str().unwrap_or_default();
-        let known = GENERIC.contains(&reason)
-            || reasons.contains(&reason)
-            || matches!(reason, "ByHand" | "Test");
+        let known = is_reason(reason) || matches!(reason, "ByHand" | "Test");
         let named = types.contains(&kind) || matches!(reason, "ByHand" | "Test");
         (!known || !named).then(|| format!("no controller of upstream's sets {kind}: {reason}"))
     })

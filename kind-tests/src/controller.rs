@@ -1,4 +1,4 @@
-//! Controllers as child processes, run as they run in a pod: their own binary, flags and environment.
+//! Controllers as child processes, run as in a pod: their own binary, flags and environment.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
@@ -18,10 +18,10 @@ use crate::failure::{Doing, Failure, Result};
 use crate::image::Image;
 use crate::namespace::{Namespace, deadline};
 
-/// What a controller wrote to its error stream.
+/// A controller's error stream.
 pub struct Log {
     lines: Mutex<Vec<String>>,
-    /// Whether a failure has shown it.
+    /// Whether a failure has already printed it.
     shown: AtomicBool,
     count: watch::Sender<usize>,
 }
@@ -60,14 +60,14 @@ impl Log {
         self.lines().iter().filter_map(parse).collect()
     }
 
-    /// The first line that tells of a panic.
+    /// The first line about a panic.
     pub fn panic(&self) -> Option<String> {
         self.lines()
             .into_iter()
             .find(|line| line.contains("panicked at"))
     }
 
-    /// What a failed wait shows of it.
+    /// The part that a failed wait prints.
     pub(crate) fn show(&self) -> String {
         self.shown.store(true, Ordering::Relaxed);
         let panic = self
@@ -77,13 +77,13 @@ impl Log {
         format!("{panic}{}", self.tail(40))
     }
 
-    /// The last lines, for a person.
+    /// The last lines, for the user.
     pub fn tail(&self, count: usize) -> String {
         let lines = self.lines();
         lines[lines.len().saturating_sub(count)..].join("\n")
     }
 
-    /// Waits for an entry that satisfies `wanted`, past ones included.
+    /// Waits for an entry that satisfies `wanted`, including past ones.
     pub async fn wait(&self, goal: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
         let mut changes = self.count.subscribe();
         let found = tokio::time::timeout(deadline(), async {
@@ -105,42 +105,42 @@ impl Log {
     }
 }
 
-/// How a controller is to run.
+/// Settings of a controller.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// Flags beside those the harness gives.
+    /// Additional flags.
     pub flags: Vec<String>,
-    /// Variables beside those the harness gives.
+    /// Additional environment variables.
     pub env: Vec<(String, String)>,
-    /// The user it acts as, when not one of its own name and namespace.
+    /// The user that it acts as; by default one for its name and namespace.
     pub user: Option<String>,
-    /// The binary, when not the one that [`program`] gives.
+    /// The binary; by default that of [`program`].
     pub program: Option<PathBuf>,
-    /// A command with its arguments to run it under, such as a profiler.
+    /// A command with arguments to run it under, such as a profiler.
     pub under: Vec<String>,
 }
 
 impl Settings {
-    /// With this flag.
+    /// Adds a flag.
     pub fn flag(mut self, flag: impl Into<String>) -> Self {
         self.flags.push(flag.into());
         self
     }
 
-    /// With this flag, unless the settings say otherwise: of a flag given twice the last counts.
+    /// Adds a flag that the settings can override: of a repeated flag the last value counts.
     pub fn default_flag(mut self, flag: impl Into<String>) -> Self {
         self.flags.insert(0, flag.into());
         self
     }
 
-    /// With this variable.
+    /// Adds an environment variable.
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.env.push((name.into(), value.into()));
         self
     }
 }
 
-/// A running controller; killed when dropped.
+/// A running controller; killed on drop.
 pub struct Controller {
     name: String,
     user: String,
@@ -160,17 +160,17 @@ struct CommandLine {
 }
 
 impl Controller {
-    /// Starts the controller whose package is called `name` on the objects of `namespace`, and waits until it is ready.
+    /// Starts the controller of the package `name` on the objects of `namespace`, and waits until it is ready.
     ///
-    /// It gets: an identity of its own (see [`Controller::user`]), the label selector of the namespace, free ports on
-    /// loopback, and where it is the source-controller a storage folder that survives a restart.
+    /// It gets: its own identity (see [`Controller::user`]), the label selector of the namespace, free ports on
+    /// loopback, and, for source-controller, a storage folder that survives restarts.
     pub async fn start(name: &str, namespace: &Namespace, settings: Settings) -> Result<Self> {
         let mut controller = Self::start_unready(name, namespace, settings).await?;
         controller.ready().await?;
         Ok(controller)
     }
 
-    /// As [`Controller::start`], without waiting.
+    /// As [`Controller::start`], without waiting for readiness.
     pub async fn start_unready(
         name: &str,
         namespace: &Namespace,
@@ -240,12 +240,12 @@ impl Controller {
         &self.name
     }
 
-    /// The user it acts as, for [`crate::requests::Counter`].
+    /// The user that it acts as, for [`crate::requests::Counter`].
     pub fn user(&self) -> &str {
         &self.user
     }
 
-    /// What it wrote, since its first start.
+    /// Its log since the first start.
     pub fn log(&self) -> &Arc<Log> {
         &self.log
     }
@@ -255,17 +255,18 @@ impl Controller {
         self.child.id()
     }
 
-    /// Where it serves `/metrics`.
+    /// The address of `/metrics`.
     pub fn metrics_address(&self) -> String {
         format!("127.0.0.1:{}", self.metrics)
     }
 
-    /// Where it serves `/healthz` and `/readyz`.
+    /// The address of `/healthz` and `/readyz`.
     pub fn health_address(&self) -> String {
         format!("127.0.0.1:{}", self.health)
     }
 
-    /// Where it serves artifacts, if it does: the value for other controllers' `SOURCE_CONTROLLER_LOCALHOST`.
+    /// The address of its artifact server, if it has one: the value for other controllers'
+    /// `SOURCE_CONTROLLER_LOCALHOST`.
     pub fn artifact_address(&self) -> Option<String> {
         self.storage.map(|port| format!("127.0.0.1:{port}"))
     }
@@ -275,7 +276,7 @@ impl Controller {
         self.listens([Some(self.health), self.storage]).await
     }
 
-    /// Waits until its health address accepts connections, which it does also when it is not the leader.
+    /// Waits until its health address accepts connections, which does not depend on leadership.
     pub async fn healthy(&mut self) -> Result {
         self.listens([Some(self.health), None]).await
     }
@@ -289,7 +290,7 @@ impl Controller {
             {
                 if let Some(status) = self.child.try_wait()? {
                     return Err(Failure::new(format!(
-                        "{} ended with {status}:\n{}",
+                        "{} exited with {status}:\n{}",
                         self.name,
                         self.log.tail(40)
                     )));
@@ -307,14 +308,14 @@ impl Controller {
         Ok(())
     }
 
-    /// Ends it without warning, as a machine that fails does.
+    /// Kills it without notice, as if the machine failed.
     pub fn kill(&mut self) -> Result {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
     }
 
-    /// Asks it to end, as Kubernetes does, and gives how it did.
+    /// Terminates it as Kubernetes does, and returns its exit status.
     pub async fn terminate(&mut self) -> Result<ExitStatus> {
         if let Some(pid) = Pid::from_raw(self.child.id() as i32) {
             kill_process(pid, Signal::TERM).doing(format!("end {}", self.name))?;
@@ -326,7 +327,7 @@ impl Controller {
             }
             if Instant::now() > deadline {
                 return Err(Failure::new(format!(
-                    "{} does not end:\n{}",
+                    "{} does not exit:\n{}",
                     self.name,
                     self.log.tail(40)
                 )));
@@ -341,22 +342,22 @@ impl Controller {
         self.ready().await
     }
 
-    /// Whether it still runs.
+    /// Whether it is still running.
     pub fn runs(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// The bytes of memory it holds.
+    /// Its resident memory in bytes.
     pub fn resident_bytes(&self) -> Result<u64> {
         memory(self.child.id(), "VmRSS:")
     }
 
-    /// The most bytes of memory it ever held.
+    /// Its peak resident memory in bytes.
     pub fn peak_bytes(&self) -> Result<u64> {
         memory(self.child.id(), "VmHWM:")
     }
 
-    /// The processor time it has used.
+    /// The processor time that it has used.
     pub fn cpu(&self) -> Result<Duration> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         // The name in parentheses may contain spaces; user and system time are the 12th and 13th fields after it.
@@ -366,7 +367,7 @@ impl Controller {
         let ticks = |index: usize| -> Option<u64> { fields.as_ref()?.get(index)?.parse().ok() };
         match (ticks(11), ticks(12)) {
             (Some(user), Some(system)) => Ok(Duration::from_millis((user + system) * 10)),
-            _ => Err(Failure::new("cannot read the processor time")),
+            _ => Err(Failure::new("cannot read the CPU time")),
         }
     }
 }
@@ -375,7 +376,7 @@ impl Drop for Controller {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        // A panic fails the test, unless that has failed already and shown the log.
+        // A panic fails the test, unless the test has already failed and printed the log.
         if let Some(line) = self.log.panic()
             && !self.log.shown.load(Ordering::Relaxed)
             && !std::thread::panicking()
@@ -401,7 +402,7 @@ fn storage_folder(name: &str, namespace: &Namespace) -> Result<PathBuf> {
 }
 
 fn spawn(command: &CommandLine, log: &Arc<Log>) -> Result<Child> {
-    // A test process that is killed takes its controllers with it where util-linux is there to say so.
+    // With util-linux, a killed test process takes its controllers with it.
     let mut process = if Path::new("/usr/bin/setpriv").exists() {
         let mut wrapped = Command::new("/usr/bin/setpriv");
         wrapped
@@ -422,7 +423,7 @@ fn spawn(command: &CommandLine, log: &Arc<Log>) -> Result<Child> {
     let stream = child
         .stderr
         .take()
-        .ok_or_else(|| Failure::new("no error stream"))?;
+        .ok_or_else(|| Failure::new("no standard error"))?;
     let log = log.clone();
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
@@ -432,9 +433,9 @@ fn spawn(command: &CommandLine, log: &Arc<Log>) -> Result<Child> {
     Ok(child)
 }
 
-/// The binary of the package: from the folder `FLUX_TEST_BINARIES`, else built with the profile this test was built with.
+/// The binary of the package: from the folder `FLUX_TEST_BINARIES`, otherwise built with the profile of this test.
 ///
-/// It is linked statically, as it ships, so that the same file runs in an image from scratch.
+/// It is linked statically, as in releases, so that the same file runs in an image from scratch.
 pub fn program(package: &str) -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os("FLUX_TEST_BINARIES").filter(|value| !value.is_empty()) {
         let path = PathBuf::from(folder).join(package);
@@ -453,7 +454,7 @@ pub fn program(package: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The binaries that were built, by package.
+/// The built binaries, by package.
 fn built() -> Result<MutexGuard<'static, HashMap<String, PathBuf>>> {
     static BUILT: OnceLock<Mutex<HashMap<String, PathBuf>>> = OnceLock::new();
     BUILT
@@ -462,18 +463,18 @@ fn built() -> Result<MutexGuard<'static, HashMap<String, PathBuf>>> {
         .map_err(|_| Failure::new("an earlier build failed"))
 }
 
-/// The image of the package: the Dockerfile's last stage around [`program`], as a tar file.
+/// The image of the package: the Dockerfile's last stage with [`program`] as binary, as a tar file.
 pub fn image(package: &str, reference: &str) -> Result<PathBuf> {
     let dockerfile = cache::workspace().join("Dockerfile");
     let dockerfile =
         std::fs::read_to_string(&dockerfile).doing(format!("read {}", dockerfile.display()))?;
     let program = program(package)?;
-    let image = Image::of_dockerfile(reference, &dockerfile, |source| {
+    let image = Image::from_dockerfile(reference, &dockerfile, |source| {
         match source.rsplit('/').next() {
             Some("controller") => Ok(program.clone()),
             Some("ca-certificates.crt") => Ok(PathBuf::from("/etc/ssl/certs/ca-certificates.crt")),
             _ => Err(Failure::new(format!(
-                "the Dockerfile copies {source}, which the harness does not know"
+                "the Dockerfile copies {source}, which the harness does not support"
             ))),
         }
     })?;
@@ -482,11 +483,11 @@ pub fn image(package: &str, reference: &str) -> Result<PathBuf> {
     Ok(tar)
 }
 
-/// Builds the binaries of these packages in one go, where the progress can be seen, for [`program`] to find them done.
+/// Builds the binaries of these packages in one cargo run with visible progress, so that [`program`] finds them built.
 ///
-/// They are built with the features that the whole workspace asks for, so that a program started by `cargo run` without
-/// `--package` has compiled their dependencies already. Not linked statically: cargo passes such flags to one package only,
-/// which has features of its own.
+/// They are built with the features of the whole workspace, so that a program started by `cargo run` without `--package`
+/// has already compiled their dependencies. They are not linked statically: cargo passes such flags only to a single
+/// package, and that is built with its own features.
 pub fn build_together(packages: &[&str]) -> Result {
     if std::env::var_os("FLUX_TEST_BINARIES").is_some() {
         return Ok(());
@@ -510,7 +511,7 @@ fn build(package: &str) -> Result<PathBuf> {
     build_with(package, &[])
 }
 
-/// Builds the binary of the package as [`program`] does, with further arguments for rustc.
+/// Builds the binary of the package like [`program`], with additional arguments for rustc.
 pub fn build_with(package: &str, arguments: &[&str]) -> Result<PathBuf> {
     let (mut cargo, program) = cargo(package)?;
     let output = cargo.args(arguments).output().doing("run cargo")?;
@@ -521,7 +522,7 @@ pub fn build_with(package: &str, arguments: &[&str]) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// The command that builds the package's binary, and where that will be.
+/// The command that builds the package's binary, and the path of the result.
 fn cargo(package: &str) -> Result<(Command, PathBuf)> {
     let (folder, profile) = target_folder()?;
     let mut command = cargo_command(&folder);
@@ -541,7 +542,7 @@ fn target_folder() -> Result<(PathBuf, String)> {
         .parent()
         .filter(|folder| !folder.ends_with("deps"))
         .or_else(|| own.parent()?.parent());
-    let folder = folder.ok_or_else(|| Failure::new("this program is in no target folder"))?;
+    let folder = folder.ok_or_else(|| Failure::new("this program is not in a target folder"))?;
     let profile = match folder.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
         Some(other) => other,
@@ -553,8 +554,8 @@ fn target_folder() -> Result<(PathBuf, String)> {
 fn cargo_command(folder: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(cache::workspace()).stdin(Stdio::null());
-    // What cargo told this program of its own package would be news to build scripts that watch it (ring's does), and all
-    // that depends on them would be built again, here and at the next build.
+    // The variables that cargo sets for this program would look like changes to build scripts that watch them (such as
+    // ring's), and everything that depends on them would be rebuilt, now and in the next build.
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(|name| {
             name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")

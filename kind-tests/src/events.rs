@@ -1,4 +1,4 @@
-//! A notification-controller's event address, with a strict reader behind it.
+//! A fake notification-controller that validates the events it receives.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -12,10 +12,10 @@ use tokio::sync::watch;
 
 use crate::failure::{Doing, Failure, Result};
 
-/// Receives what controllers post to `--events-addr`, and checks each body against the form that the
-/// notification-controller expects (RT-EVT-004).
+/// Receives the events that controllers post to `--events-addr`, and validates each body against
+/// notification-controller's format (RT-EVT-004).
 ///
-/// It lives in the async runtime of the test that starts it.
+/// It runs in the async runtime of the test that starts it.
 pub struct EventSink {
     address: SocketAddr,
     inbox: Arc<Inbox>,
@@ -30,7 +30,7 @@ struct Inbox {
 }
 
 impl EventSink {
-    /// Starts to listen on a free port.
+    /// Starts listening on a free port.
     pub async fn start() -> Result<Self> {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
@@ -60,7 +60,7 @@ impl EventSink {
         format!("http://{}/", self.address)
     }
 
-    /// All events so far, in the order they came.
+    /// All events so far, in order of arrival.
     pub fn events(&self) -> Vec<Value> {
         self.inbox
             .events
@@ -69,7 +69,7 @@ impl EventSink {
             .unwrap_or_default()
     }
 
-    /// Waits for an event that satisfies `wanted`, past ones included.
+    /// Waits for an event that satisfies `wanted`, including past ones.
     pub async fn wait(&self, goal: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
         let mut changes = self.changes.clone();
         let found = tokio::time::timeout(crate::deadline(), async {
@@ -90,7 +90,7 @@ impl EventSink {
         }
     }
 
-    /// Fails when a request came that the notification-controller would not understand.
+    /// Fails if a request was invalid for notification-controller.
     pub fn check(&self) -> Result {
         let violations = self
             .inbox
@@ -156,7 +156,7 @@ fn check_request(method: &Method, path: &str, content_type: &str) -> Result<(), 
     Ok(())
 }
 
-/// Reads an event as the notification-controller does, and more strictly: no unknown key, nothing empty.
+/// Parses an event as notification-controller does, but more strictly: no unknown keys, no empty values.
 fn check_body(body: &[u8]) -> Result<Value, String> {
     const KEYS: [&str; 9] = [
         "involvedObject",
@@ -169,7 +169,7 @@ fn check_body(body: &[u8]) -> Result<Value, String> {
         "reportingInstance",
         "related",
     ];
-    // RT-EVT-013: what the notification-controller knows; under `event.toolkit.fluxcd.io/` users write what they like.
+    // RT-EVT-013: the keys that notification-controller knows; below `event.toolkit.fluxcd.io/` users set any key.
     const SUFFIXES: [&str; 8] = [
         "revision",
         "originRevision",

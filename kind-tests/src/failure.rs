@@ -1,16 +1,16 @@
-//! What a test or a step of the harness ends with when something is not as it should be: text for a person.
+//! The error type of tests and of the harness: a text for the user.
 
 use std::fmt;
 
 use flux_errors::chain;
 
-/// The result of a test and of everything in this crate that a test calls.
+/// The result of a test, and of everything in this crate that a test calls.
 pub type Result<T = (), E = Failure> = std::result::Result<T, E>;
 
-/// Text that says what was being done and why it did not work.
+/// A text that says which step failed and why.
 ///
-/// Any error turns into one with `?`, its causes included. Tests return it, so that a failing one prints
-/// these lines rather than a panic's location.
+/// Any error converts to it with `?`, including its sources. Tests return it, so that a failing one prints these lines
+/// instead of a panic's location.
 pub struct Failure(String);
 
 impl Failure {
@@ -32,14 +32,14 @@ impl fmt::Display for Failure {
     }
 }
 
-/// As [`fmt::Display`]: the test runner prints a returned error's Debug form.
+/// As [`fmt::Display`]: the test runner prints the `Debug` form of a returned error.
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-/// Puts what was being done in front of an error.
+/// Adds the failed step to an error.
 pub trait Doing<T> {
     /// `doing("start etcd")` turns "no such file" into "start etcd: no such file".
     fn doing(self, what: impl fmt::Display) -> Result<T>;
@@ -51,7 +51,7 @@ impl<T, E: Into<Failure>> Doing<T> for std::result::Result<T, E> {
     }
 }
 
-/// Ends the calling function with a [`Failure`] of this format unless the condition holds.
+/// Returns a [`Failure`] of this format from the calling function unless the condition holds.
 #[macro_export]
 macro_rules! ensure {
     ($condition:expr, $($format:tt)+) => {

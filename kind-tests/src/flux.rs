@@ -1,4 +1,4 @@
-//! The first complete path as one thing: a Git repository, source-controller, kustomize-controller, a namespace.
+//! The complete path: a Git repository, source-controller, kustomize-controller, and a namespace.
 
 use git_servers::{HttpGitServer, Repo};
 use serde_json::{Value, json};
@@ -9,21 +9,21 @@ use crate::events::EventSink;
 use crate::failure::{Failure, Result};
 use crate::namespace::{GIT_REPOSITORY, KUSTOMIZATION, Namespace};
 
-/// Both controllers on the objects of a namespace of their own, and a repository `app.git` they can fetch.
+/// Both controllers on the objects of their own namespace, and a repository `app.git` for them to fetch.
 ///
-/// The fields drop in this order: the controllers end before the namespace goes.
+/// The fields drop in this order: the controllers end before the namespace is deleted.
 pub struct Flux {
-    /// The source-controller.
+    /// source-controller.
     pub source: Controller,
-    /// The kustomize-controller.
+    /// kustomize-controller.
     pub kustomize: Controller,
-    /// Where both send their events.
+    /// Receives the events of both.
     pub events: EventSink,
     /// Serves the repository.
     pub git: HttpGitServer,
     /// The repository, whose branch is `main`.
     pub repo: Repo,
-    /// Where the Flux objects are, and what they apply unless it names another namespace.
+    /// The namespace of the Flux objects and, by default, of the objects that they apply.
     pub namespace: Namespace,
 }
 
@@ -55,11 +55,11 @@ impl Flux {
             Controller::start("source-controller", &namespace, source.flag(&events_flag)).await?;
         let artifacts = source
             .artifact_address()
-            .ok_or_else(|| Failure::new("source-controller serves nothing"))?;
+            .ok_or_else(|| Failure::new("source-controller has no artifact address"))?;
         let kustomize = kustomize
             .env("SOURCE_CONTROLLER_LOCALHOST", artifacts)
             .flag(events_flag)
-            // Half a minute, the default, is long for someone who waits.
+            // The default of half a minute is too long for tests.
             .default_flag("--requeue-dependency=1s");
         let kustomize = Controller::start("kustomize-controller", &namespace, kustomize).await?;
         Ok(Self {
@@ -72,8 +72,8 @@ impl Flux {
         })
     }
 
-    /// As [`Flux::start`], with a Kustomization `app` of these files that is applied; `spec` has more lines of its spec.
-    /// Gives the revision too.
+    /// As [`Flux::start`], with a Kustomization `app` of these files that has been applied; `spec` has additional lines
+    /// of its spec. Also returns the revision.
     pub async fn running(
         topic: &str,
         files: &[(&str, &str)],
@@ -88,7 +88,7 @@ impl Flux {
         Ok((flux, revision))
     }
 
-    /// Commits the files to the branch `main` (nothing else of it changes) and gives the revision that Flux will call it.
+    /// Commits the files to the branch `main` (other files are unchanged) and returns the revision in Flux's format.
     pub fn commit(&self, files: &[(&str, &str)]) -> String {
         let mut commit = self.repo.commit("main");
         for (path, content) in files {
@@ -107,7 +107,7 @@ impl Flux {
             .await
     }
 
-    /// The YAML of a GitRepository of the repository; `spec` has one more line of its spec.
+    /// The YAML of a GitRepository of the repository; `spec` has one additional line of its spec.
     pub fn git_repository(&self, name: &str, spec: &str) -> String {
         format!(
             "
@@ -123,13 +123,13 @@ spec:
         )
     }
 
-    /// The YAML of a Kustomization of the GitRepository `app` that applies into this namespace; `spec` has more lines
-    /// of its spec.
+    /// The YAML of a Kustomization of the GitRepository `app` that applies into this namespace; `spec` has additional
+    /// lines of its spec.
     pub fn kustomization(&self, name: &str, spec: &[&str]) -> String {
         kustomization(name, spec)
     }
 
-    /// Has the GitRepository `app` fetched now.
+    /// Requests a reconcile of the GitRepository `app`.
     pub async fn fetch(&self) -> Result {
         self.namespace
             .request_reconcile(GIT_REPOSITORY, "app")

@@ -1,4 +1,4 @@
-//! The real `flux` command, as a client that must not notice the difference.
+//! The real `flux` command, as a client that must work unchanged.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::failure::Result;
 use crate::go_program::GoProgram;
 
-/// The command, built from its Go module first where the cache lacks it (two to five minutes).
+/// The command, built from its Go module if it is not cached (two to five minutes).
 pub fn program() -> Result<PathBuf> {
     let flux = GoProgram {
         name: "flux",
@@ -20,7 +20,7 @@ pub fn program() -> Result<PathBuf> {
     flux.build()
 }
 
-/// The module lacks the manifests that a release embeds and `flux install` applies; nothing else reads them.
+/// The module lacks the manifests that a release embeds for `flux install`; nothing else reads them.
 fn add_manifests(source: &Path) -> Result {
     let manifests = source.join("cmd/flux/manifests");
     fs::create_dir_all(&manifests)?;

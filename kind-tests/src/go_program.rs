@@ -1,4 +1,4 @@
-//! Command line programs built from their Go modules, kept in the cache by version.
+//! Command line programs built from their Go modules, cached by version.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,25 +9,25 @@ use serde_json::Value;
 use crate::cache::{self, Fingerprint};
 use crate::failure::{Doing, Failure, Result};
 
-/// A program that a Go module holds.
+/// A program in a Go module.
 pub(crate) struct GoProgram {
     /// Its name, and that of its folder in the cache.
     pub name: &'static str,
     pub cache: &'static str,
     pub module: &'static str,
     pub version: &'static str,
-    /// The package of its `main`, below the module.
+    /// The package of its `main`, relative to the module.
     pub package: &'static str,
-    /// Further arguments of the linker.
+    /// Additional linker arguments.
     pub link: &'static str,
-    /// What the module lacks to be built; it may be changed then, being a copy.
+    /// Adds what the module lacks for a build; it may change the module, which is a copy.
     pub complete: Option<fn(&Path) -> Result>,
 }
 
 impl GoProgram {
-    /// The program, built first where the cache lacks it (two to five minutes).
+    /// The program, built if it is not cached (two to five minutes).
     pub(crate) fn build(&self) -> Result<PathBuf> {
-        let go_version = go(Path::new("."), &["env", "GOVERSION", "GOARCH"])?;
+        let go_version = go_command(Path::new("."), &["env", "GOVERSION", "GOARCH"])?;
         let key = Fingerprint::default()
             .with(self.version)
             .with(go_version)
@@ -42,11 +42,11 @@ impl GoProgram {
         let Self { name, version, .. } = self;
         eprintln!("kind-tests: building the {name} command {version} (once; two to five minutes)");
         let wanted = format!("{}@{version}", self.module);
-        let download = go(folder, &["mod", "download", "-json", &wanted])?;
+        let download = go_command(folder, &["mod", "download", "-json", &wanted])?;
         let download: Value = serde_json::from_str(&download)?;
-        let module = download["Dir"]
-            .as_str()
-            .ok_or_else(|| Failure::new(format!("go names no folder for {wanted}")))?;
+        let module = download["Dir"].as_str().ok_or_else(|| {
+            Failure::new(format!("go mod download returned no folder for {wanted}"))
+        })?;
 
         let source = folder.join("source");
         if let Some(complete) = self.complete {
@@ -61,7 +61,7 @@ impl GoProgram {
     fn compile(&self, source: &Path, output: &Path) -> Result {
         let link = format!("-s -w {}", self.link);
         let output = output.to_string_lossy();
-        go(
+        go_command(
             source,
             &[
                 "build",
@@ -78,7 +78,7 @@ impl GoProgram {
     }
 }
 
-fn go(folder: &Path, arguments: &[&str]) -> Result<String> {
+fn go_command(folder: &Path, arguments: &[&str]) -> Result<String> {
     let output = Command::new("go")
         .args(arguments)
         .current_dir(folder)

@@ -1,20 +1,20 @@
-//! The real `helm` command, as a client that must not notice the difference.
+//! The real `helm` command, as a client that must work unchanged.
 
 use std::path::PathBuf;
 
 use crate::failure::Result;
 use crate::go_program::GoProgram;
 
-/// A line of versions of Helm.
+/// A major version of Helm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Helm {
-    /// The version inside helm-controller of Flux 2.9.
+    /// The version in helm-controller of Flux 2.9.
     V4,
-    /// The one before, which reads and writes the same releases.
+    /// The previous one, which reads and writes the same releases.
     V3,
 }
 
-/// The command, built from its Go module first where the cache lacks it (two to five minutes).
+/// The command, built from its Go module if it is not cached (two to five minutes).
 pub fn program(helm: Helm) -> Result<PathBuf> {
     let (cache, module, version) = match helm {
         Helm::V4 => ("helm-cli-4", "helm.sh/helm/v4", "v4.2.4"),

@@ -1,7 +1,7 @@
-//! Container images, assembled without a container engine.
+//! Container images, built without a container engine.
 //!
-//! An [`Image`] is what the last stage of a controller's Dockerfile says: files from scratch, a user, an entry point. It
-//! becomes an OCI layout in a tar file, as `ctr images import` and `kind load image-archive` read it.
+//! An [`Image`] is the last stage of a controller's Dockerfile: files from scratch, a user, an entry point. It is
+//! written as an OCI layout in a tar file, for `ctr images import` and `kind load image-archive`.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -11,12 +11,12 @@ use sha2::{Digest, Sha256};
 
 use crate::failure::{Doing, Failure, Result};
 
-/// One image of a single layer.
+/// An image with a single layer.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Image {
     /// Its name and tag.
     pub reference: String,
-    /// Files: where they are here, and where they go.
+    /// Files: their path on this machine, and in the image.
     pub files: Vec<(PathBuf, String)>,
     /// The user, as `UID:GID`.
     pub user: String,
@@ -25,11 +25,11 @@ pub struct Image {
 }
 
 impl Image {
-    /// Reads the last stage of a Dockerfile; `find` gives the file that stands for one copied from an earlier stage.
+    /// Parses the last stage of a Dockerfile; `find` returns the local file for one copied from an earlier stage.
     ///
-    /// Only what such a stage needs is understood (`FROM scratch`, `COPY --from=STAGE SOURCE TARGET`, `USER`,
-    /// `ENTRYPOINT`, `LABEL`); anything else is refused rather than left out.
-    pub fn of_dockerfile(
+    /// Only the instructions of such a stage are supported (`FROM scratch`, `COPY --from=STAGE SOURCE TARGET`, `USER`,
+    /// `ENTRYPOINT`, `LABEL`); others are errors rather than ignored.
+    pub fn from_dockerfile(
         reference: &str,
         dockerfile: &str,
         find: impl Fn(&str) -> Result<PathBuf>,
@@ -186,7 +186,7 @@ ENTRYPOINT ["/usr/local/bin/app"]
 
     #[test]
     fn the_last_stage_of_a_dockerfile_becomes_an_image() {
-        let image = Image::of_dockerfile("app:1", DOCKERFILE, find).unwrap();
+        let image = Image::from_dockerfile("app:1", DOCKERFILE, find).unwrap();
         let expected = Image {
             reference: "app:1".into(),
             files: vec![
@@ -203,15 +203,15 @@ ENTRYPOINT ["/usr/local/bin/app"]
     }
 
     #[test]
-    fn what_the_harness_cannot_build_is_refused() {
+    fn unsupported_dockerfile_instructions_are_refused() {
         for line in ["RUN true", "COPY a b", "ENV A=b", "ENTRYPOINT /bin/app"] {
             let dockerfile = format!("{DOCKERFILE}{line}\n");
             assert!(
-                Image::of_dockerfile("app:1", &dockerfile, find).is_err(),
+                Image::from_dockerfile("app:1", &dockerfile, find).is_err(),
                 "{line}"
             );
         }
-        assert!(Image::of_dockerfile("app:1", "FROM scratch\nUSER 1:1\n", find).is_err());
+        assert!(Image::from_dockerfile("app:1", "FROM scratch\nUSER 1:1\n", find).is_err());
     }
 
     #[test]
@@ -221,7 +221,7 @@ ENTRYPOINT ["/usr/local/bin/app"]
         let program = folder.join("app");
         fs::write(&program, "#!").unwrap();
         let image =
-            Image::of_dockerfile("localhost/app:1", DOCKERFILE, |_| Ok(program.clone())).unwrap();
+            Image::from_dockerfile("localhost/app:1", DOCKERFILE, |_| Ok(program.clone())).unwrap();
         let path = folder.join("image.tar");
         image.write(&path).unwrap();
 

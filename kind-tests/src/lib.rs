@@ -1,7 +1,7 @@
-//! A real Kubernetes for tests, and what tests do with it.
+//! A real Kubernetes cluster for tests, and tools for tests on it.
 //!
-//! A test asks for the shared cluster, makes a namespace of its own in it, starts controllers on the objects of that
-//! namespace, and waits on conditions:
+//! A test gets the shared cluster, creates its own namespace, starts controllers on the objects of that namespace, and
+//! waits for conditions:
 //!
 //! ```no_run
 //! use kind_tests::{Cluster, Namespace, CONFIG_MAP};
@@ -16,14 +16,15 @@
 //! # }
 //! ```
 //!
-//! The cluster is found in this order: the current context of `KUBECONFIG` when `FLUX_TEST_CLUSTER=kubeconfig`; a kind
-//! cluster where Docker and kind work; else a control plane of real Kubernetes programs, built once from Go modules and
-//! kept in the cache folder (see [`cache::folder`]), with kwok playing the nodes.
+//! The cluster is found in this order: the current context of `KUBECONFIG` if `FLUX_TEST_CLUSTER=kubeconfig`; a kind
+//! cluster if Docker and kind work; otherwise a control plane of real Kubernetes programs, built once from Go modules
+//! and cached (see [`cache::folder`]), with kwok simulating the nodes.
 //!
 //! Variables: `FLUX_TEST_CLUSTER`, `FLUX_TEST_CACHE`, `FLUX_TEST_DEADLINE` (seconds for each wait), `FLUX_TEST_KEEP`
-//! (leave namespaces and clusters in place), `FLUX_TEST_BINARIES` (a folder of controllers built beforehand).
+//! (keep namespaces and clusters), `FLUX_TEST_BINARIES` (a folder of prebuilt controllers).
 //!
-//! It leaves to others: Git servers (`kind-tests/git-servers`) and the comparison with the Go tools (`kind-tests/oracle`).
+//! Not part of this crate: Git servers (`kind-tests/git-servers`) and the comparison with the Go tools
+//! (`kind-tests/oracle`).
 
 mod applier;
 mod artifacts;

@@ -1,4 +1,4 @@
-//! A namespace of a test's own, with what a test does in it: apply, look, wait, change.
+//! A test's own namespace, with operations on it: apply, read, wait, change.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
@@ -36,10 +36,10 @@ pub const SECRET: Kind = Kind("v1", "Secret");
 /// Deployment.
 pub const DEPLOYMENT: Kind = Kind("apps/v1", "Deployment");
 
-/// The label by which controllers of one test know their objects from those of another.
+/// The label that selects the objects of one test for its controllers.
 pub const SHARD_LABEL: &str = "kind-tests.fluxcd.io/shard";
 
-/// How long anything is waited for: `FLUX_TEST_DEADLINE` in seconds, else two minutes.
+/// The deadline of each wait: `FLUX_TEST_DEADLINE` in seconds, else two minutes.
 pub fn deadline() -> Duration {
     let asked = std::env::var("FLUX_TEST_DEADLINE")
         .ok()
@@ -47,17 +47,17 @@ pub fn deadline() -> Duration {
     Duration::from_secs(asked.unwrap_or(120))
 }
 
-/// A namespace, deleted when the value is dropped, unless the test failed or `FLUX_TEST_KEEP` is set.
+/// A namespace, deleted on drop, unless the test failed or `FLUX_TEST_KEEP` is set.
 ///
-/// Every object of a Flux kind applied through it carries [`SHARD_LABEL`], whose value is the namespace's name:
-/// controllers started with [`Namespace::selector`] see these objects and no others, so that tests run side by side.
+/// Every object of a Flux kind applied through it has [`SHARD_LABEL`] with the namespace's name as value: controllers
+/// started with [`Namespace::selector`] only see these objects, so that tests run concurrently.
 pub struct Namespace {
     cluster: Cluster,
     client: Client,
     name: String,
     resources: tokio::sync::Mutex<HashMap<GroupVersionKind, (ApiResource, Scope)>>,
     logs: Mutex<Vec<(String, Arc<Log>)>>,
-    /// Whether it goes with this value.
+    /// Whether it is deleted on drop.
     owned: bool,
     failed: AtomicBool,
 }
@@ -75,7 +75,7 @@ impl Namespace {
         Ok(Self::of(cluster, client, name, true))
     }
 
-    /// A namespace that is there already, and stays.
+    /// An existing namespace, which is not deleted.
     pub async fn existing(cluster: &Cluster, name: &str) -> Result<Self> {
         let client = cluster.client().await?;
         Ok(Self::of(cluster, client, name.to_owned(), false))
@@ -98,7 +98,7 @@ impl Namespace {
         &self.name
     }
 
-    /// A client that acts as an administrator.
+    /// A client with administrator rights.
     pub fn client(&self) -> &Client {
         &self.client
     }
@@ -113,22 +113,22 @@ impl Namespace {
         format!("{SHARD_LABEL}={}", self.name)
     }
 
-    /// A folder on disk for what this test's programs keep, gone with the namespace.
+    /// A folder on disk for this test's programs, deleted with the namespace.
     pub fn folder(&self) -> PathBuf {
         std::env::temp_dir().join("flux-tests").join(&self.name)
     }
 
-    /// Adds a log to what is shown when a wait in this namespace fails.
+    /// Adds a log to the output of failed waits in this namespace.
     pub(crate) fn show_on_failure(&self, name: &str, log: Arc<Log>) {
         if let Ok(mut logs) = self.logs.lock() {
             logs.push((name.to_owned(), log));
         }
     }
 
-    /// Applies the objects of a YAML text by server-side apply, and gives them as the server answered.
+    /// Applies the objects of a YAML text by server-side apply, and returns the server's response.
     ///
-    /// Namespaced objects without a namespace go into this one; objects of Flux kinds get [`SHARD_LABEL`].
-    /// `${namespace}` in the text stands for this namespace's name.
+    /// Namespaced objects without a namespace are applied to this one; objects of Flux kinds get [`SHARD_LABEL`].
+    /// `${namespace}` in the text is replaced by this namespace's name.
     pub async fn apply(&self, yaml: &str) -> Result<Vec<Value>> {
         let text = yaml.replace("${namespace}", &self.name);
         let documents: Vec<Value> =
@@ -200,7 +200,7 @@ impl Namespace {
         Ok((resource, capabilities.scope))
     }
 
-    /// The object, or nothing when there is none.
+    /// The object; `None` if it does not exist.
     pub async fn get(&self, kind: Kind, name: &str) -> Result<Option<Value>> {
         let found = self.api(kind).await?.get_opt(name).await?;
         Ok(found.map(serde_json::to_value).transpose()?)
@@ -249,7 +249,7 @@ impl Namespace {
         Ok(serde_json::to_value(changed)?)
     }
 
-    /// Asks for a reconciliation as `flux reconcile` does; gives the value to find in `status.lastHandledReconcileAt`.
+    /// Requests a reconcile as `flux reconcile` does; returns the value to expect in `status.lastHandledReconcileAt`.
     pub async fn request_reconcile(&self, kind: Kind, name: &str) -> Result<String> {
         let at = jiff::Timestamp::now().to_string();
         let patch = json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": at}}});
@@ -257,7 +257,7 @@ impl Namespace {
         Ok(at)
     }
 
-    /// Asks the server to delete the object; it may live on until its finalizers are gone.
+    /// Deletes the object; it may exist until its finalizers are removed.
     pub async fn delete(&self, kind: Kind, name: &str) -> Result {
         let api = self.api(kind).await?;
         api.delete(name, &DeleteParams::default())
@@ -266,10 +266,10 @@ impl Namespace {
         Ok(())
     }
 
-    /// Waits until the object satisfies `wanted`, and gives it then. `goal` names it for people.
+    /// Waits until the object satisfies `wanted`, and returns it. `goal` describes it for the user.
     ///
-    /// The object is watched, never polled. A wait that ends at the [`deadline`] prints the state of the
-    /// namespace, its events and the controllers' logs.
+    /// The object is watched, never polled. A wait that reaches the [`deadline`] prints the state of the namespace, its
+    /// events and the controllers' logs.
     pub async fn wait(
         &self,
         kind: Kind,
@@ -285,7 +285,7 @@ impl Namespace {
         Ok(found)
     }
 
-    /// Waits until there is no such object.
+    /// Waits until the object does not exist.
     pub async fn wait_gone(&self, kind: Kind, name: &str) -> Result {
         self.watch(kind, name, "is gone", |object| {
             object.is_none().then_some(())
@@ -313,10 +313,10 @@ impl Namespace {
         let follow = async {
             let mut changes = std::pin::pin!(watcher::watch_object(api, name).default_backoff());
             while let Some(object) = changes.next().await {
-                // A watch that breaks is taken up again by the stream itself.
+                // The stream restarts a broken watch itself.
                 let Ok(object) = object else { continue };
                 let object = object.map(serde_json::to_value).transpose()?;
-                if let Some(problem) = object.as_ref().and_then(conditions::strange) {
+                if let Some(problem) = object.as_ref().and_then(conditions::unexpected) {
                     return Err(Failure::new(format!("{} {name}: {problem}", kind.1)));
                 }
                 let found = look(object.as_ref());
@@ -340,7 +340,7 @@ impl Namespace {
         }
     }
 
-    /// Waits until `look` gives something, asking it again after every change of the kind's objects in the namespace.
+    /// Waits until `look` returns a value, calling it after every change of the kind's objects in the namespace.
     pub async fn wait_all<T>(
         &self,
         kind: Kind,
@@ -381,7 +381,7 @@ impl Namespace {
         }
     }
 
-    /// Waits for a future that is no object's state, with the deadline and the report of the other waits.
+    /// Waits for any future, with the deadline and the report of the other waits.
     pub async fn wait_for<T>(&self, goal: &str, future: impl Future<Output = T>) -> Result<T> {
         match tokio::time::timeout(deadline(), future).await {
             Ok(value) => Ok(value),
@@ -401,7 +401,7 @@ impl Namespace {
         Failure::new(text)
     }
 
-    /// What there is to know about this namespace: Flux objects, pods, events, and the end of the controllers' logs.
+    /// The state of this namespace: Flux objects, pods, events, and the end of the controllers' logs.
     pub async fn report(&self) -> String {
         let mut text = report::namespace(&self.client, &self.name).await;
         let logs = self
@@ -416,7 +416,7 @@ impl Namespace {
     }
 }
 
-/// Whether the condition `Ready` has this status and speaks of the object's current generation.
+/// Whether the condition `Ready` has this status for the object's current generation.
 pub fn is_ready(object: &Value, status: &str) -> bool {
     condition(object, "Ready").is_some_and(|ready| {
         ready["status"] == status && ready["observedGeneration"] == object["metadata"]["generation"]
@@ -446,7 +446,7 @@ impl Drop for Namespace {
             return;
         }
         let _ = std::fs::remove_dir_all(self.folder());
-        // Dropping is not async, and the test's runtime may be on its way out: a thread with a runtime of its own does it.
+        // Drop is not async, and the test's runtime may be shutting down: use a thread with its own runtime.
         let (cluster, name) = (self.cluster.clone(), self.name.clone());
         let deleting = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -460,7 +460,7 @@ impl Drop for Namespace {
     }
 }
 
-/// Deletes the namespace, and takes the finalizers off its Flux objects: their controllers have gone with the test.
+/// Deletes the namespace, and removes the finalizers of its Flux objects: their controllers have ended with the test.
 async fn delete_namespace(cluster: &Cluster, name: &str) -> Result {
     let client = cluster.client().await?;
     let namespaces: Api<KubeNamespace> = Api::all(client.clone());

@@ -1,6 +1,6 @@
 //! A real node: Debian's containerd and runc, with the kubelet, kube-proxy and cluster DNS of the multi-call binary.
 //!
-//! It needs root, and there is one per machine: the bridge, its address range and the kubelet's port are fixed.
+//! It requires root, and there is one per machine: the bridge, its address range and the kubelet's port are fixed.
 
 use std::fs;
 use std::net::IpAddr;
@@ -21,7 +21,7 @@ use crate::cluster::{Cluster, Settings, local};
 use crate::failure::{Doing, Failure, Result};
 use crate::image::Image;
 
-/// The host's address on the node's bridge, under which pods reach it.
+/// The host's address on the node's bridge, at which pods reach it.
 pub const GATEWAY: IpAddr = NODE_GATEWAY;
 
 const NAME: &str = "real-1";
@@ -29,21 +29,21 @@ const BRIDGE: &str = "flux0";
 const SUBNET: &str = "10.88.7.0/24";
 const FIRST_POD: &str = "10.88.7.10";
 const KUBELET_PORT: u16 = 10_250;
-/// Sockets have short paths only, so this is no place in the cache.
+/// Socket paths must be short, so this is not in the cache.
 const RUN: &str = "/run/flux-tests-node";
 const PAUSE: &str = "localhost/pause:1";
 
-/// A cluster of its own with one real node; both end with the value.
+/// A separate cluster with one real node; both are stopped on drop.
 pub struct Node {
     cluster: Cluster,
     folder: PathBuf,
-    /// In the order they end in.
+    /// In stop order.
     programs: Vec<Owned>,
-    /// Keeps other test processes off the node.
+    /// Keeps other test processes from using the node.
     _lock: fs::File,
 }
 
-/// Why this machine cannot have a real node, if it cannot.
+/// Why this machine cannot run a real node, or `None`.
 pub fn missing() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("a real node needs root".to_owned());
@@ -76,7 +76,7 @@ pub fn missing() -> Option<String> {
 }
 
 impl Node {
-    /// Starts a control plane and a node that has these images (tar files), and waits until the node is ready.
+    /// Starts a control plane and a node with these images (tar files), and waits until the node is ready.
     pub async fn start(images: &[PathBuf]) -> Result<Self> {
         if let Some(why) = missing() {
             return Err(Failure::new(why));
@@ -85,7 +85,7 @@ impl Node {
             tokio::task::spawn_blocking(|| cache::lock(Path::new("/run/lock/flux-tests-node")))
                 .await??;
         clean();
-        // The bridge comes first: the API server's address lies on it.
+        // The bridge comes first: it has the API server's address.
         run("ip", &["link", "add", BRIDGE, "type", "bridge"])?;
         run(
             "ip",
@@ -148,7 +148,7 @@ impl Node {
         while ctr(&["version"]).is_err() {
             if Instant::now() > deadline {
                 return Err(Failure::new(format!(
-                    "containerd does not answer: see {}",
+                    "containerd does not respond: see {}",
                     folder.display()
                 )));
             }
@@ -214,7 +214,7 @@ impl Node {
                     format!("--hostname-override={NAME}"),
                     "--proxy-mode=iptables".to_owned(),
                     format!("--cluster-cidr={SUBNET}"),
-                    // Conntrack's sysctls are the host's business.
+                    // Conntrack's sysctls are left to the host.
                     "--conntrack-max-per-core=0".to_owned(),
                     "--conntrack-tcp-timeout-established=0".to_owned(),
                     "--conntrack-tcp-timeout-close-wait=0".to_owned(),
@@ -242,7 +242,7 @@ impl Node {
             programs,
             ..Plan::default()
         };
-        // Last started ends first.
+        // Last started, first stopped.
         self.programs
             .insert(0, supervisor::start_owned(kube, folder, plan)?);
         Ok(())
@@ -250,7 +250,7 @@ impl Node {
 
     async fn ready(&self) -> Result {
         let nodes: Api<KubeNode> = Api::all(self.cluster.client().await?);
-        // The copied data folder has kwok's node in it, and nobody plays it here.
+        // The copied data folder contains kwok's node, which does not run here.
         nodes.delete("fake-1", &DeleteParams::default()).await?;
         let is_ready = |node: Option<&KubeNode>| {
             let conditions = node.and_then(|node| node.status.as_ref()?.conditions.as_ref());
@@ -270,7 +270,7 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // Kubelet first, or it would start again what is removed; containerd last, for it knows the containers.
+        // Kubelet first, since it would restart what is removed; containerd last, since it knows the containers.
         let containerd = self.programs.pop();
         self.programs.clear();
         if let Some(kube) = self.cluster.kube() {
@@ -350,7 +350,7 @@ fn kubelet_configuration(state: &local::State, folder: &Path) -> serde_json::Val
         "makeIPTablesUtilChains": false,
         "failSwapOn": false,
         "enforceNodeAllocatable": [],
-        // The machine's disk may be nearly full, and that is none of the tests' business.
+        // The machine's disk may be nearly full, which is irrelevant to the tests.
         "evictionHard": {"imagefs.available": "0%", "nodefs.available": "0%", "memory.available": "0%"},
         "imageGCHighThresholdPercent": 100,
         "clusterDomain": "cluster.local",
@@ -371,7 +371,7 @@ fn corefile(kubeconfig: &Path) -> String {
     )
 }
 
-/// The image every pod's sandbox is made from: a program that waits for ever.
+/// The image of every pod's sandbox: a program that waits forever.
 pub(crate) fn pause_image() -> Result<PathBuf> {
     let folder = cache::folder()?.join("pause");
     fs::create_dir_all(&folder)?;
@@ -400,7 +400,7 @@ pub(crate) fn pause_image() -> Result<PathBuf> {
     Ok(tar)
 }
 
-/// Removes what a node leaves behind, or what one that was killed has left.
+/// Removes what a node leaves behind, including a killed one.
 fn clean() {
     if Path::new(RUN).join("containerd.sock").exists() {
         remove_containers();
@@ -478,7 +478,7 @@ fn clean_iptables() {
     }
 }
 
-/// Splits a listed rule into its words: they may stand in double quotes, with quotes inside escaped.
+/// Splits a listed rule into words, which may be double-quoted with escaped quotes.
 fn split_quoted(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let (mut word, mut quoted) = (String::new(), false);
@@ -546,7 +546,7 @@ fn run(program: &str, arguments: &[&str]) -> Result<String> {
     )))
 }
 
-/// Finds a program, also where root's own lie, which are not on everyone's path.
+/// Finds a program, also in root's folders, which are not on every user's path.
 fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);

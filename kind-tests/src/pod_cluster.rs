@@ -1,4 +1,4 @@
-//! A cluster whose pods really run: kind's where Docker and kind work, else a [`Node`] of Debian's own programs.
+//! A cluster that really runs pods: kind's if Docker and kind work, otherwise a [`Node`] of Debian's own programs.
 
 use std::ffi::OsStr;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use crate::cluster::{Cluster, Settings, Source, kind};
 use crate::failure::{Doing, Failure, Result};
 use crate::node::{self, GATEWAY, Node};
 
-/// Such a cluster, of the caller's own; it ends with the value.
+/// A separate cluster that runs pods; stopped on drop.
 pub struct PodCluster {
     host: IpAddr,
     nodes: Nodes,
@@ -21,7 +21,7 @@ enum Nodes {
 }
 
 impl PodCluster {
-    /// Why this machine cannot have one, if it cannot.
+    /// Why this machine cannot run one, or `None`.
     ///
     /// # Errors
     ///
@@ -37,11 +37,11 @@ impl PodCluster {
         })
     }
 
-    /// Starts one whose nodes have these images (tar files), and the image `localhost/pause:1`, which waits for ever.
+    /// Starts one whose nodes have these images (tar files), and the image `localhost/pause:1`, which waits forever.
     ///
     /// # Errors
     ///
-    /// A program that failed, with what it said.
+    /// If a program fails, with its output.
     pub async fn start(images: &[PathBuf]) -> Result<Self> {
         if Source::find()? != Source::Kind {
             let node = Node::start(images).await?;
@@ -53,7 +53,7 @@ impl PodCluster {
         let cluster = Cluster::own(Settings::default()).await?;
         let name = cluster
             .kind_name()
-            .ok_or_else(|| Failure::new("the cluster is not kind's"))?
+            .ok_or_else(|| Failure::new("the cluster is not a kind cluster"))?
             .to_owned();
         let mut tars = images.to_vec();
         let host = tokio::task::spawn_blocking(move || {
@@ -76,16 +76,16 @@ impl PodCluster {
         }
     }
 
-    /// The machine's own address as pods reach it.
+    /// The machine's own address, as seen by pods.
     pub fn host(&self) -> IpAddr {
         self.host
     }
 
-    /// Runs kubectl as an administrator and gives what it printed. With kind it is the one on the path.
+    /// Runs kubectl as an administrator and returns its output. With kind it is the one on the path.
     ///
     /// # Errors
     ///
-    /// A kubectl that is not there or failed, with what it said.
+    /// If kubectl is missing or fails, with its output.
     pub fn kubectl(&self, arguments: &[&OsStr]) -> Result<String> {
         let mut command = match self.cluster().kube() {
             Some(kube) => {

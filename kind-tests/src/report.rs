@@ -1,4 +1,4 @@
-//! What a failed wait shows.
+//! The output of a failed wait.
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::failure::Result;
 
-/// The kinds of Flux that the cluster knows, each in its storage version.
+/// The Flux kinds in the cluster, each in its storage version.
 pub(crate) async fn flux_resources(client: &Client) -> Result<Vec<ApiResource>> {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     let mut resources = Vec::new();
@@ -28,7 +28,7 @@ pub(crate) async fn flux_resources(client: &Client) -> Result<Vec<ApiResource>> 
     Ok(resources)
 }
 
-/// The Flux objects, pods and events of a namespace, as text. What cannot be read is said to be so.
+/// The Flux objects, pods and events of a namespace, as text; includes errors of reading them.
 pub(crate) async fn namespace(client: &Client, name: &str) -> String {
     let mut text = String::new();
     if let Err(failure) = write_namespace(client, name, &mut text).await {
@@ -81,7 +81,7 @@ async fn write_namespace(client: &Client, name: &str, text: &mut String) -> Resu
     Ok(())
 }
 
-/// Takes out what no reader of a failure needs.
+/// Removes fields that are irrelevant to a failure.
 pub(crate) fn strip(object: &mut Value) {
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");

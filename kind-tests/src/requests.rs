@@ -1,4 +1,4 @@
-//! The requests that the API server answered, counted where they arrive.
+//! Counts the requests that the API server has served, from its audit log.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::failure::{Doing, Failure, Result};
 /// One request to the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// Who asked.
+    /// The user.
     pub user: String,
     /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`, or the HTTP method of non-resources.
     pub verb: String,
@@ -18,15 +18,15 @@ pub struct Request {
     pub resource: String,
     /// The path and query.
     pub uri: String,
-    /// The status code of the answer.
+    /// The status code of the response.
     pub code: u64,
-    /// When it came.
+    /// When it was received.
     pub came: jiff::Timestamp,
-    /// When it was answered, or began to be where it is a watch.
+    /// When it was answered; for a watch, when it began.
     pub answered: jiff::Timestamp,
 }
 
-/// The requests of one user since a moment, for which it is made.
+/// The requests of one user since a point in time.
 pub struct Counter {
     cluster: Cluster,
     user: String,
@@ -34,7 +34,7 @@ pub struct Counter {
 }
 
 impl Counter {
-    /// Counts from now on what `user` asks (the name given to [`Cluster::kubeconfig_for`]).
+    /// Counts the requests of `user` from now on (the name given to [`Cluster::kubeconfig_for`]).
     pub fn start(cluster: &Cluster, user: &str) -> Result<Self> {
         let log = log_of(cluster)?;
         let from = fs::metadata(&log).map_or(0, |found| found.len());
@@ -45,7 +45,7 @@ impl Counter {
         })
     }
 
-    /// What was asked so far. Watches count when they begin, all others when they end.
+    /// The requests so far. Watches count when they begin, all others when they end.
     pub fn requests(&self) -> Result<Vec<Request>> {
         let log = fs::read(log_of(&self.cluster)?).doing("read the audit log")?;
         let new = log
@@ -53,7 +53,7 @@ impl Counter {
             .ok_or_else(|| Failure::new("the audit log was rotated"))?;
         let mut requests = Vec::new();
         for line in new.split(|byte| *byte == b'\n') {
-            // The last line may still be in the making.
+            // The last line may be incomplete.
             let Ok(entry) = serde_json::from_slice::<Value>(line) else {
                 continue;
             };

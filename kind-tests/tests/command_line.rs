@@ -1,4 +1,4 @@
-//! The command lines of the controllers: which flags and gates each has, of which type and with which default.
+//! The command lines of the controllers: their flags and gates, with types and defaults.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,8 +8,8 @@ use kind_tests::{Result, cache, controller, ensure};
 
 const CONTROLLERS: [&str; 2] = ["source-controller", "kustomize-controller"];
 
-/// The ledger's table: the row, the flag, its type, and its default in source- and kustomize-controller; a dash where the
-/// controller does not know it. No row is named where the flag is accepted and what it is for does not exist yet.
+/// The ledger's table: the row, the flag, its type, and its default in source- and kustomize-controller; a dash if the
+/// controller does not have it. The row is empty if the flag is accepted and its feature does not exist yet.
 const FLAGS: &[(&str, &str, &str, &str, &str)] = &[
     ("RT-FLM-001", "metrics-addr", "string", ":8080", ":8080"),
     ("RT-FLM-002", "health-addr", "string", ":9440", ":9440"),
@@ -135,8 +135,8 @@ const FLAGS: &[(&str, &str, &str, &str, &str)] = &[
     ("RT-FLM-051", "custom-apply-stage-kinds", "string", "-", ""),
 ];
 
-/// The row, the gate, and its default in source- and kustomize-controller. No row is named where the gate is accepted and has
-/// no effect yet.
+/// The row, the gate, and its default in source- and kustomize-controller. The row is empty if the gate is accepted and
+/// has no effect yet.
 const GATES: &[(&str, &str, &str, &str)] = &[
     ("", "ObjectLevelWorkloadIdentity", "false", "false"),
     ("RT-FGM-002", "CacheSecretsAndConfigMaps", "false", "false"),
@@ -152,7 +152,7 @@ const GATES: &[(&str, &str, &str, &str)] = &[
     ("RT-FGM-012", "MigrateAPIVersion", "-", "false"),
 ];
 
-/// Runs the controller where it can reach no cluster.
+/// Runs the controller without a reachable cluster.
 fn run(name: &str, args: &[&str]) -> Result<Output> {
     Ok(Command::new(controller::program(name)?)
         .args(args)
@@ -160,7 +160,7 @@ fn run(name: &str, args: &[&str]) -> Result<Output> {
         .output()?)
 }
 
-/// The flags that `--help` lists: type and default by name.
+/// The flags listed by `--help`: type and default by name.
 fn flags(help: &str) -> BTreeMap<String, (String, String)> {
     let mut flags = BTreeMap::new();
     let mut current: Option<(String, String, String)> = None;
@@ -187,7 +187,7 @@ fn flags(help: &str) -> BTreeMap<String, (String, String)> {
                 trimmed.to_owned(),
             ));
         } else if trimmed.starts_with("-h,") {
-            finish(current.take()); // --help itself, which is listed by its short form
+            finish(current.take()); // --help itself, listed with its short form
         } else if let Some((_, _, text)) = &mut current {
             text.push(' ');
             text.push_str(trimmed);
@@ -213,7 +213,7 @@ fn flags_are_those_of_the_ledger() -> Result {
                 "{row} {name} --{flag}: {found:?}, not {want:?}\n{help}"
             );
         }
-        // RT-FLG-011: nothing else
+        // RT-FLG-011: no others
         ensure!(
             have.is_empty(),
             "{name} has flags that upstream's has not: {have:?}"
@@ -231,10 +231,10 @@ fn flags_of_other_controllers_are_usage_errors() -> Result {
                 continue;
             }
             let output = run(name, &[&format!("--{flag}=1")])?;
-            let said = String::from_utf8_lossy(&output.stderr);
+            let stderr = String::from_utf8_lossy(&output.stderr);
             ensure!(
-                output.status.code() == Some(2) && said.contains(&format!("--{flag}")),
-                "{row} {name} --{flag}: {}\n{said}",
+                output.status.code() == Some(2) && stderr.contains(&format!("--{flag}")),
+                "{row} {name} --{flag}: {}\n{stderr}",
                 output.status
             );
         }
@@ -242,7 +242,7 @@ fn flags_of_other_controllers_are_usage_errors() -> Result {
     Ok(())
 }
 
-/// The lines that the controller logs before it finds no cluster.
+/// The log lines of the controller before it fails to find a cluster.
 fn logged(name: &str, args: &[&str]) -> Result<(Option<i32>, Vec<serde_json::Value>)> {
     let output = run(name, args)?;
     let text = String::from_utf8_lossy(&output.stderr);
@@ -264,7 +264,7 @@ fn gates_are_those_of_the_ledger() -> Result {
                     .and_then(|line| line["error"].as_str())
                     .unwrap_or_default();
                 let refusal = format!("feature-gate '{gate}' not supported");
-                // RT-FGT-001, RT-FGT-002: refused whatever its value, or logged as a key of its own
+                // RT-FGT-001, RT-FGT-002: rejected whatever its value, or logged as a key of its own
                 let loaded = lines.iter().any(|line| {
                     line["msg"] == "loading feature gate"
                         && line[*gate] == value
@@ -281,16 +281,17 @@ fn gates_are_those_of_the_ledger() -> Result {
 }
 
 #[test]
-fn logs_are_as_the_flags_say() -> Result {
+fn log_flags_take_effect() -> Result {
     let gate = "--feature-gates=CacheSecretsAndConfigMaps=true";
     for name in CONTROLLERS {
-        let said = |flags: &[&str]| -> Result<Vec<String>> {
+        let logged = |flags: &[&str]| -> Result<Vec<String>> {
             let output = run(name, &[&[gate], flags].concat())?;
             let text = String::from_utf8_lossy(&output.stderr).into_owned();
             Ok(text.lines().map(str::to_owned).collect())
         };
         let parse = |line: &String| serde_json::from_str::<serde_json::Value>(line);
-        // KC-PROC-017, SC-PROC-023, SC-PROC-024: the last line tells why there is no cluster, the one before of the gate
+        // KC-PROC-017, SC-PROC-023, SC-PROC-024: the last line is about the missing cluster, the one before about the
+        // gate
         for (flags, levels, stack) in [
             (&[][..], &["info", "error"][..], false),
             (
@@ -302,7 +303,7 @@ fn logs_are_as_the_flags_say() -> Result {
             (&["--log-level=debug"], &["info", "error"], true),
             (&["--log-level=trace"], &["info", "error"], true),
         ] {
-            let lines = said(flags)?
+            let lines = logged(flags)?
                 .iter()
                 .map(parse)
                 .collect::<Result<Vec<_>, _>>()?;
@@ -324,7 +325,7 @@ fn logs_are_as_the_flags_say() -> Result {
                 );
             }
         }
-        let console = said(&["--log-encoding=console"])?;
+        let console = logged(&["--log-encoding=console"])?;
         let columns: Vec<&str> = console
             .first()
             .map(|line| line.split('\t').collect())
@@ -337,7 +338,7 @@ fn logs_are_as_the_flags_say() -> Result {
     Ok(())
 }
 
-/// A value that the flag takes.
+/// A valid value of the flag.
 fn value(flag: &str, kind: &str, default: &str) -> String {
     match (flag, kind) {
         ("feature-gates", _) => String::new(),
@@ -346,11 +347,11 @@ fn value(flag: &str, kind: &str, default: &str) -> String {
     }
 }
 
-/// What the controller says changes nothing, by the key under which it names it.
+/// The names that the controller logs as having no effect, by the key of the log line.
 fn without_effect(lines: &[serde_json::Value], key: &str) -> Vec<String> {
     let says = |line: &&serde_json::Value| {
-        let said = line["msg"].as_str().unwrap_or_default();
-        said.contains(" changes nothing yet: ") && line["logger"] == "setup"
+        let message = line["msg"].as_str().unwrap_or_default();
+        message.contains(" changes nothing yet: ") && line["logger"] == "setup"
     };
     let named = lines.iter().filter(says);
     named
@@ -358,7 +359,7 @@ fn without_effect(lines: &[serde_json::Value], key: &str) -> Vec<String> {
         .collect()
 }
 
-/// The code of the controller and of the frame it runs in, but for the definitions of the flags and the checks of their
+/// The code of the controller and of its frame, except for the definitions of the flags and the validation of their
 /// values.
 fn code_of(name: &str) -> Result<String> {
     let root = cache::workspace();
@@ -385,7 +386,7 @@ fn code_of(name: &str) -> Result<String> {
 }
 
 #[test]
-fn a_flag_or_gate_is_read_or_says_that_it_changes_nothing() -> Result {
+fn flags_and_gates_are_used_or_logged_as_ineffective() -> Result {
     for (column, name) in CONTROLLERS.into_iter().enumerate() {
         let code = code_of(name)?;
         let known = |defaults: [&'static str; 2]| Some(defaults[column]).filter(|it| *it != "-");
@@ -442,7 +443,7 @@ fn a_flag_or_gate_is_read_or_says_that_it_changes_nothing() -> Result {
 }
 
 #[test]
-fn known_flags_without_effect_say_so() -> Result {
+fn ineffective_flags_are_logged() -> Result {
     for (name, args, flags, gates) in [
         (
             "source-controller",

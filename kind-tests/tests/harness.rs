@@ -1,4 +1,4 @@
-//! The harness itself, on a real cluster.
+//! Tests of the harness itself, on a real cluster.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 const NODE: Kind = Kind("v1", "Node");
 
 #[tokio::test]
-async fn tests_share_one_cluster_and_keep_apart_by_namespaces() -> Result {
+async fn tests_share_a_cluster_separated_by_namespaces() -> Result {
     let (one, other) = (Cluster::shared().await?, Cluster::shared().await?);
     assert_eq!(one.kubeconfig(), other.kubeconfig());
 
@@ -64,7 +64,7 @@ spec:
 }
 
 #[tokio::test]
-async fn a_cluster_of_ones_own_has_the_crds_and_ends_with_the_value() -> Result {
+async fn an_own_cluster_has_the_crds_and_ends_on_drop() -> Result {
     let cluster = Cluster::own(Settings::default()).await?;
     let kubeconfig = cluster.kubeconfig().to_path_buf();
     let namespace = Namespace::create(&cluster, "own").await?;
@@ -133,7 +133,7 @@ async fn any_request_keeps_the_shared_cluster() -> Result {
     let plan: Value = serde_json::from_slice(&plan)?;
     let watched = Path::new(plan["idleFile"].as_str().unwrap_or_default());
     let before = fs::metadata(watched)?.len();
-    // As a program that knows nothing of this harness: kubectl, a controller started by hand.
+    // A client that is not part of this harness: kubectl, a controller started manually.
     let user = format!("stranger.{:08x}", rand::random::<u32>());
     let config = kube::config::Kubeconfig::read_from(cluster.kubeconfig_for(&user)?)?;
     let config =
@@ -149,7 +149,7 @@ async fn any_request_keeps_the_shared_cluster() -> Result {
 }
 
 #[tokio::test]
-async fn an_event_sink_refuses_what_the_notification_controller_would_not_understand() -> Result {
+async fn the_event_sink_rejects_invalid_events() -> Result {
     let sink = EventSink::start().await?;
     assert!(sink.url().ends_with('/'));
     let address = sink

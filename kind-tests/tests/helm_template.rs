@@ -1,6 +1,4 @@
-//! `helm template` and what takes its place here (`shared/helm/examples/template.rs`), on the same charts with the same
-//! options.
-// HE-MAN-001 HE-MAN-008 HE-MAN-012 HE-OBJ-008 HE-OBJ-009 HE-OBJ-016 HE-VAL-016 HE-ACT-002
+//! `helm template` compared with our equivalent (`shared/helm/examples/template.rs`), for the same charts and options.
 
 use std::fs;
 use std::path::Path;
@@ -38,6 +36,7 @@ const CHARTS: [(&str, &str); 22] = [
         "web/templates/_helpers.tpl",
         "{{ define \"web.name\" }}{{ .Release.Name }}-{{ .Values.name }}{{ end }}",
     ),
+    // HE-MAN-008: the Namespace comes first; HE-OBJ-008, HE-OBJ-009: `.Capabilities`
     (
         "web/templates/all.yaml",
         "kind: Service\nmetadata: {name: {{ include \"web.name\" . }}, namespace: {{ .Release.Namespace }}}\nlist: {{ toJson .Values.list }}\nkube: {{ .Capabilities.KubeVersion }} {{ .Capabilities.KubeVersion.Minor }}\nhas: {{ .Capabilities.APIVersions.Has \"example.com/v1/Widget\" }} {{ .Capabilities.APIVersions.Has \"apps/v1/Deployment\" }}\nsecret: {{ .Values.secret | default \"none\" | quote }}\nhelm: {{ .Capabilities.HelmVersion.Version }}\n---\nkind: Namespace\nmetadata: {name: {{ .Release.Namespace }}}\n",
@@ -46,6 +45,7 @@ const CHARTS: [(&str, &str); 22] = [
         "web/templates/hook.yaml",
         "kind: Job\nmetadata: {name: t, annotations: {helm.sh/hook: test}}\n---\nkind: Pod\nmetadata: {name: p, annotations: {helm.sh/hook: \"pre-install\", helm.sh/hook-weight: \"-1\"}}\n",
     ),
+    // HE-MAN-001
     ("web/templates/NOTES.txt", "never shown\n"),
     ("web/files/a.txt", "a\n"),
     ("web/.helmignore", "files/\n"),
@@ -62,6 +62,7 @@ const CHARTS: [(&str, &str); 22] = [
         "web/charts/lib/Chart.yaml",
         "apiVersion: v2\nname: lib\nversion: 0.1.0\ntype: library\n",
     ),
+    // HE-VAL-016
     ("web/charts/lib/templates/never.yaml", "kind: Never\n"),
     (
         "broken/Chart.yaml",
@@ -89,8 +90,9 @@ const CHARTS: [(&str, &str); 22] = [
     ),
 ];
 
-/// Arguments behind `template`, in a folder with the charts and `values.yaml`, `more.yaml`.
+/// Arguments after `template`, in a folder with the charts and `values.yaml`, `more.yaml`.
 const RUNS: [&[&str]; 27] = [
+    // HE-MAN-012
     &["rel", "web"],
     &["rel", "web", "--namespace", "apps"],
     &["rel", "web", "-n", "apps", "--include-crds"],
@@ -121,6 +123,7 @@ const RUNS: [&[&str]; 27] = [
     &["rel", "web", "--set", "db.enabled=false"],
     &["rel", "web", "--set-file", "secret=more.yaml"],
     &["rel", "web", "--kube-version", "1.33"],
+    // HE-OBJ-016
     &["rel", "web", "--kube-version", "v1.33.4-gke.1"],
     &["rel", "web", "--kube-version", "1.19"],
     &["rel", "web", "--kube-version", "none"],
@@ -138,15 +141,17 @@ const RUNS: [&[&str]; 27] = [
     &["rel", "web", "-f", "none.yaml"],
     &["rel", "web", "--set", "a[=x"],
     &["rel", "./none"],
+    // HE-ACT-002
     &["Rel", "web"],
     &["rel", "broken"],
     &["rel", "nested"],
+    // HE-OBJ-016
     &["rel", "old"],
     &["rel", "needs"],
 ];
 
-/// What helm says of errors: the lines after the usage, log lines left out.
-fn told(stderr: &str) -> String {
+/// The errors of helm: the lines after the usage, without log lines.
+fn error_lines(stderr: &str) -> String {
     let lines = stderr
         .lines()
         .filter(|line| !line.starts_with("level=") && !line.starts_with("time="));
@@ -192,7 +197,7 @@ fn charts_are_printed_as_helm_prints_them() -> Result {
                     !theirs.status.success(),
                     "{run:?}: ours fails: {text}\n{stdout}"
                 );
-                assert_eq!(format!("Error: {text}"), told(&stderr), "{run:?}");
+                assert_eq!(format!("Error: {text}"), error_lines(&stderr), "{run:?}");
             }
         }
     }

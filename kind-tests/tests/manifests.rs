@@ -1,4 +1,4 @@
-//! What `manifests/` says that controllers, scrapers and users depend on.
+//! The parts of `manifests/` that controllers, scrapers and users depend on.
 
 use std::path::Path;
 
@@ -19,9 +19,9 @@ fn first(path: &str, kind: &str) -> Result<Value> {
 }
 
 #[test]
-fn deployments_fit_the_controllers() -> Result {
+fn deployments_match_the_controllers() -> Result {
     for (name, grace, ports) in [
-        // RT-DIF-003, RT-DIF-004: of the controllers that are there
+        // RT-DIF-003, RT-DIF-004: of the existing controllers
         (
             "source-controller",
             10,

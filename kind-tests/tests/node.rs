@@ -27,7 +27,7 @@ spec:
 ";
 
 #[tokio::test]
-async fn a_pod_without_privileges_runs_and_the_node_leaves_nothing_behind() -> Result {
+async fn an_unprivileged_pod_runs_and_the_node_is_cleaned_up() -> Result {
     if let Some(why) = node::missing() {
         eprintln!("skipped: {why}");
         return Ok(());

@@ -37,9 +37,10 @@ spec:
     )
 }
 
-/// What a user does who installs from this repository: apply manifests/install, then a GitRepository and a Kustomization.
+/// The steps of a user who installs from this repository: apply manifests/install, then a GitRepository and a
+/// Kustomization.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn both_controllers_run_as_pods_and_take_a_commit_to_running_objects() -> Result {
+async fn both_controllers_run_as_pods_and_apply_a_commit() -> Result {
     if let Some(why) = PodCluster::missing()? {
         eprintln!("skipped: {why}");
         return Ok(());
@@ -54,7 +55,7 @@ async fn both_controllers_run_as_pods_and_take_a_commit_to_running_objects() -> 
     let kubernetes = PodCluster::start(&images).await?;
     install(&kubernetes)?;
     let system = Namespace::existing(kubernetes.cluster(), "flux-system").await?;
-    // Under the security context, probes, limits and arguments of the manifests.
+    // With the security context, probes, limits and arguments of the manifests.
     for name in ["source-controller", "kustomize-controller"] {
         system
             .wait(DEPLOYMENT, name, "is available", |object| {
@@ -185,7 +186,7 @@ fn flux(cluster: &Cluster, arguments: &[&str]) -> Result<String> {
     Ok(text)
 }
 
-/// Lets pods reach a server that listens on the host's loopback only.
+/// Makes a server on the host's loopback reachable for pods.
 async fn forward(to: SocketAddr, host: IpAddr) -> Result<SocketAddr> {
     let listener = TcpListener::bind((host, 0)).await?;
     let address = listener.local_addr()?;

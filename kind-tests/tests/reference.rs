@@ -1,6 +1,6 @@
-//! `docs/reference` says what the controllers take: written from their `--help`, and complete in environment variables.
+//! `docs/reference` lists the flags of the controllers, generated from `--help`, and all environment variables.
 //!
-//! `FLUX_GOLDEN=write cargo test -p kind-tests --test reference` writes the pages anew.
+//! `FLUX_GOLDEN=write cargo test -p kind-tests --test reference` rewrites the pages.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -39,6 +39,12 @@ const VARIABLES: &[Variable] = &[
         "RUNTIME_NAMESPACE",
         ALL,
         "The namespace that the controller runs in: that of its Lease, and the only one watched with `--watch-all-namespaces=false`.",
+    ),
+    // helm-controller's.
+    variable(
+        "FLUX_SCHEMA_ALLOW_PRIVATE",
+        &[],
+        "`true` lets the `values.schema.json` of charts refer to hosts that are loopback, link-local or private.",
     ),
     variable(
         "STORAGE_PATH",
@@ -132,10 +138,10 @@ const VARIABLES: &[Variable] = &[
     ),
 ];
 
-/// Texts in the same files that are no variables of a controller.
+/// Texts in the same files that are not variables of a controller.
 const NO_VARIABLES: &[&str] = &["TRUE", "FALSE"];
 
-/// Modules of tests only, whose variables CONTRIBUTING.md lists, and build scripts.
+/// Modules only for tests, whose variables CONTRIBUTING.md lists, and build scripts.
 const NO_CONTROLLER: &[&str] = &[
     "tests.rs",
     "differential.rs",
@@ -152,7 +158,7 @@ struct Flag {
     default: String,
 }
 
-/// The flags of a help page: `--name <type>` on one line, its text and `[default: ..]` on those below it.
+/// The flags of a help page: `--name <type>` on one line, its text and `[default: ..]` on the following lines.
 fn flags(help: &str) -> Vec<Flag> {
     let mut flags: Vec<Flag> = Vec::new();
     let (_, options) = help.split_once("Options:").unwrap_or_default();
@@ -231,7 +237,7 @@ fn page(controller: &str) -> Result<String> {
 }
 
 #[test]
-fn the_reference_lists_the_flags_that_each_controller_takes() -> Result {
+fn the_reference_lists_the_flags_of_each_controller() -> Result {
     let folder = cache::workspace().join("docs/reference");
     let write = std::env::var_os("FLUX_GOLDEN").is_some_and(|value| value == "write");
     let mut stale = Vec::new();
@@ -278,7 +284,7 @@ fn the_reference_lists_every_environment_variable_that_the_code_reads() -> Resul
     Ok(())
 }
 
-/// Calls `found` with each source file below `folder`, tests and examples aside, that reads the environment.
+/// Calls `found` with each source file below `folder`, except tests and examples, that reads the environment.
 fn readers(folder: &Path, found: &mut impl FnMut(&str)) -> Result {
     for entry in fs::read_dir(folder).doing(format!("list {}", folder.display()))? {
         let path = entry?.path();

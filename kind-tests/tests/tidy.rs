@@ -1,4 +1,4 @@
-//! What holds for the tree of sources as a whole: the map is right, the storeys hold, no file is dead.
+//! Checks of the source tree as a whole: the map is right, the storeys hold, no file is dead.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use kind_tests::{Doing, Failure, Result, cache, ensure};
+use ledger::{Source, cited};
 use serde_json::Value;
 
 /// The workspace as cargo sees it.
@@ -23,7 +24,7 @@ struct Row {
 impl Workspace {
     fn read() -> Result<Self> {
         let root = cache::workspace();
-        // A new machine has the crates of no other platform.
+        // A new machine only has the crates of this platform.
         let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
         let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
             .args(["metadata", "--format-version", "1", "--offline", "--locked"])
@@ -62,7 +63,7 @@ impl Workspace {
             .collect()
     }
 
-    /// The ids that each package's ordinary dependencies resolve to.
+    /// The ids of each package's ordinary dependencies.
     fn dependencies(&self) -> BTreeMap<&str, Vec<&str>> {
         let nodes = array(&self.metadata["resolve"]["nodes"]).iter();
         nodes
@@ -151,7 +152,7 @@ fn crates_depend_only_downwards() -> Result {
                 .get(id)
                 .is_some_and(|all| all.contains(other_id));
             if let Some(other) = place(other_folder).filter(|_| depends) {
-                // The rows stand from the ground up, so that within a storey too the order says who may use whom.
+                // The rows are ordered from the ground up, so the order also decides within a storey.
                 let (storey, below) = (rank(&rows[own].storey)?, rank(&rows[other].storey)?);
                 if below > storey || (below == storey && other >= own) {
                     wrong.push(format!(
@@ -178,8 +179,9 @@ fn rank(storey: &str) -> Result<usize> {
 }
 
 #[test]
-fn the_lower_storeys_reach_for_nothing_above_them() -> Result {
-    // What a storey may not have anywhere below it, and why: engines are values in, values out; I/O knows no Kubernetes.
+fn lower_storeys_do_not_depend_on_banned_crates() -> Result {
+    // Dependencies that a storey must not have, even transitively: engines are values in, values out; I/O knows no
+    // Kubernetes.
     const ENGINES: &[&str] = &[
         "tokio",
         "reqwest",
@@ -257,7 +259,7 @@ fn every_source_file_is_compiled() -> Result {
     Ok(())
 }
 
-/// Adds `file` and the files of the modules it declares, which lie in `folder`.
+/// Adds `file` and the files of its modules, which are in `folder`.
 fn reach(file: &Path, folder: &Path, reached: &mut BTreeSet<PathBuf>) -> Result {
     // A #[path] may climb.
     let file = &file
@@ -347,6 +349,178 @@ fn every_crate_takes_the_workspaces_lints_and_says_what_it_is_for() -> Result {
 }
 
 #[test]
+fn every_source_file_says_what_it_is_for() -> Result {
+    let workspace = Workspace::read()?;
+    let mut all = BTreeSet::new();
+    for (_, _, folder) in workspace.members() {
+        sources(&workspace.root.join(folder), &mut all)?;
+    }
+    let mut wrong = Vec::new();
+    for path in all {
+        if !fs::read_to_string(&path)?.starts_with("//!") {
+            wrong.push(format!("{}: does not begin with //!", path.display()));
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+/// The folders whose comments follow docs/style.md throughout. Any other folder is added once its comments do.
+const PLAIN_ENGLISH: &[&str] = &[
+    "kind-tests",
+    "shared/api",
+    "shared/budget",
+    "shared/cloud",
+    "shared/git",
+    "shared/http",
+    "shared/ignore",
+    "shared/kstatus",
+    "shared/kustomize",
+    "shared/objects",
+    "shared/semver",
+    "shared/tree",
+    "shared/yaml",
+    "source-controller/tests",
+];
+
+/// The sources in [`PLAIN_ENGLISH`], their paths relative to the root.
+fn plain_sources() -> Result<Vec<Source>> {
+    let root = cache::workspace();
+    let mut all = BTreeSet::new();
+    for folder in PLAIN_ENGLISH {
+        let folder = root.join(folder);
+        ensure!(folder.is_dir(), "{} does not exist", folder.display());
+        sources(&folder, &mut all)?;
+        // Crates inside it, such as kind-tests/oracle.
+        for entry in fs::read_dir(&folder)? {
+            let inner = entry?.path();
+            if inner.join("Cargo.toml").exists() {
+                sources(&inner, &mut all)?;
+            }
+        }
+    }
+    let root = root.canonicalize()?;
+    all.into_iter()
+        .map(|path| {
+            let text = fs::read_to_string(&path)?;
+            let path = path.strip_prefix(&root).unwrap_or(&path).to_path_buf();
+            Ok(Source { path, text })
+        })
+        .collect()
+}
+
+/// The comments of a source, each with the number of its first line. Comments on consecutive lines are one.
+fn comments(source: &str) -> Vec<(usize, String)> {
+    let mut found: Vec<(usize, String)> = Vec::new();
+    let mut continues = false;
+    for (number, line) in source.lines().enumerate() {
+        let is_whole_line = line.trim_start().starts_with("//");
+        let Some(text) = comment_in(line) else {
+            continues = false;
+            continue;
+        };
+        match found.last_mut() {
+            Some((_, comment)) if continues && is_whole_line => {
+                comment.push(' ');
+                comment.push_str(text);
+            }
+            _ => found.push((number + 1, text.to_owned())),
+        }
+        continues = is_whole_line;
+    }
+    found
+}
+
+/// The text of the comment in a line.
+fn comment_in(line: &str) -> Option<&str> {
+    let (start, _) = line.match_indices("//").find(|(at, _)| {
+        let before = &line[..*at];
+        let quotes = before.matches('"').count() - before.matches("\\\"").count();
+        // Slashes in a text literal, or of a URL, begin no comment.
+        quotes % 2 == 0 && !before.ends_with(':')
+    })?;
+    Some(line[start..].trim_start_matches(['/', '!']).trim())
+}
+
+#[test]
+fn comments_are_found_and_joined() {
+    let source =
+        "//! Head.\n\nlet url = \"http://x\"; // one\n// two\n/// three\nlet text = \"// no\";\n";
+    let expected = [(1, "Head."), (3, "one"), (4, "two three")];
+    assert_eq!(
+        comments(source),
+        expected.map(|(line, text)| (line, text.to_owned()))
+    );
+}
+
+#[test]
+fn comments_use_plain_english() -> Result {
+    const BANNED: &[&str] = &[
+        "is none",
+        "are none",
+        "as it should be",
+        "as they should be",
+        "nobody",
+        "somebody",
+        "anybody",
+        "whoever",
+    ];
+    let mut wrong = Vec::new();
+    for source in plain_sources()? {
+        for (line, comment) in comments(&source.text) {
+            let words: String = comment
+                .chars()
+                // Backticks stay, so that the code `None` is not the word.
+                .map(|char| match char {
+                    '`' => char,
+                    _ if char.is_alphanumeric() => char,
+                    _ => ' ',
+                })
+                .collect();
+            let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+            let words = format!(" {} ", words.to_lowercase());
+            let found = BANNED
+                .iter()
+                .filter(|phrase| words.contains(&format!(" {phrase} ")));
+            let path = source.path.display();
+            wrong.extend(found.map(|phrase| format!("{path}:{line}: {phrase:?}")));
+        }
+    }
+    ensure!(
+        wrong.is_empty(),
+        "see docs/style.md, Words:\n{}",
+        wrong.join("\n")
+    );
+    Ok(())
+}
+
+#[test]
+fn a_comment_claims_at_most_three_rows() -> Result {
+    let mut wrong = Vec::new();
+    for source in plain_sources()? {
+        let tests = source.tests();
+        let skipped = source.text.len() - tests.len();
+        let before = source.text[..skipped].lines().count();
+        for (line, comment) in comments(tests) {
+            let rows = cited(&comment).len();
+            if rows > 3 {
+                wrong.push(format!(
+                    "{}:{}: {rows} rows",
+                    source.path.display(),
+                    before + line
+                ));
+            }
+        }
+    }
+    ensure!(
+        wrong.is_empty(),
+        "put each ID at the case that fails without the row's behaviour:\n{}",
+        wrong.join("\n")
+    );
+    Ok(())
+}
+
+#[test]
 fn nothing_is_left_for_later() -> Result {
     let workspace = Workspace::read()?;
     let mut all = BTreeSet::new();
@@ -356,7 +530,7 @@ fn nothing_is_left_for_later() -> Result {
     let mut found = Vec::new();
     for path in all {
         for (number, line) in fs::read_to_string(&path)?.lines().enumerate() {
-            // Put together here, so that this file does not find itself.
+            // Assembled here, so that this file does not match.
             let marks = [
                 concat!("todo", "!("),
                 concat!("unimplemented", "!("),
@@ -380,7 +554,7 @@ fn nothing_is_left_for_later() -> Result {
 }
 
 #[test]
-fn each_difference_is_told_once() -> Result {
+fn each_difference_is_listed_once() -> Result {
     let text = fs::read_to_string(Workspace::read()?.root.join("docs/differences.md"))?;
     let mut told = BTreeSet::new();
     let mut wrong = Vec::new();
@@ -415,7 +589,7 @@ fn each_difference_is_told_once() -> Result {
 }
 
 #[test]
-fn modules_and_their_tests_lie_where_the_style_guide_says() -> Result {
+fn modules_and_tests_are_laid_out_by_the_style_guide() -> Result {
     let workspace = Workspace::read()?;
     let mut all = BTreeSet::new();
     for (_, _, folder) in workspace.members() {
@@ -424,7 +598,7 @@ fn modules_and_their_tests_lie_where_the_style_guide_says() -> Result {
     let mut wrong = Vec::new();
     for path in all {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        // In a `tests` folder `name.rs` would be a test target of its own.
+        // In a `tests` folder `name.rs` would be a separate test target.
         let source = path.components().any(|part| part.as_os_str() == "src");
         if source && (name == "mod.rs" || name.ends_with("_test.rs") || name.ends_with("_tests.rs"))
         {
@@ -440,7 +614,7 @@ fn modules_and_their_tests_lie_where_the_style_guide_says() -> Result {
     Ok(())
 }
 
-/// Imports at the head of a file that are not one declaration for each module.
+/// Imports at the head of a file that are not one declaration per module.
 fn scattered_imports(source: &str) -> Vec<String> {
     let mut seen = BTreeSet::new();
     let mut wrong = Vec::new();

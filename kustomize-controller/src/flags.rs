@@ -1,9 +1,9 @@
 //! The flags and feature gates of this controller (KC-PROC-001..040).
 
 use clap::Parser;
+use flux_identity::TokenCacheFlags;
 use flux_runtime::flags::{
-    CrossNamespaceFlags, DependencyFlags, JitterFlags, ManagerFlags, SelectorFlags,
-    TokenCacheFlags, parse_int,
+    CrossNamespaceFlags, DependencyFlags, JitterFlags, ManagerFlags, SelectorFlags, parse_int,
 };
 use flux_runtime::manager::Pending;
 

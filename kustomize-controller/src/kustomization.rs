@@ -3,50 +3,57 @@
 mod apply;
 mod build;
 mod clusters;
+mod deletion;
 mod dependencies;
+mod failure;
+mod fetch;
 mod health;
 mod history;
-mod inventory;
-mod memories;
+mod inventory_room;
+mod memory;
+mod owner;
 mod plan;
+mod policy;
 mod prune;
-mod remote;
+mod remote_bases;
 mod source;
+mod unsupported;
 mod variables;
-pub(crate) mod watches;
+mod watches;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 pub(crate) use build::Builder;
 pub(crate) use clusters::Clusters;
-use flux_api::kustomize::Kustomization;
-use flux_api::meta::GoDuration;
-use flux_apply::Confidential;
-use flux_apply::inventory::of as inventory_of;
-use flux_apply::order::GroupKind;
-use flux_artifact::{FetchError, Fetcher, TreeCache};
+pub(crate) use dependencies::Waiting;
+use flux_api::kustomize::{Kustomization, Reason};
+use flux_api::meta::{GoDuration, ResourceInventory};
+use flux_apply::{ChangeSet, Cluster, inventory};
+use flux_artifact::Artifacts;
 use flux_runtime::policy::{Stalls, Start, SuspendedStatus, Suspension};
 use flux_runtime::queue::Key;
-use flux_runtime::{Failure, Outcome, Pace, Reconciler, Run, Settings};
-use flux_tree::{Tree, TreePath};
-use kube::ResourceExt;
-pub(crate) use memories::Memories;
-use plan::Timings;
-pub(crate) use remote::Remotes;
-use source::Resolved;
+use flux_runtime::{Failure, Outcome, Reconciler, Run, Settings};
+pub(crate) use memory::Memories;
+pub(crate) use owner::FIELD_MANAGER;
+pub(crate) use policy::Policy;
+pub(crate) use remote_bases::Remotes;
 pub(crate) use source::{Access, Sources};
 pub(crate) use variables::Configs;
+pub(crate) use watches::{on_config, on_ready, on_source, only_marked};
 
-/// The group of the kind, which marks what it owns.
-const GROUP: &str = "kustomize.toolkit.fluxcd.io";
-/// The name under which objects are applied (KC-PROC-049).
-pub(crate) const FIELD_MANAGER: &str = "kustomize-controller";
+use self::build::{BuildInputs, Built, Owner};
+use self::failure::StepError;
+use self::fetch::Files;
+use self::health::{Check, HEALTHY};
+use self::memory::Inputs;
+use self::plan::{Plan, Timings};
+use self::variables::VariablesError;
 
 /// How the frame treats the kind.
 pub(crate) const SETTINGS: Settings = Settings {
-    conditions: &[health::HEALTHY],
+    conditions: &[HEALTHY],
     start: Start::ByReconciler,
     suspension: Suspension {
         message: "Reconciliation is suspended for this object",
@@ -56,36 +63,24 @@ pub(crate) const SETTINGS: Settings = Settings {
     ..Settings::new("kustomization")
 };
 
-/// What the flags say about every Kustomization.
-#[derive(Clone, Debug)]
-pub(crate) struct Policy {
-    pub(crate) access: Access,
-    pub(crate) requeue_dependency: Duration,
-    pub(crate) default_service_account: String,
-    pub(crate) concurrent_ssa: usize,
-    pub(crate) override_managers: Vec<String>,
-    pub(crate) custom_stage: std::collections::BTreeSet<GroupKind>,
-    pub(crate) fail_fast: bool,
-    /// Whether health checks read the objects of a kind together even where they are few (KC-PROC-030).
-    pub(crate) health_by_kind: bool,
-    pub(crate) cancel_health_checks: bool,
-    pub(crate) group_change_log: bool,
-    pub(crate) migrate_api_version: bool,
-    pub(crate) workload_identity: bool,
-}
-
 /// The reconciler of Kustomizations.
 pub(crate) struct Kustomizations {
+    /// What the flags say.
     pub(crate) policy: Policy,
+    /// Where sources are found.
     pub(crate) sources: Sources,
+    /// Where ConfigMaps and Secrets are read.
     pub(crate) configs: Configs,
-    pub(crate) fetcher: Fetcher,
-    /// For artifacts of source-watcher, which outside a cluster is elsewhere (KC-PROC-043).
-    pub(crate) watcher_fetcher: Fetcher,
-    pub(crate) trees: TreeCache,
+    /// Where artifacts are fetched.
+    pub(crate) artifacts: Artifacts,
+    /// The cluster, by identity.
     pub(crate) clusters: Clusters,
+    /// Builds manifests.
     pub(crate) builder: Builder,
+    /// What is kept between runs.
     pub(crate) memories: Memories,
+    /// Those that wait for others.
+    pub(crate) waiting: Waiting,
 }
 
 impl Reconciler for Kustomizations {
@@ -96,311 +91,263 @@ impl Reconciler for Kustomizations {
     }
 
     async fn reconcile(&self, run: &mut Run<Kustomization>) -> Result<Outcome, Failure> {
-        let object = run.object().clone();
-        let timings = Timings::of(&object);
-        plan::refuse_unsupported(&object, self.policy.workload_identity)?;
-        let source = self
-            .sources
-            .resolve(&object, self.policy.access, self.policy.requeue_dependency)
-            .await?;
-        let revision = source.artifact.revision.clone();
-        let metadata = metadata_of(&source);
-        if let Err(failure) =
-            dependencies::ready(run, &revision, self.policy.requeue_dependency).await
-        {
-            let wait = GoDuration::from(self.policy.requeue_dependency);
-            let message = format!("Dependencies do not meet ready condition, retrying in {wait}");
-            run.event("DependencyNotReady", message, &metadata);
-            return Err(failure);
+        let timings = Timings::of(run.object(), self.policy.requeue_dependency);
+        let plan = match self.plan(run).await {
+            Ok(plan) => plan,
+            Err(error) => return Err(failed(run, error, &timings, &BTreeMap::new())),
+        };
+        let mut built = None;
+        let result = self.steps(run, &plan, &mut built).await;
+        if let Some(built) = built {
+            record(run, &plan, &built, result.as_ref().err());
         }
-
-        let mut entry = None;
-        let result = self
-            .bring_about(run, &object, &source, &timings, &mut entry)
-            .await;
-        if let Some(entry) = entry {
-            let status = match &result {
-                Ok(()) => Some("ReconciliationSucceeded"),
-                Err(failure) => Some(failure.reason).filter(|reason| {
-                    matches!(
-                        *reason,
-                        "ReconciliationFailed" | "PruneFailed" | "HealthCheckFailed"
-                    )
-                }),
-            };
-            if let Some(status) = status {
-                let took = run.elapsed();
-                history::record(
-                    &mut run.status.history,
-                    &entry,
-                    status,
-                    took,
-                    jiff::Timestamp::now(),
-                );
-            }
+        match result {
+            Ok(()) => Ok(finished(run, &plan)),
+            Err(error) => Err(failed(run, error, &timings, &plan.metadata)),
         }
-        result.map_err(|failure| Failure {
-            metadata: metadata.clone(),
-            ..failure
-        })?;
-
-        let message = format!(
-            "Reconciliation finished in {}, next run in {}",
-            GoDuration::from(run.elapsed()),
-            GoDuration::from(timings.interval)
-        );
-        tracing::info!(revision, "{message}");
-        let mut metadata = metadata;
-        metadata.insert("commit_status", "update".to_owned()); // KC-EVT-004
-        run.event("ReconciliationSucceeded", message, &metadata);
-        Ok(Outcome::ready(
-            "ReconciliationSucceeded",
-            format!("Applied revision: {revision}"),
-            timings.interval,
-        ))
     }
 
     async fn finalize(&self, run: &mut Run<Kustomization>) -> Result<(), Failure> {
         let object = run.object().clone();
-        if plan::deletes_objects(&object) {
-            self.delete_objects(run, &object).await?;
+        if !deletion::deletes_objects(&object) {
+            return Ok(());
         }
-        Ok(())
+        let deleted =
+            deletion::delete_objects(run, &self.policy, &self.clusters, &self.configs).await;
+        deleted.map_err(|error| {
+            let timings = Timings::of(&object, self.policy.requeue_dependency);
+            StepError::from(error).failure(&timings)
+        })
     }
 
     fn forget(&self, key: &Key) {
         self.memories.forget(key);
-        self.builder.forget(key);
+        self.waiting.end(key);
     }
-}
-
-/// What events tell of a source (KC-EVT-003).
-fn metadata_of(source: &Resolved) -> BTreeMap<&'static str, String> {
-    let mut metadata = BTreeMap::from([("revision", source.artifact.revision.clone())]);
-    metadata.extend(
-        source
-            .origin_revision
-            .clone()
-            .map(|revision| ("originRevision", revision)),
-    );
-    metadata
-}
-
-fn owner_labels(object: &Kustomization) -> Vec<(String, String)> {
-    vec![
-        (format!("{GROUP}/name"), object.name_any()),
-        (
-            format!("{GROUP}/namespace"),
-            object.namespace().unwrap_or_default(),
-        ),
-    ]
-}
-
-/// The selector of all objects that belong to a Kustomization.
-fn owner_selector(object: &Kustomization) -> String {
-    let labels: Vec<String> = owner_labels(object)
-        .into_iter()
-        .map(|(label, value)| format!("{label}={value}"))
-        .collect();
-    labels.join(",")
-}
-/// Objects that are left alone (KC-SSA-015), and those that are not pruned (KC-PRUNE-006).
-fn exclusions(prune: bool) -> Vec<(String, String)> {
-    let mark = |name: &str, value: &str| (format!("{GROUP}/{name}"), value.to_owned());
-    let mut marks = vec![mark("reconcile", "disabled"), mark("ssa", "Ignore")];
-    if prune {
-        marks.push(mark("prune", "disabled"));
-    }
-    marks
 }
 
 impl Kustomizations {
-    /// The steps of a run, once its source and its dependencies are there. `entry` is set as soon as the manifests are
-    /// known, for the history.
-    async fn bring_about(
+    /// What the run is about, once its source is found.
+    async fn plan(&self, run: &Run<Kustomization>) -> Result<Plan<'_>, StepError> {
+        let object = run.object().clone();
+        unsupported::refuse(&object, self.policy.workload_identity)?;
+        let source = self.sources.resolve(&object, self.policy.access).await?;
+        Ok(Plan::new(object, source, &self.policy))
+    }
+
+    /// The steps of a run. `made` is set as soon as there are manifests, for the history.
+    async fn steps(
         &self,
         run: &mut Run<Kustomization>,
-        object: &Kustomization,
-        source: &Resolved,
-        timings: &Timings,
-        entry: &mut Option<history::Entry>,
-    ) -> Result<(), Failure> {
-        let revision = &source.artifact.revision;
-        let failed = |reason: &'static str| {
-            move |error: Failed| Failure::retry(reason, error, Pace::Exactly(timings.retry))
-        };
-        let step = |doing: &str| {
-            format!(
-                "{doing} for revision {revision} with a timeout of {}",
-                GoDuration::from(timings.timeout)
-            )
-        };
-        if run.status.last_applied_revision.as_ref() != Some(revision) {
-            run.hurry();
-        }
+        plan: &Plan<'_>,
+        made: &mut Option<Arc<Built>>,
+    ) -> Result<(), StepError> {
+        dependencies::ready(run.client(), plan, &self.waiting).await?;
+        begin(run, plan).await?;
+        let files = self.files(plan).await?;
 
-        run.unready("Reconciliation in progress");
-        run.progress(step("Fetching manifests")).await?;
-        let tree = self.fetch(source, timings).await?;
-        let path =
-            build_path(&tree, object.spec.path.as_deref()).map_err(failed("ArtifactFailed"))?;
-
-        run.status.last_attempted_revision = Some(revision.clone());
-        run.progress(step("Building manifests")).await?;
+        run.status.last_attempted_revision = Some(plan.revision().to_owned());
+        run.progress(plan.doing("Building manifests")).await?;
         let cluster = self
             .clusters
-            .acting_as(object, &self.policy.default_service_account)
-            .map_err(|error| failed("ReconciliationFailed")(error.into()))?
-            .within(timings.timeout);
-        let variables = variables::of(run, &self.configs).await.map_err(Arc::new);
-        let built = self
-            .builder
-            .build(
-                run.key(),
-                object,
-                &source.artifact.digest,
-                &tree,
-                &path,
-                variables.as_ref(),
-                timings.timeout,
-            )
-            .await
-            .map_err(|error| {
-                // Other runs have the memory that this one needs: sooner or later they give it back.
-                let pace = if error.is_busy() {
-                    Pace::BackOff
-                } else {
-                    Pace::Exactly(timings.retry)
-                };
-                Failure::retry("BuildFailed", Failed::from(error), pace)
-            })?;
-        let mut confidential = confidential(variables.as_ref().ok());
+            .acting_as(&plan.key.namespace, plan.account.as_deref())?
+            .within(plan.timings.timeout);
+        let (namespace, spec) = (plan.key.namespace.as_str(), plan.spec());
+        let variables = variables::read(run.client(), namespace, spec, &self.configs).await;
+        let variables = variables.map_err(Arc::new);
+        let built = self.manifests(plan, files, variables.as_ref()).await?;
+        let confidential = variables.as_ref().map(variables::Inputs::confidential);
+        let mut confidential = confidential.unwrap_or_default();
         for text in &built.confidential {
             confidential.add(text.as_bytes());
         }
         let cluster = cluster.masking(confidential);
-        let mut revisions = BTreeMap::from([("revision".to_owned(), revision.clone())]);
-        revisions.extend(
-            source
-                .origin_revision
-                .clone()
-                .map(|revision| ("originRevision".to_owned(), revision)),
-        );
-        *entry = Some(history::Entry {
-            digest: built.digest.clone(),
-            metadata: revisions,
-        });
+        *made = Some(built.clone());
 
-        run.progress(step("Detecting drift")).await?;
-        let found = run.status.inventory.clone();
-        inventory::reserve(run, &cluster, &built.objects, timings).await?;
-        let applied = self.apply(run, object, &cluster, &built, source).await;
-        let applied = applied.map_err(|error| {
-            run.status.inventory.clone_from(&found); // KC-SSA-033
-            failed("ReconciliationFailed")(error)
-        })?;
+        run.progress(plan.doing("Detecting drift")).await?;
+        let applied = self.apply(run, plan, &cluster, &built).await?;
+        run.status.inventory = Some(inventory::of(&applied));
+        prune::prune(run, plan, &cluster, &inventory_before(plan)).await?;
+        self.check_health(run, plan, &cluster, &applied, &built)
+            .await?;
 
-        let before = found.unwrap_or_default();
-        let after = inventory_of(&applied);
-        run.status.inventory = Some(after.clone());
-        self.prune(run, object, &cluster, &before, &after, source)
-            .await
-            .map_err(|(reason, error)| failed(reason)(error))?;
-
-        health::check(
-            self,
-            run,
-            object,
-            &cluster,
-            &applied,
-            &built.objects,
-            source,
-            timings,
-        )
-        .await?;
-
-        run.status.last_applied_revision = Some(revision.clone());
+        run.status.last_applied_revision = Some(plan.revision().to_owned());
         run.status
             .last_applied_origin_revision
-            .clone_from(&source.origin_revision);
+            .clone_from(&plan.source.origin_revision);
         Ok(())
     }
 
-    /// The files of the artifact, from memory where another run has had them (KC-SRC-007..010). The download ends within
-    /// `spec.timeout`, whatever the server does.
-    async fn fetch(&self, source: &Resolved, timings: &Timings) -> Result<Arc<Tree>, Failure> {
-        let artifact = &source.artifact;
-        let fetcher = if artifact.url.contains("//source-watcher") {
-            &self.watcher_fetcher
-        } else {
-            &self.fetcher
+    /// The files to build from; nothing where the last build was made from them, and they are likely not needed.
+    async fn files(&self, plan: &Plan<'_>) -> Result<Option<Files>, StepError> {
+        if self.memories.has_build(&plan.key, &plan.made_from()) {
+            return Ok(None);
+        }
+        self.fetch(plan).await.map(Some)
+    }
+
+    async fn fetch(&self, plan: &Plan<'_>) -> Result<Files, StepError> {
+        let (artifact, path) = (&plan.source.artifact, plan.spec().path.as_deref());
+        let files = fetch::files(&self.artifacts, artifact, path, plan.timings.timeout);
+        Ok(files.await?)
+    }
+
+    /// The build of these inputs: the last one where they are the same, else a new one.
+    async fn manifests(
+        &self,
+        plan: &Plan<'_>,
+        files: Option<Files>,
+        variables: Result<&variables::Inputs, &Arc<VariablesError>>,
+    ) -> Result<Arc<Built>, StepError> {
+        let inputs = variables.ok().map(|variables| Inputs {
+            made: plan.made_from(),
+            variables: variables.digest.clone(),
+        });
+        if let Some(inputs) = &inputs
+            && let Some(built) = self.memories.build(&plan.key, inputs)
+        {
+            return Ok(built);
+        }
+        let files = match files {
+            Some(files) => files,
+            None => self.fetch(plan).await?,
         };
-        let failed = |error| fetch_failure(error, timings, self.policy.requeue_dependency);
-        let digest = Fetcher::digest(&artifact.digest)
-            .map_err(|error| failed(Arc::new(FetchError::from(error))))?;
-        let load = {
-            let (fetcher, url, digest) = (fetcher.clone(), artifact.url.clone(), digest.clone());
-            move || {
-                let (fetcher, url, digest) = (fetcher.clone(), url.clone(), digest.clone());
-                async move { fetcher.fetch(&url, &digest).await }
+        let owner = Owner {
+            labels: plan.labels.clone(),
+            common: plan.spec().common_metadata.clone(),
+        };
+        let wanted = BuildInputs {
+            spec: plan.spec(),
+            files: &files,
+            variables,
+            owner: &owner,
+            timeout: plan.timings.timeout,
+        };
+        // What others have built may be built again when it is wanted.
+        let make_room = || self.memories.give_up_builds();
+        let built = self.builder.build_making_room(wanted, make_room).await;
+        let built = Arc::new(built?);
+        if !built.from_elsewhere
+            && let Some(inputs) = inputs
+        {
+            self.memories.keep_build(&plan.key, inputs, built.clone());
+        }
+        Ok(built)
+    }
+
+    /// Applies what was built, with room in the inventory for all of it. Where that fails the inventory stays as it was
+    /// (KC-SSA-033).
+    async fn apply(
+        &self,
+        run: &mut Run<Kustomization>,
+        plan: &Plan<'_>,
+        cluster: &Cluster,
+        built: &Built,
+    ) -> Result<ChangeSet, StepError> {
+        let prepared = &built.prepared;
+        inventory_room::reserve(run, cluster, &prepared.objects).await?;
+        let result = match apply::check_encryption(prepared) {
+            Ok(()) => {
+                let of = plan.applied_from(&built.digest);
+                let mut kept = self.memories.take_applied(&plan.key, &of);
+                let result = apply::apply(run, plan, cluster, prepared, &mut kept.memory).await;
+                self.memories.put_applied(&plan.key, kept);
+                result
             }
+            Err(error) => Err(error),
         };
-        let fetch = self.trees.get(&artifact.url, &digest, load);
-        if let Ok(fetched) = tokio::time::timeout(timings.timeout, fetch).await {
-            fetched.map_err(failed)
-        } else {
-            let message = format!(
-                "failed to download archive: GET {}: context deadline exceeded",
-                flux_http::shown_text(&artifact.url)
-            );
-            let pace = Pace::Exactly(timings.retry);
-            Err(Failure::retry("ArtifactFailed", message, pace))
+        if result.is_err() {
+            let status = plan.object.status.as_ref();
+            run.status.inventory = status.and_then(|status| status.inventory.clone());
         }
+        Ok(result?)
+    }
+
+    /// Waits until what is to be waited for is healthy.
+    async fn check_health(
+        &self,
+        run: &mut Run<Kustomization>,
+        plan: &Plan<'_>,
+        cluster: &Cluster,
+        applied: &ChangeSet,
+        built: &Built,
+    ) -> Result<(), StepError> {
+        let Some(targets) = health::targets(&plan.object, applied) else {
+            run.conditions.remove(HEALTHY);
+            return Ok(());
+        };
+        let targets = self.memories.unsettled(&plan.key, targets);
+        let check = Check::new(run, plan, targets, &built.prepared.jobs_with_ttl);
+        let found = check.wait(run, plan, cluster).await?;
+        self.memories.note_current(&plan.key, found);
+        check.passed(run, plan, applied);
+        Ok(())
     }
 }
 
-/// What follows an artifact that could not be fetched.
-fn fetch_failure(error: Arc<FetchError>, timings: &Timings, recheck: Duration) -> Failure {
-    let pace = match &*error {
-        FetchError::NotFound => {
-            // KC-SRC-008: the source is being built anew
-            let message = format!(
-                "Source is not ready, artifact not found, retrying in {}",
-                GoDuration::from(recheck)
-            );
-            return Failure::waiting("ArtifactFailed", message, recheck);
-        }
-        // Other reconciles give their memory back soon.
-        FetchError::Memory(exhausted) if exhausted.is_too_large() => {
-            Pace::Exactly(timings.interval)
-        }
-        FetchError::Memory(_) => Pace::BackOff,
-        _ => Pace::Exactly(timings.retry),
+/// Reports that work begins (KC-PROC-066).
+async fn begin(run: &mut Run<Kustomization>, plan: &Plan<'_>) -> Result<(), Failure> {
+    if run.status.last_applied_revision.as_deref() != Some(plan.revision()) {
+        run.hurry();
+    }
+    run.unready("Reconciliation in progress");
+    run.progress(plan.doing("Fetching manifests")).await
+}
+
+/// The inventory as it was when the run began.
+fn inventory_before<'p>(plan: &'p Plan<'_>) -> Cow<'p, ResourceInventory> {
+    let status = plan.object.status.as_ref();
+    let held = status.and_then(|status| status.inventory.as_ref());
+    held.map_or_else(Default::default, Cow::Borrowed)
+}
+
+/// Records the run in the history.
+fn record(run: &mut Run<Kustomization>, plan: &Plan<'_>, built: &Built, error: Option<&StepError>) {
+    let status = match error {
+        None => Some(Reason::ReconciliationSucceeded),
+        Some(error) => error.history_status(),
     };
-    Failure::retry("ArtifactFailed", error, pace)
+    let Some(status) = status else { return };
+    let metadata = plan.metadata.iter();
+    let entry = history::Entry {
+        digest: built.digest.clone(),
+        metadata: metadata
+            .map(|(key, value)| ((*key).to_owned(), value.clone()))
+            .collect(),
+    };
+    let (took, now) = (run.elapsed(), jiff::Timestamp::now());
+    history::record(&mut run.status.history, &entry, status.as_str(), took, now);
 }
 
-type Failed = Box<dyn std::error::Error + Send + Sync>;
-
-/// The values of Secrets that went into the objects: no message may show them (KC-SUB-009).
-fn confidential(variables: Option<&variables::Inputs>) -> Confidential {
-    let mut confidential = Confidential::default();
-    let inputs = variables.into_iter();
-    for value in inputs.flat_map(|inputs| inputs.variables.secret_values()) {
-        confidential.add(value);
+/// What follows a step that failed; emits the event and logs the line that it has besides the frame's.
+fn failed(
+    run: &Run<Kustomization>,
+    error: StepError,
+    timings: &Timings,
+    metadata: &BTreeMap<&'static str, String>,
+) -> Failure {
+    if let Some(line) = error.log_line(timings, &source::shown(run.object())) {
+        tracing::info!("{line}");
     }
-    confidential
+    if let Some((reason, message)) = error.event(timings) {
+        run.event(reason.as_str(), message, metadata);
+    }
+    error.failure(timings).with_metadata(metadata.clone())
 }
 
-/// The folder to build, kept below the root of the artifact (KC-SRC-014, KC-SRC-015).
-fn build_path(tree: &Tree, path: Option<&str>) -> Result<TreePath, Failed> {
-    let path = TreePath::root().join_clamped(path.unwrap_or_default())?;
-    let resolved = tree.resolve(&path)?;
-    if !tree.is_dir(&resolved) && !tree.is_file(&resolved) {
-        return Err(format!(
-            "kustomization path not found: stat {path}: no such file or directory"
-        )
-        .into());
-    }
-    Ok(resolved)
+/// Ends a run that has done it all.
+fn finished(run: &Run<Kustomization>, plan: &Plan<'_>) -> Outcome {
+    let revision = plan.revision();
+    let message = format!(
+        "Reconciliation finished in {}, next run in {}",
+        GoDuration::from(run.elapsed()),
+        GoDuration::from(plan.timings.interval)
+    );
+    tracing::info!(revision, "{message}");
+    let mut metadata = plan.metadata.clone();
+    metadata.insert("commit_status", "update".to_owned()); // KC-EVT-004
+    let reason = Reason::ReconciliationSucceeded.as_str();
+    run.event(reason, message, &metadata);
+    let message = format!("Applied revision: {revision}");
+    Outcome::ready(reason, message, plan.timings.interval)
 }

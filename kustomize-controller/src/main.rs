@@ -24,7 +24,6 @@ fn main() -> ExitCode {
         jitter: flags.jitter.interval_jitter_percentage,
         grace: Duration::from_secs(30),
         given,
-        tokens: Some(flags.token_cache.clone()),
         ..Options::default()
     };
     manager::main(identity, flags.manager.clone(), options, async |manager| {

@@ -6,9 +6,9 @@ use flux_api::kustomize::{Kustomization, SourceKind};
 use flux_api::meta::ValuesKind;
 use flux_api::source::{Bucket, ExternalArtifact, GitRepository, OCIRepository};
 use flux_apply::order::GroupKind;
-use flux_artifact::{FetchOptions, Fetcher, TreeCache};
-use flux_budget::Budget;
+use flux_artifact::{Artifacts, FetchOptions, Hosts};
 use flux_http::ClientOptions;
+use flux_identity::Tokens;
 use flux_runtime::controller::Controller;
 use flux_runtime::manager::{Fatal, Manager};
 use flux_runtime::watch::Cache;
@@ -20,19 +20,10 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::watcher;
 
 use crate::flags::{self, Flags};
-use crate::kustomization::watches::{on_config, on_ready, on_source, only_marked};
 use crate::kustomization::{
     Access, Builder, Clusters, Configs, Kustomizations, Memories, Policy, Remotes, SETTINGS,
-    Sources,
+    Sources, Waiting, on_config, on_ready, on_source, only_marked,
 };
-
-/// The most bytes of artifacts that are kept in memory for the next run.
-const TREES: u64 = 64 << 20;
-
-/// The bytes of artifacts that are kept: they count against the budget, of which most is for running reconciles.
-fn kept(budget: &Budget) -> u64 {
-    TREES.min(budget.limit() / 6)
-}
 
 /// Adds the controller of the Kustomization kind.
 pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
@@ -75,38 +66,35 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     };
 
     let client = ClientOptions::default().build()?;
-    let fetcher = |variable: &str| {
-        let host = std::env::var(variable).ok().filter(|host| !host.is_empty());
-        Fetcher::new(
-            client.clone(),
-            FetchOptions {
-                retries: flags.http_retry,
-                host,
-                ..FetchOptions::default()
-            },
-            manager.budget.clone(),
-        )
+    let options = FetchOptions {
+        retries: flags.http_retry,
+        ..FetchOptions::default()
     };
+    let hosts = Hosts::from_environment();
+    let artifacts = Artifacts::new(client.clone(), options, hosts, &manager.budget);
+    // There from the start, whether an object needs a token or not (RT-MET-009).
+    Tokens::from_flags(&flags.token_cache, &manager.metrics)?;
+    let work = WorkFolders::opened("kustomize-controller");
     let kustomizations: Cache<Kustomization> = Cache::default();
+    let waiting = Waiting::default();
     let reconciler = Kustomizations {
         policy,
         sources: sources.clone(),
         configs: configs.clone(),
-        fetcher: fetcher("SOURCE_CONTROLLER_LOCALHOST"),
-        watcher_fetcher: fetcher("SOURCE_WATCHER_LOCALHOST"),
-        trees: TreeCache::new(kept(&manager.budget)),
+        artifacts,
         clusters: Clusters::new(
             manager.client.clone(),
             manager.config.clone(),
             manager.clients.clone(),
         ),
         builder: Builder::new(
-            Remotes::new(client.clone(), manager.budget.clone(), work_folders()),
+            Remotes::new(client.clone(), manager.budget.clone(), work),
             !flags.no_remote_bases,
             gate("StrictPostBuildSubstitutions"),
             manager.budget.clone(),
         ),
-        memories: Memories::default(),
+        memories: Memories::new(manager.budget.clone()),
+        waiting: waiting.clone(),
     };
 
     let any = watcher::Config::default;
@@ -185,38 +173,7 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
             );
     }
     let enqueue = controller.enqueue();
-    let all = known();
-    kustomizations.subscribe(move |change| on_ready(change, &all, &enqueue));
+    kustomizations.subscribe(move |change| on_ready(change, &waiting, &enqueue));
     manager.add(controller);
     Ok(())
-}
-
-/// Where work keeps files while it runs. What a killed process has left there is removed now.
-fn work_folders() -> WorkFolders {
-    let work = WorkFolders::new("kustomize-controller");
-    match work.open() {
-        Ok(0) => {}
-        Ok(count) => tracing::info!(logger = "setup", count, "removed leftover work folders"),
-        // What needs a folder says so, too, and tries again.
-        Err(error) => tracing::error!(logger = "setup", %error, "cannot open work folders"),
-    }
-    work
-}
-
-#[cfg(test)]
-mod tests {
-    use flux_budget::Budget;
-
-    use super::kept;
-
-    #[test]
-    fn kept_artifacts_leave_most_of_the_budget_to_running_reconciles() {
-        for (budget, bytes) in [
-            (48 << 20, 8 << 20),
-            (384 << 20, 64 << 20),
-            (1 << 40, 64 << 20),
-        ] {
-            assert_eq!(kept(&Budget::new(budget)), bytes, "{budget}");
-        }
-    }
 }

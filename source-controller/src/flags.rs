@@ -1,9 +1,10 @@
 //! The command line.
 
 use clap::{Args, Parser};
+use flux_identity::TokenCacheFlags;
 use flux_runtime::flags::{
     self, DependencyFlags, Given, JitterFlags, ManagerFlags, SelectorFlags, SshFlags, StorageFlags,
-    TokenCacheFlags, env_or,
+    env_or,
 };
 use flux_runtime::manager::Pending;
 

@@ -1,55 +1,64 @@
 //! GitRepository: a commit of a Git repository as an artifact.
 
-mod archive;
-mod change;
-mod checkout;
-mod content;
-mod deadline;
+mod credentials;
 mod failure;
+mod fetch;
+mod files;
 mod include;
+mod outdated;
 mod reason;
-mod remote;
-mod storage;
+mod store;
 mod verify;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flux_api::meta::{Artifact, FluxStatus};
+pub(crate) use credentials::Settings as RemoteSettings;
+use flux_api::meta::Artifact;
 use flux_api::source::GitRepository;
-use flux_artifact::{Storage, artifact_dir};
 use flux_budget::Budget;
 use flux_git::Commit;
+use flux_identity::Tokens;
+use flux_publish::{
+    ARTIFACT_IN_STORAGE, ARTIFACT_OUTDATED, FETCH_FAILED, News, Owner, Publisher, Row,
+    SOURCE_VERIFIED, STORAGE_OPERATION_FAILED, Table,
+};
 use flux_runtime::conditions::{ConditionType, Status};
-use flux_runtime::metrics::tokens::Tokens;
 use flux_runtime::policy::{Ready, Wording};
 use flux_runtime::watch::Cache;
 use flux_runtime::work::WorkFolders;
 use flux_runtime::{Failure, Outcome, Reconciler, Run, Settings};
-pub(crate) use remote::Settings as RemoteSettings;
-use tempfile::TempDir;
 
-use self::change::content_changed;
-use self::checkout::{Found, Wanted};
 use self::failure::StepError;
+use self::fetch::{Found, Wanted};
+use self::files::Files;
+use self::outdated::content_changed;
 use self::reason::GitReason;
-use crate::conditions::{
-    ARTIFACT_IN_STORAGE, ARTIFACT_OUTDATED, FETCH_FAILED, GIT_FAILURES, GIT_OWNED, GIT_SUMMARY,
-    INCLUDE_UNAVAILABLE, SOURCE_VERIFIED, STORAGE_OPERATION_FAILED,
-};
 use crate::secrets::Secrets;
 
 /// The kind as it stands in paths and messages.
 const KIND: &str = "GitRepository";
+
+/// A repository to be included is not there, or has no artifact.
+const INCLUDE_UNAVAILABLE: ConditionType = ConditionType::new("IncludeUnavailable");
+
+/// The conditions of the kind (SC-PROC-062 to SC-PROC-064, SC-PROC-086).
+const CONDITIONS: &Table = &Table::new(&[
+    Row::Failure(STORAGE_OPERATION_FAILED),
+    Row::Failure(FETCH_FAILED),
+    Row::Failure(INCLUDE_UNAVAILABLE),
+    Row::Negative(ARTIFACT_OUTDATED),
+    Row::Positive(ARTIFACT_IN_STORAGE),
+    Row::Decisive(SOURCE_VERIFIED),
+]);
 
 /// Archiving may take as long as fetching, and no less than this.
 const MIN_ARCHIVE_LIMIT: Duration = Duration::from_mins(1);
 
 /// How the frame treats GitRepositories.
 pub(crate) const SETTINGS: Settings = Settings {
-    conditions: GIT_OWNED,
-    ready: Ready::Summary(GIT_SUMMARY),
+    conditions: CONDITIONS.owned(),
+    ready: Ready::Summary(CONDITIONS.summary()),
     wording: Wording::Named,
     ..Settings::new("gitrepository")
 };
@@ -57,7 +66,7 @@ pub(crate) const SETTINGS: Settings = Settings {
 /// Reconciles GitRepositories.
 pub(crate) struct GitRepositories {
     /// Where artifacts go.
-    pub(crate) storage: Arc<Storage>,
+    pub(crate) publisher: Publisher,
     /// All repositories that this controller sees, for includes.
     pub(crate) repositories: Cache<GitRepository>,
     /// Where credentials are read.
@@ -84,20 +93,22 @@ impl Reconciler for GitRepositories {
     async fn reconcile(&self, run: &mut Run<GitRepository>) -> Result<Outcome, Failure> {
         let object = run.object().clone();
         let spec = &object.spec;
-        let work_dir = self.work_directory(run)?;
+        let work_dir = flux_publish::work_folder(run, &self.work);
+        let work_dir = work_dir.map_err(StepError::WorkDirectory)?;
 
-        storage::inspect(run, &self.storage).await?;
+        let held = self.publisher.inspect(run).await;
+        held.map_err(StepError::from)?.announce(run).await?;
         if run.conditions.is(SOURCE_VERIFIED, Status::False) {
             run.conditions.remove(SOURCE_VERIFIED); // it is found out anew; a success stands for the version before
         }
 
-        let remote = remote::of(run, &self.secrets, &self.tokens, &self.remotes).await?;
+        let remote = credentials::read(run, &self.secrets, &self.tokens, &self.remotes).await?;
         let included = self.included(run).await?;
         let wanted = Wanted::of(spec, last_observed(run));
         let claim = Arc::new(self.budget.claim());
         let late = |error: StepError| error.retried_after(spec.interval.to_std());
         let fetch = async |wanted| {
-            let found = checkout::fetch(&remote, wanted, work_dir.path(), &claim);
+            let found = fetch::fetch(&remote, wanted, work_dir.path(), &claim);
             found.await.map_err(late)
         };
         let mut found = fetch(&wanted).await?;
@@ -115,44 +126,30 @@ impl Reconciler for GitRepositories {
         let revision = revision(&object, &commit);
         tracing::debug!(url = %remote.url, revision, "git repository checked out");
         run.conditions.remove(FETCH_FAILED);
-        checkout::check_sparse_paths(spec, &snapshot)?;
+        fetch::check_sparse_paths(spec, &snapshot)?;
 
         verify::signatures(run, &commit, &self.secrets).await?;
-        announce(run, &revision).await?;
+        let message = format!("new upstream revision '{revision}'");
+        flux_publish::announce(run, &revision, &message).await?;
 
         if is_current(run, &revision, &included) {
-            let message = format!("artifact up-to-date with remote revision: '{revision}'");
-            tracing::info!("{message}");
-            run.trace(GitReason::ArtifactUpToDate, message); // SC-GIT-066
+            flux_publish::up_to_date(run, &revision);
             run.conditions.remove(INCLUDE_UNAVAILABLE);
         } else {
-            let path = artifact_path(run, &format!("{}.tar.gz", commit.hash));
-            let storing = archive::Storing {
-                storage: self.storage.clone(),
-                path,
+            let path = Owner::of(&*object).path(&format!("{}.tar.gz", commit.hash));
+            let storing = store::Storing {
+                publisher: self.publisher.clone(),
+                path: path.clone(),
                 object: object.clone(),
                 included: included.clone(),
                 budget: self.budget.clone(),
                 limit: wanted.timeout().max(MIN_ARCHIVE_LIMIT),
             };
-            let (path, stored) = storing
-                .run(checkout::Files::of(snapshot, &claim).map_err(late)?)
-                .await
-                .map_err(late)?;
+            let files = Files::of(snapshot, &claim).map_err(late)?;
+            let stored = storing.run(files).await.map_err(late)?;
             run.conditions.remove(INCLUDE_UNAVAILABLE);
-            observe(
-                run,
-                Artifact {
-                    url: self.storage.url(&path),
-                    path,
-                    revision: revision.clone(),
-                    digest: stored.digest.to_string(),
-                    size: i64::try_from(stored.size).ok(),
-                    last_update_time: jiff::Timestamp::now().into(),
-                    metadata: BTreeMap::new(),
-                },
-                included,
-            );
+            let artifact = self.publisher.artifact(path, revision.clone(), &stored);
+            observe(run, artifact, included);
             run.conditions.remove(STORAGE_OPERATION_FAILED);
         }
         run.conditions.remove(ARTIFACT_OUTDATED);
@@ -162,34 +159,12 @@ impl Reconciler for GitRepositories {
     }
 
     async fn finalize(&self, run: &mut Run<GitRepository>) -> Result<(), Failure> {
-        let storage = self.storage.clone();
-        let dir = artifact_dir(KIND, run.namespace(), run.name());
-        let removed = tokio::task::spawn_blocking(move || storage.remove_all(&dir)).await;
-        if removed
-            .map_err(StepError::from)?
-            .map_err(StepError::Collect)?
-        {
-            let message = "garbage collected artifacts for deleted resource";
-            tracing::info!("{message}");
-            run.trace(GitReason::GarbageCollectionSucceeded, message);
-        }
-        run.status.artifact = None;
-        Ok(())
+        let removed = self.publisher.finalize(run).await;
+        Ok(removed.map_err(StepError::from)?)
     }
 }
 
 impl GitRepositories {
-    /// A folder of the run's own, gone with the value (SC-PROC-061).
-    fn work_directory(&self, run: &mut Run<GitRepository>) -> Result<TempDir, StepError> {
-        let prefix = format!("gitrepository-{}-{}-", run.namespace(), run.name());
-        let dir = self
-            .work
-            .folder(&prefix)
-            .map_err(StepError::WorkDirectory)?;
-        run.conditions.remove(STORAGE_OPERATION_FAILED);
-        Ok(dir)
-    }
-
     /// The artifacts to copy in; a set that differs from the last one is announced (SC-GIT-095, SC-GIT-096).
     async fn included(&self, run: &mut Run<GitRepository>) -> Result<Vec<Artifact>, Failure> {
         let object = run.object().clone();
@@ -208,7 +183,7 @@ impl GitRepositories {
             recheck,
         )?;
         run.conditions.remove(INCLUDE_UNAVAILABLE);
-        if change::includes_differ(&included, &run.status.included_artifacts) {
+        if outdated::includes_differ(&included, &run.status.included_artifacts) {
             let message = "included artifacts differ from last observed includes";
             if !run.status.included_artifacts.is_empty() {
                 run.conditions.set(
@@ -218,7 +193,7 @@ impl GitRepositories {
                     message,
                 );
             }
-            progress(run, message).await?;
+            flux_publish::progress(run, message).await?;
         }
         run.conditions.remove(ARTIFACT_OUTDATED);
         Ok(included)
@@ -259,41 +234,7 @@ fn unchanged(run: &mut Run<GitRepository>, commit: &Commit) -> Failure {
 }
 
 fn in_storage(run: &mut Run<GitRepository>, revision: &str) {
-    let message = format!("stored artifact for revision '{revision}'");
-    run.conditions.set(
-        ARTIFACT_IN_STORAGE,
-        Status::True,
-        GitReason::Succeeded,
-        message,
-    );
-}
-
-/// Tells of a revision that is new (SC-GIT-030).
-async fn announce(run: &mut Run<GitRepository>, revision: &str) -> Result<(), Failure> {
-    let before = run
-        .status
-        .artifact
-        .as_ref()
-        .map(|artifact| artifact.revision.clone());
-    if before.as_deref() == Some(revision) {
-        return Ok(());
-    }
-    let message = format!("new upstream revision '{revision}'");
-    if before.is_some() {
-        run.conditions.set(
-            ARTIFACT_OUTDATED,
-            Status::True,
-            GitReason::NewRevision,
-            &*message,
-        );
-    }
-    progress(run, &message).await
-}
-
-async fn progress(run: &mut Run<GitRepository>, message: &str) -> Result<(), Failure> {
-    let message = format!("building artifact: {message}");
-    run.unready(&message);
-    run.progress_now(message).await
+    flux_publish::stored(run, format!("stored artifact for revision '{revision}'"));
 }
 
 /// Whether the stored artifact is what would be made now.
@@ -302,12 +243,8 @@ fn is_current(run: &Run<GitRepository>, revision: &str, included: &[Artifact]) -
         .artifact
         .as_ref()
         .is_some_and(|artifact| artifact.revision == revision)
-        && !change::includes_differ(included, &run.status.included_artifacts)
+        && !outdated::includes_differ(included, &run.status.included_artifacts)
         && !content_changed(&run.object().spec, &run.status, included)
-}
-
-fn artifact_path(run: &Run<GitRepository>, file: &str) -> String {
-    format!("{}/{file}", artifact_dir(KIND, run.namespace(), run.name()))
 }
 
 /// Records the artifact and what it was made with (SC-GIT-111).
@@ -324,30 +261,8 @@ fn observe(run: &mut Run<GitRepository>, artifact: Artifact, included: Vec<Artif
         .clone_from(&object.spec.sparse_checkout);
 }
 
-/// Tells of a new artifact, or that a failure is over (SC-PROC-085, SC-PROC-086, SC-GIT-112).
+/// Emits the event of a new artifact or of a recovery (SC-GIT-112).
 fn notify(run: &Run<GitRepository>, commit: &str) {
-    let Some(artifact) = &run.status.artifact else {
-        return;
-    };
-    let before = run.object().status.as_ref();
-    let is_new = before
-        .and_then(|status| status.artifact.as_ref())
-        .is_none_or(|old| old.digest != artifact.digest);
-    let had = |kind: &ConditionType| {
-        before.is_some_and(|status| status.condition(kind.as_str()).is_some())
-    };
-    let has = |kind: &ConditionType| run.conditions.get(kind).is_some();
-    let has_recovered = GIT_FAILURES.iter().any(had) && !GIT_FAILURES.iter().any(has);
-    let reason = match (is_new, has_recovered) {
-        (true, _) => GitReason::NewArtifact,
-        (false, true) => GitReason::Succeeded,
-        (false, false) => return,
-    };
     let message = format!("stored artifact for commit '{commit}'");
-    tracing::info!("{message}");
-    let metadata = [
-        ("revision", artifact.revision.clone()),
-        ("digest", artifact.digest.clone()),
-    ];
-    run.event(reason, message, &metadata.into());
+    flux_publish::notify(run, CONDITIONS, News::reason, message);
 }

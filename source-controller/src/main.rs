@@ -1,6 +1,5 @@
 //! source-controller: fetches sources and serves them as artifacts.
 
-mod conditions;
 mod flags;
 mod git_repository;
 mod secrets;
@@ -27,7 +26,6 @@ fn main() -> ExitCode {
         selector: flags.selector.watch_label_selector.clone(),
         jitter: flags.jitter.interval_jitter_percentage,
         given,
-        tokens: Some(flags.tokens.clone()),
         ..Options::default()
     };
     manager::main(IDENTITY, flags.manager.clone(), options, async |manager| {

@@ -24,7 +24,7 @@ fn run(args: &[&str], kubeconfig: &str) -> Result<Output> {
 }
 
 #[tokio::test]
-async fn what_the_process_refuses_to_start_with() -> Result {
+async fn invalid_flags_prevent_the_start() -> Result {
     let cluster = Cluster::shared().await?;
     let kubeconfig = cluster.kubeconfig().display().to_string();
     let folder = std::env::temp_dir();
@@ -34,7 +34,7 @@ async fn what_the_process_refuses_to_start_with() -> Result {
         format!("--storage-path={file}"),
         "--storage-path=/nonexistent",
     );
-    // The row that a case proves, the flags, the exit code and what is said.
+    // The row that a case proves, the flags, the exit code and the message.
     for (row, args, code, text) in [
         ("SC-PROC-001", &["--unknown"][..], 2, "--unknown"),
         (
@@ -104,7 +104,7 @@ async fn what_the_process_refuses_to_start_with() -> Result {
             1,
             "invalid duration",
         ),
-        // Without a cache nobody reads the durations, and the next fault is the one that is told of.
+        // Without a cache the durations are not validated, and the next fault is reported.
         (
             "SC-PROC-011, SC-PROC-012",
             &[
@@ -116,7 +116,7 @@ async fn what_the_process_refuses_to_start_with() -> Result {
             1,
             "unable to configure canonical digest algorithm",
         ),
-        // As Flux 2.9 does
+        // As in Flux 2.9
         (
             "",
             &[&storage, "--default-service-account=x"],
@@ -135,7 +135,6 @@ async fn what_the_process_refuses_to_start_with() -> Result {
     Ok(())
 }
 
-// SC-PROC-041, SC-PROC-042, SC-PROC-043, SC-PROC-044, SC-PROC-045, SC-PROC-046
 #[tokio::test]
 async fn only_the_leader_serves_artifacts() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "git-leader").await?;
@@ -157,6 +156,7 @@ async fn only_the_leader_serves_artifacts() -> Result {
         "the leader is ready"
     );
 
+    // SC-PROC-041: whether it is the leader or not
     let second = Controller::start_unready("source-controller", &namespace, settings).await?;
     let healthy = async {
         loop {
@@ -171,6 +171,7 @@ async fn only_the_leader_serves_artifacts() -> Result {
         }
     };
     namespace.wait_for("the second is healthy", healthy).await?;
+    // SC-PROC-042, SC-PROC-043
     let waiting = second.artifact_address().unwrap_or_default();
     ensure!(
         client
@@ -182,12 +183,14 @@ async fn only_the_leader_serves_artifacts() -> Result {
     );
 
     let leases = namespace.names(LEASE).await?;
+    // SC-PROC-044
     ensure!(
         leases.len() == 1 && leases[0].starts_with("source-controller-leader-election-"),
         "{leases:?}"
     );
     let lease = namespace.get(LEASE, &leases[0]).await?.unwrap_or_default();
     ensure!(lease["spec"]["leaseDurationSeconds"] == 4, "{lease}"); // SC-PROC-025
+    // SC-PROC-046
     ensure!(first.terminate().await?.success(), "the first ends cleanly");
     let takes_over = async {
         while client
@@ -205,7 +208,6 @@ async fn only_the_leader_serves_artifacts() -> Result {
     Ok(())
 }
 
-// SC-PROC-005, SC-PROC-047, SC-PROC-079, SC-PROC-090, SC-PROC-091, SC-PROC-094, SC-PROC-095
 #[tokio::test]
 async fn metrics_and_log_lines() -> Result {
     let world = World::start("git-metrics").await?;
@@ -213,7 +215,7 @@ async fn metrics_and_log_lines() -> Result {
     world.apply("app", "app.git", "ref: {branch: main}").await?;
     world.ready("app").await?;
     world.reconcile("app").await?;
-    // SC-PROC-079: whatever comes of a run, it is measured
+    // SC-PROC-079: a run is measured whatever its result
     world.apply("failing", "none.git", "").await?;
     world
         .condition("failing", "FetchFailed", "True", "GitOperationFailed")
@@ -232,12 +234,16 @@ async fn metrics_and_log_lines() -> Result {
     for series in ["gotk_reconcile_condition{", "gotk_suspend_status{"] {
         ensure!(!page.contains(series), "{series} in\n{page}");
     }
+    // SC-PROC-047
     for series in [
+        // SC-PROC-090
         format!(
             "gotk_reconcile_duration_seconds_count{{kind=\"GitRepository\",name=\"app\",namespace=\"{ns}\"}}"
         ),
+        // SC-PROC-094
         "controller_runtime_reconcile_total{controller=\"gitrepository\",result=\"requeue_after\"}"
             .to_owned(),
+        // SC-PROC-005
         "controller_runtime_max_concurrent_reconciles{controller=\"gitrepository\"} 2".to_owned(),
         "gotk_token_cached_items 0".to_owned(),
     ] {
@@ -257,6 +263,7 @@ async fn metrics_and_log_lines() -> Result {
         .log()
         .wait("of the artifact", stored)
         .await?;
+    // SC-PROC-095
     for (key, want) in [
         ("level", json!("info")),
         ("controller", json!("gitrepository")),
@@ -277,7 +284,7 @@ async fn metrics_and_log_lines() -> Result {
 
 // SC-PROC-052
 #[tokio::test]
-async fn secrets_come_from_a_cache_where_the_gate_is_on() -> Result {
+async fn secrets_are_cached_if_the_gate_is_enabled() -> Result {
     let settings = Settings::default().flag("--feature-gates=CacheSecretsAndConfigMaps=true");
     let git = HttpGitServer::builder()
         .basic_auth("flux", "s3cret")
@@ -305,9 +312,9 @@ async fn secrets_come_from_a_cache_where_the_gate_is_on() -> Result {
     Ok(())
 }
 
-// SC-PROC-025: a Lease that is not given up is waited for
+// SC-PROC-025: the expiry of an unreleased Lease is awaited
 #[tokio::test]
-async fn a_lease_is_kept_where_the_flag_says_so() -> Result {
+async fn the_lease_is_not_released_if_disabled_by_flag() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "git-lease").await?;
     let settings = Settings::default()
         .flag("--enable-leader-election=true")
@@ -325,9 +332,8 @@ async fn a_lease_is_kept_where_the_flag_says_so() -> Result {
     Ok(())
 }
 
-// SC-PROC-029, SC-PROC-032, SC-PROC-052; SC-PROC-022: a server that limits its clients itself is asked as fast as may be
 #[tokio::test]
-async fn what_is_watched() -> Result {
+async fn watches_have_the_configured_scope() -> Result {
     let cluster = Cluster::shared().await?;
     for (flag, prefix) in [
         ("--watch-all-namespaces=true", String::new()),
@@ -342,6 +348,7 @@ async fn what_is_watched() -> Result {
         let settings = Settings::default()
             .flag(flag)
             .flag("--watch-configs-label-selector=reconcile.fluxcd.io/watch=Always")
+            // SC-PROC-022: no client-side limit on a server that limits its clients itself
             .flag("--kube-api-qps=0.001")
             .flag("--kube-api-burst=1");
         let controller = Controller::start("source-controller", &namespace, settings).await?;
@@ -362,6 +369,7 @@ async fn what_is_watched() -> Result {
         let requests = namespace
             .wait_for(&format!("{path} is watched"), watched)
             .await??;
+        // SC-PROC-029; SC-PROC-032, SC-PROC-052: no Secrets and ConfigMaps
         for request in requests
             .iter()
             .filter(|request| request.verb == "watch" || request.verb == "list")
@@ -375,7 +383,7 @@ async fn what_is_watched() -> Result {
 
 // SC-ART-021, SC-ART-022, RT-ART-004
 #[tokio::test]
-async fn the_address_of_artifacts_follows_from_where_they_are_served() -> Result {
+async fn the_advertised_address_is_derived_from_the_listen_address() -> Result {
     for (listen, host) in [
         ("0.0.0.0:PORT", "pod-name:PORT"),
         (":PORT", "localhost:PORT"),
@@ -415,7 +423,6 @@ async fn the_address_of_artifacts_follows_from_where_they_are_served() -> Result
     Ok(())
 }
 
-// SC-ART-050, SC-ART-051, SC-ART-052, SC-ART-053, SC-ART-054, SC-ART-055, RT-ART-012
 #[tokio::test]
 async fn artifacts_are_served_as_files() -> Result {
     let world = World::start("git-serve").await?;
@@ -444,6 +451,7 @@ async fn artifacts_are_served_as_files() -> Result {
             .to_owned()
     };
     let modified = header("last-modified");
+    // SC-ART-050, SC-ART-054
     assert_eq!(header("content-type"), "application/x-gzip");
     assert_eq!(header("accept-ranges"), "bytes");
     assert_eq!(header("content-length"), bytes.len().to_string());
@@ -457,6 +465,7 @@ async fn artifacts_are_served_as_files() -> Result {
     );
     let (plain_folder, missing) = (format!("{root}{folder}"), format!("{url}.none"));
     for (method, address, name, value, status, body) in [
+        // SC-ART-052, RT-ART-012
         ("HEAD", url, "accept", "*/*", 200, Some(&b""[..])),
         ("GET", url, "range", "bytes=2-5", 206, bytes.get(2..6)),
         ("GET", url, "range", "bytes=999999999-", 416, None),
@@ -484,7 +493,9 @@ async fn artifacts_are_served_as_files() -> Result {
             404,
             Some(&b"404 page not found\n"[..]),
         ),
+        // SC-ART-053
         ("GET", &*escape, "accept", "*/*", 404, None),
+        // SC-ART-051, SC-ART-055
         ("GET", &*plain_folder, "accept", "*/*", 301, None),
         ("GET", &*listing, "accept", "*/*", 200, None),
         ("GET", root, "accept", "*/*", 200, None),
@@ -510,7 +521,7 @@ async fn artifacts_are_served_as_files() -> Result {
 
 // SC-PROC-043, RT-ART-013
 #[tokio::test]
-async fn a_port_that_is_taken_ends_the_process() -> Result {
+async fn a_port_in_use_ends_the_process() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "git-port").await?;
     let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
     let settings = Settings::default().flag(format!("--storage-addr={}", taken.local_addr()?));

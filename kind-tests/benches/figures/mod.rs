@@ -1,6 +1,6 @@
-//! What the benchmarks measure of a controller, and how they print it.
+//! The measurements of the benchmarks, and how they print them.
 
-// Each benchmark is a program of its own and uses what it needs.
+// Each benchmark is a separate program and uses only part of this.
 #![allow(dead_code, unreachable_pub)]
 
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use kind_tests::controller::Controller;
 use kind_tests::requests::{Counter, Request};
 use kind_tests::{Cluster, Namespace, Result};
 
-/// Runs a benchmark: prints why it could not.
+/// Runs a benchmark, or prints why it could not run.
 pub fn main(bench: impl Future<Output = Result>) -> std::process::ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -26,18 +26,18 @@ pub fn main(bench: impl Future<Output = Result>) -> std::process::ExitCode {
     }
 }
 
-/// Time, processor time and API requests of a controller between two moments.
+/// Measures time, processor time and API requests of a controller between two moments.
 pub struct Span {
     started: Instant,
     cpu: Duration,
     counter: Option<Counter>,
 }
 
-/// What a [`Span`] took.
+/// The measurements of a [`Span`].
 pub struct Took {
     pub wall: Duration,
     pub cpu: Duration,
-    /// None where the cluster's requests cannot be counted.
+    /// `None` if the cluster's requests cannot be counted.
     pub requests: Option<Vec<Request>>,
 }
 
@@ -73,7 +73,7 @@ impl Took {
         self.requests.as_ref().map(Vec::len)
     }
 
-    /// How many requests there were of each verb and resource, the most frequent first.
+    /// The number of requests by verb and resource, the most frequent first.
     pub fn breakdown(&self) -> String {
         let mut counts: Vec<(String, usize)> = Vec::new();
         for request in self.requests.iter().flatten() {
@@ -97,7 +97,7 @@ impl Took {
     }
 }
 
-/// One figure beside what it should be or what upstream's is.
+/// Prints a figure next to its target or upstream's.
 pub fn print(what: &str, figure: &str, beside: &str) {
     println!("{what:<58} {figure:>14}   {beside}");
 }
@@ -114,13 +114,13 @@ pub fn milliseconds(time: Duration) -> String {
     format!("{:.0} ms", time.as_secs_f64() * 1000.0)
 }
 
-/// The middle one of these times.
+/// The median.
 pub fn median(mut times: Vec<Duration>) -> Duration {
     times.sort();
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
-/// The shared cluster, and a line that says what the figures were taken on.
+/// The shared cluster; prints a line about the machine.
 pub async fn cluster() -> Result<Cluster> {
     let cluster = Cluster::shared().await?;
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);

@@ -1,4 +1,4 @@
-//! `git http-backend`, asked as a web server asks a CGI program.
+//! Runs `git http-backend` as a web server runs a CGI program.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -12,10 +12,10 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 
 pub(crate) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
-/// How much of each request body is kept for [`crate::Request::body`].
+/// The bytes of each request body kept for [`crate::Request::body`].
 const KEPT_BODY: usize = 1 << 20;
 
-/// What the program is asked.
+/// A request to the program.
 pub(crate) struct Asked<'a> {
     /// The folder of the repositories.
     pub(crate) root: &'a Path,
@@ -23,18 +23,18 @@ pub(crate) struct Asked<'a> {
     pub(crate) path: &'a str,
     pub(crate) query: &'a str,
     pub(crate) headers: &'a HeaderMap,
-    /// The `Git-Protocol` header, if the program is to see it.
+    /// The `Git-Protocol` header, if it is passed on.
     pub(crate) protocol: Option<&'a str>,
 }
 
-/// What it answered.
+/// The program's response.
 pub(crate) struct Answer {
-    /// The beginning of the request's body.
+    /// The start of the request's body.
     pub(crate) asked: Vec<u8>,
     pub(crate) response: Response<Body>,
 }
 
-/// Runs the program; `sent` is told of each piece of its output.
+/// Runs the program; `sent` is called with the size of each part of its output.
 pub(crate) async fn run(
     asked: &Asked<'_>,
     body: Incoming,
@@ -113,7 +113,7 @@ fn command(asked: &Asked<'_>) -> tokio::process::Command {
     command
 }
 
-/// Gives the request's body to the program and keeps its beginning.
+/// Passes the request's body to the program and keeps its start.
 async fn feed(mut stdin: tokio::process::ChildStdin, mut body: Incoming) -> Vec<u8> {
     let mut kept = Vec::new();
     while let Some(Ok(frame)) = body.frame().await {

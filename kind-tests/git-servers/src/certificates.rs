@@ -36,7 +36,7 @@ impl Authority {
         }
     }
 
-    /// A certificate that is an authority and a server's own at once, as `openssl req -x509` makes it.
+    /// A certificate that is both an authority and a server's own, as `openssl req -x509` makes it.
     pub fn self_signed_server(names: &[&str]) -> Pair {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("names of a certificate");
@@ -54,7 +54,7 @@ impl Authority {
         self.issuer.as_ref().pem()
     }
 
-    /// A certificate for these names (host names or IP addresses; a client certificate may take any name).
+    /// Issues a certificate for these names (host names or IP addresses; any name for a client certificate).
     pub fn issue(&self, names: &[&str]) -> Pair {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let params = CertificateParams::new(names).expect("names of a certificate");

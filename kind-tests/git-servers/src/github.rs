@@ -1,4 +1,4 @@
-//! A GitHub App as a GitHub Enterprise Server knows it.
+//! A fake GitHub Enterprise Server with one GitHub App.
 
 use std::process::Command;
 use std::sync::Mutex;
@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 
 use crate::keys::SshKey;
 
-/// Where an Enterprise Server has its API.
+/// The path of the API on an Enterprise Server.
 const API: &str = "/api/v3/";
 
-/// An App with one installation. It checks the App's own tokens (RS256 signature, issuer, times) and hands out installation
-/// tokens, which alone open its server's repositories, as password of `x-access-token`.
+/// An App with one installation. It checks the App's own tokens (RS256 signature, issuer, times) and issues
+/// installation tokens, which are the only credentials for its server's repositories, as password of `x-access-token`.
 pub struct GitHubApp {
     id: u64,
     installation: u64,
@@ -27,7 +27,7 @@ pub struct GitHubApp {
 }
 
 impl GitHubApp {
-    /// An App with this ID, whose one installation has the other.
+    /// An App with this App ID and this installation ID.
     pub fn new(id: u64, installation: u64) -> Self {
         let key = SshKey::generate(&["-t", "rsa", "-b", "2048", "-m", "PEM"], "");
         let public_key = public_key(&key);
@@ -42,30 +42,30 @@ impl GitHubApp {
         }
     }
 
-    /// The organisation that the App is installed for; users of the same name have no installation.
+    /// The organisation of the installation; users of the same name have no installation.
     pub fn organization(mut self, name: &str) -> Self {
         self.owner = Some(format!("orgs/{name}"));
         self
     }
 
-    /// The user that the App is installed for; organisations of the same name have no installation.
+    /// The user of the installation; organisations of the same name have no installation.
     pub fn user(mut self, name: &str) -> Self {
         self.owner = Some(format!("users/{name}"));
         self
     }
 
-    /// How long its tokens live: an hour where nothing is said, as GitHub's.
+    /// The lifetime of its tokens; an hour by default, as on GitHub.
     pub fn token_life(mut self, life: Duration) -> Self {
         self.life = life;
         self
     }
 
-    /// The App's private key, as GitHub hands them out: RSA, PKCS #1, PEM.
+    /// The App's private key, as GitHub issues them: RSA, PKCS #1, PEM.
     pub fn private_key(&self) -> String {
         self.key.private()
     }
 
-    /// What a call of the API gets; `None` for other paths.
+    /// The response to an API call; `None` for other paths.
     pub(crate) fn answer(
         &self,
         method: &str,
@@ -91,7 +91,7 @@ impl GitHubApp {
         })
     }
 
-    /// Whether Git is served to whom this `Authorization` header stands for.
+    /// Whether this `Authorization` header gives access to Git.
     pub(crate) fn admits(&self, authorization: Option<&str>) -> bool {
         let issued = self.issued.lock().expect("issued tokens");
         issued.iter().any(|token| {
@@ -108,7 +108,7 @@ impl GitHubApp {
         json!({"token": token, "expires_at": expires.to_string()}).to_string()
     }
 
-    /// Checks the App's own token, as GitHub documents it.
+    /// Checks the App's own token, as documented by GitHub.
     fn check(&self, authorization: Option<&str>) -> Result<(), &'static str> {
         const MALFORMED: &str = "A JSON web token could not be decoded";
         let token = authorization.and_then(|value| value.strip_prefix("Bearer "));

@@ -19,7 +19,7 @@ use crate::backend::{self, Asked, Body};
 use crate::certificates::{Authority, Pair};
 use crate::github::GitHubApp;
 
-/// One request that the server has answered.
+/// A request with the status of its response.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// `GET` or `POST`.
@@ -34,12 +34,12 @@ pub struct Request {
     pub user_agent: Option<String>,
     /// The request body's first mebibyte.
     pub body: Vec<u8>,
-    /// The status that was answered.
+    /// The status of the response.
     pub status: u16,
 }
 
 impl Request {
-    /// Whether the body holds this text (`command=ls-refs`, `want <hash>`, ...).
+    /// Whether the body contains this text (`command=ls-refs`, `want <hash>`, ...).
     pub fn says(&self, text: &str) -> bool {
         self.body
             .windows(text.len().max(1))
@@ -60,7 +60,7 @@ struct Settings {
     mangle: Option<Mangle>,
 }
 
-/// Changes what Git answers, given the request's path and query.
+/// Changes Git's response, given the request's path and query.
 type Mangle = Box<dyn Fn(&str, Vec<u8>) -> Vec<u8> + Send + Sync>;
 
 /// Options of an [`HttpGitServer`].
@@ -73,7 +73,7 @@ pub struct HttpGitServerBuilder {
 }
 
 impl HttpGitServerBuilder {
-    /// Serves the repositories below this folder rather than below a temporary one.
+    /// Serves the repositories below this folder instead of a temporary one.
     pub fn root(mut self, root: &Path) -> Self {
         self.root = Some(root.to_owned());
         self
@@ -91,13 +91,14 @@ impl HttpGitServerBuilder {
         self
     }
 
-    /// Serves the API by which this App gets tokens (below `/api/v3`, as GitHub Enterprise Server does), and requires one of them.
+    /// Serves the token API of this App (below `/api/v3`, as on GitHub Enterprise Server), and requires one of its
+    /// tokens.
     pub fn github_app(mut self, app: GitHubApp) -> Self {
         self.settings.github = Some(app);
         self
     }
 
-    /// Sends what this makes of each of Git's answers (of the request's path and query, and the body) in its place.
+    /// Replaces each of Git's responses by the result of `mangle`, given the request's path and query, and the body.
     pub fn mangle(
         mut self,
         mangle: impl Fn(&str, Vec<u8>) -> Vec<u8> + Send + Sync + 'static,
@@ -106,7 +107,7 @@ impl HttpGitServerBuilder {
         self
     }
 
-    /// Serves HTTPS with a certificate for `127.0.0.1` and `localhost` that this authority signs.
+    /// Serves HTTPS with a certificate for `127.0.0.1` and `localhost` signed by this authority.
     pub fn tls(mut self, authority: &Authority) -> Self {
         self.tls = Some(authority.issue(&["127.0.0.1", "localhost"]));
         self
@@ -124,7 +125,7 @@ impl HttpGitServerBuilder {
         self
     }
 
-    /// Answers requests below the path `prefix` with a redirect: the prefix is replaced by `target`, which may be a whole URL.
+    /// Redirects requests below the path `prefix`: the prefix is replaced by `target`, which may be a whole URL.
     pub fn redirect(mut self, prefix: &str, target: &str) -> Self {
         self.settings
             .redirects
@@ -132,13 +133,13 @@ impl HttpGitServerBuilder {
         self
     }
 
-    /// Redirects POST requests too (by default only those of the discovery).
+    /// Redirects POST requests, too (by default only the discovery).
     pub fn redirect_posts(mut self) -> Self {
         self.settings.post_redirects = true;
         self
     }
 
-    /// Answers requests below the path `prefix` with this status and text.
+    /// Responds to requests below the path `prefix` with this status and text.
     pub fn answer(mut self, prefix: &str, status: u16, body: &str) -> Self {
         self.settings
             .fixed
@@ -146,13 +147,13 @@ impl HttpGitServerBuilder {
         self
     }
 
-    /// Never answers requests below the path `prefix`.
+    /// Never responds to requests below the path `prefix`.
     pub fn hang(mut self, prefix: &str) -> Self {
         self.settings.hanging.push(prefix.to_owned());
         self
     }
 
-    /// Hides the client's wish for protocol version 2 from Git, as an old server would.
+    /// Hides the client's request for protocol version 2 from Git, like an old server.
     pub fn without_protocol_v2(mut self) -> Self {
         self.settings.no_protocol_v2 = true;
         self
@@ -232,7 +233,7 @@ fn acceptor(pair: &Pair, client_authority: Option<&str>) -> tokio_rustls::TlsAcc
     tokio_rustls::TlsAcceptor::from(Arc::new(config))
 }
 
-/// A Git server over HTTP or HTTPS; it ends when dropped.
+/// A Git server over HTTP or HTTPS; stopped on drop.
 pub struct HttpGitServer {
     address: SocketAddr,
     scheme: &'static str,
@@ -254,7 +255,7 @@ impl HttpGitServer {
         Self::builder().start()
     }
 
-    /// The folder below which it looks for repositories.
+    /// The folder of its repositories.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -269,22 +270,22 @@ impl HttpGitServer {
         format!("{}://{}/{name}", self.scheme, self.address)
     }
 
-    /// The URL of the repository `name` with user information in it.
+    /// The URL of the repository `name` with user information.
     pub fn url_with_user(&self, user: &str, name: &str) -> String {
         format!("{}://{user}@{}/{name}", self.scheme, self.address)
     }
 
-    /// The requests answered so far.
+    /// The requests so far.
     pub fn requests(&self) -> Vec<Request> {
         self.shared.requests.lock().expect("requests").clone()
     }
 
-    /// Forgets the requests so far.
+    /// Clears the recorded requests.
     pub fn clear_requests(&self) {
         self.shared.requests.lock().expect("requests").clear();
     }
 
-    /// Bytes of response bodies sent so far.
+    /// The bytes of response bodies sent so far.
     pub fn bytes_sent(&self) -> u64 {
         self.shared.sent.load(Ordering::SeqCst)
     }
@@ -323,7 +324,7 @@ async fn accept(
                 async move { Ok::<_, Infallible>(shared.answer(request).await) }
             });
             let http = hyper::server::conn::http1::Builder::new();
-            // A connection that the client breaks off is the client's business.
+            // A client may close its connection at any time.
             match acceptor {
                 None => {
                     let _ = http

@@ -1,4 +1,4 @@
-//! Keys for signing and for SSH log-in, made by the real tools.
+//! Keys for signing and for SSH, made by the real tools.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -30,7 +30,8 @@ impl SshKey {
         Self::generate(&["-t", "ed25519"], "")
     }
 
-    /// A key by `ssh-keygen` arguments (for example `["-t", "rsa", "-b", "2048", "-m", "PEM"]`) and passphrase.
+    /// A key made with these arguments of `ssh-keygen` (for example `["-t", "rsa", "-b", "2048", "-m", "PEM"]`) and
+    /// passphrase.
     pub fn generate(arguments: &[&str], passphrase: &str) -> Self {
         let folder = TempDir::new().expect("temporary folder");
         let mut command = Command::new("ssh-keygen");
@@ -63,8 +64,8 @@ impl SshKey {
             .to_owned()
     }
 
-    /// Signs another key's public half as a certificate (`arguments` as for `ssh-keygen -s`, for example
-    /// `["-h", "-I", "host", "-n", "127.0.0.1"]`) and gives the certificate's text.
+    /// Signs another public key as a certificate (`arguments` as for `ssh-keygen -s`, for example `["-h", "-I", "host",
+    /// "-n", "127.0.0.1"]`) and returns the certificate's text.
     pub fn certify(&self, subject: &SshKey, arguments: &[&str]) -> String {
         let mut command = Command::new("ssh-keygen");
         command.arg("-q").arg("-s").arg(self.path()).args(arguments);
@@ -84,7 +85,7 @@ pub fn gpg_available() -> bool {
         .is_ok_and(|s| s.success())
 }
 
-/// An OpenPGP key in a GnuPG home of its own.
+/// An OpenPGP key in its own GnuPG home.
 #[derive(Debug)]
 pub struct PgpKey {
     home: TempDir,
@@ -92,12 +93,13 @@ pub struct PgpKey {
 }
 
 impl PgpKey {
-    /// A key by GnuPG's algorithm name (`ed25519`, `rsa3072`, `nistp256`) and expiry (`never`, `1d`, `seconds=1`).
+    /// A key with this algorithm name of GnuPG (`ed25519`, `rsa3072`, `nistp256`) and expiry (`never`, `1d`,
+    /// `seconds=1`).
     pub fn generate(algorithm: &str, expiry: &str) -> Self {
         Self::generate_at(algorithm, expiry, None)
     }
 
-    /// As [`PgpKey::generate`] with GnuPG's clock set (`20200101T000000`), to make keys that have expired by now.
+    /// As [`PgpKey::generate`] with GnuPG's clock set (`20200101T000000`), to make keys that have already expired.
     pub fn generate_at(algorithm: &str, expiry: &str, clock: Option<&str>) -> Self {
         let home = TempDir::new().expect("temporary folder");
         let mut key = Self {
@@ -199,7 +201,7 @@ impl PgpKey {
 
 impl Drop for PgpKey {
     fn drop(&mut self) {
-        // The agent that gpg started lives until its socket folder is gone; end it now.
+        // The agent started by gpg lives until its socket folder is gone; end it now.
         let _ = Command::new("gpgconf")
             .env("GNUPGHOME", self.home.path())
             .args(["--kill", "gpg-agent"])

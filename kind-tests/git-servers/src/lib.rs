@@ -11,9 +11,9 @@
 //! assert!(server.requests().is_empty());
 //! ```
 //!
-//! Everything runs on threads of its own and ends when the value is dropped, so it serves blocking and async tests alike.
-//! The programs `git`, and for some helpers `sshd`, `ssh-keygen` and `gpg`, must be installed; [`sshd_available`] and
-//! [`gpg_available`] tell. A fixture that cannot be set up panics with what the program said: this crate is for tests only.
+//! Everything runs on its own threads and is stopped on drop, so it works for blocking and async tests. The programs
+//! `git`, and for some helpers `sshd`, `ssh-keygen` and `gpg`, must be installed; see [`sshd_available`] and
+//! [`gpg_available`]. A fixture that cannot be set up panics with the program's output: this crate is for tests only.
 
 mod backend;
 mod certificates;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 
-/// A proxy on loopback that remembers where its clients went; it ends when dropped.
+/// A proxy on loopback that records its clients' destinations; stopped on drop.
 pub struct Proxy {
     address: SocketAddr,
     scheme: &'static str,
@@ -55,7 +55,7 @@ impl Proxy {
                     return;
                 }
                 let shared = Arc::clone(&shared);
-                // A client that breaks off ends its thread; nobody else is concerned.
+                // A client that closes its connection only ends its own thread.
                 std::thread::spawn(move || serve(stream, &shared));
             }
         });
@@ -72,13 +72,14 @@ impl Proxy {
         format!("{}://{}", self.scheme, self.address)
     }
 
-    /// Leads clients that ask for `destination` (`host:port`) to this address, as a name server that only the proxy knows would.
+    /// Connects clients that request `destination` (`host:port`) to this address, as if only the proxy could resolve
+    /// the name.
     pub fn resolve(&self, destination: &str, address: SocketAddr) {
         let mut names = self.state.names.lock().expect("names");
         names.insert(destination.to_owned(), address);
     }
 
-    /// Forgets the destinations so far.
+    /// Clears the recorded destinations.
     pub fn clear_destinations(&self) {
         self.state
             .destinations
@@ -87,7 +88,7 @@ impl Proxy {
             .clear();
     }
 
-    /// The destinations (`host:port`) that clients asked for, refused ones excluded.
+    /// The destinations (`host:port`) that clients requested, except rejected ones.
     pub fn destinations(&self) -> Vec<String> {
         self.state
             .destinations
@@ -235,7 +236,7 @@ fn socks5(mut client: TcpStream, state: &State) -> std::io::Result<()> {
     splice(client, server, &[])
 }
 
-/// Copies both ways until both ends are done; `early` is what the client sent already.
+/// Copies in both directions until both ends are done; `early` is what the client has already sent.
 fn splice(client: TcpStream, mut server: TcpStream, early: &[u8]) -> std::io::Result<()> {
     server.write_all(early)?;
     let (mut from_client, mut to_client) = (client.try_clone()?, client);

@@ -1,4 +1,4 @@
-//! A bare repository and the ways tests change it.
+//! A bare repository, and changes to it.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ pub struct Repo {
 }
 
 impl Repo {
-    /// Makes an empty bare repository `name` (may contain slashes) below `root`, with HEAD on `main`.
+    /// Creates an empty bare repository `name` (may contain slashes) below `root`, with HEAD on `main`.
     pub fn init(root: &Path, name: &str) -> Self {
         Self::init_with(root, name, &[])
     }
@@ -38,12 +38,12 @@ impl Repo {
         repo
     }
 
-    /// Where it is on disk.
+    /// Its path on disk.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Runs `git ARGS` in it and gives what it printed, trimmed.
+    /// Runs `git ARGS` in it and returns its trimmed output.
     pub fn git(&self, arguments: &[&str]) -> String {
         self.git_with(&[], arguments, b"")
     }
@@ -73,17 +73,17 @@ impl Repo {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    /// The object that `revision` names, as hexadecimal hash.
+    /// The hexadecimal hash of the object that `revision` refers to.
     pub fn rev_parse(&self, revision: &str) -> String {
         self.git(&["rev-parse", "--verify", "-q", revision])
     }
 
-    /// Runs `git fast-import` with this input, for what no command line can say.
+    /// Runs `git fast-import` with this input, for objects that no git command creates.
     pub fn fast_import(&self, input: &[u8]) {
         self.git_with(&[], &["fast-import", "--quiet", "--force"], input);
     }
 
-    /// Begins a commit on the branch `branch`; its parent is the branch's tip, if there is one.
+    /// Starts a commit on the branch `branch`; its parent is the branch's tip, if it exists.
     pub fn commit<'a>(&'a self, branch: &str) -> CommitBuilder<'a> {
         CommitBuilder {
             repo: self,
@@ -96,7 +96,7 @@ impl Repo {
         }
     }
 
-    /// Makes or moves a branch (a move to another line of history is what a force-push does).
+    /// Creates or moves a branch (moving it to unrelated history is a force-push).
     pub fn branch(&self, name: &str, revision: &str) {
         self.update_ref(&format!("refs/heads/{name}"), revision);
     }
@@ -106,7 +106,7 @@ impl Repo {
         self.git(&["update-ref", "-d", &format!("refs/heads/{name}")]);
     }
 
-    /// Makes or moves any reference, for example `refs/pull/1/head`.
+    /// Creates or moves any reference, for example `refs/pull/1/head`.
     pub fn update_ref(&self, reference: &str, revision: &str) {
         self.git(&["update-ref", reference, revision]);
     }
@@ -116,12 +116,12 @@ impl Repo {
         self.git(&["symbolic-ref", "HEAD", &format!("refs/heads/{name}")]);
     }
 
-    /// Makes or moves a lightweight tag.
+    /// Creates or moves a lightweight tag.
     pub fn tag(&self, name: &str, revision: &str) {
         self.update_ref(&format!("refs/tags/{name}"), revision);
     }
 
-    /// Begins an annotated tag.
+    /// Starts an annotated tag.
     pub fn annotated_tag<'a>(&'a self, name: &str, revision: &str) -> TagBuilder<'a> {
         TagBuilder {
             repo: self,
@@ -133,7 +133,7 @@ impl Repo {
     }
 }
 
-/// `git` that reads no configuration of the machine or user and has a fixed identity and clock.
+/// `git` without configuration of the machine or user, with a fixed identity and clock.
 fn git() -> Command {
     let mut command = Command::new("git");
     command
@@ -210,7 +210,7 @@ enum Change {
     Clear,
 }
 
-/// A commit in the making: what it changes against its parent.
+/// A commit under construction: its changes relative to its parent.
 pub struct CommitBuilder<'a> {
     repo: &'a Repo,
     reference: String,
@@ -255,7 +255,7 @@ impl<'a> CommitBuilder<'a> {
         self
     }
 
-    /// Records a submodule's commit at `path`; `.gitmodules` is the caller's to write.
+    /// Records a submodule's commit at `path`; the caller writes `.gitmodules`.
     pub fn submodule(mut self, path: &str, commit: &str) -> Self {
         self.changes.push(Change::Link {
             path: path.to_owned(),
@@ -270,7 +270,7 @@ impl<'a> CommitBuilder<'a> {
         self
     }
 
-    /// Removes everything the parent had.
+    /// Removes all files of the parent.
     pub fn clear(mut self) -> Self {
         self.changes.push(Change::Clear);
         self
@@ -288,13 +288,13 @@ impl<'a> CommitBuilder<'a> {
         self
     }
 
-    /// Makes a root commit; the branch is moved to it.
+    /// Creates a root commit; the branch is moved to it.
     pub fn orphan(mut self) -> Self {
         self.parent = Parent::None;
         self
     }
 
-    /// Takes another parent than the branch's tip; the branch is moved, as a force-push would.
+    /// Uses another parent than the branch's tip; the branch is moved, as in a force-push.
     pub fn parent(mut self, revision: &str) -> Self {
         self.parent = Parent::Revision(revision.to_owned());
         self
@@ -312,7 +312,7 @@ impl<'a> CommitBuilder<'a> {
         self
     }
 
-    /// Writes the commit, moves the branch, and gives the commit's hash.
+    /// Writes the commit, moves the branch, and returns the commit's hash.
     pub fn create(self) -> String {
         let parent = match &self.parent {
             Parent::None => None,
@@ -326,7 +326,7 @@ impl<'a> CommitBuilder<'a> {
                 (!listed.is_empty()).then_some(listed)
             }
         };
-        // Written to a reference of its own first, so that the branch moves once, to the finished (signed) commit.
+        // First written to a scratch reference, so that the branch moves only once, to the complete (signed) commit.
         let scratch = "refs/git-servers/scratch";
         let mut stream = Vec::new();
         let mut head = String::new();
@@ -394,7 +394,7 @@ impl<'a> CommitBuilder<'a> {
     }
 }
 
-/// fast-import's quoting of a path.
+/// Quotes a path for fast-import.
 fn quote(path: &str) -> String {
     let mut quoted = String::from("\"");
     for c in path.chars() {
@@ -408,7 +408,7 @@ fn quote(path: &str) -> String {
     quoted
 }
 
-/// An annotated tag in the making.
+/// An annotated tag under construction.
 pub struct TagBuilder<'a> {
     repo: &'a Repo,
     name: String,
@@ -436,7 +436,7 @@ impl<'a> TagBuilder<'a> {
         self
     }
 
-    /// Writes the tag object and its reference (moving it if it is there) and gives the tag object's hash.
+    /// Writes the tag object and creates or moves its reference; returns the tag object's hash.
     pub fn create(self) -> String {
         let mut arguments = self.signer.configuration();
         let kind = if matches!(self.signer, Signer::None) {

@@ -1,4 +1,4 @@
-//! OpenSSH's `sshd`, one process for each connection.
+//! OpenSSH's `sshd`, one process per connection.
 
 use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -29,13 +29,13 @@ pub struct SshGitServerBuilder {
 }
 
 impl SshGitServerBuilder {
-    /// A public key (one line of `authorized_keys`) that may log in.
+    /// An authorized public key (one line of `authorized_keys`).
     pub fn authorize(mut self, public_key: &str) -> Self {
         self.authorized.push(public_key.trim().to_owned());
         self
     }
 
-    /// A host key; without any, one Ed25519 key is made.
+    /// A host key; without any, an Ed25519 key is generated.
     pub fn host_key(mut self, key: SshKey) -> Self {
         self.host_keys.push(key);
         self
@@ -53,7 +53,7 @@ impl SshGitServerBuilder {
         self
     }
 
-    /// Does not pass the client's wish for protocol version 2 on to Git.
+    /// Does not pass the client's request for protocol version 2 on to Git.
     pub fn without_protocol_v2(mut self) -> Self {
         self.protocol_v2 = false;
         self
@@ -100,7 +100,7 @@ impl SshGitServerBuilder {
         }
         let config_path = folder.path().join("sshd_config");
         std::fs::write(&config_path, config).expect("write the configuration");
-        // sshd started by root wants its privilege separation folder; its absence is usual in containers.
+        // sshd started by root requires its privilege separation folder, which containers often lack.
         let _ = std::fs::create_dir_all("/run/sshd");
 
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind a port");
@@ -133,7 +133,7 @@ impl SshGitServerBuilder {
     }
 }
 
-/// `sshd -i` speaks with one client over its standard input and output.
+/// `sshd -i` serves one client on its standard input and output.
 fn sshd(stream: &TcpStream, config: &Path, log: &Path) -> Child {
     let end = || Stdio::from(OwnedFd::from(stream.try_clone().expect("clone the socket")));
     Command::new(SSHD)
@@ -156,7 +156,7 @@ struct State {
     children: Mutex<Vec<Child>>,
 }
 
-/// A Git server over SSH; it ends when dropped.
+/// A Git server over SSH; stopped on drop.
 pub struct SshGitServer {
     address: SocketAddr,
     root: PathBuf,
@@ -179,7 +179,7 @@ impl SshGitServer {
         }
     }
 
-    /// The folder where its repositories are to be made.
+    /// The folder of its repositories.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -189,7 +189,7 @@ impl SshGitServer {
         self.address
     }
 
-    /// The URL of the repository `name`; the user is the one who runs the test, since sshd logs in real users only.
+    /// The URL of the repository `name`; the user is the one running the test, since sshd only accepts existing users.
     pub fn url(&self, name: &str) -> String {
         let user = std::env::var("USER").unwrap_or_else(|_| "root".into());
         format!(
@@ -220,12 +220,12 @@ impl SshGitServer {
         })
     }
 
-    /// How many connections were made so far.
+    /// The number of connections so far.
     pub fn connections(&self) -> usize {
         self.state.connections.load(Ordering::SeqCst)
     }
 
-    /// What sshd logged so far (at `DEBUG1`: negotiated algorithms among others).
+    /// sshd's log so far (at `DEBUG1`: includes the negotiated algorithms).
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }

@@ -1,11 +1,11 @@
-//! tinyproxy, which closes connections after each answer without announcing it.
+//! tinyproxy, which closes connections after each response without announcing it.
 
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-/// A running tinyproxy; it ends when dropped.
+/// A running tinyproxy; stopped on drop.
 pub struct Tinyproxy {
     child: Child,
     port: u16,
@@ -13,13 +13,13 @@ pub struct Tinyproxy {
 }
 
 impl Tinyproxy {
-    /// Starts it on a free port of 127.0.0.1; `None` where it is not installed.
+    /// Starts it on a free port of 127.0.0.1; `None` if it is not installed.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If it does not start.
     pub fn start() -> Option<Self> {
         for _ in 0..5 {
-            // Between here and the program's own `bind` another process could take the port; then it is tried again.
+            // Another process may take the port before the program's own `bind`; then the start is retried.
             let port = {
                 let probe = TcpListener::bind("127.0.0.1:0").expect("bind a port");
                 probe.local_addr().expect("local address").port()

@@ -1,4 +1,4 @@
-//! The fixtures, exercised by the real git client.
+//! Tests of the fixtures with the real git client.
 
 use std::process::Command;
 

@@ -1,8 +1,8 @@
-//! Counts which rows of the parity ledgers (`docs/parity/*.md`) the tests prove.
+//! Counts the rows of the parity ledgers (`docs/parity/*.md`) that are proven by tests.
 //!
-//! A row is a line of a table that begins with its ID (`| SC-GIT-012 | … |`) or a heading of a case from the field
-//! (`### FR-H-012 …`). A test proves a row by naming the ID in a comment or a string at the case that would fail if the
-//! behaviour were wrong; `SC-GIT-012..015` names four rows.
+//! A row is a line of a table that begins with its ID (`| SC-GIT-001 | … |`) or a heading of a field case
+//! (`### FR-H-012 …`). A test proves a row by citing the ID in a comment or a string at the case that would fail if the
+//! behaviour were wrong; `SC-GIT-001..002` cites two rows.
 //!
 //! ```
 //! use ledger::{Ledger, cited};
@@ -12,7 +12,7 @@
 //! assert_eq!(ledger.missing(&cited("// SC-GIT-001")), Vec::<&str>::new());
 //! ```
 //!
-//! Whether a test that names a row really proves it is for review.
+//! Whether a test that cites a row really proves it is up to review.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -24,11 +24,11 @@ use regex::Regex;
 /// An ID, and the last number of a range.
 static ID: LazyLock<Regex> =
     LazyLock::new(|| regex(r"\b([A-Z]{2}(?:-[A-Z0-9]+)*)-(\d{3})\b(?:\.\.(\d{3})\b)?"));
-/// A row of a table, or the heading of a case.
+/// A row of a table, or the heading of a field case.
 static ROW: LazyLock<Regex> =
     LazyLock::new(|| regex(r"^(?:\|\s*|### )([A-Z]{2}(?:-[A-Z0-9]+)*-\d{3})[ `*]*(?:\||\s)(.*)"));
 
-/// A module of tests in a file of other code; one in a file of its own holds nothing here.
+/// An inline module of tests; `mod tests;` does not count, since the tests are in another file.
 static TESTS: LazyLock<Regex> =
     LazyLock::new(|| regex(r"(?m)^\s*#\[cfg\(test\)\]\s*(?:pub(?:\(\w+\))? )?mod \w+ \{"));
 
@@ -37,12 +37,12 @@ fn regex(pattern: &str) -> Regex {
     Regex::new(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"))
 }
 
-/// A row: what the real tools do.
+/// A row: a behaviour of the real tools.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// The ledger that holds it: its file name without the ending.
+    /// The ledger: its file name without extension.
     pub ledger: String,
-    /// The text of the row behind its ID.
+    /// The text of the row after its ID.
     pub text: String,
 }
 
@@ -50,9 +50,9 @@ pub struct Row {
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     rows: BTreeMap<String, Row>,
-    /// The title of the section in which the rows of an area begin.
+    /// The title of the section in which an area begins.
     titles: BTreeMap<String, String>,
-    /// The IDs that stand in more than one row.
+    /// The IDs of more than one row.
     repeated: BTreeSet<String>,
 }
 
@@ -102,12 +102,12 @@ impl Ledger {
         &self.rows
     }
 
-    /// The IDs that stand in more than one row.
+    /// The IDs of more than one row.
     pub fn repeated(&self) -> &BTreeSet<String> {
         &self.repeated
     }
 
-    /// The IDs among `named` that no row has. What only looks like an ID (of no ledger's prefix) is passed over.
+    /// The IDs among `named` without a row. Texts that only look like an ID (with a prefix of no ledger) are ignored.
     pub fn unknown<'n>(&self, named: &'n BTreeSet<String>) -> Vec<&'n str> {
         let prefixes: BTreeSet<&str> = self.rows.keys().map(|id| &id[..2]).collect();
         named
@@ -117,13 +117,13 @@ impl Ledger {
             .collect()
     }
 
-    /// The rows that `proven` does not name.
+    /// The rows that are not in `proven`.
     pub fn missing(&self, proven: &BTreeSet<String>) -> Vec<&str> {
         let missing = self.rows.keys().filter(|id| !proven.contains(*id));
         missing.map(String::as_str).collect()
     }
 
-    /// The page `docs/status.md`: for each area the number of rows, of proven ones, and the IDs of the others.
+    /// The page `docs/status.md`: for each area the number of rows, of proven ones, and the IDs of the missing ones.
     pub fn status(&self, proven: &BTreeSet<String>) -> String {
         let all = self.rows.len();
         let count = self.rows.keys().filter(|id| proven.contains(*id)).count();
@@ -169,7 +169,7 @@ fn area(id: &str) -> &str {
     id.rsplit_once('-').map_or(id, |(area, _)| area)
 }
 
-/// A section's title without its number and without the areas in parentheses at its end.
+/// A section's title without its number and without the areas in trailing parentheses.
 fn plain_title(title: &str) -> String {
     let title = title.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
     let title = match title.rsplit_once(" (") {
@@ -181,7 +181,7 @@ fn plain_title(title: &str) -> String {
 
 static ID_PREFIX: LazyLock<Regex> = LazyLock::new(|| regex(r"^[A-Z]{2}-[A-Z0-9]"));
 
-/// The numbers of IDs of one area, runs of them joined: `001, 004..007`.
+/// The numbers of IDs of one area, with consecutive ones joined: `001, 004..007`.
 fn ranges(ids: &[&str]) -> String {
     let numbers = ids
         .iter()
@@ -203,7 +203,7 @@ fn ranges(ids: &[&str]) -> String {
     runs.into_iter().map(text).collect::<Vec<_>>().join(", ")
 }
 
-/// The IDs that a text names, ranges of up to 200 taken apart.
+/// The IDs cited in a text; ranges of up to 200 are expanded.
 pub fn cited(text: &str) -> BTreeSet<String> {
     let mut ids = BTreeSet::new();
     for found in ID.captures_iter(text) {
@@ -215,18 +215,17 @@ pub fn cited(text: &str) -> BTreeSet<String> {
     ids
 }
 
-/// A file of the project that may name rows.
+/// A file of the project that may cite rows.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// Where it is, below the project's root.
+    /// Its path relative to the project's root.
     pub path: PathBuf,
-    /// All of it.
+    /// Its content.
     pub text: String,
 }
 
 impl Source {
-    /// The part of the file that is a test: all of it in a folder of tests or a file of tests, else its module of tests and
-    /// what follows that.
+    /// The tests in the file: all of it in a folder or file of tests, otherwise its module of tests and what follows.
     pub fn tests(&self) -> &str {
         let folders = self.path.parent().into_iter().flat_map(Path::components);
         let in_folder = folders
@@ -242,8 +241,8 @@ impl Source {
     }
 }
 
-/// The files of a project that may name rows: sources, documents and data of tests, without the ledgers themselves and
-/// the page that is made from them.
+/// The files of a project that may cite rows: sources, documents and test data, except the ledgers and the generated
+/// page.
 pub fn sources(root: &Path) -> io::Result<Vec<Source>> {
     let mut found = Vec::new();
     let mut folders = vec![root.to_owned()];
@@ -284,7 +283,7 @@ pub fn sources(root: &Path) -> io::Result<Vec<Source>> {
     Ok(found)
 }
 
-/// The IDs that tests name.
+/// The IDs cited by tests.
 pub fn proven(sources: &[Source]) -> BTreeSet<String> {
     let tests = sources.iter().map(Source::tests);
     tests.flat_map(cited).collect()
@@ -320,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_stands_twice_is_reported() {
+    fn a_duplicate_row_is_reported() {
         let mut ledger = ledger();
         ledger.add("two", "| XA-ART-001 | again | |\n");
         assert_eq!(*ledger.repeated(), set(&["XA-ART-001"]));
@@ -366,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_counts_and_lists() {
+    fn the_status_page_counts_and_lists_rows() {
         let page = ledger().status(&set(&["XA-ART-001"]));
         assert!(page.contains("1 of 4 rows are proven"), "{page}");
         assert!(

@@ -1,4 +1,4 @@
-//! The ledgers, and what the project's sources say of them.
+//! Checks the ledgers, and the project's citations of their rows.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ fn ledger() -> Ledger {
 }
 
 #[test]
-fn no_row_stands_twice() {
+fn rows_are_unique() {
     let ledger = ledger();
     assert!(ledger.rows().len() > 4500, "{} rows", ledger.rows().len());
     assert!(ledger.repeated().is_empty(), "{:?}", ledger.repeated());
@@ -39,9 +39,9 @@ fn sources_and_documents_cite_rows_that_exist() {
     );
 }
 
-/// A range says what somebody meant to cover; a row is claimed at the case that shows it.
+/// Every row is claimed at the case that proves it, never as part of a range.
 #[test]
-fn tests_claim_rows_one_by_one() {
+fn tests_claim_rows_individually() {
     let range = r"^\s*//[^/!].*\b[A-Z]{2}(-[A-Z0-9]+)*-\d{3}(\.\.| to )([A-Z]{2}-|\d{3})";
     let range = regex::Regex::new(range).unwrap();
     let mut wrong = Vec::new();

@@ -1,6 +1,6 @@
-// Package serve answers requests, one JSON document a line, so that tests can ask the real libraries what they do.
+// Package serve answers requests, one JSON document a line, so that tests can compare with the real libraries.
 //
-// A request is {"mode": "...", ...}; the whole line is handed to the mode's handler. An answer is
+// A request is {"mode": "...", ...}; the whole line is passed to the mode's handler. An answer is
 // {"output": ...}, {"error": "..."} or {"panic": "..."}, in the order of the requests.
 package serve
 
@@ -74,7 +74,7 @@ func respond(modes Modes, line []byte) (result answer) {
 	return answer{Output: output}
 }
 
-// Typed makes a handler of a function that takes its request as a struct.
+// Typed makes a handler from a function that takes its request as a struct.
 func Typed[T any](answer func(request T) (any, error)) Handler {
 	return func(raw json.RawMessage) (any, error) {
 		var request T

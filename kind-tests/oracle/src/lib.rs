@@ -1,32 +1,32 @@
-//! Asks the real Go libraries what they do, or looks up what they said before, so that tests can compare ours with them.
+//! Runs the real Go libraries, or looks up their recorded answers, so that tests can compare our results with theirs.
 //!
-//! The Go module in this folder has one command per engine (`cmd/yaml`, `cmd/kustomize`, ...), each answering JSON
-//! requests line by line. What they answered is kept in `records`, one file a command, with the versions of the libraries
-//! that answered; so an ordinary run needs no Go. `$FLUX_ORACLE` says where answers come from:
+//! The Go module in this folder has one command per engine (`cmd/yaml`, `cmd/kustomize`, ...), which answers JSON
+//! requests line by line. `records` has one file per command with its answers and the versions of its libraries, so an
+//! ordinary run needs no Go. `$FLUX_ORACLE` selects the source of the answers:
 //!
 //! | value | answers |
 //! |---|---|
-//! | unset | the record of the request; where there is none, the real library |
-//! | `ask` | always the real library; a record that says otherwise fails the test |
-//! | `write` | always the real library, and kept for `.ci/records`, which writes the files anew |
+//! | unset | the record of the request, else the real library |
+//! | `ask` | always the real library; an answer that differs from its record fails the test |
+//! | `write` | always the real library; `.ci/records` rewrites the records from these answers |
 //!
-//! A record is only ever what a real library answered. Records of a command whose sources or libraries have changed since
-//! count for nothing.
+//! A record always holds an answer of a real library. The records of a command are ignored if its sources or libraries
+//! have changed since.
 //!
 //! ```no_run
 //! use oracle::{Answer, Oracle, base64};
 //! use serde_json::json;
 //!
 //! let Some(mut go) = Oracle::start("yaml") else {
-//!     return; // neither records nor Go here: one line said so
+//!     return; // neither records nor Go: a line about the skipped test was printed
 //! };
 //! let request = json!({"mode": "sigs-to-json", "input": base64("a: yes")});
 //! assert_eq!(go.ask(&request), Answer::Output(json!(r#"{"a":true}"#)));
 //! ```
 //!
-//! To add an engine: a folder `cmd/<name>` with a `main` that hands its modes to `serve.Run`.
+//! To add an engine, add a folder `cmd/<name>` with a `main` that passes its modes to `serve.Run`.
 //!
-//! It leaves to the tests what to ask and how to compare.
+//! What to ask and how to compare is up to the tests.
 
 mod process;
 mod records;
@@ -60,14 +60,14 @@ enum Mode {
     Write,
 }
 
-/// What the Go library did with a request.
+/// The Go library's response to a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
-    /// It gave this.
+    /// The result.
     Output(Value),
-    /// It returned this error.
+    /// The returned error.
     Error(String),
-    /// It panicked, which counts as a defect of its own.
+    /// It panicked, which is a defect in itself.
     Panic(String),
 }
 
@@ -85,7 +85,7 @@ impl Answer {
         }
     }
 
-    /// Reads a line of the protocol.
+    /// Parses a line of the protocol.
     fn parse(line: &str) -> Answer {
         assert!(!line.is_empty(), "the oracle ended without an answer");
         let answer: Value = serde_json::from_str(line)
@@ -108,10 +108,10 @@ pub fn conformance(path: &str) -> PathBuf {
 }
 
 impl Oracle {
-    /// The command of this name. Where there are neither records of it nor Go, says so in one line and gives `None`.
+    /// The command of this name. Without both records and Go, prints that the test is skipped and returns `None`.
     ///
     /// # Panics
-    /// When `$FLUX_ORACLE` is something else than the crate's documentation lists.
+    /// If `$FLUX_ORACLE` has a value that the crate's documentation does not list.
     pub fn start(command: &str) -> Option<Oracle> {
         let mode = match std::env::var("FLUX_ORACLE").as_deref() {
             Err(_) | Ok("") => Mode::Records,
@@ -133,7 +133,7 @@ impl Oracle {
         })
     }
 
-    /// The same for questions that are never asked twice, since they name a port: always the real library.
+    /// Like [`start`](Self::start), but always the real library: for requests that never repeat, since they name a port.
     pub fn live(command: &str) -> Option<Oracle> {
         if !process::is_go_here() {
             println!("skipped: no go, so nothing is compared with the real libraries");
@@ -148,11 +148,11 @@ impl Oracle {
         })
     }
 
-    /// Asks one question.
+    /// Sends one request.
     ///
     /// # Panics
-    /// When the question was not recorded and there is no Go, or the command does not build or start; with
-    /// `FLUX_ORACLE=ask` also when the record says something else.
+    /// If the request is not recorded and Go is not installed, or the command does not build or start; with
+    /// `FLUX_ORACLE=ask` also if the answer differs from the record.
     pub fn ask(&mut self, request: &Value) -> Answer {
         let question = request.to_string();
         if self.mode == Mode::Records
@@ -165,9 +165,9 @@ impl Oracle {
         Answer::parse(&line)
     }
 
-    /// Asks in a command's own words: a line for a line, empty when the program ended (Go cannot recover from a stack that
-    /// overflows). Answers that are not `steady` (they
-    /// hold an address, say) are neither recorded nor compared with a record.
+    /// Sends a request in a protocol of the command's own: a line in, a line out. The answer is empty if the program ended
+    /// (Go cannot recover from a stack overflow). Answers that are not `steady` (such as those with an address) are
+    /// neither recorded nor compared with a record.
     ///
     /// # Panics
     /// As [`ask`](Self::ask).
@@ -188,7 +188,7 @@ impl Oracle {
         line
     }
 
-    /// Asks many questions, a batch at a time, which takes a fraction of the time of asking one by one.
+    /// Sends many requests in batches, which is much faster than one by one.
     ///
     /// # Panics
     /// As [`ask`](Self::ask).
@@ -226,7 +226,7 @@ impl Oracle {
             .get_or_insert_with(|| Process::start(&self.command))
     }
 
-    /// What is done with an answer of the real library besides giving it to the test.
+    /// Compares an answer of the real library with its record, or records it.
     fn keep(&mut self, question: &str, line: &str) {
         match self.mode {
             Mode::Live | Mode::Records => {}
@@ -251,12 +251,12 @@ impl Drop for Oracle {
     }
 }
 
-/// Bytes as the oracle's requests carry them.
+/// Bytes encoded as in the oracle's requests.
 pub fn base64(bytes: impl AsRef<[u8]>) -> String {
     BASE64_STANDARD.encode(bytes)
 }
 
-/// Bytes as the oracle's answers carry them.
+/// Bytes decoded as in the oracle's responses.
 ///
 /// # Errors
 /// The decoder's.
@@ -264,15 +264,15 @@ pub fn from_base64(text: &str) -> Result<Vec<u8>, base64::DecodeError> {
     BASE64_STANDARD.decode(text)
 }
 
-/// How many random cases a differential test runs: `$FLUX_ORACLE_CASES`, else this many, or `$FLUX_ORACLE_TIMES` times as
-/// many.
+/// The number of random cases of a differential test: `$FLUX_ORACLE_CASES`, else `default`, or `$FLUX_ORACLE_TIMES` times
+/// as many.
 pub fn cases(default: usize) -> usize {
     number("FLUX_ORACLE_CASES")
         .unwrap_or_else(|| default * number("FLUX_ORACLE_TIMES").unwrap_or(1))
 }
 
-/// Where a test's random numbers start: `$FLUX_ORACLE_SEED`, else always at the same place, so that the records hold what
-/// is asked.
+/// The first seed of a test's random numbers: `$FLUX_ORACLE_SEED`, else a fixed one, so that the records hold the
+/// requests.
 pub fn seed() -> u64 {
     number("FLUX_ORACLE_SEED").unwrap_or(1)
 }

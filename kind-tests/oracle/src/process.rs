@@ -1,4 +1,4 @@
-//! The commands of the Go module: built once for each state of their sources, started, and asked.
+//! The commands of the Go module: built once per content of their sources, and run.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -17,10 +17,10 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Builds and starts it.
+    /// Builds and starts the command.
     ///
     /// # Panics
-    /// When there is no Go, or the command does not build or start: the tests could not say anything.
+    /// If Go is not installed, or the command does not build or start.
     pub(crate) fn start(command: &str) -> Process {
         let version = go_version().unwrap_or_else(|| {
             panic!("{command} has no record of this request, and there is no Go to ask")
@@ -45,7 +45,7 @@ impl Process {
         }
     }
 
-    /// The line that answers this one; empty when the program ended, which is started again then.
+    /// Sends a line and returns the answer: empty if the program ended, which is then restarted.
     pub(crate) fn ask(&mut self, question: &str) -> String {
         let requests = self.requests.as_mut().expect("the oracle listens");
         requests
@@ -60,7 +60,7 @@ impl Process {
         line
     }
 
-    /// The lines that answer these, written and read at the same time.
+    /// Sends lines and returns their answers, writing and reading at the same time.
     pub(crate) fn ask_all(&mut self, questions: &[&str]) -> Vec<String> {
         let mut requests = self.requests.take().expect("the oracle listens");
         let mut answers = Vec::with_capacity(questions.len());
@@ -97,13 +97,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // The end of its input ends it.
+        // Closing its input ends it.
         self.requests = None;
         let _ = self.child.wait();
     }
 }
 
-/// Whether there is a Go to build commands with.
+/// Whether Go is installed.
 pub(crate) fn is_go_here() -> bool {
     go_version().is_some()
 }
@@ -121,7 +121,7 @@ pub(crate) fn module() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A file or folder of the cache for what is built once.
+/// A file or folder of the build cache.
 pub(crate) fn cache(name: &str) -> PathBuf {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     variable("FLUX_TEST_CACHE")
@@ -132,10 +132,11 @@ pub(crate) fn cache(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// A hash of all that decides what a command answers: the versions that it requires, the frame and its own sources.
+/// A hash of everything that the answers of a command depend on: the required versions, the shared code and its own
+/// sources.
 ///
 /// # Panics
-/// When the module has no such command.
+/// If the module has no such command.
 pub(crate) fn fingerprint(command: &str) -> Fnv {
     let root = module();
     let mut files = vec![root.join("go.mod"), root.join("go.sum")];
@@ -164,7 +165,7 @@ fn build(command: &str, version: &str) -> PathBuf {
     }
     fs::create_dir_all(&folder)
         .unwrap_or_else(|error| panic!("cannot create {}: {error}", folder.display()));
-    // Of several tests that want it one builds it.
+    // If several tests need it, one builds it.
     let lock = fs::File::create(folder.join(format!(".{command}.lock")))
         .unwrap_or_else(|error| panic!("cannot lock {command}: {error}"));
     lock.lock()

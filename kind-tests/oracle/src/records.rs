@@ -1,7 +1,7 @@
-//! What the real libraries answered, by request: `records/<command>.gz`.
+//! Recorded answers of the real libraries, by request: `records/<command>.gz`.
 //!
-//! The first line is the fingerprint of the command's sources, the second the libraries that answered, with their
-//! versions. Each further line is the key of a request, a space, and the line that answered it.
+//! The first line is the fingerprint of the command's sources, the second the libraries with their versions. Each
+//! further line is the key of a request, a space, and the answer.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -15,10 +15,10 @@ use flate2::write::GzEncoder;
 
 use crate::process::{cache, fingerprint, module};
 
-/// More than all records together.
+/// The maximum size of one file, unpacked: more than all records together.
 const MAX_BYTES: u64 = 256 << 20;
 
-/// FNV-1a: a hash that stays the same between versions of Rust, unlike the standard library's.
+/// FNV-1a: a hash that is stable across versions of Rust, unlike that of the standard library.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fnv(u64);
 
@@ -51,12 +51,12 @@ pub(crate) fn key(question: &str) -> u64 {
 #[derive(Debug, Default)]
 pub(crate) struct Records {
     text: String,
-    /// Where the answer to a request is in `text`.
+    /// The start and end of each answer in `text`, by the key of the request.
     answers: HashMap<u64, (usize, usize)>,
 }
 
 impl Records {
-    /// Those in the project; none when the command's sources have changed since they were written.
+    /// Reads the records of the checkout. Empty if the command's sources have changed since they were written.
     pub(crate) fn read(command: &str) -> Records {
         let Ok(packed) = fs::File::open(file(command)) else {
             return Records::default();
@@ -90,27 +90,27 @@ impl Records {
         self.answers.is_empty()
     }
 
-    /// The line that answered this request.
+    /// The answer to this request.
     pub(crate) fn get(&self, question: &str) -> Option<&str> {
         let (start, end) = self.answers.get(&key(question))?;
         self.text.get(*start..*end)
     }
 }
 
-/// Answers on their way to `.ci/records`.
+/// Answers to be written by `.ci/records`.
 #[derive(Debug, Default)]
 pub(crate) struct Written(String);
 
 impl Written {
     pub(crate) fn push(&mut self, key: u64, line: &str) {
-        // A String takes everything.
+        // Writing to a String cannot fail.
         let _ = writeln!(self.0, "{key:016x} {line}");
     }
 
-    /// Appends them to the command's file in the cache, where other tests do so too.
+    /// Appends the answers to the command's file in the cache, to which other tests append as well.
     ///
     /// # Panics
-    /// When they cannot be written: the records would have a gap that nobody sees.
+    /// If they cannot be written: the records would silently be incomplete.
     pub(crate) fn flush(&mut self, command: &str) {
         if self.0.is_empty() {
             return;
@@ -129,11 +129,11 @@ impl Written {
     }
 }
 
-/// Writes the records anew from the answers that tests have kept in the cache under `FLUX_ORACLE=write`; gives for each
-/// command how many there are and the size of its file.
+/// Rewrites the records from the answers that tests have put into the cache with `FLUX_ORACLE=write`. Returns for each
+/// command the number of its records and the size of its file in bytes.
 ///
 /// # Errors
-/// When a file cannot be read or written.
+/// If a file cannot be read or written.
 pub fn write_records() -> io::Result<Vec<(String, usize, u64)>> {
     let mut written = Vec::new();
     let libraries = fs::read_to_string(module().join("go.mod"))?;

@@ -1,4 +1,4 @@
-//! `cargo run -p kind-tests --bin cluster -- build|up|down|status|kubectl ARG...`: the cluster that the tests share.
+//! `cargo run -p kind-tests --bin cluster -- build|up|down|status|kubectl ARG...`: manages the shared test cluster.
 
 use std::process::{Command, ExitCode};
 
@@ -25,9 +25,9 @@ async fn run() -> Result<ExitCode> {
             println!(
                 "{}",
                 if ran {
-                    "ended the shared cluster"
+                    "stopped the shared cluster"
                 } else {
-                    "no shared cluster runs"
+                    "no shared cluster is running"
                 }
             );
         }
@@ -35,7 +35,7 @@ async fn run() -> Result<ExitCode> {
             if let Some(cluster) = Cluster::running().await? {
                 println!("{}", cluster.describe());
             } else {
-                println!("no shared cluster runs");
+                println!("no shared cluster is running");
                 return Ok(ExitCode::FAILURE);
             }
         }

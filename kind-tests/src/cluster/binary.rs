@@ -1,4 +1,4 @@
-//! The Kubernetes programs: one binary built from the Go module in `kind-tests/kube`, kept in the cache.
+//! The Kubernetes programs: one binary built from the Go module in `kind-tests/kube`, cached.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -9,10 +9,10 @@ use std::time::Instant;
 use crate::cache::{self, Fingerprint};
 use crate::failure::{Doing, Failure, Result};
 
-/// The binary, built first where the cache has none of this module and Go version (5 to 15 minutes on two cores).
+/// The binary, built first if it is not cached for this module and Go version (5 to 15 minutes on two cores).
 pub(crate) fn kube() -> Result<PathBuf> {
     let module = cache::workspace().join("kind-tests/kube");
-    let go = go(&module, &["env", "GOVERSION", "GOOS", "GOARCH"])?;
+    let go = go_command(&module, &["env", "GOVERSION", "GOOS", "GOARCH"])?;
     let key = Fingerprint::default()
         .with(&go)
         .with_files(&module, |name| {
@@ -27,20 +27,20 @@ pub(crate) fn kube() -> Result<PathBuf> {
 
 fn build(module: &Path, folder: &Path) -> Result {
     let started = Instant::now();
-    // Straight to the terminal's own error stream: a test runner swallows what a test prints, and this takes minutes.
+    // Written directly to standard error: a test runner captures the output of tests, and this takes minutes.
     let _ = writeln!(
         std::io::stderr(),
         "kind-tests: building Kubernetes from Go modules into {} (once; 5 to 15 minutes on two cores)",
         folder.display()
     );
-    let version = go(
+    let version = go_command(
         module,
         &["list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes"],
     )?;
     let version = version.trim();
     let minor = version.split('.').nth(1).unwrap_or_default();
     let mut link = "-s -w".to_owned();
-    // Without these the API server calls itself v0.0.0 and refuses to start.
+    // Without these the API server reports version v0.0.0 and refuses to start.
     for package in [
         "k8s.io/component-base/version",
         "k8s.io/client-go/pkg/version",
@@ -60,7 +60,7 @@ fn build(module: &Path, folder: &Path) -> Result {
     let output = output
         .to_str()
         .ok_or_else(|| Failure::new("the cache folder's name is not UTF-8"))?;
-    go(
+    go_command(
         module,
         &[
             "build",
@@ -82,7 +82,7 @@ fn build(module: &Path, folder: &Path) -> Result {
     Ok(())
 }
 
-fn go(module: &Path, arguments: &[&str]) -> Result<String> {
+fn go_command(module: &Path, arguments: &[&str]) -> Result<String> {
     let output = Command::new("go")
         .args(arguments)
         .current_dir(module)

@@ -1,4 +1,4 @@
-//! The checkout's CustomResourceDefinitions, in a cluster.
+//! Installs the checkout's CustomResourceDefinitions in a cluster.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ fn is_yaml(name: &Path) -> bool {
     name.extension().is_some_and(|end| end == "yaml") && name != "kustomization.yaml"
 }
 
-/// Tells one state of the definitions from another.
+/// A key of the definitions' content.
 pub(super) fn key() -> Result<String> {
     Ok(Fingerprint::default().with_files(&folder(), is_yaml)?.key())
 }
@@ -41,7 +41,7 @@ pub(super) async fn apply(client: &Client) -> Result {
     served(client, Instant::now() + Duration::from_mins(1)).await
 }
 
-/// Waits until every served version of every definition in the cluster that is ours answers a list.
+/// Waits until every served version of every definition of ours in the cluster responds to a list.
 pub(super) async fn served(client: &Client, deadline: Instant) -> Result {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     for definition in api.list(&ListParams::default()).await? {

@@ -1,4 +1,4 @@
-//! Clusters of kind, where Docker works.
+//! Clusters of kind, if Docker works.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 
 use crate::failure::{Doing, Failure, Result};
 
-/// Whether both tools are there and the Docker engine answers.
-pub(crate) fn works() -> bool {
+/// Whether both tools are installed and the Docker engine responds.
+pub(crate) fn is_available() -> bool {
     let succeeds = |program: &str, argument: &str| {
         Command::new(program)
             .arg(argument)
@@ -20,7 +20,7 @@ pub(crate) fn works() -> bool {
     succeeds("kind", "version") && succeeds("docker", "info")
 }
 
-/// Whether a cluster of this name is there.
+/// Whether a cluster of this name exists.
 pub(crate) fn exists(name: &str) -> Result<bool> {
     Ok(kind(&["get", "clusters"])?
         .lines()
@@ -49,7 +49,7 @@ pub(crate) fn delete(name: &str) -> Result {
     Ok(())
 }
 
-/// Gives every node of the cluster an image from a tar file.
+/// Loads an image from a tar file into every node of the cluster.
 pub(crate) fn load(name: &str, tar: &Path) -> Result {
     kind(&[
         "load",
@@ -61,7 +61,7 @@ pub(crate) fn load(name: &str, tar: &Path) -> Result {
     Ok(())
 }
 
-/// This machine's address as kind's nodes, and thus their pods, reach it: the gateway of their Docker network.
+/// This machine's address as seen by kind's nodes and their pods: the gateway of their Docker network.
 pub(crate) fn host() -> Result<IpAddr> {
     let format = "{{range .IPAM.Config}}{{println .Gateway}}{{end}}";
     let listed = run(
@@ -75,7 +75,8 @@ pub(crate) fn host() -> Result<IpAddr> {
     })
 }
 
-/// The first IPv4 address of what Docker lists, one gateway a line; networks without one leave their line empty.
+/// The first IPv4 address in Docker's output, which has one gateway per line and an empty line for networks without
+/// one.
 fn gateway(listed: &str) -> Option<Ipv4Addr> {
     listed.lines().find_map(|line| line.trim().parse().ok())
 }

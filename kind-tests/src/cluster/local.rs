@@ -1,4 +1,4 @@
-//! A control plane on loopback: etcd, API server, controller-manager, scheduler, and kwok playing the nodes.
+//! A control plane on loopback: etcd, API server, controller-manager, scheduler, and kwok simulating the nodes.
 
 use std::fmt::Write;
 use std::fs;
@@ -19,18 +19,18 @@ use super::{binary, connect, crds};
 use crate::cache::{self, Fingerprint};
 use crate::failure::{Doing, Failure, Result};
 
-/// Raise it when what `bake` leaves behind changes its meaning.
+/// Increment it when the output of `bake` changes its meaning.
 const BAKE_VERSION: &str = "1";
 
-/// The user that kwok and the baking act as: the audit policy leaves it out.
+/// The user of kwok and of `bake`, which the audit policy excludes.
 const HARNESS: &str = "flux-tests-harness";
 
-/// How a control plane differs from the ordinary one.
+/// Settings of a control plane.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The address real pods reach the API server under; it then listens on all addresses.
+    /// The address at which real pods reach the API server; it then listens on all addresses.
     pub advertise: Option<IpAddr>,
-    /// Whether kwok plays the node `fake-1`.
+    /// Whether kwok simulates the node `fake-1`.
     pub fake_node: bool,
 }
 
@@ -48,13 +48,13 @@ impl Default for Settings {
 pub(crate) struct State {
     /// Its folder.
     pub folder: PathBuf,
-    /// The supervisor's process id; 0 where the supervisor is owned by this process.
+    /// The supervisor's process id; 0 if this process owns the supervisor.
     pub pid: i32,
     /// The API server's port.
     pub port: u16,
-    /// The multi-call binary it runs from.
+    /// Its multi-call binary.
     pub kube: PathBuf,
-    /// The key of the CRDs it serves.
+    /// The key of its CRDs.
     pub crds: String,
 }
 
@@ -64,17 +64,17 @@ impl State {
         Pki::open(&self.folder.join("pki"))
     }
 
-    /// The kubeconfig of an administrator.
+    /// The administrator's kubeconfig.
     pub(crate) fn kubeconfig(&self) -> PathBuf {
         self.folder.join("kubeconfig")
     }
 
-    /// Where the API server writes one line for each request.
+    /// The audit log, one line per request.
     pub(crate) fn audit_log(&self) -> PathBuf {
         self.folder.join("audit.log")
     }
 
-    /// Writes a kubeconfig for `user`, a member of `group`, and gives its path.
+    /// Writes a kubeconfig for `user`, a member of `group`, and returns its path.
     pub(crate) fn kubeconfig_for(&self, user: &str, group: &str) -> Result<PathBuf> {
         let path = self.folder.join(format!("{user}.kubeconfig"));
         write_kubeconfig(&path, &self.pki(), self.port, user, group)?;
@@ -82,7 +82,8 @@ impl State {
     }
 }
 
-/// Starts a control plane in `folder`, which is emptied first, with the checkout's CRDs; it ends with the returned value.
+/// Starts a control plane in `folder`, which is emptied first, with the checkout's CRDs; stopped when the returned
+/// value is dropped.
 pub(crate) async fn start_owned(folder: &Path, settings: &Settings) -> Result<(State, Owned)> {
     let (mut state, plan) = prepare(folder, settings).await?;
     let owned = supervisor::start_owned(&state.kube, folder, plan)?;
@@ -91,11 +92,11 @@ pub(crate) async fn start_owned(folder: &Path, settings: &Settings) -> Result<(S
     Ok((state, owned))
 }
 
-/// As [`start_owned`], but it outlives this process, until it is ended or has had no request for an hour: each request,
-/// whoever sends it, is a line in the audit log.
+/// As [`start_owned`], but it outlives this process, until it is stopped or has had no request for an hour: each
+/// request of any client is a line in the audit log.
 pub(crate) async fn start_detached(folder: &Path, settings: &Settings) -> Result<State> {
     let (mut state, mut plan) = prepare(folder, settings).await?;
-    fs::write(state.audit_log(), "")?; // the supervisor looks at it before the first request
+    fs::write(state.audit_log(), "")?; // the supervisor reads it before the first request
     plan.idle_file = Some(state.audit_log());
     plan.idle_seconds = 3600;
     state.pid = supervisor::start_detached(&state.kube, folder, &plan)?;
@@ -106,9 +107,9 @@ pub(crate) async fn start_detached(folder: &Path, settings: &Settings) -> Result
     Ok(state)
 }
 
-/// Ports nobody listens on at the moment. They lie below those that the system gives to connections by itself, since one
-/// of these would otherwise take a port between its choice and its use; drawn at random, so that programs that choose at
-/// the same time differ.
+/// Ports that are currently unused. They are below the range of ports that the system assigns to connections, which
+/// could otherwise take a port between its choice and its use; they are random, so that programs that choose at the
+/// same time differ.
 pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
     const TRIES: usize = 1_000;
     // All are held at once, so that they differ.
@@ -129,7 +130,7 @@ pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
 async fn prepare(folder: &Path, settings: &Settings) -> Result<(State, Plan)> {
     let kube = tokio::task::spawn_blocking(binary::kube).await??;
     let crds = crds::key()?;
-    let baked = baked(&kube, &crds).await?;
+    let baked = prepared_data(&kube, &crds).await?;
     if folder.exists() {
         fs::remove_dir_all(folder).doing(format!("empty {}", folder.display()))?;
     }
@@ -137,9 +138,10 @@ async fn prepare(folder: &Path, settings: &Settings) -> Result<(State, Plan)> {
     plan(folder, kube, crds, settings)
 }
 
-/// A folder with the certificates and the etcd data of a control plane that has the CRDs and the fake node already.
-/// Starting from a copy takes a tenth of a second more than starting empty; creating the CRDs would take five.
-async fn baked(kube: &Path, crds: &str) -> Result<PathBuf> {
+/// A folder with the certificates and the etcd data of a control plane that already has the CRDs and the fake node.
+/// Starting from a copy takes a tenth of a second longer than starting empty; creating the CRDs would take five
+/// seconds.
+async fn prepared_data(kube: &Path, crds: &str) -> Result<PathBuf> {
     let version = kube.parent().and_then(Path::file_name).unwrap_or_default();
     let key = Fingerprint::default()
         .with(BAKE_VERSION)
@@ -247,7 +249,7 @@ fn plan(folder: &Path, kube: PathBuf, crds: String, settings: &Settings) -> Resu
             "--cidr=10.244.0.0/16".to_owned(),
             "--node-ip=127.0.0.1".to_owned(),
             "--enable-crds=".to_owned(),
-            // Without a Lease the controller-manager finds the node gone after 50 seconds, and its pods not ready.
+            // Without a Lease the controller-manager considers the node lost after 50 seconds, and its pods not ready.
             "--node-lease-duration-seconds=40".to_owned(),
         ];
         programs.push(program("kwok", &live, args));
@@ -324,7 +326,7 @@ fn apiserver(state: &State, etcd: u16, settings: &Settings) -> Vec<String> {
     args
 }
 
-/// One line for each request that ended, and for each watch that began; the cluster's own programs left out.
+/// One line for each completed request and for each watch that began, except those of the cluster's own programs.
 fn audit_policy() -> serde_json::Value {
     json!({
         "apiVersion": "audit.k8s.io/v1",
@@ -343,7 +345,7 @@ fn audit_policy() -> serde_json::Value {
 fn write_kubeconfig(path: &Path, pki: &Pki, port: u16, user: &str, group: &str) -> Result {
     let pair = pki.pair(user, group, &[])?;
     let base64 = |text: &str| BASE64_STANDARD.encode(text);
-    // JSON is YAML too.
+    // JSON is valid YAML.
     let config = json!({
         "apiVersion": "v1",
         "kind": "Config",
@@ -361,7 +363,7 @@ fn write_kubeconfig(path: &Path, pki: &Pki, port: u16, user: &str, group: &str) 
     fs::write(path, serde_json::to_vec_pretty(&config)?).doing(format!("write {}", path.display()))
 }
 
-/// Waits until the API server serves everything, the CRDs included.
+/// Waits until the API server serves everything, including the CRDs.
 async fn ready(state: &State) -> Result {
     let client = connect(&state.kubeconfig()).await?;
     let deadline = Instant::now() + Duration::from_mins(2);
@@ -372,7 +374,7 @@ async fn ready(state: &State) -> Result {
                 return Err(Failure::new(format!(
                     "the control plane in {} does not become ready: {failure}\n{}",
                     state.folder.display(),
-                    last_words(&state.folder)
+                    log_tails(&state.folder)
                 )));
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(25)).await,
@@ -381,8 +383,8 @@ async fn ready(state: &State) -> Result {
     crds::served(&client, deadline).await
 }
 
-/// Whether a control plane that runs detached answers.
-pub(crate) async fn alive(state: &State) -> bool {
+/// Whether a detached control plane responds.
+pub(crate) async fn is_alive(state: &State) -> bool {
     if !supervisor::runs(state.pid, &state.folder) {
         return false;
     }
@@ -403,7 +405,7 @@ fn ended(state: &State) -> bool {
 }
 
 /// The end of each program's log.
-fn last_words(folder: &Path) -> String {
+fn log_tails(folder: &Path) -> String {
     let is_log =
         |name: &Path| name.extension().is_some_and(|end| end == "log") && name != "audit.log";
     let mut text = String::new();
@@ -441,7 +443,7 @@ async fn create_fake_node(client: &Client) -> Result {
     Ok(())
 }
 
-/// Waits for the account without which no pod can be created in the namespace `default`.
+/// Waits for the service account without which no pod can be created in the namespace `default`.
 async fn default_service_account(client: &Client) -> Result {
     let accounts: Api<k8s_openapi::api::core::v1::ServiceAccount> =
         Api::namespaced(client.clone(), "default");
@@ -449,7 +451,7 @@ async fn default_service_account(client: &Client) -> Result {
     while accounts.get_opt("default").await?.is_none() {
         if Instant::now() > deadline {
             return Err(Failure::new(
-                "the controller-manager made no default service account",
+                "the controller-manager did not create the default service account",
             ));
         }
         tokio::time::sleep(Duration::from_millis(25)).await;

@@ -1,4 +1,4 @@
-//! The certificates of a control plane, made without openssl.
+//! The certificates of a control plane, generated without openssl.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,19 +11,20 @@ use rcgen::{
 
 use crate::failure::{Doing, Result};
 
-/// The first address of the service range, which is the API server's own service.
+/// The first address of the service range, that of the API server's own service.
 pub(crate) const KUBERNETES_SERVICE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 96, 0, 1));
 
-/// The address a real node sees the API server under; in every certificate, so that any control plane can have one.
+/// The address at which a real node reaches the API server; part of every certificate, so that any control plane can
+/// have a node.
 pub(crate) const NODE_GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 88, 7, 1));
 
 const CA_NAME: &str = "flux-tests";
 
-/// A folder of PEM files: `ca`, `apiserver`, `sa` and whatever [`Pki::issue`] added.
+/// A folder of PEM files: `ca`, `apiserver`, `sa` and those added by [`Pki::issue`].
 #[derive(Clone, Debug)]
 pub(crate) struct Pki(PathBuf);
 
-/// A certificate with its key, both PEM.
+/// A certificate with its key, as PEM.
 pub(crate) struct Pair {
     /// The certificate.
     pub certificate: String,
@@ -32,7 +33,7 @@ pub(crate) struct Pair {
 }
 
 impl Pki {
-    /// Makes a new certificate authority, the API server's certificate and the service account key in `folder`.
+    /// Generates a certificate authority, the API server's certificate and the service account key in `folder`.
     pub(crate) fn create(folder: &Path) -> Result<Self> {
         fs::create_dir_all(folder)?;
         let pki = Self(folder.to_path_buf());
@@ -61,7 +62,7 @@ impl Pki {
         Ok(pki)
     }
 
-    /// The files another call made in `folder`.
+    /// Opens the files that `create` has written to `folder`.
     pub(crate) fn open(folder: &Path) -> Self {
         Self(folder.to_path_buf())
     }
@@ -118,7 +119,7 @@ impl Pki {
     }
 }
 
-/// The same each time, since an issuer is known by its name and key.
+/// The same each time, since an issuer is identified by its name and key.
 fn ca_params() -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, CA_NAME);

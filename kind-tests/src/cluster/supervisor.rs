@@ -1,4 +1,4 @@
-//! The programs of a cluster, kept by `kube supervise` (see `kind-tests/kube/supervise.go`).
+//! The programs of a cluster, run by `kube supervise` (see `kind-tests/kube/supervise.go`).
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -10,15 +10,15 @@ use serde::Serialize;
 
 use crate::failure::{Doing, Failure, Result};
 
-/// What to run, as the supervisor reads it.
+/// The programs to run, in the supervisor's input format.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Plan {
-    /// The programs, in the order they start in.
+    /// The programs, in start order.
     pub programs: Vec<Program>,
-    /// End everything when the process that started the supervisor is gone.
+    /// Stop everything when the process that started the supervisor has exited.
     pub end_with_stdin: bool,
-    /// End everything when this file was not written to for `idle_seconds`.
+    /// Stop everything when this file has not been written to for `idle_seconds`.
     pub idle_file: Option<PathBuf>,
     /// See `idle_file`.
     pub idle_seconds: u64,
@@ -27,27 +27,27 @@ pub(crate) struct Plan {
 /// One program of a [`Plan`].
 #[derive(Default, Serialize)]
 pub(crate) struct Program {
-    /// What it is called, which for an empty `path` also chooses it in the multi-call binary.
+    /// Its name, which for an empty `path` also selects it in the multi-call binary.
     pub name: String,
-    /// The executable, when it is not the multi-call binary.
+    /// The executable, if it is not the multi-call binary.
     pub path: String,
     /// Its arguments.
     pub args: Vec<String>,
-    /// Variables beside those inherited, `NAME=value`.
+    /// Additional environment variables, `NAME=value`.
     pub env: Vec<String>,
-    /// Where both its output streams go.
+    /// The log of both its output streams.
     pub log: PathBuf,
-    /// A URL that must answer 200 before it starts.
+    /// A URL that must respond with 200 before it is started.
     pub after: String,
-    /// Whether it is asked to end, rather than killed.
+    /// Whether it is terminated gracefully instead of killed.
     pub graceful: bool,
 }
 
-/// A supervisor whose life is bound to ours.
+/// A supervisor that ends with this process.
 pub(crate) struct Owned(Child);
 
 impl Owned {
-    /// Ends the programs and waits until they are gone.
+    /// Stops the programs and waits for their exit.
     pub(crate) fn end(&mut self) {
         drop(self.0.stdin.take());
         let _ = self.0.wait();
@@ -60,7 +60,7 @@ impl Drop for Owned {
     }
 }
 
-/// Starts the plan's programs; they end when the returned value is dropped, or with this process.
+/// Starts the plan's programs; they are stopped when the returned value is dropped, or with this process.
 pub(crate) fn start_owned(kube: &Path, folder: &Path, mut plan: Plan) -> Result<Owned> {
     plan.end_with_stdin = true;
     Ok(Owned(
@@ -71,11 +71,11 @@ pub(crate) fn start_owned(kube: &Path, folder: &Path, mut plan: Plan) -> Result<
     ))
 }
 
-/// Starts the plan's programs for other processes to use too; gives the supervisor's process id.
+/// Starts the plan's programs for other processes to use as well; returns the supervisor's process id.
 pub(crate) fn start_detached(kube: &Path, folder: &Path, plan: &Plan) -> Result<i32> {
     let mut command = command(kube, folder, plan)?;
     command.stdin(Stdio::null());
-    // A session of its own would need unsafe code here; a shell in between gives the same, and leaves no child to reap.
+    // A new session would need unsafe code here; an intermediate shell has the same effect and leaves no child to reap.
     let mut child = Command::new("setsid")
         .arg("--fork")
         .arg(kube)
@@ -100,7 +100,7 @@ pub(crate) fn start_detached(kube: &Path, folder: &Path, plan: &Plan) -> Result<
     )))
 }
 
-/// Whether this process is a supervisor of `folder`.
+/// Whether this process is the supervisor of `folder`.
 pub(crate) fn runs(pid: i32, folder: &Path) -> bool {
     fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| {
         let mut words = line.split(|byte| *byte == 0);
@@ -109,7 +109,7 @@ pub(crate) fn runs(pid: i32, folder: &Path) -> bool {
     })
 }
 
-/// Asks the supervisor to end and waits until it has.
+/// Stops the supervisor and waits for its exit.
 pub(crate) fn end_detached(pid: i32, folder: &Path) -> Result {
     if !runs(pid, folder) {
         return Ok(());
@@ -121,7 +121,7 @@ pub(crate) fn end_detached(pid: i32, folder: &Path) -> Result {
     while runs(pid, folder) {
         if Instant::now() > deadline {
             return Err(Failure::new(format!(
-                "process {pid} does not end, see {}/supervise.log",
+                "process {pid} does not exit, see {}/supervise.log",
                 folder.display()
             )));
         }

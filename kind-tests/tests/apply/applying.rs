@@ -1,18 +1,20 @@
-//! Objects on their way to the cluster.
+//! Applying objects to a cluster.
 
 use flux_apply::{apply_in_stages, delete_all, inventory, wait_for_termination};
 use kind_tests::requests::Counter;
-use kind_tests::{CONFIG_MAP, DEPLOYMENT, Result, SECRET, ensure};
+use kind_tests::{CONFIG_MAP, DEPLOYMENT, Kind, Result, SECRET, ensure};
 use serde_json::{Value, json};
 
 use crate::{Bench, GROUP, config_map};
 
-// KC-SSA-020 KC-SSA-022 RT-SSA-009 RT-SSA-010
+const CLUSTER_ROLE: Kind = Kind("rbac.authorization.k8s.io/v1", "ClusterRole");
+
 #[tokio::test]
-async fn objects_are_made_changed_when_they_drift_and_left_alone_otherwise() -> Result {
+async fn objects_are_created_corrected_on_drift_and_otherwise_unchanged() -> Result {
     let mut bench = Bench::new("apply-drift").await?;
     let yaml = config_map("a", "") + &config_map("b", ", labels: {x: z}");
     let made = bench.apply(&yaml).await?;
+    // KC-SSA-022, RT-SSA-010
     ensure!(
         made == "ConfigMap/ns/a created\nConfigMap/ns/b created",
         "{made}"
@@ -24,6 +26,7 @@ async fn objects_are_made_changed_when_they_drift_and_left_alone_otherwise() -> 
     };
     let before = version(&bench.namespace.get(CONFIG_MAP, "a").await?);
 
+    // KC-SSA-020: without drift there is no write
     bench.memory.forget();
     let again = bench.apply(&yaml).await?;
     ensure!(
@@ -35,6 +38,7 @@ async fn objects_are_made_changed_when_they_drift_and_left_alone_otherwise() -> 
         "an unchanged object was written"
     );
 
+    // KC-SSA-020, RT-SSA-009
     for drift in [
         json!({ "data": { "k": "changed" } }),
         json!({ "metadata": { "labels": { format!("{GROUP}/name"): null } } }),
@@ -82,7 +86,7 @@ async fn a_run_that_changes_nothing_costs_one_request_per_kind() -> Result {
         yaml += &[config_map(&format!("m{index}"), ""), secret, deployment].concat();
     }
     bench.apply(&yaml).await?;
-    // The Deployments' own controller writes their status meanwhile; this may not be taken for drift.
+    // The Deployments' controller writes their status in the meantime; this must not count as drift.
     for index in 0..12 {
         let name = format!("d{index}");
         let observed = |object: &Value| object["status"]["observedGeneration"] == json!(1);
@@ -110,7 +114,7 @@ async fn a_run_that_changes_nothing_costs_one_request_per_kind() -> Result {
         "{asked:?}"
     );
 
-    // A single object that was touched is looked at, the others are not.
+    // Only the single changed object is compared.
     bench
         .namespace
         .merge(SECRET, "s3", json!({ "data": { "k": "eA==" } }))
@@ -130,9 +134,8 @@ async fn a_run_that_changes_nothing_costs_one_request_per_kind() -> Result {
     Ok(())
 }
 
-// RT-SSA-011 RT-SSA-012 KC-SSA-015 KC-SSA-016 KC-SSA-017
 #[tokio::test]
-async fn objects_that_say_so_are_left_alone() -> Result {
+async fn objects_with_opt_out_annotations_are_not_changed() -> Result {
     let mut bench = Bench::new("apply-skip").await?;
     let note = |pair: &str| format!(", annotations: {{{GROUP}/{pair}}}");
     let yaml = config_map("ignored", &note("ssa: ignore"))
@@ -142,6 +145,7 @@ async fn objects_that_say_so_are_left_alone() -> Result {
         )
         + &config_map("once", &note("ssa: IfNotPresent"));
     let changes = bench.apply(&yaml).await?;
+    // KC-SSA-015, RT-SSA-011
     let want = "ConfigMap/ns/ignored skipped\nConfigMap/ns/left skipped\nConfigMap/ns/once created";
     ensure!(changes == want, "{changes}");
     bench
@@ -150,6 +154,7 @@ async fn objects_that_say_so_are_left_alone() -> Result {
         .await?;
     bench.memory.forget();
     let changes = bench.apply(&yaml).await?;
+    // KC-SSA-016, RT-SSA-012
     ensure!(
         changes == want.replace("once created", "once skipped"),
         "{changes}"
@@ -157,7 +162,7 @@ async fn objects_that_say_so_are_left_alone() -> Result {
     let names = bench.config_maps().await?;
     ensure!(names == ["once"], "something else was made: {names:?}");
 
-    // What the live object says counts too, and at once.
+    // KC-SSA-015: the live object's annotation counts as well, and at once
     let plain = config_map("plain", "");
     bench.apply(&plain).await?;
     let off = json!({ "metadata": { "annotations": { format!("{GROUP}/reconcile"): "disabled" } }, "data": { "k": "x" } });
@@ -167,9 +172,8 @@ async fn objects_that_say_so_are_left_alone() -> Result {
     Ok(())
 }
 
-// RT-SSA-005 KC-SSA-009 KC-SSA-010 KC-SSA-012 KC-SSA-033
 #[tokio::test]
-async fn definitions_come_first_and_a_bad_object_stops_its_stage_only() -> Result {
+async fn definitions_come_first_and_an_invalid_object_only_stops_its_stage() -> Result {
     let mut bench = Bench::new("apply-stages").await?;
     let group = format!("{}.example.com", bench.namespace.name());
     let yaml = format!(
@@ -187,6 +191,7 @@ async fn definitions_come_first_and_a_bad_object_stops_its_stage_only() -> Resul
         config_map("good", "")
     );
     let options = bench.options();
+    // KC-SSA-012, KC-SSA-033: nothing of the stage is applied, and the message lists the earlier stages
     let error = bench.refused(&bad, &options).await?;
     let head =
         "ConfigMap/ns/Not Valid dry-run failed (Invalid): ConfigMap \"Not Valid\" is invalid:";
@@ -199,6 +204,7 @@ async fn definitions_come_first_and_a_bad_object_stops_its_stage_only() -> Resul
         "part of the broken stage was applied"
     );
 
+    // RT-SSA-005, KC-SSA-009, KC-SSA-010: the definition and the namespace are ready before the Widget is applied
     let changes = bench.apply(&yaml).await?;
     let want = "CustomResourceDefinition/widgets.ns.example.com unchanged\nNamespace/ns-new unchanged\nWidget/ns-new/w created";
     ensure!(changes == want, "{changes}");
@@ -233,7 +239,7 @@ async fn definitions_come_first_and_a_bad_object_stops_its_stage_only() -> Resul
         "{lost:?}"
     );
 
-    // The whole goes in the reverse order.
+    // Everything is deleted in reverse order.
     let objects = bench.objects(&yaml)?;
     let tracked: Vec<inventory::Tracked> = objects
         .iter()
@@ -279,6 +285,27 @@ async fn a_namespace_on_an_object_that_has_none_is_dropped() -> Result {
         asked.iter().all(|request| request.verb == "list"),
         "{asked:?}"
     );
+
+    // KC-SSA-017: the inventory entry of a skipped object is that of the live one
+    let name = bench.namespace.name().to_owned();
+    let disabled = |value: Value| json!({ "metadata": { "annotations": { format!("{GROUP}/reconcile"): value } } });
+    let off = disabled(json!("disabled"));
+    bench.namespace.merge(CLUSTER_ROLE, &name, off).await?;
+    let objects = bench.objects(yaml)?;
+    let options = bench.options();
+    let changes = apply_in_stages(&bench.target, objects, &options, &mut bench.memory).await?;
+    let text = changes.to_string().replace(&name, "ns");
+    ensure!(
+        text == "ClusterRole/ns skipped\nPriorityClass/ns unchanged",
+        "{text}"
+    );
+    let tracked = inventory::list(&inventory::of(&changes))?;
+    ensure!(
+        tracked.len() == 2 && tracked.iter().all(|entry| entry.id.namespace.is_empty()),
+        "{tracked:?}"
+    );
+    let on = disabled(Value::Null);
+    bench.namespace.merge(CLUSTER_ROLE, &name, on).await?;
 
     let objects = bench.objects(yaml)?;
     let options = bench.options();

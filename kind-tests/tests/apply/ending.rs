@@ -11,9 +11,8 @@ use serde_json::json;
 
 use crate::{Bench, GROUP, config_map};
 
-// RT-SSA-018 RT-SSA-022 KC-PRUNE-006 KC-PRUNE-007 KC-PRUNE-016
 #[tokio::test]
-async fn only_what_is_provably_ours_is_deleted() -> Result {
+async fn only_objects_with_owner_labels_are_deleted() -> Result {
     let mut bench = Bench::new("apply-prune").await?;
     let note = |pair: &str| format!(", annotations: {{{GROUP}/{pair}}}");
     let yaml = config_map("gone", "")
@@ -38,6 +37,7 @@ async fn only_what_is_provably_ours_is_deleted() -> Result {
         version: "v1".into(),
     });
 
+    // RT-SSA-018, KC-PRUNE-006, KC-PRUNE-007
     let pruned = delete_all(&bench.target, &tracked, &bench.prune_options()).await;
     let text = pruned
         .changes
@@ -46,6 +46,7 @@ async fn only_what_is_provably_ours_is_deleted() -> Result {
     let want = "ConfigMap/ns/taken skipped\nConfigMap/ns/once deleted\nConfigMap/ns/kept skipped\nConfigMap/ns/held deleted\nConfigMap/ns/gone deleted\nConfigMap/ns/ghost deleted";
     ensure!(text == want, "{text}");
     ensure!(pruned.error.is_none(), "{:?}", pruned.error);
+    // RT-SSA-022
     let held =
         wait_for_termination(&bench.target, &pruned.changes, Duration::from_millis(300)).await;
     let held = held
@@ -75,7 +76,7 @@ async fn only_what_is_provably_ours_is_deleted() -> Result {
 
 // RT-SSA-019
 #[tokio::test]
-async fn what_belongs_to_a_deleted_object_follows_it() -> Result {
+async fn dependents_of_a_deleted_object_are_collected() -> Result {
     let mut bench = Bench::new("apply-background").await?;
     let objects = bench.objects(&config_map("owner", ""))?;
     let options = bench.options();
@@ -88,7 +89,8 @@ async fn what_belongs_to_a_deleted_object_follows_it() -> Result {
     let tracked = inventory::list(&inventory::of(&changes))?;
     let pruned = delete_all(&bench.target, &tracked, &bench.prune_options()).await;
     ensure!(pruned.error.is_none(), "{:?}", pruned.error);
-    // In the foreground the owner would wait for its dependent, which is held; orphaned, that would not be deleted at all.
+    // With foreground deletion the owner would wait for its dependent, which has a finalizer; with orphaning the
+    // dependent would stay.
     bench.namespace.wait_gone(CONFIG_MAP, "owner").await?;
     bench
         .namespace
@@ -101,7 +103,6 @@ async fn what_belongs_to_a_deleted_object_follows_it() -> Result {
     bench.namespace.wait_gone(CONFIG_MAP, "dependent").await
 }
 
-// RT-SSA-020 KC-HEALTH-005 KC-HEALTH-006 KC-HEALTH-008
 #[tokio::test]
 async fn a_wait_ends_with_the_event_that_decides_it() -> Result {
     let bench = Bench::new("apply-wait").await?;
@@ -126,6 +127,7 @@ async fn a_wait_ends_with_the_event_that_decides_it() -> Result {
         timeout,
         ..WaitOptions::default()
     };
+    // RT-SSA-020, KC-HEALTH-006: unknown kinds are retried until the timeout
     let error = wait_until_current(&bench.target, &targets, &options(Duration::from_secs(2))).await;
     let error = error
         .err()
@@ -134,6 +136,7 @@ async fn a_wait_ends_with_the_event_that_decides_it() -> Result {
     let want = "timeout waiting for: [Job/ns/j status: 'InProgress', ConfigMap/ns/later status: 'NotFound', Thing/ns/t status: 'Unknown': no matches for kind \"Thing\" in group \"nowhere.io\"]";
     ensure!(error == want, "{error}");
 
+    // KC-HEALTH-005: objects are found by group and kind
     let targets = [id("Job", "batch", "j"), id("ConfigMap", "", "later")];
     let options = options(kind_tests::deadline());
     let (waited, changed) = tokio::join!(
@@ -156,6 +159,7 @@ async fn a_wait_ends_with_the_event_that_decides_it() -> Result {
     changed?;
     waited?;
 
+    // KC-HEALTH-006
     let homeless = flux_cluster::Target {
         id: ObjectId {
             kind: "Pod".into(),
@@ -175,7 +179,7 @@ async fn a_wait_ends_with_the_event_that_decides_it() -> Result {
     Ok(())
 }
 
-/// Whoever acts for a tenant may have leave to read and to write, but neither to list nor to watch.
+/// A tenant's account may have permission to read and write, but not to list or watch.
 // KC-SSA-014
 #[tokio::test]
 async fn reading_is_enough_where_watching_is_not_allowed() -> Result {

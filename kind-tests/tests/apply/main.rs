@@ -17,7 +17,7 @@ use serde_json::Value;
 const MANAGER: &str = "kustomize-controller";
 const GROUP: &str = "kustomize.toolkit.fluxcd.io";
 
-/// Something to apply with: a namespace, a cluster seen by a user of its own, and what is remembered.
+/// A namespace, a cluster with its own user, and the state of the applier.
 struct Bench {
     namespace: Namespace,
     user: String,
@@ -42,14 +42,14 @@ impl Bench {
         })
     }
 
-    /// The names of the namespace's ConfigMaps but the one that the cluster adds to every namespace, in its own time.
+    /// The names of the namespace's ConfigMaps, except the one that the cluster adds to every namespace at some point.
     async fn config_maps(&self) -> Result<Vec<String>> {
         let mut names = self.namespace.names(CONFIG_MAP).await?;
         names.retain(|name| name != "kube-root-ca.crt");
         Ok(names)
     }
 
-    /// The objects of a YAML text with the owner's labels, as they are in the manifests.
+    /// The objects of a YAML text with the owner's labels, as in the manifests.
     fn manifests(&self, yaml: &str) -> Result<Vec<Object>> {
         let text = yaml.replace("${namespace}", self.namespace.name());
         let documents: Vec<Value> =
@@ -127,7 +127,7 @@ impl Bench {
         self.apply_with(yaml, &options).await
     }
 
-    /// Why applying fails.
+    /// The error of applying.
     async fn refused(&mut self, yaml: &str, options: &Options) -> Result<String> {
         match self.apply_with(yaml, options).await {
             Ok(changes) => Err(Failure::new(format!("was applied: {changes}"))),

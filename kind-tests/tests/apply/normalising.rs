@@ -1,4 +1,4 @@
-//! What is sent of an object, and who owns it then: objects that upstream has applied, and fields that others have set.
+//! The normalised form of applied objects, and field ownership: objects applied by upstream, and fields set by others.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -18,8 +18,8 @@ const WEBHOOKS: Kind = Kind(
     "MutatingWebhookConfiguration",
 );
 
-/// Kinds of a namespace, written as briefly as the server accepts them. Pods get resources of the LimitRange, below the
-/// `resources: {}` that upstream owns.
+/// Kinds of a namespace, in the shortest form that the server accepts. Pods get resources of the LimitRange, below the
+/// `resources: {}` owned by upstream.
 const BRIEF: &[(Kind, &str, &str)] = &[
     (LIMIT_RANGE, "lr", "spec: {limits: [{type: Container, default: {memory: 1Gi}}]}"),
     (Kind("batch/v1", "Job"), "plain", "spec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: example.org/job:1}]}}}"),
@@ -92,7 +92,7 @@ async fn apply_as_upstream(bench: &Bench, go: &mut Oracle, kind: Kind, object: &
 async fn ownership(bench: &Bench, kind: Kind, name: &str) -> Result<(Value, Value)> {
     let live = bench.namespace.get(kind, name).await?.unwrap_or_default();
     let metadata = &live["metadata"];
-    // The entries of the cluster's own controllers change meanwhile.
+    // The entries of the cluster's own controllers change in the meantime.
     let entries = metadata["managedFields"].as_array().into_iter().flatten();
     let entries = entries.filter(|entry| entry["manager"] == MANAGER);
     let fields = entries.map(|entry| json!([entry["operation"], entry["fieldsV1"]]));
@@ -149,7 +149,7 @@ async fn objects_applied_by_upstream_are_taken_over_without_a_change() -> Result
     Ok(())
 }
 
-/// A manifest with empty values, and what another manager sets in their place.
+/// A manifest with empty values, and the values that another manager sets instead.
 struct Shared {
     kind: Kind,
     rest: &'static str,
@@ -201,7 +201,7 @@ fn shared() -> Vec<Shared> {
             rest: "webhooks: [{name: a.example.com, sideEffects: None, admissionReviewVersions: [v1], failurePolicy: Ignore,
                 clientConfig: {caBundle: '', service: {name: x, namespace: ns}}, namespaceSelector: {matchLabels: {never: matches}},
                 rules: [{apiGroups: [zz.io], apiVersions: ['*'], operations: [CREATE], resources: ['*']}]}]",
-            // Filled in by the test, which makes a certificate.
+            // Set by the test, which generates a certificate.
             set: Value::Null,
             at: "/webhooks/0/clientConfig/caBundle",
         },
@@ -210,7 +210,7 @@ fn shared() -> Vec<Shared> {
 
 // KC-SSA-003
 #[tokio::test]
-async fn an_empty_value_leaves_alone_what_others_set() -> Result {
+async fn empty_values_keep_values_of_other_managers() -> Result {
     let mut bench = Bench::new("apply-empty").await?;
     let name = bench.namespace.name().to_owned();
     for Shared {

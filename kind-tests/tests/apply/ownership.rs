@@ -1,4 +1,4 @@
-//! What belongs to others, and what is taken from them.
+//! Fields owned by other managers, and taking them over.
 
 use flux_apply::Options;
 use kind_tests::{CONFIG_MAP, DEPLOYMENT, Kind, Result, SECRET, ensure};
@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use crate::{Bench, GROUP, MANAGER, config_map};
 
-// RT-SSA-013 RT-SSA-017 KC-SSA-028 KC-SSA-031
 #[tokio::test]
 async fn an_immutable_field_needs_force() -> Result {
     let mut bench = Bench::new("apply-force").await?;
@@ -18,6 +17,7 @@ async fn an_immutable_field_needs_force() -> Result {
     bench.apply(&secret("one", "")).await?;
     let uid = bench.uid(SECRET, "s").await?;
     let options = bench.options();
+    // RT-SSA-017, KC-SSA-031
     let error = bench.refused(&secret("two", ""), &options).await?;
     let want = "Secret/ns/s dry-run failed (Invalid): Secret \"s\" is invalid: data: Forbidden: field is immutable when `immutable` is set\n";
     ensure!(error == want, "{error:?}");
@@ -26,6 +26,7 @@ async fn an_immutable_field_needs_force() -> Result {
         "it was recreated without leave"
     );
 
+    // RT-SSA-013, KC-SSA-028: for the run, and for the object
     let changes = bench
         .apply_with(
             &secret("two", ""),
@@ -48,9 +49,8 @@ async fn an_immutable_field_needs_force() -> Result {
     Ok(())
 }
 
-// RT-SSA-014 KC-SSA-023 KC-SSA-024 KC-SSA-025 KC-SSA-026
 #[tokio::test]
-async fn what_kubectl_left_behind_is_taken_over() -> Result {
+async fn fields_owned_by_kubectl_are_taken_over() -> Result {
     let mut bench = Bench::new("apply-takeover").await?;
     let api = bench.namespace.api(CONFIG_MAP).await?;
     let edited: kube::api::DynamicObject = serde_json::from_value(json!({
@@ -65,6 +65,7 @@ async fn what_kubectl_left_behind_is_taken_over() -> Result {
     api.create(&by("kubectl-client-side-apply"), &edited)
         .await?;
 
+    // KC-SSA-023: not with this annotation
     let merge = config_map("c", &format!(", annotations: {{{GROUP}/ssa: merge}}"));
     bench.apply(&merge).await?;
     let live = bench
@@ -77,23 +78,27 @@ async fn what_kubectl_left_behind_is_taken_over() -> Result {
         "merging took over: {live}"
     );
 
-    // The annotation on the live object still counts in the run that takes it away.
+    // The annotation on the live object still applies in the run that removes it.
     bench.apply(&config_map("c", "")).await?;
     let changes = bench.apply(&config_map("c", "")).await?;
+    // KC-SSA-026
     ensure!(changes == "ConfigMap/ns/c configured", "{changes}");
     let live = bench
         .namespace
         .get(CONFIG_MAP, "c")
         .await?
         .unwrap_or_default();
+    // KC-SSA-025
     ensure!(
         live["data"] == json!({ "k": "v" }),
         "the edit stayed: {live}"
     );
+    // KC-SSA-023
     ensure!(
         live["metadata"].get("annotations").is_none(),
         "the annotation stayed: {live}"
     );
+    // RT-SSA-014, KC-SSA-024
     let managers: Vec<&Value> = live["metadata"]["managedFields"]
         .as_array()
         .into_iter()
@@ -148,7 +153,7 @@ async fn ignored_fields_belong_to_others() -> Result {
 
 // KC-SSA-030
 #[tokio::test]
-async fn force_deletes_nothing_that_could_not_be_made_again() -> Result {
+async fn force_deletes_nothing_that_could_not_be_recreated() -> Result {
     let mut bench = Bench::new("apply-invalid").await?;
     let service = |ports: &str| {
         format!(

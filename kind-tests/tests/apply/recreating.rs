@@ -1,4 +1,4 @@
-//! Objects that are deleted to be made again, and what happens where the server refuses that.
+//! Recreating objects, and server rejections while doing so.
 
 use flux_apply::Options;
 use kind_tests::{Kind, Result, ensure};
@@ -8,7 +8,8 @@ use crate::Bench;
 
 const SERVICE: Kind = Kind("v1", "Service");
 
-/// A bench with a Service `s` on a node port, and that Service's YAML with another cluster address and this session affinity.
+/// A bench with a Service `s` on a node port, and that Service's YAML with another cluster address and this session
+/// affinity.
 async fn node_port(topic: &str) -> Result<(Bench, impl Fn(&str) -> String)> {
     let mut bench = Bench::new(topic).await?;
     let service = |address: &str, node_port: &str, affinity: &str| {
@@ -20,7 +21,7 @@ async fn node_port(topic: &str) -> Result<(Bench, impl Fn(&str) -> String)> {
     let made = bench.namespace.get(SERVICE, "s").await?.unwrap_or_default();
     let spec = &made["spec"];
     let node_port = format!(", nodePort: {}", spec["ports"][0]["nodePort"]);
-    // Addresses below 256 are left to those who ask for one.
+    // Addresses below 256 are reserved for explicit requests.
     let prefix = spec["clusterIP"].as_str().unwrap_or_default();
     let prefix = prefix.split('.').take(2).collect::<Vec<_>>().join(".");
     let address = format!("clusterIP: {prefix}.0.{},", rand::random_range(20..250));
@@ -31,7 +32,7 @@ async fn node_port(topic: &str) -> Result<(Bench, impl Fn(&str) -> String)> {
 
 // KC-SSA-028 KC-SSA-030
 #[tokio::test]
-async fn what_the_object_itself_holds_does_not_keep_it_from_being_recreated() -> Result {
+async fn resources_held_by_an_object_do_not_block_its_recreation() -> Result {
     let (mut bench, service) = node_port("apply-node-port").await?;
     let before = bench.uid(SERVICE, "s").await?;
     let options = bench.options();
@@ -52,7 +53,7 @@ async fn what_the_object_itself_holds_does_not_keep_it_from_being_recreated() ->
 
 // KC-SSA-030
 #[tokio::test]
-async fn the_previous_object_is_restored_where_the_new_one_is_refused_after_all() -> Result {
+async fn the_previous_object_is_restored_if_its_replacement_is_rejected() -> Result {
     let (mut bench, service) = node_port("apply-restore").await?;
     let label = json!({ "metadata": { "labels": { "kept": "yes" } } });
     let before = bench.namespace.merge(SERVICE, "s", label).await?;
@@ -60,7 +61,7 @@ async fn the_previous_object_is_restored_where_the_new_one_is_refused_after_all(
         force: true,
         ..bench.options()
     };
-    // The server sees that the port is allocated before it sees what is wrong besides.
+    // The server validates the port's allocation before anything else.
     let error = bench.refused(&service("Nope"), &force).await?;
     let head = "Service/ns/s immutable field detected, failed to recreate object, its previous content was restored: Service \"s\" is invalid:";
     ensure!(
@@ -74,7 +75,7 @@ async fn the_previous_object_is_restored_where_the_new_one_is_refused_after_all(
         "{restored:#}"
     );
 
-    // It is not deleted for the same content again, whatever else has made the run look at everything.
+    // It is not deleted again for the same content, whatever else triggers a full comparison.
     let uid = bench.uid(SERVICE, "s").await?;
     bench.memory.forget();
     let error = bench.refused(&service("Nope"), &force).await?;

@@ -1,4 +1,4 @@
-//! What a stage, a failed wait and a failed write mean for what follows.
+//! The effect of stages, failed waits and failed writes on what follows.
 
 use flux_apply::{Options, apply_in_stages};
 use kind_tests::requests::{Counter, Request};
@@ -18,7 +18,7 @@ const BINDING: Kind = Kind(
     "ValidatingAdmissionPolicyBinding",
 );
 
-/// A definition of a kind in a group of the test's own.
+/// A definition of a kind in a group of this test.
 fn definition(group: &str, plural: &str, kind: &str) -> String {
     format!(
         "---
@@ -53,7 +53,7 @@ async fn the_next_stage_waits_until_the_classes_are_ready() -> Result {
         )
     };
     let kind = Kind(format!("{group}/v1").leak(), "ToolClass");
-    // No controller looks after it, so that it is ready when the test says so.
+    // Only the test sets its readiness; there is no controller for it.
     let status = |ready: &str, generation: u32| {
         json!({"observedGeneration": generation, "conditions": [{"type": "Ready", "status": ready,
             "reason": "Test", "message": "", "lastTransitionTime": "2001-01-01T00:00:00Z"}]})
@@ -105,7 +105,7 @@ async fn the_next_stage_waits_until_the_classes_are_ready() -> Result {
 
 // KC-SSA-010
 #[tokio::test]
-async fn a_wait_that_failed_is_waited_again_although_nothing_has_changed() -> Result {
+async fn a_failed_wait_is_repeated_without_changes() -> Result {
     let mut bench = Bench::new("apply-refused").await?;
     let group = format!("{}.example.com", bench.namespace.name());
     let (first, second) = (format!("tools.{group}"), format!("hammers.{group}"));
@@ -117,7 +117,7 @@ async fn a_wait_that_failed_is_waited_again_although_nothing_has_changed() -> Re
         .namespace
         .wait(DEFINITION, &first, "is established", is_established)
         .await?;
-    // The kind is taken, so that the server never accepts this one.
+    // The kind's name is taken, so the server never accepts this one.
     let yaml = definition(&group, "hammers", "Tool") + &config_map("after", "");
     let options = bench.options();
     for run in ["first", "second", "third"] {
@@ -143,7 +143,7 @@ async fn a_wait_that_failed_is_waited_again_although_nothing_has_changed() -> Re
     bench.namespace.delete(DEFINITION, &second).await
 }
 
-/// A Deployment without pods that keeps so many old revisions.
+/// A Deployment without pods that keeps this many old revisions.
 fn deployment(name: &str, revisions: u32) -> String {
     format!(
         "---\n{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: {name}, namespace: '${{namespace}}'}},
@@ -152,7 +152,7 @@ fn deployment(name: &str, revisions: u32) -> String {
     )
 }
 
-/// Has the server refuse every real write of the Deployment `second`, and accept dry runs of it.
+/// Makes the server reject real writes of the Deployment `second`, and accept dry runs.
 const REFUSE: &str = "
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
@@ -171,8 +171,8 @@ metadata: {name: '${namespace}'}
 spec: {policyName: '${namespace}', validationActions: [Deny]}
 ";
 
-/// Waits until the server accepts real writes of a Deployment that the policy is about, or refuses them: a policy takes effect
-/// some time after it was written or deleted.
+/// Waits until the server accepts real writes of a Deployment selected by the policy, or rejects them: a policy takes
+/// effect some time after it is written or deleted.
 async fn until_accepted(bench: &Bench, accepted: bool) -> Result {
     let api = bench.namespace.api(DEPLOYMENT).await?;
     let text = deployment("probe", 1).replace("${namespace}", bench.namespace.name());
@@ -193,9 +193,9 @@ async fn until_accepted(bench: &Bench, accepted: bool) -> Result {
     bench.namespace.wait_for(&goal, in_effect).await?
 }
 
-// The difference under KC-SSA-014: only what was written counts as unchanged.
+// The difference under KC-SSA-014: only written content counts as unchanged.
 #[tokio::test]
-async fn a_write_that_failed_is_tried_again_although_nothing_has_changed() -> Result {
+async fn a_failed_write_is_retried_without_changes() -> Result {
     let mut bench = Bench::new("apply-half").await?;
     let both = |revisions| deployment("first", revisions) + &deployment("second", revisions);
     bench.apply(&both(1)).await?;
@@ -281,7 +281,7 @@ async fn dry_runs_and_writes_have_upstreams_parameters() -> Result {
     ];
     ensure!(patches == want, "{patches:?}");
 
-    // Whatever is tried before an object is deleted for a new one is tried without effect.
+    // Everything tried before an object is recreated is a dry run.
     let service = |ports: &str| {
         format!(
             "{{apiVersion: v1, kind: Service, metadata: {{name: s, namespace: '${{namespace}}'}}, spec: {{ports: [{ports}]}}}}"

@@ -1,4 +1,4 @@
-//! Events, as Kubernetes keeps them.
+//! Events in Kubernetes.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 
 use crate::EVENT;
 
-/// Between two looks at what cannot be waited for.
+/// The interval between reads of what cannot be watched.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
 
-/// A ConfigMap of this name to tell of.
+/// A ConfigMap of this name as the subject of events.
 async fn subject(namespace: &Namespace, name: &str) -> Result<Subject> {
     namespace
         .apply(&format!(
@@ -27,7 +27,7 @@ async fn subject(namespace: &Namespace, name: &str) -> Result<Subject> {
     Ok(Subject::of(&api.get(name).await?))
 }
 
-/// How often each message was told of this object.
+/// The count of each message for this object.
 fn counts(events: &[Value], name: &str) -> BTreeMap<String, i64> {
     let ours = events.iter().filter(|event| {
         event["involvedObject"]["name"] == name
@@ -82,7 +82,7 @@ async fn repeats_are_counted_floods_collapse_and_spam_is_dropped() -> Result {
             (counts(events, "same").values().eq([&3])).then_some(())
         })
         .await?;
-    // RT-EVT-016: ten of a sort stand for themselves, what follows is one event
+    // RT-EVT-016: ten of a kind are stored individually, further ones as a single event
     let flood = namespace
         .wait_all(EVENT, "a flood collapses", |events| {
             let flood = counts(events, "many");
@@ -95,7 +95,7 @@ async fn repeats_are_counted_floods_collapse_and_spam_is_dropped() -> Result {
         Some(&2),
         "{flood:?}"
     );
-    // RT-EVT-017: a burst of 25; the notification-controller is told of all
+    // RT-EVT-017: a burst of 25; notification-controller gets all
     namespace
         .wait_all(EVENT, "a burst has passed", |events| {
             (counts(events, "spam").values().eq([&25])).then_some(())
@@ -127,7 +127,7 @@ async fn repeats_are_counted_floods_collapse_and_spam_is_dropped() -> Result {
     sink.check()
 }
 
-/// Has the server fail to make events in the namespace: it asks a webhook that nobody answers for.
+/// Makes the server fail to create events in the namespace: it calls a webhook that does not respond.
 fn closed_counter(namespace: &str) -> String {
     format!(
         "
@@ -147,7 +147,7 @@ webhooks:
 }
 
 #[tokio::test]
-async fn a_server_that_fails_to_take_an_event_gets_it_later() -> Result {
+async fn events_are_retried_after_server_failures() -> Result {
     const WEBHOOK: Kind = Kind(
         "admissionregistration.k8s.io/v1",
         "ValidatingWebhookConfiguration",
@@ -162,7 +162,7 @@ async fn a_server_that_fails_to_take_an_event_gets_it_later() -> Result {
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?;
     let client = Client::try_from(config)?;
 
-    // The server takes the webhook up when it comes to it; there is nothing to watch.
+    // The server applies the webhook at some point; this cannot be watched.
     let events: Api<KubeEvent> = Api::namespaced(namespace.client().clone(), namespace.name());
     let trial: KubeEvent = serde_json::from_value(json!({
         "metadata": {"name": "trial", "namespace": namespace.name()},

@@ -1,4 +1,4 @@
-//! Which of the waiting objects comes first.
+//! The order in which waiting objects are reconciled.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::environment;
 
-/// Records the namespaces in the order of their runs. The first run waits until it is let go.
+/// Records the namespaces in the order of their runs. The first run waits until it is released.
 struct Recorded {
     order: Arc<Mutex<Vec<String>>>,
     go: watch::Receiver<bool>,

@@ -1,4 +1,4 @@
-//! One leader at a time.
+//! Leader election: one leader at a time.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ fn election(namespace: &Namespace, identity: &str) -> Election {
 }
 
 #[tokio::test]
-async fn one_leads_at_a_time_and_hands_over() -> Result {
+async fn one_replica_leads_and_hands_over() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "frame-leader").await?;
     let client = namespace.client().clone();
     let metrics = Metrics::new()?;
@@ -63,7 +63,7 @@ async fn one_leads_at_a_time_and_hands_over() -> Result {
     );
     assert_eq!(held["leaseTransitions"], 0);
 
-    // another waits while the first renews
+    // another candidate waits while the first renews
     let end = CancellationToken::new();
     let holding = {
         let end = end.clone();
@@ -94,17 +94,19 @@ async fn one_leads_at_a_time_and_hands_over() -> Result {
     // RT-LED-006
     namespace
         .wait_all(EVENT, "leadership is announced", |events| {
-            let said = |message: &str| {
+            let logged = |message: &str| {
                 events
                     .iter()
                     .any(|event| event["reason"] == "LeaderElection" && event["message"] == message)
             };
-            (said("a_1 became leader") && said("a_1 stopped leading") && said("b_2 became leader"))
-                .then_some(())
+            (logged("a_1 became leader")
+                && logged("a_1 stopped leading")
+                && logged("b_2 became leader"))
+            .then_some(())
         })
         .await?;
 
-    // RT-LED-008: robbed of the Lease, the leader gives up when the deadline has passed
+    // RT-LED-008: a leader that has lost the Lease gives up when the deadline has passed
     let mut second = second;
     let robbery = json!({"spec": {"holderIdentity": "robber", "leaseDurationSeconds": 3600, "renewTime": "2099-01-01T00:00:00.000000Z"}});
     leases

@@ -1,5 +1,5 @@
-//! The frame that controllers run in (`shared/runtime`), on a real API server: in this process with a scripted reconciler, and as
-//! the controllers themselves.
+//! The frame of the controllers (`shared/runtime`) on a real API server: in this process with a scripted reconciler,
+//! and in the controllers themselves.
 
 mod events;
 mod fairness;
@@ -29,13 +29,13 @@ use tokio_util::sync::CancellationToken;
 
 const EVENT: Kind = Kind("v1", "Event");
 
-/// Does what the last part of `spec.url` says.
+/// A reconciler that acts by the last part of `spec.url`.
 #[derive(Default)]
 struct Scripted {
     runs: Arc<AtomicUsize>,
     finalized: Arc<AtomicUsize>,
     panics: watch::Sender<usize>,
-    /// How many runs are in their `hold`, and whether they may go on.
+    /// The number of runs in `hold`, and whether they may continue.
     holding: watch::Sender<usize>,
     leave: watch::Sender<bool>,
 }
@@ -79,7 +79,7 @@ impl Reconciler for Scripted {
             other => {
                 if other == "hold" {
                     self.holding.send_modify(|holding| *holding += 1);
-                    // The sender lives as long as this reconciler does.
+                    // The sender lives as long as this reconciler.
                     let _ = self.leave.subscribe().wait_for(|leave| *leave).await;
                     self.holding.send_modify(|holding| *holding -= 1);
                 }

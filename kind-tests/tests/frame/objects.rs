@@ -1,4 +1,4 @@
-//! From a new object to its end.
+//! The life of an object, from creation to deletion.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::{EVENT, repository, start};
 
 #[tokio::test]
-async fn an_object_is_brought_to_ready_and_left_alone() -> Result {
+async fn an_object_becomes_ready_and_is_not_reconciled_again() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "frame-ready").await?;
     let running = start(&namespace).await?;
     namespace.apply(&repository("repo", "ok")).await?;
@@ -21,21 +21,24 @@ async fn an_object_is_brought_to_ready_and_left_alone() -> Result {
             is_ready(object, "True")
         })
         .await?;
-    // RT-CON-001, RT-CON-007, RT-CON-011, SC-PROC-056, SC-PROC-068
+    // SC-PROC-056
     assert_eq!(
         ready["metadata"]["finalizers"],
         json!(["finalizers.fluxcd.io"])
     );
+    // RT-CON-007, SC-PROC-068
     assert_eq!(
         ready["status"]["observedGeneration"],
         ready["metadata"]["generation"]
     );
+    // RT-CON-011
     assert_eq!(condition(&ready, "Reconciling"), None);
     let condition = condition(&ready, "Ready").cloned().unwrap_or_default();
     assert_eq!(
         (&condition["reason"], &condition["message"]),
         (&json!("Succeeded"), &json!("stored artifact"))
     );
+    // RT-CON-001
     assert_eq!(condition["observedGeneration"], 1);
     // RT-KUB-006
     let managers = ready["metadata"]["managedFields"]
@@ -48,7 +51,7 @@ async fn an_object_is_brought_to_ready_and_left_alone() -> Result {
         )
     );
 
-    // RT-EVT-001, RT-EVT-002, RT-EVT-012, SC-PROC-080, SC-PROC-081, SC-PROC-083
+    // RT-EVT-001, RT-EVT-012: posted, with the revision
     let posted = running
         .sink
         .wait("a NewArtifact event", |event| {
@@ -59,7 +62,9 @@ async fn an_object_is_brought_to_ready_and_left_alone() -> Result {
         posted["metadata"],
         json!({"source.toolkit.fluxcd.io/revision": "main@sha1:1"})
     );
+    // SC-PROC-081
     running.sink.check()?;
+    // RT-EVT-001, RT-EVT-002: and recorded in Kubernetes
     let events = namespace
         .wait_all(EVENT, "the event is there", |events| {
             events
@@ -69,12 +74,13 @@ async fn an_object_is_brought_to_ready_and_left_alone() -> Result {
         })
         .await?;
     assert_eq!(events["involvedObject"]["uid"], ready["metadata"]["uid"]);
+    // SC-PROC-080
     assert_eq!(
         (&events["type"], &events["source"]["component"]),
         (&json!("Normal"), &json!("source-controller"))
     );
 
-    // RT-WAT-001, RT-CON-018: a label brings no reconcile; a request does, and changes nothing but its own field
+    // RT-WAT-001, RT-CON-018: a label does not trigger a reconcile; a request does, and only changes its own field
     let runs = running.runs.load(Ordering::SeqCst);
     namespace
         .merge(
@@ -163,7 +169,7 @@ async fn failures_stall_or_retry() -> Result {
         })
         .await?;
 
-    // RT-LED-012, SC-PROC-053, KC-PROC-048: a panic is an error like others, and tried again
+    // RT-LED-012, SC-PROC-053, KC-PROC-048: a panic is handled like any error, and retried
     let mut panics = running.panics.clone();
     namespace
         .wait_for("a second panic", panics.wait_for(|panics| *panics > 1))
@@ -176,7 +182,7 @@ async fn failures_stall_or_retry() -> Result {
         "{page}"
     );
 
-    // the next good spec heals all of them
+    // the next valid spec recovers all of them
     for name in ["stall", "retry", "panic"] {
         namespace.apply(&repository(name, "ok")).await?;
         namespace
@@ -189,7 +195,7 @@ async fn failures_stall_or_retry() -> Result {
 }
 
 #[tokio::test]
-async fn a_suspended_object_is_left_and_a_deleted_one_finalized() -> Result {
+async fn suspended_objects_are_skipped_and_deleted_ones_finalized() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "frame-end").await?;
     let running = start(&namespace).await?;
     namespace.apply(&repository("repo", "ok")).await?;
@@ -222,7 +228,7 @@ async fn a_suspended_object_is_left_and_a_deleted_one_finalized() -> Result {
     namespace.delete(GIT_REPOSITORY, "repo").await?;
     namespace.wait_gone(GIT_REPOSITORY, "repo").await?;
     assert_eq!(running.finalized.load(Ordering::SeqCst), 1);
-    // The run that takes the finalizer away is over a moment after the object is gone.
+    // The run that removes the finalizer ends shortly after the object is gone.
     let gone = async {
         while running
             .metrics
@@ -236,7 +242,7 @@ async fn a_suspended_object_is_left_and_a_deleted_one_finalized() -> Result {
 }
 
 #[tokio::test]
-async fn conditions_of_others_survive() -> Result {
+async fn conditions_of_other_controllers_are_kept() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "frame-foreign").await?;
     let _running = start(&namespace).await?;
     namespace.apply(&repository("repo", "ok")).await?;

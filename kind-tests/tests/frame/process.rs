@@ -1,4 +1,4 @@
-//! The frame as the controllers run it: their own binaries with flags and environment.
+//! The frame as the controllers use it: their own binaries with flags and environment.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -15,12 +15,12 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Between two looks at what cannot be waited for.
+/// The interval between reads of what cannot be watched.
 const PAUSE: Duration = Duration::from_millis(5);
 
 const LEASE: Kind = Kind("coordination.k8s.io/v1", "Lease");
 
-/// What `address` answers to a GET: the whole response, or nothing where nobody listens.
+/// The response of `address` to a GET; `None` if the connection is refused.
 async fn get(address: &str, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).await.ok()?;
     let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
@@ -30,11 +30,11 @@ async fn get(address: &str, path: &str) -> Option<String> {
     Some(answer)
 }
 
-/// A process that is killed when it is dropped.
+/// A process that is killed on drop.
 struct Process(Child);
 
 impl Process {
-    /// Asks it to end, as Kubernetes does.
+    /// Terminates it as Kubernetes does.
     fn terminate(&self) -> Result {
         let pid = Pid::from_raw(self.0.id() as i32).ok_or_else(|| Failure::new("no process"))?;
         Ok(kill_process(pid, Signal::TERM)?)
@@ -50,7 +50,7 @@ impl Drop for Process {
 
 #[tokio::test]
 async fn health_and_metrics_need_no_cluster() -> Result {
-    // RT-PRB-003, RT-MET-002, RT-KUB-003: the API server does not answer
+    // RT-PRB-003, RT-MET-002, RT-KUB-003: the API server does not respond
     let folder = std::env::temp_dir().join(format!("frame-process-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
     let kubeconfig = folder.join("kubeconfig");
@@ -98,7 +98,7 @@ async fn health_and_metrics_need_no_cluster() -> Result {
                 "{path}: {answer}"
             );
         }
-        // RT-LED-009: nor does the end wait for it
+        // RT-LED-009: the shutdown does not wait for it either
         process.terminate()?;
         let ended = async {
             loop {
@@ -125,7 +125,7 @@ fn watched<'a>(requests: &'a [Request], resources: &[&str]) -> Vec<&'a Request> 
 }
 
 #[tokio::test]
-async fn a_controller_watches_what_its_flags_say() -> Result {
+async fn watch_flags_select_what_is_watched() -> Result {
     let cluster = Cluster::shared().await?;
     let kinds = [
         "kustomizations",
@@ -136,9 +136,9 @@ async fn a_controller_watches_what_its_flags_say() -> Result {
     let configs = ["secrets", "configmaps"];
     let marked = "labelSelector=reconcile.fluxcd.io%2Fwatch%3DEnabled";
     for (flags, runtime_namespace, scoped, config_selector) in [
-        // RT-WAT-005, RT-WAT-009, RT-WAT-010, RT-KUB-004: everywhere, and of Secrets and ConfigMaps only what is marked
+        // RT-WAT-009, RT-WAT-010, RT-KUB-004: everywhere, and only labelled Secrets and ConfigMaps
         (&[][..], None, false, Some(Some(marked))),
-        // RT-WAT-009: an empty selector means all
+        // RT-WAT-009: an empty selector selects everything
         (
             &["--watch-configs-label-selector="][..],
             None,
@@ -224,13 +224,13 @@ async fn a_controller_watches_what_its_flags_say() -> Result {
                 "{flags:?}: {request:?}"
             );
         }
-        // RT-KUB-001: asked once, on a server that limits clients itself
+        // RT-KUB-001: one request, on a server that limits clients itself
         let probes = requests
             .iter()
             .filter(|request| request.uri == "/livez/ping")
             .count();
         ensure!(probes == 1, "{probes} probes: {requests:?}");
-        // RT-LED-010: without election nobody asks for a Lease
+        // RT-LED-010: without election there are no requests for a Lease
         let leases = requests
             .iter()
             .filter(|request| request.resource == "leases")
@@ -241,7 +241,7 @@ async fn a_controller_watches_what_its_flags_say() -> Result {
 }
 
 #[tokio::test]
-async fn the_log_tells_what_upstreams_tells() -> Result {
+async fn log_lines_are_upstreams() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "frame-log").await?;
     let settings = Settings::default()
         .flag("--enable-leader-election")
@@ -272,7 +272,7 @@ async fn the_log_tells_what_upstreams_tells() -> Result {
             &json!("GitRepository")
         )
     );
-    // RT-LOG-006: at debug, errors come with a stack
+    // RT-LOG-006: at debug level, errors have a stack
     ensure!(line["stacktrace"].is_string(), "{line}");
     // RT-LOG-012
     let sent = |line: &Value| line["logger"] == "events" && line["reason"] == "GitOperationFailed";
@@ -297,15 +297,15 @@ async fn the_log_tells_what_upstreams_tells() -> Result {
         (None, "Starting Controller"),
         (None, "Starting workers"),
     ] {
-        let said = entries.iter().find(|line| {
+        let entry = entries.iter().find(|line| {
             line["msg"]
                 .as_str()
                 .is_some_and(|text| text.starts_with(message))
         });
         let logger = logger.map_or(Value::Null, Value::from);
         ensure!(
-            said.is_some_and(|line| line["logger"] == logger),
-            "{message}: {said:?}"
+            entry.is_some_and(|line| line["logger"] == logger),
+            "{message}: {entry:?}"
         );
     }
     // RT-QUE-002
@@ -322,7 +322,7 @@ async fn the_log_tells_what_upstreams_tells() -> Result {
 }
 
 #[tokio::test]
-async fn metrics_are_what_dashboards_read() -> Result {
+async fn metrics_have_the_names_that_dashboards_use() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "frame-metrics").await?;
     // RT-LOG-008: with this gate lines keep all their keys
     let settings = Settings::default()
@@ -384,7 +384,7 @@ async fn metrics_are_what_dashboards_read() -> Result {
     ] {
         ensure!(page.contains(series), "no {series} in\n{page}");
     }
-    // RT-MET-023: the scrape says whose they are, not we
+    // RT-MET-023: these labels are added by the scrape, not by us
     for label in ["pod=", "exported_", "instance=", "job="] {
         ensure!(!page.contains(label), "{label} in\n{page}");
     }
@@ -411,7 +411,7 @@ async fn the_lease_is_kept_until_all_work_has_ended() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "frame-ending").await?;
     let settings = Settings::default().flag("--enable-leader-election");
     let mut source = Controller::start("source-controller", &namespace, settings).await?;
-    // Takes the request and never answers.
+    // Accepts the request and never responds.
     let git = TcpListener::bind("127.0.0.1:0").await?;
     namespace
         .apply(&format!(
@@ -460,7 +460,7 @@ async fn the_lease_is_kept_until_all_work_has_ended() -> Result {
 
 #[tokio::test]
 async fn the_cluster_is_found_as_kubectl_finds_it() -> Result {
-    // RT-ENV-003: a list, of which one file is missing; no list, but a file in the home folder
+    // RT-ENV-003: a list with one missing file; no list, but a file in the home folder
     let namespace = Namespace::create(&Cluster::shared().await?, "frame-home").await?;
     let user = format!("kustomize-controller.{}", namespace.name());
     let kubeconfig = namespace.cluster().kubeconfig_for(&user)?;
@@ -494,7 +494,7 @@ async fn events_leave_through_the_proxy_of_the_environment() -> Result {
         .flag("--storage-adv-addr=")
         .env("HTTP_PROXY", proxy.url())
         .env("HOSTNAME", "pod-7")
-        .env("GOMEMLIMIT", "1073741824"); // RT-ENV-006: taken note of by nobody
+        .env("GOMEMLIMIT", "1073741824"); // RT-ENV-006: without effect
     let mut source = Controller::start_unready("source-controller", &namespace, settings).await?;
     source.healthy().await?;
     let git = HttpGitServer::start();
@@ -531,7 +531,7 @@ async fn events_leave_through_the_proxy_of_the_environment() -> Result {
 
 #[tokio::test]
 async fn artifacts_come_from_the_host_that_the_environment_names() -> Result {
-    // RT-ENV-005: the advertised host is nobody's, SOURCE_CONTROLLER_LOCALHOST is the server
+    // RT-ENV-005: the advertised host does not exist, SOURCE_CONTROLLER_LOCALHOST is the server
     // RT-LED-010: which serves at once, as there is no election
     let source = Settings::default().flag("--storage-adv-addr=source-controller.nowhere.invalid.");
     let flux = Flux::start_with("localhost", source, Settings::default()).await?;

@@ -1,4 +1,4 @@
-//! What brings a reconcile, and how many run at once.
+//! What triggers a reconcile, and how many run concurrently.
 
 use std::sync::atomic::Ordering;
 
@@ -29,7 +29,7 @@ async fn every_object_is_reconciled_once_at_the_start() -> Result {
             .await?;
     }
     drop(first);
-    // RT-WAT-004: nothing has changed, and yet each is looked at
+    // RT-WAT-004: nothing has changed, and yet each is reconciled
     let second = start(&namespace).await?;
     let all = async {
         while second.runs.load(Ordering::SeqCst) < 2 {
@@ -37,7 +37,7 @@ async fn every_object_is_reconciled_once_at_the_start() -> Result {
         }
     };
     namespace.wait_for("a reconcile of each", all).await?;
-    // A third object shows that the first two were not looked at twice: its run comes after any that waits.
+    // A third object shows that the first two were not reconciled twice: its run comes after any waiting one.
     namespace.apply(&repository("c", "ok")).await?;
     namespace
         .wait(GIT_REPOSITORY, "c", "is ready", |object| {
@@ -50,7 +50,7 @@ async fn every_object_is_reconciled_once_at_the_start() -> Result {
 }
 
 #[tokio::test]
-async fn as_many_run_at_once_as_there_are_workers() -> Result {
+async fn concurrency_is_limited_by_workers() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "frame-workers").await?;
     let running = start(&namespace).await?;
     for name in ["a", "b", "c"] {
@@ -63,7 +63,7 @@ async fn as_many_run_at_once_as_there_are_workers() -> Result {
             holding.wait_for(|holding| *holding == 2),
         )
         .await??;
-    // RT-QUE-010, RT-MET-015, RT-MET-021: the third waits its turn
+    // RT-QUE-010, RT-MET-015, RT-MET-021: the third waits for a worker
     let waits = async {
         let depth =
             "workqueue_depth{controller=\"gitrepository\",name=\"gitrepository\",priority=\"0\"} 1";
@@ -90,7 +90,7 @@ async fn as_many_run_at_once_as_there_are_workers() -> Result {
         ),
         Some(2.0)
     );
-    // RT-PRB-004: who is at work
+    // RT-PRB-004: the work in progress
     let work: Vec<_> = running
         .metrics
         .work()

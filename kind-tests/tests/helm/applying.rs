@@ -1,4 +1,4 @@
-//! How a release's objects come about.
+//! How the objects of a release are created and changed.
 
 use flux_helm::action::{ApplyMethod, ApplyMethodChoice, UninstallOptions, UpgradeOptions};
 use flux_helm::{Status, secret_name};
@@ -13,7 +13,7 @@ const MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: map}\ndata:
 const WEB: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  replicas: 0\n  selector: {matchLabels: {app: web}}\n  template:\n    metadata: {labels: {app: web}}\n    spec: {containers: [{name: web, image: example.com/web, env: [{name: IS, value: '{{ .Values.is }}'}]}]}\n";
 const HOOK: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: hook\n  annotations: {helm.sh/hook: 'pre-install,pre-upgrade'}\n";
 
-/// The managers of an object's fields, with what they manage: no times.
+/// The managers of an object's fields, with the managed fields, without times.
 fn managed(object: &Value) -> Vec<Value> {
     let entries = object["metadata"]["managedFields"].as_array();
     let mut managed: Vec<Value> = entries
@@ -42,9 +42,8 @@ fn managers(object: &Value) -> Vec<(String, String)> {
         .collect()
 }
 
-// HE-KUBE-001 HE-KUBE-005 HE-KUBE-013 HE-ACT-007 HE-ACT-011
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn objects_are_ours_as_they_would_be_helms() -> Result {
+async fn objects_have_the_ownership_that_helm_sets() -> Result {
     let templates = [
         ("templates/map.yaml", MAP),
         ("templates/web.yaml", WEB),
@@ -99,12 +98,14 @@ async fn objects_are_ours_as_they_would_be_helms() -> Result {
             };
             let our = ours.namespace.get(kind, name).await?.unwrap_or_default();
             let their = theirs.namespace.get(kind, name).await?.unwrap_or_default();
+            // HE-KUBE-013, HE-ACT-007: operations, fields and metadata are those that Helm manages
             ensure!(
                 own(&our) == own(&their),
                 "{step} {name}:\n{}\n{}",
                 own(&our),
                 own(&their)
             );
+            // HE-KUBE-001
             for (manager, _) in managers(&our) {
                 ensure!(
                     manager == "helm-controller" || manager == "kube-controller-manager",
@@ -123,9 +124,8 @@ async fn objects_are_ours_as_they_would_be_helms() -> Result {
     Ok(())
 }
 
-// HE-KUBE-004 HE-KUBE-006 HE-KUBE-011 HE-ACT-012
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_applied_is_told_as_helm_tells_it() -> Result {
+async fn apply_errors_are_helms() -> Result {
     let web = WEB.replace("{{ .Values.is }}", "x");
     let unknown = web.replace("replicas: 0", "replicas: 0\n  replica: 1");
     let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: bad_NAME}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: fine}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: map}\ndata: {of: x}\nextra: x\n";
@@ -142,8 +142,8 @@ async fn what_cannot_be_applied_is_told_as_helm_tells_it() -> Result {
         lines.sort();
         lines
     };
-    let our = ours.refused().await?;
-    // One kind after the other, errors in that order; what can be created is.
+    let our = ours.install_error().await?;
+    // HE-KUBE-004, HE-KUBE-006: one kind after the other, errors in that order; valid objects are created
     ensure!(our.lines().count() == 3, "{our}");
     for (line, part) in our.lines().zip(["bad_NAME", ".extra:", ".spec.replica:"]) {
         ensure!(line.contains(part), "{our}");
@@ -154,18 +154,20 @@ async fn what_cannot_be_applied_is_told_as_helm_tells_it() -> Result {
     );
     let record = ours.releaser().records().get("web", 1).await?;
     let record = record.unwrap_or_default();
+    // HE-ACT-012
     ensure!(record.status() == Status::Failed, "{}", record.status());
 
-    let theirs = ours.helm_refuses(&["install", "web2"])?;
+    let theirs = ours.helm_error(&["install", "web2"])?;
     let theirs = theirs.replace("web2", "web");
-    // Helm says first what belongs to the other release.
+    // Helm first reports objects of other releases.
     ensure!(theirs.contains("cannot be imported"), "{theirs}");
     let cli = Cli {
         helm: Helm::V4,
         namespace: &ours.namespace,
     };
     cli.run(&["uninstall", "web", "--wait"])?;
-    let theirs = ours.helm_refuses(&["install", "web"])?;
+    let theirs = ours.helm_error(&["install", "web"])?;
+    // HE-KUBE-011
     ensure!(
         lines(&our) == lines(&theirs),
         "ours:\n{our}\nhelm:\n{theirs}"
@@ -173,9 +175,8 @@ async fn what_cannot_be_applied_is_told_as_helm_tells_it() -> Result {
     Ok(())
 }
 
-// HE-KUBE-007 HE-KUBE-016 HE-KUBE-017 HE-KUBE-018 HE-ACT-022
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_pruned_while_something_cannot_be_applied() -> Result {
+async fn nothing_is_pruned_if_an_object_cannot_be_applied() -> Result {
     let old = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: old}\n";
     let kept = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kept}\n";
     let map = MAP.replace("{{ .Values.is }}", "x");
@@ -193,7 +194,7 @@ async fn nothing_is_pruned_while_something_cannot_be_applied() -> Result {
     let keep = json!({"metadata": {"annotations": {"helm.sh/resource-policy": "keep"}}});
     ours.namespace.merge(CONFIG_MAP, "kept", keep).await?;
 
-    // The selector may not change, and no field may be unknown; both are told.
+    // HE-KUBE-007: the selector is immutable, and unknown fields are errors; both are reported
     let web = WEB
         .replace("{{ .Values.is }}", "x")
         .replace("app: web", "app: other");
@@ -215,6 +216,7 @@ async fn nothing_is_pruned_while_something_cannot_be_applied() -> Result {
         matches!(parts.as_slice(), [map, web] if map.contains("field not declared in schema") && web.contains("field is immutable")),
         "{error}"
     );
+    // HE-KUBE-018: nothing is pruned; HE-ACT-022: what was created is cleaned up
     for (name, there) in [("old", true), ("kept", true), ("new", false)] {
         let found = ours.namespace.get(CONFIG_MAP, name).await?.is_some();
         ensure!(found == there, "{name} is there: {found}");
@@ -223,8 +225,10 @@ async fn nothing_is_pruned_while_something_cannot_be_applied() -> Result {
     ours.change(&files(&[("templates/map.yaml", &map)]))?;
     let upgraded = ours.upgrade("{}").await?;
     ensure!(upgraded.revision == 3, "{}", upgraded.revision);
+    // HE-KUBE-016
     ours.namespace.wait_gone(CONFIG_MAP, "old").await?;
     ours.namespace.wait_gone(DEPLOYMENT, "web").await?;
+    // HE-KUBE-017
     let kept = ours.namespace.get(CONFIG_MAP, "kept").await?;
     ensure!(kept.is_some(), "kept was pruned");
     Ok(())
@@ -232,14 +236,14 @@ async fn nothing_is_pruned_while_something_cannot_be_applied() -> Result {
 
 // HE-ACT-008 HE-ACT-009 HE-KUBE-015
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_there_already_is_taken_over_only_if_that_is_wanted() -> Result {
+async fn existing_objects_are_adopted_only_on_request() -> Result {
     let map = MAP.replace("{{ .Values.is }}", "ours");
     let mut ours = Bench::new("helm-adopt", &files(&[("templates/map.yaml", &map)])).await?;
     let there =
         "{apiVersion: v1, kind: ConfigMap, metadata: {name: map}, data: {is: theirs, more: x}}";
     ours.namespace.apply(there).await?;
-    let our = ours.refused().await?;
-    ensure!(our == ours.helm_refuses(&["install", "web"])?, "{our}");
+    let our = ours.install_error().await?;
+    ensure!(our == ours.helm_error(&["install", "web"])?, "{our}");
     ensure!(
         ours.releaser().records().history("web").await?.is_empty(),
         "a record"
@@ -259,9 +263,8 @@ async fn what_is_there_already_is_taken_over_only_if_that_is_wanted() -> Result 
     Ok(())
 }
 
-// HE-KUBE-005 HE-KUBE-009 HE-KUBE-010 HE-KUBE-014
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_the_client_side_only_what_changes_is_sent() -> Result {
+async fn client_side_updates_only_send_changes() -> Result {
     let mut ours = Bench::new(
         "helm-client-side",
         &files(&[("templates/map.yaml", MAP), ("templates/web.yaml", WEB)]),
@@ -280,28 +283,32 @@ async fn on_the_client_side_only_what_changes_is_sent() -> Result {
     let counter = ours.counter()?;
     ours.install("is: a").await?;
     let sent = writes(&counter)?;
+    // HE-KUBE-005
     ensure!(
         sent == ["create configmaps", "create deployments"],
         "{sent:?}"
     );
 
-    // What others added stays, what the release says comes back.
+    // Additions by others stay, changes of the release's fields are reverted.
     let drift = json!({"data": {"is": "drift", "theirs": "x"}});
     ours.namespace.merge(CONFIG_MAP, "map", drift).await?;
     let counter = ours.counter()?;
     ours.upgrade("is: a").await?;
     let sent = writes(&counter)?;
+    // HE-KUBE-010: the Deployment's patch is empty
     ensure!(sent == ["patch configmaps"], "{sent:?}");
     let live = ours
         .namespace
         .get(CONFIG_MAP, "map")
         .await?
         .unwrap_or_default();
+    // HE-KUBE-009
     ensure!(
         live["data"] == json!({"is": "a", "rest": "same", "theirs": "x"}),
         "{live}"
     );
 
+    // HE-KUBE-014
     ours.options.force = true;
     let counter = ours.counter()?;
     ours.upgrade("is: b").await?;
@@ -332,7 +339,7 @@ async fn on_the_client_side_only_what_changes_is_sent() -> Result {
 
 // HE-ACT-025 HE-ACT-027 HE-ACT-028
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rollback_brings_back_what_was() -> Result {
+async fn a_rollback_restores_the_previous_objects() -> Result {
     let one = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: one}\n";
     let two = one.replace("one", "two");
     let mut ours = Bench::new(
@@ -377,22 +384,22 @@ async fn a_rollback_brings_back_what_was() -> Result {
 
 // HE-KUBE-003
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_name_that_the_server_makes_up_is_as_it_is_for_helm() -> Result {
+async fn generated_names_behave_as_in_helm() -> Result {
     let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {generateName: made-up-}\n";
     let two = map.replace("generateName", "name: a, generateName");
     let mut ours = Bench::new("helm-generated", &files(&[("templates/m.yaml", map)])).await?;
-    let our = ours.refused().await?;
-    // What has no name cannot be deleted either.
+    let our = ours.install_error().await?;
+    // An object without name cannot be deleted either.
     ours.namespace
         .delete(SECRET, &secret_name("web", 1))
         .await?;
-    let their = ours.helm_refuses(&["install", "web"])?;
+    let their = ours.helm_error(&["install", "web"])?;
     ensure!(our == their, "{our}\n{their}");
     ours.namespace
         .delete(SECRET, &secret_name("web", 1))
         .await?;
 
-    // Client-side it is created, once.
+    // Client-side it is created once.
     ours.method = ApplyMethod::ClientSide;
     ours.install("{}").await?;
     let mut made = ours.namespace.names(CONFIG_MAP).await?;
@@ -400,14 +407,14 @@ async fn a_name_that_the_server_makes_up_is_as_it_is_for_helm() -> Result {
     ensure!(made.len() == 1, "{made:?}");
     let our = ours.try_upgrade("{}", UpgradeOptions::default()).await?;
     let our = failure(our.result);
-    let their = ours.helm_refuses(&["upgrade", "web"])?;
+    let their = ours.helm_error(&["upgrade", "web"])?;
     let their = their.trim_start_matches("UPGRADE FAILED: ");
     ensure!(our == their, "{our}\n{their}");
 
     ours.change(&files(&[("templates/m.yaml", &two)]))?;
     let our = ours.try_upgrade("{}", UpgradeOptions::default()).await?;
     let our = failure(our.result);
-    let their = ours.helm_refuses(&["upgrade", "web"])?;
+    let their = ours.helm_error(&["upgrade", "web"])?;
     let their = their.trim_start_matches("UPGRADE FAILED: ");
     ensure!(our == their, "{our}\n{their}");
     Ok(())
@@ -415,7 +422,7 @@ async fn a_name_that_the_server_makes_up_is_as_it_is_for_helm() -> Result {
 
 // HE-ACT-010
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_namespace_is_created_where_it_is_not() -> Result {
+async fn the_namespace_is_created_if_missing() -> Result {
     let map = MAP.replace("{{ .Values.is }}", "x");
     let mut ours = Bench::new("helm-namespace", &files(&[("templates/map.yaml", &map)])).await?;
     for (method, suffix) in [
@@ -424,7 +431,7 @@ async fn the_namespace_is_created_where_it_is_not() -> Result {
     ] {
         ours.method = method;
         let name = format!("{}-{suffix}", ours.namespace.name());
-        // The second time it is there.
+        // The second time it exists.
         for time in ["first", "second"] {
             let installed = ours
                 .try_install("{}", |options| {

@@ -1,4 +1,4 @@
-//! What the scenarios have in common: a namespace, a chart, our releaser and Helm's command.
+//! Shared by the scenarios: a namespace, a chart, our releaser and the helm command.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -28,7 +28,7 @@ pub(crate) struct Bench {
     target: Target,
 }
 
-/// A chart `web` of these templates.
+/// A chart `web` with these templates.
 pub(crate) fn files<'f>(templates: &[(&'f str, &'f str)]) -> Vec<(&'f str, &'f str)> {
     let chart = ("Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n");
     [&[chart], templates].concat()
@@ -55,7 +55,7 @@ fn chart(files: &[(&str, &str)]) -> Result<ParsedChart> {
     Ok(ParsedChart::new(Chart::from_files(files.collect())?))
 }
 
-/// A client whose requests can be told from others', impersonating somebody.
+/// A client with its own user for counting, optionally impersonating another one.
 async fn client(kubeconfig: PathBuf, user: Option<&str>) -> Result<Client> {
     let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
     let options = KubeConfigOptions::default();
@@ -85,7 +85,7 @@ impl Bench {
         })
     }
 
-    /// The chart changes.
+    /// Replaces the chart.
     pub(crate) fn change(&mut self, files: &[(&str, &str)]) -> Result {
         self.chart = chart(files)?;
         let owned = |(name, data): &(&str, &str)| ((*name).to_owned(), (*data).to_owned());
@@ -98,14 +98,14 @@ impl Bench {
         Releaser::new(target, self.namespace.name(), options)
     }
 
-    /// The cluster as our side sees it, acting as somebody.
+    /// The cluster as seen by our side, optionally impersonating a user.
     pub(crate) async fn target_as(&self, user: Option<&str>) -> Result<Target> {
         let kubeconfig = self.namespace.cluster().kubeconfig_for(&self.user)?;
         let client = client(kubeconfig, user).await?;
         Ok(self.target.acting_as(client))
     }
 
-    /// Counts what our side asks from now on.
+    /// Counts the requests of our side from now on.
     pub(crate) fn counter(&self) -> Result<Counter> {
         Counter::start(self.namespace.cluster(), &self.user)
     }
@@ -119,14 +119,14 @@ impl Bench {
         Ok(Draft::new(self.chart.chart(), config, rendered))
     }
 
-    /// Carries an action to its end; whatever was stored last is what the action ended with.
+    /// Runs an action to its end; the last stored record must be the one that it returns.
     pub(crate) async fn perform(&self, action: Action) -> Result<Performed> {
         let mut last = None;
         let mut stored = |record: &Release| last = Some((record.revision, record.status()));
         let releaser = self.releaser();
         let performing = releaser.perform(action, &mut stored, std::future::pending());
         let performed = self.namespace.wait_for("is performed", performing).await?;
-        // A record that is gone is not written before.
+        // A deleted record is not written before.
         if let Some((revision, status)) = last
             && revision == performed.release.revision
             && performed.release.status() != Status::Uninstalled
@@ -140,7 +140,7 @@ impl Bench {
         Ok(performed)
     }
 
-    /// An installation about to be carried out.
+    /// An installation before its first step.
     pub(crate) async fn begin_install(&self, values: &str) -> Result<Action> {
         let mut options = InstallOptions::new("web", self.namespace.name());
         options.apply_method = self.method;
@@ -154,7 +154,7 @@ impl Bench {
         Ok(install.start(draft, now()))
     }
 
-    /// Installs, whatever comes of it.
+    /// Installs, and returns the result whether it failed or not.
     pub(crate) async fn try_install(
         &self,
         values: &str,
@@ -183,7 +183,7 @@ impl Bench {
         self.install_with(values, |_| {}).await
     }
 
-    /// Upgrades, whatever comes of it.
+    /// Upgrades, and returns the result whether it failed or not.
     pub(crate) async fn try_upgrade(
         &self,
         values: &str,
@@ -216,20 +216,20 @@ impl Bench {
         self.perform(action).await
     }
 
-    /// Why an installation of the chart fails, without the namespace's name.
-    pub(crate) async fn refused(&self) -> Result<String> {
+    /// The error of installing the chart, without the namespace's name.
+    pub(crate) async fn install_error(&self) -> Result<String> {
         let performed = self.try_install("{}", |_| {}).await?;
         let error = performed.result.err();
         let error = error.ok_or_else(|| Failure::new("it was installed"))?;
         Ok(chain(&error).replace(self.namespace.name(), "ns"))
     }
 
-    /// The same of Helm 4 and the same chart, with these arguments.
-    pub(crate) fn helm_refuses(&self, arguments: &[&str]) -> Result<String> {
+    /// The error of Helm 4 for the same chart, with these arguments.
+    pub(crate) fn helm_error(&self, arguments: &[&str]) -> Result<String> {
         let output = self.helm(arguments)?;
         ensure!(!output.status.success(), "helm did it");
         let told = String::from_utf8(output.stderr)?;
-        // Its log comes before.
+        // Its log precedes it.
         let at = told.rfind("Error: ").unwrap_or_default();
         let told = told.get(at..).unwrap_or_default();
         let told = told.trim_end().trim_start_matches("Error: ");
@@ -237,7 +237,7 @@ impl Bench {
         Ok(told.replace(self.namespace.name(), "ns"))
     }
 
-    /// Helm 4, given the chart behind the first two arguments.
+    /// Runs Helm 4, with the chart after the first two arguments.
     pub(crate) fn helm(&self, arguments: &[&str]) -> Result<Output> {
         let files: Vec<(&str, &str)> = self
             .files
@@ -255,7 +255,7 @@ impl Bench {
     }
 }
 
-/// Helm's command in a namespace.
+/// The helm command in a namespace.
 pub(crate) struct Cli<'n> {
     pub(crate) helm: Helm,
     pub(crate) namespace: &'n Namespace,
@@ -296,7 +296,7 @@ impl Cli<'_> {
     }
 }
 
-/// The text of a failure; empty if there is none.
+/// The text of a failure; empty without one.
 pub(crate) fn failure(result: std::result::Result<(), PerformError>) -> String {
     result.map_or_else(|error| chain(&error), |()| String::new())
 }

@@ -1,4 +1,4 @@
-//! What is deleted with a release.
+//! The objects deleted with a release.
 
 use std::time::Duration;
 
@@ -11,20 +11,19 @@ use crate::bench::{Bench, files};
 
 const OBJECTS: &str = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: foreign}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: bare}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: gone}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: kept, annotations: {helm.sh/resource-policy: keep}}\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: secret}\n---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  replicas: 0\n  selector: {matchLabels: {app: web}}\n  template:\n    metadata: {labels: {app: web}}\n    spec: {containers: [{name: web, image: example.com/web}]}\n";
 
-// HE-ACT-030 HE-ACT-031 HE-ACT-034 HE-ACT-036 HE-ACT-038 HE-KUBE-019
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_what_is_the_releases_own_goes_with_it() -> Result {
+async fn an_uninstallation_deletes_only_objects_of_the_release() -> Result {
     let ours = Bench::new("helm-uninstall", &files(&[("templates/all.yaml", OBJECTS)])).await?;
     ours.install("{}").await?;
     ours.upgrade("{}").await?;
     let namespace = &ours.namespace;
-    // Another release took one over, somebody removed the metadata of one, and one is gone.
+    // One was adopted by another release, one has lost its metadata, and one is gone.
     let other = json!({"metadata": {"annotations": {"meta.helm.sh/release-name": "other"}}});
     namespace.merge(CONFIG_MAP, "foreign", other).await?;
     let bare = json!({"metadata": {"labels": null, "annotations": null}});
     namespace.merge(CONFIG_MAP, "bare", bare).await?;
     namespace.delete(CONFIG_MAP, "gone").await?;
-    // It takes a while to go.
+    // Its deletion takes a while.
     let finalizer = json!({"metadata": {"finalizers": ["kind-tests.fluxcd.io/hold"]}});
     namespace.merge(SECRET, "secret", finalizer).await?;
 
@@ -36,6 +35,7 @@ async fn only_what_is_the_releases_own_goes_with_it() -> Result {
             .wait(SECRET, "secret", "is being deleted", deleted)
             .await?;
         let there = ours.releaser().records().history("web").await?.len();
+        // HE-ACT-034
         ensure!(
             there == 2,
             "the records did not wait for the objects: {there}"
@@ -45,7 +45,9 @@ async fn only_what_is_the_releases_own_goes_with_it() -> Result {
     });
     released?;
     let performed = performed?;
+    // HE-KUBE-019: one object is gone already
     ensure!(performed.result.is_ok(), "{:?}", performed.result);
+    // HE-ACT-031, HE-ACT-038
     ensure!(
         performed.info
             == "These resources were kept due to the resource policy:\n[ConfigMap] kept\n2 resource(s) were not deleted because they are not owned by this release:\n[ConfigMap] foreign\n[ConfigMap] bare\n",
@@ -65,6 +67,7 @@ async fn only_what_is_the_releases_own_goes_with_it() -> Result {
         namespace.get(DEPLOYMENT, "web").await?.is_none(),
         "web is there"
     );
+    // HE-ACT-036
     ensure!(
         ours.releaser().records().history("web").await?.is_empty(),
         "records are left"
@@ -75,6 +78,7 @@ async fn only_what_is_the_releases_own_goes_with_it() -> Result {
         .iter()
         .filter(|r| r.verb == "delete" && !r.uri.contains("sh.helm.release"));
     let kinds: Vec<&str> = deletes.map(|r| r.resource.as_str()).collect();
+    // HE-ACT-030: in this order
     ensure!(
         kinds == ["deployments", "configmaps", "secrets"],
         "{kinds:?}"
@@ -102,7 +106,7 @@ async fn an_upgrade_prunes_nothing_of_another_release() -> Result {
 
 // HE-ACT-032 HE-ACT-034 HC-WAIT-010
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_uninstallation_tells_what_does_not_go() -> Result {
+async fn an_uninstallation_reports_remaining_objects() -> Result {
     let held = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: held, finalizers: [kind-tests.fluxcd.io/hold]}\n";
     let mut ours = Bench::new("helm-held", &files(&[("templates/all.yaml", held)])).await?;
     for (strategy, want) in [

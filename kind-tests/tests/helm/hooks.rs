@@ -1,4 +1,4 @@
-//! Hooks run on a cluster.
+//! Running hooks on a cluster.
 
 use std::time::Duration;
 
@@ -42,9 +42,8 @@ fn phases(release: &Release) -> Vec<(&str, HookPhase)> {
         .collect()
 }
 
-// HE-HOOK-006 HE-HOOK-007 HE-HOOK-010 HE-HOOK-013 HE-HOOK-015 HE-HOOK-016
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_has_to_complete_and_anything_else_is_ready_at_once() -> Result {
+async fn hook_jobs_must_complete_and_other_hooks_are_ready_at_once() -> Result {
     let all = [
         job(
             "migrate",
@@ -70,11 +69,14 @@ async fn a_job_has_to_complete_and_anything_else_is_ready_at_once() -> Result {
         .get(JOB_KIND, "migrate")
         .await?
         .unwrap_or_default();
+    // HE-HOOK-010
     ensure!(first["status"]["succeeded"] == 1, "{first}");
+    // HE-HOOK-015
     ensure!(
         first["metadata"]["labels"]["app.kubernetes.io/managed-by"].is_null(),
         "{first}"
     );
+    // HE-HOOK-013
     ensure!(
         ours.namespace.get(CONFIG_MAP, "note").await?.is_none(),
         "note stays"
@@ -90,12 +92,14 @@ async fn a_job_has_to_complete_and_anything_else_is_ready_at_once() -> Result {
         .get(JOB_KIND, "migrate")
         .await?
         .unwrap_or_default();
+    // HE-HOOK-006
     ensure!(
         second["metadata"]["uid"] != first["metadata"]["uid"],
         "the old Job was not deleted before the new one was created"
     );
     let gone = ours.uninstall(UninstallOptions::default()).await?;
     ensure!(gone.result.is_ok(), "{:?}", gone.result);
+    // HE-HOOK-015: hooks are not deleted; HE-HOOK-016: the one of the stored record has run
     for (name, there) in [("stays", true), ("last", true)] {
         let found = ours.namespace.get(CONFIG_MAP, name).await?.is_some();
         ensure!(found == there, "{name} is there: {found}");
@@ -105,7 +109,7 @@ async fn a_job_has_to_complete_and_anything_else_is_ready_at_once() -> Result {
 
 // HE-HOOK-010 HE-HOOK-011 HE-HOOK-012
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_that_fails_fails_the_release() -> Result {
+async fn a_failed_hook_job_fails_the_release() -> Result {
     let nowhere = "  activeDeadlineSeconds: 1\n";
     let all = [
         map("a-first", "pre-install,pre-upgrade", "hook-succeeded"),
@@ -160,18 +164,18 @@ async fn a_job_that_fails_fails_the_release() -> Result {
         "b-broken"
     );
 
-    // As Helm 3 waits.
+    // With Helm 3's wait.
     ours.options.wait = WaitStrategy::Legacy;
     let purged = ours.uninstall(UninstallOptions::default()).await?;
     ensure!(purged.result.is_ok(), "{:?}", purged.result);
-    let error = ours.refused().await?;
+    let error = ours.install_error().await?;
     ensure!(
         error == "failed pre-install: job b-broken failed: DeadlineExceeded",
         "{error}"
     );
     ours.options.wait = WaitStrategy::Watcher;
 
-    // One that runs for longer than there is time.
+    // One that runs longer than the timeout.
     let slow = job("slow", "pre-upgrade", "hook-failed", "").replace(
         "restartPolicy",
         "nodeSelector: {no: such-node}, restartPolicy",
@@ -191,26 +195,26 @@ async fn a_job_that_fails_fails_the_release() -> Result {
 
 // HE-HOOK-008 HE-HOOK-009 HE-KUBE-011
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hook_takes_nothing_over() -> Result {
+async fn hooks_do_not_adopt_existing_objects() -> Result {
     let hook = map("taken", "pre-install", "hook-succeeded");
     let mut ours = Bench::new("helm-hook-taken", &files(&[("templates/hook.yaml", &hook)])).await?;
     let there = "{apiVersion: v1, kind: ConfigMap, metadata: {name: taken}, data: {is: another's}}";
     ours.namespace.apply(there).await?;
-    let our = ours.refused().await?;
+    let our = ours.install_error().await?;
     ensure!(
         our.starts_with("failed pre-install: warning: Hook pre-install web/templates/hook.yaml failed: conflict occurred while applying object ns/taken /v1, Kind=ConfigMap: Apply failed with 1 conflict: "),
         "{our}"
     );
     let purged = ours.uninstall(UninstallOptions::default()).await?;
     ensure!(purged.result.is_ok(), "{:?}", purged.result);
-    let theirs = ours.helm_refuses(&["install", "web"])?;
+    let theirs = ours.helm_error(&["install", "web"])?;
     ensure!(our == theirs, "{our}\n{theirs}");
 
-    // Client-side it is created, and so may not be there.
+    // Client-side it is created, and so must not exist.
     let purged = ours.uninstall(UninstallOptions::default()).await?;
     ensure!(purged.result.is_ok(), "{:?}", purged.result);
     ours.method = flux_helm::action::ApplyMethod::ClientSide;
-    let our = ours.refused().await?;
+    let our = ours.install_error().await?;
     ensure!(
         our == "failed pre-install: warning: Hook pre-install web/templates/hook.yaml failed: configmaps \"taken\" already exists",
         "{our}"

@@ -1,4 +1,4 @@
-//! Clusters that do not answer, and records that they do not take.
+//! Unresponsive clusters, and records that the server rejects.
 
 use flux_cluster::Cluster;
 use flux_errors::chain;
@@ -13,12 +13,12 @@ use crate::bench::{Bench, files};
 
 // HE-ACT-001
 #[tokio::test]
-async fn a_cluster_that_does_not_answer_is_told_of_first() -> Result {
+async fn an_unreachable_cluster_is_reported_first() -> Result {
     let [port] = free_ports()?;
     let config = kube::Config::new(format!("http://127.0.0.1:{port}").parse()?);
     let cluster = Cluster::new(kube::Client::try_from(config)?, FIELD_MANAGER);
     let releaser = Releaser::new(cluster, "apps", Options::default());
-    // The name is none, but the cluster comes first.
+    // The name is invalid, but the cluster is checked first.
     let install = releaser
         .install(InstallOptions::new("NO NAME", "apps"))
         .await
@@ -61,7 +61,7 @@ async fn a_cluster_that_does_not_answer_is_told_of_first() -> Result {
     Ok(())
 }
 
-/// Text that cannot be packed.
+/// Incompressible text.
 fn noise(bytes: usize) -> String {
     let mut state = 1_u64;
     let mut next = || {
@@ -73,9 +73,8 @@ fn noise(bytes: usize) -> String {
     (0..bytes).map(|_| next()).collect()
 }
 
-// HE-ACT-040 HE-REL-013 HC-REL-003 HC-REL-005 HC-REL-006 HC-REL-008
 #[tokio::test]
-async fn records_are_refused_in_the_servers_words() -> Result {
+async fn rejected_records_are_reported_with_the_servers_message() -> Result {
     let bench = Bench::new("helm-records", &files(&[])).await?;
     let namespace = &bench.namespace;
     let records = bench.releaser();
@@ -91,7 +90,7 @@ async fn records_are_refused_in_the_servers_words() -> Result {
         result.map_or_else(|error| chain(&error), |()| "stored".to_owned())
     };
     record.labels.insert("team".to_owned(), "a".to_owned());
-    // The first writing and the last one leave their time, each its own.
+    // HE-REL-013, HC-REL-003: the first and the last write each set a time
     for stamp in ["createdAt", "modifiedAt"] {
         let stored = match stamp {
             "createdAt" => records.create(&record).await,
@@ -110,15 +109,18 @@ async fn records_are_refused_in_the_servers_words() -> Result {
         wanted.sort_unstable();
         ensure!(labels == wanted, "{labels:?}");
         ensure!(secret["type"] == "helm.sh/release.v1", "{}", secret["type"]);
+        // HC-REL-008
         let metadata = &secret["metadata"];
         ensure!(
             metadata["annotations"].is_null() && metadata["ownerReferences"].is_null(),
             "{metadata}"
         );
     }
+    // HC-REL-005
     let twice = told(records.create(&record).await);
     ensure!(twice == "release: already exists", "{twice}");
 
+    // HE-ACT-040, HC-REL-008
     for (bytes, want) in [
         (
             2_000_000,
@@ -150,7 +152,7 @@ async fn records_are_refused_in_the_servers_words() -> Result {
         "{error}"
     );
 
-    // What cannot be read is passed over, and asked for by itself is told of.
+    // HC-REL-006: unreadable records are skipped in lists, and an error when requested individually
     namespace
         .apply("{apiVersion: v1, kind: Secret, type: helm.sh/release.v1, metadata: {name: sh.helm.release.v1.web.v3, labels: {name: web, owner: helm, version: '3'}}, stringData: {release: '%%'}}")
         .await?;
@@ -173,18 +175,18 @@ async fn records_are_refused_in_the_servers_words() -> Result {
 
 // HE-ACT-040 HE-REL-017
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_applied_whose_record_cannot_be_stored() -> Result {
+async fn nothing_is_applied_if_the_record_cannot_be_stored() -> Result {
     let text = format!(
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: map}}\n# {}\n",
         noise(700_000).replace(['{', '}'], "x")
     );
     let ours = Bench::new("helm-too-large", &files(&[("templates/map.yaml", &text)])).await?;
-    let our = ours.refused().await?;
+    let our = ours.install_error().await?;
     ensure!(
         our == "create: failed to create: Secret \"sh.helm.release.v1.web.v1\" is invalid: data: Too long: may not be more than 1048576 bytes",
         "{our}"
     );
-    let theirs = ours.helm_refuses(&["install", "web"])?;
+    let theirs = ours.helm_error(&["install", "web"])?;
     ensure!(theirs.ends_with(&our), "{theirs}");
     let map = ours.namespace.get(kind_tests::CONFIG_MAP, "map").await?;
     ensure!(map.is_none(), "it was applied");

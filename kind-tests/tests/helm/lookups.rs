@@ -1,8 +1,9 @@
 //! `lookup` in templates.
 
+use flux_budget::Budget;
 use flux_errors::chain;
 use flux_helm::{Chart, File, ParsedChart, RenderOptions, Values};
-use flux_release::render;
+use flux_release::{SchemaDocuments, render};
 use kind_tests::helm_cli::Helm;
 use kind_tests::{Result, ensure};
 
@@ -10,7 +11,7 @@ use crate::bench::{Bench, Cli, files, unpack};
 
 const OBJECTS: &str = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: found, labels: {of: us}}\ndata: {n: '1'}\n---\napiVersion: v1\nkind: ServiceAccount\nmetadata: {name: b}\n---\napiVersion: v1\nkind: ServiceAccount\nmetadata: {name: a}\n";
 
-/// What is found.
+/// Templates with results.
 const FOUND: &[&str] = &[
     r#"{{ (lookup "v1" "ConfigMap" .Release.Namespace "found").data | toJson }}"#,
     r#"{{ (lookup "v1" "ConfigMap" .Release.Namespace "found").metadata.labels | toJson }}"#,
@@ -24,7 +25,7 @@ const FOUND: &[&str] = &[
     r#"{{ typeOf (lookup "v1" "ConfigMap" .Release.Namespace "found").metadata.creationTimestamp }}"#,
 ];
 
-/// How both fail, or what both find.
+/// Templates with errors or unusual results.
 const ODD: &[&str] = &[
     r#"{{ lookup "nowhere.io/v1" "Thing" "" "x" | toJson }}"#,
     r#"{{ lookup "v9" "Thing" "" "x" | toJson }}"#,
@@ -35,7 +36,7 @@ const ODD: &[&str] = &[
     r#"{{ lookup "v1" "ConfigMap" .Release.Namespace "Not A Name" | toJson }}"#,
 ];
 
-/// What Helm makes of it, and what we do, both as somebody.
+/// Compares Helm's result with ours, both optionally impersonating a user.
 async fn compare(bench: &Bench, lookups: &[&str], user: Option<&str>) -> Result {
     let lines = lookups.iter().enumerate();
     let lines = lines.map(|(at, lookup)| format!("  l{at}: |-\n    {lookup}\n"));
@@ -67,7 +68,8 @@ async fn compare(bench: &Bench, lookups: &[&str], user: Option<&str>) -> Result 
     let chart = ParsedChart::new(Chart::from_files(files.collect())?);
     let options = RenderOptions::new("web", bench.namespace.name());
     let cluster = bench.target_as(user).await?;
-    let rendered = render(&cluster, chart, Values::new(), options).await;
+    let documents = SchemaDocuments::from_environment(&Budget::unlimited());
+    let rendered = render(&cluster, chart, Values::new(), options, &documents).await;
     let our = rendered
         .map(|rendered| rendered.manifest(false).trim_end().to_owned())
         .map_err(|error| chain(&error));
@@ -87,7 +89,7 @@ async fn templates_find_what_helm_finds() -> Result {
     for odd in ODD {
         compare(&ours, &[odd], None).await?;
     }
-    // Who may not look finds nothing out.
+    // Without permission nothing is found.
     for hidden in [
         r#"{{ lookup "v1" "Secret" .Release.Namespace "s" | toJson }}"#,
         r#"{{ lookup "v1" "Secret" "" "" | toJson }}"#,

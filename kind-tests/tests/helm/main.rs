@@ -1,4 +1,4 @@
-//! Releases on a real API server (`shared/release`), beside the real helm commands on the same cluster.
+//! Releases on a real API server (`shared/release`), compared with the real helm commands on the same cluster.
 
 mod applying;
 mod bench;

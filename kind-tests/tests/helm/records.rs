@@ -1,4 +1,4 @@
-//! Releases of ours in the hands of the real helm commands, and theirs in ours.
+//! Our releases used by the real helm commands, and theirs used by us.
 
 use flux_helm::{
     Hook, Release, SECRET_TYPE, SYSTEM_LABELS, Status, Time, decode, secret_labels, secret_name,
@@ -38,7 +38,7 @@ const FILES: [(&str, &str); 6] = [
     ),
 ];
 
-/// The records in the namespace, and for each the JSON that its Secret holds.
+/// The records in the namespace, each with the JSON in its Secret.
 async fn records(namespace: &Namespace) -> Result<Vec<(Release, String)>> {
     let list = namespace.api(SECRET).await?;
     let list = list
@@ -71,7 +71,7 @@ async fn records(namespace: &Namespace) -> Result<Vec<(Release, String)>> {
     Ok(records)
 }
 
-/// The JSON that a Secret's value packs.
+/// The JSON packed in a Secret's value.
 fn unpacked(data: &[u8]) -> Result<String> {
     use std::io::Read;
     let packed = base64::Engine::decode(&base64::prelude::BASE64_STANDARD, data)?;
@@ -80,7 +80,7 @@ fn unpacked(data: &[u8]) -> Result<String> {
     Ok(text)
 }
 
-/// The draft of revision `revision`, as it would be rendered here.
+/// The draft of revision `revision`, as rendered here.
 fn draft(bench: &Bench, values: &str, revision: i64) -> Result<flux_helm::action::Draft> {
     let config = flux_helm::load_values(values.as_bytes())?;
     let mut options = flux_helm::RenderOptions::new("web", bench.namespace.name());
@@ -96,8 +96,8 @@ async fn greeting(namespace: &Namespace) -> Result<Value> {
     Ok(map["data"]["greeting"].clone())
 }
 
-/// What `helm history` tells of each revision.
-fn told_history(cli: &Cli<'_>) -> Result<Vec<Value>> {
+/// The output of `helm history`.
+fn helm_history(cli: &Cli<'_>) -> Result<Vec<Value>> {
     let told = cli.json(&["history", "web"])?;
     let told = told.as_array().cloned().unwrap_or_default();
     Ok(told
@@ -114,7 +114,7 @@ fn told_history(cli: &Cli<'_>) -> Result<Vec<Value>> {
         .collect())
 }
 
-async fn ours_in_the_hands_of(helm: Helm, topic: &str) -> Result {
+async fn helm_uses_our_release(helm: Helm, topic: &str) -> Result {
     let bench = Bench::new(topic, &FILES).await?;
     let namespace = &bench.namespace;
     let cli = Cli { helm, namespace };
@@ -189,11 +189,11 @@ async fn ours_in_the_hands_of(helm: Helm, topic: &str) -> Result {
     );
     let first = json!([1, "superseded", "web-1.2.3", "2.0", "Install complete"]);
     let second = json!([2, "deployed", "web-1.2.3", "2.0", "Upgrade complete"]);
-    assert_eq!(told_history(&cli)?, [first, second]);
+    assert_eq!(helm_history(&cli)?, [first, second]);
 
-    // Its rollback is our next base.
+    // Its rollback becomes the base of our next upgrade.
     let force: &[&str] = match helm {
-        // Who applies server-side minds other managers.
+        // Server-side apply conflicts with other managers.
         Helm::V4 => &["--force-conflicts"],
         Helm::V3 => &[],
     };
@@ -208,7 +208,7 @@ async fn ours_in_the_hands_of(helm: Helm, topic: &str) -> Result {
     assert_eq!(rolled.labels.get("team").map(String::as_str), Some("a"));
     bench.upgrade("greeting: fourth\n").await?;
     assert_eq!(greeting(namespace).await?, "fourth");
-    let statuses: Vec<_> = told_history(&cli)?
+    let statuses: Vec<_> = helm_history(&cli)?
         .iter()
         .map(|told| told[1].clone())
         .collect();
@@ -220,13 +220,13 @@ async fn ours_in_the_hands_of(helm: Helm, topic: &str) -> Result {
     cli.run(&["uninstall", "web", "--wait"])?;
     assert_eq!(records(namespace).await?.len(), 0);
     assert!(namespace.get(DEPLOYMENT, "web").await?.is_none());
-    // Hooks stay where nothing says otherwise.
+    // Hooks are not deleted unless a policy says so.
     assert!(namespace.get(CONFIG_MAP, "web").await?.is_none());
     assert!(namespace.get(CONFIG_MAP, "web-hook").await?.is_some());
     Ok(())
 }
 
-async fn theirs_in_our_hands(helm: Helm, topic: &str) -> Result {
+async fn we_use_helms_release(helm: Helm, topic: &str) -> Result {
     let bench = Bench::new(topic, &FILES).await?;
     let namespace = &bench.namespace;
     let cli = Cli { helm, namespace };
@@ -257,7 +257,7 @@ async fn theirs_in_our_hands(helm: Helm, topic: &str) -> Result {
         .iter()
         .zip(&found)
     {
-        // Every field, written again, is what they wrote. Helm 3 writes that nothing was deleted, and no time of a schema.
+        // Every field reads and writes unchanged. Helm 3 writes that nothing was deleted, and no schema times.
         let same = |text: &str| {
             text.replace("\"deleted\":\"\",", "")
                 .replace("\"schemamodtime\":\"0001-01-01T00:00:00Z\",", "")
@@ -322,7 +322,7 @@ async fn theirs_in_our_hands(helm: Helm, topic: &str) -> Result {
         if helm == Helm::V4 { "ssa" } else { "csa" }
     );
     assert_eq!(release.labels.get("team").map(String::as_str), Some("b"));
-    let told: Vec<_> = told_history(&cli)?
+    let told: Vec<_> = helm_history(&cli)?
         .iter()
         .map(|told| json!([told[0], told[1]]))
         .collect();
@@ -354,23 +354,23 @@ async fn theirs_in_our_hands(helm: Helm, topic: &str) -> Result {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn helm_4_works_on_a_release_of_ours() -> Result {
     // HE-REL-013 HE-REL-014 HE-ACT-023
-    Box::pin(ours_in_the_hands_of(Helm::V4, "helm4-ours")).await
+    Box::pin(helm_uses_our_release(Helm::V4, "helm4-ours")).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn helm_3_works_on_a_release_of_ours() -> Result {
     // HE-REL-013 HE-REL-014
-    Box::pin(ours_in_the_hands_of(Helm::V3, "helm3-ours")).await
+    Box::pin(helm_uses_our_release(Helm::V3, "helm3-ours")).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn we_work_on_a_release_of_helm_4() -> Result {
     // HE-REL-012, HE-REL-014
-    theirs_in_our_hands(Helm::V4, "helm4-theirs").await
+    we_use_helms_release(Helm::V4, "helm4-theirs").await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn we_work_on_a_release_of_helm_3() -> Result {
     // HE-REL-012 HE-REL-014
-    theirs_in_our_hands(Helm::V3, "helm3-theirs").await
+    we_use_helms_release(Helm::V3, "helm3-theirs").await
 }

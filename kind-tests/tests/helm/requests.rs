@@ -1,4 +1,4 @@
-//! What our side asks of the API server, beside what Helm asks for the same.
+//! The requests of our side to the API server, compared with Helm's for the same action.
 
 use flux_helm::action::UninstallOptions;
 use kind_tests::helm_cli::Helm;
@@ -9,7 +9,7 @@ use crate::bench::{Bench, Cli, files, unpack};
 
 const OBJECTS: &str = "---\napiVersion: v1\nkind: ServiceAccount\nmetadata: {name: a}\n---\napiVersion: v1\nkind: ServiceAccount\nmetadata: {name: b}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {is: '{{ .Values.is }}'}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\n---\napiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 80}]}\n---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  replicas: 0\n  selector: {matchLabels: {app: web}}\n  template:\n    metadata: {labels: {app: web}}\n    spec: {containers: [{name: web, image: example.com/web}]}\n";
 
-/// How often each verb was asked for, discovery apart.
+/// The number of requests by verb, discovery excluded.
 fn verbs(requests: &[Request]) -> String {
     let mut counts = std::collections::BTreeMap::<&str, usize>::new();
     for request in requests {
@@ -24,7 +24,7 @@ fn verbs(requests: &[Request]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_more_is_asked_for_than_helm_asks_for() -> Result {
+async fn actions_send_no_more_requests_than_helm() -> Result {
     let files = files(&[("templates/all.yaml", OBJECTS)]);
     let ours = Bench::new("helm-requests", &files).await?;
     let theirs = Bench::new("helm-requests-helm", &files).await?;

@@ -1,4 +1,4 @@
-//! What an action waits for.
+//! Waiting for the objects of a release.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const JOB: &str = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: job}\nspec:
 
 // HE-KUBE-021 HC-WAIT-017
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_release_is_there_when_its_objects_are_ready() -> Result {
+async fn a_release_is_deployed_once_its_objects_are_ready() -> Result {
     for strategy in [WaitStrategy::Watcher, WaitStrategy::Legacy] {
         let mut ours = Bench::new("helm-ready", &files(&[("templates/web.yaml", WEB)])).await?;
         ours.options.wait = strategy;
@@ -28,15 +28,14 @@ async fn a_release_is_there_when_its_objects_are_ready() -> Result {
         let gets = requests
             .iter()
             .filter(|r| r.verb == "get" && r.resource == "deployments");
-        // Whether it is there already, and no more.
+        // One check whether it exists, and nothing else.
         ensure!(gets.count() == 1, "{strategy:?}: {requests:?}");
     }
     Ok(())
 }
 
-// HE-KUBE-021 HE-ACT-012 HC-WAIT-003 HC-WAIT-004 HC-WAIT-006 HC-WAIT-007 HC-WAIT-018
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_release_fails_whose_objects_are_not_ready_in_time() -> Result {
+async fn a_release_fails_if_its_objects_are_not_ready_in_time() -> Result {
     let stuck = WEB.replace("nodeSelector: {}", "nodeSelector: {no: such-node}");
     let paused = stuck.replace("replicas: 1", "replicas: 1\n  paused: true");
     let mut ours = Bench::new("helm-unready", &files(&[("templates/web.yaml", &stuck)])).await?;
@@ -46,16 +45,21 @@ async fn a_release_fails_whose_objects_are_not_ready_in_time() -> Result {
     let job = "timeout waiting for: [Job/ns/job status: 'InProgress']";
     let mut is_first = true;
     for (template, strategy, for_jobs, want) in [
+        // HC-WAIT-007
         (stuck.as_str(), WaitStrategy::Watcher, true, Err(late)),
+        // HC-WAIT-018
         (
             &stuck,
             WaitStrategy::Legacy,
             true,
             Err("context deadline exceeded"),
         ),
+        // HE-KUBE-021
         (&stuck, WaitStrategy::HookOnly, true, Ok(())),
+        // HC-WAIT-003
         (&paused, WaitStrategy::Watcher, true, Ok(())),
         (&paused, WaitStrategy::Legacy, true, Ok(())),
+        // HC-WAIT-004
         (JOB, WaitStrategy::Watcher, true, Err(job)),
         (JOB, WaitStrategy::Watcher, false, Ok(())),
         (&suspended, WaitStrategy::Watcher, true, Ok(())),
@@ -79,6 +83,7 @@ async fn a_release_fails_whose_objects_are_not_ready_in_time() -> Result {
             .map_err(|error| chain(&error).replace(ours.namespace.name(), "ns"));
         let want = want.map_err(ToOwned::to_owned);
         ensure!(told == want, "{strategy:?} {template}: {told:?}");
+        // HE-ACT-012
         let status = performed.release.status();
         let wanted = if told.is_ok() {
             Status::Deployed
@@ -88,7 +93,7 @@ async fn a_release_fails_whose_objects_are_not_ready_in_time() -> Result {
         ensure!(status == wanted, "{strategy:?} {template}: {status}");
     }
 
-    // One that will never be ready ends the wait, however much time there is.
+    // HC-WAIT-006: an object that can never become ready ends the wait early
     let lost = stuck.replace("replicas: 1", "replicas: 1\n  progressDeadlineSeconds: 1");
     ours.change(&files(&[("templates/web.yaml", &lost)]))?;
     ours.options.timeout = kind_tests::deadline();

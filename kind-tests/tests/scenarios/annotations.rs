@@ -1,10 +1,10 @@
-//! What an object's own annotations ask of the controller.
+//! Annotations on applied objects that change how they are handled.
 
 use kind_tests::controller::Settings;
 use kind_tests::{Applier, CONFIG_MAP, Result};
 use serde_json::{Value, json};
 
-/// A ConfigMap with an annotation of the controller's, and more of its content.
+/// A ConfigMap with an annotation of the controller, and further content.
 fn annotated(name: &str, annotation: &str, rest: &str) -> String {
     let mark = if annotation.is_empty() {
         String::new()
@@ -15,9 +15,9 @@ fn annotated(name: &str, annotation: &str, rest: &str) -> String {
 }
 
 #[tokio::test]
-async fn objects_say_themselves_how_they_are_treated() -> Result {
+async fn annotations_decide_how_objects_are_applied() -> Result {
     let applier = Applier::start("annotated", Settings::default()).await?;
-    // What is there before, by another hand.
+    // Existing objects by another manager.
     for name in ["once", "left", "merged", "plain"] {
         let mine = format!(
             "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}}}, data: {{mine: x}}}}"
@@ -58,7 +58,7 @@ async fn objects_say_themselves_how_they_are_treated() -> Result {
         let found = applier.namespace.get(CONFIG_MAP, name).await?;
         Ok(found.map_or(Value::Null, |object| object["data"].clone()))
     };
-    // RT-ANN-006: of those that the controller reads, each in its spelling
+    // RT-ANN-006: those that the controller reads, in each spelling
     for (name, want) in [
         ("once", json!({"mine": "x"})),
         ("left", json!({"mine": "x"})),

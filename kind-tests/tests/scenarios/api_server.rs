@@ -1,4 +1,4 @@
-//! API servers as they are: kinds that are listed late, groups that do not answer, outages.
+//! Behaviour of real API servers: kinds that are discovered late, unavailable groups, outages.
 
 use kind_tests::controller::Settings;
 use kind_tests::{Applier, Cluster, KUSTOMIZATION, Result, condition, ensure};
@@ -33,7 +33,7 @@ fn failures(applier: &Applier) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn definitions_and_their_objects_apply_at_once_together_and_one_after_the_other() -> Result {
+async fn definitions_and_their_objects_apply_in_one_or_several_kustomizations() -> Result {
     let applier = Applier::start("crd-and-cr", Settings::default()).await?;
     let name = applier.namespace.name().to_owned();
     let groups: Vec<String> = (0..6).map(|n| format!("g{n}.{name}.example.com")).collect();
@@ -62,7 +62,7 @@ async fn definitions_and_their_objects_apply_at_once_together_and_one_after_the_
         let yaml = applier.kustomization(name, &["prune: true", path]);
         applier.namespace.apply(&yaml).await?;
     }
-    // KC-DEP-012: it comes the moment the definition is applied
+    // KC-DEP-012: it is reconciled as soon as the definition is applied
     let dependant = [
         "prune: true",
         "path: object",
@@ -80,8 +80,8 @@ async fn definitions_and_their_objects_apply_at_once_together_and_one_after_the_
 }
 
 #[tokio::test]
-async fn a_group_that_cannot_answer_fails_the_run_at_once_and_the_next_revision_heals() -> Result {
-    // A cluster of its own: namespaces cannot be deleted while a group of the API is unavailable.
+async fn an_unavailable_api_group_fails_the_run_and_the_next_revision_recovers() -> Result {
+    // A separate cluster: namespaces cannot be deleted while an API group is unavailable.
     let cluster = Cluster::own(kind_tests::Settings::default()).await?;
     let applier = Applier::start_on(&cluster, "unavailable", Settings::default()).await?;
     let broken = "apiVersion: apiregistration.k8s.io/v1
@@ -107,7 +107,7 @@ spec:
     applier
         .publish("main@sha1:2", &[("all.yaml", &format!("{broken}{object}"))])
         .await?;
-    // KC-SSA-031: in the words of upstream's client
+    // KC-SSA-031: with the text of upstream's client
     let says = format!(
         "Foo/{}/x dry-run failed (ServiceUnavailable): failed to get API group resources: unable to retrieve the complete list of server APIs: nobody.example.com/v1: the server is currently unable to handle the request",
         applier.namespace.name()
@@ -127,7 +127,7 @@ spec:
         .await?;
     applier.applied("app", "main@sha1:3").await?;
 
-    // KC-PRUNE-008: a prune that meets the group ends as well, and what cannot be deleted is kept in the inventory
+    // KC-PRUNE-008: a prune that needs the group fails as well, and what cannot be deleted stays in the inventory
     let entry = serde_json::json!({"id": format!("{}_x_nobody.example.com_Foo", applier.namespace.name()), "v": "v1"});
     let kept = applier
         .namespace

@@ -1,11 +1,13 @@
-//! Malformed specs, Secrets and manifests: each ends in a condition that says what to change, and the controllers live on.
+//! Malformed specs, Secrets and manifests: each ends in a condition that says what to change, and the controllers keep
+//! running.
 
 use kind_tests::{Flux, GIT_REPOSITORY, KUSTOMIZATION, Result, condition, ensure};
 use serde_json::{Value, json};
 
 use crate::config_map;
 
-/// A GitRepository that cannot work: its URL, one more line of its spec, the data of its Secret `access`, and what Ready says.
+/// An invalid GitRepository: its URL, one additional line of its spec, the data of its Secret `access`, and the
+/// expected Ready condition.
 struct BadSource {
     url: &'static str,
     spec: &'static str,
@@ -126,14 +128,14 @@ const BAD_SOURCES: &[BadSource] = &[
     },
 ];
 
-fn said(object: &Value) -> (String, String) {
+fn reason_and_message(object: &Value) -> (String, String) {
     let ready = condition(object, "Ready").cloned().unwrap_or_default();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     (text(&ready["reason"]), text(&ready["message"]))
 }
 
 #[tokio::test]
-async fn every_malformed_source_ends_in_a_condition_that_says_what_to_change() -> Result {
+async fn malformed_sources_have_a_condition_that_says_what_to_change() -> Result {
     let mut flux = Flux::start("bad-sources").await?;
     flux.commit(&[("a.yaml", &config_map("a", "1"))]);
     for (number, bad) in BAD_SOURCES.iter().enumerate() {
@@ -168,7 +170,7 @@ spec: {{url: '{url}', interval: 10m, {spec}}}
                 &name,
                 &format!("says {:?}", bad.message),
                 |object| {
-                    let (reason, message) = said(object);
+                    let (reason, message) = reason_and_message(object);
                     reason == bad.reason && message.contains(bad.message)
                 },
             )
@@ -190,7 +192,7 @@ spec: {{url: '{url}', interval: 10m, {spec}}}
     Ok(())
 }
 
-/// A directory that cannot be built or a spec that cannot work, and what Ready says.
+/// A directory that cannot be built or an invalid spec, and the expected Ready condition.
 struct BadKustomization {
     files: &'static [(&'static str, &'static str)],
     spec: &'static [&'static str],
@@ -212,7 +214,7 @@ const BAD_KUSTOMIZATIONS: &[BadKustomization] = &[
         reason: "BuildFailed",
         message: &[],
     },
-    // Two objects of one identity.
+    // Two objects with the same identity.
     BadKustomization {
         files: &[
             (
@@ -228,7 +230,7 @@ const BAD_KUSTOMIZATIONS: &[BadKustomization] = &[
         reason: "BuildFailed",
         message: &["kustomize build failed: ", "twice"],
     },
-    // Out of the artifact.
+    // Outside of the artifact.
     BadKustomization {
         files: &[("kustomization.yaml", "resources: [../../../../etc]\n")],
         spec: &[],
@@ -253,7 +255,7 @@ const BAD_KUSTOMIZATIONS: &[BadKustomization] = &[
         reason: "BuildFailed",
         message: &["failed to decode Kubernetes YAML from ", "broken.yaml"],
     },
-    // KC-SSA-031: what the API server refuses is said in its words, for each kind of refusal.
+    // KC-SSA-031: rejections by the API server are quoted, for each kind of rejection
     BadKustomization {
         files: &[(
             "a.yaml",
@@ -263,7 +265,7 @@ const BAD_KUSTOMIZATIONS: &[BadKustomization] = &[
         reason: "ReconciliationFailed",
         message: &["/Bad_Name dry-run failed (Invalid): ", "metadata.name"],
     },
-    // KC-SSA-003: a Secret that is not of its type reaches the server as it is written.
+    // KC-SSA-003: a Secret with a wrong type is sent to the server unchanged
     BadKustomization {
         files: &[(
             "a.yaml",
@@ -315,7 +317,7 @@ const BAD_KUSTOMIZATIONS: &[BadKustomization] = &[
 ];
 
 #[tokio::test]
-async fn every_malformed_directory_ends_in_a_condition_that_names_it() -> Result {
+async fn malformed_directories_are_named_in_a_condition() -> Result {
     let mut flux = Flux::start("bad-builds").await?;
     let mut files = Vec::new();
     for (number, bad) in BAD_KUSTOMIZATIONS.iter().enumerate() {
@@ -340,7 +342,7 @@ async fn every_malformed_directory_ends_in_a_condition_that_names_it() -> Result
         let goal = format!("says {:?} {:?}", bad.reason, bad.message);
         flux.namespace
             .wait(KUSTOMIZATION, &format!("bad-{number}"), &goal, |object| {
-                let (reason, message) = said(object);
+                let (reason, message) = reason_and_message(object);
                 reason == bad.reason && bad.message.iter().all(|part| message.contains(part))
             })
             .await?;

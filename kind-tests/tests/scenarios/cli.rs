@@ -1,4 +1,4 @@
-//! The real flux command works on our controllers as on upstream's.
+//! The real flux command works with our controllers as with upstream's.
 
 use std::process::{Command, Output};
 
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::config_map;
 
-/// Runs flux in the namespace and gives what it printed.
+/// Runs flux in the namespace and returns its output.
 fn run(flux: &Flux, arguments: &[&str]) -> Result<String> {
     let output: Output = Command::new(flux_cli::program()?)
         .args(arguments)
@@ -28,7 +28,7 @@ fn run(flux: &Flux, arguments: &[&str]) -> Result<String> {
     Ok(text)
 }
 
-/// The cells of the one row that flux prints below its header.
+/// The cells of the single row that flux prints below its header.
 fn row(table: &str) -> Vec<String> {
     let line = table.lines().find(|line| line.starts_with("app"));
     // The command ends each row with a tab.
@@ -156,7 +156,7 @@ spec:
     }
     let deploy = folder.join("deploy");
     let path = format!("--path={}", deploy.display());
-    // KC-BLD-038: what flux builds and compares on a desk is what the controller has built and applied.
+    // KC-BLD-038: what flux builds and compares locally equals what the controller has built and applied
     let built = run(&flux, &["build", "kustomization", "app", &path])?;
     ensure!(built.contains("v: north"), "{built}");
     let same = run(

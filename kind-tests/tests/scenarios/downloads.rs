@@ -1,8 +1,9 @@
-//! Artifacts that are hard to get.
+//! Downloading artifacts: retries, rejections, redirects, proxies.
 
 use kind_tests::controller::Settings;
 use kind_tests::{
-    Answer, Applier, ArtifactServer, GIT_REPOSITORY, KUSTOMIZATION, Kind, Result, condition, ensure,
+    Answer, Applier, ArtifactServer, CONFIG_MAP, GIT_REPOSITORY, KUSTOMIZATION, Kind, Result,
+    condition, ensure,
 };
 use serde_json::{Value, json};
 
@@ -10,12 +11,12 @@ use crate::config_map;
 
 const OCI_REPOSITORY: Kind = Kind("source.toolkit.fluxcd.io/v1", "OCIRepository");
 
-/// What the server answers at first, and what Ready then says; nothing where the run succeeds.
+/// The server's first responses, and the expected Ready condition; `None` if the run succeeds.
 struct Download {
     revision: &'static str,
     instead: &'static [u16],
     says: Option<&'static str>,
-    /// Whether it is a matter for an event.
+    /// Whether an event is emitted.
     told: bool,
 }
 
@@ -34,7 +35,7 @@ const DOWNLOADS: &[Download] = &[
         says: Some("failed to download archive: GET URL giving up after 3 attempt(s)"),
         told: true,
     },
-    // KC-SRC-009: a single answer of that kind ends it
+    // KC-SRC-009: a single response of that kind is final
     Download {
         revision: "sha256:3",
         instead: &[403],
@@ -51,7 +52,7 @@ const DOWNLOADS: &[Download] = &[
 ];
 
 #[tokio::test]
-async fn a_download_is_tried_again_within_bounds_and_its_failure_is_told() -> Result {
+async fn downloads_are_retried_within_limits_and_failures_reported() -> Result {
     let applier = Applier::start("download", Settings::default().flag("--http-retry=2")).await?;
     let yaml = applier.kustomization("app", &["prune: true"]);
     applier.namespace.apply(&yaml).await?;
@@ -68,7 +69,7 @@ async fn a_download_is_tried_again_within_bounds_and_its_failure_is_told() -> Re
         let url = applier.artifacts.url(&format!("{name}.tar.gz"));
         let says = download.says.map(|text| text.replace("URL", &url));
         if let Some(says) = &says {
-            // It does not last: the next run finds a server in good health.
+            // It is temporary: the next run finds a healthy server.
             let (failed, published) =
                 tokio::join!(applier.says("app", "ArtifactFailed", says), publish);
             published?;
@@ -115,7 +116,7 @@ async fn a_download_is_tried_again_within_bounds_and_its_failure_is_told() -> Re
             );
         }
     }
-    // KC-EVT-006: that there was no source at first was no event either.
+    // KC-EVT-006: the missing source at the start was not an event either
     let events = applier.events.events();
     let mut texts = events.iter().filter_map(|event| event["message"].as_str());
     ensure!(!texts.any(|text| text.contains("not found")), "{events:#?}");
@@ -123,7 +124,7 @@ async fn a_download_is_tried_again_within_bounds_and_its_failure_is_told() -> Re
 }
 
 #[tokio::test]
-async fn an_artifact_that_is_not_what_it_should_be_is_refused() -> Result {
+async fn artifacts_with_a_wrong_digest_or_format_are_refused() -> Result {
     let applier = Applier::start("tampered", Settings::default()).await?;
     let yaml = applier.kustomization("app", &["prune: true"]);
     applier.namespace.apply(&yaml).await?;
@@ -228,7 +229,7 @@ async fn redirects_proxies_and_other_hosts_are_followed() -> Result {
 }
 
 #[tokio::test]
-async fn the_revision_at_the_origin_is_kept_and_forgotten() -> Result {
+async fn the_origin_revision_is_recorded_and_cleared() -> Result {
     let applier = Applier::start("origin", Settings::default()).await?;
     let mut artifact =
         applier
@@ -241,12 +242,13 @@ async fn the_revision_at_the_origin_is_kept_and_forgotten() -> Result {
         .kustomization("app", &["prune: true"])
         .replace("kind: GitRepository", "kind: OCIRepository");
     applier.namespace.apply(&yaml).await?;
-    // KC-SRC-016, KC-SRC-022, KC-API-038, KC-API-045
+    // KC-SRC-016, KC-API-038
     let applied = applier.applied("app", "latest@sha256:1").await?;
     assert_eq!(
         applied["status"]["lastAppliedOriginRevision"],
         "main@sha1:99"
     );
+    // KC-API-045
     let metadata = json!({"revision": "latest@sha256:1", "originRevision": "main@sha1:99"});
     assert_eq!(applied["status"]["history"][0]["metadata"], metadata);
     // KC-EVT-003
@@ -268,6 +270,7 @@ async fn the_revision_at_the_origin_is_kept_and_forgotten() -> Result {
     next["metadata"] = json!(null);
     applier.serve(OCI_REPOSITORY, "app", &next).await?;
     let applied = applier.applied("app", "latest@sha256:2").await?;
+    // KC-API-038
     assert_eq!(applied["status"]["lastAppliedOriginRevision"], json!(null));
     let stored = applier
         .namespace
@@ -281,7 +284,7 @@ async fn the_revision_at_the_origin_is_kept_and_forgotten() -> Result {
     Ok(())
 }
 
-/// A server that takes connections and says nothing; tells of each.
+/// A server that accepts connections and never responds; reports each connection.
 async fn hanging() -> Result<(String, tokio::sync::mpsc::UnboundedReceiver<()>)> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?.to_string();
@@ -297,7 +300,7 @@ async fn hanging() -> Result<(String, tokio::sync::mpsc::UnboundedReceiver<()>)>
 }
 
 #[tokio::test]
-async fn a_server_that_hangs_holds_up_only_those_who_need_it() -> Result {
+async fn a_hanging_server_only_blocks_its_own_objects() -> Result {
     let (address, mut asked) = hanging().await?;
     let applier = Applier::start("hanging", Settings::default()).await?;
     let files = [("a.yaml", config_map("a", "1"))];
@@ -313,12 +316,47 @@ async fn a_server_that_hangs_holds_up_only_those_who_need_it() -> Result {
     let hangs = tokio::time::timeout(std::time::Duration::from_mins(2), asked.recv());
     ensure!(matches!(hangs.await, Ok(Some(()))), "nobody asked for it");
 
-    // The same artifact from a healthy server is there for all, at last also for the one that waits.
+    // The same artifact from a healthy server is available to all, finally also to the waiting one.
     applier.serve(GIT_REPOSITORY, "app", &artifact).await?;
     let yaml = applier.kustomization("app", &["prune: false"]);
     applier.namespace.apply(&yaml).await?;
     applier.applied("app", "main@sha1:1").await?;
     applier.applied("stuck", "main@sha1:1").await?;
     assert!(asked.try_recv().is_err(), "it was asked once");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_artifact_that_is_too_large_to_keep_is_not_fetched_for_a_run_that_builds_nothing()
+-> Result {
+    let applier = Applier::start("unchanged", Settings::default()).await?;
+    // More than the controller keeps of artifacts in memory.
+    let filler = "x".repeat(70 << 20);
+    let map = config_map("a", "is-${v}");
+    let files = [("app/a.yaml", map.as_str()), ("filler", filler.as_str())];
+    applier.publish("main@sha1:1", &files).await?;
+    let substitute = |value: &str| format!("postBuild: {{substitute: {{v: \"{value}\"}}}}");
+    let path = "path: app";
+    let apply = async |value: &str| {
+        let yaml = applier.kustomization("app", &[path, "prune: true", &substitute(value)]);
+        applier.namespace.apply(&yaml).await
+    };
+    apply("1").await?;
+    applier.applied("app", "main@sha1:1").await?;
+    assert_eq!(applier.artifacts.take_requests().len(), 1);
+    for _ in 0..2 {
+        applier.run("app").await?;
+    }
+    assert_eq!(applier.artifacts.take_requests().len(), 0);
+
+    // Another build needs it again.
+    apply("2").await?;
+    applier
+        .namespace
+        .wait(CONFIG_MAP, "a", "has the new value", |map| {
+            map["data"]["v"] == "is-2"
+        })
+        .await?;
+    assert_eq!(applier.artifacts.take_requests().len(), 1);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Who is told what: the receiver of `--events-addr`, and whoever lists the events of Kubernetes.
+//! Events for the receiver of `--events-addr`, and events in Kubernetes.
 
 use kind_tests::controller::Settings;
 use kind_tests::{Applier, CONFIG_MAP, KUSTOMIZATION, Kind, Result, condition, ensure};
@@ -8,11 +8,11 @@ use crate::config_map;
 
 const EVENT: Kind = Kind("v1", "Event");
 
-/// An event: its reason, whether it is a warning, the beginning of its message and the revision that it is about.
-type Told<'t> = (&'t str, bool, String, &'t str);
+/// An event: reason, whether it is a warning, start of the message, revision.
+type ExpectedEvent<'t> = (&'t str, bool, String, &'t str);
 
-/// The beginning of a message that no duration makes different from run to run.
-fn beginning(message: &str) -> String {
+/// The start of a message, up to the first duration that differs from run to run.
+fn message_start(message: &str) -> String {
     for start in ["Health check passed in ", "Reconciliation finished in "] {
         if message.starts_with(start) {
             return start.to_owned();
@@ -22,7 +22,7 @@ fn beginning(message: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_happens_is_told_to_both_alike() -> Result {
+async fn events_go_to_the_receiver_and_to_kubernetes() -> Result {
     let applier = Applier::start("told", Settings::default()).await?;
     let namespace = applier.namespace.name().to_owned();
     let annotations = json!({"metadata": {"annotations": {"event.toolkit.fluxcd.io/deploymentID": "d-1", "other": "x"}}});
@@ -51,7 +51,7 @@ async fn what_happens_is_told_to_both_alike() -> Result {
         .merge(KUSTOMIZATION, "app", json!({"spec": {"suspend": false}}))
         .await?;
     applier.applied("app", "main@sha1:1").await?;
-    // An unchanged run: nothing but its end is told.
+    // An unchanged run: only its end is reported.
     applier.run("app").await?;
     publish("main@sha1:2", &files("2")[..1]).await?;
     applier.applied("app", "main@sha1:2").await?;
@@ -85,22 +85,27 @@ async fn what_happens_is_told_to_both_alike() -> Result {
     };
     let news = |text: String, revision| ("Progressing", false, text, revision);
     let id = |name: &str| format!("ConfigMap/{namespace}/{name}");
-    // KC-EVT-001, KC-EVT-002, KC-EVT-004, KC-EVT-005, KC-EVT-006, KC-SSA-035, KC-HEALTH-009
-    let expected: Vec<Told> = vec![
+    // KC-EVT-002: the reasons
+    let expected: Vec<ExpectedEvent> = vec![
+        // KC-EVT-005
         news(
             format!("{} created\n{} created", id("a"), id("b")),
             "main@sha1:1",
         ),
+        // KC-HEALTH-009
         news("Health check passed in ".into(), "main@sha1:1"),
+        // KC-EVT-004
         ended("main@sha1:1"),
+        // KC-SSA-035, KC-HEALTH-009: the unchanged run
         ended("main@sha1:1"),
         news(format!("{} configured", id("a")), "main@sha1:2"),
         news(format!("{} deleted", id("b")), "main@sha1:2"),
         news("Health check passed in ".into(), "main@sha1:2"),
         ended("main@sha1:2"),
+        // KC-EVT-001, KC-EVT-006
         ("BuildFailed", true, error, "main@sha1:3"),
         ended("main@sha1:4"),
-        // KC-PRUNE-021, KC-EVT-012: no further word on a run that has ended well.
+        // KC-PRUNE-021, KC-EVT-012: nothing else about a successful run
         (
             "ReconciliationSucceeded",
             false,
@@ -117,7 +122,7 @@ async fn what_happens_is_told_to_both_alike() -> Result {
         .wait("of the deletion", |event| event["message"] == json!(last))
         .await?;
     let posted = applier.events.events();
-    let mut told: Vec<Told> = posted
+    let mut told: Vec<ExpectedEvent> = posted
         .iter()
         .map(|event| {
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -126,16 +131,16 @@ async fn what_happens_is_told_to_both_alike() -> Result {
             (
                 reason,
                 event["severity"] == "error",
-                beginning(&text(&event["message"])),
+                message_start(&text(&event["message"])),
                 revision.unwrap_or_default(),
             )
         })
         .collect();
-    // From here on runs overlap with what brings them, and one more may be needed.
+    // From here on runs overlap with what triggers them, and an additional run may happen.
     told.dedup_by(|one, next| one == next && matches!(one.3, "main@sha1:3" | "main@sha1:4"));
     assert_eq!(told, expected);
     for event in &posted {
-        // KC-EVT-003, KC-EVT-014: nothing but these
+        // KC-EVT-003, KC-EVT-014: only these
         let ends = event["message"]
             .as_str()
             .is_some_and(|text| text.starts_with("Reconciliation finished"));
@@ -152,7 +157,7 @@ async fn what_happens_is_told_to_both_alike() -> Result {
         assert_eq!(metadata, expected, "{event:#}");
     }
 
-    // KC-EVT-001, KC-EVT-003: the same as events of Kubernetes
+    // KC-EVT-001, KC-EVT-003: the same as events in Kubernetes
     let of_app = |event: &Value| {
         event["involvedObject"]["name"] == "app"
             && event["involvedObject"]["kind"] == "Kustomization"
@@ -176,7 +181,7 @@ async fn what_happens_is_told_to_both_alike() -> Result {
             event["reason"] == *reason
                 && event["message"]
                     .as_str()
-                    .is_some_and(|text| beginning(text) == *message)
+                    .is_some_and(|text| message_start(text) == *message)
                 && event["metadata"]["annotations"]["kustomize.toolkit.fluxcd.io/revision"]
                     == *revision
         };
@@ -196,7 +201,7 @@ async fn what_happens_is_told_to_both_alike() -> Result {
 }
 
 #[tokio::test]
-async fn what_may_not_be_had_is_told_without_a_revision() -> Result {
+async fn access_denials_are_reported_without_a_revision() -> Result {
     const SOURCE: Kind = Kind("source.toolkit.fluxcd.io/v1", "GitRepository");
     let flag = Settings::default().flag("--no-cross-namespace-refs");
     let applier = Applier::start("denied", flag).await?;

@@ -1,4 +1,4 @@
-//! What goes wrong is said where a user looks, harms nothing that ran, and heals by itself.
+//! Failures are reported where a user looks, harm nothing that runs, and recover by themselves.
 
 use kind_tests::controller::Settings;
 use kind_tests::{
@@ -22,7 +22,7 @@ fn reason(object: &Value) -> String {
         .to_owned()
 }
 
-/// One way to break a manifest, and what the user is told.
+/// A broken manifest, and the expected message.
 struct Broken {
     file: &'static str,
     content: &'static str,
@@ -55,7 +55,7 @@ const BROKEN: &[Broken] = &[
 ];
 
 #[tokio::test]
-async fn a_broken_manifest_is_named_harms_nothing_and_the_next_good_commit_heals() -> Result {
+async fn a_broken_manifest_is_named_and_the_next_valid_commit_recovers() -> Result {
     let flux = Flux::start("broken").await?;
     let good = flux.commit(&[("deploy/a.yaml", &config_map("a", "1"))]);
     flux.follow_main().await?;
@@ -86,7 +86,8 @@ async fn a_broken_manifest_is_named_harms_nothing_and_the_next_good_commit_heals
                 },
             )
             .await?;
-        // KC-PROC-069, KC-SSA-033: what is broken keeps its stage from being applied, and what ran runs on.
+        // KC-PROC-069, KC-SSA-033: a broken object keeps its stage from being applied, and existing objects keep
+        // running
         assert_eq!(failed["status"]["lastAppliedRevision"], last_good);
         let reconciling = condition(&failed, "Reconciling")
             .cloned()
@@ -140,7 +141,7 @@ async fn a_missing_path_is_named() -> Result {
 }
 
 #[tokio::test]
-async fn a_missing_source_is_named_and_its_coming_heals() -> Result {
+async fn a_missing_source_is_named_and_its_creation_recovers() -> Result {
     let flux = Flux::start("no-source").await?;
     let revision = flux.commit(&[("a.yaml", &config_map("a", "1"))]);
     flux.namespace
@@ -164,8 +165,7 @@ async fn a_missing_source_is_named_and_its_coming_heals() -> Result {
 }
 
 #[tokio::test]
-async fn those_who_have_not_attempted_a_revision_learn_at_once_that_its_source_is_deleted() -> Result
-{
+async fn the_deletion_of_a_source_is_noticed_at_once_before_the_first_attempt() -> Result {
     let applier = Applier::start("gone-source", Settings::default()).await?;
     let broken =
         applier
@@ -181,14 +181,14 @@ async fn those_who_have_not_attempted_a_revision_learn_at_once_that_its_source_i
     assert_eq!(failed["status"]["lastAttemptedRevision"], json!(null));
 
     applier.namespace.delete(GIT_REPOSITORY, "app").await?;
-    // KC-SRC-002, KC-SRC-017: not after the retry interval
+    // KC-SRC-002, KC-SRC-017: not only after the retry interval
     let gone = "GitRepository.source.toolkit.fluxcd.io \"app\" not found";
     applier.says("app", "ArtifactFailed", gone).await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn an_unreachable_remote_is_told_and_what_was_fetched_stays_in_use() -> Result {
+async fn an_unreachable_remote_is_reported_and_the_last_artifact_stays_in_use() -> Result {
     let flux = Flux::start("unreachable").await?;
     let revision = flux.commit(&[("a.yaml", &config_map("a", "1"))]);
     flux.follow_main().await?;
@@ -197,7 +197,7 @@ async fn an_unreachable_remote_is_told_and_what_was_fetched_stays_in_use() -> Re
         .await?;
     flux.applied("app", &revision).await?;
 
-    // Nobody listens there.
+    // The port is closed.
     let [port] = kind_tests::free_ports()?;
     let nowhere = format!("http://127.0.0.1:{port}/app.git");
     flux.namespace
@@ -220,7 +220,7 @@ async fn an_unreachable_remote_is_told_and_what_was_fetched_stays_in_use() -> Re
     );
     assert_eq!(failed["status"]["artifact"]["revision"], revision);
 
-    // KC-SRC-001: a source that fails now, but has an artifact, is applied all the same.
+    // KC-SRC-001: a source that fails but has an artifact is still applied
     flux.namespace.delete(CONFIG_MAP, "a").await?;
     flux.namespace
         .request_reconcile(KUSTOMIZATION, "app")
@@ -272,7 +272,7 @@ async fn a_missing_branch_and_a_missing_secret_are_named() -> Result {
 }
 
 #[tokio::test]
-async fn a_controller_killed_in_the_middle_of_an_apply_finishes_after_its_restart() -> Result {
+async fn a_controller_killed_during_an_apply_finishes_after_its_restart() -> Result {
     const OBJECTS: usize = 120;
     let mut flux = Flux::start("killed").await?;
     let files: Vec<(String, String)> = (0..OBJECTS)
@@ -293,7 +293,7 @@ async fn a_controller_killed_in_the_middle_of_an_apply_finishes_after_its_restar
         .apply(&flux.kustomization("app", &["prune: true"]))
         .await?;
 
-    // The first object is there and not the last: that is the middle.
+    // The first object exists and the last does not: the apply is under way.
     let is_ours = |map: &Value| {
         map["metadata"]["name"]
             .as_str()
@@ -328,7 +328,7 @@ async fn a_controller_killed_in_the_middle_of_an_apply_finishes_after_its_restar
         Some(OBJECTS)
     );
 
-    // Nothing of the first half is forgotten: it can all be pruned.
+    // The first half is in the inventory: everything can be pruned.
     let mut commit = flux.repo.commit("main").clear();
     commit = commit.file("only.yaml", config_map("only", "1"));
     let revision = format!("main@sha1:{}", commit.create());
@@ -359,12 +359,12 @@ async fn a_source_controller_killed_while_it_fetches_serves_after_its_restart() 
 }
 
 #[tokio::test]
-async fn an_artifact_that_vanished_is_made_again() -> Result {
+async fn a_lost_artifact_is_rebuilt() -> Result {
     let mut flux = Flux::start("vanished").await?;
     let revision = flux.commit(&[("a.yaml", &config_map("a", "1"))]);
     let before = flux.follow_main().await?;
     flux.source.kill()?;
-    // What an emptyDir loses when the pod moves.
+    // As when the pod moves and its emptyDir is lost.
     std::fs::remove_dir_all(
         flux.namespace
             .folder()

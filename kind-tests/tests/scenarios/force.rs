@@ -1,4 +1,4 @@
-//! `spec.force`: objects whose change the server refuses are made again, and never lost.
+//! `spec.force`: objects whose change the server rejects are recreated, and never lost.
 
 use kind_tests::controller::Settings;
 use kind_tests::{Applier, CONFIG_MAP, Kind, Result, ensure};
@@ -24,7 +24,7 @@ async fn running(topic: &str, manifest: &str) -> Result<Applier> {
 }
 
 #[tokio::test]
-async fn nothing_is_deleted_while_another_object_of_its_stage_is_refused() -> Result {
+async fn nothing_is_deleted_if_another_object_of_its_stage_is_rejected() -> Result {
     let immutable = |value: &str| {
         format!(
             "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\nimmutable: true\ndata: {{k: \"{value}\"}}\n"
@@ -34,7 +34,7 @@ async fn nothing_is_deleted_while_another_object_of_its_stage_is_refused() -> Re
     let before = applier.namespace.get(CONFIG_MAP, "a").await?;
     let before = uid(&before.unwrap_or_default());
 
-    // KC-SSA-012, KC-SSA-030: the second object comes after the first, and is looked at before the first is deleted
+    // KC-SSA-012, KC-SSA-030: the second object comes after the first, and is checked before the first is deleted
     let refused =
         "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: zz}\ndata: {\"bad key!\": x}\n";
     let broken = immutable("2") + refused;

@@ -1,4 +1,4 @@
-//! Feature gates and flags act.
+//! Feature gates and flags take effect.
 
 use kind_tests::controller::Settings;
 use kind_tests::requests::{Counter, Request};
@@ -9,7 +9,7 @@ use crate::config_map;
 
 const SUBSTITUTED: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: out}\ndata: {map: '${map}', secret: '${secret}', both: '${both}', inline: '${inline}'}\n";
 
-/// What `out` is made from.
+/// The sources of `out`.
 const CONFIGS: &str = "
 apiVersion: v1
 kind: ConfigMap
@@ -44,7 +44,7 @@ async fn substituting(topic: &str, settings: Settings) -> Result<Applier> {
         .get(CONFIG_MAP, "out")
         .await?
         .unwrap_or_default();
-    // KC-SUB-004, KC-SUB-005, KC-SUB-006, RT-KUS-013
+    // KC-SUB-004, KC-SUB-005, KC-SUB-006
     assert_eq!(
         out["data"],
         json!({"map": "m", "secret": "s", "both": "from-secret", "inline": "i"})
@@ -54,9 +54,9 @@ async fn substituting(topic: &str, settings: Settings) -> Result<Applier> {
 
 /// The requests of one run for these resources.
 ///
-/// What the test did before may bring one more run when the controller sees it, so that the count begins with a new process:
-/// it finds everything in its first lists, which bring the one run that is asked for first.
-async fn asked_by_a_run(applier: &mut Applier, resources: &[&str]) -> Result<Vec<Request>> {
+/// Earlier changes by the test may trigger one more run when the controller sees them, so the count begins with a new
+/// process: it finds everything in its initial lists, which trigger the run that is requested first.
+async fn requests_of_a_run(applier: &mut Applier, resources: &[&str]) -> Result<Vec<Request>> {
     applier.kustomize.terminate().await?;
     applier.kustomize.restart().await?;
     applier.run("app").await?;
@@ -68,10 +68,10 @@ async fn asked_by_a_run(applier: &mut Applier, resources: &[&str]) -> Result<Vec
 }
 
 #[tokio::test]
-async fn configs_are_read_once_a_run_and_their_change_brings_one() -> Result {
+async fn configs_are_read_once_per_run_and_their_changes_trigger_one() -> Result {
     let mut applier = substituting("configs", Settings::default()).await?;
     // KC-SUB-011, KC-PROC-029: each reference once, from the API server
-    let asked = asked_by_a_run(&mut applier, &["configmaps", "secrets"]).await?;
+    let asked = requests_of_a_run(&mut applier, &["configmaps", "secrets"]).await?;
     let gets: Vec<&Request> = asked
         .iter()
         .filter(|request| request.verb == "get")
@@ -90,10 +90,10 @@ async fn configs_are_read_once_a_run_and_their_change_brings_one() -> Result {
 }
 
 #[tokio::test]
-async fn configs_may_be_cached() -> Result {
+async fn configs_can_be_cached() -> Result {
     let mut applier = substituting("cached", gate("CacheSecretsAndConfigMaps=true")).await?;
     // KC-PROC-029
-    let asked = asked_by_a_run(&mut applier, &["configmaps", "secrets"]).await?;
+    let asked = requests_of_a_run(&mut applier, &["configmaps", "secrets"]).await?;
     ensure!(
         !asked.iter().any(|request| request.verb == "get"),
         "{asked:#?}"
@@ -108,7 +108,7 @@ async fn configs_may_be_cached() -> Result {
             out["data"]["map"] == "changed"
         })
         .await?;
-    // What is not in the cache is missing in the words of upstream's cache.
+    // An object that is not in the cache is reported missing with the text of upstream's cache.
     applier.namespace.delete(CONFIG_MAP, "vars").await?;
     applier
         .says(
@@ -121,7 +121,7 @@ async fn configs_may_be_cached() -> Result {
 }
 
 #[tokio::test]
-async fn watches_begin_where_flags_say() -> Result {
+async fn flags_select_the_watches() -> Result {
     let watched = async |settings: Settings, topic: &str| -> Result<Vec<String>> {
         let mut applier = Applier::start(topic, settings).await?;
         applier
@@ -183,7 +183,7 @@ async fn watches_begin_where_flags_say() -> Result {
 }
 
 #[tokio::test]
-async fn sources_may_be_read_each_time() -> Result {
+async fn source_reads_can_bypass_the_cache() -> Result {
     let direct = gate("DirectSourceFetch=true");
     for (settings, reads) in [(Settings::default(), 0), (direct, 1)] {
         let mut applier = Applier::start("direct", settings).await?;
@@ -196,7 +196,7 @@ async fn sources_may_be_read_each_time() -> Result {
             .await?;
         applier.applied("app", "main@sha1:1").await?;
         // KC-PROC-038
-        let asked = asked_by_a_run(&mut applier, &["gitrepositories"]).await?;
+        let asked = requests_of_a_run(&mut applier, &["gitrepositories"]).await?;
         assert_eq!(asked.len(), reads, "{asked:#?}");
         let said = applier.kustomize.log().entries();
         let said = said.iter().any(|line| {
@@ -209,7 +209,7 @@ async fn sources_may_be_read_each_time() -> Result {
 }
 
 #[tokio::test]
-async fn a_change_log_may_be_grouped() -> Result {
+async fn the_change_log_can_be_grouped() -> Result {
     let applier = Applier::start("grouped", gate("GroupChangeLog=true")).await?;
     applier
         .publish(
@@ -242,7 +242,7 @@ async fn a_change_log_may_be_grouped() -> Result {
 }
 
 #[tokio::test]
-async fn substitution_may_be_lenient() -> Result {
+async fn substitution_can_be_lenient() -> Result {
     let lenient = gate("StrictPostBuildSubstitutions=false");
     let applier = Applier::start("lenient", lenient).await?;
     let text = config_map("a", "<${unset}>");
@@ -264,7 +264,7 @@ async fn substitution_may_be_lenient() -> Result {
 }
 
 #[tokio::test]
-async fn health_may_be_read_by_kind() -> Result {
+async fn health_can_be_read_by_kind() -> Result {
     for (settings, by_kind) in [
         (Settings::default(), false),
         (gate("DisableStatusPollerCache=false"), true),
@@ -300,7 +300,7 @@ async fn health_may_be_read_by_kind() -> Result {
 }
 
 #[tokio::test]
-async fn managed_fields_may_be_migrated() -> Result {
+async fn managed_fields_can_be_migrated() -> Result {
     const SCALER: Kind = Kind("autoscaling/v2", "HorizontalPodAutoscaler");
     let scaler = |version: &str, rest: &str| {
         format!(
@@ -351,7 +351,7 @@ async fn managed_fields_may_be_migrated() -> Result {
 }
 
 #[tokio::test]
-async fn other_managers_may_be_overridden() -> Result {
+async fn other_managers_can_be_overridden() -> Result {
     for (flag, stays) in [
         ("--override-manager=somebody-else", true),
         ("--override-manager=kind-tests", false),
@@ -380,8 +380,8 @@ async fn other_managers_may_be_overridden() -> Result {
 }
 
 #[tokio::test]
-async fn what_a_process_serves() -> Result {
-    // KC-PROC-072: what is temporary is in memory, so that nothing is missed where there is no such folder.
+async fn health_metrics_and_profiles_are_served() -> Result {
+    // KC-PROC-072: temporary data is in memory, so a missing temporary folder does not matter
     let settings = Settings::default().env("TMPDIR", "/nowhere");
     let applier = Applier::start("serves", settings).await?;
     applier
@@ -397,13 +397,15 @@ async fn what_a_process_serves() -> Result {
         let (status, _) = get(&applier.kustomize.health_address(), path).await?;
         assert_eq!(status, 200, "{path}");
     }
-    // KC-PROC-001, KC-PROC-058, KC-PROC-049, KC-PROC-004
+    // KC-PROC-001
     let (status, text) = get(&applier.kustomize.metrics_address(), "metrics").await?;
     assert_eq!(status, 200);
+    // KC-PROC-049: the label; KC-PROC-058
     for line in [
         "controller_runtime_reconcile_total{controller=\"kustomization\",result=",
         "controller_runtime_reconcile_errors_total{controller=\"kustomization\"}",
         "controller_runtime_reconcile_time_seconds_count{controller=\"kustomization\"}",
+        // KC-PROC-004
         "controller_runtime_max_concurrent_reconciles{controller=\"kustomization\"} 4",
         "workqueue_adds_total{controller=\"kustomization\",name=\"kustomization\"}",
         "rest_client_requests_total{",
@@ -445,8 +447,8 @@ async fn publish_many(applier: &Applier, count: usize) -> Result {
 }
 
 #[tokio::test]
-async fn a_server_that_limits_clients_itself_is_not_spared() -> Result {
-    // KC-PROC-016: with these limits the objects would take hours.
+async fn client_side_limits_are_off_if_the_server_limits_clients() -> Result {
+    // KC-PROC-016: with these limits the objects would take hours
     let settings = Settings::default()
         .flag("--kube-api-qps=0.01")
         .flag("--kube-api-burst=1");
@@ -456,8 +458,8 @@ async fn a_server_that_limits_clients_itself_is_not_spared() -> Result {
     Ok(())
 }
 
-/// The most requests that were under way at one time.
-fn most_at_once(requests: &[Request]) -> usize {
+/// The highest number of concurrent requests.
+fn max_concurrency(requests: &[Request]) -> usize {
     let at = |request: &Request| {
         let meets = |other: &&Request| other.came <= request.came && request.came < other.answered;
         requests.iter().filter(meets).count()
@@ -466,7 +468,7 @@ fn most_at_once(requests: &[Request]) -> usize {
 }
 
 #[tokio::test]
-async fn objects_are_compared_as_many_at_once_as_was_asked_for() -> Result {
+async fn the_number_of_concurrent_comparisons_is_configurable() -> Result {
     for (flag, concurrent) in [("--concurrent-ssa=1", false), ("--concurrent-ssa=16", true)] {
         let applier = Applier::start("at-once", Settings::default().flag(flag)).await?;
         let counter = Counter::start(applier.namespace.cluster(), applier.kustomize.user())?;
@@ -474,14 +476,14 @@ async fn objects_are_compared_as_many_at_once_as_was_asked_for() -> Result {
         applier.applied("app", "main@sha1:1").await?;
         let mut requests = counter.requests()?;
         requests.retain(|request| request.resource == "configmaps" && request.verb == "patch");
-        // KC-PROC-005. An answer is on its way before the server notes that it has given it, so that two may seem to meet.
-        let most = most_at_once(&requests);
+        // KC-PROC-005. A response is sent before the server logs it, so two requests may seem to overlap.
+        let most = max_concurrency(&requests);
         assert_eq!(most > 2, concurrent, "{flag}: {most} at once");
     }
     Ok(())
 }
 
-/// Status and body of what a server on loopback answers.
+/// Status and body of a response from a server on loopback.
 pub(crate) async fn get(address: &str, path: &str) -> Result<(u16, String)> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let mut stream = tokio::net::TcpStream::connect(address).await?;

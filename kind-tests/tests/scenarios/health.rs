@@ -1,4 +1,4 @@
-//! Health checks. Buckets play what is checked: no controller of theirs runs, so the test alone says how they fare.
+//! Health checks. The checked objects are Buckets: without a controller for them, only the test sets their status.
 
 use kind_tests::controller::Settings;
 use kind_tests::requests::{Counter, Request};
@@ -17,8 +17,8 @@ fn bucket(name: &str) -> String {
     )
 }
 
-/// Says of a Bucket that it fares like this: `Ready`, `Stalled`.
-async fn fares(applier: &Applier, name: &str, kind: &str) -> Result {
+/// Sets a condition of a Bucket to True: `Ready`, `Stalled`.
+async fn set_condition(applier: &Applier, name: &str, kind: &str) -> Result {
     let condition = json!({"type": kind, "status": "True", "reason": "Test", "message": "as the test says",
         "lastTransitionTime": "2001-01-01T00:00:00Z"});
     let status = json!({"observedGeneration": 1, "conditions": [condition]});
@@ -26,7 +26,7 @@ async fn fares(applier: &Applier, name: &str, kind: &str) -> Result {
     Ok(())
 }
 
-async fn under_way(applier: &Applier) -> Result<Value> {
+async fn wait_in_progress(applier: &Applier) -> Result<Value> {
     let checks = |object: &Value| {
         condition(object, "Reconciling").is_some_and(|reconciling| {
             reconciling["message"]
@@ -46,7 +46,7 @@ async fn start(topic: &str, settings: Settings) -> Result<Applier> {
     Ok(applier)
 }
 
-/// Has the controller apply these Buckets and wait for them.
+/// Makes the controller apply these Buckets and wait for them.
 async fn check(applier: &Applier, names: &[&str]) -> Result {
     let files: Vec<(String, String)> = names
         .iter()
@@ -63,10 +63,10 @@ async fn check(applier: &Applier, names: &[&str]) -> Result {
 }
 
 #[tokio::test]
-async fn what_falls_ill_without_a_change_is_noticed() -> Result {
+async fn a_health_regression_without_a_new_revision_is_reported() -> Result {
     let applier = start("falls-ill", Settings::default()).await?;
-    let waiting = under_way(&applier).await?;
-    // KC-PRUNE-002: what was applied is in the inventory before it is healthy.
+    let waiting = wait_in_progress(&applier).await?;
+    // KC-PRUNE-002: applied objects are in the inventory before they are healthy
     assert_eq!(
         waiting["status"]["inventory"]["entries"]
             .as_array()
@@ -74,8 +74,8 @@ async fn what_falls_ill_without_a_change_is_noticed() -> Result {
         Some(2)
     );
     assert_eq!(waiting["status"]["lastAppliedRevision"], json!(null));
-    fares(&applier, "one", "Ready").await?;
-    fares(&applier, "two", "Ready").await?;
+    set_condition(&applier, "one", "Ready").await?;
+    set_condition(&applier, "two", "Ready").await?;
     let healthy = applier.applied("app", "main@sha1:1").await?;
     assert_eq!(
         condition(&healthy, "Healthy").map(|healthy| &healthy["reason"]),
@@ -84,7 +84,7 @@ async fn what_falls_ill_without_a_change_is_noticed() -> Result {
 
     // KC-HEALTH-012
     applier.run("app").await?;
-    fares(&applier, "two", "Stalled").await?;
+    set_condition(&applier, "two", "Stalled").await?;
     let ill = applier.run("app").await?;
     let text = format!(
         "failed early due to stalled resources: [Bucket/{}/two status: 'Failed']",
@@ -108,13 +108,13 @@ async fn what_falls_ill_without_a_change_is_noticed() -> Result {
         ill["status"]["history"][0]["lastReconciledStatus"],
         "HealthCheckFailed"
     );
-    fares(&applier, "two", "Ready").await?;
+    set_condition(&applier, "two", "Ready").await?;
     let healed = applier.applied("app", "main@sha1:1").await?;
     assert_eq!(
         condition(&healed, "Healthy").map(|healthy| &healthy["status"]),
         Some(&json!("True"))
     );
-    // KC-API-044, KC-API-046: the same manifests with another ending are another entry.
+    // KC-API-044, KC-API-046: the same manifests with another result are another entry
     let statuses = |object: &Value| -> Vec<Value> {
         let history = object["status"]["history"].as_array();
         history
@@ -128,7 +128,7 @@ async fn what_falls_ill_without_a_change_is_noticed() -> Result {
         ["ReconciliationSucceeded", "HealthCheckFailed"]
     );
 
-    // KC-API-046: a build that fails leaves no entry.
+    // KC-API-046: a failed build adds no entry
     applier
         .publish("main@sha1:2", &[("one.yaml", "a: b\n c: d\n")])
         .await?;
@@ -141,13 +141,13 @@ async fn what_falls_ill_without_a_change_is_noticed() -> Result {
 }
 
 #[tokio::test]
-async fn without_failing_fast_others_may_still_heal() -> Result {
+async fn without_failing_fast_other_objects_can_recover() -> Result {
     let gate = Settings::default().flag("--feature-gates=DisableFailFastBehavior=true");
     let applier = Applier::start("patient", gate).await?;
     let counter = Counter::start(applier.namespace.cluster(), applier.kustomize.user())?;
-    // Three of a kind have one watch, which shows their changes in the order in which they happen.
+    // Three objects of a kind have one watch, which delivers their changes in order.
     check(&applier, &["one", "two", "three"]).await?;
-    under_way(&applier).await?;
+    wait_in_progress(&applier).await?;
     let of_namespace = format!("/namespaces/{}/buckets", applier.namespace.name());
     let watched = async {
         let is_watch =
@@ -159,14 +159,14 @@ async fn without_failing_fast_others_may_still_heal() -> Result {
     };
     let goal = "the Buckets are watched";
     applier.namespace.wait_for(goal, watched).await??;
-    // KC-PROC-031: with the default the first of these ends the wait.
+    // KC-PROC-031: by default the first of these ends the wait
     for (name, kind) in [
         ("one", "Stalled"),
         ("one", "Ready"),
         ("two", "Ready"),
         ("three", "Ready"),
     ] {
-        fares(&applier, name, kind).await?;
+        set_condition(&applier, name, kind).await?;
     }
     let healthy = applier.applied("app", "main@sha1:1").await?;
     assert_eq!(
@@ -181,8 +181,8 @@ async fn without_failing_fast_others_may_still_heal() -> Result {
 }
 
 #[tokio::test]
-async fn a_job_that_deletes_itself_does_not_hold_up_the_wait() -> Result {
-    // It has nothing to do, so that it is done at once.
+async fn a_job_that_deletes_itself_does_not_block_the_wait() -> Result {
+    // It has nothing to do, so it is done at once.
     const JOB: &str = "
 apiVersion: batch/v1
 kind: Job
@@ -201,12 +201,12 @@ spec:
         .await?;
     let yaml = applier.kustomization("app", &["prune: true", "wait: true"]);
     applier.namespace.apply(&yaml).await?;
-    under_way(&applier).await?;
+    wait_in_progress(&applier).await?;
     applier
         .namespace
         .wait_gone(Kind("batch/v1", "Job"), "done")
         .await?;
-    fares(&applier, "one", "Ready").await?;
+    set_condition(&applier, "one", "Ready").await?;
     // KC-HEALTH-010
     applier.applied("app", "main@sha1:1").await?;
     Ok(())
@@ -216,7 +216,7 @@ spec:
 async fn a_new_revision_ends_a_wait_for_the_old_one() -> Result {
     let gate = Settings::default().flag("--feature-gates=CancelHealthCheckOnNewRevision=true");
     let applier = start("cancelled", gate).await?;
-    under_way(&applier).await?;
+    wait_in_progress(&applier).await?;
     applier
         .publish(
             "main@sha1:2",
@@ -245,15 +245,15 @@ async fn a_new_revision_ends_a_wait_for_the_old_one() -> Result {
         told["metadata"]["kustomize.toolkit.fluxcd.io/revision"],
         "main@sha1:1"
     );
-    fares(&applier, "one", "Ready").await?;
+    set_condition(&applier, "one", "Ready").await?;
     let done = applier.applied("app", "main@sha1:2").await?;
-    // A wait that was given up leaves no entry.
+    // A cancelled wait adds no entry.
     assert_eq!(done["status"]["history"].as_array().map(Vec::len), Some(1));
     Ok(())
 }
 
 #[tokio::test]
-async fn pods_that_are_stuck_make_their_owner_fail() -> Result {
+async fn stuck_pods_fail_their_owner() -> Result {
     const STATEFUL_SET: &str = "
 apiVersion: apps/v1
 kind: StatefulSet
@@ -274,12 +274,12 @@ spec:
         .await?;
     let yaml = applier.kustomization("app", &["prune: true", "wait: true"]);
     applier.namespace.apply(&yaml).await?;
-    under_way(&applier).await?;
+    wait_in_progress(&applier).await?;
     applier
         .namespace
         .wait(POD, "db-0", "is there", |_| true)
         .await?;
-    // No node takes the pod, so the test plays the kubelet.
+    // No node accepts the pod, so the test acts as the kubelet.
     let waiting = json!({"name": "db", "image": "", "imageID": "", "ready": false, "restartCount": 5,
         "state": {"waiting": {"reason": "CrashLoopBackOff"}}});
     let status = json!({"phase": "Running", "containerStatuses": [waiting],
@@ -294,7 +294,7 @@ spec:
     Ok(())
 }
 
-/// What one run asked for, its events apart, and its final patch last.
+/// The requests of each run, without its events, with its final patch last.
 fn by_run(requests: &[Request]) -> Vec<Vec<String>> {
     let mut runs = vec![Vec::new()];
     for request in requests
@@ -315,7 +315,7 @@ fn by_run(requests: &[Request]) -> Vec<Vec<String>> {
 }
 
 #[tokio::test]
-async fn an_unchanged_run_that_is_healthy_costs_a_request_a_kind_and_two() -> Result {
+async fn an_unchanged_healthy_run_costs_one_request_per_kind_and_two() -> Result {
     const WEB: &str = "
 apiVersion: apps/v1
 kind: Deployment
@@ -352,7 +352,7 @@ spec:
             .unwrap_or_default()
     };
     let reaches = |count: u64| move |object: &Value| runs(object) >= count;
-    // The first runs still see what the Deployments' controller writes.
+    // The first runs still see changes of the Deployments' controller.
     let settled = |deployment: &Value| {
         let conditions = deployment["status"]["conditions"].as_array();
         conditions
@@ -386,11 +386,11 @@ spec:
     let runs = by_run(&requests);
     ensure!(runs.len() >= 2, "{requests:#?}");
     let number = runs.len();
-    // The first may have begun before the count did, and every tenth looks at everything.
+    // The first may have begun before the count, and every tenth is a full comparison.
     for mut run in runs.into_iter().skip(1).take(2) {
         let last = run.pop();
         run.sort();
-        // With the one event that tells of its end that is a request a kind and two.
+        // With the event about its end that is one request per kind, and two.
         ensure!(run == kinds && last.is_some(), "{run:?}, then {last:?}");
     }
     let events = requests

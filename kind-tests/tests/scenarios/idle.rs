@@ -1,4 +1,4 @@
-//! What controllers ask of the API server when there is nothing to do.
+//! The requests of idle controllers to the API server.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use kind_tests::{Flux, GIT_REPOSITORY, KUSTOMIZATION, Kind, Result, ensure, is_r
 
 use crate::config_map;
 
-/// GitRepositories, Kustomizations, and what each of these applies: a hundred objects.
+/// The number of GitRepositories, of Kustomizations, and of the objects that each Kustomization applies.
 const OBJECTS: usize = 10;
 
 fn elected() -> Settings {
@@ -18,8 +18,8 @@ fn elected() -> Settings {
         .flag("--leader-election-retry-period=200ms")
 }
 
-/// What the controller has asked since the counter began, counted by verb and resource.
-fn asked(counter: &Counter) -> Result<BTreeMap<String, usize>> {
+/// The controller's requests since the counter began, by verb and resource.
+fn requests_by_verb(counter: &Counter) -> Result<BTreeMap<String, usize>> {
     let mut asked = BTreeMap::new();
     for request in counter.requests()? {
         *asked
@@ -29,8 +29,8 @@ fn asked(counter: &Counter) -> Result<BTreeMap<String, usize>> {
     Ok(asked)
 }
 
-/// Waits until the controller has renewed its Lease this often, and gives all that it has asked meanwhile.
-async fn renewals(
+/// Waits until the controller has renewed its Lease this often, and returns all its requests in the meantime.
+async fn requests_during_renewals(
     flux: &Flux,
     controller: &Controller,
     count: usize,
@@ -38,7 +38,7 @@ async fn renewals(
     let counter = Counter::start(flux.namespace.cluster(), controller.user())?;
     let renewed = async {
         loop {
-            let asked = asked(&counter)?;
+            let asked = requests_by_verb(&counter)?;
             if asked
                 .get("update leases")
                 .is_some_and(|have| *have >= count)
@@ -54,7 +54,7 @@ async fn renewals(
 }
 
 #[tokio::test]
-async fn an_idle_controller_asks_for_its_lease_and_nothing_else() -> Result {
+async fn an_idle_controller_only_renews_its_lease() -> Result {
     let flux = Flux::start_with("idle", elected(), elected()).await?;
     let files: Vec<(String, String)> = (0..OBJECTS * OBJECTS)
         .map(|number| {
@@ -89,10 +89,10 @@ async fn an_idle_controller_asks_for_its_lease_and_nothing_else() -> Result {
     all_ready(GIT_REPOSITORY, OBJECTS + 1).await?;
 
     for controller in [&flux.source, &flux.kustomize] {
-        // The last events are on their way.
-        renewals(&flux, controller, 5).await?;
-        let asked = renewals(&flux, controller, 10).await?;
-        // As client-go does it, one request for each renewal: what it holds it need not read.
+        // The last events are being sent.
+        requests_during_renewals(&flux, controller, 5).await?;
+        let asked = requests_during_renewals(&flux, controller, 10).await?;
+        // As in client-go, one request per renewal: the holder need not read the Lease.
         ensure!(asked.len() == 1, "{} asks for {asked:?}", controller.name());
     }
     Ok(())

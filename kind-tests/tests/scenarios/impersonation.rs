@@ -1,4 +1,4 @@
-//! What a Kustomization does, it does as the ServiceAccount that it names.
+//! A Kustomization's operations are carried out as its ServiceAccount.
 
 use kind_tests::controller::Settings;
 use kind_tests::{Applier, CONFIG_MAP, KUSTOMIZATION, Kind, Result, ensure};
@@ -10,7 +10,7 @@ const SERVICE_ACCOUNT: Kind = Kind("v1", "ServiceAccount");
 const ROLE: Kind = Kind("rbac.authorization.k8s.io/v1", "Role");
 const CLUSTER_ROLE_BINDING: Kind = Kind("rbac.authorization.k8s.io/v1", "ClusterRoleBinding");
 
-/// A ServiceAccount `tenant` that may do these things to ConfigMaps, and all to Roles and RoleBindings.
+/// A ServiceAccount `tenant` with these permissions for ConfigMaps, and all for Roles and RoleBindings.
 fn tenant(verbs: &str) -> String {
     format!(
         "
@@ -37,7 +37,7 @@ subjects: [{{kind: ServiceAccount, name: tenant, namespace: '${{namespace}}'}}]
 const SPEC: [&str; 2] = ["prune: true", "serviceAccountName: tenant"];
 
 #[tokio::test]
-async fn the_account_bounds_what_is_applied_and_pruned() -> Result {
+async fn the_service_account_limits_what_is_applied_and_pruned() -> Result {
     let settings = Settings::default()
         .flag("--min-retry-delay=10ms")
         .flag("--max-retry-delay=100ms");
@@ -47,7 +47,7 @@ async fn the_account_bounds_what_is_applied_and_pruned() -> Result {
         .namespace
         .apply(&tenant("get, list, watch, create, patch"))
         .await?;
-    // KC-SUB-010: the account may not read Secrets, the controller may.
+    // KC-SUB-010: the account may not read Secrets, the controller may
     applier
         .namespace
         .apply("{apiVersion: v1, kind: Secret, metadata: {name: vars}, stringData: {value: from-secret}}")
@@ -84,7 +84,7 @@ async fn the_account_bounds_what_is_applied_and_pruned() -> Result {
     let failed = applier
         .says("app", "ReconciliationFailed", &refused)
         .await?;
-    // KC-SSA-033: the inventory is what it was.
+    // KC-SSA-033: the inventory is unchanged
     assert_eq!(
         failed["status"]["inventory"]["entries"]
             .as_array()
@@ -92,7 +92,7 @@ async fn the_account_bounds_what_is_applied_and_pruned() -> Result {
         Some(2)
     );
 
-    // KC-PRUNE-012, KC-PRUNE-008, KC-API-046. KC-PRUNE-009: what could not be deleted stays in the inventory.
+    // KC-PRUNE-012, KC-PRUNE-008
     applier
         .publish("main@sha1:3", &[("a.yaml", &config_map("a", "1"))])
         .await?;
@@ -100,18 +100,20 @@ async fn the_account_bounds_what_is_applied_and_pruned() -> Result {
         "delete failed, errors: ConfigMap/{namespace}/b delete failed: configmaps \"b\" is forbidden: {user} cannot delete"
     );
     let failed = applier.says("app", "PruneFailed", &refused).await?;
+    // KC-PRUNE-009: what could not be deleted stays in the inventory
     assert_eq!(
         failed["status"]["inventory"]["entries"]
             .as_array()
             .map(Vec::len),
         Some(2)
     );
+    // KC-API-046
     assert_eq!(
         failed["status"]["history"][0]["lastReconciledStatus"],
         "PruneFailed"
     );
 
-    // KC-PRUNE-015: neither may it delete when the whole goes, and so that waits.
+    // KC-PRUNE-015: nor may it delete when the Kustomization is deleted, so the finalizer waits
     applier.namespace.delete(KUSTOMIZATION, "app").await?;
     let warned = applier
         .events
@@ -119,7 +121,7 @@ async fn the_account_bounds_what_is_applied_and_pruned() -> Result {
             event["message"] == "pruning for deleted resource failed"
         })
         .await?;
-    // KC-PRUNE-021: reason and revision are the last ones.
+    // KC-PRUNE-021: reason and revision are the last ones
     assert_eq!(
         (&warned["severity"], &warned["reason"]),
         (&json!("error"), &json!("PruneFailed"))
@@ -137,8 +139,8 @@ async fn the_account_bounds_what_is_applied_and_pruned() -> Result {
         kept["metadata"]["finalizers"],
         json!(["finalizers.fluxcd.io"])
     );
-    // KC-PROC-021: the twentieth try comes within seconds. With the delays that are the default it comes after hours, and
-    // with either of the two after minutes.
+    // KC-PROC-021: the twentieth attempt comes within seconds; after hours with the default delays, after minutes with
+    // either of the two
     let failures = || {
         let lines = applier.kustomize.log().entries();
         let failed = lines
@@ -162,7 +164,7 @@ async fn the_account_bounds_what_is_applied_and_pruned() -> Result {
 }
 
 #[tokio::test]
-async fn without_its_account_a_deletion_leaves_everything() -> Result {
+async fn deletion_without_the_service_account_keeps_all_objects() -> Result {
     let applier = Applier::start("orphaned", Settings::default()).await?;
     applier.namespace.apply(&tenant("'*'")).await?;
     applier
@@ -209,7 +211,7 @@ async fn without_its_account_a_deletion_leaves_everything() -> Result {
 }
 
 #[tokio::test]
-async fn a_stage_of_ones_own_lets_a_tenant_grant_what_it_holds() -> Result {
+async fn a_custom_stage_lets_a_tenant_bind_its_own_role() -> Result {
     const GRANT: &str = "
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
@@ -235,7 +237,7 @@ rules: [{apiGroups: [''], resources: [configmaps], verbs: [get]}]
         .namespace
         .apply(&applier.kustomization("app", &SPEC))
         .await?;
-    // KC-SSA-013, KC-PROC-015: in one stage the dry run of the binding finds no Role.
+    // KC-SSA-013, KC-PROC-015: in one stage the dry run of the binding finds no Role
     applier.applied("app", "main@sha1:1").await?;
     ensure!(
         applier.namespace.get(ROLE, "reader").await?.is_some(),
@@ -245,7 +247,7 @@ rules: [{apiGroups: [''], resources: [configmaps], verbs: [get]}]
 }
 
 #[tokio::test]
-async fn an_account_by_default_finds_kinds_that_it_has_just_defined() -> Result {
+async fn the_default_account_finds_kinds_that_it_has_just_defined() -> Result {
     let settings = Settings::default().flag("--default-service-account=admin");
     let applier = Applier::start("default-account", settings).await?;
     let namespace = applier.namespace.name().to_owned();

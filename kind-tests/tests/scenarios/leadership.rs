@@ -22,7 +22,7 @@ fn holder(lease: &Value) -> &str {
     lease["spec"]["holderIdentity"].as_str().unwrap_or_default()
 }
 
-/// The Lease of the controller: there is one in the namespace for each.
+/// The Lease of the controller: each controller has one in the namespace.
 async fn lease(flux: &Flux, controller: &str) -> Result<Value> {
     flux.namespace
         .wait_all(LEASE, &format!("of {controller} is held"), |leases| {
@@ -61,7 +61,7 @@ async fn a_standby_takes_over_when_the_leader_ends() -> Result {
         Controller::start_unready("kustomize-controller", &flux.namespace, settings).await?;
     standby.healthy().await?;
 
-    // RT-LED-009: asked to end, the leader gives the Lease up, so that nobody waits for it to run out.
+    // RT-LED-009: a terminated leader releases the Lease, so that its expiry need not be awaited
     let status = flux.kustomize.terminate().await?;
     ensure!(
         status.success(),
@@ -74,7 +74,7 @@ async fn a_standby_takes_over_when_the_leader_ends() -> Result {
     let taken = lease(&flux, "kustomize-controller").await?;
     assert_ne!(holder(&taken), holder(&led));
 
-    // The leader that dies without a word is replaced when its Lease runs out.
+    // A killed leader is replaced when its Lease expires.
     flux.kustomize.restart().await?;
     standby.kill()?;
     let third = flux.commit(&[("a.yaml", &config_map("a", "3"))]);
@@ -99,7 +99,7 @@ async fn only_the_leading_source_controller_serves_artifacts() -> Result {
     let mut standby =
         Controller::start_unready("source-controller", &flux.namespace, elected()).await?;
     standby.healthy().await?;
-    // RT-LED-007, SC-PROC-043: its artifact port stays closed, which keeps the Service from routing to it.
+    // RT-LED-007, SC-PROC-043: its artifact port stays closed, so the Service does not route to it
     let address = standby.artifact_address().unwrap_or_default();
     ensure!(
         TcpStream::connect(&address).await.is_err(),
@@ -113,7 +113,7 @@ async fn only_the_leading_source_controller_serves_artifacts() -> Result {
 
 #[tokio::test]
 async fn flags_decide_how_a_leader_is_elected() -> Result {
-    // KC-PROC-018: in the words of client-go
+    // KC-PROC-018: with client-go's text
     let namespace = Namespace::create(&Cluster::shared().await?, "bad-times").await?;
     let impossible = Settings::default()
         .flag("--enable-leader-election")
@@ -127,7 +127,7 @@ async fn flags_decide_how_a_leader_is_elected() -> Result {
         "leaseDuration must be greater than renewDeadline"
     );
 
-    // KC-PROC-018: with the pause that is the default there would be ten renewals a minute.
+    // KC-PROC-018: with the default period there would be ten renewals a minute
     let settings = Settings::default()
         .flag("--enable-leader-election")
         .flag("--leader-election-lease-duration=3600s")
@@ -158,7 +158,7 @@ async fn flags_decide_how_a_leader_is_elected() -> Result {
     };
     let led = applier.namespace.wait_all(LEASE, "is held", held).await?;
     assert_eq!(led["spec"]["leaseDurationSeconds"], 3600);
-    // Nobody gives it up for who ends.
+    // It is not released on exit.
     ensure!(applier.kustomize.terminate().await?.success(), "failed");
     let kept = applier.namespace.wait_all(LEASE, "is held", held).await?;
     assert_eq!(holder(&kept), holder(&led));

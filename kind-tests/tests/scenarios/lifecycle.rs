@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::config_map;
 
-/// How a Kustomization is when it is deleted, and whether its objects go with it.
+/// The state of a Kustomization when it is deleted, and whether its objects are deleted.
 struct Deletion {
     topic: &'static str,
     spec: &'static [&'static str],
@@ -98,7 +98,7 @@ async fn deleting_a_kustomization_prunes_as_its_policy_says() -> Result {
 }
 
 #[tokio::test]
-async fn a_deleted_source_takes_its_artifacts_along_and_leaves_what_runs() -> Result {
+async fn a_deleted_source_removes_its_artifacts_and_keeps_applied_objects() -> Result {
     let (flux, _) = Flux::running(
         "no-more",
         &[("a.yaml", &config_map("a", "1"))],
@@ -122,7 +122,7 @@ async fn a_deleted_source_takes_its_artifacts_along_and_leaves_what_runs() -> Re
 }
 
 #[tokio::test]
-async fn what_is_suspended_rests_until_it_is_resumed() -> Result {
+async fn suspended_objects_are_not_reconciled_until_resumed() -> Result {
     let (flux, first) = Flux::running(
         "suspended",
         &[("a.yaml", &config_map("a", "1"))],
@@ -138,7 +138,7 @@ async fn what_is_suspended_rests_until_it_is_resumed() -> Result {
             source["status"]["artifact"]["revision"] == second
         })
         .await?;
-    // KC-PROC-062, KC-API-040: it answers a request, and does nothing else.
+    // KC-PROC-062, KC-API-040: it handles a request, and does nothing else
     let at = flux
         .namespace
         .request_reconcile(KUSTOMIZATION, "app")
@@ -180,7 +180,7 @@ async fn what_is_suspended_rests_until_it_is_resumed() -> Result {
 }
 
 #[tokio::test]
-async fn a_request_is_handled_once_and_its_removal_is_none() -> Result {
+async fn a_request_is_handled_once_and_its_removal_triggers_nothing() -> Result {
     let flux = Flux::start("requested").await?;
     let revision = flux.commit(&[("a.yaml", &config_map("a", "1"))]);
     flux.follow_main().await?;
@@ -204,14 +204,14 @@ async fn a_request_is_handled_once_and_its_removal_is_none() -> Result {
                 && condition(object, "Reconciling").is_none()
         })
         .await?;
-    // KC-API-044: the same digest and status counts on in one entry.
+    // KC-API-044: the same digest and status increment the existing entry
     assert_eq!(runs(&handled), runs(&first).map(|count| count + 1));
     assert_eq!(
         handled["status"]["history"].as_array().map(Vec::len),
         Some(1)
     );
 
-    // KC-DEP-014: only a later request brings a run; the removal before it brought none.
+    // KC-DEP-014: only a later request triggers a run; the preceding removal did not
     let removal = json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": null}}});
     flux.namespace.merge(KUSTOMIZATION, "app", removal).await?;
     let at = flux

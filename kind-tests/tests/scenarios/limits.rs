@@ -1,5 +1,5 @@
-//! What is too large, and archives that nobody may unpack: a condition says so, what runs is left in peace, and the next
-//! good revision heals.
+//! Oversized objects and malicious archives: a condition reports them, running objects are unaffected, and the next
+//! valid revision recovers.
 
 use std::io::Write as _;
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::config_map;
 
-/// The ConfigMaps that the test's own revisions have brought.
+/// The ConfigMaps applied by the test's own revisions.
 async fn config_maps(applier: &Applier) -> Result<Vec<String>> {
     let mut names = applier.namespace.names(CONFIG_MAP).await?;
     names.retain(|name| name != "kube-root-ca.crt");
@@ -31,7 +31,7 @@ async fn an_inventory_that_does_not_fit_is_refused_before_anything_is_applied() 
     applier
         .publish("main@sha1:1", &[(small[0].0, &small[0].1)])
         .await?;
-    // The store takes objects of 1.5 MiB; this one has 30 KB left for its status.
+    // The store accepts objects of 1.5 MiB; this one has 30 KB left for its status.
     let filler = format!(
         "postBuild: {{substitute: {{filler: {}}}}}",
         "x".repeat(1_540_000)
@@ -59,7 +59,7 @@ async fn an_inventory_that_does_not_fit_is_refused_before_anything_is_applied() 
     assert_eq!(failed["status"]["lastAppliedRevision"], "main@sha1:1");
     assert_eq!(config_maps(&applier).await?, ["a"]);
 
-    // It is tried again every two seconds, as its retryInterval says, with no more than a few requests.
+    // It is retried every two seconds, as configured by retryInterval, with only a few requests.
     let counter = Counter::start(applier.namespace.cluster(), applier.kustomize.user())?;
     let tries = || {
         let lines = applier.kustomize.log().entries();
@@ -95,7 +95,7 @@ async fn an_inventory_that_does_not_fit_is_refused_before_anything_is_applied() 
 }
 
 #[tokio::test]
-async fn an_object_that_no_server_takes_is_named() -> Result {
+async fn an_object_rejected_for_its_size_is_named() -> Result {
     let applier = Applier::start("too-large", Settings::default()).await?;
     applier
         .publish("main@sha1:1", &[("a.yaml", &config_map("a", "1"))])
@@ -127,7 +127,7 @@ async fn an_object_that_no_server_takes_is_named() -> Result {
     Ok(())
 }
 
-/// An archive of these entries: name, type flag and content, with names as they are.
+/// An archive of these entries: name, type flag and content, with unchanged names.
 fn crafted(entries: &[(&str, u8, &str)]) -> Result<Vec<u8>> {
     let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
     for (name, kind, content) in entries {
@@ -148,7 +148,7 @@ fn crafted(entries: &[(&str, u8, &str)]) -> Result<Vec<u8>> {
 }
 
 #[tokio::test]
-async fn an_archive_that_nobody_may_unpack_is_refused_and_links_are_left_out() -> Result {
+async fn a_malicious_archive_is_refused_and_links_are_skipped() -> Result {
     let applier = Applier::start("archives", Settings::default()).await?;
     let (a, b) = (config_map("a", "1"), config_map("b", "1"));
     applier.publish("main@sha1:1", &[("a.yaml", &a)]).await?;
@@ -190,7 +190,7 @@ async fn an_archive_that_nobody_may_unpack_is_refused_and_links_are_left_out() -
         assert_eq!(config_maps(&applier).await?, ["a"], "{says}");
     }
 
-    // KC-SRC-012: nothing is read through a link, and a hard one is an empty file
+    // KC-SRC-012: links are not followed, and a hard link is an empty file
     let links = crafted(&[good, ("soft.yaml", b'2', ""), ("hard.yaml", b'1', "")])?;
     let artifact = applier.artifacts.put_bytes("links.tar.gz", "links", links);
     applier.serve(GIT_REPOSITORY, "app", &artifact).await?;

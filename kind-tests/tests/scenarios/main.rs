@@ -1,5 +1,5 @@
-//! From a Git commit to objects on a cluster, told as a user would tell it. Each scenario has controllers and a namespace
-//! of its own on the cluster that all share.
+//! From a Git commit to objects on a cluster, from the user's point of view. Each scenario has its own controllers and
+//! namespace on the shared cluster.
 
 mod annotations;
 mod api_server;
@@ -30,7 +30,7 @@ mod takeover;
 mod transports;
 mod variables;
 
-/// A ConfigMap of this name, whose key `v` has this value.
+/// A ConfigMap of this name with this value of the key `v`.
 fn config_map(name: &str, value: &str) -> String {
     format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\ndata:\n  v: \"{value}\"\n")
 }

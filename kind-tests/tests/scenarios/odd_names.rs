@@ -1,5 +1,5 @@
-//! Names that are paths or queries, in every field that refers to an object: each ends in upstream's condition, no request
-//! goes astray or on for ever, and other objects are served.
+//! Names that are paths or queries, in every field that refers to an object: each ends in upstream's condition, no
+//! request is misdirected or endless, and other objects are served.
 
 use kind_tests::controller::Settings;
 use kind_tests::requests::Counter;
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::config_map;
 
-/// A name, and what client-go says against it; a name that it escapes is not found.
+/// A name, and client-go's objection; a name that is escaped is not found.
 const NAMES: &[(&str, Option<&str>)] = &[
     ("?watch=true&timeoutSeconds=86400", None),
     ("#x y", None),
@@ -22,13 +22,13 @@ const NAMES: &[(&str, Option<&str>)] = &[
 /// A field that refers to an object.
 struct Field {
     id: &'static str,
-    /// The lines of the spec, in which `NAME` stands for the name.
+    /// The lines of the spec, with `NAME` in place of the name.
     spec: &'static str,
-    /// The condition that tells, its status, and its reason.
+    /// The condition, its status, and its reason.
     told: (&'static str, &'static str, &'static str),
-    /// The message for a name that is refused, in which `NAME`, `NS` and `REFUSED` are replaced.
+    /// The message for a rejected name, in which `NAME`, `NS` and `REFUSED` are replaced.
     refused: &'static str,
-    /// The message for a name that is escaped.
+    /// The message for an escaped name.
     missing: &'static str,
 }
 
@@ -58,7 +58,7 @@ const OF_SOURCES: &[Field] = &[
         refused: "public keys secret error: invalid resource name \"NAME\": [REFUSED]",
         missing: "public keys secret error: secrets \"NAME\" not found",
     },
-    // SC-GIT-091: from the cache, which knows no such name
+    // SC-GIT-091: from the cache, which has no such name
     Field {
         id: "include",
         spec: "include: [{repository: {name: 'NAME'}}]",
@@ -100,7 +100,7 @@ const OF_KUSTOMIZATIONS: &[Field] = &[
         refused: "post build failed for 'ConfigMap.v1.[noGrp]/a': substitute from 'Secret/NAME' error: invalid resource name \"NAME\": [REFUSED]",
         missing: "post build failed for 'ConfigMap.v1.[noGrp]/a': substitute from 'Secret/NAME' error: secrets \"NAME\" not found",
     },
-    // KC-REMOTE-001: no request names the account but its header, and nobody is of that name
+    // KC-REMOTE-001: only a request header contains the account, and no user has that name
     Field {
         id: "account",
         spec: "serviceAccountName: 'NAME'",
@@ -124,17 +124,17 @@ const OF_KUSTOMIZATIONS: &[Field] = &[
     },
 ];
 
-/// The `sourceRef` of a Kustomization, read directly or from the cache, which knows no such name.
+/// The `sourceRef` of a Kustomization, read directly or from the cache, which has no such name.
 const SOURCE: &str = "sourceRef: {kind: GitRepository, name: 'NAME'}";
 const SOURCE_NAMESPACE: &str = "sourceRef: {kind: GitRepository, name: app, namespace: 'NAME'}";
 
-fn filled(text: &str, namespace: &str, (name, refused): (&str, Option<&str>)) -> String {
+fn fill_in(text: &str, namespace: &str, (name, refused): (&str, Option<&str>)) -> String {
     text.replace("REFUSED", refused.unwrap_or_default())
         .replace("NAME", name)
         .replace("NS", namespace)
 }
 
-/// An object of the kind in YAML's flow form; `spec` begins with what each has.
+/// An object of the kind in YAML's flow form; `spec` begins with common fields.
 fn object(kind: Kind, name: &str, spec: &str) -> String {
     format!(
         "{{apiVersion: {}, kind: {}, metadata: {{name: {name}}}, spec: {{{spec}}}}}",
@@ -142,8 +142,8 @@ fn object(kind: Kind, name: &str, spec: &str) -> String {
     )
 }
 
-/// Waits until the condition of the object says this.
-async fn told(
+/// Waits until the object has this condition.
+async fn wait_for_condition(
     flux: &Flux,
     kind: Kind,
     name: &str,
@@ -164,8 +164,8 @@ async fn told(
         .await
 }
 
-/// Whether a healthy pair of objects that is new is served.
-async fn others_are_served(flux: &mut Flux) -> Result {
+/// Checks that a new, valid pair of objects is served.
+async fn check_that_others_are_served(flux: &mut Flux) -> Result {
     flux.namespace
         .apply(&flux.git_repository("healthy", "ref: {branch: main}"))
         .await?;
@@ -188,8 +188,8 @@ async fn others_are_served(flux: &mut Flux) -> Result {
     Ok(())
 }
 
-/// What the controllers have asked for: no read of a name is a watch, and nothing is outside of what they watch.
-fn asked_properly(counter: &Counter) -> Result {
+/// Checks the controllers' requests: no read by name is a watch, and none is outside of their scope.
+fn check_requests(counter: &Counter) -> Result {
     for request in counter.requests()? {
         let path = request.uri.split('?').next().unwrap_or_default();
         ensure!(
@@ -203,7 +203,7 @@ fn asked_properly(counter: &Counter) -> Result {
 }
 
 #[tokio::test]
-async fn a_source_that_refers_to_an_odd_name_says_so_and_holds_up_nobody() -> Result {
+async fn a_source_with_an_odd_reference_reports_it_and_blocks_no_others() -> Result {
     let mut flux = Flux::start("odd-sources").await?;
     flux.commit(&[("a.yaml", &config_map("a", "1"))]);
     let counter = Counter::start(flux.namespace.cluster(), flux.source.user())?;
@@ -214,7 +214,7 @@ async fn a_source_that_refers_to_an_odd_name_says_so_and_holds_up_nobody() -> Re
     );
     for field in OF_SOURCES {
         for (number, name) in NAMES.iter().enumerate() {
-            let spec = format!("{begin}, {}", filled(field.spec, &namespace, *name));
+            let spec = format!("{begin}, {}", fill_in(field.spec, &namespace, *name));
             let yaml = object(GIT_REPOSITORY, &format!("{}-{number}", field.id), &spec);
             flux.namespace.apply(&yaml).await?;
         }
@@ -226,17 +226,17 @@ async fn a_source_that_refers_to_an_odd_name_says_so_and_holds_up_nobody() -> Re
             } else {
                 field.missing
             };
-            let words = filled(words, &namespace, *name);
+            let words = fill_in(words, &namespace, *name);
             let object = format!("{}-{number}", field.id);
-            told(&flux, GIT_REPOSITORY, &object, field.told, &words).await?;
+            wait_for_condition(&flux, GIT_REPOSITORY, &object, field.told, &words).await?;
         }
     }
-    others_are_served(&mut flux).await?;
-    asked_properly(&counter)
+    check_that_others_are_served(&mut flux).await?;
+    check_requests(&counter)
 }
 
 #[tokio::test]
-async fn a_kustomization_that_refers_to_an_odd_name_says_so_and_holds_up_nobody() -> Result {
+async fn a_kustomization_with_an_odd_reference_reports_it_and_blocks_no_others() -> Result {
     let mut flux = Flux::start("odd-kustomizations").await?;
     flux.commit(&[("a.yaml", &config_map("a", "1"))]);
     flux.follow_main().await?;
@@ -247,7 +247,7 @@ async fn a_kustomization_that_refers_to_an_odd_name_says_so_and_holds_up_nobody(
             let spec = format!(
                 "interval: 10m, retryInterval: 2s, targetNamespace: {namespace}, prune: true, \
                  sourceRef: {{kind: GitRepository, name: app}}, {}",
-                filled(field.spec, &namespace, *name)
+                fill_in(field.spec, &namespace, *name)
             );
             let yaml = object(KUSTOMIZATION, &format!("{}-{number}", field.id), &spec);
             flux.namespace.apply(&yaml).await?;
@@ -260,23 +260,23 @@ async fn a_kustomization_that_refers_to_an_odd_name_says_so_and_holds_up_nobody(
             } else {
                 field.missing
             };
-            let mut words = filled(words, &namespace, *name);
+            let mut words = fill_in(words, &namespace, *name);
             if field.id == "account" {
-                // The API server escapes what it says of a user for pages.
+                // The API server escapes user names for HTML.
                 words = words.replace('&', "&amp;");
             }
             let object = format!("{}-{number}", field.id);
-            told(&flux, KUSTOMIZATION, &object, field.told, &words).await?;
+            wait_for_condition(&flux, KUSTOMIZATION, &object, field.told, &words).await?;
         }
     }
-    // RT-ACL-007: no account can have this name, so that the object goes without one.
+    // RT-ACL-007: no account can have this name, so the object is deleted without one
     for number in 0..NAMES.len() {
         let name = format!("account-{number}");
         flux.namespace.delete(KUSTOMIZATION, &name).await?;
         flux.namespace.wait_gone(KUSTOMIZATION, &name).await?;
     }
-    others_are_served(&mut flux).await?;
-    asked_properly(&counter)
+    check_that_others_are_served(&mut flux).await?;
+    check_requests(&counter)
 }
 
 // KC-SRC-003, KC-SRC-006, KC-PROC-038
@@ -293,7 +293,7 @@ async fn a_source_of_an_odd_name_is_refused_or_missing() -> Result {
         let cases = [("name", SOURCE), ("namespace", SOURCE_NAMESPACE)];
         for (what, spec) in cases {
             for (number, name) in NAMES.iter().enumerate() {
-                let spec = filled(spec, &namespace, *name);
+                let spec = fill_in(spec, &namespace, *name);
                 let spec = format!("interval: 10m, prune: true, {spec}");
                 let yaml = object(KUSTOMIZATION, &format!("{what}-{number}"), &spec);
                 flux.namespace.apply(&yaml).await?;
@@ -311,16 +311,16 @@ async fn a_source_of_an_odd_name_is_refused_or_missing() -> Result {
                 };
                 let object = format!("{what}-{number}");
                 let ready = ("Ready", "False", "ArtifactFailed");
-                told(&flux, KUSTOMIZATION, &object, ready, &words).await?;
+                wait_for_condition(&flux, KUSTOMIZATION, &object, ready, &words).await?;
             }
         }
-        others_are_served(&mut flux).await?;
-        asked_properly(&counter)?;
+        check_that_others_are_served(&mut flux).await?;
+        check_requests(&counter)?;
     }
     Ok(())
 }
 
-/// Objects of a manifest whose names, namespaces or versions are no such, and what is said of them.
+/// Objects of a manifest with invalid names, namespaces or versions, and the expected messages.
 const MANIFESTS: &[(&str, &str)] = &[
     (
         "{apiVersion: v1, kind: ConfigMap, metadata: {name: a/b}}",
@@ -365,12 +365,12 @@ async fn an_object_of_an_odd_name_is_refused_without_a_request() -> Result {
     }
     for (number, (_, words)) in MANIFESTS.iter().enumerate() {
         let ready = ("Ready", "False", "ReconciliationFailed");
-        told(&flux, KUSTOMIZATION, &format!("odd-{number}"), ready, words).await?;
+        wait_for_condition(&flux, KUSTOMIZATION, &format!("odd-{number}"), ready, words).await?;
     }
     let yaml = flux.kustomization("healthy", &["path: healthy", "prune: true"]);
     flux.namespace.apply(&yaml).await?;
     flux.namespace
         .wait_ready(KUSTOMIZATION, "healthy", "True")
         .await?;
-    asked_properly(&counter)
+    check_requests(&counter)
 }

@@ -1,4 +1,4 @@
-//! What waits for what.
+//! Dependencies, waits and health checks.
 
 use kind_tests::controller::Settings;
 use kind_tests::{Applier, CONFIG_MAP, Flux, KUSTOMIZATION, Result, condition};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::config_map;
 
-/// A Deployment whose pod no node can take: it never becomes ready.
+/// A Deployment whose pod fits no node: it never becomes ready.
 const NEVER_READY: &str = "
 apiVersion: apps/v1
 kind: Deployment
@@ -71,33 +71,74 @@ async fn a_kustomization_waits_until_what_it_depends_on_is_ready() -> Result {
     Ok(())
 }
 
-#[tokio::test]
-async fn who_waits_goes_on_as_soon_as_it_can() -> Result {
-    let patient = Settings::default().flag("--requeue-dependency=1h");
-    let applier = Applier::start("at-once", patient).await?;
-    let files = [
-        ("one/a.yaml", config_map("one", "1")),
-        ("two/a.yaml", config_map("two", "1")),
-        ("three/a.yaml", config_map("three", "1")),
-    ];
-    let files: Vec<(&str, &str)> = files
-        .iter()
-        .map(|(path, text)| (*path, text.as_str()))
-        .collect();
-    applier.publish("main@sha1:1", &files).await?;
-    for (name, rest) in [
-        ("three", "dependsOn: [{name: two}]"),
-        ("two", "dependsOn: [{name: one}]"),
-    ] {
-        let path = format!("path: {name}");
-        let yaml = applier.kustomization(name, &[&path, rest, "prune: true"]);
-        applier.namespace.apply(&yaml).await?;
-        applier.says(name, "DependencyNotReady", "").await?;
+/// How often Kustomizations ended a run with this reason, by name, in the order of the first.
+fn ends(applier: &Applier, reason: &str) -> Vec<(String, usize)> {
+    let mut ends: Vec<(String, usize)> = Vec::new();
+    for event in applier.events.events() {
+        let name = event["involvedObject"]["name"].as_str().unwrap_or_default();
+        if event["reason"] != reason {
+            continue;
+        }
+        match ends.iter_mut().find(|(known, _)| known == name) {
+            Some((_, count)) => *count += 1,
+            None => ends.push((name.to_owned(), 1)),
+        }
     }
-    let yaml = applier.kustomization("one", &["path: one", "prune: true"]);
-    applier.namespace.apply(&yaml).await?;
-    // KC-DEP-012: an hour before they would look again
-    applier.applied("three", "main@sha1:1").await?;
+    ends
+}
+
+#[tokio::test]
+async fn each_link_of_a_chain_runs_as_soon_as_the_one_before_it_is_ready() -> Result {
+    const LINKS: usize = 10;
+    // An hour before they would look again.
+    let patient = Settings::default().flag("--requeue-dependency=1h");
+    let applier = Applier::start("chain", patient).await?;
+    let names: Vec<String> = (0..LINKS).map(|link| format!("link-{link}")).collect();
+    let publish = async |revision: &str| {
+        let files = names.iter();
+        let files: Vec<(String, String)> = files
+            .map(|name| (format!("{name}/a.yaml"), config_map(name, revision)))
+            .collect();
+        let files: Vec<(&str, &str)> = files
+            .iter()
+            .map(|(path, text)| (path.as_str(), text.as_str()))
+            .collect();
+        applier.publish(revision, &files).await
+    };
+    publish("main@sha1:1").await?;
+    let once = |names: &[String]| -> Vec<(String, usize)> {
+        names.iter().map(|name| (name.clone(), 1)).collect()
+    };
+    for (link, name) in names.iter().enumerate().rev() {
+        let path = format!("path: {name}");
+        let mut spec = vec![path.as_str(), "prune: true"];
+        let depends = link
+            .checked_sub(1)
+            .map(|before| format!("dependsOn: [{{name: link-{before}}}]"));
+        spec.extend(depends.as_deref());
+        let yaml = applier.kustomization(name, &spec);
+        applier.namespace.apply(&yaml).await?;
+        if depends.is_some() {
+            applier.says(name, "DependencyNotReady", "").await?;
+        }
+    }
+    // KC-DEP-012
+    applier.applied("link-9", "main@sha1:1").await?;
+    applier
+        .events
+        .wait("of the last", |event| {
+            event["reason"] == "ReconciliationSucceeded"
+                && event["involvedObject"]["name"] == "link-9"
+        })
+        .await?;
+    let succeeded = ends(&applier, "ReconciliationSucceeded");
+    assert_eq!(succeeded, once(&names), "each runs once, in their order");
+    let waited: Vec<String> = names.iter().skip(1).rev().cloned().collect();
+    assert_eq!(ends(&applier, "DependencyNotReady"), once(&waited));
+
+    // KC-DEP-005: a new revision goes the same way, whoever looked too early.
+    publish("main@sha1:2").await?;
+    applier.applied("link-9", "main@sha1:2").await?;
     Ok(())
 }
 
@@ -143,7 +184,7 @@ async fn a_new_revision_reaches_dependants_after_what_they_depend_on() -> Result
 }
 
 #[tokio::test]
-async fn kustomizations_that_wait_for_each_other_say_so_and_apply_nothing() -> Result {
+async fn cyclic_dependencies_are_reported_and_apply_nothing() -> Result {
     let flux = Flux::start("cycle").await?;
     flux.commit(&[
         ("a/a.yaml", &config_map("a", "1")),
@@ -183,11 +224,11 @@ async fn kustomizations_that_wait_for_each_other_say_so_and_apply_nothing() -> R
 }
 
 #[tokio::test]
-async fn a_wait_that_fails_names_what_is_not_ready_and_a_fix_ends_it() -> Result {
+async fn a_failed_health_check_names_the_object_and_a_fix_recovers() -> Result {
     let flux = Flux::start("health").await?;
     flux.commit(&[("web.yaml", NEVER_READY)]);
     flux.follow_main().await?;
-    // Half a minute is the least there is (KC-API-010).
+    // Half a minute is the minimum (KC-API-010).
     flux.namespace
         .apply(&flux.kustomization("app", &["prune: true", "wait: true", "timeout: 30s"]))
         .await?;
@@ -237,7 +278,7 @@ async fn a_wait_that_fails_names_what_is_not_ready_and_a_fix_ends_it() -> Result
 }
 
 #[tokio::test]
-async fn health_checks_wait_for_what_they_name() -> Result {
+async fn health_checks_wait_for_the_named_objects() -> Result {
     let flux = Flux::start("checks").await?;
     let revision = flux.commit(&[("web.yaml", NEVER_READY), ("a.yaml", &config_map("a", "1"))]);
     flux.follow_main().await?;
@@ -248,7 +289,7 @@ async fn health_checks_wait_for_what_they_name() -> Result {
     flux.namespace
         .apply(&flux.kustomization("app", &["prune: true", &check]))
         .await?;
-    // KC-HEALTH-002: only what is named, although the Deployment beside it never becomes ready.
+    // KC-HEALTH-002: only the named object, although the other Deployment never becomes ready
     let applied = flux.applied("app", &revision).await?;
     assert_eq!(
         condition(&applied, "Healthy").map(|healthy| &healthy["status"]),
@@ -279,7 +320,7 @@ spec:
 "
     );
     let widget = format!("apiVersion: {group}/v1\nkind: Widget\nmetadata:\n  name: first\n");
-    // The name of the file puts the resource first; the stages put the definition first.
+    // By file name the resource comes first; the stages apply the definition first.
     let revision = flux.commit(&[
         ("a-widget.yaml", &widget),
         ("b-definition.yaml", &definition),
@@ -288,7 +329,7 @@ spec:
     flux.namespace
         .apply(&flux.kustomization("app", &["prune: true", "wait: true"]))
         .await?;
-    // KC-SSA-009, KC-SSA-010, RT-KUB-007: the controller runs already when the definition comes
+    // KC-SSA-009, KC-SSA-010, RT-KUB-007: the controller is already running when the definition is created
     flux.applied("app", &revision).await?;
 
     flux.namespace.delete(KUSTOMIZATION, "app").await?;

@@ -1,4 +1,4 @@
-//! The controllers work with the roles that are installed.
+//! The controllers work with the installed roles.
 
 use git_servers::{HttpGitServer, Repo};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
@@ -13,7 +13,7 @@ use crate::gates::get;
 
 const EVENT: Kind = Kind("v1", "Event");
 
-/// Gives the user the rights of source-controller's manifest, under names that are the namespace's own.
+/// Grants the user the permissions of source-controller's manifest, under names of this namespace.
 async fn grant(namespace: &Namespace, user: &str) -> Result {
     let manifest = cache::workspace().join("manifests/rbac/source-controller.yaml");
     let text = std::fs::read_to_string(manifest)?;
@@ -85,7 +85,7 @@ async fn source_controller_needs_no_more_than_its_own_role() -> Result {
         ensure!(denied.is_none(), "{denied:?}");
     }
 
-    // These are in no namespace that would take them along.
+    // These are cluster-scoped and not deleted with the namespace.
     let client = namespace.client().clone();
     let params = DeleteParams::default();
     let bindings: Api<ClusterRoleBinding> = Api::all(client.clone());

@@ -1,4 +1,4 @@
-//! What a run tells of itself while it is under way, and what is left when it is over.
+//! What a run reports while it is in progress, and what remains afterwards.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -29,7 +29,7 @@ fn types(object: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn each_step_of_a_first_run_is_told() -> Result {
+async fn each_step_of_a_first_run_is_reported() -> Result {
     let applier = Applier::start("steps", Settings::default()).await?;
     let base = applier
         .artifacts
@@ -38,7 +38,7 @@ async fn each_step_of_a_first_run_is_told() -> Result {
         "resources: [a.yaml, \"{}\"]\n",
         base["url"].as_str().unwrap_or_default()
     );
-    // Steps that pass within a second of the last message are not told: these take longer.
+    // Steps within a second of the last message are not reported: these take longer.
     let late = || Answer::Late(Duration::from_millis(1200));
     applier.artifacts.instead([late(), late()]);
     applier
@@ -72,7 +72,7 @@ async fn each_step_of_a_first_run_is_told() -> Result {
         .filter(|object| !progress(object).is_empty())
         .collect();
     let told: Vec<&str> = steps.iter().map(|object| progress(object)).collect();
-    // KC-PROC-065, KC-PROC-066, KC-PROC-067, KC-HEALTH-004, KC-API-010
+    // KC-PROC-065, KC-PROC-067, KC-API-010
     let wanted = [
         "Fetching manifests",
         "Building manifests",
@@ -82,11 +82,12 @@ async fn each_step_of_a_first_run_is_told() -> Result {
     .map(|step| format!("{step} {ending}"));
     assert_eq!(told, wanted);
     for (number, object) in steps.iter().enumerate() {
-        // KC-PROC-061: nothing is done for an object that has no finalizer.
+        // KC-PROC-061: nothing is done for an object without a finalizer
         assert_eq!(
             object["metadata"]["finalizers"],
             json!(["finalizers.fluxcd.io"])
         );
+        // KC-PROC-066
         let ready = condition(object, "Ready").cloned().unwrap_or_default();
         assert_eq!(
             (&ready["status"], &ready["reason"], &ready["message"]),
@@ -103,7 +104,7 @@ async fn each_step_of_a_first_run_is_told() -> Result {
             (&reconciling["status"], &reconciling["reason"]),
             (&json!("True"), &json!("Progressing"))
         );
-        // KC-API-034, KC-API-033
+        // KC-API-034, KC-API-033, KC-HEALTH-004
         let healthy: &[&str] = if number == 3 {
             &["Reconciling", "Ready", "Healthy"]
         } else {
@@ -158,7 +159,7 @@ async fn each_step_of_a_first_run_is_told() -> Result {
 }
 
 #[tokio::test]
-async fn a_run_is_logged_with_what_it_was_about() -> Result {
+async fn run_logs_identify_the_object() -> Result {
     let applier = Applier::start("logged", Settings::default()).await?;
     applier
         .publish(REVISION, &[("a.yaml", &config_map("a", "1"))])
@@ -167,7 +168,7 @@ async fn a_run_is_logged_with_what_it_was_about() -> Result {
     applier.namespace.apply(&yaml).await?;
     applier.applied("app", REVISION).await?;
 
-    // KC-PROC-073: the keys by which the flux command filters, and the words that people look for.
+    // KC-PROC-073: the keys that the flux command filters by, and the usual words
     let is_about_app = |line: &Value| {
         line["controllerKind"] == "Kustomization"
             && line["name"] == "app"
@@ -238,7 +239,7 @@ async fn a_run_is_logged_with_what_it_was_about() -> Result {
     Ok(())
 }
 
-/// Refuses changes of the status of the Kustomizations in a namespace.
+/// Rejects status changes of the Kustomizations in a namespace.
 fn refusal(namespace: &str) -> String {
     format!(
         "
@@ -262,7 +263,7 @@ spec: {{policyName: {namespace}, validationActions: [Deny]}}
 }
 
 #[tokio::test]
-async fn a_status_that_cannot_be_written_fails_the_run_and_is_tried_again() -> Result {
+async fn a_failed_status_write_fails_the_run_and_is_retried() -> Result {
     const POLICY: Kind = Kind(
         "admissionregistration.k8s.io/v1",
         "ValidatingAdmissionPolicy",
@@ -282,7 +283,7 @@ async fn a_status_that_cannot_be_written_fails_the_run_and_is_tried_again() -> R
 
     applier.namespace.apply(&refusal(namespace)).await?;
     let refused = applier.namespace.wait_for("the server refuses", async {
-        // The server takes the policy up when it comes to it; there is nothing to watch.
+        // The server applies the policy at some point; this cannot be watched.
         while applier
             .namespace
             .set_status(
@@ -324,7 +325,7 @@ async fn a_status_that_cannot_be_written_fails_the_run_and_is_tried_again() -> R
 }
 
 #[tokio::test]
-async fn conditions_of_ones_own_are_put_right_and_others_are_left() -> Result {
+async fn own_conditions_are_corrected_and_others_kept() -> Result {
     let applier = Applier::start("tampered", Settings::default()).await?;
     applier
         .publish(REVISION, &[("a.yaml", &config_map("a", "1"))])

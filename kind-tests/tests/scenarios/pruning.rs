@@ -1,4 +1,4 @@
-//! What goes, and what does not.
+//! What is pruned, and what is kept.
 
 use futures::TryStreamExt as _;
 use kind_tests::controller::Settings;
@@ -68,7 +68,7 @@ async fn an_object_moves_between_kustomizations_unharmed() -> Result {
         .merge(KUSTOMIZATION, "old", json!({"spec": {"suspend": false}}))
         .await?;
     let old = applier.applied("old", "main@sha1:2").await?;
-    // KC-PRUNE-013, KC-PRUNE-006: the labels name the new owner.
+    // KC-PRUNE-013, KC-PRUNE-006: the labels name the new owner
     let after = applier
         .namespace
         .get(CONFIG_MAP, "moving")
@@ -96,7 +96,7 @@ async fn an_object_moves_between_kustomizations_unharmed() -> Result {
     Ok(())
 }
 
-/// What happened to the object after the resource version `from`, with the versions in which it did, until `last` is met.
+/// The events of the object after the resource version `from`, with their resource versions, until `last` matches.
 async fn events(
     applier: &Applier,
     kind: Kind,
@@ -134,7 +134,7 @@ async fn events(
 }
 
 #[tokio::test]
-async fn what_is_about_to_be_deleted_is_in_the_inventory_until_it_is() -> Result {
+async fn objects_stay_in_the_inventory_until_they_are_deleted() -> Result {
     let applier = Applier::start("both", Settings::default()).await?;
     let (old, new) = (config_map("old", "1"), config_map("new", "1"));
     applier
@@ -176,7 +176,7 @@ async fn what_is_about_to_be_deleted_is_in_the_inventory_until_it_is() -> Result
         .iter()
         .map(|(version, event)| (*version, inventory(event)))
         .collect();
-    // KC-PRUNE-009: a process that dies while it deletes leaves nothing that the next one does not know of.
+    // KC-PRUNE-009: a process that dies while deleting leaves nothing that the next one does not know
     let both = ["ns_new__ConfigMap", "ns_old__ConfigMap"];
     let written = inventories.iter().find(|(_, ids)| *ids == both);
     ensure!(
@@ -193,7 +193,7 @@ async fn what_is_about_to_be_deleted_is_in_the_inventory_until_it_is() -> Result
 }
 
 #[tokio::test]
-async fn a_garbage_collection_lists_everything_that_it_met() -> Result {
+async fn a_garbage_collection_event_lists_all_objects() -> Result {
     let applier = Applier::start("collected", Settings::default()).await?;
     let files = [
         ("a.yaml", config_map("a", "1")),
@@ -233,7 +233,7 @@ async fn a_garbage_collection_lists_everything_that_it_met() -> Result {
 }
 
 #[tokio::test]
-async fn nobody_waits_for_what_is_on_its_way_out() -> Result {
+async fn runs_do_not_wait_for_terminating_objects() -> Result {
     let applier = Applier::start("on-its-way", Settings::default()).await?;
     applier
         .publish(
@@ -320,7 +320,7 @@ async fn a_shutdown_does_not_wait_for_terminations_and_the_next_process_does() -
 }
 
 #[tokio::test]
-async fn what_is_blocked_can_still_be_deleted() -> Result {
+async fn a_blocked_kustomization_can_still_be_deleted() -> Result {
     let applier = Applier::start("blocked", Settings::default()).await?;
     applier
         .publish("main@sha1:1", &[("a.yaml", &config_map("a", "1"))])
@@ -340,7 +340,7 @@ async fn what_is_blocked_can_still_be_deleted() -> Result {
         .namespace
         .delete(kind_tests::GIT_REPOSITORY, "app")
         .await?;
-    // KC-DEP-013, KC-PROC-060: neither dependencies nor the source matter now.
+    // KC-DEP-013, KC-PROC-060: neither dependencies nor the source matter for deletion
     applier.namespace.delete(KUSTOMIZATION, "app").await?;
     applier.namespace.wait_gone(KUSTOMIZATION, "app").await?;
     applier.namespace.wait_gone(CONFIG_MAP, "a").await
@@ -366,7 +366,7 @@ async fn a_dependency_elsewhere_is_read_from_the_server() -> Result {
     // KC-DEP-002, KC-DEP-004
     let message = format!("dependency '{}/base' is not ready", other.name());
     applier.says("app", "DependencyNotReady", &message).await?;
-    // KC-DEP-001: before anything is fetched
+    // KC-DEP-001: before anything is downloaded
     assert_eq!(applier.artifacts.take_requests(), [""; 0]);
     let ready = json!({"type": "Ready", "status": "True", "reason": "Test", "message": "", "lastTransitionTime": "2001-01-01T00:00:00Z"});
     other
@@ -381,7 +381,7 @@ async fn a_dependency_elsewhere_is_read_from_the_server() -> Result {
 }
 
 #[tokio::test]
-async fn force_at_means_nothing_here() -> Result {
+async fn the_force_at_annotation_is_ignored() -> Result {
     let applier = Applier::start("force-at", Settings::default()).await?;
     applier
         .publish("main@sha1:1", &[("a.yaml", &config_map("a", "1"))])
@@ -399,7 +399,7 @@ async fn force_at_means_nothing_here() -> Result {
     let at = json!({"metadata": {"annotations": {"reconcile.fluxcd.io/forceAt": "2026-01-01T00:00:00Z"}}});
     applier.namespace.merge(KUSTOMIZATION, "app", at).await?;
     let after = applier.run("app").await?;
-    // KC-DEP-017: one run for the request, none for the other annotation, and nothing is applied anew.
+    // KC-DEP-017: one run for the request, none for the other annotation, and nothing is reapplied
     assert_eq!(after["status"]["history"][0]["totalReconciliations"], 2);
     ensure!(
         condition(&after, "Ready").is_some_and(|ready| ready["status"] == "True"),

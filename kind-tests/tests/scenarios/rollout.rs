@@ -83,12 +83,12 @@ spec:
         namespace
     );
 
-    // SC-GIT-112, KC-EVT-005, KC-EVT-008, RT-EVT-004
     flux.events
         .wait("of the new artifact", |event| {
             event["reason"] == "NewArtifact"
         })
         .await?;
+    // KC-EVT-005
     let changes = flux
         .events
         .wait("that lists what was created", |event| {
@@ -97,12 +97,14 @@ spec:
                 .is_some_and(|text| text.contains(&format!("Deployment/{namespace}/web created")))
         })
         .await?;
+    // KC-EVT-008
     assert_eq!(changes["severity"], "info");
     assert_eq!(changes["reportingController"], "kustomize-controller");
     assert_eq!(
         changes["metadata"]["kustomize.toolkit.fluxcd.io/revision"],
         revision
     );
+    // RT-EVT-004
     flux.events.check()
 }
 
@@ -117,7 +119,7 @@ async fn a_moved_branch_rolls_out() -> Result {
 
     let revision = flux.commit(&[("map.yaml", &config_map("settings", "2"))]);
     flux.fetch().await?;
-    // KC-SRC-017: the new artifact alone brings the run, ten minutes before its interval.
+    // KC-SRC-017: only the new artifact triggers the run, ten minutes before its interval
     flux.applied("app", &revision).await?;
     let map = flux
         .namespace
@@ -144,7 +146,7 @@ async fn a_force_pushed_branch_rolls_out() -> Result {
         .wait_ready(KUSTOMIZATION, "app", "True")
         .await?;
 
-    // A history that shares nothing with the one before.
+    // Unrelated history.
     let rewritten = flux
         .repo
         .commit("main")
@@ -225,7 +227,7 @@ async fn the_highest_matching_version_rolls_out() -> Result {
 }
 
 #[tokio::test]
-async fn what_a_removed_file_had_created_is_pruned() -> Result {
+async fn objects_of_a_removed_file_are_pruned() -> Result {
     let (flux, _) = Flux::running(
         "pruned",
         &[
@@ -260,7 +262,7 @@ async fn what_a_removed_file_had_created_is_pruned() -> Result {
 }
 
 #[tokio::test]
-async fn without_prune_what_a_removed_file_had_created_stays() -> Result {
+async fn without_prune_objects_of_a_removed_file_are_kept() -> Result {
     let (flux, _) = Flux::running(
         "kept",
         &[
@@ -292,7 +294,7 @@ async fn without_prune_what_a_removed_file_had_created_stays() -> Result {
 }
 
 #[tokio::test]
-async fn what_someone_changed_by_hand_is_put_right() -> Result {
+async fn manual_changes_are_reverted() -> Result {
     let (flux, _) = Flux::running(
         "drift",
         &[("a.yaml", &config_map("a", "1"))],
@@ -363,7 +365,7 @@ async fn an_unchanged_revision_writes_nothing() -> Result {
         .wait(KUSTOMIZATION, "app", "has handled the request", handled(at))
         .await?;
 
-    // SC-GIT-060: the remote was asked for its refs and nothing was fetched.
+    // SC-GIT-060: only the remote's references were listed, nothing was fetched
     let requests = flux.git.requests();
     assert!(!requests.is_empty());
     assert!(

@@ -1,4 +1,4 @@
-//! The fields of a Kustomization's spec that change the build, from the object to what is on the cluster.
+//! The fields of a Kustomization's spec that change the build, verified on the cluster.
 
 use kind_tests::controller::Settings;
 use kind_tests::{Applier, CONFIG_MAP, DEPLOYMENT, Kind, Result, condition};
@@ -41,7 +41,7 @@ kind: Component
 configMapGenerator: [{name: generated, literals: [from=component], options: {disableNameSuffixHash: true}}]
 ";
 
-/// A patch that adds `by-<name>` to the data of what the target selects.
+/// A patch that adds `by-<name>` to the data of the objects that the target selects.
 fn adds(name: &str, target: &str) -> String {
     format!(
         "{{target: {{{target}}}, patch: '[{{\"op\": \"add\", \"path\": \"/data/by-{name}\", \"value\": \"yes\"}}]'}}"
@@ -54,6 +54,7 @@ async fn data(applier: &Applier, name: &str) -> Result<Value> {
     Ok(map.unwrap_or_default()["data"].clone())
 }
 
+// RT-KUS-004
 #[tokio::test]
 async fn every_field_of_the_spec_reaches_what_is_applied() -> Result {
     let applier = Applier::start("spec", Settings::default()).await?;
@@ -84,6 +85,7 @@ async fn every_field_of_the_spec_reaches_what_is_applied() -> Result {
     ];
     let digest = format!("sha256:{}", "0".repeat(64));
     let spec = [
+        // KZ-FLX-001
         "path: ./deploy",
         "prune: true",
         "namePrefix: pre-",
@@ -104,8 +106,6 @@ async fn every_field_of_the_spec_reaches_what_is_applied() -> Result {
         .await?;
     applier.applied("app", "main@sha1:1").await?;
 
-    // RT-KUS-004. KC-BLD-008: all of them are in the target namespace. KC-BLD-009: prefix and suffix replace those of the file.
-    // KC-BLD-010, KC-BLD-011: each patch changes what its target selects and nothing else.
     let data_of = |by: &[&str]| {
         let mut data = json!({"v": "substituted", "by-kind": "yes"});
         for name in by {
@@ -113,7 +113,9 @@ async fn every_field_of_the_spec_reaches_what_is_applied() -> Result {
         }
         data
     };
+    // KC-BLD-008, KC-BLD-009: all of them are in the target namespace, and prefix and suffix replace those of the file
     for (name, by) in [
+        // KC-BLD-010, KC-BLD-011: each patch changes only the objects that its target selects
         ("labelled", &["name", "label"][..]),
         ("annotated", &["annotation"]),
         ("elsewhere", &["namespace"]),

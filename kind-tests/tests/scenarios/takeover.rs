@@ -1,4 +1,4 @@
-//! A cluster on which upstream's controllers were replaced by these, and nothing has changed in Git.
+//! A cluster on which upstream's controllers were replaced by these, without changes in Git.
 
 use kind_tests::{Flux, Kind, Result, ensure};
 use kube::api::{Patch, PatchParams};
@@ -27,7 +27,7 @@ async fn jobs_that_upstream_applied_are_neither_refused_nor_recreated() -> Resul
     };
     let namespace = flux.namespace.name();
     for name in ["plain", "forced"] {
-        // What upstream's normalisation makes of it.
+        // The result of upstream's normalisation.
         let payload = json!({
             "apiVersion": "batch/v1", "kind": "Job",
             "metadata": { "name": name, "namespace": namespace, "creationTimestamp": null, "labels": {

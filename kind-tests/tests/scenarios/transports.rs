@@ -1,4 +1,4 @@
-//! The ways to a repository.
+//! Transports and credentials of repositories.
 
 use git_servers::{Authority, HttpGitServer, Repo, SshGitServer, SshKey, sshd_available};
 use kind_tests::{Flux, GIT_REPOSITORY, Result, condition};

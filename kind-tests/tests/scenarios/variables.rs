@@ -1,4 +1,4 @@
-//! The variables of post-build substitution and where they come from.
+//! The variables of post-build substitution and their sources.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ const CLUSTER_ROLE_BINDING: Kind = Kind("rbac.authorization.k8s.io/v1", "Cluster
 const MAP: &str =
     "{apiVersion: v1, kind: ConfigMap, metadata: {name: out}, data: {v: '${value}'}}\n";
 
-/// A kubeconfig with the rights of somebody who may do all that the controller does, except for reading a Secret.
+/// A kubeconfig with all permissions of the controller, except for reading a Secret.
 async fn without_secrets(namespace: &Namespace) -> Result<PathBuf> {
     let user = format!("kind-tests:{}", namespace.name());
     let rules = format!(
@@ -49,7 +49,7 @@ subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: User, name: '{user}'}}]
 }
 
 #[tokio::test]
-async fn an_optional_reference_may_be_missing_and_nothing_else() -> Result {
+async fn only_optional_references_may_be_missing() -> Result {
     let mut applier = Applier::start("optional", Settings::default()).await?;
     let kubeconfig = without_secrets(&applier.namespace).await?;
     let settings = Settings::default().env("KUBECONFIG", kubeconfig.display().to_string());
@@ -65,7 +65,7 @@ async fn an_optional_reference_may_be_missing_and_nothing_else() -> Result {
             format!("postBuild: {{substitute: {{value: inline}}, substituteFrom: [{from}]}}");
         applier.kustomization("app", &["prune: true", &post_build])
     };
-    // KC-SUB-007
+    // KC-SUB-007, RT-KUS-013
     applier
         .namespace
         .apply(&with("{kind: ConfigMap, name: nowhere, optional: true}"))
@@ -92,7 +92,7 @@ async fn an_optional_reference_may_be_missing_and_nothing_else() -> Result {
 }
 
 #[tokio::test]
-async fn a_value_that_changes_for_one_of_the_same_length_is_applied() -> Result {
+async fn a_changed_variable_of_the_same_length_is_applied() -> Result {
     let applier = Applier::start("same-length", Settings::default()).await?;
     let vars = "{apiVersion: v1, kind: ConfigMap, metadata: {name: vars}, data: {value: one}}";
     applier.namespace.apply(vars).await?;

@@ -1,6 +1,7 @@
 //! From files to objects: the build, the remote bases that it asks for, the substitution (KC-BLD, KC-SUB rows).
 
-mod cache;
+mod overlay;
+mod prepared;
 #[cfg(test)]
 mod tests;
 
@@ -8,22 +9,22 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache::Cache;
-use flux_api::kustomize::{Kustomization, SubstituteStrategy};
+use flux_api::kustomize::{KustomizationSpec, SubstituteStrategy};
 use flux_api::meta::GoDuration;
-use flux_apply::{Object, parse};
+use flux_apply::parse;
 use flux_budget::{Budget, Claim, Exhausted};
 use flux_kustomize::{
     Allowance, Build, Options, Output, RemoteBase, Remotes, build_within, flux, memory_of,
     substitute,
 };
 use flux_runtime::panics;
-use flux_runtime::queue::Key;
-use flux_tree::{Tree, TreePath};
 use flux_yaml::Value;
+pub(super) use prepared::{Owner, Prepared};
 use sha2::{Digest, Sha256};
 
-use super::remote;
+use self::overlay::overlay;
+use super::fetch::Files;
+use super::remote_bases;
 use super::variables::{Inputs, VariablesError};
 
 /// How often a build may ask for more bases.
@@ -37,23 +38,50 @@ const MAX_WORK: Duration = Duration::from_mins(2);
 const TREE_ENTRY: u64 = 192;
 
 /// What a build gives.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Built {
-    /// The objects in build order.
-    pub(super) objects: Vec<Object>,
+    /// The objects as they are applied.
+    pub(super) prepared: Prepared,
     /// Of the manifests as text, as `sha256:<hex>` (KC-API-043).
     pub(super) digest: String,
     /// What the values of Secrets have become in them (KC-SUB-009).
     pub(super) confidential: BTreeSet<String>,
+    /// Whether some of it came from elsewhere than the artifact, and may change without a new revision.
+    pub(super) from_elsewhere: bool,
     /// The memory that the objects take.
     claim: Arc<Claim>,
 }
 
 impl Built {
     /// The memory that the objects take.
-    fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         self.claim.held()
     }
+
+    /// A build of nothing that takes `bytes` of a budget.
+    #[cfg(test)]
+    pub(super) fn of_size(budget: &Budget, bytes: u64) -> Arc<Self> {
+        let claim = budget.claim();
+        claim.take(bytes).unwrap();
+        Arc::new(Self {
+            prepared: Prepared::default(),
+            digest: String::new(),
+            from_elsewhere: false,
+            claim: Arc::new(claim),
+        })
+    }
+}
+
+/// What a build is made from.
+#[derive(Clone, Copy)]
+pub(super) struct BuildInputs<'i> {
+    pub(super) spec: &'i KustomizationSpec,
+    pub(super) files: &'i Files,
+    /// Variables that could not be read are an error only where there is an object to substitute.
+    pub(super) variables: Result<&'i Inputs, &'i Arc<VariablesError>>,
+    pub(super) owner: &'i Owner,
+    /// How long it may take.
+    pub(super) timeout: Duration,
 }
 
 /// Why there are no manifests. The texts are those of KC-BLD-029..031 and KC-SUB-009.
@@ -132,10 +160,9 @@ impl BuildError {
     }
 }
 
-/// Builds manifests, and keeps the last build of each Kustomization.
+/// Builds manifests.
 pub(crate) struct Builder {
-    cache: Cache,
-    elsewhere: remote::Remotes,
+    elsewhere: remote_bases::Remotes,
     /// Whether bases may be fetched from elsewhere (KC-PROC-007).
     remote_bases: bool,
     /// Whether a variable that is not set is an error (KC-PROC-032).
@@ -154,13 +181,12 @@ impl Drop for CancelOnDrop {
 
 impl Builder {
     pub(crate) fn new(
-        elsewhere: remote::Remotes,
+        elsewhere: remote_bases::Remotes,
         remote_bases: bool,
         strict: bool,
         budget: Budget,
     ) -> Self {
         Self {
-            cache: Cache::new(&budget),
             elsewhere,
             remote_bases,
             strict,
@@ -168,87 +194,52 @@ impl Builder {
         }
     }
 
-    /// Forgets the build of an object that is gone.
-    pub(crate) fn forget(&self, key: &Key) {
-        self.cache.forget(key);
+    /// Builds manifests within the time there is.
+    pub(super) async fn build(&self, inputs: BuildInputs<'_>) -> Result<Built, BuildError> {
+        let ended = tokio::time::timeout(inputs.timeout, self.rounds(inputs)).await;
+        ended.unwrap_or(Err(BuildError::TimedOut(inputs.timeout)))
     }
 
-    /// Builds the manifests of `object` from `path` of `tree`, whose digest is `artifact`, within `timeout`. Variables that
-    /// could not be read are an error only where there is an object to substitute.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "a build has that many inputs, and each is named where it comes from"
-    )]
-    pub(super) async fn build(
+    /// As [`Builder::build`]; once more where other reconciles had the memory that it takes and `make_room` gave some back.
+    pub(super) async fn build_making_room(
         &self,
-        key: Key,
-        object: &Kustomization,
-        artifact: &str,
-        tree: &Arc<Tree>,
-        path: &TreePath,
-        variables: Result<&Inputs, &Arc<VariablesError>>,
-        timeout: Duration,
-    ) -> Result<Arc<Built>, BuildError> {
-        let inputs = variables
-            .ok()
-            .map(|variables| fingerprint(artifact, path, object, variables));
-        if let Some(inputs) = &inputs
-            && let Some(built) = self.cache.get(&key, inputs)
-        {
-            return Ok(built);
-        }
-        let attempt = || {
-            let rounds = self.rounds(object, tree, path, variables);
-            async move {
-                let ended = tokio::time::timeout(timeout, rounds).await;
-                ended.unwrap_or(Err(BuildError::TimedOut(timeout)))
-            }
-        };
-        let result = match attempt().await {
-            // What others have built may be built again when it is wanted.
-            Err(error) if error.is_busy() && self.cache.clear() => attempt().await,
+        inputs: BuildInputs<'_>,
+        make_room: impl Fn() -> bool,
+    ) -> Result<Built, BuildError> {
+        match self.build(inputs).await {
+            Err(error) if error.is_busy() && make_room() => self.build(inputs).await,
             result => result,
-        };
-        let (built, from_elsewhere) = result?;
-        // What came from elsewhere may change without a new revision.
-        if !from_elsewhere && let Some(inputs) = inputs {
-            self.cache.put(key, inputs, built.clone());
         }
-        Ok(built)
     }
 
-    /// Builds, fetching what is asked for, until there is nothing more to ask for. Tells whether anything was fetched.
-    async fn rounds(
-        &self,
-        object: &Kustomization,
-        tree: &Arc<Tree>,
-        path: &TreePath,
-        variables: Result<&Inputs, &Arc<VariablesError>>,
-    ) -> Result<(Arc<Built>, bool), BuildError> {
+    /// Builds, fetching what is asked for, until there is nothing more to ask for.
+    async fn rounds(&self, inputs: BuildInputs<'_>) -> Result<Built, BuildError> {
         let allowance = Allowance::new(Arc::new(self.budget.claim()));
         let _cancel = CancelOnDrop(allowance.clone());
-        let post_build = object.spec.post_build.as_ref();
+        let post_build = inputs.spec.post_build.as_ref();
         let options = post_build.map(|post_build| substitute::SubstituteOptions {
             strict: self.strict,
             always: post_build.substitute_strategy == Some(SubstituteStrategy::Always),
         });
-        let overlay = overlay(object);
+        let overlay = overlay(inputs.spec);
         let mut fetched = Fetched::default();
         for _ in 0..MAX_ROUNDS {
             let job = Job {
-                tree: tree.clone(),
-                path: path.clone(),
+                files: inputs.files.clone(),
                 overlay: overlay.clone(),
                 known: fetched.bases.clone(),
                 fetched: fetched.bytes,
                 options,
-                variables: variables
+                variables: inputs
+                    .variables
                     .map(|inputs| inputs.variables.clone())
                     .map_err(Arc::clone),
+                owner: inputs.owner.clone(),
+                from_elsewhere: fetched.count > 0,
                 allowance: allowance.clone(),
             };
             match beside(move || job.run()).await? {
-                Step::Built(built) => return Ok((Arc::new(built), fetched.count > 0)),
+                Step::Built(built) => return Ok(built),
                 Step::Needs(bases) => {
                     self.fetch_bases(&mut fetched, bases, &allowance.shared_claim())
                         .await?;
@@ -309,23 +300,25 @@ enum Step {
 
 /// The work of one round, which has all that it takes.
 struct Job {
-    tree: Arc<Tree>,
-    path: TreePath,
+    files: Files,
     overlay: flux::Overlay,
     known: Remotes,
     /// What the bases take that are known.
     fetched: u64,
     options: Option<substitute::SubstituteOptions>,
     variables: Result<substitute::Variables, Arc<VariablesError>>,
+    owner: Owner,
+    from_elsewhere: bool,
     allowance: Allowance,
 }
 
 impl Job {
     fn run(self) -> Result<Step, BuildError> {
         let claim = self.allowance.claim();
-        let entries = self.tree.len() as u64 * TREE_ENTRY;
+        let Files { tree, path } = &self.files;
+        let entries = tree.len() as u64 * TREE_ENTRY;
         claim.take(entries).map_err(BuildError::Memory)?;
-        let prepared = flux::prepare_within(&self.tree, &self.path, &self.overlay, &self.allowance)
+        let prepared = flux::prepare_within(tree, path, &self.overlay, &self.allowance)
             .map_err(BuildError::Generate)?;
         let build = build_within(
             &prepared.tree,
@@ -342,7 +335,7 @@ impl Job {
         }
     }
 
-    /// Substitutes variables object by object and takes the objects apart (KC-BLD-031..034, KC-SUB-001..003).
+    /// Substitutes variables object by object, takes the objects apart (KC-BLD-031..034, KC-SUB-001..003) and prepares them.
     fn finish(self, output: Output) -> Result<Built, BuildError> {
         let claim = self.allowance.claim();
         drop(self.known);
@@ -404,21 +397,30 @@ impl Job {
             digest.update(text.as_bytes());
             values.push(to_json(value));
         }
-        memory += confidential
-            .iter()
-            .map(|text| text.len() as u64)
-            .sum::<u64>();
+        let texts = confidential.iter().map(|text| text.len() as u64);
+        let texts: u64 = texts.sum();
         // From here on it is what the build gives that counts.
-        match memory.checked_sub(claim.held()) {
-            Some(more) => claim.take(more).map_err(BuildError::Memory)?,
-            None => claim.give_back(claim.held() - memory),
-        }
+        hold(claim, memory + texts)?;
+        let prepared = Prepared::new(parse::objects(values), &self.owner);
+        hold(claim, prepared.bytes() + texts)?;
         Ok(Built {
-            objects: parse::objects(values),
+            prepared,
             digest: format!("sha256:{}", hex::encode(digest.finalize())),
             confidential,
+            from_elsewhere: self.from_elsewhere,
             claim: self.allowance.shared_claim(),
         })
+    }
+}
+
+/// Has `claim` hold exactly `bytes`.
+fn hold(claim: &Claim, bytes: u64) -> Result<(), BuildError> {
+    match bytes.checked_sub(claim.held()) {
+        Some(more) => claim.take(more).map_err(BuildError::Memory),
+        None => {
+            claim.give_back(claim.held() - bytes);
+            Ok(())
+        }
     }
 }
 
@@ -437,59 +439,6 @@ async fn beside<T: Send + 'static>(
         };
         Err(BuildError::Panicked(text))
     })
-}
-
-/// What the spec adds to the root kustomization (KC-BLD-008 to KC-BLD-016).
-fn overlay(object: &Kustomization) -> flux::Overlay {
-    let spec = &object.spec;
-    let set = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-    let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    let selector = |selector: &flux_api::meta::Selector| flux::Selector {
-        group: text(&selector.group),
-        version: text(&selector.version),
-        kind: text(&selector.kind),
-        name: text(&selector.name),
-        namespace: text(&selector.namespace),
-        label_selector: text(&selector.label_selector),
-        annotation_selector: text(&selector.annotation_selector),
-    };
-    let patch = |patch: &flux_api::meta::Patch| flux::Patch {
-        patch: patch.patch.clone(),
-        target: patch.target.as_ref().map(selector),
-    };
-    let image = |image: &flux_api::meta::Image| flux::Image {
-        name: image.name.clone(),
-        new_name: text(&image.new_name),
-        new_tag: text(&image.new_tag),
-        digest: text(&image.digest),
-    };
-    flux::Overlay {
-        target_namespace: set(&spec.target_namespace),
-        name_prefix: set(&spec.name_prefix),
-        name_suffix: set(&spec.name_suffix),
-        patches: spec.patches.iter().map(patch).collect(),
-        components: spec.components.clone(),
-        ignore_missing_components: spec.ignore_missing_components,
-        images: spec.images.iter().map(image).collect(),
-        build_metadata: spec
-            .build_metadata
-            .iter()
-            .map(|item| item.as_str().to_owned())
-            .collect(),
-        ..flux::Overlay::default()
-    }
-}
-
-/// Names all that goes into a build: the generation stands for the spec. Variables may be secret: only their digest counts.
-fn fingerprint(
-    artifact: &str,
-    path: &TreePath,
-    object: &Kustomization,
-    variables: &Inputs,
-) -> String {
-    let uid = object.metadata.uid.as_deref().unwrap_or_default();
-    let generation = object.metadata.generation.unwrap_or_default();
-    format!("{uid} {generation} {artifact} {} {path}", variables.digest)
 }
 
 /// A kind as kustomize names it: `Deployment.v1.apps`, `ConfigMap.v1.[noGrp]`.

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use flux_api::kustomize::Kustomization;
 use flux_apply::Cluster;
 use flux_objects::{Error, Objects};
 use flux_runtime::client::{ClientError, ClientFactory};
 use http::{HeaderName, HeaderValue};
 use k8s_openapi::api::core::v1::ServiceAccount;
-use kube::{Client, Config, ResourceExt};
+use kube::{Client, Config};
+
+use super::owner::FIELD_MANAGER;
 
 /// Identities that are remembered; beyond that all are made anew.
 const MAX_IDENTITIES: usize = 256;
@@ -24,21 +25,9 @@ pub(crate) struct Clusters {
     impersonating: Mutex<HashMap<String, Cluster>>,
 }
 
-/// The ServiceAccount that a Kustomization acts as, if any.
-pub(crate) fn account(object: &Kustomization, default: &str) -> Option<String> {
-    let named = object
-        .spec
-        .service_account_name
-        .as_deref()
-        .filter(|name| !name.is_empty());
-    named
-        .or(Some(default).filter(|name| !name.is_empty()))
-        .map(str::to_owned)
-}
-
 /// Why there is no cluster to act on.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ActingError {
+pub(super) enum ActingError {
     /// No request can carry the name of this user. The text is Go's.
     #[error("net/http: invalid header field value for \"Impersonate-User\"")]
     User,
@@ -57,7 +46,7 @@ fn impersonating(mut config: Config, user: &str) -> Result<Config, ActingError> 
 
 impl Clusters {
     pub(crate) fn new(client: Client, config: Config, factory: ClientFactory) -> Self {
-        let own = Cluster::new(client.clone(), super::FIELD_MANAGER);
+        let own = Cluster::new(client.clone(), FIELD_MANAGER);
         Self {
             own,
             client,
@@ -67,19 +56,16 @@ impl Clusters {
         }
     }
 
-    /// The cluster, with the controller's own identity or that of a ServiceAccount in the object's namespace.
-    pub(crate) fn acting_as(
+    /// The cluster, with the identity of a ServiceAccount in `namespace`, or else the controller's own.
+    pub(super) fn acting_as(
         &self,
-        object: &Kustomization,
-        default: &str,
+        namespace: &str,
+        account: Option<&str>,
     ) -> Result<Cluster, ActingError> {
-        let Some(account) = account(object, default) else {
+        let Some(account) = account else {
             return Ok(self.own.clone());
         };
-        let user = format!(
-            "system:serviceaccount:{}:{account}",
-            object.namespace().unwrap_or_default()
-        );
+        let user = format!("system:serviceaccount:{namespace}:{account}");
         let mut known = self
             .impersonating
             .lock()
@@ -97,17 +83,16 @@ impl Clusters {
     }
 
     /// Whether the ServiceAccount to act as is there; none is needed where none is named (RT-ACL-007, KC-PRUNE-017).
-    pub(crate) async fn account_exists(
+    pub(super) async fn account_exists(
         &self,
-        object: &Kustomization,
-        default: &str,
+        namespace: &str,
+        account: Option<&str>,
     ) -> Result<bool, Error> {
-        let Some(account) = account(object, default) else {
+        let Some(account) = account else {
             return Ok(true);
         };
-        let namespace = object.namespace().unwrap_or_default();
-        let accounts = Objects::<ServiceAccount>::in_namespace(self.client.clone(), &namespace)?;
-        match accounts.get_metadata_opt(&account).await {
+        let accounts = Objects::<ServiceAccount>::in_namespace(self.client.clone(), namespace)?;
+        match accounts.get_metadata_opt(account).await {
             // No account can have this name.
             Err(Error::Invalid(_)) => Ok(false),
             found => Ok(found?.is_some()),
@@ -117,8 +102,6 @@ impl Clusters {
 
 #[cfg(test)]
 mod tests {
-    use flux_api::kustomize::KustomizationSpec;
-
     use super::*;
 
     #[test]
@@ -138,29 +121,5 @@ mod tests {
             let refused = impersonating(config(), user).unwrap_err();
             assert!(refused.to_string().contains("Impersonate-User"), "{user:?}");
         }
-    }
-
-    #[test]
-    fn the_objects_own_account_comes_first() {
-        // RT-ACL-005, RT-ACL-006, KC-REMOTE-001, KC-REMOTE-002
-        let object = |name: Option<&str>| {
-            let service_account_name = name.map(str::to_owned);
-            Kustomization::new(
-                "apps",
-                KustomizationSpec {
-                    service_account_name,
-                    ..KustomizationSpec::default()
-                },
-            )
-        };
-        assert_eq!(
-            account(&object(Some("own")), "default").as_deref(),
-            Some("own")
-        );
-        assert_eq!(
-            account(&object(Some("")), "default").as_deref(),
-            Some("default")
-        );
-        assert_eq!(account(&object(None), ""), None);
     }
 }

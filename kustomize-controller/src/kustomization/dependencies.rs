@@ -1,17 +1,19 @@
-//! Kustomizations that must be ready first (KC-DEP-001..013).
+//! Kustomizations that must be ready first (KC-DEP-001..013), and those that wait for them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use flux_api::kustomize::Kustomization;
-use flux_api::meta::{ConditionStatus, GoDuration};
+use flux_api::meta::ConditionStatus;
 use flux_objects::{Error, Objects};
 use flux_runtime::queue::Key;
-use flux_runtime::{Failure, Run};
-use kube::ResourceExt;
+use kube::Client;
 
-use super::plan::source_namespace;
+use super::plan::{Plan, source_key};
 
 /// Why a dependency holds its dependants back.
 #[derive(Debug, thiserror::Error)]
-enum NotReady {
+pub(super) enum NotReady {
     #[error("dependency '{0}' not found")]
     Missing(Key, #[source] Error),
     #[error("dependency '{0}' is not ready")]
@@ -20,89 +22,119 @@ enum NotReady {
     Behind(Key),
 }
 
-/// Fails with Waiting while one of the dependencies is not ready, naming the first in the order of the list (KC-DEP-003).
-/// They are read from the API server, since they may belong to another shard (KC-DEP-001).
-pub(crate) async fn ready(
-    run: &Run<Kustomization>,
-    revision: &str,
-    requeue: std::time::Duration,
-) -> Result<(), Failure> {
-    let object = run.object().clone();
-    for dependency in &object.spec.depends_on {
-        let namespace = dependency
-            .namespace
-            .clone()
-            .filter(|namespace| !namespace.is_empty());
-        let key = Key::new(
-            namespace.unwrap_or_else(|| run.namespace().to_owned()),
-            dependency.name.clone(),
-        );
+/// The Kustomizations that wait for others, with what they wait for. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Waiting(Arc<Mutex<HashMap<Key, Vec<Key>>>>);
+
+impl Waiting {
+    fn waiting(&self) -> MutexGuard<'_, HashMap<Key, Vec<Key>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, dependant: &Key, dependencies: &[Key]) {
+        self.waiting()
+            .insert(dependant.clone(), dependencies.to_vec());
+    }
+
+    /// No longer counts `dependant` among those that wait.
+    pub(super) fn end(&self, dependant: &Key) {
+        self.waiting().remove(dependant);
+    }
+
+    /// Those that wait for `dependency`.
+    pub(super) fn dependants(&self, dependency: &Key) -> Vec<Key> {
+        let waiting = self.waiting();
+        let found = waiting
+            .iter()
+            .filter(|(_, dependencies)| dependencies.contains(dependency));
+        found.map(|(dependant, _)| dependant.clone()).collect()
+    }
+}
+
+/// Fails while one of the dependencies is not ready, with the first in the order of the list (KC-DEP-003). They are read from
+/// the API server, since they may belong to another shard (KC-DEP-001).
+///
+/// The dependant is in `waiting` from before the first read until all are ready: whatever becomes ready after it was read finds
+/// it there.
+pub(super) async fn ready(
+    client: &Client,
+    plan: &Plan<'_>,
+    waiting: &Waiting,
+) -> Result<(), NotReady> {
+    if plan.dependencies.is_empty() {
+        waiting.end(&plan.key);
+        return Ok(());
+    }
+    waiting.begin(&plan.key, &plan.dependencies);
+    for key in &plan.dependencies {
         let read = async {
-            let client = run.client().clone();
-            let dependencies = Objects::<Kustomization>::in_namespace(client, &key.namespace)?;
+            let dependencies =
+                Objects::<Kustomization>::in_namespace(client.clone(), &key.namespace)?;
             dependencies.get(&key.name).await
         };
-        let checked = match read.await {
-            Ok(found) => check(&object, &found, &key, revision),
-            Err(error) => Err(NotReady::Missing(key, error)),
-        };
-        if let Err(not_ready) = checked {
-            let wait = GoDuration::from(requeue);
-            tracing::info!("Dependencies do not meet ready condition, retrying in {wait}");
-            return Err(Failure::waiting("DependencyNotReady", not_ready, requeue).logged());
-        }
+        let found = read
+            .await
+            .map_err(|error| NotReady::Missing(key.clone(), error))?;
+        check(&plan.object, plan.revision(), &found, key)?;
     }
-    if !object.spec.depends_on.is_empty() {
-        tracing::info!("All dependencies are ready, proceeding with reconciliation");
-    }
+    waiting.end(&plan.key);
+    tracing::info!("All dependencies are ready, proceeding with reconciliation");
     Ok(())
 }
 
-/// What is asked of a dependency (KC-DEP-004, KC-DEP-005).
+/// What is asked of a dependency of `object`, which is about to apply `revision` (KC-DEP-004, KC-DEP-005).
 fn check(
     object: &Kustomization,
+    revision: &str,
     dependency: &Kustomization,
     key: &Key,
-    revision: &str,
 ) -> Result<(), NotReady> {
-    let status = dependency.status.clone().unwrap_or_default();
-    let ready = status
-        .conditions
-        .iter()
-        .any(|condition| condition.type_ == "Ready" && condition.status == ConditionStatus::True);
-    if !ready || status.observed_generation != dependency.metadata.generation {
+    if !is_ready(dependency) {
         return Err(NotReady::Unready(key.clone()));
     }
-    let source = |object: &Kustomization| {
-        let reference = &object.spec.source_ref;
-        (
-            reference.kind.clone(),
-            source_namespace(object),
-            reference.name.clone(),
-        )
-    };
-    if source(object) == source(dependency)
-        && status.last_applied_revision.as_deref() != Some(revision)
-    {
+    let same_source = object.spec.source_ref.kind == dependency.spec.source_ref.kind
+        && source_key(object) == source_key(dependency);
+    if same_source && applied_revision(dependency) != Some(revision) {
         return Err(NotReady::Behind(key.clone()));
     }
     Ok(())
 }
 
+/// Whether the current generation of a Kustomization is ready.
+pub(super) fn is_ready(object: &Kustomization) -> bool {
+    object.status.as_ref().is_some_and(|status| {
+        status.observed_generation == object.metadata.generation
+            && status.conditions.iter().any(|condition| {
+                condition.type_ == "Ready" && condition.status == ConditionStatus::True
+            })
+    })
+}
+
+/// The revision that a Kustomization has applied last.
+pub(super) fn applied_revision(object: &Kustomization) -> Option<&str> {
+    object.status.as_ref()?.last_applied_revision.as_deref()
+}
+
+/// The dependencies form a circle, which the text shows: `a -> b -> a`.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("circular dependency detected: {0}")]
+pub(super) struct Circle(String);
+
 /// The keys in the order in which their objects should run, dependencies first; `depends_on` gives those of a key. What
 /// they depend on comes along, listed or not (KC-SRC-019). Equal ones keep the order in which they came.
 ///
-/// A circle is an error that shows it: `a -> b -> a`.
-pub(crate) fn in_order(
+/// # Errors
+/// The dependencies form a circle.
+pub(super) fn in_order(
     keys: &[Key],
     depends_on: impl Fn(&Key) -> Vec<Key>,
-) -> Result<Vec<Key>, String> {
+) -> Result<Vec<Key>, Circle> {
     #[derive(Clone, Copy, PartialEq)]
     enum Mark {
         Open,
         Done,
     }
-    let mut marks = std::collections::HashMap::new();
+    let mut marks = HashMap::new();
     let mut order = Vec::new();
     for start in keys {
         // The path from `start`, each step with the dependencies that are still to be walked.
@@ -119,10 +151,7 @@ pub(crate) fn in_order(
                             .skip_while(|step| **step != key);
                         let mut names: Vec<String> = circle.map(Key::to_string).collect();
                         names.push(key.to_string());
-                        return Err(format!(
-                            "circular dependency detected: {}",
-                            names.join(" -> ")
-                        ));
+                        return Err(Circle(names.join(" -> ")));
                     }
                     None => {
                         marks.insert(key.clone(), Mark::Open);
@@ -146,30 +175,16 @@ pub(crate) fn in_order(
     Ok(order)
 }
 
-/// The keys that an object depends on.
-pub(crate) fn of(object: &Kustomization) -> Vec<Key> {
-    let own = object.namespace().unwrap_or_default();
-    let key = |dependency: &flux_api::meta::DependencyReference| {
-        let namespace = dependency
-            .namespace
-            .clone()
-            .filter(|namespace| !namespace.is_empty());
-        Key::new(
-            namespace.unwrap_or_else(|| own.clone()),
-            dependency.name.clone(),
-        )
-    };
-    object.spec.depends_on.iter().map(key).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use flux_api::kustomize::{
         CrossNamespaceSourceReference, KustomizationSpec, KustomizationStatus,
     };
-    use flux_api::meta::Condition;
+    use flux_api::meta::{Artifact, Condition};
 
     use super::*;
+    use crate::kustomization::policy::Policy;
+    use crate::kustomization::source::Resolved;
 
     fn kustomization(source: &str) -> Kustomization {
         let source_ref = CrossNamespaceSourceReference {
@@ -212,7 +227,7 @@ mod tests {
         // KC-DEP-003, KC-DEP-004, KC-DEP-005
         let key = Key::new("ns", "dep");
         let said = |dependency: &Kustomization| {
-            check(&kustomization("repo"), dependency, &key, "main@sha1:2")
+            check(&kustomization("repo"), "main@sha1:2", dependency, &key)
                 .err()
                 .map(|error| error.to_string())
         };
@@ -227,26 +242,6 @@ mod tests {
         let behind = Some("dependency 'ns/dep' revision is not up to date".to_owned());
         assert_eq!(said(&dependency("repo", "True", 2, "main@sha1:1")), behind);
         assert_eq!(said(&dependency("other", "True", 2, "main@sha1:1")), None);
-    }
-
-    #[test]
-    fn a_dependency_without_namespace_is_a_neighbour() {
-        // RT-CON-023
-        let mut object = kustomization("repo");
-        let names = [None, Some(""), Some("other")];
-        object.spec.depends_on = names
-            .map(|namespace| flux_api::meta::DependencyReference {
-                name: "dep".into(),
-                namespace: namespace.map(str::to_owned),
-                ..Default::default()
-            })
-            .to_vec();
-        let keys = [
-            Key::new("ns", "dep"),
-            Key::new("ns", "dep"),
-            Key::new("other", "dep"),
-        ];
-        assert_eq!(of(&object), keys);
     }
 
     #[test]
@@ -281,7 +276,54 @@ mod tests {
         assert_eq!(order(&["a", "b", "c"], &[]), Ok("a b c".into()));
         assert_eq!(
             order(&["a", "b"], &[("a", "b"), ("b", "a")]),
-            Err("circular dependency detected: ns/a -> ns/b -> ns/a".into())
+            Err(Circle("ns/a -> ns/b -> ns/a".into()))
         );
+    }
+
+    /// A client whose API server answers with `found`, after `look` was called.
+    fn client(found: Kustomization, look: impl Fn() + Clone + Send + 'static) -> Client {
+        let service = tower::service_fn(move |_: http::Request<kube::client::Body>| {
+            look();
+            let body = serde_json::to_vec(&found).unwrap();
+            std::future::ready(Ok::<_, std::convert::Infallible>(http::Response::new(
+                kube::client::Body::from(body),
+            )))
+        });
+        Client::new(service, "ns")
+    }
+
+    #[tokio::test]
+    async fn a_dependant_is_known_to_wait_before_its_dependencies_are_read() {
+        // KC-DEP-012
+        let mut object = kustomization("repo");
+        object.spec.depends_on = vec![flux_api::meta::DependencyReference {
+            name: "dep".into(),
+            ..Default::default()
+        }];
+        let policy = Policy::default();
+        let source = Resolved {
+            artifact: Artifact {
+                revision: "main@sha1:2".into(),
+                ..Artifact::default()
+            },
+            origin_revision: None,
+        };
+        let plan = Plan::new(Arc::new(object), source, &policy);
+        let (waiting, dependency_key) = (Waiting::default(), Key::new("ns", "dep"));
+        let run = async |found: Kustomization| {
+            let (seen, waiting) = (Arc::new(Mutex::new(Vec::new())), waiting.clone());
+            let look = {
+                let (seen, waiting, key) = (seen.clone(), waiting.clone(), dependency_key.clone());
+                move || seen.lock().unwrap().extend(waiting.dependants(&key))
+            };
+            let ready = ready(&client(found, look), &plan, &waiting).await.is_ok();
+            let seen = seen.lock().unwrap().clone();
+            (seen, ready, waiting.dependants(&dependency_key))
+        };
+        let own = vec![Key::new("ns", "x")];
+        let unready = dependency("repo", "False", 2, "main@sha1:2");
+        assert_eq!(run(unready).await, (own.clone(), false, own.clone()));
+        let ready = dependency("repo", "True", 2, "main@sha1:2");
+        assert_eq!(run(ready).await, (own, true, Vec::new()));
     }
 }

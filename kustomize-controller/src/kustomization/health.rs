@@ -1,148 +1,171 @@
 //! The health of what was applied (KC-HEALTH rows).
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use flux_api::kustomize::Kustomization;
+use flux_api::kustomize::{Kustomization, Reason};
 use flux_api::meta::GoDuration;
 use flux_apply::{
-    Action, ChangeSet, Cluster, Object, ObjectId, Target, WaitOptions, wait_until_current,
+    Action, ChangeSet, Cluster, ObjectId, Target, Version, WaitError, WaitOptions,
+    wait_until_current,
 };
 use flux_runtime::conditions::{ConditionType, Status};
-use flux_runtime::{Failure, Pace, Run};
-use kube::ResourceExt;
+use flux_runtime::queue::{Key, Trigger};
+use flux_runtime::{Failure, Run};
 
-use super::plan::Timings;
-use super::source::Resolved;
-use super::{Kustomizations, metadata_of, owner_selector};
+use super::plan::Plan;
 
 /// Whether the objects of a Kustomization are healthy.
 pub(super) const HEALTHY: ConditionType = ConditionType::new("Healthy");
 
-/// Waits until what is to be waited for is healthy, without holding a worker (KC-HEALTH-001..011).
-#[allow(clippy::too_many_arguments)] // the facts of one run, each of which another step has found
-pub(super) async fn check(
-    shared: &Kustomizations,
-    run: &mut Run<Kustomization>,
-    object: &Kustomization,
-    cluster: &Cluster,
-    applied: &ChangeSet,
-    built: &[Object],
-    source: &Resolved,
-    timings: &Timings,
-) -> Result<(), Failure> {
-    let Some(targets) = targets(object, applied) else {
-        run.conditions.remove(HEALTHY);
-        return Ok(());
-    };
-    let targets = shared.memories.unsettled(&run.key(), targets);
-    let was_healthy = run.conditions.is_true(HEALTHY);
-    let revision = &source.artifact.revision;
-    let message = format!(
-        "Running health checks for revision {revision} with a timeout of {}",
-        GoDuration::from(timings.timeout)
-    );
-    let started = Instant::now();
-    let options = WaitOptions {
-        timeout: timings.timeout,
-        fail_fast: shared.policy.fail_fast,
-        jobs_with_ttl: jobs_with_ttl(built),
-        selector: object.spec.wait.then(|| owner_selector(object)),
-        by_kind: shared.policy.health_by_kind,
-        ..WaitOptions::default()
-    };
-    let mut waiting = Box::pin(wait_until_current(cluster, &targets, &options));
-    // What is healthy already is known after one look, and nobody needs to hear of a check that is over.
-    let at_once = tokio::select! {
-        biased;
-        result = &mut waiting => Some(result),
-        () = tokio::time::sleep(std::time::Duration::from_secs(1)), if !run.is_eager() => None,
-        () = std::future::ready(()), if run.is_eager() => None,
-    };
-    let result = if let Some(result) = at_once {
-        Ok(result)
-    } else {
-        run.conditions
-            .set(HEALTHY, Status::Unknown, "Progressing", &message);
-        run.progress_now(&message).await?;
-        let interrupted = run.interrupted();
-        let cancels = shared.policy.cancel_health_checks;
-        let stop = run.shutting_down();
-        run.idle(async {
-            tokio::select! {
-                result = waiting => Ok(result),
-                trigger = interrupted, if cancels => Err(Some(trigger)),
-                () = stop.cancelled() => Err(None),
-            }
-        })
-        .await
-    };
-    let metadata = metadata_of(source);
-    let result = result.map_err(|trigger| {
-        let Some(trigger) = trigger else {
-            // The process ends; the next one looks at every object when it starts.
-            let message = "health checks canceled, the controller is shutting down";
-            return Failure::superseded("HealthCheckCanceled", message).quietly();
+/// How long a routine run waits before it says that it does: what is healthy already is known after one look.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// Why a check did not pass.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HealthError {
+    /// The next process looks at every object when it starts.
+    #[error("health checks canceled, the controller is shutting down")]
+    ShuttingDown,
+    /// Another change asks for a run of its own (KC-HEALTH-011).
+    #[error("New reconciliation triggered by {by}")]
+    Canceled {
+        /// Kind, namespace and name of what changed.
+        by: String,
+    },
+    #[error("health check failed after {}", GoDuration::from(*.took))]
+    NotReady {
+        took: Duration,
+        #[source]
+        source: WaitError,
+    },
+    /// The progress could not be written.
+    #[error("{}", .0.cause)]
+    Status(Box<Failure>),
+}
+
+/// A check that is about to begin.
+pub(super) struct Check {
+    targets: Vec<Target>,
+    options: WaitOptions,
+    was_healthy: bool,
+    started: Instant,
+}
+
+impl Check {
+    /// A check of `targets`, among whose objects are `jobs_with_ttl`.
+    pub(super) fn new(
+        run: &Run<Kustomization>,
+        plan: &Plan<'_>,
+        targets: Vec<Target>,
+        jobs_with_ttl: &BTreeSet<ObjectId>,
+    ) -> Self {
+        let options = WaitOptions {
+            timeout: plan.timings.timeout,
+            fail_fast: plan.policy.fail_fast,
+            jobs_with_ttl: jobs_with_ttl.clone(),
+            selector: plan.spec().wait.then(|| plan.selector()),
+            by_kind: plan.policy.health_by_kind,
+            ..WaitOptions::default()
         };
-        let by = format!("{}/{}/{}", trigger.kind, trigger.namespace, trigger.name);
-        tracing::info!("New reconciliation triggered, canceling health checks");
-        let message = format!("Health checks canceled due to new reconciliation triggered by {by}");
-        run.event("HealthCheckCanceled", message, &metadata);
-        Failure::superseded(
-            "HealthCheckCanceled",
-            format!("New reconciliation triggered by {by}"),
-        )
-        .quietly()
-    })?;
-    match result {
-        Ok(found) => shared.memories.note_current(&run.key(), found),
-        Err(error) => {
-            run.conditions.set(
-                HEALTHY,
-                Status::False,
-                "HealthCheckFailed",
-                error.to_string(),
-            );
-            let message = format!(
-                "health check failed after {}: {error}",
-                GoDuration::from(started.elapsed())
-            );
-            return Err(Failure::retry(
-                "HealthCheckFailed",
-                message,
-                Pace::Exactly(timings.retry),
-            ));
+        Self {
+            targets,
+            options,
+            was_healthy: run.conditions.is_true(HEALTHY),
+            started: Instant::now(),
         }
     }
 
-    let message = format!(
-        "Health check passed in {}",
-        GoDuration::from(started.elapsed())
-    );
-    let is_new = run.status.last_applied_revision.as_ref() != Some(revision);
-    let drifted = applied
-        .changes
-        .iter()
-        .any(|change| change.action.is_change());
-    if !was_healthy || (is_new && drifted) {
-        run.event("Progressing", message.clone(), &metadata);
+    /// Waits until what is to be waited for is healthy, without holding a worker (KC-HEALTH-001..011). Gives the states in
+    /// which the objects were found so.
+    pub(super) async fn wait(
+        &self,
+        run: &mut Run<Kustomization>,
+        plan: &Plan<'_>,
+        cluster: &Cluster,
+    ) -> Result<Vec<(ObjectId, Version)>, HealthError> {
+        let mut waiting = Box::pin(wait_until_current(cluster, &self.targets, &self.options));
+        let at_once = tokio::select! {
+            biased;
+            result = &mut waiting => Some(result),
+            () = tokio::time::sleep(SILENCE), if !run.is_eager() => None,
+            () = std::future::ready(()), if run.is_eager() => None,
+        };
+        let result = match at_once {
+            Some(result) => result,
+            None => watched(run, plan, waiting).await?,
+        };
+        result.map_err(|source| {
+            let (reason, message) = (Reason::HealthCheckFailed.as_str(), source.to_string());
+            run.conditions.set(HEALTHY, Status::False, reason, message);
+            let took = self.started.elapsed();
+            HealthError::NotReady { took, source }
+        })
     }
-    if !was_healthy
-        || run.is_eager()
-        || run
-            .conditions
-            .get(HEALTHY)
-            .is_none_or(|healthy| healthy.status != Status::True)
-    {
-        run.conditions
-            .set(HEALTHY, Status::True, "Succeeded", message);
+
+    /// Reports that the check passed, where that is news.
+    pub(super) fn passed(
+        &self,
+        run: &mut Run<Kustomization>,
+        plan: &Plan<'_>,
+        applied: &ChangeSet,
+    ) {
+        let took = GoDuration::from(self.started.elapsed());
+        let message = format!("Health check passed in {took}");
+        let is_new = run.status.last_applied_revision.as_deref() != Some(plan.revision());
+        let mut changes = applied.changes.iter();
+        let drifted = changes.any(|change| change.action.is_change());
+        if !self.was_healthy || (is_new && drifted) {
+            let reason = Reason::Progressing.as_str();
+            run.event(reason, message.clone(), &plan.metadata);
+        }
+        if !self.was_healthy || run.is_eager() || !run.conditions.is_true(HEALTHY) {
+            let reason = Reason::Succeeded.as_str();
+            run.conditions.set(HEALTHY, Status::True, reason, message);
+        }
     }
-    Ok(())
+}
+
+/// Awaits `waiting` while the status says so, until something else is to be done.
+async fn watched<T>(
+    run: &mut Run<Kustomization>,
+    plan: &Plan<'_>,
+    waiting: impl Future<Output = T>,
+) -> Result<T, HealthError> {
+    let message = plan.doing("Running health checks");
+    let reason = Reason::Progressing.as_str();
+    run.conditions
+        .set(HEALTHY, Status::Unknown, reason, &*message);
+    run.progress_now(message)
+        .await
+        .map_err(|failure| HealthError::Status(Box::new(failure)))?;
+    let (interrupted, stop) = (run.interrupted(), run.shutting_down());
+    let cancels = plan.policy.cancel_health_checks;
+    run.idle(async {
+        tokio::select! {
+            result = waiting => Ok(result),
+            trigger = interrupted, if cancels => Err(canceled(&trigger)),
+            () = stop.cancelled() => Err(HealthError::ShuttingDown),
+        }
+    })
+    .await
+}
+
+fn canceled(trigger: &Trigger) -> HealthError {
+    let Trigger {
+        kind,
+        namespace,
+        name,
+        ..
+    } = trigger;
+    HealthError::Canceled {
+        by: format!("{kind}/{namespace}/{name}"),
+    }
 }
 
 /// The objects to wait for, or nothing where there is no health check (KC-HEALTH-001, KC-HEALTH-002). The Kustomization is
 /// never among them: it would wait for its own end (KC-HEALTH-003).
-fn targets(object: &Kustomization, applied: &ChangeSet) -> Option<Vec<Target>> {
+pub(super) fn targets(object: &Kustomization, applied: &ChangeSet) -> Option<Vec<Target>> {
     let mut targets = if object.spec.wait {
         applied_targets(applied)
     } else {
@@ -151,10 +174,10 @@ fn targets(object: &Kustomization, applied: &ChangeSet) -> Option<Vec<Target>> {
     if targets.is_empty() {
         return None;
     }
-    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let own = Key::of(object);
     // Upstream does not compare the group.
     targets.retain(|Target { id, .. }| {
-        id.kind != "Kustomization" || id.namespace != namespace || id.name != name
+        id.kind != "Kustomization" || id.namespace != own.namespace || id.name != own.name
     });
     Some(targets)
 }
@@ -188,17 +211,6 @@ fn named_targets(object: &Kustomization) -> Vec<Target> {
             Target { id, version: None } // KC-HEALTH-005: in the version that the server prefers
         })
         .collect()
-}
-
-/// Jobs that delete themselves when they are done (KC-HEALTH-010): those whose TTL is an integer, zero included.
-fn jobs_with_ttl(built: &[Object]) -> BTreeSet<ObjectId> {
-    let jobs = built.iter().filter(|object| {
-        let ttl = object.at(&["spec", "ttlSecondsAfterFinished"]);
-        object.group() == "batch"
-            && object.kind() == "Job"
-            && ttl.is_some_and(serde_json::Value::is_i64)
-    });
-    jobs.map(|object| object.id().clone()).collect()
 }
 
 #[cfg(test)]
@@ -311,49 +323,5 @@ mod tests {
             changes: vec![change(itself, Action::Unchanged)],
         };
         assert_eq!(ids(wait, &alone), Some(Vec::new()));
-    }
-
-    #[test]
-    fn jobs_with_an_integer_as_their_ttl_may_be_gone() {
-        // KC-HEALTH-010
-        let object = |version: &str, kind: &str, spec: serde_json::Value| {
-            let object = serde_json::json!({"apiVersion": version, "kind": kind,
-                "metadata": {"name": "x", "namespace": "ns"}, "spec": spec});
-            Object::new(object).unwrap()
-        };
-        let ttl = |value: serde_json::Value| serde_json::json!({"ttlSecondsAfterFinished": value});
-        for (what, object, counts) in [
-            ("a TTL", object("batch/v1", "Job", ttl(60.into())), true),
-            ("zero", object("batch/v1", "Job", ttl(0.into())), true),
-            (
-                "an old version",
-                object("batch/v1beta1", "Job", ttl(60.into())),
-                true,
-            ),
-            (
-                "no TTL",
-                object("batch/v1", "Job", serde_json::json!({})),
-                false,
-            ),
-            (
-                "null",
-                object("batch/v1", "Job", ttl(serde_json::Value::Null)),
-                false,
-            ),
-            ("a text", object("batch/v1", "Job", ttl("60".into())), false),
-            (
-                "another kind",
-                object("batch/v1", "CronJob", ttl(60.into())),
-                false,
-            ),
-            (
-                "another group",
-                object("example.com/v1", "Job", ttl(60.into())),
-                false,
-            ),
-        ] {
-            let found = jobs_with_ttl(std::slice::from_ref(&object));
-            assert_eq!(found.contains(object.id()), counts, "{what}");
-        }
     }
 }

@@ -11,16 +11,16 @@ const MAX: usize = 5;
 
 /// What one run was about.
 #[derive(Clone, Debug)]
-pub(crate) struct Entry {
+pub(super) struct Entry {
     /// Of the manifests, as `sha256:<hex>`.
-    pub(crate) digest: String,
+    pub(super) digest: String,
     /// The revisions that they came from.
-    pub(crate) metadata: BTreeMap<String, String>,
+    pub(super) metadata: BTreeMap<String, String>,
 }
 
 /// Records a run that ended with `status` (a reason of Ready) after `took`, at `now`: counted where the newest runs know
 /// the same digest with the same status, else new; newest first.
-pub(crate) fn record(
+pub(super) fn record(
     history: &mut Vec<Snapshot>,
     entry: &Entry,
     status: &str,

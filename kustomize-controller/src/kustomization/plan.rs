@@ -1,29 +1,38 @@
-//! What a Kustomization asks for, with its defaults filled in and what cannot be had refused. Pure.
+//! What one run of a Kustomization is about, worked out once from the object, its source and the flags. Pure.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use flux_api::kustomize::{DeletionPolicy, Kustomization};
-use flux_api::meta::GoDuration;
-use flux_runtime::Failure;
-use flux_runtime::outcome::Next;
+use flux_api::kustomize::{Kustomization, KustomizationSpec};
+use flux_api::meta::{DependencyReference, GoDuration};
+use flux_runtime::queue::Key;
 use kube::ResourceExt;
+
+use super::memory::Made;
+use super::owner::{self, Mark};
+use super::policy::Policy;
+use super::source::Resolved;
 
 /// The least time that a run gets (KC-API-010).
 const MIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The timings of a Kustomization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Timings {
+pub(super) struct Timings {
     /// Between runs that succeed.
-    pub(crate) interval: Duration,
+    pub(super) interval: Duration,
     /// After a run that failed.
-    pub(crate) retry: Duration,
+    pub(super) retry: Duration,
     /// For health checks and terminations.
-    pub(crate) timeout: Duration,
+    pub(super) timeout: Duration,
+    /// After a run that waits for a source or a dependency (KC-PROC-006).
+    pub(super) requeue: Duration,
 }
 
 impl Timings {
-    pub(crate) fn of(object: &Kustomization) -> Self {
+    /// Those of `object`, where `requeue` is the process's `--requeue-dependency`.
+    pub(super) fn of(object: &Kustomization, requeue: Duration) -> Self {
         let interval = object.spec.interval.to_std();
         let timeout = object
             .spec
@@ -36,103 +45,149 @@ impl Timings {
                 .retry_interval
                 .map_or(interval, GoDuration::to_std),
             timeout: timeout.max(MIN_TIMEOUT),
+            requeue,
         }
     }
 }
 
-/// Whether the objects go when their Kustomization does (KC-PRUNE-014, KC-PRUNE-020).
-pub(crate) fn deletes_objects(object: &Kustomization) -> bool {
-    let tracked = object
-        .status
-        .as_ref()
-        .and_then(|status| status.inventory.as_ref());
-    if object.spec.suspend || tracked.is_none_or(|inventory| inventory.entries.is_empty()) {
-        return false;
-    }
-    match object.spec.deletion_policy {
-        None | Some(DeletionPolicy::MirrorPrune) => object.spec.prune,
-        Some(DeletionPolicy::Delete | DeletionPolicy::WaitForTermination) => true,
-        Some(_) => false,
-    }
+/// What one run is about.
+#[derive(Clone, Debug)]
+pub(super) struct Plan<'p> {
+    /// The object as it was when the run began.
+    pub(super) object: Arc<Kustomization>,
+    /// What the flags say.
+    pub(super) policy: &'p Policy,
+    /// Namespace and name of the object.
+    pub(super) key: Key,
+    pub(super) timings: Timings,
+    /// What it is built from.
+    pub(super) source: Resolved,
+    /// The ServiceAccount to act as, if any.
+    pub(super) account: Option<String>,
+    /// What has to be ready first, in the order of the spec.
+    pub(super) dependencies: Vec<Key>,
+    /// The labels of all objects that it applies.
+    pub(super) labels: Vec<Mark>,
+    /// What its events carry (KC-EVT-003).
+    pub(super) metadata: BTreeMap<&'static str, String>,
 }
 
-/// Refuses what this controller does not do, rather than leave it out silently: a manifest that is applied without being
-/// decrypted, or to the wrong cluster, is worse than one that is not applied.
-pub(crate) fn refuse_unsupported(
-    object: &Kustomization,
-    workload_identity: bool,
-) -> Result<(), Failure> {
-    let spec = &object.spec;
-    if let Some(decryption) = &spec.decryption {
-        if decryption
-            .service_account_name
-            .as_deref()
-            .is_some_and(|name| !name.is_empty())
-            && !workload_identity
-        {
-            // KC-PROC-064
-            let message = "to use spec.decryption.serviceAccountName for decryption authentication please enable the \
-                           ObjectLevelWorkloadIdentity feature gate in the controller";
-            return Err(unobserved("FeatureGateDisabled", message));
+impl<'p> Plan<'p> {
+    pub(super) fn new(object: Arc<Kustomization>, source: Resolved, policy: &'p Policy) -> Self {
+        let key = Key::of(&*object);
+        Self {
+            timings: Timings::of(&object, policy.requeue_dependency),
+            account: account(&object, &policy.default_service_account),
+            dependencies: dependencies(&object),
+            labels: owner::labels(&key),
+            metadata: event_metadata(
+                Some(&source.artifact.revision),
+                source.origin_revision.as_ref(),
+            ),
+            key,
+            object,
+            source,
+            policy,
         }
-        return Err(unobserved(
-            "BuildFailed",
-            "spec.decryption is not supported by this controller yet: remove it, or keep upstream's image for this object",
-        ));
     }
-    if spec.kube_config.is_some() {
-        let message = "spec.kubeConfig is not supported by this controller yet: remove it, or keep upstream's image for this object";
-        return Err(unobserved("ReconciliationFailed", message));
+
+    pub(super) fn spec(&self) -> &KustomizationSpec {
+        &self.object.spec
     }
-    if !spec.health_check_exprs.is_empty() {
-        let message = "spec.healthCheckExprs is not supported by this controller yet: remove it, or keep upstream's image for this object";
-        return Err(unobserved("InvalidCELExpression", message));
+
+    /// The revision to apply.
+    pub(super) fn revision(&self) -> &str {
+        &self.source.artifact.revision
     }
-    let expression = |dependency: &&flux_api::meta::DependencyReference| {
-        dependency
-            .ready_expr
-            .as_deref()
-            .is_some_and(|expression| !expression.is_empty())
-    };
-    if let Some(dependency) = spec.depends_on.iter().find(expression) {
-        let message = format!(
-            "the expression of dependency '{dependency}' is not supported by this controller yet: remove it, or keep upstream's image for this object"
-        );
-        return Err(unobserved("InvalidCELExpression", message));
+
+    /// The selector of all objects that belong to the Kustomization.
+    pub(super) fn selector(&self) -> String {
+        owner::selector(&self.labels)
     }
-    Ok(())
+
+    /// What a build is made from, its variables left out: the generation stands for the spec.
+    pub(super) fn made_from(&self) -> Made {
+        Made {
+            uid: self.object.uid().unwrap_or_default(),
+            generation: self.object.metadata.generation.unwrap_or_default(),
+            artifact: self.source.artifact.digest.clone(),
+        }
+    }
+
+    /// What the objects on the cluster follow from: the labels of the owner and the common metadata follow from the object
+    /// and its generation, the rest from the build with this digest and from the account.
+    pub(super) fn applied_from(&self, build_digest: &str) -> String {
+        format!(
+            "{} {} {} {build_digest}",
+            self.object.uid().unwrap_or_default(),
+            self.object.metadata.generation.unwrap_or_default(),
+            self.account.as_deref().unwrap_or_default(),
+        )
+    }
+
+    /// A message of progress (KC-PROC-067).
+    pub(super) fn doing(&self, what: &str) -> String {
+        format!(
+            "{what} for revision {} with a timeout of {}",
+            self.revision(),
+            GoDuration::from(self.timings.timeout)
+        )
+    }
 }
 
-/// A stall that leaves the generation unobserved (KC-API-033).
-pub(crate) fn unobserved(
-    reason: &'static str,
-    cause: impl Into<flux_runtime::outcome::Cause>,
-) -> Failure {
-    Failure {
-        next: Next::Stalled {
-            generation_observed: false,
-        },
-        ..Failure::stalled(reason, cause)
-    }
+/// What events carry of a revision.
+pub(super) fn event_metadata(
+    revision: Option<&String>,
+    origin_revision: Option<&String>,
+) -> BTreeMap<&'static str, String> {
+    let entries = [("revision", revision), ("originRevision", origin_revision)];
+    let entries = entries
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value?.clone())));
+    entries.collect()
 }
 
-/// The namespace of the source that the object names (KC-API-011).
-pub(crate) fn source_namespace(object: &Kustomization) -> String {
-    let own = || object.namespace().unwrap_or_default();
-    object
+/// The ServiceAccount that a Kustomization acts as, if any (KC-REMOTE-001, KC-REMOTE-002).
+pub(super) fn account(object: &Kustomization, default: &str) -> Option<String> {
+    let named = object
         .spec
-        .source_ref
-        .namespace
-        .clone()
-        .filter(|namespace| !namespace.is_empty())
-        .unwrap_or_else(own)
+        .service_account_name
+        .as_deref()
+        .filter(|name| !name.is_empty());
+    named
+        .or(Some(default).filter(|name| !name.is_empty()))
+        .map(str::to_owned)
+}
+
+/// The namespace that a reference names, or else that of the object.
+fn namespace_of(named: Option<&str>, object: &Kustomization) -> String {
+    let named = named.filter(|namespace| !namespace.is_empty());
+    let own = object.metadata.namespace.as_deref();
+    named.or(own).unwrap_or_default().to_owned()
+}
+
+/// Namespace and name of the source that the object names (KC-API-011).
+pub(super) fn source_key(object: &Kustomization) -> Key {
+    let reference = &object.spec.source_ref;
+    Key::new(
+        namespace_of(reference.namespace.as_deref(), object),
+        reference.name.clone(),
+    )
+}
+
+/// The keys that an object depends on (RT-CON-023).
+pub(super) fn dependencies(object: &Kustomization) -> Vec<Key> {
+    let key = |dependency: &DependencyReference| {
+        Key::new(
+            namespace_of(dependency.namespace.as_deref(), object),
+            dependency.name.clone(),
+        )
+    };
+    object.spec.depends_on.iter().map(key).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use flux_api::kustomize::{Decryption, KustomizationSpec, KustomizationStatus};
-    use flux_api::meta::{ResourceInventory, ResourceRef};
-
     use super::*;
 
     fn kustomization(spec: KustomizationSpec) -> Kustomization {
@@ -146,12 +201,13 @@ mod tests {
         // KC-API-009, KC-API-010
         let timings = |interval: &str, timeout: Option<&str>, retry: Option<&str>| {
             let parse = |text: &str| text.parse::<GoDuration>().unwrap();
-            let timings = Timings::of(&kustomization(KustomizationSpec {
+            let object = kustomization(KustomizationSpec {
                 interval: parse(interval),
                 timeout: timeout.map(parse),
                 retry_interval: retry.map(parse),
                 ..KustomizationSpec::default()
-            }));
+            });
+            let timings = Timings::of(&object, Duration::ZERO);
             (timings.timeout.as_secs(), timings.retry.as_secs())
         };
         assert_eq!(timings("10m", None, None), (570, 600));
@@ -161,65 +217,44 @@ mod tests {
     }
 
     #[test]
-    fn deletion_follows_the_policy() {
-        // KC-PRUNE-014, KC-PRUNE-020
-        use DeletionPolicy::{Delete, MirrorPrune, Orphan, WaitForTermination};
-        let deletes =
-            |policy: Option<DeletionPolicy>, prune: bool, suspend: bool, entries: usize| {
-                let mut object = kustomization(KustomizationSpec {
-                    deletion_policy: policy,
-                    prune,
-                    suspend,
-                    ..KustomizationSpec::default()
-                });
-                let entries = vec![
-                    ResourceRef {
-                        id: "a_b__ConfigMap".into(),
-                        version: "v1".into()
-                    };
-                    entries
-                ];
-                let inventory = Some(ResourceInventory { entries });
-                object.status = Some(KustomizationStatus {
-                    inventory,
-                    ..KustomizationStatus::default()
-                });
-                deletes_objects(&object)
-            };
-        assert!(deletes(None, true, false, 1) && !deletes(None, false, false, 1));
-        assert!(deletes(Some(MirrorPrune), true, false, 1));
-        assert!(
-            deletes(Some(Delete), false, false, 1)
-                && deletes(Some(WaitForTermination), false, false, 1)
+    fn the_objects_own_account_comes_first() {
+        // RT-ACL-005, RT-ACL-006, KC-REMOTE-001, KC-REMOTE-002
+        let object = |name: Option<&str>| {
+            let service_account_name = name.map(str::to_owned);
+            kustomization(KustomizationSpec {
+                service_account_name,
+                ..KustomizationSpec::default()
+            })
+        };
+        assert_eq!(
+            account(&object(Some("own")), "default").as_deref(),
+            Some("own")
         );
-        assert!(!deletes(Some(Orphan), true, false, 1));
-        assert!(!deletes(Some(Delete), true, true, 1), "suspended");
-        assert!(!deletes(Some(Delete), true, false, 0), "nothing tracked");
+        assert_eq!(
+            account(&object(Some("")), "default").as_deref(),
+            Some("default")
+        );
+        assert_eq!(account(&object(None), ""), None);
     }
 
     #[test]
-    fn what_is_not_done_is_refused() {
-        // KC-PROC-064
-        let decryption = Decryption {
-            service_account_name: Some("sops".into()),
-            ..Decryption::default()
-        };
+    fn a_dependency_without_namespace_is_a_neighbour() {
+        // RT-CON-023
+        let names = [None, Some(""), Some("other")];
+        let depends_on = names.map(|namespace| DependencyReference {
+            name: "dep".into(),
+            namespace: namespace.map(str::to_owned),
+            ..Default::default()
+        });
         let object = kustomization(KustomizationSpec {
-            decryption: Some(decryption),
+            depends_on: depends_on.to_vec(),
             ..KustomizationSpec::default()
         });
-        let failure = refuse_unsupported(&object, false).unwrap_err();
-        assert_eq!(failure.reason, "FeatureGateDisabled");
-        assert_eq!(
-            failure.next,
-            Next::Stalled {
-                generation_observed: false
-            }
-        );
-        assert_eq!(
-            refuse_unsupported(&object, true).unwrap_err().reason,
-            "BuildFailed"
-        );
-        assert!(refuse_unsupported(&kustomization(KustomizationSpec::default()), false).is_ok());
+        let keys = [
+            Key::new("flux-system", "dep"),
+            Key::new("flux-system", "dep"),
+            Key::new("other", "dep"),
+        ];
+        assert_eq!(dependencies(&object), keys);
     }
 }

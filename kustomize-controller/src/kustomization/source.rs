@@ -9,18 +9,16 @@ use flux_objects::{Error, Objects};
 use flux_runtime::acl::{AccessDenied, check_cross_namespace};
 use flux_runtime::queue::Key;
 use flux_runtime::watch::Cache;
-use flux_runtime::{Failure, Pace};
-use kube::{Client, Resource, ResourceExt};
+use kube::core::NamespaceResourceScope;
+use kube::{Client, Resource};
 
-use super::plan::{Timings, source_namespace, unobserved};
+use super::plan::source_key;
 
 /// The annotation of an artifact that names its revision at its origin (KC-SRC-016).
 const ORIGIN_REVISION: &str = "org.opencontainers.image.revision";
 
 /// A kind that has an artifact.
-pub(crate) trait Source:
-    Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
-{
+pub(crate) trait Source: Resource<DynamicType = (), Scope = NamespaceResourceScope> {
     fn artifact(&self) -> Option<&Artifact>;
 }
 
@@ -48,20 +46,26 @@ pub(crate) struct Sources {
 
 /// What a Kustomization is built from.
 #[derive(Clone, Debug)]
-pub(crate) struct Resolved {
-    pub(crate) artifact: Artifact,
-    pub(crate) origin_revision: Option<String>,
+pub(super) struct Resolved {
+    pub(super) artifact: Artifact,
+    pub(super) origin_revision: Option<String>,
 }
 
 /// What decides whether a source may be used.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(test, derive(Default))]
 pub(crate) struct Access {
     pub(crate) no_cross_namespace: bool,
     pub(crate) external_artifacts: bool,
 }
 
+/// Why there is nothing to build from.
 #[derive(Debug, thiserror::Error)]
-enum SourceError {
+pub(super) enum SourceError {
+    #[error(transparent)]
+    Denied(#[from] AccessDenied),
+    #[error("can't access '{kind}/{key}', ExternalArtifact feature gate is disabled")]
+    GateDisabled { kind: &'static str, key: Key },
     #[error("unable to get source '{0}'")]
     Unavailable(Key, #[source] Error),
     /// In the words of upstream: its cache names the kind, its API server the resource.
@@ -69,76 +73,49 @@ enum SourceError {
     NotFound { resource: String, name: String },
     #[error("source `{0}` kind '{1}' not supported")]
     Kind(String, String),
-    #[error("can't access '{kind}/{key}', ExternalArtifact feature gate is disabled")]
-    GateDisabled { kind: &'static str, key: Key },
+    #[error("Source artifact not found")]
+    NoArtifact,
 }
 
 impl Sources {
-    /// The artifact that `object` is built from. Fails with Waiting while there is none (KC-SRC-001..006).
-    pub(crate) async fn resolve(
+    /// The artifact that `object` is built from (KC-SRC-001..006).
+    pub(super) async fn resolve(
         &self,
         object: &Kustomization,
         access: Access,
-        requeue_dependency: std::time::Duration,
-    ) -> Result<Resolved, Failure> {
-        let retry = Timings::of(object).retry;
+    ) -> Result<Resolved, SourceError> {
         let reference = &object.spec.source_ref;
-        let key = Key::new(source_namespace(object), reference.name.clone());
-        let own = object.namespace().unwrap_or_default();
-        let kind = reference.kind.as_str();
+        let key = source_key(object);
         check_cross_namespace(
             access.no_cross_namespace,
-            &own,
-            (kind, &key.namespace, &key.name),
-        )
-        .map_err(|denied: AccessDenied| unobserved("AccessDenied", denied))?;
-        if reference.kind == SourceKind::ExternalArtifact && !access.external_artifacts {
-            return Err(unobserved(
-                "AccessDenied",
-                SourceError::GateDisabled {
+            object.metadata.namespace.as_deref().unwrap_or_default(),
+            (reference.kind.as_str(), &key.namespace, &key.name),
+        )?;
+        let artifact = match &reference.kind {
+            SourceKind::ExternalArtifact if !access.external_artifacts => {
+                return Err(SourceError::GateDisabled {
                     kind: "ExternalArtifact",
                     key,
-                },
-            ));
-        }
-        let found = match reference.kind {
-            SourceKind::Bucket => self.artifact_of(&self.buckets, &key).await,
-            SourceKind::ExternalArtifact => self.artifact_of(&self.external_artifacts, &key).await,
-            SourceKind::GitRepository => self.artifact_of(&self.git_repositories, &key).await,
-            SourceKind::OCIRepository => self.artifact_of(&self.oci_repositories, &key).await,
-            SourceKind::Other(_) => Err(SourceError::Kind(key.name.clone(), kind.to_owned())),
+                });
+            }
+            SourceKind::Bucket => self.artifact_of(&self.buckets, &key).await?,
+            SourceKind::ExternalArtifact => {
+                self.artifact_of(&self.external_artifacts, &key).await?
+            }
+            SourceKind::GitRepository => self.artifact_of(&self.git_repositories, &key).await?,
+            SourceKind::OCIRepository => self.artifact_of(&self.oci_repositories, &key).await?,
+            SourceKind::Other(kind) => return Err(SourceError::Kind(key.name, kind.clone())),
         };
-        match found {
-            Ok(Some(artifact)) => {
-                let origin_revision = artifact
-                    .metadata
-                    .get(ORIGIN_REVISION)
-                    .filter(|text| !text.is_empty())
-                    .cloned();
-                Ok(Resolved {
-                    artifact,
-                    origin_revision,
-                })
-            }
-            Ok(None) => {
-                let wait = flux_api::meta::GoDuration::from(requeue_dependency);
-                let message = format!("Source artifact not found, retrying in {wait}");
-                Err(Failure::waiting(
-                    "ArtifactFailed",
-                    message,
-                    requeue_dependency,
-                ))
-            }
-            Err(error @ SourceError::NotFound { .. }) => {
-                tracing::info!(
-                    "Source '{kind}/{}{}' not found",
-                    namespace_prefix(object),
-                    reference.name
-                );
-                Err(Failure::waiting("ArtifactFailed", error, retry).logged())
-            }
-            Err(error) => Err(Failure::retry("ArtifactFailed", error, Pace::BackOff).quietly()),
-        }
+        let artifact = artifact.ok_or(SourceError::NoArtifact)?;
+        let origin_revision = artifact
+            .metadata
+            .get(ORIGIN_REVISION)
+            .filter(|text| !text.is_empty())
+            .cloned();
+        Ok(Resolved {
+            artifact,
+            origin_revision,
+        })
     }
 
     async fn artifact_of<S>(
@@ -176,25 +153,22 @@ impl Sources {
     }
 }
 
-fn namespace_prefix(object: &Kustomization) -> String {
-    let namespace = object
-        .spec
-        .source_ref
-        .namespace
-        .as_deref()
-        .filter(|namespace| !namespace.is_empty());
-    namespace
-        .map(|namespace| format!("{namespace}/"))
-        .unwrap_or_default()
+/// The source as the log names it: with its namespace where the reference has one.
+pub(super) fn shown(object: &Kustomization) -> String {
+    let reference = &object.spec.source_ref;
+    let namespace = reference.namespace.as_deref().unwrap_or_default();
+    let slash = if namespace.is_empty() { "" } else { "/" };
+    format!(
+        "{}/{namespace}{slash}{}",
+        reference.kind.as_str(),
+        reference.name
+    )
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use flux_api::kustomize::{CrossNamespaceSourceReference, KustomizationSpec};
     use flux_api::source::{GitRepositorySpec, GitRepositoryStatus};
-    use flux_runtime::outcome::Next;
 
     use super::*;
 
@@ -232,7 +206,6 @@ mod tests {
         no_cross_namespace: false,
         external_artifacts: false,
     };
-    const WAIT: Duration = Duration::from_secs(30);
 
     #[tokio::test]
     async fn an_artifact_is_all_that_is_asked_for() {
@@ -243,7 +216,7 @@ mod tests {
             ..Artifact::default()
         };
         let resolved = sources(Some(artifact))
-            .resolve(&from(SourceKind::GitRepository, None), OPEN, WAIT)
+            .resolve(&from(SourceKind::GitRepository, None), OPEN)
             .await
             .unwrap();
         assert_eq!(resolved.artifact.revision, "main@sha1:1");
@@ -251,30 +224,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn sources_that_are_not_there_are_waited_for() {
+    async fn a_source_is_missing_or_has_no_artifact() {
         // KC-SRC-002, KC-SRC-006
-        let waits = async |sources: Sources, kind| {
-            let failure = sources
-                .resolve(&from(kind, None), OPEN, WAIT)
-                .await
-                .unwrap_err();
-            (failure.reason, failure.cause.to_string(), failure.next)
+        let of = async |kind| {
+            let found = sources(None).resolve(&from(kind, None), OPEN).await;
+            found.unwrap_err()
         };
-        assert_eq!(
-            waits(sources(None), SourceKind::GitRepository).await,
-            (
-                "ArtifactFailed",
-                "Source artifact not found, retrying in 30s".to_owned(),
-                Next::Waiting(WAIT)
-            )
+        let without = of(SourceKind::GitRepository).await;
+        assert!(matches!(without, SourceError::NoArtifact), "{without}");
+        let missing = of(SourceKind::Bucket).await;
+        assert!(
+            matches!(missing, SourceError::NotFound { .. }),
+            "{missing:?}"
         );
         assert_eq!(
-            waits(sources(None), SourceKind::Bucket).await,
-            (
-                "ArtifactFailed",
-                "Bucket.source.toolkit.fluxcd.io \"repo\" not found".to_owned(),
-                Next::Waiting(Duration::from_mins(10))
-            )
+            missing.to_string(),
+            "Bucket.source.toolkit.fluxcd.io \"repo\" not found"
         );
     }
 
@@ -286,18 +251,8 @@ mod tests {
             ..OPEN
         };
         let denied = async |object: &Kustomization, access| {
-            let failure = sources(None)
-                .resolve(object, access, WAIT)
-                .await
-                .unwrap_err();
-            assert_eq!(failure.reason, "AccessDenied");
-            assert_eq!(
-                failure.next,
-                Next::Stalled {
-                    generation_observed: false
-                }
-            );
-            failure.cause.to_string()
+            let found = sources(None).resolve(object, access).await;
+            found.unwrap_err().to_string()
         };
         assert_eq!(
             denied(&from(SourceKind::GitRepository, Some("infra")), closed).await,
@@ -307,5 +262,13 @@ mod tests {
             denied(&from(SourceKind::ExternalArtifact, None), OPEN).await,
             "can't access 'ExternalArtifact/apps/repo', ExternalArtifact feature gate is disabled"
         );
+    }
+
+    #[test]
+    fn the_log_names_a_source_as_its_reference_does() {
+        // KC-SRC-002
+        let shown = |namespace| shown(&from(SourceKind::GitRepository, namespace));
+        assert_eq!(shown(None), "GitRepository/repo");
+        assert_eq!(shown(Some("infra")), "GitRepository/infra/repo");
     }
 }

@@ -1,17 +1,18 @@
 //! The variables of post-build substitution (KC-SUB-004..011).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use flux_api::kustomize::Kustomization;
+use flux_api::kustomize::KustomizationSpec;
 use flux_api::meta::ValuesKind;
+use flux_apply::Confidential;
 use flux_kustomize::substitute::Variables;
 use flux_objects::{Error, Objects};
-use flux_runtime::Run;
 use flux_runtime::queue::Key;
 use flux_runtime::watch::{Cache, Watched};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::core::Status;
 use kube::{Client, Resource};
 use sha2::{Digest, Sha256};
 
@@ -22,15 +23,38 @@ pub(crate) enum Configs {
     Cached(Cache<ConfigMap>, Cache<Secret>),
 }
 
+/// Why a ConfigMap or Secret could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReadError {
+    /// It is not in the cache, in the words of upstream's.
+    #[error("{kind} \"{name}\" not found")]
+    NotCached {
+        kind: Cow<'static, str>,
+        name: String,
+    },
+    #[error(transparent)]
+    Request(#[from] Error),
+}
+
+impl ReadError {
+    /// Whether there is no such object.
+    fn is_not_found(&self) -> bool {
+        match self {
+            Self::NotCached { .. } => true,
+            Self::Request(error) => error.is_not_found(),
+        }
+    }
+}
+
 impl Configs {
-    async fn config_map(&self, client: &Client, key: &Key) -> Result<ConfigMap, Error> {
+    async fn config_map(&self, client: &Client, key: &Key) -> Result<Arc<ConfigMap>, ReadError> {
         match self {
             Self::Live => live(client, key).await,
             Self::Cached(maps, _) => cached(maps, key),
         }
     }
 
-    async fn secret(&self, client: &Client, key: &Key) -> Result<Secret, Error> {
+    async fn secret(&self, client: &Client, key: &Key) -> Result<Arc<Secret>, ReadError> {
         match self {
             Self::Live => live(client, key).await,
             Self::Cached(_, secrets) => cached(secrets, key),
@@ -38,72 +62,83 @@ impl Configs {
     }
 }
 
-async fn live<K>(client: &Client, key: &Key) -> Result<K, Error>
+async fn live<K>(client: &Client, key: &Key) -> Result<Arc<K>, ReadError>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Watched,
 {
-    let objects = Objects::in_namespace(client.clone(), &key.namespace)?;
-    objects.get(&key.name).await
+    let objects = Objects::in_namespace(client.clone(), &key.namespace).map_err(Error::from)?;
+    Ok(Arc::new(objects.get(&key.name).await?))
 }
 
-/// From the cache; what is not there is missing in the words of upstream's cache.
-fn cached<K>(cache: &Cache<K>, key: &Key) -> Result<K, Error>
+fn cached<K>(cache: &Cache<K>, key: &Key) -> Result<Arc<K>, ReadError>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Watched,
+    K: Resource<DynamicType = ()> + Watched,
 {
-    let found = cache.get(key).map(|object| (*object).clone());
-    found.ok_or_else(|| {
-        let message = format!("{} \"{}\" not found", K::kind(&()), key.name);
-        kube::Error::Api(Status::failure(&message, "NotFound").with_code(404).boxed()).into()
+    cache.get(key).ok_or_else(|| ReadError::NotCached {
+        kind: K::kind(&()),
+        name: key.name.clone(),
     })
 }
 
 /// The variables of a run, with a digest that tells them from others without keeping their values.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Inputs {
-    pub(crate) variables: Variables,
-    pub(crate) digest: String,
+pub(super) struct Inputs {
+    pub(super) variables: Variables,
+    pub(super) digest: String,
+}
+
+impl Inputs {
+    /// The values of Secrets among them: no message may show these (KC-SUB-009).
+    pub(super) fn confidential(&self) -> Confidential {
+        let mut confidential = Confidential::default();
+        for value in self.variables.secret_values() {
+            confidential.add(value);
+        }
+        confidential
+    }
 }
 
 /// Why the variables could not be had.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum VariablesError {
+pub(super) enum VariablesError {
     /// A reference that is not optional leads nowhere, or could not be read.
     #[error("substitute from '{kind}/{name}' error")]
     Reference {
         kind: String,
         name: String,
         #[source]
-        source: Error,
+        source: ReadError,
     },
 }
 
 /// Reads the variables of a Kustomization, once for all its objects (KC-SUB-011), with the controller's own identity
 /// (KC-SUB-010). Later references win, and inline values win over all.
-pub(crate) async fn of(
-    run: &Run<Kustomization>,
+pub(super) async fn read(
+    client: &Client,
+    namespace: &str,
+    spec: &KustomizationSpec,
     configs: &Configs,
 ) -> Result<Inputs, VariablesError> {
-    let object = run.object().clone();
-    let Some(post_build) = &object.spec.post_build else {
+    let Some(post_build) = &spec.post_build else {
         return Ok(Inputs::default());
     };
     // Each value with whether it comes from a Secret.
     let mut values: BTreeMap<String, (Vec<u8>, bool)> = BTreeMap::new();
     for reference in &post_build.substitute_from {
-        let key = Key::new(run.namespace().to_owned(), reference.name.clone());
-        let found: Result<BTreeMap<String, Vec<u8>>, Error> =
+        let key = Key::new(namespace, reference.name.as_str());
+        let found: Result<Vec<(String, Vec<u8>)>, ReadError> =
             if reference.kind == ValuesKind::Secret {
-                let secret = configs.secret(run.client(), &key).await;
+                let secret = configs.secret(client, &key).await;
                 secret.map(|secret| {
-                    let data = secret.data.unwrap_or_default().into_iter();
-                    data.map(|(name, value)| (name, value.0)).collect()
+                    let data = secret.data.iter().flatten();
+                    data.map(|(name, value)| (name.clone(), value.0.clone()))
+                        .collect()
                 })
             } else {
-                let map = configs.config_map(run.client(), &key).await;
+                let map = configs.config_map(client, &key).await;
                 map.map(|map| {
-                    let data = map.data.unwrap_or_default().into_iter();
-                    data.map(|(name, value)| (name, value.into_bytes()))
+                    let data = map.data.iter().flatten();
+                    data.map(|(name, value)| (name.clone(), value.clone().into_bytes()))
                         .collect()
                 })
             };
@@ -148,6 +183,8 @@ fn digest<'v>(values: impl Iterator<Item = (&'v str, &'v [u8])>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use kube::core::Status;
+
     use super::*;
 
     #[test]
@@ -182,8 +219,12 @@ mod tests {
             (503, "ServiceUnavailable", false),
         ] {
             let status = Status::failure("no", reason).with_code(code);
-            let found = Error::Request(kube::Error::Api(Box::new(status))).is_not_found();
-            assert_eq!(found, missing, "{reason}");
+            let error = ReadError::Request(kube::Error::Api(status.boxed()).into());
+            assert_eq!(error.is_not_found(), missing, "{reason}");
         }
+        let secrets: Cache<Secret> = Cache::default();
+        let error = cached(&secrets, &Key::new("ns", "vars")).unwrap_err();
+        assert!(error.is_not_found());
+        assert_eq!(error.to_string(), "Secret \"vars\" not found"); // KC-PROC-029
     }
 }

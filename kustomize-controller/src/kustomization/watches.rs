@@ -1,6 +1,5 @@
 //! What else brings a Kustomization into its queue: new revisions of its source, changed ConfigMaps and Secrets.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use flux_api::kustomize::{Kustomization, SourceKind};
@@ -11,8 +10,8 @@ use flux_runtime::watch::{Cache, Change};
 use flux_selector::Selector;
 use kube::{Resource, ResourceExt};
 
-use super::dependencies;
-use super::plan::source_namespace;
+use super::dependencies::{Waiting, applied_revision, in_order, is_ready};
+use super::plan::{dependencies, source_key};
 use super::source::Source;
 
 /// Puts those that are built from a source into the queue when it has a new revision, dependencies first (KC-SRC-017 to
@@ -27,37 +26,29 @@ pub(crate) fn on_source<S: Source>(
         };
         let source = change.object();
         let key = Key::of(&**source);
-        let known: HashMap<Key, Arc<Kustomization>> = kustomizations
-            .all()
-            .into_iter()
-            .map(|object| (Key::of(&*object), object))
-            .collect();
-        let concerned = known.iter().filter(|(_, object)| {
+        let concerned = kustomizations.all().into_iter().filter(|object| {
             is_built_from(object, &kind, &key) && !has_attempted(object, revision)
         });
-        let mut concerned: Vec<Key> = concerned.map(|(key, _)| key.clone()).collect();
+        let mut concerned: Vec<Key> = concerned.map(|object| Key::of(&*object)).collect();
         concerned.sort();
         let depends_on = |key: &Key| {
-            known
-                .get(key)
-                .map(|object| dependencies::of(object))
+            let object = kustomizations.get(key);
+            object
+                .map(|object| dependencies(&object))
                 .unwrap_or_default()
         };
-        match dependencies::in_order(&concerned, depends_on) {
-            Ok(order) => {
-                for key in order.into_iter().filter(|key| known.contains_key(key)) {
-                    enqueue.add(key, &**source);
-                }
-            }
-            Err(circle) => {
-                // Upstream enqueues none then, and a circle elsewhere mutes them all; nobody is served by that.
-                tracing::error!(
-                    error = circle,
-                    "dependencies cannot be put in order, reconciling in the order of names"
-                );
-                for key in concerned {
-                    enqueue.add(key, &**source);
-                }
+        let order = in_order(&concerned, depends_on).unwrap_or_else(|circle| {
+            // Upstream enqueues none then, and a circle elsewhere mutes them all; nobody is served by that.
+            tracing::error!(
+                error = circle.to_string(),
+                "dependencies cannot be put in order, reconciling in the order of names"
+            );
+            concerned
+        });
+        for key in order {
+            // Dependencies that are not there come along in the order.
+            if kustomizations.get(&key).is_some() {
+                enqueue.add(key, &**source);
             }
         }
     }
@@ -66,9 +57,7 @@ pub(crate) fn on_source<S: Source>(
 /// Whether this is the source of a Kustomization (KC-SRC-021).
 fn is_built_from(object: &Kustomization, kind: &SourceKind, source: &Key) -> bool {
     let reference = &object.spec.source_ref;
-    reference.kind == *kind
-        && reference.name == source.name
-        && source_namespace(object) == source.namespace
+    reference.kind == *kind && reference.name == source.name && source_key(object) == *source
 }
 
 /// The revision that a change brings: of an artifact that is new, or newer than before, or of a source that is gone, which
@@ -100,46 +89,26 @@ fn has_attempted(object: &Kustomization, revision: &str) -> bool {
         && status.last_attempted_revision.as_deref() == Some(revision)
 }
 
-/// Puts those that wait for a Kustomization into the queue as soon as it is ready: upstream's dependants learn of it when
-/// their `--requeue-dependency` is over (KC-DEP-012).
-pub(crate) fn on_ready(
-    change: &Change<Kustomization>,
-    kustomizations: &Cache<Kustomization>,
-    enqueue: &Enqueue,
-) {
-    let Change::Updated { old, new } = change else {
-        return;
-    };
-    if !is_ready(new) || (is_ready(old) && applied_revision(old) == applied_revision(new)) {
-        return;
-    }
-    let key = Key::of(&**new);
-    for dependant in kustomizations.all() {
-        let waits = dependant
-            .status
-            .iter()
-            .flat_map(|status| &status.conditions)
-            .any(|condition| {
-                condition.type_ == "Ready" && condition.reason == "DependencyNotReady"
-            });
-        if waits && dependencies::of(&dependant).contains(&key) {
-            enqueue.add(Key::of(&*dependant), &**new);
+/// Puts those that wait for a Kustomization into the queue as soon as it is ready, or ready at another revision: upstream's
+/// dependants learn of it when their `--requeue-dependency` is over (KC-DEP-012).
+pub(crate) fn on_ready(change: &Change<Kustomization>, waiting: &Waiting, enqueue: &Enqueue) {
+    if let Some(new) = became_ready(change) {
+        for dependant in waiting.dependants(&Key::of(&**new)) {
+            enqueue.add(dependant, &**new);
         }
     }
 }
 
-/// Whether the current generation of a Kustomization is ready.
-fn is_ready(object: &Kustomization) -> bool {
-    object.status.as_ref().is_some_and(|status| {
-        status.observed_generation == object.metadata.generation
-            && status.conditions.iter().any(|condition| {
-                condition.type_ == "Ready" && condition.status == ConditionStatus::True
-            })
-    })
-}
-
-fn applied_revision(object: &Kustomization) -> Option<&str> {
-    object.status.as_ref()?.last_applied_revision.as_deref()
+/// The Kustomization, where a change has made it ready, or has brought a ready one to another revision.
+fn became_ready(change: &Change<Kustomization>) -> Option<&Arc<Kustomization>> {
+    let (old, new) = match change {
+        Change::Added { new, .. } => (None, new),
+        Change::Updated { old, new } => (Some(old), new),
+        Change::Deleted { .. } => return None,
+    };
+    let was_so =
+        old.is_some_and(|old| is_ready(old) && applied_revision(old) == applied_revision(new));
+    (is_ready(new) && !was_so).then_some(new)
 }
 
 /// Puts those that refer to a ConfigMap or Secret into the queue when it changes (KC-DEP-015).
@@ -160,8 +129,8 @@ where
             config.name_any(),
         );
         for object in kustomizations.all() {
-            if object.namespace().as_deref() == Some(namespace) && refers_to(&object, &kind, &name)
-            {
+            let own = object.metadata.namespace.as_deref();
+            if own == Some(namespace) && refers_to(&object, &kind, &name) {
                 enqueue.add(Key::of(&*object), &*object);
             }
         }
@@ -435,5 +404,46 @@ mod tests {
         assert!(refers_to(&object, &ValuesKind::Secret, "vars"));
         assert!(!refers_to(&object, &ValuesKind::ConfigMap, "vars"));
         assert!(!refers_to(&object, &ValuesKind::Secret, "other"));
+    }
+
+    #[test]
+    fn dependants_hear_of_a_kustomization_that_becomes_ready_or_moves_on() {
+        // KC-DEP-012
+        let object = |ready: &str, revision: &str| {
+            let condition = Condition {
+                type_: "Ready".into(),
+                status: ready.into(),
+                reason: "x".into(),
+                ..Condition::default()
+            };
+            let mut object = Kustomization::new("apps", KustomizationSpec::default());
+            object.metadata.generation = Some(1);
+            object.status = Some(KustomizationStatus {
+                conditions: vec![condition],
+                observed_generation: Some(1),
+                last_applied_revision: Some(revision.into()),
+                ..KustomizationStatus::default()
+            });
+            Arc::new(object)
+        };
+        let old_generation = {
+            let mut object = (*object("True", "a")).clone();
+            object.metadata.generation = Some(2);
+            Arc::new(object)
+        };
+        let updated = |old: Arc<Kustomization>, new: Arc<Kustomization>| {
+            became_ready(&Change::Updated { old, new }).is_some()
+        };
+        assert!(updated(object("False", "a"), object("True", "a")));
+        assert!(updated(object("True", "a"), object("True", "b")));
+        assert!(!updated(object("True", "a"), object("True", "a")));
+        assert!(!updated(object("True", "a"), object("Unknown", "b")));
+        assert!(!updated(object("False", "a"), old_generation.clone()));
+        assert!(updated(old_generation, object("True", "a")));
+        let added = |new, initial| became_ready(&Change::Added { new, initial }).is_some();
+        assert!(added(object("True", "a"), false));
+        assert!(!added(object("False", "a"), false));
+        let old = object("True", "a");
+        assert!(became_ready(&Change::Deleted { old }).is_none());
     }
 }

@@ -67,7 +67,7 @@ enum Status {
     Reported(Value),
 }
 
-/// A status that stands at `observedGeneration: -1` until a controller has looked at the object (KC-API-005,
+/// A status whose default is `observedGeneration: -1` until a controller has reconciled the object (KC-API-005,
 /// SC-PROC-103): without it, tools take a new object without conditions for a ready one.
 fn with_default_status<T: JsonSchema>() -> Status {
     let mut schema = structural::<T>();
@@ -112,7 +112,7 @@ fn define<K: CustomResourceExt, Spec: JsonSchema>(status: &Status) -> Definition
         versions.extend(legacy::versions(&plural, &kind, &current));
     }
     object["spec"]["names"]["listKind"] = json!(format!("{kind}List"));
-    // Variable substitution leaves definitions alone (KC-API-003, SC-PROC-101).
+    // Variable substitution skips the definitions (KC-API-003, SC-PROC-101).
     object["metadata"]["annotations"] =
         json!({ "kustomize.toolkit.fluxcd.io/substitute": "disabled" });
     Definition {
@@ -121,8 +121,8 @@ fn define<K: CustomResourceExt, Spec: JsonSchema>(status: &Status) -> Definition
     }
 }
 
-/// The rules over a whole object of kinds whose schema does not require what upstream's definition requires by rule
-/// (SC-OCI-085).
+/// Validation rules over a whole object, for kinds whose schema has no `required` because upstream's definition uses
+/// CEL rules instead (SC-OCI-085).
 fn spec_rules(kind: &str) -> Option<Value> {
     let required = |field: &str| {
         json!({

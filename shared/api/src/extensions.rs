@@ -1,4 +1,4 @@
-//! `source.extensions.fluxcd.io`: artifacts put together out of other artifacts.
+//! `source.extensions.fluxcd.io`: artifacts composed from other artifacts.
 
 mod artifact_generator;
 

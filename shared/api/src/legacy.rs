@@ -1,8 +1,8 @@
 //! The older versions that a definition serves, so that manifests written for them apply unchanged.
 //!
 //! Their schemas are kept as differences: a JSON merge patch (RFC 7386) from each version to the one before it, counted
-//! down from the current one. Stored is only the current version, and nothing is converted (strategy `None`), as it
-//! was upstream while these versions were served there.
+//! down from the current one. Only the current version is stored, and nothing is converted (strategy `None`), as
+//! upstream did while it served these versions.
 
 use serde_json::{Map, Value, json};
 
@@ -44,11 +44,11 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("receivers", include_str!("../legacy/receivers.json")),
 ];
 
-/// The older versions of a kind, newest first, as they stand in `spec.versions`.
+/// The older versions of a kind, newest first, as in `spec.versions`.
 ///
 /// # Panics
 ///
-/// Where a file of differences is no JSON: these files are part of the crate, and its tests read each.
+/// If a file of differences is not JSON: these files are part of the crate, and its tests read each.
 pub(crate) fn versions(plural: &str, kind: &str, current: &Value) -> Vec<Value> {
     let Some((_, text)) = DIFFERENCES.iter().find(|(name, _)| *name == plural) else {
         return Vec::new();
@@ -80,7 +80,7 @@ fn step_down(newer: &Value, name: &str, kind: &str, current: &Value, difference:
             current.as_str().unwrap_or_default()
         )),
     };
-    // They stand in for `required`, which the older versions have.
+    // They replace `required`, which the older versions have.
     if let Some(root) = version["schema"]["openAPIV3Schema"].as_object_mut() {
         root.remove("x-kubernetes-validations");
     }

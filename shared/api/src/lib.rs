@@ -17,9 +17,9 @@
 //! A module per API group, a file per kind, and [`meta`] for what the kinds share.
 //!
 //! Decoding is lenient: an absent field gets its type's empty value and an unknown value of an enumeration is kept as
-//! text, because objects that were stored under an older version of a definition are served as they are. What an
-//! object must hold is said by its schema and checked by the API server. What the fields mean for a reconcile is the
-//! controllers' business.
+//! text, because objects that were stored under an older version of a definition are served unchanged. The schema says
+//! what an object must contain, and the API server validates it. What the fields mean for a reconcile is up to the
+//! controllers.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! `notification.toolkit.fluxcd.io`: events out, webhooks in.
+//! `notification.toolkit.fluxcd.io`: outgoing notifications and incoming webhooks.
 
 mod alert;
 mod provider;

@@ -1,16 +1,16 @@
-//! From a Rust type to the structural schema that a definition holds.
+//! Converts a Rust type to the structural schema of a definition.
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
 
-/// What the API accepts as an interval (SC-PROC-104, KC-API-008).
+/// The format of intervals (SC-PROC-104, KC-API-008).
 pub(crate) const INTERVAL: &str = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$";
 
-/// What the API accepts as the timeout of a source: no hours (SC-PROC-104).
+/// The format of a source's timeout: no hours (SC-PROC-104).
 pub(crate) const TIMEOUT: &str = r"^([0-9]+(\.[0-9]+)?(ms|s|m))+$";
 
-/// The structural schema of a type: no references, no nulls, no formats that Go's `int` does not carry.
+/// The structural schema of a type: no references, no nulls, no formats that Go's `int` does not have.
 pub(crate) fn structural<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.inline_subschemas = true;
@@ -67,7 +67,7 @@ fn unwrap_nullable(keywords: &mut Map<String, Value>) {
             .find(|alternative| alternative["type"] != "null");
         if let Some(Value::Object(inner)) = inner {
             for (keyword, value) in inner {
-                // What the field says of itself (its description) wins over what its type says.
+                // The field's own keywords (its description) override those of its type.
                 keywords.entry(keyword).or_insert(value);
             }
         }

@@ -8,7 +8,7 @@ use crate::Definition;
 
 impl Definition {
     /// The object as a YAML document, keys sorted, in the plain subset that every parser reads alike: a text is either
-    /// free of anything special or quoted as in JSON.
+    /// free of special characters or quoted as in JSON.
     pub fn to_yaml(&self) -> String {
         let mut out = String::from("---\n");
         block(&mut out, &self.object, 0);
@@ -32,7 +32,7 @@ pub fn kustomization(definitions: &[Definition]) -> String {
     out
 }
 
-/// Writes the value's lines at an indentation; the cursor stands at the start of a line.
+/// Writes the value's lines at an indentation; the cursor is at the start of a line.
 fn block(out: &mut String, value: &Value, indent: usize) {
     match value {
         Value::Object(map) => {
@@ -51,7 +51,7 @@ fn block(out: &mut String, value: &Value, indent: usize) {
                 out.push('-');
                 match item {
                     Value::Object(map) if !map.is_empty() => {
-                        // The first key stands behind the dash, the others below it.
+                        // The first key follows the dash, the others are below it.
                         let start = out.len();
                         block(out, item, indent + 2);
                         out.replace_range(start..start + indent + 2, " ");
@@ -86,7 +86,8 @@ fn entry(out: &mut String, value: &Value, indent: usize) {
     }
 }
 
-/// A text, quoted unless it starts with a letter and holds only letters, digits and a few signs that mean nothing.
+/// A text, quoted unless it starts with a letter and contains only letters, digits and a few characters without meaning
+/// in YAML.
 fn scalar(text: &str) -> String {
     const WORDS: [&str; 10] = [
         "true", "false", "yes", "no", "on", "off", "null", "y", "n", "nan",

@@ -26,7 +26,7 @@ fn without_descriptions(value: &Value) -> Value {
     }
 }
 
-/// The path of every place where two values differ.
+/// The path of every difference between two values.
 fn differences(path: &str, want: &Value, got: &Value, found: &mut Vec<String>) {
     match (want, got) {
         (Value::Object(left), Value::Object(right)) => {
@@ -52,7 +52,7 @@ fn differences(path: &str, want: &Value, got: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// The version of that name, as the definition that holds it would have it alone.
+/// The version of that name, as the definition would be with this version alone.
 fn only_version(object: &Value, name: &str) -> Option<Value> {
     object["spec"]["versions"]
         .as_array()?
@@ -76,12 +76,7 @@ fn without_kept_fields(file: &str, version: &mut Value) {
     }
 }
 
-// KC-API-001 KC-API-003 KC-API-004 KC-API-005 KC-API-006 KC-API-008 KC-API-009 KC-API-011 KC-API-012 KC-API-013
-// KC-API-014 KC-API-015 KC-API-016 KC-API-017 KC-API-018 KC-API-019 KC-API-020 KC-API-021 KC-API-022 KC-API-023
-// KC-API-024 KC-API-025 KC-API-026 KC-API-027 KC-API-029 KC-API-030 KC-API-031 KC-API-032 RT-ACL-009
-// DI-CRD-001 DI-CRD-002 DI-CRD-003 DI-CRD-004 DI-CRD-005 DI-CRD-006 DI-CRD-007 DI-CRD-008 DI-CRD-009 DI-CRD-010 DI-CRD-011
-// DI-CRD-012 DI-CRD-013 DI-CRD-014 DI-CRD-015
-// SC-PROC-101 SC-PROC-102 SC-PROC-103 SC-PROC-104 SC-PROC-105 SC-PROC-106 SC-EXT-003
+/// What the ledger's rows say about them is in `rows.rs`.
 #[test]
 fn the_current_versions_are_structurally_equal_to_upstreams() {
     let folder = conformance("crds-2.10");
@@ -90,7 +85,7 @@ fn the_current_versions_are_structurally_equal_to_upstreams() {
     for definition in definitions() {
         let mut want = read(&folder.join(&definition.file_name));
         if let Some(metadata) = want["metadata"].as_object_mut() {
-            // The mark of the tool that wrote upstream's file.
+            // The annotation of the tool that wrote upstream's file.
             if let Some(annotations) = metadata
                 .get_mut("annotations")
                 .and_then(Value::as_object_mut)
@@ -143,11 +138,11 @@ fn the_older_versions_are_structurally_equal_to_the_last_ones_that_upstream_serv
         }
         let mut want = read(&path)["version"].clone();
         if want.get("deprecated").is_none() {
-            // Two image kinds stopped being served before anyone deprecated them.
+            // Two image kinds were removed without having been deprecated.
             want["deprecated"] = json!(true);
             want["deprecationWarning"] = got["deprecationWarning"].clone();
         }
-        // What was current when upstream served it for the last time is deprecated now.
+        // The version that was current when upstream removed it is deprecated here.
         if let Some(warning) = want["deprecationWarning"].as_str() {
             want["deprecationWarning"] =
                 json!(warning.replace("upgrade to v1beta3", "upgrade to v1"));
@@ -242,7 +237,7 @@ fn the_files_in_manifests_are_up_to_date() {
     assert_eq!(files, expected);
 }
 
-/// Every property of a definition tells what it is for.
+/// Every property of a definition has a description.
 #[test]
 fn every_property_has_a_description() {
     fn walk(path: &str, schema: &Value, missing: &mut Vec<String>) {

@@ -1,5 +1,6 @@
 //! Applies objects in stages.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
@@ -13,10 +14,10 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use crate::concurrency::all_or_first_failure;
 use crate::definitions::{Served, served, wait_until_listed};
+use crate::desired::Desired;
 use crate::error::{ApplyError, Failed, StepError};
 use crate::ignore::{IgnoreRules, Resolution};
 use crate::memory::Memory;
-use crate::normalise::remove_unusable_ca_bundle;
 use crate::order::{GroupKind, Stage, apply_order};
 use crate::recreate::{self, recreate};
 use crate::{Action, Change, ChangeSet};
@@ -69,17 +70,31 @@ pub async fn apply_in_stages(
     options: &Options,
     memory: &mut Memory,
 ) -> Result<ChangeSet, Failed> {
-    let ids: BTreeSet<ObjectId> = objects.iter().map(|object| object.id().clone()).collect();
-    memory.begin(&ids);
+    let objects: Vec<Desired> = objects.into_iter().map(Desired::new).collect();
+    apply_desired(cluster, &objects, options, memory).await
+}
+
+/// As [`apply_in_stages`], for objects that are applied again and again.
+///
+/// # Errors
+///
+/// As [`apply_in_stages`].
+pub async fn apply_desired(
+    cluster: &Cluster,
+    objects: &[Desired],
+    options: &Options,
+    memory: &mut Memory,
+) -> Result<ChangeSet, Failed> {
+    memory.begin(objects);
     let unchanged = match &options.known_by {
-        Some(selector) => memory.unchanged(cluster, &objects, selector).await,
+        Some(selector) => memory.unchanged(cluster, objects, selector).await,
         None => HashMap::new(),
     };
-    let refused = memory.refused(&objects);
-    let mut stages: BTreeMap<Stage, Vec<Object>> = BTreeMap::new();
+    let refused = memory.refused(objects);
+    let mut stages: BTreeMap<Stage, Vec<&Desired>> = BTreeMap::new();
     for object in objects {
         stages
-            .entry(Stage::of(&object, &options.custom_stage))
+            .entry(Stage::of(object.object(), &options.custom_stage))
             .or_default()
             .push(object);
     }
@@ -145,9 +160,9 @@ struct Run<'r> {
     refused: &'r BTreeSet<ObjectId>,
 }
 
-/// The change of one object.
-struct Plan {
-    desired: Object,
+/// What is to be done about an object.
+struct Plan<'r> {
+    desired: &'r Desired,
     change: Change,
     write: Write,
     /// The object on the cluster, if it was read.
@@ -164,10 +179,10 @@ enum Write {
     Recreate(Resource),
 }
 
-impl Run<'_> {
+impl<'r> Run<'r> {
     async fn stage(
         &self,
-        mut objects: Vec<Object>,
+        mut objects: Vec<&'r Desired>,
         memory: &mut Memory,
     ) -> Result<Vec<Change>, ApplyError> {
         objects.sort_by(|left, right| apply_order(left.id(), right.id()));
@@ -177,7 +192,7 @@ impl Run<'_> {
             .into_iter()
             .map(|object| self.plan(object).boxed())
             .collect();
-        let plans: Vec<Plan> = stream::iter(plans)
+        let plans: Vec<Plan<'_>> = stream::iter(plans)
             .buffered(concurrency)
             .try_collect()
             .await?;
@@ -185,15 +200,11 @@ impl Run<'_> {
         let mut changes = Vec::with_capacity(plans.len());
         let mut rest = plans.as_slice();
         while let Some(first) = rest.first() {
-            let kind = |plan: &Plan| {
-                (
-                    plan.desired.group().to_owned(),
-                    plan.desired.kind().to_owned(),
-                )
-            };
+            let (group, kind) = (&first.desired.id().group, &first.desired.id().kind);
+            let is_other = |id: &ObjectId| id.group != *group || id.kind != *kind;
             let end = rest
                 .iter()
-                .position(|plan| kind(plan) != kind(first))
+                .position(|plan| is_other(plan.desired.id()))
                 .unwrap_or(rest.len());
             let (group, after) = rest.split_at(end);
             let writes = group.iter().map(|plan| self.write(plan).boxed()).collect();
@@ -203,7 +214,7 @@ impl Run<'_> {
                 for plan in group {
                     memory.forget_one(plan.desired.id());
                     if error.is_restored(plan.desired.id()) {
-                        memory.note_refused(&plan.desired);
+                        memory.note_refused(plan.desired);
                     }
                 }
             })?;
@@ -216,8 +227,8 @@ impl Run<'_> {
                     memory.note_seen(&plan.change.id, live);
                 }
                 match live {
-                    Some(live) if self.is_clean(&plan.desired, live) => {
-                        memory.note(&plan.desired, live, &plan.change);
+                    Some(live) if self.is_clean(plan.desired.object(), live) => {
+                        memory.note(plan.desired, live, &plan.change);
                     }
                     Some(_) => memory.forget_one(plan.desired.id()),
                     None if !self.unchanged.contains_key(plan.desired.id()) => {
@@ -232,39 +243,35 @@ impl Run<'_> {
         Ok(changes)
     }
 
-    /// Compares an object with the cluster and decides how it is written.
-    async fn plan(&self, mut desired: Object) -> Result<Plan, ApplyError> {
-        remove_unusable_ca_bundle(&mut desired);
-        let id = desired.id().clone();
-        if let Some(change) = self.unchanged.get(&id) {
+    /// Looks at an object and decides what is to be done about it.
+    async fn plan(&self, wanted: &'r Desired) -> Result<Plan<'r>, ApplyError> {
+        let (desired, id) = (wanted.object(), wanted.id());
+        if let Some(change) = self.unchanged.get(id) {
             let change = Change {
                 action: Action::Unchanged,
                 ..change.clone()
             };
             return Ok(Plan {
-                desired,
+                desired: wanted,
                 change,
                 write: Write::Nothing,
                 live: None,
             });
         }
-        let resource = self.cluster.resource_of(&id, desired.version()).await;
+        let resource = self.cluster.resource_of(id, desired.version()).await;
         let resource = resource
-            .map_err(|error| failure(self.cluster.confidential(), &id, StepError::DryRun(error)))?;
+            .map_err(|error| failure(self.cluster.confidential(), id, StepError::DryRun(error)))?;
 
-        // An object that cannot be read may still be applied, or the dry run says why not.
-        let found = self.cluster.get(&resource, &id).await;
+        // What cannot be read now may still be applied, or will tell why not.
+        let found = self.cluster.get(&resource, id).await;
         let exists = !found.as_ref().is_err_and(RequestError::is_not_found);
         let mut live = found.unwrap_or_default();
-        let own = self.values_of(&desired, &live);
-        let failed = |step| failure(&own, &id, step);
-        if self.is_skipped(&desired, &live) {
-            let change = change_of(
-                if live.exists() { &live } else { &desired },
-                Action::Skipped,
-            );
+        let own = self.values_of(desired, &live);
+        let failed = |step| failure(&own, id, step);
+        if self.is_skipped(desired, &live) {
+            let change = change_of(if live.exists() { &live } else { desired }, Action::Skipped);
             return Ok(Plan {
-                desired,
+                desired: wanted,
                 change,
                 write: Write::Nothing,
                 live: None,
@@ -275,29 +282,27 @@ impl Run<'_> {
         if self.options.migrate_api_version && live.exists() {
             let patch = migrate_api_version(&live, desired.api_version());
             if !patch.is_empty() {
-                let answer = self.cluster.json_patch(&resource, &id, patch).await;
+                let answer = self.cluster.json_patch(&resource, id, patch).await;
                 let api_version = desired.api_version().to_owned();
                 live = answer.map_err(|error| failed(StepError::Migrate { api_version, error }))?;
                 patched = true;
             }
         }
 
-        let dry_run = self.cluster.apply(&resource, &desired, true).await;
+        let dry_run = self.cluster.apply(&resource, desired, true).await;
         if let Err(error) = &dry_run
             && exists
             && error.is_immutable()
-            && self.may_recreate(&desired, &live)
-            && !self.refused.contains(&id)
+            && self.may_recreate(desired, &live)
+            && !self.refused.contains(id)
         {
-            let possible = recreate::is_possible(self.cluster, &resource, &desired, &live).await;
+            let possible = recreate::is_possible(self.cluster, &resource, desired, &live).await;
             if possible.map_err(|error| failed(StepError::DryRun(error)))? {
                 // The name of the kind's scope: that of the live object, where it could be read.
-                let change = change_of(
-                    if live.exists() { &live } else { &desired },
-                    Action::Created,
-                );
+                let change =
+                    change_of(if live.exists() { &live } else { desired }, Action::Created);
                 return Ok(Plan {
-                    desired,
+                    desired: wanted,
                     change,
                     write: Write::Recreate(resource),
                     live: Some(live),
@@ -311,23 +316,23 @@ impl Run<'_> {
             if patched || !moved || !self.options.ignore.has_drifted(&live, &dry_run) {
                 break;
             }
-            let Ok(now) = self.cluster.get(&resource, &id).await else {
+            let Ok(now) = self.cluster.get(&resource, id).await else {
                 break;
             };
             live = now;
             if live.resource_version() != dry_run.resource_version() {
-                let answer = self.cluster.apply(&resource, &desired, true).await;
+                let answer = self.cluster.apply(&resource, desired, true).await;
                 dry_run = answer.map_err(|error| failed(StepError::DryRun(error)))?;
             }
         }
 
-        if live.exists() && !self.keeps_other_managers(&desired, &live) {
+        if live.exists() && !self.keeps_other_managers(desired, &live) {
             let patch = self
                 .options
                 .cleanup
                 .patch(&live, self.cluster.field_manager());
             if !patch.is_empty() {
-                let answer = self.cluster.json_patch(&resource, &id, patch).await;
+                let answer = self.cluster.json_patch(&resource, id, patch).await;
                 live = answer.map_err(|error| failed(StepError::Cleanup(error)))?;
                 patched = true;
             }
@@ -336,7 +341,7 @@ impl Run<'_> {
         if !patched && !self.options.ignore.has_drifted(&live, &dry_run) {
             let change = change_of(&dry_run, Action::Unchanged);
             return Ok(Plan {
-                desired,
+                desired: wanted,
                 change,
                 write: Write::Nothing,
                 live: Some(live),
@@ -354,44 +359,43 @@ impl Run<'_> {
                 .resolve(&live, &dry_run, self.cluster.field_manager());
         Ok(Plan {
             change: change_of(&dry_run, action),
-            desired,
+            desired: wanted,
             write: Write::Apply(resource, resolutions),
             // Only its values are of use: as what no message may show.
             live: (live.is_secret() || !self.cluster.confidential().is_empty()).then_some(live),
         })
     }
 
-    /// Carries a plan out. Returns the object as the server stores it, `None` if nothing was written.
-    async fn write(&self, plan: &Plan) -> Result<Option<Object>, ApplyError> {
+    /// Does what was decided; gives what the server made of it.
+    async fn write(&self, plan: &Plan<'_>) -> Result<Option<Object>, ApplyError> {
         let unread = Object::default();
         let live = plan.live.as_ref().unwrap_or(&unread);
+        let desired = plan.desired.object();
         let answer = match &plan.write {
             Write::Nothing => return Ok(None),
             Write::Apply(resource, resolutions) => {
-                let mut payload = plan.desired.clone();
+                let mut payload = Cow::Borrowed(desired);
                 for resolution in resolutions {
-                    resolution.apply(&mut payload);
+                    resolution.apply(payload.to_mut());
                 }
                 let answer = self.cluster.apply(resource, &payload, false).await;
                 answer.map_err(StepError::Apply)
             }
-            Write::Recreate(resource) => {
-                recreate(self.cluster, resource, &plan.desired, live).await
-            }
+            Write::Recreate(resource) => recreate(self.cluster, resource, desired, live).await,
         };
         answer.map(Some).map_err(|step| {
-            let own = self.values_of(&plan.desired, live);
+            let own = self.values_of(desired, live);
             failure(&own, plan.desired.id(), step)
         })
     }
 
     /// The kinds that the definitions of a stage define, by definition, but for those that are known to be unchanged.
-    fn kinds_of(&self, objects: &[Object]) -> Vec<(String, Vec<Served>)> {
+    fn kinds_of(&self, objects: &[&Desired]) -> Vec<(String, Vec<Served>)> {
         let looked_at = objects
             .iter()
-            .filter(|object| object.is_crd() && !self.unchanged.contains_key(object.id()));
+            .filter(|object| object.object().is_crd() && !self.unchanged.contains_key(object.id()));
         looked_at
-            .map(|object| (object.name().to_owned(), served(object)))
+            .map(|object| (object.id().name.clone(), served(object.object())))
             .collect()
     }
 

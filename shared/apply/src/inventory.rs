@@ -1,6 +1,6 @@
 //! The record of the objects that a run made.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 
 use flux_api::meta::{ResourceInventory, ResourceRef};
 use flux_cluster::{MalformedId, ObjectId};
@@ -38,7 +38,13 @@ pub fn of(changes: &ChangeSet) -> ResourceInventory {
 ///
 /// At the first entry whose id cannot be read.
 pub fn list(inventory: &ResourceInventory) -> Result<Vec<Tracked>, MalformedId> {
-    let entries = inventory.entries.iter();
+    tracked(&inventory.entries)
+}
+
+fn tracked<'e>(
+    entries: impl IntoIterator<Item = &'e ResourceRef>,
+) -> Result<Vec<Tracked>, MalformedId> {
+    let entries = entries.into_iter();
     let mut objects: Vec<Tracked> = entries
         .map(|entry| {
             Ok(Tracked {
@@ -61,16 +67,24 @@ pub fn stale(
     old: &ResourceInventory,
     new: &ResourceInventory,
 ) -> Result<Vec<Tracked>, MalformedId> {
-    let kept: BTreeSet<ObjectId> = list(new)?.into_iter().map(|tracked| tracked.id).collect();
+    let ids = || new.entries.iter().map(|entry| entry.id.as_str());
+    let kept: HashSet<ObjectId> = ids()
+        .map(ObjectId::from_inventory_id)
+        .collect::<Result<_, MalformedId>>()?;
+    let same: HashSet<&str> = ids().collect();
+    // An object may be written in two ways, but most are written as they were.
+    let others = old
+        .entries
+        .iter()
+        .filter(|entry| !same.contains(entry.id.as_str()));
     let mut seen = BTreeMap::new();
-    for tracked in list(old)? {
+    for tracked in tracked(others)? {
         // Of two entries for one object the later one's version counts.
-        seen.insert(tracked.id.clone(), tracked);
+        if !kept.contains(&tracked.id) {
+            seen.insert(tracked.id.clone(), tracked);
+        }
     }
-    let mut stale: Vec<Tracked> = seen
-        .into_values()
-        .filter(|tracked| !kept.contains(&tracked.id))
-        .collect();
+    let mut stale: Vec<Tracked> = seen.into_values().collect();
     stale.sort_by(|left, right| apply_order(&left.id, &right.id));
     Ok(stale)
 }
@@ -81,17 +95,22 @@ pub fn keep_survivors(
     attempted: &[Tracked],
     outcome: &ChangeSet,
 ) {
-    let settles = |action| matches!(action, Action::Deleted | Action::Skipped);
-    let settled: BTreeSet<&ObjectId> = (outcome.changes.iter())
-        .filter(|change| settles(change.action))
+    let changes = outcome.changes.iter();
+    let settled: HashSet<&ObjectId> = changes
+        .filter(|change| matches!(change.action, Action::Deleted | Action::Skipped))
         .map(|change| &change.id)
         .collect();
-    let mut known: BTreeSet<String> = (inventory.entries.iter())
+    let mut known: HashSet<String> = inventory
+        .entries
+        .iter()
         .map(|entry| entry.id.clone())
         .collect();
-    for tracked in attempted {
+    let survivors = attempted
+        .iter()
+        .filter(|tracked| !settled.contains(&tracked.id));
+    for tracked in survivors {
         let id = tracked.id.inventory_id();
-        if !settled.contains(&tracked.id) && known.insert(id.clone()) {
+        if known.insert(id.clone()) {
             inventory.entries.push(ResourceRef {
                 id,
                 version: tracked.version.clone(),

@@ -29,6 +29,7 @@ mod apply;
 mod changes;
 mod concurrency;
 mod definitions;
+mod desired;
 pub mod drift;
 mod error;
 pub mod ignore;
@@ -41,12 +42,13 @@ mod prune;
 mod recreate;
 mod sops;
 
-pub use apply::{Options, apply_in_stages};
+pub use apply::{Options, apply_desired, apply_in_stages};
 pub use changes::{Action, Change, ChangeSet};
+pub use desired::Desired;
 pub use error::{ApplyError, Failed, Previous, StepError};
 pub use flux_cluster::{
-    Cluster, Confidential, Metadata, Object, ObjectId, Target, Version, WaitOptions, managers,
-    wait_until_current,
+    Cluster, Confidential, MalformedId, Metadata, Object, ObjectId, Target, Version, WaitError,
+    WaitOptions, managers, wait_until_current,
 };
 pub use memory::Memory;
 pub use prune::{

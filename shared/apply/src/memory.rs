@@ -7,12 +7,13 @@
 //!
 //! Health follows from the object alone, so what was healthy at a resource version is healthy as long as it has that one.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use flux_cluster::{Cluster, Metadata, Object, ObjectId, Resource, Target, Version};
 use serde_json::{Map, Value};
 
 use crate::Change;
+use crate::desired::Desired;
 
 /// The last applied state of the objects of one owner. It is lost with the process; the next run then compares every object.
 #[derive(Debug, Default)]
@@ -86,31 +87,40 @@ fn digest(value: &impl serde::Serialize) -> blake3::Hash {
 }
 
 impl Memory {
-    /// Forgets everything: the next run compares every object.
+    /// The bytes that this takes, roughly: for those who account for what they keep.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        // An id and a version are texts of some dozens of bytes each; a remembered object has both twice.
+        const OBJECT: u64 = 768;
+        const VERSION: u64 = 384;
+        let versions = self.seen.len() + self.current.len() + self.refused.len();
+        self.objects.len() as u64 * OBJECT + versions as u64 * VERSION
+    }
+
+    /// Forgets everything: the next run looks at every object.
     pub fn forget(&mut self) {
         self.objects.clear();
         self.current.clear();
     }
 
     /// Begins a run on these objects: all others are forgotten.
-    pub(crate) fn begin(&mut self, objects: &BTreeSet<ObjectId>) {
-        self.objects.retain(|id, _| objects.contains(id));
-        self.refused.retain(|id, _| objects.contains(id));
+    pub(crate) fn begin(&mut self, objects: &[Desired]) {
+        let ids: HashSet<&ObjectId> = objects.iter().map(Desired::id).collect();
+        self.objects.retain(|id, _| ids.contains(id));
+        self.refused.retain(|id, _| ids.contains(id));
         self.seen.clear();
     }
 
     /// Notes that recreating an object with this payload has failed.
-    pub(crate) fn note_refused(&mut self, desired: &Object) {
+    pub(crate) fn note_refused(&mut self, desired: &Desired) {
         self.refused.insert(desired.id().clone(), desired.digest());
     }
 
     /// The objects for whose payload a recreation has failed before.
-    pub(crate) fn refused(&self, objects: &[Object]) -> BTreeSet<ObjectId> {
-        let refused = objects.iter().filter(|object| {
-            self.refused
-                .get(object.id())
-                .is_some_and(|payload| *payload == object.digest())
-        });
+    pub(crate) fn refused(&self, objects: &[Desired]) -> BTreeSet<ObjectId> {
+        let refused = objects
+            .iter()
+            .filter(|object| self.refused.get(object.id()) == Some(&object.digest()));
         refused.map(|object| object.id().clone()).collect()
     }
 
@@ -142,8 +152,8 @@ impl Memory {
         self.current.retain(|id, _| self.seen.contains_key(id));
     }
 
-    /// Notes that an object is in sync. `live` is the object on the server.
-    pub(crate) fn note(&mut self, desired: &Object, live: &Object, change: &Change) {
+    /// Notes that an object is as it should be. `live` is what the server holds.
+    pub(crate) fn note(&mut self, desired: &Desired, live: &Object, change: &Change) {
         let remembered = Remembered {
             payload: desired.digest(),
             live: Live::of(live),
@@ -161,21 +171,21 @@ impl Memory {
     pub(crate) async fn unchanged(
         &mut self,
         cluster: &Cluster,
-        objects: &[Object],
+        objects: &[Desired],
         selector: &str,
     ) -> HashMap<ObjectId, Change> {
-        let mut by_kind: BTreeMap<(String, String), Vec<ObjectId>> = BTreeMap::new();
-        for object in objects {
-            let id = object.id();
+        let mut by_kind: BTreeMap<(&str, &str), Vec<&ObjectId>> = BTreeMap::new();
+        for desired in objects {
+            let id = desired.id();
             let known = self
                 .objects
                 .get(id)
-                .is_some_and(|remembered| remembered.payload == object.digest());
+                .is_some_and(|remembered| remembered.payload == desired.digest());
             if known {
                 by_kind
-                    .entry((object.api_version().to_owned(), object.kind().to_owned()))
+                    .entry((desired.object().api_version(), id.kind.as_str()))
                     .or_default()
-                    .push(id.clone());
+                    .push(id);
             }
         }
         let mut unchanged = HashMap::new();
@@ -183,7 +193,7 @@ impl Memory {
             let Some(first) = ids.first() else { continue };
             let Some(version) = self
                 .objects
-                .get(first)
+                .get(*first)
                 .map(|remembered| remembered.change.version.clone())
             else {
                 continue;
@@ -193,7 +203,7 @@ impl Memory {
             };
             let live = list(cluster, &resource, ids, selector).await;
             for id in ids {
-                let Some(remembered) = self.objects.get(id) else {
+                let Some(remembered) = self.objects.get(*id) else {
                     continue;
                 };
                 let Some(live) = live.get(&remembered.change.id) else {
@@ -203,7 +213,7 @@ impl Memory {
                     let seen = live.version.clone();
                     self.seen
                         .extend(seen.map(|version| (remembered.change.id.clone(), version)));
-                    unchanged.insert(id.clone(), remembered.change.clone());
+                    unchanged.insert((*id).clone(), remembered.change.clone());
                 }
             }
         }
@@ -215,7 +225,7 @@ impl Memory {
 async fn list(
     cluster: &Cluster,
     resource: &Resource,
-    ids: &[ObjectId],
+    ids: &[&ObjectId],
     selector: &str,
 ) -> HashMap<ObjectId, Live> {
     let namespaces: BTreeSet<&str> = ids.iter().map(|id| id.namespace.as_str()).collect();

@@ -12,6 +12,8 @@ use flux_budget::{Claim, Exhausted};
 use flux_tree::{ENTRY_BYTES, Entry, InsertError, Tree, TreePath, name_text};
 use tar::Header;
 
+use crate::{Digest, DigestMismatch, Hasher};
+
 /// The longest name of an entry, and of one part of it, as Linux has them.
 const MAX_NAME: usize = 4096;
 const MAX_PART: usize = 255;
@@ -131,6 +133,57 @@ pub fn extract(
         // An error of the stream came through the tar reader, which takes it for one of its own.
         bounds.failure.take().unwrap_or(error)
     })
+}
+
+/// Why a stored archive could not be read into a tree.
+#[derive(Debug, thiserror::Error)]
+pub enum UnpackError {
+    /// The file cannot be read to its end.
+    #[error("failed to read archive")]
+    Read(#[source] io::Error),
+    /// The file does not have the digest that it should have.
+    #[error("failed to verify archive")]
+    Digest(#[from] DigestMismatch),
+    /// The file has its digest, and is no archive that may be unpacked.
+    #[error(transparent)]
+    Extract(#[from] ExtractError),
+}
+
+/// Reads a `tar.gz` into a tree as [`extract`] does, if it has the digest it should. The tree is given out only once that
+/// is known, and so are errors of unpacking.
+///
+/// # Errors
+/// The file cannot be read, has another digest, or does not unpack.
+pub fn extract_verified(
+    archive: impl Read,
+    digest: &Digest,
+    options: &ExtractOptions,
+    claim: Claim,
+) -> Result<Tree, UnpackError> {
+    let mut file = Hashed {
+        file: archive,
+        hasher: digest.algorithm().hasher(),
+    };
+    let tree = extract(&mut file, options, claim);
+    io::copy(&mut file, &mut io::sink()).map_err(UnpackError::Read)?;
+    if file.hasher.finish() != *digest {
+        return Err(DigestMismatch::Differs(digest.clone()).into());
+    }
+    Ok(tree?)
+}
+
+/// A file whose digest is computed as it is read.
+struct Hashed<R> {
+    file: R,
+    hasher: Hasher,
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(into)?;
+        self.hasher.update(&into[..count]);
+        Ok(count)
+    }
 }
 
 fn read_entries<R: Read>(

@@ -1,18 +1,21 @@
-//! Artifacts downloaded from the artifact server into trees.
+//! Artifacts downloaded from the artifact server.
 
 use std::future::Future;
 use std::io::{self, Read};
+use std::ops::Deref;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
-use flux_budget::{Budget, Exhausted};
+use flux_budget::{Budget, Claim, Exhausted};
 use flux_http::{ErrorKind, ReadError, Repeat, RequestError, shown_text};
 use flux_tree::Tree;
 use reqwest::{Client, Response, StatusCode, header};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::{Digest, DigestError, ExtractError, ExtractOptions, Hasher, extract, with_host};
+use crate::{
+    Digest, DigestError, ExtractError, ExtractOptions, Hasher, StorageError, UnpackError, extract,
+};
 
 /// The bytes in a second that a server has to send on average, once [`FetchOptions::stall`] is over.
 const MIN_RATE: u64 = 16 * 1024;
@@ -31,8 +34,6 @@ pub struct FetchOptions {
     pub max_wait: Duration,
     /// How long the server may be silent: before its answer begins, and between two pieces of it.
     pub stall: Duration,
-    /// A host that replaces the one in every URL: the variable `SOURCE_CONTROLLER_LOCALHOST`.
-    pub host: Option<String>,
     /// The most bytes that a download may have.
     pub max_download: u64,
     /// What the archive may hold.
@@ -47,7 +48,6 @@ impl Default for FetchOptions {
             min_wait: Duration::from_secs(5),
             max_wait: Duration::from_secs(30),
             stall: Duration::from_secs(30),
-            host: None,
             max_download: 1 << 30,
             extract: ExtractOptions::default(),
         }
@@ -94,6 +94,12 @@ pub enum FetchError {
     /// The files do not fit into the memory that is left for them.
     #[error("failed to extract archive")]
     Memory(#[source] Exhausted),
+    /// The file in this process's own storage cannot be opened.
+    #[error(transparent)]
+    Stored(StorageError),
+    /// The file in this process's own storage cannot be read to its end.
+    #[error("failed to read archive")]
+    Read(#[source] io::Error),
     /// Unpacking ended without a result, which is a defect.
     #[error("failed to extract archive: unpacking ended without a result")]
     Task,
@@ -104,6 +110,16 @@ impl From<ExtractError> for FetchError {
         match error {
             ExtractError::Memory(exhausted) => Self::Memory(exhausted),
             error => Self::Extract(error),
+        }
+    }
+}
+
+impl From<UnpackError> for FetchError {
+    fn from(error: UnpackError) -> Self {
+        match error {
+            UnpackError::Read(error) => Self::Read(error),
+            UnpackError::Digest(mismatch) => Self::Digest(mismatch),
+            UnpackError::Extract(error) => error.into(),
         }
     }
 }
@@ -169,6 +185,31 @@ pub enum DigestMismatch {
     Differs(Digest),
 }
 
+/// The bytes of an artifact, which hold their claim on the budget.
+#[derive(Debug)]
+pub struct ArtifactBytes {
+    bytes: Bytes,
+    _claim: Claim,
+}
+
+impl ArtifactBytes {
+    /// `bytes`, which were claimed by `claim`.
+    pub(crate) fn new(bytes: Bytes, claim: Claim) -> Self {
+        Self {
+            bytes,
+            _claim: claim,
+        }
+    }
+}
+
+impl Deref for ArtifactBytes {
+    type Target = Bytes;
+
+    fn deref(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
 /// Downloads artifacts.
 #[derive(Clone, Debug)]
 pub struct Fetcher {
@@ -206,12 +247,41 @@ impl Fetcher {
     ///
     /// Dropping the future ends the download. The caller sets the deadline; a silent server is an error before that.
     pub async fn fetch(&self, url: &str, digest: &Digest) -> Result<Tree, FetchError> {
-        let url = match &self.options.host {
-            Some(host) => with_host(url, host),
-            None => url.to_owned(),
-        };
-        let response = self.request(&url).await?;
+        let response = self.request(url).await?;
         self.unpack(response, digest).await
+    }
+
+    /// Downloads the file at `url` as it is, if it has the digest it should.
+    ///
+    /// # Errors
+    /// As [`Fetcher::fetch`].
+    pub async fn fetch_bytes(
+        &self,
+        url: &str,
+        digest: &Digest,
+    ) -> Result<ArtifactBytes, FetchError> {
+        let mut receiving = self.receive(self.request(url).await?, digest);
+        let (claim, mut bytes) = (self.budget.claim(), Vec::new());
+        while let Some(piece) = receiving.next().await? {
+            // A vector that grows has up to as much to spare.
+            let taken = claim.take(2 * piece.len() as u64);
+            taken.map_err(FetchError::Memory)?;
+            bytes.extend_from_slice(&piece);
+        }
+        receiving.verify(digest)?;
+        bytes.shrink_to_fit();
+        claim.give_back(bytes.len() as u64);
+        Ok(ArtifactBytes::new(bytes.into(), claim))
+    }
+
+    /// How the downloads are done.
+    pub(crate) fn options(&self) -> &FetchOptions {
+        &self.options
+    }
+
+    /// The memory that trees and bytes are claimed from.
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     async fn request(&self, url: &str) -> Result<Response, FetchError> {
@@ -219,7 +289,7 @@ impl Fetcher {
         loop {
             attempt += 1;
             let request = flux_http::send(self.client.get(url), Repeat::Idempotent);
-            let answer = self.within_stall(request).await;
+            let answer = within(self.options.stall, request).await;
             let (source, retry_after) = match answer {
                 Ok(response) if response.status() == StatusCode::OK => return Ok(response),
                 Ok(response) if response.status() == StatusCode::NOT_FOUND => {
@@ -262,17 +332,6 @@ impl Fetcher {
             .min(self.options.max_wait)
     }
 
-    async fn within_stall<T, E: Into<TransferError>>(
-        &self,
-        request: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, TransferError> {
-        let stall = self.options.stall;
-        let answered = timeout(stall, request).await;
-        answered
-            .map_err(|_| TransferError::Stalled(stall))?
-            .map_err(Into::into)
-    }
-
     /// Unpacks the body as it comes, on a thread that may block. Where it does not unpack, that counts only once the digest
     /// has shown that it is the right one.
     async fn unpack(&self, response: Response, digest: &Digest) -> Result<Tree, FetchError> {
@@ -283,43 +342,77 @@ impl Fetcher {
             piece: Bytes::new(),
         };
         let unpacking = tokio::task::spawn_blocking(move || extract(body, &options, claim));
-        let found = self
-            .receive(response, digest.algorithm().hasher(), sender)
-            .await?;
-        if found != *digest {
-            return Err(DigestMismatch::Differs(digest.clone()).into());
-        }
-        Ok(unpacking.await.map_err(|_| FetchError::Task)??)
-    }
-
-    /// Passes the body on to `sender` and gives its digest.
-    async fn receive(
-        &self,
-        mut response: Response,
-        mut hasher: Hasher,
-        sender: mpsc::Sender<Bytes>,
-    ) -> Result<Digest, FetchError> {
-        let (begun, mut size) = (Instant::now(), 0);
-        loop {
-            let piece = self.within_stall(response.chunk()).await;
-            let Some(piece) = piece.map_err(FetchError::Body)? else {
-                return Ok(hasher.finish());
-            };
-            size += piece.len() as u64;
-            let elapsed = begun.elapsed();
-            let enough = self.options.stall + Duration::from_secs(size / MIN_RATE);
-            if elapsed > enough {
-                let received = size;
-                return Err(FetchError::Body(TransferError::Slow { received, elapsed }));
-            }
-            if size > self.options.max_download {
-                return Err(FetchError::TooLarge(self.options.max_download));
-            }
-            hasher.update(&piece);
+        let mut receiving = self.receive(response, digest);
+        while let Some(piece) = receiving.next().await? {
             // Fails where unpacking has ended early, with an error that counts later.
             let _ = sender.send(piece).await;
         }
+        drop(sender);
+        receiving.verify(digest)?;
+        Ok(unpacking.await.map_err(|_| FetchError::Task)??)
     }
+
+    fn receive(&self, response: Response, digest: &Digest) -> Receiving {
+        Receiving {
+            response,
+            hasher: digest.algorithm().hasher(),
+            begun: Instant::now(),
+            size: 0,
+            stall: self.options.stall,
+            max: self.options.max_download,
+        }
+    }
+}
+
+/// A body on its way, with the bounds that it has to keep.
+struct Receiving {
+    response: Response,
+    hasher: Hasher,
+    begun: Instant,
+    size: u64,
+    stall: Duration,
+    max: u64,
+}
+
+impl Receiving {
+    /// The next piece, `None` at the end.
+    async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
+        let piece = within(self.stall, self.response.chunk()).await;
+        let Some(piece) = piece.map_err(FetchError::Body)? else {
+            return Ok(None);
+        };
+        self.size += piece.len() as u64;
+        let elapsed = self.begun.elapsed();
+        if elapsed > self.stall + Duration::from_secs(self.size / MIN_RATE) {
+            let received = self.size;
+            return Err(FetchError::Body(TransferError::Slow { received, elapsed }));
+        }
+        if self.size > self.max {
+            return Err(FetchError::TooLarge(self.max));
+        }
+        self.hasher.update(&piece);
+        Ok(Some(piece))
+    }
+
+    /// Whether what was received is what `digest` says.
+    fn verify(self, digest: &Digest) -> Result<(), DigestMismatch> {
+        if self.hasher.finish() == *digest {
+            Ok(())
+        } else {
+            Err(DigestMismatch::Differs(digest.clone()))
+        }
+    }
+}
+
+/// Awaits `request` for no longer than `stall`.
+async fn within<T, E: Into<TransferError>>(
+    stall: Duration,
+    request: impl Future<Output = Result<T, E>>,
+) -> Result<T, TransferError> {
+    let answered = timeout(stall, request).await;
+    answered
+        .map_err(|_| TransferError::Stalled(stall))?
+        .map_err(Into::into)
 }
 
 /// A body as a blocking reader. It ends where the sender is gone, however that came.

@@ -27,16 +27,20 @@
 //! - [`Storage`] is the producers' side on disk; [`TarGz`] writes reproducible archives into it, from a [`Tree`](flux_tree::Tree), a
 //!   folder, or entry by entry (which lets a Git object database be archived without a checkout).
 //! - [`server`] gives the files out over HTTP.
-//! - [`Fetcher`] is the consumers' side; [`TreeCache`] keeps what it brings by digest.
+//! - [`Content`] is what goes into an archive, read when its turn comes; the rules of `flux-ignore` say what is left out.
+//! - [`Artifacts`] is the consumers' side: artifacts by URL and digest, as trees or bytes. [`DigestCache`] keeps what is made of
+//!   them.
 //!
-//! What belongs into an archive is decided by `flux-ignore`, what goes into an object's status by the controllers.
+//! What goes into an object's status is decided by `flux-publish` and the controllers.
 
 #![forbid(unsafe_code)]
 
 mod address;
 mod archive;
-mod cache;
+mod artifacts;
+mod content;
 mod digest;
+mod digest_cache;
 mod extract;
 mod fetch;
 mod leftovers;
@@ -47,10 +51,14 @@ mod storage;
 
 pub use address::{AddressError, advertised_address, with_host};
 pub use archive::{ArchiveError, TarGz, pack_directory, pack_tree};
-pub use cache::TreeCache;
+pub use artifacts::{Artifacts, Hosts, Location};
+pub use content::{
+    Content, ContentEntry, InMemory, PackError, PlaceError, ReadContent, RulesError,
+};
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
-pub use extract::{ExtractError, ExtractOptions, extract};
-pub use fetch::{DigestMismatch, FetchError, FetchOptions, Fetcher, TransferError};
+pub use digest_cache::DigestCache;
+pub use extract::{ExtractError, ExtractOptions, UnpackError, extract, extract_verified};
+pub use fetch::{ArtifactBytes, DigestMismatch, FetchError, FetchOptions, Fetcher, TransferError};
 pub use leftovers::Leftovers;
 pub use retention::Retention;
 pub use storage::{

@@ -202,28 +202,38 @@ async fn bounds() {
     );
 }
 
-// SC-ART-056
+// RT-ART-017
 #[tokio::test]
-async fn the_host_may_be_replaced() {
+async fn the_bytes_of_a_file_are_verified_and_claimed() {
+    let (packed, digest) = archive();
+    let answers = vec![(200, packed.clone()); 3];
+    let server = Server::giving(answers).await;
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let budget = Budget::new(2 * packed.len() as u64);
+    let fetcher = Fetcher::new(client, impatient(), budget.clone());
+    let other = Algorithm::Sha256.digest(b"other");
+    let refused = fetcher.fetch_bytes(&server.url, &other).await.unwrap_err();
+    assert!(matches!(refused, FetchError::Digest(_)), "{refused}");
+    assert_eq!(budget.used(), 0);
+    let bytes = fetcher.fetch_bytes(&server.url, &digest).await.unwrap();
+    assert_eq!(**bytes, packed);
+    assert_eq!(budget.used(), packed.len() as u64);
+    let full = fetcher.fetch_bytes(&server.url, &digest).await.unwrap_err();
+    assert!(matches!(full, FetchError::Memory(_)), "{full}");
+    drop(bytes);
+    assert_eq!(budget.used(), 0);
+}
+
+#[tokio::test]
+async fn bytes_beyond_the_bound_are_not_read() {
     let (packed, digest) = archive();
     let server = Server::giving(vec![(200, packed)]).await;
     let options = FetchOptions {
-        host: Some(
-            server
-                .url
-                .strip_prefix("http://")
-                .unwrap()
-                .strip_suffix("/a.tar.gz")
-                .unwrap()
-                .to_owned(),
-        ),
+        max_download: 10,
         ..impatient()
     };
-    let url = "http://source-controller.flux-system.svc.cluster.local./a.tar.gz";
-    assert_eq!(
-        fetcher(options).fetch(url, &digest).await.unwrap(),
-        tree(10)
-    );
+    let refused = fetcher(options).fetch_bytes(&server.url, &digest).await;
+    assert!(matches!(refused, Err(FetchError::TooLarge(10))));
 }
 
 #[tokio::test]

@@ -13,12 +13,21 @@
 //! # Ok::<(), flux_budget::Exhausted>(())
 //! ```
 //!
-//! How large the budget is, what a value costs and what follows when it does not fit is for the caller. Claims are
+//! What is kept to save time gives way: a [`Cache`] gives up what nothing uses before a claim fails. [`Recent`] is the same
+//! without a budget, for one piece of work.
+//!
+//! How large the budget is, what a value costs and what follows when it does not fit is up to the caller. Claims are
 //! estimates: they bound the memory of a process, they do not measure it.
 
+mod cache;
+mod recent;
+
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+pub use cache::Cache;
+pub use recent::Recent;
 
 /// The bytes that all claims of a process may hold together. Clones share them.
 #[derive(Clone, Debug)]
@@ -28,13 +37,45 @@ pub struct Budget(Arc<Pool>);
 struct Pool {
     limit: u64,
     used: AtomicU64,
+    /// What gives memory back when a claim does not fit.
+    caches: Mutex<Vec<Weak<dyn Reclaim>>>,
+}
+
+/// Something that holds memory of a budget only to save time.
+trait Reclaim: Send + Sync {
+    /// Gives back about `bytes`, or what it can. Returns whether that was anything.
+    fn reclaim(&self, bytes: u64) -> bool;
+}
+
+impl Pool {
+    fn caches(&self) -> MutexGuard<'_, Vec<Weak<dyn Reclaim>>> {
+        self.caches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the caches give back about `bytes`. Returns whether one did.
+    fn reclaim(&self, bytes: u64) -> bool {
+        let caches: Vec<_> = self.caches().iter().filter_map(Weak::upgrade).collect();
+        caches.iter().any(|cache| cache.reclaim(bytes))
+    }
+
+    /// Adds `bytes` to what is held. The error is what is held where they do not fit.
+    fn add(&self, bytes: u64) -> Result<(), u64> {
+        let fits = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= self.limit);
+        let added = self
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
+        added.map(|_| ())
+    }
 }
 
 impl Budget {
     /// A budget of `limit` bytes.
     pub fn new(limit: u64) -> Self {
-        let used = AtomicU64::new(0);
-        Self(Arc::new(Pool { limit, used }))
+        Self(Arc::new(Pool {
+            limit,
+            used: AtomicU64::new(0),
+            caches: Mutex::default(),
+        }))
     }
 
     /// A budget without a limit, for command-line tools and tests.
@@ -60,6 +101,22 @@ impl Budget {
     pub fn used(&self) -> u64 {
         self.0.used.load(Ordering::Relaxed)
     }
+
+    /// Has `cache` give memory back before a claim fails, for as long as it is there.
+    fn reclaim_from(&self, cache: Weak<dyn Reclaim>) {
+        let mut caches = self.0.caches();
+        caches.retain(|cache| cache.strong_count() > 0);
+        caches.push(cache);
+    }
+
+    #[cfg(test)]
+    fn caches(&self) -> usize {
+        let caches = self.0.caches();
+        caches
+            .iter()
+            .filter(|cache| cache.strong_count() > 0)
+            .count()
+    }
 }
 
 /// What one piece of work holds of a [`Budget`]; dropping it gives everything back.
@@ -70,26 +127,30 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// A claim on a budget of its own without a limit.
+    /// A claim on a separate budget without a limit.
     pub fn unlimited() -> Self {
         Budget::unlimited().claim()
     }
 
-    /// Takes `bytes` more, or nothing if they do not fit.
+    /// Takes `bytes` more, or nothing if they do not fit. Caches of the budget give way first.
+    ///
+    /// # Errors
+    /// [`Exhausted`], where the bytes do not fit beside what other claims hold.
     pub fn take(&self, bytes: u64) -> Result<(), Exhausted> {
-        let Pool { limit, used } = &*self.pool;
-        let fits = |used: u64| used.checked_add(bytes).filter(|sum| sum <= limit);
-        match used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
-            Ok(_) => {
+        loop {
+            let Err(used) = self.pool.add(bytes) else {
                 self.held.fetch_add(bytes, Ordering::Relaxed);
-                Ok(())
-            }
-            Err(used) => Err(Exhausted {
+                return Ok(());
+            };
+            let exhausted = Exhausted {
                 wanted: bytes,
                 held: self.held(),
                 used,
-                limit: *limit,
-            }),
+                limit: self.pool.limit,
+            };
+            if exhausted.is_too_large() || !self.pool.reclaim(exhausted.missing()) {
+                return Err(exhausted);
+            }
         }
     }
 
@@ -129,6 +190,13 @@ pub struct Exhausted {
 }
 
 impl Exhausted {
+    /// The bytes that would have to be given back for the claim to fit.
+    fn missing(&self) -> u64 {
+        self.used
+            .saturating_add(self.wanted)
+            .saturating_sub(self.limit)
+    }
+
     /// Whether the work would not fit even if nothing else ran: no retry helps, only a larger memory limit or a smaller
     /// input.
     pub fn is_too_large(&self) -> bool {
@@ -191,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_tells_too_large_from_too_busy() {
+    fn errors_distinguish_too_large_from_too_busy() {
         let budget = Budget::new(10 << 20);
         let (one, two) = (budget.claim(), budget.claim());
         one.take(6 << 20).unwrap();
@@ -210,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_beyond_all_numbers_do_not_wrap() {
+    fn sums_do_not_overflow() {
         let claim = Claim::unlimited();
         claim.take(u64::MAX).unwrap();
         assert!(claim.take(1).unwrap_err().is_too_large());

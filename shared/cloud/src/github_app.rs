@@ -1,4 +1,4 @@
-//! GitHub Apps: a key of the App for a token of one of its installations.
+//! GitHub Apps: exchanges an App's key for a token of one of its installations.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,20 +16,20 @@ use url::Url;
 
 use crate::{CacheKey, Token};
 
-/// The user of Git with an installation's token as its password (SC-AUTH-020).
+/// The Git user name that goes with an installation token as password (SC-AUTH-020).
 pub const GIT_USER: &str = "x-access-token";
 
 const PUBLIC_API: &str = "https://api.github.com/";
-/// How long one call may take (SC-AUTH-073).
+/// The timeout of one API call (SC-AUTH-073).
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// The largest answer that is read.
+/// The largest response that is read, in bytes.
 const MAX_ANSWER: usize = 1 << 20;
-/// What is allowed for clocks that differ.
+/// The tolerated clock drift, in seconds.
 const CLOCK_DRIFT: u64 = 30;
-/// For how long the App's own token is good; it is used once.
+/// The lifetime of the App's own token, in seconds; it is used once.
 const APP_TOKEN_LIFE: u64 = 120;
 
-/// A GitHub App installation that tokens can be had for. `Debug` shows no key.
+/// A GitHub App installation that tokens can be requested for. `Debug` shows no key.
 #[derive(Clone, Debug)]
 pub struct GitHubApp {
     id: u64,
@@ -45,43 +45,43 @@ enum Installation {
     Owner(String),
 }
 
-/// Why there is no token.
+/// Why no token could be obtained.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GitHubAppError {
-    /// The App's ID is no number.
+    /// The App's ID is not a number.
     #[error("app ID must be provided to use github app authentication")]
     AppId,
-    /// The installation's ID is no number, and no owner is given.
+    /// The installation's ID is not a number, and no owner is given.
     #[error("app installation owner or ID must be provided to use github app authentication")]
     InstallationId,
     /// The private key cannot be used.
     #[error("could not parse private key: {0}")]
     PrivateKey(&'static str),
-    /// The base URL is none.
+    /// The base URL is not a URL.
     #[error("invalid API URL")]
     BaseUrl(#[source] url::ParseError),
     /// The API could not be reached.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// The API refused. What it says is not shown: it knows the App's token.
+    /// The API rejected the request. Its response is not shown: it may contain the App's token.
     #[error("{method} {url}: {status}{}", remedy(*status))]
     Refused {
         /// The method.
         method: Method,
         /// The address.
         url: String,
-        /// How it answered.
+        /// The status of the response.
         status: StatusCode,
     },
-    /// The API's answer cannot be read.
+    /// The API's response cannot be read.
     #[error("{method} {url}: malformed answer")]
     Answer {
         /// The method.
         method: Method,
         /// The address.
         url: String,
-        /// What is wrong with it.
+        /// What is wrong with the response.
         #[source]
         source: AnswerError,
     },
@@ -90,25 +90,25 @@ pub enum GitHubAppError {
         "failed to find organization installation: {organization}\nfailed to find user installation: {user}"
     )]
     NoInstallation {
-        /// What came of asking for the organisation; both stand in the text that users know.
+        /// The error of the lookup as organisation; both errors are part of upstream's text.
         organization: Box<GitHubAppError>,
-        /// What came of asking for the user.
+        /// The error of the lookup as user.
         user: Box<GitHubAppError>,
     },
 }
 
-/// What is wrong with an answer.
+/// What is wrong with a response.
 #[derive(Debug, thiserror::Error)]
 pub enum AnswerError {
-    /// It breaks off, or is too large.
+    /// It is incomplete or too large.
     #[error(transparent)]
     Body(#[from] BodyError),
-    /// It is not what the API documents. The parser's own error may show what it read, and that is a token.
+    /// It does not have the documented form. The parser's own error is not kept since it may quote a token.
     #[error("the answer is not the JSON that the API documents (line {line}, column {column})")]
     Json {
-        /// Where.
+        /// The line.
         line: usize,
-        /// Where in the line.
+        /// The column.
         column: usize,
     },
 }
@@ -124,7 +124,7 @@ struct Issued {
     expires_at: Timestamp,
 }
 
-/// What to look at for a status.
+/// A hint for the user, by status.
 fn remedy(status: StatusCode) -> &'static str {
     match status.as_u16() {
         401 => ": the App's ID or private key is not accepted",
@@ -135,7 +135,7 @@ fn remedy(status: StatusCode) -> &'static str {
 }
 
 impl GitHubApp {
-    /// Takes in what the Secret holds (SC-AUTH-019).
+    /// Creates a client from the data of a Secret (SC-AUTH-019).
     pub fn new(data: GitHubAppData) -> Result<Self, GitHubAppError> {
         let number = |text: &str| text.trim().parse::<u64>().ok().filter(|number| *number > 0);
         let id = number(&data.app_id).ok_or(GitHubAppError::AppId)?;
@@ -158,7 +158,7 @@ impl GitHubApp {
         Ok(app)
     }
 
-    /// What tokens are kept under (SC-AUTH-071).
+    /// The key of its tokens in a [`TokenCache`](crate::TokenCache) (SC-AUTH-071).
     pub fn cache_key(&self) -> CacheKey {
         let installation = match &self.installation {
             Installation::Id(id) => id.to_string(),
@@ -172,7 +172,7 @@ impl GitHubApp {
         ])
     }
 
-    /// Gets a token of the installation (SC-AUTH-020).
+    /// Requests a token of the installation (SC-AUTH-020).
     pub async fn token(&self, client: &Client) -> Result<Token, GitHubAppError> {
         let bearer = self.app_token(SystemTime::now())?;
         let call = Call {
@@ -239,7 +239,7 @@ impl GitHubApp {
     }
 }
 
-/// The API's address: GitHub's own, or that of an enterprise server, taken as it is given (SC-AUTH-021, RT-WID-021).
+/// The API's address: GitHub's own, or that of an enterprise server, used unchanged (SC-AUTH-021, RT-WID-021).
 fn base_url(text: &str) -> Result<Url, GitHubAppError> {
     let text = if text.is_empty() { PUBLIC_API } else { text };
     let mut url = Url::parse(text).map_err(GitHubAppError::BaseUrl)?;
@@ -272,7 +272,7 @@ impl Call<'_> {
             .header(header::ACCEPT, "application/vnd.github+json")
             .header(header::USER_AGENT, "flux");
         let url = shown_url(&url);
-        // Asking for a token twice leaves one unused, which ends by itself.
+        // A repeated request leaves one token unused, which expires by itself.
         let response = flux_http::send(request, Repeat::Idempotent).await?;
         let status = response.status();
         let body = read_body(response, MAX_ANSWER).await;

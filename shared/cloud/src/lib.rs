@@ -1,4 +1,4 @@
-//! Credentials of clouds and code hosts, and the cache that keeps their tokens.
+//! Credentials of clouds and code hosts, and a cache for their tokens.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -13,8 +13,7 @@
 //! # let _ = token; Ok(()) }
 //! ```
 //!
-//! So far it knows GitHub Apps. The identities of AWS, Azure and GCP come with the kinds that need them. Secrets are read by
-//! `flux-http`, and what a token is for is the callers' business.
+//! Supported are GitHub Apps. Secrets are read by `flux-http`; what a token is used for is up to the caller.
 
 #![forbid(unsafe_code)]
 

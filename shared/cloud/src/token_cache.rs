@@ -1,4 +1,4 @@
-//! Tokens kept until they are nearly over.
+//! A cache of tokens that evicts them before they expire.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,27 +11,27 @@ use flux_http::Secret;
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex as AsyncMutex;
 
-/// No token is kept longer.
+/// The longest time that a token is cached.
 const MAX_LIFE: Duration = Duration::from_hours(1);
-/// The part of a token's life for which it is kept, in percent.
+/// The part of a token's remaining life for which it is cached, in percent.
 const LIFE_PERCENT: u32 = 80;
 
-/// A token and when it ends.
+/// A token and its expiry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     /// The token itself.
     pub value: Secret,
-    /// The moment from which on it is worth nothing.
+    /// When it expires.
     pub expires: SystemTime,
 }
 
-/// What a token is kept under: a hash of all that it was got with, so that those who share a token share the identity too
+/// Cache key: a hash of every input of the token request, so that only requests with the same identity share a token
 /// (SC-AUTH-071).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CacheKey([u8; 32]);
 
 impl CacheKey {
-    /// The key for these named parts, in this order.
+    /// The key of these named parts, in this order.
     pub fn of(parts: &[(&str, &[u8])]) -> Self {
         let mut hash = Sha256::new();
         for (name, value) in parts {
@@ -44,17 +44,16 @@ impl CacheKey {
     }
 }
 
-/// Whether a token was there.
+/// Whether a lookup found a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lookup {
-    /// It was.
+    /// It was cached.
     Hit,
-    /// It was fetched.
+    /// It was requested.
     Miss,
 }
 
-/// Tokens by what they were got with, the least used given up first (SC-AUTH-070). Of several who ask for one at once, one fetches
-/// it (SC-AUTH-072).
+/// An LRU cache of tokens (SC-AUTH-070). Concurrent lookups of one key share one request (SC-AUTH-072).
 pub struct TokenCache {
     size: usize,
     max_life: Duration,
@@ -71,13 +70,14 @@ struct State {
 
 struct Kept {
     token: Token,
-    /// By both clocks: a machine that slept must not use a token that is over.
+    /// By both clocks: a machine that was suspended must not use an expired token.
     until: (Instant, SystemTime),
     used: u64,
 }
 
 impl TokenCache {
-    /// A cache of `size` tokens, none for zero, each kept for at most `max_life` and an hour (SC-PROC-034).
+    /// A cache of `size` tokens (0 disables caching), each cached for at most `max_life` and at most an hour
+    /// (SC-PROC-034).
     pub fn new(size: usize, max_life: Duration) -> Self {
         Self {
             size,
@@ -86,7 +86,7 @@ impl TokenCache {
         }
     }
 
-    /// The token of `key`, fetched if it is not here or nearly over.
+    /// The token of `key`, requested with `fetch` unless a valid one is cached.
     pub async fn get<E, F>(
         &self,
         key: CacheKey,
@@ -116,7 +116,8 @@ impl TokenCache {
         report(&key, &fetched);
         let mut state = self.state();
         drop(turn);
-        // Those who wait find the token next. After a failure the last of them (one count is the map's, one its own) clears up.
+        // Other waiters find the token in the cache. After a failure the last of them (one count is the map's, one its
+        // own) removes the entry.
         if fetched.is_ok() || Arc::strong_count(&fetching) <= 2 {
             state.fetching.remove(&key);
         }
@@ -130,17 +131,17 @@ impl TokenCache {
         Ok((token, Lookup::Miss))
     }
 
-    /// How many tokens are kept.
+    /// The number of cached tokens.
     pub fn len(&self) -> usize {
         self.state().kept.len()
     }
 
-    /// Whether none is kept.
+    /// Whether the cache is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many tokens were given up for others.
+    /// The number of tokens evicted to make room for others.
     pub fn evicted(&self) -> u64 {
         self.state().evicted
     }
@@ -150,7 +151,7 @@ impl TokenCache {
     }
 }
 
-/// Tells of a fetch where somebody debugs: for how long the token is good, never the token (RT-WID-026).
+/// Logs a request at debug level: the token's lifetime, never the token (RT-WID-026).
 fn report<E: std::error::Error>(key: &CacheKey, fetched: &Result<Token, E>) {
     match fetched {
         Ok(token) => {
@@ -232,7 +233,7 @@ mod tests {
 
     const HOUR: Duration = Duration::from_hours(1);
 
-    // SC-AUTH-070, SC-PROC-034, RT-WID-022, RT-WID-027
+    // SC-AUTH-070, RT-WID-022
     #[tokio::test]
     async fn the_least_used_token_goes_first() {
         let cache = TokenCache::new(2, HOUR);
@@ -242,6 +243,7 @@ mod tests {
         }
         assert_eq!(lookups, [Miss, Miss, Hit, Miss, Hit, Miss]);
         assert_eq!((cache.len(), cache.evicted()), (2, 2));
+        // SC-PROC-034, RT-WID-027
         let off = TokenCache::new(0, HOUR);
         assert_eq!(
             [ask(&off, "a", HOUR).await, ask(&off, "a", HOUR).await],
@@ -252,7 +254,7 @@ mod tests {
 
     // SC-AUTH-070
     #[tokio::test]
-    async fn a_token_that_is_over_is_fetched_again() {
+    async fn an_expired_token_is_requested_again() {
         let cache = TokenCache::new(2, HOUR);
         ask(&cache, "over", Duration::ZERO).await;
         assert_eq!(ask(&cache, "over", Duration::ZERO).await, Lookup::Miss);
@@ -291,7 +293,7 @@ mod tests {
 
     // SC-AUTH-072
     #[tokio::test]
-    async fn one_fetches_for_all_who_wait() {
+    async fn concurrent_lookups_share_one_request() {
         let cache = Arc::new(TokenCache::new(2, HOUR));
         let fetches = Arc::new(AtomicUsize::new(0));
         let asking: Vec<_> = (0..8)
@@ -325,9 +327,9 @@ mod tests {
         assert!(cache.state().fetching.is_empty());
     }
 
-    // RT-WID-025: who waits for one token holds up nobody who wants another
+    // RT-WID-025: waiting for one token does not block requests for another
     #[tokio::test]
-    async fn a_slow_fetch_holds_up_no_other_key() {
+    async fn a_slow_request_does_not_block_other_keys() {
         let cache = Arc::new(TokenCache::new(2, HOUR));
         let slow = cache.clone();
         let never = || std::future::pending::<Result<Token, Infallible>>();
@@ -340,7 +342,7 @@ mod tests {
 
     // SC-AUTH-071
     #[test]
-    fn parts_do_not_run_into_each_other() {
+    fn keys_of_parts_with_the_same_concatenation_differ() {
         assert_ne!(CacheKey::of(&[("a", b"bc")]), CacheKey::of(&[("ab", b"c")]));
         assert_ne!(
             CacheKey::of(&[("a", b"b"), ("c", b"")]),

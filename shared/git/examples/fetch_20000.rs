@@ -1,4 +1,5 @@
-//! Fetches a repository of 20,000 files over HTTP beside `git clone --depth 1`: wall time and peak memory of each.
+//! Fetches a repository of 20,000 files over HTTP and compares it with `git clone --depth 1`: wall time and peak memory
+//! of each.
 //!
 //! `cargo run --release -p flux-git --example fetch_20000`
 
@@ -72,7 +73,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Runs a program; its wall time, and the most memory (KiB) that it and its children held together when looked at.
+/// Runs a program; returns its wall time, and the highest sampled memory (KiB) of it and its children.
 fn measure(command: &mut Command) -> Result<(Duration, u64), Box<dyn Error>> {
     let begun = Instant::now();
     let mut child = command.stdout(Stdio::null()).spawn()?;
@@ -133,7 +134,7 @@ fn child(mode: &str, url: &str) -> Result<(), Box<dyn Error>> {
         if mode == "fetch and checkout" {
             let folder = tempfile::TempDir::new()?;
             snapshot.checkout(folder.path())?;
-            // As git's, the files stay: removing them is not part of the work.
+            // The files stay, as git's do: removing them is not part of the measurement.
             let _ = folder.keep();
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! Credentials for one remote, from its URL and Secret.
+//! Credentials of a remote, from its URL and Secret.
 
 use std::fmt;
 
@@ -6,13 +6,13 @@ use flux_http::{Hidden, RootCertificates, Secret, SecretData, TlsError, TlsSetti
 
 use crate::url::{GitUrl, Transport};
 
-/// The user of SSH when the URL names none (SC-GIT-124).
+/// The SSH user if the URL has none (SC-GIT-124).
 const DEFAULT_SSH_USER: &str = "git";
 
-/// Credentials and trust for one remote. `Debug` shows nothing of them.
+/// Credentials and trust settings of one remote. `Debug` shows none of them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AuthOptions {
-    /// What the URL says.
+    /// The transport of the URL.
     pub transport: Transport,
     /// User of HTTP basic authentication, or SSH user.
     pub username: String,
@@ -24,7 +24,7 @@ pub struct AuthOptions {
     pub identity: Secret,
     /// SSH host keys in OpenSSH's form.
     pub known_hosts: Vec<u8>,
-    /// Authorities and client certificate of HTTPS.
+    /// Certificate authorities and client certificate for HTTPS.
     pub tls: TlsSettings,
 }
 
@@ -32,7 +32,7 @@ impl fmt::Debug for AuthOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AuthOptions")
             .field("transport", &self.transport)
-            // Some hosts take a token as the user.
+            // Some hosts take a token as user name.
             .field("username", &Hidden(self.username.as_bytes()))
             .field("password", &self.password)
             .field("bearer_token", &self.bearer_token)
@@ -43,11 +43,11 @@ impl fmt::Debug for AuthOptions {
     }
 }
 
-/// Why there are no usable credentials. The texts are upstream's (RT-GIT and SC-AUTH rows).
+/// Why the credentials are unusable. The texts are upstream's (RT-GIT and SC-AUTH rows).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthError {
-    /// A password without a user (SC-AUTH-012).
+    /// A password without a user name (SC-AUTH-012).
     #[error("invalid '{0}' auth option: 'password' requires 'username' to be set")]
     PasswordWithoutUsername(Transport),
     /// No SSH key (SC-AUTH-014).
@@ -64,7 +64,7 @@ pub enum AuthError {
         /// `namespace/name`.
         secret: String,
     },
-    /// Basic authentication and a token at once (RT-GIT-011).
+    /// Both basic authentication and a token (RT-GIT-011).
     #[error("basic auth and bearer token cannot be set at the same time")]
     BasicAndBearer,
     /// A user or password over plain HTTP where that is not allowed (RT-GIT-010).
@@ -82,9 +82,9 @@ pub enum AuthError {
 }
 
 impl AuthOptions {
-    /// Reads the credentials for `url` from its Secret, if there is one (SC-AUTH-010 to SC-AUTH-016).
+    /// Reads the credentials for `url` from its Secret, if it has one (SC-AUTH-010 to SC-AUTH-016).
     ///
-    /// TLS keys are taken as they are and checked when they are used; half a client certificate counts as none.
+    /// TLS keys are checked only when they are used; half a client certificate is ignored.
     pub fn new(url: &GitUrl, secret: Option<&SecretData<'_>>) -> Result<Self, AuthError> {
         let mut options = Self {
             transport: url.transport(),
@@ -168,8 +168,8 @@ impl AuthOptions {
         Ok(())
     }
 
-    /// Checks what may be sent where (RT-GIT-010, RT-GIT-011). `insecure` allows credentials over plain HTTP, as
-    /// source-controller does (SC-GIT-120).
+    /// Checks which credentials may be sent over this transport (RT-GIT-010, RT-GIT-011). `insecure` allows credentials
+    /// over plain HTTP, as source-controller does (SC-GIT-120).
     pub(crate) fn check(&self, url: &GitUrl, insecure: bool) -> Result<(), AuthError> {
         if self.transport == Transport::Ssh {
             return Ok(());
@@ -193,7 +193,7 @@ impl AuthOptions {
         Ok(())
     }
 
-    /// The `Authorization` header's value; none without credentials (RT-GIT-012).
+    /// The value of the `Authorization` header; `None` without credentials (RT-GIT-012).
     pub(crate) fn authorization(&self) -> Option<Secret> {
         use base64::Engine as _;
         if !self.username.is_empty() || !self.password.is_empty() {

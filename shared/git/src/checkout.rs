@@ -1,4 +1,4 @@
-//! A snapshot's files on disk.
+//! Writes a snapshot's files to disk.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -10,11 +10,11 @@ use crate::error::Error;
 use crate::snapshot::{EntryKind, Snapshot};
 
 impl Snapshot {
-    /// Writes the files into `folder`, which must be empty, as they are in the repository: no line ends are changed and no
-    /// filters run, whatever `.gitattributes` says (upstream's library does neither). Blocks.
+    /// Writes the files into `folder`, which must be empty, with the repository's content: line endings are not
+    /// converted and no filters run, whatever `.gitattributes` says (as in upstream's library). Blocks.
     ///
-    /// Links are made last, and nothing that is there is written through, so that no entry can leave the folder (SC-GIT-070,
-    /// RT-GIT-015).
+    /// Links are created last, and no existing file or link is written through, so that no entry can leave the folder
+    /// (SC-GIT-070, RT-GIT-015).
     pub fn checkout(&self, folder: &Path) -> Result<(), Error> {
         let failed = |path: &[u8]| {
             let path = String::from_utf8_lossy(path).into_owned();
@@ -63,7 +63,7 @@ impl Snapshot {
     }
 }
 
-/// Makes the folders of `path` below `root`; a link in the place of one is an error.
+/// Creates the folders of `path` below `root`; a link in place of one is an error.
 fn make_folders(root: &Path, path: &[u8]) -> io::Result<()> {
     let mut at = root.to_owned();
     for part in path.split(|byte| *byte == b'/') {

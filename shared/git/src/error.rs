@@ -1,4 +1,4 @@
-//! What can go wrong, in upstream's words where users know them.
+//! Errors, with upstream's texts where users see them.
 
 use flux_budget::Exhausted;
 
@@ -12,10 +12,10 @@ pub enum Error {
     /// The address does not parse.
     #[error("cannot parse url")]
     Url(#[from] UrlError),
-    /// The credentials cannot be used (RT-GIT-010, RT-GIT-011).
+    /// The credentials are unusable (RT-GIT-010, RT-GIT-011).
     #[error(transparent)]
     Auth(#[from] AuthError),
-    /// The proxy or TLS settings cannot be used (SC-GIT-123).
+    /// The proxy or TLS settings are unusable (SC-GIT-123).
     #[error("unable to set up the connection to '{url}'")]
     Setup {
         /// The repository, its password masked.
@@ -42,12 +42,12 @@ pub enum Error {
         #[source]
         source: Fault,
     },
-    /// There is no repository, or it is empty (RT-GIT-007).
+    /// The repository does not exist or is empty (RT-GIT-007).
     #[error("unable to clone: {reason}: git repository: '{url}'")]
     RepositoryNotFound {
         /// The repository, its password masked.
         url: String,
-        /// Which of both; it stands inside the text that users know.
+        /// Which of the two; part of upstream's text.
         reason: &'static str,
     },
     /// A reference that begins or ends with a slash (SC-GIT-047).
@@ -56,10 +56,10 @@ pub enum Error {
     /// The remote has no such reference (SC-GIT-047).
     #[error("unable to resolve ref '{0}' to a specific commit")]
     ReferenceUnresolved(String),
-    /// The remote has no such commit, or not where it was looked for (SC-GIT-053).
+    /// The remote has no such commit, or not where it was expected (SC-GIT-053).
     #[error("unable to resolve commit object for '{commit}'")]
     CommitNotFound {
-        /// What was asked for.
+        /// The requested commit.
         commit: String,
         /// What is wrong with it.
         #[source]
@@ -71,7 +71,7 @@ pub enum Error {
     /// No tag is in the range (SC-GIT-045).
     #[error("no match found for semver: {0}")]
     SemVerNoMatch(String),
-    /// A submodule could not be fetched or is described badly (SC-GIT-071).
+    /// A submodule could not be fetched or is misconfigured (SC-GIT-071).
     #[error("unable to update submodule '{name}'")]
     Submodule {
         /// Its name in `.gitmodules`.
@@ -80,18 +80,18 @@ pub enum Error {
         #[source]
         source: Box<Error>,
     },
-    /// `.gitmodules` is wrong.
+    /// `.gitmodules` is invalid.
     #[error("invalid .gitmodules: {0}")]
     Modules(String),
-    /// A path in the repository would do harm outside of its work tree (SC-GIT-077).
+    /// A path in the repository would write outside of its work tree (SC-GIT-077).
     #[error("invalid path {path:?}: {reason}")]
     Path {
         /// The path.
         path: String,
-        /// Why it is refused.
+        /// Why it is rejected.
         reason: &'static str,
     },
-    /// An object is missing, damaged or of another kind than it should be.
+    /// An object is missing, damaged or of an unexpected kind.
     #[error("unable to read {what}")]
     Object {
         /// Which object.
@@ -111,26 +111,26 @@ pub enum Error {
     },
 }
 
-/// What lies at the bottom of an [`Error`].
+/// The root cause of an [`Error`].
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The time allowed is over (SC-GIT-029).
+    /// The deadline has passed (SC-GIT-029).
     #[error("context deadline exceeded")]
     DeadlineExceeded,
-    /// The caller gave up.
+    /// The caller dropped the future.
     #[error("context canceled")]
     Cancelled,
-    /// The server wants credentials, or others.
+    /// The server requires credentials, or rejects the given ones.
     #[error("authentication required{}", after_colon(.0))]
     AuthenticationRequired(String),
-    /// The server knows the client and refuses it.
+    /// The server knows the client and denies access.
     #[error("authorization failed{}", after_colon(.0))]
     AuthorizationFailed(String),
     /// The server has no such repository.
     #[error("repository not found{}", after_colon(.0))]
     RepositoryNotFound(String),
-    /// The server answered with a status that means nothing here.
+    /// The server responded with an unexpected status.
     #[error("unexpected client error: unexpected requesting {url:?} status code: {status}")]
     UnexpectedStatus {
         /// The requested URL.
@@ -147,50 +147,50 @@ pub enum Fault {
     /// The remote has no such reference.
     #[error("couldn't find remote ref {0:?}")]
     ReferenceNotFound(String),
-    /// The object is not there.
+    /// The object does not exist.
     #[error("object not found")]
     ObjectNotFound,
-    /// The connection could not be made or broke.
+    /// The connection failed or was lost.
     #[error("{0}")]
     Connection(String),
-    /// SSH's handshake or log-in failed.
+    /// The SSH handshake or login failed.
     #[error("ssh: handshake failed: {0}")]
     SshHandshake(String),
-    /// The SSH settings (key, algorithms) cannot be used.
+    /// The SSH settings (key, algorithms) are unusable.
     #[error("{0}")]
     SshSettings(String),
-    /// The server said why it does not serve, in its own words.
+    /// The server's own explanation of why it does not serve.
     #[error("remote: {0}")]
     Remote(String),
-    /// The server answered with an `ERR` line.
+    /// The server responded with an `ERR` line.
     #[error("{0}")]
     ErrorLine(String),
-    /// The conversation did not follow Git's protocol.
+    /// The server violated Git's protocol.
     #[error("{0}")]
     Protocol(String),
     /// The repository uses hashes other than SHA-1 (SC-GIT-058).
     #[error("the repository uses the object format '{0}', which is not supported: only sha1 is")]
     ObjectFormat(String),
-    /// More was received, or is to be unpacked, than is allowed.
+    /// More data than allowed was received or is to be unpacked.
     #[error("the repository exceeds the limit of {limit} {unit}")]
     TooLarge {
-        /// The bound.
+        /// The limit.
         limit: u64,
-        /// Of what.
+        /// Its unit.
         unit: &'static str,
     },
-    /// What the repository holds does not fit into the memory that this process may use.
+    /// The repository's content does not fit into the memory that this process may use.
     #[error(
         "the {what} of the repository take too much memory: {exhausted}{}",
         remedy(exhausted)
     )]
     Memory {
-        /// What it is that grew.
+        /// The kind of data that did not fit.
         what: &'static str,
-        /// How much was wanted, and of how much.
+        /// How much was requested, and of which budget.
         exhausted: Exhausted,
     },
-    /// The temporary folder cannot be used.
+    /// The temporary folder is unusable.
     #[error("temporary storage: {0}")]
     Storage(String),
     /// An object is damaged.
@@ -199,7 +199,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Whether the repository is too large for this process: a retry does not help.
+    /// Whether the repository is too large for this process, so that a retry does not help.
     pub fn is_too_large(&self) -> bool {
         match self {
             Self::TooLarge { .. } => true,
@@ -210,7 +210,7 @@ impl Fault {
 }
 
 impl Error {
-    /// Whether the repository is too large for this process or beyond its bounds: a retry does not help.
+    /// Whether the repository is too large for this process or exceeds its limits, so that a retry does not help.
     pub fn is_too_large(&self) -> bool {
         match self {
             Self::Setup { source, .. }
@@ -224,7 +224,7 @@ impl Error {
     }
 }
 
-/// What to do about a repository that does not fit into the memory.
+/// A hint for a repository that does not fit into memory.
 fn remedy(exhausted: &Exhausted) -> &'static str {
     if exhausted.is_too_large() {
         "; make the repository smaller, or raise the controller's memory limit"

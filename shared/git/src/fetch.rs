@@ -1,4 +1,4 @@
-//! The ways to find and fetch a commit (SC-GIT-040 to SC-GIT-060).
+//! The strategies to find and fetch a commit (SC-GIT-040 to SC-GIT-060).
 
 use std::cmp::Ordering;
 use std::num::NonZeroU32;
@@ -17,11 +17,11 @@ use crate::snapshot::Snapshot;
 use crate::store::Store;
 
 const ONE: Option<NonZeroU32> = NonZeroU32::new(1);
-/// How many tags that differ in their build metadata only are fetched to compare their dates.
+/// The maximum number of tags, differing only in build metadata, that are fetched to compare their dates.
 const MAX_SAME_VERSION: usize = 1000;
-/// How many branches are fetched for a commit that the server does not serve by its hash.
+/// The maximum number of branches that are fetched for a commit that the server does not serve by hash.
 const MAX_BRANCHES: usize = 100_000;
-/// What makes a reference mean the commit that a tag points to.
+/// The suffix by which a reference denotes the commit that a tag points to.
 const PEELED: &str = "^{}";
 
 pub(crate) fn fetch(
@@ -53,12 +53,12 @@ struct Fetch<'a> {
     remote: &'a Remote,
     options: &'a FetchOptions,
     session: &'a SharedSession,
-    /// The revision known already, in its present form.
+    /// The last observed revision, in its current form.
     known: Option<String>,
 }
 
 impl<'a> Fetch<'a> {
-    /// In whose words faults are told while listing: upstream lists apart from cloning only to compare.
+    /// The phase that faults while listing are attributed to: upstream lists separately from cloning only to compare.
     fn phase(&self) -> Phase {
         if self.known.is_some() {
             Phase::List
@@ -78,7 +78,7 @@ impl<'a> Fetch<'a> {
             .map_err(self.remote.failing(Phase::Clone))
     }
 
-    /// The one reference of this name. Without it, tells an empty repository from a missing reference.
+    /// The reference of this name. If it is missing, distinguishes an empty repository from a missing reference.
     fn find(talk: &mut Conversation<'_>, name: &str) -> Result<Listed, Fault> {
         if !is_reference(name) {
             return Err(Fault::ReferenceNotFound(name.to_owned()));
@@ -95,7 +95,7 @@ impl<'a> Fetch<'a> {
         }
     }
 
-    /// The commit if it is the known one.
+    /// Returns the commit if it is the last observed one.
     fn unchanged(&self, label: &str, commit: ObjectId, reference: &str) -> Option<Fetched> {
         let hash = Hash::new(commit.to_string());
         let revision = if label.is_empty() {
@@ -114,7 +114,7 @@ impl<'a> Fetch<'a> {
         let tip = match Self::find(&mut talk, &full) {
             Ok(tip) => tip,
             Err(Fault::EmptyRemote) if phase == Phase::Clone => return Ok(Fetched::Empty),
-            // Upstream's listing of a missing branch succeeds; it is the clone after it that fails.
+            // Upstream's listing succeeds for a missing branch; the clone after it fails.
             Err(fault @ Fault::ReferenceNotFound(_)) => {
                 return Err(self.remote.failing(Phase::Clone)(fault));
             }
@@ -131,7 +131,7 @@ impl<'a> Fetch<'a> {
         self.snapshot(store, tip.commit(), reference.unwrap_or(&full), None)
     }
 
-    /// `reference` is the full name to report, if the tag was named so.
+    /// `reference` is the full name to report if the tag was given as such.
     fn tag(&self, tag: &str, reference: Option<&str>) -> Result<Fetched, Error> {
         let full = format!("refs/tags/{tag}");
         let phase = self.phase();
@@ -202,7 +202,7 @@ impl<'a> Fetch<'a> {
         let wants: Vec<ObjectId> = candidates.iter().map(|listed| listed.target).collect();
         talk.fetch(&wants, ONE, &store).map_err(&clone)?;
         if candidates.len() > 1 {
-            // Versions that differ only in build metadata: the newest commit wins (SC-GIT-044).
+            // Of versions that differ only in build metadata, the newest commit wins (SC-GIT-044).
             let objects = store.objects().map_err(&clone)?;
             let mut dated = Vec::new();
             for listed in candidates {
@@ -285,7 +285,7 @@ impl<'a> Fetch<'a> {
             return Ok(Fetched::Unchanged(Box::new(label)));
         }
         let store = match tip {
-            // It is in the branch's history only if that says so.
+            // The commit must be in the branch's history.
             Some(tip) if tip.commit() != id => {
                 let store = self.store()?;
                 talk.fetch(&[tip.target], None, &store).map_err(&clone)?;
@@ -301,8 +301,8 @@ impl<'a> Fetch<'a> {
         self.snapshot(store, id, &reference, tag)
     }
 
-    /// Fetches one commit by its hash, or, where the server does not serve hashes, all branches. `None` if a server that serves
-    /// any hash has none like this.
+    /// Fetches one commit by its hash or, if the server does not serve hashes, with all branches. `None` if a server
+    /// that serves any hash does not have it.
     fn one_commit(&self, talk: Conversation<'a>, id: ObjectId) -> Result<Option<Store>, Error> {
         one_commit(self.remote, self.session, talk, id)
     }
@@ -331,7 +331,7 @@ impl<'a> Fetch<'a> {
     }
 }
 
-/// See [`Fetch::one_commit`]; submodules are fetched so too.
+/// See [`Fetch::one_commit`]; also used for submodules.
 pub(crate) fn one_commit<'a>(
     remote: &'a Remote,
     session: &'a SharedSession,
@@ -381,7 +381,7 @@ pub(crate) fn one_commit<'a>(
     Ok(Some(store))
 }
 
-/// The tags with the highest version in a range: several where they differ in their build metadata only.
+/// The tags with the highest version in a range: several if they differ only in build metadata.
 fn highest(listed: &[Listed], range: &Constraints) -> Vec<Listed> {
     let mut highest = None;
     let mut found: Vec<Listed> = Vec::new();
@@ -408,7 +408,7 @@ fn highest(listed: &[Listed], range: &Constraints) -> Vec<Listed> {
     found
 }
 
-/// Whether the remote can have a reference of this name at all.
+/// Whether a reference can have this name.
 fn is_reference(name: &str) -> bool {
     name == "HEAD"
         || (name.starts_with("refs/") && gix::validate::reference::name(name.into()).is_ok())

@@ -1,4 +1,4 @@
-//! OpenSSH's `known_hosts`: which key a host must show.
+//! OpenSSH's `known_hosts`: the keys that a host may present.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -6,7 +6,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use russh::keys::ssh_key::certificate::CertType;
 use russh::keys::{Algorithm, Certificate, EcdsaCurve, HashAlg, PublicKey};
 
-/// The largest `known_hosts` that is read.
+/// The maximum size of a `known_hosts` file in bytes.
 const MAX_SIZE: usize = 1 << 20;
 
 /// A parsed `known_hosts` (SC-GIT-124): hashed names, wildcards, negation, `[host]:port`, `@cert-authority`, `@revoked`.
@@ -42,27 +42,27 @@ struct Pattern {
     port: u16,
 }
 
-/// A line that is no entry, comment or blank.
+/// A line that is not an entry, comment or blank.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("knownhosts: {reason} (line {line})")]
 pub struct KnownHostsError {
-    /// The line, counted from one.
+    /// The line, from 1.
     pub line: usize,
     /// What is wrong with it.
     pub reason: &'static str,
 }
 
-/// Why a host's key is not accepted. The texts are those of Go's `knownhosts` (SC-GIT-124).
+/// Why a host key is rejected. The texts are those of Go's `knownhosts` (SC-GIT-124).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HostKeyError {
-    /// Nothing is known of the host.
+    /// The host is unknown.
     #[error("knownhosts: key is unknown")]
     Unknown,
-    /// Another key is known for the host.
+    /// The host is known by another key.
     #[error("knownhosts: key mismatch")]
     Mismatch,
-    /// The key must not be used any more.
+    /// The key is revoked.
     #[error("knownhosts: key is revoked")]
     Revoked,
     /// The certificate is not valid for this host and time.
@@ -71,7 +71,7 @@ pub enum HostKeyError {
 }
 
 impl KnownHosts {
-    /// Parses the file's bytes. Keys of kinds that are not supported are passed over, as OpenSSH does.
+    /// Parses the file's bytes. Keys of unsupported kinds are skipped, as in OpenSSH.
     pub fn parse(bytes: &[u8]) -> Result<Self, KnownHostsError> {
         if bytes.len() > MAX_SIZE {
             return Err(KnownHostsError {
@@ -85,7 +85,7 @@ impl KnownHosts {
                 line: index + 1,
                 reason,
             };
-            // Comments may be in any encoding; hosts and keys are ASCII, so that nothing that matters is replaced.
+            // Comments may be in any encoding; hosts and keys are ASCII, so the replacement does not affect them.
             let line = String::from_utf8_lossy(line);
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
@@ -115,8 +115,8 @@ impl KnownHosts {
         })
     }
 
-    /// Checks a host's certificate at a time (seconds since 1970): signed by a `@cert-authority` of the host, for the host,
-    /// valid now, nothing about it revoked.
+    /// Checks a host's certificate at a time (seconds since 1970): it is signed by a `@cert-authority` of the host,
+    /// names the host, is valid at that time, and neither it nor its authority is revoked.
     pub fn check_certificate(
         &self,
         host: &str,
@@ -156,8 +156,9 @@ impl KnownHosts {
         }
     }
 
-    /// The host key algorithms to offer (RT-GIT-014, SC-GIT-125): those of the keys known for the host, or of all keys when
-    /// none is, so that the refusal names the cause. An RSA key stands for its SHA-2 signatures first and SHA-1 last.
+    /// The host key algorithms to offer (RT-GIT-014, SC-GIT-125): those of the keys known for the host, or of all keys
+    /// if none is known, so that the rejection states the cause. An RSA key implies its SHA-2 signatures first and
+    /// SHA-1 last.
     pub fn algorithms(&self, host: &str, port: u16) -> Vec<Algorithm> {
         let mut found = Vec::new();
         let plain = |entry: &&Entry| entry.marker == Marker::None;
@@ -175,7 +176,7 @@ impl KnownHosts {
         found
     }
 
-    /// Whether certificates are to be asked for: a `@cert-authority` is known for the host.
+    /// Whether to request certificates: a `@cert-authority` is known for the host.
     pub fn has_authority(&self, host: &str, port: u16) -> bool {
         self.of_host(host, port)
             .any(|entry| entry.marker == Marker::CertAuthority)
@@ -195,7 +196,7 @@ impl KnownHosts {
     }
 }
 
-/// The signature algorithms that a key's kind stands for, best first.
+/// The signature algorithms of a kind of key, best first.
 fn signing_algorithms(kind: &Algorithm) -> Vec<Algorithm> {
     match kind {
         Algorithm::Rsa { .. } => vec![
@@ -211,7 +212,7 @@ fn signing_algorithms(kind: &Algorithm) -> Vec<Algorithm> {
     }
 }
 
-/// All algorithms of host certificates that are asked for; SHA-1 is not among them.
+/// All supported algorithms of host certificates; SHA-1 is not among them.
 pub(crate) fn certificate_algorithms() -> Vec<Algorithm> {
     vec![
         Algorithm::Ed25519,
@@ -234,7 +235,7 @@ pub(crate) fn certificate_algorithms() -> Vec<Algorithm> {
 }
 
 impl Entry {
-    /// One line; `None` for a key of an unsupported kind.
+    /// Parses one line; `None` for a key of an unsupported kind.
     fn parse(line: &str) -> Result<Option<Self>, &'static str> {
         let mut words = line.split([' ', '\t']).filter(|word| !word.is_empty());
         let mut next = words.next();

@@ -1,4 +1,4 @@
-//! Reads Git repositories over HTTP(S) and SSH, and verifies what they hold.
+//! Reads Git repositories over HTTP(S) and SSH, and verifies signatures in them.
 //!
 //! ```
 //! use std::time::Duration;
@@ -18,7 +18,7 @@
 //! assert_eq!(file.path(), b"web.yaml");
 //! assert_eq!(snapshot.reader()?.read(file)?[..], *b"kind: Service\n");
 //!
-//! // The next time, one listing tells that nothing has changed.
+//! // The next time, one listing shows that nothing has changed.
 //! let again = FetchOptions { last_observed: Some(snapshot.commit().revision()), ..FetchOptions::default() };
 //! assert!(matches!(remote.fetch(&main, &again, Duration::from_secs(60)).await?, Fetched::Unchanged(_)));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -26,13 +26,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The protocol is in `wire`, the packs are in `pack`; hashes and the formats of objects are gix's. The transports are HTTP on
-//! `flux-http` and SSH on russh, and no program is ever run. Fetched objects lie as packs in a temporary folder; files are read
-//! from there in pieces, or checked out. Every operation has a deadline, and ends when its future is dropped. Memory that grows
-//! with the repository is taken through the claim in [`RemoteOptions`], so that no repository takes more than the process has.
+//! The protocol is in `wire`, the packs are in `pack`; hashes and object formats are gix's. The transports are HTTP on
+//! `flux-http` and SSH on russh; no external program is run. Fetched objects are stored as packs in a temporary folder;
+//! files are streamed from there, or checked out. Every operation has a deadline, and ends when its future is dropped.
+//! Memory that grows with the repository is taken from the claim in [`RemoteOptions`], so that a repository cannot
+//! exhaust the memory of the process.
 //!
-//! Not here: what becomes of the files (`flux-artifact`), reading Secrets from Kubernetes, cloud identities, and, so far,
-//! making and pushing commits.
+//! Not part of this crate: packing the files (`flux-artifact`), reading Secrets from Kubernetes, cloud identities, and
+//! creating and pushing commits.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! Memory that grows with what a repository holds: claimed before it is allocated, given back when it is dropped.
+//! Memory that grows with the content of a repository: claimed before it is allocated, released on drop.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use flux_budget::Claim;
 
 use crate::error::Fault;
 
-/// Bytes taken through a claim.
+/// Claimed bytes.
 #[derive(Debug)]
 pub(crate) struct Portion {
     claim: Arc<Claim>,
@@ -16,7 +16,7 @@ pub(crate) struct Portion {
 }
 
 impl Portion {
-    /// Takes `bytes` for `what`, which an error names.
+    /// Claims `bytes` for `what`, which an error names.
     pub(crate) fn take(
         claim: &Arc<Claim>,
         what: &'static str,
@@ -31,7 +31,7 @@ impl Portion {
         Ok(portion)
     }
 
-    /// Takes `bytes` more.
+    /// Claims `bytes` more.
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Fault> {
         let what = self.what;
         self.claim
@@ -62,7 +62,7 @@ pub(crate) struct ClaimedVec<T> {
 }
 
 impl<T> ClaimedVec<T> {
-    /// An empty list of `what`.
+    /// An empty list; errors name its content `what`.
     pub(crate) fn new(claim: &Arc<Claim>, what: &'static str) -> Self {
         let portion = Portion {
             claim: Arc::clone(claim),
@@ -75,11 +75,11 @@ impl<T> ClaimedVec<T> {
         }
     }
 
-    /// Appends an item that owns `heap` bytes besides its own size.
+    /// Appends an item that owns `heap` bytes in addition to its own size.
     pub(crate) fn push(&mut self, item: T, heap: usize) -> Result<(), Fault> {
         let before = self.items.capacity();
         if self.items.len() == before {
-            // While the items move, the old and the new place are both there.
+            // While the list is reallocated, both the old and the new buffer exist.
             let more = (before / 2).max(16);
             self.portion
                 .grow((before + more).saturating_mul(size_of::<T>()))?;
@@ -100,12 +100,12 @@ impl<T> ClaimedVec<T> {
         Some(item)
     }
 
-    /// Removes an item by putting the last one in its place. What it owned stays claimed.
+    /// Removes an item by moving the last one to its place. What it owned stays claimed.
     pub(crate) fn swap_remove(&mut self, index: usize) -> T {
         self.items.swap_remove(index)
     }
 
-    /// The items, to be sorted or changed in place.
+    /// The items, mutable.
     pub(crate) fn as_mut_slice(&mut self) -> &mut [T] {
         &mut self.items
     }
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_claim_what_they_hold_and_give_it_back() {
+    fn lists_claim_and_release_their_memory() {
         let budget = Budget::new(10_000);
         let claim = Arc::new(budget.claim());
         let mut list = ClaimedVec::new(&claim, "numbers");

@@ -1,8 +1,9 @@
-//! Every parser of what a server sends, fed with damaged input: none may panic, take more memory than its budget, or give
-//! out anything that does not hold.
+//! Feeds damaged input to every parser of server data: none may panic, exceed its memory budget, or return anything
+//! inconsistent.
 //!
-//! The input begins with the files of `tests/corpus/<parser>`, changed at random from a fixed seed, so that a case is its
-//! number. `FLUX_GIT_MUTATIONS=1000000` makes as many cases of each parser; what they find becomes a file of the corpus.
+//! The input is mutated from the files of `tests/corpus/<parser>` with a fixed seed, so that a case is identified by
+//! its number. `FLUX_GIT_MUTATIONS=1000000` sets the number of cases per parser; failing input becomes a file of the
+//! corpus.
 
 use std::io::{Read as _, Seek as _, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,12 +24,12 @@ use crate::session::{Limits, Session};
 use crate::url::GitUrl;
 use crate::wire::{Advertisement, PackStream, Packets, list, read_references};
 
-/// How many cases each parser gets where the environment does not say.
+/// The default number of cases per parser.
 const CASES: u64 = 400;
-/// What one case may take.
+/// The memory budget of one case, in bytes.
 const BUDGET: u64 = 8 << 20;
 
-/// A generator of numbers, so that a case is its number.
+/// A random number generator seeded by the case number.
 struct Random(u64);
 
 impl Random {
@@ -45,7 +46,7 @@ impl Random {
     }
 }
 
-/// Changes a file of the corpus in one to four places.
+/// Mutates a file of the corpus in one to four places.
 fn mutated(corpus: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
     let mut input = corpus[random.next(corpus.len())].clone();
     for _ in 0..=random.next(4) {
@@ -66,7 +67,7 @@ fn mutated(corpus: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
                 input.extend_from_slice(&other[from..]);
             }
             5 => {
-                // The length of a packet, or what looks like one.
+                // The length of a packet, or something that looks like one.
                 let digits = format!("{:04x}", random.next(0x1_0000));
                 let end = (at + 4).min(input.len());
                 drop(input.splice(at..end, digits.into_bytes()));
@@ -91,7 +92,7 @@ fn mutated(corpus: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
     input
 }
 
-/// What parsers need of their surroundings.
+/// The environment that the parsers need.
 struct Bench {
     session: Arc<Session>,
     budget: Budget,
@@ -156,7 +157,7 @@ impl Bench {
         }
     }
 
-    /// A pack whose checksum is right again, so that the damage is met further in.
+    /// Parses a pack with its checksum corrected, so that the damage is detected later.
     fn pack(&mut self, input: &[u8]) {
         let mut input = input.to_vec();
         let body = input.len().saturating_sub(20);
@@ -185,7 +186,7 @@ impl Bench {
         }
     }
 
-    /// A pack of an object and one that differs from it by the input.
+    /// Parses a pack of an object and a delta of it made from the input.
     fn delta(&mut self, input: &[u8]) {
         let base = b"01234567";
         let mut entries = vec![0x38];

@@ -2,7 +2,7 @@
 
 use crate::revision::Hash;
 
-/// Who did something, and when.
+/// An author, committer or tagger, with a time.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Person {
     /// The name.
@@ -11,12 +11,12 @@ pub struct Person {
     pub email: String,
     /// Seconds since 1970.
     pub seconds: i64,
-    /// The clock's offset from UTC, in seconds.
+    /// The offset from UTC, in seconds.
     pub offset: i32,
 }
 
 impl Person {
-    /// Reads `Name <mail> seconds offset`; what is malformed stays empty.
+    /// Parses `Name <mail> seconds offset`; malformed parts stay empty.
     fn parse(line: &[u8]) -> Self {
         let line = String::from_utf8_lossy(line);
         let (Some(open), Some(close)) = (line.rfind('<'), line.rfind('>')) else {
@@ -54,15 +54,15 @@ fn parse_offset(text: &str) -> Option<i32> {
 /// An annotated or lightweight tag.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tag {
-    /// The hash of the tag object; empty for a lightweight tag.
+    /// The hash of the tag object; `None` for a lightweight tag.
     pub hash: Option<Hash>,
     /// The name.
     pub name: String,
-    /// Who made it.
+    /// Who created it.
     pub tagger: Person,
-    /// The armored signature; empty if there is none.
+    /// The armored signature; empty without one.
     pub signature: String,
-    /// What was signed: the object without its signature. Empty for a lightweight tag.
+    /// The signed payload: the object without its signature. Empty for a lightweight tag.
     pub encoded: Vec<u8>,
     /// The message without the signature.
     pub message: String,
@@ -113,20 +113,20 @@ impl std::fmt::Display for Tag {
     }
 }
 
-/// A commit. What a listing tells of one is only its hash and reference; then `encoded` is empty.
+/// A commit. A listing only provides its hash and reference; then `encoded` is empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
     /// The hash.
     pub hash: Hash,
-    /// The full reference it was found under; empty for a bare commit.
+    /// The full reference that it was found by; empty for a bare commit.
     pub reference: String,
     /// Who wrote it.
     pub author: Person,
     /// Who committed it.
     pub committer: Person,
-    /// The armored signature; empty if there is none.
+    /// The armored signature; empty without one.
     pub signature: String,
-    /// What was signed: the object without its signature (SC-VER-016).
+    /// The signed payload: the object without its signature (SC-VER-016).
     pub encoded: Vec<u8>,
     /// The message.
     pub message: String,
@@ -156,7 +156,7 @@ impl Commit {
         }
     }
 
-    /// A commit of which only the hash is known.
+    /// A commit of which only hash and reference are known.
     pub(crate) fn listed(hash: Hash, reference: &str) -> Self {
         Self {
             hash,
@@ -170,7 +170,7 @@ impl Commit {
         }
     }
 
-    /// Whether more than its hash is known.
+    /// Whether the whole commit is known, not only its hash.
     pub fn is_concrete(&self) -> bool {
         !self.encoded.is_empty()
     }
@@ -192,7 +192,7 @@ impl Commit {
         }
     }
 
-    /// The first line of the message, cut to fifty characters and `...` (SC-GIT-112).
+    /// The first line of the message, truncated to fifty characters with `...` (SC-GIT-112).
     pub fn short_message(&self) -> String {
         let subject = self.message.split('\n').next().unwrap_or_default();
         match subject.char_indices().nth(50) {
@@ -268,7 +268,7 @@ impl<'a> Headers<'a> {
     }
 }
 
-/// Where the last signature block of a tag begins.
+/// The start of the last signature block of a tag.
 fn signature_start(raw: &[u8]) -> Option<usize> {
     let mut found = None;
     let mut at = 0;

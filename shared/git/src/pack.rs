@@ -1,8 +1,8 @@
-//! A pack as a server sends it: received onto the disk, checked, and read from there object by object.
+//! A pack as sent by a server: received to disk, verified, and read from there object by object.
 //!
-//! Memory holds a line of some fifty bytes for each object, and the content of one object at a time: what a file holds is
-//! read from the disk in small pieces where it is stored whole, so that a large one needs no memory. Only an object that is
-//! stored as a delta is put together in memory, together with its base, all of it claimed.
+//! Memory holds about fifty bytes per object, and the content of one object at a time. The content of a file that is
+//! stored whole is streamed from disk, so that a large file needs no memory. Only objects stored as deltas are
+//! reconstructed in memory, together with their bases, all of it claimed.
 
 mod decode;
 mod delta;
@@ -19,18 +19,18 @@ pub(crate) use receive::receive;
 
 use crate::memory::ClaimedVec;
 
-/// The base of an entry that is no delta.
+/// The base of an entry that is not a delta.
 const WHOLE: u32 = u32::MAX;
-/// The longest delta chain; Git itself makes 4,095 at most.
+/// The maximum length of a delta chain; Git itself writes at most 4,095.
 const MAX_CHAIN: u16 = 4095;
 
 /// An object in the pack.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     id: [u8; 20],
-    /// Where its compressed data begins.
+    /// Offset of its compressed data.
     offset: u64,
-    /// The size of the data: of the object, or of the delta.
+    /// The size of the inflated data: of the object, or of the delta.
     stored: u32,
     /// The size of the object.
     size: u32,
@@ -57,7 +57,7 @@ pub(crate) struct Pack {
 }
 
 impl Pack {
-    /// The number of the entry that holds an object.
+    /// The index of the entry that holds an object.
     fn position(&self, id: &ObjectId) -> Option<u32> {
         let key = |number: &u32| self.entries.get(*number as usize).map(|entry| entry.id);
         let wanted: [u8; 20] = id.as_slice().try_into().ok()?;
@@ -67,7 +67,7 @@ impl Pack {
         self.order.get(found.ok()?).copied()
     }
 
-    /// The objects, in the order of their hashes.
+    /// The objects, ordered by hash.
     #[cfg(test)]
     pub(crate) fn ids(&self) -> Vec<ObjectId> {
         let entry = |number: &u32| self.entries.get(*number as usize);
@@ -75,7 +75,7 @@ impl Pack {
         entries.map(|entry| ObjectId::Sha1(entry.id)).collect()
     }
 
-    /// The kind and the size of an object; `None` if it is not there.
+    /// The kind and the size of an object; `None` if it does not exist.
     pub(crate) fn header(&self, id: &ObjectId) -> Option<(Kind, u64)> {
         let entry = self.entries.get(self.position(id)? as usize)?;
         Some((entry.kind, u64::from(entry.size)))

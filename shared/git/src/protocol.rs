@@ -1,4 +1,4 @@
-//! One conversation with a remote: it lists references and, if wanted, fetches objects.
+//! One conversation with a remote: lists references and optionally fetches objects.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(crate) struct Conversation<'a> {
 }
 
 impl<'a> Conversation<'a> {
-    /// Connects and learns what the server can do.
+    /// Connects and reads the server's capabilities.
     pub(crate) fn begin(remote: &Remote, session: &'a Arc<Session>) -> Result<Self, Fault> {
         session.check()?;
         let claim = Arc::clone(&remote.options.claim);
@@ -40,7 +40,7 @@ impl<'a> Conversation<'a> {
         })
     }
 
-    /// Lists the references whose names begin with one of `prefixes`; a server of protocol version 2 sends no others.
+    /// Lists the references whose names begin with one of `prefixes`; a server of protocol version 2 sends only those.
     pub(crate) fn list(&mut self, prefixes: &[&str]) -> Result<References, Fault> {
         let Some(references) = &self.server.references else {
             let request = wire::list(&self.server, prefixes);
@@ -61,12 +61,12 @@ impl<'a> Conversation<'a> {
         Ok(wanted)
     }
 
-    /// Whether the server speaks protocol version 2, in which any object may be asked for.
+    /// Whether the server supports protocol version 2, in which any object can be requested.
     pub(crate) fn is_v2(&self) -> bool {
         self.server.is_v2()
     }
 
-    /// Fetches these objects and what they need into `store`, with `depth` commits of history or all of it.
+    /// Fetches these objects and their dependencies into `store`, with `depth` commits of history or all of it.
     pub(crate) fn fetch(
         mut self,
         wants: &[ObjectId],
@@ -93,13 +93,13 @@ impl<'a> Conversation<'a> {
 impl Drop for Conversation<'_> {
     fn drop(&mut self) {
         if self.is_v2() && self.session.check().is_ok() {
-            // A server over SSH waits for the next command; an error means that it has ended already.
+            // A server over SSH waits for the next command; an error means that it has already exited.
             self.channel.end();
         }
     }
 }
 
-/// What the transport met, if it met something, else what was made of the answer.
+/// The transport's fault if it recorded one, otherwise the protocol's.
 fn explained(session: &Session, fault: Fault) -> Fault {
     if let Some(fault) = session.take_fault() {
         return fault;
@@ -110,7 +110,7 @@ fn explained(session: &Session, fault: Fault) -> Fault {
     }
 }
 
-/// Whether a server's words mean that it has no such repository; the phrases are those of the well-known hosts.
+/// Whether the server's message means that the repository does not exist; the phrases are those of well-known hosts.
 pub(crate) fn says_not_found(text: &str) -> bool {
     [
         "ERROR: Repository not found.",

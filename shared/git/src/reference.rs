@@ -1,9 +1,9 @@
-//! Which commit of a repository is wanted.
+//! The reference that selects a commit of a repository.
 
-/// The branch when nothing is named (RT-GIT-001).
+/// The default branch (RT-GIT-001).
 pub const DEFAULT_BRANCH: &str = "master";
 
-/// What `spec.ref` names. Several may be set; [`Reference::strategy`] tells which wins.
+/// The fields of `spec.ref`. Several may be set; [`Reference::strategy`] decides which one counts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Reference {
     /// A branch, without `refs/heads/`.
@@ -18,10 +18,10 @@ pub struct Reference {
     pub commit: Option<String>,
 }
 
-/// How the commit is found.
+/// How a commit is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Strategy<'a> {
-    /// This commit; with a branch it must be in the branch's history, and the revision is labelled by branch or name.
+    /// This commit; with a branch it must be in the branch's history. The revision is labelled by branch or name.
     Commit {
         /// The commit's hash.
         hash: &'a str,
@@ -41,7 +41,8 @@ pub enum Strategy<'a> {
 }
 
 impl Reference {
-    /// The first that is set of commit, name, tag, semver, branch; else the branch `master` (SC-GIT-040, SC-GIT-041).
+    /// The first of commit, name, tag, semver and branch that is set; otherwise the branch `master` (SC-GIT-040,
+    /// SC-GIT-041).
     pub fn strategy(&self) -> Strategy<'_> {
         fn set(field: Option<&String>) -> Option<&str> {
             field.map(String::as_str).filter(|text| !text.is_empty())

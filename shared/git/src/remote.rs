@@ -1,4 +1,4 @@
-//! A remote repository and what can be asked of it.
+//! A remote repository and its operations.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -18,33 +18,33 @@ use crate::session::{self, Limits};
 use crate::snapshot::Snapshot;
 use crate::url::GitUrl;
 
-/// The algorithms of SSH (`--ssh-kex-algos`, `--ssh-hostkey-algos`); empty lists take the defaults (RT-GIT-014).
+/// SSH algorithms (`--ssh-kex-algos`, `--ssh-hostkey-algos`); empty lists mean the defaults (RT-GIT-014).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SshAlgorithms {
-    /// Key exchange, best first. Unknown names are passed over.
+    /// Key exchange algorithms, best first. Unknown names are ignored.
     pub kex: Vec<String>,
-    /// Host keys, best first.
+    /// Host key algorithms, best first.
     pub host_key: Vec<String>,
 }
 
-/// How to reach a remote, beyond its address and credentials.
+/// Connection settings of a remote other than its address and credentials.
 #[derive(Debug, Clone)]
 pub struct RemoteOptions {
-    /// How connections leave; also those of SSH (SC-GIT-127).
+    /// Proxy for all connections, including SSH (SC-GIT-127).
     pub proxy: flux_http::Proxy,
     /// Algorithms of SSH.
     pub ssh: SshAlgorithms,
     /// Allows credentials over plain HTTP (SC-GIT-120).
     pub credentials_over_http: bool,
-    /// Bound of making one connection, within the operation's own.
+    /// Timeout of one connection attempt, within that of the operation.
     pub connect_timeout: Duration,
     /// `User-Agent` of HTTP.
     pub user_agent: String,
-    /// What a repository may bring.
+    /// Limits on the repository.
     pub limits: Limits,
-    /// Where fetched objects are kept meanwhile; the system's folder for temporary files if unset.
+    /// Parent folder of fetched objects; the system's temporary folder if unset.
     pub temporary_folder: Option<PathBuf>,
-    /// Through which memory is taken for what a repository holds.
+    /// The claim for memory that grows with the repository.
     pub claim: Arc<Claim>,
 }
 
@@ -71,25 +71,25 @@ pub struct Remote {
     pub(crate) options: RemoteOptions,
 }
 
-/// What a fetch is to bring.
+/// What to fetch.
 #[derive(Debug, Clone, Default)]
 pub struct FetchOptions {
-    /// The revision that is known already (in either form, SC-GIT-061); if the remote still has it, nothing is fetched.
+    /// The last observed revision (in either form, SC-GIT-061); if the remote still has it, nothing is fetched.
     pub last_observed: Option<String>,
-    /// Prefixes of the paths wanted, without `./`; all if empty (SC-GIT-073).
+    /// Prefixes of the wanted paths, without `./`; all if empty (SC-GIT-073).
     pub sparse: Vec<String>,
-    /// Whether submodules are fetched too (SC-GIT-071); not together with `sparse` (SC-GIT-075).
+    /// Whether to fetch submodules (SC-GIT-071); not combined with `sparse` (SC-GIT-075).
     pub submodules: bool,
 }
 
-/// What a fetch found.
+/// The result of a fetch.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Fetched {
-    /// The remote still has the revision that was known; nothing was fetched. Only hash and reference of the commit are known
-    /// (SC-GIT-060).
+    /// The remote still has the last observed revision; nothing was fetched. Only hash and reference of the commit are
+    /// known (SC-GIT-060).
     Unchanged(Box<crate::Commit>),
-    /// The remote has no commit yet (SC-GIT-027, RT-GIT-008); only a branch may be missing like this.
+    /// The remote has no commit yet (SC-GIT-027, RT-GIT-008); only for branches.
     Empty,
     /// The commit and its files.
     Snapshot(Box<Snapshot>),
@@ -100,7 +100,7 @@ pub enum Fetched {
 pub struct RemoteReference {
     /// The full name.
     pub name: String,
-    /// What it points to: the tag object of an annotated tag.
+    /// The object it points to: the tag object of an annotated tag.
     pub hash: Hash,
     /// The commit that an annotated tag points to.
     pub peeled: Option<Hash>,
@@ -118,7 +118,7 @@ impl From<Listed> for RemoteReference {
 }
 
 impl Remote {
-    /// Checks that the credentials may go where they are to go (RT-GIT-010, RT-GIT-011). Nothing is sent yet.
+    /// Checks that the credentials may be sent to this address (RT-GIT-010, RT-GIT-011). Sends nothing.
     pub fn new(url: GitUrl, auth: AuthOptions, options: RemoteOptions) -> Result<Self, Error> {
         auth.check(&url, options.credentials_over_http)?;
         Ok(Self { url, auth, options })
@@ -131,7 +131,7 @@ impl Remote {
 
     /// Lists the references whose names begin with one of `prefixes` (all if empty), within `timeout`.
     ///
-    /// Dropping the future gives the work up.
+    /// Dropping the future cancels the work.
     pub async fn list(
         &self,
         prefixes: &[&str],
@@ -146,7 +146,7 @@ impl Remote {
             let listed =
                 Conversation::begin(&remote, session).and_then(|mut talk| talk.list(&prefixes));
             let listed = listed.map_err(&fail)?;
-            // They are there twice until the list is handed over.
+            // They exist twice until the list is returned.
             let bytes = listed.len() * 2 * size_of::<RemoteReference>();
             let _copy = Portion::take(&remote.options.claim, "references", bytes).map_err(fail)?;
             Ok(listed.iter().cloned().map(RemoteReference::from).collect())
@@ -154,9 +154,9 @@ impl Remote {
         .await
     }
 
-    /// Fetches the commit that `reference` names, within `timeout` (SC-GIT-029).
+    /// Fetches the commit that `reference` selects, within `timeout` (SC-GIT-029).
     ///
-    /// Dropping the future gives the work up.
+    /// Dropping the future cancels the work.
     pub async fn fetch(
         &self,
         reference: &Reference,
@@ -177,12 +177,12 @@ impl Remote {
         .await
     }
 
-    /// What the server gets to know, and no message may show.
+    /// What is sent to the server, and must not appear in a message.
     pub(crate) fn sent(&self) -> Sent {
         Sent::new(&self.url, &self.auth)
     }
 
-    /// Puts a fault into the words of the phase it happened in.
+    /// Wraps a fault in the error of the phase in which it occurred.
     pub(crate) fn failing(&self, phase: Phase) -> impl Fn(Fault) -> Error + use<> {
         let url = self.url.to_string();
         let sent = self.sent();
@@ -207,7 +207,7 @@ impl Remote {
     }
 }
 
-/// Which step a fault belongs to.
+/// The phase in which a fault occurred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     List,
@@ -223,7 +223,7 @@ impl fmt::Debug for Remote {
     }
 }
 
-/// A remote that shares this one's settings, for a submodule.
+/// A remote with this one's settings, for a submodule.
 pub(crate) fn sibling(parent: &Remote, url: GitUrl) -> Remote {
     use crate::url::Transport;
     let same_host = url.host().eq_ignore_ascii_case(parent.url.host())
@@ -238,7 +238,7 @@ pub(crate) fn sibling(parent: &Remote, url: GitUrl) -> Remote {
             "git".clone_into(&mut auth.username);
         }
     } else if !same_host {
-        // Another host must not learn this one's credentials.
+        // Another host must not receive this one's credentials.
         url.user()
             .unwrap_or_default()
             .clone_into(&mut auth.username);

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-/// The hash of a commit or tag, as hexadecimal text.
+/// The hash of a commit or tag, in hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Hash(String);
 
 impl Hash {
-    /// Takes the text as it is.
+    /// A hash with this text, which is not validated.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
@@ -21,7 +21,7 @@ impl Hash {
         }
     }
 
-    /// `<algorithm>:<hash>`, or nothing for an empty hash.
+    /// `<algorithm>:<hash>`, or an empty text for an empty hash.
     pub fn digest(&self) -> String {
         if self.0.is_empty() {
             String::new()
@@ -42,7 +42,7 @@ impl fmt::Display for Hash {
     }
 }
 
-/// Splits a revision into the branch, tag or reference it names, if any, and its hash. Takes the present form
+/// Splits a revision into its branch, tag or reference, if any, and its hash. Accepts the current form
 /// (`main@sha1:<hex>`, `sha1:<hex>`) and the old one (`main/<hex>`, `HEAD/<hex>`, RT-ART-023).
 pub fn split_revision(revision: &str) -> (Option<&str>, Hash) {
     let name = match (revision.rfind('@'), revision.rfind('/')) {
@@ -58,7 +58,7 @@ pub fn split_revision(revision: &str) -> (Option<&str>, Hash) {
     (name.filter(|name| !name.is_empty()), Hash::new(hash))
 }
 
-/// Gives a revision its present form (SC-GIT-061).
+/// Converts a revision to the current form (SC-GIT-061).
 pub fn transform_revision(revision: &str) -> String {
     if revision.is_empty() || revision.contains(':') {
         return revision.to_owned();

@@ -1,4 +1,4 @@
-//! One operation on a thread of its own: its deadline, its end when nobody waits any more, and what its transport met.
+//! One blocking operation: deadline, cancellation on drop, first transport error.
 
 use std::future::Future;
 use std::io;
@@ -10,19 +10,19 @@ use tokio::sync::watch;
 
 use crate::error::{Error, Fault};
 
-/// Bounds of what a repository may bring.
+/// Limits on a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes received from the remote in one operation, submodules included.
     pub received: u64,
     /// Bytes of one object when unpacked.
     pub object: usize,
-    /// Files and folders in one work tree, submodules included; those that a sparse checkout passes over count too.
+    /// Files and folders in one work tree, submodules included; entries excluded by a sparse checkout count, too.
     pub entries: usize,
 }
 
 impl Default for Limits {
-    /// Sixteen GiB, one GiB, five million: beyond what hosts accept, below what ends a controller.
+    /// 16 GiB, 1 GiB and five million: more than hosts accept, less than a controller can handle.
     fn default() -> Self {
         Self {
             received: 16 << 30,
@@ -32,7 +32,7 @@ impl Default for Limits {
     }
 }
 
-/// What the blocking side of an operation shares with the async side.
+/// The state shared by the blocking and the async side of an operation.
 #[derive(Debug)]
 pub(crate) struct Session {
     runtime: tokio::runtime::Handle,
@@ -40,13 +40,13 @@ pub(crate) struct Session {
     cancelled: watch::Receiver<bool>,
     fault: Mutex<Option<Fault>>,
     received: AtomicU64,
-    /// Files and folders met so far.
+    /// The number of files and folders visited.
     visited: AtomicU64,
     pub(crate) limits: Limits,
 }
 
 impl Session {
-    /// A session that nothing ends.
+    /// A session without deadline or cancellation.
     #[cfg(test)]
     pub(crate) fn detached(runtime: tokio::runtime::Handle, limits: Limits) -> Self {
         Self {
@@ -60,7 +60,7 @@ impl Session {
         }
     }
 
-    /// Waits for a future on the blocking thread; ends early when the operation is given up.
+    /// Waits for a future on the blocking thread; returns early when the operation is cancelled.
     pub(crate) fn block_on<F: Future>(&self, future: F) -> Result<F::Output, Fault> {
         let mut cancelled = self.cancelled.clone();
         self.runtime.block_on(async {
@@ -72,12 +72,12 @@ impl Session {
         })
     }
 
-    /// The flag that is set when the operation is given up.
+    /// The flag that is set when the operation is cancelled.
     pub(crate) fn stop_flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.interrupt)
     }
 
-    /// Ends the work when the operation is given up.
+    /// Fails once the operation is cancelled.
     pub(crate) fn check(&self) -> Result<(), Fault> {
         if self.interrupt.load(Ordering::Relaxed) {
             Err(Fault::Cancelled)
@@ -86,7 +86,7 @@ impl Session {
         }
     }
 
-    /// Remembers what the transport met, since an error of reading says less; the first wins.
+    /// Records a transport error, since the resulting read error is less specific; the first one is kept.
     pub(crate) fn fail(&self, fault: Fault) -> io::Error {
         let text = fault.to_string();
         self.fault
@@ -96,7 +96,7 @@ impl Session {
         io::Error::other(text)
     }
 
-    /// What the transport met, if anything.
+    /// The recorded transport error, if any.
     pub(crate) fn take_fault(&self) -> Option<Fault> {
         self.fault
             .lock()
@@ -118,7 +118,7 @@ impl Session {
         }
     }
 
-    /// Counts a file or folder against the limit, and ends the work when the operation is given up.
+    /// Counts a file or folder against the limit, and fails once the operation is cancelled.
     pub(crate) fn visit(&self) -> Result<(), Fault> {
         self.check()?;
         let limit = self.limits.entries as u64;
@@ -137,21 +137,21 @@ impl Session {
     }
 }
 
-/// Gives the work up when the future that waits for it is dropped.
-struct GiveUp {
+/// Cancels the work when the future that waits for it is dropped.
+struct CancelOnDrop {
     interrupt: Arc<AtomicBool>,
     cancel: watch::Sender<bool>,
 }
 
-impl Drop for GiveUp {
+impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         self.interrupt.store(true, Ordering::Relaxed);
         let _ = self.cancel.send(true);
     }
 }
 
-/// Runs blocking work within `timeout`. When the time is over or the future is dropped, the work is interrupted and ends
-/// soon on its own thread; nothing waits for it.
+/// Runs blocking work within `timeout`. On timeout, or when the future is dropped, the work is interrupted and ends
+/// soon on its own thread, without being awaited.
 pub(crate) async fn run<T, W>(
     timeout: Duration,
     limits: Limits,
@@ -173,7 +173,7 @@ where
         visited: AtomicU64::new(0),
         limits,
     });
-    let give_up = GiveUp { interrupt, cancel };
+    let give_up = CancelOnDrop { interrupt, cancel };
     let worker = tokio::task::spawn_blocking(move || work(&session));
     let outcome = tokio::time::timeout(timeout, worker).await;
     drop(give_up);

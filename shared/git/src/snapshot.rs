@@ -1,4 +1,4 @@
-//! A fetched commit and its files, read from the packs without a checkout.
+//! A fetched commit and its files, read from packs without a checkout.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,16 +18,16 @@ use crate::store::{Objects, Store};
 use crate::submodules;
 use crate::tree_path::{is_modules_file, refusal};
 
-/// How deep folders may be nested.
+/// The maximum nesting of folders.
 const MAX_DEPTH: usize = 1000;
-/// How many bytes a path may have, as Linux has it.
+/// The maximum length of a path in bytes, as on Linux.
 const MAX_PATH: usize = 4096;
-/// How many bytes the target of a symbolic link may have, likewise.
+/// The maximum length of a symbolic link's target in bytes, as on Linux.
 const MAX_TARGET: u64 = 4096;
-/// How much of a path that is too long an error shows.
+/// The number of bytes that an error quotes of a path that is too long.
 const SHOWN_PATH: usize = 100;
 
-/// What an entry of the work tree is.
+/// The kind of an entry of the work tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {
     /// An ordinary file.
@@ -50,12 +50,12 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The path from the repository's root, with slashes, byte for byte: Git's names need not be UTF-8.
+    /// The path from the repository's root, with slashes, as bytes: names in Git need not be UTF-8.
     pub fn path(&self) -> &[u8] {
         &self.path
     }
 
-    /// What it is.
+    /// The kind of the entry.
     pub fn kind(&self) -> EntryKind {
         self.kind
     }
@@ -65,7 +65,8 @@ impl Entry {
     }
 }
 
-/// A fetched commit and its files. The packs lie in a temporary folder that goes when the snapshot and its readers do.
+/// A fetched commit and its files. The packs are in a temporary folder that is removed once the snapshot and its
+/// readers are dropped.
 pub struct Snapshot {
     commit: Commit,
     layers: Arc<Vec<Store>>,
@@ -125,22 +126,22 @@ impl Snapshot {
         &self.commit
     }
 
-    /// The files, by path in byte order. Folders are implied.
+    /// The files, ordered by the bytes of their paths. Folders are implied.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// Bytes that the remote sent for it.
+    /// The number of bytes received for it.
     pub fn received_bytes(&self) -> u64 {
         self.received
     }
 
-    /// A reader of the files' contents. It works on the disk, so that a blocking thread is its place.
+    /// A reader of file contents. It reads from disk, so use it on a blocking thread.
     pub fn reader(&self) -> Result<Reader, Error> {
         self.reader_until(None)
     }
 
-    /// A reader whose work ends with an error soon after `stop` is set.
+    /// A reader that fails soon after `stop` is set.
     pub fn reader_until(&self, stop: Option<&Arc<AtomicBool>>) -> Result<Reader, Error> {
         let open = |store: &Store| store.objects_until(stop.cloned());
         let objects = self.layers.iter().map(open).collect::<Result<_, _>>();
@@ -155,7 +156,7 @@ impl Snapshot {
         })
     }
 
-    /// Whether a path names a file or folder, links on the way to it followed inside the tree and `..` clamped at its root
+    /// Whether a path is a file or folder, with links in it followed inside the tree and `..` clamped at its root
     /// (SC-GIT-074).
     pub fn exists(&self, path: &str) -> Result<bool, Error> {
         let Some(resolved) = self.resolve(path.as_bytes())? else {
@@ -164,7 +165,7 @@ impl Snapshot {
         Ok(resolved.is_empty() || self.find(&resolved).is_some() || self.is_folder(&resolved))
     }
 
-    /// The entry at exactly this path.
+    /// The entry at this path, links not followed.
     pub fn find(&self, path: impl AsRef<[u8]>) -> Option<&Entry> {
         let by_path = |entry: &Entry| (*entry.path).cmp(path.as_ref());
         let found = self.entries.binary_search_by(by_path).ok()?;
@@ -179,7 +180,7 @@ impl Snapshot {
             .is_some_and(|entry| entry.path.starts_with(&prefix))
     }
 
-    /// The path with links followed; `None` when they lead nowhere or in circles.
+    /// The path with links followed; `None` if they are broken or form a loop.
     fn resolve(&self, path: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         let parts = |path: &[u8]| -> Vec<Vec<u8>> {
             let parts = path.split(|byte| *byte == b'/').rev();
@@ -218,7 +219,7 @@ impl Snapshot {
     }
 }
 
-/// Reads the contents of a snapshot's files.
+/// Reads the contents of files in a snapshot.
 pub struct Reader {
     objects: Vec<Objects>,
     claim: Arc<Claim>,
@@ -226,7 +227,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// The content of a file, or a link's target, in memory. A submodule's is empty.
+    /// The content of a file, or a link's target, in memory. Empty for a submodule.
     pub fn read(&self, entry: &Entry) -> Result<Arc<Content>, Error> {
         if entry.kind == EntryKind::Submodule {
             return Content::empty(&self.claim).map_err(|source| Error::Object {
@@ -237,8 +238,8 @@ impl Reader {
         self.objects_of(entry)?.read(&entry.id, Kind::Blob)
     }
 
-    /// The content of a file, or a link's target, to be read in pieces: a large file takes no memory, except where the pack
-    /// holds it as a delta.
+    /// The content of a file, or a link's target, as a stream: a large file takes no memory, unless the pack stores it
+    /// as a delta.
     pub fn open(&self, entry: &Entry) -> Result<Stream, Error> {
         if entry.kind == EntryKind::Submodule {
             return self.read(entry).map(Stream::of);
@@ -246,7 +247,7 @@ impl Reader {
         self.objects_of(entry)?.open(&entry.id)
     }
 
-    /// The size of a file's content, without reading it.
+    /// The size of a file's content in bytes, without reading it.
     pub fn size(&self, entry: &Entry) -> Result<u64, Error> {
         if entry.kind == EntryKind::Submodule {
             Ok(0)
@@ -273,19 +274,19 @@ pub(crate) struct Walk<'a> {
     pub(crate) entries: &'a mut ClaimedVec<Entry>,
 }
 
-/// A folder whose entries are to be read.
+/// A folder whose entries are still to be read.
 struct Folder {
-    /// Empty, or ending with a slash.
+    /// Empty, or ends with a slash.
     path: Box<[u8]>,
     tree: ObjectId,
     depth: usize,
 }
 
 impl Walk<'_> {
-    /// Adds the files below `tree`, which lies at `prefix` (empty, or ending with a slash), of the given layer.
+    /// Adds the files below `tree`, located at `prefix` (empty, or ends with a slash), of the given layer.
     ///
-    /// Trees may share others, so that a small repository has more files than any disk: it is what the walk makes and meets
-    /// that counts, not what was received.
+    /// Trees can share subtrees, so that a small repository can have more files than fit on any disk: limits therefore
+    /// count visited entries, not received data.
     pub(crate) fn tree(
         &mut self,
         layers: &[Store],
@@ -326,7 +327,7 @@ impl Walk<'_> {
             what: format!("tree {}", folder.tree),
             source,
         };
-        // A name is held by less than what it takes in the tree.
+        // A parsed name takes less memory than its entry in the tree.
         let _names = Portion::take(self.claim, "folders", raw.len()).map_err(failed)?;
         let mut names: Vec<&[u8]> = Vec::new();
         for entry in TreeRefIter::from_bytes(raw, gix::hash::Kind::Sha1) {
@@ -387,7 +388,7 @@ impl Walk<'_> {
         }
     }
 
-    /// The paths that begin with one of the prefixes, letter by letter, as upstream's library does.
+    /// Whether a path begins with one of the prefixes, compared textually as in upstream's library.
     fn wanted(&self, path: &[u8]) -> bool {
         let begins = |prefix: &String| path.starts_with(prefix.as_bytes());
         self.sparse.is_empty() || self.sparse.iter().any(begins)

@@ -3,20 +3,20 @@
 use flux_http::Secret;
 use russh::keys::{PrivateKey, decode_secret_key};
 
-/// The largest key file that is read.
+/// The maximum size of a key file in bytes.
 const MAX_KEY: usize = 64 * 1024;
 
-/// Why a private key cannot be used. Texts name the defect, never the key.
+/// Why a private key is unusable. Texts describe the defect, never the key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SshKeyError {
-    /// It is encrypted and there is no passphrase.
+    /// It is encrypted and no passphrase was given.
     #[error("ssh: this private key is passphrase protected")]
     PassphraseRequired,
-    /// It is encrypted and the passphrase does not open it.
+    /// It is encrypted with another passphrase.
     #[error("ssh: the passphrase does not decrypt the private key")]
     WrongPassphrase,
-    /// It is no key, or of a kind that is not supported.
+    /// It is not a key, or of an unsupported kind.
     #[error("ssh: no usable private key found: {0}")]
     Unreadable(String),
 }
@@ -26,7 +26,7 @@ pub fn needs_passphrase(identity: &Secret) -> bool {
     parse(identity, None) == Err(SshKeyError::PassphraseRequired)
 }
 
-/// Reads a private key in OpenSSH, PKCS#1, PKCS#8 or SEC1 form (SC-GIT-126).
+/// Parses a private key in OpenSSH, PKCS#1, PKCS#8 or SEC1 format (SC-GIT-126).
 pub(crate) fn parse(
     identity: &Secret,
     passphrase: Option<&Secret>,
@@ -40,7 +40,7 @@ pub(crate) fn parse(
     let passphrase = passphrase
         .filter(|passphrase| !passphrase.is_empty())
         .map(Secret::expose_text);
-    // Whether the text is an encrypted key does not depend on the passphrase; an unencrypted key ignores one.
+    // Whether the key is encrypted does not depend on the passphrase; it is ignored for an unencrypted key.
     match decode_secret_key(&text, None) {
         Ok(key) => Ok(key),
         Err(error) if is_encrypted(&text, &error) => match passphrase {
@@ -58,7 +58,7 @@ fn is_encrypted(text: &str, error: &russh::keys::Error) -> bool {
         || text.contains("Proc-Type: 4,ENCRYPTED")
 }
 
-/// The defect without any of the key's text.
+/// The defect, without any text of the key.
 fn describe(error: &russh::keys::Error) -> String {
     use russh::keys::Error;
     match error {
@@ -78,7 +78,7 @@ mod tests {
 
     // SC-GIT-126
     #[test]
-    fn errors_hold_nothing_of_the_key() {
+    fn errors_do_not_quote_the_key() {
         let good = SshKey::ed25519().private();
         let encrypted = SshKey::generate(&["-t", "ed25519"], "S3CRET").private();
         let line = |key: &str| key.lines().nth(2).unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! Fetched objects on disk, without a work tree or references.
+//! Fetched objects on disk, without work tree and references.
 
 use std::cell::RefCell;
 use std::fs::OpenOptions;
@@ -18,9 +18,9 @@ use crate::pack::{self, Content, Decoder, Pack, Stream};
 use crate::revision::Hash;
 use crate::session::Session;
 
-/// The most bytes that a commit or tag may have: they are kept whole, as their signatures are checked.
+/// The maximum size of a commit or tag in bytes: they are kept in memory to verify their signatures.
 const MAX_COMMIT: u64 = 8 << 20;
-/// The most bytes that a tree may have; some 300,000 entries with short names.
+/// The maximum size of a tree in bytes; about 300,000 entries with short names.
 const MAX_TREE: u64 = 64 << 20;
 
 /// A folder with a pack; removed when dropped.
@@ -31,15 +31,15 @@ pub(crate) struct Store {
     pack: OnceLock<Arc<Pack>>,
 }
 
-/// A handle that reads objects; cheap to make, one per thread.
+/// A handle that reads objects; cheap to create, one per thread.
 pub(crate) struct Objects {
     pack: Arc<Pack>,
     decoder: RefCell<Decoder>,
 }
 
 impl Store {
-    /// Makes an empty store below `parent`, or below the system's folder for temporary files. Objects have at most `limit`
-    /// bytes; what is held of them in memory is taken through `claim`.
+    /// Creates an empty store below `parent`, or below the system's temporary folder. Objects have at most `limit`
+    /// bytes; their content in memory is taken from `claim`.
     pub(crate) fn create(
         parent: Option<&Path>,
         limit: usize,
@@ -59,7 +59,7 @@ impl Store {
         })
     }
 
-    /// Receives the pack. A store has one.
+    /// Receives the pack; a store has a single one.
     pub(crate) fn receive(&self, input: &mut dyn Read, session: &Session) -> Result<(), Fault> {
         let file = OpenOptions::new()
             .read(true)
@@ -68,16 +68,16 @@ impl Store {
             .open(self.folder.path().join("pack"))
             .map_err(|error| Fault::Storage(error.to_string()))?;
         let pack = pack::receive(input, file, self.limit, session, &self.claim)?;
-        let _ = self.pack.set(Arc::new(pack)); // a second file cannot be made anew
+        let _ = self.pack.set(Arc::new(pack)); // a store has a single pack
         Ok(())
     }
 
-    /// Opens what was fetched.
+    /// Opens the fetched objects.
     pub(crate) fn objects(&self) -> Result<Objects, Fault> {
         self.objects_until(None)
     }
 
-    /// Opens what was fetched, to be read until `stop` is set.
+    /// Opens the fetched objects; reading fails once `stop` is set.
     pub(crate) fn objects_until(&self, stop: Option<Arc<AtomicBool>>) -> Result<Objects, Fault> {
         let pack = self.pack.get().ok_or(Fault::ObjectNotFound)?;
         Ok(Objects {
@@ -88,12 +88,12 @@ impl Store {
 }
 
 impl Objects {
-    /// The kind of an object; `None` if it is not there.
+    /// The kind of an object; `None` if it does not exist.
     pub(crate) fn kind(&self, id: &ObjectId) -> Option<Kind> {
         self.pack.header(id).map(|(kind, _)| kind)
     }
 
-    /// The content of an object of a kind.
+    /// The content of an object of the given kind.
     pub(crate) fn read(&self, id: &ObjectId, kind: Kind) -> Result<Arc<Content>, Error> {
         let failed = |source| Error::Object {
             what: format!("{kind} {id}"),
@@ -106,7 +106,7 @@ impl Objects {
             .map_err(failed)
     }
 
-    /// The content of a file, read in pieces.
+    /// The content of a file as a stream.
     pub(crate) fn open(&self, id: &ObjectId) -> Result<Stream, Error> {
         let failed = |source| Error::Object {
             what: format!("{} {id}", Kind::Blob),
@@ -119,7 +119,7 @@ impl Objects {
             .map_err(failed)
     }
 
-    /// Checks kind and size of an object before it is read.
+    /// Checks kind and size of an object before reading it.
     fn expect(&self, id: &ObjectId, kind: Kind) -> Result<(), Fault> {
         let (found, size) = self.pack.header(id).ok_or(Fault::ObjectNotFound)?;
         if found != kind {
@@ -145,7 +145,7 @@ impl Objects {
         })
     }
 
-    /// A commit, and the tree it records.
+    /// A commit, and its tree.
     pub(crate) fn commit(
         &self,
         id: &ObjectId,

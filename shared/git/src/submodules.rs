@@ -1,4 +1,4 @@
-//! Submodules, recursively (SC-GIT-071).
+//! Fetches submodules recursively (SC-GIT-071).
 
 use std::collections::BTreeMap;
 
@@ -13,11 +13,11 @@ use crate::store::Store;
 use crate::tree_path::refusal;
 use crate::url::{GitUrl, Transport};
 
-/// How deep submodules may nest; deeper ones stay empty folders.
+/// The maximum nesting of submodules; deeper ones stay empty folders.
 const MAX_RECURSION: usize = 10;
-/// How many submodules are fetched for one commit.
+/// The maximum number of submodules of one commit.
 const MAX_SUBMODULES: usize = 1000;
-/// The largest `.gitmodules`.
+/// The maximum size of a `.gitmodules` file in bytes.
 const MAX_MODULES_FILE: u64 = 4 << 20;
 const MODULES_FILE: &str = ".gitmodules";
 
@@ -33,12 +33,12 @@ pub(crate) struct Module {
 struct Level {
     remote: Remote,
     layer: usize,
-    /// Where its work tree lies: empty, or ending with a slash.
+    /// Location of its work tree: empty, or ends with a slash.
     prefix: String,
     depth: usize,
 }
 
-/// Fetches the submodules of the first layer and theirs, and replaces their entries by their files.
+/// Fetches the submodules of the first layer recursively, and replaces their entries by their files.
 pub(crate) fn fetch(
     remote: &Remote,
     session: &SharedSession,
@@ -112,7 +112,7 @@ pub(crate) fn fetch(
     Ok(())
 }
 
-/// SSH needs a key, which only a remote over SSH has.
+/// SSH requires a key, which only a remote over SSH has.
 fn check_transport(parent: &Remote, child: &Remote) -> Result<(), Error> {
     if child.url.transport() == Transport::Ssh && parent.auth.identity.is_empty() {
         return Err(Error::Clone {
@@ -147,7 +147,7 @@ fn fetch_one(
     Ok((store, tree))
 }
 
-/// The submodules that a level's `.gitmodules` names, in order.
+/// The submodules listed in a level's `.gitmodules`, in order.
 fn modules(level: &Level, layers: &[Store], entries: &[Entry]) -> Result<Vec<Module>, Error> {
     let path = format!("{}{MODULES_FILE}", level.prefix);
     let Some(entry) = entries.iter().find(|entry| entry.path() == path.as_bytes()) else {
@@ -171,7 +171,7 @@ fn modules(level: &Level, layers: &[Store], entries: &[Entry]) -> Result<Vec<Mod
     parse(&String::from_utf8_lossy(&raw))
 }
 
-/// Parses `.gitmodules`. Entries without path are none; a later value wins.
+/// Parses `.gitmodules`. Entries without path are ignored; the last value of a key counts.
 pub(crate) fn parse(text: &str) -> Result<Vec<Module>, Error> {
     let file =
         gix::config::File::try_from(text).map_err(|error| Error::Modules(error.to_string()))?;
@@ -219,7 +219,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Module>, Error> {
                 module.name
             )));
         }
-        // Local paths are refused by the join with the parent's URL; this names the submodule.
+        // Joining a local path with the parent's URL would fail as well; this error names the submodule.
         if module.url.starts_with('/')
             || GitUrl::parse(&module.url).is_err() && module.url.contains("://")
         {
@@ -267,7 +267,7 @@ mod tests {
     #[case("[submodule \"a\"]\npath=a\nurl=file:///etc\n")]
     #[case("[submodule \"a\"]\npath=a\n")]
     #[case("[submodule \"a\"\n")]
-    fn modules_that_would_do_harm(#[case] text: &str) {
+    fn harmful_gitmodules_are_refused(#[case] text: &str) {
         assert!(matches!(parse(text), Err(Error::Modules(_))));
     }
 }

@@ -1,4 +1,4 @@
-//! Ways to a repository.
+//! Transports to a repository.
 
 mod algorithms;
 mod http;
@@ -14,19 +14,19 @@ use crate::remote::Remote;
 use crate::session::Session;
 use crate::url::Transport as Kind;
 
-/// A connection to a remote's `git-upload-pack`, as messages and the answers to them.
+/// A connection to a remote's `git-upload-pack`, as messages and responses.
 pub(crate) trait Channel {
-    /// What the server says first.
+    /// The server's first message.
     fn greeting(&mut self) -> Result<Box<dyn Read + '_>, Fault>;
 
-    /// Sends a message of the protocol (of version 2 or an older one), and gives the answer.
+    /// Sends a message of the protocol (version 2 or older), and returns the response.
     fn request(&mut self, message: &[u8], is_v2: bool) -> Result<Box<dyn Read + '_>, Fault>;
 
-    /// Says that no message follows.
+    /// Signals that no message follows.
     fn end(&mut self);
 }
 
-/// A channel for one conversation with the remote.
+/// Opens a channel for one conversation with the remote.
 pub(crate) fn connect(remote: &Remote, session: &Arc<Session>) -> Result<Box<dyn Channel>, Fault> {
     match remote.url.transport() {
         Kind::Http | Kind::Https => http::connect(remote, session),

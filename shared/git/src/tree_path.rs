@@ -1,7 +1,7 @@
-//! Names that a repository must not bring (SC-GIT-077).
+//! Names that a repository must not contain (SC-GIT-077).
 
-/// Why a file's name is refused, if it is: control characters, `.` and `..`, and whatever some file system takes for `.git`.
-/// A name need not be UTF-8: what is not goes for no character that matters here.
+/// Why a file name is rejected, or `None`: control characters, `.` and `..`, and everything that some file system
+/// treats as `.git`. A name need not be UTF-8: invalid bytes are not relevant here.
 pub(crate) fn refusal(name: &[u8]) -> Option<&'static str> {
     if name.is_empty() {
         return Some("empty name");
@@ -23,8 +23,8 @@ pub(crate) fn refusal(name: &[u8]) -> Option<&'static str> {
     None
 }
 
-/// `.git` as file systems read it that ignore case (all), certain invisible characters (HFS+), or trailing dots, spaces and
-/// streams, and that know it as `git~1` (NTFS).
+/// Whether a file system treats the name as `.git`: by ignoring case (all), certain invisible characters (HFS+), or
+/// trailing dots, spaces and streams, or as the short name `git~1` (NTFS).
 fn is_git_folder(name: &[u8]) -> bool {
     let visible: String = String::from_utf8_lossy(name)
         .chars()
@@ -47,7 +47,7 @@ fn is_ignored_by_hfs(c: char) -> bool {
     matches!(c, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}')
 }
 
-/// Whether a name is `.gitmodules` to some file system.
+/// Whether some file system treats the name as `.gitmodules`.
 pub(crate) fn is_modules_file(name: &[u8]) -> bool {
     let visible: String = String::from_utf8_lossy(name)
         .chars()

@@ -4,7 +4,7 @@ use std::fmt;
 
 use flux_http::Secret;
 
-/// How a repository is reached.
+/// The transport of a repository address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Transport {
     /// Smart HTTP without TLS.
@@ -25,7 +25,7 @@ impl fmt::Display for Transport {
     }
 }
 
-/// The longest URL that is accepted.
+/// The maximum length of a URL in bytes.
 const MAX_URL: usize = 4096;
 
 /// A parsed repository address. `Debug` and `Display` mask the password and the values of a query.
@@ -37,36 +37,36 @@ pub struct GitUrl {
     host: String,
     port: Option<u16>,
     path: String,
-    /// Written as `user@host:path`: the path is relative to the log-in folder.
+    /// Whether it was written as `user@host:path`: the path is relative to the login folder.
     scp_like: bool,
 }
 
-/// Why an address is not that of a repository that can be reached.
+/// Why an address cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UrlError {
-    /// It does not parse.
+    /// It is not a valid URL.
     #[error("invalid URL: {0}")]
     Malformed(#[from] url::ParseError),
-    /// It parses, but names no host.
+    /// It has no host.
     #[error("invalid URL: no host")]
     NoHost,
-    /// The scheme is none of `http`, `https` and `ssh`.
+    /// The scheme is not `http`, `https` or `ssh`.
     #[error("unsupported scheme '{0}': expected one of http, https, ssh")]
     Scheme(String),
-    /// It is longer than can be meant seriously.
+    /// It exceeds the maximum length.
     #[error("URL is longer than {MAX_URL} characters")]
     TooLong,
-    /// It holds a control character.
+    /// It contains a control character.
     #[error("invalid URL: control character")]
     ControlCharacter,
-    /// A host or user that SSH or a shell would take for an option.
+    /// SSH or a shell would interpret the host or user as an option.
     #[error("invalid URL: the {0} begins with a dash")]
     LeadingDash(&'static str),
 }
 
 impl GitUrl {
-    /// Parses `http://`, `https://` and `ssh://` addresses, and the `user@host:path` form of SSH.
+    /// Parses `http://`, `https://` and `ssh://` addresses, and SSH's `user@host:path` form.
     pub fn parse(text: &str) -> Result<Self, UrlError> {
         if text.len() > MAX_URL {
             return Err(UrlError::TooLong);
@@ -81,7 +81,7 @@ impl GitUrl {
         } else {
             return Err(UrlError::Malformed(url::ParseError::RelativeUrlWithoutBase));
         };
-        // The user may be a token, so that neither is shown.
+        // The user may be a token, so neither is shown.
         for (what, part) in [
             ("host", Some(url.host.as_str())),
             ("user", url.user.as_deref()),
@@ -107,7 +107,7 @@ impl GitUrl {
             .ok_or(UrlError::NoHost)?;
         let decode = |text: &str| percent_encoding::percent_decode_str(text).collect::<Vec<u8>>();
         let mut path = match transport {
-            // HTTP paths are sent as written, SSH ones are file names.
+            // HTTP paths are sent as written, SSH paths are file names.
             Transport::Http | Transport::Https => parsed.path().to_owned(),
             Transport::Ssh => String::from_utf8_lossy(&decode(parsed.path())).into_owned(),
         };
@@ -162,27 +162,27 @@ impl GitUrl {
         })
     }
 
-    /// How it is reached.
+    /// The transport.
     pub fn transport(&self) -> Transport {
         self.transport
     }
 
-    /// The user that the address names.
+    /// The user, if the address has one.
     pub fn user(&self) -> Option<&str> {
         self.user.as_deref()
     }
 
-    /// The password that the address holds.
+    /// The password, if the address has one.
     pub fn password(&self) -> Option<&Secret> {
         self.password.as_ref()
     }
 
-    /// The host, IPv6 addresses without brackets.
+    /// The host, without the brackets of IPv6 addresses.
     pub fn host(&self) -> &str {
         self.host.trim_start_matches('[').trim_end_matches(']')
     }
 
-    /// The port, the transport's own if none is named.
+    /// The port, or the transport's default.
     pub fn port(&self) -> u16 {
         self.port.unwrap_or(match self.transport {
             Transport::Http => 80,
@@ -202,8 +202,8 @@ impl GitUrl {
         format!("{}://{}{port}{}", self.transport, self.host, self.path)
     }
 
-    /// Resolves a submodule's URL against this, its parent's (SC-GIT-071): one that is neither a URL nor `user@host:path`
-    /// and not absolute is a path relative to the parent's; others are taken as they are.
+    /// Resolves a submodule's URL against this URL of its parent (SC-GIT-071): what is neither a URL nor
+    /// `user@host:path` nor absolute is a path relative to the parent's; everything else is used unchanged.
     pub fn join(&self, submodule: &str) -> Result<Self, UrlError> {
         if is_with_scheme(submodule)
             || Self::parse_scp_like(submodule).is_some()
@@ -260,7 +260,7 @@ impl fmt::Display for GitUrl {
         }
         write!(f, "{}://{user}{}{port}", self.transport, self.host)?;
         match self.path.split_once('?') {
-            // A token may stand in a query.
+            // A query may contain a token.
             Some((path, query)) => write!(f, "{path}?{}", flux_http::shown_query(query)),
             None => f.write_str(&self.path),
         }

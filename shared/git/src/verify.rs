@@ -1,4 +1,4 @@
-//! Who signed a commit or tag (SC-VER-003 to SC-VER-017).
+//! Verifies the signatures of commits and tags (SC-VER-003 to SC-VER-017).
 
 mod pgp;
 mod ssh;
@@ -10,12 +10,12 @@ use flux_http::SecretData;
 
 use crate::object::{Commit, Tag};
 
-/// The largest key ring or signature that is read.
+/// The maximum size of a key ring or signature in bytes.
 const MAX_ARMOR: usize = 4 << 20;
-/// Data keys of a Secret that end so hold SSH keys; all others hold OpenPGP keys.
+/// The suffix of a Secret's keys that hold SSH keys; all others hold OpenPGP keys.
 const SSH_SUFFIX: &str = ".sshpub";
 
-/// How something was signed, by the armor of its signature (SC-VER-005).
+/// The kind of a signature, by its armor (SC-VER-005).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignatureKind {
     /// OpenPGP.
@@ -24,15 +24,15 @@ pub enum SignatureKind {
     Ssh,
     /// S/MIME.
     X509,
-    /// Not at all.
+    /// No signature.
     Empty,
-    /// Nothing that is known.
+    /// An unknown kind.
     Unknown,
 }
 
 impl SignatureKind {
     /// The kind of an armored signature.
-    pub fn of(signature: &str) -> Self {
+    pub fn from_armor(signature: &str) -> Self {
         let begins = |prefix: &str| signature.trim_start().starts_with(prefix);
         if begins("-----BEGIN PGP SIGNATURE-----") {
             Self::OpenPgp
@@ -60,7 +60,7 @@ impl fmt::Display for SignatureKind {
     }
 }
 
-/// The keys that are trusted to sign.
+/// The trusted keys.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct TrustedKeys {
     /// Armored OpenPGP key rings.
@@ -71,7 +71,7 @@ pub struct TrustedKeys {
 
 impl fmt::Debug for TrustedKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A private key may be among them by mistake.
+        // They may include a private key by mistake.
         f.debug_struct("TrustedKeys")
             .field("pgp", &self.pgp.len())
             .field("ssh", &self.ssh.len())
@@ -80,7 +80,7 @@ impl fmt::Debug for TrustedKeys {
 }
 
 impl TrustedKeys {
-    /// Takes the keys of a Secret: those whose data key ends in `.sshpub` are SSH keys, all others OpenPGP (SC-VER-003).
+    /// Reads the keys of a Secret: entries whose name ends in `.sshpub` are SSH keys, all others OpenPGP (SC-VER-003).
     pub fn from_secret(secret: &SecretData<'_>) -> Self {
         let mut keys = Self::default();
         for name in secret.keys() {
@@ -95,7 +95,7 @@ impl TrustedKeys {
     }
 }
 
-/// What was to be verified; its name stands in the texts.
+/// The kind of object that was verified; part of the texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signed {
     /// A commit.
@@ -113,54 +113,54 @@ impl fmt::Display for Signed {
     }
 }
 
-/// Why a signature is not accepted. Print it with its sources, joined by `: ` (SC-VER-006, SC-VER-012, SC-VER-015).
+/// Why a signature is rejected. Print it with its sources, joined by `: ` (SC-VER-006, SC-VER-012, SC-VER-015).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum VerifyError {
-    /// An OpenPGP signature, and no OpenPGP key is trusted.
+    /// An OpenPGP signature, but no trusted OpenPGP keys.
     #[error(
         "PGP signature detected but no PGP public keys found in secret (keys with .asc suffix)"
     )]
     NoPgpKeys,
-    /// An SSH signature, and no SSH key is trusted.
+    /// An SSH signature, but no trusted SSH keys.
     #[error(
         "SSH signature detected but no SSH public keys found in secret (keys with .sshpub suffix)"
     )]
     NoSshKeys,
-    /// No signature, or of a kind that is not supported.
+    /// No signature, or one of an unsupported kind.
     #[error("unsupported signature type: {0}")]
     Unsupported(SignatureKind),
-    /// The OpenPGP signature is not good.
+    /// The OpenPGP signature is invalid.
     #[error("unable to verify Git {signed}")]
     Pgp {
-        /// What was signed.
+        /// The kind of object.
         signed: Signed,
-        /// Why.
+        /// The reason.
         #[source]
         source: SignatureError,
     },
-    /// The SSH signature is not good.
+    /// The SSH signature is invalid.
     #[error("unable to verify Git {signed} SSH signature")]
     Ssh {
-        /// What was signed.
+        /// The kind of object.
         signed: Signed,
-        /// Why.
+        /// The reason.
         #[source]
         source: SignatureError,
     },
 }
 
-/// Why one signature is not good.
+/// Why one signature is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignatureError {
-    /// There is nothing that could have been signed.
+    /// There is no signed payload.
     #[error("unable to verify payload: payload is empty")]
     PayloadEmpty,
     /// No key ring could be read.
     #[error("unable to read armored key ring: {0}")]
     KeyRing(&'static str),
-    /// No trusted OpenPGP key made the signature, or it may not any more.
+    /// No trusted OpenPGP key made the signature, or the key is no longer valid.
     #[error("unable to verify payload with any of the given key rings: no matching key")]
     NoMatchingPgpKey,
     /// The armor of the SSH signature cannot be read.
@@ -169,7 +169,7 @@ pub enum SignatureError {
     /// No `authorized_keys` text could be read.
     #[error("unable to parse authorized keys: unable to parse authorized key: {0}")]
     AuthorizedKeys(&'static str),
-    /// No trusted SSH key made the signature; the reasons follow, one per line.
+    /// No trusted SSH key made the signature; the reasons, one per line.
     #[error("unable to verify payload with any of the given authorized keys: no matching key{}", lines(.0))]
     NoMatchingSshKey(Vec<String>),
 }
@@ -186,7 +186,7 @@ fn verify(
     payload: &[u8],
     keys: &TrustedKeys,
 ) -> Result<String, VerifyError> {
-    match SignatureKind::of(signature) {
+    match SignatureKind::from_armor(signature) {
         SignatureKind::OpenPgp if keys.pgp.is_empty() => Err(VerifyError::NoPgpKeys),
         SignatureKind::OpenPgp => {
             let now = SystemTime::now()
@@ -203,15 +203,15 @@ fn verify(
 }
 
 impl Commit {
-    /// Verifies the commit's own signature and gives the signer: an OpenPGP key id (16 upper-case hexadecimal digits, that of
-    /// the primary key) or an SSH fingerprint (`SHA256:...`, SC-VER-011).
+    /// Verifies the commit's own signature and returns the signer: an OpenPGP key id (16 upper-case hexadecimal digits,
+    /// that of the primary key) or an SSH fingerprint (`SHA256:...`, SC-VER-011).
     pub fn verify(&self, keys: &TrustedKeys) -> Result<String, VerifyError> {
         verify(Signed::Commit, &self.signature, &self.encoded, keys)
     }
 }
 
 impl Tag {
-    /// Verifies the tag object's signature and gives the signer, as [`Commit::verify`] does.
+    /// Verifies the tag object's signature and returns the signer, as [`Commit::verify`] does.
     pub fn verify(&self, keys: &TrustedKeys) -> Result<String, VerifyError> {
         verify(Signed::Tag, &self.signature, &self.encoded, keys)
     }

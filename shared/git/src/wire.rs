@@ -1,4 +1,4 @@
-//! Git's wire protocol as bytes: packets, advertisements, requests and answers. No connection is made here.
+//! Git's wire protocol as bytes: packets, advertisements, requests and responses. No connection is made here.
 
 mod advertisement;
 mod answer;

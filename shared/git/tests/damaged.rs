@@ -1,4 +1,4 @@
-//! Servers whose answers are damaged on the way: an error that says so, never a panic, never a wait without end.
+//! Servers whose responses are damaged in transit: a clear error, never a panic, never an endless wait.
 
 mod support;
 
@@ -9,7 +9,7 @@ use flux_git::{FetchOptions, Fetched};
 use git_servers::{HttpGitServer, Repo};
 use support::{fetch_with, files, remote};
 
-/// A small generator, so that a case is its number.
+/// A random number generator seeded by the case number.
 fn random(seed: u64) -> impl FnMut() -> u64 {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     move || {
@@ -20,7 +20,7 @@ fn random(seed: u64) -> impl FnMut() -> u64 {
     }
 }
 
-/// Cuts, doubles or changes some bytes.
+/// Cuts, repeats or changes some bytes.
 fn damage(mut bytes: Vec<u8>, seed: u64) -> Vec<u8> {
     let mut random = random(seed);
     let length = bytes.len().max(1) as u64;
@@ -56,7 +56,7 @@ async fn damaged_answers_are_errors() {
         let seed = Arc::new(AtomicU64::new(0));
         let (case, which) = (Arc::clone(&seed), Arc::clone(&seed));
         let mut builder = HttpGitServer::builder().mangle(move |target, body| {
-            // Discovery, or what follows it.
+            // The discovery, or what follows it.
             let hit =
                 which.load(Ordering::SeqCst).is_multiple_of(3) == target.contains("info/refs");
             if hit {
@@ -84,7 +84,7 @@ async fn damaged_answers_are_errors() {
         for number in 1..120 {
             seed.store(number, Ordering::SeqCst);
             match fetch_with(&remote, "branch=main", &FetchOptions::default()).await {
-                // What is not part of the objects may change unnoticed; they may not.
+                // Data outside of the objects may change unnoticed; objects may not.
                 Ok(Fetched::Snapshot(snapshot)) => {
                     let found = files(&snapshot);
                     assert_eq!(found["a"], "1", "case {number}");

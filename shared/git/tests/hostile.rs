@@ -1,4 +1,4 @@
-//! Repositories that would take all of a process' memory or time: an error within the budget, or files read in pieces.
+//! Repositories that would exhaust a process' memory or time: an error within the budget, or files that are streamed.
 
 #[path = "support/hostile.rs"]
 mod hostile;
@@ -14,11 +14,12 @@ use hostile::{Pack, Server, V2, head, hex, number, packet, repeated, says, tree}
 use rstest::rstest;
 use support::{MINUTE, reference, remote_with};
 
-/// What the repositories here may take.
+/// The memory budget of these repositories, in bytes.
 const BUDGET: u64 = 16 << 20;
 const MIB: usize = 1 << 20;
 
-/// Fetches the branch `main` within the budget: the snapshot with the budget, or the error and whether a retry is no use.
+/// Fetches the branch `main` within the budget: returns the snapshot with the budget, or the error and whether a retry
+/// is useless.
 async fn fetch(server: &Server) -> Result<(Box<Snapshot>, Budget), (String, bool)> {
     let budget = Budget::new(BUDGET);
     let claim = Arc::new(budget.claim());
@@ -37,7 +38,7 @@ async fn fetch(server: &Server) -> Result<(Box<Snapshot>, Budget), (String, bool
     }
 }
 
-/// The error of a fetch that a retry cannot mend.
+/// The error of a fetch that a retry does not fix.
 async fn refused(server: &Server) -> String {
     let (error, too_large) = fetch(server).await.map(|_| ()).unwrap_err();
     assert!(too_large, "{error}");
@@ -51,13 +52,13 @@ const ID: &str = "1111111111111111111111111111111111111111";
 #[case::version_2(true)]
 #[case::version_0(false)]
 #[tokio::test]
-async fn references_without_end_are_refused(#[case] v2: bool) {
+async fn endless_references_are_refused(#[case] v2: bool) {
     let server = Server::start(hostile::DISCOVERY, move |target, _, out| {
         if target.contains("info/refs") && v2 {
             return out.write_all(V2.as_bytes());
         }
         for number in 0_u64.. {
-            // Those that are wanted and those that are not.
+            // Wanted and unwanted ones.
             let name = if number.is_multiple_of(2) {
                 "main"
             } else {
@@ -81,7 +82,7 @@ async fn references_without_end_are_refused(#[case] v2: bool) {
 #[case::version_2(true)]
 #[case::version_0(false)]
 #[tokio::test]
-async fn names_of_references_have_a_bound(#[case] v2: bool) {
+async fn reference_names_are_limited(#[case] v2: bool) {
     let server = Server::start(hostile::DISCOVERY, move |target, _, out| {
         if target.contains("info/refs") && v2 {
             return out.write_all(V2.as_bytes());
@@ -94,7 +95,7 @@ async fn names_of_references_have_a_bound(#[case] v2: bool) {
     assert!(error.ends_with(expected), "{error}");
 }
 
-/// A repository of one file `f`, which is the object of `tree`'s id.
+/// A repository of one file `f`, the object with the id `id`.
 fn one_file(mut pack: Pack, id: [u8; 20]) -> Server {
     let root = pack.whole(2, &tree(&[("100644", b"f", id)]));
     let tip = pack.commit(root);
@@ -102,7 +103,7 @@ fn one_file(mut pack: Pack, id: [u8; 20]) -> Server {
 }
 
 #[tokio::test]
-async fn deltas_that_make_much_of_little_are_refused() {
+async fn amplifying_deltas_are_refused() {
     let mut pack = Pack::default();
     let base = pack.whole(3, &vec![0; MIB]);
     for tail in 0..40_u8 {
@@ -134,7 +135,7 @@ async fn chained_deltas_take_the_memory_of_two_objects() {
 }
 
 #[tokio::test]
-async fn delta_chains_have_a_bound() {
+async fn delta_chains_are_limited() {
     let mut pack = Pack::default();
     let base = pack.whole(3, b"0");
     let mut last = base;
@@ -153,7 +154,7 @@ async fn delta_chains_have_a_bound() {
 }
 
 #[tokio::test]
-async fn a_file_larger_than_the_memory_is_read_in_pieces() {
+async fn a_file_larger_than_the_memory_is_streamed() {
     let size = 3 * BUDGET as usize;
     let mut pack = Pack::default();
     let id = pack.whole(3, &vec![0; size]);
@@ -174,13 +175,13 @@ async fn a_file_larger_than_the_memory_is_read_in_pieces() {
     }
     assert_eq!(total, size);
     assert!(budget.used() < MIB as u64, "{}", budget.used());
-    // All of it at once is refused.
+    // Reading all of it at once fails.
     let error = reader.read(file).unwrap_err();
     assert!(error.is_too_large(), "{}", chain(&error));
 }
 
 #[tokio::test]
-async fn an_object_that_says_to_be_larger_than_the_limit_is_refused() {
+async fn an_object_with_a_declared_size_above_the_limit_is_refused() {
     let mut pack = Pack::default();
     pack.raw(head(3, 3 << 30));
     let error = refused(&one_file(pack, [1; 20])).await;
@@ -206,7 +207,7 @@ fn shared_trees(leaf: &[(&str, &[u8], [u8; 20])], levels: usize) -> (Pack, [u8; 
 #[case::of_files(true)]
 #[case::of_empty_folders(false)]
 #[tokio::test]
-async fn shared_trees_end_where_they_make_too_much(#[case] files: bool) {
+async fn shared_trees_are_limited(#[case] files: bool) {
     let blob = Pack::default().whole(3, b"x\n");
     let names: Vec<Vec<u8>> = (0..10).map(|n| format!("f{n}").into_bytes()).collect();
     let leaf: Vec<_> = names
@@ -242,7 +243,7 @@ async fn shared_trees_end_where_they_make_too_much(#[case] files: bool) {
 #[case::name(5000, 0)]
 #[case::folders(200, 30)]
 #[tokio::test]
-async fn paths_have_a_bound(#[case] length: usize, #[case] levels: usize) {
+async fn paths_are_limited(#[case] length: usize, #[case] levels: usize) {
     let mut pack = Pack::default();
     let blob = pack.whole(3, b"x\n");
     let name = "n".repeat(length).into_bytes();
@@ -261,7 +262,7 @@ async fn paths_have_a_bound(#[case] length: usize, #[case] levels: usize) {
 }
 
 #[tokio::test]
-async fn commits_and_trees_have_bounds_of_their_own() {
+async fn commits_and_trees_have_their_own_limits() {
     let mut pack = Pack::default();
     let empty = pack.whole(2, b"");
     let text = format!("tree {}\n\n{}", hex(&empty), "m".repeat(9 * MIB));

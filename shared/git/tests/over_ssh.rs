@@ -21,7 +21,7 @@ macro_rules! need_sshd {
     };
 }
 
-/// A server with a repository, and the key that may log in.
+/// A server with a repository, and an authorized key.
 struct Site {
     server: SshGitServer,
     repo: Repo,
@@ -102,7 +102,7 @@ async fn error_text(remote: &Remote, wanted: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_server_that_serves_no_bare_hashes_is_asked_for_all_branches() {
+async fn all_branches_are_fetched_from_a_server_without_hash_requests() {
     // SC-GIT-050
     need_sshd!();
     let site = site(SshKey::ed25519(), SshGitServerBuilder::without_protocol_v2);
@@ -213,7 +213,7 @@ async fn host_keys_are_checked_strictly() {
 }
 
 #[tokio::test]
-async fn the_known_kind_of_host_key_is_asked_for() {
+async fn the_known_kind_of_host_key_is_requested() {
     // RT-GIT-014, SC-GIT-125
     need_sshd!();
     let rsa = || SshKey::generate(&["-t", "rsa", "-b", "2048"], "");
@@ -226,7 +226,7 @@ async fn the_known_kind_of_host_key_is_asked_for() {
     });
     let known = site.server.known_hosts();
     for line in known.lines() {
-        // Only one of the server's three keys is known: that one must be shown, or it is a mismatch.
+        // Only one of the server's three keys is known: the server must present that one, or it is a mismatch.
         fetch(&site.remote(line, |_| {}), "branch=main")
             .await
             .unwrap_or_else(|error| panic!("{line}: {error}"));
@@ -290,7 +290,7 @@ async fn the_known_kind_of_host_key_is_asked_for() {
     );
 }
 
-/// A server with these settings, and the key that may log in.
+/// A server with these settings, and an authorized key.
 fn restricted(settings: &[&str], key: SshKey) -> Site {
     site(key, |mut builder| {
         for setting in settings {
@@ -341,7 +341,7 @@ async fn servers_with_a_single_algorithm_are_reached() {
             .await
             .unwrap_or_else(|error| panic!("{lines:?}: {error}"));
     }
-    // A server with all of them is never met with SHA-1.
+    // A server that supports all of them never negotiates SHA-1.
     let site = restricted(&[], SshKey::ed25519());
     fetch(&site.trusting(), "branch=main").await.unwrap();
     let log = site.server.log();
@@ -359,7 +359,7 @@ async fn an_rsa_key_signs_with_the_hash_that_is_accepted() {
     need_sshd!();
     for accepted in ["rsa-sha2-512", "rsa-sha2-256", "ssh-rsa"] {
         for conditional in [false, true] {
-            // Within a `Match` block the server announces all hashes and refuses those that the user may not have.
+            // In a `Match` block the server announces all hashes and rejects those that the user may not use.
             let line = format!("PubkeyAcceptedAlgorithms {accepted}");
             let all = "PubkeyAcceptedAlgorithms rsa-sha2-512,rsa-sha2-256,ssh-rsa";
             let settings = if conditional {
@@ -402,7 +402,7 @@ async fn hosts_with_certificates() {
 }
 
 #[tokio::test]
-async fn refusals() {
+async fn rejections_are_explained() {
     // RT-GIT-007, SC-GIT-026
     need_sshd!();
     let site = site(SshKey::ed25519(), |builder| builder);
@@ -493,7 +493,7 @@ async fn proxies_carry_ssh_too() {
 }
 
 #[tokio::test]
-async fn a_server_that_says_nothing_is_given_up() {
+async fn a_silent_server_times_out() {
     // SC-GIT-029, SC-GIT-128
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ssh://git@{}/app.git", listener.local_addr().unwrap());

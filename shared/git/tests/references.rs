@@ -1,4 +1,4 @@
-//! Every way to name a commit, over smart HTTP with protocol version 2 and with the old one.
+//! Every kind of reference to a commit, over smart HTTP with protocol version 2 and with the old one.
 
 mod support;
 
@@ -6,7 +6,7 @@ use flux_git::{FetchOptions, Fetched};
 use git_servers::{HttpGitServer, Repo};
 use support::{fetch, fetch_with, files, remote};
 
-/// A repository with history, tags of all sorts and a pull request; the hashes by name.
+/// A repository with history, tags of all kinds and a pull request; the hashes by name.
 struct Story {
     server: HttpGitServer,
     repo: Repo,
@@ -56,7 +56,7 @@ fn story(old_protocol: bool) -> Story {
     ] {
         repo.tag(tag, commit);
     }
-    // Versions that differ only in build metadata: the younger commit wins, whatever the names' order.
+    // Of versions that differ only in build metadata, the newer commit wins, whatever the order of names.
     repo.tag("v1.0.0+zzz", &first);
     repo.tag("v1.0.0+aaa", &second);
     Story {
@@ -206,7 +206,7 @@ async fn every_way_to_name_a_commit() {
                 .map(|(path, text)| format!("{path}={text}"))
                 .collect();
             assert_eq!(found.join(" "), content, "{wanted}");
-            // SC-GIT-060, RT-GIT-002: known already, so nothing is fetched
+            // SC-GIT-060, RT-GIT-002: already observed, so nothing is fetched
             story.server.clear_requests();
             let known = if wanted.starts_with("name=") {
                 absolute
@@ -226,7 +226,7 @@ async fn every_way_to_name_a_commit() {
                 .await
                 .unwrap();
             if wanted.starts_with("semver=>=1") {
-                // Two tags of one version: which is younger has to be fetched.
+                // Two tags of one version: which is newer must be fetched.
                 assert!(matches!(again, Fetched::Unchanged(_)));
                 continue;
             }
@@ -248,7 +248,7 @@ async fn every_way_to_name_a_commit() {
 }
 
 #[tokio::test]
-async fn what_a_commit_and_its_tag_tell() {
+async fn commits_and_tags_are_parsed() {
     let story = story(false);
     let snapshot = fetch(&remote(&story.server.url("org/app.git")), "tag=noted")
         .await
@@ -283,13 +283,13 @@ async fn what_a_commit_and_its_tag_tell() {
 }
 
 #[tokio::test]
-async fn what_is_not_there() {
+async fn missing_references_are_errors() {
     for old_protocol in [false, true] {
         let story = story(old_protocol);
         let url = story.server.url("org/app.git");
         let remote = remote(&url);
         for (wanted, expected) in [
-            // SC-GIT-054, RT-GIT-007; without anything named, the branch is `master` (RT-GIT-001)
+            // SC-GIT-054, RT-GIT-007; the default branch is `master` (RT-GIT-001)
             (
                 "",
                 "unable to clone 'URL': couldn't find remote ref \"refs/heads/master\"",
@@ -363,7 +363,7 @@ async fn what_is_not_there() {
             let error = fetch(&remote, &fill(wanted)).await.map(|_| ()).unwrap_err();
             assert_eq!(error, fill(expected), "{wanted}");
         }
-        // A branch that was there and is gone.
+        // A branch that existed and was deleted.
         let options = FetchOptions {
             last_observed: Some(format!("gone@sha1:{ZERO}")),
             ..FetchOptions::default()
@@ -435,7 +435,7 @@ async fn an_empty_repository() {
             error,
             format!("unable to list remote for '{url}': remote repository is empty")
         );
-        // The first push makes it an ordinary one; HEAD still points to a branch that is not there.
+        // The first push makes it an ordinary one; HEAD still points to a missing branch.
         repo.commit("trunk").file("a", "1").create();
         assert_eq!(
             files(&fetch(&remote, "branch=trunk").await.unwrap())["a"],
@@ -451,8 +451,7 @@ async fn an_empty_repository() {
 }
 
 #[tokio::test]
-async fn only_what_is_needed_is_asked_for_and_sent() {
-    // RT-GIT-002, RT-GIT-003, SC-GIT-042, SC-GIT-055
+async fn only_needed_objects_are_requested_and_sent() {
     for old_protocol in [false, true] {
         let story = story(old_protocol);
         for number in 0..50 {
@@ -474,13 +473,14 @@ async fn only_what_is_needed_is_asked_for_and_sent() {
             let snapshot = fetch(&remote, &wanted).await.unwrap();
             let requests = story.server.requests();
             let last = requests.last().unwrap();
+            // RT-GIT-003, SC-GIT-042
             assert!(
                 last.says("deepen 1") && !last.says("deepen-relative"),
                 "{wanted}: {}",
                 String::from_utf8_lossy(&last.body)
             );
             if old_protocol {
-                // RT-GIT-013, SC-GIT-057: hosts that insist on it are told that several acknowledgements are understood
+                // RT-GIT-013, SC-GIT-057: hosts that require it see support for multiple acknowledgements
                 assert!(
                     last.says("multi_ack") && !last.says("thin-pack"),
                     "{wanted}: {}",
@@ -507,7 +507,7 @@ async fn only_what_is_needed_is_asked_for_and_sent() {
                         String::from_utf8_lossy(&request.body)
                     );
                 }
-                // Discovery, listing, fetch; a bare commit needs no listing.
+                // SC-GIT-055: discovery, listing, fetch; a bare commit needs no listing
                 let expected = if wanted.starts_with("commit") { 2 } else { 3 };
                 assert_eq!(requests.len(), expected, "{wanted}");
             }
@@ -521,7 +521,7 @@ async fn only_what_is_needed_is_asked_for_and_sent() {
 }
 
 #[tokio::test]
-async fn a_server_that_serves_no_bare_hashes_is_asked_for_all_branches() {
+async fn all_branches_are_fetched_from_a_server_without_hash_requests() {
     // SC-GIT-050
     let story = story(true);
     story

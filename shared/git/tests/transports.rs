@@ -1,4 +1,4 @@
-//! What happens on the way: credentials, TLS, proxies, redirects, refusals, deadlines.
+//! Transport behaviour: credentials, TLS, proxies, redirects, rejections, deadlines.
 
 mod support;
 
@@ -38,7 +38,7 @@ async fn basic_authentication() {
     .await
     .unwrap();
     let wrong = remote_with(&url, &[("username", "flux"), ("password", "no")], |_| {});
-    // What a server says is shown only if it knows no credentials that it could repeat.
+    // A server's message is shown only if the server received no credentials that it could echo.
     for (remote, said) in [(wrong, ""), (remote(&url), ": authentication required")] {
         assert_eq!(
             fetch(&remote, "branch=main").await.map(|_| ()).unwrap_err(),
@@ -203,7 +203,7 @@ async fn redirects_of_the_discovery_only() {
             .any(|r| r.method == "POST" && r.target == "/app.git/git-upload-pack")
     );
     fetch(&with("other/app.git"), "branch=main").await.unwrap();
-    // Another host never sees the credentials.
+    // Another host never receives the credentials.
     assert!(
         open.requests()
             .iter()
@@ -213,7 +213,7 @@ async fn redirects_of_the_discovery_only() {
         .await
         .map(|_| ())
         .unwrap_err();
-    // Neither is what a server says that another one chose.
+    // Nor is the message of a server that a redirect chose.
     assert!(error.ends_with("': authentication required"), "{error}");
     for (path, expected) in [
         ("loop/app.git", "http redirect: too many redirects"),
@@ -262,7 +262,7 @@ async fn redirects_of_the_discovery_only() {
 }
 
 #[tokio::test]
-async fn refusals_of_the_server() {
+async fn rejections_become_typed_errors() {
     // RT-GIT-007, SC-GIT-026
     let server = HttpGitServer::builder()
         .answer("/forbidden", 403, "not for you\n")
@@ -295,14 +295,14 @@ async fn refusals_of_the_server() {
             "{error}"
         );
     }
-    // A page is no repository, nor is what the dumb protocol serves.
+    // Neither an HTML page nor the dumb protocol is a repository.
     let error = fetch(&remote(&url("page")), "branch=main")
         .await
         .map(|_| ())
         .unwrap_err();
     let expected = format!("unable to clone '{}': invalid pkt-len found", url("page"));
     assert_eq!(error, expected);
-    // While comparing, the listing is what fails.
+    // While comparing, the error is that of the listing.
     let options = FetchOptions {
         last_observed: Some("main@sha1:x".into()),
         ..FetchOptions::default()
@@ -430,7 +430,7 @@ async fn the_deadline_ends_everything() {
             )
             .await;
         assert_eq!(chain(&error.unwrap_err()), expected.replace("URL", &url));
-        // Far below any timeout of the connection itself: the deadline is what ended it.
+        // Far below any timeout of the connection itself: the deadline ended it.
         assert!(begun.elapsed() < Duration::from_secs(20));
     }
 }
@@ -448,13 +448,13 @@ async fn dropping_the_future_ends_the_work() {
         found = remote.fetch(&wanted, &options, support::MINUTE) => panic!("{found:?}"),
         () = tokio::time::sleep(Duration::from_millis(100)) => {}
     }
-    // The runtime waits for its blocking threads when this test returns: a thread that hung would hang the test.
+    // The runtime waits for its blocking threads when this test returns: a hanging thread would hang the test.
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 // SC-ART-068
 #[tokio::test]
-async fn more_than_the_limits_is_refused() {
+async fn limits_on_size_and_count_are_enforced() {
     let server = HttpGitServer::start();
     let repo = Repo::init(server.root(), "app.git");
     let noise: Vec<u8> = (0..200_000_u32)

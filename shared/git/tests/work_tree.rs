@@ -1,4 +1,4 @@
-//! The files of a commit: kinds, sparse paths, submodules, and repositories made to do harm.
+//! The files of a commit: kinds, sparse paths, submodules, and hostile repositories.
 
 mod support;
 
@@ -44,7 +44,7 @@ fn recursive() -> FetchOptions {
     }
 }
 
-/// Path → mode and content of what lies on disk, `.git` apart.
+/// Path → mode and content of the files on disk, without `.git`.
 fn on_disk(folder: &Path) -> BTreeMap<String, (u32, Vec<u8>)> {
     let mut found = BTreeMap::new();
     let mut pending = vec![folder.to_owned()];
@@ -85,7 +85,7 @@ fn on_disk(folder: &Path) -> BTreeMap<String, (u32, Vec<u8>)> {
 
 #[tokio::test]
 async fn kinds_of_files_and_a_checkout_like_gits() {
-    // SC-GIT-070, RT-GIT-015: modes, links, and no line ends or filters touched, whatever .gitattributes says
+    // SC-GIT-070, RT-GIT-015: modes, links, and unconverted line endings and filters, whatever .gitattributes says
     let server = HttpGitServer::start();
     let repo = Repo::init(server.root(), "app.git");
     repo.commit("main")
@@ -120,7 +120,7 @@ async fn kinds_of_files_and_a_checkout_like_gits() {
         .unwrap();
     assert!(cloned.status.success());
     let mut expected = on_disk(gits.path());
-    // git, unlike upstream's library and us, follows .gitattributes.
+    // git, unlike upstream's library and this crate, follows .gitattributes.
     expected.get_mut("a.crlf").unwrap().1 = b"one\ntwo\n".to_vec();
     assert_eq!(on_disk(ours.path()), expected);
     assert!(
@@ -197,7 +197,7 @@ async fn sparse_paths_are_prefixes() {
     }
 }
 
-/// A repository with a submodule that has one itself.
+/// A repository with a submodule that has a submodule.
 struct Nested {
     server: HttpGitServer,
     app: Repo,
@@ -260,7 +260,7 @@ async fn submodules_with_relative_urls_recursively() {
             .iter()
             .all(|request| request.authorization.is_some())
     );
-    // A pinned commit has its own submodules, and sparse paths leave them out.
+    // A pinned commit has its own submodules, and sparse paths exclude them.
     let pinned = format!("commit={}", nested.app.rev_parse("main"));
     assert!(
         files(&with(&remote, &pinned, recursive()).await.unwrap()).contains_key("lib/lib.yaml")
@@ -315,7 +315,7 @@ async fn another_host_gets_no_credentials() {
 }
 
 #[tokio::test]
-async fn submodules_that_cannot_be_had() {
+async fn unavailable_submodules_are_errors() {
     // SC-GIT-071
     let nested = nested(HttpGitServer::start());
     let commit = |modules: &str, at: &str, hash: &str| {
@@ -379,7 +379,7 @@ async fn submodules_that_cannot_be_had() {
 }
 
 #[tokio::test]
-async fn a_repository_that_is_its_own_submodule_comes_to_an_end() {
+async fn a_repository_that_is_its_own_submodule_ends_at_the_limit() {
     // SC-GIT-071: ten levels deep at most
     let server = HttpGitServer::start();
     let app = Repo::init(server.root(), "app.git");
@@ -409,7 +409,7 @@ async fn a_repository_that_is_its_own_submodule_comes_to_an_end() {
 }
 
 #[tokio::test]
-async fn repositories_made_to_do_harm() {
+async fn hostile_repositories_are_refused() {
     // SC-GIT-070, SC-GIT-077, RT-GIT-015
     let server = HttpGitServer::start();
     let repo = Repo::init(server.root(), "app.git");
@@ -472,7 +472,7 @@ async fn repositories_made_to_do_harm() {
         let error = fetch(&remote, "branch=evil").await.map(|_| ()).unwrap_err();
         assert_eq!(error, expected);
     }
-    // A link that leaves the folder is made, but nothing is written through it.
+    // A link that leaves the folder is created, but nothing is written through it.
     repo.commit("links")
         .orphan()
         .symlink("out", "../..")
@@ -485,7 +485,7 @@ async fn repositories_made_to_do_harm() {
 }
 
 #[tokio::test]
-async fn nothing_is_left_behind() {
+async fn temporary_files_are_removed() {
     let server = HttpGitServer::start();
     let repo = Repo::init(server.root(), "app.git");
     repo.commit("main").file("a", "1").create();

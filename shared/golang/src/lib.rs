@@ -21,6 +21,7 @@
     clippy::fn_params_excessive_bools, // tables of layout shapes
 )]
 
+pub mod encoding;
 pub mod json;
 pub mod path;
 pub mod regexp;

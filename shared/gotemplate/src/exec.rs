@@ -6,7 +6,6 @@ mod field;
 mod walk;
 
 pub(crate) use eval::zero;
-
 use flux_golang::strconv;
 
 use crate::context::Session;

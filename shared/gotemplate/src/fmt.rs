@@ -13,7 +13,10 @@ use crate::error::CallError;
 use crate::value::{Object, Str, Value};
 
 /// `fmt.Sprint`
-pub(crate) fn sprint(args: &[Value]) -> Result<Str, CallError> {
+///
+/// # Errors
+/// A value is too deep to print.
+pub fn sprint(args: &[Value]) -> Result<Str, CallError> {
     if let [Value::Str(s)] = args {
         return Ok(s.clone());
     }
@@ -23,7 +26,10 @@ pub(crate) fn sprint(args: &[Value]) -> Result<Str, CallError> {
 }
 
 /// `fmt.Fprint`: blanks between operands that are both not strings.
-pub(crate) fn print(out: &mut Vec<u8>, args: &[Value]) -> Result<(), CallError> {
+///
+/// # Errors
+/// A value is too deep to print.
+pub fn print(out: &mut Vec<u8>, args: &[Value]) -> Result<(), CallError> {
     let mut printer = Printer::new(out);
     let mut after_string = true;
     for arg in args {
@@ -73,7 +79,7 @@ pub(crate) fn sprintf(format: &[u8], args: &[Value]) -> Result<Str, CallError> {
 }
 
 /// `%v` of one value, in an error text.
-pub(crate) fn text(value: &Value) -> String {
+pub fn text(value: &Value) -> String {
     text_as(value, 'v')
 }
 

@@ -1,12 +1,12 @@
-//! Go's `text/template` and the Sprig functions, byte for byte: the same output and the same error texts as Go 1.26 and
+//! Go's `text/template`, byte for byte: the same output and the same error texts as Go 1.26 and
 //! Sprig 3.3 (ledger rows HE-TPL and HE-FN).
 //!
 //! ```
 //! use std::sync::Arc;
-//! use flux_gotemplate::{Limits, Nothing, Session, Templates, json, sprig};
+//! use flux_gotemplate::{Functions, Limits, Nothing, Session, Templates, json};
 //!
-//! let mut templates = Templates::new("page", Arc::new(sprig::functions()));
-//! templates.parse("page", b"{{ range .names }}{{ . | upper }} {{ end }}{{ .n.x }}")?;
+//! let mut templates = Templates::new("page", Arc::new(Functions::new()));
+//! templates.parse("page", b"{{ range .names }}{{ . | len }} {{ end }}{{ .n.x }}")?;
 //!
 //! let data = json::unmarshal(br#"{"names": ["a", "b"], "n": 1}"#)?;
 //! let mut session = Session::new(Nothing, Limits::default());
@@ -35,14 +35,12 @@
 
 mod builtins;
 mod context;
-mod encode;
 mod error;
 mod exec;
-mod fmt;
+pub mod fmt;
 mod functions;
 pub mod json;
 mod parse;
-pub mod sprig;
 mod stack;
 mod template;
 mod threads;
@@ -55,5 +53,5 @@ pub use template::{MissingKey, Parsed, Templates};
 pub use threads::on_kept_stack;
 pub use value::{
     Blob, Constant, Constants, IntType, Kind, List, Map, Method, MethodBody, NilMap, Object, Str,
-    Time, Type, TypeInfo, UintType, Value, Zone, deep_equal, types,
+    Time, Type, TypeInfo, UintType, Value, Zone, deep_equal, load_zone, types,
 };

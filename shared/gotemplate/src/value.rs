@@ -27,7 +27,7 @@ pub use str::Str;
 pub(crate) use time::TIME;
 pub use time::{Time, Zone};
 pub use types::{Kind, Method, MethodBody, Type, TypeInfo};
-pub(crate) use zone::load_zone;
+pub use zone::load_zone;
 
 use crate::functions::Function;
 
@@ -212,7 +212,8 @@ impl Value {
             Self::Bytes(b) => !b.is_empty(),
             Self::List(list) => !list.items().is_empty(),
             Self::Map(map) => !map.is_empty(),
-            Self::Time(_) | Self::Func(_) | Self::Object(_) => true,
+            Self::Object(object) => !object.is_nil(),
+            Self::Time(_) | Self::Func(_) => true,
         }
     }
 
@@ -222,6 +223,7 @@ impl Value {
             Self::Nil => true,
             Self::List(list) => list.is_nil(),
             Self::Map(map) => map.is_nil(),
+            Self::Object(object) => object.is_nil(),
             _ => false,
         }
     }
@@ -258,7 +260,8 @@ impl Value {
         }
     }
 
-    pub(crate) const fn is_container(&self) -> bool {
+    /// Whether it is a list, a map or an object.
+    pub const fn is_container(&self) -> bool {
         matches!(self, Self::List(_) | Self::Map(_) | Self::Object(_))
     }
 }

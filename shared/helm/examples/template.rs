@@ -10,7 +10,7 @@ use clap::Parser;
 use flux_errors::chain;
 use flux_gotemplate::{CallError, Environment, Time};
 use flux_helm::action::{History, Install, InstallOptions};
-use flux_helm::{Chart, KubeVersion, RenderOptions, ValueOptions, render};
+use flux_helm::{ApiVersionError, Chart, KubeVersion, RenderOptions, ValueOptions, render};
 use flux_tree::{Entry, Tree, TreePath};
 
 /// Render a chart.
@@ -92,6 +92,13 @@ fn run(arguments: &Arguments) -> Result<String, String> {
 
     let values = values(arguments)?;
     let chart = load(&arguments.chart)?;
+    chart
+        .metadata
+        .check_api_version()
+        .map_err(|error| match error {
+            ApiVersionError::V3 => "invalid chart apiVersion".to_owned(),
+            ApiVersionError::Unknown => error.to_string(),
+        })?;
     chart.check_installable().map_err(|e| e.to_string())?;
     let history = History::new([]);
     let install = InstallOptions::new(&arguments.release, &arguments.namespace);

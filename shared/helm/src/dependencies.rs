@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use flux_chart::{Crd, Dependency, crds_of, subchart_path};
 use flux_golang::strconv;
 use flux_gotemplate::{Constants, Map, Value};
 use flux_semver::{Constraints, Version};
 use flux_yaml::Value as Data;
 
-use crate::chart::{Crd, Dependency, crds_of, subchart_path};
 use crate::values::{
     Coalesce, TypeMismatch, ValueChart, Warnings, constants, deep_copy, path_value, table,
 };

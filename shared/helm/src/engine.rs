@@ -15,4 +15,4 @@ mod toml;
 pub use capabilities::{Capabilities, Discovery, HelmVersion, KubeVersion, KubeVersionError};
 pub use lookup::{Lookup, Offline};
 pub use parsed::ParsedChart;
-pub use render::{RenderError, RenderOptions, Rendered, render};
+pub use render::{RenderError, RenderOptions, render};

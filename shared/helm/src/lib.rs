@@ -43,27 +43,30 @@
 #![allow(clippy::format_push_string)] // text is short here, and `write!` to a String has an error that cannot happen
 
 pub mod action;
-mod chart;
 mod dependencies;
 mod engine;
-mod load;
+mod hook;
 mod manifest;
 pub mod patch;
 mod post_render;
 mod release;
+mod rendered;
 mod schema;
 mod text;
-mod time;
 mod values;
-mod yaml;
 
-pub use chart::{Chart, Crd, Dependency, File, Lock, Maintainer, Metadata, NotInstallable};
 pub use engine::{
     Capabilities, Discovery, HelmVersion, KubeVersion, KubeVersionError, Lookup, Offline,
-    ParsedChart, RenderError, RenderOptions, Rendered, render,
+    ParsedChart, RenderError, RenderOptions, render,
 };
-pub use flux_yaml::Map as Values;
-pub use load::{LoadError, MAX_CHART_BYTES, MAX_ENTRIES, MAX_FILE_BYTES, MAX_SUBCHART_DEPTH};
+pub use flux_chart::{
+    ApiVersionError, Chart, Crd, Dependency, File, LoadError, Lock, MAX_CHART_BYTES, MAX_ENTRIES,
+    MAX_FILE_BYTES, MAX_INDEX, MAX_NESTING, MAX_SUBCHART_DEPTH, Maintainer, Metadata,
+    NotInstallable, SetError, Time, ValueError, ValueOptions, Values, YamlError, load_values,
+    merge_maps, set, set_file, set_json, set_literal, set_string,
+};
+pub use flux_jsonschema::{Fetched, Remotes};
+pub use hook::{Hook, HookEvent, HookExecution, HookPhase, executing};
 pub use manifest::{
     Head, KindOrder, Manifest, ManifestError, Sorted, join_manifests, sort_manifests,
     split_manifests,
@@ -72,15 +75,10 @@ pub use post_render::{
     Document, FILE_ANNOTATION, PostRenderError, PostRenderStrategy, PostRenderer,
 };
 pub use release::{
-    DigestAlgorithm, Hook, HookEvent, HookExecution, HookPhase, Info, InvalidDigest,
-    MAX_RECORD_BYTES, RecordError, Release, ReleaseChart, SECRET_TYPE, SYSTEM_LABELS, Status,
-    config_digest, decode, encode, executing, is_snapshot_of, secret_labels, secret_name,
-    snapshot_digest, to_go_json,
+    DigestAlgorithm, Info, InvalidDigest, MAX_RECORD_BYTES, RecordError, Release, ReleaseChart,
+    SECRET_TYPE, SYSTEM_LABELS, Status, config_digest, decode, encode, is_snapshot_of,
+    secret_labels, secret_name, snapshot_digest, to_go_json,
 };
+pub use rendered::Rendered;
 pub use schema::SchemaError;
-pub use time::Time;
-pub use values::{
-    MAX_INDEX, MAX_NESTING, SetError, TypeMismatch, ValueError, ValueOptions, load_values,
-    merge_maps, reuse_values, set, set_file, set_json, set_literal, set_string,
-};
-pub use yaml::YamlError;
+pub use values::{TypeMismatch, reuse_values};

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use flux_chart::decode::{self, Place};
+use flux_chart::yaml::{self, YamlError};
 use flux_golang::path;
 use flux_yaml::Value;
 
-use crate::chart::decode::{self, Place};
-use crate::release::{Hook, HookEvent};
+use crate::hook::{Hook, HookEvent};
 use crate::text;
-use crate::yaml::{self, YamlError};
 
 const HOOK: &str = "helm.sh/hook";
 const HOOK_WEIGHT: &str = "helm.sh/hook-weight";
@@ -186,7 +186,7 @@ pub(crate) fn sort_owned(
             continue;
         }
         let read = |document: &str| {
-            Head::read(document).map_err(|source| ManifestError {
+            Head::read(document.as_bytes()).map_err(|source| ManifestError {
                 file: path.clone(),
                 source,
             })
@@ -213,6 +213,52 @@ pub(crate) fn sort_owned(
         .manifests
         .sort_by(|a, b| order.key(&a.head.kind).cmp(&order.key(&b.head.kind)));
     Ok(sorted)
+}
+
+/// The first fault of rendered files of which some hold bytes that are not UTF-8, where Helm would find it. These bytes are
+/// in `raw`, while `files` have replacements for them.
+pub(crate) fn first_fault(
+    files: &BTreeMap<String, String>,
+    raw: &BTreeMap<String, Vec<u8>>,
+) -> Option<ManifestError> {
+    for (path, content) in files {
+        if path::base(path.as_str()).starts_with('_') || text::is_blank(content) {
+            continue;
+        }
+        for document in split_manifests(content) {
+            let read = match raw.get(path) {
+                None => Head::read(document.as_bytes()),
+                Some(raw) => Head::read(&raw_document(raw, content, document)),
+            };
+            if let Err(source) = read {
+                let file = path.clone();
+                return Some(ManifestError { file, source });
+            }
+        }
+    }
+    None
+}
+
+/// The bytes that a document of a file was before what is not UTF-8 in them was replaced.
+pub(crate) fn raw_document(raw: &[u8], file: &str, document: &str) -> Vec<u8> {
+    let start = document.as_ptr() as usize - file.as_ptr() as usize;
+    let range = start..start + document.len();
+    let mut bytes = Vec::with_capacity(document.len());
+    let mut at = 0;
+    for chunk in raw.utf8_chunks() {
+        let valid = chunk.valid();
+        let from = range.start.clamp(at, at + valid.len()) - at;
+        let to = range.end.clamp(at, at + valid.len()) - at;
+        bytes.extend_from_slice(valid.as_bytes().get(from..to).unwrap_or_default());
+        at += valid.len();
+        if !chunk.invalid().is_empty() {
+            if range.contains(&at) {
+                bytes.extend_from_slice(chunk.invalid());
+            }
+            at += char::REPLACEMENT_CHARACTER.len_utf8();
+        }
+    }
+    bytes
 }
 
 impl Sorted {
@@ -281,12 +327,12 @@ pub fn split_manifests(file: &str) -> Vec<&str> {
 }
 
 impl Head {
-    fn read(document: &str) -> Result<Self, YamlError> {
+    fn read(document: &[u8]) -> Result<Self, YamlError> {
         let wanted = |key: &str| {
             let known = ["apiVersion", "kind", "metadata"];
             known.iter().any(|known| known.eq_ignore_ascii_case(key))
         };
-        let value = yaml::value_of_keys(document.as_bytes(), wanted)?;
+        let value = yaml::value_of_keys(document, wanted)?;
         let mut head = Self::default();
         let place = Place {
             owner: "SimpleHead",

@@ -7,7 +7,7 @@ use flux_golang::path;
 use flux_yaml::{Kind, Node, Style, v3};
 
 use crate::manifest::{sort_manifests, split_manifests};
-use crate::{KindOrder, ManifestError, Sorted, text};
+use crate::{KindOrder, ManifestError, Sorted, manifest, text};
 
 /// The annotation that names a document's file on its way.
 pub const FILE_ANNOTATION: &str = "postrenderer.helm.sh/postrender-filename";
@@ -90,6 +90,38 @@ pub enum PostRenderError {
 pub struct Document(String);
 
 type Files = BTreeMap<String, String>;
+
+/// The first fault of rendered files of which some hold bytes that are not UTF-8, where Helm would find it on the way to a
+/// post-renderer. These bytes are in `raw`, while `files` have replacements for them.
+pub(crate) fn first_fault(
+    files: &Files,
+    raw: &BTreeMap<String, Vec<u8>>,
+    strategy: PostRenderStrategy,
+) -> Option<PostRenderError> {
+    if strategy != PostRenderStrategy::Combined {
+        return manifest::first_fault(files, raw).map(PostRenderError::Manifest);
+    }
+    for (path, content) in files {
+        if path::base(path.as_str()).starts_with('_') || text::is_blank(content) {
+            continue;
+        }
+        for document in split_manifests(content) {
+            let fault = match raw.get(path) {
+                None => read(document).err(),
+                Some(raw) => {
+                    let raw = manifest::raw_document(raw, content, document);
+                    let fault = v3::parse(&raw).err();
+                    fault.map(|error| format!("MalformedYAMLError: {error}"))
+                }
+            };
+            if let Some(fault) = fault {
+                let fault = Document(format!("parsing {path}: {fault}"));
+                return Some(PostRenderError::Merge("manifests", fault));
+            }
+        }
+    }
+    None
+}
 
 /// Sends rendered files (by path) through a post-renderer.
 ///

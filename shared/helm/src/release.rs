@@ -1,7 +1,6 @@
 //! The release record: what Helm remembers of an installed chart, and how it is stored.
 
 mod digest;
-mod hook;
 mod json;
 mod secret;
 
@@ -9,8 +8,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 pub use digest::{DigestAlgorithm, InvalidDigest, config_digest, is_snapshot_of, snapshot_digest};
+use flux_chart::{Lock, Metadata};
 use flux_yaml::{Map, Value};
-pub use hook::{Hook, HookEvent, HookExecution, HookPhase, executing};
 pub use json::to_go_json;
 pub use secret::{
     MAX_RECORD_BYTES, RecordError, SECRET_TYPE, SYSTEM_LABELS, decode, encode, secret_labels,
@@ -18,8 +17,9 @@ pub use secret::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::chart::{Lock, Metadata};
-use crate::{Chart, File, Rendered, Time};
+use crate::hook::{Hook, is_zero, null_default};
+use crate::rendered::Rendered;
+use crate::{Chart, File, Time};
 
 /// A release of a chart, one revision (HE-REL-001).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -35,7 +35,7 @@ pub struct Release {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chart: Option<ReleaseChart>,
     /// The user's values.
-    #[serde(skip_serializing_if = "Map::is_empty", with = "crate::yaml::map")]
+    #[serde(skip_serializing_if = "Map::is_empty", with = "flux_chart::yaml::map")]
     pub config: Map,
     /// The rendered manifests.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -100,8 +100,8 @@ pub struct Info {
     /// Unused by what Helm stores; kept as it is.
     #[serde(
         skip_serializing_if = "Value::is_null",
-        serialize_with = "crate::yaml::serialize_value",
-        deserialize_with = "crate::yaml::deserialize_value"
+        serialize_with = "flux_chart::yaml::serialize_value",
+        deserialize_with = "flux_chart::yaml::deserialize_value"
     )]
     pub resources: Value,
 }
@@ -173,7 +173,7 @@ pub struct ReleaseChart {
     #[serde(with = "files")]
     pub templates: Vec<File>,
     /// The defaults, with what was imported from subcharts.
-    #[serde(with = "crate::yaml::optional_map")]
+    #[serde(with = "flux_chart::yaml::optional_map")]
     pub values: Option<Map>,
     /// values.schema.json.
     #[serde(with = "base64_option")]
@@ -203,21 +203,6 @@ impl ReleaseChart {
             mod_time: chart.mod_time,
         }
     }
-}
-
-// serde asks for a reference.
-#[allow(clippy::trivially_copy_pass_by_ref)]
-pub(crate) fn is_zero(number: &i64) -> bool {
-    *number == 0
-}
-
-/// `null` as the default, as Go reads it.
-pub(crate) fn null_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Deserialize<'de> + Default,
-{
-    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// `[]byte`: base64, `null` for nil.

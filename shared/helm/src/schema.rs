@@ -1,83 +1,109 @@
-//! Values against values.schema.json (HE-SCHEMA-001..006).
+//! Values against values.schema.json (HE-SCHEMA-001, HE-SCHEMA-004..006).
 
-mod address;
-mod compile;
-mod decimal;
-mod draft;
-mod finding;
-mod format;
-mod json;
-mod keywords;
-mod meta;
-mod names;
-mod plain;
-mod pointer;
-mod program;
-mod root;
-mod roots;
-mod validate;
-
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use flux_gotemplate::{Map, Value};
-use flux_yaml::json::read;
+use flux_golang::json;
+use flux_gotemplate::{Constant, Constants, Map, Value};
+use flux_jsonschema::{Compiled, Fetched, Json, Remotes, Schema};
 
-use self::compile::Compiler;
-use self::json::Json;
-use self::program::{Id, Program};
-use self::validate::Validator;
 use crate::dependencies::Resolved;
 
 /// The address that Helm gives a chart's schema, which shows in messages.
 const ADDRESS: &str = "file:///values.schema.json";
 
-/// The values break a schema, or a schema is none: Helm's report, chart by chart.
+/// The values break a schema, or a schema is not valid: Helm's report, chart by chart.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SchemaError(String);
 
+/// Why values are not taken.
+pub(crate) enum Refusal {
+    /// Schemas refer to documents elsewhere that are to be fetched first.
+    Needs(Vec<String>),
+    Schema(SchemaError),
+}
+
 /// The schemas of one chart and its subcharts, each compiled when it is first needed and then kept. They are known by
 /// where their text lies, which the chart must outlive. The number is that of the bytes of their texts.
 #[derive(Default)]
-pub(crate) struct Schemas(Mutex<HashMap<usize, Arc<Schema>>>, AtomicUsize);
+pub(crate) struct Schemas(Mutex<HashMap<usize, Arc<Known>>>, AtomicUsize);
 
-/// A schema ready for use, or why it is none.
-type Schema = Result<Compiled, String>;
+/// A schema ready for use, or why it is not valid, and the fetched documents that this depends on.
+struct Known {
+    schema: Result<Schema, String>,
+    remotes: Vec<(String, Fetched)>,
+}
 
-struct Compiled {
-    program: Program,
-    root: Id,
+impl Known {
+    /// Those of the documents it was compiled with that are not at hand.
+    fn missing(&self, remotes: &Remotes) -> Vec<String> {
+        let addresses = self.remotes.iter().map(|(address, _)| address);
+        let missing = addresses.filter(|address| remotes.get(address).is_none());
+        missing.cloned().collect()
+    }
+
+    fn is_current(&self, remotes: &Remotes) -> bool {
+        let mut used = self.remotes.iter();
+        used.all(|(address, fetched)| remotes.get(address) == Some(fetched))
+    }
+}
+
+/// What is found on the way through a chart and its subcharts.
+#[derive(Default)]
+struct Findings {
+    report: String,
+    needs: BTreeSet<String>,
 }
 
 impl Schemas {
     /// Validates the values of a chart and then those of each subchart against their schemas.
-    pub(crate) fn validate(&self, chart: &Resolved<'_>, values: &Map) -> Result<(), SchemaError> {
-        let mut report = String::new();
-        self.validate_chart(chart, values, &mut report);
-        if report.is_empty() {
-            Ok(())
+    pub(crate) fn validate(
+        &self,
+        chart: &Resolved<'_>,
+        values: &Map,
+        remotes: &Remotes,
+    ) -> Result<(), Refusal> {
+        let mut findings = Findings::default();
+        self.validate_chart(chart, values, remotes, &mut findings);
+        if !findings.needs.is_empty() {
+            Err(Refusal::Needs(findings.needs.into_iter().collect()))
+        } else if !findings.report.is_empty() {
+            Err(Refusal::Schema(SchemaError(findings.report)))
         } else {
-            Err(SchemaError(report))
+            Ok(())
         }
     }
 
-    fn validate_chart(&self, chart: &Resolved<'_>, values: &Map, report: &mut String) {
-        if let Some(schema) = &chart.chart.schema
-            && let Err(faults) = check(&self.compiled(schema), values)
-        {
-            report.push_str(&chart.name);
-            report.push_str(":\n");
-            report.push_str(&faults);
+    fn validate_chart(
+        &self,
+        chart: &Resolved<'_>,
+        values: &Map,
+        remotes: &Remotes,
+        findings: &mut Findings,
+    ) {
+        if let Some(text) = &chart.chart.schema {
+            match self.compiled(text, remotes) {
+                Err(needs) => findings.needs.extend(needs),
+                Ok(known) => {
+                    if let Err(faults) = check(&known.schema, values) {
+                        findings.report.push_str(&chart.name);
+                        findings.report.push_str(":\n");
+                        findings.report.push_str(&faults);
+                    }
+                }
+            }
         }
         for subchart in &chart.subcharts {
             match values.get(subchart.name.as_bytes()) {
                 None | Some(Value::Nil) => {}
-                Some(Value::Map(table)) => self.validate_chart(subchart, &table, report),
+                Some(Value::Map(table)) => {
+                    self.validate_chart(subchart, &table, remotes, findings);
+                }
                 // HE-SCHEMA-004
                 Some(other) => {
-                    report.push_str(&format!(
+                    findings.report.push_str(&format!(
                         "{}:\ninvalid type for values: expected object (map), got {}\n",
                         subchart.name,
                         other.type_name()
@@ -87,16 +113,46 @@ impl Schemas {
         }
     }
 
-    fn compiled(&self, schema: &[u8]) -> Arc<Schema> {
+    /// The schema of this text, or the addresses of what it refers to and `remotes` lack.
+    fn compiled(&self, text: &[u8], remotes: &Remotes) -> Result<Arc<Known>, Vec<String>> {
         let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let address = schema.as_ptr() as usize;
-        if let Some(known) = lock().get(&address) {
-            return Arc::clone(known);
+        let address = text.as_ptr() as usize;
+        let known = lock().get(&address).map(Arc::clone);
+        if let Some(known) = known {
+            let missing = known.missing(remotes);
+            if !missing.is_empty() {
+                return Err(missing);
+            }
+            if known.is_current(remotes) {
+                return Ok(known);
+            }
         }
-        let compiled = Arc::new(compile(schema));
-        self.1.fetch_add(schema.len(), Ordering::Relaxed);
-        lock().insert(address, Arc::clone(&compiled));
-        compiled
+        let (schema, used) = match Schema::compile(ADDRESS, text, remotes) {
+            Ok(Compiled::Needs(address)) => return Err(vec![address]),
+            Ok(Compiled::Schema(schema)) => {
+                let used = schema.remotes().to_vec();
+                (Ok(schema), used)
+            }
+            // Any of the documents may be the reason.
+            Err(error) => {
+                let all = remotes.iter().map(|(address, _)| address.to_owned());
+                (Err(error.to_string()), all.collect())
+            }
+        };
+        let remotes = used.into_iter().filter_map(|address| {
+            let fetched = remotes.get(&address)?.clone();
+            Some((address, fetched))
+        });
+        let known = Arc::new(Known {
+            schema,
+            remotes: remotes.collect(),
+        });
+        let fetched = known.remotes.iter().flat_map(|(_, fetched)| fetched);
+        let fetched: usize = fetched.map(|text| text.len()).sum();
+        if lock().insert(address, Arc::clone(&known)).is_none() {
+            self.1.fetch_add(text.len() + fetched, Ordering::Relaxed);
+        }
+        Ok(known)
     }
 
     /// About how many bytes of memory they take.
@@ -108,34 +164,35 @@ impl Schemas {
 /// What a compiled schema takes for each byte of its text, by measurement of public charts.
 const COMPILED_RATIO: usize = 8;
 
-/// Reads a schema; the text of an error is that of Helm's validator.
-fn compile(schema: &[u8]) -> Schema {
-    if schema.iter().all(u8::is_ascii_whitespace) {
-        return Err("EOF".to_owned());
-    }
-    let schema: Json<'_> = read(schema).map_err(|e| match e.to_string().as_str() {
-        // Helm's reader takes a stream.
-        "unexpected end of JSON input" => "unexpected EOF".to_owned(),
-        after if after.ends_with("after top-level value") => {
-            "invalid character after top-level value".to_owned()
-        }
-        other => other.to_owned(),
-    })?;
-    let mut compiler = Compiler::new(Some((ADDRESS, &schema)), false);
-    let root = compiler.compile(ADDRESS)?;
-    Ok(Compiled {
-        program: compiler.finish(),
-        root,
-    })
-}
-
 /// Checks values against one schema.
-fn check(schema: &Schema, values: &Map) -> Result<(), String> {
+fn check(schema: &Result<Schema, String>, values: &Map) -> Result<(), String> {
     let schema = schema.as_ref().map_err(Clone::clone)?;
     let values = values.to_constants();
-    let checked = Validator::new(&schema.program).run(schema.root, &Json::of(&values));
-    checked.map_err(|report| {
+    schema.validate(&json_of(&values)).map_err(|report| {
+        let report = report.to_string();
         let head = format!("jsonschema validation failed with '{ADDRESS}#'\n");
         format!("{}\n", report.strip_prefix(&head).unwrap_or(&report))
     })
+}
+
+/// Values of a chart as schemas see them.
+fn json_of(values: &Constants) -> Json<'_> {
+    let entries = values.entries().iter();
+    let entries = entries.map(|(key, value)| (key.to_text(), json_of_constant(value)));
+    Json::Object(entries.collect())
+}
+
+fn json_of_constant(value: &Constant) -> Json<'_> {
+    match value {
+        Constant::Nil | Constant::Bytes(_) => Json::Null,
+        Constant::Bool(truth) => Json::Bool(*truth),
+        Constant::Int(_, number) => Json::Number(number.to_string().into()),
+        Constant::Uint(_, number) => Json::Number(number.to_string().into()),
+        Constant::Float(float) => {
+            Json::Number(json::format_float(*float).unwrap_or_default().into())
+        }
+        Constant::Str(text) => Json::String(text.to_text()),
+        Constant::List(items) => Json::Array(items.iter().map(json_of_constant).collect()),
+        Constant::Map(map) => json_of(map),
+    }
 }

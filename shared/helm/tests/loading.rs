@@ -7,6 +7,8 @@ use flate2::write::GzEncoder;
 use flux_errors::chain;
 use flux_helm::{Chart, File, LoadError};
 use flux_tree::{Entry, Tree, TreePath};
+use oracle::{Answer, Oracle};
+use serde_json::json;
 
 const CHART: &str = "apiVersion: v2\nname: web\nversion: 1.0.0\n";
 
@@ -239,6 +241,29 @@ fn chart_yaml_must_say_what_it_has_to() {
         Chart::from_files(files.map(|(name, text)| File::new(name, text)).to_vec()).unwrap();
     assert_eq!(chart.metadata.dependencies.unwrap()[0].name, "x");
     assert_eq!(chart.files[0].name, "requirements.yaml");
+}
+
+#[test]
+fn the_version_of_the_chart_api_is_judged_apart() {
+    // HE-LOAD-010
+    let Some(mut go) = Oracle::start("helm") else {
+        return;
+    };
+    for version in [
+        "v1", "v2", "v3", "v4", "V2", "v2beta1", "\"\"", "null", "2", "true", "\" v2\"", "v2 # two",
+    ] {
+        let text = format!("apiVersion: {version}\nname: web\nversion: 1.0.0\n");
+        let packed = archive(&[("any/Chart.yaml", text.as_bytes())]);
+        let chart = Chart::from_archive(&packed).unwrap();
+        let ours = chart.metadata.check_api_version();
+        let ours = ours.map_err(|error| error.to_string());
+        let question = json!({"mode": "supported", "archive": oracle::base64(&packed)});
+        let theirs = match go.ask(&question) {
+            Answer::Output(_) => Ok(()),
+            Answer::Error(text) | Answer::Panic(text) => Err(text),
+        };
+        assert_eq!(ours, theirs, "{version}");
+    }
 }
 
 #[test]

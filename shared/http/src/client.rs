@@ -1,44 +1,46 @@
-//! The client that everything else uses.
+//! The HTTP client of all other crates.
 
 use std::sync::Arc;
 use std::time::Duration;
+
+use reqwest::dns::Resolve;
 
 use crate::dial::Resolver;
 use crate::environment::ProxyEnvironment;
 use crate::proxy::Proxy;
 use crate::tls::{TlsError, TlsSettings};
 
-/// Connections that a client keeps open per host for the next request, if nothing else is asked for.
+/// Default number of idle connections that a client keeps per host.
 pub(crate) const DEFAULT_IDLE_CONNECTIONS: usize = 2;
 
-/// What a client does with redirects.
+/// How a client treats redirects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Redirects {
     /// Follows up to this many; credentials are dropped when the host changes.
     Follow(usize),
-    /// Hands the redirect to the caller.
+    /// Returns the redirect to the caller.
     Refuse,
 }
 
-/// Options of a client. The default follows ten redirects, as Go's does, trusts the system's authorities and takes the
+/// Options of a client. The default follows ten redirects, as in Go, trusts the system's authorities and takes the
 /// proxy from the environment.
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
-    /// Authorities and client certificate.
+    /// Certificate authorities and client certificate.
     pub tls: TlsSettings,
-    /// How requests leave.
+    /// The proxy.
     pub proxy: Proxy,
     /// Redirects.
     pub redirects: Redirects,
-    /// Bound of a whole request, its body included; none leaves it to the caller.
+    /// Timeout of a whole request, its body included; `None` leaves it to the caller.
     pub timeout: Option<Duration>,
-    /// Bound of making a connection (TCP, proxy, TLS).
+    /// Timeout of a connection attempt (TCP, proxy, TLS).
     pub connect_timeout: Duration,
-    /// Bound of the silence between two pieces of a response.
+    /// Timeout of each read of a response.
     pub read_timeout: Option<Duration>,
     /// `User-Agent`.
     pub user_agent: Option<String>,
-    /// Connections kept open per host for the next request.
+    /// Number of idle connections kept per host.
     pub idle_connections: usize,
 }
 
@@ -57,28 +59,36 @@ impl Default for ClientOptions {
     }
 }
 
-/// Why there is no client.
+/// Why a client could not be built.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// The TLS settings cannot be used.
+    /// The TLS settings are unusable.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The proxy's address cannot be used. The library's own error would show it with its password.
+    /// The proxy's address is unusable. The library's own error would show its password.
     #[error("failed to configure the proxy")]
     Proxy,
-    /// The HTTP library refused the options, such as a `User-Agent` that is no header value.
+    /// The HTTP library rejected the options, such as a `User-Agent` that is not a header value.
     #[error("failed to configure the HTTP client")]
     Client,
 }
 
 impl ClientOptions {
-    /// Builds the client. It may be used from any async runtime of tokio.
+    /// Builds the client. It may be used from any tokio runtime.
     pub fn build(&self) -> Result<reqwest::Client, BuildError> {
+        self.build_resolving(Arc::new(Resolver))
+    }
+
+    /// The same with a resolver of names.
+    pub(crate) fn build_resolving<R: Resolve + 'static>(
+        &self,
+        resolver: Arc<R>,
+    ) -> Result<reqwest::Client, BuildError> {
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(self.tls.client_config()?)
             .no_proxy()
-            .dns_resolver(Arc::new(Resolver))
+            .dns_resolver(resolver)
             .connect_timeout(self.connect_timeout)
             .pool_max_idle_per_host(self.idle_connections)
             .redirect(match self.redirects {

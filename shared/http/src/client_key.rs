@@ -1,8 +1,8 @@
-//! Private keys of client certificates: those of *ring*, and those that Go takes and *ring* does not.
+//! Private keys of client certificates: those supported by *ring*, and those that only Go supports.
 //!
-//! *ring* signs with RSA keys of 2,048 to 4,096 bits and with the curves P-256, P-384 and Ed25519. The others are signed
-//! with by the RustCrypto crates. Their RSA is blinded, but not constant-time in every step (RUSTSEC-2023-0071); a client
-//! signs once for each handshake that it begins itself, which is the use that SSH makes of them too.
+//! *ring* signs with RSA keys of 2,048 to 4,096 bits and with P-256, P-384 and Ed25519. For others the RustCrypto
+//! crates sign. Their RSA is blinded, but not constant-time in every step (RUSTSEC-2023-0071); a client signs once per
+//! handshake that it initiates itself, as SSH does.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use sha2::{Sha256, Sha384, Sha512};
 /// The smallest RSA modulus in bits, as in Go.
 const MIN_RSA_BITS: u32 = 1024;
 
-/// Loads a private key; `None` when it does not parse or is of no kind that is supported.
+/// Loads a private key; `None` if it does not parse or is of an unsupported kind.
 pub(crate) fn load(key: &PrivateKeyDer<'static>) -> Option<Arc<dyn SigningKey>> {
     if let Ok(key) = rustls::crypto::ring::sign::any_supported_type(key) {
         return Some(key);
@@ -70,7 +70,7 @@ impl std::fmt::Debug for Key {
     }
 }
 
-/// What an RSA key signs with, best first.
+/// The signature schemes of RSA keys, best first.
 const RSA_SCHEMES: [SignatureScheme; 6] = [
     SignatureScheme::RSA_PSS_SHA256,
     SignatureScheme::RSA_PSS_SHA384,

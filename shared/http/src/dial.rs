@@ -1,4 +1,4 @@
-//! Names and connections, with the errors of Go's `net`.
+//! Name resolution and TCP connections, with the errors of Go's `net`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -17,8 +17,8 @@ pub struct LookupError {
 
 impl LookupError {
     fn new(host: &str, error: &io::Error) -> Self {
-        // The standard library gives getaddrinfo's errors as texts only. `EAI_AGAIN` stands for servers that answer SERVFAIL
-        // as well as for those that do not answer.
+        // The standard library returns getaddrinfo's errors only as text. `EAI_AGAIN` covers both servers that answer
+        // SERVFAIL and servers that do not answer.
         let text = error.to_string();
         let reason = if text.contains("Temporary failure") {
             "server misbehaving"
@@ -36,7 +36,7 @@ impl LookupError {
 }
 
 impl LookupError {
-    /// Whether it is about this host, rather than a proxy on the way to it.
+    /// Whether it is about this host, rather than a proxy.
     pub(crate) fn is_for(&self, host: &str) -> bool {
         self.host.eq_ignore_ascii_case(host)
     }
@@ -54,7 +54,7 @@ impl fmt::Display for LookupError {
 
 impl std::error::Error for LookupError {}
 
-/// The first name server of `/etc/resolv.conf`, which Go names in its errors.
+/// The first name server of `/etc/resolv.conf`, which Go includes in its errors.
 fn name_server() -> Option<String> {
     let text = std::fs::read_to_string("/etc/resolv.conf").ok()?;
     first_name_server(&text)
@@ -68,7 +68,7 @@ fn first_name_server(text: &str) -> Option<String> {
     Some(SocketAddr::new(address, 53).to_string())
 }
 
-/// The system's resolver, whose errors say what Go's say.
+/// The system's resolver, with Go's error texts.
 #[derive(Debug)]
 pub(crate) struct Resolver;
 
@@ -85,17 +85,17 @@ impl Resolve for Resolver {
     }
 }
 
-/// Why there is no connection; prints as Go's `net.OpError`, `dial tcp 127.0.0.1:1: connect: connection refused`.
+/// Why a connection failed; prints as Go's `net.OpError`, `dial tcp 127.0.0.1:1: connect: connection refused`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DialError {
     /// The name could not be resolved.
     #[error("dial tcp: {0}")]
     Lookup(LookupError),
-    /// No address answered in time.
+    /// No address responded in time.
     #[error("dial tcp {0}: i/o timeout")]
     Timeout(String),
-    /// The first address refused.
+    /// The first address rejected the connection.
     #[error("dial tcp {address}: connect: {reason}")]
     Connect {
         /// Address and port.
@@ -144,7 +144,7 @@ pub(crate) fn with_port(host: &str, port: u16) -> String {
     }
 }
 
-/// What the system says of an error, as Go prints it: in lower case and without the number.
+/// The system's text of an error as Go prints it: in lower case and without the number.
 pub fn system_text(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => return "EOF".to_owned(),

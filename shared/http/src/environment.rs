@@ -8,7 +8,7 @@ use crate::proxy::{ProxyScheme, ProxyUrl};
 
 /// The proxy variables of the environment.
 ///
-/// Upper case wins over lower case. Requests to `localhost` and loopback addresses are never sent through them.
+/// Upper case takes precedence over lower case. Requests to `localhost` and loopback addresses never use a proxy.
 #[derive(Debug, Clone, Default)]
 pub struct ProxyEnvironment {
     http: Option<ProxyUrl>,
@@ -28,7 +28,7 @@ enum Exception {
         address: IpAddr,
         port: Option<u16>,
     },
-    /// A name, and whether it stands for itself besides its subdomains.
+    /// A name, and whether it matches itself as well as its subdomains.
     Domain {
         name: String,
         itself: bool,
@@ -42,7 +42,7 @@ impl ProxyEnvironment {
         Self::from_lookup(|name| std::env::var(name).ok())
     }
 
-    /// Reads variables by a lookup. A value that is not a proxy address counts as unset.
+    /// Reads variables through `lookup`. A value that is not a proxy address counts as unset.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Self {
         let either = |upper: &str| {
             let found = lookup(upper).filter(|value| !value.is_empty());
@@ -65,7 +65,7 @@ impl ProxyEnvironment {
         }
     }
 
-    /// The proxy for a bare TCP connection, such as SSH: `ALL_PROXY`, if it is a SOCKS one.
+    /// The proxy for a plain TCP connection, such as SSH: `ALL_PROXY`, if it is a SOCKS proxy.
     pub fn proxy_for_tcp(&self, host: &str, port: u16) -> Option<&ProxyUrl> {
         let proxy = self
             .all
@@ -79,7 +79,7 @@ impl ProxyEnvironment {
         (!excepted).then_some(proxy)
     }
 
-    /// Whether no proxy is named at all.
+    /// Whether no proxy is set.
     pub fn is_empty(&self) -> bool {
         self.http.is_none() && self.https.is_none()
     }
@@ -140,7 +140,7 @@ impl Exception {
         if host.is_empty() {
             return None;
         }
-        // `*.example.com` and `.example.com` stand for the subdomains, `example.com` for itself too.
+        // `*.example.com` and `.example.com` match the subdomains, `example.com` matches itself, too.
         let host = host
             .strip_prefix('*')
             .filter(|rest| rest.starts_with('.'))

@@ -1,7 +1,8 @@
-//! Why a request failed, in the words of Go's `net/http` and `crypto/tls`.
+//! Request errors with the texts of Go's `net/http` and `crypto/tls`.
 //!
-//! Fleets leave alerts out by patterns such as `dial.*tcp.*timeout`, so the texts are upstream's. They are made of the types
-//! that the libraries below give; what no type says is called a transport error rather than shown as the library words it.
+//! Alerts are excluded by patterns such as `dial.*tcp.*timeout`, so the texts are upstream's. They are derived from the
+//! error types of the libraries below; an error without a specific type is called a transport error instead of quoting
+//! the library.
 
 use std::error::Error;
 use std::time::Duration;
@@ -15,33 +16,33 @@ use crate::dial::{DialError, LookupError, dial, system_text, with_port};
 use crate::shown_url::shown_url;
 use crate::x509::Refusal;
 
-/// How long is waited to learn why a connection was not ready in time.
+/// The timeout of the probe that finds out why a connection was not ready in time.
 const PROBE: Duration = Duration::from_secs(1);
 
 /// The kind of a [`RequestError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The request itself cannot be sent.
+    /// The request itself is invalid.
     Build,
     /// A redirect that is not followed.
     Redirect,
-    /// There is no connection: the name is unknown, nobody listens, or the proxy refuses.
+    /// No connection: the name is unknown, the connection is refused, or the proxy rejects it.
     Dial,
-    /// The time is over.
+    /// A timeout.
     Timeout,
     /// The server's certificate is not trusted.
     Untrusted,
     /// The TLS handshake failed for another reason.
     Tls,
-    /// The connection ended before the answer.
+    /// The connection ended before the response.
     Lost,
     /// Anything else.
     Other,
 }
 
-/// Why there is no answer. Prints as Go's `url.Error`: `Get "https://host/path": dial tcp 10.0.0.1:443: i/o timeout`. It holds
-/// no library error, so that neither `Display` nor `Debug` can show more than this.
+/// Why a request failed. Prints as Go's `url.Error`: `Get "https://host/path": dial tcp 10.0.0.1:443: i/o timeout`. It
+/// contains no library error, so that neither `Display` nor `Debug` can show more than this.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestError {
     method: &'static str,
@@ -62,17 +63,17 @@ impl fmt::Display for RequestError {
 impl Error for RequestError {}
 
 impl RequestError {
-    /// What kind of error it is.
+    /// The kind of error.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// What failed, without method and URL.
+    /// The reason, without method and URL.
     pub fn reason(&self) -> &str {
         &self.reason
     }
 
-    /// A request that could not be made; it has no URL, or none that can be used.
+    /// A request that could not be built; it has no usable URL.
     pub(crate) fn build(error: &reqwest::Error) -> Self {
         let (url, reason) = match error.url() {
             Some(url) if !matches!(url.scheme(), "http" | "https") => (
@@ -100,6 +101,22 @@ impl RequestError {
             url: shown_url(url),
             kind: ErrorKind::Lost,
             reason: "EOF".to_owned(),
+        }
+    }
+
+    /// A request that its caller ended after a time. Neither the query of the URL nor credentials in it are shown.
+    pub fn timed_out(method: &Method, uri: &http::Uri) -> Self {
+        let host = uri.host().unwrap_or_default();
+        let port = uri.port_u16().map(|port| format!(":{port}"));
+        let port = port.unwrap_or_default();
+        Self {
+            method: operation(method),
+            url: match uri.scheme_str() {
+                Some(scheme) => format!("{scheme}://{host}{port}{}", uri.path()),
+                None => uri.path().to_owned(),
+            },
+            kind: ErrorKind::Timeout,
+            reason: "context deadline exceeded".to_owned(),
         }
     }
 
@@ -132,8 +149,8 @@ fn operation(method: &Method) -> &'static str {
     }
 }
 
-/// Why a connection was not ready in time: nobody answers at the address, or the TLS handshake does not end. The connector does
-/// not say how far it came, so that one more connection is tried.
+/// Why a connection was not ready in time: the address does not respond, or the TLS handshake does not finish. The
+/// connector does not report how far it got, so one more connection is tried.
 async fn connect_timeout(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -145,10 +162,10 @@ async fn connect_timeout(url: &Url) -> String {
     }
 }
 
-/// An error with all that it is made of, the outermost first.
+/// An error with all its sources, outermost first.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| {
-        // An I/O error's source is the source of the error that it is made of, which it hides.
+        // An I/O error hides the error that it wraps: its source is that error's source.
         let inner = error
             .downcast_ref::<io::Error>()
             .and_then(io::Error::get_ref);
@@ -163,7 +180,7 @@ fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
     causes(error).find_map(|cause| cause.downcast_ref())
 }
 
-/// Whether the connection ended before anything of the answer came, as it does when the other side had closed it already.
+/// Whether the connection ended before any part of the response arrived, as it does if the peer had already closed it.
 pub(crate) fn lost_before_answer(error: &reqwest::Error) -> bool {
     if error.is_timeout() || error.is_connect() || error.is_builder() || error.is_redirect() {
         return false;
@@ -243,12 +260,13 @@ fn reason(url: &Url, error: &reqwest::Error) -> (ErrorKind, String) {
     )
 }
 
-/// A connection that was refused.
+/// The text for a refused connection.
 fn dial_reason(url: &Url, error: &reqwest::Error, io: &io::Error) -> (ErrorKind, String) {
     if io.kind() == io::ErrorKind::UnexpectedEof {
         return (ErrorKind::Lost, "EOF".to_owned()); // during the handshake
     }
-    // The connector knows the address but says it only in its `Debug` form, `ConnectError("tcp connect error", ADDRESS, ..)`.
+    // The connector knows the address but shows it only in its `Debug` form, `ConnectError("tcp connect error",
+    // ADDRESS, ..)`.
     let address = causes(error).find_map(|cause| {
         let shown = format!("{cause:?}");
         let rest = shown.strip_prefix("ConnectError(\"tcp connect error\", ")?;
@@ -276,7 +294,7 @@ fn dial_reason(url: &Url, error: &reqwest::Error, io: &io::Error) -> (ErrorKind,
     )
 }
 
-/// What a proxy said to a tunnel, where the connector says that it is about one.
+/// A proxy's response to `CONNECT`, if the connector's error is about one.
 fn refused_by_proxy(error: &reqwest::Error) -> Option<String> {
     causes(error).find_map(|cause| {
         let text = cause.to_string();
@@ -297,7 +315,7 @@ fn refused_by_proxy(error: &reqwest::Error) -> Option<String> {
     })
 }
 
-/// What the versions and suites are that a server must have one of.
+/// The versions and cipher suites of which the server must support one.
 const OFFERED: &str = "the client offers TLS 1.2 and 1.3 with ECDHE and AES-GCM or ChaCha20-Poly1305: enable one of these on the server";
 
 fn tls_reason(error: &rustls::Error) -> (ErrorKind, String) {
@@ -347,7 +365,7 @@ fn tls_reason(error: &rustls::Error) -> (ErrorKind, String) {
     (ErrorKind::Tls, text)
 }
 
-/// Go's names of alerts.
+/// Go's names of TLS alerts.
 fn alert_text(alert: AlertDescription) -> String {
     use AlertDescription as A;
     let text = match alert {
@@ -384,7 +402,7 @@ fn alert_text(alert: AlertDescription) -> String {
     text.to_owned()
 }
 
-/// Why a TLS handshake over a stream of one's own failed, in Go's words.
+/// Go's text for a failed TLS handshake on a given stream.
 pub fn handshake_text(error: &io::Error) -> String {
     match find::<rustls::Error>(error) {
         Some(error) => tls_reason(error).1,
@@ -392,7 +410,7 @@ pub fn handshake_text(error: &io::Error) -> String {
     }
 }
 
-/// Why the rest of an answer did not come; prints as Go's error of reading a body.
+/// Why the rest of a response could not be read; prints as Go's error of reading a body.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ReadError(String);

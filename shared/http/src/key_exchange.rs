@@ -1,6 +1,6 @@
-//! The key exchange over P-521, which Go offers and *ring* does not have.
+//! Key exchange over P-521, which Go offers and *ring* lacks.
 //!
-//! It is the last of the groups offered: a server that knows another one never uses it.
+//! It is offered last, so servers that support another group never use it.
 
 use p521::ecdh::EphemeralSecret;
 use p521::elliptic_curve::Generate as _;
@@ -31,7 +31,7 @@ struct Active {
 
 impl ActiveKeyExchange for Active {
     fn complete(self: Box<Self>, peer: &[u8]) -> Result<SharedSecret, Error> {
-        // Only uncompressed points on the curve are taken (RFC 8446, 4.2.8.2).
+        // Only uncompressed points on the curve are valid (RFC 8446, 4.2.8.2).
         let invalid = Error::from(PeerMisbehaved::InvalidKeyShare);
         if peer.first() != Some(&4) {
             return Err(invalid);

@@ -1,9 +1,9 @@
-//! One place that builds an HTTP client from proxy, TLS and authentication settings.
+//! Builds HTTP clients from proxy, TLS and authentication settings.
 //!
 //! ```
 //! use flux_http::{ClientOptions, SecretData};
 //!
-//! // What a `certSecretRef` points at, read into a client that trusts its authority besides the system's.
+//! // The Secret of a `certSecretRef`, as a client that trusts its authority and the system's.
 //! let data = [("address", b"http://proxy.internal:3128".as_slice()), ("username", b"flux")];
 //! let secret = SecretData::new("apps", "egress", data);
 //! let options = ClientOptions { proxy: secret.proxy()?.into(), ..ClientOptions::default() };
@@ -13,12 +13,14 @@
 //! ```
 //!
 //! - [`SecretData`] reads the well-known Secret formats (RT-SEC rows) into typed values, without a Kubernetes client.
-//! - [`ClientOptions`] makes a `reqwest::Client` with rustls and ring, and nothing else, below it.
-//! - [`send`] sends a request, repeats it where a connection was closed meanwhile, and says what failed in upstream's words.
-//! - [`read_body`] reads a response with a bound.
+//! - [`ClientOptions`] builds a `reqwest::Client` on rustls and ring only.
+//! - [`send`] sends a request, repeats it if the connection was closed in between, and reports errors with
+//!   upstream's texts.
+//! - [`read_body`] reads a response up to a limit, [`read_body_within`] also within a budget of memory.
+//! - [`PublicFetch`] gets a document from an address that a tenant chose, from public hosts only.
 //!
-//! What may hold a secret is a [`Secret`] or a type made of them, whose `Debug` prints `***`.
-//! Not here: cloud identities and token caches, registry credentials (`.dockerconfigjson`), SOPS keys.
+//! Everything that may contain a secret is a [`Secret`] or a type made of them, whose `Debug` prints `***`.
+//! Not part of this crate: cloud identities and token caches, registry credentials (`.dockerconfigjson`), SOPS keys.
 
 #![forbid(unsafe_code)]
 
@@ -30,6 +32,7 @@ mod environment;
 mod error;
 mod key_exchange;
 mod proxy;
+mod public;
 mod request;
 mod secret;
 mod secrets;
@@ -37,12 +40,13 @@ mod shown_url;
 mod tls;
 mod x509;
 
-pub use body::{BodyError, read_body};
+pub use body::{BodyError, read_body, read_body_within};
 pub use client::{BuildError, ClientOptions, Redirects};
 pub use dial::{DialError, LookupError, dial, system_text};
 pub use environment::ProxyEnvironment;
 pub use error::{ErrorKind, ReadError, RequestError, handshake_text};
 pub use proxy::{MAX_PROXY_ADDRESS, Proxy, ProxyScheme, ProxyUrl, ProxyUrlError};
+pub use public::{PublicError, PublicFetch, is_public};
 pub use request::{Repeat, send};
 pub use secret::{Hidden, Secret};
 pub use secrets::{

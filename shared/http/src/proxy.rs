@@ -1,4 +1,4 @@
-//! Where requests go out: directly, as the environment says, or through one proxy.
+//! How requests leave: directly, through the environment's proxy, or through a given one.
 
 use std::fmt;
 
@@ -6,18 +6,18 @@ use url::Url;
 
 use crate::secret::Secret;
 
-/// The longest proxy address that a Secret may hold (RT-SEC-012).
+/// The maximum length of a proxy address in a Secret, in bytes (RT-SEC-012).
 pub const MAX_PROXY_ADDRESS: usize = 2048;
 
-/// How requests leave.
+/// The proxy of a client.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Proxy {
-    /// As `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` say when the client is built.
+    /// `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` at the time the client is built.
     #[default]
     Environment,
-    /// Directly.
+    /// Direct connections.
     None,
-    /// Through this proxy, whatever the destination and whatever the environment says (RT-GIT-019).
+    /// This proxy for every destination, whatever the environment says (RT-GIT-019).
     Url(ProxyUrl),
 }
 
@@ -27,12 +27,12 @@ impl From<ProxyUrl> for Proxy {
     }
 }
 
-/// How to speak to a proxy.
+/// The protocol of a proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProxyScheme {
     /// HTTP, `CONNECT` for tunnels.
     Http,
-    /// The same inside TLS.
+    /// HTTP over TLS.
     Https,
     /// SOCKS version 5; the proxy resolves names.
     Socks5,
@@ -47,7 +47,7 @@ pub struct ProxyUrl {
     password: Option<Secret>,
 }
 
-/// Why an address is not that of a proxy.
+/// Why an address is not a proxy address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProxyUrlError {
@@ -57,10 +57,10 @@ pub enum ProxyUrlError {
     /// Not a URL.
     #[error("failed to parse proxy address: {0}")]
     Malformed(url::ParseError),
-    /// A URL, but not of a proxy that can be used.
+    /// A URL, but with an unsupported scheme.
     #[error("proxy URL must use one of the supported schemes (http, https, socks5), got '{0}'")]
     Scheme(String),
-    /// No host is named.
+    /// It has no host.
     #[error("proxy URL has no host")]
     NoHost,
 }
@@ -73,7 +73,7 @@ impl ProxyUrl {
         }
         let mut url = match Url::parse(address) {
             Ok(url) => url,
-            // Go reads `host` and `/path` as URLs without scheme and then complains of the scheme.
+            // Go parses `host` and `/path` as URLs without scheme and then rejects the scheme.
             Err(url::ParseError::RelativeUrlWithoutBase) => {
                 return Err(ProxyUrlError::Scheme(String::new()));
             }
@@ -83,7 +83,7 @@ impl ProxyUrl {
             "http" => ProxyScheme::Http,
             "https" => ProxyScheme::Https,
             "socks5" => ProxyScheme::Socks5,
-            // Of `user:password@host` the user would be shown as the scheme.
+            // For `user:password@host` the user would be shown as the scheme.
             other if address.contains("://") => {
                 return Err(ProxyUrlError::Scheme(other.to_owned()));
             }
@@ -116,7 +116,7 @@ impl ProxyUrl {
         self
     }
 
-    /// How to speak to it.
+    /// The protocol.
     pub fn scheme(&self) -> ProxyScheme {
         self.scheme
     }
@@ -148,7 +148,7 @@ impl ProxyUrl {
         self.password.as_ref()
     }
 
-    /// As `reqwest` wants it: names are resolved by the SOCKS proxy, as Go does.
+    /// The URL for reqwest: the SOCKS proxy resolves names, as in Go.
     pub(crate) fn for_reqwest(&self) -> Url {
         let mut text = self.url.to_string();
         if self.scheme == ProxyScheme::Socks5 {

@@ -1,30 +1,31 @@
-//! Sending a request: the one way out for every client, with its retries and the texts of its errors.
+//! Sends requests: the single path of every client, with its retries and error texts.
 
 use reqwest::{RequestBuilder, Response};
 
 use crate::error::{ErrorKind, RequestError, lost_before_answer};
 
-/// Whether a request may be sent once more when the connection ends before an answer.
+/// Whether a request may be repeated if the connection ends before a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeat {
     /// Sending it twice has the effect of sending it once.
     Idempotent,
-    /// It may have been carried out although no answer came.
+    /// It may have been carried out without a response.
     Never,
 }
 
-/// How often a request is repeated. A server or proxy that closes connections between requests does so for all that are kept,
-/// and each attempt takes at most one of those: with [`DEFAULT_IDLE_CONNECTIONS`](crate::client::DEFAULT_IDLE_CONNECTIONS)
-/// kept, the third attempt has a new one, and the last allows for one that another request has put back meanwhile.
+/// The maximum number of repetitions. A server or proxy that closes connections between requests closes all idle ones,
+/// and each attempt uses at most one of those: with
+/// [`DEFAULT_IDLE_CONNECTIONS`](crate::client::DEFAULT_IDLE_CONNECTIONS) idle connections, the third attempt uses a new
+/// one, and the last allows for one that another request has returned in between.
 const MAX_REPEATS: usize = 3;
 
-/// Sends a request and gives the head of the answer, whatever its status.
+/// Sends a request and returns the head of the response, whatever its status.
 ///
-/// A connection that a server or a proxy closes between two requests is noticed only by sending the next one. A request that is
-/// [`Repeat::Idempotent`] is then sent again at once, on another connection; one whose body is a stream cannot be.
+/// That a server or proxy has closed a connection between two requests is only noticed when the next one is sent. A
+/// request that is [`Repeat::Idempotent`] is then repeated at once on another connection, unless its body is a stream.
 ///
 /// # Errors
-/// [`RequestError`], which reads as Go's `net/http` has it (`Get "URL": dial tcp ...`) and shows no secret of the URL.
+/// [`RequestError`], with the text of Go's `net/http` (`Get "URL": dial tcp ...`) and without secrets of the URL.
 pub async fn send(request: RequestBuilder, repeat: Repeat) -> Result<Response, RequestError> {
     let (client, request) = request.build_split();
     let request = request.map_err(|error| RequestError::build(&error))?;
@@ -50,7 +51,7 @@ pub async fn send(request: RequestBuilder, repeat: Repeat) -> Result<Response, R
 }
 
 impl RequestError {
-    /// Whether the same request may succeed later: neither the request itself nor the server's certificate is wrong.
+    /// Whether the same request may succeed later: neither the request itself nor the server's certificate is invalid.
     pub fn may_pass(&self) -> bool {
         !matches!(
             self.kind(),

@@ -1,10 +1,10 @@
-//! A value that is never shown.
+//! Values that must not be shown.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-/// Shows how many bytes there are, and none of them: for what came from a Secret and should be public, but need not be.
+/// Shows only the number of bytes: for values from a Secret that should be public, but need not be.
 pub struct Hidden<'a>(pub &'a [u8]);
 
 impl fmt::Debug for Hidden<'_> {
@@ -18,12 +18,12 @@ impl fmt::Debug for Hidden<'_> {
 pub struct Secret(Arc<[u8]>);
 
 impl Secret {
-    /// Takes the bytes over.
+    /// Copies the bytes.
     pub fn new(bytes: impl AsRef<[u8]>) -> Self {
         Self(bytes.as_ref().into())
     }
 
-    /// The bytes. Whoever calls this answers for where they go.
+    /// The bytes. The caller is responsible for where they go.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }

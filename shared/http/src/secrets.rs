@@ -38,7 +38,7 @@ pub mod keys {
     pub const SSH_KNOWN_HOSTS: &str = "known_hosts";
     /// GitHub App: its ID.
     pub const GITHUB_APP_ID: &str = "githubAppID";
-    /// GitHub App: organisation or user it is installed for.
+    /// GitHub App: organisation or user of the installation.
     pub const GITHUB_APP_OWNER: &str = "githubAppInstallationOwner";
     /// GitHub App: ID of the installation.
     pub const GITHUB_APP_INSTALLATION_ID: &str = "githubAppInstallationID";
@@ -48,7 +48,7 @@ pub mod keys {
     pub const GITHUB_APP_BASE_URL: &str = "githubAppBaseURL";
 }
 
-/// The data of one Secret, borrowed, with the name that its errors say.
+/// The data of one Secret, borrowed, with its name for errors.
 #[derive(Clone)]
 pub struct SecretData<'a> {
     name: String,
@@ -65,11 +65,11 @@ impl std::fmt::Debug for SecretData<'_> {
     }
 }
 
-/// Why a Secret does not hold what was asked of it. The texts are upstream's (RT-SEC rows).
+/// Why a Secret lacks the expected data. The texts are upstream's (RT-SEC rows).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SecretError {
-    /// A required key is not there (RT-SEC-014).
+    /// A required key is missing (RT-SEC-014).
     #[error("secret '{secret}': key '{key}' not found")]
     KeyNotFound {
         /// `namespace/name`.
@@ -77,27 +77,27 @@ pub enum SecretError {
         /// The key.
         key: &'static str,
     },
-    /// Only one half of user name and password is there (RT-SEC-006).
+    /// Only one of user name and password is present (RT-SEC-006).
     #[error("secret '{secret}': malformed basic auth - has '{present}' but missing '{missing}'")]
     BasicAuthMalformed {
         /// `namespace/name`.
         secret: String,
-        /// The key that is there.
+        /// The key that is present.
         present: &'static str,
-        /// The key that is not.
+        /// The key that is missing.
         missing: &'static str,
     },
-    /// Only one half of a client certificate and its key is there (RT-SEC-002).
+    /// Only one of client certificate and private key is present (RT-SEC-002).
     #[error("secret '{secret}' contains '{present}' but missing '{missing}'")]
     TlsPairIncomplete {
         /// `namespace/name`.
         secret: String,
-        /// The key that is there.
+        /// The key that is present.
         present: &'static str,
-        /// The key that is not.
+        /// The key that is missing.
         missing: &'static str,
     },
-    /// Neither authorities nor a client certificate are there (RT-SEC-001).
+    /// Neither authorities nor a client certificate are present (RT-SEC-001).
     #[error("secret '{secret}' must contain either 'ca.crt' or both 'tls.crt' and 'tls.key'")]
     TlsMissing {
         /// `namespace/name`.
@@ -106,21 +106,21 @@ pub enum SecretError {
     /// Certificates or keys do not parse (RT-SEC-004).
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The proxy address is there but empty (RT-SEC-012).
+    /// The proxy address is present but empty (RT-SEC-012).
     #[error("secret '{secret}': proxy address is empty")]
     ProxyAddressEmpty {
         /// `namespace/name`.
         secret: String,
     },
-    /// The proxy address cannot be used (RT-SEC-012).
+    /// The proxy address is unusable (RT-SEC-012).
     #[error("secret '{secret}': {reason}")]
     ProxyAddressInvalid {
         /// `namespace/name`.
         secret: String,
-        /// What is wrong; it is part of the text that users know.
+        /// The reason; part of upstream's text.
         reason: ProxyUrlError,
     },
-    /// Both or neither of the GitHub App installation keys are there (SC-AUTH-019).
+    /// Both or neither of the GitHub App installation keys are present (SC-AUTH-019).
     #[error(
         "secret '{secret}' must contain exactly one of 'githubAppInstallationOwner' or 'githubAppInstallationID'"
     )]
@@ -141,7 +141,7 @@ pub struct BasicAuth {
 
 impl std::fmt::Debug for BasicAuth {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Some hosts take a token as the user.
+        // Some hosts take a token as user name.
         f.debug_struct("BasicAuth")
             .field("username", &Hidden(self.username.as_bytes()))
             .field("password", &self.password)
@@ -149,7 +149,7 @@ impl std::fmt::Debug for BasicAuth {
     }
 }
 
-/// SSH credentials as the Secret holds them, not yet parsed.
+/// SSH credentials of a Secret, unparsed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SshAuth {
     /// The private key.
@@ -173,14 +173,14 @@ impl std::fmt::Debug for SshAuth {
     }
 }
 
-/// GitHub App credentials as the Secret holds them, not yet parsed.
+/// GitHub App credentials of a Secret, unparsed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct GitHubAppData {
     /// The App's ID.
     pub app_id: String,
     /// RSA private key as PEM.
     pub private_key: Secret,
-    /// Organisation or user that the App is installed for; set if and only if `installation_id` is not.
+    /// Organisation or user of the installation; set if and only if `installation_id` is not.
     pub installation_owner: Option<String>,
     /// ID of the installation.
     pub installation_id: Option<String>,
@@ -188,16 +188,16 @@ pub struct GitHubAppData {
     pub base_url: Option<String>,
 }
 
-/// A key under an older name, which the caller logs as `using legacy key in secret data` (RT-SEC-003).
+/// A legacy key, which the caller logs as `using legacy key in secret data` (RT-SEC-003).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LegacyKey {
-    /// The name found.
+    /// The key in use.
     pub key: &'static str,
-    /// The name to use instead.
+    /// The key to use instead.
     pub preferred: &'static str,
 }
 
-/// Everything that one Secret offers (RT-SEC-008).
+/// All authentication methods of one Secret (RT-SEC-008).
 #[derive(Debug, Clone, Default)]
 pub struct AuthMethods {
     /// User name and password.
@@ -210,7 +210,7 @@ pub struct AuthMethods {
     pub ssh: Option<SshAuth>,
     /// GitHub App.
     pub github_app: Option<GitHubAppData>,
-    /// Authorities and client certificate; the authorities are added to the system's.
+    /// Certificate authorities and client certificate; the authorities are added to the system's.
     pub tls: Option<TlsSettings>,
 }
 
@@ -231,7 +231,7 @@ impl<'a> SecretData<'a> {
         &self.name
     }
 
-    /// The value of a key, if it is there.
+    /// The value of a key, if present.
     pub fn get(&self, key: &str) -> Option<&'a [u8]> {
         self.data.get(key).copied()
     }
@@ -241,12 +241,12 @@ impl<'a> SecretData<'a> {
         self.data.keys().copied()
     }
 
-    /// Whether the Secret holds nothing.
+    /// Whether the Secret is empty.
     pub fn is_empty(&self) -> bool {
         self.data.is_empty()
     }
 
-    /// The value of a key that must be there (RT-SEC-014).
+    /// The value of a required key (RT-SEC-014).
     pub fn require(&self, key: &'static str) -> Result<&'a [u8], SecretError> {
         self.get(key).ok_or_else(|| SecretError::KeyNotFound {
             secret: self.name.clone(),
@@ -259,8 +259,8 @@ impl<'a> SecretData<'a> {
             .map(|value| String::from_utf8_lossy(value).into_owned())
     }
 
-    /// Certificate authorities and client certificate (RT-SEC-001..005), with the older key names as fall-back.
-    ///
+    /// Certificate authorities and client certificate (RT-SEC-001..005), with fallback to the legacy key names.
+    /// `roots` decides whether the authorities are added to the system's or replace them.
     /// `roots` says whether the authorities are added to the system's or replace them.
     pub fn tls(&self, roots: RootCertificates) -> Result<TlsSettings, SecretError> {
         let cert = self.tls_value(keys::TLS_CERT, keys::LEGACY_TLS_CERT);
@@ -294,14 +294,14 @@ impl<'a> SecretData<'a> {
         Ok(settings)
     }
 
-    /// The value of a TLS key; an empty value counts as absent, but hides the older key.
+    /// The value of a TLS key; an empty value counts as absent, but hides the legacy key.
     fn tls_value(&self, key: &str, legacy: &str) -> Option<&'a [u8]> {
         self.get(key)
             .or_else(|| self.get(legacy))
             .filter(|value| !value.is_empty())
     }
 
-    /// The TLS keys under older names that [`SecretData::tls`] falls back to (RT-SEC-003).
+    /// The legacy TLS keys that [`SecretData::tls`] falls back to (RT-SEC-003).
     pub fn legacy_tls_keys(&self) -> Vec<LegacyKey> {
         [
             LegacyKey {
@@ -322,7 +322,7 @@ impl<'a> SecretData<'a> {
         .collect()
     }
 
-    /// User name and password, both needed (RT-SEC-006).
+    /// User name and password, both required (RT-SEC-006).
     pub fn basic(&self) -> Result<BasicAuth, SecretError> {
         let malformed = |present, missing| SecretError::BasicAuthMalformed {
             secret: self.name.clone(),
@@ -376,7 +376,7 @@ impl<'a> SecretData<'a> {
                 secret: self.name.clone(),
                 reason,
             })?;
-        // A password counts only together with a user.
+        // A password is only used together with a user name.
         Ok(match self.text(keys::USERNAME) {
             Some(username) => {
                 proxy.with_credentials(&username, self.get(keys::PASSWORD).map(Secret::new))
@@ -418,8 +418,8 @@ impl<'a> SecretData<'a> {
         })
     }
 
-    /// Everything the Secret offers. What is absent is `None`, what is malformed is an error, except that incomplete TLS
-    /// keys are passed over (RT-SEC-008).
+    /// All authentication methods. Absent ones are `None`, malformed ones are an error, except that incomplete TLS keys
+    /// are ignored (RT-SEC-008).
     pub fn auth_methods(&self, roots: RootCertificates) -> Result<AuthMethods, SecretError> {
         fn offered<T>(found: Result<T, SecretError>) -> Result<Option<T>, SecretError> {
             match found {

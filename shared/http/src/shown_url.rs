@@ -1,8 +1,8 @@
-//! URLs as messages show them.
+//! URLs in messages.
 
 use url::Url;
 
-/// Parameters whose values say what is asked for, and never who asks.
+/// Parameters whose values describe the request, never the user.
 const HARMLESS: [&str; 9] = [
     "service",
     "ref",
@@ -16,12 +16,12 @@ const HARMLESS: [&str; 9] = [
 ];
 const MASK: &str = "***";
 
-/// A URL without its secrets: the password and the values of query parameters are masked, but for those that every client
-/// sends. A fragment is left out, as it is never sent.
+/// A URL without its secrets: the password and the values of query parameters are masked, except for well-known
+/// parameters. The fragment is left out, as it is never sent.
 pub fn shown_url(url: &Url) -> String {
     let mut url = url.clone();
     if url.password().is_some() {
-        // Only a URL without a host refuses, and that has no password either.
+        // Fails only for a URL without host, which has no password either.
         let _ = url.set_password(Some(MASK));
     }
     url.set_fragment(None);
@@ -32,7 +32,7 @@ pub fn shown_url(url: &Url) -> String {
     url.to_string()
 }
 
-/// A query, without the question mark, whose values are masked as in [`shown_url`].
+/// A query, without the question mark, with its values masked as in [`shown_url`].
 pub fn shown_query(query: &str) -> String {
     let parameters: Vec<String> = query.split('&').map(masked).collect();
     parameters.join("&")
@@ -49,8 +49,7 @@ fn masked(parameter: &str) -> String {
     }
 }
 
-/// A text that is no URL, without anything that could be the user information of one: what stands before an `@` and the
-/// values of a query are masked.
+/// A text that is not a URL, with possible user information (before an `@`) and the values of a query masked.
 pub fn shown_text(text: &str) -> String {
     let (text, query) = match text.split_once('?') {
         Some((text, query)) => (text, Some(query)),

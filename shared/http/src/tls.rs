@@ -1,4 +1,4 @@
-//! Which authorities are trusted, and which client certificate is shown.
+//! TLS settings: trusted authorities and client certificate.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -12,10 +12,10 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use crate::secret::{Hidden, Secret};
 use crate::x509::{Roots, Verifier, is_for_key};
 
-/// What the authorities of a Secret do to the system's (RT-SEC-004).
+/// How the authorities of a Secret relate to the system's (RT-SEC-004).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RootCertificates {
-    /// They are trusted besides the system's.
+    /// They are trusted in addition to the system's.
     #[default]
     AddToSystem,
     /// They are trusted instead of the system's.
@@ -33,22 +33,22 @@ pub struct ClientPair {
 
 /// TLS settings of one client. The default trusts what the system trusts.
 ///
-/// The system's authorities are those of the bundle file (`SSL_CERT_FILE`, `SSL_CERT_DIR`, else the usual places): an image
-/// brings one, and an operator may mount another. None are compiled in, since those could be neither removed nor renewed.
-/// Certificates are always verified (RT-SEC-005).
+/// The system's authorities are those of the bundle file (`SSL_CERT_FILE`, `SSL_CERT_DIR`, otherwise the usual places):
+/// an image contains one, and an operator can mount another. None are compiled in, since those could be neither removed
+/// nor renewed. Certificates are always verified (RT-SEC-005).
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct TlsSettings {
-    /// What `authorities` do to the system's.
+    /// How `authorities` relate to the system's.
     pub roots: RootCertificates,
     /// PEM text with further authorities.
     pub authorities: Option<Vec<u8>>,
-    /// Certificate to show to servers that ask for one.
+    /// Certificate for servers that request one.
     pub client_pair: Option<ClientPair>,
 }
 
 impl fmt::Debug for ClientPair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A private key may stand in the place of the certificate by mistake.
+        // The certificate may be a private key by mistake.
         f.debug_struct("ClientPair")
             .field("certificate", &Hidden(&self.certificate))
             .field("key", &self.key)
@@ -66,22 +66,22 @@ impl fmt::Debug for TlsSettings {
     }
 }
 
-/// Why TLS settings cannot be used (RT-SEC-004).
+/// Why TLS settings are unusable (RT-SEC-004).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// No certificate could be read from the authorities' text.
+    /// The authorities contain no valid certificate.
     #[error("failed to parse CA certificate")]
     Authorities,
-    /// The client certificate or its key cannot be read, or they do not belong together.
+    /// The client certificate or its key cannot be read, or they do not match.
     #[error("failed to parse TLS certificate and key: {0}")]
     ClientPair(&'static str),
-    /// The TLS library refused the settings.
+    /// The TLS library rejected the settings.
     #[error("failed to configure TLS: {0}")]
     Config(String),
 }
 
-/// The one provider of cryptography.
+/// The cryptography provider.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
     Arc::clone(PROVIDER.get_or_init(|| {
@@ -92,7 +92,7 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
 }
 
 impl TlsSettings {
-    /// Whether everything in the settings parses.
+    /// Checks that all settings parse.
     pub fn validate(&self) -> Result<(), TlsError> {
         if let Some(pem) = &self.authorities {
             authorities(pem)?;
@@ -103,7 +103,7 @@ impl TlsSettings {
         Ok(())
     }
 
-    /// The configuration for rustls, with ALPN for HTTP left to the client that uses it.
+    /// The configuration for rustls, without ALPN, which the HTTP client sets.
     pub fn client_config(&self) -> Result<ClientConfig, TlsError> {
         let given = match &self.authorities {
             None => Vec::new(),
@@ -127,16 +127,16 @@ impl TlsSettings {
     }
 }
 
-/// The certificates of a PEM text; what is not a certificate is passed over.
+/// The certificates of a PEM text; other entries are skipped.
 fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
     CertificateDer::pem_slice_iter(pem)
         .filter_map(Result::ok)
         .collect()
 }
 
-/// Checks that a PEM text holds a certificate that parses.
+/// Checks that a PEM text contains a valid certificate.
 fn authorities(pem: &[u8]) -> Result<(), TlsError> {
-    if Roots::new(certificates(pem), false).gives_nothing() {
+    if Roots::new(certificates(pem), false).has_none_given() {
         Err(TlsError::Authorities)
     } else {
         Ok(())
@@ -144,7 +144,7 @@ fn authorities(pem: &[u8]) -> Result<(), TlsError> {
 }
 
 impl ClientPair {
-    /// Parses the pair. Certificates of version 1 are taken: whether they will do is for the server to say.
+    /// Parses the pair. Version 1 certificates are accepted: whether they suffice is up to the server.
     fn load(&self) -> Result<CertifiedKey, TlsError> {
         let failed = |what| Err(TlsError::ClientPair(what));
         let Ok(chain) =

@@ -1,11 +1,11 @@
-//! Verification of servers' certificates, with the results and texts of Go's `crypto/x509`.
+//! Verification of server certificates, with the results and texts of Go's `crypto/x509`.
 //!
-//! rustls' own verifier (webpki) is made for the public web: it refuses a server certificate that is marked as an authority,
-//! one that is trusted itself although another authority issued it, critical policies, the usage `any`, RSA below 2,048 bits
-//! and the curve P-521. Self-made authorities have all of these, and upstream's users run them. Here the rules of RFC 5280
-//! are checked as Go checks them; `tests/certificates.rs` compares the two over certificates that OpenSSL makes.
+//! rustls' own verifier (webpki) is made for the public web: it rejects a server certificate that is marked as an
+//! authority, one that is trusted itself although another authority issued it, critical policies, the usage `any`, RSA
+//! below 2,048 bits and P-521. Private authorities use all of these. This module checks the rules of RFC 5280 as Go
+//! does; `tests/certificates.rs` compares the two over certificates made by OpenSSL.
 //!
-//! What Go accepts and this does not: keys on the curve P-224, and critical constraints or mappings of policies.
+//! Accepted by Go but not here: P-224 keys, and critical policy constraints or mappings.
 
 mod certificate;
 mod chain;
@@ -18,7 +18,7 @@ mod verifier;
 pub(crate) use roots::Roots;
 pub(crate) use verifier::{Refusal, Verifier, is_for_key};
 
-/// A time as messages have it.
+/// A time as shown in messages.
 fn rfc3339(seconds: i64) -> String {
     let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     // The civil date of a day number, counting years from March.

@@ -1,4 +1,4 @@
-//! Servers' and clients' certificates of all sorts, made and shown by OpenSSL, beside Go's client.
+//! Server and client certificates of all kinds, made and served by OpenSSL, compared with Go's client.
 
 mod support;
 
@@ -9,7 +9,7 @@ use oracle::{Answer, Oracle};
 use serde_json::json;
 use support::{AUTHORITY, Made, Recipe, SERVER, Server, Workshop};
 
-/// What Go says, and what we say: nothing, or the error.
+/// Go's result and ours: `None`, or the error.
 struct Asked {
     go: Option<String>,
     ours: Option<String>,
@@ -21,7 +21,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// `None` without Go, which has been said then.
+    /// `None` without Go; prints that the test is skipped.
     fn new() -> Option<Self> {
         Some(Self {
             go: Oracle::live("http")?,
@@ -29,7 +29,7 @@ impl Bench {
         })
     }
 
-    /// Gets a page of a server by both clients, which trust `roots` and show `client`.
+    /// Requests a page of a server with both clients, which trust `roots` and use `client`.
     async fn ask(&mut self, url: &str, roots: &str, client: Option<&Made>) -> Asked {
         let (certificate, key) = client
             .map(|client| (client.pem(), client.key_pem()))
@@ -67,7 +67,7 @@ impl Bench {
     }
 }
 
-/// The instants of a message differ between the clients.
+/// Removes the times of a message, which differ between the clients.
 fn without_time(text: &str) -> String {
     match text.split_once("current time ") {
         Some((before, after)) => {
@@ -78,21 +78,21 @@ fn without_time(text: &str) -> String {
     }
 }
 
-/// How ours compares with Go.
+/// The expected comparison with Go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Expected {
     /// Both accept.
     Accepted,
-    /// Both refuse with the same text.
+    /// Both reject with the same text.
     Refused,
-    /// Both refuse; ours says it otherwise.
+    /// Both reject, with different texts.
     RefusedOtherwise,
-    /// Go accepts and ours refuses, as `docs/differences.md` says.
+    /// Go accepts and ours rejects, as documented in `docs/differences.md`.
     Different,
 }
 use Expected::{Accepted, Different, Refused, RefusedOtherwise};
 
-/// A server: its recipe, what stands between it and the root, and the root.
+/// A server: its recipe, the intermediates, and the root.
 struct Case {
     name: &'static str,
     expected: Expected,
@@ -104,7 +104,7 @@ struct Case {
     pinned: bool,
     /// The server's certificate signs itself.
     self_signed: bool,
-    /// Whether the intermediates are shown.
+    /// Whether the server presents the intermediates.
     shown: bool,
     arguments: &'static [&'static str],
 }
@@ -150,7 +150,7 @@ fn cases() -> Vec<Case> {
     let mut cases = vec![
         case("ordinary", Accepted, |_| {}),
         case("stranger", Refused, |case| case.root = authority(AUTHORITY)),
-        // A server that is itself trusted.
+        // Pinned servers.
         case("pinned-issued", Accepted, |case| case.pinned = true),
         case("pinned-authority", Accepted, |case| {
             (case.pinned, case.self_signed) = (true, true);
@@ -194,7 +194,7 @@ fn cases() -> Vec<Case> {
         case("intermediate-version-1", Refused, |case| {
             case.between = vec![authority("")];
         }),
-        // Who may sign.
+        // Allowed to sign.
         case("root-without-constraints", Refused, |case| {
             case.root.extensions = "subjectKeyIdentifier=hash\n";
         }),
@@ -432,7 +432,7 @@ fn cases() -> Vec<Case> {
 }
 
 // RT-SEC-004, RT-SEC-005, SC-GIT-123
-// OpenSSL serves one connection after the other: ours must be able to close while Go is waited for.
+// OpenSSL serves one connection at a time: ours must be able to close while waiting for Go.
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_are_trusted_as_go_trusts_them() {
     let Some(mut bench) = Bench::new() else {
@@ -451,7 +451,7 @@ async fn servers_are_trusted_as_go_trusts_them() {
             between.insert(0, issuer.clone());
         }
         let signer = (!case.self_signed).then_some(&issuer);
-        // The common name is the host's, for those that have no other.
+        // The common name is the host's, for certificates without other names.
         let server = bench.shop.make("localhost", &case.server, signer);
         let chain = (case.shown && !between.is_empty()).then(|| {
             let parts: Vec<&Made> = between.iter().collect();
@@ -476,7 +476,7 @@ async fn servers_are_trusted_as_go_trusts_them() {
                 RefusedOtherwise => go.is_some() && ours.is_some() && go != ours,
                 Different => go.is_none() && ours.is_some(),
             };
-            // A certificate may be good for one of the names only.
+            // A certificate may be valid for only one of the names.
             let alike = go == ours && case.name.starts_with("names-");
             if !(fits || alike) {
                 wrong.push(format!(
@@ -490,7 +490,7 @@ async fn servers_are_trusted_as_go_trusts_them() {
 }
 
 // RT-SEC-001, SC-AUTH-013
-// OpenSSL serves one connection after the other: ours must be able to close while Go is waited for.
+// OpenSSL serves one connection at a time: ours must be able to close while waiting for Go.
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_show_certificates_as_gos_do() {
     let Some(mut bench) = Bench::new() else {

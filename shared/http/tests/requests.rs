@@ -1,4 +1,4 @@
-//! Sending: what is repeated, and what errors say beside Go's.
+//! Sending: what is repeated, and error texts compared with Go's.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
@@ -11,7 +11,7 @@ use git_servers::{Authority, HttpGitServer};
 use oracle::{Answer, Oracle};
 use serde_json::json;
 
-/// A server that runs `serve` for each connection on a thread of its own; it lives as long as the process.
+/// A server that runs `serve` on a thread per connection; it lives as long as the process.
 fn server(serve: impl Fn(std::net::TcpStream) + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -25,7 +25,7 @@ fn server(serve: impl Fn(std::net::TcpStream) + Send + Sync + 'static) -> Socket
     address
 }
 
-/// Reads up to the end of a request's head; false at the end of the stream.
+/// Reads to the end of a request's head; false at the end of the stream.
 fn read_head(stream: &mut std::net::TcpStream) -> bool {
     let mut head = Vec::new();
     let mut byte = [0];
@@ -38,8 +38,8 @@ fn read_head(stream: &mut std::net::TcpStream) -> bool {
     true
 }
 
-/// A server that answers the first request of each connection and closes it on the next, as a proxy does that has forgotten
-/// to announce it. Counts what it was asked.
+/// A server that answers the first request of each connection and closes it on the next, like a proxy that does not
+/// announce the close. Counts its requests.
 fn forgetful() -> (SocketAddr, Arc<AtomicUsize>) {
     let asked = Arc::<AtomicUsize>::default();
     let counter = Arc::clone(&asked);
@@ -76,12 +76,12 @@ async fn a_connection_closed_between_requests_is_replaced() {
             assert_eq!(read_body(answer, 10).await.unwrap(), "ok");
         }
     }
-    // The first request is answered at once, each of the others is asked twice.
+    // The first request is answered at once, each of the others is sent twice.
     assert_eq!(asked.load(Ordering::SeqCst), 39);
 }
 
 #[tokio::test]
-async fn what_may_have_been_carried_out_is_not_repeated() {
+async fn a_request_that_may_have_been_carried_out_is_not_repeated() {
     let (address, asked) = forgetful();
     let client = direct().build().unwrap();
     let url = format!("http://{address}/");
@@ -94,7 +94,7 @@ async fn what_may_have_been_carried_out_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn a_server_that_never_answers_is_asked_a_few_times() {
+async fn repetitions_are_limited() {
     let asked = Arc::<AtomicUsize>::default();
     let counter = Arc::clone(&asked);
     let address = server(move |mut stream| {
@@ -112,7 +112,7 @@ async fn a_server_that_never_answers_is_asked_a_few_times() {
     assert_eq!(asked.load(Ordering::SeqCst), 4);
 }
 
-/// The error of a GET by Go and by us.
+/// The error of a GET by Go and by this crate.
 async fn both(go: &mut Oracle, url: &str, proxy: &str, timeout: u64) -> (String, String) {
     let request = json!({"mode": "send", "url": url, "proxy": proxy, "timeout": timeout});
     let Answer::Error(theirs) = go.ask(&request) else {
@@ -197,7 +197,7 @@ async fn errors_read_as_gos() {
         let (theirs, ours) = both(&mut go, &url, &proxy, timeout).await;
         assert_eq!(ours, theirs, "{url} {proxy}");
     }
-    // Go waits ten seconds for a handshake; what it says then is known.
+    // Go's handshake timeout is ten seconds; its text is known.
     let impatient = ClientOptions {
         connect_timeout: Duration::from_millis(200),
         ..direct()
@@ -207,17 +207,17 @@ async fn errors_read_as_gos() {
         send(request, Repeat::Never).await.unwrap_err().to_string(),
         format!("Get \"https://{silent}/\": net/http: TLS handshake timeout")
     );
-    // Of a relative redirect Go shows what the server sent, ours the address that was asked for.
+    // For a relative redirect Go shows what the server sent, ours the requested address.
     let url = plain.url("loop/x");
     let (theirs, ours) = both(&mut go, &url, "", 0).await;
     assert_eq!(ours, theirs.replace("/loop/x", &url));
-    // Go shows the bytes of what is no answer; they may be anything, so that ours does not.
+    // Go shows the bytes of an invalid response; they may be anything, so ours does not.
     let (theirs, ours) = both(&mut go, &format!("http://{stale}/"), "", 0).await;
     assert!(
         theirs.starts_with(&ours) && ours.ends_with("malformed HTTP response"),
         "{ours}\n{theirs}"
     );
-    // Which server was asked is the resolver's business; a machine without any says so.
+    // The name server depends on the machine; one without any says so.
     let (theirs, ours) = both(&mut go, "https://no-such-host.invalid/x", "", 0).await;
     for text in [&theirs, &ours] {
         assert!(
@@ -230,7 +230,7 @@ async fn errors_read_as_gos() {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_says_so() {
+async fn a_truncated_body_is_an_error() {
     let address = server(|mut stream| {
         read_head(&mut stream);
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nok");

@@ -1,10 +1,11 @@
-//! The client against real peers on loopback: TLS, client certificates, proxies, redirects, bounds.
+//! The client against real peers on loopback: TLS, client certificates, proxies, redirects, limits.
 
 use std::time::Duration;
 
+use flux_budget::Budget;
 use flux_http::{
     BodyError, ClientOptions, ClientPair, Proxy, ProxyUrl, Redirects, Repeat, RootCertificates,
-    Secret, TlsSettings, read_body,
+    Secret, TlsSettings, read_body, read_body_within,
 };
 use git_servers::{Authority, HttpGitServer, Proxy as ProxyServer, Repo};
 
@@ -57,7 +58,7 @@ async fn authorities_of_a_secret_add_to_or_replace_the_systems() {
     let mut nobody = ClientOptions::default();
     nobody.tls.roots = RootCertificates::ReplaceSystem;
     assert!(get(&nobody, &url).await.is_err());
-    // The name must fit too.
+    // The name must match, too.
     let other = HttpGitServer::builder()
         .tls_pair(&authority.issue(&["elsewhere.example"]))
         .start();
@@ -128,7 +129,7 @@ async fn requests_go_through_the_given_proxy() {
         assert_eq!(get(&options, &tls_url).await, Ok(200), "{}", proxy.url());
         let expected = [plain.address().to_string(), tls.address().to_string()];
         assert_eq!(proxy.destinations(), expected);
-        // Names are for the proxy to resolve.
+        // The proxy resolves names.
         let named = plain_url.replace("127.0.0.1", "localhost");
         assert_eq!(get(&options, &named).await, Ok(200), "{}", proxy.url());
         assert_eq!(
@@ -171,7 +172,7 @@ async fn redirects_are_followed_or_handed_over() {
 }
 
 #[tokio::test]
-async fn a_body_is_read_up_to_its_bound() {
+async fn a_body_is_read_up_to_the_limit() {
     let server = HttpGitServer::builder()
         .answer("/ten", 200, "0123456789")
         .start();
@@ -187,6 +188,13 @@ async fn a_body_is_read_up_to_its_bound() {
         read_body(fetch().await, 9).await,
         Err(BodyError::TooLarge { limit: 9 })
     ));
+    let budget = Budget::new(20);
+    let claim = budget.claim();
+    let within = read_body_within(fetch().await, 10, &claim).await;
+    assert_eq!(within.unwrap(), "0123456789");
+    assert!(claim.held() >= 10, "what was read is claimed");
+    let full = read_body_within(fetch().await, 10, &claim).await;
+    assert!(matches!(full, Err(BodyError::Memory(_))));
     assert_eq!(
         server.requests()[0].user_agent.as_deref(),
         Some("flux/test")
@@ -194,7 +202,7 @@ async fn a_body_is_read_up_to_its_bound() {
 }
 
 #[tokio::test]
-async fn a_server_that_never_answers_is_given_up() {
+async fn a_server_that_never_answers_times_out() {
     let server = HttpGitServer::builder().hang("/").start();
     let options = ClientOptions {
         timeout: Some(Duration::from_millis(50)),

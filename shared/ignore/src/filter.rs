@@ -1,4 +1,4 @@
-//! Patterns gathered from files and spec, and the filter made of them.
+//! Patterns collected from files and spec, and the filter built from them.
 
 use std::collections::HashMap;
 
@@ -10,22 +10,22 @@ use crate::steps::{Spent, Steps};
 /// The name of an ignore file.
 pub const IGNORE_FILE: &str = ".sourceignore";
 
-/// How many patterns one source may have in all.
+/// The maximum number of patterns in one source.
 pub const MAX_PATTERNS: usize = 65_536;
 
-/// How many bytes of patterns, and of the names of the folders that they are in, one source may have.
+/// The maximum bytes of patterns, and of the names of their folders, in one source.
 pub const MAX_TEXT: usize = 1 << 20;
 
-/// How many steps a filter may take for all paths together: some seconds of work.
+/// The maximum number of steps of a filter for all paths together: some seconds of work.
 pub const MAX_STEPS: u64 = 1 << 32;
 
-/// A line with this many bytes or more ends the reading of its file without an error, as the reader upstream does.
+/// A line of this many bytes or more ends the reading of its file without an error, as in upstream's reader.
 const LINE_LIMIT: usize = 64 * 1024;
 
-/// Excluded whatever else is said, unless a pattern includes it again (SC-ART-071).
+/// Always excluded, unless a pattern includes it again (SC-ART-071).
 const VCS: [&str; 4] = [".git/", ".gitignore", ".gitmodules", ".gitattributes"];
 
-/// Excluded while there is no pattern at all (SC-ART-072).
+/// Excluded if there are no patterns at all (SC-ART-072).
 const DEFAULTS: [&str; 20] = [
     "*.jpg",
     "*.jpeg",
@@ -49,19 +49,19 @@ const DEFAULTS: [&str; 20] = [
     "**/.flux.yaml",
 ];
 
-/// Why ignore rules could not be gathered or followed.
+/// Why ignore rules could not be collected or applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IgnoreError {
     /// The source has more than [`MAX_PATTERNS`] patterns.
     #[error("more than {MAX_PATTERNS} ignore patterns, the last in '{folder}'")]
     TooMany {
-        /// The folder of the file that was one too many, `.` for the root.
+        /// The folder of the file that exceeded the limit, `.` for the root.
         folder: String,
     },
     /// The patterns of the source have more than [`MAX_TEXT`] bytes.
     #[error("more than {MAX_TEXT} bytes of ignore patterns, the last in '{folder}'")]
     TooLarge {
-        /// The folder of the file that was too much, `.` for the root.
+        /// The folder of the file that exceeded the limit, `.` for the root.
         folder: String,
     },
     /// Matching took more than [`MAX_STEPS`] steps.
@@ -69,34 +69,34 @@ pub enum IgnoreError {
         "matching {patterns} ignore patterns takes too long: use fewer patterns, or such without wildcards"
     )]
     TooSlow {
-        /// How many patterns there are.
+        /// The number of patterns.
         patterns: usize,
     },
 }
 
-/// Patterns in the order of rising priority: the root's file, those of its folders in walk order, then `spec.ignore`
+/// Patterns in order of rising priority: the root's file, those of its folders in walk order, then `spec.ignore`
 /// (SC-ART-074).
 #[derive(Clone, Debug, Default)]
 pub struct Patterns {
-    /// Each with the number of its folder.
+    /// Each pattern with the index of its folder.
     list: Vec<(u32, Pattern)>,
     /// The folders that hold patterns.
     folders: Vec<Box<[u8]>>,
     bytes: usize,
 }
 
-/// Decides which paths are left out.
+/// Decides which paths are excluded.
 #[derive(Clone, Debug)]
 pub struct Filter {
     patterns: Vec<Pattern>,
     /// The patterns of each folder, by its path.
     folders: HashMap<Box<[u8]>, Index>,
-    /// How many segments the longest of these paths has.
+    /// The number of segments of the longest of these paths.
     depth: usize,
     steps: Steps,
 }
 
-/// The patterns of a folder by what a path must have, each list in the order of rising priority.
+/// The patterns of a folder by their [`Key`], each list in order of rising priority.
 #[derive(Clone, Debug, Default)]
 struct Index {
     names: HashMap<Box<[u8]>, Vec<u32>>,
@@ -110,8 +110,8 @@ impl Patterns {
         Self::default()
     }
 
-    /// Adds the patterns of `text`, which count below the folder `scope` (empty for the root). Lines that begin with `#` and blank
-    /// ones say nothing; no line is an error (SC-ART-075, SC-ART-078).
+    /// Adds the patterns of `text`, which apply below the folder `scope` (empty for the root). Comment lines (`#`) and
+    /// blank lines are skipped; no line is an error (SC-ART-075, SC-ART-078).
     pub fn read(
         &mut self,
         scope: impl AsRef<[u8]>,
@@ -143,7 +143,8 @@ impl Patterns {
         Ok(())
     }
 
-    /// Reads every [`IGNORE_FILE`] of a tree, `.git` folders left out, links followed within the tree (SC-ART-070).
+    /// Reads every [`IGNORE_FILE`] of a tree, except in `.git` folders; links are followed within the tree
+    /// (SC-ART-070).
     pub fn of_tree(tree: &Tree) -> Result<Self, IgnoreError> {
         let mut patterns = Self::new();
         patterns.read_folder(tree, &TreePath::root())?;
@@ -156,7 +157,7 @@ impl Patterns {
         {
             self.read(folder.as_str(), text)?;
         }
-        // By file name, as a walk goes: a tree's own order has `a-b` before `a/b`.
+        // By file name, in the order of a walk: a tree's own order has `a-b` before `a/b`.
         let mut folders: Vec<_> = tree
             .children(folder)
             .filter(|(path, entry)| **entry == Entry::Directory && path.file_name() != ".git")
@@ -168,22 +169,22 @@ impl Patterns {
             .try_for_each(|folder| self.read_folder(tree, folder))
     }
 
-    /// Whether there is no pattern.
+    /// Whether there are no patterns.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 }
 
 impl Filter {
-    /// The filter of a Git or OCI source: the version control files always, the defaults where there are no patterns, else the
-    /// patterns (SC-ART-073).
+    /// The filter of a Git or OCI source: the version control files always, then the patterns, or the defaults without
+    /// any pattern (SC-ART-073).
     pub fn for_source(patterns: Patterns) -> Self {
         let defaults: &[&str] = if patterns.is_empty() { &DEFAULTS } else { &[] };
         let built_in = VCS.iter().chain(defaults);
         Self::new(built_in.map(|line| line.as_bytes()), patterns)
     }
 
-    /// The filter of a Bucket: the patterns and nothing else (SC-BKT-040).
+    /// The filter of a Bucket: only the patterns (SC-BKT-040).
     pub fn bare(patterns: Patterns) -> Self {
         Self::new(std::iter::empty(), patterns)
     }
@@ -218,7 +219,7 @@ impl Filter {
         list.push(number);
     }
 
-    /// The same filter with another bound than [`MAX_STEPS`].
+    /// The same filter with another limit than [`MAX_STEPS`].
     pub fn with_steps(self, steps: u64) -> Self {
         Self {
             steps: Steps::new(steps),
@@ -226,10 +227,10 @@ impl Filter {
         }
     }
 
-    /// Whether `path`, seen from the root, is left out. The root itself never is. What lies below an excluded folder is asked about
-    /// on its own (SC-ART-066).
+    /// Whether `path`, relative to the root, is excluded. The root itself never is. Entries below an excluded folder
+    /// are decided on their own (SC-ART-066).
     ///
-    /// Fails once all questions together have taken too long.
+    /// Fails once all calls together have taken more than the maximum number of steps.
     pub fn excludes(&self, path: impl AsRef<[u8]>, is_dir: bool) -> Result<bool, IgnoreError> {
         let path = segments(path.as_ref());
         let last = self.last_match(&path, is_dir);
@@ -266,7 +267,7 @@ impl Filter {
         Ok(best)
     }
 
-    /// Moves `best` to the last pattern of `list` that matches, if that has a higher priority.
+    /// Sets `best` to the last pattern of `list` that matches, if that has a higher priority.
     fn look(
         &self,
         list: &[u32],
@@ -288,7 +289,7 @@ impl Filter {
     }
 }
 
-/// The part of `tree` that its own ignore files and `spec_ignore` leave in it.
+/// The part of `tree` that its own ignore files and `spec_ignore` do not exclude.
 pub fn keep(tree: &Tree, spec_ignore: Option<&str>) -> Result<Tree, IgnoreError> {
     let mut patterns = Patterns::of_tree(tree)?;
     patterns.read("", spec_ignore.unwrap_or_default())?;
@@ -296,15 +297,15 @@ pub fn keep(tree: &Tree, spec_ignore: Option<&str>) -> Result<Tree, IgnoreError>
     let mut kept = Tree::new();
     for (path, entry) in tree.iter() {
         if !filter.excludes(path.as_str(), *entry == Entry::Directory)? {
-            // Cannot fail: the entry stood in a tree, and so did the folders above it.
+            // Cannot fail: the entry was in a tree, and so were its parents.
             let _ = kept.insert(path.clone(), entry.clone());
         }
     }
     Ok(kept)
 }
 
-/// The lines of a file as Go's scanner gives them: without one trailing carriage return each, and only up to the first that is
-/// too long.
+/// The lines of a file as Go's scanner returns them: without one trailing carriage return each, up to the first one
+/// that is too long.
 fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|byte| *byte == b'\n')
         .take_while(|line| line.len() < LINE_LIMIT)

@@ -1,4 +1,4 @@
-//! Which files of a source stay out of its artifact: Flux's ignore rules, in gitignore syntax.
+//! Flux's ignore rules, in gitignore syntax: which files of a source are excluded from its artifact.
 //!
 //! ```
 //! use flux_ignore::{Filter, Patterns};
@@ -13,12 +13,12 @@
 //! # Ok::<(), flux_ignore::IgnoreError>(())
 //! ```
 //!
-//! The rules are those of upstream's matcher, which differ from git's own: an excluded folder loses only its own entry, so a
-//! pattern may include a file again below it (SC-ART-066), and `**` counts only as a whole segment (SC-ART-076). Paths are bytes,
-//! because Git's are.
+//! The rules are those of upstream's matcher, which differ from git's own: excluding a folder excludes only its own
+//! entry, so a pattern can include a file again below it (SC-ART-066), and `**` is special only as a whole segment
+//! (SC-ART-076). Paths are bytes, because Git's are.
 //!
-//! Reading files from disk, archives or Git is left to the callers: they hand in the text of each `.sourceignore` with the
-//! folder that holds it, folders in walk order, then `spec.ignore` with the root as its scope.
+//! Reading files from disk, archives or Git is up to the caller, which passes the text of each `.sourceignore` with its
+//! folder, folders in walk order, then `spec.ignore` with the root as its scope.
 
 #![forbid(unsafe_code)]
 

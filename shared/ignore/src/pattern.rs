@@ -1,17 +1,17 @@
-//! One line of an ignore file.
+//! A pattern: one line of an ignore file.
 
 use flux_golang::path::Pattern as Glob;
 
 use crate::steps::{Spent, Steps};
 
-/// What a pattern says of a path that it matches.
+/// The effect of a pattern on a path that it matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Exclude,
     Include,
 }
 
-/// A pattern, as it counts below some folder.
+/// A pattern, relative to its folder.
 #[derive(Clone, Debug)]
 pub(crate) struct Pattern {
     pub(crate) verdict: Verdict,
@@ -31,26 +31,26 @@ enum Form {
 
 #[derive(Clone, Debug)]
 enum Segment {
-    /// Between doubled slashes, or before the first: says nothing, but ends the reach of a `**` before it.
+    /// Between doubled slashes, or before the first one: matches nothing, but ends the range of a preceding `**`.
     Empty,
     /// `**`: any number of folders.
     AnyDepth,
     Name(Glob),
 }
 
-/// What a path must have to be worth a look, so that most patterns of a long list need none.
+/// What a path must contain to be worth matching, so that most patterns of a long list are skipped.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Key {
     /// A segment of this name.
     Name(Box<[u8]>),
     /// This name as its first segment.
     First(Box<[u8]>),
-    /// Nothing in particular.
+    /// Any path.
     Any,
 }
 
 impl Pattern {
-    /// Reads a pattern as it stands in the file (SC-ART-075).
+    /// Parses a line of an ignore file (SC-ART-075).
     pub(crate) fn parse(line: &[u8]) -> Self {
         let mut text = line;
         let mut verdict = Verdict::Exclude;
@@ -80,7 +80,7 @@ impl Pattern {
         }
     }
 
-    /// What a path must have to match; nothing where no path can.
+    /// What a path must contain to match; `None` if no path can match.
     pub(crate) fn key(&self) -> Option<Key> {
         match &self.form {
             Form::Name(glob) => Some(glob.literal().map_or(Key::Any, Key::Name)),
@@ -98,7 +98,7 @@ impl Pattern {
         }
     }
 
-    /// Whether the pattern matches a path, given as its segments below the pattern's folder, of which there is one at least.
+    /// Whether the pattern matches a path, given as its segments below the pattern's folder (at least one).
     pub(crate) fn matches(
         &self,
         path: &[&[u8]],
@@ -112,7 +112,7 @@ impl Pattern {
         }
     }
 
-    /// The first segment that fits decides; where it is the path's last, a pattern for folders asks that it is one.
+    /// The first matching segment decides; if it is the path's last, a pattern for folders requires a folder.
     fn matches_name(
         &self,
         glob: &Glob,
@@ -124,7 +124,7 @@ impl Pattern {
         Ok(first.is_some_and(|at| !self.directories_only || is_dir || at + 1 < path.len()))
     }
 
-    /// A path matches once all segments of the pattern are used up, whatever follows in the path (SC-ART-077).
+    /// A path matches once all segments of the pattern are consumed, whatever follows in the path (SC-ART-077).
     fn matches_segments(
         &self,
         segments: &[Segment],
@@ -165,7 +165,7 @@ impl Pattern {
     }
 }
 
-/// The first segment that fits.
+/// The first matching segment.
 fn position(glob: &Glob, path: &[&[u8]], steps: &Steps) -> Result<Option<usize>, Spent> {
     for (at, name) in path.iter().enumerate() {
         if glob.matches_within(name, |taken| steps.spend(taken))? {
@@ -181,7 +181,7 @@ fn segments(text: &[u8]) -> Form {
         .map(|segment| match segment {
             b"" => Some(Segment::Empty),
             b"**" => Some(Segment::AnyDepth),
-            // SC-ART-076: a segment that merely holds `**` is never matched
+            // SC-ART-076: a segment that only contains `**` is never matched
             segment if segment.windows(2).any(|two| two == b"**") => None,
             segment => Glob::compile(segment).ok().map(Segment::Name),
         })

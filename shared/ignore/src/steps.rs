@@ -1,12 +1,12 @@
-//! The time that matching may take, counted in steps so that the outcome does not depend on the machine.
+//! A limit on matching, counted in steps so that the outcome does not depend on the machine.
 
 use std::cell::Cell;
 
-/// The steps that are left.
+/// The remaining steps.
 #[derive(Clone, Debug)]
 pub(crate) struct Steps(Cell<u64>);
 
-/// No steps are left.
+/// The limit is exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Spent;
 

@@ -1,4 +1,4 @@
-//! Ignore rules made to take long, or to take much memory.
+//! Ignore rules built to take long, or to take much memory.
 
 use flux_ignore::{Filter, IgnoreError, MAX_TEXT, Patterns};
 
@@ -8,7 +8,7 @@ fn filter(text: &str) -> Filter {
     Filter::for_source(patterns)
 }
 
-/// How many of `count` paths a filter answers within a million steps.
+/// How many of `count` paths a filter decides within a million steps.
 fn answered(text: &str, count: usize, path: impl Fn(usize) -> String) -> usize {
     let filter = filter(text).with_steps(1_000_000);
     (0..count)
@@ -49,7 +49,7 @@ fn patterns_of_other_folders_cost_nothing() {
 
 // SC-ART-074
 #[test]
-fn matching_ends_in_the_end() {
+fn matching_is_limited() {
     let wild: String = (0..30_000).map(|number| format!("*{number}*x\n")).collect();
     let stars = format!("{}b\n", "*a".repeat(2_000));
     let classes = format!("*{}b\n", "[a-z]".repeat(200));
@@ -73,7 +73,7 @@ fn matching_ends_in_the_end() {
 
 // SC-ART-074
 #[test]
-fn rules_have_a_size() {
+fn rules_are_limited_in_size() {
     let line = format!("{}\n", "x".repeat(60_000));
     let mut patterns = Patterns::new();
     let count = MAX_TEXT / 60_000;
@@ -82,7 +82,7 @@ fn rules_have_a_size() {
         patterns.read("a/b", &line).unwrap_err().to_string(),
         "more than 1048576 bytes of ignore patterns, the last in 'a/b'"
     );
-    // Comments are not kept.
+    // Comments are not counted.
     let mut patterns = Patterns::new();
     patterns.read("", format!("#{line}").repeat(100)).unwrap();
     // The names of folders are.

@@ -1,10 +1,10 @@
-//! Random patterns over random paths, compared with the real matcher.
+//! Random patterns over random paths, compared with Go's matcher.
 
 use flux_ignore::{Filter, Patterns};
 use oracle::{Answer, Oracle, base64};
 use serde_json::json;
 
-/// Numbers that look random and are the same each time.
+/// A deterministic random number generator.
 struct Random(u64);
 
 impl Random {

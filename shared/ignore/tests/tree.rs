@@ -1,4 +1,4 @@
-//! Rules gathered from a tree.
+//! Rules collected from a tree.
 
 use flux_ignore::{IgnoreError, MAX_PATTERNS, Patterns, keep};
 use flux_tree::{Entry, File, Tree, TreePath};
@@ -7,7 +7,7 @@ fn path(text: &str) -> TreePath {
     TreePath::new(text).unwrap()
 }
 
-/// A tree of `path: content` pairs; a content of `-> x` is a link.
+/// A tree of `path: content` pairs; a content `-> x` makes a link.
 fn tree(files: &[(&str, &str)]) -> Tree {
     let mut tree = Tree::new();
     for (name, content) in files {
@@ -32,10 +32,10 @@ fn kept(files: &[(&str, &str)], spec_ignore: Option<&str>) -> Vec<String> {
         .collect()
 }
 
-// SC-ART-066 SC-ART-070 SC-ART-074 SC-ART-080 RT-ART-019
 #[test]
 fn files_count_below_their_folder() {
     for (name, files, spec, want) in [
+        // SC-ART-070, SC-ART-080: nor is the ignore file itself excluded
         (
             "a nested file counts in its own folder only",
             &[
@@ -47,6 +47,7 @@ fn files_count_below_their_folder() {
             None,
             &["a/.sourceignore", "x"][..],
         ),
+        // SC-ART-074
         (
             "a folder overrides the root",
             &[
@@ -69,12 +70,14 @@ fn files_count_below_their_folder() {
             Some("/a\n!/x"),
             &[".sourceignore", "x"],
         ),
+        // SC-ART-066
         (
             "a file may be included again below an excluded folder",
             &[("a/b/c", ""), ("a/d", "")],
             Some("a\n!a/b/c"),
             &["a/b/c"],
         ),
+        // SC-ART-070
         (
             "no ignore file is read in .git",
             &[(".git/.sourceignore", "*"), ("pic.png", ""), ("x", "")],

@@ -1,4 +1,4 @@
-//! What the real matcher said of each case in `verdicts.json`, and cases that are too long to be kept there.
+//! The verdicts of upstream's matcher on each case in `verdicts.json`, and cases that are too long for that file.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -43,7 +43,44 @@ fn excluded(files: &[(Vec<u8>, Vec<u8>)], paths: &[Vec<u8>]) -> Vec<usize> {
         .collect()
 }
 
-// SC-ART-071 SC-ART-072 SC-ART-073 SC-ART-075 SC-ART-076 SC-ART-077 SC-ART-078
+/// Row, ignore file of the root, path, and whether it is excluded.
+const ROWS: &[(&str, &[u8], &str, bool)] = &[
+    ("SC-ART-071", b"x", ".git/", true),
+    ("SC-ART-071", b"x", ".gitignore", true),
+    ("SC-ART-071", b"x", "a/.gitmodules", true),
+    ("SC-ART-072", b"", "a/pic.jpg", true),
+    ("SC-ART-072", b"", ".github/", true),
+    ("SC-ART-072", b"", ".travis.yml", true),
+    ("SC-ART-073", b"x", "pic.jpg", false),
+    ("SC-ART-073", b"!/.gitignore", ".gitignore", false),
+    ("SC-ART-075", b"#a\n \nb", "#a", false),
+    ("SC-ART-075", b"a  ", "a", true),
+    ("SC-ART-075", b"a/", "a", false),
+    ("SC-ART-075", b"a/", "a/", true),
+    ("SC-ART-075", b"a\n!a", "a", false),
+    ("SC-ART-075", b"/a", "b/a", false),
+    ("SC-ART-075", b"a", "b/a", true),
+    ("SC-ART-076", b"**/a", "b/c/a", true),
+    ("SC-ART-076", b"a/**", "a/b/c", true),
+    ("SC-ART-076", b"/a**", "ab", false),
+    ("SC-ART-076", b"/a?[b-d]*", "axce", true),
+    ("SC-ART-076", b"/[a", "[a", false),
+    ("SC-ART-077", b"/deploy", "deploy/x", true),
+    ("SC-ART-077", b"/deploy/", "deploy", false),
+    ("SC-ART-077", b"/deploy/", "deploy/x", true),
+    ("SC-ART-078", b"\xff\n[\nx", "x", true),
+];
+
+#[test]
+fn rules_exclude_as_the_rows_say() {
+    for (row, text, path, want) in ROWS {
+        let paths = [path.as_bytes().to_vec()];
+        let found = excluded(&[(vec![], text.to_vec())], &paths);
+        let text = String::from_utf8_lossy(text);
+        assert_eq!(!found.is_empty(), *want, "{row}: {text:?} {path}");
+    }
+}
+
 #[test]
 fn verdicts_are_those_of_the_real_matcher() {
     let verdicts: Verdicts = serde_json::from_str(include_str!("verdicts.json")).unwrap();
@@ -73,7 +110,7 @@ fn verdicts_are_those_of_the_real_matcher() {
 #[test]
 fn a_line_that_is_too_long_ends_its_file() {
     let x = |count| "x".repeat(count);
-    // Whether `a`, the last line, was read: the verdicts of the real package.
+    // Whether `a`, the last line, was read: the verdicts of the Go package.
     for (text, read) in [
         (format!("{}\na", x(65_535)), true),
         (format!("{}\na", x(65_536)), false),
@@ -84,7 +121,7 @@ fn a_line_that_is_too_long_ends_its_file() {
         let found = excluded(&[(vec![], text.clone().into_bytes())], &[b"a".to_vec()]);
         assert_eq!(found == [0], read, "{} bytes", text.len());
     }
-    // A file that holds nothing else holds no pattern, so the defaults stay.
+    // A file without anything else has no patterns, so the defaults apply.
     let found = excluded(&[(vec![], x(65_536).into_bytes())], &[b"pic.jpg".to_vec()]);
     assert_eq!(found, [0]);
 }

@@ -1,25 +1,25 @@
-//! Reads fields of an object of any form.
+//! Reads fields of an object of any kind.
 
 use serde_json::Value;
 
 use crate::Error;
 
-/// The value at a path of keys, or nothing where one of them is absent.
+/// The value at a path of keys; `None` if one of them is absent.
 pub(crate) fn at<'o>(object: &'o Value, path: &[&str]) -> Option<&'o Value> {
     path.iter().try_fold(object, |value, key| value.get(key))
 }
 
-/// The text at a path, or the default where there is no text.
+/// The text at a path, or the default if it is absent or not a text.
 pub(crate) fn text<'o>(object: &'o Value, path: &[&str], default: &'o str) -> &'o str {
     at(object, path).and_then(Value::as_str).unwrap_or(default)
 }
 
-/// The integer at a path, or the default where there is none.
+/// The integer at a path, or the default if it is absent or not an integer.
 pub(crate) fn integer(object: &Value, path: &[&str], default: i64) -> i64 {
     at(object, path).and_then(Value::as_i64).unwrap_or(default)
 }
 
-/// The integer at a path, nothing where it is absent, an error where it is something else.
+/// The integer at a path: `None` if it is absent, an error if it is not an integer.
 pub(crate) fn strict_integer(object: &Value, path: &[&str]) -> Result<Option<i64>, Error> {
     let malformed = || Error::Malformed {
         path: format!(".{}", path.join(".")),

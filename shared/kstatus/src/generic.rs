@@ -1,4 +1,4 @@
-//! The rules that hold for every object, and the order in which rules are asked.
+//! The rules for objects of any kind, and the order in which rules apply.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -6,14 +6,14 @@ use serde_json::Value;
 use crate::fields::{at, conditions, strict_integer, text};
 use crate::{Assessment, Error, Status, kinds};
 
-/// Tells how an object stands (RT-SSA-024, KC-HEALTH-014 to 027 and 029).
+/// Computes the status of an object (RT-SSA-024, KC-HEALTH-014 to 027 and 029).
 ///
-/// The object has to be whole, its status included. The time is needed for pods only: they get fifteen seconds to be
-/// scheduled before they count as stuck.
+/// The object must be complete, status included. The time is only needed for pods: they get fifteen seconds to be
+/// scheduled before they count as failed.
 ///
 /// # Errors
 ///
-/// Where the status has a form that the rules cannot read.
+/// If the status has a form that the rules cannot read.
 pub fn assess(object: &Value, now: Timestamp) -> Result<Assessment, Error> {
     if let Some(assessment) = common(object)? {
         return Ok(assessment);
@@ -24,7 +24,7 @@ pub fn assess(object: &Value, now: Timestamp) -> Result<Assessment, Error> {
     Ok(ready(object)?.unwrap_or_else(|| Assessment::current("Resource is current")))
 }
 
-/// What deletion, generations and the conditions Reconciling and Stalled say.
+/// The status by deletion, generations and the conditions Reconciling and Stalled.
 fn common(object: &Value) -> Result<Option<Assessment>, Error> {
     match at(object, &["metadata", "deletionTimestamp"]) {
         None | Some(Value::Null) => {}
@@ -76,7 +76,7 @@ fn common(object: &Value) -> Result<Option<Assessment>, Error> {
     Ok(None)
 }
 
-/// What the Ready condition says, where there is one.
+/// The status by the Ready condition; `None` without one.
 fn ready(object: &Value) -> Result<Option<Assessment>, Error> {
     for condition in conditions(object)?
         .iter()

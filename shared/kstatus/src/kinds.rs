@@ -1,4 +1,4 @@
-//! The rules of the kinds that Kubernetes itself has.
+//! The rules for Kubernetes' built-in kinds.
 
 mod crd;
 mod daemon_set;
@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::fields::text;
 use crate::{Assessment, Error};
 
-/// What the rules of the object's kind say, or nothing where its kind has none.
+/// The status by the rules of the object's kind; `None` for other kinds.
 pub(crate) fn assess(object: &Value, now: Timestamp) -> Result<Option<Assessment>, Error> {
     let (group, kind) = group_and_kind(object);
     let assessment = match (group, kind) {
@@ -28,7 +28,7 @@ pub(crate) fn assess(object: &Value, now: Timestamp) -> Result<Option<Assessment
         ("apps" | "extensions", "DaemonSet") => daemon_set::assess(object)?,
         ("apps" | "extensions", "Deployment") => deployment::assess(object)?,
         ("apps" | "extensions", "ReplicaSet") => replica_set::assess(object)?,
-        // The generation is observed, or the rules would not be asked; the budget is computed with it.
+        // The common rules have checked that the generation is observed; the budget is computed with it.
         ("policy", "PodDisruptionBudget") => {
             Assessment::current("AllowedDisruptions has been computed.")
         }
@@ -39,7 +39,7 @@ pub(crate) fn assess(object: &Value, now: Timestamp) -> Result<Option<Assessment
     Ok(Some(assessment))
 }
 
-/// The group and kind that an object says it has.
+/// The group and kind of an object.
 pub(crate) fn group_and_kind(object: &Value) -> (&str, &str) {
     let api_version = text(object, &["apiVersion"], "");
     let group = api_version.split_once('/').map_or("", |(group, _)| group);

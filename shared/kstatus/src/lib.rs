@@ -1,4 +1,4 @@
-//! Tells from an object alone whether it is as it should be, on its way, or stuck, as cli-utils' kstatus 1.2.2 does.
+//! Computes from an object alone whether it is current, in progress or failed, as cli-utils' kstatus 1.2.2 does.
 //!
 //! ```
 //! use flux_kstatus::{Status, assess};
@@ -15,10 +15,10 @@
 //! assert_eq!(assessment.message, "PVC is not Bound. phase: Pending");
 //! ```
 //!
-//! [`assess`] goes by the rules that hold for every object, then by those of its kind, then by its Ready condition.
-//! [`assess_job`] is the stricter rule that Flux has for Jobs, [`assess_owner_of_pods`] the one for StatefulSets and
-//! ReplicaSets, which are stuck when a pod of theirs is. Reading objects and waiting for them is the caller's work;
-//! expressions over custom resources are another crate's.
+//! [`assess`] applies the rules for objects of any kind, then those of the object's kind, then its Ready condition.
+//! [`assess_job`] is Flux's stricter rule for Jobs, [`assess_owner_of_pods`] the one for StatefulSets and ReplicaSets,
+//! which have failed when one of their pods has. Reading objects and waiting for them is up to the caller; CEL
+//! expressions over custom resources are not part of this crate.
 
 #![forbid(unsafe_code)]
 
@@ -33,12 +33,12 @@ pub use generic::assess;
 pub use kinds::job::assess_job;
 pub use pods::assess_owner_of_pods;
 
-/// How an object stands.
+/// The status of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Status {
-    /// It is on its way.
+    /// It is not yet reconciled.
     InProgress,
-    /// It is as it should be.
+    /// It is reconciled to its spec.
     Current,
     /// It is stuck.
     Failed,
@@ -46,12 +46,12 @@ pub enum Status {
     Terminating,
     /// It does not exist.
     NotFound,
-    /// It could not be told.
+    /// It cannot be determined.
     Unknown,
 }
 
 impl Status {
-    /// The word that messages use.
+    /// The word used in messages.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::InProgress => "InProgress",
@@ -70,14 +70,14 @@ impl Display for Status {
     }
 }
 
-/// How an object stands, and why.
+/// The computed status of an object, with its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assessment {
-    /// How it stands.
+    /// The status.
     pub status: Status,
-    /// Why, as one word; none for an object that is as it should be.
+    /// The reason as one word; `None` for a current object.
     pub reason: Option<String>,
-    /// Why, for people.
+    /// Human-readable explanation.
     pub message: String,
 }
 
@@ -110,15 +110,15 @@ impl Assessment {
 /// An object whose status has a form that the rules cannot read; it counts as [`Status::Unknown`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// A field has another type than every object's has.
+    /// A field does not have its documented type.
     #[error("{path} is not {expected}")]
     Malformed {
-        /// Where in the object.
+        /// The path of the field.
         path: String,
-        /// What should be there.
+        /// The expected type.
         expected: &'static str,
     },
-    /// A pod is in a phase that nobody knows.
+    /// A pod is in an unknown phase.
     #[error("unknown phase {0}")]
     UnknownPhase(String),
 }

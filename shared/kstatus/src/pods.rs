@@ -1,4 +1,4 @@
-//! Objects that are stuck when one of their pods is.
+//! Objects that count as failed when one of their pods has.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -7,14 +7,14 @@ use crate::fields::{at, conditions};
 use crate::generic::assess;
 use crate::{Assessment, Error, Status};
 
-/// Tells how a StatefulSet or ReplicaSet stands, given the pods that its selector finds (KC-HEALTH-025).
+/// Computes the status of a StatefulSet or ReplicaSet, given the pods that its selector matches (KC-HEALTH-025).
 ///
-/// While it is on its way, a pod that is stuck makes it stuck, unless that pod is being deleted or waits for a node:
-/// both pass by themselves.
+/// While it is in progress, a failed pod makes it failed, unless that pod is being deleted or unscheduled: both
+/// conditions resolve on their own.
 ///
 /// # Errors
 ///
-/// Where the status of the object has a form that the rules cannot read. A pod of such a form is left out.
+/// If the status of the object has a form that the rules cannot read. A pod of such a form is ignored.
 pub fn assess_owner_of_pods(
     object: &Value,
     pods: &[Value],

@@ -1,6 +1,6 @@
-//! The recorded objects, changed at random, judged by cli-utils and by ours.
+//! The recorded objects, mutated at random, assessed by cli-utils and by this crate.
 //!
-//! `FLUX_ORACLE_CASES` sets how many, `FLUX_ORACLE_SEED` where they begin.
+//! `FLUX_ORACLE_CASES` sets the number of cases, `FLUX_ORACLE_SEED` the first seed.
 // RT-SSA-024
 
 use flux_kstatus::{Error, assess};
@@ -23,7 +23,7 @@ impl Random {
         &from[self.below(from.len())]
     }
 
-    /// A value in place of another one, mostly of the same type.
+    /// Another value in place of this one, mostly of the same type.
     fn instead(&mut self, value: &Value) -> Value {
         if self.below(20) == 0 {
             return self
@@ -67,7 +67,7 @@ impl Random {
         }
     }
 
-    /// Changes, removes or adds something somewhere in the object; its kind stays.
+    /// Changes, removes or adds something in the object; its kind stays.
     fn change(&mut self, value: &mut Value, depth: usize) {
         match value {
             Value::Object(map) if !map.is_empty() => self.change_map(map, depth),
@@ -114,7 +114,7 @@ impl Random {
     }
 }
 
-/// What ours says, in the form of the oracle. Go's texts about types are not a contract; that there is an error is.
+/// Our result, in the form of the oracle. Go's texts about types are not a contract; that there is an error is.
 fn ours(object: &Value, now: Timestamp) -> Result<Value, Option<String>> {
     match assess(object, now) {
         Ok(found) => {
@@ -130,7 +130,7 @@ fn ours(object: &Value, now: Timestamp) -> Result<Value, Option<String>> {
 }
 
 #[test]
-fn changed_objects_are_judged_alike() {
+fn mutated_objects_have_upstreams_status() {
     let Some(mut go) = Oracle::start("kstatus") else {
         return;
     };
@@ -140,7 +140,7 @@ fn changed_objects_are_judged_alike() {
         .collect();
     let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
     let mut random = Random(oracle::seed().wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-    // No server sends this one, on which theirs is an error.
+    // No server sends this one, for which theirs returns an error.
     let is_odd = |object: &Value| {
         object
             .pointer("/metadata/deletionTimestamp")
@@ -164,7 +164,7 @@ fn changed_objects_are_judged_alike() {
     for (object, answer) in objects.iter().zip(go.ask_all(&questions)) {
         let same = match (ours(object, now), &answer) {
             (Ok(ours), Answer::Output(theirs)) => ours == *theirs,
-            // Where theirs panics there is nothing to compare with.
+            // If theirs panics there is nothing to compare.
             (_, Answer::Panic(_)) | (Err(None), Answer::Error(_)) => true,
             (Err(Some(ours)), Answer::Error(theirs)) => ours == *theirs,
             _ => false,

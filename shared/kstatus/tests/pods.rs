@@ -1,4 +1,4 @@
-//! Owners of pods.
+//! Status of the owners of pods.
 
 use flux_kstatus::{Status, assess_owner_of_pods};
 use jiff::Timestamp;
@@ -39,7 +39,7 @@ fn stateful_set(replicas: i64) -> Value {
 
 // KC-HEALTH-025
 #[test]
-fn an_owner_on_its_way_is_stuck_when_a_pod_is() {
+fn an_owner_in_progress_fails_with_a_failed_pod() {
     let (waiting, done) = (stateful_set(0), stateful_set(1));
     for (object, pods, status, message) in [
         (&waiting, vec![], Status::InProgress, "Replicas: 0/1"),

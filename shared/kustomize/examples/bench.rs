@@ -1,6 +1,6 @@
-//! Times builds beside the real tool: `cargo run --release -p flux-kustomize --example bench [RESOURCES ...]`.
+//! Benchmarks builds against the real tool: `cargo run --release -p flux-kustomize --example bench [RESOURCES ...]`.
 //!
-//! Each overlay has that many objects, with patches, labels, images and generators. Where `kubectl` is there, its
+//! Each overlay has that many objects, with patches, labels, images and generators. If `kubectl` is installed, its
 //! `kustomize` builds the same tree from disk, and the output is compared.
 
 use std::fs;
@@ -51,7 +51,7 @@ fn files(resources: usize) -> Vec<(String, String)> {
     ]
 }
 
-/// Peak memory of this process in KiB, where the system tells.
+/// Peak memory of this process in KiB, 0 if unknown.
 fn peak() -> u64 {
     fs::read_to_string("/proc/self/status")
         .ok()
@@ -83,7 +83,7 @@ fn main() {
         }
         let dir = TreePath::new("over").expect("a plain name");
         let mut options = Options::default();
-        options.order = Order::Legacy; // what kubectl's kustomize does
+        options.order = Order::Legacy; // as in kubectl's kustomize
         let mut best = f64::MAX;
         let mut text = String::new();
         for _ in 0..5 {

@@ -1,8 +1,8 @@
 //! `kustomize build` from the command line:
 //! `cargo run --release -p flux-kustomize --example build [--order none|legacy] [--load-restrictor none|rootOnly] DIR`
 //!
-//! The tree begins at the root of the disk and holds no more than the build asks for: what it misses is read and the build
-//! done again, so that bases outside DIR work.
+//! The tree's root is that of the disk, and only holds what the build needs: missing files are read and the build is
+//! repeated, so that bases outside of DIR work.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -1,3 +1,5 @@
+//! The entry points of a build, and the steps after the root kustomization is accumulated.
+
 use flux_tree::{Tree, TreePath};
 use flux_yaml::Value;
 
@@ -16,14 +18,14 @@ use crate::state::State;
 use crate::target::{Accumulator, Target};
 use crate::transformer::{Hash, Labels, Transformer, name_reference, sort, vars};
 
-/// Objects with this annotation, unless it says `false`, take part in the build and are left out of its output
-/// (KZ-LOAD-020).
+/// Objects with this annotation, unless it is `false`, take part in the build but not in its output (KZ-LOAD-020).
 const LOCAL_CONFIG: &str = "config.kubernetes.io/local-config";
 
 /// Builds the kustomization in `dir` of `tree`, byte for byte as kustomize 5.8.1 does.
 ///
 /// # Errors
-/// [`Error`]: the sources contradict themselves, name what is not there or leave where they may read.
+/// [`Error`]: the sources are inconsistent, refer to something that does not exist, or leave the area that they may
+/// read.
 pub fn build(
     tree: &Tree,
     dir: &TreePath,
@@ -33,10 +35,11 @@ pub fn build(
     build_within(tree, dir, options, remotes, &Allowance::unlimited())
 }
 
-/// As [`build`], with the memory of the build claimed, and an end to it when it is cancelled.
+/// As [`build`], with the memory of the build claimed, and cancellable.
 ///
-/// The work is done on a thread of its own, whose stack fits the depth that objects may have. While the build runs, the
-/// allowance holds what it has made; afterwards what the output takes, nothing where there is none.
+/// The work is done on a separate thread, whose stack is large enough for the nesting that objects may have. While
+/// the build runs, the allowance holds the memory of everything built; afterwards that of the output, or none after a
+/// failure.
 ///
 /// # Errors
 /// As [`build`], and [`Error::Memory`], [`Error::Cancelled`], [`Error::Thread`].
@@ -65,13 +68,13 @@ fn on_this_thread(
     let meter = Meter::new(allowance, options.limits.steps);
     let session = Session::new(options, remotes, &meter);
     let built = run(&session, tree, dir);
-    // Whoever met a bound may have gone on without telling.
+    // Code that exceeded a limit may have swallowed the error.
     if let Some(fail) = meter.stopped() {
         return Err(fail.into_error());
     }
     let needs = session.needs.take();
     match built {
-        // Whatever went wrong after something was found missing may be because of it.
+        // Once something was found missing, later errors may be consequences of that.
         _ if !needs.is_empty() => Ok(Build::Needs(needs)),
         Ok((resources, held)) => {
             held.keep();
@@ -128,7 +131,7 @@ fn run(session: &Session<'_>, tree: &Tree, dir: &TreePath) -> Result<(Resources,
             return Err(format!("the annotations of {} are a list", id(&resource)).into());
         }
         node::remove_annotations(resource.body_mut(), gone);
-        // The original quotes the whole object here, which may be a Secret.
+        // Upstream quotes the whole object here, which may be a Secret.
         let written = node::to_value(resource.node()).and_then(|value| {
             if !is_plain(&value) {
                 flux_yaml::sigs::to_string(&value).map_err(node::unwritable)?;
@@ -144,7 +147,7 @@ fn run(session: &Session<'_>, tree: &Tree, dir: &TreePath) -> Result<(Resources,
     Ok((Resources(resources), held))
 }
 
-/// Whether nothing in the object can keep it from being written as YAML.
+/// Whether the object can certainly be written as YAML.
 fn is_plain(value: &Value) -> bool {
     let text = |text: &str| {
         text.chars()

@@ -1,4 +1,4 @@
-//! The kustomization file and what stands in it, as types.
+//! The kustomization file and its entries, as types.
 
 pub(crate) mod decode;
 mod fields;

@@ -1,4 +1,4 @@
-//! Field specs out of OpenAPI definitions in Go's generated form (KZ-CRD rows).
+//! Derives field specs from OpenAPI definitions in Go's generated form (KZ-CRD rows).
 
 use std::rc::Rc;
 
@@ -12,7 +12,7 @@ use crate::meter::{Held, Meter};
 use crate::secrecy::unreadable;
 use crate::transformer_config::{NameReference, TransformerConfig};
 
-/// How deep definitions may refer to one another.
+/// The maximum depth of references between definitions.
 const MAX_DEPTH: usize = 64;
 
 /// Reads the files that `crds` names.
@@ -50,7 +50,7 @@ pub(crate) fn load(loader: &Loader<'_>, paths: &[String]) -> Result<TransformerC
 
 fn parse(text: &[u8], meter: &Rc<Meter>) -> Result<(Map, Held)> {
     let is_json = match text.first() {
-        // KZ-CRD-007: the original crashes.
+        // KZ-CRD-007: upstream panics.
         None => return Err("the file is empty".into()),
         Some(first) => *first == b'{',
     };
@@ -125,7 +125,7 @@ impl Reader<'_> {
             return Ok(());
         };
         for (property, schema) in properties {
-            // Definitions that refer to two others each come to two to the power of their depth.
+            // Definitions with two references each amount to two to the power of their depth.
             self.meter.work(10 + path.len())?;
             let mut here: Vec<&str> = path.to_vec();
             here.push(property);

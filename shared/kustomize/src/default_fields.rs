@@ -1,4 +1,4 @@
-//! The built-in table of field specs, written as compactly as its regularities allow (KZ-FS-014 to KZ-FS-047).
+//! The built-in table of field specs, in the compact form that its regularities permit (KZ-FS-014 to KZ-FS-047).
 
 use crate::config::FieldSpec;
 use crate::id::Gvk;
@@ -28,7 +28,7 @@ fn of_kind(kind: &str, path: &str) -> FieldSpec {
     spec(gvk("", "", kind), path, false)
 }
 
-/// Where a kind keeps its pods' spec.
+/// The path of the pod spec in a kind.
 fn pod_spec(kind: &str) -> &'static str {
     match kind {
         "Pod" => "spec",
@@ -243,7 +243,7 @@ const REFERRERS: [&str; 8] = [
     "CronJob",
 ];
 
-/// Those whose pods may refer to anything else.
+/// The kinds whose pods may refer to other objects.
 const OTHER_REFERRERS: [&str; 7] = [
     "Pod",
     "StatefulSet",
@@ -259,7 +259,7 @@ fn in_pods(kinds: &[&str], paths: &[&str]) -> Vec<FieldSpec> {
     for kind in kinds {
         for path in paths {
             let mut new = of_kind(kind, &format!("{}/{path}", pod_spec(kind)));
-            // ConfigMaps and Secrets are looked for in pods of the core group only.
+            // ConfigMaps and Secrets are only looked for in pods of the core group.
             if *kind == "Pod" && kinds.len() == REFERRERS.len() {
                 new.gvk.version = "v1".into();
             }

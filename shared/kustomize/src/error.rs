@@ -1,49 +1,51 @@
+//! Build errors, with kustomize's texts.
+
 use flux_budget::Exhausted;
 use flux_tree::TreePath;
 
 /// Why a build failed.
 ///
-/// The text is the one that users of kustomize know: the chain of bases that led to the fault, the file, the field and the
-/// object. Paths are those of the tree, the root being `/`.
+/// The text is kustomize's: the chain of bases that led to the fault, the file, the field and the object. Paths are
+/// relative to the tree's root, written as `/`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The sources contradict themselves or the format: a field, a patch, an identity. Only a change of them helps.
+    /// The sources are inconsistent or malformed: a field, a patch, an identity. Only changing them helps.
     #[error("{message}")]
     Invalid {
         /// What is wrong, and where.
         message: String,
     },
-    /// A file or folder that a kustomization names is not in the tree.
+    /// The tree lacks a file or folder that a kustomization refers to.
     #[error("{message}")]
     Missing {
-        /// The path that was looked for.
+        /// The path of the missing file or folder.
         path: TreePath,
         /// What is wrong, and where.
         message: String,
     },
-    /// A path leads out of where it may lead: of the tree, of the kustomization's folder, or of a cloned repository.
+    /// A path leads out of its permitted area: the tree, the kustomization's folder, or a cloned repository.
     #[error("{message}")]
     Escapes {
-        /// The path as it was written or resolved.
+        /// The path as written or resolved.
         path: String,
         /// What is wrong, and where.
         message: String,
     },
-    /// The sources exceed a bound of [`Limits`](crate::Limits).
+    /// The sources exceed a limit of [`Limits`](crate::Limits).
     #[error("{message}")]
     Limit {
-        /// What there was too much of.
+        /// The limit that was exceeded.
         what: Limited,
-        /// How much was allowed.
+        /// Its value.
         allowed: usize,
         /// What is wrong, and where.
         message: String,
     },
-    /// The build takes more memory than its [`Allowance`](crate::Allowance) has.
+    /// The build needs more memory than its [`Allowance`](crate::Allowance) has.
     #[error("{message}")]
     Memory {
-        /// What was asked for, and what there was.
+        /// The requested and the available memory.
         exhausted: Exhausted,
         /// What is wrong, and where.
         message: String,
@@ -51,16 +53,16 @@ pub enum Error {
     /// The build was [cancelled](crate::Allowance::cancel).
     #[error("{message}")]
     Cancelled {
-        /// Where it was.
+        /// The step that was cancelled.
         message: String,
     },
-    /// The system has no thread for the build.
+    /// No thread could be started for the build.
     #[error("{message}")]
     Thread {
         /// The system's error.
         message: String,
     },
-    /// A remote file or repository could not be had; the reason is the one that the caller gave.
+    /// A remote file or repository could not be fetched; the reason is the caller's.
     #[error("{message}")]
     Remote {
         /// What is wrong, and where.
@@ -68,32 +70,32 @@ pub enum Error {
     },
 }
 
-/// What there was too much of.
+/// A limit that was exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Limited {
     /// Kustomizations in one build.
     Kustomizations,
-    /// Kustomizations inside one another.
+    /// Nesting of kustomizations.
     Depth,
     /// Objects.
     Resources,
     /// Steps of work.
     Steps,
-    /// Collections inside one another.
+    /// Nesting of collections.
     Nesting,
 }
 
-/// No message grows beyond this by what is put before it.
+/// The maximum length of a message with its context prepended, in bytes.
 const MAX_MESSAGE: usize = 64 << 10;
 
-/// A failure on its way up.
+/// A failure on its way to the caller.
 #[derive(Clone, Debug)]
 pub(crate) struct Fail {
     pub(crate) cause: Cause,
-    /// Quotes nothing that an object holds.
+    /// The message without quotes of object content.
     pub(crate) message: String,
-    /// The message with what it quotes of an object, until somebody who knows the object has decided.
+    /// The message with quotes of object content, until the code that knows the object decides which one to show.
     quoting: Option<String>,
 }
 
@@ -106,9 +108,9 @@ pub(crate) enum Cause {
     Memory(Exhausted),
     Cancelled,
     Remote,
-    /// An answer over HTTP that ends the search for the file, whatever the URL looks like.
+    /// An HTTP response that ends the search for the file, whatever the URL looks like.
     Http,
-    /// The caller has to fetch something first.
+    /// The caller must fetch something first.
     Needs,
 }
 
@@ -139,8 +141,9 @@ impl Fail {
         }
     }
 
-    /// A failure whose full message quotes what an object holds; [`Meter::in_object_of`](crate::meter::Meter::in_object_of)
-    /// decides which of the two is told, and where nobody decides it is the first.
+    /// A failure whose full message quotes the content of an object;
+    /// [`Meter::in_object_of`](crate::meter::Meter::in_object_of) decides which of the two messages is shown, by
+    /// default the first.
     pub(crate) fn quoting(message: impl Into<String>, quoting: impl Into<String>) -> Self {
         Self {
             quoting: Some(quoting.into()),
@@ -148,7 +151,7 @@ impl Fail {
         }
     }
 
-    /// The failure with what it quotes.
+    /// The failure with its quotes.
     pub(crate) fn with_quotes(mut self) -> Self {
         if let Some(quoting) = self.quoting.take() {
             self.message = quoting;
@@ -156,22 +159,22 @@ impl Fail {
         self
     }
 
-    /// The failure without what it quotes.
+    /// The failure without its quotes.
     pub(crate) fn without_quotes(mut self) -> Self {
         self.quoting = None;
         self
     }
 
-    /// Rewords the failure.
+    /// Changes the message.
     pub(crate) fn reworded(mut self, reword: impl Fn(&str) -> String) -> Self {
         self.message = reword(&self.message);
         self.quoting = self.quoting.map(|text| reword(&text));
         self
     }
 
-    /// The failure of something that was being done.
+    /// Prepends the step that failed.
     pub(crate) fn within(self, doing: impl FnOnce() -> String) -> Self {
-        // Each level that a failure passes may put a long path before it.
+        // Each level that a failure passes may prepend a long path.
         if self.message.len() > MAX_MESSAGE {
             return self;
         }
@@ -179,7 +182,7 @@ impl Fail {
         self.reworded(|message| format!("{doing}: {message}"))
     }
 
-    /// Whether the build cannot go on, whatever else is tried.
+    /// Whether the build must end, with no alternative tried.
     pub(crate) fn is_final(&self) -> bool {
         matches!(
             self.cause,
@@ -209,7 +212,7 @@ impl Fail {
     }
 }
 
-/// Adds what was being done to the front of a failure's text.
+/// Prepends the step to the message of a failure.
 pub(crate) trait Context<T> {
     fn context(self, doing: impl FnOnce() -> String) -> Result<T>;
 }

@@ -1,4 +1,4 @@
-//! Walks an object to the fields that a spec names (KZ-FS-002 to KZ-FS-008).
+//! Visits the fields of an object that a spec selects (KZ-FS-002 to KZ-FS-008).
 
 use crate::config::FieldSpec;
 use crate::error::{Cause, Context, Fail, Limited, Result};
@@ -6,15 +6,15 @@ use crate::id::Gvk;
 use crate::meter::Meter;
 use crate::node::{self, Kind, Node};
 
-/// What a walk does on its way and at its end.
+/// A walk through an object.
 pub(crate) struct Walk<'s> {
     spec: &'s FieldSpec,
-    /// The kind and tag of a field that is made because it is missing; none is made without it.
+    /// The kind and tag of a missing field to create; without it, none is created.
     create: Option<(Kind, &'static str)>,
     meter: &'s Meter,
 }
 
-/// Calls `set` for every field of `object` that the spec names.
+/// Calls `set` for every field of `object` that the spec selects.
 pub(crate) fn visit(
     object: &mut Node,
     spec: &FieldSpec,
@@ -41,7 +41,7 @@ pub(crate) fn visit(
                 name: text(object, "name"),
                 namespace: text(object, "namespace"),
             };
-            // A path that is too long to be walked is too long to be read.
+            // The error for a path that nests too deep is that of reading it.
             if matches!(fail.cause, Cause::Limit(Limited::Nesting, _)) {
                 let start: String = spec.path.chars().take(40).collect();
                 return Err(fail.within(|| format!("field '{start}...' of object {id}")));
@@ -108,7 +108,7 @@ impl Walk<'_> {
             return Err("cannot set or create an empty field name".into());
         }
         let creates = self.create.filter(|_| self.spec.create && !is_list);
-        // What a missing field is made of, and what a null becomes.
+        // The kind of a missing field, and the replacement of a null.
         let (made, fill) = match creates {
             None => (None, is_list.then_some((Kind::Sequence, ""))),
             Some((kind, tag)) if rest.is_empty() => (Some(kind), Some((kind, tag))),
@@ -118,7 +118,7 @@ impl Walk<'_> {
             Some(kind) => {
                 node::lookup_create(at, kind, &[name]).context(|| format!("fieldName: {name}"))?
             }
-            // A name that is a number or a `[key=value]` looks into lists, which this is not.
+            // A name that is a number or a `[key=value]` selects a list item, but this is a mapping.
             None => match node::lookup(at, &[name]).context(|| format!("fieldName: {name}"))? {
                 Some(_) => at.get_mut(name.trim()),
                 None => None,

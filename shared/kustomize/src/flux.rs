@@ -1,5 +1,5 @@
-//! The root kustomization as Flux makes it: generated where there is none, rewritten where there is one, with what a
-//! Flux Kustomization's `spec` lays over it (KC-BLD rows).
+//! Flux's root kustomization: generated if it is missing, otherwise rewritten, with the overlay of a Flux
+//! Kustomization's `spec` (KC-BLD rows).
 //!
 //! ```
 //! use flux_kustomize::{Build, Options, Remotes, build, flux};
@@ -31,7 +31,7 @@ use crate::secrecy::unreadable;
 use crate::stack::with_stack;
 use crate::target::FILE_NAMES;
 
-/// What a Flux Kustomization's `spec` lays over the root kustomization.
+/// The part of a Flux Kustomization's `spec` that changes the root kustomization.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overlay {
     /// Replaces `namespace` (KC-BLD-008).
@@ -40,32 +40,32 @@ pub struct Overlay {
     pub name_prefix: Option<String>,
     /// Replaces `nameSuffix` (KC-BLD-009).
     pub name_suffix: Option<String>,
-    /// Go behind `patches` (KC-BLD-010).
+    /// Appended to `patches` (KC-BLD-010).
     pub patches: Vec<Patch>,
-    /// Go behind `components` (KC-BLD-012).
+    /// Appended to `components` (KC-BLD-012).
     pub components: Vec<String>,
-    /// Leaves out those of `components` that are not there (KC-BLD-014).
+    /// Skips those of `components` that do not exist (KC-BLD-014).
     pub ignore_missing_components: bool,
-    /// Merge into `images` by name (KC-BLD-015).
+    /// Merged into `images` by name (KC-BLD-015).
     pub images: Vec<Image>,
     /// Replaces `buildMetadata` unless empty (KC-BLD-016).
     pub build_metadata: Vec<String>,
-    /// Go behind `patchesStrategicMerge`: whole objects, from old versions of the API (KC-BLD-017).
+    /// Appended to `patchesStrategicMerge`: whole objects, from old versions of the API (KC-BLD-017).
     pub patches_strategic_merge: Vec<Value>,
-    /// Go behind `patchesJson6902`: operations, from old versions of the API (KC-BLD-017).
+    /// Appended to `patchesJson6902`: operations, from old versions of the API (KC-BLD-017).
     pub patches_json6902: Vec<(Value, Selector)>,
 }
 
 /// An inline patch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Patch {
-    /// The patch's text, of either kind.
+    /// The text of a strategic merge or JSON patch.
     pub patch: String,
-    /// What it is for; a strategic-merge patch may tell that itself.
+    /// The objects to patch; optional for a strategic merge patch that names its object.
     pub target: Option<Selector>,
 }
 
-/// What selects objects; empty parts select all (KC-BLD-011).
+/// Selects objects; empty parts match everything (KC-BLD-011).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are those of the API, one for one")]
 pub struct Selector {
@@ -88,7 +88,7 @@ pub struct Image {
     pub digest: String,
 }
 
-/// A tree that is ready to be built.
+/// A tree that is ready to build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prepared {
     /// The tree with the root kustomization generated or rewritten.
@@ -97,17 +97,17 @@ pub struct Prepared {
     pub dir: TreePath,
 }
 
-/// Why the root kustomization could not be made.
+/// Why the root kustomization could not be generated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GenerateError {
-    /// There is no such folder.
+    /// The folder does not exist.
     #[error("kustomization path not found: '/{path}'")]
     NotFound {
         /// The folder.
         path: TreePath,
     },
-    /// The root kustomization file is not one.
+    /// The root kustomization file is malformed.
     #[error("{message}")]
     Malformed {
         /// The file.
@@ -115,7 +115,7 @@ pub enum GenerateError {
         /// What is wrong with it, in the decoder's words.
         message: String,
     },
-    /// A manifest that was found holds something else than Kubernetes objects (KC-BLD-003).
+    /// A manifest contains something that is not a Kubernetes object (KC-BLD-003).
     #[error("failed to decode Kubernetes YAML from /{path}: {message}")]
     Undecodable {
         /// The file.
@@ -126,10 +126,10 @@ pub enum GenerateError {
     /// A component is remote or absolute (KC-BLD-012).
     #[error("component path '{path}' must be local and relative")]
     Component {
-        /// The path as it was given.
+        /// The path as given.
         path: String,
     },
-    /// The files take more memory or work than there is for a build.
+    /// The files need more memory or work than a build may use.
     #[error(transparent)]
     Bound(Error),
     /// A link leads out of the tree (KC-BLD-021).
@@ -140,7 +140,7 @@ pub enum GenerateError {
     },
 }
 
-/// Makes the root kustomization of `dir`.
+/// Generates or rewrites the root kustomization of `dir`.
 ///
 /// # Errors
 /// [`GenerateError`].
@@ -148,8 +148,8 @@ pub fn prepare(tree: &Tree, dir: &TreePath, overlay: &Overlay) -> Result<Prepare
     prepare_within(tree, dir, overlay, &Allowance::unlimited())
 }
 
-/// As [`prepare`], with the memory that it takes claimed, on a thread of its own as [`build_within`](crate::build_within).
-/// Afterwards nothing is claimed: the prepared tree shares its files with the one that was given.
+/// As [`prepare`], with its memory claimed, on a separate thread like [`build_within`](crate::build_within).
+/// Afterwards nothing is claimed: the prepared tree shares its files with the given one.
 ///
 /// # Errors
 /// As [`prepare`], and [`GenerateError::Bound`].
@@ -211,7 +211,7 @@ fn on_this_thread(
         }
     })?;
     let mut tree = tree.clone();
-    // The file is written where its links lead to.
+    // Links are followed to the file to write.
     let place = tree.resolve(&file).unwrap_or_else(|_| file.clone());
     tree.insert_file(place, text, false)
         .map_err(|error| GenerateError::Malformed {
@@ -230,8 +230,8 @@ fn existing(tree: &Tree, dir: &TreePath) -> Option<(TreePath, bytes::Bytes)> {
     })
 }
 
-/// Reads the file as leniently as Flux does: unknown fields go, scalars become text where text is wanted (KC-BLD-007,
-/// KC-BLD-036).
+/// Reads the file as leniently as Flux does: unknown fields are dropped, scalars in text fields become text
+/// (KC-BLD-007, KC-BLD-036).
 fn read(file: &TreePath, text: &[u8], meter: &Rc<Meter>) -> Result<Map, GenerateError> {
     let fail = |message: String| GenerateError::Malformed {
         path: file.clone(),
@@ -253,7 +253,7 @@ fn strings(items: &[&str]) -> Value {
     Value::Seq(items.iter().map(|item| Value::from(*item)).collect())
 }
 
-/// Adds an item to a list, which is made where there is none.
+/// Adds an item to a list, which is created if it does not exist.
 fn push(root: &mut Map, field: &str, item: Value) {
     match root.get_mut(field).and_then(Value::as_seq_mut) {
         Some(items) => items.push(item),

@@ -1,4 +1,4 @@
-//! ConfigMaps and Secrets out of files, env files and literals (KZ-GEN rows).
+//! Generates ConfigMaps and Secrets from files, env files and literals (KZ-GEN rows).
 
 mod iam;
 mod key_values;
@@ -18,7 +18,7 @@ use crate::node::{self, Changes, Kind, Node, Style};
 use crate::resource::{Behavior, Resource};
 use crate::secrecy::MASK;
 
-/// Base64 text is broken after this many characters (KZ-GEN-015).
+/// The line length of base64 text (KZ-GEN-015).
 const LINE: usize = 70;
 
 /// Generates a ConfigMap.
@@ -91,7 +91,7 @@ fn base(kind: &str, args: &GeneratorArgs) -> Result<Node> {
     Ok(object)
 }
 
-/// The entries, sorted by key, of which none may be told twice (KZ-GEN-003).
+/// The entries sorted by key; duplicates are an error (KZ-GEN-003).
 fn pairs(
     loader: &Loader<'_>,
     args: &GeneratorArgs,
@@ -103,7 +103,7 @@ fn pairs(
     loader.meter().work(all.len() * 4)?;
     for Entry { key, value, read } in all {
         if map.contains_key(&key) {
-            // A line without a sign is a key, be it the middle of some private key.
+            // A line without a separator is a key, even if it is part of a private key.
             let key = if secret && read { MASK } else { &key };
             return Err(
                 format!("configmap {} illegally repeats the key `{key}`", args.name).into(),
@@ -114,7 +114,7 @@ fn pairs(
     Ok(map)
 }
 
-/// Adds entries whose keys differ to a field, which is made where there is none.
+/// Adds entries with distinct keys to a field, which is created if it does not exist.
 fn put_all(object: &mut Node, field: &str, entries: Vec<(String, String)>) {
     if entries.is_empty() {
         return;
@@ -198,7 +198,7 @@ mod tests {
         let long = base64_lines(&[0; 60]);
         assert_eq!(long.lines().map(str::len).collect::<Vec<_>>(), [70, 10]);
         assert!(long.ends_with('\n'));
-        // exactly one line is broken as well
+        // A text of exactly one line is wrapped as well
         assert!(base64_lines(&[0; 52]).ends_with('\n'));
     }
 }

@@ -11,11 +11,11 @@ pub(crate) fn json(value: &Value) -> String {
 }
 
 fn compact(value: &Value) -> String {
-    // Only floats that are no numbers have no JSON, and no value that was read holds one.
+    // Only NaN and infinities have no JSON form, and no parsed value holds one.
     flux_yaml::json::to_string(value, Escape::Html).unwrap_or_default()
 }
 
-/// As [`json`], over several lines with two spaces for each level.
+/// Like [`json`], on several lines with an indentation of two spaces.
 pub(crate) fn json_indented(value: &Value) -> String {
     let mut sorted = value.clone();
     sorted.sort_keys();
@@ -57,7 +57,7 @@ fn indented(value: &Value, level: usize, out: &mut String) {
     out.push(close);
 }
 
-/// A list of text as `%v` prints it.
+/// A list of strings as `%v` prints it.
 pub(crate) fn list_of<S: AsRef<str>>(items: &[S]) -> String {
     let items: Vec<_> = items.iter().map(AsRef::as_ref).collect();
     format!("[{}]", items.join(" "))

@@ -1,4 +1,4 @@
-//! The suffix that the content of a ConfigMap or Secret gives its name (KZ-HASH rows).
+//! The name suffix derived from the content of a ConfigMap or Secret (KZ-HASH rows).
 
 use flux_yaml::{Map, Value};
 use sha2::{Digest as _, Sha256};
@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::go;
 use crate::node::{self, Kind, Node};
 
-/// The hash of an object.
+/// The hash of an object's content.
 pub(crate) fn hash(object: &Node) -> Result<String> {
     let text = match node::kind_field(object) {
         kind @ "ConfigMap" => encode(object, kind, &["data"], "binaryData")?,
@@ -49,7 +49,7 @@ fn encode(object: &Node, kind: &str, fields: &[&str], optional: &str) -> Result<
     Ok(go::json(&Value::Map(map)))
 }
 
-/// KZ-HASH-005: what is missing enters as empty text, a scalar as its text.
+/// KZ-HASH-005: missing fields count as empty text, scalars as their text.
 fn content(object: &Node, field: &str) -> Result<Value> {
     let Some(value) = node::field(object, field) else {
         return Ok("".into());
@@ -65,7 +65,7 @@ fn content(object: &Node, field: &str) -> Result<Value> {
     }
 }
 
-/// The JSON of yaml.v3's node, for kinds that only a hand-written annotation brings here (KZ-HASH-010).
+/// The JSON of yaml.v3's node, for kinds that are hashed only because of a manual annotation (KZ-HASH-010).
 fn tree(node: &Node) -> String {
     let kind = match node.kind {
         Kind::Document => 1,
@@ -112,16 +112,19 @@ mod tests {
 
     #[test]
     fn hashes_equal_the_known_vectors() {
-        // KZ-HASH-002, KZ-HASH-003, KZ-HASH-005, KZ-HASH-007, KZ-HASH-009
+        // KZ-HASH-009
         for (text, want) in [
+            // KZ-HASH-002, KZ-HASH-007
             ("kind: ConfigMap\ndata: {one: \"\"}", "9g67k2htb6"),
             ("kind: ConfigMap\nbinaryData: {one: \"\"}", "6mtk2m274t"),
+            // KZ-HASH-005
             ("kind: ConfigMap", "6ct58987ht"),
             (
                 "kind: ConfigMap\ndata: {two: 2, one: \"\", three: 3}",
                 "7757f9kkct",
             ),
             ("kind: Secret\ntype: my-type", "5gmgkf8578"),
+            // KZ-HASH-003
             (
                 "kind: Secret\ntype: my-type\ndata: {one: \"\"}",
                 "74bd68bm66",

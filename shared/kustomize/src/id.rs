@@ -1,10 +1,10 @@
-//! What tells objects apart (KZ-ID rows).
+//! Object identities (KZ-ID rows).
 
 use std::fmt;
 
 use crate::scope::Scopes;
 
-/// Group, version and kind. An empty part is an absent one.
+/// Group, version and kind. An empty part is absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Gvk {
     pub(crate) group: String,
@@ -42,7 +42,7 @@ impl Gvk {
         }
     }
 
-    /// Whether every part that `selector` has is this one's.
+    /// Whether every part set in `selector` equals this one's.
     pub(crate) fn is_selected(&self, selector: &Gvk) -> bool {
         let part = |want: &str, have: &str| want.is_empty() || want == have;
         part(&selector.group, &self.group)
@@ -50,7 +50,7 @@ impl Gvk {
             && part(&selector.kind, &self.kind)
     }
 
-    /// The text by which legacy order compares kinds of equal rank (KZ-SORT-008).
+    /// The text by which legacy order sorts kinds of equal rank (KZ-SORT-008).
     pub(crate) fn sort_text(&self) -> String {
         format!(
             "{}_{}_{}",
@@ -81,11 +81,12 @@ pub(crate) struct ResId {
     pub(crate) namespace: String,
 }
 
-/// An identity with its effective namespace: what two objects of one build may not share.
+/// An identity with its effective namespace: unique among the objects of a build.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key(ResId);
 
-/// Whether the object is certainly cluster-scoped is known for present identities only, not for historic ones.
+/// An identity with its scope: whether the object is certainly cluster-scoped is known for current identities only, not
+/// for historic ones.
 #[derive(Clone, Debug)]
 pub(crate) struct Id {
     pub(crate) id: ResId,
@@ -105,7 +106,7 @@ impl Id {
         }
     }
 
-    /// The namespace that counts: all cluster-scoped objects share one, and none is `default`.
+    /// The effective namespace: shared by all cluster-scoped objects, `default` if empty.
     pub(crate) fn effective_namespace(&self) -> &str {
         if self.cluster_scoped {
             NO_NAMESPACE
@@ -124,7 +125,7 @@ impl Id {
 }
 
 impl ResId {
-    /// The namespace that counts for an identity of unknown or namespaced scope.
+    /// The effective namespace of an identity of unknown or namespaced scope.
     pub(crate) fn effective_namespace(&self) -> &str {
         or(&self.namespace, "default")
     }

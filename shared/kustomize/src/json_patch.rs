@@ -1,4 +1,4 @@
-//! JSON patches (RFC 6902) as the library that kustomize uses applies them (KZ-J69 rows).
+//! JSON patches (RFC 6902), applied as kustomize's library does (KZ-J69 rows).
 
 use std::rc::Rc;
 
@@ -15,13 +15,13 @@ use crate::secrecy::unreadable;
 pub(crate) struct JsonPatch {
     operations: Vec<Map>,
     is_null: bool,
-    /// What the operations take.
+    /// The memory of the operations.
     _held: Held,
 }
 
 impl JsonPatch {
-    /// Reads JSON where the text begins with a bracket, YAML else (KZ-J69-001).
-    /// `secret` tells whether the patch may be one of a Secret.
+    /// Parses JSON if the text begins with a bracket, YAML otherwise (KZ-J69-001). `secret` is whether the patch may be
+    /// for a Secret.
     pub(crate) fn parse(text: &[u8], secret: bool, meter: &Rc<Meter>) -> Result<Self> {
         if text.is_empty() {
             return Err("empty json patch operations".into());
@@ -79,12 +79,12 @@ impl JsonPatch {
         self.operations.is_empty()
     }
 
-    /// Whether the text held nothing at all.
+    /// Whether the text was empty.
     pub(crate) fn is_null(&self) -> bool {
         self.is_null
     }
 
-    /// Applies the operations one after another.
+    /// Applies the operations in order.
     pub(crate) fn apply(&self, mut document: Value, meter: &Rc<Meter>) -> Result<Value> {
         let mut room = Room::new(&document, meter)?;
         for operation in &self.operations {
@@ -105,7 +105,7 @@ impl JsonPatch {
     }
 }
 
-/// What the document takes while it grows.
+/// The memory of the document as it grows.
 struct Room<'m> {
     meter: &'m Rc<Meter>,
     held: Held,
@@ -118,8 +118,8 @@ impl<'m> Room<'m> {
         Ok(Self { meter, held })
     }
 
-    /// Makes room for a value, which is about to be copied to where this path leads: there must be enough memory, and it
-    /// may not nest too deep.
+    /// Reserves memory for a value that is about to be copied to `path`, and checks that it does not nest too deep
+    /// there.
     fn make(&mut self, value: &Value, path: &str) -> Result<()> {
         let extent = Extent::of_value(value);
         self.meter.work(extent.nodes)?;
@@ -131,7 +131,7 @@ impl<'m> Room<'m> {
         Meter::fits(path.matches('/').count() + extent.height)
     }
 
-    /// Counts the work of moving the elements of a list to the side.
+    /// Counts the work of shifting the elements of a list.
     fn shift(&self, container: &Value) -> Result<()> {
         self.meter
             .work(container.as_seq().map_or(0, |items| items.len() / 16))?;
@@ -158,7 +158,7 @@ fn decoded(part: &str) -> String {
     part.replace("~1", "/").replace("~0", "~")
 }
 
-/// The container that the path's last part is in, and that part; `None` where there is none.
+/// The container of the path's last part, and that part; `None` if it does not exist.
 fn find<'d>(document: &'d mut Value, path: &str) -> Option<(&'d mut Value, String)> {
     let (_, rest) = path.split_once('/')?;
     let mut parts: Vec<_> = rest.split('/').map(decoded).collect();
@@ -177,7 +177,7 @@ fn find<'d>(document: &'d mut Value, path: &str) -> Option<(&'d mut Value, Strin
     matches!(at, Value::Map(_) | Value::Seq(_)).then_some((at, key))
 }
 
-/// As [`find`], the value itself, to look at.
+/// As [`find`], for the value itself, read-only.
 fn look<'d>(document: &'d Value, path: &str) -> Option<(&'d Value, String)> {
     let (_, rest) = path.split_once('/')?;
     let mut parts: Vec<_> = rest.split('/').map(decoded).collect();
@@ -209,7 +209,7 @@ fn atoi(text: &str) -> Result<i64, String> {
     ))
 }
 
-/// A present element's index; negative ones count from the end (KZ-J69-009).
+/// The index of an existing element; negative ones count from the end (KZ-J69-009).
 fn index(text: &str, length: usize) -> Result<usize, String> {
     let index = atoi(text)?;
     let wrong = || format!("Unable to access invalid index: {index}: invalid index referenced");
@@ -254,7 +254,7 @@ fn insert(container: &mut Value, key: &str, value: Value) -> Result<(), String> 
         Value::Seq(items) => {
             atoi(key)
                 .map_err(|error| format!("value was not a proper array index: '{key}': {error}"))?;
-            // An index may be that behind the last.
+            // An index may be one past the end.
             let at = index(key, items.len() + 1)?;
             items.insert(at, value);
         }

@@ -1,4 +1,4 @@
-//! `kustomize build` as a pure library: a tree of files in, Kubernetes objects out, byte for byte as kustomize 5.8.1.
+//! `kustomize build` as a pure library: from a tree of files to Kubernetes objects, byte for byte as kustomize 5.8.1.
 //!
 //! ```
 //! use flux_kustomize::{Build, Options, Remotes, build};
@@ -16,39 +16,39 @@
 //! assert_eq!(output.resources.to_yaml(), "apiVersion: v1\nkind: Service\nmetadata:\n  name: dev-web\n");
 //! ```
 //!
-//! # The entries
+//! # Entry points
 //!
 //! | to | use |
 //! |---|---|
 //! | build a folder of a tree | [`build`] with [`Options`] |
-//! | build within bounds of memory, and end a build before it is done | [`build_within`] with an [`Allowance`] |
-//! | learn what a build needs from elsewhere, and hand it in | [`Build::Needs`], [`Remotes`] |
-//! | build as Flux does: its settings, and the root kustomization that its `spec` makes | [`Options::flux`], [`flux::prepare`] |
-//! | fill in variables after the build | [`substitute`] |
-//! | look at the objects, or write them | [`Resources`], [`Resource`] |
+//! | build within memory limits, cancellable | [`build_within`] with an [`Allowance`] |
+//! | find out which remote files a build needs, and provide them | [`Build::Needs`], [`Remotes`] |
+//! | build as Flux does: its settings, and the root kustomization with its `spec` applied | [`Options::flux`], [`flux::prepare`] |
+//! | substitute variables after the build | [`substitute`] |
+//! | read the objects, or write them as YAML | [`Resources`], [`Resource`] |
 //!
-//! `cargo run --example build -- FOLDER` builds a folder of the disk, `--example bench` times builds beside `kubectl kustomize`.
+//! `cargo run --example build -- FOLDER` builds a folder on disk, `--example bench` benchmarks builds against
+//! `kubectl kustomize`.
 //!
-//! There is no clock, network, disk, process or global state in here, so that builds may run side by side. What a build
-//! cannot know it asks for: a remote base gives [`Build::Needs`], and the caller fetches it into [`Remotes`] and builds
-//! again.
+//! The crate uses no clock, network, disk, process or global state, so builds can run concurrently. A build that needs
+//! remote files returns [`Build::Needs`]; the caller fetches them into [`Remotes`] and builds again.
 //!
 //! # Errors
 //!
-//! [`Error`] tells by its variant who can help, and its text is the one that users of kustomize know: the chain of bases, the
-//! file, the field, the object. Where kustomize prints whole objects, which may be Secrets, their ids are named. Sources
-//! are untrusted: [`Limits`] bounds what they may take, and an [`Allowance`] the memory of all builds of a process.
+//! The variants of [`Error`] distinguish who can fix it, and its text is kustomize's: the chain of bases, the file, the
+//! field, the object. Where kustomize prints whole objects, which may be Secrets, only their ids are shown. Sources are
+//! untrusted: [`Limits`] bounds the work on them, and an [`Allowance`] the memory of all builds of a process.
 //!
-//! # How it is known to be the same
+//! # Conformance
 //!
-//! `tests/golden` holds small builds with what the real library gives for them, byte for byte and word for word; `tests/conformance.rs`
-//! builds kustomize's own tests and public repositories; `tests/differential.rs` compares random overlays. Where it is not the
-//! same on purpose, `docs/differences.md` says so.
+//! `tests/golden` has small builds with the output of the real library, byte for byte; `tests/conformance.rs` builds
+//! kustomize's own tests and public repositories; `tests/differential.rs` compares random overlays. Deliberate
+//! differences are listed in `docs/differences.md`.
 //!
-//! # Left to others
+//! # Out of scope
 //!
-//! Fetching and decryption (`kustomize-controller`), reading a disk into a tree (`flux-artifact`). Plugins that are programs or
-//! containers and the inflation of Helm charts are refused, as kustomize does unless told otherwise.
+//! Fetching and decryption (`kustomize-controller`), and reading a disk into a tree (`flux-artifact`). Plugins that are
+//! programs or containers and the inflation of Helm charts are rejected, as in kustomize by default.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! Where a kustomization's files come from: its folder, its tree, the network by way of the caller.
+//! Loads a kustomization's files: from its folder, its tree, or remotely through the caller.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -14,7 +14,7 @@ use crate::remote::{RemoteBase, RemoteFailure, Remotes};
 use crate::repository::Location;
 use crate::secrecy::shown_url;
 
-/// What all loaders of a build share.
+/// State shared by all loaders of a build.
 pub(crate) struct Session<'b> {
     pub(crate) options: &'b Options,
     pub(crate) remotes: &'b Remotes,
@@ -50,13 +50,13 @@ impl<'b> Session<'b> {
     }
 }
 
-/// A kustomization's folder, and how it was come by.
+/// A kustomization's folder, and the loader that opened it.
 pub(crate) struct Loader<'b> {
     session: &'b Session<'b>,
     tree: &'b Tree,
     root: TreePath,
     root_only: bool,
-    /// Set where this folder was opened by a repository's URL.
+    /// The repository, if this folder was opened by a repository's URL.
     cloned: Option<Location>,
     /// Whether the tree is a repository's checkout.
     in_clone: bool,
@@ -64,7 +64,7 @@ pub(crate) struct Loader<'b> {
     depth: usize,
 }
 
-/// The path as messages show it.
+/// The path as shown in messages.
 pub(crate) fn shown(path: &TreePath) -> String {
     format!("/{}", path.as_str())
 }
@@ -101,7 +101,7 @@ impl<'b> Loader<'b> {
         &self.root
     }
 
-    /// The folder as messages show it.
+    /// The folder as shown in messages.
     pub(crate) fn shown_root(&self) -> String {
         shown(&self.root)
     }
@@ -116,7 +116,8 @@ impl<'b> Loader<'b> {
         if let Ok(location) = Location::parse(path) {
             return self.child_in_repository(location);
         }
-        // A URL that is no repository's is looked for as a folder, and none is there: what it carries is not told.
+        // A URL that is not a repository's is looked up as a folder, which does not exist; its credentials are not
+        // shown.
         let path = shown_url(path);
         let path = path.as_str();
         if path.starts_with('/') {
@@ -226,7 +227,7 @@ impl<'b> Loader<'b> {
     fn refuse_cycle(self: &Rc<Self>, candidate: &TreePath) -> Result<()> {
         let mut at = Some(self);
         while let Some(loader) = at {
-            // Paths of different trees have nothing to do with one another.
+            // Paths of different trees are unrelated.
             if std::ptr::eq(loader.tree, self.tree) && loader.root.starts_with(candidate) {
                 return Err(format!(
                     "cycle detected: candidate root '{}' contains visited root '{}'",
@@ -263,7 +264,7 @@ impl<'b> Loader<'b> {
         Fail::new(Cause::Escapes(path.to_owned()), message)
     }
 
-    /// Reads a file: an URL, or a path from this folder (KZ-PATH-001, KZ-PATH-014).
+    /// Reads a file: a URL, or a path relative to this folder (KZ-PATH-001, KZ-PATH-014).
     pub(crate) fn load(&self, path: &str) -> Result<Bytes> {
         if is_remote(path) {
             return self.load_remote(path);
@@ -275,7 +276,7 @@ impl<'b> Loader<'b> {
         let shown = shown(&joined);
         match self.tree.file(&joined) {
             Ok(file) => Ok(file.content.clone()),
-            // The tree lies somewhere in a file system, of which nothing else may be read.
+            // The tree is a part of some file system, whose other files must not be read.
             Err(ResolveError::NotFound(_)) if path.starts_with('/') => Err(Fail::new(
                 Cause::Missing(joined),
                 format!("fs-security-constraint read {path}: path '{path}' is not in or below '/'"),
@@ -338,7 +339,7 @@ fn is_remote(path: &str) -> bool {
         && (scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https"))
 }
 
-/// Follows links to what must exist.
+/// Follows links; the target must exist.
 fn resolve(tree: &Tree, path: &TreePath) -> Result<TreePath> {
     let missing = |at: &TreePath| {
         let message = format!(
@@ -361,7 +362,7 @@ fn resolve(tree: &Tree, path: &TreePath) -> Result<TreePath> {
     if tree.get(&resolved).is_some() {
         return Ok(resolved);
     }
-    // The message names the first part of the path that is not there.
+    // The message names the first part of the path that does not exist.
     let mut first = resolved;
     while let Some(parent) = first.parent() {
         if tree.get(&parent).is_some() {

@@ -1,7 +1,7 @@
-//! Strategic merge (KZ-SMP rows): kyaml's walk over patch and target at once.
+//! Strategic merge (KZ-SMP rows): kyaml's walk over patch and target.
 //!
-//! The walk changes nodes in place and compares them by identity, so this one keeps apart what came of the target and what
-//! of the patch: a value of the patch takes the style of the one that it replaces, and with it maybe its type.
+//! kyaml changes nodes in place and compares them by identity, so this walk tracks which nodes stem from the target and
+//! which from the patch: a value of the patch takes the style of the value that it replaces, and possibly its type.
 
 mod list;
 
@@ -14,22 +14,22 @@ use crate::meter::{MAX_DEPTH, Meter};
 use crate::node::{self, Changes, Kind, Node};
 use crate::schema::{Schema, TypeId, comment_schema};
 
-/// What stands at one place in patch and target.
+/// The nodes at one place of patch and target.
 enum Sources {
     Both(Node, Node),
     Target(Node),
     Patch(Node),
-    /// The patch's value stands in for the target's as well.
+    /// The patch's value is the target's as well.
     Same(Node),
 }
 
-/// What a place becomes.
+/// The result at one place.
 enum Outcome {
-    /// Nothing.
+    /// Removed.
     Clear,
-    /// The target's node, changed in place or not.
+    /// The target's node, possibly changed in place.
     Target(Node),
-    /// A node that was not the target's.
+    /// Another node than the target's.
     Other(Node),
 }
 
@@ -60,7 +60,7 @@ impl Sources {
         std::iter::once(first).chain(second)
     }
 
-    /// The kind of the first that is not null.
+    /// The kind of the first node that is not null.
     fn kind(&self) -> Option<Kind> {
         self.each()
             .find(|node| !node::is_null(node))
@@ -68,7 +68,7 @@ impl Sources {
     }
 }
 
-/// Merges a patch into an object; `None` when the patch deletes it.
+/// Merges a patch into an object; `None` if the patch deletes it.
 pub(crate) fn merge(
     patch: Node,
     target: Node,
@@ -89,7 +89,7 @@ pub(crate) fn merge(
             walker.changes.settle(&mut merged, meter)?;
             Some(merged)
         }
-        // A patch that replaces the whole object replaces a copy that nobody looks at.
+        // A patch that replaces the whole object replaces an unused copy.
         Outcome::Other(other) => Some(whole.unwrap_or(other)),
     })
 }
@@ -126,7 +126,7 @@ impl Directive {
 
 const DIRECTIVE: &str = "$patch";
 
-/// Takes the directive out of a mapping.
+/// Removes and returns the directive of a mapping.
 fn map_directive(patch: &mut Node) -> Result<Directive> {
     let Some(value) = patch.get(DIRECTIVE) else {
         return Ok(Directive::Merge);
@@ -136,7 +136,7 @@ fn map_directive(patch: &mut Node) -> Result<Directive> {
     Ok(directive)
 }
 
-/// Comments of the patch become the target's.
+/// Moves comments of the patch to the target.
 fn take_comments(target: &mut Node, patch: &Node) {
     let Some(new) = &patch.comments else {
         return;
@@ -157,7 +157,7 @@ impl Walker<'_> {
     fn walk(&mut self, mut sources: Sources, known: Option<TypeId>) -> Result<Outcome> {
         self.depth += 1;
         self.meter.steps(1)?;
-        // A scalar may stand in the innermost collection.
+        // The innermost collection may contain a scalar.
         if self.depth > MAX_DEPTH + 1 {
             return Err("object nests too deep to be patched".into());
         }
@@ -170,7 +170,7 @@ impl Walker<'_> {
         }
         if let Sources::Both(target, patch) = &mut sources {
             take_comments(target, patch);
-            // An empty block collection takes the patch's layout.
+            // An empty block collection takes the patch's style.
             if target.kind != Kind::Scalar && target.content.is_empty() {
                 target.style = patch.style;
             }
@@ -187,7 +187,7 @@ impl Walker<'_> {
         outcome
     }
 
-    /// A comment's schema comes first, then what the place is known to be, then what the object says it is.
+    /// The type of a place: from a comment's schema, otherwise `known`, otherwise from the object's own kind.
     fn type_of(&mut self, sources: &Sources, known: Option<TypeId>) -> Option<TypeId> {
         for node in sources.each().filter(|node| !node::is_null(node)) {
             if node.comments.is_some()
@@ -211,7 +211,7 @@ impl Walker<'_> {
     fn map(&mut self, sources: Sources, known: Option<TypeId>) -> Result<Outcome> {
         match sources {
             Sources::Target(target) if node::is_null(&target) => {
-                // KZ-SMP-003: a null that is written out is kept, one that is not is lost.
+                // KZ-SMP-003: an explicit null is kept, an implicit one is lost.
                 Ok(if target.value.is_empty() {
                     Outcome::Clear
                 } else {
@@ -251,7 +251,7 @@ impl Walker<'_> {
         }
     }
 
-    /// A mapping that the target does not have: an unknown directive at its top is let pass.
+    /// A mapping that the target does not have: an unknown directive at its top is accepted.
     fn added(&mut self, mut patch: Node, known: Option<TypeId>) -> Result<Outcome> {
         if node::is_null(&patch) {
             return Ok(Outcome::Other(patch));
@@ -263,7 +263,7 @@ impl Walker<'_> {
         Ok(Outcome::Other(patch))
     }
 
-    /// Walks the fields of a mapping that is target and patch at once.
+    /// Walks the fields of a mapping that is both target and patch.
     fn own_fields(&mut self, node: &mut Node, known: Option<TypeId>) -> Result<()> {
         for name in names([&*node]) {
             refuse_empty_name(&name, node)?;
@@ -311,7 +311,7 @@ impl Walker<'_> {
                 let value = patch.get_mut(&name)?;
                 Some(std::mem::replace(value, Node::new(Kind::Scalar)))
             });
-            // Nothing can happen to a scalar that the patch does not name.
+            // A scalar that the patch does not set cannot change.
             let untouched = theirs.is_none()
                 && target
                     .get(&name)
@@ -349,7 +349,7 @@ impl Walker<'_> {
                     target.content.push(value);
                 }
                 Some((style, column, line)) => {
-                    // The place keeps its style and its number among shared values.
+                    // The node keeps its style and its share number.
                     if let Some(place) = target.get_mut(&name) {
                         place.style = style;
                         place.column = column;
@@ -383,7 +383,7 @@ impl Walker<'_> {
     }
 }
 
-/// kyaml sets a field without a name as if the mapping were a scalar, which fails.
+/// kyaml sets a field with an empty name as if the mapping were a scalar, which fails.
 fn refuse_empty_name(name: &str, map: &Node) -> Result<()> {
     if name.is_empty() {
         node::expect(map, Kind::Scalar)?;
@@ -403,7 +403,7 @@ fn names<'n>(maps: impl IntoIterator<Item = &'n Node>) -> BTreeSet<String> {
         .collect()
 }
 
-/// Puts a field's outcome in its place.
+/// Replaces a field by its result.
 fn put_back(map: &mut Node, name: &str, outcome: Outcome, changes: &mut Changes) -> Result<()> {
     match outcome {
         Outcome::Clear => node::clear(map, name)?,
@@ -418,7 +418,7 @@ fn put_back(map: &mut Node, name: &str, outcome: Outcome, changes: &mut Changes)
     Ok(())
 }
 
-/// Scalars and lists that do not merge: the patch's, where there is one.
+/// The result for scalars and lists that do not merge: the patch's, if it has one.
 fn patched(sources: Sources) -> Outcome {
     match sources {
         Sources::Both(_, patch) | Sources::Patch(patch) => Outcome::Other(patch),

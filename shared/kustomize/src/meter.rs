@@ -1,8 +1,8 @@
-//! What a build may use: memory, work, time and depth.
+//! Limits the memory, work, time and nesting of a build.
 //!
-//! A few kilobytes of kustomization can ask for gigabytes, for hours of work, or for nodes nested deeper than any stack
-//! is. Everything that a build makes is therefore counted here while it is made. The first bound that is met ends the
-//! build, even where the code on the way swallows the error: see [`Meter::stopped`].
+//! A few kilobytes of kustomization can require gigabytes, hours of work, or nodes nested deeper than any stack.
+//! Everything that a build creates is therefore counted while it is created. The first limit that is exceeded ends the
+//! build, even if the code on the way swallows the error: see [`Meter::stopped`].
 
 use std::cell::Cell;
 use std::fmt;
@@ -14,10 +14,10 @@ use flux_budget::{Claim, Exhausted};
 
 use crate::error::{Cause, Fail, Limited, Result};
 
-/// How deep collections may nest, wherever they come from: as deep as those that are read.
+/// The maximum nesting of collections, whatever their origin: that of the reader.
 pub(crate) const MAX_DEPTH: usize = flux_yaml::MAX_DEPTH;
 
-/// The memory that a build may take, and the means to end it before it is done. Clones share both.
+/// The memory that a build may use, and its cancellation. Clones share both.
 #[derive(Clone, Debug)]
 pub struct Allowance {
     claim: Arc<Claim>,
@@ -25,8 +25,8 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    /// The memory of this claim. It holds what the build has made while it runs, and afterwards what its
-    /// [`Output`](crate::Output) takes.
+    /// An allowance with the memory of this claim. The claim holds what the build has created while it runs, and
+    /// afterwards the memory of its [`Output`](crate::Output).
     pub fn new(claim: Arc<Claim>) -> Self {
         Self {
             claim,
@@ -34,7 +34,7 @@ impl Allowance {
         }
     }
 
-    /// No bound, for command-line tools and tests.
+    /// No limit, for command-line tools and tests.
     pub fn unlimited() -> Self {
         Self::new(Arc::new(Claim::unlimited()))
     }
@@ -49,7 +49,7 @@ impl Allowance {
         &self.claim
     }
 
-    /// The claim, to hold it as long as what the build gave.
+    /// The claim, shared, to hold it as long as the build's output.
     pub fn shared_claim(&self) -> Arc<Claim> {
         Arc::clone(&self.claim)
     }
@@ -60,7 +60,7 @@ impl Allowance {
     }
 }
 
-/// Why a build ends before it is done.
+/// Why a build ended early.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Stop {
     Memory(Exhausted),
@@ -86,15 +86,15 @@ impl Stop {
     }
 }
 
-/// Counts what one build uses.
+/// Counts the resources that one build uses.
 pub(crate) struct Meter {
     allowance: Allowance,
     limit: u64,
     left: Cell<u64>,
     stop: Cell<Option<Stop>>,
-    /// Which transformer is at work, for messages.
+    /// The current transformer, for messages.
     doing: Cell<&'static str>,
-    /// Whether something that a Secret holds has been copied elsewhere.
+    /// Whether content of a Secret has been copied to another object.
     spread_secret: Cell<bool>,
 }
 
@@ -116,13 +116,13 @@ impl Meter {
         })
     }
 
-    /// A meter without bounds.
+    /// A meter without limits.
     #[cfg(test)]
     pub(crate) fn unlimited() -> Rc<Self> {
         Self::new(&Allowance::unlimited(), u64::MAX)
     }
 
-    /// Counts work: a step is about as much as looking at a few nodes.
+    /// Counts work: a step is roughly the visit of a few nodes.
     pub(crate) fn steps(&self, steps: u64) -> Result<()> {
         if let Some(stop) = self.stop.get() {
             return Err(self.named(stop.fail()));
@@ -139,12 +139,12 @@ impl Meter {
         }
     }
 
-    /// Counts work on as many things as this.
+    /// Counts work on this many items.
     pub(crate) fn work(&self, things: usize) -> Result<()> {
         self.steps(things as u64 + 1)
     }
 
-    /// Fails where a collection has more than [`MAX_DEPTH`] collections around and including it.
+    /// Fails if a collection is nested deeper than [`MAX_DEPTH`].
     pub(crate) fn fits(depth: usize) -> Result<()> {
         if depth <= MAX_DEPTH {
             return Ok(());
@@ -155,7 +155,7 @@ impl Meter {
         ))
     }
 
-    /// Reads a text with its memory claimed: gives what came of it, and what that holds.
+    /// Reads a text with its memory claimed: returns the result, and the memory that it holds.
     pub(crate) fn read<T>(
         self: &Rc<Self>,
         text: &[u8],
@@ -183,7 +183,7 @@ impl Meter {
         self.named(stop.fail())
     }
 
-    /// Names the transformer that is at work.
+    /// Adds the current transformer to a failure.
     fn named(&self, mut fail: Fail) -> Fail {
         let doing = self.doing.get();
         if !doing.is_empty() {
@@ -192,22 +192,22 @@ impl Meter {
         fail
     }
 
-    /// Sets which transformer is at work.
+    /// Sets the current transformer.
     pub(crate) fn doing(&self, transformer: &'static str) {
         self.doing.set(transformer);
     }
 
-    /// Why the build ends before it is done, if it does.
+    /// Why the build ended early, if it did.
     pub(crate) fn stopped(&self) -> Option<Fail> {
         self.stop.get().map(|stop| self.named(stop.fail()))
     }
 
-    /// Notes that something that a Secret holds is copied elsewhere: from now on no message quotes any object.
+    /// Records that content of a Secret was copied to another object: from then on messages quote no object.
     pub(crate) fn note_spread_secret(&self) {
         self.spread_secret.set(true);
     }
 
-    /// What a failure in an object of this kind may say: what a Secret holds, it does not quote.
+    /// The failure as it may be shown for an object of this kind: without quotes for a Secret.
     pub(crate) fn in_object_of(&self, kind: &str, fail: Fail) -> Fail {
         if self.spread_secret.get() || matches!(kind, "Secret" | "SecretList" | "List") {
             fail.without_quotes()
@@ -225,7 +225,7 @@ fn exhausted(error: &flux_yaml::Error) -> Option<Exhausted> {
     }
 }
 
-/// Memory that something holds as long as it lives.
+/// Claimed memory, released on drop.
 #[derive(Debug)]
 pub(crate) struct Held {
     meter: Rc<Meter>,
@@ -240,7 +240,7 @@ impl Held {
         }
     }
 
-    /// Takes more.
+    /// Claims more.
     pub(crate) fn take(&mut self, bytes: usize) -> Result<()> {
         let bytes = bytes as u64;
         match self.meter.allowance.claim.take(bytes) {
@@ -252,7 +252,7 @@ impl Held {
         }
     }
 
-    /// Holds this much from now on.
+    /// Sets the claimed bytes.
     pub(crate) fn set(&mut self, bytes: usize) -> Result<()> {
         let wanted = bytes as u64;
         if let Some(more) = wanted.checked_sub(self.bytes) {
@@ -263,14 +263,14 @@ impl Held {
         Ok(())
     }
 
-    /// Leaves the memory claimed after the build.
+    /// Keeps the memory claimed after the build.
     pub(crate) fn keep(mut self) {
         self.bytes = 0;
     }
 }
 
 impl Clone for Held {
-    /// A copy takes as much again. Where that is too much the copy is made all the same, and the build ends.
+    /// Claims the same again. If that exceeds the limit, the copy succeeds and the build ends.
     fn clone(&self) -> Self {
         let mut copy = Self::new(&self.meter);
         let _ = copy.take(usize::try_from(self.bytes).unwrap_or(usize::MAX));
@@ -291,7 +291,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_held_is_given_back() {
+    fn held_memory_is_released() {
         let budget = Budget::new(100);
         let meter = Meter::new(&Allowance::new(Arc::new(budget.claim())), 1000);
         let mut one = Held::new(&meter);
@@ -315,7 +315,7 @@ mod tests {
         assert!(meter.stopped().is_none());
         let mut held = held;
         held.take(60).unwrap();
-        // Nothing tells that the copy did not fit but the end of the build.
+        // The failed claim of the copy only shows in the end of the build.
         let _copy = held.clone();
         let stopped = meter.stopped().unwrap();
         assert!(matches!(stopped.cause, Cause::Memory(_)), "{stopped:?}");

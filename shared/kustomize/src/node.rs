@@ -1,7 +1,7 @@
-//! What kustomize does to YAML nodes: the small operations that every transformer is made of.
+//! Operations on YAML nodes that the transformers are built from.
 //!
-//! They follow kyaml's to the letter, because what they leave in a node's tag and style decides how the value reads once
-//! the object is printed: `replicas: "3"` patched with `5` stays a string.
+//! They follow kyaml exactly, because the resulting tag and style of a node decide how the value reads once the object
+//! is printed: `replicas: "3"` patched with `5` stays a string.
 
 mod annotations;
 mod extent;

@@ -1,19 +1,21 @@
-/// How a build is done. The default is what `kustomize build` does, save for the order of the output: that stays the order
-/// of accumulation, as in kustomize 5.8 and in Flux.
+//! Build options and limits.
+
+/// Options of a build. The default is that of `kustomize build`, except for the order of the output: objects stay in
+/// the order of accumulation, as in kustomize 5.8 and in Flux.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Options {
     /// Which files a kustomization may read.
     pub load: LoadRestriction,
-    /// The order of the output where the kustomization has no `sortOptions`.
+    /// The order of the output if the kustomization has no `sortOptions`.
     pub order: Order,
-    /// Whether a custom `openapi` schema adds to the built-in types rather than replacing them (KC-BLD-028).
+    /// Whether a custom `openapi` schema extends the built-in types instead of replacing them (KC-BLD-028).
     pub keep_builtin_schema: bool,
     /// Whether every object gets the label `app.kubernetes.io/managed-by`, as for `buildMetadata: [managedByLabel]`.
     pub managed_by_label: bool,
-    /// The version that the label tells.
+    /// The version in that label.
     pub version: String,
-    /// Bounds against hostile sources.
+    /// Limits against hostile sources.
     pub limits: Limits,
 }
 
@@ -31,7 +33,8 @@ impl Default for Options {
 }
 
 impl Options {
-    /// What kustomize-controller does: no restriction but the tree, built-in types always known (KZ-FLX rows).
+    /// The settings of kustomize-controller: files are restricted only to the tree, built-in types are always known
+    /// (KZ-FLX rows).
     pub fn flux() -> Self {
         Self {
             load: LoadRestriction::None,
@@ -44,7 +47,7 @@ impl Options {
 /// Which files a kustomization may read (KZ-PATH-010, KZ-PATH-011).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoadRestriction {
-    /// Files in and below its own folder. Bases may lie anywhere in the tree.
+    /// Files in and below its own folder. Bases may be anywhere in the tree.
     RootOnly,
     /// Every file of the tree.
     None,
@@ -53,26 +56,26 @@ pub enum LoadRestriction {
 /// The order of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// As accumulated.
+    /// Order of accumulation.
     None,
     /// By kind: namespaces and definitions first, webhooks last (KZ-SORT-005).
     Legacy,
 }
 
-/// Bounds against sources that would never end.
+/// Limits for untrusted sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// How many kustomizations one build may read, counting one that is used twice twice.
+    /// The maximum number of kustomizations in one build; one that is used twice counts twice.
     pub kustomizations: usize,
-    /// How deep kustomizations may nest.
+    /// The maximum nesting of kustomizations.
     pub depth: usize,
-    /// How many nodes one file may have once its anchors are expanded.
+    /// The maximum number of nodes of one file after anchors are expanded.
     pub nodes: usize,
-    /// How many objects a build may have.
+    /// The maximum number of objects of a build.
     pub resources: usize,
-    /// How much work a build may do, in steps of some ten nanoseconds: what takes longer than reading, changing and writing
-    /// every object does, such as patterns over many objects.
+    /// The maximum work of a build, in steps of about ten nanoseconds: for everything slower than reading, changing and
+    /// writing every object, such as patterns matched against many objects.
     pub steps: u64,
 }
 

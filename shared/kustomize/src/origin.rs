@@ -1,4 +1,4 @@
-//! Where objects come from, as `buildMetadata` tells (KZ-META rows).
+//! Origins of objects, as recorded by `buildMetadata` (KZ-META rows).
 
 use std::rc::Rc;
 
@@ -12,12 +12,12 @@ use crate::node;
 use crate::repository::Location;
 use crate::resource::Resource;
 
-/// The annotation that tells where an object was read or made.
+/// The annotation for the place where an object was read or generated.
 pub(crate) const ORIGIN: &str = "config.kubernetes.io/origin";
-/// The annotation that lists what has changed an object.
+/// The annotation for the transformers that have changed an object.
 pub(crate) const TRANSFORMATIONS: &str = "alpha.config.kubernetes.io/transformations";
 
-/// Where something was read or made.
+/// The place where something was read or generated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Origin {
     pub(crate) path: String,
@@ -27,7 +27,7 @@ pub(crate) struct Origin {
     pub(crate) configured_by: ConfiguredBy,
 }
 
-/// The plugin that made or changed an object.
+/// The plugin that generated or changed an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ConfiguredBy {
     pub(crate) api_version: String,
@@ -37,7 +37,7 @@ pub(crate) struct ConfiguredBy {
 }
 
 impl Origin {
-    /// This place, one path further on (KZ-META-004).
+    /// This place, extended by a path (KZ-META-004).
     pub(crate) fn append(&self, path: &str) -> Self {
         let mut next = self.clone();
         let mut path = path.to_owned();
@@ -45,7 +45,7 @@ impl Origin {
             next.repo = location.repository.url;
             next.reference = location.repository.reference;
             next.path = String::new();
-            // Upstream cuts the name of a placeholder folder off the front, which leaves it where nothing follows.
+            // Upstream removes the name of a placeholder folder from the front, but keeps it if nothing follows.
             path = if location.path.is_empty() {
                 "notCloned".into()
             } else {
@@ -56,7 +56,7 @@ impl Origin {
         next
     }
 
-    /// This place as that of a builtin plugin which `file` configures (KZ-META-003).
+    /// This place for a builtin plugin configured by `file` (KZ-META-003).
     pub(crate) fn builtin(&self, file: &str, kind: &str) -> Self {
         Self {
             path: String::new(),
@@ -70,9 +70,9 @@ impl Origin {
         }
     }
 
-    /// The place that a plugin's own object tells.
+    /// The place recorded in a plugin's own object.
     pub(crate) fn of_plugin(plugin: &Resource, meter: &Rc<Meter>) -> Result<Option<Self>> {
-        let Some(origin) = Self::of(plugin, meter)? else {
+        let Some(origin) = Self::from_annotation(plugin, meter)? else {
             return Ok(None);
         };
         Ok(Some(Self {
@@ -89,8 +89,8 @@ impl Origin {
         }))
     }
 
-    /// The origin that an object's annotation tells.
-    pub(crate) fn of(resource: &Resource, meter: &Rc<Meter>) -> Result<Option<Self>> {
+    /// The origin in an object's annotation.
+    pub(crate) fn from_annotation(resource: &Resource, meter: &Rc<Meter>) -> Result<Option<Self>> {
         let Some(text) = resource.annotation(ORIGIN) else {
             return Ok(None);
         };
@@ -150,14 +150,14 @@ impl Origin {
         set(resource, ORIGIN, self.to_text());
     }
 
-    /// Notes that this plugin has run over the object, or made it when nothing is known of its origin (KZ-META-005,
+    /// Records that this plugin has changed the object, or generated it if its origin is unknown (KZ-META-005,
     /// KZ-META-006).
     pub(crate) fn note_transformation(
         &self,
         resource: &mut Resource,
         meter: &Rc<Meter>,
     ) -> Result<()> {
-        if Self::of(resource, meter)?.is_none() {
+        if Self::from_annotation(resource, meter)?.is_none() {
             self.annotate(resource);
             return Ok(());
         }
@@ -177,7 +177,7 @@ impl Origin {
     }
 }
 
-/// Reads the text of an annotation of an object of this kind.
+/// Parses the annotation of an object of this kind.
 fn read(text: &str, kind: &str, meter: &Rc<Meter>) -> Result<(Value, Held)> {
     let (value, held) = meter.read(text.as_bytes(), |text, claim| {
         flux_yaml::sigs::from_str_within(text, claim)

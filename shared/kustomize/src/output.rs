@@ -1,30 +1,32 @@
+//! The result of a build: objects and warnings.
+
 use flux_yaml::{Map, Value};
 
 use crate::id::Gvk;
 use crate::node::Extent;
 use crate::remote::RemoteBase;
 
-/// What a build comes to.
+/// The result of a build.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Build {
-    /// It is done.
+    /// The build is complete.
     Done(Output),
-    /// It cannot go on without these: fetch them into [`Remotes`](crate::Remotes), then build again. There may be more
-    /// after that, since what is fetched may name other bases.
+    /// The build needs these: fetch them into [`Remotes`](crate::Remotes), then build again. More may follow, since
+    /// fetched files may refer to other bases.
     Needs(Vec<RemoteBase>),
 }
 
-/// The result of a build.
+/// The output of a complete build.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Output {
     /// The objects.
     pub resources: Resources,
-    /// What the sources should no longer do, though it works.
+    /// Warnings about the sources, such as deprecated fields.
     pub warnings: Vec<Warning>,
 }
 
-/// A hint at a deprecated field and the like (KZ-FILE-019).
+/// A warning about a deprecated field and the like (KZ-FILE-019).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning(pub String);
 
@@ -44,17 +46,17 @@ impl Resources {
         self.0.iter()
     }
 
-    /// How many there are.
+    /// The number of objects.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no objects.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The bytes that `kustomize build` prints, of which digests are taken (KZ-YAML rows).
+    /// The output of `kustomize build`, byte for byte, also used for digests (KZ-YAML rows).
     pub fn to_yaml(&self) -> String {
         let mut out = String::new();
         for resource in &self.0 {
@@ -76,7 +78,7 @@ impl IntoIterator for Resources {
     }
 }
 
-/// The bytes of memory that a value takes, roughly: what the build's [`Allowance`](crate::Allowance) holds for an object.
+/// The estimated memory of a value in bytes: what the build's [`Allowance`](crate::Allowance) holds for an object.
 pub fn memory_of(value: &Value) -> u64 {
     Extent::of_value(value).bytes as u64
 }
@@ -88,7 +90,7 @@ pub struct Resource {
 }
 
 impl std::fmt::Debug for Resource {
-    /// Type and name only: the object may be a Secret.
+    /// Shows only type and name: the object may be a Secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
@@ -114,7 +116,7 @@ impl Resource {
         Gvk::new(self.api_version(), self.kind()).to_string()
     }
 
-    /// `apiVersion`, empty when absent.
+    /// `apiVersion`; empty if absent.
     pub fn api_version(&self) -> &str {
         self.text(["apiVersion"])
     }
@@ -124,17 +126,17 @@ impl Resource {
         self.text(["kind"])
     }
 
-    /// `metadata.name`, empty when absent.
+    /// `metadata.name`; empty if absent.
     pub fn name(&self) -> &str {
         self.text(["metadata", "name"])
     }
 
-    /// `metadata.namespace`, empty when absent.
+    /// `metadata.namespace`; empty if absent.
     pub fn namespace(&self) -> &str {
         self.text(["metadata", "namespace"])
     }
 
-    /// `metadata.annotations`, where there is one.
+    /// `metadata.annotations`, if present.
     pub fn annotations(&self) -> Option<&Map> {
         self.value
             .at(["metadata", "annotations"])
@@ -153,7 +155,7 @@ impl Resource {
 
     /// The object as `kustomize build` prints it.
     pub fn to_yaml(&self) -> String {
-        // Whether it can be written is known since the build.
+        // The build has checked that it can be written.
         flux_yaml::sigs::to_string(&self.value).unwrap_or_default()
     }
 }

@@ -1,5 +1,5 @@
-//! Generators, transformers and validators: those of a kustomization's fields, and plugins configured by objects
-//! (KZ-PLG rows).
+//! Generators, transformers and validators: those configured by fields of a kustomization, and plugins configured by
+//! objects (KZ-PLG rows).
 
 mod builtin;
 
@@ -53,7 +53,7 @@ pub(crate) fn run_generators(
         {
             origin.annotate(&mut object);
         }
-        object.weigh(state.meter())?;
+        object.update_claim(state.meter())?;
         all.map
             .absorb(object, state)
             .context(|| "merging from generator".into())?;
@@ -61,7 +61,7 @@ pub(crate) fn run_generators(
     Ok(())
 }
 
-/// All transformers of a kustomization, with the origins that they leave (KZ-ORD-003).
+/// All transformers of a kustomization, with the origins that they record (KZ-ORD-003).
 pub(crate) fn transformers(
     target: &mut Target<'_>,
     config: &TransformerConfig,
@@ -73,7 +73,7 @@ pub(crate) fn transformers(
     Ok(all)
 }
 
-/// Transformers that objects configure (KZ-PLG-007).
+/// Transformers configured by objects (KZ-PLG-007).
 fn external(
     target: &mut Target<'_>,
     entries: &[String],
@@ -92,7 +92,7 @@ fn external(
     Ok(all)
 }
 
-/// The objects that entries give: inline, from files or from folders (KZ-PLG-001).
+/// The objects of the entries: inline, from files or from folders (KZ-PLG-001).
 fn configured(
     target: &mut Target<'_>,
     entries: &[String],
@@ -105,7 +105,7 @@ fn configured(
         let objects = match read(entry.as_bytes(), state) {
             Ok(objects) => objects,
             Err(fail) if fail.is_final() => return Err(fail),
-            // As a path, all of it would stand in the message.
+            // If treated as a path, all of it would be quoted in the message.
             Err(fail) if is_inline_secret(entry) => {
                 return Err(fail.within(|| format!("configuring external {what}")));
             }
@@ -127,7 +127,7 @@ fn configured(
     Ok(all.map)
 }
 
-/// Runs all validators, none of which may change anything but a label (KZ-ORD-009).
+/// Runs all validators, which may change nothing but a label (KZ-ORD-009).
 pub(crate) fn run_validators(
     target: &mut Target<'_>,
     all: &mut Accumulator,
@@ -164,7 +164,7 @@ pub(crate) fn run_validators(
     Ok(())
 }
 
-/// A generator that has been configured.
+/// A configured generator.
 pub(crate) enum Generator {
     ConfigMap(crate::config::GeneratorArgs),
     Secret(crate::config::GeneratorArgs),

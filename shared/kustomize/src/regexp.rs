@@ -1,4 +1,4 @@
-//! Regular expressions, and what looking for them costs.
+//! Regular expressions with bounded size and matching cost.
 
 use flux_golang::regexp;
 
@@ -6,20 +6,20 @@ use flux_golang::regexp;
 #[derive(Clone, Debug)]
 pub(crate) struct Regex {
     regex: regexp::Regex,
-    /// How much a byte of text may cost.
+    /// The steps that are charged per 8 bytes of text.
     weight: u64,
 }
 
-/// How large a compiled expression may get.
+/// The maximum size of a compiled expression in bytes.
 const SIZE_LIMIT: usize = 1 << 20;
-/// How large one is whose states the engine keeps apart without trouble.
+/// The maximum size in bytes of an expression that takes a constant number of steps per byte.
 const SMALL: usize = 32 << 10;
 
 impl Regex {
     /// Compiles an expression in Go's syntax.
     pub(crate) fn new(pattern: &str) -> Result<Self, String> {
         let build = |bytes| regexp::Regex::compile_within(pattern.as_bytes(), bytes);
-        // Nearly all fit the first. The others may take as many turns for each byte as they have states.
+        // Nearly all expressions fit the first limit. The others may take as many steps per byte as they have states.
         let built = match build(SMALL) {
             Ok(regex) => Ok(Self { regex, weight: 1 }),
             Err(error) if error.is_too_large() => build(SIZE_LIMIT).map(|regex| Self {
@@ -36,13 +36,13 @@ impl Regex {
         self.regex.is_match(text)
     }
 
-    /// The steps that looking for a match in a text may take.
+    /// The steps that are charged for a search of the text.
     pub(crate) fn cost(&self, text: &str) -> u64 {
         (text.len() as u64 / 8 + 4) * self.weight
     }
 }
 
-/// Whether the text means itself as an expression.
+/// Whether the text is a literal: an expression that matches only itself.
 pub(crate) fn is_literal(pattern: &str) -> bool {
     !pattern.contains([
         '\\', '.', '+', '*', '?', '(', ')', '|', '[', ']', '{', '}', '^', '$',
@@ -54,7 +54,7 @@ mod tests {
     use super::is_literal;
 
     #[test]
-    fn literals_are_told_from_expressions() {
+    fn literals_are_distinguished_from_expressions() {
         assert!(is_literal("my-app"));
         assert!(!is_literal("my.app"));
     }

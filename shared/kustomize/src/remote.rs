@@ -1,3 +1,5 @@
+//! Remote files and repositories: what a build needs, and what the caller has fetched.
+
 use std::collections::HashMap;
 
 use bytes::Bytes;
@@ -5,17 +7,17 @@ use flux_tree::Tree;
 
 use crate::repository::Repository;
 
-/// Something that a build needs and cannot fetch itself.
+/// A remote file or repository that a build needs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RemoteBase {
-    /// The answer to a GET of this URL, redirects followed (KZ-PATH-014).
+    /// The response to a GET of this URL, redirects followed (KZ-PATH-014).
     File(String),
     /// The checkout of a repository (KZ-REM-015).
     Repository(Repository),
 }
 
-/// What the caller has fetched for a build so far, failures included.
+/// The remote files and repositories that the caller has fetched for a build so far, failures included.
 ///
 /// ```
 /// use flux_kustomize::{Build, Options, RemoteBase, Remotes, build};
@@ -55,11 +57,11 @@ pub struct Remotes {
     repositories: HashMap<Repository, Result<Tree, String>>,
 }
 
-/// Why a remote file could not be had.
+/// Why a remote file could not be fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RemoteFailure {
-    /// The server answered with a status outside 200 to 299 (KZ-PATH-016).
+    /// The server responded with a status outside of 200 to 299 (KZ-PATH-016).
     Status {
         /// The status.
         code: u16,
@@ -71,7 +73,7 @@ pub enum RemoteFailure {
 }
 
 impl Remotes {
-    /// Nothing fetched yet.
+    /// Nothing is fetched yet.
     pub fn new() -> Self {
         Self::default()
     }
@@ -81,12 +83,12 @@ impl Remotes {
         self.files.is_empty() && self.repositories.is_empty()
     }
 
-    /// Adds what a [`RemoteBase::File`] gave.
+    /// Adds the result of fetching a [`RemoteBase::File`].
     pub fn add_file(&mut self, url: impl Into<String>, content: Result<Bytes, RemoteFailure>) {
         self.files.insert(url.into(), content);
     }
 
-    /// Adds what a [`RemoteBase::Repository`] gave: the checked-out files, or why there are none.
+    /// Adds the result of fetching a [`RemoteBase::Repository`]: the checked-out files, or the error.
     pub fn add_repository(&mut self, repository: Repository, checkout: Result<Tree, String>) {
         self.repositories.insert(repository, checkout);
     }

@@ -1,17 +1,17 @@
-//! The URLs by which kustomizations name repositories (KZ-REM rows).
+//! The URLs by which kustomizations refer to repositories (KZ-REM rows).
 
 use std::time::Duration;
 
 /// A repository and what to check out of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Repository {
-    /// The URL to fetch from, as git takes it.
+    /// The URL to fetch from, as for git.
     pub url: String,
     /// Branch, tag or commit; empty for the default branch (KZ-REM-003).
     pub reference: String,
-    /// Whether submodules are wanted (KZ-REM-005).
+    /// Whether to fetch submodules (KZ-REM-005).
     pub submodules: bool,
-    /// How long one git command may take (KZ-REM-004).
+    /// The timeout of one git command (KZ-REM-004).
     pub timeout: Duration,
 }
 
@@ -19,9 +19,9 @@ pub struct Repository {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Location {
     pub(crate) repository: Repository,
-    /// The folder that is meant, empty for the root.
+    /// The folder in the repository, empty for the root.
     pub(crate) path: String,
-    /// The text that named it.
+    /// The text that it was parsed from.
     pub(crate) raw: String,
 }
 
@@ -31,8 +31,8 @@ const TIMEOUT: Duration = Duration::from_secs(27);
 const SCHEMES: [&str; 4] = ["ssh://", "https://", "http://", "file://"];
 
 impl Location {
-    /// Reads an entry of `resources` or `components` as the URL of a repository (KZ-REM-001); the error is what makes it
-    /// something else, in kustomize's words.
+    /// Parses an entry of `resources` or `components` as the URL of a repository (KZ-REM-001); the error says why it is
+    /// not one, in kustomize's words.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if text.starts_with('/') {
             return Err(format!("uri looks like abs path: {text}"));
@@ -60,7 +60,7 @@ fn strip_ignoring_case<'t>(text: &'t str, prefix: &str) -> Option<&'t str> {
         .then(|| &text[prefix.len()..])
 }
 
-/// Host with scheme and user on one side, path on the other (KZ-REM-006 to KZ-REM-011).
+/// Splits into host, with scheme and user, and path (KZ-REM-006 to KZ-REM-011).
 fn host(location: &str) -> Result<(String, String), String> {
     let text = strip_ignoring_case(location, "git::").unwrap_or(location);
     let (scheme, text) = SCHEMES
@@ -116,7 +116,7 @@ fn user(text: &str) -> (&str, &str) {
     }
 }
 
-/// Repository and folder in it (KZ-REM-012 to KZ-REM-014).
+/// Splits into repository and folder (KZ-REM-012 to KZ-REM-014).
 fn split(rest: &str, whole: bool) -> Result<(String, String), String> {
     let (repository, path) = if let Some(at) = rest.find("_git/") {
         let (head, tail) = rest.split_at(at + "_git/".len());
@@ -162,7 +162,7 @@ struct Query {
 }
 
 impl Query {
-    /// A query that cannot be parsed counts as empty, a value that makes no sense as absent (KZ-REM-002 to KZ-REM-005).
+    /// An unparsable query counts as empty, an invalid value as absent (KZ-REM-002 to KZ-REM-005).
     fn parse(text: &str) -> Self {
         let pairs = pairs(text).unwrap_or_default();
         let get = |name: &str| {
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_no_repositories() {
+    fn other_texts_are_not_repositories() {
         // KZ-REM-007, KZ-REM-013, KZ-REM-014
         for (text, error) in [
             ("/abs/path", "uri looks like abs path: /abs/path"),

@@ -1,4 +1,4 @@
-//! The objects of a layer, in order, with an index by identity so that no step has to search them all.
+//! The objects of a layer, in order, indexed by identity to avoid searching them in every step.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -20,7 +20,8 @@ pub(crate) struct ResMap {
     index: Option<Index>,
 }
 
-/// Where the objects of each identity stand. It is dropped by whatever may change identities, and made anew on demand.
+/// The positions of the objects of each identity. It is dropped by everything that may change identities, and rebuilt
+/// on demand.
 #[derive(Clone, Debug, Default)]
 struct Index {
     current: HashMap<Key, Vec<usize>>,
@@ -47,7 +48,7 @@ impl Index {
     }
 }
 
-/// Objects are added in order, so that one which is there already is the last one.
+/// Objects are added in order, so a duplicate can only be the last one.
 fn push<K: std::hash::Hash + Eq>(map: &mut HashMap<K, Vec<usize>>, key: K, at: usize) {
     let places = map.entry(key).or_default();
     if places.last() != Some(&at) {
@@ -55,8 +56,8 @@ fn push<K: std::hash::Hash + Eq>(map: &mut HashMap<K, Vec<usize>>, key: K, at: u
     }
 }
 
-/// One object for one identity was wanted, and there is another number of them.
-pub(crate) fn not_one(id: &ResId, found: usize) -> String {
+/// The error if one object was expected for an identity, but another number was found.
+pub(crate) fn wrong_count(id: &ResId, found: usize) -> String {
     let problem = if found > 1 {
         "multiple matches"
     } else {
@@ -74,13 +75,13 @@ impl ResMap {
         self.list.iter()
     }
 
-    /// The objects, for changes that may touch identities.
+    /// The objects, for changes that may affect identities.
     pub(crate) fn list_mut(&mut self) -> &mut Vec<Resource> {
         self.index = None;
         &mut self.list
     }
 
-    /// The objects, for changes that touch no identity and no history.
+    /// The objects, for changes that affect neither identity nor history.
     pub(crate) fn bodies_mut(&mut self) -> &mut [Resource] {
         &mut self.list
     }
@@ -99,7 +100,7 @@ impl ResMap {
 
     fn index(&mut self, scopes: &Scopes, meter: &Meter) -> Result<&mut Index> {
         if self.index.is_none() {
-            // An entry takes as long as some twenty nodes.
+            // An entry takes about as long as twenty nodes.
             meter.work(self.list.len() * 20)?;
         }
         Ok(self.index.get_or_insert_with(|| {
@@ -111,7 +112,7 @@ impl ResMap {
         }))
     }
 
-    /// Adds an object whose identity must be new (KZ-ID-004).
+    /// Appends an object whose identity must be new (KZ-ID-004).
     pub(crate) fn append(&mut self, resource: Resource, state: &State<'_>) -> Result<()> {
         let (scopes, limit) = (state.scopes(), state.resource_limit());
         if self.list.len() >= limit {
@@ -142,12 +143,12 @@ impl ResMap {
             .try_for_each(|resource| self.append(resource, state))
     }
 
-    /// Fails where two objects share an identity, as putting them into a new set would.
+    /// Fails if two objects share an identity, as upstream does when it copies the set.
     pub(crate) fn require_unique(&mut self, state: &State<'_>) -> Result<()> {
         let scopes = state.scopes();
         let fresh = self.index.is_none();
         let index = self.index(scopes, state.meter())?;
-        // An index that was kept has been looked at before.
+        // An existing index has been checked before.
         if !fresh {
             return Ok(());
         }
@@ -164,7 +165,7 @@ impl ResMap {
         Err(format!("may not add resource with an already registered id: {id}").into())
     }
 
-    /// Adds generated objects, which may merge into present ones (KZ-GEN-020 to KZ-GEN-027).
+    /// Adds generated objects, which may merge into existing ones (KZ-GEN-020 to KZ-GEN-027).
     pub(crate) fn absorb(&mut self, new: Resource, state: &State<'_>) -> Result<()> {
         let scopes = state.scopes();
         let id = new.current(scopes).clone();
@@ -190,9 +191,9 @@ impl ResMap {
             ([at], Behavior::Merge | Behavior::Replace) => {
                 let older = self.list[*at].clone();
                 let mut merged = merged(new, &older, behavior, state)?;
-                merged.weigh(state.meter())?;
+                merged.update_claim(state.meter())?;
                 let now = merged.current(scopes);
-                // An object whose kind a patch has changed is found by its history and cannot be replaced.
+                // An object whose kind was patched is found by its history and cannot be replaced.
                 if now.key() != older.current(scopes).key() {
                     return Err(format!("cannot find resource with id {now} to replace").into());
                 }
@@ -216,7 +217,7 @@ impl ResMap {
         }
     }
 
-    /// Places of the objects that have or had this identity.
+    /// Positions of the objects that have or had this identity.
     pub(crate) fn any_of(
         &mut self,
         key: &Key,
@@ -227,7 +228,7 @@ impl ResMap {
         Ok(found.cloned().unwrap_or_default())
     }
 
-    /// Places of the objects that have or had this name.
+    /// Positions of the objects that have or had this name.
     pub(crate) fn named(
         &mut self,
         name: &str,
@@ -238,21 +239,21 @@ impl ResMap {
         Ok(found.cloned().unwrap_or_default())
     }
 
-    /// Places of the objects that have or had this kind.
+    /// Positions of the objects that have or had this kind.
     fn of_kind(&mut self, kind: &str, scopes: &Scopes, meter: &Meter) -> Result<Vec<usize>> {
         let found = self.index(scopes, meter)?.kinds.get(kind);
         Ok(found.cloned().unwrap_or_default())
     }
 
-    /// Places of all objects that can match, in order: those of the name or else of the kind that is asked for, where it is
-    /// one.
+    /// Positions of all objects that can match, in order: those of the selector's name, otherwise of its kind, if it is
+    /// a literal.
     pub(crate) fn candidates(
         &mut self,
         matcher: &Matcher,
         scopes: &Scopes,
         meter: &Meter,
     ) -> Result<Vec<usize>> {
-        self.having(
+        self.with_name_or_kind(
             matcher.literal_name(),
             matcher.literal_kind(),
             scopes,
@@ -260,8 +261,8 @@ impl ResMap {
         )
     }
 
-    /// Places of all objects that have or had this name, or else this kind, in order.
-    pub(crate) fn having(
+    /// Positions of all objects that have or had this name, otherwise this kind, in order.
+    pub(crate) fn with_name_or_kind(
         &mut self,
         name: Option<&str>,
         kind: Option<&str>,
@@ -278,7 +279,7 @@ impl ResMap {
         }
     }
 
-    /// Places of the objects that a patch target selects (KZ-PAT-011).
+    /// Positions of the objects that a patch target selects (KZ-PAT-011).
     pub(crate) fn select(
         &mut self,
         selector: &Selector,
@@ -313,8 +314,8 @@ impl ResMap {
         }
     }
 
-    /// Changes one object; the index follows unless its identities have changed. A failure names the object where it
-    /// would nest too deep.
+    /// Changes one object; the index is kept unless its identities have changed. The error names the object if it would
+    /// nest too deep.
     pub(crate) fn change(
         &mut self,
         at: usize,
@@ -331,7 +332,7 @@ impl ResMap {
             resource.previous(scopes).to_vec(),
         );
         let result = change(resource)
-            .and_then(|()| resource.weigh(meter))
+            .and_then(|()| resource.update_claim(meter))
             .map_err(|fail| match fail.cause {
                 Cause::Limit(Limited::Nesting, _) => fail.within(|| format!("object {id}")),
                 _ => fail,
@@ -362,7 +363,7 @@ fn merged(
         new.take_metadata_from(older);
         return Ok(new);
     }
-    let origin = Origin::of(older, state.meter())?;
+    let origin = Origin::from_annotation(older, state.meter())?;
     new.take_metadata_from(older);
     for field in ["data", "binaryData"] {
         let mut map = node::string_map(node::field(older.node(), field));

@@ -1,4 +1,4 @@
-//! One object on its way through a build.
+//! One object during a build.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -27,7 +27,7 @@ pub(crate) mod build_annotation {
     pub(crate) const ALLOW_KIND_CHANGE: &str = "internal.config.kubernetes.io/allowKindChange";
     pub(crate) const HELM_GENERATED: &str = "internal.config.kubernetes.io/helm-generated";
 
-    /// All that never reach the output, those of functions included (KZ-ID-014).
+    /// All annotations that never reach the output, including those of functions (KZ-ID-014).
     pub(crate) const ALL: [&str; 19] = [
         PREVIOUS_KINDS,
         PREVIOUS_NAMES,
@@ -50,7 +50,7 @@ pub(crate) mod build_annotation {
         "config.k8s.io/id",
     ];
 
-    /// Whether the annotation is one that patches must not lose (KZ-J69-013).
+    /// Whether the annotation is one that patches must preserve (KZ-J69-013).
     pub(crate) fn is_internal(key: &str) -> bool {
         key.starts_with("internal.config.kubernetes.io/")
             || matches!(
@@ -62,7 +62,7 @@ pub(crate) mod build_annotation {
 
 use build_annotation as anno;
 
-/// What a generated object does to one that is there already (KZ-GEN-019).
+/// How a generated object affects an existing one (KZ-GEN-019).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Behavior {
     Unspecified,
@@ -91,7 +91,7 @@ impl Behavior {
     }
 }
 
-/// Present and historic identities, read off the object once until it changes.
+/// Current and historic identities, computed once until the object changes.
 #[derive(Clone, Debug)]
 struct Ids {
     current: Id,
@@ -105,7 +105,7 @@ pub(crate) struct Resource {
     ids: OnceCell<Ids>,
     /// Names of the vars that read from this object.
     pub(crate) vars: Vec<String>,
-    /// The memory that it takes.
+    /// Its claimed memory.
     held: Option<Held>,
 }
 
@@ -119,9 +119,9 @@ impl Resource {
         }
     }
 
-    /// Holds the memory that the object takes now, and fails where it nests too deep: for whoever has changed it.
-    pub(crate) fn weigh(&mut self, meter: &Rc<Meter>) -> Result<()> {
-        let extent = Extent::of(&self.node);
+    /// Updates the claimed memory after a change, and fails if the object nests too deep.
+    pub(crate) fn update_claim(&mut self, meter: &Rc<Meter>) -> Result<()> {
+        let extent = Extent::of_node(&self.node);
         meter.work(extent.nodes)?;
         Meter::fits(extent.height)?;
         self.held
@@ -133,13 +133,13 @@ impl Resource {
         &self.node
     }
 
-    /// The object, to change it.
+    /// The object, for any change.
     pub(crate) fn node_mut(&mut self) -> &mut Node {
         self.ids.take();
         &mut self.node
     }
 
-    /// The object, for changes that touch neither its type, nor its name and namespace, nor its annotations.
+    /// The object, for changes that affect neither its type, nor its name and namespace, nor its annotations.
     pub(crate) fn body_mut(&mut self) -> &mut Node {
         &mut self.node
     }
@@ -180,7 +180,7 @@ impl Resource {
         map.get(key).map(|value| value.value.as_str())
     }
 
-    /// An annotation that lists values between commas.
+    /// The comma-separated values of an annotation.
     fn list(&self, key: &str) -> Vec<&str> {
         self.annotation(key)
             .map_or_else(Vec::new, |text| text.split(',').collect())
@@ -212,7 +212,7 @@ impl Resource {
         let namespaces = self.list(anno::PREVIOUS_NAMESPACES);
         let kinds = self.list(anno::PREVIOUS_KINDS);
         let now = self.gvk();
-        // The three have the same length unless someone wrote them by hand.
+        // The three have the same length unless they were written manually.
         names
             .iter()
             .zip(namespaces)
@@ -228,7 +228,7 @@ impl Resource {
             .collect()
     }
 
-    /// Fails where the lists that make up the history do not go together, as after a name that was empty for a while.
+    /// Fails if the lists that make up the history do not match, as after a name was empty for a while.
     pub(crate) fn check_history(&self) -> Result<(), String> {
         let names = self.list(anno::PREVIOUS_NAMES).len();
         let same = self.annotation(anno::PREVIOUS_NAMES).is_none()
@@ -240,17 +240,17 @@ impl Resource {
         Err("number of previous names, number of previous namespaces, number of previous kinds not equal".into())
     }
 
-    /// The present identity.
+    /// The current identity.
     pub(crate) fn current(&self, scopes: &Scopes) -> &Id {
         &self.ids(scopes).current
     }
 
-    /// The identities that the object had, the first one first (KZ-ID-011).
+    /// The previous identities, oldest first (KZ-ID-011).
     pub(crate) fn previous(&self, scopes: &Scopes) -> &[ResId] {
         &self.ids(scopes).previous
     }
 
-    /// The identity that the object came with (KZ-ID-012).
+    /// The original identity (KZ-ID-012).
     pub(crate) fn original<'r>(&'r self, scopes: &Scopes) -> (&'r ResId, &'r str) {
         let ids = self.ids(scopes);
         match ids.previous.first() {
@@ -259,7 +259,7 @@ impl Resource {
         }
     }
 
-    /// Adds the present identity to the history.
+    /// Adds the current identity to the history.
     pub(crate) fn store_previous(&mut self, scopes: &Scopes) {
         let id = self.current(scopes).clone();
         self.append(anno::PREVIOUS_NAMES, &id.id.name);
@@ -275,7 +275,8 @@ impl Resource {
         self.append(anno::SUFFIXES, suffix);
     }
 
-    /// Whether prefixes and suffixes of the two end alike; where `lenient`, none agrees with any (KZ-REF-007).
+    /// Whether the prefixes and suffixes of the two have the same end; if `lenient`, an object without any agrees with
+    /// all (KZ-REF-007).
     pub(crate) fn affixes_agree(&self, other: &Self, lenient: bool) -> bool {
         [anno::PREFIXES, anno::SUFFIXES].into_iter().all(|key| {
             let (mine, theirs) = (self.list(key), other.list(key));
@@ -337,7 +338,7 @@ impl Resource {
         node::set_annotations(self.node_mut(), &annotations);
     }
 
-    /// Takes over what the older object was called and labelled, under this one's own labels and annotations
+    /// Takes the names, labels and annotations of the older object, overridden by this one's own labels and annotations
     /// (KZ-GEN-023).
     pub(crate) fn take_metadata_from(&mut self, older: &Self) {
         let mut labels = node::labels(older.node());
@@ -347,7 +348,7 @@ impl Resource {
         let needs_hash = mine.contains_key(anno::NEEDS_HASH);
         let mut annotations = theirs.clone();
         annotations.extend(mine);
-        // History is the older one's alone.
+        // The history is the older one's.
         for key in anno::ALL {
             match theirs.get(key) {
                 Some(value) => annotations.insert(key.into(), value.clone()),
@@ -382,7 +383,7 @@ impl Resource {
     }
 }
 
-/// A part of a compiled [`Selector`]: most mean just what they say.
+/// A part of a compiled [`Selector`]: most are literals.
 #[derive(Debug)]
 enum Pattern {
     Any,
@@ -433,7 +434,7 @@ pub(crate) struct Matcher {
     name: Pattern,
     namespace: Pattern,
     pub(crate) has_id: bool,
-    /// The steps that comparing an object with it may take, for each byte of its identity.
+    /// The steps of comparing an object with it, per byte of the object's identity.
     cost: u64,
 }
 
@@ -460,18 +461,18 @@ impl Matcher {
         Ok(matcher)
     }
 
-    /// The steps that comparing an identity with it may take.
+    /// The steps of comparing an identity with it.
     pub(crate) fn cost(&self, id: &ResId) -> u64 {
         let bytes = id.name.len() + id.namespace.len() + id.gvk.kind.len() + id.gvk.group.len();
         4 + self.cost * (1 + bytes as u64 / 16)
     }
 
-    /// The only name that can match, where it is known.
+    /// The only name that can match, if it is a literal.
     pub(crate) fn literal_name(&self) -> Option<&str> {
         self.name.text()
     }
 
-    /// The only kind that can match, where it is known.
+    /// The only kind that can match, if it is a literal.
     pub(crate) fn literal_kind(&self) -> Option<&str> {
         self.kind.text()
     }

@@ -1,4 +1,4 @@
-//! What a strategic merge has to know of types: which lists merge, and by which keys (KZ-SMP-006 to KZ-SMP-009).
+//! The types that a strategic merge needs: which lists merge, and by which keys (KZ-SMP-006 to KZ-SMP-009).
 
 mod builtin;
 mod swagger;
@@ -18,13 +18,13 @@ pub(crate) struct TypeId(u32);
 /// One type: an object, a list or a scalar.
 #[derive(Clone, Debug, Default)]
 struct Type {
-    /// The type is another one, by name.
+    /// The type is a reference to another one, by name.
     reference: Option<String>,
     fields: HashMap<Box<str>, TypeId>,
     /// The type of fields that are not listed.
     others: Option<TypeId>,
-    /// Fields that are not listed are known as well, though nothing is known of them. The built-in table leaves out
-    /// what merges nothing.
+    /// Whether fields that are not listed exist, with unknown types. The built-in table omits everything that does not
+    /// affect merges.
     open: bool,
     is_list: bool,
     items: Option<TypeId>,
@@ -39,13 +39,13 @@ pub(crate) struct Schema {
     types: Vec<Type>,
     by_name: HashMap<String, TypeId>,
     by_gvk: HashMap<Gvk, TypeId>,
-    /// The scopes that the document's paths tell.
+    /// The scopes derived from the document's paths.
     pub(crate) scopes: Scopes,
-    /// What the documents take that were added.
+    /// The memory of the added documents.
     held: Vec<Held>,
 }
 
-/// How deep references to references may go.
+/// The maximum length of a chain of references.
 const MAX_REFERENCES: usize = 64;
 
 impl Schema {
@@ -100,7 +100,7 @@ impl Schema {
         self.resolve(list.items?)
     }
 
-    /// The keys by which the list's items are told apart, none for a list of scalars; `None` where lists are replaced.
+    /// The keys that identify the list's items, empty for a list of scalars; `None` if the list is replaced.
     pub(crate) fn merge_keys(&self, id: TypeId) -> Option<Vec<String>> {
         let list = self.get(id)?;
         let strategy = list.strategy.as_deref()?;
@@ -115,7 +115,7 @@ impl Schema {
     }
 }
 
-/// The type of what is known to exist and of which nothing else is known.
+/// The type of fields that exist and whose type is unknown.
 const UNKNOWN: TypeId = TypeId(u32::MAX);
 
 #[cfg(test)]
@@ -136,7 +136,6 @@ mod tests {
 
     #[test]
     fn the_builtin_table_knows_lists_and_their_keys() {
-        // KZ-SMP-007, KZ-SMP-009, KZ-SMP-016, KZ-OAPI-009
         let schema = Schema::builtin();
         let pod = ["spec", "template", "spec"];
         let keys = |path: &[&str]| {
@@ -144,16 +143,20 @@ mod tests {
             at(&schema, "apps/v1", "Deployment", &path).and_then(|id| schema.merge_keys(id))
         };
         let some = |keys: &[&str]| Some(keys.iter().map(ToString::to_string).collect::<Vec<_>>());
+        // KZ-SMP-009
         assert_eq!(keys(&["containers"]), some(&["name"]));
         assert_eq!(
             keys(&["containers", "[]", "ports"]),
             some(&["containerPort", "protocol"])
         );
         assert_eq!(keys(&["volumes"]), some(&["name"]));
+        // KZ-SMP-007
         assert_eq!(keys(&["containers", "[]", "args"]), None);
         assert_eq!(keys(&["tolerations"]), None);
+        // KZ-SMP-016
         let finalizers = at(&schema, "v1", "ConfigMap", &["metadata", "finalizers"]).unwrap();
         assert_eq!(schema.merge_keys(finalizers), some(&[]));
+        // KZ-OAPI-009
         let generators = at(
             &schema,
             "kustomize.config.k8s.io/v1beta1",

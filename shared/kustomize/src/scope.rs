@@ -1,4 +1,4 @@
-//! Which kinds live in no namespace (KZ-ID-006 to KZ-ID-010).
+//! Scopes of kinds: cluster or namespace (KZ-ID-006 to KZ-ID-010).
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -62,7 +62,7 @@ const CLUSTER_SCOPED: &[(&str, &[&str], &[&str])] = &[
     ),
 ];
 
-/// Namespaced in the built-in table, whatever a schema of the user's says.
+/// Namespaced in the built-in table, whatever a user's schema says.
 const NAMESPACED: &[(&str, &[&str], &[&str])] = &[
     (
         "",
@@ -133,16 +133,16 @@ fn listed(table: &[(&str, &[&str], &[&str])], gvk: &Gvk) -> bool {
     })
 }
 
-/// The scopes of all kinds that are known: the built-in table, and what the user's OpenAPI document adds.
+/// The scopes of all known kinds: the built-in table, and additions from the user's OpenAPI document.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scopes {
     custom: HashMap<Gvk, bool>,
-    /// Whether somebody has asked for a kind that the table does not have.
+    /// Whether a kind that is not in the table was looked up.
     asked: Cell<bool>,
 }
 
 impl Scopes {
-    /// Notes what a path of an OpenAPI document tells about a kind: one namespaced path makes it namespaced.
+    /// Adds the scope of a kind from a path of an OpenAPI document: one namespaced path makes it namespaced.
     pub(crate) fn add(&mut self, gvk: Gvk, namespaced: bool) {
         let known = self.custom.entry(gvk).or_insert(namespaced);
         *known |= namespaced;
@@ -160,7 +160,7 @@ impl Scopes {
         self.custom.get(gvk) == Some(&false)
     }
 
-    /// Whether the scope of a kind that the table does not have has ever been asked for.
+    /// Whether a kind that is not in the table was ever looked up.
     pub(crate) fn asked_for_unknown(&self) -> bool {
         self.asked.get()
     }
@@ -172,20 +172,24 @@ mod tests {
 
     #[test]
     fn unknown_kinds_count_as_namespaced() {
-        // KZ-ID-006, KZ-ID-007, KZ-ID-008, KZ-ID-009, KZ-ID-010
         let scopes = Scopes::default();
         for (api_version, kind, cluster) in [
+            // KZ-ID-007
             ("v1", "Namespace", true),
             ("v1", "ConfigMap", false),
+            // KZ-ID-008
             ("rbac.authorization.k8s.io/v1beta1", "ClusterRole", true),
+            // KZ-ID-009
             ("policy/v1beta1", "PodSecurityPolicy", true),
             ("policy/v1", "PodSecurityPolicy", false),
+            // KZ-ID-010
             ("flowcontrol.apiserver.k8s.io/v1", "FlowSchema", false),
             (
                 "admissionregistration.k8s.io/v1",
                 "ValidatingAdmissionPolicy",
                 false,
             ),
+            // KZ-ID-006
             ("example.com/v1", "ClusterThing", false),
         ] {
             assert_eq!(

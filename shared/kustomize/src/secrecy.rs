@@ -1,13 +1,13 @@
-//! What messages may quote: nothing that a Secret holds, or may hold.
+//! What messages may quote: nothing that a Secret contains, or may contain.
 //!
-//! Where the object is known, [`Meter::in_object_of`](crate::meter::Meter::in_object_of) decides by its kind. The text of a
-//! file that cannot be read has no kind, nor has a patch; they are judged here.
+//! If the object is known, [`Meter::in_object_of`](crate::meter::Meter::in_object_of) decides by its kind. A file that
+//! cannot be parsed has no kind, nor has a patch; this module decides about those.
 
-/// Stands for what is not quoted.
+/// Replaces content that is not quoted.
 pub(crate) const MASK: &str = "***";
 
-/// Whether a text of YAML or JSON may hold a Secret, or what one is generated from: it has the word in any case, or could
-/// have it in escapes or in another encoding.
+/// Whether a YAML or JSON text may contain a Secret, or the sources of one: it contains the word in any case, or may
+/// contain it in escapes or in another encoding.
 pub(crate) fn may_hold_secret(text: &[u8]) -> bool {
     text.contains(&0)
         || text
@@ -18,7 +18,7 @@ pub(crate) fn may_hold_secret(text: &[u8]) -> bool {
             .any(|word| word.eq_ignore_ascii_case(b"secret"))
 }
 
-/// The error of a text that cannot be read; where a Secret may be in it, without what it quotes.
+/// The error of a text that cannot be parsed, without quotes if it may contain a Secret.
 pub(crate) fn unreadable(error: &flux_yaml::Error, text: &[u8]) -> String {
     if may_hold_secret(text) {
         error.without_text().to_string()
@@ -27,17 +27,17 @@ pub(crate) fn unreadable(error: &flux_yaml::Error, text: &[u8]) -> String {
     }
 }
 
-/// Whether an entry that is neither a path nor a URL was meant to be an object itself, in which there may be a Secret.
+/// Whether an entry that is neither a path nor a URL is probably an inline object, which may be a Secret.
 pub(crate) fn is_inline_secret(entry: &str) -> bool {
     let inline =
         entry.contains('\n') || entry.trim_start().starts_with('{') || entry.contains(": ");
     inline && may_hold_secret(entry.as_bytes())
 }
 
-/// A path or URL as messages show it: without the password that a URL may carry, nor values of its query that may be
-/// tokens.
+/// A path or URL as shown in messages: without the password that a URL may contain, and without query values that may
+/// be tokens.
 pub(crate) fn shown_url(path: &str) -> String {
-    /// Of a query, what tells which files are meant.
+    /// The query parameters that select files.
     const HARMLESS: [&str; 5] = ["ref", "version", "timeout", "submodules", "depth"];
     let Some((scheme, rest)) = path.split_once("://") else {
         return path.to_owned();

@@ -1,4 +1,4 @@
-//! What all layers of one build share while it runs.
+//! State shared by all layers of one build.
 
 use std::rc::Rc;
 
@@ -19,7 +19,7 @@ pub(crate) struct State<'b> {
     meter: Rc<Meter>,
     schema: Option<Schema>,
     scopes: Scopes,
-    /// Whether some kustomization has chosen the schema (KZ-ORD-010).
+    /// Whether a kustomization has chosen the schema (KZ-ORD-010).
     chosen: bool,
     shares: u32,
 }
@@ -37,13 +37,13 @@ impl<'b> State<'b> {
         }
     }
 
-    /// A number for a value that several fields of one object are to share.
+    /// A new share number, for a value in several fields of one object.
     pub(crate) fn next_share(&mut self) -> u32 {
         self.shares = self.shares.wrapping_add(1).max(1);
         self.shares
     }
 
-    /// What counts the work and memory of the build.
+    /// Counts the work and memory of the build.
     pub(crate) fn meter(&self) -> &Rc<Meter> {
         &self.meter
     }
@@ -56,13 +56,12 @@ impl<'b> State<'b> {
         self.options.limits.resources
     }
 
-    /// The schema, which is only made when something wants it.
+    /// The schema, loaded on demand.
     pub(crate) fn schema(&mut self) -> &mut Schema {
         self.schema.get_or_insert_with(Schema::builtin)
     }
 
-    /// Sets the schema as a kustomization's `openapi` asks, unless one further out has done so (KZ-OAPI-001 to
-    /// KZ-OAPI-004).
+    /// Sets the schema of a kustomization's `openapi`, unless an outer one has set it (KZ-OAPI-001 to KZ-OAPI-004).
     pub(crate) fn choose_schema(
         &mut self,
         version: Option<&str>,
@@ -77,7 +76,8 @@ impl<'b> State<'b> {
             }
             (None, Some(document)) => {
                 self.chosen = true;
-                // What was in force already stays known, and so does what somebody would have liked to know.
+                // Types already in use stay known; kinds already looked up as unknown trigger loading the built-in
+                // schema.
                 let schema = self.schema.get_or_insert_default();
                 schema
                     .add_document(&document, &self.meter)

@@ -1,4 +1,4 @@
-//! Post-build substitution of variables, with the bash-like functions of Flux' envsubst (KC-SUB and RT-SUB rows).
+//! Post-build substitution of variables, with the bash-like functions of Flux's envsubst (KC-SUB and RT-SUB rows).
 //!
 //! ```
 //! use flux_kustomize::substitute::{Variables, substitute};
@@ -24,16 +24,16 @@ pub use secrets::secret_texts;
 
 use crate::meter::Allowance;
 
-/// The label and annotation that turn substitution off for an object (KC-SUB-003).
+/// The label and annotation that disable substitution for an object (KC-SUB-003).
 pub const SUBSTITUTE_KEY: &str = "kustomize.toolkit.fluxcd.io/substitute";
 
-/// What the names of variables have to look like, as upstream's messages show it (KC-SUB-008).
+/// The pattern of variable names, as shown in upstream's messages (KC-SUB-008).
 const NAME_PATTERN: &str = "^[_[:alpha:]][_[:alpha:][:digit:]]*$";
 
-/// No text grows beyond this by substitution.
+/// The maximum size of a text after substitution, in bytes.
 const MAX_OUTPUT: usize = 256 << 20;
 
-/// Why a text could not be substituted. Upstream puts `variable substitution failed: ` before it.
+/// Why a text could not be substituted. Upstream prefixes it with `variable substitution failed: `.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubstituteError {
     /// `${` is not followed by a name (KC-SUB-020).
@@ -42,48 +42,48 @@ pub enum SubstituteError {
     /// A name is followed by something that is neither an operator nor `}` (KC-SUB-021).
     #[error("missing closing brace")]
     MissingClosingBrace,
-    /// An operator is malformed (KC-SUB-022).
+    /// A malformed operator (KC-SUB-022).
     #[error("bad substitution")]
     BadSubstitution,
-    /// A parameter is missing or does not end (KC-SUB-022).
+    /// A missing or unterminated parameter (KC-SUB-022).
     #[error("unable to parse substitution within function")]
     Parameter,
-    /// A default operator is malformed.
+    /// A malformed default operator.
     #[error("unable to parse default function")]
     DefaultFunction,
     /// A variable is not set, in strict mode (KC-SUB-023).
     #[error("variable not set (strict mode): \"{0}\"")]
     NotSet(String),
-    /// A substring has a negative length, on which upstream panics (KC-SUB-034).
+    /// A substring with a negative length, on which upstream panics (KC-SUB-034).
     #[error("negative substring length")]
     NegativeLength,
-    /// Expressions within expressions go deeper than is sensible.
+    /// Expressions are nested too deep.
     #[error("expressions are nested too deeply")]
     TooDeep,
-    /// The result is larger than is sensible.
+    /// The result is too large.
     #[error("substituted text is larger than {MAX_OUTPUT} bytes")]
     TooLarge,
-    /// The result takes more memory than there is.
+    /// The result does not fit into the available memory.
     #[error("{0}")]
     Memory(Exhausted),
-    /// Whoever asked has [cancelled](crate::Allowance::cancel) it.
+    /// The caller has [cancelled](crate::Allowance::cancel) the substitution.
     #[error("the build was cancelled")]
     Cancelled,
 }
 
-/// Why an object could not be substituted, in the words of Flux' conditions (KC-SUB-009).
+/// Why an object could not be substituted, with the texts of Flux's conditions (KC-SUB-009).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ObjectError {
-    /// A variable's name is not one.
+    /// A variable has an invalid name.
     #[error("envsubst error: '{0}' var name is invalid, must match '{NAME_PATTERN}'")]
     InvalidName(String),
-    /// The text of the object has a bad expression.
+    /// The object's text has an invalid expression.
     #[error("envsubst error: variable substitution failed: {0}")]
     Substitute(SubstituteError),
-    /// What came out is not YAML.
+    /// The result is not YAML.
     #[error("envsubst error: YAMLToJSON: {0}")]
     Parse(flux_yaml::Error),
-    /// What came out is YAML, but no object.
+    /// The result is YAML, but not an object.
     #[error("UnmarshalJSON: {0}")]
     NotAnObject(String),
     /// The object could not be rendered.
@@ -92,7 +92,7 @@ pub enum ObjectError {
 }
 
 impl ObjectError {
-    /// What memory there was, where there was not enough.
+    /// The memory that was exhausted, if that is the cause.
     pub fn memory(&self) -> Option<Exhausted> {
         match self {
             Self::Substitute(SubstituteError::Memory(exhausted))
@@ -102,11 +102,11 @@ impl ObjectError {
     }
 }
 
-/// The variables of a build. Their values may come from Secrets, so that debug output shows names only.
+/// The variables of a build. Their values may come from Secrets, so `Debug` shows only names.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Variables {
     values: BTreeMap<String, Vec<u8>>,
-    /// Names of those whose values no message may quote.
+    /// Names of variables whose values must not be quoted in messages.
     secret: BTreeSet<String>,
 }
 
@@ -117,13 +117,15 @@ impl fmt::Debug for Variables {
 }
 
 impl Variables {
-    /// Sets a variable; what is set later wins. Newlines are taken out of the value (KC-SUB-004, KC-SUB-006).
+    /// Sets a variable; a later value replaces an earlier one. Newlines are removed from the value (KC-SUB-004,
+    /// KC-SUB-006).
     pub fn set(&mut self, name: impl Into<String>, value: impl AsRef<[u8]>) {
         let value = value.as_ref().iter().copied().filter(|byte| *byte != b'\n');
         self.set_verbatim(name, value.collect::<Vec<u8>>());
     }
 
-    /// As [`set`](Variables::set), for what a Secret holds: with such a variable, no error quotes the substituted text.
+    /// As [`set`](Variables::set), for values from a Secret: with such a variable, no error quotes the substituted
+    /// text.
     pub fn set_secret(&mut self, name: impl Into<String>, value: impl AsRef<[u8]>) {
         let name = name.into();
         self.set(name.clone(), value);
@@ -137,7 +139,7 @@ impl Variables {
         self.values.insert(name, value.into());
     }
 
-    /// Whether there is none.
+    /// Whether there are no variables.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
@@ -147,7 +149,7 @@ impl Variables {
         self.values.keys().map(String::as_str)
     }
 
-    /// The values that no message may quote.
+    /// The values that must not be quoted in messages.
     pub fn secret_values(&self) -> impl Iterator<Item = &[u8]> {
         self.secret.iter().filter_map(|name| self.get(name))
     }
@@ -156,7 +158,7 @@ impl Variables {
         self.values.get(name).map(Vec::as_slice)
     }
 
-    /// The first name that is not one (KC-SUB-008).
+    /// The first invalid name (KC-SUB-008).
     fn invalid_name(&self) -> Option<&str> {
         self.names().find(|name| {
             let mut bytes = name.bytes();
@@ -178,22 +180,22 @@ impl<K: Into<String>, V: AsRef<[u8]>> FromIterator<(K, V)> for Variables {
     }
 }
 
-/// How objects are substituted.
+/// Options of a substitution.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SubstituteOptions {
-    /// Whether a variable that is not set is an error (KC-SUB-023).
+    /// Whether an unset variable is an error (KC-SUB-023).
     pub strict: bool,
     /// Whether to substitute even when there are no variables (KC-SUB-002).
     pub always: bool,
 }
 
-/// Replaces the expressions in a text by what they stand for.
+/// Replaces the expressions in a text by their values.
 ///
-/// The result need not be UTF-8: substrings count bytes (KC-SUB-031). In strict mode, a variable that is not set is an
-/// error unless the expression gives a default.
+/// The result need not be UTF-8: substrings count bytes (KC-SUB-031). In strict mode, an unset variable is an error
+/// unless the expression has a default.
 ///
 /// # Errors
-/// The first malformed expression, else the first that cannot be evaluated.
+/// The first malformed expression, otherwise the first that cannot be evaluated.
 pub fn substitute(
     text: impl AsRef<[u8]>,
     variables: &Variables,
@@ -202,7 +204,7 @@ pub fn substitute(
     substitute_within(text, variables, strict, &Allowance::unlimited())
 }
 
-/// As [`substitute`], with the memory of the result claimed: what it takes on the way is given back.
+/// As [`substitute`], with the memory of the result claimed; temporary memory is released.
 ///
 /// # Errors
 /// As [`substitute`], [`SubstituteError::Memory`] and [`SubstituteError::Cancelled`].
@@ -218,14 +220,14 @@ fn substitute_within(
     evaluation.text(&template)
 }
 
-/// Substitutes the variables of an object: it is rendered as YAML with sorted keys, substituted as one text, and read
-/// back, so that types follow from the result (KC-SUB-012 to KC-SUB-016).
+/// Substitutes the variables of an object: it is written as YAML with sorted keys, substituted as one text, and parsed
+/// again, so that types follow from the result (KC-SUB-012 to KC-SUB-016).
 ///
-/// Gives `None` when the object stays as it is: it says so by label or annotation (KC-SUB-003), or there are no variables
-/// and `always` is not set (KC-SUB-002).
+/// Returns `None` if the object is unchanged: it is disabled by label or annotation (KC-SUB-003), or there are no
+/// variables and `always` is not set (KC-SUB-002).
 ///
 /// # Errors
-/// [`ObjectError`], whose text is what follows `post build failed for '<id>': ` in a condition.
+/// [`ObjectError`], whose text follows `post build failed for '<id>': ` in a condition.
 pub fn substitute_object(
     object: &Value,
     variables: &Variables,
@@ -237,7 +239,7 @@ pub fn substitute_object(
 /// As [`substitute_object`], with the memory of the new object claimed.
 ///
 /// # Errors
-/// As [`substitute_object`]; [`ObjectError::memory`] tells where there was not enough of it.
+/// As [`substitute_object`]; [`ObjectError::memory`] if there was not enough memory.
 pub fn substitute_object_within(
     object: &Value,
     variables: &Variables,
@@ -250,7 +252,7 @@ pub fn substitute_object_within(
     if let Some(name) = variables.invalid_name() {
         return Err(ObjectError::InvalidName(name.to_owned()));
     }
-    // What a Secret holds, or has given to another object, no error quotes.
+    // No error quotes the content of a Secret, or of an object that contains a Secret's value.
     let is_secret = object.get("kind").and_then(Value::as_str) == Some("Secret");
     let told = |error: flux_yaml::Error| {
         if variables.secret.is_empty() && !is_secret {
@@ -277,7 +279,7 @@ pub fn substitute_object_within(
     }
 }
 
-/// Whether an object's label or annotation turns substitution off.
+/// Whether an object's label or annotation disables substitution.
 pub fn is_disabled(object: &Value) -> bool {
     ["labels", "annotations"].into_iter().any(|field| {
         object

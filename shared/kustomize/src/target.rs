@@ -19,11 +19,11 @@ use crate::transformer::in_file;
 use crate::transformer_config::{TransformerConfig, merge_shared};
 use crate::{crd_config, node, plugin};
 
-/// The names that a kustomization file may have (KZ-FILE-001).
+/// The possible names of a kustomization file (KZ-FILE-001).
 pub(crate) const FILE_NAMES: [&str; 3] =
     ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
-/// What has been gathered so far.
+/// The objects and vars accumulated so far.
 #[derive(Default)]
 pub(crate) struct Accumulator {
     pub(crate) map: ResMap,
@@ -31,18 +31,18 @@ pub(crate) struct Accumulator {
     pub(crate) vars: BTreeMap<String, Var>,
 }
 
-/// A kustomization that has been read.
+/// A loaded kustomization.
 pub(crate) struct Target<'b> {
     pub(crate) file: Kustomization,
     pub(crate) file_name: &'static str,
     pub(crate) loader: Rc<Loader<'b>>,
-    /// Set where origins are tracked (KZ-META-010).
+    /// Set if origins are tracked (KZ-META-010).
     pub(crate) origin: Option<Origin>,
     /// The root's `buildMetadata` (KZ-META-008).
     tracks: bool,
-    /// Its own namespace, or that of the nearest kustomization around it (KZ-HELM-003).
+    /// Its own namespace, or that of the innermost outer kustomization with one (KZ-HELM-003).
     pub(crate) namespace: String,
-    /// What the file takes.
+    /// The memory of the file.
     _held: Held,
 }
 
@@ -96,7 +96,7 @@ impl<'b> Target<'b> {
         })
     }
 
-    /// Sets the schema that the file asks for.
+    /// Sets the schema that the file selects.
     pub(crate) fn choose_schema(&self, state: &mut State<'_>) -> Result<()> {
         let openapi = &self.file.openapi;
         let document = openapi
@@ -106,14 +106,14 @@ impl<'b> Target<'b> {
         state.choose_schema(openapi.get("version").map(String::as_str), document)
     }
 
-    /// Makes this the root of a build.
+    /// Marks this as the root of a build.
     pub(crate) fn into_root(mut self) -> Self {
         self.tracks = !self.file.build_metadata.is_empty();
         self.origin = self.tracks.then(Origin::default);
         self
     }
 
-    /// Everything that the kustomization comes to, added to what a component's parent has gathered.
+    /// Accumulates the kustomization's objects, added to those of a component's parent.
     pub(crate) fn accumulate(
         &mut self,
         mut all: Accumulator,
@@ -143,7 +143,7 @@ impl<'b> Target<'b> {
                 for resource in all.map.bodies_mut() {
                     if !resource.is_empty() {
                         origin.note_transformation(resource, &meter)?;
-                        resource.weigh(&meter)?;
+                        resource.update_claim(&meter)?;
                     }
                 }
             }
@@ -182,7 +182,7 @@ impl<'b> Target<'b> {
         Ok(())
     }
 
-    /// Each entry is read as a file, then opened as a folder or repository (KZ-PATH-002 to KZ-PATH-006).
+    /// Reads each entry as a file, otherwise opens it as a folder or repository (KZ-PATH-002 to KZ-PATH-006).
     pub(crate) fn resources(
         &mut self,
         all: &mut Accumulator,
@@ -196,7 +196,7 @@ impl<'b> Target<'b> {
             };
             match file_fail.cause {
                 Cause::Needs => {
-                    // Go on, to learn what else is needed.
+                    // Continue, to find everything else that is needed.
                     needs = Some(file_fail);
                     continue;
                 }
@@ -243,7 +243,7 @@ impl<'b> Target<'b> {
         for mut object in objects.into_list() {
             if let Some(origin) = &origin {
                 annotate_origin(&mut object, origin);
-                object.weigh(state.meter())?;
+                object.update_claim(state.meter())?;
             }
             all.map
                 .append(object, state)
@@ -328,12 +328,12 @@ impl<'b> Target<'b> {
     }
 }
 
-/// Reads the objects of a text.
+/// Parses the objects of a text.
 pub(crate) fn read(text: &[u8], state: &State<'_>) -> Result<ResMap> {
     let mut map = ResMap::new();
     for object in node::read_documents(text, &state.options.limits, state.meter())? {
         let mut resource = Resource::new(object);
-        resource.weigh(state.meter())?;
+        resource.update_claim(state.meter())?;
         map.append(resource, state)?;
     }
     Ok(map)
@@ -372,7 +372,7 @@ fn add_var(vars: &mut BTreeMap<String, Var>, name: String, var: Var) -> Result<(
     Ok(())
 }
 
-/// Notes on objects which vars read from them (KZ-VAR-003).
+/// Records on objects which vars read from them (KZ-VAR-003).
 fn add_vars(all: &mut Accumulator, vars: &[Var], state: &State<'_>) -> Result<()> {
     let scopes = state.scopes();
     for var in vars {

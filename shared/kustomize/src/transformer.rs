@@ -53,7 +53,7 @@ pub(crate) enum Transformer {
 }
 
 impl Transformer {
-    /// As messages name it.
+    /// Its name in messages.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Annotations(_) => "AnnotationsTransformer",
@@ -73,7 +73,7 @@ impl Transformer {
         }
     }
 
-    /// Changes the objects.
+    /// Applies it to the objects.
     pub(crate) fn run(&self, map: &mut ResMap, state: &mut State<'_>) -> Result<()> {
         match self {
             Self::Annotations(this) => this.run(map, state),

@@ -1,4 +1,4 @@
-//! The lists of fields that the built-in transformers write (KZ-FS rows).
+//! The fields that the built-in transformers change (KZ-FS rows).
 
 use std::rc::Rc;
 
@@ -13,7 +13,7 @@ use crate::secrecy::unreadable;
 use crate::state::State;
 use crate::transformer::sort::kind_rank;
 
-/// Which fields refer to objects of a kind.
+/// The fields that refer to objects of a kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct NameReference {
     pub(crate) target: Gvk,
@@ -124,7 +124,7 @@ impl TransformerConfig {
             .sort_by_cached_key(|reference| key(&reference.target));
     }
 
-    /// Adds what is not there yet (KZ-FS-009, KZ-FS-011).
+    /// Adds what is not present yet (KZ-FS-009, KZ-FS-011).
     pub(crate) fn merge(&mut self, other: &Self, meter: &Meter) -> Result<()> {
         let mut other = other.clone();
         for ((name, present), (_, new)) in self.lists().into_iter().zip(other.lists()) {
@@ -156,11 +156,11 @@ impl TransformerConfig {
     }
 }
 
-/// Adds to a configuration that is shared until somebody changes it.
+/// Adds to a configuration that is shared until it is changed.
 ///
-/// Where there is none yet, the new one is still added spec by spec, so that a spec for one kind that precedes the same path
-/// for all kinds takes its place, and fails where it says otherwise about creating (KZ-FS-009). The defaults are known to be
-/// free of both.
+/// Without a previous one, the new one is still added spec by spec, so that a spec for all kinds replaces one for a
+/// single kind with the same path, and conflicting `create` settings are an error (KZ-FS-009). The defaults have
+/// neither.
 pub(crate) fn merge_shared(
     present: &mut Option<Rc<TransformerConfig>>,
     new: &Rc<TransformerConfig>,

@@ -1,4 +1,4 @@
-//! Inputs of a few kilobytes that ask for more depth, memory or work than there is: each ends in an error that says so.
+//! Inputs of a few kilobytes that require excessive depth, memory or work: each ends in an error that says so.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ fn tree(files: &Files) -> Tree {
     tree
 }
 
-/// A build of the root and an object in `a.yaml`, unless there is another.
+/// A build of the root and an object in `a.yaml`, unless `others` has one.
 fn files(root: &str, others: &[(&str, &str)]) -> Files {
     let mut all = vec![(ROOT.to_owned(), root.to_owned())];
     if others.iter().all(|(name, _)| *name != "a.yaml") {
@@ -45,12 +45,12 @@ fn repeated(part: &str, separator: &str, times: usize) -> String {
     vec![part; times].join(separator)
 }
 
-/// A mapping of so many mappings within one another, in flow style.
+/// A number of mappings nested in one another, in flow style.
 fn nested(levels: usize) -> String {
     format!("{}{}", "{a: ".repeat(levels), "x") + &"}".repeat(levels)
 }
 
-/// What makes depth, with what the message has to name besides.
+/// Inputs that create depth, with what the message must contain.
 fn deep() -> Vec<(&'static str, Files, &'static str)> {
     let slashes = repeated("a", "/", 2000);
     let dots = repeated("a", ".", 20_000);
@@ -257,7 +257,7 @@ fn deep() -> Vec<(&'static str, Files, &'static str)> {
 }
 
 #[test]
-fn nothing_nests_deeper_than_what_is_read() {
+fn nothing_nests_deeper_than_the_limit() {
     let mut wrong = Vec::new();
     for (what, files, transformer) in deep() {
         match run(&files, &Options::flux(), &Allowance::unlimited()) {
@@ -279,7 +279,7 @@ fn nothing_nests_deeper_than_what_is_read() {
 }
 
 #[test]
-fn what_is_as_deep_as_what_is_read_is_made() {
+fn objects_of_the_maximum_depth_are_built() {
     // The root, 254 mappings, and the one that the label is put into.
     let path = repeated("a", "/", 255);
     let root = format!(
@@ -294,7 +294,7 @@ fn what_is_as_deep_as_what_is_read_is_made() {
     let text = output.resources.to_yaml();
     assert!(text.contains(&format!("{}x: z", "  ".repeat(255))) || text.contains("x: z"));
 
-    // And what is as deep passes through everything.
+    // Objects of the maximum depth pass through everything.
     let deep = format!("{MAP}spec: {}\n", nested(255));
     let root = "resources: [a.yaml]\nnamespace: ns\nnamePrefix: p-\ncommonLabels: {x: z}\ncommonAnnotations: {x: z}\n\
                 images: [{name: x, newName: z}]\nbuildMetadata: [originAnnotations, transformerAnnotations]\n\
@@ -310,7 +310,7 @@ fn what_is_as_deep_as_what_is_read_is_made() {
 }
 
 #[test]
-fn aliases_make_no_depth() {
+fn aliases_do_not_add_depth() {
     let mut text = format!("{MAP}l:\n- &x0 {}\n", nested(200));
     for at in 1..20 {
         let inner = nested(200).replace('x', &format!("*x{}", at - 1));
@@ -328,7 +328,7 @@ fn aliases_make_no_depth() {
     );
 }
 
-/// What makes much of little. Each is below 100 KB but for the one file that it may use often.
+/// Inputs that amplify. Each is below 100 KB except for one file that it may use often.
 fn large() -> Vec<(&'static str, Files)> {
     let mib = "x".repeat(1 << 20);
     let copied: Vec<_> = (0..24)
@@ -490,7 +490,7 @@ fn large() -> Vec<(&'static str, Files)> {
 }
 
 #[test]
-fn what_is_made_is_counted() {
+fn created_content_is_counted() {
     let mut wrong = Vec::new();
     for (what, files) in large() {
         let budget = Budget::new(8 << 20);
@@ -536,7 +536,7 @@ fn the_output_stays_claimed() {
     assert_eq!(budget.used(), 0);
 }
 
-/// What takes long.
+/// Inputs that take long.
 fn long() -> Vec<(&'static str, Files)> {
     let objects = |count: usize| {
         (0..count)
@@ -712,7 +712,7 @@ fn preparing_has_the_same_bounds() {
         );
         assert_eq!(budget.used(), 0);
     }
-    // Folders may be nested as deeply as a path is long.
+    // Folders may be nested as deep as the length of a path permits.
     let path = format!("{}/a.yaml", repeated("d", "/", 2000));
     let prepared = flux::prepare(
         &tree(&named(&path, MAP)),

@@ -1,4 +1,4 @@
-//! What the pages of builds cannot show: warnings, kinds of errors, bounds, and builds side by side.
+//! Properties of builds that the golden pages cannot show: warnings, error variants, limits, and concurrent builds.
 
 use flux_kustomize::{Build, Error, Limited, Options, Output, Remotes, build};
 use flux_tree::{Tree, TreePath};
@@ -78,7 +78,7 @@ fn deprecated_fields_warn() {
 }
 
 #[test]
-fn errors_tell_who_can_help() {
+fn errors_are_classified_by_who_can_fix_them() {
     // KZ-PATH-003, KZ-PATH-010, KZ-FLX-002
     let kind = |root: &str, options: &Options| {
         let files = [("kustomization.yaml", root), ("a.yaml", MAP)];

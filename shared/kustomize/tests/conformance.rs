@@ -1,5 +1,5 @@
-//! The shared build cases: trees with the output that the real kustomize gives for them, compared at Flux's settings
-//! (`flux` where a case has it), and at each case's own settings where the case's tool is not newer than ours.
+//! The shared build cases: trees with the output of the real kustomize, compared with Flux's settings (`flux` if a case
+//! has it), and with each case's own settings unless the case's tool is newer than ours.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,10 +11,10 @@ use flux_kustomize::{Build, LoadRestriction, Options, Order, Remotes, build};
 use flux_tree::{Tree, TreePath};
 use serde_json::Value;
 
-/// Cases that fail, each with the reason. A case that begins to pass has to leave the list.
+/// Cases that are known to fail, each with the reason. A case that passes must be removed from the list.
 const EXPECTED_FAILURES: &[(&str, &str)] = &[];
 
-/// Cases made with a kustomize newer than 5.8.1, whose own settings ours cannot have.
+/// Cases of a kustomize newer than 5.8.1, whose own settings are not supported.
 const NEWER_KUSTOMIZE: &[&str] = &[
     // a delimiter inside structured text (KZ-REPL-026)
     "filter/replacement/replacement_json_substring_options_first",
@@ -88,7 +88,7 @@ fn own_options(case: &Value) -> Options {
     options
 }
 
-/// What is wrong with a result, if anything.
+/// The difference from the expected result, if any.
 fn judge(got: &Result<String, String>, want: &Value) -> Option<String> {
     let output = want["output"].as_str();
     match (got, output) {

@@ -1,6 +1,7 @@
-//! Random overlays, built by ours and by the real library: both give the same bytes, or both fail with the same words.
+//! Random overlays, built by this crate and by the real library: both return the same bytes, or fail with the same
+//! text.
 //!
-//! `FLUX_ORACLE_CASES` asks for more of them, `FLUX_ORACLE_SEED` for others.
+//! `FLUX_ORACLE_CASES` sets the number of cases, `FLUX_ORACLE_SEED` the first seed.
 
 mod overlay;
 
@@ -85,7 +86,8 @@ fn random_overlays_build_alike() {
     );
 }
 
-/// Where messages of the real library go on with whole objects and configurations, which may be Secrets, ours name them.
+/// Whether both texts are equal, up to the point where the real library's message contains whole objects or
+/// configurations, which may be Secrets; ours only names them.
 fn same_words(ours: &str, theirs: &str) -> bool {
     const MARKS: [&str; 7] = [
         "out of bounds for value",

@@ -1,18 +1,18 @@
-//! Small builds with the bytes or the error that the real library gives for them: `tests/golden/*.md`, a page a topic.
+//! Small builds with the output or the error of the real library: `tests/golden/*.md`, one page per topic.
 //!
-//! A page is Markdown. Each `##` heading is a case, which names the ledger rows that it proves, followed by a fenced block of
-//! files, each under a line `-- name --`, and the result under `-- output --` or `-- error --`. A block before the first heading holds
-//! files that every case of the page has. The folder of a block's first file is built, if that is a kustomization file, else the
-//! root. More that a block can say:
+//! A page is Markdown. Each `##` heading is a case, which names the ledger rows that it proves, followed by a fenced
+//! block of files, each under a line `-- name --`, and the result under `-- output --` or `-- error --`. A block before
+//! the first heading has the files of every case of the page. The folder of a block's first file is built if that is a
+//! kustomization file, otherwise the root. Further options of a block:
 //!
-//! - ```` ```cli ```` builds with kustomize's own settings in place of Flux's.
-//! - `-- name (escaped) --`: the text has Rust's escapes (`\r`, `\xff`), and each line ends only where `\n` says so.
+//! - ```` ```cli ```` builds with kustomize's own settings instead of Flux's.
+//! - `-- name (escaped) --`: the text has Rust's escapes (`\r`, `\xff`), and lines end only at `\n`.
 //! - `-- name -> target --`: a symbolic link.
-//! - `-- ours --`, after the result: what we give instead, where `docs/differences.md` says that we differ.
+//! - `-- ours --`, after the result: our output, where `docs/differences.md` lists a difference.
 //!
-//! The results are written by the real library: `FLUX_GOLDEN=write cargo test -p flux-kustomize --test goldens`. Without the variable
-//! the test asks it whether it still agrees. `FLUX_GOLDEN=ours` writes what we give where that differs, once it is decided that
-//! it shall.
+//! The results are written by the real library: `FLUX_GOLDEN=write cargo test -p flux-kustomize --test goldens`.
+//! Without the variable the test checks that it still agrees. `FLUX_GOLDEN=ours` writes our output where it differs,
+//! once the difference is decided.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -30,12 +30,12 @@ const RESULTS: [&str; 3] = ["output", "error", "ours"];
 struct Case {
     title: String,
     settings: String,
-    /// The sections as they stand, each with its header.
+    /// The sections in their order, each with its header.
     files: Vec<(String, String)>,
     results: BTreeMap<String, String>,
 }
 
-/// A page: its lines that belong to no block, and its blocks at their places.
+/// A page: its lines outside of blocks, and its blocks in place.
 struct Page {
     path: PathBuf,
     parts: Vec<Part>,
@@ -112,7 +112,7 @@ fn case(block: &[&str]) -> Case {
 }
 
 impl Page {
-    /// The files that every case has.
+    /// The files of every case.
     fn given(&self) -> Case {
         let given = self.parts.iter().find_map(|part| match part {
             Part::Given(case) => Some(case.clone()),
@@ -166,7 +166,7 @@ impl Page {
     }
 }
 
-/// A tree as both sides take it.
+/// A tree in the form that both sides read.
 #[derive(Default)]
 struct Files {
     contents: BTreeMap<String, Vec<u8>>,

@@ -1,5 +1,5 @@
-//! Builds that make depth and size out of little, at random: each ends within its bounds, with objects that can be written.
-//! `FLUX_MADE_CASES` and `FLUX_MADE_SEED` make more of them; the fuzz target `made` looks for them by coverage.
+//! Random builds that amplify depth and size: each ends within its limits, with objects that can be written.
+//! `FLUX_MADE_CASES` and `FLUX_MADE_SEED` set the cases; the fuzz target `made` finds them by coverage.
 
 mod made;
 
@@ -37,7 +37,7 @@ fn depth(value: &flux_yaml::Value) -> usize {
 }
 
 #[test]
-fn whatever_is_made_stays_within_bounds() {
+fn random_amplifying_builds_stay_within_bounds() {
     let seed = number("FLUX_MADE_SEED", 1);
     let (mut done, mut refused) = (0, 0);
     for case in 0..number("FLUX_MADE_CASES", 2000) {
@@ -76,6 +76,6 @@ fn whatever_is_made_stays_within_bounds() {
             }
         }
     }
-    // Else the cases would have become useless.
+    // Otherwise the cases have become useless.
     assert!(done > 20 && refused > 20, "{done} done, {refused} refused");
 }

@@ -1,4 +1,4 @@
-//! The text that a build prints, row by row, as written down here and as the real library prints it.
+//! The printed text of a build, row by row, as expected here and as the real library prints it.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ fn built(objects: &str) -> Result<Resources, String> {
     }
 }
 
-/// What is wrong with our output, or with the idea of upstream's that this file has.
+/// The difference from our output, or from the expectation of upstream in this file.
 fn judge(go: Option<&mut Oracle>, objects: &str, want: &str) {
     let ours = built(objects).map(|resources| resources.to_yaml());
     assert_eq!(ours.as_deref(), Ok(want), "{objects}");
@@ -80,7 +80,8 @@ fn objects_are_printed_in_the_layout_of_yaml_1_1() {
             r#"["a", 'a: b', '#a', ' a', '*', "it's", '{{ x }}', "a\tb", "1.2.3", "a,b"]"#,
             "\n- a\n- 'a: b'\n- '#a'\n- ' a'\n- '*'\n- it's\n- '{{ x }}'\n- \"a\\tb\"\n- 1.2.3\n- a,b\n",
         ),
-        // KZ-YAML-006: what is empty. A value left out is null, but an empty string in a flow collection.
+        // KZ-YAML-006: empty values. An omitted value is null, except in a flow collection, where it is an empty
+        // string.
         (
             "KZ-YAML-006",
             "{m: {}, l: [], s: '', n: null, e: }",
@@ -91,7 +92,7 @@ fn objects_are_printed_in_the_layout_of_yaml_1_1() {
             "\n  m: {}\n  l: []\n  s: ''\n  n: ~\n  e:\n  d: [{a: [b: ]}]\n",
             "\n  d:\n  - a:\n    - b: \"\"\n  e: null\n  l: []\n  m: {}\n  \"n\": null\n  s: \"\"\n",
         ),
-        // KZ-YAML-007: whole floats lose their fraction, exponents one form.
+        // KZ-YAML-007: whole floats lose their fraction, exponents are normalised.
         (
             "KZ-YAML-007",
             "[1.0, 1e3, 1.5e+3, 0.25, 1E-7, 123456789012345678901234567890]",
@@ -128,7 +129,7 @@ fn documents_are_joined_by_a_line_of_dashes() {
 
 // KZ-YAML-007
 #[test]
-fn floats_that_are_no_numbers_are_errors() {
+fn nan_and_infinities_are_errors() {
     for (text, name) in [(".inf", "+Inf"), ("-.inf", "-Inf"), (".nan", "NaN")] {
         let objects =
             format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: x}}\nspec: {text}\n");
@@ -151,7 +152,7 @@ fn the_same_objects_give_the_same_bytes_however_they_were_written() {
     for objects in styles {
         assert_eq!(built(objects).unwrap().to_yaml(), first);
     }
-    // What is printed and built again stays as it is, byte for byte.
+    // Printing and building again changes nothing, byte for byte.
     assert_eq!(built(&first).unwrap().to_yaml(), first);
     assert_eq!(
         first,

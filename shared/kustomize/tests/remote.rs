@@ -1,4 +1,4 @@
-//! Remote files and repositories: asked for, then used (KZ-PATH and KZ-REM rows).
+//! Remote files and repositories are requested, then used (KZ-PATH and KZ-REM rows).
 
 use flux_kustomize::{Build, Error, Options, RemoteBase, RemoteFailure, Remotes, build};
 use flux_tree::{Entry, Tree, TreePath};
@@ -25,22 +25,25 @@ fn not_found() -> Result<bytes::Bytes, RemoteFailure> {
 }
 
 #[test]
-fn a_repository_is_asked_for_and_then_built() {
-    // KZ-REM-001, KZ-REM-003, KZ-REM-012, KZ-PATH-002
+fn a_repository_is_requested_and_then_built() {
     let root = format!("namePrefix: p-\nresources: ['{URL}']\n");
     let mut remotes = Remotes::new();
     let Build::Needs(needs) = run(&root, &remotes).unwrap() else {
         panic!("nothing was asked for");
     };
+    // KZ-PATH-002: first as a file
     assert_eq!(needs, [RemoteBase::File(URL.into())]);
     remotes.add_file(URL, not_found());
     let Build::Needs(needs) = run(&root, &remotes).unwrap() else {
         panic!("the repository was not asked for");
     };
+    // KZ-REM-001
     let [RemoteBase::Repository(repository)] = needs.as_slice() else {
         panic!("something else was asked for: {needs:?}");
     };
+    // KZ-REM-012
     assert_eq!(repository.url, "https://git.example/org/repo");
+    // KZ-REM-003
     assert_eq!(repository.reference, "v1");
     let checkout = tree(&[
         ("deploy/kustomization.yaml", "resources: [a.yaml]"),
@@ -57,7 +60,7 @@ fn a_repository_is_asked_for_and_then_built() {
 }
 
 #[test]
-fn a_repository_is_left_neither_by_files_nor_by_bases() {
+fn paths_cannot_leave_a_repository() {
     // KZ-REM-020
     for (text, part) in [
         (
@@ -86,7 +89,7 @@ fn a_repository_is_left_neither_by_files_nor_by_bases() {
 }
 
 #[test]
-fn a_bad_answer_ends_the_search() {
+fn an_error_status_ends_the_search() {
     // KZ-PATH-016
     let url = "https://files.example/a.yaml";
     let mut remotes = Remotes::new();
@@ -105,7 +108,7 @@ fn a_bad_answer_ends_the_search() {
     );
 }
 
-/// What a build with this root asks for, when what it asked for before is there.
+/// The remote files that a build of this root requests, once its earlier requests are fulfilled.
 fn asked(root: &str, remotes: &Remotes) -> Vec<RemoteBase> {
     match run(root, remotes).unwrap() {
         Build::Needs(needs) => needs,
@@ -113,7 +116,7 @@ fn asked(root: &str, remotes: &Remotes) -> Vec<RemoteBase> {
     }
 }
 
-/// Answers every question for a repository with the same checkout, and every one for a file with a failure.
+/// Fulfils every request for a repository with the same checkout, and every one for a file with a failure.
 fn answer(root: &str, checkout: &[(&str, &str)]) -> Result<String, Error> {
     let mut remotes = Remotes::new();
     for _ in 0..10 {
@@ -135,7 +138,7 @@ fn answer(root: &str, checkout: &[(&str, &str)]) -> Result<String, Error> {
 }
 
 #[test]
-fn a_repository_that_is_used_twice_is_asked_for_once() {
+fn a_repository_that_is_used_twice_is_requested_once() {
     // KZ-REM-022
     let root = "resources: [one, two]";
     let base = |prefix: &str| format!("namePrefix: {prefix}-\nresources: ['{URL}']\n");

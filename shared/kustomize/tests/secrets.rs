@@ -1,10 +1,10 @@
-//! Nothing that a Secret holds, or is made from, stands in a message: each way to fail is tried with a marked one.
+//! No message contains the content or the sources of a Secret: each error path is tried with a marked one.
 
 use flux_kustomize::substitute::{SubstituteOptions, Variables, substitute_object};
 use flux_kustomize::{Build, Error, Options, RemoteFailure, Remotes, build, flux};
 use flux_tree::{Tree, TreePath};
 
-/// What no message may hold, nor its base64.
+/// The text that no message may contain, also in base64.
 const MARK: &str = "m4rk3d";
 const ENCODED: &str = "bTRyazNk";
 
@@ -20,12 +20,12 @@ fn tree(files: &[(&str, &str)]) -> Tree {
     tree
 }
 
-/// All that can be seen of an error.
+/// Everything that an error shows.
 fn shown(error: &Error) -> String {
     format!("{error}\n{error:?}")
 }
 
-/// What is tried, the root's text and what is in `s.yaml`.
+/// Name of the case, the root's text and the content of `s.yaml`.
 fn cases() -> Vec<(&'static str, String, String)> {
     let resources = "resources: [s.yaml]\n";
     let with = |more: &str| format!("{resources}{more}");
@@ -35,7 +35,7 @@ fn cases() -> Vec<(&'static str, String, String)> {
     };
     let plain = SECRET.to_owned();
     let mut all = Vec::new();
-    // Files that cannot be read.
+    // Files that cannot be parsed.
     for (what, from, to) in [
         ("an unknown anchor", "password: m4rk3d", "password: *m4rk3d"),
         (
@@ -149,7 +149,7 @@ fn cases() -> Vec<(&'static str, String, String)> {
             format!("secretGenerator: [{{name: g, {entry}}}]\n"),
             plain.clone(),
         ));
-        // The same as a plugin, in a file and within the root.
+        // The same as a plugin, in a file and inline in the root.
         let plugin = format!(
             "{{apiVersion: builtin, kind: SecretGenerator, metadata: {{name: g}}, {entry}}}"
         );
@@ -401,7 +401,7 @@ fn cases() -> Vec<(&'static str, String, String)> {
 }
 
 #[test]
-fn no_message_holds_what_a_secret_holds() {
+fn no_message_contains_the_content_of_a_secret() {
     let mut wrong = Vec::new();
     let mut failed = 0;
     for (what, root, file) in cases() {
@@ -441,7 +441,7 @@ fn no_message_holds_what_a_secret_holds() {
             };
             match &built {
                 Err(error) => told.push(shown(error)),
-                // What is shown of a result has no content, either.
+                // Nor does the output of `Debug` show content.
                 Ok(built) => told.push(format!("{built:?}")),
             }
             failed += usize::from(built.is_err());
@@ -464,7 +464,7 @@ fn no_message_holds_what_a_secret_holds() {
 }
 
 #[test]
-fn substitution_tells_no_secret() {
+fn substitution_errors_show_no_secret() {
     let value = |text: &str| flux_yaml::sigs::from_str(text).unwrap();
     let mut found = 0;
     for (object, variable) in [
@@ -500,7 +500,7 @@ fn substitution_tells_no_secret() {
 }
 
 #[test]
-fn what_is_no_secret_is_told_as_before() {
+fn content_outside_of_secrets_is_still_quoted() {
     for (root, map, part) in [
         (
             "resources: [a.yaml]\n",

@@ -1,7 +1,7 @@
-//! Random pairs of an object and a strategic-merge patch, for every built-in kind that has more than scalars, merged by ours
-//! and by the real library: both give the same bytes, or both fail.
+//! Random pairs of an object and a strategic merge patch, for every built-in kind with more than scalars, merged by
+//! this crate and by the real library: both return the same bytes, or both fail.
 //!
-//! `FLUX_ORACLE_CASES` asks for more of them, `FLUX_ORACLE_SEED` for others.
+//! `FLUX_ORACLE_CASES` sets the number of cases, `FLUX_ORACLE_SEED` the first seed.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,14 +11,14 @@ use flux_tree::{Tree, TreePath};
 use oracle::{Answer, Oracle, base64};
 use serde_json::json;
 
-/// The types of the built-in kinds with the fields that matter to a merge; `kind-tests/oracle/cmd/kustomize-schema` tells
-/// the format.
+/// The types of the built-in kinds with the fields that affect merges; `kind-tests/oracle/cmd/kustomize-schema`
+/// documents the format.
 const TABLE: &str = include_str!("../src/schema/builtin.txt");
 
-/// How deep random objects go.
+/// The maximum depth of random objects.
 const DEPTH: usize = 9;
 
-/// A small generator of numbers (splitmix64), so that a seed always gives the same pair.
+/// A random number generator (splitmix64): a seed always gives the same pair.
 struct Random(u64);
 
 impl Random {
@@ -42,7 +42,7 @@ impl Random {
 /// A field of a type.
 struct Field {
     name: String,
-    /// The keys of a list that is merged; none for a list that is merged as a set.
+    /// The keys of a list that is merged; empty for a list that is merged as a set.
     keys: Option<Vec<String>>,
     /// The type of the field or of the list's elements.
     target: Option<usize>,
@@ -60,7 +60,7 @@ impl Types {
             fields: BTreeMap::new(),
             kinds: Vec::new(),
         };
-        for line in TABLE.lines() {
+        for line in TABLE.lines().filter(|line| !line.starts_with('#')) {
             let words: Vec<&str> = line.split(' ').collect();
             match (words[0].parse(), words.as_slice()) {
                 (Ok(id), [_, _, fields @ ..]) => {
@@ -95,9 +95,9 @@ impl Types {
     }
 }
 
-/// A document in the making.
+/// A document under construction.
 enum Doc {
-    /// As it stands in YAML.
+    /// The scalar as YAML text.
     Scalar(&'static str),
     Map(Vec<(String, Doc)>),
     List(Vec<Doc>),
@@ -112,7 +112,7 @@ impl Doc {
         }
     }
 
-    /// Block style behind `key:` or `-`.
+    /// Block style after `key:` or `-`.
     fn write(&self, out: &mut String, indent: usize) {
         let pad = " ".repeat(indent);
         match self {
@@ -144,7 +144,7 @@ const UNKNOWN: &[&str] = &["alpha", "beta", "\"\""];
 struct Pair<'t> {
     types: &'t Types,
     random: Random,
-    /// Whether the patch is being made, which has directives.
+    /// Whether this generates the patch, which has directives.
     patch: bool,
 }
 
@@ -153,7 +153,7 @@ impl Pair<'_> {
         Doc::Scalar(self.random.pick(SCALARS))
     }
 
-    /// A null, as it may be written.
+    /// A null in one of its spellings.
     fn null(&mut self) -> Doc {
         Doc::Scalar(self.random.pick(&["null", "~", ""]))
     }

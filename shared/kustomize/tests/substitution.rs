@@ -1,4 +1,4 @@
-//! Post-build substitution against the real cases, the real library, and cases of our own.
+//! Post-build substitution against recorded cases, the real library, and cases of our own.
 
 use flux_kustomize::substitute::{
     ObjectError, SubstituteError, SubstituteOptions, Variables, substitute, substitute_object,
@@ -23,7 +23,7 @@ fn variables_of(case: &Json) -> Variables {
     variables
 }
 
-/// Runs a text case; gives what was got when it is wrong.
+/// Runs a text case; the error is an unexpected result.
 fn eval_case(case: &Json) -> Result<(), String> {
     let strict = case["strict"] == true;
     let got = substitute(
@@ -50,7 +50,7 @@ fn eval_case(case: &Json) -> Result<(), String> {
     }
 }
 
-/// The variables as a text case gives them, without what objects' variables go through.
+/// The variables of a text case, without the processing of object variables.
 fn raw_variables(case: &Json) -> Variables {
     let mut variables = Variables::default();
     for (name, value) in case["variables"].as_object().into_iter().flatten() {
@@ -67,13 +67,13 @@ fn resource_case(case: &Json) -> Result<(), String> {
         .any(|source| source["missing"] == true && source["optional"] != true);
     let want_error = case["error"].as_str();
     if missing {
-        // Reading the sources is the controller's part (KC-SUB-007).
+        // Reading the sources is up to the controller (KC-SUB-007).
         return match want_error {
             Some(error) if error.starts_with("substitute from '") => Ok(()),
             other => Err(format!("expected a missing source, got {other:?}")),
         };
     }
-    // kustomize reads objects by the rules of yaml.v3.
+    // kustomize parses objects by the rules of yaml.v3.
     let document = v3::parse(case["input"].as_str().unwrap()).map_err(|e| e.to_string())?;
     let object = v3::to_value(&document.unwrap()).map_err(|e| e.to_string())?;
     let options = SubstituteOptions {
@@ -98,7 +98,7 @@ fn resource_case(case: &Json) -> Result<(), String> {
     }
 }
 
-// What these cases hold is not sorted by rows of the ledger: the tables below claim those.
+// These cases are not sorted by ledger rows: the tables below claim those.
 #[test]
 fn real_cases_come_out_as_upstream_has_them() {
     let text = std::fs::read_to_string(oracle::conformance("substitution.jsonl")).unwrap();
@@ -124,7 +124,7 @@ fn real_cases_come_out_as_upstream_has_them() {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
-/// A small generator of random numbers, the same on every machine.
+/// A deterministic random number generator.
 struct Random(u64);
 
 impl Random {
@@ -229,7 +229,7 @@ fn text(input: &str, strict: bool) -> Result<String, SubstituteError> {
     substitute(input, &variables, strict).map(|out| String::from_utf8_lossy(&out).into_owned())
 }
 
-/// The row of the ledger that a case proves, the text, and what comes of it.
+/// Ledger row, text, and result of each case.
 const CASES: &[(&str, &str, &str)] = &[
     (
         "KC-SUB-017, RT-SUB-001",
@@ -273,13 +273,13 @@ const CASES: &[(&str, &str, &str)] = &[
         "[${name:5:2}] [${name:0:4}] [${name:5:7}] [${name:5:99}] [${name:99:2}] [${name:5:0}]",
         "[eu] [Prod] [eu.west] [eu.west] [] []",
     ),
-    // Counted from the end, and from the beginning where that is too far.
+    // Counted from the end, or from the start if that is out of range.
     (
         "KC-SUB-033",
         "[${name:${minus}}] [${name:${minus}:2}] [${name:${minus}:99}] [${name:${far}}] [${name:${far}:4}] [${name:${zero}:4}]",
         "[west] [we] [west] [Prod.eu.west] [Prod] [Prod]",
     ),
-    // These are a default and a position that is no number.
+    // These are a default and a position that is not a number.
     (
         "KC-SUB-033",
         "[${name:-3}] [${unset:-3}] [${name: -3}]",
@@ -323,7 +323,7 @@ const CASES: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
-fn every_operator_does_what_it_says() {
+fn every_operator_gives_the_expected_text() {
     for (row, input, want) in CASES {
         assert_eq!(text(input, false).as_deref(), Ok(*want), "{row} {input}");
     }
@@ -382,7 +382,7 @@ fn malformed_expressions_are_errors() {
 }
 
 #[test]
-fn strict_substitution_refuses_what_is_not_set() {
+fn strict_substitution_refuses_unset_variables() {
     let not_set = |name: &str| Err(SubstituteError::NotSet(name.to_owned()));
     for (row, input, want) in [
         ("KC-SUB-023", "${unset}", not_set("unset")),
@@ -415,7 +415,7 @@ fn types_follow_from_the_substituted_text() {
     assert_eq!(got.at(["data", "empty"]), Some(&Value::Null));
 }
 
-/// The object after substitution, or nothing where it is left alone.
+/// The object after substitution; `None` if it is unchanged.
 fn substituted(object: &str, always: bool, variables: &[(&str, &str)]) -> Option<Value> {
     let object = sigs::from_str(object).unwrap();
     let variables: Variables = variables.iter().copied().collect();
@@ -460,7 +460,7 @@ fn any_part_of_an_object_is_substituted() {
     let got = substituted(secret, false, &variables).unwrap();
     assert_eq!(got.at(["data", "a"]), Some(&Value::from("JHt4fQ==")));
     assert_eq!(got.at(["stringData", "a"]), Some(&Value::from("one")));
-    // KC-SUB-016: long lines and several of them come back as they were
+    // KC-SUB-016: long lines and multi-line text come back unchanged
     let long = "word ".repeat(40) + "end";
     let several = "first\n\n  second ${x}\n";
     let object: Value = [("long", &*long), ("several", several)]
@@ -488,7 +488,7 @@ fn values_are_in_no_message_and_in_no_debug_output() {
     assert_eq!(error, ObjectError::InvalidName("bad-name".to_owned()));
     assert!(!error.to_string().contains("s3cret"));
 
-    // What is read back after substitution may hold the value of a Secret.
+    // The result of parsing after substitution may contain the value of a Secret.
     let object = sigs::from_str("a: ${token}").unwrap();
     let cases = [
         (
@@ -513,7 +513,7 @@ fn values_are_in_no_message_and_in_no_debug_output() {
         variables.set_secret("token", value);
         let error = substitute_object(&object, &variables, SubstituteOptions::default());
         assert_eq!(error.unwrap_err().to_string(), want);
-        // The same from elsewhere is shown in upstream's words.
+        // Other content is shown with upstream's text.
         variables.set("token", value);
         let error = substitute_object(&object, &variables, SubstituteOptions::default());
         assert!(error.unwrap_err().to_string().contains("s3cret"), "{value}");

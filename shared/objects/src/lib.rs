@@ -1,12 +1,12 @@
 //! Objects of an API server by name.
 //!
-//! Names and namespaces of the objects that an object refers to are written by users: `?watch=true` would turn a read
-//! into a watch that never ends, `../../other/secrets/x` would read another namespace. [`Objects`] is the only way from
-//! a name to a request: it refuses what is no segment of a path, in the words of client-go, and escapes the rest.
-//! kube's own ways are disallowed by `clippy.toml`. Requests that are built by hand take their segments from [`path`].
+//! Users write the names and namespaces of referenced objects: `?watch=true` would turn a read into a watch that never
+//! ends, `../../other/secrets/x` would read another namespace. [`Objects`] is the only way from a name to a request: it
+//! rejects what is not a path segment, with client-go's error texts, and escapes the rest. kube's own methods are
+//! disallowed by `clippy.toml`. Requests that are built by hand take their segments from [`path`].
 //!
-//! [`TimeLimit`] is the second half: a client made with it has no request without an end, watches excepted. [`quiet`] keeps
-//! what a server answers out of kube's log lines.
+//! [`TimeLimit`] is the second half: no request of a client built with it runs without a limit, watches excepted.
+//! [`quiet`] keeps responses of the API server out of kube's log lines.
 //!
 //! ```
 //! use flux_objects::path;
@@ -25,6 +25,6 @@ mod objects;
 pub mod path;
 mod quiet;
 
-pub use limit::{Limited, LimitedService, TimeLimit, TimedOut};
+pub use limit::{Limited, LimitedService, TimeLimit};
 pub use objects::{Error, Objects, words, words_of_kubeconfig};
 pub use quiet::{Quiet, quiet};

@@ -1,22 +1,15 @@
-//! A limit of time for every request that is no watch.
+//! A time limit for every request except watches.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use flux_http::RequestError;
 use futures::future::BoxFuture;
 use http::{Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 use tower::{BoxError, Layer, Service};
-
-/// A request that took too long. Formats as Go's HTTP client says it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{method} \"{address}\": context deadline exceeded")]
-pub struct TimedOut {
-    method: String,
-    address: String,
-}
 
 /// Ends each request after a time, from when it is sent to the last byte of the answer. Watches go on for as long as
 /// the server lets them.
@@ -24,11 +17,10 @@ pub struct TimedOut {
 pub struct TimeLimit(Duration);
 
 impl TimeLimit {
-    /// More than the minute after which an API server itself ends a request that is no watch, so that its own words
-    /// are heard first.
+    /// Longer than the minute after which an API server itself ends a request, so that its own error arrives first.
     pub const DEFAULT: Self = Self(Duration::from_secs(75));
 
-    /// This limit.
+    /// A limit of this duration.
     pub fn new(limit: Duration) -> Self {
         Self(limit)
     }
@@ -45,7 +37,7 @@ impl<S> Layer<S> for TimeLimit {
     }
 }
 
-/// What [`TimeLimit`] makes of a service.
+/// The service that [`TimeLimit`] wraps around another.
 #[derive(Clone, Debug)]
 pub struct LimitedService<S> {
     inner: S,
@@ -69,10 +61,7 @@ where
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
         let limit = (!is_watch(&request)).then_some(self.limit);
-        let late = TimedOut {
-            method: title_case(request.method()),
-            address: address(request.uri()),
-        };
+        let late = RequestError::timed_out(request.method(), request.uri());
         let answer = self.inner.call(request); // nothing is sent before it is awaited
         Box::pin(async move {
             let Some(limit) = limit else {
@@ -92,7 +81,7 @@ where
     }
 }
 
-/// Whether the request asks for changes as they come. No name can make one of a read: names are segments of a path.
+/// Whether the request is a watch. No object name can turn a read into one: names are path segments.
 fn is_watch<A>(request: &Request<A>) -> bool {
     let query = request.uri().query().unwrap_or_default();
     request.method() == Method::GET
@@ -100,31 +89,11 @@ fn is_watch<A>(request: &Request<A>) -> bool {
             .any(|(key, value)| key == "watch" && matches!(&*value, "true" | "1"))
 }
 
-/// `GET` as `Get`.
-fn title_case(method: &Method) -> String {
-    let (first, rest) = method.as_str().split_at(1);
-    format!("{first}{}", rest.to_ascii_lowercase())
-}
-
-/// The address without its query, and without credentials.
-fn address(uri: &http::Uri) -> String {
-    let host = uri.host().unwrap_or_default();
-    let port = uri.port_u16().map(|port| format!(":{port}"));
-    match uri.scheme_str() {
-        Some(scheme) => format!(
-            "{scheme}://{host}{}{}",
-            port.unwrap_or_default(),
-            uri.path()
-        ),
-        None => uri.path().to_owned(),
-    }
-}
-
 /// The body of an answer, which has to be over by the time that the request has.
 #[derive(Debug)]
 pub struct Limited<B> {
     body: B,
-    limit: Option<(Pin<Box<Sleep>>, TimedOut)>,
+    limit: Option<(Pin<Box<Sleep>>, RequestError)>,
 }
 
 impl<B> Body for Limited<B>
@@ -191,8 +160,8 @@ mod tests {
         Request::builder().uri(uri).body(()).unwrap()
     }
 
-    /// How the request ends at a server that begins to answer or does not, and after which time; nothing where it is
-    /// still going on after a day.
+    /// How and after which time the request ends at a server that starts to respond or does not; `None` if it has not
+    /// ended after a day.
     async fn end(target: &str, answers: bool) -> Option<(String, Duration)> {
         let hanging = tower::service_fn(move |_: Request<()>| async move {
             if !answers {
@@ -214,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_that_is_no_watch_has_an_end() {
+    async fn requests_except_watches_time_out() {
         for (target, shown) in [
             (
                 "/api/v1/namespaces/a/secrets/b",
@@ -236,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_watch_goes_on() {
+    async fn watches_do_not_time_out() {
         for target in ["/api/v1/secrets?watch=true", "/api/v1/secrets?a=b&watch=1"] {
             for answers in [false, true] {
                 assert_eq!(end(target, answers).await, None, "{target} {answers}");

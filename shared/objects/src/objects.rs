@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt::{self, Debug, Display, Formatter};
 
+use flux_http::RequestError;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::client::AuthError;
 use kube::config::{KubeconfigError, LoadDataError};
@@ -11,21 +12,20 @@ use kube::{Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::TimedOut;
 use crate::path::{self, InvalidPath};
 use crate::quiet::quiet;
 
-/// Why there is no answer to a request for an object. Formats as the API server's own message where it has refused.
+/// Why a request for an object failed. Its text is the API server's own message if the server rejected the request.
 #[derive(Debug)]
 pub enum Error {
-    /// The name or namespace is no segment of a path; nothing was sent.
+    /// The name or namespace is not a path segment; nothing was sent.
     Invalid(InvalidPath),
-    /// The API server refused, or did not answer.
+    /// The API server rejected the request, or did not respond.
     Request(kube::Error),
 }
 
 impl Error {
-    /// The HTTP status with which the API server refused.
+    /// The HTTP status of the rejection.
     pub fn code(&self) -> Option<u16> {
         match self {
             Self::Request(kube::Error::Api(status)) => Some(status.code),
@@ -33,7 +33,7 @@ impl Error {
         }
     }
 
-    /// Whether the API server says that there is no such object.
+    /// Whether the API server reports that the object does not exist.
     pub fn is_not_found(&self) -> bool {
         self.code() == Some(404)
     }
@@ -60,9 +60,9 @@ impl StdError for Error {
     }
 }
 
-/// The whole text of an error, for those of kube's errors whose own text may not be shown: a refusal is told in the
-/// server's words, which kube surrounds with its own; a proxy is named without its password; and of a program that was
-/// to give credentials it is not told what it printed.
+/// The complete text of an error, for those of kube's errors whose own text must not be shown: a rejection is the
+/// server's message without kube's additions, a proxy is named without its password, and the output of a credential
+/// plugin is left out.
 pub fn words(error: &kube::Error) -> Option<String> {
     match error {
         kube::Error::Api(status) => Some(status.message.clone()),
@@ -77,7 +77,7 @@ pub fn words(error: &kube::Error) -> Option<String> {
             ))
         }
         kube::Error::Service(error) => {
-            if let Some(error) = error.downcast_ref::<TimedOut>() {
+            if let Some(error) = error.downcast_ref::<RequestError>() {
                 return Some(error.to_string());
             }
             error.downcast_ref().map(words_of_auth)
@@ -86,8 +86,8 @@ pub fn words(error: &kube::Error) -> Option<String> {
     }
 }
 
-/// The text of an error of a kubeconfig. It says where the file is and what is wrong with it, but nothing that it holds: a
-/// token or key may be part of it.
+/// The text of a kubeconfig error: where the file is and what is wrong with it. Its content is left out, since it may
+/// contain a token or key.
 pub fn words_of_kubeconfig(error: &KubeconfigError) -> String {
     use KubeconfigError as E;
     let data = |what: &str, error: &LoadDataError| match error {
@@ -95,7 +95,7 @@ pub fn words_of_kubeconfig(error: &KubeconfigError) -> String {
         error => format!("failed to load the {what}: {error}"),
     };
     match error {
-        // The text of this one shows the lines around the fault.
+        // The text of this one quotes the lines around the fault.
         E::Parse(error) => match error.location() {
             Some(at) => format!(
                 "line {}, column {}: it is not the YAML of a kubeconfig",
@@ -113,7 +113,7 @@ pub fn words_of_kubeconfig(error: &KubeconfigError) -> String {
 
 fn words_of_auth(error: &AuthError) -> String {
     match error {
-        // The command is there with its arguments and variables.
+        // `out` holds the command with its arguments and variables.
         AuthError::AuthExecRun { out, .. } => {
             format!(
                 "the command under `exec` in the kubeconfig failed with {}",
@@ -138,7 +138,7 @@ impl From<kube::Error> for Error {
     }
 }
 
-/// The objects of a kind in one namespace. Every name is checked before a request is made of it.
+/// The objects of a kind in one namespace. Names are checked before any request.
 #[derive(Clone)]
 #[expect(missing_debug_implementations, reason = "the client has none")]
 pub struct Objects<K> {
@@ -153,7 +153,7 @@ where
     ///
     /// # Errors
     ///
-    /// Where the namespace is no segment of a path.
+    /// If the namespace is not a path segment.
     #[expect(clippy::disallowed_methods, reason = "the namespace is checked here")]
     pub fn in_namespace(client: Client, namespace: &str) -> Result<Self, InvalidPath> {
         let namespace = path::namespace(namespace)?;
@@ -164,7 +164,7 @@ where
 }
 
 impl<K> Objects<K> {
-    /// The same as kube's type, to list and watch.
+    /// kube's type for the same objects, to list and watch.
     pub fn into_api(self) -> Api<K> {
         self.api
     }
@@ -179,13 +179,13 @@ where
     ///
     /// # Errors
     ///
-    /// Where the name is no segment of a path, or the server's; [`Error::is_not_found`] where there is none.
+    /// If the name is not a path segment, or the server's; [`Error::is_not_found`] if the object does not exist.
     pub async fn get(&self, name: &str) -> Result<K, Error> {
         let name = path::name(name)?;
         Ok(quiet(self.api.get(&name)).await?)
     }
 
-    /// Reads an object, if there is one.
+    /// Reads an object; `None` if it does not exist.
     ///
     /// # Errors
     ///
@@ -195,7 +195,7 @@ where
         Ok(quiet(self.api.get_opt(&name)).await?)
     }
 
-    /// Reads an object's metadata, if there is one.
+    /// Reads an object's metadata; `None` if it does not exist.
     ///
     /// # Errors
     ///
@@ -242,7 +242,7 @@ where
         Ok(quiet(self.api.replace(&name, params, object)).await?)
     }
 
-    /// Changes an object.
+    /// Patches an object.
     ///
     /// # Errors
     ///
@@ -257,7 +257,7 @@ where
         Ok(quiet(self.api.patch(&name, params, patch)).await?)
     }
 
-    /// Changes an object's status.
+    /// Patches an object's status.
     ///
     /// # Errors
     ///
@@ -293,7 +293,7 @@ mod tests {
 
     use super::*;
 
-    /// A client of a server that knows nothing, and the requests that it got.
+    /// A client of a server without objects, and the requests that it received.
     fn server() -> (Client, Arc<Mutex<Vec<String>>>) {
         let asked = Arc::<Mutex<Vec<String>>>::default();
         let log = asked.clone();
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_request_is_made_of_a_name_that_is_a_path() {
+    async fn names_that_are_paths_are_refused_without_a_request() {
         let (client, asked) = server();
         for name in ["a/b", "..", "%2e", ""] {
             let objects = Objects::<Secret>::in_namespace(client.clone(), "apps").unwrap();
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn no_credentials_are_told() {
+    fn errors_show_no_credentials() {
         use std::os::unix::process::ExitStatusExt as _;
         let printed = || {
             Box::new(std::process::Output {

@@ -1,19 +1,19 @@
-//! Names as segments of a path, as client-go treats them.
+//! Names as path segments, as client-go treats them.
 
 use std::fmt::Write as _;
 
 use flux_golang::strconv::quote;
 
-/// A name or namespace with which no request can be made. The texts are client-go's.
+/// A name or namespace that no request can be made with. The texts are client-go's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPath {
-    /// No name.
+    /// The name is empty.
     #[error("resource name may not be empty")]
     NoName,
-    /// No namespace, for an object that has one.
+    /// The namespace of a namespaced object is empty.
     #[error("an empty namespace may not be set when a resource name is provided")]
     NoNamespace,
-    /// A name that is no segment of a path.
+    /// A name that is not a path segment.
     #[error("invalid resource name {}: [{why}]", quote(.name))]
     Name {
         /// The name.
@@ -21,7 +21,7 @@ pub enum InvalidPath {
         /// What is wrong with it.
         why: String,
     },
-    /// A namespace that is no segment of a path.
+    /// A namespace that is not a path segment.
     #[error("invalid namespace {}: [{why}]", quote(.namespace))]
     Namespace {
         /// The namespace.
@@ -31,12 +31,12 @@ pub enum InvalidPath {
     },
 }
 
-/// The segment for an object's name. What a server would not accept as a name, but a path can carry, is escaped, so that
-/// the server says that there is no such object.
+/// The path segment of an object's name. A name that the server would not accept but a path can carry is escaped, so
+/// that the server reports that there is no such object.
 ///
 /// # Errors
 ///
-/// Where the name is empty, `.` or `..`, or contains `/` or `%`.
+/// If the name is empty, `.` or `..`, or contains `/` or `%`.
 pub fn name(name: &str) -> Result<String, InvalidPath> {
     if name.is_empty() {
         return Err(InvalidPath::NoName);
@@ -50,7 +50,7 @@ pub fn name(name: &str) -> Result<String, InvalidPath> {
     }
 }
 
-/// The segment for a namespace, as [`name`].
+/// The path segment of a namespace, as [`name`].
 ///
 /// # Errors
 ///
@@ -68,7 +68,7 @@ pub fn namespace(namespace: &str) -> Result<String, InvalidPath> {
     }
 }
 
-/// What keeps a text from being a segment, in client-go's words.
+/// Why a text is not a path segment, in client-go's words.
 fn fault(text: &str) -> Option<String> {
     if matches!(text, "." | "..") {
         return Some(format!("may not be '{text}'"));
@@ -81,7 +81,7 @@ fn fault(text: &str) -> Option<String> {
     (!faults.is_empty()).then(|| faults.join(" "))
 }
 
-/// A value of a query or a segment of a path, with everything escaped that could end it.
+/// Escapes everything that could end a query value or path segment.
 pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_segment_is_refused_in_the_words_of_client_go() {
+    fn invalid_segments_are_refused_with_client_gos_message() {
         for (text, why) in [
             (".", "may not be '.'"),
             ("..", "may not be '..'"),

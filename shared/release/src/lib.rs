@@ -46,6 +46,7 @@ mod lookup;
 mod records;
 mod releaser;
 mod run;
+mod schemas;
 mod update;
 mod waiting;
 
@@ -53,6 +54,9 @@ pub use error::{BeginError, LegacyError, PerformError, RecordsError, StepError};
 pub use lookup::{ClusterLookup, MAX_LOOKUP_BYTES, render};
 pub use records::{MAX_HISTORY_BYTES, Records};
 pub use releaser::{Options, Performed, Propagation, Releaser, now};
+pub use schemas::{
+    ALLOW_PRIVATE, MAX_CHART_DOCUMENTS, MAX_DOCUMENT_BYTES, MAX_DOCUMENTS_BYTES, SchemaDocuments,
+};
 
 /// The field manager of every write (HE-KUBE-001).
 pub const FIELD_MANAGER: &str = "helm-controller";

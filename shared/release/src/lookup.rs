@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use crate::convert::value_of;
 use crate::error::LookupError;
 use crate::kinds::group_and_version;
+use crate::schemas::SchemaDocuments;
 
 /// The most bytes that the answers of one lookup may have.
 pub const MAX_LOOKUP_BYTES: usize = 64 * 1024 * 1024;
@@ -24,24 +25,20 @@ const TIMEOUT: Duration = Duration::from_mins(1);
 /// How many objects one answer to a list request holds.
 const PAGE: u32 = 250;
 
-/// Renders a chart whose templates may look things up on a cluster, on a thread of its own.
+/// Renders a chart whose templates may look things up on a cluster, and whose schemas may refer to `documents`, on a thread
+/// of its own.
 ///
 /// # Errors
-/// As [`ParsedChart::render`].
+/// As [`ParsedChart::render`], but for [`RenderError::Needs`]: what could not be fetched fails the schema that refers to it.
 pub async fn render(
     cluster: &Cluster,
     chart: ParsedChart,
     values: Values,
     mut options: RenderOptions,
+    documents: &SchemaDocuments,
 ) -> Result<Rendered, RenderError> {
     options.lookup = Arc::new(ClusterLookup::new(cluster.clone()));
-    let rendered = tokio::task::spawn_blocking(move || chart.render(&values, &options));
-    match rendered.await {
-        Ok(rendered) => rendered,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        // The runtime is going away, and this task with it.
-        Err(_) => std::future::pending().await,
-    }
+    documents.render(chart, values, options).await
 }
 
 /// Looks things up on a cluster, as the identity of its client (HE-ENG-014, HE-ENG-015). It waits for the answers, so that

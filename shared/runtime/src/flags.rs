@@ -13,8 +13,8 @@ use clap::parser::ValueSource;
 use clap::{ArgAction, Args, Parser};
 use flux_selector::Selector;
 
-pub use crate::values::{parse_bool, parse_duration, parse_int};
-use crate::values::{parse_byte, parse_count};
+use crate::values::parse_byte;
+pub use crate::values::{parse_bool, parse_count, parse_duration, parse_int};
 
 /// The names of the flags that stand on a command line, whatever their values.
 #[derive(Clone, Debug, Default)]
@@ -225,17 +225,6 @@ pub struct CrossNamespaceFlags {
     /// Whether references to other namespaces are refused.
     #[arg(long)]
     pub no_cross_namespace_refs: bool,
-}
-
-/// The cache of cloud tokens: all controllers but source-watcher.
-#[derive(Args, Clone, Debug)]
-pub struct TokenCacheFlags {
-    /// How many tokens are kept; none when zero.
-    #[arg(long, default_value = "100", value_parser = parse_count, allow_hyphen_values = true)]
-    pub token_cache_max_size: usize,
-    /// How long a token is kept at the most, an hour being the limit.
-    #[arg(long, default_value = "1h", value_parser = parse_duration)]
-    pub token_cache_max_duration: Duration,
 }
 
 /// Where artifacts are kept and served: source-controller and source-watcher.

@@ -22,12 +22,11 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::client::{self, ClientFactory, VersionedKind};
 use crate::controller::{Controller, Environment, Reconciler, in_checked_namespace};
 use crate::events::Recorder;
-use crate::flags::{self, Given, ManagerFlags, TokenCacheFlags};
+use crate::flags::{self, Given, ManagerFlags};
 use crate::gates::Gates;
 use crate::leader::{self, Election};
 use crate::logging::Log;
 use crate::metrics::Metrics;
-use crate::metrics::tokens::Tokens;
 use crate::outcome::chain;
 use crate::queue::BackOff;
 use crate::run::Kind;
@@ -91,8 +90,6 @@ pub struct Options {
     pub grace: Duration,
     /// The flags that stand on the command line.
     pub given: Given,
-    /// `--token-cache-max-size` and `--token-cache-max-duration`; no cache where there are no such flags.
-    pub tokens: Option<TokenCacheFlags>,
     /// The kinds of which a cluster may serve older versions only (NC-COMPAT-001): each is used in the newest version
     /// served when the process starts.
     pub versioned: Vec<VersionedKind>,
@@ -105,7 +102,6 @@ impl Default for Options {
             jitter: 0,
             grace: Duration::from_secs(30),
             given: Given::default(),
-            tokens: None,
             versioned: Vec::new(),
         }
     }
@@ -132,8 +128,6 @@ pub struct Manager {
     pub recorder: Recorder,
     /// Where measurements go.
     pub metrics: Metrics,
-    /// Where tokens are kept.
-    pub tokens: Tokens,
     /// The memory that all reconciles share.
     pub budget: Budget,
     identity: Identity,
@@ -244,13 +238,6 @@ impl Manager {
         }
         let config = client::config().await?;
         let metrics = Metrics::new()?;
-        let (size, life) = options
-            .tokens
-            .as_ref()
-            .map_or((0, Duration::ZERO), |flags| {
-                (flags.token_cache_max_size, flags.token_cache_max_duration)
-            });
-        let tokens = Tokens::new(size, life, &metrics)?;
         let mut clients = ClientFactory::probing(
             &config,
             metrics.clone(),
@@ -279,7 +266,6 @@ impl Manager {
             client,
             recorder,
             metrics,
-            tokens,
             budget: memory::budget(memory::limit()),
             identity,
             options,

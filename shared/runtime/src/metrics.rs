@@ -1,7 +1,7 @@
 //! Prometheus metrics under upstream's names and labels (RT-MET rows).
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -13,7 +13,6 @@ use crate::queue::{Queue, Work};
 
 mod exposition;
 mod process;
-pub mod tokens;
 
 pub use exposition::{Page, negotiate};
 
@@ -72,10 +71,13 @@ struct Shared {
     worked: HistogramVec,
     requests: IntCounterVec,
     leader: IntGaugeVec,
-    /// None where the cache of tokens is off.
-    tokens: OnceLock<tokens::Families>,
+    /// Called for each object that is gone.
+    forgetting: Mutex<Vec<Forget>>,
     queues: Mutex<Vec<Queue>>,
 }
+
+/// Takes away the series of an object: its kind, name and namespace.
+type Forget = Arc<dyn Fn(&str, &str, &str) + Send + Sync>;
 
 /// What became of one reconcile, for `controller_runtime_reconcile_total` (RT-MET-012).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,7 +237,7 @@ impl Metrics {
                  master. 'name' is the string used to identify the lease. Please make sure to group by name.",
                 &["name"],
             )?,
-            tokens: OnceLock::new(),
+            forgetting: Mutex::default(),
             queues: Mutex::default(),
             registry,
         };
@@ -355,9 +357,23 @@ impl Metrics {
             .shared
             .reconcile_duration
             .remove_label_values(&[kind, name, namespace]);
-        if let Some(tokens) = self.shared.tokens.get() {
-            tokens.forget(kind, name, namespace);
+        let forgetting = self.forgetting().clone();
+        for forget in forgetting {
+            forget(kind, name, namespace);
         }
+    }
+
+    /// Calls `forget` with kind, name and namespace of each object that is gone, for families in
+    /// [`registry`](Self::registry) that have series by object.
+    pub fn on_forget(&self, forget: impl Fn(&str, &str, &str) + Send + Sync + 'static) {
+        self.forgetting().push(Arc::new(forget));
+    }
+
+    fn forgetting(&self) -> MutexGuard<'_, Vec<Forget>> {
+        self.shared
+            .forgetting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts one request to an API server (RT-MET-017). `code` is the status or `<error>`.

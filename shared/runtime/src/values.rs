@@ -23,7 +23,7 @@ pub fn parse_int(text: &str) -> Result<i64, String> {
 }
 
 /// Reads an integer that counts something; what is below zero counts as zero.
-pub(crate) fn parse_count(text: &str) -> Result<usize, String> {
+pub fn parse_count(text: &str) -> Result<usize, String> {
     parse_int(text).map(|value| usize::try_from(value).unwrap_or_default())
 }
 

@@ -8,6 +8,8 @@ use std::sync::{Mutex, PoisonError};
 
 use tempfile::TempDir;
 
+use crate::outcome::chain;
+
 /// The file in a process' folder that is locked for as long as the process lives.
 const LOCK: &str = "lock";
 
@@ -32,6 +34,22 @@ impl WorkFolders {
     /// Work folders below the system's folder for temporary files, for the controller `name`. Nothing is made yet.
     pub fn new(name: &str) -> Self {
         Self::below(&std::env::temp_dir(), name)
+    }
+
+    /// Work folders of the controller `name`, with what a killed process has left there removed (SC-PROC-061). The log says
+    /// what was removed, and when the folders cannot be made: then [`folder`](Self::folder) tries again.
+    pub fn opened(name: &str) -> Self {
+        let work = Self::new(name);
+        match work.open() {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(logger = "setup", count, "removed leftover work folders"),
+            Err(error) => tracing::error!(
+                logger = "setup",
+                error = chain(&error),
+                "cannot open work folders"
+            ),
+        }
+        work
     }
 
     /// Work folders below `parent`, which must exist when they are made.

@@ -1,10 +1,12 @@
+//! Comparators: an operator with a version, and whether another version satisfies it.
+
 use crate::Version;
 use crate::version::compare_prereleases;
 
-/// How a comparator relates a version to its own.
+/// The operator of a comparator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operator {
-    /// No operator or `=`: equality, or `~` where the version has wildcards or missing numbers.
+    /// No operator or `=`: equality, or `~` if the version has wildcards or missing numbers.
     Equal,
     NotEqual,
     Greater,
@@ -71,7 +73,7 @@ pub(crate) enum Reason {
 }
 
 impl Comparator {
-    /// Whether `v` satisfies this comparator; pre-releases can only when `prereleases` are asked for.
+    /// Whether `v` satisfies this comparator; pre-releases can only if `prereleases` is set.
     pub(crate) fn check(&self, v: &Version, prereleases: bool) -> Result<(), Reason> {
         if !v.prerelease().is_empty() && !prereleases {
             return Err(Reason::Prerelease);

@@ -1,3 +1,5 @@
+//! Version ranges: alternatives of comparators.
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::LazyLock;
@@ -36,10 +38,10 @@ pub enum ConstraintError {
     /// More than [`MAX_CONSTRAINT_GROUPS`] alternatives.
     #[error("too many constraint groups (max 32)")]
     TooManyGroups,
-    /// An alternative that is not a list of comparators.
+    /// An alternative is not a list of comparators.
     #[error("improper constraint: {}", quote(.0))]
     Improper(String),
-    /// A comparator of the right shape whose version cannot be (`>1x`, `>1.0-01`).
+    /// A comparator has the right shape but an impossible version (`>1x`, `>1.0-01`).
     #[error("constraint parser error")]
     Parser,
 }
@@ -70,7 +72,7 @@ impl Constraints {
         })
     }
 
-    /// The same range, with pre-releases of every alternative included or not.
+    /// The same range, with pre-releases included in every alternative or not.
     pub fn with_prereleases(mut self, include: bool) -> Self {
         self.include_prereleases = include;
         self
@@ -87,7 +89,7 @@ impl Constraints {
         })
     }
 
-    /// Whether `version` is in the range, or else every comparator it failed, alternative by alternative.
+    /// Checks that `version` is in the range; the error lists every comparator it failed, by alternative.
     pub fn validate(&self, version: &Version) -> Result<(), Vec<Mismatch>> {
         let mut mismatches = Vec::new();
         let mut prerelease_told = false;
@@ -171,8 +173,8 @@ impl Mismatch {
     }
 }
 
-/// The grammar as regular expressions: it is looser than it looks (`1x`, `1|2` pass the first test), and clients see
-/// which of the two errors it ends in.
+/// The grammar as regular expressions: it is looser than it looks (`1x`, `1|2` pass the first test), and users see
+/// which of the two errors is reported.
 struct Grammar {
     comparator: Regex,
     comparators: Regex,

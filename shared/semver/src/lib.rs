@@ -14,7 +14,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What a selected version means (a tag, a chart, an image) and how equal ones are told apart is for the caller.
+//! What a selected version means (a tag, a chart, an image) and which of several equal ones is used is up to the
+//! caller.
 
 #![forbid(unsafe_code)]
 

@@ -1,3 +1,5 @@
+//! Selects versions among the tags of a repository.
+
 use crate::{Constraints, Version, VersionError};
 
 /// Reads a tag as Flux does for Git, OCI and image tags: leniently, but only with three dot-separated parts

@@ -1,3 +1,5 @@
+//! Semantic versions: parsing, precedence, increments.
+
 use std::cmp::Ordering;
 use std::fmt;
 use std::num::IntErrorKind;
@@ -30,7 +32,7 @@ pub enum VersionError {
     /// Strict reading of an empty text.
     #[error("version string empty")]
     Empty,
-    /// Strict reading of a number with something else than digits.
+    /// Strict parsing of a number with a character that is not a digit.
     #[error("invalid characters in version")]
     InvalidCharacters,
     /// A number or numeric pre-release part with a leading zero.
@@ -45,7 +47,7 @@ pub enum VersionError {
     /// More than [`MAX_VERSION_LEN`] bytes.
     #[error("version string is too long (max 256 bytes)")]
     TooLong,
-    /// Strict reading of a number that is empty or does not fit 64 bits.
+    /// Strict parsing of a number that is empty or does not fit 64 bits.
     #[error("strconv.ParseUint: parsing {}: {fault}", quote(.number))]
     Number {
         /// The digits.
@@ -53,10 +55,10 @@ pub enum VersionError {
         /// What is wrong with them.
         fault: NumberFault,
     },
-    /// Lenient reading of a number that does not fit 64 bits.
+    /// Lenient parsing of a number that does not fit 64 bits.
     #[error("error parsing version segment: strconv.ParseUint: parsing {}: value out of range", quote(.0))]
     Segment(String),
-    /// Counting up would pass the largest 64-bit number.
+    /// Incrementing would overflow 64 bits.
     #[error("{0} version increment would overflow uint64")]
     Overflow(&'static str),
 }
@@ -80,7 +82,7 @@ impl fmt::Display for NumberFault {
 }
 
 impl Version {
-    /// Makes a version of its parts, which are taken as they are (Go's `New`).
+    /// A version of these parts, which are not validated (Go's `New`).
     pub fn new(major: u64, minor: u64, patch: u64, prerelease: &str, metadata: &str) -> Self {
         let mut version = Self {
             major,
@@ -94,8 +96,8 @@ impl Version {
         version
     }
 
-    /// Reads a version leniently (Go's `NewVersion`): a leading `v`, missing minor and patch numbers and leading zeros in
-    /// the three numbers are accepted.
+    /// Parses a version leniently (Go's `NewVersion`): a leading `v`, missing minor and patch numbers and leading zeros
+    /// in the three numbers are accepted.
     pub fn parse(text: &str) -> Result<Self, VersionError> {
         if text.len() > MAX_VERSION_LEN {
             return Err(VersionError::TooLong);
@@ -128,7 +130,7 @@ impl Version {
         Ok(version)
     }
 
-    /// Reads a version of exactly three numbers without a `v` or leading zeros (Go's `StrictNewVersion`).
+    /// Parses a version of exactly three numbers without a `v` or leading zeros (Go's `StrictNewVersion`).
     pub fn parse_strict(text: &str) -> Result<Self, VersionError> {
         if text.is_empty() {
             return Err(VersionError::Empty);
@@ -182,12 +184,12 @@ impl Version {
         self.patch
     }
 
-    /// What follows the `-`, empty when there is none.
+    /// What follows the `-`; empty without one.
     pub fn prerelease(&self) -> &str {
         &self.prerelease
     }
 
-    /// What follows the `+`, empty when there is none.
+    /// What follows the `+`; empty without one.
     pub fn metadata(&self) -> &str {
         &self.metadata
     }
@@ -197,7 +199,7 @@ impl Version {
         &self.original
     }
 
-    /// Precedence as Go's `Compare` gives it.
+    /// Precedence as in Go's `Compare`.
     pub fn compare(&self, other: &Self) -> Ordering {
         let numbers = |v: &Self| (v.major, v.minor, v.patch);
         numbers(self).cmp(&numbers(other)).then_with(|| {
@@ -213,7 +215,7 @@ impl Version {
     /// The next patch version; of a pre-release, the release itself.
     pub fn inc_patch(&self) -> Result<Self, VersionError> {
         let patch = if self.prerelease.is_empty() {
-            up(self.patch, "patch")?
+            increment(self.patch, "patch")?
         } else {
             self.patch
         };
@@ -222,12 +224,12 @@ impl Version {
 
     /// The next minor version.
     pub fn inc_minor(&self) -> Result<Self, VersionError> {
-        Ok(self.with_numbers(self.major, up(self.minor, "minor")?, 0))
+        Ok(self.with_numbers(self.major, increment(self.minor, "minor")?, 0))
     }
 
     /// The next major version.
     pub fn inc_major(&self) -> Result<Self, VersionError> {
-        Ok(self.with_numbers(up(self.major, "major")?, 0, 0))
+        Ok(self.with_numbers(increment(self.major, "major")?, 0, 0))
     }
 
     /// This version with another pre-release part (without its `-`; empty removes it).
@@ -254,7 +256,7 @@ impl Version {
         self.respelled(Self::new(major, minor, patch, "", ""))
     }
 
-    /// `next` with the spelling that follows from it, `v` first where this version was written with one.
+    /// `next`, with a leading `v` if this version was written with one.
     fn respelled(&self, mut next: Self) -> Self {
         let v = if self.original.starts_with('v') {
             "v"
@@ -313,8 +315,8 @@ fn split_digits(text: &str) -> Option<(&str, &str)> {
     (end > 0).then(|| text.split_at(end))
 }
 
-/// The identifiers after `mark` and what follows them; empty identifiers where `mark` is absent; `None` where it is there
-/// without a well-formed list behind it.
+/// The identifiers after `mark` and the rest; empty identifiers without `mark`; `None` if `mark` is not followed by a
+/// well-formed list.
 fn split_identifiers(text: &str, mark: char) -> Option<(&str, &str)> {
     let Some(list) = text.strip_prefix(mark) else {
         return Some(("", text));
@@ -353,7 +355,7 @@ fn strict_number(digits: &str) -> Result<u64, VersionError> {
         })
 }
 
-fn up(number: u64, name: &'static str) -> Result<u64, VersionError> {
+fn increment(number: u64, name: &'static str) -> Result<u64, VersionError> {
     number.checked_add(1).ok_or(VersionError::Overflow(name))
 }
 

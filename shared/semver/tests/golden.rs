@@ -1,5 +1,4 @@
-//! The table in `masterminds-3.5.0.tsv` holds what the Go library answered; every line must come out the same.
-// HE-FNC-003 HE-FNC-004 IR-POL-071 IR-POL-072 IR-POL-073 IR-POL-074 IR-POL-075
+//! The table in `masterminds-3.5.0.tsv` holds the answers of the Go library; every line must come out the same.
 
 use std::cmp::Ordering;
 
@@ -7,7 +6,7 @@ use flux_semver::{Constraints, Version, VersionError};
 
 const TABLE: &str = include_str!("masterminds-3.5.0.tsv");
 
-/// The lines of one sort, with the Go-quoted second column read.
+/// The lines of one section, with the Go-quoted second column decoded.
 fn lines(kind: &str) -> Vec<(String, Vec<&'static str>)> {
     let lines: Vec<_> = TABLE
         .lines()
@@ -55,6 +54,7 @@ fn versions() -> Vec<Version> {
         .collect()
 }
 
+// HE-FNC-003
 #[test]
 fn versions_read_alike() {
     let show = |read: Result<Version, VersionError>| match read {
@@ -107,6 +107,7 @@ fn versions_count_up_alike() {
     }
 }
 
+// HE-FNC-004
 #[test]
 fn constraints_check_alike() {
     let versions = versions();

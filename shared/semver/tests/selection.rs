@@ -9,13 +9,54 @@ fn range(text: &str) -> Constraints {
 
 #[test]
 fn tags_need_three_parts() {
-    // IR-POL-075 RT-GIT-005 SC-GIT-044 SC-OCI-046
+    // IR-POL-075, SC-OCI-046
     for tag in ["1.2.3", "v1.2.3", "2025.02.03-rc.1", "v01.2.3+build"] {
         assert_eq!(parse_tag(tag).unwrap().original(), tag);
     }
     for tag in ["1.2", "v1", "1.0.0.1", "1.0.0p", "b1.0.0", "latest", ""] {
         assert!(parse_tag(tag).is_err(), "{tag}");
     }
+}
+
+#[test]
+fn invalid_ranges_are_errors() {
+    // IR-POL-071
+    for text in ["", "a", "1x", "x1", "-1", "1.0.0p", "*-*"] {
+        assert!(Constraints::parse(text).is_err(), "{text:?}");
+    }
+}
+
+#[test]
+fn ranges_have_a_grammar() {
+    for (row, text, version, want) in [
+        ("IR-POL-072", "=1.2.3", "1.2.3", true),
+        ("IR-POL-072", "!=1.2.3", "1.2.3", false),
+        ("IR-POL-072", "=>1.2", "1.2.0", true),
+        ("IR-POL-072", "=<1.2.3", "1.2.4", false),
+        ("IR-POL-072", "~>1.2.3", "1.2.9", true),
+        ("IR-POL-072", "^1.2.3", "2.0.0", false),
+        ("IR-POL-072", "1.X", "1.9.0", true),
+        ("IR-POL-072", "1.2 - 1.4", "1.3.0", true),
+        ("IR-POL-072", ">1.2, <1.4", "1.4.0", false),
+        ("IR-POL-072", ">1.2 <1.4", "1.3.0", true),
+        ("IR-POL-072", "<1 || >2", "3.0.0", true),
+        ("IR-POL-073", "1.0", "1.0.7", true),
+        ("IR-POL-073", "1.0.x", "1.1.0", false),
+        ("IR-POL-073", "1.0.0", "1.0.1", false),
+        ("IR-POL-074", ">=1.0.0", "1.1.0-rc.1", false),
+        ("IR-POL-074", ">=1.0.0-0", "1.1.0-rc.1", true),
+        ("IR-POL-074", ">=1.0.0-0 <2.0.0", "1.1.0-rc.1", true),
+        ("IR-POL-074", "<1.0.0-0 || >1.0.0", "1.1.0-rc.1", false),
+        ("IR-POL-074", "^1.x-0", "1.1.0-rc.1", true),
+    ] {
+        let found = range(text).check(&Version::parse(version).unwrap());
+        assert_eq!(found, want, "{row}: {version} in {text:?}");
+    }
+    // IR-POL-072
+    let groups = |count: usize| Constraints::parse(&vec!["1"; count].join("||"));
+    assert!(groups(32).is_ok() && groups(33).is_err());
+    assert!(Constraints::parse(&format!("1{}", " ".repeat(512))).is_err());
+    assert!(Version::parse(&format!("1.0.0-{}", "a".repeat(256))).is_err());
 }
 
 #[test]

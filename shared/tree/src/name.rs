@@ -1,12 +1,13 @@
-//! Names of files that are not UTF-8, as text and back.
+//! File names that are not UTF-8, as text and back.
 
 use std::borrow::Cow;
 
-/// Where the characters begin that stand for the bytes from 0x80 on, in the private use area.
+/// The first of the private use characters that represent the bytes from 0x80 on.
 const ESCAPES: u32 = 0xef80;
 
-/// A file's name as text. What is not UTF-8 in it becomes characters of the private use area, one a byte, so that no two
-/// names become one, and [`name_bytes`] gives the name back. UTF-8 stays as it is, except for these very characters.
+/// A file's name as text. Each byte that is not part of valid UTF-8 becomes one character of the private use area, so
+/// that different names stay different and [`name_bytes`] is the inverse. UTF-8 is unchanged, except for these very
+/// characters.
 ///
 /// ```
 /// # use flux_tree::{name_bytes, name_text};
@@ -34,7 +35,7 @@ pub fn name_text(name: &[u8]) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// The name that [`name_text`] made this text of.
+/// The name whose text [`name_text`] returned: its inverse.
 pub fn name_bytes(text: &str) -> Cow<'_, [u8]> {
     if !text.contains(is_escape) {
         return Cow::Borrowed(text.as_bytes());
@@ -54,7 +55,7 @@ fn is_escape(char: char) -> bool {
     (ESCAPES..ESCAPES + 0x80).contains(&u32::from(char))
 }
 
-/// The character that stands for a byte from 0x80 on; others are never part of what is not UTF-8.
+/// The character for a byte from 0x80 on; smaller bytes are always valid UTF-8.
 fn escape(byte: u8) -> Option<char> {
     char::from_u32(ESCAPES + u32::from(byte.checked_sub(0x80)?))
 }
@@ -64,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_comes_back_and_no_two_become_one() {
+    fn names_round_trip_and_stay_distinct() {
         let names: [&[u8]; 10] = [
             b"",
             b"plain/path.yaml",

@@ -1,3 +1,5 @@
+//! Paths in a tree, which cannot leave it.
+
 use std::borrow::Borrow;
 use std::fmt;
 
@@ -32,7 +34,7 @@ impl TreePath {
         Self::root().join(text)
     }
 
-    /// Walks from here along the relative path `text`, whose `..` may climb, though not above the root.
+    /// Resolves the relative path `text` from here. Its `..` may climb, but not above the root.
     pub fn join(&self, text: &str) -> Result<Self, PathError> {
         if text.starts_with('/') {
             return Err(PathError::Absolute(text.to_owned()));
@@ -40,8 +42,8 @@ impl TreePath {
         self.walk(text, |text| Err(PathError::Escapes(text.to_owned())))
     }
 
-    /// Walks from here along `text` with `..` stopping at the root, and a leading slash meaning the root: what a
-    /// `chroot` does (KC-SRC-014).
+    /// Resolves `text` from here with `..` stopping at the root and a leading slash meaning the root, as in a `chroot`
+    /// (KC-SRC-014).
     pub fn join_clamped(&self, text: &str) -> Result<Self, PathError> {
         let from = if text.starts_with('/') {
             Self::root()
@@ -86,7 +88,7 @@ impl TreePath {
         self.0.is_empty()
     }
 
-    /// The folder that holds this path, `None` for the root.
+    /// The parent folder; `None` for the root.
     pub fn parent(&self) -> Option<Self> {
         (!self.is_root()).then(|| Self(self.0[..self.0.rfind('/').unwrap_or(0)].to_owned()))
     }
@@ -96,7 +98,7 @@ impl TreePath {
         self.0.rsplit('/').next().unwrap_or_default()
     }
 
-    /// This path seen from `folder`, when it lies at or below it.
+    /// This path relative to `folder`; `None` unless it is at or below it.
     pub fn strip_prefix(&self, folder: &Self) -> Option<Self> {
         if folder.is_root() {
             return Some(self.clone());
@@ -109,7 +111,7 @@ impl TreePath {
         }
     }
 
-    /// Whether this path lies at or below `folder`, compared part by part.
+    /// Whether this path is at or below `folder`, compared part by part.
     pub fn starts_with(&self, folder: &Self) -> bool {
         self.strip_prefix(folder).is_some()
     }

@@ -1,3 +1,5 @@
+//! The tree: entries by path, lookups that follow links, and subtrees.
+
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -10,10 +12,10 @@ use crate::{PathError, TreePath};
 /// How many symbolic links may follow one another before a path counts as a loop (Linux' own limit).
 const MAX_LINKS: usize = 40;
 
-/// The longest link target, as `symlink(2)` has it. Longer ones would make following a link costly.
+/// The longest link target, as in `symlink(2)`. Following longer ones would be costly.
 const MAX_TARGET: usize = 4096;
 
-/// The estimated memory of an entry besides its path and content: its place in the table and its allocations.
+/// The estimated memory of an entry without its path and content, in bytes: its place in the table and its allocations.
 pub const ENTRY_BYTES: u64 = 256;
 
 /// A set of files by path, with the folders that the paths imply.
@@ -34,14 +36,14 @@ impl PartialEq for Tree {
 
 impl Eq for Tree {}
 
-/// What stands at a path.
+/// What is at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// A regular file.
     File(File),
     /// A symbolic link with its target as written.
     Symlink(String),
-    /// A folder, listed on its own because nothing below it would imply it, or because someone walked over it.
+    /// A folder with its own entry: it is empty, or a walk recorded it.
     Directory,
 }
 
@@ -57,10 +59,10 @@ pub struct File {
 /// Why an entry could not be added.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InsertError {
-    /// A part of the path is a file or a link already.
+    /// A parent of the path is a file or a link.
     #[error("'{0}' is not a directory")]
     NotADirectory(TreePath),
-    /// A folder stands at the path already.
+    /// A folder is at the path already.
     #[error("'{0}' is a directory")]
     IsADirectory(TreePath),
 }
@@ -68,54 +70,54 @@ pub enum InsertError {
 /// Why a path does not lead to a file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ResolveError {
-    /// Nothing stands there.
+    /// There is no entry.
     #[error("'{0}' does not exist")]
     NotFound(TreePath),
-    /// A folder stands there, where a file was asked for.
+    /// A folder, where a file was expected.
     #[error("'{0}' is a directory")]
     IsADirectory(TreePath),
-    /// A link on the way leads out of the tree.
+    /// A link in the path leads out of the tree.
     #[error("symbolic link '{link}' leaves the root")]
     Escapes {
         /// The link that leads out.
         link: TreePath,
-        /// How it does.
+        /// How it leaves the tree.
         source: PathError,
     },
-    /// Links lead in a circle.
+    /// Links form a loop.
     #[error("too many symbolic links on the way to '{0}'")]
     LinkLoop(TreePath),
-    /// A link's target has more bytes than a path may have.
+    /// A link's target is longer than a path may be.
     #[error("the target of symbolic link '{0}' is longer than {MAX_TARGET} bytes")]
     TargetTooLong(TreePath),
 }
 
 impl Tree {
-    /// A tree with nothing in it.
+    /// An empty tree.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Keeps `claim` as long as this tree, or a tree made from it by cloning or [`subtree`](Self::subtree), lives.
+    /// Holds `claim` as long as this tree, or a tree made from it by cloning or [`subtree`](Self::subtree), lives.
     pub fn holding(mut self, claim: Claim) -> Self {
         self.claim = Some(Arc::new(claim));
         self
     }
 
-    /// `path` and the folders above it, bottom up, as far as nothing stands there yet: what inserting it would add.
+    /// `path` and its parents, bottom up, as far as they do not exist yet: the entries that inserting it would add.
     pub fn vacant<'p>(&self, path: &'p TreePath) -> impl Iterator<Item = &'p str> {
         let parent = |path: &&'p str| path.rfind('/').map(|at| &path[..at]);
         let own = Some(path.as_str()).filter(|path| !path.is_empty());
         std::iter::successors(own, parent).take_while(|path| !self.entries.contains_key(*path))
     }
 
-    /// The estimated memory of the tree, contents included.
+    /// The estimated memory of the tree in bytes, contents included.
     pub fn memory(&self) -> u64 {
         let paths = self.entries.keys().map(|path| path.as_str().len() as u64);
         self.content_bytes() + paths.map(|length| length + ENTRY_BYTES).sum::<u64>()
     }
 
-    /// Adds or replaces a regular file and the folders above it.
+    /// Adds or replaces a regular file, and adds its parent folders.
     pub fn insert_file(
         &mut self,
         path: TreePath,
@@ -131,7 +133,7 @@ impl Tree {
         )
     }
 
-    /// Adds or replaces an entry and the folders above it. A folder on top of a folder changes nothing.
+    /// Adds or replaces an entry, and adds its parent folders. Inserting a folder over a folder changes nothing.
     pub fn insert(&mut self, path: TreePath, entry: Entry) -> Result<(), InsertError> {
         if path.is_root() {
             return if entry == Entry::Directory {
@@ -160,7 +162,7 @@ impl Tree {
         }
     }
 
-    /// Takes away what stands at `path`, with all below it.
+    /// Removes the entry at `path` with everything below it.
     pub fn remove(&mut self, path: &TreePath) {
         let below: Vec<_> = self.below(path).map(|(path, _)| path.clone()).collect();
         for path in below {
@@ -169,7 +171,7 @@ impl Tree {
         self.entries.remove(path);
     }
 
-    /// What stands at `path` itself, links not followed. The root is a folder.
+    /// The entry at `path`, links not followed. The root is a folder.
     pub fn get(&self, path: &TreePath) -> Option<&Entry> {
         if path.is_root() {
             Some(&Entry::Directory)
@@ -178,7 +180,7 @@ impl Tree {
         }
     }
 
-    /// The path that `path` stands for once every link on it has been followed. The end need not exist.
+    /// The path with every link in it followed. The last part need not exist.
     pub fn resolve(&self, path: &TreePath) -> Result<TreePath, ResolveError> {
         let mut links = 0;
         let mut done = TreePath::root();
@@ -255,7 +257,7 @@ impl Tree {
         self.entries.iter()
     }
 
-    /// Every entry below `folder`, itself left out, links not followed.
+    /// Every entry below `folder`, excluding itself, links not followed.
     pub fn below(&self, folder: &TreePath) -> impl Iterator<Item = (&TreePath, &Entry)> {
         let from = if folder.is_root() {
             String::new()
@@ -268,8 +270,8 @@ impl Tree {
             .take_while(move |(path, _)| path.as_str().starts_with(&until))
     }
 
-    /// The entries directly in `folder`, in the order of their names, links not followed. What lies below them is passed
-    /// over in one step each, so that a walk of all folders looks at each entry once.
+    /// The direct children of `folder`, ordered by name, links not followed. The entries below a child are skipped in
+    /// one step, so that a walk of all folders visits each entry once.
     pub fn children(&self, folder: &TreePath) -> impl Iterator<Item = (&TreePath, &Entry)> {
         let prefix = if folder.is_root() {
             String::new()
@@ -288,13 +290,13 @@ impl Tree {
                 let Some((child, _)) = name.split_once('/') else {
                     return Some((path, entry));
                 };
-                // Behind all that begins with the child and a slash, which `0` follows in ASCII.
+                // Skip everything that begins with the child and a slash; `0` follows the slash in ASCII.
                 entries = from(&format!("{prefix}{child}0"));
             }
         })
     }
 
-    /// The part of this tree below `folder`, with its paths seen from there.
+    /// The subtree at `folder`, with paths relative to it.
     pub fn subtree(&self, folder: &TreePath) -> Self {
         let entries = self
             .below(folder)
@@ -306,7 +308,7 @@ impl Tree {
         }
     }
 
-    /// Bytes held by file contents.
+    /// The size of all file contents, in bytes.
     pub fn content_bytes(&self) -> u64 {
         self.entries
             .values()
@@ -320,12 +322,12 @@ impl Tree {
             .sum()
     }
 
-    /// How many entries there are, folders counted.
+    /// The number of entries, folders included.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there is nothing in the tree.
+    /// Whether the tree has no entries.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -363,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_lists_what_stands_directly_in_it() {
+    fn a_folder_lists_its_direct_children() {
         let mut tree = Tree::new();
         for file in [
             "a/b/c/d", "a/b-x", "a/b.y/z", "a/b/e", "a/b0", "a/b00/f", "a/c", "ab/x", "a-b", "z",
@@ -388,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn inserting_adds_what_is_vacant() {
+    fn inserting_adds_the_vacant_entries() {
         let mut tree = Tree::new();
         tree.insert_file(path("a/b"), "x", false).unwrap();
         let vacant = |tree: &Tree, text: &str| {

@@ -1,7 +1,7 @@
-//! Times reading and writing beside go-yaml: `cargo run --release -p flux-yaml --example bench [FILE ...]`.
+//! Benchmarks reading and writing against go-yaml: `cargo run --release -p flux-yaml --example bench [FILE ...]`.
 //!
-//! Without files, on manifests as a chart renders them and on the definitions in `manifests/crds`. Where there is no Go,
-//! only ours is timed.
+//! Without files, uses manifests as a chart renders them and the definitions in `manifests/crds`. Without Go, only this
+//! crate is measured.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -1,17 +1,17 @@
-//! Which node each alias means.
+//! Resolves aliases to their nodes, and limits how much they may expand to.
 
 use std::collections::HashMap;
 
 use crate::node::{Kind, Node};
 
-/// The targets of a document's aliases. A name means the last node before the alias that was given it.
+/// The targets of a document's aliases. An alias refers to the last node before it that has the anchor.
 #[derive(Default)]
 pub(crate) struct Aliases<'n> {
     targets: HashMap<*const Node, &'n Node>,
 }
 
 impl<'n> Aliases<'n> {
-    pub(crate) fn of(root: &'n Node) -> Self {
+    pub(crate) fn new(root: &'n Node) -> Self {
         let mut aliases = Aliases::default();
         let mut names = HashMap::new();
         aliases.collect(root, &mut names);
@@ -37,7 +37,7 @@ impl<'n> Aliases<'n> {
     }
 }
 
-/// go-yaml's guard against documents that grow beyond measure by aliases.
+/// go-yaml's guard against documents that expand excessively through aliases.
 #[derive(Default)]
 pub(crate) struct AliasGuard {
     decoded: u64,
@@ -46,11 +46,11 @@ pub(crate) struct AliasGuard {
     copied: usize,
 }
 
-/// How many bytes of text the aliases of a document may copy. Go's share it, until it is written.
+/// The maximum bytes of text that the aliases of a document may copy. Go shares the text until it is written.
 pub(crate) const MAX_COPIED: usize = 64 << 20;
 
 impl AliasGuard {
-    /// Counts a node. Gives false when too many nodes come from aliases.
+    /// Counts a node. Returns false if too many nodes come from aliases.
     pub(crate) fn count(&mut self) -> bool {
         self.decoded += 1;
         if self.depth > 0 {
@@ -61,7 +61,7 @@ impl AliasGuard {
             || self.by_alias as f64 / self.decoded as f64 <= allowed_ratio(self.decoded)
     }
 
-    /// Counts the text of a node. Gives false when aliases have copied too much.
+    /// Counts the text of a node. Returns false if aliases have copied too much.
     pub(crate) fn count_text(&mut self, bytes: usize) -> bool {
         if self.depth > 0 {
             self.copied = self.copied.saturating_add(bytes);
@@ -78,7 +78,7 @@ impl AliasGuard {
     }
 }
 
-/// From 99 % of a small document down to 10 % of a large one.
+/// From 99 % for a small document down to 10 % for a large one.
 fn allowed_ratio(decoded: u64) -> f64 {
     const LOW: u64 = 400_000;
     const HIGH: u64 = 4_000_000;

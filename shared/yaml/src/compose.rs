@@ -1,4 +1,4 @@
-//! Events to nodes.
+//! Composes nodes from events.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -13,15 +13,15 @@ use crate::room::{self, Room};
 use crate::scan::{MAX_DEPTH, ScalarStyle};
 use crate::source::Source;
 
-/// Reads the documents of a stream one after the other.
+/// Reads the documents of a stream one by one.
 pub(crate) struct Composer<'s> {
     source: &'s Source<'s>,
     parser: Parser<'s>,
     flavor: Flavor,
     anchors: HashSet<&'s str>,
     depth: usize,
-    /// The children read so far of all collections that are open, the innermost's last: so each collection is given
-    /// room for its children once, and no more than they take.
+    /// The children read so far of all open collections, the innermost's last, so that each collection allocates the
+    /// space for its children once and exactly.
     children: Vec<Node>,
     room: Room<'s>,
 }
@@ -39,18 +39,18 @@ impl<'s> Composer<'s> {
         }
     }
 
-    /// Has what is read claimed here.
+    /// Claims the memory of what is read from `claim`.
     pub(crate) fn within(mut self, claim: Option<&'s Claim>) -> Self {
         self.room = Room::new(claim);
         self
     }
 
-    /// Gives back what was claimed, once no document that was read is left.
+    /// Releases the claimed memory, once all documents that were read have been dropped.
     pub(crate) fn release(self) {
         self.room.release();
     }
 
-    /// The next document, or `None` behind the last.
+    /// The next document; `None` after the last one.
     pub(crate) fn next_document(&mut self) -> Result<Option<Node>, Error> {
         let read = self.document();
         if self.parser.touched_end()
@@ -76,7 +76,7 @@ impl<'s> Composer<'s> {
             return Ok(None);
         }
         if self.flavor == Flavor::V2 {
-            // There, names are known within a document only.
+            // In v2, anchors are valid within one document only.
             self.anchors.clear();
         }
         let mut node = node_at(Kind::Document, &mut event);
@@ -89,7 +89,7 @@ impl<'s> Composer<'s> {
         Ok(Some(node))
     }
 
-    /// Reads a node and puts it behind the children read so far.
+    /// Reads a node and appends it to the children read so far.
     fn value(&mut self, event: Event<'s>) -> Result<(), Error> {
         let text = match &event.kind {
             EventKind::Scalar(text, _) => text.len(),
@@ -131,7 +131,7 @@ impl<'s> Composer<'s> {
         Ok(())
     }
 
-    /// Gives a node its anchor, and gives back its tag.
+    /// Sets the anchor of a node; returns its tag.
     fn anchor(&mut self, node: &mut Node, event: &mut Event<'s>) -> Option<String> {
         let properties = event.properties.take()?;
         if let Some(name) = properties.anchor {
@@ -167,7 +167,7 @@ impl<'s> Composer<'s> {
         self.children.push(node);
     }
 
-    /// Sets the tag: as v3 does, in short form and resolved; for v2 as it stands.
+    /// Sets the tag: resolved and in short form for v3, unchanged for v2.
     fn tag(
         &self,
         node: &mut Node,
@@ -223,7 +223,7 @@ impl<'s> Composer<'s> {
             self.value(event)?;
             let entries = self.children.get_mut(first..);
             if !flow && let Some([last, _, key]) = entries.and_then(<[_]>::last_chunk_mut) {
-                // A comment below an entry is found when the next key is read.
+                // A comment below an entry is found only when the next key is read.
                 give_foot(key, Some(last));
             }
             let event = self.next()?;
@@ -269,7 +269,7 @@ fn give_foot(from: &mut Node, to: Option<&mut Node>) {
     }
 }
 
-/// The comments that the end of a collection carries replace those at its side and below it.
+/// The comments at the end of a collection replace those next to and below it.
 fn set_closing(node: &mut Node, closing: Option<Box<Comments>>, line: bool) {
     if node.comments.is_none() && closing.is_none() {
         return;

@@ -1,4 +1,4 @@
-//! Trees to plain data: what go-yaml's decoders of both versions do alike.
+//! Converts trees to plain data: what go-yaml's decoders of both versions have in common.
 
 pub(crate) mod direct;
 pub(crate) mod v2;
@@ -15,7 +15,7 @@ use crate::room::{self, Room};
 use crate::scan::MAX_DEPTH;
 use crate::value::Value;
 
-/// How far the walk through a tree has come, aliases followed.
+/// The state of a walk through a tree, aliases followed.
 struct Progress<'n> {
     aliases: Aliases<'n>,
     guard: AliasGuard,
@@ -28,7 +28,7 @@ struct Progress<'n> {
 impl<'n> Progress<'n> {
     fn new(root: &'n Node, claim: Option<&'n Claim>) -> Self {
         Progress {
-            aliases: Aliases::of(root),
+            aliases: Aliases::new(root),
             guard: AliasGuard::default(),
             open: HashSet::new(),
             depth: 0,
@@ -39,7 +39,7 @@ impl<'n> Progress<'n> {
 
 /// A decoder into untyped values.
 trait Decoder<'n>: Sized {
-    /// A mapping in the making.
+    /// A mapping under construction.
     type Building;
 
     fn progress(&mut self) -> &mut Progress<'n>;
@@ -48,7 +48,7 @@ trait Decoder<'n>: Sized {
 
     fn mapping(&mut self, node: &Node) -> Result<Value, Error>;
 
-    /// Adds a mapping's entries to one that is being made.
+    /// Adds the entries of `node` to a mapping under construction.
     fn fill(&mut self, node: &Node, building: &mut Self::Building) -> Result<(), Error>;
 
     fn node(&mut self, node: &Node) -> Result<Value, Error> {
@@ -121,7 +121,7 @@ trait Decoder<'n>: Sized {
         result
     }
 
-    /// Adds what a mapping or an alias of one brings along by `<<`.
+    /// Adds the entries of one mapping, or alias of a mapping, that `<<` merges.
     fn merge_one(&mut self, node: &Node, building: &mut Self::Building) -> Result<(), Error> {
         match node.kind {
             Kind::Mapping => {

@@ -1,4 +1,4 @@
-//! Edits of single scalars in a file that leave every other byte alone.
+//! Edits of single scalars in a file that keep every other byte.
 //!
 //! ```
 //! use flux_yaml::edit;
@@ -23,7 +23,7 @@ use crate::scan::ScalarStyle;
 use crate::source::Source;
 use crate::v3;
 
-/// What ends a line.
+/// Line breaks.
 const BREAKS: [char; 5] = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
 const OTHER_BREAKS: [char; 4] = ['\r', '\u{85}', '\u{2028}', '\u{2029}'];
 
@@ -36,33 +36,33 @@ pub enum Step {
     Index(usize),
 }
 
-/// A scalar value (not a key) and the place it is written at.
+/// A scalar value (not a key) and its position in the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scalar {
-    /// The document of the stream, from 0.
+    /// Index of the document in the stream, from 0.
     pub document: usize,
-    /// The way from the document's root.
+    /// The path from the document's root.
     pub path: Vec<Step>,
     /// The text after unquoting and unfolding.
     pub value: String,
-    /// The comment beside the value, else beside its key, `#` included.
+    /// The comment next to the value, otherwise the one next to its key, `#` included.
     pub comment: String,
     /// Line of the value, from 1.
     pub line: u32,
     /// Column of the value in characters, from 1.
     pub column: u32,
-    /// The bytes of the value, quotes included, anchor and tag left out.
+    /// The bytes of the value, quotes included, anchor and tag excluded.
     pub range: Range<usize>,
     style: Style,
-    /// Whether it reads as a string.
+    /// Whether it is a string.
     is_string: bool,
     in_flow: bool,
-    /// Whether anything but blanks stands between it and the scalar before: a value that was left out has no place of its
-    /// own otherwise.
+    /// Whether anything but blanks separates it from the previous scalar; otherwise an omitted value has no position of
+    /// its own.
     apart: bool,
 }
 
-/// Where a scalar of the event stream stands.
+/// The position of a scalar of the event stream.
 struct Span {
     range: Range<usize>,
     line: u32,
@@ -71,7 +71,7 @@ struct Span {
     apart: bool,
 }
 
-/// Every scalar value of a stream of documents, in the order of the text.
+/// Every scalar value of a stream of documents, in text order.
 ///
 /// # Errors
 /// As [`v3::parse`].
@@ -95,11 +95,11 @@ pub fn scalars(text: &str) -> Result<Vec<Scalar>, Error> {
     Ok(walk.found)
 }
 
-/// Places of all scalars, keys included.
+/// Positions of all scalars, keys included.
 fn spans(text: &str, skipped: usize) -> Result<Vec<Span>, Error> {
     let mut parser = Parser::new(text, Flavor::V3);
     let mut spans = Vec::new();
-    // One entry for each open collection: whether it is in flow style.
+    // One entry per open collection: whether it is in flow style.
     let mut open: Vec<bool> = Vec::new();
     let mut last = 0;
     loop {
@@ -135,8 +135,8 @@ fn spans(text: &str, skipped: usize) -> Result<Vec<Span>, Error> {
     }
 }
 
-/// Bytes of a block scalar up to its last line of text: its mark stands behind the empty lines that follow, too. Blanks
-/// beyond the indentation are text.
+/// The bytes of a block scalar up to its last line of text: its end mark is after the empty lines that follow it.
+/// Blanks beyond the indentation are text.
 fn block_length(block: &str) -> usize {
     let lines = block.split_inclusive('\n').skip(1);
     let blanks = |line: &str| line.len() - line.trim_start_matches(' ').len();
@@ -153,7 +153,7 @@ fn block_length(block: &str) -> usize {
     length
 }
 
-/// Walks a tree in the order of the text, giving each scalar its place.
+/// Walks a tree in text order and assigns each scalar its position.
 struct Walk<'w> {
     spans: &'w mut std::vec::IntoIter<Span>,
     found: Vec<Scalar>,
@@ -207,7 +207,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Passes over the scalars of a key.
+    /// Skips the scalars of a key.
     fn key(&mut self, key: &Node) {
         if key.kind == Kind::Scalar {
             self.spans.next();
@@ -218,12 +218,12 @@ impl Walk<'_> {
     }
 }
 
-/// Gives scalars new values. The way a scalar is quoted is kept where it bears the new value; a plain scalar that is a
-/// string stays one, for readers of YAML 1.1 as well, by quotes if need be.
+/// Replaces scalars by new values. The quoting style is kept if it can represent the new value; a plain scalar that is
+/// a string stays a string, for readers of YAML 1.1 as well, with quotes if necessary.
 ///
 /// # Errors
-/// [`Error::Invalid`] when two edits overlap or do not belong to this text, for new values that a block scalar cannot hold
-/// as it is laid out, and where a value was left out and there is no place for one (`{a}`).
+/// [`Error::Invalid`] if two edits overlap or do not belong to this text, for new values that a block scalar of this
+/// layout cannot hold, and for an omitted value without a place to insert one (`{a}`).
 pub fn replace<'e>(
     text: &str,
     edits: impl IntoIterator<Item = (&'e Scalar, &'e str)>,
@@ -244,27 +244,27 @@ pub fn replace<'e>(
         } else {
             let new = render(scalar, value)?;
             let behind = text.get(scalar.range.end..).unwrap_or("");
-            if bears_tabs(scalar, old) && !bears_tabs(scalar, &new) && tabs_matter(&new, behind) {
+            if allows_tabs(scalar, old) && !allows_tabs(scalar, &new) && tabs_matter(&new, behind) {
                 return Err(Error::Invalid(format!(
                     "line {}: only a plain value can stand before these tabs",
                     scalar.line
                 )));
             }
             if old.is_empty() {
-                // A plain root would go on in a directive below it.
+                // A plain root would continue in a directive below it.
                 let directive = scalar.path.is_empty() && behind.trim_start().starts_with('%');
-                if directive || !scalar.apart || !has_room(&out, behind) {
+                if directive || !scalar.apart || !fits_between(&out, behind) {
                     return Err(Error::Invalid(format!(
                         "line {}: there is no place for a value",
                         scalar.line
                     )));
                 }
-                // A value that was not there needs a blank before it.
+                // A value that was omitted needs a blank before it.
                 if !out.ends_with([' ', '\t']) {
                     out.push(' ');
                 }
             }
-            // An anchor ends before a colon, and before nothing else that is not blank (`&x:0`).
+            // Only a colon or a blank ends an anchor (`&x:0`).
             if old.starts_with(':')
                 && out.ends_with(|c: char| c.is_alphanumeric() || "_-".contains(c))
             {
@@ -278,13 +278,13 @@ pub fn replace<'e>(
     Ok(out)
 }
 
-/// Whether tabs may stand at the beginning of the lines behind a scalar written so.
-fn bears_tabs(scalar: &Scalar, written: &str) -> bool {
+/// Whether tabs may start the lines after a scalar written this way.
+fn allows_tabs(scalar: &Scalar, written: &str) -> bool {
     scalar.in_flow || !(written.is_empty() || written.starts_with(['"', '\'']))
 }
 
-/// Whether there are tabs behind a value that are no mere blanks unless the value is plain: at the beginning of a line, or
-/// where the line's first token is still to come.
+/// Whether there are tabs after a value that are significant unless the value is plain: at the start of a line, or
+/// before the first token of the line.
 fn tabs_matter(value: &str, behind: &str) -> bool {
     let blanks = &behind[..behind.len() - behind.trim_start().len()];
     let mut lines = blanks.split(BREAKS);
@@ -292,11 +292,11 @@ fn tabs_matter(value: &str, behind: &str) -> bool {
     value.is_empty() && first.contains('\t') || lines.any(|line| line.contains('\t'))
 }
 
-/// Whether a value may stand between these: behind an indicator, an anchor or a tag of the same line, with nothing but a
-/// comment or the rest of a flow collection behind it.
-fn has_room(before: &str, behind: &str) -> bool {
+/// Whether a value fits between these: after an indicator, an anchor or a tag of the same line, and followed only by a
+/// comment or the rest of a flow collection.
+fn fits_between(before: &str, behind: &str) -> bool {
     let line = before.rsplit(BREAKS).next().unwrap_or(before).trim_end();
-    // Taken for one within quotes, too.
+    // Within quotes it counts as a comment, too.
     let comment = line.split([' ', '\t']).any(|word| word.starts_with('#'));
     let word = line.rsplit([' ', '\t']).next().unwrap_or(line);
     let follows = behind.trim_start_matches([' ', '\t']).chars().next();
@@ -321,7 +321,7 @@ fn render(scalar: &Scalar, value: &str) -> Result<String, Error> {
     if !node.style.has(quotes) {
         let text_to_all = resolve::plain(Flavor::V2, value, true) == Resolved::Str;
         if !scalar.is_string {
-            // What was a number or nothing may become one again.
+            // What was a number or null may become one again.
             node.tag = resolve::plain_tag_v3(value).into();
         } else if !text_to_all {
             node.style = Style::DOUBLE_QUOTED;
@@ -329,7 +329,7 @@ fn render(scalar: &Scalar, value: &str) -> Result<String, Error> {
         if scalar.in_flow && !flow_plain_allowed(value) {
             node.style = Style::SINGLE_QUOTED;
         }
-        // Without its root a document may not be there at all.
+        // A document without root may vanish altogether.
         if scalar.path.is_empty() && value.is_empty() {
             node.style = Style::DOUBLE_QUOTED;
         }
@@ -339,7 +339,7 @@ fn render(scalar: &Scalar, value: &str) -> Result<String, Error> {
     Ok(text)
 }
 
-/// Writes the lines of a block scalar anew, below its header and at its indentation.
+/// Rewrites the lines of a block scalar, below its header and at its indentation.
 fn render_block(scalar: &Scalar, old: &str, value: &str) -> Result<String, Error> {
     let unfit = || {
         Error::Invalid(format!(
@@ -347,7 +347,7 @@ fn render_block(scalar: &Scalar, old: &str, value: &str) -> Result<String, Error
             scalar.line
         ))
     };
-    // Only line feeds, with or without carriage returns, are looked for.
+    // Only line feeds, with or without carriage returns, are supported.
     if old.replace("\r\n", "\n").contains(OTHER_BREAKS) {
         return Err(unfit());
     }
@@ -359,7 +359,7 @@ fn render_block(scalar: &Scalar, old: &str, value: &str) -> Result<String, Error
     let indent = first.get(..first.len() - first.trim_start_matches(' ').len());
     let lines: Vec<&str> = value.trim_end_matches('\n').split('\n').collect();
     let folded = scalar.style.has(Style::FOLDED) && lines.len() > 1;
-    // Line breaks of another kind, and what only double quotes can hold.
+    // Other line breaks, and characters that only double quotes can hold.
     let unfit_char = |c: char| {
         c.is_control() && c != '\t'
             || matches!(
@@ -450,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn a_root_is_never_left_out() {
+    fn an_edited_root_is_never_empty() {
         for text in ["1\n", "1\n---\n2\n", "--- 1\n"] {
             let scalars = scalars(text).unwrap();
             let edited = replace(text, [(&scalars[0], "")]).unwrap();
@@ -469,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_beside_values_and_keys_are_found() {
+    fn comments_next_to_values_and_keys_are_found() {
         let scalars = scalars(FILE).unwrap();
         let comments: Vec<_> = scalars.iter().map(|s| s.comment.as_str()).collect();
         assert_eq!(comments[0], "# {\"$imagepolicy\": \"a:app\"}");
@@ -530,7 +530,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_were_left_out_are_filled_in_where_there_is_a_place() {
+    fn omitted_values_can_be_set_where_they_fit() {
         let cases = [
             ("a:\n", Some("a: new\n")),
             ("a: # c\n", Some("a: new # c\n")),

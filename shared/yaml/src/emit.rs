@@ -1,4 +1,4 @@
-//! The emitter: a document's steps to text, by the rules of libyaml as go-yaml v2 and v3 have them.
+//! The emitter: writes a document's steps as text, by the rules of libyaml as go-yaml v2 and v3 implement them.
 
 mod analyze;
 mod collection;
@@ -14,25 +14,25 @@ use crate::error::Error;
 use crate::resolve::Flavor;
 pub(crate) use crate::scan::ScalarStyle;
 
-/// Whether yaml.v3 would write a text plain within a flow collection.
+/// Whether yaml.v3 would write a text as plain scalar in a flow collection.
 pub(crate) fn flow_plain_allowed(value: &str) -> bool {
-    Analysis::of(value, Flavor::V3).flow_plain
+    Analysis::new(value, Flavor::V3).flow_plain
 }
 
-/// How text is laid out.
+/// The layout of the output.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
     pub(crate) flavor: Flavor,
-    /// Columns of one level.
+    /// Columns per level.
     pub(crate) indent: i32,
-    /// The column past which lines are folded at the next blank.
+    /// The column after which lines are folded at the next blank.
     pub(crate) width: i32,
-    /// Whether a sequence within a mapping starts two columns further out.
+    /// Whether a sequence in a mapping is outdented by two columns.
     pub(crate) compact: bool,
 }
 
 impl Layout {
-    /// What sigs.k8s.io/yaml writes.
+    /// The layout of sigs.k8s.io/yaml.
     pub(crate) const SIGS: Layout = Layout {
         flavor: Flavor::V2,
         indent: 2,
@@ -63,7 +63,7 @@ enum State {
     BlockMappingValue,
 }
 
-/// A node to be written, or the end of a collection.
+/// A node to write, or the end of a collection.
 enum Step<'s> {
     Alias(&'s str),
     Scalar {
@@ -80,28 +80,28 @@ enum Step<'s> {
     End,
 }
 
-/// Which collection begins.
+/// The kind and style of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Collection {
     Sequence,
     Mapping,
 }
 
-/// Where a node stands within what is around it.
+/// The position of a node relative to its parent.
 #[derive(Clone, Copy, Default)]
 struct Context {
     mapping: bool,
     simple_key: bool,
 }
 
-/// The comments still to be written.
+/// Comments that are still to be written.
 #[derive(Default)]
 struct Pending<'n> {
     head: &'n str,
     line: &'n str,
     foot: &'n str,
     tail: &'n str,
-    /// The comment beside a key, held back until its value is known.
+    /// The comment next to a key, held back until its value is known.
     key_line: &'n str,
 }
 
@@ -116,11 +116,11 @@ pub(crate) struct Emitter<'n> {
     flow_level: usize,
     context: Context,
     column: i32,
-    /// Whether the last character was blank.
+    /// Whether the last character was a blank.
     whitespace: bool,
-    /// Whether only indentation and indicators stand on the line so far.
+    /// Whether the current line has only indentation and indicators.
     indention: bool,
-    /// Indentation of a comment below a node, which an empty line has to follow.
+    /// Indentation of a comment below a node, which must be followed by an empty line.
     foot_indent: i32,
     pending: Pending<'n>,
     scalar: Analysis,
@@ -148,7 +148,7 @@ impl<'n> Emitter<'n> {
         }
     }
 
-    /// Gives what was written.
+    /// Returns the output.
     pub(crate) fn finish(self) -> String {
         self.out
     }
@@ -157,7 +157,7 @@ impl<'n> Emitter<'n> {
         self.layout.flavor == Flavor::V3
     }
 
-    /// Begins a document; all but the first are set apart by `---`.
+    /// Begins a document; all but the first are preceded by `---`.
     pub(crate) fn document_start(&mut self, head: &'n str) {
         if !head.is_empty() {
             self.pending.head = head;
@@ -190,7 +190,7 @@ impl<'n> Emitter<'n> {
         self.state = State::DocumentStart;
     }
 
-    /// Takes over a node's comments.
+    /// Takes a node's comments.
     pub(crate) fn comments(&mut self, head: &'n str, line: &'n str, foot: &'n str) {
         for (slot, comment) in [
             (&mut self.pending.head, head),
@@ -203,7 +203,7 @@ impl<'n> Emitter<'n> {
         }
     }
 
-    /// Takes over the comment below the entry before.
+    /// Takes the comment below the previous entry.
     pub(crate) fn tail_comment(&mut self, tail: &'n str) {
         if !tail.is_empty() {
             self.pending.tail = tail;
@@ -225,7 +225,7 @@ impl<'n> Emitter<'n> {
         if !properties.anchor.is_empty() {
             check_anchor(properties.anchor, "anchor")?;
         }
-        self.scalar = Analysis::of(value, self.layout.flavor);
+        self.scalar = Analysis::new(value, self.layout.flavor);
         self.step(&Step::Scalar {
             properties,
             value,
@@ -293,7 +293,7 @@ impl<'n> Emitter<'n> {
         } else if !self.v3() {
             self.indent += best;
         } else if self.states.last() == Some(&State::BlockSequenceItem) {
-            // What stands behind `- ` goes on two columns further in, whatever the width of a level.
+            // What follows `- ` is indented by two columns, whatever the indentation per level.
             self.indent += 2;
         } else {
             self.indent = best * ((self.indent + best) / best);
@@ -360,7 +360,7 @@ impl<'n> Emitter<'n> {
         }
     }
 
-    /// Whether a key is short and plain enough to do without `?`.
+    /// Whether a key is short and plain enough to need no `?`.
     fn is_simple_key(&self, step: &Step<'_>) -> bool {
         let length = match *step {
             Step::Alias(name) => name.len(),

@@ -1,4 +1,4 @@
-//! Nodes and values to emitter steps: which style each scalar gets.
+//! Converts nodes and values to emitter steps, and chooses the style of each scalar.
 
 use crate::emit::{Collection, Emitter, Layout, Properties, ScalarStyle};
 use crate::error::Error;
@@ -7,21 +7,21 @@ use crate::resolve::{self, Flavor, Scalar};
 use crate::value::{Map, Value};
 use crate::{json, natural, number};
 
-/// In which order keys are written.
+/// The order of keys in the output.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyOrder {
-    /// As the mapping has them.
+    /// As in the mapping.
     Kept,
     /// As go-yaml sorts the keys of a Go map (HE-YAML-004).
     Natural,
 }
 
-/// What becomes of floats.
+/// How floats are written.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Floats {
-    /// go-yaml writes them.
+    /// As go-yaml writes them.
     Kept,
-    /// They go through JSON text first, which makes integers of whole ones (HE-YAML-006).
+    /// Through JSON text, which turns whole floats into integers (HE-YAML-006).
     ThroughJson,
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn value(
     Ok(emitter.finish())
 }
 
-/// The tag to write out, if any, and whether the text has to be quoted to stay a string.
+/// The tag to write, if any, and whether the text must be quoted to stay a string.
 fn visible_tag(node: &Node) -> (&str, bool) {
     let tag = node.tag.as_ref();
     if tag.is_empty() || node.style.has(Style::TAGGED) {
@@ -203,7 +203,7 @@ impl ValueWriter {
         }
     }
 
-    /// A mapping's entries in the order in which they are written.
+    /// A mapping's entries in output order.
     fn ordered<'m>(&self, map: &'m Map) -> Vec<(&'m String, &'m Value)> {
         let mut entries: Vec<_> = map.iter().collect();
         if self.order == KeyOrder::Natural {
@@ -228,7 +228,7 @@ impl ValueWriter {
     }
 }
 
-/// How go-yaml writes a string: literal with line breaks in it, quoted when it would read as something else (HE-YAML-007).
+/// How go-yaml writes a string: literal if it has line breaks, quoted if it would read as something else (HE-YAML-007).
 fn string_style(text: &str, flavor: Flavor) -> ScalarStyle {
     if text.contains('\n') {
         return ScalarStyle::Literal;

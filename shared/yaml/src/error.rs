@@ -1,4 +1,4 @@
-//! What can go wrong, in go-yaml's words where clients see them.
+//! Errors, with go-yaml's texts where users see them.
 
 use std::borrow::Cow;
 
@@ -12,29 +12,29 @@ pub enum Error {
     /// The text is not YAML. The message is go-yaml's, whose line is off by one in some cases.
     #[error("yaml: {message}")]
     Syntax {
-        /// go-yaml's message, with its `line N: ` where it gives one.
+        /// go-yaml's message, with its `line N: ` if it has one.
         message: String,
         /// The true line of the problem, from 1.
         line: u32,
         /// The true column of the problem in characters, from 1.
         column: u32,
     },
-    /// The document is YAML but does not fit the data model: bad tags, merges, aliases.
+    /// The document is YAML but violates the data model: bad tags, merges, aliases.
     #[error("yaml: {0}")]
     Invalid(String),
-    /// Values that cannot be taken as they are, all of them: repeated keys above all.
+    /// All values that cannot be decoded, most often repeated keys.
     #[error("yaml: unmarshal errors:\n  {}", .0.join("\n  "))]
     Unmarshal(Vec<String>),
-    /// The value cannot be said in JSON: a key that is a list or null, a float that is no number.
+    /// The value has no JSON form: a key that is a list or null, a float that is not a number.
     #[error("{0}")]
     Json(String),
-    /// A merge that kyaml refuses, in its words.
+    /// A merge that kyaml rejects, with its text.
     #[error("{0}")]
     Merge(String),
-    /// What `sigs.k8s.io/yaml`'s `Unmarshal` makes of any of these.
+    /// The wrapping of these errors by `sigs.k8s.io/yaml`'s `Unmarshal`.
     #[error("error converting YAML to JSON: {0}")]
     Convert(Box<Error>),
-    /// JSON text that is not JSON, with the byte offset at which reading stopped.
+    /// Malformed JSON, with the byte offset at which reading stopped.
     #[error("{message}")]
     JsonSyntax {
         /// encoding/json's message.
@@ -42,10 +42,10 @@ pub enum Error {
         /// Bytes read before the problem.
         offset: usize,
     },
-    /// The document is larger or deeper than this library reads.
+    /// The document is larger or deeper than the limits of this crate.
     #[error("yaml: {0}")]
     Limit(String),
-    /// The document takes more memory than the claim that it is read on may have.
+    /// The document needs more memory than its claim can get.
     #[error("yaml: {0}")]
     Memory(Exhausted),
 }
@@ -55,7 +55,7 @@ impl Error {
         Error::Invalid(message.into())
     }
 
-    /// The same error with `***` in place of what it quotes of the document, for documents that hold secrets.
+    /// The same error with `***` instead of quoted parts of the document, for documents that contain secrets.
     #[must_use]
     pub fn without_text(&self) -> Error {
         let masked = |message: &String| masked(message);
@@ -74,7 +74,7 @@ impl Error {
         }
     }
 
-    /// The line and column of the problem, from 1, where they are known.
+    /// The line and column of the problem, from 1, if known.
     pub fn position(&self) -> Option<(u32, u32)> {
         match self {
             Error::Syntax { line, column, .. } => Some((*line, *column)),
@@ -84,7 +84,7 @@ impl Error {
     }
 }
 
-/// A message without what it quotes: between its first and last quote of a kind, or behind words that a text follows.
+/// A message without what it quotes: between its first and last quote of a kind, or after words that introduce a text.
 fn masked(message: &str) -> String {
     const FOLLOWED: [&str; 5] = [
         "invalid map key: ",
@@ -109,12 +109,12 @@ fn masked(message: &str) -> String {
     message.to_owned()
 }
 
-/// A place in the source.
+/// A position in the source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Mark {
-    /// Characters before this place.
+    /// Characters before this position.
     pub(crate) index: u32,
-    /// Bytes before this place.
+    /// Bytes before this position.
     pub(crate) byte: u32,
     /// Line, from 0.
     pub(crate) line: u32,
@@ -123,13 +123,13 @@ pub(crate) struct Mark {
 }
 
 impl Mark {
-    /// The place as an index into the text's bytes.
+    /// The position as an index into the text's bytes.
     pub(crate) fn at(self) -> usize {
         self.byte as usize
     }
 }
 
-/// Which layer of the reader stopped: go-yaml counts lines differently for each.
+/// The layer of the reader that failed: go-yaml counts lines differently for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layer {
     Reader,
@@ -137,20 +137,20 @@ pub(crate) enum Layer {
     Parser,
 }
 
-/// A syntax error before it is put into words.
+/// A syntax error before its text is formatted.
 #[derive(Clone, Debug)]
 pub(crate) struct Fault {
     pub(crate) layer: Layer,
     pub(crate) problem: Cow<'static, str>,
-    /// Where the construct began, if the error tells.
+    /// Start of the enclosing construct, if the error mentions it.
     pub(crate) context: Mark,
-    /// Where the problem is.
+    /// Position of the problem.
     pub(crate) at: Mark,
 }
 
 impl Fault {
-    /// go-yaml's message. Each version prefers another of the two marks, and lines of the parser layer
-    /// are counted from 0 there, so that a problem in the first line has no line at all.
+    /// go-yaml's message. The versions differ in which of the two marks they report, and lines of the parser layer are
+    /// counted from 0, so that a problem in the first line has no line number at all.
     pub(crate) fn into_error(self, flavor: Flavor) -> Error {
         let scanned = u32::from(self.layer == Layer::Scanner);
         let line = match flavor {
@@ -178,7 +178,7 @@ mod tests {
     use crate::{json, sigs, v3};
 
     #[test]
-    fn errors_can_do_without_the_text_of_the_document() {
+    fn errors_can_be_masked() {
         let documents = [
             "a: *hidden",
             "a: &hidden [*hidden]",

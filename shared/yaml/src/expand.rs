@@ -1,4 +1,4 @@
-//! Anchors, aliases and merges taken out of a tree, as kyaml's `DeAnchor` does it.
+//! Expands anchors, aliases and merges of a tree, as kyaml's `DeAnchor` does.
 
 use std::collections::{HashMap, HashSet};
 
@@ -34,7 +34,7 @@ pub(crate) fn expand(
     Ok(root)
 }
 
-/// Whether anything in the tree has an anchor, is an alias or merges. Most documents are spared the work.
+/// Whether the tree has an anchor, alias or merge. Most documents do not and skip the work.
 fn needs_expansion(node: &Node) -> bool {
     node.anchor.is_some()
         || node.kind == Kind::Alias
@@ -43,8 +43,8 @@ fn needs_expansion(node: &Node) -> bool {
         || is_rebuilt(node)
 }
 
-/// Whether a mapping without merges changes all the same: kyaml rebuilds every mapping, which repeated keys and null keys
-/// do not survive unchanged, and drops a `<<` that is but text.
+/// Whether a mapping without merges is changed nevertheless: kyaml rebuilds every mapping, which alters repeated and
+/// null keys and drops a `<<` that is only text.
 fn is_rebuilt(node: &Node) -> bool {
     if node.kind != Kind::Mapping {
         return false;
@@ -54,10 +54,10 @@ fn is_rebuilt(node: &Node) -> bool {
         .any(|(key, _)| !seen.insert(&key.value) || key.value == "<<" || key.is_null())
 }
 
-/// Stands between an anchor's name and its number, where a name is given more than once. No name holds it.
+/// Separates an anchor's name from its number if the name is used more than once. No name contains it.
 const NUMBERED: char = '\0';
 
-/// Gives anchors that share a name different ones, so that each alias keeps meaning the last node before it.
+/// Renames anchors that share a name, so that each alias keeps referring to the last node before it.
 fn name_apart(node: &mut Node, given: &mut HashMap<Box<str>, usize>) {
     let numbered = |name: &str, number: usize| format!("{name}{NUMBERED}{number}");
     if let Some(name) = &mut node.anchor {
@@ -78,7 +78,7 @@ fn name_apart(node: &mut Node, given: &mut HashMap<Box<str>, usize>) {
     }
 }
 
-/// A name as it is in the document.
+/// A name as in the document.
 fn shown(name: &str) -> &str {
     name.split(NUMBERED).next().unwrap_or(name)
 }
@@ -86,14 +86,14 @@ fn shown(name: &str) -> &str {
 struct Expander<'c> {
     /// The names that aliases use.
     wanted: HashSet<Box<str>>,
-    /// What each name stands for, as far as the tree has been walked.
+    /// The node of each name, as far as the tree has been walked.
     anchors: HashMap<Box<str>, Node>,
-    /// The anchored nodes as they were: a merge may name a node that the walk has yet to reach, or that another merge
-    /// has taken out of the tree.
+    /// The anchored nodes in their original form: a merge may refer to a node that the walk has yet to reach, or that
+    /// another merge has taken out of the tree.
     unread: HashMap<Box<str>, Node>,
-    /// Names of the nodes that are being walked.
+    /// Names of the nodes being walked.
     open: Vec<Box<str>>,
-    /// Collections around the node that is being walked.
+    /// Depth of the node being walked.
     depth: usize,
     left: usize,
     room: Room<'c>,
@@ -135,7 +135,7 @@ impl Expander<'_> {
         Ok(())
     }
 
-    /// A copy of what an alias stands for.
+    /// A copy of the node that an alias refers to.
     fn target(&mut self, name: &str) -> Result<Node, Error> {
         self.check_closed(name)?;
         if !self.anchors.contains_key(name) {
@@ -149,7 +149,8 @@ impl Expander<'_> {
         self.anchors.get(name).cloned().ok_or_else(|| unknown(name))
     }
 
-    /// A copy of what a merge takes: the node as the walk has left it, or as it was if the walk has yet to reach it.
+    /// A copy of the node that a merge refers to: as the walk has left it, or its original form if the walk has yet to
+    /// reach it.
     fn source(&mut self, name: &str) -> Result<Node, Error> {
         self.check_closed(name)?;
         let found = self.anchors.get(name).or_else(|| self.unread.get(name));
@@ -171,7 +172,7 @@ impl Expander<'_> {
         Ok(())
     }
 
-    /// Counts a copy that goes where the walk is: it may be neither too large nor too deep.
+    /// Counts a copy inserted at the current position: it may be neither too large nor too deep.
     fn fit(&mut self, copy: &Extent) -> Result<(), Error> {
         if self.depth + copy.height > MAX_DEPTH {
             return Err(Error::Limit(format!("exceeded max depth of {MAX_DEPTH}")));
@@ -179,14 +180,14 @@ impl Expander<'_> {
         self.spend(copy)
     }
 
-    /// Counts a copy off the nodes that the document may still grow by.
+    /// Deducts a copy from the number of nodes that the document may still grow by.
     fn spend(&mut self, copy: &Extent) -> Result<(), Error> {
         let nodes = copy.nodes + copy.text / 64;
         self.left = self.left.checked_sub(nodes).ok_or_else(too_large)?;
         self.room.take(copy.nodes * room::NODE + copy.text)
     }
 
-    /// Keeps copies of the nodes that aliases want.
+    /// Keeps copies of the nodes that aliases refer to.
     fn collect_anchored(&mut self, node: &Node) -> Result<(), Error> {
         if let Some(name) = &node.anchor
             && self.wanted.contains(name)
@@ -200,7 +201,8 @@ impl Expander<'_> {
             .try_for_each(|child| self.collect_anchored(child))
     }
 
-    /// Replaces the `<<` entry by what it merges; entries of the mapping itself keep their places and win.
+    /// Replaces the `<<` entry by what it merges; entries of the mapping itself keep their positions and take
+    /// precedence.
     fn merge(&mut self, node: &mut Node) -> Result<(), Error> {
         let mut merges = node
             .content
@@ -230,7 +232,7 @@ impl Expander<'_> {
         for source in sources.iter().chain([&own]) {
             let first = self::places(source);
             for (key, _) in source.entries() {
-                // The first entry of a name is the one kyaml finds, even for the second of that name.
+                // kyaml finds the first entry of a name, even for the second of that name.
                 if let Some(&at) = first.get(&key.value)
                     && let Some(pair) = source.content.get(at..at + 2)
                 {
@@ -258,7 +260,7 @@ impl Expander<'_> {
                 Ok(())
             }
             Kind::Sequence => {
-                // The first of a list wins, so it is merged last.
+                // The first of a list takes precedence, so it is merged last.
                 let mut found = Vec::new();
                 for item in value.content {
                     if item.kind == Kind::Sequence {
@@ -298,7 +300,7 @@ fn collect_aliased(node: &Node, names: &mut HashSet<Box<str>>) {
     }
 }
 
-/// Where the first key of each text stands, of whatever kind it is: kyaml looks at the text alone.
+/// The position of the first key of each text, whatever its kind: kyaml compares only the text.
 fn places(node: &Node) -> HashMap<String, usize> {
     let mut places = HashMap::with_capacity(node.content.len() / 2);
     for (entry, (key, _)) in node.entries().enumerate() {
@@ -307,7 +309,7 @@ fn places(node: &Node) -> HashMap<String, usize> {
     places
 }
 
-/// Puts an entry in the place of the first of its name, or behind the last; `places` are those of `node`.
+/// Replaces the first entry of that name, or appends one; `places` are those of `node`.
 fn set_entry(node: &mut Node, pair: &[Node], places: &mut HashMap<String, usize>) {
     let [key, value] = pair else { return };
     // To kyaml, a null key has no name.
@@ -328,12 +330,12 @@ fn set_entry(node: &mut Node, pair: &[Node], places: &mut HashMap<String, usize>
     }
 }
 
-/// What a copy of a node takes.
+/// The size of a copy of a node.
 struct Extent {
     nodes: usize,
     /// Bytes of text.
     text: usize,
-    /// Collections within one another, the node counted.
+    /// Nesting depth, the node included.
     height: usize,
 }
 

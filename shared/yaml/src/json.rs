@@ -1,4 +1,4 @@
-//! JSON text and values, as Go's `encoding/json` reads and writes them.
+//! JSON text and values, read and written as by Go's `encoding/json`.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -11,9 +11,9 @@ use crate::error::Error;
 use crate::room::{self, Room};
 use crate::value::Value;
 
-/// Deeper nesting is refused by Go, too.
+/// Go's limit on nesting, too.
 const MAX_DEPTH: usize = 512;
-/// Values within one another that are read at most, and written.
+/// The maximum nesting of values, for reading and writing.
 pub(crate) const LEVELS: usize = MAX_DEPTH + 1;
 
 /// Whether `<`, `>` and `&` are written as escapes.
@@ -25,10 +25,10 @@ pub enum Escape {
     Plain,
 }
 
-/// `json.Marshal` of a value, its mappings in the order they have; [`Value::sort_keys`] gives Go's order for maps.
+/// `json.Marshal` of a value, keys in the order of the mapping; [`Value::sort_keys`] gives Go's order for maps.
 ///
 /// # Errors
-/// [`Error::Json`] for floats that are no numbers; [`Error::Limit`] for what is nested deeper than is read back.
+/// [`Error::Json`] for floats that are not numbers; [`Error::Limit`] for nesting deeper than reading permits.
 pub fn to_string(value: &Value, escape: Escape) -> Result<String, Error> {
     let mut out = String::new();
     write(value, escape, LEVELS, &mut out)?;
@@ -77,7 +77,7 @@ fn write(value: &Value, escape: Escape, levels: usize, out: &mut String) -> Resu
     Ok(())
 }
 
-/// The error for a value that is nested too deeply to be written, or to be walked on an ordinary stack.
+/// The error for a value nested too deeply to be written, or to be walked on an ordinary stack.
 pub(crate) fn too_deep() -> Error {
     Error::Limit(format!("exceeded max depth of {MAX_DEPTH}"))
 }
@@ -93,7 +93,7 @@ fn no_number(float: f64) -> Error {
     Error::Json(format!("json: unsupported value: {name}"))
 }
 
-/// Fails where [`normalize`] would, and changes nothing.
+/// Fails if [`normalize`] would, and changes nothing.
 pub(crate) fn check(value: &Value) -> Result<(), Error> {
     match value {
         Value::Float(float) if !float.is_finite() => Err(no_number(*float)),
@@ -103,7 +103,7 @@ pub(crate) fn check(value: &Value) -> Result<(), Error> {
     }
 }
 
-/// Gives numbers the types they have after a trip through JSON text, which writes 1.0 as `1`.
+/// Gives numbers the types that they have after a round trip through JSON text, which writes 1.0 as `1`.
 pub(crate) fn normalize(value: &mut Value) -> Result<(), Error> {
     match value {
         Value::Float(float) => {
@@ -115,7 +115,7 @@ pub(crate) fn normalize(value: &mut Value) -> Result<(), Error> {
             if float.fract() != 0.0 || negative_zero || float.abs() >= 1e21 {
                 return Ok(());
             }
-            // The digits count that JSON shows: the fewest that tell the float, then zeros.
+            // The digits of the JSON text count: the fewest that identify the float, then zeros.
             let text = json::format_float(*float).unwrap_or_default();
             if let Ok(int) = text.parse::<i64>() {
                 *value = Value::Int(int);
@@ -130,22 +130,22 @@ pub(crate) fn normalize(value: &mut Value) -> Result<(), Error> {
     }
 }
 
-/// What JSON text is made into while it is read; it may borrow from the text.
+/// The result type of a reader of JSON text; it may borrow from the text.
 pub trait Build<'t>: Sized {
     /// `null`
     fn null() -> Self;
     /// `true` or `false`
     fn bool(truth: bool) -> Self;
-    /// A number, as the text has it.
+    /// A number as written in the text.
     ///
     /// # Errors
-    /// Why there is no such number.
+    /// A description of why the number is invalid.
     fn number(text: &'t str) -> Result<Self, String>;
     /// A string.
     fn string(text: Cow<'t, str>) -> Self;
     /// An array.
     fn array(items: Vec<Self>) -> Self;
-    /// An object, its keys in the order of the text and perhaps more than once: the last value counts.
+    /// An object, its keys in text order and possibly repeated: the last value counts.
     fn object(entries: Vec<(Cow<'t, str>, Self)>) -> Self;
 }
 
@@ -191,16 +191,16 @@ impl<'t> Build<'t> for Value {
     }
 }
 
-/// Reads JSON text as `json.Unmarshal` does, numbers as [`from_str`](crate::sigs::from_str) gives them: call
-/// [`Value::floats_only`] for what Go decodes into an `interface{}`. Of a repeated key the last value counts.
+/// Parses JSON text as `json.Unmarshal` does, numbers as in [`from_str`](crate::sigs::from_str): call
+/// [`Value::floats_only`] for what Go decodes into an `interface{}`. The last value of a repeated key counts.
 ///
 /// # Errors
-/// [`Error::JsonSyntax`] in encoding/json's words.
+/// [`Error::JsonSyntax`] with encoding/json's text.
 pub fn from_str(text: impl AsRef<[u8]>) -> Result<Value, Error> {
     read(text.as_ref())
 }
 
-/// As [`from_str`], with the memory of the value claimed.
+/// As [`from_str`], and claims the memory of the value.
 ///
 /// # Errors
 /// As [`from_str`], and [`Error::Memory`].
@@ -208,10 +208,10 @@ pub fn from_str_within(text: impl AsRef<[u8]>, claim: &Claim) -> Result<Value, E
     read_within(text.as_ref(), Some(claim))
 }
 
-/// Reads JSON text into values of the caller's making, which see numbers as they are written.
+/// Parses JSON text into a type of the caller, which sees numbers as written.
 ///
 /// # Errors
-/// [`Error::JsonSyntax`] in encoding/json's words, or with what [`Build::number`] says.
+/// [`Error::JsonSyntax`] with encoding/json's text, or with the message of [`Build::number`].
 pub fn read<'t, V: Build<'t>>(text: &'t [u8]) -> Result<V, Error> {
     read_within(text, None)
 }
@@ -248,7 +248,7 @@ impl<'t> Reader<'t> {
             .len();
     }
 
-    /// The bytes from here on that are of a kind.
+    /// The following bytes that satisfy `kind`.
     fn run(&self, kind: impl Fn(u8) -> bool) -> &'t [u8] {
         let rest = self.text.get(self.at..).unwrap_or_default();
         let end = rest.iter().position(|byte| !kind(*byte));
@@ -262,7 +262,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// The error for the byte that comes next, or for the end of the text.
+    /// The error for the next byte, or for the end of the text.
     fn unexpected(&self, context: &str) -> Error {
         match self.peek() {
             None => self.error("unexpected end of JSON input".to_owned()),
@@ -424,7 +424,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Moves over what stands for itself in a string.
+    /// Skips unescaped characters of a string.
     fn plain_run(&mut self) -> &'t [u8] {
         let run = self.run(|byte| byte >= 0x20 && !matches!(byte, b'"' | b'\\'));
         self.at += run.len();
@@ -465,7 +465,7 @@ impl<'t> Reader<'t> {
         Ok(code)
     }
 
-    /// Joins surrogates; one without its other half becomes U+FFFD.
+    /// Joins surrogates; an unpaired one becomes U+FFFD.
     fn utf16(&mut self, unit: u32) -> Result<char, Error> {
         if !(0xD800..0xE000).contains(&unit) {
             return Ok(char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER));

@@ -1,5 +1,5 @@
-//! YAML read and written as Go's libraries do, so that every byte equals what Flux, kustomize and Helm give, and edits of
-//! single values that leave every other byte of a file alone.
+//! YAML read and written as Go's libraries do, so that every byte equals the output of Flux, kustomize and Helm, and
+//! edits of single values that keep every other byte of a file.
 //!
 //! ```
 //! use flux_yaml::{Value, sigs, v3};
@@ -21,17 +21,17 @@
 //! # Ok::<(), flux_yaml::Error>(())
 //! ```
 //!
-//! | to do what | as which Go library | here |
+//! | task | Go library | here |
 //! |---|---|---|
 //! | plain data from and to text | `sigs.k8s.io/yaml` v1.6 on go-yaml v2 | [`sigs`] |
 //! | trees with comments, and data by yaml.v3's rules | `go.yaml.in/yaml/v3`, kyaml | [`v3`], [`Node`] |
 //! | JSON text | `encoding/json` | [`json`] |
-//! | one value of a file, in place | (none does) | [`edit`] |
+//! | one value of a file, in place | (no counterpart) | [`edit`] |
 //!
-//! Bounds: documents of 256 MiB, collections [`MAX_DEPTH`] deep, aliases put in place included, and go-yaml's own guard
-//! against documents that grow by aliases. Readers whose names end in `_within` claim the memory that a document takes.
+//! Limits: documents of 256 MiB, collections [`MAX_DEPTH`] deep with aliases expanded, and go-yaml's own guard against
+//! documents that expand through aliases. Readers whose names end in `_within` claim the memory of a document.
 //!
-//! Left to others: the schema of what is read, splitting streams where a tool has rules of its own, and everything that
+//! Out of scope are the schema of what is read, splitting streams where a tool has its own rules, and everything that
 //! kustomize or Helm does with the data.
 
 mod alias;

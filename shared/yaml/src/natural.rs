@@ -1,4 +1,4 @@
-//! The order in which go-yaml writes the keys of a map (HE-YAML-004): digits by their value, letters last.
+//! The order in which go-yaml writes the keys of a map (HE-YAML-004): digits by value, letters last.
 
 use std::cmp::Ordering;
 
@@ -8,8 +8,8 @@ use crate::resolve::Flavor;
 
 /// Sorts entries by their keys.
 ///
-/// The order of go-yaml v2 is not transitive (`12` < `1a` < `2` < `12`), so this is a merge sort of our own, which
-/// gives some order for such keys where the standard library's may panic. Go gives a random one.
+/// The order of go-yaml v2 is not transitive (`12` < `1a` < `2` < `12`), so this is a merge sort: it gives some order
+/// for such keys, where the standard library's sort may panic. Go gives a random one.
 pub(crate) fn sort_by_key<T: Copy>(entries: &mut [T], key: impl Fn(&T) -> &str, flavor: Flavor) {
     let less_or_equal = |a: &T, b: &T| compare(key(a), key(b), flavor) != Ordering::Greater;
     if entries.is_sorted_by(less_or_equal) {
@@ -43,7 +43,7 @@ fn compare(a: &str, b: &str, flavor: Flavor) -> Ordering {
     if a == b {
         return Ordering::Equal;
     }
-    // Only from the first difference on does it matter, and what digits come before it.
+    // Only the first difference matters, and which digits precede it.
     let pairs = a.bytes().zip(b.bytes());
     let mut same = pairs.take_while(|(x, y)| x == y).count();
     while !a.is_char_boundary(same) || !b.is_char_boundary(same) {
@@ -67,7 +67,7 @@ fn compare(a: &str, b: &str, flavor: Flavor) -> Ordering {
             Ordering::Greater
         };
     }
-    // A zero within a number counts as a digit; at its beginning it does not.
+    // A zero within a number counts as a digit; a leading zero does not.
     let in_number = (x == '0' || y == '0')
         && prefix
             .chars()

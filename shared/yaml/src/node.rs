@@ -1,15 +1,15 @@
-//! The document tree of yaml.v3: what a file says, with its styles, comments and positions.
+//! The document tree of yaml.v3: content with styles, comments and positions.
 
 use std::borrow::Cow;
 
 use crate::resolve;
 
-/// What a [`Node`] is.
+/// The kind of a [`Node`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// A whole document; its only child is the root value.
     Document,
-    /// A mapping; `content` holds keys and values in turn.
+    /// A mapping; `content` alternates keys and values.
     Mapping,
     /// A sequence; `content` holds its items.
     Sequence,
@@ -19,12 +19,12 @@ pub enum Kind {
     Alias,
 }
 
-/// How a node was written, or shall be written: a set of flags, as yaml.v3 has it.
+/// How a node was written, or is to be written: a set of flags, as in yaml.v3.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Style(u8);
 
 impl Style {
-    /// Nothing in particular: plain scalars, block collections.
+    /// No flags: plain scalars, block collections.
     pub const PLAIN: Style = Style(0);
     /// The tag is written out.
     pub const TAGGED: Style = Style(1);
@@ -39,7 +39,7 @@ impl Style {
     /// `[...]` and `{...}`
     pub const FLOW: Style = Style(1 << 5);
 
-    /// Every style that makes a scalar a string unless a tag says otherwise.
+    /// Every style that makes a scalar a string unless a tag overrides it.
     pub const QUOTED: Style = Style(0b0001_1110);
 
     /// Whether any flag of `other` is set.
@@ -63,25 +63,25 @@ impl Style {
 pub struct Comments {
     /// The lines above the node, not separated from it by an empty line.
     pub head: String,
-    /// What follows the node on its own line.
+    /// The comment after the node on its line.
     pub line: String,
     /// The lines below the node, before an empty line.
     pub foot: String,
 }
 
 impl Comments {
-    /// Whether there is none at all.
+    /// Whether there are no comments.
     pub fn is_empty(&self) -> bool {
         self.head.is_empty() && self.line.is_empty() && self.foot.is_empty()
     }
 }
 
-/// A node of a YAML document, shaped as yaml.v3's `Node`.
+/// A node of a YAML document, modelled on yaml.v3's `Node`.
 ///
-/// Two nodes are equal when all that is written about them is equal, positions left out.
+/// Equality ignores positions.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// What the node is.
+    /// The node's kind.
     pub kind: Kind,
     /// How it is written.
     pub style: Style,
@@ -91,13 +91,13 @@ pub struct Node {
     pub value: String,
     /// The name by which aliases refer to this node.
     pub anchor: Option<Box<str>>,
-    /// Children: a document's root, a sequence's items, a mapping's keys and values in turn.
+    /// Children: a document's root, a sequence's items, or alternating keys and values of a mapping.
     pub content: Vec<Node>,
-    /// Comments; none is by far the common case.
+    /// Comments; most nodes have none.
     pub comments: Option<Box<Comments>>,
-    /// Line in the source, from 1; 0 when the node was made by hand.
+    /// Line in the source, from 1; 0 if the node was not parsed.
     pub line: u32,
-    /// Column in the source in characters, from 1; 0 when the node was made by hand.
+    /// Column in the source in characters, from 1; 0 if the node was not parsed.
     pub column: u32,
 }
 
@@ -116,7 +116,7 @@ impl PartialEq for Node {
 impl Eq for Node {}
 
 impl Node {
-    /// A bare node of a kind, with no tag, text or children.
+    /// A node of a kind, without tag, text and children.
     pub fn new(kind: Kind) -> Node {
         Node {
             kind,
@@ -131,7 +131,7 @@ impl Node {
         }
     }
 
-    /// A scalar with a given tag, to be written plain where that is possible.
+    /// A scalar with a given tag, written plain if possible.
     pub fn scalar(tag: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Node {
         let mut node = Node::new(Kind::Scalar);
         node.tag = tag.into();
@@ -139,7 +139,7 @@ impl Node {
         node
     }
 
-    /// A string. It is quoted on output when it would otherwise read as something else.
+    /// A string. It is quoted on output if it would otherwise read as something else.
     pub fn string(value: impl Into<String>) -> Node {
         Node::scalar(resolve::STR, value)
     }
@@ -185,7 +185,7 @@ impl Node {
         node
     }
 
-    /// The tag in short form as yaml.v3's `ShortTag` gives it: resolved from the text where none is set.
+    /// The tag in short form, as yaml.v3's `ShortTag`: resolved from the text if the node has no tag.
     pub fn short_tag(&self) -> Cow<'_, str> {
         if self.is_indicated_string() {
             return Cow::Borrowed(resolve::STR);
@@ -201,7 +201,7 @@ impl Node {
         })
     }
 
-    /// Whether the node is a string because of its tag or its quotes, whatever its text looks like.
+    /// Whether the node's tag or quotes make it a string, whatever its text looks like.
     pub fn is_indicated_string(&self) -> bool {
         self.kind == Kind::Scalar
             && (resolve::short_tag(&self.tag) == resolve::STR
@@ -236,7 +236,7 @@ impl Node {
         }
     }
 
-    /// As [`root`](Node::root), to change it.
+    /// As [`root`](Node::root), mutable.
     pub fn root_mut(&mut self) -> Option<&mut Node> {
         match self.kind {
             Kind::Document => self.content.first_mut(),
@@ -244,7 +244,7 @@ impl Node {
         }
     }
 
-    /// The root value, taken out of its document.
+    /// Extracts the root value from its document.
     pub fn into_root(mut self) -> Option<Node> {
         match self.kind {
             Kind::Document => self.content.drain(..).next(),
@@ -269,13 +269,13 @@ impl Node {
         self.content.get(at + 1)
     }
 
-    /// As [`get`](Node::get), to change it.
+    /// As [`get`](Node::get), mutable.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
         let at = self.position(key)?;
         self.content.get_mut(at + 1)
     }
 
-    /// Follows keys from mapping to mapping.
+    /// Follows keys through nested mappings.
     pub fn at<'k>(&self, path: impl IntoIterator<Item = &'k str>) -> Option<&Node> {
         path.into_iter().try_fold(self, |node, key| node.get(key))
     }
@@ -290,7 +290,7 @@ impl Node {
             .find(|&i| self.content[i].kind == Kind::Scalar && self.content[i].value == key)
     }
 
-    /// A mapping's keys and values; nothing for any other node.
+    /// A mapping's keys and values; empty for other nodes.
     pub fn entries(&self) -> impl DoubleEndedIterator<Item = (&Node, &Node)> + ExactSizeIterator {
         let content: &[Node] = match self.kind {
             Kind::Mapping => &self.content,
@@ -299,7 +299,7 @@ impl Node {
         content.chunks_exact(2).map(|pair| (&pair[0], &pair[1]))
     }
 
-    /// A mapping's keys and values, to change them; nothing for any other node.
+    /// A mapping's keys and mutable values; empty for other nodes.
     pub fn entries_mut(&mut self) -> impl Iterator<Item = (&mut Node, &mut Node)> {
         let content: &mut [Node] = match self.kind {
             Kind::Mapping => &mut self.content,
@@ -311,7 +311,7 @@ impl Node {
         })
     }
 
-    /// A sequence's items; nothing for any other node.
+    /// A sequence's items; empty for other nodes.
     pub fn items(&self) -> &[Node] {
         match self.kind {
             Kind::Sequence => &self.content,
@@ -319,7 +319,7 @@ impl Node {
         }
     }
 
-    /// A sequence's items, to change them; nothing for any other node.
+    /// A sequence's items, mutable; empty for other nodes.
     pub fn items_mut(&mut self) -> &mut [Node] {
         match self.kind {
             Kind::Sequence => &mut self.content,
@@ -327,8 +327,8 @@ impl Node {
         }
     }
 
-    /// Sets a mapping's entry: the value of an existing key is replaced, a new key goes last.
-    /// Nothing happens to a node that is not a mapping.
+    /// Sets a mapping's entry: replaces the value of an existing key, or appends a new key. Does nothing to other
+    /// nodes.
     pub fn set(&mut self, key: &str, value: Node) {
         if self.kind != Kind::Mapping {
             return;
@@ -343,7 +343,7 @@ impl Node {
         }
     }
 
-    /// Takes an entry out of a mapping, giving its key and value.
+    /// Removes an entry from a mapping; returns its key and value.
     pub fn remove(&mut self, key: &str) -> Option<(Node, Node)> {
         let at = self.position(key)?;
         let mut pair = self.content.drain(at..(at + 2).min(self.content.len()));
@@ -358,7 +358,7 @@ impl Node {
         self.comments.as_ref().map_or("", |c| &c.head)
     }
 
-    /// The comment behind the node.
+    /// The comment after the node on its line.
     pub fn line_comment(&self) -> &str {
         self.comments.as_ref().map_or("", |c| &c.line)
     }
@@ -368,12 +368,12 @@ impl Node {
         self.comments.as_ref().map_or("", |c| &c.foot)
     }
 
-    /// The node's comments, to change them.
+    /// The node's comments, mutable.
     pub fn comments_mut(&mut self) -> &mut Comments {
         self.comments.get_or_insert_with(Box::default)
     }
 
-    /// Drops the comments of the node and of all below it.
+    /// Removes the comments of the node and its descendants.
     pub fn clear_comments(&mut self) {
         self.comments = None;
         for child in &mut self.content {

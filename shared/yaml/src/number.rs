@@ -4,7 +4,7 @@ use flux_golang::strconv;
 
 use crate::resolve::Scalar;
 
-/// `strconv.ParseInt(text, 0, 64)`, else `strconv.ParseUint(text, 0, 64)`; underscores are gone already.
+/// `strconv.ParseInt(text, 0, 64)`, else `strconv.ParseUint(text, 0, 64)`; underscores are already removed.
 pub(crate) fn parse_int(text: &str) -> Option<Scalar> {
     let text = text.as_bytes();
     match strconv::parse_int(text, 0) {
@@ -18,7 +18,7 @@ pub(crate) fn parse_signed(text: &str, base: u32) -> Option<i64> {
     strconv::parse_int(text.as_bytes(), base).ok()
 }
 
-/// The decimal form that go-yaml takes for a float: `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`.
+/// The decimal form that go-yaml recognises as a float: `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`.
 pub(crate) fn looks_like_float(text: &str) -> bool {
     let rest = text.strip_prefix(['+', '-']).unwrap_or(text);
     let (whole, rest) = digits(rest);
@@ -43,7 +43,7 @@ fn digits(text: &str) -> (&str, &str) {
     text.split_at(end)
 }
 
-/// A decimal float, not beyond the range of `f64`: Go reports that as an error, and the text stays text.
+/// A decimal float within the range of `f64`: Go reports others as an error, and the text stays text.
 pub(crate) fn parse_float(text: &str) -> Option<f64> {
     if !looks_like_float(text) {
         return None;
@@ -51,7 +51,7 @@ pub(crate) fn parse_float(text: &str) -> Option<f64> {
     text.parse().ok().filter(|float: &f64| float.is_finite())
 }
 
-/// `strconv.FormatFloat(float, 'g', -1, 64)`, with YAML's words for what is not a number.
+/// `strconv.FormatFloat(float, 'g', -1, 64)`, with YAML's words for NaN and infinities.
 pub(crate) fn format_yaml(float: f64) -> String {
     if float.is_nan() {
         return ".nan".to_owned();

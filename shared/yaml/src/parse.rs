@@ -1,4 +1,4 @@
-//! The parser: tokens to events, with the comments each event takes.
+//! The parser: converts tokens to events, with the comments of each event.
 
 mod block;
 mod document;
@@ -11,7 +11,7 @@ use crate::node::Comments;
 use crate::resolve::Flavor;
 use crate::scan::{ScalarStyle, Scan, Scanner, Token, TokenData, TokenKind, fault};
 
-/// What an event reports.
+/// The kind of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum EventKind<'i> {
     StreamStart,
@@ -26,20 +26,20 @@ pub(crate) enum EventKind<'i> {
     MappingEnd,
 }
 
-/// A step of a document.
+/// An event: one step of a document.
 #[derive(Clone, Debug)]
 pub(crate) struct Event<'i> {
     pub(crate) kind: EventKind<'i>,
     pub(crate) start: Mark,
     pub(crate) end: Mark,
-    /// Where the node itself begins, behind its anchor and tag.
+    /// Start of the node itself, after its anchor and tag.
     pub(crate) content: Mark,
     /// Anchor and tag; most nodes have none.
     pub(crate) properties: Option<Box<Properties<'i>>>,
     pub(crate) comments: Option<Box<Comments>>,
 }
 
-/// What stands in front of a node.
+/// What precedes a node.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Properties<'i> {
     pub(crate) anchor: Option<&'i str>,
@@ -86,7 +86,7 @@ enum State {
     End,
 }
 
-/// Where a node stands, which decides what may begin it.
+/// The position of a node, which decides what may start it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     Block,
@@ -94,23 +94,23 @@ enum Place {
     Flow,
 }
 
-/// Turns text into events.
+/// Parses text into events.
 pub(crate) struct Parser<'i> {
     scanner: Scanner<'i>,
     flavor: Flavor,
     state: State,
     states: Vec<State>,
-    /// Starts of the collections that are open.
+    /// Starts of the open collections.
     marks: Vec<Mark>,
     tag_directives: Vec<(String, String)>,
     comments: Comments,
     /// Comments above a `-` whose item is a collection: they belong to the collection.
     stem: Option<String>,
-    /// An error that go-yaml passes over until the event is complete, unless another comes before that.
+    /// An error that go-yaml ignores until the event is complete, unless another error precedes it.
     passed_over: Option<Fault>,
 }
 
-/// The token to come.
+/// The next token.
 #[derive(Clone, Copy)]
 struct Next {
     kind: TokenKind,
@@ -133,7 +133,7 @@ impl<'i> Parser<'i> {
         }
     }
 
-    /// Whether everything up to the end of the text has been looked at.
+    /// Whether reading has reached the end of the text.
     pub(crate) fn touched_end(&self) -> bool {
         self.scanner.touched_end()
     }
@@ -189,14 +189,14 @@ impl<'i> Parser<'i> {
         Ok(next)
     }
 
-    /// Collects the comments that belong to this token or to what came before it.
+    /// Collects the comments that belong to this token or to the preceding one.
     fn claim_comments(&mut self, next: Next) {
         while let Some(comment) = self.scanner.comments.front() {
             if next.start.index < comment.token.index {
                 break;
             }
             if !comment.head.is_empty() && next.kind == TokenKind::BlockEnd {
-                // It heads what follows the collection.
+                // It precedes what follows the collection.
                 break;
             }
             add_lines(&mut self.comments.head, &comment.head);
@@ -338,7 +338,7 @@ impl<'i> Parser<'i> {
         Ok(event)
     }
 
-    /// Notes where a collection begins, at its first entry.
+    /// Records where a collection begins, at its first entry.
     fn open(&mut self) -> Scan<()> {
         let next = self.peek()?;
         self.marks.push(next.start);

@@ -1,4 +1,4 @@
-//! What a plain scalar means: the tag resolution of go-yaml v2 and v3 (HE-YAML-014).
+//! Tag resolution: the types of plain scalars in go-yaml v2 and v3 (HE-YAML-014).
 
 use std::borrow::Cow;
 
@@ -21,16 +21,16 @@ const KNOWN: [&str; 10] = [
 ];
 const LONG_PREFIX: &str = "tag:yaml.org,2002:";
 
-/// Which go-yaml is followed.
+/// The version of go-yaml to follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flavor {
-    /// go.yaml.in/yaml/v2, on which sigs.k8s.io/yaml stands.
+    /// go.yaml.in/yaml/v2, the base of sigs.k8s.io/yaml.
     V2,
-    /// go.yaml.in/yaml/v3, on which kyaml stands.
+    /// go.yaml.in/yaml/v3, the base of kyaml.
     V3,
 }
 
-/// What a scalar resolved to.
+/// A resolved scalar.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Scalar {
     Null,
@@ -55,7 +55,7 @@ impl Scalar {
     }
 }
 
-/// `tag:yaml.org,2002:x` as `!!x`; any other tag as it is.
+/// `tag:yaml.org,2002:x` as `!!x`; any other tag unchanged.
 pub(crate) fn short_tag(tag: &str) -> Cow<'_, str> {
     match tag.strip_prefix(LONG_PREFIX) {
         None => Cow::Borrowed(tag),
@@ -82,7 +82,7 @@ pub(crate) fn plain_tag_v3(text: &str) -> &'static str {
     plain(Flavor::V3, text, true).tag()
 }
 
-/// Resolves an untagged plain scalar. Timestamps are only looked for when asked.
+/// Resolves an untagged plain scalar. Timestamps are recognised only if `timestamps` is set.
 pub(crate) fn plain(flavor: Flavor, text: &str, timestamps: bool) -> Scalar {
     let Some(&first) = text.as_bytes().first() else {
         return Scalar::Null;
@@ -107,12 +107,12 @@ pub(crate) fn plain(flavor: Flavor, text: &str, timestamps: bool) -> Scalar {
     }
 }
 
-/// Whether a scalar with this tag has to be what the tag says; with other tags, it is a string.
+/// Whether a scalar with this tag must be a valid value of the tag's type; with other tags, it is a string.
 pub(crate) fn is_resolvable(tag: &str) -> bool {
     matches!(tag, BOOL | INT | FLOAT | NULL | TIMESTAMP)
 }
 
-/// Resolves a scalar with a tag that its text has to fit.
+/// Resolves a scalar with a tag that its text must be valid for.
 pub(crate) fn tagged(flavor: Flavor, tag: &str, text: &str) -> Result<Scalar, Error> {
     let scalar = plain(flavor, text, tag == TIMESTAMP);
     let found = scalar.tag();
@@ -155,7 +155,7 @@ pub(crate) fn old_bool(text: &str) -> Option<bool> {
     }
 }
 
-/// What starts with a sign or a digit: an integer in any of Go's bases, else a decimal float.
+/// A text that starts with a sign or a digit: an integer in any of Go's bases, else a decimal float.
 fn number_like(flavor: Flavor, text: &str) -> Scalar {
     let plain: Cow<'_, str> = if text.contains('_') {
         Cow::Owned(text.replace('_', ""))
@@ -170,7 +170,7 @@ fn number_like(flavor: Flavor, text: &str) -> Scalar {
     {
         return Scalar::Float(float);
     }
-    // Go's base detection has taken the regular forms; what is left are signs behind the prefix.
+    // The regular forms are handled by Go's base detection; what remains are signs after the prefix.
     let prefixes: &[(&str, u32)] = match flavor {
         Flavor::V2 => &[("0b", 2)],
         Flavor::V3 => &[("0b", 2), ("0o", 8)],
@@ -185,7 +185,7 @@ fn number_like(flavor: Flavor, text: &str) -> Scalar {
     Scalar::Str
 }
 
-/// Whether the text is a number in base 60, which other YAML 1.1 readers would take for a number.
+/// Whether the text is a number in base 60 for other readers of YAML 1.1.
 pub(crate) fn is_base60(text: &str) -> bool {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let mut parts = unsigned.split(':');
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn both_flavors_resolve_as_their_go_originals() {
-        // HE-YAML-014: text, what v2 makes of it, what v3 makes of it.
+        // HE-YAML-014: text, value in v2, value in v3
         let cases: &[(&str, Scalar, Scalar)] = &[
             ("", Scalar::Null, Scalar::Null),
             ("~", Scalar::Null, Scalar::Null),
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn base60_numbers_are_known() {
+    fn base_60_numbers_are_recognised() {
         for yes in ["1:20", "12:30:45", "-1:20", "1_0:20.5", "190:20:30", "1:2."] {
             assert!(is_base60(yes), "{yes}");
         }

@@ -1,4 +1,4 @@
-//! The memory that a document takes while it is read, claimed before it is all there.
+//! Claims the memory of a document while it is read.
 
 use flux_budget::Claim;
 
@@ -6,16 +6,15 @@ use crate::error::Error;
 use crate::node::Node;
 use crate::value::Value;
 
-/// Bytes that a node takes: itself, its share of the room that its siblings' list has to spare, and what the allocator
-/// adds.
+/// Estimated bytes of a node: itself, its share of its siblings' spare capacity, and the allocator's overhead.
 pub(crate) const NODE: usize = size_of::<Node>() * 3 / 2;
-/// Bytes that a value takes within a list or mapping, likewise.
+/// Estimated bytes of a value in a list or mapping.
 pub(crate) const VALUE: usize = size_of::<Value>() * 2;
 
-/// Bytes are claimed in portions, so that not every node asks.
+/// Bytes are claimed in portions, to avoid a claim for every node.
 const PORTION: usize = 16 << 10;
 
-/// What one reader of a document has claimed.
+/// The memory that one reader of a document has claimed.
 pub(crate) struct Room<'c> {
     claim: Option<&'c Claim>,
     due: usize,
@@ -23,7 +22,7 @@ pub(crate) struct Room<'c> {
 }
 
 impl<'c> Room<'c> {
-    /// Room on a claim, or without a bound.
+    /// A reader's room on a claim; unlimited without one.
     pub(crate) fn new(claim: Option<&'c Claim>) -> Self {
         Room {
             claim,
@@ -32,7 +31,7 @@ impl<'c> Room<'c> {
         }
     }
 
-    /// Counts bytes that are about to be taken.
+    /// Counts bytes that are about to be allocated.
     pub(crate) fn take(&mut self, bytes: usize) -> Result<(), Error> {
         self.due = self.due.saturating_add(bytes);
         if self.due < PORTION {
@@ -46,7 +45,7 @@ impl<'c> Room<'c> {
         Ok(())
     }
 
-    /// Gives back what was claimed, once what was read has been dropped.
+    /// Releases the claimed memory, once what was read has been dropped.
     pub(crate) fn release(self) {
         if let Some(claim) = self.claim {
             claim.give_back(self.taken);

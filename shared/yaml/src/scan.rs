@@ -1,4 +1,4 @@
-//! The scanner: text to tokens, by the rules of libyaml as go-yaml has them, comments included.
+//! The scanner: converts text to tokens, comments included, by the rules of libyaml as go-yaml implements them.
 
 mod comment;
 mod fetch;
@@ -16,8 +16,8 @@ use queue::TokenQueue;
 use crate::error::{Fault, Layer, Mark};
 use crate::resolve::Flavor;
 
-/// Collections within collections that are read at most. go-yaml allows 10,000, more than a thread's stack bears
-/// in whatever walks the tree afterwards.
+/// The maximum nesting of collections. go-yaml allows 10,000, which would overflow a thread's stack in the code that
+/// walks the tree afterwards.
 pub const MAX_DEPTH: usize = 256;
 
 /// How a scalar was written.
@@ -30,7 +30,7 @@ pub(crate) enum ScalarStyle {
     Folded,
 }
 
-/// What a token is.
+/// The kind of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TokenKind {
     StreamStart,
@@ -56,7 +56,7 @@ pub(crate) enum TokenKind {
     Scalar,
 }
 
-/// What a token says beside its kind.
+/// The content of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TokenData<'i> {
     None,
@@ -70,7 +70,7 @@ pub(crate) enum TokenData<'i> {
     Scalar(Cow<'i, str>, ScalarStyle),
 }
 
-/// A token and the place it was found at.
+/// A token and its position.
 #[derive(Clone, Debug)]
 pub(crate) struct Token<'i> {
     pub(crate) kind: TokenKind,
@@ -79,7 +79,7 @@ pub(crate) struct Token<'i> {
     pub(crate) end: Mark,
 }
 
-/// A place where an implicit key may have begun.
+/// A position where an implicit key may have started.
 #[derive(Clone, Copy, Debug, Default)]
 struct SimpleKey {
     possible: bool,
@@ -88,7 +88,7 @@ struct SimpleKey {
     mark: Mark,
 }
 
-/// Turns text into tokens.
+/// Scans text into tokens.
 pub(crate) struct Scanner<'i> {
     text: &'i str,
     flavor: Flavor,
@@ -100,19 +100,19 @@ pub(crate) struct Scanner<'i> {
     scanned_all: bool,
     /// Whether the end of the stream has been taken.
     ended: bool,
-    /// Whether the head of the queue may be handed out.
+    /// Whether the head of the queue may be returned.
     ready: bool,
     indent: i32,
     indents: Vec<i32>,
     flow_level: usize,
     key_allowed: bool,
     keys: Vec<SimpleKey>,
-    /// Numbers of tokens that may turn out to begin a key, with the index of that key.
+    /// Indexes of tokens that may turn out to begin a key, with the index of that key.
     keyed_tokens: VecDeque<(usize, usize)>,
     queue: TokenQueue<'i>,
-    /// Whether more text was asked for than there is.
+    /// Whether a lookahead went past the end of the text.
     starved: Cell<bool>,
-    /// Comments that no token has claimed yet.
+    /// Comments that are not yet assigned to a token.
     pub(crate) comments: VecDeque<Comment>,
 }
 
@@ -141,19 +141,19 @@ impl<'i> Scanner<'i> {
         }
     }
 
-    /// The next token, left in place.
+    /// The next token, without removing it.
     pub(crate) fn peek(&mut self) -> Scan<&mut Token<'i>> {
         if !self.ready {
             self.fetch_more()?;
         }
-        // The queue is never empty here: fetching stops at the end of the stream only with that token queued.
+        // The queue is never empty here: scanning stops only after the token for the end of the stream is queued.
         let mark = self.mark;
         self.queue
             .head()
             .ok_or_else(|| fault(Layer::Parser, "unexpected end of stream", mark, mark))
     }
 
-    /// Takes the next token out.
+    /// Removes the next token.
     pub(crate) fn take_token(&mut self) -> Option<Token<'i>> {
         self.ready = false;
         let token = self.queue.pop()?;
@@ -161,19 +161,19 @@ impl<'i> Scanner<'i> {
         Some(token)
     }
 
-    /// Whether the last token has been taken.
+    /// Whether the last token has been removed.
     pub(crate) fn ended(&self) -> bool {
         self.ended
     }
 
-    /// Whether everything up to the end of the text has been looked at.
+    /// Whether reading has reached the end of the text.
     pub(crate) fn touched_end(&self) -> bool {
         self.starved.get()
     }
 
-    /// Notes that this many characters are wanted from here on, whether they are looked at or not.
+    /// Records a lookahead of this many characters, whether they are read or not.
     fn want(&self, chars: usize) {
-        // Most of the time, there are enough even when each is as long as can be.
+        // Fast path: enough text even if every character has the maximum width.
         if self.mark.at() + 4 * chars > self.text.len() {
             let rest = self.text.get(self.mark.at()..).unwrap_or("");
             if rest.chars().nth(chars - 1).is_none() {
@@ -186,7 +186,7 @@ impl<'i> Scanner<'i> {
         Err(fault(Layer::Scanner, problem, context, self.mark))
     }
 
-    /// The byte `ahead` bytes from here; 0 at the end of the text, which no text contains.
+    /// The byte at an offset from here; 0 at the end of the text, which no text contains.
     fn byte(&self, ahead: usize) -> u8 {
         if let Some(byte) = self.text.as_bytes().get(self.mark.at() + ahead) {
             return *byte;
@@ -195,12 +195,12 @@ impl<'i> Scanner<'i> {
         0
     }
 
-    /// The bytes from here on.
+    /// The remaining bytes.
     fn rest(&self) -> &'i [u8] {
         self.text.as_bytes().get(self.mark.at()..).unwrap_or(&[])
     }
 
-    /// Moves over blanks other than tabs.
+    /// Skips blanks other than tabs.
     fn skip_spaces(&mut self) {
         let blanks = self.rest().iter().take_while(|byte| **byte == b' ');
         let count = blanks.count() as u32;
@@ -229,7 +229,7 @@ impl<'i> Scanner<'i> {
         self.is_blank(ahead) || self.is_break_or_end(ahead)
     }
 
-    /// Moves over one character.
+    /// Skips one character.
     fn advance(&mut self) {
         let byte = self.byte(0);
         if !matches!(byte, b' ' | b'\t') {
@@ -240,7 +240,7 @@ impl<'i> Scanner<'i> {
         self.mark.byte += char_width(byte) as u32;
     }
 
-    /// Moves over a run of `bytes` that holds no line break.
+    /// Skips `bytes` bytes without a line break.
     fn advance_run(&mut self, bytes: usize) -> &'i str {
         let run = self
             .text
@@ -260,7 +260,7 @@ impl<'i> Scanner<'i> {
         run
     }
 
-    /// Moves over a line break, `\r\n` being one.
+    /// Skips a line break; `\r\n` is one.
     fn advance_line(&mut self) {
         let (bytes, chars) = if self.byte(0) == b'\r' && self.byte(1) == b'\n' {
             (2, 2)
@@ -277,7 +277,7 @@ impl<'i> Scanner<'i> {
         self.newlines += 1;
     }
 
-    /// Moves over a line break and appends what it stands for.
+    /// Skips a line break and appends its normalised form.
     fn read_line(&mut self, out: &mut String) {
         if self.byte(0) == 0xE2 {
             if let Some(separator) = self.text.get(self.mark.at()..self.mark.at() + 3) {
@@ -304,7 +304,7 @@ pub(crate) fn fault(
     }
 }
 
-/// Bytes of the line break at this place, 0 if there is none. Of `\r\n` it sees the first half.
+/// The length of the line break at this position in bytes, 0 without one; of `\r\n` only the first half counts.
 pub(crate) fn break_width(bytes: &[u8], at: usize) -> usize {
     match bytes.get(at) {
         Some(b'\n' | b'\r') => 1,
@@ -328,7 +328,7 @@ fn char_width(first: u8) -> usize {
     }
 }
 
-/// What names of anchors, tag handles and directives are made of.
+/// The characters of anchor names, tag handles and directives.
 fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
 }

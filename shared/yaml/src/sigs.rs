@@ -1,4 +1,4 @@
-//! Reading and writing as `sigs.k8s.io/yaml` v1.6 does, on go-yaml v2: what Kubernetes' tools and Helm use.
+//! Reads and writes YAML as `sigs.k8s.io/yaml` v1.6 on go-yaml v2 does, as Kubernetes' tools and Helm use it.
 
 mod flat;
 mod skim;
@@ -15,11 +15,11 @@ use crate::resolve::Flavor;
 use crate::source::Source;
 use crate::value::Value;
 
-/// `yaml.Unmarshal`: the first document, made JSON, with repeated keys settled in favour of the last (HE-YAML-016).
+/// `yaml.Unmarshal`: the first document, converted to JSON; the last value of a repeated key counts (HE-YAML-016).
 ///
-/// Whole numbers come as [`Value::Int`], beyond `i64` as [`Value::Uint`], 1.0 and 1e3 among them, since JSON makes no
+/// Whole numbers are [`Value::Int`], or [`Value::Uint`] beyond `i64`, including 1.0 and 1e3, since JSON makes no
 /// difference; call [`Value::floats_only`] for what Go decodes into an `interface{}`, [`Value::kubernetes_numbers`] for
-/// what Kubernetes decodes into unstructured objects. Keys are in the order of their first mention.
+/// what Kubernetes decodes into unstructured objects. Keys keep the order of their first occurrence.
 ///
 /// # Errors
 /// [`Error::Convert`] around the error of [`yaml_to_json`].
@@ -27,7 +27,7 @@ pub fn from_str(text: impl AsRef<[u8]>) -> Result<Value, Error> {
     yaml_to_json(text).map_err(|error| Error::Convert(Box::new(error)))
 }
 
-/// As [`from_str`], with the memory of the value claimed.
+/// As [`from_str`], and claims the memory of the value.
 ///
 /// # Errors
 /// As [`from_str`], and [`Error::Memory`] within [`Error::Convert`].
@@ -35,8 +35,8 @@ pub fn from_str_within(text: impl AsRef<[u8]>, claim: &Claim) -> Result<Value, E
     yaml_to_json_within(text, claim).map_err(|error| Error::Convert(Box::new(error)))
 }
 
-/// As [`from_str`], but floats stay floats, whole ones too: what becomes text where a field wants text (1e7 is `1e+07` there,
-/// and not `10000000`).
+/// As [`from_str`], but floats stay floats, even whole ones: for numbers that become text in a field of type string
+/// (1e7 is `1e+07` there, not `10000000`).
 ///
 /// # Errors
 /// As [`from_str`].
@@ -50,9 +50,9 @@ pub fn from_str_as_written(text: impl AsRef<[u8]>) -> Result<Value, Error> {
     Ok(value)
 }
 
-/// As [`from_str`], for who wants only some keys of the outermost mapping: all of the text is checked, and an error is the
-/// same; of keys that are not `wanted` there may or may not be something in the result. Plain manifests are read several
-/// times as fast.
+/// As [`from_str`], for callers that need only some keys of the outermost mapping: all of the text is checked with the
+/// same errors, but the result may or may not contain keys that are not `wanted`. Several times as fast on plain
+/// manifests.
 ///
 /// # Errors
 /// As [`from_str`].
@@ -61,7 +61,7 @@ pub fn from_str_only(
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Value, Error> {
     match skim::sections(text.as_ref(), wanted) {
-        // Were there an error all the same, its place would be that in the whole.
+        // Read the full text, so that an error has the right position.
         Some(sections) => match flat::decode(&sections) {
             Some(value) => Ok(value),
             None => from_str(sections).or_else(|_| from_str(text)),
@@ -78,7 +78,7 @@ pub fn from_str_strict(text: impl AsRef<[u8]>) -> Result<Value, Error> {
     yaml_to_json_strict(text).map_err(|error| Error::Convert(Box::new(error)))
 }
 
-/// As [`from_str_strict`], with the memory of the value claimed.
+/// As [`from_str_strict`], and claims the memory of the value.
 ///
 /// # Errors
 /// As [`from_str_strict`], and [`Error::Memory`] within [`Error::Convert`].
@@ -86,16 +86,16 @@ pub fn from_str_strict_within(text: impl AsRef<[u8]>, claim: &Claim) -> Result<V
     convert(text.as_ref(), true, Some(claim)).map_err(|error| Error::Convert(Box::new(error)))
 }
 
-/// `YAMLToJSON`: as [`from_str`], with the error as it comes from go-yaml.
+/// `YAMLToJSON`: as [`from_str`], with go-yaml's unwrapped error.
 ///
 /// # Errors
-/// [`Error::Syntax`] in go-yaml v2's words; [`Error::Invalid`] for aliases, merges and tags that mean nothing;
-/// [`Error::Json`] for null and list keys and for `.nan` and `.inf`; [`Error::Limit`].
+/// [`Error::Syntax`] with go-yaml v2's text; [`Error::Invalid`] for invalid aliases, merges and tags; [`Error::Json`]
+/// for null and list keys and for `.nan` and `.inf`; [`Error::Limit`].
 pub fn yaml_to_json(text: impl AsRef<[u8]>) -> Result<Value, Error> {
     convert(text.as_ref(), false, None)
 }
 
-/// As [`yaml_to_json`], with the memory of the value claimed: what reading takes beyond that is given back.
+/// As [`yaml_to_json`], and claims the memory of the value; additional memory used while reading is released.
 ///
 /// # Errors
 /// As [`yaml_to_json`], and [`Error::Memory`].
@@ -114,14 +114,14 @@ pub fn yaml_to_json_strict(text: impl AsRef<[u8]>) -> Result<Value, Error> {
 fn convert(text: &[u8], strict: bool, claim: Option<&Claim>) -> Result<Value, Error> {
     let mut value = decode(text, strict, claim)?;
     if json::normalize(&mut value).is_err() {
-        // Of several floats that are no numbers, JSON meets the first by the order of keys.
+        // Of several floats that are not numbers, JSON reports the first in key order.
         value.sort_keys();
         json::normalize(&mut value)?;
     }
     Ok(value)
 }
 
-/// go-yaml v2's own reading, before anything is made JSON.
+/// go-yaml v2's decoding, before the conversion to JSON.
 fn decode(text: &[u8], strict: bool, claim: Option<&Claim>) -> Result<Value, Error> {
     let source = Source::new(text)?;
     if let Some(value) = direct::decode(&source, strict, claim) {
@@ -143,14 +143,14 @@ fn decode(text: &[u8], strict: bool, claim: Option<&Claim>) -> Result<Value, Err
 /// `yaml.Marshal`: block style, keys in natural order, lines folded at 80 columns (HE-YAML-001 to HE-YAML-013).
 ///
 /// # Errors
-/// [`Error::Json`] for floats that are no numbers. As upstream, whose way goes through JSON text read as YAML:
-/// characters that YAML forbids in its text and JSON does not escape (U+007F, U+0080 to U+009F but U+0085, U+FFFE,
-/// U+FFFF), and keys of a thousand characters and more.
+/// [`Error::Json`] for floats that are not numbers. As upstream, which converts through JSON text read as YAML, also
+/// for characters that YAML forbids and JSON does not escape (U+007F, U+0080 to U+009F except U+0085, U+FFFE, U+FFFF),
+/// and for keys of a thousand characters and more.
 pub fn to_string(value: &Value) -> Result<String, Error> {
     write(value, KeyOrder::Natural)
 }
 
-/// As [`to_string`], with the keys in the order in which the mappings have them (HE-YAML-005).
+/// As [`to_string`], with the keys in the order of the mappings (HE-YAML-005).
 ///
 /// # Errors
 /// As [`to_string`].
@@ -158,11 +158,11 @@ pub fn to_string_in_order(value: &Value) -> Result<String, Error> {
     write(value, KeyOrder::Kept)
 }
 
-/// As [`to_string_in_order`], without the way through JSON text: what go-yaml v2 itself writes, such as characters that JSON
-/// text read as YAML loses.
+/// As [`to_string_in_order`], without the conversion through JSON text: the output of go-yaml v2 itself, including
+/// characters that JSON text read as YAML loses.
 ///
 /// # Errors
-/// What go-yaml cannot write.
+/// For values that go-yaml cannot write.
 pub fn to_string_directly(value: &Value) -> Result<String, Error> {
     encode::value(value, Layout::SIGS, KeyOrder::Kept, Floats::Kept)
 }
@@ -176,7 +176,7 @@ fn write(value: &Value, order: KeyOrder) -> Result<String, Error> {
     encode::value(&decoded, Layout::SIGS, order, Floats::Kept)
 }
 
-/// `JSONToYAML`: JSON text, which go-yaml reads as the YAML it is, as YAML.
+/// `JSONToYAML`: converts JSON text, which go-yaml reads as YAML, to YAML.
 ///
 /// # Errors
 /// As [`yaml_to_json`] for text that is not YAML.
@@ -189,9 +189,9 @@ pub fn json_to_yaml(text: impl AsRef<[u8]>) -> Result<String, Error> {
     )
 }
 
-/// Whether a value comes back as it is when its JSON text is read as YAML, so that the detour can be saved.
+/// Whether a value is unchanged when its JSON text is read as YAML, so that the conversion can be skipped.
 fn survives_json(value: &Value, levels: usize) -> bool {
-    // Deeper than that, there is no JSON.
+    // JSON cannot be nested deeper.
     let Some(levels) = levels.checked_sub(1) else {
         return false;
     };
@@ -205,7 +205,7 @@ fn survives_json(value: &Value, levels: usize) -> bool {
     }
 }
 
-/// Whether every character is either escaped by JSON or allowed in YAML, and none is a line break to YAML alone.
+/// Whether every character is either escaped by JSON or allowed in YAML, and none is a line break only to YAML.
 fn plain_text(text: &str) -> bool {
     let bytes = text.as_bytes();
     if text.is_ascii() {

@@ -1,20 +1,20 @@
-//! The bytes of a document made text: encodings, byte order marks, and the characters YAML forbids.
+//! Decodes the bytes of a document: encodings, byte order marks, and the characters that YAML forbids.
 
 use std::borrow::Cow;
 
 use crate::error::{Error, Fault, Layer, Mark};
 use crate::resolve::Flavor;
 
-/// Larger documents are refused.
+/// The maximum size of a document in bytes.
 pub(crate) const MAX_BYTES: usize = 256 << 20;
 
 /// go-yaml reads its input in pieces of this size, and fails when it reads a piece with a bad character in it.
 const PIECE: usize = 512;
 
-/// Text to scan, cut off before the first character that may not be there.
+/// Text to scan, cut off before the first forbidden character.
 pub(crate) struct Source<'i> {
     pub(crate) text: Cow<'i, str>,
-    /// What is wrong behind the end of the text.
+    /// The problem after the end of the text.
     bad: Option<Bad>,
 }
 
@@ -80,7 +80,7 @@ impl<'i> Source<'i> {
             line: line as u32,
             column: column as u32,
         };
-        // A piece holds what is left of a character that the one before cut in two.
+        // A piece starts with the rest of a character that the previous one cut in two.
         let mut piece = 0;
         let mut next = PIECE.saturating_sub(marked);
         while next <= end {
@@ -138,7 +138,7 @@ impl<'i> Source<'i> {
         Self::cut(Cow::Owned(text), end, 0, problem)
     }
 
-    /// The text, where nothing is wrong with it and it did not have to be converted.
+    /// The text, if it is valid and needed no conversion.
     pub(crate) fn whole(&self) -> Option<&'i str> {
         match &self.text {
             Cow::Borrowed(text) if self.bad.is_none() => Some(text),
@@ -146,7 +146,7 @@ impl<'i> Source<'i> {
         }
     }
 
-    /// The error to report when reading came as far as the bad character.
+    /// The error to report once reading has reached the bad character.
     pub(crate) fn error(&self, flavor: Flavor) -> Option<Error> {
         let bad = self.bad.as_ref()?;
         let fault = Fault {
@@ -166,12 +166,12 @@ impl<'i> Source<'i> {
     }
 }
 
-/// Place of the first character that YAML forbids.
+/// Position of the first character that YAML forbids.
 fn forbidden(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut from = 0;
     for piece in bytes.chunks(64) {
-        // Without a branch for each byte: nearly all text is harmless.
+        // Without a branch for each byte: nearly all text is valid.
         let suspect = |b: u8| b < 0x20 && b != b'\n' || matches!(b, 0x7F | 0xC2 | 0xEF);
         if piece.iter().fold(false, |any, &b| any | suspect(b))
             && let Some(at) = (from..from + piece.len()).find(|&at| is_forbidden(bytes, at))
@@ -196,7 +196,7 @@ fn is_forbidden(bytes: &[u8], at: usize) -> bool {
     }
 }
 
-/// What go-yaml says of bytes that are not UTF-8.
+/// go-yaml's message for bytes that are not UTF-8.
 fn utf8_problem(rest: &[u8]) -> &'static str {
     let Some(&first) = rest.first() else {
         return "incomplete UTF-8 octet sequence";

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-/// Whether go-yaml takes this text for a timestamp.
+/// Whether go-yaml recognises this text as a timestamp.
 pub(crate) fn is_timestamp(text: &str) -> bool {
     parse(text).is_some()
 }
@@ -12,14 +12,14 @@ pub(crate) fn is_timestamp(text: &str) -> bool {
 pub(crate) struct Timestamp {
     pub(crate) date: (u32, u32, u32),
     pub(crate) time: (u32, u32, u32),
-    /// Fraction of a second, nine digits at most, trailing zeros gone.
+    /// Fraction of a second, at most nine digits without trailing zeros.
     pub(crate) fraction: String,
     /// Minutes east of UTC.
     pub(crate) offset: i32,
 }
 
 impl Timestamp {
-    /// The form of RFC 3339 that Go's JSON gives a `time.Time`.
+    /// The RFC 3339 form in which Go's JSON writes a `time.Time`.
     pub(crate) fn rfc3339(&self) -> String {
         let (year, month, day) = self.date;
         let (hour, minute, second) = self.time;
@@ -39,7 +39,7 @@ impl Timestamp {
     }
 }
 
-/// Reads a timestamp: a date, or a date and a time joined by `T`, `t` (then with a zone) or blanks (then without).
+/// Parses a timestamp: a date, or a date and a time joined by `T`, `t` (then with a zone) or blanks (then without).
 pub(crate) fn parse(text: &str) -> Option<Timestamp> {
     let bytes = text.as_bytes();
     if bytes.len() < 5 || !bytes[..4].iter().all(u8::is_ascii_digit) {
@@ -161,7 +161,7 @@ impl Cursor<'_> {
         let hours = self.two()?;
         self.literal(b':')?;
         let minutes = self.two()?;
-        // Go lets 24 hours and 60 minutes pass.
+        // Go accepts 24 hours and 60 minutes.
         (hours <= 24 && minutes <= 60).then_some(sign * (hours * 60 + minutes) as i32)
     }
 }

@@ -1,4 +1,4 @@
-//! Reading and writing as yaml.v3 does (`go.yaml.in/yaml/v3`), on which kustomize's kyaml stands.
+//! Reads and writes YAML as yaml.v3 does (`go.yaml.in/yaml/v3`), the base of kustomize's kyaml.
 
 use flux_budget::Claim;
 
@@ -12,17 +12,17 @@ use crate::source::Source;
 use crate::value::Value;
 use crate::{decode, expand};
 
-/// Reads the first document of a stream, as `yaml.Unmarshal` into a `Node` does: what follows it is not looked at,
-/// and a stream with no document gives `None`.
+/// Parses the first document of a stream, as `yaml.Unmarshal` into a `Node` does: the rest is ignored, and a stream
+/// without document gives `None`.
 ///
 /// # Errors
-/// [`Error::Syntax`] in yaml.v3's words, [`Error::Invalid`] for an alias of an unknown anchor, [`Error::Limit`].
+/// [`Error::Syntax`] with yaml.v3's text, [`Error::Invalid`] for an alias of an unknown anchor, [`Error::Limit`].
 pub fn parse(text: impl AsRef<[u8]>) -> Result<Option<Node>, Error> {
     let source = Source::new(text.as_ref())?;
     Composer::new(&source, Flavor::V3).next_document()
 }
 
-/// As [`parse`], with the memory of the tree claimed.
+/// As [`parse`], and claims the memory of the tree.
 ///
 /// # Errors
 /// As [`parse`], and [`Error::Memory`].
@@ -33,7 +33,7 @@ pub fn parse_within(text: impl AsRef<[u8]>, claim: &Claim) -> Result<Option<Node
         .next_document()
 }
 
-/// Reads every document of a stream, as a `yaml.Decoder` does.
+/// Parses every document of a stream, as a `yaml.Decoder` does.
 ///
 /// # Errors
 /// As [`parse`].
@@ -55,31 +55,31 @@ pub fn to_string(node: &Node) -> Result<String, Error> {
     Encoder::kyaml().to_string(node)
 }
 
-/// The value of a node: what `yaml.Unmarshal` into an `interface{}` makes of it, once more through JSON. Numbers come as
-/// [`sigs::from_str`](crate::sigs::from_str) gives them, timestamps as RFC 3339 text.
+/// The value of a node: what `yaml.Unmarshal` decodes into an `interface{}`, converted through JSON. Numbers are as in
+/// [`sigs::from_str`](crate::sigs::from_str), timestamps are RFC 3339 text.
 ///
 /// # Errors
-/// [`Error::Unmarshal`] with all repeated keys; [`Error::Invalid`] for aliases, merges and tags that mean nothing;
-/// [`Error::Json`] for mappings with keys other than strings, which `encoding/json` refuses, and for `.nan` and `.inf`.
+/// [`Error::Unmarshal`] with all repeated keys; [`Error::Invalid`] for invalid aliases, merges and tags;
+/// [`Error::Json`] for mappings with keys other than strings, which `encoding/json` rejects, and for `.nan` and `.inf`.
 pub fn to_value(node: &Node) -> Result<Value, Error> {
     decode::v3::to_value(node)
 }
 
-/// The short tag that an untagged plain scalar of this text has: `!!int` for `12`, `!!str` for `yes`.
+/// The short tag of an untagged plain scalar of this text: `!!int` for `12`, `!!str` for `yes`.
 pub fn plain_tag(text: &str) -> &'static str {
     resolve::plain_tag_v3(text)
 }
 
-/// Puts copies in the place of aliases, merges `<<` entries into their mappings and drops anchors, as kyaml's `DeAnchor`
-/// does; `max_nodes` bounds what may become of the document, and copies are nested no deeper than what is read.
+/// Replaces aliases by copies, merges `<<` entries into their mappings and removes anchors, as kyaml's `DeAnchor` does.
+/// `max_nodes` limits the size of the result; its nesting is limited as in reading.
 ///
 /// # Errors
-/// [`Error::Invalid`] in kyaml's words for merges of what is no mapping; [`Error::Limit`].
+/// [`Error::Invalid`] with kyaml's text for merges of what is not a mapping; [`Error::Limit`].
 pub fn expand(root: Node, max_nodes: usize) -> Result<Node, Error> {
     expand::expand(root, max_nodes, None)
 }
 
-/// As [`expand`], with the memory of all copies claimed.
+/// As [`expand`], and claims the memory of all copies.
 ///
 /// # Errors
 /// As [`expand`], and [`Error::Memory`].
@@ -87,7 +87,7 @@ pub fn expand_within(root: Node, max_nodes: usize, claim: &Claim) -> Result<Node
     expand::expand(root, max_nodes, Some(claim))
 }
 
-/// How an encoder lays documents out. The default is that of `yaml.Marshal`: four columns a level, sequences indented.
+/// The layout of an encoder. The default is that of `yaml.Marshal`: four columns per level, sequences indented.
 #[derive(Clone, Copy, Debug)]
 pub struct Encoder {
     indent: u8,
@@ -104,7 +104,7 @@ impl Default for Encoder {
 }
 
 impl Encoder {
-    /// The layout of kyaml, and so of kustomize: two columns, sequences at their parent's column (`CompactSeqIndent`).
+    /// The layout of kyaml and kustomize: two columns, sequences at their parent's column (`CompactSeqIndent`).
     pub fn kyaml() -> Encoder {
         Encoder {
             indent: 2,
@@ -112,14 +112,14 @@ impl Encoder {
         }
     }
 
-    /// `SetIndent`: columns a level; libyaml takes 2 to 9 and makes 2 of anything else.
+    /// `SetIndent`: columns per level; libyaml accepts 2 to 9 and uses 2 for anything else.
     #[must_use]
     pub fn indent(mut self, columns: u8) -> Encoder {
         self.indent = columns;
         self
     }
 
-    /// `CompactSeqIndent` or `DefaultSeqIndent`: whether `- ` stands two columns further out.
+    /// `CompactSeqIndent` or `DefaultSeqIndent`: whether `- ` is outdented by two columns.
     #[must_use]
     pub fn compact_sequences(mut self, compact: bool) -> Encoder {
         self.compact = compact;
@@ -142,13 +142,13 @@ impl Encoder {
     /// Writes one node or document, comments included.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for anchors of other than letters, digits, `-` and `_`; [`Error::Limit`] for what is nested deeper
-    /// than JSON that is read.
+    /// [`Error::Invalid`] for anchors with other characters than letters, digits, `-` and `_`; [`Error::Limit`] for
+    /// nesting deeper than JSON reading permits.
     pub fn to_string(self, node: &Node) -> Result<String, Error> {
         encode::nodes([node], self.layout())
     }
 
-    /// Writes nodes or documents one after the other, set apart by `---`.
+    /// Writes nodes or documents one by one, separated by `---`.
     ///
     /// # Errors
     /// As [`to_string`](Encoder::to_string).
@@ -159,7 +159,7 @@ impl Encoder {
     /// Writes a value as `yaml.Marshal` writes a Go map: keys in natural order (HE-YAML-021).
     ///
     /// # Errors
-    /// [`Error::Limit`] for what is nested deeper than JSON that is read.
+    /// [`Error::Limit`] for nesting deeper than JSON reading permits.
     pub fn value(self, value: &Value) -> Result<String, Error> {
         encode::value(value, self.layout(), KeyOrder::Natural, Floats::Kept)
     }

@@ -1,11 +1,11 @@
-//! Plain data: what a document means once styles, comments and anchors are gone.
+//! Plain data: a document without styles, comments and anchors.
 
 use indexmap::IndexMap;
 
-/// A mapping that keeps the order in which its keys were set.
+/// A mapping in insertion order.
 pub type Map = IndexMap<String, Value>;
 
-/// A JSON-like value with the number types that Go's YAML libraries tell apart.
+/// A JSON-like value with the number types that Go's YAML libraries distinguish.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Value {
     /// `null`
@@ -62,7 +62,7 @@ impl Value {
         }
     }
 
-    /// Any number, as Go's `encoding/json` gives it to an `interface{}`.
+    /// Any number, as Go's `encoding/json` decodes it into an `interface{}`.
     pub fn as_f64(&self) -> Option<f64> {
         match self {
             Value::Int(value) => Some(*value as f64),
@@ -80,7 +80,7 @@ impl Value {
         }
     }
 
-    /// The items of a list, to change them.
+    /// The items of a list, mutable.
     pub fn as_seq_mut(&mut self) -> Option<&mut Vec<Value>> {
         match self {
             Value::Seq(items) => Some(items),
@@ -96,7 +96,7 @@ impl Value {
         }
     }
 
-    /// A mapping, to change it.
+    /// A mapping, mutable.
     pub fn as_map_mut(&mut self) -> Option<&mut Map> {
         match self {
             Value::Map(map) => Some(map),
@@ -109,12 +109,12 @@ impl Value {
         self.as_map()?.get(key)
     }
 
-    /// Follows keys from mapping to mapping.
+    /// Follows keys through nested mappings.
     pub fn at<'k>(&self, path: impl IntoIterator<Item = &'k str>) -> Option<&Value> {
         path.into_iter().try_fold(self, |value, key| value.get(key))
     }
 
-    /// Sorts the keys of this mapping and of all within it by bytes, as Go's `encoding/json` writes maps.
+    /// Sorts the keys of this mapping and of all mappings in it by bytes, as Go's `encoding/json` writes maps.
     pub fn sort_keys(&mut self) {
         match self {
             Value::Map(map) => {
@@ -126,7 +126,7 @@ impl Value {
         }
     }
 
-    /// Turns every number into a float: what Go's `encoding/json` decodes into an `interface{}` (HE-YAML-017).
+    /// Converts every number to a float, as Go's `encoding/json` decodes into an `interface{}` (HE-YAML-017).
     pub fn floats_only(&mut self) {
         match self {
             Value::Int(value) => *self = Value::Float(*value as f64),
@@ -137,7 +137,7 @@ impl Value {
         }
     }
 
-    /// Turns whole numbers beyond `i64` into floats: what Kubernetes' JSON decoder gives unstructured objects.
+    /// Converts whole numbers beyond `i64` to floats, as Kubernetes' JSON decoder does for unstructured objects.
     pub fn kubernetes_numbers(&mut self) {
         match self {
             Value::Uint(value) => *self = Value::Float(*value as f64),

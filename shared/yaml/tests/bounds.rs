@@ -1,4 +1,4 @@
-//! What is read from little text is bounded in depth and memory, and so is what is written.
+//! Depth and memory are bounded when little text expands to much, for reading and writing.
 
 use flux_budget::Budget;
 use flux_yaml::{Error, MAX_DEPTH, Node, Value, json, sigs, v3};
@@ -34,7 +34,7 @@ fn aliases_nest_no_deeper_than_what_is_written_out() {
 }
 
 #[test]
-fn what_is_read_is_claimed() {
+fn memory_of_documents_is_claimed() {
     let wide = format!("[{}]", vec!["1"; 100_000].join(","));
     let text = format!(
         "s: &s {}\nl: [{}]\n",
@@ -69,7 +69,7 @@ fn what_is_read_is_claimed() {
     assert!(memory(json::from_str_within(&wide, &claim).unwrap_err()));
     claim.give_back(u64::MAX);
 
-    // Of what fits, that is held which is there afterwards.
+    // After reading, the claim holds only what is still there.
     let small = "s: &s [1, 2]\nl: [*s, *s]\nm: {a: b}\n";
     let many: String = (0..200)
         .map(|at| format!("k{at}: {{a: [1, 2], b: x}}\n"))
@@ -88,7 +88,7 @@ fn what_is_read_is_claimed() {
 }
 
 #[test]
-fn what_is_nested_too_deep_is_not_written() {
+fn values_nested_too_deep_are_not_written() {
     let mut value = Value::Null;
     let mut node = Node::null();
     for level in 0..700 {
@@ -105,7 +105,7 @@ fn what_is_nested_too_deep_is_not_written() {
         value = Value::Seq(vec![value]);
         node = Node::sequence([node]);
     }
-    // What is read as JSON is written.
+    // What can be read as JSON can be written.
     let text = lists(511, "1");
     let read = json::from_str(&text).unwrap();
     assert_eq!(json::to_string(&read, json::Escape::Html).unwrap(), text);
@@ -113,7 +113,7 @@ fn what_is_nested_too_deep_is_not_written() {
 
 #[test]
 fn merges_take_as_long_as_what_they_merge() {
-    // A hundred thousand keys, each looked for once: not each among all the others.
+    // A hundred thousand keys with one lookup each, not a search among all others.
     let keys: String = (0..100_000).map(|at| format!("k{at}: 1\n")).collect();
     let text = format!("a: &a {{b: 1}}\nc:\n  <<: *a\n{}", keys.replace('k', "  k"));
     let document = v3::parse(&text).unwrap().unwrap();
@@ -122,7 +122,7 @@ fn merges_take_as_long_as_what_they_merge() {
     assert_eq!(merged.entries().len(), 100_001);
     assert_eq!(merged.get("k99999").and_then(Node::as_str), Some("1"));
 
-    // Of a key that is there a thousand times not every pair is told.
+    // For a key repeated thousands of times not every pair is reported.
     let twice = "a: 1\n".repeat(5000);
     let document = v3::parse(&twice).unwrap().unwrap();
     let Err(Error::Unmarshal(problems)) = v3::to_value(&document) else {

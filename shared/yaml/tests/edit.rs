@@ -1,4 +1,4 @@
-//! Edits of single values, on random documents: the value changes, and nothing else does.
+//! Edits of single values in random documents change the value and nothing else.
 
 mod generate;
 
@@ -34,8 +34,8 @@ const NEW_VALUES: &[&str] = &[
     "*a",
 ];
 
-/// The scalar values below a node with the paths to them, in the order of the text. Entries with the same key have the same
-/// path, so only its place tells a value.
+/// The scalar values below a node with their paths, in text order. Entries with the same key have the same path, so
+/// only the index identifies a value.
 fn values<'n>(node: &'n mut Node, path: &[Step], out: &mut Vec<(Vec<Step>, &'n mut Node)>) {
     let below = |step| [path, &[step]].concat();
     match node.kind {
@@ -70,11 +70,11 @@ fn at<'n>(documents: &'n mut [Node], index: usize, scalar: &Scalar) -> Option<&'
     (index >= before && path == scalar.path).then_some(node)
 }
 
-/// Takes the value out of a tree, so that the rest can be compared.
+/// Removes the value from a tree, so that the rest can be compared.
 fn blank(documents: &mut [Node], index: usize, scalar: &Scalar) -> Option<String> {
     let node = at(documents, index, scalar)?;
     let style = node.style;
-    // A null, a number or a plain string may become another of these.
+    // Nulls, numbers and plain strings may turn into one another.
     node.style = if style.has(Style::TAGGED) {
         Style::TAGGED
     } else {
@@ -123,7 +123,7 @@ fn an_edit_changes_one_value_and_nothing_else() {
         let mut after = v3::parse_all(&new)
             .unwrap_or_else(|error| panic!("{error}\n{text:?}\n{value:?} at {scalar:?}\n{new:?}"));
         blank(&mut before, index, scalar);
-        // How a block scalar ends is up to its header.
+        // The header of a block scalar decides how it ends.
         let is_block = text[scalar.range.clone()].starts_with(['|', '>']);
         let end = |value: &str| {
             if is_block {
@@ -138,7 +138,7 @@ fn an_edit_changes_one_value_and_nothing_else() {
             Some(end(&value)),
             "\n{text:?}\n{scalar:?}\n{new:?}"
         );
-        // Which node a comment belongs to depends on how its neighbours are written.
+        // Which node a comment belongs to depends on the style of its neighbours.
         before.iter_mut().for_each(Node::clear_comments);
         after.iter_mut().for_each(Node::clear_comments);
         assert_eq!(

@@ -1,8 +1,9 @@
-//! How single strings and mappings are written, row by row of the ledger.
+//! The output for single strings and mappings, by ledger row.
 
 use flux_yaml::{Value, sigs, v3};
 
-/// Texts of one kind, and how sigs.k8s.io/yaml and yaml.v3 write each: `"` in double quotes, `'` in single ones, blank as it is.
+/// Texts of one kind, and the style in which sigs.k8s.io/yaml and yaml.v3 write each: `"` double-quoted, `'`
+/// single-quoted, blank for plain.
 type Cases<'c> = &'c [(&'c str, char, char)];
 
 fn written(text: &str, style: char) -> String {
@@ -23,7 +24,7 @@ fn strings_that_would_read_as_something_else_are_double_quoted() {
         ("Null", '"', '"'),
         ("NULL", '"', '"'),
         ("nULL", ' ', ' '),
-        // Booleans, those of YAML 1.1 among them; yaml.v3 quotes them for the sake of other readers.
+        // Booleans, including those of YAML 1.1, which yaml.v3 quotes for other readers.
         ("y", '"', '"'),
         ("Y", '"', '"'),
         ("yes", '"', '"'),
@@ -75,12 +76,12 @@ fn strings_that_would_read_as_something_else_are_double_quoted() {
         ("2024-01-01T00:00:00Z", '"', '"'),
         ("2001-01-01 1:2:3.5", '"', '"'),
         ("2001-02-30", ' ', ' '),
-        // Numbers in base 60, which neither reads as numbers.
+        // Numbers in base 60, which neither library reads as numbers.
         ("1:20", '"', '"'),
         ("12:30:45", '"', '"'),
         ("190:20:30", '"', '"'),
         ("1:60", ' ', ' '),
-        // Not plain for reasons of syntax, and so in single quotes (HE-YAML-008).
+        // Not plain for syntactic reasons, so single-quoted (HE-YAML-008).
         ("*", '\'', '\''),
         ("a: b", '\'', '\''),
         ("{{ x }}", '\'', '\''),
@@ -107,7 +108,7 @@ fn strings_that_would_read_as_something_else_are_double_quoted() {
 
 // HE-YAML-005
 #[test]
-fn the_document_of_a_digest_has_its_keys_in_the_order_of_bytes() {
+fn keys_can_be_written_in_byte_order() {
     let mut value =
         sigs::from_str("{b: {a10: 1, a2: 2}, _x: 1, A: 1, a: 1, a10: [{z: 1, x: 2}], a2: 1}")
             .unwrap();
@@ -116,4 +117,18 @@ fn the_document_of_a_digest_has_its_keys_in_the_order_of_bytes() {
         sigs::to_string_in_order(&value).unwrap(),
         "A: 1\n_x: 1\na: 1\na10:\n- x: 2\n  z: 1\na2: 1\nb:\n  a10: 1\n  a2: 2\n"
     );
+}
+
+// HE-YAML-013
+#[test]
+fn long_keys_and_keys_of_several_lines_are_explicit() {
+    let written = |key: &str| {
+        let mut map = flux_yaml::Map::new();
+        map.insert(key.to_owned(), Value::Int(1));
+        sigs::to_string(&Value::Map(map)).unwrap()
+    };
+    let (short, long) = ("k".repeat(128), "k".repeat(129));
+    assert_eq!(written(&short), format!("{short}: 1\n"));
+    assert_eq!(written(&long), format!("? {long}\n: 1\n"));
+    assert_eq!(written("a\nb"), "? |-\n  a\n  b\n: 1\n");
 }

@@ -3,21 +3,23 @@
 use std::io;
 use std::time::Duration;
 
-use flux_artifact::{ArchiveError, DigestMismatch, ExtractError, StorageError};
+use flux_artifact::{
+    DigestMismatch, ExtractError, PlaceError, RulesError, StorageError, UnpackError,
+};
 use flux_budget::Exhausted;
 use flux_cloud::GitHubAppError;
 use flux_git::{AuthError, UrlError, VerifyError};
 use flux_http::{BuildError, SecretError};
-use flux_ignore::IgnoreError;
+use flux_publish::{
+    FETCH_FAILED, InspectError, RemoveError, SOURCE_VERIFIED, STORAGE_OPERATION_FAILED, StoreError,
+    WriteError,
+};
 use flux_runtime::outcome::{Cause, Next};
 use flux_runtime::{Failure, Notice, Pace, panics};
 use flux_tree::PathError;
 
-use super::content::{PlaceError, RulesError};
+use super::INCLUDE_UNAVAILABLE;
 use super::reason::GitReason;
-use crate::conditions::{
-    FETCH_FAILED, INCLUDE_UNAVAILABLE, SOURCE_VERIFIED, STORAGE_OPERATION_FAILED,
-};
 use crate::secrets::SecretReadError;
 
 /// Why a step did not succeed.
@@ -25,10 +27,8 @@ use crate::secrets::SecretReadError;
 pub(super) enum StepError {
     #[error("failed to create temporary working directory")]
     WorkDirectory(#[source] io::Error),
-    #[error("failed to remove artifact after digest mismatch")]
-    RemoveArtifact(#[source] StorageError),
-    #[error("failed to verify integrity of artifact, which is kept")]
-    ReadArtifact(#[source] flux_artifact::VerifyError),
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
 
     #[error("failed to configure proxy options")]
     Proxy(#[source] ProxyError),
@@ -158,9 +158,9 @@ pub(super) enum StepError {
     #[error("failed to load source ignore patterns from repository")]
     Rules(#[source] RulesError),
     #[error("unable to archive artifact to storage")]
-    Archive(#[source] StoreError),
+    Archive(#[source] WriteError),
     #[error("garbage collection for deleted resource failed")]
-    Collect(#[source] StorageError),
+    Collect(#[from] RemoveError),
     #[error("a task of the reconcile ended early: {0}")]
     Task(String),
 }
@@ -229,23 +229,25 @@ impl CopyError {
     }
 }
 
-/// Why the archive could not be stored.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum StoreError {
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    #[error(transparent)]
-    Archive(#[from] ArchiveError),
-    #[error(transparent)]
-    Ignore(#[from] IgnoreError),
-    #[error(transparent)]
-    Late(io::Error),
-    #[error("failed to read {path}")]
-    Read {
-        path: String,
-        #[source]
-        source: io::Error,
-    },
+impl From<StoreError> for StepError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Directory(error) => Self::ArtifactDirectory(error),
+            StoreError::Lock(error) => Self::Lock(error),
+            StoreError::Rules(error) => Self::Rules(error),
+            StoreError::Write(error) => Self::Archive(error),
+        }
+    }
+}
+
+impl From<UnpackError> for CopyError {
+    fn from(error: UnpackError) -> Self {
+        match error {
+            UnpackError::Read(error) => Self::Read(error),
+            UnpackError::Digest(error) => Self::Digest(error),
+            UnpackError::Extract(error) => Self::Extract(error),
+        }
+    }
 }
 
 impl StepError {
@@ -279,9 +281,7 @@ impl From<StepError> for Failure {
             E::WorkDirectory(_) | E::ArtifactDirectory(_) => {
                 retry(R::DirectoryCreationFailed, error).marking(STORAGE_OPERATION_FAILED)
             }
-            E::RemoveArtifact(_) | E::ReadArtifact(_) | E::GitHubAppKeys(_) | E::Task(_) => {
-                retry(R::Failed, error).quietly()
-            }
+            E::Inspect(_) | E::GitHubAppKeys(_) | E::Task(_) => retry(R::Failed, error).quietly(),
 
             E::Proxy(_) | E::Secret { .. } | E::Auth(_) | E::Passphrase(_) | E::GitHubApp(_) => {
                 retry(R::AuthenticationFailed, error).marking(FETCH_FAILED)

@@ -1,22 +1,18 @@
 //! Other repositories' artifacts that are copied in.
 
-use std::io::{self, Read};
 use std::time::Duration;
 
 use bytes::Bytes;
 use flux_api::meta::Artifact;
 use flux_api::source::{GitRepository, GitRepositoryInclude};
-use flux_artifact::{
-    DigestMismatch, ExtractOptions, Fetcher, Hasher, Storage, extract, is_artifact_of,
-};
+use flux_artifact::{Content, ExtractOptions, Fetcher, Storage, extract_verified};
 use flux_budget::{Budget, Claim};
+use flux_publish::{Deadline, Owner};
 use flux_runtime::queue::Key;
 use flux_runtime::watch::Cache;
-use flux_tree::{self as tree, Tree, TreePath};
+use flux_tree::{Tree, TreePath};
 
 use super::KIND;
-use super::content::{Content, Entry};
-use super::deadline::Deadline;
 use super::failure::{CopyError, StepError};
 
 /// The artifacts of the repositories to be included, in the order of `spec.include` (SC-GIT-090 to SC-GIT-094).
@@ -83,7 +79,7 @@ impl Copying<'_> {
                 // Its table is held twice more: as content to be placed, and in its place.
                 copies.take(2 * (tree.memory() - tree.content_bytes()))?;
                 let from = TreePath::root().join_clamped(&from)?;
-                content.place(&of_tree(&tree), &from, &place, &handle)?;
+                content.place(&Content::from(&tree), &from, &place, &handle)?;
                 Ok(tree)
             });
             trees.push(copied.map_err(|source| StepError::IncludeCopy {
@@ -102,7 +98,7 @@ impl Copying<'_> {
     /// The part `from` of an artifact, which has to be the repository's own and to have the digest that its status tells: a
     /// status may have been written by somebody else.
     fn extract(&self, name: &str, artifact: &Artifact, from: &str) -> Result<Tree, CopyError> {
-        if !is_artifact_of(&artifact.path, KIND, self.namespace, name) {
+        if !Owner::new(KIND, self.namespace, name).owns(&artifact.path) {
             return Err(CopyError::NotOwn(artifact.path.clone()));
         }
         let digest = Fetcher::digest(&artifact.digest)?;
@@ -111,31 +107,9 @@ impl Copying<'_> {
             below: TreePath::root().join_clamped(from)?,
             ..ExtractOptions::default()
         };
-        let mut file = Hashed {
-            file: self.deadline.guard(self.storage.read(&artifact.path)?),
-            hasher: digest.algorithm().hasher(),
-        };
-        let tree = extract(&mut file, &options, self.budget.claim());
-        // An archive that does not unpack is only told of where it is the right one.
-        io::copy(&mut file, &mut io::sink()).map_err(CopyError::Read)?;
-        if file.hasher.finish() != digest {
-            return Err(DigestMismatch::Differs(digest).into());
-        }
-        Ok(tree?)
-    }
-}
-
-/// A file whose digest is computed as it is read.
-struct Hashed<R> {
-    file: R,
-    hasher: Hasher,
-}
-
-impl<R: Read> Read for Hashed<R> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read(into)?;
-        self.hasher.update(&into[..count]);
-        Ok(count)
+        let file = self.deadline.guard(self.storage.read(&artifact.path)?);
+        let tree = extract_verified(file, &digest, &options, self.budget.claim())?;
+        Ok(tree)
     }
 }
 
@@ -147,22 +121,4 @@ fn target(include: &GitRepositoryInclude) -> &str {
     } else {
         to
     }
-}
-
-fn of_tree(tree: &tree::Tree) -> Content<Bytes> {
-    let mut content = Content::new();
-    for (path, entry) in tree.iter() {
-        let entry = match entry {
-            tree::Entry::Directory => Entry::Directory,
-            tree::Entry::File(file) => Entry::File {
-                executable: file.executable,
-                content: file.content.clone(),
-            },
-            tree::Entry::Symlink(target) => Entry::Symlink {
-                target: target.clone().into(),
-            },
-        };
-        content.insert(&tree::name_bytes(path.as_str()), entry);
-    }
-    content
 }

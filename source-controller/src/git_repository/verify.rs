@@ -2,14 +2,13 @@
 
 use std::fmt::Write;
 
-use flux_api::source::{GitRepository, GitVerificationMode};
+use flux_api::source::{GitRepository, GitRepositorySpec, GitVerificationMode};
 use flux_git::{Commit, TrustedKeys};
+use flux_publish::SOURCE_VERIFIED;
 use flux_runtime::Run;
 use flux_runtime::conditions::{SUCCEEDED, Status};
 
-use super::change::{verification_mode, verifies_head, verifies_tag};
 use super::failure::StepError;
-use crate::conditions::SOURCE_VERIFIED;
 use crate::secrets::{self, Secrets};
 
 /// Checks what the spec asks for, and records that it was (SC-VER-001 to SC-VER-010).
@@ -71,4 +70,32 @@ fn check(
         let _ = write!(message, "\n\t- commit '{}' with key '{key}'", commit.hash);
     }
     Ok(message)
+}
+
+/// The mode of verification, the older spelling brought into the present form. `None` where nothing is to be verified
+/// (SC-VER-001, SC-VER-002).
+pub(super) fn verification_mode(spec: &GitRepositorySpec) -> Option<GitVerificationMode> {
+    match spec.verify.as_ref()?.mode.clone()? {
+        GitVerificationMode::LowercaseHead => Some(GitVerificationMode::Head),
+        GitVerificationMode::Other(text) if text.is_empty() => None,
+        mode => Some(mode),
+    }
+}
+
+/// Whether the mode asks for the commit's signature.
+pub(super) fn verifies_head(mode: &GitVerificationMode) -> bool {
+    matches!(
+        mode,
+        GitVerificationMode::Head
+            | GitVerificationMode::LowercaseHead
+            | GitVerificationMode::TagAndHead
+    )
+}
+
+/// Whether the mode asks for the tag's signature.
+pub(super) fn verifies_tag(mode: &GitVerificationMode) -> bool {
+    matches!(
+        mode,
+        GitVerificationMode::Tag | GitVerificationMode::TagAndHead
+    )
 }

@@ -1,4 +1,4 @@
-//! What the API server admits as a GitRepository, and what it makes of it.
+//! The API server's validation and defaults of GitRepositories.
 
 #![expect(clippy::disallowed_methods, reason = "a test names its own objects")]
 
@@ -7,7 +7,7 @@ use kind_tests::{Cluster, GIT_REPOSITORY, Namespace, Result, ensure};
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
-/// Asks the server what it would make of a spec; an error is what it says to the user.
+/// The result of a dry run with this spec; the error is the server's message.
 async fn admit(namespace: &Namespace, spec: &Value) -> Result<Result<Value, String>> {
     let object: DynamicObject = serde_json::from_value(json!({
         "apiVersion": GIT_REPOSITORY.0, "kind": GIT_REPOSITORY.1, "metadata": {"name": "app"}, "spec": spec}))?;
@@ -27,7 +27,7 @@ async fn admit(namespace: &Namespace, spec: &Value) -> Result<Result<Value, Stri
     }
 }
 
-/// A spec that is admitted, with one field set to something else, or without it for `null`.
+/// A valid spec with one field set to another value, or removed for `null`.
 fn spec_with(field: &str, value: Value) -> Value {
     let mut spec = json!({"url": "https://example.com/app.git", "interval": "1m"});
     if value.is_null() {
@@ -41,7 +41,7 @@ fn spec_with(field: &str, value: Value) -> Value {
 }
 
 #[tokio::test]
-async fn what_is_refused_and_with_which_words() -> Result {
+async fn invalid_specs_are_refused_with_upstreams_messages() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "git-refused").await?;
     let url = "should match '^(http|https|ssh)://.*$'";
     let interval = r"should match '^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$'";
@@ -139,7 +139,7 @@ async fn what_is_refused_and_with_which_words() -> Result {
 }
 
 #[tokio::test]
-async fn what_is_admitted_and_with_which_defaults() -> Result {
+async fn valid_specs_are_admitted_with_defaults() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "git-admitted").await?;
     for (field, value) in [
         // SC-GIT-001
@@ -149,7 +149,7 @@ async fn what_is_admitted_and_with_which_defaults() -> Result {
         ("interval", json!("1h2m3.5s4ms")),
         ("interval", json!("0s")),
         ("timeout", json!("1.5m")),
-        // SC-GIT-006: nothing of a reference is checked
+        // SC-GIT-006: references are not validated
         (
             "ref",
             json!({"branch": "a b", "tag": "..", "semver": "x", "name": "/x/", "commit": "x"}),
@@ -183,9 +183,11 @@ async fn what_is_admitted_and_with_which_defaults() -> Result {
         "ref": {}, "include": [{"repository": {"name": "c"}}, {"repository": {"name": "d"}, "fromPath": "x", "toPath": "y"}],
         "verify": {"secretRef": {"name": "keys"}}, "unknown": "field"});
     let made = admit(&namespace, &spec).await?.unwrap_or_default();
-    // SC-GIT-002, SC-GIT-007, SC-GIT-008, SC-GIT-009: two defaults, and what is unknown goes
+    // SC-GIT-008, SC-GIT-009: kept as given, and unknown fields are dropped
     let mut want = spec.clone();
+    // SC-GIT-002
     want["timeout"] = json!("60s");
+    // SC-GIT-007
     want["verify"]["mode"] = json!("HEAD");
     if let Some(want) = want.as_object_mut() {
         want.remove("unknown");
@@ -202,9 +204,8 @@ async fn what_is_admitted_and_with_which_defaults() -> Result {
     Ok(())
 }
 
-// SC-GIT-010, SC-PROC-105, SC-PROC-106, RT-ART-001
 #[tokio::test]
-async fn what_a_status_may_hold() -> Result {
+async fn statuses_are_validated() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "git-status").await?;
     namespace
         .apply("{apiVersion: source.toolkit.fluxcd.io/v1, kind: GitRepository, metadata: {name: app}, spec: {url: 'https://example.com/app.git', interval: 1m}}")
@@ -220,6 +221,7 @@ async fn what_a_status_may_hold() -> Result {
         "conditions": [{"type": "Ready", "status": "True", "reason": "Succeeded", "message": "", "observedGeneration": 1,
             "lastTransitionTime": "2026-01-02T03:04:05Z"}]});
     let patch = |status: &Value| Patch::Merge(json!({"status": status}));
+    // SC-GIT-010: unknown fields are dropped
     let mut with_url = status.clone();
     with_url["url"] = json!("http://host/latest");
     let made = api
@@ -227,6 +229,7 @@ async fn what_a_status_may_hold() -> Result {
         .await?;
     ensure!(made.data["status"] == status, "{}", made.data);
 
+    // SC-PROC-105, RT-ART-001
     for (key, value, words) in [
         ("digest", json!("no digest"), "status.artifact.digest"),
         (
@@ -268,7 +271,7 @@ async fn what_a_status_may_hold() -> Result {
 
 // SC-GIT-011, SC-PROC-102
 #[tokio::test]
-async fn what_kubectl_shows() -> Result {
+async fn kubectl_columns_are_upstreams() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "git-columns").await?;
     namespace
         .apply("{apiVersion: source.toolkit.fluxcd.io/v1, kind: GitRepository, metadata: {name: app}, spec: {url: 'https://example.com/app.git', interval: 1m}}")

@@ -1,4 +1,4 @@
-//! What goes into an artifact.
+//! The content of an artifact.
 
 use kind_tests::{GIT_REPOSITORY, Result, ensure};
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::support::World;
 
 #[tokio::test]
-async fn what_goes_into_an_artifact() -> Result {
+async fn an_artifact_contains_the_selected_files() -> Result {
     let world = World::start("git-content").await?;
     let module = world.repo("module.git");
     let repo = world.repo("app.git");
@@ -98,7 +98,7 @@ async fn what_goes_into_an_artifact() -> Result {
 
 // SC-GIT-071, SC-GIT-072, SC-GIT-075
 #[tokio::test]
-async fn submodules_are_opened_with_the_credentials_of_their_repository() -> Result {
+async fn submodules_use_the_credentials_of_their_repository() -> Result {
     let git = git_servers::HttpGitServer::builder()
         .basic_auth("flux", "s3cret")
         .start();

@@ -1,4 +1,4 @@
-//! What cannot be fetched is told where a user looks.
+//! Fetch failures are reported in conditions.
 
 use kind_tests::controller::Settings;
 use kind_tests::{GIT_REPOSITORY, Result, ensure};
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::World;
 
 #[tokio::test]
-async fn what_cannot_be_fetched_is_told_in_a_condition() -> Result {
+async fn fetch_failures_are_reported_in_a_condition() -> Result {
     let world = World::start("git-failures").await?;
     let repo = world.repo("app.git");
     git_servers::Repo::init(world.git.root(), "empty.git");
@@ -38,7 +38,7 @@ async fn what_cannot_be_fetched_is_told_in_a_condition() -> Result {
         ("range", url.clone(), "ref: {semver: 'x y'}".into(), "GitOperationFailed", "semver parse error: ".into()),
         // SC-GIT-047
         ("name", url.clone(), "ref: {name: refs/none}".into(), "GitOperationFailed", "unable to resolve ref 'refs/none' to a specific commit".into()),
-        // SC-GIT-056: so end references that a host does not list
+        // SC-GIT-056: the end of references that a host does not list
         ("merge", url.clone(), "ref: {name: refs/pull/9/merge}".into(), "GitOperationFailed", "unable to resolve ref 'refs/pull/9/merge' to a specific commit".into()),
         // SC-GIT-047
         ("slash", url.clone(), "ref: {name: refs/none/}".into(), "GitOperationFailed", "Git refs cannot begin or end with a slash '/'".into()),
@@ -111,7 +111,7 @@ async fn what_cannot_be_fetched_is_told_in_a_condition() -> Result {
 
 // SC-PROC-085, SC-GIT-064, SC-AUTH-001
 #[tokio::test]
-async fn an_artifact_outlives_a_failure_and_the_recovery_is_told() -> Result {
+async fn an_artifact_outlives_a_failure_and_the_recovery_is_reported() -> Result {
     let git = git_servers::HttpGitServer::builder()
         .basic_auth("flux", "s3cret")
         .start();
@@ -167,7 +167,7 @@ async fn an_artifact_outlives_a_failure_and_the_recovery_is_told() -> Result {
     Ok(())
 }
 
-/// A spec in which two things are wrong, and which of them is told: the reason and words of Ready.
+/// A spec with two faults, and the one that is reported: the reason and part of the message of Ready.
 const ORDER: &[(&str, &str, &str, &str)] = &[
     // SC-GIT-020, SC-GIT-021: source, includes, artifact; within the source from the proxy to the signature
     (
@@ -233,7 +233,7 @@ const ORDER: &[(&str, &str, &str, &str)] = &[
 ];
 
 #[tokio::test]
-async fn of_two_failures_the_first_on_the_way_is_told() -> Result {
+async fn of_two_failures_the_first_step_is_reported() -> Result {
     let world = World::start("git-order").await?;
     let repo = world.repo("app.git");
     repo.commit("loop")
@@ -260,9 +260,9 @@ async fn of_two_failures_the_first_on_the_way_is_told() -> Result {
     Ok(())
 }
 
-// SC-PROC-026: with the usual delays of 750 ms and more, twelve tries would take most of an hour
+// SC-PROC-026: with the default delays of 750 ms and more, twelve attempts would take most of an hour
 #[tokio::test]
-async fn failures_are_tried_again_with_the_delays_of_the_flags() -> Result {
+async fn failures_are_retried_with_the_configured_delays() -> Result {
     let settings = Settings::default()
         .flag("--min-retry-delay=1ms")
         .flag("--max-retry-delay=20ms");

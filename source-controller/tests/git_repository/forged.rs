@@ -1,4 +1,4 @@
-//! Statuses that somebody else has written: whoever may write them gets no other object's artifact read or removed.
+//! Forged statuses: they cannot make the controller read or remove another object's artifact.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::World;
 
-/// A repository `app` and another one, `victim`, each with an artifact; gives the latter's.
+/// A repository `app` and another one, `victim`, each with an artifact; returns the latter's.
 async fn two(topic: &str) -> Result<(World, Value)> {
     let world = World::start(topic).await?;
     world.repo("app.git");
@@ -27,7 +27,7 @@ async fn two(topic: &str) -> Result<(World, Value)> {
 
 // SC-ART-012, SC-ART-033
 #[tokio::test]
-async fn the_artifact_of_another_object_is_neither_taken_nor_removed() -> Result {
+async fn the_artifact_of_another_object_is_neither_used_nor_removed() -> Result {
     let (world, victim) = two("git-forged").await?;
     let file = world
         .storage()
@@ -80,7 +80,7 @@ async fn only_a_repositorys_own_whole_artifact_is_included() -> Result {
     world.apply("lib", "lib.git", "ref: {branch: main}").await?;
     let lib = world.ready("lib").await?["status"]["artifact"].clone();
     world.apply("lib", "lib.git", suspended).await?;
-    // Nothing else writes its status once that is seen.
+    // After that nothing else writes its status.
     let seen = |object: &Value| {
         object["spec"]["suspend"] == true
             && object["status"]["observedGeneration"] == object["metadata"]["generation"]
@@ -91,7 +91,7 @@ async fn only_a_repositorys_own_whole_artifact_is_included() -> Result {
         .await?;
     let text = |artifact: &Value, key: &str| artifact[key].as_str().unwrap_or_default().to_owned();
 
-    // Its status names the victim's artifact, with the right digest.
+    // Its status refers to the victim's artifact, with the right digest.
     world
         .namespace
         .set_status(GIT_REPOSITORY, "lib", json!({"artifact": victim}))
@@ -107,7 +107,7 @@ async fn only_a_repositorys_own_whole_artifact_is_included() -> Result {
     );
     assert_eq!(message, want);
 
-    // Its own path, but other bytes than its status tells of.
+    // Its own path, but with other bytes than its status says.
     world
         .namespace
         .set_status(GIT_REPOSITORY, "lib", json!({"artifact": lib}))

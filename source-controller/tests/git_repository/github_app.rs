@@ -1,4 +1,4 @@
-//! GitHub Apps: a token from the API opens the repository.
+//! GitHub Apps: a token from the API gives access to the repository.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::World;
 
-/// The calls of the API, apart from what Git asks.
+/// The API calls, without Git's requests.
 fn calls(requests: &[Request]) -> Vec<String> {
     let calls = requests
         .iter()
@@ -39,7 +39,6 @@ fn spec(secret: &str) -> String {
     format!("ref: {{branch: main}}, provider: github, secretRef: {{name: {secret}}}")
 }
 
-// SC-AUTH-019, SC-AUTH-020, SC-AUTH-021, SC-AUTH-070, SC-AUTH-071, SC-PROC-093, RT-WID-020, RT-WID-021, RT-WID-023, RT-WID-026, RT-SEC-003
 #[tokio::test]
 async fn an_installations_token_opens_a_repository() -> Result {
     let (git, authority, key) = server(GitHubApp::new(42, 7));
@@ -56,6 +55,7 @@ async fn an_installations_token_opens_a_repository() -> Result {
         object["status"]["artifact"]["revision"] == format!("main@sha1:{}", repo.rev_parse("main")),
         "{object}"
     );
+    // SC-AUTH-020, SC-AUTH-021, RT-WID-021
     let one = ["POST /api/v3/app/installations/7/access_tokens 201"];
     assert_eq!(calls(&world.git.requests()), one);
     let of_git = |request: &&Request| !request.target.starts_with("/api/");
@@ -70,7 +70,7 @@ async fn an_installations_token_opens_a_repository() -> Result {
         world.git.requests()
     );
 
-    // The token is kept, and serves whoever has the same App.
+    // SC-AUTH-070, SC-AUTH-071, RT-WID-023: the token is cached, and used by every object with the same App
     world.reconcile("app").await?;
     world.apply("again", "app.git", &spec("app")).await?;
     world.ready("again").await?;
@@ -82,6 +82,7 @@ async fn an_installations_token_opens_a_repository() -> Result {
             "gotk_token_cache_events_total{{event_type=\"cache_{event}\",kind=\"GitRepository\",name=\"{name}\",namespace=\"{ns}\",operation=\"reconcile\"}}"
         )
     };
+    // SC-PROC-093
     for want in [
         format!("{} 1", series("miss", "app")),
         series("hit", "app"),
@@ -94,11 +95,13 @@ async fn an_installations_token_opens_a_repository() -> Result {
     }
     ensure!(!page.contains(&series("miss", "again")), "{page}");
 
+    // RT-WID-026
     let log = world.controller.log();
     log.wait("of the new token", |line| {
         line["msg"] == "item refreshed" && line["level"] == "debug"
     })
     .await?;
+    // RT-SEC-003
     let legacy = |line: &Value| {
         line["msg"] == "using legacy key in secret data"
             && line["key"] == "caFile"
@@ -111,7 +114,7 @@ async fn an_installations_token_opens_a_repository() -> Result {
         "a secret in the log"
     );
 
-    // An object that goes takes its series along.
+    // A deleted object takes its metric series with it.
     world.namespace.delete(GIT_REPOSITORY, "app").await?;
     world.namespace.wait_gone(GIT_REPOSITORY, "app").await?;
     let gone = async {
@@ -176,9 +179,9 @@ async fn an_owner_is_looked_up_through_the_proxy() -> Result {
     Ok(())
 }
 
-// SC-AUTH-070: a token that is nearly over is not used again
+// SC-AUTH-070: a token that is about to expire is not used again
 #[tokio::test]
-async fn a_token_that_is_over_is_replaced() -> Result {
+async fn an_expired_token_is_replaced() -> Result {
     let (git, authority, key) = server(
         GitHubApp::new(42, 7)
             .organization("org")
@@ -205,7 +208,7 @@ async fn a_token_that_is_over_is_replaced() -> Result {
 
 // SC-AUTH-018, SC-AUTH-019, SC-AUTH-025
 #[tokio::test]
-async fn an_app_that_cannot_sign_in() -> Result {
+async fn invalid_github_app_credentials_are_reported() -> Result {
     let (git, authority, key) = server(GitHubApp::new(42, 7));
     let other = GitHubApp::new(42, 7).private_key();
     let world = World::start_with("git-noapp", Settings::default(), git).await?;
@@ -290,7 +293,7 @@ async fn an_app_that_cannot_sign_in() -> Result {
             );
         }
     }
-    // Neither or both of owner and ID: upstream knows no condition for this, and only logs it.
+    // Neither or both of owner and ID: upstream has no condition for this, and only logs it.
     for (name, changes) in [
         ("neither", json!({"githubAppInstallationID": null})),
         ("both", json!({"githubAppInstallationOwner": "org"})),

@@ -1,4 +1,4 @@
-//! Repositories that no honest Git client makes, or that an old one made.
+//! Repositories that no honest Git client creates, or that an old one created.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use kind_tests::{Result, ensure};
 
 use crate::support::World;
 
-/// Puts a commit of these lines of fast-import's language on `main`.
+/// Adds a commit with these fast-import commands to `main`.
 fn import(repo: &Repo, changes: &str) {
     let head = "commit refs/heads/main\ncommitter t <t@x> 1700000000 +0000\ndata 1\nx\ndeleteall\n";
     repo.fast_import(format!("{head}{changes}").as_bytes());
@@ -31,7 +31,7 @@ fn share_trees(repo: &Repo) {
 
 // SC-ART-068
 #[tokio::test]
-async fn repositories_that_do_not_fit_into_memory_leave_others_alone() -> Result {
+async fn repositories_that_do_not_fit_into_memory_do_not_affect_others() -> Result {
     let world = World::start("git-large").await?;
     share_trees(&world.repo("bomb.git"));
     world.repo("app.git");

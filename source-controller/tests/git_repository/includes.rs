@@ -1,4 +1,4 @@
-//! Repositories in repositories.
+//! Including repositories in others.
 
 use kind_tests::controller::Settings;
 use kind_tests::{GIT_REPOSITORY, Result, condition, ensure, is_ready};
@@ -24,9 +24,9 @@ async fn other_repositories_are_included() -> Result {
         message.starts_with("could not get resource for include 'lib': "),
         "{message}"
     );
-    // SC-GIT-094: Ready says it too, and the next look comes without a growing delay
+    // SC-GIT-094: Ready reports it too, and the next attempt comes without a growing delay
     world.condition("app", "Ready", "False", "NotFound").await?;
-    // SC-PROC-009: with the usual half minute this would take two
+    // SC-PROC-009: with the default half minute this would take two
     let again = |_: &serde_json::Value| {
         let entries = world.controller.log().entries();
         let looks = entries
@@ -40,7 +40,7 @@ async fn other_repositories_are_included() -> Result {
         .log()
         .wait("of the fifth look", again)
         .await?;
-    world.recorded("app", "NotFound", &message).await?; // SC-GIT-094: told in Kubernetes alone
+    world.recorded("app", "NotFound", &message).await?; // SC-GIT-094: only as event in Kubernetes
     ensure!(world.told("app").is_empty(), "{:?}", world.told("app"));
 
     // SC-GIT-092
@@ -142,7 +142,7 @@ async fn included_artifacts_are_listed_in_the_order_of_the_spec() -> Result {
 
 // SC-GIT-096, SC-GIT-099
 #[tokio::test]
-async fn an_included_repository_that_moves_is_noticed_at_the_next_look() -> Result {
+async fn a_new_revision_of_an_include_is_noticed_at_the_next_reconcile() -> Result {
     let world = World::start("git-moved").await?;
     for name in ["app.git", "other.git"] {
         world.repo(name);
@@ -165,7 +165,7 @@ async fn an_included_repository_that_moves_is_noticed_at_the_next_look() -> Resu
     library.commit("main").file("new", "").create();
     world.git.clear_requests();
     world.reconcile("lib").await?;
-    // What the new revision set off would be under way by now.
+    // Anything triggered by the new revision would be in progress by now.
     for _ in 0..3 {
         world.reconcile("other").await?;
     }
@@ -213,7 +213,7 @@ async fn an_included_repository_that_moves_is_noticed_at_the_next_look() -> Resu
     Ok(())
 }
 
-// SC-PROC-031, SC-PROC-107, SC-GIT-090: only what this controller sees, and only in the object's own namespace
+// SC-PROC-031, SC-PROC-107, SC-GIT-090: only objects of this controller, and only in the object's own namespace
 #[tokio::test]
 async fn repositories_of_others_are_not_found() -> Result {
     let world = World::start("git-others").await?;
@@ -227,12 +227,12 @@ async fn repositories_of_others_are_not_found() -> Result {
             world.git.url("app.git")
         )
     };
-    // One that is this controller's, in another namespace.
+    // One of this controller, in another namespace.
     world
         .namespace
         .apply(&manifest(elsewhere.name(), "far"))
         .await?;
-    // One in this namespace that is another shard's.
+    // One in this namespace, of another shard.
     let api = world.namespace.api(GIT_REPOSITORY).await?;
     let mut other = json!({"apiVersion": GIT_REPOSITORY.0, "kind": GIT_REPOSITORY.1, "metadata": {"name": "other"},
         "spec": {"url": world.git.url("app.git"), "interval": "1h"}});

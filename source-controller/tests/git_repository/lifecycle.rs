@@ -49,9 +49,9 @@ async fn a_suspended_object_is_left_alone() -> Result {
     Ok(())
 }
 
-// SC-ART-025, SC-PROC-045: killed and started again, it goes on where it was
+// SC-ART-025, SC-PROC-045: killed and restarted, it continues where it was
 #[tokio::test]
-async fn a_controller_that_is_killed_goes_on() -> Result {
+async fn a_killed_controller_continues_after_its_restart() -> Result {
     let mut world = World::start("git-kill").await?;
     let repo = world.repo("app.git");
     world.apply("app", "app.git", "ref: {branch: main}").await?;
@@ -78,7 +78,7 @@ async fn a_controller_that_is_killed_goes_on() -> Result {
 
 // SC-ART-045, SC-PROC-088, SC-PROC-090
 #[tokio::test]
-async fn a_deleted_object_leaves_nothing_behind() -> Result {
+async fn a_deleted_object_is_cleaned_up() -> Result {
     let world = World::start("git-delete").await?;
     world.repo("app.git");
     for name in ["app", "stuck"] {
@@ -116,9 +116,8 @@ async fn a_deleted_object_leaves_nothing_behind() -> Result {
     Ok(())
 }
 
-// SC-PROC-059, SC-PROC-060, SC-ART-032, SC-GIT-028, SC-GIT-030
 #[tokio::test]
-async fn each_step_of_new_work_is_told() -> Result {
+async fn progress_is_reported_for_new_work() -> Result {
     let world = World::start("git-progress").await?;
     let repo = world.repo("app.git");
     let first = format!("main@sha1:{}", repo.rev_parse("main"));
@@ -136,10 +135,11 @@ async fn each_step_of_new_work_is_told() -> Result {
     let ready =
         |object: &Value| is_ready(object, "True") && condition(object, "Reconciling").is_none();
 
-    // The first artifact: generation 2 of an object that nothing is known of.
+    // The first artifact: generation 2 of an object without status.
     let states = world
         .history("app", change(json!({"suspend": false, "url": good})), ready)
         .await?;
+    // SC-PROC-060, SC-ART-032
     assert_eq!(
         progress(&states),
         [
@@ -161,7 +161,7 @@ async fn each_step_of_new_work_is_told() -> Result {
         ensure!(under_way["reason"] == "Progressing", "{state}");
     }
 
-    // Another revision, on request: what is ready stays so until it is known to be outdated.
+    // Another revision, on request: a ready object stays ready until it is known to be outdated.
     let second = format!("main@sha1:{}", repo.commit("main").file("f", "").create());
     let request = async {
         world
@@ -183,11 +183,13 @@ async fn each_step_of_new_work_is_told() -> Result {
     );
     for state in &states {
         match message(state, "Reconciling").as_str() {
+            // SC-PROC-059
             "reconciliation in progress" => ensure!(
                 condition(state, "Ready").is_some_and(|ready| ready["status"] == "True"),
                 "{state}"
             ),
             "" => {}
+            // SC-GIT-030
             _ => {
                 let found = condition(state, "ArtifactOutdated")
                     .cloned()
@@ -202,7 +204,7 @@ async fn each_step_of_new_work_is_told() -> Result {
         }
     }
 
-    // A failure, and its end.
+    // A failure, and its recovery.
     let failed = |object: &Value| is_ready(object, "False");
     let states = world
         .history("app", change(json!({"url": bad})), failed)
@@ -218,6 +220,7 @@ async fn each_step_of_new_work_is_told() -> Result {
         .history("app", change(json!({"url": good})), ready)
         .await?;
     let last = states.last().cloned().unwrap_or_default();
+    // SC-GIT-028
     ensure!(condition(&last, "FetchFailed").is_none(), "{last}");
     ensure!(last["status"]["observedGeneration"] == 4, "{last}");
     Ok(())

@@ -1,4 +1,4 @@
-//! What is done when there is nothing to do.
+//! Runs that find nothing to do.
 
 use kind_tests::{Result, ensure};
 
@@ -6,7 +6,7 @@ use crate::support::{World, conditions};
 
 // SC-GIT-060, SC-GIT-063, SC-PROC-087
 #[tokio::test]
-async fn a_remote_that_did_not_move_is_only_listed() -> Result {
+async fn an_unchanged_remote_is_only_listed() -> Result {
     let world = World::start("git-noop").await?;
     let repo = world.repo("app.git");
     world.apply("app", "app.git", "ref: {branch: main}").await?;
@@ -59,7 +59,7 @@ async fn a_remote_that_did_not_move_is_only_listed() -> Result {
     Ok(())
 }
 
-// SC-GIT-060, RT-GIT-002: asked what it can and which references it has, nothing else, whatever kind of reference is meant
+// SC-GIT-060, RT-GIT-002: its capabilities and references are requested, nothing else, whatever the kind of reference
 #[tokio::test]
 async fn a_run_that_finds_nothing_new_costs_two_requests() -> Result {
     let world = World::start("git-two").await?;
@@ -111,7 +111,7 @@ async fn a_run_that_finds_nothing_new_costs_two_requests() -> Result {
 
 // SC-PROC-078
 #[tokio::test]
-async fn without_an_interval_only_requests_are_followed() -> Result {
+async fn without_an_interval_only_requests_trigger_reconciles() -> Result {
     let world = World::start("git-never").await?;
     world.repo("app.git");
     world.repo("other.git");
@@ -127,7 +127,7 @@ async fn without_an_interval_only_requests_are_followed() -> Result {
     world.ready("app").await?;
     world.reconcile("app").await?;
     world.git.clear_requests();
-    // What the first would do by itself it would do while the second is reconciled, again and again.
+    // If the first one were reconciled by itself, that would happen while the second is, again and again.
     for _ in 0..5 {
         world.reconcile("other").await?;
     }

@@ -1,4 +1,4 @@
-//! Repositories that are reached through a proxy.
+//! Repositories behind a proxy.
 
 use git_servers::{Authority, HttpGitServer, Proxy, Repo, SshGitServer, SshKey, sshd_available};
 use kind_tests::controller::Settings;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::World;
 
-/// A name that only the proxies know.
+/// A name that only the proxies can resolve.
 const NAME: &str = "git.example.test";
 
 async fn secret(world: &World, name: &str, data: Value) -> Result {
@@ -16,9 +16,8 @@ async fn secret(world: &World, name: &str, data: Value) -> Result {
     Ok(())
 }
 
-// SC-GIT-127, SC-AUTH-005, RT-GIT-019, RT-SEC-012
 #[tokio::test]
-async fn each_object_has_a_proxy_of_its_own() -> Result {
+async fn each_object_can_have_its_own_proxy() -> Result {
     let world = World::start("git-proxy").await?;
     world.repo("app.git");
     let authority = Authority::new();
@@ -32,6 +31,7 @@ async fn each_object_has_a_proxy_of_its_own() -> Result {
         ("guarded", Proxy::http(Some(("someone", "pa55word")))),
         ("socks", Proxy::socks5(Some(("someone", "pa55word")))),
     ];
+    // SC-AUTH-005, RT-SEC-012: schemes and credentials
     for (name, proxy) in &proxies {
         proxy.resolve(&format!("{NAME}:80"), world.git.address());
         let mut data = json!({"address": proxy.url()});
@@ -44,6 +44,7 @@ async fn each_object_has_a_proxy_of_its_own() -> Result {
         let spec = format!("ref: {{branch: main}}, proxySecretRef: {{name: {name}}}");
         world.apply_url(name, &plain, &spec).await?;
         world.ready(name).await?;
+        // SC-GIT-127, RT-GIT-019
         let destinations = proxy.destinations();
         ensure!(
             !destinations.is_empty()
@@ -55,7 +56,7 @@ async fn each_object_has_a_proxy_of_its_own() -> Result {
         proxy.clear_destinations();
     }
 
-    // A tunnel for TLS, through which the proxy sees nothing.
+    // A tunnel for TLS, whose content the proxy cannot see.
     secret(&world, "authority", json!({"ca.crt": authority.pem()})).await?;
     for (name, proxy) in &proxies {
         let tunneled = format!("{name}-tls");
@@ -74,7 +75,7 @@ async fn each_object_has_a_proxy_of_its_own() -> Result {
         );
     }
 
-    // Proxies that refuse or are not there are told apart from the repository.
+    // Rejecting and unreachable proxies are distinguished from the repository.
     secret(
         &world,
         "wrong",
@@ -173,7 +174,7 @@ async fn the_environments_proxy_serves_objects_without_one() -> Result {
         .apply_url("usual", &url, "ref: {branch: main}")
         .await?;
     world.ready("usual").await?;
-    // Events go to their address beside this.
+    // Events are sent directly to their address.
     let through = |proxy: &Proxy, destination: &str| {
         let destinations = proxy.destinations();
         destinations.iter().any(|found| found == destination)
@@ -202,7 +203,7 @@ async fn the_environments_proxy_serves_objects_without_one() -> Result {
         own.destinations()
     );
 
-    // Neither the loopback nor what NO_PROXY names goes through it.
+    // Neither loopback addresses nor those in NO_PROXY use it.
     world
         .apply("loopback", "app.git", "ref: {branch: main}")
         .await?;

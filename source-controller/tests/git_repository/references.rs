@@ -1,4 +1,4 @@
-//! Which commit is meant.
+//! Selecting a commit.
 
 use kind_tests::{Result, ensure};
 use serde_json::json;
@@ -198,7 +198,7 @@ async fn every_kind_of_reference() -> Result {
             object["status"]
         );
     }
-    // A second look gives the same, and no run that found nothing says anything else.
+    // A second run gives the same result, and runs without changes report nothing else.
     for (name, _, revision) in &cases {
         let object = world.reconcile(name).await?;
         ensure!(

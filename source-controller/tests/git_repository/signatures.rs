@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::World;
 
 #[tokio::test]
-async fn signatures_are_asked_for() -> Result {
+async fn signatures_are_verified() -> Result {
     if !gpg_available() {
         println!("skipped: gpg is not installed");
         return Ok(());
@@ -131,7 +131,7 @@ async fn signatures_are_asked_for() -> Result {
         ensure!(object["status"]["artifact"].is_null(), "{object}");
     }
 
-    // SC-VER-013: another mode is checked although the remote did not move
+    // SC-VER-013: another mode is verified although the remote did not move
     let patch = json!({"spec": {"verify": {"mode": "TagAndHEAD"}}});
     world.namespace.merge(GIT_REPOSITORY, "tag", patch).await?;
     let object = world.ready("tag").await?;
@@ -140,7 +140,7 @@ async fn signatures_are_asked_for() -> Result {
         "{object}"
     );
 
-    // SC-VER-001: with the next revision nothing is left of a verification that is no longer asked for
+    // SC-VER-001: with the next revision nothing remains of a verification that is no longer configured
     repo.commit("pgp").file("f", "unsigned").create();
     world
         .namespace
@@ -158,9 +158,8 @@ async fn signatures_are_asked_for() -> Result {
     Ok(())
 }
 
-// SC-VER-010, SC-VER-014, SC-VER-017, SC-PROC-064, SC-PROC-086, SC-GIT-066
 #[tokio::test]
-async fn a_signature_asked_for_later() -> Result {
+async fn verification_can_be_enabled_later() -> Result {
     let world = World::start("git-trust").await?;
     let (trusted, stranger) = (SshKey::ed25519(), SshKey::ed25519());
     let repo = world.repo("app.git");
@@ -192,6 +191,7 @@ async fn a_signature_asked_for_later() -> Result {
         ),
         "{message}"
     );
+    // SC-VER-017
     let object = world
         .namespace
         .get(GIT_REPOSITORY, "app")
@@ -215,7 +215,9 @@ async fn a_signature_asked_for_later() -> Result {
         "verified signature of\n\t- commit '{commit}' with key '{}'",
         trusted.fingerprint()
     );
+    // SC-VER-010
     world.recorded("app", "Succeeded", &verified).await?;
+    // SC-GIT-066
     let current = format!("artifact up-to-date with remote revision: 'main@sha1:{commit}'");
     world.recorded("app", "ArtifactUpToDate", &current).await?;
     let reasons: Vec<_> = world
@@ -223,6 +225,7 @@ async fn a_signature_asked_for_later() -> Result {
         .into_iter()
         .map(|(reason, _)| reason)
         .collect();
+    // SC-PROC-086
     ensure!(
         reasons.first().is_some_and(|first| first == "NewArtifact")
             && reasons[1..]
@@ -231,7 +234,7 @@ async fn a_signature_asked_for_later() -> Result {
         "a signature that is found right after all is no recovery: {reasons:?}"
     );
 
-    // Keys that change are looked at with the next revision only.
+    // Changed keys only take effect with the next revision.
     world.namespace.apply(&keys("trusted", &stranger)).await?;
     let object = world.reconcile("app").await?;
     ensure!(

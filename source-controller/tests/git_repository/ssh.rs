@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use crate::support::World;
 
-// SC-AUTH-014, SC-AUTH-015, SC-GIT-124, SC-GIT-126
 #[tokio::test]
 async fn a_deploy_key_over_ssh() -> Result {
     if !sshd_available() {
@@ -52,6 +51,7 @@ async fn a_deploy_key_over_ssh() -> Result {
         let spec = format!("ref: {{branch: main}}, secretRef: {{name: {name}}}");
         world.apply_url(name, &server.url("app.git"), &spec).await?;
     }
+    // SC-GIT-126
     for name in ["key", "locked"] {
         let object = world.ready(name).await?;
         ensure!(
@@ -60,6 +60,7 @@ async fn a_deploy_key_over_ssh() -> Result {
         );
     }
     let ns = world.namespace.name();
+    // SC-AUTH-015
     let message = world
         .condition("no-password", "FetchFailed", "True", "AuthenticationFailed")
         .await?;
@@ -69,6 +70,7 @@ async fn a_deploy_key_over_ssh() -> Result {
             "SSH identity key is encrypted but no 'password' field was provided in the secret '{ns}/no-password'"
         )
     );
+    // SC-AUTH-014
     let message = world
         .condition("no-hosts", "FetchFailed", "True", "AuthenticationFailed")
         .await?;
@@ -76,6 +78,7 @@ async fn a_deploy_key_over_ssh() -> Result {
         message,
         "failed to configure authentication options: invalid 'ssh' auth option: 'known_hosts' is required"
     );
+    // SC-GIT-124
     let message = world
         .condition("stranger", "FetchFailed", "True", "GitOperationFailed")
         .await?;
@@ -91,7 +94,7 @@ async fn a_deploy_key_over_ssh() -> Result {
 
 // SC-PROC-013, SC-PROC-014, RT-GIT-014
 #[tokio::test]
-async fn the_algorithms_of_the_flags_alone_are_offered() -> Result {
+async fn only_the_algorithms_of_the_flags_are_offered() -> Result {
     if !sshd_available() {
         println!("skipped: sshd is not installed");
         return Ok(());
@@ -155,9 +158,9 @@ async fn the_algorithms_of_the_flags_alone_are_offered() -> Result {
     Ok(())
 }
 
-// SC-AUTH-014, SC-GIT-124, SC-GIT-126: what is wrong with a Secret is said without showing it
+// SC-AUTH-014, SC-GIT-124, SC-GIT-126: a Secret's defects are reported without showing it
 #[tokio::test]
-async fn keys_and_hosts_that_are_none() -> Result {
+async fn invalid_ssh_keys_and_known_hosts_are_reported() -> Result {
     let world = World::start("git-nokeys").await?;
     let (key, locked) = (
         SshKey::ed25519(),

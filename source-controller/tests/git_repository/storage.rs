@@ -1,4 +1,4 @@
-//! Artifacts in the storage, while the object lives.
+//! Artifacts in the storage during an object's life.
 
 use kind_tests::controller::Settings;
 use kind_tests::{Controller, GIT_REPOSITORY, Result, ensure};
@@ -8,7 +8,7 @@ use crate::support::World;
 
 // SC-ART-031, SC-ART-033, RT-ART-011
 #[tokio::test]
-async fn an_artifact_that_is_lost_or_damaged_is_made_again() -> Result {
+async fn a_lost_or_damaged_artifact_is_rebuilt() -> Result {
     let world = World::start("git-storage").await?;
     world.repo("app.git");
     world.apply("app", "app.git", "ref: {branch: main}").await?;
@@ -57,9 +57,8 @@ fn set_age(file: &std::path::Path, age: std::time::Duration) -> Result {
 
 const HOUR: std::time::Duration = std::time::Duration::from_hours(1);
 
-// SC-ART-040, SC-ART-041, SC-ART-042, SC-PROC-019, SC-PROC-020, SC-PROC-088
 #[tokio::test]
-async fn old_artifacts_go_when_their_object_is_reconciled() -> Result {
+async fn old_artifacts_are_removed_on_reconcile() -> Result {
     let settings = Settings::default()
         .flag("--artifact-retention-records=1")
         .flag("--artifact-retention-ttl=30m");
@@ -90,11 +89,13 @@ async fn old_artifacts_go_when_their_object_is_reconciled() -> Result {
     );
     let third = repo.commit("main").file("f", "3").create();
     world.reconcile("app").await?;
+    // SC-ART-041, SC-PROC-020; SC-ART-042: with its lock
     assert_eq!(
         world.stored("app"),
         files(&[&second, &third]),
         "one record is kept: the current"
     );
+    // SC-PROC-088
     world
         .recorded(
             "app",
@@ -113,11 +114,12 @@ async fn old_artifacts_go_when_their_object_is_reconciled() -> Result {
     Ok(())
 }
 
-// SC-ART-040: by age, though there may be more
+// SC-ART-040: by age, though the count is not reached
 #[tokio::test]
-async fn artifacts_past_their_time_go() -> Result {
+async fn expired_artifacts_are_removed() -> Result {
     let settings = Settings::default()
         .flag("--artifact-retention-records=100")
+        // SC-PROC-019
         .flag("--artifact-retention-ttl=30m");
     let world =
         World::start_with("git-expiry", settings, git_servers::HttpGitServer::start()).await?;
@@ -132,13 +134,13 @@ async fn artifacts_past_their_time_go() -> Result {
         "{:?}",
         world.stored("app")
     );
-    // SC-GIT-114: what older versions left
+    // SC-GIT-114: remains of older versions
     std::os::unix::fs::symlink(
         world.folder("app").join(&first),
         world.folder("app").join("latest.tar.gz"),
     )?;
     set_age(&world.folder("app").join(&first), HOUR)?;
-    // The current one stays however old it is.
+    // The current one is kept, whatever its age.
     let path = object["status"]["artifact"]["path"]
         .as_str()
         .unwrap_or_default();
@@ -155,9 +157,8 @@ async fn artifacts_past_their_time_go() -> Result {
     Ok(())
 }
 
-// SC-ART-020, SC-ART-025, SC-ART-030, SC-ART-043, RT-ART-003, RT-ART-005
 #[tokio::test]
-async fn another_address_is_told_without_another_artifact() -> Result {
+async fn a_new_advertised_address_does_not_rebuild_artifacts() -> Result {
     let mut world = World::start("git-address").await?;
     let repo = world.repo("app.git");
     world.apply("app", "app.git", "ref: {branch: main}").await?;
@@ -176,11 +177,12 @@ async fn another_address_is_told_without_another_artifact() -> Result {
     );
 
     set_age(&world.folder("app").join(&first), HOUR)?;
-    // An object that was deleted while nobody looked.
+    // An object that was deleted while the controller was down.
     let gone = world.folder("gone");
     std::fs::create_dir_all(&gone)?;
     std::fs::write(gone.join("x.tar.gz"), "")?;
     world.git.clear_requests();
+    // SC-ART-020, RT-ART-003
     for (address, url) in [
         (
             "artifacts.example.com",
@@ -199,6 +201,7 @@ async fn another_address_is_told_without_another_artifact() -> Result {
             .namespace
             .wait(GIT_REPOSITORY, "app", "has the new address", moved)
             .await?;
+        // SC-ART-025, RT-ART-005
         let mut want = before["status"]["artifact"].clone();
         want["url"] = json!(url);
         ensure!(object["status"]["artifact"] == want, "{object}");
@@ -213,18 +216,20 @@ async fn another_address_is_told_without_another_artifact() -> Result {
         !asked.iter().any(|request| request.says("command=fetch")),
         "{asked:?}"
     );
+    // SC-ART-030
     ensure!(
         !world.stored("app").contains(&first),
         "{:?}",
         world.stored("app")
     );
+    // SC-ART-043
     ensure!(gone.join("x.tar.gz").exists(), "what no object has stays");
     Ok(())
 }
 
 // SC-PROC-058
 #[tokio::test]
-async fn a_suspended_object_does_not_miss_its_artifact() -> Result {
+async fn a_suspended_object_does_not_rebuild_a_lost_artifact() -> Result {
     let world = World::start("git-dormant").await?;
     world.repo("app.git");
     world.apply("app", "app.git", "ref: {branch: main}").await?;
@@ -263,9 +268,9 @@ async fn a_suspended_object_does_not_miss_its_artifact() -> Result {
     Ok(())
 }
 
-// SC-ART-004: the file of a commit is replaced at once; SC-GIT-113: which is told
+// SC-ART-004: the file of a commit is replaced at once; SC-GIT-113: and reported
 #[tokio::test]
-async fn another_content_of_the_same_commit_replaces_its_file() -> Result {
+async fn different_content_of_the_same_commit_replaces_its_file() -> Result {
     let world = World::start("git-replace").await?;
     let repo = world.repo("app.git");
     world.apply("app", "app.git", "ref: {branch: main}").await?;

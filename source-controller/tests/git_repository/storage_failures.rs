@@ -1,4 +1,4 @@
-//! What cannot be stored: told with the reason that upstream has, retried, and over once its cause is.
+//! Storage failures: reported with upstream's reason, retried, and recovered once the cause is gone.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -10,14 +10,14 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use crate::support::World;
 
-/// Something in the way of an artifact: how it comes there, and what is told of it.
+/// An obstacle to storing an artifact: how it is created, and how it is reported.
 struct Obstacle {
     name: &'static str,
-    /// Puts it there, given the folder of the object's artifacts and the name of the file.
+    /// Creates it, given the folder of the object's artifacts and the name of the file.
     put: fn(&Path, &str) -> std::io::Result<PathBuf>,
     reason: &'static str,
     words: &'static str,
-    /// Whether `StorageOperationFailed` tells of it.
+    /// Whether `StorageOperationFailed` reports it.
     marked: bool,
 }
 
@@ -59,7 +59,7 @@ const OBSTACLES: &[Obstacle] = &[
 ];
 
 #[tokio::test]
-async fn what_is_in_the_way_of_an_artifact() -> Result {
+async fn obstacles_to_storing_an_artifact_are_reported() -> Result {
     let world = World::start("git-obstacle").await?;
     let repo = world.repo("app.git");
     let file = format!("{}.tar.gz", repo.rev_parse("main"));
@@ -88,7 +88,7 @@ async fn what_is_in_the_way_of_an_artifact() -> Result {
                 .condition(name, "Ready", "False", obstacle.reason)
                 .await?;
         }
-        // Nothing half-made is left beside it.
+        // No temporary files are left.
         let strays = world
             .stored(name)
             .into_iter()
@@ -116,7 +116,7 @@ async fn what_is_in_the_way_of_an_artifact() -> Result {
 
 // SC-ART-070, SC-ART-074, SC-PROC-054: no condition of its own, a warning, and a retry
 #[tokio::test]
-async fn ignore_rules_that_cannot_be_read() -> Result {
+async fn unreadable_ignore_rules_are_reported() -> Result {
     let world = World::start("git-rules").await?;
     let repo = world.repo("app.git");
     repo.commit("loop")
@@ -168,9 +168,9 @@ async fn ignore_rules_that_cannot_be_read() -> Result {
     Ok(())
 }
 
-// SC-PROC-061: what is fetched lies in the folder for temporary files meanwhile
+// SC-PROC-061: fetched data is temporarily stored in the temporary folder
 #[tokio::test]
-async fn without_a_folder_for_temporary_files() -> Result {
+async fn a_missing_temporary_folder_is_reported() -> Result {
     let settings = Settings::default().env("TMPDIR", "/nonexistent/tmp");
     let world = World::start_with("git-tmp", settings, git_servers::HttpGitServer::start()).await?;
     world.repo("app.git");
@@ -197,7 +197,7 @@ async fn without_a_folder_for_temporary_files() -> Result {
 
 // SC-ART-045, SC-ART-046
 #[tokio::test]
-async fn what_cannot_be_removed_keeps_its_object() -> Result {
+async fn artifacts_that_cannot_be_removed_keep_the_finalizer() -> Result {
     let world = World::start("git-kept").await?;
     world
         .apply("app", "none.git", "ref: {branch: main}")
@@ -236,7 +236,7 @@ async fn what_cannot_be_removed_keeps_its_object() -> Result {
     Ok(())
 }
 
-/// How many files a process may have open from now on.
+/// Limits the number of files that a process may open.
 fn limit_files(pid: u32, most: Option<u64>) -> Result {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     let limit = Rlimit {
@@ -247,9 +247,9 @@ fn limit_files(pid: u32, most: Option<u64>) -> Result {
     Ok(())
 }
 
-// SC-ART-033: only what has another digest goes
+// SC-ART-033: only a file with another digest is removed
 #[tokio::test]
-async fn an_artifact_that_cannot_be_read_for_the_moment_is_kept() -> Result {
+async fn a_temporarily_unreadable_artifact_is_kept() -> Result {
     let world = World::start("git-unreadable").await?;
     world.repo("app.git");
     world.apply("app", "app.git", "ref: {branch: main}").await?;
@@ -288,7 +288,7 @@ async fn an_artifact_that_cannot_be_read_for_the_moment_is_kept() -> Result {
 
 // SC-ART-006, SC-ART-007
 #[tokio::test]
-async fn what_a_killed_controller_has_left_is_removed_at_the_next_start() -> Result {
+async fn temporary_files_of_a_killed_controller_are_removed_at_startup() -> Result {
     let mut world = World::start("git-killed").await?;
     world.repo("app.git");
     world.apply("app", "app.git", "ref: {branch: main}").await?;

@@ -43,9 +43,9 @@ async fn a_private_authority_and_a_client_certificate() -> Result {
     Ok(())
 }
 
-// SC-AUTH-013, SC-GIT-123: what is wrong with a certificate is said
+// SC-AUTH-013, SC-GIT-123: a certificate's defects are reported
 #[tokio::test]
-async fn certificates_that_are_none() -> Result {
+async fn invalid_certificates_are_reported() -> Result {
     let authority = Authority::new();
     let git = HttpGitServer::builder().tls(&authority).start();
     let world = World::start_with("git-badtls", Settings::default(), git).await?;

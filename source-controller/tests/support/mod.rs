@@ -1,4 +1,4 @@
-//! What the scenarios share: a namespace with a source-controller, and looks at what it made.
+//! Shared by the scenarios: a namespace with a source-controller, and inspection of its results.
 
 #![allow(dead_code, reason = "no scenario file needs all of it")]
 
@@ -17,10 +17,10 @@ use kind_tests::{
 use serde_json::Value;
 use tokio::sync::Notify;
 
-/// Events as Kubernetes keeps them.
+/// Events in Kubernetes.
 const EVENT: Kind = Kind("v1", "Event");
 
-/// A test's surroundings.
+/// The environment of a test.
 pub(crate) struct World {
     pub(crate) controller: Controller,
     pub(crate) namespace: Namespace,
@@ -60,7 +60,7 @@ impl World {
         repo
     }
 
-    /// Applies a GitRepository whose spec has these further lines, in YAML's flow form.
+    /// Applies a GitRepository with these additional lines of its spec, in YAML's flow form.
     pub(crate) async fn apply(&self, name: &str, repo: &str, spec: &str) -> Result {
         self.apply_url(name, &self.git.url(repo), spec).await
     }
@@ -75,14 +75,14 @@ impl World {
         Ok(())
     }
 
-    /// Waits until the object is Ready for its generation, and gives it.
+    /// Waits until the object is Ready for its generation, and returns it.
     pub(crate) async fn ready(&self, name: &str) -> Result<Value> {
         self.namespace
             .wait_ready(GIT_REPOSITORY, name, "True")
             .await
     }
 
-    /// Waits until a condition has this status and reason, and gives its message.
+    /// Waits until a condition has this status and reason, and returns its message.
     pub(crate) async fn condition(
         &self,
         name: &str,
@@ -104,7 +104,7 @@ impl World {
         Ok(message.unwrap_or_default())
     }
 
-    /// Asks for a reconcile and waits until it is over, however it ends.
+    /// Requests a reconcile and waits for its end, whatever the result.
     pub(crate) async fn reconcile(&self, name: &str) -> Result<Value> {
         let at = self
             .namespace
@@ -116,7 +116,7 @@ impl World {
             .await
     }
 
-    /// The files of the artifact that the object tells of, by path. Executables have a star behind the path.
+    /// The files of the object's artifact, by path. Paths of executables end in a star.
     pub(crate) async fn files(&self, object: &Value) -> Result<BTreeMap<String, String>> {
         Ok(listing(&self.tree(object).await?))
     }
@@ -131,7 +131,7 @@ impl World {
             .await?)
     }
 
-    /// The events that the receiver got for an object, as reason and message.
+    /// The events received for an object, as reason and message.
     pub(crate) fn told(&self, name: &str) -> Vec<(String, String)> {
         let of = |event: &Value| event["involvedObject"]["name"] == name;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -144,7 +144,7 @@ impl World {
             .collect()
     }
 
-    /// Waits for an event of the object that Kubernetes records, with this reason and these words in its message.
+    /// Waits for an event of the object in Kubernetes with this reason and with this text in its message.
     pub(crate) async fn recorded(&self, name: &str, reason: &str, words: &str) -> Result<Value> {
         let goal = format!("tell of {name}: {reason} {words:?}");
         let fits = |event: &&Value| {
@@ -159,7 +159,7 @@ impl World {
             .await
     }
 
-    /// Makes a change once the object is watched, and gives every state that was seen from before it until one satisfies `done`.
+    /// Makes a change once the object is watched, and returns every state from before it until one satisfies `done`.
     pub(crate) async fn history(
         &self,
         name: &str,
@@ -188,14 +188,14 @@ impl World {
         Ok(seen.into_inner().unwrap_or_default())
     }
 
-    /// The page of metrics.
+    /// The metrics page.
     pub(crate) async fn metrics(&self) -> Result<String> {
         let client = flux_http::ClientOptions::default().build()?;
         let url = format!("http://{}/metrics", self.controller.metrics_address());
         Ok(client.get(url).send().await?.text().await?)
     }
 
-    /// The folder in which an object's artifacts are stored.
+    /// The folder of an object's artifacts.
     pub(crate) fn folder(&self, name: &str) -> PathBuf {
         self.storage()
             .join("gitrepository")
@@ -203,7 +203,7 @@ impl World {
             .join(name)
     }
 
-    /// The names of the files that are stored for an object.
+    /// The names of the files stored for an object.
     pub(crate) fn stored(&self, name: &str) -> Vec<String> {
         let dir = self.folder(name);
         let entries = std::fs::read_dir(dir).into_iter().flatten();
@@ -219,7 +219,7 @@ impl World {
     }
 }
 
-/// The paths of files with their content, folders left out.
+/// The paths of files with their content, without folders.
 fn listing(tree: &Tree) -> BTreeMap<String, String> {
     tree.iter()
         .filter_map(|(path, entry)| match entry {
@@ -236,7 +236,7 @@ fn listing(tree: &Tree) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The conditions of an object as `Type=Status Reason: message`, in their order.
+/// The conditions of an object as `Type=Status Reason: message`, in order.
 pub(crate) fn conditions(object: &Value) -> Vec<String> {
     let show = |condition: &Value| {
         let text = |key: &str| condition[key].as_str().unwrap_or_default().to_owned();
@@ -256,13 +256,13 @@ pub(crate) fn conditions(object: &Value) -> Vec<String> {
         .collect()
 }
 
-/// The message of a condition, empty where there is none.
+/// The message of a condition, empty if absent.
 pub(crate) fn message(object: &Value, kind: &str) -> String {
     let found = condition(object, kind).map(|found| found["message"].as_str().unwrap_or_default());
     found.unwrap_or_default().to_owned()
 }
 
-/// The messages of `Reconciling` in the order in which the states had them, each said once.
+/// The messages of `Reconciling` in the order of the states, without duplicates.
 pub(crate) fn progress(states: &[Value]) -> Vec<String> {
     let mut told: Vec<String> = states
         .iter()

@@ -1,4 +1,4 @@
-// Command envsubst answers what github.com/fluxcd/pkg/envsubst makes of a text.
+// Command envsubst answers with the output of github.com/fluxcd/pkg/envsubst for a text.
 package main
 
 import (

@@ -1,4 +1,5 @@
-// Command fileserver answers what Go's http.FileServer, below a mux as in source-controller, says to a request, byte by byte.
+// Command fileserver answers with the bytes that Go's http.FileServer, behind a mux as in source-controller, returns for
+// a request.
 package main
 
 import (
@@ -23,20 +24,20 @@ type file struct {
 
 type request struct {
 	Files []file `json:"files"`
-	// What is sent, each over a connection of its own.
+	// The requests, each sent over a separate connection.
 	Requests [][]byte `json:"requests"`
 }
 
 func main() {
 	log.SetOutput(io.Discard)
-	// As in an image without tables of types, where the content tells.
+	// As in an image without MIME type tables, where the type is detected from the content.
 	if err := mime.AddExtensionType(".gz", "application/x-gzip"); err != nil {
 		log.Fatal(err)
 	}
 	serve.Run(serve.Modes{"answers": serve.Typed(answers)})
 }
 
-// answers gives what came back for each request until the server closed the connection.
+// answers returns the response to each request, up to the closing of the connection.
 func answers(r request) (any, error) {
 	root, err := os.MkdirTemp("", "fileserver")
 	if err != nil {

@@ -1,4 +1,4 @@
-// Command golang answers what Go's standard library makes of texts.
+// Command golang answers with the results of Go's standard library for texts.
 package main
 
 import (
@@ -56,7 +56,8 @@ func quote(r textRequest) (any, error) {
 	return []any{strconv.Quote(string(r.Text)), strconv.CanBackquote(string(r.Text))}, nil
 }
 
-// classes gives the runes of the text that print, are letters, digits, or white space, and the text in upper and lower case.
+// classes returns the runes of the text that are printable, letters, digits, or white space, and the text in upper and
+// lower case.
 func classes(r textRequest) (any, error) {
 	var print, letter, digit, space, upper, lower []rune
 	for _, c := range string(r.Text) {

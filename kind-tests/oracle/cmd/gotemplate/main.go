@@ -1,6 +1,7 @@
 // Answers template cases with Go's text/template and sprig: one JSON object per line in and out.
 // In: {"template": text, "values": any, "missing": "default"|"zero"|"error"}; out: {"out": text} or {"err": text}, texts
-// base64-encoded. With -tables FILE... it answers the tables of cases of shared/gotemplate/tests and shared/helm/tests in place.
+// base64-encoded. With -tables FILE... it rewrites the expected results in the case tables of shared/sprig/tests and
+// shared/helm/tests.
 package main
 
 import (
@@ -30,7 +31,7 @@ type answer struct {
 	Err []byte `json:"err,omitempty"`
 }
 
-// include as Helm has it: enough to see errors pass through calls.
+// include as in Helm: enough to see how errors propagate through calls.
 func functions(t *template.Template, missing string) template.FuncMap {
 	f := sprig.TxtFuncMap()
 	delete(f, "env")
@@ -45,7 +46,7 @@ func functions(t *template.Template, missing string) template.FuncMap {
 		if err != nil {
 			return "", err
 		}
-		// A clone forgets its options.
+		// A clone loses its options.
 		if missing != "" {
 			c.Option("missingkey=" + missing)
 		}
@@ -85,7 +86,7 @@ func render(q query) (out string, err error) {
 
 func main() {
 	time.Local = time.UTC
-	// And a template that asks for all memory is to fail here, not on the machine.
+	// A template that allocates without limit must fail here, before the machine runs out of memory.
 	memory := syscall.Rlimit{Cur: 4 << 30, Max: 4 << 30}
 	if err := syscall.Setrlimit(syscall.RLIMIT_AS, &memory); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -101,7 +102,7 @@ func main() {
 		}
 		return
 	}
-	// A map that contains itself overflows any stack: let it be soon.
+	// A map that contains itself overflows any stack: keep the limit low.
 	debug.SetMaxStack(32 << 20)
 	in := bufio.NewReaderSize(os.Stdin, 1<<20)
 	w := bufio.NewWriter(os.Stdout)
@@ -112,7 +113,7 @@ func main() {
 			return
 		}
 		var a answer
-		// What would take hours ends like what overflows the stack.
+		// Work that would take hours ends like a stack overflow.
 		deadline := time.AfterFunc(10*time.Second, func() { os.Exit(3) })
 		out, err := render(q)
 		deadline.Stop()

@@ -14,7 +14,7 @@ import (
 	"helm.sh/helm/v4/pkg/engine"
 )
 
-// answerTable runs every case of a table and writes the table back with what came out. A case is
+// answerTable runs every case of a table and writes the table back with the results. A case is
 //
 //	#: directives, any number of such lines
 //	template
@@ -22,10 +22,10 @@ import (
 //	what it prints, or ERROR and the error's text
 //	====
 //
-// Directives are ledger rows, which hold for the cases that follow too, and, for one case, "zero" or "strict" (the
-// missingkey option). In a table that starts with "#: plain" there are no functions but Go's own; in one that starts with
-// "#: helm" each case is the only template of a chart. The data of all cases is data.json beside the table, and outside charts an
-// integer, which JSON cannot say.
+// Directives are ledger rows, which apply to all cases that follow, and, for one case, "zero" or "strict" (the
+// missingkey option). In a table that starts with "#: plain" only Go's own functions are defined; in one that starts with
+// "#: helm" each case is the only template of a chart. The data of all cases is data.json next to the table, and outside
+// charts an integer, which JSON cannot express.
 func answerTable(path string) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -53,7 +53,7 @@ func answerTable(path string) error {
 				}
 			}
 		}
-		// Each case has data of its own: functions change it.
+		// Each case gets a fresh copy of the data: functions change it.
 		values := map[string]any{}
 		if err := json.Unmarshal(raw, &values); err != nil {
 			return err

@@ -43,14 +43,14 @@ type actionRequest struct {
 	Revision         int               `json:"revision"`
 	Include, Exclude []string
 
-	// The user's values and the chart's own, for an upgrade.
+	// The user's values and the chart's default values, for an upgrade.
 	Values, ChartValues map[string]any
 	ReuseValues         bool
 }
 
 const namespace = "apps"
 
-// A recorder notes events, and lets some of them fail.
+// A recorder records events, and makes some of them fail.
 type recorder struct {
 	events []any
 	fail   []int
@@ -96,7 +96,7 @@ func (r *recorder) record(what string, rel *release.Release) error {
 	})
 }
 
-// Records are kept by Helm's own driver.
+// Records are stored by Helm's own driver.
 type records struct {
 	*driver.Secrets
 	*recorder
@@ -191,7 +191,7 @@ func (c *client) WatchUntilReady(list kube.ResourceList, _ time.Duration) error 
 	return c.say("watch", list)
 }
 
-// act performs an action and tells its events.
+// act performs an action and returns its events.
 func act(r actionRequest) (any, error) {
 	secrets := driver.NewSecrets(fake.NewClientset().CoreV1().Secrets(namespace))
 	for _, rel := range r.History {

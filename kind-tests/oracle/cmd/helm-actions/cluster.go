@@ -20,7 +20,7 @@ import (
 	"helm.sh/helm/v4/pkg/kube"
 )
 
-// A cluster holds objects by the path of their URL, and notes what is asked of it.
+// A cluster holds objects by the path of their URL, and records the requests.
 type cluster struct {
 	live     map[string]json.RawMessage
 	fail     map[string]int
@@ -35,7 +35,7 @@ type request struct {
 	Body   json.RawMessage `json:"body,omitempty"`
 }
 
-// mapper knows some kinds, and that every group has lists.
+// mapper knows some kinds, and List in every group.
 func mapper() meta.RESTMapper {
 	m := meta.NewDefaultRESTMapper(nil)
 	for _, kind := range []struct {
@@ -179,7 +179,7 @@ type updateRequest struct {
 	Force      bool                       `json:"force"`
 }
 
-// update brings the objects of one manifest to those of another and tells the requests that this took.
+// update changes the objects of one manifest to those of another and returns the requests it made.
 func update(r updateRequest) (any, error) {
 	kube.ManagedFieldsManager = "helm-controller"
 	c := &cluster{live: r.Live, fail: r.Fail}

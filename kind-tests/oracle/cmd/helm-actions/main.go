@@ -1,4 +1,4 @@
-// Command helm-actions answers what Helm does to a release and its objects, on a cluster that is not there.
+// Command helm-actions answers what Helm does to a release and its objects, on a fake cluster.
 package main
 
 import (
@@ -30,7 +30,7 @@ type rangeRequest struct {
 	Version string `json:"version"`
 }
 
-// inRange tells whether a chart that wants a range of Kubernetes versions takes this one.
+// inRange reports whether a chart that requires a range of Kubernetes versions accepts this one.
 func inRange(r rangeRequest) (any, error) {
 	return chartutil.IsCompatibleRange(r.Range, r.Version), nil
 }
@@ -39,7 +39,7 @@ type waiterRequest struct {
 	Strategy string `json:"strategy"`
 }
 
-// waiter tells what is wrong with the name of a wait strategy. Whether a cluster could be waited on is not asked.
+// waiter returns the error for the name of a wait strategy. It does not check whether the cluster can be waited on.
 func waiter(r waiterRequest) (any, error) {
 	_, err := kube.New(nil).GetWaiter(kube.WaitStrategy(r.Strategy))
 	if err != nil && strings.Contains(err.Error(), "wait strategy") {

@@ -1,4 +1,4 @@
-// Command helm-digests answers what helm-controller notes of a release record.
+// Command helm-digests answers with the digests that helm-controller records of a release.
 package main
 
 import (
@@ -19,12 +19,12 @@ func main() {
 }
 
 type request struct {
-	// A record's JSON, as Helm's storage holds it.
+	// A record's JSON, as in Helm's storage.
 	Record    string `json:"record"`
 	OCIDigest string `json:"ociDigest"`
 }
 
-// seen has the fields of a record that count, under the names that helm-controller gives them.
+// seen has the fields of a record that enter the digest, under the names that helm-controller uses.
 type seen struct {
 	Name      string         `json:"name"`
 	Version   int            `json:"version"`
@@ -37,7 +37,7 @@ type seen struct {
 	OCIDigest string         `json:"ociDigest,omitempty"`
 }
 
-// digests gives the digest of a record's values, and that of the record.
+// digests returns the digest of a record's values and that of the record.
 func digests(r request) (any, error) {
 	var record release.Release
 	if err := json.Unmarshal([]byte(r.Record), &record); err != nil {

@@ -14,30 +14,30 @@ import (
 )
 
 type benchRequest struct {
-	// Where a packed chart lies.
+	// The path of a packed chart.
 	Path string `json:"path"`
 	// Whether the chart is loaded once for all renders.
 	Cached bool `json:"cached"`
-	// Nanoseconds after which no further render begins.
+	// Nanoseconds after which no further render starts.
 	Turn int64 `json:"turn"`
-	// The most renders.
+	// The maximum number of renders.
 	Renders int `json:"renders"`
 }
 
 type benchAnswer struct {
 	Nanoseconds []int64 `json:"nanoseconds"`
-	// The processor time of all of them.
+	// The CPU time of all renders.
 	Processor int64 `json:"processor"`
-	// The most memory that the process had.
+	// The peak memory of the process.
 	Peak int64 `json:"peak"`
 	// The bytes of all manifests and hooks.
 	Output int `json:"output"`
 }
 
-// kept are the charts that were loaded for more than one render.
+// kept holds the charts that are loaded once for all renders.
 var kept = map[string]*chart.Chart{}
 
-// bench renders a chart over and over.
+// bench renders a chart repeatedly.
 func bench(r benchRequest) (any, error) {
 	var answer benchAnswer
 	if r.Cached && kept[r.Path] == nil {
@@ -84,7 +84,7 @@ func archived(path string) (*chart.Chart, error) {
 	return loader.LoadArchive(bytes.NewReader(archive))
 }
 
-// size counts what the manifest says beside its separators.
+// size counts the bytes of the manifest without its separators.
 func size(rendered *release.Release) int {
 	bytes := 0
 	for _, document := range strings.Split("\n"+strings.TrimSuffix(rendered.Manifest, "\n"), "\n---\n# Source: ")[1:] {
@@ -97,7 +97,7 @@ func size(rendered *release.Release) int {
 	return bytes
 }
 
-// processor tells how many nanoseconds of processor time this process took.
+// processor returns the CPU time of this process in nanoseconds.
 func processor() int64 {
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
@@ -106,7 +106,7 @@ func processor() int64 {
 	return usage.Utime.Nano() + usage.Stime.Nano()
 }
 
-// peak reads what Linux says of this process.
+// peak reads the peak memory of this process from /proc.
 func peak() int64 {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {

@@ -1,4 +1,4 @@
-// Command helm answers what Helm makes of charts, values and release records.
+// Command helm answers with the results of Helm for charts, values and release records.
 package main
 
 import (
@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"io"
 	"log"
 	"log/slog"
@@ -19,6 +20,7 @@ import (
 	"helm.sh/helm/v4/pkg/action"
 	"helm.sh/helm/v4/pkg/chart/common"
 	"helm.sh/helm/v4/pkg/chart/common/util"
+	anyloader "helm.sh/helm/v4/pkg/chart/loader"
 	chart "helm.sh/helm/v4/pkg/chart/v2"
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
 	release "helm.sh/helm/v4/pkg/release/v1"
@@ -35,6 +37,7 @@ func main() {
 	serve.Run(serve.Modes{
 		"set":        serve.Typed(set),
 		"load":       serve.Typed(load),
+		"supported":  serve.Typed(supported),
 		"render":     serve.Typed(render),
 		"split":      serve.Typed(split),
 		"versions":   serve.Typed(versions),
@@ -88,6 +91,22 @@ func (r chartRequest) chart() (*chart.Chart, error) {
 	return loader.LoadArchive(bytes.NewReader(archive))
 }
 
+// supported tells what source-controller's reader of packed charts says of the version of the chart API.
+func supported(r chartRequest) (any, error) {
+	archive, err := base64.StdEncoding.DecodeString(r.Archive)
+	if err != nil {
+		return nil, err
+	}
+	loaded, err := anyloader.LoadArchive(bytes.NewReader(archive))
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := loaded.(*chart.Chart); !ok {
+		return nil, errors.New("only the Chart API v2 is supported")
+	}
+	return nil, nil
+}
+
 type loaded struct {
 	Chart        *chart.Chart `json:"chart"`
 	Dependencies []loaded     `json:"dependencies"`
@@ -109,7 +128,7 @@ func tree(c *chart.Chart) loaded {
 	return loaded{c, below}
 }
 
-// render installs a chart without a cluster, as `helm template` does, and gives the release.
+// render installs a chart without a cluster, as `helm template` does, and returns the release.
 func render(r chartRequest) (any, error) {
 	c, err := r.chart()
 	if err != nil {
@@ -170,7 +189,7 @@ func schema(r schemaRequest) (any, error) {
 	return nil, util.ValidateAgainstSingleSchema(common.Values(r.Values), []byte(r.Schema))
 }
 
-// store gives the Secret in which Helm would keep a release, given as JSON.
+// store returns the Secret in which Helm would store a release that is given as JSON.
 func store(r textRequest) (any, error) {
 	var rel release.Release
 	if err := json.Unmarshal([]byte(r.Text), &rel); err != nil {
@@ -183,7 +202,7 @@ func store(r textRequest) (any, error) {
 	return client.Get(context.Background(), r.Name, metav1.GetOptions{})
 }
 
-// read gives the release that Helm reads from a Secret's value.
+// read returns the release that Helm reads from a Secret's value.
 func read(r textRequest) (any, error) {
 	client := fake.NewClientset().CoreV1().Secrets("apps")
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: r.Name}, Data: map[string][]byte{"release": []byte(r.Text)}}

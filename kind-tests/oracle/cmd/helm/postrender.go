@@ -15,10 +15,10 @@ type postRenderRequest struct {
 	// Templates by name.
 	Files    map[string]string `json:"files"`
 	Strategy string            `json:"strategy"`
-	// What the post-renderer gives, run by run, in place of what it gets.
+	// The output of the post-renderer for each run, instead of its input.
 	Outputs []string `json:"outputs"`
 	Fail    string   `json:"fail"`
-	// What it replaces in what it gets.
+	// The text that it replaces in its input.
 	Replace [2]string `json:"replace"`
 }
 
@@ -41,7 +41,8 @@ func (r *recorder) Run(in *bytes.Buffer) (*bytes.Buffer, error) {
 	return bytes.NewBufferString(strings.ReplaceAll(in.String(), r.Replace[0], r.Replace[1])), nil
 }
 
-// postRender installs a chart without a cluster through a post-renderer, and gives what that was given and the release.
+// postRender installs a chart without a cluster through a post-renderer, and returns the input of the post-renderer
+// and the release.
 func postRender(r postRenderRequest) (any, error) {
 	c := &chart.Chart{Metadata: &chart.Metadata{Name: "c", Version: "1.0.0", APIVersion: "v2"}}
 	for name, text := range r.Files {

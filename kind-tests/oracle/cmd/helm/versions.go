@@ -19,7 +19,7 @@ type versionsRequest struct {
 	Failed []string `json:"failed"`
 }
 
-// served plays a cluster's discovery.
+// served is a fake of a cluster's discovery API.
 type served struct {
 	discovery.ServerResourcesInterface
 	versionsRequest
@@ -48,7 +48,7 @@ func (s served) ServerGroupsAndResources() ([]*metav1.APIGroup, []*metav1.APIRes
 	return groups, resources, &discovery.ErrGroupDiscoveryFailed{Groups: failed}
 }
 
-// versions gives what charts see of a cluster's API versions.
+// versions returns the API versions of a cluster that charts see.
 func versions(r versionsRequest) (any, error) {
 	found, err := action.GetVersionSet(served{versionsRequest: r})
 	sort.Strings(found)

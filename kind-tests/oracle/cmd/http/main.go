@@ -1,4 +1,5 @@
-// Command http answers what Go's net/http makes of servers, certificates and proxies: the status, or the text of the error.
+// Command http answers with the result of Go's net/http for servers, certificates and proxies: the status, or the
+// text of the error.
 package main
 
 import (
@@ -23,7 +24,7 @@ type request struct {
 	Key  string `json:"key"`
 	// The address of a proxy, if any.
 	Proxy string `json:"proxy"`
-	// Milliseconds; none for zero.
+	// In milliseconds; zero is no timeout.
 	Timeout int `json:"timeout"`
 }
 

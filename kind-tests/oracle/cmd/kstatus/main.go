@@ -1,4 +1,4 @@
-// Command kstatus answers how cli-utils' kstatus judges objects.
+// Command kstatus answers with the status that cli-utils' kstatus computes for objects.
 package main
 
 import (
@@ -9,7 +9,7 @@ import (
 	"flux.local/oracle/serve"
 )
 
-// request carries an object as text, so that its whole numbers stay whole.
+// request carries an object as text, so that its integers stay integers.
 type request struct {
 	Object string `json:"object"`
 }
@@ -24,7 +24,7 @@ func main() {
 	serve.Run(serve.Modes{"assess": serve.Typed(assess)})
 }
 
-// assess gives the verdict with the reason of the one condition that goes with it.
+// assess returns the status and the reason of its only condition.
 func assess(r request) (any, error) {
 	object := map[string]any{}
 	if err := json.Unmarshal([]byte(r.Object), &object); err != nil {

@@ -1,4 +1,4 @@
-// Command kustomize builds trees as kustomize does, from a disk and behind the file system that Flux builds with.
+// Command kustomize builds trees with kustomize, from disk and through the file system that Flux builds with.
 package main
 
 import (
@@ -23,16 +23,16 @@ import (
 // buildRequest is a tree in base64 by absolute path, and the folder to build.
 type buildRequest struct {
 	Files map[string]string `json:"files"`
-	// Links lead from absolute paths to wherever their text says.
+	// Symbolic links: their targets, by absolute path.
 	Links map[string]string `json:"links"`
 	Dir   string            `json:"dir"`
-	// Flux asks for the settings of Flux's controllers.
+	// Flux selects the settings of Flux's controllers.
 	Flux bool `json:"flux"`
 }
 
 func main() {
 	if os.Getenv("ORACLE_TRACE") == "" {
-		// Warnings about deprecated fields, a line for each of thousands of builds.
+		// Warnings about deprecated fields would be a line for each of thousands of builds.
 		log.SetOutput(io.Discard)
 		if sink, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0); err == nil {
 			os.Stderr = sink
@@ -41,7 +41,7 @@ func main() {
 	serve.Run(serve.Modes{"build": serve.Typed(build)})
 }
 
-// build answers with paths as if the tree were the whole file system.
+// build returns paths as if the tree were the whole file system.
 func build(r buildRequest) (any, error) {
 	outside, err := os.MkdirTemp("", "oracle-")
 	if err != nil {
@@ -74,7 +74,7 @@ func build(r buildRequest) (any, error) {
 	return output, nil
 }
 
-// What messages show that says nothing: where values lie in memory.
+// Meaningless parts of messages: addresses of values in memory.
 var (
 	addresses = regexp.MustCompile(` &\{0x[0-9a-f]{8,} (<nil>|0x[0-9a-f]{8,})\}`)
 	address   = regexp.MustCompile("0x[0-9a-f]{8,}")
@@ -84,7 +84,7 @@ var (
 
 func rootless(text, root string) string {
 	text = addresses.ReplaceAllString(text, "")
-	// Go's newer JSON decoder words this at random, by the hash of the program.
+	// Go's newer JSON decoder chooses this wording by the hash of the program.
 	text = strings.ReplaceAll(text, "json: unable to unmarshal", "json: cannot unmarshal")
 	text = config.ReplaceAllString(text, "merging config: failed to merge")
 	text = address.ReplaceAllString(text, "0xADDR")
@@ -93,7 +93,7 @@ func rootless(text, root string) string {
 	return strings.ReplaceAll(text, filepath.Dir(root), "/outside")
 }
 
-// write tells whether a file may ask for a schema of its own.
+// write reports whether a file may refer to a custom schema.
 func write(r buildRequest, root string) (bool, error) {
 	usesSchema := false
 	if err := os.MkdirAll(root, 0o755); err != nil {
@@ -126,7 +126,7 @@ func write(r buildRequest, root string) (bool, error) {
 }
 
 func run(r buildRequest, root string, usesSchema bool) (string, error) {
-	// Reading the built-in schema takes longer than most builds, so that it is kept where no build can have changed it.
+	// Reading the built-in schema takes longer than most builds, so it is kept unless a build can have changed it.
 	if usesSchema {
 		openapi.ResetOpenAPI()
 		defer openapi.ResetOpenAPI()

@@ -1,4 +1,4 @@
-// Answers what fluxcd/pkg/ssa makes of an object before it is applied, and describes the types by which it does so.
+// Answers with an object as fluxcd/pkg/ssa normalises it before it is applied, and describes the types used for this.
 package main
 
 import (
@@ -19,7 +19,7 @@ type request struct {
 	Object unstructured.Unstructured `json:"object"`
 }
 
-// leaf has a field for each kind of value that is more than a copy.
+// leaf has a field for each kind of value that is not merely copied.
 type leaf struct {
 	Quantity    resource.Quantity    `json:"quantity"`
 	Time        metav1.Time          `json:"time"`

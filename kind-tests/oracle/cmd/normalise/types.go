@@ -27,7 +27,7 @@ const header = `# The types of Kubernetes' built-in kinds, by which objects are 
 # A line that begins with @ names a group and version, and its kinds with their structs.
 `
 
-// leafTypes have a code of their own: they are written by functions, not field by field.
+// leafTypes have their own codes: they are serialised by functions, not field by field.
 var leafTypes = map[reflect.Type]string{
 	reflect.TypeFor[resource.Quantity]():    "q",
 	reflect.TypeFor[metav1.Time]():          "t",
@@ -55,7 +55,7 @@ type table struct {
 	known   map[reflect.Type]string
 }
 
-// describe writes the table of all kinds that normalisation converts: those of the scheme that are objects.
+// describe writes the table of all kinds that normalisation converts: the objects of the scheme.
 func describe() (string, error) {
 	types := table{numbers: map[string]int{}, known: map[reflect.Type]string{}}
 	versions := scheme.Scheme.PrioritizedVersionsAllGroups()
@@ -91,8 +91,8 @@ func versionOf(module string) string {
 	return "unknown"
 }
 
-// code is how the table writes a type. A type that is not written as the converter's ordinary rules say is an error: the
-// reader of the table would not know it.
+// code is the notation of a type in the table. A type that does not follow the converter's general rules is an error: the
+// reader of the table could not interpret it.
 func (t *table) code(goType reflect.Type) (string, error) {
 	if code, ok := leafTypes[goType]; ok {
 		return code, nil
@@ -119,7 +119,7 @@ func hasMethods(goType reflect.Type) bool {
 	return pointer.Implements(unmarshaler) || pointer.Implements(marshaler)
 }
 
-// structure is the number of a struct, in order of completion: a struct stands below those that it uses.
+// structure is the number of a struct, in order of completion: a struct comes after those that it uses.
 func (t *table) structure(goType reflect.Type) (string, error) {
 	if code, ok := t.known[goType]; ok {
 		if code == "" {
@@ -153,7 +153,7 @@ func name(field string) string {
 	return field[:strings.IndexAny(field, "?!=")]
 }
 
-// fields are those of a struct and of the structs that it inlines.
+// fields returns the fields of a struct and of the structs that it inlines.
 func (t *table) fields(goType reflect.Type) ([]string, error) {
 	var fields []string
 	for i := range goType.NumField() {

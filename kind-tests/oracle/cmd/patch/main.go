@@ -1,4 +1,4 @@
-// Command patch answers what Helm would send to change a live object without server-side apply.
+// Command patch answers with the patch that Helm would send for a live object without server-side apply.
 package main
 
 import (
@@ -41,7 +41,7 @@ type request struct {
 	ThreeWay   bool            `json:"threeWay"`
 }
 
-// patch follows the choice that Helm's client makes by the type of the object.
+// patch selects the kind of patch by the type of the object, as Helm's client does.
 func patch(r request) (any, error) {
 	gv, err := schema.ParseGroupVersion(r.APIVersion)
 	if err != nil {
@@ -80,7 +80,7 @@ type field struct {
 	key        string
 }
 
-// types tells which fields merge: lines of kinds with the number of their type, a line of types with their fields
+// types lists which fields merge: lines of kinds with the number of their type, a line of types with their fields
 // `name[=type][!strategies][@key]`. Types below which nothing merges are left out.
 func types() string {
 	fields := map[reflect.Type][]field{}

@@ -1,4 +1,4 @@
-// Command selector answers what Kubernetes makes of label selectors.
+// Command selector answers with the results of Kubernetes for label selectors.
 package main
 
 import (
@@ -16,7 +16,7 @@ func main() {
 	serve.Run(serve.Modes{"parse": serve.Typed(parse)})
 }
 
-// parse gives the selector's canonical text, and for each set of labels whether it matches.
+// parse returns the selector's canonical text, and for each set of labels whether it matches.
 func parse(r request) (any, error) {
 	selector, err := labels.Parse(string(r.Text))
 	if err != nil {

@@ -1,4 +1,4 @@
-// Command semver answers what Masterminds/semver makes of versions and constraints.
+// Command semver answers with the result of Masterminds/semver for versions and constraints.
 package main
 
 import (
@@ -34,7 +34,7 @@ func parse(read func(string) (*semver.Version, error)) func(versionRequest) (any
 	}
 }
 
-// check tells for each version whether it is in the range, and if not, why.
+// check reports for each version whether it is in the range, and if not, why.
 func check(r checkRequest) (any, error) {
 	c, err := semver.NewConstraint(r.Constraint)
 	if err != nil {

@@ -26,7 +26,7 @@ func main() {
 	serve.Run(serve.Modes{"excluded": serve.Typed(excluded)})
 }
 
-// excluded gives the indices of the excluded paths.
+// excluded returns the indices of the excluded paths.
 func excluded(r request) (any, error) {
 	var patterns []gitignore.Pattern
 	for _, f := range r.Files {

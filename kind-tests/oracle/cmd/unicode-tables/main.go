@@ -1,4 +1,5 @@
-// Writes the Unicode tables of flux-golang (shared/golang/src/unicode/tables.rs) from those of this Go.
+// Writes the Unicode tables of flux-golang (shared/golang/src/unicode/tables.rs) from those of the
+// installed Go version.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// Command yaml answers what sigs.k8s.io/yaml, yaml.v3 and kyaml make of a document.
+// Command yaml answers with the results of sigs.k8s.io/yaml, yaml.v3 and kyaml for a document.
 package main
 
 import (
@@ -173,7 +173,7 @@ func v3ToJSON(r request) (any, error) {
 	return string(out), err
 }
 
-// v3FromJSON writes JSON's values with yaml.v3, as Helm's toYamlPretty does.
+// v3FromJSON writes JSON values with yaml.v3, as Helm's toYamlPretty does.
 func v3FromJSON(r request) (any, error) {
 	in, err := r.bytes()
 	if err != nil {

@@ -11,13 +11,13 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// speedRequest asks how long documents take, each of them once a round.
+// speedRequest asks for the time that documents take, each once per round.
 type speedRequest struct {
 	Documents []string `json:"documents"`
 	Rounds    int      `json:"rounds"`
 }
 
-// speed gives the nanoseconds of the fastest round for reading and for writing, by each library.
+// speed returns the nanoseconds of the fastest round of reading and of writing, for each library.
 func speed(r speedRequest) (any, error) {
 	fastest := map[string]int64{}
 	for _, text := range r.Documents {

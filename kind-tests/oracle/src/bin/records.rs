@@ -1,4 +1,4 @@
-//! Packs the answers that tests kept under `FLUX_ORACLE=write` into `kind-tests/oracle/records`; `.ci/records` calls it.
+//! Packs the answers that tests recorded with `FLUX_ORACLE=write` into `kind-tests/oracle/records`; `.ci/records` calls it.
 
 use std::process::ExitCode;
 

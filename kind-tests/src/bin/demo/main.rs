@@ -41,12 +41,12 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    // Whichever way it ends, what it started is dropped, and with that ended.
+    // On any exit, everything started is dropped and thereby stopped.
     let ended = tokio::select! {
         result = run(stay) => result,
         _ = tokio::signal::ctrl_c() => {
             println!();
-            say("Interrupted: the controllers end and the namespace goes; the cluster stays.");
+            say("Interrupted: stopping the controllers and deleting the namespace; the cluster keeps running.");
             Ok(())
         }
     };
@@ -133,7 +133,7 @@ async fn run(stay: bool) -> Result {
     Ok(())
 }
 
-/// Prints what both objects say about themselves until the revision is applied and healthy.
+/// Prints the status of both objects until the revision is applied and healthy.
 async fn follow(flux: &Flux, revision: &str, started: Instant) -> Result {
     let fetched = flux
         .namespace
@@ -141,11 +141,11 @@ async fn follow(flux: &Flux, revision: &str, started: Instant) -> Result {
             object["status"]["artifact"]["revision"] == revision && is_ready(object, "True")
         });
     let applied = flux.applied("app", revision);
-    let told = [
-        Told::new(GIT_REPOSITORY, started),
-        Told::new(KUSTOMIZATION, started),
+    let printed = [
+        Printed::new(GIT_REPOSITORY, started),
+        Printed::new(KUSTOMIZATION, started),
     ];
-    let [source, kustomization] = &told;
+    let [source, kustomization] = &printed;
     tokio::select! {
         both = async { tokio::try_join!(fetched, applied) } => {
             let (object, other) = both?;
@@ -162,12 +162,12 @@ async fn follow(flux: &Flux, revision: &str, started: Instant) -> Result {
     Ok(())
 }
 
-/// Tells each new state of the object, for as long as it is polled.
-async fn watch(flux: &Flux, told: &Told) -> Failure {
+/// Prints each new state of the object, as long as it is polled.
+async fn watch(flux: &Flux, printed: &Printed) -> Failure {
     let endless = flux
         .namespace
-        .wait(told.kind, "app", "is watched", |object| {
-            told.tell(object);
+        .wait(printed.kind, "app", "is watched", |object| {
+            printed.tell(object);
             false
         });
     match endless.await {
@@ -176,14 +176,14 @@ async fn watch(flux: &Flux, told: &Told) -> Failure {
     }
 }
 
-/// What was already said about an object.
-struct Told {
+/// The last printed state of an object.
+struct Printed {
     kind: Kind,
     started: Instant,
     last: RefCell<String>,
 }
 
-impl Told {
+impl Printed {
     fn new(kind: Kind, started: Instant) -> Self {
         Self {
             kind,
@@ -208,7 +208,7 @@ impl Told {
     }
 }
 
-/// The Flux objects and what they brought, as tables.
+/// Prints the Flux objects and the objects that they created, as tables.
 async fn show(flux: &Flux) -> Result {
     let mut rows = Vec::new();
     for kind in [GIT_REPOSITORY, KUSTOMIZATION] {
@@ -245,7 +245,7 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// A revision with its hash cut to what a person compares.
+/// A revision with a shortened hash.
 fn short(revision: &Value) -> String {
     let revision = text(revision);
     match revision.split_once("@sha1:") {

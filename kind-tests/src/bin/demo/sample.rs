@@ -1,4 +1,4 @@
-//! The repository that the demo serves, and how its objects read in a table.
+//! The repository that the demo serves, and summaries of its objects.
 
 use git_servers::Repo;
 use kind_tests::{CONFIG_MAP, DEPLOYMENT, Flux, KUSTOMIZATION, Kind, Result};
@@ -63,14 +63,14 @@ pub(crate) const FIRST: &[(&str, &str)] = &[
     ("deploy/settings.yaml", SETTINGS),
 ];
 
-/// What the second commit does, for people.
+/// The changes of the second commit, for the user.
 pub(crate) const CHANGES: &[&str] = &[
     "deploy/web.yaml         replicas: 2 -> 3",
     "deploy/settings.yaml    greeting: hello -> hello again",
     "deploy/service.yaml     removed",
 ];
 
-/// Makes the second commit and gives its revision.
+/// Creates the second commit and returns its revision.
 pub(crate) fn second(repo: &Repo) -> String {
     let commit = repo
         .commit("main")
@@ -88,8 +88,8 @@ pub(crate) fn second(repo: &Repo) -> String {
     format!("main@sha1:{commit}")
 }
 
-/// The kinds and names of what the Kustomization has applied, by its own account, and of the Service either way:
-/// the table shows when it is gone.
+/// The kinds and names of the objects in the Kustomization's inventory, and always of the Service, so that the table
+/// shows when it is gone.
 pub(crate) async fn inventory(flux: &Flux) -> Result<Vec<(Kind, String)>> {
     let object = flux
         .namespace
@@ -111,7 +111,7 @@ pub(crate) async fn inventory(flux: &Flux) -> Result<Vec<(Kind, String)>> {
     Ok(found)
 }
 
-/// Reads `<namespace>_<name>_<group>_<kind>`.
+/// Parses `<namespace>_<name>_<group>_<kind>`.
 fn read_id(id: &str) -> Option<(Kind, String)> {
     let parts: Vec<&str> = id.split('_').collect();
     let [_, name, group, kind] = parts.as_slice() else {
@@ -124,7 +124,7 @@ fn read_id(id: &str) -> Option<(Kind, String)> {
     Some((*known.iter().find(is_it)?, (*name).to_owned()))
 }
 
-/// What there is to say about an object in a few words.
+/// A short summary of an object's state.
 pub(crate) fn state(object: &Value) -> String {
     match object["kind"].as_str() {
         Some("Deployment") => {

@@ -1,4 +1,4 @@
-//! What the demo prints.
+//! The output of the demo.
 
 use std::io::IsTerminal;
 
@@ -16,7 +16,7 @@ pub(crate) fn say(line: &str) {
     println!("   {line}");
 }
 
-/// Columns as wide as their widest cell.
+/// Prints a table with columns as wide as their widest cell.
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) {
     print!("{}", render(header, rows));
 }

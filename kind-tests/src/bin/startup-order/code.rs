@@ -1,29 +1,29 @@
-//! Which functions ran, and the linker script that names them.
+//! Determines the functions that ran, and writes the linker script that orders them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use kind_tests::{Result, ensure};
 
-/// Names that would bring more than this beside what ran are left out where that is most of it: a generic function has one
-/// name for all its types.
-const MOST_BESIDE: u64 = 64 << 10;
+/// Names that cover more than this in code that did not run, if that is the larger part, are omitted: a generic
+/// function has one name for all its types.
+const MAX_UNUSED: u64 = 64 << 10;
 
-/// A piece of a program: the crate whose object file holds it, and its section without what tells one build from another.
+/// A piece of a program: the crate of its object file, and its section without build-specific parts.
 type Name = (String, String);
 
-/// How many bytes a name stands for, and how many of those ran.
+/// The bytes that a name covers, and those that ran.
 #[derive(Default)]
 struct Size {
     all: u64,
     ran: u64,
 }
 
-/// The functions that ran in one controller or another.
+/// The functions that ran in any controller.
 #[derive(Default)]
 pub(crate) struct Order(BTreeSet<Name>);
 
-/// A section as the linker placed it.
+/// A section as placed by the linker.
 struct Placed<'m> {
     start: u64,
     size: u64,
@@ -32,13 +32,13 @@ struct Placed<'m> {
 }
 
 impl Order {
-    /// Adds what ran in a controller: its link map, and which instructions ran by callgrind's account.
+    /// Adds a controller: its link map, and the executed instructions as recorded by callgrind.
     ///
     /// # Errors
-    /// The two do not fit together.
+    /// If the two do not belong together.
     pub(crate) fn add(&mut self, package: &str, map: &str, ran: &str) -> Result {
         let mut placed: Vec<Placed<'_>> = map.lines().filter_map(placed).collect();
-        // An empty section may stand where another begins.
+        // An empty section may be at the start of another one.
         placed.sort_by_key(|section| (section.start, section.size));
         let mut touched = BTreeSet::new();
         for address in ran.lines().filter_map(address) {
@@ -56,7 +56,7 @@ impl Order {
         };
         ensure!(
             touched.iter().any(begins),
-            "{package}: no program begins without lang_start: the map is not that of what ran"
+            "{package}: lang_start did not run: the map is not that of the profiled program"
         );
         let mut sizes: BTreeMap<Name, Size> = BTreeMap::new();
         for (place, section) in placed.iter().enumerate() {
@@ -69,18 +69,18 @@ impl Order {
             }
         }
         let wanted = sizes.into_iter().filter(|(_, size)| {
-            size.ran > 0 && (size.all <= MOST_BESIDE || size.ran * 8 >= size.all)
+            size.ran > 0 && (size.all <= MAX_UNUSED || size.ran * 8 >= size.all)
         });
         self.0.extend(wanted.map(|(name, _)| name));
         Ok(())
     }
 
-    /// How many names there are.
+    /// The number of names.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// A linker script that puts them in front of everything else.
+    /// A linker script that places them before everything else.
     pub(crate) fn script(&self) -> String {
         let mut by_crate: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (file, section) in &self.0 {
@@ -102,7 +102,7 @@ impl Order {
     }
 }
 
-/// A line of lld's map that tells of a piece of code: two addresses, size, alignment, `FILE:(SECTION)`.
+/// Parses a line of lld's map about a piece of code: two addresses, size, alignment, `FILE:(SECTION)`.
 fn placed(line: &str) -> Option<Placed<'_>> {
     let mut rest = line;
     let mut numbers = [0; 4];
@@ -121,13 +121,13 @@ fn placed(line: &str) -> Option<Placed<'_>> {
     .filter(|placed| placed.section.starts_with(".text"))
 }
 
-/// A line of callgrind's that counts an instruction: its address, a line, a count.
+/// Parses a line of callgrind's output that counts an instruction: its address, a line, a count.
 fn address(line: &str) -> Option<u64> {
     let (address, _) = line.strip_prefix("0x")?.split_once(' ')?;
     u64::from_str_radix(address, 16).ok()
 }
 
-/// What a section is called in the script; none where its file has no lasting name.
+/// The name of a section in the script; `None` if its file has no stable name.
 fn name(package: &str, placed: &Placed<'_>) -> Option<Name> {
     let archive = placed.file.split('(').next().unwrap_or_default();
     let file = archive.rsplit('/').next().unwrap_or_default();
@@ -135,15 +135,15 @@ fn name(package: &str, placed: &Placed<'_>) -> Option<Name> {
         let (name, _hash) = library.rsplit_once('-')?;
         format!("*{name}-*:*")
     } else {
-        // The controllers' own code, and what is generic in all below it.
+        // The controllers' own code, and the generic code of everything below it.
         file.strip_prefix(&package.replace('-', "_"))?;
         "*_controller-*.rcgu.o".to_owned()
     };
-    Some((pattern, lasting(placed.section)))
+    Some((pattern, without_hashes(placed.section)))
 }
 
 /// A symbol without the hashes of its crates' versions and of its types.
-fn lasting(section: &str) -> String {
+fn without_hashes(section: &str) -> String {
     const HASH: &str = "17h";
     if let Some((name, rest)) = section.rsplit_once(HASH)
         && rest.len() == 17
@@ -151,7 +151,7 @@ fn lasting(section: &str) -> String {
     {
         return format!("{name}{HASH}*");
     }
-    // The newer mangling marks crates with `Cs`, digits and letters, and `_`.
+    // The v0 mangling marks crates with `Cs`, digits and letters, and `_`.
     let mut name = String::new();
     let mut rest = section;
     while let Some((before, after)) = rest.split_once("Cs") {
@@ -172,7 +172,7 @@ fn lasting(section: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Order, lasting};
+    use super::{Order, without_hashes};
 
     const MAP: &str = "\
              VMA              LMA     Size Align Out     In      Symbol
@@ -185,7 +185,7 @@ mod tests {
 ";
 
     #[test]
-    fn what_ran_is_named_without_hashes() {
+    fn executed_functions_are_named_without_hashes() {
         let mut order = Order::default();
         let ran = "fn=x\n0x1004 0 1\n0x1044 0 1\n0x1090 0 7\ncalls=1 0x10c0 0\n";
         order.add("a-controller", MAP, ran).unwrap();
@@ -209,9 +209,9 @@ mod tests {
     }
 
     #[test]
-    fn crates_of_the_newer_mangling_lose_their_hashes() {
+    fn crate_hashes_of_v0_mangling_are_removed() {
         assert_eq!(
-            lasting(".text._RNvMNtCslNYArtu3iFV_5alloc6stringNtB2_6String11try_reserve"),
+            without_hashes(".text._RNvMNtCslNYArtu3iFV_5alloc6stringNtB2_6String11try_reserve"),
             ".text._RNvMNtCs*_5alloc6stringNtB2_6String11try_reserve"
         );
     }

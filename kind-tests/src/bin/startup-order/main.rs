@@ -1,7 +1,8 @@
-//! `cargo xorder`: writes `shared/runtime/startup/order.ld` anew, the list of what runs in a controller that starts and idles.
+//! `cargo xorder`: generates `shared/runtime/startup/order.ld`, the list of functions that run while a controller
+//! starts and idles.
 //!
-//! Each controller is linked with a map, run under valgrind's callgrind on a cluster until it has led, been probed and scraped
-//! for a while, and what ran is looked up in the map. Needs valgrind.
+//! Each controller is linked with a map, and run under valgrind's callgrind on a cluster until it has been leader,
+//! probed and scraped for a while; the executed addresses are looked up in the map. Requires valgrind.
 
 mod code;
 
@@ -17,7 +18,7 @@ use tokio::net::TcpStream;
 
 const CONTROLLERS: [&str; 2] = ["source-controller", "kustomize-controller"];
 
-/// How often a controller is probed and scraped, a second apart.
+/// The number of probes and scrapes of a controller, one second apart.
 const PROBES: u32 = 30;
 
 #[tokio::main]
@@ -34,7 +35,7 @@ async fn main() -> ExitCode {
 async fn run() -> Result {
     let path = cache::workspace().join("shared/runtime/startup/order.ld");
     let old = std::fs::read(&path).doing(format!("read {}", path.display()))?;
-    // Valgrind knows the addresses of a program that has one section of code.
+    // Valgrind resolves addresses only in a program with a single code section.
     let write =
         |text: &[u8]| std::fs::write(&path, text).doing(format!("write {}", path.display()));
     write(Order::default().script().as_bytes())?;
@@ -60,7 +61,7 @@ async fn measure() -> Result<Order> {
         std::fs::create_dir_all(&folder)?;
         let map = folder.join("link.map");
         let argument = format!("link-arg=-Wl,-Map={}", map.display());
-        // Without symbols callgrind takes the addresses for those of another program.
+        // Without symbols callgrind attributes the addresses to another program.
         let link = move || controller::build_with(package, &["-C", &argument, "-C", "strip=none"]);
         let program = tokio::task::spawn_blocking(link).await??;
         let ran = folder.join("ran");
@@ -72,7 +73,8 @@ async fn measure() -> Result<Order> {
     Ok(order)
 }
 
-/// Runs the controller as its Deployment does, with nothing to reconcile, and leaves in `ran` which instructions did.
+/// Runs the controller as its Deployment does, with nothing to reconcile, and writes the executed instructions to
+/// `ran`.
 async fn idle(package: &str, program: &Path, namespace: &Namespace, ran: &Path) -> Result {
     let valgrind = [
         "valgrind",

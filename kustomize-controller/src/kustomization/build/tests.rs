@@ -1,12 +1,16 @@
+//! Tests of building a Kustomization.
+
 mod overlay;
 
-use flux_api::kustomize::KustomizationSpec;
 use flux_budget::Budget;
+use flux_runtime::queue::Key;
 use flux_runtime::work::WorkFolders;
+use flux_tree::{Tree, TreePath};
 use git_servers::{HttpGitServer, Repo};
 use serde_json::{Value as Json, json};
 
 use super::*;
+use crate::kustomization::memory::{self, Made, Memories};
 
 const TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -35,30 +39,47 @@ fn tree(files: &[(&str, &str)]) -> Tree {
     tree
 }
 
-/// A Kustomization with these fields in its spec.
-fn kustomization(fields: &Json) -> Kustomization {
+/// A spec with these fields.
+fn spec_of(fields: &Json) -> KustomizationSpec {
     let mut spec =
         json!({"interval": "10m", "prune": true, "sourceRef": {"kind": "Bucket", "name": "b"}});
     for (key, value) in fields.as_object().unwrap() {
         spec[key] = value.clone();
     }
-    let spec: KustomizationSpec = serde_json::from_value(spec).unwrap();
-    Kustomization::new("app", spec)
+    serde_json::from_value(spec).unwrap()
 }
 
 fn builder(remote_bases: bool) -> Builder {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let work = WorkFolders::new("kustomize-controller-test");
-    let remotes = remote::Remotes::new(client, Budget::unlimited(), work);
+    let remotes = remote_bases::Remotes::new(client, Budget::unlimited(), work);
     Builder::new(remotes, remote_bases, true, Budget::unlimited())
 }
 
-async fn build(
+/// Builds the folder `app` of these files.
+async fn build_with(
     builder: &Builder,
     files: &[(&str, &str)],
     spec: &Json,
-) -> Result<Arc<Built>, String> {
+    variables: Result<&Inputs, &Arc<VariablesError>>,
+    timeout: Duration,
+) -> Result<Built, BuildError> {
+    let files = Files {
+        tree: Arc::new(tree(files)),
+        path: path("app"),
+    };
+    let inputs = BuildInputs {
+        spec: &spec_of(spec),
+        files: &files,
+        variables,
+        owner: &Owner::default(),
+        timeout,
+    };
+    builder.build(inputs).await
+}
+
+async fn build(builder: &Builder, files: &[(&str, &str)], spec: &Json) -> Result<Built, String> {
     let inline = spec["postBuild"]["substitute"].as_object();
     let inline = inline.into_iter().flatten();
     let variables = Inputs {
@@ -67,27 +88,16 @@ async fn build(
             .collect(),
         digest: "of the variables".into(),
     };
-    let (tree, object) = (Arc::new(tree(files)), kustomization(spec));
-    let built = builder
-        .build(
-            Key::new("ns", "app"),
-            &object,
-            "sha256:a",
-            &tree,
-            &path("app"),
-            Ok(&variables),
-            TIMEOUT,
-        )
-        .await;
+    let built = build_with(builder, files, spec, Ok(&variables), TIMEOUT).await;
     built.map_err(|error| flux_runtime::outcome::chain(&error))
 }
 
 /// Kind and name of the objects, in order, each with its annotation `script` where it has one.
 fn named(built: &Built) -> String {
-    let names: Vec<String> = built
-        .objects
-        .iter()
-        .map(|object| {
+    let objects = built.prepared.objects.iter();
+    let names: Vec<String> = objects
+        .map(|desired| {
+            let object = desired.object();
             let script = object
                 .at(&["metadata", "annotations", "script"])
                 .and_then(Json::as_str);
@@ -330,7 +340,7 @@ async fn what_comes_of_a_folder() {
             _ => false,
         };
         if !same {
-            wrong.push(format!("{note}: {:?}", got.as_deref().map(named)));
+            wrong.push(format!("{note}: {:?}", got.as_ref().map(named)));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -356,19 +366,19 @@ async fn the_digest_is_that_of_the_manifests_as_text() {
     );
 
     let shared = Arc::new(tree(files));
-    let (before, object) = ((*shared).clone(), kustomization(&spec));
-    let (variables, key) = (Inputs::default(), Key::new("ns", "app"));
-    let _ = builder(true)
-        .build(
-            key,
-            &object,
-            "sha256:a",
-            &shared,
-            &path("app"),
-            Ok(&variables),
-            TIMEOUT,
-        )
-        .await;
+    let before = (*shared).clone();
+    let files = Files {
+        tree: shared.clone(),
+        path: path("app"),
+    };
+    let inputs = BuildInputs {
+        spec: &spec_of(&spec),
+        files: &files,
+        variables: Ok(&Inputs::default()),
+        owner: &Owner::default(),
+        timeout: TIMEOUT,
+    };
+    let _ = builder(true).build(inputs).await;
     assert_eq!(*shared, before);
 }
 
@@ -382,21 +392,10 @@ async fn unreadable_variables_fail_the_first_object_that_would_be_substituted() 
         let variables = Arc::new(VariablesError::Reference {
             kind: "Secret".into(),
             name: "vars".into(),
-            source: kube::Error::Api(missing.with_code(404).boxed()).into(),
+            source: flux_objects::Error::from(kube::Error::Api(missing.with_code(404).boxed()))
+                .into(),
         });
-        let (tree, object) = (Arc::new(tree(files)), kustomization(spec));
-        let (builder, key, path) = (builder(true), Key::new("ns", "app"), path("app"));
-        let built = builder.build(
-            key,
-            &object,
-            "sha256:a",
-            &tree,
-            &path,
-            Err(&variables),
-            TIMEOUT,
-        );
-        let built = built.await;
-        assert!(builder.cache.is_empty());
+        let built = build_with(&builder(true), files, spec, Err(&variables), TIMEOUT).await;
         built
             .map(|built| named(&built))
             .map_err(|error| flux_runtime::outcome::chain(&error))
@@ -419,47 +418,6 @@ async fn unreadable_variables_fail_the_first_object_that_would_be_substituted() 
         error.starts_with("failed to decode Kubernetes YAML from /app/z.yaml"),
         "{error}"
     );
-}
-
-#[tokio::test]
-async fn an_unchanged_input_is_not_built_again() {
-    let builder = builder(true);
-    let files: &[(&str, &str)] = &[("app/a.yaml", MAP)];
-    let first = build(&builder, files, &json!({})).await.unwrap();
-    let again = build(&builder, files, &json!({})).await.unwrap();
-    assert!(Arc::ptr_eq(&first, &again));
-    let (tree, variables, key) = (
-        Arc::new(tree(files)),
-        Inputs::default(),
-        Key::new("ns", "app"),
-    );
-    let mut object = kustomization(&json!({}));
-    for what in ["variables", "generation", "uid"] {
-        match what {
-            "generation" => object.metadata.generation = Some(2),
-            "uid" => object.metadata.uid = Some("another".into()),
-            _ => {}
-        }
-        let path = path("app");
-        let twice = async || {
-            let key = key.clone();
-            let built = builder.build(
-                key,
-                &object,
-                "sha256:a",
-                &tree,
-                &path,
-                Ok(&variables),
-                TIMEOUT,
-            );
-            built.await.unwrap()
-        };
-        let built = twice().await;
-        assert!(!Arc::ptr_eq(&first, &built), "other {what}");
-        assert!(Arc::ptr_eq(&built, &twice().await), "other {what}");
-    }
-    builder.forget(&key);
-    assert!(!builder.cache.clear());
 }
 
 #[tokio::test]
@@ -486,24 +444,12 @@ async fn builds_run_side_by_side_and_share_nothing() {
             ("app/schema.json", schema.as_str()),
         ];
         async move {
-            let (tree, object, key) = (
-                Arc::new(tree(&files)),
-                kustomization(&json!({})),
-                Key::new("ns", format!("{number}")),
-            );
-            let built = builder
-                .build(
-                    key,
-                    &object,
-                    "sha256:a",
-                    &tree,
-                    &path("app"),
-                    Ok(&Inputs::default()),
-                    TIMEOUT,
-                )
+            let variables = Inputs::default();
+            let built = build_with(builder, &files, &json!({}), Ok(&variables), TIMEOUT)
                 .await
                 .unwrap();
-            let parts = built.objects[0]
+            let parts = built.prepared.objects[0]
+                .object()
                 .at(&["spec", "parts"])
                 .and_then(Json::as_array)
                 .map(Vec::len);
@@ -565,9 +511,9 @@ async fn bases_from_elsewhere_are_fetched_unless_refused() {
     assert_eq!(named(&built), "ConfigMap/a ConfigMap/from-git-b");
 
     // What is elsewhere may have changed without a new revision.
-    let asked = server.requests().len();
-    let again = build(&allowing, files, &json!({})).await.unwrap();
-    assert!(!Arc::ptr_eq(&built, &again) && server.requests().len() > asked);
+    assert!(built.from_elsewhere);
+    let here = build(&allowing, &[("app/a.yaml", MAP)], &json!({})).await;
+    assert!(!here.unwrap().from_elsewhere);
 
     let asked = server.requests().len();
     let error = build(&builder(false), files, &json!({})).await.unwrap_err();
@@ -657,7 +603,7 @@ fn bounded(budget: Budget) -> Builder {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let work = WorkFolders::new("kustomize-controller-test");
-    let remotes = remote::Remotes::new(client, budget.clone(), work);
+    let remotes = remote_bases::Remotes::new(client, budget.clone(), work);
     Builder::new(remotes, true, true, budget)
 }
 
@@ -699,7 +645,6 @@ async fn builds_claim_what_they_make_and_give_it_back() {
         .await
         .unwrap();
     assert!(budget.used() > 0 && budget.used() == built.bytes());
-    builder.forget(&Key::new("ns", "app"));
     drop(built);
     assert_eq!(budget.used(), 0);
 }
@@ -707,42 +652,43 @@ async fn builds_claim_what_they_make_and_give_it_back() {
 #[tokio::test]
 async fn what_is_kept_makes_room() {
     let budget = Budget::new(8 << 20);
-    let builder = bounded(budget.clone());
+    let (builder, memories) = (bounded(budget.clone()), Memories::new(budget.clone()));
     let text = format!("{MAP}data: {{a: {}}}\n", "x".repeat(1 << 20));
     let built = build(&builder, &[("app/a.yaml", &text)], &json!({})).await;
-    drop(built.unwrap());
+    let inputs = memory::Inputs {
+        made: Made {
+            uid: "u".into(),
+            generation: 1,
+            artifact: "sha256:a".into(),
+        },
+        variables: "v".into(),
+    };
+    memories.keep_build(&Key::new("ns", "app"), inputs, Arc::new(built.unwrap()));
     let kept = budget.used();
     assert!(kept > 1 << 20);
     // Others leave too little for another such build, but for what is kept.
     let others = budget.claim();
     others.take((8 << 20) - kept - (3 << 19)).unwrap();
-    let other = json!({"namePrefix": "x-"});
-    let files: &[(&str, &str)] = &[("app/a.yaml", &text.replace('x', "y"))];
-    let object_of = |spec: &Json| {
-        let mut object = kustomization(spec);
-        object.metadata.generation = Some(2);
-        object
+    let other = text.replace('x', "y");
+    let files = Files {
+        tree: Arc::new(tree(&[("app/a.yaml", &other)])),
+        path: path("app"),
     };
-    let run = async |key: Key| {
-        builder
-            .build(
-                key,
-                &object_of(&other),
-                "sha256:b",
-                &Arc::new(tree(files)),
-                &path("app"),
-                Ok(&Inputs::default()),
-                TIMEOUT,
-            )
-            .await
+    let inputs = BuildInputs {
+        spec: &spec_of(&json!({"namePrefix": "x-"})),
+        files: &files,
+        variables: Ok(&Inputs::default()),
+        owner: &Owner::default(),
+        timeout: TIMEOUT,
     };
-    let built = run(Key::new("ns", "other")).await.unwrap();
-    assert_eq!(built.objects[0].name(), "x-a");
+    let run = || builder.build_making_room(inputs, || memories.give_up_builds());
+    assert!(builder.build(inputs).await.unwrap_err().is_busy());
+    let built = run().await.unwrap();
+    assert_eq!(built.prepared.objects[0].object().name(), "x-a");
     drop(built);
-    // Where not even that helps, the build is tried again.
-    builder.cache.clear();
+    // Where nothing is kept it stays busy.
     others.take((8 << 20) - others.held() - (1 << 20)).unwrap();
-    let busy = run(Key::new("ns", "other")).await.unwrap_err();
+    let busy = run().await.unwrap_err();
     assert!(busy.is_busy(), "{busy:?}");
 }
 
@@ -754,19 +700,15 @@ async fn a_build_ends_in_time() {
         "resources: ['http://{}/a.yaml']\n",
         silent.local_addr().unwrap()
     );
-    let builder = builder(true);
-    let error = builder
-        .build(
-            Key::new("ns", "app"),
-            &kustomization(&json!({})),
-            "sha256:a",
-            &Arc::new(tree(&[("app/kustomization.yaml", &root)])),
-            &path("app"),
-            Ok(&Inputs::default()),
-            Duration::from_millis(200),
-        )
-        .await
-        .unwrap_err();
+    let error = build_with(
+        &builder(true),
+        &[("app/kustomization.yaml", &root)],
+        &json!({}),
+        Ok(&Inputs::default()),
+        Duration::from_millis(200),
+    )
+    .await
+    .unwrap_err();
     assert_eq!(
         error.to_string(),
         "kustomize build failed: the build did not end within 200ms"

@@ -1,3 +1,5 @@
+//! `ArtifactGenerator`: composes ExternalArtifacts from the artifacts of other sources.
+
 use std::collections::BTreeMap;
 
 use kube::CustomResource;
@@ -6,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::meta::{CommonMetadata, Condition, flux_status, string_enum};
 
-/// Which artifacts to put together out of which sources.
+/// Composes artifacts from the content of other sources.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "source.extensions.fluxcd.io",
@@ -81,7 +83,7 @@ pub struct OutputArtifact {
     /// Name of the ExternalArtifact; with a path pattern it may refer to its captures.
     #[schemars(length(max = 1024))]
     pub name: String,
-    /// Namespace of the ExternalArtifact; the generator's own where absent.
+    /// Namespace of the ExternalArtifact; defaults to the generator's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub namespace: Option<String>,
@@ -116,10 +118,10 @@ pub struct CopyOperation {
         regex(pattern = "^@([a-z0-9]([a-z0-9_-]*[a-z0-9])?)/(.*)$")
     )]
     pub from: String,
-    /// Go on where nothing matches.
+    /// Continue if nothing matches.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,
-    /// What to do where the file exists; Overwrite where absent.
+    /// What to do if the file exists already; defaults to Overwrite.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strategy: Option<CopyStrategy>,
     /// Where to put it, `@artifact/<path>`.
@@ -133,13 +135,13 @@ pub struct CopyOperation {
 }
 
 string_enum! {
-    /// What copying does with a file.
+    /// How a copied file is combined with an existing one.
     CopyStrategy {
-        /// It replaces one that exists.
+        /// Replaces the existing file.
         Overwrite = "Overwrite",
-        /// It merges YAML into one that exists.
+        /// Merges YAML into the existing file.
         Merge = "Merge",
-        /// It unpacks an archive.
+        /// Unpacks an archive.
         Extract = "Extract",
     }
 }
@@ -149,13 +151,13 @@ string_enum! {
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
 pub struct ManagedNamespaces {
-    /// CEL expressions over `ns`: a name that one of them accepts may be made.
+    /// CEL expressions over `ns`; a namespace may be created if one of them accepts its name.
     #[schemars(length(min = 1))]
     pub allowed_names: Vec<String>,
     /// Labels and annotations of the namespaces.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<NamespaceMetadata>,
-    /// Delete namespaces that the generator made and that are no longer wanted.
+    /// Delete namespaces that the generator created and that are no longer generated.
     pub prune: bool,
 }
 
@@ -199,11 +201,11 @@ pub struct NamespaceMetadataOperation {
 string_enum! {
     /// How labels and annotations are combined with earlier ones.
     MetadataStrategy {
-        /// They replace all earlier ones.
+        /// Replaces all earlier ones.
         Reset = "Reset",
-        /// They win over earlier ones of the same key.
+        /// Overrides earlier ones of the same key.
         Override = "Override",
-        /// Earlier ones of the same key win.
+        /// Keeps earlier ones of the same key.
         Merge = "Merge",
     }
 }
@@ -243,7 +245,7 @@ pub struct SourceReference {
     /// Name of the source.
     #[schemars(length(max = 253), regex(pattern = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"))]
     pub name: String,
-    /// Namespace of the source; the generator's own where absent.
+    /// Namespace of the source; defaults to the generator's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 63),

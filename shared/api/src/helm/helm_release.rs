@@ -1,3 +1,5 @@
+//! `HelmRelease`: the desired state of a Helm release and how its actions are run.
+
 use std::collections::BTreeMap;
 
 use kube::CustomResource;
@@ -50,13 +52,13 @@ pub struct HelmReleaseSpec {
     /// Labels and annotations for every object of the release.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub common_metadata: Option<CommonMetadata>,
-    /// HelmReleases that have to be ready first.
+    /// HelmReleases that must be ready first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<DependencyReference>,
-    /// Whether and how to look for changes made to the release's objects by others.
+    /// Detection of changes made to the release's objects outside of Helm.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drift_detection: Option<DriftDetection>,
-    /// How to judge the health of custom resources.
+    /// Health checks of custom resources as CEL expressions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub health_check_exprs: Vec<CustomHealthCheck>,
     /// How to install.
@@ -80,7 +82,7 @@ pub struct HelmReleaseSpec {
     /// What to do with the rendered manifests, in this order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub post_renderers: Vec<PostRenderer>,
-    /// Name of the release; target namespace and object name, or the object name, where absent.
+    /// Name of the release; target namespace and object name, or the object name alone, if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 53))]
     pub release_name: Option<String>,
@@ -91,7 +93,7 @@ pub struct HelmReleaseSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub service_account_name: Option<String>,
-    /// Namespace in which Helm keeps its records; the object's own where absent.
+    /// Namespace of Helm's release records; defaults to the object's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub storage_namespace: Option<String>,
@@ -121,7 +123,7 @@ pub struct HelmReleaseSpec {
     /// ConfigMaps and Secrets with values, merged in this order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values_from: Vec<ValuesReference>,
-    /// How to learn that the objects are ready.
+    /// How to wait for the objects to become ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wait_strategy: Option<WaitStrategy>,
 }
@@ -216,7 +218,7 @@ pub struct HelmChartTemplateSpec {
     /// OCIRepository: patterns, as in .gitignore, of files to leave out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ignore: Option<String>,
-    /// HelmChart: go on where a values file does not exist.
+    /// HelmChart: continue if a values file does not exist.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ignore_missing_values_files: bool,
     /// OCIRepository: use plain HTTP.
@@ -345,7 +347,7 @@ string_enum! {
     }
 }
 
-/// Says whether and how to look for changes made to the release's objects by others.
+/// Whether and how to detect changes made to the release's objects outside of Helm.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
@@ -370,7 +372,7 @@ string_enum! {
     }
 }
 
-/// How to learn that the objects are ready.
+/// How to wait for the objects to become ready.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
@@ -380,11 +382,11 @@ pub struct WaitStrategy {
 }
 
 string_enum! {
-    /// The ways to learn that objects are ready.
+    /// The ways to wait for objects.
     WaitStrategyName {
-        /// By their computed status.
+        /// By their status as kstatus computes it.
         Poller = "poller",
-        /// By Helm's older rules.
+        /// By Helm 3's readiness rules.
         Legacy = "legacy",
     }
 }
@@ -438,7 +440,7 @@ pub struct Install {
         skip_serializing_if = "std::ops::Not::not"
     )]
     pub skip_crds: bool,
-    /// How to go on after a failure.
+    /// How to continue after a failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strategy: Option<InstallStrategy>,
     /// How long one Kubernetes operation may take.
@@ -447,7 +449,7 @@ pub struct Install {
     pub timeout: Option<GoDuration>,
 }
 
-/// How to go on after a failed installation.
+/// How to continue after a failed installation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default, extend("x-kubernetes-validations" = [{
@@ -464,11 +466,11 @@ pub struct InstallStrategy {
 }
 
 string_enum! {
-    /// The ways to go on after a failure.
+    /// The ways to continue after a failure.
     ActionStrategyName {
-        /// Remediate as configured, then try again.
+        /// Remediate as configured, then retry.
         RemediateOnFailure = "RemediateOnFailure",
-        /// Leave things as they are and try again.
+        /// Keep the failed release and retry.
         RetryOnFailure = "RetryOnFailure",
     }
 }
@@ -478,13 +480,13 @@ string_enum! {
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
 pub struct InstallRemediation {
-    /// Take a failed test for a success.
+    /// Treat a failed test as success.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ignore_test_failures: Option<bool>,
     /// Uninstall also after the last attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remediate_last_failure: Option<bool>,
-    /// How often to try again; none where absent, without end where negative.
+    /// Number of retries; 0 if absent, unlimited if negative.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retries: Option<i32>,
 }
@@ -549,7 +551,7 @@ pub struct Upgrade {
     /// Whether to use server-side apply.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_side_apply: Option<ServerSideApplyMode>,
-    /// How to go on after a failure.
+    /// How to continue after a failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strategy: Option<UpgradeStrategy>,
     /// How long one Kubernetes operation may take.
@@ -568,7 +570,7 @@ string_enum! {
     }
 }
 
-/// How to go on after a failed upgrade.
+/// How to continue after a failed upgrade.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default, extend("x-kubernetes-validations" = [{
@@ -589,13 +591,13 @@ pub struct UpgradeStrategy {
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
 pub struct UpgradeRemediation {
-    /// Take a failed test for a success.
+    /// Treat a failed test as success.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ignore_test_failures: Option<bool>,
     /// Remediate also after the last attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remediate_last_failure: Option<bool>,
-    /// How often to try again; none where absent, without end where negative.
+    /// Number of retries; 0 if absent, unlimited if negative.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retries: Option<i32>,
     /// How to remediate; rollback where absent.
@@ -616,11 +618,11 @@ string_enum! {
 string_enum! {
     /// Whether an action uses server-side apply.
     ServerSideApplyMode {
-        /// It does.
+        /// Yes.
         Enabled = "enabled",
-        /// It does not.
+        /// No.
         Disabled = "disabled",
-        /// It does what the last release did.
+        /// As in the last release.
         Auto = "auto",
     }
 }
@@ -636,7 +638,7 @@ pub struct Test {
     /// Which tests to run or to leave out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filters: Vec<TestFilter>,
-    /// Take a failed test for a success.
+    /// Treat a failed test as success.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ignore_failures: bool,
     /// How long the tests may take.
@@ -774,7 +776,7 @@ pub struct ValuesReference {
     /// Name.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// Go on where the object or key does not exist.
+    /// Continue if the object or key does not exist.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,
     /// Where in the values to put what the key holds; at the root where absent.

@@ -1,3 +1,5 @@
+//! The status of a HelmRelease: its history, the last attempt, and failure counts.
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -5,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::meta::{Condition, GoDuration, ResourceInventory, Time, flux_status, string_enum};
 
-/// What the controller has seen and made of a HelmRelease.
+/// The observed state of a HelmRelease.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
@@ -37,7 +39,7 @@ pub struct HelmReleaseStatus {
     /// The last action that was attempted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_attempted_release_action: Option<ReleaseAction>,
-    /// How long it took.
+    /// Duration of that action.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_attempted_release_action_duration: Option<GoDuration>,
     /// Chart version of the last attempt.
@@ -58,7 +60,7 @@ pub struct HelmReleaseStatus {
     /// The last value of the annotation `reconcile.fluxcd.io/resetAt` that was acted on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_handled_reset_at: Option<String>,
-    /// Revision of the last release; older than `history`.
+    /// Revision of the last release; predates `history`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_release_revision: Option<i32>,
     /// Digest of the common metadata of the last successful attempt.
@@ -91,7 +93,7 @@ string_enum! {
     }
 }
 
-/// What is remembered of one release.
+/// One release in the history.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
@@ -100,7 +102,7 @@ pub struct ReleaseSnapshot {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub action: Option<ReleaseAction>,
-    /// Version of the digest's form.
+    /// Version of the digest's format.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_version: Option<String>,
     /// The chart's appVersion.

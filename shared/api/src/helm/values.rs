@@ -1,3 +1,5 @@
+//! Chart values: arbitrary YAML that the schema does not describe.
+
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};

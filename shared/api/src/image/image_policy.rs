@@ -1,3 +1,5 @@
+//! `ImagePolicy`: selects the latest tag of an image repository.
+
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -5,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::meta::{Condition, GoDuration, NamespacedObjectReference, flux_status, string_enum};
 use crate::schema::INTERVAL;
 
-/// Which tag of an image repository is the latest.
+/// Selects the latest tag of an image repository.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "image.toolkit.fluxcd.io",
@@ -72,7 +74,7 @@ string_enum! {
     }
 }
 
-/// Says which tags to consider, and which part of them.
+/// Which tags to consider, and which part of them to order by.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
@@ -85,23 +87,23 @@ pub struct TagFilter {
     pub pattern: Option<String>,
 }
 
-/// How tags are ordered: one of these.
+/// How tags are ordered; exactly one is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
 pub struct ImagePolicyChoice {
-    /// By letters.
+    /// Alphabetically.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alphabetical: Option<AlphabeticalPolicy>,
-    /// By numbers.
+    /// Numerically.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub numerical: Option<NumericalPolicy>,
-    /// By versions.
+    /// By semantic version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub semver: Option<SemVerPolicy>,
 }
 
-/// Order by letters.
+/// Alphabetical order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
@@ -112,7 +114,7 @@ pub struct AlphabeticalPolicy {
     pub order: Option<PolicyOrder>,
 }
 
-/// Order by numbers.
+/// Numerical order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
@@ -133,7 +135,7 @@ string_enum! {
     }
 }
 
-/// Order by versions.
+/// Order by semantic version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
@@ -156,7 +158,7 @@ pub struct ImageRef {
     pub tag: String,
 }
 
-/// What the controller has chosen.
+/// The selected image.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]

@@ -1,3 +1,5 @@
+//! `ImageRepository`: scans the tags of a container image.
+
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -74,7 +76,7 @@ pub struct ImageRepositorySpec {
     pub timeout: Option<GoDuration>,
 }
 
-/// What the controller has seen of an image repository.
+/// The observed state of an image repository.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
@@ -106,7 +108,7 @@ flux_status!(ImageRepositoryStatus);
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
 pub struct ScanResult {
-    /// A few of the tags.
+    /// Some of the tags.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub latest_tags: Vec<String>,
     /// Digest over the tags.

@@ -1,3 +1,5 @@
+//! `ImageUpdateAutomation`: commits the images that policies selected to a Git repository.
+
 use std::collections::BTreeMap;
 
 use kube::CustomResource;
@@ -11,7 +13,7 @@ use crate::meta::{
 use crate::schema::INTERVAL;
 use crate::source::GitRepositoryRef;
 
-/// Where to write the latest images and how to commit and push them.
+/// Where to write the latest images, and how to commit and push them.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "image.toolkit.fluxcd.io",
@@ -43,8 +45,8 @@ pub struct ImageUpdateAutomationSpec {
     /// How often to run.
     #[schemars(regex(pattern = INTERVAL))]
     pub interval: GoDuration,
-    /// How long to wait after a policy chose another image before it is written, so that changes of several policies
-    /// come in one commit.
+    /// How long to wait after a policy selected another image, so that changes of several policies end up in one
+    /// commit.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = INTERVAL))]
     pub policy_change_delay: Option<GoDuration>,
@@ -62,7 +64,7 @@ pub struct ImageUpdateAutomationSpec {
     pub update: Option<UpdateStrategy>,
 }
 
-/// Names the repository to write to.
+/// The repository to write to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
@@ -115,12 +117,12 @@ string_enum! {
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
 pub struct GitSpec {
-    /// What to check out; what the source says where absent.
+    /// What to check out; defaults to the source's reference.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkout: Option<GitCheckout>,
     /// How to commit.
     pub commit: GitCommit,
-    /// Where to push; to the branch that was checked out where absent.
+    /// Where to push; defaults to the branch that was checked out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub push: Option<GitPush>,
 }
@@ -172,7 +174,7 @@ pub struct CommitUser {
 pub struct SigningKey {
     /// Secret with the key and, where it has one, its passphrase.
     pub secret_ref: LocalObjectReference,
-    /// Kind of the key; gpg where absent.
+    /// Kind of the key; gpg if absent.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub type_: Option<SigningKeyType>,
 }
@@ -192,7 +194,7 @@ string_enum! {
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
 pub struct GitPush {
-    /// Branch; made where it does not exist.
+    /// Branch; created if it does not exist.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
     /// Push options.
@@ -204,7 +206,7 @@ pub struct GitPush {
     pub refspec: Option<String>,
 }
 
-/// What the controller has done.
+/// The observed state of an automation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]

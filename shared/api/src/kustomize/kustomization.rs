@@ -1,3 +1,5 @@
+//! `Kustomization`: manifests of a source, built with kustomize and applied to a cluster.
+
 use std::collections::BTreeMap;
 
 use kube::CustomResource;
@@ -11,7 +13,7 @@ use crate::meta::{
 };
 use crate::schema::INTERVAL;
 
-/// Which manifests to build out of a source and how to apply them.
+/// Which manifests of a source to build, and how to apply them.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "kustomize.toolkit.fluxcd.io",
@@ -34,7 +36,7 @@ use crate::schema::INTERVAL;
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
 pub struct KustomizationSpec {
-    /// What kustomize notes on each object about its origin.
+    /// What kustomize records on each object about its origin.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub build_metadata: Vec<BuildMetadata>,
     /// Labels and annotations for every object.
@@ -43,20 +45,20 @@ pub struct KustomizationSpec {
     /// Paths of kustomize components to add.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub components: Vec<String>,
-    /// How to decrypt what SOPS has encrypted.
+    /// How to decrypt files encrypted with SOPS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decryption: Option<Decryption>,
-    /// What happens to the objects when this one is deleted; MirrorPrune where absent.
+    /// What happens to the applied objects when this one is deleted; defaults to MirrorPrune.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
-    /// Kustomizations that have to be ready first.
+    /// Kustomizations that must be ready first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<DependencyReference>,
     /// Recreate an object where an immutable field has changed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[schemars(extend("default" = false))]
     pub force: bool,
-    /// How to judge the health of custom resources.
+    /// Health checks of custom resources as CEL expressions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub health_check_exprs: Vec<CustomHealthCheck>,
     /// Objects to wait for.
@@ -65,7 +67,7 @@ pub struct KustomizationSpec {
     /// Fields to leave out of drift detection and correction.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ignore: Vec<IgnoreRule>,
-    /// Go on where a component's path does not exist.
+    /// Skip components whose path does not exist.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ignore_missing_components: bool,
     /// Image names, tags and digests to replace.
@@ -81,7 +83,7 @@ pub struct KustomizationSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 200))]
     pub name_prefix: Option<String>,
-    /// Text to put behind the name of every object.
+    /// Text to append to the name of every object.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 200))]
     pub name_suffix: Option<String>,
@@ -122,7 +124,7 @@ pub struct KustomizationSpec {
 }
 
 string_enum! {
-    /// What kustomize notes on each object.
+    /// What kustomize records on each object.
     BuildMetadata {
         /// The file that it came from.
         OriginAnnotations = "originAnnotations",
@@ -131,7 +133,7 @@ string_enum! {
     }
 }
 
-/// Says how to decrypt.
+/// How to decrypt files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
@@ -163,7 +165,7 @@ string_enum! {
         Delete = "Delete",
         /// They are deleted, and the Kustomization stays until they are gone.
         WaitForTermination = "WaitForTermination",
-        /// They are left.
+        /// They are kept.
         Orphan = "Orphan",
     }
 }
@@ -218,10 +220,10 @@ string_enum! {
 pub struct SubstituteReference {
     /// Secret or ConfigMap.
     pub kind: ValuesKind,
-    /// Name.
+    /// Name of the object.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// Go on where the object does not exist.
+    /// Continue if the object does not exist.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[schemars(extend("default" = false))]
     pub optional: bool,
@@ -232,7 +234,7 @@ pub struct SubstituteReference {
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
 pub struct CrossNamespaceSourceReference {
-    /// API group and version; not looked at.
+    /// API group and version; ignored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_version: Option<String>,
     /// Kind of the source.
@@ -258,7 +260,7 @@ string_enum! {
     }
 }
 
-/// What the controller has seen and made of a Kustomization.
+/// The observed state of a Kustomization.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]

@@ -1,3 +1,5 @@
+//! Access to an object from other namespaces.
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -12,12 +14,12 @@ pub struct AccessFrom {
     pub namespace_selectors: Vec<NamespaceSelector>,
 }
 
-/// Chooses namespaces by their labels.
+/// Selects namespaces by their labels.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
 pub struct NamespaceSelector {
-    /// Labels that the namespace has to carry; an empty map matches every namespace.
+    /// Labels that the namespace must have; an empty map matches every namespace.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub match_labels: BTreeMap<String, String>,
 }

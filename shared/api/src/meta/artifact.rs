@@ -1,3 +1,5 @@
+//! The artifact of a source, as its status describes it.
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -15,12 +17,12 @@ pub struct Artifact {
     pub digest: String,
     /// When the content last changed.
     pub last_update_time: Time,
-    /// What else is known of the origin, such as the annotations of an OCI manifest.
+    /// Further facts about the origin, such as the annotations of an OCI manifest.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
     /// Path of the file below the root of the storage.
     pub path: String,
-    /// Revision of the origin, such as `main@sha1:<commit>`, in a form that people can read.
+    /// Human-readable revision of the origin, such as `main@sha1:<commit>`.
     pub revision: String,
     /// Bytes in the file.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,3 +1,5 @@
+//! Status conditions.
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -13,14 +15,14 @@ pub enum ConditionStatus {
     True,
     /// It does not hold.
     False,
-    /// It is not known, or work that will determine it is under way. Any other text reads as this, so that one odd object
-    /// cannot fail the decoding of a whole list.
+    /// Not known, or still being determined. Any other text is parsed as this, so that one malformed object does not
+    /// fail the decoding of a whole list.
     #[default]
     Unknown,
 }
 
 impl ConditionStatus {
-    /// The status as the API writes it.
+    /// The status as in the API.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::True => "True",
@@ -75,21 +77,21 @@ impl JsonSchema for ConditionStatus {
     }
 }
 
-/// One aspect of an object's state, in the form that every Kubernetes tool reads (SC-PROC-106).
+/// One aspect of an object's state, in the format that Kubernetes tools read (SC-PROC-106).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
 pub struct Condition {
     /// When the condition last changed.
     pub last_transition_time: Time,
-    /// What happened, for people; may be empty.
+    /// Human-readable description of the last transition; may be empty.
     #[schemars(length(max = 32768))]
     pub message: String,
     /// The generation of the object that this condition was computed for.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
-    /// Why the condition has its status, as one CamelCase word for programs.
+    /// Machine-readable reason for the status, as one CamelCase word.
     #[schemars(
         length(min = 1, max = 1024),
         regex(pattern = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")

@@ -1,3 +1,5 @@
+//! Durations in Go's text format.
+
 use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
@@ -7,11 +9,11 @@ pub use flux_golang::time::DurationError;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A span of time written the way Go writes it: `1h30m0s`, `1.5s`, `300ms`.
+/// A duration in Go's format: `1h30m0s`, `1.5s`, `300ms`.
 ///
-/// Fields of the API read what Go's parser reads (a sequence of decimal numbers, each with a unit, as in `1h30m`) and
-/// are written in Go's canonical form. Negative spans exist in Go and are kept; [`GoDuration::to_std`] gives zero for
-/// them.
+/// Parsing accepts what Go's `time.ParseDuration` accepts (a sequence of decimal numbers, each with a unit, as in
+/// `1h30m`); formatting gives Go's canonical form. Negative durations are valid in Go and kept; [`GoDuration::to_std`]
+/// returns zero for them.
 ///
 /// ```
 /// use flux_api::meta::GoDuration;
@@ -27,12 +29,12 @@ pub struct GoDuration {
 }
 
 impl GoDuration {
-    /// The span of that many nanoseconds.
+    /// A duration in nanoseconds.
     pub const fn from_nanoseconds(nanoseconds: i64) -> Self {
         Self { nanoseconds }
     }
 
-    /// The span of that many seconds; saturates at the largest span there is (some 292 years).
+    /// A duration in seconds; saturates at the longest possible duration (about 292 years).
     pub const fn from_seconds(seconds: i64) -> Self {
         Self {
             nanoseconds: seconds.saturating_mul(1_000_000_000),
@@ -49,7 +51,7 @@ impl GoDuration {
         self.nanoseconds == 0
     }
 
-    /// The length as the standard library's type, zero where it is negative.
+    /// The duration as the standard library's type, zero if it is negative.
     pub fn to_std(self) -> std::time::Duration {
         std::time::Duration::from_nanos(u64::try_from(self.nanoseconds).unwrap_or(0))
     }
@@ -111,7 +113,7 @@ mod tests {
     use super::GoDuration;
 
     #[test]
-    fn reads_and_writes_what_go_does() {
+    fn durations_are_read_and_written_as_in_go() {
         // Text, canonical form, nanoseconds; values from Go's time.ParseDuration and Duration.String.
         for (text, canonical, nanoseconds) in [
             ("0", "0s", 0),
@@ -141,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_with_gos_words() {
+    fn invalid_durations_are_refused_with_gos_message() {
         for (text, message) in [
             ("", r#"time: invalid duration """#),
             ("-", r#"time: invalid duration "-""#),

@@ -1,3 +1,5 @@
+//! The history of a reconciler.
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -14,15 +16,15 @@ pub struct Snapshot {
     pub digest: String,
     /// When this content first ended in this status.
     pub first_reconciled: Time,
-    /// When it last did.
+    /// When this content last ended in this status.
     pub last_reconciled: Time,
     /// How long the last run took.
     pub last_reconciled_duration: GoDuration,
     /// The reason with which the last run ended.
     pub last_reconciled_status: String,
-    /// What else is known of the content, such as its revision.
+    /// Further facts about the content, such as its revision.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
-    /// How many runs ended so.
+    /// The number of such runs.
     pub total_reconciliations: i64,
 }

@@ -1,7 +1,9 @@
+//! The inventory of applied objects.
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The objects that an applier made and may delete again.
+/// The objects that were applied and can be garbage collected.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]

@@ -1,9 +1,11 @@
+//! Label selectors.
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Chooses objects by their labels; every requirement has to hold.
+/// Selects objects by their labels; every requirement must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default, extend("x-kubernetes-map-type" = "atomic"))]
@@ -12,7 +14,7 @@ pub struct LabelSelector {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub match_expressions: Vec<LabelSelectorRequirement>,
-    /// Labels with the values that they have to have.
+    /// Labels with their required values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub match_labels: BTreeMap<String, String>,
 }
@@ -26,7 +28,7 @@ pub struct LabelSelectorRequirement {
     pub key: String,
     /// How it relates to the values: In, NotIn, Exists or DoesNotExist.
     pub operator: String,
-    /// The values; none with Exists and DoesNotExist.
+    /// The values; empty with Exists and DoesNotExist.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub values: Vec<String>,

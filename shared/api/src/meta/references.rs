@@ -1,9 +1,11 @@
+//! References to other objects.
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::string_enum;
 
-/// Names an object of a known kind in the same namespace.
+/// References an object of a known kind in the same namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
@@ -12,19 +14,19 @@ pub struct LocalObjectReference {
     pub name: String,
 }
 
-/// Names an object of a known kind, in the same namespace where none is given.
+/// References an object of a known kind, in the same namespace unless one is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
 pub struct NamespacedObjectReference {
     /// Name of the object.
     pub name: String,
-    /// Namespace of the object; the referring object's own where it is absent.
+    /// Namespace of the object; defaults to the referring object's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
 }
 
-/// Names an object of any kind, in the same namespace where none is given.
+/// References an object of any kind, in the same namespace unless one is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
@@ -36,24 +38,24 @@ pub struct NamespacedObjectKindReference {
     pub kind: String,
     /// Name of the object.
     pub name: String,
-    /// Namespace of the object; the referring object's own where it is absent.
+    /// Namespace of the object; defaults to the referring object's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
 }
 
-/// Names a key in a Secret of the same namespace.
+/// References a key in a Secret of the same namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
 pub struct SecretKeyReference {
-    /// Key in the Secret; the consumer has its own default where it is absent.
+    /// Key in the Secret; the consumer has its own default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// Name of the Secret.
     pub name: String,
 }
 
-/// Says how to reach another cluster: by a ConfigMap (workload identity) or by a Secret (a kubeconfig).
+/// How to reach another cluster: by a ConfigMap (workload identity) or by a Secret (a kubeconfig).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default, extend("x-kubernetes-validations" = [{
@@ -61,27 +63,26 @@ pub struct SecretKeyReference {
     "message": "exactly one of spec.kubeConfig.configMapRef or spec.kubeConfig.secretRef must be specified",
 }]))]
 pub struct KubeConfigReference {
-    /// ConfigMap that holds the provider, address and identity with which to reach the cluster without a stored
-    /// credential.
+    /// ConfigMap with the provider, address and identity to reach the cluster without a stored credential.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config_map_ref: Option<LocalObjectReference>,
-    /// Secret that holds a kubeconfig, under the key `value` or `value.yaml` unless another is given.
+    /// Secret with a kubeconfig, under the key `value` or `value.yaml` unless another is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretKeyReference>,
 }
 
-/// Names an object of the same kind that has to be ready first.
+/// References an object of the same kind that must be ready first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
 pub struct DependencyReference {
     /// Name of the object.
     pub name: String,
-    /// Namespace of the object; the referring object's own where it is absent.
+    /// Namespace of the object; defaults to the referring object's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// CEL expression over `dep` and `self` that decides whether the dependency is ready. It is combined with the
-    /// ordinary readiness check or replaces it, as the controller's feature gate says.
+    /// ordinary readiness check or replaces it, depending on the controller's feature gate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ready_expr: Option<String>,
 }
@@ -102,7 +103,7 @@ impl std::fmt::Display for DependencyReference {
 }
 
 string_enum! {
-    /// The kinds of which values may be taken.
+    /// The kinds of object that values can be read from.
     ValuesKind {
         /// A Secret.
         Secret = "Secret",

@@ -1,14 +1,16 @@
+//! Selectors, patches and other fields that select objects to change.
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Chooses objects by group, version, kind, name and namespace (regular expressions) and by labels and annotations.
+/// Selects objects by group, version, kind, name and namespace (regular expressions) and by labels and annotations.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
 pub struct Selector {
-    /// Label selector expression that the annotations have to match.
+    /// Label selector expression that the annotations must match.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub annotation_selector: Option<String>,
     /// API group.
@@ -17,7 +19,7 @@ pub struct Selector {
     /// Kind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// Label selector expression that the labels have to match.
+    /// Label selector expression that the labels must match.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label_selector: Option<String>,
     /// Name.
@@ -31,14 +33,14 @@ pub struct Selector {
     pub version: Option<String>,
 }
 
-/// A strategic merge patch or a JSON patch with the objects it is meant for.
+/// A strategic merge patch or a JSON patch, with the objects to patch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
 pub struct Patch {
     /// The patch: a partial object, or a list of JSON patch operations.
     pub patch: String,
-    /// The objects to patch; needed by JSON patches.
+    /// The objects to patch; required for JSON patches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<Selector>,
 }
@@ -51,7 +53,7 @@ pub struct Image {
     /// New digest; wins over a new tag.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// The image name as it stands, without tag.
+    /// The image name to match, without tag.
     pub name: String,
     /// New image name.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,7 +63,7 @@ pub struct Image {
     pub new_tag: Option<String>,
 }
 
-/// Labels and annotations to set on every object made.
+/// Labels and annotations to set on every object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
@@ -74,34 +76,34 @@ pub struct CommonMetadata {
     pub labels: BTreeMap<String, String>,
 }
 
-/// Leaves fields of chosen objects out of drift detection and correction.
+/// Excludes fields of selected objects from drift detection and correction.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
 pub struct IgnoreRule {
-    /// JSON pointers (RFC 6901) of the fields to leave out.
+    /// JSON pointers (RFC 6901) of the fields to ignore.
     pub paths: Vec<String>,
-    /// The objects; all where it is absent.
+    /// The objects; all if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<Selector>,
 }
 
-/// Judges the health of custom resources of one kind by CEL expressions over the object.
+/// Health check for custom resources of one kind, as CEL expressions over the object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
 pub struct CustomHealthCheck {
     /// API group and version of the objects; the version is not compared.
     pub api_version: String,
-    /// Expression that is true when the object is as it should be.
+    /// Expression that is true when the object is current.
     pub current: String,
     /// Expression that is true when the object has failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
-    /// Expression that is true while the object is on its way.
+    /// Expression that is true while the object is in progress.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_progress: Option<String>,
-    /// Kind of the objects; every kind of the group where it is absent.
+    /// Kind of the objects; every kind of the group if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
 }

@@ -1,23 +1,25 @@
+//! Enumerations over strings that keep unknown values.
+
 /// Declares an enum over the strings that a field accepts.
 ///
-/// The schema lists the known values, so the API server refuses others on write. Objects stored under older versions of
-/// a definition are not validated again when they are read: a value nobody knows is kept in `Other`, so that one odd
-/// object cannot fail the decoding of a whole list. `Other("")` is also the default, "the field was absent".
+/// The schema lists the known values, so the API server rejects others on write. Objects stored under older versions of
+/// a definition are not validated again on read: an unknown value is kept in `Other`, so that one object cannot fail
+/// the decoding of a whole list. `Other("")` is also the default and means that the field was absent.
 macro_rules! string_enum {
     ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum $name {
             $($(#[$variant_meta])* $variant,)+
-            /// Any other text, as it was read.
+            /// Any other text, unchanged.
             Other(String),
         }
 
         impl $name {
-            /// The values that the schema accepts, in the order in which it lists them.
+            /// The values that the schema accepts, in the schema's order.
             pub const KNOWN: &'static [&'static str] = &[$($text),+];
 
-            /// The text as it stands in the object.
+            /// The text as in the object.
             pub fn as_str(&self) -> &str {
                 match self {
                     $(Self::$variant => $text,)+

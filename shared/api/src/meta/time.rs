@@ -1,13 +1,15 @@
+//! Timestamps in Kubernetes' format.
+
 use std::borrow::Cow;
 
 use k8s_openapi::jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A point in time as Kubernetes writes it: RFC 3339, UTC, whole seconds.
+/// A timestamp in Kubernetes' format: RFC 3339, UTC, whole seconds.
 ///
-/// The default is the start of the epoch, which stands for "the field was absent" in objects that an older version of
-/// a definition let through.
+/// The default is the Unix epoch. It means that the field was absent, in objects that an older version of a definition
+/// admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(pub Timestamp);
 

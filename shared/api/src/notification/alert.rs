@@ -1,3 +1,5 @@
+//! `Alert`: which events are sent to which provider.
+
 use std::collections::BTreeMap;
 
 use kube::CustomResource;
@@ -29,16 +31,16 @@ pub struct AlertSpec {
     /// Metadata to add to every event.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub event_metadata: BTreeMap<String, String>,
-    /// The least severity to send.
+    /// The lowest severity to send.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = "info"))]
     pub event_severity: Option<EventSeverity>,
     /// The objects whose events are sent.
     pub event_sources: Vec<CrossNamespaceObjectReference>,
-    /// Regular expressions; an event whose message matches one is not sent.
+    /// Regular expressions; an event whose message matches one of them is not sent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclusion_list: Vec<String>,
-    /// Regular expressions; where there are any, an event is sent only if its message matches one.
+    /// Regular expressions; if there are any, only events whose message matches one of them are sent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inclusion_list: Vec<String>,
     /// The provider, in the same namespace.
@@ -55,9 +57,9 @@ pub struct AlertSpec {
 string_enum! {
     /// How severe an event is.
     EventSeverity {
-        /// Good to know.
+        /// Informational.
         Info = "info",
-        /// Something failed.
+        /// A failure.
         Error = "error",
     }
 }

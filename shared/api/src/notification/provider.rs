@@ -1,3 +1,5 @@
+//! `Provider`: a service that notifications are sent to.
+
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,7 +29,7 @@ use crate::schema::{INTERVAL, TIMEOUT};
     "message": "spec.commitStatusExpr is only supported for the 'github', 'gitlab', 'gitea', 'bitbucketserver', 'bitbucket', 'azuredevops' provider types",
 }]))]
 pub struct ProviderSpec {
-    /// Address of the service; the Secret's key `address` wins.
+    /// Address of the service; overridden by the Secret's key `address`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub address: Option<String>,
@@ -38,7 +40,7 @@ pub struct ProviderSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub channel: Option<String>,
-    /// CEL expression that gives the name of the commit status.
+    /// CEL expression for the name of the commit status.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commit_status_expr: Option<String>,
     /// Deprecated, without effect. Upstream's v1 drops it (NC-COMPAT-021).
@@ -55,7 +57,7 @@ pub struct ProviderSpec {
     /// Secret with the address, token, headers and other credentials.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalObjectReference>,
-    /// ServiceAccount whose cloud identity is used in place of the controller's.
+    /// ServiceAccount whose cloud identity is used instead of the controller's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
     /// Send nothing.
@@ -85,9 +87,9 @@ string_enum! {
         MsTeams = "msteams",
         /// Rocket.Chat.
         Rocket = "rocket",
-        /// An HTTP endpoint that takes the event as JSON.
+        /// An HTTP endpoint that receives the event as JSON.
         Generic = "generic",
-        /// The same, with a signature in a header.
+        /// As generic, with an HMAC signature in a header.
         GenericHmac = "generic-hmac",
         /// Commit statuses on GitHub.
         Github = "github",

@@ -1,3 +1,5 @@
+//! `Receiver`: a webhook that triggers reconciliation.
+
 use std::collections::BTreeMap;
 
 use kube::CustomResource;
@@ -8,7 +10,7 @@ use super::FluxKind;
 use crate::meta::{Condition, GoDuration, LocalObjectReference, flux_status, string_enum};
 use crate::schema::INTERVAL;
 
-/// A webhook that makes objects reconcile at once.
+/// A webhook that triggers the reconciliation of objects.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "notification.toolkit.fluxcd.io",
@@ -47,29 +49,29 @@ use crate::schema::INTERVAL;
     },
 ]))]
 pub struct ReceiverSpec {
-    /// The kinds of event to react to; what they are called depends on the sender.
+    /// The kinds of event to react to; their names depend on the sender.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<String>,
     /// How often to check the Secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = INTERVAL), extend("default" = "10m"))]
     pub interval: Option<GoDuration>,
-    /// Issuers of tokens that callers may show.
+    /// Trusted issuers of the tokens that callers present.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["issuerURL"]))]
     pub oidc_providers: Vec<OIDCProvider>,
-    /// CEL expression over the object and the request that chooses among the resources.
+    /// CEL expression over the object and the request that selects among the resources.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource_filter: Option<String>,
     /// The objects to reconcile.
     pub resources: Vec<ReceiverResource>,
-    /// Secret with the token that the path is made of and the request is checked against.
+    /// Secret with the token that the path is derived from and requests are checked against.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalObjectReference>,
     /// Do nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
-    /// Who calls.
+    /// The sender.
     #[serde(rename = "type")]
     pub type_: ReceiverType,
 }
@@ -77,11 +79,11 @@ pub struct ReceiverSpec {
 string_enum! {
     /// A sender of webhooks.
     ReceiverType {
-        /// Anyone who knows the path.
+        /// Any client that knows the path.
         Generic = "generic",
-        /// Anyone who signs the request.
+        /// Any client that signs the request.
         GenericHmac = "generic-hmac",
-        /// Anyone with a token of a trusted issuer.
+        /// Any client with a token of a trusted issuer.
         GenericOidc = "generic-oidc",
         /// GitHub.
         Github = "github",
@@ -106,7 +108,7 @@ string_enum! {
     }
 }
 
-/// Names objects of a Flux kind and chooses among them.
+/// References objects of a Flux kind and selects among them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
@@ -114,7 +116,7 @@ pub struct ReceiverResource {
     /// API group and version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_version: Option<String>,
-    /// CEL expression over the object and the request that chooses among these objects.
+    /// CEL expression over the object and the request that selects among these objects.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
     /// Kind.
@@ -131,19 +133,19 @@ pub struct ReceiverResource {
     pub namespace: Option<String>,
 }
 
-/// An issuer of tokens and what a token has to say.
+/// An issuer of tokens, and what its tokens must contain.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
 pub struct OIDCProvider {
-    /// Audience that the token has to name.
+    /// Audience that the token must have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
     /// Address of the issuer.
     #[serde(rename = "issuerURL")]
     #[schemars(regex(pattern = "^https?://"))]
     pub issuer_url: String,
-    /// What has to hold for a token.
+    /// Conditions that a token must meet.
     #[schemars(length(min = 1))]
     pub validations: Vec<OIDCValidation>,
     /// Expressions that validations may refer to.
@@ -151,14 +153,14 @@ pub struct OIDCProvider {
     pub variables: Vec<OIDCVariable>,
 }
 
-/// Something that has to hold for a token.
+/// A condition that a token must meet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
 pub struct OIDCValidation {
     /// CEL expression over the claims.
     pub expression: String,
-    /// What to say where it does not hold.
+    /// Error message if the token does not meet it.
     pub message: String,
 }
 
@@ -173,7 +175,7 @@ pub struct OIDCVariable {
     pub name: String,
 }
 
-/// What the controller has made of a Receiver.
+/// The observed state of a Receiver.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]

@@ -1,3 +1,5 @@
+//! References to objects that send events or are triggered by webhooks.
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -5,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::meta::string_enum;
 
-/// Names objects of a Flux kind.
+/// References objects of a Flux kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]

@@ -1,3 +1,5 @@
+//! `Bucket`: objects of an S3-compatible, Google or Azure object store.
+
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,7 +9,7 @@ use crate::meta::{
 };
 use crate::schema::{INTERVAL, TIMEOUT};
 
-/// A bucket of an object store and which objects to fetch of it.
+/// A bucket of an object store, and which of its objects to fetch.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "source.toolkit.fluxcd.io",
@@ -64,9 +66,9 @@ pub struct BucketSpec {
     /// Secret with the CA certificate (`ca.crt`) and client certificate (`tls.crt`, `tls.key`) for the endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cert_secret_ref: Option<LocalObjectReference>,
-    /// Host, and port, of the object store.
+    /// Host, and optionally port, of the object store.
     pub endpoint: String,
-    /// Patterns, as in .gitignore, of objects to leave out. Where absent the controller's own list applies.
+    /// Patterns, in .gitignore syntax, of objects to exclude. Defaults to the controller's own list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ignore: Option<String>,
     /// Use plain HTTP.
@@ -75,10 +77,10 @@ pub struct BucketSpec {
     /// How often to look for changes.
     #[schemars(regex(pattern = INTERVAL))]
     pub interval: GoDuration,
-    /// Fetch only objects whose key starts so.
+    /// Fetch only objects whose key starts with this prefix.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
-    /// The object store's dialect, and where credentials come from.
+    /// The object store's protocol, and where credentials come from.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = "generic"))]
     pub provider: Option<BucketProvider>,
@@ -91,10 +93,10 @@ pub struct BucketSpec {
     /// Secret with the credentials.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalObjectReference>,
-    /// ServiceAccount whose cloud identity is used in place of the controller's.
+    /// ServiceAccount whose cloud identity is used instead of the controller's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
-    /// Service that hands out temporary credentials.
+    /// Service that issues temporary credentials.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sts: Option<BucketSTS>,
     /// Stop reconciling.
@@ -107,9 +109,9 @@ pub struct BucketSpec {
 }
 
 string_enum! {
-    /// The dialect of an object store.
+    /// The protocol of an object store.
     BucketProvider {
-        /// Any store that speaks S3.
+        /// Any S3-compatible store.
         Generic = "generic",
         /// Amazon S3.
         Aws = "aws",
@@ -120,7 +122,7 @@ string_enum! {
     }
 }
 
-/// A service that hands out temporary credentials.
+/// A service that issues temporary credentials.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
@@ -131,7 +133,7 @@ pub struct BucketSTS {
     /// Address of the service, over http or https.
     #[schemars(regex(pattern = "^(http|https)://.*$"))]
     pub endpoint: String,
-    /// How the service identifies its callers.
+    /// How the service authenticates its clients.
     pub provider: BucketSTSProvider,
     /// Secret with user name and password; only for ldap.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -139,7 +141,7 @@ pub struct BucketSTS {
 }
 
 string_enum! {
-    /// How a credential service identifies its callers.
+    /// How a credential service authenticates its clients.
     BucketSTSProvider {
         /// By an AWS identity.
         Aws = "aws",
@@ -148,12 +150,12 @@ string_enum! {
     }
 }
 
-/// What the controller has seen and made of a Bucket.
+/// The observed state of a Bucket.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
 pub struct BucketStatus {
-    /// The last artifact that was made.
+    /// The last artifact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub artifact: Option<Artifact>,
     /// The state of the object.
@@ -165,10 +167,10 @@ pub struct BucketStatus {
     /// The last generation that was reconciled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The ignore patterns that the artifact was made with.
+    /// The ignore patterns of the last artifact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_ignore: Option<String>,
-    /// Address that always gives the last artifact.
+    /// Stable address of the last artifact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
 }

@@ -1,3 +1,5 @@
+//! `ExternalArtifact`: an artifact published by another controller than source-controller.
+
 use std::collections::BTreeMap;
 
 use kube::CustomResource;
@@ -7,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::helm::Values;
 use crate::meta::{Artifact, Condition, NamespacedObjectKindReference, flux_status};
 
-/// An artifact that a controller other than source-controller makes and publishes.
+/// An artifact that a controller other than source-controller builds and publishes.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "source.toolkit.fluxcd.io",
@@ -31,12 +33,12 @@ use crate::meta::{Artifact, Condition, NamespacedObjectKindReference, flux_statu
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
 pub struct ExternalArtifactSpec {
-    /// The object that the artifact is made of.
+    /// The object that the artifact is built from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_ref: Option<NamespacedObjectKindReference>,
 }
 
-/// What the maker of an ExternalArtifact has published.
+/// The observed state of an ExternalArtifact.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
@@ -47,7 +49,7 @@ pub struct ExternalArtifactStatus {
     /// The state of the object.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
-    /// Values that the maker offers to the objects that consume the artifact, by name.
+    /// Values that the producer exports to consumers of the artifact, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub exported_inputs: BTreeMap<String, Values>,
 }

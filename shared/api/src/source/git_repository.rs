@@ -1,3 +1,5 @@
+//! `GitRepository`: a revision of a Git repository.
+
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,7 +9,7 @@ use crate::meta::{
 };
 use crate::schema::{INTERVAL, TIMEOUT};
 
-/// A Git repository and what to fetch of it.
+/// A Git repository, and what to fetch from it.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "source.toolkit.fluxcd.io",
@@ -34,7 +36,7 @@ use crate::schema::{INTERVAL, TIMEOUT};
     "message": "serviceAccountName can only be set when provider is 'azure' or 'aws'",
 }]))]
 pub struct GitRepositorySpec {
-    /// Patterns, as in .gitignore, of files to leave out. Where absent the controller's own list applies.
+    /// Patterns, in .gitignore syntax, of files to exclude. Defaults to the controller's own list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ignore: Option<String>,
     /// Other GitRepositories whose artifacts are copied into this one.
@@ -52,13 +54,13 @@ pub struct GitRepositorySpec {
     /// Fetch the submodules too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub recurse_submodules: bool,
-    /// What to check out; the branch `master` where absent.
+    /// What to check out; defaults to the branch `master`.
     #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
     pub reference: Option<GitRepositoryRef>,
     /// Secret with the credentials: user name and password, bearer token, SSH key or GitHub App.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalObjectReference>,
-    /// ServiceAccount whose cloud identity is used in place of the controller's.
+    /// ServiceAccount whose cloud identity is used instead of the controller's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
     /// Directories to check out; all where empty.
@@ -74,7 +76,7 @@ pub struct GitRepositorySpec {
     /// Address of the repository, over http, https or ssh.
     #[schemars(regex(pattern = "^(http|https|ssh)://.*$"))]
     pub url: String,
-    /// Which signatures to ask for.
+    /// Which signatures to require.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verify: Option<GitRepositoryVerification>,
 }
@@ -98,18 +100,18 @@ string_enum! {
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
 pub struct GitRepositoryInclude {
-    /// Path in the other artifact; its root where absent.
+    /// Path in the other artifact; defaults to its root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from_path: Option<String>,
     /// The other GitRepository.
     pub repository: LocalObjectReference,
-    /// Path in this artifact; the name of the other repository where absent.
+    /// Path in this artifact; defaults to the name of the other repository.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to_path: Option<String>,
 }
 
-/// Says what to check out. Where several are given, commit wins over name, semver, tag and branch, in this order; a
-/// commit is looked for on the branch where one is given.
+/// What to check out. If several are given, commit takes precedence over name, semver, tag and branch, in this order;
+/// if a branch is given with a commit, the commit is looked for on that branch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
@@ -123,7 +125,7 @@ pub struct GitRepositoryRef {
     /// Full name of a reference, such as `refs/pull/420/head`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Range of versions; the highest tag in it is taken.
+    /// Range of versions; the highest matching tag is used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub semver: Option<String>,
     /// Tag.
@@ -131,12 +133,12 @@ pub struct GitRepositoryRef {
     pub tag: Option<String>,
 }
 
-/// Asks for signatures by one of a set of keys.
+/// Requires signatures by one of a set of keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
 pub struct GitRepositoryVerification {
-    /// The Git objects that have to be signed.
+    /// The Git objects that must be signed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = "HEAD"))]
     pub mode: Option<GitVerificationMode>,
@@ -145,7 +147,7 @@ pub struct GitRepositoryVerification {
 }
 
 string_enum! {
-    /// The Git objects that have to be signed.
+    /// The Git objects that must be signed.
     GitVerificationMode {
         /// The commit; the older spelling.
         LowercaseHead = "head",
@@ -153,23 +155,23 @@ string_enum! {
         Head = "HEAD",
         /// The tag.
         Tag = "Tag",
-        /// The tag and the commit that it points at.
+        /// The tag and the commit that it points to.
         TagAndHead = "TagAndHEAD",
     }
 }
 
-/// What the controller has seen and made of a GitRepository.
+/// The observed state of a GitRepository.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
 pub struct GitRepositoryStatus {
-    /// The last artifact that was made.
+    /// The last artifact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub artifact: Option<Artifact>,
     /// The state of the object.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
-    /// The artifacts that were copied in, in the order of `spec.include`.
+    /// The artifacts that were included, in the order of `spec.include`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub included_artifacts: Vec<Artifact>,
     /// The last value of the annotation `reconcile.fluxcd.io/requestedAt` that was acted on.
@@ -178,22 +180,22 @@ pub struct GitRepositoryStatus {
     /// The last generation that was reconciled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The ignore patterns that the artifact was made with.
+    /// The ignore patterns of the last artifact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_ignore: Option<String>,
-    /// The includes that the artifact was made with.
+    /// The includes of the last artifact.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub observed_include: Vec<GitRepositoryInclude>,
-    /// Whether the artifact was made with submodules.
+    /// Whether the last artifact includes submodules.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub observed_recurse_submodules: bool,
-    /// The directories that the artifact was made of.
+    /// The directories in the last artifact.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub observed_sparse_checkout: Vec<String>,
     /// Digest of the keys and rules that the signature was verified with (SC-VER-060).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_verification_fingerprint: Option<String>,
-    /// The mode in which the last verification was made.
+    /// The mode of the last verification.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub source_verification_mode: Option<GitVerificationMode>,

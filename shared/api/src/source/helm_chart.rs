@@ -1,3 +1,5 @@
+//! `HelmChart`: a chart of a Helm repository, Git repository or bucket.
+
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -40,7 +42,7 @@ use crate::schema::INTERVAL;
 pub struct HelmChartSpec {
     /// Name of the chart, or its path in the source.
     pub chart: String,
-    /// Go on where a values file does not exist.
+    /// Continue if a values file does not exist.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ignore_missing_values_files: bool,
     /// How often to look for a new version.
@@ -58,21 +60,21 @@ pub struct HelmChartSpec {
     /// Files of the chart (or of the source) that are merged, in this order, into the chart's default values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values_files: Vec<String>,
-    /// Which signatures to ask for.
+    /// Which signatures to require.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verify: Option<HelmChartVerification>,
-    /// Range of versions; not looked at for charts of a GitRepository or Bucket.
+    /// Range of versions; ignored for charts of a GitRepository or Bucket.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = "*"))]
     pub version: Option<String>,
 }
 
-/// Asks for a signature on the chart, by a key or by an identity.
+/// Requires a signature on the chart, by a key or by an identity.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
 pub struct HelmChartVerification {
-    /// Who may have signed without a key; one match is enough.
+    /// Identities that may have signed without a key; one match is enough.
     #[serde(
         rename = "matchOIDCIdentity",
         default,
@@ -97,7 +99,7 @@ string_enum! {
     }
 }
 
-/// Names the source of a chart, in the same namespace.
+/// References the source of a chart, in the same namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
@@ -112,7 +114,7 @@ pub struct LocalHelmChartSourceReference {
 }
 
 string_enum! {
-    /// The kinds of source that may have a chart.
+    /// The kinds of source that can contain a chart.
     HelmChartSourceKind {
         /// A HelmRepository.
         HelmRepository = "HelmRepository",
@@ -123,12 +125,12 @@ string_enum! {
     }
 }
 
-/// What the controller has seen and made of a HelmChart.
+/// The observed state of a HelmChart.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
 pub struct HelmChartStatus {
-    /// The last artifact that was made.
+    /// The last artifact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub artifact: Option<Artifact>,
     /// The state of the object.
@@ -143,13 +145,13 @@ pub struct HelmChartStatus {
     /// The last generation that was reconciled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Revision of the source that the last artifact was made of.
+    /// Revision of the source of the last artifact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_source_artifact_revision: Option<String>,
-    /// Values files that the last artifact was made with.
+    /// Values files of the last artifact.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub observed_values_files: Vec<String>,
-    /// Address that always gives the last artifact.
+    /// Stable address of the last artifact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
 }

@@ -1,3 +1,5 @@
+//! `HelmRepository`: the index of a Helm repository, or an OCI registry of charts.
+
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -45,7 +47,7 @@ pub struct HelmRepositorySpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = INTERVAL))]
     pub interval: Option<GoDuration>,
-    /// Send the credentials also to other hosts that the index points to.
+    /// Send the credentials also to other hosts that the index refers to.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pass_credentials: bool,
     /// Where credentials come from, for repositories of type oci: generic means the Secret, the others name a cloud
@@ -63,7 +65,7 @@ pub struct HelmRepositorySpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = TIMEOUT))]
     pub timeout: Option<GoDuration>,
-    /// What the address leads to; default where absent.
+    /// Kind of repository; default if absent.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub type_: Option<HelmRepositoryType>,
     /// Address of the repository, over http, https or oci.
@@ -72,7 +74,7 @@ pub struct HelmRepositorySpec {
 }
 
 string_enum! {
-    /// What kind of repository it is.
+    /// The kinds of Helm repository.
     HelmRepositoryType {
         /// An HTTP server with an index.yaml.
         Default = "default",
@@ -81,7 +83,7 @@ string_enum! {
     }
 }
 
-/// What the controller has seen and made of a HelmRepository.
+/// The observed state of a HelmRepository.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
@@ -98,7 +100,7 @@ pub struct HelmRepositoryStatus {
     /// The last generation that was reconciled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Address that always gives the last index.
+    /// Stable address of the last index.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
 }

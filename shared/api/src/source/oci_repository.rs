@@ -1,3 +1,5 @@
+//! `OCIRepository`: an artifact in an OCI registry.
+
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,7 +9,7 @@ use crate::meta::{
 };
 use crate::schema::{INTERVAL, TIMEOUT};
 
-/// An artifact in an OCI registry and which version of it to fetch.
+/// An artifact in an OCI registry, and which version of it to fetch.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "source.toolkit.fluxcd.io",
@@ -34,7 +36,7 @@ pub struct OCIRepositorySpec {
     /// Secret with the CA certificate (`ca.crt`) and client certificate (`tls.crt`, `tls.key`) for the registry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cert_secret_ref: Option<LocalObjectReference>,
-    /// Patterns, as in .gitignore, of files to leave out. Where absent the controller's own list applies.
+    /// Patterns, in .gitignore syntax, of files to exclude. Defaults to the controller's own list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ignore: Option<String>,
     /// Use plain HTTP.
@@ -74,7 +76,7 @@ pub struct OCIRepositorySpec {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(regex(pattern = "^oci://.*$"))]
     pub url: String,
-    /// Which signatures to ask for.
+    /// Which signatures to require.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verify: Option<OCIRepositoryVerification>,
 }
@@ -93,7 +95,7 @@ string_enum! {
     }
 }
 
-/// Says which version to fetch: a digest wins over a version range, the range over a tag.
+/// Which version to fetch: a digest takes precedence over a version range, the range over a tag.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
@@ -101,10 +103,10 @@ pub struct OCIRepositoryRef {
     /// Digest of the manifest, `sha256:<hex>`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// Range of versions; the highest tag in it is taken.
+    /// Range of versions; the highest matching tag is used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub semver: Option<String>,
-    /// Regular expression that a tag has to match before its version is looked at.
+    /// Regular expression that a tag must match before its version is compared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub semver_filter: Option<String>,
     /// Tag.
@@ -112,12 +114,12 @@ pub struct OCIRepositoryRef {
     pub tag: Option<String>,
 }
 
-/// Says which layer of an artifact to take and what to do with it.
+/// Which layer of an artifact to use, and how.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
 pub struct OCILayerSelector {
-    /// Media type of the layer; the first layer of that type is taken.
+    /// Media type of the layer; the first layer of that type is used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
     /// What to do with the layer; extract where absent.
@@ -128,19 +130,19 @@ pub struct OCILayerSelector {
 string_enum! {
     /// What to do with a layer.
     OCILayerOperation {
-        /// Unpack it and pack it again, ignore rules applied.
+        /// Unpack it, and pack it again with the ignore rules applied.
         Extract = "extract",
-        /// Keep it as it is.
+        /// Keep it unchanged.
         Copy = "copy",
     }
 }
 
-/// Asks for a signature, by a key or by an identity.
+/// Requires a signature, by a key or by an identity.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
 pub struct OCIRepositoryVerification {
-    /// Who may have signed without a key; one match is enough.
+    /// Identities that may have signed without a key; one match is enough.
     #[serde(
         rename = "matchOIDCIdentity",
         default,
@@ -179,12 +181,12 @@ string_enum! {
     }
 }
 
-/// What the controller has seen and made of an OCIRepository.
+/// The observed state of an OCIRepository.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(!default)]
 pub struct OCIRepositoryStatus {
-    /// The last artifact that was made.
+    /// The last artifact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub artifact: Option<Artifact>,
     /// The state of the object.
@@ -196,16 +198,16 @@ pub struct OCIRepositoryStatus {
     /// The last generation that was reconciled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The ignore patterns that the artifact was made with.
+    /// The ignore patterns of the last artifact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_ignore: Option<String>,
-    /// The layer that the artifact was made of.
+    /// The layer selector of the last artifact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_layer_selector: Option<OCILayerSelector>,
     /// Digest of the keys and rules that the signature was verified with (SC-VER-060).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_verification_fingerprint: Option<String>,
-    /// Address that always gives the last artifact.
+    /// Stable address of the last artifact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
 }

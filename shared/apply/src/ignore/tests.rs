@@ -1,3 +1,5 @@
+//! Tests of ignore rules.
+
 use flux_api::meta::{IgnoreRule, Selector};
 use flux_cluster::Object;
 use serde_json::{Value, json};

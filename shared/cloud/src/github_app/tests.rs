@@ -1,3 +1,5 @@
+//! Tests of the GitHub App client against an API server in this process.
+
 use std::sync::{Arc, LazyLock, Mutex};
 
 use axum::extract::State;
@@ -10,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// An RSA key in PKCS#1 form, as GitHub hands them out.
+/// An RSA key in PKCS#1 form, as GitHub issues them.
 fn pem() -> &'static str {
     static PEM: LazyLock<String> = LazyLock::new(|| {
         let key = SshKey::generate(&["-t", "rsa", "-b", "2048", "-m", "PEM"], "");
@@ -31,7 +33,8 @@ fn data(id: Option<&str>, owner: Option<&str>, base_url: &str) -> GitHubAppData 
 
 type Asked = Arc<Mutex<Vec<(String, String)>>>;
 
-/// An API that knows the user `octocat` and installation 7, and refuses all else. Gives what it was asked.
+/// An API that knows the user `octocat` and installation 7, and rejects everything else. Returns the requests it
+/// received.
 async fn api() -> (String, Asked) {
     let _ = default_provider().install_default();
     let asked = Asked::default();
@@ -128,7 +131,7 @@ async fn an_owner_is_looked_up_as_organisation_then_as_user() {
 }
 
 #[tokio::test]
-async fn answers_that_help_nobody() {
+async fn unusable_answers_are_errors() {
     let (url, _) = api().await;
     let refused = GitHubApp::new(data(Some("9"), None, &url))
         .unwrap()
@@ -176,9 +179,9 @@ fn base_urls(#[case] text: &str, #[case] want: &str) {
     assert_eq!(base_url(text).unwrap().as_str(), want);
 }
 
-// SC-AUTH-073: a call that is never answered ends after ten seconds
+// SC-AUTH-073: a call that is never answered times out after ten seconds
 #[tokio::test(start_paused = true)]
-async fn an_api_that_never_answers_is_given_up() {
+async fn an_api_that_never_answers_times_out() {
     let _ = default_provider().install_default();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -191,7 +194,7 @@ async fn an_api_that_never_answers_is_given_up() {
 
 // SC-AUTH-019
 #[test]
-fn what_is_no_app() {
+fn invalid_app_data_is_refused() {
     let with = |change: fn(&mut GitHubAppData)| {
         let mut data = data(Some("7"), None, "");
         change(&mut data);

@@ -1,4 +1,5 @@
-//! A `known_hosts` of any bytes, asked for any host, and a Secret of any keys: no panic.
+//! Parses arbitrary bytes as `known_hosts` and looks up arbitrary hosts, and parses a Secret with arbitrary keys: no
+//! panic.
 #![no_main]
 
 use flux_git::{KnownHosts, TrustedKeys, needs_passphrase};

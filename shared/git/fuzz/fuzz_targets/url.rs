@@ -1,4 +1,4 @@
-//! An address, a submodule's address relative to it, and a revision, of any text: no panic, and no password shown.
+//! Parses arbitrary text as an address, a submodule's relative address and a revision: no panic, and no password shown.
 #![no_main]
 
 use flux_git::{GitUrl, split_revision, transform_revision};

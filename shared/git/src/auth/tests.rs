@@ -1,3 +1,5 @@
+//! Tests of credentials: which Secrets are accepted, and which credentials may be sent.
+
 use flux_http::SecretData;
 use git_servers::SshKey;
 use rstest::rstest;
@@ -19,16 +21,17 @@ fn options(url: &str, entries: Option<&[(&str, &str)]>) -> Result<AuthOptions, A
 /// User, password, token.
 type Http = (&'static str, &'static str, &'static str);
 
-// RT-SEC-011, SC-AUTH-010, SC-AUTH-011, SC-AUTH-012, SC-GIT-121
 #[rstest]
 #[case("https://h/x", None, Ok(("", "", "")))]
-#[case("https://u:p@h/x", None, Ok(("u", "p", "")))]
+#[case("https://u:p@h/x", None, Ok(("u", "p", "")))] // SC-AUTH-011
 #[case("https://u@h/x", Some(&[("password", "sp")][..]), Ok(("u", "sp", "")))]
 #[case("https://u:p@h/x", Some(&[("username", "su"), ("password", "sp")][..]), Ok(("su", "sp", "")))]
 #[case("https://u:p@h/x", Some(&[("username", "su")][..]), Ok(("su", "p", "")))]
 #[case("https://h/x", Some(&[("username", "su")][..]), Ok(("su", "", "")))]
+// SC-AUTH-010, RT-SEC-011
 #[case("https://h/x", Some(&[("bearerToken", "t"), ("username", "su"), ("password", "sp")][..]), Ok(("", "", "t")))]
 #[case("https://u:p@h/x", Some(&[("bearerToken", "t")][..]), Ok(("u", "p", "t")))]
+// SC-AUTH-012, RT-SEC-011
 #[case("https://h/x", Some(&[("password", "sp")][..]), Err("invalid 'https' auth option: 'password' requires 'username' to be set"))]
 #[case("http://h/x", Some(&[("password", "sp")][..]), Err("invalid 'http' auth option: 'password' requires 'username' to be set"))]
 #[case("https://h/x", Some(&[("unrelated", "x")][..]), Ok(("", "", "")))] // SC-AUTH-016
@@ -49,17 +52,19 @@ fn http(
     assert_eq!(found, expected.map_err(str::to_owned));
 }
 
-// RT-GIT-010, RT-GIT-011, SC-GIT-120, SC-GIT-121
 #[rstest]
+// RT-GIT-010
 #[case("http://h/x", &[("username", "u")], false, "basic auth cannot be sent over HTTP")]
 #[case("http://h/x", &[("bearerToken", "t")], false, "bearer token cannot be sent over HTTP")]
 #[case("http://u@h/x", &[], false, "URL cannot contain credentials when using HTTP")]
+// RT-GIT-011, SC-GIT-121
 #[case("https://u@h/x", &[("bearerToken", "t")], true, "basic auth and bearer token cannot be set at the same time")]
 #[case("http://h/x", &[], false, "fine")]
+// SC-GIT-120
 #[case("http://u@h/x", &[("password", "p")], true, "fine")]
 #[case("http://h/x", &[("bearerToken", "t")], true, "fine")]
 #[case("https://h/x", &[("username", "u")], false, "fine")]
-fn what_may_be_sent(
+fn credentials_are_refused_on_insecure_transports(
     #[case] url: &str,
     #[case] entries: &[(&str, &str)],
     #[case] insecure: bool,
@@ -77,7 +82,7 @@ fn what_may_be_sent(
 }
 
 #[test]
-fn the_authorization_header() {
+fn credentials_become_an_authorization_header() {
     // RT-GIT-012, SC-GIT-122
     let header = |entries: &[(&str, &str)]| {
         let header = options("https://h/x", Some(entries))
@@ -230,7 +235,7 @@ fn kinds_of_keys(#[case] arguments: &[&str]) {
 }
 
 #[test]
-fn what_is_no_key_is_refused_without_showing_it() {
+fn invalid_keys_are_refused_without_showing_them() {
     for text in [
         "",
         "S3CRET",

@@ -1,3 +1,5 @@
+//! Tests of `known_hosts`: matching, certificates, malformed lines.
+
 use std::process::Command;
 
 use git_servers::SshKey;
@@ -245,7 +247,7 @@ fn comments_may_be_in_any_encoding() {
 
 // SC-GIT-124
 #[test]
-fn errors_hold_nothing_of_the_file() {
+fn errors_do_not_quote_the_file() {
     for text in [
         "S3CRET",
         "S3CRET S3CRET",

@@ -1,6 +1,5 @@
-//! Reads objects of a pack from the disk.
+//! Reads objects of a pack from disk.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Deref;
@@ -9,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use flate2::{Decompress, FlushDecompress, Status};
-use flux_budget::Claim;
+use flux_budget::{Claim, Recent};
 use gix::hash::ObjectId;
 
 use super::receive::{corrupt, storage};
@@ -17,13 +16,13 @@ use super::{Entry, Pack, delta};
 use crate::error::Fault;
 use crate::memory::Portion;
 
-/// How much is read from the disk at a time.
+/// The size of a disk read, in bytes.
 const BUFFER: usize = 32 * 1024;
-/// How many objects are cached as bases.
+/// The maximum number of objects cached as bases.
 const CACHED_OBJECTS: usize = 64;
-/// How many bytes of objects are cached; one is, whatever its size.
-const CACHED_BYTES: usize = 16 << 20;
-/// What one object in memory costs besides its content.
+/// The maximum bytes of cached objects; a single one is cached whatever its size.
+const CACHED_BYTES: u64 = 16 << 20;
+/// The memory overhead of an object in bytes.
 const OVERHEAD: usize = 256;
 
 /// An object's content in memory.
@@ -34,7 +33,7 @@ pub struct Content {
 }
 
 impl Content {
-    /// Room for `size` bytes.
+    /// An empty content with a capacity of `size` bytes.
     fn with_capacity(claim: &Arc<Claim>, size: u32) -> Result<Self, Fault> {
         let portion = Portion::take(claim, "contents of one object", size as usize + OVERHEAD)?;
         Ok(Self {
@@ -43,7 +42,7 @@ impl Content {
         })
     }
 
-    /// No content.
+    /// Empty content.
     pub(crate) fn empty(claim: &Arc<Claim>) -> Result<Arc<Self>, Fault> {
         Self::with_capacity(claim, 0).map(Arc::new)
     }
@@ -57,28 +56,28 @@ impl Deref for Content {
     }
 }
 
-/// Puts objects together, and caches the last ones as bases of others.
+/// Reconstructs objects, and caches the last ones as bases of others.
 pub(crate) struct Decoder {
     claim: Arc<Claim>,
     window: Window,
     inflater: Decompress,
-    cache: VecDeque<(u32, Arc<Content>)>,
+    cache: Recent<u32, Arc<Content>>,
     stop: Option<Arc<AtomicBool>>,
 }
 
 impl Decoder {
-    /// With `stop`, the work ends soon after that is set.
+    /// If `stop` is given, work ends soon after it is set.
     pub(crate) fn new(claim: &Arc<Claim>, stop: Option<Arc<AtomicBool>>) -> Self {
         Self {
             stop,
             claim: Arc::clone(claim),
             window: Window::default(),
             inflater: Decompress::new(true),
-            cache: VecDeque::new(),
+            cache: Recent::new(CACHED_BYTES).at_most(CACHED_OBJECTS),
         }
     }
 
-    /// The content of an object of `pack`; `None` if it is not there.
+    /// The content of an object of `pack`; `None` if it does not exist.
     pub(crate) fn find(
         &mut self,
         pack: &Pack,
@@ -106,7 +105,7 @@ impl Decoder {
             }
             let found = entry(at).ok_or_else(missing)?;
             if found.is_whole() {
-                let whole = self.freeing(|this| this.inflate(file, &found))?;
+                let whole = self.retry_without_caches(|this| this.inflate(file, &found))?;
                 let whole = Arc::new(whole);
                 if !chain.is_empty() {
                     self.keep(at, &whole);
@@ -118,7 +117,7 @@ impl Decoder {
         };
         while let Some(next) = chain.pop() {
             let found = entry(next).ok_or_else(missing)?;
-            let applied = self.freeing(|this| {
+            let applied = self.retry_without_caches(|this| {
                 let delta = this.inflate(file, &found)?;
                 let mut applied = Content::with_capacity(&this.claim, found.size)?;
                 let size = found.size as usize;
@@ -132,8 +131,8 @@ impl Decoder {
         Ok(content)
     }
 
-    /// Does work that takes memory, once more without what is only kept to save time if it does not fit.
-    fn freeing(
+    /// Runs work that needs memory; if that does not fit, clears the caches and retries once.
+    fn retry_without_caches(
         &mut self,
         work: impl Fn(&mut Self) -> Result<Content, Fault>,
     ) -> Result<Content, Fault> {
@@ -149,7 +148,7 @@ impl Decoder {
     fn inflate(&mut self, file: &File, entry: &Entry) -> Result<Content, Fault> {
         let mut content = Content::with_capacity(&self.claim, entry.stored)?;
         let size = entry.stored as usize;
-        // With a byte more than there should be, the inflater reaches the end of its input, too.
+        // With one spare byte the inflater reaches the end of its input.
         content.bytes.resize(size + 1, 0);
         self.inflater.reset(true);
         let mut at = entry.offset;
@@ -178,28 +177,17 @@ impl Decoder {
         }
     }
 
-    fn cached(&self, number: u32) -> Option<Arc<Content>> {
-        let found = self.cache.iter().find(|(of, _)| *of == number);
-        found.map(|(_, content)| Arc::clone(content))
+    fn cached(&mut self, number: u32) -> Option<Arc<Content>> {
+        self.cache.get(&number).map(Arc::clone)
     }
 
     fn keep(&mut self, number: u32, content: &Arc<Content>) {
-        let bytes = |cache: &VecDeque<(u32, Arc<Content>)>| {
-            cache
-                .iter()
-                .map(|(_, content)| content.len())
-                .sum::<usize>()
-        };
-        while self.cache.len() >= CACHED_OBJECTS
-            || (!self.cache.is_empty() && bytes(&self.cache) + content.len() > CACHED_BYTES)
-        {
-            self.cache.pop_back();
-        }
-        self.cache.push_front((number, Arc::clone(content)));
+        let bytes = CACHED_BYTES.min(content.len() as u64);
+        self.cache.insert(number, Arc::clone(content), bytes);
     }
 }
 
-/// Inflates once: gives what was read and written, and whether that was all.
+/// Inflates once; returns the bytes read and written, and whether the stream has ended.
 fn step(
     inflater: &mut Decompress,
     input: &[u8],
@@ -214,7 +202,7 @@ fn step(
     Ok((read, written, matches!(status, Status::StreamEnd)))
 }
 
-/// A piece of the pack in memory: objects that are read one after the other often lie side by side.
+/// A part of the pack in memory: objects that are read one after the other are often adjacent.
 #[derive(Default)]
 struct Window {
     buffer: Vec<u8>,
@@ -223,7 +211,7 @@ struct Window {
 }
 
 impl Window {
-    /// What the file has from `offset` on; empty at its end only.
+    /// The file's content from `offset` on; empty only at its end.
     fn at(&mut self, file: &File, offset: u64) -> Result<&[u8], Fault> {
         let inside = offset
             .checked_sub(self.begin)
@@ -244,7 +232,7 @@ impl Window {
     }
 }
 
-/// An object's content, read in pieces.
+/// An object's content as a stream.
 pub struct Stream(Source);
 
 enum Source {
@@ -262,7 +250,7 @@ enum Source {
 }
 
 impl Stream {
-    /// Opens an object; `None` if it is not there.
+    /// Opens an object; `None` if it does not exist.
     pub(crate) fn open(
         pack: &Arc<Pack>,
         decoder: &mut Decoder,
@@ -291,7 +279,7 @@ impl Stream {
         Self(Source::Memory { content, at: 0 })
     }
 
-    /// How many bytes are left to be read.
+    /// The number of bytes left to read.
     pub fn remaining(&self) -> u64 {
         match &self.0 {
             Source::Whole { left, .. } => *left,

@@ -1,6 +1,6 @@
-//! Deltas: objects as copies out of other objects, and what is new in them.
+//! Deltas: objects as copies from a base object plus new data.
 
-/// Reads a number of seven bits a byte, lowest first, off the front of `bytes`.
+/// Removes a number from the front of `bytes`: seven bits per byte, lowest first.
 pub(super) fn number(bytes: &mut &[u8]) -> Option<u64> {
     let mut sum = 0_u64;
     for shift in (0..63).step_by(7) {
@@ -14,12 +14,12 @@ pub(super) fn number(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// The sizes of a delta's base and of the object that it makes.
+/// The sizes of a delta's base and of its result.
 pub(super) fn sizes(mut delta: &[u8]) -> Option<(u64, u64)> {
     Some((number(&mut delta)?, number(&mut delta)?))
 }
 
-/// Applies a delta to its base, which makes an object of `size` bytes; `None` where they do not fit each other.
+/// Applies a delta to its base, with a result of `size` bytes; `None` if they do not fit together.
 pub(super) fn apply(
     base: &[u8],
     mut delta: &[u8],
@@ -50,7 +50,7 @@ pub(super) fn apply(
     (result.len() == size).then_some(())
 }
 
-/// Where a copying instruction copies from, and how much: its bits tell which bytes of both numbers follow.
+/// The offset and length of a copy instruction: its bits determine which bytes of both numbers follow.
 fn copied(instruction: u8, delta: &mut &[u8]) -> Option<(usize, usize)> {
     let mut next = |bit: u8, shift: u32| {
         if instruction & bit == 0 {

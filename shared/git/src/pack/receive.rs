@@ -1,4 +1,4 @@
-//! The first pass over a pack: onto the disk, while its entries are found and those that are whole are hashed.
+//! The first pass over a pack: writes it to disk, finds its entries and hashes those that are not deltas.
 
 use std::fs::File;
 use std::io::{Read, Write as _};
@@ -16,9 +16,9 @@ use crate::memory::ClaimedVec;
 use crate::session::Session;
 use crate::wire::read_some;
 
-/// How much is read at a time.
+/// The size of a read, in bytes.
 const BUFFER: usize = 64 * 1024;
-/// How much of a delta is read for the sizes at its begin.
+/// The bytes of a delta that are read for the sizes at its start.
 const DELTA_HEAD: usize = 20;
 
 pub(super) fn corrupt(text: &str) -> Fault {
@@ -29,7 +29,7 @@ pub(super) fn storage(error: &std::io::Error) -> Fault {
     Fault::Storage(error.to_string())
 }
 
-/// Reads a pack up to its end, writes it to `file`, and finds and checks its objects. None may have more than `limit` bytes.
+/// Reads a pack to its end, writes it to `file`, and finds and verifies its objects, each of at most `limit` bytes.
 pub(crate) fn receive(
     input: &mut dyn Read,
     file: File,
@@ -61,12 +61,12 @@ struct Pass<'a> {
     session: &'a Session,
     limit: u32,
     inflater: Decompress,
-    /// What was inflated last.
+    /// The last inflated piece.
     piece: Vec<u8>,
     entries: ClaimedVec<Entry>,
-    /// The deltas whose bases are named by their hashes.
+    /// The deltas that refer to their bases by hash.
     references: References,
-    /// Where the entries begin, headers included.
+    /// Offsets of the entries, headers included.
     starts: ClaimedVec<u64>,
 }
 
@@ -129,7 +129,7 @@ impl Pass<'_> {
         self.entries.push(entry, 0)
     }
 
-    /// The kind and the size of an entry's data.
+    /// The kind of an entry and the size of its data.
     fn header(&mut self) -> Result<(u8, u32), Fault> {
         let mut byte = self.feed.byte()?;
         let kind = byte >> 4 & 7;
@@ -156,7 +156,7 @@ impl Pass<'_> {
             })
     }
 
-    /// The base of a delta, given as its distance in the pack.
+    /// The base of a delta that refers to it by its distance in the pack.
     fn nearby_base(&mut self, start: u64) -> Result<u32, Fault> {
         let mut byte = self.feed.byte()?;
         let mut distance = u64::from(byte & 0x7f);
@@ -175,14 +175,14 @@ impl Pass<'_> {
         base.ok_or_else(|| corrupt("the base of a delta is missing"))
     }
 
-    /// Hashes an object that is stored whole (Git's way, which notices collisions made on purpose).
+    /// Hashes an object that is stored whole (with Git's detection of SHA-1 collisions).
     fn whole(&mut self, kind: Kind, size: u32) -> Result<[u8; 20], Fault> {
         let mut hash = resolve::Hash::new(kind, size);
         self.inflate(size, |piece| hash.update(piece))?;
         hash.finish()
     }
 
-    /// The size of the object that a delta makes.
+    /// The size of a delta's result.
     fn delta_size(&mut self, stored: u32) -> Result<u32, Fault> {
         let mut head = Vec::with_capacity(DELTA_HEAD);
         self.inflate(stored, |piece| {
@@ -222,14 +222,14 @@ impl Pass<'_> {
     }
 }
 
-/// The pack's bytes, written to the disk as they come and hashed as they are consumed.
+/// The pack's bytes, written to disk as they arrive and hashed as they are consumed.
 struct Feed<'a> {
     input: &'a mut dyn Read,
     file: &'a File,
     buffer: Vec<u8>,
-    /// The part of the buffer that is not consumed yet.
+    /// The unconsumed part of the buffer.
     unread: std::ops::Range<usize>,
-    /// Where the unread part begins in the pack.
+    /// The offset of the unconsumed part in the pack.
     offset: u64,
     hash: Sha1,
 }
@@ -246,11 +246,11 @@ impl<'a> Feed<'a> {
         }
     }
 
-    /// What can be consumed, never nothing.
+    /// The bytes that can be consumed, never empty.
     fn available(&mut self) -> Result<&[u8], Fault> {
         if self.unread.is_empty() {
             let mut filled = 0;
-            // Small pieces of the connection become large ones of the disk.
+            // Combine small reads from the connection into large writes.
             while filled < self.buffer.len() / 2 {
                 match read_some(self.input, &mut self.buffer[filled..])? {
                     0 => break,

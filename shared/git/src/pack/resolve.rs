@@ -14,10 +14,10 @@ use crate::error::Fault;
 use crate::memory::ClaimedVec;
 use crate::session::Session;
 
-/// Deltas whose bases are named by their hashes: the base's hash, and the number of the entry.
+/// Deltas that refer to their bases by hash: the base's hash, and the index of the entry.
 pub(super) type References = ClaimedVec<([u8; 20], u32)>;
 
-/// An object's hash, in Git's way.
+/// An object's hash, computed in Git's way.
 pub(super) struct Hash(gix::hash::Hasher);
 
 impl Hash {
@@ -31,7 +31,7 @@ impl Hash {
         self.0.update(piece);
     }
 
-    /// The hash; an error where it is a known kind of collision attack.
+    /// The hash; an error if the content is a known kind of collision attack.
     pub(super) fn finish(self) -> Result<[u8; 20], Fault> {
         let id: ObjectId = self
             .0
@@ -43,7 +43,7 @@ impl Hash {
     }
 }
 
-/// Finds the hashes of all objects and makes the pack ready to be read.
+/// Computes the hashes of all objects and makes the pack readable.
 pub(super) fn resolve(
     file: File,
     entries: ClaimedVec<Entry>,
@@ -81,7 +81,7 @@ struct Pass<'a> {
     file: &'a File,
     entries: ClaimedVec<Entry>,
     references: References,
-    /// Base and delta, where the base is given by its offset.
+    /// Base and delta, for bases given by offset.
     offsets: ClaimedVec<(u32, u32)>,
     /// Deltas whose base is resolved.
     pending: ClaimedVec<u32>,
@@ -105,7 +105,7 @@ impl Pass<'_> {
         for number in 0..self.entries.len() {
             if self.entries[number].is_whole() {
                 self.follow(number as u32)?;
-                // Depth first: the last object is most often the base of the next.
+                // Depth first: the last object is usually the base of the next.
                 while let Some(next) = self.pending.pop(|_| 0) {
                     session.check()?;
                     self.object(next)?;

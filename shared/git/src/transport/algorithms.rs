@@ -1,8 +1,8 @@
-//! The SSH algorithms that are offered to a server, and the hashes that an RSA user key signs with.
+//! The SSH algorithms that are offered to a server, and the hashes for signatures with RSA user keys.
 //!
-//! The sets are those of Go's client (`golang.org/x/crypto/ssh`), so that every host that upstream reaches is reached, with
-//! what russh has beyond them. The order is by strength, so that SHA-1 is negotiated only with a server that offers nothing
-//! else. Go's `hmac-sha1-96` and `ssh-dss` are missing because russh does not implement them.
+//! The sets are those of Go's client (`golang.org/x/crypto/ssh`), so that every host that works with upstream works
+//! here, plus those that russh adds. They are ordered by strength, so that SHA-1 is negotiated only with a server that
+//! offers nothing else. Go's `hmac-sha1-96` and `ssh-dss` are missing because russh does not implement them.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ use crate::error::Fault;
 use crate::known_hosts::{KnownHosts, certificate_algorithms};
 use crate::remote::Remote;
 
-/// Key exchanges, best first. The last one uses SHA-1: old appliances have no other.
+/// Key exchange algorithms, best first. The last one uses SHA-1, the only option of old appliances.
 const KEY_EXCHANGES: &[kex::Name] = &[
     kex::MLKEM768X25519_SHA256,
     kex::CURVE25519,
@@ -30,7 +30,7 @@ const KEY_EXCHANGES: &[kex::Name] = &[
     kex::DH_G14_SHA1,
 ];
 
-/// Names in the list of key exchanges that announce extensions of the protocol.
+/// Names in the list of key exchange algorithms that announce protocol extensions.
 const EXTENSIONS: [kex::Name; 2] = [
     kex::EXTENSION_SUPPORT_AS_CLIENT,
     kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT,
@@ -54,10 +54,10 @@ const MACS: &[mac::Name] = &[
     mac::HMAC_SHA1,
 ];
 
-/// The algorithms to offer to `host` (RT-GIT-014): those of the flags, else the defaults.
+/// The algorithms to offer to `host` (RT-GIT-014): those of the flags, otherwise the defaults.
 ///
 /// # Errors
-/// [`Fault::SshSettings`] when a flag names no algorithm that is supported.
+/// [`Fault::SshSettings`] if a flag contains no supported algorithm.
 pub(super) fn preferred(
     remote: &Remote,
     known: &KnownHosts,
@@ -105,7 +105,7 @@ pub(super) fn preferred(
     Ok(preferred)
 }
 
-/// The key exchanges of `--ssh-kex-algos`, of which unknown names are passed over as in Go, or the defaults.
+/// The key exchange algorithms of `--ssh-kex-algos`, unknown names ignored as in Go, or the defaults.
 fn key_exchanges(wanted: &[String]) -> Result<Vec<kex::Name>, Fault> {
     let mut names: Vec<kex::Name> = if wanted.is_empty() {
         KEY_EXCHANGES.to_vec()
@@ -125,10 +125,10 @@ fn key_exchanges(wanted: &[String]) -> Result<Vec<kex::Name>, Fault> {
     Ok(names)
 }
 
-/// The hashes to try with a user key, in order; `announced` is the best one that the server says it takes.
+/// The hashes to try with a user key, in order; `announced` is the best one that the server announces.
 ///
-/// A server that announces nothing (before OpenSSH 7.2, and many appliances) may still know only one of them, and one that
-/// announces SHA-2 may refuse it by `PubkeyAcceptedAlgorithms`: each is tried until one is accepted.
+/// A server that announces nothing (before OpenSSH 7.2, and many appliances) may support only one of them, and one that
+/// announces SHA-2 may reject it by `PubkeyAcceptedAlgorithms`: each is tried until one is accepted.
 #[allow(clippy::option_option)] // as russh gives it: nothing announced, or SHA-1 as the best one
 pub(super) fn user_key_hashes(
     key: &Algorithm,

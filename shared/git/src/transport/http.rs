@@ -1,7 +1,7 @@
 //! Smart HTTP over the shared client.
 //!
-//! gix speaks the protocol; this is its HTTP implementation. Redirects are followed on the discovery only, within the
-//! rules of [`redirected`]; credentials stay with the host they were given for.
+//! The protocol is gix's; this is its HTTP implementation. Redirects are followed for the discovery only, within the
+//! rules of [`redirected`]; credentials are only sent to the host they are for.
 
 use std::io::{self, BufRead, Cursor, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,13 +15,13 @@ use crate::error::Fault;
 use crate::remote::Remote;
 use crate::session::Session;
 
-/// How many redirects are followed, as Go does.
+/// The maximum number of redirects, as in Go.
 const MAX_REDIRECTS: usize = 10;
-/// How much of an error's body is shown.
+/// The maximum bytes of an error's body that are shown.
 const MAX_REASON: usize = 1024;
 const DISCOVERY: &str = "/info/refs";
 
-/// The client for a remote's settings.
+/// The HTTP client with a remote's settings.
 pub(crate) fn client(remote: &Remote) -> Result<reqwest::Client, Fault> {
     let options = ClientOptions {
         tls: remote.auth.tls.clone(),
@@ -44,7 +44,7 @@ pub(super) fn connect(
     if let Some(value) = &authorization
         && reqwest::header::HeaderValue::from_bytes(value.expose()).is_err()
     {
-        // Most often a token that ends with a line end.
+        // Usually a token with a trailing newline.
         return Err(Fault::Connection(format!(
             "Get \"{}{DISCOVERY}?service=git-upload-pack\": net/http: invalid header field value for \"Authorization\"",
             remote.url
@@ -71,7 +71,7 @@ struct Client {
 }
 
 impl Client {
-    /// What may be shown of a refusal of the next request.
+    /// What may be shown of a rejection of the next request.
     fn explain(&self) -> Explain {
         if self.authorization.is_none() && !self.keyed && self.redirected.is_none() {
             Explain::Body
@@ -104,19 +104,19 @@ impl Client {
     }
 }
 
-/// What of a refusal's body may be shown.
+/// What may be shown of a rejection's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Explain {
-    /// Its text, as upstream does.
+    /// Its text, as in upstream.
     Body,
-    /// Nothing: the server knows credentials that it could repeat, or is one that another server chose.
+    /// Nothing: the server has received credentials that it could echo, or was chosen by another server's redirect.
     Nothing,
 }
 
-/// Sends a request and turns every answer but success and redirect into a fault.
+/// Sends a request and turns every response except success and redirect into a fault.
 ///
-/// Both requests of a fetch only read: the discovery by its nature, and `git-upload-pack` because it keeps no state between
-/// requests. So each may be repeated where a proxy has closed the connection since the last one.
+/// Both requests of a fetch only read: the discovery by its nature, and `git-upload-pack` because it is stateless. So
+/// either may be repeated if a proxy has closed the connection in between.
 fn send(
     session: &Session,
     request: reqwest::RequestBuilder,
@@ -145,7 +145,8 @@ fn send(
     })
 }
 
-/// Where a redirect of the discovery leads, if it may be followed: to another discovery, never from HTTPS to HTTP.
+/// The target of the discovery's redirect, if it may be followed: it must be another discovery, and never lead from
+/// HTTPS to HTTP.
 fn redirected(from: &Url, response: &reqwest::Response) -> Result<Url, Fault> {
     let refuse = |why: String| Err(Fault::Redirect(why));
     let location = response
@@ -235,7 +236,7 @@ impl Http for Client {
         headers: impl IntoIterator<Item = impl AsRef<str>>,
         _body: PostBodyDataKind,
     ) -> gix::Result<PostResponse<Lines, Body, PostBody>> {
-        // What a fetch sends fits into memory; the request goes out when the answer is first read.
+        // The body of a fetch fits into memory; the request is sent when the response is first read.
         let request = self.request(reqwest::Method::POST, url, headers);
         let exchange = Exchange::pending(&self.session, request, self.explain());
         Ok(PostResponse {
@@ -254,7 +255,7 @@ impl Http for Client {
     }
 }
 
-/// Whether both name the same host at its scheme's usual port.
+/// Whether both URLs have the same host with the default port of its scheme.
 fn same_host(a: &Url, b: &Url) -> bool {
     a.host() == b.host() && a.port().is_none() && b.port().is_none()
 }
@@ -262,13 +263,13 @@ fn same_host(a: &Url, b: &Url) -> bool {
 enum State {
     /// The body is being collected.
     Pending(reqwest::RequestBuilder, Explain, Vec<u8>),
-    /// The answer's head is here.
+    /// The response's head was received.
     Answered(reqwest::Response),
-    /// It failed, or is being looked at.
+    /// The request failed, or the response is being read.
     Over,
 }
 
-/// A request and its answer, shared by the parts that gix holds of it.
+/// A request and its response, shared by the handles that gix holds.
 struct Exchange {
     session: Arc<Session>,
     state: Mutex<State>,
@@ -293,7 +294,7 @@ impl Exchange {
         })
     }
 
-    /// Sends the request if that has not been done, and looks at the answer.
+    /// Sends the request unless that is done, and reads from the response.
     fn with_answer<T>(
         &self,
         look: impl FnOnce(&mut reqwest::Response) -> Result<T, Fault>,
@@ -360,7 +361,7 @@ impl Write for PostBody {
     }
 }
 
-/// The answer's headers, one per line.
+/// The response's headers, one per line.
 struct Lines {
     exchange: Arc<Exchange>,
     lines: Option<Cursor<Vec<u8>>>,
@@ -412,7 +413,7 @@ impl BufRead for Lines {
     }
 }
 
-/// The answer's body.
+/// The response's body.
 struct Body {
     exchange: Arc<Exchange>,
     piece: Bytes,

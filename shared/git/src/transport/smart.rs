@@ -1,4 +1,4 @@
-//! Git's protocol over the transports: as requests of HTTP, and as one stream both ways.
+//! Git's smart protocol over the transports: as HTTP requests, and as a bidirectional stream.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use crate::error::Fault;
 use crate::session::Session;
 use crate::wire::FLUSH;
 
-/// Asks the server for version 2 of the protocol.
+/// Requests version 2 of the protocol.
 const VERSION_2: &str = "Git-Protocol: version=2";
 
 /// Smart HTTP: each message is a request.
 pub(super) struct OverHttp<H> {
     session: Arc<Session>,
     http: H,
-    /// The repository's address; that of the last redirect once the server has been met.
+    /// The repository's address, after the last redirect once the server has responded.
     base: String,
 }
 
@@ -38,7 +38,7 @@ impl<H: Http> OverHttp<H> {
     }
 }
 
-/// The fault that the transport remembers of a failed request.
+/// The fault that the transport recorded for a failed request.
 fn failed(session: &Session, error: &dyn std::fmt::Display) -> Fault {
     session
         .take_fault()
@@ -81,7 +81,7 @@ impl<H: Http> Channel for OverHttp<H> {
     fn end(&mut self) {}
 }
 
-/// A program of the server's, its input and its output.
+/// A program on the server, with its input and output.
 pub(super) struct OverStream<R, W> {
     reader: R,
     writer: W,
@@ -99,7 +99,7 @@ impl<R: Read, W: Write> Channel for OverStream<R, W> {
     }
 
     fn request(&mut self, message: &[u8], _is_v2: bool) -> Result<Box<dyn Read + '_>, Fault> {
-        // When the program has ended already, its last words are the better explanation: they come with its output.
+        // If the program has already exited, its last message is the better explanation; it comes with the output.
         let _ = self.writer.write_all(message);
         Ok(Box::new(&mut self.reader))
     }

@@ -15,7 +15,7 @@ use crate::known_hosts::KnownHosts;
 use crate::remote::Remote;
 use crate::session::Session;
 
-/// How much of what the server says on its error stream is kept.
+/// The maximum bytes of the server's error stream that are kept.
 const MAX_SPEECH: usize = 16 * 1024;
 
 pub(super) fn connect(
@@ -41,7 +41,7 @@ pub(super) fn connect(
 
 type Opened = (Handle<HostCheck>, ChannelReadHalf, ChannelWriteHalf<Msg>);
 
-/// Connects, checks the host, logs in, and starts the command.
+/// Connects, checks the host key, authenticates, and starts the command.
 async fn open(remote: &Remote) -> Result<Opened, Fault> {
     let settings = |error: &dyn std::error::Error| Fault::SshSettings(chain(error));
     let (host, port) = (remote.url.host().to_owned(), remote.url.port());
@@ -56,7 +56,7 @@ async fn open(remote: &Remote) -> Result<Opened, Fault> {
     };
     let limit = remote.options.connect_timeout;
     let connect = super::tunnel::connect(&remote.options.proxy, &host, port, limit);
-    // Twice the time: that of the connection itself is kept to within, and a proxy answers after it.
+    // Twice the limit: the connection itself observes it internally, and a proxy responds after that.
     let stream = tokio::time::timeout(limit * 2, connect)
         .await
         .map_err(|_| Fault::Connection(format!("dial tcp {host}:{port}: i/o timeout")))??;
@@ -89,7 +89,7 @@ async fn open(remote: &Remote) -> Result<Opened, Fault> {
         .channel_open_session()
         .await
         .map_err(|error| broken(&error))?;
-    // A server that does not accept the variable speaks an older protocol version.
+    // A server that rejects the variable uses an older protocol version.
     channel
         .set_env(false, "GIT_PROTOCOL", "version=2")
         .await
@@ -103,7 +103,7 @@ async fn open(remote: &Remote) -> Result<Opened, Fault> {
     Ok((handle, read, write))
 }
 
-/// Logs in with the key; an RSA key signs with one hash after another until one is accepted.
+/// Authenticates with the key; an RSA key signs with one hash after another until one is accepted.
 async fn log_in(handle: &mut Handle<HostCheck>, user: &str, key: PrivateKey) -> Result<(), Fault> {
     let broken = |error: &russh::Error| Fault::SshHandshake(describe(error));
     let kind = key.algorithm();
@@ -124,7 +124,7 @@ async fn log_in(handle: &mut Handle<HostCheck>, user: &str, key: PrivateKey) -> 
                 remaining_methods,
                 partial_success,
             } => {
-                // The key was accepted but does not suffice, or no key will be: another hash changes nothing.
+                // The key was accepted but does not suffice, or no key will be accepted: another hash does not help.
                 if partial_success || !remaining_methods.contains(&MethodKind::PublicKey) {
                     break;
                 }
@@ -137,24 +137,24 @@ async fn log_in(handle: &mut Handle<HostCheck>, user: &str, key: PrivateKey) -> 
     ))
 }
 
-/// One word for the server's shell.
+/// Quotes a word for the server's shell.
 fn quote(path: &str) -> String {
     format!("'{}'", path.replace('\'', r"'\''").replace('!', r"'\!'"))
 }
 
-/// russh's errors in the words of Go's SSH where there are such.
+/// russh's errors with the texts of Go's SSH where it has any.
 fn describe(error: &russh::Error) -> String {
     match error {
         russh::Error::NoCommonAlgo { kind, ours, theirs } => format!(
             "ssh: no common algorithm for {}; we offered: [{}], peer offered: [{}]",
-            what(kind),
+            algorithm_kind(kind),
             ours.join(" "),
             theirs.join(" ")
         ),
         russh::Error::IO(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
             format!("read tcp: read: {}", flux_http::system_text(error))
         }
-        // The server ended the connection, at this or at the other end of russh's queues.
+        // The server closed the connection, seen from either end of russh's queues.
         russh::Error::IO(_)
         | russh::Error::HUP
         | russh::Error::Disconnect
@@ -168,7 +168,7 @@ fn describe(error: &russh::Error) -> String {
 }
 
 /// Go's names for what is negotiated.
-fn what(kind: &AlgorithmKind) -> &'static str {
+fn algorithm_kind(kind: &AlgorithmKind) -> &'static str {
     match kind {
         AlgorithmKind::Kex => "key exchange",
         AlgorithmKind::Key => "host key",
@@ -178,7 +178,7 @@ fn what(kind: &AlgorithmKind) -> &'static str {
     }
 }
 
-/// Checks the host's key; what it refuses is kept for the message.
+/// Checks the host key, and keeps the reason of a rejection for the error.
 struct HostCheck {
     known_hosts: KnownHosts,
     host: String,
@@ -214,14 +214,14 @@ impl client::Handler for HostCheck {
     }
 }
 
-/// What the command prints.
+/// The command's output.
 struct Reader {
     session: Arc<Session>,
     channel: ChannelReadHalf,
     piece: Bytes,
     /// Set when the output has ended.
     over: bool,
-    /// Whether the command printed anything.
+    /// Whether the command wrote any output.
     spoke: bool,
     said: Vec<u8>,
 }
@@ -246,14 +246,14 @@ impl Reader {
                         "ssh: the server does not run git-upload-pack".to_owned(),
                     ));
                 }
-                // The end of the output is followed by the exit status and what was said last.
+                // The end of the output is followed by the exit status and the last messages.
                 Some(ChannelMsg::Close) | None => return Ok(Bytes::new()),
                 Some(_) => {}
             }
         }
     }
 
-    /// The server closed without saying anything of Git's protocol: its error stream tells why.
+    /// The server closed without a Git response: its error stream has the reason.
     fn explain(&self) -> Option<Fault> {
         let said = String::from_utf8_lossy(&self.said);
         if crate::protocol::says_not_found(&said) {
@@ -290,7 +290,7 @@ impl Read for Reader {
     }
 }
 
-/// What the command reads.
+/// The command's input.
 struct Writer {
     session: Arc<Session>,
     channel: ChannelWriteHalf<Msg>,
@@ -303,7 +303,7 @@ impl Write for Writer {
             .session
             .block_on(self.channel.data(bytes))
             .map_err(|fault| self.session.fail(fault))?;
-        // When the command has ended already, what it said is the better explanation.
+        // If the command has already exited, its own message is the better explanation.
         sent.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
         Ok(bytes.len())
     }

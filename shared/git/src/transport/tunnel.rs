@@ -13,11 +13,11 @@ use tokio::net::TcpStream;
 
 use crate::error::Fault;
 
-/// A two-way stream of bytes.
+/// A bidirectional byte stream.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// The longest answer to `CONNECT` that is read.
+/// The maximum length of the response to `CONNECT`, in bytes.
 const MAX_ANSWER: usize = 16 * 1024;
 
 /// Connects to `host:port`.
@@ -57,7 +57,7 @@ async fn dial(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, Fau
     let stream = flux_http::dial(host, port, timeout)
         .await
         .map_err(|error| Fault::Connection(error.to_string()))?;
-    // The protocol is a dialogue of small messages; a failure only makes it slower.
+    // The protocol is a dialogue of small messages; on failure it is only slower.
     let _ = stream.set_nodelay(true);
     Ok(stream)
 }
@@ -110,7 +110,7 @@ async fn http_connect<S: Stream>(
         }
         answer.push(stream.read_u8().await.map_err(failed)?);
     }
-    // Of the answer only the status is told: a proxy may repeat credentials in its words.
+    // Only the status of the response is shown: a proxy may echo credentials.
     let line = String::from_utf8_lossy(&answer);
     let status = line
         .split(' ')

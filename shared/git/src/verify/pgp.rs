@@ -1,7 +1,7 @@
-//! OpenPGP signatures: rPGP's packets and arithmetic, and the policy that it leaves to its users.
+//! OpenPGP signatures: packets and arithmetic by rPGP, and the validation policy, which rPGP leaves to its users.
 //!
-//! A signature counts if it is binary or text, made with SHA-2 or SHA-3, not in the future and not expired, by the primary key
-//! or a bound subkey that may sign, none of which is expired or revoked, nor the user id that vouches for them.
+//! A signature is valid if it is binary or text, made with SHA-2 or SHA-3, neither in the future nor expired, by the
+//! primary key or a bound subkey that may sign, and neither the key nor the certifying user id is expired or revoked.
 
 use std::io::Cursor;
 
@@ -17,7 +17,7 @@ use super::{MAX_ARMOR, SignatureError};
 #[cfg(test)]
 mod tests;
 
-/// Verifies an armored detached signature at a time (seconds since 1970) and gives the primary key's id.
+/// Verifies an armored detached signature at a time (seconds since 1970) and returns the primary key's id.
 pub(super) fn verify(
     signature: &str,
     payload: &[u8],
@@ -71,10 +71,11 @@ fn read_signatures(armored: &str) -> Vec<Signature> {
         .collect()
 }
 
-/// The keys of a ring; keys that are not supported are passed over as long as one is. A private key stands for its public one,
-/// as in Go.
+/// The keys of a ring; unsupported keys are skipped if at least one is supported. A private key counts as its public
+/// key, as in Go.
 ///
-/// The errors are fixed texts: those of the parser show the bytes that it could not read, which may be of a private key.
+/// The errors are fixed texts: the parser's own errors quote the bytes that it could not read, which may be part of a
+/// private key.
 fn read_ring(armored: &str) -> Result<Vec<SignedPublicKey>, &'static str> {
     if armored.len() > MAX_ARMOR {
         return Err("openpgp: invalid argument: more than 4 MiB");
@@ -101,8 +102,8 @@ fn read_ring(armored: &str) -> Result<Vec<SignedPublicKey>, &'static str> {
     }
 }
 
-/// The text from its first armor header line on, without the white space at both ends of each line: Go's reader passes it over,
-/// and keys are often indented with the YAML that they were pasted into.
+/// The text from its first armor header line on, with white space at both ends of each line removed: Go's reader
+/// ignores it, and keys are often indented with the YAML that they were pasted into.
 fn unindented(armored: &str) -> Option<String> {
     let lines = armored.lines().map(str::trim);
     let mut lines = lines.skip_while(|line| !line.starts_with("-----BEGIN PGP "));
@@ -115,7 +116,7 @@ fn unindented(armored: &str) -> Option<String> {
     Some(text)
 }
 
-/// Whether the key, or one of its subkeys, made the signature and may have.
+/// Whether the key or one of its subkeys made the signature and was allowed to.
 fn made_by(key: &SignedPublicKey, signature: &Signature, payload: &[u8], now: u64) -> bool {
     if !is_usable(signature, now) || !is_strong(signature) {
         return false;
@@ -140,7 +141,8 @@ fn made_by(key: &SignedPublicKey, signature: &Signature, payload: &[u8], now: u6
         .any(|subkey| may_sign(key, subkey, now) && signature.verify(&subkey.key, payload).is_ok())
 }
 
-/// The hash is one that nobody can make collide. SHA-1 signatures over what others may shape are refused, MD5 and RIPEMD too.
+/// Whether the hash is collision-resistant. SHA-1 signatures over content that others may shape are rejected, as are
+/// MD5 and RIPEMD.
 fn is_strong(signature: &Signature) -> bool {
     matches!(
         signature.hash_alg(),
@@ -158,7 +160,7 @@ fn is_strong(signature: &Signature) -> bool {
     )
 }
 
-/// Made by now, not expired, and without a critical notation that would have to be understood.
+/// Whether the signature is made before `now`, not expired, and without an unknown critical notation.
 fn is_usable(signature: &Signature, now: u64) -> bool {
     let Some(created) = signature
         .created()
@@ -177,7 +179,7 @@ fn is_usable(signature: &Signature, now: u64) -> bool {
     created <= now && (lifetime == 0 || created + lifetime > now) && !notation
 }
 
-/// Whether a key is not valid yet or not any more, by the lifetime in its self-signature.
+/// Whether a key is not yet or no longer valid, by the lifetime in its self-signature.
 fn is_expired(key: &impl KeyDetails, vouching: &Signature, now: u64) -> bool {
     let created = u64::from(key.created_at().as_secs());
     let lifetime = vouching
@@ -198,8 +200,8 @@ fn is_self_certification(signature: &Signature) -> bool {
     )
 }
 
-/// The self-signature of the primary user id: the one marked so, else the newest; revoked ones do not count. A key without
-/// user ids vouches for itself directly.
+/// The self-signature of the primary user id: the one marked as primary, otherwise the newest; revoked ones do not
+/// count. A key without user ids is certified by its direct signature.
 fn primary_self_signature(key: &SignedPublicKey, now: u64) -> Option<&Signature> {
     let primary = &key.primary_key;
     let mut best: Option<&Signature> = None;
@@ -247,7 +249,7 @@ fn primary_self_signature(key: &SignedPublicKey, now: u64) -> Option<&Signature>
     best.filter(|signature| is_usable(signature, now))
 }
 
-/// Whether a subkey is bound by the primary key and binds itself back, may sign, and is neither expired nor revoked.
+/// Whether a subkey is bound by the primary key and has a back signature, may sign, and is neither expired nor revoked.
 fn may_sign(key: &SignedPublicKey, subkey: &SignedPublicSubKey, now: u64) -> bool {
     let primary = &key.primary_key;
     let bound = |signature: &&Signature| {

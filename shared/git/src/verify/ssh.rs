@@ -5,10 +5,10 @@ use russh::keys::{HashAlg, PublicKey};
 
 use super::{MAX_ARMOR, SignatureError};
 
-/// What Git signs in.
+/// Git's signature namespace.
 const NAMESPACE: &str = "git";
 
-/// Verifies an armored signature and gives the key's fingerprint.
+/// Verifies an armored signature and returns the key's fingerprint.
 pub(super) fn verify(
     signature: &str,
     payload: &[u8],
@@ -22,7 +22,7 @@ pub(super) fn verify(
             "longer than {MAX_ARMOR} bytes"
         )));
     }
-    // The armor ends with a line end, which a header of a commit has lost.
+    // The armor ends with a newline, which a commit header has lost.
     let signature = SshSig::from_pem(format!("{signature}\n").as_bytes())
         .map_err(|error| SignatureError::Armor(error.to_string()))?;
     let mut unreadable = None;
@@ -59,7 +59,7 @@ pub(super) fn verify(
     }
 }
 
-/// The keys of an `authorized_keys` text; one bad line spoils it (SC-VER-015).
+/// The keys of an `authorized_keys` text; one bad line invalidates it (SC-VER-015).
 fn authorized_keys(text: &str) -> Result<Vec<PublicKey>, &'static str> {
     if text.len() > MAX_ARMOR {
         return Err("more than 4 MiB");

@@ -1,3 +1,5 @@
+//! Tests of signatures made by git, ssh-keygen and GnuPG.
+
 use git_servers::{PgpKey, Repo, SshKey, gpg_available};
 use rstest::rstest;
 
@@ -17,7 +19,7 @@ fn trusted(pgp: &[&str], ssh: &[&str]) -> TrustedKeys {
     }
 }
 
-/// The commit or tag as it lies in the repository.
+/// The commit or tag as stored in the repository.
 fn commit(repo: &Repo, hash: &str) -> Commit {
     let raw = repo.git(&["cat-file", "commit", hash]) + "\n";
     Commit::parse(Hash::new(hash), "", raw.as_bytes())
@@ -47,7 +49,7 @@ fn kinds_of_signatures() {
         ("", "empty"),
         ("-----BEGIN PGP MESSAGE-----", "unknown"),
     ] {
-        assert_eq!(SignatureKind::of(text).to_string(), kind);
+        assert_eq!(SignatureKind::from_armor(text).to_string(), kind);
     }
 }
 
@@ -72,7 +74,6 @@ fn keys_of_a_secret() {
 #[case(&["-t", "ecdsa", "-b", "384"])]
 #[case(&["-t", "ecdsa", "-b", "521"])]
 fn ssh_signatures(#[case] arguments: &[&str]) {
-    // SC-VER-002, SC-VER-011, SC-VER-015, RT-GIT-016
     let (_folder, repo) = repository();
     let (key, other) = (SshKey::generate(arguments, ""), SshKey::ed25519());
     let hash = repo.commit("main").file("a", "1").signed_ssh(&key).create();
@@ -89,10 +90,12 @@ fn ssh_signatures(#[case] arguments: &[&str]) {
     let list = format!("# keys\n\n{stranger}{public}");
     let with_options = format!("from=\"10.0.0.0/8, \\\" x\",no-pty {public}");
     for keys in [&public, &list, &with_options] {
+        // SC-VER-011, SC-VER-015, RT-GIT-016
         assert_eq!(
             print(signed.verify(&trusted(&[], &[keys]))),
             Ok(key.fingerprint())
         );
+        // SC-VER-002
         assert_eq!(
             print(tag.verify(&trusted(&[], &[&stranger, keys]))),
             Ok(key.fingerprint())
@@ -117,7 +120,7 @@ fn ssh_signatures(#[case] arguments: &[&str]) {
         print(signed.verify(&trusted(&["ring"], &[]))).unwrap_err(),
         "SSH signature detected but no SSH public keys found in secret (keys with .sshpub suffix)"
     );
-    // A bad line spoils its text, but not others.
+    // A bad line invalidates its text, but not others.
     let bad = format!("{public}not a key\n");
     assert_eq!(
         print(signed.verify(&trusted(&[], &[&bad, &public]))),
@@ -128,7 +131,7 @@ fn ssh_signatures(#[case] arguments: &[&str]) {
         "unable to verify Git commit SSH signature: unable to parse authorized keys: \
          unable to parse authorized key: ssh: no key found"
     );
-    // SC-VER-016: what was signed is the object without its signature, every byte of it.
+    // SC-VER-016: the signed payload is the object without its signature, byte by byte
     let mut changed = signed.clone();
     changed.encoded[10] ^= 1;
     let expected = format!("{NO_SSH}\nssh: signature did not verify");
@@ -172,7 +175,7 @@ fn an_ssh_signature_for_something_else_than_git() {
 }
 
 #[test]
-fn what_has_no_signature_that_can_be_checked() {
+fn missing_and_unsupported_signatures_are_rejected() {
     // SC-VER-006
     let (_folder, repo) = repository();
     let mut unsigned = commit(&repo, &repo.commit("main").file("a", "1").create());
@@ -187,7 +190,7 @@ fn what_has_no_signature_that_can_be_checked() {
     }
 }
 
-/// Tests with GnuPG, which may be missing.
+/// Skips a test without GnuPG.
 macro_rules! need_gpg {
     () => {
         if !gpg_available() {
@@ -204,7 +207,6 @@ macro_rules! need_gpg {
 #[case("nistp384")]
 #[case("nistp521")]
 fn pgp_signatures(#[case] algorithm: &str) {
-    // SC-VER-002, SC-VER-011, SC-VER-012, RT-GIT-016
     need_gpg!();
     let (_folder, repo) = repository();
     let (key, other) = (
@@ -228,10 +230,12 @@ fn pgp_signatures(#[case] algorithm: &str) {
         &[&stranger, &public],
         &["nonsense", &public],
     ] {
+        // SC-VER-011, SC-VER-012, RT-GIT-016
         assert_eq!(
             print(signed.verify(&trusted(rings, &[]))),
             Ok(key.key_id().to_owned())
         );
+        // SC-VER-002
         assert_eq!(
             print(tag.verify(&trusted(rings, &[]))),
             Ok(key.key_id().to_owned())
@@ -321,7 +325,7 @@ fn keys_that_do_not_parse_are_never_shown() {
 
 #[test]
 fn indented_and_private_keys_are_read() {
-    // SC-VER-012: as Go's reader, which passes over white space around lines
+    // SC-VER-012: as Go's reader, which ignores white space around lines
     need_gpg!();
     let key = PgpKey::generate("ed25519", "never");
     let (_folder, repo) = repository();
@@ -382,7 +386,7 @@ fn signing_subkeys_are_reported_by_their_primary_key() {
     );
 }
 
-/// A signed payload at GnuPG's clock, and the ring.
+/// A payload signed at GnuPG's clock, and the ring.
 fn payload(key: &PgpKey, arguments: &[&str]) -> (String, Vec<u8>) {
     let data = b"tree x\n\nmessage\n".to_vec();
     (key.sign(&data, arguments), data)
@@ -423,7 +427,7 @@ fn expired_keys_and_signatures_do_not_count() {
 fn weak_hashes_and_revoked_keys_do_not_count() {
     // SC-VER-012
     need_gpg!();
-    // An hour ahead, since the keys are yet to be made.
+    // An hour ahead, since the keys are generated later.
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap()
@@ -440,7 +444,7 @@ fn weak_hashes_and_revoked_keys_do_not_count() {
         super::pgp::verify(&weak, &data, &[key.public()], now),
         Err(SignatureError::NoMatchingPgpKey)
     );
-    // GnuPG prepares a revocation for each new key, with a colon before the armor against accidents.
+    // GnuPG prepares a revocation for each new key, with a colon before the armor to prevent accidental use.
     let prepared = key
         .home()
         .join(format!("openpgp-revocs.d/{}.rev", key.fingerprint()));

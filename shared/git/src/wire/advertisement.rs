@@ -1,4 +1,4 @@
-//! What a server says first: its capabilities, and in protocol versions 0 and 1 its references.
+//! The server's first message: its capabilities, and in protocol versions 0 and 1 its references.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -6,39 +6,39 @@ use std::sync::Arc;
 use flux_budget::Claim;
 use gix::hash::ObjectId;
 
-use super::packet::{Packet, Packets, cut_short, line};
+use super::packet::{Packet, Packets, line, truncated};
 use crate::error::Fault;
 use crate::memory::ClaimedVec;
 
-/// How many references a server may list.
+/// The maximum number of references of a server.
 const MAX_REFERENCES: u64 = 2_000_000;
-/// How long the name of a reference may be.
+/// The maximum length of a reference's name in bytes.
 const MAX_NAME: usize = 4096;
-/// How many bytes of capabilities a server may have.
+/// The maximum bytes of a server's capabilities.
 const MAX_CAPABILITIES: usize = 64 * 1024;
-/// What makes a reference mean the object that a tag points to.
+/// The suffix by which a reference denotes the object that a tag points to.
 const PEELED: &str = "^{}";
-/// What servers list where there is no reference.
+/// What servers list if there are no references.
 const NO_REFERENCE: &str = "capabilities^{}";
 
 /// One reference of the remote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Listed {
     pub(crate) name: String,
-    /// What it points to: a tag object for an annotated tag.
+    /// The object it points to: a tag object for an annotated tag.
     pub(crate) target: ObjectId,
-    /// What an annotated tag points to in the end.
+    /// The object that an annotated tag finally points to.
     pub(crate) peeled: Option<ObjectId>,
 }
 
 impl Listed {
-    /// The commit in the end.
+    /// The commit that it finally points to.
     pub(crate) fn commit(&self) -> ObjectId {
         self.peeled.unwrap_or(self.target)
     }
 }
 
-/// References, with what they take of the budget.
+/// References, with their memory claimed.
 pub(crate) type References = ClaimedVec<Listed>;
 
 /// A server's first message.
@@ -50,7 +50,7 @@ pub(crate) struct Advertisement {
 }
 
 impl Advertisement {
-    /// Reads the advertisement of any protocol version, with or without the line that smart HTTP puts before it.
+    /// Reads the advertisement of any protocol version, with or without the line that smart HTTP prepends.
     pub(crate) fn read(
         packets: &mut Packets<impl Read>,
         claim: &Arc<Claim>,
@@ -63,7 +63,7 @@ impl Advertisement {
         let mut is_first = true;
         loop {
             let Some(packet) = packets.next()? else {
-                return Err(cut_short());
+                return Err(truncated());
             };
             let data = match packet {
                 Packet::Data(data) => line(data),
@@ -123,7 +123,7 @@ impl Advertisement {
                 }
                 Some(Packet::Flush) => return Ok(()),
                 Some(Packet::Delimiter | Packet::ResponseEnd) => return Err(malformed()),
-                None => return Err(cut_short()),
+                None => return Err(truncated()),
             }
         }
     }
@@ -136,7 +136,7 @@ impl Advertisement {
         }
     }
 
-    /// Whether the server speaks protocol version 2.
+    /// Whether the server supports protocol version 2.
     pub(crate) fn is_v2(&self) -> bool {
         self.references.is_none()
     }
@@ -163,7 +163,7 @@ impl Advertisement {
     }
 }
 
-/// Reads the answer to a listing in protocol version 2: the references whose names begin with one of `prefixes`.
+/// Reads the response to a listing in protocol version 2: the references whose names begin with one of `prefixes`.
 pub(crate) fn read_references(
     packets: &mut Packets<impl Read>,
     prefixes: &[&str],
@@ -175,16 +175,16 @@ pub(crate) fn read_references(
             Some(Packet::Data(data)) => references.listed(line(data), prefixes)?,
             Some(Packet::Flush) => return Ok(references.listed),
             Some(Packet::Delimiter | Packet::ResponseEnd) => return Err(malformed()),
-            None => return Err(cut_short()),
+            None => return Err(truncated()),
         }
     }
 }
 
-/// References as they are read, within bounds.
+/// References as they are read, within the limits.
 struct Collected {
     listed: References,
     seen: u64,
-    /// Whether smart HTTP's own line was read, whose end is no end of the references.
+    /// Whether smart HTTP's own line was read, whose flush packet does not end the references.
     announced: bool,
 }
 
@@ -279,7 +279,7 @@ fn split_line(data: &[u8]) -> Result<(ObjectId, &[u8]), Fault> {
 
 fn hash(hex: &[u8]) -> Result<ObjectId, Fault> {
     if hex.len() == 64 && hex.iter().all(u8::is_ascii_hexdigit) {
-        // Servers of the old protocol list references before their capabilities could be looked at.
+        // Old servers list references before their capabilities can be checked.
         return Err(Fault::ObjectFormat("sha256".to_owned()));
     }
     ObjectId::from_hex(hex).map_err(|_| malformed())

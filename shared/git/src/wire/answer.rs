@@ -1,35 +1,35 @@
-//! The answer to a fetch: what comes before the pack, and the pack.
+//! The response to a fetch: the sections before the pack, and the pack.
 
 use std::io::{self, Read};
 
-use super::packet::{Packet, Packets, cut_short, from_io, line, words};
+use super::packet::{Packet, Packets, from_io, line, server_message, truncated};
 use crate::error::Fault;
 
-/// The bytes of a pack, out of the answer to a fetch.
+/// The bytes of a pack, extracted from the response to a fetch.
 pub(crate) struct PackStream<R> {
     packets: Packets<R>,
     side_band: bool,
-    /// The part of the packet's data that is not read yet.
+    /// The unread part of the packet's data.
     unread: std::ops::Range<usize>,
     over: bool,
 }
 
 impl<R: Read> PackStream<R> {
-    /// Reads an answer in protocol version 2 up to its pack.
+    /// Reads a response in protocol version 2 up to its pack.
     pub(crate) fn v2(mut packets: Packets<R>) -> Result<Self, Fault> {
         loop {
             match packets.next()? {
                 Some(Packet::Data(data)) if line(data) == b"packfile" => break,
-                // The lines of other sections, which tell of common commits and where history is cut.
+                // Lines of other sections: common commits and shallow boundaries.
                 Some(Packet::Data(_) | Packet::Delimiter) => {}
                 Some(Packet::Flush | Packet::ResponseEnd) => return Err(nothing_sent()),
-                None => return Err(cut_short()),
+                None => return Err(truncated()),
             }
         }
         Ok(Self::new(packets, true))
     }
 
-    /// Reads an answer in protocol version 0 or 1 up to its pack.
+    /// Reads a response in protocol version 0 or 1 up to its pack.
     pub(crate) fn v0(mut packets: Packets<R>, side_band: bool) -> Result<Self, Fault> {
         loop {
             match packets.next()? {
@@ -41,13 +41,13 @@ impl<R: Read> PackStream<R> {
                     if !data.starts_with(b"shallow ") && !data.starts_with(b"unshallow ") {
                         return Err(Fault::Protocol(format!(
                             "the server's answer is not in Git's protocol: unexpected {:?}",
-                            words(&data[..data.len().min(64)])
+                            server_message(&data[..data.len().min(64)])
                         )));
                     }
                 }
                 Some(Packet::Flush) => {}
                 Some(Packet::Delimiter | Packet::ResponseEnd) => return Err(nothing_sent()),
-                None => return Err(cut_short()),
+                None => return Err(truncated()),
             }
         }
         Ok(Self::new(packets, side_band))
@@ -62,14 +62,14 @@ impl<R: Read> PackStream<R> {
         }
     }
 
-    /// Goes on to the next packet of the pack; at the end there is nothing unread.
+    /// Advances to the next packet of the pack; at the end nothing is unread.
     fn advance(&mut self) -> Result<(), Fault> {
         while self.unread.is_empty() && !self.over {
             match self.packets.next()? {
                 Some(Packet::Data([1, data @ ..])) => self.unread = 1..data.len() + 1,
                 Some(Packet::Data([2, ..])) => {}
                 Some(Packet::Data([3, data @ ..])) => {
-                    let text = words(data);
+                    let text = server_message(data);
                     return Err(if crate::protocol::says_not_found(&text) {
                         Fault::RepositoryNotFound(String::new())
                     } else {

@@ -1,12 +1,12 @@
-//! Packet lines: pieces of up to 65,516 bytes, each after its length.
+//! Packet lines: pieces of up to 65,516 bytes, each prefixed by its length.
 
 use std::io::{self, Read};
 
 use crate::error::Fault;
 
-/// The longest packet, its length included.
+/// The maximum length of a packet, its length field included.
 const MAX_PACKET: usize = 65_520;
-/// The most of a server's words that an error shows.
+/// The maximum bytes of a server's message that an error shows.
 const MAX_WORDS: usize = 1024;
 
 /// One packet.
@@ -18,11 +18,11 @@ pub(crate) enum Packet<'a> {
     Flush,
     /// `0001`, the end of a section.
     Delimiter,
-    /// `0002`, the end of an answer.
+    /// `0002`, the end of a response.
     ResponseEnd,
 }
 
-/// Reads packets, and never beyond one.
+/// Reads packets, never beyond the end of one.
 pub(crate) struct Packets<R> {
     input: R,
     buffer: Vec<u8>,
@@ -36,7 +36,7 @@ impl<R: Read> Packets<R> {
         }
     }
 
-    /// The next packet; `None` where the input ends. An `ERR` line becomes an error with its text.
+    /// The next packet; `None` at the end of the input. An `ERR` line becomes an error with its text.
     pub(crate) fn next(&mut self) -> Result<Option<Packet<'_>>, Fault> {
         let mut length = [0; 4];
         let read = fill(&mut self.input, &mut length)?;
@@ -56,7 +56,7 @@ impl<R: Read> Packets<R> {
         }
         self.buffer.resize(length - 4, 0);
         if fill(&mut self.input, &mut self.buffer)? < self.buffer.len() {
-            return Err(cut_short());
+            return Err(truncated());
         }
         if self.buffer.starts_with(b"ERR ") {
             return Err(error_line(&self.buffer));
@@ -64,7 +64,7 @@ impl<R: Read> Packets<R> {
         Ok(Some(Packet::Data(&self.buffer)))
     }
 
-    /// The input behind the last packet.
+    /// The input after the last packet.
     pub(crate) fn input(&mut self) -> &mut R {
         &mut self.input
     }
@@ -75,36 +75,36 @@ impl<R: Read> Packets<R> {
     }
 }
 
-/// A packet's data without the line break at its end.
+/// A packet's data without its trailing newline.
 pub(crate) fn line(data: &[u8]) -> &[u8] {
     data.strip_suffix(b"\n").unwrap_or(data)
 }
 
-/// What is said of an answer that ends too early.
-pub(crate) fn cut_short() -> Fault {
+/// The error for a truncated response.
+pub(crate) fn truncated() -> Fault {
     Fault::Protocol("the server's answer ends too early: unexpected EOF".to_owned())
 }
 
-/// Words of the server for an error, cut to a length that fits a condition.
-pub(crate) fn words(text: &[u8]) -> String {
+/// The server's message for an error, truncated to a length that fits a condition.
+pub(crate) fn server_message(text: &[u8]) -> String {
     let cut = &text[..text.len().min(MAX_WORDS)];
     String::from_utf8_lossy(cut).trim().to_owned()
 }
 
-/// An error of reading, which may carry the fault that caused it.
+/// Converts a read error, which may carry the fault that caused it.
 pub(crate) fn from_io(error: io::Error) -> Fault {
     error
         .downcast::<Fault>()
         .unwrap_or_else(|error| Fault::Connection(error.to_string()))
 }
 
-/// In upstream's words: most often a page of HTML where a repository was expected.
+/// Upstream's text: usually an HTML page where a repository was expected.
 fn malformed() -> Fault {
     Fault::Protocol("invalid pkt-len found".to_owned())
 }
 
 fn error_line(data: &[u8]) -> Fault {
-    let text = words(data);
+    let text = server_message(data);
     if crate::protocol::says_not_found(&text) {
         Fault::RepositoryNotFound(String::new())
     } else {
@@ -119,7 +119,7 @@ fn hex_length(digits: &[u8]) -> Option<usize> {
     })
 }
 
-/// Reads until `buffer` is full or the input ends; gives how much was read.
+/// Reads until `buffer` is full or the input ends; returns the number of bytes read.
 fn fill(input: &mut impl Read, buffer: &mut [u8]) -> Result<usize, Fault> {
     let mut filled = 0;
     while filled < buffer.len() {

@@ -1,4 +1,4 @@
-//! What is asked of a server.
+//! Requests to a server.
 
 use std::io::Write as _;
 use std::num::NonZeroU32;
@@ -7,7 +7,7 @@ use gix::hash::ObjectId;
 
 use super::Advertisement;
 
-/// The packet that ends a message; alone it says that no command follows.
+/// The packet that ends a message; on its own it means that no command follows.
 pub(crate) const FLUSH: &[u8] = b"0000";
 const DELIMITER: &[u8] = b"0001";
 const AGENT: &str = concat!("agent=git/flux-", env!("CARGO_PKG_VERSION"));
@@ -28,12 +28,12 @@ pub(crate) fn list(server: &Advertisement, prefixes: &[&str]) -> Vec<u8> {
 pub(crate) struct Fetch<'a> {
     /// The objects.
     pub(crate) wants: &'a [ObjectId],
-    /// How many commits of history; all if unset, or where the server cannot cut it.
+    /// The number of commits of history; all if unset, or if the server does not support shallow fetches.
     pub(crate) depth: Option<NonZeroU32>,
 }
 
 impl Fetch<'_> {
-    /// The request in the words of the server's protocol version.
+    /// Encodes the request in the server's protocol version.
     pub(crate) fn encode(&self, server: &Advertisement) -> Vec<u8> {
         if server.is_v2() {
             self.encode_v2(server)
@@ -42,14 +42,14 @@ impl Fetch<'_> {
         }
     }
 
-    /// Whether the pack comes in the side band.
+    /// Whether the pack is sent in the side band.
     pub(crate) fn has_side_band(server: &Advertisement) -> bool {
         server.is_v2() || server.has("side-band-64k") || server.has("side-band")
     }
 
     fn encode_v2(&self, server: &Advertisement) -> Vec<u8> {
         let mut request = command("fetch", server);
-        // No `thin-pack`: that is for those who have something already (SC-GIT-057).
+        // No `thin-pack`: that is for clients that already have objects (SC-GIT-057).
         packet(&mut request, "ofs-delta\n");
         packet(&mut request, "no-progress\n");
         let features = server.value("fetch").unwrap_or_default();
@@ -68,8 +68,8 @@ impl Fetch<'_> {
 
     fn encode_v0(&self, server: &Advertisement) -> Vec<u8> {
         let mut capabilities = String::new();
-        // Some hosts insist on clients that understand several acknowledgements, though there is nothing to acknowledge
-        // (RT-GIT-013). No `thin-pack`, as above.
+        // Some hosts reject clients without support for multiple acknowledgements, though there is nothing to
+        // acknowledge (RT-GIT-013). No `thin-pack`, as above.
         for alternatives in [
             &["multi_ack_detailed", "multi_ack"][..],
             &["side-band-64k", "side-band"],
@@ -101,7 +101,7 @@ impl Fetch<'_> {
     }
 }
 
-/// The head of a command of protocol version 2.
+/// The start of a command of protocol version 2.
 fn command(name: &str, server: &Advertisement) -> Vec<u8> {
     let mut request = Vec::new();
     packet(&mut request, &format!("command={name}\n"));
@@ -116,6 +116,6 @@ fn command(name: &str, server: &Advertisement) -> Vec<u8> {
 }
 
 fn packet(request: &mut Vec<u8>, text: &str) {
-    // Writing into memory cannot fail.
+    // Writing to memory cannot fail.
     let _ = write!(request, "{:04x}{text}", text.len() + 4);
 }

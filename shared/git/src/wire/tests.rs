@@ -1,3 +1,5 @@
+//! Tests of the wire protocol on messages in memory.
+
 use std::io::Read as _;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use crate::error::Fault;
 const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 
-/// Lines as packets; `0000` to `0002` stand for themselves, and `A` and `B` for hashes.
+/// Lines as packets; `0000` to `0002` represent themselves, and `A` and `B` hashes.
 fn message(lines: &[&str]) -> Vec<u8> {
     let packet = |line: &&str| match *line {
         "0000" | "0001" | "0002" => (*line).to_owned(),
@@ -59,7 +61,7 @@ fn the_references_of_old_servers(#[case] lines: &[&str], #[case] expected: &[&st
 }
 
 #[test]
-fn what_a_server_can_do() {
+fn capabilities_are_parsed() {
     let v0 = advertisement(&["<A> HEAD\0side-band agent=x=y shallow\n", "0000"]).unwrap();
     let v2 = advertisement(&[
         "version 2\n",
@@ -92,7 +94,7 @@ fn advertisements_that_are_errors(#[case] lines: &[&str], #[case] expected: &str
 }
 
 #[test]
-fn what_is_not_packets_says_so() {
+fn a_response_without_packets_is_malformed() {
     for text in ["<!DOCTYPE html>", "0003", "fff1", "00zz", "00"] {
         let error = Advertisement::read(&mut Packets::new(text.as_bytes()), &claim()).unwrap_err();
         assert!(
@@ -103,7 +105,7 @@ fn what_is_not_packets_says_so() {
 }
 
 #[test]
-fn capabilities_have_a_bound() {
+fn capabilities_are_limited() {
     let long = format!("x={}\n", "y".repeat(60_000));
     let error = advertisement(&["version 2\n", &long, &long]).unwrap_err();
     assert!(error.is_too_large(), "{error}");
@@ -143,7 +145,7 @@ fn requested(server: &[&str], depth: u32) -> String {
 )]
 #[case::no_agent("side-band ofs-delta", " side-band ofs-delta", false)]
 #[case::nothing("", "", false)]
-fn old_servers_are_asked_for_what_they_can(
+fn requests_to_old_servers_use_their_capabilities(
     #[case] can: &str,
     #[case] asked: &str,
     #[case] shallow: bool,
@@ -162,7 +164,7 @@ fn old_servers_are_asked_for_what_they_can(
 
 // SC-GIT-057
 #[test]
-fn servers_of_version_2_are_asked_for_what_they_can() {
+fn requests_of_version_2_use_the_servers_capabilities() {
     let bare = requested(&["version 2\n", "fetch\n", "0000"], 1);
     let expected = [
         "command=fetch\n",

@@ -1,4 +1,4 @@
-//! A server that answers as a test says, and packs that no Git would make.
+//! A server with responses defined by the test, and packs that Git would not write.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,16 +8,16 @@ use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use sha1::{Digest as _, Sha1};
 
-/// Writes the answer to a request of this target and body.
+/// Writes the response to a request with this target and body.
 type Answer = dyn Fn(&str, &[u8], &mut dyn Write) -> std::io::Result<()> + Send + Sync;
 
-/// An HTTP server whose answers end with their connections.
+/// An HTTP server that closes the connection after each response.
 pub(crate) struct Server {
     address: SocketAddr,
 }
 
 impl Server {
-    /// Serves what `answer` writes; its content type is whatever `answer` says it to be.
+    /// Serves what `answer` writes, with this content type.
     pub(crate) fn start(
         content_type: &'static str,
         answer: impl Fn(&str, &[u8], &mut dyn Write) -> std::io::Result<()> + Send + Sync + 'static,
@@ -29,14 +29,14 @@ impl Server {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let answer = Arc::clone(&answer);
-                // A client that has seen enough breaks the connection off.
+                // A client that has read enough closes the connection.
                 std::thread::spawn(move || drop(serve(&stream, content_type, &*answer)));
             }
         });
         Self { address }
     }
 
-    /// A server of protocol version 2 that has the branch `main` and answers every fetch with `pack`.
+    /// A server of protocol version 2 that has the branch `main` and responds to every fetch with `pack`.
     pub(crate) fn of_pack(tip: [u8; 20], pack: Vec<u8>) -> Self {
         Self::start(DISCOVERY, move |target, body, out| {
             if target.contains("info/refs") {
@@ -100,13 +100,13 @@ pub(crate) fn packet(text: &[u8]) -> String {
 
 pub(crate) fn hex(id: &[u8]) -> String {
     id.iter().fold(String::new(), |mut hex, byte| {
-        // Writing into memory cannot fail.
+        // Writing to memory cannot fail.
         let _ = std::fmt::Write::write_fmt(&mut hex, format_args!("{byte:02x}"));
         hex
     })
 }
 
-/// A pack in the making.
+/// A pack under construction.
 #[derive(Default)]
 pub(crate) struct Pack {
     entries: Vec<Vec<u8>>,
@@ -133,7 +133,7 @@ impl Pack {
         self.entries.push(entry);
     }
 
-    /// Adds an entry as it is.
+    /// Adds an entry unchanged.
     pub(crate) fn raw(&mut self, entry: Vec<u8>) {
         self.entries.push(entry);
     }

@@ -1,4 +1,4 @@
-//! What the tests share.
+//! Shared by the test files.
 #![allow(dead_code, reason = "each test program uses its own part")]
 
 use std::collections::BTreeMap;
@@ -67,7 +67,7 @@ pub(crate) async fn fetch_with(
         .map_err(|error| chain(&error))
 }
 
-/// The snapshot, which must be there.
+/// The snapshot, which must exist.
 pub(crate) async fn fetch(remote: &Remote, wanted: &str) -> Result<Box<Snapshot>, String> {
     match fetch_with(remote, wanted, &FetchOptions::default()).await? {
         Fetched::Snapshot(snapshot) => Ok(snapshot),

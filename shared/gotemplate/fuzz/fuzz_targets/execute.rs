@@ -3,11 +3,12 @@
 
 use std::sync::{Arc, LazyLock};
 
-use flux_gotemplate::{Functions, Limits, Nothing, Session, Templates, Value, json, sprig};
+use flux_gotemplate::{Functions, Limits, Nothing, Session, Templates, Value, json};
 use libfuzzer_sys::fuzz_target;
 
 static FUNCTIONS: LazyLock<Arc<Functions>> = LazyLock::new(|| {
-    let mut functions = sprig::functions();
+    let mut functions = flux_sprig::functions();
+    flux_sprig::add_cryptography(&mut functions);
     // A second for each call leaves no time for anything else.
     for slow in ["bcrypt", "htpasswd", "derivePassword"] {
         functions.remove(slow);

@@ -3,10 +3,10 @@
 
 use std::sync::{Arc, LazyLock};
 
-use flux_gotemplate::{Functions, Templates, sprig};
+use flux_gotemplate::{Functions, Templates};
 use libfuzzer_sys::fuzz_target;
 
-static FUNCTIONS: LazyLock<Arc<Functions>> = LazyLock::new(|| Arc::new(sprig::functions()));
+static FUNCTIONS: LazyLock<Arc<Functions>> = LazyLock::new(|| Arc::new(flux_sprig::functions()));
 
 fuzz_target!(|text: &[u8]| {
     let mut templates = Templates::new("t", Arc::clone(&FUNCTIONS));

@@ -5,7 +5,12 @@ use super::walk::element_of;
 use super::{At, Executed, Execution, Rv};
 use crate::parse::Operand;
 use crate::template::MissingKey;
-use crate::value::{Str, Value, types};
+use crate::value::{Object, Str, Value, types};
+
+fn has_field(object: &dyn Object, name: &[u8]) -> bool {
+    let mut fields = object.all_fields().into_iter();
+    fields.any(|(field, _)| field.as_bytes() == name)
+}
 
 impl<'t> Execution<'t, '_> {
     /// `.X.Y.Z arg…`: only the last may be a method with arguments.
@@ -92,6 +97,14 @@ impl<'t> Execution<'t, '_> {
                 )));
             }
             return Ok(Rv::returned(found));
+        }
+        if let Value::Object(object) = value
+            && has_field(&**object, name)
+        {
+            let type_name = value.type_name();
+            return Err(self.fault(format!(
+                "{name} is an unexported field of struct type {type_name}"
+            )));
         }
         let type_name = type_name.unwrap_or_else(|| value.type_name());
         Err(self.fault(format!("can't evaluate field {name} in type {type_name}")))

@@ -1,9 +1,9 @@
 //! Writing JSON.
 
+use flux_golang::encoding::base64;
 use flux_golang::{json, strconv};
 
 use super::JsonError;
-use crate::encode::base64;
 use crate::value::{Str, Value};
 
 /// Nesting from which on cycles are looked for (Go: 1000), and how much deeper they are followed.
@@ -106,7 +106,7 @@ impl Encoder {
                 if let Some(stand_in) = object.json() {
                     self.value(&stand_in, depth + 1)?;
                 } else {
-                    let fields = object.fields().into_iter();
+                    let fields = object.json_fields().into_iter();
                     self.object(fields.map(|(k, v)| (Str::from(k), v)).collect(), depth)?;
                 }
             }

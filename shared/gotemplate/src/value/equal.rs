@@ -52,7 +52,7 @@ fn equal(a: &Value, b: &Value, depth: usize) -> bool {
             }
             let same_type = x.go_type().same(y.go_type());
             let comparable = matches!(x.go_type().kind, Kind::Struct | Kind::Pointer);
-            let (x, y) = (x.fields(), y.fields());
+            let (x, y) = (x.all_fields(), y.all_fields());
             same_type
                 && comparable
                 && !x.is_empty()

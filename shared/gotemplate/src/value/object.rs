@@ -37,6 +37,16 @@ pub trait Object: Any {
         self.fields()
     }
 
+    /// Whether it is a nil of its type, such as an `error` that did not happen.
+    fn is_nil(&self) -> bool {
+        false
+    }
+
+    /// The fields that Go's `encoding/json` writes, under the names that their tags give them.
+    fn json_fields(&self) -> Vec<(&'static str, Value)> {
+        self.fields()
+    }
+
     /// What Go's `encoding/json` writes in its place, where that differs from an object of the fields.
     fn json(&self) -> Option<Value> {
         None

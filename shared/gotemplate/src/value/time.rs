@@ -4,7 +4,6 @@ use flux_golang::time;
 use jiff::tz::TimeZone;
 
 use super::types::{Kind, TypeInfo};
-
 use super::zone;
 
 /// `time.Time`
@@ -157,7 +156,7 @@ impl Time {
     }
 
     /// `Time.Add`
-    pub(crate) fn add(&self, nanoseconds: i64) -> Self {
+    pub fn add(&self, nanoseconds: i64) -> Self {
         let sum = i64::from(self.nanoseconds) + nanoseconds % 1_000_000_000;
         let carry = sum.div_euclid(1_000_000_000);
         let mut time = self.clone();
@@ -171,7 +170,7 @@ impl Time {
     }
 
     /// `Time.Sub` in nanoseconds, at the ends of the range where it does not fit.
-    pub(crate) fn since(&self, earlier: &Self) -> i64 {
+    pub fn since(&self, earlier: &Self) -> i64 {
         let seconds = i128::from(self.seconds) - i128::from(earlier.seconds);
         let rest = i128::from(self.nanoseconds) - i128::from(earlier.nanoseconds);
         let total = seconds * 1_000_000_000 + rest;
@@ -189,6 +188,8 @@ impl Time {
         let zones = match (&self.zone, &other.zone) {
             (Zone::Utc, Zone::Utc) => true,
             (Zone::Named(a), Zone::Named(b)) => a == b,
+            // Zones for what has none are made once in Go, other fixed ones with each time.
+            (Zone::Fixed(a, _), Zone::Fixed(b, _)) => a == b && a.ends_with("-local"),
             _ => false,
         };
         zones

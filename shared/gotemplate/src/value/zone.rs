@@ -3,8 +3,11 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-/// `time.LoadLocation`; the error is Go's text.
-pub(crate) fn load_zone(name: &str) -> Result<Option<TimeZone>, String> {
+/// `time.LoadLocation`, from the database that is built in; `None` is UTC.
+///
+/// # Errors
+/// Go's text.
+pub fn load_zone(name: &str) -> Result<Option<TimeZone>, String> {
     // UTC has its own representation.
     if name.is_empty() || name == "UTC" {
         return Ok(None);

@@ -1,3 +1,5 @@
+//! Why an action cannot begin, in Helm's words.
+
 use super::NameError;
 use crate::SYSTEM_LABELS;
 use crate::text::quote;

@@ -1,3 +1,5 @@
+//! Installing a release.
+
 use std::collections::BTreeMap;
 
 use super::course::{Ask, Change, Kind, OnError};

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use flux_chart::documents;
+use flux_chart::yaml::{self, YamlError};
 use flux_yaml::{Map, Value};
 
 use crate::release::to_go_json;
 use crate::text::quote;
-use crate::values::documents;
-use crate::yaml::{self, YamlError};
 
 /// Whether objects of a kind live in namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

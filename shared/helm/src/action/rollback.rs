@@ -1,3 +1,5 @@
+//! Going back to an earlier revision of a release.
+
 use super::course::{Ask, Change, Kind, OnError};
 use super::{Action, ActionError, ApplyMethodChoice, History, check_name};
 use crate::{HookEvent, Info, Release, Status, Time};

@@ -1,3 +1,5 @@
+//! Running the test hooks of a release.
+
 use super::course::{Kind, OnError};
 use super::{Action, ActionError, History, check_name};
 use crate::{Hook, HookEvent};

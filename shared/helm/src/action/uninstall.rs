@@ -1,3 +1,5 @@
+//! Uninstalling a release.
+
 use super::course::{Ask, Change, Collected, Kind, OnError};
 use super::{Action, ActionError, History, check_name};
 use crate::{HookEvent, Status, Time};

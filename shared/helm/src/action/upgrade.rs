@@ -1,3 +1,5 @@
+//! Upgrading a release.
+
 use std::collections::BTreeMap;
 
 use super::course::{Ask, Change, Kind, OnError};

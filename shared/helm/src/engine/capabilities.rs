@@ -1,3 +1,5 @@
+//! `.Capabilities`: the versions of Helm and of the cluster, and the kinds that the cluster serves.
+
 use crate::text::quote;
 
 /// What `.Capabilities` tells templates of the cluster and of Helm.

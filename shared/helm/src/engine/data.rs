@@ -38,7 +38,7 @@ pub(super) fn to_json(value: &Value) -> Result<String, String> {
 
 /// Reads YAML; an error's text is that of `sigs.k8s.io/yaml`.
 pub(super) fn from_yaml(text: &[u8], wanted: Wanted) -> Result<Value, String> {
-    let data = crate::yaml::value(text).map_err(|e| e.to_string())?;
+    let data = flux_chart::yaml::value(text).map_err(|e| e.to_string())?;
     shaped(data, wanted).map_err(|e| format!("error unmarshaling JSON: while decoding JSON: {e}"))
 }
 
@@ -59,7 +59,7 @@ fn shaped(mut data: Data, wanted: Wanted) -> Result<Value, String> {
                 Wanted::Map => "map[string]interface {}",
                 Wanted::List => "[]interface {}",
             };
-            let kind = crate::yaml::json_kind(&other);
+            let kind = flux_chart::yaml::json_kind(&other);
             Err(format!(
                 "json: cannot unmarshal {kind} into Go value of type {target}"
             ))
@@ -111,7 +111,7 @@ fn data_of(value: &Value, depth: usize) -> Result<Data, String> {
             if let Some(json) = object.json() {
                 return data_of(&json, depth + 1);
             }
-            let fields = object.fields().into_iter();
+            let fields = object.json_fields().into_iter();
             let fields =
                 fields.map(|(name, value)| Ok((name.to_owned(), data_of(&value, depth + 1)?)));
             Data::Map(fields.collect::<Result<_, String>>()?)

@@ -28,7 +28,8 @@ pub(super) struct Host {
 /// All functions a chart may call.
 pub(super) fn all() -> Arc<Functions> {
     static ALL: LazyLock<Arc<Functions>> = LazyLock::new(|| {
-        let mut functions = flux_gotemplate::sprig::functions();
+        let mut functions = flux_sprig::functions();
+        flux_sprig::add_cryptography(&mut functions);
         // A render must not depend on the environment it runs in (HE-ENG-017).
         functions.remove("env");
         functions.remove("expandenv");

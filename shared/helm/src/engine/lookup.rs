@@ -1,3 +1,5 @@
+//! What `lookup` in a template asks.
+
 use flux_yaml::Value;
 
 /// How the `lookup` function reaches the cluster (HE-ENG-014).

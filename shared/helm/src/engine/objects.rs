@@ -322,6 +322,22 @@ impl Object for HelmVersionObject {
         ]
     }
 
+    /// All but the last are left out when they are empty.
+    fn json_fields(&self) -> Vec<(&'static str, Value)> {
+        let version = &self.0;
+        let optional = [
+            ("version", &version.version),
+            ("git_commit", &version.git_commit),
+            ("git_tree_state", &version.git_tree_state),
+            ("go_version", &version.go_version),
+        ];
+        let optional = optional.into_iter().filter(|(_, text)| !text.is_empty());
+        let client = ("kube_client_version", &version.kube_client_version);
+        let all = optional.chain([client]);
+        all.map(|(name, text)| (name, Value::from(text.as_str())))
+            .collect()
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use flux_gotemplate::{Error, MissingKey, Parsed, Templates};
 
 use super::files::FileObjects;
-use super::{RenderError, RenderOptions, Rendered, functions, render};
+use super::{RenderError, RenderOptions, functions, render};
 use crate::dependencies::Defaults;
+use crate::rendered::Rendered;
 use crate::schema::Schemas;
 use crate::{Chart, File};
 

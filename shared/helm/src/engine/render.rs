@@ -5,20 +5,21 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use flux_chart::subchart_path;
 use flux_golang::path;
 use flux_gotemplate::{Constants, Environment, Limits, Map, Nothing, Session, Str, Value};
+use flux_jsonschema::Remotes;
 
 use super::functions::Host;
 use super::parsed::{Inner, Kept};
 use super::{Capabilities, Lookup, Offline, errors, functions, objects};
-use crate::chart::{Crd, subchart_path};
 use crate::dependencies::{Resolved, in_range};
-use crate::manifest::{push_manifest, sort_owned};
-use crate::post_render::{PostRenderError, PostRenderStrategy, PostRenderer, post_render};
-use crate::release::Hook;
-use crate::schema::SchemaError;
-use crate::values::{Coalesce, TypeMismatch, Warnings, constants, table, to_yaml};
-use crate::{Chart, File, KindOrder, Manifest, ManifestError, Metadata};
+use crate::manifest::{self, sort_owned};
+use crate::post_render::{self, PostRenderError, PostRenderStrategy, PostRenderer, post_render};
+use crate::rendered::Rendered;
+use crate::schema::{Refusal, SchemaError};
+use crate::values::{Coalesce, TypeMismatch, Warnings, constants, table};
+use crate::{Chart, File, KindOrder, ManifestError};
 
 const NOTES: &str = "NOTES.txt";
 
@@ -37,6 +38,8 @@ pub struct RenderOptions {
     pub capabilities: Capabilities,
     /// Whether schemas are left out of account.
     pub skip_schema_validation: bool,
+    /// What was fetched of the documents that [`RenderError::Needs`] asked for.
+    pub remotes: Remotes,
     /// Where `lookup` looks.
     pub lookup: Arc<dyn Lookup + Send + Sync>,
     /// Time and randomness for the functions that need them.
@@ -59,6 +62,7 @@ impl RenderOptions {
             is_upgrade: false,
             capabilities: Capabilities::default(),
             skip_schema_validation: false,
+            remotes: Remotes::default(),
             lookup: Arc::new(Offline),
             environment: Arc::new(Nothing),
             post_renderer: None,
@@ -76,60 +80,6 @@ impl RenderOptions {
     }
 }
 
-/// What a render gives.
-#[derive(Clone, Debug, Default)]
-pub struct Rendered {
-    /// The hooks, sorted by kind for installation.
-    pub hooks: Vec<Hook>,
-    /// The manifests, sorted by kind for installation.
-    pub manifests: Vec<Manifest>,
-    /// The root chart's NOTES.txt.
-    pub notes: String,
-    /// The definitions in crds/ of the charts that take part, which are not among the manifests (HE-MAN-013).
-    pub crds: Vec<Crd>,
-    /// The chart's metadata as the release remembers it: dependencies decided.
-    pub metadata: Metadata,
-    values: Option<Constants>,
-    /// What Helm would have logged about the values.
-    pub warnings: Vec<String>,
-}
-
-impl Rendered {
-    /// The manifests as a release keeps them, after the definitions if asked for.
-    pub fn manifest(&self, include_crds: bool) -> String {
-        let mut text = String::new();
-        if include_crds {
-            for crd in &self.crds {
-                push_manifest(
-                    &mut text,
-                    &crd.filename,
-                    &String::from_utf8_lossy(&crd.file.data),
-                );
-            }
-        }
-        for manifest in &self.manifests {
-            push_manifest(&mut text, &manifest.name, &manifest.content);
-        }
-        text
-    }
-
-    /// The chart's defaults as the release remembers them: with what was imported. They are put together here, which most
-    /// renders need not pay for.
-    pub fn values(&self) -> Option<flux_yaml::Map> {
-        self.values.as_ref().map(to_yaml)
-    }
-
-    /// What `helm template` prints.
-    pub fn template_output(&self, include_crds: bool) -> String {
-        let mut text = self.manifest(include_crds).trim().to_owned();
-        text.push('\n');
-        for hook in &self.hooks {
-            push_manifest(&mut text, &hook.path, &hook.manifest);
-        }
-        text
-    }
-}
-
 /// Why a chart cannot be rendered. Printed with its sources, joined by `: `, the text is Helm's.
 #[derive(Debug, thiserror::Error)]
 pub enum RenderError {
@@ -139,7 +89,11 @@ pub enum RenderError {
     /// The values do not go with the subcharts.
     #[error(transparent)]
     Values(TypeMismatch),
-    /// The values break a schema, or a schema is none.
+    /// The charts' schemas refer to documents elsewhere, at these addresses (`http` or `https`). They are to be fetched and
+    /// handed in as [`RenderOptions::remotes`], all that were asked for before included, and the chart rendered again.
+    #[error("the charts' schemas refer to documents that were not fetched: {}", .0.join(", "))]
+    Needs(Vec<String>),
+    /// The values break a schema, or a schema is not valid.
     #[error(
         "values don't meet the specifications of the schema(s) in the following chart(s):\n{0}"
     )]
@@ -230,12 +184,19 @@ fn render_here(
         .map_err(RenderError::Values)?;
     if !options.skip_schema_validation {
         kept.schemas
-            .validate(&resolved, &values)
-            .map_err(RenderError::Schema)?;
+            .validate(&resolved, &values, &options.remotes)
+            .map_err(|refusal| match refusal {
+                Refusal::Needs(addresses) => RenderError::Needs(addresses),
+                Refusal::Schema(error) => RenderError::Schema(error),
+            })?;
     }
     check_kube_version(&resolved, &options.capabilities)?;
-    let mut files = execute(&resolved, kept, &values, options)?;
+    let (mut files, mut raw) = execute(&resolved, kept, &values, options)?;
     let notes = take_notes(&mut files, &resolved.name);
+    raw.retain(|path, _| files.contains_key(path));
+    if !raw.is_empty() {
+        refuse_raw(&files, &raw, options)?;
+    }
     if let Some(renderer) = &options.post_renderer {
         files = post_render(&files, options.post_render_strategy, &**renderer)?;
     }
@@ -268,8 +229,24 @@ fn check_kube_version(
     })
 }
 
+/// Text that is not UTF-8 is not YAML (HE-MAN-006).
+fn refuse_raw(files: &Files, raw: &Raw, options: &RenderOptions) -> Result<(), RenderError> {
+    let fault = if options.post_renderer.is_some() {
+        let fault = post_render::first_fault(files, raw, options.post_render_strategy);
+        fault.map(RenderError::PostRender)
+    } else {
+        manifest::first_fault(files, raw).map(RenderError::Manifest)
+    };
+    fault.map_or(Ok(()), Err)
+}
+
+/// Rendered files by path.
+type Files = BTreeMap<String, String>;
+/// The bytes of those that are not UTF-8.
+type Raw = BTreeMap<String, Vec<u8>>;
+
 /// Removes all notes and gives those of the root chart (HE-MAN-001).
-fn take_notes(files: &mut BTreeMap<String, String>, chart: &str) -> String {
+fn take_notes(files: &mut Files, chart: &str) -> String {
     let own = format!("{chart}/templates/{NOTES}");
     let mut notes = String::new();
     files.retain(|path, text| {
@@ -295,7 +272,7 @@ fn execute(
     kept: &Kept,
     values: &Map,
     options: &RenderOptions,
-) -> Result<BTreeMap<String, String>, RenderError> {
+) -> Result<(Files, Raw), RenderError> {
     let mut templates = BTreeMap::new();
     let shared = shared_objects(values, options);
     collect(chart, kept, &chart.name, &shared, true, &mut templates);
@@ -315,7 +292,7 @@ fn execute(
             lookup: Arc::clone(&options.lookup),
             including: RefCell::new(HashMap::new()),
         });
-    let mut rendered = BTreeMap::new();
+    let (mut rendered, mut raw) = (Files::new(), Raw::new());
     for path in paths {
         let Some(template) = templates.get(path) else {
             continue;
@@ -333,17 +310,17 @@ fn execute(
         let text = set
             .execute(&mut session, path, root.into())
             .map_err(|e| failure(&e, errors::execution_error(path, &e.to_string())))?;
-        let mut text = text_of(functions::without_no_value(text));
+        let text = String::from_utf8(functions::without_no_value(text));
+        let mut text = text.unwrap_or_else(|error| {
+            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+            raw.insert(path.clone(), error.into_bytes());
+            text
+        });
         // All texts together are a large part of what a render takes.
         text.shrink_to_fit();
         rendered.insert(path.clone(), text);
     }
-    Ok(rendered)
-}
-
-/// The bytes as text, invalid ones replaced.
-fn text_of(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
+    Ok((rendered, raw))
 }
 
 fn failure(error: &flux_gotemplate::Error, text: String) -> RenderError {

@@ -1,7 +1,11 @@
 //! TOML in the layout of BurntSushi/toml 1.6 (HE-FNE-008, HE-FNE-009).
 
+mod read;
+
+use std::rc::Rc;
+
 use flux_golang::strconv;
-use flux_gotemplate::{List, Map, Str, Value};
+use flux_gotemplate::{List, Map, Str, Time, Value, Zone};
 
 /// How deep tables may lie within each other.
 const MAX_DEPTH: usize = 500;
@@ -15,6 +19,9 @@ pub(super) fn write(value: &Value) -> Result<String, String> {
 
 /// Reads a document; a fault comes as the text under `Error`.
 pub(super) fn read(text: &str) -> Map {
+    if let Ok(map) = read::document(text) {
+        return map;
+    }
     match text.parse::<toml::Table>() {
         Ok(table) => table_of(&table),
         Err(e) => {
@@ -39,16 +46,72 @@ fn value_of(value: &toml::Value) -> Value {
         toml::Value::Integer(number) => Value::int64(*number),
         toml::Value::Float(number) => Value::Float(*number),
         toml::Value::Boolean(truth) => Value::Bool(*truth),
-        toml::Value::Datetime(time) => Value::from(time.to_string()),
-        toml::Value::Array(items)
-            if !items.is_empty() && items.iter().all(toml::Value::is_table) =>
-        {
-            let tables = items.iter().map(value_of).collect();
-            List::of(&flux_gotemplate::types::ANY_MAP_SLICE, tables).into()
-        }
+        toml::Value::Datetime(time) => Value::Time(Rc::new(time_of(time))),
         toml::Value::Array(items) => items.iter().map(value_of).collect::<List>().into(),
         toml::Value::Table(table) => table_of(table).into(),
     }
+}
+
+/// The zones in which the library shows what has none.
+const LOCAL_DATETIME: &str = "datetime-local";
+const LOCAL_DATE: &str = "date-local";
+const LOCAL_TIME: &str = "time-local";
+
+/// A date, a time of day, or both.
+fn time_of(datetime: &toml::value::Datetime) -> Time {
+    let date = datetime.date.map_or((0, 1, 1), |date| {
+        (
+            i64::from(date.year),
+            i64::from(date.month),
+            i64::from(date.day),
+        )
+    });
+    let (mut seconds, mut nanoseconds) = (days_since_1970(date) * 86_400, 0);
+    if let Some(time) = datetime.time {
+        let (hour, minute) = (i64::from(time.hour), i64::from(time.minute));
+        seconds += hour * 3600 + minute * 60 + i64::from(time.second.unwrap_or_default());
+        nanoseconds = time.nanosecond.unwrap_or_default();
+    }
+    let local = |name: &str| Zone::Fixed(name.into(), 0);
+    let zone = match (datetime.offset, datetime.date, datetime.time) {
+        (Some(toml::value::Offset::Z), ..) => Zone::Utc,
+        (Some(toml::value::Offset::Custom { minutes }), ..) => {
+            let offset = i32::from(minutes) * 60;
+            seconds -= i64::from(offset);
+            match offset {
+                0 => Zone::Utc,
+                offset => Zone::Fixed("".into(), offset),
+            }
+        }
+        (None, None, _) => local(LOCAL_TIME),
+        (None, _, None) => local(LOCAL_DATE),
+        (None, Some(_), Some(_)) => local(LOCAL_DATETIME),
+    };
+    Time::unix(seconds, nanoseconds).in_zone(zone)
+}
+
+/// Days of the Gregorian calendar, by counting from March so that a leap day ends a year.
+fn days_since_1970((year, month, day): (i64, i64, i64)) -> i64 {
+    let year = if month > 2 { year } else { year - 1 };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}
+
+/// A time as it is written: without what it had not when it was read.
+fn written(time: &Time) -> String {
+    let layout: &[u8] = match time.zone() {
+        Zone::Fixed(name, _) => match &**name {
+            LOCAL_DATETIME => b"2006-01-02T15:04:05.999999999",
+            LOCAL_DATE => b"2006-01-02",
+            LOCAL_TIME => b"15:04:05.999999999",
+            _ => return super::data::time_text(time),
+        },
+        _ => return super::data::time_text(time),
+    };
+    String::from_utf8_lossy(&time.format(layout)).into_owned()
 }
 
 struct Writer {
@@ -142,7 +205,7 @@ impl Writer {
             Value::Uint(_, number) => self.out.push_str(&number.to_string()),
             Value::Float(number) => self.out.push_str(&float(*number)),
             Value::Float32(number) => self.out.push_str(&float(f64::from(*number))),
-            Value::Time(time) => self.out.push_str(&super::data::time_text(time)),
+            Value::Time(time) => self.out.push_str(&written(time)),
             Value::Bytes(bytes) => {
                 let items: Vec<_> = bytes.iter().map(u8::to_string).collect();
                 self.out.push_str(&format!("[{}]", items.join(", ")));

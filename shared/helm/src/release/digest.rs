@@ -1,12 +1,13 @@
 //! What a controller notes of a record, to tell later whether it is still the one that it made.
 
+use flux_chart::Metadata;
 use flux_yaml::{Map, Value, sigs};
 use serde::Serialize;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
-use super::{Hook, HookEvent, Info, Release, to_go_json};
-use crate::chart::Metadata;
+use super::{Info, Release, to_go_json};
+use crate::hook::{Hook, HookEvent};
 
 /// How digests are made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -167,7 +168,7 @@ struct Config<'r>(&'r Map);
 
 impl Serialize for Config<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        crate::yaml::map::serialize(self.0, serializer)
+        flux_chart::yaml::map::serialize(self.0, serializer)
     }
 }
 

@@ -1,3 +1,5 @@
+//! JSON as Go's encoder writes it.
+
 use std::io::{self, Write};
 
 use flux_golang::json;

@@ -1,3 +1,5 @@
+//! Releases as the Secrets that Helm keeps them in.
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 

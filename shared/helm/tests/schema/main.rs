@@ -5,7 +5,7 @@ mod random;
 #[path = "../support/mod.rs"]
 mod support;
 
-use flux_helm::{Chart, File, RenderOptions, load_values, render};
+use flux_helm::{Chart, File, ParsedChart, RenderError, RenderOptions, load_values, render};
 use oracle::{Answer, Oracle};
 use serde_json::{Value, json};
 
@@ -17,12 +17,22 @@ fn check(schema: &str, values: &Value) -> Result<(), String> {
     ])
     .unwrap();
     let values = load_values(values.to_string().as_bytes()).unwrap();
-    match render(&chart, &values, &RenderOptions::new("web", "apps")) {
-        Ok(_) => Ok(()),
-        Err(error) => {
-            let text = error.to_string();
-            let (_, text) = text.split_once("web:\n").expect("the chart is named");
-            Err(text.to_owned())
+    let mut options = RenderOptions::new("web", "apps");
+    loop {
+        match render(&chart, &values, &options) {
+            Ok(_) => return Ok(()),
+            // Nothing is fetched here.
+            Err(RenderError::Needs(addresses)) => {
+                for address in addresses {
+                    let why = "references must stay within the chart's schema".to_owned();
+                    options.remotes.insert(address, Err(why));
+                }
+            }
+            Err(error) => {
+                let text = error.to_string();
+                let (_, text) = text.split_once("web:\n").expect("the chart is named");
+                return Err(text.to_owned());
+            }
         }
     }
 }
@@ -424,25 +434,89 @@ fn messages_are_those_of_helm() {
 }
 
 #[test]
-fn references_stay_within_the_chart() {
+fn references_to_files_stay_within_the_chart() {
     // HE-SCHEMA-005
-    for reference in [
-        "http://127.0.0.1:1/a.json",
-        "https://example.com/a",
-        "file:///etc/passwd",
-        "other.json",
+    for (reference, path) in [
+        ("file:///etc/passwd", "/etc/passwd"),
+        ("file:other.json", "/other.json"),
+        ("other.json", "/other.json"),
+        ("../a/b.json#/c", "/a/b.json"),
     ] {
         let schema = format!(r#"{{"properties": {{"v": {{"$ref": "{reference}"}}}}}}"#);
         let error = check(&schema, &json!({"v": 1})).unwrap_err();
         assert!(
-            error.starts_with("failing loading \""),
+            error.starts_with("failing loading \"file:///"),
             "{reference}: {error}"
         );
-        assert!(
-            error.contains("references must stay within"),
-            "{reference}: {error}"
+        let why = format!(
+            ": open {path}: no such file or directory: references must stay within the chart's schema"
         );
+        assert!(error.ends_with(&why), "{reference}: {error}");
     }
+}
+
+#[test]
+fn a_reference_elsewhere_is_asked_for_with_what_it_leads_to() {
+    // HE-SCHEMA-001, HE-SCHEMA-005
+    let chart = |dependencies| {
+        Chart::from_files(vec![
+            File::new(
+                "Chart.yaml",
+                format!("apiVersion: v2\nname: web\nversion: 1.0.0\n{dependencies}"),
+            ),
+            File::new(
+                "values.schema.json",
+                r#"{"$ref": "https://a.example/dir/a.json", "properties": {"v": {"$ref": "https://b.example/"}}}"#,
+            ),
+            File::new(
+                "charts/sub/Chart.yaml",
+                "apiVersion: v2\nname: sub\nversion: 1.0.0\n",
+            ),
+            File::new(
+                "charts/sub/values.schema.json",
+                r#"{"$ref": "http://c.example/c.json"}"#,
+            ),
+        ])
+    };
+    let chart = ParsedChart::new(chart("").unwrap());
+    let values = load_values(b"v: 1").unwrap();
+    let mut options = RenderOptions::new("web", "apps");
+    let mut rounds = Vec::new();
+    for _ in 0..10 {
+        let Err(RenderError::Needs(addresses)) = chart.render(&values, &options) else {
+            break;
+        };
+        for address in &addresses {
+            let text = match address.as_str() {
+                "https://a.example/dir/a.json" => r#"{"properties": {"v": {"$ref": "../d.json"}}}"#,
+                "https://a.example/d.json" => r#"{"type": "string"}"#,
+                _ => "{}",
+            };
+            options.remotes.insert(address.clone(), Ok(text.into()));
+        }
+        rounds.push(addresses.join(" "));
+    }
+    // The charts ask side by side, each for one document after the other.
+    assert_eq!(
+        rounds,
+        [
+            "http://c.example/c.json https://a.example/dir/a.json",
+            "https://a.example/d.json",
+            "https://b.example/"
+        ]
+    );
+    let error = chart.render(&values, &options).unwrap_err().to_string();
+    assert!(
+        error.ends_with("web:\n- at '/v': got number, want string\n"),
+        "{error}"
+    );
+
+    // Another render of the same chart asks for all of them at once.
+    let fresh = RenderOptions::new("web", "apps");
+    let Err(RenderError::Needs(addresses)) = chart.render(&values, &fresh) else {
+        panic!("nothing was fetched for this render");
+    };
+    assert_eq!(addresses.len(), 4);
 }
 
 #[test]

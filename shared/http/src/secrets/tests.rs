@@ -1,3 +1,5 @@
+//! Tests of the well-known Secret formats.
+
 use rstest::rstest;
 
 use super::*;
@@ -63,7 +65,7 @@ const MAX: usize = crate::MAX_PROXY_ADDRESS;
 
 #[test]
 fn proxy_credentials() {
-    // RT-SEC-012: a password counts only together with a user
+    // RT-SEC-012: a password is only used together with a user name
     let full = secret(&[
         ("address", "http://p"),
         ("username", "u"),
@@ -85,10 +87,11 @@ fn proxy_credentials() {
     assert_eq!((none.username(), none.password()), (None, None));
 }
 
-// RT-SEC-001, RT-SEC-002, SC-AUTH-002, SC-AUTH-003
 #[rstest]
+// RT-SEC-001, SC-AUTH-003
 #[case(&[], "secret 'apps/creds' must contain either 'ca.crt' or both 'tls.crt' and 'tls.key'")]
 #[case(&[("ca.crt", "")], "secret 'apps/creds' must contain either 'ca.crt' or both 'tls.crt' and 'tls.key'")]
+// RT-SEC-002, SC-AUTH-002, SC-AUTH-003
 #[case(&[("tls.crt", "x")], "secret 'apps/creds' contains 'tls.crt' but missing 'tls.key'")]
 #[case(&[("certFile", "x")], "secret 'apps/creds' contains 'tls.crt' but missing 'tls.key'")]
 #[case(&[("tls.key", "x"), ("ca.crt", "x")], "secret 'apps/creds' contains 'tls.key' but missing 'tls.crt'")]
@@ -115,7 +118,7 @@ fn certificates_that_parse_and_pairs_that_do_not_belong_together() {
         .unwrap()
         .client_config()
         .unwrap();
-    // RT-SEC-004: text around the certificates and entries that are none do no harm
+    // RT-SEC-004: text around the certificates and other PEM entries are ignored
     let noisy = format!("# our authority\n{ca}\n{}", one.key);
     secret(&[("ca.crt", &noisy)])
         .tls(RootCertificates::AddToSystem)
@@ -255,7 +258,7 @@ fn nothing_secret_is_shown() {
     assert!(shown.contains("***"));
 }
 
-/// Texts with a mark that no reader of keys, certificates or addresses accepts, or not all of them.
+/// Marked texts that not every parser of keys, certificates or addresses accepts.
 fn marked() -> Vec<String> {
     let pem = |label: &str, body: &str| {
         format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")
@@ -302,7 +305,7 @@ fn marked() -> Vec<String> {
 
 // RT-SEC-004, RT-SEC-012
 #[test]
-fn errors_hold_nothing_of_what_they_are_about() {
+fn errors_do_not_quote_secrets() {
     let authority = git_servers::Authority::new();
     let pair = authority.issue(&["one"]);
     let mut shown = Vec::new();

@@ -1,5 +1,5 @@
-//! What path validation needs of a certificate (RFC 5280), read as leniently as Go's `crypto/x509` does: version 1, serial
-//! numbers of any length, unique identifiers and unknown extensions are no reasons to refuse it.
+//! The parts of a certificate that path validation needs (RFC 5280), parsed as leniently as in Go's `crypto/x509`:
+//! version 1, serial numbers of any length, unique identifiers and unknown extensions are accepted.
 
 use std::net::IpAddr;
 
@@ -51,7 +51,7 @@ pub(super) struct BasicConstraints {
 #[derive(Debug)]
 pub(super) struct Certificate<'a> {
     pub(super) der: &'a [u8],
-    /// What is signed.
+    /// The signed part.
     pub(super) signed: &'a [u8],
     pub(super) scheme: Scheme,
     pub(super) signature: &'a [u8],
@@ -65,18 +65,18 @@ pub(super) struct Certificate<'a> {
     pub(super) key_info: &'a [u8],
     pub(super) key: PublicKey<'a>,
     pub(super) basic_constraints: Option<BasicConstraints>,
-    /// Whether `keyUsage` is there and does not allow to sign certificates.
+    /// Whether `keyUsage` is present and excludes signing certificates.
     pub(super) may_not_sign: bool,
-    /// Whether `extKeyUsage` is there and does not allow to be a server.
+    /// Whether `extKeyUsage` is present and excludes servers.
     pub(super) may_not_serve: bool,
     pub(super) subject_alternative_names: Option<&'a [u8]>,
     pub(super) names: Names<'a>,
     pub(super) name_constraints: Option<NameConstraints<'a>>,
-    /// A critical extension that is not understood.
+    /// A critical extension that is not supported.
     pub(super) unhandled_critical: bool,
 }
 
-/// Why bytes are not a certificate that can be judged; the text is Go's where it has one.
+/// Why bytes are not a usable certificate; the text is Go's where it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Malformed(pub(super) &'static str);
 
@@ -159,7 +159,7 @@ impl<'a> Certificate<'a> {
         Ok(parsed)
     }
 
-    /// Reads one extension and gives its identifier.
+    /// Reads one extension and returns its identifier.
     fn take_extension(&mut self, extensions: &mut Reader<'a>) -> Option<&'a [u8]> {
         let mut extension = extensions.sequence()?;
         let id = extension.expect(OID)?;
@@ -176,7 +176,7 @@ impl<'a> Certificate<'a> {
             Some([15]) => {
                 let bits = Reader::new(value).expect(BIT_STRING)?;
                 let first = bits.get(1).copied().unwrap_or(0);
-                // No bit at all counts as no restriction, as in Go.
+                // No bit at all means no restriction, as in Go.
                 let any = bits.iter().skip(1).any(|&byte| byte != 0);
                 self.may_not_sign = any && first & KEY_CERT_SIGN == 0;
                 true
@@ -211,8 +211,8 @@ impl<'a> Certificate<'a> {
                 true
             }
             Some([14]) if critical => return None, // must not be, as Go says
-            // Distribution points, authority key identifiers and policies restrict nothing that is checked here, nor in Go
-            // when no certain policy is asked for. Constraints and mappings of policies would, and are not understood.
+            // Distribution points, authority key identifiers and policies restrict nothing that is checked here, nor in
+            // Go if no particular policy is required. Policy constraints and mappings would, and are not supported.
             Some([14 | 31 | 32 | 35]) => true,
             _ => false,
         };
@@ -220,7 +220,7 @@ impl<'a> Certificate<'a> {
         Some(id)
     }
 
-    /// A name for messages: the common name, else the organisation.
+    /// A name for messages: the common name, otherwise the organisation.
     pub(super) fn display_name(&self) -> String {
         attribute(self.subject, COMMON_NAME)
             .or_else(|| attribute(self.subject, ORGANIZATION))
@@ -233,7 +233,7 @@ impl<'a> Certificate<'a> {
     }
 }
 
-/// The version as it is counted in prose, from one to three.
+/// The version, from one to three.
 fn version(fields: &mut Reader<'_>) -> Option<u8> {
     match fields.optional(context_constructed(0))? {
         None => Some(1),
@@ -263,7 +263,7 @@ fn basic_constraints(value: &[u8]) -> Option<BasicConstraints> {
     Some(BasicConstraints { is_ca, path_length })
 }
 
-/// `GeneralNames`; kinds that name no server are passed over.
+/// `GeneralNames`; kinds that do not identify servers are skipped.
 fn names(mut list: Reader<'_>) -> Option<Names<'_>> {
     let mut names = Names::default();
     while !list.is_empty() {
@@ -278,7 +278,7 @@ fn names(mut list: Reader<'_>) -> Option<Names<'_>> {
     Some(names)
 }
 
-/// Adds one `GeneralName`; false where its kind is not understood.
+/// Adds one `GeneralName`; returns false if its kind is not supported.
 fn add_name<'a>(names: &mut Names<'a>, tag: u8, content: &'a [u8]) -> Option<bool> {
     let text = || {
         std::str::from_utf8(content)
@@ -295,7 +295,7 @@ fn add_name<'a>(names: &mut Names<'a>, tag: u8, content: &'a [u8]) -> Option<boo
     Some(true)
 }
 
-/// The constraints, and whether all of them are of kinds that are understood.
+/// The constraints, and whether all of them are of supported kinds.
 fn name_constraints(value: &[u8]) -> Option<(NameConstraints<'_>, bool)> {
     let mut sides = Reader::new(value).sequence()?;
     let mut constraints = NameConstraints::default();
@@ -358,7 +358,7 @@ pub(super) fn address(bytes: &[u8]) -> Option<IpAddr> {
         .map(|bytes| IpAddr::from(bytes).to_canonical())
 }
 
-/// A `UTCTime` or `GeneralizedTime` in seconds since 1970. Seconds may be missing, as in certificates of old tools.
+/// A `UTCTime` or `GeneralizedTime` in seconds since 1970. Seconds may be omitted, as in certificates of old tools.
 fn time(reader: &mut Reader<'_>) -> Option<i64> {
     let (tag, content, _) = reader.any()?;
     let text = std::str::from_utf8(content).ok()?.strip_suffix('Z')?;

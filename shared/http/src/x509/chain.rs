@@ -4,18 +4,18 @@ use super::certificate::{Certificate, Malformed};
 use super::names::{check_constraints, check_host};
 use super::roots::Roots;
 
-/// How many signatures are checked for one server before it is given up, as in Go: certificates with equal names could
-/// otherwise multiply.
+/// The maximum number of signature checks for one server, as in Go: certificates with equal names could otherwise
+/// multiply them.
 const MAX_SIGNATURES: usize = 100;
 
-/// What a server showed.
+/// The certificates that a server presented.
 pub(super) struct Shown<'a> {
     pub(super) server: Certificate<'a>,
     pub(super) others: Vec<Certificate<'a>>,
 }
 
 impl<'a> Shown<'a> {
-    /// Parses what a server showed. Of the certificates after the first those that do not parse are passed over.
+    /// Parses the presented certificates. Invalid ones after the first are skipped.
     pub(super) fn parse(
         server: &'a [u8],
         others: impl Iterator<Item = &'a [u8]>,
@@ -32,7 +32,7 @@ impl<'a> Shown<'a> {
     /// Verifies that the server is `host`, at a time in seconds since 1970. The error is Go's text.
     pub(super) fn verify(&self, roots: &Roots, host: &str, now: i64) -> Result<(), String> {
         let server = &self.server;
-        check_alone(server, now)?;
+        check_standalone(server, now)?;
         check_host(server, host)?;
         // A certificate that is itself trusted needs no authority: a pinned server, self-signed or not.
         if roots.contains(server.der) {
@@ -47,14 +47,14 @@ impl<'a> Shown<'a> {
         };
         match search.extend(&[server]) {
             Ok(()) => Ok(()),
-            // A complete chain that may not vouch for the server says more than one that is not complete.
+            // A complete chain that is not allowed for servers explains more than an incomplete one.
             Err(why) => Err(search.refused.unwrap_or(why)),
         }
     }
 }
 
-/// What holds for a certificate wherever it stands in a chain.
-fn check_alone(certificate: &Certificate<'_>, now: i64) -> Result<(), String> {
+/// Checks that apply to a certificate in any position of a chain.
+fn check_standalone(certificate: &Certificate<'_>, now: i64) -> Result<(), String> {
     if certificate.unhandled_critical {
         return Err("x509: unhandled critical extension".to_owned());
     }
@@ -72,7 +72,7 @@ fn check_alone(certificate: &Certificate<'_>, now: i64) -> Result<(), String> {
     ))
 }
 
-/// Whether every certificate of a chain may vouch for a server.
+/// Whether every certificate of a chain is allowed for servers.
 fn check_usage(chain: &[&Certificate<'_>]) -> Result<(), String> {
     if chain.iter().any(|certificate| certificate.may_not_serve) {
         return Err("x509: certificate specifies an incompatible key usage".to_owned());
@@ -88,31 +88,31 @@ struct Search<'s, 'a> {
     roots: &'s Roots,
     now: i64,
     signatures: usize,
-    /// Why the first complete chain was not taken.
+    /// Why the first complete chain was rejected.
     refused: Option<String>,
 }
 
-/// Why a candidate is not an authority of a certificate.
-enum Unfit {
-    /// It did not sign it.
+/// Why a candidate is not the issuer of a certificate.
+enum NotIssuer {
+    /// The signature is not by this candidate.
     Signature(String),
-    /// It did, but may not have, or is not valid.
+    /// The signature is, but the candidate may not sign or is not valid.
     Invalid(String),
 }
 
-/// What a search met at one level, to choose its error as Go does: the last candidate that is not valid, else the first that
-/// did not fit.
+/// The results of a search at one level, to choose its error as Go does: the last invalid candidate, otherwise the
+/// first unsuitable one.
 #[derive(Default)]
-struct Met {
+struct Candidates {
     last: Option<String>,
     hint: Option<(String, String)>,
 }
 
-impl Met {
-    fn note(&mut self, candidate: &Certificate<'_>, unfit: Unfit) {
+impl Candidates {
+    fn note(&mut self, candidate: &Certificate<'_>, unfit: NotIssuer) {
         let why = match unfit {
-            Unfit::Signature(why) => why,
-            Unfit::Invalid(why) => {
+            NotIssuer::Signature(why) => why,
+            NotIssuer::Invalid(why) => {
                 self.last = Some(why.clone());
                 why
             }
@@ -134,9 +134,9 @@ impl Met {
 }
 
 impl Search<'_, '_> {
-    /// Looks for authorities of the chain's last certificate until a chain is complete and good.
+    /// Searches for issuers of the chain's last certificate until a chain is complete and valid.
     fn extend(&mut self, chain: &[&Certificate<'_>]) -> Result<(), String> {
-        let mut met = Met::default();
+        let mut met = Candidates::default();
         let Some(last) = chain.last() else {
             return Err(met.into_error());
         };
@@ -181,7 +181,7 @@ impl Search<'_, '_> {
         Err(met.into_error())
     }
 
-    /// Counts a candidate, of which there may be only so many.
+    /// Counts a candidate against the maximum.
     fn count(&mut self) -> Result<(), String> {
         self.signatures += 1;
         if self.signatures > MAX_SIGNATURES {
@@ -193,46 +193,46 @@ impl Search<'_, '_> {
         Ok(())
     }
 
-    /// Whether `candidate` signed the chain's last certificate and may have.
+    /// Whether `candidate` signed the chain's last certificate and was allowed to.
     fn check_authority(
         &self,
         chain: &[&Certificate<'_>],
         candidate: &Certificate<'_>,
         intermediate: bool,
-    ) -> Result<(), Unfit> {
+    ) -> Result<(), NotIssuer> {
         let cannot_sign =
             "x509: invalid signature: parent certificate cannot sign this kind of certificate";
-        // Only version 3 can say that it is an authority; a root of an older version is one because it was given as one.
+        // Only version 3 has the authority flag; a root of an older version is trusted as it was given.
         let is_authority = match candidate.basic_constraints {
             Some(constraints) => constraints.is_ca,
             None => candidate.version < 3,
         };
         if !is_authority || candidate.may_not_sign {
-            return Err(Unfit::Signature(cannot_sign.to_owned()));
+            return Err(NotIssuer::Signature(cannot_sign.to_owned()));
         }
         if let Some(child) = chain.last() {
             candidate
                 .key
                 .verify(child.scheme, child.signed, child.signature)
-                .map_err(|refused| Unfit::Signature(refused.0.to_owned()))?;
+                .map_err(|refused| NotIssuer::Signature(refused.0.to_owned()))?;
         }
-        check_alone(candidate, self.now).map_err(Unfit::Invalid)?;
+        check_standalone(candidate, self.now).map_err(NotIssuer::Invalid)?;
         if intermediate && candidate.basic_constraints.is_none() {
             let why = "x509: certificate is not authorized to sign other certificates";
-            return Err(Unfit::Invalid(why.to_owned()));
+            return Err(NotIssuer::Invalid(why.to_owned()));
         }
         let below = chain.len() as u64 - 1;
         if let Some(limit) = candidate.basic_constraints.and_then(|c| c.path_length)
             && below > limit
         {
             let why = "x509: too many intermediates for path length constraint";
-            return Err(Unfit::Invalid(why.to_owned()));
+            return Err(NotIssuer::Invalid(why.to_owned()));
         }
         Ok(())
     }
 }
 
-/// Whether a chain has the certificate, or one that differs only in who signed it.
+/// Whether a chain contains the certificate, or one that differs only in its issuer.
 fn is_in(chain: &[&Certificate<'_>], candidate: &Certificate<'_>) -> bool {
     chain.iter().any(|one| {
         one.subject == candidate.subject

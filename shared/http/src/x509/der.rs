@@ -1,4 +1,4 @@
-//! A reader of DER: definite lengths in their shortest form only, as certificates must have.
+//! A DER reader: definite lengths in their shortest form only, as required for certificates.
 
 /// `SEQUENCE`.
 pub(super) const SEQUENCE: u8 = 0x30;
@@ -29,7 +29,7 @@ pub(super) const fn context_constructed(number: u8) -> u8 {
     0xa0 | number
 }
 
-/// What has not been read yet of some content.
+/// The unread part of some content.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reader<'a>(&'a [u8]);
 
@@ -47,7 +47,7 @@ impl<'a> Reader<'a> {
         self.0.first().copied()
     }
 
-    /// The next element: its tag, its content, and the whole with its head.
+    /// The next element: its tag, its content, and the whole with its header.
     pub(super) fn any(&mut self) -> Option<(u8, &'a [u8], &'a [u8])> {
         let (&tag, after_tag) = self.0.split_first()?;
         if tag & 0x1f == 0x1f {
@@ -98,7 +98,7 @@ impl<'a> Reader<'a> {
         Some(whole)
     }
 
-    /// The content of an element that may be absent; `None` when what follows is malformed.
+    /// The content of an optional element; `None` if what follows is malformed.
     #[allow(clippy::option_option)] // absent and malformed are different answers
     pub(super) fn optional(&mut self, tag: u8) -> Option<Option<&'a [u8]>> {
         if self.peek() == Some(tag) {
@@ -113,7 +113,7 @@ impl<'a> Reader<'a> {
         self.expect(SEQUENCE).map(Reader)
     }
 
-    /// The bytes of the next `BIT STRING`, which must be whole.
+    /// The bytes of the next `BIT STRING`, which must not have unused bits.
     pub(super) fn bits(&mut self) -> Option<&'a [u8]> {
         match self.expect(BIT_STRING)?.split_first()? {
             (0, bytes) => Some(bytes),

@@ -1,13 +1,13 @@
-//! Whether a certificate is for a host, and whether an authority may sign for its names.
+//! Checks whether a certificate is for a host, and whether an authority may sign for its names.
 
 use std::net::IpAddr;
 
 use super::certificate::{Certificate, Names, address};
 
-/// How many names a message lists.
+/// The maximum number of names in a message.
 const MAX_LISTED: usize = 100;
 
-/// Checks that the certificate is for this host, which is a name or an address without brackets. The text is Go's.
+/// Checks that the certificate is for this host, a name or an address without brackets. The error is Go's text.
 pub(super) fn check_host(certificate: &Certificate<'_>, host: &str) -> Result<(), String> {
     let matches = match host.parse::<IpAddr>() {
         Ok(wanted) => {
@@ -32,7 +32,7 @@ fn addresses<'a>(certificate: &'a Certificate<'_>) -> impl Iterator<Item = IpAdd
     bytes.filter_map(|bytes| address(bytes))
 }
 
-/// A host against a name of a certificate; a whole first label may be `*`.
+/// Matches a host against a name of a certificate; its whole first label may be `*`.
 fn matches_name(pattern: &str, host: &str) -> bool {
     if !(is_host(pattern, true) && is_host(host, false)) {
         return !matches!(pattern, "" | ".")
@@ -52,7 +52,7 @@ fn matches_name(pattern: &str, host: &str) -> bool {
         })
 }
 
-/// Whether a text is a host name, as leniently as Go sees it: underscores may occur.
+/// Whether a text is a host name, as leniently as in Go: underscores are allowed.
 fn is_host(name: &str, is_pattern: bool) -> bool {
     let name = if is_pattern {
         name
@@ -145,7 +145,7 @@ pub(super) fn check_constraints(chain: &[&Certificate<'_>]) -> Result<(), String
     Ok(())
 }
 
-/// Checks the names of one kind. `subject` gives what of a name is constrained; a name without that is refused.
+/// Checks the names of one kind. `subject` returns the constrained part of a name; a name without one is rejected.
 fn check_kind(
     kind: &str,
     names: &[&str],
@@ -176,8 +176,8 @@ fn check_kind(
     Ok(())
 }
 
-/// Whether a domain lies in that of a constraint: itself or below; with a leading dot only below. An exclusion covers a
-/// wildcard that could stand for an excluded name.
+/// Whether a domain is in that of a constraint: equal or below, with a leading dot only below. An exclusion covers a
+/// wildcard that could match an excluded name.
 fn covers_domain(constraint: &str, name: &str, excluding: bool) -> bool {
     let constraint = constraint.to_ascii_lowercase();
     let name = name.to_ascii_lowercase();
@@ -197,7 +197,7 @@ fn covers_domain(constraint: &str, name: &str, excluding: bool) -> bool {
     }
 }
 
-/// A mailbox against a constraint that is a mailbox or a domain.
+/// Whether a constraint that is a mailbox or a domain covers a mailbox.
 fn covers_email(constraint: &str, name: &str, excluding: bool) -> bool {
     let Some((local, domain)) = name.rsplit_once('@') else {
         return excluding; // what is no mailbox is refused

@@ -1,4 +1,4 @@
-//! Certificates that are trusted.
+//! Trusted certificates.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -7,8 +7,8 @@ use rustls::pki_types::CertificateDer;
 
 use super::certificate::Certificate;
 
-/// Certificates by their subject. They are kept as they came and parsed when they are needed, so that the hundred and fifty
-/// authorities of a system take no more memory than their bytes.
+/// Certificates by subject. They are stored unparsed and parsed on demand, so that the roughly 150 authorities of a
+/// system take no more memory than their bytes.
 #[derive(Debug, Default)]
 struct Pool {
     certificates: Vec<CertificateDer<'static>>,
@@ -16,7 +16,7 @@ struct Pool {
 }
 
 impl Pool {
-    /// Takes what parses; gives whether it does.
+    /// Adds the certificate if it parses; returns whether it does.
     fn add(&mut self, certificate: CertificateDer<'static>) -> bool {
         let Ok(parsed) = Certificate::parse(&certificate) else {
             return false;
@@ -39,7 +39,7 @@ impl Pool {
     }
 }
 
-/// What a client trusts: certificates that were given, and the system's where they are to count.
+/// The certificates that a client trusts: given ones, and optionally the system's.
 #[derive(Debug, Clone)]
 pub(crate) struct Roots {
     given: Arc<Pool>,
@@ -47,7 +47,7 @@ pub(crate) struct Roots {
 }
 
 impl Roots {
-    /// Trusts these certificates, and the system's if `with_system`. What does not parse is passed over, as in Go.
+    /// Trusts these certificates, and the system's if `with_system`. Invalid ones are skipped, as in Go.
     pub(crate) fn new(given: Vec<CertificateDer<'static>>, with_system: bool) -> Self {
         let mut pool = Pool::default();
         for certificate in given {
@@ -59,12 +59,12 @@ impl Roots {
         }
     }
 
-    /// Whether no certificate was given that parses.
-    pub(crate) fn gives_nothing(&self) -> bool {
+    /// Whether none of the given certificates is valid.
+    pub(crate) fn has_none_given(&self) -> bool {
         self.given.certificates.is_empty()
     }
 
-    /// Whether this very certificate is trusted.
+    /// Whether this exact certificate is trusted.
     pub(super) fn contains(&self, der: &[u8]) -> bool {
         let pools = [Some(&self.given), self.system.as_ref()];
         pools.into_iter().flatten().any(|pool| {
@@ -74,7 +74,7 @@ impl Roots {
         })
     }
 
-    /// The trusted certificates with this subject, those that were given first.
+    /// The trusted certificates with this subject, given ones first.
     pub(super) fn named<'a>(
         &'a self,
         subject: &'a [u8],
@@ -89,7 +89,7 @@ fn system() -> Arc<Pool> {
     static SYSTEM: OnceLock<Arc<Pool>> = OnceLock::new();
     Arc::clone(SYSTEM.get_or_init(|| {
         let mut pool = Pool::default();
-        // A file that cannot be read, or an entry that does not parse, leaves that authority untrusted, as in Go.
+        // An unreadable file or an invalid entry leaves that authority untrusted, as in Go.
         for certificate in rustls_native_certs::load_native_certs().certs {
             pool.add(certificate);
         }

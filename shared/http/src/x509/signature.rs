@@ -1,8 +1,8 @@
-//! Signatures that are verified: those of *ring*, and those that Go verifies and *ring* does not.
+//! Verifies signatures: those supported by *ring*, and those that only Go supports.
 //!
-//! *ring* has neither the curve P-521, nor SHA-512 with the smaller curves, nor RSA keys below 2,048 bits. Authorities made
-//! by hand use them, and refusing them here would only move their users to plain HTTP. The missing ones are verified by the
-//! RustCrypto crates, which SSH brings anyway; nothing secret is computed with. SHA-1 and MD5 are refused, as in Go.
+//! *ring* lacks P-521, SHA-512 with the smaller curves, and RSA keys below 2,048 bits. Private authorities use them,
+//! and rejecting them would only move their users to plain HTTP. The RustCrypto crates, which SSH needs anyway, verify
+//! them; no secret is involved. SHA-1 and MD5 are rejected, as in Go.
 
 use p521::ecdsa::signature::hazmat::PrehashVerifier as _;
 use rsa::RsaPublicKey;
@@ -15,9 +15,9 @@ use super::der::{INTEGER, OID, Reader};
 
 /// The smallest RSA modulus in bits, as in Go.
 const MIN_RSA_BITS: usize = 1024;
-/// The largest one.
+/// The largest RSA modulus in bits.
 const MAX_RSA_BITS: usize = 8192;
-/// From this size on *ring* verifies.
+/// The smallest RSA modulus in bits that *ring* verifies.
 const RING_RSA_BITS: usize = 2048;
 /// Bytes of a P-521 field element.
 const P521_BYTES: usize = 66;
@@ -38,7 +38,7 @@ const P384: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22];
 const P521: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x23];
 const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
 
-/// A hash.
+/// A hash function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hash {
     Sha256,
@@ -46,19 +46,19 @@ pub(super) enum Hash {
     Sha512,
 }
 
-/// How something was signed.
+/// A signature scheme.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scheme {
     Pkcs1(Hash),
     Pss(Hash),
     Ecdsa(Hash),
     Ed25519,
-    /// One whose hash can be made to collide, by the name that Go gives it.
+    /// One with a hash that is not collision-resistant, by Go's name.
     Insecure(&'static str),
     Unknown,
 }
 
-/// A curve.
+/// An elliptic curve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Curve {
     P256,
@@ -66,7 +66,7 @@ pub(super) enum Curve {
     P521,
 }
 
-/// A public key of a kind that is supported.
+/// A public key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PublicKey<'a> {
     /// Bits of the modulus, and the `RSAPublicKey`.
@@ -74,11 +74,11 @@ pub(super) enum PublicKey<'a> {
     /// The curve and the uncompressed point.
     Ec(Curve, &'a [u8]),
     Ed25519(&'a [u8]),
-    /// Nothing is verified with it.
+    /// Unsupported; nothing verifies with it.
     Unsupported,
 }
 
-/// Why a signature does not count.
+/// Why a signature is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Refused(pub(super) &'static str);
 
@@ -112,7 +112,7 @@ impl Scheme {
 }
 
 impl<'a> PublicKey<'a> {
-    /// Parses a `SubjectPublicKeyInfo`; `None` when it is malformed.
+    /// Parses a `SubjectPublicKeyInfo`; `None` if it is malformed.
     pub(super) fn parse(key_info: &'a [u8]) -> Option<Self> {
         let mut info = Reader::new(key_info).sequence()?;
         let mut algorithm = info.sequence()?;
@@ -210,7 +210,7 @@ impl<'a> PublicKey<'a> {
     }
 }
 
-/// Verifies by *ring*; false also where it has no such algorithm.
+/// Verifies with *ring*; also false if it lacks the algorithm.
 fn ring(
     key_kind: AlgorithmIdentifier,
     scheme: Scheme,
@@ -260,7 +260,7 @@ fn small_rsa(scheme: Scheme, key: &[u8], message: &[u8], signature: &[u8]) -> Op
     }
 }
 
-/// The combinations of curve and hash that *ring* does not have.
+/// The combinations of curve and hash that *ring* lacks.
 fn other_ecdsa(
     curve: Curve,
     hash: Hash,
@@ -284,7 +284,7 @@ fn other_ecdsa(
         Curve::P256 => verify!(p256),
         Curve::P384 => verify!(p384),
         Curve::P521 => {
-            // As a number a shorter hash is the same with zeros before it; the crate refuses it without them.
+            // As a number, a shorter hash equals one padded with zeros; the crate requires the padding.
             let mut padded = vec![0; P521_BYTES - digest.len()];
             padded.append(&mut digest);
             digest = padded;

@@ -1,4 +1,4 @@
-//! The verifier that rustls calls.
+//! The certificate verifier for rustls.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::chain::Shown;
 use super::roots::Roots;
 use super::signature::{Curve, Hash, PublicKey, Scheme};
 
-/// Why a server is not trusted, in Go's words.
+/// Why a server is not trusted, with Go's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal(pub(crate) String);
 
@@ -30,7 +30,7 @@ fn refuse(why: String) -> Error {
     Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(Refusal(why)))))
 }
 
-/// Verifies servers against what a client trusts.
+/// Verifies servers against the certificates that a client trusts.
 #[derive(Debug)]
 pub(crate) struct Verifier {
     roots: Roots,
@@ -42,7 +42,7 @@ impl Verifier {
     }
 }
 
-/// The schemes of a handshake, best first: what Go's client offers, without SHA-1.
+/// The schemes of a handshake, best first: those of Go's client, without SHA-1.
 const SCHEMES: [(SignatureScheme, Scheme); 10] = [
     (SignatureScheme::ED25519, Scheme::Ed25519),
     (
@@ -74,7 +74,7 @@ const SCHEMES: [(SignatureScheme, Scheme); 10] = [
     ),
 ];
 
-/// Verifies the signature of a handshake by the key of the server's certificate.
+/// Verifies the signature of a handshake with the key of the server's certificate.
 fn verify_handshake(
     message: &[u8],
     certificate: &CertificateDer<'_>,
@@ -88,7 +88,7 @@ fn verify_handshake(
     let parsed =
         Certificate::parse(certificate).map_err(|malformed| refuse(malformed.0.to_owned()))?;
     if tls13 {
-        // Version 1.3 has no PKCS #1 in handshakes, and ties each curve to its hash.
+        // TLS 1.3 has no PKCS #1 in handshakes, and ties each curve to its hash.
         let fits = match (scheme, parsed.key) {
             (Scheme::Pkcs1(_), _) => false,
             (Scheme::Ecdsa(hash), PublicKey::Ec(curve, _)) => matches!(
@@ -151,9 +151,9 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Whether a certificate of any version is for this `SubjectPublicKeyInfo`; `None` when the certificate does not parse.
+/// Whether a certificate of any version has this `SubjectPublicKeyInfo`; `None` if the certificate does not parse.
 pub(crate) fn is_for_key(certificate: &[u8], key_info: &[u8]) -> Option<bool> {
     let parsed = Certificate::parse(certificate).ok()?;
-    // The keys are compared, since their parameters may be encoded in several ways.
+    // Compare parsed keys, since their parameters have several encodings.
     Some(parsed.key != PublicKey::Unsupported && PublicKey::parse(key_info) == Some(parsed.key))
 }

@@ -1,4 +1,4 @@
-//! Certificates that OpenSSL makes, and servers that show them.
+//! Certificates made by OpenSSL, and servers that present them.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -36,7 +36,7 @@ impl Made {
     }
 }
 
-/// How a certificate is made.
+/// How to make a certificate.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Recipe<'a> {
     /// `rsa:BITS`, `ec:CURVE` or `ed25519`.
@@ -66,7 +66,7 @@ pub(crate) const SERVER: &str =
 pub(crate) const AUTHORITY: &str =
     "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n";
 
-/// A folder in which certificates are made.
+/// A folder for certificates.
 pub(crate) struct Workshop {
     folder: TempDir,
 }
@@ -147,7 +147,7 @@ impl Workshop {
         Made { certificate, key }
     }
 
-    /// Joins certificates to one PEM file.
+    /// Concatenates certificates into one PEM file.
     pub(crate) fn bundle(&self, name: &str, parts: &[&Made]) -> PathBuf {
         let path = self.path(name);
         let text: String = parts.iter().map(|part| part.pem()).collect();
@@ -156,16 +156,16 @@ impl Workshop {
     }
 }
 
-/// `openssl s_server`, which answers each GET with a page; it ends when dropped.
+/// `openssl s_server`, which answers each GET with a page; stopped on drop.
 pub(crate) struct Server {
     child: Child,
     pub(crate) port: u16,
 }
 
 impl Server {
-    /// Starts it with a certificate, those between it and its root, and further arguments.
+    /// Starts it with a certificate, its intermediates, and further arguments.
     pub(crate) fn start(own: &Made, chain: Option<&Path>, arguments: &[&str]) -> Self {
-        // Between here and OpenSSL's `bind` another process could take the port; then the start is tried again.
+        // Another process may take the port before OpenSSL's `bind`; then the start is retried.
         for _ in 0..5 {
             let port = {
                 let probe = std::net::TcpListener::bind("127.0.0.1:0").expect("bind a port");
@@ -182,7 +182,7 @@ impl Server {
             if let Some(chain) = chain {
                 command.arg("-cert_chain").arg(chain);
             }
-            // Old certificates are what this is about: OpenSSL must not refuse to show them.
+            // The tests need old certificates: OpenSSL must not refuse to serve them.
             if !arguments.contains(&"-cipher") {
                 command.args(["-cipher", "DEFAULT@SECLEVEL=0"]);
             }

@@ -1,3 +1,5 @@
+//! CustomResourceDefinitions: names accepted and established.
+
 use serde_json::Value;
 
 use crate::fields::conditions;

@@ -1,10 +1,12 @@
+//! DaemonSets: pods scheduled, updated, available and ready on every node.
+
 use serde_json::Value;
 
 use crate::fields::{integer, strict_integer, text};
 use crate::{Assessment, Error};
 
 pub(super) fn assess(object: &Value) -> Result<Assessment, Error> {
-    // The common rules let a missing generation pass; a DaemonSet that its controller has seen has both.
+    // The common rules accept a missing generation; a DaemonSet that its controller has seen has both.
     let kind = text(object, &["kind"], "");
     for (path, reason) in [
         (["metadata", "generation"], "NoGeneration"),

@@ -1,13 +1,15 @@
+//! Deployments: the progress of a rollout.
+
 use serde_json::Value;
 
 use crate::fields::{conditions, integer};
 use crate::{Assessment, Error};
 
-/// Kubernetes' own way to say that there is no deadline.
+/// The value by which Kubernetes represents the absence of a deadline.
 const NO_DEADLINE: i64 = i32::MAX as i64;
 
 pub(super) fn assess(object: &Value) -> Result<Assessment, Error> {
-    // Without a deadline the controller never says that the rollout is through, so nothing can be asked of it.
+    // Without a deadline the controller never reports that the rollout is complete, so it is not required.
     let mut rolled_out =
         integer(object, &["spec", "progressDeadlineSeconds"], NO_DEADLINE) == NO_DEADLINE;
     let mut is_available = false;

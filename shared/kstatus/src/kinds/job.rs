@@ -1,9 +1,11 @@
+//! Jobs: kstatus' rule, and Flux's stricter one.
+
 use serde_json::Value;
 
 use crate::fields::{at, conditions, integer, text};
 use crate::{Assessment, Error};
 
-/// The counts of a Job.
+/// The pod counts of a Job.
 struct Counts {
     parallelism: i64,
     completions: i64,
@@ -13,7 +15,7 @@ struct Counts {
 }
 
 impl Counts {
-    fn of(object: &Value) -> Self {
+    fn from_object(object: &Value) -> Self {
         let parallelism = integer(object, &["spec", "parallelism"], 1);
         let count = |field| integer(object, &["status", field], 0);
         Self {
@@ -35,7 +37,7 @@ impl Counts {
         format!("Job in progress. success:{succeeded}, active: {active}, failed: {failed}")
     }
 
-    /// What a finished Job's conditions say.
+    /// The status by a finished Job's conditions.
     fn outcome(&self, object: &Value) -> Result<Option<Assessment>, Error> {
         let Self {
             completions,
@@ -64,9 +66,9 @@ fn has_started(object: &Value) -> bool {
     !text(object, &["status", "startTime"], "").is_empty()
 }
 
-/// The rule of kstatus: a Job that has started is as it should be.
+/// kstatus' rule: a Job is current once it has started.
 pub(super) fn assess(object: &Value) -> Result<Assessment, Error> {
-    let counts = Counts::of(object);
+    let counts = Counts::from_object(object);
     if let Some(outcome) = counts.outcome(object)? {
         return Ok(outcome);
     }
@@ -76,17 +78,17 @@ pub(super) fn assess(object: &Value) -> Result<Assessment, Error> {
     Ok(Assessment::in_progress("JobNotStarted", "Job not started"))
 }
 
-/// The rule of Flux for a Job: it is as it should be when it has completed or is suspended (RT-CEL-007,
-/// KC-HEALTH-028). The rules for every object, deletion among them, are not asked.
+/// Flux's rule for Jobs: a Job is current when it has completed or is suspended (RT-CEL-007, KC-HEALTH-028). The rules
+/// for objects of any kind, such as for deletion, do not apply.
 ///
 /// # Errors
 ///
-/// Where the status has a form that the rule cannot read.
+/// If the status has a form that the rule cannot read.
 pub fn assess_job(object: &Value) -> Result<Assessment, Error> {
     if at(object, &["spec", "suspend"]) == Some(&Value::Bool(true)) {
         return Ok(Assessment::current("Job is suspended"));
     }
-    let counts = Counts::of(object);
+    let counts = Counts::from_object(object);
     if let Some(outcome) = counts.outcome(object)? {
         return Ok(outcome);
     }

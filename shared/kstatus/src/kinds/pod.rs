@@ -1,10 +1,12 @@
+//! Pods: phase, scheduling and crash loops.
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::fields::{at, conditions, text};
 use crate::{Assessment, Error};
 
-/// How long a pod may wait for a node before it counts as stuck.
+/// How long a pod may be unschedulable before it counts as failed.
 const SCHEDULE_WINDOW: SignedDuration = SignedDuration::from_secs(15);
 
 pub(super) fn assess(object: &Value, now: Timestamp) -> Result<Assessment, Error> {

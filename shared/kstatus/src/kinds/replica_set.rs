@@ -1,3 +1,5 @@
+//! ReplicaSets: labelled, available and ready replicas.
+
 use serde_json::Value;
 
 use crate::fields::{conditions, integer};

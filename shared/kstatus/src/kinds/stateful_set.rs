@@ -1,3 +1,5 @@
+//! StatefulSets: ready, current and updated replicas by update strategy.
+
 use serde_json::Value;
 
 use crate::Assessment;

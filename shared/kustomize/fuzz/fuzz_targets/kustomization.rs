@@ -1,4 +1,5 @@
-//! A tree of any files, each after a line `-- name --`, as in the pages of `tests/golden`: no panic, no build without end.
+//! Builds a tree of arbitrary files, each after a line `-- name --` as in the pages of `tests/golden`: no panic, no
+//! endless build.
 #![no_main]
 
 use flux_kustomize::{Options, Remotes, build, flux};

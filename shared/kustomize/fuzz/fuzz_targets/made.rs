@@ -1,4 +1,4 @@
-//! Builds that make depth and size out of little: no panic, no stack that overflows, no build beyond its memory.
+//! Builds that amplify small input to depth and size: no panic, no stack overflow, no build beyond its memory.
 #![no_main]
 
 #[path = "../../tests/made/mod.rs"]

@@ -1,4 +1,4 @@
-//! An object and, after a line `-- patch --`, a patch of it, strategic or JSON: no panic.
+//! Applies a strategic or JSON patch, after a line `-- patch --`, to an object: no panic.
 #![no_main]
 
 use flux_kustomize::{Options, Remotes, build};

@@ -1,4 +1,4 @@
-//! Whatever text comes in, substitution ends, within bounds; a text without a dollar sign stays as it is.
+//! Substitutes variables in arbitrary text: it ends within bounds; a text without a dollar sign is unchanged.
 #![no_main]
 
 use flux_kustomize::substitute::{Variables, substitute};

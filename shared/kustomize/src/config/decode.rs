@@ -1,4 +1,4 @@
-//! Typed values out of plain ones, with the rules and the words of Go's JSON decoder (KZ-FILE-004 to KZ-FILE-006).
+//! Decodes plain values into types, with the rules and error texts of Go's JSON decoder (KZ-FILE-004 to KZ-FILE-006).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,12 +7,12 @@ use flux_yaml::{Map, Value};
 
 use crate::secrecy::MASK;
 
-/// How a text is decoded.
+/// The decoder's settings.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mode {
     /// Unknown fields are errors.
     pub(crate) strict: bool,
-    /// A number or boolean for a text field becomes text, as `sigs.k8s.io/yaml` does when it knows the type.
+    /// A number or boolean in a text field becomes text, as in `sigs.k8s.io/yaml` with a known type.
     pub(crate) coerce: bool,
 }
 
@@ -27,7 +27,7 @@ impl Mode {
         strict: true,
         coerce: true,
     };
-    /// A plugin's configuration, a file of replacements, the root file as Flux reads it.
+    /// A plugin's configuration, a file of replacements, or the root file as Flux reads it.
     pub(crate) const LENIENT: Self = Self {
         strict: false,
         coerce: true,
@@ -54,7 +54,7 @@ pub(crate) fn json_kind(value: &Value) -> &'static str {
     }
 }
 
-/// Text for a text field; `inline` fields, those of an embedded struct, are never coerced.
+/// The text of a text field; `inline` fields, those of an embedded struct, are never coerced.
 pub(crate) fn text(value: &Value, mode: Mode, inline: bool) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
@@ -62,14 +62,14 @@ pub(crate) fn text(value: &Value, mode: Mode, inline: bool) -> Option<String> {
         Value::Bool(value) => Some(value.to_string()),
         Value::Int(value) => Some(value.to_string()),
         Value::Uint(value) => Some(value.to_string()),
-        // The library prints the number in single precision.
+        // The Go library prints the number in single precision.
         Value::Float(value) => Some(strconv::format_float32(*value as f32, b'g', None)),
         _ => None,
     }
 }
 
 impl<'v> Object<'v> {
-    /// Begins to decode a value, which is a field of the struct `parent`; `None` for null.
+    /// Starts decoding a value that is a field of the struct `parent`; `None` for null.
     fn new(
         value: &'v Value,
         name: &'static str,
@@ -117,7 +117,7 @@ impl<'v> Object<'v> {
         }
     }
 
-    /// The value of a field, whose name may be written in any case. Null counts as absent.
+    /// The value of a field, whose name is matched case-insensitively. Null counts as absent.
     fn take(&mut self, field: &str) -> Option<&'v Value> {
         let mut found: Option<(&str, &Value)> = None;
         for (key, value) in self.map? {
@@ -132,7 +132,7 @@ impl<'v> Object<'v> {
         found.map(|(_, value)| value)
     }
 
-    /// A text field, empty when absent.
+    /// A text field; empty if absent.
     pub(crate) fn text(&mut self, field: &str) -> Result<String, String> {
         self.optional_text(field).map(Option::unwrap_or_default)
     }
@@ -165,12 +165,12 @@ impl<'v> Object<'v> {
         }
     }
 
-    /// A whole number, for a field that Go has as `int`.
+    /// An integer field of Go type `int`.
     pub(crate) fn integer(&mut self, field: &str) -> Result<i64, String> {
         self.integer_as(field, "int")
     }
 
-    /// A whole number, for a field that Go has as `kind`.
+    /// An integer field of Go type `kind`.
     pub(crate) fn integer_as(&mut self, field: &str, kind: &str) -> Result<i64, String> {
         match self.take(field) {
             None => Ok(0),
@@ -237,7 +237,7 @@ impl<'v> Object<'v> {
         self.take(field)
     }
 
-    /// A list of structs; a null among them is an empty one.
+    /// A list of structs; null items are empty structs.
     pub(crate) fn list<T: Decode + Default>(
         &mut self,
         field: &str,
@@ -245,7 +245,7 @@ impl<'v> Object<'v> {
         self.list_as(field, &format!("[]types.{}", T::NAME))
     }
 
-    /// A list of structs, for a field whose type in Go is `kind`.
+    /// A list of structs of Go type `kind`.
     pub(crate) fn list_as<T: Decode + Default>(
         &mut self,
         field: &str,
@@ -276,7 +276,7 @@ impl<'v> Object<'v> {
         }
     }
 
-    /// Ends the decoding: whatever has not been asked for is unknown.
+    /// Finishes decoding: fields that were not read are unknown.
     pub(crate) fn finish(self) -> Result<(), String> {
         if !self.mode.strict {
             return Ok(());
@@ -289,7 +289,7 @@ impl<'v> Object<'v> {
             .collect();
         match keys.difference(&self.known).next() {
             None => Ok(()),
-            // An entry that lost its dash is a literal of a Secret, maybe.
+            // An entry that lost its dash may be a literal of a Secret.
             Some(unknown) => Err(format!(
                 "json: unknown field {}",
                 match unknown.split_once('=') {
@@ -303,7 +303,7 @@ impl<'v> Object<'v> {
 
 /// A struct that is decoded field by field.
 pub(crate) trait Decode: Sized {
-    /// Its name in messages.
+    /// Its Go name in messages.
     const NAME: &'static str;
 
     fn decode(object: &mut Object<'_>) -> Result<Self, String>;

@@ -1,9 +1,11 @@
+//! Field specs, and the entries of `labels`, `images` and `replicas`.
+
 use std::collections::BTreeMap;
 
 use super::{Decode, Object};
 use crate::id::Gvk;
 
-/// Where in which objects a transformer writes (KZ-FS-001).
+/// The fields of the objects that a transformer changes (KZ-FS-001).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FieldSpec {
     pub(crate) gvk: Gvk,
@@ -32,7 +34,7 @@ pub(super) fn gvk(object: &mut Object<'_>) -> Result<Gvk, String> {
     })
 }
 
-/// Adds specs that are not there yet (KZ-FS-009).
+/// Adds the specs that are not present yet (KZ-FS-009).
 pub(crate) fn merge_all(present: &mut Vec<FieldSpec>, new: &[FieldSpec]) -> Result<(), String> {
     new.iter().try_for_each(|spec| merge_one(present, spec))
 }

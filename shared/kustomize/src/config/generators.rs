@@ -1,8 +1,10 @@
+//! The entries of `configMapGenerator` and `secretGenerator`, and the IAM policy generator.
+
 use std::collections::BTreeMap;
 
 use super::{Decode, Object};
 
-/// What a ConfigMap or Secret is generated from (KZ-GEN-001).
+/// The sources of a generated ConfigMap or Secret (KZ-GEN-001).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct GeneratorArgs {
     pub(crate) namespace: String,
@@ -17,7 +19,7 @@ pub(crate) struct GeneratorArgs {
 }
 
 impl GeneratorArgs {
-    /// The fields that both kinds have, which are all embedded ones.
+    /// The fields of both kinds, all of them embedded.
     pub(crate) fn decode_fields(object: &mut Object<'_>) -> Result<Self, String> {
         let mut args = Self {
             namespace: object.inline_text("namespace")?,
@@ -87,7 +89,7 @@ impl Decode for GeneratorOptions {
 }
 
 impl GeneratorOptions {
-    /// The entry's options with those of the file under them (KZ-GEN-017).
+    /// The entry's options, with those of the file as defaults (KZ-GEN-017).
     pub(crate) fn merged(local: Option<Self>, global: Option<&Self>) -> Option<Self> {
         let Some(global) = global else {
             return local;
@@ -103,7 +105,7 @@ impl GeneratorOptions {
     }
 }
 
-/// What the IAM policy generator makes a service account from (KZ-PLG-011).
+/// The service account that the IAM policy generator makes (KZ-PLG-011).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct IamPolicy {
     pub(crate) cloud: String,

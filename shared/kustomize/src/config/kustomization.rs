@@ -1,3 +1,5 @@
+//! The kustomization file: decoding, fix-ups of deprecated fields, checks.
+
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -47,9 +49,9 @@ pub(crate) struct Kustomization {
     pub(crate) transformers: Vec<String>,
     pub(crate) validators: Vec<String>,
     pub(crate) build_metadata: Vec<String>,
-    /// Deprecated fields in use (KZ-FILE-019).
+    /// Warnings about deprecated fields in use (KZ-FILE-019).
     pub(crate) warnings: Vec<String>,
-    /// Whether there is anything but a type.
+    /// Whether there is anything other than a type.
     has_content: bool,
 }
 
@@ -62,12 +64,12 @@ const DEPRECATED: [(&str, &str, &str); 6] = [
     ("vars", "replacements", "[EXPERIMENTAL] "),
 ];
 
-/// Lists that the fix-ups empty into others, so that they only count when something is in them.
+/// Lists that the fix-ups move into others, so that they only count if they are not empty.
 const MOVED: [&str; 3] = ["bases", "imageTags", "helmChartInflationGenerator"];
 
 impl Kustomization {
-    /// Decodes a kustomization file's text, fixes it up and checks it (KZ-FILE rows).
-    /// What it takes is held by what comes with it.
+    /// Decodes the text of a kustomization file, fixes it up and checks it (KZ-FILE rows). Returns it with the memory
+    /// that it holds.
     pub(crate) fn parse(text: &[u8], root: &str, meter: &Rc<Meter>) -> Result<(Self, Held)> {
         let (value, held) = meter.read(text, |text, claim| {
             flux_yaml::sigs::yaml_to_json_within(text, claim)
@@ -109,13 +111,13 @@ impl Kustomization {
         .into())
     }
 
-    /// The configuration of a chart's generator, as messages show it (KZ-HELM-003).
+    /// The configuration of a chart's generator as shown in messages (KZ-HELM-003).
     pub(crate) fn helm_config(&self, chart: &Value, namespace: &str) -> Value {
         let mut map = self.helm_globals.clone();
         for (key, value) in chart.as_map().into_iter().flatten() {
             map.insert(key.clone(), value.clone());
         }
-        // Values are where charts are told their passwords.
+        // Values often contain passwords.
         if let Some(values) = map.get_mut("valuesInline") {
             *values = Value::from(MASK);
         }
@@ -150,7 +152,7 @@ impl Kustomization {
     }
 }
 
-/// KZ-FILE-011: whatever is not null or empty text counts, even an empty list.
+/// KZ-FILE-011: everything except null and empty text counts, even an empty list.
 fn has_content(value: &Value) -> bool {
     value.as_map().into_iter().flatten().any(|(key, value)| {
         let is = |names: &[&str]| names.iter().any(|name| key.eq_ignore_ascii_case(name));
@@ -225,7 +227,7 @@ impl Decode for Kustomization {
     }
 }
 
-/// The charts, those of the older field in the form of the newer, and what holds for all of them (KZ-FILE-017).
+/// The charts, with those of the older field converted, and their common settings (KZ-FILE-017).
 fn helm(object: &mut Object<'_>) -> Result<(Vec<Value>, Map), String> {
     object.object::<HelmGlobals>("helmGlobals")?;
     let globals = object.any("helmGlobals").and_then(Value::as_map).cloned();
@@ -255,7 +257,7 @@ const NEWER_CHART_FIELDS: [(&str, &str); 7] = [
 const NEWER_GLOBAL_FIELDS: [(&str, &str); 2] =
     [("chartHome", "chartHome"), ("helmHome", "configHome")];
 
-/// What of a mapping has a new name, under it; empty texts count as absent.
+/// The entries of a mapping that have a new name, under that name; empty texts count as absent.
 fn renamed(value: &Value, names: &[(&str, &str)]) -> Value {
     let mut map = Map::new();
     for (old, new) in names {
@@ -269,7 +271,7 @@ fn renamed(value: &Value, names: &[(&str, &str)]) -> Value {
     Value::Map(map)
 }
 
-/// Checks a list of charts, of which nothing is used but that they are there (KZ-HELM-001).
+/// Checks a list of charts, of which only the presence is used (KZ-HELM-001).
 fn charts<T: Decode + Default>(object: &mut Object<'_>, field: &str) -> Result<Vec<Value>, String> {
     object.list::<T>(field)?;
     let charts = object

@@ -1,3 +1,5 @@
+//! The entries of `patches`, and selectors.
+
 use flux_selector::Selector as LabelSelector;
 use flux_yaml::{Map, Value};
 
@@ -29,7 +31,7 @@ impl Decode for Patch {
 }
 
 impl Patch {
-    /// Whether the patch may be one of a Secret: its text says so, or its target does not say otherwise.
+    /// Whether the patch may target a Secret: its text mentions one, or its target does not exclude it.
     pub(crate) fn may_hold_secret(&self) -> bool {
         if may_hold_secret(self.text.as_bytes()) {
             return true;
@@ -86,7 +88,7 @@ impl Decode for PatchOptions {
     }
 }
 
-/// What selects objects (KZ-PAT-009).
+/// Selects objects (KZ-PAT-009).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Selector {
     pub(crate) id: ResId,

@@ -1,16 +1,18 @@
+//! The entries of `replacements` and `vars`.
+
 use std::fmt;
 
 use super::patches::res_id;
 use super::{Decode, Object, Selector};
 use crate::id::{Gvk, ResId};
 
-/// An entry of `replacements`: inline, or a path to more of them (KZ-REPL-001).
+/// An entry of `replacements`: inline, or a path to a file of them (KZ-REPL-001).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Replacement {
     pub(crate) path: String,
     pub(crate) source: Option<Source>,
     pub(crate) source_value: Option<String>,
-    /// `None` where the field is absent, which is another thing than an empty list.
+    /// `None` if the field is absent, which differs from an empty list.
     pub(crate) targets: Option<Vec<Target>>,
 }
 
@@ -27,7 +29,7 @@ impl Decode for Replacement {
     }
 }
 
-/// Where a replacement's value comes from.
+/// The source of a replacement's value.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Source {
     pub(crate) id: ResId,
@@ -64,7 +66,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// Where a replacement's value goes.
+/// The targets of a replacement's value.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Target {
     pub(crate) select: Option<Selector>,
@@ -86,7 +88,7 @@ impl Decode for Target {
     }
 }
 
-/// How a part of a value is taken or put.
+/// Which part of a value is read or replaced.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FieldOptions {
     pub(crate) delimiter: String,
@@ -114,7 +116,7 @@ pub(crate) struct Var {
     pub(crate) name: String,
     pub(crate) target: ResId,
     pub(crate) field_path: String,
-    /// The type of the object as far as it was not written as `apiVersion`.
+    /// The object's type, except for parts written as `apiVersion`.
     written: Gvk,
 }
 
@@ -133,7 +135,7 @@ impl Decode for Var {
 }
 
 impl Var {
-    /// Where the value is read.
+    /// The path of the value.
     pub(crate) fn field_path_or_default(&self) -> &str {
         if self.field_path.is_empty() {
             "metadata.name"
@@ -144,12 +146,12 @@ impl Var {
 }
 
 impl Var {
-    /// As messages show it before its defaults are filled in.
+    /// As shown in messages before its defaults are set.
     pub(crate) fn as_written(&self) -> String {
         format!("{{{} {} {{{}}}}}", self.name, self.written, self.field_path)
     }
 
-    /// As messages show it with the default path.
+    /// As shown in messages with the default path.
     pub(crate) fn with_default(&self) -> String {
         let path = self.field_path_or_default();
         format!("{{{} {} {{{path}}}}}", self.name, self.target.gvk)

@@ -1,3 +1,5 @@
+//! Generates a kustomization for a folder without one.
+
 use std::rc::Rc;
 
 use flux_tree::{Entry, ResolveError, Tree, TreePath};
@@ -9,7 +11,7 @@ use crate::node;
 use crate::options::Limits;
 use crate::target::FILE_NAMES;
 
-/// A root kustomization for a folder without one: every folder that has one and every manifest (KC-BLD-002).
+/// A root kustomization for a folder without one: it lists every folder that has one, and every manifest (KC-BLD-002).
 pub(super) fn root(tree: &Tree, dir: &TreePath, meter: &Rc<Meter>) -> Result<Map, GenerateError> {
     let found = scan(tree, dir, meter)?;
     let mut root = Map::new();
@@ -22,8 +24,8 @@ pub(super) fn root(tree: &Tree, dir: &TreePath, meter: &Rc<Meter>) -> Result<Map
     Ok(root)
 }
 
-/// Walks the folders, each where its name stands among those of the files around it, without recursion: folders may be
-/// nested deeper than a stack is.
+/// Walks the folders, each at the position of its name among the files next to it, without recursion: folders may be
+/// nested deeper than the stack permits.
 fn scan(tree: &Tree, base: &TreePath, meter: &Rc<Meter>) -> Result<Vec<Value>, GenerateError> {
     let below = |dir: &TreePath| {
         let all: Vec<TreePath> = tree.children(dir).map(|(path, _)| path.clone()).collect();
@@ -45,7 +47,7 @@ fn scan(tree: &Tree, base: &TreePath, meter: &Rc<Meter>) -> Result<Vec<Value>, G
         };
         match tree.get(&path) {
             Some(Entry::Directory) => {
-                // What is walked are folders, not links to any: only the last part of a path may be one.
+                // The walk visits folders, not links to folders, so only the last part of a path can be a link.
                 let is_file = |file: &TreePath| match tree.get(file) {
                     Some(Entry::File(_)) => true,
                     Some(Entry::Symlink(_)) => tree.file(file).is_ok(),
@@ -65,7 +67,7 @@ fn scan(tree: &Tree, base: &TreePath, meter: &Rc<Meter>) -> Result<Vec<Value>, G
                 if is_link && matches!(tree.resolve(&path), Err(ResolveError::Escapes { .. })) {
                     return Err(GenerateError::Escapes { path });
                 }
-                // Extensions in capitals are none.
+                // Extensions in capitals do not count.
                 if !matches!(path.file_name().rsplit_once('.'), Some((_, "yaml" | "yml"))) {
                     continue;
                 }

@@ -1,11 +1,11 @@
-//! The kustomization file's types as data, to read it leniently and to write back what they know.
+//! The types of the kustomization file as data, to read it leniently and to write back its known fields.
 
 use flux_yaml::{Map, Value};
 
-/// A type of a field.
+/// The type of a field.
 enum Shape {
     Text,
-    /// Text of an embedded struct, which is never made of a number or boolean.
+    /// Text of an embedded struct, to which numbers and booleans are never converted.
     InlineText,
     Bool,
     Int,
@@ -13,7 +13,7 @@ enum Shape {
     TextMap,
     Texts,
     Objects(Fields),
-    /// A pointer to a struct: an empty one is kept.
+    /// A pointer to a struct: empty values are kept.
     Object(Fields),
 }
 
@@ -236,7 +236,7 @@ const KUSTOMIZATION: Fields = &[
     ("buildMetadata", Texts),
 ];
 
-/// What the types know of a kustomization file.
+/// The known fields of a kustomization file.
 pub(super) fn kustomization(value: &Value) -> Result<Map, String> {
     match value {
         Value::Null => Ok(Map::new()),
@@ -262,7 +262,7 @@ fn kind(value: &Value) -> &'static str {
 fn object(map: &Map, fields: Fields, path: &str) -> Result<Map, String> {
     let mut out = Map::new();
     let mut keys: Vec<_> = map.iter().collect();
-    // Of two spellings of a field, the one that JSON sorts last wins.
+    // Of two spellings of a field, the last one in JSON's order wins.
     keys.sort_unstable_by_key(|(key, _)| key.as_bytes());
     for (key, value) in keys {
         let Some((name, shape)) = fields
@@ -278,7 +278,7 @@ fn object(map: &Map, fields: Fields, path: &str) -> Result<Map, String> {
     Ok(out)
 }
 
-/// The value as its type writes it; `None` where it is left out for being empty.
+/// The value as its type writes it; `None` if it is omitted as empty.
 fn shaped(value: &Value, shape: &Shape, path: &str) -> Result<Option<Value>, String> {
     let wrong = |wanted: &str| {
         format!(
@@ -292,7 +292,7 @@ fn shaped(value: &Value, shape: &Shape, path: &str) -> Result<Option<Value>, Str
     Ok(match (shape, value) {
         (Any, value) => Some(value.clone()),
         (Text | InlineText, Value::String(text)) => {
-            // `sourceValue` is a pointer, so that an empty one is kept.
+            // `sourceValue` is a pointer, so an empty one is kept.
             (!text.is_empty() || path.ends_with(".sourceValue")).then(|| value.clone())
         }
         (Text, value) => Some(text(value).ok_or_else(|| wrong("string"))?),
@@ -341,7 +341,7 @@ fn shaped(value: &Value, shape: &Shape, path: &str) -> Result<Option<Value>, Str
     })
 }
 
-/// Text of a scalar, by way of its parsed value (KC-BLD-036).
+/// The text of a scalar, derived from its parsed value (KC-BLD-036).
 fn text(value: &Value) -> Option<Value> {
     crate::config::decode::text(value, crate::config::Mode::LENIENT, false).map(Value::String)
 }

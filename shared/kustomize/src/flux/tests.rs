@@ -1,3 +1,5 @@
+//! Tests of the generated and rewritten root kustomization.
+
 use super::*;
 use crate::{Build, Options, Remotes, build};
 
@@ -23,7 +25,7 @@ const MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
 
 #[test]
 fn a_folder_without_a_kustomization_gets_one() {
-    // KC-BLD-002, KC-BLD-004, KZ-FLX-001, RT-KUS-001
+    // KC-BLD-002, RT-KUS-001
     let files = tree(&[
         ("app/b.yaml", MAP),
         ("app/a/x.yml", MAP),
@@ -71,12 +73,13 @@ fn manifests_have_to_be_objects() {
 
 #[test]
 fn an_existing_file_is_rewritten_in_place() {
-    // KC-BLD-001, KC-BLD-007, KC-BLD-018, KC-BLD-036, RT-KUS-001
     let files = tree(&[
+        // KC-BLD-007: `frobs` is dropped; KC-BLD-036: 1.10 becomes "1.1"; KC-BLD-018: the type is added
         (
             "kustomization.yml",
             "resources: [a.yaml]\nfrobs: 1\nimages: [{name: x, newTag: 1.10}]\nNamePrefix: 7\n",
         ),
+        // KC-BLD-001, RT-KUS-001: the first name wins
         ("Kustomization", "ignored: true"),
         ("a.yaml", MAP),
     ]);
@@ -89,7 +92,7 @@ fn an_existing_file_is_rewritten_in_place() {
 }
 
 #[test]
-fn a_file_without_resources_tells_origins() {
+fn a_file_without_resources_gets_origin_annotations() {
     // KC-BLD-006, KC-BLD-016, RT-KUS-007
     let files = tree(&[(
         "kustomization.yaml",
@@ -127,7 +130,7 @@ fn inline(patch: &str) -> Patch {
     }
 }
 
-/// The row of the ledger, what the root file says, what the spec says, and what the file says then.
+/// Ledger row, root file, spec, and the resulting file.
 type Laid = (&'static str, &'static str, Overlay, &'static str);
 
 fn laid_over() -> Vec<Laid> {
@@ -248,7 +251,7 @@ fn laid_over() -> Vec<Laid> {
             },
             "images:\n- name: x\n  newName: other\n",
         ),
-        // An unknown name goes to the end, and later entries of one name on top of it.
+        // An unknown name is appended; later entries of the same name change it.
         (
             "KC-BLD-015, RT-KUS-005",
             "images: [{name: x, newTag: v1}]\n",
@@ -294,7 +297,7 @@ fn laid_over() -> Vec<Laid> {
 }
 
 #[test]
-fn the_spec_is_laid_over() {
+fn the_spec_changes_the_root_kustomization() {
     for (row, root, overlay, want) in laid_over() {
         let root = format!("resources: [a.yaml]\n{root}");
         let files = tree(&[
@@ -304,7 +307,7 @@ fn the_spec_is_laid_over() {
         ]);
         let prepared = prepare(&files, &path("app"), &overlay).unwrap();
         let written = root_file(&prepared, "kustomization.yaml");
-        // What is the same in every case, in the order of the keys.
+        // The lines that are equal in every case, in key order.
         let rest: String = written
             .replace("apiVersion: kustomize.config.k8s.io/v1beta1\n", "")
             .replace("kind: Kustomization\n", "")

@@ -1,9 +1,11 @@
+//! The IAM policy generator.
+
 use crate::config::IamPolicy;
 use crate::error::Result;
 use crate::node::{self, Node};
 use crate::resource::Resource;
 
-/// Makes the service account of an IAM policy (KZ-PLG-011).
+/// The service account of an IAM policy (KZ-PLG-011).
 pub(crate) fn iam_policy(args: &IamPolicy) -> Result<Resource> {
     if args.cloud != "gke" {
         return Err(format!("cloud provider {} not supported yet", args.cloud).into());

@@ -1,3 +1,5 @@
+//! Key-value pairs from literals, files and env files.
+
 use flux_golang::strconv::quote;
 
 use crate::config::GeneratorArgs;
@@ -7,19 +9,19 @@ use crate::loader::Loader;
 use crate::meter::Held;
 use crate::secrecy::MASK;
 
-/// Longest line of an env file that is read (KZ-GEN-011).
+/// The maximum length of a line in an env file (KZ-GEN-011).
 const MAX_LINE: usize = 64 * 1024;
 
 /// An entry of a ConfigMap or Secret.
 pub(super) struct Entry {
     pub(super) key: String,
     pub(super) value: Vec<u8>,
-    /// Whether the key is a line of a file, as the value is.
+    /// Whether the key comes from a file, like the value.
     pub(super) read: bool,
 }
 
-/// The entries of all sources in the order env files, literals, files (KZ-GEN-003), whose memory is held. What goes into a
-/// Secret is not quoted.
+/// The entries of all sources in the order env files, literals, files (KZ-GEN-003), with their memory held. Errors
+/// about a Secret's entries quote nothing.
 pub(super) fn load(
     loader: &Loader<'_>,
     args: &GeneratorArgs,
@@ -85,7 +87,7 @@ fn literal(text: &str) -> Option<(&str, &str)> {
     }
 }
 
-/// A literal without its value, which is all of it where there is no key.
+/// A literal without its value: masked completely if it has no key.
 fn masked(literal: &str) -> String {
     match literal.split_once('=') {
         Some((key, _)) if !key.is_empty() => format!("{key}={MASK}"),
@@ -137,7 +139,7 @@ fn file_source(source: &str) -> Result<(&str, &str), String> {
 /// KZ-GEN-008 to KZ-GEN-011
 fn env_lines(text: &[u8], all: &mut Vec<Entry>) -> Result<(), String> {
     for (number, line) in text.split(|b| *b == b'\n').enumerate() {
-        // The scanner gives up on a line that fills its buffer, newline included.
+        // The scanner fails on a line that fills its buffer, newline included.
         if line.len() >= MAX_LINE {
             return Ok(());
         }

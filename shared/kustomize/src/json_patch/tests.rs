@@ -1,3 +1,5 @@
+//! Tests of JSON patches against the library's results.
+
 use super::*;
 
 fn run(document: &str, patch: &str) -> std::result::Result<String, String> {

@@ -1,4 +1,4 @@
-//! Lists whose elements merge by keys, or as a set (KZ-SMP-010 to KZ-SMP-017, KZ-SMP-020).
+//! Merges lists by keys, or as a set (KZ-SMP-010 to KZ-SMP-017, KZ-SMP-020).
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::node::{self, Changes, Kind, Node};
 use crate::schema::TypeId;
 
-/// Takes the directive out of a list: an element that holds nothing else.
+/// Removes and returns the directive of a list: an element with nothing else in it.
 fn list_directive(patch: &mut Node) -> Result<Directive> {
     let Some(element) = patch
         .content
@@ -28,7 +28,7 @@ fn list_directive(patch: &mut Node) -> Result<Directive> {
     Ok(directive)
 }
 
-/// What is left of an element that may be deleted once its directive is taken out; `None` for one that cannot be.
+/// The rest of an element that may be deleted, without its directive; `None` for an element that cannot be deleted.
 fn without_directive(element: &Node) -> Option<Node> {
     if node::is_null(element) {
         return Some(element.clone());
@@ -39,18 +39,18 @@ fn without_directive(element: &Node) -> Option<Node> {
     Some(element)
 }
 
-/// Where an element of the result stands.
+/// The position of an element of the result.
 #[derive(Clone, Copy)]
 enum Place {
     Target(usize),
     Patch(usize),
 }
 
-/// Both lists, their elements changed in place as they are merged.
+/// Both lists; merging changes their elements in place.
 struct Lists {
     target: Vec<Node>,
     patch: Vec<Node>,
-    /// There is only one list, which is both.
+    /// There is only one list, used as both.
     same: bool,
 }
 
@@ -122,7 +122,7 @@ impl Walker<'_> {
         Ok(Outcome::Other(merged))
     }
 
-    /// A list that the patch does not name, with elements that their keys tell apart: only their fields are looked at.
+    /// A list that the patch does not set, with elements identified by keys: only their fields are visited.
     fn untouched(
         &mut self,
         mut list: Node,
@@ -161,7 +161,7 @@ impl Walker<'_> {
         let mut items: Vec<Node> = Vec::new();
         let mut valid = (Vec::new(), Vec::new());
         for index in 0..values.len() {
-            // Each is looked for in all of these, and put among them.
+            // Each element is searched in all of these, and inserted among them.
             let all = lists.target.len() + lists.patch.len() + items.len();
             self.meter.work(all)?;
             valid = valid_keys(&values, &values[index], keys);
@@ -178,7 +178,7 @@ impl Walker<'_> {
                     continue;
                 }
                 if key.is_empty() {
-                    // A scalar is set to itself, and forgets its tag.
+                    // A scalar is set to itself, and loses its tag.
                     node::expect(element, Kind::Scalar)?;
                     element.tag = "".into();
                     element.value.clone_from(value);
@@ -204,7 +204,7 @@ impl Walker<'_> {
         Ok(items)
     }
 
-    /// Merges the elements of these values; `None` where nothing is left of them.
+    /// Merges the elements with these values; `None` if nothing is left of them.
     fn element(
         &mut self,
         lists: &mut Lists,
@@ -217,7 +217,7 @@ impl Walker<'_> {
         let mine = find(&lists.target, &keys, &values);
         let theirs = find(&lists.patch, &keys, &values);
         let blank = || Node::new(Kind::Scalar);
-        // A deleted element of a list that only the patch has is looked for there again, to be removed.
+        // A deleted element of a list that only the patch has is searched there again to remove it.
         let own = theirs.filter(|_| lists.same);
         let deleted = own.and_then(|at| without_directive(&lists.patch[at]));
         let sources = if lists.same {
@@ -225,7 +225,7 @@ impl Walker<'_> {
         } else {
             let target = mine.map(|at| std::mem::replace(&mut lists.target[at], blank()));
             let patch = theirs.map(|at| std::mem::replace(&mut lists.patch[at], blank()));
-            // What the target has is needed again where the patch's takes its place.
+            // The target's node is needed again if the patch's replaces it.
             Sources::new(target, patch)
         };
         let Some(sources) = sources else {
@@ -287,7 +287,7 @@ impl Lists {
         }
     }
 
-    /// The list that the result is made of.
+    /// The list that becomes the result.
     fn merged_into(&mut self) -> &mut Vec<Node> {
         if self.same {
             &mut self.patch
@@ -303,7 +303,7 @@ impl Lists {
         }
     }
 
-    /// The keys' values of every element, the patch's elements first, each combination once.
+    /// The key values of every element, the patch's first, each combination once.
     fn values(&self, keys: &[String]) -> Vec<Vec<String>> {
         if keys.is_empty() {
             return Vec::new();
@@ -337,7 +337,7 @@ impl Lists {
     }
 }
 
-/// The key of a list that only the target has, where every element sets it to another value.
+/// The key of a list that only the target has, if every element has a different value for it.
 fn only_key<'k>(lists: &Lists, keys: &'k [String]) -> Option<&'k str> {
     let [key] = keys else {
         return None;
@@ -361,9 +361,9 @@ fn only_key<'k>(lists: &Lists, keys: &'k [String]) -> Option<&'k str> {
         .then_some(key)
 }
 
-/// A missing key takes any value where another key is equal (KZ-SMP-012).
+/// A missing key matches any value if another key is equal (KZ-SMP-012).
 fn merge_values(all: &mut [Vec<String>]) {
-    // The list is walked as it stood when each turn began.
+    // Each iteration works on the list as it was when the iteration began.
     for i in 0..all.len() {
         let first = all[i].clone();
         for j in 0..all.len() {
@@ -393,7 +393,7 @@ fn joined(first: &[String], second: &[String]) -> Option<Vec<String>> {
     common.then_some(merged)
 }
 
-/// The keys that any element sets (KZ-SMP-013), with their values.
+/// The keys that any element has (KZ-SMP-013), with their values.
 fn valid_keys(
     all: &[Vec<String>],
     values: &[String],
@@ -438,8 +438,8 @@ fn find(list: &[Node], keys: &[String], values: &[String]) -> Option<usize> {
     })
 }
 
-/// kyaml's `ElementSetter`: replaces the elements of these values, removes them without a new one, appends a new one that
-/// finds none; nulls and empty mappings are lost on the way.
+/// kyaml's `ElementSetter`: replaces the elements with these values, removes them if there is no new one, appends a new
+/// one if none matches; drops nulls and empty mappings.
 fn set_element(
     list: &mut Vec<Node>,
     element: Option<Node>,
@@ -485,7 +485,7 @@ fn matches(item: &Node, keys: &[String], values: &[String]) -> Result<bool> {
                 node::expect(item, Kind::Scalar)?;
                 item.value == *value
             } else {
-                // An empty value asks for the field only.
+                // An empty value only requires that the field exists.
                 node::get(item, key)?.is_some_and(|found| value.is_empty() || found.value == *value)
             };
         }
@@ -496,7 +496,7 @@ fn matches(item: &Node, keys: &[String], values: &[String]) -> Result<bool> {
     Ok(!keys.is_empty())
 }
 
-/// Adds the elements of the target behind those merged so far, in whose places equal ones go.
+/// Appends the elements of the target to those merged so far; equal ones replace them.
 fn append(items: &mut Vec<Node>, rest: Vec<Node>, keys: &[String]) -> Result<()> {
     for element in rest {
         if keys.first().is_some_and(String::is_empty) {

@@ -1,15 +1,17 @@
+//! Labels and annotations of an object.
+
 use std::collections::BTreeMap;
 
 use super::{Changes, Kind, Node, Style, clear, fields, lookup_create, set_field, string};
 
-/// The field of `metadata`, which must not be empty itself.
+/// A non-empty field of `metadata`.
 pub(crate) fn meta_field<'n>(node: &'n Node, name: &str) -> Option<&'n Node> {
     node.get("metadata")
         .filter(|meta| !fields::is_empty(meta))?
         .get(name)
 }
 
-/// A mapping of text to text; values that are no scalars read as empty.
+/// A mapping as text to text; values that are not scalars are empty.
 pub(crate) fn string_map(node: Option<&Node>) -> BTreeMap<String, String> {
     let mut map = BTreeMap::new();
     if let Some(node) = node {
@@ -30,12 +32,12 @@ pub(crate) fn labels(node: &Node) -> BTreeMap<String, String> {
     string_map(meta_field(node, "labels"))
 }
 
-/// Rewrites `metadata.annotations` from scratch: every value becomes a string (KZ-LOAD-019).
+/// Rewrites `metadata.annotations`: every value becomes a string (KZ-LOAD-019).
 pub(crate) fn set_annotations(node: &mut Node, map: &BTreeMap<String, String>) {
     set_meta_map(node, "annotations", map);
 }
 
-/// Rewrites `metadata.labels` from scratch.
+/// Rewrites `metadata.labels`.
 pub(crate) fn set_labels(node: &mut Node, map: &BTreeMap<String, String>) {
     set_meta_map(node, "labels", map);
 }
@@ -58,16 +60,16 @@ fn set_meta_map(node: &mut Node, name: &str, map: &BTreeMap<String, String>) {
     meta.content.push(all);
 }
 
-/// Removes annotations, rewriting what is left as strings; an empty map goes as well.
+/// Removes annotations, and rewrites the remaining ones as strings; an empty map is removed.
 pub(crate) fn remove_annotations(node: &mut Node, gone: impl Fn(&str) -> bool) {
     let mut left = annotations(node);
     left.retain(|key, _| !gone(key));
     set_annotations(node, &left);
 }
 
-/// Sets one annotation, leaving the others as they are.
+/// Sets one annotation, keeping the others unchanged.
 pub(crate) fn set_annotation(node: &mut Node, key: &str, value: &str) {
-    // An empty annotations or metadata field makes room for a fresh one.
+    // An empty annotations or metadata field is replaced.
     if let Some(meta) = node.get_mut("metadata") {
         if meta
             .get("annotations")

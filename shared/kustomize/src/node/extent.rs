@@ -1,31 +1,33 @@
+//! The size of nodes: memory and nesting.
+
 use flux_yaml::Value;
 
 use super::{Kind, Node};
 
-/// What an object, or a part of one, takes.
+/// The size of an object, or a part of one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Extent {
-    /// Bytes of memory, roughly.
+    /// Estimated memory in bytes.
     pub(crate) bytes: usize,
     pub(crate) nodes: usize,
-    /// Collections within one another, itself counted.
+    /// Nesting of collections, itself included.
     pub(crate) height: usize,
 }
 
-/// What the allocator and the room to spare in a list add to a node, roughly.
+/// Estimated bytes of a node, including the allocator's overhead and spare capacity.
 const NODE: usize = size_of::<Node>() * 5 / 4;
-/// A value within a mapping, with what the mapping keeps to find it.
+/// Estimated bytes of a value in a mapping, including the mapping's index.
 const VALUE: usize = size_of::<Value>() * 2;
 
 impl Extent {
-    pub(crate) fn of(node: &Node) -> Self {
+    pub(crate) fn of_node(node: &Node) -> Self {
         let comments = node.comments.as_ref().map_or(0, |comments| {
             size_of_val(&**comments)
                 + comments.head.len()
                 + comments.line.len()
                 + comments.foot.len()
         });
-        let below = node.content.iter().map(Self::of);
+        let below = node.content.iter().map(Self::of_node);
         Self::around(
             NODE + node.value.len() + node.tag.len() + comments,
             matches!(node.kind, Kind::Mapping | Kind::Sequence),

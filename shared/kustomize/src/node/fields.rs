@@ -1,13 +1,15 @@
+//! Fields of mappings: reading, setting and removing them as kyaml does.
+
 use super::text::contents;
 use super::{Changes, Kind, Node, Style, is_yaml11_non_string};
 use crate::error::{Fail, Result};
 
-/// A scalar without a tag: it will read as whatever its text looks like.
+/// A scalar without a tag: its type follows from its text.
 pub(crate) fn scalar(value: impl Into<String>) -> Node {
     Node::scalar("", value)
 }
 
-/// A string, as kyaml makes one: a literal block when it has several lines.
+/// A string as kyaml creates one: a literal block if it has several lines.
 pub(crate) fn string(value: impl Into<String>) -> Node {
     let mut node = Node::string(value);
     if node.value.contains('\n') {
@@ -21,7 +23,7 @@ pub(crate) fn tagged(tag: &'static str, value: impl Into<String>) -> Node {
     Node::scalar(tag, value)
 }
 
-/// Whether the node carries the null tag.
+/// Whether the node has the null tag.
 pub(crate) fn is_null(node: &Node) -> bool {
     node.tag == "!!null"
 }
@@ -31,7 +33,7 @@ pub(crate) fn is_empty(node: &Node) -> bool {
     is_null(node) || matches!(node.kind, Kind::Mapping | Kind::Sequence) && node.content.is_empty()
 }
 
-/// Whether the node is a sequence with something in it.
+/// Whether the node is a non-empty sequence.
 pub(crate) fn is_list(node: &Node) -> bool {
     node.kind == Kind::Sequence && !node.content.is_empty()
 }
@@ -60,12 +62,12 @@ pub(crate) fn expect(node: &Node, kind: Kind) -> Result<()> {
     Err(Fail::quoting(message, quoting))
 }
 
-/// The value of a mapping's first entry of this name; `None` for anything but a mapping.
+/// The value of a mapping's first entry of this name; `None` for other nodes.
 pub(crate) fn field<'n>(node: &'n Node, name: &str) -> Option<&'n Node> {
     node.get(name)
 }
 
-/// As [`field`], but a node that is neither mapping nor null is an error.
+/// As [`field`], but an error for a node that is neither mapping nor null.
 pub(crate) fn get<'n>(node: &'n Node, name: &str) -> Result<Option<&'n Node>> {
     expect(node, Kind::Mapping)?;
     Ok(if is_null(node) { None } else { node.get(name) })
@@ -80,8 +82,8 @@ pub(crate) fn clear(node: &mut Node, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Sets a mapping's entry as kyaml's `FieldSetter` does: an existing value keeps its style and its place in memory (so
-/// that all who share it change with it), a null value removes the entry, a new key goes last.
+/// Sets a mapping's entry as kyaml's `FieldSetter` does: an existing value keeps its style and its identity (so that
+/// shared values change together), null removes the entry, a new key is appended.
 pub(crate) fn set_field(
     node: &mut Node,
     name: &str,
@@ -106,7 +108,7 @@ pub(crate) fn set_field(
     Ok(())
 }
 
-/// Replaces a scalar, which keeps its style.
+/// Replaces a scalar, keeping its style.
 pub(crate) fn set_scalar(node: &mut Node, mut value: Node, changes: &mut Changes) -> Result<()> {
     expect(node, Kind::Scalar)?;
     if is_null(&value) {
@@ -117,7 +119,7 @@ pub(crate) fn set_scalar(node: &mut Node, mut value: Node, changes: &mut Changes
     Ok(())
 }
 
-/// A string that YAML 1.1 would read as something else is quoted, unless its place decides the style.
+/// Quotes a string that YAML 1.1 would read as something else, unless an existing style applies.
 pub(crate) fn quote_non_string(value: &mut Node) {
     let untyped = value.tag.is_empty() || value.tag == "!!str";
     if value.kind == Kind::Scalar
@@ -131,7 +133,7 @@ pub(crate) fn quote_non_string(value: &mut Node) {
 
 /// Sets a field of the object itself, such as `kind`.
 pub(crate) fn set_top(node: &mut Node, name: &str, value: &str, changes: &mut Changes) {
-    // An object whose root is no mapping never gets here.
+    // Objects whose root is not a mapping have been rejected before.
     let _ = set_field(node, name, scalar(value), changes);
 }
 
@@ -155,7 +157,7 @@ fn set_meta(node: &mut Node, name: &str, value: Node, changes: &mut Changes) {
     }
 }
 
-/// The text of a top-level field, empty when there is none.
+/// The text of a top-level field; empty if absent.
 fn top<'n>(node: &'n Node, name: &str) -> &'n str {
     node.get(name).map_or("", |value| &value.value)
 }

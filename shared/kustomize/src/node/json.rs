@@ -1,4 +1,4 @@
-//! Nodes as plain values and back: what printing a node and reading it again makes of tags and styles.
+//! Converts nodes to plain values and back: the effect of printing and rereading a node on tags and styles.
 
 use flux_golang::strconv;
 use flux_yaml::{Map, Value};
@@ -7,8 +7,8 @@ use super::{Kind, Node, Style};
 use crate::error::{Fail, Result};
 use crate::secrecy::MASK;
 
-/// The object as `kustomize` prints it. The root's keys are text whatever they look like; below, a mapping with a key
-/// that is no string has no JSON form (KZ-LOAD-016), and a key that is set twice is an error (KZ-LOAD-015).
+/// The object as `kustomize` prints it. The root's keys are text whatever they look like; a nested mapping with a key
+/// that is not a string has no JSON form (KZ-LOAD-016), and a repeated key is an error (KZ-LOAD-015).
 pub(crate) fn to_value(root: &Node) -> Result<Value> {
     let printed = (has_kept_text(root) && has_foot_comment(root)).then(|| reread(root));
     let root = printed.as_ref().unwrap_or(root);
@@ -18,7 +18,7 @@ pub(crate) fn to_value(root: &Node) -> Result<Value> {
     }
 }
 
-/// Whether a block in the tree keeps empty lines at its end.
+/// Whether a block scalar in the tree keeps trailing empty lines.
 fn has_kept_text(node: &Node) -> bool {
     let block = node.style.has(Style::LITERAL) || node.style.has(Style::FOLDED);
     block && node.value.ends_with("\n\n") || node.content.iter().any(has_kept_text)
@@ -28,8 +28,7 @@ fn has_foot_comment(node: &Node) -> bool {
     !node.foot_comment().is_empty() || node.content.iter().any(has_foot_comment)
 }
 
-/// The tree as it is after it was printed and read again: the line before a foot comment becomes one of the text that ends
-/// there.
+/// The tree after printing and rereading it: the line before a foot comment becomes part of the text that ends there.
 fn reread(root: &Node) -> Node {
     let text = flux_yaml::v3::to_string(root);
     let document = text.and_then(flux_yaml::v3::parse);
@@ -39,7 +38,7 @@ fn reread(root: &Node) -> Node {
     read
 }
 
-/// What was read is not folded again.
+/// A value that was read is not folded again.
 fn settle_blocks(node: &mut Node) {
     if node.style.has(Style::FOLDED) {
         node.style = Style::LITERAL;
@@ -47,7 +46,7 @@ fn settle_blocks(node: &mut Node) {
     node.content.iter_mut().for_each(settle_blocks);
 }
 
-/// The failure of an object that cannot be written.
+/// The failure for an object that cannot be written.
 #[expect(
     clippy::needless_pass_by_value,
     reason = "it is what `map_err` is given"
@@ -125,7 +124,7 @@ fn value(node: &Node, in_flow: bool) -> Result<Value> {
     }
 }
 
-/// How a scalar stands in the printed text.
+/// How a scalar is printed.
 enum Printed {
     /// Quoted, or a block: a string.
     Text,
@@ -153,11 +152,11 @@ fn printed(node: &Node) -> Printed {
             Printed::Tagged
         };
     }
-    // A string that is not quoted will be, where it has to be.
+    // An unquoted string is quoted if necessary.
     if tag == "!!str" {
         return Printed::Text;
     }
-    // A tag that says what the text says anyway is left out, and with it whatever kept a quoted text from being a string.
+    // A tag that the text implies is omitted, and with it the reason why a quoted text was not a string.
     if flux_yaml::v3::plain_tag(&node.value) == tag {
         return untagged;
     }
@@ -166,8 +165,8 @@ fn printed(node: &Node) -> Printed {
 
 fn scalar_value(node: &Node, in_flow: bool) -> Result<Value> {
     match printed(node) {
-        // Between brackets these are quoted when they are printed, whatever they are: times, and nulls that are not
-        // written out (KZ-LOAD-014, KZ-LOAD-017).
+        // In flow collections these are quoted when printed, whatever they are: times, and implicit nulls (KZ-LOAD-014,
+        // KZ-LOAD-017).
         Printed::Plain if in_flow && (node.value.is_empty() || node.value.contains(':')) => {
             Ok(Value::String(node.value.clone()))
         }
@@ -178,7 +177,7 @@ fn scalar_value(node: &Node, in_flow: bool) -> Result<Value> {
     }
 }
 
-/// A folded block does not always read back as what it was written from.
+/// A folded block does not always read back as it was written.
 fn refolded(node: &Node) -> String {
     let mut bare = node.clone();
     bare.comments = None;
@@ -191,7 +190,7 @@ fn refolded(node: &Node) -> String {
 }
 
 fn resolve(text: &str) -> Result<Value> {
-    // Letters that begin no word of YAML need no resolver.
+    // Letters that start no special word of YAML need no resolver.
     match text.as_bytes().first() {
         Some(b'a'..=b'e' | b'g'..=b'm' | b'p'..=b's' | b'u'..=b'z' | b'/' | b'A'..=b'E') => {
             Ok(Value::String(text.to_owned()))
@@ -200,7 +199,7 @@ fn resolve(text: &str) -> Result<Value> {
     }
 }
 
-/// A node for a value that came out of Go's JSON decoder, by way of yaml.v3's encoder: every number is a float
+/// A node for a value decoded by Go's JSON decoder, as yaml.v3's encoder writes it: every number is a float
 /// (KZ-J69-012).
 pub(crate) fn from_json(value: &Value) -> Node {
     match value {

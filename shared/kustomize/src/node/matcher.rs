@@ -1,3 +1,5 @@
+//! Finds the nodes that a replacement's field path selects.
+
 use std::rc::Rc;
 
 use super::path::{atoi, element, is_list_index, kind_for, list_index};
@@ -6,12 +8,13 @@ use crate::error::Result;
 use crate::meter::Meter;
 use crate::regexp::Regex;
 
-/// What a replacement's field path found.
+/// The result of a replacement's field path.
 #[derive(Debug)]
 pub(crate) enum Match {
-    /// Places below the node, each as the way through `content`.
+    /// Nodes, each as its path of indexes through `content`.
     Here(Vec<Vec<usize>>),
-    /// Places inside the text of a scalar, read as YAML: they count as found, but changing them changes nothing.
+    /// The number of places inside the text of a scalar, parsed as YAML: they count as found, but changing them has no
+    /// effect.
     Inside(usize),
 }
 
@@ -24,7 +27,7 @@ impl Match {
     }
 }
 
-/// Finds every node that a replacement's field path leads to, creating them when `create` names a kind
+/// Finds every node that a replacement's field path selects, and creates missing ones if `create` is a kind
 /// (KZ-REPL-014 to KZ-REPL-019).
 pub(crate) fn find_all(
     node: &mut Node,
@@ -87,7 +90,7 @@ impl Finder<'_> {
         Ok(())
     }
 
-    /// Fails where nothing may be made in the collection that the way leads to.
+    /// Fails if the collection at the current path may not get children.
     fn fits(&self) -> Result<()> {
         Meter::fits(self.at.len() + 2)
     }
@@ -108,7 +111,7 @@ impl Finder<'_> {
                 return Ok(());
             };
             if fields::is_null(node) {
-                // What is created below a null is never printed.
+                // Nodes created below a null are never printed.
                 self.inside += 1;
                 return Ok(());
             }
@@ -130,7 +133,7 @@ impl Finder<'_> {
         self.down(node, at + 1, rest)
     }
 
-    /// The path goes on inside a scalar's text (KZ-REPL-024).
+    /// The path continues inside a scalar's text (KZ-REPL-024).
     fn text(&mut self, text: &str, rest: &[String]) -> Result<()> {
         let (parsed, _held) = super::read::parse_one(text, self.meter)?;
         let Some(mut inner) = parsed else {

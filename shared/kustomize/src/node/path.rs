@@ -1,7 +1,9 @@
+//! Field paths: splitting them, and following them through an object.
+
 use super::{Kind, Node, fields, scalar};
 use crate::error::Result;
 
-/// Splits a path at a separator that no backslash precedes.
+/// Splits a path at separators without a preceding backslash.
 pub(crate) fn split_path(path: &str, separator: char) -> Vec<String> {
     let mut parts = path.split(separator).peekable();
     let mut done: Vec<String> = Vec::new();
@@ -22,7 +24,7 @@ pub(crate) fn split_path(path: &str, separator: char) -> Vec<String> {
     done
 }
 
-/// As [`split_path`], with `[a.b]` holding a part together: without its brackets, unless it is a `[key=value]`.
+/// As [`split_path`], where `[a.b]` is one part: without its brackets, unless it is a `[key=value]`.
 pub(crate) fn split_path_smart(path: &str, separator: char) -> Vec<String> {
     let mut parts = split_path(path, separator).into_iter();
     let mut done = Vec::new();
@@ -70,7 +72,7 @@ pub(super) fn list_index(part: &str) -> Result<(&str, &str)> {
     })
 }
 
-/// What a part of a path has to be, given the part behind it.
+/// The required kind of a path's part, given the next part.
 pub(super) fn kind_for(next: Option<&str>, last: Kind) -> Kind {
     match next {
         None | Some("") => last,
@@ -88,7 +90,7 @@ pub(super) fn clean<S: AsRef<str>>(path: &[S]) -> Vec<&str> {
         .collect()
 }
 
-/// Where a part of a path leads inside one node.
+/// Where a part of a path leads in a node.
 enum Step {
     At(usize),
     Nowhere,
@@ -145,14 +147,14 @@ fn step(node: &Node, part: &str, create: Option<Kind>) -> Result<Step> {
     })
 }
 
-/// Whether the item is a mapping with a field of this text.
+/// Whether the item is a mapping with a field of this value.
 pub(crate) fn field_matches(item: &Node, key: &str, value: &str) -> bool {
     !fields::is_null(item)
         && item.kind == Kind::Mapping
         && item.get(key).is_some_and(|found| found.value == value)
 }
 
-/// A list element made for `[key=value]`.
+/// The list element to create for `[key=value]`.
 pub(super) fn element(key: &str, value: &str) -> Node {
     if key.is_empty() {
         return scalar(value);
@@ -177,7 +179,7 @@ pub(crate) fn lookup<'n, S: AsRef<str>>(node: &'n Node, path: &[S]) -> Result<Op
     Ok(Some(at))
 }
 
-/// As [`lookup`], creating what is missing; the last part becomes a node of the given kind.
+/// As [`lookup`], and creates what is missing; the last part becomes a node of the given kind.
 ///
 /// Nothing is created below a null.
 pub(crate) fn lookup_create<'n, S: AsRef<str>>(

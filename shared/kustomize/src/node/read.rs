@@ -1,4 +1,4 @@
-//! Kubernetes objects out of YAML text (KZ-LOAD rows).
+//! Reads Kubernetes objects from YAML text (KZ-LOAD rows).
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -12,13 +12,13 @@ use crate::meter::{Held, Meter};
 use crate::options::Limits;
 use crate::secrecy::{MASK, may_hold_secret, unreadable};
 
-/// Reads every object of a file: lists are unwrapped, anchors expanded, what is no object is an error.
+/// Reads every object of a file: lists are unwrapped, anchors are expanded, anything that is not an object is an error.
 pub(crate) fn read_documents(text: &[u8], limits: &Limits, meter: &Rc<Meter>) -> Result<Vec<Node>> {
     let (nodes, _held) = documents(text, limits, meter)?;
     inline_lists(drop_bad(nodes)?, limits, meter)
 }
 
-/// The first document of a text that a scalar holds, anchors left in place, and what it takes; `None` where there is none.
+/// The first document in the text of a scalar, anchors kept, and its memory; `None` if it is empty.
 pub(super) fn parse_one(text: &str, meter: &Rc<Meter>) -> Result<(Option<Node>, Held)> {
     let (document, held) = meter.read(text.as_bytes(), |text, claim| {
         flux_yaml::v3::parse_within(text, claim)
@@ -27,7 +27,7 @@ pub(super) fn parse_one(text: &str, meter: &Rc<Meter>) -> Result<(Option<Node>, 
     Ok((document.and_then(Node::into_root), held))
 }
 
-/// The documents, and what reading them took.
+/// The documents, and their memory.
 fn documents(text: &[u8], limits: &Limits, meter: &Rc<Meter>) -> Result<(Vec<Node>, Vec<Held>)> {
     let text = crlf(text);
     let parts = split(&text)?;
@@ -42,7 +42,7 @@ fn documents(text: &[u8], limits: &Limits, meter: &Rc<Meter>) -> Result<(Vec<Nod
             let Some(mut root) = document.and_then(Node::into_root) else {
                 return Ok(Ok(None));
             };
-            // kyaml keeps the document around the object.
+            // kyaml keeps the document node around the object.
             if !foot.is_empty() && root.foot_comment().is_empty() {
                 root.comments_mut().foot = foot;
             }
@@ -118,7 +118,7 @@ fn split(text: &[u8]) -> Result<Vec<Vec<u8>>> {
         part.push(b'\n');
         parts.push(part);
         from = end + 1;
-        // The newline that ends a separator does not begin the next.
+        // The newline that ends a separator does not start the next one.
         at = end + 1;
     }
     parts.push(text[from..].to_vec());
@@ -144,7 +144,7 @@ fn drop_bad(nodes: Vec<Node>) -> Result<Vec<Node>> {
     Ok(good)
 }
 
-/// Replaces every object whose kind ends in `List` by its items, which go behind the file's other objects
+/// Replaces every object whose kind ends in `List` by its items, which are appended to the file's other objects
 /// (KZ-LOAD-009).
 fn inline_lists(nodes: Vec<Node>, limits: &Limits, meter: &Rc<Meter>) -> Result<Vec<Node>> {
     let mut queue = std::collections::VecDeque::from(nodes);
@@ -158,7 +158,7 @@ fn inline_lists(nodes: Vec<Node>, limits: &Limits, meter: &Rc<Meter>) -> Result<
             continue;
         }
         let mut held = Held::new(meter);
-        held.take(2 * Extent::of(&node).bytes)?;
+        held.take(2 * Extent::of_node(&node).bytes)?;
         let value = super::to_value(&node)
             .map_err(|fail| meter.in_object_of(kind, fail))
             .map_err(|fail| {
@@ -198,7 +198,7 @@ fn go_type(value: &Value) -> &'static str {
     }
 }
 
-/// What every object says about itself.
+/// Type and metadata of an object.
 #[derive(Debug, Default)]
 pub(crate) struct Meta {
     pub(crate) api_version: String,
@@ -207,7 +207,7 @@ pub(crate) struct Meta {
     pub(crate) namespace: String,
 }
 
-/// The object's type and name; an error where there is nothing of the sort.
+/// The object's type and name; an error if it has none.
 pub(crate) fn metadata(node: &Node) -> Result<Meta> {
     let text = |value: Option<&Node>| {
         value
@@ -233,7 +233,7 @@ pub(crate) fn metadata(node: &Node) -> Result<Meta> {
     })
 }
 
-/// As [`metadata`], with a kind and, save for lists, a name demanded (KZ-LOAD-007).
+/// As [`metadata`], requiring a kind and, except for lists, a name (KZ-LOAD-007).
 pub(crate) fn validated_metadata(node: &Node) -> Result<Meta> {
     let meta = metadata(node)?;
     let missing = if meta.kind.is_empty() {
@@ -243,7 +243,7 @@ pub(crate) fn validated_metadata(node: &Node) -> Result<Meta> {
     } else {
         "metadata.name"
     };
-    // An annotation may hold the whole object as it was applied. What has no kind may be a Secret.
+    // An annotation may contain the whole object as it was applied. An object without a kind may be a Secret.
     let quotes = !matches!(meta.kind.as_str(), "" | "Secret");
     let map = |map: BTreeMap<String, String>| {
         let entries: Vec<_> = map

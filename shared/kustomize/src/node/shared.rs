@@ -1,9 +1,9 @@
 //! Values that several fields of one object share.
 //!
-//! Upstream's label and annotation setters put one and the same node into every field that they write, and later changes
-//! happen in place: patching `metadata.labels.app` of a Deployment that a `commonLabels` has written changes its selector
-//! and its template too. Users' outputs depend on it, so it is kept: such nodes carry a number, and whoever changes one
-//! in place notes the change, to be repeated for its siblings when the operation is over.
+//! Upstream's label and annotation setters put the same node into every field that they write, and later changes happen
+//! in place: patching `metadata.labels.app` of a Deployment that was written by `commonLabels` also changes its
+//! selector and its template. Users' outputs depend on it, so it is reproduced: such nodes carry a share number, and
+//! code that changes one in place records the change, which is repeated for its siblings at the end of the operation.
 
 use std::rc::Rc;
 
@@ -11,20 +11,20 @@ use super::{Extent, Kind, Node};
 use crate::error::Result;
 use crate::meter::{Held, Meter};
 
-/// Changes made to shared nodes and not yet made to their siblings.
+/// Changes of shared nodes that are not yet applied to their siblings.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     pending: Vec<Node>,
 }
 
-/// The number of a shared node, 0 for any other.
+/// The share number of a node, 0 if it is not shared.
 ///
-/// It lives where parsed nodes keep their column: a node made by hand has no line.
+/// It is stored in the column of parsed nodes: a created node has no line.
 pub(crate) fn share_id(node: &Node) -> u32 {
     if node.line == 0 { node.column } else { 0 }
 }
 
-/// A string that may be put into several places under one number.
+/// A string that can be put into several places under one share number.
 pub(crate) fn shared_scalar(value: &str, id: u32) -> Node {
     let mut node = Node::string(value);
     node.column = id;
@@ -32,7 +32,7 @@ pub(crate) fn shared_scalar(value: &str, id: u32) -> Node {
 }
 
 impl Changes {
-    /// Puts `value` where `node` stands, under `node`'s number.
+    /// Replaces `node` by `value`, keeping `node`'s share number.
     pub(crate) fn assign(&mut self, node: &mut Node, mut value: Node) {
         let id = share_id(node);
         if id != 0 {
@@ -40,20 +40,20 @@ impl Changes {
             value.column = id;
             self.pending.push(value.clone());
         } else if share_id(&value) != 0 {
-            // The text is copied into a node of its own.
+            // The text is copied into an unshared node.
             value.column = 0;
         }
         *node = value;
     }
 
-    /// Notes that a node was changed by hand.
+    /// Records that a node was changed directly.
     pub(crate) fn note(&mut self, node: &Node) {
         if share_id(node) != 0 {
             self.pending.push(node.clone());
         }
     }
 
-    /// Repeats what is pending for every sibling below `root`.
+    /// Applies the recorded changes to every sibling below `root`.
     pub(crate) fn settle(&mut self, root: &mut Node, meter: &Rc<Meter>) -> Result<()> {
         if self.pending.is_empty() {
             return Ok(());
@@ -67,7 +67,7 @@ impl Changes {
         Ok(())
     }
 
-    /// As [`settle`](Changes::settle), for texts set one at a time: they nest nothing, and take little.
+    /// As [`settle`](Changes::settle), for single texts, which are small and do not nest.
     pub(crate) fn settle_text(&mut self, root: &mut Node) {
         for change in self.pending.drain(..) {
             let _ = Spread::of(&change, None).below(root, 1);
@@ -86,13 +86,13 @@ impl<'c> Spread<'c> {
     fn of(change: &'c Node, held: Option<&'c mut Held>) -> Self {
         Self {
             change,
-            extent: Extent::of(change),
+            extent: Extent::of_node(change),
             held,
             looked_at: 0,
         }
     }
 
-    /// `depth` counts the collections around the node, and the node if it is one.
+    /// `depth` is the nesting of the node, itself included if it is a collection.
     fn below(&mut self, node: &mut Node, depth: usize) -> Result<()> {
         self.looked_at += 1;
         if share_id(node) == share_id(self.change) {

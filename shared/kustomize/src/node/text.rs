@@ -1,8 +1,10 @@
+//! The text of nodes, and whether it reads as a string.
+
 use flux_budget::Budget;
 
 use super::Node;
 
-/// The memory that is spent on finding out what a text is.
+/// The memory limit for resolving the type of a text, in bytes.
 const ROOM: u64 = 8 << 20;
 
 /// The node as kyaml prints it, for messages and for the regular expressions of field paths.
@@ -10,12 +12,12 @@ pub(crate) fn contents(node: &Node) -> String {
     flux_yaml::v3::to_string(node).unwrap_or_default()
 }
 
-/// Whether a YAML 1.1 reader takes the text for anything but a string.
+/// Whether a YAML 1.1 reader resolves the text to anything but a string.
 pub(crate) fn is_yaml11_non_string(text: &str) -> bool {
     if text.is_empty() || text.contains('\n') {
         return false;
     }
-    // Plain words are the rule, and need no parser.
+    // Fast path: plain words need no parser.
     let plain = text
         .bytes()
         .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/'));
@@ -24,7 +26,7 @@ pub(crate) fn is_yaml11_non_string(text: &str) -> bool {
     if plain && word && (text.len() > 5 || !b"yYnNtTfFoO".contains(&first)) {
         return false;
     }
-    // A short text may grow without measure by its aliases. What does is no string.
+    // A short text may expand without limit through its aliases; such a text is not a string.
     let room = Budget::new(ROOM).claim();
     match flux_yaml::sigs::yaml_to_json_within(text, &room) {
         Ok(value) => value.as_str().is_none(),

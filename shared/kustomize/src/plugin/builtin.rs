@@ -1,4 +1,4 @@
-//! The built-in plugins, configured by a kustomization's fields or by objects of their own.
+//! The built-in plugins, configured by a kustomization's fields or by objects.
 
 use flux_yaml::{Map, Value};
 
@@ -21,13 +21,13 @@ use crate::transformer::{
 };
 use crate::transformer_config::TransformerConfig;
 
-/// A plugin that an object configures.
+/// A plugin configured by an object.
 pub(super) enum Plugin {
     Generator(Generator),
     Transformer(Transformer),
 }
 
-/// A configuration as messages quote it.
+/// A configuration as quoted in messages.
 fn config_text(config: &Value) -> String {
     flux_yaml::sigs::to_string(config).unwrap_or_default()
 }
@@ -39,7 +39,7 @@ fn config_failed(kind: &str, config: &Value) -> String {
     )
 }
 
-/// The generators of a kustomization's fields (KZ-ORD-002, KZ-GEN-017).
+/// The generators configured by a kustomization's fields (KZ-ORD-002, KZ-GEN-017).
 pub(super) fn generators(target: &mut Target<'_>) -> Result<Vec<(Generator, Option<Origin>)>> {
     let global = target.file.generator_options.take();
     let merged = |args: GeneratorArgs| GeneratorArgs {
@@ -86,7 +86,7 @@ fn paths_value(paths: &[String]) -> Value {
     Value::Map(map)
 }
 
-/// The transformers of a kustomization's fields (KZ-ORD-003).
+/// The transformers configured by a kustomization's fields (KZ-ORD-003).
 pub(super) fn transformers(
     target: &mut Target<'_>,
     config: &TransformerConfig,
@@ -182,7 +182,7 @@ pub(super) fn transformers(
         .collect())
 }
 
-/// A patch as messages show it: what a Secret gets or has is not told.
+/// A patch as shown in messages: without the content of a Secret.
 fn shown_patch(entry: &Patch, text_field: &str) -> Value {
     let mut shown = entry.to_value(text_field);
     if entry.may_hold_secret()
@@ -193,7 +193,7 @@ fn shown_patch(entry: &Patch, text_field: &str) -> Value {
     shown
 }
 
-/// Replacements as messages show them: a value that is written out may be meant for a Secret.
+/// Replacements as shown in messages: a literal value may be for a Secret.
 fn shown_replacements(written: &Value) -> Value {
     let mut shown = written.clone();
     for entry in shown.as_seq_mut().into_iter().flatten() {
@@ -250,7 +250,7 @@ fn labels(
     Ok(all)
 }
 
-/// Configures the plugin that an object stands for (KZ-PLG-002 to KZ-PLG-006).
+/// Configures the plugin of an object (KZ-PLG-002 to KZ-PLG-006).
 pub(super) fn plugin(target: &Target<'_>, object: &Resource, state: &State<'_>) -> Result<Plugin> {
     let gvk = object.gvk();
     if !gvk.group.is_empty() || gvk.version != "builtin" {
@@ -395,7 +395,7 @@ fn transformer(
     })
 }
 
-/// The fields that several transformers take from their configuration.
+/// The configuration fields common to several transformers.
 #[derive(Default)]
 struct Given {
     annotations: std::collections::BTreeMap<String, String>,
@@ -447,7 +447,7 @@ struct GeneratorConfig(GeneratorArgs);
 impl Decode for GeneratorConfig {
     const NAME: &'static str = "GeneratorPlugin";
 
-    /// What the configuration does not tell, the object's own metadata does.
+    /// The object's own metadata is the default for the configuration.
     fn decode(object: &mut Object<'_>) -> Result<Self, String> {
         let meta: PluginMeta = object.object("metadata")?.unwrap_or_default();
         let kind = object.inline_text("type")?;

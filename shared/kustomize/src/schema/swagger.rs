@@ -1,4 +1,4 @@
-//! A user's OpenAPI document, and schemas in comments.
+//! Types from a user's OpenAPI document, and from schemas in comments.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -11,7 +11,7 @@ use crate::id::Gvk;
 use crate::meter::Meter;
 use crate::secrecy::unreadable;
 
-/// How deep a schema may nest.
+/// The maximum nesting of a schema.
 const MAX_DEPTH: usize = 64;
 
 impl Schema {
@@ -25,7 +25,7 @@ impl Schema {
             }
         })?;
         let document = document.map_err(|error| unreadable(&error, text))?;
-        // The types that come of it are about as large as the document.
+        // The resulting types are about as large as the document.
         self.held.push(held);
         if !matches!(document, Value::Map(_) | Value::Null) {
             return Err("json: cannot unmarshal into Go value of type spec.Swagger".into());
@@ -93,10 +93,10 @@ impl Schema {
         self.push(new)
     }
 
-    /// Adds a schema that stands in a comment, resolving its reference.
+    /// Adds a schema from a comment, resolving its reference.
     pub(crate) fn add_comment(&mut self, schema: &Value) -> Option<TypeId> {
         let id = self.add_schema(schema, 0);
-        // A reference that leads nowhere leaves the schema as it is.
+        // A broken reference leaves the schema unchanged.
         self.resolve(id).or(Some(id))
     }
 }
@@ -112,7 +112,7 @@ fn gvk(value: &Value) -> Option<Gvk> {
     })
 }
 
-/// The schema that a comment holds, if it holds one (KZ-SMP-025).
+/// The schema in a comment, if it has one (KZ-SMP-025).
 pub(crate) fn comment_schema(line: &str, head: &str) -> Option<Value> {
     let comment = if line.is_empty() { head } else { line };
     let text = comment.trim_start_matches('#');

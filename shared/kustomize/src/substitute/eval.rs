@@ -1,4 +1,4 @@
-//! Templates to text.
+//! Evaluates templates to text.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use super::parse::{Expression, Operator, Part};
 use super::{MAX_OUTPUT, SubstituteError, Variables, glob};
 use crate::meter::Allowance;
 
-/// Bytes after which a text that grows is claimed.
+/// The growth of a text after which memory is claimed, in bytes.
 const PORTION: usize = 64 << 10;
 
 type Bytes<'t> = Cow<'t, [u8]>;
@@ -18,7 +18,7 @@ pub(super) struct Evaluation<'v> {
     variables: &'v Variables,
     strict: bool,
     allowance: &'v Allowance,
-    /// What the texts take that have been made so far.
+    /// The memory claimed for texts so far.
     taken: u64,
 }
 
@@ -32,7 +32,7 @@ impl<'v> Evaluation<'v> {
         }
     }
 
-    /// The text of a template. What it takes stays claimed, and nothing else; where it fails, nothing.
+    /// The text of a template. Its memory stays claimed, temporary memory is released; all of it after a failure.
     pub(super) fn text(&mut self, parts: &[Part<'_>]) -> Result<Vec<u8>, SubstituteError> {
         let mut out = Vec::new();
         let result = self.write(parts, &mut out);
@@ -86,7 +86,7 @@ impl<'v> Evaluation<'v> {
     where
         'v: 't,
     {
-        // Arguments come first, needed or not (KC-SUB-025).
+        // Arguments are evaluated first, needed or not (KC-SUB-025).
         let mut arguments = Vec::new();
         for argument in &expression.arguments {
             arguments.push(self.value(argument)?);
@@ -109,7 +109,7 @@ impl<'v> Evaluation<'v> {
             Operator::Substring => Cow::Borrowed(substring(text, first, second)?),
             Operator::ReplaceFirst => self.replace(text, first, second.unwrap_or(&[]), 1)?,
             Operator::ReplaceAll => self.replace(text, first, second.unwrap_or(&[]), usize::MAX)?,
-            // Without a replacement these do nothing (KC-SUB-036).
+            // Without a replacement these have no effect (KC-SUB-036).
             Operator::ReplacePrefix => match second {
                 Some(new) if text.starts_with(first) => self.replace(text, first, new, 1)?,
                 _ => Cow::Borrowed(text),
@@ -125,7 +125,7 @@ impl<'v> Evaluation<'v> {
         })
     }
 
-    /// `strings.Replace`: an empty pattern stands before every character and at the end.
+    /// `strings.Replace`: an empty pattern matches before every character and at the end.
     fn replace<'t>(
         &mut self,
         text: &'t [u8],
@@ -139,7 +139,7 @@ impl<'v> Evaluation<'v> {
         let mut claimed = 0;
         while replaced < limit {
             let found = if old.is_empty() {
-                // The first stands at the beginning, each further one behind the next character.
+                // The first match is at the start, each further one after the next character.
                 let step = match replaced {
                     0 => 0,
                     _ => match text.get(from..) {
@@ -171,8 +171,8 @@ impl<'v> Evaluation<'v> {
         Ok(Cow::Owned(out))
     }
 
-    /// Takes away the shortest or longest beginning that the pattern matches, never an empty one (KC-SUB-041). A pattern that
-    /// cannot be read leaves the text.
+    /// Removes the shortest or longest prefix that the pattern matches, never an empty one (KC-SUB-041). An invalid
+    /// pattern leaves the text unchanged.
     fn trim<'t>(
         &self,
         text: &'t [u8],
@@ -181,7 +181,7 @@ impl<'v> Evaluation<'v> {
     ) -> Result<&'t [u8], SubstituteError> {
         let mut found = None;
         for length in (1..=text.len()).rev() {
-            // Each turn may look at all of the text.
+            // Each iteration may scan all of the text.
             if self.allowance.is_cancelled() {
                 return Err(SubstituteError::Cancelled);
             }
@@ -199,7 +199,7 @@ impl<'v> Evaluation<'v> {
         Ok(found.and_then(|length| text.get(length..)).unwrap_or(text))
     }
 
-    /// As [`trim`](Self::trim), on text and pattern reversed by characters (KC-SUB-040).
+    /// As [`trim`](Self::trim), on the text and pattern with their characters reversed (KC-SUB-040).
     fn trim_suffix<'t>(
         &self,
         text: &[u8],
@@ -222,7 +222,7 @@ fn number(text: &[u8]) -> Option<i64> {
     text.parse().ok()
 }
 
-/// A slice by bytes; numbers that are none give the whole text (KC-SUB-031 to KC-SUB-034).
+/// A slice by bytes; arguments that are not numbers give the whole text (KC-SUB-031 to KC-SUB-034).
 fn substring<'t>(
     text: &'t [u8],
     position: &[u8],
@@ -246,7 +246,7 @@ fn substring<'t>(
     };
     match usize::try_from(length) {
         Ok(length) => Ok(rest.get(..length).unwrap_or(rest)),
-        // Upstream asks whether position and length together pass the end before it slices.
+        // Upstream checks whether position plus length exceeds the end before it slices.
         Err(_) if position as i128 + i128::from(length) >= text.len() as i128 => Ok(rest),
         Err(_) => Err(SubstituteError::NegativeLength),
     }
@@ -264,7 +264,7 @@ fn reverse(bytes: &[u8]) -> Vec<u8> {
     text.chars().rev().collect::<String>().into_bytes()
 }
 
-/// Bytes as text, each byte that is not UTF-8 replaced.
+/// Bytes as text, with each byte that is not UTF-8 replaced.
 fn text_of(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return Cow::Borrowed(text);

@@ -2,11 +2,11 @@
 
 use flux_golang::unicode::{RUNE_ERROR, decode};
 
-/// A pattern that cannot be read.
+/// A malformed pattern.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct BadPattern;
 
-/// Whether the pattern matches the whole name. A bad pattern is noticed only as far as matching gets.
+/// Whether the pattern matches the whole name. A malformed pattern is an error only if matching gets that far.
 pub(super) fn matches(mut pattern: &[u8], mut name: &[u8]) -> Result<bool, BadPattern> {
     while !pattern.is_empty() {
         let (star, chunk, rest) = split_chunk(pattern);
@@ -42,7 +42,7 @@ pub(super) fn matches(mut pattern: &[u8], mut name: &[u8]) -> Result<bool, BadPa
     Ok(name.is_empty())
 }
 
-/// The stars at the beginning, what comes up to the next star, and the rest.
+/// The leading stars, the chunk up to the next star, and the rest.
 fn split_chunk(mut pattern: &[u8]) -> (bool, &[u8], &[u8]) {
     let mut star = false;
     while let [b'*', rest @ ..] = pattern {
@@ -65,7 +65,7 @@ fn split_chunk(mut pattern: &[u8]) -> (bool, &[u8], &[u8]) {
     (star, chunk, rest)
 }
 
-/// What is left of the text behind the chunk, if the text begins with it.
+/// The rest of the text after the chunk, if the text begins with it.
 fn match_chunk<'t>(mut chunk: &[u8], mut text: &'t [u8]) -> Result<Option<&'t [u8]>, BadPattern> {
     while let Some((&first, after)) = chunk.split_first() {
         if text.is_empty() {
@@ -102,7 +102,7 @@ fn match_chunk<'t>(mut chunk: &[u8], mut text: &'t [u8]) -> Result<Option<&'t [u
     Ok(Some(text))
 }
 
-/// Whether a class has the character; `class` begins behind its `[`.
+/// Whether a class contains the character; `class` begins after its `[`.
 fn match_class(mut class: &[u8], c: char) -> Result<(bool, &[u8]), BadPattern> {
     let mut negated = false;
     if let [b'^', rest @ ..] = class {
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_match_as_go_has_it() {
+    fn patterns_match_as_in_go() {
         // KC-SUB-039
         let cases: &[(&str, &str, Result<bool, BadPattern>)] = &[
             ("abc", "abc", Ok(true)),

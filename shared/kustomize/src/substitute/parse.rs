@@ -1,4 +1,4 @@
-//! Texts with expressions to templates.
+//! Parses texts with expressions to templates.
 
 use std::borrow::Cow;
 
@@ -6,17 +6,17 @@ use flux_golang::unicode;
 
 use super::SubstituteError;
 
-/// Expressions within expressions that are read at most.
+/// The maximum nesting of expressions.
 const MAX_DEPTH: usize = 100;
 
-/// A piece of a text.
+/// A part of a text.
 #[derive(Debug)]
 pub(super) enum Part<'t> {
     Text(Cow<'t, [u8]>),
     Expression(Expression<'t>),
 }
 
-/// What stands between `${` and `}`.
+/// The content of `${...}`.
 #[derive(Debug)]
 pub(super) struct Expression<'t> {
     pub(super) name: &'t str,
@@ -24,12 +24,12 @@ pub(super) struct Expression<'t> {
     pub(super) arguments: Vec<Part<'t>>,
 }
 
-/// What an expression does with its variable.
+/// The operation of an expression on its variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operator {
     /// `${a}`
     Value,
-    /// `${a:-w}` and its relatives, which all do the same (KC-SUB-027, KC-SUB-028).
+    /// `${a:-w}` and its variants, which are equivalent (KC-SUB-027, KC-SUB-028).
     Default,
     /// `${#a}`
     Length,
@@ -41,7 +41,7 @@ pub(super) enum Operator {
     LowerFirst,
     /// `${a,,}`
     Lower,
-    /// `${a^,}` and `${a,^}`: nothing happens, whatever the arguments (KC-SUB-030).
+    /// `${a^,}` and `${a,^}`: no effect, whatever the arguments (KC-SUB-030).
     MixedCase,
     /// `${a:pos}` and `${a:pos:len}`
     Substring,
@@ -65,7 +65,7 @@ pub(super) enum Operator {
 
 type Parse<T> = Result<T, SubstituteError>;
 
-/// Reads a text up to its end, or up to a NUL, which counts as the end (KC-SUB-026).
+/// Parses a text to its end, or to a NUL, which counts as the end (KC-SUB-026).
 pub(super) fn parse(text: &[u8]) -> Parse<Vec<Part<'_>>> {
     let end = text.iter().position(|b| *b == 0).unwrap_or(text.len());
     let mut parser = Parser {
@@ -94,7 +94,7 @@ impl<'t> Parser<'t> {
         self.text.get(self.at..self.at + 2) == Some(b"${")
     }
 
-    /// Text and expressions in turn; `$$` is a dollar sign (KC-SUB-017, KC-SUB-018).
+    /// Alternating text and expressions; `$$` is a dollar sign (KC-SUB-017, KC-SUB-018).
     fn template(&mut self) -> Parse<Vec<Part<'t>>> {
         let mut parts = Vec::new();
         let mut from = self.at;
@@ -187,7 +187,7 @@ impl<'t> Parser<'t> {
         Ok(())
     }
 
-    /// Takes up to two bytes that `accept`; the first is known to be accepted.
+    /// Reads up to two bytes that `accept`; the first is already known to be accepted.
     fn operator(&mut self, accept: impl Fn(u8) -> bool) -> &'t [u8] {
         let from = self.at;
         self.at += 1;
@@ -204,7 +204,7 @@ impl<'t> Parser<'t> {
         Ok(expression(name, Operator::Length))
     }
 
-    /// Everything up to `}`: texts and expressions in turn.
+    /// Everything up to `}`: alternating texts and expressions.
     fn default(&mut self, name: &'t str) -> Parse<Expression<'t>> {
         let mut default = expression(name, Operator::Default);
         while self.peek() != Some(b'}') {
@@ -216,7 +216,7 @@ impl<'t> Parser<'t> {
     }
 
     fn substring(&mut self, name: &'t str) -> Parse<Expression<'t>> {
-        // What follows the colon has to begin with one byte: upstream steps back by the width of that character.
+        // The character after the colon must be a single byte: upstream steps back by its width.
         let follows = self.text.get(self.at + 1).copied();
         let wide = self
             .text
@@ -285,7 +285,7 @@ impl<'t> Parser<'t> {
         let mut replace = expression(name, operator);
         let pattern = self.parameter(|b| b != b'/', true)?;
         replace.arguments.push(pattern);
-        // The second slash has to be there; several count as one (KC-SUB-037).
+        // The second slash is required; several count as one (KC-SUB-037).
         if self.peek() != Some(b'/') {
             return Err(SubstituteError::BadSubstitution);
         }
@@ -300,8 +300,8 @@ impl<'t> Parser<'t> {
         Ok(replace)
     }
 
-    /// One argument: an expression, or text up to an expression or to a byte that is not accepted (KC-SUB-038). Of text
-    /// with escapes, `\/`, `\\` and `$$` stand for their second character.
+    /// One argument: an expression, or text up to an expression or a byte that is not accepted (KC-SUB-038). In text
+    /// with escapes, `\/`, `\\` and `$$` represent their second character.
     fn parameter(&mut self, accept: impl Fn(u8) -> bool, escapes: bool) -> Parse<Part<'t>> {
         if self.starts_expression() {
             self.at += 2;

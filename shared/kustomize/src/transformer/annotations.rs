@@ -1,3 +1,5 @@
+//! Sets annotations.
+
 use std::collections::BTreeMap;
 
 use crate::config::FieldSpec;
@@ -5,7 +7,7 @@ use crate::error::Result;
 use crate::resmap::ResMap;
 use crate::state::State;
 
-/// Sets annotations in every field that the specs name.
+/// Sets annotations in every field that the specs select.
 pub(crate) struct Annotations {
     pub(crate) pairs: BTreeMap<String, String>,
     pub(crate) fields: Vec<FieldSpec>,
@@ -19,7 +21,7 @@ impl Annotations {
             .any(|key| crate::resource::build_annotation::is_internal(key));
         super::labels::set_all(&self.pairs, &self.fields, map, state)?;
         if internal {
-            // Somebody writes history by hand: identities have to be read again.
+            // The specs may set history annotations, so identities must be recomputed.
             map.list_mut().iter_mut().for_each(|resource| {
                 resource.node_mut();
             });

@@ -1,10 +1,12 @@
+//! Appends content hashes to names.
+
 use crate::error::Result;
 use crate::meter::Held;
 use crate::node::Extent;
 use crate::resmap::ResMap;
 use crate::state::State;
 
-/// Appends the hash of its content to the name of every object that asks for it (KZ-HASH-001, KZ-HASH-011).
+/// Appends the hash of its content to the name of every object marked for it (KZ-HASH-001, KZ-HASH-011).
 pub(crate) struct Hash;
 
 impl Hash {
@@ -13,7 +15,7 @@ impl Hash {
             if resource.needs_hash() {
                 let meter = state.meter();
                 // Its JSON is written and hashed.
-                let extent = Extent::of(resource.node());
+                let extent = Extent::of_node(resource.node());
                 let mut held = Held::new(meter);
                 held.take(2 * extent.bytes)?;
                 let hash = crate::hash::hash(resource.node())
@@ -21,7 +23,7 @@ impl Hash {
                 resource.store_previous(state.scopes());
                 let name = format!("{}-{hash}", resource.name());
                 resource.set_name(&name);
-                resource.weigh(meter)?;
+                resource.update_claim(meter)?;
             }
         }
         Ok(())

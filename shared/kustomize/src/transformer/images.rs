@@ -1,3 +1,5 @@
+//! Changes image names, tags and digests.
+
 use crate::config::{FieldSpec, Image};
 use crate::error::Result;
 use crate::meter::Meter;
@@ -21,7 +23,7 @@ impl Images {
             "^{}(:[a-zA-Z0-9_.{{}}-]*)?(@sha256:[a-zA-Z0-9_.{{}}-]*)?$",
             self.image.name
         );
-        // KZ-IMG-006: an invalid expression is an error as soon as there is an image to compare.
+        // KZ-IMG-006: an invalid expression is an error once there is an image to compare.
         let updater = Updater {
             image: &self.image,
             pattern: Regex::new(&pattern),
@@ -36,7 +38,7 @@ impl Images {
                     .containers(object, &mut changes)
                     .map_err(|fail| meter.in_object_of(node::kind_field(object), fail))?;
                 changes.settle(object, meter)?;
-                resource.weigh(meter)?;
+                resource.update_claim(meter)?;
             }
         }
         for resource in map.bodies_mut() {
@@ -51,7 +53,7 @@ impl Images {
                 })?;
             }
             changes.settle(object, meter)?;
-            resource.weigh(meter)?;
+            resource.update_claim(meter)?;
         }
         map.drop_empty();
         Ok(())
@@ -65,7 +67,7 @@ struct Updater<'i> {
 }
 
 impl Updater<'_> {
-    /// Every `image` of every element of every list called `containers` or `initContainers`.
+    /// Every `image` of every element of every list named `containers` or `initContainers`.
     fn containers(&self, at: &mut Node, changes: &mut Changes) -> Result<()> {
         self.meter.steps(1)?;
         match at.kind {

@@ -1,3 +1,5 @@
+//! Applies the entries of `patchesJson6902`.
+
 use flux_golang::strconv::quote;
 
 use crate::config::{Patch, Selector};
@@ -69,7 +71,7 @@ impl Json6902 {
     }
 }
 
-/// Applies the patch to the object at this place. Internal annotations survive it (KZ-J69-013, KZ-J69-014).
+/// Applies the patch to the object at this position. Internal annotations are preserved (KZ-J69-013, KZ-J69-014).
 pub(super) fn apply(
     patch: &JsonPatch,
     map: &mut ResMap,

@@ -1,3 +1,5 @@
+//! Sets labels.
+
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -9,7 +11,7 @@ use crate::node::{self, Changes, Kind};
 use crate::resmap::ResMap;
 use crate::state::State;
 
-/// Sets labels in every field that the specs name (KZ-LBL rows).
+/// Sets labels in every field that the specs select (KZ-LBL rows).
 pub(crate) struct Labels {
     pub(crate) pairs: BTreeMap<String, String>,
     pub(crate) fields: Vec<FieldSpec>,
@@ -21,10 +23,10 @@ impl Labels {
     }
 }
 
-/// What an entry takes, and the mappings that are made around it.
+/// Estimated bytes of an entry, with the mappings created around it.
 const MADE: usize = 1 << 10;
 
-/// Sets entries in every field that the specs name. All fields of an object share one value.
+/// Sets entries in every field that the specs select. All fields of an object share one value.
 pub(super) fn set_all(
     pairs: &BTreeMap<String, String>,
     fields: &[FieldSpec],
@@ -55,13 +57,13 @@ pub(super) fn set_all(
             }
             changes.settle(object, &meter)?;
         }
-        resource.weigh(&meter)?;
+        resource.update_claim(&meter)?;
     }
     map.drop_empty();
     Ok(())
 }
 
-/// Whether the field holds entries only, so that none of them can be an object's type or name.
+/// Whether the field only has entries, so that none of them can be an object's type or name.
 fn is_map_of_its_own(path: &str) -> bool {
     let last = path.rsplit('/').next().unwrap_or_default();
     matches!(last, "labels" | "annotations" | "matchLabels" | "selector")

@@ -1,4 +1,4 @@
-//! References follow the names that objects have got (KZ-REF rows).
+//! Updates references to objects whose names have changed (KZ-REF rows).
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -15,22 +15,22 @@ use crate::scope::Scopes;
 use crate::state::State;
 use crate::transformer_config::NameReference;
 
-/// What a reference needs to know of a referral target.
+/// The facts about a referral target that references need.
 struct Candidate {
     current: ResId,
     cluster_scoped: bool,
     effective_namespace: String,
     original_namespace: String,
     previous: Vec<ResId>,
-    /// The object with its annotations only, for its prefixes and suffixes.
+    /// The object with only its annotations, for its prefixes and suffixes.
     affixes: Resource,
 }
 
-/// All objects that may be referred to, by each name that they had.
+/// All objects that may be referred to, by each of their current and previous names.
 struct Candidates {
     all: Vec<Candidate>,
     by_name: HashMap<String, Vec<usize>>,
-    /// Where the objects, with or without history, are now that came with a namespace: effective namespace and text.
+    /// The current places (effective namespace and text) of the objects that originally had a namespace.
     moved: HashMap<String, HashSet<(String, String)>>,
 }
 
@@ -41,7 +41,7 @@ pub(crate) fn fix(map: &mut ResMap, references: &[NameReference], state: &State<
     meter.work(map.len() * 20)?;
     map.iter().try_for_each(Resource::check_history)?;
     let candidates = Candidates::of(map, scopes);
-    // The specs that concern a kind of referrer are found once for each.
+    // The specs for a kind of referrer are determined once per kind.
     let mut plans: HashMap<Gvk, Vec<(&Gvk, &FieldSpec)>> = HashMap::new();
     for resource in map.list_mut() {
         let original = resource.original(scopes).0.gvk.clone();
@@ -62,7 +62,7 @@ pub(crate) fn fix(map: &mut ResMap, references: &[NameReference], state: &State<
         for (target, field) in plan {
             referrer.update(resource, target, field, &candidates, meter)?;
         }
-        resource.weigh(meter)?;
+        resource.update_claim(meter)?;
     }
     Ok(())
 }
@@ -119,7 +119,7 @@ fn affixes(resource: &Resource) -> Resource {
     Resource::new(Node::mapping([(node::scalar("metadata"), meta)]))
 }
 
-/// The object whose references are being rewritten.
+/// The object whose references are updated.
 struct Referrer {
     gvk: Gvk,
     id: String,
@@ -157,7 +157,7 @@ impl Referrer {
         candidates: &Candidates,
         meter: &Rc<Meter>,
     ) -> Result<()> {
-        // KZ-REF-002: the spec's kind was compared with the original one, the path is walked as things are now.
+        // KZ-REF-002: the spec's kind was compared with the original one, the path is followed in the current object.
         let field = FieldSpec {
             gvk: self.gvk.clone(),
             ..field.clone()
@@ -266,7 +266,7 @@ impl Search<'_> {
         let found = match &namespace {
             None => self.select(&name, |_| true, identical)?,
             Some(namespace) => {
-                // The namespace is one that objects came with, or else one that they have now.
+                // The namespace is an original one, otherwise a current one.
                 if self.came_with(namespace) {
                     let came = |candidate: &Candidate| candidate.original_namespace == *namespace;
                     self.select(&name, came, identical)?
@@ -297,7 +297,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Whether an object that may be referred to came with this namespace.
+    /// Whether an object that may be referred to originally had this namespace.
     fn came_with(&self, namespace: &str) -> bool {
         let referrer = self.referrer;
         self.candidates.moved.get(namespace).is_some_and(|now| {
@@ -321,7 +321,7 @@ impl Search<'_> {
                 .contains(&candidate.current.namespace)
     }
 
-    /// Sieves 1 to 5 (KZ-REF-004 to KZ-REF-009).
+    /// Filters 1 to 5 (KZ-REF-004 to KZ-REF-009).
     fn select(
         &self,
         name: &str,

@@ -1,3 +1,5 @@
+//! Sets namespaces.
+
 use std::collections::HashMap;
 
 use flux_golang::strconv::quote;
@@ -97,10 +99,10 @@ impl Namespace {
         let object = resource.node_mut();
         self.set_on_object(object, &gvk, state, &mut changes)?;
         changes.settle(object, state.meter())?;
-        resource.weigh(state.meter())
+        resource.update_claim(state.meter())
     }
 
-    /// The same on an object by itself, for the transformer that adds values.
+    /// The same for a single object, for the transformer that adds values.
     pub(super) fn set_on_object(
         &self,
         object: &mut Node,

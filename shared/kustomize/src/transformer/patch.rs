@@ -1,3 +1,5 @@
+//! Applies the entries of `patches`.
+
 use flux_golang::strconv::quote;
 
 use super::{json6902, strategic_merge};
@@ -5,7 +7,7 @@ use crate::config::{Patch, Selector};
 use crate::error::{Context, Result};
 use crate::json_patch::JsonPatch;
 use crate::loader::Loader;
-use crate::resmap::{ResMap, not_one};
+use crate::resmap::{ResMap, wrong_count};
 use crate::resource::Resource;
 use crate::secrecy::MASK;
 use crate::state::State;
@@ -13,7 +15,7 @@ use crate::state::State;
 /// An entry of `patches`, of either kind (KZ-PAT-001 to KZ-PAT-016).
 pub(crate) struct PatchTransformer {
     target: Option<Selector>,
-    /// How messages name the patch.
+    /// The patch as shown in messages.
     source: String,
     patch: Parsed,
 }
@@ -145,7 +147,7 @@ impl PatchTransformer {
             return Err(format!(
                 "no resource matches strategic merge patch {}: {}",
                 quote(&id.to_string()),
-                not_one(&id, found.len())
+                wrong_count(&id, found.len())
             )
             .into());
         };

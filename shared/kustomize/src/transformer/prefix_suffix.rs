@@ -1,3 +1,5 @@
+//! Adds prefixes and suffixes to names.
+
 use std::rc::Rc;
 
 use crate::config::FieldSpec;
@@ -9,13 +11,13 @@ use crate::resmap::ResMap;
 use crate::resource::Resource;
 use crate::state::State;
 
-/// Puts a text before names (KZ-NAME rows).
+/// Adds a prefix to names (KZ-NAME rows).
 pub(crate) struct Prefix {
     pub(crate) prefix: String,
     pub(crate) fields: Vec<FieldSpec>,
 }
 
-/// Puts a text behind names.
+/// Adds a suffix to names.
 pub(crate) struct Suffix {
     pub(crate) suffix: String,
     pub(crate) fields: Vec<FieldSpec>,
@@ -47,7 +49,7 @@ impl Suffix {
     }
 }
 
-/// Objects that keep their names (KZ-NAME-001).
+/// Kinds that keep their names (KZ-NAME-001).
 fn is_exempt(gvk: &Gvk) -> bool {
     match gvk.kind.as_str() {
         "CustomResourceDefinition" | "Namespace" => true,
@@ -87,7 +89,7 @@ fn rename(
                 node::set_scalar(at, name, &mut changes)
             })?;
             changes.settle(object, &meter)?;
-            resource.weigh(&meter)?;
+            resource.update_claim(&meter)?;
         }
     }
     map.drop_empty();

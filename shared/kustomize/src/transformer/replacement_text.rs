@@ -1,4 +1,4 @@
-//! Replacements inside the text of a scalar that holds JSON or YAML (KZ-REPL-024 to KZ-REPL-026).
+//! Replacements inside the text of a scalar that contains JSON or YAML (KZ-REPL-024 to KZ-REPL-026).
 
 use std::rc::Rc;
 
@@ -7,11 +7,11 @@ use crate::go;
 use crate::meter::{Held, Meter};
 use crate::node::{self, Extent, Kind, Match, Node};
 
-/// Sets what the path leads to inside some scalar's text. `None` where that is not how the path is meant, or where it leads
-/// nowhere.
+/// Sets the fields that the path selects inside some scalar's text. `None` if the path does not lead into a text, or
+/// does not match.
 ///
 /// # Errors
-/// That a bound of the build is met; whatever else goes wrong leads nowhere.
+/// If a limit of the build is exceeded; all other errors count as no match.
 pub(super) fn set(
     object: &mut Node,
     path: &[String],
@@ -37,7 +37,7 @@ pub(super) fn set(
         _ => return Ok(None),
     };
     let mut held = Held::new(meter);
-    let extent = Extent::of(value);
+    let extent = Extent::of_node(value);
     for place in places {
         let Some(field) = place
             .iter()
@@ -53,7 +53,7 @@ pub(super) fn set(
             *field = value.clone();
         }
     }
-    held.take(2 * Extent::of(&document).bytes)?;
+    held.take(2 * Extent::of_node(&document).bytes)?;
     let Some(text) = serialized(&document, &text) else {
         return Ok(None);
     };
@@ -61,7 +61,7 @@ pub(super) fn set(
     Ok(scalar.ok().flatten().map(|scalar| scalar.value = text))
 }
 
-/// The first scalar on the way that the path takes, whose text is a document, and how far it is.
+/// The first scalar on the path whose text is a document, and its position in the path.
 fn outermost_text(object: &Node, path: &[String]) -> Option<(usize, String)> {
     let mut at = object;
     for length in 1..path.len() {

@@ -1,3 +1,5 @@
+//! Copies values between objects.
+
 use std::rc::Rc;
 
 use flux_golang::strconv::quote;
@@ -22,7 +24,7 @@ pub(crate) struct Replacements {
 }
 
 impl Replacements {
-    /// Reads the files that entries name (KZ-REPL-001, KZ-REPL-002).
+    /// Reads the files that entries refer to (KZ-REPL-001, KZ-REPL-002).
     pub(crate) fn configure(loader: &Loader<'_>, entries: &[Replacement]) -> Result<Self> {
         let mut all = Vec::new();
         for entry in entries {
@@ -39,7 +41,7 @@ impl Replacements {
                 flux_yaml::sigs::from_str_within(text, claim)
             })?;
             let value = value.map_err(|error| unreadable(&error, &text))?;
-            // Outside a kustomization it is a plain replacement.
+            // Outside of a kustomization it is a plain replacement.
             let unmarshal = |error: String| {
                 let error = error.replace("ReplacementField.", "Replacement.");
                 format!("error unmarshaling JSON: while decoding JSON: {error}")
@@ -99,7 +101,7 @@ impl Replacements {
     }
 }
 
-/// Whether every part that the selector has is the identity's (KZ-REPL-004).
+/// Whether every part set in the selector equals the identity's (KZ-REPL-004).
 fn is_selected(id: &ResId, namespace: &str, selector: &ResId) -> bool {
     (selector.name.is_empty() || selector.name == id.name)
         && (selector.namespace.is_empty() || selector.effective_namespace() == namespace)
@@ -110,14 +112,14 @@ fn source_value(source: &Source, map: &mut ResMap, state: &State<'_>) -> Result<
     let (scopes, meter) = (state.scopes(), state.meter());
     let given = |text| Some(text).filter(|text: &&str| !text.is_empty());
     let (name, kind) = (given(&source.id.name), given(&source.id.gvk.kind));
-    let candidates = map.having(name, kind, scopes, meter)?;
+    let candidates = map.with_name_or_kind(name, kind, scopes, meter)?;
     meter.work(candidates.len() * 4)?;
     let mut found = None;
     for at in candidates {
         let Some(resource) = map.get(at) else {
             continue;
         };
-        // Identities are compared as they are written here, not by what is known of their scope.
+        // Identities are compared as written here, without their known scope.
         let current = &resource.current(scopes).id;
         let matches = std::iter::once(current)
             .chain(resource.previous(scopes))
@@ -229,7 +231,7 @@ fn apply(target: &Target, value: &Node, map: &mut ResMap, state: &State<'_>) -> 
         })
         .collect::<Result<Vec<_>, String>>()?;
     let candidates = map.candidates(&matcher, scopes, meter)?;
-    let extent = Extent::of(value);
+    let extent = Extent::of_node(value);
     for at in candidates {
         let Some(resource) = map.get(at) else {
             continue;
@@ -268,7 +270,7 @@ struct Copier<'v> {
     value: &'v Node,
     extent: Extent,
     meter: &'v Rc<Meter>,
-    /// What the copies take.
+    /// The memory of the copies.
     held: Held,
 }
 

@@ -1,3 +1,5 @@
+//! Sets replica counts.
+
 use std::rc::Rc;
 
 use crate::config::{FieldSpec, Replica};
@@ -47,7 +49,7 @@ impl Replicas {
                     node::set_scalar(at, count, &mut changes)
                 })?;
                 changes.settle(object, &meter)?;
-                resource.weigh(&meter)?;
+                resource.update_claim(&meter)?;
             }
         }
         if found {

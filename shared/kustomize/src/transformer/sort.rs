@@ -1,4 +1,4 @@
-//! The order of the output (KZ-SORT rows).
+//! Sorts the output (KZ-SORT rows).
 
 use std::collections::HashMap;
 
@@ -40,7 +40,7 @@ const LAST: [&str; 2] = [
     "ValidatingWebhookConfiguration",
 ];
 
-/// Where a kind stands: below zero first, above zero last.
+/// The rank of a kind: negative ones come first, positive ones last.
 pub(crate) fn kind_rank(kind: &str) -> i64 {
     let place = |list: &[&str]| list.iter().position(|other| *other == kind);
     if let Some(at) = place(&FIRST) {
@@ -52,7 +52,7 @@ pub(crate) fn kind_rank(kind: &str) -> i64 {
     }
 }
 
-/// Sorts as a kustomization's `sortOptions` ask.
+/// Sorts by a kustomization's `sortOptions`.
 pub(crate) fn sort(options: &SortOptions, map: &mut ResMap, state: &State<'_>) -> Result<()> {
     match (options.order.as_str(), &options.legacy) {
         ("legacy", legacy) => sort_legacy(legacy.as_ref(), map, state),
@@ -73,7 +73,7 @@ pub(crate) fn sort_legacy(
     map: &mut ResMap,
     state: &State<'_>,
 ) -> Result<()> {
-    // KZ-SORT-007: a kind in both lists counts as last.
+    // KZ-SORT-007: a kind in both lists comes last.
     let ranks: Option<HashMap<&str, i64>> = options.map(|options| {
         let first = options.first.iter().enumerate();
         let last = options.last.iter().enumerate();

@@ -1,27 +1,29 @@
+//! Applies strategic merge patches by identity.
+
 use std::rc::Rc;
 
 use crate::error::Result;
 use crate::loader::Loader;
 use crate::merge;
 use crate::node::{self, Changes, Node};
-use crate::resmap::{ResMap, not_one};
+use crate::resmap::{ResMap, wrong_count};
 use crate::resource::Resource;
 use crate::secrecy::{MASK, is_inline_secret, may_hold_secret, shown_url};
 use crate::state::State;
 
-/// Strategic-merge patches that find their objects by identity (KZ-PAT-017 to KZ-PAT-019).
+/// Strategic merge patches that find their objects by identity (KZ-PAT-017 to KZ-PAT-019).
 pub(crate) struct StrategicMerge {
     patches: Vec<Resource>,
 }
 
-/// Objects of a patch's text.
+/// The objects in a patch's text.
 pub(super) fn objects(text: &[u8], state: &State<'_>) -> Result<Vec<Resource>> {
     let nodes = node::read_documents(text, &state.options.limits, state.meter())?;
     nodes
         .into_iter()
         .map(|node| {
             let mut patch = Resource::new(node);
-            patch.weigh(state.meter())?;
+            patch.update_claim(state.meter())?;
             Ok(patch)
         })
         .collect()
@@ -42,7 +44,7 @@ impl StrategicMerge {
         for entry in entries {
             let found = match objects(entry.as_bytes(), state) {
                 Ok(found) => found,
-                // As a path, all of it would stand in the message.
+                // If treated as a path, all of it would be quoted in the message.
                 Err(fail) if fail.is_final() || is_inline_secret(entry) => return Err(fail),
                 Err(_) => {
                     let content = loader.load(entry)?;
@@ -80,7 +82,7 @@ impl StrategicMerge {
             };
             let found = map.any_of(&key, state.scopes(), state.meter())?;
             let [at] = found.as_slice() else {
-                return Err(not_one(&id, found.len()).into());
+                return Err(wrong_count(&id, found.len()).into());
             };
             merge_into(map, &[*at], patch, state)?;
         }
@@ -88,7 +90,7 @@ impl StrategicMerge {
     }
 }
 
-/// Names the file in a failure to parse (KZ-LOAD-005); that of a URL without its secrets.
+/// Adds the file's name to a parse failure (KZ-LOAD-005); that of a URL without its secrets.
 pub(crate) fn in_file(error: &str, path: &str) -> String {
     let path = shown_url(path);
     if error.contains("error converting YAML to JSON") || error.contains("error unmarshaling JSON")
@@ -101,7 +103,7 @@ pub(crate) fn in_file(error: &str, path: &str) -> String {
     }
 }
 
-/// Applies a copy of the patch to the objects at these places; those that it deletes go.
+/// Applies a copy of the patch to the objects at these positions; deleted ones are removed.
 pub(crate) fn merge_into(
     map: &mut ResMap,
     places: &[usize],
@@ -112,7 +114,7 @@ pub(crate) fn merge_into(
         let Some(target) = map.get(*at) else {
             continue;
         };
-        // The copy's labels and annotations are rewritten, so that a null among them becomes the text of one.
+        // The copy's labels and annotations are rewritten, so that nulls among them become text.
         let mut copy = patch.clone();
         copy.take_metadata_from(patch);
         let mut changes = Changes::default();
@@ -141,7 +143,7 @@ pub(super) fn merge_one(
     state: &mut State<'_>,
 ) -> Result<()> {
     let (name_may_change, kind_may_change) = (patch.may_change_name(), patch.may_change_kind());
-    // Scopes are only read while the schema is being used; they are the schema's own.
+    // The schema's scopes are only read while the schema is in use.
     let scopes = state.scopes().clone();
     let meter = Rc::clone(state.meter());
     let patch = patch.into_node();

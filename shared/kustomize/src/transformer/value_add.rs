@@ -1,3 +1,5 @@
+//! Adds a value to fields, or to paths in them.
+
 use super::{Namespace, SubjectMode};
 use crate::config::{Decode, Mode, Object, Selector, decode};
 use crate::error::{Cause, Result};
@@ -127,7 +129,7 @@ impl ValueAdd {
                         })?;
                 }
                 changes.settle(object, meter)?;
-                resource.weigh(meter)?;
+                resource.update_claim(meter)?;
             }
         }
         Ok(())
@@ -148,7 +150,7 @@ impl ValueAdd {
     }
 }
 
-/// As other paths, but a leading slash is no part of the grammar here.
+/// As other paths, except that a leading slash is not special.
 fn split_path(path: &str) -> Vec<String> {
     let mut fields: Vec<String> = Vec::new();
     for part in path.split('/') {
@@ -164,14 +166,14 @@ fn split_path(path: &str) -> Vec<String> {
     fields
 }
 
-/// Inserts a part into a path; a leading slash stays in front.
+/// Inserts a part into a path; a leading slash stays first.
 fn insert(path: &str, position: usize, part: &str) -> String {
     if part.is_empty() {
         return path.to_owned();
     }
     let absolute = path.starts_with('/');
     let mut parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-    // An absolute path's slash counts as a part at its very end only.
+    // The slash of an absolute path counts as a part only at the very end.
     let position = position.min(parts.len());
     parts.insert(position, part);
     let joined = flux_golang::path::join("", parts.join("/").as_str());

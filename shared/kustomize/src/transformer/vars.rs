@@ -1,4 +1,4 @@
-//! `$(NAME)` in fields that allow it (KZ-VAR rows).
+//! Expands `$(NAME)` in the fields that permit it (KZ-VAR rows).
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -20,11 +20,11 @@ pub(crate) enum VarValue {
     Int(i64),
     Float(f64),
     Bool(bool),
-    /// A mapping or list, which is not inserted (KZ-VAR-010).
+    /// A mapping or list, which is not substituted (KZ-VAR-010).
     Structure,
 }
 
-/// Reads the value that a var stands for (KZ-VAR-005).
+/// Reads the value of a var (KZ-VAR-005).
 pub(crate) fn value_of(var: &Var, resource: &Resource) -> Result<VarValue> {
     let not_found =
         || format!("field specified in var '{var}' not found in corresponding resource");
@@ -70,7 +70,7 @@ fn slice_indices(parts: Vec<String>) -> Vec<String> {
     out
 }
 
-/// Expands vars in every field that the specs name.
+/// Expands vars in every field that the specs select.
 pub(crate) fn expand_all(
     map: &mut ResMap,
     fields: &[FieldSpec],
@@ -88,7 +88,7 @@ pub(crate) fn expand_all(
             field_spec::visit(object, field, None, meter, &mut |at| expander.node(at))?;
         }
         expander.changes.settle(object, meter)?;
-        resource.weigh(meter)?;
+        resource.update_claim(meter)?;
     }
     map.drop_empty();
     Ok(())
@@ -101,7 +101,7 @@ fn is_text(node: &Node) -> bool {
 struct Expander<'v> {
     values: &'v BTreeMap<String, VarValue>,
     changes: Changes,
-    /// What the expanded texts take.
+    /// The memory of the expanded texts.
     held: Held,
 }
 

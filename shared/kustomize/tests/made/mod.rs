@@ -1,11 +1,11 @@
-//! Trees of files that make depth and size rather than holding them: paths with hundreds of parts, patches that copy and
-//! move, values that are put into themselves, anchors within anchors. Any bytes stand for such a tree.
+//! Trees of files that amplify depth and size: paths with hundreds of parts, patches that copy and move, values that
+//! are put into themselves, nested anchors. Any bytes encode such a tree.
 
 use std::fmt::Write as _;
 
 use flux_tree::{Tree, TreePath};
 
-/// Reads choices out of bytes; behind their end, all are the first.
+/// Reads choices from bytes; after the end, all are the first option.
 struct Choices<'b>(&'b [u8]);
 
 impl Choices<'_> {
@@ -21,7 +21,7 @@ impl Choices<'_> {
         options[self.byte() % options.len()]
     }
 
-    /// Mostly small, now and then in the hundreds.
+    /// Mostly small, sometimes in the hundreds.
     fn length(&mut self) -> usize {
         match self.byte() {
             byte @ 0..200 => byte % 5,
@@ -134,7 +134,7 @@ impl Choices<'_> {
     }
 }
 
-/// The tree that the bytes stand for.
+/// The tree that the bytes encode.
 pub(crate) fn tree(bytes: &[u8]) -> Tree {
     let mut choices = Choices(bytes);
     let mut root = "resources: [o.yaml]\nconfigurations: [c.yaml]\n".to_owned();

@@ -1,4 +1,4 @@
-//! What overlays seldom have, and what goes wrong there: replacements with options, vars, configurations, schemas, generators
+//! Rare features of overlays, and their errors: replacements with options, vars, configurations, schemas, generators
 //! that merge, patches of every form.
 
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::{IMAGES, KINDS, LABELS, NAMES, Random, SCALARS, VALUES, api_version, indented, map};
 
-/// Field paths of the kinds there are, with some that are not there.
+/// Field paths of the existing kinds, including some that do not exist.
 const PATHS: &[&str] = &[
     "metadata.name",
     "metadata.namespace",
@@ -41,7 +41,7 @@ const PATHS: &[&str] = &[
     "rules.0.resourceNames",
 ];
 
-/// Field paths that can be made in most objects.
+/// Field paths that can be created in most objects.
 const MADE: &[&str] = &[
     "metadata.annotations.[example.com/x]",
     "metadata.labels.app",
@@ -407,7 +407,7 @@ fn transformer(random: &mut Random) -> String {
     }
 }
 
-/// Fields beyond the usual, and the files that they name, below `dir`.
+/// Further fields, and the files that they refer to, below `dir`.
 pub(super) fn fields(
     random: &mut Random,
     dir: &str,

@@ -1,11 +1,11 @@
-//! Makes overlays at random, out of the kinds and fields that real ones have and the values that go wrong.
+//! Generates random overlays from the kinds and fields of real ones and values that cause errors.
 
 mod extra;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// A small generator of numbers (splitmix64), so that a seed always gives the same overlay.
+/// A random number generator (splitmix64): a seed always gives the same overlay.
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -32,7 +32,7 @@ impl Random {
 
 const NAMES: &[&str] = &["web", "api", "db", "cfg", "tok"];
 const LABELS: &[&str] = &["app", "tier", "example.com/team", "version"];
-/// Values as they stand in YAML, quoted where they have to be.
+/// Values as written in YAML, quoted if necessary.
 const VALUES: &[&str] = &[
     "x",
     "\"1\"",
@@ -313,7 +313,7 @@ fn patch(random: &mut Random, objects: &[(String, String)]) -> String {
     entry
 }
 
-/// The fields of a kustomization, its resources apart.
+/// The fields of a kustomization, except its resources.
 fn fields(random: &mut Random, objects: &[(String, String)], generates: bool) -> String {
     let mut out = String::new();
     let mut add =
@@ -447,7 +447,7 @@ fn fields(random: &mut Random, objects: &[(String, String)], generates: bool) ->
     out
 }
 
-/// An overlay over a base, maybe with a component.
+/// An overlay over a base, possibly with a component.
 pub(crate) fn files(seed: u64) -> BTreeMap<String, String> {
     let mut random = Random(seed);
     let random = &mut random;

@@ -1,3 +1,5 @@
+//! Tests of the event recorder.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::{HeaderMap, Request, StatusCode};

@@ -1,3 +1,5 @@
+//! Tests of flag parsing.
+
 use super::*;
 
 #[derive(Parser, Debug)]

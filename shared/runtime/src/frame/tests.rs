@@ -1,3 +1,5 @@
+//! Tests of the reconciliation frame.
+
 mod policies;
 
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! Tests of leader election.
+
 use std::sync::{Arc, Mutex};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of the log format.
+
 use std::sync::{Arc, LazyLock, Mutex};
 
 use tracing::Dispatch;

@@ -1,3 +1,5 @@
+//! Tests of the metrics page.
+
 use super::*;
 
 fn page(metrics: &Metrics) -> String {

@@ -1,3 +1,5 @@
+//! Tests of the work queue.
+
 use super::*;
 use crate::metrics::{Metrics, Page};
 

@@ -1,3 +1,5 @@
+//! Tests of controllers of static kinds.
+
 use std::sync::Mutex;
 
 use flux_api::notification::{Alert, Provider};

@@ -1,11 +1,11 @@
-//! Whatever bytes come in, reading ends, within bounds, and what was read can be written and read again.
+//! Reads arbitrary bytes: reading ends within bounds, and what was read can be written and read again.
 #![no_main]
 
 use flux_yaml::{edit, json, sigs, v3};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    // Upstream's way through JSON text folds U+0085, which JSON does not escape, into a blank; and it writes a key `<<`
+    // Upstream converts through JSON text, which folds U+0085 (not escaped in JSON) into a blank and writes a key `<<`
     // without quotes.
     if let Ok(value) = sigs::yaml_to_json(bytes)
         && !["\\u{85}", "\"<<\": "]
@@ -18,7 +18,7 @@ fuzz_target!(|bytes: &[u8]| {
             value.sort_keys();
             json::to_string(&value, json::Escape::Plain).expect("it was JSON before")
         };
-        // JSON has a negative zero, YAML's integers have none.
+        // JSON has a negative zero, YAML's integers do not.
         assert_eq!(
             show(value).replace("-0", "0"),
             show(again).replace("-0", "0"),
@@ -37,7 +37,7 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(text) = std::str::from_utf8(bytes)
         && let Ok(scalars) = edit::scalars(text)
     {
-        // Each scalar's place is within the text; giving it its own value does not fail but for block scalars.
+        // Each scalar's place is within the text; replacing it by its own value fails only for block scalars.
         for scalar in &scalars {
             assert!(text.get(scalar.range.clone()).is_some());
             let _ = edit::replace(text, [(scalar, scalar.value.as_str())]);

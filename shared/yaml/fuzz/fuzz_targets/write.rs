@@ -1,4 +1,4 @@
-//! Whatever strings go in, what is written reads back as the same strings.
+//! Writes arbitrary strings: they read back unchanged.
 #![no_main]
 
 use flux_yaml::{Node, Value, sigs, v3};
@@ -8,7 +8,7 @@ fuzz_target!(|pieces: Vec<String>| {
     let value = Value::Seq(pieces.iter().cloned().map(Value::String).collect());
     if let Ok(text) = sigs::to_string(&value) {
         let mut want = value.clone();
-        // Upstream's way through JSON text folds U+0085 into a blank.
+        // Upstream converts through JSON text, which folds U+0085 into a blank.
         if let Value::Seq(items) = &mut want
             && pieces.iter().any(|piece| piece.contains('\u{85}'))
         {

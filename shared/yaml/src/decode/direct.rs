@@ -1,7 +1,7 @@
-//! Ordinary documents read without a tree: as [`v2`](super::v2) reads them, in a fraction of the time and memory.
+//! Decodes common documents without a tree: with the result of [`v2`](super::v2), in a fraction of the time and memory.
 //!
-//! What is ordinary is what manifests and values are: no anchors but those of scalars, no tags, keys that are words or
-//! numbers, nothing wrong. Everything else is left to the full reader, which starts anew.
+//! Common are manifests and values files: anchors only on scalars, no tags, keys that are words or numbers, no errors.
+//! Everything else is left to the full reader, which starts over.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -16,9 +16,9 @@ use crate::scan::{MAX_DEPTH, ScalarStyle};
 use crate::source::Source;
 use crate::value::{Map, Value};
 
-/// The first document, or `None` when it takes the full reader.
+/// The first document; `None` if it needs the full reader.
 ///
-/// What it takes is claimed; where the claim does not bear it, the full reader says so.
+/// Its memory is claimed; if the claim fails, the full reader reports that.
 pub(crate) fn decode(source: &Source<'_>, strict: bool, claim: Option<&Claim>) -> Option<Value> {
     let mut room = Room::new(claim);
     let value = read(source, strict, &mut room);
@@ -50,23 +50,23 @@ fn read(source: &Source<'_>, strict: bool, room: &mut Room<'_>) -> Option<Value>
     }
     let root = reader.next()?;
     let value = reader.value(root, 0)?;
-    // What is wrong behind the root is an error of the document, too.
+    // Errors after the root are errors of the document, too.
     reader.next()?;
     Some(value)
 }
 
-/// Bytes of a scalar with a name, which takes as much each time that it is used.
+/// The maximum bytes of an anchored scalar, each use of which takes that much memory.
 const MAX_NAMED: usize = 256;
 
-/// Uses of names. Whoever has more is to be counted as [`AliasGuard`](crate::alias::AliasGuard) does.
+/// The maximum number of alias uses. Documents with more need the counting of [`AliasGuard`](crate::alias::AliasGuard).
 const MAX_USES: usize = 100_000;
 
 struct Reader<'s, 'r, 'c> {
     parser: Parser<'s>,
     strict: bool,
-    /// The scalars that were given a name so far.
+    /// The anchored scalars so far.
     anchors: HashMap<&'s str, Value>,
-    /// How often they were used.
+    /// The number of alias uses.
     uses: usize,
     room: &'r mut Room<'c>,
 }
@@ -149,7 +149,7 @@ fn scalar(text: Cow<'_, str>, style: ScalarStyle) -> Value {
     }
 }
 
-/// What a plain scalar means.
+/// The value of a plain scalar.
 pub(crate) fn plain<'t>(text: impl Into<Cow<'t, str>>) -> Value {
     let text = text.into();
     match v2::value_of(resolve::plain(Flavor::V2, &text, false)) {
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
     use crate::compose::Composer;
 
-    /// What the full reader makes of a text.
+    /// The value of a text according to the full reader.
     fn full(text: &str) -> Option<Value> {
         let source = Source::new(text.as_bytes()).unwrap();
         let document = Composer::new(&source, Flavor::V2).next_document();
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn scalars_may_have_names() {
+    fn anchored_scalars_are_read_directly() {
         for text in [
             "a: &a http\nb: *a\n",
             "a: &a 1\nb: [*a, *a]\nc: {d: *a}\n",

@@ -12,7 +12,7 @@ use crate::resolve::{self, Flavor, Scalar, short_tag};
 use crate::value::{Map, Value};
 use crate::{binary, go_syntax, number};
 
-/// Reads a document's root.
+/// Decodes a document's root.
 pub(crate) fn decode<'n>(
     root: &'n Node,
     strict: bool,
@@ -34,11 +34,11 @@ pub(crate) fn decode<'n>(
     }
 }
 
-/// Stands for a key that JSON cannot have until the document is read: a later entry may still replace it, and all
-/// other errors come first. No YAML text holds this character.
+/// Placeholder for a key that JSON cannot represent, until the document is read: a later entry may still replace it,
+/// and all other errors take precedence. No YAML text contains this character.
 const BAD_KEY: char = '\u{FFFF}';
 
-/// The outermost key that JSON cannot have.
+/// The outermost key that JSON cannot represent.
 fn find_bad_key(value: &Value) -> Option<Error> {
     match value {
         Value::Map(map) => map
@@ -63,15 +63,15 @@ struct V2<'n> {
     progress: Progress<'n>,
     strict: bool,
     repeated: Vec<String>,
-    /// Whether a key was met that JSON cannot have.
+    /// Whether there was a key that JSON cannot represent.
     bad_keys: bool,
 }
 
-/// A mapping in the making.
+/// A mapping under construction.
 #[derive(Default)]
 struct Building {
     map: Map,
-    /// Keys as Go tells them apart: 1 and "1" are two.
+    /// Keys as Go distinguishes them: 1 and "1" differ.
     typed: HashSet<(u8, String)>,
 }
 
@@ -156,7 +156,7 @@ impl V2<'_> {
         building.map.insert(name, value);
     }
 
-    /// Merges happen where they stand: what comes later overrides, be it key or merge.
+    /// Merges take effect in document order: later entries override, whether keys or merges.
     fn merge(&mut self, node: &Node, building: &mut Building) -> Result<(), Error> {
         match node.kind {
             Kind::Mapping | Kind::Alias => self.merge_one(node, building),
@@ -206,7 +206,7 @@ fn scalar(node: &Node) -> Result<Value, Error> {
     }
 }
 
-/// A scalar's value; `None` when it is its text. Timestamps stay as they are written.
+/// A scalar's value; `None` if it is the text itself. Timestamps stay as written.
 pub(super) fn value_of(scalar: Scalar) -> Option<Value> {
     Some(match scalar {
         Scalar::Null => Value::Null,

@@ -1,4 +1,4 @@
-//! yaml.v3's decoder into untyped values, and `encoding/json` behind it.
+//! yaml.v3's decoder into untyped values, followed by `encoding/json`.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -39,19 +39,19 @@ pub(crate) fn to_value(node: &Node) -> Result<Value, Error> {
 
 struct V3<'n> {
     progress: Progress<'n>,
-    /// What cannot be taken as it is; reading goes on.
+    /// Values that cannot be decoded; reading continues.
     problems: Vec<String>,
     /// Whether a mapping has keys that are not strings.
     general_map: bool,
 }
 
-/// Repeated keys that are named at most, more or less: a key that is there a thousand times makes half a million pairs.
+/// The approximate limit on reported repeated keys: one key repeated a thousand times makes half a million pairs.
 const MAX_PROBLEMS: usize = 1000;
 
-/// A mapping in the making.
+/// A mapping under construction.
 struct Target {
     map: Map,
-    /// Whether Go makes it a map of strings, which takes any scalar key as text.
+    /// Whether Go decodes it into a map of strings, which accepts any scalar key as text.
     strings: bool,
     /// Whether entries come from a merge.
     merging: bool,
@@ -70,7 +70,7 @@ impl<'n> Decoder<'n> for V3<'n> {
 
     fn mapping(&mut self, node: &Node) -> Result<Value, Error> {
         let strings = self.has_only_strings(node);
-        // Read on all the same: errors of the document come before those of JSON.
+        // Continue regardless: errors of the document take precedence over those of JSON.
         self.general_map |= !strings;
         let mut target = Target {
             map: Map::new(),
@@ -81,7 +81,7 @@ impl<'n> Decoder<'n> for V3<'n> {
         Ok(Value::Map(target.map))
     }
 
-    /// Adds a mapping's entries that are not there yet: its own, then those it merges.
+    /// Adds the entries of a mapping that are not in the target yet: its own, then those it merges.
     fn fill(&mut self, node: &Node, target: &mut Target) -> Result<(), Error> {
         if self.find_repeated(node) {
             return Ok(());
@@ -95,7 +95,7 @@ impl<'n> Decoder<'n> for V3<'n> {
             let Some(key) = self.key(key, target.strings)? else {
                 continue;
             };
-            // A mapping that merges has a key `<<`, so that none of what it merges is taken.
+            // A mapping that merges has a key `<<`, so the key `<<` of merged mappings is never taken.
             if target.map.contains_key(&key) || target.merging && key == "<<" {
                 continue;
             }
@@ -105,7 +105,7 @@ impl<'n> Decoder<'n> for V3<'n> {
         match merged {
             Some(merged) => {
                 if !target.merging {
-                    // Upstream reads the keys once more, and notes once more what is wrong with them.
+                    // Upstream reads the keys twice, and reports their problems twice.
                     for (key, _) in node.entries().filter(|(key, _)| !key.is_scalar()) {
                         self.node(key)?;
                     }
@@ -121,7 +121,7 @@ impl<'n> Decoder<'n> for V3<'n> {
 }
 
 impl V3<'_> {
-    /// A key as text; `None` for a null key where text is wanted.
+    /// A key as text; `None` for a null key where a text is required.
     fn key(&mut self, node: &Node, strings: bool) -> Result<Option<String>, Error> {
         let found = self.progress.aliases.target(node).unwrap_or(node);
         if matches!(found.kind, Kind::Mapping | Kind::Sequence) && strings {
@@ -141,7 +141,7 @@ impl V3<'_> {
         let key = self.node(node)?;
         Ok(match key {
             Value::String(text) => Some(text),
-            // A mapping that repeats its own keys counts as not read, and the entry as not there.
+            // A mapping with repeated keys counts as unreadable, and the entry as absent.
             Value::Map(_) if self.repeats_keys(node) => None,
             Value::Seq(_) | Value::Map(_) => {
                 return Err(Error::Invalid(format!(
@@ -170,7 +170,7 @@ impl V3<'_> {
         })
     }
 
-    /// Notes the keys that a mapping repeats. Gives whether there are any.
+    /// Records the keys that a mapping repeats. Returns whether there are any.
     fn find_repeated(&mut self, node: &Node) -> bool {
         let mut lines: HashMap<(Kind, &str), Vec<u32>> = HashMap::new();
         for (key, _) in node.entries() {
@@ -180,7 +180,7 @@ impl V3<'_> {
         if lines.len() == node.entries().len() {
             return false;
         }
-        // One message for each pair, by the first of it.
+        // One message for each pair, ordered by its first key.
         let mut seen: HashMap<(Kind, &str), usize> = HashMap::new();
         for (key, _) in node.entries() {
             let id = (key.kind, key.value.as_str());

@@ -1,9 +1,9 @@
-//! Which styles a text may be written in (HE-YAML-008 to HE-YAML-011).
+//! Determines the styles that a text may be written in (HE-YAML-008 to HE-YAML-011).
 
 use crate::resolve::Flavor;
 use crate::scan::break_width;
 
-/// What a scalar's text allows.
+/// The styles that a scalar's text permits.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Analysis {
     pub(super) multiline: bool,
@@ -14,8 +14,8 @@ pub(super) struct Analysis {
 }
 
 impl Analysis {
-    /// The same for a text of printable ASCII in one line, which most are, without looking at each character in turn.
-    fn of_words(value: &str) -> Option<Analysis> {
+    /// The fast path for a single line of printable ASCII, which most texts are.
+    fn of_ascii_line(value: &str) -> Option<Analysis> {
         let bytes = value.as_bytes();
         let (&first, rest) = bytes.split_first()?;
         let last = rest.last().copied().unwrap_or(first);
@@ -42,7 +42,7 @@ impl Analysis {
         })
     }
 
-    pub(super) fn of(value: &str, flavor: Flavor) -> Analysis {
+    pub(super) fn new(value: &str, flavor: Flavor) -> Analysis {
         let bytes = value.as_bytes();
         if bytes.is_empty() {
             return Analysis {
@@ -53,7 +53,7 @@ impl Analysis {
                 block: false,
             };
         }
-        if let Some(analysis) = Analysis::of_words(value) {
+        if let Some(analysis) = Analysis::of_ascii_line(value) {
             return analysis;
         }
         let marker = value.starts_with("---") || value.starts_with("...");
@@ -120,12 +120,12 @@ impl Analysis {
     }
 }
 
-/// What a byte may mean to a text of one line in ASCII.
+/// The meanings that a byte can have in a single line of ASCII.
 const FLOW: u8 = 1;
 const MARK: u8 = 1 << 1;
 const ELSE: u8 = 1 << 2;
 
-/// The meaning of each byte behind the first.
+/// The meanings of each byte after the first.
 const MEANINGS: [u8; 256] = {
     let mut meanings = [ELSE; 256];
     let mut byte = 0x20;
@@ -147,7 +147,7 @@ enum Previous {
     Other,
 }
 
-/// Whether a character stands in the way of a plain scalar in flow and in block collections.
+/// Whether a character rules out a plain scalar in flow and in block collections.
 fn indicators(byte: u8, first: bool, after_blank: bool, before_blank: bool) -> (bool, bool) {
     if first {
         return match byte {
@@ -166,7 +166,7 @@ fn indicators(byte: u8, first: bool, after_blank: bool, before_blank: bool) -> (
     }
 }
 
-/// What go-yaml takes for printable: no control character but newline, and nothing beyond U+FFFF.
+/// What go-yaml considers printable: no control character except newline, and nothing above U+FFFF.
 pub(super) fn is_printable(bytes: &[u8], at: usize) -> bool {
     let next = |ahead: usize| bytes.get(at + ahead).copied().unwrap_or(0);
     match bytes.get(at) {

@@ -37,7 +37,7 @@ impl Emitter<'_> {
         self.close_flow_entry();
     }
 
-    /// The comma comes before a comment that ends the line.
+    /// The comma precedes a comment that ends the line.
     fn close_flow_entry(&mut self) {
         if self.has_trailing_comment() {
             self.write_indicator(",", false, false, false);
@@ -191,7 +191,7 @@ impl Emitter<'_> {
         self.process_foot_comment();
     }
 
-    /// A comment beside a key goes behind a scalar value, but before a block collection.
+    /// A comment next to a key is written after a scalar value, but before a block collection.
     fn release_key_comment(&mut self, step: &Step<'_>) {
         if self.pending.key_line.is_empty() {
             return;

@@ -1,4 +1,4 @@
-//! Comments, each at its place around what it belongs to.
+//! Writes comments above, next to and below nodes.
 
 use super::Emitter;
 use super::scalar::run_end;

@@ -3,7 +3,7 @@
 use super::{Emit, Emitter};
 use crate::error::Error;
 
-/// What is written in front of a node: its anchor and its tag, the latter only when it is to be seen.
+/// What precedes a node: its anchor, and its tag if it is explicit.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Properties<'s> {
     pub(crate) anchor: &'s str,
@@ -44,7 +44,7 @@ impl Properties<'_> {
     }
 }
 
-/// Handle and suffix under which a tag, short or long, is written.
+/// The handle and suffix that a tag, short or long, is written with.
 fn split_tag(tag: &str) -> (&'static str, &str) {
     for (handle, prefix) in [("!!", "!!"), ("!", "!"), ("!!", "tag:yaml.org,2002:")] {
         if let Some(suffix) = tag.strip_prefix(prefix) {

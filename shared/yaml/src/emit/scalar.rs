@@ -1,4 +1,4 @@
-//! Characters, indentation, and the five ways to write a scalar.
+//! Writes characters, indentation, and the five scalar styles.
 
 use std::fmt::Write as _;
 
@@ -20,7 +20,7 @@ impl Emitter<'_> {
         }
     }
 
-    /// Writes text that holds no line break.
+    /// Writes text without line breaks.
     pub(super) fn put_run(&mut self, run: &str) {
         self.out.push_str(run);
         self.column += run.bytes().filter(|b| b & 0xC0 != 0x80).count() as i32;
@@ -61,7 +61,7 @@ impl Emitter<'_> {
         self.indention &= is_indention;
     }
 
-    /// Writes a name as it is.
+    /// Writes a name unchanged.
     pub(super) fn write_raw(&mut self, name: &str) {
         self.put_run(name);
         self.whitespace = false;
@@ -92,7 +92,7 @@ impl Emitter<'_> {
         }
     }
 
-    /// Whether all of this text fits the line, so that it can be written in one piece.
+    /// Whether all of this text fits the line, so that it can be written at once.
     fn fits(&self, value: &str, fold: bool) -> bool {
         !fold || self.column as usize + value.len() <= self.layout.width as usize
     }
@@ -122,7 +122,7 @@ impl Emitter<'_> {
         self.indention = false;
     }
 
-    /// Writes the text of a plain or single-quoted scalar, folding it past the width.
+    /// Writes the text of a plain or single-quoted scalar, folding it at the width.
     fn write_flow_text(&mut self, value: &str, fold: bool, quoted: bool) {
         let bytes = value.as_bytes();
         let mut spaces = false;
@@ -187,7 +187,7 @@ impl Emitter<'_> {
     fn write_double_quoted(&mut self, value: &str, fold: bool) {
         self.write_indicator("\"", true, false, false);
         let bytes = value.as_bytes();
-        // libyaml looks for a byte order mark at the beginning of the text, whichever character it is at.
+        // libyaml looks for a byte order mark at the start of the text, whichever character it is at.
         let marked = value.starts_with('\u{FEFF}');
         let mut spaces = false;
         let mut at = 0;
@@ -293,7 +293,7 @@ impl Emitter<'_> {
         }
     }
 
-    /// Ends the line of a block scalar's header, with its comment.
+    /// Ends the header line of a block scalar, with its comment.
     fn write_block_header_end(&mut self) {
         if self.pending.line.is_empty() {
             self.put_break();
@@ -338,7 +338,7 @@ impl Emitter<'_> {
         self.write_block_hints(value);
         self.write_block_header_end();
         let bytes = value.as_bytes();
-        // libyaml looks at the beginning of the text at every line break, not at that place, and so does go-yaml.
+        // At every line break libyaml, and so go-yaml, looks at the start of the text instead of the current position.
         let mut ahead = 0;
         while break_width(bytes, ahead) > 0 {
             ahead += break_width(bytes, ahead);
@@ -382,7 +382,7 @@ impl Emitter<'_> {
     }
 }
 
-/// Where the run that begins with this character ends: before the next line break, or before the next of these ASCII
+/// The end of the run that begins with this character: before the next line break, or before the next of these ASCII
 /// characters.
 pub(super) fn run_end(bytes: &[u8], from: usize, stop: impl Fn(u8) -> bool) -> usize {
     let mut at = from + 1;
@@ -395,7 +395,7 @@ pub(super) fn run_end(bytes: &[u8], from: usize, stop: impl Fn(u8) -> bool) -> u
     bytes.len()
 }
 
-/// Whether a byte stands for itself between double quotes, and is no blank.
+/// Whether a byte needs no escape in double quotes and is not a blank.
 fn is_quotable(byte: u8) -> bool {
     matches!(byte, 0x21..=0x7E) && !matches!(byte, b'"' | b'\\')
 }

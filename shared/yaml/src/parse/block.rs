@@ -1,4 +1,4 @@
-//! Block collections, those by indentation.
+//! Block collections.
 
 use super::{Event, EventKind, Next, Parser, Place, State};
 use crate::error::Mark;
@@ -29,12 +29,12 @@ impl<'i> Parser<'i> {
         }
     }
 
-    /// Moves over a `-`.
+    /// Skips a `-`.
     fn enter_item(&mut self) -> Scan<Next> {
         let head = self.comments.head.len();
         self.take();
         let after = match self.peek() {
-            // go-yaml passes over an error here and scans on, which as a rule gives another.
+            // go-yaml ignores an error here and continues scanning, which usually leads to another.
             Err(first) if head > 0 => {
                 let after = self.peek()?;
                 self.passed_over = Some(first);
@@ -107,7 +107,7 @@ impl<'i> Parser<'i> {
         self.node_or_empty(State::MappingKey, next.end)
     }
 
-    /// A key or value of a block mapping, which may be left out.
+    /// A key or value of a block mapping, which may be omitted.
     fn node_or_empty(&mut self, then: State, at: Mark) -> Scan<Event<'i>> {
         let next = self.peek()?;
         if matches!(

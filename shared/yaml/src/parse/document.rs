@@ -54,7 +54,7 @@ impl<'i> Parser<'i> {
         Ok(Event::new(EventKind::DocumentStart, next.start, marker.end))
     }
 
-    /// Of the comments before the first node, those that an empty line sets apart are the document's.
+    /// The comments before the first node that an empty line separates from it belong to the document.
     fn take_document_head(&mut self) -> String {
         let head = &mut self.comments.head;
         let bytes = head.as_bytes();

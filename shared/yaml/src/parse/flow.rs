@@ -1,4 +1,4 @@
-//! Flow collections, those in brackets.
+//! Flow collections.
 
 use super::{Event, EventKind, Parser, Place, State};
 use crate::scan::{Scan, TokenKind};
@@ -43,7 +43,7 @@ impl<'i> Parser<'i> {
             next.kind,
             TokenKind::Value | TokenKind::FlowEntry | TokenKind::FlowSequenceEnd
         ) {
-            // libyaml moves over this token, whatever it is.
+            // libyaml skips this token, whatever it is.
             self.take();
             self.state = State::PairValue;
             return Ok(Self::empty_scalar(next.end));

@@ -1,9 +1,9 @@
-//! Comments, and which token each of them will be given to (go-yaml v3 only).
+//! Scans comments and assigns them to tokens (go-yaml v3 only).
 
 use super::{Scanner, TokenKind, break_width};
 use crate::error::Mark;
 
-/// How far ahead go-yaml looks for a comment, in bytes.
+/// How far go-yaml looks ahead for a comment, in bytes.
 const LOOK_AHEAD: usize = 512;
 
 /// A comment on its way from the scanner to the parser.
@@ -21,7 +21,7 @@ pub(crate) struct Comment {
 }
 
 impl Scanner<'_> {
-    /// Reads a comment that stands behind a token on its line.
+    /// Scans a comment after a token on its line.
     pub(super) fn scan_line_comment(&mut self, token: Mark) {
         if self.newlines > 0 {
             return;
@@ -49,8 +49,8 @@ impl Scanner<'_> {
         self.text.get(from..self.mark.at()).unwrap_or("").to_owned()
     }
 
-    /// A comment behind the `-` that opens a sequence belongs above its first item, when the item follows on another
-    /// line or none has been seen yet.
+    /// A comment after the `-` that opens a sequence is moved above its first item, if the item follows on another line
+    /// or none has been scanned yet.
     pub(super) fn hand_entry_comment_down(&mut self) {
         let opens_sequence = matches!(
             self.queue.recent(1),
@@ -70,8 +70,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Where a block collection of the current indentation ends, given the comments behind it that are
-    /// indented as it is.
+    /// Where a block collection of the current indentation ends, given the comments after it with the same indentation.
     pub(super) fn end_before_comments(&self, end: Mark) -> Mark {
         let mut found = end;
         let mut stop = end.index;
@@ -87,8 +86,8 @@ impl Scanner<'_> {
         found
     }
 
-    /// Reads the comments between two tokens, from the first `#` on, and splits them into those that close
-    /// what came before and those that head what comes next.
+    /// Scans the comments between two tokens, from the first `#` on, and splits them into those that close the
+    /// preceding node and those that belong to the next one.
     pub(super) fn scan_comments(&mut self, scanned_from: Mark) {
         let mut previous = self.queue.recent(0);
         if matches!(previous, Some((TokenKind::FlowEntry, _))) && self.queue.buffered() > 1 {
@@ -149,7 +148,7 @@ impl Scanner<'_> {
             let dedented =
                 i64::from(run.column) - 1 < next_indent && run.column != run.start.column;
             if dedented {
-                // Less indented than the collection, and than the comment so far: what was read closes the collection.
+                // Indented less than the collection, and than the comment so far: what was read closes the collection.
                 self.close_foot(&mut run, ahead);
             }
             if byte != b'#' {
@@ -166,7 +165,7 @@ impl Scanner<'_> {
             run.text.push_str(&line);
             run.column = 0;
             run.line = self.mark.line;
-            // The line break that ends the comment is passed over.
+            // The line break that ends the comment is skipped.
             ahead = 1;
         }
         if !run.text.is_empty() {
@@ -192,7 +191,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Makes what was read a comment below the token before it, and starts afresh.
+    /// Turns what was read into a comment below the preceding token, and starts over.
     fn close_foot(&mut self, run: &mut CommentRun, ahead: usize) {
         if run.text.is_empty() {
             return;
@@ -210,7 +209,7 @@ impl Scanner<'_> {
         run.token = end;
     }
 
-    /// Moves over blanks and line breaks, this many bytes.
+    /// Skips this many bytes of blanks and line breaks.
     fn advance_to(&mut self, ahead: usize) {
         let target = self.mark.index + ahead as u32;
         while self.mark.index < target {

@@ -1,13 +1,13 @@
-//! Which token comes next: indentation, implicit keys and indicators.
+//! Determines the next token: indentation, implicit keys and indicators.
 
 use super::{MAX_DEPTH, Scan, Scanner, SimpleKey, Token, TokenData, TokenKind, break_width};
 use crate::error::Mark;
 use crate::resolve::Flavor;
 
 impl Scanner<'_> {
-    /// Scans until the head of the queue is sure to be a token by itself, not the first of an implicit key.
+    /// Scans until the head of the queue is certain to be a token by itself, not the first of an implicit key.
     pub(super) fn fetch_more(&mut self) -> Scan<()> {
-        // v3 looks further ahead, so that the comments behind a token are known when it is parsed.
+        // v3 looks further ahead, so that the comments after a token are known when it is parsed.
         let wanted = match self.flavor {
             Flavor::V2 => 1,
             Flavor::V3 => 3,
@@ -75,7 +75,7 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// Whether `---` or `...` stands here, followed by a blank.
+    /// Whether `---` or `...` is here, followed by a blank.
     pub(super) fn document_marker(&self, byte: u8) -> bool {
         self.byte(0) == byte
             && self.byte(1) == byte
@@ -122,7 +122,7 @@ impl Scanner<'_> {
                 self.queue.insert(None, token);
                 Ok(())
             }
-            // What is left of these cannot begin a scalar.
+            // The remaining ones of these cannot start a scalar.
             b'#' | b'|' | b'>' | b'%' | b'@' | b'`' | b'\t' => self.no_token(),
             _ => {
                 self.save_key()?;
@@ -309,7 +309,7 @@ impl Scanner<'_> {
         self.queue.taken + self.queue.waiting()
     }
 
-    /// Whether this key may still turn out to be one: it must end on its line and within 1,024 characters.
+    /// Whether this key can still be one: it must end on its line and within 1,024 characters.
     fn key_is_valid(&mut self, at: usize) -> Scan<bool> {
         let mark = self.mark;
         let Some(key) = self.keys.get_mut(at) else {
@@ -329,7 +329,7 @@ impl Scanner<'_> {
         Ok(true)
     }
 
-    /// Notes that an implicit key may begin here.
+    /// Records that an implicit key may start here.
     fn save_key(&mut self) -> Scan<()> {
         if !self.key_allowed {
             return Ok(());
@@ -350,7 +350,7 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// Gives up the key of this level, which is an error where one must be.
+    /// Discards the candidate key of this level, which is an error if a key is required.
     fn remove_key(&mut self) -> Scan<()> {
         let Some(key) = self.keys.last_mut() else {
             return Ok(());
@@ -373,7 +373,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Opens a block collection when this place is further in than the current one.
+    /// Opens a block collection if this position is indented further than the current one.
     fn roll_indent(&mut self, mark: Mark, number: Option<usize>, kind: TokenKind) -> Scan<()> {
         let column = mark.column as i32;
         if self.flow_level > 0 || self.indent >= column {
@@ -395,7 +395,7 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// Closes the block collections that are further in than this column.
+    /// Closes the block collections that are indented further than this column.
     fn unroll_indent(&mut self, column: i32, scanned_from: Mark) {
         if self.flow_level > 0 {
             return;
@@ -457,7 +457,7 @@ impl Scanner<'_> {
         let rest = self.rest();
         let line = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
         let (line, _) = rest.split_at(line);
-        // Other breaks are rare.
+        // Fast path: other breaks are rare.
         let mut others = memchr::memchr3_iter(b'\r', 0xC2, 0xE2, line);
         let other = others.find(|at| break_width(rest, *at) > 0);
         self.advance_run(other.unwrap_or(line.len()));

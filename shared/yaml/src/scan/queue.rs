@@ -3,19 +3,19 @@
 use super::{Token, TokenData, TokenKind};
 use crate::error::Mark;
 
-/// Room that Go gives its slice of tokens as it grows by doubling and rounds up to its allocator's size classes.
+/// Capacities of Go's slice of tokens: it grows by doubling, rounded up to the allocator's size classes.
 const GO_CAPACITIES: [usize; 5] = [16, 33, 67, 142, 284];
 
 /// Tokens that are scanned and not yet parsed.
 ///
-/// How comments are attached depends on the last two tokens, even those already parsed, as far as they are
-/// still in go-yaml's buffer; so the moments at which that buffer is compacted are followed here.
+/// Comments are attached depending on the last two tokens, even if already parsed, as long as they are in go-yaml's
+/// buffer; so this reproduces the moments at which that buffer is compacted.
 pub(super) struct TokenQueue<'i> {
-    /// Those handed out are without their data.
+    /// Tokens that were returned have no data.
     tokens: Vec<Token<'i>>,
     head: usize,
     capacity: usize,
-    /// Tokens handed out since the beginning.
+    /// The number of tokens returned since the beginning.
     pub(super) taken: usize,
 }
 
@@ -31,17 +31,17 @@ impl Default for TokenQueue<'_> {
 }
 
 impl<'i> TokenQueue<'i> {
-    /// Tokens waiting.
+    /// The number of waiting tokens.
     pub(super) fn waiting(&self) -> usize {
         self.tokens.len() - self.head
     }
 
-    /// The token to be handed out next.
+    /// The token that is returned next.
     pub(super) fn head(&mut self) -> Option<&mut Token<'i>> {
         self.tokens.get_mut(self.head)
     }
 
-    /// Hands out the next token.
+    /// Removes the next token.
     pub(super) fn pop(&mut self) -> Option<Token<'i>> {
         let token = self.tokens.get_mut(self.head)?;
         self.head += 1;
@@ -54,7 +54,7 @@ impl<'i> TokenQueue<'i> {
         })
     }
 
-    /// Adds a token at the end, or before the token with this number when it is still waiting.
+    /// Appends a token, or inserts it before the token with this number if that is still waiting.
     pub(super) fn insert(&mut self, number: Option<usize>, token: Token<'i>) {
         if self.tokens.len() == self.capacity {
             if self.head > 0 {
@@ -77,13 +77,13 @@ impl<'i> TokenQueue<'i> {
         }
     }
 
-    /// Kind and start of the token `back` places from the end of the buffer.
+    /// Kind and start of the token `back` positions from the end of the buffer.
     pub(super) fn recent(&self, back: usize) -> Option<(TokenKind, Mark)> {
         let at = self.tokens.len().checked_sub(back + 1)?;
         self.tokens.get(at).map(|token| (token.kind, token.start))
     }
 
-    /// Tokens in the buffer, those handed out included.
+    /// The number of tokens in the buffer, including returned ones.
     pub(super) fn buffered(&self) -> usize {
         self.tokens.len()
     }

@@ -7,13 +7,13 @@ use super::{ScalarStyle, Scan, Scanner, Token, TokenData, TokenKind};
 use crate::error::Mark;
 use crate::resolve::Flavor;
 
-/// Where a run of a plain scalar may end, in flow collections, in single and in double quotes.
+/// Marks bytes that may end a run of a plain scalar, in flow collections, in single and in double quotes.
 const PLAIN_END: u8 = 1;
 const FLOW_END: u8 = 1 << 1;
 const SINGLE_END: u8 = 1 << 2;
 const DOUBLE_END: u8 = 1 << 3;
 
-/// What each byte may end. The first bytes of the line breaks that are not ASCII need another look.
+/// What each byte may end. Lead bytes of the line breaks outside ASCII need a second check.
 const MEANINGS: [u8; 256] = {
     let mut meanings = [0; 256];
     let mut byte = 0;
@@ -43,7 +43,7 @@ impl Fold {
         self.first.is_empty()
     }
 
-    /// Appends what the breaks stand for: one is a space, of several the first is dropped.
+    /// Appends the folded breaks: a single one becomes a space, of several the first is dropped.
     fn apply(&mut self, out: &mut String) {
         if self.first.starts_with('\n') {
             if self.further.is_empty() {
@@ -73,8 +73,8 @@ impl<'i> Scanner<'i> {
         }
     }
 
-    /// Moves over the blanks and breaks between two pieces, noting the breaks. Gives the blanks before the first
-    /// break, and whether there was one. `indent` is the least column at which a tab may stand on a new line.
+    /// Skips the blanks and breaks between two pieces and records the breaks. Returns the blanks before the first
+    /// break, and whether there was one. `indent` is the lowest column at which a tab may start a new line.
     fn scan_gap(
         &mut self,
         fold: &mut Fold,
@@ -123,7 +123,7 @@ impl<'i> Scanner<'i> {
         let start = self.mark;
         let mut end = self.mark;
         let indent = (self.indent + 1).max(0) as u32;
-        // The text is borrowed as long as it stands in one line.
+        // The text is borrowed as long as it is on one line.
         let mut folded: Option<String> = None;
         let mut fold = Fold::default();
         let mut blanks = "";
@@ -247,7 +247,7 @@ impl<'i> Scanner<'i> {
         Ok(Self::scalar_token(value, style, start, self.mark))
     }
 
-    /// Reads up to the next blank, break or closing quote. Gives whether an escaped line break ended the run.
+    /// Reads up to the next blank, break or closing quote. Returns whether an escaped line break ended the run.
     fn scan_quoted_run(
         &mut self,
         single: bool,
@@ -287,7 +287,7 @@ impl<'i> Scanner<'i> {
         }
     }
 
-    /// Bytes up to the next blank, break or byte of these meanings.
+    /// Bytes up to the next blank, break or byte with one of these meanings.
     fn quoted_run(&self, ends: u8) -> usize {
         let rest = self.rest();
         let mut length = 0;
@@ -416,7 +416,8 @@ impl<'i> Scanner<'i> {
         Ok(Self::scalar_token(text, style, start, end))
     }
 
-    /// Reads the chomping and indentation indicators, in either order: -1 strips, 1 keeps final breaks.
+    /// Reads the chomping and indentation indicators, in either order. Chomping is -1 to strip and 1 to keep final
+    /// breaks.
     fn scan_block_header(&mut self, start: Mark) -> Scan<(i8, u32)> {
         let mut keep = 0;
         let mut increment = 0;
@@ -443,7 +444,7 @@ impl<'i> Scanner<'i> {
         Ok((keep, increment))
     }
 
-    /// Moves over indentation and empty lines; finds the indentation when it is not known yet.
+    /// Skips indentation and empty lines; detects the indentation if it is not known yet.
     fn scan_block_breaks(
         &mut self,
         indent: &mut u32,

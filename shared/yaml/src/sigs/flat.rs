@@ -1,13 +1,13 @@
-//! Block mappings of scalars on lines of their own: what the head of a manifest is.
+//! Decodes block mappings of one-line scalars, such as the head of a manifest.
 //!
-//! The text has been [skimmed](super::skim), so that it is known to be sound; a head is then read in a fifth of the time
-//! that the scanner and the parser take for it.
+//! The text has been [skimmed](super::skim) and is known to be well-formed; such a head is decoded in a fifth of the
+//! time that the scanner and the parser need.
 
 use super::skim;
 use crate::decode::direct::plain;
 use crate::value::{Map, Value};
 
-/// The mapping; `None` where there is more in it than this reads.
+/// The mapping; `None` if it contains anything that this decoder does not support.
 pub(super) fn decode(text: &str) -> Option<Value> {
     let mut lines = Lines { text, next: None };
     lines.advance();
@@ -17,7 +17,7 @@ pub(super) fn decode(text: &str) -> Option<Value> {
 
 struct Lines<'t> {
     text: &'t str,
-    /// The indentation of the next line that holds more than a comment, and the line behind it.
+    /// The indentation of the next line that has more than a comment, and its text.
     next: Option<(usize, &'t str)>,
 }
 
@@ -36,7 +36,7 @@ impl Lines<'_> {
         }
     }
 
-    /// The mapping whose keys stand in this column, the first of which is next.
+    /// The mapping whose keys are in this column, the first of which is next.
     fn mapping(&mut self, column: usize) -> Option<Map> {
         let mut map = Map::new();
         while let Some((_, content)) = self.next.filter(|(indent, _)| *indent == column) {
@@ -55,7 +55,7 @@ impl Lines<'_> {
                 (true, Some((column, _))) => Value::Map(self.mapping(column)?),
                 (true, None) => Value::Null,
                 (false, None) => scalar(text)?,
-                // The scalar goes on, or is a block of lines.
+                // The scalar continues, or is a block of lines.
                 (false, Some(_)) => return None,
             };
             map.insert(key, value);
@@ -70,7 +70,7 @@ fn scalar(text: &str) -> Option<Value> {
     let (value, rest) = match text.as_bytes() {
         [quote @ (b'"' | b'\''), ..] => {
             let (inner, rest) = text.get(1..)?.split_once(char::from(*quote))?;
-            // Escapes, a quote within single quotes among them.
+            // Escapes, including a quote within single quotes.
             if inner.contains('\\') || rest.starts_with('\'') {
                 return None;
             }
@@ -82,7 +82,7 @@ fn scalar(text: &str) -> Option<Value> {
         _ => {
             let end = text.find(" #").unwrap_or(text.len());
             let value = plain(text.get(..end)?.trim_end_matches(' '));
-            // Floats are JSON's to settle.
+            // JSON decides about floats.
             (!matches!(value, Value::Float(_))).then_some((value, ""))?
         }
     };

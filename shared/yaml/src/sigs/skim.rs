@@ -1,26 +1,25 @@
-//! Reading a few keys of a mapping whose other keys only have to be sound.
+//! Finds a few keys of a mapping whose other keys only need to be well-formed.
 //!
-//! Most manifests are written in a small part of YAML: block mappings and sequences, scalars that are plain or quoted on one
-//! line, literal and folded text. Of such documents one pass over the lines tells whether they are sound and where
-//! each top-level key lies, at a fraction of the cost of reading them. Whatever else a document has in it (anchors, tags, flow
-//! collections, tabs, odd indentation, ...) is not judged here: `sections` gives it up, and it is read in full.
+//! Most manifests use a small part of YAML: block mappings and sequences, scalars that are plain or quoted on one line,
+//! literal and folded text. For such documents one pass over the lines decides whether they are well-formed and where
+//! each top-level key is, at a fraction of the cost of parsing them. For a document with anything else (anchors, tags,
+//! multi-line flow collections, tabs, odd indentation, ...) `sections` returns `None`, and it is parsed in full.
 
 use crate::resolve::{self, Flavor, Scalar};
 use crate::source::Source;
 
-/// Collections within collections that are followed here.
+/// The maximum supported nesting of collections.
 const MAX_DEPTH: usize = 128;
-/// Flow collections within one another that are followed here.
+/// The maximum supported nesting of flow collections.
 const MAX_FLOW: usize = 8;
-/// Bytes of a key; go-yaml takes up to 1,024 characters.
+/// The maximum supported length of a key in bytes; go-yaml accepts up to 1,024 characters.
 const MAX_KEY: usize = 128;
 
-/// The lines of the document's top-level keys that are wanted, in their order; `None` where the document is not plain
-/// enough to tell.
+/// The lines of the wanted top-level keys, in document order; `None` if the document is not plain enough.
 pub(super) fn sections(text: &[u8], wanted: impl Fn(&str) -> bool) -> Option<String> {
     let source = Source::new(text).ok()?;
     let text = source.whole()?;
-    // Line breaks of other systems, and what ends a text for the scanner.
+    // Line breaks of other systems, and the byte that ends a text for the scanner.
     if memchr::memchr2(b'\r', 0, text.as_bytes()).is_some()
         || memchr::memchr3_iter(0xC2, 0xE2, 0xEF, text.as_bytes()).any(|at| odd_break(text, at))
     {
@@ -33,7 +32,7 @@ pub(super) fn sections(text: &[u8], wanted: impl Fn(&str) -> bool) -> Option<Str
         after: After::Nothing,
     };
     let mut found = String::new();
-    // Where the wanted key began whose lines are being read.
+    // Start of the wanted key whose lines are being read.
     let mut section = None;
     while let Some(line) = skim.next_line() {
         let key = skim.line(&line)?;
@@ -53,7 +52,7 @@ pub(super) fn sections(text: &[u8], wanted: impl Fn(&str) -> bool) -> Option<Str
     Some(found)
 }
 
-/// Whether a break or mark beyond ASCII stands here.
+/// Whether a break or mark outside ASCII is here.
 fn odd_break(text: &str, at: usize) -> bool {
     let bytes = text.as_bytes().get(at..).unwrap_or_default();
     matches!(
@@ -68,21 +67,21 @@ enum Kind {
     Sequence,
 }
 
-/// What the line before left open, if anything.
+/// What the previous line left open.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum After {
     /// The value is complete.
     Nothing,
-    /// There is a key or a dash without value yet.
+    /// A key or a dash without value yet.
     Empty,
-    /// A plain scalar, which goes on in lines that are further in than this.
+    /// A plain scalar, which continues in lines that are indented further than this.
     Plain(usize),
 }
 
 struct Line<'t> {
     start: usize,
     indent: usize,
-    /// Without indentation and blanks at its end.
+    /// Without indentation and trailing blanks.
     content: &'t str,
 }
 
@@ -110,7 +109,7 @@ impl<'t> Skim<'t> {
         })
     }
 
-    /// Takes in a line; gives the key at its beginning, empty where there is none. `None` where it is not plain enough.
+    /// Processes a line; returns the key at its start, or an empty text. `None` if it is not plain enough.
     fn line(&mut self, line: &Line<'t>) -> Option<&'t str> {
         let (content, indent) = (line.content, line.indent);
         if content.is_empty() {
@@ -157,7 +156,7 @@ impl<'t> Skim<'t> {
         Some(key)
     }
 
-    /// Leaves the collections that are further in; whether there were any.
+    /// Closes the collections that are indented further; returns whether there were any.
     fn close(&mut self, indent: usize) -> bool {
         let before = self.open.len();
         while self.open.last().is_some_and(|(column, _)| *column > indent) {
@@ -166,7 +165,7 @@ impl<'t> Skim<'t> {
         self.open.len() < before
     }
 
-    /// Whether a collection that begins here would be the value that the line before lacks.
+    /// Whether a collection that starts here would be the missing value of the previous line.
     fn may_nest(&self, closed: bool) -> bool {
         !closed && self.after == After::Empty
     }
@@ -200,10 +199,10 @@ impl<'t> Skim<'t> {
         self.value(text, indent)
     }
 
-    /// A key stands in this column.
+    /// Handles a key in this column.
     fn open_mapping(&mut self, indent: usize, closed: bool) -> Option<()> {
         if self.open.last() == Some(&(indent, Kind::Sequence)) {
-            // Only one that is not further in than the key it belongs to ends here.
+            // Only a sequence that is not indented further than the key it belongs to ends here.
             self.open.pop();
             return (self.open.last() == Some(&(indent, Kind::Mapping))).then_some(());
         }
@@ -222,7 +221,7 @@ impl<'t> Skim<'t> {
         (self.open.len() <= MAX_DEPTH).then_some(())
     }
 
-    /// What follows a key's colon or a dash, in a collection of this column.
+    /// Handles what follows a key's colon or a dash, in a collection of this column.
     fn value(&mut self, text: &'t str, column: usize) -> Option<()> {
         let text = text.trim_start_matches(' ');
         self.after = match text.as_bytes() {
@@ -248,7 +247,7 @@ impl<'t> Skim<'t> {
                     Some(comment) => (text.get(..comment)?, After::Nothing),
                     None => (text, After::Plain(column)),
                 };
-                // JSON has no infinity.
+                // JSON has no infinities.
                 match resolve::plain(Flavor::V2, text.trim_end_matches(' '), true) {
                     Scalar::Float(number) if !number.is_finite() => return None,
                     _ => after,
@@ -258,7 +257,7 @@ impl<'t> Skim<'t> {
         Some(())
     }
 
-    /// Passes over a quoted scalar, from behind its first quote to the end of the line that it ends in.
+    /// Skips a quoted scalar, from after its first quote to the end of its last line.
     fn quoted(&mut self, text: &'t str, quote: u8) -> Option<()> {
         let mut rest = text;
         while !rest.contains('\t') {
@@ -274,7 +273,7 @@ impl<'t> Skim<'t> {
         None
     }
 
-    /// Passes over the lines of literal or folded text.
+    /// Skips the lines of literal or folded text.
     fn block_scalar(&mut self, column: usize) -> Option<()> {
         let mut indent = None;
         let mut widest = 0;
@@ -300,29 +299,29 @@ impl<'t> Skim<'t> {
     }
 }
 
-/// Whether a line without indentation may set documents apart.
+/// Whether a line without indentation may separate documents.
 fn is_marker(content: &str) -> bool {
     content.starts_with("---") || content.starts_with("...")
 }
 
-/// Whether the line begins with this indicator, set apart from what follows.
+/// Whether the line begins with this indicator, separated from what follows.
 fn is_indicator(content: &str, indicator: char) -> bool {
     let rest = content.strip_prefix(indicator);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
 }
 
-/// Whether there is a colon that ends a key.
+/// Whether the text starts with a colon that ends a key.
 fn has_colon(text: &str) -> bool {
     let mut colons = memchr::memchr_iter(b':', text.as_bytes());
     colons.any(|at| matches!(text.as_bytes().get(at + 1), None | Some(b' ')))
 }
 
-/// Whether a line ends here, but for a comment.
+/// Whether a line ends here, except for a comment.
 pub(super) fn ends(rest: &str) -> bool {
     rest.is_empty() || rest.starts_with(' ') && rest.trim_start_matches(' ').starts_with('#')
 }
 
-/// The key that a line begins with, in its quotes if it has any.
+/// The key that a line begins with, including its quotes.
 pub(super) fn key(content: &str) -> Option<&str> {
     let quote = content.bytes().next().filter(|b| matches!(b, b'"' | b'\''));
     let length = match quote {
@@ -339,7 +338,7 @@ pub(super) fn key(content: &str) -> Option<&str> {
     (separate && length <= MAX_KEY).then_some(key)
 }
 
-/// The length of a plain word that may be a key.
+/// The length of a plain word that can be a key.
 fn word(text: &str) -> Option<usize> {
     let fits = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'/' | b'$');
     let length = text.bytes().take_while(|b| fits(b)).count();
@@ -351,7 +350,7 @@ fn word(text: &str) -> Option<usize> {
     (string && !word.starts_with('-') && !word.is_empty()).then_some(length)
 }
 
-/// Passes over a collection in flow style, or a scalar in one, on a single line; gives what follows.
+/// Skips a flow collection, or a scalar within one, on a single line; returns the rest.
 fn flow(text: &str, depth: usize) -> Option<&str> {
     let rest = text.get(1..)?;
     match text.as_bytes().first()? {
@@ -365,7 +364,7 @@ fn flow(text: &str, depth: usize) -> Option<&str> {
     }
 }
 
-/// The items of a flow collection and what closes it; gives what follows.
+/// Skips the items of a flow collection and its closing bracket; returns the rest.
 fn flow_items<'t>(
     text: &'t str,
     close: char,
@@ -386,9 +385,9 @@ fn flow_items<'t>(
 
 /// The end of a quoted scalar.
 enum Close {
-    /// Here in this line.
+    /// At this position of the line.
     At(usize),
-    /// In a later one.
+    /// In a later line.
     Later,
 }
 
@@ -401,7 +400,7 @@ impl Close {
     }
 }
 
-/// Where a quoted scalar ends in this line, if it does; `None` where an escape is not one of the usual.
+/// Where a quoted scalar ends in this line; `None` if it has an unusual escape.
 fn closing(text: &str, quote: u8) -> Option<Close> {
     let bytes = text.as_bytes();
     let mut at = 0;
@@ -449,13 +448,13 @@ mod tests {
         assert_eq!(sections(DOCUMENTS[1]).as_deref(), Some(head));
         let (head, _) = DOCUMENTS[2].split_once("spec:").unwrap();
         assert_eq!(sections(DOCUMENTS[2]).as_deref(), Some(head));
-        // An anchor is not read here.
+        // Anchors are not supported here.
         assert_eq!(sections("kind: &a Role\n"), None);
     }
 
-    /// Whatever is changed in a document, what is skimmed is what reading all of it gives, errors included.
+    /// For any mutation of a document, skimming gives the result of parsing, errors included.
     #[test]
-    fn skimming_is_reading() {
+    fn skimming_gives_the_result_of_reading() {
         const PIECES: [&str; 30] = [
             " ", "  ", "\n", "\n\n", "\t", ":", ": ", "- ", "-", "#", " # c", "|", ">-\n", "\"",
             "'", "\\", "&a ", "*a", "!!int ", "? ", "{", "}", "[a]", ",", "---\n", "%", "<<: ",
@@ -480,7 +479,7 @@ mod tests {
                 match next(4) {
                     0 => drop(text.remove(at)),
                     1 => {
-                        // A line moves to the left or right.
+                        // Shift a line to the left or right.
                         let start = text[..at].rfind('\n').map_or(0, |n| n + 1);
                         if text[start..].starts_with(' ') {
                             text.remove(start);

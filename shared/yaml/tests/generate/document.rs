@@ -1,4 +1,4 @@
-//! Documents: collections, comments, anchors, and what stands between documents.
+//! Generates documents: collections, comments, anchors, and document separators.
 
 use std::fmt::Write as _;
 
@@ -132,7 +132,7 @@ impl<'r> Writer<'r> {
         }
     }
 
-    /// Anchors, tags and the like; true when an alias stands for the node.
+    /// Anchors, tags and the like; returns true if an alias replaces the node.
     fn properties(&mut self) -> bool {
         if self.anchors > 0 && self.r.chance(self.rates.alias) {
             let name = self.r.below(self.anchors);
@@ -144,7 +144,7 @@ impl<'r> Writer<'r> {
             self.tag();
         }
         if self.r.chance(self.rates.anchor) {
-            // Now and then a name is given anew.
+            // Sometimes a name is redefined.
             let name = if self.r.chance(10) {
                 self.r.below(self.anchors + 1)
             } else {
@@ -170,7 +170,7 @@ impl<'r> Writer<'r> {
         }
     }
 
-    /// A node in block style, beginning on a line of its own at this column.
+    /// A node in block style, starting on its own line at this column.
     fn block(&mut self, column: usize, depth: usize) {
         match self.r.below(10) {
             0..6 => self.mapping(column, depth, false),
@@ -203,7 +203,7 @@ impl<'r> Writer<'r> {
             } else {
                 self.r.pick(KEYS)
             };
-            // Beside 1 and true, "1" and "true" would be other keys to YAML and the same to JSON.
+            // Next to 1 and true, "1" and "true" would be different keys in YAML and the same in JSON.
             let style = match key {
                 "1" | "1.5" | "true" | "null" | "~" => 0,
                 _ if plain(key) || self.r.chance(10) => 8,
@@ -238,7 +238,7 @@ impl<'r> Writer<'r> {
         self.end_line();
     }
 
-    /// An entry whose key is unusual. Gives false when the key is all there is so far.
+    /// An entry with an unusual key. Returns false if there is only a key so far.
     fn odd_key(&mut self, column: usize, depth: usize) -> bool {
         match self.r.below(8) {
             0 if self.anchors > 0 => {

@@ -1,8 +1,8 @@
-//! What no sane author writes.
+//! Generates malformed and hostile text.
 
 use super::Random;
 
-/// Fragments in any order.
+/// Fragments in random order.
 pub(super) fn soup(r: &mut Random) -> String {
     let fragments = [
         "a",
@@ -60,7 +60,7 @@ pub(super) fn soup(r: &mut Random) -> String {
     (0..=r.below(25)).map(|_| r.pick(&fragments)).collect()
 }
 
-/// Takes away, adds and repeats here and there.
+/// Removes, inserts and repeats characters.
 pub(super) fn mutate(r: &mut Random, text: &mut String) {
     for _ in 0..=r.below(3) {
         let mut at = r.below(text.len() + 1);
@@ -92,7 +92,7 @@ pub(super) fn mutate(r: &mut Random, text: &mut String) {
     }
 }
 
-/// The bytes of a text, now and then in UTF-16, with a byte order mark, or broken.
+/// The bytes of a text, sometimes in UTF-16, with a byte order mark, or damaged.
 pub(super) fn encode(r: &mut Random, text: &str) -> Vec<u8> {
     let mut bytes = match r.below(100) {
         0..4 => [b"\xEF\xBB\xBF", text.as_bytes()].concat(),

@@ -9,11 +9,11 @@ mod values;
 
 use document::Writer;
 use rates::Rates;
-// Each test file compiles this module for itself, and uses its part of it.
+// Each test file compiles this module on its own and uses parts of it.
 #[allow(unused_imports, dead_code)]
 pub(crate) use values::{text, value};
 
-/// A small generator of random numbers, the same on every machine.
+/// A deterministic random number generator.
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -41,7 +41,7 @@ impl Random {
     }
 }
 
-/// A stream of documents in YAML, valid more often than not.
+/// A stream of YAML documents, mostly valid.
 pub(crate) fn document(r: &mut Random) -> String {
     if r.chance(10) {
         return hostile::soup(r);
@@ -64,7 +64,7 @@ pub(crate) fn document(r: &mut Random) -> String {
     out
 }
 
-/// As [`document`], now and then in another encoding or with bytes that do not belong there.
+/// As [`document`], sometimes in another encoding or with invalid bytes.
 #[allow(dead_code)]
 pub(crate) fn bytes(r: &mut Random) -> Vec<u8> {
     let text = document(r);

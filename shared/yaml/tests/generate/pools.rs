@@ -1,6 +1,6 @@
-//! What documents are made of.
+//! The texts that documents are generated from.
 
-/// Texts whose meaning or quoting is easy to get wrong.
+/// Texts whose type or quoting is easy to get wrong.
 pub(super) const SCALARS: &[&str] = &[
     "",
     "a",
@@ -205,7 +205,7 @@ pub(super) const COMMENTS: &[&str] = &[
     "#!shebang",
 ];
 
-/// Tags, each with the blank behind it.
+/// Tags, each with a trailing blank.
 pub(super) const TAGS: &[&str] = &[
     "!!str ",
     "!!str ",
@@ -229,5 +229,5 @@ pub(super) const TAGS: &[&str] = &[
     "!%C3%A9 ",
 ];
 
-/// Tags that are none, or whose handle is not known as a rule.
+/// Invalid tags, and tags with a handle that is usually undefined.
 pub(super) const BAD_TAGS: &[&str] = &["!e!x ", "!<> ", "!!", "!a!b ", "!<x", "!%zz "];

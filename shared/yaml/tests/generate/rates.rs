@@ -1,13 +1,13 @@
-//! What a document is rich in.
+//! How often each feature occurs in a generated document.
 
 use super::Random;
 
-/// How often, of a hundred chances, a feature is used.
+/// The probability of each feature in percent.
 #[derive(Clone, Copy)]
 pub(super) struct Rates {
     /// Comment lines above an entry.
     pub(super) above: usize,
-    /// Comments behind something on its line.
+    /// Comments at the end of a line.
     pub(super) beside: usize,
     /// Empty lines.
     pub(super) blank: usize,
@@ -21,9 +21,9 @@ pub(super) struct Rates {
     pub(super) block: usize,
     /// Long texts among scalars.
     pub(super) long: usize,
-    /// Keys behind `?`, collections and aliases as keys.
+    /// Keys after `?`, collections and aliases as keys.
     pub(super) odd_key: usize,
-    /// Values that are left out.
+    /// Omitted values.
     pub(super) empty: usize,
     /// Directives, and further documents.
     pub(super) further: usize,
@@ -46,7 +46,7 @@ const USUAL: Rates = Rates {
 };
 
 impl Rates {
-    /// The usual mix, or one of which a feature is the main part.
+    /// The usual mix, or one dominated by a single feature.
     pub(super) fn any(r: &mut Random) -> Rates {
         match r.below(16) {
             0 | 1 => Rates {

@@ -1,4 +1,4 @@
-//! Scalars in all their styles.
+//! Generates scalars in all their styles.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use super::document::Writer;
 use super::values::{long, text};
 
 impl Writer<'_> {
-    /// A scalar whose further lines stand at this column, and the end of its line.
+    /// A scalar whose continuation lines are at this column, and the end of its line.
     pub(super) fn scalar(&mut self, column: usize) {
         let text = if self.r.chance(self.rates.long) {
             long(self.r)
@@ -57,7 +57,7 @@ impl Writer<'_> {
         self.end_line();
     }
 
-    /// A text with some of its blanks made line breaks, as people wrap long lines.
+    /// A text with some of its blanks replaced by line breaks, as long lines are wrapped.
     fn broken(&mut self, text: &str, column: usize) -> String {
         let mut out = String::new();
         for (at, c) in text.char_indices() {
@@ -137,7 +137,7 @@ fn escaped(text: &str) -> String {
     out
 }
 
-/// Whether a text will do as a plain scalar, roughly.
+/// Whether a text roughly qualifies as a plain scalar.
 pub(super) fn plain(text: &str) -> bool {
     text.chars()
         .next()

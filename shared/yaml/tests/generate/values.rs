@@ -1,4 +1,4 @@
-//! Values and texts.
+//! Generates values and texts.
 
 use serde_json::{Map, Value, json};
 
@@ -37,7 +37,7 @@ pub(crate) fn value(r: &mut Random, depth: usize) -> Value {
     }
 }
 
-/// A string, hostile more often than not.
+/// A string, mostly hostile.
 pub(crate) fn text(r: &mut Random) -> String {
     match r.below(10) {
         0..6 => r.pick(SCALARS).to_owned(),
@@ -80,7 +80,7 @@ pub(crate) fn text(r: &mut Random) -> String {
     }
 }
 
-/// A text that writers fold, if they fold.
+/// A text that writers with folding fold.
 pub(crate) fn long(r: &mut Random) -> String {
     let words = [
         "a",

@@ -1,3 +1,5 @@
+//! Tests of what a failed fetch sets on a GitRepository.
+
 use std::time::Duration;
 
 use flux_git::SignatureKind;
@@ -56,7 +58,7 @@ fn what_follows_each_failure() {
         ),
         // SC-ART-034
         (
-            StepError::RemoveArtifact(storage()),
+            InspectError::Remove(storage()).into(),
             "Failed",
             BACK_OFF,
             quiet,
@@ -65,7 +67,7 @@ fn what_follows_each_failure() {
         ),
         // SC-ART-033: what cannot be read for the moment stays
         (
-            StepError::ReadArtifact(storage().into()),
+            InspectError::Read(storage().into()).into(),
             "Failed",
             BACK_OFF,
             quiet,
@@ -370,7 +372,7 @@ fn what_follows_each_failure() {
             "failed to acquire lock for artifact: invalid dir path: /data",
         ),
         (
-            StepError::Archive(StoreError::Storage(storage())),
+            StoreError::Write(WriteError::Storage(storage())).into(),
             "ArchiveOperationFailed",
             BACK_OFF,
             warning,
@@ -379,7 +381,7 @@ fn what_follows_each_failure() {
         ),
         // SC-ART-070, SC-PROC-054
         (
-            StepError::Rules(RulesError::LinkLoop("a".into())),
+            StoreError::Rules(RulesError::LinkLoop("a".into())).into(),
             "SourceIgnoreError",
             BACK_OFF,
             warning,
@@ -388,7 +390,7 @@ fn what_follows_each_failure() {
         ),
         // SC-ART-045
         (
-            StepError::Collect(storage()),
+            RemoveError::Storage(storage()).into(),
             "GarbageCollectionFailed",
             BACK_OFF,
             warning,

@@ -1,10 +1,10 @@
 //! Every field of the spec that changes the build reaches the overlay.
 
-use flux_api::kustomize::{Kustomization, KustomizationSpec};
+use flux_api::kustomize::KustomizationSpec;
 use flux_kustomize::flux::{Image, Overlay, Patch, Selector};
 use serde_json::{Value, json};
 
-use super::super::overlay;
+use super::super::overlay::overlay;
 
 fn overlay_of(fields: Value) -> Overlay {
     let Value::Object(mut spec) = fields else {
@@ -17,7 +17,7 @@ fn overlay_of(fields: Value) -> Overlay {
         ("sourceRef".to_owned(), source),
     ]);
     let spec: KustomizationSpec = serde_json::from_value(spec.into()).unwrap();
-    overlay(&Kustomization::new("app", spec))
+    overlay(&spec)
 }
 
 fn selector(of: impl FnOnce(&mut Selector)) -> Selector {

@@ -1,4 +1,4 @@
-//! Keys whose self-signatures say what no tool would write: GnuPG makes the key material, the test signs it anew.
+//! Keys with self-signatures that no tool would write: GnuPG generates the key material, the test signs it again.
 
 use ::pgp::composed::{ArmorOptions, DetachedSignature, SignedPublicKey, SignedSecretKey};
 use ::pgp::crypto::hash::HashAlgorithm;
@@ -11,7 +11,7 @@ use git_servers::{PgpKey, gpg_available};
 use super::*;
 
 const PAYLOAD: &[u8] = b"tree x\n\nmessage\n";
-/// When everything is signed, in seconds since 1970: long after GnuPG made the keys.
+/// The time of all signatures, in seconds since 1970: long after GnuPG generated the keys.
 const SIGNED: u32 = 4_000_000_000;
 
 /// Who signs the payload.
@@ -21,7 +21,7 @@ enum Signer {
     Subkey,
 }
 
-/// Who makes the signature that a signing subkey has to embed in its binding.
+/// Who makes the back signature that the binding of a signing subkey embeds.
 #[derive(Clone, Copy, PartialEq)]
 enum Back {
     Missing,
@@ -30,7 +30,7 @@ enum Back {
     ByPrimary,
 }
 
-/// A notation, and whether a reader has to know it.
+/// A notation, and whether it is critical.
 #[derive(Clone, Copy, PartialEq)]
 enum Note {
     Critical,
@@ -46,7 +46,7 @@ enum On {
     Back,
 }
 
-/// How the signatures differ from those of a good key. Flags are those of the user id and of the subkey.
+/// The differences from a valid key. Flags are those of the user id and of the subkey.
 struct Case {
     what: &'static str,
     signer: Signer,
@@ -134,7 +134,7 @@ fn cases() -> Vec<Case> {
 }
 
 impl Case {
-    /// The signature's form: when, by whom, and what else it carries.
+    /// The configuration of a signature: time, signer, and further subpackets.
     fn config(&self, typ: SignatureType, by: &impl SigningKey, on: On) -> SignatureConfig {
         let mut config = SignatureConfig::v4(typ, by.algorithm(), HashAlgorithm::Sha256);
         let mut subpackets = vec![

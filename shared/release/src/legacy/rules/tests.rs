@@ -1,3 +1,5 @@
+//! Readiness of each kind as Helm 3 judged it.
+
 use flux_helm::action::{Scope, objects};
 use serde_json::{Value, json};
 

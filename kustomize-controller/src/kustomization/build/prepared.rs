@@ -1,0 +1,197 @@
+//! The objects of a build as they are applied, worked out once for all runs of that build.
+
+use std::collections::BTreeSet;
+
+use flux_api::meta::CommonMetadata;
+use flux_apply::normalise::normalise;
+use flux_apply::{Desired, Metadata, Object, ObjectId, is_encrypted_secret};
+use serde_json::{Map, Value};
+
+use crate::kustomization::owner::{GROUP, Mark};
+
+/// What the owner of objects adds to them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Owner {
+    /// The labels by which the objects are known.
+    pub(crate) labels: Vec<Mark>,
+    /// `spec.commonMetadata`.
+    pub(crate) common: Option<CommonMetadata>,
+}
+
+/// The objects of a build, as they are applied.
+#[derive(Debug, Default)]
+pub(crate) struct Prepared {
+    /// The objects in the order of the build.
+    pub(crate) objects: Vec<Desired>,
+    /// A Secret that is still encrypted, and must not be applied.
+    pub(crate) encrypted: Option<ObjectId>,
+    /// Jobs that delete themselves when they are done.
+    pub(crate) jobs_with_ttl: BTreeSet<ObjectId>,
+}
+
+impl Prepared {
+    pub(super) fn new(objects: Vec<Object>, owner: &Owner) -> Self {
+        let encrypted = objects
+            .iter()
+            .find(|object| is_encrypted_secret(object) && !is_decryption_disabled(object));
+        Self {
+            encrypted: encrypted.map(|object| object.id().clone()),
+            jobs_with_ttl: jobs_with_ttl(&objects),
+            objects: objects
+                .into_iter()
+                .map(|object| Desired::new(prepare(object, owner)))
+                .collect(),
+        }
+    }
+
+    /// The memory that the objects take, roughly.
+    pub(super) fn bytes(&self) -> u64 {
+        /// An id and a digest.
+        const IDENTITY: u64 = 256;
+        let objects = self.objects.iter();
+        objects
+            .map(|desired| fields(desired.object().fields()) + IDENTITY)
+            .sum()
+    }
+}
+
+/// An object as it is applied: normalised, with the owner's labels and the common metadata (KC-SSA-001..007).
+fn prepare(mut object: Object, owner: &Owner) -> Object {
+    object.set_metadata(
+        Metadata::Labels,
+        owner.labels.iter().map(|(key, value)| (key, value)),
+    );
+    normalise(&mut object);
+    if let Some(common) = &owner.common {
+        let parts = [
+            (Metadata::Labels, &common.labels),
+            (Metadata::Annotations, &common.annotations),
+        ];
+        for (part, map) in parts {
+            object.set_metadata(part, map);
+        }
+    }
+    object
+}
+
+/// Whether an object says that it is meant to stay encrypted (KC-SOPS-013).
+fn is_decryption_disabled(object: &Object) -> bool {
+    let mark = object
+        .metadata(Metadata::Annotations)
+        .and_then(|annotations| annotations.get(&format!("{GROUP}/decrypt")));
+    mark.and_then(Value::as_str)
+        .is_some_and(|value| value.eq_ignore_ascii_case("disabled"))
+}
+
+/// Jobs that delete themselves when they are done (KC-HEALTH-010): those whose TTL is an integer, zero included.
+fn jobs_with_ttl(objects: &[Object]) -> BTreeSet<ObjectId> {
+    let jobs = objects.iter().filter(|object| {
+        let ttl = object.at(&["spec", "ttlSecondsAfterFinished"]);
+        object.group() == "batch" && object.kind() == "Job" && ttl.is_some_and(Value::is_i64)
+    });
+    jobs.map(|object| object.id().clone()).collect()
+}
+
+/// The bytes of memory that a value takes, roughly, with what holds it.
+fn bytes(value: &Value) -> u64 {
+    const VALUE: u64 = 2 * size_of::<Value>() as u64;
+    VALUE
+        + match value {
+            Value::String(text) => text.len() as u64,
+            Value::Array(items) => items.iter().map(bytes).sum(),
+            Value::Object(map) => fields(map),
+            _ => 0,
+        }
+}
+
+fn fields(map: &Map<String, Value>) -> u64 {
+    const KEY: u64 = size_of::<String>() as u64;
+    let entries = map.iter();
+    entries
+        .map(|(key, value)| key.len() as u64 + KEY + bytes(value))
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use flux_runtime::queue::Key;
+    use serde_json::json;
+
+    use super::*;
+    use crate::kustomization::owner::labels;
+
+    #[test]
+    fn common_metadata_comes_last_and_stays_on_the_surface() {
+        // KC-SSA-001, KC-SSA-002, KC-API-020, RT-SSA-004
+        let common = json!({"labels": {"team": "new", (format!("{GROUP}/name")): "theirs"}, "annotations": {"a": "b"}});
+        let owner = Owner {
+            labels: labels(&Key::new("ns", "app")),
+            common: Some(serde_json::from_value(common).unwrap()),
+        };
+        let pods = json!({"metadata": {"labels": {"app": "web"}}});
+        let object = json!({"apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "web", "labels": {"team": "old", "own": "x"}},
+            "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": pods}});
+        let object = prepare(Object::new(object).unwrap(), &owner);
+        let labels = json!({"team": "new", "own": "x", (format!("{GROUP}/name")): "theirs", (format!("{GROUP}/namespace")): "ns"});
+        assert_eq!(object.at(&["metadata", "labels"]), Some(&labels));
+        assert_eq!(
+            object.at(&["metadata", "annotations"]),
+            Some(&json!({"a": "b"}))
+        );
+        let inner = ["spec", "template", "metadata", "labels"];
+        assert_eq!(object.at(&inner), Some(&json!({"app": "web"})));
+        let selector = ["spec", "selector", "matchLabels"];
+        assert_eq!(object.at(&selector), Some(&json!({"app": "web"})));
+    }
+
+    #[test]
+    fn a_secret_that_is_still_encrypted_is_found_unless_it_is_meant_to_be() {
+        // KC-SOPS-013
+        let secret = |annotations: Value| {
+            let secret = json!({"apiVersion": "v1", "kind": "Secret", "sops": {"mac": "x"},
+                "metadata": {"name": "s", "annotations": annotations}});
+            let prepared = Prepared::new(vec![Object::new(secret).unwrap()], &Owner::default());
+            prepared.encrypted.map(|id| id.to_string())
+        };
+        assert_eq!(secret(json!({})).as_deref(), Some("Secret/s"));
+        let disabled = json!({(format!("{GROUP}/decrypt")): "Disabled"});
+        assert_eq!(secret(disabled), None);
+    }
+
+    #[test]
+    fn jobs_with_an_integer_as_their_ttl_may_be_gone() {
+        // KC-HEALTH-010
+        let object = |version: &str, kind: &str, spec: Value| {
+            let object = json!({"apiVersion": version, "kind": kind,
+                "metadata": {"name": "x", "namespace": "ns"}, "spec": spec});
+            Object::new(object).unwrap()
+        };
+        let ttl = |value: Value| json!({"ttlSecondsAfterFinished": value});
+        for (what, object, counts) in [
+            ("a TTL", object("batch/v1", "Job", ttl(60.into())), true),
+            ("zero", object("batch/v1", "Job", ttl(0.into())), true),
+            (
+                "an old version",
+                object("batch/v1beta1", "Job", ttl(60.into())),
+                true,
+            ),
+            ("no TTL", object("batch/v1", "Job", json!({})), false),
+            ("null", object("batch/v1", "Job", ttl(Value::Null)), false),
+            ("a text", object("batch/v1", "Job", ttl("60".into())), false),
+            (
+                "another kind",
+                object("batch/v1", "CronJob", ttl(60.into())),
+                false,
+            ),
+            (
+                "another group",
+                object("example.com/v1", "Job", ttl(60.into())),
+                false,
+            ),
+        ] {
+            let found = jobs_with_ttl(std::slice::from_ref(&object));
+            assert_eq!(found.contains(object.id()), counts, "{what}");
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The objects of a Kustomization that is itself being deleted (KC-PRUNE-014..021).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use flux_api::kustomize::{DeletionPolicy, Kustomization, Reason};
+use flux_apply::inventory::{self, Tracked};
+use flux_apply::{PruneError, PruneOptions, delete_all, wait_for_termination};
+use flux_objects::Error;
+use flux_runtime::Run;
+use flux_runtime::conditions::{Conditions, READY};
+use flux_runtime::queue::Key;
+
+use super::clusters::{ActingError, Clusters};
+use super::owner;
+use super::plan::{Timings, account, event_metadata};
+use super::policy::Policy;
+use super::variables::{self, Configs, Inputs};
+
+/// Why the objects are not gone.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DeletionError {
+    #[error(transparent)]
+    Account(Error),
+    #[error(transparent)]
+    Acting(#[from] ActingError),
+    #[error(transparent)]
+    Delete(#[from] PruneError),
+    #[error("the controller is shutting down while resources are being terminated")]
+    ShuttingDown,
+}
+
+/// What the deletion of a Kustomization is about.
+struct Deletion {
+    account: Option<String>,
+    objects: Vec<Tracked>,
+    options: PruneOptions,
+    timeout: Duration,
+    /// Whether the objects have to be gone before their Kustomization is.
+    waits: bool,
+    /// What its events carry: the revision that was applied last.
+    metadata: BTreeMap<&'static str, String>,
+    /// The reason of its events: that of Ready (KC-PRUNE-021).
+    reason: &'static str,
+}
+
+impl Deletion {
+    fn new(object: &Kustomization, conditions: &Conditions, policy: &Policy) -> Self {
+        let status = object.status.as_ref();
+        let held = status.and_then(|status| status.inventory.as_ref());
+        Self {
+            account: account(object, &policy.default_service_account),
+            // Ids that cannot be read are an error in a normal run; here they would keep the object for ever (KC-PRUNE-022).
+            objects: held
+                .and_then(|held| inventory::list(held).ok())
+                .unwrap_or_default(),
+            options: PruneOptions {
+                owned_by: owner::labels(&Key::of(object)),
+                exclusions: owner::not_pruned(),
+            },
+            timeout: Timings::of(object, policy.requeue_dependency).timeout,
+            waits: object.spec.deletion_policy == Some(DeletionPolicy::WaitForTermination),
+            metadata: event_metadata(
+                status.and_then(|status| status.last_applied_revision.as_ref()),
+                status.and_then(|status| status.last_applied_origin_revision.as_ref()),
+            ),
+            reason: last_reason(conditions),
+        }
+    }
+}
+
+/// Whether the objects go when their Kustomization does (KC-PRUNE-014, KC-PRUNE-020).
+pub(super) fn deletes_objects(object: &Kustomization) -> bool {
+    let tracked = object
+        .status
+        .as_ref()
+        .and_then(|status| status.inventory.as_ref());
+    if object.spec.suspend || tracked.is_none_or(|inventory| inventory.entries.is_empty()) {
+        return false;
+    }
+    match object.spec.deletion_policy {
+        None | Some(DeletionPolicy::MirrorPrune) => object.spec.prune,
+        Some(DeletionPolicy::Delete | DeletionPolicy::WaitForTermination) => true,
+        Some(_) => false,
+    }
+}
+
+/// Deletes the objects of a Kustomization, and waits until they are gone where it says so.
+pub(super) async fn delete_objects(
+    run: &mut Run<Kustomization>,
+    policy: &Policy,
+    clusters: &Clusters,
+    configs: &Configs,
+) -> Result<(), DeletionError> {
+    let object = run.object().clone();
+    let deletion = Deletion::new(&object, &run.conditions, policy);
+    let account = deletion.account.as_deref();
+    // Where the Secrets cannot be read, those of the objects themselves still count.
+    let variables = variables::read(run.client(), run.namespace(), &object.spec, configs).await;
+    let confidential = variables.as_ref().map(Inputs::confidential);
+    let namespace = run.namespace();
+    let exists = clusters.account_exists(namespace, account).await;
+    if !exists.map_err(DeletionError::Account)? {
+        warn_of_missing_account(run, &deletion);
+        return Ok(());
+    }
+    let cluster = clusters
+        .acting_as(namespace, account)?
+        .within(deletion.timeout)
+        .masking(confidential.unwrap_or_default());
+    let pruned = delete_all(&cluster, &deletion.objects, &deletion.options).await;
+    let (reason, metadata) = (deletion.reason, &deletion.metadata);
+    if let Some(error) = pruned.error {
+        run.warn(reason, "pruning for deleted resource failed", metadata);
+        return Err(error.into());
+    }
+    if pruned.changes.changes.is_empty() {
+        return Ok(());
+    }
+    run.event(reason, pruned.changes.to_string(), metadata);
+    if !deletion.waits {
+        return Ok(());
+    }
+    let stop = run.shutting_down();
+    let waiting = run.idle(async {
+        tokio::select! {
+            waited = wait_for_termination(&cluster, &pruned.changes, deletion.timeout) => Some(waited),
+            () = stop.cancelled() => None,
+        }
+    });
+    // The finalizer stays where the process ends, so that the one that comes next waits on.
+    let waited = waiting.await.ok_or(DeletionError::ShuttingDown)?;
+    if let Err(error) = waited {
+        let message = "failed to wait for resources termination";
+        tracing::error!(error = error.to_string(), "{message}");
+        run.warn(reason, message, metadata);
+    }
+    Ok(())
+}
+
+/// The objects stay where there is no account to delete them with (KC-PRUNE-017).
+fn warn_of_missing_account(run: &Run<Kustomization>, deletion: &Deletion) {
+    let objects = deletion.objects.iter();
+    let ids: Vec<String> = objects.map(|tracked| tracked.id.to_string()).collect();
+    let message = format!("unable to prune objects: \n{}", ids.join("\n"));
+    tracing::error!(
+        error = "skipping pruning, failed to find account to impersonate",
+        "{message}"
+    );
+    run.warn(deletion.reason, message, &deletion.metadata);
+}
+
+/// The reason of Ready as one of the closed set (KC-PRUNE-021).
+fn last_reason(conditions: &Conditions) -> &'static str {
+    let reason = conditions
+        .get(READY)
+        .and_then(|ready| Reason::parse(&ready.reason));
+    // Only Healthy has that one.
+    let reason = reason.filter(|reason| *reason != Reason::Succeeded);
+    reason.map_or("info", Reason::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use flux_api::kustomize::{KustomizationSpec, KustomizationStatus};
+    use flux_api::meta::{ResourceInventory, ResourceRef};
+
+    use super::*;
+
+    #[test]
+    fn deletion_follows_the_policy() {
+        // KC-PRUNE-014, KC-PRUNE-020
+        use DeletionPolicy::{Delete, MirrorPrune, Orphan, WaitForTermination};
+        let deletes =
+            |policy: Option<DeletionPolicy>, prune: bool, suspend: bool, entries: usize| {
+                let spec = KustomizationSpec {
+                    deletion_policy: policy,
+                    prune,
+                    suspend,
+                    ..KustomizationSpec::default()
+                };
+                let entry = ResourceRef {
+                    id: "a_b__ConfigMap".into(),
+                    version: "v1".into(),
+                };
+                let entries = vec![entry; entries];
+                let mut object = Kustomization::new("apps", spec);
+                object.status = Some(KustomizationStatus {
+                    inventory: Some(ResourceInventory { entries }),
+                    ..KustomizationStatus::default()
+                });
+                deletes_objects(&object)
+            };
+        assert!(deletes(None, true, false, 1) && !deletes(None, false, false, 1));
+        assert!(deletes(Some(MirrorPrune), true, false, 1));
+        assert!(
+            deletes(Some(Delete), false, false, 1)
+                && deletes(Some(WaitForTermination), false, false, 1)
+        );
+        assert!(!deletes(Some(Orphan), true, false, 1));
+        assert!(!deletes(Some(Delete), true, true, 1), "suspended");
+        assert!(!deletes(Some(Delete), true, false, 0), "nothing tracked");
+    }
+}

@@ -1,0 +1,226 @@
+//! What can go wrong in a reconcile of a Kustomization, and what follows: the table to compare with the ledger.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use flux_api::kustomize::Reason;
+use flux_api::meta::GoDuration;
+use flux_artifact::FetchError;
+use flux_runtime::outcome::{Cause, Next};
+use flux_runtime::{Failure, Pace};
+
+use super::apply::ApplyError;
+use super::build::BuildError;
+use super::clusters::ActingError;
+use super::deletion::DeletionError;
+use super::dependencies::NotReady;
+use super::fetch::FilesError;
+use super::health::HealthError;
+use super::inventory_room::NoRoom;
+use super::plan::Timings;
+use super::prune::PruneError;
+use super::source::SourceError;
+use super::unsupported::Unsupported;
+
+/// Why a step did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StepError {
+    #[error(transparent)]
+    Unsupported(#[from] Unsupported),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Dependency(#[from] NotReady),
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    #[error(transparent)]
+    Acting(#[from] ActingError),
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    #[error(transparent)]
+    Room(#[from] NoRoom),
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    #[error(transparent)]
+    Prune(#[from] PruneError),
+    #[error(transparent)]
+    Health(#[from] HealthError),
+    #[error(transparent)]
+    Deletion(#[from] DeletionError),
+    /// The status could not be written on the way; the frame says what follows.
+    #[error("{}", .0.cause)]
+    Status(Box<Failure>),
+}
+
+impl From<Failure> for StepError {
+    fn from(failure: Failure) -> Self {
+        Self::Status(Box::new(failure))
+    }
+}
+
+impl StepError {
+    /// What follows for an object with these timings: reason, message, who hears of it, and when it is tried again.
+    pub(super) fn failure(self, timings: &Timings) -> Failure {
+        use StepError as E;
+        let Timings {
+            interval,
+            retry,
+            requeue,
+            ..
+        } = *timings;
+        let at_retry = Pace::Exactly(retry);
+        match self {
+            E::Unsupported(error) => stalled(unsupported(&error), error),
+
+            E::Source(error) => match error {
+                SourceError::Denied(_) | SourceError::GateDisabled { .. } => {
+                    stalled(Reason::AccessDenied, error)
+                }
+                SourceError::NoArtifact => {
+                    let message = format!("{error}, {}", retrying(requeue));
+                    waiting(Reason::ArtifactFailed, message, requeue)
+                }
+                SourceError::NotFound { .. } => {
+                    waiting(Reason::ArtifactFailed, error, retry).logged()
+                }
+                SourceError::Unavailable(..) | SourceError::Kind(..) => {
+                    again(Reason::ArtifactFailed, error, Pace::BackOff).quietly()
+                }
+            },
+            E::Dependency(error) => waiting(Reason::DependencyNotReady, error, requeue).logged(),
+
+            E::Files(FilesError::Fetch(error)) => fetching(error, interval, retry, requeue),
+            E::Files(error) => again(Reason::ArtifactFailed, error, at_retry),
+            // Other runs have the memory that this one needs: sooner or later they give it back.
+            E::Build(error) if error.is_busy() => again(Reason::BuildFailed, error, Pace::BackOff),
+            E::Build(error) => again(Reason::BuildFailed, error, at_retry),
+            E::Acting(error) => again(Reason::ReconciliationFailed, error, at_retry),
+            E::Room(error) => again(Reason::ReconciliationFailed, error, at_retry),
+            E::Apply(error) => again(Reason::ReconciliationFailed, error, at_retry),
+            E::Prune(error @ PruneError::Inventory(_)) => {
+                again(Reason::ReconciliationFailed, error, at_retry)
+            }
+            E::Prune(error) => again(Reason::PruneFailed, error, at_retry),
+
+            E::Health(HealthError::Status(failure)) | E::Status(failure) => *failure,
+            E::Health(error @ HealthError::NotReady { .. }) => {
+                again(Reason::HealthCheckFailed, error, at_retry)
+            }
+            E::Health(error) => {
+                Failure::superseded(Reason::HealthCheckCanceled.as_str(), error).quietly()
+            }
+
+            E::Deletion(error @ DeletionError::ShuttingDown) => {
+                waiting(Reason::PruneFailed, error, Duration::ZERO)
+            }
+            E::Deletion(error) => again(Reason::PruneFailed, error, Pace::BackOff).quietly(),
+        }
+    }
+
+    /// The event that says in other words than the conditions' what happened, where there is one.
+    pub(super) fn event(&self, timings: &Timings) -> Option<(Reason, String)> {
+        match self {
+            // KC-DEP-006
+            Self::Dependency(_) => Some((
+                Reason::DependencyNotReady,
+                dependencies_not_ready(timings.requeue),
+            )),
+            Self::Health(HealthError::Canceled { by }) => Some((
+                Reason::HealthCheckCanceled,
+                format!("Health checks canceled due to new reconciliation triggered by {by}"),
+            )),
+            _ => None,
+        }
+    }
+
+    /// The line that the log has of it besides the frame's; `source` is the source as the log names it.
+    pub(super) fn log_line(&self, timings: &Timings, source: &str) -> Option<String> {
+        match self {
+            Self::Source(SourceError::NotFound { .. }) => {
+                Some(format!("Source '{source}' not found"))
+            }
+            Self::Dependency(_) => Some(dependencies_not_ready(timings.requeue)),
+            Self::Health(HealthError::Canceled { .. }) => {
+                Some("New reconciliation triggered, canceling health checks".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// The status of the run in the history, where it is an entry of its own (KC-API-046).
+    pub(super) fn history_status(&self) -> Option<Reason> {
+        match self {
+            Self::Room(_) | Self::Apply(_) | Self::Prune(PruneError::Inventory(_)) => {
+                Some(Reason::ReconciliationFailed)
+            }
+            Self::Prune(_) => Some(Reason::PruneFailed),
+            Self::Health(HealthError::NotReady { .. }) => Some(Reason::HealthCheckFailed),
+            _ => None,
+        }
+    }
+}
+
+fn unsupported(error: &Unsupported) -> Reason {
+    match error {
+        Unsupported::DecryptionIdentity => Reason::FeatureGateDisabled,
+        Unsupported::Decryption => Reason::BuildFailed,
+        Unsupported::KubeConfig => Reason::ReconciliationFailed,
+        Unsupported::HealthCheckExprs | Unsupported::ReadyExpr(_) => Reason::InvalidCelExpression,
+    }
+}
+
+/// What follows an artifact that could not be fetched.
+fn fetching(
+    error: Arc<FetchError>,
+    interval: Duration,
+    retry: Duration,
+    requeue: Duration,
+) -> Failure {
+    let pace = match &*error {
+        // KC-SRC-008: the source is being built anew
+        FetchError::NotFound => {
+            let message = format!(
+                "Source is not ready, artifact not found, {}",
+                retrying(requeue)
+            );
+            return waiting(Reason::ArtifactFailed, message, requeue);
+        }
+        FetchError::Memory(exhausted) if exhausted.is_too_large() => Pace::Exactly(interval),
+        // Other reconciles give their memory back soon.
+        FetchError::Memory(_) => Pace::BackOff,
+        _ => Pace::Exactly(retry),
+    };
+    again(Reason::ArtifactFailed, error, pace)
+}
+
+fn retrying(wait: Duration) -> String {
+    format!("retrying in {}", GoDuration::from(wait))
+}
+
+fn dependencies_not_ready(requeue: Duration) -> String {
+    format!(
+        "Dependencies do not meet ready condition, {}",
+        retrying(requeue)
+    )
+}
+
+/// A stall that leaves the generation unobserved (KC-API-033).
+fn stalled(reason: Reason, cause: impl Into<Cause>) -> Failure {
+    Failure {
+        next: Next::Stalled {
+            generation_observed: false,
+        },
+        ..Failure::stalled(reason.as_str(), cause)
+    }
+}
+
+fn waiting(reason: Reason, cause: impl Into<Cause>, recheck: Duration) -> Failure {
+    Failure::waiting(reason.as_str(), cause, recheck)
+}
+
+fn again(reason: Reason, cause: impl Into<Cause>, pace: Pace) -> Failure {
+    Failure::retry(reason.as_str(), cause, pace)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,298 @@
+//! What is kept of each Kustomization between its runs: the last build, and how the last run left the objects.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use flux_apply::{ObjectId, Target, Version};
+use flux_budget::{Budget, Claim};
+use flux_runtime::queue::Key;
+
+use super::build::Built;
+
+/// Routine runs between two that look at every object although nothing seems to have changed.
+const FULL_PASS_EVERY: u32 = 10;
+
+/// What is kept of each Kustomization. Builds may take a quarter of the process's memory together: what was used least recently
+/// goes.
+pub(crate) struct Memories {
+    budget: Budget,
+    /// The bytes that builds may take together.
+    limit: u64,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    memories: HashMap<Key, Memory>,
+    /// How often a build was asked for.
+    uses: u64,
+}
+
+/// What is kept of one Kustomization.
+#[derive(Default)]
+struct Memory {
+    build: Option<Build>,
+    /// Nothing while a run has it.
+    applied: Option<Applied>,
+}
+
+struct Build {
+    inputs: Inputs,
+    built: Arc<Built>,
+    used: u64,
+}
+
+/// What goes into a build, its variables left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Made {
+    pub(super) uid: String,
+    /// Stands for the spec.
+    pub(super) generation: i64,
+    /// The digest of the artifact.
+    pub(super) artifact: String,
+}
+
+/// All that goes into a build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Inputs {
+    pub(super) made: Made,
+    /// The digest of the variables, whose values may be secret.
+    pub(super) variables: String,
+}
+
+/// How the last run left the objects.
+#[derive(Default)]
+pub(super) struct Applied {
+    pub(super) memory: flux_apply::Memory,
+    /// What the memory is of: other manifests or another identity start anew.
+    of: String,
+    routine_runs: u32,
+    /// Holds what the memory takes.
+    claim: Option<Claim>,
+}
+
+impl Memories {
+    pub(crate) fn new(budget: Budget) -> Self {
+        Self {
+            limit: budget.limit() / 4,
+            budget,
+            kept: Mutex::default(),
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there is a build of these inputs, whatever its variables.
+    pub(super) fn has_build(&self, key: &Key, made: &Made) -> bool {
+        let kept = self.kept();
+        let build = kept
+            .memories
+            .get(key)
+            .and_then(|memory| memory.build.as_ref());
+        build.is_some_and(|build| build.inputs.made == *made)
+    }
+
+    /// The build of these inputs.
+    pub(super) fn build(&self, key: &Key, inputs: &Inputs) -> Option<Arc<Built>> {
+        let mut kept = self.kept();
+        kept.uses += 1;
+        let uses = kept.uses;
+        let build = kept.memories.get_mut(key)?.build.as_mut()?;
+        if build.inputs != *inputs {
+            return None;
+        }
+        build.used = uses;
+        Some(build.built.clone())
+    }
+
+    /// Keeps a build in place of the last, unless it is larger than all that may be kept.
+    pub(super) fn keep_build(&self, key: &Key, inputs: Inputs, built: Arc<Built>) {
+        let mut kept = self.kept();
+        let used = kept.uses;
+        let memory = kept.memories.entry(key.clone()).or_default();
+        memory.build = None;
+        if built.bytes() > self.limit {
+            return;
+        }
+        memory.build = Some(Build {
+            inputs,
+            built,
+            used,
+        });
+        kept.shrink_to(self.limit);
+    }
+
+    /// Forgets all builds; whether there were any.
+    pub(super) fn give_up_builds(&self) -> bool {
+        let mut kept = self.kept();
+        let builds = kept.memories.values_mut();
+        builds.filter_map(|memory| memory.build.take()).count() > 0
+    }
+
+    /// Takes the memory of the objects for one run, emptied where a full pass is due. A run that ends before it gives it back
+    /// loses it, and the next one looks at everything.
+    pub(super) fn take_applied(&self, key: &Key, of: &str) -> Applied {
+        let mut kept = self.kept();
+        let memory = kept.memories.get_mut(key);
+        let mut applied = memory
+            .and_then(|memory| memory.applied.take())
+            .unwrap_or_default();
+        if applied.of != of || applied.routine_runs >= FULL_PASS_EVERY {
+            applied.memory.forget();
+            applied.routine_runs = 0;
+            of.clone_into(&mut applied.of);
+        }
+        applied.routine_runs += 1;
+        applied
+    }
+
+    /// Gives the memory of the objects back. Where there is no room for it, only what keeps objects from harm is kept.
+    pub(super) fn put_applied(&self, key: &Key, mut applied: Applied) {
+        let claim = self.budget.claim();
+        applied.claim = None;
+        if claim.take(applied.memory.bytes()).is_err() {
+            applied.memory.forget();
+        }
+        applied.claim = Some(claim);
+        let mut kept = self.kept();
+        kept.memories.entry(key.clone()).or_default().applied = Some(applied);
+    }
+
+    /// The targets that are not known to be healthy as the run has seen them (KC-HEALTH-012).
+    pub(super) fn unsettled(&self, key: &Key, targets: Vec<Target>) -> Vec<Target> {
+        let kept = self.kept();
+        let memory = kept.memories.get(key);
+        match memory.and_then(|memory| memory.applied.as_ref()) {
+            Some(applied) => applied.memory.unsettled(targets),
+            None => targets,
+        }
+    }
+
+    /// Notes what a health check has found healthy.
+    pub(super) fn note_current(&self, key: &Key, found: Vec<(ObjectId, Version)>) {
+        let mut kept = self.kept();
+        let memory = kept.memories.get_mut(key);
+        if let Some(applied) = memory.and_then(|memory| memory.applied.as_mut()) {
+            applied.memory.note_current(found);
+        }
+    }
+
+    /// Forgets an object that is gone.
+    pub(super) fn forget(&self, key: &Key) {
+        self.kept().memories.remove(key);
+    }
+}
+
+impl Kept {
+    /// Gives up builds until those that are left take no more than `limit`.
+    fn shrink_to(&mut self, limit: u64) {
+        let builds = self
+            .memories
+            .values()
+            .filter_map(|memory| memory.build.as_ref());
+        let mut bytes: u64 = builds.map(|build| build.built.bytes()).sum();
+        while bytes > limit {
+            let builds = self.memories.values_mut();
+            let builds = builds.filter(|memory| memory.build.is_some());
+            let oldest = builds.min_by_key(|memory| memory.build.as_ref().map(|build| build.used));
+            let Some(build) = oldest.and_then(|memory| memory.build.take()) else {
+                return;
+            };
+            bytes -= build.built.bytes();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inputs(variables: &str) -> Inputs {
+        Inputs {
+            made: Made {
+                uid: "u".into(),
+                generation: 1,
+                artifact: "sha256:a".into(),
+            },
+            variables: variables.into(),
+        }
+    }
+
+    #[test]
+    fn the_build_that_was_used_least_recently_goes() {
+        let budget = Budget::new(400);
+        let memories = Memories::new(budget.clone());
+        let key = |name: &str| Key::new("ns", name);
+        let wanted = inputs("v");
+        let keep = |name: &str, bytes| {
+            memories.keep_build(&key(name), wanted.clone(), Built::of_size(&budget, bytes));
+        };
+        let has = |name: &str| memories.build(&key(name), &wanted).is_some();
+        for name in ["a", "b"] {
+            keep(name, 40);
+            assert!(has(name));
+        }
+        assert!(has("a"));
+        keep("c", 40);
+        assert!(!has("b"));
+        assert!(has("a") && has("c"));
+        assert_eq!(budget.used(), 80);
+
+        keep("large", 101);
+        assert!(!has("large"));
+        assert!(memories.give_up_builds() && !memories.give_up_builds());
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn a_build_is_found_by_all_that_went_into_it() {
+        let budget = Budget::new(400);
+        let memories = Memories::new(budget.clone());
+        let (key, kept) = (Key::new("ns", "app"), inputs("v"));
+        memories.keep_build(&key, kept.clone(), Built::of_size(&budget, 1));
+        let other = |change: fn(&mut Made)| {
+            let mut made = kept.made.clone();
+            change(&mut made);
+            made
+        };
+        for (what, made) in [
+            ("uid", other(|made| made.uid = "other".into())),
+            ("generation", other(|made| made.generation = 2)),
+            ("artifact", other(|made| made.artifact = "other".into())),
+        ] {
+            assert!(!memories.has_build(&key, &made), "{what}");
+            let variables = kept.variables.clone();
+            let inputs = Inputs { made, variables };
+            assert!(memories.build(&key, &inputs).is_none(), "{what}");
+        }
+        assert!(memories.has_build(&key, &kept.made));
+        assert!(memories.build(&key, &inputs("other")).is_none());
+        assert!(memories.build(&key, &kept).is_some());
+        memories.forget(&key);
+        assert!(!memories.has_build(&key, &kept.made));
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn the_memory_of_objects_is_of_one_build_and_identity_and_lasts_some_runs() {
+        let memories = Memories::new(Budget::new(1 << 20));
+        let key = Key::new("ns", "app");
+        let runs = |of: &str| {
+            let applied = memories.take_applied(&key, of);
+            let runs = applied.routine_runs;
+            memories.put_applied(&key, applied);
+            runs
+        };
+        for run in 1..=FULL_PASS_EVERY {
+            assert_eq!(runs("a"), run);
+        }
+        assert_eq!(runs("a"), 1, "a full pass is due");
+        assert_eq!(runs("a"), 2);
+        assert_eq!(runs("b"), 1, "other manifests");
+        // A run that has it and does not give it back loses it.
+        drop(memories.take_applied(&key, "b"));
+        assert_eq!(runs("b"), 1);
+    }
+}

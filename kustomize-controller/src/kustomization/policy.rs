@@ -1,0 +1,27 @@
+//! What the flags and gates of the process say about every Kustomization.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use flux_apply::order::GroupKind;
+
+use super::source::Access;
+
+/// What the flags say about every Kustomization.
+#[derive(Clone, Debug)]
+#[cfg_attr(test, derive(Default))]
+pub(crate) struct Policy {
+    pub(crate) access: Access,
+    pub(crate) requeue_dependency: Duration,
+    pub(crate) default_service_account: String,
+    pub(crate) concurrent_ssa: usize,
+    pub(crate) override_managers: Vec<String>,
+    pub(crate) custom_stage: BTreeSet<GroupKind>,
+    pub(crate) fail_fast: bool,
+    /// Whether health checks read the objects of a kind together even where they are few (KC-PROC-030).
+    pub(crate) health_by_kind: bool,
+    pub(crate) cancel_health_checks: bool,
+    pub(crate) group_change_log: bool,
+    pub(crate) migrate_api_version: bool,
+    pub(crate) workload_identity: bool,
+}

@@ -1,0 +1,107 @@
+//! What this controller does not do yet. It is refused, rather than left out silently: a manifest that is applied without being
+//! decrypted, or to the wrong cluster, is worse than one that is not applied.
+
+use flux_api::kustomize::Kustomization;
+use flux_api::meta::DependencyReference;
+
+/// A field of the spec that cannot be followed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unsupported {
+    /// KC-PROC-064
+    #[error(
+        "to use spec.decryption.serviceAccountName for decryption authentication please enable the ObjectLevelWorkloadIdentity \
+         feature gate in the controller"
+    )]
+    DecryptionIdentity,
+    #[error(
+        "spec.decryption is not supported by this controller yet: remove it, or keep upstream's image for this object"
+    )]
+    Decryption,
+    #[error(
+        "spec.kubeConfig is not supported by this controller yet: remove it, or keep upstream's image for this object"
+    )]
+    KubeConfig,
+    #[error(
+        "spec.healthCheckExprs is not supported by this controller yet: remove it, or keep upstream's image for this object"
+    )]
+    HealthCheckExprs,
+    #[error(
+        "the expression of dependency '{0}' is not supported by this controller yet: remove it, or keep upstream's image for this object"
+    )]
+    ReadyExpr(String),
+}
+
+/// Refuses an object that asks for more than this controller does.
+pub(super) fn refuse(object: &Kustomization, workload_identity: bool) -> Result<(), Unsupported> {
+    let is_set = |text: Option<&str>| text.is_some_and(|text| !text.is_empty());
+    let spec = &object.spec;
+    if let Some(decryption) = &spec.decryption {
+        if is_set(decryption.service_account_name.as_deref()) && !workload_identity {
+            return Err(Unsupported::DecryptionIdentity);
+        }
+        return Err(Unsupported::Decryption);
+    }
+    if spec.kube_config.is_some() {
+        return Err(Unsupported::KubeConfig);
+    }
+    if !spec.health_check_exprs.is_empty() {
+        return Err(Unsupported::HealthCheckExprs);
+    }
+    let expression = |dependency: &&DependencyReference| is_set(dependency.ready_expr.as_deref());
+    match spec.depends_on.iter().find(expression) {
+        Some(dependency) => Err(Unsupported::ReadyExpr(dependency.to_string())),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flux_api::kustomize::{Decryption, KustomizationSpec};
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_done_is_refused() {
+        // KC-PROC-064
+        let decryption = Decryption {
+            service_account_name: Some("sops".into()),
+            ..Decryption::default()
+        };
+        let decrypting = Kustomization::new(
+            "apps",
+            KustomizationSpec {
+                decryption: Some(decryption),
+                ..KustomizationSpec::default()
+            },
+        );
+        assert_eq!(
+            refuse(&decrypting, false),
+            Err(Unsupported::DecryptionIdentity)
+        );
+        assert_eq!(refuse(&decrypting, true), Err(Unsupported::Decryption));
+
+        let dependency = DependencyReference {
+            name: "db".into(),
+            ready_expr: Some("true".into()),
+            ..DependencyReference::default()
+        };
+        let depending = |expression: Option<&str>| {
+            let ready_expr = expression.map(str::to_owned);
+            let dependency = DependencyReference {
+                ready_expr,
+                ..dependency.clone()
+            };
+            let spec = KustomizationSpec {
+                depends_on: vec![dependency],
+                ..KustomizationSpec::default()
+            };
+            refuse(&Kustomization::new("apps", spec), false)
+        };
+        assert_eq!(
+            depending(Some("true")),
+            Err(Unsupported::ReadyExpr(dependency.to_string()))
+        );
+        assert_eq!(depending(Some("")), Ok(()));
+        assert_eq!(depending(None), Ok(()));
+    }
+}

@@ -1,0 +1,147 @@
+//! What is made of artifacts, kept in memory by digest.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use flux_budget::{Budget, Cache};
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared, WeakShared};
+use tokio::sync::Notify;
+
+use crate::{Digest, FetchError};
+
+/// Values of type `T` by the digest of the artifact they are made of: unpacked trees, parsed charts, indexes. `E` is why
+/// there is no value.
+///
+/// Concurrent loads of one digest from one URL are one load, which goes on as long as a caller waits for it. A load from
+/// another URL is separate, so that a server that does not answer delays only those who use it; the first load that
+/// succeeds serves all who wait for that digest.
+///
+/// What is kept is bounded as [`Cache`] is: by bytes, and by what claims on the budget leave.
+pub struct DigestCache<T, E = FetchError>(Arc<Inner<T, E>>);
+
+struct Inner<T, E> {
+    values: Cache<Digest, T>,
+    bytes: fn(&T) -> u64,
+    loading: Mutex<Loading<T, E>>,
+    /// Signalled with each value that comes.
+    arrived: Notify,
+}
+
+type Load<T, E> = BoxFuture<'static, Result<Arc<T>, Arc<E>>>;
+type Loading<T, E> = HashMap<(String, Digest), WeakShared<Load<T, E>>>;
+
+impl<T, E> DigestCache<T, E>
+where
+    T: Send + Sync + 'static,
+    E: Send + Sync + 'static,
+{
+    /// A cache that keeps at most `limit` bytes, and fewer when claims on `budget` do not fit. `bytes` is the memory that
+    /// a value takes.
+    pub fn new(budget: &Budget, limit: u64, bytes: fn(&T) -> u64) -> Self {
+        Self(Arc::new(Inner {
+            values: Cache::new(budget, limit),
+            bytes,
+            loading: Mutex::default(),
+            arrived: Notify::new(),
+        }))
+    }
+
+    /// The value of `digest`, loaded from `url` by `load` if it is not here.
+    ///
+    /// # Errors
+    /// The error of the load, which all who wait for it get.
+    pub async fn get<F>(
+        &self,
+        url: &str,
+        digest: &Digest,
+        load: impl FnOnce() -> F,
+    ) -> Result<Arc<T>, Arc<E>>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        if let Some(value) = self.0.values.get(digest) {
+            return Ok(value);
+        }
+        let mut loading = self.0.join(url, digest, load);
+        loop {
+            let mut arrived = pin!(self.0.arrived.notified());
+            arrived.as_mut().enable();
+            if let Some(value) = self.0.values.get(digest) {
+                return Ok(value);
+            }
+            tokio::select! {
+                loaded = &mut loading => return loaded,
+                () = arrived => {}
+            }
+        }
+    }
+
+    /// The bytes of what is kept.
+    pub fn bytes(&self) -> u64 {
+        self.0.values.bytes()
+    }
+}
+
+impl<T, E> Clone for DigestCache<T, E> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T, E> Inner<T, E>
+where
+    T: Send + Sync + 'static,
+    E: Send + Sync + 'static,
+{
+    fn loading(&self) -> MutexGuard<'_, Loading<T, E>> {
+        self.loading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The load of `digest` from `url` that is under way, or a new one.
+    fn join<F>(
+        self: &Arc<Self>,
+        url: &str,
+        digest: &Digest,
+        load: impl FnOnce() -> F,
+    ) -> Shared<Load<T, E>>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        let mut loading = self.loading();
+        // Those that were dropped before their end are gone.
+        loading.retain(|_, load| load.upgrade().is_some());
+        let key = (url.to_owned(), digest.clone());
+        if let Some(load) = loading.get(&key).and_then(WeakShared::upgrade) {
+            return load;
+        }
+        let load = self.clone().finish(key.clone(), load()).shared();
+        if let Some(weak) = load.downgrade() {
+            loading.insert(key, weak);
+        }
+        load
+    }
+
+    fn finish<F>(self: Arc<Self>, key: (String, Digest), load: F) -> Load<T, E>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        async move {
+            let loaded = load.await;
+            let value = loaded.map_err(Arc::new).map(|value| {
+                // Another server may have been faster: its value is in use already.
+                self.values.get(&key.1).unwrap_or_else(|| {
+                    let (bytes, value) = ((self.bytes)(&value), Arc::new(value));
+                    self.values.insert(key.1.clone(), value.clone(), bytes);
+                    value
+                })
+            });
+            self.loading().remove(&key);
+            self.arrived.notify_waiters();
+            value
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,420 @@
+//! Chart.yaml and Chart.lock.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use flux_golang::path;
+use flux_semver::Version;
+use flux_yaml::Value;
+use serde::{Deserialize, Serialize};
+
+use crate::decode::{self, Place};
+use crate::yaml::YamlError;
+use crate::{Time, text};
+
+/// Chart.yaml. Field by field as Helm writes it into a release record (HE-REL-006).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Metadata {
+    /// The chart's name.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// The address of its home page.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub home: String,
+    /// Addresses of its source.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<String>,
+    /// Its version, leniently semantic.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub version: String,
+    /// One sentence about it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// Words to find it by.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub keywords: Vec<String>,
+    /// Who keeps it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub maintainers: Vec<Maintainer>,
+    /// The address of its icon.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub icon: String,
+    /// `v1` or `v2`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub api_version: String,
+    /// Unused by Helm, kept for templates.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub condition: String,
+    /// Unused by Helm, kept for templates.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub tags: String,
+    /// The version of what it installs.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub app_version: String,
+    /// Whether it should not be used any more.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub deprecated: bool,
+    /// Anything else.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// The range of Kubernetes versions it needs.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub kube_version: String,
+    /// The charts it depends on; `None` where Chart.yaml says nothing, which Helm tells from an empty list.
+    #[serde(skip_serializing_if = "no_items")]
+    pub dependencies: Option<Vec<Dependency>>,
+    /// `application`, `library` or nothing.
+    #[serde(rename = "type", skip_serializing_if = "String::is_empty")]
+    pub kind: String,
+
+    #[serde(skip)]
+    null_maintainer: bool,
+    #[serde(skip)]
+    null_dependency: bool,
+}
+
+/// Who keeps a chart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Maintainer {
+    /// Name of a person or organization.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// E-mail address.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub email: String,
+    /// Address of a page.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub url: String,
+}
+
+/// A chart that another depends on (HE-REL-007).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Dependency {
+    /// The name in the dependency's Chart.yaml, or the alias once dependencies are processed.
+    pub name: String,
+    /// The range of versions.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub version: String,
+    /// Where it is found.
+    pub repository: String,
+    /// Comma-separated paths of values that switch it on or off.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub condition: String,
+    /// Words that the `tags` table switches on or off.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// Whether it is switched on.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub enabled: bool,
+    /// What the parent takes from its values: names below `exports`, or maps of `child` and `parent`.
+    #[serde(
+        rename = "import-values",
+        skip_serializing_if = "Vec::is_empty",
+        serialize_with = "crate::yaml::serialize_values",
+        deserialize_with = "crate::yaml::deserialize_values"
+    )]
+    pub import_values: Vec<Value>,
+    /// The name it gets here.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub alias: String,
+}
+
+/// Chart.lock: the versions that were chosen.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Lock {
+    /// When.
+    pub generated: Time,
+    /// Of the dependencies in Chart.yaml.
+    pub digest: String,
+    /// The charts, each with one version.
+    pub dependencies: Option<Vec<Dependency>>,
+}
+
+#[allow(clippy::ref_option)] // serde's signature
+fn no_items(items: &Option<Vec<Dependency>>) -> bool {
+    items.as_ref().is_none_or(Vec::is_empty)
+}
+
+/// A version of the chart API that packed charts may not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApiVersionError {
+    /// The experimental one of Helm 4, which the charts of a release may not have.
+    #[error("only the Chart API v2 is supported")]
+    V3,
+    /// Helm knows no such version.
+    #[error("unsupported chart version")]
+    Unknown,
+}
+
+impl Metadata {
+    /// Takes over what a Chart.yaml or requirements.yaml says.
+    pub(crate) fn decode(&mut self, value: &Value) -> Result<(), YamlError> {
+        const FIELDS: &[&str] = &[
+            "name",
+            "home",
+            "sources",
+            "version",
+            "description",
+            "keywords",
+            "maintainers",
+            "icon",
+            "apiVersion",
+            "condition",
+            "tags",
+            "appVersion",
+            "deprecated",
+            "annotations",
+            "kubeVersion",
+            "dependencies",
+            "type",
+        ];
+        let place = Place {
+            owner: "Metadata",
+            path: "",
+        };
+        for (field, value) in decode::fields(value, FIELDS, "v2.Metadata")? {
+            let into = match field {
+                "name" => &mut self.name,
+                "home" => &mut self.home,
+                "version" => &mut self.version,
+                "description" => &mut self.description,
+                "icon" => &mut self.icon,
+                "apiVersion" => &mut self.api_version,
+                "condition" => &mut self.condition,
+                "tags" => &mut self.tags,
+                "appVersion" => &mut self.app_version,
+                "kubeVersion" => &mut self.kube_version,
+                "type" => &mut self.kind,
+                _ => {
+                    self.decode_compound(place, field, value)?;
+                    continue;
+                }
+            };
+            decode::text(into, place, field, value)?;
+        }
+        Ok(())
+    }
+
+    fn decode_compound(
+        &mut self,
+        place: Place<'_>,
+        field: &str,
+        value: &Value,
+    ) -> Result<(), YamlError> {
+        match field {
+            "sources" => decode::texts(&mut self.sources, place, field, value),
+            "keywords" => decode::texts(&mut self.keywords, place, field, value),
+            "deprecated" => decode::truth(&mut self.deprecated, place, field, value),
+            "annotations" => decode::text_map(&mut self.annotations, place, field, value),
+            "maintainers" => {
+                let items =
+                    decode::structs(place, field, value, "v2.Maintainer", Maintainer::decode)?;
+                (self.maintainers, self.null_maintainer) = items.unwrap_or_default();
+                Ok(())
+            }
+            _ => {
+                let items =
+                    decode::structs(place, field, value, "v2.Dependency", Dependency::decode)?;
+                let (items, nulls) = items.unzip();
+                (self.dependencies, self.null_dependency) = (items, nulls.unwrap_or_default());
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether Helm's general reader of charts would take this version of the chart API, which source-controller uses for
+    /// packed charts (SC-HCHART-077). helm-controller's reader takes any.
+    ///
+    /// # Errors
+    /// [`ApiVersionError`]
+    pub fn check_api_version(&self) -> Result<(), ApiVersionError> {
+        match self.api_version.as_str() {
+            "v1" | "v2" => Ok(()),
+            "v3" => Err(ApiVersionError::V3),
+            _ => Err(ApiVersionError::Unknown),
+        }
+    }
+
+    /// Tidies the texts and checks what must be there (HE-LOAD-010..013). The message lacks Helm's `validation: `.
+    pub(crate) fn validate(&mut self) -> Result<(), String> {
+        for text in [
+            &mut self.name,
+            &mut self.description,
+            &mut self.home,
+            &mut self.icon,
+            &mut self.condition,
+            &mut self.tags,
+            &mut self.app_version,
+            &mut self.kube_version,
+        ]
+        .into_iter()
+        .chain(&mut self.sources)
+        .chain(&mut self.keywords)
+        {
+            text::sanitize(text);
+        }
+        self.check_required()?;
+        if self.null_maintainer {
+            return Err("maintainers must not contain empty or null nodes".to_owned());
+        }
+        for maintainer in &mut self.maintainers {
+            text::sanitize(&mut maintainer.name);
+            text::sanitize(&mut maintainer.email);
+            text::sanitize(&mut maintainer.url);
+        }
+        if self.null_dependency {
+            return Err("dependencies must not contain empty or null nodes".to_owned());
+        }
+        let mut names = BTreeSet::new();
+        for dependency in self.dependencies.iter_mut().flatten() {
+            dependency.validate()?;
+            let name = if dependency.alias.is_empty() {
+                &dependency.name
+            } else {
+                &dependency.alias
+            };
+            if !names.insert(name.clone()) {
+                return Err(format!(
+                    "more than one dependency with name or alias {}",
+                    text::quote(name)
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_required(&self) -> Result<(), String> {
+        let name = text::quote(&self.name);
+        if self.api_version.is_empty() {
+            return Err("chart.metadata.apiVersion is required".to_owned());
+        }
+        if self.name.is_empty() {
+            return Err("chart.metadata.name is required".to_owned());
+        }
+        if self.name == "." || self.name == ".." {
+            return Err(format!("chart.metadata.name {name} is not allowed"));
+        }
+        if self.name != path::base(self.name.as_str()) {
+            return Err(format!("chart.metadata.name {name} is invalid"));
+        }
+        if self.version.is_empty() {
+            return Err("chart.metadata.version is required".to_owned());
+        }
+        if Version::parse(&self.version).is_err() {
+            let version = text::quote(&self.version);
+            return Err(format!("chart.metadata.version {version} is invalid"));
+        }
+        if !matches!(self.kind.as_str(), "" | "application" | "library") {
+            return Err("chart.metadata.type must be application or library".to_owned());
+        }
+        Ok(())
+    }
+}
+
+impl Maintainer {
+    fn decode(&mut self, value: &Value, path: &str) -> Result<(), YamlError> {
+        let place = Place {
+            owner: "Maintainer",
+            path,
+        };
+        for (field, value) in decode::fields(value, &["name", "email", "url"], "v2.Maintainer")? {
+            let into = match field {
+                "name" => &mut self.name,
+                "email" => &mut self.email,
+                _ => &mut self.url,
+            };
+            decode::text(into, place, field, value)?;
+        }
+        Ok(())
+    }
+}
+
+impl Dependency {
+    fn decode(&mut self, value: &Value, path: &str) -> Result<(), YamlError> {
+        const FIELDS: &[&str] = &[
+            "name",
+            "version",
+            "repository",
+            "condition",
+            "tags",
+            "enabled",
+            "import-values",
+            "alias",
+        ];
+        let place = Place {
+            owner: "Dependency",
+            path,
+        };
+        for (field, value) in decode::fields(value, FIELDS, "v2.Dependency")? {
+            match field {
+                "name" => decode::text(&mut self.name, place, field, value)?,
+                "version" => decode::text(&mut self.version, place, field, value)?,
+                "repository" => decode::text(&mut self.repository, place, field, value)?,
+                "condition" => decode::text(&mut self.condition, place, field, value)?,
+                "alias" => decode::text(&mut self.alias, place, field, value)?,
+                "tags" => decode::texts(&mut self.tags, place, field, value)?,
+                "enabled" => decode::truth(&mut self.enabled, place, field, value)?,
+                _ => {
+                    let items = decode::items(place, field, value, "[]interface {}")?;
+                    self.import_values = items.unwrap_or_default().to_vec();
+                    self.import_values.iter_mut().for_each(Value::floats_only);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn validate(&mut self) -> Result<(), String> {
+        text::sanitize(&mut self.name);
+        text::sanitize(&mut self.version);
+        text::sanitize(&mut self.repository);
+        text::sanitize(&mut self.condition);
+        self.tags.iter_mut().for_each(text::sanitize);
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+        if !self.alias.bytes().all(allowed) {
+            return Err(format!(
+                "dependency {} has disallowed characters in the alias",
+                text::quote(&self.name)
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Lock {
+    /// Takes over what a Chart.lock says.
+    pub(crate) fn decode(&mut self, value: &Value) -> Result<(), YamlError> {
+        let place = Place {
+            owner: "Lock",
+            path: "",
+        };
+        for (field, value) in
+            decode::fields(value, &["generated", "digest", "dependencies"], "v2.Lock")?
+        {
+            match field {
+                "digest" => decode::text(&mut self.digest, place, field, value)?,
+                "generated" => {
+                    let mut time = String::new();
+                    decode::text(&mut time, place, field, value)?;
+                    if !value.is_null() {
+                        self.generated = Time::parse(&time).ok_or_else(|| {
+                            YamlError::Decode(format!(
+                                "parsing time {} as \"2006-01-02T15:04:05Z07:00\": cannot parse it",
+                                text::quote(&time)
+                            ))
+                        })?;
+                    }
+                }
+                _ => {
+                    let items =
+                        decode::structs(place, field, value, "v2.Dependency", Dependency::decode)?;
+                    self.dependencies = items.map(|(items, _)| items);
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,18 @@
+//! Text as Go sees and shows it.
+
+pub(crate) use flux_golang::strconv::quote;
+use flux_golang::unicode::{is_print, is_space};
+
+/// Turns any white space into blanks and drops what does not print (HE-LOAD-012).
+pub(crate) fn sanitize(text: &mut String) {
+    let tidy = |c: char| {
+        if is_space(c) {
+            Some(' ')
+        } else {
+            is_print(c).then_some(c)
+        }
+    };
+    if !text.bytes().all(|b| (b' '..=b'~').contains(&b)) {
+        *text = text.chars().filter_map(tidy).collect();
+    }
+}

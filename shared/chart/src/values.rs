@@ -1,0 +1,11 @@
+//! Values: reading files, merging them, setting single ones by path.
+
+mod literal;
+mod merge;
+mod options;
+mod reader;
+mod set;
+
+pub use merge::{documents, load_values, merge_maps};
+pub use options::{ValueError, ValueOptions};
+pub use set::{MAX_INDEX, MAX_NESTING, SetError, set, set_file, set_json, set_literal, set_string};

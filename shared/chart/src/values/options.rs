@@ -1,0 +1,102 @@
+//! Values from files and single settings, as the command line takes them.
+
+use flux_yaml::{Map, Value};
+
+use super::{SetError, load_values, merge_maps, set, set_file, set_json, set_literal, set_string};
+use crate::yaml::{self, YamlError};
+
+/// What a user gives on Helm's command line, kind by kind.
+#[derive(Clone, Debug, Default)]
+pub struct ValueOptions {
+    /// `-f`: names and contents of values files.
+    pub files: Vec<(String, Vec<u8>)>,
+    /// `--set-json`
+    pub set_json: Vec<String>,
+    /// `--set`
+    pub set: Vec<String>,
+    /// `--set-string`
+    pub set_string: Vec<String>,
+    /// `--set-file`
+    pub set_file: Vec<String>,
+    /// `--set-literal`
+    pub set_literal: Vec<String>,
+}
+
+/// An option that could not be applied. Printed with its source, joined by `: `, the text is Helm's.
+#[derive(Debug, thiserror::Error)]
+pub enum ValueError {
+    /// A values file that is not the YAML it should be.
+    #[error("failed to parse {file}")]
+    File {
+        /// Its name.
+        file: String,
+        /// What is wrong with it.
+        source: YamlError,
+    },
+    /// A JSON object that is none.
+    #[error("failed parsing --set-json data JSON: {0}")]
+    JsonObject(String),
+    /// A `--set-json` argument.
+    #[error("failed parsing --set-json data {0}")]
+    Json(String),
+    /// An argument of the other options.
+    #[error("failed parsing {option} data")]
+    Set {
+        /// The option.
+        option: &'static str,
+        /// What is wrong with its argument.
+        source: SetError,
+    },
+}
+
+impl ValueOptions {
+    /// All of it merged: files, then the options in Helm's order, whatever their order on the command line. `read` gives the
+    /// files that `--set-file` names.
+    pub fn merge(
+        &self,
+        read: &mut dyn FnMut(&str) -> Result<String, String>,
+    ) -> Result<Map, ValueError> {
+        let mut values = Map::new();
+        for (name, text) in &self.files {
+            let file = load_values(text).map_err(|source| ValueError::File {
+                file: name.clone(),
+                source,
+            })?;
+            merge_maps(&mut values, file);
+        }
+        for argument in &self.set_json {
+            merge_json(&mut values, argument)?;
+        }
+        let options: [(&'static str, &[String], Setter<'_>); 4] = [
+            ("--set", &self.set, &mut set),
+            ("--set-string", &self.set_string, &mut set_string),
+            ("--set-file", &self.set_file, &mut |into, argument| {
+                set_file(into, argument, read)
+            }),
+            ("--set-literal", &self.set_literal, &mut set_literal),
+        ];
+        for (option, arguments, apply) in options {
+            for argument in arguments {
+                apply(&mut values, argument)
+                    .map_err(|source| ValueError::Set { option, source })?;
+            }
+        }
+        Ok(values)
+    }
+}
+
+type Setter<'a> = &'a mut dyn FnMut(&mut Map, &str) -> Result<(), SetError>;
+
+fn merge_json(values: &mut Map, argument: &str) -> Result<(), ValueError> {
+    let trimmed = argument.trim();
+    if !trimmed.starts_with('{') {
+        return set_json(values, argument).map_err(|_| ValueError::Json(argument.to_owned()));
+    }
+    match yaml::json_prefix(trimmed) {
+        Ok((Value::Map(map), length)) if trimmed.len() == length => {
+            merge_maps(values, map);
+            Ok(())
+        }
+        _ => Err(ValueError::JsonObject(argument.to_owned())),
+    }
+}

@@ -1,0 +1,269 @@
+//! Documents of TOML, put together as BurntSushi/toml does it: tables may be extended where the specification forbids it, and
+//! `[[a]]` makes another type of list than `a = [{}]`.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use flux_gotemplate::{List, Map, Value, types};
+
+use super::value_of;
+
+type Table = BTreeMap<String, Node>;
+
+/// What a key stands for.
+enum Node {
+    Value(Value),
+    Table(Table),
+    /// Made by `[[key]]`.
+    Tables(Vec<Table>),
+}
+
+/// Nothing can be made of a document; why is for the parser's own message.
+pub(super) struct Invalid;
+
+type Read<T> = Result<T, Invalid>;
+
+/// Reads a document.
+pub(super) fn document(text: &str) -> Read<Map> {
+    let mut reader = Reader::default();
+    let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
+    loop {
+        rest = rest.trim_start_matches([' ', '\t', '\r', '\n']);
+        if rest.is_empty() {
+            return Ok(map_of(reader.root));
+        }
+        let (statement, after) = if rest.starts_with(['#', '[']) {
+            rest.split_at(rest.find('\n').map_or(rest.len(), |end| end + 1))
+        } else {
+            rest.split_at(statement_length(rest)?)
+        };
+        reader.statement(statement)?;
+        rest = after;
+    }
+}
+
+/// The bytes of `key = value`, which may go over several lines.
+fn statement_length(text: &str) -> Read<usize> {
+    let bytes = text.as_bytes();
+    let (mut at, mut depth) = (0, 0_usize);
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'"' | b'\'' => {
+                at += quoted_length(text.get(at..).unwrap_or_default())?;
+                continue;
+            }
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b'#' => {
+                let rest = text.get(at..).unwrap_or_default();
+                at += rest.find('\n').unwrap_or(rest.len());
+                continue;
+            }
+            b'\n' if depth == 0 => return Ok(at + 1),
+            _ => {}
+        }
+        at += 1;
+    }
+    Ok(at)
+}
+
+/// The bytes of a text in quotes.
+fn quoted_length(text: &str) -> Read<usize> {
+    let bytes = text.as_bytes();
+    let quote = bytes.first().copied().unwrap_or_default();
+    let run = |at: usize| {
+        let rest = bytes.get(at..).unwrap_or_default();
+        rest.iter().take_while(|byte| **byte == quote).count()
+    };
+    let multiline = run(0) >= 3;
+    let mut at = if multiline { 3 } else { 1 };
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'\\' if quote == b'"' => at += 1,
+            b'\n' if !multiline => return Err(Invalid),
+            byte if *byte == quote && !multiline => return Ok(at + 1),
+            // Up to two quotes may stand before those that end it.
+            byte if *byte == quote && run(at) >= 3 => return Ok(at + run(at).min(5)),
+            _ => {}
+        }
+        at += 1;
+    }
+    Err(Invalid)
+}
+
+/// The table of a text that is one statement, read by the parser.
+fn parsed(text: &str) -> Read<toml::Table> {
+    text.parse().map_err(|_| Invalid)
+}
+
+/// The keys that lead to the only entry of nested tables, and that entry.
+fn path(table: toml::Table) -> Read<(Vec<String>, toml::Value)> {
+    let mut keys = Vec::new();
+    let mut value = toml::Value::Table(table);
+    loop {
+        match value {
+            toml::Value::Table(table) if table.len() == 1 => {
+                let (key, below) = table.into_iter().next().ok_or(Invalid)?;
+                keys.push(key);
+                value = below;
+            }
+            _ if keys.is_empty() => return Err(Invalid),
+            end => return Ok((keys, end)),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Reader {
+    root: Table,
+    /// The keys of the table that statements belong to.
+    context: Vec<String>,
+    /// Tables that were made on the way to others, by their keys.
+    implicit: HashSet<Vec<String>>,
+    /// Whether a key was given a list in brackets.
+    lists: HashMap<Vec<String>, bool>,
+}
+
+impl Reader {
+    fn statement(&mut self, text: &str) -> Read<()> {
+        if text.starts_with('#') {
+            // Control characters are found by the parser.
+            return parsed(text).map(drop);
+        }
+        if text.starts_with('[') {
+            let (keys, end) = path(parsed(text)?)?;
+            let list = matches!(end, toml::Value::Array(_));
+            self.enter(keys, list)?;
+            let context = self.context.clone();
+            self.lists.insert(context, false);
+            return Ok(());
+        }
+        let equals = key_length(text)?;
+        let (key, value) = text.split_at_checked(equals).ok_or(Invalid)?;
+        let (mut keys, _) = path(parsed(&format!("{key}= 0"))?)?;
+        let mut table = parsed(&format!("v {value}"))?;
+        let value = table.remove("v").ok_or(Invalid)?;
+        let key = keys.pop().ok_or(Invalid)?;
+        let outer = self.context.clone();
+        for part in keys {
+            let mut context = self.context.clone();
+            context.push(part);
+            self.implicit.insert(context.clone());
+            self.enter(context, false)?;
+        }
+        let is_list = matches!(value, toml::Value::Array(_));
+        let mut full = self.context.clone();
+        full.push(key.clone());
+        if is_list {
+            self.lists.insert(full.clone(), true);
+        }
+        let in_braces = matches!(value, toml::Value::Table(_));
+        self.set(key, node_of(value), in_braces)?;
+        self.lists.insert(full, is_list);
+        self.context = outer;
+        Ok(())
+    }
+
+    /// Makes a table, or another one of a list of tables, the one that statements belong to.
+    fn enter(&mut self, mut keys: Vec<String>, list: bool) -> Read<()> {
+        let last = keys.pop().ok_or(Invalid)?;
+        let mut table = &mut self.root;
+        for (at, key) in keys.iter().enumerate() {
+            if !table.contains_key(key) {
+                let parents = keys.get(..=at).unwrap_or_default();
+                self.implicit.insert(parents.to_vec());
+            }
+            let node = table
+                .entry(key.clone())
+                .or_insert_with(|| Node::Table(Table::new()));
+            table = node.table().ok_or(Invalid)?;
+        }
+        if list {
+            let node = table
+                .entry(last.clone())
+                .or_insert_with(|| Node::Tables(Vec::new()));
+            match node {
+                Node::Tables(tables) => tables.push(Table::new()),
+                _ => return Err(Invalid),
+            }
+            self.context = keys;
+        } else {
+            self.context = keys;
+            self.set(last.clone(), Node::Table(Table::new()), false)?;
+        }
+        self.context.push(last);
+        Ok(())
+    }
+
+    /// Gives a key of the current table a value, unless it has one that may not be replaced. A table that was made on the way
+    /// to another one stays; a table in braces must be new.
+    fn set(&mut self, key: String, node: Node, in_braces: bool) -> Read<()> {
+        let mut table = &mut self.root;
+        for part in &self.context {
+            table = table.get_mut(part).and_then(Node::table).ok_or(Invalid)?;
+        }
+        let mut full = self.context.clone();
+        full.push(key.clone());
+        if !table.contains_key(&key) {
+            table.insert(key, node);
+            return Ok(());
+        }
+        if !self.implicit.remove(&full) || in_braces {
+            return Err(Invalid);
+        }
+        if self.lists.get(&full) == Some(&true) {
+            table.insert(key, node);
+        }
+        Ok(())
+    }
+}
+
+/// The bytes before the equals sign.
+fn key_length(text: &str) -> Read<usize> {
+    let mut at = 0;
+    loop {
+        match text.as_bytes().get(at) {
+            None | Some(b'\n') => return Err(Invalid),
+            Some(b'=') => return Ok(at),
+            Some(b'"' | b'\'') => at += quoted_length(text.get(at..).unwrap_or_default())?,
+            Some(_) => at += 1,
+        }
+    }
+}
+
+impl Node {
+    /// The table, or the last of a list of them.
+    fn table(&mut self) -> Option<&mut Table> {
+        match self {
+            Self::Value(_) => None,
+            Self::Table(table) => Some(table),
+            Self::Tables(tables) => tables.last_mut(),
+        }
+    }
+}
+
+fn node_of(value: toml::Value) -> Node {
+    match value {
+        toml::Value::Table(table) => {
+            let entries = table.into_iter();
+            Node::Table(entries.map(|(key, value)| (key, node_of(value))).collect())
+        }
+        value => Node::Value(value_of(&value)),
+    }
+}
+
+fn map_of(table: Table) -> Map {
+    let entries = table.into_iter();
+    entries
+        .map(|(key, node)| {
+            let value = match node {
+                Node::Value(value) => value,
+                Node::Table(table) => map_of(table).into(),
+                Node::Tables(tables) => {
+                    let tables = tables.into_iter().map(|table| map_of(table).into());
+                    List::of(&types::ANY_MAP_SLICE, tables.collect()).into()
+                }
+            };
+            (flux_gotemplate::Str::from(key.as_str()), value)
+        })
+        .collect()
+}

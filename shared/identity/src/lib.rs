@@ -1,0 +1,28 @@
+//! The cloud identities that objects act with: their tokens, kept and counted.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use flux_api::source::GitRepository;
+//! use flux_cloud::GitHubApp;
+//! use flux_identity::Tokens;
+//! use flux_runtime::metrics::Metrics;
+//!
+//! # async fn example(app: GitHubApp, client: reqwest::Client, object: GitRepository) -> Result<(), Box<dyn std::error::Error>> {
+//! let tokens = Tokens::new(100, Duration::from_secs(3600), &Metrics::new()?)?;
+//! let token = tokens.get(&object, app.cache_key(), || app.token(&client)).await?;
+//! # let _ = token; Ok(()) }
+//! ```
+//!
+//! - [`Tokens`] is the token cache of a process with its metrics, which follow the objects that tokens are for.
+//! - [`TokenCacheFlags`] are its flags.
+//!
+//! How a token is obtained is for `flux-cloud`. Controllers without cloud identities (source-watcher) do without this crate.
+
+#![forbid(unsafe_code)]
+
+mod flags;
+mod tokens;
+
+pub use flags::TokenCacheFlags;
+pub use tokens::Tokens;

@@ -1,0 +1,254 @@
+//! Tokens for clouds and code hosts, kept and counted (RT-MET-008..010, RT-WID-022).
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flux_cloud::{CacheKey, Lookup, Token, TokenCache};
+use flux_runtime::metrics::Metrics;
+use kube::{Resource, ResourceExt};
+use prometheus::core::Collector;
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry, Result};
+
+use crate::TokenCacheFlags;
+
+const HIT: &str = "cache_hit";
+const MISS: &str = "cache_miss";
+const OPERATION: &str = "reconcile";
+
+/// The tokens of all objects of a controller. Clones share them.
+#[derive(Clone)]
+pub struct Tokens {
+    cache: Arc<TokenCache>,
+    /// None where the cache is off.
+    families: Option<Arc<Families>>,
+}
+
+/// The metrics of a cache that is on.
+struct Families {
+    events: IntCounterVec,
+    items: IntGauge,
+    requests: IntCounterVec,
+    evictions: IntCounter,
+}
+
+impl Tokens {
+    /// The cache that the flags ask for, counted in `metrics`.
+    ///
+    /// # Errors
+    /// As [`Tokens::new`].
+    pub fn from_flags(flags: &TokenCacheFlags, metrics: &Metrics) -> Result<Self> {
+        let (size, max_life) = (flags.token_cache_max_size, flags.token_cache_max_duration);
+        Self::new(size, max_life, metrics)
+    }
+
+    /// A cache of `size` tokens, each kept for at most `max_life`; no cache and no metrics for zero (RT-FLM-025, RT-FLM-026).
+    ///
+    /// # Errors
+    /// `metrics` have such a cache already: a process has one.
+    pub fn new(size: usize, max_life: Duration, metrics: &Metrics) -> Result<Self> {
+        let families = if size > 0 {
+            let families = Arc::new(Families::registered(metrics.registry())?);
+            let forgetting = families.clone();
+            metrics.on_forget(move |kind, name, namespace| {
+                forgetting.forget(kind, name, namespace);
+            });
+            Some(families)
+        } else {
+            None
+        };
+        Ok(Self {
+            cache: Arc::new(TokenCache::new(size, max_life)),
+            families,
+        })
+    }
+
+    /// The token of `key` on behalf of `object`, fetched if it is not here (RT-WID-022).
+    ///
+    /// # Errors
+    /// The error of `fetch`.
+    pub async fn get<K, E, F>(
+        &self,
+        object: &K,
+        key: CacheKey,
+        fetch: impl FnOnce() -> F,
+    ) -> std::result::Result<Token, E>
+    where
+        K: Resource<DynamicType = ()>,
+        E: std::error::Error,
+        F: Future<Output = std::result::Result<Token, E>>,
+    {
+        let got = self.cache.get(key, fetch).await;
+        if let Some(families) = &self.families {
+            let result = if got.is_ok() { "success" } else { "failure" };
+            families.requests.with_label_values(&[result]).inc();
+            let event = if matches!(got, Ok((_, Lookup::Hit))) {
+                HIT
+            } else {
+                MISS
+            };
+            let kind = K::kind(&());
+            let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
+            let labels = [event, &*kind, &*name, &*namespace, OPERATION];
+            families.events.with_label_values(&labels).inc();
+            families
+                .items
+                .set(i64::try_from(self.cache.len()).unwrap_or(i64::MAX));
+            let evicted = self
+                .cache
+                .evicted()
+                .saturating_sub(families.evictions.get());
+            families.evictions.inc_by(evicted);
+        }
+        got.map(|(token, _)| token)
+    }
+}
+
+impl Families {
+    fn registered(registry: &Registry) -> Result<Self> {
+        let families = Self {
+            events: registered(
+                registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "gotk_token_cache_events_total",
+                        "Total number of cache retrieval events for a Gitops Toolkit resource reconciliation.",
+                    ),
+                    &["event_type", "kind", "name", "namespace", "operation"],
+                ),
+            )?,
+            items: registered(
+                registry,
+                IntGauge::new(
+                    "gotk_token_cached_items",
+                    "Total number of items in the cache.",
+                ),
+            )?,
+            requests: registered(
+                registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "gotk_token_cache_requests_total",
+                        "Total number of cache requests partioned by success or failure.",
+                    ),
+                    &["status"],
+                ),
+            )?,
+            evictions: registered(
+                registry,
+                IntCounter::new(
+                    "gotk_token_cache_evictions_total",
+                    "Total number of cache evictions.",
+                ),
+            )?,
+        };
+        for status in ["success", "failure"] {
+            families.requests.with_label_values(&[status]); // there from the start (RT-MET-009)
+        }
+        Ok(families)
+    }
+
+    /// Takes away the series of an object that is gone (RT-MET-010).
+    fn forget(&self, kind: &str, name: &str, namespace: &str) {
+        for event in [HIT, MISS] {
+            // An object that never had a token has no series.
+            let _ = self
+                .events
+                .remove_label_values(&[event, kind, name, namespace, OPERATION]);
+        }
+    }
+}
+
+/// Makes a metric and registers it.
+fn registered<C: Collector + Clone + 'static>(registry: &Registry, made: Result<C>) -> Result<C> {
+    let metric = made?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::time::SystemTime;
+
+    use flux_api::source::{GitRepository, GitRepositorySpec};
+    use flux_runtime::metrics::Page;
+
+    use super::*;
+
+    fn lines(metrics: &Metrics) -> Vec<String> {
+        let page = String::from_utf8(metrics.page(Page::default()).unwrap()).unwrap();
+        page.lines()
+            .filter(|line| line.starts_with("gotk_token"))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn tokens_are_counted() {
+        // RT-MET-008, RT-MET-009, RT-MET-010, RT-WID-027, SC-PROC-034, SC-PROC-093
+        let metrics = Metrics::new().unwrap();
+        let tokens = Tokens::new(1, Duration::from_hours(1), &metrics).unwrap();
+        let there_from_the_start = [
+            "gotk_token_cache_evictions_total 0",
+            "gotk_token_cache_requests_total{status=\"failure\"} 0",
+            "gotk_token_cache_requests_total{status=\"success\"} 0",
+            "gotk_token_cached_items 0",
+        ];
+        assert_eq!(lines(&metrics), there_from_the_start);
+
+        let mut object = GitRepository::new("app", GitRepositorySpec::default());
+        object.metadata.namespace = Some("ns".into());
+        let token = || async {
+            Ok::<_, Infallible>(Token {
+                value: "t".into(),
+                expires: SystemTime::now() + Duration::from_hours(1),
+            })
+        };
+        for name in ["a", "a", "b"] {
+            let key = CacheKey::of(&[("name", name.as_bytes())]);
+            tokens.get(&object, key, token).await.unwrap();
+        }
+        let refused = || async { Err::<Token, _>(std::fmt::Error) };
+        let key = CacheKey::of(&[("name", b"c")]);
+        assert_eq!(
+            tokens.get(&object, key, refused).await,
+            Err(std::fmt::Error)
+        );
+        let labels = "kind=\"GitRepository\",name=\"app\",namespace=\"ns\",operation=\"reconcile\"";
+        assert_eq!(
+            lines(&metrics),
+            [
+                format!("gotk_token_cache_events_total{{event_type=\"cache_hit\",{labels}}} 1"),
+                format!("gotk_token_cache_events_total{{event_type=\"cache_miss\",{labels}}} 3"),
+                "gotk_token_cache_evictions_total 1".to_owned(),
+                "gotk_token_cache_requests_total{status=\"failure\"} 1".to_owned(),
+                "gotk_token_cache_requests_total{status=\"success\"} 3".to_owned(),
+                "gotk_token_cached_items 1".to_owned(),
+            ]
+        );
+        metrics.forget("GitRepository", "app", "ns");
+        assert_eq!(lines(&metrics).len(), 4);
+
+        let off = Metrics::new().unwrap();
+        let tokens = Tokens::new(0, Duration::from_hours(1), &off).unwrap();
+        let asked = tokens.get(&object, CacheKey::of(&[]), token).await;
+        assert!(asked.is_ok() && lines(&off).is_empty());
+    }
+
+    #[test]
+    fn a_process_has_one_cache() {
+        let metrics = Metrics::new().unwrap();
+        let flags = TokenCacheFlags {
+            token_cache_max_size: 1,
+            token_cache_max_duration: Duration::from_hours(1),
+        };
+        Tokens::from_flags(&flags, &metrics).unwrap();
+        assert!(Tokens::from_flags(&flags, &metrics).is_err());
+        let off = TokenCacheFlags {
+            token_cache_max_size: 0,
+            ..flags
+        };
+        Tokens::from_flags(&off, &metrics).unwrap();
+    }
+}

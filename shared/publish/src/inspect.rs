@@ -1,0 +1,140 @@
+//! The state of the artifact that a status names.
+
+use flux_api::meta::Artifact;
+use flux_artifact::{Storage, StorageError, VerifyError};
+use flux_runtime::outcome::chain;
+use flux_runtime::{Failure, Run};
+
+use crate::source::progress_as;
+use crate::{ARTIFACT_IN_STORAGE, ArtifactStatus, Owner, Publisher, Source};
+
+/// Whether the artifact of a status is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a missing artifact has to be announced"]
+pub enum Held {
+    /// It is, with the digest that it should have.
+    Whole,
+    /// It has to be built; this is what the conditions say.
+    Missing(&'static str),
+}
+
+/// Why the state of the artifact is not known.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectError {
+    /// The file cannot be read, which may pass: no descriptor is left, the disk does not answer.
+    #[error("failed to verify integrity of artifact, which is kept")]
+    Read(#[source] VerifyError),
+    /// The file is damaged and cannot be removed (SC-ART-034).
+    #[error("failed to remove artifact after digest mismatch")]
+    Remove(#[source] StorageError),
+    /// The task ended without a result, which is a defect.
+    #[error("a task of the reconcile ended early")]
+    Task,
+}
+
+/// What was found where the artifact should be.
+enum Found {
+    /// The file that the status names.
+    Whole,
+    /// Nothing.
+    Nothing,
+    /// Another file; it is removed.
+    Damaged(VerifyError),
+}
+
+impl Held {
+    /// Where the artifact is missing, the conditions say so, and that it is being built (SC-ART-031, SC-ART-032).
+    ///
+    /// # Errors
+    /// The status cannot be written.
+    pub async fn announce<K: Source>(self, run: &mut Run<K>) -> Result<(), Failure> {
+        let Self::Missing(message) = self else {
+            return Ok(());
+        };
+        run.conditions.remove(ARTIFACT_IN_STORAGE);
+        progress_as(run, message).await
+    }
+}
+
+impl Publisher {
+    /// Collects garbage, and looks whether the artifact of the status is there and whole (SC-ART-030 to SC-ART-034). One that
+    /// is not is taken out of the status, with the link to it. One that is gets the current address (SC-ART-025, SC-ART-026).
+    ///
+    /// A client that may write statuses could name the artifact of another object there: such a path is neither read nor
+    /// removed.
+    ///
+    /// # Errors
+    /// The state of the artifact is not known. The status stays as it is.
+    pub async fn inspect<K: Source>(&self, run: &mut Run<K>) -> Result<Held, InspectError> {
+        const DISAPPEARED: Held = Held::Missing("building artifact: disappeared from storage");
+        let Some(artifact) = run.status.artifact_mut().clone() else {
+            return Ok(Held::Missing("building artifact"));
+        };
+        if !Owner::of(&**run.object()).owns(&artifact.path) {
+            let message = format!(
+                "failed to verify integrity of artifact: path '{}' is not one of this object's artifacts",
+                artifact.path
+            );
+            run.warn("ArtifactVerificationFailed", message, &[].into());
+            run.status.withdraw();
+            return Ok(DISAPPEARED);
+        }
+        let (collected, found) = {
+            let (storage, artifact) = (self.storage.clone(), artifact.clone());
+            let look = move || {
+                (
+                    storage.collect_garbage(&artifact.path),
+                    look(&storage, &artifact),
+                )
+            };
+            let looked = tokio::task::spawn_blocking(look).await;
+            looked.map_err(|_| InspectError::Task)?
+        };
+        match collected {
+            Ok(0) => {}
+            Ok(count) => {
+                let message = format!("garbage collected {count} artifacts");
+                tracing::info!("{message}");
+                run.trace("GarbageCollectionSucceeded", message); // SC-PROC-088
+            }
+            Err(error) => tracing::debug!(
+                error = chain(&error),
+                "garbage collection of artifacts failed"
+            ),
+        }
+        match found? {
+            Found::Whole => {
+                if let Some(artifact) = run.status.artifact_mut() {
+                    artifact.url = self.storage.url(&artifact.path);
+                }
+                if let Some(link) = run.status.link_mut().and_then(Option::as_mut) {
+                    *link = self.storage.rehosted(link);
+                }
+                return Ok(Held::Whole);
+            }
+            Found::Nothing => {}
+            Found::Damaged(error) => {
+                let message = format!("failed to verify integrity of artifact: {}", chain(&error));
+                run.warn("ArtifactVerificationFailed", message, &[].into());
+            }
+        }
+        run.status.withdraw();
+        Ok(DISAPPEARED)
+    }
+}
+
+fn look(storage: &Storage, artifact: &Artifact) -> Result<Found, InspectError> {
+    let exists = storage.exists(&artifact.path);
+    if !exists.map_err(|error| InspectError::Read(error.into()))? {
+        return Ok(Found::Nothing);
+    }
+    match storage.verify(&artifact.path, &artifact.digest) {
+        Ok(()) => Ok(Found::Whole),
+        Err(error) if error.is_damage() => {
+            let removed = storage.remove(&artifact.path);
+            removed.map_err(InspectError::Remove)?;
+            Ok(Found::Damaged(error))
+        }
+        Err(error) => Err(InspectError::Read(error)),
+    }
+}

@@ -1,0 +1,170 @@
+//! Where a repository is and how to get at it.
+
+use flux_api::source::{GitProvider, GitRepository};
+use flux_cloud::{GIT_USER, GitHubApp};
+use flux_git::{AuthError, AuthOptions, GitUrl};
+use flux_http::{ClientOptions, Proxy, RootCertificates, Secret, SecretData, keys};
+use flux_identity::Tokens;
+use flux_runtime::Run;
+
+use super::failure::{AppError, ProxyError, StepError};
+use crate::secrets::{self, SecretReadError, Secrets};
+
+/// What the flags say of remotes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    /// Key exchange algorithms of SSH, the library's own where empty (SC-PROC-013).
+    pub(crate) kex_algorithms: Vec<String>,
+    /// Host key algorithms of SSH, those of the known hosts where empty (SC-PROC-014).
+    pub(crate) host_key_algorithms: Vec<String>,
+    /// Whether objects may name a ServiceAccount for its cloud identity.
+    pub(crate) object_level_identity: bool,
+}
+
+/// A repository's address with what opens it.
+pub(super) struct Remote {
+    pub(super) url: GitUrl,
+    pub(super) auth: AuthOptions,
+    pub(super) proxy: Proxy,
+    pub(super) settings: Settings,
+}
+
+/// Reads proxy, URL and credentials, in this order (SC-GIT-021 to SC-GIT-025).
+pub(super) async fn read(
+    run: &Run<GitRepository>,
+    secrets: &Secrets,
+    tokens: &Tokens,
+    settings: &Settings,
+) -> Result<Remote, StepError> {
+    let (spec, namespace) = (&run.object().spec, run.namespace());
+    let proxy = match &spec.proxy_secret_ref {
+        None => Proxy::Environment,
+        Some(reference) => proxy(secrets, namespace, &reference.name)
+            .await
+            .map_err(StepError::Proxy)?,
+    };
+    let url = GitUrl::parse(&spec.url).map_err(|source| StepError::Url {
+        url: flux_http::shown_text(&spec.url),
+        source,
+    })?;
+    let secret = match &spec.secret_ref {
+        None => None,
+        Some(reference) => {
+            let read = secrets.read(namespace, &reference.name).await;
+            let secret = read.map_err(|source| StepError::Secret {
+                secret: format!("{namespace}/{}", reference.name),
+                source,
+            })?;
+            Some((secret, reference.name.as_str()))
+        }
+    };
+    let data = secret
+        .as_ref()
+        .map(|(secret, name)| secrets::data(secret, namespace, name));
+    let mut auth = AuthOptions::new(&url, data.as_ref()).map_err(|error| match error {
+        AuthError::PassphraseRequired { secret } => StepError::Passphrase(secret),
+        error => StepError::Auth(error),
+    })?;
+    let provider = spec.provider.clone().unwrap_or_default();
+    identify(
+        &provider,
+        spec.service_account_name.as_deref(),
+        data.as_ref(),
+        settings,
+    )?;
+    if provider == GitProvider::Github {
+        let data = data.as_ref().ok_or(StepError::GitHubAppSecretMissing)?;
+        sign_in(&mut auth, data, &proxy, tokens, run.object()).await?;
+    }
+    Ok(Remote {
+        url,
+        auth,
+        proxy,
+        settings: settings.clone(),
+    })
+}
+
+async fn proxy(secrets: &Secrets, namespace: &str, name: &str) -> Result<Proxy, ProxyError> {
+    let full_name = || format!("{namespace}/{name}");
+    let secret = match secrets.read(namespace, name).await {
+        Ok(secret) => secret,
+        Err(SecretReadError::NotFound(_)) => return Err(ProxyError::NotFound(full_name())),
+        Err(source) => {
+            return Err(ProxyError::Read {
+                secret: full_name(),
+                source,
+            });
+        }
+    };
+    Ok(secrets::data(&secret, namespace, name).proxy()?.into())
+}
+
+/// Whether the provider and the Secret fit each other (SC-AUTH-017, SC-AUTH-018, SC-AUTH-025).
+fn identify(
+    provider: &GitProvider,
+    service_account: Option<&str>,
+    secret: Option<&SecretData<'_>>,
+    settings: &Settings,
+) -> Result<(), StepError> {
+    match provider {
+        GitProvider::Aws | GitProvider::Azure => {
+            let named = service_account.is_some_and(|name| !name.is_empty());
+            if named && !settings.object_level_identity {
+                return Err(StepError::FeatureGateDisabled);
+            }
+            Err(StepError::UnsupportedProvider(provider.to_string()))
+        }
+        GitProvider::Github => match secret {
+            None => Err(StepError::GitHubAppSecretMissing),
+            Some(_) => Ok(()),
+        },
+        GitProvider::Generic | GitProvider::Other(_) => match secret {
+            Some(secret)
+                if secret
+                    .get(keys::GITHUB_APP_ID)
+                    .is_some_and(|id| !id.is_empty()) =>
+            {
+                Err(StepError::UnexpectedGitHubApp(secret.name().to_owned()))
+            }
+            _ => Ok(()),
+        },
+    }
+}
+
+/// Signs in as an installation of a GitHub App (SC-AUTH-019, SC-AUTH-020).
+async fn sign_in(
+    auth: &mut AuthOptions,
+    secret: &SecretData<'_>,
+    proxy: &Proxy,
+    tokens: &Tokens,
+    object: &GitRepository,
+) -> Result<(), StepError> {
+    let methods = secret.auth_methods(RootCertificates::AddToSystem);
+    let methods = methods.map_err(StepError::GitHubAppKeys)?;
+    let data = methods.github_app.ok_or(StepError::GitHubAppDataMissing)?;
+    for legacy in secret.legacy_tls_keys() {
+        // RT-SEC-003; it is no failure, but nobody reads a level below this one
+        tracing::error!(
+            secret = secret.name(),
+            key = legacy.key,
+            preferred = legacy.preferred,
+            "using legacy key in secret data"
+        );
+    }
+    let client = ClientOptions {
+        tls: methods.tls.unwrap_or_default(),
+        proxy: proxy.clone(),
+        ..ClientOptions::default()
+    };
+    let client = client.build().map_err(AppError::Client)?;
+    let app = GitHubApp::new(data).map_err(AppError::App)?;
+    let fetch = || async { app.token(&client).await };
+    let token = tokens
+        .get(object, app.cache_key(), fetch)
+        .await
+        .map_err(AppError::App)?;
+    GIT_USER.clone_into(&mut auth.username);
+    auth.password = token.value;
+    auth.bearer_token = Secret::default();
+    Ok(())
+}
