@@ -36,6 +36,7 @@ mod events;
 mod failure;
 mod flux;
 pub mod flux_cli;
+mod gate;
 mod go_program;
 pub mod helm_cli;
 pub mod image;
@@ -52,6 +53,7 @@ pub use controller::Controller;
 pub use events::EventSink;
 pub use failure::{Doing, Failure, Result};
 pub use flux::Flux;
+pub use gate::{Gate, Way};
 pub use image::Image;
 pub use namespace::{
     CONFIG_MAP, DEPLOYMENT, GIT_REPOSITORY, KUSTOMIZATION, Kind, Namespace, SECRET, SHARD_LABEL,

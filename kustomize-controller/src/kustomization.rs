@@ -112,7 +112,8 @@ impl Reconciler for Kustomizations {
         if !deletion::deletes_objects(&object) {
             return Ok(());
         }
-        let deleted = deletion::delete_objects(run, &self.policy, &self.clusters).await;
+        let deleted =
+            deletion::delete_objects(run, &self.policy, &self.clusters, &self.configs).await;
         deleted.map_err(|error| {
             let timings = Timings::of(&object, self.policy.requeue_dependency);
             StepError::from(error).failure(&timings)
@@ -151,11 +152,16 @@ impl Kustomizations {
             .clusters
             .acting_as(&plan.key.namespace, plan.account.as_deref())?
             .within(plan.timings.timeout);
-        let variables = variables::read(run.client(), plan, &self.configs).await;
+        let (namespace, spec) = (plan.key.namespace.as_str(), plan.spec());
+        let variables = variables::read(run.client(), namespace, spec, &self.configs).await;
         let variables = variables.map_err(Arc::new);
-        let confidential = variables.as_ref().map(variables::Inputs::confidential);
-        let cluster = cluster.masking(confidential.unwrap_or_default());
         let built = self.manifests(plan, files, variables.as_ref()).await?;
+        let confidential = variables.as_ref().map(variables::Inputs::confidential);
+        let mut confidential = confidential.unwrap_or_default();
+        for text in &built.confidential {
+            confidential.add(text.as_bytes());
+        }
+        let cluster = cluster.masking(confidential);
         *made = Some(built.clone());
 
         run.progress(plan.doing("Detecting drift")).await?;

@@ -146,7 +146,7 @@ impl Reconciler for GitRepositories {
                 limit: wanted.timeout().max(MIN_ARCHIVE_LIMIT),
             };
             let files = Files::of(snapshot, &claim).map_err(late)?;
-            let stored = storing.run(files).await?;
+            let stored = storing.run(files).await.map_err(late)?;
             run.conditions.remove(INCLUDE_UNAVAILABLE);
             let artifact = self.publisher.artifact(path, revision.clone(), &stored);
             observe(run, artifact, included);

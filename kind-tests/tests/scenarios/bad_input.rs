@@ -278,6 +278,42 @@ const BAD_KUSTOMIZATIONS: &[BadKustomization] = &[
             ".stringData.PORT: expected string, got ",
         ],
     },
+    // RT-SSA-001: nothing is dropped silently.
+    BadKustomization {
+        files: &[(
+            "a.yaml",
+            "{apiVersion: v1, kind: ConfigMap, metadata: {name: 123}, data: {a: x}}\n",
+        )],
+        spec: &[],
+        reason: "BuildFailed",
+        message: &["failed to decode Kubernetes apiVersion, kind and name from: "],
+    },
+    // KC-SSA-001
+    BadKustomization {
+        files: &[(
+            "a.yaml",
+            "{apiVersion: v1, kind: ConfigMap, metadata: {name: labelled, labels: {number: 1}}}\n",
+        )],
+        spec: &[],
+        reason: "ReconciliationFailed",
+        message: &[
+            "/labelled dry-run failed",
+            ".metadata.labels.number: expected string, got ",
+        ],
+    },
+    // KC-SSA-003: a null item is what the type has without it.
+    BadKustomization {
+        files: &[(
+            "a.yaml",
+            "{apiVersion: v1, kind: Pod, metadata: {name: nulls}, spec: {containers: [null]}}\n",
+        )],
+        spec: &[],
+        reason: "ReconciliationFailed",
+        message: &[
+            "/nulls dry-run failed (Invalid): ",
+            "spec.containers[0].name: Required value",
+        ],
+    },
 ];
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod prepared;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use flux_kustomize::{
     Allowance, Build, Options, Output, RemoteBase, Remotes, build_within, flux, memory_of,
     substitute,
 };
+use flux_runtime::panics;
 use flux_yaml::Value;
 pub(super) use prepared::{Owner, Prepared};
 use sha2::{Digest, Sha256};
@@ -42,6 +44,8 @@ pub(super) struct Built {
     pub(super) prepared: Prepared,
     /// Of the manifests as text, as `sha256:<hex>` (KC-API-043).
     pub(super) digest: String,
+    /// What the values of Secrets have become in them (KC-SUB-009).
+    pub(super) confidential: BTreeSet<String>,
     /// Whether some of it came from elsewhere than the artifact, and may change without a new revision.
     pub(super) from_elsewhere: bool,
     /// The memory that the objects take.
@@ -339,6 +343,7 @@ impl Job {
         let mut digest = Sha256::new();
         let mut values: Vec<serde_json::Value> = Vec::new();
         let mut memory = 0;
+        let mut confidential = BTreeSet::new();
         for resource in output.resources {
             let incomplete = [resource.api_version(), resource.kind(), resource.name()]
                 .iter()
@@ -369,6 +374,10 @@ impl Job {
                     object: object(),
                     source,
                 })?;
+                if let Some(after) = &substituted {
+                    let before = resource.value();
+                    confidential.extend(substitute::secret_texts(before, after, variables));
+                }
             }
             let is_secret = resource.kind() == "Secret";
             let object = object();
@@ -388,13 +397,16 @@ impl Job {
             digest.update(text.as_bytes());
             values.push(to_json(value));
         }
-        // From here on it is the objects alone that count.
-        hold(claim, memory)?;
+        let texts = confidential.iter().map(|text| text.len() as u64);
+        let texts: u64 = texts.sum();
+        // From here on it is what the build gives that counts.
+        hold(claim, memory + texts)?;
         let prepared = Prepared::new(parse::objects(values), &self.owner);
-        hold(claim, prepared.bytes())?;
+        hold(claim, prepared.bytes() + texts)?;
         Ok(Built {
             prepared,
             digest: format!("sha256:{}", hex::encode(digest.finalize())),
+            confidential,
             from_elsewhere: self.from_elsewhere,
             claim: self.allowance.shared_claim(),
         })
@@ -422,11 +434,7 @@ async fn beside<T: Send + 'static>(
     };
     ended.unwrap_or_else(|error| {
         let text = match error.try_into_panic() {
-            // A text that was put together may quote what it is about, which may be a Secret.
-            Ok(panic) => panic
-                .downcast_ref::<&'static str>()
-                .copied()
-                .unwrap_or("the log has the details"),
+            Ok(panic) => panics::text(&*panic),
             Err(_) => "the work was given up",
         };
         Err(BuildError::Panicked(text))

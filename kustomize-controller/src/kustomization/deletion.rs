@@ -15,6 +15,7 @@ use super::clusters::{ActingError, Clusters};
 use super::owner;
 use super::plan::{Timings, account, event_metadata};
 use super::policy::Policy;
+use super::variables::{self, Configs, Inputs};
 
 /// Why the objects are not gone.
 #[derive(Debug, thiserror::Error)]
@@ -89,10 +90,15 @@ pub(super) async fn delete_objects(
     run: &mut Run<Kustomization>,
     policy: &Policy,
     clusters: &Clusters,
+    configs: &Configs,
 ) -> Result<(), DeletionError> {
     let object = run.object().clone();
     let deletion = Deletion::new(&object, &run.conditions, policy);
-    let (namespace, account) = (run.namespace(), deletion.account.as_deref());
+    let account = deletion.account.as_deref();
+    // Where the Secrets cannot be read, those of the objects themselves still count.
+    let variables = variables::read(run.client(), run.namespace(), &object.spec, configs).await;
+    let confidential = variables.as_ref().map(Inputs::confidential);
+    let namespace = run.namespace();
     let exists = clusters.account_exists(namespace, account).await;
     if !exists.map_err(DeletionError::Account)? {
         warn_of_missing_account(run, &deletion);
@@ -100,7 +106,8 @@ pub(super) async fn delete_objects(
     }
     let cluster = clusters
         .acting_as(namespace, account)?
-        .within(deletion.timeout);
+        .within(deletion.timeout)
+        .masking(confidential.unwrap_or_default());
     let pruned = delete_all(&cluster, &deletion.objects, &deletion.options).await;
     let (reason, metadata) = (deletion.reason, &deletion.metadata);
     if let Some(error) = pruned.error {

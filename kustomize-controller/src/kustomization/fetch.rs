@@ -47,7 +47,7 @@ pub(super) async fn files(
     });
     let Ok(fetched) = tokio::time::timeout(timeout, fetch).await else {
         return Err(FilesError::TimedOut {
-            url: artifact.url.clone(),
+            url: flux_http::shown_text(&artifact.url),
         });
     };
     let tree = fetched.map_err(FilesError::Fetch)?;

@@ -12,6 +12,7 @@ use flux_git::{
 use flux_http::{BodyError, Repeat, RequestError, read_body_within};
 use flux_kustomize::{RemoteFailure, Repository};
 use flux_runtime::outcome::chain;
+use flux_runtime::panics;
 use flux_runtime::work::WorkFolders;
 use flux_tree::{Entry, File, Tree, TreePath, name_text};
 
@@ -151,7 +152,9 @@ impl Remotes {
         {
             Fetched::Snapshot(snapshot) => {
                 let claim = claim.clone();
-                tokio::task::spawn_blocking(move || tree_of(&snapshot, &claim)).await?
+                tokio::task::spawn_blocking(move || tree_of(&snapshot, &claim))
+                    .await
+                    .map_err(panics::of_task)?
             }
             _ => Err("the repository has no commit".into()),
         }

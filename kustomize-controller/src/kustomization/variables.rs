@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use flux_api::kustomize::KustomizationSpec;
 use flux_api::meta::ValuesKind;
 use flux_apply::Confidential;
 use flux_kustomize::substitute::Variables;
@@ -14,8 +15,6 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Client, Resource};
 use sha2::{Digest, Sha256};
-
-use super::plan::Plan;
 
 /// Where ConfigMaps and Secrets are read: from the API server, or, where they are cached, from memory (KC-PROC-029).
 #[derive(Clone)]
@@ -116,16 +115,17 @@ pub(super) enum VariablesError {
 /// (KC-SUB-010). Later references win, and inline values win over all.
 pub(super) async fn read(
     client: &Client,
-    plan: &Plan<'_>,
+    namespace: &str,
+    spec: &KustomizationSpec,
     configs: &Configs,
 ) -> Result<Inputs, VariablesError> {
-    let Some(post_build) = &plan.spec().post_build else {
+    let Some(post_build) = &spec.post_build else {
         return Ok(Inputs::default());
     };
     // Each value with whether it comes from a Secret.
     let mut values: BTreeMap<String, (Vec<u8>, bool)> = BTreeMap::new();
     for reference in &post_build.substitute_from {
-        let key = Key::new(plan.key.namespace.clone(), reference.name.clone());
+        let key = Key::new(namespace, reference.name.as_str());
         let found: Result<Vec<(String, Vec<u8>)>, ReadError> =
             if reference.kind == ValuesKind::Secret {
                 let secret = configs.secret(client, &key).await;

@@ -139,10 +139,10 @@ where
 
 /// Passes on the changes of objects that are or were marked to be watched; none at all without a selector (KC-PROC-025,
 /// KC-PROC-037).
-pub(crate) fn only_marked<C>(
+pub(crate) fn only_marked<C, E>(
     selector: Option<Arc<Selector>>,
-    on_change: impl Fn(&Change<C>, &Enqueue) + Send + Sync + 'static,
-) -> impl Fn(&Change<C>, &Enqueue) + Send + Sync + 'static
+    on_change: impl Fn(&Change<C>, &E) + Send + Sync + 'static,
+) -> impl Fn(&Change<C>, &E) + Send + Sync + 'static
 where
     C: Resource,
 {
@@ -192,11 +192,15 @@ fn refers_to(object: &Kustomization, kind: &ValuesKind, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use flux_api::kustomize::{
         KustomizationSpec, KustomizationStatus, PostBuild, SubstituteReference,
     };
     use flux_api::meta::{Artifact, Condition};
     use flux_api::source::{GitRepository, GitRepositorySpec, GitRepositoryStatus};
+    use k8s_openapi::api::core::v1::ConfigMap;
 
     use super::*;
 
@@ -306,6 +310,76 @@ mod tests {
         assert!(has_attempted(&object("Reconciling", "True"), "a"));
         assert!(!has_attempted(&object("Ready", "False"), "a"));
         assert!(!has_attempted(&object("Ready", "True"), "b"));
+    }
+
+    #[test]
+    fn only_marked_configs_are_passed_on() {
+        // KC-PROC-025, KC-PROC-037
+        let config = |label: &str| {
+            let mut config = ConfigMap::default();
+            config.metadata.labels = Some(BTreeMap::from([("watch".into(), label.into())]));
+            Arc::new(config)
+        };
+        let (marked, unmarked) = (|| config("Enabled"), || config("Disabled"));
+        let selector = Selector::parse("watch=Enabled").unwrap();
+        for (change, want) in [
+            (
+                Change::Added {
+                    new: marked(),
+                    initial: false,
+                },
+                true,
+            ),
+            (
+                Change::Added {
+                    new: unmarked(),
+                    initial: false,
+                },
+                false,
+            ),
+            (
+                Change::Updated {
+                    old: marked(),
+                    new: marked(),
+                },
+                true,
+            ),
+            (
+                Change::Updated {
+                    old: unmarked(),
+                    new: marked(),
+                },
+                true,
+            ),
+            (
+                Change::Updated {
+                    old: marked(),
+                    new: unmarked(),
+                },
+                true,
+            ),
+            (
+                Change::Updated {
+                    old: unmarked(),
+                    new: unmarked(),
+                },
+                false,
+            ),
+            (Change::Deleted { old: marked() }, true),
+            (Change::Deleted { old: unmarked() }, false),
+        ] {
+            for (selector, want) in [(Some(selector.clone()), want), (None, false)] {
+                let filtered = only_marked(
+                    selector.map(Arc::new),
+                    |_: &Change<ConfigMap>, passed: &AtomicBool| {
+                        passed.store(true, Ordering::Relaxed);
+                    },
+                );
+                let passed = AtomicBool::new(false);
+                filtered(&change, &passed);
+                assert_eq!(passed.into_inner(), want, "{change:?}");
+            }
+        }
     }
 
     #[test]

@@ -260,13 +260,13 @@ impl<'r> Run<'r> {
         }
         let resource = self.cluster.resource_of(id, desired.version()).await;
         let resource = resource
-            .map_err(|error| failure(&Confidential::default(), id, StepError::DryRun(error)))?;
+            .map_err(|error| failure(self.cluster.confidential(), id, StepError::DryRun(error)))?;
 
         // What cannot be read now may still be applied, or will tell why not.
         let found = self.cluster.get(&resource, id).await;
         let exists = !found.as_ref().is_err_and(RequestError::is_not_found);
         let mut live = found.unwrap_or_default();
-        let own = values_of([desired, &live]);
+        let own = self.values_of(desired, &live);
         let failed = |step| failure(&own, id, step);
         if self.is_skipped(desired, &live) {
             let change = change_of(if live.exists() { &live } else { desired }, Action::Skipped);
@@ -361,8 +361,8 @@ impl<'r> Run<'r> {
             change: change_of(&dry_run, action),
             desired: wanted,
             write: Write::Apply(resource, resolutions),
-            // Only a Secret's values are of use: as what no message may show.
-            live: live.is_secret().then_some(live),
+            // Only its values are of use: as what no message may show.
+            live: (live.is_secret() || !self.cluster.confidential().is_empty()).then_some(live),
         })
     }
 
@@ -384,7 +384,7 @@ impl<'r> Run<'r> {
             Write::Recreate(resource) => recreate(self.cluster, resource, desired, live).await,
         };
         answer.map(Some).map_err(|step| {
-            let own = values_of([desired, live]);
+            let own = self.values_of(desired, live);
             failure(&own, plan.desired.id(), step)
         })
     }
@@ -397,6 +397,18 @@ impl<'r> Run<'r> {
         looked_at
             .map(|object| (object.id().name.clone(), served(object.object())))
             .collect()
+    }
+
+    /// The values of the objects that no message may show: those of Secrets, and what the live one has held before of those
+    /// that went into it.
+    fn values_of(&self, desired: &Object, live: &Object) -> Confidential {
+        let mut values = Confidential::default();
+        values.add_secret(desired);
+        values.add_secret(live);
+        if !self.cluster.confidential().is_empty() {
+            values.add_former(live, Some(desired));
+        }
+        values
     }
 
     /// RT-SSA-011, RT-SSA-012, KC-SSA-015, KC-SSA-016.
@@ -434,15 +446,6 @@ fn failure(own: &Confidential, id: &ObjectId, mut step: StepError) -> ApplyError
         id: id.clone(),
         step,
     }
-}
-
-/// The values of those objects that are Secrets.
-fn values_of(objects: [&Object; 2]) -> Confidential {
-    let mut values = Confidential::default();
-    for object in objects {
-        values.add_secret(object);
-    }
-    values
 }
 
 /// The kinds whose definitions were not skipped.

@@ -114,10 +114,13 @@ async fn delete(
     }
 }
 
-/// Masks the values of a Secret in the refusal of its deletion: an admission webhook may quote what it sees.
+/// Masks the values of a Secret, and of an object that Secrets may have gone into, in the refusal of its deletion: an
+/// admission webhook may quote what it sees.
 async fn mask(cluster: &Cluster, tracked: &Tracked, error: &mut RequestError) {
     let id = &tracked.id;
-    if !id.group.is_empty() || id.kind != "Secret" || error.code == 0 {
+    let is_secret = id.group.is_empty() && id.kind == "Secret";
+    let holds_secrets = !cluster.confidential().is_empty();
+    if !(is_secret || holds_secrets) || error.code == 0 {
         return;
     }
     if let Ok(resource) = cluster.resource_of(id, &tracked.version).await
@@ -125,6 +128,9 @@ async fn mask(cluster: &Cluster, tracked: &Tracked, error: &mut RequestError) {
     {
         let mut values = Confidential::default();
         values.add_secret(&live);
+        if holds_secrets {
+            values.add_former(&live, None);
+        }
         values.mask(&mut error.message, id);
     }
 }

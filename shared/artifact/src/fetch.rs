@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use flux_budget::{Budget, Claim, Exhausted};
-use flux_http::{ErrorKind, ReadError, Repeat, RequestError};
+use flux_http::{ErrorKind, ReadError, Repeat, RequestError, shown_text};
 use flux_tree::Tree;
 use reqwest::{Client, Response, StatusCode, header};
 use tokio::sync::mpsc;
@@ -63,7 +63,7 @@ pub enum FetchError {
     /// The server answered something else than the file.
     #[error("failed to download archive from {url} (status: {status})")]
     Status {
-        /// What was asked for.
+        /// What was asked for, without user information and the values of a query.
         url: String,
         /// The answer.
         status: StatusCode,
@@ -71,7 +71,7 @@ pub enum FetchError {
     /// No try succeeded.
     #[error("failed to download archive: GET {url} giving up after {attempts} attempt(s)")]
     GaveUp {
-        /// What was asked for.
+        /// What was asked for, without user information and the values of a query.
         url: String,
         /// How often.
         attempts: u32,
@@ -298,7 +298,7 @@ impl Fetcher {
                 Ok(response) if is_passing(response.status()) => (None, retry_after(&response)),
                 Ok(response) => {
                     return Err(FetchError::Status {
-                        url: url.to_owned(),
+                        url: shown_text(url),
                         status: response.status(),
                     });
                 }
@@ -308,14 +308,14 @@ impl Fetcher {
             let hopeless = source.as_ref().is_some_and(TransferError::is_hopeless);
             if hopeless || attempt > self.options.retries {
                 return Err(FetchError::GaveUp {
-                    url: url.to_owned(),
+                    url: shown_text(url),
                     attempts: attempt,
                     source,
                 });
             }
             let wait = retry_after.unwrap_or_else(|| self.wait_before_retry(attempt));
             tracing::debug!(
-                url,
+                url = shown_text(url),
                 attempt,
                 ?wait,
                 "artifact download failed, trying again"

@@ -1,6 +1,8 @@
 //! Artifacts: how they are stored, packed, served, downloaded and kept in memory.
 //!
 //! ```
+//! use std::time::Duration;
+//!
 //! use flux_artifact::{Algorithm, Retention, Storage, extract, pack_tree};
 //! use flux_budget::Claim;
 //! use flux_tree::{Tree, TreePath};
@@ -12,7 +14,7 @@
 //!
 //! let path = "gitrepository/default/app/0c4f.tar.gz";
 //! storage.make_dir(path).unwrap();
-//! let lock = storage.lock(path).unwrap();
+//! let lock = storage.lock(path, Duration::from_secs(60)).unwrap();
 //! let stored = pack_tree(&tree, |_, _| false, storage.create(path).unwrap()).unwrap().commit().unwrap();
 //! drop(lock);
 //!

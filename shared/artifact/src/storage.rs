@@ -1,9 +1,10 @@
 //! The store: files below one folder, visible only when whole.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use tempfile::NamedTempFile;
@@ -16,6 +17,9 @@ use crate::{Algorithm, Digest, DigestError, Hasher};
 
 /// How long one garbage collection may take (SC-ART-042).
 const COLLECTION_LIMIT: Duration = Duration::from_secs(5);
+
+/// The longest pause between two looks at a lock that another process holds.
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// The path of an object's artifacts: `<lower-case kind>/<namespace>/<name>` (SC-ART-002).
 pub fn artifact_dir(kind: &str, namespace: &str, name: &str) -> String {
@@ -205,9 +209,14 @@ impl Storage {
         made.map_err(|source| failed("mkdir", &dir, source))
     }
 
-    /// Takes the lock of the artifact at `path`, waiting for it. It is free again once the guard is dropped; its file stays
-    /// (SC-ART-007).
-    pub fn lock(&self, path: &str) -> Result<Lock, StorageError> {
+    /// Takes the lock of the artifact at `path`, waiting for it no longer than `patience`. It is free again once the guard is
+    /// dropped; its file stays (SC-ART-007).
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::Path`]; [`StorageError::Io`] where the file cannot be made or locked, of the kind
+    /// [`TimedOut`](io::ErrorKind::TimedOut) where others have held the lock all the time.
+    pub fn lock(&self, path: &str, patience: Duration) -> Result<Lock, StorageError> {
         let file = lock_file(&self.locate(path)?);
         let taken = OpenOptions::new()
             .read(true)
@@ -216,7 +225,7 @@ impl Storage {
             .truncate(false)
             .mode(0o666)
             .open(&file)
-            .and_then(|file| file.lock().map(|()| file));
+            .and_then(|file| wait_for_lock(&file, patience).map(|()| file));
         match taken {
             Ok(file) => Ok(Lock { _file: file }),
             Err(source) => Err(failed("lock", &file, source)),
@@ -311,6 +320,26 @@ impl Storage {
         } else {
             Err(StorageError::Garbage(problems.join(", ")))
         }
+    }
+}
+
+/// Locks a file within a time: the system call by itself waits without an end.
+fn wait_for_lock(file: &File, patience: Duration) -> io::Result<()> {
+    let begin = Instant::now();
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) => {}
+        }
+        let left = patience.saturating_sub(begin.elapsed());
+        if left.is_zero() {
+            let text = format!("held by another process for more than {patience:?}");
+            return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+        }
+        thread::sleep(pause.min(left));
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 

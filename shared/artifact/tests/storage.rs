@@ -1,6 +1,6 @@
 //! The store on disk.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -12,6 +12,9 @@ use flux_artifact::{
 use tempfile::TempDir;
 
 const ARTIFACT: &str = "gitrepository/ns/app/one.tar.gz";
+
+/// How long a test waits for a lock.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn store() -> (TempDir, Storage) {
     let folder = tempfile::tempdir().unwrap();
@@ -112,7 +115,7 @@ fn an_artifact_is_visible_only_when_whole() {
 fn a_lock_keeps_others_waiting_and_its_file_stays() {
     let (folder, storage) = store();
     storage.make_dir(ARTIFACT).unwrap();
-    let held = storage.lock(ARTIFACT).unwrap();
+    let held = storage.lock(ARTIFACT, PATIENCE).unwrap();
     let file = folder.path().join("gitrepository/ns/app/one.tar.gz.lock");
     let other = fs::File::open(&file).unwrap();
     assert!(matches!(
@@ -120,7 +123,7 @@ fn a_lock_keeps_others_waiting_and_its_file_stays() {
         Err(fs::TryLockError::WouldBlock)
     ));
     let second = storage.clone();
-    let waiting = thread::spawn(move || drop(second.lock(ARTIFACT).unwrap()));
+    let waiting = thread::spawn(move || drop(second.lock(ARTIFACT, PATIENCE).unwrap()));
     drop(held);
     waiting.join().unwrap();
     other.lock().unwrap();
@@ -128,6 +131,25 @@ fn a_lock_keeps_others_waiting_and_its_file_stays() {
         names(&folder.path().join("gitrepository/ns/app")),
         ["one.tar.gz.lock"]
     );
+}
+
+// SC-ART-007
+#[test]
+fn a_lock_that_is_never_given_back_is_waited_for_in_vain_and_not_for_ever() {
+    let (_folder, storage) = store();
+    storage.make_dir(ARTIFACT).unwrap();
+    let held = storage.lock(ARTIFACT, PATIENCE).unwrap();
+    let patience = Duration::from_millis(30);
+    let Err(StorageError::Io { action, source, .. }) = storage.lock(ARTIFACT, patience) else {
+        panic!("a lock that is held was taken");
+    };
+    assert_eq!((action, source.kind()), ("lock", ErrorKind::TimedOut));
+    assert_eq!(
+        source.to_string(),
+        "held by another process for more than 30ms"
+    );
+    drop(held);
+    storage.lock(ARTIFACT, Duration::ZERO).unwrap();
 }
 
 // SC-ART-013 SC-ART-033 SC-ART-035 RT-ART-008
@@ -222,14 +244,20 @@ fn leftovers_of_a_killed_process_are_removed() {
     let (folder, storage) = store();
     let dir = folder.path().join("gitrepository/ns/app");
     write(&storage, ARTIFACT, "abc");
-    drop(storage.lock(ARTIFACT).unwrap());
+    drop(storage.lock(ARTIFACT, PATIENCE).unwrap());
     storage.link(ARTIFACT, "latest.tar.gz").unwrap();
     // What a process leaves that is killed while it writes.
     let half = storage.create(ARTIFACT).unwrap();
     std::mem::forget(half);
-    drop(storage.lock("gitrepository/ns/app/two.tar.gz").unwrap());
+    drop(
+        storage
+            .lock("gitrepository/ns/app/two.tar.gz", PATIENCE)
+            .unwrap(),
+    );
     symlink(dir.join("one.tar.gz"), dir.join("latest.tar.gz.tmp")).unwrap();
-    let held = storage.lock("gitrepository/ns/app/three.tar.gz").unwrap();
+    let held = storage
+        .lock("gitrepository/ns/app/three.tar.gz", PATIENCE)
+        .unwrap();
     let all = names(&dir);
 
     let before = SystemTime::UNIX_EPOCH;
@@ -322,7 +350,7 @@ fn garbage_goes_with_its_locks() {
     for name in ["one", "two", "three"] {
         let path = format!("gitrepository/ns/app/{name}.tar.gz");
         write(&storage, &path, name);
-        drop(storage.lock(&path).unwrap());
+        drop(storage.lock(&path, PATIENCE).unwrap());
         let file = fs::File::open(dir.join(format!("{name}.tar.gz"))).unwrap();
         file.set_modified(long_ago).unwrap();
     }
@@ -350,7 +378,7 @@ fn garbage_goes_with_its_locks() {
 fn an_object_that_goes_takes_its_folder_along() {
     let (folder, storage) = store();
     write(&storage, ARTIFACT, "x");
-    drop(storage.lock(ARTIFACT).unwrap());
+    drop(storage.lock(ARTIFACT, PATIENCE).unwrap());
     storage.link(ARTIFACT, "latest.tar.gz").unwrap();
     write(&storage, "gitrepository/ns/other/x.tar.gz", "y");
     assert!(storage.remove_all("gitrepository/ns/app").unwrap());

@@ -89,7 +89,7 @@ impl Cluster {
     }
 
     /// The values that are masked in the messages of errors.
-    pub(crate) fn confidential(&self) -> &Arc<Confidential> {
+    pub fn confidential(&self) -> &Arc<Confidential> {
         &self.confidential
     }
 

@@ -67,6 +67,41 @@ impl Confidential {
         }
     }
 
+    /// Whether there is nothing to mask.
+    pub fn is_empty(&self) -> bool {
+        self.forms.is_empty()
+    }
+
+    /// Adds the texts of a live object that the object to be applied, if there is one, does not have. Where Secrets go into
+    /// a Kustomization's objects they may be what such a Secret held before, of which nothing else is known.
+    pub fn add_former(&mut self, live: &Object, desired: Option<&Object>) {
+        let mut known = BTreeSet::new();
+        if let Some(desired) = desired {
+            for (_, value) in desired.fields() {
+                texts(value, &mut known);
+            }
+        }
+        let mut former = BTreeSet::new();
+        for (field, value) in live.fields() {
+            match field.as_str() {
+                "apiVersion" | "kind" | "status" => {}
+                "metadata" => {
+                    for part in ["labels", "annotations"] {
+                        let marks = value.get(part).and_then(Value::as_object);
+                        let theirs = marks.into_iter().flatten();
+                        for (_, value) in theirs.filter(|(key, _)| !key.contains("fluxcd.io/")) {
+                            texts(value, &mut former);
+                        }
+                    }
+                }
+                _ => texts(value, &mut former),
+            }
+        }
+        for text in former.difference(&known).filter(|text| text.len() > SHORT) {
+            self.add(text.as_bytes());
+        }
+    }
+
     fn add_leaves(&mut self, value: &Value) {
         match value {
             Value::Null => {}
@@ -106,6 +141,18 @@ impl Confidential {
                 *message = replace(message, form);
             }
         }
+    }
+}
+
+/// The texts in a value.
+fn texts<'v>(value: &'v Value, found: &mut BTreeSet<&'v str>) {
+    match value {
+        Value::String(text) => {
+            found.insert(text);
+        }
+        Value::Array(items) => items.iter().for_each(|item| texts(item, found)),
+        Value::Object(fields) => fields.values().for_each(|field| texts(field, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -201,6 +248,40 @@ mod tests {
     fn an_object_keeps_its_name() {
         let message = "deployments.apps \"web\" in prod is forbidden: prod-token";
         assert_eq!(masked(&[b"prod", b"web", b"apps"], message), message);
+    }
+
+    // KC-SUB-009, KC-SSA-031
+    #[test]
+    fn what_an_object_held_before_is_confidential_too() {
+        let object = |data: &serde_json::Value| {
+            Object::new(json!({
+                "apiVersion": "v1", "kind": "ConfigMap", "data": data, "status": { "a": "in the status" },
+                "metadata": { "name": "the-name", "labels": { "kustomize.toolkit.fluxcd.io/name": "the-owner" },
+                    "annotations": { "a": "annotated" } },
+            }))
+            .unwrap()
+        };
+        let live = object(
+            &json!({ "a": "old-value", "b": "unchanged", "c": ["nested-value"], "d": "short" }),
+        );
+        let desired = object(&json!({ "a": "new-value", "b": "unchanged" }));
+        let said =
+            "old-value unchanged nested-value short annotated the-name the-owner in the status";
+        let masked = |desired: Option<&Object>| {
+            let mut confidential = Confidential::default();
+            confidential.add_former(&live, desired);
+            let mut message = said.to_owned();
+            confidential.mask(&mut message, &ObjectId::default());
+            message
+        };
+        assert_eq!(
+            masked(Some(&desired)),
+            "*** unchanged *** short annotated the-name the-owner in the status"
+        );
+        assert_eq!(
+            masked(None),
+            "*** *** *** short *** the-name the-owner in the status"
+        );
     }
 
     #[test]

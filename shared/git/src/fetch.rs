@@ -352,7 +352,8 @@ pub(crate) fn one_commit<'a>(
             if is_v2 && text.contains("not our ref") {
                 return Ok(None);
             }
-            tracing::debug!(url = %remote.url, reason = text, "the server does not serve the commit alone");
+            let reason = remote.sent().mask(text);
+            tracing::debug!(url = %remote.url, reason, "the server does not serve the commit alone");
         }
         Err(fault) => return Err(clone(fault)),
     }

@@ -39,6 +39,7 @@
 
 mod auth;
 mod checkout;
+mod echo;
 mod error;
 mod fetch;
 mod known_hosts;

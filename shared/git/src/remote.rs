@@ -8,6 +8,7 @@ use std::time::Duration;
 use flux_budget::Claim;
 
 use crate::auth::AuthOptions;
+use crate::echo::Sent;
 use crate::error::{Error, Fault};
 use crate::memory::Portion;
 use crate::protocol::{Conversation, Listed};
@@ -176,12 +177,18 @@ impl Remote {
         .await
     }
 
+    /// What is sent to the server, and must not appear in a message.
+    pub(crate) fn sent(&self) -> Sent {
+        Sent::new(&self.url, &self.auth)
+    }
+
     /// Wraps a fault in the error of the phase in which it occurred.
     pub(crate) fn failing(&self, phase: Phase) -> impl Fn(Fault) -> Error + use<> {
         let url = self.url.to_string();
+        let sent = self.sent();
         move |source| {
             let url = url.clone();
-            match (phase, source) {
+            match (phase, sent.hide(source)) {
                 (_, source @ Fault::SshSettings(_)) => Error::Setup { url, source },
                 (Phase::List, source) => Error::List { url, source },
                 (Phase::Clone, Fault::RepositoryNotFound(reason)) if reason.is_empty() => {

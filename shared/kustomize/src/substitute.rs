@@ -13,12 +13,14 @@
 mod eval;
 mod glob;
 mod parse;
+mod secrets;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use flux_budget::Exhausted;
 use flux_yaml::{Value, sigs};
+pub use secrets::secret_texts;
 
 use crate::meter::Allowance;
 

@@ -21,6 +21,11 @@ impl Deadline {
         }
     }
 
+    /// The time until it is past.
+    pub(crate) fn left(self) -> Duration {
+        self.at.saturating_duration_since(Instant::now())
+    }
+
     /// Fails once it is past, with a text that says what to change.
     ///
     /// # Errors
@@ -88,7 +93,9 @@ mod tests {
             "took longer than 0s, raise spec.timeout if the files are so many"
         );
         assert!(late.guard(Vec::new()).write(b"x").is_err());
+        assert_eq!(late.left(), Duration::ZERO);
         let early = Deadline::within(Duration::from_hours(1));
+        assert!(early.left() > Duration::from_mins(59));
         assert_eq!(early.guard(&b"x"[..]).read(&mut [0]).unwrap(), 1);
     }
 }

@@ -62,7 +62,7 @@ impl Publisher {
         rules: Rules<'_>,
         deadline: Deadline,
     ) -> Result<Stored, StoreError> {
-        let _lock = self.lock(path)?;
+        let _lock = self.lock(path, deadline)?;
         let own;
         let filter = match rules {
             Rules::Given(filter) => filter,
@@ -86,7 +86,7 @@ impl Publisher {
         deadline: Deadline,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<Stored, StoreError> {
-        let _lock = self.lock(path)?;
+        let _lock = self.lock(path, deadline)?;
         self.write(path, deadline, |mut file| {
             write(&mut file)?;
             Ok(file)
@@ -94,9 +94,10 @@ impl Publisher {
     }
 
     /// Makes the folder of the artifact, and takes its lock.
-    fn lock(&self, path: &str) -> Result<Lock, StoreError> {
+    fn lock(&self, path: &str, deadline: Deadline) -> Result<Lock, StoreError> {
         self.storage.make_dir(path).map_err(StoreError::Directory)?;
-        self.storage.lock(path).map_err(StoreError::Lock)
+        let lock = self.storage.lock(path, deadline.left());
+        lock.map_err(StoreError::Lock)
     }
 
     fn write(

@@ -16,6 +16,7 @@ use crate::events::Severity;
 use crate::finalizer;
 use crate::metrics::ReconcileResult;
 use crate::outcome::{self, Failure, Next, Pace};
+use crate::panics;
 use crate::policy::{AtOnce, Durations, Settings, Start, SuspendedStatus};
 use crate::run::{Kind, REQUESTED_AT, Run, StatusError};
 
@@ -64,11 +65,7 @@ pub(crate) async fn reconcile<R: Reconciler>(
         .await
         .unwrap_or_else(|panic| {
             controller.metrics.panics.inc();
-            let text = panic
-                .downcast_ref::<&str>()
-                .map(|text| (*text).to_owned())
-                .or_else(|| panic.downcast_ref::<String>().cloned())
-                .unwrap_or_default();
+            let text = panics::text(&*panic);
             Ending::failed(format!("panic: {text} [recovered]")) // RT-LED-012
         });
     let metrics = &controller.metrics;

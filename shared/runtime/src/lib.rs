@@ -58,6 +58,7 @@ pub mod manager;
 mod memory;
 pub mod metrics;
 pub mod outcome;
+pub mod panics;
 mod patch;
 pub mod per_object;
 pub mod policy;

@@ -33,7 +33,7 @@ use crate::run::Kind;
 use crate::static_kind::{StaticController, StaticKind};
 use crate::telemetry::Traces;
 use crate::watch::{Cache, Watched};
-use crate::{descriptors, memory, probes};
+use crate::{descriptors, memory, panics, probes};
 
 /// What a controller is called, and what it can be told to do.
 #[derive(Clone, Copy, Debug)]
@@ -417,7 +417,7 @@ fn ended_early(ended: Ended) -> Result<(), Fatal> {
     match ended {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(error),
-        Err(join) => Err(join.into()),
+        Err(join) => Err(panics::of_task(join).into()),
     }
 }
 
@@ -483,7 +483,12 @@ where
     }
     std::panic::set_hook(Box::new(|panic| {
         let stack = std::backtrace::Backtrace::force_capture().to_string();
-        tracing::error!(logger = "runtime", stacktrace = stack, "{panic}");
+        tracing::error!(
+            logger = "runtime",
+            stacktrace = stack,
+            "{}",
+            panics::line(panic)
+        );
     }));
     // Fails when another provider is installed already, which serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -292,6 +292,84 @@ mod tests {
         object
     }
 
+    /// What `run` tells when the server lists these names, ends the watch, and lists those.
+    async fn told_after_a_relist(
+        first: &'static [&'static str],
+        second: &'static [&'static str],
+    ) -> Vec<String> {
+        let lists = Arc::new(Mutex::new(vec![second, first]));
+        let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            let lists = lists.clone();
+            async move {
+                let is_watch = request.uri().query().unwrap_or_default().contains("watch=");
+                let ended = r#"{"type": "ERROR", "object": {"kind": "Status", "apiVersion": "v1", "status": "Failure",
+                    "message": "too old", "reason": "Expired", "code": 410}}"#;
+                let body = match is_watch {
+                    true => format!("{}\n", ended.replace('\n', "")),
+                    false => {
+                        let next = lists.lock().unwrap().pop();
+                        let Some(names) = next else {
+                            return std::future::pending().await;
+                        };
+                        let items: Vec<_> = names
+                            .iter()
+                            .map(|name| serde_json::json!({"metadata": {"name": name, "namespace": "ns", "uid": name, "resourceVersion": "7"}}))
+                            .collect();
+                        serde_json::json!({"apiVersion": "v1", "kind": "ConfigMapList", "metadata": {"resourceVersion": "7"}, "items": items}).to_string()
+                    }
+                };
+                Ok::<_, std::convert::Infallible>(http::Response::new(kube::client::Body::from(
+                    body.into_bytes(),
+                )))
+            }
+        });
+        let cache: Cache<ConfigMap> = Cache::default();
+        let (sender, mut changes) = tokio::sync::mpsc::unbounded_channel();
+        cache.subscribe(move |change: &Change<ConfigMap>| {
+            let what = match change {
+                Change::Added { .. } => "added",
+                Change::Updated { .. } => "updated",
+                Change::Deleted { .. } => "deleted",
+            };
+            sender
+                .send(format!("{what} {}", change.object().name_any()))
+                .unwrap();
+        });
+        let stop = CancellationToken::new();
+        let running = cache.run(
+            Api::all(kube::Client::new(service, "ns")),
+            watcher::Config::default(),
+            stop,
+        );
+        let mut told = Vec::new();
+        let tell = async {
+            while let Some(change) = changes.recv().await {
+                told.push(change);
+            }
+        };
+        // The third list is never answered.
+        let _ = tokio::time::timeout(std::time::Duration::from_mins(10), async {
+            tokio::join!(running, tell)
+        })
+        .await;
+        told.sort();
+        told
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_gone_after_a_break_of_the_watch_is_told_as_deleted() {
+        // RT-WAT-004
+        assert_eq!(
+            told_after_a_relist(&["a", "b"], &["b", "c"]).await,
+            ["added a", "added b", "added c", "deleted a"]
+        );
+        assert_eq!(
+            told_after_a_relist(&["a"], &[]).await,
+            ["added a", "deleted a"]
+        );
+        assert_eq!(told_after_a_relist(&["a"], &["a"]).await, ["added a"]);
+    }
+
     #[test]
     fn late_states_are_passed_over() {
         let cache = Cache::default();

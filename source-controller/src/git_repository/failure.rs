@@ -15,7 +15,7 @@ use flux_publish::{
     WriteError,
 };
 use flux_runtime::outcome::{Cause, Next};
-use flux_runtime::{Failure, Notice, Pace};
+use flux_runtime::{Failure, Notice, Pace, panics};
 use flux_tree::PathError;
 
 use super::INCLUDE_UNAVAILABLE;
@@ -140,6 +140,16 @@ pub(super) enum StepError {
         #[source]
         source: Box<CopyError>,
     },
+    /// The included artifact does not fit into this process, which no retry changes before the interval is over.
+    #[error("failed to copy '{name}' include from {from} to {to}")]
+    IncludeTooLarge {
+        name: String,
+        from: String,
+        to: String,
+        #[source]
+        source: Box<CopyError>,
+        interval: Duration,
+    },
 
     #[error("failed to create artifact directory")]
     ArtifactDirectory(#[source] StorageError),
@@ -151,8 +161,14 @@ pub(super) enum StepError {
     Archive(#[source] WriteError),
     #[error("garbage collection for deleted resource failed")]
     Collect(#[from] RemoveError),
-    #[error("a task of the reconcile ended early")]
-    Task(#[from] tokio::task::JoinError),
+    #[error("a task of the reconcile ended early: {0}")]
+    Task(String),
+}
+
+impl From<tokio::task::JoinError> for StepError {
+    fn from(error: tokio::task::JoinError) -> Self {
+        Self::Task(panics::of_task(error))
+    }
 }
 
 /// Why there is no proxy address.
@@ -200,6 +216,19 @@ pub(super) enum CopyError {
     Place(#[from] PlaceError),
 }
 
+impl CopyError {
+    /// Whether the artifact is larger than this process can hold, whatever else it does.
+    fn is_too_large(&self) -> bool {
+        match self {
+            Self::Memory(exhausted) | Self::Extract(ExtractError::Memory(exhausted)) => {
+                exhausted.is_too_large()
+            }
+            Self::Extract(ExtractError::TooLarge(_) | ExtractError::TooMany(_)) => true,
+            _ => false,
+        }
+    }
+}
+
 impl From<StoreError> for StepError {
     fn from(error: StoreError) -> Self {
         match error {
@@ -228,6 +257,18 @@ impl StepError {
         match self {
             Self::Checkout(source) if source.is_too_large() => Self::TooLarge { source, interval },
             Self::Memory(source) if source.is_too_large() => Self::TooMany { source, interval },
+            Self::IncludeCopy {
+                name,
+                from,
+                to,
+                source,
+            } if source.is_too_large() => Self::IncludeTooLarge {
+                name,
+                from,
+                to,
+                source,
+                interval,
+            },
             other => other,
         }
     }
@@ -284,6 +325,10 @@ impl From<StepError> for Failure {
 
             E::IncludePath { .. } => retry(R::IllegalPath, error).marking(STORAGE_OPERATION_FAILED),
             E::IncludeCopy { .. } => retry(R::CopyFailure, error).marking(STORAGE_OPERATION_FAILED),
+            E::IncludeTooLarge { interval, .. } => {
+                Self::retry(R::CopyFailure, error, Pace::Exactly(interval))
+                    .marking(STORAGE_OPERATION_FAILED)
+            }
 
             E::Lock(_) => retry(R::Failed, error),
             E::Rules(_) => retry(R::SourceIgnoreError, error),

@@ -470,7 +470,7 @@ async fn a_panic_is_an_error() {
         (
             // What is put together may quote a Secret.
             Box::new(|| -> () { panic!("formatted {}", std::hint::black_box(1)) }),
-            "the log has the details",
+            "its text may quote a Secret and is not shown",
         ),
     ] {
         let work = move || {
@@ -542,6 +542,40 @@ async fn a_file_from_elsewhere_has_a_bound() {
             "{error}"
         );
     }
+}
+
+#[tokio::test]
+async fn names_labels_and_items_that_are_no_texts_are_not_dropped() {
+    let built = |text: &'static str| async move {
+        let files: &[(&str, &str)] = &[("app/a.yaml", text)];
+        build(&builder(true), files, &json!({})).await
+    };
+    // RT-SSA-001
+    let numbered = "{apiVersion: v1, kind: ConfigMap, metadata: {name: 123}, data: {a: x}}";
+    let error = built(numbered).await.unwrap_err();
+    assert!(
+        error.contains("failed to decode Kubernetes apiVersion, kind and name from: "),
+        "{error}"
+    );
+    // KC-SSA-001: the API server tells which label it is
+    let labelled =
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, labels: {n: 1, b: true}}}";
+    let objects = &built(labelled).await.unwrap().objects;
+    assert_eq!(
+        objects[0].at(&["metadata", "labels"]),
+        Some(&json!({"n": 1, "b": true}))
+    );
+    // KC-SSA-003
+    let null = "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [null, {name: c, args: [null]}]}}";
+    let objects = &built(null).await.unwrap().objects;
+    assert_eq!(
+        objects[0].at(&["spec", "containers"]),
+        Some(&json!([null, {"name": "c", "args": [null]}]))
+    );
+    // KC-BLD-033: of a list, too, only the null items go
+    let list = "{apiVersion: v1, kind: ConfigMapList, items: [null, {apiVersion: v1, kind: ConfigMap, metadata: {name: a}}]}";
+    let error = built(list).await.map(|built| built.objects.len());
+    assert_eq!(error.unwrap_or_default(), 1);
 }
 
 #[tokio::test]

@@ -352,6 +352,24 @@ fn further_objects(random: &mut Random) -> Vec<Value> {
     objects
 }
 
+/// A value of a type in which every list has one item, which is null; `None` where there is no list in it.
+fn with_null_items(ty: Type, depth: usize) -> Option<Value> {
+    let table = Table::get();
+    match ty {
+        Type::List(_) => Some(json!([null])),
+        Type::Pointer(inner) => with_null_items(table.inner(inner), depth),
+        Type::Struct(number) if depth > 0 => {
+            let fields = table.fields(number).iter();
+            let set = fields.filter_map(|field| {
+                Some((field.name.to_owned(), with_null_items(field.ty, depth - 1)?))
+            });
+            let object: Map<String, Value> = set.collect();
+            (!object.is_empty()).then_some(Value::Object(object))
+        }
+        _ => None,
+    }
+}
+
 // RT-SSA-002 KC-SSA-003 KC-SSA-004 KC-SSA-005 KC-SSA-006
 #[test]
 fn objects_of_every_kind_are_normalised_as_upstream_does_it() {
@@ -364,6 +382,13 @@ fn objects_of_every_kind_are_normalised_as_upstream_does_it() {
     for (group_version, kind, ty) in Table::get().kinds() {
         for _ in 0..per_kind {
             objects.push(random.object(group_version, kind, ty));
+        }
+        for depth in 1..7 {
+            if let Some(mut object) = with_null_items(ty, depth) {
+                object["apiVersion"] = json!(group_version);
+                object["kind"] = json!(kind);
+                objects.push(object);
+            }
         }
     }
     let questions: Vec<Value> = objects

@@ -50,13 +50,14 @@ pub(super) fn connect(
             remote.url
         )));
     }
+    let base = remote.url.without_user();
     let http = Client {
         session: Arc::clone(session),
         http: client(remote)?,
         authorization,
+        keyed: base.contains('?'),
         redirected: None,
     };
-    let base = remote.url.without_user();
     Ok(Box::new(super::smart::OverHttp::new(session, http, base)))
 }
 
@@ -64,13 +65,15 @@ struct Client {
     session: Arc<Session>,
     http: reqwest::Client,
     authorization: Option<Secret>,
+    /// Whether the address has a query, which may be a token.
+    keyed: bool,
     redirected: Option<String>,
 }
 
 impl Client {
     /// What may be shown of a rejection of the next request.
     fn explain(&self) -> Explain {
-        if self.authorization.is_none() && self.redirected.is_none() {
+        if self.authorization.is_none() && !self.keyed && self.redirected.is_none() {
             Explain::Body
         } else {
             Explain::Nothing

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::error::Result;
 use crate::meter::{Held, Meter};
-use crate::secrecy::{MASK, unreadable};
+use crate::secrecy::{MASK, shown_url, unreadable};
 
 /// A kustomization file after its fix-ups (KZ-FILE-013).
 #[derive(Debug, Default)]
@@ -120,6 +120,11 @@ impl Kustomization {
         // Values often contain passwords.
         if let Some(values) = map.get_mut("valuesInline") {
             *values = Value::from(MASK);
+        }
+        if let Some(repo) = map.get_mut("repo")
+            && let Some(url) = repo.as_str()
+        {
+            *repo = Value::from(shown_url(url).as_str());
         }
         if !namespace.is_empty() && map.get("namespace").is_none() {
             map.insert("namespace".into(), Value::String(namespace.to_owned()));

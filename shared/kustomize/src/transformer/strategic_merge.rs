@@ -8,7 +8,7 @@ use crate::merge;
 use crate::node::{self, Changes, Node};
 use crate::resmap::{ResMap, wrong_count};
 use crate::resource::Resource;
-use crate::secrecy::{MASK, is_inline_secret, may_hold_secret};
+use crate::secrecy::{MASK, is_inline_secret, may_hold_secret, shown_url};
 use crate::state::State;
 
 /// Strategic merge patches that find their objects by identity (KZ-PAT-017 to KZ-PAT-019).
@@ -90,8 +90,9 @@ impl StrategicMerge {
     }
 }
 
-/// Adds the file's name to a parse failure (KZ-LOAD-005).
+/// Adds the file's name to a parse failure (KZ-LOAD-005); that of a URL without its secrets.
 pub(crate) fn in_file(error: &str, path: &str) -> String {
+    let path = shown_url(path);
     if error.contains("error converting YAML to JSON") || error.contains("error unmarshaling JSON")
     {
         format!("YAML file [{path}] encounters a format error.\n{error}\n")

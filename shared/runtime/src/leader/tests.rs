@@ -1,5 +1,7 @@
 //! Tests of leader election.
 
+use std::sync::{Arc, Mutex};
+
 use super::*;
 
 fn election() -> Election {
@@ -154,6 +156,100 @@ async fn a_leader_whose_api_server_hangs_gives_up_before_its_lease_ends() {
     assert_eq!(
         term(odd.clone(), vec![200, 200]).await,
         odd.retry * 2 + deadline
+    );
+}
+
+/// An API server with one Lease, which notes what it was asked and how it answered.
+#[derive(Clone, Default)]
+struct Store(Arc<Mutex<Stored>>);
+
+#[derive(Default)]
+struct Stored {
+    lease: Option<Lease>,
+    version: u64,
+    asked: Vec<String>,
+}
+
+impl Store {
+    /// As when somebody writes an annotation.
+    fn touch(&self) {
+        self.0.lock().unwrap().version += 1;
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.0.lock().unwrap().asked.clone()
+    }
+
+    fn client(&self) -> Client {
+        let store = self.clone();
+        let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            let store = store.clone();
+            async move {
+                if !request.uri().path().contains("/leases") {
+                    return std::future::pending().await; // an event
+                }
+                let method = request.method().clone();
+                let body = request.into_body().collect_bytes().await.unwrap();
+                let (code, answer) = store.answer(&method, serde_json::from_slice(&body).ok());
+                let mut response = http::Response::new(kube::client::Body::from(answer));
+                *response.status_mut() = http::StatusCode::from_u16(code).unwrap();
+                Ok::<_, std::convert::Infallible>(response)
+            }
+        });
+        Client::new(service, "default")
+    }
+
+    fn answer(&self, method: &http::Method, written: Option<Lease>) -> (u16, Vec<u8>) {
+        let mut stored = self.0.lock().unwrap();
+        let version = |lease: &Lease| lease.metadata.resource_version.clone();
+        let is_current =
+            |lease: &Lease| version(lease).is_none_or(|known| known == stored.version.to_string());
+        let (code, reason) = match &written {
+            None if stored.lease.is_none() => (404, "NotFound"),
+            Some(lease) if !is_current(lease) => (409, "Conflict"),
+            _ => (200, ""),
+        };
+        stored.asked.push(format!("{method} {code}"));
+        if let (200, Some(lease)) = (code, written) {
+            stored.version += 1;
+            stored.lease = Some(lease);
+        }
+        let version = stored.version.to_string();
+        let answer = match &mut stored.lease {
+            Some(lease) if code == 200 => {
+                lease.metadata.resource_version = Some(version);
+                serde_json::to_value(lease)
+            }
+            _ => Ok(serde_json::json!({
+                "kind": "Status", "status": "Failure", "message": "no", "reason": reason, "code": code,
+            })),
+        };
+        (code, answer.unwrap().to_string().into_bytes())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_others_have_written_is_read_again() {
+    // RT-LED-005
+    let store = Store::default();
+    let client = store.client();
+    let recorder = Recorder::new(client.clone(), "c", "p".into(), None).unwrap();
+    let metrics = Metrics::new().unwrap();
+    let stop = CancellationToken::new();
+    let leadership = election().acquire(client, recorder, metrics, &stop).await;
+    store.touch();
+    let over = CancellationToken::new();
+    let later = over.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(election().retry * 7 / 2).await;
+        later.cancel();
+    });
+    assert!(leadership.unwrap().renew(&over).await);
+    assert_eq!(
+        store.asked(),
+        [
+            "GET 404", "POST 200", "PUT 409", "GET 200", "PUT 200", "PUT 200"
+        ]
     );
 }
 

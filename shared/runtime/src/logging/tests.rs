@@ -80,6 +80,38 @@ fn lines_have_upstreams_keys() {
 }
 
 #[test]
+fn fields_that_a_span_learns_later_are_in_the_lines_that_follow() {
+    // RT-LOG-007
+    let lines = logged("info", "json", || {
+        let span =
+            tracing::info_span!("reconcile", name = "apps", revision = tracing::field::Empty);
+        span.in_scope(|| tracing::info!("before"));
+        span.record("revision", "main@sha1:1");
+        span.record("name", "other");
+        span.in_scope(|| tracing::info!("after"));
+    });
+    let lines: Vec<Value> = lines
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let said = |line: &Value| {
+        [
+            line["msg"].clone(),
+            line["name"].clone(),
+            line["revision"].clone(),
+        ]
+    };
+    assert_eq!(
+        said(&lines[0]),
+        [Value::from("before"), "apps".into(), Value::Null]
+    );
+    assert_eq!(
+        said(&lines[1]),
+        ["after", "other", "main@sha1:1"].map(Value::from)
+    );
+}
+
+#[test]
 fn levels_filter() {
     // RT-LOG-006, RT-LOG-013, RT-LOG-014, SC-PROC-023, SC-PROC-024
     let speak = || {

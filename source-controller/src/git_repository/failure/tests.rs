@@ -38,6 +38,12 @@ fn what_follows_each_failure() {
     let include = Some((INCLUDE_UNAVAILABLE, Status::True));
     let verified = Some((SOURCE_VERIFIED, Status::False));
     let name = || "ns/name".to_owned();
+    let copied = |source| StepError::IncludeCopy {
+        name: "other".into(),
+        from: "x".into(),
+        to: "y".into(),
+        source: Box::new(source),
+    };
     let not_found = || SecretReadError::NotFound("name".into());
     let (warning, quiet, trace) = (Notice::Warning, Notice::Quiet, Notice::Trace);
     for (error, reason, next, notice, marks, message) in [
@@ -315,13 +321,33 @@ fn what_follows_each_failure() {
             stored,
             "path calculation for include 'other' failed: path holds a NUL character",
         ),
+        // SC-GIT-098: what cannot fit waits for the interval
         (
-            StepError::IncludeCopy {
-                name: "other".into(),
-                from: "x".into(),
-                to: "y".into(),
-                source: Box::new(CopyError::Place(PlaceError::Missing("x".into()))),
-            },
+            copied(CopyError::Memory(exhausted(2))).retried_after(secs(60)),
+            "CopyFailure",
+            Next::Retry(Pace::Exactly(secs(60))),
+            warning,
+            stored,
+            "failed to copy 'other' include from x to y: not enough memory: 2 B needed, 1 B available to this process",
+        ),
+        (
+            copied(ExtractError::Memory(exhausted(1)).into()).retried_after(secs(60)),
+            "CopyFailure",
+            BACK_OFF,
+            warning,
+            stored,
+            "failed to copy 'other' include from x to y: not enough memory: 1 B needed, 1 B of 1 B in use by other reconciliations",
+        ),
+        (
+            copied(ExtractError::TooLarge(7).into()).retried_after(secs(60)),
+            "CopyFailure",
+            Next::Retry(Pace::Exactly(secs(60))),
+            warning,
+            stored,
+            "failed to copy 'other' include from x to y: tar is bigger than max archive size of 7 bytes",
+        ),
+        (
+            copied(CopyError::Place(PlaceError::Missing("x".into()))),
             "CopyFailure",
             BACK_OFF,
             warning,

@@ -1,0 +1,122 @@
+//! What the values of Secrets have become by substitution.
+
+use std::collections::BTreeSet;
+
+use flux_yaml::{Value, sigs};
+
+use super::Variables;
+
+/// The texts of an object that were made from variables of Secrets: a part of a value, or one in other letters, is as secret
+/// as the whole. `before` is the object with its expressions, `after` what came of it.
+pub fn secret_texts(before: &Value, after: &Value, variables: &Variables) -> BTreeSet<String> {
+    let mut texts = BTreeSet::new();
+    if !variables.secret.is_empty() {
+        collect(before, after, variables, &mut texts);
+    }
+    texts
+}
+
+fn collect(before: &Value, after: &Value, variables: &Variables, texts: &mut BTreeSet<String>) {
+    match (before, after) {
+        (Value::Map(before), Value::Map(after)) => {
+            for (key, value) in after.iter() {
+                match before.get(key) {
+                    Some(before) => collect(before, value, variables, texts),
+                    // A key with an expression: that or its value may be what a Secret holds.
+                    None => {
+                        texts.insert(key.to_string());
+                        leaves(value, texts);
+                    }
+                }
+            }
+        }
+        (Value::Seq(before), Value::Seq(after)) => {
+            for (index, value) in after.iter().enumerate() {
+                match before.get(index) {
+                    Some(before) => collect(before, value, variables, texts),
+                    None => leaves(value, texts),
+                }
+            }
+        }
+        (Value::String(text), after) if uses_secret(text, variables) => leaves(after, texts),
+        _ => {}
+    }
+}
+
+/// Whether a text has an expression with a variable of a Secret, in whichever place.
+fn uses_secret(text: &str, variables: &Variables) -> bool {
+    text.split("${").skip(1).any(|expression| {
+        let end = expression
+            .find(|c: char| c != '_' && !c.is_ascii_alphanumeric())
+            .unwrap_or(expression.len());
+        // `${#name}` is a length.
+        variables.secret.contains(&expression[..end])
+    })
+}
+
+fn leaves(value: &Value, texts: &mut BTreeSet<String>) {
+    match value {
+        Value::Null => {}
+        Value::String(text) => {
+            texts.insert(text.clone());
+        }
+        Value::Seq(items) => items.iter().for_each(|item| leaves(item, texts)),
+        Value::Map(map) => {
+            for (key, value) in map.iter() {
+                texts.insert(key.to_string());
+                leaves(value, texts);
+            }
+        }
+        other => {
+            let text = sigs::to_string(other).unwrap_or_default();
+            texts.insert(text.trim().to_owned());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::substitute::{SubstituteOptions, substitute_object};
+
+    // KC-SUB-009
+    #[test]
+    fn what_was_made_from_a_secret_is_known_and_nothing_else() {
+        let mut variables = Variables::default();
+        variables.set("plain", "visible");
+        variables.set_secret("word", "hunter2");
+        variables.set_secret("number", "4711");
+        variables.set_secret("yaml", "a: {b: deep, c: [1, true]}");
+        for (text, want) in [
+            ("{a: '${word}'}", &["hunter2"][..]),
+            (
+                "{a: 'x-${word}-y', b: '${plain}', c: visible}",
+                &["x-hunter2-y"],
+            ),
+            ("{a: '${word^^}', b: '${word:2:3}'}", &["HUNTER2", "nte"]),
+            ("{a: '${word/hunter/fisher}'}", &["fisher2"]),
+            ("{a: '${unset:-${word}}'}", &["hunter2"]),
+            ("{a: ['${plain}', {b: '${number}'}]}", &["4711"]),
+            ("{'${word}': 1}", &["hunter2", "1"]),
+            ("{a: '${plain}'}", &[]),
+            ("{a: '${words:=none}'}", &[]),
+            ("{a: '$${word}'}", &["${word}"]),
+        ] {
+            let before = sigs::yaml_to_json(text.as_bytes()).unwrap();
+            let options = SubstituteOptions::default();
+            let after = substitute_object(&before, &variables, options)
+                .unwrap()
+                .unwrap();
+            let want: BTreeSet<String> = want.iter().map(|text| (*text).to_owned()).collect();
+            assert_eq!(secret_texts(&before, &after, &variables), want, "{text}");
+        }
+        let before = sigs::yaml_to_json("{a: '${yaml}'}".as_bytes()).unwrap();
+        let after = sigs::yaml_to_json("{a: {b: deep, c: [1, true]}}".as_bytes()).unwrap();
+        let want = ["1", "b", "c", "deep", "true"].map(str::to_owned);
+        assert_eq!(
+            secret_texts(&before, &after, &variables),
+            BTreeSet::from(want)
+        );
+        assert!(secret_texts(&before, &after, &Variables::default()).is_empty());
+    }
+}
