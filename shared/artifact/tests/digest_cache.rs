@@ -227,8 +227,7 @@ async fn values_and_errors_are_of_any_type() {
     assert_eq!(cache.bytes(), 6);
     get("another").await.unwrap();
     assert_eq!(cache.bytes(), 7, "the first one had to go");
-    let failed = cache.get(URL, &digest("bad"), || {
-        futures::future::ready(Err(std::fmt::Error))
-    });
+    let bad = digest("bad");
+    let failed = cache.get(URL, &bad, || futures::future::ready(Err(std::fmt::Error)));
     assert_eq!(*failed.await.unwrap_err(), std::fmt::Error);
 }
