@@ -66,6 +66,7 @@ impl Built {
         Arc::new(Self {
             prepared: Prepared::default(),
             digest: String::new(),
+            confidential: BTreeSet::new(),
             from_elsewhere: false,
             claim: Arc::new(claim),
         })
