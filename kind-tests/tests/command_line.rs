@@ -363,7 +363,10 @@ fn without_effect(lines: &[serde_json::Value], key: &str) -> Vec<String> {
 /// values.
 fn code_of(name: &str) -> Result<String> {
     let root = cache::workspace();
-    let mut folders = vec![root.join(name).join("src"), root.join("shared/runtime/src")];
+    let shared = ["runtime", "identity", "publish"].map(|name| root.join("shared").join(name));
+    let mut folders = vec![root.join(name)];
+    folders.extend(shared);
+    let mut folders: Vec<_> = folders.iter().map(|folder| folder.join("src")).collect();
     let mut code = String::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder)? {

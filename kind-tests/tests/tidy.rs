@@ -437,7 +437,7 @@ fn comment_in(line: &str) -> Option<&str> {
         let before = &line[..*at];
         let quotes = before.matches('"').count() - before.matches("\\\"").count();
         // Slashes in a text literal, or of a URL, begin no comment.
-        quotes % 2 == 0 && !before.ends_with(':')
+        quotes.is_multiple_of(2) && !before.ends_with(':')
     })?;
     Some(line[start..].trim_start_matches(['/', '!']).trim())
 }

@@ -416,12 +416,9 @@ impl Job {
 
 /// Has `claim` hold exactly `bytes`.
 fn hold(claim: &Claim, bytes: u64) -> Result<(), BuildError> {
-    match bytes.checked_sub(claim.held()) {
-        Some(more) => claim.take(more).map_err(BuildError::Memory),
-        None => {
-            claim.give_back(claim.held() - bytes);
-            Ok(())
-        }
+    if let Some(more) = bytes.checked_sub(claim.held()) { claim.take(more).map_err(BuildError::Memory) } else {
+        claim.give_back(claim.held() - bytes);
+        Ok(())
     }
 }
 

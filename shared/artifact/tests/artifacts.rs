@@ -62,6 +62,7 @@ fn archive() -> (Vec<u8>, String) {
 }
 
 fn artifacts(hosts: Hosts, budget: &Budget) -> Artifacts {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let options = FetchOptions {
         retries: 0,

@@ -24,14 +24,11 @@ pub fn chain_with(
     error: &(dyn Error + 'static),
     whole: impl Fn(&(dyn Error + 'static)) -> Option<String>,
 ) -> String {
-    match whole(error) {
-        Some(text) => text,
-        None => {
-            let mut line = error.to_string();
-            append_sources(&mut line, error.source(), &whole);
-            line
-        }
-    }
+    whole(error).unwrap_or_else(|| {
+        let mut line = error.to_string();
+        append_sources(&mut line, error.source(), &whole);
+        line
+    })
 }
 
 fn append_sources(

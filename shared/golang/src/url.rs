@@ -25,6 +25,8 @@ pub struct Url {
     force_query: bool,
     /// The fragment, without the number sign.
     pub fragment: Vec<u8>,
+    /// The fragment with its escapes, where these are not the usual ones.
+    raw_fragment: Vec<u8>,
 }
 
 /// `url.Userinfo`
@@ -119,7 +121,7 @@ fn unescape(text: &[u8], part: Part) -> Result<Vec<u8>, String> {
         if matches!(part, Part::Host | Part::Zone) && b < 0x80 && part.escapes(b) {
             return Err(format!(
                 "invalid character {} in host name",
-                strconv::quote(&[b])
+                strconv::quote([b])
             ));
         }
         out.push(b);
@@ -146,6 +148,9 @@ impl Url {
         let mut url = Self::parse_before_fragment(before).map_err(|e| wrap(before, e))?;
         if let Some(fragment) = fragment {
             url.fragment = unescape(fragment, Part::Fragment).map_err(|e| wrap(text, e))?;
+            if escape(&url.fragment, Part::Fragment) != fragment {
+                url.raw_fragment = fragment.to_vec();
+            }
         }
         Ok(url)
     }
@@ -225,6 +230,18 @@ impl Url {
         }
     }
 
+    /// `URL.EscapedFragment`
+    fn escaped_fragment(&self) -> Vec<u8> {
+        let stays = |b: &u8| b"!$&'()*+,;=:@[]%".contains(b) || !Part::Fragment.escapes(*b);
+        // The fragment may have been set since.
+        let same = || unescape(&self.raw_fragment, Part::Fragment).as_ref() == Ok(&self.fragment);
+        if !self.raw_fragment.is_empty() && self.raw_fragment.iter().all(stays) && same() {
+            self.raw_fragment.clone()
+        } else {
+            escape(&self.fragment, Part::Fragment)
+        }
+    }
+
     /// `URL.RawPath`
     pub fn raw_path(&self) -> &[u8] {
         &self.raw_path
@@ -252,6 +269,7 @@ impl Url {
             url.query.clone_from(&self.query);
             if reference.fragment.is_empty() {
                 url.fragment.clone_from(&self.fragment);
+                url.raw_fragment.clone_from(&self.raw_fragment);
             }
         }
         if !self.opaque.is_empty() {
@@ -314,7 +332,7 @@ impl Url {
         }
         if !self.fragment.is_empty() {
             out.push(b'#');
-            out.extend(escape(&self.fragment, Part::Fragment));
+            out.extend(self.escaped_fragment());
         }
         out
     }
@@ -379,7 +397,7 @@ fn host(scheme: &[u8], host: &[u8]) -> Result<Vec<u8>, String> {
     let zone = unescape(zone, Part::Zone)?;
     let valid = std::str::from_utf8(&address).is_ok_and(|a| a.parse::<Ipv6Addr>().is_ok());
     if !valid {
-        let shown = strconv::quote(&[address, zone].concat());
+        let shown = strconv::quote([address, zone].concat());
         return Err(format!(
             "invalid host: ParseAddr({shown}): unable to parse IP"
         ));

@@ -13,7 +13,7 @@ const CHART: &str = "apiVersion: v2\nname: c\nversion: 1.0.0\n";
 const NOTES: &str = "{{ range .Values.documents }}{{ $d := fromToml . }}{{ if hasKey $d \"Error\" }}refused{{ else }}{{ toJson $d }} {{ range $k, $v := $d }}{{ $k }}:{{ typeOf $v }} {{ end }}{{ toToml $d | quote }}{{ end }}\n{{ end }}";
 
 fn path(random: &mut Random) -> String {
-    let keys: Vec<_> = (0..1 + random.below(3))
+    let keys: Vec<_> = (0..=random.below(3))
         .map(|_| {
             random
                 .pick(&["a", "b", "c", "a", "b", "\"d e\"", "'f.g'"])
@@ -25,7 +25,7 @@ fn path(random: &mut Random) -> String {
 
 fn document(random: &mut Random) -> String {
     let mut text = String::new();
-    for _ in 0..1 + random.below(6) {
+    for _ in 0..=random.below(6) {
         let path = path(random);
         let value = random.pick(&[
             "1",

@@ -249,16 +249,14 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         is_public_v4(Ipv4Addr::new(a, b, c, d))
     };
     match segments {
-        // Unspecified, loopback, and addresses of IPv4 written as ones of IPv6.
-        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0, 0, 0, 0, 0xffff, 0, high, low] => {
-            within(high, low)
-        }
-        // Translated by NAT64 (RFC 6052).
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => within(high, low),
+        // Unspecified, loopback, and addresses of IPv4 written as ones of IPv6, translated by NAT64 (RFC 6052) or reached by
+        // 6to4 (RFC 3056).
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x2002, high, low, ..] => within(high, low),
         // NAT64 of a network's own (RFC 8215), Teredo, documentation.
         [0x64, 0xff9b, ..] | [0x2001, 0 | 0xdb8, ..] | [0x3fff, ..] => false,
-        // 6to4 (RFC 3056).
-        [0x2002, high, low, ..] => within(high, low),
         // Only this block is given out; unique-local, link-local, site-local and multicast addresses lie elsewhere.
         [first, ..] => first & 0xe000 == 0x2000,
     }

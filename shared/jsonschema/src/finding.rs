@@ -122,7 +122,7 @@ impl Kind<'_> {
                 first,
                 second,
             } => {
-                let location = strconv::quote(&program.location(*schema));
+                let location = strconv::quote(program.location(*schema));
                 format!("both {first} and {second} resolve to {location} causing reference cycle")
             }
             Self::Type { got, want } => {

@@ -76,7 +76,7 @@ fn quoted(c: char) -> String {
         '\'' => "'\\''".to_owned(),
         '"' => "'\"'".to_owned(),
         c => {
-            let text = quote(&c.to_string());
+            let text = quote(c.to_string());
             format!("'{}'", text.trim_matches('"'))
         }
     }

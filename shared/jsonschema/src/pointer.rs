@@ -100,7 +100,7 @@ pub(super) fn lookup<'j, 't>(
 ) -> Result<&'j Json<'t>, String> {
     let found = walk(document, pointer).map(|(json, _)| json);
     found.map_err(|why| {
-        let shown = quote(&place_text(address, pointer));
+        let shown = quote(place_text(address, pointer));
         match why {
             Missing::Escape => format!("invalid json-pointer {shown}"),
             Missing::Target => format!("json-pointer in {shown} not found"),

@@ -109,7 +109,7 @@ impl Root<'_> {
         let marked = resource.and_then(|resource| resource.anchors.get(fragment));
         marked.cloned().ok_or_else(|| {
             let id = resource.map_or("", |resource| resource.id.as_str());
-            let reference = quote(&place_text(id, fragment));
+            let reference = quote(place_text(id, fragment));
             format!(
                 "anchor in {reference} not found in schema {}",
                 quote(&self.address)
@@ -157,7 +157,7 @@ impl Root<'_> {
             }
             if let Some(id) = named(draft.id_keyword()) {
                 let (_, fragment) = split_fragment(id).map_err(|_| {
-                    let place = quote(&place_text(&address, pointer));
+                    let place = quote(place_text(&address, pointer));
                     format!("error in parsing anchor at {place}")
                 })?;
                 if !fragment.is_empty() && !fragment.starts_with('/') {
@@ -202,7 +202,7 @@ pub(super) fn validate(root: &Root<'_>, schema: &Json<'_>, pointer: &str) -> Res
     Validator::of_schema(&metaschemas.program, start, resources)
         .run(start, schema)
         .map_err(|report| {
-            let place = quote(&place_text(&root.address, pointer));
+            let place = quote(place_text(&root.address, pointer));
             format!("{place} is not valid against metaschema: {report}")
         })
 }

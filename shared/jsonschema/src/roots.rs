@@ -235,7 +235,7 @@ impl<'d> Roots<'d> {
         if !id.is_empty() {
             base = join(&base, id)
                 .map_err(|_| {
-                    let place = quote(&place_text(&root.address, pointer));
+                    let place = quote(place_text(&root.address, pointer));
                     format!("error in parsing id at {place}")
                 })?
                 .0;
@@ -316,7 +316,7 @@ impl<'d> Roots<'d> {
         }
         let address = named.split_once('#').map_or(named, |(address, _)| address);
         if let Err(why) = Url::parse(address.as_bytes()) {
-            let place = quote(&place_text(here.0, here.1));
+            let place = quote(place_text(here.0, here.1));
             return Err(format!("invalid $schema in {place}: {why}"));
         }
         if here == (address, "") {

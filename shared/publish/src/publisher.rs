@@ -169,7 +169,7 @@ mod tests {
             storage_path: folder.to_owned(),
             storage_addr: ":9090".to_owned(),
             storage_adv_addr: String::new(),
-            artifact_retention_ttl: Duration::from_secs(60),
+            artifact_retention_ttl: Duration::from_mins(1),
             artifact_retention_records: 2,
             artifact_digest_algo: "sha512".to_owned(),
         }

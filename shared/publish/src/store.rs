@@ -151,7 +151,7 @@ mod tests {
     }
 
     fn soon() -> Deadline {
-        Deadline::within(Duration::from_secs(60))
+        Deadline::within(Duration::from_mins(1))
     }
 
     fn stored_files(publisher: &Publisher) -> Vec<String> {

@@ -33,7 +33,7 @@ impl Kinds {
     /// The kind of an object that was read.
     pub(crate) fn resource(&self, object: &Object) -> Result<&Resource, StepError> {
         let key = (object.api_version.clone(), object.kind.clone());
-        self.0.get(&key).ok_or_else(|| StepError::NoMatch {
+        self.0.get(&key).ok_or(StepError::NoMatch {
             api_version: key.0,
             kind: key.1,
         })

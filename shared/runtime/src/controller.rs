@@ -324,7 +324,7 @@ impl<R: Reconciler> Controller<R> {
                 || frame::has_leftovers(object, self.context.settings.finalizer)
         };
         match change {
-            Change::Added { new, .. } | Change::Updated { new, .. } if !has_work(&**new) => {}
+            Change::Added { new, .. } | Change::Updated { new, .. } if !has_work(new) => {}
             Change::Added { new, initial } => {
                 self.queue.add(
                     Key::of(&**new),

@@ -9,7 +9,7 @@ pub trait Reason {
 
 impl Reason for &'static str {
     fn as_str(&self) -> &'static str {
-        *self
+        self
     }
 }
 

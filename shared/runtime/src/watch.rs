@@ -304,19 +304,16 @@ mod tests {
                 let is_watch = request.uri().query().unwrap_or_default().contains("watch=");
                 let ended = r#"{"type": "ERROR", "object": {"kind": "Status", "apiVersion": "v1", "status": "Failure",
                     "message": "too old", "reason": "Expired", "code": 410}}"#;
-                let body = match is_watch {
-                    true => format!("{}\n", ended.replace('\n', "")),
-                    false => {
-                        let next = lists.lock().unwrap().pop();
-                        let Some(names) = next else {
-                            return std::future::pending().await;
-                        };
-                        let items: Vec<_> = names
-                            .iter()
-                            .map(|name| serde_json::json!({"metadata": {"name": name, "namespace": "ns", "uid": name, "resourceVersion": "7"}}))
-                            .collect();
-                        serde_json::json!({"apiVersion": "v1", "kind": "ConfigMapList", "metadata": {"resourceVersion": "7"}, "items": items}).to_string()
-                    }
+                let body = if is_watch { format!("{}\n", ended.replace('\n', "")) } else {
+                    let next = lists.lock().unwrap().pop();
+                    let Some(names) = next else {
+                        return std::future::pending().await;
+                    };
+                    let items: Vec<_> = names
+                        .iter()
+                        .map(|name| serde_json::json!({"metadata": {"name": name, "namespace": "ns", "uid": name, "resourceVersion": "7"}}))
+                        .collect();
+                    serde_json::json!({"apiVersion": "v1", "kind": "ConfigMapList", "metadata": {"resourceVersion": "7"}, "items": items}).to_string()
                 };
                 Ok::<_, std::convert::Infallible>(http::Response::new(kube::client::Body::from(
                     body.into_bytes(),

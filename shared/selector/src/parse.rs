@@ -15,8 +15,7 @@ enum Token<'t> {
 impl Token<'_> {
     fn text(self) -> String {
         match self {
-            Self::Word(text) => text.to_owned(),
-            Self::Sign(text) => text.to_owned(),
+            Self::Word(text) | Self::Sign(text) => text.to_owned(),
             Self::End => String::new(),
         }
     }

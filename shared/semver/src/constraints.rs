@@ -146,7 +146,7 @@ impl fmt::Display for Constraints {
 
 impl Mismatch {
     fn new(reason: Reason, version: &Version, comparator: &Comparator) -> Self {
-        let version = quote(&version.to_string());
+        let version = quote(version.to_string());
         let own = quote(&comparator.version_text);
         Self(match reason {
             Reason::Prerelease => format!(

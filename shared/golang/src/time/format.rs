@@ -88,8 +88,11 @@ const FIXED: &[(&[u8], Element)] = &[
     (b"Z07", offset(true, false, false, false)),
 ];
 
-/// The first element of a layout: the text before it, itself, its text, and the rest.
-pub(super) fn next_element(layout: &[u8]) -> (&[u8], Option<(Element, &[u8])>, &[u8]) {
+/// The text before the first element of a layout, that element with its text, and the rest.
+pub(super) type Split<'l> = (&'l [u8], Option<(Element, &'l [u8])>, &'l [u8]);
+
+/// Splits a layout at its first element.
+pub(super) fn next_element(layout: &[u8]) -> Split<'_> {
     for start in 0..layout.len() {
         let rest = layout.get(start..).unwrap_or_default();
         if let Some((element, skip, len)) = element_at(rest) {

@@ -188,8 +188,12 @@ impl Time {
         let zones = match (&self.zone, &other.zone) {
             (Zone::Utc, Zone::Utc) => true,
             (Zone::Named(a), Zone::Named(b)) => a == b,
-            // Zones for what has none are made once in Go, other fixed ones with each time.
-            (Zone::Fixed(a, _), Zone::Fixed(b, _)) => a == b && a.ends_with("-local"),
+            // Go makes zones without a name that are whole hours from UTC once, and its TOML library those of what has none;
+            // other fixed ones are made with each time.
+            (Zone::Fixed(a, offset), Zone::Fixed(b, other)) => {
+                let hours = offset % 3600 == 0 && (-12..=14).contains(&(offset / 3600));
+                a == b && offset == other && (a.ends_with("-local") || a.is_empty() && hours)
+            }
             _ => false,
         };
         zones

@@ -18,7 +18,7 @@ pub(super) enum Wanted {
 
 /// `sigs.k8s.io/yaml`'s `Marshal`, final newline included.
 pub(super) fn to_yaml(value: &Value) -> Result<String, String> {
-    let marshaled = data_of(value, 0)
+    let marshaled = data_of(value, 0, Names::Json)
         .and_then(|data| flux_yaml::sigs::to_string(&data).map_err(|e| e.to_string()));
     marshaled.map_err(|e| format!("error marshaling into JSON: {e}"))
 }
@@ -27,13 +27,14 @@ pub(super) fn to_yaml(value: &Value) -> Result<String, String> {
 pub(super) fn to_pretty_yaml(value: &Value) -> Result<String, String> {
     flux_yaml::v3::Encoder::default()
         .indent(2)
-        .value(&data_of(value, 0)?)
+        .value(&data_of(value, 0, Names::Yaml)?)
         .map_err(|e| e.to_string())
 }
 
 /// `encoding/json`'s `Marshal`.
 pub(super) fn to_json(value: &Value) -> Result<String, String> {
-    flux_yaml::json::to_string(&data_of(value, 0)?, Escape::Html).map_err(|e| e.to_string())
+    flux_yaml::json::to_string(&data_of(value, 0, Names::Json)?, Escape::Html)
+        .map_err(|e| e.to_string())
 }
 
 /// Reads YAML; an error's text is that of `sigs.k8s.io/yaml`.
@@ -81,8 +82,17 @@ pub(super) fn weight(value: &Value) -> usize {
     }
 }
 
-/// What `encoding/json` sees of a value.
-fn data_of(value: &Value, depth: usize) -> Result<Data, String> {
+/// How the fields of Go's structs are named.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Names {
+    /// As `encoding/json` does: by their tags.
+    Json,
+    /// As `gopkg.in/yaml.v3` does, which these structs have no tags for: in lower case.
+    Yaml,
+}
+
+/// What an encoder sees of a value.
+fn data_of(value: &Value, depth: usize, names: Names) -> Result<Data, String> {
     // Only what holds others can hold itself.
     if depth > MAX_DEPTH && matches!(value, Value::List(_) | Value::Map(_)) {
         return Err(format!(
@@ -101,19 +111,25 @@ fn data_of(value: &Value, depth: usize) -> Result<Data, String> {
         Value::Bytes(bytes) => Data::String(STANDARD.encode(bytes)),
         Value::List(list) if list.is_nil() => Data::Null,
         Value::List(list) => {
-            let items = list.items().iter().map(|item| data_of(item, depth + 1));
+            let items = list
+                .items()
+                .iter()
+                .map(|item| data_of(item, depth + 1, names));
             Data::Seq(items.collect::<Result<_, _>>()?)
         }
         Value::Map(map) if map.is_nil() => Data::Null,
-        Value::Map(map) => Data::Map(map_of(map, depth)?),
+        Value::Map(map) => Data::Map(map_of(map, depth, names)?),
         Value::Time(time) => Data::String(time_text(time)),
         Value::Object(object) => {
-            if let Some(json) = object.json() {
-                return data_of(&json, depth + 1);
+            if let Some(json) = object.json().filter(|_| names == Names::Json) {
+                return data_of(&json, depth + 1, names);
             }
-            let fields = object.json_fields().into_iter();
-            let fields =
-                fields.map(|(name, value)| Ok((name.to_owned(), data_of(&value, depth + 1)?)));
+            let fields: Vec<_> = match names {
+                Names::Json => object.json_fields().into_iter().map(owned).collect(),
+                Names::Yaml => object.fields().into_iter().map(lower_case).collect(),
+            };
+            let fields = fields.into_iter();
+            let fields = fields.map(|(name, value)| Ok((name, data_of(&value, depth + 1, names)?)));
             Data::Map(fields.collect::<Result<_, String>>()?)
         }
         Value::Complex(..) | Value::Func(_) => {
@@ -122,7 +138,15 @@ fn data_of(value: &Value, depth: usize) -> Result<Data, String> {
     })
 }
 
-fn map_of(map: &Map, depth: usize) -> Result<flux_yaml::Map, String> {
+fn owned((name, value): (&str, Value)) -> (String, Value) {
+    (name.to_owned(), value)
+}
+
+fn lower_case((name, value): (&str, Value)) -> (String, Value) {
+    (name.to_lowercase(), value)
+}
+
+fn map_of(map: &Map, depth: usize, names: Names) -> Result<flux_yaml::Map, String> {
     // No deeper than YAML may be.
     if let Some(constants) = map.as_constants() {
         return Ok(crate::values::to_yaml(&constants));
@@ -130,7 +154,12 @@ fn map_of(map: &Map, depth: usize) -> Result<flux_yaml::Map, String> {
     map.read(|entries| {
         let entries = entries.iter();
         entries
-            .map(|(key, value)| Ok((key.to_text().into_owned(), data_of(value, depth + 1)?)))
+            .map(|(key, value)| {
+                Ok((
+                    key.to_text().into_owned(),
+                    data_of(value, depth + 1, names)?,
+                ))
+            })
             .collect()
     })
 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use flux_golang::strconv;
 use flux_gotemplate::{List, Map, Str, Time, Value, Zone};
+use read::Invalid;
 
 /// How deep tables may lie within each other.
 const MAX_DEPTH: usize = 500;
@@ -19,16 +20,18 @@ pub(super) fn write(value: &Value) -> Result<String, String> {
 
 /// Reads a document; a fault comes as the text under `Error`.
 pub(super) fn read(text: &str) -> Map {
-    if let Ok(map) = read::document(text) {
-        return map;
+    let error = |message: String| [("Error", Value::from(message))].into_iter().collect();
+    match read::document(text) {
+        Ok(map) => return map,
+        Err(Invalid(Some(message))) => return error(format!("toml: {message}")),
+        Err(Invalid(None)) => {}
     }
     match text.parse::<toml::Table>() {
         Ok(table) => table_of(&table),
         Err(e) => {
             let offset = e.span().map_or(0, |span| span.start);
             let line = text.bytes().take(offset).filter(|b| *b == b'\n').count() + 1;
-            let message = format!("toml: line {line}: {}", e.message());
-            [("Error", Value::from(message))].into_iter().collect()
+            error(format!("toml: line {line}: {}", e.message()))
         }
     }
 }

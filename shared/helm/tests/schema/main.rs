@@ -438,14 +438,15 @@ fn references_to_files_stay_within_the_chart() {
     // HE-SCHEMA-005
     for (reference, path) in [
         ("file:///etc/passwd", "/etc/passwd"),
-        ("file:other.json", "/other.json"),
+        // It has no path to Go, which resolves nothing that has a scheme.
+        ("file:other.json", ""),
         ("other.json", "/other.json"),
         ("../a/b.json#/c", "/a/b.json"),
     ] {
         let schema = format!(r#"{{"properties": {{"v": {{"$ref": "{reference}"}}}}}}"#);
         let error = check(&schema, &json!({"v": 1})).unwrap_err();
         assert!(
-            error.starts_with("failing loading \"file:///"),
+            error.starts_with("failing loading \"file:"),
             "{reference}: {error}"
         );
         let why = format!(
@@ -501,8 +502,8 @@ fn a_reference_elsewhere_is_asked_for_with_what_it_leads_to() {
         rounds,
         [
             "http://c.example/c.json https://a.example/dir/a.json",
-            "https://a.example/d.json",
-            "https://b.example/"
+            "https://b.example/",
+            "https://a.example/d.json"
         ]
     );
     let error = chart.render(&values, &options).unwrap_err().to_string();

@@ -293,7 +293,7 @@ impl<'v> Object<'v> {
             Some(unknown) => Err(format!(
                 "json: unknown field {}",
                 match unknown.split_once('=') {
-                    Some((name, _)) => quote(&format!("{name}={MASK}")),
+                    Some((name, _)) => quote(format!("{name}={MASK}")),
                     None => quote(unknown),
                 }
             )),

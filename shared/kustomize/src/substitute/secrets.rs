@@ -19,12 +19,12 @@ pub fn secret_texts(before: &Value, after: &Value, variables: &Variables) -> BTr
 fn collect(before: &Value, after: &Value, variables: &Variables, texts: &mut BTreeSet<String>) {
     match (before, after) {
         (Value::Map(before), Value::Map(after)) => {
-            for (key, value) in after.iter() {
+            for (key, value) in after {
                 match before.get(key) {
                     Some(before) => collect(before, value, variables, texts),
                     // A key with an expression: that or its value may be what a Secret holds.
                     None => {
-                        texts.insert(key.to_string());
+                        texts.insert(key.clone());
                         leaves(value, texts);
                     }
                 }
@@ -62,8 +62,8 @@ fn leaves(value: &Value, texts: &mut BTreeSet<String>) {
         }
         Value::Seq(items) => items.iter().for_each(|item| leaves(item, texts)),
         Value::Map(map) => {
-            for (key, value) in map.iter() {
-                texts.insert(key.to_string());
+            for (key, value) in map {
+                texts.insert(key.clone());
                 leaves(value, texts);
             }
         }

@@ -51,7 +51,7 @@ impl Json6902 {
             }
         };
         let patch = JsonPatch::parse(&text, secret, loader.meter())
-            .context(|| format!("decoding {}", quote(&shown())))?;
+            .context(|| format!("decoding {}", quote(shown())))?;
         if patch.is_empty() {
             return Err(format!(
                 "patch appears to be empty; file={}, JsonOp={}",

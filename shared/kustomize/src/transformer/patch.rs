@@ -124,7 +124,7 @@ impl PatchTransformer {
                     .context(|| {
                         format!(
                             "unable to find patch target {} in `resources`",
-                            quote(&shown(target))
+                            quote(shown(target))
                         )
                     })?;
                 strategic_merge::merge_into(map, &places, patch, state)
@@ -146,7 +146,7 @@ impl PatchTransformer {
         let [at] = found.as_slice() else {
             return Err(format!(
                 "no resource matches strategic merge patch {}: {}",
-                quote(&id.to_string()),
+                quote(id.to_string()),
                 wrong_count(&id, found.len())
             )
             .into());

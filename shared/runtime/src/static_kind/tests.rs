@@ -100,7 +100,7 @@ impl<S: StaticKind> World<S> {
         };
         self.controller.work(&ticket.key, ticket.priority).await;
         let recorder = &self.controller.environment.recorder;
-        recorder.flush(Duration::from_secs(60)).await;
+        recorder.flush(Duration::from_mins(1)).await;
         true
     }
 

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use flux_golang::strconv;
 use flux_gotemplate::{List, Map, Value, types};
 
 use super::value_of;
@@ -17,8 +18,14 @@ enum Node {
     Tables(Vec<Table>),
 }
 
-/// Nothing can be made of a document; why is for the parser's own message.
-pub(super) struct Invalid;
+/// Nothing can be made of a document, with BurntSushi's message where keys meet that must not; else why is for the parser's
+/// own message.
+#[derive(Debug, Default)]
+pub(super) struct Invalid(pub(super) Option<String>);
+
+impl Invalid {
+    const SYNTAX: Self = Self(None);
+}
 
 type Read<T> = Result<T, Invalid>;
 
@@ -26,8 +33,11 @@ type Read<T> = Result<T, Invalid>;
 pub(super) fn document(text: &str) -> Read<Map> {
     let mut reader = Reader::default();
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let newlines = |text: &str| text.bytes().filter(|byte| *byte == b'\n').count();
+    let lines = newlines(rest) + 1;
     loop {
         rest = rest.trim_start_matches([' ', '\t', '\r', '\n']);
+        reader.line = lines - newlines(rest);
         if rest.is_empty() {
             return Ok(map_of(reader.root));
         }
@@ -79,7 +89,7 @@ fn quoted_length(text: &str) -> Read<usize> {
     while let Some(byte) = bytes.get(at) {
         match byte {
             b'\\' if quote == b'"' => at += 1,
-            b'\n' if !multiline => return Err(Invalid),
+            b'\n' if !multiline => return Err(Invalid::SYNTAX),
             byte if *byte == quote && !multiline => return Ok(at + 1),
             // Up to two quotes may stand before those that end it.
             byte if *byte == quote && run(at) >= 3 => return Ok(at + run(at).min(5)),
@@ -87,12 +97,12 @@ fn quoted_length(text: &str) -> Read<usize> {
         }
         at += 1;
     }
-    Err(Invalid)
+    Err(Invalid::SYNTAX)
 }
 
 /// The table of a text that is one statement, read by the parser.
 fn parsed(text: &str) -> Read<toml::Table> {
-    text.parse().map_err(|_| Invalid)
+    text.parse().map_err(|_| Invalid::SYNTAX)
 }
 
 /// The keys that lead to the only entry of nested tables, and that entry.
@@ -102,11 +112,11 @@ fn path(table: toml::Table) -> Read<(Vec<String>, toml::Value)> {
     loop {
         match value {
             toml::Value::Table(table) if table.len() == 1 => {
-                let (key, below) = table.into_iter().next().ok_or(Invalid)?;
+                let (key, below) = table.into_iter().next().ok_or(Invalid::SYNTAX)?;
                 keys.push(key);
                 value = below;
             }
-            _ if keys.is_empty() => return Err(Invalid),
+            _ if keys.is_empty() => return Err(Invalid::SYNTAX),
             end => return Ok((keys, end)),
         }
     }
@@ -121,6 +131,10 @@ struct Reader {
     implicit: HashSet<Vec<String>>,
     /// Whether a key was given a list in brackets.
     lists: HashMap<Vec<String>, bool>,
+    /// The line that the statement begins on.
+    line: usize,
+    /// The key that the statement gives a value, with those of its table; none where it opens a table.
+    current: Option<Vec<String>>,
 }
 
 impl Reader {
@@ -138,11 +152,11 @@ impl Reader {
             return Ok(());
         }
         let equals = key_length(text)?;
-        let (key, value) = text.split_at_checked(equals).ok_or(Invalid)?;
+        let (key, value) = text.split_at_checked(equals).ok_or(Invalid::SYNTAX)?;
         let (mut keys, _) = path(parsed(&format!("{key}= 0"))?)?;
         let mut table = parsed(&format!("v {value}"))?;
-        let value = table.remove("v").ok_or(Invalid)?;
-        let key = keys.pop().ok_or(Invalid)?;
+        let value = table.remove("v").ok_or(Invalid::SYNTAX)?;
+        let key = keys.pop().ok_or(Invalid::SYNTAX)?;
         let outer = self.context.clone();
         for part in keys {
             let mut context = self.context.clone();
@@ -156,16 +170,24 @@ impl Reader {
         if is_list {
             self.lists.insert(full.clone(), true);
         }
+        if holds_tables(&value) {
+            // There such a list begins as `[[key]]` does.
+            self.check_tables(&full)?;
+            self.implicit.insert(full.clone());
+        }
+        self.current = Some(full.clone());
         let in_braces = matches!(value, toml::Value::Table(_));
         self.set(key, node_of(value), in_braces)?;
+        self.implicit.remove(&full);
         self.lists.insert(full, is_list);
+        self.current = None;
         self.context = outer;
         Ok(())
     }
 
     /// Makes a table, or another one of a list of tables, the one that statements belong to.
     fn enter(&mut self, mut keys: Vec<String>, list: bool) -> Read<()> {
-        let last = keys.pop().ok_or(Invalid)?;
+        let last = keys.pop().ok_or(Invalid::SYNTAX)?;
         let mut table = &mut self.root;
         for (at, key) in keys.iter().enumerate() {
             if !table.contains_key(key) {
@@ -175,7 +197,7 @@ impl Reader {
             let node = table
                 .entry(key.clone())
                 .or_insert_with(|| Node::Table(Table::new()));
-            table = node.table().ok_or(Invalid)?;
+            table = node.table().ok_or(Invalid::SYNTAX)?;
         }
         if list {
             let node = table
@@ -183,7 +205,11 @@ impl Reader {
                 .or_insert_with(|| Node::Tables(Vec::new()));
             match node {
                 Node::Tables(tables) => tables.push(Table::new()),
-                _ => return Err(Invalid),
+                _ => {
+                    let mut full = keys.clone();
+                    full.push(last);
+                    return Err(self.not_an_array(&full));
+                }
             }
             self.context = keys;
         } else {
@@ -199,7 +225,10 @@ impl Reader {
     fn set(&mut self, key: String, node: Node, in_braces: bool) -> Read<()> {
         let mut table = &mut self.root;
         for part in &self.context {
-            table = table.get_mut(part).and_then(Node::table).ok_or(Invalid)?;
+            table = table
+                .get_mut(part)
+                .and_then(Node::table)
+                .ok_or(Invalid::SYNTAX)?;
         }
         let mut full = self.context.clone();
         full.push(key.clone());
@@ -208,7 +237,12 @@ impl Reader {
             return Ok(());
         }
         if !self.implicit.remove(&full) || in_braces {
-            return Err(Invalid);
+            let last = match &self.current {
+                Some(current) => current.as_slice(),
+                None => self.context.as_slice(),
+            };
+            let what = format!("Key '{}' has already been defined.", shown(&full));
+            return Err(self.clash(last, &what));
         }
         if self.lists.get(&full) == Some(&true) {
             table.insert(key, node);
@@ -217,12 +251,74 @@ impl Reader {
     }
 }
 
+impl Reader {
+    /// Whether a list with tables in it may be given to a key: one that has no value, or is a list of tables.
+    fn check_tables(&mut self, full: &[String]) -> Read<()> {
+        let mut table = &mut self.root;
+        let (key, parents) = full.split_last().ok_or(Invalid::SYNTAX)?;
+        for part in parents {
+            table = table
+                .get_mut(part)
+                .and_then(Node::table)
+                .ok_or(Invalid::SYNTAX)?;
+        }
+        match table.get(key) {
+            None | Some(Node::Tables(_)) => Ok(()),
+            Some(_) => Err(self.not_an_array(full)),
+        }
+    }
+
+    fn not_an_array(&self, full: &[String]) -> Invalid {
+        let parents = full.split_last().map_or(full, |(_, parents)| parents);
+        let key = shown(full);
+        let what = format!("Key '{key}' was already created and cannot be used as an array.");
+        self.clash(parents, &what)
+    }
+
+    fn clash(&self, last: &[String], what: &str) -> Invalid {
+        let line = self.line;
+        let last = match last {
+            [] => String::new(),
+            last => format!(" (last key {})", strconv::quote(shown(last))),
+        };
+        Invalid(Some(format!("line {line}{last}: {what}")))
+    }
+}
+
+/// Keys as BurntSushi's `Key.String` shows them: those that need quotes in quotes.
+fn shown(keys: &[String]) -> String {
+    let bare = |key: &str| {
+        !key.is_empty()
+            && key
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+    };
+    let keys = keys.iter().map(|key| {
+        if bare(key) {
+            key.clone()
+        } else {
+            format!("\"{}\"", key.replace('\\', "\\\\").replace('"', "\\\""))
+        }
+    });
+    keys.collect::<Vec<_>>().join(".")
+}
+
+/// Whether a list has tables in it, directly or in lists.
+fn holds_tables(value: &toml::Value) -> bool {
+    let toml::Value::Array(items) = value else {
+        return false;
+    };
+    items
+        .iter()
+        .any(|item| matches!(item, toml::Value::Table(_)) || holds_tables(item))
+}
+
 /// The bytes before the equals sign.
 fn key_length(text: &str) -> Read<usize> {
     let mut at = 0;
     loop {
         match text.as_bytes().get(at) {
-            None | Some(b'\n') => return Err(Invalid),
+            None | Some(b'\n') => return Err(Invalid::SYNTAX),
             Some(b'=') => return Ok(at),
             Some(b'"' | b'\'') => at += quoted_length(text.get(at..).unwrap_or_default())?,
             Some(_) => at += 1,
