@@ -1,4 +1,4 @@
-//! The Kustomization kind: from an artifact to objects on a cluster.
+//! The Kustomization kind: builds the objects in an artifact and applies them to a cluster.
 
 mod apply;
 mod build;
@@ -51,7 +51,7 @@ use self::memory::Inputs;
 use self::plan::{Plan, Timings};
 use self::variables::VariablesError;
 
-/// How the frame treats the kind.
+/// The runtime's settings for the kind.
 pub(crate) const SETTINGS: Settings = Settings {
     conditions: &[HEALTHY],
     start: Start::ByReconciler,
@@ -65,21 +65,21 @@ pub(crate) const SETTINGS: Settings = Settings {
 
 /// The reconciler of Kustomizations.
 pub(crate) struct Kustomizations {
-    /// What the flags say.
+    /// Flags and feature gates that apply to all objects.
     pub(crate) policy: Policy,
-    /// Where sources are found.
+    /// The caches of the source kinds.
     pub(crate) sources: Sources,
-    /// Where ConfigMaps and Secrets are read.
+    /// Reads ConfigMaps and Secrets.
     pub(crate) configs: Configs,
-    /// Where artifacts are fetched.
+    /// Fetches and caches artifacts.
     pub(crate) artifacts: Artifacts,
-    /// The cluster, by identity.
+    /// The cluster for each identity.
     pub(crate) clusters: Clusters,
     /// Builds manifests.
     pub(crate) builder: Builder,
-    /// What is kept between runs.
+    /// State kept between the runs of an object: builds and applied objects.
     pub(crate) memories: Memories,
-    /// Those that wait for others.
+    /// Kustomizations that wait for dependencies.
     pub(crate) waiting: Waiting,
 }
 
@@ -127,7 +127,7 @@ impl Reconciler for Kustomizations {
 }
 
 impl Kustomizations {
-    /// What the run is about, once its source is found.
+    /// Resolves the source and plans the run.
     async fn plan(&self, run: &Run<Kustomization>) -> Result<Plan<'_>, StepError> {
         let object = run.object().clone();
         unsupported::refuse(&object, self.policy.workload_identity)?;
@@ -135,7 +135,8 @@ impl Kustomizations {
         Ok(Plan::new(object, source, &self.policy))
     }
 
-    /// The steps of a run. `made` is set as soon as there are manifests, for the history.
+    /// The steps of a run. `made` is set as soon as the manifests are built; the history needs it even if a later step
+    /// fails.
     async fn steps(
         &self,
         run: &mut Run<Kustomization>,
@@ -178,7 +179,8 @@ impl Kustomizations {
         Ok(())
     }
 
-    /// The files to build from; nothing where the last build was made from them, and they are likely not needed.
+    /// The files to build from. `None` if the cached build has the same inputs apart from its variables, so that the files
+    /// are unlikely to be needed.
     async fn files(&self, plan: &Plan<'_>) -> Result<Option<Files>, StepError> {
         if self.memories.has_build(&plan.key, &plan.made_from()) {
             return Ok(None);
@@ -192,7 +194,7 @@ impl Kustomizations {
         Ok(files.await?)
     }
 
-    /// The build of these inputs: the last one where they are the same, else a new one.
+    /// The build of these inputs: the cached one if the inputs are the same, else a new one.
     async fn manifests(
         &self,
         plan: &Plan<'_>,
@@ -223,7 +225,7 @@ impl Kustomizations {
             owner: &owner,
             timeout: plan.timings.timeout,
         };
-        // What others have built may be built again when it is wanted.
+        // Cached builds can be rebuilt when they are needed.
         let make_room = || self.memories.give_up_builds();
         let built = self.builder.build_making_room(wanted, make_room).await;
         let built = Arc::new(built?);
@@ -235,7 +237,7 @@ impl Kustomizations {
         Ok(built)
     }
 
-    /// Applies what was built, with room in the inventory for all of it. Where that fails the inventory stays as it was
+    /// Applies the built objects, once the inventory has room for all of them. On failure the inventory stays as it was
     /// (KC-SSA-033).
     async fn apply(
         &self,
@@ -263,7 +265,7 @@ impl Kustomizations {
         Ok(result?)
     }
 
-    /// Waits until what is to be waited for is healthy.
+    /// Waits until the objects that are subject to health checks are healthy.
     async fn check_health(
         &self,
         run: &mut Run<Kustomization>,
@@ -285,7 +287,7 @@ impl Kustomizations {
     }
 }
 
-/// Reports that work begins (KC-PROC-066).
+/// Reports that the run has started (KC-PROC-066).
 async fn begin(run: &mut Run<Kustomization>, plan: &Plan<'_>) -> Result<(), Failure> {
     if run.status.last_applied_revision.as_deref() != Some(plan.revision()) {
         run.hurry();
@@ -294,14 +296,14 @@ async fn begin(run: &mut Run<Kustomization>, plan: &Plan<'_>) -> Result<(), Fail
     run.progress(plan.doing("Fetching manifests")).await
 }
 
-/// The inventory as it was when the run began.
+/// The inventory as it was at the start of the run.
 fn inventory_before<'p>(plan: &'p Plan<'_>) -> Cow<'p, ResourceInventory> {
     let status = plan.object.status.as_ref();
     let held = status.and_then(|status| status.inventory.as_ref());
     held.map_or_else(Default::default, Cow::Borrowed)
 }
 
-/// Records the run in the history.
+/// Records the run and its result in the history.
 fn record(run: &mut Run<Kustomization>, plan: &Plan<'_>, built: &Built, error: Option<&StepError>) {
     let status = match error {
         None => Some(Reason::ReconciliationSucceeded),
@@ -319,7 +321,7 @@ fn record(run: &mut Run<Kustomization>, plan: &Plan<'_>, built: &Built, error: O
     history::record(&mut run.status.history, &entry, status.as_str(), took, now);
 }
 
-/// What follows a step that failed; emits the event and logs the line that it has besides the frame's.
+/// Maps a failed step to the failure of the run. Emits the event and writes the log line that the runtime does not.
 fn failed(
     run: &Run<Kustomization>,
     error: StepError,
@@ -335,7 +337,7 @@ fn failed(
     error.failure(timings).with_metadata(metadata.clone())
 }
 
-/// Ends a run that has done it all.
+/// Ends a successful run.
 fn finished(run: &Run<Kustomization>, plan: &Plan<'_>) -> Outcome {
     let revision = plan.revision();
     let message = format!(

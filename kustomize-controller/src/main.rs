@@ -1,4 +1,4 @@
-//! Applies what sources hold: the controller of the Kustomization kind.
+//! kustomize-controller: builds and applies the manifests in the artifacts of sources.
 
 #![forbid(unsafe_code)]
 

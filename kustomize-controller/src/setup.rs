@@ -1,4 +1,4 @@
-//! Wires the reconciler: what the flags say, what it watches.
+//! Wires the reconciler to its flags and watches.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use crate::kustomization::{
     Sources, Waiting, on_config, on_ready, on_source, only_marked,
 };
 
-/// Adds the controller of the Kustomization kind.
+/// Registers the controller of the Kustomization kind.
 pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     flags::check(flags, manager.gates.enabled("ObjectLevelWorkloadIdentity"))?;
     let gate = |name: &str| manager.gates.enabled(name);
@@ -72,7 +72,7 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     };
     let hosts = Hosts::from_environment();
     let artifacts = Artifacts::new(client.clone(), options, hosts, &manager.budget);
-    // There from the start, whether an object needs a token or not (RT-MET-009).
+    // Registered from the start, so that its metrics exist even if no object needs a token (RT-MET-009).
     Tokens::from_flags(&flags.token_cache, &manager.metrics)?;
     let work = WorkFolders::opened("kustomize-controller");
     let kustomizations: Cache<Kustomization> = Cache::default();
@@ -129,7 +129,7 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     }
     let config_watchers = !gate("DisableConfigWatchers");
     if let Configs::Cached(maps, secrets) = configs {
-        // The watch that keeps the content tells of the changes too: a reconcile finds what has brought it.
+        // The watch that fills the cache also delivers the changes, so that a reconcile finds the change that triggered it.
         let selector = &flags.manager.watch_configs_label_selector;
         let marked = config_watchers
             .then(|| Selector::parse(selector))
@@ -151,7 +151,7 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
                 only_marked(marked, on_secret),
             );
     } else if config_watchers {
-        // Metadata only, and only of what is marked to be watched (RT-WAT-009, RT-WAT-010).
+        // Metadata only, and only of objects with the label to be watched (RT-WAT-009, RT-WAT-010).
         let marked = || match flags.manager.watch_configs_label_selector.as_str() {
             "" => any(),
             selector => any().labels(selector),

@@ -1,4 +1,4 @@
-//! How the process starts, or refuses to.
+//! Tests of how the process starts, and of invalid flags that it refuses.
 
 use std::process::{Command, Output};
 

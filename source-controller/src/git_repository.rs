@@ -1,4 +1,4 @@
-//! GitRepository: a commit of a Git repository as an artifact.
+//! The GitRepository kind: publishes a commit of a Git repository as an artifact.
 
 mod credentials;
 mod failure;
@@ -36,10 +36,10 @@ use self::outdated::content_changed;
 use self::reason::GitReason;
 use crate::secrets::Secrets;
 
-/// The kind as it stands in paths and messages.
+/// The name of the kind in paths and messages.
 const KIND: &str = "GitRepository";
 
-/// A repository to be included is not there, or has no artifact.
+/// Condition: a repository to be included does not exist or has no artifact.
 const INCLUDE_UNAVAILABLE: ConditionType = ConditionType::new("IncludeUnavailable");
 
 /// The conditions of the kind (SC-PROC-062 to SC-PROC-064, SC-PROC-086).
@@ -52,10 +52,10 @@ const CONDITIONS: &Table = &Table::new(&[
     Row::Decisive(SOURCE_VERIFIED),
 ]);
 
-/// Archiving may take as long as fetching, and no less than this.
+/// Minimum time limit for archiving; otherwise it may take as long as fetching.
 const MIN_ARCHIVE_LIMIT: Duration = Duration::from_mins(1);
 
-/// How the frame treats GitRepositories.
+/// The runtime's settings for the kind.
 pub(crate) const SETTINGS: Settings = Settings {
     conditions: CONDITIONS.owned(),
     ready: Ready::Summary(CONDITIONS.summary()),
@@ -65,21 +65,21 @@ pub(crate) const SETTINGS: Settings = Settings {
 
 /// Reconciles GitRepositories.
 pub(crate) struct GitRepositories {
-    /// Where artifacts go.
+    /// Stores and serves artifacts.
     pub(crate) publisher: Publisher,
-    /// All repositories that this controller sees, for includes.
+    /// The cache of all GitRepositories of this controller, for includes.
     pub(crate) repositories: Cache<GitRepository>,
-    /// Where credentials are read.
+    /// Reads the Secrets with credentials.
     pub(crate) secrets: Secrets,
-    /// Where tokens are kept.
+    /// The cache of tokens.
     pub(crate) tokens: Tokens,
-    /// What the flags say of remotes.
+    /// Flags and feature gates for remotes.
     pub(crate) remotes: RemoteSettings,
     /// The memory that all reconciles share.
     pub(crate) budget: Budget,
-    /// Where fetched objects are kept while a reconcile runs.
+    /// Temporary folders for fetched Git objects.
     pub(crate) work: WorkFolders,
-    /// How soon an include that is not available is looked at again.
+    /// Time until an unavailable include is checked again.
     pub(crate) recheck: Duration,
 }
 
@@ -165,7 +165,7 @@ impl Reconciler for GitRepositories {
 }
 
 impl GitRepositories {
-    /// The artifacts to copy in; a set that differs from the last one is announced (SC-GIT-095, SC-GIT-096).
+    /// The artifacts to include. Emits an event if they differ from the last ones (SC-GIT-095, SC-GIT-096).
     async fn included(&self, run: &mut Run<GitRepository>) -> Result<Vec<Artifact>, Failure> {
         let object = run.object().clone();
         if !object.spec.include.is_empty() {
@@ -200,7 +200,7 @@ impl GitRepositories {
     }
 }
 
-/// The revision with which a listing of the remote may save the fetch (SC-GIT-060).
+/// The revision for which listing the remote's references is enough and nothing is fetched (SC-GIT-060).
 fn last_observed(run: &Run<GitRepository>) -> Option<String> {
     let artifact = run.status.artifact.as_ref()?;
     run.conditions
@@ -208,7 +208,7 @@ fn last_observed(run: &Run<GitRepository>) -> Option<String> {
         .then(|| artifact.revision.clone())
 }
 
-/// The revision as it is told: with the full reference where the spec names one (SC-GIT-049).
+/// The revision as in the status: with the full reference if the spec names one (SC-GIT-049).
 fn revision(object: &GitRepository, commit: &Commit) -> String {
     let name = object
         .spec
@@ -222,7 +222,7 @@ fn revision(object: &GitRepository, commit: &Commit) -> String {
     }
 }
 
-/// Ends a run that found nothing new (SC-GIT-063, SC-GIT-064).
+/// Ends a run that found no change (SC-GIT-063, SC-GIT-064).
 fn unchanged(run: &mut Run<GitRepository>, commit: &Commit) -> Failure {
     let object = run.object().clone();
     let revision = revision(&object, commit);
@@ -237,7 +237,7 @@ fn in_storage(run: &mut Run<GitRepository>, revision: &str) {
     flux_publish::stored(run, format!("stored artifact for revision '{revision}'"));
 }
 
-/// Whether the stored artifact is what would be made now.
+/// Whether the stored artifact is up to date with this revision and these includes.
 fn is_current(run: &Run<GitRepository>, revision: &str, included: &[Artifact]) -> bool {
     run.status
         .artifact
@@ -247,7 +247,7 @@ fn is_current(run: &Run<GitRepository>, revision: &str, included: &[Artifact]) -
         && !content_changed(&run.object().spec, &run.status, included)
 }
 
-/// Records the artifact and what it was made with (SC-GIT-111).
+/// Records the artifact and its inputs in the status (SC-GIT-111).
 fn observe(run: &mut Run<GitRepository>, artifact: Artifact, included: Vec<Artifact>) {
     let object = run.object().clone();
     let status = &mut run.status;
@@ -261,7 +261,7 @@ fn observe(run: &mut Run<GitRepository>, artifact: Artifact, included: Vec<Artif
         .clone_from(&object.spec.sparse_checkout);
 }
 
-/// Emits the event of a new artifact or of a recovery (SC-GIT-112).
+/// Emits the event of a new artifact or a recovery (SC-GIT-112).
 fn notify(run: &Run<GitRepository>, commit: &str) {
     let message = format!("stored artifact for commit '{commit}'");
     flux_publish::notify(run, CONDITIONS, News::reason, message);

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use flux_runtime::manager::{self, Identity, Options};
 
-/// What this controller is called, and its feature gates (SC-PROC-027).
+/// The name of this controller, and its feature gates (SC-PROC-027).
 const IDENTITY: Identity = Identity {
     controller: "source-controller",
     status_manager: "source-controller",

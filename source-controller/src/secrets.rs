@@ -1,4 +1,4 @@
-//! Secrets, read when they are used.
+//! Reads Secrets at the time of use.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use flux_runtime::watch::Cache;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 
-/// Where Secrets are read: from the API server at each use, or from a cache of them all where the gate
-/// `CacheSecretsAndConfigMaps` asks for it (SC-PROC-052).
+/// Reads Secrets: from the API server at each use, or from a cache of all Secrets if the gate `CacheSecretsAndConfigMaps`
+/// is on (SC-PROC-052).
 #[derive(Clone)]
 pub(crate) enum Secrets {
     Live(Client),
@@ -20,10 +20,10 @@ pub(crate) enum Secrets {
 /// Why a Secret could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SecretReadError {
-    /// There is none of this name.
+    /// There is no Secret of this name.
     #[error("secrets \"{0}\" not found")]
     NotFound(String),
-    /// No Secret can have this name, or the API server refused or did not answer.
+    /// The name is not valid, or the API server refused or did not answer.
     #[error(transparent)]
     Unreadable(Error),
 }
@@ -56,7 +56,7 @@ impl Secrets {
     }
 }
 
-/// What a Secret holds, for the readers of well-known forms.
+/// The data of a Secret, for the parsers of well-known formats.
 pub(crate) fn data<'s>(secret: &'s Secret, namespace: &str, name: &str) -> SecretData<'s> {
     let entries = secret.data.iter().flatten();
     SecretData::new(

@@ -1,4 +1,4 @@
-//! What runs in this process, put together from the flags.
+//! Wires the components of the process according to the flags.
 
 use flux_api::meta::GoDuration;
 use flux_api::source::GitRepository;
@@ -46,7 +46,7 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     Ok(())
 }
 
-/// What the flags say that no process can run with (SC-PROC-011, SC-PROC-012, SC-PROC-035).
+/// Refuses combinations of flags that no process can run with (SC-PROC-011, SC-PROC-012, SC-PROC-035).
 fn check(manager: &Manager, flags: &Flags) -> Result<(), Fatal> {
     if !flags.default_service_account.is_empty()
         && !manager.gates.enabled("ObjectLevelWorkloadIdentity")

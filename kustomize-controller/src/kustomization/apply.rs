@@ -1,4 +1,4 @@
-//! The objects on their way to the cluster (KC-SSA rows).
+//! Applies the built objects to the cluster (KC-SSA rows).
 
 use flux_api::kustomize::{Kustomization, Reason};
 use flux_apply::ignore::{IgnoreError, IgnoreRules};
@@ -23,7 +23,7 @@ pub(super) enum ApplyError {
     Apply(#[from] Failed),
 }
 
-/// Applies what was built and emits an event about what changed.
+/// Applies the built objects and emits an event that lists the changes.
 pub(super) async fn apply(
     run: &Run<Kustomization>,
     plan: &Plan<'_>,
@@ -42,13 +42,13 @@ pub(super) async fn apply(
     }
     let lines = applied.changed_lines();
     if !lines.is_empty() {
-        // KC-EVT-002: the reason that Ready has now
+        // KC-EVT-002: the current reason of Ready
         run.event(Reason::Progressing.as_str(), lines, &plan.metadata);
     }
     Ok(applied)
 }
 
-/// Refuses a Secret that is still encrypted.
+/// Refuses Secrets that are still SOPS-encrypted.
 pub(super) fn check_encryption(prepared: &Prepared) -> Result<(), ApplyError> {
     match &prepared.encrypted {
         Some(id) => Err(ApplyError::Encrypted(id.clone())),
@@ -80,7 +80,7 @@ fn options(plan: &Plan<'_>) -> Result<Options, IgnoreError> {
         exclusions: owner::not_applied(),
         if_not_present: vec![mark("ssa", "IfNotPresent")],
         custom_stage: policy.custom_stage.clone(),
-        // What kubectl, earlier versions of Flux and its predecessor left behind (KC-SSA-023, KC-SSA-024)
+        // Fields and annotations of kubectl, earlier versions of Flux and its predecessor (KC-SSA-023, KC-SSA-024)
         cleanup: Cleanup {
             annotations: [
                 "kubectl.kubernetes.io/last-applied-configuration",
@@ -100,7 +100,7 @@ fn options(plan: &Plan<'_>) -> Result<Options, IgnoreError> {
     })
 }
 
-/// The changes for the log: by object, or by what was done (KC-SSA-036).
+/// The changes as text for the log: one line per object, or grouped by action (KC-SSA-036).
 fn change_log(changes: &ChangeSet, grouped: bool) -> String {
     let mut output = serde_json::Map::new();
     for change in &changes.changes {

@@ -1,4 +1,5 @@
-//! From files to objects: the build, the remote bases that it asks for, the substitution (KC-BLD, KC-SUB rows).
+//! Builds objects from files: runs kustomize, fetches the remote bases it asks for, substitutes variables (KC-BLD, KC-SUB
+//! rows).
 
 mod overlay;
 mod prepared;
@@ -27,38 +28,38 @@ use super::fetch::Files;
 use super::remote_bases;
 use super::variables::{Inputs, VariablesError};
 
-/// How often a build may ask for more bases.
+/// How many times a build may ask for further remote bases.
 const MAX_ROUNDS: usize = 32;
-/// How many bases from elsewhere a build may have.
+/// How many remote bases a build may have.
 const MAX_BASES: usize = 1000;
-/// The longest that the work on a build may take, what it waits for left out. The engine counts its steps and ends
-/// sooner, but for a machine that is slower than most.
+/// The time limit on the computation of a build, without the time it waits for fetches. The engine's own limit on steps is
+/// reached sooner, except on very slow machines.
 const MAX_WORK: Duration = Duration::from_mins(2);
-/// What an entry of a tree takes, its content left out: a build has a tree of its own, with its root kustomization.
+/// Bytes of an entry of a tree without its content. Each build has a tree of its own, with its root kustomization.
 const TREE_ENTRY: u64 = 192;
 
-/// What a build gives.
+/// The result of a build.
 #[derive(Debug)]
 pub(super) struct Built {
-    /// The objects as they are applied.
+    /// The objects in the form in which they are applied.
     pub(super) prepared: Prepared,
-    /// Of the manifests as text, as `sha256:<hex>` (KC-API-043).
+    /// Digest of the manifests as text, as `sha256:<hex>` (KC-API-043).
     pub(super) digest: String,
-    /// What the values of Secrets have become in them (KC-SUB-009).
+    /// The texts in the objects that were substituted from values of Secrets (KC-SUB-009).
     pub(super) confidential: BTreeSet<String>,
-    /// Whether some of it came from elsewhere than the artifact, and may change without a new revision.
+    /// Whether the build used remote bases, so that it may change without a new revision.
     pub(super) from_elsewhere: bool,
-    /// The memory that the objects take.
+    /// The memory claimed for the objects.
     claim: Arc<Claim>,
 }
 
 impl Built {
-    /// The memory that the objects take.
+    /// The bytes claimed for the objects.
     pub(super) fn bytes(&self) -> u64 {
         self.claim.held()
     }
 
-    /// A build of nothing that takes `bytes` of a budget.
+    /// An empty build that claims `bytes` of a budget.
     #[cfg(test)]
     pub(super) fn of_size(budget: &Budget, bytes: u64) -> Arc<Self> {
         let claim = budget.claim();
@@ -73,64 +74,64 @@ impl Built {
     }
 }
 
-/// What a build is made from.
+/// The inputs of a build.
 #[derive(Clone, Copy)]
 pub(super) struct BuildInputs<'i> {
     pub(super) spec: &'i KustomizationSpec,
     pub(super) files: &'i Files,
-    /// Variables that could not be read are an error only where there is an object to substitute.
+    /// Variables that could not be read are an error only if there is an object to substitute them in.
     pub(super) variables: Result<&'i Inputs, &'i Arc<VariablesError>>,
     pub(super) owner: &'i Owner,
-    /// How long it may take.
+    /// Limit on the duration of the build.
     pub(super) timeout: Duration,
 }
 
-/// Why there are no manifests. The texts are those of KC-BLD-029..031 and KC-SUB-009.
+/// Why a build failed. The texts are those of KC-BLD-029..031 and KC-SUB-009.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BuildError {
-    /// The root kustomization could not be made.
+    /// The root kustomization could not be generated.
     #[error(transparent)]
     Generate(flux::GenerateError),
-    /// kustomize refuses.
+    /// kustomize failed.
     #[error("kustomize build failed")]
     Kustomize(#[source] flux_kustomize::Error),
-    /// The bases have bases have bases.
+    /// Remote bases nest deeper than `MAX_ROUNDS`.
     #[error("kustomize build failed: remote bases nest deeper than {MAX_ROUNDS} levels")]
     TooDeep,
-    /// There are too many bases.
+    /// There are more remote bases than `MAX_BASES`.
     #[error("kustomize build failed: more than {MAX_BASES} remote bases")]
     TooMany,
-    /// What the build needs is more than there is.
+    /// The memory budget is exhausted.
     #[error("kustomize build failed")]
     Memory(#[source] Exhausted),
-    /// The build has not ended in time.
+    /// The build timed out.
     #[error("kustomize build failed: the build did not end within {}", shown(.0))]
     TimedOut(Duration),
-    /// An object is none.
+    /// A built document lacks apiVersion, kind or name.
     #[error("failed to decode Kubernetes apiVersion, kind and name from: {0}")]
     Incomplete(String),
-    /// The variables do not fit.
+    /// Substitution of variables failed.
     #[error("post build failed for '{object}'")]
     Substitute {
         object: String,
         #[source]
         source: substitute::ObjectError,
     },
-    /// The variables could not be read. As in upstream, nobody needs them before the first object that they may change.
+    /// The variables could not be read. As upstream, this fails the build only at the first object that they may change.
     #[error("post build failed for '{object}'")]
     Variables {
         object: String,
         #[source]
         source: Arc<VariablesError>,
     },
-    /// An object cannot be written as YAML.
+    /// An object cannot be encoded as YAML.
     #[error("kustomize build failed: unable to write '{object}'")]
     Write {
         object: String,
         #[source]
         source: flux_yaml::Error,
     },
-    /// The build met a defect of ours (KC-BLD-029).
+    /// The build panicked: a bug (KC-BLD-029).
     #[error("kustomize build failed: recovered from kustomize build panic: {0}")]
     Panicked(&'static str),
 }
@@ -140,7 +141,7 @@ fn shown(timeout: &Duration) -> GoDuration {
 }
 
 impl BuildError {
-    /// What memory there was, where there was not enough.
+    /// The memory error, if that is why the build failed.
     pub(super) fn memory(&self) -> Option<Exhausted> {
         use flux_kustomize::Error::Memory;
         match self {
@@ -154,7 +155,7 @@ impl BuildError {
         }
     }
 
-    /// Whether the build may well succeed once other work is done.
+    /// Whether the build may succeed once other work has released its memory.
     pub(super) fn is_busy(&self) -> bool {
         self.memory()
             .is_some_and(|exhausted| !exhausted.is_too_large())
@@ -164,14 +165,14 @@ impl BuildError {
 /// Builds manifests.
 pub(crate) struct Builder {
     elsewhere: remote_bases::Remotes,
-    /// Whether bases may be fetched from elsewhere (KC-PROC-007).
+    /// Whether remote bases may be fetched (KC-PROC-007).
     remote_bases: bool,
-    /// Whether a variable that is not set is an error (KC-PROC-032).
+    /// Whether an undefined variable is an error (KC-PROC-032).
     strict: bool,
     budget: Budget,
 }
 
-/// Ends a build that nobody waits for any more.
+/// Cancels the computation of a build when its future is dropped.
 struct CancelOnDrop(Allowance);
 
 impl Drop for CancelOnDrop {
@@ -195,13 +196,13 @@ impl Builder {
         }
     }
 
-    /// Builds manifests within the time there is.
+    /// Builds manifests within the time limit.
     pub(super) async fn build(&self, inputs: BuildInputs<'_>) -> Result<Built, BuildError> {
         let ended = tokio::time::timeout(inputs.timeout, self.rounds(inputs)).await;
         ended.unwrap_or(Err(BuildError::TimedOut(inputs.timeout)))
     }
 
-    /// As [`Builder::build`]; once more where other reconciles had the memory that it takes and `make_room` gave some back.
+    /// As [`Builder::build`]. Tries once more if other reconciles held the memory it needs and `make_room` released some.
     pub(super) async fn build_making_room(
         &self,
         inputs: BuildInputs<'_>,
@@ -213,7 +214,7 @@ impl Builder {
         }
     }
 
-    /// Builds, fetching what is asked for, until there is nothing more to ask for.
+    /// Runs kustomize repeatedly, fetching the remote bases it asks for, until it asks for no more.
     async fn rounds(&self, inputs: BuildInputs<'_>) -> Result<Built, BuildError> {
         let allowance = Allowance::new(Arc::new(self.budget.claim()));
         let _cancel = CancelOnDrop(allowance.clone());
@@ -284,27 +285,27 @@ impl Builder {
     }
 }
 
-/// What a build has got from elsewhere so far.
+/// The remote bases that a build has fetched so far.
 #[derive(Default)]
 struct Fetched {
     bases: Remotes,
     count: usize,
-    /// What the bases take.
+    /// Bytes claimed for the bases.
     bytes: u64,
 }
 
-/// What a round comes to.
+/// The result of a round.
 enum Step {
     Built(Built),
     Needs(Vec<RemoteBase>),
 }
 
-/// The work of one round, which has all that it takes.
+/// The computation of one round, with all its inputs.
 struct Job {
     files: Files,
     overlay: flux::Overlay,
     known: Remotes,
-    /// What the bases take that are known.
+    /// Bytes claimed for the bases fetched so far.
     fetched: u64,
     options: Option<substitute::SubstituteOptions>,
     variables: Result<substitute::Variables, Arc<VariablesError>>,
@@ -336,7 +337,8 @@ impl Job {
         }
     }
 
-    /// Substitutes variables object by object, takes the objects apart (KC-BLD-031..034, KC-SUB-001..003) and prepares them.
+    /// Substitutes variables object by object, splits the objects into documents (KC-BLD-031..034, KC-SUB-001..003) and
+    /// prepares them.
     fn finish(self, output: Output) -> Result<Built, BuildError> {
         let claim = self.allowance.claim();
         drop(self.known);
@@ -400,7 +402,7 @@ impl Job {
         }
         let texts = confidential.iter().map(|text| text.len() as u64);
         let texts: u64 = texts.sum();
-        // From here on it is what the build gives that counts.
+        // From here on only the memory of the result counts.
         hold(claim, memory + texts)?;
         let prepared = Prepared::new(parse::objects(values), &self.owner);
         hold(claim, prepared.bytes() + texts)?;
@@ -414,7 +416,7 @@ impl Job {
     }
 }
 
-/// Has `claim` hold exactly `bytes`.
+/// Adjusts `claim` to exactly `bytes`.
 fn hold(claim: &Claim, bytes: u64) -> Result<(), BuildError> {
     if let Some(more) = bytes.checked_sub(claim.held()) { claim.take(more).map_err(BuildError::Memory) } else {
         claim.give_back(claim.held() - bytes);
@@ -422,7 +424,7 @@ fn hold(claim: &Claim, bytes: u64) -> Result<(), BuildError> {
     }
 }
 
-/// Does work that takes a while beside the tasks that wait, and turns a panic into an error.
+/// Runs blocking work off the async threads. A panic becomes an error.
 async fn beside<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, BuildError> + Send + 'static,
 ) -> Result<T, BuildError> {
@@ -447,7 +449,7 @@ fn gvk(api_version: &str, kind: &str) -> String {
     }
 }
 
-/// The value as the API server's client has it. Numbers beyond what JSON can hold do not come out of a build.
+/// Converts to the JSON value that the API client uses. A build has no numbers beyond the range of JSON.
 fn to_json(value: Value) -> serde_json::Value {
     match value {
         Value::Null => serde_json::Value::Null,

@@ -1,4 +1,4 @@
-//! The cluster with the identity that a Kustomization acts under (KC-REMOTE-001, KC-REMOTE-002).
+//! Access to the cluster with the identity that a Kustomization acts under (KC-REMOTE-001, KC-REMOTE-002).
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -12,11 +12,11 @@ use kube::{Client, Config};
 
 use super::owner::FIELD_MANAGER;
 
-/// Identities that are remembered; beyond that all are made anew.
+/// Limit on cached identities. Beyond it the whole cache is cleared.
 const MAX_IDENTITIES: usize = 256;
 
-/// Makes clusters by identity. What is known of the kinds is shared between them, and clients are kept: upstream makes
-/// both for every run (KC-REMOTE-005).
+/// Creates clusters by identity. They share discovery data, and clients are cached: upstream creates both for every run
+/// (KC-REMOTE-005).
 pub(crate) struct Clusters {
     own: Cluster,
     client: Client,
@@ -25,18 +25,18 @@ pub(crate) struct Clusters {
     impersonating: Mutex<HashMap<String, Cluster>>,
 }
 
-/// Why there is no cluster to act on.
+/// Why no cluster could be created.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ActingError {
-    /// No request can carry the name of this user. The text is Go's.
+    /// The user name is not a valid header value. The text is Go's.
     #[error("net/http: invalid header field value for \"Impersonate-User\"")]
     User,
     #[error(transparent)]
     Client(#[from] ClientError),
 }
 
-/// The configuration with which a client acts as `user`. As Go's, it lets through what is not ASCII, which
-/// `auth_info.impersonate` does not; the server finds that there is no such user.
+/// A client configuration that impersonates `user`. As Go does, it allows non-ASCII names, which `auth_info.impersonate`
+/// does not; the server rejects them as unknown users.
 fn impersonating(mut config: Config, user: &str) -> Result<Config, ActingError> {
     let value = HeaderValue::from_bytes(user.as_bytes()).map_err(|_| ActingError::User)?;
     let name = HeaderName::from_static("impersonate-user");
@@ -56,7 +56,7 @@ impl Clusters {
         }
     }
 
-    /// The cluster, with the identity of a ServiceAccount in `namespace`, or else the controller's own.
+    /// The cluster with the identity of a ServiceAccount in `namespace`, or with the controller's own for `None`.
     pub(super) fn acting_as(
         &self,
         namespace: &str,
@@ -82,7 +82,7 @@ impl Clusters {
         Ok(cluster)
     }
 
-    /// Whether the ServiceAccount to act as is there; none is needed where none is named (RT-ACL-007, KC-PRUNE-017).
+    /// Whether the ServiceAccount to impersonate exists; true without an account (RT-ACL-007, KC-PRUNE-017).
     pub(super) async fn account_exists(
         &self,
         namespace: &str,
@@ -93,7 +93,7 @@ impl Clusters {
         };
         let accounts = Objects::<ServiceAccount>::in_namespace(self.client.clone(), namespace)?;
         match accounts.get_metadata_opt(account).await {
-            // No account can have this name.
+            // Not a valid name, so there is no such account.
             Err(Error::Invalid(_)) => Ok(false),
             found => Ok(found?.is_some()),
         }

@@ -1,4 +1,4 @@
-//! The objects of a Kustomization that is itself being deleted (KC-PRUNE-014..021).
+//! Deletes the objects of a Kustomization that is being deleted (KC-PRUNE-014..021).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use super::plan::{Timings, account, event_metadata};
 use super::policy::Policy;
 use super::variables::{self, Configs, Inputs};
 
-/// Why the objects are not gone.
+/// Why the objects could not be deleted.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DeletionError {
     #[error(transparent)]
@@ -30,15 +30,15 @@ pub(super) enum DeletionError {
     ShuttingDown,
 }
 
-/// What the deletion of a Kustomization is about.
+/// The inputs of a deletion.
 struct Deletion {
     account: Option<String>,
     objects: Vec<Tracked>,
     options: PruneOptions,
     timeout: Duration,
-    /// Whether the objects have to be gone before their Kustomization is.
+    /// Whether to wait until the objects are gone before the finalizer is removed.
     waits: bool,
-    /// What its events carry: the revision that was applied last.
+    /// The metadata of its events: the last applied revision.
     metadata: BTreeMap<&'static str, String>,
     /// The reason of its events: that of Ready (KC-PRUNE-021).
     reason: &'static str,
@@ -50,7 +50,7 @@ impl Deletion {
         let held = status.and_then(|status| status.inventory.as_ref());
         Self {
             account: account(object, &policy.default_service_account),
-            // Ids that cannot be read are an error in a normal run; here they would keep the object for ever (KC-PRUNE-022).
+            // Malformed ids are an error in a normal run; here the error would block the deletion for ever (KC-PRUNE-022).
             objects: held
                 .and_then(|held| inventory::list(held).ok())
                 .unwrap_or_default(),
@@ -69,7 +69,7 @@ impl Deletion {
     }
 }
 
-/// Whether the objects go when their Kustomization does (KC-PRUNE-014, KC-PRUNE-020).
+/// Whether the objects are deleted together with their Kustomization (KC-PRUNE-014, KC-PRUNE-020).
 pub(super) fn deletes_objects(object: &Kustomization) -> bool {
     let tracked = object
         .status
@@ -85,7 +85,7 @@ pub(super) fn deletes_objects(object: &Kustomization) -> bool {
     }
 }
 
-/// Deletes the objects of a Kustomization, and waits until they are gone where it says so.
+/// Deletes the objects of a Kustomization, and waits until they are gone if the deletion policy says so.
 pub(super) async fn delete_objects(
     run: &mut Run<Kustomization>,
     policy: &Policy,
@@ -95,7 +95,7 @@ pub(super) async fn delete_objects(
     let object = run.object().clone();
     let deletion = Deletion::new(&object, &run.conditions, policy);
     let account = deletion.account.as_deref();
-    // Where the Secrets cannot be read, those of the objects themselves still count.
+    // If the Secrets cannot be read, the Secrets among the objects are still masked.
     let variables = variables::read(run.client(), run.namespace(), &object.spec, configs).await;
     let confidential = variables.as_ref().map(Inputs::confidential);
     let namespace = run.namespace();
@@ -128,7 +128,7 @@ pub(super) async fn delete_objects(
             () = stop.cancelled() => None,
         }
     });
-    // The finalizer stays where the process ends, so that the one that comes next waits on.
+    // On shutdown the finalizer stays, so that the next process continues to wait.
     let waited = waiting.await.ok_or(DeletionError::ShuttingDown)?;
     if let Err(error) = waited {
         let message = "failed to wait for resources termination";
@@ -138,7 +138,7 @@ pub(super) async fn delete_objects(
     Ok(())
 }
 
-/// The objects stay where there is no account to delete them with (KC-PRUNE-017).
+/// Warns that the objects are left in place, since the account to delete them with does not exist (KC-PRUNE-017).
 fn warn_of_missing_account(run: &Run<Kustomization>, deletion: &Deletion) {
     let objects = deletion.objects.iter();
     let ids: Vec<String> = objects.map(|tracked| tracked.id.to_string()).collect();
@@ -150,12 +150,12 @@ fn warn_of_missing_account(run: &Run<Kustomization>, deletion: &Deletion) {
     run.warn(deletion.reason, message, &deletion.metadata);
 }
 
-/// The reason of Ready as one of the closed set (KC-PRUNE-021).
+/// The reason of Ready, as one of the closed set of reasons (KC-PRUNE-021).
 fn last_reason(conditions: &Conditions) -> &'static str {
     let reason = conditions
         .get(READY)
         .and_then(|ready| Reason::parse(&ready.reason));
-    // Only Healthy has that one.
+    // That reason is used by Healthy only.
     let reason = reason.filter(|reason| *reason != Reason::Succeeded);
     reason.map_or("info", Reason::as_str)
 }

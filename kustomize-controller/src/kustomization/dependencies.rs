@@ -1,4 +1,4 @@
-//! Kustomizations that must be ready first (KC-DEP-001..013), and those that wait for them.
+//! Dependencies between Kustomizations: `spec.dependsOn` (KC-DEP-001..013), and the dependants that wait for them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use kube::Client;
 
 use super::plan::{Plan, source_key};
 
-/// Why a dependency holds its dependants back.
+/// Why a dependency is not ready.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotReady {
     #[error("dependency '{0}' not found")]
@@ -22,7 +22,7 @@ pub(super) enum NotReady {
     Behind(Key),
 }
 
-/// The Kustomizations that wait for others, with what they wait for. Clones share them.
+/// The Kustomizations that wait for dependencies, with the dependencies of each. Clones share the state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Waiting(Arc<Mutex<HashMap<Key, Vec<Key>>>>);
 
@@ -36,12 +36,12 @@ impl Waiting {
             .insert(dependant.clone(), dependencies.to_vec());
     }
 
-    /// No longer counts `dependant` among those that wait.
+    /// Removes `dependant` from those that wait.
     pub(super) fn end(&self, dependant: &Key) {
         self.waiting().remove(dependant);
     }
 
-    /// Those that wait for `dependency`.
+    /// The Kustomizations that wait for `dependency`.
     pub(super) fn dependants(&self, dependency: &Key) -> Vec<Key> {
         let waiting = self.waiting();
         let found = waiting
@@ -51,11 +51,14 @@ impl Waiting {
     }
 }
 
-/// Fails while one of the dependencies is not ready, with the first in the order of the list (KC-DEP-003). They are read from
-/// the API server, since they may belong to another shard (KC-DEP-001).
+/// Checks that all dependencies are ready. They are read from the API server, since they may belong to another shard
+/// (KC-DEP-001).
 ///
-/// The dependant is in `waiting` from before the first read until all are ready: whatever becomes ready after it was read finds
-/// it there.
+/// The dependant is registered in `waiting` before the first read and until all are ready, so that a dependency that
+/// becomes ready after it was read finds its dependant.
+///
+/// # Errors
+/// The first dependency, in the order of the list, that is not ready (KC-DEP-003).
 pub(super) async fn ready(
     client: &Client,
     plan: &Plan<'_>,
@@ -82,7 +85,7 @@ pub(super) async fn ready(
     Ok(())
 }
 
-/// What is asked of a dependency of `object`, which is about to apply `revision` (KC-DEP-004, KC-DEP-005).
+/// Checks a dependency of `object`, which is about to apply `revision` (KC-DEP-004, KC-DEP-005).
 fn check(
     object: &Kustomization,
     revision: &str,
@@ -100,7 +103,7 @@ fn check(
     Ok(())
 }
 
-/// Whether the current generation of a Kustomization is ready.
+/// Whether a Kustomization is ready at its current generation.
 pub(super) fn is_ready(object: &Kustomization) -> bool {
     object.status.as_ref().is_some_and(|status| {
         status.observed_generation == object.metadata.generation
@@ -110,21 +113,21 @@ pub(super) fn is_ready(object: &Kustomization) -> bool {
     })
 }
 
-/// The revision that a Kustomization has applied last.
+/// The last revision that a Kustomization applied.
 pub(super) fn applied_revision(object: &Kustomization) -> Option<&str> {
     object.status.as_ref()?.last_applied_revision.as_deref()
 }
 
-/// The dependencies form a circle, which the text shows: `a -> b -> a`.
+/// The dependencies form a cycle. `Display` shows it as `a -> b -> a`.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("circular dependency detected: {0}")]
 pub(super) struct Circle(String);
 
-/// The keys in the order in which their objects should run, dependencies first; `depends_on` gives those of a key. What
-/// they depend on comes along, listed or not (KC-SRC-019). Equal ones keep the order in which they came.
+/// Sorts the keys so that dependencies come first; `depends_on` returns the dependencies of a key. The result includes
+/// dependencies that are not among the keys (KC-SRC-019). The sort is stable.
 ///
 /// # Errors
-/// The dependencies form a circle.
+/// The dependencies form a cycle.
 pub(super) fn in_order(
     keys: &[Key],
     depends_on: impl Fn(&Key) -> Vec<Key>,
@@ -137,7 +140,7 @@ pub(super) fn in_order(
     let mut marks = HashMap::new();
     let mut order = Vec::new();
     for start in keys {
-        // The path from `start`, each step with the dependencies that are still to be walked.
+        // The path from `start`, each step with the dependencies that have not been visited.
         let mut path: Vec<(Key, Vec<Key>)> = Vec::new();
         let mut next = Some(start.clone());
         loop {
@@ -280,7 +283,7 @@ mod tests {
         );
     }
 
-    /// A client whose API server answers with `found`, after `look` was called.
+    /// A client whose API server calls `look` and answers with `found`.
     fn client(found: Kustomization, look: impl Fn() + Clone + Send + 'static) -> Client {
         let service = tower::service_fn(move |_: http::Request<kube::client::Body>| {
             look();

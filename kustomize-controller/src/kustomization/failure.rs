@@ -1,4 +1,4 @@
-//! What can go wrong in a reconcile of a Kustomization, and what follows: the table to compare with the ledger.
+//! Maps every error of a reconcile of a Kustomization to its reason, event and retry: the table to compare with the ledger.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use super::prune::PruneError;
 use super::source::SourceError;
 use super::unsupported::Unsupported;
 
-/// Why a step did not succeed.
+/// Why a step failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StepError {
     #[error(transparent)]
@@ -47,7 +47,7 @@ pub(super) enum StepError {
     Health(#[from] HealthError),
     #[error(transparent)]
     Deletion(#[from] DeletionError),
-    /// The status could not be written on the way; the frame says what follows.
+    /// The status could not be written during the run; the failure comes from the runtime.
     #[error("{}", .0.cause)]
     Status(Box<Failure>),
 }
@@ -59,7 +59,7 @@ impl From<Failure> for StepError {
 }
 
 impl StepError {
-    /// What follows for an object with these timings: reason, message, who hears of it, and when it is tried again.
+    /// The failure for an object with these timings: reason, message, event and pace of retries.
     pub(super) fn failure(self, timings: &Timings) -> Failure {
         use StepError as E;
         let Timings {
@@ -91,7 +91,7 @@ impl StepError {
 
             E::Files(FilesError::Fetch(error)) => fetching(error, interval, retry, requeue),
             E::Files(error) => again(Reason::ArtifactFailed, error, at_retry),
-            // Other runs have the memory that this one needs: sooner or later they give it back.
+            // Other runs hold the memory that this one needs and release it when they end.
             E::Build(error) if error.is_busy() => again(Reason::BuildFailed, error, Pace::BackOff),
             E::Build(error) => again(Reason::BuildFailed, error, at_retry),
             E::Acting(error) => again(Reason::ReconciliationFailed, error, at_retry),
@@ -117,7 +117,7 @@ impl StepError {
         }
     }
 
-    /// The event that says in other words than the conditions' what happened, where there is one.
+    /// The event, if its text differs from that of the conditions.
     pub(super) fn event(&self, timings: &Timings) -> Option<(Reason, String)> {
         match self {
             // KC-DEP-006
@@ -133,7 +133,7 @@ impl StepError {
         }
     }
 
-    /// The line that the log has of it besides the frame's; `source` is the source as the log names it.
+    /// The log line in addition to the runtime's; `source` is the source as the log names it.
     pub(super) fn log_line(&self, timings: &Timings, source: &str) -> Option<String> {
         match self {
             Self::Source(SourceError::NotFound { .. }) => {
@@ -147,7 +147,7 @@ impl StepError {
         }
     }
 
-    /// The status of the run in the history, where it is an entry of its own (KC-API-046).
+    /// The status of the run in the history, if the failure has an entry of its own (KC-API-046).
     pub(super) fn history_status(&self) -> Option<Reason> {
         match self {
             Self::Room(_) | Self::Apply(_) | Self::Prune(PruneError::Inventory(_)) => {
@@ -169,7 +169,7 @@ fn unsupported(error: &Unsupported) -> Reason {
     }
 }
 
-/// What follows an artifact that could not be fetched.
+/// The failure for an artifact that could not be fetched.
 fn fetching(
     error: Arc<FetchError>,
     interval: Duration,
@@ -177,7 +177,7 @@ fn fetching(
     requeue: Duration,
 ) -> Failure {
     let pace = match &*error {
-        // KC-SRC-008: the source is being built anew
+        // KC-SRC-008: the source is rebuilding its artifact
         FetchError::NotFound => {
             let message = format!(
                 "Source is not ready, artifact not found, {}",
@@ -186,7 +186,7 @@ fn fetching(
             return waiting(Reason::ArtifactFailed, message, requeue);
         }
         FetchError::Memory(exhausted) if exhausted.is_too_large() => Pace::Exactly(interval),
-        // Other reconciles give their memory back soon.
+        // Other reconciles release their memory soon.
         FetchError::Memory(_) => Pace::BackOff,
         _ => Pace::Exactly(retry),
     };
@@ -204,7 +204,7 @@ fn dependencies_not_ready(requeue: Duration) -> String {
     )
 }
 
-/// A stall that leaves the generation unobserved (KC-API-033).
+/// A stalled failure that leaves the generation unobserved (KC-API-033).
 fn stalled(reason: Reason, cause: impl Into<Cause>) -> Failure {
     Failure {
         next: Next::Stalled {

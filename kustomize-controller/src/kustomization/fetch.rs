@@ -1,4 +1,4 @@
-//! The files to build from: the artifact of the source, and the folder in it (KC-SRC-007..015).
+//! Fetches the artifact of the source and finds the folder to build (KC-SRC-007..015).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use flux_api::meta::Artifact;
 use flux_artifact::{Artifacts, FetchError, Location};
 use flux_tree::{PathError, ResolveError, Tree, TreePath};
 
-/// What a build begins with.
+/// The input files of a build.
 #[derive(Clone, Debug)]
 pub(super) struct Files {
     /// All files of the artifact.
@@ -21,7 +21,7 @@ pub(super) struct Files {
 pub(super) enum FilesError {
     #[error(transparent)]
     Fetch(Arc<FetchError>),
-    /// In the words of Go's client.
+    /// The text is that of Go's HTTP client.
     #[error("failed to download archive: GET {url}: context deadline exceeded")]
     TimedOut { url: String },
     #[error(transparent)]
@@ -32,8 +32,8 @@ pub(super) enum FilesError {
     NoFolder(TreePath),
 }
 
-/// The files of the artifact, from memory where another run has had them, with the folder `path`. The download ends within
-/// `timeout`, whatever the server does.
+/// The files of the artifact, from the cache if another run has fetched it, with the folder `path`. The download is aborted
+/// after `timeout`.
 pub(super) async fn files(
     artifacts: &Artifacts,
     artifact: &Artifact,

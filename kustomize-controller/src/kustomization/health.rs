@@ -1,4 +1,4 @@
-//! The health of what was applied (KC-HEALTH rows).
+//! Health checks of the applied objects (KC-HEALTH rows).
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -15,22 +15,22 @@ use flux_runtime::{Failure, Run};
 
 use super::plan::Plan;
 
-/// Whether the objects of a Kustomization are healthy.
+/// Condition: whether the objects of a Kustomization are healthy.
 pub(super) const HEALTHY: ConditionType = ConditionType::new("Healthy");
 
-/// How long a routine run waits before it says that it does: what is healthy already is known after one look.
+/// How long a routine run waits before it reports that it waits: objects that are already healthy need one look.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// Why a check did not pass.
+/// Why a health check failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HealthError {
-    /// The next process looks at every object when it starts.
+    /// The process is shutting down. The next process checks every object when it starts.
     #[error("health checks canceled, the controller is shutting down")]
     ShuttingDown,
-    /// Another change asks for a run of its own (KC-HEALTH-011).
+    /// A change requires a new run (KC-HEALTH-011).
     #[error("New reconciliation triggered by {by}")]
     Canceled {
-        /// Kind, namespace and name of what changed.
+        /// Kind, namespace and name of the object that changed.
         by: String,
     },
     #[error("health check failed after {}", GoDuration::from(*.took))]
@@ -39,12 +39,12 @@ pub(super) enum HealthError {
         #[source]
         source: WaitError,
     },
-    /// The progress could not be written.
+    /// The progress could not be written to the status.
     #[error("{}", .0.cause)]
     Status(Box<Failure>),
 }
 
-/// A check that is about to begin.
+/// A health check before it starts.
 pub(super) struct Check {
     targets: Vec<Target>,
     options: WaitOptions,
@@ -53,7 +53,7 @@ pub(super) struct Check {
 }
 
 impl Check {
-    /// A check of `targets`, among whose objects are `jobs_with_ttl`.
+    /// A check of `targets`; `jobs_with_ttl` are the Jobs among them that are deleted automatically.
     pub(super) fn new(
         run: &Run<Kustomization>,
         plan: &Plan<'_>,
@@ -76,8 +76,8 @@ impl Check {
         }
     }
 
-    /// Waits until what is to be waited for is healthy, without holding a worker (KC-HEALTH-001..011). Gives the states in
-    /// which the objects were found so.
+    /// Waits without a worker permit until all targets are healthy (KC-HEALTH-001..011). Returns the versions in which they
+    /// were found healthy.
     pub(super) async fn wait(
         &self,
         run: &mut Run<Kustomization>,
@@ -103,7 +103,7 @@ impl Check {
         })
     }
 
-    /// Reports that the check passed, where that is news.
+    /// Reports that the check passed, unless that is known already.
     pub(super) fn passed(
         &self,
         run: &mut Run<Kustomization>,
@@ -126,7 +126,7 @@ impl Check {
     }
 }
 
-/// Awaits `waiting` while the status says so, until something else is to be done.
+/// Awaits `waiting` and reports progress in the status. Ends early on shutdown or when a new run is required.
 async fn watched<T>(
     run: &mut Run<Kustomization>,
     plan: &Plan<'_>,
@@ -163,8 +163,8 @@ fn canceled(trigger: &Trigger) -> HealthError {
     }
 }
 
-/// The objects to wait for, or nothing where there is no health check (KC-HEALTH-001, KC-HEALTH-002). The Kustomization is
-/// never among them: it would wait for its own end (KC-HEALTH-003).
+/// The objects to wait for; `None` without health checks (KC-HEALTH-001, KC-HEALTH-002). The Kustomization itself is never
+/// among them: it would wait for its own end (KC-HEALTH-003).
 pub(super) fn targets(object: &Kustomization, applied: &ChangeSet) -> Option<Vec<Target>> {
     let mut targets = if object.spec.wait {
         applied_targets(applied)
@@ -234,7 +234,7 @@ mod tests {
         object
     }
 
-    /// The inventory ids of what is waited for.
+    /// The inventory ids of the targets.
     fn ids(spec: KustomizationSpec, applied: &ChangeSet) -> Option<Vec<String>> {
         let targets = targets(&kustomization(spec), applied)?;
         let ids = targets.iter().map(|target| target.id.inventory_id());
@@ -318,7 +318,7 @@ mod tests {
             ..KustomizationSpec::default()
         };
         assert_eq!(ids(named, &applied).unwrap(), others);
-        // Where it is the only one the check passes at once, and is told of.
+        // If it is the only target, the check passes at once and is reported.
         let alone = ChangeSet {
             changes: vec![change(itself, Action::Unchanged)],
         };

@@ -1,4 +1,4 @@
-//! How the last runs ended (RT-CON-021, KC-API-042..046).
+//! The results of the last runs, `status.history` (RT-CON-021, KC-API-042..046).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,20 +6,20 @@ use std::time::Duration;
 use flux_api::meta::{GoDuration, Snapshot, Time};
 use jiff::Timestamp;
 
-/// Entries that are kept.
+/// Maximum number of entries.
 const MAX: usize = 5;
 
-/// What one run was about.
+/// One run and its inputs.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
-    /// Of the manifests, as `sha256:<hex>`.
+    /// Digest of the manifests, as `sha256:<hex>`.
     pub(super) digest: String,
-    /// The revisions that they came from.
+    /// The revisions that the manifests were built from.
     pub(super) metadata: BTreeMap<String, String>,
 }
 
-/// Records a run that ended with `status` (a reason of Ready) after `took`, at `now`: counted where the newest runs know
-/// the same digest with the same status, else new; newest first.
+/// Records a run that ended with `status` (a reason of Ready) after `took`, at `now`. Increments the count of the newest
+/// entries if one has the same digest and status, else adds an entry; newest first.
 pub(super) fn record(
     history: &mut Vec<Snapshot>,
     entry: &Entry,

@@ -1,4 +1,4 @@
-//! Room for the inventory, before anything is applied that it would have to hold.
+//! Checks that the inventory has room for the new objects before they are applied.
 
 use std::collections::HashSet;
 
@@ -8,10 +8,10 @@ use flux_apply::{Cluster, Desired};
 use flux_runtime::Run;
 use flux_runtime::run::StatusError;
 
-/// From this size on an object may be more than the API server stores: etcd takes 1.5 MiB, unless it is told otherwise.
+/// Size in bytes from which an object may exceed the limit of the API server: etcd takes 1.5 MiB by default.
 const LARGE: usize = 1 << 20;
 
-/// The inventory does not fit.
+/// The inventory is too large for the status.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "nothing was applied, since the inventory of {entries} objects does not fit into the status of this Kustomization: split \
@@ -23,8 +23,8 @@ pub(super) struct NoRoom {
     pub(super) source: StatusError,
 }
 
-/// Writes what `objects` will add to the inventory ahead of applying them, where the Kustomization is so large that it
-/// might be refused afterwards: what was applied and is in no inventory would never be pruned (KC-PRUNE-023).
+/// Writes the inventory with the new `objects` before they are applied, if the Kustomization is so large that the API
+/// server might refuse it afterwards: objects that are applied but in no inventory are never pruned (KC-PRUNE-023).
 pub(super) async fn reserve(
     run: &mut Run<Kustomization>,
     cluster: &Cluster,
@@ -44,7 +44,7 @@ pub(super) async fn reserve(
     let mut planned = run.status.inventory.clone().unwrap_or_default();
     for (desired, _) in new {
         let (mut id, version) = (desired.id().clone(), desired.object().version());
-        // A kind that comes with this very run is recorded when its objects are there.
+        // A kind that this very run creates is recorded once its objects exist.
         let Ok(kind) = cluster.resource_of(&id, version).await else {
             continue;
         };
@@ -63,12 +63,12 @@ pub(super) async fn reserve(
             run.status.inventory = before;
             Err(NoRoom { entries, source })
         }
-        // Other trouble is the next write's too.
+        // The next write reports any other error.
         Ok(()) | Err(_) => Ok(()),
     }
 }
 
-/// The bytes of the object as JSON.
+/// Bytes of the object as JSON.
 fn size(object: &Kustomization) -> usize {
     serde_json::to_vec(object).map_or(0, |json| json.len())
 }

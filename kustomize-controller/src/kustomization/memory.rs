@@ -1,4 +1,4 @@
-//! What is kept of each Kustomization between its runs: the last build, and how the last run left the objects.
+//! Caches for each Kustomization between its runs: the last build, and the objects as the last run left them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,14 +9,14 @@ use flux_runtime::queue::Key;
 
 use super::build::Built;
 
-/// Routine runs between two that look at every object although nothing seems to have changed.
+/// Every how many routine runs all objects are checked although nothing seems to have changed.
 const FULL_PASS_EVERY: u32 = 10;
 
-/// What is kept of each Kustomization. Builds may take a quarter of the process's memory together: what was used least recently
-/// goes.
+/// The caches of all Kustomizations. Builds may take a quarter of the process's memory together; the least recently used
+/// are evicted first.
 pub(crate) struct Memories {
     budget: Budget,
-    /// The bytes that builds may take together.
+    /// Limit on the bytes of all cached builds.
     limit: u64,
     kept: Mutex<Kept>,
 }
@@ -24,15 +24,15 @@ pub(crate) struct Memories {
 #[derive(Default)]
 struct Kept {
     memories: HashMap<Key, Memory>,
-    /// How often a build was asked for.
+    /// Counter of accesses to builds, for the order of eviction.
     uses: u64,
 }
 
-/// What is kept of one Kustomization.
+/// The cache of one Kustomization.
 #[derive(Default)]
 struct Memory {
     build: Option<Build>,
-    /// Nothing while a run has it.
+    /// `None` while a run has taken it.
     applied: Option<Applied>,
 }
 
@@ -42,17 +42,17 @@ struct Build {
     used: u64,
 }
 
-/// What goes into a build, its variables left out.
+/// The inputs of a build without its variables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Made {
     pub(super) uid: String,
-    /// Stands for the spec.
+    /// The generation identifies the spec.
     pub(super) generation: i64,
     /// The digest of the artifact.
     pub(super) artifact: String,
 }
 
-/// All that goes into a build.
+/// All inputs of a build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Inputs {
     pub(super) made: Made,
@@ -60,14 +60,14 @@ pub(super) struct Inputs {
     pub(super) variables: String,
 }
 
-/// How the last run left the objects.
+/// The objects as the last run left them.
 #[derive(Default)]
 pub(super) struct Applied {
     pub(super) memory: flux_apply::Memory,
-    /// What the memory is of: other manifests or another identity start anew.
+    /// The inputs that the objects were applied from. With other manifests or another identity the cache starts empty.
     of: String,
     routine_runs: u32,
-    /// Holds what the memory takes.
+    /// The memory claimed for the entry.
     claim: Option<Claim>,
 }
 
@@ -84,7 +84,7 @@ impl Memories {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether there is a build of these inputs, whatever its variables.
+    /// Whether a build of these inputs is cached, whatever its variables.
     pub(super) fn has_build(&self, key: &Key, made: &Made) -> bool {
         let kept = self.kept();
         let build = kept
@@ -94,7 +94,7 @@ impl Memories {
         build.is_some_and(|build| build.inputs.made == *made)
     }
 
-    /// The build of these inputs.
+    /// The cached build of these inputs.
     pub(super) fn build(&self, key: &Key, inputs: &Inputs) -> Option<Arc<Built>> {
         let mut kept = self.kept();
         kept.uses += 1;
@@ -107,7 +107,7 @@ impl Memories {
         Some(build.built.clone())
     }
 
-    /// Keeps a build in place of the last, unless it is larger than all that may be kept.
+    /// Caches a build in place of the last one, unless it is larger than the limit.
     pub(super) fn keep_build(&self, key: &Key, inputs: Inputs, built: Arc<Built>) {
         let mut kept = self.kept();
         let used = kept.uses;
@@ -124,15 +124,15 @@ impl Memories {
         kept.shrink_to(self.limit);
     }
 
-    /// Forgets all builds; whether there were any.
+    /// Evicts all builds. Returns whether there were any.
     pub(super) fn give_up_builds(&self) -> bool {
         let mut kept = self.kept();
         let builds = kept.memories.values_mut();
         builds.filter_map(|memory| memory.build.take()).count() > 0
     }
 
-    /// Takes the memory of the objects for one run, emptied where a full pass is due. A run that ends before it gives it back
-    /// loses it, and the next one looks at everything.
+    /// Takes the state of the applied objects for one run, emptied if a full pass is due. If the run ends without returning
+    /// it, the state is lost and the next run checks all objects.
     pub(super) fn take_applied(&self, key: &Key, of: &str) -> Applied {
         let mut kept = self.kept();
         let memory = kept.memories.get_mut(key);
@@ -148,7 +148,7 @@ impl Memories {
         applied
     }
 
-    /// Gives the memory of the objects back. Where there is no room for it, only what keeps objects from harm is kept.
+    /// Returns the state of the applied objects. If memory is short, only the parts that protect objects are kept.
     pub(super) fn put_applied(&self, key: &Key, mut applied: Applied) {
         let claim = self.budget.claim();
         applied.claim = None;
@@ -160,7 +160,7 @@ impl Memories {
         kept.memories.entry(key.clone()).or_default().applied = Some(applied);
     }
 
-    /// The targets that are not known to be healthy as the run has seen them (KC-HEALTH-012).
+    /// The targets that are not known to be healthy in the version that the run has seen (KC-HEALTH-012).
     pub(super) fn unsettled(&self, key: &Key, targets: Vec<Target>) -> Vec<Target> {
         let kept = self.kept();
         let memory = kept.memories.get(key);
@@ -170,7 +170,7 @@ impl Memories {
         }
     }
 
-    /// Notes what a health check has found healthy.
+    /// Records the objects that a health check has found healthy.
     pub(super) fn note_current(&self, key: &Key, found: Vec<(ObjectId, Version)>) {
         let mut kept = self.kept();
         let memory = kept.memories.get_mut(key);
@@ -179,14 +179,14 @@ impl Memories {
         }
     }
 
-    /// Forgets an object that is gone.
+    /// Forgets a deleted Kustomization.
     pub(super) fn forget(&self, key: &Key) {
         self.kept().memories.remove(key);
     }
 }
 
 impl Kept {
-    /// Gives up builds until those that are left take no more than `limit`.
+    /// Evicts builds until the rest take no more than `limit` bytes.
     fn shrink_to(&mut self, limit: u64) {
         let builds = self
             .memories
@@ -291,7 +291,7 @@ mod tests {
         assert_eq!(runs("a"), 1, "a full pass is due");
         assert_eq!(runs("a"), 2);
         assert_eq!(runs("b"), 1, "other manifests");
-        // A run that has it and does not give it back loses it.
+        // State that a run takes and does not return is lost.
         drop(memories.take_applied(&key, "b"));
         assert_eq!(runs("b"), 1);
     }

@@ -1,10 +1,10 @@
-//! How the objects of a Kustomization are marked as its own.
+//! The labels and annotations that mark the objects of a Kustomization.
 
 use flux_runtime::queue::Key;
 
-/// The group of the kind, which marks what it owns.
+/// The API group of the kind, prefix of its labels and annotations.
 pub(super) const GROUP: &str = "kustomize.toolkit.fluxcd.io";
-/// The name under which objects are applied (KC-PROC-049).
+/// The field manager for server-side apply (KC-PROC-049).
 pub(crate) const FIELD_MANAGER: &str = "kustomize-controller";
 
 /// A label or annotation of the group, with its value.
@@ -23,7 +23,7 @@ pub(super) fn labels(owner: &Key) -> Vec<Mark> {
     ]
 }
 
-/// The selector of all objects that have these labels.
+/// The label selector for all objects with these labels.
 pub(super) fn selector(labels: &[Mark]) -> String {
     let labels: Vec<String> = labels
         .iter()
@@ -32,12 +32,12 @@ pub(super) fn selector(labels: &[Mark]) -> String {
     labels.join(",")
 }
 
-/// The marks of objects that are not applied (KC-SSA-015).
+/// The annotations and labels of objects that are skipped on apply (KC-SSA-015).
 pub(super) fn not_applied() -> Vec<Mark> {
     vec![mark("reconcile", "disabled"), mark("ssa", "Ignore")]
 }
 
-/// The marks of objects that are not pruned (KC-PRUNE-006).
+/// The annotations and labels of objects that are not pruned (KC-PRUNE-006).
 pub(super) fn not_pruned() -> Vec<Mark> {
     let mut marks = not_applied();
     marks.push(mark("prune", "disabled"));

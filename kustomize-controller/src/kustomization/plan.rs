@@ -1,4 +1,4 @@
-//! What one run of a Kustomization is about, worked out once from the object, its source and the flags. Pure.
+//! The plan of one run of a Kustomization, computed once from the object, its source and the flags, without I/O.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,24 +14,24 @@ use super::owner::{self, Mark};
 use super::policy::Policy;
 use super::source::Resolved;
 
-/// The least time that a run gets (KC-API-010).
+/// The minimum timeout of a run (KC-API-010).
 const MIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The timings of a Kustomization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Timings {
-    /// Between runs that succeed.
+    /// Until the next run after success.
     pub(super) interval: Duration,
-    /// After a run that failed.
+    /// Until the next run after failure.
     pub(super) retry: Duration,
-    /// For health checks and terminations.
+    /// Limit for health checks and for waiting on deletions.
     pub(super) timeout: Duration,
-    /// After a run that waits for a source or a dependency (KC-PROC-006).
+    /// Until the next run if a source or a dependency is not ready (KC-PROC-006).
     pub(super) requeue: Duration,
 }
 
 impl Timings {
-    /// Those of `object`, where `requeue` is the process's `--requeue-dependency`.
+    /// The timings of `object`, where `requeue` is the process's `--requeue-dependency`.
     pub(super) fn of(object: &Kustomization, requeue: Duration) -> Self {
         let interval = object.spec.interval.to_std();
         let timeout = object
@@ -50,25 +50,25 @@ impl Timings {
     }
 }
 
-/// What one run is about.
+/// The inputs of one run.
 #[derive(Clone, Debug)]
 pub(super) struct Plan<'p> {
-    /// The object as it was when the run began.
+    /// The object as it was at the start of the run.
     pub(super) object: Arc<Kustomization>,
-    /// What the flags say.
+    /// Flags and feature gates that apply to all objects.
     pub(super) policy: &'p Policy,
     /// Namespace and name of the object.
     pub(super) key: Key,
     pub(super) timings: Timings,
-    /// What it is built from.
+    /// The source and its artifact.
     pub(super) source: Resolved,
-    /// The ServiceAccount to act as, if any.
+    /// The ServiceAccount to impersonate, if any.
     pub(super) account: Option<String>,
-    /// What has to be ready first, in the order of the spec.
+    /// The dependencies, in the order of the spec.
     pub(super) dependencies: Vec<Key>,
-    /// The labels of all objects that it applies.
+    /// The labels of all objects that the run applies.
     pub(super) labels: Vec<Mark>,
-    /// What its events carry (KC-EVT-003).
+    /// The metadata of its events (KC-EVT-003).
     pub(super) metadata: BTreeMap<&'static str, String>,
 }
 
@@ -100,12 +100,12 @@ impl<'p> Plan<'p> {
         &self.source.artifact.revision
     }
 
-    /// The selector of all objects that belong to the Kustomization.
+    /// The label selector for all objects of the Kustomization.
     pub(super) fn selector(&self) -> String {
         owner::selector(&self.labels)
     }
 
-    /// What a build is made from, its variables left out: the generation stands for the spec.
+    /// The inputs of a build without its variables: the generation identifies the spec.
     pub(super) fn made_from(&self) -> Made {
         Made {
             uid: self.object.uid().unwrap_or_default(),
@@ -114,8 +114,8 @@ impl<'p> Plan<'p> {
         }
     }
 
-    /// What the objects on the cluster follow from: the labels of the owner and the common metadata follow from the object
-    /// and its generation, the rest from the build with this digest and from the account.
+    /// A key for the state of the objects on the cluster: the object and its generation determine the owner's labels and
+    /// the common metadata; the digest of the build and the account determine the rest.
     pub(super) fn applied_from(&self, build_digest: &str) -> String {
         format!(
             "{} {} {} {build_digest}",
@@ -125,7 +125,7 @@ impl<'p> Plan<'p> {
         )
     }
 
-    /// A message of progress (KC-PROC-067).
+    /// A progress message (KC-PROC-067).
     pub(super) fn doing(&self, what: &str) -> String {
         format!(
             "{what} for revision {} with a timeout of {}",
@@ -135,7 +135,7 @@ impl<'p> Plan<'p> {
     }
 }
 
-/// What events carry of a revision.
+/// The metadata of events about a revision.
 pub(super) fn event_metadata(
     revision: Option<&String>,
     origin_revision: Option<&String>,
@@ -147,7 +147,7 @@ pub(super) fn event_metadata(
     entries.collect()
 }
 
-/// The ServiceAccount that a Kustomization acts as, if any (KC-REMOTE-001, KC-REMOTE-002).
+/// The ServiceAccount that a Kustomization impersonates, if any (KC-REMOTE-001, KC-REMOTE-002).
 pub(super) fn account(object: &Kustomization, default: &str) -> Option<String> {
     let named = object
         .spec
@@ -159,14 +159,14 @@ pub(super) fn account(object: &Kustomization, default: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// The namespace that a reference names, or else that of the object.
+/// The namespace of a reference, by default that of the object.
 fn namespace_of(named: Option<&str>, object: &Kustomization) -> String {
     let named = named.filter(|namespace| !namespace.is_empty());
     let own = object.metadata.namespace.as_deref();
     named.or(own).unwrap_or_default().to_owned()
 }
 
-/// Namespace and name of the source that the object names (KC-API-011).
+/// Namespace and name of the source that the object refers to (KC-API-011).
 pub(super) fn source_key(object: &Kustomization) -> Key {
     let reference = &object.spec.source_ref;
     Key::new(
@@ -175,7 +175,7 @@ pub(super) fn source_key(object: &Kustomization) -> Key {
     )
 }
 
-/// The keys that an object depends on (RT-CON-023).
+/// The keys of the Kustomizations that an object depends on (RT-CON-023).
 pub(super) fn dependencies(object: &Kustomization) -> Vec<Key> {
     let key = |dependency: &DependencyReference| {
         Key::new(

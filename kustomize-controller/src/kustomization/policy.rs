@@ -1,4 +1,4 @@
-//! What the flags and gates of the process say about every Kustomization.
+//! The flags and feature gates of the process that apply to every Kustomization.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use flux_apply::order::GroupKind;
 
 use super::source::Access;
 
-/// What the flags say about every Kustomization.
+/// The flags and feature gates that apply to every Kustomization.
 #[derive(Clone, Debug)]
 #[cfg_attr(test, derive(Default))]
 pub(crate) struct Policy {
@@ -18,7 +18,7 @@ pub(crate) struct Policy {
     pub(crate) override_managers: Vec<String>,
     pub(crate) custom_stage: BTreeSet<GroupKind>,
     pub(crate) fail_fast: bool,
-    /// Whether health checks read the objects of a kind together even where they are few (KC-PROC-030).
+    /// Whether health checks list the objects of a kind even if there are only a few (KC-PROC-030).
     pub(crate) health_by_kind: bool,
     pub(crate) cancel_health_checks: bool,
     pub(crate) group_change_log: bool,

@@ -1,4 +1,4 @@
-//! Objects that an earlier run applied and this one did not (KC-PRUNE-003..010).
+//! Prunes objects that an earlier run applied and this one did not (KC-PRUNE-003..010).
 
 use flux_api::kustomize::{Kustomization, Reason};
 use flux_api::meta::ResourceInventory;
@@ -9,20 +9,21 @@ use flux_runtime::run::StatusError;
 use super::owner;
 use super::plan::Plan;
 
-/// Why objects were not pruned.
+/// Why pruning failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PruneError {
-    /// An inventory cannot be read.
+    /// The inventory has a malformed id.
     #[error(transparent)]
     Inventory(#[from] MalformedId),
-    /// The inventory could not be written ahead of deleting.
+    /// The inventory could not be written before the deletion.
     #[error(transparent)]
     Status(#[from] StatusError),
     #[error(transparent)]
     Delete(#[from] flux_apply::PruneError),
 }
 
-/// Deletes what the inventory `before` has and the run's own has not. What could not be deleted stays in the inventory.
+/// Deletes the objects that are in the inventory `before` but not in that of this run. Objects that could not be deleted
+/// stay in the inventory.
 pub(super) async fn prune(
     run: &mut Run<Kustomization>,
     plan: &Plan<'_>,
@@ -34,7 +35,7 @@ pub(super) async fn prune(
     if !plan.spec().prune || stale.is_empty() {
         return Ok(());
     }
-    // Should this process die while it deletes, the next one must find both in the inventory.
+    // If the process dies during the deletion, the next one must find both in the inventory.
     let mut applied = after.clone();
     inventory::keep_survivors(after, &stale, &ChangeSet::default());
     run.patch().await?;

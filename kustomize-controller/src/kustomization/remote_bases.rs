@@ -1,4 +1,4 @@
-//! Bases that are not in the artifact, fetched within bounds (KC-BLD-023..026).
+//! Fetches remote bases, within limits (KC-BLD-023..026).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,19 +16,19 @@ use flux_runtime::panics;
 use flux_runtime::work::WorkFolders;
 use flux_tree::{Entry, File, Tree, TreePath, name_text};
 
-/// The most bytes that a remote file may have: upstream has no bound (KC-BLD-026).
+/// Maximum bytes of a remote file: upstream has no limit (KC-BLD-026).
 const MAX_FILE: usize = 16 << 20;
-/// The most bytes that the files of a remote repository may have together.
+/// Maximum bytes of all files of a remote repository.
 const MAX_REPOSITORY: u64 = 256 << 20;
-/// The longest that fetching one file may take.
+/// Time limit for fetching one file.
 const FILE_TIMEOUT: Duration = Duration::from_secs(30);
-/// What is said where remote bases are switched off.
+/// The error if remote bases are disabled.
 const REFUSED: &str = "remote bases are disabled by the controller's flag --no-remote-bases";
 
-/// What an entry of a tree takes beside its content.
+/// Bytes of an entry of a tree besides its content.
 const ENTRY: u64 = 256;
 
-/// Why a file could not be had.
+/// Why a file could not be fetched.
 enum Failed {
     Memory(Exhausted),
     Remote(RemoteFailure),
@@ -40,12 +40,12 @@ impl From<RequestError> for Failed {
     }
 }
 
-/// Fetches what a build asks for.
+/// Fetches the remote bases that builds ask for.
 pub(crate) struct Remotes {
     client: reqwest::Client,
-    /// The memory that all reconciles share.
+    /// The memory budget that all reconciles share.
     budget: Budget,
-    /// Where fetched objects are kept meanwhile.
+    /// Temporary folders for fetched Git objects.
     work: WorkFolders,
 }
 
@@ -58,10 +58,10 @@ impl Remotes {
         }
     }
 
-    /// A file by its URL. Where remote bases are refused it is not asked for, either (KC-BLD-025).
+    /// Fetches a file by its URL. Makes no request if remote bases are disabled (KC-BLD-025).
     ///
     /// # Errors
-    /// The claim does not have the memory for it; whatever else goes wrong is the build's to judge.
+    /// The claim cannot grow enough for the file. All other errors are part of the result, for the build to handle.
     pub(super) async fn file(
         &self,
         url: &str,
@@ -104,7 +104,7 @@ impl Remotes {
         })
     }
 
-    /// The files of a repository, without credentials, as upstream's containers have none.
+    /// Fetches the files of a repository, without credentials, as upstream's container images have none.
     pub(super) async fn repository(
         &self,
         repository: &Repository,
@@ -136,7 +136,7 @@ impl Remotes {
         let folder = self.work.folder("base-")?;
         let settings = RemoteOptions {
             temporary_folder: Some(folder.path().to_owned()),
-            // What fetching takes is given back before the build goes on.
+            // The memory for fetching is released before the build continues.
             claim: Arc::new(self.budget.claim()),
             ..RemoteOptions::default()
         };
@@ -160,7 +160,7 @@ impl Remotes {
         }
     }
 
-    /// What a reference of a remote base means: a branch, a tag, else a commit; the default branch where there is none
+    /// Resolves the reference of a remote base: a branch, a tag, else a commit; without a reference the default branch
     /// (KZ-REM-003).
     async fn resolve(
         &self,
@@ -204,7 +204,7 @@ impl Remotes {
     }
 }
 
-/// The files of a repository in memory, which they take through `claim`.
+/// The files of a repository in memory, claimed through `claim`.
 fn tree_of(
     snapshot: &Snapshot,
     claim: &Claim,

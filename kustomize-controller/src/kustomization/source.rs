@@ -14,10 +14,10 @@ use kube::{Client, Resource};
 
 use super::plan::source_key;
 
-/// The annotation of an artifact that names its revision at its origin (KC-SRC-016).
+/// The annotation of an artifact with the revision at its origin (KC-SRC-016).
 const ORIGIN_REVISION: &str = "org.opencontainers.image.revision";
 
-/// A kind that has an artifact.
+/// A source kind, whose objects have an artifact.
 pub(crate) trait Source: Resource<DynamicType = (), Scope = NamespaceResourceScope> {
     fn artifact(&self) -> Option<&Artifact>;
 }
@@ -33,25 +33,25 @@ macro_rules! source {
 }
 source!(Bucket, ExternalArtifact, GitRepository, OCIRepository);
 
-/// The sources of all kinds as last seen.
+/// The caches of all source kinds.
 #[derive(Clone, Default)]
 pub(crate) struct Sources {
     pub(crate) buckets: Cache<Bucket>,
     pub(crate) external_artifacts: Cache<ExternalArtifact>,
     pub(crate) git_repositories: Cache<GitRepository>,
     pub(crate) oci_repositories: Cache<OCIRepository>,
-    /// Set where sources are read from the API server each time (KC-PROC-038).
+    /// Set if sources are read from the API server each time (KC-PROC-038).
     pub(crate) direct: Option<Client>,
 }
 
-/// What a Kustomization is built from.
+/// A source with its artifact.
 #[derive(Clone, Debug)]
 pub(super) struct Resolved {
     pub(super) artifact: Artifact,
     pub(super) origin_revision: Option<String>,
 }
 
-/// What decides whether a source may be used.
+/// The rules on which sources may be used.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(test, derive(Default))]
 pub(crate) struct Access {
@@ -59,7 +59,7 @@ pub(crate) struct Access {
     pub(crate) external_artifacts: bool,
 }
 
-/// Why there is nothing to build from.
+/// Why the source cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SourceError {
     #[error(transparent)]
@@ -68,7 +68,7 @@ pub(super) enum SourceError {
     GateDisabled { kind: &'static str, key: Key },
     #[error("unable to get source '{0}'")]
     Unavailable(Key, #[source] Error),
-    /// In the words of upstream: its cache names the kind, its API server the resource.
+    /// The text is upstream's: from its cache the kind, from the API server the resource.
     #[error("{resource}.source.toolkit.fluxcd.io \"{name}\" not found")]
     NotFound { resource: String, name: String },
     #[error("source `{0}` kind '{1}' not supported")]
@@ -78,7 +78,7 @@ pub(super) enum SourceError {
 }
 
 impl Sources {
-    /// The artifact that `object` is built from (KC-SRC-001..006).
+    /// Finds the source of `object` and its artifact (KC-SRC-001..006).
     pub(super) async fn resolve(
         &self,
         object: &Kustomization,
@@ -153,7 +153,7 @@ impl Sources {
     }
 }
 
-/// The source as the log names it: with its namespace where the reference has one.
+/// The source as the log names it: with its namespace if the reference has one.
 pub(super) fn shown(object: &Kustomization) -> String {
     let reference = &object.spec.source_ref;
     let namespace = reference.namespace.as_deref().unwrap_or_default();

@@ -1,10 +1,10 @@
-//! What this controller does not do yet. It is refused, rather than left out silently: a manifest that is applied without being
-//! decrypted, or to the wrong cluster, is worse than one that is not applied.
+//! Features of the API that this controller does not implement. Objects that use them are refused, since applying a
+//! manifest without decrypting it, or to the wrong cluster, is worse than not applying it.
 
 use flux_api::kustomize::Kustomization;
 use flux_api::meta::DependencyReference;
 
-/// A field of the spec that cannot be followed.
+/// A field of the spec that is not supported.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unsupported {
     /// KC-PROC-064
@@ -31,7 +31,7 @@ pub(super) enum Unsupported {
     ReadyExpr(String),
 }
 
-/// Refuses an object that asks for more than this controller does.
+/// Refuses an object that uses an unsupported feature.
 pub(super) fn refuse(object: &Kustomization, workload_identity: bool) -> Result<(), Unsupported> {
     let is_set = |text: Option<&str>| text.is_some_and(|text| !text.is_empty());
     let spec = &object.spec;

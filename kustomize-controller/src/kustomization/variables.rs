@@ -16,7 +16,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Client, Resource};
 use sha2::{Digest, Sha256};
 
-/// Where ConfigMaps and Secrets are read: from the API server, or, where they are cached, from memory (KC-PROC-029).
+/// Reads ConfigMaps and Secrets: from the API server, or from the cache if they are cached (KC-PROC-029).
 #[derive(Clone)]
 pub(crate) enum Configs {
     Live,
@@ -26,7 +26,7 @@ pub(crate) enum Configs {
 /// Why a ConfigMap or Secret could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReadError {
-    /// It is not in the cache, in the words of upstream's.
+    /// The object is not in the cache; the text is that of upstream's cache.
     #[error("{kind} \"{name}\" not found")]
     NotCached {
         kind: Cow<'static, str>,
@@ -37,7 +37,7 @@ pub(super) enum ReadError {
 }
 
 impl ReadError {
-    /// Whether there is no such object.
+    /// Whether the object does not exist.
     fn is_not_found(&self) -> bool {
         match self {
             Self::NotCached { .. } => true,
@@ -80,7 +80,7 @@ where
     })
 }
 
-/// The variables of a run, with a digest that tells them from others without keeping their values.
+/// The variables of a run, with a digest to compare them by without keeping their values.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Inputs {
     pub(super) variables: Variables,
@@ -88,7 +88,7 @@ pub(super) struct Inputs {
 }
 
 impl Inputs {
-    /// The values of Secrets among them: no message may show these (KC-SUB-009).
+    /// The values that come from Secrets: no message may show these (KC-SUB-009).
     pub(super) fn confidential(&self) -> Confidential {
         let mut confidential = Confidential::default();
         for value in self.variables.secret_values() {
@@ -98,10 +98,10 @@ impl Inputs {
     }
 }
 
-/// Why the variables could not be had.
+/// Why the variables could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum VariablesError {
-    /// A reference that is not optional leads nowhere, or could not be read.
+    /// A reference that is not optional does not exist, or could not be read.
     #[error("substitute from '{kind}/{name}' error")]
     Reference {
         kind: String,
@@ -112,7 +112,7 @@ pub(super) enum VariablesError {
 }
 
 /// Reads the variables of a Kustomization, once for all its objects (KC-SUB-011), with the controller's own identity
-/// (KC-SUB-010). Later references win, and inline values win over all.
+/// (KC-SUB-010). Later references override earlier ones, and inline values override all.
 pub(super) async fn read(
     client: &Client,
     namespace: &str,
@@ -122,7 +122,7 @@ pub(super) async fn read(
     let Some(post_build) = &spec.post_build else {
         return Ok(Inputs::default());
     };
-    // Each value with whether it comes from a Secret.
+    // Each value, and whether it comes from a Secret.
     let mut values: BTreeMap<String, (Vec<u8>, bool)> = BTreeMap::new();
     for reference in &post_build.substitute_from {
         let key = Key::new(namespace, reference.name.as_str());
@@ -147,8 +147,8 @@ pub(super) async fn read(
                 let secret = reference.kind == ValuesKind::Secret;
                 values.extend(data.into_iter().map(|(key, value)| (key, (value, secret))));
             }
-            // All that may be missing is an optional one that does not exist; one that may not be read, or that nobody could
-            // read at the moment, fails the run (KC-SUB-007).
+            // Only an optional object that does not exist is skipped; one that is forbidden or temporarily unreadable fails
+            // the run (KC-SUB-007).
             Err(error) if reference.optional && error.is_not_found() => {}
             Err(source) => {
                 let (kind, name) = (reference.kind.as_str().to_owned(), reference.name.clone());
@@ -159,7 +159,7 @@ pub(super) async fn read(
     let inline = post_build.substitute.clone().into_iter();
     values.extend(inline.map(|(key, value)| (key, (value.into_bytes(), false))));
     let digest = digest(values.iter().map(|(key, (value, _))| (&**key, &**value)));
-    // Newlines are taken out of the values there (KC-SUB-006).
+    // This removes newlines from the values (KC-SUB-006).
     let mut variables = Variables::default();
     for (name, (value, secret)) in values {
         if secret {
@@ -171,7 +171,7 @@ pub(super) async fn read(
     Ok(Inputs { variables, digest })
 }
 
-/// A digest of names and values. Lengths go in too, so that no two lists share one.
+/// A digest of names and values. It includes their lengths, so that no two lists have the same input.
 fn digest<'v>(values: impl Iterator<Item = (&'v str, &'v [u8])>) -> String {
     let mut hasher = Sha256::new();
     for part in values.flat_map(|(name, value)| [name.as_bytes(), value]) {

@@ -1,4 +1,4 @@
-//! What else brings a Kustomization into its queue: new revisions of its source, changed ConfigMaps and Secrets.
+//! Events that enqueue a Kustomization: new revisions of its source, its dependencies, changed ConfigMaps and Secrets.
 
 use std::sync::Arc;
 
@@ -14,8 +14,7 @@ use super::dependencies::{Waiting, applied_revision, in_order, is_ready};
 use super::plan::{dependencies, source_key};
 use super::source::Source;
 
-/// Puts those that are built from a source into the queue when it has a new revision, dependencies first (KC-SRC-017 to
-/// KC-SRC-021).
+/// Enqueues the Kustomizations of a source when it has a new revision, dependencies first (KC-SRC-017 to KC-SRC-021).
 pub(crate) fn on_source<S: Source>(
     kind: SourceKind,
     kustomizations: Cache<Kustomization>,
@@ -38,7 +37,7 @@ pub(crate) fn on_source<S: Source>(
                 .unwrap_or_default()
         };
         let order = in_order(&concerned, depends_on).unwrap_or_else(|circle| {
-            // Upstream enqueues none then, and a circle elsewhere mutes them all; nobody is served by that.
+            // In that case upstream enqueues none of them, so that a cycle elsewhere blocks all Kustomizations.
             tracing::error!(
                 error = circle.to_string(),
                 "dependencies cannot be put in order, reconciling in the order of names"
@@ -46,7 +45,7 @@ pub(crate) fn on_source<S: Source>(
             concerned
         });
         for key in order {
-            // Dependencies that are not there come along in the order.
+            // The order includes dependencies that do not exist.
             if kustomizations.get(&key).is_some() {
                 enqueue.add(key, &**source);
             }
@@ -54,15 +53,15 @@ pub(crate) fn on_source<S: Source>(
     }
 }
 
-/// Whether this is the source of a Kustomization (KC-SRC-021).
+/// Whether this is the source that a Kustomization refers to (KC-SRC-021).
 fn is_built_from(object: &Kustomization, kind: &SourceKind, source: &Key) -> bool {
     let reference = &object.spec.source_ref;
     reference.kind == *kind && reference.name == source.name && source_key(object) == *source
 }
 
-/// The revision that a change brings: of an artifact that is new, or newer than before, or of a source that is gone, which
-/// those who have not attempted it learn at once. The first list brings none that the initial reconcile of every
-/// Kustomization does not see.
+/// The new revision of a change: that of a new or updated artifact, or of a deleted source, so that Kustomizations that
+/// have not attempted it report that at once. Objects of the first list have none, since the initial reconcile of every
+/// Kustomization sees them.
 fn new_revision<S: Source>(change: &Change<S>) -> Option<&str> {
     let revision = |source: &Arc<S>| source.artifact().map(|artifact| artifact.revision.clone());
     let changed = match change {
@@ -74,7 +73,7 @@ fn new_revision<S: Source>(change: &Change<S>) -> Option<&str> {
     changed.then_some(artifact.revision.as_str())
 }
 
-/// Whether a run on this revision has been, or is under way (KC-SRC-017).
+/// Whether a run on this revision has ended or is in progress (KC-SRC-017).
 fn has_attempted(object: &Kustomization, revision: &str) -> bool {
     let Some(status) = &object.status else {
         return false;
@@ -89,8 +88,8 @@ fn has_attempted(object: &Kustomization, revision: &str) -> bool {
         && status.last_attempted_revision.as_deref() == Some(revision)
 }
 
-/// Puts those that wait for a Kustomization into the queue as soon as it is ready, or ready at another revision: upstream's
-/// dependants learn of it when their `--requeue-dependency` is over (KC-DEP-012).
+/// Enqueues the dependants of a Kustomization as soon as it is ready, or ready at another revision; in upstream they notice
+/// when their `--requeue-dependency` has passed (KC-DEP-012).
 pub(crate) fn on_ready(change: &Change<Kustomization>, waiting: &Waiting, enqueue: &Enqueue) {
     if let Some(new) = became_ready(change) {
         for dependant in waiting.dependants(&Key::of(&**new)) {
@@ -99,7 +98,7 @@ pub(crate) fn on_ready(change: &Change<Kustomization>, waiting: &Waiting, enqueu
     }
 }
 
-/// The Kustomization, where a change has made it ready, or has brought a ready one to another revision.
+/// The Kustomization, if a change made it ready or brought a ready one to another revision.
 fn became_ready(change: &Change<Kustomization>) -> Option<&Arc<Kustomization>> {
     let (old, new) = match change {
         Change::Added { new, .. } => (None, new),
@@ -111,7 +110,7 @@ fn became_ready(change: &Change<Kustomization>) -> Option<&Arc<Kustomization>> {
     (is_ready(new) && !was_so).then_some(new)
 }
 
-/// Puts those that refer to a ConfigMap or Secret into the queue when it changes (KC-DEP-015).
+/// Enqueues the Kustomizations that refer to a ConfigMap or Secret when it changes (KC-DEP-015).
 pub(crate) fn on_config<C>(
     kind: ValuesKind,
     kustomizations: Cache<Kustomization>,
@@ -137,7 +136,7 @@ where
     }
 }
 
-/// Passes on the changes of objects that are or were marked to be watched; none at all without a selector (KC-PROC-025,
+/// Passes on only the changes of objects that have or had the label to be watched; none without a selector (KC-PROC-025,
 /// KC-PROC-037).
 pub(crate) fn only_marked<C, E>(
     selector: Option<Arc<Selector>>,

@@ -1,4 +1,4 @@
-//! What a chart consists of.
+//! The contents of a chart.
 
 mod file;
 mod metadata;
@@ -12,7 +12,7 @@ pub use metadata::{ApiVersionError, Dependency, Lock, Maintainer, Metadata};
 
 use crate::Time;
 
-/// A chart as it was loaded: plain data that any number of renders may share.
+/// A loaded chart: plain data that any number of renders may share.
 #[derive(Clone, Debug, Default)]
 pub struct Chart {
     /// Chart.yaml, with the dependencies of requirements.yaml.
@@ -21,38 +21,38 @@ pub struct Chart {
     pub lock: Option<Lock>,
     /// The files below templates/.
     pub templates: Vec<File>,
-    /// values.yaml, where there is one.
+    /// values.yaml, if the chart has one.
     pub values: Option<Map>,
     /// values.schema.json.
     pub schema: Option<Bytes>,
-    /// When the schema was last changed.
+    /// Modification time of the schema.
     pub schema_mod_time: Time,
     /// All other files.
     pub files: Vec<File>,
-    /// Every file as it was read, in the order of reading.
+    /// Every file as loaded, in the order of loading.
     pub raw: Vec<File>,
-    /// When Chart.yaml was last changed.
+    /// Modification time of Chart.yaml.
     pub mod_time: Time,
-    /// The subcharts in charts/, by the name of their folder or archive.
+    /// The subcharts in charts/, in the order of the names of their folders or archives.
     pub dependencies: Vec<Chart>,
 }
 
 /// A file of a chart's crds/ folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Crd {
-    /// The path with the charts that lead to it: `chart/charts/sub/crds/x.yaml`.
+    /// The path including all parent charts: `chart/charts/sub/crds/x.yaml`.
     pub filename: String,
     /// The file itself.
     pub file: File,
 }
 
-/// Why a chart is not installed.
+/// Why a chart cannot be installed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotInstallable {
-    /// It only helps others.
+    /// It is a library chart.
     #[error("{0} charts are not installable")]
     Kind(String),
-    /// It needs charts that it does not hold.
+    /// It depends on charts that charts/ lacks.
     #[error(
         "an error occurred while checking for chart dependencies. You may need to run 'helm dependency build' to fetch missing dependencies: found in Chart.yaml, but missing in charts/ directory: {}",
         .0.join(", ")
@@ -61,17 +61,17 @@ pub enum NotInstallable {
 }
 
 impl Chart {
-    /// The name of Chart.yaml.
+    /// The name in Chart.yaml.
     pub fn name(&self) -> &str {
         &self.metadata.name
     }
 
-    /// Whether templates other than partials count (HE-VAL-016).
+    /// Whether it is a library chart, of which only partial templates are used (HE-VAL-016).
     pub fn is_library(&self) -> bool {
         self.metadata.kind.eq_ignore_ascii_case("library")
     }
 
-    /// The custom resource definitions of this chart and then of its subcharts.
+    /// The custom resource definitions of this chart, followed by those of its subcharts.
     pub fn crds(&self) -> Vec<Crd> {
         let mut crds = Vec::new();
         self.collect_crds(self.name(), &mut crds);
@@ -85,7 +85,8 @@ impl Chart {
         }
     }
 
-    /// Whether Helm's command line would install the chart: it is no library, and charts/ holds what Chart.yaml asks for.
+    /// Checks that Helm's command line would install the chart: it is not a library chart, and charts/ has all dependencies
+    /// of Chart.yaml.
     pub fn check_installable(&self) -> Result<(), NotInstallable> {
         if !matches!(self.metadata.kind.as_str(), "" | "application") {
             return Err(NotInstallable::Kind(self.metadata.kind.clone()));
@@ -103,12 +104,12 @@ impl Chart {
     }
 }
 
-/// The path that a subchart's files get.
+/// The path of a subchart's files in its parent.
 pub fn subchart_path(parent: &str, name: &str) -> String {
     format!("{parent}/charts/{name}")
 }
 
-/// Adds the custom resource definitions among a chart's files, under the path that leads to the chart.
+/// Appends the custom resource definitions among a chart's files, with `path` as the path of the chart.
 pub fn crds_of(files: &[File], path: &str, into: &mut Vec<Crd>) {
     for file in files {
         let extension = path::ext(file.name.as_str());

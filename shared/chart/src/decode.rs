@@ -1,5 +1,5 @@
-//! YAML into structs as `sigs.k8s.io/yaml` and `encoding/json` do it: keys in any case, unknown ones ignored, scalars
-//! taken for text where text is wanted, `null` leaving things as they are.
+//! Decodes YAML into structs as `sigs.k8s.io/yaml` and `encoding/json` do: keys match in any case, unknown keys are
+//! ignored, scalars are accepted as text, and `null` leaves a field unchanged.
 
 use std::collections::BTreeMap;
 
@@ -8,17 +8,17 @@ use flux_yaml::{Map, Value};
 
 use crate::yaml::YamlError;
 
-/// Where in which Go struct a value is wanted, for the error text.
+/// The Go struct and field that a value is decoded into, for the error text.
 #[derive(Clone, Copy)]
 pub struct Place<'a> {
-    /// The struct that holds the field.
+    /// The struct with the field.
     pub owner: &'static str,
-    /// The path of field names from the outermost struct, without the field.
+    /// The path of field names from the outermost struct, without the field itself.
     pub path: &'a str,
 }
 
 impl Place<'_> {
-    /// The error for a value that the field cannot hold.
+    /// The error for a value of the wrong type.
     pub fn mismatch(&self, field: &str, value: &Value, wanted: &str) -> YamlError {
         let found = match value {
             Value::Null => "null",
@@ -44,7 +44,7 @@ impl Place<'_> {
     }
 }
 
-/// The fields of a mapping with their values; a key that matches a field in another case only counts too.
+/// The fields of a mapping with their values; keys that differ from a field in case match as well.
 pub fn fields<'v>(
     value: &'v Value,
     known: &[&'static str],
@@ -68,7 +68,7 @@ pub fn fields<'v>(
 }
 
 fn known_fields<'v>(map: &'v Map, known: &[&'static str]) -> Vec<(&'static str, &'v Value)> {
-    // JSON objects reach Go's decoder with their keys sorted: of `Name` and `name` the latter comes last and wins.
+    // Go's decoder sees the keys of JSON objects sorted: `name` comes after `Name` and overrides it.
     let mut entries: Vec<_> = map.iter().collect();
     entries.sort_unstable_by(|a, b| a.0.cmp(b.0));
     entries
@@ -82,7 +82,7 @@ fn known_fields<'v>(map: &'v Map, known: &[&'static str]) -> Vec<(&'static str, 
         .collect()
 }
 
-/// Text, or a scalar as text (HE-LOAD-009).
+/// Decodes text, or a scalar as text (HE-LOAD-009).
 pub fn text(
     into: &mut String,
     place: Place<'_>,
@@ -108,7 +108,7 @@ fn scalar_text(value: &Value) -> Option<String> {
     })
 }
 
-/// `bool`.
+/// Decodes a `bool`.
 pub fn truth(
     into: &mut bool,
     place: Place<'_>,
@@ -137,7 +137,7 @@ pub fn items<'v>(
     }
 }
 
-/// `[]string`.
+/// Decodes a `[]string`.
 pub fn texts(
     into: &mut Vec<String>,
     place: Place<'_>,
@@ -153,7 +153,7 @@ pub fn texts(
     Ok(())
 }
 
-/// `map[string]string`; entries are added to those there are.
+/// Decodes a `map[string]string`; entries are added to the existing ones.
 pub fn text_map(
     into: &mut BTreeMap<String, String>,
     place: Place<'_>,
@@ -174,7 +174,7 @@ pub fn text_map(
     Ok(())
 }
 
-/// A list of structs; the second value tells whether `null` stood among them, which no validation lets pass.
+/// Decodes a list of structs; the second value tells whether it has a `null` item, which no validation accepts.
 pub fn structs<T: Default>(
     place: Place<'_>,
     field: &str,

@@ -1,4 +1,4 @@
-//! Helm charts as files, as Helm 4.2 reads them: archives and folders, Chart.yaml and its lock, values files and single
+//! Helm charts as files, compatible with Helm 4.2: archives and folders, Chart.yaml and its lock, values files and single
 //! values set by path (ledger rows HE-LOAD, HE-VAL, HE-YAML).
 //!
 //! ```
@@ -16,8 +16,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Nothing is rendered here: templates, schemas and releases are `flux-helm`'s. Archives come as bytes and folders as a
-//! `flux_tree::Tree`.
+//! This crate does not render: templates, schemas and releases are part of `flux-helm`. Archives are passed as bytes and
+//! folders as a `flux_tree::Tree`.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::format_push_string)] // text is short here, and `write!` to a String has an error that cannot happen

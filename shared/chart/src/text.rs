@@ -1,9 +1,9 @@
-//! Text as Go sees and shows it.
+//! White space and display of text as in Go.
 
 pub(crate) use flux_golang::strconv::quote;
 use flux_golang::unicode::{is_print, is_space};
 
-/// Turns any white space into blanks and drops what does not print (HE-LOAD-012).
+/// Replaces white space by blanks and drops unprintable characters (HE-LOAD-012).
 pub(crate) fn sanitize(text: &mut String) {
     let tidy = |c: char| {
         if is_space(c) {

@@ -1,4 +1,4 @@
-//! Times as Helm's records have them.
+//! Times in the format of Helm's records.
 
 use std::fmt;
 
@@ -7,14 +7,14 @@ use jiff::tz::Offset;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A moment with the zone offset it was written in, as Go's `time.Time` keeps it in a release record.
+/// A time with its original zone offset, like Go's `time.Time` in a release record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Time {
     instant: Timestamp,
     offset: Offset,
 }
 
-/// Seconds from 1970 back to the first of January of year 1, Go's zero time.
+/// Seconds from 1970 to the first of January of year 1, Go's zero time.
 const ZERO_SECOND: i64 = -62_135_596_800;
 
 impl Time {
@@ -23,7 +23,7 @@ impl Time {
         Self::at(Timestamp::from_second(ZERO_SECOND).unwrap_or(Timestamp::MIN))
     }
 
-    /// The moment in UTC.
+    /// The time in UTC.
     pub const fn at(instant: Timestamp) -> Self {
         Self {
             instant,
@@ -36,12 +36,12 @@ impl Time {
         self.instant == Self::zero().instant
     }
 
-    /// The moment, without its zone.
+    /// The time without its zone.
     pub fn instant(&self) -> Timestamp {
         self.instant
     }
 
-    /// Reads RFC 3339 as Go does; `None` for anything else.
+    /// Parses RFC 3339 as Go does; `None` if it is invalid.
     pub fn parse(text: &str) -> Option<Self> {
         let (date, rest) = text.split_once('T')?;
         let zone = rest.rfind(['Z', '+', '-'])?;
@@ -78,7 +78,7 @@ impl Default for Time {
     }
 }
 
-/// RFC 3339 with up to nine digits of a second's fraction, trailing zeros cut.
+/// RFC 3339 with up to nine fractional digits of the second, without trailing zeros.
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let civil = self.offset.to_datetime(self.instant);
@@ -117,7 +117,7 @@ impl Serialize for Time {
     }
 }
 
-/// Text in RFC 3339; `null` and, as Helm 3 wrote it, the empty text are the zero time (HE-REL-002).
+/// Decodes RFC 3339; `null` and the empty text, which Helm 3 wrote, are the zero time (HE-REL-002).
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Option::<std::borrow::Cow<'_, str>>::deserialize(deserializer)?;

@@ -1,4 +1,4 @@
-//! Values: reading files, merging them, setting single ones by path.
+//! Values: loading files, merging them, setting single values by path.
 
 mod literal;
 mod merge;

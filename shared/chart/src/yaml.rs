@@ -1,43 +1,43 @@
-//! Between `flux-yaml`'s data and the rest: reading as `sigs.k8s.io/yaml` does, and serde for record fields.
+//! Adapters for `flux-yaml`'s data: decoding as `sigs.k8s.io/yaml` does, and serde for record fields.
 
 use flux_yaml::{Map, Value};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Why YAML is not what was wanted, in the words of `sigs.k8s.io/yaml`.
+/// Why YAML could not be decoded, with the texts of `sigs.k8s.io/yaml`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum YamlError {
-    /// It is not YAML, or YAML that JSON cannot say.
+    /// It is not YAML, or cannot be represented in JSON.
     #[error(transparent)]
     Convert(flux_yaml::Error),
-    /// A value has another type than its field.
+    /// A value has the wrong type for its field.
     #[error("error unmarshaling JSON: while decoding JSON: json: {0}")]
     Decode(String),
-    /// The same of one of a chart's values documents.
+    /// A document of a chart's values is invalid.
     #[error("cannot unmarshal yaml document: {0}")]
     Document(Box<YamlError>),
-    /// A line begins with `---` but goes on with something else.
+    /// A line begins with `---` but continues with other text.
     #[error("error reading yaml document: invalid Yaml document separator: {0}")]
     Separator(String),
 }
 
-/// The first document, whole numbers kept apart from others.
+/// Decodes the first document; integers are kept apart from floats.
 pub fn value(text: &[u8]) -> Result<Value, YamlError> {
     flux_yaml::sigs::from_str(text).map_err(YamlError::Convert)
 }
 
-/// The first document with its numbers as they are written, for fields that are text.
+/// Decodes the first document with numbers as written, for fields that are text.
 pub fn value_as_written(text: &[u8]) -> Result<Value, YamlError> {
     flux_yaml::sigs::from_str_as_written(text).map_err(YamlError::Convert)
 }
 
-/// The same where only some of the outermost keys matter.
+/// As [`value`], decoding only some of the outermost keys.
 pub fn value_of_keys(text: &[u8], wanted: impl Fn(&str) -> bool) -> Result<Value, YamlError> {
     flux_yaml::sigs::from_str_only(text, wanted).map_err(YamlError::Convert)
 }
 
-/// What `encoding/json` calls a value.
+/// The name of a value's type in the errors of `encoding/json`.
 pub fn json_kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -49,10 +49,10 @@ pub fn json_kind(value: &Value) -> &'static str {
     }
 }
 
-/// The JSON value at the start of a text, and how many bytes it takes. Numbers become floats.
+/// Parses the JSON value at the start of a text. Returns it with its length in bytes. Numbers become floats.
 pub(crate) fn json_prefix(text: &str) -> Result<(Value, usize), String> {
     let blanks = text.len() - text.trim_start_matches([' ', '\t', '\r', '\n']).len();
-    // What follows a number or a word need not be set apart from it.
+    // Text may follow a number or a word directly.
     let scalar =
         scalar_length(text.get(blanks..).unwrap_or_default()).map(|length| blanks + length);
     let text = scalar.and_then(|end| text.get(..end)).unwrap_or(text);
@@ -65,7 +65,7 @@ pub(crate) fn json_prefix(text: &str) -> Result<(Value, usize), String> {
     }
 }
 
-/// The length of the number or word that a text begins with; `None` for other values and for what is neither.
+/// The length of the number or word at the start of a text; `None` for other values and invalid text.
 fn scalar_length(text: &str) -> Option<usize> {
     if let Some(word) = ["true", "false", "null"]
         .iter()
@@ -81,7 +81,7 @@ fn scalar_length(text: &str) -> Option<usize> {
     };
     let sign = usize::from(text.starts_with('-'));
     let whole = digits(sign);
-    // A zero ends the whole part.
+    // A zero ends the integer part.
     let zero = text.as_bytes().get(sign) == Some(&b'0');
     let mut end = sign + if zero { 1 } else { whole };
     if whole == 0 {
@@ -97,7 +97,7 @@ fn scalar_length(text: &str) -> Option<usize> {
     Some(end)
 }
 
-/// A value in serde's terms.
+/// A value with serde's traits.
 struct Json(Value);
 
 impl<'de> Deserialize<'de> for Json {
@@ -160,7 +160,7 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 }
 
-/// A value as serde writes it.
+/// A reference to a value, for serialization with serde.
 pub struct JsonRef<'v>(pub &'v Value);
 
 impl Serialize for JsonRef<'_> {
@@ -178,7 +178,7 @@ impl Serialize for JsonRef<'_> {
     }
 }
 
-/// A list.
+/// Serializes a list.
 pub fn serialize_values<S: Serializer>(items: &[Value], serializer: S) -> Result<S::Ok, S::Error> {
     let mut seq = serializer.serialize_seq(Some(items.len()))?;
     for item in items {
@@ -187,7 +187,7 @@ pub fn serialize_values<S: Serializer>(items: &[Value], serializer: S) -> Result
     seq.end()
 }
 
-/// A list; `null` is an empty one.
+/// Deserializes a list; `null` is an empty list.
 pub fn deserialize_values<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<Value>, D::Error> {
@@ -199,21 +199,21 @@ pub fn deserialize_values<'de, D: Deserializer<'de>>(
         .collect())
 }
 
-/// Any value.
+/// Serializes any value.
 pub fn serialize_value<S: Serializer>(value: &Value, serializer: S) -> Result<S::Ok, S::Error> {
     JsonRef(value).serialize(serializer)
 }
 
-/// Any value.
+/// Deserializes any value.
 pub fn deserialize_value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
     Json::deserialize(deserializer).map(|Json(value)| value)
 }
 
-/// A mapping, written with its keys sorted by bytes as Go writes maps; `null` reads as an empty one.
+/// serde functions for a mapping: written with its keys sorted by bytes, as Go does; `null` is an empty mapping.
 pub mod map {
     use super::{Deserialize, Deserializer, Json, JsonRef, Map, SerializeMap, Serializer, Value};
 
-    /// Writes it.
+    /// Serializes a mapping.
     pub fn serialize<S: Serializer>(entries: &Map, serializer: S) -> Result<S::Ok, S::Error> {
         let mut sorted: Vec<_> = entries.iter().collect();
         sorted.sort_unstable_by(|a, b| a.0.cmp(b.0));
@@ -224,7 +224,7 @@ pub mod map {
         map.end()
     }
 
-    /// Reads it.
+    /// Deserializes a mapping.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map, D::Error> {
         super::optional_map::deserialize(deserializer).map(Option::unwrap_or_default)
     }
@@ -243,13 +243,13 @@ pub mod map {
     }
 }
 
-/// A mapping or `null`.
+/// serde functions for an optional mapping, `null` if absent.
 pub mod optional_map {
     use serde::de::Error as _;
 
     use super::{Deserializer, Map, Serializer, map};
 
-    /// Writes it.
+    /// Serializes a mapping or `null`.
     #[allow(clippy::ref_option)] // serde's signature
     pub fn serialize<S: Serializer>(
         entries: &Option<Map>,
@@ -261,7 +261,7 @@ pub mod optional_map {
         }
     }
 
-    /// Reads it.
+    /// Deserializes a mapping or `null`.
     pub fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<Map>, D::Error> {

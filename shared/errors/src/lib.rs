@@ -1,4 +1,4 @@
-//! An error with its sources as one line, as Go's `%w` prints it.
+//! Formats an error with its sources as one line, as Go's `%w` does.
 //!
 //! Errors of this project do not repeat their source in their own text: the code that prints an error walks its chain.
 //!
@@ -11,15 +11,15 @@ use std::error::Error;
 
 /// The texts of an error and its sources, the outermost first, joined by `: `.
 ///
-/// A source whose text the line already ends with is left out, since some libraries print their source in their own text.
+/// A source is skipped if the line already ends with its text, since some libraries print their source in their own text.
 pub fn chain(error: &dyn Error) -> String {
     let mut line = error.to_string();
     append_sources(&mut line, error.source(), &|_| None);
     line
 }
 
-/// As [`chain`], except that for an error of which `whole` returns a text, that text stands for the error and all its
-/// sources. It is for errors of libraries whose own text may not be shown.
+/// As [`chain`], except that if `whole` returns a text for an error, that text replaces the error and all its sources. This
+/// is for errors of libraries whose own text must not be shown.
 pub fn chain_with(
     error: &(dyn Error + 'static),
     whole: impl Fn(&(dyn Error + 'static)) -> Option<String>,
@@ -83,7 +83,7 @@ mod tests {
         for (texts, line) in [
             (&["a"][..], "a"),
             (&["a", "b", "c"], "a: b: c"),
-            // A library that prints its source in its own text.
+            // The error of a library that prints its source in its own text.
             (&["a: b", "b", "c"], "a: b: c"),
             (&["a: b: c", "b: c", "c"], "a: b: c"),
             (&["b: a", "b"], "b: a: b"),

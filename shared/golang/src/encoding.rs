@@ -46,10 +46,10 @@ fn push(out: &mut String, alphabet: &[u8], index: u32) {
     out.push(char::from(alphabet.get(index).copied().unwrap_or(b'=')));
 }
 
-/// Decodes standard base64, newlines ignored; the error is Go's text.
+/// Decodes standard base64, ignoring newlines; the error text is Go's.
 ///
 /// # Errors
-/// Text that is not in this encoding.
+/// The text is not valid base64.
 pub fn decode_base64(text: &[u8]) -> Result<Vec<u8>, String> {
     let corrupt = |at: usize| Err(format!("illegal base64 data at input byte {at}"));
     let mut out = Vec::with_capacity(text.len() / 4 * 3);
@@ -80,7 +80,7 @@ pub fn decode_base64(text: &[u8]) -> Result<Vec<u8>, String> {
             if b != b'=' {
                 return corrupt(i - 1);
             }
-            // Padding: after two digits a second one must follow, after three none.
+            // Padding: two digits are followed by two padding characters, three digits by one.
             match filled {
                 0 | 1 => return corrupt(i - 1),
                 2 => {
@@ -108,10 +108,10 @@ pub fn decode_base64(text: &[u8]) -> Result<Vec<u8>, String> {
     }
 }
 
-/// Decodes standard base32, newlines ignored; the error is Go's text.
+/// Decodes standard base32, ignoring newlines; the error text is Go's.
 ///
 /// # Errors
-/// Text that is not in this encoding.
+/// The text is not valid base32.
 pub fn decode_base32(text: &[u8]) -> Result<Vec<u8>, String> {
     let text: Vec<u8> = text
         .iter()
@@ -127,7 +127,7 @@ pub fn decode_base32(text: &[u8]) -> Result<Vec<u8>, String> {
             let Some(&b) = group.get(j) else {
                 return corrupt(at);
             };
-            // Padding ends the text, and so few bytes after it are not looked at.
+            // Padding ends the text; so few bytes after it are not checked.
             let after = text.len() - (at + j + 1);
             if b == b'=' && j >= 2 && after < 8 {
                 if after + j < 7 {
@@ -153,7 +153,7 @@ pub fn decode_base32(text: &[u8]) -> Result<Vec<u8>, String> {
     Ok(out)
 }
 
-/// The whole bytes that so many digits make.
+/// Appends the whole bytes of this many digits.
 fn push_base32(out: &mut Vec<u8>, digits: u64, count: usize) {
     let bytes = (digits << (40 - count * 5)).to_be_bytes();
     out.extend(bytes.iter().skip(3).take(count * 5 / 8));

@@ -1,16 +1,16 @@
-//! Go's `encoding/json`: how strings and floats are written. Values are the caller's.
+//! Go's `encoding/json`: the encoding of strings and floats. Other values are encoded by the caller.
 
 use crate::strconv;
 
-/// Appends a text as a JSON string. `escape_html` writes `<`, `>` and `&` as escapes, as `json.Marshal` does and an encoder
-/// with `SetEscapeHTML(false)` does not.
+/// Appends a text as a JSON string. `escape_html` escapes `<`, `>` and `&`, as `json.Marshal` does but an encoder with
+/// `SetEscapeHTML(false)` does not.
 pub fn push_string(out: &mut String, text: &str, escape_html: bool) {
     out.push('"');
     push_escaped(out, text, escape_html);
     out.push('"');
 }
 
-/// As [`push_string`], for text that may hold bytes that are not UTF-8: each is written as `\ufffd`.
+/// As [`push_string`], for bytes that need not be UTF-8: each invalid byte is written as `\ufffd`.
 pub fn push_bytes(out: &mut String, text: &[u8], escape_html: bool) {
     out.push('"');
     for chunk in text.utf8_chunks() {
@@ -49,8 +49,8 @@ pub fn push_escaped(out: &mut String, text: &str, escape_html: bool) {
     out.push_str(text.get(plain_from..).unwrap_or(""));
 }
 
-/// A float as `json.Marshal` writes it: an exponent only below 1e-6 and from 1e21 on, and without a leading zero. `None` for
-/// what JSON does not have.
+/// Formats a float as `json.Marshal` does: with an exponent only below 1e-6 and from 1e21 on, without a leading zero in it.
+/// `None` for values that JSON does not have.
 pub fn format_float(value: f64) -> Option<String> {
     format(value, |verb| strconv::format_float(value, verb, None))
 }

@@ -1,8 +1,8 @@
-//! Go's standard library where users see its results: texts that upstream's controllers quote, numbers and times that they
-//! write, expressions and patterns that users put into their objects.
+//! The parts of Go's standard library whose results users see: texts that upstream's controllers quote, numbers and times
+//! that they write, expressions and patterns in users' objects.
 //!
-//! Modules are named as Go's packages, and only what exists there is here. Text is bytes where Go's is, since a Go string
-//! may hold any.
+//! Modules are named like Go's packages and contain only functions of those. Texts are bytes where a Go string may be
+//! invalid UTF-8.
 //!
 //! ```
 //! use flux_golang::{path, regexp, strconv, time};

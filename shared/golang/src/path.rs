@@ -1,4 +1,4 @@
-//! Go's `path`; `path/filepath` is the same on Linux.
+//! Go's `path`; `path/filepath` behaves the same on Linux.
 
 mod pattern;
 
@@ -7,15 +7,15 @@ use std::ops::Range;
 
 pub use pattern::{BadPattern, Pattern};
 
-/// What paths are made of: `str`, or bytes that need not be UTF-8.
+/// The types of paths: `str`, or bytes that need not be UTF-8.
 pub trait Path: ToOwned + sealed::Sealed + 'static {
     /// The bytes of the path.
     fn bytes(&self) -> &[u8];
-    /// A part of the path, whose ends are beside slashes, dots, or the ends of the path.
+    /// A part of the path. Its ends are next to slashes, dots, or the ends of the path.
     fn part(&self, range: Range<usize>) -> &Self;
     /// A path of these bytes, which are parts of other paths.
     fn from_bytes(bytes: Vec<u8>) -> Self::Owned;
-    /// A path of one character of ASCII.
+    /// A path of a single ASCII character.
     fn from_ascii(text: &'static str) -> &'static Self;
 }
 
@@ -126,7 +126,7 @@ pub fn dir<P: Path + ?Sized>(path: &P) -> P::Owned {
     clean(path.part(0..end))
 }
 
-/// `path.Ext`: from the last dot of the last part on.
+/// `path.Ext`: the last part from its last dot on.
 pub fn ext<P: Path + ?Sized>(path: &P) -> &P {
     let bytes = path.bytes();
     let name = memchr::memrchr(b'/', bytes).map_or(0, |slash| slash + 1);

@@ -1,4 +1,4 @@
-//! Go's `regexp`: RE2 syntax checked and translated for the `regex` crate, which matches alike (leftmost-first).
+//! Go's `regexp`: RE2 syntax is checked and translated for the `regex` crate, whose matches are the same (leftmost-first).
 
 mod syntax;
 
@@ -9,14 +9,14 @@ use regex::bytes::{Regex as Engine, RegexBuilder};
 
 use crate::{strconv, unicode};
 
-/// Compiled memory of one expression.
+/// Maximum bytes of a compiled expression.
 const SIZE_LIMIT: usize = 8 << 20;
-/// Expressions kept compiled, over all threads.
+/// Number of compiled expressions in the cache of the process.
 const CACHED: usize = 512;
 
 static CACHE: LazyLock<Mutex<HashMap<Vec<u8>, Arc<Regex>>>> = LazyLock::new(Mutex::default);
 
-/// A text that is not an expression, in Go's words.
+/// A text is not a regular expression; the message is Go's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("error parsing regexp: {problem}: `{part}`")]
 pub struct Error {
@@ -25,7 +25,7 @@ pub struct Error {
 }
 
 impl Error {
-    /// Whether the expression is valid, but takes more memory than it may.
+    /// Whether the expression is valid, but larger than the limit when compiled.
     pub fn is_too_large(&self) -> bool {
         self.problem == TOO_LARGE
     }
@@ -38,20 +38,20 @@ const TOO_LARGE: &str = "expression too large";
 pub struct Regex {
     engine: Engine,
     empty: bool,
-    /// The names of the groups, by number; group 0 is the whole match.
+    /// The names of the groups, by index; group 0 is the whole match.
     names: Vec<String>,
 }
 
 impl Regex {
-    /// `regexp.Compile`, for expressions that take at most 8 MiB.
+    /// `regexp.Compile`, for expressions that are at most 8 MiB when compiled.
     ///
     /// # Errors
-    /// Go's text, `error parsing regexp: …`.
+    /// Go's message, `error parsing regexp: …`.
     pub fn compile(pattern: &[u8]) -> Result<Self, Error> {
         Self::compile_within(pattern, SIZE_LIMIT)
     }
 
-    /// As [`Regex::compile`], without compiling again what any thread has compiled lately.
+    /// As [`Regex::compile`], with a cache that all threads share.
     ///
     /// # Errors
     /// As [`Regex::compile`].
@@ -71,10 +71,10 @@ impl Regex {
         Ok(regex)
     }
 
-    /// As [`Regex::compile`], for expressions that take at most so many bytes when compiled.
+    /// As [`Regex::compile`], for expressions of at most `bytes` when compiled.
     ///
     /// # Errors
-    /// As [`Regex::compile`]; an expression that takes more is [too large](Error::is_too_large).
+    /// As [`Regex::compile`]; a larger expression is [too large](Error::is_too_large).
     pub fn compile_within(pattern: &[u8], bytes: usize) -> Result<Self, Error> {
         let translated = syntax::translate(pattern)?;
         let engine = RegexBuilder::new(&translated.pattern)
@@ -104,7 +104,7 @@ impl Regex {
         self.engine.find(text).map(|m| m.as_bytes())
     }
 
-    /// `FindAllStringIndex`: at most `limit` matches, an empty one not right after another.
+    /// `FindAllStringIndex`: at most `limit` matches; an empty match directly after another is skipped.
     pub fn find_all(&self, text: &[u8], limit: Option<usize>) -> Vec<(usize, usize)> {
         let limit = limit.unwrap_or(usize::MAX);
         let mut found = Vec::new();
@@ -158,14 +158,14 @@ impl Regex {
         self.replace(text, limit, |out, _| out.extend_from_slice(with))
     }
 
-    /// `ReplaceAllString`: `$1` and `${name}` in the replacement stand for groups.
+    /// `ReplaceAllString`: `$1` and `${name}` in the replacement are replaced by groups.
     pub fn replace_expanding(&self, text: &[u8], template: &[u8], limit: usize) -> Option<Vec<u8>> {
         self.replace(text, limit, |out, groups| {
             self.expand(out, template, groups);
         })
     }
 
-    /// Nothing where the result would be longer than `limit`.
+    /// `None` if the result would be longer than `limit`.
     fn replace(
         &self,
         text: &[u8],
@@ -241,7 +241,7 @@ fn width_at(text: &[u8], at: usize) -> usize {
     unicode::decode(text.get(at..).unwrap_or_default()).1
 }
 
-/// `name` or `{name}` after a `$`, and what follows.
+/// Parses `name` or `{name}` after a `$`; returns it with the rest.
 fn group_name(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let (braced, body) = match text.strip_prefix(b"{") {
         Some(body) => (true, body),

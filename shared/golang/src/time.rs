@@ -1,4 +1,4 @@
-//! Go's `time`: layouts and durations. Zones are the caller's: this reads no database.
+//! Go's `time`: layouts and durations. Zones are up to the caller: this module reads no database.
 
 mod civil;
 mod duration;

@@ -1,11 +1,11 @@
-//! Go's `unicode` and `unicode/utf8`: its own version of the tables, and decoding that tolerates any bytes.
+//! Go's `unicode` and `unicode/utf8`: the tables of Go's Unicode version, and decoding that accepts invalid bytes.
 
 mod tables;
 
-/// `utf8.RuneError`, what invalid bytes decode to.
+/// `utf8.RuneError`, the result of decoding invalid bytes.
 pub const RUNE_ERROR: char = char::REPLACEMENT_CHARACTER;
 
-/// `utf8.DecodeRune`: the first rune and its width; an invalid byte is (U+FFFD, 1), an empty input (U+FFFD, 0).
+/// `utf8.DecodeRune`: the first rune and its width; (U+FFFD, 1) for an invalid byte, (U+FFFD, 0) for empty input.
 pub fn decode(bytes: &[u8]) -> (char, usize) {
     let Some(&first) = bytes.first() else {
         return (RUNE_ERROR, 0);
@@ -38,7 +38,7 @@ pub fn decode_last(bytes: &[u8]) -> (char, usize) {
     (RUNE_ERROR, usize::from(!bytes.is_empty()))
 }
 
-/// The runes of Go's `for i, r := range s`: position, rune, width.
+/// The runes of Go's `for i, r := range s`: offset, rune, width.
 pub fn runes(bytes: &[u8]) -> impl Iterator<Item = (usize, char, usize)> + '_ {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -67,7 +67,7 @@ pub fn push(out: &mut Vec<u8>, c: char) {
     out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
-/// Each rune replaced, invalid bytes by what U+FFFD becomes (`strings.Map`).
+/// `strings.Map`: replaces each rune; an invalid byte is passed as U+FFFD.
 pub fn map(bytes: &[u8], mut to: impl FnMut(char) -> char) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     for (_, c, _) in runes(bytes) {
@@ -197,7 +197,7 @@ pub fn to_title(c: char) -> char {
     }
 }
 
-/// The bytes without white space in front.
+/// Trims leading white space.
 pub fn trim_space_start(mut bytes: &[u8]) -> &[u8] {
     loop {
         let (c, width) = decode(bytes);

@@ -4,26 +4,26 @@ use std::net::Ipv6Addr;
 
 use crate::strconv;
 
-/// A URL, its parts without escapes.
+/// A URL with unescaped parts.
 #[derive(Clone, Debug, Default)]
 pub struct Url {
-    /// In lower case; empty if the URL is relative.
+    /// In lower case; empty for a relative URL.
     pub scheme: Vec<u8>,
-    /// What follows the scheme of a URL without slashes, as in `mailto:a@b`.
+    /// The rest of a URL without slashes after the scheme, as in `mailto:a@b`.
     pub opaque: Vec<u8>,
     /// Name and password.
     pub user: Option<User>,
     /// Host and port, as written.
     pub host: Vec<u8>,
-    /// The path without its escapes.
+    /// The unescaped path.
     pub path: Vec<u8>,
-    /// The path with its escapes, where these are not the usual ones.
+    /// The escaped path, if its escapes differ from the default.
     raw_path: Vec<u8>,
-    /// The query with its escapes, without the question mark.
+    /// The escaped query without the question mark.
     pub query: Vec<u8>,
-    /// Whether there is a question mark with nothing after it.
+    /// Whether the URL has a question mark with an empty query.
     force_query: bool,
-    /// The fragment, without the number sign.
+    /// The unescaped fragment without the number sign.
     pub fragment: Vec<u8>,
     /// The fragment with its escapes, where these are not the usual ones.
     raw_fragment: Vec<u8>,
@@ -54,7 +54,7 @@ impl User {
     }
 }
 
-/// The part of a URL, which decides what is escaped in it.
+/// The part of a URL, which determines the characters to escape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Path,
@@ -138,10 +138,10 @@ fn cut(text: &[u8], at: u8) -> (&[u8], Option<&[u8]>) {
 }
 
 impl Url {
-    /// `url.Parse`; the error is Go's text.
+    /// `url.Parse`; the error text is Go's.
     ///
     /// # Errors
-    /// Text that is no URL.
+    /// The text is not a URL.
     pub fn parse(text: &[u8]) -> Result<Self, String> {
         let (before, fragment) = cut(text, b'#');
         let wrap = |shown: &[u8], e: String| format!("parse {}: {e}", strconv::quote(shown));
@@ -247,7 +247,7 @@ impl Url {
         &self.raw_path
     }
 
-    /// `URL.ResolveReference`, with this URL as the base. The opaque part of a base stays, where Go loses it.
+    /// `URL.ResolveReference`, with this URL as the base. The opaque part of a base is kept, where Go loses it.
     #[must_use]
     pub fn resolve(&self, reference: &Self) -> Self {
         let mut url = reference.clone();
@@ -255,7 +255,7 @@ impl Url {
             if url.scheme.is_empty() {
                 url.scheme.clone_from(&self.scheme);
             }
-            // What was read once is read again.
+            // The path was parsed before, so this cannot fail.
             let _ = url.set_path(&without_dots(&reference.escaped_path(), b""));
             if reference.scheme.is_empty() {
                 url.opaque.clone_from(&self.opaque);
@@ -405,7 +405,7 @@ fn host(scheme: &[u8], host: &[u8]) -> Result<Vec<u8>, String> {
     Ok([b"[", address.as_slice(), &zone, b"]", port].concat())
 }
 
-/// A path with the base's folder before it, and without `.` and `..`.
+/// Prepends the base's folder to a path, and resolves `.` and `..`.
 fn without_dots(path: &[u8], base: &[u8]) -> Vec<u8> {
     let full = match path.first() {
         None => base.to_vec(),
@@ -418,7 +418,7 @@ fn without_dots(path: &[u8], base: &[u8]) -> Vec<u8> {
     if full.is_empty() {
         return full;
     }
-    // What comes first has no slash before it; the result begins with one all the same.
+    // The first part has no slash before it, but the result always begins with one.
     let mut kept: Vec<&[u8]> = Vec::new();
     let mut last: &[u8] = b"";
     for part in full.split(|b| *b == b'/') {

@@ -1,10 +1,10 @@
-//! Compared with Go itself.
+//! Compares this crate with Go itself.
 
 use flux_golang::{json, path, regexp, strconv, time, unicode, url};
 use oracle::{Answer, Oracle, base64, cases, seed};
 use serde_json::{Value, json};
 
-/// Pseudo-random numbers (xorshift), the same in every run.
+/// Pseudo-random numbers (xorshift), the same on every run.
 struct Random(u64);
 
 impl Random {
@@ -27,7 +27,7 @@ impl Random {
         from[self.below(from.len())]
     }
 
-    /// Up to `most` of these pieces, one after the other.
+    /// A text of up to `most` of these pieces.
     fn text(&mut self, pieces: &[&str], most: usize) -> String {
         (0..self.below(most + 1))
             .map(|_| self.pick(pieces))
@@ -35,13 +35,13 @@ impl Random {
     }
 }
 
-/// Every character that there is, in texts of 4,096.
+/// All characters, in texts of 4,096.
 fn all_characters() -> Vec<String> {
     let all: Vec<char> = ('\0'..=char::MAX).collect();
     all.chunks(4096).map(|some| some.iter().collect()).collect()
 }
 
-/// Asks all questions; `ours` gives what we make of each, errors as text.
+/// Asks all questions; `ours` returns this crate's answer to each, errors as text.
 fn compare<Q>(
     go: &mut Oracle,
     questions: &[Q],

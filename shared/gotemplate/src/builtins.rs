@@ -1,4 +1,4 @@
-//! The functions that every template has.
+//! The builtin functions of every template.
 
 mod compare;
 mod escape;
@@ -33,11 +33,11 @@ pub(crate) enum Builtin {
     Urlquery,
 }
 
-/// How a builtin takes its arguments.
+/// How the arguments of a builtin are passed.
 pub(crate) enum Params {
-    /// As they are.
+    /// Unchanged.
     Reflected,
-    /// As `interface {}`, the first of the given type.
+    /// As `interface {}`, the first one as the given type.
     Printed(Type),
 }
 
@@ -119,7 +119,7 @@ impl Builtin {
     }
 }
 
-/// The builtins that look at values as they are; `and`, `or` and `call` are the executor's.
+/// The builtins that work on reflected values; `and`, `or` and `call` are part of the executor.
 pub(crate) fn reflected(builtin: Builtin, args: &[Rv]) -> Result<Rv, CallError> {
     let (first, rest) = args.split_first().ok_or("missing argument")?;
     let second = rest.first();
@@ -139,7 +139,7 @@ pub(crate) fn reflected(builtin: Builtin, args: &[Rv]) -> Result<Rv, CallError> 
     Ok(Rv::Is(Value::Bool(truth)))
 }
 
-/// The builtins that make text.
+/// The builtins that return text.
 pub(crate) fn printed(builtin: Builtin, args: &[Value]) -> Result<Str, CallError> {
     match builtin {
         Builtin::Printf => match args.split_first() {
@@ -154,7 +154,7 @@ pub(crate) fn printed(builtin: Builtin, args: &[Value]) -> Result<Str, CallError
     }
 }
 
-/// `evalArgs`: as printed, pointers as what they point to.
+/// `evalArgs`: the printed arguments, with pointers dereferenced.
 fn shown(args: &[Value]) -> Result<Str, CallError> {
     let shown: Vec<Value> = args
         .iter()
@@ -166,7 +166,7 @@ fn shown(args: &[Value]) -> Result<Str, CallError> {
     fmt::sprint(&shown)
 }
 
-/// `prepareArg`: a value for a parameter or map key of type `ty`, integers converted.
+/// `prepareArg`: converts a value for a parameter or map key of type `ty`; integers are converted.
 pub(crate) fn prepare(value: Option<Value>, ty: Type) -> Result<Value, String> {
     let Some(value) = value else {
         if ty.kind.can_be_nil() {
@@ -190,7 +190,7 @@ pub(crate) fn prepare(value: Option<Value>, ty: Type) -> Result<Value, String> {
     }
 }
 
-/// The error of Go's `reflect` on a value that is none.
+/// The error of Go's `reflect` for an invalid value.
 fn no_value(method: &str) -> CallError {
     CallError::new(format!(
         "reflect: call of reflect.Value.{method} on zero Value"

@@ -1,4 +1,4 @@
-//! What an execution may use, how far it may go, and what a called function can reach.
+//! Limits and environment of an execution, and the context that functions are called with.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -11,19 +11,19 @@ use crate::template::{Parsed, Templates};
 use crate::threads;
 use crate::value::{Map, Str, Time, Value, WeakMap};
 
-/// How far an execution may go before it is stopped with an error that names the template's position.
+/// Limits on an execution. Beyond them it ends with an error that names the position in the template.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Nodes executed and functions called, counting every loop round.
+    /// Nodes executed and functions called, in every iteration of loops.
     pub steps: u64,
-    /// Bytes written by all templates together, those of `include` counted at each level.
+    /// Bytes written by all templates together; output of `include` is counted at each level.
     pub output: u64,
-    /// Bytes of strings, list slots and maps that functions made, over the whole session.
+    /// Bytes of strings, list slots and maps created by functions, over the whole session.
     pub allocation: u64,
-    /// Nested `template` actions; Go's own limit is 100000.
+    /// Depth of nested `template` actions; Go's own limit is 100000.
     pub depth: usize,
-    /// Bytes of thread stack that executions may use. The thread should have a megabyte more than this.
-    /// [`with_stack`] starts one.
+    /// Bytes of thread stack that executions may use. The thread should have a megabyte more than this. [`with_stack`]
+    /// starts one.
     pub stack: usize,
 }
 
@@ -39,10 +39,10 @@ impl Default for Limits {
     }
 }
 
-/// What functions need from outside, handed in by the host. The default has none of it: no time passes, nothing is
-/// random, no name resolves.
+/// The host's services for functions. The default implementation has none: the time is fixed, there are no random bytes and
+/// no names resolve.
 pub trait Environment {
-    /// The current time, for `now`, `ago` and dates of odd values.
+    /// The current time, for `now`, `ago` and dates of unusual values.
     fn now(&self) -> Time {
         Time::unix(0, 0)
     }
@@ -57,22 +57,22 @@ pub trait Environment {
         Err(CallError::new(format!("lookup {host}: no such host")))
     }
 
-    /// An environment variable, for `env` and `expandenv` where the host registers them.
+    /// An environment variable, for `env` and `expandenv` if the host registers them.
     fn variable(&self, _name: &str) -> Option<String> {
         None
     }
 }
 
-/// An environment with nothing in it.
+/// An environment without any services.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Nothing;
 
 impl Environment for Nothing {}
 
-/// One run of related executions: the environment, the limits and what has been used of them.
+/// A run of related executions: the environment, the limits, and the resources used so far.
 ///
-/// When a session ends, maps that templates made part of themselves with `set` are emptied, so that such cycles do not
-/// stay in memory: results that must outlive the session are to be taken out before.
+/// When a session ends, maps that templates put into themselves with `set` are emptied, so that such cycles do not leak:
+/// take out results that must outlive the session before that.
 pub struct Session {
     environment: Rc<dyn Environment>,
     pub(crate) limits: Limits,
@@ -80,21 +80,21 @@ pub struct Session {
     pub(crate) steps: u64,
     pub(crate) written: u64,
     allocated: u64,
-    /// The variables of all executions under way.
+    /// The variables of all executions in progress.
     pub(crate) vars: Vec<Rv>,
-    /// Argument vectors that are free for the next call.
+    /// Argument vectors to reuse for the next call.
     spare: Vec<Vec<Value>>,
     mark: Option<Mark>,
-    /// The most stack that was seen in use.
+    /// The largest stack use so far, in bytes.
     deepest: usize,
     parsed: HashMap<(usize, Str, Str), Parsed>,
     parsed_bytes: usize,
     changed: Vec<WeakMap>,
 }
 
-/// What a map takes beside its entries.
+/// Bytes of a map besides its entries.
 const MAP_BYTES: usize = 128;
-/// Texts kept by [`Context::evaluate`], in bytes.
+/// Maximum bytes of the texts cached by [`Context::evaluate`].
 const PARSED_BYTES: usize = 8 << 20;
 
 impl Session {
@@ -117,13 +117,13 @@ impl Session {
         }
     }
 
-    /// Attaches data of the host, which its functions find with [`Context::host`].
+    /// Attaches data of the host, which its functions get from [`Context::host`].
     pub fn with_host(mut self, host: impl Any) -> Self {
         self.host = Rc::new(host);
         self
     }
 
-    /// Marks the stack where the outermost execution starts; whether this was it.
+    /// Marks the stack at the start of the outermost execution. Returns whether this is it.
     pub(crate) fn enter(&mut self) -> bool {
         let outermost = self.mark.is_none();
         if outermost {
@@ -171,7 +171,7 @@ impl Session {
             Value::Str(s) => self.charge(s.len()),
             Value::Bytes(bytes) => self.charge(bytes.len()),
             Value::List(list) => self.charge(std::mem::size_of_val(list.items())),
-            // What is in it was counted when it was made.
+            // Its entries were counted when they were created.
             Value::Map(_) => self.charge(MAP_BYTES),
             _ => Ok(()),
         }
@@ -187,14 +187,14 @@ impl Drop for Session {
     }
 }
 
-/// What a function sees of the execution that called it.
+/// The execution that called a function.
 pub struct Context<'a> {
     pub(crate) templates: &'a Templates,
     pub(crate) session: &'a mut Session,
 }
 
 impl Context<'_> {
-    /// The set being executed; inside [`Context::evaluate`], the extended one.
+    /// The set being executed; inside [`Context::evaluate`], the extended set.
     pub fn templates(&self) -> &Templates {
         self.templates
     }
@@ -205,8 +205,8 @@ impl Context<'_> {
         Ok(output.into())
     }
 
-    /// Parses `text` as template `name` into a copy of the set and executes it there (`tpl`). Its definitions are seen by
-    /// what it calls and by nobody else. A text is parsed once per session.
+    /// Parses `text` as template `name` into a copy of the set and executes it there (`tpl`). Its definitions are visible
+    /// only to the templates it calls. A text is parsed once per session.
     pub fn evaluate(&mut self, name: &str, text: &Str, data: Value) -> Result<Str, Error> {
         let parsed = self.parse_once(name, text)?;
         let mut templates = self.templates.clone();
@@ -246,13 +246,13 @@ impl Context<'_> {
         Rc::clone(&self.session.environment)
     }
 
-    /// Counts memory about to be made against [`Limits::allocation`]. Functions whose result may be much larger than their
-    /// arguments (`repeat`, `until`) call this first.
+    /// Counts memory that is about to be allocated against [`Limits::allocation`]. Functions whose result may be much
+    /// larger than their arguments (`repeat`, `until`) call this first.
     pub fn charge(&mut self, bytes: usize) -> Result<(), CallError> {
         self.session.charge(bytes)
     }
 
-    /// Counts work that no template node stands for against [`Limits::steps`].
+    /// Counts work that is not part of a template node against [`Limits::steps`].
     pub fn spend(&mut self, steps: u64) -> Result<(), CallError> {
         self.session.steps = self.session.steps.saturating_add(steps);
         if self.session.steps > self.session.limits.steps {
@@ -261,7 +261,7 @@ impl Context<'_> {
         Ok(())
     }
 
-    /// Tells the session that a container was put into this map, which may thereby have come to contain itself.
+    /// Tells the session that a container was put into this map, which may now contain itself.
     pub fn note_change(&mut self, map: &Map) {
         if let Some(weak) = map.watch() {
             self.session.changed.push(weak);
@@ -269,8 +269,8 @@ impl Context<'_> {
     }
 }
 
-/// Runs `work` on a thread with `bytes` of stack (and a margin), as deeply nested templates need. The memory is taken only
-/// as it is used. What goes in and out must be able to change threads: values cannot, so build them inside.
+/// Runs `work` on a thread with `bytes` of stack (and a margin), for deeply nested templates. The memory is allocated only
+/// as it is used. Input and output must be `Send`, which values are not: create them inside `work`.
 ///
 /// ```
 /// let depth = flux_gotemplate::with_stack(64 << 20, || 1 + 1);
@@ -279,7 +279,7 @@ impl Context<'_> {
 ///
 /// # Errors
 ///
-/// The system's error where no thread can be started. A panic of `work` continues in the caller.
+/// The system could not create a thread. A panic of `work` continues in the caller.
 pub fn with_stack<T: Send>(
     bytes: usize,
     work: impl FnOnce() -> T + Send,

@@ -1,4 +1,4 @@
-//! What can go wrong, in Go's words.
+//! Errors, with Go's texts.
 
 use crate::value::NilMap;
 
@@ -8,41 +8,41 @@ pub enum Error {
     /// The text is not a template: `template: name:line: message`.
     #[error("template: {template}:{line}: {message}")]
     Parse {
-        /// The name given to the text.
+        /// The name of the text.
         template: String,
         /// The line, counted from 1.
         line: usize,
-        /// What is wrong.
+        /// The error.
         message: String,
     },
-    /// Execution stopped: `template: file:line:column: executing "name" at <context>: message`.
+    /// The execution failed: `template: file:line:column: executing "name" at <context>: message`.
     #[error("{text}")]
     Execute {
         /// The name of the template being executed.
         template: String,
-        /// The whole text as Go gives it.
+        /// The whole text, the same as Go's.
         text: String,
-        /// Whether one of the [`Limits`](crate::Limits) was the reason, directly or in a nested template.
+        /// Whether a [`Limits`](crate::Limits) was exceeded, directly or in a nested template.
         limit: bool,
     },
-    /// The template asked for does not exist.
+    /// There is no template with the requested name.
     #[error("template: no template {name} associated with template {set}")]
     NotFound {
-        /// The name asked for, quoted as Go quotes.
+        /// The requested name, quoted as in Go.
         name: String,
-        /// The name of the set, quoted likewise.
+        /// The name of the set, quoted as in Go.
         set: String,
     },
 }
 
 impl Error {
-    /// Whether a limit of this library, not the template's own logic, stopped the work.
+    /// Whether a limit of this library, not the template's own logic, ended the execution.
     pub const fn is_limit(&self) -> bool {
         matches!(self, Self::Execute { limit: true, .. })
     }
 }
 
-/// What a function or method gives instead of a value: becomes `error calling <name>: <message>`.
+/// The error of a function or method: becomes `error calling <name>: <message>`.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct CallError {
@@ -51,7 +51,7 @@ pub struct CallError {
 }
 
 impl CallError {
-    /// A failure with that message: Go's returned error as well as its panic, which read the same.
+    /// An error with this message: for Go's returned errors as well as panics, which have the same text.
     pub fn new(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
@@ -59,7 +59,7 @@ impl CallError {
         }
     }
 
-    /// A [limit](crate::Limits) was reached.
+    /// An error for an exceeded [limit](crate::Limits).
     pub fn limit(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
@@ -67,7 +67,7 @@ impl CallError {
         }
     }
 
-    /// Whether a limit was the reason.
+    /// Whether a limit was exceeded.
     pub const fn is_limit(&self) -> bool {
         self.limit
     }

@@ -1,4 +1,4 @@
-//! Executing trees.
+//! Execution of parsed templates.
 
 mod call;
 mod eval;
@@ -14,7 +14,7 @@ use crate::parse::{Action, Branch, Command, Operand, Pipe, TemplateCall, Text, T
 use crate::template::Templates;
 use crate::value::Value;
 
-/// A value during execution: what Go's `reflect.Value` is to its executor.
+/// A value during execution: the equivalent of Go's `reflect.Value`.
 #[derive(Clone, Default)]
 pub(crate) enum Rv {
     /// The zero `reflect.Value`: no value.
@@ -22,13 +22,13 @@ pub(crate) enum Rv {
     Invalid,
     /// A concrete value.
     Is(Value),
-    /// The content of an `interface {}`, nil included: elements of lists and maps of anything. The difference to a concrete
-    /// value shows in errors only.
+    /// The content of an `interface {}`, possibly nil: elements of lists and maps of anything. It differs from a concrete
+    /// value only in errors.
     Interface(Value),
 }
 
 impl Rv {
-    /// What a function returned.
+    /// The result of a function.
     pub(crate) fn returned(value: Value) -> Self {
         match value {
             Value::Nil => Self::Interface(Value::Nil),
@@ -36,7 +36,7 @@ impl Rv {
         }
     }
 
-    /// `indirectInterface`: forgets that this came out of an interface.
+    /// `indirectInterface`: the value without the information that it came out of an interface.
     pub(crate) fn into_value(self) -> Option<Value> {
         match self {
             Self::Invalid | Self::Interface(Value::Nil) => None,
@@ -51,7 +51,7 @@ impl Rv {
         }
     }
 
-    /// The value out of its interface, a nil one becoming no value.
+    /// The value out of its interface; a nil one becomes invalid.
     fn stripped(self) -> Self {
         match self {
             Self::Interface(Value::Nil) => Self::Invalid,
@@ -65,12 +65,12 @@ impl Rv {
     }
 }
 
-/// What stops an execution; boxed, because it is large and rare.
+/// An error of an execution; boxed, because it is large and rare.
 type Fault = Box<Error>;
 
 type Executed<T> = Result<T, Fault>;
 
-/// How a list of nodes ended.
+/// How the execution of a list of nodes ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flow {
     Next,
@@ -122,14 +122,14 @@ impl At<'_> {
     }
 }
 
-/// One template being executed.
+/// The execution of one template.
 pub(crate) struct Execution<'t, 's> {
     templates: &'t Templates,
     tree: &'t Tree,
     session: &'s mut Session,
-    /// Where this template's variables start in the session's stack.
+    /// The index of this template's first variable in the session's stack.
     base: usize,
-    /// How many `template` actions deep.
+    /// The depth of nested `template` actions.
     depth: usize,
     at: Option<At<'t>>,
 }
@@ -150,7 +150,7 @@ pub(crate) fn execute(
 }
 
 impl<'t> Execution<'t, '_> {
-    /// Executes a tree with fresh variables.
+    /// Executes a tree with new variables.
     fn run(
         templates: &'t Templates,
         tree: &'t Tree,
@@ -207,7 +207,7 @@ impl<'t> Execution<'t, '_> {
         })
     }
 
-    /// Counts a step and looks at the limits.
+    /// Counts a step and checks the limits.
     #[inline]
     fn step(&mut self) -> Executed<()> {
         self.session.steps += 1;

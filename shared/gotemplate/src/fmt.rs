@@ -15,7 +15,7 @@ use crate::value::{Object, Str, Value};
 /// `fmt.Sprint`
 ///
 /// # Errors
-/// A value is too deep to print.
+/// A value is nested too deeply to print.
 pub fn sprint(args: &[Value]) -> Result<Str, CallError> {
     if let [Value::Str(s)] = args {
         return Ok(s.clone());
@@ -25,10 +25,10 @@ pub fn sprint(args: &[Value]) -> Result<Str, CallError> {
     Ok(out.into())
 }
 
-/// `fmt.Fprint`: blanks between operands that are both not strings.
+/// `fmt.Fprint`: writes blanks between operands if neither is a string.
 ///
 /// # Errors
-/// A value is too deep to print.
+/// A value is nested too deeply to print.
 pub fn print(out: &mut Vec<u8>, args: &[Value]) -> Result<(), CallError> {
     let mut printer = Printer::new(out);
     let mut after_string = true;
@@ -43,7 +43,7 @@ pub fn print(out: &mut Vec<u8>, args: &[Value]) -> Result<(), CallError> {
     printer.finish()
 }
 
-/// A struct or what a pointer points to, as a template prints it.
+/// Prints a struct or the target of a pointer as a template does.
 pub(crate) fn print_object(out: &mut Vec<u8>, object: &Rc<dyn Object>) -> Result<(), CallError> {
     if let Some(text) = object.addressed_text() {
         out.extend_from_slice(&text);
@@ -83,11 +83,11 @@ pub fn text(value: &Value) -> String {
     text_as(value, 'v')
 }
 
-/// The verb of one value, in an error text.
+/// One value formatted with `verb`, in an error text.
 pub(crate) fn text_as(value: &Value, verb: char) -> String {
     let mut out = Vec::new();
     let mut printer = Printer::new(&mut out);
     printer.arg(value, verb);
-    // A value too deep to print shows as far as it went: this is an error text already.
+    // A value that is nested too deeply is truncated: this is an error text already.
     String::from_utf8_lossy(&out).into_owned()
 }

@@ -1,4 +1,4 @@
-//! Functions that templates may call, and how Rust closures become such.
+//! Functions that templates may call, and their implementation by Rust closures.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -8,21 +8,21 @@ use crate::context::Context;
 use crate::error::CallError;
 use crate::value::{List, Map, Str, Time, Type, Value, types};
 
-/// A function with its Go signature. Arguments are checked and converted to the parameters' types before the body sees
-/// them, with Go's messages where they do not fit.
+/// A function with its Go signature. Arguments are checked and converted to the parameters' types before the body is
+/// called; errors are Go's.
 pub struct Function {
     pub(crate) params: Vec<Type>,
     pub(crate) variadic: bool,
     pub(crate) body: Body,
 }
 
-/// The body of a [`Function`]: takes the arguments out of the vector.
+/// The body of a [`Function`]; it drains the arguments.
 type Body =
     Box<dyn Fn(&mut Context<'_>, &mut Vec<Value>) -> Result<Value, CallError> + Send + Sync>;
 
 impl Function {
-    /// A function of these parameter types. Where `variadic`, the last parameter is the element type and may be given any
-    /// number of times.
+    /// A function with these parameter types. If it is `variadic`, the last parameter is the element type and may be passed
+    /// any number of times.
     pub fn new<F>(params: Vec<Type>, variadic: bool, body: F) -> Self
     where
         F: Fn(&mut Context<'_>, &mut Vec<Value>) -> Result<Value, CallError>
@@ -38,25 +38,25 @@ impl Function {
     }
 }
 
-/// The functions known to a template set, by name.
+/// The functions of a template set, by name.
 #[derive(Clone, Default)]
 pub struct Functions {
     by_name: HashMap<Box<str>, Arc<Named>>,
 }
 
-/// A function under one of its names.
+/// A function with one of its names.
 pub(crate) struct Named {
     pub(crate) name: Box<str>,
     pub(crate) function: Arc<Function>,
 }
 
 impl Functions {
-    /// No functions besides Go's builtins, which are always there.
+    /// No functions besides Go's builtins, which are always available.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Registers a closure over Go-typed parameters, replacing what had the name.
+    /// Registers a closure over Go-typed parameters. Replaces any function of that name.
     ///
     /// ```
     /// use flux_gotemplate::{Functions, Str, Value, Variadic};
@@ -69,7 +69,7 @@ impl Functions {
         self.insert(name, function.into_function());
     }
 
-    /// Registers a function, replacing what had the name.
+    /// Registers a function. Replaces any function of that name.
     pub fn insert(&mut self, name: &str, function: Function) {
         self.name(name, Arc::new(function));
     }
@@ -83,19 +83,19 @@ impl Functions {
         self.by_name.insert(name, Arc::new(named));
     }
 
-    /// Takes a function out, so that templates calling it do not parse.
+    /// Removes a function, so that templates that call it do not parse.
     pub fn remove(&mut self, name: &str) {
         self.by_name.remove(name);
     }
 
-    /// Registers an existing function under another name too.
+    /// Registers an existing function under another name.
     pub fn alias(&mut self, name: &str, existing: &str) {
         if let Some(function) = self.get(existing).cloned() {
             self.name(name, function);
         }
     }
 
-    /// The function of that name.
+    /// The function with this name.
     pub fn get(&self, name: &str) -> Option<&Arc<Function>> {
         self.named(name).map(|named| &named.function)
     }
@@ -104,7 +104,7 @@ impl Functions {
         self.by_name.get(name)
     }
 
-    /// All names, in no order.
+    /// All names, in no particular order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.by_name.keys().map(AsRef::as_ref)
     }
@@ -112,11 +112,11 @@ impl Functions {
 
 /// A Rust type that can be a parameter.
 pub trait Param: Sized {
-    /// The Go type to which arguments are converted.
+    /// The Go type that arguments are converted to.
     const TYPE: Type;
-    /// Whether this takes all that is left.
+    /// Whether this takes all remaining arguments.
     const VARIADIC: bool = false;
-    /// Takes the value out of the arguments. An error only where the arguments were not checked before.
+    /// Takes the value out of the arguments. Fails only if the arguments were not checked before.
     fn take(args: &mut std::vec::Drain<'_, Value>) -> Result<Self, CallError>;
 }
 
@@ -158,9 +158,9 @@ param!(Map, &types::ANY_MAP, Value::Map(map) => map);
 param!(List, &types::ANY_SLICE, Value::List(list) => list);
 param!(Rc<Time>, &crate::value::TIME, Value::Time(time) => time);
 
-/// What a function may return.
+/// A type that a function may return.
 pub trait IntoResult {
-    /// The value or the error.
+    /// The value or the error of the function.
     fn into_result(self) -> Result<Value, CallError>;
 }
 
@@ -194,7 +194,7 @@ impl<T: Into<Value>, E: Into<CallError>> IntoResult for Result<T, E> {
     }
 }
 
-/// Closures that can be registered; `Marker` keeps the shapes apart and is never named.
+/// Closures that can be registered; `Marker` distinguishes their signatures and is always inferred.
 pub trait IntoFunction<Marker> {
     /// The function.
     fn into_function(self) -> Function;

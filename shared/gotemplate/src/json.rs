@@ -1,4 +1,4 @@
-//! Go's `encoding/json` over [`Value`](crate::Value)s: what `toJson` and `fromJson` are made of.
+//! Go's `encoding/json` for [`Value`](crate::Value)s, as used by `toJson` and `fromJson`.
 //!
 //! ```
 //! use flux_gotemplate::json;
@@ -14,7 +14,7 @@ mod encode;
 pub use decode::unmarshal;
 pub use encode::{marshal, marshal_indent, marshal_raw};
 
-/// A text that is not JSON, or a value that JSON cannot hold; the text is Go's.
+/// A text is not JSON, or a value cannot be encoded as JSON; the message is Go's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct JsonError(pub(crate) String);

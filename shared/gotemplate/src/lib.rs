@@ -1,5 +1,5 @@
-//! Go's `text/template`, byte for byte: the same output and the same error texts as Go 1.26 and
-//! Sprig 3.3 (ledger rows HE-TPL and HE-FN).
+//! Go's `text/template`, byte for byte: the same output and the same error texts as Go 1.26 and Sprig 3.3 (ledger rows
+//! HE-TPL and HE-FN).
 //!
 //! ```
 //! use std::sync::Arc;
@@ -18,11 +18,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`Templates`] are parsed once and shared between threads; [`Value`]s and the [`Session`] of a run belong to one
-//! thread. What functions need from outside (time, randomness, names) comes through an [`Environment`], and every run
-//! has [`Limits`]. Deeply nested templates want a big stack: [`with_stack`].
+//! [`Templates`] are parsed once and shared between threads; [`Value`]s and the [`Session`] of a run belong to one thread.
+//! The services that functions need (time, randomness, name resolution) come from an [`Environment`], and every run has
+//! [`Limits`]. Deeply nested templates need a large stack: [`with_stack`].
 //!
-//! Charts, `include`, `tpl`, `toYaml` and the other functions of Helm are `flux-helm`'s; it builds them on
+//! Charts, `include`, `tpl`, `toYaml` and the other functions of Helm are part of `flux-helm`, which implements them with
 //! [`Context::execute`] and [`Context::evaluate`].
 
 #![forbid(unsafe_code)]

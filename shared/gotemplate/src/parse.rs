@@ -1,4 +1,4 @@
-//! Text to trees.
+//! Parsing of templates.
 
 mod ast;
 mod lex;

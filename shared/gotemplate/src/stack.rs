@@ -1,11 +1,11 @@
-//! How much of the thread's stack has been used, so that recursion ends in an error instead of a crash.
+//! Measures the thread's stack, so that recursion ends in an error instead of a crash.
 
-/// A mark on the stack to measure from.
+/// A position on the stack to measure from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Mark(usize);
 
 impl Mark {
-    /// Here.
+    /// The current position.
     pub(crate) fn here() -> Self {
         Self(address())
     }

@@ -12,7 +12,7 @@ use crate::functions::Functions;
 use crate::parse::{self, Delimiters, Tree};
 use crate::value::Value;
 
-/// What a missing map key gives (`Template.Option("missingkey=…")`).
+/// The value of a missing map key (`Template.Option("missingkey=…")`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum MissingKey {
     /// No value, printed as `<no value>`.
@@ -20,16 +20,16 @@ pub enum MissingKey {
     Default,
     /// The zero value of the map's element type: for `interface {}`, nil.
     Zero,
-    /// Execution stops.
+    /// An error.
     Error,
 }
 
-/// The templates of one text, by name: what [`Templates::add`] puts into any number of sets. Cheap to clone.
+/// The templates of one text, by name, to [add](Templates::add) to any number of sets. Cheap to clone.
 #[derive(Clone)]
 pub struct Parsed(Arc<BTreeMap<Arc<str>, Arc<Tree>>>);
 
 impl Parsed {
-    /// About how many bytes of memory it takes, without the text that it was [read from](Templates::read_shared).
+    /// Estimated bytes of memory, without the text that it was [parsed from](Templates::read_shared).
     pub fn size(&self) -> usize {
         self.0.values().map(|tree| tree.size() + ENTRY_BYTES).sum()
     }
@@ -39,12 +39,12 @@ impl Parsed {
     }
 }
 
-/// A name, a pointer and what an owner's count and a map need for them.
+/// Bytes of an entry: a name, a pointer, a reference count and the overhead of the map.
 const ENTRY_BYTES: usize = 64;
 
 /// Templates that can call each other, the functions they call, and options.
 ///
-/// A clone is cheap and independent: parsing into it does not show in the original, and only what it adds takes
+/// A clone is cheap and independent: templates parsed into it are not added to the original, and only they take further
 /// memory. A set may be shared between threads.
 #[derive(Clone)]
 pub struct Templates {
@@ -56,7 +56,7 @@ pub struct Templates {
     layer: Arc<Layer>,
 }
 
-/// Definitions over those of another layer.
+/// Definitions that override those of another layer.
 #[derive(Clone, Default)]
 struct Layer {
     trees: HashMap<Arc<str>, Arc<Tree>>,
@@ -64,7 +64,7 @@ struct Layer {
     depth: usize,
 }
 
-/// Layers at which a clone is flattened: each costs a look-up.
+/// Number of layers at which a clone is flattened, since each costs a look-up.
 const MAX_LAYERS: usize = 8;
 
 impl Layer {
@@ -97,8 +97,8 @@ impl Layer {
 }
 
 impl Templates {
-    /// An empty set. The name appears where Go names the template a set was made from (`no template "x" associated with
-    /// template "gotpl"`).
+    /// An empty set. The name appears where Go names the template that a set was created from (`no template "x" associated
+    /// with template "gotpl"`).
     pub fn new(name: &str, functions: Arc<Functions>) -> Self {
         Self {
             name: name.into(),
@@ -110,13 +110,13 @@ impl Templates {
         }
     }
 
-    /// The same set with another treatment of missing keys.
+    /// The set with another treatment of missing keys.
     pub fn with_missing_key(mut self, missing_key: MissingKey) -> Self {
         self.missing_key = missing_key;
         self
     }
 
-    /// The same set with other delimiters for texts parsed from now on; an empty one stands for the default.
+    /// The set with other delimiters for texts parsed from now on; an empty delimiter is the default one.
     pub fn with_delimiters(mut self, left: &str, right: &str) -> Self {
         self.left = if left.is_empty() { "{{" } else { left }.as_bytes().into();
         self.right = if right.is_empty() { "}}" } else { right }
@@ -125,7 +125,7 @@ impl Templates {
         self
     }
 
-    /// The name given to [`Templates::new`].
+    /// The name passed to [`Templates::new`].
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -140,21 +140,21 @@ impl Templates {
         self.missing_key
     }
 
-    /// Parses `text` as the template `name`, with all that it defines (`t.New(name).Parse(text)`): definitions replace
-    /// those of the same name from earlier texts unless their body is empty.
+    /// Parses `text` as the template `name`, with all its definitions (`t.New(name).Parse(text)`): definitions replace
+    /// earlier ones of the same name, unless their body is empty.
     pub fn parse(&mut self, name: &str, text: &[u8]) -> Result<(), Error> {
         let parsed = self.read(name, text)?;
         self.add(&parsed);
         Ok(())
     }
 
-    /// Parses `text` as [`Templates::parse`] does, but leaves the set as it is: the result can be [added](Self::add) to
-    /// this and other sets with the same functions and delimiters, whenever and as often as they are put together.
+    /// Parses `text` as [`Templates::parse`] does, but does not change the set: the result can be [added](Self::add) to
+    /// this and other sets with the same functions and delimiters, any number of times.
     pub fn read(&self, name: &str, text: &[u8]) -> Result<Parsed, Error> {
         self.read_shared(name, &Bytes::copy_from_slice(text))
     }
 
-    /// As [`Templates::read`]; the text, which the result refers to, is shared instead of copied.
+    /// As [`Templates::read`], but shares the text with the result instead of copying it.
     pub fn read_shared(&self, name: &str, text: &Bytes) -> Result<Parsed, Error> {
         let delimiters = Delimiters {
             left: &self.left,
@@ -164,7 +164,7 @@ impl Templates {
         Ok(Parsed(Arc::new(trees)))
     }
 
-    /// Puts what was parsed into the set: definitions replace those there are unless their body is empty.
+    /// Adds parsed templates to the set: definitions replace existing ones, unless their body is empty.
     pub fn add(&mut self, parsed: &Parsed) {
         let new: Vec<_> = parsed
             .0
@@ -192,12 +192,12 @@ impl Templates {
         }
     }
 
-    /// Whether there is a template of that name.
+    /// Whether there is a template with this name.
     pub fn contains(&self, name: &str) -> bool {
         self.layer.find(name).is_some()
     }
 
-    /// About how many bytes of memory it takes beside the templates themselves.
+    /// Estimated bytes of memory besides the templates themselves.
     pub fn size(&self) -> usize {
         let mut layers = std::iter::successors(Some(&self.layer), |layer| layer.below.as_ref());
         layers
@@ -213,7 +213,7 @@ impl Templates {
         names
     }
 
-    /// Executes the template `name` on `data` and gives what it wrote.
+    /// Executes the template `name` on `data` and returns its output.
     pub fn execute(
         &self,
         session: &mut Session,
@@ -231,7 +231,7 @@ impl Templates {
         self.layer.find(name).cloned()
     }
 
-    /// What decides how a text parses, as far as it differs between the sets of a session.
+    /// Identifies the options that affect parsing, as far as they differ between the sets of a session.
     pub(crate) fn language(&self) -> usize {
         Arc::as_ptr(&self.functions).cast::<u8>() as usize
             ^ Arc::as_ptr(&self.left).cast::<u8>() as usize

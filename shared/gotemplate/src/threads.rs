@@ -1,7 +1,7 @@
-//! Threads with big stacks that wait for the next piece of work.
+//! A pool of threads with large stacks.
 //!
-//! To start and end a thread takes longer than to execute the templates of a small chart: its stack is mapped and its first
-//! pages are faulted in anew each time.
+//! Starting and ending a thread takes longer than executing the templates of a small chart: its stack is mapped and its
+//! first pages are faulted in each time.
 
 use std::cell::Cell;
 use std::io;
@@ -10,14 +10,14 @@ use std::sync::mpsc::{Sender, channel, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::Builder;
 
-/// Threads that wait at most.
+/// Maximum number of waiting threads.
 const MAX_WAITING: usize = 4;
-/// A thread that used more of its stack than this is not kept, because its pages would be, too.
+/// A thread that has used more of its stack than this is not reused, because its pages would stay allocated.
 const MAX_KEPT_STACK: usize = 1 << 20;
-/// What work may use beyond the stack that it asked for.
+/// Bytes of stack that work may use beyond the requested size.
 const MARGIN: usize = 2 << 20;
 
-/// Does the work and gives what tells its caller.
+/// Runs the work and returns the function that passes its result to the caller.
 type Job = Box<dyn FnOnce() -> Told + Send>;
 type Told = Box<dyn FnOnce()>;
 
@@ -32,15 +32,15 @@ thread_local! {
     static DEEP: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Takes note of how much stack an execution on this thread used.
+/// Records how much stack an execution on this thread has used.
 pub(crate) fn used(stack: usize) {
     if stack > MAX_KEPT_STACK {
         DEEP.set(true);
     }
 }
 
-/// As [`with_stack`](crate::with_stack), for work that borrows nothing: the thread may be one that did such work before,
-/// which saves most of what a short piece of work costs. A few threads stay for that, with the stack they used so far.
+/// As [`with_stack`](crate::with_stack), for work that borrows nothing: it may run on a reused thread, which saves most of
+/// the cost of a short piece of work. A few threads wait for that, with the stack they have used so far.
 ///
 /// ```
 /// for n in 0..3 {
@@ -50,7 +50,7 @@ pub(crate) fn used(stack: usize) {
 ///
 /// # Errors
 ///
-/// The system's error where no thread can be started. A panic of `work` continues in the caller.
+/// The system could not create a thread. A panic of `work` continues in the caller.
 pub fn on_kept_stack<T: Send + 'static>(
     bytes: usize,
     work: impl FnOnce() -> T + Send + 'static,
@@ -61,7 +61,7 @@ pub fn on_kept_stack<T: Send + 'static>(
         Box::new(move || drop(tell.send(result)))
     });
     match taken(bytes) {
-        // Only who takes it from among those that wait can end it.
+        // The sender was taken from the list of waiting threads, so the thread is still alive.
         Some(jobs) => jobs
             .send(job)
             .map_err(|_| io::Error::other("the thread has ended"))?,
@@ -76,7 +76,7 @@ pub fn on_kept_stack<T: Send + 'static>(
 
 fn taken(bytes: usize) -> Option<Sender<Job>> {
     let mut waiting = WAITING.lock().unwrap_or_else(PoisonError::into_inner);
-    // The last that came is the one whose memory is warm.
+    // The thread that was used last has its memory in the cache.
     let at = waiting.iter().rposition(|thread| thread.bytes == bytes)?;
     Some(waiting.remove(at).jobs)
 }
@@ -94,11 +94,11 @@ fn start(bytes: usize, first: Job) -> io::Result<()> {
                     return tell();
                 }
                 wait(Waiting { bytes, jobs });
-                // Who is told may come with more at once, and finds this thread waiting.
+                // The caller may continue with more work at once, which then finds this thread waiting.
                 tell();
                 match next.recv() {
                     Ok(more) => job = more,
-                    // Another took its place.
+                    // Another thread has replaced it in the list.
                     Err(_) => return,
                 }
             }
@@ -106,7 +106,7 @@ fn start(bytes: usize, first: Job) -> io::Result<()> {
         .map(drop)
 }
 
-/// Puts a thread among those that wait, in place of the one that has waited longest if there are enough.
+/// Adds a thread to the waiting ones; if there are enough, it replaces the one that has waited longest.
 fn wait(thread: Waiting) {
     let mut waiting = WAITING.lock().unwrap_or_else(PoisonError::into_inner);
     let surplus = (waiting.len() >= MAX_WAITING).then(|| waiting.remove(0));
@@ -122,7 +122,7 @@ mod tests {
 
     use super::*;
 
-    /// Of a size of its own, so that tests that run at the same time do not share threads.
+    /// Each test uses a stack size of its own, so that concurrent tests do not share threads.
     fn id(bytes: usize, stack: usize) -> std::thread::ThreadId {
         let work = move || {
             used(stack);
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn threads_are_used_again() {
         let ids: HashSet<_> = (0..200).map(|_| id(1_000_001, 0)).collect();
-        // Others may take its place now and then.
+        // Threads of concurrent tests may replace it now and then.
         assert!(ids.len() < 200, "{}", ids.len());
     }
 

@@ -31,11 +31,11 @@ pub use zone::load_zone;
 
 use crate::functions::Function;
 
-/// A Go value as a template sees it: what an `interface {}` may hold.
+/// A Go value in a template: the content of an `interface {}`.
 ///
-/// Integers keep their Go type because `printf "%T"`, `typeOf`, `kindOf` and `has` show it. Containers are shared as in
-/// Go: a clone of a map is the same map. Values belong to one thread; what is shared between threads is the parsed
-/// template.
+/// Integers keep their Go type because it is visible through `printf "%T"`, `typeOf`, `kindOf` and `has`. Containers are
+/// shared as in Go: a clone of a map is the same map. Values belong to one thread; only parsed templates and constants are
+/// shared between threads.
 #[derive(Clone, Default)]
 pub enum Value {
     /// The nil interface: JSON null, a missing map entry.
@@ -47,9 +47,9 @@ pub enum Value {
     Int(IntType, i64),
     /// An unsigned integer and its type.
     Uint(UintType, u64),
-    /// `float32`, kept exactly in the wider type.
+    /// `float32`, stored in the wider type without loss.
     Float32(f32),
-    /// `float64`: every number of JSON and YAML.
+    /// `float64`, the type of all numbers of JSON and YAML.
     Float(f64),
     /// `complex128`, only from imaginary constants.
     Complex(f64, f64),
@@ -57,7 +57,7 @@ pub enum Value {
     Str(Str),
     /// `[]byte`
     Bytes(Blob),
-    /// A slice of anything else.
+    /// A slice of any other type.
     List(List),
     /// A map with string keys.
     Map(Map),
@@ -69,7 +69,7 @@ pub enum Value {
     Object(Rc<dyn Object>),
 }
 
-/// The signed integer types, with the named ones of Go's `time` package that templates can meet.
+/// The signed integer types, including the named types of Go's `time` package that occur in templates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IntType {
     /// `int`
@@ -153,7 +153,7 @@ impl Value {
         Self::Uint(UintType::Uint64, n)
     }
 
-    /// A `time.Duration` of so many nanoseconds.
+    /// A `time.Duration` of this many nanoseconds.
     pub const fn duration(nanoseconds: i64) -> Self {
         Self::Int(IntType::Duration, nanoseconds)
     }
@@ -168,7 +168,7 @@ impl Value {
         Self::Object(Rc::new(object))
     }
 
-    /// The dynamic type; none of nil.
+    /// The dynamic type; `None` for nil.
     pub fn go_type(&self) -> Option<Type> {
         Some(match self {
             Self::Nil => return None,
@@ -188,7 +188,7 @@ impl Value {
         })
     }
 
-    /// The kind; none of nil.
+    /// The kind; `None` for nil.
     pub fn kind(&self) -> Option<Kind> {
         self.go_type().map(|t| t.kind)
     }
@@ -198,7 +198,7 @@ impl Value {
         self.go_type().map_or("<nil>", |t| t.name)
     }
 
-    /// What `if` makes of it: false for nil, false, zero and whatever is empty.
+    /// The truth value for `if`: false for nil, false, zero and empty values.
     pub fn truth(&self) -> bool {
         match self {
             Self::Nil => false,
@@ -217,7 +217,7 @@ impl Value {
         }
     }
 
-    /// Whether this is nil or a nil of its type.
+    /// Whether this is nil or a typed nil.
     pub fn is_nil(&self) -> bool {
         match self {
             Self::Nil => true,
@@ -236,7 +236,7 @@ impl Value {
         }
     }
 
-    /// The map, where it is one.
+    /// The map, if it is one.
     pub fn as_map(&self) -> Option<&Map> {
         match self {
             Self::Map(map) => Some(map),
@@ -244,7 +244,7 @@ impl Value {
         }
     }
 
-    /// The items, where it is a list other than `[]byte`.
+    /// The items, if it is a list other than `[]byte`.
     pub fn as_items(&self) -> Option<&[Value]> {
         match self {
             Self::List(list) => Some(list.items()),

@@ -1,4 +1,4 @@
-//! `helm template` over this library, for comparisons: the same text on stdout, errors on stderr.
+//! `helm template` implemented with this library, for comparisons: the same text on stdout, errors on stderr.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -68,10 +68,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// What is printed for these arguments, the program's name first; warnings go to stderr at once.
+/// The output for these arguments, the program's name first; warnings are written to stderr at once.
 ///
 /// # Errors
-/// What is told on stderr instead.
+/// The text for stderr.
 #[allow(dead_code)] // for tests that take this file as a module
 pub(crate) fn output(arguments: &[&str]) -> Result<String, String> {
     run(&Arguments::try_parse_from(arguments).map_err(|e| e.to_string())?)
@@ -161,7 +161,7 @@ fn read_folder(folder: &Path, at: &TreePath, into: &mut Tree) -> io::Result<()> 
         let entry = entry?;
         let name = entry.file_name();
         let path = at.join(&name.to_string_lossy()).map_err(io::Error::other)?;
-        // Links are followed, as Helm does.
+        // Symbolic links are followed, as in Helm.
         let kind = fs::metadata(entry.path())?;
         if kind.is_dir() {
             into.insert(path.clone(), Entry::Directory)
@@ -176,7 +176,7 @@ fn read_folder(folder: &Path, at: &TreePath, into: &mut Tree) -> io::Result<()> 
     Ok(())
 }
 
-/// The clock and the random numbers of this machine.
+/// The clock and the random numbers of the system.
 struct System;
 
 impl Environment for System {

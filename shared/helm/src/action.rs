@@ -1,9 +1,10 @@
-//! What installing, upgrading, rolling back, uninstalling and testing a release consist of, without a cluster.
+//! The steps of installing, upgrading, rolling back, uninstalling and testing a release, without access to a cluster.
 //!
-//! An action is checked against the [`History`] of its release, then begun; the [`Action`] says step by step what to do
-//! ([`Step`]): which record to write in which state, when hooks run, when objects are applied, and what follows when a step
-//! fails. What is applied is decided beside it: [`objects`] reads a manifest, [`Owner`] stamps and checks whose an
-//! object is, [`plan`] and [`deletion`] say which objects are created, updated, pruned and deleted.
+//! An action is checked against the [`History`] of its release, then started. The [`Action`] returns one [`Step`] after the
+//! other for its caller to perform: which record to write with which status, when hooks run, when objects are applied, and
+//! what happens after a step fails. The objects themselves are decided on separately: [`objects`] parses a manifest,
+//! [`Owner`] stamps objects and checks their ownership, [`plan`] and [`deletion`] compute which objects are created,
+//! updated, pruned and deleted.
 //!
 //! | upstream rows | where |
 //! |---|---|
@@ -57,10 +58,10 @@ pub use wait::{WaitStrategy, WaitStrategyError};
 
 use crate::{Chart, Hook, Info, Release, ReleaseChart, Rendered, SYSTEM_LABELS};
 
-/// What a render contributes to a release.
+/// The result of a render that goes into a release.
 #[derive(Clone, Debug, Default)]
 pub struct Draft {
-    /// The chart as the record keeps it.
+    /// The chart as stored in the record.
     pub chart: Option<ReleaseChart>,
     /// The user's values.
     pub config: Map,
@@ -73,7 +74,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// What a render of `chart` with `config` gave.
+    /// The result of rendering `chart` with the user's values `config`.
     pub fn new(chart: &Chart, config: Map, rendered: Rendered) -> Self {
         Self {
             chart: Some(ReleaseChart::new(chart, &rendered)),
@@ -101,7 +102,7 @@ impl Draft {
     }
 }
 
-/// Labels of a record that are Helm's own may not be set.
+/// Refuses labels that Helm reserves for itself.
 fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), ActionError> {
     if SYSTEM_LABELS.iter().any(|own| labels.contains_key(*own)) {
         return Err(ActionError::SystemLabels);

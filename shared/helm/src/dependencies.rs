@@ -1,4 +1,4 @@
-//! Which subcharts take part, under which names, and what their parents import from them.
+//! Decides which subcharts are enabled, under which names, and which values their parents import from them.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -14,8 +14,8 @@ use crate::values::{
 };
 use crate::{Chart, Metadata};
 
-/// The defaults of a chart and its subcharts in the form that renders share, made when they are first needed. They are known
-/// by where their chart lies, which must outlive this.
+/// The defaults of a chart and its subcharts in the form that renders share, converted on first use. The keys are the
+/// addresses of the charts, which must outlive this.
 #[derive(Default)]
 pub(crate) struct Defaults(Mutex<HashMap<usize, Constants>>);
 
@@ -32,24 +32,24 @@ impl Defaults {
             .clone()
     }
 
-    /// About how many bytes of memory they take.
+    /// Estimated bytes of memory of the defaults.
     pub(crate) fn size(&self) -> usize {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.values().map(Constants::size).sum()
     }
 }
 
-/// A chart with its dependencies decided for one set of values.
+/// A chart whose dependencies are resolved for one set of values.
 pub(crate) struct Resolved<'c> {
     pub(crate) chart: &'c Chart,
     /// The name or alias.
     pub(crate) name: String,
-    /// The dependencies of its metadata that are enabled.
+    /// The enabled dependencies of its metadata.
     pub(crate) requirements: Option<Vec<Dependency>>,
-    /// Its defaults once values are imported; until then those of values.yaml count.
+    /// Its defaults after values were imported; `None` if they are those of values.yaml.
     pub(crate) values: Option<Map>,
     defaults: Constants,
-    /// The subcharts that take part.
+    /// The enabled subcharts.
     pub(crate) subcharts: Vec<Resolved<'c>>,
 }
 
@@ -71,7 +71,7 @@ impl ValueChart for Resolved<'_> {
 }
 
 impl<'c> Resolved<'c> {
-    /// Decides the dependencies of `chart` for the user's values (HE-VAL-008).
+    /// Resolves the dependencies of `chart` for the user's values (HE-VAL-008).
     pub(crate) fn new(
         chart: &'c Chart,
         defaults: &Defaults,
@@ -84,7 +84,7 @@ impl<'c> Resolved<'c> {
         Ok(resolved)
     }
 
-    /// The chart with everything it came with.
+    /// The chart with all its subcharts and dependencies.
     fn whole(chart: &'c Chart, defaults: &Defaults) -> Self {
         let subcharts = chart.dependencies.iter();
         Self {
@@ -99,13 +99,13 @@ impl<'c> Resolved<'c> {
         }
     }
 
-    /// The defaults as Helm leaves them: with what was imported.
+    /// The defaults as Helm leaves them: with the imported values.
     pub(crate) fn final_values(&self) -> Option<Constants> {
         let own = || self.chart.values.as_ref().map(|_| self.defaults.clone());
         self.values.as_ref().map(Map::to_constants).or_else(own)
     }
 
-    /// The metadata as Helm leaves it: with the name or alias, and the dependencies that take part (HE-VAL-015).
+    /// The metadata as Helm leaves it: with the name or alias, and the enabled dependencies (HE-VAL-015).
     pub(crate) fn metadata(&self) -> Metadata {
         let mut metadata = self.chart.metadata.clone();
         metadata.name.clone_from(&self.name);
@@ -113,7 +113,7 @@ impl<'c> Resolved<'c> {
         metadata
     }
 
-    /// The custom resource definitions of the charts that take part.
+    /// The custom resource definitions of the enabled charts.
     pub(crate) fn crds(&self, path: &str, into: &mut Vec<Crd>) {
         crds_of(&self.chart.files, path, into);
         for subchart in &self.subcharts {
@@ -149,8 +149,8 @@ impl<'c> Resolved<'c> {
         Ok(())
     }
 
-    /// Lines up the subcharts: those that no requirement names, then one for each requirement, under its alias
-    /// (HE-VAL-009, HE-VAL-010).
+    /// Orders the subcharts: first those without a dependency entry, then one for each entry, under its alias (HE-VAL-009,
+    /// HE-VAL-010).
     fn name_subcharts(&mut self, requirements: &mut [Dependency], defaults: &Defaults) {
         let available: Vec<&Chart> = self
             .subcharts
@@ -181,7 +181,7 @@ impl<'c> Resolved<'c> {
         self.subcharts = chosen;
     }
 
-    /// Takes what the requirements import from the subcharts into this chart's defaults (HE-VAL-014).
+    /// Imports the values that the dependencies export into this chart's defaults (HE-VAL-014).
     fn import(&mut self, warnings: &Warnings) -> Result<(), TypeMismatch> {
         for subchart in &mut self.subcharts {
             subchart.import(warnings)?;
@@ -204,7 +204,7 @@ impl<'c> Resolved<'c> {
                         .into_iter()
                         .collect::<Data>(),
                 );
-                // What has nothing in it does not take part, so that no nulls get into it.
+                // Empty tables are skipped, so that no nulls are imported.
                 let child = table(&values, &path).map(|child| match child.len() {
                     0 => Map::new(),
                     _ => child,
@@ -228,7 +228,7 @@ impl<'c> Resolved<'c> {
     }
 }
 
-/// Whether a version is in a range; a text that is neither is not.
+/// Whether a version is in a range; false if either is invalid.
 pub(crate) fn in_range(range: &str, version: &str) -> bool {
     match (Constraints::parse(range), Version::parse(version)) {
         (Ok(range), Ok(version)) => range.check(&version),
@@ -283,7 +283,7 @@ fn apply_conditions(
     }
 }
 
-/// The table to import and where to; both forms of `import-values`.
+/// The path of the table to import and the path to import it to; accepts both forms of `import-values`.
 fn child_and_parent(import: &Data) -> Option<(String, String)> {
     match import {
         Data::String(name) => Some((format!("exports.{name}"), ".".to_owned())),
@@ -303,7 +303,7 @@ fn shown(value: Option<&Data>) -> String {
     }
 }
 
-/// `table` below the tables of a dotted path.
+/// Wraps `table` in the tables of a dotted path.
 fn nested(path: &str, table: Map) -> Map {
     if path == "." {
         return table;

@@ -1,10 +1,10 @@
-//! Hooks of a release: events, deletion policies, how the last run went.
+//! Hooks of a release: events, deletion policies, result of the last run.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Time;
 
-/// A manifest that runs at certain moments instead of being part of the release (HE-REL-008).
+/// A manifest that is applied at certain events instead of being part of the release (HE-REL-008).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Hook {
@@ -14,30 +14,31 @@ pub struct Hook {
     /// `kind`
     #[serde(skip_serializing_if = "String::is_empty")]
     pub kind: String,
-    /// The template it came from.
+    /// The path of its template.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub path: String,
     /// The document.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub manifest: String,
-    /// When it runs; one listed twice runs twice.
+    /// The events at which it runs; one that is listed twice runs it twice.
     #[serde(
         skip_serializing_if = "Vec::is_empty",
         deserialize_with = "null_default"
     )]
     pub events: Vec<HookEvent>,
-    /// How it ran last.
+    /// The last run.
     pub last_run: HookExecution,
-    /// Lower ones run first.
+    /// The order of execution: lower weights run first.
     #[serde(skip_serializing_if = "is_zero")]
     pub weight: i64,
-    /// When its object is deleted: `before-hook-creation`, `hook-succeeded`, `hook-failed`; other words as written.
+    /// When its object is deleted: `before-hook-creation`, `hook-succeeded`, `hook-failed`; other words are kept as
+    /// written.
     #[serde(
         skip_serializing_if = "Vec::is_empty",
         deserialize_with = "null_default"
     )]
     pub delete_policies: Vec<String>,
-    /// When its logs are put out: `hook-succeeded`, `hook-failed`; other words as written.
+    /// When its logs are written: `hook-succeeded`, `hook-failed`; other words are kept as written.
     #[serde(
         skip_serializing_if = "Vec::is_empty",
         deserialize_with = "null_default"
@@ -45,32 +46,32 @@ pub struct Hook {
     pub output_log_policies: Vec<String>,
 }
 
-/// A moment in the life of a release.
+/// An event in the life of a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HookEvent {
-    /// Before anything is created.
+    /// Before objects are created.
     PreInstall,
-    /// After all is ready.
+    /// After all objects are ready.
     PostInstall,
-    /// Before anything is deleted.
+    /// Before objects are deleted.
     PreDelete,
-    /// After all is gone.
+    /// After all objects are deleted.
     PostDelete,
-    /// Before anything is changed.
+    /// Before objects are updated.
     PreUpgrade,
-    /// After all is ready.
+    /// After all objects are ready.
     PostUpgrade,
-    /// Before anything is changed back.
+    /// Before objects are rolled back.
     PreRollback,
-    /// After all is ready.
+    /// After all objects are ready.
     PostRollback,
-    /// When a test is asked for.
+    /// When tests are requested.
     Test,
 }
 
 impl HookEvent {
-    /// The word in annotations and records.
+    /// The name in annotations and records.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::PreInstall => "pre-install",
@@ -85,7 +86,7 @@ impl HookEvent {
         }
     }
 
-    /// The event that a word of the annotation names, if any (HE-HOOK-001).
+    /// The event with this name in the annotation, if any (HE-HOOK-001).
     pub(crate) fn from_annotation(word: &str) -> Option<Self> {
         Some(match word {
             "pre-install" => Self::PreInstall,
@@ -102,38 +103,39 @@ impl HookEvent {
     }
 }
 
-/// How a hook ran last.
+/// The last run of a hook.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HookExecution {
-    /// When it began.
+    /// The start of the run.
     #[serde(skip_serializing_if = "Time::is_zero")]
     pub started_at: Time,
-    /// When it ended.
+    /// The end of the run.
     #[serde(skip_serializing_if = "Time::is_zero")]
     pub completed_at: Time,
-    /// How.
+    /// The state or result of the run.
     pub phase: HookPhase,
 }
 
-/// How far a hook came (HE-HOOK-017).
+/// The phase of a hook (HE-HOOK-017).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HookPhase {
     /// It never ran.
     #[default]
     #[serde(rename = "")]
     None,
-    /// Nobody knows.
+    /// The phase is unknown.
     Unknown,
-    /// It runs.
+    /// It is running.
     Running,
-    /// It ended well.
+    /// It succeeded.
     Succeeded,
-    /// It ended badly.
+    /// It failed.
     Failed,
 }
 
-/// The hooks that run at `event`, in their order: by weight, then name, then as they are stored (HE-HOOK-004, HE-HOOK-005).
+/// The indexes of the hooks that run at `event`, in order: by weight, then name, then order of storage (HE-HOOK-004,
+/// HE-HOOK-005).
 pub fn executing(hooks: &[Hook], event: HookEvent) -> Vec<usize> {
     let mut order: Vec<usize> = hooks
         .iter()
@@ -147,13 +149,13 @@ pub fn executing(hooks: &[Hook], event: HookEvent) -> Vec<usize> {
     order
 }
 
-// serde asks for a reference.
+// serde passes a reference.
 #[allow(clippy::trivially_copy_pass_by_ref)]
 pub(crate) fn is_zero(number: &i64) -> bool {
     *number == 0
 }
 
-/// `null` as the default, as Go reads it.
+/// Accepts `null` as the default, as Go does.
 pub(crate) fn null_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: serde::Deserializer<'de>,

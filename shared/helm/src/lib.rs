@@ -1,4 +1,4 @@
-//! Helm charts as a library: loading, values, rendering, hooks and the release record, as Helm 4.2 has them.
+//! Helm charts as a library: loading, values, rendering, hooks and the release record, compatible with Helm 4.2.
 //!
 //! ```
 //! use flux_helm::{Chart, File, RenderOptions, render};
@@ -18,10 +18,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Who renders a chart again and again keeps a [`ParsedChart`].
+//! To render a chart many times, keep a [`ParsedChart`].
 //!
-//! What installing, upgrading, rolling back, testing and uninstalling a release consist of is in [`action`]. A record is
-//! stored as any Helm 3 or 4 does, and read back:
+//! [`action`] has the steps of installing, upgrading, rolling back, testing and uninstalling a release. Records are stored
+//! and read in the format of Helm 3 and 4:
 //!
 //! ```
 //! use flux_helm::{Release, Status, decode, encode, secret_labels, secret_name};
@@ -35,9 +35,9 @@
 //! # Ok::<(), flux_helm::RecordError>(())
 //! ```
 //!
-//! Nothing here reads a disk, a clock or a cluster. Archives come as bytes and folders as a `flux_tree::Tree`; what
-//! `lookup`, `now` and the random functions need is handed in with [`RenderOptions`]. Storing a [`Release`], applying
-//! manifests and running hooks is the caller's work, step by step as an [`action::Action`] asks for it.
+//! Nothing in this crate reads a disk, a clock or a cluster. Archives are passed as bytes and folders as a
+//! `flux_tree::Tree`; [`RenderOptions`] has the inputs of `lookup`, `now` and the random functions. The caller stores a
+//! [`Release`], applies manifests and runs hooks, step by step as an [`action::Action`] asks for it.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::format_push_string)] // text is short here, and `write!` to a String has an error that cannot happen

@@ -1,4 +1,4 @@
-//! From rendered files to manifests in order, and hooks.
+//! Splits rendered files into manifests and hooks, and sorts them.
 
 use std::collections::BTreeMap;
 
@@ -20,13 +20,13 @@ const HOOK_OUTPUT_LOG_POLICY: &str = "helm.sh/hook-output-log-policy";
 pub struct Manifest {
     /// The file's path.
     pub name: String,
-    /// The document, leading white space cut.
+    /// The document without leading white space.
     pub content: String,
-    /// What its first lines say.
+    /// The fields read for sorting.
     pub head: Head,
 }
 
-/// What is read of a document to sort it (HE-MAN-006).
+/// The fields of a document that are read for sorting (HE-MAN-006).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Head {
     /// `apiVersion`
@@ -45,16 +45,16 @@ pub struct Head {
 pub struct ManifestError {
     /// The file's path.
     pub file: String,
-    /// What is wrong with it.
+    /// The error of the YAML parser.
     pub source: YamlError,
 }
 
-/// The order of kinds.
+/// An order of kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KindOrder {
-    /// In which things are created (HE-MAN-009).
+    /// The order of creation (HE-MAN-009).
     Install,
-    /// In which they are deleted (HE-MAN-010).
+    /// The order of deletion (HE-MAN-010).
     Uninstall,
 }
 
@@ -141,7 +141,7 @@ const UNINSTALL_ORDER: [&str; 38] = [
 ];
 
 impl KindOrder {
-    /// Sorts by it; kinds not in it come last by name (HE-MAN-008). Equal ones keep their order.
+    /// The sort key of a kind; unknown kinds come last, sorted by name (HE-MAN-008). The sort is stable.
     fn key(self, kind: &str) -> (usize, &str) {
         let kinds = match self {
             Self::Install => &INSTALL_ORDER,
@@ -154,12 +154,12 @@ impl KindOrder {
     }
 }
 
-/// The hooks and the other manifests of a set of rendered files, each in order.
+/// The hooks and the other manifests of rendered files, both sorted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sorted {
-    /// What a hook annotation sets apart.
+    /// The documents with a hook annotation.
     pub hooks: Vec<Hook>,
-    /// The rest.
+    /// All other documents.
     pub manifests: Vec<Manifest>,
 }
 
@@ -175,7 +175,7 @@ pub fn sort_manifests(
     )
 }
 
-/// As [`sort_manifests`]; a file of one document becomes that document without being copied.
+/// As [`sort_manifests`]; a file with a single document is not copied.
 pub(crate) fn sort_owned(
     files: impl IntoIterator<Item = (String, String)>,
     order: KindOrder,
@@ -215,8 +215,8 @@ pub(crate) fn sort_owned(
     Ok(sorted)
 }
 
-/// The first fault of rendered files of which some hold bytes that are not UTF-8, where Helm would find it. These bytes are
-/// in `raw`, while `files` have replacements for them.
+/// The first error that Helm reports for rendered files of which some are not UTF-8. `raw` has the bytes of those, while
+/// `files` have replacement characters.
 pub(crate) fn first_fault(
     files: &BTreeMap<String, String>,
     raw: &BTreeMap<String, Vec<u8>>,
@@ -239,7 +239,7 @@ pub(crate) fn first_fault(
     None
 }
 
-/// The bytes that a document of a file was before what is not UTF-8 in them was replaced.
+/// The original bytes of a document of a file, before replacement characters were inserted.
 pub(crate) fn raw_document(raw: &[u8], file: &str, document: &str) -> Vec<u8> {
     let start = document.as_ptr() as usize - file.as_ptr() as usize;
     let range = start..start + document.len();
@@ -274,7 +274,7 @@ impl Sorted {
         let events: Option<Vec<_>> = words(hook)
             .map(|word| HookEvent::from_annotation(&word))
             .collect();
-        // With a word that is no event the document is dropped altogether (HE-HOOK-002).
+        // If a word is not an event, the document is dropped altogether (HE-HOOK-002).
         let Some(events) = events else { return };
         let policies = |annotation| {
             let list = head.annotations.get(annotation).map(String::as_str);
@@ -301,8 +301,8 @@ fn words(list: &str) -> impl Iterator<Item = String> + '_ {
     list.split(',').map(|word| word.trim().to_lowercase())
 }
 
-/// Cuts a rendered file at every line that begins with `---`; what follows on that line belongs to the next document
-/// (HE-MAN-003, HE-MAN-004). Blank documents are left out.
+/// Splits a rendered file at every line that begins with `---`; the rest of that line belongs to the next document
+/// (HE-MAN-003, HE-MAN-004). Blank documents are dropped.
 pub fn split_manifests(file: &str) -> Vec<&str> {
     let file = text::trim_start(file);
     let mut documents = Vec::new();
@@ -375,7 +375,7 @@ impl Head {
     }
 }
 
-/// The manifests as a release keeps them (HE-MAN-012).
+/// The manifests in the format of the release record (HE-MAN-012).
 pub fn join_manifests<'m>(manifests: impl IntoIterator<Item = &'m Manifest>) -> String {
     let mut joined = String::new();
     for manifest in manifests {
@@ -384,7 +384,7 @@ pub fn join_manifests<'m>(manifests: impl IntoIterator<Item = &'m Manifest>) -> 
     joined
 }
 
-/// Adds one document with its source.
+/// Appends one document, with a comment that names its source.
 pub(crate) fn push_manifest(into: &mut String, name: &str, content: &str) {
     into.push_str("---\n# Source: ");
     into.push_str(name);
@@ -432,7 +432,7 @@ mod tests {
             INSTALL_ORDER
         );
         assert_eq!(kinds[38..], [&"Ant", &"Zebra"]);
-        // Not quite each other's mirror.
+        // They are not quite each other's reverse.
         assert_ne!(reversed, INSTALL_ORDER);
         let as_set = |kinds: [&'static str; 38]| std::collections::BTreeSet::from(kinds);
         assert_eq!(as_set(INSTALL_ORDER), as_set(UNINSTALL_ORDER));

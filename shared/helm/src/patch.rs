@@ -1,5 +1,5 @@
-//! The patch by which an upgrade without server-side apply changes a live object: what the manifest changed since the last
-//! release, and what somebody else changed of that (HE-KUBE-009, HE-KUBE-010).
+//! The patch by which an upgrade without server-side apply changes a live object: the changes of the manifest since the
+//! last release, and the reversal of changes that others made to the same fields (HE-KUBE-009, HE-KUBE-010).
 
 mod merge;
 mod strategic;
@@ -8,26 +8,26 @@ mod types;
 use flux_yaml::json::{self, Escape};
 use flux_yaml::{Map, Value};
 
-/// A patch and how the API server is to read it.
+/// A patch and its type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Patch {
     /// The patch's type.
     pub kind: PatchKind,
-    /// The patch in JSON.
+    /// The patch as JSON.
     pub body: String,
 }
 
 impl Patch {
-    /// Whether it changes nothing, and so is not sent (HE-KUBE-010).
+    /// Whether the patch changes nothing, so that it is not sent (HE-KUBE-010).
     pub fn is_empty(&self) -> bool {
         self.body == "{}"
     }
 }
 
-/// How a patch is to be read.
+/// The type of a patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PatchKind {
-    /// Lists merge by their items' keys: built-in kinds.
+    /// Lists merge by the keys of their items: built-in kinds.
     Strategic,
     /// Lists are replaced: all other kinds.
     Merge,
@@ -43,43 +43,43 @@ impl PatchKind {
     }
 }
 
-/// Why there is no patch.
+/// Why no patch can be computed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatchError {
-    /// An item of a list that merges lacks its key.
+    /// An item of a mergeable list lacks its key.
     #[error("map: {item} does not contain declared merge key: {key}")]
     NoMergeKey {
-        /// The names of what the item has.
+        /// The fields of the item.
         item: String,
         /// The key.
         key: String,
     },
-    /// A list that merges holds things of different types.
+    /// A mergeable list has items of different types.
     #[error("list element types are not identical")]
     MixedList,
-    /// A list that merges holds lists.
+    /// A mergeable list has lists as items.
     #[error("lists of lists are not supported")]
     ListOfLists,
-    /// A list that merges by key holds something else than objects.
+    /// A list that merges by key has an item that is not an object.
     #[error("expected an object in a list that merges by {0}")]
     NotAnObject(String),
-    /// A list that merges holds something twice, which has no order.
+    /// A mergeable list has a duplicate item, so that its order is undefined.
     #[error("the order in the patch of {0} does not match the order of the list")]
     Order(String),
-    /// A directive that belongs into patches stands in a manifest and means nothing.
+    /// A manifest has a directive that is only allowed in patches.
     #[error("invalid value for special key: {0}")]
     Directive(String),
-    /// Apply would change what an object is.
+    /// The patch would change the identity of an object.
     #[error("precondition failed: at least one field was changed: apiVersion, kind or name")]
     Identity,
-    /// One patch removes what the other sets.
+    /// One patch removes a field that the other sets.
     #[error("patch: {0} is removed and set at once")]
     Conflict(String),
 }
 
-/// Makes the patch that brings `live` from `old` to `new`. Built-in kinds get a strategic merge of all three. Other kinds get
-/// what changed from `old` to `new`, so that what others changed stays; with `three_way` (an adopted object) that is
-/// taken back as well.
+/// Computes the patch that changes `live` from `old` to `new`. For built-in kinds this is a strategic three-way merge. For
+/// other kinds it is the difference between `old` and `new`, so that changes of others are kept; with `three_way` (an
+/// adopted object) they are reverted as well.
 ///
 /// # Errors
 /// [`PatchError`]

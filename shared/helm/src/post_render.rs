@@ -1,5 +1,5 @@
-//! Post-rendering: rendered files go through somebody else's hands as one stream of YAML and come back as files
-//! (HE-MAN-014..018). Documents are read and written as kyaml does it.
+//! Post-rendering: rendered files are passed to an external program as one YAML stream and read back as files
+//! (HE-MAN-014..018). Documents are parsed and written as kyaml does it.
 
 use std::collections::BTreeMap;
 
@@ -9,17 +9,17 @@ use flux_yaml::{Kind, Node, Style, v3};
 use crate::manifest::{sort_manifests, split_manifests};
 use crate::{KindOrder, ManifestError, Sorted, manifest, text};
 
-/// The annotation that names a document's file on its way.
+/// The annotation with the path of a document's file while it is post-rendered.
 pub const FILE_ANNOTATION: &str = "postrenderer.helm.sh/postrender-filename";
 
-/// Annotations that kyaml's reader and writer keep for themselves.
+/// Annotations that kyaml's reader and writer use internally.
 const READER_ANNOTATIONS: [&str; 3] = [
     "internal.config.kubernetes.io/index",
     "config.kubernetes.io/index",
     "internal.config.kubernetes.io/seqindent",
 ];
 
-/// Annotations that kyaml's reader gives both names: the internal one and the legacy one.
+/// Annotations that kyaml's reader sets under two names: the internal one and the legacy one.
 const COPIED_ANNOTATIONS: [(&str, &str); 2] = [
     (
         "internal.config.kubernetes.io/path",
@@ -28,16 +28,16 @@ const COPIED_ANNOTATIONS: [(&str, &str); 2] = [
     ("internal.config.kubernetes.io/id", "config.k8s.io/id"),
 ];
 
-/// What a post-renderer does.
+/// Changes rendered manifests.
 pub trait PostRenderer {
     /// Changes a stream of manifests.
     ///
     /// # Errors
-    /// Why it cannot; the text goes into the release's failure.
+    /// Why the post-renderer failed; the text becomes part of the release's failure.
     fn run(&self, manifests: &str) -> Result<String, String>;
 }
 
-/// Which of a chart's files go through a post-renderer, and how.
+/// Which files of a chart are passed to a post-renderer, and how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PostRenderStrategy {
     /// Hooks and manifests in one stream.
@@ -50,7 +50,7 @@ pub enum PostRenderStrategy {
 }
 
 impl PostRenderStrategy {
-    /// The strategy of a name; none is the default.
+    /// Parses the name of a strategy; an empty name is the default.
     ///
     /// # Errors
     /// [`PostRenderError::Strategy`] (HE-MAN-016).
@@ -67,16 +67,16 @@ impl PostRenderStrategy {
 /// Why post-rendering failed. Printed with its sources, joined by `: `, the text is Helm's (HE-MAN-017).
 #[derive(Debug, thiserror::Error)]
 pub enum PostRenderError {
-    /// Rendered files are no YAML documents with metadata.
+    /// Rendered files are not YAML documents with metadata.
     #[error("error merging {0}")]
     Merge(&'static str, #[source] Document),
     /// The post-renderer failed.
     #[error("error while running post render on {0}")]
     Run(&'static str, #[source] Document),
-    /// What came back is no YAML.
+    /// The output of the post-renderer is not YAML.
     #[error("error while parsing post rendered output{0}")]
     Parse(&'static str, #[source] Document),
-    /// There is no such strategy.
+    /// The strategy is unknown.
     #[error("unknown post-render strategy: '{0}'")]
     Strategy(String),
     /// A rendered file is not YAML.
@@ -84,15 +84,15 @@ pub enum PostRenderError {
     Manifest(#[from] ManifestError),
 }
 
-/// What is wrong with documents.
+/// The error of an invalid document.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Document(String);
 
 type Files = BTreeMap<String, String>;
 
-/// The first fault of rendered files of which some hold bytes that are not UTF-8, where Helm would find it on the way to a
-/// post-renderer. These bytes are in `raw`, while `files` have replacements for them.
+/// The first error that Helm reports on the way to a post-renderer, for rendered files of which some are not UTF-8. `raw`
+/// has the bytes of those, while `files` have replacement characters.
 pub(crate) fn first_fault(
     files: &Files,
     raw: &BTreeMap<String, Vec<u8>>,
@@ -128,7 +128,7 @@ pub(crate) fn first_fault(
     None
 }
 
-/// Sends rendered files (by path) through a post-renderer.
+/// Passes rendered files (by path) through a post-renderer.
 ///
 /// # Errors
 /// [`PostRenderError`]
@@ -171,7 +171,7 @@ fn group(
     split(&changed, name).map_err(|e| PostRenderError::Parse(of, e))
 }
 
-/// Hooks and manifests, put back together file by file.
+/// Hooks and manifests, joined file by file.
 fn by_file(sorted: &Sorted) -> (Files, Files) {
     let (mut hooks, mut manifests) = (Files::new(), Files::new());
     for hook in &sorted.hooks {
@@ -191,7 +191,7 @@ fn append(files: &mut Files, path: String, document: &str) {
     file.push_str(document);
 }
 
-/// All documents of all files in one stream, each with the name of its file.
+/// All documents of all files as one stream, each annotated with the name of its file.
 fn merge(files: &Files) -> Result<String, Document> {
     let mut documents = Vec::new();
     for (path, content) in files {
@@ -210,7 +210,7 @@ fn merge(files: &Files) -> Result<String, Document> {
     write(documents).map_err(|e| Document(format!("writing merged docs: {e}")))
 }
 
-/// The files of a stream; documents without a name get one (HE-MAN-015).
+/// Splits a stream into files; documents without a file name get one (HE-MAN-015).
 fn split(stream: &str, group: &str) -> Result<Files, Document> {
     let documents = read(stream).map_err(|e| Document(format!("error parsing YAML: {e}")))?;
     let mut files: BTreeMap<String, Vec<Node>> = BTreeMap::new();
@@ -233,7 +233,7 @@ fn split(stream: &str, group: &str) -> Result<Files, Document> {
     written.collect()
 }
 
-/// The documents of a stream, as kyaml's reader finds them: a lone list stands for its items.
+/// The documents of a stream, as kyaml's reader returns them: a single list is replaced by its items.
 fn read(stream: &str) -> Result<Vec<Node>, String> {
     let stream = stream.replace("\r\n", "\n");
     let parts = parts(&stream)?;
@@ -269,7 +269,7 @@ fn read(stream: &str) -> Result<Vec<Node>, String> {
     Ok(documents)
 }
 
-/// What the reader notes on every document it finds, which shows where there is no room for notes.
+/// Sets the annotations of kyaml's reader on a document. Their effect is visible in errors about invalid metadata.
 fn annotate(document: &mut Node, index: usize) -> Result<(), String> {
     for (internal, legacy) in COPIED_ANNOTATIONS {
         let value = |name| annotation(document, name).filter(|value| !value.is_empty());
@@ -313,14 +313,14 @@ fn parts(stream: &str) -> Result<Vec<String>, String> {
         let part = stream.get(from..found).unwrap_or_default();
         parts.push(format!("{part}\n"));
         from = found + 4 + length + 1;
-        // The newline that ends a separator does not begin the next.
+        // The newline that ends one separator cannot begin the next.
         at = from;
     }
     parts.push(stream.get(from..).unwrap_or_default().to_owned());
     Ok(parts)
 }
 
-/// Writes documents without what the reader noted on them.
+/// Writes documents without the annotations of the reader.
 fn write(mut documents: Vec<Node>) -> Result<String, String> {
     for document in &mut documents {
         for name in READER_ANNOTATIONS {
@@ -357,7 +357,7 @@ fn clear_annotation(document: &mut Node, name: &str) {
     }
 }
 
-/// Takes away annotations, and metadata, that hold nothing.
+/// Removes annotations and metadata if they are empty.
 fn clear_empty(document: &mut Node) -> Result<(), String> {
     let body = body_mut(document);
     expect_mapping(body)?;

@@ -1,4 +1,4 @@
-//! The release record: what Helm remembers of an installed chart, and how it is stored.
+//! The release record: the state that Helm stores for an installed chart, and its format.
 
 mod digest;
 mod json;
@@ -21,17 +21,17 @@ use crate::hook::{Hook, is_zero, null_default};
 use crate::rendered::Rendered;
 use crate::{Chart, File, Time};
 
-/// A release of a chart, one revision (HE-REL-001).
+/// One revision of a release of a chart (HE-REL-001).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Release {
     /// The release's name.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// How it fares.
+    /// Status, description and timestamps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub info: Option<Info>,
-    /// What was released.
+    /// The released chart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chart: Option<ReleaseChart>,
     /// The user's values.
@@ -49,7 +49,7 @@ pub struct Release {
     /// The revision.
     #[serde(rename = "version", skip_serializing_if = "is_zero")]
     pub revision: i64,
-    /// Where it is installed.
+    /// The namespace of the release.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub namespace: String,
     /// `ssa` or `csa`; empty means client-side (HE-REL-014).
@@ -61,13 +61,13 @@ pub struct Release {
 }
 
 impl Release {
-    /// How it fares; [`Status::Unknown`] where the record does not say.
+    /// The status; [`Status::Unknown`] if the record has none.
     pub fn status(&self) -> Status {
         let status = self.info.as_ref().and_then(|info| info.status);
         status.unwrap_or(Status::Unknown)
     }
 
-    /// Sets the status and what happened last.
+    /// Sets the status and its description.
     pub fn set_status(&mut self, status: Status, description: impl Into<String>) {
         let info = self.info.get_or_insert_default();
         info.status = Some(status);
@@ -75,29 +75,29 @@ impl Release {
     }
 }
 
-/// How a release fares (HE-REL-002).
+/// Status, description and timestamps of a release (HE-REL-002).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Info {
-    /// When its first revision was made.
+    /// Creation time of its first revision.
     #[serde(skip_serializing_if = "Time::is_zero")]
     pub first_deployed: Time,
-    /// When this revision was made.
+    /// Creation time of this revision.
     #[serde(skip_serializing_if = "Time::is_zero")]
     pub last_deployed: Time,
-    /// When it was uninstalled.
+    /// Time of uninstallation.
     #[serde(skip_serializing_if = "Time::is_zero")]
     pub deleted: Time,
-    /// What happened last.
+    /// What happened last, in words.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub description: String,
-    /// Its state.
+    /// The status.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
     /// The rendered NOTES.txt.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub notes: String,
-    /// Unused by what Helm stores; kept as it is.
+    /// Not used by Helm; preserved.
     #[serde(
         skip_serializing_if = "Value::is_null",
         serialize_with = "flux_chart::yaml::serialize_value",
@@ -106,19 +106,19 @@ pub struct Info {
     pub resources: Value,
 }
 
-/// The state of a release (HE-REL-010).
+/// The status of a release (HE-REL-010).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
-    /// Nobody knows.
+    /// The status is unknown.
     Unknown,
-    /// It is what runs.
+    /// It is the current revision.
     Deployed,
-    /// It was uninstalled, its history kept.
+    /// It was uninstalled and its history kept.
     Uninstalled,
-    /// A later revision runs.
+    /// A later revision replaced it.
     Superseded,
-    /// It could not be made.
+    /// It failed.
     Failed,
     /// It is being uninstalled.
     Uninstalling,
@@ -131,7 +131,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// The word in records and labels.
+    /// The name in records and labels.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
@@ -146,7 +146,7 @@ impl Status {
         }
     }
 
-    /// Whether an action is under way, or was when its process ended.
+    /// Whether an action is in progress, or its process ended before the action did.
     pub const fn is_pending(self) -> bool {
         matches!(
             self,
@@ -161,7 +161,7 @@ impl std::fmt::Display for Status {
     }
 }
 
-/// The chart of a release, subcharts left out (HE-REL-003, HE-REL-005).
+/// The chart of a release, without subcharts (HE-REL-003, HE-REL-005).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ReleaseChart {
@@ -172,25 +172,25 @@ pub struct ReleaseChart {
     /// The files below templates/.
     #[serde(with = "files")]
     pub templates: Vec<File>,
-    /// The defaults, with what was imported from subcharts.
+    /// The defaults, with the values imported from subcharts.
     #[serde(with = "flux_chart::yaml::optional_map")]
     pub values: Option<Map>,
     /// values.schema.json.
     #[serde(with = "base64_option")]
     pub schema: Option<Bytes>,
-    /// When the schema was last changed.
+    /// Modification time of the schema.
     #[serde(rename = "schemamodtime")]
     pub schema_mod_time: Time,
     /// All other files.
     #[serde(with = "files")]
     pub files: Vec<File>,
-    /// When Chart.yaml was last changed.
+    /// Modification time of Chart.yaml.
     #[serde(rename = "modtime", skip_serializing_if = "Time::is_zero")]
     pub mod_time: Time,
 }
 
 impl ReleaseChart {
-    /// What a release remembers of a chart after a render.
+    /// The parts of a rendered chart that a release stores.
     pub fn new(chart: &Chart, rendered: &Rendered) -> Self {
         Self {
             metadata: Some(rendered.metadata.clone()),
@@ -234,7 +234,7 @@ mod base64_option {
     }
 }
 
-/// A list of files, `null` for none (HE-REL-004).
+/// A list of files, `null` if empty (HE-REL-004).
 mod files {
     use bytes::Bytes;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};

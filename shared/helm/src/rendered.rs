@@ -1,4 +1,4 @@
-//! What a render gives.
+//! The result of a render.
 
 use flux_chart::{Crd, Metadata};
 use flux_gotemplate::Constants;
@@ -7,7 +7,7 @@ use crate::hook::Hook;
 use crate::manifest::{Manifest, push_manifest};
 use crate::values::to_yaml;
 
-/// What a render gives.
+/// The result of a render.
 #[derive(Clone, Debug, Default)]
 pub struct Rendered {
     /// The hooks, sorted by kind for installation.
@@ -16,17 +16,17 @@ pub struct Rendered {
     pub manifests: Vec<Manifest>,
     /// The root chart's NOTES.txt.
     pub notes: String,
-    /// The definitions in crds/ of the charts that take part, which are not among the manifests (HE-MAN-013).
+    /// The definitions in crds/ of the enabled charts, which are not among the manifests (HE-MAN-013).
     pub crds: Vec<Crd>,
-    /// The chart's metadata as the release remembers it: dependencies decided.
+    /// The chart's metadata as stored in the release, with resolved dependencies.
     pub metadata: Metadata,
     pub(crate) values: Option<Constants>,
-    /// What Helm would have logged about the values.
+    /// Warnings about the values that Helm would log.
     pub warnings: Vec<String>,
 }
 
 impl Rendered {
-    /// The manifests as a release keeps them, after the definitions if asked for.
+    /// The manifests in the format of the release record, after the definitions if requested.
     pub fn manifest(&self, include_crds: bool) -> String {
         let mut text = String::new();
         if include_crds {
@@ -44,13 +44,13 @@ impl Rendered {
         text
     }
 
-    /// The chart's defaults as the release remembers them: with what was imported. They are put together here, which most
-    /// renders need not pay for.
+    /// The chart's defaults as stored in the release, with imported values. Computed on each call, since most renders do
+    /// not need them.
     pub fn values(&self) -> Option<flux_yaml::Map> {
         self.values.as_ref().map(to_yaml)
     }
 
-    /// What `helm template` prints.
+    /// The output of `helm template`.
     pub fn template_output(&self, include_crds: bool) -> String {
         let mut text = self.manifest(include_crds).trim().to_owned();
         text.push('\n');

@@ -1,4 +1,4 @@
-//! Values against values.schema.json (HE-SCHEMA-001, HE-SCHEMA-004..006).
+//! Validates values against values.schema.json (HE-SCHEMA-001, HE-SCHEMA-004..006).
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,34 +10,34 @@ use flux_jsonschema::{Compiled, Fetched, Json, Remotes, Schema};
 
 use crate::dependencies::Resolved;
 
-/// The address that Helm gives a chart's schema, which shows in messages.
+/// The URL that Helm gives to a chart's schema, which appears in messages.
 const ADDRESS: &str = "file:///values.schema.json";
 
-/// The values break a schema, or a schema is not valid: Helm's report, chart by chart.
+/// The values violate a schema, or a schema is invalid: Helm's report, chart by chart.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SchemaError(String);
 
-/// Why values are not taken.
+/// Why values are refused.
 pub(crate) enum Refusal {
-    /// Schemas refer to documents elsewhere that are to be fetched first.
+    /// Schemas refer to remote documents that have to be fetched first.
     Needs(Vec<String>),
     Schema(SchemaError),
 }
 
-/// The schemas of one chart and its subcharts, each compiled when it is first needed and then kept. They are known by
-/// where their text lies, which the chart must outlive. The number is that of the bytes of their texts.
+/// The schemas of one chart and its subcharts, each compiled on first use and cached. The keys are the addresses of the
+/// schema texts, which the chart must outlive. The number is the total bytes of these texts.
 #[derive(Default)]
 pub(crate) struct Schemas(Mutex<HashMap<usize, Arc<Known>>>, AtomicUsize);
 
-/// A schema ready for use, or why it is not valid, and the fetched documents that this depends on.
+/// A compiled schema or its compile error, with the remote documents that it was compiled with.
 struct Known {
     schema: Result<Schema, String>,
     remotes: Vec<(String, Fetched)>,
 }
 
 impl Known {
-    /// Those of the documents it was compiled with that are not at hand.
+    /// The addresses of the documents it was compiled with that `remotes` lacks.
     fn missing(&self, remotes: &Remotes) -> Vec<String> {
         let addresses = self.remotes.iter().map(|(address, _)| address);
         let missing = addresses.filter(|address| remotes.get(address).is_none());
@@ -50,7 +50,7 @@ impl Known {
     }
 }
 
-/// What is found on the way through a chart and its subcharts.
+/// Results of the validation of a chart and its subcharts.
 #[derive(Default)]
 struct Findings {
     report: String,
@@ -58,7 +58,7 @@ struct Findings {
 }
 
 impl Schemas {
-    /// Validates the values of a chart and then those of each subchart against their schemas.
+    /// Validates the values of a chart, then those of each subchart, against their schemas.
     pub(crate) fn validate(
         &self,
         chart: &Resolved<'_>,
@@ -113,7 +113,7 @@ impl Schemas {
         }
     }
 
-    /// The schema of this text, or the addresses of what it refers to and `remotes` lack.
+    /// Compiles the schema, or returns the addresses of the documents that it refers to and `remotes` lacks.
     fn compiled(&self, text: &[u8], remotes: &Remotes) -> Result<Arc<Known>, Vec<String>> {
         let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let address = text.as_ptr() as usize;
@@ -133,7 +133,7 @@ impl Schemas {
                 let used = schema.remotes().to_vec();
                 (Ok(schema), used)
             }
-            // Any of the documents may be the reason.
+            // Any of the documents may have caused the error.
             Err(error) => {
                 let all = remotes.iter().map(|(address, _)| address.to_owned());
                 (Err(error.to_string()), all.collect())
@@ -155,16 +155,16 @@ impl Schemas {
         Ok(known)
     }
 
-    /// About how many bytes of memory they take.
+    /// Estimated bytes of memory of the schemas.
     pub(crate) fn size(&self) -> usize {
         COMPILED_RATIO * self.1.load(Ordering::Relaxed)
     }
 }
 
-/// What a compiled schema takes for each byte of its text, by measurement of public charts.
+/// Bytes of a compiled schema per byte of its text, measured on public charts.
 const COMPILED_RATIO: usize = 8;
 
-/// Checks values against one schema.
+/// Validates values against one schema.
 fn check(schema: &Result<Schema, String>, values: &Map) -> Result<(), String> {
     let schema = schema.as_ref().map_err(Clone::clone)?;
     let values = values.to_constants();
@@ -175,7 +175,7 @@ fn check(schema: &Result<Schema, String>, values: &Map) -> Result<(), String> {
     })
 }
 
-/// Values of a chart as schemas see them.
+/// The values of a chart as JSON for the validator.
 fn json_of(values: &Constants) -> Json<'_> {
     let entries = values.entries().iter();
     let entries = entries.map(|(key, value)| (key.to_text(), json_of_constant(value)));

@@ -1,4 +1,4 @@
-//! A chart's and a user's values brought together.
+//! Merges the values of a user with those of a chart.
 
 mod coalesce;
 mod reuse;

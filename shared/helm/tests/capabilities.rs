@@ -1,4 +1,4 @@
-//! The cluster's version and a chart's demands on it.
+//! Tests of the cluster's version and a chart's requirements on it.
 
 use flux_helm::{Capabilities, Chart, Discovery, File, KubeVersion, RenderOptions, Values, render};
 use oracle::{Answer, Oracle};
@@ -49,7 +49,7 @@ fn charts_refuse_the_versions_that_helm_refuses() {
         .unwrap();
         for version in VERSIONS {
             let mut options = RenderOptions::new("rel", "apps");
-            // As a server tells it.
+            // As a server reports it.
             options.capabilities.kube_version = KubeVersion {
                 version: version.to_owned(),
                 major: "1".to_owned(),

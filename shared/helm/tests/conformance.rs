@@ -27,7 +27,7 @@ struct Case {
     error: Option<String>,
 }
 
-/// Random bytes that are none; what they end up in is masked.
+/// Constant bytes in place of random ones; texts made from them are masked.
 struct Fixed;
 
 impl Environment for Fixed {
@@ -90,7 +90,7 @@ fn run(charts: &Tree, case: &Case) -> Result<String, String> {
     }
 }
 
-/// Whether two lines differ in a generated secret or the checksum over one only.
+/// Whether two lines differ only in a generated secret or a checksum of it.
 fn same_but_random(ours: &str, theirs: &str) -> bool {
     let split = |line: &str| {
         let (key, value) = line.split_once(": ").unwrap_or(("", line));

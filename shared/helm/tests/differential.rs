@@ -1,4 +1,4 @@
-//! Random charts, values and records, treated by Helm's own library and by ours.
+//! Compares random charts, values and records with Helm's own library.
 // HE-TEST-003
 
 mod support;
@@ -15,7 +15,7 @@ use oracle::{Answer, Oracle, base64};
 use serde_json::{Value, json};
 use support::{Random, pack};
 
-/// A clock at its zero: nothing in these charts looks at it.
+/// A clock that is always zero; these charts do not use it.
 struct Still;
 
 impl Environment for Still {
@@ -28,7 +28,7 @@ fn as_json<T: serde::Serialize>(value: &T) -> Value {
     serde_json::from_slice(&to_go_json(value).unwrap()).unwrap()
 }
 
-/// The release that Helm would make, as far as a render decides it.
+/// The release that Helm would create, as far as a render determines it.
 fn release(archive: &[u8], values: &str, upgrade: bool) -> Result<Release, String> {
     let chart = Chart::from_archive(archive).map_err(|e| chain(&e))?;
     let values = load_values(values.as_bytes()).map_err(|e| chain(&e))?;
@@ -48,14 +48,14 @@ fn release(archive: &[u8], values: &str, upgrade: bool) -> Result<Release, Strin
     })
 }
 
-/// The lines of an error: Helm reports on subcharts in no certain order.
+/// The lines of an error, sorted: Helm reports on subcharts in random order.
 fn sorted(error: &str) -> Vec<&str> {
     let mut lines: Vec<_> = error.lines().collect();
     lines.sort_unstable();
     lines
 }
 
-/// A chart that imports a null and then an empty table from a subchart, in which the null must not turn up.
+/// A chart that imports a null and then an empty table from a subchart. The null must not be in the result.
 fn imports_of_nothing() -> (Vec<(String, String)>, String, bool) {
     let values = "{{ toJson .Values | quote }}";
     let files = [
@@ -81,18 +81,18 @@ fn imports_of_nothing() -> (Vec<(String, String)>, String, bool) {
     (files.into(), String::new(), false)
 }
 
-/// How often Helm is asked again where its answer is another than ours: it goes through subcharts in the order of a Go map,
-/// which is random.
+/// How often Helm is asked again if the answers differ: it iterates over subcharts in the order of a Go map, which is
+/// random.
 const ASKED_AGAIN: usize = 300;
 
-/// In what the release that we make of a chart differs from Helm's answer, if in anything.
+/// The difference between the release of this crate and Helm's answer, if any.
 fn difference(ours: &Result<Release, String>, theirs: Answer, upgrade: bool) -> Option<String> {
     let shown = |ours: &dyn std::fmt::Debug, theirs: &dyn std::fmt::Debug| {
         Some(format!("ours: {ours:?}\ntheirs: {theirs:?}"))
     };
     match (ours, theirs) {
         (Ok(ours), Answer::Output(mut theirs)) => {
-            // Notes and times are not what this compares.
+            // Notes and times are not compared.
             let release = theirs.as_object_mut().unwrap();
             release.remove("info");
             release.remove("apply_method");
@@ -109,7 +109,7 @@ fn difference(ours: &Result<Release, String>, theirs: Answer, upgrade: bool) -> 
             (ours != theirs).then(|| shown(&ours, &theirs)).flatten()
         }
         (Err(ours), Answer::Error(theirs)) => {
-            // What plays an upgrade there is an installation. HE-ACT-005
+            // Helm's side of an upgrade is an installation here. HE-ACT-005
             let prefix = "chart dependencies processing failed: ";
             let told_apart = upgrade.then(|| theirs.strip_prefix(prefix)).flatten();
             let theirs = told_apart.unwrap_or(&theirs);
@@ -217,9 +217,9 @@ fn set_arguments_have_the_same_effect() {
             Err(e) => Answer::Error(e.to_string()),
         };
         let ours = match ours {
-            // An empty config is left out of a release.
+            // An empty config is omitted from a release.
             Answer::Output(Value::Null) => Answer::Output(json!({})),
-            // Only that JSON is broken counts, not how its reader says so.
+            // Only that the JSON is invalid is compared, not the parser's message.
             Answer::Error(_) if name == "set-json" && matches!(answer, Answer::Error(_)) => {
                 answer.clone()
             }

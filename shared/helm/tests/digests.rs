@@ -1,5 +1,5 @@
-//! What helm-controller notes of a record, made by its own libraries and by ours: equal, so that a release is taken over
-//! without a new revision.
+//! Compares the digests that helm-controller stores for a record with its own libraries: they are equal, so that this crate
+//! can take over a release without a new revision.
 
 use flux_helm::{
     DigestAlgorithm, Hook, HookEvent, HookExecution, HookPhase, Info, Release, ReleaseChart,
@@ -9,7 +9,7 @@ use flux_helm::{
 use oracle::{Answer, Oracle};
 use serde_json::json;
 
-/// Values whose text or order is not what one would think.
+/// Values whose text or order is surprising.
 const VALUES: &[&str] = &[
     "{}",
     "a: 1\n",
@@ -75,7 +75,7 @@ fn release(config: Values) -> Release {
     }
 }
 
-/// The digests of both sides, of the record as it comes out of its Secret.
+/// Compares the digests of both sides for the record as decoded from its Secret.
 fn compare(go: &mut Oracle, release: &Release, oci_digest: &str) {
     let read = decode(encode(release).unwrap().as_bytes()).unwrap();
     let record = String::from_utf8(to_go_json(release).unwrap()).unwrap();
@@ -90,7 +90,7 @@ fn compare(go: &mut Oracle, release: &Release, oci_digest: &str) {
     assert_eq!(snapshot.as_deref(), theirs["snapshot"].as_str(), "{record}");
     let known = is_snapshot_of(theirs["snapshot"].as_str().unwrap(), &read, oci_digest);
     assert_eq!(known, Ok(true));
-    // Values as they are in a spec have the digest that they have in the record.
+    // Values from a spec have the same digest as those in the record.
     assert_eq!(
         config_digest(algorithm, &release.config),
         config,
@@ -150,7 +150,7 @@ fn what_is_written_by_another_hand_is_another_record() {
             "change {at}"
         );
     }
-    // The chart's templates and defaults do not count, nor do the runs of tests.
+    // The chart's templates and defaults are not part of the digest, nor are the runs of tests.
     let mut same = mine.clone();
     same.chart.as_mut().unwrap().templates.clear();
     same.chart.as_mut().unwrap().values = None;

@@ -1,4 +1,4 @@
-//! Rendered text that is not UTF-8, beside Helm.
+//! Compares rendered text that is not UTF-8 with Helm.
 
 mod support;
 
@@ -14,7 +14,7 @@ use support::{Random, pack};
 
 const CHART: &str = "apiVersion: v2\nname: c\nversion: 1.0.0\n";
 
-/// Gives back what it gets.
+/// Returns its input.
 struct Unchanged;
 
 impl PostRenderer for Unchanged {
@@ -52,7 +52,7 @@ fn theirs(go: &mut Oracle, files: &[(String, String)], strategy: Option<&str>) -
     go.ask(&json!({"mode": "render", "archive": archive, "values": ""}))
 }
 
-/// Bytes as a template writes them.
+/// A template that writes these bytes.
 fn bytes(base64: &str) -> String {
     format!("{{{{ \"{base64}\" | b64dec }}}}")
 }
@@ -70,7 +70,7 @@ fn text_that_is_not_utf_8_is_refused() {
     let Some(mut go) = Oracle::start("helm") else {
         return;
     };
-    // Broken at the first byte, in the middle, at the end; overlong; a surrogate; beyond Unicode; whole characters.
+    // Invalid at the first byte, in the middle, at the end; overlong; a surrogate; beyond Unicode; valid characters.
     const BYTES: [&str; 9] = [
         "/w==", "gQ==", "wyg=", "4oI=", "wIA=", "7aCA", "9JCAgA==", "w6k=", "4oKs",
     ];

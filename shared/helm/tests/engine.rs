@@ -1,4 +1,4 @@
-//! Templates whose output or failure is decided by Helm and not by the template language, compared with Helm itself.
+//! Templates whose output or failure is determined by Helm and not by the template language, compared with Helm itself.
 
 mod support;
 
@@ -9,7 +9,7 @@ use oracle::{Answer, Oracle, base64};
 use serde_json::json;
 use support::pack;
 
-/// Templates, each with the row of the ledger that it proves; some only have to come out as Helm has them.
+/// Templates, each with the ledger row that it proves; some only have to match Helm.
 const TEMPLATES: &[(&str, &str)] = &[
     (
         "HE-ENG-004",

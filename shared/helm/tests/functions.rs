@@ -1,14 +1,14 @@
-//! Tables of templates with what Helm 4.2 prints for them: the functions that Helm adds, its objects, and its errors.
+//! Tables of templates with the output of Helm 4.2: the functions that Helm adds, its objects, and its errors.
 //!
-//! The answers are written by the real engine: `go run ./cmd/gotemplate -tables FILE` in `kind-tests/oracle`, where the
-//! format is described. Every case is the only template of a chart; here it is the notes, which are the file as rendered.
+//! The expected output is written by Helm itself: `go run ./cmd/gotemplate -tables FILE` in `kind-tests/oracle`, which
+//! describes the format. Every case is the only template of a chart; here it is the notes, which are the file as rendered.
 
 use std::collections::BTreeSet;
 
 use flux_errors::chain;
 use flux_helm::{Chart, File, RenderOptions, Values, load_values, render};
 
-/// The table's cases, which name these rows and no others.
+/// The rows of the table's cases, all of them.
 const ROWS: &[&str] = &[
     "HE-ENG-008",
     "HE-ENG-009",

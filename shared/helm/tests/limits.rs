@@ -1,4 +1,4 @@
-//! Charts that want too much: an error that names the template's place, and a chart that can be rendered on.
+//! Charts that exceed a limit: the error names the position in the template, and the chart can still be rendered.
 // HE-TPL-008 HE-ENG-008
 
 use std::fmt::Write as _;
@@ -97,7 +97,7 @@ fn what_has_no_end_is_stopped() {
             text.contains(message) && text.contains("web/templates/t.yaml:1:"),
             "{wild}: {text}"
         );
-        // What was kept of the chart is none the worse.
+        // The cached parts of the chart are still valid.
         let rendered = chart.render(&Values::new(), &tight()).unwrap();
         assert_eq!(rendered.manifests[0].content, "kind: Calm", "{wild}");
     }
@@ -105,7 +105,7 @@ fn what_has_no_end_is_stopped() {
 
 #[test]
 fn an_include_nests_as_deeply_as_in_helm() {
-    // Helm's own bound, which needs none of ours.
+    // Helm's own limit, without any limit of ours.
     let cycle =
         chart(r#"{{ define "a" }}{{ tpl "{{ include \"a\" . }}" . }}{{ end }}{{ include "a" . }}"#);
     let error = cycle.render(&Values::new(), &RenderOptions::new("rel", "apps"));
@@ -131,7 +131,7 @@ fn values_that_grow_by_aliases_are_refused() {
     let error = Chart::from_files(files).unwrap_err();
     assert_eq!(error.to_string(), "cannot load values.yaml");
 
-    // In a template the error is a value, as in Helm.
+    // In a template the error becomes a value, as in Helm.
     let mut values = Values::new();
     values.insert("bomb".to_owned(), bomb.into());
     let rendered = chart("kind: X\nerror: {{ (fromYaml .Values.bomb).Error | quote }}")

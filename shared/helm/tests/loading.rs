@@ -1,4 +1,4 @@
-//! What is a chart and what is refused.
+//! Tests of which charts are accepted and which are refused.
 
 use std::io::Write;
 
@@ -12,7 +12,7 @@ use serde_json::json;
 
 const CHART: &str = "apiVersion: v2\nname: web\nversion: 1.0.0\n";
 
-/// An archive whose paths are written as they are, with whatever is wrong with them.
+/// An archive with the paths as given, even invalid ones.
 fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
     let mut tar = Vec::new();
     for (path, content) in entries {
@@ -58,7 +58,7 @@ fn files_find_their_place() {
         ("any/charts/_hidden/Chart.yaml", b"broken"),
         ("any/charts/README.md", b"loose"),
     ]);
-    // HE-LOAD-018: loose files form a subchart of their name that has nothing in it.
+    // HE-LOAD-018: loose files form an otherwise empty subchart with their name.
     assert_eq!(
         chain(&chart.unwrap_err()),
         "error unpacking subchart README.md in web: Chart.yaml file is missing"

@@ -16,7 +16,7 @@ const SUBCHART: (&str, &str) = (
     "apiVersion: v2\nname: db\nversion: 2.0.0\nappVersion: \"7\"\n",
 );
 
-/// The row of the ledger, the files of a chart beside those above, and the manifests.
+/// The ledger row, the files of a chart in addition to those above, and the manifests.
 type Case = (
     &'static str,
     &'static [(&'static str, &'static str)],
@@ -138,7 +138,7 @@ fn packed(files: &[(&str, &str)]) -> Vec<u8> {
     pack(&all)
 }
 
-/// The manifests as `helm template` prints them, without their comments.
+/// The manifests in the format of `helm template`, without comments.
 fn documents(manifest: &str) -> Vec<String> {
     let documents = manifest.split("---\n");
     let without_source = documents.map(|text| {

@@ -1,4 +1,4 @@
-//! A chart that is kept renders as one that was just loaded, whatever was rendered before.
+//! A cached chart renders as a newly loaded one, whatever was rendered before.
 
 mod support;
 
@@ -22,7 +22,7 @@ fn renders_leave_no_trace() {
         let values: Vec<_> = (0..6)
             .map(|_| random.values(&["one", "two", "three", "other0", "other1"]))
             .collect();
-        // Each set of values twice, others in between.
+        // Each set of values twice, with others in between.
         for text in values.iter().chain(&values) {
             let Ok(values) = load_values(text.as_bytes()) else {
                 continue;

@@ -1,4 +1,4 @@
-//! Patches of live objects, beside those that Helm would send.
+//! Compares patches of live objects with those that Helm would send.
 // HE-KUBE-009 HE-KUBE-010
 
 mod support;
@@ -9,7 +9,7 @@ use oracle::{Answer, Oracle};
 use serde_json::{Value, json};
 use support::Random;
 
-/// What somebody may do to an object, as JSON with random parts.
+/// A random variant of an object, as JSON.
 fn object(random: &mut Random, kind: (&str, &str)) -> Value {
     let mut object = json!({"apiVersion": kind.0, "kind": kind.1});
     if !random.one_in(10) {
@@ -203,7 +203,7 @@ fn patches_are_those_of_helm() {
         .map(|_| {
             let kind = kinds[random.below(kinds.len())];
             let old = object(&mut random, kind);
-            // Mostly somebody has changed little.
+            // In most cases the manifest has changed little.
             let new = if random.one_in(6) { old.clone() } else { object(&mut random, kind) };
             let live = match random.below(3) {
                 0 => old.clone(),
@@ -220,7 +220,7 @@ fn patches_are_those_of_helm() {
         failed += usize::from(matches!(theirs, Answer::Error(_)));
         empty += usize::from(matches!(&theirs, Answer::Output(made) if made["patch"] == "{}"));
         let alike = match (&ours, &theirs) {
-            // Whole objects are not quoted here: a Secret may be among them.
+            // Objects are not quoted here, since one may be a Secret.
             (Answer::Error(_), Answer::Error(_)) => true,
             (ours, theirs) => ours == theirs,
         };

@@ -1,4 +1,4 @@
-//! What a post-renderer is given, and what becomes of what it gives, beside Helm with the same post-renderer.
+//! Compares the input of a post-renderer and the use of its output with Helm, both with the same post-renderer.
 
 mod support;
 
@@ -14,7 +14,7 @@ use support::Random;
 
 const STRATEGIES: [&str; 3] = ["combined", "separate", "nohooks"];
 
-/// Documents as charts have them, and odd ones.
+/// Documents as in real charts, and unusual ones.
 const DOCUMENTS: [&str; 44] = [
     "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata:\n  k: v\n",
     "# above\napiVersion: v1 # behind\nkind: Secret\nmetadata:\n    name:   b\n    labels: {x: 'y', z: \"1\"}\n# below\n",
@@ -64,7 +64,7 @@ const DOCUMENTS: [&str; 44] = [
 
 const SEPARATORS: [&str; 5] = ["\n---\n", "---\n", "--- # c\n", "\n---\n# d\n", "\n--- x\n"];
 
-/// Notes what it is given.
+/// Records its input.
 struct Recorder {
     question: Value,
     inputs: Mutex<Vec<String>>,

@@ -1,4 +1,4 @@
-//! Release records: what Helm's own storage makes of ours, and ours of its.
+//! Release records: each side reads the records that the other wrote.
 
 mod support;
 
@@ -10,7 +10,7 @@ use flux_helm::{
 use oracle::{Answer, Oracle, from_base64};
 use serde_json::{Value, json};
 
-/// A release with every kind of field; Helm is shown to write and to read the same bytes.
+/// A release with every kind of field; Helm writes and reads the same bytes.
 fn release() -> Release {
     let time = |text| Time::parse(text).unwrap();
     let files = vec![
@@ -85,7 +85,7 @@ fn json_text(release: &Release) -> String {
 fn a_record_comes_back_as_it_was() {
     let mut release = release();
     let read = decode(encode(&release).unwrap().as_bytes()).unwrap();
-    // Labels are the Secret's.
+    // Labels are part of the Secret, not of the record.
     release.labels.clear();
     assert_eq!(json_text(&read), json_text(&release));
     assert_eq!(read.info, release.info);
@@ -196,7 +196,7 @@ fn globs_match_as_in_helm() {
                 .first()
                 .map(|m| m.content.clone())
                 .unwrap_or_default(),
-            // Names alone are not always YAML; then the message is not what this compares.
+            // A list of names is not always valid YAML; that message is not compared here.
             Err(_) => continue,
         };
         let Answer::Output(theirs) =

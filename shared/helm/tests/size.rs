@@ -1,4 +1,4 @@
-//! What a kept chart says of its size, beside what the allocator says.
+//! Compares the size estimate of a cached chart with the allocator's count.
 
 mod support;
 
@@ -15,24 +15,24 @@ use support::{Random, pack};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Bytes that are held.
+/// Bytes that are allocated.
 fn held() -> usize {
     let stats = ALLOCATOR.stats();
     stats.bytes_allocated - stats.bytes_deallocated
 }
 
-/// The chart's estimate of its size, and what it holds.
+/// The chart's estimate of its size, and the bytes allocated for it.
 fn sizes(archive: &[u8]) -> (usize, usize) {
     let before = held();
     let chart = ParsedChart::new(Chart::from_archive(archive).unwrap());
-    // Also what cannot be rendered with its own values is parsed.
+    // A chart that cannot be rendered with its own values is parsed as well.
     drop(chart.render(&Values::new(), &RenderOptions::new("rel", "apps")));
     let (estimate, held) = (chart.size(), held() - before);
     drop(chart);
     (estimate, held)
 }
 
-/// One test, because all that runs at the same time would be counted.
+/// A single test, because allocations of concurrent tests would be counted.
 #[test]
 fn the_estimate_is_within_a_factor_of_two() {
     let mut archives = BTreeMap::new();
@@ -53,7 +53,7 @@ fn the_estimate_is_within_a_factor_of_two() {
     );
     archives.insert("small".to_owned(), pack(&[chart]));
     archives.extend(real());
-    // What every process holds once.
+    // Allocates the data that every process has once.
     for archive in archives.values() {
         let _ = sizes(archive);
     }

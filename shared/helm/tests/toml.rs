@@ -1,4 +1,4 @@
-//! Random documents of TOML, whose tables meet in every way, beside Helm's `fromToml`.
+//! Compares random TOML documents, whose tables overlap in all ways, with Helm's `fromToml`.
 
 mod support;
 
@@ -9,7 +9,7 @@ use support::{Random, pack};
 
 const CHART: &str = "apiVersion: v2\nname: c\nversion: 1.0.0\n";
 
-/// A line for each document: what it holds, or that it is refused.
+/// Prints a line for each document: its content, or that it is refused.
 const NOTES: &str = "{{ range .Values.documents }}{{ $d := fromToml . }}{{ if hasKey $d \"Error\" }}refused{{ else }}{{ toJson $d }} {{ range $k, $v := $d }}{{ $k }}:{{ typeOf $v }} {{ end }}{{ toToml $d | quote }}{{ end }}\n{{ end }}";
 
 fn path(random: &mut Random) -> String {

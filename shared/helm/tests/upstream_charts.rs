@@ -1,4 +1,4 @@
-//! The charts that Helm tests itself with, as far as the real library is here: loaded and rendered by both.
+//! Loads and renders the charts of Helm's own tests with both libraries, if Helm's Go module is available.
 // HE-TEST-001
 
 mod support;
@@ -13,7 +13,7 @@ use oracle::{Answer, Oracle, base64};
 use serde_json::{Value, json};
 use support::pack;
 
-/// The folder of Helm's Go module, which has its test data in it.
+/// The folder of Helm's Go module, which contains its test data.
 fn module() -> Option<PathBuf> {
     let oracle = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../kind-tests/oracle");
     let output = Command::new("go")
@@ -26,7 +26,7 @@ fn module() -> Option<PathBuf> {
     folder.join("pkg").is_dir().then_some(folder)
 }
 
-/// The folders below `at` that hold a Chart.yaml and are no subcharts, and the packed charts.
+/// The folders below `at` that have a Chart.yaml and are not subcharts, and the chart archives.
 fn charts(at: &Path, into: &mut Vec<PathBuf>) {
     let mut entries: Vec<_> = fs::read_dir(at)
         .unwrap()
@@ -105,7 +105,7 @@ fn helms_own_test_charts_render_alike() {
                     release.remove("info");
                     release.remove("apply_method");
                 }
-                // Helm gives definitions of several subcharts in no certain order.
+                // If several subcharts define a template, Helm uses a random one.
                 let lines = |release: &Value| {
                     let text = release["manifest"].as_str().unwrap_or_default().to_owned();
                     let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
@@ -118,7 +118,7 @@ fn helms_own_test_charts_render_alike() {
                 assert_eq!(ours, theirs, "{told}");
                 rendered += 1;
             }
-            // Nothing to compare.
+            // There is nothing to compare.
             (Err(ours), _) if ours.contains("no source of random bytes") => random += 1,
             (Err(ours), Answer::Error(theirs)) => {
                 let sorted = |text: &str| {

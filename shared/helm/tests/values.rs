@@ -1,4 +1,4 @@
-//! The values that templates get, and which subcharts take part.
+//! Tests of the values that templates get, and of which subcharts are enabled.
 
 mod support;
 
@@ -13,8 +13,8 @@ const SUBCHART: (&str, &str) = (
     "apiVersion: v2\nname: db\nversion: 1.2.3\n",
 );
 
-/// A render: the row of the ledger, what Chart.yaml says of dependencies, the user's values, the files beside the two
-/// Chart.yaml, and the manifests.
+/// A render: the ledger row, the dependencies in Chart.yaml, the user's values, the files besides the two Chart.yaml, and
+/// the manifests.
 struct Case {
     row: &'static str,
     dependencies: &'static str,
@@ -128,7 +128,7 @@ impl Case {
     }
 }
 
-/// The manifests as `helm template` prints them, sorted and without their comments.
+/// The manifests in the format of `helm template`, sorted and without comments.
 fn documents(manifest: &str) -> Vec<String> {
     let documents = manifest.split("---\n");
     let without_source = documents.map(|text| {

@@ -1,4 +1,4 @@
-//! The formats of addresses: IP and URL, as Go's `net/netip` and `net/url` read them.
+//! The formats of IP addresses and URLs, as Go's `net/netip` and `net/url` parse them.
 
 use flux_golang::strconv::quote;
 use flux_golang::url::Url;
@@ -25,7 +25,7 @@ pub(super) fn ipv6(text: &str) -> Checked {
     if !text.contains(':') {
         return fault("missing colon");
     }
-    // An IPv4 address with a colon behind it.
+    // An IPv4 address followed by a colon.
     if text.find('.').is_some_and(|dot| Some(dot) < text.find(':')) {
         return ipv4_fields(text, text);
     }
@@ -49,7 +49,7 @@ fn address_fault(text: &str, what: &str, at: &str) -> Checked {
     fault(format!("ParseAddr({}): {what}{at}", quote(text)))
 }
 
-/// Go's `netip.ParseAddr` of an address with colons.
+/// Go's `netip.ParseAddr` for an address with colons.
 fn ipv6_address(text: &str, address: &str) -> Checked {
     let wrong = |what, at| address_fault(text, what, at);
     let mut rest = address;
@@ -143,7 +143,7 @@ fn ipv4_fields(text: &str, fields: &str) -> Checked {
     Ok(())
 }
 
-/// Go's `url.Parse`, and a look at the host.
+/// Go's `url.Parse`, and a check of the host.
 pub(super) fn url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text.as_bytes())?;
     let name = String::from_utf8_lossy(url.hostname()).into_owned();
@@ -157,12 +157,12 @@ pub(super) fn url(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-/// A URL whose path may have parts in braces, as far as they are not escaped in the usual way.
+/// A URL whose path may have parts in braces, unless they are escaped in an unusual way.
 pub(super) fn url_template(text: &str) -> Checked {
     let url = url(text)?;
     let path = String::from_utf8_lossy(url.raw_path()).into_owned();
     for part in path.split('/') {
-        // The path was read once, so that its escapes are whole.
+        // The path was parsed already, so that its escapes are complete.
         let part = part.replace("%7b", "{").replace("%7d", "}");
         let part = part.replace("%7B", "{").replace("%7D", "}");
         let mut open = false;

@@ -1,4 +1,4 @@
-//! Schemas made ready, one after the other as they are met.
+//! The compiler: compiles schemas one after the other as references reach them.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -10,14 +10,14 @@ use super::pointer::Step;
 use super::program::{Id, Logic, Place, Program, Schema};
 use super::roots::{Loaded, Roots};
 
-/// Where a schema stands that is to be compiled.
+/// A schema to be compiled, with its place.
 #[derive(Default)]
 pub(super) struct Source<'d> {
     pub(super) place: Place,
-    /// `None` where a reference leads nowhere.
+    /// `None` if a reference has no target.
     pub(super) json: Option<&'d Json<'d>>,
-    /// Whether the pointer, or that to a schema around, is written in another way than the usual. What stands there is a
-    /// schema by itself.
+    /// Whether the pointer, or that of an enclosing schema, is in a non-canonical form. The value is then compiled as a
+    /// schema of its own.
     pub(super) odd: bool,
 }
 
@@ -25,18 +25,18 @@ pub(super) struct Source<'d> {
 pub(super) struct Compiler<'d> {
     pub(super) roots: Roots<'d>,
     pub(super) assert_formats: bool,
-    /// By where their JSON lies, which tells places apart without their pointers.
+    /// By the address of their JSON in memory, which identifies a schema without its pointer.
     ids: HashMap<usize, Id, ByAddress>,
     odd_ids: HashMap<Place, Id>,
     program: Program,
-    /// Of all schemas of the program that are not compiled yet.
+    /// The schemas of the program that are not compiled yet.
     sources: Vec<Source<'d>>,
     compiled: usize,
 }
 
 impl<'d> Compiler<'d> {
-    /// A compiler of what is at an address, or of metaschemas; formats count for 2019-09 and later only if they are to be
-    /// asserted.
+    /// A compiler of the schema at an address, or of metaschemas; formats of 2019-09 and later are ignored unless
+    /// `assert_formats` is set.
     pub(super) fn new(document: Option<(&str, &'d Json<'d>)>, assert_formats: bool) -> Self {
         Self {
             roots: Roots::new(document),
@@ -49,13 +49,13 @@ impl<'d> Compiler<'d> {
         }
     }
 
-    /// The same with documents that were fetched.
+    /// Sets the fetched remote documents.
     pub(super) fn with_remotes(mut self, remotes: &'d HashMap<String, Loaded<'d>>) -> Self {
         self.roots.set_remotes(remotes);
         self
     }
 
-    /// Compiles the schema at an address and all that it refers to.
+    /// Compiles the schema at an address and all schemas that it refers to.
     pub(super) fn compile(&mut self, address: &str) -> Result<Id, String> {
         let document = self.roots.root(address)?;
         let id = self.enqueue(Place {
@@ -74,7 +74,7 @@ impl<'d> Compiler<'d> {
         Ok(id)
     }
 
-    /// A metaschema of some vocabularies.
+    /// Creates a metaschema out of vocabularies.
     pub(super) fn join(&mut self, draft: Draft, parts: Vec<Id>) -> Id {
         let newest = draft >= Draft::D2020;
         let name = if newest { "meta" } else { "" };
@@ -113,7 +113,7 @@ impl<'d> Compiler<'d> {
         id
     }
 
-    /// The schema at a place.
+    /// Queues the schema at a place for compilation.
     pub(super) fn enqueue(&mut self, place: Place) -> Id {
         match self.roots.find(&place) {
             Some((json, false)) => {
@@ -129,7 +129,7 @@ impl<'d> Compiler<'d> {
                 self.ids.insert(address, id);
                 id
             }
-            // That there is nothing is an error when its turn comes.
+            // A missing target becomes an error when it is compiled.
             found => self.enqueue_odd(place, found.map(|(json, _)| json)),
         }
     }
@@ -147,7 +147,7 @@ impl<'d> Compiler<'d> {
         id
     }
 
-    /// The schema that lies a step below another.
+    /// Queues a schema that is one step below another.
     pub(super) fn enqueue_below(
         &mut self,
         above: &Source<'d>,
@@ -224,7 +224,7 @@ impl<'d> Compiler<'d> {
     }
 }
 
-/// Hashes the addresses of values, which nobody outside chooses.
+/// Hashes addresses in memory, which no input can choose.
 pub(super) type ByAddress = BuildHasherDefault<AddressHasher>;
 
 #[derive(Default)]
@@ -238,7 +238,7 @@ impl Hasher for AddressHasher {
     }
 
     fn write_usize(&mut self, address: usize) {
-        // Fibonacci hashing; the table looks at both ends of the number.
+        // Fibonacci hashing; the hash table uses both ends of the number.
         let mixed = (self.0 ^ address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         self.0 = mixed ^ mixed >> 32;
     }
@@ -248,7 +248,7 @@ impl Hasher for AddressHasher {
     }
 }
 
-/// Where a value lies, which tells it apart from all others.
+/// The address of a value in memory, which identifies it.
 pub(super) fn address(json: &Json<'_>) -> usize {
     std::ptr::from_ref(json) as usize
 }

@@ -1,25 +1,25 @@
-//! Numbers without loss: `0.3` is a multiple of `0.1`.
+//! Exact decimal numbers: `0.3` is a multiple of `0.1`.
 
 use std::cmp::Ordering;
 
 use num_bigint::BigUint;
 
-/// Go's rationals know no greater exponents.
+/// The largest exponent of Go's rationals.
 const MAX_EXPONENT: i64 = 1_000_000;
-/// Longer numbers are none: arithmetic on them would take long.
+/// Maximum number of digits; arithmetic on longer numbers would be slow.
 const MAX_DIGITS: usize = 10_000;
 
-/// Digits times a power of ten.
+/// Digits, multiplied by a power of ten.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Decimal {
     negative: bool,
-    /// Neither with a zero in front nor at the end; nothing is zero.
+    /// Without leading or trailing zeros; empty for zero.
     digits: String,
     exponent: i64,
 }
 
 impl Decimal {
-    /// A number of JSON text, unless it is too big for Go.
+    /// Parses a JSON number; `None` if it is too large for Go.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (negative, unsigned) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
@@ -58,12 +58,12 @@ impl Decimal {
         self.digits.is_empty()
     }
 
-    /// Whether there is nothing behind the point.
+    /// Whether it has no fractional part.
     pub(super) fn is_whole(&self) -> bool {
         self.exponent >= 0
     }
 
-    /// The value of a whole number that fits.
+    /// The value of an integer; `None` if it does not fit.
     pub(super) fn to_usize(&self) -> Option<usize> {
         if !self.is_whole() || self.negative || self.exponent > 20 {
             return None;
@@ -79,7 +79,7 @@ impl Decimal {
         text.parse().unwrap_or_default()
     }
 
-    /// Whether this divided by `of`, which is not zero, is whole.
+    /// Whether this is an integer multiple of `of`, which is not zero.
     pub(super) fn is_multiple(&self, of: &Self) -> bool {
         if self.is_zero() {
             return true;
@@ -98,7 +98,7 @@ impl Decimal {
             let scale = ten.modpow(&BigUint::from(power), &divisor);
             return (dividend * scale) % divisor == BigUint::ZERO;
         }
-        // Such a divisor is longer than the dividend.
+        // In this case the divisor is longer than the dividend.
         if of.digits.len() + power as usize > self.digits.len() {
             return false;
         }
@@ -113,7 +113,7 @@ impl Ord for Decimal {
             (_, true) => -1,
             (_, false) => 1,
         };
-        // Where the first digit stands, and then the digits themselves.
+        // Compare the position of the first digit, then the digits.
         let length = |n: &Self| n.exponent + i64::try_from(n.digits.len()).unwrap_or(i64::MAX);
         let size = || {
             length(self)

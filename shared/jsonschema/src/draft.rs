@@ -1,4 +1,4 @@
-//! The drafts of JSON Schema: what they call things, where schemas lie within schemas, and their vocabularies.
+//! The drafts of JSON Schema: their keywords, subschemas and vocabularies.
 
 use super::json::{Entries, Json};
 use super::pointer::Step;
@@ -12,21 +12,21 @@ pub(super) enum Draft {
     D2020,
 }
 
-/// How schemas lie in a keyword's value.
+/// Where subschemas are in a keyword's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Holds {
-    /// It is one.
+    /// The value is a schema.
     Itself,
-    /// One for each of an object's keys.
+    /// Each value of the object is a schema.
     Each,
-    /// A list of them.
+    /// Each item of the list is a schema.
     Items,
-    /// It is one, or a list of them.
+    /// The value is a schema or a list of schemas.
     ItselfAndItems,
 }
 
-/// How schemas lie in the value of a keyword, if they do, and from which draft on. The first number tells in which order
-/// keywords are gone through.
+/// Where subschemas are in the value of a keyword, if it has any, and since which draft. The number is the rank of the
+/// keyword in the order of traversal.
 const fn holder(keyword: &str) -> Option<(u8, Draft, Holds)> {
     use Draft::{D4, D6, D7, D2019, D2020};
     use Holds::{Each, Items, Itself, ItselfAndItems};
@@ -70,7 +70,7 @@ impl Draft {
         }
     }
 
-    /// The draft that a `$schema` names.
+    /// The draft with this `$schema`.
     pub(super) fn named(address: &str) -> Option<Self> {
         let (address, fragment) = address.split_once('#').unwrap_or((address, ""));
         if !fragment.is_empty() {
@@ -85,7 +85,7 @@ impl Draft {
             .find(|draft| without_scheme(draft.address()) == bare)
     }
 
-    /// The keyword that names a schema.
+    /// The keyword for the id of a schema.
     pub(super) const fn id_keyword(self) -> &'static str {
         match self {
             Self::D4 => "id",
@@ -93,9 +93,9 @@ impl Draft {
         }
     }
 
-    /// The name that a schema gives itself, without a fragment; nothing if it gives none.
+    /// The id of a schema without fragment; empty if it has none.
     pub(super) fn id_of<'s>(self, schema: &'s Json<'_>) -> &'s str {
-        // Beside a reference nothing counts in the older drafts.
+        // In older drafts keywords alongside a reference are ignored.
         if self < Self::D2019 && schema.get("$ref").is_some() {
             return "";
         }
@@ -103,7 +103,7 @@ impl Draft {
         id.map_or("", |id| id.split_once('#').map_or(id, |(id, _)| id))
     }
 
-    /// The schemas that lie directly in one, with the steps to them.
+    /// The direct subschemas of a schema, with the steps to them.
     pub(super) fn within<'s, 't>(self, schema: &'s Entries<'t>) -> Vec<(Step<'s>, &'s Json<'t>)> {
         let holders = schema.iter().filter_map(|(keyword, value)| {
             let (rank, since, holds) = holder(keyword)?;
@@ -131,7 +131,7 @@ impl Draft {
         found
     }
 
-    /// The vocabularies there are.
+    /// The vocabularies of the draft.
     pub(super) const fn vocabularies(self) -> &'static [&'static str] {
         match self {
             Self::D2019 => &[
@@ -156,7 +156,7 @@ impl Draft {
         }
     }
 
-    /// What the names of vocabularies begin with.
+    /// The prefix of the names of vocabularies.
     pub(super) const fn vocabulary_prefix(self) -> &'static str {
         match self {
             Self::D2019 => "https://json-schema.org/draft/2019-09/vocab/",
@@ -171,7 +171,7 @@ fn without_scheme(address: &str) -> &str {
         .unwrap_or(address)
 }
 
-/// A draft and those of its vocabularies that count, if a metaschema chose.
+/// A draft, and the enabled vocabularies if a metaschema selects them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Dialect {
     pub(super) draft: Draft,
@@ -186,14 +186,14 @@ impl Dialect {
         }
     }
 
-    /// Whether the keywords of a vocabulary count.
+    /// Whether a vocabulary is enabled.
     pub(super) fn has(&self, name: &str) -> bool {
         if name == "core" || self.draft < Draft::D2019 {
             return true;
         }
         match &self.vocabularies {
             Some(chosen) => chosen.contains(&name),
-            // In 2019-09 what is unevaluated belongs to the applicators.
+            // In 2019-09 the unevaluated keywords are part of the applicators.
             None => matches!(name, "applicator" | "validation" | "unevaluated"),
         }
     }

@@ -1,4 +1,4 @@
-//! What breaks a schema, in the words of Helm's validator (HE-SCHEMA-003).
+//! Violations of a schema, with the messages of Helm's validator (HE-SCHEMA-003).
 
 use flux_golang::strconv;
 
@@ -7,19 +7,19 @@ use super::json::Json;
 use super::pointer::escape;
 use super::program::{Id, Program, Types};
 
-/// A finding and what led to it.
+/// A violation and its causes.
 pub(super) struct Finding<'a> {
-    /// The place in the values.
+    /// The pointer to the value.
     pub(super) at: String,
     pub(super) kind: Kind<'a>,
     pub(super) causes: Vec<Finding<'a>>,
 }
 
-/// What is wrong. The texts are made when somebody reads them: most findings are those of alternatives not taken.
+/// The violation. Its text is formatted on demand: most findings come from alternatives that are discarded.
 pub(super) enum Kind<'a> {
-    /// Nobody will read this one.
+    /// A placeholder where only validity matters.
     Unread,
-    /// All findings together.
+    /// The root of a report.
     Report(Id),
     /// Several findings of one schema.
     Group,
@@ -41,13 +41,13 @@ pub(super) enum Kind<'a> {
         want: &'static str,
         why: String,
     },
-    /// A count beyond a bound, with the keyword's name.
+    /// A count beyond a limit, with the keyword's name.
     Count(&'static str, usize, usize),
-    /// A number beyond a bound.
+    /// A number beyond a limit.
     Measure(&'static str, Decimal, &'a Decimal),
     Pattern(&'a str, &'a str),
     Required(Vec<&'a str>),
-    /// Properties that another one asks for.
+    /// Missing properties that another property requires.
     Dependency(Vec<&'a str>, &'a str),
     AdditionalProperties(Vec<&'a str>),
     AdditionalItems(usize),
@@ -59,7 +59,7 @@ pub(super) enum Kind<'a> {
     Not,
     AllOf,
     AnyOf,
-    /// With the two that match, if any does.
+    /// The two schemas that match, if any do.
     OneOf(Option<(usize, usize)>),
 }
 
@@ -72,7 +72,7 @@ impl<'a> Finding<'a> {
         }
     }
 
-    /// The findings that a reference or a whole report shows as its own.
+    /// The findings that a reference or a report shows in place of this one.
     pub(super) fn ungrouped(self) -> Vec<Finding<'a>> {
         match self.kind {
             Kind::Group => self.causes,
@@ -80,7 +80,7 @@ impl<'a> Finding<'a> {
         }
     }
 
-    /// The whole text.
+    /// The text of the whole report.
     pub(super) fn report(&self, program: &Program) -> String {
         let mut out = String::new();
         self.write(program, 0, &mut out);
@@ -88,7 +88,7 @@ impl<'a> Finding<'a> {
     }
 
     fn write(&self, program: &Program, mut indent: usize, out: &mut String) {
-        // A reference with one cause only leads to it.
+        // A reference with a single cause is replaced by it.
         if !(matches!(self.kind, Kind::Reference) && self.causes.len() == 1) {
             if indent > 0 {
                 out.push('\n');
@@ -224,7 +224,7 @@ fn shown(value: &Json<'_>) -> String {
     }
 }
 
-/// Single quotes, escapes as in Go.
+/// The text in single quotes, with Go's escapes.
 fn quoted(text: &str) -> String {
     let quoted = strconv::quote(text);
     let inner = quoted
@@ -233,7 +233,7 @@ fn quoted(text: &str) -> String {
     format!("'{}'", inner.replace("\\\"", "\"").replace('\'', "\\'"))
 }
 
-/// A place in the values.
+/// The pointer to a value.
 pub(super) fn pointer<'t>(tokens: impl Iterator<Item = &'t str>) -> String {
     let mut out = String::new();
     for token in tokens {
@@ -243,7 +243,7 @@ pub(super) fn pointer<'t>(tokens: impl Iterator<Item = &'t str>) -> String {
     out
 }
 
-/// A number as Go's message printer for English writes `%v` of a float: an exponent from a million on, as a power of ten.
+/// A number as Go's message printer for English formats a float with `%v`: from a million on as a power of ten.
 fn localized(value: f64) -> String {
     const DIGITS: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
     if value.is_infinite() {
@@ -274,7 +274,7 @@ fn localized(value: f64) -> String {
     }
 }
 
-/// A whole number with a comma between thousands.
+/// An integer with commas between thousands.
 fn count(number: usize) -> String {
     let digits = number.to_string();
     let mut out = String::new();

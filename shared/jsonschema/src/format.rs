@@ -1,11 +1,11 @@
-//! What `format` demands, and why a text does not meet it, in the words of Helm's validator (HE-SCHEMA-002).
+//! The `format` keyword, with the messages of Helm's validator (HE-SCHEMA-002).
 
 use flux_golang::regexp::Regex;
 use flux_golang::strconv::quote;
 
 use super::address::{ipv4, ipv6, url, url_template};
 
-/// The formats that Helm's validator knows, beside `regex`, which it checks on its own. Any other demands nothing.
+/// The formats that Helm's validator checks, besides `regex`, which it checks separately. Other formats are ignored.
 pub(super) const KNOWN: [&str; 18] = [
     "json-pointer",
     "relative-json-pointer",
@@ -33,7 +33,7 @@ pub(super) fn fault<T>(text: impl Into<String>) -> Result<T, String> {
     Err(text.into())
 }
 
-/// Whether a text is of a format.
+/// Checks a text against a format.
 pub(super) fn check(format: &str, text: &str) -> Checked {
     match format {
         "json-pointer" => json_pointer(text),
@@ -63,14 +63,14 @@ pub(super) fn check(format: &str, text: &str) -> Checked {
     }
 }
 
-/// Whether a text is a regular expression.
+/// Checks that a text is a regular expression.
 pub(super) fn regex(text: &str) -> Checked {
     Regex::cached(text.as_bytes())
         .map(drop)
         .map_err(|error| error.to_string())
 }
 
-/// `%q` of a character.
+/// A character in the format of Go's `%q`.
 fn quoted(c: char) -> String {
     match c {
         '\'' => "'\\''".to_owned(),
@@ -168,7 +168,7 @@ fn duration(text: &str) -> Checked {
                 return fault("missing unit");
             };
             let Some((_, after)) = units.split_once(unit) else {
-                // Go looks at a byte here.
+                // Go inspects a single byte here.
                 let byte = unit.to_string().bytes().next().unwrap_or_default();
                 let shown = quoted(char::from(byte));
                 return fault(if all.contains(unit) {
@@ -335,7 +335,7 @@ fn date(text: &str) -> Checked {
     }
 }
 
-/// How Go's `time` quotes.
+/// Quotes as Go's `time` package does.
 fn time_quote(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
@@ -393,7 +393,7 @@ fn time(text: &str) -> Checked {
     Ok(())
 }
 
-/// The minutes to add for Greenwich.
+/// The minutes to add to get UTC.
 fn offset(text: &str) -> Result<i64, String> {
     if text.len() != 6 {
         return fault("offset must be 6 characters long");

@@ -1,4 +1,4 @@
-//! JSON as schemas see it: numbers as they are written.
+//! JSON that keeps numbers as written.
 
 use std::borrow::Cow;
 
@@ -7,8 +7,8 @@ use flux_yaml::json::Build;
 use super::decimal::Decimal;
 use super::names::Names;
 
-/// A schema or a value, whose texts are borrowed where they stand as they are in that which it was read from. Objects are
-/// ordered by key, which gives findings an order.
+/// A schema or a value. Texts without escapes are borrowed from the input. Objects are ordered by key, so that findings
+/// have a defined order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Json<'t> {
     /// `null`
@@ -16,17 +16,17 @@ pub enum Json<'t> {
     Null,
     /// `true` or `false`
     Bool(bool),
-    /// A number's text.
+    /// The text of a number.
     Number(Cow<'t, str>),
     /// A text.
     String(Cow<'t, str>),
     /// A list.
     Array(Vec<Json<'t>>),
-    /// Values by name; made by collecting pairs, of which the last of a name counts.
+    /// An object, created by collecting pairs; the last pair with a name counts.
     Object(Entries<'t>),
 }
 
-/// What is in an object.
+/// The entries of an object.
 pub(crate) type Entries<'t> = Names<Cow<'t, str>, Json<'t>>;
 
 impl<'t> Build<'t> for Json<'t> {
@@ -56,7 +56,7 @@ impl<'t> Build<'t> for Json<'t> {
 }
 
 impl<'t> Json<'t> {
-    /// By itself.
+    /// A copy that borrows nothing.
     pub(super) fn into_owned(self) -> Json<'static> {
         let owned = |text: Cow<'t, str>| Cow::Owned(text.into_owned());
         match self {
@@ -112,7 +112,7 @@ impl<'t> Json<'t> {
         }
     }
 
-    /// The value as validation looks at it.
+    /// A borrowed view of the value.
     pub(super) fn view(&self) -> View<'_> {
         match self {
             Self::Null => View::Null,
@@ -124,12 +124,12 @@ impl<'t> Json<'t> {
         }
     }
 
-    /// Equality as JSON has it: 1 equals 1.0.
+    /// Equality according to JSON: 1 equals 1.0.
     pub(super) fn same(&self, other: &Json<'_>) -> bool {
         self.view().same(other)
     }
 
-    /// Feeds a hasher alike for what is [`same`](Json::same).
+    /// Hashes consistently with [`same`](Json::same).
     pub(super) fn hash(&self, hasher: &mut impl std::hash::Hasher) {
         use std::hash::Hash as _;
         std::mem::discriminant(self).hash(hasher);
@@ -149,7 +149,7 @@ impl<'t> Json<'t> {
     }
 }
 
-/// A value that is borrowed, which a property's name may be, too.
+/// A borrowed value, or a property's name seen as a value.
 #[derive(Clone, Copy)]
 pub(super) enum View<'a> {
     Null,
@@ -161,7 +161,7 @@ pub(super) enum View<'a> {
 }
 
 impl View<'_> {
-    /// What JSON calls its type.
+    /// The name of its JSON type.
     pub(super) const fn type_name(self) -> &'static str {
         match self {
             Self::Null => "null",

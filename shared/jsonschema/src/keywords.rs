@@ -1,4 +1,4 @@
-//! The keywords of one schema.
+//! Compiles the keywords of a schema.
 
 use std::sync::Arc;
 
@@ -16,19 +16,19 @@ use super::program::{
     Additional, Arrays, Dependency, Format, Id, Logic, Numbers, Objects, Schema, Strings, Types,
 };
 
-/// The object of a schema while it is compiled.
+/// The object of a schema during compilation.
 pub(super) struct Object<'c, 'd> {
     pub(super) compiler: &'c mut Compiler<'d>,
     pub(super) json: &'d Json<'d>,
     pub(super) source: &'c Source<'d>,
-    /// The name of the resource, from which references start.
+    /// The id of the resource, the base of references.
     pub(super) id: &'c str,
     pub(super) draft: Draft,
-    /// Which keywords there are.
+    /// The groups of keywords that are present.
     pub(super) themes: Themes,
 }
 
-/// Keywords that are read together. Most schemas have few of them.
+/// A set of keyword groups that are compiled together. Most schemas have few of them.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Themes(u8);
 
@@ -132,7 +132,7 @@ impl<'d> Object<'_, 'd> {
         Ok(())
     }
 
-    /// What looks at what others left over, and references that depend on the way that led to them.
+    /// The unevaluated keywords, and references that depend on the dynamic scope.
     fn rare(&mut self, schema: &mut Schema, has: &dyn Fn(&str) -> bool) -> Result<(), String> {
         let unevaluated = match self.draft {
             Draft::D2019 => has("applicator"),
@@ -162,7 +162,8 @@ impl<'d> Object<'_, 'd> {
         Ok(())
     }
 
-    /// What older drafts leave out beside a reference, Helm's validator still compiles in part, and `const` counts.
+    /// Keywords alongside a reference, which older drafts ignore: Helm's validator still compiles some of them, and checks
+    /// `const`.
     fn beside_reference(&mut self, schema: &mut Schema) {
         if self.draft >= Draft::D6 {
             schema.constant = self.json.get("const").cloned().map(Json::into_owned);
@@ -175,7 +176,7 @@ impl<'d> Object<'_, 'd> {
         }
     }
 
-    /// `then` and `else`, as far as `if` may lead there.
+    /// `then` and `else`, if `if` can lead to them.
     fn branches(&mut self) -> (Option<Id>, Option<Id>) {
         let fixed = self.json.get("if").and_then(Json::as_bool);
         let then = (fixed != Some(false)).then(|| self.part("then"));
@@ -203,7 +204,7 @@ impl<'d> Object<'_, 'd> {
             exclusive_maximum: self.number("exclusiveMaximum"),
             multiple_of: self.number("multipleOf"),
         };
-        // In draft 4 these say of which kind the limit is.
+        // In draft 4 these are booleans that make the limits exclusive.
         if self.truth("exclusiveMinimum") {
             numbers.exclusive_minimum = numbers.minimum.take();
         }
@@ -342,7 +343,7 @@ impl<'d> Object<'_, 'd> {
         any.then(|| Box::new(logic))
     }
 
-    // What the values of keywords are.
+    // Typed access to the values of keywords.
 
     fn text(&self, keyword: &str) -> Option<&'d str> {
         self.json.get(keyword)?.as_str()
@@ -375,7 +376,7 @@ impl<'d> Object<'_, 'd> {
         })
     }
 
-    /// The schema at a step from here.
+    /// The schema one step below this one.
     fn at(&mut self, step: Step<'_>, json: &'d Json<'d>) -> Id {
         self.compiler.enqueue_below(self.source, step, json)
     }

@@ -1,4 +1,4 @@
-//! JSON Schema as Helm validates values with it: the drafts 4 to 2020-12, and every message in the words of its validator,
+//! JSON Schema validation compatible with Helm: drafts 4 to 2020-12, with the messages of Helm's validator,
 //! `santhosh-tekuri/jsonschema` 6 (HE-SCHEMA-002, HE-SCHEMA-003, HE-SCHEMA-006).
 //!
 //! ```
@@ -17,8 +17,8 @@
 //! # Ok::<(), flux_jsonschema::SchemaError>(())
 //! ```
 //!
-//! Nothing is fetched here: a reference to another host makes [`Schema::compile`] ask for the document, and the caller
-//! hands it in with [`Remotes`] and compiles again. References to files fail; names (`urn:`) allow everything.
+//! This crate fetches nothing: for a reference to another host [`Schema::compile`] asks for the document; the caller adds
+//! it to [`Remotes`] and compiles again. References to files fail; names (`urn:`) accept everything.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::format_push_string)] // text is short here, and `write!` to a String has an error that cannot happen

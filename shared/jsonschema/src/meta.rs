@@ -1,5 +1,5 @@
-//! The metaschemas: what each draft allows a schema to be, in the shape that Helm's validator has of them, because that
-//! shows in what it says of a schema that is none (HE-SCHEMA-006).
+//! The metaschemas of all drafts, in the form that Helm's validator has, since the form affects the messages about invalid
+//! schemas (HE-SCHEMA-006).
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -10,10 +10,10 @@ use super::draft::{Dialect, Draft};
 use super::json;
 use super::program::Program;
 
-/// A metaschema, or a part of one.
+/// A metaschema or a part of one.
 type Json = json::Json<'static>;
 
-/// The keywords of the drafts that have one document, each with what its value must be.
+/// The keywords of drafts with a single metaschema document, each with the shape of its value.
 const SINGLE: &str = "$schema uri, title string, description string, default any, multipleOf positive, maximum number, \
     minimum number, exclusiveMaximum limit, exclusiveMinimum limit, maxLength natural, minLength natural0, \
     pattern regex, additionalItems more, items items, maxItems natural, minItems natural0, uniqueItems boolean, \
@@ -65,7 +65,7 @@ fn vocabulary(draft: Draft, name: &str) -> Option<&'static str> {
     })
 }
 
-/// The metaschema at an address, if it is one of those that are known everywhere. It is put together once in a process.
+/// The metaschema at a well-known address, created once per process.
 pub(super) fn document(address: &str) -> Option<&'static Json> {
     const MOST: usize = 9;
     static SINGLE: [OnceLock<Json>; 3] = [const { OnceLock::new() }; 3];
@@ -94,7 +94,7 @@ pub(super) fn document(address: &str) -> Option<&'static Json> {
     })
 }
 
-/// The address of a vocabulary's metaschema.
+/// The address of the metaschema of a vocabulary.
 pub(super) fn vocabulary_address(draft: Draft, name: &str) -> String {
     let folder = draft.address().trim_end_matches("schema");
     format!("{folder}meta/{name}")
@@ -117,7 +117,7 @@ fn object<const N: usize>(entries: [(&str, Json); N]) -> Json {
     Json::Object(entries.into_iter().collect())
 }
 
-/// An object that was made in more than one step.
+/// An object from entries that come from several sources.
 fn object_of(entries: impl IntoIterator<Item = (String, Json)>) -> Json {
     let entries = entries.into_iter();
     Json::Object(
@@ -139,7 +139,7 @@ fn any_of(choices: Vec<Json>) -> Json {
     object([("anyOf", Json::Array(choices))])
 }
 
-/// What a keyword's value must be.
+/// The schema for the value of a keyword.
 fn shape(draft: Draft, word: &str) -> Json {
     let shape = |word| shape(draft, word);
     let place = if draft < Draft::D2019 {
@@ -247,7 +247,7 @@ fn properties(draft: Draft, keywords: &str) -> impl Iterator<Item = (String, Jso
     pairs.map(move |(keyword, word)| (keyword.to_owned(), shape(draft, word)))
 }
 
-/// What keywords refer to.
+/// The definitions that keywords refer to.
 fn definitions(draft: Draft, names: &[&str]) -> Json {
     let each = names.iter().map(|name| {
         let schema = match *name {
@@ -293,7 +293,7 @@ fn definitions(draft: Draft, names: &[&str]) -> Json {
     object_of(each)
 }
 
-/// The metaschema of a draft that has all in one document.
+/// The metaschema of a draft with a single document.
 fn single(draft: Draft) -> Json {
     let keywords = match draft {
         Draft::D4 => vec![SINGLE, SINGLE_4],
@@ -331,7 +331,7 @@ fn single(draft: Draft) -> Json {
     object_of(document)
 }
 
-/// The head of a document of the newer drafts.
+/// The common entries of a metaschema document of the newer drafts.
 fn head(draft: Draft, address: &str, vocabularies: &[(&str, bool)]) -> BTreeMap<String, Json> {
     let vocabularies = vocabularies.iter().map(|(name, wanted)| {
         let name = format!("{}{name}", draft.vocabulary_prefix());
@@ -374,9 +374,9 @@ fn part(draft: Draft, name: &str) -> Json {
     object_of(document)
 }
 
-/// The metaschema that puts the vocabularies of a draft together.
+/// The metaschema that combines the vocabularies of a draft.
 fn joint(draft: Draft) -> Json {
-    // The draft itself does without asserting formats.
+    // The draft's own metaschema does not include the assertion of formats.
     let parts: Vec<_> = draft
         .vocabularies()
         .iter()
@@ -400,7 +400,7 @@ fn joint(draft: Draft) -> Json {
     object_of(document)
 }
 
-/// The compiled metaschemas of some dialects, and where each of them begins.
+/// The compiled metaschemas of some dialects, with the root of each.
 pub(super) struct Metaschemas {
     pub(super) program: Program,
     pub(super) roots: BTreeMap<Dialect, usize>,
@@ -408,7 +408,7 @@ pub(super) struct Metaschemas {
 
 static KEPT: LazyLock<Mutex<HashMap<Vec<Draft>, Arc<Metaschemas>>>> = LazyLock::new(Mutex::default);
 
-/// The metaschemas of these dialects, compiled once in a process unless they choose vocabularies.
+/// The metaschemas of these dialects, compiled once per process unless they select vocabularies.
 pub(super) fn metaschemas(dialects: &[Dialect]) -> Result<Arc<Metaschemas>, String> {
     let lock = || KEPT.lock().unwrap_or_else(PoisonError::into_inner);
     let plain = dialects.iter().all(|d| d.vocabularies.is_none());

@@ -1,11 +1,11 @@
-//! Small mappings that are made once and then only read.
+//! Small immutable maps.
 
 use std::borrow::Borrow;
 
-/// Up to this many names it is faster to look at each.
+/// Up to this many names a linear search is faster.
 const FEW: usize = 8;
 
-/// Values by name, in the order of the names.
+/// A map by name, sorted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names<K, V>(Vec<(K, V)>);
 
@@ -16,7 +16,7 @@ impl<K, V> Default for Names<K, V> {
 }
 
 impl<K: Borrow<str> + Ord, V> Names<K, V> {
-    /// Of entries in any order; of those of one name the last counts.
+    /// Creates a map from entries in any order; the last entry with a name counts.
     pub(super) fn new(mut entries: Vec<(K, V)>) -> Self {
         if !entries.is_sorted_by(|(a, _), (b, _)| a < b) {
             entries.sort_by(|(a, _), (b, _)| a.cmp(b));

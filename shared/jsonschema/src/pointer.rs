@@ -1,4 +1,4 @@
-//! Places in documents: pointers, fragments, addresses.
+//! JSON pointers, fragments and addresses.
 
 use std::borrow::Cow;
 
@@ -8,19 +8,19 @@ use flux_golang::url::Url;
 use super::format::atoi;
 use super::json::Json;
 
-/// A step from a schema to one within it.
+/// A step from a schema to a subschema.
 #[derive(Clone, Copy)]
 pub(super) enum Step<'s> {
     /// The value of a keyword.
     Keyword(&'s str),
-    /// What has a name in a keyword's object.
+    /// A named entry of a keyword's object.
     Named(&'s str, &'s str),
     /// An item of a keyword's list.
     Item(&'s str, usize),
 }
 
 impl Step<'_> {
-    /// Adds the step to a pointer.
+    /// Appends the step to a pointer.
     pub(super) fn extend(self, pointer: &mut String) {
         let (Self::Keyword(keyword) | Self::Named(keyword, _) | Self::Item(keyword, _)) = self;
         pointer.push('/');
@@ -39,7 +39,7 @@ impl Step<'_> {
     }
 }
 
-/// A token of a JSON pointer.
+/// Escapes a token of a JSON pointer.
 pub(super) fn escape(token: &str) -> Cow<'_, str> {
     if token.contains(['~', '/']) {
         token.replace('~', "~0").replace('/', "~1").into()
@@ -48,7 +48,7 @@ pub(super) fn escape(token: &str) -> Cow<'_, str> {
     }
 }
 
-/// The token without escapes, if they are whole.
+/// Unescapes a token; `None` if an escape is incomplete.
 fn unescape(token: &str) -> Option<Cow<'_, str>> {
     if !token.contains('~') {
         return Some(Cow::Borrowed(token));
@@ -67,13 +67,13 @@ fn unescape(token: &str) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(out))
 }
 
-/// Why a pointer leads nowhere.
+/// Why a pointer has no target.
 enum Missing {
     Escape,
     Target,
 }
 
-/// What a pointer leads to, and whether it is written in another way than the usual (`/allOf/00` for `/allOf/0`).
+/// The target of a pointer, and whether the pointer is in a non-canonical form (`/allOf/00` for `/allOf/0`).
 fn walk<'j, 't>(document: &'j Json<'t>, pointer: &str) -> Result<(&'j Json<'t>, bool), Missing> {
     let (mut at, mut odd) = (document, false);
     for token in pointer.split('/').skip(1) {
@@ -92,7 +92,7 @@ fn walk<'j, 't>(document: &'j Json<'t>, pointer: &str) -> Result<(&'j Json<'t>, 
     Ok((at, odd))
 }
 
-/// What a pointer leads to.
+/// The target of a pointer.
 pub(super) fn lookup<'j, 't>(
     address: &str,
     document: &'j Json<'t>,
@@ -108,12 +108,12 @@ pub(super) fn lookup<'j, 't>(
     })
 }
 
-/// What a pointer leads to, if anything, and whether it is written in another way than the usual.
+/// The target of a pointer, if any, and whether the pointer is in a non-canonical form.
 pub(super) fn find<'j, 't>(document: &'j Json<'t>, pointer: &str) -> Option<(&'j Json<'t>, bool)> {
     walk(document, pointer).ok()
 }
 
-/// A reference seen from a base: the address without the fragment, and the fragment without escapes.
+/// Resolves a reference against a base: the address without fragment, and the unescaped fragment.
 pub(super) fn join(base: &str, reference: &str) -> Result<(String, String), String> {
     let parse = |text: &str| {
         let url = Url::parse(text.as_bytes());
@@ -125,7 +125,7 @@ pub(super) fn join(base: &str, reference: &str) -> Result<(String, String), Stri
     Ok((String::from_utf8_lossy(&url.text()).into_owned(), fragment))
 }
 
-/// An address, and its fragment without escapes.
+/// Splits an address from its fragment, which is returned unescaped.
 pub(super) fn split_fragment(text: &str) -> Result<(&str, String), String> {
     let (address, fragment) = text.split_once('#').unwrap_or((text, ""));
     let mut out = Vec::new();
@@ -156,7 +156,7 @@ pub(super) fn split_fragment(text: &str) -> Result<(&str, String), String> {
     Ok((address, String::from_utf8_lossy(&out).into_owned()))
 }
 
-/// A place as messages show it.
+/// A place as shown in messages.
 pub(super) fn place_text(address: &str, fragment: &str) -> String {
     let mut out = format!("{address}#");
     for byte in fragment.bytes() {

@@ -1,4 +1,4 @@
-//! Schemas that are ready: every keyword read, every reference followed to a number.
+//! Compiled schemas: every keyword is parsed, every reference resolved to a number.
 
 use std::sync::Arc;
 
@@ -9,19 +9,19 @@ use super::json::{Json, View};
 use super::names::Names;
 use super::pointer::place_text;
 
-/// The number of a schema in its program.
+/// Index of a schema in its program.
 pub(super) type Id = usize;
 
 /// Compiled schemas that refer to one another.
 #[derive(Default)]
 pub(super) struct Program {
     pub(super) schemas: Vec<Schema>,
-    /// Of the documents that they lie in.
+    /// The addresses of the documents.
     pub(super) addresses: Vec<String>,
 }
 
 impl Program {
-    /// Where a schema stands, for messages.
+    /// The address of a schema, for messages.
     pub(super) fn location(&self, id: Id) -> String {
         let place = self.schemas.get(id).map(|schema| &schema.place);
         let address = place.and_then(|place| self.addresses.get(place.document));
@@ -32,7 +32,7 @@ impl Program {
     }
 }
 
-/// A document by its number, and a pointer into it.
+/// An index of a document and a pointer into it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Place {
     pub(super) document: usize,
@@ -43,19 +43,19 @@ pub(super) struct Place {
 #[derive(Default)]
 pub(super) struct Schema {
     pub(super) place: Place,
-    /// The schema where its resource begins.
+    /// The root schema of its resource.
     pub(super) resource: Id,
-    /// Of a resource: what `$dynamicRef` may find in it.
+    /// For a resource: the targets of `$dynamicRef` in it.
     pub(super) dynamic_anchors: Names<String, Id>,
     pub(super) dynamic_anchor: String,
     pub(super) recursive_anchor: bool,
-    /// Whether what is beside `$ref` is left out of account.
+    /// Whether keywords alongside `$ref` are ignored.
     pub(super) only_reference: bool,
-    /// `true` and `false`; an empty schema is `true`.
+    /// The value of a boolean schema; an empty schema counts as `true`.
     pub(super) truth: Option<bool>,
     pub(super) reference: Option<Id>,
     pub(super) recursive_ref: Option<Id>,
-    /// With the anchor that is looked for.
+    /// With the name of the dynamic anchor.
     pub(super) dynamic_ref: Option<(Id, String)>,
     pub(super) types: Types,
     pub(super) constant: Option<Json<'static>>,
@@ -70,7 +70,7 @@ pub(super) struct Schema {
     pub(super) unevaluated_properties: Option<Id>,
 }
 
-/// A set of JSON's types.
+/// A set of JSON types.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Types(u8);
 
@@ -131,7 +131,7 @@ pub(super) struct Numbers {
     pub(super) multiple_of: Option<Decimal>,
 }
 
-/// Bounds of a length or a count.
+/// Limits of lengths and counts.
 #[derive(Default)]
 pub(super) struct Strings {
     pub(super) min: Option<usize>,
@@ -139,7 +139,7 @@ pub(super) struct Strings {
     pub(super) pattern: Option<(String, Arc<Regex>)>,
 }
 
-/// What more there may be.
+/// What `additional…` keywords allow.
 #[derive(Clone, Copy)]
 pub(super) enum Additional {
     Allowed,
@@ -152,14 +152,14 @@ pub(super) struct Arrays {
     pub(super) min: Option<usize>,
     pub(super) max: Option<usize>,
     pub(super) unique: bool,
-    /// Schemas of the first items.
+    /// The schemas of the first items.
     pub(super) first: Vec<Id>,
-    /// The others. Without `first` these are all.
+    /// The schema of the other items, or of all if `first` is empty.
     pub(super) rest: Option<Additional>,
     pub(super) contains: Option<Id>,
     pub(super) min_contains: Option<usize>,
     pub(super) max_contains: Option<usize>,
-    /// Whether an item that `contains` accepts counts as evaluated.
+    /// Whether an item that matches `contains` counts as evaluated.
     pub(super) contains_evaluates: bool,
 }
 

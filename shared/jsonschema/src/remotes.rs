@@ -1,13 +1,13 @@
-//! Documents from elsewhere that schemas refer to.
+//! Remote documents that schemas refer to.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-/// The most documents that one schema may load by reference. Helm has no such limit.
+/// Maximum number of documents that one schema may load by reference. Helm has no such limit.
 pub const MAX_DOCUMENTS: usize = 32;
 
-/// What was fetched of the documents that schemas refer to by `http` and `https`, by their addresses.
+/// The results of fetching the documents that schemas refer to by `http` and `https`, by address.
 ///
 /// ```
 /// use flux_jsonschema::{Compiled, Json, Remotes, Schema};
@@ -31,28 +31,28 @@ pub const MAX_DOCUMENTS: usize = 32;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Remotes(BTreeMap<String, Fetched>);
 
-/// A document's text, or why it could not be fetched: Helm's text, which becomes part of the schema's error.
+/// A document's text, or why it could not be fetched: the text of Helm's error, which becomes part of the schema's error.
 pub type Fetched = Result<Bytes, String>;
 
 impl Remotes {
-    /// Adds what fetching an address gave.
+    /// Adds the result of fetching an address.
     pub fn insert(&mut self, address: impl Into<String>, fetched: Fetched) {
         self.0.insert(address.into(), fetched);
     }
 
-    /// What fetching an address gave, if it was tried.
+    /// The result for an address, if there is one.
     pub fn get(&self, address: &str) -> Option<&Fetched> {
         self.0.get(address)
     }
 
-    /// All of them, by their addresses.
+    /// All results with their addresses.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Fetched)> {
         self.0
             .iter()
             .map(|(address, fetched)| (address.as_str(), fetched))
     }
 
-    /// The bytes of all texts together.
+    /// Total bytes of all texts.
     pub fn size(&self) -> usize {
         let texts = self.0.values().flatten();
         texts.map(Bytes::len).sum()

@@ -1,4 +1,4 @@
-//! A document that schemas lie in: the names and anchors that it gives to its parts.
+//! A document with schemas: the ids and anchors of its parts.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
@@ -12,14 +12,14 @@ use super::pointer::{place_text, split_fragment};
 use super::validate::Validator;
 use super::{meta, plain};
 
-/// A part of a document with a name of its own, or the whole.
+/// A part of a document with an id of its own, or the whole document.
 #[derive(Clone, Debug)]
 pub(super) struct Resource {
     pub(super) pointer: String,
     pub(super) id: String,
     pub(super) dialect: Dialect,
     anchors: BTreeMap<String, String>,
-    /// Those of the anchors that `$dynamicRef` may find from afar.
+    /// The anchors that `$dynamicRef` can find from other resources.
     dynamic: Vec<String>,
 }
 
@@ -34,7 +34,7 @@ impl Resource {
         }
     }
 
-    /// Anchors that `$dynamicRef` may find, and the pointers to what they mark.
+    /// The targets of `$dynamicRef`: anchors with their pointers.
     pub(super) fn dynamic_anchors(&self) -> Vec<(String, String)> {
         let found = self.anchors.iter();
         found
@@ -44,7 +44,7 @@ impl Resource {
     }
 }
 
-/// A document and what was found in it.
+/// A document with the resources found in it.
 pub(super) struct Root<'d> {
     pub(super) address: String,
     pub(super) json: &'d Json<'d>,
@@ -54,7 +54,8 @@ pub(super) struct Root<'d> {
     pub(super) seen: Seen,
 }
 
-/// What was looked through for resources and anchors: by where it lies, and by its pointer where that is odd.
+/// The values that were searched for resources and anchors: by address in memory, and by pointer if that is in a
+/// non-canonical form.
 #[derive(Default)]
 pub(super) struct Seen {
     addresses: HashSet<usize, ByAddress>,
@@ -87,10 +88,10 @@ impl Root<'_> {
             .insert(resource.pointer.clone(), Rc::new(resource));
     }
 
-    /// The resource that a place belongs to.
+    /// The resource that a place is part of.
     pub(super) fn resource(&self, mut pointer: &str) -> Option<&Rc<Resource>> {
         if self.resources.len() == 1 {
-            // Mostly the root is the only one.
+            // In most cases the root is the only one.
             return self.resources.get("");
         }
         loop {
@@ -177,14 +178,14 @@ impl Root<'_> {
     }
 }
 
-/// Validates what is to be a schema against the metaschema of its dialect.
+/// Validates a schema against the metaschema of its dialect.
 pub(super) fn validate(root: &Root<'_>, schema: &Json<'_>, pointer: &str) -> Result<(), String> {
     let dialect = root
         .resource(pointer)
         .map_or(Dialect::of(Draft::LATEST), |resource| {
             resource.dialect.clone()
         });
-    // Nothing in a plain schema begins a resource of a dialect of its own.
+    // A schema that passes the fast path has no resource with a dialect of its own.
     if dialect.vocabularies.is_none() && plain::is_schema(schema) {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! All documents that schemas lie in, and where references lead.
+//! All documents of a compilation, and the resolution of references.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
@@ -18,21 +18,21 @@ use super::root::{Resource, Root, Seen, validate};
 /// All documents of one compilation.
 pub(super) struct Roots<'d> {
     documents: HashMap<String, &'d Json<'d>>,
-    /// By their numbers.
+    /// By index.
     all: Vec<Root<'d>>,
-    /// Where a reference without an address leads, by its base.
+    /// The targets of references without an address, by base.
     own: HashMap<String, String>,
     remotes: Option<&'d HashMap<String, Loaded<'d>>>,
-    /// The addresses of those of the remote documents that were asked for.
+    /// The addresses of the remote documents that were used.
     used: Vec<String>,
-    /// The address of one that is not there yet.
+    /// The address of a document that has not been fetched.
     needs: Option<String>,
 }
 
-/// A fetched document, or why it could not be fetched or read.
+/// A remote document, or why it could not be fetched or parsed.
 pub(super) type Loaded<'d> = Result<Json<'d>, String>;
 
-/// A schema, and where it stands.
+/// A schema and its place.
 struct Here<'h, 'd> {
     schema: &'d Json<'d>,
     pointer: &'h mut String,
@@ -49,18 +49,18 @@ impl<'h, 'd> Here<'h, 'd> {
     }
 }
 
-/// What a schema inherits from those around it.
+/// What a schema inherits from its parents.
 #[derive(Clone, Copy)]
 struct Around<'a> {
-    /// From where references start.
+    /// The base of references.
     base: &'a str,
-    /// The pointer of the resource.
+    /// The pointer to the resource.
     holder: &'a str,
     dialect: &'a Dialect,
 }
 
 impl<'d> Roots<'d> {
-    /// With a document under its address, in place of loading it.
+    /// `document` is the content at its address, so that it is not loaded.
     pub(super) fn new(document: Option<(&str, &'d Json<'d>)>) -> Self {
         let documents = document.into_iter();
         Self {
@@ -75,17 +75,17 @@ impl<'d> Roots<'d> {
         }
     }
 
-    /// Adds documents that were fetched.
+    /// Sets the fetched remote documents.
     pub(super) fn set_remotes(&mut self, remotes: &'d HashMap<String, Loaded<'d>>) {
         self.remotes = Some(remotes);
     }
 
-    /// The address of a document that is not there yet, and those of the others that were asked for.
+    /// Takes the address of the document that has not been fetched, and those of the remote documents that were used.
     pub(super) fn take_remotes(&mut self) -> (Option<String>, Vec<String>) {
         (self.needs.take(), std::mem::take(&mut self.used))
     }
 
-    /// The addresses by the documents' numbers.
+    /// The addresses of the documents by index.
     pub(super) fn into_addresses(self) -> Vec<String> {
         self.all.into_iter().map(|root| root.address).collect()
     }
@@ -94,18 +94,18 @@ impl<'d> Roots<'d> {
         self.all.get(document).map_or("", |root| &root.address)
     }
 
-    /// The resource that a place belongs to.
+    /// The resource that a place is part of.
     pub(super) fn resource(&self, document: usize, pointer: &str) -> Option<Rc<Resource>> {
         self.all.get(document)?.resource(pointer).cloned()
     }
 
-    /// What stands at a place, if anything, and whether its pointer is odd.
+    /// The value at a place, if any, and whether its pointer is in a non-canonical form.
     pub(super) fn find(&self, place: &Place) -> Option<(&'d Json<'d>, bool)> {
         let document = self.all.get(place.document)?.json;
         pointer::find(document, &place.pointer)
     }
 
-    /// The document at an address, read and validated against its metaschema when it is first asked for.
+    /// The document at an address, parsed and validated against its metaschema on first use.
     pub(super) fn root(&mut self, address: &str) -> Result<usize, String> {
         if let Some(known) = self.all.iter().position(|r| r.address == address) {
             return Ok(known);
@@ -133,8 +133,8 @@ impl<'d> Roots<'d> {
         Ok(self.all.len() - 1)
     }
 
-    /// The document at an address. One of another host is asked for; a file of the machine that this runs on belongs to no
-    /// chart and is never there; names (`urn:`) allow everything (HE-SCHEMA-005).
+    /// Loads the document at an address. A document of another host is requested from the caller; files of this machine are
+    /// not part of a chart and never loaded; names (`urn:`) accept everything (HE-SCHEMA-005).
     fn load(&mut self, address: &str) -> Result<&'d Json<'d>, String> {
         static ANYTHING: Json<'static> = Json::Bool(true);
         if let Some(known) = self.documents.get(address) {
@@ -165,7 +165,7 @@ impl<'d> Roots<'d> {
         Ok(json)
     }
 
-    /// A document of another host.
+    /// Finds a document of another host.
     fn remote(&mut self, address: &str) -> Result<&'d Json<'d>, String> {
         if self.used.len() >= MAX_DOCUMENTS {
             return Err(format!(
@@ -180,7 +180,7 @@ impl<'d> Roots<'d> {
         fetched.as_ref().map_err(Clone::clone)
     }
 
-    /// Finds the resources and anchors at a place and below it.
+    /// Collects the resources and anchors at a place and below it.
     fn collect(
         &mut self,
         root: &mut Root<'d>,
@@ -223,12 +223,12 @@ impl<'d> Roots<'d> {
         let mut draft = self.draft(place, schema, fallback.draft, &mut BTreeSet::new())?;
         let mut id = draft.id_of(schema);
         if id.is_empty() && !pointer.is_empty() {
-            // Only where a resource begins does `$schema` count.
+            // `$schema` counts only at the root of a resource.
             (draft, named) = (fallback.draft, None);
             id = draft.id_of(schema);
         }
         if id.is_empty() && !pointer.is_empty() {
-            // Mostly a schema belongs to the resource around it.
+            // Most schemas are part of their parent's resource.
             return self.collect_within(root, Here::new(schema, pointer, odd), around);
         }
         let mut base = around.base.to_owned();
@@ -275,7 +275,7 @@ impl<'d> Roots<'d> {
         self.collect_within(root, Here::new(schema, pointer, odd), around)
     }
 
-    /// The anchors of a schema whose resource is known, and what lies in it.
+    /// Collects the anchors of a schema in a known resource, and its subschemas.
     fn collect_within(
         &mut self,
         root: &mut Root<'d>,
@@ -300,7 +300,7 @@ impl<'d> Roots<'d> {
         Ok(())
     }
 
-    /// The draft that a schema says it is of.
+    /// The draft that a schema declares.
     fn draft(
         &mut self,
         here: (&str, &str),
@@ -329,7 +329,7 @@ impl<'d> Roots<'d> {
         self.draft((address, ""), document, fallback, passed)
     }
 
-    /// The vocabularies that the metaschema of this name requires, if it chooses.
+    /// The vocabularies that the metaschema with this address requires, if it selects any.
     fn vocabularies(
         &mut self,
         named: &str,
@@ -363,7 +363,7 @@ impl<'d> Roots<'d> {
         Ok(Some(names))
     }
 
-    /// Where a reference leads that stands in a resource of a document.
+    /// Resolves a reference in a resource of a document.
     pub(super) fn resolve(
         &mut self,
         document: usize,
@@ -386,7 +386,7 @@ impl<'d> Roots<'d> {
         self.at_fragment(document, &fragment)
     }
 
-    /// As [`join`], which takes its time; most references are but a fragment.
+    /// As [`join`], with a fast path for references that are only a fragment.
     fn join(&mut self, base: &str, reference: &str) -> Result<(String, String), String> {
         if !reference.starts_with('#') {
             return join(base, reference);
@@ -400,7 +400,7 @@ impl<'d> Roots<'d> {
         Ok(joined)
     }
 
-    /// The place of a fragment in a document.
+    /// Resolves a fragment in a document.
     pub(super) fn at_fragment(&self, document: usize, fragment: &str) -> Result<Place, String> {
         let root = self.all.get(document);
         let pointer = root
@@ -412,7 +412,7 @@ impl<'d> Roots<'d> {
         })
     }
 
-    /// The schema at a place, which becomes one by being referred to if it does not lie where schemas do.
+    /// The schema at a place. A value that is not in the place of a subschema is first processed as a schema.
     pub(super) fn schema(&mut self, source: &Source<'d>) -> Result<&'d Json<'d>, String> {
         let Place { document, pointer } = &source.place;
         let Some(root) = self.all.get(*document) else {

@@ -1,4 +1,4 @@
-//! A schema from its text to its use.
+//! The public API: compiles a schema and validates values with it.
 
 use std::collections::HashMap;
 
@@ -11,37 +11,37 @@ use crate::remotes::Remotes;
 use crate::roots::Loaded;
 use crate::validate::Validator;
 
-/// A schema that is ready for use.
+/// A compiled schema.
 pub struct Schema {
     program: Program,
     root: Id,
     remotes: Vec<String>,
 }
 
-/// What compiling a schema gives.
+/// The result of compiling a schema.
 pub enum Compiled {
     /// The schema.
     Schema(Schema),
-    /// It refers to the document at this address, which [`Remotes`] lack.
+    /// The schema refers to the document at this address, which [`Remotes`] lack.
     Needs(String),
 }
 
-/// Why a text is not a schema, or not JSON; the text is that of Helm's validator.
+/// Why a text is not a schema, or not JSON; the message is that of Helm's validator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SchemaError(String);
 
-/// The report on a value that does not meet a schema. Its first line names the schema.
+/// The report on a value that violates a schema. Its first line names the schema.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Invalid(String);
 
 impl Schema {
-    /// Reads the schema that stands at an address, and all that it refers to.
+    /// Compiles the schema with an address, and all schemas that it refers to.
     ///
     /// # Errors
-    /// [`SchemaError`] if the text, or a document that it refers to, is not a valid schema, or if `remotes` say that one
-    /// could not be fetched.
+    /// [`SchemaError`] if the text, or a document that it refers to, is not a valid schema, or if `remotes` have an error
+    /// for one.
     pub fn compile(address: &str, text: &[u8], remotes: &Remotes) -> Result<Compiled, SchemaError> {
         let schema = Json::read(text)?;
         let fetched = remotes.iter().map(|(address, fetched)| {
@@ -66,26 +66,26 @@ impl Schema {
         }
     }
 
-    /// Checks a value.
+    /// Validates a value.
     ///
     /// # Errors
-    /// [`Invalid`] with everything that is wrong with the value.
+    /// [`Invalid`] with all violations.
     pub fn validate(&self, value: &Json<'_>) -> Result<(), Invalid> {
         let validator = Validator::new(&self.program);
         validator.run(self.root, value).map_err(Invalid)
     }
 
-    /// The addresses of the fetched documents that are part of it.
+    /// The addresses of the remote documents that the schema was compiled with.
     pub fn remotes(&self) -> &[String] {
         &self.remotes
     }
 }
 
 impl<'t> Json<'t> {
-    /// Reads JSON; texts are borrowed from it where they stand in it as they are.
+    /// Parses JSON; texts without escapes are borrowed from the input.
     ///
     /// # Errors
-    /// [`SchemaError`], in the words of a stream's reader in Go.
+    /// [`SchemaError`] with the message of Go's JSON decoder.
     pub fn read(text: &'t [u8]) -> Result<Self, SchemaError> {
         if text.iter().all(u8::is_ascii_whitespace) {
             return Err(SchemaError("EOF".to_owned()));

@@ -1,5 +1,5 @@
-//! Values against compiled schemas, findings in the order in which Helm's validator comes upon them. Where its order is
-//! that of a Go map, which is random, properties come in the order of their names.
+//! Validates values against compiled schemas. Findings are in the order of Helm's validator; where that iterates over a Go
+//! map in random order, properties are in the order of their names.
 
 mod array;
 mod logic;
@@ -14,18 +14,18 @@ use super::format;
 use super::json::{Json, View};
 use super::program::{Format, Id, Program, Schema};
 
-/// How many times a schema may meet a value, and how many findings there may be.
+/// Maximum number of applications of a schema to a value, and of findings.
 const STEPS: usize = 5_000_000;
 const FINDINGS: usize = 1_000_000;
-/// How deep schemas may lead to schemas.
+/// Maximum depth of nested schemas.
 const DEPTH: usize = 10_000;
 
 type Found<'a, T = ()> = Result<T, Finding<'a>>;
 
-/// A validation of one document.
+/// The validation of one document.
 pub(super) struct Validator<'a> {
     program: &'a Program,
-    /// Where the metaschemas begin of the parts that are of a dialect of their own, when a schema is validated.
+    /// When a schema is validated: the roots of the metaschemas of parts with a dialect of their own.
     resources: BTreeMap<&'a str, Id>,
     meta: Option<Id>,
     at: Vec<Token<'a>>,
@@ -35,14 +35,14 @@ pub(super) struct Validator<'a> {
     exhausted: bool,
 }
 
-/// A schema that meets a value.
+/// The application of a schema to a value.
 struct Meeting<'s, 'a> {
     schema: &'a Schema,
     id: Id,
     value: View<'a>,
     scope: &'s Scope<'s>,
     meta: Option<Id>,
-    /// Only whether it holds is asked for.
+    /// Whether only the validity matters, not the findings.
     quiet: bool,
     unevaluated: Unevaluated<'a>,
     findings: Vec<Finding<'a>>,
@@ -62,14 +62,14 @@ impl<'a> Validator<'a> {
         }
     }
 
-    /// A validator of a schema, whose resources may be of drafts of their own.
+    /// A validator for a schema, whose resources may have different drafts.
     pub(super) fn of_schema(
         program: &'a Program,
         meta: Id,
         mut resources: BTreeMap<&'a str, Id>,
     ) -> Self {
         if resources.values().all(|dialect| *dialect == meta) {
-            // Mostly all is of one, and nobody needs to know where in the schema it looks.
+            // Fast path: if all resources have the same draft, no path is tracked.
             resources.clear();
         }
         Self {
@@ -90,7 +90,7 @@ impl<'a> Validator<'a> {
         found.map_err(|finding| finding.report(self.program))
     }
 
-    /// Validates a value by itself, as if it were a document.
+    /// Validates a value as a document of its own.
     fn fresh(&mut self, root: Id, value: View<'a>, meta: Option<Id>) -> Found<'a> {
         let scope = Scope {
             schema: root,
@@ -118,7 +118,7 @@ impl<'a> Validator<'a> {
         Finding::new(pointer(numbers.iter().map(AsRef::as_ref)), kind())
     }
 
-    /// The heart: one schema, one value.
+    /// Applies one schema to one value.
     fn meet(
         &mut self,
         id: Id,
@@ -212,7 +212,7 @@ impl<'a> Validator<'a> {
         Ok(())
     }
 
-    /// What ends a meeting at once: type, const, enum, format.
+    /// The keywords whose failure ends the application: type, const, enum, format.
     fn meet_value(&mut self, m: &mut Meeting<'_, 'a>) -> Found<'a> {
         let (schema, value) = (m.schema, m.value);
         if !schema.types.is_empty() && !schema.types.contains(value) {
@@ -225,7 +225,7 @@ impl<'a> Validator<'a> {
             return Err(self.finding(m.quiet, || Kind::Constant(wanted)));
         }
         if let Some(options) = &schema.options {
-            // Long lists take their time.
+            // Long lists count as several steps.
             self.steps = self.steps.saturating_sub(options.len() / 8).max(1);
             if !options.iter().any(|option| value.same(option)) {
                 return Err(self.finding(m.quiet, || Kind::Options(options)));
@@ -267,7 +267,7 @@ impl<'a> Validator<'a> {
         self.program.schemas.get(id)
     }
 
-    /// Follows a reference.
+    /// Applies the target of a reference.
     fn follow(&mut self, m: &mut Meeting<'_, 'a>, target: Id, keyword: &'static str) -> Found<'a> {
         self.same_value(m, target, keyword, false).map_err(|found| {
             let mut finding = self.finding(m.quiet, || Kind::Reference);
@@ -276,7 +276,7 @@ impl<'a> Validator<'a> {
         })
     }
 
-    /// Another schema for the same value.
+    /// Applies another schema to the same value.
     fn same_value(
         &mut self,
         m: &mut Meeting<'_, 'a>,
@@ -297,7 +297,7 @@ impl<'a> Validator<'a> {
         Ok(())
     }
 
-    /// A schema for a part of the value.
+    /// Applies a schema to a part of the value.
     fn part_of(
         &mut self,
         m: &Meeting<'_, 'a>,
@@ -323,7 +323,7 @@ impl<'a> Validator<'a> {
         m.add(met);
     }
 
-    /// The metaschema for a part of a schema that is of another dialect.
+    /// The metaschema for a part of a schema that has another dialect.
     fn dialect(&self, schema: Id, meta: Option<Id>) -> (Id, Option<Id>) {
         if meta != Some(schema) || self.resources.is_empty() {
             return (schema, meta);
@@ -340,7 +340,7 @@ impl<'a> Meeting<'_, 'a> {
         self.findings.extend(met.err());
     }
 
-    /// Whether more findings would tell nothing.
+    /// Whether further findings are irrelevant.
     fn done(&self) -> bool {
         self.quiet && !self.findings.is_empty()
     }
@@ -352,7 +352,7 @@ mod tests {
     use super::super::names::Names;
     use super::*;
 
-    /// What a schema says of an empty object.
+    /// Validates an empty object against a schema.
     fn check(schema: &str, limit: impl FnOnce(&mut Validator<'_>)) -> Result<(), String> {
         let address = "file:///values.schema.json";
         let schema = flux_yaml::json::read(schema.as_bytes()).unwrap();

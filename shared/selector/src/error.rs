@@ -1,4 +1,4 @@
-//! What is wrong with a selector, in Kubernetes' words.
+//! Errors of selectors, with the texts of Kubernetes.
 
 use std::error::Error;
 use std::fmt;
@@ -7,11 +7,11 @@ use flux_golang::strconv::quote;
 
 use crate::validate::{InvalidValue, KeyFault, MAX_NAME, MAX_PREFIX, ValueFault};
 
-/// A text that is not a selector. It reads as the error of apimachinery 0.36.
+/// A text that is not a selector. `Display` prints the error of apimachinery 0.36.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseError(pub(crate) Problem);
 
-/// Each holds the text that was found in place of what the grammar asks for.
+/// Each variant holds the text that was found in place of the expected token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Problem {
     Start(String),
@@ -38,17 +38,17 @@ pub(crate) enum RequirementProblem {
     },
 }
 
-/// The version of apimachinery whose words are used.
+/// The version of apimachinery whose texts are used.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Words {
     /// 0.36, which the controllers use.
     Current,
-    /// 0.19, of which kustomize has a copy.
+    /// 0.19, of which kustomize contains a copy.
     Kustomize,
 }
 
 impl ParseError {
-    /// The error in the words of apimachinery 0.19, of which kustomize has a copy.
+    /// The error with the text of apimachinery 0.19, of which kustomize contains a copy.
     pub fn kustomize_text(&self) -> String {
         self.0.text(Words::Kustomize)
     }

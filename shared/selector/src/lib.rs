@@ -1,5 +1,5 @@
-//! Label selectors of Kubernetes in their text form, `app=web,tier in (a, b),!old`, as apimachinery's `labels` package has
-//! them.
+//! Kubernetes label selectors in their text form, `app=web,tier in (a, b),!old`, compatible with apimachinery's `labels`
+//! package.
 //!
 //! ```
 //! use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ use std::fmt;
 
 pub use error::ParseError;
 
-/// Requirements on labels, all of which have to hold.
+/// Requirements on labels, all of which must be met.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector {
     /// Sorted by their keys.
@@ -35,7 +35,7 @@ pub struct Selector {
 struct Requirement {
     key: String,
     operator: Operator,
-    /// Sorted, each once; one for the operators that compare.
+    /// Sorted, without duplicates; a single one for the operators that compare.
     values: Vec<String>,
 }
 
@@ -53,20 +53,20 @@ enum Operator {
 }
 
 impl Selector {
-    /// Reads a selector; an empty text selects everything.
+    /// Parses a selector; an empty text selects everything.
     ///
     /// # Errors
-    /// At the first requirement that cannot be read.
+    /// The first invalid requirement.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         parse::parse(text)
     }
 
-    /// Whether nothing is required.
+    /// Whether there are no requirements.
     pub fn is_empty(&self) -> bool {
         self.requirements.is_empty()
     }
 
-    /// Whether labels satisfy every requirement; `value` gives the value of a label, `None` where there is no such label.
+    /// Whether labels meet every requirement; `value` returns the value of a label, or `None` if there is no such label.
     pub fn matches<'l>(&self, value: impl Fn(&str) -> Option<&'l str>) -> bool {
         self.requirements
             .iter()
@@ -92,7 +92,7 @@ impl Requirement {
     }
 }
 
-/// The form that the API server takes.
+/// The form that the API server accepts.
 impl fmt::Display for Selector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, requirement) in self.requirements.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The grammar.
+//! The parser of selectors.
 
 use crate::error::{ParseError, Problem, RequirementProblem};
 use crate::{Operator, Requirement, Selector, validate};
@@ -138,7 +138,7 @@ impl<'t> Parser<'t> {
         Ok(of(operator, values))
     }
 
-    /// One value, which may be missing: `a=` asks for the empty text.
+    /// Parses one value, which may be missing: `a=` requires the empty text.
     fn value(&mut self) -> Result<String, RequirementProblem> {
         if matches!(self.peek(), Token::End | Token::Sign(",")) {
             return Ok(String::new());
@@ -149,7 +149,7 @@ impl<'t> Parser<'t> {
         }
     }
 
-    /// Values in parentheses. Between two commas, and between a comma and a parenthesis, is an empty one.
+    /// Parses values in parentheses. There is an empty value between two commas, and between a comma and a parenthesis.
     fn values(&mut self) -> Result<Vec<String>, RequirementProblem> {
         let open = self.next();
         if open != Token::Sign("(") {

@@ -1,4 +1,4 @@
-//! What selectors match, and what is not one.
+//! Tests of what selectors match, and of invalid selectors.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
-//! Which keys and values labels may have.
+//! Validation of the keys and values of labels.
 
-/// What is wrong with a key.
+/// Why a key is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeyFault {
     TwoSlashes,
@@ -12,10 +12,10 @@ pub(crate) enum KeyFault {
     NameCharacters,
 }
 
-/// A value that no label may have.
+/// An invalid value of a label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct InvalidValue {
-    /// Its place among the sorted values.
+    /// Its index among the sorted values.
     pub(crate) index: usize,
     pub(crate) value: String,
     pub(crate) fault: ValueFault,
@@ -24,19 +24,19 @@ pub(crate) struct InvalidValue {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ValueFault {
     NotANumber,
-    /// Whether it is too long, and whether its characters are wrong.
+    /// Whether it is too long, and whether it has invalid characters.
     NotALabel {
         long: bool,
         characters: bool,
     },
 }
 
-/// The longest name and value of a label.
+/// Maximum length of a label's name and value.
 pub(crate) const MAX_NAME: usize = 63;
-/// The longest prefix of a key.
+/// Maximum length of a key's prefix.
 pub(crate) const MAX_PREFIX: usize = 253;
 
-/// Whether the text begins and ends with an alphanumeric character, with these or `-`, `_` and `.` between.
+/// Whether the text begins and ends with an alphanumeric character, with only these or `-`, `_` and `.` in between.
 fn is_name(text: &str) -> bool {
     let is_edge = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
     is_edge(text.bytes().next())
@@ -46,7 +46,7 @@ fn is_name(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
-/// Whether the text is a subdomain by RFC 1123, in lower case.
+/// Whether the text is a subdomain according to RFC 1123, in lower case.
 fn is_subdomain(text: &str) -> bool {
     text.split('.').all(|label| {
         is_name(label)
@@ -56,7 +56,7 @@ fn is_subdomain(text: &str) -> bool {
     })
 }
 
-/// What is wrong with a key; nothing if it is valid.
+/// All errors of a key; empty if it is valid.
 pub(crate) fn key(key: &str) -> Vec<KeyFault> {
     let mut faults = Vec::new();
     let name = match key.split_once('/') {
@@ -87,7 +87,7 @@ pub(crate) fn key(key: &str) -> Vec<KeyFault> {
     faults
 }
 
-/// The values that are not valid, those that are not numbers first.
+/// The invalid values; those that are not numbers come first.
 pub(crate) fn values(values: &[String], as_numbers: bool) -> Vec<InvalidValue> {
     let invalid = |(index, value): (usize, &String), fault| InvalidValue {
         index,

@@ -1,4 +1,4 @@
-//! Compared with Kubernetes' own package.
+//! Compares selectors with Kubernetes' own package.
 
 use flux_selector::Selector;
 use oracle::{Answer, Oracle, base64, cases, seed};

@@ -1,4 +1,4 @@
-//! Conversions: `int`, `int64`, `float64`, `atoi`, `toDecimal`, `toString`, and what other functions use of them.
+//! Conversions: `int`, `int64`, `float64`, `atoi`, `toDecimal`, `toString`, and those that other functions use.
 
 use flux_golang::strconv;
 use flux_gotemplate::{CallError, Functions, IntType, Str, UintType, Value, fmt};
@@ -15,7 +15,7 @@ pub(super) fn register(f: &mut Functions) {
     f.add("toString", |v: Value| to_text(&v));
 }
 
-/// Sprig's `strval`: text of a value.
+/// Sprig's `strval`: the text of a value.
 pub(super) fn to_text(value: &Value) -> Result<Str, CallError> {
     match value {
         Value::Str(s) => Ok(s.clone()),
@@ -24,7 +24,7 @@ pub(super) fn to_text(value: &Value) -> Result<Str, CallError> {
     }
 }
 
-/// `cast.ToInt64`: 0 for what is no number.
+/// `cast.ToInt64`: 0 for values that are not numbers.
 pub(super) fn to_int64(value: &Value) -> i64 {
     match value {
         Value::Int(IntType::Duration, _) | Value::Uint(UintType::Uintptr, _) => 0,
@@ -38,7 +38,7 @@ pub(super) fn to_int64(value: &Value) -> i64 {
     }
 }
 
-/// Go's conversion on amd64, where what does not fit becomes the smallest integer.
+/// Go's conversion on amd64, where values out of range become the smallest integer.
 #[allow(clippy::cast_possible_truncation)]
 pub(crate) fn truncate(f: f64) -> i64 {
     if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&f) {
@@ -48,7 +48,7 @@ pub(crate) fn truncate(f: f64) -> i64 {
     }
 }
 
-/// `12.00` is `12`; anything else stays.
+/// `12.00` becomes `12`; other texts are unchanged.
 fn trim_zero_decimal(s: &[u8]) -> &[u8] {
     let mut zero = false;
     for (i, b) in s.iter().enumerate().rev() {
@@ -62,7 +62,7 @@ fn trim_zero_decimal(s: &[u8]) -> &[u8] {
     s
 }
 
-/// `cast.ToFloat64`: 0 for what is no number.
+/// `cast.ToFloat64`: 0 for values that are not numbers.
 pub(super) fn to_float64(value: &Value) -> f64 {
     match value {
         Value::Int(IntType::Duration, _) | Value::Uint(UintType::Uintptr, _) => 0.0,
@@ -76,7 +76,7 @@ pub(super) fn to_float64(value: &Value) -> f64 {
     }
 }
 
-/// `strconv.Atoi` without its error: out of range gives the end of the range.
+/// `strconv.Atoi` without its error: a number out of range becomes the nearest one in range.
 fn atoi(s: &[u8]) -> i64 {
     match strconv::parse_int(s, 10) {
         Ok(n) => n,

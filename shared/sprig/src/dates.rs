@@ -66,7 +66,7 @@ pub(super) fn register(f: &mut Functions) {
     });
 }
 
-/// `strconv.ParseInt` without its error: out of range gives the end of the range.
+/// `strconv.ParseInt` without its error: a number out of range becomes the nearest one in range.
 fn clamped_int(s: &[u8]) -> i64 {
     match strconv::parse_int(s, 10) {
         Ok(n) => n,

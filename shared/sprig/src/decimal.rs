@@ -1,4 +1,4 @@
-//! Decimal numbers as `shopspring/decimal` computes with them.
+//! Decimal numbers with the arithmetic of `shopspring/decimal`.
 
 use flux_golang::strconv;
 use flux_gotemplate::CallError;
@@ -11,11 +11,11 @@ pub(super) struct Decimal {
     exponent: i64,
 }
 
-/// Digits after the point of a quotient.
+/// Digits after the decimal point of a quotient.
 const DIVISION_PRECISION: i64 = 16;
 
 impl Decimal {
-    /// The shortest decimal that reads back as `f`.
+    /// The shortest decimal that parses to the same float as `f`.
     pub(super) fn of(f: f64) -> Result<Self, CallError> {
         if !f.is_finite() {
             let text = strconv::format_float(f, b'g', None);
@@ -58,7 +58,7 @@ impl Decimal {
         }
     }
 
-    /// To 16 places, halves away from zero.
+    /// The quotient, rounded to 16 digits after the point, halves away from zero.
     pub(super) fn div(&self, other: &Self) -> Result<Self, CallError> {
         if other.value.sign() == Sign::NoSign {
             return Err("decimal division by 0".into());
@@ -78,7 +78,7 @@ impl Decimal {
             } else {
                 -1
             };
-            // A dividend of zero has no rest, so the signs are known here.
+            // A dividend of zero has no remainder, so the signs are known here.
             quotient += away;
         }
         Ok(Self {

@@ -1,4 +1,4 @@
-//! Defaults and choices. What is empty is what `if` takes for false.
+//! Defaults and choices. A value is empty if `if` treats it as false.
 
 use flux_gotemplate::{CallError, Functions, Str, Value, Variadic};
 

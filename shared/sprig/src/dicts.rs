@@ -4,7 +4,7 @@ use flux_gotemplate::{CallError, Context, Functions, List, Map, Str, Value, Vari
 
 use super::convert::to_text;
 
-/// Nesting at which merging and copying stop: only cyclic maps are deeper.
+/// Maximum depth for merging and copying: only cyclic maps are deeper.
 const MAX_DEPTH: usize = 500;
 
 pub(super) fn register(f: &mut Functions) {
@@ -30,7 +30,7 @@ pub(super) fn register(f: &mut Functions) {
     f.add("pluck", |key: Str, dicts: Variadic<Map>| {
         dicts.0.iter().filter_map(|d| d.get(&key)).collect::<List>()
     });
-    // Upstream gives keys and values in random order; sorted is one of those.
+    // Upstream returns keys and values in random order; here they are sorted.
     f.add("keys", |dicts: Variadic<Map>| {
         List::strings(dicts.0.iter().flat_map(Map::keys))
     });
@@ -90,8 +90,8 @@ fn merge_all(
     Ok(target)
 }
 
-/// `mergo.Merge` and `MergeWithOverwrite` on maps of anything, quirks included: overwriting takes empty values too, and
-/// maps are merged in place.
+/// `mergo.Merge` and `MergeWithOverwrite` on untyped maps, including quirks: overwriting uses empty values too, and maps
+/// are merged in place.
 fn merge(
     c: &mut Context<'_>,
     target: &Map,
@@ -204,7 +204,7 @@ fn dig(mut args: Vec<Value>) -> Result<Value, CallError> {
     Ok(current)
 }
 
-/// A type assertion to `map[string]interface {}`, which a declared map type does not pass.
+/// A type assertion to `map[string]interface {}`, which fails for a declared map type.
 fn plain_map(value: &Value) -> Result<&Map, CallError> {
     match value {
         Value::Map(map) if map.go_type().same(&types::ANY_MAP) => Ok(map),

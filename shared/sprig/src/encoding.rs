@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256, Sha512};
 
 pub(super) fn register(f: &mut Functions) {
     f.add("b64enc", |s: Str| encoding::base64(&s));
-    // A text that does not decode gives the error as text.
+    // If decoding fails, the text of the error is the result.
     f.add("b64dec", |s: Str| {
         encoding::decode_base64(&s).map_or_else(Str::from, Str::from)
     });
@@ -46,7 +46,7 @@ fn to_json(encoded: Result<Vec<u8>, json::JsonError>) -> Result<Str, CallError> 
 fn adler32(bytes: &[u8]) -> u32 {
     const BASE: u32 = 65_521;
     let (mut a, mut b) = (1u32, 0u32);
-    // So many bytes can be summed before the sums overflow.
+    // The sums cannot overflow within this many bytes.
     for part in bytes.chunks(5_552) {
         for byte in part {
             a += u32::from(*byte);

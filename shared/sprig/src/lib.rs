@@ -14,8 +14,8 @@
 //! # Ok::<(), flux_gotemplate::Error>(())
 //! ```
 //!
-//! Keys, certificates and passwords are a table of their own ([`add_cryptography`]), so that a program whose templates do
-//! not have them does not contain RSA and scrypt. Time and randomness come from the host's `Environment`.
+//! Functions for keys, certificates and passwords are added separately ([`add_cryptography`]), so that a program whose
+//! templates do not use them does not contain RSA and scrypt. Time and randomness come from the host's `Environment`.
 
 #![forbid(unsafe_code)]
 #![allow(
@@ -46,8 +46,8 @@ mod words;
 
 use flux_gotemplate::Functions;
 
-/// All of Sprig's text functions but [the cryptographic ones](add_cryptography), `env` and `expandenv` included: a host that
-/// must not show its environment [removes](Functions::remove) these two, as Helm does.
+/// All text functions of Sprig except [the cryptographic ones](add_cryptography), including `env` and `expandenv`: a host
+/// that must not expose its environment [removes](Functions::remove) these two, as Helm does.
 pub fn functions() -> Functions {
     let mut functions = Functions::new();
     for register in [
@@ -74,7 +74,7 @@ pub fn functions() -> Functions {
     functions
 }
 
-/// Adds what makes or checks keys, certificates, ciphers and passwords: `genPrivateKey`, `genCA` and the other certificates,
+/// Adds the functions for keys, certificates, ciphers and passwords: `genPrivateKey`, `genCA` and the other certificates,
 /// `encryptAES`, `decryptAES`, `derivePassword`, `bcrypt`, `htpasswd`.
 pub fn add_cryptography(functions: &mut Functions) {
     crypto::register(functions);

@@ -10,7 +10,7 @@ use super::convert::to_int64;
 
 type Listed = Result<List, CallError>;
 
-/// A nil where a list belongs.
+/// The panic for nil in place of a list.
 const NIL: &str = "runtime error: invalid memory address or nil pointer dereference";
 
 pub(super) fn register(f: &mut Functions) {
@@ -98,12 +98,12 @@ pub(super) fn register(f: &mut Functions) {
         ("mustSlice", "slice"),
         ("mustChunk", "chunk"),
     ] {
-        // A returned error and a panic read the same.
+        // Returned errors and panics have the same text.
         f.alias(must, plain);
     }
 }
 
-/// The elements of any slice; nothing where it is none.
+/// The elements of any slice; `None` for other values.
 pub(super) fn elements(value: &Value) -> Option<Cow<'_, [Value]>> {
     match value {
         Value::List(list) => Some(Cow::Borrowed(list.items())),
@@ -117,7 +117,7 @@ pub(super) fn elements(value: &Value) -> Option<Cow<'_, [Value]>> {
     }
 }
 
-/// The elements, or Go's complaint: `Cannot <doing> type <kind>`.
+/// The elements of a list, or Go's error: `Cannot <doing> type <kind>`.
 fn items<'a>(value: &'a Value, doing: &str) -> Result<Cow<'a, [Value]>, CallError> {
     let Some(kind) = value.kind() else {
         return Err(NIL.into());
@@ -125,7 +125,7 @@ fn items<'a>(value: &'a Value, doing: &str) -> Result<Cow<'a, [Value]>, CallErro
     elements(value).ok_or_else(|| CallError::new(format!("Cannot {doing} type {}", kind.name())))
 }
 
-/// A list, or the nil slice where there is nothing to take from.
+/// A list, or the nil slice for `None`.
 fn tail(items: Option<&[Value]>) -> List {
     match items {
         Some(items) => List::new(items.to_vec()),
@@ -214,7 +214,7 @@ fn concat(lists: &[Value]) -> Listed {
 
 fn chunk(size: i64, list: &Value) -> Listed {
     let items = items(list, "chunk")?;
-    // Go computes the number of chunks in floats, and a size below one may give none of them.
+    // Go computes the number of chunks with floats; for a size below one it may be zero.
     let count = ((items.len() as f64 - 1.0) / size as f64).floor() + 1.0;
     if items.len() == 1 && size < -1 {
         let chunk = List::new(items.to_vec()).into();

@@ -1,4 +1,4 @@
-//! Numbers: `int64` arithmetic that wraps around, decimal arithmetic for floats.
+//! Numbers: `int64` arithmetic that wraps around on overflow, decimal arithmetic for floats.
 
 use flux_gotemplate::{CallError, Context, Functions, List, Value, Variadic, types};
 
@@ -84,7 +84,7 @@ pub(super) fn register(f: &mut Functions) {
 /// `math.Max`
 fn go_max(a: f64, b: f64) -> f64 {
     if a.is_nan() || b.is_nan() {
-        // Infinity wins even over NaN.
+        // Infinity takes precedence even over NaN.
         return if a == f64::INFINITY || b == f64::INFINITY {
             f64::INFINITY
         } else {
@@ -121,7 +121,7 @@ fn round(value: f64, places: i64, on: f64) -> f64 {
     rounded / pow
 }
 
-/// `math.Pow(10, n)`, step by step as Go does it.
+/// `math.Pow(10, n)`, with the same steps as Go.
 fn pow10(n: i64) -> f64 {
     if n.unsigned_abs() > 400 {
         return if n < 0 { 0.0 } else { f64::INFINITY };
@@ -147,7 +147,7 @@ fn pow10(n: i64) -> f64 {
         result = 1.0 / result;
         exponent = -exponent;
     }
-    // Two steps, so that no power of two overflows on its own.
+    // In two steps, so that neither power of two overflows on its own.
     let half = exponent / 2;
     result * 2f64.powi(half) * 2f64.powi(exponent - half)
 }

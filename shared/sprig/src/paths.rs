@@ -1,4 +1,4 @@
-//! Slash-separated paths: Go's `path`, and `filepath` as on Linux, which is the same.
+//! Slash-separated paths: Go's `path`, and `filepath`, which is the same on Linux.
 
 use flux_golang::path::{base, clean, dir, ext};
 use flux_gotemplate::{Functions, Str};

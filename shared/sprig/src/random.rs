@@ -35,9 +35,9 @@ pub(super) fn register(f: &mut Functions) {
     f.add("uuidv4", |c: &mut Context<'_>| uuid(c));
 }
 
-/// A number below `end`, each as likely.
+/// A uniformly distributed number below `end`.
 fn below(c: &mut Context<'_>, end: u64) -> Result<u64, CallError> {
-    // The largest multiple of `end`: draws above it would favour small numbers.
+    // The largest multiple of `end`: using values above it would favour small numbers.
     let fair = u64::MAX - u64::MAX % end;
     loop {
         let mut bytes = [0; 8];
@@ -49,7 +49,7 @@ fn below(c: &mut Context<'_>, end: u64) -> Result<u64, CallError> {
     }
 }
 
-/// So many characters of those that `fits` takes; none of a negative count.
+/// A random text of `n` characters that `fits` accepts; empty if `n` is negative.
 fn text(c: &mut Context<'_>, n: i64, fits: fn(u8) -> bool) -> Result<Str, CallError> {
     let n = usize::try_from(n).unwrap_or(0);
     c.charge(n)?;

@@ -6,10 +6,10 @@ use flux_golang::regexp::{Regex, quote_meta};
 use flux_golang::strconv;
 use flux_gotemplate::{CallError, Context, Functions, List, Str, types};
 
-/// Bytes that one replacement may make.
+/// Maximum bytes of the result of one replacement.
 const MAX_REPLACED: usize = 1 << 30;
 
-/// How a bad expression is reported: `regexp.MustCompile` panics, `regexp.Compile` returns.
+/// How an invalid expression is reported: `regexp.MustCompile` panics, `regexp.Compile` returns an error.
 type Compile = fn(&Str) -> Result<Arc<Regex>, CallError>;
 
 pub(super) fn register(f: &mut Functions) {

@@ -1,4 +1,4 @@
-//! Semantic versions: the one place that calls `flux-semver`.
+//! Semantic versions; the only module that calls `flux-semver`.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -10,14 +10,14 @@ use flux_gotemplate::{
 };
 use flux_semver::{Constraints, Version, VersionError};
 
-/// What `semver` returns.
+/// The result type of `semver`.
 static POINTER: TypeInfo = TypeInfo::object("*semver.Version", Kind::Pointer).with_methods(METHODS);
 
-/// What methods that make another version return: those with a pointer receiver are out of a template's reach there.
+/// The result type of methods that return a version: methods with a pointer receiver cannot be called on it in templates.
 static STRUCT: TypeInfo =
     TypeInfo::object("semver.Version", Kind::Struct).with_methods(VALUE_METHODS);
 
-/// The result of methods that give nothing but an error.
+/// The result type of methods that return only an error.
 static ERROR: TypeInfo = TypeInfo::object("*errors.errorString", Kind::Pointer);
 
 pub(super) fn register(f: &mut Functions) {
@@ -35,7 +35,7 @@ fn parse(text: &str) -> Result<Version, CallError> {
     Version::parse(text).map_err(|e| CallError::new(e.to_string()))
 }
 
-/// A version, or a pointer to one, which methods may change.
+/// A version, or a pointer to one, which methods can modify.
 struct Semver {
     version: RefCell<Version>,
     go_type: Type,
@@ -83,7 +83,7 @@ impl Object for Semver {
     }
 }
 
-/// An error as a value, or a nil one.
+/// An error as a value, possibly nil.
 struct ErrorValue(Option<CallError>);
 
 impl Object for ErrorValue {
@@ -115,7 +115,7 @@ macro_rules! methods {
     };
 }
 
-/// The methods with a value receiver, and then those with a pointer receiver.
+/// The methods with a value receiver, followed by those with a pointer receiver.
 macro_rules! version_methods {
     (value { $($value:tt)* } pointer { $($pointer:tt)* }) => {
         static VALUE_METHODS: &[Method] = methods! { $($value)* };
@@ -203,7 +203,7 @@ fn changed(
     Ok(Semver::value(version, &STRUCT))
 }
 
-/// Puts another version in the receiver's place; what is wrong with it is the result.
+/// Replaces the receiver by another version. The result is the error, if any.
 fn replace(value: &Value, text: Result<String, CallError>) -> Result<Value, CallError> {
     let semver = receiver(value)?;
     let error = match text.and_then(|text| parse(&text)) {
@@ -233,7 +233,7 @@ fn bytes(text: String) -> Value {
     Value::Bytes(Blob::new(text.into_bytes()))
 }
 
-/// The text in a JSON document; null is the empty one.
+/// The text in a JSON document; `null` is the empty text.
 fn json_text(document: &[u8]) -> Result<String, CallError> {
     match json::unmarshal(document).map_err(|e| CallError::new(e.to_string()))? {
         Value::Str(text) => Ok(text.to_text().into_owned()),

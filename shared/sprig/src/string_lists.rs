@@ -1,4 +1,4 @@
-//! Text to lists and back: `split`, `join`, `sortAlpha`.
+//! Conversion between texts and lists: `split`, `join`, `sortAlpha`.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ pub(super) fn register(f: &mut Functions) {
     });
 }
 
-/// `strings.SplitN`, without a limit `strings.Split`.
+/// `strings.SplitN`, or `strings.Split` without a limit.
 pub(super) fn split<'a>(s: &'a [u8], sep: &[u8], limit: Option<usize>) -> Vec<&'a [u8]> {
     let limit = limit.unwrap_or(usize::MAX);
     let mut parts = Vec::new();
@@ -77,7 +77,7 @@ fn numbered(parts: Vec<&[u8]>) -> Map {
     Map::of(&types::STRING_MAP, entries)
 }
 
-/// Sprig's `strslice`: the texts of a list without its nils; of anything else its own.
+/// Sprig's `strslice`: the texts of a list without nils; for any other value its own text.
 pub(super) fn texts(value: &Value) -> Result<Vec<Str>, CallError> {
     match elements(value) {
         Some(items) => items

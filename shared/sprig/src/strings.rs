@@ -1,4 +1,4 @@
-//! Text: trimming, case, cutting, quoting.
+//! Texts: trimming, case, substrings, quoting.
 
 use flux_golang::{strconv, unicode};
 use flux_gotemplate::{CallError, Context, Functions, Str, Value, Variadic, fmt};
@@ -124,7 +124,7 @@ fn trunc(n: i64, s: &Str) -> Str {
     }
 }
 
-/// Slicing as Go does it, with its panics.
+/// A substring, with Go's panics.
 fn substring(start: i64, end: i64, s: &Str) -> Text {
     let len = s.len() as i64;
     let bounds =
@@ -207,7 +207,7 @@ fn indent(c: &mut Context<'_>, n: i64, s: &[u8], before: &[u8]) -> Text {
     Ok(out.into())
 }
 
-/// `strings.ReplaceAll`: an empty old text matches before every rune and at the end.
+/// `strings.ReplaceAll`: an empty `old` matches before every rune and at the end.
 fn replace(c: &mut Context<'_>, s: &Str, old: &[u8], new: &[u8]) -> Text {
     if old == new {
         return Ok(s.clone());

@@ -1,4 +1,4 @@
-//! What lies outside: the environment and name resolution, both through the host.
+//! Access to the environment and to name resolution, both through the host.
 
 use flux_gotemplate::{CallError, Context, Functions, Str};
 
@@ -11,7 +11,7 @@ pub(super) fn register(f: &mut Functions) {
     });
     f.add("getHostByName", |c: &mut Context<'_>, name: Str| {
         let found = c.environment().resolve(&name.to_text()).unwrap_or_default();
-        // Upstream draws one of the addresses, of none too.
+        // Upstream chooses a random address, and panics without one.
         found
             .into_iter()
             .next()
@@ -43,7 +43,7 @@ fn expand(c: &Context<'_>, text: &str) -> String {
     out
 }
 
-/// `os.getShellName`: the name and the bytes it takes. Bad syntax takes bytes but has no name.
+/// `os.getShellName`: the name and its length in bytes. Invalid syntax has a length but no name.
 fn shell_name(text: &str) -> (&str, usize) {
     let special = |b: u8| {
         matches!(

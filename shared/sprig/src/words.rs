@@ -76,7 +76,7 @@ fn swap_case(s: &[u8]) -> Vec<u8> {
     })
 }
 
-/// `goutils.DeleteWhiteSpace`, which takes every byte for a character of its own.
+/// `goutils.DeleteWhiteSpace`, which treats every byte as a character.
 fn no_space(s: &Str) -> Str {
     if !s.iter().any(|&b| is_space(char::from(b))) {
         return s.clone();
@@ -89,7 +89,7 @@ fn no_space(s: &Str) -> Str {
     kept.into()
 }
 
-/// `goutils.Initials`, likewise bytewise.
+/// `goutils.Initials`, which treats every byte as a character.
 fn initials(s: &[u8]) -> String {
     let mut gap = true;
     s.iter()
@@ -102,7 +102,7 @@ fn initials(s: &[u8]) -> String {
         .collect()
 }
 
-/// `goutils.AbbreviateFull`, whose errors become an empty text.
+/// `goutils.AbbreviateFull`, with an empty text in place of errors.
 fn abbreviate(s: &Str, offset: i64, width: i64) -> Str {
     let len = s.len() as i64;
     if len <= width || s.is_empty() || width < 4 {
@@ -199,7 +199,7 @@ fn pascal_case(s: &[u8]) -> Vec<u8> {
         return out;
     };
     if runes.peek().is_none() {
-        // Only connectors: the last one has been written already, and is written again.
+        // There are only connectors: the last one is written twice.
         unicode::push(&mut out, current);
         return out;
     }
@@ -239,13 +239,13 @@ enum Word {
     Other,
 }
 
-/// Letters that are no ideographs.
+/// Letters that are not ideographs.
 fn is_alphabet(c: char) -> bool {
     let ideograph = matches!(u32::from(c), 0x3400..=0x4D85 | 0x4E00..=0x9FCC | 0x2_0000..=0x2_B81D);
     is_letter(c) && !ideograph
 }
 
-/// The first valid rune, with the width of the invalid bytes before it; at the end, the rune before.
+/// The first valid rune, and the width of the invalid bytes before it; at the end, `before`.
 fn next_valid(s: &[u8], before: char) -> (char, usize) {
     let mut size = 0;
     for (_, c, width) in unicode::runes(s) {
@@ -257,7 +257,7 @@ fn next_valid(s: &[u8], before: char) -> (char, usize) {
     (before, size)
 }
 
-/// The length of the run for which `holds`, from `offset` on.
+/// The length of the run from `offset` in which `holds` is true.
 fn run(s: &[u8], mut offset: usize, mut c: char, holds: impl Fn(char) -> bool) -> usize {
     while offset < s.len() {
         let size;
@@ -352,7 +352,7 @@ fn joined_lower(s: &[u8], connector: char) -> Vec<u8> {
         }
         let (kind, word, after) = next_word(rest);
         let owned = word.to_vec();
-        // The slice lives as long as the input; only the word is copied.
+        // The slice is part of the input; only the word is copied.
         let skip = rest.len() - after.len();
         *rest = rest.get(skip..).unwrap_or_default();
         (kind, owned)
@@ -389,7 +389,7 @@ fn joined_lower(s: &[u8], connector: char) -> Vec<u8> {
                 }
                 let number = owned;
                 (kind, owned) = advance(&mut rest);
-                // A number belongs to the word before it unless lower-case letters follow.
+                // A number belongs to the word before it, unless lower-case letters follow.
                 if kind != Word::Alphabet {
                     push_lower(&mut out, Word::Number, &number, connector);
                     if kind != Word::Connector && kind != Word::Punct {

@@ -1,4 +1,4 @@
-//! Keys, certificates and passwords. The fixed texts are Go's answers.
+//! Tests of keys, certificates and passwords. The fixed texts are Go's results.
 
 use std::cell::Cell;
 use std::io::Write;
@@ -9,7 +9,7 @@ use flux_gotemplate::{
     CallError, Environment, Limits, Session, Templates, Time, Value, with_stack,
 };
 
-/// Random bytes that are the same in every run.
+/// Random bytes that are the same on every run.
 #[derive(Default)]
 struct Fixed(Cell<u64>);
 
@@ -100,7 +100,7 @@ fn hashes_for_htpasswd() {
     assert!(long.ends_with("password length exceeds 72 bytes"), "{long}");
 }
 
-/// What openssl says about a text, or nothing where it is not installed.
+/// The output of openssl for a text, or `None` if it is not installed.
 fn openssl(args: &[&str], input: &str) -> Option<String> {
     let mut child = Command::new("openssl")
         .args(args)

@@ -1,5 +1,5 @@
-//! Templates that want too much, and texts that are hardly templates: an error with a position, never a panic, a crash
-//! or all of the memory.
+//! Templates that exceed limits, and texts that are barely templates: they fail with a position, and never panic, crash or
+//! exhaust the memory.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ fn tight() -> Limits {
     }
 }
 
-/// On a thread of the smallest stack that the documentation asks for.
+/// Renders on a thread with the smallest stack that the documentation allows.
 fn render(template: &str) -> Result<String, flux_gotemplate::Error> {
     with_stack(Limits::default().stack, || {
         let mut templates = Templates::new("t", functions());
@@ -158,12 +158,12 @@ fn depth_in_texts_and_values_is_bounded() {
         render(&deep).expect("fromJson swallows errors"),
         "<no value>"
     );
-    // Dropping what was nested one by one must not recurse as deeply.
+    // Nested values created one at a time must not recurse deeply when dropped, either.
     let nested = r"{{ $l := list }}{{ range 50000 }}{{ $l = list $l }}{{ end }}ok";
     assert_eq!(render(nested).expect("it runs"), "ok");
 }
 
-/// Data whose lifetime can be watched.
+/// Data whose lifetime can be observed.
 struct Held(#[allow(dead_code)] std::rc::Rc<()>);
 impl flux_gotemplate::Object for Held {
     fn go_type(&self) -> flux_gotemplate::Type {
@@ -200,7 +200,7 @@ const SEEDS: &[&str] = &[
     r#"{{ semverCompare ">=1.2 || ~3" "1.2.3" }}{{ urlParse "http://a:b@[::1]:80/x?y#z" }}{{ b64dec "aGk=" }}{{ wrap 3 "a b c" }}"#,
 ];
 
-/// Seeds with bytes changed, doubled, cut out and joined: whatever comes of it, it comes back.
+/// Seeds with bytes changed, duplicated, removed and joined: any result is allowed, as long as there is one.
 #[test]
 fn no_text_makes_it_panic() {
     let mut state = 0x2545_f491_4f6c_dd1du64;

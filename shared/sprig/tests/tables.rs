@@ -1,8 +1,8 @@
-//! Tables of templates with what Go 1.26 and Sprig 3.3 print for them, error texts included.
+//! Tables of templates with the output of Go 1.26 and Sprig 3.3, error texts included.
 //!
-//! The answers are written by the real library: `go run ./cmd/gotemplate -tables FILE...` in `kind-tests/oracle`, which also
-//! describes the format. A case stands under the ledger rows it proves; a test names the rows of its table, and fails when
-//! the table has no case for one of them.
+//! The expected output is written by Sprig itself: `go run ./cmd/gotemplate -tables FILE...` in `kind-tests/oracle`, which
+//! also describes the format. A case follows the ledger rows that it proves; a test names the rows of its table, and fails
+//! if the table has no case for one of them.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -19,7 +19,7 @@ struct Case<'a> {
     expected: &'a str,
 }
 
-/// A fixed time, and bytes that only look random: cases show what does not depend on either.
+/// A fixed time, and bytes that only look random: the output of cases does not depend on either.
 #[derive(Default)]
 struct Fixed(Cell<u64>);
 
@@ -42,7 +42,7 @@ impl Environment for Fixed {
     }
 }
 
-/// The data of every case: `data.json`, and an integer, which JSON cannot say.
+/// The data of every case: `data.json`, and an integer, which JSON cannot represent.
 fn data() -> Value {
     let data = json::unmarshal(include_bytes!("tables/data.json")).expect("data.json is JSON");
     let map = data.as_map().expect("data.json is an object");
@@ -51,7 +51,7 @@ fn data() -> Value {
     data
 }
 
-/// The functions of the real program: Sprig's without the environment, and the smallest `include` and `tpl`.
+/// The functions of the Go program: Sprig's without the environment, and minimal versions of `include` and `tpl`.
 fn functions(plain: bool) -> Arc<Functions> {
     if plain {
         return Arc::new(Functions::new());
@@ -81,7 +81,7 @@ fn render(functions: &Arc<Functions>, case: &Case<'_>) -> String {
     }
 }
 
-/// The case, and the ledger rows that its directives name.
+/// Parses a case; returns it with the ledger rows in its directives.
 fn read(text: &str) -> (Case<'_>, Vec<&str>) {
     let (mut template, expected) = text
         .split_once("\n----\n")

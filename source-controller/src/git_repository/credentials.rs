@@ -1,4 +1,4 @@
-//! Where a repository is and how to get at it.
+//! The address and the credentials of a repository.
 
 use flux_api::source::{GitProvider, GitRepository};
 use flux_cloud::{GIT_USER, GitHubApp};
@@ -10,18 +10,18 @@ use flux_runtime::Run;
 use super::failure::{AppError, ProxyError, StepError};
 use crate::secrets::{self, SecretReadError, Secrets};
 
-/// What the flags say of remotes.
+/// Flags and feature gates for remotes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
-    /// Key exchange algorithms of SSH, the library's own where empty (SC-PROC-013).
+    /// Key exchange algorithms of SSH; if empty, the library's defaults (SC-PROC-013).
     pub(crate) kex_algorithms: Vec<String>,
-    /// Host key algorithms of SSH, those of the known hosts where empty (SC-PROC-014).
+    /// Host key algorithms of SSH; if empty, those of the known hosts (SC-PROC-014).
     pub(crate) host_key_algorithms: Vec<String>,
-    /// Whether objects may name a ServiceAccount for its cloud identity.
+    /// Whether objects may use the cloud identity of a ServiceAccount.
     pub(crate) object_level_identity: bool,
 }
 
-/// A repository's address with what opens it.
+/// The address of a repository and its credentials.
 pub(super) struct Remote {
     pub(super) url: GitUrl,
     pub(super) auth: AuthOptions,
@@ -99,7 +99,7 @@ async fn proxy(secrets: &Secrets, namespace: &str, name: &str) -> Result<Proxy, 
     Ok(secrets::data(&secret, namespace, name).proxy()?.into())
 }
 
-/// Whether the provider and the Secret fit each other (SC-AUTH-017, SC-AUTH-018, SC-AUTH-025).
+/// Checks that the provider matches the Secret (SC-AUTH-017, SC-AUTH-018, SC-AUTH-025).
 fn identify(
     provider: &GitProvider,
     service_account: Option<&str>,
@@ -143,7 +143,7 @@ async fn sign_in(
     let methods = methods.map_err(StepError::GitHubAppKeys)?;
     let data = methods.github_app.ok_or(StepError::GitHubAppDataMissing)?;
     for legacy in secret.legacy_tls_keys() {
-        // RT-SEC-003; it is no failure, but nobody reads a level below this one
+        // RT-SEC-003; not a failure, but at a lower level it would be overlooked
         tracing::error!(
             secret = secret.name(),
             key = legacy.key,

@@ -1,4 +1,5 @@
-//! What can go wrong in a reconcile of a GitRepository, and what follows: the table to compare with the ledger.
+//! Maps every error of a reconcile of a GitRepository to its condition, event and retry: the table to compare with the
+//! ledger.
 
 use std::io;
 use std::time::Duration;
@@ -22,7 +23,7 @@ use super::INCLUDE_UNAVAILABLE;
 use super::reason::GitReason;
 use crate::secrets::SecretReadError;
 
-/// Why a step did not succeed.
+/// Why a step failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StepError {
     #[error("failed to create temporary working directory")]
@@ -80,7 +81,7 @@ pub(super) enum StepError {
     Client(#[source] flux_git::Error),
     #[error("failed to checkout and determine revision")]
     Checkout(#[source] flux_git::Error),
-    /// The repository does not fit into this process, which no retry changes before the interval is over.
+    /// The repository is larger than the memory budget, so that a retry before the interval is pointless.
     #[error("failed to checkout and determine revision")]
     TooLarge {
         #[source]
@@ -140,7 +141,7 @@ pub(super) enum StepError {
         #[source]
         source: Box<CopyError>,
     },
-    /// The included artifact does not fit into this process, which no retry changes before the interval is over.
+    /// The included artifact is larger than the memory budget, so that a retry before the interval is pointless.
     #[error("failed to copy '{name}' include from {from} to {to}")]
     IncludeTooLarge {
         name: String,
@@ -171,7 +172,7 @@ impl From<tokio::task::JoinError> for StepError {
     }
 }
 
-/// Why there is no proxy address.
+/// Why the proxy is unusable.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ProxyError {
     #[error("secret '{0}' not found")]
@@ -217,7 +218,7 @@ pub(super) enum CopyError {
 }
 
 impl CopyError {
-    /// Whether the artifact is larger than this process can hold, whatever else it does.
+    /// Whether the artifact is larger than the whole memory budget.
     fn is_too_large(&self) -> bool {
         match self {
             Self::Memory(exhausted) | Self::Extract(ExtractError::Memory(exhausted)) => {
@@ -251,8 +252,8 @@ impl From<UnpackError> for CopyError {
 }
 
 impl StepError {
-    /// The same, retried after the interval only if an earlier try cannot succeed: what does not fit into memory beside
-    /// other reconciles fits when they are over, what is larger than all of the memory does not.
+    /// The same error with its pace of retries: after the interval if an earlier try cannot succeed. What is too large only
+    /// alongside other reconciles fits when they end; what is larger than the whole budget does not.
     pub(super) fn retried_after(self, interval: Duration) -> Self {
         match self {
             Self::Checkout(source) if source.is_too_large() => Self::TooLarge { source, interval },

@@ -1,4 +1,4 @@
-//! A commit fetched from its remote.
+//! Fetches a commit from its remote.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use flux_git::{Commit, FetchOptions, Fetched, Reference, RemoteOptions, Snapshot
 use super::credentials::Remote;
 use super::failure::StepError;
 
-/// How long a checkout may take where the spec does not say (SC-GIT-002).
+/// The timeout of a fetch if the spec has none (SC-GIT-002).
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// What is asked of the remote.
+/// The reference, and how to fetch it.
 #[derive(Debug)]
 pub(super) struct Wanted {
     reference: Reference,
@@ -24,7 +24,8 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    /// What the spec asks for; `last_observed` is the revision with which nothing needs to be fetched (SC-GIT-060).
+    /// Takes the reference from the spec. `last_observed` is the revision for which nothing needs to be fetched
+    /// (SC-GIT-060).
     pub(super) fn of(spec: &GitRepositorySpec, last_observed: Option<String>) -> Self {
         let prefix = |path: &String| path.strip_prefix("./").unwrap_or(path).to_owned();
         Self {
@@ -38,7 +39,7 @@ impl Wanted {
         }
     }
 
-    /// How long the fetch may take.
+    /// The timeout of the fetch.
     pub(super) fn timeout(&self) -> Duration {
         self.timeout
     }
@@ -54,16 +55,17 @@ fn reference(spec: &GitRepositoryRef) -> Reference {
     }
 }
 
-/// What the remote has.
+/// The result of a fetch.
 #[derive(Debug)]
 pub(super) enum Found {
-    /// The revision that was known: only hash and reference of the commit were listed.
+    /// The remote is still at the last observed revision: only hash and reference of the commit were listed.
     Unchanged(Box<Commit>),
-    /// Something else, which was fetched.
+    /// A different revision, which was fetched.
     Fetched(Box<Snapshot>),
 }
 
-/// Fetches the commit, keeping its objects in `dir` and taking memory through `claim` (SC-GIT-026, SC-GIT-027, SC-GIT-029).
+/// Fetches the commit. Stores its Git objects in `dir` and claims memory through `claim` (SC-GIT-026, SC-GIT-027,
+/// SC-GIT-029).
 pub(super) async fn fetch(
     remote: &Remote,
     wanted: &Wanted,
@@ -93,7 +95,7 @@ pub(super) async fn fetch(
     }
 }
 
-/// Whether each folder of a sparse checkout is there (SC-GIT-074).
+/// Checks that each folder of a sparse checkout exists (SC-GIT-074).
 pub(super) fn check_sparse_paths(
     spec: &GitRepositorySpec,
     snapshot: &Snapshot,

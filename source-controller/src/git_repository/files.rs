@@ -1,4 +1,4 @@
-//! The files of a commit, read from its packs when their turn comes.
+//! The files of a commit, read from its packs one at a time.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -15,21 +15,21 @@ use super::failure::StepError;
 pub(super) struct Files {
     snapshot: Box<Snapshot>,
     reader: Reader,
-    /// What was read last.
+    /// The object that was read last.
     held: Option<Arc<Held>>,
 }
 
 /// The content of a file.
 #[derive(Clone, Debug)]
 pub(super) enum Blob {
-    /// Of the snapshot's entry of this number.
+    /// The snapshot's entry with this number.
     Entry(usize),
-    /// Of an included artifact.
+    /// A file of an included artifact.
     Bytes(Bytes),
 }
 
 impl Files {
-    /// Prepares the files for the archive; what the table of them takes is taken through `claim`.
+    /// Prepares the files for the archive. The memory of their table is claimed through `claim`.
     pub(super) fn of(snapshot: Box<Snapshot>, claim: &Claim) -> Result<Self, StepError> {
         let paths = snapshot.entries().iter().map(flux_git::Entry::path);
         claim.take(memory(paths)).map_err(StepError::Memory)?;
@@ -41,7 +41,7 @@ impl Files {
         })
     }
 
-    /// What there is, includes left out.
+    /// The content of the snapshot, without includes.
     pub(super) fn content(&self) -> Content<Blob> {
         let mut content = Content::new();
         for (number, entry) in self.snapshot.entries().iter().enumerate() {
@@ -69,12 +69,12 @@ impl Files {
     }
 }
 
-/// What a path takes in [`Content`] besides its own bytes.
+/// Bytes of a path in [`Content`] besides its text.
 const ENTRY_BYTES: u64 = 192;
-/// The most bytes of an ignore file or of the target of a link, which are held in memory.
+/// Maximum bytes of an ignore file or of the target of a link; these are held in memory.
 const MAX_READ: u64 = 4 << 20;
 
-/// The memory that [`Content`] takes for these sorted paths and the folders above them.
+/// Bytes of memory of a [`Content`] with these sorted paths and their parent folders.
 fn memory<'p>(paths: impl Iterator<Item = &'p [u8]>) -> u64 {
     let (mut sum, mut last): (u64, &[u8]) = (0, b"");
     for path in paths {

@@ -1,4 +1,4 @@
-//! Other repositories' artifacts that are copied in.
+//! Includes: artifacts of other GitRepositories that are copied into the artifact.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use flux_tree::{Tree, TreePath};
 use super::KIND;
 use super::failure::{CopyError, StepError};
 
-/// The artifacts of the repositories to be included, in the order of `spec.include` (SC-GIT-090 to SC-GIT-094).
+/// Finds the artifacts of the repositories to be included, in the order of `spec.include` (SC-GIT-090 to SC-GIT-094).
 pub(super) fn find(
     includes: &[GitRepositoryInclude],
     namespace: &str,
@@ -40,7 +40,7 @@ pub(super) fn find(
     includes.iter().map(artifact).collect()
 }
 
-/// What the copies are made with.
+/// The inputs for copying includes.
 pub(super) struct Copying<'c> {
     pub(super) includes: &'c [GitRepositoryInclude],
     pub(super) artifacts: &'c [Artifact],
@@ -51,14 +51,14 @@ pub(super) struct Copying<'c> {
     pub(super) deadline: Deadline,
 }
 
-/// The memory of what was copied in: to be kept until the content is no longer needed.
+/// The memory claimed for the included files. Keep it as long as their content.
 pub(super) struct Included {
     _trees: Vec<Tree>,
     _copies: Claim,
 }
 
 impl Copying<'_> {
-    /// Copies each artifact, or its part `fromPath`, to `toPath` (SC-GIT-097, SC-GIT-098).
+    /// Copies each artifact, or its folder `fromPath`, to `toPath` (SC-GIT-097, SC-GIT-098).
     pub(super) fn copy_into<B: Clone>(
         &self,
         content: &mut Content<B>,
@@ -76,7 +76,7 @@ impl Copying<'_> {
                 source,
             })?;
             let copied = self.extract(&name, artifact, &from).and_then(|tree| {
-                // Its table is held twice more: as content to be placed, and in its place.
+                // Two more copies of its table exist meanwhile: the content to be placed, and the placed one.
                 copies.take(2 * (tree.memory() - tree.content_bytes()))?;
                 let from = TreePath::root().join_clamped(&from)?;
                 content.place(&Content::from(&tree), &from, &place, &handle)?;
@@ -95,8 +95,8 @@ impl Copying<'_> {
         })
     }
 
-    /// The part `from` of an artifact, which has to be the repository's own and to have the digest that its status tells: a
-    /// status may have been written by somebody else.
+    /// The folder `from` of an artifact. Checks that the artifact belongs to the repository and has the digest in its
+    /// status, since the status may have been forged.
     fn extract(&self, name: &str, artifact: &Artifact, from: &str) -> Result<Tree, CopyError> {
         if !Owner::new(KIND, self.namespace, name).owns(&artifact.path) {
             return Err(CopyError::NotOwn(artifact.path.clone()));
@@ -113,7 +113,7 @@ impl Copying<'_> {
     }
 }
 
-/// Where the artifact goes: the name of the repository where nothing else is said (SC-GIT-009).
+/// The path to copy an artifact to: by default the name of its repository (SC-GIT-009).
 fn target(include: &GitRepositoryInclude) -> &str {
     let to = include.to_path.as_deref().unwrap_or_default();
     if to.is_empty() {

@@ -1,12 +1,12 @@
-//! What makes an artifact outdated besides a new revision.
+//! Decides whether an artifact is outdated for other reasons than a new revision.
 
 use flux_api::meta::Artifact;
 use flux_api::source::{GitRepositorySpec, GitRepositoryStatus, GitVerificationMode};
 
 use super::verify::{verification_mode, verifies_head, verifies_tag};
 
-/// Whether what the spec asks for differs from what the artifact was made with (SC-GIT-065). `included` are the artifacts to
-/// copy in, in the order of `spec.include`.
+/// Whether the spec differs from the inputs of the stored artifact (SC-GIT-065). `included` are the artifacts to include,
+/// in the order of `spec.include`.
 pub(super) fn content_changed(
     spec: &GitRepositorySpec,
     status: &GitRepositoryStatus,
@@ -25,7 +25,7 @@ pub(super) fn content_changed(
         || verification_due(spec, status)
 }
 
-/// Whether a signature has to be checked although nothing is new (SC-VER-013).
+/// Whether a signature has to be verified although nothing has changed (SC-VER-013).
 pub(super) fn verification_due(spec: &GitRepositorySpec, status: &GitRepositoryStatus) -> bool {
     let Some(mode) = verification_mode(spec) else {
         return false;
@@ -38,7 +38,8 @@ pub(super) fn verification_due(spec: &GitRepositorySpec, status: &GitRepositoryS
     }
 }
 
-/// Whether the set of included artifacts is another: their number, or a revision that was not among the old ones (SC-GIT-096).
+/// Whether the set of included artifacts has changed: their number, or a revision that is not among the old ones
+/// (SC-GIT-096).
 pub(super) fn includes_differ(now: &[Artifact], before: &[Artifact]) -> bool {
     let known = |artifact: &Artifact| before.iter().any(|old| old.revision == artifact.revision);
     now.len() != before.len() || !now.iter().all(known)
@@ -68,7 +69,7 @@ mod tests {
         }
     }
 
-    /// A spec with the status that a run of it leaves.
+    /// A spec with the status after a run of it.
     fn settled() -> (GitRepositorySpec, GitRepositoryStatus, Vec<Artifact>) {
         let spec = GitRepositorySpec {
             ignore: Some("*.md".into()),
@@ -168,7 +169,7 @@ mod tests {
         }
     }
 
-    // SC-ART-079: an empty text is not the same as none
+    // SC-ART-079: an empty text differs from an absent one
     #[test]
     fn an_empty_ignore_is_a_change() {
         let spec = GitRepositorySpec {

@@ -5,13 +5,13 @@ flux_runtime::reasons! {
     pub(super) enum GitReason {
         /// The archive could not be stored.
         ArchiveOperationFailed,
-        /// The stored artifact is what would be made.
+        /// The stored artifact is up to date.
         ArtifactUpToDate,
         /// Credentials are missing or unusable.
         AuthenticationFailed,
         /// An included artifact could not be copied.
         CopyFailure,
-        /// A folder could not be made.
+        /// A folder could not be created.
         DirectoryCreationFailed,
         /// The repository has no commit.
         EmptyGitRepository,
@@ -29,21 +29,21 @@ flux_runtime::reasons! {
         GitOperationSucceeded,
         /// The path of an include cannot be used.
         IllegalPath,
-        /// The included artifacts are others than before.
+        /// The included artifacts have changed.
         IncludeChange,
-        /// The signature of the commit cannot be trusted.
+        /// The signature of the commit is not valid.
         InvalidCommitSignature,
         /// The tag has no signature.
         InvalidGitObject,
         /// The provider does not match the credentials.
         InvalidProviderConfiguration,
-        /// The signature of the tag cannot be trusted.
+        /// The signature of the tag is not valid.
         InvalidTagSignature,
         /// The verification mode needs a tag.
         InvalidVerificationMode,
         /// An artifact with new content was stored.
         NewArtifact,
-        /// The remote has another revision than the artifact.
+        /// The remote's revision differs from that of the artifact.
         NewRevision,
         /// The GitRepository to include has no artifact.
         NoArtifact,

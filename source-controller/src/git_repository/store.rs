@@ -1,4 +1,4 @@
-//! The files of a commit and of what it includes, stored as an artifact.
+//! Stores the files of a commit and of its includes as an artifact.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,22 +14,22 @@ use super::failure::StepError;
 use super::files::{Blob, Files};
 use super::include;
 
-/// Where an artifact goes and what it is made with.
+/// The inputs for storing an artifact.
 pub(super) struct Storing {
     pub(super) publisher: Publisher,
-    /// Its path in the storage.
+    /// Its path in the storage, relative to the root.
     pub(super) path: String,
     pub(super) object: Arc<GitRepository>,
-    /// The artifacts to copy in.
+    /// The artifacts to include.
     pub(super) included: Vec<Artifact>,
-    /// Where the memory of what is copied in comes from.
+    /// The memory budget for the included files.
     pub(super) budget: Budget,
-    /// How long all of it may take.
+    /// Time limit for all of it.
     pub(super) limit: Duration,
 }
 
 impl Storing {
-    /// Copies the includes in, and archives what the ignore rules leave of it all.
+    /// Copies the includes, and archives all files that the ignore rules do not exclude.
     pub(super) async fn run(self, files: Files) -> Result<Stored, StepError> {
         tokio::task::spawn_blocking(move || self.store(files)).await?
     }

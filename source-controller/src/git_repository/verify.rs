@@ -1,4 +1,4 @@
-//! Signatures of commits and tags.
+//! Verifies signatures of commits and tags.
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ use flux_runtime::conditions::{SUCCEEDED, Status};
 use super::failure::StepError;
 use crate::secrets::{self, Secrets};
 
-/// Checks what the spec asks for, and records that it was (SC-VER-001 to SC-VER-010).
+/// Verifies the signatures that the spec asks for, and records the mode in the status (SC-VER-001 to SC-VER-010).
 pub(super) async fn signatures(
     run: &mut Run<GitRepository>,
     commit: &Commit,
@@ -38,7 +38,7 @@ pub(super) async fn signatures(
     Ok(())
 }
 
-/// Checks the tag first, then the commit, as the mode says; gives the words for the condition.
+/// Verifies the tag first, then the commit, according to the mode. Returns the message for the condition.
 fn check(
     commit: &Commit,
     mode: &GitVerificationMode,
@@ -72,8 +72,8 @@ fn check(
     Ok(message)
 }
 
-/// The mode of verification, the older spelling brought into the present form. `None` where nothing is to be verified
-/// (SC-VER-001, SC-VER-002).
+/// The mode of verification, older spellings normalised. `None` if the spec asks for no verification (SC-VER-001,
+/// SC-VER-002).
 pub(super) fn verification_mode(spec: &GitRepositorySpec) -> Option<GitVerificationMode> {
     match spec.verify.as_ref()?.mode.clone()? {
         GitVerificationMode::LowercaseHead => Some(GitVerificationMode::Head),
@@ -82,7 +82,7 @@ pub(super) fn verification_mode(spec: &GitRepositorySpec) -> Option<GitVerificat
     }
 }
 
-/// Whether the mode asks for the commit's signature.
+/// Whether the mode verifies the commit's signature.
 pub(super) fn verifies_head(mode: &GitVerificationMode) -> bool {
     matches!(
         mode,
@@ -92,7 +92,7 @@ pub(super) fn verifies_head(mode: &GitVerificationMode) -> bool {
     )
 }
 
-/// Whether the mode asks for the tag's signature.
+/// Whether the mode verifies the tag's signature.
 pub(super) fn verifies_tag(mode: &GitVerificationMode) -> bool {
     matches!(
         mode,

@@ -1,10 +1,10 @@
-//! What the spec of a Kustomization adds to its root kustomization.
+//! The fields of a Kustomization's spec that are added to its root kustomization.
 
 use flux_api::kustomize::KustomizationSpec;
 use flux_api::meta::{Image, Patch, Selector};
 use flux_kustomize::flux;
 
-/// What the spec adds to the root kustomization (KC-BLD-008 to KC-BLD-016).
+/// The fields of the spec that are added to the root kustomization (KC-BLD-008 to KC-BLD-016).
 pub(super) fn overlay(spec: &KustomizationSpec) -> flux::Overlay {
     let set = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     let text = |text: &Option<String>| text.clone().unwrap_or_default();

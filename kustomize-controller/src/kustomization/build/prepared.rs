@@ -1,4 +1,4 @@
-//! The objects of a build as they are applied, worked out once for all runs of that build.
+//! The objects of a build in the form in which they are applied, computed once for all runs of that build.
 
 use std::collections::BTreeSet;
 
@@ -9,23 +9,23 @@ use serde_json::{Map, Value};
 
 use crate::kustomization::owner::{GROUP, Mark};
 
-/// What the owner of objects adds to them.
+/// The metadata that the owner adds to its objects.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Owner {
-    /// The labels by which the objects are known.
+    /// The labels that mark the owner's objects.
     pub(crate) labels: Vec<Mark>,
     /// `spec.commonMetadata`.
     pub(crate) common: Option<CommonMetadata>,
 }
 
-/// The objects of a build, as they are applied.
+/// The objects of a build in the form in which they are applied.
 #[derive(Debug, Default)]
 pub(crate) struct Prepared {
     /// The objects in the order of the build.
     pub(crate) objects: Vec<Desired>,
-    /// A Secret that is still encrypted, and must not be applied.
+    /// A Secret that is still SOPS-encrypted and must not be applied.
     pub(crate) encrypted: Option<ObjectId>,
-    /// Jobs that delete themselves when they are done.
+    /// Jobs that are deleted automatically after they finish.
     pub(crate) jobs_with_ttl: BTreeSet<ObjectId>,
 }
 
@@ -44,7 +44,7 @@ impl Prepared {
         }
     }
 
-    /// The memory that the objects take, roughly.
+    /// Estimated bytes of memory of the objects.
     pub(super) fn bytes(&self) -> u64 {
         /// An id and a digest.
         const IDENTITY: u64 = 256;
@@ -55,7 +55,8 @@ impl Prepared {
     }
 }
 
-/// An object as it is applied: normalised, with the owner's labels and the common metadata (KC-SSA-001..007).
+/// The object in the form in which it is applied: normalised, with the owner's labels and the common metadata
+/// (KC-SSA-001..007).
 fn prepare(mut object: Object, owner: &Owner) -> Object {
     object.set_metadata(
         Metadata::Labels,
@@ -74,7 +75,7 @@ fn prepare(mut object: Object, owner: &Owner) -> Object {
     object
 }
 
-/// Whether an object says that it is meant to stay encrypted (KC-SOPS-013).
+/// Whether an object is annotated to stay encrypted (KC-SOPS-013).
 fn is_decryption_disabled(object: &Object) -> bool {
     let mark = object
         .metadata(Metadata::Annotations)
@@ -83,7 +84,7 @@ fn is_decryption_disabled(object: &Object) -> bool {
         .is_some_and(|value| value.eq_ignore_ascii_case("disabled"))
 }
 
-/// Jobs that delete themselves when they are done (KC-HEALTH-010): those whose TTL is an integer, zero included.
+/// Jobs that are deleted automatically after they finish (KC-HEALTH-010): those whose TTL is an integer, zero included.
 fn jobs_with_ttl(objects: &[Object]) -> BTreeSet<ObjectId> {
     let jobs = objects.iter().filter(|object| {
         let ttl = object.at(&["spec", "ttlSecondsAfterFinished"]);
@@ -92,7 +93,7 @@ fn jobs_with_ttl(objects: &[Object]) -> BTreeSet<ObjectId> {
     jobs.map(|object| object.id().clone()).collect()
 }
 
-/// The bytes of memory that a value takes, roughly, with what holds it.
+/// Estimated bytes of memory of a value, itself included.
 fn bytes(value: &Value) -> u64 {
     const VALUE: u64 = 2 * size_of::<Value>() as u64;
     VALUE

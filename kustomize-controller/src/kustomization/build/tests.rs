@@ -92,7 +92,7 @@ async fn build(builder: &Builder, files: &[(&str, &str)], spec: &Json) -> Result
     built.map_err(|error| flux_runtime::outcome::chain(&error))
 }
 
-/// Kind and name of the objects, in order, each with its annotation `script` where it has one.
+/// Kind and name of the objects, in order, each with its annotation `script` if it has one.
 fn named(built: &Built) -> String {
     let objects = built.prepared.objects.iter();
     let names: Vec<String> = objects
@@ -110,7 +110,7 @@ fn named(built: &Built) -> String {
     names.join(" ")
 }
 
-/// Files, more fields of the spec, and the objects that come out, or parts of the error.
+/// Files, further fields of the spec, and the expected objects, or parts of the expected error.
 type Case<'c> = (
     &'c str,
     &'c [(&'c str, &'c str)],
@@ -468,7 +468,7 @@ async fn a_panic_is_an_error() {
             "plain",
         ),
         (
-            // What is put together may quote a Secret.
+            // A formatted message may quote a Secret.
             Box::new(|| -> () { panic!("formatted {}", std::hint::black_box(1)) }),
             "its text may quote a Secret and is not shown",
         ),
@@ -510,7 +510,7 @@ async fn bases_from_elsewhere_are_fetched_unless_refused() {
     let built = build(&allowing, files, &json!({})).await.unwrap();
     assert_eq!(named(&built), "ConfigMap/a ConfigMap/from-git-b");
 
-    // What is elsewhere may have changed without a new revision.
+    // A remote base may have changed without a new revision.
     assert!(built.from_elsewhere);
     let here = build(&allowing, &[("app/a.yaml", MAP)], &json!({})).await;
     assert!(!here.unwrap().from_elsewhere);
@@ -557,7 +557,7 @@ async fn names_labels_and_items_that_are_no_texts_are_not_dropped() {
         error.contains("failed to decode Kubernetes apiVersion, kind and name from: "),
         "{error}"
     );
-    // KC-SSA-001: the API server tells which label it is
+    // KC-SSA-001: the API server reports which label is invalid
     let labelled =
         "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, labels: {n: 1, b: true}}}";
     let objects = &built(labelled).await.unwrap().prepared.objects;
@@ -569,7 +569,7 @@ async fn names_labels_and_items_that_are_no_texts_are_not_dropped() {
     let containers = objects[0].object().at(&["spec", "containers"]).unwrap();
     assert_eq!(containers[0], Json::Null);
     assert_eq!(containers[1]["args"], json!([null]));
-    // KC-BLD-033: of a list, too, only the null items go
+    // KC-BLD-033: in a list, too, only null items are removed
     let list = "{apiVersion: v1, kind: ConfigMapList, items: [null, {apiVersion: v1, kind: ConfigMap, metadata: {name: a}}]}";
     let error = built(list).await.map(|built| built.prepared.objects.len());
     assert_eq!(error.unwrap_or_default(), 1);
@@ -627,7 +627,7 @@ async fn builds_claim_what_they_make_and_give_it_back() {
     );
     assert_eq!(budget.used(), 0);
 
-    // A text that grows by substitution, too.
+    // Likewise for a text that grows by substitution.
     let files: &[(&str, &str)] = &[(
         "app/a.yaml",
         &format!("{MAP}data: {{a: '{}'}}\n", "${v//a/${v}}".repeat(500)),
@@ -637,7 +637,7 @@ async fn builds_claim_what_they_make_and_give_it_back() {
     assert!(error.contains("not enough memory: "), "{error}");
     assert_eq!(budget.used(), 0);
 
-    // What is kept stays claimed.
+    // The claim lives as long as the build.
     let built = build(&builder, &[("app/a.yaml", MAP)], &json!({}))
         .await
         .unwrap();
@@ -663,7 +663,7 @@ async fn what_is_kept_makes_room() {
     memories.keep_build(&Key::new("ns", "app"), inputs, Arc::new(built.unwrap()));
     let kept = budget.used();
     assert!(kept > 1 << 20);
-    // Others leave too little for another such build, but for what is kept.
+    // Other claims leave too little for another such build, unless the kept one is dropped.
     let others = budget.claim();
     others.take((8 << 20) - kept - (3 << 19)).unwrap();
     let other = text.replace('x', "y");
@@ -683,7 +683,7 @@ async fn what_is_kept_makes_room() {
     let built = run().await.unwrap();
     assert_eq!(built.prepared.objects[0].object().name(), "x-a");
     drop(built);
-    // Where nothing is kept it stays busy.
+    // With no kept build to drop, the budget stays exhausted.
     others.take((8 << 20) - others.held() - (1 << 20)).unwrap();
     let busy = run().await.unwrap_err();
     assert!(busy.is_busy(), "{busy:?}");
@@ -691,7 +691,7 @@ async fn what_is_kept_makes_room() {
 
 #[tokio::test]
 async fn a_build_ends_in_time() {
-    // A server that takes a connection and says nothing.
+    // A server that accepts a connection and never answers.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let root = format!(
         "resources: ['http://{}/a.yaml']\n",

@@ -31,7 +31,7 @@ fn key() -> Key {
     Key::new("ns", "dep")
 }
 
-/// What is said of `bytes` where another reconcile holds all of one byte.
+/// The error for `bytes` if another reconcile holds a budget of one byte.
 fn exhausted(bytes: u64) -> Exhausted {
     let budget = Budget::new(1);
     let other = budget.claim();
@@ -56,7 +56,7 @@ fn too_large() -> StatusError {
     }
 }
 
-/// An error, and its row: reason, what follows, who hears of it, whether the reconciler logs it, the history's status, message.
+/// An error, and its row: reason, retry, event, whether the reconciler logs it, the history's status, message.
 type Row = (
     StepError,
     &'static str,
@@ -244,7 +244,7 @@ fn until_manifests_are_built() -> Vec<Row> {
             None,
             "artifact is greater than the max download size of 7 bytes",
         ),
-        // What cannot fit is tried again at the interval, what may fit later sooner.
+        // An artifact larger than the budget is retried at the interval, one that may fit later sooner.
         (
             fetched(FetchError::Memory(exhausted(2))),
             "ArtifactFailed",
@@ -427,7 +427,7 @@ fn on_the_cluster() -> Vec<Row> {
             None,
             "health checks canceled, the controller is shutting down",
         ),
-        // KC-PROC-071: in the frame's own words
+        // KC-PROC-071: the text of the runtime
         (
             HealthError::Status(Box::new(again(
                 Reason::Progressing,
@@ -482,7 +482,7 @@ fn on_the_cluster() -> Vec<Row> {
     ]
 }
 
-/// The step that failed: a new one has to be added here, and needs a row.
+/// The name of the failed step. A new step has to be added here, and needs a row.
 fn step(error: &StepError) -> &'static str {
     match error {
         StepError::Unsupported(_) => "unsupported",
@@ -502,7 +502,7 @@ fn step(error: &StepError) -> &'static str {
 
 #[test]
 fn what_follows_each_failure() {
-    // The rows named at each case.
+    // The cases above name the rows.
     let mut steps = BTreeSet::new();
     let rows = [
         before_the_work(),

@@ -4,14 +4,14 @@ use bytes::Bytes;
 
 use crate::Time;
 
-/// A file of a chart, named by its path below the chart's folder.
+/// A file of a chart, named by its path relative to the chart's folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
     /// The path, `/`-separated.
     pub name: String,
     /// The content, without a leading byte order mark.
     pub data: Bytes,
-    /// When it was last changed; zero where nobody knows.
+    /// Modification time; zero if unknown.
     pub mod_time: Time,
 }
 

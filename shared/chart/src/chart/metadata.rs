@@ -11,59 +11,59 @@ use crate::decode::{self, Place};
 use crate::yaml::YamlError;
 use crate::{Time, text};
 
-/// Chart.yaml. Field by field as Helm writes it into a release record (HE-REL-006).
+/// Chart.yaml, with the fields in the order in which Helm writes them into a release record (HE-REL-006).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Metadata {
     /// The chart's name.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// The address of its home page.
+    /// URL of its home page.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub home: String,
-    /// Addresses of its source.
+    /// URLs of its source code.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<String>,
-    /// Its version, leniently semantic.
+    /// Its version, parsed leniently as a semantic version.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub version: String,
-    /// One sentence about it.
+    /// A one-sentence description.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub description: String,
-    /// Words to find it by.
+    /// Keywords for searches.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub keywords: Vec<String>,
-    /// Who keeps it.
+    /// The maintainers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub maintainers: Vec<Maintainer>,
-    /// The address of its icon.
+    /// URL of its icon.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub icon: String,
     /// `v1` or `v2`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub api_version: String,
-    /// Unused by Helm, kept for templates.
+    /// Not used by Helm, available to templates.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub condition: String,
-    /// Unused by Helm, kept for templates.
+    /// Not used by Helm, available to templates.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub tags: String,
-    /// The version of what it installs.
+    /// The version of the application.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub app_version: String,
-    /// Whether it should not be used any more.
+    /// Whether it is deprecated.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub deprecated: bool,
-    /// Anything else.
+    /// Arbitrary annotations.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// The range of Kubernetes versions it needs.
+    /// The supported range of Kubernetes versions.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub kube_version: String,
-    /// The charts it depends on; `None` where Chart.yaml says nothing, which Helm tells from an empty list.
+    /// The charts it depends on; `None` if Chart.yaml has no list, which Helm distinguishes from an empty list.
     #[serde(skip_serializing_if = "no_items")]
     pub dependencies: Option<Vec<Dependency>>,
-    /// `application`, `library` or nothing.
+    /// `application`, `library` or empty.
     #[serde(rename = "type", skip_serializing_if = "String::is_empty")]
     pub kind: String,
 
@@ -73,7 +73,7 @@ pub struct Metadata {
     null_dependency: bool,
 }
 
-/// Who keeps a chart.
+/// A maintainer of a chart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Maintainer {
@@ -83,12 +83,12 @@ pub struct Maintainer {
     /// E-mail address.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub email: String,
-    /// Address of a page.
+    /// URL of a page.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub url: String,
 }
 
-/// A chart that another depends on (HE-REL-007).
+/// A dependency on another chart (HE-REL-007).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Dependency {
@@ -97,18 +97,18 @@ pub struct Dependency {
     /// The range of versions.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub version: String,
-    /// Where it is found.
+    /// URL of its repository.
     pub repository: String,
-    /// Comma-separated paths of values that switch it on or off.
+    /// Comma-separated paths of values that enable or disable it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub condition: String,
-    /// Words that the `tags` table switches on or off.
+    /// Tags that the `tags` table of the values enables or disables.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// Whether it is switched on.
+    /// Whether it is enabled.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub enabled: bool,
-    /// What the parent takes from its values: names below `exports`, or maps of `child` and `parent`.
+    /// The values to import into the parent: names below `exports`, or maps of `child` and `parent`.
     #[serde(
         rename = "import-values",
         skip_serializing_if = "Vec::is_empty",
@@ -116,20 +116,20 @@ pub struct Dependency {
         deserialize_with = "crate::yaml::deserialize_values"
     )]
     pub import_values: Vec<Value>,
-    /// The name it gets here.
+    /// Its name in the parent.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub alias: String,
 }
 
-/// Chart.lock: the versions that were chosen.
+/// Chart.lock: the resolved versions of dependencies.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Lock {
-    /// When.
+    /// Time of the resolution.
     pub generated: Time,
-    /// Of the dependencies in Chart.yaml.
+    /// Digest of the dependencies in Chart.yaml.
     pub digest: String,
-    /// The charts, each with one version.
+    /// The dependencies, each with an exact version.
     pub dependencies: Option<Vec<Dependency>>,
 }
 
@@ -138,19 +138,19 @@ fn no_items(items: &Option<Vec<Dependency>>) -> bool {
     items.as_ref().is_none_or(Vec::is_empty)
 }
 
-/// A version of the chart API that packed charts may not have.
+/// A version of the chart API that chart archives may not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApiVersionError {
-    /// The experimental one of Helm 4, which the charts of a release may not have.
+    /// The experimental version of Helm 4, which is not allowed for the charts of a release.
     #[error("only the Chart API v2 is supported")]
     V3,
-    /// Helm knows no such version.
+    /// The version is unknown to Helm.
     #[error("unsupported chart version")]
     Unknown,
 }
 
 impl Metadata {
-    /// Takes over what a Chart.yaml or requirements.yaml says.
+    /// Sets the fields from a Chart.yaml or requirements.yaml.
     pub(crate) fn decode(&mut self, value: &Value) -> Result<(), YamlError> {
         const FIELDS: &[&str] = &[
             "name",
@@ -225,8 +225,8 @@ impl Metadata {
         }
     }
 
-    /// Whether Helm's general reader of charts would take this version of the chart API, which source-controller uses for
-    /// packed charts (SC-HCHART-077). helm-controller's reader takes any.
+    /// Checks that Helm's general chart loader accepts this version of the chart API; source-controller uses that loader
+    /// for chart archives (SC-HCHART-077). helm-controller's loader accepts any version.
     ///
     /// # Errors
     /// [`ApiVersionError`]
@@ -238,7 +238,7 @@ impl Metadata {
         }
     }
 
-    /// Tidies the texts and checks what must be there (HE-LOAD-010..013). The message lacks Helm's `validation: `.
+    /// Sanitizes the texts and checks required fields (HE-LOAD-010..013). The message lacks Helm's prefix `validation: `.
     pub(crate) fn validate(&mut self) -> Result<(), String> {
         for text in [
             &mut self.name,
@@ -385,7 +385,7 @@ impl Dependency {
 }
 
 impl Lock {
-    /// Takes over what a Chart.lock says.
+    /// Sets the fields from a Chart.lock.
     pub(crate) fn decode(&mut self, value: &Value) -> Result<(), YamlError> {
         let place = Place {
             owner: "Lock",

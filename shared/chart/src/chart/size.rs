@@ -1,4 +1,4 @@
-//! How much memory a chart takes.
+//! Estimates the memory of a chart.
 
 use std::collections::HashSet;
 use std::mem::{size_of, size_of_val};
@@ -7,21 +7,21 @@ use flux_yaml::{Map, Value};
 
 use super::{Chart, Dependency, File, Metadata};
 
-/// What lies around a file where it is a part of an unpacked archive: its header, and on average half a block of padding.
+/// Bytes around a file in an archive: its header, and on average half a block of padding.
 const FRAMING: usize = 512 + 256;
-/// The end of such an archive, and what even an empty chart needs.
+/// Bytes of an empty chart: the end of its archive, and its fields.
 const LEAST: usize = 1024 + 512;
 
 impl Chart {
-    /// About how many bytes of memory it takes, its files and subcharts included. What of it a caller holds elsewhere (the
-    /// tree that it was read from) counts here, too.
+    /// Estimated bytes of memory of the chart, including files and subcharts. Data that is shared with the caller (the tree
+    /// that the chart was loaded from) is included.
     pub fn size(&self) -> usize {
         LEAST + self.size_beside(&mut HashSet::new())
     }
 
-    /// A subchart's files are parts of those of its parent; `seen` holds where those lie that were counted.
+    /// A subchart's files share their memory with the parent's; `seen` has the addresses that were counted already.
     fn size_beside(&self, seen: &mut HashSet<usize>) -> usize {
-        // Each file is listed as it was read, and again where it belongs.
+        // Each file is listed as loaded, and again in its own list.
         let listed = self.raw.iter().chain(&self.templates).chain(&self.files);
         let mut size = size_of::<Self>() + metadata(&self.metadata);
         for file in listed {
@@ -69,7 +69,7 @@ fn dependencies(dependencies: &[Dependency]) -> usize {
     size_of_val(dependencies) + texts.sum::<usize>()
 }
 
-/// What a mapping takes beside itself: its entries with their hashes, and the table that finds them.
+/// Bytes of a mapping besides the struct: its entries with their hashes, and the hash table.
 fn map(entries: &Map) -> usize {
     let each = size_of::<String>() + size_of::<Value>() + size_of::<u64>();
     let table = entries.len() * (size_of::<usize>() + 2);

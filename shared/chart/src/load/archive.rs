@@ -1,4 +1,4 @@
-//! The files of a packed chart.
+//! Reads the files of a chart archive.
 
 use std::borrow::Cow;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
@@ -12,15 +12,15 @@ use tar::{Archive, Entries, Entry, EntryType};
 use super::{LoadError, MAX_CHART_BYTES, MAX_ENTRIES, MAX_FILE_BYTES, gunzip};
 use crate::{File, Time};
 
-/// What the tar stream may hold beside the files' content: headers, padding, names.
+/// Maximum bytes of the tar stream besides the files' content: headers, padding, names.
 const MAX_FRAMING_BYTES: u64 = 128 * 1024 * 1024;
-/// Mode bits that tell the kind of a file, and their value for a folder.
+/// The bits of a mode with the type of the file, and their value for a folder.
 const MODE_KIND: u32 = !0o7777;
 const MODE_DIRECTORY: u32 = 0o040_000;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// Reads a `.tgz` into files named by their path below the archive's one folder (HE-LOAD-001).
+/// Reads a `.tgz`. The names of the files are paths relative to the archive's only folder (HE-LOAD-001).
 pub(super) fn files(bytes: &[u8]) -> Result<Vec<File>, LoadError> {
     if !bytes.starts_with(b"\x1f\x8b") {
         return Err(LoadError::Gzip(if bytes.is_empty() {
@@ -29,7 +29,7 @@ pub(super) fn files(bytes: &[u8]) -> Result<Vec<File>, LoadError> {
             "gzip: invalid header"
         }));
     }
-    // Whatever goes wrong is told by the reader that goes step by step.
+    // On any error the streaming reader runs and reports it.
     if let Some(Ok(files)) = gunzip::plain(bytes).map(|stream| slices(&stream.into())) {
         return Ok(files);
     }
@@ -42,13 +42,13 @@ pub(super) fn files(bytes: &[u8]) -> Result<Vec<File>, LoadError> {
     })
 }
 
-/// The files as parts of the whole stream, which saves copying them.
+/// The files as slices of the decompressed stream, without copying them.
 fn slices(stream: &Bytes) -> Result<Vec<File>, LoadError> {
     let mut archive = Archive::new(Within(Cursor::new(stream.as_ref())));
     read(archive.entries_with_seek(), |entry, size| {
         let start = entry.raw_file_position();
         let end = start.saturating_add(size);
-        // A sparse file is not there in one piece.
+        // The content of a sparse file is not contiguous.
         let whole = entry.header().entry_type() != EntryType::GNUSparse;
         if whole && end <= stream.len() as u64 {
             Ok(stream.slice(start as usize..end as usize))
@@ -58,7 +58,7 @@ fn slices(stream: &Bytes) -> Result<Vec<File>, LoadError> {
     })
 }
 
-/// Bytes in which a place behind the end cannot be sought, as it cannot be read.
+/// Bytes in which a seek beyond the end fails, as a read there would.
 struct Within<'b>(Cursor<&'b [u8]>);
 
 impl Read for Within<'_> {
@@ -77,7 +77,7 @@ impl Seek for Within<'_> {
     }
 }
 
-/// Sorts out the entries; `content` gives that of an entry of this size.
+/// Processes the entries; `content` returns the content of an entry of this size.
 fn read<'a, R: Read + 'a>(
     entries: io::Result<Entries<'a, R>>,
     mut content: impl FnMut(&mut Entry<'_, R>, u64) -> io::Result<Bytes>,
@@ -110,7 +110,7 @@ fn file<R: Read>(
     }
     let name = chart_path(&path)?;
     let size = match entry.header().entry_type() {
-        // Only these have content (HE-LOAD-004).
+        // Only these types have content (HE-LOAD-004).
         EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => entry.size(),
         kind if !is_header_only(kind) => entry.size(),
         _ => 0,
@@ -167,9 +167,9 @@ fn is_header_only(kind: EntryType) -> bool {
     )
 }
 
-/// The path below the chart's folder, whatever that is called, if the path is one a chart may have (HE-LOAD-003).
+/// The path relative to the chart's folder, whatever the name of that, if a chart may have the path (HE-LOAD-003).
 fn chart_path(path: &str) -> Result<String, LoadError> {
-    // Archives made on Windows may use backslashes.
+    // Archives created on Windows may use backslashes.
     let delimiter = if path.contains('\\') { '\\' } else { '/' };
     let (folder, below) = path.split_once(delimiter).unwrap_or((path, ""));
     let below = match delimiter {
@@ -197,7 +197,7 @@ fn chart_path(path: &str) -> Result<String, LoadError> {
     Ok(name)
 }
 
-/// The modification time, from the pax record where there is one.
+/// The modification time, from the pax record if there is one.
 fn mod_time<R: Read>(entry: &mut Entry<'_, R>) -> io::Result<Time> {
     let seconds = entry.header().mtime()?;
     let mut instant = Timestamp::from_second(i64::try_from(seconds).unwrap_or(0)).ok();
@@ -213,7 +213,7 @@ fn mod_time<R: Read>(entry: &mut Entry<'_, R>) -> io::Result<Time> {
     Ok(instant.map_or_else(Time::zero, Time::at))
 }
 
-/// Seconds with an optional fraction.
+/// Parses seconds with an optional fraction.
 fn pax_time(text: &str) -> Option<Timestamp> {
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
     let nanoseconds: String = fraction

@@ -1,4 +1,4 @@
-//! A chart of its files.
+//! Assembles a chart from its files.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::chart::{Lock, Metadata};
 use crate::values::load_values;
 use crate::{Chart, File, yaml};
 
-/// Sorts the files into a chart and loads its subcharts (HE-LOAD-010..019).
+/// Sorts the files into the parts of a chart and loads its subcharts (HE-LOAD-010..019).
 pub(super) fn chart(files: Vec<File>, depth: usize) -> Result<Chart, LoadError> {
     if depth > MAX_SUBCHART_DEPTH {
         return Err(LoadError::TooDeep);
@@ -19,7 +19,7 @@ pub(super) fn chart(files: Vec<File>, depth: usize) -> Result<Chart, LoadError> 
     for file in files.iter().filter(|file| file.name == "Chart.yaml") {
         let metadata = metadata.get_or_insert_with(Metadata::default);
         read(file, "Chart.yaml", |value| metadata.decode(value))?;
-        // Helm 2 took charts without an apiVersion.
+        // Helm 2 allowed charts without an apiVersion.
         if metadata.api_version.is_empty() {
             "v1".clone_into(&mut metadata.api_version);
         }
@@ -105,7 +105,7 @@ fn subchart(
             .unwrap_or_default();
         archive::files(&data).and_then(|files| chart(files, depth + 1))
     } else {
-        // Files directly in charts/ are no charts.
+        // Files directly in charts/ are not charts.
         let files = files.into_iter().filter_map(|file| {
             let (_, below) = file.name.split_once('/')?;
             let name = below.to_owned();

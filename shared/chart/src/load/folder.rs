@@ -1,4 +1,4 @@
-//! The files of a chart in a folder.
+//! Reads the files of a chart folder.
 
 use flux_tree::{Entry, ResolveError, Tree, TreePath};
 
@@ -7,10 +7,10 @@ use super::ignore::Rules;
 use super::{LoadError, MAX_CHART_BYTES, MAX_ENTRIES, MAX_FILE_BYTES};
 use crate::{File, Time};
 
-/// How deep folders may be followed: links can make an endless tree.
+/// Maximum depth of folders: links can make an infinite tree.
 const MAX_DEPTH: usize = 255;
 
-/// Reads a folder into files named by their path below it, folder by folder in the order of names.
+/// Reads a folder recursively, in the order of names. The names of the files are paths relative to it.
 pub(super) fn files(tree: &Tree, folder: &TreePath) -> Result<Vec<File>, LoadError> {
     let resolve = |path: &TreePath, shown: &str| {
         tree.resolve(path)

@@ -1,19 +1,20 @@
-//! Gzip in one go.
+//! Decompresses gzip in one pass, which is faster than streaming.
 //!
-//! A chart of twelve megabytes spent more than half of its loading on the checksum, whose folding the decompressor's crate
-//! leaves to functions that are not inlined, and on copying pieces from one buffer to the next.
+//! When a chart of twelve megabytes was loaded by streaming, more than half of the time was spent on the checksum, whose
+//! folding the decompressor's crate leaves to functions that are not inlined, and on copying pieces from one buffer to the
+//! next.
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-/// The longest content that is unpacked in one piece; what is longer is read as a stream, which can stop early.
+/// Maximum bytes of content that is decompressed in one pass; larger content is streamed, so that it can stop early.
 const MAX_BYTES: usize = 64 << 20;
-/// The most that deflate shrinks data by.
+/// Maximum compression ratio of deflate.
 const MAX_RATIO: usize = 1032;
-/// The header without what is optional in it, and the trailer: checksum and length.
+/// Bytes of the fixed part of the header, and of the trailer: checksum and length.
 const HEADER: usize = 10;
 const TRAILER: usize = 8;
 
-/// The content of a gzip file of a single member; `None` where it is anything else, too long or damaged.
+/// The content of a gzip file with a single member; `None` for any other file, and if it is too large or damaged.
 pub(super) fn plain(bytes: &[u8]) -> Option<Vec<u8>> {
     let (rest, trailer) = bytes.split_last_chunk::<TRAILER>()?;
     let deflated = rest.get(header_length(rest)?..)?;
@@ -23,7 +24,7 @@ pub(super) fn plain(bytes: &[u8]) -> Option<Vec<u8>> {
     if length > MAX_BYTES || length > deflated.len().saturating_mul(MAX_RATIO) {
         return None;
     }
-    // Room for one more byte, so that the end is seen when all is there.
+    // One more byte, so that the end is recognised when all content is there.
     let mut content = Vec::with_capacity(length + 1);
     let mut inflate = Decompress::new(false);
     let status = inflate.decompress_vec(deflated, &mut content, FlushDecompress::Finish);
@@ -34,7 +35,7 @@ pub(super) fn plain(bytes: &[u8]) -> Option<Vec<u8>> {
     complete.then_some(content)
 }
 
-/// RFC 1952: flags tell what follows the fixed part.
+/// RFC 1952: flags tell which optional parts follow the fixed part.
 fn header_length(bytes: &[u8]) -> Option<usize> {
     const EXTRA: u8 = 4;
     const NAME: u8 = 8;
@@ -79,7 +80,7 @@ mod tests {
         for content in [&b""[..], b"a", &b"line of text\n".repeat(5_000)] {
             for builder in [
                 GzBuilder::new(),
-                // What `helm package` puts in.
+                // As `helm package` writes it.
                 GzBuilder::new().extra(*b"+aHR0cHM6").comment("Helm"),
                 GzBuilder::new().filename("chart.tar").mtime(1),
             ] {
@@ -88,7 +89,7 @@ mod tests {
         }
     }
 
-    /// Whatever is broken or added, what is unpacked here is what the streaming reader gives.
+    /// For any damaged or appended bytes, content decompressed here equals that of the streaming reader.
     #[test]
     fn damage_is_left_to_the_stream() {
         let content: Vec<u8> = (0..600_u32).flat_map(|n| (n * n).to_le_bytes()).collect();

@@ -1,25 +1,25 @@
-//! `.helmignore`: which files of a folder do not belong to the chart (HE-LOAD-008).
+//! `.helmignore`: excludes files of a folder from the chart (HE-LOAD-008).
 
 use flux_golang::path;
 
 use super::LoadError;
 
-/// The patterns of a `.helmignore` file in their order, with Helm's own one last.
+/// The patterns of a `.helmignore` file in order, followed by Helm's own.
 #[derive(Clone, Debug)]
 pub(super) struct Rules(Vec<Pattern>);
 
 #[derive(Clone, Debug)]
 struct Pattern {
-    /// `None` if it is malformed once its ends are taken off: it matches nothing.
+    /// `None` if it is malformed after trimming: it matches nothing.
     glob: Option<path::Pattern>,
     negated: bool,
     directories_only: bool,
-    /// A pattern without a slash looks at the last part of a path only.
+    /// A pattern without a slash matches the last part of a path only.
     base_name: bool,
 }
 
 impl Rules {
-    /// Reads the file's text, which may be absent.
+    /// Parses the text of the file, which may be absent.
     pub(super) fn parse(text: Option<&str>) -> Result<Self, LoadError> {
         let text = text.unwrap_or_default();
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -30,8 +30,8 @@ impl Rules {
         Ok(Self(patterns))
     }
 
-    /// Whether the path is left out. The first pattern that says so decides; a negated pattern leaves out whatever it
-    /// does *not* match, as Helm has it.
+    /// Whether the path is excluded. The first pattern that excludes it decides; a negated pattern excludes every path that
+    /// it does *not* match, as in Helm.
     pub(super) fn ignores(&self, path: &str, is_directory: bool) -> bool {
         self.0.iter().any(|pattern| {
             let applies = !pattern.directories_only || is_directory;

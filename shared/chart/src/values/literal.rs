@@ -1,4 +1,4 @@
-//! The `--set-literal` grammar: a path as in `--set`, without escapes, and the rest of the text as it is.
+//! The `--set-literal` grammar: a path as in `--set`, without escapes, and the rest of the text verbatim.
 
 use flux_yaml::{Map, Value};
 

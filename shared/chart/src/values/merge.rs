@@ -1,4 +1,4 @@
-//! Values files read and merged.
+//! Loads and merges values files.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use flux_yaml::{Map, Value};
 
 use crate::yaml::{self, YamlError};
 
-/// Reads a values file: YAML documents, each a mapping, merged in their order (HE-LOAD-015). Numbers become floats.
+/// Loads a values file: YAML documents, each a mapping, merged in order (HE-LOAD-015). Numbers become floats.
 pub fn load_values(text: &[u8]) -> Result<Map, YamlError> {
     let mut values = Map::new();
     let (documents, end) = documents(text);
@@ -28,7 +28,7 @@ pub fn load_values(text: &[u8]) -> Result<Map, YamlError> {
     Ok(values)
 }
 
-/// Merges `from` into `into`: mappings deep, anything else replaced.
+/// Merges `from` into `into`: mappings recursively, other values are replaced.
 pub fn merge_maps(into: &mut Map, from: Map) {
     for (key, value) in from {
         match (into.get_mut(&key), value) {
@@ -39,8 +39,9 @@ pub fn merge_maps(into: &mut Map, from: Map) {
     }
 }
 
-/// The documents of a stream as Kubernetes' YAML reader cuts it: at lines that begin with `---`, which may carry a comment
-/// and nothing else. Lines end in a line feed afterwards, the last one too. Those before a line that is wrong come too.
+/// Splits a stream into documents as Kubernetes' YAML reader does: at lines that begin with `---`, followed by nothing but
+/// a comment. Every line of a document ends in a line feed, including the last. On an error, the documents before the
+/// invalid line are returned with it.
 pub fn documents(text: &[u8]) -> (Vec<Cow<'_, [u8]>>, Result<(), YamlError>) {
     if is_document(text) {
         return (vec![Cow::Borrowed(text)], Ok(()));
@@ -70,7 +71,7 @@ pub fn documents(text: &[u8]) -> (Vec<Cow<'_, [u8]>>, Result<(), YamlError>) {
     (documents, Ok(()))
 }
 
-/// Whether a text is a single document, all of whose lines end as they should.
+/// Whether a text is a single document with line feeds at the end of all lines.
 fn is_document(text: &[u8]) -> bool {
     let begins_line = |at: usize| {
         at.checked_sub(1)

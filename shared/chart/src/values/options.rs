@@ -1,11 +1,11 @@
-//! Values from files and single settings, as the command line takes them.
+//! Values from files and single settings, as on Helm's command line.
 
 use flux_yaml::{Map, Value};
 
 use super::{SetError, load_values, merge_maps, set, set_file, set_json, set_literal, set_string};
 use crate::yaml::{self, YamlError};
 
-/// What a user gives on Helm's command line, kind by kind.
+/// The value options of Helm's command line.
 #[derive(Clone, Debug, Default)]
 pub struct ValueOptions {
     /// `-f`: names and contents of values files.
@@ -22,36 +22,36 @@ pub struct ValueOptions {
     pub set_literal: Vec<String>,
 }
 
-/// An option that could not be applied. Printed with its source, joined by `: `, the text is Helm's.
+/// An option is invalid. Printed with its source, joined by `: `, the text is Helm's.
 #[derive(Debug, thiserror::Error)]
 pub enum ValueError {
-    /// A values file that is not the YAML it should be.
+    /// A values file is not valid YAML, or not a mapping.
     #[error("failed to parse {file}")]
     File {
         /// Its name.
         file: String,
-        /// What is wrong with it.
+        /// The error of the YAML parser or decoder.
         source: YamlError,
     },
-    /// A JSON object that is none.
+    /// An argument of `--set-json` that looks like a JSON object is invalid.
     #[error("failed parsing --set-json data JSON: {0}")]
     JsonObject(String),
-    /// A `--set-json` argument.
+    /// An argument of `--set-json` is invalid.
     #[error("failed parsing --set-json data {0}")]
     Json(String),
-    /// An argument of the other options.
+    /// An argument of another option is invalid.
     #[error("failed parsing {option} data")]
     Set {
         /// The option.
         option: &'static str,
-        /// What is wrong with its argument.
+        /// The error in the argument.
         source: SetError,
     },
 }
 
 impl ValueOptions {
-    /// All of it merged: files, then the options in Helm's order, whatever their order on the command line. `read` gives the
-    /// files that `--set-file` names.
+    /// Merges all values: the files, then the options in Helm's fixed order, whatever their order on the command line.
+    /// `read` returns the content of the files that `--set-file` names.
     pub fn merge(
         &self,
         read: &mut dyn FnMut(&str) -> Result<String, String>,

@@ -1,12 +1,12 @@
-//! Characters of a `--set` argument, read one by one with the chance to put one back.
+//! A reader of the characters of a `--set` argument that can put one back.
 
-/// What is left of the text.
+/// The rest of the text.
 #[derive(Clone, Debug)]
 pub(super) struct Reader<'a> {
     rest: &'a str,
 }
 
-/// A run of characters and the stop character behind it; `None` where the text ended first.
+/// Some characters and the stop character after them; `None` if the text ended first.
 pub(super) struct Run {
     pub(super) text: String,
     pub(super) stop: Option<char>,
@@ -36,7 +36,7 @@ impl<'a> Reader<'a> {
         self.rest = self.rest.get(count..).unwrap_or_default();
     }
 
-    /// Up to and past the first of `stops`. With `escapes`, a backslash takes the character behind it as it is.
+    /// Reads up to and including the first of `stops`. With `escapes`, the character after a backslash is taken literally.
     pub(super) fn until(&mut self, stops: &[char], escapes: bool) -> Run {
         let mut text = String::new();
         while let Some(c) = self.next() {

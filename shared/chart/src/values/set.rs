@@ -7,60 +7,60 @@ use super::reader::{Reader, Run};
 use crate::text::quote;
 use crate::yaml;
 
-/// The largest list index that a path may name.
+/// The largest list index in a path.
 pub const MAX_INDEX: i64 = 65_536;
-/// How many dots a path may have.
+/// Maximum number of dots in a path.
 pub const MAX_NESTING: usize = 30;
 
-/// Why an argument could not be applied. What stood before the failing part has been applied.
+/// Why an argument could not be applied. The settings before the invalid part have been applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SetError {
     /// The text ends within a path.
     #[error("key {} has no value", quote(.0))]
     NoValue(String),
-    /// A comma stands where a value should begin.
+    /// There is a comma where a value should begin.
     #[error("key {} has no value (cannot end with ,)", quote(.0))]
     Comma(String),
-    /// Nothing was set below a path.
+    /// A path ends without setting anything below it.
     #[error("key map {} has no value", quote(.0))]
     EmptyMap(String),
-    /// More than [`MAX_NESTING`] dots.
+    /// There are more than [`MAX_NESTING`] dots.
     #[error(
         "value name nested level is greater than maximum supported nested level of {MAX_NESTING}"
     )]
     TooDeep,
-    /// What stands between brackets is no number.
+    /// The text between brackets is not a number.
     #[error("error parsing index: {0}")]
     Index(String),
-    /// An index below zero.
+    /// An index is negative.
     #[error("negative {0} index not allowed")]
     NegativeIndex(i64),
-    /// An index above [`MAX_INDEX`].
+    /// An index is larger than [`MAX_INDEX`].
     #[error("index of {0} is greater than maximum supported index of {MAX_INDEX}")]
     IndexTooLarge(i64),
-    /// Text between `]` and what must follow it.
+    /// There is invalid text after `]`.
     #[error("unexpected data at end of array index: {}", runes(.0))]
     AfterIndex(String),
-    /// A `{` without its `}`.
+    /// A `{` is not closed.
     #[error("list must terminate with '}}'")]
     OpenList,
-    /// A path goes through a value of another kind.
+    /// A value on the path has the wrong type.
     #[error("unable to parse key: interface conversion: interface {{}} is {found}, not {wanted}")]
     Conversion {
-        /// The Go type there is.
+        /// The actual Go type.
         found: &'static str,
-        /// The Go type the path needs.
+        /// The required Go type.
         wanted: &'static str,
     },
     /// The value of `--set-json` is not JSON.
     #[error("{0}")]
     Json(String),
-    /// The file of `--set-file` cannot be had.
+    /// The file of `--set-file` cannot be read.
     #[error("{0}")]
     File(String),
 }
 
-/// How a value's text becomes a value.
+/// How the text of a value is parsed.
 pub(super) enum Values<'f> {
     Typed,
     Text,
@@ -68,22 +68,22 @@ pub(super) enum Values<'f> {
     File(&'f mut dyn FnMut(&str) -> Result<String, String>),
 }
 
-/// `--set`: values become booleans, null and whole numbers where they read like them.
+/// `--set`: values are parsed as booleans, null and integers if possible.
 pub fn set(into: &mut Map, argument: &str) -> Result<(), SetError> {
     parse(into, argument, Values::Typed)
 }
 
-/// `--set-string`: values stay text.
+/// `--set-string`: values are text.
 pub fn set_string(into: &mut Map, argument: &str) -> Result<(), SetError> {
     parse(into, argument, Values::Text)
 }
 
-/// `--set-json`: values are JSON, an empty one null.
+/// `--set-json`: values are JSON; an empty value is null.
 pub fn set_json(into: &mut Map, argument: &str) -> Result<(), SetError> {
     parse(into, argument, Values::Json)
 }
 
-/// `--set-file`: values name files, whose content `read` gives.
+/// `--set-file`: values are names of files, whose content `read` returns.
 pub fn set_file(
     into: &mut Map,
     argument: &str,
@@ -92,7 +92,7 @@ pub fn set_file(
     parse(into, argument, Values::File(read))
 }
 
-/// `--set-literal`: one path, and all that follows its `=` is the text.
+/// `--set-literal`: a single path; everything after its `=` is text.
 pub fn set_literal(into: &mut Map, argument: &str) -> Result<(), SetError> {
     literal::parse(into, argument)
 }
@@ -106,7 +106,7 @@ fn parse(into: &mut Map, argument: &str, values: Values<'_>) -> Result<(), SetEr
     Ok(())
 }
 
-/// Whether the text has ended.
+/// Whether the end of the text was reached.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
     More,
@@ -173,7 +173,7 @@ impl Parser<'_, '_> {
                 let (value, next) = if matches!(self.values, Values::Json) {
                     (self.json()?, Next::More)
                 } else {
-                    // At the end of the text Helm reads on and meets the end there.
+                    // At the end of the text Helm continues and finds the end there.
                     (self.value()?.0, Next::More)
                 };
                 put_at(list, at?, value);
@@ -204,7 +204,7 @@ impl Parser<'_, '_> {
         }
     }
 
-    /// A list in braces, or text up to a comma.
+    /// Parses a list in braces, or text up to a comma.
     fn value(&mut self) -> Result<(Value, Next), SetError> {
         match self.reader.peek() {
             None => return Ok((Value::from(""), Next::End)),
@@ -251,7 +251,7 @@ impl Parser<'_, '_> {
         Ok(value)
     }
 
-    /// Skips blanks and one comma behind them; whether nothing else stood there.
+    /// Skips blanks and one comma after them. Returns whether the text has nothing else.
     fn skip_blank(&mut self) -> bool {
         while let Some(c) = self.reader.peek() {
             if c != ',' && !c.is_whitespace() {
@@ -266,7 +266,7 @@ impl Parser<'_, '_> {
     }
 }
 
-/// Go's `%q` of the single characters.
+/// Go's `%q` of each character.
 fn runes(text: &str) -> String {
     let quoted = text.chars().map(|c| match c {
         '\'' => "'\\''".to_owned(),
@@ -292,7 +292,7 @@ fn typed(text: String) -> Value {
     if text == "0" {
         return Value::Int(0);
     }
-    // With a leading zero it may be a code that must keep it.
+    // A number with a leading zero may be a code and stays text.
     if !text.starts_with('0')
         && let Ok(number) = text.parse::<i64>()
     {
@@ -301,7 +301,7 @@ fn typed(text: String) -> Value {
     Value::String(text)
 }
 
-/// The number up to `]`; `None` where the text ends before, which Helm takes for a regular end.
+/// Parses the number up to `]`; `None` if the text ends before that, which Helm treats as a regular end.
 pub(super) fn index(reader: &mut Reader<'_>, escapes: bool) -> Result<Option<i64>, SetError> {
     let Run { text, stop } = reader.until(&[']'], escapes);
     if stop.is_none() {
@@ -320,7 +320,7 @@ pub(super) fn index(reader: &mut Reader<'_>, escapes: bool) -> Result<Option<i64
         })
 }
 
-/// An index that is not negative now, and not too large once something is put there.
+/// Checks an index: the outer error is for a negative one, the inner error for one that is too large once a value is set.
 pub(super) fn checked(index: i64) -> Result<Result<usize, SetError>, SetError> {
     if index < 0 {
         return Err(SetError::NegativeIndex(index));
@@ -338,7 +338,7 @@ pub(super) fn deeper(nesting: usize) -> Result<usize, SetError> {
     Ok(nesting + 1)
 }
 
-/// Sets a key, an empty one excepted.
+/// Sets a key, unless it is empty.
 pub(super) fn put(data: &mut Map, key: String, value: Value) {
     if !key.is_empty() {
         data.insert(key, value);
@@ -354,7 +354,7 @@ pub(super) fn put_at(list: &mut Vec<Value>, at: usize, value: Value) {
     }
 }
 
-/// Puts the inner mapping back under its key after something was set in it, or says that nothing was.
+/// Puts the inner mapping back under its key after a value was set in it, or returns the error if nothing was set.
 pub(super) fn finish_map(
     data: &mut Map,
     key: String,
@@ -386,7 +386,7 @@ pub(super) fn take_map(slot: Option<&mut Value>) -> Result<Map, SetError> {
     }
 }
 
-/// The list within a list, null and what lies beyond the end counting as empty. It is copied: a failure must leave it.
+/// A copy of the list in a list, since a failure must leave the original unchanged; empty for null and beyond the end.
 pub(super) fn nested_list(list: &[Value], index: i64) -> Result<Vec<Value>, SetError> {
     match usize::try_from(index).ok().and_then(|at| list.get(at)) {
         None | Some(Value::Null) => Ok(Vec::new()),
@@ -395,7 +395,7 @@ pub(super) fn nested_list(list: &[Value], index: i64) -> Result<Vec<Value>, SetE
     }
 }
 
-/// The mapping within a list; anything else there gives way to an empty one.
+/// Takes the mapping out of a list; any other value is replaced by an empty mapping.
 pub(super) fn nested_map(list: &mut [Value], index: i64) -> Map {
     match usize::try_from(index).ok().and_then(|at| list.get_mut(at)) {
         Some(Value::Map(map)) => std::mem::take(map),
@@ -407,7 +407,7 @@ pub(super) fn nested_map(list: &mut [Value], index: i64) -> Map {
     }
 }
 
-/// Puts a mapping taken by [`nested_map`] back where a failure stopped the way there.
+/// Restores a mapping taken by [`nested_map`] after a failure.
 pub(super) fn restore(list: &mut [Value], index: i64, map: Map) {
     if let Some(slot) = usize::try_from(index).ok().and_then(|at| list.get_mut(at)) {
         *slot = Value::Map(map);

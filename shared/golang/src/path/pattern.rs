@@ -4,17 +4,17 @@ use std::convert::Infallible;
 
 use crate::unicode;
 
-/// A compiled pattern of `path.Match`: `*` stands for any text without a slash, `?` for a character except a slash,
-/// `[a-z]` and `[^a-z]` for a character of a class, and `\\` before a character for that character.
+/// A compiled pattern of `path.Match`: `*` matches any text without a slash, `?` any character except a slash, `[a-z]` and
+/// `[^a-z]` a character of a class, and a character after `\\` itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
-    /// The parts between the stars, in order.
+    /// The parts between stars, in order.
     chunks: Vec<Chunk>,
-    /// Whether a star ends the pattern.
+    /// Whether the pattern ends with a star.
     open_end: bool,
 }
 
-/// What stands between two stars.
+/// The part between two stars.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Chunk {
     after_star: bool,
@@ -25,7 +25,7 @@ struct Chunk {
 enum Step {
     Byte(u8),
     AnyChar,
-    /// Boxed, for patterns are many and steps should be small.
+    /// Boxed to keep steps small, since there are many patterns.
     Class(Box<Class>),
 }
 
@@ -35,13 +35,13 @@ struct Class {
     ranges: Vec<(char, char)>,
 }
 
-/// `path.ErrBadPattern`: an open class, an escape at the end, a range without bounds.
+/// `path.ErrBadPattern`: an unclosed class, an escape at the end, or a range without bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("syntax error in pattern")]
 pub struct BadPattern;
 
 impl Pattern {
-    /// Reads a pattern. Go finds a malformed pattern only when it matches, but whatever the name.
+    /// Compiles a pattern. Go reports a malformed pattern only on matching, but for every name.
     ///
     /// # Errors
     /// [`BadPattern`].
@@ -65,7 +65,7 @@ impl Pattern {
         Ok(Self { chunks, open_end })
     }
 
-    /// The text that the pattern stands for, if it matches nothing else.
+    /// The text that the pattern matches, if it matches only one.
     pub fn literal(&self) -> Option<Box<[u8]>> {
         let (false, [chunk]) = (self.open_end, self.chunks.as_slice()) else {
             return None;
@@ -84,11 +84,11 @@ impl Pattern {
         matches
     }
 
-    /// As [`Pattern::matches`]; `spend` is called with the number of steps that matching has taken since the last call, and
-    /// may end it. The time is the product of the lengths of pattern and name.
+    /// As [`Pattern::matches`]; `spend` is called with the number of steps since the last call, and may end the matching
+    /// with an error. The time is proportional to the product of the lengths of pattern and name.
     ///
     /// # Errors
-    /// That of `spend`.
+    /// The error of `spend`.
     pub fn matches_within<E>(
         &self,
         mut name: &[u8],
@@ -110,15 +110,15 @@ impl Pattern {
 }
 
 impl Chunk {
-    /// The rest of `name` behind the first place where the chunk fits. After a star that place may be anywhere, byte by byte;
-    /// the last chunk has to reach the end of the name.
+    /// The rest of `name` after the first match of the chunk. After a star the match may begin at any byte; the last chunk
+    /// has to match up to the end of the name.
     fn find<'n, E>(
         &self,
         name: &'n [u8],
         last: bool,
         spend: &mut impl FnMut(usize) -> Result<(), E>,
     ) -> Result<Option<&'n [u8]>, E> {
-        // Each step takes one byte at least.
+        // Each step takes at least one byte.
         let Some(most) = name.len().checked_sub(self.steps.len()) else {
             spend(1)?;
             return Ok(None);
@@ -132,7 +132,7 @@ impl Chunk {
             {
                 return Ok(Some(rest));
             }
-            // No star reaches beyond a slash.
+            // A star does not match a slash.
             if name.get(skip) == Some(&b'/') {
                 break;
             }
@@ -141,7 +141,7 @@ impl Chunk {
     }
 }
 
-/// What `steps` leave of `name`, if they fit, and how many of them did.
+/// The rest of `name` after `steps`, if they match, and the number of steps that did.
 fn match_steps<'n>(steps: &[Step], mut name: &'n [u8]) -> (Option<&'n [u8]>, usize) {
     for (at, step) in steps.iter().enumerate() {
         let Some((&first, rest)) = name.split_first() else {
@@ -168,7 +168,7 @@ fn match_steps<'n>(steps: &[Step], mut name: &'n [u8]) -> (Option<&'n [u8]>, usi
     (Some(name), steps.len())
 }
 
-/// Where the chunk at the start of `text` ends: at the next star outside brackets.
+/// The end of the chunk at the start of `text`: the next star outside brackets.
 fn chunk_end(text: &[u8]) -> usize {
     let mut in_class = false;
     let mut at = 0;
@@ -207,7 +207,7 @@ fn compile_steps(mut chunk: &[u8]) -> Result<Vec<Step>, BadPattern> {
     Ok(steps)
 }
 
-/// Compiles a class whose opening bracket has been read.
+/// Compiles a class after its opening bracket.
 fn compile_class(mut text: &[u8]) -> Result<(Step, &[u8]), BadPattern> {
     let negated = text.first() == Some(&b'^');
     if negated {
@@ -230,7 +230,7 @@ fn compile_class(mut text: &[u8]) -> Result<(Step, &[u8]), BadPattern> {
     }
 }
 
-/// One character of a class, escaped or not. Something has to follow it.
+/// One character of a class, escaped or not. It must not be the end of the text.
 fn class_char(text: &[u8]) -> Result<(char, &[u8]), BadPattern> {
     let text = match text.split_first().ok_or(BadPattern)? {
         (b'-' | b']', _) => return Err(BadPattern),

@@ -1,4 +1,4 @@
-//! Paths and patterns as Go has them.
+//! Tests of paths and patterns.
 
 use super::{Pattern, base, clean, dir, ext, join};
 

@@ -1,13 +1,13 @@
-//! RE2 syntax: checked as Go checks it, written for the `regex` crate.
+//! RE2 syntax: checked as in Go, and translated to the syntax of the `regex` crate.
 
 use super::Error;
 
-/// Go's limit on counted repetition, nested counts multiplied.
+/// Go's limit on counted repetition, where nested counts are multiplied.
 const MAX_REPEAT: u32 = 1000;
-/// Go's limit on nesting, below which the `regex` crate's own stays out of the way.
+/// Go's limit on nesting, which is lower than that of the `regex` crate.
 const MAX_NESTING: usize = 200;
 
-/// The expression in the other syntax, without group names, and those names by group number.
+/// The translated expression without group names, and those names by index.
 pub(super) struct Translated {
     pub(super) pattern: String,
     pub(super) names: Vec<String>,
@@ -15,7 +15,7 @@ pub(super) struct Translated {
 
 type Checked<T> = Result<T, Error>;
 
-/// What is wrong, and the part of the expression that Go shows for it.
+/// An error with the part of the expression that Go quotes.
 fn error<T>(problem: &'static str, part: impl Into<String>) -> Checked<T> {
     Err(Error {
         problem,
@@ -23,17 +23,17 @@ fn error<T>(problem: &'static str, part: impl Into<String>) -> Checked<T> {
     })
 }
 
-/// What the last thing written was, for the repetition that may follow.
+/// The kind of the last written item, for a repetition that may follow.
 #[derive(Debug, Clone, Copy)]
 enum Last {
     /// Nothing that can be repeated.
     None,
-    /// Something with nested counts that multiply to this.
+    /// An item in which the product of nested counts is this.
     Atom(u32),
 }
 
 struct Group {
-    /// The largest product of counts inside.
+    /// The largest product of counts in it.
     count: u32,
 }
 
@@ -45,9 +45,10 @@ struct Translator<'a> {
     groups: Vec<Group>,
     count: u32,
     last: Last,
-    /// The repetition just written, from its start: another one must not follow.
+    /// The repetition just written, from its start: it may not be repeated.
     repeat: Option<&'a str>,
-    /// Flags for what follows, not yet written: Go lets a repetition between them and its argument pass over them.
+    /// Flags for the following items, not yet written: Go allows a repetition operator after them to apply to the item
+    /// before them.
     flags: String,
 }
 
@@ -204,14 +205,14 @@ impl<'a> Translator<'a> {
         Ok(())
     }
 
-    /// `(?…`
+    /// Parses a group that begins with `(?`.
     fn perl_group(&mut self) -> Checked<()> {
         let start = self.rest;
         let named = start
             .strip_prefix("(?P<")
             .map(|body| (4, body))
             .or_else(|| start.strip_prefix("(?<").map(|body| (3, body)));
-        // "(?<=" and "(?<!" are no names.
+        // "(?<=" and "(?<!" do not begin a name.
         if let Some((prefix, body)) = named {
             let Some(end) = body.find('>') else {
                 return error("invalid named capture", start);
@@ -240,7 +241,7 @@ impl<'a> Translator<'a> {
                     if c == ':' {
                         return self.open(&format!("(?{flags}:"), end);
                     }
-                    // There is nothing to write where there are none.
+                    // Without flags there is nothing to write.
                     if !flags.is_empty() {
                         self.flags.push_str(&format!("(?{flags})"));
                     }
@@ -253,7 +254,7 @@ impl<'a> Translator<'a> {
         error("invalid or unsupported Perl syntax", start)
     }
 
-    /// A backslash outside classes.
+    /// Parses a backslash outside classes.
     fn escape(&mut self) -> Checked<()> {
         let Some(c) = self.rest.chars().nth(1) else {
             return error("trailing backslash at end of expression", "");
@@ -371,7 +372,7 @@ impl<'a> Translator<'a> {
             let shown = &start[..start.len() - self.rest.len()];
             return error("invalid character class range", shown);
         }
-        // No text has halves of surrogate pairs.
+        // Text never has surrogates.
         let low = if SURROGATES.contains(&low) {
             SURROGATES.end() + 1
         } else {
@@ -407,9 +408,9 @@ impl<'a> Translator<'a> {
     }
 }
 
-/// What Go reads as characters and no text has.
+/// Code points that Go accepts in expressions, but that text never has.
 const SURROGATES: std::ops::RangeInclusive<u32> = 0xD800..=0xDFFF;
-/// What never matches, also within a class.
+/// Never matches; also valid within a class.
 const NOTHING: &str = r"[^\s\S]";
 
 fn push_literal(out: &mut String, c: char) {
@@ -420,14 +421,14 @@ fn push_literal(out: &mut String, c: char) {
     }
 }
 
-/// `{n}`, `{n,}` or `{n,m}` at the start: the counts and the length.
+/// Parses `{n}`, `{n,}` or `{n,m}` at the start; returns the counts and the length.
 fn counted(text: &str) -> Option<(u32, Option<u32>, usize)> {
     let end = text.find('}')?;
     let body = text.get(1..end)?;
     let number = |s: &str| -> Option<u32> {
         let plain = !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
         let no_leading_zero = s.len() == 1 || !s.starts_with('0');
-        // More digits than fit are more than the limit in any case.
+        // A number too large for u32 is over the limit anyway.
         (plain && no_leading_zero).then(|| s.parse().unwrap_or(u32::MAX))
     };
     let (min, max) = match body.split_once(',') {
@@ -474,7 +475,7 @@ fn is_posix_class(name: &str) -> bool {
     )
 }
 
-/// `\pN`, `\p{Name}` and `\p{^Name}` at the start: the same in the other syntax, and the length.
+/// Parses `\pN`, `\p{Name}` and `\p{^Name}` at the start; returns the translation and the length.
 fn property(text: &str) -> Checked<(String, usize)> {
     let mut negated = text.starts_with("\\P");
     let Some(first) = text.chars().nth(2) else {
@@ -501,7 +502,7 @@ fn property(text: &str) -> Checked<(String, usize)> {
     Ok((format!("\\{p}{{{bare}}}"), len))
 }
 
-/// Properties that the other engine knows and Go does not: neither categories nor scripts.
+/// Properties that the `regex` crate knows and Go does not: neither categories nor scripts.
 fn is_binary(name: &str) -> bool {
     matches!(
         name.to_ascii_lowercase().as_str(),
@@ -526,7 +527,7 @@ fn is_binary(name: &str) -> bool {
     )
 }
 
-/// An escaped character at the start, and the length of the escape.
+/// Parses an escaped character at the start; returns it with the length of the escape.
 fn escaped(text: &str) -> Checked<(u32, usize)> {
     let mut chars = text.char_indices().skip(1);
     let Some((_, c)) = chars.next() else {
@@ -559,7 +560,7 @@ fn octal(text: &str) -> (u32, usize) {
     (n, 1 + digits)
 }
 
-/// `\x` with two digits, or any number of them in braces. The error shows as much as Go had read.
+/// Parses `\x` with two digits, or with any number of digits in braces. The error quotes as much as Go has read.
 fn hexadecimal(text: &str) -> Checked<(u32, usize)> {
     let mut chars = text.char_indices().skip(2);
     let braced = text.get(2..).is_some_and(|body| body.starts_with('{'));
@@ -581,7 +582,7 @@ fn hexadecimal(text: &str) -> Checked<(u32, usize)> {
         }
         match c.to_digit(16) {
             Some(digit) => code = code << 4 | digit,
-            // The second of two is read before either is looked at.
+            // Both digits are read before either is checked.
             None if !braced && digits == 0 => {
                 let end = chars.next().map_or(end, |(at, c)| at + c.len_utf8());
                 return error("invalid escape sequence", text.get(..end).unwrap_or(text));

@@ -1,4 +1,4 @@
-//! What expressions mean, and what is refused.
+//! Tests of the meaning of expressions, and of invalid ones.
 
 use super::Regex;
 

@@ -1,14 +1,14 @@
-//! Floats written as Go writes them.
+//! Formatting of floats as in Go.
 
-/// `strconv.FormatFloat(value, format, precision, 64)`; no precision is Go's -1, the shortest text that reads back.
-/// Formats: `e E f g G b x X`.
+/// `strconv.FormatFloat(value, format, precision, 64)`; `None` as precision is Go's -1, the shortest text that parses to
+/// the same value. Formats: `e E f g G b x X`.
 pub fn format_float(value: f64, format: u8, precision: Option<usize>) -> String {
     format_digits(value, format, precision, || {
         Digits::of(&format!("{:e}", value.abs()))
     })
 }
 
-/// The same for a `float32`.
+/// As [`format_float`], for a `float32`.
 pub fn format_float32(value: f32, format: u8, precision: Option<usize>) -> String {
     if precision.is_some() || matches!(format, b'b' | b'x' | b'X') {
         if format == b'b' {
@@ -28,14 +28,14 @@ pub fn format_float32(value: f32, format: u8, precision: Option<usize>) -> Strin
     })
 }
 
-/// Decimal digits with the point after `point` of them.
+/// Decimal digits, and the number of those before the decimal point.
 struct Digits {
     digits: Vec<u8>,
     point: i32,
 }
 
 impl Digits {
-    /// From Rust's `d.ddde±x`.
+    /// Parses Rust's format `d.ddde±x`.
     fn of(text: &str) -> Self {
         let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
         let mut digits: Vec<u8> = mantissa.bytes().filter(u8::is_ascii_digit).collect();
@@ -133,7 +133,7 @@ fn general(
     fixed(&digits, (precision - digits.point).max(0))
 }
 
-/// `ddd.ddd` with `fraction` digits after the point.
+/// The format `ddd.ddd` with `fraction` digits after the point.
 fn fixed(digits: &Digits, fraction: i32) -> String {
     let mut out = String::new();
     if digits.point > 0 {
@@ -148,7 +148,7 @@ fn fixed(digits: &Digits, fraction: i32) -> String {
     out
 }
 
-/// `d.ddde±dd` with `fraction` digits after the point.
+/// The format `d.ddde±dd` with `fraction` digits after the point.
 fn exponential(digits: &Digits, fraction: i32, e: u8) -> String {
     let mut out = String::new();
     out.push(digits.at(0));
@@ -167,7 +167,7 @@ fn exponential(digits: &Digits, fraction: i32, e: u8) -> String {
     out
 }
 
-/// `%b`: mantissa and binary exponent in decimal.
+/// `%b`: decimal mantissa and binary exponent.
 fn binary(negative: bool, mantissa: u64, exponent: i32, bits: i32, bias: i32) -> String {
     let (mantissa, exponent) = if exponent == 0 {
         (mantissa, 1)

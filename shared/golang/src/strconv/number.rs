@@ -1,6 +1,6 @@
-//! Numbers read in Go's syntax.
+//! Parsing of numbers in Go's syntax.
 
-/// Why a number could not be read.
+/// Why a number could not be parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NumberError {
     /// `strconv.ErrSyntax`
@@ -23,7 +23,7 @@ pub fn parse_bool(text: &[u8]) -> Result<bool, NumberError> {
     }
 }
 
-/// `strconv.ParseUint(text, base, 64)`; base 0 takes prefixes and underscores.
+/// `strconv.ParseUint(text, base, 64)`; base 0 allows prefixes and underscores.
 pub fn parse_uint(text: &[u8], base: u32) -> Result<u64, NumberError> {
     let (base, digits, underscores) = if base == 0 {
         match text {
@@ -47,7 +47,7 @@ pub fn parse_uint(text: &[u8], base: u32) -> Result<u64, NumberError> {
             continue;
         }
         let Some(d) = char::from(b).to_digit(base) else {
-            // An overflow seen before a bad digit is what Go reports.
+            // If an overflow precedes an invalid digit, Go reports the overflow.
             return Err(if overflow {
                 NumberError::Range
             } else {
@@ -86,7 +86,7 @@ pub fn parse_int(text: &[u8], base: u32) -> Result<i64, NumberError> {
     }
 }
 
-/// Whether the underscores stand between digits, a base prefix counting as one.
+/// Whether all underscores are between digits, where a base prefix counts as a digit.
 fn underscores_fit(text: &[u8]) -> bool {
     let text = match text {
         [b'+' | b'-', rest @ ..] => rest,
@@ -118,7 +118,7 @@ fn underscores_fit(text: &[u8]) -> bool {
     last != b'_'
 }
 
-/// `strconv.ParseFloat(text, 64)`. A value beyond the range is an error.
+/// `strconv.ParseFloat(text, 64)`. A value out of range is an error.
 pub fn parse_float(text: &[u8]) -> Result<f64, NumberError> {
     let syntax = NumberError::Syntax;
     let (negative, body) = match text {
@@ -165,7 +165,7 @@ fn decimal(body: &[u8]) -> Result<f64, NumberError> {
     plain.parse().map_err(|_| NumberError::Syntax)
 }
 
-/// A hexadecimal float without its `0x`: mantissa, then a binary exponent that must be there.
+/// Parses a hexadecimal float without its `0x`: mantissa, then the required binary exponent.
 fn hexadecimal(body: &[u8]) -> Result<f64, NumberError> {
     let syntax = NumberError::Syntax;
     let p = body
@@ -194,7 +194,7 @@ fn hexadecimal(body: &[u8]) -> Result<f64, NumberError> {
         },
         |n| n.clamp(-1_000_000, 1_000_000),
     );
-    // 61 significant bits and a sticky one below them decide every rounding.
+    // 61 significant bits and a sticky bit below them are enough for exact rounding.
     let (mut bits, mut sticky, mut seen_dot, mut any) = (0u64, false, false, false);
     for &b in mantissa.iter().filter(|&&b| b != b'_') {
         if b == b'.' {
@@ -226,11 +226,11 @@ fn scale(bits: u64, sticky: bool, exponent: i64) -> f64 {
         return 0.0;
     }
     let top = 63 - i64::from(bits.leading_zeros());
-    // The weight of the last bit kept: 52 below the first, but not below the smallest denormal.
+    // The weight of the last bit to keep: 52 below the first, but not below the smallest denormal.
     let last = (top + exponent - 52).max(-1074);
     let drop = last - exponent;
     let (mut kept, rest) = if drop <= 0 {
-        // At most 53 bits: shifting left by so little cannot lose any.
+        // At most 53 bits: so small a left shift loses none.
         (bits << (-drop).min(63), false)
     } else if drop > 63 {
         (0, true)
@@ -244,7 +244,7 @@ fn scale(bits: u64, sticky: bool, exponent: i64) -> f64 {
     if rest {
         kept = u64::from(drop == 64 && bits > 1 << 63);
     }
-    // Two exact steps: the second may overflow to infinity but never rounds twice.
+    // Two exact steps: the second may overflow to infinity but never rounds again.
     let last = last.clamp(-1074, 2000) as i32;
     let (first, second) = if last < -1000 {
         (-1000, last + 1000)

@@ -74,7 +74,7 @@ pub fn can_backquote(text: &[u8]) -> bool {
     })
 }
 
-/// `strconv.Unquote` of a literal with its quotes; nothing where it is not well formed.
+/// `strconv.Unquote` of a literal with its quotes; `None` if it is malformed.
 pub fn unquote(literal: &[u8]) -> Option<Vec<u8>> {
     let (&quote, rest) = literal.split_first()?;
     match quote {
@@ -106,17 +106,17 @@ pub fn unquote(literal: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// What one escape or rune of a literal stands for.
+/// The value of one escape or rune of a literal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
-    /// A byte, which need not be a character.
+    /// A byte, which need not be a whole character.
     Byte(u8),
     /// A character.
     Rune(char),
 }
 
 impl Unit {
-    /// The number of the byte or character.
+    /// The value of the byte or the code point of the character.
     pub fn code(self) -> u32 {
         match self {
             Self::Byte(b) => u32::from(b),
@@ -125,7 +125,7 @@ impl Unit {
     }
 }
 
-/// `strconv.UnquoteChar`: the first unit of a literal's body and what follows it.
+/// `strconv.UnquoteChar`: the first unit of a literal's body, and the rest.
 pub fn unquote_char(text: &[u8], quote: u8) -> Option<(Unit, &[u8])> {
     let (&first, rest) = text.split_first()?;
     if first == quote {
@@ -184,7 +184,7 @@ mod tests {
             ("a \"b\" \\", r#""a \"b\" \\""#),
             ("\t\n\x01\x7f", r#""\t\n\x01\x7f""#),
             ("é\u{301}…", "\"é\u{301}…\""),
-            // Not printed: blanks but for the common one, what has no width, private use, what is not assigned.
+            // Not printable: white space except the blank, zero-width characters, private use, unassigned code points.
             (
                 "\u{85}\u{a0}\u{ad}\u{200b}\u{2028}\u{3000}\u{feff}\u{e000}\u{10ffff}",
                 r#""\u0085\u00a0\u00ad\u200b\u2028\u3000\ufeff\ue000\U0010ffff""#,

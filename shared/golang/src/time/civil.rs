@@ -1,8 +1,8 @@
-//! Days and seconds to dates and back, in the proleptic Gregorian calendar for any 64-bit second.
+//! Conversion between seconds and dates in the proleptic Gregorian calendar, for any 64-bit second.
 
 const DAY: i64 = 86_400;
 
-/// The first of March of the year -292277022400, from which Go counts.
+/// The first of March of the year -292277022400, where Go's count begins.
 const FIRST_SECOND: i64 = -(730_692_556 * 146_097 + 719_468) * DAY;
 
 /// A date and time of day without a zone.
@@ -23,17 +23,17 @@ pub struct Civil {
 }
 
 impl Civil {
-    /// The date of so many seconds after 1970-01-01T00:00:00.
+    /// The date this many seconds after 1970-01-01T00:00:00.
     pub fn of_seconds(seconds: i64) -> Self {
         let mut days = seconds.div_euclid(DAY);
         let mut rest = seconds.rem_euclid(DAY) as u32;
         if seconds < FIRST_SECOND {
-            // Go counts seconds without a sign from there, so that what lies before comes out after the end.
+            // Go counts unsigned seconds from there, so that earlier times wrap around to the end.
             let wrapped = i128::from(seconds) + (1 << 64);
             days = wrapped.div_euclid(i128::from(DAY)) as i64;
             rest = wrapped.rem_euclid(i128::from(DAY)) as u32;
         }
-        // Years start in March here, so that the leap day is the last.
+        // Years begin in March here, so that the leap day is the last.
         let shifted = days + 719_468;
         let era = shifted.div_euclid(146_097);
         let day_of_era = shifted.rem_euclid(146_097);
@@ -58,7 +58,7 @@ impl Civil {
         }
     }
 
-    /// Seconds since 1970-01-01T00:00:00. Days beyond the month's run over, as in `time.Date`.
+    /// Seconds since 1970-01-01T00:00:00. Days beyond the end of the month overflow into the next, as in `time.Date`.
     pub fn seconds(self) -> i64 {
         let year = self.year - i64::from(self.month <= 2);
         let era = year.div_euclid(400);
@@ -89,7 +89,7 @@ impl Civil {
         (self.seconds().div_euclid(DAY) + 4).rem_euclid(7) as u32
     }
 
-    /// The days of a month.
+    /// The number of days of a month.
     pub const fn days_in(year: i64, month: u32) -> u32 {
         match month {
             4 | 6 | 9 | 11 => 30,

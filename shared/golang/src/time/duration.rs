@@ -52,21 +52,21 @@ pub fn round_duration(d: i64, unit: i64) -> i64 {
     }
 }
 
-/// A text that is not a duration, in Go's words.
+/// A text is not a duration; the messages are Go's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
-    /// Not a sequence of numbers with units, or beyond the range. Holds the text in quotes.
+    /// It is not a sequence of numbers with units, or out of range. Holds the quoted text.
     #[error("time: invalid duration {0}")]
     Invalid(String),
-    /// A number without a unit. Holds the text in quotes.
+    /// A number has no unit. Holds the quoted text.
     #[error("time: missing unit in duration {0}")]
     MissingUnit(String),
-    /// A number with something else behind it.
+    /// A number has an unknown unit.
     #[error("time: unknown unit {unit} in duration {text}")]
     UnknownUnit {
-        /// What is in place of the unit, in quotes.
+        /// The text in place of the unit, quoted.
         unit: String,
-        /// The whole text, in quotes.
+        /// The whole text, quoted.
         text: String,
     },
 }
@@ -74,7 +74,7 @@ pub enum DurationError {
 /// `time.ParseDuration`, in nanoseconds.
 ///
 /// # Errors
-/// Text that is not a duration.
+/// The text is not a duration.
 pub fn parse_duration(text: &[u8]) -> Result<i64, DurationError> {
     let quoted = || quote(text);
     let invalid = || DurationError::Invalid(quoted());
@@ -155,7 +155,7 @@ fn unit(name: &[u8]) -> Option<u64> {
     })
 }
 
-/// Go's `time.quote`: non-ASCII and control bytes as `\x..`.
+/// Go's `time.quote`: non-ASCII and control bytes are escaped as `\x..`.
 pub(super) fn quote(text: &[u8]) -> String {
     let mut out = String::from('"');
     for (at, c, width) in crate::unicode::runes(text) {

@@ -1,4 +1,4 @@
-//! `Time.Format`: layouts by example.
+//! `Time.Format`: layouts written as an example time.
 
 use super::{Civil, MONTHS, WEEKDAYS};
 
@@ -29,16 +29,16 @@ pub(super) enum Element {
     LowerPm,
     ZoneName,
     Offset(Offset),
-    /// `.000`: so many digits after this separator.
+    /// `.000`: this many digits after the separator.
     Fraction(u8, usize),
-    /// `.999`: at most so many digits, without trailing zeros.
+    /// `.999`: at most this many digits, without trailing zeros.
     ShortFraction(u8, usize),
 }
 
-/// How an offset from UTC is written.
+/// The format of an offset from UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Offset {
-    /// `Z` for UTC.
+    /// Whether UTC is written as `Z`.
     pub(super) z: bool,
     pub(super) colons: bool,
     pub(super) minutes: bool,
@@ -105,7 +105,7 @@ pub(super) fn next_element(layout: &[u8]) -> Split<'_> {
     (layout, None, b"")
 }
 
-/// The element that starts here: with the bytes in front that stay text, and where it ends.
+/// The element at the start: the number of bytes before it that are plain text, and its end.
 fn element_at(rest: &[u8]) -> Option<(Element, usize, usize)> {
     let lower_follows = rest.get(3).is_some_and(u8::is_ascii_lowercase);
     match rest {
@@ -143,7 +143,7 @@ fn element_at(rest: &[u8]) -> Option<(Element, usize, usize)> {
     None
 }
 
-/// A time of day at an offset, in a layout.
+/// Formats a time, given in seconds since 1970 UTC, at an offset in seconds, with a layout.
 pub fn format(layout: &[u8], seconds: i64, nanoseconds: u32, offset: i32, zone: &str) -> Vec<u8> {
     let civil = Civil::of_seconds(seconds.wrapping_add(i64::from(offset)));
     let mut out = Vec::with_capacity(layout.len() + 10);
@@ -218,7 +218,7 @@ fn write(
     out.extend_from_slice(text.as_bytes());
 }
 
-/// At least four digits, the sign in front.
+/// A year with at least four digits and a leading sign.
 fn year(year: i64) -> String {
     let sign = if year < 0 { "-" } else { "" };
     format!("{sign}{:04}", year.unsigned_abs())

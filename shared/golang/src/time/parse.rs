@@ -4,7 +4,7 @@ use super::duration::quote;
 use super::format::{Element, Offset, next_element};
 use super::{Civil, MONTHS, WEEKDAYS};
 
-/// A text that does not fit its layout, in Go's words.
+/// A text does not match its layout; the message is Go's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("parsing time {value}{problem}")]
 pub struct ParseError {
@@ -12,7 +12,7 @@ pub struct ParseError {
     problem: String,
 }
 
-/// Why an element did not take its text.
+/// Why an element does not match.
 enum Bad {
     Value,
     Range(&'static str),
@@ -35,7 +35,7 @@ struct Elements {
     zone: Option<String>,
 }
 
-/// A time that [`parse`] has read.
+/// The result of [`parse`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parsed {
     /// Seconds since 1970-01-01T00:00:00Z.
@@ -46,10 +46,10 @@ pub struct Parsed {
     pub zone: Option<(String, i32)>,
 }
 
-/// The time that `value` means in `layout`.
+/// Parses `value` according to `layout`.
 ///
 /// # Errors
-/// Text that does not fit the layout.
+/// The text does not match the layout.
 pub fn parse(layout: &[u8], value: &[u8]) -> Result<Parsed, ParseError> {
     let whole = value;
     let error = |problem: String| ParseError {
@@ -85,7 +85,7 @@ pub fn parse(layout: &[u8], value: &[u8]) -> Result<Parsed, ParseError> {
     parsed.finish().map_err(|what| error(format!(": {what}")))
 }
 
-/// Takes a prefix off, runs of blanks counting as one.
+/// Removes a prefix; a run of blanks matches any other run.
 fn skip<'a>(mut value: &'a [u8], mut prefix: &[u8]) -> Result<&'a [u8], &'a [u8]> {
     let blanks = |s: &[u8]| s.iter().take_while(|b| **b == b' ').count();
     while let Some((&first, tail)) = prefix.split_first() {
@@ -113,7 +113,7 @@ fn digit(value: &[u8], i: usize) -> Option<u32> {
     Some(u32::from(b - b'0'))
 }
 
-/// One or two digits, two if `fixed`.
+/// Parses one or two digits; exactly two if `fixed`.
 fn number(value: &[u8], fixed: bool) -> Taken<'_, u32> {
     let first = digit(value, 0).ok_or(Bad::Value)?;
     match digit(value, 1) {
@@ -123,7 +123,7 @@ fn number(value: &[u8], fixed: bool) -> Taken<'_, u32> {
     }
 }
 
-/// Two digits, or one behind a sign, which Go takes by chance.
+/// Parses two digits, or a sign and one digit, which Go accepts by accident.
 fn short_year(value: &[u8]) -> Taken<'_, i64> {
     let sign = match value.first() {
         Some(b'-') => -1,
@@ -142,7 +142,7 @@ fn bounded<'a>(value: &'a [u8], fixed: bool, end: u32, what: &'static str) -> Ta
     Ok((n, rest))
 }
 
-/// Which of the names the value starts with, `short` comparing three letters.
+/// Finds the name that the value starts with; `short` compares only three letters.
 fn name<'a>(names: &[&str], short: bool, value: &'a [u8]) -> Taken<'a, u32> {
     for (i, name) in names.iter().enumerate() {
         let name = if short { &name[..3] } else { name };
@@ -155,7 +155,7 @@ fn name<'a>(names: &[&str], short: bool, value: &'a [u8]) -> Taken<'a, u32> {
     Err(Bad::Value)
 }
 
-/// A separator and `digits` digits.
+/// Parses a separator and `digits` digits.
 fn nanoseconds(value: &[u8], digits: usize) -> Taken<'_, u32> {
     let fits = matches!(value.first(), Some(b'.' | b','));
     let text = value.get(1..=digits).filter(|_| fits).ok_or(Bad::Value)?;
@@ -181,7 +181,7 @@ fn fraction_digits(value: &[u8]) -> usize {
 }
 
 impl Elements {
-    /// Takes an element's text off the value; `layout` is what follows it.
+    /// Removes the text of an element from the value; `layout` is the rest after the element.
     fn take<'a>(
         &mut self,
         element: Element,
@@ -288,7 +288,7 @@ impl Elements {
         Ok(value.get(digits..).unwrap_or_default())
     }
 
-    /// Seconds may have a fraction that the layout does not mention.
+    /// Seconds may have a fraction that is not in the layout.
     fn take_stray_fraction<'a>(&mut self, value: &'a [u8], layout: &[u8]) -> Result<&'a [u8], Bad> {
         let digits = fraction_digits(value);
         let (_, next, _) = next_element(layout);
@@ -383,7 +383,7 @@ impl Elements {
         if let Some(offset) = self.offset {
             time.seconds -= i64::from(offset);
             let zone = self.zone.unwrap_or_default();
-            // The local zone, UTC, is preferred where it fits.
+            // The local zone, UTC, is preferred if it matches.
             if offset != 0 || !(zone.is_empty() || zone == "UTC") {
                 time.zone = Some((zone, offset));
             }
@@ -392,7 +392,7 @@ impl Elements {
         if let Some(zone) = self.zone {
             let hours = zone.strip_prefix("GMT").and_then(|h| h.parse::<i32>().ok());
             let offset = hours.unwrap_or(0) * 3_600;
-            // The offset is only shown: the clock was read as UTC.
+            // The offset is only for display: the time was read as UTC.
             time.zone = Some((zone, offset));
         }
         Ok(time)

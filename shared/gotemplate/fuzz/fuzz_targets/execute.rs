@@ -1,4 +1,4 @@
-//! Any bytes as a template, executed on data that is read from its second half.
+//! Executes any bytes as a template, with data parsed from their second half.
 #![no_main]
 
 use std::sync::{Arc, LazyLock};
@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 static FUNCTIONS: LazyLock<Arc<Functions>> = LazyLock::new(|| {
     let mut functions = flux_sprig::functions();
     flux_sprig::add_cryptography(&mut functions);
-    // A second for each call leaves no time for anything else.
+    // Each call takes a second, which would leave no time for other input.
     for slow in ["bcrypt", "htpasswd", "derivePassword"] {
         functions.remove(slow);
     }

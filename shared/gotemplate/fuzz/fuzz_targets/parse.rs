@@ -1,4 +1,4 @@
-//! Any bytes as a template: a set or an error, never a panic.
+//! Parses any bytes as a template: the result is a set or an error, never a panic.
 #![no_main]
 
 use std::sync::{Arc, LazyLock};

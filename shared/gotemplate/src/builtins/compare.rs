@@ -10,7 +10,7 @@ use crate::value::{Kind, Value};
 
 const BAD_TYPE: &str = "invalid type for comparison";
 
-/// The groups within which values compare.
+/// The kinds of values that can be compared with each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Basic {
     Bool,
@@ -41,7 +41,7 @@ fn incompatible(a: &Value, b: &Value) -> CallError {
     ))
 }
 
-/// Whether the first equals any of the others.
+/// Whether the first value equals any of the others.
 pub(super) fn eq(first: &Rv, others: &[Rv]) -> Result<bool, CallError> {
     let a = first.value();
     if others.is_empty() {
@@ -60,7 +60,7 @@ fn equal(a: Option<&Value>, b: Option<&Value>) -> Result<bool, CallError> {
     let (a, b) = match (a, b) {
         (Some(a), Some(b)) => (a, b),
         (None, None) => return Ok(true),
-        // Nothing equals a nil of its type too.
+        // Nothing equals a typed nil either.
         (Some(v), None) | (None, Some(v)) => return Ok(basic(Some(v)).is_none() && v.is_nil()),
     };
     Ok(match (a, b) {
@@ -93,7 +93,7 @@ fn float(value: &Value) -> Option<f64> {
     }
 }
 
-/// Values that are no basic kind.
+/// Compares values that are not of a basic kind.
 fn uncommon(a: &Value, b: &Value) -> Result<bool, CallError> {
     if a.kind() != b.kind() {
         // The odd order of types and values is Go's.

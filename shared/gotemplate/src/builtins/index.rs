@@ -58,7 +58,7 @@ fn element(container: Type, value: Value) -> Rv {
     }
 }
 
-/// An index equal to the length passes Go's check and then panics in `reflect`.
+/// The panic of `reflect` for an index equal to the length, which passes Go's own check.
 fn out_of_range(kind: &str) -> CallError {
     CallError::new(format!("reflect: {kind} index out of range"))
 }
@@ -128,7 +128,7 @@ pub(super) fn len(item: &Rv) -> Result<usize, CallError> {
             Value::List(list) => Ok(list.items().len()),
             Value::Map(map) => Ok(map.len()),
             other => {
-                // Go looks behind a pointer first.
+                // Go dereferences a pointer first.
                 let name = other.type_name().trim_start_matches('*');
                 Err(format!("len of type {name}").into())
             }

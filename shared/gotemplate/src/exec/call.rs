@@ -22,7 +22,7 @@ impl<'t> Execution<'t, '_> {
             FunctionRef::Builtin(builtin) => self.call_builtin(dot, *builtin, site, args, last),
             FunctionRef::Registered(named) => {
                 let (name, function) = (&*named.name, &named.function);
-                // `include` comes back to the executor from here.
+                // `include` re-enters the executor from here.
                 self.check_stack()?;
                 let params = function.params.as_slice();
                 let mut given = self.arguments(dot, name, params, function.variadic, args, last)?;
@@ -102,7 +102,7 @@ impl<'t> Execution<'t, '_> {
         Ok(())
     }
 
-    /// The arguments, evaluated left to right and converted to the parameters' types.
+    /// Evaluates the arguments from left to right and converts them to the parameters' types.
     fn arguments(
         &mut self,
         dot: &Rv,
@@ -194,7 +194,7 @@ impl<'t> Execution<'t, '_> {
         })
     }
 
-    /// `and` and `or` look at no more arguments than they need.
+    /// `and` and `or` evaluate no more arguments than they need.
     fn and_or(
         &mut self,
         dot: &Rv,
@@ -212,7 +212,7 @@ impl<'t> Execution<'t, '_> {
         Ok(last.unwrap_or(value))
     }
 
-    /// The builtin `call`: a function that is a value.
+    /// The builtin `call`: calls a function value.
     fn call_value(&mut self, callee: &str, mut given: Vec<Rv>) -> Result<Rv, CallError> {
         let mut args = given.drain(..);
         let function = match args.next().and_then(Rv::into_value) {

@@ -1,11 +1,11 @@
-//! Pipelines, commands and operands.
+//! Evaluation of pipelines, commands and operands.
 
 use super::{At, Executed, Execution, Rv};
 use crate::parse::{Command, Number, Operand, Pipe, Slot};
 use crate::value::{Kind, List, Map, Str, Type, Value, types};
 
 impl<'t> Execution<'t, '_> {
-    /// The value of a pipeline; declares and assigns its variables.
+    /// Evaluates a pipeline; declares and assigns its variables.
     pub(super) fn pipeline(&mut self, dot: &Rv, pipe: &'t Pipe) -> Executed<Rv> {
         self.at = Some(At::Pipe(pipe));
         let mut value = None;
@@ -95,7 +95,7 @@ impl<'t> Execution<'t, '_> {
         self.operand(dot, node)
     }
 
-    /// A constant in a place that does not say what type it wants.
+    /// Evaluates a constant where no type is expected.
     fn literal(&mut self, literal: &'t Operand) -> Executed<Rv> {
         Ok(Rv::Is(match literal {
             Operand::Bool { value, .. } => Value::Bool(*value),
@@ -123,7 +123,7 @@ impl<'t> Execution<'t, '_> {
         Ok(Rv::Invalid)
     }
 
-    /// An operand given to a parameter that takes anything (`interface {}` or `reflect.Value`).
+    /// Evaluates an operand for a parameter that accepts anything (`interface {}` or `reflect.Value`).
     pub(super) fn operand(&mut self, dot: &Rv, operand: &'t Operand) -> Executed<Rv> {
         self.at = Some(At::Operand(operand));
         match operand {
@@ -155,7 +155,7 @@ impl<'t> Execution<'t, '_> {
         }
     }
 
-    /// An operand given to a parameter of type `ty`.
+    /// Evaluates an operand for a parameter of type `ty`.
     pub(super) fn typed_operand(
         &mut self,
         dot: &Rv,
@@ -230,7 +230,7 @@ impl<'t> Execution<'t, '_> {
         Err(self.fault(format!("expected {expected}; found {literal}")))
     }
 
-    /// Whether a value fits a parameter; gives it the parameter's type.
+    /// Checks that a value is assignable to a parameter, and gives it the parameter's type.
     pub(super) fn validate(&self, value: Rv, ty: Type) -> Executed<Value> {
         match value {
             Rv::Invalid if ty.kind.can_be_nil() => Ok(zero(ty)),

@@ -13,7 +13,7 @@ fn has_field(object: &dyn Object, name: &[u8]) -> bool {
 }
 
 impl<'t> Execution<'t, '_> {
-    /// `.X.Y.Z arg…`: only the last may be a method with arguments.
+    /// `.X.Y.Z arg…`: only the last one may be a method with arguments.
     pub(super) fn field_chain(
         &mut self,
         dot: &Rv,

@@ -1,4 +1,4 @@
-//! The nodes of a template.
+//! Execution of the nodes of a template.
 
 use flux_golang::strconv;
 
@@ -58,7 +58,7 @@ impl<'t> Execution<'t, '_> {
                 )));
             }
             Some(value) => {
-                // A pointer prints as what it points to.
+                // A pointer prints as its target.
                 let printed = match value {
                     Value::Object(object) => fmt::print_object(out, object),
                     value => fmt::print(out, std::slice::from_ref(value)),
@@ -100,13 +100,13 @@ impl<'t> Execution<'t, '_> {
             Some(value) => self.range_over(value, range, out)?,
         };
         if !ran && let Some(otherwise) = &range.otherwise {
-            // Break and continue in the else branch belong to an outer loop.
+            // `break` and `continue` in the else branch belong to an outer loop.
             return self.list(dot, otherwise, out);
         }
         Ok(Flow::Next)
     }
 
-    /// Whether there was anything to visit.
+    /// Iterates over a value. Returns whether it had any elements.
     fn range_over(
         &mut self,
         value: &Value,
@@ -186,7 +186,7 @@ impl<'t> Execution<'t, '_> {
         Ok(())
     }
 
-    /// One iteration; true ends the loop.
+    /// One iteration; returns whether to end the loop.
     fn round(
         &mut self,
         index: Rv,

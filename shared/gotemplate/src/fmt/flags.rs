@@ -1,8 +1,8 @@
-//! Flags, width and precision, and what they do to basic values.
+//! Flags, width and precision, and their effect on basic values.
 
 use flux_golang::{strconv, unicode};
 
-/// The state of one verb.
+/// The flags of one verb.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Flags {
     pub(super) width: Option<usize>,
@@ -54,7 +54,7 @@ impl Flags {
         self.pad(out, if b { b"true" } else { b"false" });
     }
 
-    /// The first runes of `text` as the precision has it.
+    /// The first runes of `text`, limited by the precision.
     fn truncated<'a>(&self, text: &'a [u8]) -> &'a [u8] {
         let Some(n) = self.precision else {
             return text;
@@ -182,7 +182,7 @@ impl Flags {
         self.pad_with_blanks(out, &text);
     }
 
-    /// A float, `formatted` being what `strconv` makes of it for `verb`.
+    /// A float; `formatted` is the result of `strconv` for `verb`.
     pub(super) fn float(
         &self,
         out: &mut Vec<u8>,
@@ -221,7 +221,7 @@ impl Flags {
     }
 }
 
-/// The sharp flag on floats: always a point, and `%g` keeps its trailing zeros.
+/// The sharp flag for floats: there is always a decimal point, and `%g` keeps trailing zeros.
 fn keep_zeros(text: &mut Vec<u8>, verb: char, precision: Option<usize>) {
     let mut digits: i64 = match verb {
         'v' | 'g' | 'G' | 'x' => precision.map_or(6, |p| p as i64),

@@ -1,4 +1,4 @@
-//! Verbs over values.
+//! Formatting of values with verbs.
 
 use flux_golang::{strconv, unicode};
 
@@ -6,15 +6,15 @@ use super::flags::Flags;
 use crate::error::CallError;
 use crate::value::{IntType, Kind, Object, Str, Value};
 
-/// Nesting at which printing stops; Go would run into its stack limit on a map that contains itself.
+/// Maximum depth of printing; Go would overflow its stack on a map that contains itself.
 const MAX_DEPTH: usize = 500;
-/// Bytes one call may write.
+/// Maximum bytes written by one call.
 const MAX_OUTPUT: usize = 1 << 30;
 
 pub(super) struct Printer<'a> {
     pub(super) out: &'a mut Vec<u8>,
     pub(super) flags: Flags,
-    /// Inside the text of a bad verb methods are not called.
+    /// Whether the text of a bad verb is being printed, in which methods are not called.
     erroring: bool,
     too_deep: bool,
 }
@@ -39,7 +39,7 @@ impl<'a> Printer<'a> {
     /// Prints one operand.
     pub(super) fn arg(&mut self, value: &Value, verb: char) {
         match (value, verb) {
-            // What most calls are.
+            // Fast path for most calls.
             (Value::Str(s), 'v' | 's') if !self.flags.sharp_v => self.flags.string(self.out, s),
             (Value::Nil, 'T' | 'v') => self.flags.pad(self.out, b"<nil>"),
             (Value::Nil, _) => self.bad_verb(value, verb),
@@ -106,7 +106,7 @@ impl<'a> Printer<'a> {
         }
     }
 
-    /// A nil interface inside something.
+    /// Prints a nil interface inside another value.
     fn nil(&mut self) {
         let text: &[u8] = if self.flags.sharp_v {
             b"interface {}(nil)"
@@ -116,7 +116,7 @@ impl<'a> Printer<'a> {
         self.out.extend_from_slice(text);
     }
 
-    /// `Error` and `String` methods, where the verb takes text.
+    /// Calls `Error` and `String` methods if the verb takes text.
     fn methods(&mut self, value: &Value, verb: char) -> bool {
         if verb == 'w' {
             self.bad_verb(value, verb);
@@ -229,7 +229,7 @@ impl<'a> Printer<'a> {
         self.erroring = erroring;
     }
 
-    /// `magnitude` and its sign for numeric verbs, `bits` as an unsigned number for character verbs.
+    /// An integer: `magnitude` and its sign for numeric verbs, `bits` as an unsigned number for character verbs.
     fn integer(&mut self, value: &Value, magnitude: u64, negative: bool, verb: char, bits: u64) {
         let base = match verb {
             'v' | 'd' => 10,
@@ -245,7 +245,7 @@ impl<'a> Printer<'a> {
             .integer(self.out, magnitude, negative, base, verb);
     }
 
-    /// `0x…` whatever the flags.
+    /// `0x…`, regardless of flags.
     fn hex_number(&mut self, n: u64) {
         let sharp = std::mem::replace(&mut self.flags.sharp, true);
         self.flags.integer(self.out, n, false, 16, 'v');
@@ -327,7 +327,7 @@ impl<'a> Printer<'a> {
         }
     }
 
-    /// Addresses: as unpredictable here as in Go.
+    /// Prints addresses, which are as unpredictable as in Go.
     fn pointer(&mut self, value: &Value, verb: char) {
         let address = match value {
             Value::Map(map) => map.address(),
@@ -352,7 +352,7 @@ impl<'a> Printer<'a> {
     }
 }
 
-/// What `String()` or `Error()` gives, where the type has one.
+/// The result of `String()` or `Error()`, if the type has one of them.
 pub(crate) fn method_text(value: &Value) -> Option<Str> {
     match value {
         Value::Int(IntType::Duration, n) => Some(flux_golang::time::format_duration(*n).into()),

@@ -1,4 +1,4 @@
-//! The format string of `Sprintf`.
+//! Parsing of the format string of `Sprintf`.
 
 use flux_golang::unicode;
 
@@ -6,7 +6,7 @@ use super::flags::Flags;
 use super::printer::Printer;
 use crate::value::Value;
 
-/// Widths and precisions beyond this are taken for mistakes.
+/// Larger widths and precisions are treated as errors.
 const TOO_LARGE: i64 = 1_000_000;
 
 struct Scanner<'a> {
@@ -146,7 +146,7 @@ impl Scanner<'_> {
         self.next_arg += 1;
     }
 
-    /// Decimal digits. More than make sense swallow the rest of the format, as Go has it.
+    /// Parses decimal digits. A number that is too large swallows the rest of the format, as in Go.
     fn number(&mut self) -> Option<usize> {
         let mut n: Option<i64> = None;
         while let Some(b @ b'0'..=b'9') = self.byte() {
@@ -173,7 +173,7 @@ impl Scanner<'_> {
         (-TOO_LARGE..=TOO_LARGE).contains(&n).then_some(n)
     }
 
-    /// `[n]`: whether there was a well-formed one.
+    /// Parses `[n]`; returns whether it was well-formed.
     fn argument_index(&mut self) -> bool {
         if self.byte() != Some(b'[') {
             return false;

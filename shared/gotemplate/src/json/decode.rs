@@ -1,14 +1,14 @@
-//! Reading JSON.
+//! Decoding JSON.
 
 use flux_golang::{strconv, unicode};
 
 use super::JsonError;
 use crate::value::{List, Map, Str, Value};
 
-/// Nesting that is refused; Go allows 10000.
+/// Maximum depth of nesting; Go allows 10000.
 const MAX_DEPTH: usize = 500;
 
-/// `json.Unmarshal` into an `interface {}`: numbers become `float64`, of equal keys the last counts.
+/// `json.Unmarshal` into an `interface {}`: numbers become `float64`; of equal keys the last one counts.
 pub fn unmarshal(text: &[u8]) -> Result<Value, JsonError> {
     let mut decoder = Decoder {
         text,
@@ -21,7 +21,7 @@ pub fn unmarshal(text: &[u8]) -> Result<Value, JsonError> {
     if decoder.peek().is_some() {
         return Err(decoder.invalid("after top-level value"));
     }
-    // Go finds numbers out of range only after the syntax has been checked.
+    // Go reports numbers out of range only after checking the syntax.
     match decoder.number {
         Some(number) => Err(JsonError(format!(
             "json: cannot unmarshal number {number} into Go value of type float64"
@@ -47,9 +47,9 @@ impl Decoder<'_> {
         }
     }
 
-    /// The complaint about the next byte.
+    /// The error for the next byte.
     fn invalid(&self, context: &str) -> JsonError {
-        // At the end Go's scanner tries one blank more, which only some places refuse.
+        // At the end Go's scanner processes one more blank, which only some states refuse.
         let refuses_blank = context.starts_with("in ") && context != "in string literal"
             || context.starts_with("after decimal");
         let b = match self.peek() {
@@ -200,7 +200,7 @@ impl Decoder<'_> {
         }
     }
 
-    /// The rest of a string after its quote; invalid UTF-8 and lone surrogates become U+FFFD.
+    /// Decodes the rest of a string after its quote; invalid UTF-8 and lone surrogates become U+FFFD.
     fn string(&mut self) -> Result<Str, JsonError> {
         let mut out = Vec::new();
         loop {
@@ -259,7 +259,7 @@ impl Decoder<'_> {
         Ok(n)
     }
 
-    /// A code unit, with the second half of a surrogate pair if it is the first.
+    /// Decodes a code unit, together with the second half if it is the first of a surrogate pair.
     fn surrogate(&mut self, first: u32) -> Result<char, JsonError> {
         if let Some(c) = char::from_u32(first) {
             return Ok(c);

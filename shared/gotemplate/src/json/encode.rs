@@ -1,4 +1,4 @@
-//! Writing JSON.
+//! Encoding JSON.
 
 use flux_golang::encoding::base64;
 use flux_golang::{json, strconv};
@@ -6,7 +6,7 @@ use flux_golang::{json, strconv};
 use super::JsonError;
 use crate::value::{Str, Value};
 
-/// Nesting from which on cycles are looked for (Go: 1000), and how much deeper they are followed.
+/// Depth from which on cycles are detected (Go: 1000), and how much deeper they are followed.
 const MAX_DEPTH: usize = 500;
 
 /// `json.Marshal`: compact, keys sorted, `<`, `>` and `&` escaped.
@@ -14,12 +14,12 @@ pub fn marshal(value: &Value) -> Result<Vec<u8>, JsonError> {
     encode(value, true, false)
 }
 
-/// `json.MarshalIndent` with two blanks.
+/// `json.MarshalIndent` with an indent of two blanks.
 pub fn marshal_indent(value: &Value) -> Result<Vec<u8>, JsonError> {
     encode(value, true, true)
 }
 
-/// The same as [`marshal`] without escaping `<`, `>` and `&`.
+/// As [`marshal`], without escaping `<`, `>` and `&`.
 pub fn marshal_raw(value: &Value) -> Result<Vec<u8>, JsonError> {
     encode(value, false, false)
 }
@@ -39,13 +39,13 @@ struct Encoder {
     out: String,
     html: bool,
     indent: bool,
-    /// The maps and lists that the present value is part of, beyond the depth at which cycles are looked for.
+    /// The maps and lists that contain the current value, below the depth from which on cycles are detected.
     above: Vec<Value>,
 }
 
 impl Encoder {
     fn value(&mut self, value: &Value, depth: usize) -> Result<(), JsonError> {
-        // Only what holds others can hold itself.
+        // Only containers can contain themselves.
         if depth <= MAX_DEPTH || !matches!(value, Value::List(_) | Value::Map(_)) {
             return self.one(value, depth);
         }

@@ -1,4 +1,4 @@
-//! The parsed form: resolved as far as possible, immutable, shared between threads.
+//! The syntax tree: immutable, shared between threads, with names resolved as far as possible.
 
 use std::fmt::{self, Write};
 use std::sync::Arc;
@@ -19,9 +19,9 @@ pub(crate) struct Tree {
     /// That text.
     pub(crate) text: Bytes,
     pub(crate) root: List,
-    /// How many variables can be alive at once, `$` included.
+    /// Maximum number of variables in scope at once, `$` included.
     pub(crate) slots: usize,
-    /// Whether there is nothing but space and comments in it.
+    /// Whether it has only white space and comments.
     pub(crate) empty: bool,
 }
 
@@ -35,12 +35,12 @@ impl Tree {
     }
 }
 
-/// Nodes in sequence.
+/// A sequence of nodes.
 pub(crate) struct List {
     pub(crate) nodes: Box<[Node]>,
 }
 
-/// What is large and rarer is boxed: most nodes are text and plain actions.
+/// Large and rare variants are boxed: most nodes are text and plain actions.
 pub(crate) enum Node {
     Text(Text),
     Action(Action),
@@ -62,11 +62,11 @@ impl Node {
     }
 }
 
-/// Text that is written as it is: a part of the tree's.
+/// Literal text: a part of the tree's text.
 pub(crate) struct Text {
     pub(crate) pos: u32,
     pub(crate) end: u32,
-    /// Whether there is nothing but space in it.
+    /// Whether it has only white space.
     pub(crate) blank: bool,
 }
 
@@ -107,7 +107,7 @@ pub(crate) struct Declared {
     pub(crate) slot: Slot,
 }
 
-/// Where a variable lives in the frame; nowhere if at run time Go would find it undefined.
+/// The slot of a variable in the frame; `None` if Go would report it as undefined at run time.
 pub(crate) type Slot = Option<u32>;
 
 pub(crate) struct Command {
@@ -115,7 +115,7 @@ pub(crate) struct Command {
     pub(crate) args: Box<[Operand]>,
 }
 
-/// Kept to 32 bytes: a large chart has tens of thousands of them.
+/// Kept to 32 bytes, since a large chart has tens of thousands of them.
 pub(crate) enum Operand {
     Field {
         pos: u32,
@@ -147,7 +147,7 @@ pub(crate) enum Operand {
         pos: u32,
     },
     Number(Box<Number>),
-    /// What is written as its text in double quotes.
+    /// A string that is equal to its source text between double quotes.
     String {
         pos: u32,
         text: Str,
@@ -155,24 +155,24 @@ pub(crate) enum Operand {
     Quoted(Box<Quoted>),
 }
 
-/// A string written in any other way.
+/// A string in any other syntax.
 pub(crate) struct Quoted {
     pub(crate) pos: u32,
-    /// With its quotes.
+    /// The source text with its quotes.
     pub(crate) written: Box<[u8]>,
     pub(crate) text: Str,
 }
 
-/// A variable and the fields that are taken from it.
+/// A variable, followed by fields.
 pub(crate) struct VariablePath(Box<[Str]>);
 
 impl VariablePath {
-    /// Of the name of the variable and then those of the fields.
+    /// Creates it from the name of the variable, followed by those of the fields.
     pub(super) fn new(names: Box<[Str]>) -> Self {
         Self(names)
     }
 
-    /// With the dollar sign.
+    /// The name with the dollar sign.
     pub(crate) fn name(&self) -> &Str {
         &self.0[0]
     }
@@ -182,7 +182,7 @@ impl VariablePath {
     }
 }
 
-/// What an identifier calls.
+/// The function that an identifier calls.
 #[derive(Clone)]
 pub(crate) enum FunctionRef {
     Builtin(Builtin),
@@ -199,7 +199,7 @@ impl FunctionRef {
     }
 }
 
-/// A numeric constant: what it can be, by the syntax it was written in.
+/// A numeric constant: its values as the types that its syntax allows.
 pub(crate) struct Number {
     pub(crate) pos: u32,
     pub(crate) text: Box<str>,
@@ -207,7 +207,7 @@ pub(crate) struct Number {
     pub(crate) uint: Option<u64>,
     pub(crate) float: Option<f64>,
     pub(crate) complex: Option<(f64, f64)>,
-    /// Whether, where no type is asked for, it is a float.
+    /// Whether it is a float if no type is expected.
     pub(crate) written_as_float: bool,
 }
 

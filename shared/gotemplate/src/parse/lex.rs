@@ -1,9 +1,9 @@
-//! Text to tokens.
+//! The lexer: splits a template into tokens.
 
 use flux_golang::{strconv, unicode};
 use memchr::memmem::Finder;
 
-/// What a token is.
+/// The kind of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Error,
@@ -62,7 +62,7 @@ impl Kind {
     }
 }
 
-/// A token: its text is `pos..end` of the input. What an error says is with the lexer, which stops there.
+/// A token; its text is `pos..end` of the input. The text of an error is in the lexer, which stops there.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Token {
     pub(super) kind: Kind,
@@ -72,7 +72,7 @@ pub(super) struct Token {
 }
 
 impl Token {
-    /// What it stands for.
+    /// Its text in the input.
     pub(super) fn text(self, input: &[u8]) -> &[u8] {
         let range = self.pos as usize..self.end as usize;
         input.get(range).unwrap_or_default()
@@ -117,7 +117,7 @@ pub(super) struct Lexer<'a> {
     parens: usize,
     inside: bool,
     failed: Option<Box<str>>,
-    /// Whether `break` and `continue` are keywords, which they are not where functions have these names.
+    /// Whether `break` and `continue` are keywords; they are not if there are functions with these names.
     pub(super) break_ok: bool,
     pub(super) continue_ok: bool,
 }
@@ -143,7 +143,7 @@ impl<'a> Lexer<'a> {
 
     pub(super) fn next_token(&mut self) -> Token {
         if self.failed.is_some() {
-            // After an error the rest of the input is gone.
+            // After an error the rest of the input is dropped.
             return Token {
                 kind: Kind::Eof,
                 pos: 0,
@@ -201,7 +201,7 @@ impl<'a> Lexer<'a> {
     }
 
     fn take(&mut self, kind: Kind) -> Token {
-        // The parser takes no text whose length is beyond these numbers.
+        // The parser refuses a text whose length does not fit these numbers.
         let token = Token {
             kind,
             pos: self.start as u32,
@@ -250,7 +250,7 @@ impl<'a> Lexer<'a> {
         while self.accept(valid) {}
     }
 
-    /// What comes outside of actions, from here on: text, the beginning of an action, or the end.
+    /// Lexes outside actions: text, the start of an action, or the end.
     fn text(&mut self) -> Token {
         loop {
             let Some(offset) = self.left.find(self.rest()) else {
@@ -301,7 +301,7 @@ impl<'a> Lexer<'a> {
         token
     }
 
-    /// Passes over a comment.
+    /// Skips a comment.
     fn comment(&mut self) -> Result<(), &'static str> {
         self.pos += 2;
         let end = memchr::memmem::find(self.rest(), b"*/").ok_or("unclosed comment")?;
@@ -316,7 +316,7 @@ impl<'a> Lexer<'a> {
         Ok(())
     }
 
-    /// Whether the right delimiter is next, and whether with a trim marker.
+    /// Whether the right delimiter is next, and if so, whether it has a trim marker.
     fn right_delim_ahead(&self) -> Option<bool> {
         let (rest, right) = (self.rest(), self.delimiters.right);
         if has_right_trim(rest) && rest.get(2..).is_some_and(|r| r.starts_with(right)) {
@@ -379,7 +379,8 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// What begins with a character that is neither part of a word nor of a number; that has been passed over.
+    /// Lexes a token that begins with a character that is neither part of a word nor of a number; that character was
+    /// consumed.
     fn indicator(&mut self, first: u8) -> Token {
         match first {
             b'=' => self.take(Kind::Assign),
@@ -431,7 +432,7 @@ impl<'a> Lexer<'a> {
             && !is_blank(*next)
             && *next != b'-'
         {
-            // Mostly it is a single one.
+            // In most cases there is a single one.
             self.pos += 1;
             return self.take(Kind::Space);
         }
@@ -443,7 +444,7 @@ impl<'a> Lexer<'a> {
         }
         self.pos += count;
         self.line += newlines;
-        // The last blank may belong to " -}}".
+        // The last blank may be part of " -}}".
         let from_last = self
             .input
             .get(self.pos.saturating_sub(1)..)
@@ -461,7 +462,7 @@ impl<'a> Lexer<'a> {
         self.take(Kind::Space)
     }
 
-    /// Passes over letters, digits and underscores; gives the character that follows.
+    /// Skips letters, digits and underscores; returns the next character.
     fn skip_word(&mut self) -> Option<char> {
         loop {
             let rest = self.rest();
@@ -569,7 +570,7 @@ impl<'a> Lexer<'a> {
         let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
         let plain = digits == 1 || digits > 0 && rest.first() != Some(&b'0');
         if plain && matches!(rest.get(digits), Some(b' ' | b')' | b'}' | b'|')) {
-            // What nearly all numbers are.
+            // Fast path for nearly all numbers.
             self.pos += digits;
             return self.take(Kind::Number);
         }
@@ -615,7 +616,7 @@ impl<'a> Lexer<'a> {
     }
 }
 
-/// The ASCII characters that words are made of.
+/// The ASCII characters of words.
 const WORD: [bool; 256] = {
     let mut word = [false; 256];
     let mut at = 0_u8;

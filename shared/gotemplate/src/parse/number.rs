@@ -5,7 +5,7 @@ use flux_golang::strconv;
 use super::ast::Number;
 use super::lex::Kind;
 
-/// The constant written as `text`, or why it is none.
+/// Parses a constant. The error is Go's.
 pub(super) fn parse(pos: u32, text: &[u8], kind: Kind) -> Result<Number, String> {
     let shown = String::from_utf8_lossy(text);
     let mut number = Number {
@@ -40,14 +40,14 @@ pub(super) fn parse(pos: u32, text: &[u8], kind: Kind) -> Result<Number, String>
     Ok(number)
 }
 
-/// A point or exponent makes a float, but not in hexadecimal without `p`.
+/// Whether it has a decimal point or an exponent, which hexadecimal numbers only have with `p`.
 fn looks_like_float(text: &[u8]) -> bool {
     let has = |bytes: &[u8]| text.iter().any(|b| bytes.contains(b));
     let hex_int = matches!(text, [b'0', b'x' | b'X', _, ..]) && !has(b"pP");
     !hex_int && has(b".eEpP")
 }
 
-/// `a+bi`, as `fmt.Sscan` reads it: decimal or hexadecimal parts, and what follows the `i` is left alone.
+/// `a+bi`, as `fmt.Sscan` parses it: decimal or hexadecimal parts; text after the `i` is ignored.
 fn complex(text: &[u8]) -> Result<(f64, f64), String> {
     const MALFORMED: &str = "syntax error scanning complex number";
     let (re, rest) = float_token(text);
@@ -75,8 +75,8 @@ fn part(text: &[u8]) -> Result<f64, String> {
     })
 }
 
-/// What looks like a number at the start, and the rest. The letters of "nan" and "inf" are taken one by one, also where
-/// the word does not end as these do.
+/// Splits off a prefix that looks like a number. The letters of "nan" and "inf" are consumed one by one, even if the word
+/// does not continue like these.
 fn float_token(text: &[u8]) -> (&[u8], &[u8]) {
     let mut at = 0;
     let mut accept = |set: &dyn Fn(u8) -> bool| {

@@ -1,4 +1,4 @@
-//! Tokens to trees.
+//! The parser: builds trees from tokens.
 
 mod pipeline;
 mod scope;
@@ -17,10 +17,10 @@ use crate::functions::Functions;
 use crate::stack::Mark;
 use crate::value::Str;
 
-/// Stack that parsing may use: nesting beyond it is refused, where Go would go on.
+/// Bytes of stack for parsing: deeper nesting is refused, where Go would continue.
 const MAX_STACK: usize = 768 * 1024;
 
-/// Parses a text into the templates it defines, by name, its own tree under `name`.
+/// Parses a text into the templates it defines, by name; its own tree is under `name`.
 pub(crate) fn parse(
     name: &str,
     text: &Bytes,
@@ -67,20 +67,19 @@ struct Parser<'a> {
     scope: Scope,
     action_line: u32,
     mark: Mark,
-    // What belongs to lists that are not complete, of one within the other behind each other: a list is then made once,
-    // as long as it has to be.
+    // The nodes of unfinished lists, outer lists first: each list is then allocated once with its final length.
     nodes: Vec<Node>,
     commands: Vec<Command>,
     operands: Vec<Operand>,
     names: Vec<Str>,
 }
 
-/// The end of a stack from `start` on, taken off.
+/// Removes the end of a stack from `start` on.
 fn taken<T>(stack: &mut Vec<T>, start: usize) -> Box<[T]> {
     stack.drain(start..).collect()
 }
 
-/// What ends a list of nodes.
+/// The keyword that ends a list of nodes.
 enum End {
     End,
     Else,
@@ -233,7 +232,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// `{{define "x"}} … {{end}}`, after the keyword.
+    /// Parses `{{define "x"}} … {{end}}` after the keyword.
     fn definition(&mut self) -> Parsed<()> {
         let context = "define clause";
         let outer = std::mem::replace(&mut self.scope, Scope::new());
@@ -339,7 +338,7 @@ impl Parser<'_> {
         Ok(node)
     }
 
-    /// `if`, `range` and `with`, after the keyword.
+    /// Parses `if`, `range` and `with` after the keyword.
     fn control(&mut self, context: &'static str) -> Parsed<Box<Branch>> {
         let (known, live) = (self.scope.variables.len(), self.scope.live);
         let pipe = self.pipeline(context, Kind::RightDelim)?;
@@ -349,12 +348,12 @@ impl Parser<'_> {
         self.scope.ranges -= usize::from(context == "range");
         let mut otherwise = None;
         if matches!(end, End::Else) {
-            // What the first list declared is still known here, but holds nothing when this list runs.
+            // Variables declared in the first list are still known here, but undefined at run time.
             for variable in self.scope.variables.iter_mut().skip(declared) {
                 variable.slot = None;
             }
             let next = self.peek().kind;
-            // "else if" is an if inside the else whose end ends both.
+            // "else if" is an if in the else branch that shares the end.
             let nested = match (context, next) {
                 ("if", Kind::If) => Some(Node::If as fn(Box<Branch>) -> Node),
                 ("with", Kind::With) => Some(Node::With as fn(Box<Branch>) -> Node),
@@ -382,7 +381,7 @@ impl Parser<'_> {
         }))
     }
 
-    /// `{{block "x" pipeline}} … {{end}}`: defines a template and calls it.
+    /// Parses `{{block "x" pipeline}} … {{end}}`: defines a template and calls it.
     fn block(&mut self) -> Parsed<Node> {
         let context = "block clause";
         let token = self.next_non_space();

@@ -1,4 +1,4 @@
-//! How much memory a parsed template takes.
+//! Estimates the memory of a parsed template.
 
 use std::mem::{size_of, size_of_val};
 
@@ -6,9 +6,9 @@ use super::ast::{Branch, Command, List, Node, Operand, Pipe, TemplateCall, Tree}
 use crate::value::Str;
 
 impl Tree {
-    /// About how many bytes it takes beside its text, which it shares.
+    /// Estimated bytes of memory besides its text, which it shares.
     pub(crate) fn size(&self) -> usize {
-        // The names are shared by all who refer to it.
+        // The names are shared with all references to it.
         size_of::<Self>() + self.name.len() + list(&self.root)
     }
 }

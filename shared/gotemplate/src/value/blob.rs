@@ -4,12 +4,12 @@ use std::fmt;
 use std::ops::Deref;
 use std::rc::Rc;
 
-/// A `[]byte`: shared, never changed, and kept in whatever holds the bytes already.
+/// A `[]byte`: shared, immutable, stored in the original owner of the bytes.
 #[derive(Clone)]
 pub struct Blob(Rc<dyn AsRef<[u8]>>);
 
 impl Blob {
-    /// The bytes that `holder` keeps.
+    /// The bytes that `holder` owns.
     pub fn new(holder: impl AsRef<[u8]> + 'static) -> Self {
         Self(Rc::new(holder))
     }

@@ -1,4 +1,4 @@
-//! Data that is kept between runs and shared between threads.
+//! Immutable data that is kept between runs and shared between threads.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Blob, IntType, List, Map, Str, UintType, Value};
 
-/// A value that nothing changes: what a [`Value`] is made of when a run first touches it.
+/// An immutable value, which a run converts to a [`Value`] on first access.
 #[derive(Clone, Debug)]
 pub enum Constant {
     /// The nil interface.
@@ -29,23 +29,23 @@ pub enum Constant {
     Map(Constants),
 }
 
-/// The entries of a map that nothing changes, cheap to clone.
+/// The entries of an immutable map, cheap to clone.
 ///
-/// A [`Map`] of them costs next to nothing: its entries become values of its own when they are first changed or when a
-/// list or map among them is first reached, one level at a time. Large defaults of which a template reads a few are thus
-/// never copied.
+/// A [`Map`] of them costs next to nothing: its entries are converted to values when the map is first changed, or when a
+/// list or map among them is first accessed, one level at a time. So large defaults are not copied if a template reads only
+/// a few of them.
 #[derive(Clone, Debug, Default)]
 pub struct Constants(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Sorted by key, each key once.
+    /// Sorted by key, without duplicates.
     entries: Box<[(Str, Constant)]>,
     has_nil: bool,
 }
 
 impl Constants {
-    /// The entries in the order of their keys.
+    /// The entries, sorted by key.
     pub fn entries(&self) -> &[(Str, Constant)] {
         &self.0.entries
     }
@@ -60,12 +60,12 @@ impl Constants {
             .map(|(_, constant)| constant)
     }
 
-    /// Whether nil stands in it or in a map within it; what lists hold does not count.
+    /// Whether it contains nil, at any depth of maps; lists are not searched.
     pub fn has_nil(&self) -> bool {
         self.0.has_nil
     }
 
-    /// About how many bytes of memory it takes.
+    /// Estimated bytes of memory.
     pub fn size(&self) -> usize {
         let entries = self.entries().iter();
         let within: usize = entries
@@ -76,7 +76,7 @@ impl Constants {
 }
 
 impl FromIterator<(Str, Constant)> for Constants {
-    /// Of a repeated key the last value counts.
+    /// Of equal keys the last one counts.
     fn from_iter<I: IntoIterator<Item = (Str, Constant)>>(iter: I) -> Self {
         let mut entries: Vec<_> = iter.into_iter().collect();
         if !entries.is_sorted_by(|a, b| a.0 < b.0) {
@@ -94,7 +94,7 @@ impl FromIterator<(Str, Constant)> for Constants {
 }
 
 impl Constant {
-    /// A value of it.
+    /// Converts it to a value.
     pub fn value(&self) -> Value {
         match self {
             Self::Nil => Value::Nil,
@@ -109,7 +109,7 @@ impl Constant {
         }
     }
 
-    /// The constant that a value is at this moment; nil for what is none (functions, objects, times).
+    /// A snapshot of a value as constant; nil for values without a constant form (functions, objects, times).
     pub fn of(value: &Value) -> Self {
         match value {
             Value::Bool(truth) => Self::Bool(*truth),
@@ -126,7 +126,7 @@ impl Constant {
         }
     }
 
-    /// Whether reading it gives something that all who read it share.
+    /// Whether reading it returns an object that all readers share.
     pub(super) const fn is_container(&self) -> bool {
         matches!(self, Self::List(_) | Self::Map(_))
     }

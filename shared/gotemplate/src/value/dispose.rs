@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use super::Value;
 
-/// Below this nesting, values are dropped where they are; deeper ones are put aside and dropped by the outermost call.
+/// Up to this depth values are dropped in place; deeper ones are queued and dropped by the outermost call.
 const DEPTH: u32 = 64;
 
 thread_local! {
@@ -14,7 +14,7 @@ thread_local! {
 
 /// Drops the values of a list or map.
 pub(super) fn values(values: impl IntoIterator<Item = Value>) {
-    // At thread exit the counters may be gone already; then plain recursion has to do.
+    // At thread exit the counters may be gone already; the recursion is then unlimited.
     let depth = NESTED.try_with(Cell::get).unwrap_or(0);
     if depth >= DEPTH {
         let mut values = Some(values);

@@ -2,10 +2,10 @@
 
 use super::{Kind, Value};
 
-/// Nesting at which values count as different: only cyclic ones are deeper.
+/// Depth beyond which values count as different: only cyclic ones are deeper.
 const MAX_DEPTH: usize = 500;
 
-/// `reflect.DeepEqual`: the same types and the same contents, nil and empty being different.
+/// `reflect.DeepEqual`: equal types and contents, where nil and empty differ.
 pub fn deep_equal(a: &Value, b: &Value) -> bool {
     equal(a, b, 0)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Constant, Type, Value, dispose, types};
 
-/// A Go slice: shared and never changed, because no template function writes to a slice it was given.
+/// A Go slice: shared and immutable, because no template function writes to a slice that it was passed.
 #[derive(Clone)]
 pub struct List {
     ty: Type,
@@ -15,7 +15,7 @@ pub struct List {
 
 pub(super) struct Items {
     values: OnceCell<Vec<Value>>,
-    /// What the values are made of when somebody asks for them.
+    /// The constants that the values are created from on first access.
     constants: Option<Arc<[Constant]>>,
 }
 
@@ -28,12 +28,12 @@ impl Drop for Items {
 }
 
 impl List {
-    /// `[]interface {}` of these values.
+    /// A `[]interface {}` of these values.
     pub fn new(items: Vec<Value>) -> Self {
         Self::of(&types::ANY_SLICE, items)
     }
 
-    /// A slice of type `ty` (its kind is slice); the caller sees to it that the items have its element type.
+    /// A slice of type `ty` (its kind is slice); the items must have its element type.
     pub fn of(ty: Type, items: Vec<Value>) -> Self {
         Self {
             ty,
@@ -44,7 +44,7 @@ impl List {
         }
     }
 
-    /// `[]interface {}` of these constants.
+    /// A `[]interface {}` of these constants.
     pub fn constant(items: Arc<[Constant]>) -> Self {
         Self {
             ty: &types::ANY_SLICE,
@@ -55,14 +55,14 @@ impl List {
         }
     }
 
-    /// The constants that it was made of, where nobody has looked at the items yet.
+    /// The constants that it was created from, unless its items have been accessed.
     pub fn as_constant(&self) -> Option<&Arc<[Constant]>> {
         let items = self.items.as_ref()?;
         let constants = items.constants.as_ref()?;
         items.values.get().is_none().then_some(constants)
     }
 
-    /// `[]string` of these texts.
+    /// A `[]string` of these texts.
     pub fn strings<S: Into<super::Str>>(items: impl IntoIterator<Item = S>) -> Self {
         let items = items.into_iter().map(|s| Value::Str(s.into())).collect();
         Self::of(&types::STRING_SLICE, items)
@@ -83,13 +83,13 @@ impl List {
         self.ty
     }
 
-    /// The same items under another slice type.
+    /// The same items with another slice type.
     pub fn with_type(mut self, ty: Type) -> Self {
         self.ty = ty;
         self
     }
 
-    /// The items; none of a nil slice.
+    /// The items; empty for a nil slice.
     #[inline]
     pub fn items(&self) -> &[Value] {
         self.items.as_ref().map_or(&[], |items| {

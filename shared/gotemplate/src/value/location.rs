@@ -1,4 +1,4 @@
-//! `*time.Location`, which `Time.Location` gives and `Time.In` takes.
+//! `*time.Location`, the result of `Time.Location` and parameter of `Time.In`.
 
 use std::any::Any;
 

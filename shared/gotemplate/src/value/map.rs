@@ -6,9 +6,9 @@ use std::rc::{Rc, Weak};
 
 use super::{Constant, Constants, Str, Type, Value, dispose, types};
 
-/// A Go map with string keys: shared by all who hold it, changed in place, visited in the order of its keys.
+/// A Go map with string keys: shared by all its clones, modified in place, iterated in the order of its keys.
 ///
-/// Other key types cannot occur: values come from JSON, YAML and template functions.
+/// There are no other key types: values come from JSON, YAML and template functions.
 #[derive(Clone)]
 pub struct Map {
     ty: Type,
@@ -19,17 +19,17 @@ pub(super) struct Entries(RefCell<State>);
 
 enum State {
     Own(BTreeMap<Str, Value>),
-    /// Nobody has changed it, and nobody holds a list or map of it.
+    /// Unmodified, without a list or map of it in use elsewhere.
     Constant(Constants),
 }
 
 impl Entries {
-    /// The entries as values that all who hold the map share.
+    /// The entries as values that all clones of the map share.
     fn own(&self) -> Ref<'_, BTreeMap<Str, Value>> {
         self.thaw();
         Ref::map(self.0.borrow(), |state| match state {
             State::Own(entries) => entries,
-            // Just thawed.
+            // Converted above.
             State::Constant(_) => const { &BTreeMap::new() },
         })
     }
@@ -70,7 +70,7 @@ impl Drop for Entries {
     }
 }
 
-/// Writing to a nil map, which panics in Go.
+/// A write to a nil map, which panics in Go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("assignment to entry in nil map")]
 pub struct NilMap;
@@ -81,7 +81,7 @@ impl Map {
         Self::of(&types::ANY_MAP, BTreeMap::new())
     }
 
-    /// A map of type `ty` (its kind is map); the caller sees to it that the values have its element type.
+    /// A map of type `ty` (its kind is map); the values must have its element type.
     pub fn of(ty: Type, entries: BTreeMap<Str, Value>) -> Self {
         Self {
             ty,
@@ -97,12 +97,12 @@ impl Map {
         }
     }
 
-    /// The constants that it was made of, where nobody has changed it or holds a part of it yet.
+    /// The constants that it was created from, unless it was modified or a part of it is in use elsewhere.
     pub fn as_constants(&self) -> Option<Constants> {
         self.entries.as_ref()?.with_constants(Constants::clone)
     }
 
-    /// The constants that its values are at this moment.
+    /// A snapshot of its values as constants.
     pub fn to_constants(&self) -> Constants {
         self.as_constants().unwrap_or_else(|| {
             self.read(|entries| {
@@ -114,7 +114,7 @@ impl Map {
         })
     }
 
-    /// The nil map of type `ty`: reads as empty, refuses writes.
+    /// The nil map of type `ty`: reads as empty, fails on writes.
     pub const fn nil(ty: Type) -> Self {
         Self { ty, entries: None }
     }
@@ -129,7 +129,7 @@ impl Map {
         self.ty
     }
 
-    /// The same map, shared, under another map type (assigning `Values` to `map[string]interface {}`).
+    /// The same map, shared, with another map type (assigning `Values` to `map[string]interface {}`).
     pub fn with_type(mut self, ty: Type) -> Self {
         self.ty = ty;
         self
@@ -152,7 +152,7 @@ impl Map {
         }
     }
 
-    /// Whether there is a value under `key`, nil counting.
+    /// Whether there is a value under `key`, possibly nil.
     pub fn contains_key(&self, key: &[u8]) -> bool {
         let constant = |constants: &Constants| constants.get(key).is_some();
         let known = self
@@ -162,17 +162,17 @@ impl Map {
         known.unwrap_or_else(|| self.read(|entries| entries.contains_key(key)))
     }
 
-    /// Puts a value under `key`.
+    /// Sets the value under `key`.
     pub fn insert(&self, key: impl Into<Str>, value: impl Into<Value>) -> Result<(), NilMap> {
         let entries = self.entries.as_ref().ok_or(NilMap)?;
-        // The old value is dropped after the borrow: dropping may reach this very map.
+        // The old value is dropped after the borrow has ended: dropping may access this very map.
         let (key, value) = (key.into(), value.into());
         let old = entries.own_mut(|entries| entries.insert(key, value));
         drop(old);
         Ok(())
     }
 
-    /// Takes the value under `key` out.
+    /// Removes and returns the value under `key`.
     pub fn remove(&self, key: &[u8]) -> Option<Value> {
         self.entries
             .as_ref()?
@@ -189,12 +189,12 @@ impl Map {
         known.unwrap_or_else(|| self.read(BTreeMap::len))
     }
 
-    /// Whether there are none.
+    /// Whether it has no entries.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The keys and values at this moment, sorted by key.
+    /// A snapshot of the keys and values, sorted by key.
     pub fn entries(&self) -> Vec<(Str, Value)> {
         self.read(|entries| {
             entries
@@ -204,12 +204,12 @@ impl Map {
         })
     }
 
-    /// The keys at this moment, sorted.
+    /// A snapshot of the keys, sorted.
     pub fn keys(&self) -> Vec<Str> {
         self.read(|entries| entries.keys().cloned().collect())
     }
 
-    /// Looks at the entries in place. `look` must not write to this map.
+    /// Accesses the entries in place. `look` must not write to this map.
     pub fn read<T>(&self, look: impl FnOnce(&BTreeMap<Str, Value>) -> T) -> T {
         match &self.entries {
             Some(entries) => look(&entries.own()),
@@ -252,11 +252,11 @@ impl<K: Into<Str>, V: Into<Value>> FromIterator<(K, V)> for Map {
     }
 }
 
-/// A map that is remembered without being kept alive, so that cycles made by `set` can be undone.
+/// A weak reference to a map, so that cycles created by `set` can be broken.
 pub(crate) struct WeakMap(Weak<Entries>);
 
 impl WeakMap {
-    /// Empties the map if something, a cycle for instance, still holds it.
+    /// Empties the map if it is still alive, for example because of a cycle.
     pub(crate) fn clear(&self) {
         if let Some(entries) = self.0.upgrade() {
             let old = entries.0.replace(State::Own(BTreeMap::new()));

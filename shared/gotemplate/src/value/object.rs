@@ -4,50 +4,50 @@ use std::any::Any;
 
 use super::{Str, Type, Value};
 
-/// A Go struct, or a pointer to one, that a template may look into: `.Capabilities`, a parsed version, a certificate.
+/// A Go struct, or a pointer to one, that templates can access: `.Capabilities`, a parsed version, a certificate.
 ///
-/// Methods hang on the [type](super::TypeInfo::methods). A named map or slice needs no object: it is a
-/// [`Map`](super::Map) or [`List`](super::List) whose type carries the methods.
+/// Methods are part of the [type](super::TypeInfo::methods). A named map or slice needs no object: it is a
+/// [`Map`](super::Map) or [`List`](super::List) whose type has the methods.
 pub trait Object: Any {
     /// The type; its kind is struct or pointer.
     fn go_type(&self) -> Type;
 
-    /// The exported fields in the order of their declaration.
+    /// The exported fields in order of declaration.
     fn fields(&self) -> Vec<(&'static str, Value)>;
 
-    /// The exported field of that name.
+    /// The exported field with this name.
     fn field(&self, name: &[u8]) -> Option<Value> {
         let mut fields = self.fields().into_iter();
         fields.find(|(n, _)| n.as_bytes() == name).map(|(_, v)| v)
     }
 
-    /// The text of its `String` or `Error` method, where it has one.
+    /// The result of its `String` or `Error` method, if it has one.
     fn text(&self) -> Option<Str> {
         None
     }
 
-    /// The text of the `String` method of a pointer to it: what an action prints of a field that Go can take the address
-    /// of, while a function that gets the struct sees its fields.
+    /// The result of the `String` method of a pointer to it: an action prints this for an addressable field, while a
+    /// function that gets the struct prints its fields.
     fn addressed_text(&self) -> Option<Str> {
         self.text()
     }
 
-    /// All fields, those that are not exported too: `fmt` shows them.
+    /// All fields, including unexported ones, as `fmt` prints them.
     fn all_fields(&self) -> Vec<(&'static str, Value)> {
         self.fields()
     }
 
-    /// Whether it is a nil of its type, such as an `error` that did not happen.
+    /// Whether it is a typed nil, such as a nil `error`.
     fn is_nil(&self) -> bool {
         false
     }
 
-    /// The fields that Go's `encoding/json` writes, under the names that their tags give them.
+    /// The fields that Go's `encoding/json` writes, with the names in their tags.
     fn json_fields(&self) -> Vec<(&'static str, Value)> {
         self.fields()
     }
 
-    /// What Go's `encoding/json` writes in its place, where that differs from an object of the fields.
+    /// The value that Go's `encoding/json` writes in its place, if that is not an object of the fields.
     fn json(&self) -> Option<Value> {
         None
     }

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 const INLINE: usize = 22;
 
-/// A Go `string`: immutable, cheap to clone, any bytes.
+/// A Go `string`: immutable bytes, cheap to clone.
 ///
-/// Up to 22 bytes live inside the value itself, longer ones are shared. Order and equality are bytewise, as in Go.
+/// Up to 22 bytes are stored inline, longer strings are shared. Order and equality are bytewise, as in Go.
 #[derive(Clone)]
 pub struct Str(Repr);
 
@@ -22,7 +22,7 @@ enum Repr {
 }
 
 impl Str {
-    /// The string of these bytes.
+    /// A string of these bytes.
     pub fn new(bytes: &[u8]) -> Self {
         if bytes.len() <= INLINE {
             let mut inline = [0; INLINE];
@@ -45,11 +45,11 @@ impl Str {
         }
     }
 
-    /// The bytes that it takes beside itself.
+    /// Bytes on the heap.
     pub(crate) fn heap_size(&self) -> usize {
         match &self.0 {
             Repr::Inline { .. } => 0,
-            // With the counts of its owners.
+            // Including the reference counts.
             Repr::Shared(bytes) => bytes.len() + 16,
         }
     }
@@ -59,7 +59,7 @@ impl Str {
         String::from_utf8_lossy(self.as_bytes())
     }
 
-    /// The text where the bytes are valid UTF-8.
+    /// The text, if the bytes are valid UTF-8.
     pub fn as_utf8(&self) -> Option<&str> {
         std::str::from_utf8(self.as_bytes()).ok()
     }

@@ -19,7 +19,7 @@ pub(crate) static MONTH: TypeInfo =
 pub(crate) static WEEKDAY: TypeInfo =
     TypeInfo::plain("time.Weekday", Kind::Int).with_methods(super::time_methods::NAMED);
 
-/// A Go `time.Time`: an instant and the zone to show it in.
+/// A Go `time.Time`: an instant and the zone for display.
 #[derive(Debug, Clone)]
 pub struct Time {
     seconds: i64,
@@ -28,7 +28,7 @@ pub struct Time {
     monotonic: Option<i64>,
 }
 
-/// Where a time is shown.
+/// The zone of a time for display.
 #[derive(Debug, Clone)]
 pub enum Zone {
     /// UTC, which is also the local zone here as in the controllers' images.
@@ -50,7 +50,7 @@ impl From<time::Parsed> for Time {
 }
 
 impl Time {
-    /// So many seconds and nanoseconds after 1970-01-01T00:00:00Z, in UTC.
+    /// The time this many seconds and nanoseconds after 1970-01-01T00:00:00Z, in UTC.
     pub const fn unix(seconds: i64, nanoseconds: u32) -> Self {
         Self {
             seconds,
@@ -65,13 +65,13 @@ impl Time {
         Self::unix(-62_135_596_800, 0)
     }
 
-    /// The same instant shown in `zone`.
+    /// The same instant in `zone`.
     pub fn in_zone(mut self, zone: Zone) -> Self {
         self.zone = zone;
         self
     }
 
-    /// The same with a monotonic reading in nanoseconds, which Go prints as `m=+0.000000001`.
+    /// The time with a monotonic reading in nanoseconds, which Go prints as `m=+0.000000001`.
     pub const fn with_monotonic(mut self, nanoseconds: i64) -> Self {
         self.monotonic = Some(nanoseconds);
         self
@@ -87,7 +87,7 @@ impl Time {
         self.nanoseconds
     }
 
-    /// Where it is shown.
+    /// The zone for display.
     pub const fn zone(&self) -> &Zone {
         &self.zone
     }
@@ -109,7 +109,7 @@ impl Time {
         }
     }
 
-    /// What `MarshalText` writes; nothing for years that RFC 3339 does not have.
+    /// The result of `MarshalText`; `None` for years that RFC 3339 does not support.
     pub(crate) fn rfc3339(&self) -> Option<Vec<u8>> {
         (0..=9999)
             .contains(&self.civil().year)
@@ -149,7 +149,7 @@ impl Time {
         )
     }
 
-    /// The date and time of day where it is shown.
+    /// The date and time of day in its zone.
     pub(crate) fn civil(&self) -> time::Civil {
         let (offset, _) = self.offset();
         time::Civil::of_seconds(self.seconds.wrapping_add(i64::from(offset)))
@@ -169,7 +169,7 @@ impl Time {
         time
     }
 
-    /// `Time.Sub` in nanoseconds, at the ends of the range where it does not fit.
+    /// `Time.Sub` in nanoseconds, limited to the range.
     pub fn since(&self, earlier: &Self) -> i64 {
         let seconds = i128::from(self.seconds) - i128::from(earlier.seconds);
         let rest = i128::from(self.nanoseconds) - i128::from(earlier.nanoseconds);
@@ -177,7 +177,7 @@ impl Time {
         total.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
     }
 
-    /// The same without its monotonic reading.
+    /// The time without its monotonic reading.
     pub(crate) fn wall(mut self) -> Self {
         self.monotonic = None;
         self

@@ -23,7 +23,7 @@ macro_rules! methods {
     };
 }
 
-/// `time.Month` and `time.Weekday` can only be shown.
+/// `time.Month` and `time.Weekday` have only `String`.
 pub(super) static NAMED: &[Method] = methods! {
     "String" () text;
 };
@@ -131,7 +131,7 @@ fn duration(receiver: &Value, of: impl FnOnce(i64) -> Value) -> Result {
     }
 }
 
-/// The time as RFC 3339 has it, between these quotes.
+/// The time in RFC 3339, enclosed in `quote`.
 fn marshal(receiver: &Value, quote: &str) -> Result {
     let Value::Time(time) = receiver else {
         return Err(format!("{} is not a time", receiver.type_name()).into());
@@ -149,7 +149,7 @@ fn marshal(receiver: &Value, quote: &str) -> Result {
     ))
 }
 
-/// Go adds the whole units and the fraction apart, which decides the last bit.
+/// Go adds the whole units and the fraction separately, which affects the last bit.
 fn fractional(d: i64, unit: i64) -> f64 {
     (d / unit) as f64 + (d % unit) as f64 / unit as f64
 }
@@ -190,7 +190,7 @@ fn compare(receiver: &Value, args: &mut Vec<Value>, holds: fn(i64) -> bool) -> R
     })
 }
 
-/// `Time.AddDate`: months and days run over.
+/// `Time.AddDate`: months and days overflow into the next unit.
 fn add_date(t: &Time, years: i64, months: i64, days: i64) -> Time {
     let (offset, _) = t.offset();
     let mut civil = t.civil();
@@ -203,7 +203,7 @@ fn add_date(t: &Time, years: i64, months: i64, days: i64) -> Time {
     let local = civil.seconds().saturating_add(days.saturating_mul(86_400));
     let guess = Time::unix(local.wrapping_sub(i64::from(offset)), t.nanoseconds())
         .in_zone(t.zone().clone());
-    // Another offset may hold there.
+    // The offset may differ at that time.
     let (there, _) = guess.offset();
     Time::unix(local.wrapping_sub(i64::from(there)), t.nanoseconds()).in_zone(t.zone().clone())
 }

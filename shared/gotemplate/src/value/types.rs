@@ -1,13 +1,13 @@
-//! Go's types, as far as a template can observe them.
+//! Go's types, as far as templates can observe them.
 
 use crate::context::Context;
 use crate::error::CallError;
 use crate::value::Value;
 
-/// A type is compared by identity of its description, so descriptions are statics.
+/// A type. Types are compared by the address of their description, so descriptions are statics.
 pub type Type = &'static TypeInfo;
 
-/// `reflect.Kind`: what `kindOf` names and what decides how a value behaves.
+/// `reflect.Kind`: the result of `kindOf`, which determines the behaviour of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// `bool`
@@ -57,7 +57,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The name as `reflect.Kind.String` has it.
+    /// The name, the same as `reflect.Kind.String`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Bool => "bool",
@@ -99,7 +99,7 @@ impl Kind {
         )
     }
 
-    /// Whether a value of this kind may be nil (`reflect.Value.IsNil` would not panic).
+    /// Whether a value of this kind may be nil (`reflect.Value.IsNil` does not panic).
     pub const fn can_be_nil(self) -> bool {
         matches!(
             self,
@@ -112,24 +112,24 @@ impl Kind {
 pub struct Method {
     /// The name, exported in Go's sense.
     pub name: &'static str,
-    /// The parameter types without the receiver; of a variadic method the last is the element type.
+    /// The parameter types without the receiver; for a variadic method the last one is the element type.
     pub params: &'static [Type],
-    /// Whether the last parameter may be given any number of times.
+    /// Whether the last parameter may be passed any number of times.
     pub variadic: bool,
-    /// What it does. The arguments have been checked and converted to `params`.
+    /// The implementation. The arguments have been checked and converted to `params`.
     pub call: MethodBody,
 }
 
-/// The body of a [`Method`]: the receiver, then the arguments.
+/// The body of a [`Method`]; takes the receiver and the arguments.
 pub type MethodBody = fn(&Value, &mut Context<'_>, &mut Vec<Value>) -> Result<Value, CallError>;
 
 /// The description of a Go type.
 pub struct TypeInfo {
-    /// As `%T` prints it, such as `map[string]interface {}`.
+    /// The name that `%T` prints, such as `map[string]interface {}`.
     pub name: &'static str,
     /// Its kind.
     pub kind: Kind,
-    /// Whether it was declared with `type Name …`, which assignability asks for.
+    /// Whether it was declared with `type Name …`, which matters for assignability.
     pub named: bool,
     /// The element type of slices and maps, the base type of pointers.
     pub elem: Option<Type>,
@@ -138,7 +138,7 @@ pub struct TypeInfo {
 }
 
 impl TypeInfo {
-    /// A type of the language itself.
+    /// A predeclared type.
     pub const fn plain(name: &'static str, kind: Kind) -> Self {
         Self {
             name,
@@ -182,20 +182,20 @@ impl TypeInfo {
         }
     }
 
-    /// The same with a name of its own: `type name …`.
+    /// The type with a name of its own: `type name …`.
     pub const fn declared(mut self, name: &'static str) -> Self {
         self.name = name;
         self.named = true;
         self
     }
 
-    /// The same with a method set.
+    /// The type with a method set.
     pub const fn with_methods(mut self, methods: &'static [Method]) -> Self {
         self.methods = methods;
         self
     }
 
-    /// The method of that name.
+    /// The method with this name.
     pub fn method(&self, name: &[u8]) -> Option<&'static Method> {
         self.methods.iter().find(|m| m.name.as_bytes() == name)
     }
@@ -215,7 +215,7 @@ impl TypeInfo {
         if target.is_any() || self.same(target) {
             return true;
         }
-        // Identical underlying types, one of them not a declared type: only composite types qualify.
+        // The underlying types are identical and at least one is not a declared type; only composite types qualify.
         matches!(self.kind, Kind::Map | Kind::Slice)
             && self.kind == target.kind
             && !(self.named && target.named)
@@ -288,5 +288,5 @@ pub static ANY_MAP: TypeInfo = TypeInfo::map("map[string]interface {}", &ANY);
 pub static STRING_MAP: TypeInfo = TypeInfo::map("map[string]string", &STRING);
 /// `[]map[string]interface {}`
 pub static ANY_MAP_SLICE: TypeInfo = TypeInfo::slice("[]map[string]interface {}", &ANY_MAP);
-/// A function; the text of `%T` is not kept.
+/// A function; the text for `%T` is not available.
 pub static FUNC: TypeInfo = TypeInfo::plain("func", Kind::Func);

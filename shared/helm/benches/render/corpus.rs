@@ -10,20 +10,20 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 
-/// A packed chart.
+/// A chart archive.
 pub(crate) struct Sample {
-    /// What it is called in the table.
+    /// Its name in the table.
     pub name: String,
-    /// The archive.
+    /// The path of the archive.
     pub archive: PathBuf,
-    /// The bytes of its files.
+    /// Total bytes of its files.
     pub size: usize,
 }
 
 /// Files by path.
 type Files = BTreeMap<String, Vec<u8>>;
 
-/// How many charts of the corpus are rendered beside kube-prometheus-stack.
+/// Number of charts of the corpus that are rendered besides kube-prometheus-stack.
 const LARGEST: usize = 10;
 const STACK: &str = "kube-prometheus-stack";
 
@@ -47,7 +47,7 @@ pub(crate) fn real(folder: &Path) -> Result<Vec<Sample>, String> {
             files.insert(file.to_owned(), content);
         }
     }
-    // The corpus holds an older one than the stack asks for, and beside it the right one.
+    // The corpus has an older version than the stack asks for, and next to it the right one.
     let metrics = charts
         .get("kube-state-metrics")
         .cloned()

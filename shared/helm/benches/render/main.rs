@@ -1,9 +1,9 @@
-//! `cargo bench -p flux-helm`: rendering real charts, and one that calls `tpl` all over, beside Helm itself.
+//! `cargo bench -p flux-helm`: renders real charts, and one that uses `tpl` heavily, with this crate and with Helm.
 //!
-//! Each figure is taken in a process of its own, so that the peak memory is that of the work alone: this program starts
-//! itself for ours, and the oracle for Helm's. *Cold* reads the archive, parses and renders; *cached* keeps what can be
-//! kept between two renders, which for Helm is the loaded chart and for us the parsed one. The sides take turns, so that
-//! both feel alike what else the machine does.
+//! Each figure is measured in a process of its own, so that the peak memory is that of the work alone: this program starts
+//! itself for this crate, and the oracle for Helm. *Cold* reads the archive, parses and renders; *cached* keeps the data
+//! that can be kept between two renders, which for Helm is the loaded chart and for this crate the parsed one. The two
+//! sides take turns, so that other load on the machine affects both alike.
 
 mod corpus;
 mod measure;

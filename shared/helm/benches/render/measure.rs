@@ -1,4 +1,4 @@
-//! One chart rendered over and over in a process of its own, by ours and by Helm.
+//! Renders one chart repeatedly in a process of its own, with this crate and with Helm.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -14,12 +14,12 @@ use serde_json::json;
 
 use crate::corpus::Sample;
 
-/// What is done again for each render.
+/// The work that is repeated for each render.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// Everything.
     Cold,
-    /// What depends on the values.
+    /// Only the work that depends on the values.
     Cached,
 }
 
@@ -32,46 +32,46 @@ impl Mode {
     }
 }
 
-/// What one side did.
+/// The measurements of one side.
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Figure {
-    /// Of each render.
+    /// Duration of each render.
     nanoseconds: Vec<u64>,
-    /// The processor time of all of them.
+    /// Processor time of all renders, in nanoseconds.
     processor: u64,
-    /// The most memory that the process had.
+    /// Peak memory of the process, in bytes.
     pub peak: u64,
-    /// The bytes of all manifests and hooks.
+    /// Total bytes of all manifests and hooks.
     pub output: usize,
 }
 
 impl Figure {
-    /// Of a render that nothing else on the machine held up: the fastest tenth takes at most this.
+    /// Duration of a render without disturbance from other processes: the upper bound of the fastest tenth.
     pub(crate) fn wall(&self) -> f64 {
         let mut times = self.nanoseconds.clone();
         times.sort_unstable();
         times.get(times.len() / 10).copied().unwrap_or_default() as f64 / 1e6
     }
 
-    /// Mebibytes.
+    /// Peak memory in mebibytes.
     pub(crate) fn peak(&self) -> f64 {
         self.peak as f64 / f64::from(1 << 20)
     }
 
-    /// Processor time of a render, all threads together.
+    /// Processor time of a render, of all threads together.
     pub(crate) fn processor(&self) -> f64 {
         self.processor as f64 / 1e6 / self.nanoseconds.len().max(1) as f64
     }
 }
 
-/// Rounds of measuring; in each both sides have their turn.
+/// Rounds of measurements; in each round both sides take a turn.
 const ROUNDS: usize = 5;
-/// How long a turn lasts.
+/// Duration of a turn, in nanoseconds.
 const TURN: u64 = 250_000_000;
-/// Renders in a turn at most.
+/// Maximum number of renders in a turn.
 const RENDERS: usize = 100;
 
-/// Ours and Helm's, the latter where there is Go.
+/// The figures of this crate and of Helm, the latter if Go is installed.
 pub(crate) fn both(sample: &Sample, mode: Mode) -> Result<(Figure, Option<Figure>), String> {
     let mut ours = Worker::start(sample, mode)?;
     let mut go = Oracle::start("helm");
@@ -98,7 +98,7 @@ impl Figure {
     }
 }
 
-/// This program, rendering one chart.
+/// A process of this program that renders one chart.
 struct Worker {
     child: Child,
     answers: BufReader<ChildStdout>,
@@ -211,7 +211,7 @@ impl Renderer {
     }
 }
 
-/// The processor time that this process took, in nanoseconds, as exactly as Linux tells: to the hundredth of a second.
+/// Processor time of this process in nanoseconds, at Linux's resolution of a hundredth of a second.
 fn processor() -> u64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = stat.rsplit(')').next().unwrap_or_default();
@@ -220,7 +220,7 @@ fn processor() -> u64 {
     ticks * 10_000_000
 }
 
-/// The most memory that this process had, in bytes.
+/// Peak memory of this process in bytes.
 fn peak() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -228,7 +228,7 @@ fn peak() -> u64 {
     kibibytes.unwrap_or_default() << 10
 }
 
-/// A clock that stands and random bytes that are none.
+/// A clock that does not advance and random bytes that are constant.
 struct Fixed;
 
 impl Environment for Fixed {

@@ -1,4 +1,4 @@
-//! Whatever an archive holds, loading ends within bounds, and what was loaded can be rendered or refused.
+//! Loads any archive, which must end within limits; a loaded chart is rendered or refused.
 #![no_main]
 
 use flux_helm::{Chart, RenderOptions, Values, render};

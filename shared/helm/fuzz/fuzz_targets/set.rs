@@ -1,4 +1,4 @@
-//! Arguments of `--set` and its relatives, one after the other on the same values.
+//! Applies arguments of `--set` and related flags, one after the other, to the same values.
 #![no_main]
 
 use flux_helm::{Values, set, set_json, set_literal, set_string};

@@ -1,4 +1,4 @@
-//! The course of an action: a list of steps, each with what its failure leads to.
+//! The state machine of an action: a queue of steps, each with what happens if it fails.
 
 use std::collections::VecDeque;
 
@@ -9,7 +9,8 @@ const BEFORE_CREATION: &str = "before-hook-creation";
 const SUCCEEDED: &str = "hook-succeeded";
 const FAILED: &str = "hook-failed";
 
-/// An action under way. It performs nothing itself: [`Action::next`] says what to do next, and takes what came of it.
+/// An action in progress. It performs nothing itself: [`Action::next`] takes the result of the last step and returns the
+/// next one.
 ///
 /// ```
 /// use flux_helm::{Release, Time, action::{Action, Draft, History, InstallOptions, Install, Step}};
@@ -37,25 +38,25 @@ const FAILED: &str = "hook-failed";
 pub struct Action {
     pub(super) kind: Kind,
     pub(super) release: Release,
-    /// The record that the release follows on.
+    /// The record that the release is based on.
     pub(super) base: Option<Release>,
-    /// Further records that it changes.
+    /// Further records that the action changes.
     pub(super) others: Vec<Release>,
     pub(super) items: VecDeque<Item>,
     asked: Option<(Ask, OnError)>,
-    /// What went wrong without ending the action at once.
+    /// Errors that did not end the action at once.
     collected: Vec<String>,
-    /// The error that the action is going to end in.
+    /// The error that the action will end with.
     raised: Option<String>,
-    /// The hooks of the event under way, in their order.
+    /// The hooks of the event in progress, as indexes in the order of execution.
     hooks: Vec<usize>,
-    /// Hooks before this one take no part.
+    /// Index of the first hook to run; those before it are skipped.
     skip_hooks: usize,
     /// Whether objects may have been created.
     applied: bool,
 }
 
-/// The kind of an action, with what decides about its failures.
+/// The kind of an action, with the options that matter for its failures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Install,
@@ -69,9 +70,9 @@ pub(super) enum Kind {
 pub(super) enum Item {
     Ask(Ask, OnError),
     Change(Change),
-    /// The hooks of an event, and what their failure leads to.
+    /// The hooks of an event, and what happens if one fails.
     Hooks(HookEvent, OnError),
-    /// Where they end.
+    /// Marks the end of the hooks of an event.
     EndHooks(OnError),
 }
 
@@ -94,28 +95,28 @@ pub(super) enum Ask {
     WaitDeleted,
 }
 
-/// What the failure of a step leads to.
+/// What happens if a step fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OnError {
-    /// Nothing.
+    /// The error is ignored.
     Ignore,
-    /// The end, with this before the error.
+    /// The action ends with this text before the error.
     End(&'static str),
-    /// The error ends the action, but what is to be cleaned up still is.
+    /// The action ends with the error, after the pending clean-up.
     Raise,
-    /// The end, with this in place of the error, which is appended (HE-ACT-032, HE-ACT-033).
+    /// The action ends with this text in place of the error, which is appended (HE-ACT-032, HE-ACT-033).
     EndDeleting,
-    /// The release fails, with this before the error.
+    /// The release fails with this text before the error.
     Fail(&'static str),
-    /// The same, the base's record being written once more.
+    /// The release fails, and the base's record is written once more.
     FailApplied,
-    /// It is reported at the end, with this before it.
+    /// The error is reported at the end, with this text before it.
     Collect(&'static str),
-    /// The same, and no further record is deleted.
+    /// The error is reported at the end, and no further record is deleted.
     EndPurging,
-    /// The hooks of this event are over.
+    /// The remaining hooks of this event are skipped.
     Hooks(HookEvent),
-    /// The error of a clean-up takes the place of the one it follows.
+    /// The error of the clean-up replaces the one that caused the clean-up.
     Replace,
     /// The clean-up of a failed upgrade or rollback failed.
     CleanUp,
@@ -123,30 +124,30 @@ pub(super) enum OnError {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// The release is deployed, with this description if there is one.
+    /// Marks the release as deployed, with this description if there is one.
     Deployed(Option<&'static str>),
-    /// The base is superseded.
+    /// Marks the base as superseded.
     SupersedeBase,
-    /// The same, the release taking its place as if it were the first.
+    /// Marks the base as superseded by a release that takes its place as if it were the first.
     ReplaceBase,
     SupersedeOther(usize),
-    /// A hook without a policy gets the one that counts then, and the record says so (HE-HOOK-003).
+    /// Gives a hook without a deletion policy the default one, which the record then has (HE-HOOK-003).
     HookPolicy(usize),
-    /// A hook runs from now on.
+    /// Marks a hook as running.
     HookStarts(usize),
-    /// Nobody knows how it runs until it ended.
+    /// Sets the phase of a hook to unknown until it ends.
     HookRuns(usize),
-    /// It ended, well or not.
+    /// Records the end of a hook, and whether it succeeded.
     HookEnds(usize, bool),
-    /// The release is uninstalled.
+    /// Marks the release as uninstalled.
     Uninstalled,
-    /// An error collected so far ends the action.
+    /// Ends the action if errors were collected.
     EndIfCollected(Collected),
-    /// The error that was held back.
+    /// Fails with the error that was deferred.
     Raise(OnError),
 }
 
-/// How collected errors are summed up.
+/// How collected errors are summarised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Collected {
     Trimming,
@@ -170,24 +171,24 @@ impl Action {
         }
     }
 
-    /// The record that the action is about, as it stands.
+    /// The current state of the action's record.
     pub fn release(&self) -> &Release {
         &self.release
     }
 
-    /// The record that it follows on, whose objects are the old state: of an upgrade the one deployed last, of a rollback
-    /// the newest one.
+    /// The record that the action is based on, whose objects are the old state: for an upgrade the last deployed one, for a
+    /// rollback the newest one.
     pub fn base(&self) -> Option<&Release> {
         self.base.as_ref()
     }
 
-    /// The record, when all is over.
+    /// The record, after the last step.
     pub fn into_release(self) -> Release {
         self.release
     }
 
-    /// Takes what came of the step before (anything at the beginning), and gives the next. `now` is the time that records
-    /// are to show.
+    /// Takes the result of the last step (any value on the first call), and returns the next step. `now` is the time for
+    /// timestamps in records.
     pub fn next(&mut self, now: Time, outcome: Result<(), String>) -> Step<'_> {
         if let Some((ask, on_error)) = self.asked.take() {
             self.answer(ask, on_error, now, outcome);
@@ -207,8 +208,8 @@ impl Action {
         Step::Done(self.raised.as_deref().map_or(Ok(()), Err))
     }
 
-    /// Ends an installation or upgrade from outside, such as when its time is over: the release fails with this error
-    /// (HE-ACT-013). Any other action ends as it is. The steps that remain follow from [`Action::next`].
+    /// Aborts an installation or upgrade, for example on a timeout: the release fails with this error (HE-ACT-013). Any
+    /// other action just ends. [`Action::next`] returns the remaining steps.
     pub fn interrupt(&mut self, now: Time, error: &str) {
         self.asked = None;
         let on_error = match self.kind {
@@ -287,13 +288,13 @@ impl Action {
         }
     }
 
-    /// Nothing more is done.
+    /// Ends the action without further steps.
     fn end(&mut self, error: String) {
         self.items.clear();
         self.raised = Some(error);
     }
 
-    /// The release is marked failed, and what was begun is cleaned up (HE-ACT-012, HE-ACT-022, HE-ACT-029).
+    /// Marks the release as failed, and cleans up what was started (HE-ACT-012, HE-ACT-022, HE-ACT-029).
     fn release_failed(&mut self, error: &str, applied: bool) {
         let name = crate::text::quote(&self.release.name);
         let mut returned = error.to_owned();
@@ -341,7 +342,7 @@ impl Action {
         self.items.push_back(Item::Hooks(event, on_error));
     }
 
-    /// The hooks of an event, one after the other (HE-HOOK-004..007, HE-HOOK-012, HE-HOOK-013).
+    /// Runs the hooks of an event, one after the other (HE-HOOK-004..007, HE-HOOK-012, HE-HOOK-013).
     fn run_hooks(&mut self, event: HookEvent, on_error: OnError) {
         let rest = std::mem::take(&mut self.items);
         let mut hooks = executing(&self.release.hooks, event);
@@ -376,7 +377,8 @@ impl Action {
         self.hooks = hooks;
     }
 
-    /// A step of a hook failed: the others do not run, and what ran is deleted as its policies say.
+    /// Handles the failure of a step of a hook: the other hooks are skipped, and those that ran are deleted according to
+    /// their policies.
     fn hook_failed(
         &mut self,
         step: HookStep,
@@ -432,7 +434,7 @@ impl Action {
         }
     }
 
-    /// The hooks of this event that ran before the one that runs now.
+    /// The hooks of this event that ran before the current one.
     fn ran_before(&self) -> Vec<usize> {
         let left = self
             .items
@@ -444,7 +446,7 @@ impl Action {
         self.hooks.get(..ran).unwrap_or_default().to_vec()
     }
 
-    /// Drops what remains to be done for the hooks that run.
+    /// Removes the remaining steps of the hooks in progress.
     fn skip_to_end_of_hooks(&mut self) -> OnError {
         while let Some(item) = self.items.pop_front() {
             if let Item::EndHooks(on_error) = item {
@@ -454,8 +456,8 @@ impl Action {
         OnError::End("")
     }
 
-    /// Whether a hook's object is deleted at this moment: before it is created where nothing is said. Definitions never
-    /// are: all their objects would go with them.
+    /// Whether a hook's object is deleted at this moment; by default before creation. Definitions are never deleted, since
+    /// all their custom resources would be deleted with them.
     fn has_policy(&self, hook: usize, policy: &str) -> bool {
         self.release.hooks.get(hook).is_some_and(|hook| {
             let policies = &hook.delete_policies;

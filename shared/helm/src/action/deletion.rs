@@ -1,20 +1,20 @@
-//! Which objects an uninstallation deletes.
+//! Computes which objects an uninstallation deletes.
 
 use std::collections::BTreeMap;
 
 use super::ResourcePolicy;
 use crate::{KindOrder, ManifestError, sort_manifests, split_manifests};
 
-/// What is to be deleted of a manifest.
+/// The objects of a manifest to delete, and those to keep.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Deletion {
-    /// The manifest of what goes, in the order of its going: kind after kind (HE-ACT-030, HE-ACT-034).
+    /// The manifest of the objects to delete, in the order of deletion by kind (HE-ACT-030, HE-ACT-034).
     pub manifest: String,
-    /// What stays because it says so.
+    /// Objects that are kept because of their resource policy.
     pub kept: Vec<Kept>,
 }
 
-/// An object that stays.
+/// An object that is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
     /// Its kind.
@@ -24,7 +24,7 @@ pub struct Kept {
 }
 
 impl Deletion {
-    /// What Helm says about what stays; nothing where all goes.
+    /// Helm's message about the objects that are kept; empty if all are deleted.
     pub fn info(&self) -> String {
         if self.kept.is_empty() {
             return String::new();
@@ -37,8 +37,8 @@ impl Deletion {
     }
 }
 
-/// Sorts a stored manifest for deletion, and leaves out what has a resource policy: `keep`, however written, or any other,
-/// which neither keeps nor deletes (HE-ACT-031).
+/// Sorts a stored manifest for deletion. Leaves out objects with a resource policy: `keep` in any spelling keeps an object;
+/// with any other value it is neither deleted nor listed as kept (HE-ACT-031).
 ///
 /// # Errors
 /// A document is not YAML.

@@ -1,13 +1,13 @@
-//! Why an action cannot begin, in Helm's words.
+//! Why an action cannot start, with Helm's texts.
 
 use super::NameError;
 use crate::SYSTEM_LABELS;
 use crate::text::quote;
 
-/// Why an action cannot begin. The texts, sources joined by `: `, are Helm's.
+/// Why an action cannot start. The texts, sources joined by `: `, are Helm's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ActionError {
-    /// An installation under a name that is none (HE-ACT-002).
+    /// An installation under an invalid name (HE-ACT-002).
     #[error("release name check failed: release name {}", quote(name))]
     Name {
         /// The name.
@@ -15,22 +15,22 @@ pub enum ActionError {
         /// What is wrong with it.
         source: NameError,
     },
-    /// An installation under a name that has records (HE-ACT-003).
+    /// An installation under a name that is in use (HE-ACT-003).
     #[error("release name check failed: cannot reuse a name that is still in use")]
     NameInUse,
-    /// An upgrade of a name that is none.
+    /// An upgrade under an invalid name.
     #[error("release name is invalid: {0}")]
     UpgradeName(String),
-    /// A rollback of a name that is none.
+    /// A rollback under an invalid name.
     #[error("prepareRollback: Release name is invalid: {0}")]
     RollbackName(String),
-    /// An uninstallation of a name that is none.
+    /// An uninstallation under an invalid name.
     #[error("uninstall: Release name is invalid: {0}")]
     UninstallName(String),
-    /// A test of a name that is none.
+    /// A test under an invalid name.
     #[error("releaseTest: Release name is invalid: {0}")]
     TestName(String),
-    /// An upgrade without anything to start from (HE-ACT-014, HE-ACT-015).
+    /// An upgrade without a deployed release (HE-ACT-014, HE-ACT-015).
     #[error("{} has no deployed releases", quote(.0))]
     NoDeployedReleases(String),
     /// The newest record is pending.
@@ -42,16 +42,16 @@ pub enum ActionError {
     /// A rollback to a negative revision.
     #[error("invalid release revision")]
     InvalidRevision,
-    /// A rollback to a revision that there is not (HE-ACT-026).
+    /// A rollback to a revision that does not exist (HE-ACT-026).
     #[error("release has no {0} version")]
     NoRevision(i64),
     /// An uninstallation of a release without records (HE-ACT-037).
     #[error("uninstall: Release not loaded: {0}: release: not found")]
     NotLoaded(String),
-    /// An uninstallation that keeps its history, of a release that is uninstalled (HE-ACT-036).
+    /// An uninstallation that keeps the history, of a release that is already uninstalled (HE-ACT-036).
     #[error("the release named {} is already deleted", quote(.0))]
     AlreadyDeleted(String),
-    /// Labels that are Helm's own.
+    /// Labels that Helm reserves for itself.
     #[error(
         "user supplied labels contains system reserved label name. System labels: [{list}]",
         list = SYSTEM_LABELS.join(" ")

@@ -1,4 +1,4 @@
-//! The records of one release, as far as actions decide by them.
+//! The records of one release, as the input of actions.
 
 use super::ActionError;
 use crate::{Release, Status};
@@ -35,18 +35,18 @@ impl History {
         self.all_deployed().next_back()
     }
 
-    /// Every record that is deployed, oldest first; there is more than one only after two actions ran at once.
+    /// All records that are deployed, oldest first; several only after two actions ran concurrently.
     pub(super) fn all_deployed(&self) -> impl DoubleEndedIterator<Item = &Release> {
         self.0
             .iter()
             .filter(|record| record.status() == Status::Deployed)
     }
 
-    /// The record that an upgrade starts from: the one deployed last, or the newest one where none is deployed and the
-    /// newest failed or was superseded (HE-ACT-014, HE-ACT-015). Its manifest is the old state of the three-way merge.
+    /// The record that an upgrade is based on: the last deployed one; if none is deployed, the newest one if it failed or
+    /// was superseded (HE-ACT-014, HE-ACT-015). Its manifest is the old state of the three-way merge.
     ///
     /// # Errors
-    /// There is no such record, or an action is under way or was cut off.
+    /// There is no such record, or an action is in progress or was interrupted.
     pub fn base(&self, name: &str) -> Result<&Release, ActionError> {
         let none = || ActionError::NoDeployedReleases(name.to_owned());
         let last = self.last().ok_or_else(none)?;
@@ -60,8 +60,8 @@ impl History {
         }
     }
 
-    /// The revisions to remove before one more is stored, so that no more than `max` remain: the oldest ones, never the one
-    /// deployed last (HE-REL-015). Zero means without limit.
+    /// The revisions to delete before another record is stored, so that no more than `max` remain: the oldest ones, never
+    /// the last deployed one (HE-REL-015). Zero means no limit.
     pub fn surplus(&self, max: usize) -> Vec<i64> {
         if max == 0 {
             return Vec::new();

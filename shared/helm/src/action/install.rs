@@ -1,4 +1,4 @@
-//! Installing a release.
+//! The action of installing a release.
 
 use std::collections::BTreeMap;
 
@@ -6,27 +6,27 @@ use super::course::{Ask, Change, Kind, OnError};
 use super::{Action, ActionError, ApplyMethod, Draft, History, check_labels, check_name};
 use crate::{HookEvent, Info, Release, Status, Time};
 
-/// What an installation is to be.
+/// Options of an installation.
 #[derive(Clone, Debug)]
 pub struct InstallOptions {
     /// The release's name.
     pub name: String,
-    /// Where it and its record go.
+    /// The namespace of the release and its record.
     pub namespace: String,
-    /// Whether a name may be used again whose last record is uninstalled or failed (HE-ACT-003).
+    /// Whether to reuse a name whose last record is uninstalled or failed (HE-ACT-003).
     pub replace: bool,
-    /// Whether the namespace is created.
+    /// Whether to create the namespace.
     pub create_namespace: bool,
-    /// Whether no hooks run.
+    /// Whether to skip hooks.
     pub disable_hooks: bool,
     /// How objects are applied.
     pub apply_method: ApplyMethod,
-    /// Labels of the record.
+    /// Additional labels of the record.
     pub labels: BTreeMap<String, String>,
 }
 
 impl InstallOptions {
-    /// Helm's defaults: hooks run, objects are applied server-side.
+    /// Helm's defaults: hooks run, and objects are applied server-side.
     pub fn new(name: impl Into<String>, namespace: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -40,7 +40,7 @@ impl InstallOptions {
     }
 }
 
-/// An installation that may begin.
+/// An installation that passed its checks.
 #[derive(Clone, Debug)]
 pub struct Install {
     options: InstallOptions,
@@ -51,7 +51,7 @@ impl Install {
     /// Checks the name (HE-ACT-002, HE-ACT-003).
     ///
     /// # Errors
-    /// It is no name, or in use.
+    /// The name is invalid or in use.
     pub fn check(history: &History, options: InstallOptions) -> Result<Self, ActionError> {
         check_name(&options.name).map_err(|source| ActionError::Name {
             name: options.name.clone(),
@@ -71,12 +71,12 @@ impl Install {
         })
     }
 
-    /// What templates see as `.Release.Revision`: always 1, whatever the record's revision becomes (HE-ACT-004).
+    /// The value of `.Release.Revision` in templates: always 1, whatever the record's revision becomes (HE-ACT-004).
     pub const fn revision(&self) -> i64 {
         1
     }
 
-    /// Begins, with what was rendered (HE-ACT-011, HE-ACT-012).
+    /// Starts the installation of a rendered chart (HE-ACT-011, HE-ACT-012).
     pub fn start(self, draft: Draft, now: Time) -> Action {
         let Self { options, last } = self;
         let info = Info {
@@ -126,7 +126,7 @@ impl Install {
 }
 
 impl Action {
-    /// A record that this release takes the place of becomes superseded, unless it failed (HE-ACT-004).
+    /// Marks the record that this release replaces as superseded, unless it failed (HE-ACT-004).
     fn replace_last(&mut self) {
         let replaced = self
             .base

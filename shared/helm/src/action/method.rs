@@ -2,17 +2,17 @@
 
 use super::WaitStrategy;
 
-/// Who computes the change of an object.
+/// How the change of an object is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ApplyMethod {
-    /// The API server, from the whole object.
+    /// By the API server, from the whole object.
     ServerSide,
-    /// The client, as a patch from the old manifest, the new one and what lives.
+    /// By the client, as a patch from the old manifest, the new manifest and the live object.
     ClientSide,
 }
 
 impl ApplyMethod {
-    /// The word in records.
+    /// The name in records.
     pub const fn name(self) -> &'static str {
         match self {
             Self::ServerSide => "ssa",
@@ -20,7 +20,7 @@ impl ApplyMethod {
         }
     }
 
-    /// The method that a record names; records without one are client-side (HE-REL-014).
+    /// The method in a record; records without one are client-side (HE-REL-014).
     pub fn of_record(name: &str) -> Self {
         match name {
             "ssa" => Self::ServerSide,
@@ -29,13 +29,13 @@ impl ApplyMethod {
     }
 }
 
-/// What an upgrade or rollback is asked to use (HE-ACT-024, HE-ACT-028).
+/// The method requested for an upgrade or rollback (HE-ACT-024, HE-ACT-028).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ApplyMethodChoice {
-    /// What the record before used: the newest one for an upgrade, the target for a rollback.
+    /// That of an earlier record: the newest one for an upgrade, the target for a rollback.
     #[default]
     Auto,
-    /// This one.
+    /// This method.
     Fixed(ApplyMethod),
 }
 
@@ -51,25 +51,25 @@ impl ApplyMethodChoice {
 /// How the objects of one action are applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ApplySettings {
-    /// Who computes the change.
+    /// How the change of an object is computed.
     pub method: ApplyMethod,
-    /// Whether conflicts with other field managers are forced, server-side: for everything but the plain creation of a
-    /// first installation, where nothing was there before (HE-KUBE-015).
+    /// Whether to force conflicts with other field managers, server-side: always except when a first installation creates
+    /// objects without adopting any (HE-KUBE-015).
     pub force_conflicts: bool,
-    /// Whether the fields that this manager owns by `Update` are moved to `Apply` first (HE-KUBE-013).
+    /// Whether to migrate fields that this manager owns by `Update` to `Apply` first (HE-KUBE-013).
     pub migrate_managers: bool,
-    /// Whether custom resources get a true three-way merge, client-side; otherwise what changed from the old manifest to
-    /// the new one is all that is changed (HE-KUBE-009).
+    /// Whether custom resources get a true three-way merge, client-side; otherwise only the difference between the old and
+    /// the new manifest is patched (HE-KUBE-009).
     pub three_way_for_custom: bool,
 }
 
 impl super::Action {
-    /// Whether this is a first installation: its objects are created rather than updated, where none is adopted.
+    /// Whether this is a first installation: its objects are created rather than updated, unless some are adopted.
     pub fn is_install(&self) -> bool {
         self.kind == super::course::Kind::Install
     }
 
-    /// How hooks are waited for: tests as the watcher does, whatever the release's objects are waited for.
+    /// The strategy for waiting for hooks: tests use the watcher, whatever the strategy for the release's objects.
     pub fn hook_strategy(&self, strategy: WaitStrategy) -> WaitStrategy {
         match self.kind {
             super::course::Kind::Test => WaitStrategy::Watcher,
@@ -77,7 +77,7 @@ impl super::Action {
         }
     }
 
-    /// How the objects of hooks are created: as those of the release, but server-side when it is uninstalled (HE-HOOK-008).
+    /// How the objects of hooks are created: with the release's method, but server-side on uninstallation (HE-HOOK-008).
     pub fn hook_method(&self) -> ApplyMethod {
         match self.kind {
             super::course::Kind::Uninstall => ApplyMethod::ServerSide,
@@ -85,8 +85,8 @@ impl super::Action {
         }
     }
 
-    /// How this action's objects are applied. `adopted` says whether a first installation found objects to take over, and
-    /// `take_ownership` whether it does so of whatever it finds.
+    /// The settings for applying this action's objects. `adopted` says whether a first installation found objects to adopt,
+    /// `take_ownership` whether it adopts any object it finds.
     pub fn apply_settings(&self, adopted: bool, take_ownership: bool) -> ApplySettings {
         let method = ApplyMethod::of_record(&self.release.apply_method);
         let server_side = method == ApplyMethod::ServerSide;

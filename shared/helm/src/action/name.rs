@@ -1,25 +1,25 @@
-//! What a release may be called.
+//! Validation of release names.
 
-/// Why a name is none. The text is Helm's.
+/// Why a name is invalid. The text is Helm's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// It is empty.
     #[error("no name provided")]
     Missing,
-    /// It is too long or has other characters than names may have.
+    /// It is too long or has invalid characters.
     #[error(
         "invalid release name, must match regex ^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$ and the length must not be longer than 53"
     )]
     Invalid,
 }
 
-/// The most bytes that a release's name has.
+/// Maximum bytes of a release's name.
 pub const MAX_NAME_BYTES: usize = 53;
 
-/// Whether a release may have this name (HE-ACT-002): labels of lower-case letters, digits and dashes joined by dots.
+/// Checks a release's name (HE-ACT-002): labels of lower-case letters, digits and dashes, joined by dots.
 ///
 /// # Errors
-/// Why not.
+/// The name is empty, too long or has invalid characters.
 pub fn check_name(name: &str) -> Result<(), NameError> {
     if name.is_empty() {
         return Err(NameError::Missing);

@@ -1,4 +1,4 @@
-//! The objects that a manifest holds.
+//! The objects in a manifest.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,12 +10,12 @@ use flux_yaml::{Map, Value};
 use crate::release::to_go_json;
 use crate::text::quote;
 
-/// Whether objects of a kind live in namespaces.
+/// Whether a kind is namespaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// They do.
+    /// Objects live in namespaces.
     Namespaced,
-    /// They do not.
+    /// Objects are cluster-scoped.
     Cluster,
 }
 
@@ -26,15 +26,15 @@ pub struct Object {
     pub api_version: String,
     /// `kind`
     pub kind: String,
-    /// `metadata.namespace`, the release's where it had none; empty for kinds that live in none.
+    /// `metadata.namespace`, by default the release's; empty for cluster-scoped kinds.
     pub namespace: String,
-    /// `metadata.name`; empty for an object whose name the API server is to make up.
+    /// `metadata.name`; empty for an object whose name the API server generates.
     pub name: String,
     /// The whole object.
     pub value: Value,
 }
 
-/// What an object is known by from one manifest to the next: the version of its group is not part of it (HE-KUBE-016).
+/// What identifies an object across manifests: the version of its group is not part of it (HE-KUBE-016).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identity<'a> {
     /// The API group, empty for the core one.
@@ -48,7 +48,7 @@ pub struct Identity<'a> {
 }
 
 impl Object {
-    /// What it is known by.
+    /// The identity of the object.
     pub fn identity(&self) -> Identity<'_> {
         let group = self
             .api_version
@@ -62,10 +62,10 @@ impl Object {
         }
     }
 
-    /// Whether the API server makes up its name, so that it is created every time (HE-KUBE-003).
+    /// Whether the API server generates the name, so that the object is created every time (HE-KUBE-003).
     ///
     /// # Errors
-    /// It has a name and a beginning for one.
+    /// It has both `name` and `generateName`.
     pub fn is_generated(&self) -> Result<bool, ObjectError> {
         let generate = self.value.at(["metadata", "generateName"]);
         let generate = generate
@@ -86,16 +86,16 @@ impl fmt::Display for Object {
     }
 }
 
-/// A manifest that does not hold objects. The texts are Helm's.
+/// A manifest with invalid objects. The texts are Helm's.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ObjectError {
-    /// A document cannot be read; nothing behind it was looked at.
+    /// A document is not valid YAML; the documents after it were not parsed.
     #[error("error parsing : {0}")]
     Parse(YamlError),
-    /// A line begins with `---` but goes on with something else.
+    /// A line begins with `---` but continues with other text.
     #[error("error parsing : invalid Yaml document separator: {0}")]
     Separator(String),
-    /// A document is no object.
+    /// A document is not an object.
     #[error("unable to decode \"\": {0}")]
     Decode(String),
     /// The cluster does not know the kind (HE-ACT-006).
@@ -116,7 +116,7 @@ pub enum ObjectError {
         /// `metadata.name`
         name: String,
     },
-    /// The same, within a list.
+    /// The cluster does not know the kind of an item of a list.
     #[error(
         "unable to recognize no matches for kind {} in version {}",
         quote(kind),
@@ -136,18 +136,18 @@ pub enum ObjectError {
     /// An item of a list is a list.
     #[error("*unstructured.Unstructured is not a list: no Items field in this object")]
     ListInList,
-    /// A name and a beginning for one (HE-KUBE-003).
+    /// Both `name` and `generateName` are set (HE-KUBE-003).
     #[error("metadata.name and metadata.generateName cannot both be set")]
     TwoNames,
-    /// Several of these.
+    /// Several errors.
     #[error("[{}]", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
     Several(Vec<ObjectError>),
 }
 
-/// The objects of a manifest in their order, as [`Documents::objects`] gives them.
+/// The objects of a manifest in order, as [`Documents::objects`] returns them.
 ///
 /// # Errors
-/// All that is wrong with any of them.
+/// All invalid documents of the manifest.
 pub fn objects(
     manifest: &str,
     namespace: &str,
@@ -156,8 +156,8 @@ pub fn objects(
     Documents::parse(manifest).objects(namespace, scope)
 }
 
-/// The documents of a manifest, parsed. Which kinds they are of is known, but not whether these live in namespaces: the
-/// caller looks that up ([`Documents::kinds`]) before it asks for the objects.
+/// The parsed documents of a manifest. Their kinds are known, but not whether these are namespaced: the caller looks that
+/// up for [`Documents::kinds`] and then calls [`Documents::objects`].
 ///
 /// ```
 /// use flux_helm::action::{Documents, Scope};
@@ -172,7 +172,7 @@ pub fn objects(
 #[derive(Debug)]
 pub struct Documents {
     documents: Vec<Result<Document, ObjectError>>,
-    /// Why nothing behind them was read.
+    /// Why the documents after these were not parsed.
     end: Option<ObjectError>,
 }
 
@@ -187,7 +187,7 @@ enum Document {
 }
 
 impl Documents {
-    /// Parses a manifest. What is wrong with it is told by [`Documents::objects`].
+    /// Parses a manifest. Errors are reported by [`Documents::objects`].
     pub fn parse(manifest: &str) -> Self {
         let mut parsed = Vec::new();
         let (documents, end) = documents(manifest.as_bytes());
@@ -221,12 +221,12 @@ impl Documents {
         kinds.filter(|kind| known.insert(*kind)).collect()
     }
 
-    /// The objects in their order, lists taken apart, and the release's `namespace` given to those that live in one and name
-    /// none (HE-KUBE-002). `scope` tells of an `apiVersion` and a `kind` whether its objects live in namespaces, and `None`
-    /// where the cluster does not know it.
+    /// The objects in order, with lists flattened, and with the release's `namespace` on namespaced objects that have none
+    /// (HE-KUBE-002). `scope` returns whether the kind with this `apiVersion` and `kind` is namespaced, and `None` if the
+    /// cluster does not know it.
     ///
     /// # Errors
-    /// All that is wrong with any of them.
+    /// All invalid documents of the manifest.
     pub fn objects(
         self,
         namespace: &str,
@@ -277,7 +277,7 @@ impl Document {
         Ok(Self::List { head: value, items })
     }
 
-    /// The kinds that have to be known, in the order in which they are met.
+    /// The kinds to look up, in order of first occurrence.
     fn kinds(&self) -> Vec<(&str, &str)> {
         match self {
             Self::Object(value) => vec![kind_of(value)],
@@ -291,7 +291,7 @@ impl Document {
     }
 }
 
-/// Every group has a kind `List`, which no cluster lists.
+/// Every group has a kind `List`, which discovery does not report.
 fn is_plain_list(list: &Value) -> bool {
     text(list, "kind") == "List"
 }
@@ -406,7 +406,7 @@ impl Reader<'_> {
     }
 }
 
-/// An item that says neither kind nor version is of the list's.
+/// An item without kind and version gets those of the list's items.
 fn infer_kind(item: &mut Value, kind: &str, version: &str) {
     if !text(item, "kind").is_empty() || !text(item, "apiVersion").is_empty() {
         return;
@@ -419,8 +419,8 @@ fn infer_kind(item: &mut Value, kind: &str, version: &str) {
     }
 }
 
-/// What is wrong with the metadata that all objects have in common, as Go's decoder says it: the first finding in the order
-/// of the keys.
+/// Checks the metadata that all objects have in common. The error is that of Go's decoder: the first one in the order of
+/// the keys.
 fn check_metadata(value: &Value) -> Result<(), String> {
     let wrong = |found: &Value, field: &str, wanted: &str| {
         let kind = yaml::json_kind(found);
@@ -495,7 +495,7 @@ fn set_namespace(value: &mut Value, namespace: &str) {
     }
 }
 
-/// The text of a field, empty where there is none.
+/// The text of a field; empty if it is absent.
 fn text<'v>(value: &'v Value, field: &str) -> &'v str {
     value.get(field).and_then(Value::as_str).unwrap_or_default()
 }
@@ -506,7 +506,7 @@ fn metadata<'v>(value: &'v Value, field: &str) -> &'v str {
         .map_or("", |metadata| text(metadata, field))
 }
 
-/// A mapping of text to text; `None` where there is anything else.
+/// A mapping of text to text; `None` if any value is not text.
 pub(super) fn text_map<'v>(value: &'v Value, field: &str) -> Option<Vec<(&'v str, &'v str)>> {
     let map: &Map = value.at(["metadata", field])?.as_map()?;
     map.iter()

@@ -1,4 +1,4 @@
-//! Whose an object is.
+//! Ownership of objects: which release an object belongs to.
 
 use flux_yaml::{Map, Value};
 
@@ -7,11 +7,11 @@ use super::{Object, ObjectError, Scope, objects};
 use crate::Release;
 use crate::text::quote;
 
-/// The label that objects of any release have, with the value `Helm`.
+/// The label of objects of any release, with the value `Helm`.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-/// The annotation that names the release.
+/// The annotation with the release's name.
 pub const RELEASE_NAME: &str = "meta.helm.sh/release-name";
-/// The annotation that names the release's namespace.
+/// The annotation with the release's namespace.
 pub const RELEASE_NAMESPACE: &str = "meta.helm.sh/release-namespace";
 
 const HELM: &str = "Helm";
@@ -25,7 +25,7 @@ pub struct Owner<'a> {
     pub namespace: &'a str,
 }
 
-/// An object exists and is not the release's. The text is Helm's (HE-ACT-008).
+/// An object exists and does not belong to the release. The text is Helm's (HE-ACT-008).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{object} exists and cannot be imported into the current release: invalid ownership metadata; {}",
@@ -34,12 +34,12 @@ pub struct Owner<'a> {
 pub struct NotOwned {
     /// The object.
     pub object: String,
-    /// What it lacks.
+    /// The missing or different label and annotations.
     pub findings: Vec<String>,
 }
 
 impl<'a> Owner<'a> {
-    /// The release that a record is of.
+    /// The release of a record.
     pub fn of(record: &'a Release) -> Self {
         Self {
             name: &record.name,
@@ -47,8 +47,8 @@ impl<'a> Owner<'a> {
         }
     }
 
-    /// Gives an object the label and annotations of this release (HE-ACT-007). They are for requests only, not for the
-    /// stored manifest. As upstream, labels or annotations that are not all text are lost here.
+    /// Sets the label and annotations of this release on an object (HE-ACT-007), for requests only: the stored manifest has
+    /// none of them. As in upstream, labels or annotations are lost here if any value is not text.
     pub fn stamp(&self, object: &mut Object) {
         merge(&mut object.value, "labels", &[(MANAGED_BY, HELM)]);
         let annotations = [
@@ -58,11 +58,11 @@ impl<'a> Owner<'a> {
         merge(&mut object.value, "annotations", &annotations);
     }
 
-    /// Whether the object that lives where `object` is to be is this release's (HE-ACT-008). Who takes ownership of all
-    /// objects does not ask (HE-ACT-009).
+    /// Checks that the `live` object in place of `object` belongs to this release (HE-ACT-008). Callers that take ownership
+    /// of all objects skip this (HE-ACT-009).
     ///
     /// # Errors
-    /// It is not.
+    /// The object belongs to another release or to none.
     pub fn check(&self, object: &Object, live: &Value) -> Result<(), NotOwned> {
         let labels = text_map(live, "labels").unwrap_or_default();
         let annotations = text_map(live, "annotations").unwrap_or_default();
@@ -92,7 +92,7 @@ impl<'a> Owner<'a> {
         })
     }
 
-    /// Whether a live object says that it is another release's.
+    /// Whether a live object is marked as another release's.
     pub fn is_anothers(&self, live: &Value) -> bool {
         let annotations = text_map(live, "annotations").unwrap_or_default();
         let differs =
@@ -101,8 +101,8 @@ impl<'a> Owner<'a> {
     }
 }
 
-/// The objects that a record is to bring about: those of its manifest, as [`super::objects`] reads them, with the metadata
-/// that says whose they are (HE-ACT-007).
+/// The target objects of a record: those of its manifest, as [`super::objects`] returns them, with the metadata that marks
+/// their ownership (HE-ACT-007).
 ///
 /// # Errors
 /// As [`super::objects`].
@@ -148,16 +148,16 @@ fn merge(value: &mut Value, field: &str, entries: &[(&str, &str)]) {
     }
 }
 
-/// The annotation that keeps objects from being deleted.
+/// The annotation that protects objects from deletion.
 pub struct ResourcePolicy;
 
 impl ResourcePolicy {
     /// Its key.
     pub const ANNOTATION: &'static str = "helm.sh/resource-policy";
-    /// The one value that counts.
+    /// The only value with an effect.
     pub const KEEP: &'static str = "keep";
 
-    /// Whether a live object that left the manifest stays (HE-KUBE-017): the value is compared exactly.
+    /// Whether a live object that is no longer in the manifest is kept (HE-KUBE-017): the value is compared exactly.
     pub fn keeps(live: &Value) -> bool {
         let annotations = text_map(live, "annotations").unwrap_or_default();
         annotations.contains(&(Self::ANNOTATION, Self::KEEP))

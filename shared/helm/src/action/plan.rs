@@ -1,28 +1,28 @@
-//! Which objects a release creates, changes and prunes.
+//! Computes which objects a release creates, updates and prunes.
 
 use super::{Identity, Object, ObjectError};
 
-/// What a new manifest means beside the old one.
+/// The difference between the old manifest and the new one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan<'a> {
-    /// What happens to the new manifest's objects, in their order (HE-KUBE-007).
+    /// The new manifest's objects, in order (HE-KUBE-007).
     pub updates: Vec<Update<'a>>,
-    /// The old manifest's objects that the new one has no more (HE-KUBE-016). They go after all updates went well
-    /// (HE-KUBE-018), unless they are gone or [`super::ResourcePolicy::keeps`] them (HE-KUBE-017).
+    /// The old manifest's objects that are not in the new one (HE-KUBE-016). They are deleted after all updates succeeded
+    /// (HE-KUBE-018), unless they do not exist or [`super::ResourcePolicy::keeps`] them (HE-KUBE-017).
     pub prune: Vec<&'a Object>,
 }
 
-/// One object of the new manifest: created where it does not live, else changed.
+/// One object of the new manifest: created if it does not exist, else updated.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Update<'a> {
     /// The object.
     pub target: &'a Object,
-    /// What a client-side patch starts from; `None` for the object as it lives (HE-KUBE-008).
+    /// The original object of a client-side patch; `None` for the live object (HE-KUBE-008).
     pub original: Option<&'a Object>,
 }
 
-/// Compares two manifests. `adopted` are the new one's objects that live already although the old manifest has not got
-/// them; a client-side patch of these starts from themselves, so that nothing is removed from them.
+/// Compares two manifests. `adopted` are the new manifest's objects that exist already although they are not in the old
+/// manifest; a client-side patch uses the target itself as their original, so that it removes nothing from them.
 pub fn plan<'a>(base: &'a [Object], target: &'a [Object], adopted: &[Identity<'_>]) -> Plan<'a> {
     let updates = target.iter().map(|target| {
         let identity = target.identity();
@@ -42,11 +42,11 @@ pub fn plan<'a>(base: &'a [Object], target: &'a [Object], adopted: &[Identity<'_
     }
 }
 
-/// The objects of the new manifest that the old one has not got, or not in that version, and that have a name: whoever lives
-/// there must be the release's (HE-ACT-008, HE-ACT-019). A first installation has no old ones.
+/// The named objects of the new manifest that are not in the old one, or not in that version: a live object in their place
+/// must belong to the release (HE-ACT-008, HE-ACT-019). For a first installation `base` is empty.
 ///
 /// # Errors
-/// An object has a name and a beginning for one (HE-KUBE-003).
+/// An object has both `name` and `generateName` (HE-KUBE-003).
 pub fn unclaimed<'a>(
     base: &[Object],
     target: &'a [Object],

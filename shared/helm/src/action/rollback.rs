@@ -1,32 +1,32 @@
-//! Going back to an earlier revision of a release.
+//! The action of rolling a release back to an earlier revision.
 
 use super::course::{Ask, Change, Kind, OnError};
 use super::{Action, ActionError, ApplyMethodChoice, History, check_name};
 use crate::{HookEvent, Info, Release, Status, Time};
 
-/// What a rollback is to be.
+/// Options of a rollback.
 #[derive(Clone, Debug, Default)]
 pub struct RollbackOptions {
-    /// The revision to go back to; zero for the one before the newest.
+    /// The revision to roll back to; zero for the one before the newest.
     pub revision: i64,
-    /// Whether no hooks run.
+    /// Whether to skip hooks.
     pub disable_hooks: bool,
     /// How objects are applied.
     pub apply_method: ApplyMethodChoice,
-    /// Whether what a failed rollback created is deleted.
+    /// Whether to delete what a failed rollback created.
     pub cleanup_on_fail: bool,
-    /// How many records there may be, zero for any number.
+    /// Maximum number of records; zero for no limit.
     pub max_history: usize,
 }
 
-/// Rollbacks.
+/// The rollback action.
 pub struct Rollback;
 
 impl Rollback {
-    /// Begins, where there is a revision to go back to (HE-ACT-025, HE-ACT-026, HE-ACT-027, HE-ACT-028).
+    /// Starts a rollback if its target revision exists (HE-ACT-025, HE-ACT-026, HE-ACT-027, HE-ACT-028).
     ///
     /// # Errors
-    /// The name is none, or there is no such revision.
+    /// The name is invalid, or there is no such revision.
     pub fn start(
         history: &History,
         name: &str,
@@ -73,7 +73,7 @@ impl Rollback {
     }
 }
 
-/// The record of `target` once more, as a new revision after `current`.
+/// A copy of the record `target`, as a new revision after `current`.
 fn again(target: &Release, current: &Release, options: &RollbackOptions, now: Time) -> Release {
     let info = |release: &Release| release.info.clone().unwrap_or_default();
     let method = options.apply_method.decide(&target.apply_method);
@@ -95,7 +95,7 @@ fn again(target: &Release, current: &Release, options: &RollbackOptions, now: Ti
 }
 
 impl Action {
-    /// Makes room for one more record and stores it (HE-REL-015, HE-REL-017).
+    /// Deletes surplus records and stores the new one (HE-REL-015, HE-REL-017).
     pub(super) fn store(&mut self, surplus: &[i64]) {
         for revision in surplus {
             self.ask(Ask::Forget(*revision), OnError::Collect(""));
@@ -106,7 +106,7 @@ impl Action {
         self.ask(Ask::Create, OnError::End(""));
     }
 
-    /// Every record that was deployed is superseded.
+    /// Marks every deployed record as superseded.
     pub(super) fn supersede_others(&mut self) {
         for other in 0..self.others.len() {
             self.then(Change::SupersedeOther(other));

@@ -1,51 +1,51 @@
-//! What an action asks of its caller, step by step.
+//! The steps that the caller of an action performs.
 
 use crate::{Hook, Release};
 
-/// What to do next. A step that fails is answered with the text of what went wrong.
+/// The next step to perform. If it fails, pass the text of the error to the next call.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Step<'a> {
-    /// Read the objects that this record, the action's own, is to bring about ([`super::target_objects`]).
+    /// Parse the target objects of this record, the action's own ([`super::target_objects`]).
     Build(&'a Release),
-    /// Read the objects of the record that the action starts from ([`super::objects`]).
+    /// Parse the objects of the record that the action is based on ([`super::objects`]).
     BuildBase(&'a Release),
-    /// Look up which objects exist that are not the base's, and check whose they are ([`super::Owner::check`]).
+    /// Look up which objects exist that are not the base's, and check their ownership ([`super::Owner::check`]).
     CheckExisting,
-    /// Create the release's namespace; one that exists is fine (HE-ACT-010).
+    /// Create the release's namespace; it may exist already (HE-ACT-010).
     CreateNamespace,
     /// Create the Secret of this record.
     CreateRecord(&'a Release),
-    /// Write this record into its Secret.
+    /// Update the Secret of this record.
     UpdateRecord(&'a Release),
-    /// Delete the Secret of this revision; one that is gone is fine.
+    /// Delete the Secret of this revision; it may be gone already.
     DeleteRecord(i64),
-    /// Do something for a hook.
+    /// Perform a step of a hook.
     Hook(HookStep, &'a Hook),
-    /// Bring the release's objects about: [`super::plan`] says which are created, updated and pruned.
+    /// Apply the release's objects: [`super::plan`] returns which are created, updated and pruned.
     Apply,
     /// Wait until the release's objects are ready.
     Wait,
-    /// Delete what the failed action created. With nothing created there is nothing to do.
+    /// Delete the objects that the failed action created, if any.
     CleanUp,
     /// Delete the objects of this record ([`super::deletion`]).
     DeleteObjects(&'a Release),
     /// Wait until the deleted objects are gone.
     WaitDeleted,
-    /// The action is over, well or with this error.
+    /// The action has ended: with success, or with this error.
     Done(Result<(), &'a str>),
 }
 
-/// What to do for a hook (HE-HOOK-006, HE-HOOK-007, HE-HOOK-010, HE-HOOK-013).
+/// A step of a hook (HE-HOOK-006, HE-HOOK-007, HE-HOOK-010, HE-HOOK-013).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HookStep {
-    /// Delete its object in the background, and wait until it is gone. One that is not there is fine.
+    /// Delete its object in the background, and wait until it is gone. It may be gone already.
     Delete,
-    /// Read its object.
+    /// Parse its object.
     Build,
     /// Create its object.
     Create,
-    /// Wait until it is ready: a Job complete, a Pod succeeded, anything else at once.
+    /// Wait until it is ready: a Job completed, a Pod succeeded; other kinds are ready at once.
     Watch,
-    /// Put out the logs of its Pods, or drop them (HE-HOOK-014). Errors count for nothing.
+    /// Write or discard the logs of its Pods (HE-HOOK-014). Errors are ignored.
     Logs,
 }

@@ -1,26 +1,27 @@
-//! Running the test hooks of a release.
+//! The action of running the test hooks of a release.
 
 use super::course::{Kind, OnError};
 use super::{Action, ActionError, History, check_name};
 use crate::{Hook, HookEvent};
 
-/// Which tests run.
+/// Which test hooks run.
 #[derive(Clone, Debug, Default)]
 pub struct TestOptions {
-    /// The names of hooks that do.
+    /// Names of the hooks to run; all if empty.
     pub include: Vec<String>,
-    /// The names of hooks that do not.
+    /// Names of the hooks to skip.
     pub exclude: Vec<String>,
 }
 
-/// Tests of a release.
+/// The test action.
 pub struct Test;
 
 impl Test {
-    /// Begins with the newest record (HE-ACT-039). Its hooks get their results; those that were left out come first then.
+    /// Starts the tests of the newest record (HE-ACT-039). The results are stored in its hooks; skipped ones are moved to
+    /// the front.
     ///
     /// # Errors
-    /// The name is none, or there is no record.
+    /// The name is invalid, or there is no record.
     pub fn start(
         history: &History,
         name: &str,

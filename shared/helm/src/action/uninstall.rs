@@ -1,26 +1,26 @@
-//! Uninstalling a release.
+//! The action of uninstalling a release.
 
 use super::course::{Ask, Change, Collected, Kind, OnError};
 use super::{Action, ActionError, History, check_name};
 use crate::{HookEvent, Status, Time};
 
-/// What an uninstallation is to be.
+/// Options of an uninstallation.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct UninstallOptions {
-    /// Whether the records stay, the newest as uninstalled.
+    /// Whether to keep the records, the newest as uninstalled.
     pub keep_history: bool,
-    /// Whether no hooks run.
+    /// Whether to skip hooks.
     pub disable_hooks: bool,
 }
 
-/// Uninstallations.
+/// The uninstall action.
 pub struct Uninstall;
 
 impl Uninstall {
-    /// Begins with the newest record (HE-ACT-030, HE-ACT-032, HE-ACT-035, HE-ACT-036).
+    /// Starts the uninstallation of the newest record (HE-ACT-030, HE-ACT-032, HE-ACT-035, HE-ACT-036).
     ///
     /// # Errors
-    /// The name is none, there is no record, or it is uninstalled already.
+    /// The name is invalid, there is no record, or the release is already uninstalled.
     pub fn start(
         history: &History,
         name: &str,

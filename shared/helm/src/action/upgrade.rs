@@ -1,4 +1,4 @@
-//! Upgrading a release.
+//! The action of upgrading a release.
 
 use std::collections::BTreeMap;
 
@@ -8,22 +8,22 @@ use super::{
 };
 use crate::{HookEvent, Info, Release, Status, Time};
 
-/// What an upgrade is to be.
+/// Options of an upgrade.
 #[derive(Clone, Debug, Default)]
 pub struct UpgradeOptions {
-    /// Whether no hooks run.
+    /// Whether to skip hooks.
     pub disable_hooks: bool,
     /// How objects are applied.
     pub apply_method: ApplyMethodChoice,
-    /// Labels that the record gets beside those of the one before; the value `null` removes one (HE-ACT-023).
+    /// Labels to add to those of the previous record; the value `null` removes one (HE-ACT-023).
     pub labels: BTreeMap<String, String>,
-    /// Whether what a failed upgrade created is deleted.
+    /// Whether to delete what a failed upgrade created.
     pub cleanup_on_fail: bool,
-    /// How many records there may be, zero for any number.
+    /// Maximum number of records; zero for no limit.
     pub max_history: usize,
 }
 
-/// An upgrade that may begin.
+/// An upgrade that passed its checks.
 #[derive(Clone, Debug)]
 pub struct Upgrade {
     base: Release,
@@ -35,10 +35,10 @@ pub struct Upgrade {
 }
 
 impl Upgrade {
-    /// Finds what to start from (HE-ACT-014, HE-ACT-015, HE-ACT-016), and how to apply (HE-ACT-024).
+    /// Finds the base record (HE-ACT-014, HE-ACT-015, HE-ACT-016) and the apply method (HE-ACT-024).
     ///
     /// # Errors
-    /// The name is none, there is nothing to start from, or another action is under way.
+    /// The name is invalid, there is no base, or another action is in progress.
     pub fn check(
         history: &History,
         name: &str,
@@ -61,17 +61,17 @@ impl Upgrade {
         })
     }
 
-    /// What templates see as `.Release.Revision`, and the record's own.
+    /// The value of `.Release.Revision` in templates, and the revision of the record.
     pub const fn revision(&self) -> i64 {
         self.revision
     }
 
-    /// The record that the upgrade starts from: of the release's namespace, and with the old values.
+    /// The record that the upgrade is based on, with the release's namespace and the old values.
     pub const fn base(&self) -> &Release {
         &self.base
     }
 
-    /// Begins, with what was rendered (HE-ACT-016, HE-ACT-017, HE-ACT-019, HE-ACT-021, HE-ACT-022).
+    /// Starts the upgrade to a rendered chart (HE-ACT-016, HE-ACT-017, HE-ACT-019, HE-ACT-021, HE-ACT-022).
     pub fn start(self, draft: Draft, now: Time) -> Action {
         let Self { base, options, .. } = self;
         let info = Info {

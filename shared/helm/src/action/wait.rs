@@ -1,32 +1,32 @@
-//! How an action waits for objects.
+//! Strategies for waiting for objects.
 
 /// How an action waits for objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitStrategy {
-    /// By watching, until all have the status that kstatus calls current.
+    /// Watches objects until all are `Current` according to kstatus.
     Watcher,
-    /// By asking again and again, as Helm 3 did.
+    /// Polls objects, as Helm 3 did.
     Legacy,
-    /// For hooks only.
+    /// Waits for hooks only.
     HookOnly,
 }
 
-/// There is no such strategy. The text is Helm's.
+/// The strategy is missing or unknown. The text is Helm's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WaitStrategyError {
-    /// None is named.
+    /// No strategy is given.
     #[error("wait strategy not set. Choose one of: watcher, hookOnly, legacy")]
     Missing,
-    /// An unknown one is named.
+    /// The strategy is unknown.
     #[error("unknown wait strategy (s{0}). Valid values are: watcher, hookOnly, legacy")]
     Unknown(String),
 }
 
 impl WaitStrategy {
-    /// The strategy of a name (HE-KUBE-021).
+    /// Parses the name of a strategy (HE-KUBE-021).
     ///
     /// # Errors
-    /// There is none.
+    /// The name is empty or unknown.
     pub fn named(name: &str) -> Result<Self, WaitStrategyError> {
         match name {
             "watcher" => Ok(Self::Watcher),

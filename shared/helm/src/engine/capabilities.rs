@@ -2,7 +2,7 @@
 
 use crate::text::quote;
 
-/// What `.Capabilities` tells templates of the cluster and of Helm.
+/// The value of `.Capabilities` in templates: the versions of the cluster and of Helm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capabilities {
     /// The version of Kubernetes.
@@ -13,20 +13,21 @@ pub struct Capabilities {
     pub helm_version: HelmVersion,
 }
 
-/// What a cluster's discovery tells. It may be partial: of a group whose server does not answer only the versions are known.
+/// The result of a cluster's discovery. It may be partial: for an API group whose server is unavailable only the versions
+/// are known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Discovery {
     /// The versions of all groups: `v1`, `apps/v1`, ...
     pub versions: Vec<String>,
-    /// The kinds of those versions that could be asked, subresources included.
+    /// The kinds of the available versions, subresources included.
     pub kinds: Vec<(String, Vec<String>)>,
-    /// The versions whose server does not answer, with the reasons.
+    /// The versions whose server is unavailable, with the errors.
     pub failed: Vec<(String, String)>,
 }
 
 impl Capabilities {
-    /// The capabilities of a cluster, and what Helm would log of a discovery that is partial (HE-OBJ-010). The API versions
-    /// come in the order of their names; upstream's order is random.
+    /// The capabilities of a cluster, and the warnings that Helm would log for partial discovery (HE-OBJ-010). The API
+    /// versions are sorted; upstream's order is random.
     pub fn of_cluster(kube_version: KubeVersion, discovery: &Discovery) -> (Self, Vec<String>) {
         let mut warnings = Vec::new();
         if !discovery.failed.is_empty() {
@@ -60,41 +61,41 @@ impl Capabilities {
 /// The version of Kubernetes (HE-OBJ-008).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KubeVersion {
-    /// In full, such as `v1.33.4-gke.1245000`.
+    /// The full version, such as `v1.33.4-gke.1245000`.
     pub version: String,
-    /// For comparison with ranges, such as `v1.33.4`; empty where the full one is to be compared.
+    /// For comparison with ranges, such as `v1.33.4`; empty if the full version is compared.
     pub normalized: String,
     /// `1`
     pub major: String,
-    /// `33`, maybe with a `+` behind it.
+    /// `33`, possibly followed by `+`.
     pub minor: String,
 }
 
 /// The version of Helm (HE-OBJ-011).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HelmVersion {
-    /// `v4.2`, as a library of that version says.
+    /// `v4.2`, the value in a library of that version.
     pub version: String,
     /// Empty in a library.
     pub git_commit: String,
     /// Empty in a library.
     pub git_tree_state: String,
-    /// Of the compiler of the Helm that is matched.
+    /// The Go version of the corresponding Helm.
     pub go_version: String,
-    /// Of the Kubernetes client of the Helm that is matched.
+    /// The client-go version of the corresponding Helm.
     pub kube_client_version: String,
 }
 
-/// A text is not a version of Kubernetes.
+/// The text is not a version of Kubernetes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KubeVersionError {
     /// It does not begin with a number.
     #[error("could not parse {} as version", quote(.0))]
     NotAVersion(String),
-    /// It has one number only.
+    /// It has only one number.
     #[error("illegal version string {}", quote(.0))]
     TooShort(String),
-    /// A number begins with zero.
+    /// A number has a leading zero.
     #[error("illegal zero-prefixed version component {} in {}", quote(.component), quote(.text))]
     ZeroPrefixed {
         /// The number.
@@ -113,7 +114,7 @@ pub enum KubeVersionError {
 }
 
 impl KubeVersion {
-    /// Reads what `--kube-version` takes: two or more numbers, a `v` before and anything behind them.
+    /// Parses the argument of `--kube-version`: two or more numbers, optionally after a `v` and followed by any text.
     pub fn parse(text: &str) -> Result<Self, KubeVersionError> {
         let trimmed = text.trim_start_matches([' ', '\t', '\n', '\x0c', '\r']);
         let numbers = trimmed.strip_prefix('v').unwrap_or(trimmed);
@@ -145,7 +146,7 @@ impl KubeVersion {
         })
     }
 
-    /// The version that ranges are compared with.
+    /// The version to compare with ranges.
     pub fn comparable(&self) -> &str {
         if self.normalized.is_empty() {
             &self.version
@@ -167,7 +168,7 @@ impl Default for HelmVersion {
     }
 }
 
-/// Those of Helm without a cluster: the Kubernetes version of its client, and the API versions that this knows.
+/// Helm's values without a cluster: the Kubernetes version of its client, and the API versions known to that.
 impl Default for Capabilities {
     fn default() -> Self {
         let version = "v1.36.0".to_owned();

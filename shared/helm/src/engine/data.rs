@@ -1,4 +1,4 @@
-//! Values as YAML and JSON.
+//! Conversion of values to and from YAML and JSON.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -6,10 +6,10 @@ use flux_gotemplate::{Map, Value};
 use flux_yaml::Value as Data;
 use flux_yaml::json::Escape;
 
-/// How deep values may lie within each other; a map put into itself by `set` reaches this (HE-FNE-003).
+/// Maximum depth of nested values; a map that `set` puts into itself exceeds it (HE-FNE-003).
 const MAX_DEPTH: usize = 1000;
 
-/// What a function reads its text into.
+/// The Go type that a function decodes into.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wanted {
     Map,
@@ -37,13 +37,13 @@ pub(super) fn to_json(value: &Value) -> Result<String, String> {
         .map_err(|e| e.to_string())
 }
 
-/// Reads YAML; an error's text is that of `sigs.k8s.io/yaml`.
+/// Decodes YAML; the error text is that of `sigs.k8s.io/yaml`.
 pub(super) fn from_yaml(text: &[u8], wanted: Wanted) -> Result<Value, String> {
     let data = flux_chart::yaml::value(text).map_err(|e| e.to_string())?;
     shaped(data, wanted).map_err(|e| format!("error unmarshaling JSON: while decoding JSON: {e}"))
 }
 
-/// Reads JSON; an error's text is that of `encoding/json`.
+/// Decodes JSON; the error text is that of `encoding/json`.
 pub(super) fn from_json(text: &[u8], wanted: Wanted) -> Result<Value, String> {
     let data = flux_yaml::json::from_str(text).map_err(|e| e.to_string())?;
     shaped(data, wanted)
@@ -68,7 +68,7 @@ fn shaped(mut data: Data, wanted: Wanted) -> Result<Value, String> {
     }
 }
 
-/// About how many bytes a value that was read takes.
+/// Estimated bytes of memory of a decoded value.
 pub(super) fn weight(value: &Value) -> usize {
     const EACH: usize = 64;
     EACH + match value {
@@ -164,7 +164,7 @@ fn map_of(map: &Map, depth: usize, names: Names) -> Result<flux_yaml::Map, Strin
     })
 }
 
-/// RFC 3339 with as many digits of a second's fraction as there are.
+/// RFC 3339 with as many fractional digits of the second as the time has.
 pub(super) fn time_text(time: &flux_gotemplate::Time) -> String {
     let text = time.format(b"2006-01-02T15:04:05.999999999Z07:00");
     String::from_utf8_lossy(&text).into_owned()

@@ -1,10 +1,10 @@
-//! Template errors in the form that Helm gives them.
+//! Template errors in Helm's format.
 
-/// Marks around the message of `required` and `fail`, by which it is found again in the whole text.
+/// Marks around the message of `required` and `fail`, by which it is found in the whole text.
 const START: &str = "HELM_ERR_START";
 const END: &str = "HELM_ERR_END";
 
-/// The message of `required` and `fail` on its way through the template engine.
+/// The marked message of `required` and `fail`, as it is passed through the template engine.
 pub(super) fn marked(message: &str) -> String {
     format!("{START}{message}{END}")
 }
@@ -29,7 +29,7 @@ pub(super) fn execution_error(file: &str, text: &str) -> String {
     if let Some(own) = between_marks(message) {
         return format!("execution error at ({location}): {own}");
     }
-    // Each template error wraps the one that caused it; a cause of any other kind makes Helm give the whole text as it is.
+    // Each template error wraps its cause; a cause of any other kind makes Helm return the whole text unchanged.
     let mut blocks: Vec<Block<'_>> = Vec::new();
     let mut current = Some(text);
     while let Some(error) = current {
@@ -45,13 +45,13 @@ pub(super) fn execution_error(file: &str, text: &str) -> String {
     lines.trim().to_owned()
 }
 
-/// From the first mark to the last.
+/// The text from the first mark to the last.
 fn between_marks(text: &str) -> Option<&str> {
     let (_, after) = text.split_once(START)?;
     after.rsplit_once(END).map(|(message, _)| message)
 }
 
-/// The error that a call of a function returned and this one wraps.
+/// The error returned by a function call, which this error wraps.
 fn cause(error: &str) -> Option<&str> {
     let (_, message) = executing(error.strip_prefix("template: ")?)?;
     let called = message.strip_prefix("error calling ")?;

@@ -1,4 +1,4 @@
-//! `.Files`: the chart's files that are no templates.
+//! `.Files`: the chart's files that are not templates.
 
 // Methods have the signature that the template engine calls.
 #![allow(clippy::ptr_arg, clippy::unnecessary_wraps)]
@@ -52,13 +52,13 @@ const fn method(
     }
 }
 
-/// The objects of a chart and its subcharts, each put together when it is first needed. They are known by where their chart
-/// lies, which must outlive this.
+/// The `.Files` objects of a chart and its subcharts, each created on first use. The keys are the addresses of the charts,
+/// which must outlive this.
 #[derive(Default)]
 pub(super) struct FileObjects(Mutex<HashMap<usize, Constants>>);
 
 impl FileObjects {
-    /// The object for a chart's files.
+    /// The `.Files` object of a chart.
     pub(super) fn of(&self, chart: &Chart) -> Value {
         let address = std::ptr::from_ref(chart) as usize;
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -74,7 +74,7 @@ impl FileObjects {
         Map::constant(files.clone()).with_type(&FILES).into()
     }
 
-    /// About how many bytes of memory they take beside the files' content.
+    /// Estimated bytes of memory besides the content of the files.
     pub(super) fn size(&self) -> usize {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let entries = known.values().flat_map(Constants::entries);
@@ -82,7 +82,7 @@ impl FileObjects {
     }
 }
 
-/// A key, a constant, the content's counts and its place.
+/// Bytes of an entry: a key, a constant, the content's counters and its pointer.
 const ENTRY_BYTES: usize = 24 + 32 + 16 + 32;
 
 fn name_of(arguments: &[Value]) -> Str {
@@ -110,7 +110,7 @@ fn globbed(
     arguments: &mut Vec<Value>,
 ) -> Result<Value, CallError> {
     let pattern = name_of(arguments);
-    // A pattern that cannot be read matches everything.
+    // An invalid pattern matches everything.
     let glob = Glob::cached(&pattern.to_text());
     let all = files.as_map().map(Map::entries).unwrap_or_default();
     let matching = all.into_iter().filter(|(name, _)| {
@@ -135,7 +135,7 @@ fn flattened(files: &Value, text: impl Fn(&[u8]) -> Str) -> Value {
     Value::from(yaml.strip_suffix('\n').unwrap_or(&yaml))
 }
 
-/// The lines of a file; none of an empty one, where Helm 4.2.4 panics (HE-OBJ-007).
+/// The lines of a file; an empty file has none, where Helm 4.2.4 panics (HE-OBJ-007).
 fn lines(
     files: &Value,
     _: &mut Context<'_>,

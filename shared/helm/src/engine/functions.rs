@@ -1,6 +1,6 @@
-//! The functions that Helm adds to Sprig's, or puts in their place.
+//! The functions that Helm adds to Sprig's or replaces.
 
-// Functions take their parameters as the template engine hands them over.
+// The template engine passes parameters by value.
 #![allow(clippy::needless_pass_by_value)]
 
 use std::cell::RefCell;
@@ -14,18 +14,18 @@ use flux_gotemplate::{CallError, Context, Error, Functions, List, Map, Str, Valu
 use super::errors::marked;
 use super::{Lookup, data, toml};
 
-/// How often one template may be on the way at the same time through `include` (HE-ENG-008).
+/// Maximum depth of recursive `include` calls of one template (HE-ENG-008).
 const MAX_NESTING: u32 = 1000;
-/// What a value that is missing prints as, which Helm removes afterwards (HE-ENG-007).
+/// The output for a missing value, which Helm removes afterwards (HE-ENG-007).
 const NO_VALUE: &[u8] = b"<no value>";
 
-/// What the functions keep during a render.
+/// State of the functions during a render.
 pub(super) struct Host {
     pub(super) lookup: Arc<dyn Lookup + Send + Sync>,
     pub(super) including: RefCell<HashMap<Str, u32>>,
 }
 
-/// All functions a chart may call.
+/// All functions that a chart may call.
 pub(super) fn all() -> Arc<Functions> {
     static ALL: LazyLock<Arc<Functions>> = LazyLock::new(|| {
         let mut functions = flux_sprig::functions();
@@ -108,7 +108,8 @@ fn include(context: &mut Context<'_>, name: Str, value: Value) -> Result<Str, Ca
 }
 
 fn tpl(context: &mut Context<'_>, text: Str, value: Value) -> Result<Str, CallError> {
-    // What the text defines is known to it and to what it calls, and forgotten afterwards (HE-ENG-009, HE-ENG-010).
+    // The text's definitions are visible to it and to the templates it calls, and removed afterwards (HE-ENG-009,
+    // HE-ENG-010).
     let name = context.templates().name().to_owned();
     let output = context.evaluate(&name, &text, value).map_err(|error| {
         let quoted = quote(&text);
@@ -173,7 +174,7 @@ fn without_newline(mut text: String) -> String {
     text
 }
 
-/// The text without every `<no value>`, also those that data brought in.
+/// The text without any `<no value>`, including those that came from data.
 pub(super) fn without_no_value(text: Vec<u8>) -> Vec<u8> {
     let finder = memchr::memmem::Finder::new(NO_VALUE);
     let Some(mut at) = finder.find(&text) else {
@@ -194,7 +195,7 @@ pub(super) fn without_no_value(text: Vec<u8>) -> Vec<u8> {
     out
 }
 
-/// The library panics over nil.
+/// An error for nil, over which the library panics.
 fn not_nil(value: &Value) -> Result<(), CallError> {
     if matches!(value, Value::Nil) {
         return Err("reflect: call of reflect.Value.Type on zero Value".into());
@@ -202,8 +203,8 @@ fn not_nil(value: &Value) -> Result<(), CallError> {
     Ok(())
 }
 
-/// `fromYaml` (HE-FNE-007) and `fromJson` (HE-FNE-004) of what was read: an error is a value of the map, `null` what
-/// Helm's target was before.
+/// The result of `fromYaml` (HE-FNE-007) and `fromJson` (HE-FNE-004): an error becomes a value of the map, `null` the empty
+/// value of Helm's target.
 fn map_read(
     context: &mut Context<'_>,
     read: Result<Value, String>,
@@ -219,7 +220,7 @@ fn map_read(
     })
 }
 
-/// `fromYamlArray` and `fromJsonArray` likewise: an error is the only item.
+/// The result of `fromYamlArray` and `fromJsonArray`: an error becomes the only item.
 fn list_read(
     context: &mut Context<'_>,
     read: Result<Value, String>,

@@ -5,19 +5,19 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use regex::{Regex, RegexBuilder};
 
-/// The most bytes that the compiled form of a pattern may take.
+/// Maximum bytes of a compiled pattern.
 const MAX_COMPILED_BYTES: usize = 1 << 20;
 
-/// Patterns kept compiled, over all threads.
+/// Number of compiled patterns in the cache of the process.
 const KEPT: usize = 256;
 
 static CACHE: LazyLock<Mutex<HashMap<String, Arc<Glob>>>> = LazyLock::new(Mutex::default);
 
-/// A pattern ready to match.
+/// A compiled pattern.
 pub(super) struct Glob(Regex);
 
 impl Glob {
-    /// As [`Glob::new`], without reading again what was read lately.
+    /// As [`Glob::new`], with a cache of recent patterns.
     pub(super) fn cached(pattern: &str) -> Option<Arc<Self>> {
         let lock = || CACHE.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(glob) = lock().get(pattern) {
@@ -32,7 +32,7 @@ impl Glob {
         Some(glob)
     }
 
-    /// Reads a pattern; `None` where it cannot be read.
+    /// Compiles a pattern; `None` if it is invalid.
     fn new(pattern: &str) -> Option<Self> {
         let expression = Translation::of(pattern)?;
         RegexBuilder::new(&expression)
@@ -96,7 +96,7 @@ impl<'p> Translation<'p> {
         Some(())
     }
 
-    /// One range, or a list of characters.
+    /// A character range, or a list of characters.
     fn class(&mut self) -> Option<()> {
         self.out.push('[');
         if self.pattern.next_if_eq(&'!').is_some() {

@@ -1,11 +1,12 @@
-//! What `lookup` in a template asks.
+//! Access to the cluster for `lookup` in templates.
 
 use flux_yaml::Value;
 
-/// How the `lookup` function reaches the cluster (HE-ENG-014).
+/// Access to the cluster for the `lookup` function (HE-ENG-014).
 pub trait Lookup {
-    /// The object, or where `name` is empty the list of all (in `namespace` unless that is empty or the kind has none), as
-    /// Kubernetes gives it. What is not found is an empty mapping; an error's text ends the render.
+    /// Returns the object, or the list of all objects if `name` is empty (in `namespace`, unless that is empty or the kind
+    /// is cluster-scoped), as the API server returns it. Returns an empty mapping if nothing is found. The text of an error
+    /// ends the render.
     fn lookup(
         &self,
         api_version: &str,
@@ -15,7 +16,7 @@ pub trait Lookup {
     ) -> Result<Value, String>;
 }
 
-/// No cluster: nothing is ever found.
+/// No cluster: nothing is found.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Offline;
 

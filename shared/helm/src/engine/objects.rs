@@ -1,4 +1,4 @@
-//! The objects that templates find at their root.
+//! The built-in objects at the root of templates.
 
 // Methods have the signature that the template engine calls.
 #![allow(clippy::ptr_arg)]
@@ -87,7 +87,7 @@ fn table_method(
     Ok(current.with_type(&VALUES).into())
 }
 
-/// `.Chart` under the name or alias that it has here, with the dependencies that take part (HE-OBJ-002, HE-OBJ-003).
+/// `.Chart` under the name or alias that the chart has here, with its enabled dependencies (HE-OBJ-002, HE-OBJ-003).
 pub(super) fn chart(
     metadata: &Metadata,
     name: &str,
@@ -226,7 +226,7 @@ fn kube_version(receiver: &Value) -> KubeVersion {
 
 struct CapabilitiesObject {
     capabilities: Capabilities,
-    /// The versions as a list, made once: charts ask for one after the other.
+    /// The versions as a list, created once: charts look up many of them.
     versions: OnceCell<List>,
 }
 
@@ -322,7 +322,7 @@ impl Object for HelmVersionObject {
         ]
     }
 
-    /// All but the last are left out when they are empty.
+    /// All but the last are omitted if empty.
     fn json_fields(&self) -> Vec<(&'static str, Value)> {
         let version = &self.0;
         let optional = [

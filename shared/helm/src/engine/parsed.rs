@@ -1,4 +1,4 @@
-//! What is read of a chart once, however often it is rendered.
+//! A chart parsed once for many renders.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,13 +13,13 @@ use crate::rendered::Rendered;
 use crate::schema::Schemas;
 use crate::{Chart, File};
 
-/// Sets of templates that are kept put together: values decide which subcharts take part, and under which names.
+/// Number of cached template sets: the values decide which subcharts are enabled and under which names.
 const MAX_SETS: usize = 4;
 
-/// A chart for many renders: its templates and schemas are read when they are first needed and then kept.
+/// A chart for many renders: its templates and schemas are parsed on first use and cached.
 ///
-/// It is cheap to clone, and clones share what they keep, also between threads: hold it in a cache by the chart's digest.
-/// Renders of different values, releases and clusters do not see each other.
+/// Clones are cheap and share the cached data, also between threads: hold it in a cache by the chart's digest. Renders with
+/// different values, releases and clusters are independent of each other.
 ///
 /// ```
 /// use flux_helm::{Chart, File, ParsedChart, RenderOptions, Values};
@@ -44,7 +44,7 @@ pub(super) struct Inner {
 }
 
 impl ParsedChart {
-    /// Takes the chart over; nothing is parsed yet.
+    /// Takes a chart without parsing it.
     pub fn new(chart: Chart) -> Self {
         let kept = Kept::default();
         Self(Arc::new(Inner { chart, kept }))
@@ -66,9 +66,8 @@ impl ParsedChart {
 }
 
 impl ParsedChart {
-    /// About how many bytes of memory the chart and what was read of it so far take, by which a cache may bound itself. It
-    /// is settled once a render has been, but for other subcharts that other values bring in, and is to be asked for again
-    /// then.
+    /// Estimated bytes of memory of the chart and its parsed parts, for the limit of a cache. The size is stable after the
+    /// first render, except if other values enable other subcharts; ask again after each render.
     pub fn size(&self) -> usize {
         self.0.chart.size() + self.0.kept.size()
     }
@@ -81,8 +80,8 @@ impl fmt::Debug for ParsedChart {
     }
 }
 
-/// What one chart was read into. Files are known by where their content lies, so that it serves a single chart, which
-/// outlives it.
+/// The parsed parts of one chart. The keys are the addresses of file contents, so that it serves a single chart, which must
+/// outlive it.
 #[derive(Default)]
 pub(super) struct Kept {
     files: Mutex<HashMap<Source, Parsed>>,
@@ -92,7 +91,7 @@ pub(super) struct Kept {
     pub(super) file_objects: FileObjects,
 }
 
-/// A file under the path that it has in a render.
+/// A file with its path in the render.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Source {
     path: String,
@@ -100,7 +99,7 @@ struct Source {
 }
 
 impl Kept {
-    /// All files parsed into one set, in their order. The error comes with the path of its file.
+    /// All files parsed into one set, in order. An error comes with the path of its file.
     pub(super) fn set<'p>(
         &self,
         files: &[(&'p str, &File)],

@@ -1,4 +1,4 @@
-//! One render of a chart, from the user's values to sorted manifests.
+//! Renders a chart: from the user's values to sorted manifests.
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
@@ -23,7 +23,7 @@ use crate::{Chart, File, KindOrder, ManifestError};
 
 const NOTES: &str = "NOTES.txt";
 
-/// What a render depends on beside the chart and the values.
+/// The inputs of a render besides the chart and the values.
 #[derive(Clone)]
 pub struct RenderOptions {
     /// `.Release.Name`
@@ -36,19 +36,19 @@ pub struct RenderOptions {
     pub is_upgrade: bool,
     /// `.Capabilities`
     pub capabilities: Capabilities,
-    /// Whether schemas are left out of account.
+    /// Whether to skip the validation against schemas.
     pub skip_schema_validation: bool,
-    /// What was fetched of the documents that [`RenderError::Needs`] asked for.
+    /// The fetched documents that [`RenderError::Needs`] asked for.
     pub remotes: Remotes,
-    /// Where `lookup` looks.
+    /// Access to the cluster for `lookup`.
     pub lookup: Arc<dyn Lookup + Send + Sync>,
     /// Time and randomness for the functions that need them.
     pub environment: Arc<dyn Environment + Send + Sync>,
-    /// Who changes what was rendered, if anybody (HE-MAN-014).
+    /// The post-renderer, if any (HE-MAN-014).
     pub post_renderer: Option<Arc<dyn PostRenderer + Send + Sync>>,
-    /// What of it goes there.
+    /// Which rendered files are passed to the post-renderer.
     pub post_render_strategy: PostRenderStrategy,
-    /// Bounds of the templates' execution.
+    /// Limits on the execution of templates.
     pub limits: Limits,
 }
 
@@ -68,8 +68,8 @@ impl RenderOptions {
             post_renderer: None,
             post_render_strategy: PostRenderStrategy::default(),
             limits: Limits {
-                // Hopeless templates end after a second or two. The public charts that were looked at take 26 thousand at
-                // most.
+                // Runaway templates end after a second or two. The public charts that were measured take 26 thousand steps
+                // at most.
                 steps: 10_000_000,
                 output: 256 << 20,
                 allocation: 1 << 30,
@@ -83,22 +83,22 @@ impl RenderOptions {
 /// Why a chart cannot be rendered. Printed with its sources, joined by `: `, the text is Helm's.
 #[derive(Debug, thiserror::Error)]
 pub enum RenderError {
-    /// The values do not go with the subcharts.
+    /// The values do not match the types of the subcharts' values.
     #[error("chart dependencies processing failed")]
     Dependencies(#[source] TypeMismatch),
-    /// The values do not go with the subcharts.
+    /// The values do not match the types of the subcharts' values.
     #[error(transparent)]
     Values(TypeMismatch),
-    /// The charts' schemas refer to documents elsewhere, at these addresses (`http` or `https`). They are to be fetched and
-    /// handed in as [`RenderOptions::remotes`], all that were asked for before included, and the chart rendered again.
+    /// The charts' schemas refer to remote documents at these addresses (`http` or `https`). Fetch them, pass them as
+    /// [`RenderOptions::remotes`] together with all documents of earlier requests, and render the chart again.
     #[error("the charts' schemas refer to documents that were not fetched: {}", .0.join(", "))]
     Needs(Vec<String>),
-    /// The values break a schema, or a schema is not valid.
+    /// The values violate a schema, or a schema is invalid.
     #[error(
         "values don't meet the specifications of the schema(s) in the following chart(s):\n{0}"
     )]
     Schema(SchemaError),
-    /// The chart wants another Kubernetes (HE-OBJ-016).
+    /// The chart requires another version of Kubernetes (HE-OBJ-016).
     #[error("chart requires kubeVersion: {wanted} which is incompatible with Kubernetes {found}")]
     KubeVersion {
         /// The range in Chart.yaml.
@@ -106,27 +106,27 @@ pub enum RenderError {
         /// The cluster's version.
         found: String,
     },
-    /// A template cannot be parsed or executed; the text names its place.
+    /// A template cannot be parsed or executed; the text names the position.
     #[error("{text}")]
     Template {
         /// Helm's text.
         text: String,
-        /// Whether one of the limits was the reason.
+        /// Whether one of the limits was exceeded.
         limit: bool,
     },
-    /// The system gives no thread.
+    /// The system could not create a thread.
     #[error("rendering cannot start")]
     Thread(#[source] std::io::Error),
     /// A rendered file is not YAML.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// The post-renderer failed, or what went there or came back is not YAML.
+    /// The post-renderer failed, or its input or output is not YAML.
     #[error(transparent)]
     PostRender(#[from] PostRenderError),
 }
 
 impl RenderError {
-    /// Whether Helm gets as far as a release that could be shown for debugging.
+    /// Whether Helm would have a release to show for debugging when this error occurs.
     pub const fn is_late(&self) -> bool {
         matches!(
             self,
@@ -138,10 +138,10 @@ impl RenderError {
     }
 }
 
-/// The stack that templates may use; `include` may call itself a thousand times.
+/// The stack for templates; `include` may recurse a thousand times.
 const STACK_BYTES: usize = 512 << 20;
 
-/// Renders `chart` with the user's values. This takes a thread of its own for the time, with a stack for deep templates.
+/// Renders `chart` with the user's values, on a thread of its own with a stack for deeply nested templates.
 pub fn render(
     chart: &Chart,
     user: &flux_yaml::Map,
@@ -152,7 +152,7 @@ pub fn render(
         .map_err(RenderError::Thread)?
 }
 
-/// Renders a chart that is kept.
+/// Renders a cached chart.
 pub(super) fn again(
     kept: Arc<Inner>,
     user: &flux_yaml::Map,
@@ -172,7 +172,7 @@ fn render_here(
     let warnings = Warnings::default();
     let user = Map::constant(user);
     let resolved = Resolved::new(chart, &kept.defaults, &user, &warnings).map_err(|mismatch| {
-        // Only an installation says where it was (HE-ACT-005).
+        // Only an installation includes its position (HE-ACT-005).
         if options.is_upgrade {
             RenderError::Values(mismatch)
         } else {
@@ -229,7 +229,7 @@ fn check_kube_version(
     })
 }
 
-/// Text that is not UTF-8 is not YAML (HE-MAN-006).
+/// Refuses text that is not UTF-8, since it is not YAML (HE-MAN-006).
 fn refuse_raw(files: &Files, raw: &Raw, options: &RenderOptions) -> Result<(), RenderError> {
     let fault = if options.post_renderer.is_some() {
         let fault = post_render::first_fault(files, raw, options.post_render_strategy);
@@ -242,10 +242,10 @@ fn refuse_raw(files: &Files, raw: &Raw, options: &RenderOptions) -> Result<(), R
 
 /// Rendered files by path.
 type Files = BTreeMap<String, String>;
-/// The bytes of those that are not UTF-8.
+/// The bytes of files that are not UTF-8.
 type Raw = BTreeMap<String, Vec<u8>>;
 
-/// Removes all notes and gives those of the root chart (HE-MAN-001).
+/// Removes all notes and returns those of the root chart (HE-MAN-001).
 fn take_notes(files: &mut Files, chart: &str) -> String {
     let own = format!("{chart}/templates/{NOTES}");
     let mut notes = String::new();
@@ -258,7 +258,7 @@ fn take_notes(files: &mut Files, chart: &str) -> String {
     notes
 }
 
-/// A file to parse and maybe render.
+/// A file to parse and possibly render.
 struct Template<'c> {
     file: &'c File,
     /// The root object of its chart.
@@ -277,7 +277,7 @@ fn execute(
     let shared = shared_objects(values, options);
     collect(chart, kept, &chart.name, &shared, true, &mut templates);
     let mut paths: Vec<&String> = templates.keys().collect();
-    // The deepest first, so that a parent's definitions replace those of its subcharts; otherwise the last first.
+    // The deepest first, so that a parent's definitions replace those of its subcharts; at equal depth in reverse order.
     paths.sort_by_cached_key(|path| (Reverse(depth(path)), Reverse(*path)));
 
     let sources: Vec<_> = paths
@@ -316,7 +316,7 @@ fn execute(
             raw.insert(path.clone(), error.into_bytes());
             text
         });
-        // All texts together are a large part of what a render takes.
+        // The texts are a large part of the memory of a render.
         text.shrink_to_fit();
         rendered.insert(path.clone(), text);
     }
@@ -334,7 +334,7 @@ fn depth(path: &str) -> usize {
     path.bytes().filter(|b| *b == b'/').count()
 }
 
-/// What all charts of a render have in common, and the root chart's values.
+/// The objects that all charts of a render share, and the root chart's values.
 fn shared_objects(values: &Map, options: &RenderOptions) -> Map {
     let release: Map = [
         ("Name", Value::from(options.release.as_str())),
@@ -355,7 +355,8 @@ fn shared_objects(values: &Map, options: &RenderOptions) -> Map {
     .collect()
 }
 
-/// Makes the root object of a chart, then those of its subcharts, and lists their templates (HE-OBJ-001, HE-OBJ-013, HE-OBJ-014).
+/// Creates the root object of a chart, then those of its subcharts, and lists their templates (HE-OBJ-001, HE-OBJ-013,
+/// HE-OBJ-014).
 fn collect<'c>(
     chart: &Resolved<'c>,
     kept: &Kept,
@@ -417,7 +418,7 @@ fn collect<'c>(
     root
 }
 
-/// The caller's environment, lent to a session.
+/// The caller's environment, borrowed by a session.
 struct Shared(Arc<dyn Environment + Send + Sync>);
 
 impl Environment for Shared {

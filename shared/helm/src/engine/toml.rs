@@ -1,4 +1,4 @@
-//! TOML in the layout of BurntSushi/toml 1.6 (HE-FNE-008, HE-FNE-009).
+//! TOML in the format of BurntSushi/toml 1.6 (HE-FNE-008, HE-FNE-009).
 
 mod read;
 
@@ -8,17 +8,17 @@ use flux_golang::strconv;
 use flux_gotemplate::{List, Map, Str, Time, Value, Zone};
 use read::Invalid;
 
-/// How deep tables may lie within each other.
+/// Maximum depth of nested tables.
 const MAX_DEPTH: usize = 500;
 
-/// Writes a table; the error's text is the library's.
+/// Encodes a table; the error text is the library's.
 pub(super) fn write(value: &Value) -> Result<String, String> {
     let mut writer = Writer { out: String::new() };
     writer.entry(&[], value)?;
     Ok(writer.out)
 }
 
-/// Reads a document; a fault comes as the text under `Error`.
+/// Decodes a document; an error becomes the value of the key `Error`.
 pub(super) fn read(text: &str) -> Map {
     let error = |message: String| [("Error", Value::from(message))].into_iter().collect();
     match read::document(text) {
@@ -55,7 +55,7 @@ fn value_of(value: &toml::Value) -> Value {
     }
 }
 
-/// The zones in which the library shows what has none.
+/// The names of the zones that the library gives to times without an offset.
 const LOCAL_DATETIME: &str = "datetime-local";
 const LOCAL_DATE: &str = "date-local";
 const LOCAL_TIME: &str = "time-local";
@@ -93,7 +93,7 @@ fn time_of(datetime: &toml::value::Datetime) -> Time {
     Time::unix(seconds, nanoseconds).in_zone(zone)
 }
 
-/// Days of the Gregorian calendar, by counting from March so that a leap day ends a year.
+/// Days since 1970 in the Gregorian calendar. Years begin in March, so that a leap day ends a year.
 fn days_since_1970((year, month, day): (i64, i64, i64)) -> i64 {
     let year = if month > 2 { year } else { year - 1 };
     let era = year.div_euclid(400);
@@ -103,7 +103,7 @@ fn days_since_1970((year, month, day): (i64, i64, i64)) -> i64 {
     era * 146_097 + day_of_era - 719_468
 }
 
-/// A time as it is written: without what it had not when it was read.
+/// A time in the format it was decoded from: without the parts that it lacked.
 fn written(time: &Time) -> String {
     let layout: &[u8] = match time.zone() {
         Zone::Fixed(name, _) => match &**name {
@@ -122,7 +122,7 @@ struct Writer {
 }
 
 impl Writer {
-    /// A key with its value, or the document itself where there is no key.
+    /// Writes a key with its value, or the document itself if the key is empty.
     fn entry(&mut self, key: &[Str], value: &Value) -> Result<(), String> {
         if key.len() > MAX_DEPTH {
             return Err("toml: tables are nested too deep".to_owned());
@@ -156,7 +156,7 @@ impl Writer {
     }
 
     fn table(&mut self, key: &[Str], map: &Map) -> Result<(), String> {
-        // An empty line stands between the outermost tables only.
+        // Only top-level tables are separated by an empty line.
         if key.len() == 1 {
             self.newline();
         }
@@ -183,7 +183,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Plain values first: what followed a table would belong to it.
+    /// Writes plain values first: after a table they would belong to it.
     fn entries(&mut self, key: &[Str], map: &Map) -> Result<(), String> {
         let (tables, plain) = sorted_apart(map)?;
         for (name, value) in plain.into_iter().chain(tables) {
@@ -274,7 +274,7 @@ impl Writer {
 
 type Entries = Vec<(Str, Value)>;
 
-/// The entries that are tables or lists of them, and the others, each sorted by key.
+/// The entries that are tables or lists of tables, and the others, each sorted by key.
 fn sorted_apart(map: &Map) -> Result<(Entries, Entries), String> {
     let mut apart = (Vec::new(), Vec::new());
     for (key, value) in map.entries() {
@@ -293,7 +293,7 @@ fn sorted_apart(map: &Map) -> Result<(Entries, Entries), String> {
     Ok(apart)
 }
 
-/// Whether every item is a table; null items cannot be said in TOML.
+/// Whether every item is a table; TOML cannot represent null items.
 fn is_table_list(list: &List) -> Result<bool, String> {
     let items = list.items();
     for item in items {
@@ -308,7 +308,7 @@ fn is_table_list(list: &List) -> Result<bool, String> {
     Ok(!items.is_empty() && items.iter().all(|item| item.as_map().is_some()))
 }
 
-/// Whether TOML has anything like it, asked of what stands in tables and lists before they are written.
+/// Checks that TOML can represent the value; called for the contents of tables and lists before they are written.
 fn has_type(value: &Value) -> Result<(), String> {
     match value {
         Value::Complex(..) | Value::Func(_) => Err(format!(

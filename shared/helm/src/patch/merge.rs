@@ -4,7 +4,7 @@ use flux_yaml::{Map, Value};
 
 use super::PatchError;
 
-/// What makes `to` of `from`.
+/// The patch that changes `from` to `to`.
 pub(super) fn difference(from: &Map, to: &Map) -> Map {
     let mut patch = Map::new();
     for (key, new) in to {
@@ -27,7 +27,7 @@ pub(super) fn difference(from: &Map, to: &Map) -> Map {
     patch
 }
 
-/// What makes `new` of `live` as far as it says anything, and removes what `old` had and `new` has not.
+/// The patch that sets all fields of `new` in `live`, and removes those that are in `old` but not in `new`.
 pub(super) fn three_way(old: &Map, new: &Map, live: &Map) -> Result<Map, PatchError> {
     let sets = only(&difference(live, new), false);
     let mut patch = only(&difference(old, new), true);
@@ -43,7 +43,7 @@ pub(super) fn three_way(old: &Map, new: &Map, live: &Map) -> Result<Map, PatchEr
     Ok(patch)
 }
 
-/// Only what a patch removes, or only the rest of it.
+/// Only the removals of a patch, or only the rest of it.
 fn only(patch: &Map, removals: bool) -> Map {
     let mut kept = Map::new();
     for (key, value) in patch {
@@ -67,7 +67,7 @@ fn only(patch: &Map, removals: bool) -> Map {
     kept
 }
 
-/// A key that both patches have, with values that do not go together.
+/// A key that both patches have with incompatible values.
 fn conflict<'m>(sets: &'m Map, removes: &Map) -> Option<&'m str> {
     sets.iter()
         .find_map(|(key, set)| match (set, removes.get(key)?) {
@@ -77,7 +77,7 @@ fn conflict<'m>(sets: &'m Map, removes: &Map) -> Option<&'m str> {
         })
 }
 
-/// Both patches in one.
+/// Merges `more` into `patch`.
 fn combine(patch: &mut Map, more: &Map) {
     for (key, value) in more {
         match (patch.get_mut(key), value) {
@@ -92,7 +92,7 @@ fn combine(patch: &mut Map, more: &Map) {
     }
 }
 
-/// The value without the nulls of its objects, which Helm's library drops from what it adds to a patch, lists included.
+/// The value without the nulls in its objects, which Helm's library drops from additions to a patch, lists included.
 fn without_nulls(value: &Value) -> Value {
     match value {
         Value::Map(entries) => {

@@ -1,5 +1,5 @@
-//! Strategic merge patches, as `k8s.io/apimachinery` makes them of three states of an object: deletions are those from the old
-//! manifest to the new, everything else is the difference from the live object to the new manifest.
+//! Strategic merge patches, as `k8s.io/apimachinery` computes them from three states of an object: deletions are those from
+//! the old manifest to the new, everything else is the difference from the live object to the new manifest.
 
 use std::cmp::Ordering;
 
@@ -14,18 +14,18 @@ const RETAIN_KEYS: &str = "$retainKeys";
 const DELETE_FROM: &str = "$deleteFromPrimitiveList/";
 const SET_ORDER: &str = "$setElementOrder/";
 
-/// Which half of a difference is wanted.
+/// Which half of a difference to compute.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Half {
-    /// What was added or changed.
+    /// Additions and changes.
     Changes,
-    /// What is gone.
+    /// Deletions.
     Deletions,
 }
 
 type Made<T> = Result<T, PatchError>;
 
-/// The patch that brings `live` to `new`, without what `old` had and `new` has not.
+/// The patch that changes `live` to `new`, without fields that are in `old` but not in `new`.
 pub(super) fn three_way(old: &Map, new: &Map, live: &Map, of: Type) -> Made<Map> {
     let changes = diff_maps(live, new, Some(of), Half::Changes, false)?;
     let mut patch = diff_maps(old, new, Some(of), Half::Deletions, false)?;
@@ -101,14 +101,14 @@ fn diff_maps(from: &Map, to: &Map, of: Option<Type>, half: Half, retain: bool) -
     Ok(patch)
 }
 
-/// The difference of two lists that merge.
+/// The difference of two mergeable lists.
 #[derive(Default)]
 struct Lists {
-    /// Items to add or change, and by directives those to delete.
+    /// Items to add or change, and directives that delete items.
     patch: Vec<Value>,
     /// Scalars to delete.
     deleted: Vec<Value>,
-    /// The order that the result shall have.
+    /// The order of the result.
     order: Vec<Value>,
 }
 
@@ -136,7 +136,7 @@ enum Element {
     Other(u8),
 }
 
-/// The type of all items; none for no items.
+/// The type of all items; `None` for an empty list.
 fn element_type<'v>(items: impl Iterator<Item = &'v Value>) -> Made<Option<Element>> {
     let mut found = None;
     for item in items {
@@ -158,7 +158,7 @@ fn element_type<'v>(items: impl Iterator<Item = &'v Value>) -> Made<Option<Eleme
     Ok(found)
 }
 
-/// A scalar as Go's `%v` prints it, by which lists are sorted.
+/// A scalar in the format of Go's `%v`, by which lists are sorted.
 fn shown(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".to_owned(),
@@ -205,7 +205,7 @@ fn diff_scalars(from: &[Value], to: &[Value], half: Half) -> Lists {
     match half {
         Half::Changes => {
             added.sort_by_key(place);
-            // What was there is compared in the order of its text.
+            // The old items are compared in the order of their text.
             let same = old.iter().map(|(_, item)| *item).eq(to);
             Lists {
                 patch: added,
@@ -229,7 +229,7 @@ fn diff_scalars(from: &[Value], to: &[Value], half: Half) -> Lists {
     }
 }
 
-/// Drops what comes again; the last item takes its place.
+/// Removes duplicates; the last one replaces the first.
 fn deduplicate(items: &mut Vec<Value>) {
     let mut i = 0;
     while i < items.len() {
@@ -262,7 +262,7 @@ fn key_of(item: &Value, field: Field) -> Made<&Value> {
     })
 }
 
-/// Items by their keys, in the order of these.
+/// Items by their keys, sorted by key.
 fn by_key(items: &[Value], field: Field) -> Made<Vec<(String, &Value)>> {
     let items = items
         .iter()
@@ -406,7 +406,7 @@ fn merge_maps(into: &mut Map, mut patch: Map, of: Option<Type>) -> Made<()> {
     Ok(())
 }
 
-/// Lists whose order a patch tells are merged and put into it.
+/// Merges lists for which a patch has an order, and sorts them by it.
 fn merge_ordered(into: &mut Map, patch: &mut Map, of: Option<Type>) -> Made<()> {
     let keys: Vec<_> = patch
         .keys()
@@ -450,7 +450,7 @@ fn merge_ordered(into: &mut Map, patch: &mut Map, of: Option<Type>) -> Made<()> 
     Ok(())
 }
 
-/// The items of a patch must come as its order says, which items that come twice may not.
+/// Checks that the items of a patch are in the patch's order, and that none is a duplicate.
 fn check_order(items: &[Value], order: &[Value], field: Field, list: &str) -> Made<()> {
     let key = |item: &Value| match field.key {
         "" => Some(item.clone()),
@@ -510,7 +510,7 @@ fn merge_lists(mut own: Vec<Value>, patch: Vec<Value>, field: Field) -> Made<Vec
     arranged(own, &plain, &before, field)
 }
 
-/// Items in the order of a list as far as they are in it, the others among them as they were before.
+/// Sorts items by a list. Items that are not in the list keep their places relative to the others.
 fn arranged(
     items: Vec<Value>,
     order: &[Value],
@@ -554,7 +554,7 @@ fn arranged(
     }
 }
 
-/// The value without the parts that are directives; none is left of a directive.
+/// The value without directives; `None` if it is a directive.
 fn without_directives(value: Value) -> Option<Value> {
     match value {
         Value::Map(entries) if entries.contains_key(DIRECTIVE) => None,

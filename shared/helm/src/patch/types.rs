@@ -1,25 +1,25 @@
-//! Which kinds are built in, and which of their fields merge: `types.txt`, written by the oracle's `patch` command from the
-//! types of client-go.
+//! The built-in kinds and the merge strategies of their fields: `types.txt`, written by the oracle's `patch` command from
+//! the types of client-go.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-/// The number of a type.
+/// Index of a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Type(usize);
 
-/// What is known of a field.
+/// The merge strategy of a field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Field {
-    /// The type of what it holds, if anything merges there.
+    /// The type of its value or items, if any field of that merges.
     pub(super) of: Option<Type>,
-    /// Whether lists merge.
+    /// Whether lists merge instead of being replaced.
     pub(super) merges: bool,
     /// Whether objects and lists are replaced.
     pub(super) replaces: bool,
-    /// Whether a patch tells which keys stay.
+    /// Whether a patch lists the keys to retain.
     pub(super) retains: bool,
-    /// By what the items of a list are told apart.
+    /// The merge key of the items of a list.
     pub(super) key: &'static str,
 }
 
@@ -71,7 +71,7 @@ pub(super) fn of(api_version: &str, kind: &str) -> Option<Type> {
 }
 
 impl Type {
-    /// What is known of a field; of most there is nothing to know.
+    /// The merge strategy of a field; the default for most.
     pub(super) fn field(of: Option<Self>, name: &str) -> Field {
         let fields = of.and_then(|of| TABLE.types.get(of.0));
         let field = fields.and_then(|fields| fields.get(name));

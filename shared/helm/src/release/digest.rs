@@ -1,4 +1,4 @@
-//! What a controller notes of a record, to tell later whether it is still the one that it made.
+//! Digests of records, by which a controller detects that a record is not the one it wrote.
 
 use flux_chart::Metadata;
 use flux_yaml::{Map, Value, sigs};
@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use super::{Info, Release, to_go_json};
 use crate::hook::{Hook, HookEvent};
 
-/// How digests are made.
+/// The algorithm of a digest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DigestAlgorithm {
     /// SHA-256.
@@ -21,12 +21,12 @@ pub enum DigestAlgorithm {
     Sha512,
     /// BLAKE3.
     Blake3,
-    /// SHA-1, for digests from earlier times.
+    /// SHA-1, for digests of earlier versions.
     Sha1,
 }
 
 impl DigestAlgorithm {
-    /// The algorithm of a name (HC-PROC-015), if there is one.
+    /// Parses the name of an algorithm (HC-PROC-015); `None` if unknown.
     pub fn named(name: &str) -> Option<Self> {
         [
             Self::Sha256,
@@ -39,7 +39,7 @@ impl DigestAlgorithm {
         .find(|algorithm| algorithm.name() == name)
     }
 
-    /// Its name, which digests begin with.
+    /// The name, which is the prefix of digests.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Sha256 => "sha256",
@@ -62,8 +62,8 @@ impl DigestAlgorithm {
     }
 }
 
-/// The digest of a release's values (HC-ACT-080): of their YAML, keys sorted; of nothing where there are none. Of values
-/// that YAML cannot write there is none.
+/// The digest of a release's values (HC-ACT-080), encoded as YAML with sorted keys; of the empty string if there are no
+/// values. `None` if they cannot be encoded as YAML.
 pub fn config_digest(algorithm: DigestAlgorithm, values: &Map) -> Option<String> {
     if values.is_empty() {
         return Some(algorithm.of(b""));
@@ -76,7 +76,7 @@ pub fn config_digest(algorithm: DigestAlgorithm, values: &Map) -> Option<String>
     Some(algorithm.of(text.as_bytes()))
 }
 
-/// Numbers without a fraction are written as integers, as long as 64 bits hold them.
+/// Converts floats without a fraction to integers if they fit into 64 bits.
 fn whole_numbers(value: &mut Value) {
     const SIGNED: f64 = 9_223_372_036_854_775_808.0;
     match value {
@@ -94,9 +94,9 @@ fn whole_numbers(value: &mut Value) {
     }
 }
 
-/// The digest of a record (HE-TEST-004, HC-ACT-035): of all it says but the chart, of which only Chart.yaml counts, and the
-/// hooks that are tests, whose runs may be anybody's (HC-TEST-013). `oci_digest` is that of the chart's artifact, empty where
-/// it has none. Of a record that JSON cannot write there is none.
+/// The digest of a record (HE-TEST-004, HC-ACT-035): of all its content, except the chart other than Chart.yaml, and except
+/// test hooks, which other clients may run (HC-TEST-013). `oci_digest` is that of the chart's artifact, empty if it has
+/// none. `None` if the record cannot be encoded as JSON.
 pub fn snapshot_digest(
     algorithm: DigestAlgorithm,
     release: &Release,
@@ -124,15 +124,15 @@ pub fn snapshot_digest(
     Some(algorithm.of(&json))
 }
 
-/// A digest is none. The text is upstream's.
+/// The text is not a digest. The message is upstream's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("release digest verification error")]
 pub struct InvalidDigest;
 
-/// Whether a record is the one of which `digest` is, as [`snapshot_digest`] gave it with any algorithm (HC-ACT-035).
+/// Whether `digest` is that of the record, as [`snapshot_digest`] returned it for any algorithm (HC-ACT-035).
 ///
 /// # Errors
-/// The digest is none.
+/// The text is not a digest.
 pub fn is_snapshot_of(
     digest: &str,
     release: &Release,
@@ -148,7 +148,7 @@ pub fn is_snapshot_of(
     Ok(snapshot_digest(algorithm, release, oci_digest).as_deref() == Some(digest))
 }
 
-/// What of a record the digest is of, in upstream's order.
+/// The parts of a record that the digest covers, in upstream's order.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Observed<'r> {

@@ -1,4 +1,4 @@
-//! JSON as Go's encoder writes it.
+//! JSON in the format of Go's encoder.
 
 use std::io::{self, Write};
 
@@ -6,8 +6,8 @@ use flux_golang::json;
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 
-/// JSON as Go's `encoding/json` writes it: `<`, `>`, `&` and the two Unicode line separators escaped, floats in Go's form
-/// (HE-REL-011). Struct fields come in the order of their declaration, maps must be sorted already.
+/// Encodes as Go's `encoding/json` does: `<`, `>`, `&` and the two Unicode line separators are escaped, floats are in Go's
+/// format (HE-REL-011). Struct fields are in the order of declaration; the keys of maps must be sorted already.
 pub fn to_go_json<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, serde_json::Error> {
     let mut out = Vec::new();
     value.serialize(&mut Serializer::with_formatter(&mut out, Go))?;

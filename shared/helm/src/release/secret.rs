@@ -1,4 +1,4 @@
-//! Releases as the Secrets that Helm keeps them in.
+//! Encoding of releases in the Secrets in which Helm stores them.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use flate2::write::GzEncoder;
 
 use super::{Release, to_go_json};
 
-/// The type of the Secrets that hold records.
+/// The type of the Secrets with records.
 pub const SECRET_TYPE: &str = "helm.sh/release.v1";
 /// Labels that Helm sets itself (HE-REL-013).
 pub const SYSTEM_LABELS: [&str; 6] = [
@@ -22,21 +22,21 @@ pub const SYSTEM_LABELS: [&str; 6] = [
     "createdAt",
     "modifiedAt",
 ];
-/// The most bytes of JSON that a record may unpack to. Helm has no limit; a Secret holds about 1 MiB of packed ones.
+/// Maximum bytes of a record's JSON. Helm has no limit; a Secret holds about 1 MiB of compressed JSON.
 pub const MAX_RECORD_BYTES: u64 = 512 * 1024 * 1024;
 
 const GZIP_MAGIC: &[u8] = b"\x1f\x8b\x08";
 
-/// A stored record that cannot be read, or a record that cannot be stored.
+/// A stored record cannot be read, or a record cannot be stored.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// The value is not base64.
     #[error("release record is not base64")]
     Base64(#[from] base64::DecodeError),
-    /// What is in it is damaged, or larger than [`MAX_RECORD_BYTES`].
+    /// The content is not valid gzip, or larger than [`MAX_RECORD_BYTES`].
     #[error("release record cannot be unpacked")]
     Gzip(#[source] std::io::Error),
-    /// What is in it is no release.
+    /// The content is not a release.
     #[error("release record is not the JSON of a release")]
     Json(#[from] serde_json::Error),
 }
@@ -50,9 +50,9 @@ pub fn encode(release: &Release) -> Result<String, RecordError> {
     Ok(STANDARD.encode(packed))
 }
 
-/// Reads what [`encode`] or any Helm 3 or 4 wrote; records from before compression too.
+/// Decodes the output of [`encode`] or of any Helm 3 or 4, also uncompressed records.
 pub fn decode(data: &[u8]) -> Result<Release, RecordError> {
-    // Go's decoder passes over line ends.
+    // Go's decoder ignores line breaks.
     let data: Vec<u8> = data
         .iter()
         .copied()
@@ -79,8 +79,8 @@ pub fn secret_name(release: &str, revision: i64) -> String {
     format!("sh.helm.release.v1.{release}.v{revision}")
 }
 
-/// The labels of the Secret: the release's own, then Helm's. Helm adds `createdAt` on creation and `modifiedAt` on
-/// update, in seconds since 1970; that is the writer's to do.
+/// The labels of the Secret: the release's own, overridden by Helm's. Helm also sets `createdAt` on creation and
+/// `modifiedAt` on update, in seconds since 1970; the caller adds those.
 pub fn secret_labels(release: &Release) -> BTreeMap<String, String> {
     let mut labels = release.labels.clone();
     let status = release.info.as_ref().and_then(|info| info.status);

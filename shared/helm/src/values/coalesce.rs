@@ -1,7 +1,7 @@
-//! Bringing the values of a user, a chart and its subcharts together.
+//! Merges the values of a user, a chart and its subcharts.
 //!
-//! The maps are shared while this goes on, just as Go's are: parts of `global` end up being the same table in a chart and
-//! its subcharts, so that what is merged into one shows in the other, and templates that change values see it too.
+//! The maps are shared during the merge, as Go's are: parts of `global` become the same table in a chart and its subcharts,
+//! so that a merge into one is visible in the other, as are changes that templates make.
 
 use std::cell::RefCell;
 
@@ -12,7 +12,7 @@ use super::deep_copy;
 
 const GLOBAL: &str = "global";
 
-/// What Helm would have logged.
+/// Warnings that Helm would log.
 #[derive(Debug, Default)]
 pub(crate) struct Warnings(RefCell<Vec<String>>);
 
@@ -26,36 +26,36 @@ impl Warnings {
     }
 }
 
-/// A chart as far as its values go.
+/// The parts of a chart that the merge needs.
 pub(crate) trait ValueChart: Sized {
     /// Its name or alias.
     fn name(&self) -> &str;
-    /// Its defaults, in a copy.
+    /// A copy of its defaults.
     fn default_values(&self) -> Map;
     /// Its subcharts.
     fn subcharts(&self) -> &[Self];
 }
 
-/// A subchart's part of the values is not a table.
+/// A subchart's value in the values is not a table.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("type mismatch on {name}: {value}")]
 pub struct TypeMismatch {
     /// The subchart.
     pub name: String,
-    /// What Go's `%t` makes of the value.
+    /// The value in the format of Go's `%t`.
     pub value: String,
 }
 
-/// How null is treated.
+/// A merge, with its treatment of nulls.
 #[derive(Clone, Copy)]
 pub(crate) struct Coalesce<'w> {
-    /// Null in the winning values deletes (coalescing) or stays (merging).
+    /// Whether nulls in the overriding values are kept (merging) or delete the key (coalescing).
     keep_nulls: bool,
     warnings: &'w Warnings,
 }
 
 impl<'w> Coalesce<'w> {
-    /// For the values of a render: null deletes a default (HE-VAL-002, HE-VAL-003).
+    /// For the values of a render: a null deletes a default (HE-VAL-002, HE-VAL-003).
     pub(crate) const fn deleting(warnings: &'w Warnings) -> Self {
         Self {
             keep_nulls: false,
@@ -63,7 +63,7 @@ impl<'w> Coalesce<'w> {
         }
     }
 
-    /// For the steps before it: null is kept (HE-VAL-014).
+    /// For the steps before a render: a null is kept (HE-VAL-014).
     pub(crate) const fn keeping(warnings: &'w Warnings) -> Self {
         Self {
             keep_nulls: true,
@@ -71,7 +71,7 @@ impl<'w> Coalesce<'w> {
         }
     }
 
-    /// The values of `chart` and its subcharts with those of `user` over them (HE-VAL-001..007).
+    /// The defaults of `chart` and its subcharts, overridden by the values of `user` (HE-VAL-001..007).
     pub(crate) fn chart<C: ValueChart>(&self, chart: &C, user: &Map) -> Result<Map, TypeMismatch> {
         let values = deep_copy(user);
         self.into(chart, &values, "")?;
@@ -107,14 +107,14 @@ impl<'w> Coalesce<'w> {
         Ok(())
     }
 
-    /// Puts the chart's defaults below the values there are.
+    /// Adds the chart's defaults for keys that `values` lacks.
     fn defaults<C: ValueChart>(&self, chart: &C, values: &Map, prefix: &str) {
         let prefix = joined(prefix, chart.name());
         for (key, default) in chart.default_values().entries() {
             match (values.get(&key), default) {
                 (Some(Value::Nil), _) if !self.keep_nulls => drop(values.remove(&key)),
                 (Some(Value::Map(table)), Value::Map(defaults)) => {
-                    // What belongs to a subchart still meets that chart's defaults, for which its nulls are kept.
+                    // A subchart's part is merged with that chart's defaults, too, and needs its nulls for that.
                     let key_text = key.to_text();
                     let of_subchart = chart.subcharts().iter().any(|sub| sub.name() == key_text);
                     let inner = Self {
@@ -147,9 +147,9 @@ impl<'w> Coalesce<'w> {
         }
     }
 
-    /// Merges `source` below `target`.
+    /// Adds the keys of `source` that `target` lacks, recursively.
     pub(crate) fn tables(&self, target: &Map, source: &Map, prefix: &str) {
-        // Nil in the target is nil in the source, too; what that had for it is only remembered to have been there.
+        // A nil in the target becomes nil in the source, too; the source's value is only remembered as present.
         let nils: Vec<_> = nil_keys(target);
         let defined = |key: &Str| !matches!(source.get(key), None | Some(Value::Nil));
         let defined: Vec<_> = nils.iter().filter(|key| defined(key)).cloned().collect();
@@ -178,7 +178,7 @@ impl<'w> Coalesce<'w> {
         }
     }
 
-    /// Hands the globals of `values` down into `table` (HE-VAL-006).
+    /// Copies the globals of `values` down into `table` (HE-VAL-006).
     fn globals(&self, table: &Map, values: &Map, prefix: &str) {
         let global_of = |map: &Map, side: &str| match map.get(GLOBAL.as_bytes()) {
             None => Some(Map::new()),
@@ -200,7 +200,7 @@ impl<'w> Coalesce<'w> {
             match (&value, target.get(&key)) {
                 (Value::Map(above), None) => drop(target.insert(key, shallow_copy(above))),
                 (Value::Map(above), Some(Value::Map(own))) => {
-                    // From the top down: what the parent says wins. Only the outermost table is a copy.
+                    // The parent's values override the subchart's. Only the outermost table is copied.
                     let copy = shallow_copy(above);
                     let merging = Self {
                         keep_nulls: true,
@@ -224,7 +224,7 @@ impl<'w> Coalesce<'w> {
     }
 }
 
-/// The keys of what is nil in the map itself.
+/// The keys of the map whose values are nil; nested maps are not searched.
 fn nil_keys(map: &Map) -> Vec<Str> {
     if map.as_constants().is_some_and(|known| !known.has_nil()) {
         return Vec::new();
@@ -241,7 +241,7 @@ fn shallow_copy(map: &Map) -> Map {
     map.entries().into_iter().collect()
 }
 
-/// Removes what is null, at every depth but not inside lists.
+/// Removes nulls at every depth, but not inside lists.
 pub(crate) fn remove_nulls(map: &Map) {
     if map.as_constants().is_some_and(|known| !known.has_nil()) {
         return;
@@ -263,7 +263,7 @@ fn joined(prefix: &str, name: &str) -> String {
     }
 }
 
-/// Go's `%t` of something that is no table, which Helm puts into the message.
+/// The format of Go's `%t` for a value that is not a table, as in Helm's message.
 fn as_truth_verb(value: &Value) -> String {
     let text = match value {
         Value::Nil => return "%!t(<nil>)".to_owned(),

@@ -1,4 +1,4 @@
-//! Values as templates see them: maps that are shared, not copied, as Go's are.
+//! Values as templates see them: maps are shared, not copied, as in Go.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use flux_gotemplate::{Constant, Constants, IntType, List, Map, UintType, Value};
 use flux_yaml::Value as Data;
 
-/// Values of their own from plain data.
+/// Converts plain data to new values.
 pub(crate) fn from_yaml(data: &flux_yaml::Map) -> Map {
     Map::constant(constants(data))
 }
@@ -16,7 +16,7 @@ pub(crate) fn value_of(data: &Data) -> Value {
     constant_of(data).value()
 }
 
-/// Plain data in the form that any number of renders share.
+/// Converts plain data to a form that any number of renders can share.
 pub(crate) fn constants(data: &flux_yaml::Map) -> Constants {
     data.iter()
         .map(|(key, value)| (key.as_str().into(), constant_of(value)))
@@ -36,7 +36,7 @@ fn constant_of(data: &Data) -> Constant {
     }
 }
 
-/// Plain data from values, as JSON has it.
+/// Converts values to plain data, as JSON would represent them.
 pub(crate) fn to_yaml(values: &Constants) -> flux_yaml::Map {
     let entries = values.entries().iter();
     entries
@@ -58,7 +58,7 @@ fn data_of(value: &Constant) -> Data {
     }
 }
 
-/// A copy that shares nothing that can change.
+/// A copy that shares no mutable data.
 pub(crate) fn deep_copy(map: &Map) -> Map {
     if let Some(constants) = map.as_constants() {
         return Map::constant(constants);
@@ -93,7 +93,7 @@ pub(crate) fn table(values: &Map, path: &str) -> Option<Map> {
     })
 }
 
-/// What stands at a dotted path, unless it is a table.
+/// The value at a dotted path, unless it is a table.
 pub(crate) fn path_value(values: &Map, path: &str) -> Option<Value> {
     let (holder, key) = match path.rsplit_once('.') {
         Some((tables, key)) => (table(values, tables)?, key),

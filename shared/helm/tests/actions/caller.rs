@@ -1,4 +1,4 @@
-//! Who plays the cluster and Helm's storage.
+//! A fake of the cluster and of Helm's storage.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{NAMESPACE, flag, names, path, rendered, scope, upgraded};
 
-/// What plays the cluster and Helm's storage, and notes what is asked of it.
+/// A fake of the cluster and of Helm's storage that records the requests to it.
 pub(crate) struct Caller<'r> {
     request: &'r Value,
     fail: &'r [usize],
@@ -180,7 +180,7 @@ pub(crate) fn labels(value: &Value) -> BTreeMap<String, String> {
     serde_json::from_value(value.clone()).unwrap_or_default()
 }
 
-/// Begins what a request asks for.
+/// Starts the action of a request.
 pub(crate) fn begin(request: &Value, now: Time) -> Result<Action, ActionError> {
     let history = request["history"].as_array().cloned().unwrap_or_default();
     let history = History::new(history.into_iter().map(|record| {
@@ -245,7 +245,7 @@ pub(crate) fn begin(request: &Value, now: Time) -> Result<Action, ActionError> {
     }
 }
 
-/// What our side does for a request: events and an error.
+/// The events and the error of this crate's action for a request.
 pub(crate) fn ours(request: &Value, fail: &[usize]) -> Value {
     let now = Time::parse("2026-01-01T00:00:00Z").unwrap();
     let mut action = match begin(request, now) {
@@ -277,8 +277,8 @@ pub(crate) fn ours(request: &Value, fail: &[usize]) -> Value {
     }
 }
 
-/// Takes out what the two sides cannot have in common: the time of an installation, and the causes that ours names when
-/// objects cannot be deleted.
+/// Removes the parts in which the two sides cannot agree: the time of an installation, and the causes that only this crate
+/// reports when objects cannot be deleted.
 pub(crate) fn comparable(request: &Value, mut told: Value) -> Value {
     if request["action"] == "install" {
         for event in told["events"].as_array_mut().unwrap() {
@@ -287,7 +287,7 @@ pub(crate) fn comparable(request: &Value, mut told: Value) -> Value {
             }
         }
     }
-    // Helm's record lacks the tests that are left out while the others run.
+    // Helm's record lacks the skipped tests while the others run.
     let names = |list: &str| strings(&request[list]);
     let (include, exclude) = (names("include"), names("exclude"));
     for event in told["events"].as_array_mut().unwrap() {

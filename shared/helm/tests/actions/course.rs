@@ -1,4 +1,4 @@
-//! The course of every action, whatever fails on the way.
+//! Compares the steps of every action with Helm's, with a failure at any step.
 
 use flux_helm::Time;
 use flux_helm::action::{ApplyMethod, Step, WaitStrategy, check_name};
@@ -155,7 +155,8 @@ fn cases() -> Vec<Value> {
 
 #[test]
 fn actions_do_and_record_what_helm_does_whatever_fails() {
-    // Each step of a case fails in turn: HE-ACT-029, HE-ACT-032, HE-ACT-035, HE-HOOK-009, HE-HOOK-011, HE-HOOK-012, HE-HOOK-017
+    // Each step of a case fails in turn: HE-ACT-029, HE-ACT-032, HE-ACT-035, HE-HOOK-009, HE-HOOK-011, HE-HOOK-012,
+    // HE-HOOK-017
     let Some(mut go) = Oracle::start("helm-actions") else {
         return;
     };

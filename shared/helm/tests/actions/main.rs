@@ -1,4 +1,4 @@
-//! Actions, driven step by step on a cluster that is not there, beside Helm's own with the same failures.
+//! Drives actions step by step on a fake cluster, and compares them with Helm's actions under the same failures.
 
 mod caller;
 mod course;
@@ -107,7 +107,7 @@ fn render_chart(chart: &Chart, config: Values, revision: i64, upgrade: bool) -> 
     (Draft::new(chart, config, rendered), hooks)
 }
 
-/// What the chart of a request renders to for an upgrade.
+/// The result of rendering the chart of a request for an upgrade.
 fn upgraded(request: &Value, upgrade: &Upgrade) -> Draft {
     let template = request["template"].as_str().unwrap_or_default();
     let mut chart = chart(template);
@@ -140,7 +140,7 @@ fn scope(api_version: &str, kind: &str) -> Option<Scope> {
     }
 }
 
-/// Where an object lives.
+/// The API path of an object.
 fn path(object: &Object) -> String {
     let api = match object.api_version.as_str() {
         "v1" => "/api/v1".to_owned(),
@@ -164,7 +164,7 @@ fn flag(request: &Value, name: &str) -> bool {
     request[name].as_bool().unwrap_or_default()
 }
 
-/// Numbers by what they are worth: JSON text has several ways to write one.
+/// Normalises numbers, which JSON text can write in several ways.
 fn plain_numbers(value: Value) -> Value {
     match value {
         Value::Number(number) => json!(number.as_f64()),

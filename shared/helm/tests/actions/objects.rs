@@ -1,4 +1,4 @@
-//! The objects of a manifest, and what is created, changed and pruned.
+//! Tests which objects a manifest has, and which are created, updated and pruned.
 
 use flux_helm::action::{Identity, Object, objects, plan};
 use flux_helm::{Release, Values};
@@ -88,7 +88,7 @@ fn as_json(value: &flux_yaml::Value) -> Value {
     serde_json::to_value(release).unwrap()["config"]["v"].take()
 }
 
-/// The requests of an update by server-side apply or replacement, as ours would make them from its plan.
+/// The requests of an update by server-side apply or replacement, according to this crate's plan.
 fn requests(question: &Value) -> Vec<Value> {
     let manifest =
         |name: &str| objects(question[name].as_str().unwrap(), NAMESPACE, &scope).unwrap();
@@ -105,7 +105,7 @@ fn requests(question: &Value) -> Vec<Value> {
                 ask("GET", at.clone());
             }
             if flag(question, "force") {
-                // Helm reads the version to replace.
+                // Helm reads the resource version to replace.
                 ask("GET", at.clone());
                 ask("PUT", at);
                 continue;
@@ -204,7 +204,7 @@ fn what_is_created_changed_and_pruned_is_what_helm_creates_changes_and_prunes() 
                 .as_array()
                 .unwrap()
                 .iter()
-                // Where something is not found, Helm looks for the namespace.
+                // If an object is not found, Helm looks up the namespace.
                 .filter(|request| request["path"] != "/api/v1/namespaces/apps")
                 .map(|request| json!([request["method"], request["path"]]))
                 .collect();

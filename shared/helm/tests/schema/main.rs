@@ -1,4 +1,4 @@
-//! Values that break schemas, in the words of Helm's validator.
+//! Values that violate schemas, with the messages of Helm's validator.
 // HE-SCHEMA-001 HE-SCHEMA-002 HE-SCHEMA-003 HE-SCHEMA-005 HE-SCHEMA-006
 
 mod random;
@@ -9,7 +9,7 @@ use flux_helm::{Chart, File, ParsedChart, RenderError, RenderOptions, load_value
 use oracle::{Answer, Oracle};
 use serde_json::{Value, json};
 
-/// What the values of a chart with this schema come to: nothing, or the message below the chart's name.
+/// Validates the values of a chart with this schema. The error is the message below the chart's name.
 fn check(schema: &str, values: &Value) -> Result<(), String> {
     let chart = Chart::from_files(vec![
         File::new("Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n"),
@@ -21,7 +21,7 @@ fn check(schema: &str, values: &Value) -> Result<(), String> {
     loop {
         match render(&chart, &values, &options) {
             Ok(_) => return Ok(()),
-            // Nothing is fetched here.
+            // Nothing is fetched in this test.
             Err(RenderError::Needs(addresses)) => {
                 for address in addresses {
                     let why = "references must stay within the chart's schema".to_owned();
@@ -37,7 +37,7 @@ fn check(schema: &str, values: &Value) -> Result<(), String> {
     }
 }
 
-/// Keywords with values that break them, one at a time.
+/// Keywords with values that violate them, one at a time.
 const BROKEN: &[(&str, &str)] = &[
     (r#""type": "string""#, "5"),
     (r#""type": ["string", "null"]"#, "[]"),
@@ -146,7 +146,7 @@ const DRAFTS: [&str; 6] = [
     "https://json-schema.org/draft/2020-12/schema",
 ];
 
-/// Texts for every format: good ones and bad ones.
+/// Texts for every format: valid and invalid ones.
 const FORMATS: [(&str, &[&str]); 21] = [
     ("json-pointer", &["", "/a/~0~1", "a", "/~", "/~2", "/a~"]),
     (
@@ -497,7 +497,7 @@ fn a_reference_elsewhere_is_asked_for_with_what_it_leads_to() {
         }
         rounds.push(addresses.join(" "));
     }
-    // The charts ask side by side, each for one document after the other.
+    // The charts of a render ask in parallel, each for one document after the other.
     assert_eq!(
         rounds,
         [
@@ -548,7 +548,7 @@ fn random_schemas_say_what_helm_says() {
             }
             _ => false,
         };
-        // Of several faults of a schema Go meets one first, by chance; a map of two may give the second first in one of
+        // Of several errors in a schema Go reports a random one; with a map of two entries the second comes first once in
         // eight.
         for _ in 0..300 {
             if alike(&answer) {

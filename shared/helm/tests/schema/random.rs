@@ -1,4 +1,4 @@
-//! Random schemas of every draft with random values.
+//! Random schemas of every draft, with random values.
 
 use serde_json::{Map, Value, json};
 
@@ -13,7 +13,7 @@ const DRAFTS: [&str; 6] = [
     "https://json-schema.org/draft/2020-12/schema",
 ];
 
-/// Places that references try; not all of them are there.
+/// Targets of references; some do not exist.
 const REFERENCES: [&str; 22] = [
     "#",
     "#/definitions/a",
@@ -45,14 +45,14 @@ const NUMBERS: [&str; 14] = [
     "0", "1", "2", "3", "-1", "1.0", "1.5", "0.1", "0.3", "10", "1e3", "2000", "1234567", "1e2",
 ];
 
-/// Values that a keyword does not take.
+/// Values that are invalid for a keyword.
 const WRONG: [&str; 8] = ["5", "-1", "\"text\"", "null", "[]", "{}", "[1, 1]", "1.5"];
 
 fn number(random: &mut Random) -> Value {
     serde_json::from_str(random.pick(&NUMBERS)).unwrap()
 }
 
-/// A value that schemas are likely to have something to say about.
+/// A value that schemas are likely to find errors in.
 fn value(random: &mut Random, depth: usize) -> Value {
     match random.below(if depth == 0 { 5 } else { 9 }) {
         0 => json!(null),
@@ -86,7 +86,7 @@ fn object(random: &mut Random, depth: usize) -> Value {
     Value::Object(entries)
 }
 
-/// A schema and values for it.
+/// A schema, and values for it.
 pub(crate) fn case(random: &mut Random) -> (String, Value) {
     let draft = random.pick(&DRAFTS);
     let mut schema = match self::schema(random, 3, 5) {
@@ -124,7 +124,7 @@ pub(crate) fn case(random: &mut Random) -> (String, Value) {
         properties.entry("a").or_insert(property);
     }
     let text = Value::Object(schema).to_string();
-    // The text of numbers shows in messages.
+    // Messages contain the text of numbers.
     let text = text.replace("1000.0", "1e3").replace("100.0", "1e2");
     let values = object(random, 2);
     (text, values)
@@ -321,8 +321,8 @@ fn map(random: &mut Random, depth: usize) -> Value {
     Value::Object(entries)
 }
 
-/// A report whose findings are in one order wherever Go's is random: below one another by where they are in the values,
-/// names in lists by themselves.
+/// A report in a fixed order, where Go's order is random: findings sorted by their position in the values, names in lists
+/// sorted alphabetically.
 pub(crate) fn ordered(report: &str) -> String {
     let mut lines = report.lines().peekable();
     let mut out = String::new();
@@ -381,7 +381,8 @@ fn names_in_order(line: &str) -> String {
     format!("{before}{START}{} not allowed{after}", names.join("', '"))
 }
 
-/// Remote schemas are not fetched here (HE-SCHEMA-005), and which of several broken references is met first is chance.
+/// Differences that are allowed: remote schemas are not fetched here (HE-SCHEMA-005), and which of several broken
+/// references is reported first is random.
 pub(crate) fn excused(schema: &str, ours: &str, theirs: &str) -> bool {
     const REASON: &str = ": references must stay within the chart's schema";
     const FAULTS: [&str; 3] = ["anchor in ", "json-pointer in ", "failing loading "];

@@ -1,6 +1,6 @@
 //! Random charts and values for the differential tests.
 
-// Each test takes what it needs.
+// Each test uses only some of this.
 #![allow(dead_code, unreachable_pub)]
 
 use std::fmt::Write as _;
@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-/// A small generator: tests must be repeatable.
+/// A small pseudo-random generator, since tests must be repeatable.
 pub struct Random(pub u64);
 
 impl Random {
@@ -36,7 +36,7 @@ impl Random {
         from[self.below(from.len())]
     }
 
-    /// A value in YAML's flow style.
+    /// A value in the flow style of YAML.
     pub fn value(&mut self, depth: usize) -> String {
         const SCALARS: [&str; 16] = [
             "1",
@@ -66,7 +66,7 @@ impl Random {
         }
     }
 
-    /// A table over few keys, so that tables meet.
+    /// A table with few different keys, so that tables overlap.
     pub fn table(&mut self, depth: usize) -> String {
         let mut out = String::from("{");
         for key in ["a", "b", "c", "enabled", "x.y"] {
@@ -78,7 +78,7 @@ impl Random {
         out
     }
 
-    /// A values file; `subcharts` get tables more often.
+    /// A values file; keys named as `subcharts` are tables more often.
     pub fn values(&mut self, subcharts: &[&str]) -> String {
         let mut out = String::new();
         for key in ["a", "b", "c"] {
@@ -125,7 +125,7 @@ impl Random {
         self.pick(&["true", "false", "true", "false", "null", "text"])
     }
 
-    /// A chart's files below `folder`, its subcharts among them.
+    /// A chart's files below `folder`, including subcharts.
     pub fn chart(
         &mut self,
         folder: &str,
@@ -196,7 +196,7 @@ impl Random {
         if self.one_in(4) {
             files.push((format!("{folder}values.schema.json"), self.schema()));
         }
-        // Of several subcharts' definitions Helm has no certain order.
+        // If several subcharts define a template, Helm uses a random one.
         if folder.is_empty() && self.one_in(3) {
             files.push((
                 format!("{folder}crds/{name}.yaml"),
@@ -249,7 +249,7 @@ impl Random {
         )
     }
 
-    /// A schema over the keys that values have. Messages name one finding at most per object, as Go's order is random.
+    /// A schema for the keys that values have. Messages name at most one finding per object, as Go's order is random.
     pub fn schema(&mut self) -> String {
         const PARTS: [&str; 16] = [
             r#""type": "object""#,
@@ -281,7 +281,7 @@ impl Random {
     }
 }
 
-/// Packs files into the archive of a chart.
+/// Packs files into a chart archive.
 pub fn pack(files: &[(String, String)]) -> Vec<u8> {
     let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
     for (path, content) in files {

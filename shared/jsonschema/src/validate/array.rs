@@ -1,4 +1,4 @@
-//! What schemas say of arrays, strings and numbers.
+//! Validation of arrays, strings and numbers.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -39,7 +39,7 @@ impl<'a> Validator<'a> {
                 self.add(m, || Kind::AdditionalItems(count));
             }
             Some(Additional::Checked(schema)) => {
-                // Helm's validator counts these anew.
+                // Helm's validator starts to count from zero again.
                 for (i, item) in rest.iter().enumerate() {
                     self.part(m, schema, item.view(), Token::Index(i));
                 }
@@ -129,7 +129,7 @@ impl<'a> Validator<'a> {
     }
 }
 
-/// The first items that are equal.
+/// The indexes of the first equal items.
 fn equal(items: &[Json<'_>]) -> Option<(usize, usize)> {
     let mut seen: HashMap<u64, Vec<usize>> = HashMap::new();
     for (second, item) in items.iter().enumerate() {

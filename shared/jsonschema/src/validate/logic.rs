@@ -1,4 +1,4 @@
-//! References, schemas of schemas, and what is left over.
+//! References, combinations of schemas, and unevaluated values.
 
 use super::super::finding::Kind;
 use super::super::json::View;
@@ -81,7 +81,7 @@ impl<'a> Validator<'a> {
                 continue;
             }
             matched = true;
-            // The others may look at more of the value.
+            // The other schemas may evaluate more of the value.
             if m.unevaluated.is_empty() {
                 break;
             }
@@ -109,7 +109,7 @@ impl<'a> Validator<'a> {
         }
     }
 
-    /// What nothing else has looked at.
+    /// Validates the items and properties that no other keyword has evaluated.
     pub(super) fn rest(&mut self, m: &mut Meeting<'_, 'a>) {
         match m.value {
             View::Object(entries) => {

@@ -1,4 +1,4 @@
-//! What schemas say of objects.
+//! Validation of objects.
 
 use super::super::finding::Kind;
 use super::super::json::{Entries, View};
@@ -69,7 +69,7 @@ impl<'a> Validator<'a> {
         }
     }
 
-    /// Whether the rest of the object is worth a look.
+    /// Validates properties. Returns whether to continue with the rest of the object.
     fn properties(
         &mut self,
         m: &mut Meeting<'_, 'a>,

@@ -1,4 +1,4 @@
-//! Where a validation is: in the values, among the schemas, and what of a value nobody has looked at.
+//! State of a validation: the place in the value, the stack of schemas, and the unevaluated parts of the value.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -6,24 +6,24 @@ use std::collections::BTreeSet;
 use super::super::json::View;
 use super::super::program::{Id, Program, Schema};
 
-/// A step into the values.
+/// A step into the value.
 #[derive(Clone, Copy)]
 pub(super) enum Token<'a> {
     Name(&'a str),
     Index(usize),
 }
 
-/// The way from the root schema to the present one.
+/// The stack of schemas from the root to the current one.
 pub(super) struct Scope<'s> {
     pub(super) schema: Id,
-    /// The keyword of a reference that led here.
+    /// The keyword of the reference that led here.
     pub(super) keyword: &'static str,
-    /// Tells values apart: those who look at the same value have the same number.
+    /// Identifies the value: equal for schemas that apply to the same value.
     pub(super) value: usize,
     pub(super) parent: Option<&'s Scope<'s>>,
 }
 
-/// What no schema has looked at yet, as far as somebody asks.
+/// The parts that no schema has evaluated yet, tracked only if a keyword needs them.
 #[derive(Default)]
 pub(super) struct Unevaluated<'a> {
     pub(super) properties: BTreeSet<&'a str>,
@@ -40,19 +40,19 @@ impl Token<'_> {
 }
 
 impl Scope<'_> {
-    /// The schemas from here to the root.
+    /// The schemas from the current one to the root.
     pub(super) fn outwards(&self) -> impl Iterator<Item = Id> {
         std::iter::successors(Some(self), |scope| scope.parent).map(|scope| scope.schema)
     }
 
-    /// Where this schema has met this value before.
+    /// The scope in which this schema was already applied to this value, if any.
     pub(super) fn cycle(&self) -> Option<&Scope<'_>> {
         let above = std::iter::successors(self.parent, |scope| scope.parent);
         let mut same = above.take_while(|scope| scope.value == self.value);
         same.find(|scope| scope.schema == self.schema)
     }
 
-    /// The keywords that led here.
+    /// The keywords on the path from the root.
     pub(super) fn way(&self, program: &Program) -> String {
         let mut steps = Vec::new();
         let mut scope = self;

@@ -1,4 +1,4 @@
-//! `encryptAES`, `decryptAES`: AES-256 in CBC mode, the initialization vector in front.
+//! `encryptAES`, `decryptAES`: AES-256 in CBC mode, with the initialization vector before the ciphertext.
 
 use aes::Aes256;
 use cbc::cipher::{Block, BlockModeDecrypt, BlockModeEncrypt, KeyIvInit};
@@ -17,7 +17,7 @@ pub(super) fn register(f: &mut Functions) {
     });
 }
 
-/// The password's bytes, cut or filled with zeros to the length of a key.
+/// The password's bytes, truncated or padded with zeros to the length of a key.
 fn key(password: &[u8]) -> [u8; 32] {
     let mut key = [0; 32];
     for (to, from) in key.iter_mut().zip(password) {
@@ -53,7 +53,7 @@ fn decrypt(password: &[u8], text: &[u8]) -> Result<Str, CallError> {
         return Ok(Str::default());
     }
     let data = encoding::decode_base64(text).map_err(CallError::new)?;
-    // What Go's runtime says to slices that are too short.
+    // The panic of Go's runtime for slices that are too short.
     let Some((iv, content)) = data.split_first_chunk::<BLOCK>() else {
         let capacity = text.len() / 4 * 3;
         return Err(format!(

@@ -16,7 +16,7 @@ use super::{der, pem};
 
 static CERTIFICATE: TypeInfo = TypeInfo::object("sprig.certificate", Kind::Struct);
 
-/// What these functions return.
+/// The result of these functions.
 struct Certificate {
     cert: Str,
     key: Str,
@@ -67,7 +67,7 @@ pub(super) fn register(f: &mut Functions) {
     }
 }
 
-/// Who signs, and what for.
+/// How a certificate is signed, and its use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Issue {
     Authority,
@@ -75,7 +75,7 @@ enum Issue {
     Signed,
 }
 
-/// What a certificate says.
+/// The content of a certificate.
 struct Subject {
     common_name: Str,
     addresses: Vec<IpAddr>,
@@ -84,7 +84,7 @@ struct Subject {
     authority: bool,
 }
 
-/// What a signer's certificate contributes to those it signs.
+/// The parts of a signer's certificate that are copied into the certificates it signs.
 struct Signer {
     name: Vec<u8>,
     key_id: Option<Vec<u8>>,
@@ -192,7 +192,7 @@ fn parse_signer(mut block: &[u8]) -> Result<(Vec<u8>, Option<Vec<u8>>), &'static
     Ok((subject, key_id))
 }
 
-/// The version, counted from 0; the first where none is written.
+/// The version, counted from 0; 0 if it is absent.
 fn version(fields: &mut &[u8]) -> Result<u8, &'static str> {
     const MALFORMED: &str = "malformed version";
     let Some(mut explicit) = der::take_tag(fields, 0xa0) else {
@@ -297,7 +297,7 @@ fn create(
     ]))
 }
 
-/// A name of only the common name, or an empty one.
+/// A name with only a common name, or an empty one.
 fn name(common_name: &Str) -> Vec<u8> {
     if common_name.is_empty() {
         return der::sequence(&[]);
@@ -350,7 +350,8 @@ fn extensions(
     own_name: &[u8],
     signer: Option<&Signer>,
 ) -> Result<Vec<u8>, CallError> {
-    // Digital signature and key encipherment, of authorities certificate signing too; the unused bits come first.
+    // Digital signature and key encipherment, for authorities also certificate signing; the first byte is the number of
+    // unused bits.
     let usage: &[u8] = if subject.authority {
         &[2, 0xa4]
     } else {

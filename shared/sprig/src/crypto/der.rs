@@ -1,4 +1,4 @@
-//! The little of DER that keys and certificates are made of.
+//! The subset of DER that keys and certificates need.
 
 pub(super) const INTEGER: u8 = 0x02;
 pub(super) const BIT_STRING: u8 = 0x03;
@@ -11,7 +11,7 @@ pub(super) const GENERALIZED_TIME: u8 = 0x18;
 pub(super) const SEQUENCE: u8 = 0x30;
 pub(super) const SET: u8 = 0x31;
 
-/// An element: tag, length, content.
+/// Encodes an element: tag, length, content.
 pub(super) fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     let mut out = vec![tag];
     let length = content.len();
@@ -47,7 +47,7 @@ pub(super) fn bits(content: &[u8]) -> Vec<u8> {
     element(BIT_STRING, &[&[0], content].concat())
 }
 
-/// Takes the first element off: its tag, its content, its whole encoding.
+/// Removes the first element; returns its tag, its content and its whole encoding.
 pub(super) fn take<'a>(input: &mut &'a [u8]) -> Option<(u8, &'a [u8], &'a [u8])> {
     let whole = *input;
     let (&tag, rest) = whole.split_first()?;
@@ -67,7 +67,7 @@ pub(super) fn take<'a>(input: &mut &'a [u8]) -> Option<(u8, &'a [u8], &'a [u8])>
     Some((tag, content, whole.get(..whole.len() - rest.len())?))
 }
 
-/// Takes the first element off if it has that tag: its content.
+/// Removes the first element if it has this tag; returns its content.
 pub(super) fn take_tag<'a>(input: &mut &'a [u8], tag: u8) -> Option<&'a [u8]> {
     let mut rest = *input;
     let (found, content, _) = take(&mut rest)?;

@@ -6,8 +6,8 @@ use flux_gotemplate::{CallError, Context};
 use rsa::rand_core::{TryCryptoRng, TryRng};
 use sha2::{Digest, Sha256};
 
-/// A stream of SHA-256 blocks over a seed of the host's source and a counter: key generation wants a source that cannot
-/// fail, which the host's may.
+/// A stream of SHA-256 blocks over a counter and a seed from the host's source: key generation needs a source that cannot
+/// fail, while the host's may.
 pub(super) struct Drbg {
     seed: [u8; 32],
     counter: u64,

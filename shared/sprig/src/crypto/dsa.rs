@@ -15,7 +15,7 @@ const SMALL_PRIMES: [u32; 30] = [
 ];
 
 #[allow(clippy::many_single_char_names)] // the names of the standard
-/// A new key as OpenSSL stores it: version, p, q, g, y, x.
+/// A new key in OpenSSL's format: version, p, q, g, y, x.
 pub(super) fn generate(rng: &mut Drbg) -> Vec<u8> {
     let (p, q) = parameters(rng);
     let one = BigUint::from(1u32);
@@ -42,7 +42,7 @@ pub(super) fn generate(rng: &mut Drbg) -> Vec<u8> {
     der::element(der::SEQUENCE, &numbers.concat())
 }
 
-/// A prime q, and a prime p of which q divides p - 1.
+/// A prime q, and a prime p such that q divides p - 1.
 fn parameters(rng: &mut Drbg) -> (BigUint, BigUint) {
     let one = BigUint::from(1u32);
     loop {

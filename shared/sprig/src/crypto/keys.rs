@@ -1,4 +1,4 @@
-//! Private keys: `genPrivateKey`, and what certificates are signed with.
+//! Private keys: `genPrivateKey`, and the keys that sign certificates.
 
 use flux_gotemplate::{CallError, Context, Functions, Str};
 use p256::ecdsa::signature::Signer;
@@ -22,7 +22,7 @@ pub(super) fn register(f: &mut Functions) {
         "genPrivateKey",
         |c: &mut Context<'_>, kind: Str| -> Result<String, CallError> {
             let mut rng = Drbg::new(c)?;
-            // Making a key takes as long as a big template.
+            // Generating a key takes as long as a large template.
             c.spend(1_000_000)?;
             Ok(match &*kind {
                 b"" | b"rsa" => PrivateKey::rsa(&mut rng, 4096)?.pem()?,
@@ -39,7 +39,7 @@ pub(super) fn register(f: &mut Functions) {
     );
 }
 
-/// A key that can sign.
+/// A private key for signing.
 pub(super) enum PrivateKey {
     Rsa(Box<RsaPrivateKey>),
     Ec(p256::SecretKey),
@@ -57,7 +57,7 @@ impl PrivateKey {
             .map_err(|e| CallError::new(format!("error generating rsa key: {e}")))
     }
 
-    /// Reads PKCS#1, SEC 1 and PKCS#8 blocks.
+    /// Parses PKCS#1, SEC 1 and PKCS#8 blocks.
     pub(super) fn from_pem(text: &[u8]) -> Result<Self, String> {
         let (label, block) = pem::decode(text).ok_or("no PEM data in input")?;
         if label == "PRIVATE KEY" {
@@ -83,7 +83,7 @@ impl PrivateKey {
         Some(Self::Rsa(Box::new(key)))
     }
 
-    /// An EC key, whose curve may be named outside.
+    /// Parses an EC key; `curve` is the curve named by an enclosing block.
     fn from_sec1(mut block: &[u8], curve: Option<&[u8]>) -> Option<Self> {
         let mut fields = der::take_tag(&mut block, der::SEQUENCE)?;
         der::take_tag(&mut fields, der::INTEGER)?;
@@ -115,7 +115,7 @@ impl PrivateKey {
         }
     }
 
-    /// The key as Go writes each kind.
+    /// The key in the format in which Go encodes its kind.
     pub(super) fn pem(&self) -> Result<String, CallError> {
         Ok(match self {
             Self::Rsa(key) => {
@@ -145,7 +145,7 @@ impl PrivateKey {
         })
     }
 
-    /// The content of the public key's bit string.
+    /// The content of the bit string of the public key.
     pub(super) fn public_bits(&self) -> Result<Vec<u8>, CallError> {
         Ok(match self {
             Self::Rsa(key) => {

@@ -35,7 +35,7 @@ pub(super) fn register(f: &mut Functions) {
                 Value::Str(user),
                 Value::Str(site),
             ] => {
-                // scrypt works in so much memory.
+                // Memory of scrypt.
                 c.charge(32 << 20)?;
                 Ok(derive_password(*n as u32, kind, pw, user, site).into())
             }
@@ -46,7 +46,7 @@ pub(super) fn register(f: &mut Functions) {
 
 const COST: u32 = 10;
 
-/// A hash of cost 10 with a random salt, in the form of `$2a$`.
+/// A hash of cost 10 with a random salt, in the `$2a$` format.
 fn bcrypt(c: &mut Context<'_>, password: &[u8]) -> Result<String, CallError> {
     if password.len() > 72 {
         return Ok(
@@ -54,7 +54,7 @@ fn bcrypt(c: &mut Context<'_>, password: &[u8]) -> Result<String, CallError> {
                 .to_owned(),
         );
     }
-    // A hash costs as much as many thousand nodes.
+    // A hash takes as long as many thousand nodes.
     c.spend(100_000)?;
     let mut salt = [0; 16];
     c.environment().random(&mut salt)?;
@@ -83,14 +83,14 @@ fn bcrypt_hash(password: &[u8], salt: &[u8; 16]) -> [u8; 23] {
         }
         out.extend(block.iter().flat_map(|w| w.to_be_bytes()));
     }
-    // The last byte is left out, as it always has been.
+    // The last byte is not part of the hash, as in every implementation.
     for (to, from) in hash.iter_mut().zip(out) {
         *to = from;
     }
     hash
 }
 
-/// bcrypt's own base64, without padding.
+/// bcrypt's variant of base64, without padding.
 fn radix64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     let mut out = String::new();
@@ -212,7 +212,7 @@ mod tests {
         out.try_into().expect("sixteen bytes")
     }
 
-    /// Vectors of the jBCrypt suite at cost 10.
+    /// Test vectors of the jBCrypt suite at cost 10.
     #[test]
     fn bcrypt_hashes_as_others_do() {
         for (password, hash) in [

@@ -2,7 +2,7 @@
 
 use flux_golang::encoding;
 
-/// A block with its label, as Go's `pem.Encode` writes it.
+/// Encodes a block with its label, as Go's `pem.Encode` does.
 pub(super) fn encode(label: &str, der: &[u8]) -> String {
     let text = encoding::base64(der);
     let mut out = format!("-----BEGIN {label}-----\n");
@@ -17,13 +17,13 @@ pub(super) fn encode(label: &str, der: &[u8]) -> String {
     out
 }
 
-/// The first block: its label and content.
+/// Decodes the first block; returns its label and content.
 pub(super) fn decode(text: &[u8]) -> Option<(String, Vec<u8>)> {
     let text = std::str::from_utf8(text).ok()?;
     let (_, rest) = text.split_once("-----BEGIN ")?;
     let (label, rest) = rest.split_once("-----")?;
     let (body, _) = rest.split_once(&format!("-----END {label}-----"))?;
-    // Header lines, if any, end with an empty one.
+    // Headers, if any, end with an empty line.
     let body = match body.rsplit_once("\n\n") {
         Some((headers, body)) if headers.contains(':') => body,
         _ => body,

@@ -1,6 +1,7 @@
-//! Random templates, executed here and by Go with Sprig: both must print the same or fail with the same words.
+//! Executes random templates with this crate and with Go and Sprig: both must print the same, or fail with the same
+//! message.
 //!
-//! The Go side is `kind-tests/oracle/cmd/gotemplate`; `FLUX_ORACLE_CASES` and `FLUX_ORACLE_SEED` choose how many cases run
+//! The Go side is `kind-tests/oracle/cmd/gotemplate`; `FLUX_ORACLE_CASES` and `FLUX_ORACLE_SEED` set the number of cases
 //! and which.
 
 mod generate;
@@ -17,7 +18,7 @@ use flux_gotemplate::{
 use generate::Generator;
 use oracle::{Answer, Oracle};
 
-/// The real clock: dates of odd values mean now.
+/// The real clock: for dates of unusual values, functions use the current time.
 struct Clock;
 
 impl Environment for Clock {

@@ -1,20 +1,21 @@
-//! The Go program that answers the same cases.
+//! The Go program that executes the same cases.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flux_gotemplate::{Map, Value, json};
 
-/// What a template came to.
+/// The result of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
     Output(String),
     Error(String),
-    /// Go's runtime gave up: a map that contains itself overflows its stack, other things take longer than ten seconds.
+    /// Go's runtime crashed or timed out: a map that contains itself overflows its stack, other cases take more than ten
+    /// seconds.
     Crash,
 }
 
 impl Answer {
-    /// The program writes an empty line's worth of nothing when it ends, else an object of two texts.
+    /// Parses a line of output: an object of two texts, or empty if the program ended.
     fn parse(line: &str) -> Self {
         if line.is_empty() {
             return Answer::Crash;
@@ -31,7 +32,7 @@ impl Answer {
         }
     }
 
-    /// Whether it depends on where Go's values lie in memory.
+    /// Whether it contains an address in Go's memory.
     pub(crate) fn holds_an_address(&self) -> bool {
         match self {
             Answer::Crash => false,
@@ -60,7 +61,7 @@ impl Oracle {
         .collect();
         let question = json::marshal(&query.into()).expect("a query is JSON");
         let question = String::from_utf8(question).expect("JSON is text");
-        // For date functions what is no time means now.
+        // Date functions use the current time for values that are not times.
         let now = template.contains("date");
         let steady = |line: &str| !now && !Answer::parse(line).holds_an_address();
         Answer::parse(&self.0.ask_line(&question, steady))

@@ -1,4 +1,4 @@
-//! Tests of what a failed fetch sets on a GitRepository.
+//! Tests of the conditions, events and retries of each failure.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ const STALLED: Next = Next::Stalled {
 };
 const BACK_OFF: Next = Next::Retry(Pace::BackOff);
 
-/// What is said of `bytes` where another reconcile holds all of one byte.
+/// The error for `bytes` if another reconcile holds a budget of one byte.
 fn exhausted(bytes: u64) -> Exhausted {
     let budget = flux_budget::Budget::new(1);
     let other = budget.claim();
@@ -29,7 +29,7 @@ fn exhausted(bytes: u64) -> Exhausted {
     budget.claim().take(bytes).unwrap_err()
 }
 
-// The rows named beside each case.
+// The rows named at each case.
 #[test]
 fn what_follows_each_failure() {
     let secs = Duration::from_secs;
@@ -65,7 +65,7 @@ fn what_follows_each_failure() {
             None,
             "failed to remove artifact after digest mismatch: invalid dir path: /data",
         ),
-        // SC-ART-033: what cannot be read for the moment stays
+        // SC-ART-033: an artifact that is temporarily unreadable is kept
         (
             InspectError::Read(storage().into()).into(),
             "Failed",
@@ -74,7 +74,7 @@ fn what_follows_each_failure() {
             None,
             "failed to verify integrity of artifact, which is kept: invalid dir path: /data",
         ),
-        // SC-ART-068: what cannot fit is tried again at the interval, what may fit later sooner
+        // SC-ART-068: an artifact larger than the budget is retried at the interval, one that may fit later sooner
         (
             StepError::Memory(exhausted(2)).retried_after(secs(60)),
             "GitOperationFailed",
@@ -321,7 +321,7 @@ fn what_follows_each_failure() {
             stored,
             "path calculation for include 'other' failed: path holds a NUL character",
         ),
-        // SC-GIT-098: what cannot fit waits for the interval
+        // SC-GIT-098: an include larger than the budget is retried at the interval
         (
             copied(CopyError::Memory(exhausted(2))).retried_after(secs(60)),
             "CopyFailure",

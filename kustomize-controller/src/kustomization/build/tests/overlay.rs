@@ -1,4 +1,4 @@
-//! Every field of the spec that changes the build reaches the overlay.
+//! Tests that every field of the spec that changes the build reaches the overlay.
 
 use flux_api::kustomize::KustomizationSpec;
 use flux_kustomize::flux::{Image, Overlay, Patch, Selector};
@@ -48,7 +48,7 @@ fn every_field_of_the_spec_is_in_the_overlay() {
         new_tag: new_tag.to_owned(),
         digest: digest.to_owned(),
     };
-    // Without `..`, so that a new field has to be decided on here.
+    // Without `..`, so that a new field fails to compile until it is added here.
     let want = Overlay {
         target_namespace: Some("prod".to_owned()),
         name_prefix: Some("pre-".to_owned()),

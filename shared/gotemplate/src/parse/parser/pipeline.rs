@@ -1,4 +1,4 @@
-//! What stands between delimiters: declarations, commands and their operands.
+//! Parsing of the content of actions: declarations, commands and their operands.
 
 use std::sync::Arc;
 
@@ -56,7 +56,7 @@ impl Parser<'_> {
         })
     }
 
-    /// The names left of `:=` or `=`. Until the pipeline is complete they are known but hold nothing.
+    /// Parses the names left of `:=` or `=`. Until the pipeline is complete they are known but undefined.
     fn declarations(&mut self, context: &str) -> Parsed<(bool, Vec<Str>)> {
         let mut names: Vec<Str> = Vec::new();
         let mut assign = false;
@@ -104,11 +104,11 @@ impl Parser<'_> {
         Ok((assign, names))
     }
 
-    /// Gives the declared names their slots, now that the right side has been read; those assigned to keep theirs.
+    /// Assigns slots to the declared names after the right side was parsed; assigned variables keep theirs.
     fn bind(&mut self, assign: bool, names: Vec<Str>, known: usize) -> Box<[Declared]> {
         let mut decl = Vec::with_capacity(names.len());
         if !assign && !names.is_empty() {
-            // What the right side declared in parentheses was declared before these.
+            // Variables declared in parentheses on the right side come before these.
             self.scope.variables.drain(known..known + names.len());
         }
         for name in names {
@@ -174,7 +174,7 @@ impl Parser<'_> {
         Ok(Command { pos, args })
     }
 
-    /// A term and the fields taken from it.
+    /// Parses a term and the fields after it.
     fn operand(&mut self) -> Parsed<Option<Operand>> {
         let Some(term) = self.term()? else {
             return Ok(None);
@@ -186,7 +186,7 @@ impl Parser<'_> {
         self.with_fields(term, first.pos).map(Some)
     }
 
-    /// A function of its own, because what it needs of the stack is not to be held while operands nest.
+    /// A separate function, so that its stack frame is not held while operands nest.
     fn with_fields(&mut self, term: Operand, pos: u32) -> Parsed<Operand> {
         let start = self.names.len();
         Ok(match term {
@@ -214,7 +214,7 @@ impl Parser<'_> {
     fn string(&self, token: &Token) -> Parsed<Operand> {
         let pos = token.pos;
         Ok(match self.text_of(token) {
-            // What most are; other text may be changed by unquoting.
+            // Fast path for most strings; unquoting may change others.
             [b'"', text @ .., b'"'] if text.is_ascii() && !text.contains(&b'\\') => {
                 let text = Str::new(text);
                 Operand::String { pos, text }
@@ -227,7 +227,7 @@ impl Parser<'_> {
         })
     }
 
-    /// A name and the fields that follow, and their place: that of the first field behind the name, if there is any.
+    /// Parses the fields after a name. The position is that of the first field, if there is one.
     fn path(&mut self, name: Str, pos: u32) -> (u32, Box<[Str]>) {
         let next = self.peek();
         if next.kind != Kind::Field {
@@ -239,7 +239,7 @@ impl Parser<'_> {
         (next.pos, taken(&mut self.names, start))
     }
 
-    /// Puts the fields that follow on the stack of names.
+    /// Pushes the following fields on the stack of names.
     fn fields(&mut self) {
         while self.peek().kind == Kind::Field {
             let token = self.next();
@@ -304,7 +304,7 @@ impl Parser<'_> {
 
     fn identifier(&mut self, token: &Token) -> Parsed<Operand> {
         let name = self.text_of(token);
-        // A word is of characters.
+        // A word consists of valid characters.
         let text = std::str::from_utf8(name).unwrap_or_default();
         let function = match self.functions.named(text) {
             Some(named) => FunctionRef::Registered(Arc::clone(named)),

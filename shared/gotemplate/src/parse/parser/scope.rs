@@ -1,9 +1,9 @@
-//! What belongs to one template while it is parsed: its variables and how deep it nests.
+//! The state of the template being parsed: its variables and its depth of nesting.
 
 use crate::parse::ast::Slot;
 use crate::value::Str;
 
-/// What belongs to one template: its variables and nesting.
+/// The variables and the depth of nesting of one template.
 pub(super) struct Scope {
     pub(super) variables: Vec<Variable>,
     pub(super) live: usize,
@@ -14,7 +14,7 @@ pub(super) struct Scope {
 
 pub(super) struct Variable {
     pub(super) name: Str,
-    /// None for names that the parser has seen on a left side but that hold nothing (yet).
+    /// `None` for names that were seen on a left side but are undefined (so far).
     pub(super) slot: Slot,
 }
 
@@ -47,7 +47,7 @@ impl Scope {
         let slot = self.live;
         self.live += 1;
         self.slots = self.slots.max(self.live);
-        // No more than there are bytes in the text, which u32 counts.
+        // There are no more slots than bytes in the text, which fit u32.
         slot as u32
     }
 }

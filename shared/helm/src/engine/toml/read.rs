@@ -1,5 +1,5 @@
-//! Documents of TOML, put together as BurntSushi/toml does it: tables may be extended where the specification forbids it, and
-//! `[[a]]` makes another type of list than `a = [{}]`.
+//! Decodes TOML documents as BurntSushi/toml does: tables may be extended where the specification forbids it, and `[[a]]`
+//! creates another type of list than `a = [{}]`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -10,11 +10,11 @@ use super::value_of;
 
 type Table = BTreeMap<String, Node>;
 
-/// What a key stands for.
+/// The value of a key.
 enum Node {
     Value(Value),
     Table(Table),
-    /// Made by `[[key]]`.
+    /// Created by `[[key]]`.
     Tables(Vec<Table>),
 }
 
@@ -29,7 +29,7 @@ impl Invalid {
 
 type Read<T> = Result<T, Invalid>;
 
-/// Reads a document.
+/// Decodes a document.
 pub(super) fn document(text: &str) -> Read<Map> {
     let mut reader = Reader::default();
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -51,7 +51,7 @@ pub(super) fn document(text: &str) -> Read<Map> {
     }
 }
 
-/// The bytes of `key = value`, which may go over several lines.
+/// The bytes of `key = value`, which may span several lines.
 fn statement_length(text: &str) -> Read<usize> {
     let bytes = text.as_bytes();
     let (mut at, mut depth) = (0, 0_usize);
@@ -76,7 +76,7 @@ fn statement_length(text: &str) -> Read<usize> {
     Ok(at)
 }
 
-/// The bytes of a text in quotes.
+/// The bytes of a quoted string.
 fn quoted_length(text: &str) -> Read<usize> {
     let bytes = text.as_bytes();
     let quote = bytes.first().copied().unwrap_or_default();
@@ -91,7 +91,7 @@ fn quoted_length(text: &str) -> Read<usize> {
             b'\\' if quote == b'"' => at += 1,
             b'\n' if !multiline => return Err(Invalid::SYNTAX),
             byte if *byte == quote && !multiline => return Ok(at + 1),
-            // Up to two quotes may stand before those that end it.
+            // Up to two quotes may precede the closing ones.
             byte if *byte == quote && run(at) >= 3 => return Ok(at + run(at).min(5)),
             _ => {}
         }
@@ -100,7 +100,7 @@ fn quoted_length(text: &str) -> Read<usize> {
     Err(Invalid::SYNTAX)
 }
 
-/// The table of a text that is one statement, read by the parser.
+/// Parses a single statement into a table.
 fn parsed(text: &str) -> Read<toml::Table> {
     text.parse().map_err(|_| Invalid::SYNTAX)
 }
@@ -125,11 +125,11 @@ fn path(table: toml::Table) -> Read<(Vec<String>, toml::Value)> {
 #[derive(Default)]
 struct Reader {
     root: Table,
-    /// The keys of the table that statements belong to.
+    /// The path of the current table.
     context: Vec<String>,
-    /// Tables that were made on the way to others, by their keys.
+    /// The paths of tables that were created implicitly, on the way to others.
     implicit: HashSet<Vec<String>>,
-    /// Whether a key was given a list in brackets.
+    /// Whether the value of a key is a list in brackets.
     lists: HashMap<Vec<String>, bool>,
     /// The line that the statement begins on.
     line: usize,
@@ -140,7 +140,7 @@ struct Reader {
 impl Reader {
     fn statement(&mut self, text: &str) -> Read<()> {
         if text.starts_with('#') {
-            // Control characters are found by the parser.
+            // The parser rejects control characters.
             return parsed(text).map(drop);
         }
         if text.starts_with('[') {
@@ -185,7 +185,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Makes a table, or another one of a list of tables, the one that statements belong to.
+    /// Creates a table, or appends one to a list of tables, and makes it the current table.
     fn enter(&mut self, mut keys: Vec<String>, list: bool) -> Read<()> {
         let last = keys.pop().ok_or(Invalid::SYNTAX)?;
         let mut table = &mut self.root;
@@ -220,8 +220,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Gives a key of the current table a value, unless it has one that may not be replaced. A table that was made on the way
-    /// to another one stays; a table in braces must be new.
+    /// Sets a key of the current table, unless it has a value that may not be replaced. An implicitly created table is
+    /// kept; a table in braces must be new.
     fn set(&mut self, key: String, node: Node, in_braces: bool) -> Read<()> {
         let mut table = &mut self.root;
         for part in &self.context {
@@ -327,7 +327,7 @@ fn key_length(text: &str) -> Read<usize> {
 }
 
 impl Node {
-    /// The table, or the last of a list of them.
+    /// The table, or the last one of a list of tables.
     fn table(&mut self) -> Option<&mut Table> {
         match self {
             Self::Value(_) => None,

@@ -1,6 +1,6 @@
-//! The functions that random templates call, and what these take and give.
+//! The functions that random templates call, with the kinds of their parameters and results.
 
-/// What an argument should be, most of the time.
+/// The kind of an argument; a few arguments have another kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Any,
@@ -19,13 +19,13 @@ pub(super) enum Kind {
     Url,
     Time,
     Zone,
-    /// A text that a layout may fit.
+    /// A text that may match a layout.
     Stamp,
     /// The replacement of a regular expression.
     Template,
-    /// A dict of at most one entry: what comes of more is in random order.
+    /// A dict of at most one entry: the order of more entries is random.
     Single,
-    /// The empty text, which encrypts to itself.
+    /// The empty text, which `encryptAES` returns unchanged.
     Empty,
     /// A user name that is refused.
     Colon,
@@ -36,7 +36,7 @@ use Kind::{
     Stamp, Template, Text, Time, Url, Version, Zone,
 };
 
-/// Functions whose result is random, depends on the clock, or takes too long to make.
+/// Functions whose result is random, depends on the clock, or takes too long.
 pub(super) const NOT_COMPARED: &[&str] = &[
     "ago",
     "bcrypt",
@@ -60,7 +60,7 @@ pub(super) const NOT_COMPARED: &[&str] = &[
     "uuidv4",
 ];
 
-/// Functions, their parameters, and what they give. Random and clock functions cannot be compared.
+/// Functions, their parameters and results. Random and clock functions cannot be compared.
 pub(super) const FUNCTIONS: &[(&str, &[Kind], Kind)] = &[
     ("trim", &[Text], Text),
     ("upper", &[Text], Text),
@@ -219,7 +219,7 @@ pub(super) const FUNCTIONS: &[(&str, &[Kind], Kind)] = &[
     ("duration", &[Any], Text),
     ("durationRound", &[Duration], Text),
     ("fail", &[Text], Any),
-    // The rest of Sprig, by other names or with errors in place of panics.
+    // The rest of Sprig: aliases, and variants that return errors instead of panicking.
     ("trimall", &[Text, Text], Text),
     ("biggest", &[Number, Number, Number], Number),
     ("tuple", &[Any, Any], List),
@@ -285,7 +285,7 @@ pub(super) const FUNCTIONS: &[(&str, &[Kind], Kind)] = &[
     ("mustToDate", &[Layout, Stamp], Time),
     ("regexReplaceAll", &[Regex, Text, Template], Text),
     ("urlJoin", &[Url], Text),
-    // Go's own.
+    // Go's builtins.
     ("index", &[Any, Any], Any),
     ("index", &[Dict, Text, Text], Any),
     ("call", &[Any, Any], Any),

@@ -1,8 +1,8 @@
-//! The literals and fields that random templates are made of.
+//! The literals and fields in random templates.
 
 use super::functions::Kind::{self, Any, Bool, Dict, List, Number, Text};
 
-/// Fields of the data, by what they hold.
+/// Fields of the data, by kind.
 pub(super) const FIELDS: &[(&str, Kind)] = &[
     ("s", Text),
     ("u", Text),
@@ -321,7 +321,7 @@ pub(super) const URLS: &[&str] = &[
     r#""file:///etc/x""#,
 ];
 
-// No larger integers: as counts they would fill Go's memory, or take it hours.
+// No larger integers: as counts they would exhaust Go's memory, or take hours.
 pub(super) const NUMBERS: &[&str] = &[
     "(int64 7)",
     "(float64 2)",
@@ -417,7 +417,7 @@ pub(super) const REPLACEMENTS: &[&str] = &[
     r#""""#,
 ];
 
-/// What is called on a time, a version or a duration.
+/// Methods of times, versions and durations.
 pub(super) const METHODS: &[&str] = &[
     "(toDate \"2006-01-02T15:04:05Z07:00\" \"2024-02-29T13:14:15+02:00\").Year",
     "(toDate \"2006-01-02\" \"2024-02-29\").Month",

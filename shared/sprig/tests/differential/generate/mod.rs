@@ -1,4 +1,4 @@
-//! Random templates over all constructs and functions, with data made to be awkward.
+//! Random templates with all constructs and functions, and data with unusual values.
 
 mod functions;
 mod literals;
@@ -15,7 +15,7 @@ use literals::{
 
 use crate::oracle::Answer;
 
-/// Functions of the table that no template would ever call.
+/// The functions of the table that no random template calls.
 pub(crate) fn never_called<'a>(table: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let called = |name: &str| FUNCTIONS.iter().any(|f| f.0 == name);
     table
@@ -74,7 +74,7 @@ impl Generator {
         (template, self.values(), missing)
     }
 
-    /// The template with a character taken out, put in or exchanged.
+    /// The template with one character removed, inserted or replaced.
     fn misprint(&mut self, template: &str) -> String {
         let mut chars: Vec<char> = template.chars().collect();
         let noise: Vec<char> = "{}()|.$\"'`\n\t -*/,:=#@é0x_i%\\;&".chars().collect();
@@ -295,9 +295,9 @@ impl Generator {
         text
     }
 
-    /// Something that stands as an argument; one in ten is of another kind.
+    /// An operand; one in ten is of another kind than `kind`.
     fn operand(&mut self, kind: Kind, depth: usize) -> String {
-        // What is not bound to its kind would make an answer that nobody can compare.
+        // Operands of these kinds must keep their kind, or the results cannot be compared.
         let kind = if !matches!(kind, Single | Empty | Colon) && self.chance(10) {
             [Any, Text, Int, Number, Bool, List, Dict][self.below(7)]
         } else {
@@ -406,9 +406,9 @@ impl Generator {
     }
 }
 
-/// Differences that are known and stated: addresses, limits that only one side has, and bytes that are not UTF-8 in names
-/// of templates and under regular expressions. Also the fraction of the second in which each side read the clock, which date
-/// functions do for what is no time.
+/// Known and documented differences: addresses, limits that only one side has, and bytes that are not UTF-8 in names of
+/// templates and under regular expressions. Also the fraction of the second at which each side read the clock, which date
+/// functions do for values that are not times.
 pub(crate) fn excused(template: &str, go: &Answer, ours: &Answer) -> bool {
     if let (Answer::Output(go), Answer::Output(ours)) | (Answer::Error(go), Answer::Error(ours)) =
         (go, ours)
@@ -430,7 +430,7 @@ pub(crate) fn excused(template: &str, go: &Answer, ours: &Answer) -> bool {
     *go == Answer::Crash || go.holds_an_address()
 }
 
-/// A text without the digits that follow a dot or comma behind a digit.
+/// A text without the digits that follow a dot or comma after a digit.
 fn without_fractions(text: &str) -> String {
     let mut kept = String::new();
     let mut fraction = false;
