@@ -136,7 +136,7 @@ async fn each_link_of_a_chain_runs_as_soon_as_the_one_before_it_is_ready() -> Re
     let waited: Vec<String> = names.iter().skip(1).rev().cloned().collect();
     assert_eq!(ends(&applier, "DependencyNotReady"), once(&waited));
 
-    // KC-DEP-005: a new revision goes the same way, whoever looked too early.
+    // KC-DEP-005: a new revision goes the same way, also past a dependant that looked too early.
     publish("main@sha1:2").await?;
     applier.applied("link-9", "main@sha1:2").await?;
     Ok(())

@@ -9,6 +9,7 @@ use kind_tests::controller::Settings;
 use kind_tests::{
     Answer, Applier, CONFIG_MAP, Cluster, Failure, Gate, KUSTOMIZATION, Kind, Result, Way, ensure,
 };
+use kube::api::ListParams;
 use serde_json::Value;
 
 use crate::config_map;
@@ -94,7 +95,7 @@ async fn value(applier: &Applier, name: &str) -> Result<Value> {
 
 async fn holder(applier: &Applier) -> Result<Value> {
     let leases = applier.namespace.api(LEASE).await?;
-    let leases = leases.list(&Default::default()).await?;
+    let leases = leases.list(&ListParams::default()).await?;
     let lease = leases
         .items
         .first()

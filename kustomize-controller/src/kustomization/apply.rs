@@ -19,8 +19,15 @@ pub(super) enum ApplyError {
     Encrypted(ObjectId),
     #[error(transparent)]
     Ignore(#[from] IgnoreError),
+    /// Boxed, since it carries the changes made so far.
     #[error(transparent)]
-    Apply(#[from] Failed),
+    Apply(Box<Failed>),
+}
+
+impl From<Failed> for ApplyError {
+    fn from(failed: Failed) -> Self {
+        Self::Apply(Box::new(failed))
+    }
 }
 
 /// Applies the built objects and emits an event that lists the changes.

@@ -418,7 +418,9 @@ impl Job {
 
 /// Adjusts `claim` to exactly `bytes`.
 fn hold(claim: &Claim, bytes: u64) -> Result<(), BuildError> {
-    if let Some(more) = bytes.checked_sub(claim.held()) { claim.take(more).map_err(BuildError::Memory) } else {
+    if let Some(more) = bytes.checked_sub(claim.held()) {
+        claim.take(more).map_err(BuildError::Memory)
+    } else {
         claim.give_back(claim.held() - bytes);
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What a server quotes of a Secret reaches neither a message nor a log line.
 
 use std::convert::Infallible;
-use std::fmt::Debug;
+use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ struct Log(Arc<Mutex<String>>);
 
 impl Visit for Log {
     fn record_debug(&mut self, _: &Field, value: &dyn Debug) {
-        self.0.lock().unwrap().push_str(&format!("{value:?}\n"));
+        writeln!(self.0.lock().unwrap(), "{value:?}").unwrap();
     }
 }
 

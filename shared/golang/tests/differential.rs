@@ -77,7 +77,7 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn text_is_quoted_as_by_strconv() {
-    let Some(mut go) = Oracle::start("golang") else {
+    let Some(mut go) = Oracle::live("golang") else {
         return;
     };
     let mut texts: Vec<Vec<u8>> = all_characters()
@@ -96,7 +96,7 @@ fn text_is_quoted_as_by_strconv() {
 
 #[test]
 fn characters_are_of_gos_unicode() {
-    let Some(mut go) = Oracle::start("golang") else {
+    let Some(mut go) = Oracle::live("golang") else {
         return;
     };
     let classes = |text: &String| {
@@ -117,7 +117,7 @@ fn characters_are_of_gos_unicode() {
 
 #[test]
 fn strings_and_floats_are_written_as_by_encoding_json() {
-    let Some(mut go) = Oracle::start("golang") else {
+    let Some(mut go) = Oracle::live("golang") else {
         return;
     };
     let mut texts: Vec<Vec<u8>> = all_characters()
@@ -172,7 +172,7 @@ fn strings_and_floats_are_written_as_by_encoding_json() {
 
 #[test]
 fn integers_are_read_as_by_strconv() {
-    let Some(mut go) = Oracle::start("golang") else {
+    let Some(mut go) = Oracle::live("golang") else {
         return;
     };
     let mut random = Random::new();
@@ -193,7 +193,7 @@ fn integers_are_read_as_by_strconv() {
 
 #[test]
 fn durations_are_read_and_written_as_by_time() {
-    let Some(mut go) = Oracle::start("golang") else {
+    let Some(mut go) = Oracle::live("golang") else {
         return;
     };
     let mut random = Random::new();
@@ -239,7 +239,7 @@ fn durations_are_read_and_written_as_by_time() {
 
 #[test]
 fn paths_are_taken_apart_as_by_path() {
-    let Some(mut go) = Oracle::start("golang") else {
+    let Some(mut go) = Oracle::live("golang") else {
         return;
     };
     let mut random = Random::new();
@@ -261,7 +261,7 @@ fn paths_are_taken_apart_as_by_path() {
 
 #[test]
 fn patterns_match_as_by_path() {
-    let Some(mut go) = Oracle::start("golang") else {
+    let Some(mut go) = Oracle::live("golang") else {
         return;
     };
     let mut random = Random::new();
@@ -296,7 +296,7 @@ fn patterns_match_as_by_path() {
 
 #[test]
 fn expressions_are_read_and_match_as_by_regexp() {
-    let Some(mut go) = Oracle::start("golang") else {
+    let Some(mut go) = Oracle::live("golang") else {
         return;
     };
     let mut random = Random::new();
@@ -382,7 +382,7 @@ fn expressions_are_read_and_match_as_by_regexp() {
 
 #[test]
 fn urls_are_read_and_written_as_by_net_url() {
-    let Some(mut go) = Oracle::start("golang") else {
+    let Some(mut go) = Oracle::live("golang") else {
         return;
     };
     let mut random = Random::new();

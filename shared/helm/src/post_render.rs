@@ -110,12 +110,11 @@ pub(crate) fn first_fault(
                 None => read(document).err(),
                 Some(raw) => {
                     let raw = manifest::raw_document(raw, content, document);
-                    match std::str::from_utf8(raw.as_ref()) {
-                        Ok(document) => read(document).err(),
-                        Err(_) => {
-                            let fault = v3::parse(&raw).err();
-                            fault.map(|error| format!("MalformedYAMLError: {error}"))
-                        }
+                    if let Ok(document) = std::str::from_utf8(&raw) {
+                        read(document).err()
+                    } else {
+                        let fault = v3::parse(&raw).err();
+                        fault.map(|error| format!("MalformedYAMLError: {error}"))
                     }
                 }
             };

@@ -148,7 +148,7 @@ impl Schemas {
             remotes: remotes.collect(),
         });
         let fetched = known.remotes.iter().flat_map(|(_, fetched)| fetched);
-        let fetched: usize = fetched.map(|text| text.len()).sum();
+        let fetched: usize = fetched.map(bytes::Bytes::len).sum();
         if lock().insert(address, Arc::clone(&known)).is_none() {
             self.1.fetch_add(text.len() + fetched, Ordering::Relaxed);
         }

@@ -64,16 +64,17 @@ fn files(texts: &[String]) -> Vec<(String, String)> {
         .collect()
 }
 
+/// Invalid at the first byte, in the middle, at the end; overlong; a surrogate; beyond Unicode; valid characters.
+const BYTES: [&str; 9] = [
+    "/w==", "gQ==", "wyg=", "4oI=", "wIA=", "7aCA", "9JCAgA==", "w6k=", "4oKs",
+];
+
 #[test]
 fn text_that_is_not_utf_8_is_refused() {
     // HE-MAN-006
     let Some(mut go) = Oracle::start("helm") else {
         return;
     };
-    // Invalid at the first byte, in the middle, at the end; overlong; a surrogate; beyond Unicode; valid characters.
-    const BYTES: [&str; 9] = [
-        "/w==", "gQ==", "wyg=", "4oI=", "wIA=", "7aCA", "9JCAgA==", "w6k=", "4oKs",
-    ];
     let mut cases = Vec::new();
     for broken in BYTES {
         let broken = bytes(broken);
@@ -89,7 +90,8 @@ fn text_that_is_not_utf_8_is_refused() {
             format!(
                 "kind: Pod\nmetadata: {{annotations: {{\"helm.sh/hook\": test}}}}\nx: {broken}\n"
             ),
-            "kind: A\nv: {{ \"/w==\" | b64dec | quote }}{{ \"/w==\" | b64dec | toJson }}\n".to_string(),
+            "kind: A\nv: {{ \"/w==\" | b64dec | quote }}{{ \"/w==\" | b64dec | toJson }}\n"
+                .to_string(),
         ] {
             cases.push(vec![text]);
         }

@@ -1,5 +1,7 @@
 //! Compares random TOML documents, whose tables overlap in all ways, with Helm's `fromToml`.
 
+use std::fmt::Write as _;
+
 mod support;
 
 use flux_helm::{Chart, File, RenderOptions, load_values, render};
@@ -49,11 +51,11 @@ fn document(random: &mut Random) -> String {
             "01:02",
             "inf",
         ]);
-        text.push_str(&match random.below(5) {
-            0 => format!("[{path}]"),
-            1 => format!("[[{path}]] # tables"),
-            _ => format!("{path} = {value}"),
-        });
+        let _ = match random.below(5) {
+            0 => write!(text, "[{path}]"),
+            1 => write!(text, "[[{path}]] # tables"),
+            _ => write!(text, "{path} = {value}"),
+        };
         text.push_str(random.pick(&["\n", "\n", " # c\n", "\r\n", "\n\n"]));
     }
     text

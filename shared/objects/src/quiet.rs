@@ -52,7 +52,7 @@ impl<S: Stream> Stream for Quiet<S> {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
-    use std::fmt::Debug;
+    use std::fmt::{Debug, Write as _};
     use std::sync::{Arc, Mutex};
 
     use futures::StreamExt as _;
@@ -75,7 +75,7 @@ mod tests {
 
     impl Visit for Log {
         fn record_debug(&mut self, _: &Field, value: &dyn Debug) {
-            self.0.lock().unwrap().push_str(&format!("{value:?}\n"));
+            writeln!(self.0.lock().unwrap(), "{value:?}").unwrap();
         }
     }
 

@@ -216,7 +216,7 @@ async fn creations_that_may_succeed_later_are_tried_again() {
         let server = Server::default();
         server.state.lock().unwrap().answers = answers.clone().into();
         let performed = server.install(method).await;
-        let ended = performed.result.as_ref().map(|()| ()).map_err(text);
+        let ended = performed.result.as_ref().map_err(text).copied();
         assert_eq!(ended, result.map_err(ToOwned::to_owned), "{answers:?}");
         let state = server.state.lock().unwrap();
         assert_eq!(state.asked, asked, "{answers:?}");
@@ -267,7 +267,7 @@ async fn deletions_that_may_succeed_later_are_tried_again() {
             (state.map, state.answers) = (live.clone(), answers.clone().into());
         }
         let performed = server.uninstall().await;
-        let ended = performed.result.as_ref().map(|()| ()).map_err(text);
+        let ended = performed.result.as_ref().map_err(text).copied();
         assert_eq!(
             ended,
             result.map_err(ToOwned::to_owned),

@@ -18,7 +18,7 @@ pub(crate) fn is_set<K: Resource>(object: &K, finalizer: &str) -> bool {
 /// # Errors
 ///
 /// When the server cannot be reached or refuses, also because the object has changed since.
-pub(crate) async fn set<K: Watched>(
+pub(crate) async fn set<K>(
     objects: &Objects<K>,
     object: &K,
     version: &str,
@@ -27,7 +27,7 @@ pub(crate) async fn set<K: Watched>(
     manager: &str,
 ) -> Result<Option<K>, Error>
 where
-    K: Resource<DynamicType = ()>,
+    K: Watched + Resource<DynamicType = ()>,
 {
     let mut finalizers: Vec<String> = object.finalizers().to_vec();
     finalizers.retain(|name| name != finalizer);

@@ -13,12 +13,11 @@ use self::conclude::{conclude, tell};
 use crate::conditions::{FAILED, PROGRESSING, PROGRESSING_WITH_RETRY, READY, STALLED, Status};
 use crate::controller::{Controller, Reconciler};
 use crate::events::Severity;
-use crate::finalizer;
 use crate::metrics::ReconcileResult;
 use crate::outcome::{self, Failure, Next, Pace};
-use crate::panics;
 use crate::policy::{AtOnce, Durations, Settings, Start, SuspendedStatus};
 use crate::run::{Kind, REQUESTED_AT, Run, StatusError};
+use crate::{finalizer, panics};
 
 /// When the queue hands the object out again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 /// A reason of conditions and events. Each kind has an enum of its own, which [`reasons!`](crate::reasons) declares; the
 /// frame's are constants in [`conditions`](crate::conditions).
-pub trait Reason {
+pub trait Reason: Copy {
     /// The word, as the API has it.
     fn as_str(&self) -> &'static str;
 }

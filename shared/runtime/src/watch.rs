@@ -304,7 +304,9 @@ mod tests {
                 let is_watch = request.uri().query().unwrap_or_default().contains("watch=");
                 let ended = r#"{"type": "ERROR", "object": {"kind": "Status", "apiVersion": "v1", "status": "Failure",
                     "message": "too old", "reason": "Expired", "code": 410}}"#;
-                let body = if is_watch { format!("{}\n", ended.replace('\n', "")) } else {
+                let body = if is_watch {
+                    format!("{}\n", ended.replace('\n', ""))
+                } else {
                     let next = lists.lock().unwrap().pop();
                     let Some(names) = next else {
                         return std::future::pending().await;

@@ -470,7 +470,9 @@ const SPECS: &[Case] = &[
     },
 ];
 
-// KC-SUB-009, KC-SSA-031, KC-BLD-026, RT-LOG-011
+const BUCKET: Kind = Kind("source.toolkit.fluxcd.io/v1", "Bucket");
+
+// KC-SUB-009, KC-SSA-031, RT-LOG-011
 #[tokio::test]
 async fn what_secrets_hold_is_never_shown_on_its_way_to_the_cluster() -> Result {
     let flux = Flux::start_with("secrets-apply", talkative(), talkative()).await?;
@@ -511,7 +513,6 @@ async fn what_secrets_hold_is_never_shown_on_its_way_to_the_cluster() -> Result 
             .await?;
     }
     // A source that says itself where its artifact is, with what opens it; this one is read from where it says.
-    const BUCKET: Kind = Kind("source.toolkit.fluxcd.io/v1", "Bucket");
     for (name, url) in [
         (
             "url-refused",

@@ -12,6 +12,7 @@ use kind_tests::controller::Settings;
 use kind_tests::{
     Failure, Flux, GIT_REPOSITORY, KUSTOMIZATION, Kind, Namespace, Result, condition, is_ready,
 };
+use kube::api::ListParams;
 use serde_json::{Value, json};
 
 use crate::gates::get;
@@ -115,7 +116,11 @@ async fn nothing_is_shown(flux: &Flux, others: &[String]) -> Result {
 }
 
 async fn all(namespace: &Namespace, kind: Kind) -> Result<Vec<Value>> {
-    let list = namespace.api(kind).await?.list(&Default::default()).await?;
+    let list = namespace
+        .api(kind)
+        .await?
+        .list(&ListParams::default())
+        .await?;
     let objects = list.items.iter().map(serde_json::to_value);
     Ok(objects.collect::<Result<_, _>>()?)
 }

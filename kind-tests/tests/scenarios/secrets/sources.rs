@@ -211,7 +211,7 @@ fn armoured(name: &str) -> String {
     format!("-----BEGIN {name}-----\n{MARK}first\n{MARK}second==\n-----END {name}-----\n")
 }
 
-// SC-AUTH-010, SC-AUTH-020, SC-VER-012, RT-SEC-003
+// SC-AUTH-010, SC-VER-012, RT-SEC-003
 #[tokio::test]
 async fn keys_and_certificates_are_never_shown() -> Result {
     let flux = Flux::start_with("secrets-keys", talkative(), talkative()).await?;

@@ -1,3 +1,5 @@
+//! Tests that each failure of a step has its row in the table.
+
 use std::collections::BTreeSet;
 
 use flux_apply::{MalformedId, ObjectId, WaitError};

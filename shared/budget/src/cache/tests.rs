@@ -1,3 +1,5 @@
+//! Tests of caches that give way to claims.
+
 use super::*;
 use crate::Claim;
 

@@ -20,13 +20,12 @@ fn collect(before: &Value, after: &Value, variables: &Variables, texts: &mut BTr
     match (before, after) {
         (Value::Map(before), Value::Map(after)) => {
             for (key, value) in after {
-                match before.get(key) {
-                    Some(before) => collect(before, value, variables, texts),
+                if let Some(before) = before.get(key) {
+                    collect(before, value, variables, texts);
+                } else {
                     // A key with an expression: that or its value may be what a Secret holds.
-                    None => {
-                        texts.insert(key.clone());
-                        leaves(value, texts);
-                    }
+                    texts.insert(key.clone());
+                    leaves(value, texts);
                 }
             }
         }

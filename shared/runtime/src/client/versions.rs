@@ -302,6 +302,7 @@ mod tests {
             .unwrap();
         assert_eq!(listed.items.len(), 1);
         let patch = Patch::Merge(json!({"metadata": {"finalizers": []}}));
+        #[expect(clippy::disallowed_methods, reason = "the name is the test's own")]
         providers
             .patch("a", &PatchParams::default(), &patch)
             .await

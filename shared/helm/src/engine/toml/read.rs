@@ -1,6 +1,7 @@
 //! Decodes TOML documents as BurntSushi/toml does: tables may be extended where the specification forbids it, and `[[a]]`
 //! creates another type of list than `a = [{}]`.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use flux_golang::strconv;
@@ -203,14 +204,12 @@ impl Reader {
             let node = table
                 .entry(last.clone())
                 .or_insert_with(|| Node::Tables(Vec::new()));
-            match node {
-                Node::Tables(tables) => tables.push(Table::new()),
-                _ => {
-                    let mut full = keys.clone();
-                    full.push(last);
-                    return Err(self.not_an_array(&full));
-                }
-            }
+            let Node::Tables(tables) = node else {
+                let mut full = keys.clone();
+                full.push(last);
+                return Err(self.not_an_array(&full));
+            };
+            tables.push(Table::new());
             self.context = keys;
         } else {
             self.context = keys;
@@ -232,20 +231,23 @@ impl Reader {
         }
         let mut full = self.context.clone();
         full.push(key.clone());
-        if !table.contains_key(&key) {
-            table.insert(key, node);
-            return Ok(());
-        }
+        let mut there = match table.entry(key) {
+            Entry::Vacant(place) => {
+                place.insert(node);
+                return Ok(());
+            }
+            Entry::Occupied(there) => there,
+        };
         if !self.implicit.remove(&full) || in_braces {
             let last = match &self.current {
                 Some(current) => current.as_slice(),
                 None => self.context.as_slice(),
             };
             let what = format!("Key '{}' has already been defined.", shown(&full));
-            return Err(self.clash(last, &what));
+            return Err(clash(self.line, last, &what));
         }
         if self.lists.get(&full) == Some(&true) {
-            table.insert(key, node);
+            there.insert(node);
         }
         Ok(())
     }
@@ -272,17 +274,17 @@ impl Reader {
         let parents = full.split_last().map_or(full, |(_, parents)| parents);
         let key = shown(full);
         let what = format!("Key '{key}' was already created and cannot be used as an array.");
-        self.clash(parents, &what)
+        clash(self.line, parents, &what)
     }
+}
 
-    fn clash(&self, last: &[String], what: &str) -> Invalid {
-        let line = self.line;
-        let last = match last {
-            [] => String::new(),
-            last => format!(" (last key {})", strconv::quote(shown(last))),
-        };
-        Invalid(Some(format!("line {line}{last}: {what}")))
-    }
+/// Keys that meet on a line where they must not; `last` are those that the library names.
+fn clash(line: usize, last: &[String], what: &str) -> Invalid {
+    let last = match last {
+        [] => String::new(),
+        last => format!(" (last key {})", strconv::quote(shown(last))),
+    };
+    Invalid(Some(format!("line {line}{last}: {what}")))
 }
 
 /// Keys as BurntSushi's `Key.String` shows them: those that need quotes in quotes.
