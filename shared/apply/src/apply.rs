@@ -28,42 +28,42 @@ const STAGE_TIMEOUT: Duration = Duration::from_mins(1);
 /// How often an object is read again if others write it between the read and the dry run.
 const LOOKS: usize = 3;
 
-/// How objects are applied.
+/// Options of a run.
 #[derive(Debug, Default)]
 pub struct Options {
-    /// Recreate every object of which an immutable field has changed.
+    /// Recreate every object whose immutable fields have changed.
     pub force: bool,
-    /// Recreate those with one of these labels or annotations.
+    /// Recreate objects with one of these labels or annotations.
     pub force_selector: Vec<(String, String)>,
     /// Skip objects with one of these labels or annotations.
     pub exclusions: Vec<(String, String)>,
-    /// Skip objects that exist where what would be applied has one of these labels or annotations.
+    /// Skip existing objects if the manifest has one of these labels or annotations.
     pub if_not_present: Vec<(String, String)>,
     /// Kinds that are applied before the rest.
     pub custom_stage: BTreeSet<GroupKind>,
-    /// What is removed from objects on the cluster before they are applied.
+    /// What to remove from objects on the cluster before they are applied.
     pub cleanup: Cleanup,
-    /// Write the version that is applied into all managed fields first.
+    /// First set the applied version in all managed fields.
     pub migrate_api_version: bool,
-    /// Fields that are left alone.
+    /// Fields that are neither compared nor corrected.
     pub ignore: IgnoreRules,
     /// How many objects are compared, and applied, concurrently.
     pub concurrency: usize,
-    /// A label selector for the objects that were applied before; without it every object is compared.
+    /// A label selector for the previously applied objects; without it every object is compared.
     pub known_by: Option<String>,
 }
 
-/// Applies objects in stages and remembers how it left them (RT-SSA-005 and 008, KC-SSA-009 to 012).
+/// Applies objects in stages and remembers the state in which it left them (RT-SSA-005 and 008, KC-SSA-009 to 012).
 ///
-/// All objects of a stage are compared with the cluster, by a dry run, before the first of them is changed or deleted. Objects of one kind
-/// are changed concurrently, kinds one after another.
+/// All objects of a stage are compared with the cluster, by a dry run, before the first of them is changed or deleted.
+/// Objects of one kind are changed concurrently, kinds one after another.
 ///
-/// A future that is dropped may leave an object deleted that was to be made again.
+/// Dropping the future may leave an object deleted that was to be recreated.
 ///
 /// # Errors
 ///
-/// At the first object that cannot be applied, or when the objects of a stage do not become ready. What earlier stages have
-/// done is told with the error.
+/// At the first object that cannot be applied, or if the objects of a stage do not become ready. The error has the
+/// changes of the earlier stages.
 pub async fn apply_in_stages(
     cluster: &Cluster,
     objects: Vec<Object>,
@@ -74,7 +74,7 @@ pub async fn apply_in_stages(
     apply_desired(cluster, &objects, options, memory).await
 }
 
-/// As [`apply_in_stages`], for objects that are applied again and again.
+/// As [`apply_in_stages`], for objects that are applied repeatedly.
 ///
 /// # Errors
 ///
@@ -137,7 +137,7 @@ pub async fn apply_desired(
                     wait_until_listed(cluster, kinds, STAGE_TIMEOUT).await;
                 }
                 Err(error) => {
-                    // They are not current: the next run has to compare them and to wait again.
+                    // They are not current: the next run has to compare them and wait for them again.
                     for target in &targets {
                         memory.forget_one(&target.id);
                     }
@@ -156,11 +156,11 @@ struct Run<'r> {
     cluster: &'r Cluster,
     options: &'r Options,
     unchanged: &'r HashMap<ObjectId, Change>,
-    /// Objects that are not recreated, since that has failed before.
+    /// Objects that are not recreated, since an earlier attempt failed.
     refused: &'r BTreeSet<ObjectId>,
 }
 
-/// What is to be done about an object.
+/// What to do with an object.
 struct Plan<'r> {
     desired: &'r Desired,
     change: Change,
@@ -169,13 +169,13 @@ struct Plan<'r> {
     live: Option<Object>,
 }
 
-/// How an object is written.
+/// How to write an object.
 enum Write {
-    /// Not at all.
+    /// No write.
     Nothing,
-    /// It is applied, with these fields left as they are.
+    /// Apply it, leaving these fields to others.
     Apply(Resource, Vec<Resolution>),
-    /// It is deleted and recreated.
+    /// Delete and recreate it.
     Recreate(Resource),
 }
 
@@ -187,7 +187,7 @@ impl<'r> Run<'r> {
     ) -> Result<Vec<Change>, ApplyError> {
         objects.sort_by(|left, right| apply_order(left.id(), right.id()));
         let concurrency = self.options.concurrency.max(1);
-        // Boxed, so that the whole may move between threads.
+        // Boxed, so that the future is `Send`.
         let plans: Vec<BoxFuture<'_, _>> = objects
             .into_iter()
             .map(|object| self.plan(object).boxed())
@@ -210,7 +210,7 @@ impl<'r> Run<'r> {
             let writes = group.iter().map(|plan| self.write(plan).boxed()).collect();
             let written = all_or_first_failure(writes, concurrency).await;
             let written: Vec<Option<Object>> = written.inspect_err(|error| {
-                // Which of them were written is not known: all have to be compared again.
+                // It is unknown which of them were written: all have to be compared again.
                 for plan in group {
                     memory.forget_one(plan.desired.id());
                     if error.is_restored(plan.desired.id()) {
@@ -243,7 +243,7 @@ impl<'r> Run<'r> {
         Ok(changes)
     }
 
-    /// Looks at an object and decides what is to be done about it.
+    /// Compares an object and decides what to do with it.
     async fn plan(&self, wanted: &'r Desired) -> Result<Plan<'r>, ApplyError> {
         let (desired, id) = (wanted.object(), wanted.id());
         if let Some(change) = self.unchanged.get(id) {
@@ -262,7 +262,7 @@ impl<'r> Run<'r> {
         let resource = resource
             .map_err(|error| failure(self.cluster.confidential(), id, StepError::DryRun(error)))?;
 
-        // What cannot be read now may still be applied, or will tell why not.
+        // An object that cannot be read may still be applied; otherwise the write fails with the reason.
         let found = self.cluster.get(&resource, id).await;
         let exists = !found.as_ref().is_err_and(RequestError::is_not_found);
         let mut live = found.unwrap_or_default();
@@ -298,7 +298,7 @@ impl<'r> Run<'r> {
         {
             let possible = recreate::is_possible(self.cluster, &resource, desired, &live).await;
             if possible.map_err(|error| failed(StepError::DryRun(error)))? {
-                // The name of the kind's scope: that of the live object, where it could be read.
+                // The name in the kind's scope: that of the live object, if it could be read.
                 let change =
                     change_of(if live.exists() { &live } else { desired }, Action::Created);
                 return Ok(Plan {
@@ -310,7 +310,7 @@ impl<'r> Run<'r> {
             }
         }
         let mut dry_run = dry_run.map_err(|error| failed(StepError::DryRun(error)))?;
-        // Writes of others between the two answers are no drift.
+        // Writes of others between the two responses are not drift.
         for _ in 0..LOOKS {
             let moved = live.exists() && live.resource_version() != dry_run.resource_version();
             if patched || !moved || !self.options.ignore.has_drifted(&live, &dry_run) {
@@ -361,12 +361,12 @@ impl<'r> Run<'r> {
             change: change_of(&dry_run, action),
             desired: wanted,
             write: Write::Apply(resource, resolutions),
-            // Only its values are of use: as what no message may show.
+            // Only its values are needed, to be masked in messages.
             live: (live.is_secret() || !self.cluster.confidential().is_empty()).then_some(live),
         })
     }
 
-    /// Does what was decided; gives what the server made of it.
+    /// Carries out the plan; returns the stored object.
     async fn write(&self, plan: &Plan<'_>) -> Result<Option<Object>, ApplyError> {
         let unread = Object::default();
         let live = plan.live.as_ref().unwrap_or(&unread);
@@ -389,7 +389,7 @@ impl<'r> Run<'r> {
         })
     }
 
-    /// The kinds that the definitions of a stage define, by definition, but for those that are known to be unchanged.
+    /// The kinds that the CRDs of a stage define, by CRD, except for CRDs that are known to be unchanged.
     fn kinds_of(&self, objects: &[&Desired]) -> Vec<(String, Vec<Served>)> {
         let looked_at = objects
             .iter()
@@ -399,8 +399,8 @@ impl<'r> Run<'r> {
             .collect()
     }
 
-    /// The values of the objects that no message may show: those of Secrets, and what the live one has held before of those
-    /// that went into it.
+    /// The values of the objects to be masked in messages: those of Secrets, and the previous values in the live object
+    /// if Secrets were substituted into it.
     fn values_of(&self, desired: &Object, live: &Object) -> Confidential {
         let mut values = Confidential::default();
         values.add_secret(desired);
@@ -431,7 +431,7 @@ impl<'r> Run<'r> {
         desired.carries_any(exclusions) || live.carries_any(exclusions)
     }
 
-    /// Whether a later run has nothing to clean up.
+    /// Whether there is nothing for a later run to clean up.
     fn is_clean(&self, desired: &Object, live: &Object) -> bool {
         let cleanup = &self.options.cleanup;
         self.keeps_other_managers(desired, live)
@@ -439,7 +439,7 @@ impl<'r> Run<'r> {
     }
 }
 
-/// The failure of a step for an object, without the values that it holds where it is a Secret.
+/// The failure of a step for an object, with the values of a Secret masked.
 fn failure(own: &Confidential, id: &ObjectId, mut step: StepError) -> ApplyError {
     step.mask(own, id);
     ApplyError::Object {
@@ -448,7 +448,7 @@ fn failure(own: &Confidential, id: &ObjectId, mut step: StepError) -> ApplyError
     }
 }
 
-/// The kinds whose definitions were not skipped.
+/// The kinds whose CRDs were not skipped.
 fn kinds_of_applied(kinds: Vec<(String, Vec<Served>)>, changes: &[Change]) -> Vec<Served> {
     let applied = |name: &str| {
         changes

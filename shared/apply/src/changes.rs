@@ -13,16 +13,16 @@ pub enum Action {
     Configured,
     /// It was in sync.
     Unchanged,
-    /// It was deleted, or did not exist any more.
+    /// It was deleted, or did not exist.
     Deleted,
-    /// It was left alone because it says so.
+    /// It was skipped because its metadata asks for it.
     Skipped,
-    /// It is not known what was done, since a request failed.
+    /// The action is unknown, since a request failed.
     Unknown,
 }
 
 impl Action {
-    /// The word that logs and events use.
+    /// The word used in logs and events.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",
@@ -57,7 +57,7 @@ impl Display for Change {
     }
 }
 
-/// What was done to each object, in the order in which it was done.
+/// What was done to each object, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChangeSet {
     /// The changes.
@@ -65,7 +65,7 @@ pub struct ChangeSet {
 }
 
 impl ChangeSet {
-    /// The lines of those objects that were changed, without a final newline; empty where none was.
+    /// The lines of the changed objects, without a final newline; empty if there were no changes.
     pub fn changed_lines(&self) -> String {
         let lines: Vec<String> = self
             .changes

@@ -1,10 +1,10 @@
-//! Work of which several pieces are under way at once.
+//! Concurrent work with a limit.
 
 use futures::future::BoxFuture;
 use futures::stream::{FuturesOrdered, StreamExt as _};
 
-/// Awaits futures in their order, up to `limit` of them at once. After the first failure no other is begun, but those under
-/// way are awaited: one of them may have deleted an object that it is about to make again.
+/// Awaits futures in order, up to `limit` of them concurrently. After the first failure no other is started, but those
+/// in progress are awaited: one of them may have deleted an object that it is about to recreate.
 pub(crate) async fn all_or_first_failure<T, E>(
     futures: Vec<BoxFuture<'_, Result<T, E>>>,
     limit: usize,

@@ -1,4 +1,4 @@
-//! Waits until the server serves the kinds of new definitions.
+//! Waits until the server serves the kinds of new CRDs.
 
 use std::time::Duration;
 
@@ -45,9 +45,9 @@ pub(crate) fn served(definition: &Object) -> Vec<Served> {
 
 /// Waits until the cluster serves these kinds, for `timeout` at most.
 ///
-/// A definition is established before the server's discovery knows its kind. Upstream polls every two seconds and so hardly
-/// ever meets that gap; objects that are applied at once do, and so does a Kustomization that depends on this one. After the
-/// timeout the request that needs the kind fails.
+/// A CRD is established before the server's discovery knows its kind. Upstream polls every two seconds and so hardly
+/// ever sees that gap; objects that are applied immediately do, and so does a Kustomization that depends on this one.
+/// After the timeout the request that needs the kind fails.
 pub(crate) async fn wait_until_listed(cluster: &Cluster, kinds: Vec<Served>, timeout: Duration) {
     let deadline = Instant::now() + timeout;
     for kind in kinds {

@@ -1,17 +1,17 @@
-//! Objects as they are to be applied.
+//! Desired objects, as they are applied.
 
 use flux_cluster::{Object, ObjectId};
 
 use crate::normalise::remove_unusable_ca_bundle;
 
-/// An object as it is to be applied. Its id and its digest are computed once: whoever applies the same objects again and again
-/// keeps these, so that a run that changes nothing neither copies nor hashes them.
+/// A desired object. Its id and its digest are computed once: a caller that applies the same objects repeatedly keeps
+/// these values, so that a run without changes neither copies nor hashes them.
 #[derive(Clone, Debug)]
 pub struct Desired(Object);
 
 impl Desired {
-    /// Takes an object that is [normalised](crate::normalise::normalise); a CA bundle that the API server would refuse is
-    /// left out (RT-SSA-003).
+    /// Takes an object that is [normalised](crate::normalise::normalise); removes a CA bundle that the API server would
+    /// refuse (RT-SSA-003).
     #[must_use]
     pub fn new(mut object: Object) -> Self {
         remove_unusable_ca_bundle(&mut object);

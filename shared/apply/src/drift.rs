@@ -1,11 +1,11 @@
-//! Whether what a server would store differs from what it has stored.
+//! Drift detection: compares a live object with a dry run of applying it.
 
 use flux_cluster::{Metadata, Object};
 use serde_json::{Map, Value};
 
-/// Whether an object differs from what a dry run of applying it gave (RT-SSA-009, KC-SSA-020).
+/// Whether an object differs from the result of a dry run of applying it (RT-SSA-009, KC-SSA-020).
 ///
-/// Compared are the labels, the annotations and every field outside `metadata` and `status`.
+/// The labels, the annotations and every field outside `metadata` and `status` are compared.
 pub fn has_drifted(live: &Object, dry_run: &Object) -> bool {
     if dry_run.resource_version().is_empty() {
         return true;
@@ -36,7 +36,7 @@ pub(crate) fn content(object: &Object) -> Map<String, Value> {
     fields
 }
 
-/// Older servers answer a dry run with a metric twice and an empty one at the end (KC-SSA-021).
+/// Older servers return a metric twice, and an empty one at the end, in a dry run (KC-SSA-021).
 fn drop_repeated_metrics(metrics: &mut Vec<Value>) {
     let mut kept: Vec<Value> = Vec::with_capacity(metrics.len());
     for metric in metrics.drain(..) {

@@ -1,4 +1,4 @@
-//! Runs that failed, with the texts that conditions show.
+//! Failed runs, with the texts for conditions.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -8,20 +8,20 @@ use flux_errors::chain;
 use crate::ChangeSet;
 use crate::ignore::IgnoreError;
 
-/// Which step failed for an object. The texts are those that upstream puts into conditions (KC-SSA-031, KC-SSA-032).
+/// The step that failed for an object. The texts are those of upstream's conditions (KC-SSA-031, KC-SSA-032).
 #[derive(Debug)]
 pub enum StepError {
     /// The dry run of applying it.
     DryRun(RequestError),
     /// Applying it.
     Apply(RequestError),
-    /// Removing what other managers left behind.
+    /// Removing fields of other managers.
     Cleanup(RequestError),
-    /// Writing another API version into its managed fields.
+    /// Setting another API version in its managed fields.
     Migrate {
         /// The version.
         api_version: String,
-        /// Why not.
+        /// The server's error.
         error: RequestError,
     },
     /// Deleting it to recreate it.
@@ -37,19 +37,19 @@ pub enum StepError {
     },
 }
 
-/// Whether an object was restored that was deleted to be recreated, and whose new content the server refused.
+/// Whether an object that was deleted to be recreated was restored after the server refused its new content.
 #[derive(Debug)]
 pub enum Previous {
     /// It was recreated with its previous content.
     Restored,
     /// It could not be read, so there was nothing to restore.
     Unknown,
-    /// The server refused it too.
+    /// The server refused it as well.
     Refused(RequestError),
 }
 
 impl StepError {
-    /// Masks confidential values in what the server said about an object (KC-SUB-009).
+    /// Masks confidential values in the server's messages about an object (KC-SUB-009).
     pub(crate) fn mask(&mut self, confidential: &Confidential, id: &ObjectId) {
         let mask = |error: &mut RequestError| confidential.mask(&mut error.message, id);
         match self {
@@ -76,12 +76,12 @@ pub enum ApplyError {
     Object {
         /// The object.
         id: ObjectId,
-        /// The step, and why it failed.
+        /// The step with its error.
         step: StepError,
     },
     /// Objects of a stage did not become ready.
     Wait(WaitError),
-    /// An ignore rule cannot be used.
+    /// An ignore rule is invalid.
     Ignore(IgnoreError),
 }
 
@@ -171,16 +171,16 @@ fn dry_run(f: &mut Formatter<'_>, id: &ObjectId, error: &RequestError) -> fmt::R
 
 impl std::error::Error for ApplyError {}
 
-/// A run that failed, with what it had done until then (KC-SSA-033).
+/// A failed run, with the changes it made before (KC-SSA-033).
 #[derive(Debug)]
 pub struct Failed {
-    /// Why.
+    /// The error.
     pub error: ApplyError,
     /// The objects of the stages that were applied.
     pub applied: ChangeSet,
 }
 
-/// Formats as the error, a line break, and the lines of what was changed.
+/// Formats as the error, a line break, and the lines of the changed objects.
 impl Display for Failed {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.error)?;

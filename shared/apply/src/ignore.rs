@@ -1,4 +1,4 @@
-//! Fields that are left out of drift detection and correction.
+//! Fields that are excluded from drift detection and correction.
 
 use flux_api::meta::{IgnoreRule, Selector};
 use flux_cluster::{Metadata, Object};
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::drift::has_drifted;
 
-/// A rule that cannot be used.
+/// An invalid rule.
 #[derive(Debug, thiserror::Error)]
 pub enum IgnoreError {
     /// A field of the target is not a regular expression.
@@ -16,7 +16,7 @@ pub enum IgnoreError {
     Regex {
         /// The field of the target.
         field: &'static str,
-        /// What is wrong with it.
+        /// Why it is invalid.
         #[source]
         source: regexp::Error,
     },
@@ -25,13 +25,13 @@ pub enum IgnoreError {
     Selector {
         /// The field of the target.
         field: &'static str,
-        /// What is wrong with it.
+        /// Why it is invalid.
         #[source]
         source: ParseError,
     },
 }
 
-/// Rules, ready to be asked (RT-SSA-016).
+/// Compiled rules (RT-SSA-016).
 #[derive(Debug, Default)]
 pub struct IgnoreRules(Vec<Rule>);
 
@@ -41,7 +41,7 @@ struct Rule {
     paths: Vec<Pointer>,
 }
 
-/// What a rule is meant for; an absent field matches everything (KC-SSA-037).
+/// The target of a rule; an absent field matches everything (KC-SSA-037).
 #[derive(Debug, Default)]
 struct Target {
     group: Option<Regex>,
@@ -58,7 +58,7 @@ impl IgnoreRules {
     ///
     /// # Errors
     ///
-    /// At the first target that cannot be compiled.
+    /// At the first target that is invalid.
     pub fn compile(rules: &[IgnoreRule]) -> Result<Self, IgnoreError> {
         let compile = |rule: &IgnoreRule| {
             let target = rule.target.as_ref().map(Target::compile).transpose()?;
@@ -88,7 +88,7 @@ impl IgnoreRules {
         has_drifted(&live, &dry_run)
     }
 
-    /// What to do in the payload about ignored fields that differ (KC-SSA-041).
+    /// How to write the ignored fields that differ (KC-SSA-041).
     pub fn resolve(&self, live: &Object, dry_run: &Object, owner: &str) -> Vec<Resolution> {
         if !live.exists() {
             return Vec::new(); // KC-SSA-043: a missing object is made whole
@@ -113,7 +113,7 @@ impl IgnoreRules {
             .collect()
     }
 
-    /// The paths of every rule whose target the object is (KC-SSA-038, KC-SSA-044).
+    /// The paths of every rule that targets the object (KC-SSA-038, KC-SSA-044).
     fn paths_for(&self, object: &Object) -> Vec<&Pointer> {
         let matching = self.0.iter().filter(|rule| {
             rule.target
@@ -133,7 +133,7 @@ pub struct Resolution {
 }
 
 impl Resolution {
-    /// Changes what is about to be applied accordingly.
+    /// Applies the resolution to the object that is about to be applied.
     pub fn apply(&self, payload: &mut Object) {
         match &self.value {
             Some(value) => self.path.replace(payload.fields_mut(), value),
@@ -204,7 +204,7 @@ impl Pointer {
         rest.iter().try_fold(fields.get(first)?, child)
     }
 
-    /// The value that holds the last segment, with that segment.
+    /// The value that contains the last segment, with that segment.
     fn holder<'o>(&self, fields: &'o mut Map<String, Value>) -> Option<(&'o mut Value, &str)> {
         let (last, path) = self.0.split_last()?;
         let (first, path) = path.split_first()?;
@@ -259,8 +259,8 @@ impl Pointer {
         }
     }
 
-    /// The pointer as a path in a set of managed fields. An index becomes the key that the set gives to that item, known by
-    /// comparing the item's fields with the keys (KC-SSA-042); nothing where there is none.
+    /// The pointer as a path in a set of managed fields. An index becomes the key of that item in the set, found by
+    /// comparing the item's fields with the keys (KC-SSA-042); `None` if no key matches.
     fn segments_in(&self, live: &Object, sets: &[&Map<String, Value>]) -> Option<Vec<String>> {
         let mut path: Vec<String> = Vec::new();
         let mut value = None;
@@ -298,7 +298,7 @@ fn child<'v>(value: &'v Value, segment: &String) -> Option<&'v Value> {
     }
 }
 
-/// The sets of fields of every other manager that applies.
+/// The sets of fields of every other manager that used server-side apply.
 fn applied_by_others<'o>(live: &'o Object, owner: &str) -> Vec<&'o Map<String, Value>> {
     let entries = live
         .at(&["metadata", "managedFields"])

@@ -1,4 +1,4 @@
-//! The record of the objects that a run made.
+//! The inventory: the objects that a run has applied.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -8,7 +8,7 @@ use flux_cluster::{MalformedId, ObjectId};
 use crate::order::apply_order;
 use crate::{Action, ChangeSet};
 
-/// An object of an inventory: which one, and under which version it was applied.
+/// An object of an inventory, with the version in which it was applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tracked {
     /// The object.
@@ -32,11 +32,11 @@ pub fn of(changes: &ChangeSet) -> ResourceInventory {
     }
 }
 
-/// The objects of an inventory, in the order of applying.
+/// The objects of an inventory, in apply order.
 ///
 /// # Errors
 ///
-/// At the first entry whose id cannot be read.
+/// At the first entry whose id is malformed.
 pub fn list(inventory: &ResourceInventory) -> Result<Vec<Tracked>, MalformedId> {
     tracked(&inventory.entries)
 }
@@ -57,12 +57,12 @@ fn tracked<'e>(
     Ok(objects)
 }
 
-/// The objects that the old inventory has and the new one has not, in the order of applying. Versions are not compared;
-/// the old entry's is kept, since it is under this one that the object is known to exist (KC-PRUNE-003).
+/// The objects in the old inventory that are missing from the new one, in apply order. Versions are not compared; the
+/// old entry's is kept, since the object is known to exist in that version (KC-PRUNE-003).
 ///
 /// # Errors
 ///
-/// At the first entry, of either, whose id cannot be read.
+/// At the first entry of either inventory whose id is malformed.
 pub fn stale(
     old: &ResourceInventory,
     new: &ResourceInventory,
@@ -72,14 +72,14 @@ pub fn stale(
         .map(ObjectId::from_inventory_id)
         .collect::<Result<_, MalformedId>>()?;
     let same: HashSet<&str> = ids().collect();
-    // An object may be written in two ways, but most are written as they were.
+    // An id may be written in two ways, but most are unchanged.
     let others = old
         .entries
         .iter()
         .filter(|entry| !same.contains(entry.id.as_str()));
     let mut seen = BTreeMap::new();
     for tracked in tracked(others)? {
-        // Of two entries for one object the later one's version counts.
+        // If two entries have the same object, the later one's version is used.
         if !kept.contains(&tracked.id) {
             seen.insert(tracked.id.clone(), tracked);
         }
@@ -89,7 +89,7 @@ pub fn stale(
     Ok(stale)
 }
 
-/// Puts back the objects whose deletion was not confirmed, so that the next run tries again (KC-PRUNE-009).
+/// Adds back the objects whose deletion was not confirmed, so that the next run retries it (KC-PRUNE-009).
 pub fn keep_survivors(
     inventory: &mut ResourceInventory,
     attempted: &[Tracked],

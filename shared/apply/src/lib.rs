@@ -19,11 +19,11 @@
 //! # }
 //! ```
 //!
-//! Decisions are pure functions: [`parse`], [`normalise`], [`order`], [`drift`], [`ignore`], [`inventory`]. Requests are made by
-//! [`apply_in_stages`], [`delete_all`] and [`wait_for_termination`], through [`flux_cluster`]. With a [`Memory`] a run that
-//! changes nothing costs one request for each kind.
+//! Decisions are pure functions: [`parse`], [`normalise`], [`order`], [`drift`], [`ignore`], [`inventory`].
+//! [`apply_in_stages`], [`delete_all`] and [`wait_for_termination`] send requests, through [`flux_cluster`]. With a
+//! [`Memory`] a run without changes costs one request per kind.
 //!
-//! Building manifests, decrypting them, and conditions and events are the controllers'.
+//! The controllers build and decrypt manifests, and report conditions and events.
 
 mod apply;
 mod changes;
@@ -62,7 +62,7 @@ mod tests {
 
     use super::{Memory, Options, PruneOptions, apply_in_stages, delete_all, wait_for_termination};
 
-    /// Never run: it compiles where the work may move between threads.
+    /// Never run: it compiles only if the future is `Send`.
     #[allow(dead_code)]
     fn work_moves_between_threads(cluster: &'static Cluster, memory: &'static mut Memory) {
         fn is_send(_: impl Send) {}

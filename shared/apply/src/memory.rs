@@ -1,11 +1,12 @@
-//! The last applied state of objects, so that an unchanged one costs no request of its own.
+//! Remembers the applied state of objects, so that an unchanged one costs no request of its own.
 //!
-//! An object is in sync, known from its metadata alone, if three things are as they were when this was last established: what would be applied (by its digest), and what the server holds, known by its
-//! resource version. A resource version moves with the status too; where it has, the generation, the labels and the
-//! annotations together tell whether anything was touched that applying could change, for kinds whose objects have a
-//! generation.
+//! An object is known to be in sync from its metadata alone if both sides are unchanged since that was last
+//! established: the desired object, by its digest, and the stored object, by its resource version. A resource version
+//! changes with the status too; in that case the generation, the labels and the annotations together show whether
+//! anything was changed that applying could affect, for kinds whose objects have a generation.
 //!
-//! Health follows from the object alone, so what was healthy at a resource version is healthy as long as it has that one.
+//! Health depends on the object alone, so an object that was healthy at a resource version is healthy as long as it has
+//! that one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -15,15 +16,17 @@ use serde_json::{Map, Value};
 use crate::Change;
 use crate::desired::Desired;
 
-/// The last applied state of the objects of one owner. It is lost with the process; the next run then compares every object.
+/// The remembered state of the objects of one owner. It is lost with the process; the next run then compares every
+/// object.
 #[derive(Debug, Default)]
 pub struct Memory {
     objects: HashMap<ObjectId, Remembered>,
-    /// The version in which the run that is under way, or the last one, has seen each object.
+    /// The version at which the current run, or the last one, has seen each object.
     seen: HashMap<ObjectId, Version>,
-    /// The version in which each object was found to be current.
+    /// The version at which each object was found to be current.
     current: HashMap<ObjectId, Version>,
-    /// Payloads that the server refused after the object was deleted for them: it is not deleted for the same one again.
+    /// Payloads that the server refused after the object was deleted for them: it is not deleted for the same payload
+    /// again.
     refused: HashMap<ObjectId, blake3::Hash>,
 }
 
@@ -31,11 +34,11 @@ pub struct Memory {
 struct Remembered {
     payload: blake3::Hash,
     live: Live,
-    /// As the server names it: the namespace of a cluster-scoped object is gone.
+    /// The change with the server's id: a cluster-scoped object has no namespace.
     change: Change,
 }
 
-/// The state of an object on the server, as far as its metadata tells.
+/// The state of an object on the server, as its metadata shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Live {
     version: Option<Version>,
@@ -56,7 +59,7 @@ impl Live {
         }
     }
 
-    /// Whether nothing that applying could change has changed since.
+    /// Whether nothing that applying could affect has changed since.
     fn is_untouched_since(&self, then: &Self) -> bool {
         let (Some(now), Some(version)) = (&self.version, &then.version) else {
             return false;
@@ -87,17 +90,17 @@ fn digest(value: &impl serde::Serialize) -> blake3::Hash {
 }
 
 impl Memory {
-    /// The bytes that this takes, roughly: for those who account for what they keep.
+    /// The approximate size in bytes, for callers that account for what they keep.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        // An id and a version are texts of some dozens of bytes each; a remembered object has both twice.
+        // An id and a version are strings of some dozens of bytes each; a remembered object has both twice.
         const OBJECT: u64 = 768;
         const VERSION: u64 = 384;
         let versions = self.seen.len() + self.current.len() + self.refused.len();
         self.objects.len() as u64 * OBJECT + versions as u64 * VERSION
     }
 
-    /// Forgets everything: the next run looks at every object.
+    /// Forgets everything: the next run compares every object.
     pub fn forget(&mut self) {
         self.objects.clear();
         self.current.clear();
@@ -111,12 +114,12 @@ impl Memory {
         self.seen.clear();
     }
 
-    /// Notes that recreating an object with this payload has failed.
+    /// Records that recreating an object with this payload has failed.
     pub(crate) fn note_refused(&mut self, desired: &Desired) {
         self.refused.insert(desired.id().clone(), desired.digest());
     }
 
-    /// The objects for whose payload a recreation has failed before.
+    /// The objects whose payload is one with which recreating them has failed before.
     pub(crate) fn refused(&self, objects: &[Desired]) -> BTreeSet<ObjectId> {
         let refused = objects
             .iter()
@@ -124,15 +127,15 @@ impl Memory {
         refused.map(|object| object.id().clone()).collect()
     }
 
-    /// Notes in which state the run has seen an object.
+    /// Records the state in which the run has seen an object.
     pub(crate) fn note_seen(&mut self, id: &ObjectId, live: &Object) {
         if let Some(version) = Version::of(live.fields()) {
             self.seen.insert(id.clone(), version);
         }
     }
 
-    /// The targets that are not known to be current: those that the run has not seen, or has seen in another state than that
-    /// in which an earlier wait found them current.
+    /// The targets that are not known to be current: those that the run has not seen, or has seen in another state than
+    /// that in which an earlier wait found them current.
     pub fn unsettled(&self, mut targets: Vec<Target>) -> Vec<Target> {
         targets.retain(|target| {
             let seen = self.seen.get(&target.id);
@@ -141,7 +144,7 @@ impl Memory {
         targets
     }
 
-    /// Notes the objects that a wait has found to be current.
+    /// Records the objects that a wait has found to be current.
     pub fn note_current(&mut self, found: Vec<(ObjectId, Version)>) {
         for (id, version) in found {
             if let Some(seen) = self.seen.get_mut(&id) {
@@ -152,7 +155,7 @@ impl Memory {
         self.current.retain(|id, _| self.seen.contains_key(id));
     }
 
-    /// Notes that an object is as it should be. `live` is what the server holds.
+    /// Records that an object is in sync. `live` is the stored object.
     pub(crate) fn note(&mut self, desired: &Desired, live: &Object, change: &Change) {
         let remembered = Remembered {
             payload: desired.digest(),
@@ -166,8 +169,8 @@ impl Memory {
         self.objects.remove(id);
     }
 
-    /// The objects that are in sync for certain, by one list request for each kind. All others have to be compared; if a list
-    /// is refused, all of its kind.
+    /// The objects that are known to be in sync, by one list request per kind. All others have to be compared; if a
+    /// list request is refused, all objects of its kind.
     pub(crate) async fn unchanged(
         &mut self,
         cluster: &Cluster,
@@ -221,7 +224,7 @@ impl Memory {
     }
 }
 
-/// The state of the objects of a kind, by what the server calls them.
+/// The state of the objects of a kind, by the server's ids.
 async fn list(
     cluster: &Cluster,
     resource: &Resource,
@@ -236,7 +239,7 @@ async fn list(
         .filter(|_| namespaces.len() == 1 && resource.namespaced);
     match cluster.list_metadata(resource, only, selector).await {
         Ok(objects) => answers.push(objects),
-        // Who may not list all namespaces may still be allowed to list those of the objects.
+        // An identity that may not list all namespaces may still be permitted to list those of the objects.
         Err(error) if error.is_forbidden() && resource.namespaced && only.is_none() => {
             for namespace in namespaces {
                 answers.extend(

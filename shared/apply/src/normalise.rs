@@ -1,10 +1,10 @@
-//! Brings manifests into the form in which they are applied.
+//! Normalises manifests into the form in which they are applied.
 //!
-//! Upstream sends every object of a kind that its Go client knows through that kind's Go type and back (KC-SSA-003). The
-//! manager of a field is whoever applies it, so what Go adds (`strategy: {}`, `resources: {}`) and what it drops (fields that a
-//! kind does not have, empty ones that may be left out) is done here field for field: an object that upstream has applied is
-//! then up to date for us, and the other way round. The types stand in a table, `normalise/types.txt`, that is
-//! generated out of Kubernetes' Go code.
+//! Upstream sends every object of a kind that its Go client knows through that kind's Go type and back (KC-SSA-003).
+//! Applying a field makes the applier its manager, so what Go adds (`strategy: {}`, `resources: {}`) and what it drops
+//! (fields that a kind does not have, empty ones that may be omitted) is reproduced here field for field: an object
+//! that upstream has applied is then in sync for us, and vice versa. The types are in a table, `normalise/types.txt`,
+//! that is generated from Kubernetes' Go code.
 
 mod convert;
 #[cfg(test)]
@@ -20,10 +20,10 @@ use serde_json::{Map, Value, json};
 
 use self::types::{Table, Type};
 
-/// Brings an object into the form in which it is applied (RT-SSA-002, KC-SSA-003 to 006).
+/// Normalises an object for applying (RT-SSA-002, KC-SSA-003 to 006).
 ///
-/// An object of a built-in kind that does not match its type stays as it is, but for `creationTimestamp` and `status`: the API
-/// server has a message that says what is wrong with it.
+/// An object of a built-in kind that does not match its type is unchanged except for `creationTimestamp` and `status`:
+/// the API server's message then says what is wrong with it.
 pub fn normalise(object: &mut Object) {
     (object.fields_mut().values_mut()).for_each(convert::settle_numbers);
     let is_rbac = object.api_version() == "rbac.authorization.k8s.io/v1";
@@ -93,7 +93,8 @@ fn is_usable(bundle: &str) -> bool {
     blocks.peek().is_some() && blocks.all(is_certificate)
 }
 
-/// The object as its type holds it; `None` if the kind is not built in or the object does not match its type.
+/// The object after a round trip through its type; `None` if the kind is not built in or the object does not match its
+/// type.
 fn through_its_type(object: &Object) -> Option<Map<String, Value>> {
     let table = Table::get();
     match table.kind(object.api_version(), object.kind())? {
@@ -102,7 +103,7 @@ fn through_its_type(object: &Object) -> Option<Map<String, Value>> {
     }
 }
 
-/// Ports are merged by number and protocol, so one without a protocol would be another port (KC-SSA-004).
+/// Ports are merged by number and protocol, so a port without a protocol would be a different one (KC-SSA-004).
 fn default_protocols(api_version: &str, kind: &str, fields: &mut Map<String, Value>) {
     let path = match (api_version, kind) {
         ("v1", "Service") => "",
@@ -127,7 +128,7 @@ fn default_protocols_of(holder: &mut Value) {
     }
 }
 
-/// The server would do the same, but without giving up the fields of an earlier `stringData` (KC-SSA-004).
+/// The server would do the same, but without releasing the fields of an earlier `stringData` (KC-SSA-004).
 fn encode_string_data(secret: &mut Map<String, Value>) {
     let Some(Value::Object(plain)) = secret.remove("stringData") else {
         return;
@@ -156,10 +157,11 @@ mod tests {
         object.into_value()
     }
 
-    // RT-SSA-002 KC-SSA-003 KC-SSA-004 KC-SSA-005 KC-SSA-006
+    // RT-SSA-002
     #[test]
     fn manifests_are_brought_into_form() {
         for (what, given, want) in [
+            // KC-SSA-003
             (
                 "fields that the kind does not have go, Go's empty ones come, ports get a protocol, init containers' do not",
                 json!({
@@ -219,6 +221,7 @@ mod tests {
                     "stringData": { "HOST": "h", "PORT": 8080 },
                 }),
             ),
+            // KC-SSA-004
             (
                 "plain Secret data is encoded over what is there",
                 json!({
@@ -230,6 +233,7 @@ mod tests {
                     "data": { "a": "bmV3", "b": "b2xk" },
                 }),
             ),
+            // KC-SSA-006
             (
                 "roles stay as they are",
                 json!({
@@ -241,6 +245,7 @@ mod tests {
                     "rules": [{ "verbs": null, "odd": 1 }], "status": {},
                 }),
             ),
+            // KC-SSA-005
             (
                 "custom resources lose their status only",
                 json!({ "apiVersion": "x.io/v1", "kind": "Thing", "metadata": { "name": "t" }, "any": { "x": [1.5] }, "status": 1 }),

@@ -1,4 +1,4 @@
-//! In which order objects are applied.
+//! The order in which objects are applied.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
@@ -33,13 +33,13 @@ const FIRST: [&str; 23] = [
     "PodDisruptionBudget",
 ];
 
-/// Kinds that come after all others, in this order: what they admit or refuse has to be there first.
+/// Kinds that come after all others, in this order: the objects that they validate have to exist first.
 const LAST: [&str; 2] = [
     "MutatingWebhookConfiguration",
     "ValidatingWebhookConfiguration",
 ];
 
-/// The places of the kinds that have one. Sorting looks them up for each comparison.
+/// The ranks of the kinds that have one. Sorting looks them up for each comparison.
 static PLACES: LazyLock<HashMap<&str, usize>> = LazyLock::new(|| {
     let first = FIRST.iter().enumerate();
     let last = LAST.iter().enumerate();
@@ -49,12 +49,12 @@ static PLACES: LazyLock<HashMap<&str, usize>> = LazyLock::new(|| {
         .collect()
 });
 
-/// The place of a kind among the kinds.
+/// The rank of a kind.
 fn rank(kind: &str) -> usize {
     PLACES.get(kind).copied().unwrap_or(FIRST.len())
 }
 
-/// The order of applying within a stage; deletion goes the other way (RT-SSA-006, RT-SSA-007).
+/// The apply order within a stage; deletion uses the reverse (RT-SSA-006, RT-SSA-007).
 pub fn apply_order(left: &ObjectId, right: &ObjectId) -> Ordering {
     let key = |id: &ObjectId| rank(&id.kind);
     key(left).cmp(&key(right)).then_with(|| left.cmp(right))
@@ -67,7 +67,7 @@ pub enum Stage {
     Definitions,
     /// Kinds that end in `Class`.
     Classes,
-    /// Kinds that the operator of the controller has named.
+    /// Kinds that the controller is configured with.
     Custom,
     /// Everything else.
     Resources,
@@ -122,7 +122,7 @@ pub struct GroupKind {
 }
 
 impl GroupKind {
-    /// Reads a list such as `rbac.authorization.k8s.io/Role,ConfigMap`.
+    /// Parses a list such as `rbac.authorization.k8s.io/Role,ConfigMap`.
     pub fn parse_list(text: &str) -> BTreeSet<Self> {
         let items = text
             .split(',')
@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(waited, [Stage::Definitions, Stage::Classes]);
     }
 
-    // RT-SSA-006 RT-SSA-007 KC-SSA-011 KC-PRUNE-005
+    // RT-SSA-006 KC-SSA-011
     #[test]
     fn kinds_have_their_place_and_ties_go_by_group_kind_namespace_and_name() {
         let id = |text: &str| ObjectId::from_inventory_id(text).unwrap();
@@ -234,6 +234,7 @@ mod tests {
         ]
         .map(id)
         .into();
+        // RT-SSA-007, KC-PRUNE-005: deletion uses the reverse of this order
         let mut sorted = in_order.clone();
         sorted.reverse();
         sorted.sort_by(apply_order);

@@ -1,11 +1,11 @@
-//! From the values of manifests to objects.
+//! From parsed manifests to objects.
 
 use flux_cluster::Object;
 use serde_json::{Map, Value};
 
-/// Takes the objects out of the values of a multi-document stream (RT-SSA-001).
+/// Collects the objects from the values of a multi-document stream (RT-SSA-001).
 ///
-/// Lists are taken apart. What has no `apiVersion`, `kind` or name is dropped, and so is a `kustomization.yaml`.
+/// Lists are expanded. Values without `apiVersion`, `kind` or name are dropped, and so is a `kustomization.yaml`.
 pub fn objects(documents: impl IntoIterator<Item = Value>) -> Vec<Object> {
     let mut objects = Vec::new();
     for object in documents.into_iter().filter_map(Object::new) {
@@ -18,7 +18,7 @@ pub fn objects(documents: impl IntoIterator<Item = Value>) -> Vec<Object> {
     objects
 }
 
-/// An item of a list; a typed list (`ConfigMapList`) names the kind of its items.
+/// An item of a list; a typed list (`ConfigMapList`) determines the kind of its items.
 fn item_of(list: &Object, item: &Value) -> Option<Object> {
     let mut item = Object::new(item.clone())?;
     if item.kind().is_empty() && item.api_version().is_empty() {

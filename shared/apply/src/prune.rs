@@ -1,4 +1,4 @@
-//! Deletes objects that are no longer wanted.
+//! Prunes: deletes objects that are no longer in the inventory.
 
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
@@ -12,9 +12,9 @@ use crate::{Action, Change, ChangeSet};
 /// Which objects may be deleted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PruneOptions {
-    /// Labels that an object has to have: they prove its ownership.
+    /// Labels that an object must have, as proof of ownership.
     pub owned_by: Vec<(String, String)>,
-    /// Objects with one of these labels or annotations are left.
+    /// Objects with one of these labels or annotations are kept.
     pub exclusions: Vec<(String, String)>,
 }
 
@@ -28,7 +28,7 @@ enum PruneStep {
     Delete,
 }
 
-/// Formats as upstream joins them, each with a semicolon behind (KC-PRUNE-008).
+/// Formats as upstream joins them, each followed by a semicolon (KC-PRUNE-008).
 impl Display for PruneError {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str("delete failed, errors: ")?;
@@ -45,7 +45,7 @@ impl Display for PruneError {
 
 impl std::error::Error for PruneError {}
 
-/// What became of the objects, and what went wrong.
+/// The result for each object, and the errors.
 #[derive(Debug)]
 pub struct Pruned {
     /// What was done to each object.
@@ -54,10 +54,10 @@ pub struct Pruned {
     pub error: Option<PruneError>,
 }
 
-/// Deletes objects in the reverse of the order of applying (RT-SSA-018, KC-PRUNE-005, KC-PRUNE-006).
+/// Deletes objects in reverse apply order (RT-SSA-018, KC-PRUNE-005, KC-PRUNE-006).
 ///
-/// An object that is gone counts as deleted; one that is not ours, or that says so, is skipped. All objects are attempted,
-/// whatever happens to the others.
+/// An object that is gone counts as deleted; one that is not owned, or is excluded, is skipped. All objects are
+/// attempted, whatever happens to the others.
 pub async fn delete_all(cluster: &Cluster, objects: &[Tracked], options: &PruneOptions) -> Pruned {
     let mut objects: Vec<&Tracked> = objects.iter().collect();
     objects.sort_by(|left, right| apply_order(&right.id, &left.id));
@@ -114,8 +114,8 @@ async fn delete(
     }
 }
 
-/// Masks the values of a Secret, and of an object that Secrets may have gone into, in the refusal of its deletion: an
-/// admission webhook may quote what it sees.
+/// Masks the values of a Secret, or of an object that Secrets may have been substituted into, in the refusal of its
+/// deletion: an admission webhook may quote what it sees.
 async fn mask(cluster: &Cluster, tracked: &Tracked, error: &mut RequestError) {
     let id = &tracked.id;
     let is_secret = id.group.is_empty() && id.kind == "Secret";
@@ -135,11 +135,11 @@ async fn mask(cluster: &Cluster, tracked: &Tracked, error: &mut RequestError) {
     }
 }
 
-/// Waits until the objects that a deletion has reached are gone (RT-SSA-022, KC-PRUNE-016).
+/// Waits until the deleted objects are gone (RT-SSA-022, KC-PRUNE-016).
 ///
 /// # Errors
 ///
-/// When the time is over before the last one is gone: its name, and that the time is over.
+/// If the timeout is over before the last one is gone: its name, and that the timeout is over.
 pub async fn wait_for_termination(
     cluster: &Cluster,
     deleted: &ChangeSet,
@@ -167,7 +167,7 @@ pub async fn wait_for_termination(
     Ok(())
 }
 
-/// An object that is still there.
+/// An object that still exists.
 #[derive(Debug)]
 pub struct TerminationError {
     id: ObjectId,

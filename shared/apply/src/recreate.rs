@@ -1,8 +1,8 @@
 //! Recreates an object whose change the server refuses, and never leaves it deleted (KC-SSA-028, KC-SSA-030).
 //!
-//! A server calls invalid what may not change and what is wrong by itself; only the former is helped by starting over. So
-//! nothing is deleted before a dry run of creating the new object has told which of the two it is, and if the new object is
-//! refused after all, the previous one is created again.
+//! A server calls invalid both a change of an immutable field and an object that is invalid by itself; only the former
+//! is helped by recreating. So nothing is deleted before a dry run of creating the new object has distinguished the
+//! two, and if the new object is refused after all, the previous one is created again.
 
 use std::time::Duration;
 
@@ -15,16 +15,16 @@ use crate::error::{Previous, StepError};
 /// How long an object may take to be gone.
 const GONE_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How long a creation is tried again for what the deleted object held to be released: the controller of quotas counts
-/// behind the API server, and so do webhooks that look at a cache.
+/// How long a creation is retried until what the deleted object held is released: the quota controller counts with a
+/// delay after the API server, and so do webhooks that use a cache.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The pause before the second try; each further one is twice as long, up to [`MAX_PAUSE`].
+/// The pause before the second attempt; each further one is twice as long, up to [`MAX_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 
-/// What the refusal of a creation says where something else, such as the object that is to be replaced, is in the way:
-/// quotas that are used up, ports and addresses that are allocated, defaults and hosts of which there may be one.
+/// Messages of a refused creation if something else, such as the object that is to be replaced, holds a resource:
+/// quotas that are used up, ports and addresses that are allocated, defaults and hosts of which there may be only one.
 const OCCUPIED: [&str; 7] = [
     "exceeded quota",
     "range is full",
@@ -35,11 +35,11 @@ const OCCUPIED: [&str; 7] = [
     "conflict",
 ];
 
-/// Whether deleting an object makes room for the new one, as far as can be known while it exists.
+/// Whether deleting an object makes room for the new one, as far as can be determined while it exists.
 ///
 /// # Errors
 ///
-/// Where the server's answer does not decide it.
+/// If the server's response does not decide it.
 pub(crate) async fn is_possible(
     cluster: &Cluster,
     resource: &Resource,
@@ -58,8 +58,8 @@ pub(crate) async fn is_possible(
             Ok(false)
         };
     }
-    // What is occupied may be so by the live object. Then its own content, which the server has accepted before, is refused
-    // for such a reason as well.
+    // The live object may be the one that holds the resource. Then its own content, which the server has accepted
+    // before, is refused for such a reason as well.
     if !live.exists() {
         return Ok(false);
     }
@@ -69,11 +69,11 @@ pub(crate) async fn is_possible(
     }
 }
 
-/// Deletes an object and makes it again; gives what the server made of it.
+/// Deletes an object and creates it again; returns the stored object.
 ///
 /// # Errors
 ///
-/// Where the object cannot be deleted, or the new one is refused. In the latter case the previous one is restored, if the
+/// If the object cannot be deleted, or the new one is refused. In the latter case the previous one is restored, if the
 /// server allows that.
 pub(crate) async fn recreate(
     cluster: &Cluster,
@@ -81,7 +81,7 @@ pub(crate) async fn recreate(
     desired: &Object,
     live: &Object,
 ) -> Result<Object, StepError> {
-    // An object that was deleted has to be recreated even after the run has reached its time limit.
+    // A deleted object has to be recreated even after the run has reached its time limit.
     let cluster = cluster.each_alone();
     let id = desired.id();
     delete(&cluster, resource, id, live.uid()).await?;
@@ -94,7 +94,7 @@ pub(crate) async fn recreate(
         let content = content_of(live);
         match until_released(|| cluster.create(resource, &content)).await {
             Ok(_) => Previous::Restored,
-            // Another client was faster.
+            // Another client has created it first.
             Err(error) if error.reason == "AlreadyExists" => Previous::Restored,
             Err(error) => Previous::Refused(error),
         }
@@ -120,8 +120,8 @@ async fn delete(
         .map_err(StepError::Gone)
 }
 
-/// Sends a request again while the server cannot answer it, or while it says that something is occupied: what held it was
-/// deleted a moment ago.
+/// Retries a request while the server is unavailable, or while its message says that a resource is held: the object
+/// that held it was just deleted.
 async fn until_released<T, F>(mut request: impl FnMut() -> F) -> Result<T, RequestError>
 where
     F: Future<Output = Result<T, RequestError>>,
@@ -143,8 +143,8 @@ where
     }
 }
 
-/// Whether a creation is refused because of what something else holds. A refusal for several reasons is not: deleting the
-/// object could help against one of them only.
+/// Whether a creation is refused because something else holds a resource. A refusal for several reasons is not:
+/// deleting the object could help against one of them only.
 fn is_occupied(error: &RequestError) -> bool {
     let message = error.message.to_lowercase();
     error.code >= 400
@@ -153,7 +153,7 @@ fn is_occupied(error: &RequestError) -> bool {
         && OCCUPIED.iter().any(|words| message.contains(words))
 }
 
-/// What a user could have written to get an object as it is: without what only the server sets.
+/// The manifest of a live object: without the fields that only the server sets.
 fn content_of(live: &Object) -> Object {
     let mut object = live.clone();
     object.fields_mut().remove("status");
@@ -177,7 +177,7 @@ fn content_of(live: &Object) -> Object {
     object
 }
 
-/// A Job's selector names the Job's uid, unless the user has set it, and the new one gets another.
+/// A Job's selector contains the Job's uid, unless the user has set it, and the new Job has another uid.
 fn remove_generated_selector(job: &mut Object) {
     let Some(spec) = job
         .fields_mut()

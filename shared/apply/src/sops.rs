@@ -2,8 +2,9 @@
 
 use flux_cluster::Object;
 
-/// Whether a Secret still holds what SOPS has encrypted, and may not be applied: its data would be useless, and the cluster's
-/// own Secret be overwritten with it. To be asked before an object is normalised, which drops what a Secret does not have.
+/// Whether a Secret is still encrypted by SOPS and must not be applied: its data would be useless, and would overwrite
+/// the Secret in the cluster. Call it before an object is normalised, which drops the fields that a Secret does not
+/// have.
 pub fn is_encrypted_secret(object: &Object) -> bool {
     object.kind() == "Secret" && object.api_version() == "v1" && object.at(&["sops"]).is_some()
 }

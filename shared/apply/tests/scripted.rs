@@ -1,4 +1,4 @@
-//! Answers that a real API server gives rarely or never.
+//! Responses that a real API server gives rarely or never.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -11,13 +11,13 @@ use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
 
-/// An answer: a status code, a body, and a `Retry-After` in seconds.
+/// A response: a status code, a body, and a `Retry-After` in seconds.
 type Answer = (u16, String, Option<u64>);
 
-/// What a server answers to a request; `None` if it never answers.
+/// The server's response to a request; `None` if it never answers.
 type Script = dyn FnMut(&Method, &str) -> Option<Answer> + Send;
 
-/// A cluster whose server follows a script, and the requests that it got, `PATCH /api/v1/...`.
+/// A cluster whose server follows a script, and the requests that it received, `PATCH /api/v1/...`.
 fn cluster(
     script: impl FnMut(&Method, &str) -> Option<Answer> + Send + 'static,
 ) -> (Cluster, Arc<Mutex<Vec<String>>>) {
@@ -68,7 +68,7 @@ fn config_map(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "n"}, "data": {"k": "v"}})
 }
 
-/// As the server has it.
+/// The stored object.
 fn live(name: &str, version: u64) -> Value {
     let mut object = config_map(name);
     object["metadata"]["uid"] = json!(format!("uid-{version}"));
@@ -110,7 +110,7 @@ async fn a_server_that_does_not_answer_ends_the_run_and_gets_no_further_request(
     assert_eq!(error, Some(want));
     assert_eq!(asked.lock().unwrap().len(), sent, "it was asked again");
 
-    // The next run begins with all of its time.
+    // The next run has its whole time limit.
     let next = silent.within(Duration::from_secs(40));
     let options = WaitOptions {
         timeout: Duration::from_secs(35),
@@ -199,7 +199,7 @@ async fn a_request_is_sent_again_only_if_the_server_asks_for_it() {
     assert!(apply().await.is_ok());
 }
 
-/// A server with an immutable ConfigMap `c` that is refused as `refused` when it is created again.
+/// A server with an immutable ConfigMap `c`, whose creation is refused with `refused`.
 fn immutable(
     mut creation: impl FnMut(usize) -> Option<Answer> + Send + 'static,
 ) -> (Cluster, Arc<Mutex<Vec<String>>>) {

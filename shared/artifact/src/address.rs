@@ -1,4 +1,4 @@
-//! Where the artifact server listens and under what address others reach it.
+//! The address that the artifact server listens on, and the one that it advertises.
 
 /// Why a listen address cannot be advertised.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -8,9 +8,10 @@ pub struct AddressError {
     problem: &'static str,
 }
 
-/// The host that goes into artifact URLs: `advertised` as it is, else made from the listen address (SC-ART-020 to SC-ART-023).
+/// The host of artifact URLs: `advertised` unchanged if it is not empty, else derived from the listen address
+/// (SC-ART-020 to SC-ART-023).
 ///
-/// `host_name` is asked only where the server listens on `0.0.0.0`.
+/// `host_name` is called only if the server listens on `0.0.0.0`.
 pub fn advertised_address(
     advertised: &str,
     listen: &str,
@@ -70,8 +71,8 @@ pub(crate) fn artifact_url(host: &str, path: &str) -> String {
     }
 }
 
-/// `url` with `host` (and the port in it) in place of its own: how `SOURCE_CONTROLLER_LOCALHOST` lets a controller that runs
-/// outside the cluster reach artifacts (SC-ART-056). Empty where `url` is none (SC-ART-026).
+/// `url` with its host and port replaced by `host`: with `SOURCE_CONTROLLER_LOCALHOST` a controller that runs outside
+/// the cluster can reach artifacts (SC-ART-056). Empty if `url` is not a URL (SC-ART-026).
 pub fn with_host(url: &str, host: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return String::new();
@@ -86,16 +87,20 @@ pub fn with_host(url: &str, host: &str) -> String {
 mod tests {
     use super::*;
 
-    // SC-ART-020 SC-ART-021 SC-ART-022 SC-ART-023 RT-ART-004
+    // RT-ART-004
     #[test]
     fn advertised_addresses() {
         for (advertised, listen, want) in [
+            // SC-ART-020
             ("flux.example:80", ":9090", Ok("flux.example:80")),
             ("https://flux.example", "bad", Ok("https://flux.example")),
+            // SC-ART-021
             ("", ":9090", Ok("localhost:9090")),
+            // SC-ART-022
             ("", "0.0.0.0:9090", Ok("pod-1:9090")),
             ("", "10.0.0.1:9090", Ok("10.0.0.1:9090")),
             ("", "[::1]:9090", Ok("[::1]:9090")),
+            // SC-ART-023
             (
                 "",
                 "9090",

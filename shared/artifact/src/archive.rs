@@ -1,9 +1,9 @@
 //! Reproducible `tar.gz` archives.
 //!
-//! The same entries give the same bytes, whoever hands them in and in whatever portions (SC-ART-064): entries have to come in walk
-//! order, headers hold nothing but name, kind, mode and size, and the compressor is fed blocks of one size. The tar stream is
-//! byte for byte that of Go's `archive/tar`; the gzip stream is that of `zlib-rs` at level 6, whose output does not depend on the
-//! processor, so digests change only with that crate's version (SC-ART-065).
+//! The same entries give the same bytes, regardless of the caller and of the size of its reads (SC-ART-064): entries
+//! have to be in walk order, headers contain only name, kind, mode and size, and the compressor is fed blocks of one
+//! size. The tar stream is byte for byte that of Go's `archive/tar`; the gzip stream is that of `zlib-rs` at level 6,
+//! whose output does not depend on the processor, so digests change only with that crate's version (SC-ART-065).
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -16,7 +16,7 @@ use flate2::{Compression, GzBuilder};
 use flux_tree::{Entry, Tree};
 
 const BLOCK: usize = 512;
-/// How the compressor is fed, so that its output depends on the bytes alone.
+/// The block size of the compressor's input, so that its output depends on the bytes alone.
 const CHUNK: usize = 64 * 1024;
 /// The largest size that fits its header field.
 const MAX_FILE: u64 = 0o777_7777_7777;
@@ -31,25 +31,25 @@ pub enum ArchiveError {
     /// Reading an entry or writing the archive failed.
     #[error("failed to write '{name}' to the archive")]
     Io {
-        /// The entry.
+        /// The entry's name.
         name: String,
-        /// What failed.
+        /// The error of reading or writing.
         #[source]
         source: io::Error,
     },
-    /// An entry came that a walk would have met before the last one.
+    /// An entry is out of order: a walk would have met it before the last one.
     #[error("'{name}' is out of order in the archive")]
     OutOfOrder {
-        /// The entry.
+        /// The entry's name.
         name: String,
     },
     /// A file is too large for a tar header.
     #[error("'{name}' is larger than 8 GiB")]
     TooLarge {
-        /// The entry.
+        /// The entry's name.
         name: String,
     },
-    /// What should have been archived is no folder.
+    /// The path to be archived is not a folder.
     #[error("invalid dir path: {0}")]
     NotADirectory(String),
 }
@@ -61,7 +61,7 @@ pub struct TarGz<W: Write> {
 }
 
 impl<W: Write> TarGz<W> {
-    /// Begins an archive with the entry of its root (SC-ART-061).
+    /// Begins an archive with the entry of its root folder (SC-ART-061).
     pub fn new(out: W) -> Result<Self, ArchiveError> {
         let gzip = GzBuilder::new()
             .mtime(0)
@@ -81,7 +81,7 @@ impl<W: Write> TarGz<W> {
         self.header(path, Kind::Directory, 0)
     }
 
-    /// Adds a file of `size` bytes, which `content` has to give exactly.
+    /// Adds a file of `size` bytes, which `content` has to yield exactly.
     pub fn file(
         &mut self,
         path: &[u8],
@@ -99,7 +99,7 @@ impl<W: Write> TarGz<W> {
             Kind::File
         };
         self.header(path, kind, size)?;
-        // One byte more than announced, to notice a file that has grown.
+        // One byte more than announced, to detect a file that has grown.
         let copied = io::copy(&mut content.take(size + 1), &mut self.out);
         let copied = copied.map_err(|source| io_error(path, source))?;
         if copied != size {
@@ -116,7 +116,7 @@ impl<W: Write> TarGz<W> {
         self.pad(path, size)
     }
 
-    /// Ends the archive and gives back what it was written to.
+    /// Ends the archive and returns the writer.
     pub fn finish(mut self) -> Result<W, ArchiveError> {
         self.out
             .write_all(&[0; 2 * BLOCK])
@@ -125,7 +125,7 @@ impl<W: Write> TarGz<W> {
             .map_err(|source| io_error(b".", source))
     }
 
-    /// Checks that `path` comes after the last entry in a walk: parents first, siblings by name.
+    /// Checks that `path` follows the last entry in walk order: parents first, siblings by name.
     fn follow(&mut self, path: &[u8]) -> Result<(), ArchiveError> {
         let parts = |path| <[u8]>::split(path, |byte: &u8| *byte == b'/');
         if self
@@ -154,7 +154,7 @@ impl<W: Write> TarGz<W> {
     }
 }
 
-/// Archives what `keep` lets through of `tree`, links left out (SC-ART-060).
+/// Archives the entries of `tree` that `keep` accepts, except links (SC-ART-060).
 pub fn pack_tree<W: Write>(
     tree: &Tree,
     excludes: impl Fn(&[u8], bool) -> bool,
@@ -177,7 +177,7 @@ pub fn pack_tree<W: Write>(
     archive.finish()
 }
 
-/// Archives what `excludes` leaves of the folder `dir`. Links, devices and sockets are left out (SC-ART-060).
+/// Archives the folder `dir` without what `excludes` matches. Links, devices and sockets are left out (SC-ART-060).
 pub fn pack_directory<W: Write>(
     dir: &Path,
     excludes: impl Fn(&[u8], bool) -> bool,
@@ -241,7 +241,7 @@ impl Kind {
     }
 }
 
-/// The header of an entry: ustar where the name fits, else PAX, whose record goes ahead of it (SC-ART-062, SC-ART-063).
+/// The header of an entry: ustar if the name fits, else PAX, with a record before it (SC-ART-062, SC-ART-063).
 fn write_headers(out: &mut Vec<u8>, path: &[u8], kind: Kind, size: u64) {
     let (mode, flag) = kind.mode_and_flag();
     if path.is_ascii() {
@@ -259,7 +259,7 @@ fn write_headers(out: &mut Vec<u8>, path: &[u8], kind: Kind, size: u64) {
     write_block(out, b"", &ascii_only(path), mode, size, flag);
 }
 
-/// Splits a name over the two fields that ustar has for it, at the last slash that the first can hold.
+/// Splits a name over ustar's two fields, at the last slash that the first one can hold.
 fn split_name(path: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = path.len().min(156);
     let at = path.get(..end)?.iter().rposition(|byte| *byte == b'/')?;
@@ -277,7 +277,7 @@ fn pax_record(key: &[u8], value: &[u8]) -> Vec<u8> {
     [length.to_string().as_bytes(), b" ", key, b"=", value, b"\n"].concat()
 }
 
-/// The name under which a PAX record itself stands in the archive.
+/// The name of the entry that holds a PAX record.
 fn pax_name(path: &[u8]) -> Vec<u8> {
     let (dir, file) = match path.iter().rposition(|byte| *byte == b'/') {
         Some(at) => path.split_at(at + 1),
@@ -300,7 +300,7 @@ fn write_block(out: &mut Vec<u8>, prefix: &[u8], name: &[u8], mode: u32, size: u
     let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
     let mut name = &name[..name.len().min(100)];
     if name.len() == 100 && flag != b'x' {
-        // A file whose cut name ends in a slash would look like a folder to old readers.
+        // A truncated name that ends in a slash would look like a folder to old readers.
         while let Some(rest) = name.strip_suffix(b"/") {
             name = rest;
         }
@@ -339,7 +339,7 @@ fn io_error(path: &[u8], source: io::Error) -> ArchiveError {
     }
 }
 
-/// Passes bytes on in chunks of one size, whatever portions they come in.
+/// Passes bytes on in chunks of one size, regardless of the size of the writes.
 struct Chunks<W: Write> {
     inner: W,
     buffer: Vec<u8>,
@@ -371,7 +371,7 @@ impl<W: Write> Write for Chunks<W> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        // A flush would break the promise of equal chunks; `into_inner` passes on what is left.
+        // A flush would make chunks unequal; `into_inner` passes on the rest.
         Ok(())
     }
 }

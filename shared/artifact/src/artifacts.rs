@@ -1,4 +1,4 @@
-//! How the consumers of artifacts get them.
+//! Artifacts for their consumers: downloaded or read from the own storage, and cached.
 
 use std::env;
 use std::io::{self, Read};
@@ -13,18 +13,18 @@ use crate::{
     StorageError, extract_verified, with_host,
 };
 
-/// The most bytes of trees that are kept for the next run.
+/// The most bytes of trees that are cached between runs.
 const MAX_KEPT: u64 = 64 << 20;
 
-/// The bytes of trees that are kept: they count against the budget, of which most is for running reconciles.
+/// The most bytes of cached trees: they count against the budget, most of which is for running reconciles.
 fn kept(budget: &Budget) -> u64 {
     MAX_KEPT.min(budget.limit() / 6)
 }
 
-/// Where an artifact is, as the status of its source says.
+/// The location of an artifact, as the status of its source gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Location<'a> {
-    /// The address that it is served at.
+    /// Its URL.
     pub url: &'a str,
     /// Its path below the root of the storage.
     pub path: &'a str,
@@ -32,7 +32,7 @@ pub struct Location<'a> {
     pub digest: &'a str,
 }
 
-/// Hosts that replace those of artifact URLs, where a controller runs outside the cluster (SC-ART-056, KC-PROC-043).
+/// Hosts that replace those of artifact URLs, for a controller that runs outside the cluster (SC-ART-056, KC-PROC-043).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hosts {
     /// For artifacts of source-controller.
@@ -51,7 +51,7 @@ impl Hosts {
         }
     }
 
-    /// `url` with the host that is to be asked.
+    /// `url` with its host replaced if one is configured.
     fn apply(&self, url: &str) -> String {
         let host = if url.contains("//source-watcher") {
             &self.source_watcher
@@ -65,10 +65,10 @@ impl Hosts {
     }
 }
 
-/// The artifacts that a process consumes. Clones share what is kept.
+/// The artifacts that a process consumes. Clones share the cache.
 ///
-/// An artifact is fetched by URL and digest and is never seen before its digest was checked. Concurrent fetches of one
-/// artifact are one download, and what is in memory serves every caller that wants its digest ([`DigestCache`]).
+/// An artifact is fetched by URL and digest and is never used before its digest was checked. Concurrent fetches of one
+/// artifact share one download, and a cached artifact serves every caller that wants its digest ([`DigestCache`]).
 ///
 /// ```no_run
 /// use flux_artifact::{Artifacts, FetchOptions, Hosts, Location};
@@ -104,12 +104,13 @@ impl Artifacts {
             hosts,
             storage: None,
             trees: DigestCache::new(budget, kept(budget), Tree::memory),
-            // Shared while they are in use: what is made of a file is worth keeping, the file is not.
+            // Shared while they are in use: trees made of a file are worth caching, the file is not.
             files: DigestCache::new(budget, 0, |file| file.len() as u64),
         }
     }
 
-    /// Reads artifacts of `storage`, which this process has itself, from the disk instead of asking its own server.
+    /// Reads the artifacts of `storage`, which is this process's own, from disk instead of requesting them from its own
+    /// server.
     #[must_use]
     pub fn with_storage(self, storage: Arc<Storage>) -> Self {
         Self {
@@ -118,17 +119,18 @@ impl Artifacts {
         }
     }
 
-    /// The files of an artifact that is a `tar.gz`. The caller sets the deadline; a silent server is an error before that.
+    /// The tree of an artifact that is a `tar.gz`. The caller sets the deadline; a server that sends nothing is an
+    /// error before that.
     ///
     /// # Errors
-    /// The error of the fetch, which all who wait for the same artifact get.
+    /// The error of the fetch, which all callers that wait for the same artifact get.
     pub async fn tree(&self, artifact: Location<'_>) -> Result<Arc<Tree>, Arc<FetchError>> {
         let digest = digest_of(artifact)?;
         let load = || self.origin(artifact).tree(digest.clone());
         self.trees.get(artifact.url, &digest, load).await
     }
 
-    /// The bytes of an artifact of any form.
+    /// The bytes of an artifact in any format.
     ///
     /// # Errors
     /// As [`Artifacts::tree`].
@@ -156,10 +158,10 @@ fn digest_of(artifact: Location<'_>) -> Result<Digest, Arc<FetchError>> {
     Fetcher::digest(artifact.digest).map_err(|error| Arc::new(error.into()))
 }
 
-/// Where one artifact comes from.
+/// The source of one artifact.
 struct Origin {
     fetcher: Fetcher,
-    /// Where this process has it itself.
+    /// The file in this process's own storage, if it exists.
     stored: Option<(Arc<Storage>, String)>,
     url: String,
 }
@@ -210,7 +212,7 @@ async fn on_blocking_thread<T: Send + 'static>(
     done.map_err(|_| FetchError::Task)?
 }
 
-/// A file of the own storage that is not there is built anew, as one that the server does not have.
+/// A file that is missing from the own storage is rebuilt, like one that the server does not have.
 fn unreadable(error: StorageError) -> FetchError {
     match error {
         StorageError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {

@@ -1,4 +1,4 @@
-//! The files that an artifact is made of, each read only when its turn comes.
+//! The files that an artifact is made of, each read only when it is archived.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -9,10 +9,10 @@ use flux_tree::{self as tree, Tree, TreePath};
 
 use crate::{ArchiveError, TarGz};
 
-/// How many links may lie on a path, as Linux has it.
+/// How many links may be followed on a path, as on Linux.
 const MAX_LINKS: usize = 40;
 
-/// Files by path in walk order, each with a handle `B` by which its content is read when its turn comes: a repository is
+/// Files by path in walk order, each with a handle `B` by which its content is read when it is needed: a repository is
 /// archived without a checkout, a bucket without a copy in memory.
 ///
 /// ```
@@ -38,19 +38,19 @@ pub struct Content<B> {
     entries: BTreeMap<WalkKey, ContentEntry<B>>,
 }
 
-/// What is at a path.
+/// The entry at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ContentEntry<B> {
     /// A folder.
     Directory,
     /// A regular file.
     File {
-        /// Whether it may be executed.
+        /// Whether it is executable.
         executable: bool,
         /// The handle of its content.
         content: B,
     },
-    /// A link, which no artifact holds, though an ignore file may be one.
+    /// A link, which artifacts do not contain, though an ignore file may be one.
     Symlink {
         /// The handle of its target.
         target: B,
@@ -65,10 +65,10 @@ pub trait ReadContent {
     /// The content of a small file, or the target of a link.
     ///
     /// # Errors
-    /// It cannot be read, or is too large to be held in memory.
+    /// The content cannot be read, or is too large to be held in memory.
     fn read<'s>(&'s mut self, handle: &'s Self::Handle) -> io::Result<&'s [u8]>;
 
-    /// The size of a file and its content, which is read in pieces: a large one is never held in memory.
+    /// The size of a file and a reader of its content: a large one is never held in memory.
     ///
     /// # Errors
     /// It cannot be read.
@@ -91,7 +91,7 @@ impl ReadContent for InMemory {
     }
 }
 
-/// A path with its slashes as NUL, so that comparing bytes gives the order of a walk.
+/// A path with its slashes as NUL, so that comparing bytes gives walk order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct WalkKey(Vec<u8>);
 
@@ -117,16 +117,16 @@ impl WalkKey {
     }
 }
 
-/// Why content cannot be placed.
+/// Why an entry cannot be placed.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlaceError {
-    /// There is nothing at the path it should be taken from.
+    /// There is nothing at the source path.
     #[error("cannot stat {0}: no such file or directory")]
     Missing(String),
-    /// There is a file where a folder is needed.
+    /// A file is in the place of a folder.
     #[error("mkdir {0}: not a directory")]
     NotADirectory(String),
-    /// A folder that is not empty, or a folder under a file or the reverse.
+    /// The target is a folder that is not empty, or one of source and target is a folder and the other a file.
     #[error("rename to {0}: file exists")]
     Occupied(String),
 }
@@ -140,13 +140,13 @@ pub enum RulesError {
     /// A file or link cannot be read.
     #[error("failed to read {path}")]
     Read {
-        /// Which.
+        /// Its path.
         path: String,
-        /// Why not.
+        /// The error of reading it.
         #[source]
         source: io::Error,
     },
-    /// An ignore file is a link that leads to itself.
+    /// An ignore file is a link in a loop of links.
     #[error("open {0}: too many levels of symbolic links")]
     LinkLoop(String),
 }
@@ -160,15 +160,15 @@ pub enum PackError {
     /// An ignore rule could not be applied.
     #[error(transparent)]
     Ignore(#[from] IgnoreError),
-    /// The caller's check ended the work.
+    /// The caller's check ended the work with this error.
     #[error(transparent)]
     Stopped(io::Error),
     /// A file could not be read.
     #[error("failed to read {path}")]
     Read {
-        /// Which.
+        /// Its path.
         path: String,
-        /// Why not.
+        /// The error of reading it.
         #[source]
         source: io::Error,
     },
@@ -204,12 +204,12 @@ impl From<&Tree> for Content<Bytes> {
 }
 
 impl<B: Clone> Content<B> {
-    /// Nothing yet.
+    /// Empty content.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds an entry and the folders above it.
+    /// Adds an entry and its parent folders.
     pub fn insert(&mut self, path: &[u8], entry: ContentEntry<B>) {
         let key = WalkKey::of(path);
         let mut above = key.parent();
@@ -229,8 +229,8 @@ impl<B: Clone> Content<B> {
         self.entries.get(&WalkKey::of(path))
     }
 
-    /// Puts `from` of another content to `to`, as a rename does: onto nothing, an empty folder, or a file in place of a file
-    /// (SC-GIT-097, SC-GIT-098). `handle` makes a handle of this content from one of the other.
+    /// Moves `from` of another content to `to`, as a rename does: to a free path, over an empty folder, or a file over
+    /// a file (SC-GIT-097, SC-GIT-098). `handle` converts the other content's handles to this one's.
     ///
     /// # Errors
     /// There is nothing at `from`, or `to` is occupied.
@@ -297,7 +297,7 @@ impl<B: Clone> Content<B> {
         Ok(())
     }
 
-    /// What is left out, by the ignore files here and those of the spec (SC-ART-070, SC-ART-074).
+    /// The filter for the ignore files of the content and of the spec (SC-ART-070, SC-ART-074).
     ///
     /// # Errors
     /// A rule is invalid, or an ignore file cannot be read.
@@ -340,11 +340,11 @@ impl<B: Clone> Content<B> {
         Ok(())
     }
 
-    /// Archives what `filter` leaves, links left out (SC-GIT-076). `check` is called before each entry and ends the work by
-    /// an error, such as one that says that time is up.
+    /// Archives what `filter` does not exclude, except links (SC-GIT-076). `check` is called before each entry and ends
+    /// the work by returning an error, such as a deadline that has passed.
     ///
     /// # Errors
-    /// A file cannot be read, the archive cannot be written, or `check` says so.
+    /// A file cannot be read, the archive cannot be written, or `check` fails.
     pub fn pack<W: Write>(
         &self,
         filter: &Filter,
@@ -378,7 +378,8 @@ impl<B: Clone> Content<B> {
         Ok(archive.finish()?)
     }
 
-    /// The content of the file at `path`, links followed. What leads out, or to no file, is as if it were not there.
+    /// The content of the file at `path`, following links. A link out of the content, or to anything but a file, counts
+    /// as missing.
     fn follow(
         &self,
         path: &[u8],
@@ -423,7 +424,7 @@ impl<B: Clone> Content<B> {
 }
 
 impl<B> Content<B> {
-    /// Every entry below the folder `path`, with its path seen from there.
+    /// Every entry below the folder `path`, with its path relative to it.
     fn below(&self, path: &[u8]) -> impl Iterator<Item = (Vec<u8>, &ContentEntry<B>)> {
         let mut from = WalkKey::of(path).0;
         if !from.is_empty() {
@@ -437,7 +438,7 @@ impl<B> Content<B> {
     }
 }
 
-/// How much of a key stands for the folder that it is seen from.
+/// The length of a folder's prefix in the keys below it.
 fn prefix_len(folder: &[u8]) -> usize {
     if folder.is_empty() {
         0

@@ -8,7 +8,7 @@ use sha2::Digest as _;
 /// A digest algorithm that artifacts may use (SC-PROC-021).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Algorithm {
-    /// SHA-1, for Git's sake.
+    /// SHA-1, as used by Git.
     Sha1,
     /// SHA-256, the default.
     #[default]
@@ -51,7 +51,7 @@ impl Algorithm {
         }
     }
 
-    /// Begins a digest.
+    /// Starts a digest.
     pub fn hasher(self) -> Hasher {
         Hasher(match self {
             Self::Sha1 => State::Sha1(sha1::Sha1::new()),
@@ -94,16 +94,16 @@ pub struct Digest {
     hex: String,
 }
 
-/// Why a text is no digest.
+/// Why a text is not a digest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DigestError {
     /// Not `<algorithm>:<hex>`.
     #[error("invalid checksum digest format")]
     Format,
-    /// The value has not the length that its algorithm gives.
+    /// The value does not have the length of the algorithm's digests.
     #[error("invalid checksum digest length")]
     Length,
-    /// No such algorithm here.
+    /// The algorithm is unknown.
     #[error("unsupported digest algorithm: {0}")]
     Unsupported(String),
 }
@@ -151,7 +151,7 @@ impl FromStr for Digest {
     }
 }
 
-/// A digest being computed. Bytes may also be written to it.
+/// A digest being computed. It implements `Write`.
 #[derive(Clone)]
 pub struct Hasher(State);
 
@@ -165,7 +165,7 @@ enum State {
 }
 
 impl Hasher {
-    /// Takes in more bytes.
+    /// Adds bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         match &mut self.0 {
             State::Sha1(state) => state.update(bytes),
@@ -178,7 +178,7 @@ impl Hasher {
         }
     }
 
-    /// The digest of all bytes taken in.
+    /// The digest of all bytes that were added.
     pub fn finish(self) -> Digest {
         let (algorithm, hex) = match self.0 {
             State::Sha1(state) => (Algorithm::Sha1, hex::encode(state.finalize())),
@@ -206,7 +206,7 @@ impl io::Write for Hasher {
 mod tests {
     use super::*;
 
-    // SC-PROC-021 SC-ART-008: each as its own tool prints it (sha1sum and so on) for `abc`.
+    // SC-PROC-021 SC-ART-008: the output of each algorithm's own tool (sha1sum and so on) for `abc`.
     #[test]
     fn digests_of_every_algorithm() {
         for (name, hex) in [

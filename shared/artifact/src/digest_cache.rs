@@ -1,4 +1,4 @@
-//! What is made of artifacts, kept in memory by digest.
+//! In-memory values that are made of artifacts, by digest.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -12,21 +12,21 @@ use tokio::sync::Notify;
 
 use crate::{Digest, FetchError};
 
-/// Values of type `T` by the digest of the artifact they are made of: unpacked trees, parsed charts, indexes. `E` is why
-/// there is no value.
+/// Values of type `T` by the digest of the artifact that they are made of: unpacked trees, parsed charts, indexes. `E`
+/// is the error of a load.
 ///
-/// Concurrent loads of one digest from one URL are one load, which goes on as long as a caller waits for it. A load from
-/// another URL is separate, so that a server that does not answer delays only those who use it; the first load that
-/// succeeds serves all who wait for that digest.
+/// Concurrent loads of one digest from one URL share one load, which continues as long as a caller waits for it. A load
+/// from another URL is separate, so that a server that does not answer delays only its own callers; the first load that
+/// succeeds serves all callers that wait for that digest.
 ///
-/// What is kept is bounded as [`Cache`] is: by bytes, and by what claims on the budget leave.
+/// The size is bounded as that of [`Cache`] is: in bytes, and by the memory that claims leave in the budget.
 pub struct DigestCache<T, E = FetchError>(Arc<Inner<T, E>>);
 
 struct Inner<T, E> {
     values: Cache<Digest, T>,
     bytes: fn(&T) -> u64,
     loading: Mutex<Loading<T, E>>,
-    /// Signalled with each value that comes.
+    /// Notified of each new value.
     arrived: Notify,
 }
 
@@ -38,8 +38,8 @@ where
     T: Send + Sync + 'static,
     E: Send + Sync + 'static,
 {
-    /// A cache that keeps at most `limit` bytes, and fewer when claims on `budget` do not fit. `bytes` is the memory that
-    /// a value takes.
+    /// A cache of at most `limit` bytes, and of fewer when claims on `budget` need the memory. `bytes` gives the memory
+    /// of a value.
     pub fn new(budget: &Budget, limit: u64, bytes: fn(&T) -> u64) -> Self {
         Self(Arc::new(Inner {
             values: Cache::new(budget, limit),
@@ -49,10 +49,10 @@ where
         }))
     }
 
-    /// The value of `digest`, loaded from `url` by `load` if it is not here.
+    /// The value of `digest`, loaded from `url` by `load` unless it is cached.
     ///
     /// # Errors
-    /// The error of the load, which all who wait for it get.
+    /// The error of the load, which all callers that wait for it get.
     pub async fn get<F>(
         &self,
         url: &str,
@@ -79,7 +79,7 @@ where
         }
     }
 
-    /// The bytes of what is kept.
+    /// The bytes of the cached values.
     pub fn bytes(&self) -> u64 {
         self.0.values.bytes()
     }
@@ -100,7 +100,7 @@ where
         self.loading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The load of `digest` from `url` that is under way, or a new one.
+    /// The load of `digest` from `url` that is in progress, or a new one.
     fn join<F>(
         self: &Arc<Self>,
         url: &str,
@@ -111,7 +111,7 @@ where
         F: Future<Output = Result<T, E>> + Send + 'static,
     {
         let mut loading = self.loading();
-        // Those that were dropped before their end are gone.
+        // Loads that were dropped before their end are gone.
         loading.retain(|_, load| load.upgrade().is_some());
         let key = (url.to_owned(), digest.clone());
         if let Some(load) = loading.get(&key).and_then(WeakShared::upgrade) {
@@ -131,7 +131,7 @@ where
         async move {
             let loaded = load.await;
             let value = loaded.map_err(Arc::new).map(|value| {
-                // Another server may have been faster: its value is in use already.
+                // A load from another server may have been faster: its value is in use already.
                 self.values.get(&key.1).unwrap_or_else(|| {
                     let (bytes, value) = ((self.bytes)(&value), Arc::new(value));
                     self.values.insert(key.1.clone(), value.clone(), bytes);

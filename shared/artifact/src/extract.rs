@@ -1,7 +1,7 @@
-//! Archives read into trees.
+//! Unpacks archives into trees.
 //!
-//! An archive is read as a stream and only what it makes is kept. What it makes is claimed before it is allocated, and counted:
-//! an archive of a few hundred bytes can announce, or unpack to, any number of bytes, entries and folders.
+//! An archive is read as a stream; only what it creates is held in memory. That is claimed before it is allocated, and
+//! counted: an archive of a few hundred bytes can announce, or unpack to, any number of bytes, entries and folders.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, Read};
@@ -14,36 +14,37 @@ use tar::Header;
 
 use crate::{Digest, DigestMismatch, Hasher};
 
-/// The longest name of an entry, and of one part of it, as Linux has them.
+/// The longest name of an entry, and of one component of it, as on Linux.
 const MAX_NAME: usize = 4096;
 const MAX_PART: usize = 255;
 
-/// The most bytes that describe one entry (long names, PAX records, the map of a sparse file), as Go's reader has it.
+/// The most bytes that describe one entry (long names, PAX records, the map of a sparse file), as in Go's reader.
 const MAX_HEADER: u64 = 1 << 20;
 
 /// How much of a file is allocated before any of it was read.
 const FIRST_PORTION: u64 = 64 * 1024;
 
-/// How much more than was read is allocated next, at most. The larger, the less is held twice while it is moved.
+/// The factor by which the allocation of a file grows when it is full. The larger it is, the less memory is held twice
+/// during a move.
 const GROWTH: u64 = 8;
 
-/// What an archive may hold.
+/// The limits of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExtractOptions {
-    /// Whether links are passed over in silence instead of failing the archive (SC-ART-092).
+    /// Whether links are skipped silently instead of failing the archive (SC-ART-092).
     pub skip_symlinks: bool,
-    /// The most bytes that it may unpack to (headers counted), and the most that may be made of it: contents, also those
-    /// that a later entry replaces, paths and entries. They bound the time that an archive takes; what bounds the memory
-    /// is the claim.
+    /// The most bytes that it may unpack to, headers included, and the most that may be created from it: contents, also
+    /// those that a later entry replaces, paths and entries. This bounds the time that an archive takes; the claim
+    /// bounds the memory.
     pub max_bytes: u64,
-    /// The most entries that it may have, or make: a name also makes the folders above it.
+    /// The most entries that it may have or create: a name also creates its parent folders.
     pub max_entries: usize,
-    /// The folder or file that is wanted; entries elsewhere are checked and passed over. The root for everything.
+    /// The folder or file to unpack; other entries are checked and skipped. The root for everything.
     pub below: TreePath,
 }
 
 impl Default for ExtractOptions {
-    /// What the consumers of artifacts use: links passed over, 1 GiB, a million entries.
+    /// The limits for consumers of artifacts: links skipped, 1 GiB, a million entries.
     fn default() -> Self {
         Self {
             skip_symlinks: true,
@@ -57,56 +58,57 @@ impl Default for ExtractOptions {
 /// Why an archive is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ExtractError {
-    /// The bytes are no gzip stream (SC-ART-091).
+    /// The bytes are not a gzip stream (SC-ART-091).
     #[error("requires gzip-compressed body")]
     Gzip(#[source] io::Error),
     /// The tar stream is damaged or ends early (SC-ART-095).
     #[error("tar error")]
     Tar(#[source] io::Error),
-    /// A name that could lead out of the folder it is unpacked to (SC-ART-090).
+    /// A name could lead out of the target folder (SC-ART-090).
     #[error("tar contained invalid name error \"{0}\"")]
     Name(String),
-    /// A name that no file system would take.
+    /// A name is invalid on every file system.
     #[error(
         "tar file entry {0}... has a name that is too long (at most {MAX_NAME} bytes, {MAX_PART} between slashes)"
     )]
     NameTooLong(String),
-    /// A link where none may be.
+    /// A link, where links are not allowed.
     #[error("tar file entry {0} is a symlink, which is not allowed in this context")]
     Symlink(String),
-    /// Neither file nor folder.
+    /// An entry is neither a file nor a folder.
     #[error("tar file entry {name} contained unsupported file type {mode}")]
     Unsupported {
-        /// The entry.
+        /// The entry's name.
         name: String,
         /// Its type and permissions, as `ls` and Go write them.
         mode: String,
     },
-    /// A hard link that announces content, of which it has none.
+    /// A hard link announces content, which hard links do not have.
     #[error("only wrote 0 bytes to {name}; expected {size}")]
     LinkWithContent {
-        /// The entry.
+        /// The entry's name.
         name: String,
-        /// The bytes that it announces.
+        /// The announced size in bytes.
         size: u64,
     },
-    /// Two entries contradict each other: a file and a folder of one name.
+    /// Two entries contradict each other: a file and a folder have the same name.
     #[error("tar entries do not fit each other")]
     Conflict(#[from] InsertError),
-    /// More bytes than allowed.
+    /// The archive exceeds the limit of bytes.
     #[error("tar is bigger than max archive size of {0} bytes")]
     TooLarge(u64),
-    /// More entries than allowed.
+    /// The archive exceeds the limit of entries.
     #[error("tar has more than {0} entries")]
     TooMany(usize),
-    /// The files do not fit into the memory that is left for them.
+    /// The files do not fit into the memory budget.
     #[error(transparent)]
     Memory(#[from] Exhausted),
 }
 
-/// Reads a `tar.gz` into a tree, which holds `claim` for as long as it lives (RT-ART-018). The stream is read to its end.
+/// Unpacks a `tar.gz` into a tree, which holds `claim` for as long as it lives (RT-ART-018). The stream is read to its
+/// end.
 ///
-/// A hard link becomes an empty file, as upstream makes of it (KC-SRC-012).
+/// A hard link becomes an empty file, as in upstream (KC-SRC-012).
 pub fn extract(
     archive: impl Read,
     options: &ExtractOptions,
@@ -130,7 +132,7 @@ pub fn extract(
         entries: 0,
     };
     read_entries(unpacked, &bounds, made).map_err(|error| {
-        // An error of the stream came through the tar reader, which takes it for one of its own.
+        // An error of the stream came through the tar reader, which reports it as its own.
         bounds.failure.take().unwrap_or(error)
     })
 }
@@ -141,19 +143,19 @@ pub enum UnpackError {
     /// The file cannot be read to its end.
     #[error("failed to read archive")]
     Read(#[source] io::Error),
-    /// The file does not have the digest that it should have.
+    /// The file does not have the expected digest.
     #[error("failed to verify archive")]
     Digest(#[from] DigestMismatch),
-    /// The file has its digest, and is no archive that may be unpacked.
+    /// The file has its digest, but is not an archive that may be unpacked.
     #[error(transparent)]
     Extract(#[from] ExtractError),
 }
 
-/// Reads a `tar.gz` into a tree as [`extract`] does, if it has the digest it should. The tree is given out only once that
-/// is known, and so are errors of unpacking.
+/// Unpacks a `tar.gz` into a tree as [`extract`] does, if it has the expected digest. The tree, and errors of
+/// unpacking, are returned only after the digest was checked.
 ///
 /// # Errors
-/// The file cannot be read, has another digest, or does not unpack.
+/// The file cannot be read, has another digest, or cannot be unpacked.
 pub fn extract_verified(
     archive: impl Read,
     digest: &Digest,
@@ -172,7 +174,7 @@ pub fn extract_verified(
     Ok(tree?)
 }
 
-/// A file whose digest is computed as it is read.
+/// A reader that computes the digest of what is read.
 struct Hashed<R> {
     file: R,
     hasher: Hasher,
@@ -204,7 +206,7 @@ fn read_entries<R: Read>(
         }
         let mut entry = entry.map_err(ExtractError::Tar)?;
         made.add(&mut entry)?;
-        // What is passed over counts as content, not as part of the next header.
+        // Skipped data counts as content, not as part of the next header.
         io::copy(&mut entry, &mut io::sink()).map_err(ExtractError::Tar)?;
     }
     bounds.header.set(None);
@@ -212,12 +214,12 @@ fn read_entries<R: Read>(
     Ok(made.tree.holding(made.claim))
 }
 
-/// A tree in the making, with what it has cost.
+/// A tree being built, and its cost.
 struct Making<'o> {
     tree: Tree,
     claim: Claim,
     options: &'o ExtractOptions,
-    /// Bytes made so far, also those that were replaced since.
+    /// Bytes created so far, including those that were replaced since.
     bytes: u64,
     entries: usize,
 }
@@ -291,14 +293,14 @@ impl Making<'_> {
         Ok(())
     }
 
-    /// Reads the `size` bytes of a file, allocating as they come: the announced size may be a lie.
+    /// Reads the `size` bytes of a file, allocating as they arrive: the announced size may be wrong.
     fn content(&mut self, content: &mut impl Read, size: u64) -> Result<Vec<u8>, ExtractError> {
         self.count(size)?;
         let mut read = Vec::new();
         let mut capacity = 0;
         while capacity < size {
             let grown = size.min(FIRST_PORTION.max(capacity * GROWTH));
-            // While the bytes are moved there are both.
+            // During a move both the old and the new allocation exist.
             self.claim.take(grown)?;
             read.reserve_exact((grown - capacity) as usize);
             self.claim.give_back(capacity);
@@ -325,8 +327,8 @@ impl Making<'_> {
     }
 }
 
-/// What an entry becomes. As with Go, the type that the mode's upper bits name counts beside the type flag, and a flag
-/// that nobody knows is a file's.
+/// The kind of an entry. As in Go, the type in the mode's upper bits counts besides the type flag, and an unknown flag
+/// means a file.
 enum Shape {
     File,
     Directory,
@@ -340,7 +342,7 @@ impl Shape {
         let kind = header.entry_type();
         let bits = mode & 0o170_000;
         let is = |flag: bool, of_mode: u32| flag || bits == of_mode;
-        // A name that ends in a slash was how the first archives marked folders.
+        // In the oldest archives, a name that ends in a slash marks a folder.
         let old_folder = header.as_old().linkflag == [0] && name.ends_with(b"/");
         let block = is(kind.is_block_special(), 0o060_000);
         let character = is(kind.is_character_special(), 0o020_000);
@@ -382,7 +384,7 @@ fn permissions(mode: u32) -> String {
         .collect()
 }
 
-/// Checks a name as upstream does (SC-ART-090) and, before it is walked, its length.
+/// Checks a name as upstream does (SC-ART-090), after checking its length.
 fn entry_path(name: &[u8]) -> Result<TreePath, ExtractError> {
     let too_long = name.len() > MAX_NAME
         || name
@@ -401,17 +403,17 @@ fn entry_path(name: &[u8]) -> Result<TreePath, ExtractError> {
     TreePath::new(text).map_err(|_| refused())
 }
 
-/// What an unpacked stream may still bring.
+/// What is left of the limits of an unpacked stream.
 struct Bounds {
     max_bytes: u64,
     left: Cell<u64>,
-    /// What is left for a header, while one is read.
+    /// What is left for the current header, if one is being read.
     header: Cell<Option<u64>>,
-    /// Why the stream broke off.
+    /// Why the stream was cut off.
     failure: RefCell<Option<ExtractError>>,
 }
 
-/// An unpacked stream that keeps to its bounds.
+/// An unpacked stream that enforces its limits.
 struct Bounded<R> {
     stream: R,
     bounds: Rc<Bounds>,

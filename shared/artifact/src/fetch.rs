@@ -1,4 +1,4 @@
-//! Artifacts downloaded from the artifact server.
+//! Downloads artifacts from the artifact server.
 
 use std::future::Future;
 use std::io::{self, Read};
@@ -17,31 +17,31 @@ use crate::{
     Digest, DigestError, ExtractError, ExtractOptions, Hasher, StorageError, UnpackError, extract,
 };
 
-/// The bytes in a second that a server has to send on average, once [`FetchOptions::stall`] is over.
+/// The bytes per second that a server has to send on average, after [`FetchOptions::stall`].
 const MIN_RATE: u64 = 16 * 1024;
 
 /// How many pieces of a download may wait to be unpacked.
 const PIECES: usize = 4;
 
-/// How a download is done.
+/// Options of a download.
 #[derive(Clone, Debug)]
 pub struct FetchOptions {
-    /// How often it is tried again (`--http-retry`).
+    /// The number of retries (`--http-retry`).
     pub retries: u32,
     /// The wait before the first retry, doubled before each further one.
     pub min_wait: Duration,
     /// The longest wait.
     pub max_wait: Duration,
-    /// How long the server may be silent: before its answer begins, and between two pieces of it.
+    /// How long the server may send nothing: before the response begins, and between two pieces of it.
     pub stall: Duration,
-    /// The most bytes that a download may have.
+    /// The size limit of a download in bytes.
     pub max_download: u64,
-    /// What the archive may hold.
+    /// The limits of the archive.
     pub extract: ExtractOptions,
 }
 
 impl Default for FetchOptions {
-    /// Upstream's waits, nine retries, 1 GiB; 30 seconds of silence.
+    /// Upstream's waits, nine retries, 1 GiB, and a stall of 30 seconds.
     fn default() -> Self {
         Self {
             retries: 9,
@@ -54,44 +54,44 @@ impl Default for FetchOptions {
     }
 }
 
-/// Why there is no artifact.
+/// Why a download failed.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// The server has no such file: the source will build it anew, so wait for it (SC-ART-056).
+    /// The server does not have the file: the source will rebuild it, so wait for it (SC-ART-056).
     #[error("file not found")]
     NotFound,
-    /// The server answered something else than the file.
+    /// The server answered with an unexpected status.
     #[error("failed to download archive from {url} (status: {status})")]
     Status {
-        /// What was asked for, without user information and the values of a query.
+        /// The requested URL, without user information and the values of its query.
         url: String,
-        /// The answer.
+        /// The status of the response.
         status: StatusCode,
     },
-    /// No try succeeded.
+    /// No attempt succeeded.
     #[error("failed to download archive: GET {url} giving up after {attempts} attempt(s)")]
     GaveUp {
-        /// What was asked for, without user information and the values of a query.
+        /// The requested URL, without user information and the values of its query.
         url: String,
-        /// How often.
+        /// The number of attempts.
         attempts: u32,
-        /// Why the last try got no answer; none where the answer was an error.
+        /// Why the last attempt got no response; `None` if it got a response with an error status.
         #[source]
         source: Option<TransferError>,
     },
-    /// The body broke off.
+    /// The body ended early.
     #[error("failed to copy temp contents")]
     Body(#[source] TransferError),
     /// The file is larger than allowed.
     #[error("artifact is greater than the max download size of {0} bytes")]
     TooLarge(u64),
-    /// The digest is empty or malformed, or not that of the file.
+    /// The digest is empty or malformed, or does not match the file.
     #[error("failed to verify archive")]
     Digest(#[from] DigestMismatch),
-    /// The file is no archive that may be unpacked.
+    /// The file is not an archive that may be unpacked.
     #[error("failed to extract archive (check whether file size exceeds max download size)")]
     Extract(#[source] ExtractError),
-    /// The files do not fit into the memory that is left for them.
+    /// The files do not fit into the memory budget.
     #[error("failed to extract archive")]
     Memory(#[source] Exhausted),
     /// The file in this process's own storage cannot be opened.
@@ -127,10 +127,10 @@ impl From<UnpackError> for FetchError {
 /// Why a request or the rest of its answer failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
-    /// The server was silent for too long.
+    /// The server sent nothing for too long.
     #[error("no data from the server for {0:?}")]
     Stalled(Duration),
-    /// The server sends next to nothing.
+    /// The server sends too slowly.
     #[error("only {received} bytes from the server in {elapsed:?}")]
     Slow {
         /// The bytes received.
@@ -138,10 +138,10 @@ pub enum TransferError {
         /// The time they took.
         elapsed: Duration,
     },
-    /// There is no answer.
+    /// There is no response.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// The rest of the answer did not come.
+    /// The rest of the response is missing.
     #[error(transparent)]
     Read(#[from] ReadError),
 }
@@ -153,7 +153,7 @@ impl From<reqwest::Error> for TransferError {
 }
 
 impl TransferError {
-    /// Whether another try is not worth its time: it would fail likewise, or take as long again.
+    /// Whether a retry is not worth its time: it would fail in the same way, or take as long again.
     fn is_hopeless(&self) -> bool {
         match self {
             Self::Stalled(_) | Self::Slow { .. } => true,
@@ -163,29 +163,29 @@ impl TransferError {
     }
 }
 
-/// How a download does not fit its digest (RT-ART-017).
+/// Why a download does not match its digest (RT-ART-017).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DigestMismatch {
-    /// None was given.
+    /// The digest is empty.
     #[error("empty digest")]
     Empty,
-    /// What was given is none.
+    /// The text is not a digest.
     #[error("failed to parse digest '{text}'")]
     Malformed {
-        /// What was given.
+        /// The text.
         text: String,
-        /// What is wrong with it.
+        /// Why it is invalid.
         #[source]
         source: DigestError,
     },
-    /// The file has other bytes.
+    /// The file has another digest.
     #[error(
         "computed digest doesn't match provided '{0}' (check whether file size exceeds max download size)"
     )]
     Differs(Digest),
 }
 
-/// The bytes of an artifact, which hold their claim on the budget.
+/// The bytes of an artifact, with their claim on the budget.
 #[derive(Debug)]
 pub struct ArtifactBytes {
     bytes: Bytes,
@@ -193,7 +193,7 @@ pub struct ArtifactBytes {
 }
 
 impl ArtifactBytes {
-    /// `bytes`, which were claimed by `claim`.
+    /// `bytes`, whose memory is claimed by `claim`.
     pub(crate) fn new(bytes: Bytes, claim: Claim) -> Self {
         Self {
             bytes,
@@ -219,7 +219,7 @@ pub struct Fetcher {
 }
 
 impl Fetcher {
-    /// A fetcher that uses `client`, and whose trees claim their memory from `budget`.
+    /// A fetcher that uses `client`, and claims the memory of its trees from `budget`.
     pub fn new(client: Client, options: FetchOptions, budget: Budget) -> Self {
         Self {
             client,
@@ -228,7 +228,7 @@ impl Fetcher {
         }
     }
 
-    /// Reads the digest of an artifact's status, of which older forms had no algorithm (RT-ART-008).
+    /// Parses the digest of an artifact's status; older versions wrote it without an algorithm (RT-ART-008).
     pub fn digest(text: &str) -> Result<Digest, DigestMismatch> {
         if text.is_empty() {
             return Err(DigestMismatch::Empty);
@@ -242,16 +242,17 @@ impl Fetcher {
             .map_err(|source| DigestMismatch::Malformed { text, source })
     }
 
-    /// Downloads the artifact at `url`, and unpacks it if it has the digest it should. Nothing of it is seen before that is known
+    /// Downloads the artifact at `url` and unpacks it. The tree is returned only if the file has the expected digest
     /// (RT-ART-016 to RT-ART-018).
     ///
-    /// Dropping the future ends the download. The caller sets the deadline; a silent server is an error before that.
+    /// Dropping the future cancels the download. The caller sets the deadline; a server that sends nothing is an error
+    /// before that.
     pub async fn fetch(&self, url: &str, digest: &Digest) -> Result<Tree, FetchError> {
         let response = self.request(url).await?;
         self.unpack(response, digest).await
     }
 
-    /// Downloads the file at `url` as it is, if it has the digest it should.
+    /// Downloads the file at `url` unchanged, if it has the expected digest.
     ///
     /// # Errors
     /// As [`Fetcher::fetch`].
@@ -263,7 +264,7 @@ impl Fetcher {
         let mut receiving = self.receive(self.request(url).await?, digest);
         let (claim, mut bytes) = (self.budget.claim(), Vec::new());
         while let Some(piece) = receiving.next().await? {
-            // A vector that grows has up to as much to spare.
+            // A growing vector may have as much spare capacity as content.
             let taken = claim.take(2 * piece.len() as u64);
             taken.map_err(FetchError::Memory)?;
             bytes.extend_from_slice(&piece);
@@ -274,12 +275,12 @@ impl Fetcher {
         Ok(ArtifactBytes::new(bytes.into(), claim))
     }
 
-    /// How the downloads are done.
+    /// The options of downloads.
     pub(crate) fn options(&self) -> &FetchOptions {
         &self.options
     }
 
-    /// The memory that trees and bytes are claimed from.
+    /// The budget that the memory of trees and bytes is claimed from.
     pub(crate) fn budget(&self) -> &Budget {
         &self.budget
     }
@@ -304,7 +305,7 @@ impl Fetcher {
                 }
                 Err(error) => (Some(error), None),
             };
-            // A server that is silent holds up this run for long enough; the next one may ask again.
+            // A server that sends nothing has delayed this run for long enough; the next run may retry.
             let hopeless = source.as_ref().is_some_and(TransferError::is_hopeless);
             if hopeless || attempt > self.options.retries {
                 return Err(FetchError::GaveUp {
@@ -332,8 +333,8 @@ impl Fetcher {
             .min(self.options.max_wait)
     }
 
-    /// Unpacks the body as it comes, on a thread that may block. Where it does not unpack, that counts only once the digest
-    /// has shown that it is the right one.
+    /// Unpacks the body as it arrives, on a thread that may block. An error of unpacking is reported only if the digest
+    /// is the expected one.
     async fn unpack(&self, response: Response, digest: &Digest) -> Result<Tree, FetchError> {
         let (sender, pieces) = mpsc::channel(PIECES);
         let (options, claim) = (self.options.extract.clone(), self.budget.claim());
@@ -344,7 +345,7 @@ impl Fetcher {
         let unpacking = tokio::task::spawn_blocking(move || extract(body, &options, claim));
         let mut receiving = self.receive(response, digest);
         while let Some(piece) = receiving.next().await? {
-            // Fails where unpacking has ended early, with an error that counts later.
+            // Fails if unpacking has ended early, with an error that is reported later.
             let _ = sender.send(piece).await;
         }
         drop(sender);
@@ -364,7 +365,7 @@ impl Fetcher {
     }
 }
 
-/// A body on its way, with the bounds that it has to keep.
+/// A body being received, with its limits.
 struct Receiving {
     response: Response,
     hasher: Hasher,
@@ -394,7 +395,7 @@ impl Receiving {
         Ok(Some(piece))
     }
 
-    /// Whether what was received is what `digest` says.
+    /// Checks that what was received has the digest `digest`.
     fn verify(self, digest: &Digest) -> Result<(), DigestMismatch> {
         if self.hasher.finish() == *digest {
             Ok(())
@@ -404,7 +405,7 @@ impl Receiving {
     }
 }
 
-/// Awaits `request` for no longer than `stall`.
+/// Awaits `request` for at most `stall`.
 async fn within<T, E: Into<TransferError>>(
     stall: Duration,
     request: impl Future<Output = Result<T, E>>,
@@ -415,7 +416,7 @@ async fn within<T, E: Into<TransferError>>(
         .map_err(Into::into)
 }
 
-/// A body as a blocking reader. It ends where the sender is gone, however that came.
+/// A body as a blocking reader. It ends when the sender is dropped, for whatever reason.
 struct Pieces {
     pieces: mpsc::Receiver<Bytes>,
     piece: Bytes,
@@ -435,13 +436,13 @@ impl Read for Pieces {
     }
 }
 
-/// Whether the same request may fare better later.
+/// Whether a retry after this status may succeed.
 fn is_passing(status: StatusCode) -> bool {
     status == StatusCode::TOO_MANY_REQUESTS
         || (status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED)
 }
 
-/// The wait that a server under load asks for, at most a minute.
+/// The delay that an overloaded server asks for, at most a minute.
 fn retry_after(response: &Response) -> Option<Duration> {
     let value = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
     let seconds: u64 = value.trim().parse().ok()?;

@@ -1,4 +1,4 @@
-//! What a process that was killed has left in the store.
+//! Removes what a killed process has left in the store.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirEntry, File, FileType};
@@ -6,21 +6,21 @@ use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
-/// The endings of artifacts (SC-ART-003).
+/// The file extensions of artifacts (SC-ART-003).
 const ENDINGS: [&str; 3] = [".tar.gz", ".tgz", ".yaml"];
 
-/// How long the random part of a temporary file's name is.
+/// The length of the random part of a temporary file's name.
 const RANDOM: usize = 6;
 
-/// How deep the store's folders are: kind, namespace, name.
+/// The depth of the store's folders: kind, namespace, name.
 const DEPTH: usize = 3;
 
-/// What came of a removal of leftovers.
+/// The result of removing leftovers.
 #[derive(Debug, Default)]
 pub struct Leftovers {
     /// How many files were removed.
     pub removed: usize,
-    /// What could not be looked at or removed, with the reasons.
+    /// What could not be read or removed, with the reasons.
     pub problems: Vec<String>,
 }
 
@@ -73,7 +73,7 @@ fn is_leftover(entry: &DirEntry, kind: FileType, begin: SystemTime) -> bool {
     kind.is_file() && (is_temporary(&name) || is_lock_of_nothing(&path))
 }
 
-/// Whether a name is that of an artifact that was never finished: the artifact's, a dot and random characters (SC-ART-006).
+/// Whether a name is that of an unfinished artifact: the artifact's name, a dot and random characters (SC-ART-006).
 fn is_temporary(name: &OsStr) -> bool {
     let parts = name.to_str().and_then(|name| name.rsplit_once('.'));
     parts.is_some_and(|(artifact, random)| {
@@ -83,7 +83,7 @@ fn is_temporary(name: &OsStr) -> bool {
     })
 }
 
-/// Whether a file is the lock of an artifact that does not exist, and nobody holds it.
+/// Whether a file is the lock of an artifact that does not exist, and is not held.
 fn is_lock_of_nothing(path: &Path) -> bool {
     path.extension() == Some(OsStr::new("lock"))
         && path

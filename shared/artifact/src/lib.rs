@@ -1,4 +1,4 @@
-//! Artifacts: how they are stored, packed, served, downloaded and kept in memory.
+//! Artifacts: storing, packing, serving, downloading and caching them.
 //!
 //! ```
 //! use std::time::Duration;
@@ -26,12 +26,13 @@
 //!
 //! - [`Storage`] is the producers' side on disk; [`TarGz`] writes reproducible archives into it, from a [`Tree`](flux_tree::Tree), a
 //!   folder, or entry by entry (which lets a Git object database be archived without a checkout).
-//! - [`server`] gives the files out over HTTP.
-//! - [`Content`] is what goes into an archive, read when its turn comes; the rules of `flux-ignore` say what is left out.
-//! - [`Artifacts`] is the consumers' side: artifacts by URL and digest, as trees or bytes. [`DigestCache`] keeps what is made of
-//!   them.
+//! - [`server`] serves the files over HTTP.
+//! - [`Content`] is what goes into an archive, read when it is needed; the rules of `flux-ignore` decide what is left
+//!   out.
+//! - [`Artifacts`] is the consumers' side: artifacts by URL and digest, as trees or bytes. [`DigestCache`] caches what
+//!   is made of them.
 //!
-//! What goes into an object's status is decided by `flux-publish` and the controllers.
+//! `flux-publish` and the controllers decide what goes into an object's status.
 
 #![forbid(unsafe_code)]
 

@@ -1,17 +1,17 @@
-//! Which stored files are garbage.
+//! Decides which stored files are garbage.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// How many files one collection looks at (SC-ART-042).
+/// How many files one collection examines (SC-ART-042).
 const MAX_FILES: usize = 1000;
 
-/// How long and how many files are kept beside the current one.
+/// How many files besides the current one are kept, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// Older files go (`--artifact-retention-ttl`).
+    /// Older files are removed (`--artifact-retention-ttl`).
     pub ttl: Duration,
-    /// No more files stay than these, the current one counted (`--artifact-retention-records`).
+    /// The most files that are kept, including the current one (`--artifact-retention-records`).
     pub records: usize,
 }
 
@@ -24,15 +24,15 @@ impl Default for Retention {
     }
 }
 
-/// A file beside an artifact.
+/// A file in the folder of an artifact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StoredFile {
     pub(crate) path: PathBuf,
     pub(crate) modified: SystemTime,
 }
 
-/// The files that may go: those past their time, and then, if too many remain, the oldest ones (SC-ART-040, SC-ART-041). The
-/// current one always stays.
+/// The files to remove: those older than the TTL and then, if too many remain, the oldest ones (SC-ART-040,
+/// SC-ART-041). The current one is always kept.
 pub(crate) fn garbage<'f>(
     files: &'f [StoredFile],
     current: &Path,
@@ -50,7 +50,7 @@ pub(crate) fn garbage<'f>(
         .partition(|file| has_expired(file));
     let remaining = seen.len() - victims.len();
     let excess = remaining.saturating_sub(retention.records).min(young.len());
-    // Files of one time go by name, so that none hides another (SC-ART-044).
+    // Files of the same time are sorted by name, so that none hides another (SC-ART-044).
     young.sort_by(|a, b| (a.modified, &a.path).cmp(&(b.modified, &b.path)));
     victims.extend(young.drain(..excess));
     victims
@@ -69,7 +69,7 @@ mod tests {
         ages.iter().map(file).collect()
     }
 
-    // SC-ART-040 SC-ART-041 SC-ART-044 RT-ART-010
+    // RT-ART-010
     #[test]
     fn what_is_garbage() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
@@ -81,6 +81,7 @@ mod tests {
                 &[][..],
             ),
             ("young ones stay", &[("now", 0), ("a", 10)], 2, &[]),
+            // SC-ART-040
             ("the old go", &[("now", 0), ("a", 61), ("b", 10)], 2, &["a"]),
             (
                 "the limit itself is not old",
@@ -94,6 +95,7 @@ mod tests {
                 2,
                 &["a"],
             ),
+            // SC-ART-041
             (
                 "of the young the oldest go",
                 &[("now", 0), ("a", 10), ("b", 30), ("c", 20)],
@@ -118,6 +120,7 @@ mod tests {
                 0,
                 &["a"],
             ),
+            // SC-ART-044
             (
                 "equal times hide nothing",
                 &[("now", 0), ("a", 10), ("b", 10), ("c", 10)],

@@ -4,11 +4,12 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-/// How many links may lie on a path.
+/// How many links may be followed on a path.
 const MAX_LINKS: usize = 255;
 
-/// Where `path` leads below `root`, as if `root` were the file system's own: `..` stops there, and a link that leads out is followed
-/// as if it led to a place inside (SC-ART-012). What does not exist is taken as written. `None` for a loop of links.
+/// Where `path` leads below `root`, as if `root` were the root of the file system: `..` stops there, and a link that
+/// leads out is followed as if it led inside (SC-ART-012). Missing components are taken as written. `None` for a loop
+/// of links.
 pub(crate) fn scoped(root: &Path, path: &str) -> Option<PathBuf> {
     let mut below = PathBuf::new();
     let mut rest = parts(Path::new(path));
@@ -35,7 +36,7 @@ pub(crate) fn scoped(root: &Path, path: &str) -> Option<PathBuf> {
     Some(root.join(below))
 }
 
-/// The parts of a path, the last first.
+/// The components of a path, the last one first.
 fn parts(path: &Path) -> Vec<OsString> {
     let parts = path.components().filter_map(|part| match part {
         Component::Normal(name) => Some(name.to_owned()),

@@ -1,7 +1,8 @@
-//! The artifact server: the store's files over plain HTTP (SC-ART-050).
+//! The artifact server: serves the store's files over plain HTTP (SC-ART-050).
 //!
-//! It answers as Go's `http.FileServer` does, on which existing consumers rely: listings of folders, `Last-Modified`, ranges and
-//! conditional requests, redirects to the canonical path. Bodies are streamed, and [`Limits`] bound what clients can keep busy.
+//! It answers as Go's `http.FileServer` does, on which existing consumers rely: folder listings, `Last-Modified`,
+//! ranges and conditional requests, redirects to the canonical path. Bodies are streamed, and [`Limits`] bound the
+//! resources that clients can hold.
 
 mod body;
 mod conditions;
@@ -36,18 +37,18 @@ pub enum ListenError {
     /// The address is not `host:port`.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// The port is taken, or may not be used.
+    /// The port is in use, or the process may not use it.
     #[error("listen tcp {address}")]
     Bind {
         /// The address.
         address: String,
-        /// Why not.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
 }
 
-/// Listens on `address`, whose host may be empty for every interface.
+/// Listens on `address`; an empty host means every interface.
 pub async fn listen(address: &str) -> Result<TcpListener, ListenError> {
     let failed = |source| ListenError::Bind {
         address: address.to_owned(),
@@ -57,7 +58,7 @@ pub async fn listen(address: &str) -> Result<TcpListener, ListenError> {
     let port = port.parse::<u16>();
     let port = port.map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
     let bound = if host.is_empty() {
-        // Both families, or IPv4 alone where the machine has no other.
+        // Both address families, or IPv4 alone if the machine has no IPv6.
         match TcpListener::bind(("::", port)).await {
             Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
                 TcpListener::bind(("0.0.0.0", port)).await
@@ -70,7 +71,7 @@ pub async fn listen(address: &str) -> Result<TcpListener, ListenError> {
     bound.map_err(failed)
 }
 
-/// Serves the files below `root` until `stop` is done, then gives open downloads five seconds (RT-ART-013).
+/// Serves the files below `root` until `stop` resolves, then gives open downloads five seconds (RT-ART-013).
 pub async fn serve(
     listener: TcpListener,
     root: impl Into<PathBuf>,
@@ -91,7 +92,8 @@ pub async fn serve(
     connections::run(listener, limits, respond, stop).await;
 }
 
-/// The refusal of a request that does not say for whom it is: one of HTTP/1.1 names exactly one host (RFC 9112, section 3.2); one of HTTP/1.0 at most one.
+/// Refuses a request with a wrong number of hosts: HTTP/1.1 requires exactly one (RFC 9112, section 3.2), HTTP/1.0 at
+/// most one.
 fn refuse_hosts(head: &http::request::Parts) -> Option<Response<Body>> {
     let hosts = head.headers.get_all(header::HOST);
     let problem = match hosts.iter().count() {
@@ -109,7 +111,7 @@ fn refuse_hosts(head: &http::request::Parts) -> Option<Response<Body>> {
     Some(response)
 }
 
-/// Whether a value has only the characters that Go lets into a host.
+/// Whether a value has only characters that Go allows in a host.
 fn is_host(value: &HeaderValue) -> bool {
     value
         .as_bytes()
@@ -134,7 +136,7 @@ async fn answer(root: &Path, parts: &http::request::Parts) -> Response<Body> {
     if path.ends_with("/index.html") {
         return redirect(StatusCode::MOVED_PERMANENTLY, &format!("./{query}"));
     }
-    // Cleaned once more: what was encoded may have brought new dots.
+    // Cleaned again: decoding may have revealed new dots.
     let name = clean(&path);
     let file = root.join(name.trim_matches('/'));
     let is_head = parts.method == Method::HEAD;
@@ -168,7 +170,7 @@ async fn answer(root: &Path, parts: &http::request::Parts) -> Response<Body> {
     }
 }
 
-/// The same answer to HEAD: it says how long the body would be.
+/// The same response for HEAD, with the length of the body.
 fn without_body(mut response: Response<Body>) -> Response<Body> {
     let length = response.body().size_hint().exact();
     if let Some(length) = length.filter(|length| *length > 0) {
@@ -177,11 +179,11 @@ fn without_body(mut response: Response<Body>) -> Response<Body> {
     response.map(|_| body::empty())
 }
 
-/// A file or folder that was opened.
+/// A file or folder that is open.
 struct Opened {
     file: Arc<File>,
     metadata: Metadata,
-    /// What kind of content it has.
+    /// Its content type.
     kind: &'static str,
 }
 
@@ -208,7 +210,7 @@ async fn serve_folder(
     method: &Method,
     headers: &HeaderMap,
 ) -> Response<Body> {
-    // As with a file, `index.html` stands for the folder that holds it.
+    // As for a file, `index.html` represents the folder that contains it.
     if let Ok(found) = open(dir.join("index.html")).await
         && !found.metadata.is_dir()
     {
@@ -246,7 +248,7 @@ fn serve_file(found: Opened, method: &Method, headers: &HeaderMap) -> Response<B
     let (kind, size) = (found.kind, found.metadata.len());
     let ranges = match range::parse(range, size) {
         Ok(ranges) => ranges,
-        // Some clients add a range to every request: an empty file is sent whole.
+        // Some clients add a range to every request: an empty file is sent as a whole.
         Err(RangeError::NoOverlap) if size == 0 => Vec::new(),
         Err(error) => {
             let mut response = refuse(StatusCode::RANGE_NOT_SATISFIABLE, &error.to_string());
@@ -295,15 +297,15 @@ fn serve_file(found: Opened, method: &Method, headers: &HeaderMap) -> Response<B
     response
 }
 
-/// The modification time, unless it is the epoch, which stands for none.
+/// The modification time, unless it is the epoch, which means that it is unknown.
 fn modified(found: &Metadata) -> Option<SystemTime> {
     found.modified().ok().filter(|time| *time != UNIX_EPOCH)
 }
 
-/// Cleans a path of `.`, `..` and doubled slashes; a slash at its end stays.
+/// Removes `.`, `..` and repeated slashes from a path; a trailing slash is kept.
 fn clean(path: &str) -> String {
     let mut cleaned = flux_golang::path::clean(format!("/{path}").as_str());
-    // As Go's server, which takes the text at its word: only a written slash counts, not a dot behind one.
+    // As in Go's server: only a written slash counts, not one that a trailing dot implies.
     if path.ends_with('/') && cleaned != "/" {
         cleaned.push('/');
     }
@@ -334,7 +336,7 @@ fn empty(status: StatusCode) -> Response<Body> {
     response
 }
 
-/// The redirect to the canonical path, with the page that Go's router shows to people.
+/// The redirect to the canonical path, with the page of Go's router.
 fn moved(method: &Method, to: &str) -> Response<Body> {
     let mut response = redirect(StatusCode::TEMPORARY_REDIRECT, to);
     if matches!(*method, Method::GET | Method::HEAD) {
@@ -355,7 +357,7 @@ fn redirect(status: StatusCode, to: &str) -> Response<Body> {
     response
 }
 
-/// An answer in place of the file.
+/// A response without the file.
 fn unsent(status: StatusCode, modified: Option<SystemTime>) -> Response<Body> {
     let mut response = empty(status);
     set_last_modified(&mut response, modified);

@@ -1,4 +1,4 @@
-//! The store: files below one folder, visible only when whole.
+//! The store: files below one folder, visible only when complete.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -18,7 +18,7 @@ use crate::{Algorithm, Digest, DigestError, Hasher};
 /// How long one garbage collection may take (SC-ART-042).
 const COLLECTION_LIMIT: Duration = Duration::from_secs(5);
 
-/// The longest pause between two looks at a lock that another process holds.
+/// The longest pause between two attempts to get a lock that another process holds.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// The path of an object's artifacts: `<lower-case kind>/<namespace>/<name>` (SC-ART-002).
@@ -26,8 +26,8 @@ pub fn artifact_dir(kind: &str, namespace: &str, name: &str) -> String {
     format!("{}/{namespace}/{name}", kind.to_lowercase())
 }
 
-/// Whether `path` is that of a file directly in the folder of an object's artifacts. A status may have been written by somebody
-/// else, and its path may be that of another object's artifact.
+/// Whether `path` is that of a file directly in the folder of an object's artifacts. Another client may have written a
+/// status, and its path may be that of another object's artifact.
 pub fn is_artifact_of(path: &str, kind: &str, namespace: &str, name: &str) -> bool {
     let file = path
         .strip_prefix(&artifact_dir(kind, namespace, name))
@@ -35,7 +35,7 @@ pub fn is_artifact_of(path: &str, kind: &str, namespace: &str, name: &str) -> bo
     file.is_some_and(|file| !file.contains(['/', '\0']) && !matches!(file, "" | "." | ".."))
 }
 
-/// Where artifacts are kept and how they are told to others.
+/// The storage of artifacts, and the host that it advertises.
 #[derive(Clone, Debug)]
 pub struct Storage {
     root: PathBuf,
@@ -44,32 +44,32 @@ pub struct Storage {
     retention: Retention,
 }
 
-/// A file that has become an artifact.
+/// A file that was stored as an artifact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
     /// The digest of its bytes.
     pub digest: Digest,
-    /// How many bytes it has.
+    /// Its size in bytes.
     pub size: u64,
 }
 
-/// Why the store could not do something.
+/// Why an operation of the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    /// The store's folder is not there (SC-ART-001).
+    /// The store's folder does not exist (SC-ART-001).
     #[error("invalid dir path: {0}")]
     NotADirectory(PathBuf),
-    /// An artifact's path is empty or a loop of links.
+    /// An artifact's path is empty or has a loop of links.
     #[error("invalid artifact path '{0}'")]
     Path(String),
-    /// The file system refused.
+    /// The file system returned an error.
     #[error("{action} {path}")]
     Io {
-        /// What was tried.
+        /// What was attempted.
         action: &'static str,
-        /// On what.
+        /// The path.
         path: PathBuf,
-        /// Why not.
+        /// The error.
         #[source]
         source: io::Error,
     },
@@ -78,22 +78,22 @@ pub enum StorageError {
     Garbage(String),
 }
 
-/// Why an artifact is not what its status says (SC-ART-033).
+/// Why an artifact does not match its status (SC-ART-033).
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// No digest was recorded.
+    /// The status has no digest.
     #[error("artifact has no digest")]
     NoDigest,
-    /// What was recorded is no digest.
+    /// The recorded digest is invalid.
     #[error("failed to parse artifact digest '{text}'")]
     BadDigest {
-        /// What was recorded.
+        /// The recorded text.
         text: String,
-        /// What is wrong with it.
+        /// Why it is invalid.
         #[source]
         source: DigestError,
     },
-    /// The file has other bytes.
+    /// The file has another digest.
     #[error("computed digest doesn't match '{0}'")]
     Mismatch(Digest),
     /// The file cannot be read.
@@ -102,7 +102,7 @@ pub enum VerifyError {
 }
 
 impl VerifyError {
-    /// Whether the file or its digest is wrong for good. Otherwise it could not be read, which may pass.
+    /// Whether the file or its digest is permanently wrong. Otherwise it could not be read, which may be transient.
     pub fn is_damage(&self) -> bool {
         match self {
             Self::NoDigest | Self::BadDigest { .. } | Self::Mismatch(_) => true,
@@ -112,7 +112,7 @@ impl VerifyError {
 }
 
 impl Storage {
-    /// Opens the store in `root`, which has to exist. `host` goes into URLs (see [`crate::advertised_address`]).
+    /// Opens the store in `root`, which has to exist. `host` is used in URLs (see [`crate::advertised_address`]).
     pub fn open(
         root: impl Into<PathBuf>,
         host: impl Into<String>,
@@ -151,13 +151,13 @@ impl Storage {
         with_host(url, &self.host)
     }
 
-    /// The file of the artifact at `path`, never outside the store (SC-ART-012).
+    /// The file path of the artifact at `path`, never outside the store (SC-ART-012).
     pub fn locate(&self, path: &str) -> Result<PathBuf, StorageError> {
         let file = scoped(&self.root, path).filter(|file| *file != self.root);
         file.ok_or_else(|| StorageError::Path(path.to_owned()))
     }
 
-    /// Whether a regular file stands at `path` (SC-ART-013). Fails where that cannot be known.
+    /// Whether there is a regular file at `path` (SC-ART-013). Fails if that cannot be determined.
     pub fn exists(&self, path: &str) -> Result<bool, StorageError> {
         let Ok(file) = self.locate(path) else {
             return Ok(false);
@@ -175,7 +175,7 @@ impl Storage {
         File::open(&file).map_err(|source| failed("open", &file, source))
     }
 
-    /// Checks the artifact at `path` against the digest in its status, of whatever algorithm (SC-ART-035).
+    /// Checks the artifact at `path` against the digest in its status, which may use any algorithm (SC-ART-035).
     pub fn verify(&self, path: &str, digest: &str) -> Result<(), VerifyError> {
         if digest.is_empty() {
             return Err(VerifyError::NoDigest);
@@ -202,20 +202,20 @@ impl Storage {
         }
     }
 
-    /// Makes the folder of the artifact at `path`, mode 0700 (SC-ART-005).
+    /// Creates the folder of the artifact at `path`, mode 0700 (SC-ART-005).
     pub fn make_dir(&self, path: &str) -> Result<(), StorageError> {
         let dir = folder_of(&self.locate(path)?);
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
         made.map_err(|source| failed("mkdir", &dir, source))
     }
 
-    /// Takes the lock of the artifact at `path`, waiting for it no longer than `patience`. It is free again once the guard is
-    /// dropped; its file stays (SC-ART-007).
+    /// Takes the lock of the artifact at `path`, waiting for at most `patience`. It is released when the guard is
+    /// dropped; its file remains (SC-ART-007).
     ///
     /// # Errors
     ///
-    /// [`StorageError::Path`]; [`StorageError::Io`] where the file cannot be made or locked, of the kind
-    /// [`TimedOut`](io::ErrorKind::TimedOut) where others have held the lock all the time.
+    /// [`StorageError::Path`]; [`StorageError::Io`] if the file cannot be created or locked, of the kind
+    /// [`TimedOut`](io::ErrorKind::TimedOut) if others held the lock the whole time.
     pub fn lock(&self, path: &str, patience: Duration) -> Result<Lock, StorageError> {
         let file = lock_file(&self.locate(path)?);
         let taken = OpenOptions::new()
@@ -232,7 +232,7 @@ impl Storage {
         }
     }
 
-    /// Begins the artifact at `path`. It becomes visible by [`Writing::commit`] and leaves nothing behind without (SC-ART-006).
+    /// Begins the artifact at `path`. [`Writing::commit`] makes it visible; without it, nothing remains (SC-ART-006).
     pub fn create(&self, path: &str) -> Result<Writing, StorageError> {
         let target = self.locate(path)?;
         let mut name = target.file_name().unwrap_or_default().to_owned();
@@ -247,7 +247,7 @@ impl Storage {
         })
     }
 
-    /// Points `name` beside the artifact at `path` to it, and gives the link's URL (SC-ART-009, SC-ART-010).
+    /// Links `name` to the artifact at `path`, in its folder, and returns the link's URL (SC-ART-009, SC-ART-010).
     pub fn link(&self, path: &str, name: &str) -> Result<String, StorageError> {
         let target = self.locate(path)?;
         let link = folder_of(&target).join(name);
@@ -270,7 +270,7 @@ impl Storage {
         fs::remove_file(&file).map_err(|source| failed("remove", &file, source))
     }
 
-    /// Removes the folder `dir` with all that an object has stored, and tells whether there was one (SC-ART-045).
+    /// Removes the folder `dir` with everything that an object has stored, and returns whether it existed (SC-ART-045).
     pub fn remove_all(&self, dir: &str) -> Result<bool, StorageError> {
         let dir = self.locate(dir)?;
         match fs::remove_dir_all(&dir) {
@@ -280,16 +280,16 @@ impl Storage {
         }
     }
 
-    /// Removes what a process that was killed before `begin` has left: artifacts half written, half-made links, and locks whose
-    /// artifact is gone. Tells how many there were, and what could not be removed.
+    /// Removes what a process that was killed before `begin` has left: unfinished artifacts and links, and locks whose
+    /// artifact is gone. Returns how many there were, and what could not be removed.
     pub fn remove_leftovers(&self, begin: SystemTime) -> Leftovers {
         let mut leftovers = Leftovers::default();
         leftovers.remove_below(&self.root, begin);
         leftovers
     }
 
-    /// Removes what the retention rules no longer keep beside the artifact at `path`, and tells how many files went
-    /// (SC-ART-040 to SC-ART-042).
+    /// Removes files from the folder of the artifact at `path` by the retention rules, and returns how many were
+    /// removed (SC-ART-040 to SC-ART-042).
     pub fn collect_garbage(&self, path: &str) -> Result<usize, StorageError> {
         let current = self.locate(path)?;
         let dir = folder_of(&current);
@@ -323,7 +323,7 @@ impl Storage {
     }
 }
 
-/// Locks a file within a time: the system call by itself waits without an end.
+/// Locks a file with a timeout, which the system call does not have.
 fn wait_for_lock(file: &File, patience: Duration) -> io::Result<()> {
     let begin = Instant::now();
     let mut pause = Duration::from_millis(1);
@@ -343,7 +343,7 @@ fn wait_for_lock(file: &File, patience: Duration) -> io::Result<()> {
     }
 }
 
-/// A held lock.
+/// A lock that is held.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
@@ -358,7 +358,7 @@ pub struct Writing {
 }
 
 impl Writing {
-    /// Makes the artifact visible under its name, with mode 0600, once its bytes are on the disk.
+    /// Makes the artifact visible under its name, with mode 0600, after its bytes were synced to disk.
     pub fn commit(self) -> Result<Stored, StorageError> {
         let synced = self.file.as_file().sync_all();
         synced.map_err(|source| failed("sync", self.file.path(), source))?;
@@ -387,13 +387,13 @@ impl Write for Writing {
     }
 }
 
-/// The regular files in `dir` that count for retention: no links, no locks.
+/// The regular files in `dir` that count for retention: without links and locks.
 fn stored_files(dir: &Path) -> io::Result<Vec<StoredFile>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
         let found = match path.symlink_metadata() {
-            // Taken away by another run meanwhile.
+            // Removed by another run in the meantime.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             found => found?,
         };

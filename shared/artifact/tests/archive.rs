@@ -1,4 +1,4 @@
-//! Archives: the bytes they have, and what is read back from them.
+//! Archives: their bytes, and what is read back from them.
 
 use std::fs;
 use std::io::{self, Read};
@@ -33,7 +33,7 @@ fn archive() -> TarGz<Vec<u8>> {
     TarGz::new(Vec::new()).unwrap()
 }
 
-// SC-ART-061 SC-ART-062 SC-ART-063 SC-ART-067: the sums are those of what Go's archive/tar writes for the same headers.
+// The sums are those of what Go's archive/tar writes for the same headers.
 #[test]
 fn tar_streams_are_those_of_go() {
     let (d, e, n) = (
@@ -43,6 +43,7 @@ fn tar_streams_are_those_of_go() {
     );
     let accents = |count| "é".repeat(count);
     for (name, sum) in [
+        // SC-ART-062
         (
             "a".into(),
             "30fea6bfc5d3a50dc72f9596e52c3b7d2c856373a8d8b29113bff6c4207f66bd",
@@ -51,6 +52,7 @@ fn tar_streams_are_those_of_go() {
             n(100),
             "a8dc8ab74aa62fc2957f3dc42e2434bdb35d01e464f4b89572b421b01d58ac2b",
         ),
+        // SC-ART-063
         (
             n(101),
             "264f43de30af46bbdfc41c08f05507170a503b6283eaca679266d97ea7533bdc",
@@ -109,11 +111,13 @@ fn tar_streams_are_those_of_go() {
         tar_sum(odd),
         "b1c324f2af196bf1cebf599bd6772a190408089748aa40ad717a6cac084c9384"
     );
+    // SC-ART-067
     assert_eq!(
         tar_sum(archive()),
         "a6c3074b61cf17b6c20da13944bfac01ed05930dc9cef70890045d62cbfb78d5"
     );
 
+    // SC-ART-061
     let mut several = archive();
     several.directory(b"a").unwrap();
     several
@@ -132,7 +136,7 @@ fn tar_streams_are_those_of_go() {
     );
 }
 
-/// Gives its bytes in portions of one size.
+/// Yields its bytes in reads of one size.
 struct Portions<'b>(&'b [u8], usize);
 
 impl Read for Portions<'_> {
@@ -152,7 +156,7 @@ fn content() -> Vec<u8> {
     words.collect::<String>().into_bytes()
 }
 
-// SC-ART-060 SC-ART-064 SC-ART-065 RT-ART-007
+// SC-ART-064 RT-ART-007
 #[test]
 fn the_same_files_give_the_same_bytes() {
     let content = content();
@@ -164,6 +168,7 @@ fn the_same_files_give_the_same_bytes() {
     fs::write(at("run"), "#!/bin/sh\n").unwrap();
     fs::set_permissions(at("run"), fs::Permissions::from_mode(0o4755)).unwrap();
     fs::set_permissions(at("a.txt"), fs::Permissions::from_mode(0o444)).unwrap();
+    // SC-ART-060
     symlink("a.txt", at("link")).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
     let from_folder = pack_directory(folder.path(), |_, _| false, Vec::new()).unwrap();
@@ -197,9 +202,9 @@ fn the_same_files_give_the_same_bytes() {
             .unwrap();
         assert_eq!(stream.finish().unwrap(), from_tree, "portions of {portion}");
     }
-    // The header of the gzip stream: no name, no time, no system.
+    // SC-ART-065: the header of the gzip stream has no name, time or system.
     assert_eq!(from_tree[..10], [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]);
-    // The compressor's output: a new version of it may change this, and with it every digest.
+    // The compressor's output: a new version may change it, and every digest with it.
     assert_eq!(
         Algorithm::Sha256.digest(&from_tree).hex(),
         "41c105a4b8e7f31f0330ff53c651304282409a43569eb092d849bc76a655dae4"
@@ -271,7 +276,7 @@ fn what_an_archive_refuses() {
     assert_eq!(missing.to_string(), "invalid dir path: /nonexistent");
 }
 
-/// A `tar.gz` of entries with names as they are, whatever a writer would say to them.
+/// A `tar.gz` of entries with these exact names, even those that a writer would refuse.
 fn crafted(entries: &[(&str, u8, &str)]) -> Vec<u8> {
     let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
     for (name, kind, content) in entries {

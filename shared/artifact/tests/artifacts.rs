@@ -1,4 +1,4 @@
-//! Artifacts as their consumers get them: from a server, or from this process's own storage.
+//! Artifacts for their consumers: from a server, or from this process's own storage.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use flux_tree::{Tree, TreePath};
 use futures::future::join_all;
 use tokio::net::TcpListener;
 
-/// A server that has one file, and counts how often it was asked.
+/// A server that has one file, and counts its requests.
 struct Server {
     host: String,
     asked: Arc<AtomicUsize>,

@@ -1,4 +1,4 @@
-//! Values by digest, and which callers wait for which of their loads.
+//! Values by digest, and which callers wait for which load.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -97,13 +97,13 @@ async fn a_server_that_hangs_holds_up_only_those_who_ask_it() {
     let wanted = digest("a");
     let loaded = cache.get(OTHER, &wanted, || async { Ok(tree(10)) });
     assert_eq!(*loaded.await.unwrap(), tree(10));
-    // What has come serves those who still wait for the other server.
+    // The loaded value serves the callers that still wait for the other server.
     assert_eq!(*hanging.await.unwrap().unwrap(), tree(10));
 }
 
 #[tokio::test]
 async fn a_load_ends_when_nobody_waits_for_it() {
-    /// Tells that it is gone.
+    /// Reports that it was dropped.
     struct Told(Option<oneshot::Sender<()>>);
     impl Drop for Told {
         fn drop(&mut self) {
@@ -138,7 +138,7 @@ async fn a_load_ends_when_nobody_waits_for_it() {
     );
     drop(second);
     is_gone.await.unwrap();
-    // The next one begins anew.
+    // The next call starts a new load.
     let loaded = cache
         .get(URL, &digest("a"), || async { Ok(tree(10)) })
         .await;
@@ -178,7 +178,7 @@ async fn the_least_asked_for_goes_first() {
     assert!(load("huge", 30_000).await.1);
 }
 
-/// Takes `size` bytes of the budget for a tree.
+/// Claims `size` bytes of the budget for a tree.
 fn claiming(
     budget: &Budget,
     size: u64,

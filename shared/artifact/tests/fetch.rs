@@ -19,7 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-/// A server that gives its answers one after the other, and then 404.
+/// A server that sends these responses in order, and then 404.
 struct Server {
     url: String,
     asked: Arc<AtomicUsize>,
@@ -28,7 +28,7 @@ struct Server {
 #[derive(Clone)]
 struct Answers(Arc<Mutex<Left>>, Arc<AtomicUsize>);
 
-/// The statuses and bodies still to be given.
+/// The statuses and bodies still to be sent.
 type Left = VecDeque<(u16, Vec<u8>)>;
 
 impl Server {
@@ -84,7 +84,7 @@ fn archive() -> (Vec<u8>, Digest) {
     (packed, digest)
 }
 
-// RT-ART-016 RT-ART-017 RT-ART-018 SC-ART-056
+// RT-ART-018
 #[tokio::test]
 async fn answers_of_the_server() {
     let (packed, digest) = archive();
@@ -93,6 +93,7 @@ async fn answers_of_the_server() {
     let text = |text: &str| (200, text.as_bytes().to_vec());
     for (note, answers, digest, asked, want) in [
         ("at once", vec![good()], &digest, 1, Ok(())),
+        // RT-ART-016
         (
             "after passing failures",
             vec![(503, vec![]), (429, vec![]), good()],
@@ -100,6 +101,7 @@ async fn answers_of_the_server() {
             3,
             Ok(()),
         ),
+        // SC-ART-056
         (
             "not there",
             vec![(404, vec![]), good()],
@@ -128,6 +130,7 @@ async fn answers_of_the_server() {
             1,
             Err("failed to download archive from <url> (status: 501 Not Implemented)"),
         ),
+        // RT-ART-017
         (
             "other bytes",
             vec![good()],
@@ -269,7 +272,8 @@ fn digests_of_a_status() {
     );
 }
 
-/// A server that says `answer` to the first request and then nothing, and tells when it was asked and when the client is gone.
+/// A server that sends `answer` to the first request and then nothing, and signals when it got a request and when the
+/// client is gone.
 async fn silent(
     answer: &'static [u8],
 ) -> (String, oneshot::Receiver<()>, tokio::task::JoinHandle<()>) {

@@ -1,4 +1,4 @@
-//! Archives made to take more than they are: each is refused, or costs what it claims.
+//! Archives made to use more resources than they should: each is refused, or costs what it claims.
 
 use std::io::{self, Read, Write as _};
 use std::thread;
@@ -11,7 +11,7 @@ use flux_tree::{Tree, TreePath};
 
 const MIB: u64 = 1 << 20;
 
-/// A header with its checksum, changed by `change` before that.
+/// A header with its checksum, after `change` was applied.
 fn header(name: &str, kind: u8, size: u64, change: impl FnOnce(&mut [u8; 512])) -> Vec<u8> {
     let mut header = [0; 512];
     let mut put = |at: usize, text: &str| {
@@ -40,17 +40,17 @@ fn file(name: &str, content: &[u8]) -> Vec<u8> {
     [header, padded(content.to_vec())].concat()
 }
 
-/// An entry whose name goes ahead of it, as GNU's tar writes it.
+/// An entry with a long name in an entry before it, as GNU tar writes it.
 fn long(name: &str, kind: u8) -> Vec<u8> {
     let announced = header("././@LongLink", b'L', name.len() as u64 + 1, |_| {});
     let text = padded(format!("{name}\0").into_bytes());
     [announced, text, header("cut", kind, 0, |_| {})].concat()
 }
 
-/// A file of `size` bytes of which the archive holds none.
+/// A file of `size` bytes without any data in the archive.
 fn sparse(name: &str, size: u64) -> Vec<u8> {
     header(name, b'S', 0, |header| {
-        // One empty block at the end, and the size with it.
+        // One empty block at the end, which also sets the size.
         header[386..398].copy_from_slice(format!("{size:011o}\0").as_bytes());
         header[398..410].copy_from_slice(b"00000000000\0");
         header[483..495].copy_from_slice(format!("{size:011o}\0").as_bytes());
@@ -68,7 +68,7 @@ fn unpack(archive: &[u8], options: &ExtractOptions, claim: Claim) -> Result<Tree
     extract(archive, options, claim)
 }
 
-/// What becomes of these entries with a budget of 4 MiB, and 16 MiB and a thousand entries at most.
+/// The result of unpacking these entries with a budget of 4 MiB, and at most 16 MiB and a thousand entries.
 fn outcome(entries: &[Vec<u8>]) -> String {
     let options = ExtractOptions {
         max_bytes: 16 * MIB,

@@ -73,7 +73,7 @@ impl Served {
         self.send(Method::GET, path, &[]).await
     }
 
-    /// The status and the raw answer for a path that no client library would send.
+    /// The raw response for a path that no client library would send.
     async fn raw(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(&self.address).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
@@ -98,7 +98,7 @@ fn header<'r>(response: &'r Response, name: &str) -> &'r str {
 const MODIFIED: &str = "Sun, 09 Sep 2001 01:46:40 GMT";
 const GZIP: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 
-// SC-ART-050 SC-ART-052 SC-ART-053 SC-ART-054 RT-ART-012
+// SC-ART-050 RT-ART-012
 #[tokio::test]
 async fn files_are_served_as_they_are() {
     provider();
@@ -114,10 +114,12 @@ async fn files_are_served_as_they_are() {
     )
     .unwrap();
 
+    // SC-ART-052
     let response = served.get("/ocirepository/ns/app/sha256:ab.tar.gz").await;
     assert_eq!(response.status(), 200);
     for (name, want) in [
         ("content-length", "10"),
+        // SC-ART-054
         ("content-type", "application/x-gzip"),
         ("last-modified", MODIFIED),
         ("accept-ranges", "bytes"),
@@ -127,6 +129,7 @@ async fn files_are_served_as_they_are() {
     }
     assert_eq!(response.bytes().await.unwrap(), &GZIP[..]);
 
+    // SC-ART-053
     for path in [
         "/ocirepository/ns/app/sha256%3Aab.tar.gz",
         "/ocirepository/ns/app/latest.tar.gz",

@@ -1,4 +1,4 @@
-//! The artifact server beside Go's: the same requests, byte by byte, and what both answer.
+//! The artifact server compared with Go's: the same requests, byte by byte, and both responses.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -45,6 +45,7 @@ fn conditions() -> Vec<Vec<String>> {
         "\"a\"\"b\" *",
         "",
     ];
+    // SC-ART-052
     let dates = [
         BEFORE,
         AT,
@@ -119,7 +120,7 @@ fn conditions() -> Vec<Vec<String>> {
     cases
 }
 
-/// Requests, as they are sent.
+/// Requests, as sent on the wire.
 fn requests() -> Vec<String> {
     let line = |method: &str, path: &str| format!("{method} {path} HTTP/1.1\r\n");
     let host = "Host: x\r\n";
@@ -132,6 +133,7 @@ fn requests() -> Vec<String> {
         }
     }
     for path in [
+        // SC-ART-051
         "/",
         "/a",
         "/a?x=y",
@@ -142,6 +144,7 @@ fn requests() -> Vec<String> {
         "/a/sub/",
         "/a/none",
         "/a/text/x",
+        // SC-ART-053
         "//a//text",
         "/a/./text",
         "/a/../a/text",
@@ -194,7 +197,7 @@ fn requests() -> Vec<String> {
     requests
 }
 
-/// An answer without what may differ: the date, the boundary between parts, the order and case of header names.
+/// A response without what may differ: the date, the boundary between parts, the order and case of header names.
 #[derive(Debug, PartialEq)]
 struct Told {
     status: String,
@@ -206,7 +209,7 @@ fn told(answer: &[u8]) -> Told {
     let text = String::from_utf8_lossy(answer);
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let mut lines = head.split("\r\n");
-    // The words behind the code are for people.
+    // The reason phrase is for people.
     let mut status = lines
         .next()
         .unwrap_or_default()
@@ -220,7 +223,7 @@ fn told(answer: &[u8]) -> Told {
         .filter(|(name, _)| name != "date")
         .collect();
     if status.ends_with(" 400") {
-        // Go writes these by hand, in one version and without a length.
+        // Go writes these directly, in one version and without a length.
         headers.remove("content-length");
         "HTTP/1.1 400".clone_into(&mut status);
     }
@@ -267,7 +270,7 @@ async fn ask(address: &str, request: &str) -> Vec<u8> {
     answer
 }
 
-// SC-ART-050, SC-ART-051, SC-ART-052, SC-ART-053, SC-ART-054, RT-ART-012
+// SC-ART-050, SC-ART-054, RT-ART-012
 #[tokio::test]
 async fn answers_are_those_of_go() {
     let Some(mut go) = Oracle::live("fileserver") else {

@@ -1,4 +1,4 @@
-//! What clients of the artifact server may keep busy, and for how long.
+//! The resources of the artifact server that clients may hold, and for how long.
 
 use std::fs;
 use std::time::Duration;
@@ -39,7 +39,7 @@ impl Served {
         }
     }
 
-    /// A client with little room for what it is sent.
+    /// A client with a small receive buffer.
     async fn connect(&self) -> TcpStream {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
@@ -55,7 +55,7 @@ impl Served {
     }
 }
 
-/// Asks for the large file, reads where it begins, and leaves the rest.
+/// Requests the large file, reads its beginning, and leaves the rest.
 async fn begin(stream: &mut TcpStream) {
     stream.write_all(REQUEST).await.unwrap();
     let mut head = [0; 15];
@@ -63,7 +63,7 @@ async fn begin(stream: &mut TcpStream) {
     assert_eq!(&head, b"HTTP/1.1 200 OK");
 }
 
-/// Waits until the other side has closed the connection, without reading: then what is sent there is refused.
+/// Waits until the other side has closed the connection, without reading: then what is sent to it is refused.
 async fn closed(stream: &TcpStream) {
     let refused = async {
         loop {
@@ -89,7 +89,7 @@ async fn a_client_that_takes_nothing_is_closed() {
     let mut stalled = served.connect().await;
     begin(&mut stalled).await;
     closed(&stalled).await;
-    // One that reads gets all of it.
+    // A client that reads gets all of it.
     let last = [&REQUEST[..REQUEST.len() - 2], b"Connection: close\r\n\r\n"].concat();
     assert!(served.ask(&last).await.len() > SIZE);
 }
@@ -115,7 +115,7 @@ async fn a_request_that_does_not_end_is_closed() {
         });
         assert_eq!(answer.await.expect("the connection is closed"), b"");
     }
-    // A kept connection that asks nothing more, likewise.
+    // The same for a kept-alive connection without further requests.
     let kept = b"GET /small HTTP/1.1\r\nHost: x\r\n\r\n";
     let answer = timeout(Duration::from_mins(1), served.ask(kept));
     let answer = answer.await.expect("the connection is closed");
@@ -138,7 +138,7 @@ async fn of_too_many_connections_the_least_active_is_closed() {
         begin(stream).await;
     }
     assert!(served.ask(SMALL).await.ends_with("small"));
-    // One of the three had to go; a place that has become free is used again.
+    // One of the three had to be closed; a freed place is used again.
     let gone = async {
         tokio::select! { () = closed(&one) => {} () = closed(&two) => {} () = closed(&three) => {} }
     };
@@ -180,7 +180,7 @@ async fn idle_readers_cost_little_memory() {
         ..Limits::default()
     };
     let served = Served::with(limits).await;
-    // What is needed once is there before it is measured.
+    // One-time allocations are made before the measurement.
     let mut readers = Vec::new();
     for _ in 0..8 {
         let mut reader = served.connect().await;

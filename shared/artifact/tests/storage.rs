@@ -73,12 +73,13 @@ fn paths_of_objects() {
     );
 }
 
-// SC-ART-005 SC-ART-006 SC-ART-008 RT-ART-006
+// RT-ART-006
 #[test]
 fn an_artifact_is_visible_only_when_whole() {
     let (folder, storage) = store();
     storage.make_dir(ARTIFACT).unwrap();
     let dir = folder.path().join("gitrepository/ns/app");
+    // SC-ART-005
     for made in [
         folder.path().join("gitrepository"),
         folder.path().join("gitrepository/ns"),
@@ -86,6 +87,7 @@ fn an_artifact_is_visible_only_when_whole() {
     ] {
         assert_eq!(mode(&made), 0o700, "{}", made.display());
     }
+    // SC-ART-006
     let mut writing = storage.create(ARTIFACT).unwrap();
     writing.write_all(b"abc").unwrap();
     assert!(!storage.exists(ARTIFACT).unwrap());
@@ -93,6 +95,7 @@ fn an_artifact_is_visible_only_when_whole() {
     let stored = writing.commit().unwrap();
     assert_eq!(names(&dir), ["one.tar.gz"]);
     assert_eq!(mode(&dir.join("one.tar.gz")), 0o600);
+    // SC-ART-008
     assert_eq!(stored.size, 3);
     assert_eq!(
         stored.digest.to_string(),
@@ -100,7 +103,8 @@ fn an_artifact_is_visible_only_when_whole() {
     );
     assert!(storage.exists(ARTIFACT).unwrap());
 
-    // A run that fails leaves nothing, and the old artifact as it was (SC-ART-004: the same name is replaced in place).
+    // A failed run leaves nothing behind, and the old artifact unchanged (SC-ART-004: the same name is replaced in
+    // place).
     let mut failing = storage.create(ARTIFACT).unwrap();
     failing.write_all(b"half").unwrap();
     drop(failing);
@@ -152,11 +156,12 @@ fn a_lock_that_is_never_given_back_is_waited_for_in_vain_and_not_for_ever() {
     storage.lock(ARTIFACT, Duration::ZERO).unwrap();
 }
 
-// SC-ART-013 SC-ART-033 SC-ART-035 RT-ART-008
+// RT-ART-008
 #[test]
 fn artifacts_are_verified_against_any_digest() {
     let (folder, storage) = store();
     let stored = write(&storage, ARTIFACT, "abc");
+    // SC-ART-035
     for algorithm in Algorithm::ALL {
         storage
             .verify(ARTIFACT, &algorithm.digest(b"abc").to_string())
@@ -168,6 +173,7 @@ fn artifacts_are_verified_against_any_digest() {
             format!("computed digest doesn't match '{other}'")
         );
     }
+    // SC-ART-033
     assert_eq!(
         storage.verify(ARTIFACT, "").unwrap_err().to_string(),
         "artifact has no digest"
@@ -185,13 +191,14 @@ fn artifacts_are_verified_against_any_digest() {
             .is_err()
     );
 
+    // SC-ART-013
     symlink("one.tar.gz", folder.path().join("link")).unwrap();
     assert!(!storage.exists("").unwrap());
     assert!(!storage.exists("gitrepository").unwrap());
     assert!(!storage.exists("nothing").unwrap());
 }
 
-// SC-ART-033: only what has other bytes may be removed
+// SC-ART-033: only a file with another digest may be removed
 #[test]
 fn what_cannot_be_read_is_not_damaged() {
     let (folder, storage) = store();
@@ -201,11 +208,11 @@ fn what_cannot_be_read_is_not_damaged() {
         let error = storage.verify(ARTIFACT, wrong).unwrap_err();
         assert!(error.is_damage(), "{error}");
     }
-    // A folder opens, but cannot be read.
+    // A folder can be opened, but not read.
     fs::remove_file(folder.path().join(ARTIFACT)).unwrap();
     fs::create_dir(folder.path().join(ARTIFACT)).unwrap();
     assert!(!storage.verify(ARTIFACT, &digest).unwrap_err().is_damage());
-    // Whether it exists is not known where a name cannot be looked up.
+    // Whether it exists is unknown if a name cannot be looked up.
     let name = format!("gitrepository/ns/app/{}", "n".repeat(300));
     assert!(storage.exists(&name).is_err());
     fs::write(folder.path().join("file"), "").unwrap();
@@ -246,7 +253,7 @@ fn leftovers_of_a_killed_process_are_removed() {
     write(&storage, ARTIFACT, "abc");
     drop(storage.lock(ARTIFACT, PATIENCE).unwrap());
     storage.link(ARTIFACT, "latest.tar.gz").unwrap();
-    // What a process leaves that is killed while it writes.
+    // What a process leaves behind that is killed while it writes.
     let half = storage.create(ARTIFACT).unwrap();
     std::mem::forget(half);
     drop(
@@ -326,7 +333,7 @@ fn latest_links_are_moved_at_once() {
     );
 }
 
-// SC-ART-011: as upstream, whose clients read the artifact's own URL
+// SC-ART-011: as in upstream, whose clients read the artifact's own URL
 #[test]
 fn a_scheme_in_the_address_is_kept_for_artifacts_alone() {
     let folder = tempfile::tempdir().unwrap();
@@ -341,7 +348,7 @@ fn a_scheme_in_the_address_is_kept_for_artifacts_alone() {
     );
 }
 
-// SC-ART-040 SC-ART-041 SC-ART-042 RT-ART-010
+// SC-ART-040 RT-ART-010
 #[test]
 fn garbage_goes_with_its_locks() {
     let (folder, storage) = store();
@@ -362,6 +369,7 @@ fn garbage_goes_with_its_locks() {
         .unwrap();
     assert_eq!(storage.collect_garbage(ARTIFACT).unwrap(), 2);
     assert_eq!(
+        // SC-ART-041, SC-ART-042
         names(&dir),
         [
             "latest.tar.gz",
@@ -385,7 +393,7 @@ fn an_object_that_goes_takes_its_folder_along() {
     assert!(!storage.remove_all("gitrepository/ns/app").unwrap());
     assert_eq!(names(&folder.path().join("gitrepository/ns")), ["other"]);
 
-    // What cannot be removed is told.
+    // What cannot be removed is reported.
     fs::write(folder.path().join("gitrepository/ns/file"), "").unwrap();
     let error = storage.remove_all("gitrepository/ns/file").unwrap_err();
     assert!(matches!(

@@ -1,5 +1,5 @@
-//! What becomes of archives that no packer of ours would write. What is wanted is what upstream's untar was seen to do
-//! with the same bytes.
+//! Results for archives that no packer of ours would write. The expected ones were observed in upstream's untar with
+//! the same bytes.
 
 use std::io::Write as _;
 
@@ -9,7 +9,7 @@ use flux_artifact::{ExtractOptions, extract};
 use flux_budget::Claim;
 use flux_tree::Entry;
 
-/// A header and its content: name, type flag, mode, the size that is announced, content.
+/// A header and its content: name, type flag, mode, the announced size, content.
 type Raw<'r> = (&'r str, u8, u32, usize, &'r str);
 
 fn file<'r>(name: &'r str, content: &'r str) -> Raw<'r> {

@@ -1,4 +1,4 @@
-//! The requests about objects that are sent to a cluster.
+//! Requests about objects, sent to a cluster.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use crate::error::RequestError;
 use crate::object::{Object, ObjectId};
 use crate::request::{About, Limit, exchange, exchange_json};
 
-/// How many objects one answer to a list request holds.
+/// How many objects one response to a list request has.
 const PAGE: u32 = 500;
 
-/// A cluster, seen with one identity.
+/// A cluster, accessed with one identity.
 #[derive(Clone)]
 pub struct Cluster {
     client: Client,
@@ -29,7 +29,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// The cluster behind a client; what is applied is applied under the name of that field manager.
+    /// The cluster behind a client; `field_manager` is the name under which objects are applied.
     pub fn new(client: Client, field_manager: &str) -> Self {
         let discovery = Arc::new(Discovery::new(client.clone()));
         Self {
@@ -41,7 +41,7 @@ impl Cluster {
         }
     }
 
-    /// The same cluster, with `confidential` values masked in the messages of its errors (KC-SUB-009).
+    /// The same cluster, with `confidential` values masked in its error messages (KC-SUB-009).
     #[must_use]
     pub fn masking(&self, confidential: Confidential) -> Self {
         Self {
@@ -50,7 +50,7 @@ impl Cluster {
         }
     }
 
-    /// The same cluster with a time limit for each request of one run. Once a request has reached the limit, those that follow
+    /// The same cluster with a time limit for each request of one run. Once a request has reached the limit, later ones
     /// fail without being sent.
     #[must_use]
     pub fn within(&self, limit: Duration) -> Self {
@@ -78,17 +78,17 @@ impl Cluster {
         }
     }
 
-    /// The client, for requests about other things than objects.
+    /// The client, for requests that are not about objects.
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// Which kinds the cluster has.
+    /// The kinds that the cluster serves.
     pub fn discovery(&self) -> &Discovery {
         &self.discovery
     }
 
-    /// The values that are masked in the messages of errors.
+    /// The values that are masked in error messages.
     pub fn confidential(&self) -> &Arc<Confidential> {
         &self.confidential
     }
@@ -102,7 +102,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// Where the cluster has no such kind, or does not answer.
+    /// If the cluster does not have the kind, or does not answer.
     pub async fn resource_of(
         &self,
         id: &ObjectId,
@@ -122,11 +122,11 @@ impl Cluster {
         self.limit.bound(found).await
     }
 
-    /// Whether the cluster serves a kind, by a new request whatever discovery has cached.
+    /// Whether the cluster serves a kind, by a new request instead of the discovery cache.
     ///
     /// # Errors
     ///
-    /// Where the cluster does not answer.
+    /// If the cluster does not answer.
     pub async fn serves_kind(
         &self,
         group: &str,
@@ -142,7 +142,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// The server's, [`RequestError::is_not_found`] if there is no such object.
+    /// The server's; [`RequestError::is_not_found`] if there is no such object.
     pub async fn get(&self, resource: &Resource, id: &ObjectId) -> Result<Object, RequestError> {
         let (path, name) = Self::named(resource, id)?;
         let request = path.get(&name, &GetParams::default());
@@ -164,7 +164,7 @@ impl Cluster {
         self.object(request, resource, id).await
     }
 
-    /// The metadata of every object of a kind that a label selector finds, in one namespace or in all.
+    /// The metadata of every object of a kind that matches a label selector, in one namespace or in all.
     ///
     /// # Errors
     ///
@@ -197,7 +197,7 @@ impl Cluster {
         }
     }
 
-    /// A page of the objects of a kind, in one namespace or in all, as the text that the server wrote.
+    /// A page of the objects of a kind, in one namespace or in all, as the text of the response.
     ///
     /// # Errors
     ///
@@ -220,11 +220,11 @@ impl Cluster {
             .map_err(|_| RequestError::local("the server's answer is not UTF-8"))
     }
 
-    /// The objects of a kind, to watch them.
+    /// The API of a kind, to watch its objects.
     ///
     /// # Errors
     ///
-    /// Where the namespace is no segment of a path.
+    /// If the namespace is not a valid path segment.
     #[expect(clippy::disallowed_methods, reason = "the namespace is checked here")]
     pub fn api(
         &self,
@@ -254,7 +254,7 @@ impl Cluster {
     /// The path of the objects of an object's kind in its namespace.
     pub(crate) fn path(resource: &Resource, id: &ObjectId) -> Result<Request, RequestError> {
         if resource.namespaced && id.namespace.is_empty() {
-            // The server has no path for this; the words are those of upstream's client.
+            // The server has no path for this; the text is that of upstream's client.
             return Err(missing(resource, id));
         }
         Self::collection(
@@ -282,7 +282,7 @@ impl Cluster {
             .ok_or_else(|| RequestError::local("the server's answer is not an object"))
     }
 
-    /// Sends a request about an object and gives the answer, within the run's limit.
+    /// Sends a request about an object and returns the response, within the run's limit.
     pub(crate) async fn send(
         &self,
         request: Result<http::Request<Vec<u8>>, core::request::Error>,
@@ -297,7 +297,7 @@ impl Cluster {
         let answer = exchange_json(&self.client, request, &about);
         self.limit.bound(answer).await.map_err(|mut error| {
             if error.is_missing_path() {
-                // The path is gone, and with it perhaps the kind.
+                // The path is gone, and possibly the kind with it.
                 self.discovery.forget(&resource.api_version());
             }
             self.confidential.mask(&mut error.message, id);
@@ -312,7 +312,7 @@ impl From<InvalidPath> for RequestError {
     }
 }
 
-/// What upstream's client gets for an object of a namespaced kind that has no namespace: the server has no such path.
+/// The error of upstream's client for an object of a namespaced kind without a namespace: the server has no such path.
 fn missing(resource: &Resource, id: &ObjectId) -> RequestError {
     let message = format!(
         "the server could not find the requested resource (patch {} {})",
@@ -365,7 +365,7 @@ mod tests {
             path("a", "../b"),
             Err("invalid resource name \"../b\": [may not contain '/']".into())
         );
-        // The first of both is named, as upstream's client does.
+        // The first of the two is named, as in upstream's client.
         assert_eq!(
             path("..", "a/b"),
             Err("invalid namespace \"..\": [may not be '..']".into())

@@ -1,4 +1,4 @@
-//! Keeps confidential values out of messages.
+//! Masks confidential values in messages.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Formatter};
@@ -12,16 +12,16 @@ use crate::object::{Object, ObjectId};
 /// The replacement for a confidential value (KC-SUB-009).
 const MASK: &str = "***";
 
-/// Values up to this length are masked only as whole words: as a part of others they would garble every message.
+/// Values up to this length are masked only as whole words: as parts of other words they would garble every message.
 const SHORT: usize = 7;
 
-/// Lines of a value from this length on are confidential by themselves: a message may quote one line of a key.
+/// Lines of a value from this length on are confidential by themselves: a message may quote a single line of a key.
 const LINE: usize = 8;
 
-/// Values that no message may show: those of Secrets, wherever they went.
+/// Values that no message may show: those of Secrets, including their copies in other objects.
 ///
-/// An API server quotes what it refuses, and so may any admission webhook. Each value is known in the forms in which it may
-/// come back: as it is, encoded in base64, escaped as in JSON, and line by line.
+/// An API server quotes what it refuses, and so may any admission webhook. Each value is masked in the forms in which
+/// it may be quoted: unchanged, encoded in base64, escaped as in JSON, and line by line.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Confidential {
     forms: BTreeSet<String>,
@@ -47,7 +47,7 @@ impl Confidential {
         for line in lines.filter(|line| line.len() >= LINE) {
             self.insert(line);
         }
-        // A number comes back as the server parses it: `1e3` comes back as `1000`.
+        // A number is quoted as the server parses it: `1e3` is quoted as `1000`.
         if let Ok(number) = text.trim().parse::<f64>()
             && number.is_finite()
         {
@@ -55,7 +55,7 @@ impl Confidential {
         }
     }
 
-    /// Adds the values of a Secret, in whichever form it holds them; nothing of other objects.
+    /// Adds the values of a Secret, in whichever form it has them; does nothing for other objects.
     pub fn add_secret(&mut self, object: &Object) {
         if !object.is_secret() {
             return;
@@ -72,8 +72,9 @@ impl Confidential {
         self.forms.is_empty()
     }
 
-    /// Adds the texts of a live object that the object to be applied, if there is one, does not have. Where Secrets go into
-    /// a Kustomization's objects they may be what such a Secret held before, of which nothing else is known.
+    /// Adds the strings of a live object that `desired`, if there is one, does not have. If Secrets are substituted
+    /// into a Kustomization's objects, these may be the previous values of such a Secret, which are not known
+    /// otherwise.
     pub fn add_former(&mut self, live: &Object, desired: Option<&Object>) {
         let mut known = BTreeSet::new();
         if let Some(desired) = desired {
@@ -129,12 +130,12 @@ impl Confidential {
         self.forms.insert(form.to_owned());
     }
 
-    /// Masks the values in a message about an object. Its own name, namespace, kind and group are never masked: they are
-    /// in every message.
+    /// Masks the values in a message about an object. The object's own name, namespace, kind and group are never
+    /// masked: they are in every message.
     pub fn mask(&self, message: &mut String, about: &ObjectId) {
         let known = [&about.name, &about.namespace, &about.kind, &about.group];
         let mut forms: Vec<&String> = self.forms.iter().collect();
-        // The longest first: a short value may be a part of a long one.
+        // The longest first: a short value may be part of a long one.
         forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
         for form in forms {
             if !known.contains(&form) && message.contains(form.as_str()) {
@@ -144,7 +145,7 @@ impl Confidential {
     }
 }
 
-/// The texts in a value.
+/// The strings in a value.
 fn texts<'v>(value: &'v Value, found: &mut BTreeSet<&'v str>) {
     match value {
         Value::String(text) => {
@@ -156,7 +157,7 @@ fn texts<'v>(value: &'v Value, found: &mut BTreeSet<&'v str>) {
     }
 }
 
-/// Replaces `form` by the mask; where it is short, only as a word.
+/// Replaces `form` by the mask; a short one only as a whole word.
 fn replace(message: &str, form: &str) -> String {
     if form.len() > SHORT {
         return message.replace(form, MASK);

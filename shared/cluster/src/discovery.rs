@@ -1,4 +1,4 @@
-//! Which kinds a cluster has, under which paths.
+//! The kinds that a cluster serves, and their paths.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,7 +11,7 @@ use kube::core::ApiResource;
 use crate::error::RequestError;
 use crate::request::{About, exchange_json};
 
-/// How long an answer is cached.
+/// How long a response is cached.
 const LIFETIME: Duration = Duration::from_mins(10);
 
 /// A kind as a cluster serves it.
@@ -63,11 +63,11 @@ fn group_version(group: &str, version: &str) -> String {
     }
 }
 
-/// An answer with the time at which it was given.
+/// A response with the time at which it was received.
 type Dated<T> = (Instant, T);
 
-/// The kinds of a cluster. A kind that is not known is requested each time, since its definition may just have been applied;
-/// known ones are cached for ten minutes.
+/// The kinds of a cluster. An unknown kind is requested each time, since its CRD may just have been applied; known ones
+/// are cached for ten minutes.
 pub struct Discovery {
     client: Client,
     kinds: Mutex<HashMap<String, Dated<Vec<Resource>>>>,
@@ -84,11 +84,11 @@ impl Discovery {
         }
     }
 
-    /// The kind, under that version.
+    /// The kind in that version.
     ///
     /// # Errors
     ///
-    /// Where the cluster has no such kind, or does not answer.
+    /// If the cluster does not have the kind, or does not answer.
     pub async fn resource(
         &self,
         group: &str,
@@ -103,11 +103,11 @@ impl Discovery {
         })
     }
 
-    /// The kind, under that version, if the cluster has it.
+    /// The kind in that version, if the cluster has it.
     ///
     /// # Errors
     ///
-    /// Where the cluster does not answer.
+    /// If the cluster does not answer.
     pub async fn find(
         &self,
         group: &str,
@@ -128,11 +128,11 @@ impl Discovery {
         Ok(found)
     }
 
-    /// Whether the cluster has this version of a group, whatever kinds that has.
+    /// Whether the cluster serves this version of a group, regardless of its kinds.
     ///
     /// # Errors
     ///
-    /// Where the cluster does not answer.
+    /// If the cluster does not answer.
     pub async fn serves(&self, group: &str, version: &str) -> Result<bool, RequestError> {
         if !is_name_of_version(group, version) {
             return Ok(false);
@@ -144,11 +144,11 @@ impl Discovery {
         }
     }
 
-    /// The kind, under the first of its group's versions that has it, the preferred one first.
+    /// The kind in the first version of its group that has it, in the server's order of preference.
     ///
     /// # Errors
     ///
-    /// Where the cluster has no such kind, or does not answer.
+    /// If the cluster does not have the kind, or does not answer.
     pub async fn preferred(&self, group: &str, kind: &str) -> Result<Resource, RequestError> {
         if group.is_empty() {
             return self.resource(group, "v1", kind).await;
@@ -172,7 +172,7 @@ impl Discovery {
         self.forget(&group_version(group, version));
     }
 
-    /// Forgets what is known of a group's version: its kinds may have changed.
+    /// Drops the cached kinds of a group's version, which may have changed.
     pub(crate) fn forget(&self, group_version: &str) {
         self.kinds
             .lock()
@@ -191,7 +191,7 @@ impl Discovery {
                 .filter_map(|entry| resource_of(entry, group, version))
                 .collect()),
             Err(error) if error.is_not_found() => Ok(Vec::new()),
-            // The words of upstream's client.
+            // The text of upstream's client.
             Err(error) => Err(RequestError {
                 message: format!(
                     "failed to get API group resources: unable to retrieve the complete list of server APIs: {}: {error}",
@@ -242,7 +242,8 @@ impl Discovery {
     }
 }
 
-/// Whether these can name a version of a group. Others, which no cluster has, would make another path or a query.
+/// Whether these can name a version of a group. Other values, which no cluster has, would change the path or add a
+/// query.
 fn is_name_of_version(group: &str, version: &str) -> bool {
     let is_label = |text: &str| {
         !matches!(text, "." | "..")
@@ -253,7 +254,7 @@ fn is_name_of_version(group: &str, version: &str) -> bool {
     is_label(group) && is_label(version) && !version.is_empty()
 }
 
-/// A kind of its own, where the entry is one: subresources have a slash in their name.
+/// The resource of a discovery entry; `None` for a subresource, whose name has a slash.
 fn resource_of(entry: APIResource, group: &str, version: &str) -> Option<Resource> {
     (!entry.name.contains('/')).then(|| Resource {
         group: group.to_owned(),

@@ -1,4 +1,4 @@
-//! Requests that failed.
+//! Failed requests.
 
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
@@ -9,13 +9,13 @@ use flux_errors::chain;
 /// A request that the API server refused, or that did not reach it.
 #[derive(Debug)]
 pub struct RequestError {
-    /// HTTP status; 0 where there was no answer.
+    /// HTTP status; 0 without a response.
     pub code: u16,
-    /// The machine-readable reason, such as `Invalid`; empty if there is none.
+    /// The machine-readable reason, such as `Invalid`; empty if the server gave none.
     pub reason: String,
-    /// The server's own text.
+    /// The server's message.
     pub message: String,
-    /// Whether another manager's fields are in the way.
+    /// Whether the request conflicts with fields of another manager.
     pub is_manager_conflict: bool,
 }
 
@@ -30,7 +30,7 @@ impl RequestError {
         }
     }
 
-    /// The server has not answered within the time that one request may take.
+    /// The server did not answer within the time limit of a request.
     pub(crate) fn timed_out(limit: Duration) -> Self {
         Self::local(format!(
             "the API server has not answered within {}: context deadline exceeded",
@@ -38,7 +38,7 @@ impl RequestError {
         ))
     }
 
-    /// The answer ended before all of it was there, or has no end.
+    /// The response ended early, or is too large.
     pub(crate) fn unreadable(error: &(dyn std::error::Error + 'static)) -> Self {
         Self::local(format!(
             "reading the server's answer failed: {}",
@@ -46,13 +46,12 @@ impl RequestError {
         ))
     }
 
-    /// Whether the same request may be answered differently later: there was no answer, the server is overloaded, or it has
-    /// failed.
+    /// Whether a retry may succeed: there was no response, the server is overloaded, or it has failed.
     pub fn is_transient(&self) -> bool {
         self.code == 0 || self.code == 429 || self.code >= 500
     }
 
-    /// Whether the server has no such path, and so perhaps no such kind (any more).
+    /// Whether the server does not have the path, and so possibly not the kind.
     pub(crate) fn is_missing_path(&self) -> bool {
         self.is_not_found()
             && self
@@ -65,13 +64,13 @@ impl RequestError {
         self.code == 404
     }
 
-    /// Whether the caller may not do this.
+    /// Whether the caller is not permitted to do this.
     pub fn is_forbidden(&self) -> bool {
         self.code == 403
     }
 
-    /// Whether recreating the object may help (KC-SSA-029): the error is a conflict, calls the object invalid, or speaks of
-    /// an immutable field.
+    /// Whether recreating the object may help (KC-SSA-029): the error is a conflict, calls the object invalid, or
+    /// mentions an immutable field.
     pub fn is_immutable(&self) -> bool {
         let speaks_of = |before: &str, after: &str| {
             self.message.match_indices(before).any(|(index, found)| {

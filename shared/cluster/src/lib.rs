@@ -23,12 +23,12 @@
 //! # }
 //! ```
 //!
-//! A [`Cluster`] is a client with its identity, the kinds that [`Discovery`] has found, a field manager, a time limit for
-//! requests, and the [`Confidential`] values that no message may show. Each of its methods is one request.
+//! A [`Cluster`] is a client with its identity, the kinds that [`Discovery`] has found, a field manager, a time limit
+//! for requests, and the [`Confidential`] values that no message may show. Each of its methods is one request.
 //! [`wait_until_current`] and [`wait_until_gone`] watch.
 //!
-//! What is sent, in which order, and what follows from an error is the caller's: `flux_apply` applies and prunes sets of
-//! objects, `flux_release` carries out the actions of Helm.
+//! The caller decides what is sent, in which order, and what follows from an error: `flux_apply` applies and prunes
+//! sets of objects, `flux_release` performs the actions of Helm.
 
 mod cluster;
 mod confidential;

@@ -1,24 +1,24 @@
-//! Takes over the fields that other managers left behind.
+//! Takes over the fields of other field managers.
 
 use serde_json::{Map, Value, json};
 
 use crate::object::{Metadata, Object};
 
-/// Names a field manager whose fields are taken over.
+/// Selects a field manager whose fields are taken over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldManager {
-    /// What the manager's name starts with.
+    /// The prefix of the manager's name.
     pub prefix: String,
-    /// How it wrote: `Apply` or `Update`.
+    /// The operation by which it wrote: `Apply` or `Update`.
     pub operation: Operation,
 }
 
-/// How a field manager wrote.
+/// The operation by which a field manager wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// By server-side apply.
+    /// Server-side apply.
     Apply,
-    /// By anything else.
+    /// Any other write.
     Update,
 }
 
@@ -40,12 +40,12 @@ pub struct Cleanup {
     pub labels: Vec<String>,
     /// Managers whose fields are taken over.
     pub managers: Vec<FieldManager>,
-    /// Objects with one of these labels or annotations are left as they are.
+    /// Objects with one of these labels or annotations are left unchanged.
     pub exclusions: Vec<(String, String)>,
 }
 
 impl Cleanup {
-    /// The JSON patch that cleans an object up; empty where there is nothing to clean (RT-SSA-014, KC-SSA-023 and 024).
+    /// The JSON patch that cleans up an object; empty if there is nothing to clean up (RT-SSA-014, KC-SSA-023 and 024).
     pub fn patch(&self, live: &Object, owner: &str) -> Vec<Value> {
         let mut patch = Vec::new();
         for (part, keys) in [
@@ -113,8 +113,8 @@ impl FieldManager {
     }
 }
 
-/// The JSON patch that writes another API version into every entry of the managed fields; empty where all have it
-/// (RT-SSA-015, KC-SSA-027).
+/// The JSON patch that sets another API version in every entry of the managed fields; empty if all have it (RT-SSA-015,
+/// KC-SSA-027).
 pub fn migrate_api_version(live: &Object, api_version: &str) -> Vec<Value> {
     let Some(entries) = live
         .at(&["metadata", "managedFields"])
@@ -150,8 +150,8 @@ fn merge_fields(into: &mut Value, from: &Value) {
     }
 }
 
-/// The union of two sets of fields. A set is a trie: an empty node is a member, a node with children is one only where it
-/// has the child `.`.
+/// The union of two sets of fields. A set is a trie: an empty node is a member, a node with children is a member only
+/// if it has the child `.`.
 fn union(into: &mut Map<String, Value>, added: &Map<String, Value>) {
     for (key, node) in added {
         let Some(Value::Object(held)) = into.get_mut(key) else {
@@ -279,7 +279,7 @@ mod tests {
             ]);
             assert_eq!(got, [entry("flux", "Apply", want)]);
         }
-        // An entry without fields gets those of the other.
+        // An entry without fields gets the fields of the other.
         let fields = json!({ "f:a": {} });
         let mut bare = entry("flux", "Apply", Value::Null);
         bare.as_object_mut().unwrap().remove("fieldsV1");

@@ -1,4 +1,4 @@
-//! Objects of any kind, and what identifies them.
+//! Objects of any kind, and their ids.
 
 use std::fmt::{self, Display, Formatter};
 use std::sync::OnceLock;
@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 /// An object of any kind, as its JSON.
 ///
-/// Its id and its digest are computed when they are first asked for, and again only after a change. A clone has them too, so
-/// that what a controller keeps of an unchanged build is hashed once.
+/// Its id and its digest are computed on first use, and again only after a change. A clone shares them, so that the
+/// objects of an unchanged build are hashed once.
 #[derive(Clone, Default)]
 pub struct Object {
     fields: Map<String, Value>,
@@ -23,7 +23,7 @@ impl PartialEq for Object {
     }
 }
 
-/// Formats as the object's name only: it may hold a Secret's values.
+/// Formats as the object's name only, since it may contain a Secret's values.
 impl fmt::Debug for Object {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "Object({})", self.id())
@@ -47,7 +47,7 @@ impl Object {
         &self.fields
     }
 
-    /// The fields, to change them.
+    /// The fields, mutably.
     pub fn fields_mut(&mut self) -> &mut Map<String, Value> {
         self.id.take();
         self.digest.take();
@@ -64,7 +64,7 @@ impl Object {
         Value::Object(self.fields.clone())
     }
 
-    /// The value at a path of keys.
+    /// The value at a path of keys, if it exists.
     pub fn at(&self, path: &[&str]) -> Option<&Value> {
         let (first, rest) = path.split_first()?;
         rest.iter()
@@ -109,17 +109,17 @@ impl Object {
         self.text(&["metadata", "namespace"])
     }
 
-    /// The resource version; empty for an object that no server has stored.
+    /// The resource version; empty for an object that is not stored on a server.
     pub fn resource_version(&self) -> &str {
         self.text(&["metadata", "resourceVersion"])
     }
 
-    /// The uid; empty for an object that no server has stored.
+    /// The uid; empty for an object that is not stored on a server.
     pub fn uid(&self) -> &str {
         self.text(&["metadata", "uid"])
     }
 
-    /// Whether a server has stored the object.
+    /// Whether the object is stored on a server.
     pub fn exists(&self) -> bool {
         !self.text(&["metadata", "uid"]).is_empty()
     }
@@ -138,7 +138,8 @@ impl Object {
     pub fn digest(&self) -> blake3::Hash {
         *self.digest.get_or_init(|| {
             let mut hasher = blake3::Hasher::new();
-            // Writing JSON values into a hasher cannot fail. If it did, the digest would differ and the object be compared.
+            // Writing JSON values into a hasher cannot fail. If it did, the digest would differ and the object be
+            // compared.
             if serde_json::to_writer(&mut hasher, &self.fields).is_err() {
                 hasher.update(b"\0");
             }
@@ -146,13 +147,13 @@ impl Object {
         })
     }
 
-    /// The labels, or annotations, of the object.
+    /// The labels or annotations of the object, if it has any.
     pub fn metadata(&self, part: Metadata) -> Option<&Map<String, Value>> {
         self.at(&["metadata", part.key()])
             .and_then(Value::as_object)
     }
 
-    /// Sets labels, or annotations, over those that are there.
+    /// Sets labels or annotations, replacing existing values.
     pub fn set_metadata<'p>(
         &mut self,
         part: Metadata,
@@ -184,7 +185,8 @@ impl Object {
         }
     }
 
-    /// Whether a label or an annotation is one of the pairs; values are compared without regard to case (KC-SSA-015).
+    /// Whether the object has one of the pairs as a label or annotation; values are compared without regard to case
+    /// (KC-SSA-015).
     pub fn carries_any(&self, pairs: &[(String, String)]) -> bool {
         pairs.iter().any(|(key, want)| {
             [Metadata::Labels, Metadata::Annotations]
@@ -213,7 +215,7 @@ impl Object {
     }
 }
 
-/// The two parts of an object's metadata that users own.
+/// The two parts of an object's metadata that users manage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metadata {
     /// `metadata.labels`.
@@ -223,7 +225,7 @@ pub enum Metadata {
 }
 
 impl Metadata {
-    /// The field of `metadata`.
+    /// The name of the field in `metadata`.
     pub const fn key(self) -> &'static str {
         match self {
             Self::Labels => "labels",
@@ -232,7 +234,7 @@ impl Metadata {
     }
 }
 
-/// What identifies an object, whatever its version.
+/// What identifies an object, independent of the version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectId {
     /// The group; empty for the core group.
@@ -245,7 +247,7 @@ pub struct ObjectId {
     pub name: String,
 }
 
-/// Formats as `<Kind>/<namespace>/<name>`, without the namespace if there is none (RT-SSA-010).
+/// Formats as `<Kind>/<namespace>/<name>`, without an empty namespace (RT-SSA-010).
 impl Display for ObjectId {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{}/", self.kind)?;
@@ -256,14 +258,14 @@ impl Display for ObjectId {
     }
 }
 
-/// An inventory's id that cannot be read.
+/// An id of an inventory that is malformed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unable to parse stored object metadata: {0}")]
 pub struct MalformedId(pub String);
 
 impl ObjectId {
-    /// The id as an inventory holds it, `<namespace>_<name>_<group>_<kind>`. Names of RBAC objects may hold colons; these
-    /// are written `__` (KC-API-041).
+    /// The id in an inventory, `<namespace>_<name>_<group>_<kind>`. Names of RBAC objects may contain colons, which are
+    /// written as `__` (KC-API-041).
     pub fn inventory_id(&self) -> String {
         let Self {
             group,
@@ -284,13 +286,13 @@ impl ObjectId {
         format!("{namespace}_{name}_{group}_{kind}")
     }
 
-    /// Reads what [`ObjectId::inventory_id`] writes.
+    /// Parses what [`ObjectId::inventory_id`] writes.
     ///
     /// # Errors
     ///
-    /// Where the text has fewer than four fields.
+    /// If the text has fewer than four fields.
     pub fn from_inventory_id(text: &str) -> Result<Self, MalformedId> {
-        // Of a text cut short upstream shows the rest that it could not cut further; so does this.
+        // For a truncated id upstream shows the rest that it could not split further; so does this.
         let malformed = |rest: &str| MalformedId(rest.to_owned());
         let (namespace, rest) = text.split_once('_').ok_or_else(|| malformed(text))?;
         let (rest, kind) = rest.rsplit_once('_').ok_or_else(|| malformed(rest))?;

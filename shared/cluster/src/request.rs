@@ -1,4 +1,4 @@
-//! Sending one request: its time limit, its retries and what a refusal means.
+//! Sends one request: its time limit, its retries and the error of a refusal.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,23 +15,23 @@ use serde_json::Value;
 
 use crate::error::RequestError;
 
-/// The largest answer that is read. A page of a list is far below it.
+/// The size limit of a response in bytes. A page of a list is far smaller.
 const MAX_ANSWER: usize = 256 << 20;
 
-/// How much of a refusal that is not a `Status` is read, as in client-go.
+/// How many bytes of a refusal that is not a `Status` are read, as in client-go.
 const MAX_REFUSAL_TEXT: usize = 2048;
 
-/// How often a request is sent again because the server asks for it with `Retry-After`, as in client-go.
+/// How often a request is retried because the server asks for it with `Retry-After`, as in client-go.
 const MAX_RETRIES: u32 = 10;
 
-/// How long the requests of one run may take.
+/// The time limit of the requests of one run.
 ///
-/// Each request has the whole time. Once one has used it up, no further request of the run is sent: a server that answers
-/// nothing would otherwise hold the run for that time again and again.
+/// Each request has the whole time. Once one has used it up, no further request of the run is sent: a server that never
+/// answers would otherwise delay the run by that time again and again.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Limit {
     each: Option<Duration>,
-    /// Whether a request has reached the limit; `None` if that does not end the others.
+    /// Whether a request has reached the limit; `None` if that does not end later ones.
     expired: Option<Arc<AtomicBool>>,
 }
 
@@ -43,7 +43,7 @@ impl Limit {
         }
     }
 
-    /// The same time for requests that have to be sent even if others ran out of theirs.
+    /// The same limit for requests that have to be sent even after others have reached theirs.
     pub(crate) fn each_alone(&self) -> Self {
         Self {
             each: self.each,
@@ -51,7 +51,7 @@ impl Limit {
         }
     }
 
-    /// Awaits `work` for as long as a request may take.
+    /// Awaits `work` within the time limit of a request.
     pub(crate) async fn bound<T>(
         &self,
         work: impl Future<Output = Result<T, RequestError>>,
@@ -73,20 +73,21 @@ impl Limit {
     }
 }
 
-/// What a request is about, for the message of a refusal that brings none: the resource with its group, and a name.
+/// The subject of a request, for a refusal without a message: the resource with its group, and a name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct About {
     pub(crate) resource: String,
     pub(crate) name: String,
 }
 
-/// Sends a request and reads the answer to its end.
+/// Sends a request and reads the whole response.
 ///
-/// kube's own methods are not used: they log what they cannot parse, and what a server refuses may quote a Secret's values.
+/// kube's own methods are not used: they log what they cannot parse, and what a server refuses may quote a Secret's
+/// values.
 ///
 /// # Errors
 ///
-/// The server's refusal, or why there is no answer.
+/// The server's refusal, or why there is no response.
 pub(crate) async fn exchange(
     client: &Client,
     request: Request<Vec<u8>>,
@@ -119,7 +120,7 @@ pub(crate) async fn exchange(
     }
 }
 
-/// Sends a request and parses the answer as JSON.
+/// Sends a request and parses the response as JSON.
 pub(crate) async fn exchange_json<T: serde::de::DeserializeOwned>(
     client: &Client,
     request: Request<Vec<u8>>,
@@ -127,7 +128,7 @@ pub(crate) async fn exchange_json<T: serde::de::DeserializeOwned>(
 ) -> Result<T, RequestError> {
     let body = exchange(client, request, about).await?;
     serde_json::from_slice(&body).map_err(|error| {
-        // Only the position: the text around it may be a Secret's.
+        // Only the position: the surrounding text may be a Secret's.
         RequestError::local(format!(
             "the server's answer is not the expected JSON (line {}, column {})",
             error.line(),
@@ -136,8 +137,8 @@ pub(crate) async fn exchange_json<T: serde::de::DeserializeOwned>(
     })
 }
 
-/// After which time the server wants the request again, if it says so. As in client-go, a refusal without `Retry-After` is
-/// final: when to try again is the caller's decision.
+/// The delay after which the server asks for a retry, if it does. As in client-go, a refusal without `Retry-After` is
+/// final: retries are up to the caller.
 fn wanted_delay<B>(response: &Response<B>) -> Option<Duration> {
     let status = response.status();
     if status != StatusCode::TOO_MANY_REQUESTS && !status.is_server_error() {
@@ -163,7 +164,7 @@ fn refusal(code: StatusCode, body: &[u8], verb: &str, about: &About) -> RequestE
     }
 }
 
-/// The error that client-go makes of a refusal that is not a `Status`.
+/// The error of client-go for a refusal that is not a `Status`.
 fn generic(code: u16, body: &[u8], verb: &str, about: &About) -> RequestError {
     let text = String::from_utf8_lossy(body.get(..MAX_REFUSAL_TEXT).unwrap_or(body));
     let text = Some(text.trim())

@@ -24,12 +24,12 @@ pub use self::rules::is_current;
 
 /// Waits until every object is current (RT-SSA-020, KC-HEALTH-005 to 008).
 ///
-/// Objects are listed once and then watched; the answer comes with the event that decides it. The future may be dropped at
-/// any time. Returns the state in which each object was found to be current.
+/// Objects are listed once and then watched; the function returns with the event that decides the outcome. Cancel-safe.
+/// Returns the state in which each object was found to be current.
 ///
 /// # Errors
 ///
-/// When the time is over, when all objects that are not current have failed, or, failing fast, at the first one that has.
+/// If the timeout is over, if all objects that are not current have failed, or, failing fast, as soon as one has.
 pub async fn wait_until_current(
     cluster: &Cluster,
     targets: &[Target],
@@ -48,7 +48,7 @@ pub async fn wait_until_current(
     board.outcome(timed_out).map(|()| board.versions())
 }
 
-/// Keeps the board up to date until waiting longer cannot change the outcome, or is not wanted. No request delays events of
+/// Updates the board until waiting longer cannot change the outcome, or is not wanted. No request delays events of
 /// other objects.
 async fn watch_until_settled(
     cluster: &Cluster,
@@ -89,7 +89,7 @@ async fn watch_until_settled(
 ///
 /// # Errors
 ///
-/// When the time is over, or the object cannot be read.
+/// If the timeout is over, or the object cannot be read.
 pub async fn wait_until_gone(
     cluster: &Cluster,
     resource: &Resource,
@@ -99,8 +99,8 @@ pub async fn wait_until_gone(
     wait_until_replaced(cluster, resource, id, "", timeout).await
 }
 
-/// Waits until there is no object of this name and uid: it is gone, or another one has this name. With an empty uid it has to
-/// be gone.
+/// Waits until there is no object with this name and uid: it is gone, or another one has its name. With an empty uid it
+/// has to be gone.
 ///
 /// # Errors
 ///
@@ -131,7 +131,7 @@ async fn watch_until_gone(
     if quiet(await_condition(api, &id.name, is_gone)).await.is_ok() {
         return Ok(());
     }
-    // Who may not watch may still be allowed to read.
+    // An identity that may not watch may still be permitted to read.
     loop {
         match cluster.get_metadata(resource, id).await {
             Err(error) if error.is_not_found() => return Ok(()),

@@ -1,4 +1,4 @@
-//! Writes of objects, each one request.
+//! Writes of objects, one request each.
 
 use flux_objects::path;
 use http::Method;
@@ -15,7 +15,7 @@ use crate::object::{Object, ObjectId};
 const JSON: &str = "application/json";
 
 impl Cluster {
-    /// Applies an object server-side, taking over fields that others manage. Returns the object as the server stores it.
+    /// Applies an object server-side, taking over fields that others manage. Returns the stored object.
     ///
     /// # Errors
     ///
@@ -38,12 +38,11 @@ impl Cluster {
         self.object(request, resource, id).await
     }
 
-    /// A dry run of creating an object. What is wrong with the object itself is refused before the server finds that the
-    /// name is taken.
+    /// Dry run of creating an object. An invalid object is refused before the server checks whether the name is taken.
     ///
     /// # Errors
     ///
-    /// The server's; `AlreadyExists` where nothing but the name is in the way.
+    /// The server's; `AlreadyExists` if only the name is in the way.
     pub async fn dry_create(
         &self,
         resource: &Resource,
@@ -59,7 +58,7 @@ impl Cluster {
         self.send(request, resource, id).await.map(drop)
     }
 
-    /// Changes an object by a JSON patch. Returns the object as the server stores it.
+    /// Changes an object by a JSON patch. Returns the stored object.
     ///
     /// # Errors
     ///
@@ -83,7 +82,7 @@ impl Cluster {
         self.object(request, resource, id).await
     }
 
-    /// Deletes an object; its dependents follow in the background.
+    /// Deletes an object, and its dependents in the background.
     ///
     /// # Errors
     ///
@@ -94,7 +93,7 @@ impl Cluster {
         self.send(request, resource, id).await.map(drop)
     }
 
-    /// Deletes the object that has this uid, and no other with its name; any, if the uid is empty.
+    /// Deletes the object only if it has this uid; with an empty uid, whichever has its name.
     ///
     /// # Errors
     ///
@@ -117,7 +116,7 @@ impl Cluster {
         self.send(request, resource, id).await.map(drop)
     }
 
-    /// Applies an object server-side; fields unknown to its kind are refused. With `force` fields that others manage are taken
+    /// Applies an object server-side with strict field validation. With `force` fields that others manage are taken
     /// over; without it they are a conflict.
     ///
     /// # Errors
@@ -141,7 +140,7 @@ impl Cluster {
         self.object(request, resource, id).await
     }
 
-    /// Creates an object. One with `metadata.generateName` and without a name gets its name from the server.
+    /// Creates an object. If it has `metadata.generateName` and no name, the server generates one.
     ///
     /// # Errors
     ///
@@ -161,8 +160,8 @@ impl Cluster {
         self.object(request, resource, id).await
     }
 
-    /// Replaces an object; fields unknown to its kind are refused. If it has a resource version, the stored object must still
-    /// have the same one.
+    /// Replaces an object with strict field validation. If it has a resource version, the stored object must still have
+    /// the same one.
     ///
     /// # Errors
     ///
@@ -194,12 +193,12 @@ impl Cluster {
         self.object(Ok(request), resource, id).await
     }
 
-    /// Changes an object's managed fields by a JSON patch, if it still has the resource version that it had when they were
+    /// Changes an object's managed fields by a JSON patch, if it still has the resource version at which they were
     /// read.
     ///
     /// # Errors
     ///
-    /// The server's, a conflict where the object has changed.
+    /// The server's; a conflict if the object has changed.
     pub async fn patch_managers(
         &self,
         resource: &Resource,
@@ -216,7 +215,7 @@ impl Cluster {
         self.object(Ok(request), resource, id).await
     }
 
-    /// Deletes an object as `params` say. Returns whether it is gone; if not, finalizers or dependents delay that.
+    /// Deletes an object with `params`. Returns whether it is gone; if not, finalizers or dependents delay that.
     ///
     /// # Errors
     ///
@@ -230,7 +229,8 @@ impl Cluster {
         let (path, name) = Self::named(resource, id)?;
         let request = path.delete(&name, params);
         let answer = self.send(request, resource, id).await?;
-        // An object that still exists is returned with its deletion time; one that is gone without it, or not at all.
+        // An object that still exists is returned with its deletion time; one that is gone is returned without it, or
+        // not at all.
         Ok(answer["metadata"]["deletionTimestamp"].is_null())
     }
 

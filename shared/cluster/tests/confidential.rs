@@ -1,4 +1,4 @@
-//! What a server quotes of a Secret reaches neither a message nor a log line.
+//! Values of a Secret that a server quotes appear neither in a message nor in a log line.
 
 use std::convert::Infallible;
 use std::fmt::{Debug, Write as _};
@@ -45,7 +45,7 @@ impl Subscriber for Log {
     fn exit(&self, _: &Id) {}
 }
 
-/// A cluster that refuses every read and watch with this code, and quotes the value when it does.
+/// A cluster that refuses every read and watch with this code, quoting the value.
 fn refusing(code: u16) -> Cluster {
     let service = tower::service_fn(move |request: Request<Body>| async move {
         let kind = json!({"name": "configmaps", "singularName": "", "namespaced": true, "kind": "ConfigMap", "verbs": []});
@@ -86,7 +86,7 @@ fn id() -> ObjectId {
 async fn a_wait_masks_what_the_server_quotes() {
     let log = Log::default();
     let _logging = tracing::subscriber::set_default(log.clone());
-    // What may not be watched is read; what cannot be watched otherwise is tried again.
+    // What may not be watched is read; other failures of a watch are retried.
     for code in [403, 500] {
         let options = WaitOptions {
             timeout: Duration::from_secs(20),

@@ -1,4 +1,4 @@
-//! The cloud identities that objects act with: their tokens, kept and counted.
+//! Cloud identities of objects: their tokens, cached and counted.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -17,7 +17,7 @@
 //! - [`Tokens`] is the token cache of a process with its metrics, which follow the objects that tokens are for.
 //! - [`TokenCacheFlags`] are its flags.
 //!
-//! How a token is obtained is for `flux-cloud`. Controllers without cloud identities (source-watcher) do without this crate.
+//! `flux-cloud` obtains the tokens. Controllers without cloud identities (source-watcher) do not need this crate.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! Tokens for clouds and code hosts, kept and counted (RT-MET-008..010, RT-WID-022).
+//! Tokens for cloud providers and code hosts, cached and counted (RT-MET-008..010, RT-WID-022).
 
 use std::future::Future;
 use std::sync::Arc;
@@ -20,11 +20,11 @@ const OPERATION: &str = "reconcile";
 #[derive(Clone)]
 pub struct Tokens {
     cache: Arc<TokenCache>,
-    /// None where the cache is off.
+    /// `None` if the cache is disabled.
     families: Option<Arc<Families>>,
 }
 
-/// The metrics of a cache that is on.
+/// The metrics of an enabled cache.
 struct Families {
     events: IntCounterVec,
     items: IntGauge,
@@ -33,7 +33,7 @@ struct Families {
 }
 
 impl Tokens {
-    /// The cache that the flags ask for, counted in `metrics`.
+    /// The cache that the flags configure, counted in `metrics`.
     ///
     /// # Errors
     /// As [`Tokens::new`].
@@ -42,10 +42,11 @@ impl Tokens {
         Self::new(size, max_life, metrics)
     }
 
-    /// A cache of `size` tokens, each kept for at most `max_life`; no cache and no metrics for zero (RT-FLM-025, RT-FLM-026).
+    /// A cache of `size` tokens, each cached for at most `max_life`; zero disables cache and metrics (RT-FLM-025,
+    /// RT-FLM-026).
     ///
     /// # Errors
-    /// `metrics` have such a cache already: a process has one.
+    /// `metrics` already have such a cache: there is one per process.
     pub fn new(size: usize, max_life: Duration, metrics: &Metrics) -> Result<Self> {
         let families = if size > 0 {
             let families = Arc::new(Families::registered(metrics.registry())?);
@@ -63,7 +64,7 @@ impl Tokens {
         })
     }
 
-    /// The token of `key` on behalf of `object`, fetched if it is not here (RT-WID-022).
+    /// The token of `key` on behalf of `object`, obtained by `fetch` unless it is cached (RT-WID-022).
     ///
     /// # Errors
     /// The error of `fetch`.
@@ -148,7 +149,7 @@ impl Families {
         Ok(families)
     }
 
-    /// Takes away the series of an object that is gone (RT-MET-010).
+    /// Removes the series of an object that is gone (RT-MET-010).
     fn forget(&self, kind: &str, name: &str, namespace: &str) {
         for event in [HIT, MISS] {
             // An object that never had a token has no series.
@@ -159,7 +160,7 @@ impl Families {
     }
 }
 
-/// Makes a metric and registers it.
+/// Registers a metric that was created.
 fn registered<C: Collector + Clone + 'static>(registry: &Registry, made: Result<C>) -> Result<C> {
     let metric = made?;
     registry.register(Box::new(metric.clone()))?;
@@ -186,7 +187,7 @@ mod tests {
 
     #[tokio::test]
     async fn tokens_are_counted() {
-        // RT-MET-008, RT-MET-009, RT-MET-010, RT-WID-027, SC-PROC-034, SC-PROC-093
+        // SC-PROC-093
         let metrics = Metrics::new().unwrap();
         let tokens = Tokens::new(1, Duration::from_hours(1), &metrics).unwrap();
         let there_from_the_start = [
@@ -195,6 +196,7 @@ mod tests {
             "gotk_token_cache_requests_total{status=\"success\"} 0",
             "gotk_token_cached_items 0",
         ];
+        // RT-MET-009
         assert_eq!(lines(&metrics), there_from_the_start);
 
         let mut object = GitRepository::new("app", GitRepositorySpec::default());
@@ -218,6 +220,7 @@ mod tests {
         let labels = "kind=\"GitRepository\",name=\"app\",namespace=\"ns\",operation=\"reconcile\"";
         assert_eq!(
             lines(&metrics),
+            // RT-MET-008
             [
                 format!("gotk_token_cache_events_total{{event_type=\"cache_hit\",{labels}}} 1"),
                 format!("gotk_token_cache_events_total{{event_type=\"cache_miss\",{labels}}} 3"),
@@ -227,11 +230,13 @@ mod tests {
                 "gotk_token_cached_items 1".to_owned(),
             ]
         );
+        // RT-MET-010
         metrics.forget("GitRepository", "app", "ns");
         assert_eq!(lines(&metrics).len(), 4);
 
         let off = Metrics::new().unwrap();
         let tokens = Tokens::new(0, Duration::from_hours(1), &off).unwrap();
+        // SC-PROC-034, RT-WID-027
         let asked = tokens.get(&object, CacheKey::of(&[]), token).await;
         assert!(asked.is_ok() && lines(&off).is_empty());
     }

@@ -1,15 +1,15 @@
-//! The conditions of source kinds, and how they sum up to Ready.
+//! The conditions of source kinds, and how they are summarized into Ready.
 
 use flux_api::meta::Condition;
 use flux_runtime::conditions::{ConditionType, Conditions, Polarity, Summary};
 
 /// An artifact is in the storage.
 pub const ARTIFACT_IN_STORAGE: ConditionType = ConditionType::new("ArtifactInStorage");
-/// The artifact is not what the source holds now.
+/// The artifact does not match the current source.
 pub const ARTIFACT_OUTDATED: ConditionType = ConditionType::new("ArtifactOutdated");
 /// The source could not be fetched.
 pub const FETCH_FAILED: ConditionType = ConditionType::new("FetchFailed");
-/// The source's signature was checked.
+/// The result of verifying the source's signature.
 pub const SOURCE_VERIFIED: ConditionType = ConditionType::new("SourceVerified");
 /// The storage failed.
 pub const STORAGE_OPERATION_FAILED: ConditionType = ConditionType::new("StorageOperationFailed");
@@ -17,16 +17,16 @@ pub const STORAGE_OPERATION_FAILED: ConditionType = ConditionType::new("StorageO
 /// The most conditions that a kind may have.
 const MAX: usize = 16;
 
-/// A condition of a kind, and what it says when it is True.
+/// A condition of a kind, and what it means when it is True.
 #[derive(Clone, Copy, Debug)]
 pub enum Row {
     /// A step failed. Its removal is a recovery (SC-PROC-086).
     Failure(ConditionType),
-    /// The object is not in the state that it should be in.
+    /// The object is not in its desired state.
     Negative(ConditionType),
     /// A step succeeded.
     Positive(ConditionType),
-    /// As [`Row::Positive`]; when it is False it decides over all others (SC-PROC-064).
+    /// As [`Row::Positive`]; when it is False it takes precedence over all others (SC-PROC-064).
     Decisive(ConditionType),
 }
 
@@ -48,8 +48,8 @@ impl Row {
     }
 }
 
-/// The conditions of a kind in the order in which they sum up to Ready (SC-PROC-062, SC-PROC-063). The
-/// frame adds its own.
+/// The conditions of a kind in the order in which they are summarized into Ready (SC-PROC-062, SC-PROC-063). The frame
+/// adds its own.
 ///
 /// ```
 /// use flux_publish::{ARTIFACT_IN_STORAGE, FETCH_FAILED, Row, Table};
@@ -77,7 +77,7 @@ struct Counts {
 }
 
 impl Table {
-    /// The table of these conditions, the more telling first. It does not compile with more than sixteen.
+    /// The table of these conditions, in order of precedence. More than sixteen are a compile error.
     #[must_use]
     pub const fn new(rows: &[Row]) -> Self {
         let mut table = Self {
@@ -121,7 +121,7 @@ impl Table {
         self.owned.split_at(self.counts.owned).0
     }
 
-    /// How they sum up to Ready.
+    /// How they are summarized into Ready.
     #[must_use]
     pub const fn summary(&'static self) -> Summary {
         Summary {
@@ -130,8 +130,8 @@ impl Table {
         }
     }
 
-    /// Whether a condition of failure that was there `before` a run is gone `now`, and no other is there (SC-PROC-085,
-    /// SC-PROC-086).
+    /// Whether a failure condition that was present `before` a run is gone `now`, and no other one is present
+    /// (SC-PROC-085, SC-PROC-086).
     pub fn has_recovered(&self, before: &[Condition], now: &Conditions) -> bool {
         let failures = self.failures.split_at(self.counts.failures).0;
         let had = |kind: &ConditionType| {

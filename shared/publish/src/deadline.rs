@@ -1,4 +1,4 @@
-//! Work on a blocking thread that has to end in time.
+//! Deadlines for work on a blocking thread.
 
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// A deadline in `limit` from now.
+    /// A deadline after `limit` from now.
     pub fn within(limit: Duration) -> Self {
         Self {
             at: Instant::now() + limit,
@@ -21,15 +21,15 @@ impl Deadline {
         }
     }
 
-    /// The time until it is past.
+    /// The time that is left.
     pub(crate) fn left(self) -> Duration {
         self.at.saturating_duration_since(Instant::now())
     }
 
-    /// Fails once it is past, with a text that says what to change.
+    /// Fails if the deadline has passed, with a text that says what to change.
     ///
     /// # Errors
-    /// It is past.
+    /// The deadline has passed.
     pub fn check(self) -> io::Result<()> {
         if Instant::now() < self.at {
             return Ok(());
@@ -39,7 +39,7 @@ impl Deadline {
         Err(io::Error::new(io::ErrorKind::TimedOut, text))
     }
 
-    /// A reader or writer that fails once the deadline is past.
+    /// A reader or writer that fails once the deadline has passed.
     pub fn guard<T>(self, inner: T) -> Guarded<T> {
         Guarded {
             inner,

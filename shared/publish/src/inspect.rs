@@ -1,4 +1,4 @@
-//! The state of the artifact that a status names.
+//! The state of the artifact in a status.
 
 use flux_api::meta::Artifact;
 use flux_artifact::{Storage, StorageError, VerifyError};
@@ -8,23 +8,23 @@ use flux_runtime::{Failure, Run};
 use crate::source::progress_as;
 use crate::{ARTIFACT_IN_STORAGE, ArtifactStatus, Owner, Publisher, Source};
 
-/// Whether the artifact of a status is there.
+/// Whether the artifact of a status exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a missing artifact has to be announced"]
 pub enum Held {
-    /// It is, with the digest that it should have.
+    /// It exists and has the recorded digest.
     Whole,
-    /// It has to be built; this is what the conditions say.
+    /// It has to be built; this is the message of the conditions.
     Missing(&'static str),
 }
 
-/// Why the state of the artifact is not known.
+/// Why the state of the artifact is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
-    /// The file cannot be read, which may pass: no descriptor is left, the disk does not answer.
+    /// The file cannot be read, which may be transient: the descriptors are exhausted, the disk does not answer.
     #[error("failed to verify integrity of artifact, which is kept")]
     Read(#[source] VerifyError),
-    /// The file is damaged and cannot be removed (SC-ART-034).
+    /// The file is corrupt and cannot be removed (SC-ART-034).
     #[error("failed to remove artifact after digest mismatch")]
     Remove(#[source] StorageError),
     /// The task ended without a result, which is a defect.
@@ -32,18 +32,19 @@ pub enum InspectError {
     Task,
 }
 
-/// What was found where the artifact should be.
+/// What was found at the path of the artifact.
 enum Found {
-    /// The file that the status names.
+    /// The file that the status records.
     Whole,
     /// Nothing.
     Nothing,
-    /// Another file; it is removed.
+    /// A file that does not match; it is removed.
     Damaged(VerifyError),
 }
 
 impl Held {
-    /// Where the artifact is missing, the conditions say so, and that it is being built (SC-ART-031, SC-ART-032).
+    /// If the artifact is missing, reports in the conditions that it is missing and is being built (SC-ART-031,
+    /// SC-ART-032).
     ///
     /// # Errors
     /// The status cannot be written.
@@ -57,14 +58,15 @@ impl Held {
 }
 
 impl Publisher {
-    /// Collects garbage, and looks whether the artifact of the status is there and whole (SC-ART-030 to SC-ART-034). One that
-    /// is not is taken out of the status, with the link to it. One that is gets the current address (SC-ART-025, SC-ART-026).
+    /// Collects garbage, and checks whether the artifact of the status exists and is intact (SC-ART-030 to SC-ART-034).
+    /// If not, it is removed from the status, with the link to it. If so, it gets the current address (SC-ART-025,
+    /// SC-ART-026).
     ///
-    /// A client that may write statuses could name the artifact of another object there: such a path is neither read nor
-    /// removed.
+    /// A client that may write statuses could enter the path of another object's artifact: such a path is neither read
+    /// nor removed.
     ///
     /// # Errors
-    /// The state of the artifact is not known. The status stays as it is.
+    /// The state of the artifact is unknown. The status is unchanged.
     pub async fn inspect<K: Source>(&self, run: &mut Run<K>) -> Result<Held, InspectError> {
         const DISAPPEARED: Held = Held::Missing("building artifact: disappeared from storage");
         let Some(artifact) = run.status.artifact_mut().clone() else {

@@ -1,4 +1,4 @@
-//! An object's artifact: stored, kept whole, named in its status, and served.
+//! An object's artifact: stored, verified, recorded in its status, and served.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -22,13 +22,13 @@
 //! assert_eq!(artifact.url, "http://localhost:9090/bucket/default/app/0c4f.tar.gz");
 //! ```
 //!
-//! - [`Publisher`] opens the storage that the flags name, serves it, and puts files into it.
-//! - [`Publisher::inspect`], [`announce`], [`stored`], [`notify`] and [`Publisher::finalize`] are what a run of every source kind
-//!   does alike, from its status to its events (SC-ART, SC-PROC rows).
+//! - [`Publisher`] opens the storage that the flags configure, serves it, and puts files into it.
+//! - [`Publisher::inspect`], [`announce`], [`stored`], [`notify`] and [`Publisher::finalize`] are the steps
+//!   that the runs of all source kinds have in common, from status to events (SC-ART, SC-PROC rows).
 //! - [`Table`] is the list of a source kind's conditions, from which the frame's settings follow.
 //!
-//! What a source is fetched from, what makes its artifact outdated, and reasons of failures are the kinds'. A controller whose
-//! artifacts are other objects' (source-watcher) uses [`Publisher`] and [`Owner`] alone.
+//! The kinds decide what a source is fetched from, what makes its artifact outdated, and the reasons of failures. A
+//! controller whose artifacts belong to other objects (source-watcher) uses [`Publisher`] and [`Owner`] alone.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! The storage of a controller's artifacts: opened, swept and served.
+//! The storage of a controller's artifacts: opened, cleaned up and served.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -33,7 +33,7 @@ impl Owner {
         }
     }
 
-    /// This object.
+    /// The owner for this object.
     pub fn of<K: Resource<DynamicType = ()>>(object: &K) -> Self {
         let namespace = object.namespace().unwrap_or_default();
         Self::new(&K::kind(&()), &namespace, &object.name_any())
@@ -44,13 +44,13 @@ impl Owner {
         artifact_dir(&self.kind, &self.namespace, &self.name)
     }
 
-    /// The path of the object's artifact that is called `file`.
+    /// The path of the object's artifact with the file name `file`.
     pub fn path(&self, file: &str) -> String {
         format!("{}/{file}", self.folder())
     }
 
-    /// Whether `path` is that of an artifact of this object. A status may have been written by another client, and its
-    /// path may be that of another object's artifact.
+    /// Whether `path` is that of an artifact of this object. Another client may have written a status, and its path may
+    /// be that of another object's artifact.
     pub fn owns(&self, path: &str) -> bool {
         is_artifact_of(path, &self.kind, &self.namespace, &self.name)
     }
@@ -63,12 +63,12 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// A publisher of what is in `storage`.
+    /// A publisher for the artifacts in `storage`.
     pub fn new(storage: Arc<Storage>) -> Self {
         Self { storage }
     }
 
-    /// Opens the storage that the flags name (SC-ART-001, SC-ART-020 to SC-ART-023).
+    /// Opens the storage that the flags configure (SC-ART-001, SC-ART-020 to SC-ART-023).
     ///
     /// # Errors
     /// The folder does not exist, or a flag is invalid.
@@ -97,8 +97,8 @@ impl Publisher {
         &self.storage
     }
 
-    /// Serves the storage on `--storage-addr` while this process leads: only the leader has the artifacts (SC-PROC-043). What a
-    /// leader that was killed has left in the storage is removed first.
+    /// Serves the storage on `--storage-addr` while this process leads: only the leader has the artifacts
+    /// (SC-PROC-043). First removes what a killed leader has left in the storage.
     pub fn serve(&self, manager: &mut Manager, flags: &StorageFlags) {
         sweep(manager, self.storage.clone());
         let (address, root) = (flags.storage_addr.clone(), self.storage.root().to_owned());
@@ -113,7 +113,7 @@ impl Publisher {
         });
     }
 
-    /// The artifact that a status names, of the file `stored` at `path` (SC-ART-008).
+    /// The artifact for a status, of the file `stored` at `path` (SC-ART-008).
     pub fn artifact(&self, path: String, revision: String, stored: &Stored) -> Artifact {
         Artifact {
             url: self.storage.url(&path),
@@ -126,7 +126,7 @@ impl Publisher {
         }
     }
 
-    /// Removes everything that is stored for an object, and tells whether there was anything (SC-ART-045). Blocks.
+    /// Removes everything that is stored for an object, and returns whether there was anything (SC-ART-045). Blocks.
     ///
     /// # Errors
     /// The folder cannot be removed.
@@ -135,7 +135,7 @@ impl Publisher {
     }
 }
 
-/// Removes what a leader that was killed has left in the storage, once this process leads.
+/// Removes what a killed leader has left in the storage, once this process leads.
 fn sweep(manager: &mut Manager, storage: Arc<Storage>) {
     manager.add_leading(async move |stop| {
         let begin = SystemTime::now();

@@ -1,4 +1,4 @@
-//! What a run of every source kind does alike.
+//! The steps that the runs of all source kinds have in common.
 
 use std::io;
 
@@ -18,21 +18,21 @@ use crate::{
     ARTIFACT_IN_STORAGE, ARTIFACT_OUTDATED, Owner, Publisher, STORAGE_OPERATION_FAILED, Table,
 };
 
-/// A status that names an artifact.
+/// A status with an artifact.
 pub trait ArtifactStatus {
     /// The artifact.
     fn artifact(&self) -> Option<&Artifact>;
 
-    /// The artifact, to be changed.
+    /// The artifact, mutably.
     fn artifact_mut(&mut self) -> &mut Option<Artifact>;
 
-    /// The address of the link to the newest artifact, `None` for kinds without such a link (SC-ART-009, SC-ART-010).
+    /// The URL of the link to the newest artifact; `None` for kinds without such a link (SC-ART-009, SC-ART-010).
     fn link_mut(&mut self) -> Option<&mut Option<String>>;
 
     /// The conditions.
     fn conditions(&self) -> &[Condition];
 
-    /// Takes the artifact out of the status, and the link to it.
+    /// Removes the artifact and the link to it from the status.
     fn withdraw(&mut self) {
         *self.artifact_mut() = None;
         if let Some(link) = self.link_mut() {
@@ -78,7 +78,7 @@ artifact_status! {
 pub trait Source: Kind + HasStatus<Status: ArtifactStatus> {}
 impl<K: Kind + HasStatus<Status: ArtifactStatus>> Source for K {}
 
-/// Why the artifacts of an object that is deleted are still there.
+/// Why the artifacts of a deleted object still exist.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoveError {
     /// The storage failed.
@@ -90,7 +90,8 @@ pub enum RemoveError {
 }
 
 impl Publisher {
-    /// Removes what is stored for an object that is deleted, and takes it out of the status (SC-ART-045, SC-PROC-088).
+    /// Removes everything that is stored for a deleted object, and its artifact from the status (SC-ART-045,
+    /// SC-PROC-088).
     ///
     /// # Errors
     /// The files cannot be removed.
@@ -107,10 +108,10 @@ impl Publisher {
     }
 }
 
-/// A folder for the files of this run, removed with the value (SC-PROC-061).
+/// Creates a folder for the files of this run, removed when the value is dropped (SC-PROC-061).
 ///
 /// # Errors
-/// It cannot be made.
+/// The folder cannot be created.
 pub fn work_folder<K: Source>(run: &mut Run<K>, work: &WorkFolders) -> io::Result<TempDir> {
     let kind = K::kind(&()).to_lowercase();
     let prefix = format!("{kind}-{}-{}-", run.namespace(), run.name());
@@ -119,7 +120,7 @@ pub fn work_folder<K: Source>(run: &mut Run<K>, work: &WorkFolders) -> io::Resul
     Ok(folder)
 }
 
-/// Says in the conditions that a revision is new, if it is: `message` is how the kind words it (SC-GIT-030, SC-OCI-031,
+/// Reports a new revision in the conditions, if it is new: `message` is in the kind's words (SC-GIT-030, SC-OCI-031,
 /// SC-BKT-035).
 ///
 /// # Errors
@@ -140,7 +141,7 @@ pub async fn announce<K: Source>(
     progress(run, message).await
 }
 
-/// Says in the conditions why the artifact is being built.
+/// Reports in the conditions why the artifact is being built.
 ///
 /// # Errors
 /// The status cannot be written.
@@ -161,13 +162,13 @@ pub fn up_to_date<K: Source>(run: &Run<K>, revision: &str) {
     run.trace("ArtifactUpToDate", message);
 }
 
-/// Says in the conditions that the artifact is in the storage, in the kind's words.
+/// Reports in the conditions that the artifact is in the storage, in the kind's words.
 pub fn stored<K: Source>(run: &mut Run<K>, message: String) {
     run.conditions
         .set(ARTIFACT_IN_STORAGE, Status::True, SUCCEEDED, message);
 }
 
-/// What the end of a run has that is worth an event.
+/// A result of a run that is worth an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum News {
     /// An artifact with another digest.
@@ -186,7 +187,7 @@ impl News {
     }
 }
 
-/// Emits the event of a new artifact or of a recovery, if the run has brought one, with the artifact's revision and digest
+/// Emits the event of a new artifact or of a recovery, if the run had one, with the artifact's revision and digest
 /// (SC-PROC-085, SC-PROC-086).
 pub fn notify<K: Source>(
     run: &Run<K>,

@@ -1,4 +1,4 @@
-//! Files put into the storage.
+//! Puts files into the storage.
 
 use std::io::{self, Write};
 
@@ -9,19 +9,19 @@ use flux_ignore::Filter;
 
 use crate::{Deadline, Guarded, Publisher};
 
-/// Which files an archive leaves out.
+/// Which files are left out of an archive.
 #[derive(Clone, Copy)]
 pub enum Rules<'r> {
     /// Those of the ignore files in the content, and of `spec.ignore` (SC-ART-070, SC-ART-074).
     OfContent(Option<&'r str>),
-    /// These, whatever ignore files are in the content (SW-ART-016, SW-ART-018).
+    /// By this filter, ignoring the ignore files in the content (SW-ART-016, SW-ART-018).
     Given(&'r Filter),
 }
 
 /// Why a file could not be stored.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The folder of the artifact cannot be made.
+    /// The folder of the artifact cannot be created.
     #[error(transparent)]
     Directory(StorageError),
     /// The artifact cannot be locked.
@@ -41,19 +41,19 @@ pub enum WriteError {
     /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The content could not be archived in time, or not at all.
+    /// The content could not be archived, or not in time.
     #[error(transparent)]
     Pack(#[from] PackError),
-    /// What gives the bytes failed, or was late.
+    /// The writer of the file failed, or missed its deadline.
     #[error(transparent)]
     Source(#[from] io::Error),
 }
 
 impl Publisher {
-    /// Archives what `rules` leave of `content` and stores it at `path`, visible only when it is whole. Blocks.
+    /// Archives what `rules` leave of `content` and stores it at `path`, visible only when complete. Blocks.
     ///
     /// # Errors
-    /// The content cannot be read, the storage fails, or `deadline` is over.
+    /// The content cannot be read, the storage fails, or `deadline` has passed.
     pub fn store<R: ReadContent>(
         &self,
         path: &str,
@@ -76,10 +76,10 @@ impl Publisher {
         })
     }
 
-    /// Stores what `write` writes at `path`, as it is: an index, a chart, a layer. Visible only when it is whole. Blocks.
+    /// Stores what `write` writes at `path`, unchanged: an index, a chart, a layer. Visible only when complete. Blocks.
     ///
     /// # Errors
-    /// `write` fails, the storage fails, or `deadline` is over.
+    /// `write` fails, the storage fails, or `deadline` has passed.
     pub fn store_file(
         &self,
         path: &str,
@@ -93,7 +93,7 @@ impl Publisher {
         })
     }
 
-    /// Makes the folder of the artifact, and takes its lock.
+    /// Creates the folder of the artifact, and takes its lock.
     fn lock(&self, path: &str, deadline: Deadline) -> Result<Lock, StoreError> {
         self.storage.make_dir(path).map_err(StoreError::Directory)?;
         let lock = self.storage.lock(path, deadline.left());
@@ -160,7 +160,6 @@ mod tests {
         tree.iter().map(|(path, _)| path.to_string()).collect()
     }
 
-    // SC-ART-070, SC-ART-074, SW-ART-016, SW-ART-018
     #[test]
     fn rules_come_from_the_content_or_from_the_caller() {
         let folder = tempfile::tempdir().unwrap();
@@ -174,14 +173,17 @@ mod tests {
         let given = Filter::for_source(Patterns::new());
         for (rules, want) in [
             (
+                // SC-ART-070
                 Rules::OfContent(None),
                 vec![".sourceignore", "b.yaml", "c.jpg"],
             ),
             (
+                // SC-ART-074
                 Rules::OfContent(Some("b.yaml")),
                 vec![".sourceignore", "c.jpg"],
             ),
             (
+                // SW-ART-016, SW-ART-018
                 Rules::Given(&given),
                 vec![".sourceignore", "a.md", "b.yaml"],
             ),

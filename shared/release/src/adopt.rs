@@ -1,4 +1,4 @@
-//! Adoption: which of the release's objects exist already, and whose they are.
+//! Adoption: finds the objects of a release that already exist, and checks their ownership.
 
 use flux_cluster::Cluster;
 use flux_helm::action::{Object, Owner, unclaimed};
@@ -9,8 +9,8 @@ use crate::convert::{id_of, value_of};
 use crate::error::StepError;
 use crate::kinds::Kinds;
 
-/// The indexes in `target` of objects that exist although they are not the base's. Unless `owner` is `None`, they have to be
-/// the release's (HE-ACT-008, HE-ACT-009, HE-ACT-019).
+/// The indexes in `target` of objects that exist although they are not in the base. Unless `owner` is `None`, they must
+/// be owned by the release (HE-ACT-008, HE-ACT-009, HE-ACT-019).
 pub(crate) async fn adopted(
     cluster: &Cluster,
     kinds: &Kinds,

@@ -1,17 +1,17 @@
-//! Conversions between the objects of the engine and those of requests.
+//! Converts between the engine's objects and those of requests.
 
 use flux_cluster::{ObjectId, RequestError};
 use flux_helm::action::Object;
 use flux_yaml::Value;
 use serde_json::{Number, Value as Json};
 
-/// How deep lists and mappings may be nested: as deep as `serde_json` reads them.
+/// How deep lists and mappings may be nested: the limit of `serde_json`.
 const MAX_DEPTH: usize = 127;
 
-/// An object as requests carry it.
+/// An object in the form of requests.
 ///
 /// # Errors
-/// It holds a float that JSON cannot write, or is nested more than 127 levels deep.
+/// It has a float that JSON cannot represent, or is nested more than 127 levels deep.
 pub(crate) fn request_of(object: &Object) -> Result<flux_cluster::Object, RequestError> {
     json_of(&object.value, MAX_DEPTH)
         .and_then(flux_cluster::Object::new)
@@ -42,7 +42,8 @@ fn json_of(value: &Value, levels: usize) -> Option<Json> {
     })
 }
 
-/// A float as Go's JSON writes it: a whole one below 1e21 without fraction, so that it is read as an integer if it fits.
+/// A float as Go's JSON formats it: an integral one below 1e21 without a fraction, so that it is parsed as an integer
+/// if it fits.
 fn number_of(float: f64) -> Option<Number> {
     match whole(float) {
         Some(Value::Int(int)) => Some(Number::from(int)),
@@ -56,13 +57,13 @@ fn whole(float: f64) -> Option<Value> {
     if float.fract() != 0.0 || float.abs() >= 1e21 || is_negative_zero {
         return None;
     }
-    // The shortest digits that identify the float, then zeros.
+    // The shortest digits that identify the float, padded with zeros.
     let digits = format!("{float}");
     let int = digits.parse().map(Value::Int);
     int.or_else(|_| digits.parse().map(Value::Uint)).ok()
 }
 
-/// An object of the server, or its metadata, as the engine reads it.
+/// An object of the server, or its metadata, in the engine's form.
 pub(crate) fn value_of(live: &flux_cluster::Object) -> Value {
     let fields = live.fields().iter();
     let mut value = Value::Map(
@@ -110,7 +111,7 @@ pub(crate) fn id_of(object: &Object) -> ObjectId {
     }
 }
 
-/// The object as messages about requests name it, `apps/web apps/v1, Kind=Deployment`.
+/// The object in messages about requests, `apps/web apps/v1, Kind=Deployment`.
 pub(crate) fn named(object: &Object) -> String {
     let (namespace, name, kind) = (&object.namespace, &object.name, &object.kind);
     let slash = if object.api_version.contains('/') {
@@ -176,7 +177,7 @@ mod tests {
         assert_eq!(value_of(&request), built[0].value);
     }
 
-    /// The conversions give what a detour through JSON text gives.
+    /// The conversions give the same result as a round trip through JSON text.
     #[test]
     fn numbers_are_read_as_from_text() {
         for number in [

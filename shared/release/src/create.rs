@@ -11,9 +11,9 @@ use crate::convert::{named, request_of};
 use crate::error::StepError;
 use crate::kinds::Kinds;
 
-/// How often a request is tried whose failure may be transient.
+/// How often a request is attempted whose failure may be transient.
 pub(crate) const TRIES: u32 = 5;
-/// How long to wait between the tries.
+/// The pause between attempts.
 pub(crate) const PAUSE: Duration = Duration::from_millis(10);
 
 /// How objects are created.
@@ -21,7 +21,7 @@ pub(crate) const PAUSE: Duration = Duration::from_millis(10);
 pub(crate) struct Creation {
     pub(crate) method: ApplyMethod,
     pub(crate) force: bool,
-    /// The rules by which an object is ready, so that it need not be waited for.
+    /// The rules by which an object is ready; a ready object need not be waited for.
     pub(crate) rules: Rules,
 }
 
@@ -32,8 +32,8 @@ pub(crate) fn settled(live: &flux_cluster::Object, rules: Rules) -> Settled {
     is_current(live, rules).then(|| live.id().clone())
 }
 
-/// Creates objects: those of one kind in a row at once, server-side, the next kind when all of them are done. Whatever
-/// fails, the others are created (HE-KUBE-006).
+/// Creates objects: consecutive ones of one kind concurrently when applied server-side, the next kind after all of
+/// them. A failure does not keep the others from being created (HE-KUBE-006).
 pub(crate) async fn create_all(
     cluster: &Cluster,
     kinds: &Kinds,
@@ -100,7 +100,7 @@ pub(crate) async fn server_side(
     cluster.apply_strictly(resource, &request, force).await
 }
 
-/// Why an object could not be applied (HE-KUBE-011).
+/// Why applying an object failed (HE-KUBE-011).
 pub(crate) fn refused(object: &Object, source: RequestError) -> StepError {
     let object = named(object);
     match (source.code, source.reason.as_str()) {

@@ -14,11 +14,11 @@ use crate::kinds::Kinds;
 /// The result of deleting objects.
 #[derive(Default)]
 pub(crate) struct Deleted<'o> {
-    /// Those that are being deleted: finalizers or dependents delay it.
+    /// Objects whose deletion is delayed by finalizers or dependents.
     pub(crate) deleting: Vec<&'o Object>,
-    /// Those that are not the release's.
+    /// Objects that the release does not own.
     pub(crate) foreign: Vec<&'o Object>,
-    /// Why others are not deleted.
+    /// The errors of the remaining objects.
     pub(crate) errors: Vec<StepError>,
 }
 
@@ -28,8 +28,8 @@ enum End {
     Foreign,
 }
 
-/// Deletes objects, those of one kind in a row at once, the next kind after all of them (HE-ACT-034). With an owner only what
-/// is its own is deleted (HE-ACT-038).
+/// Deletes objects, consecutive ones of one kind concurrently, the next kind after all of them (HE-ACT-034). With an
+/// owner, only objects that it owns are deleted (HE-ACT-038).
 pub(crate) async fn delete_all<'o>(
     cluster: &Cluster,
     kinds: &Kinds,
@@ -101,7 +101,7 @@ pub(crate) async fn delete_live(
     settle(retried(is_conflict, request).await).map(drop)
 }
 
-/// Deletes only the object that was read, and none that has taken its place since.
+/// Restricts a deletion to the object that was read, in case another one has replaced it since.
 fn same_as(live: &flux_cluster::Object) -> Preconditions {
     Preconditions {
         uid: Some(live.uid().to_owned()).filter(|uid| !uid.is_empty()),

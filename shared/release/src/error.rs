@@ -1,4 +1,4 @@
-//! The errors of releases. The texts, sources joined by `: ` ([`flux_errors::chain`]), are Helm's.
+//! The errors of releases. The texts, with sources joined by `: ` ([`flux_errors::chain`]), are Helm's.
 
 use flux_cluster::{RequestError, WaitError};
 use flux_errors::chain;
@@ -6,13 +6,13 @@ use flux_helm::action::{ActionError, NotOwned, ObjectError};
 use flux_helm::patch::PatchError;
 use flux_helm::{ManifestError, RecordError};
 
-/// Why an action cannot begin.
+/// Why an action cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum BeginError {
-    /// The cluster does not answer an installation (HE-ACT-001).
+    /// The cluster does not answer when an installation starts (HE-ACT-001).
     #[error("cluster reachability check failed: kubernetes cluster unreachable")]
     UnreachableForInstall(#[source] RequestError),
-    /// The cluster does not answer any other action (HE-ACT-001).
+    /// The cluster does not answer when another action starts (HE-ACT-001).
     #[error("kubernetes cluster unreachable")]
     Unreachable(#[source] RequestError),
     /// The records cannot be read.
@@ -23,21 +23,21 @@ pub enum BeginError {
     Action(#[from] ActionError),
 }
 
-/// Why an action that was begun has failed.
+/// Why an action has failed after its start.
 #[derive(Debug, thiserror::Error)]
 pub enum PerformError {
-    /// The caller gave up the wait for the release's objects (HC-WAIT-019). The release is marked as failed.
+    /// The caller cancelled the wait for the release's objects (HC-WAIT-019). The release is marked as failed.
     #[error("{message}")]
     Cancelled {
-        /// Helm's text, as the record has it.
+        /// Helm's text, as stored in the record.
         message: String,
     },
     /// Steps of the action have failed.
     #[error("{message}")]
     Failed {
-        /// Helm's text, as the record has it.
+        /// Helm's text, as stored in the record.
         message: String,
-        /// The errors of the steps, in their order. Those that Helm passes over are among them.
+        /// The errors of the steps, in order, including those that Helm ignores.
         steps: Vec<StepError>,
     },
 }
@@ -45,19 +45,19 @@ pub enum PerformError {
 /// Why a step of an action has failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
-    /// The caller gave up the wait (HC-WAIT-019).
+    /// The caller cancelled the wait (HC-WAIT-019).
     #[error("context canceled")]
     Cancelled,
     /// A record cannot be written or deleted.
     #[error(transparent)]
     Records(#[from] RecordsError),
-    /// A manifest does not hold objects, or an object is not valid.
+    /// A manifest cannot be parsed into objects, or an object is invalid.
     #[error(transparent)]
     Objects(#[from] ObjectError),
     /// The kinds of a manifest cannot be discovered.
     #[error("unable to recognize \"\"")]
     Discovery(#[source] RequestError),
-    /// The cluster has no such kind.
+    /// The cluster does not have the kind.
     #[error("no matches for kind {kind:?} in version {api_version:?}")]
     NoMatch {
         /// `apiVersion`
@@ -65,21 +65,21 @@ pub enum StepError {
         /// `kind`
         kind: String,
     },
-    /// The manifest of a hook that is to be deleted cannot be read.
+    /// The manifest of a hook that is to be deleted cannot be parsed.
     #[error("unable to build kubernetes object for deleting hook {path}")]
     BuildHook {
         /// The template of the hook.
         path: String,
-        /// Why not.
+        /// The error.
         source: Box<StepError>,
     },
     /// The manifest of a release that is to be uninstalled cannot be split into documents.
     #[error("corrupted release record. You must manually delete the resources")]
     CorruptRecord(#[source] ManifestError),
-    /// The manifest of a release that is to be uninstalled cannot be read.
+    /// The manifest of a release that is to be uninstalled cannot be parsed.
     #[error("unable to build kubernetes objects for delete")]
     BuildForDeletion(#[source] Box<StepError>),
-    /// An object exists and is not the release's.
+    /// An object exists and is not owned by the release.
     #[error(transparent)]
     NotOwned(#[from] NotOwned),
     /// An object cannot be read.
@@ -87,7 +87,7 @@ pub enum StepError {
     Get {
         /// The object.
         object: String,
-        /// Why not.
+        /// The error.
         source: RequestError,
     },
     /// An object that is to be updated cannot be read.
@@ -115,7 +115,7 @@ pub enum StepError {
     Apply {
         /// The object.
         object: String,
-        /// Why not.
+        /// The error.
         source: RequestError,
     },
     /// An object that is new in a release cannot be created.
@@ -129,7 +129,7 @@ pub enum StepError {
     GetForMigration {
         /// The object.
         object: String,
-        /// Why not.
+        /// The error.
         source: RequestError,
     },
     /// The managed fields of an object cannot be migrated (HE-KUBE-013).
@@ -137,10 +137,10 @@ pub enum StepError {
     Migrate {
         /// The object.
         object: String,
-        /// Why not.
+        /// The error.
         source: RequestError,
     },
-    /// There is no patch from the old to the new object (HE-KUBE-009).
+    /// The patch from the old to the new object cannot be computed (HE-KUBE-009).
     #[error("failed to create patch")]
     CreatePatch(#[source] PatchError),
     /// An object cannot be patched.
@@ -150,10 +150,10 @@ pub enum StepError {
         name: String,
         /// The object's kind.
         kind: String,
-        /// Why not.
+        /// The error.
         source: RequestError,
     },
-    /// An object that the release no longer has cannot be deleted.
+    /// An object that is no longer in the release cannot be deleted.
     #[error("failed to delete resource namespace={namespace}, name={name}, kind={kind}")]
     Prune {
         /// The object's namespace.
@@ -162,38 +162,38 @@ pub enum StepError {
         name: String,
         /// The object's kind.
         kind: String,
-        /// Why not.
+        /// The error.
         source: Box<StepError>,
     },
-    /// An object that was deleted is still there (HC-WAIT-010).
+    /// A deleted object still exists after the timeout (HC-WAIT-010).
     #[error("{object} termination timeout")]
     Termination {
         /// The object.
         object: String,
-        /// Why it was waited for no longer.
+        /// Why the wait ended.
         source: RequestError,
     },
-    /// Objects have not become ready (HC-WAIT-001).
+    /// Objects did not become ready (HC-WAIT-001).
     #[error(transparent)]
     NotReady(#[from] WaitError),
-    /// Objects have not become ready, as Helm 3 judges it (HC-WAIT-018).
+    /// Objects did not become ready by the rules of Helm 3 (HC-WAIT-018).
     #[error(transparent)]
     NotReadyLegacy(#[from] LegacyError),
-    /// The server has refused a request, or not answered it.
+    /// The server refused a request, or did not answer it.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// Several of these, each for one object or hook.
+    /// Several errors, each of one object or hook.
     #[error("{}", joined(.errors, .separator))]
     Several {
         /// The errors.
         errors: Vec<StepError>,
-        /// What Helm writes between their texts.
+        /// Helm's separator between their texts.
         separator: &'static str,
     },
 }
 
 impl StepError {
-    /// Fails with the one error, or with [`StepError::Several`]; succeeds if there is none.
+    /// Fails with the error if there is only one, or with [`StepError::Several`]; succeeds without errors.
     pub(crate) fn of_several(
         mut errors: Vec<StepError>,
         separator: &'static str,
@@ -205,19 +205,19 @@ impl StepError {
         }
     }
 
-    /// Whether the caller gave up a wait.
+    /// Whether the caller cancelled a wait.
     pub fn is_cancelled(&self) -> bool {
         matches!(self, Self::Cancelled)
     }
 }
 
-/// Why Helm 3's way of waiting has ended without success (HC-WAIT-018).
+/// Why waiting by the rules of Helm 3 failed (HC-WAIT-018).
 #[derive(Debug, thiserror::Error)]
 pub enum LegacyError {
     /// The release's objects were not ready in time.
     #[error("context deadline exceeded")]
     TimedOut,
-    /// A hook has not ended in time.
+    /// A hook did not end in time.
     #[error("timed out waiting for the condition")]
     HookTimedOut,
     /// An object is gone.
@@ -228,7 +228,7 @@ pub enum LegacyError {
         /// The object's name.
         name: String,
     },
-    /// A Job has failed more often than it may.
+    /// A Job has failed more often than its limit allows.
     #[error("job is failed: {namespace}/{name}")]
     JobFailed {
         /// The Job's namespace.
@@ -252,7 +252,7 @@ pub enum LegacyError {
     },
 }
 
-/// Why a template's `lookup` has no answer (HE-ENG-014, HE-ENG-015).
+/// Why a `lookup` in a template failed (HE-ENG-014, HE-ENG-015).
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LookupError {
     /// The kind cannot be discovered, or the cluster does not serve its version.
@@ -268,21 +268,21 @@ pub(crate) enum LookupError {
     /// The objects cannot be read.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// There was no answer in time.
+    /// The lookup timed out.
     #[error("context deadline exceeded")]
     TimedOut,
 }
 
-/// A record that cannot be read or written (HE-ACT-040).
+/// Why a record could not be read or written (HE-ACT-040).
 #[derive(Debug, thiserror::Error)]
 pub enum RecordsError {
-    /// There is a record of this revision.
+    /// A record of this revision exists.
     #[error("release: already exists")]
     Exists,
-    /// The server does not store a new record, such as one larger than a Secret may be.
+    /// The server did not store a new record, for example because it is larger than a Secret may be.
     #[error("create: failed to create")]
     Create(#[source] RequestError),
-    /// The server does not store a changed record.
+    /// The server did not store a changed record.
     #[error("update: failed to update")]
     Update(#[source] RequestError),
     /// The records of a release cannot be listed.
@@ -291,17 +291,17 @@ pub enum RecordsError {
     /// A record cannot be read from the server.
     #[error("get: failed to get {key:?}")]
     Get {
-        /// The Secret.
+        /// The name of the Secret.
         key: String,
-        /// Why not.
+        /// The error.
         source: RequestError,
     },
     /// A record cannot be decoded.
     #[error("get: failed to decode data {key:?}")]
     Decode {
-        /// The Secret.
+        /// The name of the Secret.
         key: String,
-        /// Why not.
+        /// The error.
         source: RecordError,
     },
     /// A release cannot be encoded as a record.
@@ -309,18 +309,18 @@ pub enum RecordsError {
     Encode {
         /// `create` or `update`.
         verb: &'static str,
-        /// The release.
+        /// The name of the release.
         release: String,
-        /// Why not.
+        /// The error.
         source: RecordError,
     },
-    /// The server does not delete a record.
+    /// The server did not delete a record.
     #[error(transparent)]
     Delete(RequestError),
     /// The records of one release exceed the size limit for a release's history.
     #[error("the records of release {release:?} are larger than {limit} bytes: delete old ones")]
     TooMuch {
-        /// The release.
+        /// The name of the release.
         release: String,
         /// [`crate::MAX_HISTORY_BYTES`].
         limit: usize,

@@ -13,7 +13,7 @@ use crate::error::StepError;
 use crate::run::Run;
 
 impl Run<'_> {
-    /// Carries out a step of a hook. Its objects have no ownership metadata (HE-HOOK-015), and they are created without force
+    /// Performs a step of a hook. Its objects get no ownership metadata (HE-HOOK-015), and are created without force
     /// (HE-HOOK-008).
     pub(crate) async fn hook(&mut self, step: HookStep, hook: &Hook) -> Result<(), StepError> {
         match step {
@@ -42,12 +42,12 @@ impl Run<'_> {
                 let built = self.hook_objects(hook).await?;
                 self.waiting(self.hook_strategy).hook(&built).await
             }
-            // Upstream does not use them (HE-HOOK-014).
+            // Upstream ignores this step (HE-HOOK-014).
             HookStep::Logs => Ok(()),
         }
     }
 
-    /// The objects of a hook. They are read by the first of its steps, and kept for the others.
+    /// The objects of a hook, parsed in its first step and cached for the others.
     async fn hook_objects(&mut self, hook: &Hook) -> Result<Arc<Vec<Object>>, StepError> {
         if let Some(objects) = self.hooks.get(&hook.manifest) {
             return Ok(objects.clone());

@@ -1,4 +1,4 @@
-//! The kinds of a manifest's objects, as the cluster serves them.
+//! The kinds of a manifest's objects, as served by the cluster.
 
 use std::collections::BTreeMap;
 
@@ -7,15 +7,15 @@ use flux_helm::action::{Documents, Object, Scope};
 
 use crate::error::StepError;
 
-/// The kinds that were discovered in the course of an action, by `apiVersion` and `kind`.
+/// The kinds that were discovered during an action, by `apiVersion` and `kind`.
 #[derive(Default)]
 pub(crate) struct Kinds(BTreeMap<(String, String), Resource>);
 
 impl Kinds {
-    /// The objects of a manifest. Its documents are parsed once; then the kinds that are not known yet are discovered.
+    /// Parses the objects of a manifest once, then discovers their unknown kinds.
     ///
     /// # Errors
-    /// The manifest does not hold objects, or discovery fails.
+    /// The manifest cannot be parsed into objects, or discovery fails.
     pub(crate) async fn objects(
         &mut self,
         cluster: &Cluster,
@@ -30,7 +30,7 @@ impl Kinds {
         Ok(objects?)
     }
 
-    /// The kind of an object that was read.
+    /// The resource of an object that was returned by `objects`.
     pub(crate) fn resource(&self, object: &Object) -> Result<&Resource, StepError> {
         let key = (object.api_version.clone(), object.kind.clone());
         self.0.get(&key).ok_or(StepError::NoMatch {
@@ -69,7 +69,7 @@ impl Kinds {
     }
 }
 
-/// Group and version; `None` if they cannot be part of a path, so that no cluster serves them.
+/// Group and version; `None` if they cannot be path segments, so that no cluster serves them.
 pub(crate) fn group_and_version(api_version: &str) -> Option<(&str, &str)> {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let fits = |part: &str| {

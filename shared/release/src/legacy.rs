@@ -18,13 +18,13 @@ use crate::convert::id_of;
 use crate::error::{LegacyError, StepError};
 use crate::kinds::Kinds;
 
-/// How often an object is read that may not be watched.
+/// How often an object is read that the identity may not watch.
 const INTERVAL: Duration = Duration::from_secs(2);
 
 /// Waits until each object is ready, one after the other.
 ///
 /// # Errors
-/// The time is over, a Job has failed for good, or an object cannot be read (HC-WAIT-018).
+/// The timeout is over, a Job has failed for good, or an object cannot be read (HC-WAIT-018).
 pub(crate) async fn ready(
     cluster: &Cluster,
     kinds: &Kinds,
@@ -51,10 +51,10 @@ pub(crate) async fn ready(
     timely.unwrap_or_else(|_| Err(LegacyError::TimedOut.into()))
 }
 
-/// Waits until the Jobs and Pods of a hook have done what they are for; one that is gone is done.
+/// Waits until the Jobs and Pods of a hook have completed; one that is gone counts as completed.
 ///
 /// # Errors
-/// One failed, or the time is over.
+/// A Job or Pod has failed, or the timeout is over.
 pub(crate) async fn hook(
     cluster: &Cluster,
     kinds: &Kinds,
@@ -94,7 +94,7 @@ async fn done(
     timely.unwrap_or_else(|_| Err(LegacyError::HookTimedOut.into()))
 }
 
-/// An object that is waited for.
+/// An object in the wait.
 struct Waited<'w> {
     cluster: &'w Cluster,
     resource: &'w Resource,
@@ -146,7 +146,7 @@ impl Waited<'_> {
         matches!(self.rule, Rule::HookJob | Rule::HookPod)
     }
 
-    /// Reads the object every two seconds: who may not watch may still be allowed to read.
+    /// Reads the object every two seconds: an identity that may not watch may still be permitted to read.
     async fn read_until_ready(&self) -> Result<(), StepError> {
         loop {
             let live = self.cluster.get(self.resource, &self.id).await;
@@ -165,8 +165,8 @@ impl Waited<'_> {
         Ok(self.rule.is_met(&live, &related)?)
     }
 
-    /// The ReplicaSets of a Deployment, or the Pods of a ReplicaSet. They are listed when the object changes, which it does
-    /// whenever they become ready.
+    /// The ReplicaSets of a Deployment, or the Pods of a ReplicaSet. They are listed when the object changes, which
+    /// happens whenever they become ready.
     async fn related(&self, live: &Value) -> Result<Vec<Value>, StepError> {
         let (group, kind) = match self.rule {
             Rule::Deployment => ("apps", "ReplicaSet"),

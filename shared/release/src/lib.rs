@@ -1,4 +1,4 @@
-//! Helm releases on a cluster: their records as Secrets, and the steps of an action carried out.
+//! Helm releases on a cluster: their records in Secrets, and the steps of their actions.
 //!
 //! ```no_run
 //! use flux_cluster::Cluster;
@@ -18,8 +18,8 @@
 //! # }
 //! ```
 //!
-//! [`flux_helm::action`] decides which steps an action consists of, and what follows from an error; this crate carries them out
-//! with the caller's client, on its cluster and with its identity. Waiting watches.
+//! [`flux_helm::action`] decides which steps an action consists of, and what follows from an error; this crate performs
+//! them with the caller's client, on its cluster and with its identity. Waits use watches.
 //!
 //! | upstream rows | where |
 //! |---|---|
@@ -32,7 +32,8 @@
 //! | waiting (HE-KUBE-021, HC-WAIT) | `waiting`, `legacy` |
 //! | `lookup` in templates (HE-ENG-014, HE-ENG-015) | [`render`] |
 //!
-//! Rendering, the definitions in a chart's `crds` folder, drift, and the status of a HelmRelease are the caller's.
+//! The caller renders charts, applies the CRDs in a chart's `crds` folder, detects drift, and writes the status of a
+//! HelmRelease.
 
 mod adopt;
 mod convert;
@@ -61,5 +62,5 @@ pub use schemas::{
 /// The field manager of every write (HE-KUBE-001).
 pub const FIELD_MANAGER: &str = "helm-controller";
 
-/// How many requests for objects of one kind are under way at once.
+/// How many requests for objects of one kind are sent concurrently.
 const PARALLEL: usize = 8;

@@ -1,4 +1,4 @@
-//! `lookup` in templates, answered by the cluster.
+//! `lookup` in templates, with objects from the cluster.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,20 +16,21 @@ use crate::error::LookupError;
 use crate::kinds::group_and_version;
 use crate::schemas::SchemaDocuments;
 
-/// The most bytes that the answers of one lookup may have.
+/// The size limit in bytes of the objects of one lookup.
 pub const MAX_LOOKUP_BYTES: usize = 64 * 1024 * 1024;
 
 /// How long one lookup may take.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How many objects one answer to a list request holds.
+/// How many objects one response to a list request has.
 const PAGE: u32 = 250;
 
-/// Renders a chart whose templates may look things up on a cluster, and whose schemas may refer to `documents`, on a thread
-/// of its own.
+/// Renders a chart whose templates may look up objects on a cluster, and whose schemas may refer to `documents`, on a
+/// thread of its own.
 ///
 /// # Errors
-/// As [`ParsedChart::render`], but for [`RenderError::Needs`]: what could not be fetched fails the schema that refers to it.
+/// As [`ParsedChart::render`], except for [`RenderError::Needs`]: a document that cannot be fetched fails the schema
+/// that refers to it.
 pub async fn render(
     cluster: &Cluster,
     chart: ParsedChart,
@@ -41,15 +42,15 @@ pub async fn render(
     documents.render(chart, values, options).await
 }
 
-/// Looks things up on a cluster, as the identity of its client (HE-ENG-014, HE-ENG-015). It waits for the answers, so that
-/// templates that use it are rendered where waiting is allowed: [`render`] does that.
+/// Looks up objects on a cluster, with the identity of its client (HE-ENG-014, HE-ENG-015). It blocks until the
+/// response, so templates that use it must be rendered on a thread that may block, as [`render`] does.
 pub struct ClusterLookup {
     cluster: Cluster,
     runtime: Handle,
 }
 
 impl ClusterLookup {
-    /// To be made on the runtime that sends the requests.
+    /// Must be called on the runtime that sends the requests.
     pub fn new(cluster: Cluster) -> Self {
         Self {
             cluster,
@@ -101,8 +102,8 @@ impl ClusterLookup {
         }
     }
 
-    /// What upstream returns for a list of a kind that the cluster does not have: it requests a list without a resource, and
-    /// gets the core group's versions.
+    /// Upstream's result for a list of a kind that the cluster does not have: it requests a list without a resource,
+    /// and gets the versions of the core group.
     async fn versions(&self) -> Result<Value, RequestError> {
         let versions = quiet(self.cluster.client().list_core_api_versions()).await?;
         let text = serde_json::to_string(&versions).unwrap_or_default();
@@ -114,7 +115,7 @@ impl ClusterLookup {
         Ok(list)
     }
 
-    /// All objects of a kind as one list, read page by page.
+    /// All objects of a kind as one list, read in pages.
     async fn list(&self, resource: &Resource, namespace: &str) -> Result<Value, RequestError> {
         let namespace = (resource.namespaced && !namespace.is_empty()).then_some(namespace);
         let mut params = ListParams::default().limit(PAGE);
@@ -148,7 +149,7 @@ impl ClusterLookup {
     }
 }
 
-/// The text of Kubernetes' client for a version that the cluster does not serve.
+/// The error of client-go for a version that the cluster does not serve.
 const NOT_SERVED: &str = "the server could not find the requested resource";
 
 impl Lookup for ClusterLookup {
@@ -169,7 +170,7 @@ impl Lookup for ClusterLookup {
     }
 }
 
-/// The items of a page; each says what it is, as those of Kubernetes' client do.
+/// The items of a page, each with `apiVersion` and `kind` as in client-go.
 fn taken_items(page: &mut Value, resource: &Resource) -> Vec<Value> {
     let items = page.as_map_mut().and_then(|map| map.get_mut("items"));
     let Some(Value::Seq(mut items)) = items.map(std::mem::take) else {
@@ -188,7 +189,7 @@ fn taken_items(page: &mut Value, resource: &Resource) -> Vec<Value> {
     items
 }
 
-/// Where the next page begins; a list of all pages does not speak of it.
+/// The token of the next page, which is removed from the list.
 fn next_page(page: &mut Value) -> Option<String> {
     let metadata = page.as_map_mut()?.get_mut("metadata")?.as_map_mut()?;
     metadata.shift_remove("remainingItemCount");

@@ -1,4 +1,4 @@
-//! The records of releases, kept in Secrets.
+//! The records of releases, stored in Secrets.
 
 use std::collections::BTreeMap;
 
@@ -13,16 +13,16 @@ use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
 
 use crate::error::RecordsError;
 
-/// The most bytes that the packed records of one release have together.
+/// The size limit in bytes of the encoded records of one release together.
 pub const MAX_HISTORY_BYTES: usize = 256 * 1024 * 1024;
 
-/// How many records one answer holds: each is up to a mebibyte.
+/// How many records one response has: each may have a mebibyte.
 const PAGE: u32 = 20;
 
-/// Where the record is, in the Secret.
+/// The key of the record in the Secret.
 const KEY: &str = "release";
 
-/// The records of all releases whose storage namespace this is (HC-REL-001..006).
+/// The records of all releases in a storage namespace (HC-REL-001..006).
 #[derive(Clone)]
 pub struct Records {
     client: Client,
@@ -31,7 +31,7 @@ pub struct Records {
 }
 
 impl Records {
-    /// The records in a namespace, read and written as the cluster's identity (HC-REL-013).
+    /// The records in a namespace, read and written with the cluster's identity (HC-REL-013).
     pub fn new(cluster: &Cluster, namespace: &str) -> Self {
         Self {
             client: cluster.client().clone(),
@@ -40,11 +40,11 @@ impl Records {
         }
     }
 
-    /// The records of a release, oldest first; those that cannot be read are passed over. A name that no release can have
-    /// has none.
+    /// The records of a release, oldest first; records that cannot be decoded are skipped. Empty for a name that no
+    /// release can have.
     ///
     /// # Errors
-    /// The server's, or there is more than [`MAX_HISTORY_BYTES`].
+    /// The server's, or the records exceed [`MAX_HISTORY_BYTES`].
     pub async fn history(&self, release: &str) -> Result<Vec<Release>, RecordsError> {
         if flux_helm::action::check_name(release).is_err() {
             return Ok(Vec::new());
@@ -84,7 +84,7 @@ impl Records {
     /// The record of a revision, if there is one.
     ///
     /// # Errors
-    /// The server's, or it cannot be read.
+    /// The server's, or the record cannot be decoded.
     pub async fn get(&self, release: &str, revision: i64) -> Result<Option<Release>, RecordsError> {
         let key = secret_name(release, revision);
         let secret = match async { self.secrets()?.get_opt(&key).await }.await {
@@ -104,7 +104,7 @@ impl Records {
     /// Stores a new record.
     ///
     /// # Errors
-    /// There is one of this revision, or the server does not take it.
+    /// A record of this revision exists, or the server does not store the new one.
     pub async fn create(&self, record: &Release) -> Result<(), RecordsError> {
         let secret = secret_of(record, "create", "createdAt")?;
         let made = async { self.secrets()?.create(&self.params(), &secret).await }.await;
@@ -117,10 +117,10 @@ impl Records {
         })
     }
 
-    /// Overwrites the stored record of this revision, whoever wrote it (HC-REL-005).
+    /// Overwrites the stored record of this revision, regardless of its last writer (HC-REL-005).
     ///
     /// # Errors
-    /// The server's; there has to be one.
+    /// The server's, also if there is no such record.
     pub async fn update(&self, record: &Release) -> Result<(), RecordsError> {
         let secret = secret_of(record, "update", "modifiedAt")?;
         let key = secret_name(&record.name, record.revision);
@@ -129,7 +129,7 @@ impl Records {
             .map_err(|error| RecordsError::Update(error.into()))
     }
 
-    /// Deletes the record of a revision; one that is gone is fine.
+    /// Deletes the record of a revision; succeeds if it is gone.
     ///
     /// # Errors
     /// The server's.
@@ -181,7 +181,7 @@ fn value_of(secret: &Secret) -> &[u8] {
     value.map_or(&[], |value| value.0.as_slice())
 }
 
-/// The record with those labels of its Secret that are not Helm's own.
+/// The record with the labels of its Secret that are not Helm's own.
 fn labelled(mut record: Release, metadata: ObjectMeta) -> Release {
     record.labels = metadata.labels.unwrap_or_default();
     record

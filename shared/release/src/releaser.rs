@@ -1,4 +1,4 @@
-//! Begins actions, and carries them out.
+//! Starts actions, and performs them.
 
 use std::time::Duration;
 
@@ -16,15 +16,15 @@ use crate::error::{BeginError, PerformError, RecordsError, StepError};
 use crate::records::Records;
 use crate::run::Run;
 
-/// How the dependents of a deleted object are deleted.
+/// The propagation policy of deletions: when dependents are deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Propagation {
-    /// After it.
+    /// After their owner.
     #[default]
     Background,
-    /// Before it.
+    /// Before their owner.
     Foreground,
-    /// Not at all.
+    /// Never.
     Orphan,
 }
 
@@ -38,24 +38,24 @@ impl From<Propagation> for PropagationPolicy {
     }
 }
 
-/// How actions are carried out.
+/// Options for performing actions.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How long each wait may take: for a hook, for the release's objects, until what is deleted is gone.
+    /// The timeout of each wait: for a hook, for the release's objects, and for deletions.
     pub timeout: Duration,
-    /// What is waited for.
+    /// What to wait for.
     pub wait: WaitStrategy,
-    /// Whether a Job of the release has to be complete (HC-WAIT-004).
+    /// Whether Jobs of the release have to be complete (HC-WAIT-004).
     pub wait_for_jobs: bool,
-    /// Whether objects that exist already are taken over, whoever owns them (HE-ACT-009).
+    /// Whether existing objects are taken over regardless of their owner (HE-ACT-009).
     pub take_ownership: bool,
-    /// Whether objects are replaced rather than patched, where they are applied client-side (HE-KUBE-014).
+    /// Whether client-side apply replaces objects instead of patching them (HE-KUBE-014).
     pub force: bool,
-    /// How the dependents of an uninstalled release's objects are deleted.
+    /// The propagation policy for the objects of an uninstalled release.
     pub propagation: Propagation,
 }
 
-/// Five minutes; waits for all objects, Jobs included; forces nothing.
+/// Five minutes; waits for all objects including Jobs; without force.
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -72,11 +72,11 @@ impl Default for Options {
 /// The result of an action.
 #[derive(Debug)]
 pub struct Performed {
-    /// The record of the action, in its last state.
+    /// The record of the action in its final state.
     pub release: Release,
     /// Helm's text about objects that were not deleted.
     pub info: String,
-    /// How it ended.
+    /// The outcome.
     pub result: Result<(), PerformError>,
 }
 
@@ -88,7 +88,7 @@ pub struct Releaser {
 }
 
 impl Releaser {
-    /// Works on a cluster as its identity, with the records in this namespace.
+    /// Works on a cluster with its identity, with the records in this namespace.
     pub fn new(cluster: Cluster, storage_namespace: &str, options: Options) -> Self {
         Self {
             records: Records::new(&cluster, storage_namespace),
@@ -107,15 +107,15 @@ impl Releaser {
         &self.records
     }
 
-    /// How actions are carried out.
+    /// The options for performing actions.
     pub const fn options(&self) -> &Options {
         &self.options
     }
 
-    /// Checks whether an installation may begin. What follows is to render the chart, and [`Install::start`].
+    /// Checks whether an installation may start. Next, render the chart and call [`Install::start`].
     ///
     /// # Errors
-    /// The cluster does not answer, or the records say that it may not.
+    /// The cluster does not answer, or the records do not allow it.
     pub async fn install(&self, options: InstallOptions) -> Result<Install, BeginError> {
         let reachable = self.reachable().await;
         reachable.map_err(BeginError::UnreachableForInstall)?;
@@ -123,7 +123,7 @@ impl Releaser {
         Ok(Install::check(&history, options)?)
     }
 
-    /// Checks whether an upgrade may begin. What follows is to render the chart, and [`Upgrade::start`].
+    /// Checks whether an upgrade may start. Next, render the chart and call [`Upgrade::start`].
     ///
     /// # Errors
     /// As [`Releaser::install`].
@@ -136,7 +136,7 @@ impl Releaser {
         Ok(Upgrade::check(&self.history(name).await?, name, options)?)
     }
 
-    /// Begins a rollback.
+    /// Starts a rollback.
     ///
     /// # Errors
     /// As [`Releaser::install`].
@@ -150,7 +150,7 @@ impl Releaser {
         Ok(Rollback::start(&history, name, options, now())?)
     }
 
-    /// Begins an uninstallation.
+    /// Starts an uninstallation.
     ///
     /// # Errors
     /// As [`Releaser::install`].
@@ -164,7 +164,7 @@ impl Releaser {
         Ok(Uninstall::start(&history, name, options, now())?)
     }
 
-    /// Begins the tests of a release.
+    /// Starts the tests of a release.
     ///
     /// # Errors
     /// As [`Releaser::install`].
@@ -173,11 +173,11 @@ impl Releaser {
         Ok(Test::start(&self.history(name).await?, name, options)?)
     }
 
-    /// Carries out an action. `stored` is called with every record right after it was written (HC-REL-012). When `stopped`
-    /// is ready the watcher's wait for the release's objects is cancelled, and nothing else (HC-WAIT-019, HC-WAIT-020):
-    /// [`PerformError::Cancelled`].
+    /// Performs an action. `stored` is called with every record right after it was written (HC-REL-012). When `stopped`
+    /// resolves, the watcher's wait for the release's objects is cancelled, and nothing else (HC-WAIT-019,
+    /// HC-WAIT-020); the result is [`PerformError::Cancelled`].
     ///
-    /// Dropping the future leaves the record as it was written last, pending, as a crash does (HE-REL-017).
+    /// Dropping the future leaves the last written record pending, as a crash does (HE-REL-017).
     pub async fn perform(
         &self,
         mut action: Action,
@@ -192,7 +192,7 @@ impl Releaser {
                 Step::Done(result) => break result.map_err(ToOwned::to_owned),
                 step => {
                     let done = Box::pin(run.step(step, stored, stopped.as_mut())).await;
-                    // The engine decides by the text what follows, and the record holds it.
+                    // The engine decides by the text what follows, and the record contains it.
                     outcome = done.map_err(|error| {
                         let text = chain(&error);
                         steps.push(error);
@@ -215,7 +215,7 @@ impl Releaser {
         }
     }
 
-    /// Whether the cluster answers (HE-ACT-001).
+    /// Checks whether the cluster answers (HE-ACT-001).
     async fn reachable(&self) -> Result<(), RequestError> {
         let version = quiet(self.cluster.client().apiserver_version()).await;
         version.map(drop).map_err(RequestError::from)
@@ -226,7 +226,7 @@ impl Releaser {
     }
 }
 
-/// The time, as records write it.
+/// The current time, as written into records.
 pub fn now() -> Time {
     Time::at(jiff::Timestamp::now())
 }

@@ -1,4 +1,4 @@
-//! Carries out the steps of one action.
+//! Performs the steps of one action.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub(crate) struct Run<'r> {
     done: Done,
     /// Objects that are being deleted.
     deleting: Vec<Object>,
-    /// The objects of hooks, by their manifests.
+    /// The objects of hooks, by manifest.
     pub(crate) hooks: HashMap<String, Arc<Vec<Object>>>,
     pub(crate) info: String,
 }
@@ -91,7 +91,7 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// Carries out a step. `stored` is called with each record that was written; `stopped` cancels the wait for objects.
+    /// Performs a step. `stored` is called with each written record; `stopped` cancels the wait for objects.
     pub(crate) async fn step(
         &mut self,
         step: Step<'_>,
@@ -133,7 +133,7 @@ impl<'r> Run<'r> {
             Step::Apply => self.apply().await,
             Step::Wait => {
                 let wait = self.waiting(self.options().wait);
-                // Helm 3's way of waiting has its own rules, and is never cancelled (HC-WAIT-020).
+                // Waiting by the rules of Helm 3 is never cancelled (HC-WAIT-020).
                 let watches = self.options().wait == WaitStrategy::Watcher;
                 let unsettled =
                     |object: &&Object| !(watches && self.done.settled.contains(&id_of(object)));
@@ -275,7 +275,7 @@ impl<'r> Run<'r> {
     }
 }
 
-/// What newer versions of Helm report about objects that are not the release's (HE-ACT-038).
+/// The text of newer versions of Helm about objects that the release does not own (HE-ACT-038).
 fn not_deleted(foreign: &[&Object]) -> String {
     if foreign.is_empty() {
         return String::new();

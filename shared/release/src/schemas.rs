@@ -1,4 +1,4 @@
-//! Documents that charts' schemas refer to by `http` and `https` (HE-SCHEMA-005).
+//! Documents that the schemas of charts refer to by `http` and `https` (HE-SCHEMA-005).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,37 +10,37 @@ use flux_helm::{Fetched, ParsedChart, Remotes, RenderError, RenderOptions, Rende
 use flux_http::{PublicError, PublicFetch};
 use url::Url;
 
-/// The environment variable that, with the value `true`, allows schemas to refer to hosts that are loopback, link-local or
-/// private: what a chart names is then read from inside the cluster's network.
+/// The environment variable that, with the value `true`, allows schemas to refer to loopback, link-local and private
+/// hosts: URLs in a chart are then fetched from inside the cluster's network.
 pub const ALLOW_PRIVATE: &str = "FLUX_SCHEMA_ALLOW_PRIVATE";
 
-/// The most bytes of one document.
+/// The size limit of one document in bytes.
 pub const MAX_DOCUMENT_BYTES: usize = 5 * 1024 * 1024;
 
-/// The most bytes of all documents that the schemas of one chart refer to.
+/// The size limit in bytes of all documents that the schemas of one chart refer to.
 pub const MAX_DOCUMENTS_BYTES: usize = 16 * 1024 * 1024;
 
-/// The most documents that the schemas of one chart refer to.
+/// The limit for the number of documents that the schemas of one chart refer to.
 pub const MAX_CHART_DOCUMENTS: usize = 64;
 
-/// How long fetching one document may take, as in Helm.
+/// Timeout of fetching one document, as in Helm.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long fetching all documents of one render may take.
+/// Timeout of fetching all documents of one render.
 const TOTAL_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How long a document is kept. Helm fetches it for each render.
+/// How long a document is cached. Helm fetches it for each render.
 const MAX_AGE: Duration = Duration::from_mins(10);
 
-/// The most bytes and documents that are kept.
+/// The limits of the cache in bytes and documents.
 const MAX_KEPT_BYTES: usize = 32 * 1024 * 1024;
 const MAX_KEPT: usize = 256;
 
-/// What Helm calls itself.
+/// Helm's user agent.
 const USER_AGENT: &str = "Helm/4.2";
 
-/// Fetches such documents from public hosts, within bounds of time, size and number, and keeps them for some minutes. One
-/// serves all charts of a process.
+/// Fetches such documents from public hosts, with limits on time, size and number, and caches them for some minutes.
+/// One instance serves all charts of a process.
 #[derive(Debug)]
 pub struct SchemaDocuments {
     fetch: PublicFetch,
@@ -56,8 +56,8 @@ struct Kept {
 }
 
 impl SchemaDocuments {
-    /// Documents are claimed from `budget`. The process's environment decides about proxies and about hosts that are not
-    /// public ([`ALLOW_PRIVATE`]).
+    /// The memory of documents is claimed from `budget`. The environment of the process configures proxies, and whether
+    /// hosts that are not public are allowed ([`ALLOW_PRIVATE`]).
     pub fn from_environment(budget: &Budget) -> Self {
         let allowed = std::env::var(ALLOW_PRIVATE).is_ok_and(|value| value == "true");
         let fetch = PublicFetch {
@@ -67,7 +67,7 @@ impl SchemaDocuments {
         Self::new(budget, fetch)
     }
 
-    /// Documents are fetched as `fetch` says; its bounds are replaced by Helm's.
+    /// Documents are fetched with `fetch`, whose limits are replaced by Helm's.
     pub fn new(budget: &Budget, fetch: PublicFetch) -> Self {
         Self {
             fetch: PublicFetch {
@@ -81,11 +81,11 @@ impl SchemaDocuments {
         }
     }
 
-    /// Renders a chart on a thread of its own, with the documents that its schemas ask for.
+    /// Renders a chart on a thread of its own, with the documents that its schemas refer to.
     ///
     /// # Errors
-    /// As [`ParsedChart::render`], but for [`RenderError::Needs`]: what could not be fetched fails the schema that refers to
-    /// it.
+    /// As [`ParsedChart::render`], except for [`RenderError::Needs`]: a document that cannot be fetched fails the
+    /// schema that refers to it.
     pub async fn render(
         &self,
         chart: ParsedChart,
@@ -103,13 +103,13 @@ impl SchemaDocuments {
                 }
                 Ok(rendered) => return rendered,
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-                // The runtime is going away, and this task with it.
+                // The runtime is shutting down, and this task with it.
                 Err(_) => std::future::pending().await,
             }
         }
     }
 
-    /// Adds what the documents at `addresses` hold, or why they cannot be had.
+    /// Adds the content of the documents at `addresses`, or why they could not be fetched.
     async fn add(&self, addresses: &[String], remotes: &mut Remotes, until: Instant) {
         for address in addresses {
             let fetched = if remotes.iter().count() >= MAX_CHART_DOCUMENTS {
@@ -189,7 +189,7 @@ impl SchemaDocuments {
     }
 }
 
-/// Helm's text.
+/// Helm's error text.
 fn refused(address: &str, error: &PublicError) -> String {
     match error {
         PublicError::Status(status) => format!(

@@ -1,4 +1,4 @@
-//! Creates and updates the objects of a release, and prunes those that it no longer has.
+//! Creates and updates the objects of a release, and prunes objects that are no longer in it.
 
 use std::collections::BTreeSet;
 
@@ -21,23 +21,23 @@ pub(crate) struct Change<'r> {
     pub(crate) kinds: &'r Kinds,
     pub(crate) owner: Owner<'r>,
     pub(crate) settings: ApplySettings,
-    /// Whether objects are replaced as a whole, client-side (HE-KUBE-014).
+    /// Whether objects are replaced completely, client-side (HE-KUBE-014).
     pub(crate) replace: bool,
-    /// The rules by which an object is ready, so that it need not be waited for.
+    /// The rules by which an object is ready; a ready object need not be waited for.
     pub(crate) rules: Rules,
 }
 
-/// What was done so far.
+/// The changes made so far.
 #[derive(Default)]
 pub(crate) struct Done {
     /// Objects that did not exist.
     pub(crate) created: Vec<Object>,
-    /// Objects that are ready, as the responses show.
+    /// Objects that the responses show to be ready.
     pub(crate) settled: BTreeSet<ObjectId>,
 }
 
 impl Change<'_> {
-    /// Creates and changes the objects in their order, then prunes. `done` holds what was done, even if something fails
+    /// Creates and updates the objects in order, then prunes. `done` records the changes even if something fails
     /// (HE-KUBE-007).
     pub(crate) async fn update(
         &self,
@@ -71,7 +71,7 @@ impl Change<'_> {
         StepError::of_several(errors, " && ")
     }
 
-    /// The object on the cluster: its metadata if the server computes the change, all of it if we do.
+    /// The object on the cluster: only its metadata if the server computes the change, the whole object otherwise.
     async fn live(&self, object: &Object) -> Result<flux_cluster::Object, RequestError> {
         let resource = (self.kinds.resource(object))
             .map_err(|error| RequestError::local(error.to_string()))?;
@@ -116,7 +116,7 @@ impl Change<'_> {
         now.map(|now| settled(&now, self.rules))
     }
 
-    /// Turns the fields that this manager owns by `Update` into applied ones (HE-KUBE-013).
+    /// Converts the ownership of fields of this manager from `Update` to `Apply` (HE-KUBE-013).
     async fn migrate(
         &self,
         resource: &Resource,
@@ -199,8 +199,8 @@ impl Change<'_> {
         })
     }
 
-    /// Deletes an object that the release has no more, if it can be read, does not say that it stays, and is not another
-    /// release's by now (HE-KUBE-016, HE-KUBE-017, HE-ACT-038).
+    /// Deletes an object that is no longer in the release, if it can be read, is not annotated to be kept, and is not
+    /// owned by another release by now (HE-KUBE-016, HE-KUBE-017, HE-ACT-038).
     async fn prune(&self, object: &Object) -> Result<(), StepError> {
         let resource = self.kinds.resource(object)?;
         let live = match self.cluster.get_metadata(resource, &id_of(object)).await {

@@ -13,7 +13,7 @@ use crate::error::StepError;
 use crate::kinds::{Kinds, group_and_version};
 use crate::legacy;
 
-/// How an action waits.
+/// Options of the waits of an action.
 #[derive(Clone, Copy)]
 pub(crate) struct Waiting<'r> {
     pub(crate) cluster: &'r Cluster,
@@ -55,7 +55,7 @@ impl Waiting<'_> {
         }
     }
 
-    /// Waits until all of these are gone, one after the other within one timeout (HE-ACT-034, HC-WAIT-010).
+    /// Waits until all of these are gone, in order within one timeout (HE-ACT-034, HC-WAIT-010).
     pub(crate) async fn gone(self, objects: &[Object]) -> Result<(), StepError> {
         let deadline = tokio::time::Instant::now() + self.timeout;
         for object in objects {

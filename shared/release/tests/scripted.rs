@@ -1,4 +1,4 @@
-//! Answers that a real API server gives rarely.
+//! Responses that a real API server rarely gives.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -14,7 +14,7 @@ use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
 
-/// A server with or without a ConfigMap that answers writes of it by a list.
+/// A server with or without a ConfigMap that answers writes of it with scripted responses.
 #[derive(Clone, Default)]
 struct Server {
     state: Arc<Mutex<State>>,
@@ -22,13 +22,13 @@ struct Server {
 
 #[derive(Default)]
 struct State {
-    /// The ConfigMap, where there is one.
+    /// The ConfigMap, if it exists.
     map: Option<Value>,
-    /// The record, where there is one.
+    /// The record, if it exists.
     record: Option<Value>,
-    /// The answers to come, each for one change of the ConfigMap; then all goes well.
+    /// The next responses, one for each change of the ConfigMap; after them all changes succeed.
     answers: VecDeque<(u16, Value)>,
-    /// The changes that were asked for, `PATCH fieldManager=...`.
+    /// The requested changes, `PATCH fieldManager=...`.
     asked: Vec<String>,
 }
 
@@ -134,7 +134,7 @@ impl Server {
 
 const MANIFEST: &str = "---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: map\n";
 
-/// The ConfigMap as the release made it.
+/// The ConfigMap as created by the release.
 fn map() -> Value {
     json!({
         "kind": "ConfigMap", "apiVersion": "v1",
@@ -156,7 +156,7 @@ fn conflict(message: &str) -> (u16, Value) {
 
 const QUOTA: &str = "Operation cannot be fulfilled on resourcequotas \"q\": the object has been modified; please apply your changes to the latest version and try again";
 
-// HE-KUBE-001 HE-KUBE-004 HE-KUBE-005 HE-KUBE-011 HE-KUBE-012 HE-KUBE-015
+// HE-KUBE-001
 #[tokio::test]
 async fn creations_that_may_succeed_later_are_tried_again() {
     let strict = "PATCH fieldManager=helm-controller&fieldValidation=Strict";
@@ -165,7 +165,9 @@ async fn creations_that_may_succeed_later_are_tried_again() {
         format!("conflict occurred while applying object apps/map /v1, Kind=ConfigMap: {QUOTA}");
     let many = vec![conflict(QUOTA); 9];
     for (method, answers, asked, result) in [
+        // HE-KUBE-004, HE-KUBE-015
         (ApplyMethod::ServerSide, vec![], vec![strict], Ok(())),
+        // HE-KUBE-012
         (
             ApplyMethod::ServerSide,
             vec![conflict(QUOTA); 4],
@@ -178,6 +180,7 @@ async fn creations_that_may_succeed_later_are_tried_again() {
             vec![strict; 5],
             Err(quota.as_str()),
         ),
+        // HE-KUBE-011
         (
             ApplyMethod::ServerSide,
             vec![conflict("Apply failed with 1 conflict: x")],
@@ -200,6 +203,7 @@ async fn creations_that_may_succeed_later_are_tried_again() {
             vec![strict],
             Err("server-side apply not available on the server: not that"),
         ),
+        // HE-KUBE-005
         (
             ApplyMethod::ClientSide,
             vec![conflict("again"); 2],

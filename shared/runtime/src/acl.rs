@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// Refuses a reference to another namespace where `--no-cross-namespace-refs` is set (RT-ACL-001).
+/// Refuses a reference to another namespace if `--no-cross-namespace-refs` is set (RT-ACL-001).
 ///
 /// `reference` is the kind, namespace and name of what is referred to, `from` the namespace of the referrer.
 pub fn check_cross_namespace(
@@ -20,8 +20,8 @@ pub fn check_cross_namespace(
     Ok(())
 }
 
-/// Checks `accessFrom` of the object `namespace/name` for a referrer in a namespace with the given labels
-/// (RT-ACL-002): any selector that matches lets it in, an empty one matches all, none at all lets nobody in.
+/// Checks whether `accessFrom` of the object `namespace/name` admits a referrer in a namespace with the given labels
+/// (RT-ACL-002). One matching selector is enough, an empty selector matches all; without any selector access is denied.
 pub fn check_access_from(
     (namespace, name): (&str, &str),
     selectors: Option<&[BTreeMap<String, String>]>,
@@ -52,19 +52,19 @@ pub fn check_access_from(
 /// Why a reference is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AccessDenied {
-    /// References to other namespaces are switched off for the whole controller.
+    /// References to other namespaces are disabled for the whole controller.
     #[error(
         "can't access '{kind}/{namespace}/{name}', cross-namespace references have been blocked"
     )]
     CrossNamespace {
-        /// Kind referred to.
+        /// Kind of the referenced object.
         kind: String,
-        /// Its namespace.
+        /// Namespace of the referenced object.
         namespace: String,
-        /// Its name.
+        /// Name of the referenced object.
         name: String,
     },
-    /// The object lets nobody in.
+    /// The object's `accessFrom` has no selectors.
     #[error("'{object}' can't be accessed due to missing ACL labels on 'accessFrom'")]
     NoAccessFrom {
         /// The object as `namespace/name`.

@@ -22,29 +22,29 @@ pub use self::versions::VersionedKind;
 use self::versions::Versions;
 use crate::metrics::Metrics;
 
-/// The header by which an API server tells that it limits clients itself (RT-KUB-001).
+/// The response header of an API server that limits clients itself (RT-KUB-001).
 const FLOW_CONTROL_HEADER: &str = "x-kubernetes-pf-flowschema-uid";
 
-/// Why there is no client.
+/// Why a client could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// `KUBECONFIG` or the file in the home folder does not fit.
+    /// `KUBECONFIG` or the kubeconfig in the home folder is invalid.
     #[error("unable to load the kubeconfig: {0}")]
     Kubeconfig(String),
-    /// Neither a pod's service account nor a kubeconfig is there.
+    /// There is neither a pod's service account nor a kubeconfig.
     #[error(
         "unable to load the in-cluster configuration, and there is no kubeconfig (set KUBECONFIG)"
     )]
     InCluster(#[source] kube::config::InClusterError),
-    /// None of the files that `KUBECONFIG` lists is there.
+    /// None of the files that `KUBECONFIG` lists exists.
     #[error("no kubeconfig: none of the files in KUBECONFIG exists ({0})")]
     NoFile(String),
-    /// The token cannot be sent.
+    /// The token cannot be sent as a header.
     #[error(
         "the token of the kubeconfig does not fit into an HTTP header: is there a line break in it?"
     )]
     Token,
-    /// The configuration does not make a client.
+    /// No client can be created from the configuration.
     #[error("unable to create the Kubernetes client")]
     Build(#[source] kube::Error),
 }
@@ -55,8 +55,8 @@ impl From<KubeconfigError> for ClientError {
     }
 }
 
-/// The configuration of the cluster: `KUBECONFIG`, else the pod's service account, else the file in the home folder
-/// (RT-ENV-003). The proxy is the one that the kubeconfig names, else that of the environment (RT-ENV-004).
+/// The configuration of the cluster: from `KUBECONFIG`, else the pod's service account, else the kubeconfig in the home
+/// folder (RT-ENV-003). The proxy is the one that the kubeconfig names, else that of the environment (RT-ENV-004).
 pub async fn config() -> Result<Config, ClientError> {
     let listed = std::env::var_os("KUBECONFIG").filter(|files| !files.is_empty());
     if let Some(files) = listed {
@@ -74,7 +74,7 @@ pub async fn config() -> Result<Config, ClientError> {
     }
 }
 
-/// The files of a list as one. As for kubectl, a file that is not there counts as empty.
+/// Merges the kubeconfigs of a list of files. As in kubectl, a missing file counts as empty.
 fn merged(files: &OsStr) -> Result<Kubeconfig, ClientError> {
     let mut merged: Option<Kubeconfig> = None;
     for path in std::env::split_paths(files).filter(|path| path.exists()) {
@@ -97,7 +97,7 @@ async fn from_kubeconfig(kubeconfig: Kubeconfig) -> Result<Config, ClientError> 
     Ok(config)
 }
 
-/// Whether the current context's cluster names a proxy.
+/// Whether the cluster of the current context names a proxy.
 fn own_proxy(kubeconfig: &Kubeconfig) -> bool {
     let current = kubeconfig.current_context.as_deref();
     let context = kubeconfig
@@ -124,14 +124,14 @@ fn environment_proxy(config: &Config) -> Option<http::Uri> {
 fn proxy_of(environment: &ProxyEnvironment, server: &url::Url) -> Option<http::Uri> {
     let proxy = environment.proxy_for(server)?;
     let mut url = proxy.url().clone();
-    // Neither fails for the address of a proxy, which has a host.
+    // Neither call fails, since the address of a proxy has a host.
     let _ = url.set_username(proxy.username().unwrap_or_default());
     let password = proxy.password().map(Secret::expose_text);
     let _ = url.set_password(password.as_deref());
     url.as_str().parse().ok()
 }
 
-/// Makes clients that count their requests, keep to the limit of requests, and end every request that is no watch.
+/// Creates clients that count their requests, share a rate limit, and time out every request except watches.
 #[derive(Clone)]
 pub struct ClientFactory {
     metrics: Metrics,
@@ -140,8 +140,9 @@ pub struct ClientFactory {
 }
 
 impl ClientFactory {
-    /// A factory whose clients share one limit of `qps` and `burst`, or have none where the API server behind `config`
-    /// limits clients itself, which one request asks it (RT-KUB-001, RT-KUB-003).
+    /// Creates a factory whose clients share a rate limit of `qps` requests per second and bursts of `burst`. One
+    /// request finds out whether the API server behind `config` limits clients itself; then there is no client-side
+    /// limit (RT-KUB-001, RT-KUB-003).
     pub async fn probing(config: &Config, metrics: Metrics, qps: f32, burst: usize) -> Self {
         let unlimited = Self {
             metrics,
@@ -152,7 +153,7 @@ impl ClientFactory {
             Ok(client) => has_flow_control(&client).await,
             Err(_) => false, // the caller meets the same error again, and reports it
         };
-        // As client-go reads them: nothing means its own defaults, less than nothing no limit.
+        // As in client-go: zero means its default, a negative value no limit.
         let qps = if qps.abs() > 0.0 { qps } else { 5.0 };
         let burst = if burst > 0 { burst } else { 10 };
         let limit =
@@ -174,18 +175,18 @@ impl ClientFactory {
         Ok(Self { versions, ..self })
     }
 
-    /// Whether the clients use a kind in another version than this process knows.
+    /// Whether the clients use a kind in another version than the one that this process is built for.
     pub(crate) fn is_adapting(&self) -> bool {
         !self.versions.is_empty()
     }
 
-    /// Whether clients keep to a limit of their own.
+    /// Whether the clients have a client-side rate limit.
     pub fn is_limited(&self) -> bool {
         self.limit.is_some()
     }
 
-    /// A client for `config`. It sends each request once: kube would answer 429, 503 and 504 by trying for minutes, whatever
-    /// time the reconcile has, and when to try again is the queue's decision.
+    /// Creates a client for `config`. Requests are not retried: kube would retry 429, 503 and 504 for minutes,
+    /// regardless of the time that the reconcile has; retries are up to the queue.
     pub fn client(&self, mut config: Config) -> Result<Client, ClientError> {
         if !has_valid_token(&config) {
             return Err(ClientError::Token);
@@ -216,7 +217,7 @@ impl ClientFactory {
     }
 }
 
-/// Whether the token, if there is one, can be sent. kube panics otherwise.
+/// Whether the token, if there is one, can be sent as a header; kube panics otherwise.
 fn has_valid_token(config: &Config) -> bool {
     let auth = serde_json::to_value(&config.auth_info).unwrap_or_default();
     let token = auth["token"].as_str();
@@ -288,7 +289,7 @@ impl<S> Layer<S> for Metered {
     }
 }
 
-/// Counts requests by what came of them (RT-MET-017).
+/// Counts requests by status code (RT-MET-017).
 #[derive(Clone)]
 struct MeteredService<S> {
     inner: S,
@@ -351,7 +352,8 @@ mod tests {
         );
     }
 
-    /// An API server that answers `/livez/ping` with this status, with or without the header; what it was asked.
+    /// An API server that answers `/livez/ping` with this status, with or without the header; and the requests that it
+    /// received.
     async fn server(
         status: u16,
         flow_control: bool,
@@ -375,7 +377,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_server_is_asked_once_whether_it_limits_clients() {
-        // RT-KUB-001, RT-KUB-003, RT-MET-017, KC-PROC-016
+        // RT-KUB-001, KC-PROC-016
         for (status, header, limited) in [
             (200, true, false),
             (404, true, false),
@@ -389,6 +391,7 @@ mod tests {
             let factory = ClientFactory::probing(&config, metrics.clone(), 50.0, 300).await;
             assert_eq!(factory.is_limited(), limited, "{status} {header}");
             assert_eq!(*asked.lock().unwrap(), ["HEAD /livez/ping"]);
+            // RT-MET-017
             let page =
                 String::from_utf8(metrics.page(crate::metrics::Page::default()).unwrap()).unwrap();
             let counted = format!(
@@ -399,7 +402,7 @@ mod tests {
                 "{counted} in\n{page}"
             );
         }
-        // nobody there: the flags hold, and the process starts
+        // RT-KUB-003: without a server the flags apply, and the process starts
         let nobody = Config::new("http://127.0.0.1:1".parse().unwrap());
         let metrics = Metrics::new().unwrap();
         let factory = ClientFactory::probing(&nobody, metrics.clone(), 50.0, 300).await;
@@ -410,7 +413,7 @@ mod tests {
             page.contains("rest_client_requests_total{code=\"<error>\",host=\"127.0.0.1:1\""),
             "{page}"
         );
-        // less than nothing means no limit
+        // a negative value means no limit
         let (config, _) = server(200, false).await;
         assert!(
             !ClientFactory::probing(&config, Metrics::new().unwrap(), -1.0, 300)
@@ -561,7 +564,7 @@ mod tests {
 
     #[test]
     fn a_kubeconfig_may_name_its_proxy() {
-        // RT-ENV-004: the kubeconfig's own comes first
+        // RT-ENV-004: the kubeconfig's own proxy takes precedence
         for (extra, own) in [
             ("", false),
             (", proxy-url: ''", false),

@@ -1,4 +1,4 @@
-//! The conditions of an object: how they change, sort and sum up (RT-CON rows).
+//! The conditions of an object: how they change, are sorted and summarized (RT-CON rows).
 
 pub use flux_api::meta::{Condition, ConditionStatus as Status};
 use flux_api::meta::{FluxStatus, Time};
@@ -10,19 +10,19 @@ use crate::reason::Reason;
 pub const READY: &str = "Ready";
 /// Work towards that state is under way.
 pub const RECONCILING: &str = "Reconciling";
-/// Only a change of the object or its surroundings can help.
+/// Only a change of the object or of something that it depends on can help.
 pub const STALLED: &str = "Stalled";
 
-/// The conditions that the frame sets for every kind; only it can.
+/// The conditions that the frame sets for every kind; reconcilers cannot set them.
 pub(crate) const FRAME: [&str; 3] = [READY, RECONCILING, STALLED];
 
 /// The reason of work under way.
 pub const PROGRESSING: &str = "Progressing";
 /// The reason of work that failed and is retried.
 pub const PROGRESSING_WITH_RETRY: &str = "ProgressingWithRetry";
-/// The reason of success where the kind has none of its own.
+/// The reason of success if the kind defines no other.
 pub const SUCCEEDED: &str = "Succeeded";
-/// The reason of failure where the step has none of its own.
+/// The reason of failure if the step defines no other.
 pub const FAILED: &str = "Failed";
 
 /// Messages longer than this are cut (RT-CON-004).
@@ -50,7 +50,7 @@ impl ConditionType {
     ///
     /// # Panics
     ///
-    /// Where the name is that of a condition of the frame; in a constant this is an error of compilation.
+    /// If the name is that of a condition of the frame; in a constant this is a compile error.
     pub const fn new(name: &'static str) -> Self {
         assert!(
             !matches!(name.as_bytes(), b"Ready" | b"Reconciling" | b"Stalled"),
@@ -71,7 +71,7 @@ impl AsRef<str> for ConditionType {
     }
 }
 
-/// Whether a condition is good news when it is true.
+/// Whether a condition that is True is good or bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Polarity {
     /// True is good.
@@ -80,13 +80,13 @@ pub enum Polarity {
     Negative,
 }
 
-/// How a kind's conditions sum up to Ready (RT-CON-013, SC-PROC-062..064). Stalled and Reconciling count too, negative
-/// and after the kind's own.
+/// How a kind's conditions are summarized into Ready (RT-CON-013, SC-PROC-062..064). Stalled and Reconciling take part
+/// too, with negative polarity and after the kind's own.
 #[derive(Clone, Copy, Debug)]
 pub struct Summary {
-    /// The kind's own conditions that count, the more telling first.
+    /// The kind's own conditions that take part, in order of precedence.
     pub types: &'static [(ConditionType, Polarity)],
-    /// A condition that beats all others when it is False (SC-PROC-064).
+    /// A condition that takes precedence over all others when it is False (SC-PROC-064).
     pub bipolar: Option<ConditionType>,
 }
 
@@ -99,7 +99,7 @@ pub struct Conditions {
 }
 
 impl Conditions {
-    /// No conditions, of an object of the given generation; for tests of what sets conditions.
+    /// No conditions, for an object of the given generation; for tests of code that sets conditions.
     pub fn empty(generation: i64) -> Self {
         Self::new(Vec::new(), generation)
     }
@@ -135,7 +135,7 @@ impl Conditions {
         self.list.is_empty()
     }
 
-    /// Sets a condition of the kind, stamped with the object's generation (RT-CON-001). Its transition time moves when
+    /// Sets a condition of the kind, with the object's generation (RT-CON-001). Its transition time changes when
     /// status, reason or message do (RT-CON-003).
     pub fn set(
         &mut self,
@@ -191,7 +191,7 @@ impl Conditions {
         self.list.retain(|condition| condition.type_ != kind);
     }
 
-    /// Marks work as under way, which ends a stall (RT-CON-005).
+    /// Marks work as in progress, which ends a stall (RT-CON-005).
     pub(crate) fn mark_reconciling(&mut self, reason: &str, message: impl Into<String>) {
         self.clear(STALLED);
         self.write(RECONCILING, Status::True, reason, message);
@@ -242,9 +242,8 @@ impl Conditions {
         }
     }
 
-    /// The conditions in the order that the API shows them (RT-CON-002). Those that are equal to the server's but for
-    /// the time keep the server's transition time: a condition that was removed and set again within one run has not
-    /// changed.
+    /// The conditions in the order in which the API shows them (RT-CON-002). A condition that differs from the server's
+    /// only in its transition time keeps the server's: removing and setting it again within one run is no change.
     pub(crate) fn sorted(&self, server: &[Condition]) -> Vec<Condition> {
         let mut list = self.list.clone();
         for condition in &mut list {
@@ -276,8 +275,8 @@ impl Conditions {
         list
     }
 
-    /// Takes over what others have written since this draft was made: every condition that is neither the frame's nor in
-    /// `owned` becomes as it is on the server (RT-CON-017).
+    /// Merges what other clients have written since this draft was made: every condition that is neither the frame's
+    /// nor in `owned` is taken from the server (RT-CON-017).
     pub(crate) fn rebase(&mut self, owned: &[ConditionType], server: &[Condition]) {
         let ours = |condition: &Condition| {
             let kind = condition.type_.as_str();
@@ -289,7 +288,7 @@ impl Conditions {
     }
 }
 
-/// The conditions of a status; none where there is no status.
+/// The conditions of a status; empty without a status.
 pub(crate) fn listed<S: FluxStatus>(status: Option<&S>) -> &[Condition] {
     status.map_or(&[], FluxStatus::conditions)
 }
@@ -298,7 +297,7 @@ fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
-/// Cuts a message at the limit of the API, on a character's edge, ending in dots (RT-CON-004).
+/// Truncates a message to the limit of the API, at a character boundary and with dots at the end (RT-CON-004).
 fn cut(mut message: String) -> String {
     if message.len() > MAX_MESSAGE {
         let mut end = MAX_MESSAGE - 3;
@@ -344,7 +343,7 @@ mod tests {
 
     #[test]
     fn the_summary_follows_polarity_then_order() {
-        // RT-CON-013, SC-PROC-062, SC-PROC-063, SC-PROC-064
+        // RT-CON-013, SC-PROC-062
         use Status::{False, True, Unknown};
         for (set, want) in [
             (
@@ -355,6 +354,7 @@ mod tests {
                 &[("ArtifactInStorage", True), ("FetchFailed", True)],
                 Some((False, "FetchFailedReason")),
             ),
+            // SC-PROC-063
             (
                 &[("FetchFailed", True), ("StorageOperationFailed", True)],
                 Some((False, "StorageOperationFailedReason")),
@@ -363,6 +363,7 @@ mod tests {
                 &[("ArtifactInStorage", True), (RECONCILING, True)],
                 Some((False, "ReconcilingReason")),
             ),
+            // SC-PROC-064
             (
                 &[("FetchFailed", True), ("SourceVerified", False)],
                 Some((False, "SourceVerifiedReason")),

@@ -20,7 +20,7 @@ use crate::queue::{BackOff, INITIAL, Key, LIVE, Queue, Ticket, Trigger};
 use crate::run::{Context, Kind, REQUESTED_AT, Run, Slot};
 use crate::watch::{Cache, Change, Watched};
 
-/// What is special about a kind: the work itself.
+/// The part of a controller that is specific to its kind.
 pub trait Reconciler: Send + Sync + 'static {
     /// The kind.
     type Kind: Kind;
@@ -28,9 +28,9 @@ pub trait Reconciler: Send + Sync + 'static {
     /// Whether the object is suspended (RT-ANN-007): by its spec, or by an annotation ([`is_disabled`], SW-GEN-024).
     fn suspended(&self, object: &Self::Kind) -> bool;
 
-    /// Whether the object is static: nothing is done for it, and what earlier runs left of it is cleaned up once
+    /// Whether the object is static: it is not reconciled, and what earlier runs left behind is cleaned up once
     /// ([`finalize`](Self::finalize), finalizer and status; SC-HREPO-010 to SC-HREPO-013). For kinds of which only some
-    /// objects are.
+    /// objects are static.
     fn is_static(&self, _object: &Self::Kind) -> bool {
         false
     }
@@ -41,19 +41,19 @@ pub trait Reconciler: Send + Sync + 'static {
         run: &mut Run<Self::Kind>,
     ) -> impl Future<Output = Result<Outcome, Failure>> + Send;
 
-    /// Cleans up after an object that is being deleted. The finalizer goes when this succeeds.
+    /// Cleans up after an object that is being deleted. The finalizer is removed when this succeeds.
     fn finalize(
         &self,
         run: &mut Run<Self::Kind>,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Called when an object is gone, for what is kept by object in memory. A [`PerObject`] that was handed to
+    /// Called when an object is gone, to drop in-memory state about it. A [`PerObject`] that was passed to
     /// [`Controller::clearing`] is cleared without it.
     fn forget(&self, _key: &Key) {}
 }
 
-/// Whether an annotation of the object switches reconciliation off: its value is `Disabled` in any letter case
-/// (SW-GEN-024).
+/// Whether an annotation of the object disables reconciliation: its value is `Disabled`, compared without regard to
+/// case (SW-GEN-024).
 pub fn is_disabled<K: Resource>(object: &K, annotation: &str) -> bool {
     object
         .annotations()
@@ -100,19 +100,19 @@ type Watch =
 type Forget = Box<dyn Fn(&Key) + Send + Sync>;
 type Synced = futures::future::BoxFuture<'static, ()>;
 
-/// Puts objects of the controller's kind into its queue because something else changed.
+/// Enqueues objects of the controller's kind because something else changed.
 #[derive(Clone)]
 pub struct Enqueue {
     queue: Queue,
 }
 
 impl Enqueue {
-    /// Adds `key` because `trigger` changed.
+    /// Enqueues `key` because `trigger` changed.
     pub fn add<T: Resource<DynamicType = ()>>(&self, key: Key, trigger: &T) {
         self.queue.add(key, LIVE, Some(trigger_of(trigger)));
     }
 
-    /// Adds `key` on behalf of an object found by the first list: those that live changes concern come first.
+    /// Enqueues `key` for an object of the initial list, at a lower priority than live changes.
     pub fn add_initial(&self, key: Key) {
         self.queue.add(key, INITIAL, None);
     }
@@ -202,7 +202,7 @@ impl<R: Reconciler> Controller<R> {
         }
     }
 
-    /// Clears what `memory` holds of an object when the object is gone.
+    /// Clears the object's value in `memory` when the object is gone.
     #[must_use]
     pub fn clearing<T: Send + Sync + 'static>(mut self, memory: &PerObject<T>) -> Self {
         let memory = memory.clone();
@@ -210,15 +210,15 @@ impl<R: Reconciler> Controller<R> {
         self
     }
 
-    /// Where other kinds' changes put objects of this kind into the queue.
+    /// A handle with which changes of other kinds enqueue objects of this kind.
     pub fn enqueue(&self) -> Enqueue {
         Enqueue {
             queue: self.queue.clone(),
         }
     }
 
-    /// Watches another kind as well: `cache` holds its objects, `on_change` puts what they concern into the queue. The
-    /// workers start when its first list is in.
+    /// Watches another kind as well: `cache` stores its objects, `on_change` enqueues the objects that a change
+    /// concerns. The workers start when its initial list is complete.
     #[must_use]
     pub fn watching<T>(
         mut self,
@@ -252,7 +252,7 @@ impl<R: Reconciler> Controller<R> {
         }
     }
 
-    /// Watches and reconciles until `stop`, then gives running reconciles `grace` to end.
+    /// Watches and reconciles until `stop`, then gives running reconciles `grace` to finish.
     pub async fn run(mut self, stop: CancellationToken, grace: Duration) {
         let log = self.lifecycle();
         log.source(std::any::type_name::<R::Kind>());
@@ -262,7 +262,7 @@ impl<R: Reconciler> Controller<R> {
             .map(|watch| watch(stop.clone()))
             .collect();
         tokio::select! {
-            // Without an API server the first lists may never come.
+            // Without an API server the initial lists may never complete.
             () = stop.cancelled() => return,
             _ = futures::future::join_all(watches) => {}
         }
@@ -317,7 +317,7 @@ impl<R: Reconciler> Controller<R> {
         }
     }
 
-    /// Which changes of the kind itself bring a reconcile (RT-WAT-001..004).
+    /// Which changes of the kind itself cause a reconcile (RT-WAT-001..004).
     fn primary_changed(&self, change: &Change<R::Kind>) {
         let has_work = |object: &R::Kind| {
             !self.reconciler.is_static(object)
@@ -396,7 +396,7 @@ impl<R: Reconciler> Controller<R> {
     }
 }
 
-/// The objects of a kind in the namespace of the process, which [`crate::manager`] has checked at the start.
+/// The objects of a kind in the namespace of the process, which [`crate::manager`] has validated at startup.
 #[expect(
     clippy::disallowed_methods,
     reason = "checked at the start of the process"
@@ -408,7 +408,7 @@ where
     Api::namespaced(client.clone(), namespace)
 }
 
-/// Whether an update of an object asks for a reconcile: a new generation, or a request with another token (RT-WAT-001,
+/// Whether an update of an object requests a reconcile: a new generation, or a request with another token (RT-WAT-001,
 /// RT-WAT-002).
 fn asks_for_reconcile<K: Resource>(old: &K, new: &K) -> bool {
     let requested = |object: &K| object.annotations().get(REQUESTED_AT).cloned();

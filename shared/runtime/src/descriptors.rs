@@ -1,9 +1,9 @@
-//! How many files and connections the process may have open.
+//! The limit of open files and connections.
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-/// Raises the limit of open descriptors as far as the process may, as Go's runtime does: many container runtimes give a
-/// thousand, which some hundred clients of a server use up.
+/// Raises the soft limit of open file descriptors as far as the process may, as Go's runtime does: many container
+/// runtimes set it to about a thousand, which a few hundred clients of a server exhaust.
 pub(crate) fn raise_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;

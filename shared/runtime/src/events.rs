@@ -1,7 +1,7 @@
 //! Events: to Kubernetes, and to the notification-controller (RT-EVT rows).
 //!
-//! Both are written beside the reconcile, in order for each object, so that a notification-controller that does not
-//! answer holds up nobody (RT-EVT-010).
+//! Both are written outside the reconcile, in order for each object, so that a notification-controller that does not
+//! answer delays no reconcile (RT-EVT-010).
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt::Write as _;
@@ -24,28 +24,28 @@ mod kubernetes;
 
 /// Annotations with this prefix are copied into every event of the object (RT-EVT-014).
 const ANNOTATION_PREFIX: &str = "event.toolkit.fluxcd.io/";
-/// Events to Kubernetes that wait; more are dropped (RT-EVT-018).
+/// How many Kubernetes events may be queued; further ones are dropped (RT-EVT-018).
 const MAX_QUEUED: usize = 1_000;
-/// Events of one object that wait for the notification-controller; then the oldest is given up.
+/// How many events of one object may be queued for the notification-controller; beyond that the oldest is dropped.
 const MAX_POSTS: usize = 100;
-/// What upstream's controllers call themselves to the notification-controller: Go's own name.
+/// The user agent that upstream's controllers send to the notification-controller: Go's default.
 const AGENT: &str = "Go-http-client/1.1";
 /// Attempts to post one event (RT-EVT-007).
 const POST_ATTEMPTS: u32 = 5;
-/// How long one attempt may take.
+/// Timeout of one attempt.
 const POST_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest pause between attempts that we choose ourselves, and that a receiver may ask for.
+/// The longest pause between attempts, whether it is chosen here or requested by the receiver.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 const MAX_RETRY_AFTER: Duration = Duration::from_mins(10);
 
-/// How much an event matters.
+/// The severity of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// News.
+    /// Normal operation.
     Info,
-    /// Trouble: a warning in Kubernetes.
+    /// A failure: a Warning in Kubernetes.
     Error,
-    /// Routine: for Kubernetes only (RT-EVT-003).
+    /// Routine: in Kubernetes only (RT-EVT-003).
     Trace,
 }
 
@@ -76,7 +76,7 @@ impl Subject {
 }
 
 impl Subject {
-    /// The same object at another version.
+    /// The same object at another resource version.
     pub(crate) fn at(mut self, resource_version: &str) -> Self {
         if !resource_version.is_empty() {
             self.reference.resource_version = Some(resource_version.to_owned());
@@ -85,7 +85,7 @@ impl Subject {
     }
 }
 
-/// The body that the notification-controller gets (RT-EVT-004).
+/// The body of a post to the notification-controller (RT-EVT-004).
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Post {
@@ -110,7 +110,7 @@ struct Shared {
     controller: &'static str,
     instance: String,
     kubernetes: mpsc::Sender<kubernetes::Entry>,
-    /// Events to Kubernetes that are not written yet.
+    /// How many Kubernetes events are queued and not written yet.
     unwritten: Arc<AtomicUsize>,
     posts: Option<Posts>,
     tasks: TaskTracker,
@@ -119,24 +119,24 @@ struct Shared {
 struct Posts {
     url: String,
     client: reqwest::Client,
-    /// Before the first retry; doubled before each further one.
+    /// The pause before the first retry; doubled before each further one.
     pause: Duration,
     waiting: Mutex<HashMap<String, VecDeque<Post>>>,
 }
 
-/// Why a recorder could not be made.
+/// Why a recorder could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum RecorderError {
-    /// `--events-addr` is not a URL. It is not shown, since it may hold a password.
+    /// `--events-addr` is not a URL. It is not shown, since it may contain a password.
     #[error("invalid events address")]
     Address(#[source] url::ParseError),
-    /// No HTTP client.
+    /// The HTTP client cannot be created.
     #[error("unable to create the events client")]
     Client(#[source] flux_http::BuildError),
 }
 
 impl Recorder {
-    /// A recorder for `controller`. `address` is where the notification-controller listens; without one events go to
+    /// Creates a recorder for `controller`. `address` is that of the notification-controller; without it, events go to
     /// Kubernetes only (SC-PROC-003). Must be called within a tokio runtime.
     pub fn new(
         client: Client,
@@ -148,7 +148,8 @@ impl Recorder {
             .filter(|address| !address.is_empty())
             .map(|address| {
                 url::Url::parse(address).map_err(RecorderError::Address)?;
-                // Proxies of the environment and authorities of the system as for every other request (RT-ENV-004).
+                // Proxies from the environment and the system's certificate authorities, as for every other request
+                // (RT-ENV-004).
                 let options = ClientOptions {
                     timeout: Some(POST_TIMEOUT),
                     ..ClientOptions::default()
@@ -182,7 +183,7 @@ impl Recorder {
         })
     }
 
-    /// Records one event. Metadata keys come without the kind's group, which is put before them (RT-EVT-012).
+    /// Records one event. Metadata keys are given without the kind's group, which is prepended (RT-EVT-012).
     pub fn record(
         &self,
         subject: &Subject,
@@ -284,7 +285,7 @@ impl Recorder {
         }
     }
 
-    /// Waits until what was recorded has been written, at most `limit`.
+    /// Waits until all recorded events have been written, for at most `limit`.
     pub async fn flush(&self, limit: Duration) {
         self.shared.tasks.close();
         let idle = async {
@@ -310,22 +311,22 @@ impl Recorder {
 }
 
 impl Posts {
-    /// Posts one event, and logs if it was not taken (RT-EVT-009).
+    /// Posts one event, and logs a failure (RT-EVT-009).
     async fn send(&self, post: &Post) {
         if let Err(error) = self.deliver(post).await {
             give_up(&post.involved_object, &error);
         }
     }
 
-    /// Posts one event, trying again while that may help (RT-EVT-007, RT-EVT-008). The error is upstream's text.
+    /// Posts one event, with retries while these may help (RT-EVT-007, RT-EVT-008). The error is upstream's text.
     async fn deliver(&self, post: &Post) -> Result<(), String> {
         let mut attempts = 0;
-        // What the last attempt met, where it was no answer.
+        // The error of the last attempt, unless it got a response.
         let mut last = None;
         for attempt in 0..POST_ATTEMPTS {
             attempts += 1;
             let mut wanted = None;
-            // An event that comes twice is told once: the receiver knows it again (RT-EVT-008).
+            // Posting an event twice is harmless: the receiver recognises duplicates (RT-EVT-008).
             let request = self.client.post(&self.url).header(USER_AGENT, AGENT);
             match flux_http::send(request.json(post), Repeat::Idempotent).await {
                 Ok(answer) => {
@@ -362,12 +363,12 @@ impl Posts {
     }
 }
 
-/// Whether an answer with this status may be another the next time (RT-EVT-007).
+/// Whether a retry after a response with this status may succeed (RT-EVT-007).
 fn may_pass(status: u16) -> bool {
     (status >= 500 && status != 501) || status == 0
 }
 
-/// What `Retry-After` asks for: seconds, or a date.
+/// The delay that `Retry-After` asks for: in seconds, or until a date.
 fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let wait = match value.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
@@ -379,7 +380,7 @@ fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     Some(wait.min(MAX_RETRY_AFTER))
 }
 
-/// Logs an event, where everything is logged (RT-LOG-011).
+/// Logs an event if the level is trace (RT-LOG-011).
 fn log(
     object: &ObjectReference,
     warning: bool,
@@ -394,7 +395,7 @@ fn log(
     let namespace = object.namespace.as_deref().unwrap_or_default();
     let kind = object.kind.as_deref().unwrap_or_default();
     let kv = serde_json::json!({"annotations": annotations}).to_string();
-    // Not as part of the reconcile: the line has the object's keys, not the reconcile's.
+    // Outside the reconcile's span: the line has the object's keys, not the reconcile's.
     if warning {
         tracing::error!(parent: None, name, namespace, "reconciler kind" = kind, error = reason, kv, "{message}");
     } else {
@@ -402,7 +403,7 @@ fn log(
     }
 }
 
-/// Tells of an event that the notification-controller did not get (RT-EVT-009).
+/// Logs an event that was not delivered to the notification-controller (RT-EVT-009).
 fn give_up(object: &ObjectReference, error: &str) {
     tracing::error!(
         parent: None,
@@ -414,7 +415,7 @@ fn give_up(object: &ObjectReference, error: &str) {
     );
 }
 
-/// A time as the API writes it: RFC 3339, UTC, whole seconds.
+/// A time in the API's format: RFC 3339, UTC, whole seconds.
 fn seconds(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

@@ -1,4 +1,4 @@
-//! An API server in memory for this crate's tests: one object, and faults on demand.
+//! An in-memory API server for this crate's tests: one object, with faults on demand.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -8,7 +8,7 @@ use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
 
-/// A request that writes: its path, its field manager and its body.
+/// A write request: its path, its field manager and its body.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Written {
     pub(crate) path: String,
@@ -16,7 +16,7 @@ pub(crate) struct Written {
     pub(crate) body: Value,
 }
 
-/// Holds one object, and the events that were posted.
+/// Stores one object, and the events that were posted.
 #[derive(Clone, Default)]
 pub(crate) struct FakeApi {
     state: Arc<Mutex<State>>,
@@ -25,9 +25,9 @@ pub(crate) struct FakeApi {
 #[derive(Default)]
 struct State {
     object: Value,
-    /// Statuses that the next patches are refused with.
+    /// Statuses with which the next patches are refused.
     faults: VecDeque<u16>,
-    /// The most bytes that a patch may have.
+    /// The size limit of a patch in bytes.
     limit: Option<usize>,
     written: Vec<Written>,
     events: Vec<Value>,
@@ -47,7 +47,7 @@ impl FakeApi {
         self
     }
 
-    /// Refuses patches of more bytes in etcd's words.
+    /// Refuses larger patches with etcd's message.
     pub(crate) fn refusing_above(self, bytes: usize) -> Self {
         self.state.lock().unwrap().limit = Some(bytes);
         self
@@ -57,7 +57,7 @@ impl FakeApi {
         self.state.lock().unwrap().object.clone()
     }
 
-    /// Changes the object as another writer does.
+    /// Changes the object as another client does.
     pub(crate) fn meddle(&self, patch: &Value) {
         self.state.lock().unwrap().merge(patch);
     }

@@ -12,12 +12,12 @@ pub(crate) fn is_set<K: Resource>(object: &K, finalizer: &str) -> bool {
     object.finalizers().iter().any(|name| name == finalizer)
 }
 
-/// Adds or removes the finalizer of an object that is at `version` on the server. Returns the object as it is then; `None`
-/// where it was to be removed and the object is gone.
+/// Adds or removes the finalizer of an object that is at `version` on the server. Returns the changed object; `None` if
+/// the finalizer was to be removed and the object is gone.
 ///
 /// # Errors
 ///
-/// When the server cannot be reached or refuses, also because the object has changed since.
+/// If the server cannot be reached or refuses the change, for example because the object has changed since.
 pub(crate) async fn set<K>(
     objects: &Objects<K>,
     object: &K,

@@ -1,7 +1,7 @@
-//! Flags in Go's manner (RT-FLG rows), and the groups of them that controllers share (RT-FLM rows).
+//! Flags as Go's flag library parses them (RT-FLG rows), and groups of flags that controllers share (RT-FLM rows).
 //!
-//! A controller flattens the groups that it has into a `clap` struct of its own and reads it with [`parse`]. A field of
-//! type `bool` becomes a boolean flag as in Go, without more than `#[arg(long)]`.
+//! A controller flattens the groups that it supports into its own `clap` struct and parses it with [`parse`]. A field
+//! of type `bool` becomes a boolean flag as in Go; `#[arg(long)]` is all that it needs.
 
 use std::any::TypeId;
 use std::collections::BTreeSet;
@@ -16,26 +16,26 @@ use flux_selector::Selector;
 use crate::values::parse_byte;
 pub use crate::values::{parse_bool, parse_count, parse_duration, parse_int};
 
-/// The names of the flags that stand on a command line, whatever their values.
+/// The names of the flags that the command line sets, whatever their values.
 #[derive(Clone, Debug, Default)]
 pub struct Given(BTreeSet<String>);
 
 impl Given {
-    /// Whether the flag of this name stands there.
+    /// Whether the command line sets the flag of this name.
     pub fn contains(&self, flag: &str) -> bool {
         self.0.contains(flag)
     }
 }
 
-/// Reads the command line of this process; also gives the names of the flags that stand there.
+/// Parses the command line of this process; also returns the names of the flags that it sets.
 ///
-/// `defaults` are the defaults in which this controller differs from the groups' own (RT-FLM), by flag name. A usage
-/// error is printed and ends the process with code 2, `--help` with 0 (RT-FLG-009).
+/// `defaults` are the defaults, by flag name, in which this controller differs from the groups (RT-FLM). A usage error
+/// is printed and ends the process with code 2, `--help` with 0 (RT-FLG-009).
 pub fn parse<F: Parser>(defaults: &[(&str, String)]) -> (F, Given) {
     parse_words(defaults, std::env::args_os()).unwrap_or_else(|error| error.exit())
 }
 
-/// As [`parse`], from the given words, of which the first is the program's name.
+/// As [`parse`], for the given arguments, of which the first is the program's name.
 pub fn parse_from<F: Parser>(
     defaults: &[(&str, String)],
     words: impl IntoIterator<Item = std::ffi::OsString>,
@@ -59,7 +59,7 @@ fn parse_words<F: Parser>(
         Some(kind) => arg.value_name(kind),
         None => arg,
     });
-    // As Go's flag library does, `--help` tells no default that is empty.
+    // As in Go's flag library, `--help` shows no empty default.
     command = command.mut_args(|arg| {
         let empty = arg
             .get_default_values()
@@ -67,7 +67,7 @@ fn parse_words<F: Parser>(
             .all(|value| value.is_empty());
         arg.hide_default_value(empty)
     });
-    // Words that belong to no flag are passed over (RT-FLG-010, RT-FLG-002).
+    // Positional arguments are ignored (RT-FLG-010, RT-FLG-002).
     command = command.arg(clap::Arg::new("ignored").num_args(0..).hide(true));
     let mut matches = command.try_get_matches_from_mut(words)?;
     let given = command.get_arguments().filter_map(|arg| {
@@ -83,8 +83,8 @@ fn is_bool(arg: &clap::Arg) -> bool {
         && matches!(arg.get_action(), ArgAction::Set | ArgAction::SetTrue)
 }
 
-/// A boolean flag as Go's flag library has it: `--flag`, `--flag=true` or `--flag=false`; a separate word is not its value
-/// (RT-FLG-003). Off where no default is named.
+/// A boolean flag as in Go's flag library: `--flag`, `--flag=true` or `--flag=false`; a separate argument is not its
+/// value (RT-FLG-003). False unless a default is given.
 fn go_bool(arg: clap::Arg) -> clap::Arg {
     let has_default = !arg.get_default_values().is_empty();
     let arg = arg
@@ -100,7 +100,7 @@ fn go_bool(arg: clap::Arg) -> clap::Arg {
     }
 }
 
-/// What `--help` calls the type of a flag: the name that Go's flag library has for it.
+/// The type of a flag as `--help` shows it, by the name that Go's flag library uses.
 fn kind(arg: &clap::Arg) -> Option<&'static str> {
     let id = arg.get_value_parser().type_id();
     let named = |kinds: &[TypeId]| kinds.iter().any(|kind| id == *kind);
@@ -128,7 +128,7 @@ fn kind(arg: &clap::Arg) -> Option<&'static str> {
     }
 }
 
-/// The value of an environment variable that may stand in for a flag's default; empty counts as unset (RT-FLG-012).
+/// The value of an environment variable that provides a flag's default; an empty one counts as unset (RT-FLG-012).
 pub fn env_or(variable: &str, default: &str) -> String {
     std::env::var(variable)
         .ok()
@@ -261,10 +261,10 @@ pub struct SshFlags {
     pub ssh_hostkey_algos: Vec<String>,
 }
 
-/// Checks a label selector by Kubernetes' grammar (RT-WAT-005, RT-WAT-007).
+/// Validates a label selector by Kubernetes' grammar (RT-WAT-005, RT-WAT-007).
 ///
 /// # Errors
-/// With the text of the selector.
+/// The selector is invalid; the error contains its text.
 pub fn check_selector(text: &str) -> Result<(), String> {
     match Selector::parse(text) {
         Ok(_) => Ok(()),

@@ -1,4 +1,4 @@
-//! What every reconcile does, around the reconciler's own work.
+//! The part of a reconcile that is the same for all kinds, around the reconciler's own work.
 
 mod conclude;
 
@@ -94,7 +94,8 @@ pub(crate) async fn reconcile<R: Reconciler>(
     ending.again
 }
 
-/// Whether this was the object's last run: measured again, its series would outlive it (SC-PROC-090).
+/// Whether this was the object's last run: an observation would recreate its series, which would then outlive it
+/// (SC-PROC-090).
 fn is_gone<K: Kind>(run: &Run<K>, ending: &Ending) -> bool {
     let deleted = run.object.meta().deletion_timestamp.is_some();
     deleted && ending.error.is_none() && ending.again == Again::Never
@@ -115,7 +116,7 @@ async fn one_run<R: Reconciler>(controller: &Controller<R>, run: &mut Run<R::Kin
         };
     }
     if !finalized {
-        // The rest is done by the next run, so that nothing exists that the finalizer does not guard (SC-PROC-056).
+        // The next run does the work, so that nothing is created before the finalizer protects it (SC-PROC-056).
         return match run.set_finalizer(true).await {
             Ok(()) => Ending::calm(at_once(run.settings())),
             Err(error) => Ending::failed(outcome::chain(&error)),
@@ -152,7 +153,7 @@ async fn one_run<R: Reconciler>(controller: &Controller<R>, run: &mut Run<R::Kin
     close(run, ending).await
 }
 
-/// Marks the object as reconciling, and writes that at once where the work is new (SC-PROC-059, SC-PROC-060).
+/// Marks the object as reconciling, and writes that immediately if there is new work (SC-PROC-059, SC-PROC-060).
 async fn begin<K: Kind>(run: &mut Run<K>) -> Result<(), StatusError> {
     let message = if run.observed_generation() == run.generation() {
         "reconciliation in progress".to_owned()
@@ -191,7 +192,7 @@ async fn suspended<K: Kind>(run: &mut Run<K>) -> Ending {
     close(run, Ending::calm(Again::Never)).await
 }
 
-/// How a run follows at once on this one.
+/// When another run follows immediately, by the kind's policy.
 fn at_once(settings: &Settings) -> Again {
     match settings.at_once {
         AtOnce::Now => Again::At(Duration::ZERO),
@@ -205,8 +206,8 @@ pub(crate) fn has_leftovers<K: Kind>(object: &K, finalizer: &str) -> bool {
     finalizer::is_set(object, finalizer) || object.status().is_some_and(|status| *status != empty)
 }
 
-/// Removes what runs left of an object that is static now; not while it is suspended, unless it is being deleted
-/// (SC-HREPO-011).
+/// Cleans up what earlier runs left of an object that has become static; not while it is suspended, unless it is being
+/// deleted (SC-HREPO-011).
 async fn retire<R: Reconciler>(controller: &Controller<R>, run: &mut Run<R::Kind>) -> Ending {
     let deleted = run.object.meta().deletion_timestamp.is_some();
     if !has_leftovers(&*run.object, run.settings().finalizer)
@@ -261,7 +262,7 @@ async fn finalize<R: Reconciler>(controller: &Controller<R>, run: &mut Run<R::Ki
     }
 }
 
-/// The one patch that ends every run: the request as handled (RT-ANN-001) and the draft.
+/// The one patch that ends every run: it marks the request as handled (RT-ANN-001) and writes the draft.
 async fn close<K: Kind>(run: &mut Run<K>, ending: Ending) -> Ending {
     if let Some(requested) = run.object.annotations().get(REQUESTED_AT) {
         run.handled = Some(requested.clone());
@@ -285,8 +286,8 @@ async fn close<K: Kind>(run: &mut Run<K>, ending: Ending) -> Ending {
     }
 }
 
-/// Drops the draft that is too large, and reports `TooLarge` on the last stored status: else only the log would have it
-/// (KC-PRUNE-023).
+/// Drops a draft that is too large, and reports `TooLarge` on the last stored status: otherwise only the log would show
+/// it (KC-PRUNE-023).
 async fn report_too_large<K: Kind>(run: &mut Run<K>, error: &StatusError) {
     let message = outcome::chain(error);
     run.withdraw();

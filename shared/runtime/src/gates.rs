@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use crate::values::parse_bool;
 
-/// The gates of one controller with their values.
+/// The feature gates of one controller with their values.
 #[derive(Clone, Debug, Default)]
 pub struct Gates {
     values: BTreeMap<&'static str, bool>,
 }
 
-/// Why the gates of the command line do not fit.
+/// Why the gates on the command line are invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GateError {
     /// The controller does not have this gate (RT-FGT-001).
@@ -19,7 +19,7 @@ pub enum GateError {
 }
 
 impl Gates {
-    /// The gates in `defaults` with the values `given` on the command line, of which later ones win (RT-FLG-005).
+    /// The gates in `defaults` with the values `given` on the command line, of which the last one wins (RT-FLG-005).
     pub fn new(
         defaults: &[(&'static str, bool)],
         given: &[(String, bool)],
@@ -33,13 +33,13 @@ impl Gates {
         Ok(Self { values })
     }
 
-    /// Whether `gate` is on; a gate that the controller does not have is off.
+    /// Whether `gate` is enabled; false for a gate that the controller does not have.
     pub fn enabled(&self, gate: &str) -> bool {
         self.values.get(gate).copied().unwrap_or_default()
     }
 }
 
-/// Reads one occurrence of `--feature-gates`: comma separated `Name=bool`, blanks trimmed, empty items left out
+/// Parses one occurrence of `--feature-gates`: comma-separated `Name=bool`, with blanks trimmed and empty items skipped
 /// (RT-FLG-006).
 pub fn parse(text: &str) -> Result<Vec<(String, bool)>, String> {
     text.split(',')

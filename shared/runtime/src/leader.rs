@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::events::{Recorder, Severity, Subject};
 use crate::metrics::Metrics;
 
-/// How a leader is elected.
+/// The settings of an election.
 #[derive(Clone, Debug)]
 pub struct Election {
     /// The namespace of the Lease.
@@ -24,17 +24,17 @@ pub struct Election {
     pub name: String,
     /// The identity of this process.
     pub identity: String,
-    /// How long a Lease that was not renewed keeps others out.
+    /// How long a Lease is valid after its last renewal.
     pub lease: Duration,
     /// How long after its last renewal the leader gives up.
     pub renew_deadline: Duration,
-    /// The pause between tries.
+    /// The pause between attempts.
     pub retry: Duration,
-    /// Whether to empty the Lease when asked to end (RT-LED-009).
+    /// Whether to clear the Lease at shutdown (RT-LED-009).
     pub release: bool,
 }
 
-/// The name of a controller's Lease, with a suffix of its own for each shard (RT-LED-002, RT-LED-003).
+/// The name of a controller's Lease; each shard has a suffix of its own (RT-LED-002, RT-LED-003).
 ///
 /// ```
 /// # use flux_runtime::leader::lease_name;
@@ -60,24 +60,24 @@ pub fn namespace() -> Option<String> {
         .filter(|namespace| !namespace.is_empty())
 }
 
-/// The Lease as this process last saw it, and when.
+/// The Lease as this process last observed it, and when.
 #[derive(Default)]
 struct Observed {
     lease: Option<Lease>,
-    /// On this process's clock: other machines' clocks are not trusted.
+    /// By this process's clock: other machines' clocks are not trusted.
     at: Option<Instant>,
 }
 
-/// What to do about a Lease.
+/// What to do with a Lease.
 #[derive(Debug, PartialEq)]
 enum Claim {
-    /// Another holds it.
+    /// Another process holds it.
     Theirs,
-    /// Take or renew it: write this.
+    /// Acquire or renew it: write this.
     Write(LeaseSpec),
 }
 
-/// Why a try to get, renew or give back the Lease has failed.
+/// Why an attempt to acquire, renew or release the Lease failed.
 #[derive(Debug, thiserror::Error)]
 enum AttemptError {
     #[error("no answer in time")]
@@ -86,17 +86,18 @@ enum AttemptError {
     Request(#[from] Error),
 }
 
-/// Times of an election that cannot work together.
+/// Times of an election that are inconsistent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadTimes(&'static str);
 
 impl Election {
-    /// Refuses times with which two could lead at once, or nobody for long, in client-go's words.
+    /// Refuses times with which two processes could lead at once, or none for a long time, in client-go's words.
     ///
     /// # Errors
     ///
-    /// Where the Lease does not outlast the deadline for renewing it, or that not a few tries.
+    /// If the Lease is not valid for longer than the renew deadline, or the deadline does not leave time for a few
+    /// attempts.
     pub fn check(&self) -> Result<(), BadTimes> {
         if self.lease <= self.renew_deadline {
             return Err(BadTimes("leaseDuration must be greater than renewDeadline"));
@@ -112,8 +113,8 @@ impl Election {
         Ok(())
     }
 
-    /// Whether the Lease may be claimed now, and how it then looks. `expired`: nobody has renewed it for as long as it
-    /// lasts.
+    /// Whether the Lease may be acquired now, and its new content. `expired`: it was not renewed for as long as it is
+    /// valid.
     fn claim(&self, current: Option<&LeaseSpec>, expired: bool, now: Timestamp) -> Claim {
         let holder = current
             .and_then(|spec| spec.holder_identity.as_deref())
@@ -143,8 +144,8 @@ impl Election {
         })
     }
 
-    /// How long the Lease lasts, as it is written into it: others go by that. Whole seconds, and no fewer than this
-    /// process goes by itself.
+    /// The validity of the Lease as written into it, which other processes go by: whole seconds, no fewer than
+    /// this process uses itself.
     fn lease_seconds(&self) -> i32 {
         let whole = self
             .lease
@@ -153,9 +154,9 @@ impl Election {
         i32::try_from(whole).unwrap_or(i32::MAX)
     }
 
-    /// One try to get or renew the Lease, within half the renew deadline (RT-LED-005) and not beyond `deadline`. Gives the
-    /// time from which on it counts where this process holds it now: that at which the write was sent, since others count
-    /// from when they see it.
+    /// One attempt to acquire or renew the Lease, within half the renew deadline (RT-LED-005) and not beyond
+    /// `deadline`. If this process then holds the Lease, returns the time from which its validity counts: when the
+    /// write was sent, since other processes count from when they observe it.
     async fn attempt(
         &self,
         leases: &Objects<Lease>,
@@ -176,7 +177,7 @@ impl Election {
         observed: &mut Observed,
     ) -> Result<Option<Instant>, Error> {
         let current = match (&observed.lease, observed.at) {
-            // While we hold it nobody else writes it, so that renewing takes one request.
+            // While this process holds the Lease no other one writes it, so that renewing takes one request.
             (Some(lease), Some(_)) if self.holds(lease) => Some(lease.clone()),
             _ => leases.get_opt(&self.name).await?,
         };
@@ -289,7 +290,7 @@ impl Election {
             }
             tokio::select! {
                 () = stop.cancelled() => return None,
-                // spread like client-go's, so that contenders do not march in step
+                // with client-go's jitter, so that contenders do not run in lockstep
                 () = tokio::time::sleep(self.retry.mul_f64(rand::random_range(1.0..2.2))) => {}
             }
         };
@@ -325,9 +326,9 @@ pub struct Leadership {
 }
 
 impl Leadership {
-    /// Renews the Lease until `stop`, or until the renew deadline has passed since the last renewal, which `false` tells:
-    /// then this process must end at once (RT-LED-008). A request under way does not extend the deadline: a server that
-    /// hangs may serve others, for whom the Lease ends.
+    /// Renews the Lease until `stop`, or until the renew deadline has passed since the last renewal. In the latter case
+    /// it returns `false`, and the process must exit immediately (RT-LED-008). A request in flight does not extend the
+    /// deadline: a server that hangs may serve other processes, for which the Lease expires.
     pub async fn renew(&mut self, stop: &CancellationToken) -> bool {
         loop {
             let deadline = self.renewed + self.election.renew_deadline;
@@ -358,7 +359,7 @@ impl Leadership {
         }
     }
 
-    /// Steps down: empties the Lease where that was asked for, so that another may lead at once (RT-LED-009).
+    /// Steps down: clears the Lease if that is configured, so that another process can lead at once (RT-LED-009).
     pub async fn release(self) {
         self.announce("stopped leading");
         self.metrics.leads(&self.election.name, false);

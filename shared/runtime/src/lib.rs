@@ -1,10 +1,10 @@
 //! The frame that every controller runs in.
 //!
-//! A controller built on it holds only what is special about it: its kinds, each with a [`Reconciler`], and the flags
-//! that no other controller has. The frame does what every reconcile does alike: flags and environment, logs, traces,
-//! metrics, probes, leader election, watches and the queue, suspension, finalizers, the requested-at annotation, the
-//! conditions Ready, Reconciling and Stalled, status patches, events, back-off, jitter and shutdown (ledger
-//! `common-runtime.md`, RT rows).
+//! A controller adds only what is specific to it: its kinds, each with a [`Reconciler`], and the flags that no other
+//! controller has. The frame does what all reconciles have in common: flags and environment, logs, traces, metrics,
+//! probes, leader election, watches and the queue, suspension, finalizers, the requested-at annotation, the conditions
+//! Ready, Reconciling and Stalled, status patches, events, back-off, jitter and shutdown (ledger `common-runtime.md`,
+//! RT rows).
 //!
 //! ```no_run
 //! use clap::Parser;
@@ -36,7 +36,7 @@
 //! }
 //! ```
 //!
-//! Left to others: the API types (`flux-api`), applying objects (`flux-apply`), artifacts (`flux-artifact`).
+//! In other crates: the API types (`flux-api`), applying objects (`flux-apply`), artifacts (`flux-artifact`).
 
 #![forbid(unsafe_code)]
 

@@ -1,8 +1,8 @@
-//! The log: one JSON object a line on stderr, with upstream's keys (RT-LOG rows).
+//! The log: one JSON object per line on stderr, with upstream's keys (RT-LOG rows).
 //!
-//! Fields of `tracing` events become keys. A field `logger` names the logger. Within a reconcile the span's fields come
-//! along: `controller`, `controllerGroup`, `controllerKind`, the object under its kind, `namespace`, `name`,
-//! `reconcileID`. A field `kv` whose value is the text of a JSON object is spread out into keys of the line, for keys
+//! Fields of `tracing` events become keys. A field `logger` names the logger. Within a reconcile the span's fields are
+//! added: `controller`, `controllerGroup`, `controllerKind`, the object under its kind, `namespace`, `name`,
+//! `reconcileID`. A field `kv` whose value is the text of a JSON object is expanded into keys of the line, for keys
 //! that are known only at run time.
 
 use std::collections::HashMap;
@@ -21,12 +21,12 @@ use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
-/// How a line looks.
+/// The encoding of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
     /// A JSON object.
     Json,
-    /// Columns with tabs between them, for people.
+    /// Columns separated by tabs, for people.
     Console,
 }
 
@@ -34,7 +34,7 @@ pub(crate) enum Encoding {
 pub(crate) struct Log<W = fn(&[u8])> {
     encoding: Encoding,
     level: Level,
-    /// Errors come with a stack trace at these levels only (RT-LOG-006).
+    /// Whether errors are logged with a stack trace, which depends on the level (RT-LOG-006).
     traces: bool,
     sampler: Option<Mutex<Sampler>>,
     write: W,
@@ -44,7 +44,7 @@ impl Log {
     /// The log on stderr at `--log-level` and `--log-encoding`; unknown values mean info and JSON (RT-LOG-014).
     pub(crate) fn to_stderr(level: &str, encoding: &str) -> Self {
         Self::new(level, encoding, |line| {
-            // Nobody is left to tell that stderr is gone.
+            // There is no place left to report that stderr is closed.
             let _ = std::io::stderr().lock().write_all(line);
         })
     }
@@ -72,7 +72,7 @@ impl<W: Fn(&[u8]) + 'static> Log<W> {
         }
     }
 
-    /// The layer with a filter before it, so that what nobody reads costs nothing.
+    /// The layer with a filter before it, so that lines that are not logged cost nothing.
     pub(crate) fn filtered<S>(self) -> impl Layer<S>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
@@ -92,7 +92,7 @@ impl<W: Fn(&[u8]) + 'static> Log<W> {
 }
 
 fn wants(level: Level, metadata: &Metadata<'_>) -> bool {
-    // Libraries speak when something is wrong (RT-LOG-013), controllers at the level that was asked for.
+    // Libraries log only problems (RT-LOG-013), controllers at the configured level.
     let limit = if is_ours(metadata.target()) {
         level
     } else {
@@ -308,7 +308,7 @@ fn put(line: &mut String, name: &str, value: &Value) {
     let _ = write!(line, "{}:{value}", Value::from(name));
 }
 
-/// Lets through the first hundred lines of a message in a second, then every hundredth (RT-LOG-015).
+/// Lets through the first hundred lines with the same message in a second, then every hundredth (RT-LOG-015).
 #[derive(Default)]
 struct Sampler {
     second: i64,

@@ -1,4 +1,4 @@
-//! From flags to a running process: start-up, leadership, shutdown.
+//! From flags to a running process: startup, leadership, shutdown.
 
 use std::error::Error;
 use std::future::Future;
@@ -35,7 +35,7 @@ use crate::telemetry::Traces;
 use crate::watch::{Cache, Watched};
 use crate::{descriptors, memory, panics, probes};
 
-/// What a controller is called, and what it can be told to do.
+/// The names of a controller, and the options that it has.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity {
     /// The name of the controller: event source, Lease, user agent.
@@ -44,12 +44,13 @@ pub struct Identity {
     pub status_manager: &'static str,
     /// The feature gates with their defaults.
     pub gates: &'static [(&'static str, bool)],
-    /// The flags and gates that are accepted and change nothing yet.
+    /// The flags and gates that are accepted and have no effect.
     pub pending: Pending,
 }
 
-/// Flags and feature gates of upstream that this controller accepts, so that a Deployment need not be changed, but that
-/// are for something that it does not support yet: each with what that is. Where one is given, the log says so at startup.
+/// Upstream's flags and feature gates that this controller accepts, so that a Deployment need not be changed, but that
+/// configure something that it does not support; each with a description of that. If one is set, it is logged at
+/// startup.
 #[derive(Clone, Copy, Debug)]
 pub struct Pending {
     /// The flags, by name without dashes.
@@ -59,7 +60,7 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// Logs what is given and changes nothing.
+    /// Logs the flags and gates that are set and have no effect.
     fn tell(&self, given: &Given, gates: &[(String, bool)]) {
         for (flag, lacks) in self.flags.iter().filter(|(flag, _)| given.contains(flag)) {
             tracing::error!(
@@ -79,19 +80,19 @@ impl Pending {
     }
 }
 
-/// What not every controller has flags for.
+/// Options that not every controller has flags for.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// `--watch-label-selector`.
     pub selector: String,
-    /// `--interval-jitter-percentage`; zero where there is no such flag (RT-QUE-008).
+    /// `--interval-jitter-percentage`; zero without that flag (RT-QUE-008).
     pub jitter: u8,
-    /// How long running reconciles may take to end (RT-LED-009).
+    /// How long running reconciles may take to finish (RT-LED-009).
     pub grace: Duration,
-    /// The flags that stand on the command line.
+    /// The flags that the command line sets.
     pub given: Given,
     /// The kinds of which a cluster may serve older versions only (NC-COMPAT-001): each is used in the newest version
-    /// served when the process starts.
+    /// that is served at startup.
     pub versioned: Vec<VersionedKind>,
 }
 
@@ -107,20 +108,20 @@ impl Default for Options {
     }
 }
 
-/// An error that keeps a controller from starting, or ends it.
+/// An error that prevents the startup of a controller, or ends it.
 pub type Fatal = Box<dyn Error + Send + Sync>;
 
 type Task = Box<dyn FnOnce(CancellationToken) -> BoxFuture<'static, Result<(), Fatal>> + Send>;
 
-/// A controller process in the making.
+/// A controller process that is being set up.
 pub struct Manager {
-    /// The gates.
+    /// The feature gates.
     pub gates: Gates,
     /// The flags that every controller has.
     pub flags: ManagerFlags,
-    /// Makes clients for other identities and clusters.
+    /// Creates clients for other identities and clusters.
     pub clients: ClientFactory,
-    /// How the cluster is reached.
+    /// The configuration of the client.
     pub config: Config,
     /// The client of the controller's own identity.
     pub client: Client,
@@ -128,7 +129,7 @@ pub struct Manager {
     pub recorder: Recorder,
     /// Where measurements go.
     pub metrics: Metrics,
-    /// The memory that all reconciles share.
+    /// The memory budget that all reconciles share.
     pub budget: Budget,
     identity: Identity,
     options: Options,
@@ -136,7 +137,7 @@ pub struct Manager {
     leading: Vec<Task>,
 }
 
-/// The namespace that the controller runs in, as its Deployment tells (RT-ENV-001).
+/// The namespace that the controller runs in, as set by its Deployment (RT-ENV-001).
 pub fn runtime_namespace() -> Option<String> {
     std::env::var("RUNTIME_NAMESPACE")
         .ok()
@@ -164,7 +165,7 @@ impl Manager {
         }
     }
 
-    /// What a controller of one kind takes from here.
+    /// The environment of a controller of one kind.
     pub fn environment(&self) -> Environment {
         Environment {
             client: self.client.clone(),
@@ -201,7 +202,7 @@ impl Manager {
         }));
     }
 
-    /// Fills `cache` from the API server while this process leads, for kinds that are only looked up.
+    /// Fills `cache` from the API server while this process leads, for kinds that are only read.
     pub fn follow<K: Watched>(&mut self, api: Api<K>, config: watcher::Config, cache: Cache<K>) {
         self.leading.push(Box::new(move |stop| {
             async move { cache.run(api, config, stop).await }
@@ -210,8 +211,8 @@ impl Manager {
         }));
     }
 
-    /// Runs `task` while this process leads (RT-LED-007). It must end soon after the token is cancelled; its error ends
-    /// the process.
+    /// Runs `task` while this process leads (RT-LED-007). It must finish soon after the token is cancelled; its error
+    /// ends the process.
     pub fn add_leading<F>(&mut self, task: impl FnOnce(CancellationToken) -> F + Send + 'static)
     where
         F: Future<Output = Result<(), Fatal>> + Send + 'static,
@@ -219,7 +220,7 @@ impl Manager {
         self.leading.push(Box::new(move |stop| task(stop).boxed()));
     }
 
-    /// Runs `task` from the start, leading or not (RT-LED-007: notification-controller's servers).
+    /// Runs `task` from startup on, leading or not (RT-LED-007: notification-controller's servers).
     pub fn add_at_once<F>(&mut self, task: impl FnOnce(CancellationToken) -> F + Send + 'static)
     where
         F: Future<Output = Result<(), Fatal>> + Send + 'static,
@@ -294,8 +295,8 @@ impl Manager {
         Ok(Some(election))
     }
 
-    /// Starts the metrics and health servers, which answer whether this process leads or not (RT-MET-002, RT-PRB-003). They
-    /// outlive the rest, so that a process that shuts down is still measured.
+    /// Starts the metrics and health servers, which answer whether this process leads or not (RT-MET-002, RT-PRB-003).
+    /// They are stopped last, so that a process can be scraped while it shuts down.
     async fn serve(&self) -> Result<(), Fatal> {
         const METRICS: &str = "controller-runtime.metrics";
         let on = |address: &str| !address.is_empty() && address != "0"; // switched off, as controller-runtime has it
@@ -403,7 +404,7 @@ impl Manager {
             }
         };
         if !kept {
-            // Whoever leads now must not meet our work: end at once (RT-LED-008).
+            // The new leader must not run concurrently with this process's work: exit immediately (RT-LED-008).
             return Err("leader election lost".into());
         }
         self.recorder.flush(Duration::from_secs(3)).await;
@@ -430,7 +431,7 @@ async fn drain(
     Ok(())
 }
 
-/// Cancels `stop` at the first SIGTERM or SIGINT and ends the process at the second (RT-LED-009).
+/// Cancels `stop` at the first SIGTERM or SIGINT and exits at the second (RT-LED-009).
 fn signals(stop: CancellationToken) -> std::io::Result<impl Future<Output = ()> + Send> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -450,7 +451,7 @@ fn signals(stop: CancellationToken) -> std::io::Result<impl Future<Output = ()> 
     })
 }
 
-/// The name of this machine: of the pod, in one.
+/// The host name: in a pod, the pod's name.
 pub fn hostname() -> String {
     let file = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
     file.map(|name| name.trim().to_owned())
@@ -458,8 +459,8 @@ pub fn hostname() -> String {
         .unwrap_or_else(|| "localhost".to_owned())
 }
 
-/// Runs a controller process to its end: sets up logs and traces, checks what the flags say, connects, lets `setup` add
-/// the controllers, and runs them. What goes wrong is logged by `setup`, and the process ends with code 1 (RT-FLG-013).
+/// Runs a controller process to its end: sets up logs and traces, validates the flags, connects, lets `setup` add the
+/// controllers, and runs them. Errors are logged by the logger `setup`, and the process ends with code 1 (RT-FLG-013).
 pub fn main<S>(identity: Identity, flags: ManagerFlags, options: Options, setup: S) -> ExitCode
 where
     S: AsyncFnOnce(&mut Manager) -> Result<(), Fatal>,
@@ -467,7 +468,7 @@ where
     let traces = Traces::from_env(identity.controller);
     let log = Log::to_stderr(&flags.log_level, &flags.log_encoding);
     let spans = traces.as_ref().ok().and_then(Option::as_ref).map(|traces| {
-        // Libraries trace their own requests at finer levels, which nobody asked for.
+        // Libraries trace their own requests at finer levels, which are not exported.
         tracing_opentelemetry::layer()
             .with_tracer(traces.tracer())
             .with_filter(LevelFilter::INFO)
@@ -490,7 +491,7 @@ where
             panics::line(panic)
         );
     }));
-    // Fails when another provider is installed already, which serves as well.
+    // Fails if another provider is installed already, which works as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
 
     descriptors::raise_limit();

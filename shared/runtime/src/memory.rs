@@ -1,17 +1,17 @@
-//! How much memory the process may have.
+//! The memory limit of the process.
 
 use std::fs;
 
 use flux_budget::Budget;
 
-/// Where a container finds the limit of its control group, in the second version of these groups and in the first.
+/// The files with the memory limit of a container's cgroup, for cgroup v2 and v1.
 const FILES: [&str; 2] = [
     "/sys/fs/cgroup/memory.max",
     "/sys/fs/cgroup/memory/memory.limit_in_bytes",
 ];
 
-/// The bytes of memory that the container may have, where it has a limit. Beyond them the kernel kills the process, so
-/// that what is read from outside into memory should keep to a part of them.
+/// The memory limit of the container in bytes, if it has one. Beyond it the kernel kills the process, so that external
+/// input that is read into memory should be limited to a part of it.
 pub(crate) fn limit() -> Option<u64> {
     FILES
         .iter()
@@ -21,13 +21,13 @@ pub(crate) fn limit() -> Option<u64> {
 /// The limit that the Deployments set, for a process that has none.
 const DEFAULT_LIMIT: u64 = 1 << 30;
 
-/// What the work of all reconciles together may hold of a container's memory. Claims are estimates, and the allocator
-/// and the process need room too: with three eighths claimed the process stays below half of the limit.
+/// The memory budget of all reconciles together, for a container with this limit. Claims are estimates, and the
+/// allocator and the process need room too: with three eighths claimed the process stays below half of the limit.
 pub(crate) fn budget(limit: Option<u64>) -> Budget {
     Budget::new(limit.unwrap_or(DEFAULT_LIMIT) / 8 * 3)
 }
 
-/// A limit as the kernel writes it. The first version has no word for none, but a number beyond all memory.
+/// Parses a limit as the kernel writes it. In cgroup v1 an unlimited group has a number larger than any memory.
 fn limit_in(text: &str) -> Option<u64> {
     let bytes = text.trim().parse().ok()?;
     (bytes < 1 << 60).then_some(bytes)

@@ -16,8 +16,8 @@ mod process;
 
 pub use exposition::{Page, negotiate};
 
-/// Bounds of `gotk_reconcile_duration_seconds`: ten of them, geometric from 0.01 to 1800, to the last digit as upstream
-/// computes them, since they are labels (RT-MET-003).
+/// Bounds of `gotk_reconcile_duration_seconds`: ten of them, geometric from 0.01 to 1800, with the exact digits that
+/// upstream computes, since they are label values (RT-MET-003).
 const DURATION_BUCKETS: [f64; 10] = [
     0.01,
     0.038_363_583_488_692_544,
@@ -31,7 +31,7 @@ const DURATION_BUCKETS: [f64; 10] = [
     1_799.999_999_999_998_6,
 ];
 
-/// Bounds of the histograms of queues: twelve decades, multiplied up as upstream does it (RT-MET-016).
+/// Bounds of the histograms of queues: twelve decades, multiplied up as upstream does (RT-MET-016).
 fn queue_buckets() -> Vec<f64> {
     std::iter::successors(Some(1e-8), |bound| Some(bound * 10.0))
         .take(12)
@@ -76,19 +76,19 @@ struct Shared {
     queues: Mutex<Vec<Queue>>,
 }
 
-/// Takes away the series of an object: its kind, name and namespace.
+/// Removes the series of an object: its kind, name and namespace.
 type Forget = Arc<dyn Fn(&str, &str, &str) + Send + Sync>;
 
-/// What became of one reconcile, for `controller_runtime_reconcile_total` (RT-MET-012).
+/// The result of one reconcile, for `controller_runtime_reconcile_total` (RT-MET-012).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReconcileResult {
-    /// Done, nothing planned.
+    /// Success, without a requeue.
     Success,
-    /// Failed, back-off.
+    /// Failure, with back-off.
     Error,
-    /// Comes back at once, slowed by the back-off.
+    /// Requeued immediately, slowed by the back-off.
     Requeue,
-    /// Comes back after a set time.
+    /// Requeued after a fixed time.
     RequeueAfter,
 }
 
@@ -110,7 +110,7 @@ impl ReconcileResult {
     }
 }
 
-/// Makes a metric and registers it.
+/// Registers a metric that was created.
 fn registered<C: Collector + Clone + 'static>(registry: &Registry, made: Result<C>) -> Result<C> {
     let metric = made?;
     registry.register(Box::new(metric.clone()))?;
@@ -118,8 +118,8 @@ fn registered<C: Collector + Clone + 'static>(registry: &Registry, made: Result<
 }
 
 impl Metrics {
-    /// A registry with every family of the frame in it. It fails only where a family's name or labels are not what
-    /// Prometheus allows, or two have one name.
+    /// Creates a registry with every family of the frame. Fails only if a family's name or labels are invalid in
+    /// Prometheus, or two families have the same name.
     pub fn new() -> Result<Self> {
         let registry = Registry::new();
         let counter = |name: &str, help: &str, labels: &[&str]| {
@@ -241,7 +241,7 @@ impl Metrics {
             queues: Mutex::default(),
             registry,
         };
-        // Upstream's framework has these whether there is such a server or not (RT-MET-020): they stay at zero.
+        // Upstream's framework exports these whether there is such a server or not (RT-MET-020): they stay at zero.
         for (name, help) in [
             (
                 "certwatcher_read_certificate_total",
@@ -268,12 +268,12 @@ impl Metrics {
         })
     }
 
-    /// The registry, for families of a controller's own.
+    /// The registry, for families that are specific to a controller.
     pub fn registry(&self) -> &Registry {
         &self.shared.registry
     }
 
-    /// What a scrape gets (RT-MET-001): OpenMetrics where `page` asks for it, compressed where it does.
+    /// The page of a scrape (RT-MET-001): in OpenMetrics if `page` asks for it, compressed if it does.
     pub fn page(&self, page: Page) -> Result<Vec<u8>> {
         for queue in &*self.queues() {
             queue.measure();
@@ -281,7 +281,7 @@ impl Metrics {
         exposition::encode(&self.shared.registry.gather(), page)
     }
 
-    /// What every controller of this process works on right now, under the controller's name.
+    /// What every controller of this process is working on, by the controller's name.
     pub fn work(&self) -> Vec<(String, Vec<Work>)> {
         let queues = self.queues();
         queues
@@ -318,7 +318,7 @@ impl Metrics {
         self.queues().push(queue);
     }
 
-    /// The metrics of the reconciles of one kind, its series made at zero (RT-MET-012).
+    /// The metrics of the reconciles of one kind, its series initialised to zero (RT-MET-012).
     pub fn controller(&self, controller: &str, workers: usize) -> ControllerMetrics {
         let shared = &self.shared;
         for result in ReconcileResult::ALL {
@@ -342,7 +342,7 @@ impl Metrics {
         }
     }
 
-    /// Observes the seconds of one reconcile of an object (RT-MET-004).
+    /// Observes the duration in seconds of one reconcile of an object (RT-MET-004).
     pub fn reconciled(&self, kind: &str, name: &str, namespace: &str, seconds: f64) {
         self.shared
             .reconcile_duration
@@ -350,9 +350,9 @@ impl Metrics {
             .observe(seconds);
     }
 
-    /// Takes away the series of an object that is gone (RT-MET-005, RT-MET-010).
+    /// Removes the series of an object that is gone (RT-MET-005, RT-MET-010).
     pub fn forget(&self, kind: &str, name: &str, namespace: &str) {
-        // Nothing to remove is what was wanted.
+        // Fails if there is no such series, which is fine.
         let _ = self
             .shared
             .reconcile_duration
@@ -384,7 +384,7 @@ impl Metrics {
             .inc();
     }
 
-    /// Whether this process leads (RT-MET-018).
+    /// Sets whether this process leads (RT-MET-018).
     pub fn leads(&self, lease: &str, leads: bool) {
         self.shared
             .leader
@@ -406,7 +406,7 @@ pub struct QueueMetrics {
 }
 
 impl QueueMetrics {
-    /// Sets the gauges: due objects by priority, seconds of all work under way and of the longest.
+    /// Sets the gauges: due objects by priority, the seconds of all work in progress and of the longest.
     pub(crate) fn measure(&self, depths: &BTreeMap<i32, i64>, unfinished: f64, longest: f64) {
         for priority in [crate::queue::LIVE, crate::queue::INITIAL] {
             if !depths.contains_key(&priority) {
@@ -431,20 +431,20 @@ pub struct ControllerMetrics {
     reconciles: IntCounterVec,
     /// Reconciles that failed.
     pub errors: IntCounter,
-    /// Reconciles that failed for good.
+    /// Reconciles that failed with a terminal error.
     pub terminal_errors: IntCounter,
     /// Reconciles that panicked.
     pub panics: IntCounter,
-    /// Reconciles that ran out of time.
+    /// Reconciles that timed out.
     pub timeouts: IntCounter,
-    /// Seconds that reconciles took.
+    /// Durations of reconciles in seconds.
     pub time: Histogram,
-    /// Reconciles under way.
+    /// Reconciles in progress.
     pub active: prometheus::IntGauge,
 }
 
 impl ControllerMetrics {
-    /// Counts one reconcile by what became of it.
+    /// Counts one reconcile by its result.
     pub fn ended(&self, result: ReconcileResult) {
         self.reconciles
             .with_label_values(&[&*self.controller, result.label()])

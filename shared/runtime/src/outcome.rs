@@ -11,14 +11,14 @@ use crate::reason::Reason;
 /// A reconcile that succeeded.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// Reason and message of Ready=True. `None` where the kind's other conditions sum up to it.
+    /// Reason and message of Ready=True; `None` if Ready is a summary of the kind's other conditions.
     pub ready: Option<(&'static str, String)>,
     /// When the object is reconciled again.
     pub again: Again,
     /// What this run changed outside the status, for the event of a kind with
-    /// [`Events::Transition`](crate::policy::Events::Transition) (IA-STATUS-030). `None`: nothing.
+    /// [`Events::Transition`](crate::policy::Events::Transition) (IA-STATUS-030); `None` if nothing.
     pub news: Option<String>,
-    /// The text of the Trace event of such a kind where there is nothing to report (IR-REPO-103, IA-STATUS-033).
+    /// The text of the Trace event of such a kind if there is nothing to report (IR-REPO-103, IA-STATUS-033).
     pub routine: Option<String>,
 }
 
@@ -36,7 +36,7 @@ pub enum Again {
 }
 
 impl Outcome {
-    /// Ready=True with this reason and message, and back after the interval.
+    /// Ready=True with this reason and message; reconciled again after the interval.
     pub fn ready(reason: impl Reason, message: impl Into<String>, interval: Duration) -> Self {
         Self {
             ready: Some((reason.as_str(), message.into())),
@@ -44,7 +44,7 @@ impl Outcome {
         }
     }
 
-    /// Ready as the kind's conditions say, and back after the interval.
+    /// Ready is a summary of the kind's conditions; reconciled again after the interval.
     pub fn summarized(interval: Duration) -> Self {
         Self {
             ready: None,
@@ -54,7 +54,7 @@ impl Outcome {
         }
     }
 
-    /// With this text for the event where the run changed something outside the status.
+    /// Sets the text of the event for a run that changed something outside the status.
     #[must_use]
     pub fn with_news(self, news: impl Into<String>) -> Self {
         Self {
@@ -63,7 +63,7 @@ impl Outcome {
         }
     }
 
-    /// With this text for the Trace event where there is nothing to report.
+    /// Sets the text of the Trace event for a run without anything to report.
     #[must_use]
     pub fn with_routine(self, routine: impl Into<String>) -> Self {
         Self {
@@ -73,34 +73,34 @@ impl Outcome {
     }
 }
 
-/// A reconcile that failed. Its [`next`](Failure::next) alone decides what follows.
+/// A reconcile that failed. [`next`](Failure::next) alone decides what follows.
 #[derive(Debug)]
 pub struct Failure {
     /// The reason of its conditions and event: one of the kind's closed set.
     pub reason: &'static str,
-    /// What went wrong, with its sources.
+    /// The error, with its sources.
     pub cause: Cause,
     /// What follows.
     pub next: Next,
     /// Which event is emitted.
     pub notice: Notice,
-    /// The condition of the kind's own table that this failure sets, and to what (SC-PROC-062).
+    /// The condition of the kind's own table that this failure sets, and its status (SC-PROC-062).
     pub marks: Option<(ConditionType, Status)>,
     /// Metadata of the event, by key without the kind's group (RT-EVT-012).
     pub metadata: BTreeMap<&'static str, String>,
-    /// Whether the reconciler has logged that it waits, so that the frame does not.
+    /// Whether the reconciler has logged the wait itself, so that the frame does not.
     pub is_logged: bool,
-    /// Whether conditions stay as the run left them: a failure that only the log reports (HC-ACT-007).
+    /// Whether the conditions are left as they are: only the log reports the failure (HC-ACT-007).
     pub leaves_conditions: bool,
 }
 
 /// What follows a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Only a change of the object or of what it refers to helps (RT-CON-010). Where upstream counts the generation as
-    /// observed, so do we.
+    /// Only a change of the object or of what it refers to helps (RT-CON-010). The generation counts as observed in the
+    /// cases in which upstream does that.
     Stalled {
-        /// Whether `status.observedGeneration` moves.
+        /// Whether `status.observedGeneration` is updated.
         generation_observed: bool,
     },
     /// Retried (RT-CON-009).
@@ -109,11 +109,11 @@ pub enum Next {
     Waiting(Duration),
     /// A newer trigger arrived during the run: run again now (RT-WAT-013).
     Superseded,
-    /// Not worth a retry before the interval is over; the work counts as done (SC-PROC-072).
+    /// Not retried before the interval is over; the work counts as done (SC-PROC-072).
     Ignored(Duration),
 }
 
-/// How soon a failed reconcile is tried again.
+/// How soon a failed reconcile is retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
     /// After the queue's exponential delay (RT-QUE-004). Counts as an error.
@@ -163,8 +163,8 @@ impl fmt::Debug for Cause {
     }
 }
 
-/// As [`flux_errors::chain`], with what [`flux_objects::words`] gives for errors of kube: these are printed in the server's
-/// words, as upstream does, since kube adds the reason and the whole status in its Debug form and its source repeats them.
+/// As [`flux_errors::chain`], but prints errors of kube by [`flux_objects::words`]: in the server's words, as upstream
+/// does, since kube adds the reason and the whole status in its Debug form and its source repeats them.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     flux_errors::chain_with(error, |error| flux_objects::words(error.downcast_ref()?))
 }
@@ -183,7 +183,7 @@ impl Failure {
         }
     }
 
-    /// Only a change helps; the generation counts as observed.
+    /// Stalled: only a change helps; the generation counts as observed.
     pub fn stalled(reason: impl Reason, cause: impl Into<Cause>) -> Self {
         Self::new(
             reason,
@@ -205,12 +205,12 @@ impl Failure {
         Self::new(reason, cause, Next::Waiting(recheck), Notice::Quiet)
     }
 
-    /// Given up for a newer trigger.
+    /// Abandoned for a newer trigger.
     pub fn superseded(reason: impl Reason, cause: impl Into<Cause>) -> Self {
         Self::new(reason, cause, Next::Superseded, Notice::Info)
     }
 
-    /// As one whose wait the reconciler has logged itself, in other words than the cause's.
+    /// Marks the wait as logged by the reconciler itself, in other words than the cause's.
     #[must_use]
     pub fn logged(self) -> Self {
         Self {
@@ -219,7 +219,8 @@ impl Failure {
         }
     }
 
-    /// A stall that does not count the generation as observed, where upstream does not. Any other failure never does.
+    /// Makes a stall not count the generation as observed, as upstream does in some cases. Other failures never count
+    /// it.
     #[must_use]
     pub fn unobserved(self) -> Self {
         let next = match self.next {
@@ -231,7 +232,7 @@ impl Failure {
         Self { next, ..self }
     }
 
-    /// Without a change of any condition: only the log reports it (HC-ACT-007).
+    /// Leaves all conditions unchanged: only the log reports the failure (HC-ACT-007).
     #[must_use]
     pub fn leaving_conditions(self) -> Self {
         Self {
@@ -240,19 +241,19 @@ impl Failure {
         }
     }
 
-    /// Without an event.
+    /// Emits no event.
     #[must_use]
     pub fn quietly(self) -> Self {
         self.noticed(Notice::Quiet)
     }
 
-    /// With this event.
+    /// Emits this event.
     #[must_use]
     pub fn noticed(self, notice: Notice) -> Self {
         Self { notice, ..self }
     }
 
-    /// Setting this condition of the kind's table to True (a failure condition).
+    /// Sets this condition of the kind's table to True (a failure condition).
     #[must_use]
     pub fn marking(self, condition: ConditionType) -> Self {
         Self {
@@ -261,7 +262,7 @@ impl Failure {
         }
     }
 
-    /// Setting this condition of the kind's table to False (a condition that ought to hold).
+    /// Sets this condition of the kind's table to False (a condition that should be True).
     #[must_use]
     pub fn denying(self, condition: ConditionType) -> Self {
         Self {
@@ -270,7 +271,7 @@ impl Failure {
         }
     }
 
-    /// With this metadata on its event.
+    /// Sets the metadata of the event.
     #[must_use]
     pub fn with_metadata(self, metadata: BTreeMap<&'static str, String>) -> Self {
         Self { metadata, ..self }

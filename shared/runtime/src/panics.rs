@@ -1,15 +1,15 @@
-//! What may be shown of a panic.
+//! The part of a panic's message that may be shown.
 
 use std::any::Any;
 use std::panic::PanicHookInfo;
 
 use tokio::task::JoinError;
 
-/// Stands for a text that is not shown.
+/// Replaces a text that is not shown.
 const HIDDEN: &str = "its text may quote a Secret and is not shown";
 
-/// The text of a panic where it is part of the program. One that was put together at run time may quote what it is about, and
-/// thereby a Secret: a fixed text stands for it.
+/// The text of a panic if it is part of the program. A text that was formatted at run time may quote a Secret and is
+/// replaced by a fixed one.
 ///
 /// `payload` is what `catch_unwind` gives.
 #[must_use]
@@ -26,7 +26,7 @@ pub fn of_task(error: JoinError) -> String {
     }
 }
 
-/// Where a panic was, and its [`text`]; begins as Rust's own message does.
+/// The location of a panic, and its [`text`]; begins as Rust's own message does.
 pub(crate) fn line(panic: &PanicHookInfo<'_>) -> String {
     let text = written(panic.payload()).unwrap_or(HIDDEN);
     match panic.location() {

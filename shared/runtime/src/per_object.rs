@@ -1,13 +1,13 @@
-//! What a reconciler remembers of each object in memory.
+//! In-memory state of a reconciler for each object.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::queue::Key;
 
-/// A value for each object, for as long as the object exists: hand it to
-/// [`Controller::clearing`](crate::controller::Controller::clearing), and the frame removes the value of an object that is
-/// gone. Clones share the values.
+/// A value for each object, for as long as the object exists: pass it to
+/// [`Controller::clearing`](crate::controller::Controller::clearing), and the frame removes the value of an object that
+/// is gone. Clones share the values.
 ///
 /// ```
 /// use flux_runtime::per_object::PerObject;
@@ -43,7 +43,7 @@ impl<T> Default for PerObject<T> {
 
 impl<T> PerObject<T> {
     fn values(&self) -> MutexGuard<'_, HashMap<Key, T>> {
-        // A panic in `update` leaves one value as that closure left it, and the map whole.
+        // A panic in `update` leaves one value as that closure left it, and the map intact.
         self.values.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -60,8 +60,8 @@ impl<T> PerObject<T> {
         self.values().insert(key.clone(), value);
     }
 
-    /// Changes the object's value, the default where there is none, and returns what `change` returns. Other objects' values
-    /// cannot be reached meanwhile, so `change` should be short.
+    /// Changes the object's value, initially the default, and returns the result of `change`. All values are locked
+    /// meanwhile, so `change` should be short.
     pub fn update<R>(&self, key: &Key, change: impl FnOnce(&mut T) -> R) -> R
     where
         T: Default,

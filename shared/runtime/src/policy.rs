@@ -34,15 +34,15 @@ pub struct Settings {
     pub ready: Ready,
     /// Who marks the start of a run.
     pub start: Start,
-    /// How a run follows at once on another.
+    /// How soon a run follows immediately on another.
     pub at_once: AtOnce,
-    /// What a suspended object gets.
+    /// How a suspended object is handled.
     pub suspension: Suspension,
     /// Who emits the events of the usual ends.
     pub events: Events,
-    /// What metrics and log say of a stalled object.
+    /// How metrics and log report a stalled object.
     pub stalls: Stalls,
-    /// How the log words ends that are no errors of the frame.
+    /// How the log reports ends that are not errors of the frame.
     pub wording: Wording,
     /// Whether `gotk_reconcile_duration_seconds` is observed.
     pub durations: Durations,
@@ -98,7 +98,8 @@ pub enum Start {
     ByReconciler,
 }
 
-/// How a run follows at once on another: after the finalizer was added, and after one that a newer trigger superseded.
+/// How soon a run follows immediately on another: after the finalizer was added, and after a run that a newer trigger
+/// superseded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AtOnce {
     /// Without delay.
@@ -107,21 +108,22 @@ pub enum AtOnce {
     Limited,
 }
 
-/// What a suspended object gets.
+/// How a suspended object is handled.
 #[derive(Clone, Copy, Debug)]
 pub struct Suspension {
     /// The log line; upstream's controllers do not agree on its first letter (KC-PROC-062, HC-ACT-005, IR-REPO-045).
     pub message: &'static str,
-    /// What is written of its status.
+    /// What is written to its status.
     pub status: SuspendedStatus,
 }
 
-/// What is written of a suspended object's status.
+/// What is written to a suspended object's status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SuspendedStatus {
-    /// The request as handled; Stalled is removed, and the generation is observed where there is a condition (SC-PROC-057).
+    /// The request as handled; Stalled is removed, and the generation is observed if there is a condition
+    /// (SC-PROC-057).
     ObservedIfKnown,
-    /// The request as handled; the generation is observed where the object is Ready (KC-PROC-062).
+    /// The request as handled; the generation is observed if the object is Ready (KC-PROC-062).
     ObservedIfReady,
     /// The request as handled, the generation as observed (HC-ACT-005).
     Observed,
@@ -134,7 +136,7 @@ pub enum SuspendedStatus {
 /// Who emits the events of the usual ends of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Events {
-    /// The reconciler those of success, and the frame that of a failure, as its [`Notice`](crate::Notice) says.
+    /// The reconciler emits those of success, and the frame that of a failure, by its [`Notice`](crate::Notice).
     ByRun,
     /// The frame, from how Ready changed (IR-REPO-100 to IR-REPO-103, IA-STATUS-030 to IA-STATUS-033); the notice of a failure
     /// has no effect.
@@ -150,7 +152,7 @@ pub enum Stalls {
     Fail,
 }
 
-/// How the log words a wait and a stall (SC-PROC-071).
+/// How the log reports a wait and a stall (SC-PROC-071).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wording {
     /// `reconciliation waiting` with `reason` and `duration`, `reconciliation stalled`.

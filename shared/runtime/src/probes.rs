@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics::{Metrics, negotiate};
 use crate::profiles;
 
-/// Listens on a Go-style address: `:8080` means the port on every address of the machine, with IPv6 where there is any.
+/// Listens on a Go-style address: `:8080` means the port on every address of the machine, including IPv6 if it is
+/// available.
 pub(crate) async fn listen(address: &str) -> io::Result<TcpListener> {
     match address.strip_prefix(':') {
         None => TcpListener::bind(address).await,
@@ -27,7 +28,7 @@ pub(crate) async fn listen(address: &str) -> io::Result<TcpListener> {
     }
 }
 
-/// Serves `router` until `stop`, then lets requests under way end.
+/// Serves `router` until `stop`, then completes the requests in flight.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
@@ -94,7 +95,7 @@ fn checks(name: &str, query: Option<&str>) -> String {
     format!("{ping}{warning}{name} check passed\n")
 }
 
-/// `/metrics`, and beside it `/debug/pprof`.
+/// `/metrics` and `/debug/pprof`.
 pub(crate) fn metrics(metrics: Metrics) -> Router {
     let profiles = profiles::router(metrics.clone());
     let page = get(move |headers: HeaderMap| {
@@ -104,7 +105,7 @@ pub(crate) fn metrics(metrics: Metrics) -> Router {
     profiles.route("/metrics", page)
 }
 
-/// The measurements in the form that the scraper reads best (RT-MET-001).
+/// The metrics in the format that the client prefers (RT-MET-001).
 fn scrape(metrics: &Metrics, headers: &HeaderMap) -> Response {
     let all = |name| {
         let values = headers.get_all(name).iter();
@@ -148,11 +149,12 @@ mod tests {
 
     #[tokio::test]
     async fn health_answers_as_upstream_does() {
-        // RT-PRB-001, RT-PRB-002, SC-PROC-041, KC-PROC-045
+        // RT-PRB-001, SC-PROC-041, KC-PROC-045
         let address = served(health()).await;
         for name in ["healthz", "readyz"] {
             for path in [
                 format!("/{name}"),
+                // RT-PRB-002
                 format!("/{name}/"),
                 format!("/{name}/ping"),
             ] {
@@ -173,7 +175,7 @@ mod tests {
 
     #[tokio::test]
     async fn metrics_and_profiles_are_on_one_port() {
-        // RT-MET-001, RT-PRB-004, SC-PROC-047, KC-PROC-046
+        // RT-MET-001
         let registry = Metrics::new().unwrap();
         registry.controller("kustomization", 4);
         let address = served(metrics(registry)).await;
@@ -182,6 +184,7 @@ mod tests {
         assert!(page.contains(
             "controller_runtime_reconcile_total{controller=\"kustomization\",result=\"success\"} 0"
         ));
+        // RT-PRB-004, SC-PROC-047, KC-PROC-046
         for (path, code) in [
             ("", 200),
             ("/", 200),

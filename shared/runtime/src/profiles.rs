@@ -1,4 +1,4 @@
-//! What `/debug/pprof` tells: the paths of Go's profiles, with what a program that is not written in Go has to say there
+//! `/debug/pprof`: the paths of Go's profiles, with the information that a program not written in Go can give
 //! (RT-PRB-004).
 
 use std::fmt::Write as _;
@@ -21,7 +21,7 @@ heap        its memory as the kernel counts it (status 501: there is no heap pro
 CPU time, memory and open files are on /metrics (process_*); CONTRIBUTING.md tells how to profile with perf.
 ";
 
-/// `/debug/pprof` and what is below it.
+/// The routes of `/debug/pprof` and below.
 pub(crate) fn router(metrics: Metrics) -> Router {
     let index = || async { INDEX };
     Router::new()
@@ -64,7 +64,7 @@ async fn no_profile(Path(profile): Path<String>) -> Response {
     }
 }
 
-/// What each controller works on, the longest first.
+/// What each controller is working on, the longest first.
 fn work(metrics: &Metrics) -> String {
     let mut page = String::from("What the controllers work on, and for how long already:\n");
     for (controller, work) in metrics.work() {
@@ -76,7 +76,7 @@ fn work(metrics: &Metrics) -> String {
     page
 }
 
-/// What the kernel knows of the memory of this process.
+/// The kernel's figures for the memory of this process.
 fn memory() -> String {
     let rollup = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap_or_default();
     // The first line is the range of addresses.

@@ -1,9 +1,9 @@
 //! The queue of one kind: which object is reconciled next, and when (RT-QUE rows).
 //!
 //! Guarantees: a key is in the queue at most once and is never handed out twice at the same time; what is added while a
-//! key is being worked on comes after it. Objects of higher priority overtake. Within one priority namespaces take turns
-//! ([`Turns`]), so that a namespace with 500 due objects does not delay one with two; within a namespace the order is
-//! that of becoming due.
+//! key is being processed comes after that. Higher priorities come first. Within one priority namespaces take turns
+//! ([`Turns`]), so that a namespace with 500 due objects does not delay one with two; within a namespace keys are
+//! ordered by when they became due.
 
 mod turns;
 
@@ -68,16 +68,16 @@ pub struct Trigger {
     pub name: String,
     /// Its UID.
     pub uid: String,
-    /// The version that triggered.
+    /// Its resource version after the change.
     pub resource_version: String,
 }
 
-/// The delays of failed reconciles: doubling from `first` up to `last` (RT-QUE-004).
+/// The back-off of failed reconciles: doubling from `first` up to `last` (RT-QUE-004).
 #[derive(Clone, Copy, Debug)]
 pub struct BackOff {
     /// After the first failure (`--min-retry-delay`).
     pub first: Duration,
-    /// At the most (`--max-retry-delay`).
+    /// The maximum (`--max-retry-delay`).
     pub last: Duration,
 }
 
@@ -106,9 +106,9 @@ struct Shared {
 #[derive(Default)]
 struct State {
     waiting: HashMap<Key, Waiting>,
-    /// Due keys that no worker has, by priority.
+    /// Due keys that are not claimed, by priority.
     due: BTreeMap<Reverse<i32>, Turns>,
-    /// Keys whose time has not come.
+    /// Keys that are not due yet.
     later: BTreeSet<(Instant, u64, Key)>,
     running: HashMap<Key, Running>,
     failures: HashMap<Key, u32>,
@@ -119,16 +119,16 @@ struct Waiting {
     at: Instant,
     priority: i32,
     order: u64,
-    /// Whether its time has come, and it was counted.
+    /// Whether it has become due and was counted.
     ready: bool,
 }
 
-/// A key that is being worked on.
+/// A key that is being processed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Work {
     /// The object.
     pub key: Key,
-    /// How long already.
+    /// How long it has been processed so far.
     pub age: Duration,
 }
 
@@ -161,14 +161,14 @@ impl Queue {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // The state is whole after every statement that holds the lock, so a panic elsewhere does not spoil it.
+        // The state is consistent after every statement that holds the lock, so that a panic elsewhere does not matter.
         self.shared
             .state
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds the key because of a change, due at once.
+    /// Adds the key because of a change, due immediately.
     pub fn add(&self, key: Key, priority: i32, trigger: Option<Trigger>) {
         let mut state = self.state();
         if let Some(running) = state.running.get(&key) {
@@ -185,8 +185,8 @@ impl Queue {
         self.put(&mut state, key, Instant::now(), priority);
     }
 
-    /// Adds the key for a later time. An earlier one that stands already stays (RT-QUE-001). Every delay counts as a retry, as
-    /// upstream's queue counts it.
+    /// Adds the key for a later time. An earlier time that is already set is kept (RT-QUE-001). Every delay counts as a
+    /// retry, as in upstream's queue.
     pub fn add_after(&self, key: Key, delay: Duration, priority: i32) {
         if !delay.is_zero() {
             self.shared.metrics.retries.inc();
@@ -206,7 +206,7 @@ impl Queue {
         delay
     }
 
-    /// Starts the key's back-off anew.
+    /// Resets the key's back-off.
     pub fn forget(&self, key: &Key) {
         self.state().failures.remove(key);
     }
@@ -222,7 +222,7 @@ impl Queue {
         if ready && !was_ready {
             self.shared.metrics.adds.inc();
         }
-        // What is due already keeps its place, so that a key that is added again and again gets its turn.
+        // A key that is due already keeps its place, so that one that is added again and again gets its turn.
         let kept = old.filter(|old| was_ready && old.priority == priority);
         let order = kept.map_or_else(|| state.next_order(), |old| old.order);
         state.place(
@@ -237,7 +237,7 @@ impl Queue {
         self.shared.changed.notify_one();
     }
 
-    /// The next key, as soon as there is one. Safe to drop at any point.
+    /// Waits for the next key. Cancel-safe.
     pub async fn next(&self) -> Ticket {
         loop {
             let changed = self.shared.changed.notified();
@@ -280,7 +280,7 @@ impl Queue {
         }
     }
 
-    /// Hands a ticket back. What was added for its key in the meantime becomes eligible.
+    /// Returns a ticket. What was added for its key in the meantime becomes eligible.
     pub fn done(&self, key: &Key) {
         let mut state = self.state();
         if let Some(running) = state.running.remove(key) {
@@ -295,7 +295,7 @@ impl Queue {
         }
     }
 
-    /// Moves the keys whose time has come to those that are due, in the order of their times.
+    /// Moves the keys that have become due, in the order of their times.
     fn ripen(&self, state: &mut State, now: Instant) {
         while let Some((_, _, key)) = state.later.first().filter(|(at, ..)| *at <= now).cloned() {
             let Some(mut waiting) = state.take(&key) else {
@@ -309,7 +309,7 @@ impl Queue {
         }
     }
 
-    /// Takes the key out, where nobody works on it.
+    /// Removes the key, unless it is being processed.
     pub fn remove(&self, key: &Key) {
         let mut state = self.state();
         state.take(key);
@@ -321,7 +321,7 @@ impl Queue {
         &self.shared.metrics.controller
     }
 
-    /// What is being worked on, the longest first.
+    /// The keys that are being processed, the longest first.
     pub fn work(&self) -> Vec<Work> {
         let mut work: Vec<Work> = self
             .state()
@@ -336,7 +336,7 @@ impl Queue {
         work
     }
 
-    /// Brings the gauges up to date, for a scrape.
+    /// Updates the gauges for a scrape.
     pub fn measure(&self) {
         let state = self.state();
         let mut depths: BTreeMap<i32, i64> = BTreeMap::from([(LIVE, 0)]);
@@ -357,7 +357,7 @@ impl Queue {
 }
 
 impl State {
-    /// Takes out the key whose turn it is among those of the highest priority, with that priority.
+    /// Removes the key whose turn it is at the highest priority, and returns it with that priority.
     fn pop_due(&mut self) -> Option<(i32, Key)> {
         self.due
             .iter_mut()
@@ -373,7 +373,7 @@ impl State {
         self.order
     }
 
-    /// Takes the key out of wherever it waits.
+    /// Removes the key from wherever it waits.
     fn take(&mut self, key: &Key) -> Option<Waiting> {
         let old = self.waiting.remove(key)?;
         if let Some(due) = self.due.get_mut(&Reverse(old.priority)) {
@@ -383,7 +383,7 @@ impl State {
         Some(old)
     }
 
-    /// Lets the key wait: to become due or, while it is worked on, for the end of that.
+    /// Lets the key wait: until it is due or, while it is being processed, until that ends.
     fn place(&mut self, key: Key, waiting: Waiting) {
         if waiting.ready && !self.running.contains_key(&key) {
             self.due

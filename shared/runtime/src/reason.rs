@@ -3,7 +3,7 @@
 /// A reason of conditions and events. Each kind has an enum of its own, which [`reasons!`](crate::reasons) declares; the
 /// frame's are constants in [`conditions`](crate::conditions).
 pub trait Reason: Copy {
-    /// The word, as the API has it.
+    /// The word, as used in the API.
     fn as_str(&self) -> &'static str;
 }
 
@@ -46,7 +46,7 @@ macro_rules! reasons {
             #[allow(dead_code, reason = "a kind may never need the whole set")]
             $visibility const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            /// The reason that is this word, if it is of the set.
+            /// The reason with this word, if the set has it.
             #[allow(dead_code, reason = "a kind may never read its reasons back")]
             $visibility fn find(word: &str) -> Option<Self> {
                 let word_of = <Self as $crate::reason::Reason>::as_str;

@@ -27,7 +27,7 @@ pub use status::StatusError;
 
 /// The annotation that asks for a reconcile (RT-ANN-001).
 pub const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
-/// How old a written progress message is before the next one is written.
+/// How old a written progress message has to be before the next one is written.
 const PROGRESS_PAUSE: Duration = Duration::from_secs(1);
 
 /// A kind that the frame can reconcile: namespaced, with a [`FluxStatus`].
@@ -68,16 +68,16 @@ pub enum Cancel {
 /// Why [`Run::wait`] ended early.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Canceled {
-    /// By this trigger: the object is queued again.
+    /// This trigger; the object is queued again.
     Triggered(Trigger),
-    /// The process is asked to end.
+    /// The process is shutting down.
     ShuttingDown,
 }
 
 /// One reconcile of one object.
 ///
-/// `status` and `conditions` are a draft, which the frame patches however the run ends, so that what a failing run found
-/// out is kept.
+/// `status` and `conditions` are a draft, which the frame patches however the run ends, so that the findings of a
+/// failed run are kept.
 pub struct Run<K: Kind> {
     /// The draft of the status. Its conditions, `observedGeneration` and `lastHandledReconcileAt` are the frame's: what a
     /// reconciler sets there is overwritten.
@@ -87,7 +87,7 @@ pub struct Run<K: Kind> {
     pub(crate) object: Arc<K>,
     pub(crate) observed_generation: Option<i64>,
     pub(crate) handled: Option<String>,
-    /// What every event of the run carries, by key without the kind's group.
+    /// The metadata of every event of the run, by key without the kind's group.
     pub(crate) metadata: BTreeMap<&'static str, String>,
     /// The object as the API server has it, as far as this run knows.
     server: Arc<K>,
@@ -101,7 +101,7 @@ pub struct Run<K: Kind> {
     reported: Option<Instant>,
 }
 
-/// What all runs of one kind share.
+/// The state that all runs of one kind share.
 pub(crate) struct Context<K: Kind> {
     pub(crate) client: Client,
     pub(crate) settings: Settings,
@@ -185,7 +185,7 @@ impl<K: Kind> Run<K> {
         self.object.meta().generation.unwrap_or_default()
     }
 
-    /// The generation that an earlier run has observed, -1 for none.
+    /// The generation that an earlier run has observed, -1 without such a run.
     pub fn observed_generation(&self) -> i64 {
         self.observed_generation.unwrap_or(-1)
     }
@@ -206,7 +206,7 @@ impl<K: Kind> Run<K> {
         self.eager
     }
 
-    /// Reports progress as it happens from here on: this run has something new to do.
+    /// Reports progress as it happens from here on: this run has new work.
     pub fn hurry(&mut self) {
         self.eager = true;
     }
@@ -217,9 +217,9 @@ impl<K: Kind> Run<K> {
             .write(READY, Status::Unknown, PROGRESSING, message);
     }
 
-    /// Sets Reconciling=True with this message. Where the run [is eager](Run::is_eager) the first such message is written
-    /// at once and later ones when the last is a second old, since no user reads faster; a routine run does not write them,
-    /// which saves a request a step.
+    /// Sets Reconciling=True with this message. If the run [is eager](Run::is_eager) the first such message is written
+    /// immediately and later ones when the last is a second old, since no user reads faster; a routine run does not
+    /// write them, which saves a request per step.
     pub async fn progress(&mut self, message: impl Into<String>) -> Result<(), Failure> {
         self.conditions.mark_reconciling(PROGRESSING, message);
         let due = self
@@ -232,13 +232,13 @@ impl<K: Kind> Run<K> {
         }
     }
 
-    /// As [`Run::progress`], always written at once: for what may take long.
+    /// As [`Run::progress`], always written immediately: for steps that may take long.
     pub async fn progress_now(&mut self, message: impl Into<String>) -> Result<(), Failure> {
         self.conditions.mark_reconciling(PROGRESSING, message);
         self.patch_now().await
     }
 
-    /// Writes the draft as it stands, so that a crash from here on does not lose it.
+    /// Writes the current draft, so that a crash from here on does not lose it.
     pub async fn patch_now(&mut self) -> Result<(), Failure> {
         self.reported = Some(Instant::now());
         self.patch().await.map_err(|error| {
@@ -302,12 +302,12 @@ impl<K: Kind> Run<K> {
         );
     }
 
-    /// Awaits `work` without holding a worker, and until `cancel` says to stop: the wait for something that other
-    /// programs bring about.
+    /// Awaits `work` without holding a worker permit, until `cancel` ends the wait: for changes that other programs
+    /// make.
     ///
     /// # Errors
     ///
-    /// What stopped the wait. `work` is dropped then.
+    /// What ended the wait early. `work` is dropped then.
     pub async fn wait<T>(
         &mut self,
         work: impl Future<Output = T>,
@@ -325,7 +325,7 @@ impl<K: Kind> Run<K> {
         .await
     }
 
-    /// Awaits `work` without holding a worker that another object could use, and takes one again afterwards.
+    /// Awaits `work` without holding a worker permit, which another object can use, and acquires one again afterwards.
     pub async fn idle<T>(&mut self, work: impl Future<Output = T>) -> T {
         if self.slot.permit.take().is_some() {
             self.slot.active.dec();
@@ -355,7 +355,7 @@ impl<K: Kind> Run<K> {
         }
     }
 
-    /// Resolves when the process is asked to end.
+    /// Cancelled when the process shuts down.
     pub fn shutting_down(&self) -> CancellationToken {
         self.shutdown.clone()
     }

@@ -24,7 +24,7 @@ pub trait StaticKind: Send + Sync + 'static {
     /// The kind.
     type Kind: Watched + Resource<DynamicType = (), Scope = NamespaceResourceScope>;
 
-    /// What becomes of the finalizer.
+    /// How the finalizer is handled.
     const FINALIZER: StaticFinalizer;
 
     /// Whether the object is suspended.
@@ -32,24 +32,24 @@ pub trait StaticKind: Send + Sync + 'static {
         false
     }
 
-    /// Called when an object is deleted, before its finalizer goes, for what is kept or measured by object.
+    /// Called when an object is deleted, before its finalizer is removed, to drop state and metrics of the object.
     fn forget(&self, _key: &Key) {}
 }
 
-/// What becomes of the finalizer of a static kind.
+/// How the finalizer of a static kind is handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StaticFinalizer {
     /// Every object has it, suspended ones too, until it is deleted (NC-PROV-015 to NC-PROV-017).
     Kept,
-    /// Older versions added it: it is removed, with an event of this reason; not while the object is suspended, unless it is
-    /// being deleted (NC-ALERT-021, NC-ALERT-022).
+    /// Older versions added it: it is removed, with an event of this reason; not while the object is suspended, unless
+    /// it is being deleted (NC-ALERT-021, NC-ALERT-022).
     Removed {
         /// The reason of the event.
         reason: &'static str,
     },
 }
 
-/// What there is to do for an object.
+/// What has to be done for an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Task {
     Add,
@@ -58,7 +58,7 @@ enum Task {
     Migrate,
 }
 
-/// The controller of a static kind. Objects for which there is nothing to do are never queued (NC-ALERT-023, NC-PROV-017).
+/// The controller of a static kind. Objects that need no change are never queued (NC-ALERT-023, NC-PROV-017).
 pub struct StaticController<S: StaticKind> {
     kind: S,
     name: &'static str,
@@ -90,7 +90,8 @@ impl<S: StaticKind> StaticController<S> {
         }
     }
 
-    /// Watches and keeps finalizers as the kind wants them until `stop`, then gives running requests `grace` to end.
+    /// Watches, and adds or removes finalizers as the kind requires, until `stop`; then gives running requests `grace`
+    /// to finish.
     pub async fn run(self, stop: CancellationToken, grace: Duration) {
         let log = Lifecycle {
             controller: self.name,

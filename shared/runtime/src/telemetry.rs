@@ -1,16 +1,16 @@
-//! OpenTelemetry traces, exported by OTLP when the standard variables ask for it.
+//! OpenTelemetry traces, exported by OTLP if the standard variables configure it.
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 
-/// The provider of traces, which must be shut down to send what is left.
+/// The tracer provider, which must be shut down to flush its spans.
 pub(crate) struct Traces(SdkTracerProvider);
 
 impl Traces {
-    /// The provider that the `OTEL_*` variables describe, `None` when they ask for none: neither an endpoint nor an
-    /// exporter is named, or the SDK is switched off.
+    /// The provider that the `OTEL_*` variables configure; `None` if neither an endpoint nor an exporter is named, or
+    /// the SDK is disabled.
     pub(crate) fn from_env(service: &'static str) -> Result<Option<Self>, ExporterBuildError> {
         let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let off = set("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
@@ -46,7 +46,7 @@ impl Traces {
         self.0.tracer("flux")
     }
 
-    /// Sends what is left.
+    /// Flushes the remaining spans.
     pub(crate) fn shutdown(&self) {
         if let Err(error) = self.0.shutdown() {
             tracing::error!(

@@ -1,28 +1,28 @@
-//! Values of flags and environment variables as Go reads them (RT-FLG rows).
+//! Values of flags and environment variables, parsed as in Go (RT-FLG rows).
 
 use std::time::Duration;
 
 use flux_api::meta::{DurationError, GoDuration};
 use flux_golang::strconv::{self, quote};
 
-/// Reads a boolean as Go's `strconv.ParseBool` does (RT-FLG-003).
+/// Parses a boolean as Go's `strconv.ParseBool` does (RT-FLG-003).
 pub fn parse_bool(text: &str) -> Result<bool, String> {
     strconv::parse_bool(text.as_bytes())
         .map_err(|why| format!("strconv.ParseBool: parsing {}: {why}", quote(text)))
 }
 
-/// Reads a duration of Go (RT-FLG-008). Nothing can wait for less than no time: what is negative counts as zero.
+/// Parses a duration of Go (RT-FLG-008). A negative one counts as zero.
 pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     text.parse::<GoDuration>().map(Duration::from)
 }
 
-/// Reads an integer in base 0 of Go: decimal, or with a prefix `0x`, `0o`, `0b` or `0`, underscores allowed.
+/// Parses an integer as Go does in base 0: decimal, or with a prefix `0x`, `0o`, `0b` or `0`, underscores allowed.
 pub fn parse_int(text: &str) -> Result<i64, String> {
     strconv::parse_int(text.as_bytes(), 0)
         .map_err(|why| format!("strconv.ParseInt: parsing {}: {why}", quote(text)))
 }
 
-/// Reads an integer that counts something; what is below zero counts as zero.
+/// Parses a count; a negative one counts as zero.
 pub fn parse_count(text: &str) -> Result<usize, String> {
     parse_int(text).map(|value| usize::try_from(value).unwrap_or_default())
 }

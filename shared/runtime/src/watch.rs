@@ -1,4 +1,4 @@
-//! Watches, and the objects that they last reported: a reflector and its store.
+//! Watches, and the objects that they reported last: a reflector and its store.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -14,23 +14,23 @@ use crate::queue::Key;
 /// A change of one object, as a watch reports it.
 #[derive(Clone, Debug)]
 pub enum Change<K> {
-    /// It exists. `initial` when the first list found it.
+    /// It was created. `initial` if the first list had it.
     Added {
         /// The object.
         new: Arc<K>,
         /// Whether it existed before the watch began.
         initial: bool,
     },
-    /// It is different.
+    /// It was changed.
     Updated {
-        /// As it was.
+        /// Its previous state.
         old: Arc<K>,
-        /// As it is.
+        /// Its new state.
         new: Arc<K>,
     },
-    /// It no longer exists.
+    /// It was deleted.
     Deleted {
-        /// As it was last seen.
+        /// Its last known state.
         old: Arc<K>,
     },
 }
@@ -50,8 +50,8 @@ type Listener<K> = Arc<dyn Fn(&Change<K>) + Send + Sync>;
 /// The store of one kind: its objects as the API server last reported them, without their managed fields. Clones share
 /// them.
 ///
-/// What this process writes is stored at once ([`Cache::upsert`]), and an older state that arrives late is
-/// passed over: a reconcile sees its own writes.
+/// What this process writes is stored at once ([`Cache::upsert`]), and an older state that arrives late is ignored: a
+/// reconcile sees its own writes.
 pub struct Cache<K> {
     shared: Arc<Shared<K>>,
 }
@@ -82,7 +82,7 @@ impl<K> Default for Cache<K> {
     }
 }
 
-/// What can be watched here: a typed kind or metadata of any.
+/// What can be watched: a typed kind, or the metadata of any kind.
 pub trait Watched:
     Resource<DynamicType: Clone>
     + Clone
@@ -115,7 +115,7 @@ impl<K: Watched> Cache<K> {
             .cloned()
     }
 
-    /// Every object, in no order.
+    /// Every object, in no particular order.
     pub fn all(&self) -> Vec<Arc<K>> {
         self.shared
             .objects
@@ -126,7 +126,7 @@ impl<K: Watched> Cache<K> {
             .collect()
     }
 
-    /// Calls `listener` for every change from here on. It is called within the watch, so it should only store or enqueue.
+    /// Calls `listener` for every later change. It is called within the watch, so it should only store or enqueue.
     pub fn subscribe(&self, listener: impl Fn(&Change<K>) + Send + Sync + 'static) {
         self.shared
             .listeners
@@ -135,7 +135,7 @@ impl<K: Watched> Cache<K> {
             .push(Arc::new(listener));
     }
 
-    /// Returns once the first list is stored.
+    /// Returns once the initial list is stored.
     pub async fn synced(&self) {
         // The sender lives as long as the cache does.
         let _ = self
@@ -257,8 +257,8 @@ impl<K: Watched> Cache<K> {
     }
 }
 
-/// Whether `new` is another and a later state than `old`. Versions of one object compare as numbers (KEP-5504); where
-/// they are none, the later arrival wins, as does a recreated object.
+/// Whether `new` is a different and later state than `old`. Versions of one object compare as numbers (KEP-5504); if
+/// they are not numbers the later arrival wins, as does a recreated object.
 fn is_newer<K: Resource>(new: &K, old: &K) -> bool {
     if new.meta().uid != old.meta().uid {
         return true;
@@ -292,7 +292,7 @@ mod tests {
         object
     }
 
-    /// What `run` tells when the server lists these names, ends the watch, and lists those.
+    /// The changes that `run` reports when the server lists these names, ends the watch, and lists those.
     async fn told_after_a_relist(
         first: &'static [&'static str],
         second: &'static [&'static str],

@@ -1,4 +1,4 @@
-//! Folders for files that work needs while it runs. A process that was killed leaves its folders behind; the next one that
+//! Folders for temporary files of running work. A process that was killed leaves its folders behind; the next one that
 //! starts removes them.
 
 use std::fs::{self, File, TryLockError};
@@ -15,8 +15,8 @@ const LOCK: &str = "lock";
 
 /// The work folders of one process, below a folder that all processes of its controller share.
 ///
-/// Processes may share it at the same time: two controllers on one machine, or one that still ends while the next starts. A
-/// lock that the kernel releases with its process tells folders in use from leftovers.
+/// Processes may share it at the same time: two controllers on one machine, or one that is shutting down while the next
+/// starts. A lock, which the kernel releases when its process ends, distinguishes folders in use from leftovers.
 #[derive(Debug)]
 pub struct WorkFolders {
     shared: PathBuf,
@@ -31,13 +31,13 @@ struct Own {
 }
 
 impl WorkFolders {
-    /// Work folders below the system's folder for temporary files, for the controller `name`. Nothing is made yet.
+    /// Work folders below the system's folder for temporary files, for the controller `name`. Nothing is created yet.
     pub fn new(name: &str) -> Self {
         Self::below(&std::env::temp_dir(), name)
     }
 
-    /// Work folders of the controller `name`, with what a killed process has left there removed (SC-PROC-061). The log says
-    /// what was removed, and when the folders cannot be made: then [`folder`](Self::folder) tries again.
+    /// Work folders of the controller `name`, after removing what a killed process has left there (SC-PROC-061). The
+    /// log reports what was removed, and a failure to create the folders: then [`folder`](Self::folder) tries again.
     pub fn opened(name: &str) -> Self {
         let work = Self::new(name);
         match work.open() {
@@ -52,7 +52,7 @@ impl WorkFolders {
         work
     }
 
-    /// Work folders below `parent`, which must exist when they are made.
+    /// Work folders below `parent`, which must exist when they are created.
     pub fn below(parent: &Path, name: &str) -> Self {
         Self {
             shared: parent.join(format!("flux-{name}")),
@@ -60,7 +60,8 @@ impl WorkFolders {
         }
     }
 
-    /// Makes the folder of this process, and removes those of processes that are gone; gives how many these were.
+    /// Creates the folder of this process, and removes those of processes that have ended; returns how many were
+    /// removed.
     pub fn open(&self) -> io::Result<usize> {
         let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
         if own.is_some() {
@@ -73,7 +74,7 @@ impl WorkFolders {
             }
             _ => {}
         }
-        // One process at a time: a folder that is not locked yet must not look like a leftover.
+        // One process at a time: a folder that is not locked yet must not be taken for a leftover.
         let guard = File::create(self.shared.join(LOCK))?;
         guard.lock()?;
         let folder = TempDir::with_prefix_in("process-", &self.shared)?;
@@ -87,7 +88,7 @@ impl WorkFolders {
         Ok(removed)
     }
 
-    /// A new folder whose name begins with `prefix`. It is removed with the value.
+    /// Creates a folder whose name begins with `prefix`. It is removed when the value is dropped.
     pub fn folder(&self, prefix: &str) -> io::Result<TempDir> {
         self.open()?;
         let own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
@@ -131,7 +132,7 @@ mod tests {
         let kept = first.folder("one-").unwrap();
         fs::write(kept.path().join("pack"), "1").unwrap();
 
-        // A killed process: its folder is there, its lock is not.
+        // A killed process: its folder exists, its lock does not.
         let dead = parent.path().join("flux-test/process-dead");
         fs::create_dir_all(dead.join("one-x")).unwrap();
         fs::write(dead.join(LOCK), "").unwrap();
@@ -145,7 +146,7 @@ mod tests {
 
         drop(kept);
         drop(first);
-        // What is left: the lock of all, and the folder of the second.
+        // What remains: the lock of all, and the folder of the second.
         assert_eq!(names(&parent.path().join("flux-test")), 2);
     }
 

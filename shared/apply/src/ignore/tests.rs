@@ -137,7 +137,7 @@ fn ignored_fields_are_no_drift_and_missing_ones_no_error() {
     assert!(!both.has_drifted(&live, &dry_run));
 }
 
-// RT-SSA-016 KC-SSA-041 KC-SSA-042 KC-SSA-043
+// RT-SSA-016
 #[test]
 fn an_ignored_field_is_left_to_its_manager_or_kept_as_it_is() {
     let vpa = json!({ "manager": "vpa", "operation": "Apply", "fieldsV1": { "f:spec": {
@@ -149,7 +149,9 @@ fn an_ignored_field_is_left_to_its_manager_or_kept_as_it_is() {
     let image = "/spec/template/spec/containers/1/image";
     let side = "/spec/template/spec/containers/0/image";
     for (what, managers, path, value) in [
+        // KC-SSA-041
         ("owned by another", json!([vpa]), "/spec/replicas", None),
+        // KC-SSA-042
         ("owned by another, in a list", json!([vpa]), image, None),
         ("of another item", json!([vpa]), side, Some(json!("s"))),
         (
@@ -169,6 +171,7 @@ fn an_ignored_field_is_left_to_its_manager_or_kept_as_it_is() {
         let got = payload.into_value();
         assert_eq!(got.pointer(path), value.as_ref(), "{what}");
     }
+    // KC-SSA-043
     let missing = Object::new(json!({})).unwrap();
     assert_eq!(
         rules(&["/spec/replicas"], None).resolve(&missing, &deployment(1, "b", &json!([])), "flux"),

@@ -1,5 +1,5 @@
-//! A value sent through its Go type and back, as apimachinery's converter of unstructured objects does it. Numbers must have
-//! been [settled](settle_numbers) before.
+//! Round trip of a value through its Go type, as apimachinery's converter of unstructured objects does it. Numbers must
+//! have been [settled](settle_numbers) before.
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
@@ -16,7 +16,7 @@ pub(super) struct Mismatch;
 
 type Converted = Result<Value, Mismatch>;
 
-/// Base64 as Go's `StdEncoding` reads it: padded, and careless about the bits that are left over.
+/// Base64 as in Go's `StdEncoding`: padded, and ignoring trailing bits.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new()
@@ -24,17 +24,17 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// Bytes as a Go `[]byte` is written.
+/// Bytes in the encoding of a Go `[]byte`.
 pub(super) fn encode(bytes: impl AsRef<[u8]>) -> Value {
     Value::String(BASE64.encode(bytes))
 }
 
 impl Table {
-    /// What becomes of an object of a struct's type: fields that the type does not have are dropped, and so are those that
-    /// are empty and may be left out; those that may not are added.
+    /// Converts an object of a struct's type: fields that the type does not have are dropped, and so are empty ones
+    /// that may be omitted; those that may not be omitted are added.
     ///
     /// # Errors
-    /// Where any value in it does not match its type.
+    /// If any value in it does not match its type.
     pub(super) fn structure(
         &self,
         number: u16,
@@ -43,7 +43,7 @@ impl Table {
         let fields = self.fields(number);
         let mut converted = Map::new();
         for (name, value) in object {
-            // A null is as good as nothing.
+            // A null counts as absent.
             if value.is_null() {
                 continue;
             }
@@ -62,7 +62,7 @@ impl Table {
         Ok(converted)
     }
 
-    /// What becomes of a value.
+    /// Converts a value.
     pub(super) fn convert(&self, ty: Type, value: &Value) -> Converted {
         if value.is_null() {
             return Ok(self.zero(ty));
@@ -134,7 +134,7 @@ impl Table {
     }
 }
 
-/// Whether a field that the manifest has is left out again. A pointer to nothing much is not.
+/// Whether a field that the manifest has is omitted. A pointer to an empty value is not.
 fn is_left_out(field: &Field, converted: &Value) -> bool {
     match field.omit {
         Omit::Never => false,
@@ -150,7 +150,7 @@ fn is_left_out(field: &Field, converted: &Value) -> bool {
     }
 }
 
-/// A whole number, as Go converts one. What int64 cannot hold becomes the smallest one, as on amd64.
+/// An integer, converted as in Go. What int64 cannot hold becomes the smallest int64, as on amd64.
 fn integer(value: &Value) -> Result<i64, Mismatch> {
     let number = value.as_number().ok_or(Mismatch)?;
     if let Some(int) = number.as_i64() {
@@ -160,7 +160,7 @@ fn integer(value: &Value) -> Result<i64, Mismatch> {
     (float.fract() == 0.0).then_some(i64::MIN).ok_or(Mismatch)
 }
 
-/// The lower half: Go does not look whether a number fits.
+/// The lower half: Go does not check whether a number fits.
 #[expect(clippy::cast_possible_truncation, reason = "that is what Go does")]
 fn as_int32(int: i64) -> i32 {
     int as i32
@@ -188,11 +188,11 @@ fn bytes(value: &Value) -> Converted {
     }
 }
 
-/// The text that a quantity is parsed from: it is read out of JSON without regard to escapes.
+/// The text that a quantity is parsed from: Go takes it from the JSON without decoding escapes.
 fn quantity_text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => {
-            // Those that JSON escapes stay, as what they are escaped to.
+            // Characters that JSON escapes are kept, in their escaped form.
             let escaped = |c: char| matches!(c, '\t'..='\r' | '\u{2028}' | '\u{2029}');
             let text = text.trim_matches(|c: char| c.is_whitespace() && !escaped(c));
             Some(text.to_owned())
@@ -224,8 +224,8 @@ fn int_or_string(number: &Number) -> Converted {
     Ok(int.into())
 }
 
-/// Gives numbers the types that they have after Go has written and read them as JSON: whole ones are written without a point,
-/// and what int64 cannot hold is a float.
+/// Gives numbers the types that they have after Go has written and read them as JSON: integral ones are written without
+/// a point, and what int64 cannot hold is a float.
 pub(super) fn settle_numbers(value: &mut Value) {
     match value {
         Value::Number(number) if !number.is_i64() => {

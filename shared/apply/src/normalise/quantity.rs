@@ -1,7 +1,7 @@
-//! Quantities (`100m`, `1Gi`), read and written as apimachinery's `resource.Quantity` does it, oddities included.
+//! Quantities (`100m`, `1Gi`), parsed and formatted as in apimachinery's `resource.Quantity`, quirks included.
 
-/// The text of a quantity after Go has read and written it: mostly the canonical form, but many texts are kept as they are.
-/// Nothing where Go cannot read it.
+/// The text of a quantity after Go has parsed and formatted it: usually the canonical form, but many texts are kept.
+/// `None` if Go cannot parse it.
 pub(super) fn canonical(text: &str) -> Option<String> {
     if text.is_empty() {
         return None;
@@ -30,7 +30,7 @@ pub(super) fn canonical(text: &str) -> Option<String> {
     Some(amount.written(format))
 }
 
-/// The smallest decimal place that a quantity has.
+/// The smallest decimal place of a quantity.
 const NANO: i64 = 9;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,7 +40,7 @@ enum Format {
     Binary,
 }
 
-/// What stands behind the number: a power of ten or, binary, of two.
+/// The suffix of the number: a power of ten or, binary, of two.
 #[derive(Clone, Copy)]
 struct Suffix {
     exponent: i32,
@@ -84,14 +84,14 @@ impl Suffix {
     }
 }
 
-/// A quantity's text, taken apart.
+/// The parts of a quantity's text.
 struct Parts<'t> {
     negative: bool,
     /// Sign, digits and point.
     value: &'t str,
     /// The digits before the point without leading zeros, but at least one.
     whole: &'t str,
-    /// The digits behind the point.
+    /// The digits after the point.
     fraction: &'t str,
     suffix: &'t str,
 }
@@ -131,7 +131,7 @@ impl<'t> Parts<'t> {
         })
     }
 
-    /// The amount where Go computes with 64 bits, and whether it keeps the text.
+    /// The amount if Go computes it with 64 bits, and whether Go keeps the text.
     fn small(&self, suffix: Suffix) -> Option<Small> {
         let (whole, fraction) = (self.whole.len() as i64, self.fraction.len() as i64);
         let (precision, scale, factor) = match suffix.format {
@@ -159,7 +159,7 @@ impl<'t> Parts<'t> {
         Some(Small { amount, is_kept })
     }
 
-    /// The amount where 64 bits may not hold it. Nothing where there is no digit.
+    /// The amount if it may exceed 64 bits. `None` without any digit.
     fn large(&self, suffix: Suffix) -> Option<Amount> {
         let unsigned = self.value.trim_start_matches(['-', '+']);
         let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
@@ -185,7 +185,7 @@ struct Small {
     is_kept: bool,
 }
 
-/// The digits at the start, and what follows them.
+/// The leading digits, and the rest.
 fn digits(text: &str) -> (&str, &str) {
     let end = text.bytes().position(|byte| !byte.is_ascii_digit());
     text.split_at(end.unwrap_or(text.len()))
@@ -194,14 +194,14 @@ fn digits(text: &str) -> (&str, &str) {
 /// A decimal number of any size.
 struct Amount {
     negative: bool,
-    /// Digits, the least one first, the last one not 0; none for zero.
+    /// Digits, the least significant first, the last one not 0; empty for zero.
     digits: Vec<u8>,
-    /// How many of the digits stand behind the point; below zero for zeros before it.
+    /// How many of the digits are after the point; negative for zeros before it.
     places: i64,
 }
 
 impl Amount {
-    /// Takes ASCII digits, the first one first.
+    /// Takes ASCII digits, the most significant first.
     fn new(negative: bool, digits: &str, places: i64) -> Self {
         let mut amount = Self {
             negative,
@@ -222,7 +222,7 @@ impl Amount {
         self.places -= zeros as i64;
     }
 
-    /// How many digits stand before the point; zero or less for what is below one.
+    /// How many digits are before the point; zero or less for values below one.
     fn integer_digits(&self) -> i64 {
         self.digits.len() as i64 - self.places
     }
@@ -247,7 +247,7 @@ impl Amount {
             return;
         }
         let dropped = usize::try_from(self.places - places).unwrap_or(usize::MAX);
-        // What is dropped is not all zeros: there are none at the end.
+        // The dropped digits are not all zeros, since there are no trailing zeros.
         self.digits.drain(..dropped.min(self.digits.len()));
         self.places = places;
         for digit in &mut self.digits {
@@ -261,7 +261,7 @@ impl Amount {
         self.tidy();
     }
 
-    /// Nothing binary is larger than an int64.
+    /// Binary quantities are capped at int64.
     fn cap(&mut self) {
         const MAX: &str = "9223372036854775807";
         let length = MAX.len() as i64;
@@ -273,7 +273,7 @@ impl Amount {
         }
     }
 
-    /// The value of a number that has at most 19 digits and none behind the point.
+    /// The value of a number with at most 19 digits and no decimal places.
     fn as_integer(&self) -> Option<u64> {
         if self.places > 0 || self.integer_digits() > 19 {
             return None;
@@ -306,7 +306,7 @@ impl Amount {
                 exponent => format!("e{exponent}"),
             }
         } else {
-            // Go has no suffix beyond these, and then writes none.
+            // Go has no suffix beyond these, and then writes the number without one.
             let suffix = DECIMAL.iter().find(|(_, power)| *power == exponent);
             suffix.map_or_else(String::new, |(suffix, _)| (*suffix).to_owned())
         };

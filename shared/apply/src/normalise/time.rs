@@ -1,16 +1,16 @@
-//! Times of RFC 3339, read as Go's `time.Parse` reads them and written in UTC.
+//! Times of RFC 3339, parsed as by Go's `time.Parse` and formatted in UTC.
 
 /// A time in UTC.
 pub(super) struct Time {
     date: Date,
     second_of_day: i64,
     nanos: u32,
-    /// Whether it is a `MicroTime`, which is read and written with exactly six decimal places.
+    /// Whether it is a `MicroTime`, which has exactly six decimal places.
     micro: bool,
 }
 
 impl Time {
-    /// Reads a time; nothing where Go cannot read it.
+    /// Parses a time; `None` if Go cannot parse it.
     pub(super) fn parse(text: &str, micro: bool) -> Option<Self> {
         let mut rest = Rest(text.as_bytes());
         let year = i32::from(rest.two()?) * 100 + i32::from(rest.two()?);
@@ -45,13 +45,13 @@ impl Time {
         })
     }
 
-    /// The time as Go writes it; nothing for the zero time, which is written as null.
+    /// The time as Go formats it; `None` for the zero time, which is written as null.
     pub(super) fn written(&self) -> Option<String> {
         let Date { year, month, day } = self.date;
         if (year, month, day, self.second_of_day, self.nanos) == (1, 1, 1, 0, 0) {
             return None;
         }
-        // A sign counts as a digit for Rust, but not for Go.
+        // For Rust a sign counts towards the width, for Go it does not.
         let width = if year < 0 { 5 } else { 4 };
         let (hour, minute) = (self.second_of_day / 3_600, self.second_of_day / 60 % 60);
         let second = self.second_of_day % 60;
@@ -84,7 +84,7 @@ impl Date {
         }
     }
 
-    /// Goes forward, or back, by the few days that a time zone makes.
+    /// Shifts the date by a few days, as a time zone may require.
     fn shift(&mut self, days: i64) {
         for _ in 0..days {
             self.day += 1;
@@ -109,7 +109,7 @@ impl Date {
     }
 }
 
-/// What is left of the text.
+/// The rest of the text.
 struct Rest<'t>(&'t [u8]);
 
 impl Rest<'_> {
@@ -130,13 +130,13 @@ impl Rest<'_> {
         Some(self.digit()? * 10 + self.digit()?)
     }
 
-    /// Go takes one digit for an hour too.
+    /// Go accepts an hour of one digit.
     fn hour(&mut self) -> Option<u8> {
         let first = self.digit()?;
         Some(self.digit().map_or(first, |second| first * 10 + second))
     }
 
-    /// The nanoseconds of a fraction, if there is one; further digits are passed over.
+    /// The nanoseconds of a fraction, if there is one; further digits are ignored.
     fn fraction(&mut self) -> u32 {
         if !matches!(self.0, [b'.' | b',', b'0'..=b'9', ..]) {
             return 0;
@@ -151,7 +151,7 @@ impl Rest<'_> {
         nanos
     }
 
-    /// The six digits of a micro time. Go reads them as a number, which may have a sign.
+    /// The six digits of a micro time. Go parses them as a number, which may have a sign.
     fn micros(&mut self) -> Option<u32> {
         let [b'.' | b',', six @ ..] = self.0 else {
             return None;
@@ -178,7 +178,7 @@ impl Rest<'_> {
             _ => return None,
         };
         self.0 = &self.0[1..];
-        // Go means to take offsets of 24 hours and 60 minutes.
+        // Go accepts offsets of 24 hours and of 60 minutes.
         let hours = self.two().filter(|hours| *hours <= 24)?;
         self.literal(b':')?;
         let minutes = self.two().filter(|minutes| *minutes <= 60)?;

@@ -1,12 +1,12 @@
-//! The types of the built-in kinds, read from a table that is generated out of Kubernetes' Go types.
+//! The types of the built-in kinds, read from a table that is generated from Kubernetes' Go types.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-/// The table, as text: its head says how it was made, and what the letters mean.
+/// The table as text; its head says how it was generated, and what the letters mean.
 pub(super) const TEXT: &str = include_str!("types.txt");
 
-/// How a value of a type is read and written.
+/// How a value of a type is converted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Type {
     Text,
@@ -18,7 +18,7 @@ pub(super) enum Type {
     Time,
     MicroTime,
     IntOrString,
-    /// JSON that is kept as it is: `RawExtension` and `FieldsV1`.
+    /// JSON that is kept unchanged: `RawExtension` and `FieldsV1`.
     Json,
     Struct(u16),
     Pointer(Inner),
@@ -26,15 +26,15 @@ pub(super) enum Type {
     Map(Inner),
 }
 
-/// The place of an inner type in the table.
+/// The index of an inner type in the table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Inner(u16);
 
-/// When a field is left out.
+/// When a field is omitted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Omit {
     Never,
-    /// `omitempty`: where it is false, 0, empty, or a nil pointer. A struct never is.
+    /// `omitempty`: if it is false, 0, empty, or a nil pointer. A struct never is.
     Empty,
     /// `omitzero`, which only times have.
     Zero,
@@ -49,7 +49,7 @@ pub(super) struct Field {
 }
 
 impl Field {
-    /// Whether the field is written although the manifest does not have it.
+    /// Whether the field is written even if the manifest does not have it.
     pub(super) fn is_always_written(&self) -> bool {
         match self.omit {
             Omit::Never => true,
@@ -67,33 +67,33 @@ impl Field {
     }
 }
 
-/// All types, and which kind is which.
+/// All types, and the type of each kind.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     /// Sorted by name within each struct.
     fields: Vec<Field>,
-    /// Where the fields of each struct end, and those of the next one begin.
+    /// The end of each struct's fields, where those of the next one begin.
     ends: Vec<u16>,
     inner: Vec<Type>,
     kinds: HashMap<(&'static str, &'static str), Type>,
 }
 
 impl Table {
-    /// The table, read when it is first asked for.
+    /// The table, parsed on first use.
     ///
     /// # Panics
-    /// Never: the text is compiled in, and the tests read it.
+    /// Never: the text is compiled in, and the tests parse it.
     pub(super) fn get() -> &'static Self {
         static TABLE: OnceLock<Table> = OnceLock::new();
         TABLE.get_or_init(|| Self::read(TEXT).expect("the table of types can be read"))
     }
 
-    /// The type of a kind; nothing where Kubernetes has no such kind built in.
+    /// The type of a kind; `None` if the kind is not built into Kubernetes.
     pub(super) fn kind(&self, group_version: &str, kind: &str) -> Option<Type> {
         self.kinds.get(&(group_version, kind)).copied()
     }
 
-    /// What a pointer points to, and lists and maps hold.
+    /// The type that a pointer points to, or that the items of a list or map have.
     pub(super) fn inner(&self, Inner(place): Inner) -> Type {
         self.inner[usize::from(place)]
     }
@@ -115,7 +115,7 @@ impl Table {
         kinds
     }
 
-    /// How many fields all structs have together.
+    /// The number of fields of all structs together.
     #[cfg(test)]
     pub(super) fn number_of_fields(&self) -> usize {
         self.fields.len()
@@ -152,7 +152,7 @@ impl Table {
         Some(table)
     }
 
-    /// The type that a code stands for. A struct must have been read before, so that no type holds itself.
+    /// The type of a code. A struct must have been read before, so that no type contains itself.
     fn type_of(
         &mut self,
         code: &'static str,

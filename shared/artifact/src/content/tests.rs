@@ -4,7 +4,8 @@ use rstest::rstest;
 
 use super::*;
 
-/// Content of `path: text` pairs. A text of `-> x` is a link, a path that ends in a slash a folder, `*` after a path executable.
+/// Content of `path: text` pairs. A text of `-> x` is a link, a path that ends in a slash is a folder, and `*` after a
+/// path makes the file executable.
 fn content(files: &[(&str, &str)]) -> Content<Bytes> {
     let mut content = Content::new();
     for (path, text) in files {
@@ -119,7 +120,7 @@ fn kept(files: &[(&str, &str)], spec_ignore: Option<&str>) -> Vec<String> {
 // SC-ART-074
 #[case::deeper_wins(&[(".sourceignore", "x"), ("a/.sourceignore", "!x"), ("a/x", ""), ("x", "")], None, &["a/.sourceignore", "a/x", ".sourceignore"])]
 #[case::spec_wins(&[(".sourceignore", "x"), ("x", ""), ("y", "")], Some("!x\ny"), &[".sourceignore", "x"])]
-// The difference under SC-ART-070: a link is followed within the source only.
+// The difference listed under SC-ART-070: a link is followed only within the source.
 #[case::link(&[("rules", "x"), (".sourceignore", "-> ./rules"), ("x", "")], None, &["rules"])]
 #[case::link_through_folder(&[("d/rules", "x"), ("l", "-> d"), (".sourceignore", "-> l/rules"), ("x", "")], None, &["d/rules"])]
 #[case::link_out(&[(".sourceignore", "-> ../rules"), ("x", "")], None, &["x"])]
@@ -146,7 +147,7 @@ fn a_loop_of_links_is_an_error() {
     );
 }
 
-/// Fails to read whatever it is asked for.
+/// Fails every read.
 struct Unreadable;
 
 impl ReadContent for Unreadable {

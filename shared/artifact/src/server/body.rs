@@ -15,13 +15,13 @@ use tokio::task::spawn_blocking;
 
 use super::range::Range;
 
-/// How much of a file is read at once. For a client that reads nothing, three of these are held at most.
+/// How much of a file is read at once. For a client that reads nothing, at most three of these are held.
 const PORTION: u64 = 8 * 1024;
 
 /// The body of a response.
 pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
-/// A piece of a body.
+/// A part of a body.
 pub(super) enum Part {
     Text(String),
     File(Range),
@@ -46,7 +46,7 @@ pub(super) fn text(text: String) -> Body {
         .boxed_unsync()
 }
 
-/// The pieces one after the other. A file that has become shorter breaks the response off.
+/// Streams the parts in order. If the file has become shorter, the response is aborted.
 pub(super) fn stream(file: Arc<File>, parts: Vec<Part>) -> Body {
     let state = Sending {
         file,
@@ -63,7 +63,7 @@ pub(super) fn stream(file: Arc<File>, parts: Vec<Part>) -> Body {
 struct Sending {
     file: Arc<File>,
     parts: VecDeque<Part>,
-    /// What is still to be read of the piece begun.
+    /// The unread rest of the current part.
     rest: Range,
 }
 

@@ -1,13 +1,13 @@
-//! Conditional requests, as RFC 9110 orders their checks. The server gives no entity tags, so none ever fits.
+//! Conditional requests, in the order of evaluation of RFC 9110. The server sends no entity tags, so none ever matches.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, Method, header};
 
-/// What the conditions of a request come to.
+/// The result of a request's conditions.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Precondition<'h> {
-    /// Send the file, or the range of it that is still wanted.
+    /// Send the file, or the range of it that still applies.
     Proceed {
         range: &'h str,
     },
@@ -44,7 +44,7 @@ pub(super) fn check<'h>(
     }
 }
 
-/// Whether the client has what was modified at `modified` already.
+/// Whether the client already has the file as modified at `modified`.
 pub(super) fn not_modified_since(
     method: &Method,
     headers: &HeaderMap,
@@ -67,14 +67,14 @@ fn unmodified_since(headers: &HeaderMap, modified: Option<SystemTime>) -> bool {
     }
 }
 
-/// `If-Range` holds a date here, since there are no tags: the range counts if the file has just that.
+/// `If-Range` can only be a date, since there are no tags: the range applies if the file has exactly that date.
 fn range_still_fits(value: &str, modified: Option<SystemTime>) -> bool {
     value.is_empty()
         || httpdate::parse_http_date(value)
             .is_ok_and(|date| modified.map(whole_seconds) == Some(date))
 }
 
-/// Whether a list of tags holds `*`, as far as it is well-formed.
+/// Whether the well-formed start of a list of tags contains `*`.
 fn has_any(mut tags: &[u8]) -> bool {
     loop {
         tags = tags.trim_ascii_start();
@@ -90,7 +90,7 @@ fn has_any(mut tags: &[u8]) -> bool {
     }
 }
 
-/// What follows the entity tag at the start of `tags`.
+/// The rest of `tags` after its first entity tag.
 fn after_tag(tags: &[u8]) -> Option<&[u8]> {
     let tag = tags.strip_prefix(b"W/").unwrap_or(tags);
     let tag = tag.strip_prefix(b"\"")?;

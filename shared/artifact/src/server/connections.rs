@@ -1,4 +1,4 @@
-//! The server's connections: how many there may be, and how long each may keep the server waiting.
+//! The server's connections: how many are open, and how long each may be inactive.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -22,32 +22,34 @@ use tokio::time::{sleep, timeout};
 use super::body::Body;
 use super::stall::Stalling;
 
-/// How long open downloads may go on once the server is told to stop (SC-PROC-046).
+/// How long open downloads may continue after the server was stopped (SC-PROC-046).
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The most connections at once, where the process may have enough descriptors.
+/// The most concurrent connections, if the process may have enough descriptors.
 const CONNECTIONS: usize = 1024;
 
-/// The descriptors of a connection: its socket and the file that it is sent. As many are left to the rest of the process.
+/// The descriptors of a connection: its socket and the file that it is sent. As many again are left for the rest of the
+/// process.
 const DESCRIPTORS: usize = 4;
 
-/// How much of a request's head, and of a response, is held for a connection.
+/// How much of a request's head, and of a response, is buffered for a connection.
 const BUFFER: usize = 16 * 1024;
 
-/// What clients may ask of the server.
+/// Limits on what clients may use of the server.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The most connections at once. For a further one, the connection that has been inactive for the longest time is closed.
+    /// The most concurrent connections. A further one closes the connection that has been inactive for the longest
+    /// time.
     pub connections: usize,
-    /// How long a request's head may take, and a kept connection may wait for it.
+    /// How long the head of a request may take to arrive, also on a kept-alive connection.
     pub header: Duration,
-    /// How long a client may take nothing of a response.
+    /// How long a client may read nothing of a response.
     pub stall: Duration,
 }
 
 impl Default for Limits {
-    /// A thousand connections, or half of what the process' descriptors allow; a minute for a request, half a minute for a
-    /// client that reads nothing.
+    /// A thousand connections, or half of what the process's descriptor limit allows; a minute for a request, half a
+    /// minute for a client that reads nothing.
     fn default() -> Self {
         let descriptors = descriptors().unwrap_or(CONNECTIONS * DESCRIPTORS);
         Self {
@@ -58,7 +60,7 @@ impl Default for Limits {
     }
 }
 
-/// How many descriptors the process may have open.
+/// The limit of open descriptors of the process.
 fn descriptors() -> Option<usize> {
     let limits = fs::read_to_string("/proc/self/limits").ok()?;
     let line = limits
@@ -67,7 +69,7 @@ fn descriptors() -> Option<usize> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Answers requests until `stop` is done, then gives open responses five seconds (RT-ART-013).
+/// Answers requests until `stop` resolves, then gives open responses five seconds (RT-ART-013).
 pub(super) async fn run<A, F>(
     listener: TcpListener,
     limits: Limits,
@@ -112,14 +114,14 @@ pub(super) async fn run<A, F>(
     let _ = timeout(GRACE, ended).await;
 }
 
-/// The next connection.
+/// Accepts the next connection.
 async fn accept(listener: &TcpListener, open: &Open) -> TcpStream {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => return stream,
             Err(error) if is_of_the_client(&error) => {}
             Err(error) => {
-                // Most likely no descriptor is left: give one back.
+                // Most likely the descriptors are exhausted: free one.
                 tracing::error!(%error, "cannot accept a connection to the artifact server");
                 open.close_least_active();
                 sleep(Duration::from_millis(100)).await;
@@ -158,7 +160,7 @@ async fn converse<A, F>(
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header)
         .max_buf_size(BUFFER)
-        // A client that has said all may still read, as with Go's server.
+        // A client that has closed its side may still read, as with Go's server.
         .half_close(true)
         .serve_connection(io, service);
     let mut connection = pin!(connection);
@@ -178,10 +180,10 @@ async fn stops(stopping: &mut watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
-/// When a connection last did something: a request came, or the client took a part of a response.
+/// When a connection was last active: a request arrived, or the client read a part of a response.
 pub(super) struct Activity {
     started: Instant,
-    /// In milliseconds from the start.
+    /// In milliseconds since the start.
     last: AtomicU64,
 }
 
@@ -217,7 +219,7 @@ impl Open {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a new connection. The receiver is done when it has to end.
+    /// Registers a new connection. The receiver resolves when it has to be closed.
     fn enter(&self) -> (u64, Arc<Activity>, oneshot::Receiver<()>) {
         let activity = Arc::new(Activity {
             started: self.started,

@@ -4,10 +4,10 @@ use std::fmt::Write;
 use std::path::Path;
 use std::{fs, io};
 
-/// The most entries that a page lists, by name: pages are held in memory for as long as clients take to read them.
+/// The most entries on a page, by name: pages are held in memory for as long as clients take to read them.
 const MAX_ENTRIES: usize = 1000;
 
-/// The page for a folder: one link per entry, by name.
+/// The page for a folder: one link per entry, sorted by name.
 pub(super) fn of(dir: &Path) -> io::Result<String> {
     let mut names = Vec::new();
     for entry in fs::read_dir(dir)? {
@@ -33,7 +33,7 @@ pub(super) fn of(dir: &Path) -> io::Result<String> {
     Ok(page)
 }
 
-/// A relative link to `name`. One whose first segment holds a colon needs a `./`, or it would name a scheme.
+/// A relative link to `name`. If its first segment contains a colon it needs a `./`, or it would be read as a scheme.
 fn href(name: &str) -> String {
     let mut link = String::new();
     if name.contains(':') {
@@ -54,7 +54,7 @@ fn href(name: &str) -> String {
     link
 }
 
-/// A text in a page.
+/// A text, escaped for a page.
 pub(super) fn html(name: &str) -> String {
     name.replace('&', "&amp;")
         .replace('<', "&lt;")

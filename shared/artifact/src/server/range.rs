@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::body::Part;
 
-/// The most ranges that are answered one by one. With more the whole file is sent, as RFC 9110 (section 14.2) allows.
+/// The most ranges that are served. For more the whole file is sent, as RFC 9110 (section 14.2) allows.
 const MAX_RANGES: usize = 64;
 
 /// A part of a file.
@@ -32,8 +32,8 @@ impl Range {
     }
 }
 
-/// Reads a `Range` header. None of it is left where the ranges are too many or sum up to more than the file, which no honest client
-/// asks for.
+/// Parses a `Range` header. The result is empty if the ranges are too many or add up to more than the file, which no
+/// honest client requests.
 pub(super) fn parse(text: &str, size: u64) -> Result<Vec<Range>, RangeError> {
     if text.is_empty() {
         return Ok(Vec::new());
@@ -88,7 +88,7 @@ fn number(text: &str) -> Result<u64, RangeError> {
     number.ok_or(RangeError::Invalid)
 }
 
-/// A text that will not stand in the file: it is compressed data, or text without such lines.
+/// A boundary that does not occur in the file: it is compressed data, or text without such lines.
 pub(super) fn boundary(size: u64, modified: Option<SystemTime>) -> String {
     let nanos = modified
         .and_then(|time| time.duration_since(UNIX_EPOCH).ok())

@@ -1,4 +1,4 @@
-//! A connection that may not keep the server waiting for ever.
+//! A connection that times out when the client does not read.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,18 +12,18 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::connections::Activity;
 
-/// How much a client has to take in each period.
+/// How many bytes a client has to read in each period.
 const LEAST: usize = 16 * 1024;
 
-/// A stream whose writes fail once the other side has not taken [`LEAST`] bytes, or all there were, for `period`.
+/// A stream whose writes fail once the other side has not read [`LEAST`] bytes, or all that there were, for `period`.
 pub(super) struct Stalling {
     stream: TcpStream,
     period: Duration,
     activity: Arc<Activity>,
-    /// Runs while a write waits.
+    /// Runs while a write is pending.
     clock: Pin<Box<Sleep>>,
     waiting: bool,
-    /// The bytes taken since the clock was started.
+    /// The bytes read since the clock was started.
     taken: usize,
 }
 
@@ -44,7 +44,7 @@ impl Stalling {
         self.taken = 0;
     }
 
-    /// Looks at a write: whether it made progress, or has waited for too long.
+    /// Checks the result of a write: whether it made progress, or has been pending for too long.
     fn check(
         &mut self,
         cx: &mut Context<'_>,
@@ -107,7 +107,7 @@ impl AsyncWrite for Stalling {
         self.stream.is_write_vectored()
     }
 
-    /// Comes when all has been written.
+    /// Ready when everything has been written.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.rest();
         Pin::new(&mut self.stream).poll_flush(cx)

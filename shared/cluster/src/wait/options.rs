@@ -1,4 +1,4 @@
-//! What is waited for, how, and the error of a wait.
+//! The objects and options of a wait, and its error.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
@@ -25,46 +25,47 @@ impl Target {
     }
 }
 
-/// By which rules objects are assessed.
+/// The rules by which objects are assessed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Rules {
-    /// A Job is ready when it is complete, anything else as kstatus says.
+    /// A Job is ready when it is complete, anything else by kstatus.
     #[default]
     Complete,
-    /// A Job is ready when it runs (HC-WAIT-004).
+    /// A Job is ready when it is running (HC-WAIT-004).
     Running,
-    /// A Job is ready when it is complete, a Pod when it succeeded, anything else at once (HE-HOOK-010, HC-WAIT-009).
+    /// A Job is ready when it is complete, a Pod when it has succeeded, anything else immediately (HE-HOOK-010,
+    /// HC-WAIT-009).
     Hook,
 }
 
-/// How to wait.
+/// Options of a wait.
 #[derive(Clone, Debug, Default)]
 pub struct WaitOptions {
-    /// How long.
+    /// The timeout.
     pub timeout: Duration,
-    /// Whether to end at the first object that has failed.
+    /// Whether to end as soon as one object has failed.
     pub fail_fast: bool,
-    /// Jobs that delete themselves when they are complete: one that is gone is complete (RT-SSA-021).
+    /// Jobs that are deleted on completion by their TTL: one that is gone is complete (RT-SSA-021).
     pub jobs_with_ttl: BTreeSet<ObjectId>,
-    /// A label selector that matches all objects, if there is one: it saves requests.
+    /// A label selector that matches all objects, if there is one; it saves requests.
     pub selector: Option<String>,
-    /// Whether to read the objects of a kind by one request even if they are few.
+    /// Whether to list the objects of a kind by one request even if they are few.
     pub by_kind: bool,
-    /// When an object is ready.
+    /// The rules by which an object is ready.
     pub rules: Rules,
 }
 
 /// Objects that did not become ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WaitError {
-    /// Some have failed, or were not ready when the time was over.
+    /// Some have failed, or were not ready at the timeout.
     NotReady {
-        /// Whether the time was over; if not, waiting longer would not have helped.
+        /// Whether the timeout was reached; if not, waiting longer would not have helped.
         timed_out: bool,
         /// The objects, each with its state.
         objects: Vec<String>,
     },
-    /// The kind of an object is namespaced, and the object has no namespace.
+    /// An object of a namespaced kind has no namespace.
     NoNamespace {
         /// Its kind, with group.
         resource: String,

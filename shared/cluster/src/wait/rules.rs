@@ -1,4 +1,4 @@
-//! The rules by which one object is assessed.
+//! The rules by which a single object is assessed.
 
 use std::collections::BTreeMap;
 
@@ -9,28 +9,28 @@ use serde_json::Value;
 use super::options::Rules;
 use crate::object::{Object, ObjectId};
 
-/// Whether an object is current by itself, so that there is nothing to wait for. False for kinds whose status depends on
-/// other objects.
+/// Whether the object alone shows that it is current, so that no wait is needed. False for kinds whose status depends
+/// on other objects.
 pub fn is_current(object: &Object, rules: Rules) -> bool {
     is_current_value(rules, object.id(), &object.to_value())
 }
 
-/// As [`is_current`], of an object as JSON.
+/// As [`is_current`], for an object as JSON.
 pub(super) fn is_current_value(rules: Rules, id: &ObjectId, object: &Value) -> bool {
     let assessed = judge(rules, id, object, &BTreeMap::new(), Timestamp::now());
     assessed.is_ok_and(|assessment| assessment.status == Status::Current)
 }
 
-/// Whether the status of an object follows from its pods as well.
+/// Whether the status of an object depends on its pods as well.
 pub(super) fn owns_pods(id: &ObjectId) -> bool {
     id.group == "apps" && matches!(id.kind.as_str(), "StatefulSet" | "ReplicaSet")
 }
 
-/// Assesses an object, by its pods where it owns any.
+/// Assesses an object, and its pods if it has any.
 ///
 /// # Errors
 ///
-/// Where a field that the rules read has another type than its kind gives it.
+/// If a field that the rules read does not have the type that its kind defines.
 pub(super) fn judge(
     rules: Rules,
     id: &ObjectId,
@@ -51,7 +51,7 @@ pub(super) fn judge(
     assess(object, now)
 }
 
-/// A Pod that is run as a hook has to come to its end; anything else is ready once it is there.
+/// A Pod that is run as a hook has to complete; anything else is ready once it exists.
 fn assess_hook(id: &ObjectId, object: &Value) -> Assessment {
     let (status, message) = match object.pointer("/status/phase").and_then(Value::as_str) {
         _ if !id.group.is_empty() || id.kind != "Pod" => (Status::Current, "is current"),

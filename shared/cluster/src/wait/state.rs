@@ -1,4 +1,4 @@
-//! The status of the objects that are waited for, and the outcome of the wait that follows from it.
+//! The status of the objects in a wait, and the outcome that follows from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use super::rules::{judge, owns_pods};
 use crate::object::ObjectId;
 use crate::version::Version;
 
-/// News of an object that is waited for.
+/// News of an object in the wait.
 #[derive(Debug)]
 pub(super) enum News {
     /// The object was read.
@@ -20,19 +20,19 @@ pub(super) enum News {
     Gone(ObjectId),
     /// The object cannot be read.
     Unreadable(ObjectId, String),
-    /// A pod that belongs to an object was read, or is gone.
+    /// A pod of an object was read, or is gone.
     Pod {
         owner: ObjectId,
         name: String,
         pod: Option<Value>,
     },
-    /// The object may not be watched.
+    /// The identity may not watch the object.
     Unwatchable(ObjectId),
-    /// Nothing that matters.
+    /// Nothing relevant.
     Nothing,
 }
 
-/// All objects that are waited for.
+/// All objects in the wait.
 pub(super) struct Board<'w> {
     options: &'w WaitOptions,
     order: Vec<ObjectId>,
@@ -158,7 +158,7 @@ impl<'w> Board<'w> {
             .objects
             .get(id)
             .map_or(Status::Unknown, |entry| entry.status);
-        // A Job that deletes itself when it is done is done when it is gone.
+        // A Job with a TTL that is gone has completed.
         if status == Status::NotFound && self.options.jobs_with_ttl.contains(id) {
             Status::Current
         } else {
@@ -184,7 +184,7 @@ impl<'w> Board<'w> {
         seen.collect()
     }
 
-    /// The outcome as of the last assessment.
+    /// The outcome by the last assessment.
     pub(super) fn outcome(&self, timed_out: bool) -> Result<(), WaitError> {
         let mut objects = Vec::new();
         for id in &self.order {
@@ -250,7 +250,6 @@ mod tests {
         )
     }
 
-    // RT-SSA-020 KC-HEALTH-007 KC-HEALTH-008 KC-HEALTH-018
     #[test]
     fn the_wait_ends_when_every_object_is_settled() {
         let (one, two) = (
@@ -268,6 +267,7 @@ mod tests {
         let early =
             "failed early due to stalled resources: [PersistentVolumeClaim/a/two status: 'Failed']";
         for (what, news, options, timed_out, settled, verdict) in [
+            // KC-HEALTH-007
             (
                 "all ready",
                 vec![ready(one()), ready(two())],
@@ -308,6 +308,7 @@ mod tests {
                 false,
                 early,
             ),
+            // RT-SSA-020
             (
                 "the same, failing fast",
                 vec![pending(one()), stuck(two())],
@@ -324,6 +325,7 @@ mod tests {
                 true,
                 "ok",
             ),
+            // KC-HEALTH-008
             (
                 "the time is over",
                 vec![pending(one()), News::Gone(two())],
@@ -332,6 +334,7 @@ mod tests {
                 false,
                 "timeout waiting for: [PersistentVolumeClaim/a/one status: 'InProgress', PersistentVolumeClaim/a/two status: 'NotFound']",
             ),
+            // KC-HEALTH-018
             (
                 "the time is over and one cannot be read",
                 vec![ready(one()), News::Unreadable(two(), "denied".into())],

@@ -1,4 +1,4 @@
-//! The watches that are open for the objects that are waited for.
+//! The open watches of a wait.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,11 +22,11 @@ use crate::discovery::Resource;
 use crate::error::RequestError;
 use crate::object::ObjectId;
 
-/// How often objects are assessed again without news: some rules depend on time, a kind may appear, and what may not be
-/// watched has to be read.
+/// How often objects are assessed again without news: some rules depend on time, a kind may appear, and objects that
+/// may not be watched have to be read.
 pub(super) const TICK: Duration = Duration::from_secs(5);
 
-/// Up to so many objects of a kind in a namespace are watched one by one, more by one watch on all of them.
+/// Up to this many objects of a kind in a namespace are watched one by one, more by one watch on all of them.
 const ONE_BY_ONE: usize = 2;
 
 /// A request for the resource of a kind, with the objects of that kind.
@@ -36,12 +36,12 @@ type Lookup<'w> = BoxFuture<'w, (Vec<Target>, Result<Resource, RequestError>)>;
 pub(super) enum Next {
     /// News of an object.
     News(News),
-    /// The resource of these objects, all of one kind, or why it is not known.
+    /// The resource of these objects, all of one kind, or the error of its discovery.
     Kind(Vec<Target>, Result<Resource, RequestError>),
 }
 
-/// The pauses of a watch that cannot be opened, each twice as long as the one before, up to a [`TICK`]: upstream polls that
-/// often, and so sees as soon that a server is back.
+/// The pauses before a watch is opened again, each twice as long as the one before, up to a [`TICK`]: upstream polls
+/// that often, and so notices as soon that a server is back.
 struct Pauses {
     next: Duration,
 }
@@ -71,7 +71,7 @@ impl Backoff for Pauses {
     }
 }
 
-/// The objects of one kind in one namespace, to watch them.
+/// The objects of one kind in one namespace, to be watched.
 #[derive(Clone)]
 struct Watched {
     api: Api<DynamicObject>,
@@ -84,13 +84,13 @@ struct Watched {
 pub(super) struct Watches<'w> {
     cluster: &'w Cluster,
     options: &'w WaitOptions,
-    /// Objects whose kind is not known yet.
+    /// Objects whose kind is still unknown.
     missing: Vec<Target>,
-    /// Requests for the kinds of objects, under way.
+    /// Requests for the kinds of objects, in flight.
     lookups: FuturesUnordered<Lookup<'w>>,
     /// Owners whose pods are watched.
     with_pods: BTreeSet<ObjectId>,
-    /// Objects that may not be watched.
+    /// Objects that the identity may not watch.
     unwatchable: BTreeSet<ObjectId>,
     /// The version in which each object is watched.
     versions: BTreeMap<ObjectId, Resource>,
@@ -123,8 +123,8 @@ impl<'w> Watches<'w> {
         }
     }
 
-    /// Looks up the kinds of the objects that are not watched yet, each by itself: a group of the API that does not answer
-    /// delays no other. A kind that the cluster does not have may appear later, with its definition (KC-HEALTH-006).
+    /// Looks up the kinds of the objects that are not watched yet, each separately: an API group that does not answer
+    /// delays no other. A kind that the cluster does not have may appear later, with its CRD (KC-HEALTH-006).
     pub(super) fn look_up_missing(&mut self) {
         let mut kinds: BTreeMap<(String, Option<String>, String), Vec<Target>> = BTreeMap::new();
         for target in std::mem::take(&mut self.missing) {
@@ -171,7 +171,7 @@ impl<'w> Watches<'w> {
                 });
             }
             if let Err(error) = Cluster::named(&resource, &target.id) {
-                // No request can be made for it, now or later.
+                // A request for it can never be made.
                 board.take(self.unreadable(&target.id, &error));
                 continue;
             }
@@ -217,7 +217,8 @@ impl<'w> Watches<'w> {
         }
     }
 
-    /// Marks an object as to be read every [`TICK`], since it may not be watched. Returns whether it was not marked before.
+    /// Marks an object to be read every [`TICK`], since it may not be watched. Returns whether it was not marked
+    /// before.
     pub(super) fn read_instead(&mut self, id: &ObjectId) -> bool {
         self.unwatchable.insert(id.clone())
     }
@@ -240,7 +241,7 @@ impl<'w> Watches<'w> {
         unreadable(self.cluster.confidential(), id, error)
     }
 
-    /// Watches the pods of owners that are in progress: one that has failed fails its owner.
+    /// Watches the pods of owners that are in progress: a failed pod fails its owner.
     pub(super) async fn watch_pods(&mut self, owners: Vec<(ObjectId, Value)>) {
         for (owner, selector) in owners {
             if !self.with_pods.insert(owner.clone()) {
@@ -281,8 +282,8 @@ fn resource_name(resource: &Resource) -> String {
 
 /// News of these objects, all of one kind and namespace.
 ///
-/// If all of them are current when they are listed, the watch, which costs a connection, begins a [`TICK`] later, from the
-/// state that was listed: mostly all other objects are current by then.
+/// If all of them are current when they are listed, the watch, which costs a connection, begins a [`TICK`] later, from
+/// the listed state: usually all other objects are current by then.
 fn objects(kind: Watched, config: watcher::Config, ids: Vec<ObjectId>) -> BoxStream<'static, News> {
     let Watched {
         api,
@@ -351,7 +352,8 @@ fn objects(kind: Watched, config: watcher::Config, ids: Vec<ObjectId>) -> BoxStr
         .boxed()
 }
 
-/// An object that cannot be read, and why, without confidential values: a proxy or an aggregated API server may quote them.
+/// The news that an object cannot be read, and why, without confidential values: a proxy or an aggregated API server
+/// may quote them.
 fn unreadable(confidential: &Confidential, id: &ObjectId, error: &RequestError) -> News {
     let mut message = error.to_string();
     confidential.mask(&mut message, id);
@@ -404,7 +406,7 @@ fn types_of(resource: &Resource) -> TypeMeta {
     }
 }
 
-/// The object as JSON. The items of a list name no kind of their own, without which its rules would not be found.
+/// The object as JSON. Items of a list have no kind of their own, without which their rules would not be found.
 fn value_of(mut object: DynamicObject, types: &TypeMeta) -> Value {
     object.metadata.managed_fields = None;
     object.types.get_or_insert_with(|| types.clone());
@@ -423,7 +425,7 @@ fn error_of(error: watcher::Error) -> RequestError {
     }
 }
 
-/// A value as a field selector writes it.
+/// A value, escaped for a field selector.
 fn field_value(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
@@ -435,7 +437,7 @@ fn field_value(text: &str) -> String {
     out
 }
 
-/// A `spec.selector` as requests write it; `None` if it is empty or invalid.
+/// A `spec.selector` as a selector parameter; `None` if it is empty or invalid.
 fn selector_text(selector: &Value) -> Option<String> {
     let mut parts = Vec::new();
     for (key, value) in selector

@@ -25,10 +25,21 @@ pub(super) fn to_yaml(value: &Value) -> Result<String, String> {
 
 /// yaml.v3 with an indent of two.
 pub(super) fn to_pretty_yaml(value: &Value) -> Result<String, String> {
-    flux_yaml::v3::Encoder::default()
-        .indent(2)
-        .value(&data_of(value, 0, Names::Yaml)?)
-        .map_err(|e| e.to_string())
+    let text = |value: &Data| {
+        let encoder = flux_yaml::v3::Encoder::default().indent(2);
+        encoder.value(value).map_err(|e| e.to_string())
+    };
+    let Value::Object(object) = value else {
+        return text(&data_of(value, 0, Names::Yaml)?);
+    };
+    // The fields of a struct keep their order; the encoder sorts the keys of a map.
+    let mut whole = String::new();
+    for field in object.fields() {
+        let (name, value) = lower_case(field);
+        let field = [(name, data_of(&value, 1, Names::Yaml)?)];
+        whole.push_str(&text(&Data::Map(field.into_iter().collect()))?);
+    }
+    Ok(whole)
 }
 
 /// `encoding/json`'s `Marshal`.

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::error::LegacyError;
 
-/// When objects of a kind are ready.
+/// The rule by which objects of a kind are ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
     Pod,
@@ -16,11 +16,11 @@ pub(super) enum Rule {
     DaemonSet,
     Definition,
     StatefulSet,
-    /// A ReplicaSet or ReplicationController, all of whose Pods have to be ready.
+    /// A ReplicaSet or ReplicationController, whose Pods all have to be ready.
     Replicas,
-    /// A Job that is a hook.
+    /// A Job of a hook.
     HookJob,
-    /// A Pod that is a hook.
+    /// A Pod of a hook.
     HookPod,
 }
 
@@ -134,7 +134,7 @@ fn name(live: &Value) -> String {
     name.unwrap_or_default().to_owned()
 }
 
-/// The number of a Deployment's change, which its ReplicaSets carry as well.
+/// The revision of a Deployment, which its ReplicaSets have as well.
 const REVISION: &str = "deployment.kubernetes.io/revision";
 
 /// A number, or a percentage of `total`, rounded up or down.
@@ -168,7 +168,7 @@ fn deployment_is_ready(live: &Value, replica_sets: &[Value]) -> bool {
     let unavailable = if rolls {
         let unavailable = allowed(&rolling["maxUnavailable"], replicas, false).unwrap_or_default();
         let surge = allowed(&rolling["maxSurge"], replicas, true).unwrap_or_default();
-        // Nothing could move where neither is allowed.
+        // If neither is allowed, a rollout could not proceed.
         let least = i64::from(surge == 0);
         unavailable.clamp(least.min(replicas), replicas)
     } else {

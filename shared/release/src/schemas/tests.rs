@@ -12,7 +12,8 @@ use serde_json::json;
 
 use super::*;
 
-/// A server of the documents that `answer` gives for a path; it lives as long as the process. Counts what it was asked.
+/// A server with the documents that `answer` returns for a path, running until the process ends; and the number of its
+/// requests.
 fn server(
     answer: impl Fn(&str) -> String + Send + Sync + 'static,
 ) -> (SocketAddr, Arc<AtomicUsize>) {
@@ -77,7 +78,7 @@ fn local() -> SchemaDocuments {
     SchemaDocuments::new(&Budget::unlimited(), fetch)
 }
 
-/// What the values of a chart come to: nothing, or the message below the chart's name.
+/// The result of validating a chart's values: nothing, or the message below the chart's name.
 async fn check(
     chart: &ParsedChart,
     values: &str,
@@ -93,7 +94,7 @@ async fn check(
     })
 }
 
-/// Documents of all kinds; `{host}` stands for the server.
+/// Documents of all kinds; `{host}` is replaced by the server's address.
 fn documents(path: &str, host: &str) -> String {
     match path {
         "/number.json" => ok(r#"{"type": "number", "maximum": 10}"#),
@@ -364,7 +365,7 @@ async fn chains_are_bounded_in_number_and_size() {
         "{error}"
     );
 
-    // No memory is taken that the process has not.
+    // The documents exceed the budget.
     let fetch = PublicFetch {
         allow_private: true,
         ..PublicFetch::default()
@@ -374,7 +375,7 @@ async fn chains_are_bounded_in_number_and_size() {
     assert!(error.contains("HTTP request failed for "), "{error}");
 }
 
-/// A small generator: tests must be repeatable.
+/// A small generator: tests must be reproducible.
 struct Random(u64);
 
 impl Random {
@@ -389,7 +390,7 @@ impl Random {
         from[self.below(from.len())]
     }
 
-    /// A document with one reference at most, so that there is one order in which things can go wrong.
+    /// A document with at most one reference, so that there is only one order in which errors can occur.
     fn document(&mut self, host: &str) -> String {
         const PATHS: [&str; 14] = [
             "1.json",

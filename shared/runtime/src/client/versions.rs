@@ -1,5 +1,5 @@
-//! The newest served version of a kind, on a cluster whose definitions are older than the controller (NC-COMPAT-001): an
-//! image can be swapped before the definitions are.
+//! Finds the newest served version of a kind on a cluster whose CRDs are older than the controller (NC-COMPAT-001): an
+//! image can be replaced before the CRDs are.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use kube::core::Version;
 use kube::{Client, Resource};
 use tower::{Layer, Service};
 
-/// How long one request of the discovery may take.
+/// Timeout of one discovery request.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// A kind as this process knows it, whose definition may serve older versions only.
+/// A kind in the version that this process is built for; its CRD may serve older versions only.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct VersionedKind {
     group: String,
@@ -36,15 +36,16 @@ impl VersionedKind {
     }
 }
 
-/// Which version to use in place of the one that this process knows, for the kinds where that one is not served.
+/// The versions to use for the kinds whose own version is not served.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Versions {
     served: Arc<HashMap<VersionedKind, String>>,
 }
 
 impl Versions {
-    /// Asks the API server for each of these kinds. One whose own version is served costs one request for its group and
-    /// version; a kind that is not served at all keeps its own version, under which it will be found when it is.
+    /// Asks the API server for each of these kinds. A kind whose own version is served costs one request, for its group
+    /// and version. A kind that is not served at all keeps its own version, under which it will be found once its CRD
+    /// is installed.
     ///
     /// # Errors
     ///
@@ -87,12 +88,12 @@ impl Versions {
         })
     }
 
-    /// Whether every kind is served in the version that this process knows.
+    /// Whether every kind is served in its own version.
     pub(crate) fn is_empty(&self) -> bool {
         self.served.is_empty()
     }
 
-    /// The same address in the served version, where it is of a kind that has another.
+    /// The same URI with the served version, if it is one of a kind that is served in another version.
     fn rewritten(&self, uri: &Uri) -> Option<Uri> {
         let path = uri.path().strip_prefix("/apis/")?;
         let (group, path) = path.split_once('/')?;
@@ -129,7 +130,7 @@ async fn older(client: &Client, kind: &VersionedKind) -> Result<Vec<String>, kub
     Ok(versions)
 }
 
-/// What a group and version serves.
+/// The plural names of the kinds that a group and version serves.
 async fn plurals<'a>(
     client: &Client,
     lists: &'a mut HashMap<String, Vec<String>>,
@@ -146,7 +147,7 @@ async fn plurals<'a>(
     Ok(lists.get(path).map(Vec::as_slice).unwrap_or_default())
 }
 
-/// Reads from the API server; `None` where it has nothing under this path.
+/// Reads from the API server; `None` if the path does not exist.
 async fn get<T: serde::de::DeserializeOwned>(
     client: &Client,
     path: String,
@@ -174,7 +175,7 @@ impl<S> Layer<S> for Versions {
     }
 }
 
-/// Sends requests for a kind to the version that is served.
+/// Sends requests for a kind to the served version.
 #[derive(Clone)]
 pub(crate) struct VersionedService<S> {
     inner: S,
@@ -210,7 +211,7 @@ mod tests {
 
     use super::*;
 
-    /// An API server whose notification group serves these plurals by version, and the requests that it got.
+    /// An API server whose notification group serves these plural names by version, and the requests that it received.
     fn server(
         served: &'static [(&'static str, &'static [&'static str])],
         versions: &Versions,
@@ -279,7 +280,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_kind_is_used_in_its_newest_served_version() {
-        // NC-COMPAT-001: the definitions of 2.9, and one that had a version more
+        // NC-COMPAT-001: the CRDs of 2.9, and one with a further version
         let older: &[(&str, &[&str])] = &[
             ("v1", &["receivers"]),
             ("v1beta2", &["alerts", "providers", "receivers"]),
@@ -325,7 +326,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_kind_that_is_served_as_it_is_known_costs_one_request() {
-        // DI-CRX-004: the definitions of 2.10
+        // DI-CRX-004: the CRDs of 2.10
         let current: &[(&str, &[&str])] = &[
             ("v1", &["alerts", "providers", "receivers"]),
             ("v1beta3", &["alerts", "providers"]),
@@ -337,7 +338,7 @@ mod tests {
             *requests.lock().unwrap(),
             ["GET /apis/notification.toolkit.fluxcd.io/v1"]
         );
-        // without any definition nothing changes either: they may come later
+        // without any CRD nothing changes either: they may be installed later
         let (client, _) = server(&[], &Versions::default());
         assert!(
             Versions::discover(&client, &kinds())

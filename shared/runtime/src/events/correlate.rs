@@ -1,4 +1,4 @@
-//! Which Kubernetes event an occurrence belongs to: repeats are counted, floods collapse, spam is dropped (RT-EVT-016,
+//! Assigns occurrences to Kubernetes events: repeats are counted, floods aggregated, spam dropped (RT-EVT-016,
 //! RT-EVT-017), with the limits of Kubernetes' own event recorder.
 
 use std::collections::{HashMap, HashSet};
@@ -7,20 +7,20 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// Different messages of the same sort within [`WINDOW`] before they collapse.
+/// How many different messages of similar events within [`WINDOW`] are written before they are aggregated.
 const MAX_SIMILAR: usize = 10;
-/// How long similar events count together.
+/// How long similar events are counted together.
 const WINDOW: Duration = Duration::from_mins(10);
-/// Events of one object that may come at once.
+/// How many events of one object may occur in a burst.
 const BURST: f64 = 25.0;
-/// Seconds in which one more is allowed.
+/// Seconds after which one more is allowed.
 const REFILL: f64 = 300.0;
-/// Objects and events remembered; beyond that, the oldest are forgotten.
+/// How many objects and events are remembered; beyond that, the oldest are dropped.
 const REMEMBERED: usize = 4_096;
-/// Put before the message of collapsed events.
+/// The prefix of the message of aggregated events.
 const COMBINED: &str = "(combined from similar events): ";
 
-/// What one occurrence is, apart from when.
+/// What identifies an occurrence, apart from its time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Sort {
     /// The object, by UID and version of its kind.
@@ -34,13 +34,13 @@ pub(super) struct Sort {
 pub(super) enum Verdict<Id> {
     /// A new event with this message.
     Create(String),
-    /// One more of an event that was written before.
+    /// One more occurrence of an event that was written before.
     Count { id: Id, count: i32, message: String },
-    /// Nothing: the object has had its share.
+    /// Nothing: the object has exceeded its rate.
     Drop,
 }
 
-/// The memory of what was written. `Id` names a written event.
+/// The events that were written before. `Id` names a written event.
 pub(super) struct Correlator<Id> {
     similar: Memory<Sort, (HashSet<String>, Timestamp)>,
     budget: Memory<String, (f64, Timestamp)>,
@@ -56,7 +56,7 @@ impl<Id: Clone> Correlator<Id> {
         }
     }
 
-    /// What to write for an occurrence of `sort` with `message` at `now`.
+    /// Decides what to write for an occurrence of `sort` with `message` at `now`.
     pub(super) fn judge(&mut self, sort: &Sort, message: String, now: Timestamp) -> Verdict<Id> {
         let (messages, last) = self.similar.entry(sort.clone(), || (HashSet::new(), now));
         if now.duration_since(*last).unsigned_abs() > WINDOW {
@@ -103,7 +103,7 @@ impl<Id: Clone> Correlator<Id> {
         }
     }
 
-    /// Remembers that the event `id` was written for an occurrence judged to be created with `message`.
+    /// Records that the event `id` was created for an occurrence with `message`.
     pub(super) fn wrote(&mut self, sort: &Sort, message: &str, id: Id) {
         let text = if message.starts_with(COMBINED) {
             COMBINED
@@ -115,7 +115,7 @@ impl<Id: Clone> Correlator<Id> {
         self.written.entry(key, || (id, 1));
     }
 
-    /// Forgets the event that [`Verdict::Count`] named: it is gone from the server.
+    /// Forgets the event that [`Verdict::Count`] named: the server no longer has it.
     pub(super) fn lost(&mut self, sort: &Sort, message: &str) {
         let text = if message.starts_with(COMBINED) {
             COMBINED
@@ -126,7 +126,7 @@ impl<Id: Clone> Correlator<Id> {
     }
 }
 
-/// A map of bounded size: when it is full, the older half goes.
+/// A map of bounded size: when it is full, the older half is dropped.
 struct Memory<K, V> {
     recent: HashMap<K, V>,
     older: HashMap<K, V>,

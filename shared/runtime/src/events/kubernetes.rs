@@ -18,7 +18,7 @@ use tracing::level_filters::LevelFilter;
 use super::correlate::{Correlator, Sort, Verdict};
 use super::seconds;
 
-/// Attempts to write one event, and the pause between them (RT-EVT-018).
+/// How often one event is written at most, and the pause between attempts (RT-EVT-018).
 const ATTEMPTS: u32 = 12;
 const PAUSE: Duration = Duration::from_secs(10);
 
@@ -32,7 +32,8 @@ pub(super) struct Entry {
     pub(super) time: Timestamp,
 }
 
-/// Writes what comes in, until the senders are gone. Each entry is taken off `unwritten` when it is done with.
+/// Writes the entries that arrive, until the senders are dropped. Each entry is subtracted from `unwritten` when it is
+/// finished.
 pub(super) async fn write(
     client: Client,
     controller: &'static str,
@@ -44,7 +45,7 @@ pub(super) async fn write(
         log(&entry);
         let events = Objects::in_namespace(client.clone(), entry.namespace());
         let sort = entry.sort();
-        // Judged once, however often the write is tried: one occurrence counts as one.
+        // Judged once, regardless of retries: one occurrence counts once.
         let mut verdict = correlator.judge(&sort, entry.message.clone(), entry.time);
         for attempt in 1..=ATTEMPTS {
             let written = match &events {
@@ -58,7 +59,7 @@ pub(super) async fn write(
                     break;
                 }
                 Ok(Written::Lost(message)) => {
-                    // Events live for an hour: this one is over, and begins anew.
+                    // Events live for an hour: this one has expired, and a new one begins.
                     correlator.lost(&sort, &message);
                     verdict = Verdict::Create(message);
                 }
@@ -79,7 +80,7 @@ pub(super) async fn write(
 }
 
 impl Entry {
-    /// Where the event lives: beside its object, or in the default namespace where that has none.
+    /// The namespace of the event: that of its object, or the default namespace if the object has no namespace.
     fn namespace(&self) -> &str {
         let own = self.subject.namespace.as_deref().unwrap_or_default();
         if own.is_empty() { "default" } else { own }
@@ -122,7 +123,7 @@ pub(super) fn log(entry: &Entry) {
     );
 }
 
-/// Whether another try could succeed: the server was not reached, or is overloaded.
+/// Whether a retry may succeed: the server was not reached, or is overloaded.
 fn may_pass(error: &Error) -> bool {
     match error {
         Error::Invalid(_) => false,
@@ -130,7 +131,7 @@ fn may_pass(error: &Error) -> bool {
     }
 }
 
-/// Whether the event is of no use any more: it is there, or its namespace is going.
+/// Whether the event is no longer of use: it exists already, or its namespace is being deleted.
 fn is_moot(error: &Error) -> bool {
     let Error::Request(kube::Error::Api(status)) = error else {
         return false;
@@ -142,13 +143,13 @@ fn is_moot(error: &Error) -> bool {
             .any(|cause| cause.reason == "NamespaceTerminating")
 }
 
-/// What became of one write.
+/// The result of one write.
 enum Written {
-    /// There was nothing to do, or one more was counted.
+    /// There was nothing to do, or one more occurrence was counted.
     Nothing,
-    /// A new event with this message has this name.
+    /// A new event with this message was created under this name.
     Created(String, String),
-    /// The event to count is gone; this message needs a new one.
+    /// The event to be counted is gone; this message needs a new one.
     Lost(String),
 }
 
@@ -258,10 +259,10 @@ mod tests {
         }
     }
 
-    /// What an API server was asked: method, path and the body's count.
+    /// The requests to an API server: method, path and the body's count.
     type Asked = Arc<Mutex<Vec<(String, String, Option<i64>)>>>;
 
-    /// A client of an API server that answers with these statuses, one after another, and with 201 from then on.
+    /// A client of an API server that answers with these statuses in order, and with 201 after them.
     fn api(statuses: &[u16], cause: Option<&'static str>) -> (Client, Asked) {
         let asked = Asked::default();
         let log = asked.clone();
@@ -299,7 +300,7 @@ mod tests {
         (Client::new(service, "default"), asked)
     }
 
-    /// Writes these messages one after another, and gives how long that took.
+    /// Writes these messages one after another, and returns how long that took.
     async fn written(client: Client, messages: &[&str]) -> Duration {
         let (sender, receiver) = mpsc::channel(10);
         let unwritten = Arc::new(AtomicUsize::new(messages.len()));
@@ -346,7 +347,7 @@ mod tests {
             .iter()
             .map(|(method, _, count)| format!("{method} {}", count.unwrap_or_default()))
             .collect();
-        // created, counted at the third try, and made anew when the server no longer had it
+        // created, counted at the third attempt, and recreated when the server no longer had it
         assert_eq!(
             asked,
             [

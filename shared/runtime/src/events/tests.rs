@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// What a fake server was sent.
+/// What a fake server received.
 type Sent = Arc<Mutex<Vec<Value>>>;
 
-/// A client of an API server that takes every event.
+/// A client of an API server that accepts every event.
 fn api() -> (Client, Sent) {
     let sent = Sent::default();
     let log = sent.clone();
@@ -43,7 +43,7 @@ fn object(namespace: Option<&str>, name: &str) -> ConfigMap {
     object
 }
 
-/// A notification-controller that answers with these statuses, the last one for ever; what it was sent.
+/// A notification-controller that answers with these statuses, repeating the last one; and what it received.
 async fn receiver(statuses: &'static [u16]) -> (String, Sent) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let sent = Sent::default();
@@ -108,12 +108,15 @@ fn posts_have_upstreams_form() {
 
 #[tokio::test]
 async fn posts_are_tried_again_while_that_may_help() {
-    // RT-EVT-006, RT-EVT-007, RT-EVT-008, RT-EVT-009, SC-PROC-082, KC-EVT-009
     for (statuses, attempts) in [
+        // RT-EVT-006
         (&[200][..], 1),
+        // RT-EVT-007, KC-EVT-009
         (&[500, 503, 200], 3),
+        // RT-EVT-009
         (&[500], 5),
         (&[501], 1),
+        // RT-EVT-008, SC-PROC-082
         (&[429], 1),
         (&[404], 1),
     ] {
@@ -146,7 +149,7 @@ fn a_receiver_may_ask_for_patience() {
 
 #[tokio::test]
 async fn what_cannot_pass_is_not_tried_again() {
-    // RT-EVT-007: scheme, redirects without end, trust
+    // RT-EVT-007: an unknown scheme, endless redirects, an untrusted certificate
     let _ = rustls::crypto::ring::default_provider().install_default();
     let again =
         axum::Router::new().fallback(async || axum::response::Redirect::temporary("/again"));
@@ -218,7 +221,7 @@ async fn events_name_the_version_of_their_object() {
         recorder.record(&subject, Severity::Info, "R", "m".into(), &BTreeMap::new());
     }
     recorder.flush(Duration::from_secs(10)).await;
-    // The second and third occurrence of an event in Kubernetes only count the first.
+    // In Kubernetes, the second and third occurrence only increase the count of the first.
     let written = events.lock().unwrap()[0]["involvedObject"].clone();
     assert_eq!(written["resourceVersion"], "7");
     let posted = posted.lock().unwrap();
@@ -336,11 +339,11 @@ async fn a_receiver_that_hangs_holds_up_one_object_at_most() {
 
 #[tokio::test]
 async fn annotations_of_the_object_are_taken_along() {
-    // RT-EVT-012, RT-EVT-014, RT-EVT-015, RT-ANN-005, SC-PROC-084
     let (client, events) = api();
     let (url, posted) = receiver(&[200]).await;
     let recorder = Recorder::new(client, "source-controller", "pod-1".into(), Some(&url)).unwrap();
     let mut object = object(Some("apps"), "a");
+    // RT-EVT-014, RT-ANN-005, SC-PROC-084
     let annotations = [
         ("event.toolkit.fluxcd.io/change_request", "7"),
         ("other", "x"),
@@ -352,6 +355,7 @@ async fn annotations_of_the_object_are_taken_along() {
     );
     let mut subject = Subject::of(&object);
     "source.toolkit.fluxcd.io".clone_into(&mut subject.group);
+    // RT-EVT-012
     let metadata = BTreeMap::from([("revision", "main@sha1:1".to_owned())]);
     recorder.record(&subject, Severity::Info, "R", "first".into(), &metadata);
     subject.annotations = BTreeMap::from([(
@@ -370,6 +374,7 @@ async fn annotations_of_the_object_are_taken_along() {
     let events = events.lock().unwrap();
     let annotations = |at: usize| &events[at]["metadata"]["annotations"];
     assert_eq!((annotations(0), annotations(1)), (&first, &second));
+    // RT-EVT-015
     assert_eq!(metadata.len(), 1, "the caller's map is as it was");
 }
 
@@ -396,7 +401,7 @@ fn events_are_logged_where_everything_is() {
         "main".to_owned(),
     )]);
     let speak = || {
-        // Within a reconcile, whose keys the line does not take.
+        // Within a reconcile, whose keys the line does not have.
         let span = tracing::info_span!("reconcile", controller = "gitrepository", name = "other");
         span.in_scope(|| {
             log(
@@ -424,7 +429,7 @@ fn events_are_logged_where_everything_is() {
 
 #[tokio::test]
 async fn an_event_that_was_not_taken_is_logged() {
-    // RT-EVT-009: with the keys by which `flux logs` finds it (RT-LOG-009)
+    // RT-EVT-009: with the keys that `flux logs` searches for (RT-LOG-009)
     let lines = logged("info", || {
         give_up(&post().involved_object, "connection refused");
     });

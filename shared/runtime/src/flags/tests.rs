@@ -19,12 +19,13 @@ fn flags(words: &[&str]) -> Result<Flags, clap::Error> {
 
 #[test]
 fn flags_read_as_pflag_reads_them() {
-    // RT-FLG-001, RT-FLG-002, RT-FLG-003, RT-FLG-004, RT-FLG-010
+    // RT-FLG-001
     let read = flags(&[
         "--log-level",
         "debug",
         "--log-encoding=console",
         "--enable-leader-election",
+        // RT-FLG-010
         "positional",
     ])
     .unwrap();
@@ -34,7 +35,9 @@ fn flags_read_as_pflag_reads_them() {
     );
     assert!(read.manager.enable_leader_election);
     let read = flags(&[
+        // RT-FLG-003
         "--watch-all-namespaces=F",
+        // RT-FLG-004
         "--concurrent=3",
         "--concurrent",
         "0x10",
@@ -42,6 +45,7 @@ fn flags_read_as_pflag_reads_them() {
     .unwrap();
     assert!(!read.manager.watch_all_namespaces);
     assert_eq!(read.manager.concurrent, 16);
+    // RT-FLG-002
     let read = flags(&["--enable-leader-election", "false"]).unwrap();
     assert!(
         read.manager.enable_leader_election,
@@ -66,13 +70,16 @@ fn repeated_flags_accumulate_where_they_are_lists() {
 
 #[test]
 fn usage_errors_end_with_code_two() {
-    // RT-FLG-006, RT-FLG-008, RT-FLG-009, RT-FLG-011, SC-PROC-001
+    // RT-FLG-009, SC-PROC-001
     for words in [
         &["--unknown"][..],
+        // RT-FLG-008
         &["--min-retry-delay=5"],
         &["--enable-leader-election=yes"],
+        // RT-FLG-006
         &["--feature-gates=Foo"],
         &["--concurrent=x"],
+        // RT-FLG-011
         &["--kubeconfig=x"],
         &["--version"],
     ] {
@@ -132,7 +139,7 @@ fn defaults_are_upstreams() {
 
 #[test]
 fn selectors_are_checked_by_the_grammar() {
-    // RT-WAT-005, RT-WAT-007, SC-PROC-030, KC-PROC-024
+    // RT-WAT-005
     for good in [
         "",
         "a",
@@ -148,6 +155,7 @@ fn selectors_are_checked_by_the_grammar() {
     ] {
         assert_eq!(check_selector(good), Ok(()), "{good}");
     }
+    // RT-WAT-007, SC-PROC-030, KC-PROC-024
     for bad in [
         "a b",
         "=b",

@@ -1,4 +1,5 @@
-//! From the result of a reconciler to conditions, events, log lines and what follows: the only place where that is decided.
+//! Maps the result of a reconciler to conditions, events, log lines and the next run: the only place where that is
+//! decided.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::outcome::{self, Failure, Next, Notice, Outcome, Pace};
 use crate::policy::{Events, Ready, ReadyRule, Settings, Stalls, Wording};
 use crate::run::{Kind, Run};
 
-/// Turns the result into conditions, events and what follows. Writes nothing.
+/// Turns the result into conditions, events and the next run. Does not write the status.
 pub(super) fn conclude<K: Kind>(
     run: &mut Run<K>,
     result: Result<Outcome, Failure>,
@@ -175,7 +176,7 @@ fn mark(conditions: &mut Conditions, settings: &Settings, failure: &Failure, mes
     }
 }
 
-/// Sets Ready as the kind's rule says.
+/// Sets Ready by the kind's rule.
 fn apply_rule(conditions: &mut Conditions, rule: ReadyRule) {
     if let Some((status, condition)) = rule(conditions) {
         let (reason, message) = (condition.reason.clone(), condition.message.clone());
@@ -183,7 +184,7 @@ fn apply_rule(conditions: &mut Conditions, rule: ReadyRule) {
     }
 }
 
-/// Marks work that is still under way as being retried (RT-CON-009, SC-PROC-069).
+/// Marks work in progress as being retried (RT-CON-009, SC-PROC-069).
 fn retrying(conditions: &mut Conditions) {
     if let Some(message) = conditions
         .get(RECONCILING)
@@ -208,7 +209,7 @@ pub(super) fn tell<K: Kind>(run: &Run<K>, failure: &Failure) {
     );
 }
 
-/// Emits the event of a kind with [`Events::Transition`]: the first rule that holds (IR-REPO-100 to IR-REPO-103,
+/// Emits the event of a kind with [`Events::Transition`]: the first rule that applies (IR-REPO-100 to IR-REPO-103,
 /// IA-STATUS-030 to IA-STATUS-033). `reason` is that of the run's end.
 fn tell_transition<K: Kind>(
     run: &Run<K>,
@@ -238,7 +239,7 @@ fn tell_transition<K: Kind>(
     }
 }
 
-/// A duration as zap writes it: seconds, without a fraction where there is none.
+/// A duration as zap writes it: seconds, without a fraction if that is zero.
 pub(super) fn seconds(duration: Duration) -> serde_json::Value {
     if duration.subsec_nanos() == 0 {
         duration.as_secs().into()
@@ -256,7 +257,7 @@ fn after(delay: Duration) -> Again {
     }
 }
 
-/// An interval times a factor within `percent` of one; `draw` is uniform in -1..1 (RT-QUE-007).
+/// An interval scaled by a factor within `percent` of one; `draw` is uniform in -1..1 (RT-QUE-007).
 pub(super) fn spread(interval: Duration, percent: u8, draw: f64) -> Duration {
     interval.mul_f64((1.0 + f64::from(percent) / 100.0 * draw).max(0.0))
 }

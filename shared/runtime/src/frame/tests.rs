@@ -28,7 +28,7 @@ use crate::watch::Cache;
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Script {
     Ready,
-    /// Says that all is well while a condition says otherwise.
+    /// Reports success while a condition contradicts it.
     Contradiction,
     Stall,
     Retry(Pace),
@@ -37,13 +37,13 @@ enum Script {
     Ignored,
     Panic,
     Hang,
-    /// Has to be run again.
+    /// Asks for another run.
     Requeue,
-    /// Leaves a status that no server takes.
+    /// Drafts a status that every server refuses.
     Grow,
-    /// Tells of its progress twice.
+    /// Reports progress twice.
     Progress,
-    /// Finds that the object changed under its hands.
+    /// Finds that the object was changed during the run.
     Meddled,
 }
 
@@ -137,7 +137,7 @@ const SETTINGS: Settings = Settings {
     ..Settings::new("gitrepository")
 };
 
-/// A GitRepository of generation 2, of which a run has observed the first.
+/// A GitRepository of generation 2; a run has observed the first.
 fn object(status: &Value) -> Value {
     json!({
         "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository",
@@ -160,9 +160,9 @@ struct World {
     jitter: u8,
     /// The kind's workers.
     slots: Arc<Semaphore>,
-    /// What triggers the object while its run is under way.
+    /// Triggers the object during its run.
     trigger: watch::Sender<Option<Trigger>>,
-    /// The end of the process.
+    /// Cancelled when the process ends.
     stop: CancellationToken,
 }
 
@@ -178,7 +178,7 @@ impl World {
         }
     }
 
-    /// One reconcile of the object as the API server has it.
+    /// Reconciles the object once, as it is on the API server.
     async fn reconcile(&self, script: Script, settings: Settings) -> Again {
         let reconciler = Scripted {
             script,
@@ -187,7 +187,7 @@ impl World {
         self.run(reconciler, settings).await
     }
 
-    /// One reconcile by `reconciler`, and the end of its events.
+    /// Reconciles once with `reconciler`, and waits for its events.
     async fn run<R: Reconciler>(&self, reconciler: R, settings: Settings) -> Again {
         let client = self.api.client();
         let recorder =
@@ -285,7 +285,7 @@ async fn results_decide_conditions_and_what_follows() {
                 "ArtifactInStorage=True Succeeded: stored artifact",
             ],
         ),
-        // RT-CON-010, RT-QUE-006: a stall is no error that is tried again
+        // RT-CON-010, RT-QUE-006: a stall is not an error that is retried
         (
             Script::Stall,
             Again::Never,
@@ -328,7 +328,7 @@ async fn results_decide_conditions_and_what_follows() {
                 "FetchFailed=True Broken: it is broken",
             ],
         ),
-        // SC-PROC-077: without a word of its own the run is over, and comes again at a growing pace
+        // SC-PROC-077: the run ends without a message and is requeued with a growing delay
         (
             Script::Requeue,
             Again::BackOff,
@@ -377,11 +377,11 @@ async fn results_decide_conditions_and_what_follows() {
         assert_eq!(world.conditions(), conditions, "{script:?}");
         let status = world.api.object()["status"].clone();
         assert_eq!(status["observedGeneration"], observed, "{script:?}");
-        // RT-CON-006: as kubectl and flux judge the object
+        // RT-CON-006: as kubectl and flux assess the object
         if script != Script::Ignored {
             assert_eq!(world.kstatus(), kstatus, "{script:?}");
         }
-        // RT-ANN-001: handled, whatever came of it
+        // RT-ANN-001: handled, whatever the result
         assert_eq!(status["lastHandledReconcileAt"], "now", "{script:?}");
         // RT-MET-012, RT-MET-013
         assert!(
@@ -463,7 +463,7 @@ async fn the_start_of_work_is_told() {
         let world = World::holding(object(
             &json!({"observedGeneration": 1, "conditions": before}),
         ));
-        // What stands when the work itself begins, which never ends here.
+        // The stored state when the work itself begins, which never ends here.
         let working = world.reconcile(Script::Hang, SETTINGS);
         assert!(tokio::time::timeout(MINUTE, working).await.is_err());
         assert_eq!(
@@ -480,7 +480,6 @@ async fn the_start_of_work_is_told() {
 
 #[tokio::test(start_paused = true)]
 async fn progress_and_result_are_patches_of_their_own() {
-    // RT-CON-016, RT-CON-018, RT-CON-019, RT-KUB-006, SC-PROC-075
     let world = World::holding(object(&json!({"observedGeneration": 1})));
     world.reconcile(Script::Progress, SETTINGS).await;
     let written = world.api.written();
@@ -498,6 +497,7 @@ async fn progress_and_result_are_patches_of_their_own() {
         })
         .collect();
     let some = |text: &str| Some(text.to_owned());
+    // RT-CON-019
     assert_eq!(
         messages,
         [
@@ -508,17 +508,20 @@ async fn progress_and_result_are_patches_of_their_own() {
         ]
     );
     for (at, written) in written.iter().enumerate() {
+        // RT-KUB-006
         assert_eq!(
             written.path,
             "/apis/source.toolkit.fluxcd.io/v1/namespaces/ns/gitrepositories/app/status"
         );
+        // SC-PROC-075
         assert_eq!(written.manager, "source-controller");
+        // RT-CON-016
         assert_eq!(
             written.body["metadata"]["resourceVersion"],
             (at + 1).to_string()
         );
     }
-    // a run that changes nothing writes nothing
+    // RT-CON-018: a run without changes writes nothing
     world.reconcile(Script::Ready, SETTINGS).await;
     assert_eq!(world.api.written().len(), written.len());
 }
@@ -526,7 +529,7 @@ async fn progress_and_result_are_patches_of_their_own() {
 #[tokio::test(start_paused = true)]
 async fn conflicts_are_met_by_reading_again() {
     let quiet = || object(&json!({"observedGeneration": 2, "lastHandledReconcileAt": "now"}));
-    // RT-CON-016, RT-CON-017, SC-PROC-075: others' conditions stand, ours too
+    // RT-CON-016, RT-CON-017, SC-PROC-075: conditions of other writers are kept, and so are ours
     let world = World::holding(quiet());
     assert_eq!(
         world.reconcile(Script::Meddled, SETTINGS).await,
@@ -614,7 +617,7 @@ async fn a_status_that_is_too_large_is_told_of_in_a_smaller_one() {
     // KC-PRUNE-023
     let before = json!({"observedGeneration": 1, "lastHandledReconcileAt": "earlier", "observedIgnore": "kept"});
     let world = World::holding(object(&before));
-    // The first patch tells of the start, the second is the one with the result.
+    // The first patch reports the start, the second has the result.
     let refusing = world.api.clone().refusing_above(2000);
     assert_eq!(
         world.reconcile(Script::Grow, SETTINGS).await,
@@ -655,7 +658,7 @@ async fn a_deleted_object_loses_its_finalizer_and_its_series() {
     }
 }
 
-/// When the object is looked at again, with intervals spread by half.
+/// When the object is reconciled again, with intervals spread by half.
 async fn spread_by_half(script: Script) -> Again {
     let world = World {
         jitter: 50,
@@ -695,7 +698,7 @@ fn intervals_spread_by_the_percentage() {
     assert_eq!(spread(interval, 5, -1.0), Duration::from_secs(95));
     assert_eq!(spread(interval, 5, 0.5), Duration::from_millis(102_500));
     assert_eq!(spread(interval, 5, 1.0), Duration::from_secs(105));
-    // RT-QUE-008: controllers without the flag hand in zero
+    // RT-QUE-008: controllers without the flag pass zero
     assert_eq!(spread(interval, 0, 0.7), interval);
 }
 

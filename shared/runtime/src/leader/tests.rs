@@ -27,11 +27,12 @@ fn held(holder: &str) -> LeaseSpec {
 
 #[test]
 fn leases_are_named_as_upstream_names_them() {
-    // RT-LED-002, RT-LED-003, SC-PROC-044, KC-PROC-047: printf %s 'sharding.fluxcd.io/key=shard1' | sha256sum
+    // RT-LED-002, SC-PROC-044, KC-PROC-047
     assert_eq!(
         lease_name("kustomize-controller", ""),
         "kustomize-controller-leader-election"
     );
+    // RT-LED-003: printf %s 'sharding.fluxcd.io/key=shard1' | sha256sum
     let sharded = lease_name("kustomize-controller", "sharding.fluxcd.io/key=shard1");
     assert_eq!(sharded, "kustomize-controller-leader-election-73fdc1be");
 }
@@ -92,8 +93,8 @@ fn a_lease_is_claimed_when_it_is_free_ours_or_expired() {
     );
 }
 
-/// A client of an API server that has no Lease, takes the first one, and from then on answers as `renewals` say: a
-/// renewal that is not among them hangs.
+/// A client of an API server that has no Lease, accepts the first one, and then answers as `renewals` say; further
+/// renewals hang.
 fn api(renewals: Vec<u16>) -> Client {
     let renewals = std::sync::Arc::new(std::sync::Mutex::new(renewals.into_iter()));
     let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
@@ -128,7 +129,7 @@ fn api(renewals: Vec<u16>) -> Client {
     Client::new(service, "default")
 }
 
-/// For how long a leader leads whose renewals end like this.
+/// How long a leader leads whose renewals are answered like this.
 async fn term(election: Election, renewals: Vec<u16>) -> Duration {
     let client = api(renewals);
     let recorder = Recorder::new(client.clone(), "c", "p".into(), None).unwrap();
@@ -145,7 +146,7 @@ async fn a_leader_whose_api_server_hangs_gives_up_before_its_lease_ends() {
     // RT-LED-008
     let deadline = election().renew_deadline;
     assert_eq!(term(election(), vec![]).await, deadline);
-    // Refusals do not extend it, nor a try that begins just before it.
+    // Neither refusals nor an attempt that begins just before it extend it.
     assert_eq!(term(election(), vec![500; 100]).await, deadline);
     let odd = Election {
         retry: Duration::from_secs(7),
@@ -159,7 +160,7 @@ async fn a_leader_whose_api_server_hangs_gives_up_before_its_lease_ends() {
     );
 }
 
-/// An API server with one Lease, which notes what it was asked and how it answered.
+/// An API server with one Lease, which records its requests and answers.
 #[derive(Clone, Default)]
 struct Store(Arc<Mutex<Stored>>);
 
@@ -171,7 +172,7 @@ struct Stored {
 }
 
 impl Store {
-    /// As when somebody writes an annotation.
+    /// As when a user writes an annotation.
     fn touch(&self) {
         self.0.lock().unwrap().version += 1;
     }
@@ -270,7 +271,7 @@ fn the_lease_says_no_less_than_the_leader_goes_by() {
 
 #[tokio::test(start_paused = true)]
 async fn a_contender_goes_by_the_duration_in_the_lease() {
-    // RT-LED-008: the holder's own is 60 s, the contender's 35 s.
+    // RT-LED-008: the holder's Lease is valid for 60 s, the contender's for 35 s.
     let lease = |spec| Lease {
         metadata: ObjectMeta {
             resource_version: Some("1".into()),

@@ -9,9 +9,9 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
 
-/// Keeps every line of the code worth asking about. While a single dispatcher lives, `tracing` decides about a line
-/// for good when it is first reached, and asks the thread that reached it: one without a log would silence the line
-/// for all tests. While two live, all of them are asked, and the second of these is never sure.
+/// Keeps every callsite from being disabled. While a single dispatcher exists, `tracing` caches the interest in a
+/// callsite when it is first reached, asking the dispatcher of that thread: a thread without a log would disable the
+/// callsite for all tests. While two exist, all of them are asked, and the second of these never decides for good.
 static UNDECIDED: LazyLock<[Dispatch; 2]> = LazyLock::new(|| {
     let unsure = dynamic_filter_fn(|_, _| false);
     [
@@ -113,7 +113,7 @@ fn fields_that_a_span_learns_later_are_in_the_lines_that_follow() {
 
 #[test]
 fn levels_filter() {
-    // RT-LOG-006, RT-LOG-013, RT-LOG-014, SC-PROC-023, SC-PROC-024
+    // RT-LOG-013, SC-PROC-023
     let speak = || {
         tracing::error!("e");
         tracing::info!("i");
@@ -125,6 +125,7 @@ fn levels_filter() {
         ("info", "ei"),
         ("debug", "eid"),
         ("trace", "eidt"),
+        // RT-LOG-014
         ("foo", "ei"),
     ] {
         let lines: Vec<Value> = logged(level, "json", speak)
@@ -136,6 +137,7 @@ fn levels_filter() {
             .map(|line| line["msg"].as_str().unwrap())
             .collect();
         assert_eq!(messages, want, "{level}");
+        // RT-LOG-006, SC-PROC-024
         assert_eq!(
             lines[0].get("stacktrace").is_some(),
             !matches!(level, "error" | "info"),
@@ -202,7 +204,7 @@ fn libraries_speak_through_the_same_log() {
 
 #[test]
 fn a_line_has_each_key_once() {
-    // RT-LOG-007: where an event says something else than its span, the event is right
+    // RT-LOG-007: where the fields of an event and of its span differ, the event's is used
     let lines = logged("info", "json", || {
         let span = tracing::info_span!("reconcile", name = "outer", namespace = "ns");
         span.in_scope(|| tracing::info!(name = "inner", "m"));

@@ -1,5 +1,5 @@
-//! How measurements look on the wire (RT-MET-001): Prometheus' text format, or OpenMetrics for those who ask for it, compressed
-//! for those who can read it.
+//! The exposition formats (RT-MET-001): Prometheus' text format, or OpenMetrics for clients that accept it, compressed
+//! for clients that accept gzip.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -10,7 +10,7 @@ use flux_golang::strconv;
 use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Error, Result};
 
-/// The form of a page.
+/// The format of a page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Page {
     /// OpenMetrics 1.0 in place of Prometheus' text format 0.0.4.
@@ -30,9 +30,10 @@ impl Page {
     }
 }
 
-/// The form that fits these values of `Accept` and `Accept-Encoding` best. Plain text is what everybody reads.
+/// The format that matches these values of `Accept` and `Accept-Encoding` best. The default is plain text, which every
+/// client reads.
 pub fn negotiate(accept: &str, accept_encoding: &str) -> Page {
-    // Without the parameter a version is left to the server; the versions before 1.0.0 differ in details only.
+    // Without the parameter the version is up to the server; the versions before 1.0.0 differ in details only.
     let open = choices(accept)
         .filter(|choice| {
             choice.name == "application/openmetrics-text"
@@ -79,7 +80,7 @@ fn choices(header: &str) -> impl Iterator<Item = Choice<'_>> {
     })
 }
 
-/// The families as a page of this form.
+/// Encodes the families as a page in this format.
 pub(super) fn encode(families: &[MetricFamily], page: Page) -> Result<Vec<u8>> {
     let mut text = String::with_capacity(16 * 1024);
     for family in families {
@@ -101,7 +102,7 @@ pub(super) fn encode(families: &[MetricFamily], page: Page) -> Result<Vec<u8>> {
 fn write_family(text: &mut String, family: &MetricFamily, open_metrics: bool) {
     let name = family.name();
     let kind = family.get_field_type();
-    // OpenMetrics counts `_total` to the sample of a counter, not to the family.
+    // In OpenMetrics `_total` belongs to the name of a counter's sample, not of its family.
     let title = match name.strip_suffix("_total") {
         Some(stem) if open_metrics && kind == MetricType::COUNTER => stem,
         _ => name,
@@ -192,8 +193,8 @@ fn escaped(pair: &LabelPair) -> String {
         .replace('\n', "\\n")
 }
 
-/// A number as Go prints the shortest form (`strconv.FormatFloat(f, 'g', -1, 64)`): bounds of buckets are labels, which must not
-/// change when a controller is exchanged.
+/// A number in Go's shortest form (`strconv.FormatFloat(f, 'g', -1, 64)`): bounds of buckets are label values, which
+/// must not change when a controller is replaced.
 fn number(value: f64) -> String {
     strconv::format_float(value, b'g', None)
 }

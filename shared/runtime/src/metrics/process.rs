@@ -57,12 +57,12 @@ pub(super) fn register(registry: &Registry) -> Result<()> {
 }
 
 impl Process {
-    /// Clock ticks a second: fixed at 100 in what Linux shows to programs on every architecture it runs on.
+    /// Clock ticks per second: always 100 in the values that Linux exposes to programs, on every architecture.
     const TICKS: f64 = 100.0;
 
     fn read(&self) -> Option<()> {
         let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-        // The second field is the program's name in brackets, which may hold anything.
+        // The second field is the program's name in parentheses, which may contain anything.
         let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
         let field = |at: usize| fields.get(at - 3).and_then(|text| text.parse::<f64>().ok());
         let cpu = (field(14)? + field(15)?) / Self::TICKS;
@@ -117,14 +117,14 @@ impl Process {
     }
 }
 
-/// The soft limit of that name; none is the largest number, as upstream shows it.
+/// The soft limit of that name; an unlimited one is the largest number, as upstream exports it.
 fn limit(limits: &str, name: &str) -> Option<f64> {
     let line = limits.lines().find_map(|line| line.strip_prefix(name))?;
     let value = line.split_whitespace().next()?;
     Some(value.parse().unwrap_or(u64::MAX as f64))
 }
 
-/// A count of bytes of the process's network namespace: names are in one line, numbers in the next.
+/// A number of bytes of the process's network namespace: one line has the names, the next one the numbers.
 fn octets(net: &str, name: &str) -> Option<f64> {
     let mut lines = net.lines().filter_map(|line| line.strip_prefix("IpExt:"));
     let (names, values) = (lines.next()?, lines.next()?);
@@ -141,7 +141,7 @@ impl Collector for Process {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        // What /proc does not tell keeps its last value.
+        // A value that /proc does not provide is left unchanged.
         let _ = self.read();
         self.collectors()
             .into_iter()

@@ -6,7 +6,7 @@ fn page(metrics: &Metrics) -> String {
     String::from_utf8(metrics.page(Page::default()).unwrap()).unwrap()
 }
 
-/// Metrics of a controller that has reconciled once, and of all else that a process measures.
+/// Metrics of a controller that has reconciled once, and of everything else that a process measures.
 fn used() -> Metrics {
     let metrics = Metrics::new().unwrap();
     let controller = metrics.controller("kustomization", 4);
@@ -26,7 +26,7 @@ fn used() -> Metrics {
 #[test]
 fn families_have_upstreams_names_types_and_labels() {
     let page = page(&used());
-    // The sample's name with its labels, their values aside; the bound of a bucket is none of ours.
+    // The sample's name and the names of its labels, except for the bound of a bucket.
     let samples: Vec<(&str, Vec<&str>)> = page
         .lines()
         .filter(|line| !line.starts_with('#'))
@@ -155,17 +155,20 @@ fn families_have_upstreams_names_types_and_labels() {
 
 #[test]
 fn series_have_upstreams_values() {
-    // RT-MET-012, RT-MET-014, RT-MET-015, RT-MET-017, RT-MET-018
     let page = page(&used());
     for line in [
+        // RT-MET-012
         "controller_runtime_reconcile_total{controller=\"kustomization\",result=\"success\"} 1",
         "controller_runtime_reconcile_total{controller=\"kustomization\",result=\"error\"} 0",
         "controller_runtime_reconcile_total{controller=\"kustomization\",result=\"requeue_after\"} 0",
         "controller_runtime_reconcile_total{controller=\"kustomization\",result=\"requeue\"} 0",
         "controller_runtime_reconcile_panics_total{controller=\"kustomization\"} 0",
+        // RT-MET-015
         "controller_runtime_max_concurrent_reconciles{controller=\"kustomization\"} 4",
         "gotk_reconcile_duration_seconds_bucket{kind=\"Kustomization\",name=\"apps\",namespace=\"flux-system\",le=\"0.01\"} 0",
+        // RT-MET-017
         "rest_client_requests_total{code=\"200\",host=\"10.0.0.1:443\",method=\"GET\"} 1",
+        // RT-MET-018
         "leader_election_master_status{name=\"kustomize-controller-leader-election\"} 1",
     ] {
         assert!(page.lines().any(|have| have == line), "{line} in\n{page}");
@@ -174,7 +177,7 @@ fn series_have_upstreams_values() {
 
 #[test]
 fn bounds_are_upstreams_to_the_digit() {
-    // RT-MET-003, RT-MET-014, SC-PROC-090, KC-PROC-052: they are labels
+    // The bounds are label values.
     let page = page(&used());
     let bounds = |family: &str| {
         let start = format!("{family}_bucket{{");
@@ -191,11 +194,13 @@ fn bounds_are_upstreams_to_the_digit() {
             .collect::<Vec<_>>()
             .join(" ")
     };
+    // RT-MET-003, SC-PROC-090, KC-PROC-052
     assert_eq!(
         bounds("gotk_reconcile_duration_seconds"),
         "0.01 0.038363583488692544 0.1471764538093883 0.5646216173286169 2.166090855590701 8.309900738254731 \
              31.879757075478317 122.30217221643493 469.19495946736544 1799.9999999999986 +Inf"
     );
+    // RT-MET-014
     assert_eq!(
         bounds("controller_runtime_reconcile_time_seconds"),
         "0.005 0.01 0.025 0.05 0.1 0.15 0.2 0.25 0.3 0.35 0.4 0.45 0.5 0.6 0.7 0.8 0.9 1 1.25 1.5 1.75 2 2.5 3 3.5 4 4.5 5 \

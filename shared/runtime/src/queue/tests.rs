@@ -87,7 +87,7 @@ async fn namespaces_are_served_in_turn() {
         served(&queue, 7).await,
         ["many", "two", "one", "many", "two", "many", "many"]
     );
-    // one that comes back after each turn gets one turn in each round, not all of them
+    // a namespace with a new key after each turn gets one turn in each round, not all of them
     let mut order = Vec::new();
     for at in 0..4 {
         queue.add(Key::new("back", format!("{at}")), LIVE, None);
@@ -258,7 +258,7 @@ async fn the_queue_measures_itself_as_upstreams_does() {
         series("workqueue_work_duration_seconds_count"),
         [format!("{plain} 1")]
     );
-    // "live" waited no time, "failed" was due for two seconds
+    // "live" did not wait, "failed" was due for two seconds
     let waited: Vec<f64> = series("workqueue_queue_duration_seconds_sum")
         .iter()
         .filter_map(|line| line.rsplit(' ').next()?.parse().ok())

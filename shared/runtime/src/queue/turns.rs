@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Key;
 
-/// Due keys, handed out one namespace after the other: the namespace that was served the longest ago comes first, and of
+/// Due keys, handed out one namespace after the other: the namespace that was served least recently comes first, and of
 /// those served equally long ago the one whose first key has been due for longer. All operations are logarithmic.
 ///
-/// A namespace that has nothing due loses its place. When it comes back it is as if it had been served last, so that one
-/// that adds a key after each that was handed out gets one turn in each round, like any other.
+/// A namespace without due keys loses its place. When it returns it counts as served last, so that a namespace that
+/// adds a key after each one that is handed out gets one turn in each round, like any other.
 #[derive(Default)]
 pub(super) struct Turns {
     lines: HashMap<String, Line>,
-    /// For each line: its turn, the order of its first key, its namespace.
+    /// For each namespace: its turn, the order of its first key, its name.
     next: BTreeSet<(u64, u64, String)>,
     /// How many keys have been handed out.
     served: u64,
@@ -22,7 +22,7 @@ pub(super) struct Turns {
 struct Line {
     /// The value of `served` after the namespace's last turn.
     turn: u64,
-    /// Names by the order of becoming due, which no two keys share.
+    /// Names by the order in which they became due, which is unique.
     names: BTreeMap<u64, String>,
 }
 
@@ -32,7 +32,7 @@ impl Turns {
         self.next.is_empty()
     }
 
-    /// Adds a key that became due as the `order`th.
+    /// Adds a key that was the `order`th to become due.
     pub(super) fn insert(&mut self, key: &Key, order: u64) {
         let turn = self.served;
         self.change(&key.namespace, turn, |line| {
@@ -40,7 +40,7 @@ impl Turns {
         });
     }
 
-    /// Takes out the key that was added with `order`, if it is there.
+    /// Removes the key that was added with `order`, if it exists.
     pub(super) fn remove(&mut self, key: &Key, order: u64) {
         if self.lines.contains_key(&key.namespace) {
             self.change(&key.namespace, 0, |line| {
@@ -49,7 +49,7 @@ impl Turns {
         }
     }
 
-    /// Takes out the key whose turn it is.
+    /// Removes and returns the key whose turn it is.
     pub(super) fn pop(&mut self) -> Option<Key> {
         let (_, order, namespace) = self.next.first().cloned()?;
         self.served += 1;
@@ -65,7 +65,7 @@ impl Turns {
         })
     }
 
-    /// Changes the line of a namespace, which begins with `turn` where there is none, and its place in `next`.
+    /// Changes the line of a namespace, created with `turn` if it does not exist, and its place in `next`.
     fn change(&mut self, namespace: &str, turn: u64, change: impl FnOnce(&mut Line)) {
         let mut line = self.lines.remove(namespace).unwrap_or_else(|| Line {
             turn,

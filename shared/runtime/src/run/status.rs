@@ -1,4 +1,4 @@
-//! Writes the drafted status where it differs from the server's.
+//! Writes the differences between the drafted status and that of the server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::{Kind, Run};
 use crate::conditions::{Conditions, listed};
 use crate::{finalizer, patch};
 
-/// How often a status patch is tried when others write at the same time (RT-CON-016).
+/// How often a status patch is attempted when it conflicts with other writers (RT-CON-016).
 const PATCH_TRIES: u32 = 5;
 
 /// Why the status could not be written.
@@ -22,10 +22,10 @@ pub enum StatusError {
     /// The API server refused or did not answer.
     #[error("failed to update status")]
     Api(#[source] Error),
-    /// Others kept writing at the same time.
+    /// Every attempt conflicted with other writers.
     #[error("failed to update status: {PATCH_TRIES} tries met a conflict")]
     Conflict,
-    /// The object would be larger than the API server, or its store, takes (KC-PRUNE-023).
+    /// The object would exceed the size limit of the API server or of its store (KC-PRUNE-023).
     #[error(
         "failed to update status: the object has grown too large for the API server, with {bytes} bytes of status: let it hold \
          less, or split it into several"
@@ -37,12 +37,13 @@ pub enum StatusError {
         #[source]
         source: Error,
     },
-    /// The status does not read back as what it is. A defect of the API types.
+    /// The status does not round-trip through its type. A defect of the API types.
     #[error("failed to read back the status")]
     Encoding(#[from] serde_json::Error),
 }
 
-/// Whether a request was refused for the size of what it would have stored. etcd's own limit comes without a code.
+/// Whether a request was refused for the size of what it would have stored. etcd's own limit is reported without a
+/// code.
 fn is_too_large(error: &Error) -> bool {
     let Error::Request(kube::Error::Api(status)) = error else {
         return false;
@@ -59,7 +60,7 @@ impl<K: Kind> Run<K> {
         Ok(Objects::in_namespace(client, self.namespace())?)
     }
 
-    /// The merge patch from the server's status to the draft; `None` where they are equal (RT-CON-018).
+    /// The merge patch from the server's status to the draft; `None` if they are equal (RT-CON-018).
     fn difference(&mut self) -> Result<Option<Value>, StatusError> {
         let before = self.server.status();
         *self.status.conditions_mut() = self.conditions.sorted(listed(before));
@@ -78,12 +79,12 @@ impl<K: Kind> Run<K> {
         Ok(patch::diff(&before, &serde_json::to_value(&self.status)?))
     }
 
-    /// Writes what differs between the draft and the server's status, if anything does (RT-CON-016..020). Others'
-    /// conditions are kept; a conflict is met by reading the object again.
+    /// Writes the difference between the draft and the server's status, if there is any (RT-CON-016..020). Conditions
+    /// of other writers are kept; after a conflict the object is read again.
     ///
     /// # Errors
     ///
-    /// When the server cannot be reached or refuses what is written. The draft stays as it is.
+    /// If the server cannot be reached or refuses the patch. The draft is kept.
     pub async fn patch(&mut self) -> Result<(), StatusError> {
         let objects = self.objects().map_err(StatusError::Api)?;
         for attempt in 0..PATCH_TRIES {
@@ -105,7 +106,7 @@ impl<K: Kind> Run<K> {
                     return Ok(());
                 }
                 Err(error) if error.code() == Some(409) => {
-                    // 100 ms, then growing, spread so that two writers do not meet again (RT-CON-016)
+                    // 100 ms, growing, with jitter so that two writers do not conflict again (RT-CON-016)
                     let spread = rand::random_range(1.0..1.5);
                     tokio::time::sleep(
                         Duration::from_millis(100).mul_f64(f64::from(attempt) * spread),
@@ -142,7 +143,7 @@ impl<K: Kind> Run<K> {
         self.handled = None;
     }
 
-    /// Drops what the draft holds besides conditions, so that at least these can be written.
+    /// Drops everything except the conditions from the draft, so that at least these can be written.
     pub(crate) fn withdraw(&mut self) {
         self.status = self.server.status().cloned().unwrap_or_default();
         self.observed_generation = self.status.observed_generation();

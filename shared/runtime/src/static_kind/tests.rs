@@ -58,7 +58,7 @@ struct World<S: StaticKind> {
 }
 
 impl<S: StaticKind> World<S> {
-    /// A controller that has been told of the object.
+    /// A controller that has seen the object.
     fn of(kind: S, name: &'static str, object: Value) -> Self {
         let api = FakeApi::holding(object.clone());
         let metrics = Metrics::new().unwrap();
@@ -92,7 +92,7 @@ impl<S: StaticKind> World<S> {
         }
     }
 
-    /// Works on the object if it was queued; whether it was.
+    /// Processes the object if it was queued; returns whether it was.
     async fn work(&self) -> bool {
         let next = tokio::time::timeout(Duration::from_millis(1), self.controller.queue.next());
         let Ok(ticket) = next.await else {

@@ -1,4 +1,4 @@
-//! Readiness of each kind as Helm 3 judged it.
+//! Readiness of each kind by the rules of Helm 3.
 
 use flux_helm::action::{Scope, objects};
 use serde_json::{Value, json};

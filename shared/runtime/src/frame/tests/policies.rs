@@ -12,7 +12,7 @@ use crate::controller::is_disabled;
 use crate::policy::Suspension;
 use crate::run::{Cancel, Canceled};
 
-/// A run as a closure.
+/// A reconciler that is a closure.
 struct Closure<K, F> {
     work: F,
     kind: std::marker::PhantomData<fn() -> K>,
@@ -78,7 +78,7 @@ async fn runs_that_follow_at_once_may_be_limited() {
 
 #[tokio::test(start_paused = true)]
 async fn a_reconciler_may_mark_the_start_itself() {
-    // KC-PROC-066, HC-ACT-008: Ready is not touched
+    // KC-PROC-066, HC-ACT-008: Ready is unchanged
     let settings = Settings {
         start: Start::ByReconciler,
         ..SETTINGS
@@ -262,7 +262,7 @@ async fn a_kind_may_have_another_finalizer_and_no_observed_generation() {
 
 const RELEASED: ConditionType = ConditionType::new("Released");
 
-/// As helm-controller does: Ready mirrors Released.
+/// As in helm-controller: Ready mirrors Released.
 fn released(conditions: &Conditions) -> Option<(Status, &Condition)> {
     let released = conditions.get(RELEASED)?;
     Some((released.status, released))
@@ -298,7 +298,7 @@ async fn ready_may_follow_a_rule_of_the_kind() {
                 "Released=True InstallSucceeded: installed",
             ],
         ),
-        // a failure that marks a condition follows the rule, one that marks none sets Ready itself
+        // a failure that sets a condition follows the rule, one that sets none sets Ready itself
         (
             |_| Err(Failure::retry("InstallFailed", "timed out", Pace::BackOff).denying(RELEASED)),
             &[
@@ -310,7 +310,7 @@ async fn ready_may_follow_a_rule_of_the_kind() {
             |_| Err(Failure::waiting("DependencyNotReady", "not yet", MINUTE)),
             &["Ready=False DependencyNotReady: not yet"],
         ),
-        // HC-ACT-007: only the log
+        // HC-ACT-007: reported by the log only
         (
             |_| Err(Failure::retry("Failed", "no", Pace::BackOff).leaving_conditions()),
             &["Ready=True Before: as it was"],
@@ -377,7 +377,7 @@ async fn events_may_follow_the_transition_of_ready() {
             || Ok(Outcome::ready(SUCCEEDED, "as it was", MINUTE).with_news("pushed commit")),
             &["Normal Succeeded: pushed commit"],
         ),
-        // IR-REPO-102, IA-STATUS-032: also where the failure itself would emit none
+        // IR-REPO-102, IA-STATUS-032: even if the failure itself would emit no event
         (
             was_ready(),
             || Err(Failure::retry("ReadOperationFailed", "refused", Pace::BackOff).quietly()),
@@ -540,7 +540,7 @@ async fn static_objects_of_a_kind_are_cleaned_up_once() {
     let cleaned = ["Normal GarbageCollectionSucceeded: garbage collected artifacts"];
     let status =
         || json!({"observedGeneration": 1, "conditions": [condition(READY, "True")], "url": "u"});
-    // SC-HREPO-011, SC-HREPO-012: also the status that the definition gives to a new object
+    // SC-HREPO-011, SC-HREPO-012: including the default status that the CRD gives to a new object
     for (finalizers, before) in [
         (json!([FINALIZER]), status()),
         (json!([]), json!({"observedGeneration": -1})),
