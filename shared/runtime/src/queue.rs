@@ -2,7 +2,7 @@
 //!
 //! Guarantees: a key is in the queue at most once and is never handed out twice at the same time; what is added while a
 //! key is being processed comes after that. Higher priorities come first. Within one priority namespaces take turns
-//! ([`Turns`]), so that a namespace with 500 due objects does not delay one with two; within a namespace keys are
+//! (`turns.rs`), so that a namespace with 500 due objects does not delay one with two; within a namespace keys are
 //! ordered by when they became due.
 
 mod turns;
