@@ -490,9 +490,9 @@ fn comments_use_plain_english() -> Result {
         for (line, comment) in comments(&source.text) {
             let words: String = comment
                 .chars()
-                // Backticks stay, so that the code `None` is not the word.
+                // Backticks and underscores stay, so that the code `None` and a call of `is_none` are not the words.
                 .map(|char| match char {
-                    '`' => char,
+                    '`' | '_' => char,
                     _ if char.is_alphanumeric() => char,
                     _ => ' ',
                 })
