@@ -13,7 +13,7 @@
 //! let error = templates.execute(&mut session, "page", data).unwrap_err();
 //! assert_eq!(
 //!     error.to_string(),
-//!     "template: page:1:48: executing \"page\" at <.n.x>: can't evaluate field x in type interface {}"
+//!     "template: page:1:46: executing \"page\" at <.n.x>: can't evaluate field x in type interface {}"
 //! );
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

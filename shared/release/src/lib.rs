@@ -3,13 +3,15 @@
 //! ```no_run
 //! use flux_cluster::Cluster;
 //! use flux_helm::{Values, action::{Draft, InstallOptions}};
-//! use flux_release::{FIELD_MANAGER, Options, Releaser, render};
+//! use flux_release::{FIELD_MANAGER, Options, Releaser, SchemaDocuments, render};
 //! # async fn example(client: kube::Client, chart: flux_helm::ParsedChart) -> Result<(), Box<dyn std::error::Error>> {
 //! let cluster = Cluster::new(client, FIELD_MANAGER);
 //! let releaser = Releaser::new(cluster, "apps", Options::default());
 //! let install = releaser.install(InstallOptions::new("web", "apps")).await?;
 //! let options = flux_helm::RenderOptions::new("web", "apps");
-//! let rendered = render(releaser.cluster(), chart.clone(), Values::new(), options).await?;
+//! let documents = SchemaDocuments::from_environment(&flux_budget::Budget::unlimited());
+//! let cluster = releaser.cluster();
+//! let rendered = render(cluster, chart.clone(), Values::new(), options, &documents).await?;
 //! let draft = Draft::new(chart.chart(), Values::new(), rendered);
 //! let mut stored = |record: &flux_helm::Release| println!("{} is {}", record.revision, record.status());
 //! let action = install.start(draft, flux_release::now());
