@@ -83,6 +83,15 @@ impl Workspace {
             .collect()
     }
 
+    /// The Rust files of all members.
+    fn sources(&self) -> Result<BTreeSet<PathBuf>> {
+        let mut all = BTreeSet::new();
+        for (_, _, folder) in self.members() {
+            sources(&self.root.join(folder), &mut all)?;
+        }
+        Ok(all)
+    }
+
     fn architecture(&self) -> Result<Vec<Row>> {
         let map =
             fs::read_to_string(self.root.join("ARCHITECTURE.md")).doing("read ARCHITECTURE.md")?;
@@ -250,10 +259,7 @@ fn every_source_file_is_compiled() -> Result {
             reach(&root, &beside, &mut reached)?;
         }
     }
-    let mut all = BTreeSet::new();
-    for (_, _, folder) in workspace.members() {
-        sources(&workspace.root.join(folder), &mut all)?;
-    }
+    let all = workspace.sources()?;
     let dead: Vec<_> = all.difference(&reached).collect();
     ensure!(dead.is_empty(), "no target declares these files: {dead:#?}");
     Ok(())
@@ -351,10 +357,7 @@ fn every_crate_takes_the_workspaces_lints_and_says_what_it_is_for() -> Result {
 #[test]
 fn every_source_file_says_what_it_is_for() -> Result {
     let workspace = Workspace::read()?;
-    let mut all = BTreeSet::new();
-    for (_, _, folder) in workspace.members() {
-        sources(&workspace.root.join(folder), &mut all)?;
-    }
+    let all = workspace.sources()?;
     let mut wrong = Vec::new();
     for path in all {
         if !fs::read_to_string(&path)?.starts_with("//!") {
@@ -543,10 +546,7 @@ fn a_comment_claims_at_most_three_rows() -> Result {
 #[test]
 fn nothing_is_left_for_later() -> Result {
     let workspace = Workspace::read()?;
-    let mut all = BTreeSet::new();
-    for (_, _, folder) in workspace.members() {
-        sources(&workspace.root.join(folder), &mut all)?;
-    }
+    let all = workspace.sources()?;
     let mut found = Vec::new();
     for path in all {
         for (number, line) in fs::read_to_string(&path)?.lines().enumerate() {
@@ -611,10 +611,7 @@ fn each_difference_is_listed_once() -> Result {
 #[test]
 fn modules_and_tests_are_laid_out_by_the_style_guide() -> Result {
     let workspace = Workspace::read()?;
-    let mut all = BTreeSet::new();
-    for (_, _, folder) in workspace.members() {
-        sources(&workspace.root.join(folder), &mut all)?;
-    }
+    let all = workspace.sources()?;
     let mut wrong = Vec::new();
     for path in all {
         let name = path.file_name().unwrap_or_default().to_string_lossy();

@@ -71,6 +71,19 @@ fn compare<Q>(
     );
 }
 
+/// Every character, and random bytes of which most are no UTF-8.
+fn characters_and_random_bytes(random: &mut Random) -> Vec<Vec<u8>> {
+    let mut texts: Vec<Vec<u8>> = all_characters()
+        .into_iter()
+        .map(String::into_bytes)
+        .collect();
+    for _ in 0..cases(200) {
+        let length = random.below(20);
+        texts.push((0..length).map(|_| random.next() as u8).collect());
+    }
+    texts
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
@@ -80,15 +93,7 @@ fn text_is_quoted_as_by_strconv() {
     let Some(mut go) = Oracle::live("golang") else {
         return;
     };
-    let mut texts: Vec<Vec<u8>> = all_characters()
-        .into_iter()
-        .map(String::into_bytes)
-        .collect();
-    let mut random = Random::new();
-    for _ in 0..cases(200) {
-        let length = random.below(20);
-        texts.push((0..length).map(|_| random.next() as u8).collect());
-    }
+    let texts = characters_and_random_bytes(&mut Random::new());
     let quoted = |text: &Vec<u8>| Ok(json!([strconv::quote(text), strconv::can_backquote(text)]));
     let request = |text: &Vec<u8>| json!({"mode": "quote", "text": base64(text)});
     compare(&mut go, &texts, request, quoted);
@@ -120,15 +125,8 @@ fn strings_and_floats_are_written_as_by_encoding_json() {
     let Some(mut go) = Oracle::live("golang") else {
         return;
     };
-    let mut texts: Vec<Vec<u8>> = all_characters()
-        .into_iter()
-        .map(String::into_bytes)
-        .collect();
     let mut random = Random::new();
-    for _ in 0..cases(200) {
-        let length = random.below(20);
-        texts.push((0..length).map(|_| random.next() as u8).collect());
-    }
+    let texts = characters_and_random_bytes(&mut random);
     let written = |text: &Vec<u8>| {
         let mut out = String::new();
         json::push_bytes(&mut out, text, true);
