@@ -3,8 +3,9 @@
 use url::Url;
 
 /// Parameters whose values describe the request, never the user.
-const HARMLESS: [&str; 9] = [
+const HARMLESS: [&str; 10] = [
     "service",
+    "scope",
     "ref",
     "version",
     "timeout",

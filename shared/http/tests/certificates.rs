@@ -49,6 +49,7 @@ impl Bench {
                     certificate: certificate.into_bytes(),
                     key: Secret::from(key.as_str()),
                 }),
+                accept_any_server: false,
             },
             proxy: Proxy::None,
             ..ClientOptions::default()
