@@ -30,8 +30,8 @@ const GENERIC: [&str; 20] = [
     "UnsupportedConnectionType",
 ];
 
-/// The additional reasons of GitRepositories.
-const OF_SOURCES: [&str; 20] = [
+/// The additional reasons of GitRepositories and OCIRepositories.
+const OF_SOURCES: [&str; 23] = [
     "ArchiveOperationFailed",
     "AuthenticationFailed",
     "CopyFailure",
@@ -48,6 +48,9 @@ const OF_SOURCES: [&str; 20] = [
     "NewRevision",
     "NoArtifact",
     "NotFound",
+    "OCIArtifactLayerOperationFailed",
+    "OCIArtifactPullFailed",
+    "ReadOperationFailed",
     "SourceIgnoreError",
     "StatOperationFailed",
     "URLInvalid",
@@ -78,6 +81,19 @@ fn rules(kind: &str) -> Option<Rules> {
                 "ArtifactOutdated",
                 "FetchFailed",
                 "IncludeUnavailable",
+                "SourceVerified",
+                "StorageOperationFailed",
+            ],
+            is_reason: |reason| GENERIC.contains(&reason) || OF_SOURCES.contains(&reason),
+        }),
+        "OCIRepository" => Some(Rules {
+            types: &[
+                "Ready",
+                "Reconciling",
+                "Stalled",
+                "ArtifactInStorage",
+                "ArtifactOutdated",
+                "FetchFailed",
                 "SourceVerified",
                 "StorageOperationFailed",
             ],

@@ -396,6 +396,7 @@ const PLAIN_ENGLISH: &[&str] = &[
     "shared/kstatus",
     "shared/kustomize",
     "shared/objects",
+    "shared/oci",
     "shared/publish",
     "shared/release",
     "shared/runtime",

@@ -1,7 +1,9 @@
 //! Wires the components of the process according to the flags.
 
+use std::sync::Arc;
+
 use flux_api::meta::GoDuration;
-use flux_api::source::GitRepository;
+use flux_api::source::{GitRepository, OCIRepository};
 use flux_identity::Tokens;
 use flux_publish::Publisher;
 use flux_runtime::controller::Controller;
@@ -12,6 +14,7 @@ use kube::runtime::watcher;
 
 use crate::flags::Flags;
 use crate::git_repository::{self, GitRepositories};
+use crate::oci_repository::{self, OCIRepositories};
 use crate::secrets::Secrets;
 
 /// Checks the flags, opens the storage, and adds the artifact server and the controllers to the manager.
@@ -22,10 +25,11 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
 
     let secrets = secrets(manager);
     let repositories = Cache::<GitRepository>::default();
+    let work = Arc::new(WorkFolders::opened("source-controller"));
     let reconciler = GitRepositories {
-        publisher,
+        publisher: publisher.clone(),
         repositories: repositories.clone(),
-        secrets,
+        secrets: secrets.clone(),
         tokens: Tokens::from_flags(&flags.tokens, &manager.metrics)?,
         remotes: git_repository::RemoteSettings {
             kex_algorithms: flags.ssh.ssh_kex_algos.clone(),
@@ -33,13 +37,27 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
             object_level_identity: manager.gates.enabled("ObjectLevelWorkloadIdentity"),
         },
         budget: manager.budget.clone(),
-        work: WorkFolders::opened("source-controller"),
+        work: work.clone(),
         recheck: flags.dependencies.requeue_dependency,
     };
     let controller = Controller::new(
         reconciler,
         git_repository::SETTINGS,
         repositories,
+        manager.environment(),
+    );
+    manager.add(controller);
+
+    let reconciler = OCIRepositories {
+        publisher,
+        secrets,
+        budget: manager.budget.clone(),
+        work,
+    };
+    let controller = Controller::new(
+        reconciler,
+        oci_repository::SETTINGS,
+        Cache::<OCIRepository>::default(),
         manager.environment(),
     );
     manager.add(controller);

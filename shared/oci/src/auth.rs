@@ -211,9 +211,7 @@ impl Bearer {
             }
         };
         let check = |_: &Url, to: &Url| refused_realm(base, to);
-        let response = client
-            .retried(async || client.follow(&hop, &url, &authorize, &check).await)
-            .await?;
+        let response = client.send(&hop, &url, &authorize, &check).await?;
         let response = client.expect(response, &method, &[StatusCode::OK]).await?;
         let shown = flux_http::shown_url(response.url());
         let body = read_body(response, MAX_TOKEN).await;

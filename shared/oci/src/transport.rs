@@ -111,7 +111,7 @@ impl Client {
             form: None,
             repeat: Repeat::Idempotent,
         };
-        let response = self.send(&session, &hop, &url).await?;
+        let response = self.send_as(&session, &hop, &url).await?;
         if response.status() != StatusCode::UNAUTHORIZED || session.bearer.is_none() {
             return Ok(response);
         }
@@ -120,10 +120,15 @@ impl Client {
             return Ok(response);
         };
         let session = self.renewed(&challenge).await?;
-        self.send(&session, &hop, &url).await
+        self.send_as(&session, &hop, &url).await
     }
 
-    async fn send(&self, session: &Session, hop: &Hop<'_>, url: &Url) -> Result<Response, Error> {
+    async fn send_as(
+        &self,
+        session: &Session,
+        hop: &Hop<'_>,
+        url: &Url,
+    ) -> Result<Response, Error> {
         let authorization = session.authorization(self)?;
         let authorize = |to: &Url, headers: &mut HeaderMap| {
             if let Some(value) = &authorization
@@ -132,8 +137,7 @@ impl Client {
                 headers.insert(AUTHORIZATION, value.clone());
             }
         };
-        self.retried(async || self.follow(hop, url, &authorize, &redirect::refusal).await)
-            .await
+        self.send(hop, url, &authorize, &redirect::refusal).await
     }
 
     /// The way to the registry, found out once.
@@ -220,10 +224,7 @@ impl Client {
             repeat: Repeat::Idempotent,
         };
         let response = self
-            .retried(async || {
-                self.follow(&hop, &url, &|_, _| {}, &redirect::refusal)
-                    .await
-            })
+            .send(&hop, &url, &|_, _| {}, &redirect::refusal)
             .await?;
         if base.scheme() == "http" && response.url().scheme() == "https" {
             // The registry redirects to HTTPS, which is then used from the start.
@@ -239,7 +240,7 @@ impl Client {
 
     /// Sends a request and follows its redirects. `authorize` adds the credentials for a URL, `refusal` says why a
     /// redirect is not followed.
-    pub(crate) async fn follow(
+    async fn follow(
         &self,
         hop: &Hop<'_>,
         url: &Url,
@@ -288,15 +289,18 @@ impl Client {
         ))
     }
 
-    /// Repeats what fails for a transient reason, after the pauses of the options, or as long as the server asks for
-    /// (SC-OCI-051).
-    pub(crate) async fn retried(
+    /// Sends a request as [`follow`](Self::follow) does, and repeats what fails for a transient reason: after the pauses of
+    /// the options, or as long as the server asks for (SC-OCI-051).
+    pub(crate) async fn send(
         &self,
-        send: impl AsyncFn() -> Result<Response, Error>,
+        hop: &Hop<'_>,
+        url: &Url,
+        authorize: &(dyn Fn(&Url, &mut HeaderMap) + Sync),
+        refusal: &(dyn Fn(&Url, &Url) -> Option<String> + Sync),
     ) -> Result<Response, Error> {
         let mut pauses = self.pauses().iter();
         loop {
-            let sent = send().await;
+            let sent = self.follow(hop, url, authorize, refusal).await;
             let wanted = match &sent {
                 Ok(response) if TRANSIENT.contains(&response.status().as_u16()) => {
                     retry_after(response.headers()).unwrap_or_default()

@@ -160,7 +160,7 @@ async fn a_token_service_of_another_server_is_asked() {
     let registry = Registry::builder().anonymous_tokens().realm(&realm).start();
     registry.push(APP, "latest", &artifact());
     let error = latest(&client_with(&registry, with(basic("flux", "s3cret")))).await;
-    // Its token is none of the registry's.
+    // The registry does not know that service's tokens.
     assert_eq!(error.unwrap_err().status(), Some(401));
     assert!(!tokens.asked().is_empty());
 }

@@ -7,8 +7,8 @@ use flux_http::{ClientOptions, Proxy, RootCertificates, Secret, SecretData, keys
 use flux_identity::Tokens;
 use flux_runtime::Run;
 
-use super::failure::{AppError, ProxyError, StepError};
-use crate::secrets::{self, SecretReadError, Secrets};
+use super::failure::{AppError, StepError};
+use crate::secrets::{self, Secrets};
 
 /// Flags and feature gates for remotes.
 #[derive(Clone, Debug, Default)]
@@ -39,7 +39,8 @@ pub(super) async fn read(
     let (spec, namespace) = (&run.object().spec, run.namespace());
     let proxy = match &spec.proxy_secret_ref {
         None => Proxy::Environment,
-        Some(reference) => proxy(secrets, namespace, &reference.name)
+        Some(reference) => secrets
+            .proxy(namespace, &reference.name)
             .await
             .map_err(StepError::Proxy)?,
     };
@@ -82,21 +83,6 @@ pub(super) async fn read(
         proxy,
         settings: settings.clone(),
     })
-}
-
-async fn proxy(secrets: &Secrets, namespace: &str, name: &str) -> Result<Proxy, ProxyError> {
-    let full_name = || format!("{namespace}/{name}");
-    let secret = match secrets.read(namespace, name).await {
-        Ok(secret) => secret,
-        Err(SecretReadError::NotFound(_)) => return Err(ProxyError::NotFound(full_name())),
-        Err(source) => {
-            return Err(ProxyError::Read {
-                secret: full_name(),
-                source,
-            });
-        }
-    };
-    Ok(secrets::data(&secret, namespace, name).proxy()?.into())
 }
 
 /// Checks that the provider matches the Secret (SC-AUTH-017, SC-AUTH-018, SC-AUTH-025).
@@ -142,15 +128,7 @@ async fn sign_in(
     let methods = secret.auth_methods(RootCertificates::AddToSystem);
     let methods = methods.map_err(StepError::GitHubAppKeys)?;
     let data = methods.github_app.ok_or(StepError::GitHubAppDataMissing)?;
-    for legacy in secret.legacy_tls_keys() {
-        // RT-SEC-003; not a failure, but at a lower level it would be overlooked
-        tracing::error!(
-            secret = secret.name(),
-            key = legacy.key,
-            preferred = legacy.preferred,
-            "using legacy key in secret data"
-        );
-    }
+    secrets::log_legacy_keys(secret);
     let client = ClientOptions {
         tls: methods.tls.unwrap_or_default(),
         proxy: proxy.clone(),

@@ -93,7 +93,7 @@ fn what_follows_each_failure() {
         ),
         // SC-GIT-022, SC-AUTH-006
         (
-            StepError::Proxy(ProxyError::NotFound(name())),
+            StepError::Proxy(ReferredError::NotFound(name())),
             "AuthenticationFailed",
             BACK_OFF,
             warning,
