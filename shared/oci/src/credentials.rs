@@ -23,7 +23,7 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Whether there are none.
+    /// Whether this is anonymous access.
     #[must_use]
     pub fn is_anonymous(&self) -> bool {
         *self == Self::default()

@@ -158,6 +158,19 @@ async fn certificates_of_a_private_registry() -> Result {
     world.namespace.apply(&secret("half", half)).await?;
     world.apply("whole", "certSecretRef: {name: whole}").await?;
     world.ready("whole").await?;
+    // RT-SEC-003: older names of the keys
+    let older =
+        json!({"caFile": authority.pem(), "certFile": pair.certificate, "keyFile": pair.key});
+    world.namespace.apply(&secret("older", older)).await?;
+    world.apply("older", "certSecretRef: {name: older}").await?;
+    world.ready("older").await?;
+    let is_told =
+        |line: &Value| line["msg"] == "using legacy key in secret data" && line["key"] == "keyFile";
+    world
+        .controller
+        .log()
+        .wait("of the older keys", is_told)
+        .await?;
 
     // SC-OCI-025
     world.apply("half", "certSecretRef: {name: half}").await?;
