@@ -63,6 +63,7 @@ struct Settings {
     basic: Option<(String, String)>,
     tokens: bool,
     identity_token: Option<String>,
+    accepted: Vec<(String, String)>,
     realm: Option<String>,
     fixed: Vec<Fixed>,
     hanging: Vec<String>,
@@ -120,6 +121,15 @@ impl RegistryBuilder {
     pub fn identity_token(mut self, token: &str) -> Self {
         self.settings.tokens = true;
         self.settings.identity_token = Some(token.to_owned());
+        self
+    }
+
+    /// Accepts this token of another token service, for these scopes.
+    #[must_use]
+    pub fn accept(mut self, token: &str, scopes: &str) -> Self {
+        self.settings.tokens = true;
+        let accepted = (token.to_owned(), scopes.to_owned());
+        self.settings.accepted.push(accepted);
         self
     }
 
@@ -216,13 +226,14 @@ impl RegistryBuilder {
             .expect("non-blocking listener");
         let address = listener.local_addr().expect("local address");
         let scheme = if acceptor.is_some() { "https" } else { "http" };
+        let granted = self.settings.accepted.clone();
         let shared = Arc::new(Shared {
             settings: self.settings,
             backend: program.address(),
             address,
             scheme,
             requests: Mutex::default(),
-            granted: Mutex::default(),
+            granted: Mutex::new(granted),
         });
         let (stop, stopped) = oneshot::channel::<()>();
         let state = Arc::clone(&shared);
@@ -585,7 +596,7 @@ impl Shared {
             let realm = settings.realm.as_ref().unwrap_or(&own);
             let mut value = format!("Bearer realm=\"{realm}\",service=\"registry\"");
             if let Some(scope) = scope {
-                value.push_str(&format!(",scope=\"{scope}\""));
+                value = format!("{value},scope=\"{scope}\"");
             }
             return Some(refused(&value));
         }

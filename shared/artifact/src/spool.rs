@@ -29,7 +29,7 @@ impl Spool {
         size: u64,
     ) -> Result<Vec<u8>, ExtractError> {
         let mut copied = 0;
-        let mut buffer = [0; 32 * 1024];
+        let mut buffer = [0; 8 * 1024];
         while copied < size {
             let wanted = usize::try_from(size - copied).unwrap_or(usize::MAX);
             let wanted = wanted.min(buffer.len());

@@ -84,6 +84,9 @@ pub enum Error {
     /// The registry asks for a form of authentication that is unknown or incomplete.
     #[error("{0}")]
     Challenge(String),
+    /// The name of the registry, or a link of it, makes no URL.
+    #[error("invalid URL")]
+    Url(#[from] url::ParseError),
     /// The token service gave no token.
     #[error("no token in bearer response")]
     NoToken,

@@ -189,8 +189,7 @@ impl Repository {
         let address = host.parse::<Ipv4Addr>();
         address.is_ok_and(|address| address.is_private() || address == Ipv4Addr::LOCALHOST)
             || (host == "localhost" && port.is_some())
-            || host.ends_with(".local")
-            || host.ends_with(".localhost")
+            || matches!(host.rsplit_once('.'), Some((_, "local" | "localhost")))
             || host == "[::1]"
     }
 

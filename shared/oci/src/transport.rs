@@ -99,8 +99,7 @@ impl Client {
         accept: Option<&str>,
     ) -> Result<Response, Error> {
         let session = self.session().await?;
-        let url = session.base.join(path);
-        let url = url.map_err(|error| Error::Challenge(format!("invalid path: {error}")))?;
+        let url = session.base.join(path)?;
         let mut headers = HeaderMap::new();
         if let Some(accept) = accept.and_then(|accept| HeaderValue::from_str(accept).ok()) {
             headers.insert(ACCEPT, accept);
@@ -212,11 +211,8 @@ impl Client {
 
     async fn ping(&self, scheme: &str) -> Result<(Url, Option<Challenge>), Error> {
         let base = format!("{scheme}://{}/", self.repository().registry());
-        let mut base = Url::parse(&base)
-            .map_err(|error| Error::Challenge(format!("invalid registry: {error}")))?;
-        let url = base
-            .join("/v2/")
-            .map_err(|error| Error::Challenge(format!("invalid registry: {error}")))?;
+        let mut base = Url::parse(&base)?;
+        let url = base.join("/v2/")?;
         let hop = Hop {
             method: &Method::GET,
             headers: HeaderMap::new(),

@@ -152,17 +152,34 @@ async fn token_services_that_are_not_asked(#[case] realm: &str, #[case] expected
     assert_eq!(error.unwrap_err().to_string(), expected);
 }
 
-// SC-OCI-087: a token service on a private address
+// SC-OCI-087, FR-H-073: the token service of a registry on plain HTTP, encrypted and on a private address
 #[tokio::test]
 async fn a_token_service_of_another_server_is_asked() {
-    let tokens = Registry::builder().token_auth("flux", "s3cret").start();
-    let realm = format!("{}/token", tokens.url());
-    let registry = Registry::builder().anonymous_tokens().realm(&realm).start();
-    registry.push(APP, "latest", &artifact());
-    let error = latest(&client_with(&registry, with(basic("flux", "s3cret")))).await;
-    // The registry does not know that service's tokens.
-    assert_eq!(error.unwrap_err().status(), Some(401));
-    assert!(!tokens.asked().is_empty());
+    let authority = Authority::new();
+    let tokens = Registry::builder()
+        .tls(&authority)
+        .token_auth("flux", "s3cret")
+        .start();
+    let registry = Registry::builder()
+        .accept("token-1", "repository:org/app:pull")
+        .realm(&format!("{}/token", tokens.url()))
+        .start();
+    let digest = registry.push(APP, "latest", &artifact());
+    let options = Options {
+        tls: TlsSettings {
+            authorities: Some(authority.pem().into_bytes()),
+            ..TlsSettings::default()
+        },
+        ..with(basic("flux", "s3cret"))
+    };
+    assert_eq!(
+        latest(&client_with(&registry, options)).await.unwrap(),
+        digest
+    );
+    assert_eq!(
+        tokens.asked(),
+        ["GET /token?scope=repository%3Aorg%2Fapp%3Apull&service=registry"]
+    );
 }
 
 // SC-AUTH-004, SC-AUTH-035
@@ -324,7 +341,7 @@ async fn what_is_not_transient_is_not_retried() {
     assert_eq!(registry.asked().len(), 1);
 }
 
-// SC-OCI-051: a long Retry-After is left to the caller, and a limited registry is not asked by GET as well
+// SC-OCI-051, FR-H-080: a long Retry-After is left to the caller, and a limited registry is not asked by GET as well
 #[tokio::test]
 async fn a_rate_limit_is_reported() {
     let prefix = format!("/v2/{APP}/");

@@ -105,7 +105,7 @@ async fn all_pages_of_tags_are_read() {
     assert!((1..1000).contains(&claim.held()), "{}", claim.held());
 }
 
-// SC-OCI-045: odd lists of tags
+// SC-OCI-045, FR-H-071: odd lists of tags
 #[rstest]
 #[case(r#"{"tags": null}"#, &[], Ok(vec![]))]
 #[case(r#"{"tags": ["b", null, "a"]}"#, &[], Ok(vec!["b", "a"]))]
@@ -225,9 +225,12 @@ async fn indexes_without_end_are_not_followed() {
 #[tokio::test]
 async fn a_manifest_with_another_digest_is_refused() {
     let registry = Registry::builder()
-        .mangle(|target, body| match target.contains("/manifests/") {
-            true => [body, b" ".to_vec()].concat(),
-            false => body,
+        .mangle(|target, body| {
+            if target.contains("/manifests/") {
+                [body, b" ".to_vec()].concat()
+            } else {
+                body
+            }
         })
         .start();
     let digest = registry.push(APP, "latest", &artifact("a"));
@@ -310,9 +313,12 @@ async fn a_blob_that_is_another_is_refused(
     #[case] expected: &str,
 ) {
     let registry = Registry::builder()
-        .mangle(move |target, body| match target.contains("/blobs/") {
-            true => change(body),
-            false => body,
+        .mangle(move |target, body| {
+            if target.contains("/blobs/") {
+                change(body)
+            } else {
+                body
+            }
         })
         .start();
     let digest = registry.push(APP, "latest", &artifact("a"));
@@ -357,9 +363,10 @@ async fn blobs_are_bounded_by_the_caller() {
 #[tokio::test]
 async fn referrers_are_found_by_the_list_or_the_tag(#[case] listed: bool) {
     let builder = Registry::builder();
-    let registry = match listed {
-        true => builder.start(),
-        false => builder.without_referrers().start(),
+    let registry = if listed {
+        builder.start()
+    } else {
+        builder.without_referrers().start()
     };
     let digest = registry.push(APP, "latest", &artifact("a"));
     let client = client(&registry);

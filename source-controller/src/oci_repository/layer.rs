@@ -209,7 +209,7 @@ mod tests {
                 Extract,
                 Err("no layers found in artifact"),
             ),
-            // a signed chart without a selector
+            // FR-H-064: a signed chart without a selector
             (
                 CHART_CONFIG,
                 &[CHART_PROVENANCE, chart],

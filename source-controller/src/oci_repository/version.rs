@@ -185,7 +185,7 @@ mod tests {
     #[case(&["v1.0.0", "latest", "1.1", "sha256-00.sig", "1.0.0.sig"], "*", None, None, "v1.0.0")]
     #[case(&["1.0.0", "1.1.0-rc.1"], ">=1.0.0", None, None, "1.0.0")]
     #[case(&["1.0.0", "1.1.0-rc.1"], ">=1.0.0-0", None, None, "1.1.0-rc.1")]
-    // a tag of an image and one of a chart, in any order
+    // FR-H-065: a tag of an image and one of a chart, in any order
     #[case(&["v1.5.1", "1.5.1", "1.5.1-fips"], ">=1.4.1", None, None, "1.5.1")]
     #[case(&["v1.5.1", "1.5.1"], ">=1.4.1", Some("^v"), None, "v1.5.1")]
     #[case(&["1.5.1-fips", "1.5.0"], ">=1.4.1-0", Some("fips$"), None, "1.5.1-fips")]

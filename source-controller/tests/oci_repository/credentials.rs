@@ -36,7 +36,7 @@ async fn pull_secrets_of_the_object_and_of_its_account() -> Result {
         .await?;
     world.apply("secret", "secretRef: {name: pull}").await?;
     world.apply("account", "serviceAccountName: puller").await?;
-    // SC-AUTH-032: a cloud is not asked where there are pull secrets
+    // SC-AUTH-032, FR-H-079: a cloud is not asked where there are pull secrets
     world
         .apply("cloud", "provider: aws, secretRef: {name: pull}")
         .await?;

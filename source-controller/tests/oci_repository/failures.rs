@@ -32,6 +32,7 @@ async fn failures_are_told_apart() -> Result {
             "OCIArtifactPullFailed",
             "failed to determine artifact digest: tag can only contain the characters",
         ),
+        // FR-H-070
         (
             "digest",
             "ref: {digest: c2ca}",
