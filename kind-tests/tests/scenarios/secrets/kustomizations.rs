@@ -125,15 +125,6 @@ const SUBSTITUTED: &[Case] = &[
         reason: APPLY,
     },
     Case {
-        name: "namespace",
-        files: &[(
-            "a.yaml",
-            "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: 'a-${plain}'}}",
-        )],
-        spec: SUBSTITUTE,
-        reason: APPLY,
-    },
-    Case {
         name: "kind-of-object",
         files: &[(
             "a.yaml",
