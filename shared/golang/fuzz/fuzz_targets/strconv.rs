@@ -19,7 +19,7 @@ fuzz_target!(|text: &[u8]| {
     for base in [0, 2, 10, 16, 36] {
         if let Ok(number) = strconv::parse_int(text, base) {
             assert!(
-                number < 0 || strconv::parse_uint(text, base).is_ok() || text.starts_with(b"+")
+                number <= 0 || strconv::parse_uint(text, base).is_ok() || text.starts_with(b"+")
             );
         }
         let _ = strconv::parse_uint(text, base);
