@@ -78,7 +78,7 @@ pub(crate) struct GitRepositories {
     /// The memory that all reconciles share.
     pub(crate) budget: Budget,
     /// Temporary folders for fetched Git objects.
-    pub(crate) work: Arc<WorkFolders>,
+    pub(crate) work: WorkFolders,
     /// Time until an unavailable include is checked again.
     pub(crate) recheck: Duration,
 }

@@ -65,7 +65,7 @@ pub(crate) struct OCIRepositories {
     /// The memory that all reconciles share.
     pub(crate) budget: Budget,
     /// Temporary folders for layers.
-    pub(crate) work: Arc<WorkFolders>,
+    pub(crate) work: WorkFolders,
 }
 
 impl Reconciler for OCIRepositories {

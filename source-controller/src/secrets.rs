@@ -121,7 +121,8 @@ pub(crate) fn data<'s>(secret: &'s Secret, namespace: &str, name: &str) -> Secre
     )
 }
 
-/// Logs the use of older key names (RT-SEC-003, SC-AUTH-002). Not a failure, but at a lower level it would be overlooked.
+/// Logs the use of keys that have another name today (SC-AUTH-002, RT-SEC-003): as an error, since at a lower level it would
+/// be overlooked.
 pub(crate) fn log_legacy_keys(secret: &SecretData<'_>) {
     for legacy in secret.legacy_tls_keys() {
         tracing::error!(

@@ -1,9 +1,7 @@
 //! Wires the components of the process according to the flags.
 
-use std::sync::Arc;
-
 use flux_api::meta::GoDuration;
-use flux_api::source::{GitRepository, OCIRepository};
+use flux_api::source::{GitRepository, HelmRepository, OCIRepository};
 use flux_identity::Tokens;
 use flux_publish::Publisher;
 use flux_runtime::controller::Controller;
@@ -14,6 +12,7 @@ use kube::runtime::watcher;
 
 use crate::flags::Flags;
 use crate::git_repository::{self, GitRepositories};
+use crate::helm_repository::{self, HelmRepositories};
 use crate::oci_repository::{self, OCIRepositories};
 use crate::secrets::Secrets;
 
@@ -24,8 +23,15 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     publisher.serve(manager, &flags.storage);
 
     let secrets = secrets(manager);
+    let work = WorkFolders::opened("source-controller");
+    let helm_repositories = HelmRepositories {
+        publisher: publisher.clone(),
+        secrets: secrets.clone(),
+        budget: manager.budget.clone(),
+        work: work.clone(),
+        max_index: u64::try_from(flags.helm.index_max_size).unwrap_or_default(),
+    };
     let repositories = Cache::<GitRepository>::default();
-    let work = Arc::new(WorkFolders::opened("source-controller"));
     let reconciler = GitRepositories {
         publisher: publisher.clone(),
         repositories: repositories.clone(),
@@ -47,6 +53,12 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
         manager.environment(),
     );
     manager.add(controller);
+    manager.add(Controller::new(
+        helm_repositories,
+        helm_repository::SETTINGS,
+        Cache::<HelmRepository>::default(),
+        manager.environment(),
+    ));
 
     let reconciler = OCIRepositories {
         publisher,
