@@ -42,23 +42,27 @@ fn usage_errors_end_with_two_and_help_with_none() {
 
 #[test]
 fn what_cannot_be_run_ends_with_one_and_says_why() {
-    // KC-PROC-022, KC-PROC-024, KC-PROC-026, RT-FLG-013, RT-FGT-001, RT-WAT-007, RT-KUB-005
     for (args, why) in [
+        // KC-PROC-022, RT-FGT-001
         (
             &["--feature-gates=OptimizedGitClones=false"][..],
             "feature-gate 'OptimizedGitClones' not supported",
         ),
+        // KC-PROC-024, RT-WAT-007
         (
             &["--watch-label-selector=a in (b"],
             "unable to parse label selector",
         ),
+        // KC-PROC-026
         (
             &["--interval-jitter-percentage=100"],
             "the interval jitter percentage must be a non-negative value and less than 100",
         ),
+        // RT-KUB-005
         (&[], "kubeconfig"),
     ] {
         let output = run(args);
+        // RT-FLG-013
         assert_eq!(output.status.code(), Some(1), "{args:?}");
         let errors = errors(&output);
         let last = errors.last().cloned().unwrap_or_default();

@@ -218,7 +218,6 @@ mod tests {
 
     #[test]
     fn the_objects_own_account_comes_first() {
-        // RT-ACL-005, RT-ACL-006, KC-REMOTE-001, KC-REMOTE-002
         let object = |name: Option<&str>| {
             let service_account_name = name.map(str::to_owned);
             kustomization(KustomizationSpec {
@@ -226,14 +225,17 @@ mod tests {
                 ..KustomizationSpec::default()
             })
         };
+        // KC-REMOTE-001
         assert_eq!(
             account(&object(Some("own")), "default").as_deref(),
             Some("own")
         );
+        // RT-ACL-005
         assert_eq!(
             account(&object(Some("")), "default").as_deref(),
             Some("default")
         );
+        // RT-ACL-006, KC-REMOTE-002
         assert_eq!(account(&object(None), ""), None);
     }
 

@@ -245,7 +245,6 @@ mod tests {
 
     #[tokio::test]
     async fn access_may_be_denied() {
-        // KC-SRC-004, KC-SRC-005, KC-PROC-019, KC-PROC-035
         let closed = Access {
             no_cross_namespace: true,
             ..OPEN
@@ -254,10 +253,12 @@ mod tests {
             let found = sources(None).resolve(object, access).await;
             found.unwrap_err().to_string()
         };
+        // KC-SRC-004, KC-PROC-019
         assert_eq!(
             denied(&from(SourceKind::GitRepository, Some("infra")), closed).await,
             "can't access 'GitRepository/infra/repo', cross-namespace references have been blocked"
         );
+        // KC-SRC-005, KC-PROC-035
         assert_eq!(
             denied(&from(SourceKind::ExternalArtifact, None), OPEN).await,
             "can't access 'ExternalArtifact/apps/repo', ExternalArtifact feature gate is disabled"

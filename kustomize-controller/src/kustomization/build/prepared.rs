@@ -123,7 +123,6 @@ mod tests {
 
     #[test]
     fn common_metadata_comes_last_and_stays_on_the_surface() {
-        // KC-SSA-001, KC-SSA-002, KC-API-020, RT-SSA-004
         let common = json!({"labels": {"team": "new", (format!("{GROUP}/name")): "theirs"}, "annotations": {"a": "b"}});
         let owner = Owner {
             labels: labels(&Key::new("ns", "app")),
@@ -135,11 +134,14 @@ mod tests {
             "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": pods}});
         let object = prepare(Object::new(object).unwrap(), &owner);
         let labels = json!({"team": "new", "own": "x", (format!("{GROUP}/name")): "theirs", (format!("{GROUP}/namespace")): "ns"});
+        // KC-SSA-001, RT-SSA-004
         assert_eq!(object.at(&["metadata", "labels"]), Some(&labels));
+        // KC-API-020
         assert_eq!(
             object.at(&["metadata", "annotations"]),
             Some(&json!({"a": "b"}))
         );
+        // KC-SSA-002
         let inner = ["spec", "template", "metadata", "labels"];
         assert_eq!(object.at(&inner), Some(&json!({"app": "web"})));
         let selector = ["spec", "selector", "matchLabels"];

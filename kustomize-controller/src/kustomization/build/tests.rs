@@ -253,7 +253,7 @@ fn cases() -> Vec<Case<'static>> {
             json!({}),
             Ok("ConfigMap/kept"),
         ),
-        // KC-SUB-009, KC-SUB-023, RT-KUS-018, KC-PROC-032
+        // KC-SUB-009, KC-SUB-023, RT-KUS-018
         (
             "a variable that is not set",
             &[(
@@ -348,7 +348,7 @@ async fn what_comes_of_a_folder() {
 
 #[tokio::test]
 async fn the_digest_is_that_of_the_manifests_as_text() {
-    // KC-API-043, KC-BLD-032, KC-BLD-035, RT-KUS-015
+    // KC-API-043, KC-BLD-032, RT-KUS-015
     let files: &[(&str, &str)] = &[
         ("app/b.yaml", &map("b")),
         (
@@ -365,6 +365,7 @@ async fn the_digest_is_that_of_the_manifests_as_text() {
         format!("sha256:{}", hex::encode(Sha256::digest(text)))
     );
 
+    // KC-BLD-035
     let shared = Arc::new(tree(files));
     let before = (*shared).clone();
     let files = Files {
@@ -487,7 +488,7 @@ async fn a_panic_is_an_error() {
 
 #[tokio::test]
 async fn bases_from_elsewhere_are_fetched_unless_refused() {
-    // KC-BLD-023, KC-BLD-024, KC-BLD-025, KC-PROC-007, RT-KUS-010
+    // KC-BLD-023, RT-KUS-010
     let server = HttpGitServer::builder()
         .answer("/plain.yaml", 200, MAP)
         .start();
@@ -515,6 +516,7 @@ async fn bases_from_elsewhere_are_fetched_unless_refused() {
     let here = build(&allowing, &[("app/a.yaml", MAP)], &json!({})).await;
     assert!(!here.unwrap().from_elsewhere);
 
+    // KC-PROC-007, KC-BLD-025
     let asked = server.requests().len();
     let error = build(&builder(false), files, &json!({})).await.unwrap_err();
     assert!(error.contains("remote bases are disabled"), "{error}");

@@ -1,5 +1,4 @@
 //! Values that violate schemas, with the messages of Helm's validator.
-// HE-SCHEMA-001 HE-SCHEMA-002 HE-SCHEMA-003 HE-SCHEMA-005 HE-SCHEMA-006
 
 mod random;
 #[path = "../support/mod.rs"]
@@ -356,6 +355,7 @@ const FORMATS: [(&str, &[&str]); 21] = [
 
 fn cases() -> Vec<(String, Value)> {
     let mut cases = Vec::new();
+    // HE-SCHEMA-002
     for draft in DRAFTS {
         let head = match draft {
             "" => String::new(),
@@ -379,6 +379,7 @@ fn cases() -> Vec<(String, Value)> {
             }
         }
     }
+    // HE-SCHEMA-006: among them schemas that are invalid
     for schema in [
         "",
         " ",
@@ -404,6 +405,7 @@ fn cases() -> Vec<(String, Value)> {
 
 #[test]
 fn messages_are_those_of_helm() {
+    // HE-SCHEMA-003
     let Some(mut go) = Oracle::start("helm") else {
         return;
     };
