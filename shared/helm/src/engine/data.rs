@@ -29,8 +29,9 @@ pub(super) fn to_pretty_yaml(value: &Value) -> Result<String, String> {
         let encoder = flux_yaml::v3::Encoder::default().indent(2);
         encoder.value(value).map_err(|e| e.to_string())
     };
-    let Value::Object(object) = value else {
-        return text(&data_of(value, 0, Names::Yaml)?);
+    let object = match value {
+        Value::Object(object) if object.json().is_none() => object,
+        value => return text(&data_of(value, 0, Names::Yaml)?),
     };
     // The fields of a struct keep their order; the encoder sorts the keys of a map.
     let mut whole = String::new();
@@ -132,7 +133,8 @@ fn data_of(value: &Value, depth: usize, names: Names) -> Result<Data, String> {
         Value::Map(map) => Data::Map(map_of(map, depth, names)?),
         Value::Time(time) => Data::String(time_text(time)),
         Value::Object(object) => {
-            if let Some(json) = object.json().filter(|_| names == Names::Json) {
+            // What has its own JSON is a text, which yaml.v3 asks for by another method (HE-FNE-006).
+            if let Some(json) = object.json() {
                 return data_of(&json, depth + 1, names);
             }
             let fields: Vec<_> = match names {
