@@ -514,6 +514,15 @@ fn a_reference_elsewhere_is_asked_for_with_what_it_leads_to() {
         "{error}"
     );
 
+    // What a document holds may be another text in another render of the same chart.
+    let mut changed = options.clone();
+    let text = r#"{"type": "number"}"#;
+    let address = "https://a.example/d.json".to_owned();
+    changed.remotes.insert(address, Ok(text.into()));
+    assert!(chart.render(&values, &changed).is_ok());
+    let again = chart.render(&values, &options).unwrap_err().to_string();
+    assert_eq!(again, error);
+
     // Another render of the same chart asks for all of them at once.
     let fresh = RenderOptions::new("web", "apps");
     let Err(RenderError::Needs(addresses)) = chart.render(&values, &fresh) else {
