@@ -195,9 +195,9 @@ impl std::error::Error for Failed {}
 
 #[cfg(test)]
 mod tests {
-    use flux_cluster::{ObjectId, RequestError};
+    use flux_cluster::{Confidential, ObjectId, RequestError};
 
-    use super::{ApplyError, Failed, StepError};
+    use super::{ApplyError, Failed, Previous, StepError};
     use crate::{Action, Change, ChangeSet};
 
     fn refused(code: u16, reason: &str, message: &str) -> RequestError {
@@ -211,6 +211,38 @@ mod tests {
 
     fn id(text: &str) -> ObjectId {
         ObjectId::from_inventory_id(text).unwrap()
+    }
+
+    // KC-SUB-009
+    #[test]
+    fn no_step_quotes_what_the_server_quotes_of_a_secret() {
+        let quotes = || refused(403, "Forbidden", "denied: hunter2");
+        let mut confidential = Confidential::default();
+        confidential.add(b"hunter2");
+        let web = id("apps_web_apps_Deployment");
+        for mut step in [
+            StepError::DryRun(quotes()),
+            StepError::Apply(quotes()),
+            StepError::Cleanup(quotes()),
+            StepError::Migrate {
+                api_version: "apps/v1".into(),
+                error: quotes(),
+            },
+            StepError::Recreate(quotes()),
+            StepError::Gone(quotes()),
+            StepError::Remake {
+                error: quotes(),
+                previous: Previous::Refused(quotes()),
+            },
+        ] {
+            assert!(format!("{step:?}").contains("hunter2"));
+            step.mask(&confidential, &web);
+            let shown = format!("{step:?}");
+            assert!(
+                shown.contains("denied: ") && !shown.contains("hunter2"),
+                "{shown}"
+            );
+        }
     }
 
     // RT-SSA-017 KC-SSA-031 KC-SSA-032
