@@ -2,12 +2,14 @@
 
 use std::process::{Command, Output};
 
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kustomize-controller"));
+    command.args(args).env("KUBECONFIG", "/nowhere/kubeconfig");
+    command
+}
+
 fn run(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_kustomize-controller"))
-        .args(args)
-        .env("KUBECONFIG", "/nowhere/kubeconfig")
-        .output()
-        .unwrap()
+    command(args).output().unwrap()
 }
 
 /// The error lines that were logged, each a JSON object.
@@ -74,6 +76,17 @@ fn what_cannot_be_run_ends_with_one_and_says_why() {
             "{args:?}: {last}"
         );
     }
+}
+
+#[test]
+fn a_namespace_that_is_not_a_name_ends_the_start() {
+    let output = command(&[]).env("RUNTIME_NAMESPACE", "a/b").output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let errors = errors(&output);
+    let last = errors.last().cloned().unwrap_or_default();
+    let error = last["error"].as_str().unwrap_or_default();
+    assert!(error.starts_with("RUNTIME_NAMESPACE: "), "{errors:?}");
 }
 
 #[test]

@@ -163,6 +163,15 @@ mod tests {
     }
 
     #[test]
+    fn the_memory_of_an_object_is_its_content_and_its_identity() {
+        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
+        let prepared = Prepared::new(vec![Object::new(map).unwrap()], &Owner::default());
+        let content = fields(prepared.objects[0].object().fields());
+        assert!(content >= "apiVersionv1kindConfigMapmetadatanamea".len() as u64);
+        assert!(prepared.bytes() >= content + size_of::<Desired>() as u64);
+    }
+
+    #[test]
     fn jobs_with_an_integer_as_their_ttl_may_be_gone() {
         // KC-HEALTH-010
         let object = |version: &str, kind: &str, spec: Value| {
