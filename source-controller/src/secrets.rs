@@ -65,3 +65,16 @@ pub(crate) fn data<'s>(secret: &'s Secret, namespace: &str, name: &str) -> Secre
         entries.map(|(key, value)| (key.as_str(), value.0.as_slice())),
     )
 }
+
+/// Logs the use of keys that have another name today (SC-AUTH-002, RT-SEC-003): as an error, since at a lower level it would
+/// be overlooked.
+pub(crate) fn log_legacy_keys(secret: &SecretData<'_>) {
+    for legacy in secret.legacy_tls_keys() {
+        tracing::error!(
+            secret = secret.name(),
+            key = legacy.key,
+            preferred = legacy.preferred,
+            "using legacy key in secret data"
+        );
+    }
+}
