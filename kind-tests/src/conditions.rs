@@ -93,7 +93,6 @@ fn rules(kind: &str) -> Option<Rules> {
             ],
             is_reason: |reason| GENERIC.contains(&reason) || OF_SOURCES.contains(&reason),
         }),
-        // SC-HREPO-021 to SC-HREPO-042
         "HelmRepository" => Some(Rules {
             types: &[
                 "Ready",
