@@ -27,21 +27,22 @@ use std::sync::Arc;
 
 pub(crate) use build::Builder;
 pub(crate) use clusters::Clusters;
-pub(crate) use dependencies::Waiting;
+pub(crate) use dependencies::applied_revision;
 use flux_api::kustomize::{Kustomization, Reason};
 use flux_api::meta::{GoDuration, ResourceInventory};
 use flux_apply::{ChangeSet, Cluster, inventory};
 use flux_artifact::Artifacts;
+use flux_references::{Configs, Sources, Waiting};
 use flux_runtime::policy::{Stalls, Start, SuspendedStatus, Suspension};
 use flux_runtime::queue::Key;
 use flux_runtime::{Failure, Outcome, Reconciler, Run, Settings};
 pub(crate) use memory::Memories;
 pub(crate) use owner::FIELD_MANAGER;
+pub(crate) use plan::references;
 pub(crate) use policy::Policy;
 pub(crate) use remote_bases::Remotes;
-pub(crate) use source::{Access, Sources};
-pub(crate) use variables::Configs;
-pub(crate) use watches::{on_config, on_ready, on_source, only_marked};
+pub(crate) use source::Access;
+pub(crate) use watches::concerned;
 
 use self::build::{BuildInputs, Built, Owner};
 use self::failure::StepError;
@@ -131,7 +132,7 @@ impl Kustomizations {
     async fn plan(&self, run: &Run<Kustomization>) -> Result<Plan<'_>, StepError> {
         let object = run.object().clone();
         unsupported::refuse(&object, self.policy.workload_identity)?;
-        let source = self.sources.resolve(&object, self.policy.access).await?;
+        let source = source::resolve(&self.sources, &object, self.policy.access).await?;
         Ok(Plan::new(object, source, &self.policy))
     }
 
@@ -154,7 +155,7 @@ impl Kustomizations {
             .acting_as(&plan.key.namespace, plan.account.as_deref())?
             .within(plan.timings.timeout);
         let (namespace, spec) = (plan.key.namespace.as_str(), plan.spec());
-        let variables = variables::read(run.client(), namespace, spec, &self.configs).await;
+        let variables = variables::read(&self.configs, namespace, spec).await;
         let variables = variables.map_err(Arc::new);
         let built = self.manifests(plan, files, variables.as_ref()).await?;
         let confidential = variables.as_ref().map(variables::Inputs::confidential);

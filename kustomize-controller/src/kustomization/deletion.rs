@@ -7,6 +7,7 @@ use flux_api::kustomize::{DeletionPolicy, Kustomization, Reason};
 use flux_apply::inventory::{self, Tracked};
 use flux_apply::{PruneError, PruneOptions, delete_all, wait_for_termination};
 use flux_objects::Error;
+use flux_references::Configs;
 use flux_runtime::Run;
 use flux_runtime::conditions::{Conditions, READY};
 use flux_runtime::queue::Key;
@@ -15,7 +16,7 @@ use super::clusters::{ActingError, Clusters};
 use super::owner;
 use super::plan::{Timings, account, event_metadata};
 use super::policy::Policy;
-use super::variables::{self, Configs, Inputs};
+use super::variables::{self, Inputs};
 
 /// Why the objects could not be deleted.
 #[derive(Debug, thiserror::Error)]
@@ -96,7 +97,7 @@ pub(super) async fn delete_objects(
     let deletion = Deletion::new(&object, &run.conditions, policy);
     let account = deletion.account.as_deref();
     // If the Secrets cannot be read, the Secrets among the objects are still masked.
-    let variables = variables::read(run.client(), run.namespace(), &object.spec, configs).await;
+    let variables = variables::read(configs, run.namespace(), &object.spec).await;
     let confidential = variables.as_ref().map(Inputs::confidential);
     let namespace = run.namespace();
     let exists = clusters.account_exists(namespace, account).await;

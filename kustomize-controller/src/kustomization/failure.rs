@@ -80,9 +80,7 @@ impl StepError {
                     let message = format!("{error}, {}", retrying(requeue));
                     waiting(Reason::ArtifactFailed, message, requeue)
                 }
-                SourceError::NotFound { .. } => {
-                    waiting(Reason::ArtifactFailed, error, retry).logged()
-                }
+                SourceError::NotFound(_) => waiting(Reason::ArtifactFailed, error, retry).logged(),
                 SourceError::Unavailable(..) | SourceError::Kind(..) => {
                     again(Reason::ArtifactFailed, error, Pace::BackOff).quietly()
                 }
@@ -136,9 +134,7 @@ impl StepError {
     /// The log line in addition to the runtime's; `source` is the source as the log names it.
     pub(super) fn log_line(&self, timings: &Timings, source: &str) -> Option<String> {
         match self {
-            Self::Source(SourceError::NotFound { .. }) => {
-                Some(format!("Source '{source}' not found"))
-            }
+            Self::Source(SourceError::NotFound(_)) => Some(format!("Source '{source}' not found")),
             Self::Dependency(_) => Some(dependencies_not_ready(timings.requeue)),
             Self::Health(HealthError::Canceled { .. }) => {
                 Some("New reconciliation triggered, canceling health checks".to_owned())

@@ -3,6 +3,7 @@
 mod overlay;
 
 use flux_budget::Budget;
+use flux_references::ReadError;
 use flux_runtime::queue::Key;
 use flux_runtime::work::WorkFolders;
 use flux_tree::{Tree, TreePath};
@@ -388,12 +389,14 @@ async fn unreadable_variables_fail_the_first_object_that_would_be_substituted() 
     let disabled =
         format!("{MAP}  annotations: {{kustomize.toolkit.fluxcd.io/substitute: disabled}}\n");
     let run = async |files: &[(&str, &str)], spec: &Json| {
-        let missing = kube::core::Status::failure("secrets \"vars\" not found", "NotFound");
+        let missing = ReadError::NotFound {
+            resource: "secrets".into(),
+            name: "vars".into(),
+        };
         let variables = Arc::new(VariablesError::Reference {
             kind: "Secret".into(),
             name: "vars".into(),
-            source: flux_objects::Error::from(kube::Error::Api(missing.with_code(404).boxed()))
-                .into(),
+            source: missing.into(),
         });
         let built = build_with(&builder(true), files, spec, Err(&variables), TIMEOUT).await;
         built

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use flux_apply::{MalformedId, ObjectId, WaitError};
 use flux_budget::{Budget, Exhausted};
+use flux_references::ReadError;
 use flux_runtime::acl::AccessDenied;
 use flux_runtime::outcome::Notice;
 use flux_runtime::queue::Key;
@@ -45,6 +46,13 @@ fn missing() -> flux_objects::Error {
     let message = "kustomizations.kustomize.toolkit.fluxcd.io \"dep\" not found";
     let status = kube::core::Status::failure(message, "NotFound").with_code(404);
     kube::Error::Api(status.boxed()).into()
+}
+
+fn no_bucket() -> ReadError {
+    ReadError::NotFound {
+        resource: "Bucket.source.toolkit.fluxcd.io".into(),
+        name: "b".into(),
+    }
 }
 
 fn fetched(error: FetchError) -> StepError {
@@ -161,11 +169,7 @@ fn before_the_work() -> Vec<Row> {
         ),
         // KC-SRC-002
         (
-            SourceError::NotFound {
-                resource: "Bucket".into(),
-                name: "b".into(),
-            }
-            .into(),
+            SourceError::NotFound(no_bucket()).into(),
             "ArtifactFailed",
             Next::Waiting(RETRY),
             quiet,
@@ -175,7 +179,7 @@ fn before_the_work() -> Vec<Row> {
         ),
         // KC-SRC-003
         (
-            SourceError::Unavailable(key(), missing()).into(),
+            SourceError::Unavailable(key(), missing().into()).into(),
             "ArtifactFailed",
             BACK_OFF,
             quiet,
@@ -555,12 +559,8 @@ fn some_failures_have_an_event_and_a_line_of_their_own() {
             Some("New reconciliation triggered, canceling health checks".into())
         )
     );
-    let missing = SourceError::NotFound {
-        resource: "Bucket".into(),
-        name: "b".into(),
-    };
     assert_eq!(
-        told(missing.into()),
+        told(SourceError::NotFound(no_bucket()).into()),
         (None, Some("Source 'Bucket/b' not found".into()))
     );
     assert_eq!(told(SourceError::NoArtifact.into()), (None, None));
