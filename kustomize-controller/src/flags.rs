@@ -2,10 +2,9 @@
 
 use clap::Parser;
 use flux_identity::TokenCacheFlags;
-use flux_runtime::flags::{
-    CrossNamespaceFlags, DependencyFlags, JitterFlags, ManagerFlags, SelectorFlags, parse_int,
-};
+use flux_runtime::flags::{DependencyFlags, JitterFlags, ManagerFlags, SelectorFlags, parse_int};
 use flux_runtime::manager::Pending;
+use flux_tenancy::{CrossNamespaceFlags, ImpersonationFlags};
 
 /// Applies what sources hold.
 #[derive(Parser, Clone, Debug)]
@@ -32,9 +31,8 @@ pub(crate) struct Flags {
     /// How often the download of an artifact is tried again.
     #[arg(long, default_value = "9", value_parser = parse_retries, allow_hyphen_values = true)]
     pub(crate) http_retry: u32,
-    /// The ServiceAccount to act as where a Kustomization names none.
-    #[arg(long, default_value = "")]
-    pub(crate) default_service_account: String,
+    #[command(flatten)]
+    pub(crate) impersonation: ImpersonationFlags,
     /// The ServiceAccount whose cloud identity decrypts where a Kustomization names none.
     #[arg(long, default_value = "")]
     pub(crate) default_decryption_service_account: String,
@@ -188,7 +186,8 @@ mod tests {
             (100, 3600)
         );
         assert!(
-            read.default_service_account.is_empty() && read.custom_apply_stage_kinds.is_empty()
+            read.impersonation.default_service_account.is_empty()
+                && read.custom_apply_stage_kinds.is_empty()
         );
         assert!(!read.insecure_kubeconfig_exec && !read.insecure_kubeconfig_tls);
     }

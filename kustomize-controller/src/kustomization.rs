@@ -2,7 +2,6 @@
 
 mod apply;
 mod build;
-mod clusters;
 mod deletion;
 mod dependencies;
 mod failure;
@@ -26,7 +25,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub(crate) use build::Builder;
-pub(crate) use clusters::Clusters;
 pub(crate) use dependencies::applied_revision;
 use flux_api::kustomize::{Kustomization, Reason};
 use flux_api::meta::{GoDuration, ResourceInventory};
@@ -36,12 +34,12 @@ use flux_references::{Configs, Sources, Waiting};
 use flux_runtime::policy::{Stalls, Start, SuspendedStatus, Suspension};
 use flux_runtime::queue::Key;
 use flux_runtime::{Failure, Outcome, Reconciler, Run, Settings};
+use flux_tenancy::Clusters;
 pub(crate) use memory::Memories;
 pub(crate) use owner::FIELD_MANAGER;
 pub(crate) use plan::references;
 pub(crate) use policy::Policy;
 pub(crate) use remote_bases::Remotes;
-pub(crate) use source::Access;
 pub(crate) use watches::concerned;
 
 use self::build::{BuildInputs, Built, Owner};
@@ -152,7 +150,7 @@ impl Kustomizations {
         run.progress(plan.doing("Building manifests")).await?;
         let cluster = self
             .clusters
-            .acting_as(&plan.key.namespace, plan.account.as_deref())?
+            .acting_for(&plan.tenant)?
             .within(plan.timings.timeout);
         let (namespace, spec) = (plan.key.namespace.as_str(), plan.spec());
         let variables = variables::read(&self.configs, namespace, spec).await;

@@ -12,12 +12,13 @@ use flux_runtime::controller::Controller;
 use flux_runtime::manager::{Fatal, Manager};
 use flux_runtime::watch::Cache;
 use flux_runtime::work::WorkFolders;
+use flux_tenancy::{Access, Clusters};
 use kube::runtime::watcher;
 
 use crate::flags::{self, Flags};
 use crate::kustomization::{
-    Access, Builder, Clusters, Kustomizations, Memories, Policy, Remotes, SETTINGS,
-    applied_revision, concerned, references,
+    Builder, FIELD_MANAGER, Kustomizations, Memories, Policy, Remotes, SETTINGS, applied_revision,
+    concerned, references,
 };
 
 /// Registers the controller of the Kustomization kind.
@@ -31,7 +32,7 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     let policy = Policy {
         access,
         requeue_dependency: flags.dependency.requeue_dependency,
-        default_service_account: flags.default_service_account.clone(),
+        default_service_account: flags.impersonation.default_service_account.clone(),
         concurrent_ssa: flags.concurrent_ssa,
         override_managers: flags.override_manager.clone(),
         custom_stage: GroupKind::parse_list(&flags.custom_apply_stage_kinds),
@@ -77,6 +78,7 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
             manager.client.clone(),
             manager.config.clone(),
             manager.clients.clone(),
+            FIELD_MANAGER,
         ),
         builder: Builder::new(
             Remotes::new(client.clone(), manager.budget.clone(), work),

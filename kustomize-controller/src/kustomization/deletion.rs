@@ -11,10 +11,10 @@ use flux_references::Configs;
 use flux_runtime::Run;
 use flux_runtime::conditions::{Conditions, READY};
 use flux_runtime::queue::Key;
+use flux_tenancy::{ActingError, Clusters, Tenant};
 
-use super::clusters::{ActingError, Clusters};
 use super::owner;
-use super::plan::{Timings, account, event_metadata};
+use super::plan::{Timings, event_metadata, tenant};
 use super::policy::Policy;
 use super::variables::{self, Inputs};
 
@@ -33,7 +33,7 @@ pub(super) enum DeletionError {
 
 /// The inputs of a deletion.
 struct Deletion {
-    account: Option<String>,
+    tenant: Tenant,
     objects: Vec<Tracked>,
     options: PruneOptions,
     timeout: Duration,
@@ -50,7 +50,7 @@ impl Deletion {
         let status = object.status.as_ref();
         let held = status.and_then(|status| status.inventory.as_ref());
         Self {
-            account: account(object, &policy.default_service_account),
+            tenant: tenant(object, policy),
             // Malformed ids are an error in a normal run; here the error would block the deletion for ever (KC-PRUNE-022).
             objects: held
                 .and_then(|held| inventory::list(held).ok())
@@ -95,18 +95,16 @@ pub(super) async fn delete_objects(
 ) -> Result<(), DeletionError> {
     let object = run.object().clone();
     let deletion = Deletion::new(&object, &run.conditions, policy);
-    let account = deletion.account.as_deref();
     // If the Secrets cannot be read, the Secrets among the objects are still masked.
     let variables = variables::read(configs, run.namespace(), &object.spec).await;
     let confidential = variables.as_ref().map(Inputs::confidential);
-    let namespace = run.namespace();
-    let exists = clusters.account_exists(namespace, account).await;
+    let exists = clusters.account_exists(&deletion.tenant).await;
     if !exists.map_err(DeletionError::Account)? {
         warn_of_missing_account(run, &deletion);
         return Ok(());
     }
     let cluster = clusters
-        .acting_as(namespace, account)?
+        .acting_for(&deletion.tenant)?
         .within(deletion.timeout)
         .masking(confidential.unwrap_or_default());
     let pruned = delete_all(&cluster, &deletion.objects, &deletion.options).await;

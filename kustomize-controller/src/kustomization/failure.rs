@@ -8,10 +8,10 @@ use flux_api::meta::GoDuration;
 use flux_artifact::FetchError;
 use flux_runtime::outcome::{Cause, Next};
 use flux_runtime::{Failure, Pace};
+use flux_tenancy::ActingError;
 
 use super::apply::ApplyError;
 use super::build::BuildError;
-use super::clusters::ActingError;
 use super::deletion::DeletionError;
 use super::dependencies::NotReady;
 use super::fetch::FilesError;
@@ -73,9 +73,7 @@ impl StepError {
             E::Unsupported(error) => stalled(unsupported(&error), error),
 
             E::Source(error) => match error {
-                SourceError::Denied(_) | SourceError::GateDisabled { .. } => {
-                    stalled(Reason::AccessDenied, error)
-                }
+                SourceError::Denied(_) => stalled(Reason::AccessDenied, error),
                 SourceError::NoArtifact => {
                     let message = format!("{error}, {}", retrying(requeue));
                     waiting(Reason::ArtifactFailed, message, requeue)

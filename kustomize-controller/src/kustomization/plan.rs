@@ -8,6 +8,7 @@ use flux_api::kustomize::{Kustomization, KustomizationSpec};
 use flux_api::meta::{GoDuration, ValuesKind};
 use flux_references::{ObjectRef, dependency_keys, key_in};
 use flux_runtime::queue::Key;
+use flux_tenancy::Tenant;
 use kube::ResourceExt;
 
 use super::memory::Made;
@@ -63,8 +64,8 @@ pub(super) struct Plan<'p> {
     pub(super) timings: Timings,
     /// The source and its artifact.
     pub(super) source: Resolved,
-    /// The ServiceAccount to impersonate, if any.
-    pub(super) account: Option<String>,
+    /// On whose behalf the run acts.
+    pub(super) tenant: Tenant,
     /// The dependencies, in the order of the spec.
     pub(super) dependencies: Vec<Key>,
     /// The labels of all objects that the run applies.
@@ -78,7 +79,7 @@ impl<'p> Plan<'p> {
         let key = Key::of(&*object);
         Self {
             timings: Timings::of(&object, policy.requeue_dependency),
-            account: account(&object, &policy.default_service_account),
+            tenant: tenant(&object, policy),
             dependencies: dependencies(&object),
             labels: owner::labels(&key),
             metadata: event_metadata(
@@ -122,7 +123,7 @@ impl<'p> Plan<'p> {
             "{} {} {} {build_digest}",
             self.object.uid().unwrap_or_default(),
             self.object.metadata.generation.unwrap_or_default(),
-            self.account.as_deref().unwrap_or_default(),
+            self.tenant.account.as_deref().unwrap_or_default(),
         )
     }
 
@@ -148,16 +149,11 @@ pub(super) fn event_metadata(
     entries.collect()
 }
 
-/// The ServiceAccount that a Kustomization impersonates, if any (KC-REMOTE-001, KC-REMOTE-002).
-pub(super) fn account(object: &Kustomization, default: &str) -> Option<String> {
-    let named = object
-        .spec
-        .service_account_name
-        .as_deref()
-        .filter(|name| !name.is_empty());
-    named
-        .or(Some(default).filter(|name| !name.is_empty()))
-        .map(str::to_owned)
+/// On whose behalf a Kustomization acts (KC-REMOTE-001, KC-REMOTE-002).
+pub(super) fn tenant(object: &Kustomization, policy: &Policy) -> Tenant {
+    let named = object.spec.service_account_name.as_deref();
+    let default = &policy.default_service_account;
+    Tenant::new(own_namespace(object), named, default)
 }
 
 /// The namespace of the object.
@@ -237,24 +233,25 @@ mod tests {
     }
 
     #[test]
-    fn the_objects_own_account_comes_first() {
-        // RT-ACL-005, RT-ACL-006, KC-REMOTE-001, KC-REMOTE-002
-        let object = |name: Option<&str>| {
-            let service_account_name = name.map(str::to_owned);
-            kustomization(KustomizationSpec {
-                service_account_name,
-                ..KustomizationSpec::default()
-            })
+    fn a_kustomization_acts_as_the_account_that_it_names() {
+        // KC-REMOTE-001, KC-REMOTE-002
+        let policy = Policy {
+            default_service_account: "default".into(),
+            ..Policy::default()
         };
-        assert_eq!(
-            account(&object(Some("own")), "default").as_deref(),
-            Some("own")
-        );
-        assert_eq!(
-            account(&object(Some("")), "default").as_deref(),
-            Some("default")
-        );
-        assert_eq!(account(&object(None), ""), None);
+        let account = |named: Option<&str>| {
+            let object = kustomization(KustomizationSpec {
+                service_account_name: named.map(str::to_owned),
+                ..KustomizationSpec::default()
+            });
+            tenant(&object, &policy)
+        };
+        let of = |account: &str| Tenant {
+            namespace: "flux-system".into(),
+            account: Some(account.into()),
+        };
+        assert_eq!(account(Some("own")), of("own"));
+        assert_eq!(account(None), of("default"));
     }
 
     #[test]

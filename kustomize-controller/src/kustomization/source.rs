@@ -3,8 +3,8 @@
 use flux_api::kustomize::{Kustomization, SourceKind};
 use flux_api::meta::Artifact;
 use flux_references::{ObjectRef, ReadError, Sources, origin_revision};
-use flux_runtime::acl::{AccessDenied, check_cross_namespace};
 use flux_runtime::queue::Key;
+use flux_tenancy::{Access, AccessDenied};
 
 use super::plan::source_reference;
 
@@ -15,21 +15,11 @@ pub(super) struct Resolved {
     pub(super) origin_revision: Option<String>,
 }
 
-/// The rules on which sources may be used.
-#[derive(Clone, Copy, Debug)]
-#[cfg_attr(test, derive(Default))]
-pub(crate) struct Access {
-    pub(crate) no_cross_namespace: bool,
-    pub(crate) external_artifacts: bool,
-}
-
 /// Why the source cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SourceError {
     #[error(transparent)]
     Denied(#[from] AccessDenied),
-    #[error("can't access '{kind}/{key}', ExternalArtifact feature gate is disabled")]
-    GateDisabled { kind: &'static str, key: Key },
     #[error("unable to get source '{0}'")]
     Unavailable(Key, #[source] ReadError),
     #[error(transparent)]
@@ -59,20 +49,13 @@ pub(super) async fn resolve(
 
 /// Whether the object may refer to its source.
 fn check(object: &Kustomization, source: &ObjectRef, access: Access) -> Result<(), SourceError> {
-    let key = &source.key;
-    check_cross_namespace(
-        access.no_cross_namespace,
-        object.metadata.namespace.as_deref().unwrap_or_default(),
-        (&source.kind, &key.namespace, &key.name),
-    )?;
+    let own = object.metadata.namespace.as_deref().unwrap_or_default();
+    access.check(own, &source.kind, &source.key)?;
     match &object.spec.source_ref.kind {
-        SourceKind::ExternalArtifact if !access.external_artifacts => {
-            Err(SourceError::GateDisabled {
-                kind: "ExternalArtifact",
-                key: key.clone(),
-            })
+        SourceKind::Other(kind) => {
+            let name = source.key.name.clone();
+            Err(SourceError::Kind(name, kind.clone()))
         }
-        SourceKind::Other(kind) => Err(SourceError::Kind(key.name.clone(), kind.clone())),
         _ => Ok(()),
     }
 }

@@ -219,14 +219,6 @@ pub struct DependencyFlags {
     pub requeue_dependency: Duration,
 }
 
-/// Multi-tenancy: all controllers but source-controller.
-#[derive(Args, Clone, Debug)]
-pub struct CrossNamespaceFlags {
-    /// Whether references to other namespaces are refused.
-    #[arg(long)]
-    pub no_cross_namespace_refs: bool,
-}
-
 /// Where artifacts are kept and served: source-controller and source-watcher.
 #[derive(Args, Clone, Debug)]
 pub struct StorageFlags {

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use flux_apply::{MalformedId, ObjectId, WaitError};
 use flux_budget::{Budget, Exhausted};
 use flux_references::ReadError;
-use flux_runtime::acl::AccessDenied;
 use flux_runtime::outcome::Notice;
 use flux_runtime::queue::Key;
 use flux_runtime::run::StatusError;
+use flux_tenancy::AccessDenied;
 use flux_tree::TreePath;
 
 use super::*;
@@ -132,8 +132,7 @@ fn before_the_work() -> Vec<Row> {
         (
             SourceError::Denied(AccessDenied::CrossNamespace {
                 kind: "GitRepository".into(),
-                namespace: "infra".into(),
-                name: "repo".into(),
+                key: Key::new("infra", "repo"),
             })
             .into(),
             "AccessDenied",
@@ -145,11 +144,7 @@ fn before_the_work() -> Vec<Row> {
         ),
         // KC-SRC-005
         (
-            SourceError::GateDisabled {
-                kind: "ExternalArtifact",
-                key: key(),
-            }
-            .into(),
+            SourceError::Denied(AccessDenied::GateDisabled { key: key() }).into(),
             "AccessDenied",
             STALLED,
             warning,

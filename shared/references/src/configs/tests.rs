@@ -25,7 +25,7 @@ fn configs(size: usize) -> Configs {
 
 #[tokio::test]
 async fn values_are_those_of_data() {
-    // KC-SUB-005, HC-VAL-005
+    // KC-SUB-005
     let configs = configs(1);
     let key = Key::new("ns", "vars");
     let mut reading = configs.reading();
@@ -41,7 +41,7 @@ async fn values_are_those_of_data() {
 
 #[tokio::test]
 async fn only_an_optional_reference_may_be_missing() {
-    // KC-SUB-007, HC-VAL-008
+    // KC-SUB-007
     let configs = configs(1);
     let key = Key::new("ns", "other");
     for kind in [ValuesKind::ConfigMap, ValuesKind::Secret] {

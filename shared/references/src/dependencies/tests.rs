@@ -25,7 +25,7 @@ fn object(ready: &str, observed: i64) -> Kustomization {
 
 #[test]
 fn an_object_is_ready_at_its_generation() {
-    // KC-DEP-004, HC-DEP-003
+    // KC-DEP-004
     assert!(is_ready(&object("True", 2)));
     assert!(!is_ready(&object("True", 1)));
     assert!(!is_ready(&object("False", 2)));
@@ -110,7 +110,7 @@ async fn a_dependant_is_known_to_wait_before_its_dependencies_are_read() {
 
 #[tokio::test]
 async fn the_first_dependency_that_fails_decides() {
-    // KC-DEP-003, HC-DEP-001
+    // KC-DEP-003
     let client = fake::client(|path| {
         let is_first = path.ends_with("/a");
         is_first.then(|| serde_json::to_value(object("True", 2)).unwrap())
