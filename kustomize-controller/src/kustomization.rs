@@ -14,6 +14,7 @@ mod owner;
 mod plan;
 mod policy;
 mod prune;
+mod reason;
 mod remote_bases;
 mod source;
 mod unsupported;
@@ -26,13 +27,14 @@ use std::sync::Arc;
 
 pub(crate) use build::Builder;
 pub(crate) use dependencies::applied_revision;
-use flux_api::kustomize::{Kustomization, Reason};
+use flux_api::kustomize::Kustomization;
 use flux_api::meta::{GoDuration, ResourceInventory};
 use flux_apply::{ChangeSet, Cluster, inventory};
 use flux_artifact::Artifacts;
 use flux_references::{Configs, Sources, Waiting};
 use flux_runtime::policy::{Stalls, Start, SuspendedStatus, Suspension};
 use flux_runtime::queue::Key;
+use flux_runtime::reason::Reason as _;
 use flux_runtime::{Failure, Outcome, Reconciler, Run, Settings};
 use flux_tenancy::Clusters;
 pub(crate) use memory::Memories;
@@ -48,6 +50,7 @@ use self::fetch::Files;
 use self::health::{Check, HEALTHY};
 use self::memory::Inputs;
 use self::plan::{Plan, Timings};
+use self::reason::KustomizationReason;
 use self::variables::VariablesError;
 
 /// The runtime's settings for the kind.
@@ -305,7 +308,7 @@ fn inventory_before<'p>(plan: &'p Plan<'_>) -> Cow<'p, ResourceInventory> {
 /// Records the run and its result in the history.
 fn record(run: &mut Run<Kustomization>, plan: &Plan<'_>, built: &Built, error: Option<&StepError>) {
     let status = match error {
-        None => Some(Reason::ReconciliationSucceeded),
+        None => Some(KustomizationReason::ReconciliationSucceeded),
         Some(error) => error.history_status(),
     };
     let Some(status) = status else { return };
@@ -331,7 +334,7 @@ fn failed(
         tracing::info!("{line}");
     }
     if let Some((reason, message)) = error.event(timings) {
-        run.event(reason.as_str(), message, metadata);
+        run.event(reason, message, metadata);
     }
     error.failure(timings).with_metadata(metadata.clone())
 }
@@ -347,7 +350,7 @@ fn finished(run: &Run<Kustomization>, plan: &Plan<'_>) -> Outcome {
     tracing::info!(revision, "{message}");
     let mut metadata = plan.metadata.clone();
     metadata.insert("commit_status", "update".to_owned()); // KC-EVT-004
-    let reason = Reason::ReconciliationSucceeded.as_str();
+    let reason = KustomizationReason::ReconciliationSucceeded;
     run.event(reason, message, &metadata);
     let message = format!("Applied revision: {revision}");
     Outcome::ready(reason, message, plan.timings.interval)

@@ -1,6 +1,6 @@
 //! Applies the built objects to the cluster (KC-SSA rows).
 
-use flux_api::kustomize::{Kustomization, Reason};
+use flux_api::kustomize::Kustomization;
 use flux_apply::ignore::{IgnoreError, IgnoreRules};
 use flux_apply::managers::{Cleanup, FieldManager, Operation};
 use flux_apply::{ChangeSet, Cluster, Failed, Memory, ObjectId, Options, apply_desired};
@@ -9,6 +9,7 @@ use flux_runtime::Run;
 use super::build::Prepared;
 use super::owner::{self, FIELD_MANAGER, mark};
 use super::plan::Plan;
+use super::reason::KustomizationReason;
 
 /// Why objects were not applied.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +51,7 @@ pub(super) async fn apply(
     let lines = applied.changed_lines();
     if !lines.is_empty() {
         // KC-EVT-002: the current reason of Ready
-        run.event(Reason::Progressing.as_str(), lines, &plan.metadata);
+        run.event(KustomizationReason::Progressing, lines, &plan.metadata);
     }
     Ok(applied)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use flux_api::kustomize::{DeletionPolicy, Kustomization, Reason};
+use flux_api::kustomize::{DeletionPolicy, Kustomization};
 use flux_apply::inventory::{self, Tracked};
 use flux_apply::{PruneError, PruneOptions, delete_all, wait_for_termination};
 use flux_objects::Error;
@@ -11,11 +11,13 @@ use flux_references::Configs;
 use flux_runtime::Run;
 use flux_runtime::conditions::{Conditions, READY};
 use flux_runtime::queue::Key;
+use flux_runtime::reason::Reason as _;
 use flux_tenancy::{ActingError, Clusters, Tenant};
 
 use super::owner;
 use super::plan::{Timings, event_metadata, tenant};
 use super::policy::Policy;
+use super::reason::KustomizationReason;
 use super::variables::{self, Inputs};
 
 /// Why the objects could not be deleted.
@@ -153,10 +155,10 @@ fn warn_of_missing_account(run: &Run<Kustomization>, deletion: &Deletion) {
 fn last_reason(conditions: &Conditions) -> &'static str {
     let reason = conditions
         .get(READY)
-        .and_then(|ready| Reason::parse(&ready.reason));
+        .and_then(|ready| KustomizationReason::find(&ready.reason));
     // That reason is used by Healthy only.
-    let reason = reason.filter(|reason| *reason != Reason::Succeeded);
-    reason.map_or("info", Reason::as_str)
+    let reason = reason.filter(|reason| *reason != KustomizationReason::Succeeded);
+    reason.map_or("info", |reason| reason.as_str())
 }
 
 #[cfg(test)]

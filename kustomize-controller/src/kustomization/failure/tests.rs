@@ -7,6 +7,7 @@ use flux_budget::{Budget, Exhausted};
 use flux_references::ReadError;
 use flux_runtime::outcome::Notice;
 use flux_runtime::queue::Key;
+use flux_runtime::reason::Reason as _;
 use flux_runtime::run::StatusError;
 use flux_tenancy::AccessDenied;
 use flux_tree::TreePath;
@@ -73,7 +74,7 @@ type Row = (
     Next,
     Notice,
     bool,
-    Option<Reason>,
+    Option<R>,
     &'static str,
 );
 
@@ -328,7 +329,7 @@ fn until_manifests_are_built() -> Vec<Row> {
 
 fn on_the_cluster() -> Vec<Row> {
     let (warning, quiet) = (Notice::Warning, Notice::Quiet);
-    let applying = Some(Reason::ReconciliationFailed);
+    let applying = Some(R::ReconciliationFailed);
     vec![
         // KC-REMOTE-001
         (
@@ -386,7 +387,7 @@ fn on_the_cluster() -> Vec<Row> {
             AT_RETRY,
             warning,
             false,
-            Some(Reason::PruneFailed),
+            Some(R::PruneFailed),
             "failed to update status: 5 tries met a conflict",
         ),
         // KC-HEALTH-006
@@ -403,7 +404,7 @@ fn on_the_cluster() -> Vec<Row> {
             AT_RETRY,
             warning,
             false,
-            Some(Reason::HealthCheckFailed),
+            Some(R::HealthCheckFailed),
             "health check failed after 3s: timeout waiting for: [Deployment/ns/web status: 'InProgress']",
         ),
         // KC-HEALTH-011
@@ -430,8 +431,8 @@ fn on_the_cluster() -> Vec<Row> {
         ),
         // KC-PROC-071: the text of the runtime
         (
-            HealthError::Status(Box::new(again(
-                Reason::Progressing,
+            HealthError::Status(Box::new(Failure::retry(
+                R::Progressing,
                 "written by the frame",
                 Pace::BackOff,
             )))
@@ -444,7 +445,7 @@ fn on_the_cluster() -> Vec<Row> {
             "written by the frame",
         ),
         (
-            again(Reason::Progressing, "written by the frame", Pace::BackOff).into(),
+            Failure::retry(R::Progressing, "written by the frame", Pace::BackOff).into(),
             "Progressing",
             BACK_OFF,
             warning,
