@@ -32,7 +32,7 @@ use flux_api::meta::{GoDuration, ResourceInventory};
 use flux_apply::{ChangeSet, Cluster, inventory};
 use flux_artifact::Artifacts;
 use flux_references::{Configs, Sources, Waiting};
-use flux_runtime::policy::{Stalls, Start, SuspendedStatus, Suspension};
+use flux_runtime::policy::{Stalls, Start, SuspendedStatus, Suspension, SuspensionNotice};
 use flux_runtime::queue::Key;
 use flux_runtime::reason::Reason as _;
 use flux_runtime::{Failure, Outcome, Reconciler, Run, Settings};
@@ -60,6 +60,7 @@ pub(crate) const SETTINGS: Settings = Settings {
     suspension: Suspension {
         message: "Reconciliation is suspended for this object",
         status: SuspendedStatus::ObservedIfReady,
+        notice: SuspensionNotice::Logged,
     },
     stalls: Stalls::Fail,
     ..Settings::new("kustomization")
