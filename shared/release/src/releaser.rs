@@ -9,7 +9,6 @@ use flux_helm::action::{
     Uninstall, UninstallOptions, Upgrade, UpgradeOptions, WaitStrategy,
 };
 use flux_helm::{Release, Time};
-use flux_objects::quiet;
 use kube::api::PropagationPolicy;
 
 use crate::error::{BeginError, PerformError, RecordsError, StepError};
@@ -217,7 +216,7 @@ impl Releaser {
 
     /// Checks whether the cluster answers (HE-ACT-001).
     async fn reachable(&self) -> Result<(), RequestError> {
-        let version = quiet(self.cluster.client().apiserver_version()).await;
+        let version = self.cluster.client().apiserver_version().await;
         version.map(drop).map_err(RequestError::from)
     }
 
