@@ -2,8 +2,9 @@
 
 use flux_api::kustomize::Kustomization;
 use flux_apply::ignore::{IgnoreError, IgnoreRules};
-use flux_apply::managers::{Cleanup, FieldManager, Operation};
-use flux_apply::{ChangeSet, Cluster, Failed, Memory, ObjectId, Options, apply_desired};
+use flux_apply::{ChangeSet, Failed, Memory, Options, apply_in_stages};
+use flux_cluster::managers::{Cleanup, FieldManager, Operation};
+use flux_cluster::{Cluster, ObjectId};
 use flux_runtime::Run;
 
 use super::build::Prepared;
@@ -40,7 +41,7 @@ pub(super) async fn apply(
     memory: &mut Memory,
 ) -> Result<ChangeSet, ApplyError> {
     let options = options(plan)?;
-    let applied = apply_desired(cluster, &prepared.objects, &options, memory).await?;
+    let applied = apply_in_stages(cluster, &prepared.objects, &options, memory).await?;
     if !applied.changes.is_empty() {
         tracing::info!(
             revision = plan.revision(),

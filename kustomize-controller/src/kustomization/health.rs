@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use flux_api::kustomize::Kustomization;
 use flux_api::meta::GoDuration;
-use flux_apply::{
-    Action, ChangeSet, Cluster, ObjectId, Target, Version, WaitError, WaitOptions,
-    wait_until_current,
+use flux_apply::{Action, ChangeSet};
+use flux_cluster::{
+    Cluster, ObjectId, Target, Version, WaitError, WaitOptions, wait_until_current,
 };
 use flux_runtime::conditions::{ConditionType, Status};
 use flux_runtime::queue::{Key, Trigger};

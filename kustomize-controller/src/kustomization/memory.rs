@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use flux_apply::{ObjectId, Target, Version};
 use flux_budget::{Budget, Claim};
+use flux_cluster::{ObjectId, Target, Version};
 use flux_runtime::queue::Key;
 
 use super::build::Built;

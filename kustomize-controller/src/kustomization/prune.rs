@@ -2,7 +2,8 @@
 
 use flux_api::kustomize::Kustomization;
 use flux_api::meta::ResourceInventory;
-use flux_apply::{ChangeSet, Cluster, MalformedId, PruneOptions, delete_all, inventory};
+use flux_apply::{ChangeSet, PruneOptions, delete_all, inventory};
+use flux_cluster::{Cluster, MalformedId};
 use flux_runtime::Run;
 use flux_runtime::run::StatusError;
 

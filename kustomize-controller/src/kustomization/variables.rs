@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use flux_api::kustomize::KustomizationSpec;
-use flux_apply::Confidential;
+use flux_cluster::Confidential;
 use flux_kustomize::substitute::Variables;
 use flux_references::{Configs, ValuesError};
 use flux_runtime::queue::Key;

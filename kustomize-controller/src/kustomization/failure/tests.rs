@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use flux_apply::{MalformedId, ObjectId, WaitError};
 use flux_budget::{Budget, Exhausted};
+use flux_cluster::{MalformedId, ObjectId, WaitError};
 use flux_references::ReadError;
 use flux_runtime::outcome::Notice;
 use flux_runtime::queue::Key;
