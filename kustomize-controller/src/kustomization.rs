@@ -229,10 +229,7 @@ impl Kustomizations {
             owner: &owner,
             timeout: plan.timings.timeout,
         };
-        // Cached builds can be rebuilt when they are needed.
-        let make_room = || self.memories.give_up_builds();
-        let built = self.builder.build_making_room(wanted, make_room).await;
-        let built = Arc::new(built?);
+        let built = Arc::new(self.builder.build(wanted).await?);
         if !built.from_elsewhere
             && let Some(inputs) = inputs
         {

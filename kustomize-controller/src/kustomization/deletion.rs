@@ -12,6 +12,7 @@ use flux_runtime::Run;
 use flux_runtime::conditions::{Conditions, READY};
 use flux_runtime::queue::Key;
 use flux_runtime::reason::Reason as _;
+use flux_runtime::run::Cancel;
 use flux_tenancy::{ActingError, Clusters, Tenant};
 
 use super::owner;
@@ -122,15 +123,10 @@ pub(super) async fn delete_objects(
     if !deletion.waits {
         return Ok(());
     }
-    let stop = run.shutting_down();
-    let waiting = run.idle(async {
-        tokio::select! {
-            waited = wait_for_termination(&cluster, &pruned.changes, deletion.timeout) => Some(waited),
-            () = stop.cancelled() => None,
-        }
-    });
+    let terminated = wait_for_termination(&cluster, &pruned.changes, deletion.timeout);
+    let waited = run.wait(terminated, Cancel::OnShutdownOnly).await;
     // On shutdown the finalizer stays, so that the next process continues to wait.
-    let waited = waiting.await.ok_or(DeletionError::ShuttingDown)?;
+    let waited = waited.map_err(|_| DeletionError::ShuttingDown)?;
     if let Err(error) = waited {
         let message = "failed to wait for resources termination";
         tracing::error!(error = error.to_string(), "{message}");

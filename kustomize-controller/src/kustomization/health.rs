@@ -11,6 +11,7 @@ use flux_cluster::{
 };
 use flux_runtime::conditions::{ConditionType, Status};
 use flux_runtime::queue::{Key, Trigger};
+use flux_runtime::run::{Cancel, Canceled};
 use flux_runtime::{Failure, Run};
 
 use super::plan::Plan;
@@ -140,27 +141,27 @@ async fn watched<T>(
     run.progress_now(message)
         .await
         .map_err(|failure| HealthError::Status(Box::new(failure)))?;
-    let (interrupted, stop) = (run.interrupted(), run.shutting_down());
-    let cancels = plan.policy.cancel_health_checks;
-    run.idle(async {
-        tokio::select! {
-            result = waiting => Ok(result),
-            trigger = interrupted, if cancels => Err(canceled(&trigger)),
-            () = stop.cancelled() => Err(HealthError::ShuttingDown),
-        }
-    })
-    .await
+    let cancel = if plan.policy.cancel_health_checks {
+        Cancel::OnTrigger
+    } else {
+        Cancel::OnShutdownOnly
+    };
+    run.wait(waiting, cancel).await.map_err(Into::into)
 }
 
-fn canceled(trigger: &Trigger) -> HealthError {
-    let Trigger {
-        kind,
-        namespace,
-        name,
-        ..
-    } = trigger;
-    HealthError::Canceled {
-        by: format!("{kind}/{namespace}/{name}"),
+impl From<Canceled> for HealthError {
+    fn from(canceled: Canceled) -> Self {
+        match canceled {
+            Canceled::ShuttingDown => Self::ShuttingDown,
+            Canceled::Triggered(Trigger {
+                kind,
+                namespace,
+                name,
+                ..
+            }) => Self::Canceled {
+                by: format!("{kind}/{namespace}/{name}"),
+            },
+        }
     }
 }
 
