@@ -34,7 +34,7 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
         requeue_dependency: flags.dependency.requeue_dependency,
         default_service_account: flags.impersonation.default_service_account.clone(),
         concurrent_ssa: flags.concurrent_ssa,
-        override_managers: flags.override_manager.clone(),
+        override_managers: flags.takeover.override_manager.clone(),
         custom_stage: GroupKind::parse_list(&flags.custom_apply_stage_kinds),
         fail_fast: !gate("DisableFailFastBehavior"),
         health_by_kind: !gate("DisableStatusPollerCache"),
@@ -59,7 +59,7 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
 
     let client = ClientOptions::default().build()?;
     let options = FetchOptions {
-        retries: flags.http_retry,
+        retries: flags.download.http_retry,
         ..FetchOptions::default()
     };
     let hosts = Hosts::from_environment();

@@ -13,7 +13,7 @@ use clap::parser::ValueSource;
 use clap::{ArgAction, Args, Parser};
 use flux_selector::Selector;
 
-use crate::values::parse_byte;
+use crate::values::{parse_byte, parse_retries};
 pub use crate::values::{parse_bool, parse_count, parse_duration, parse_int};
 
 /// The names of the flags that the command line sets, whatever their values.
@@ -217,6 +217,22 @@ pub struct DependencyFlags {
     /// How soon an object is looked at again whose dependency is not ready.
     #[arg(long, default_value = "30s", value_parser = parse_duration)]
     pub requeue_dependency: Duration,
+}
+
+/// The download of artifacts: kustomize-, helm-controller and source-watcher.
+#[derive(Args, Clone, Debug)]
+pub struct DownloadFlags {
+    /// How often the download of an artifact is tried again.
+    #[arg(long, default_value = "9", value_parser = parse_retries, allow_hyphen_values = true)]
+    pub http_retry: u32,
+}
+
+/// Fields of other managers: kustomize-, helm-controller and source-watcher.
+#[derive(Args, Clone, Debug, Default)]
+pub struct TakeoverFlags {
+    /// A field manager whose fields are taken over. May be repeated.
+    #[arg(long, action = clap::ArgAction::Append)]
+    pub override_manager: Vec<String>,
 }
 
 /// Where artifacts are kept and served: source-controller and source-watcher.

@@ -1,4 +1,4 @@
-//! The flags of multi-tenancy.
+//! The flags of multi-tenancy and of the clusters that objects act on.
 
 use clap::Args;
 
@@ -16,4 +16,18 @@ pub struct ImpersonationFlags {
     /// The ServiceAccount to act as where an object names none.
     #[arg(long, default_value = "")]
     pub default_service_account: String,
+}
+
+/// Clusters of kubeconfigs: kustomize- and helm-controller.
+#[derive(Args, Clone, Debug)]
+pub struct KubeConfigFlags {
+    /// The ServiceAccount whose cloud identity reaches remote clusters where a ConfigMap names none.
+    #[arg(long, default_value = "")]
+    pub default_kubeconfig_service_account: String,
+    /// Whether kubeconfigs of remote clusters may run programs.
+    #[arg(long)]
+    pub insecure_kubeconfig_exec: bool,
+    /// Whether kubeconfigs of remote clusters may switch off the check of certificates.
+    #[arg(long)]
+    pub insecure_kubeconfig_tls: bool,
 }

@@ -31,4 +31,4 @@ mod flags;
 
 pub use access::{Access, AccessDenied, check_access_from};
 pub use clusters::{ActingError, Clusters, Tenant};
-pub use flags::{CrossNamespaceFlags, ImpersonationFlags};
+pub use flags::{CrossNamespaceFlags, ImpersonationFlags, KubeConfigFlags};
