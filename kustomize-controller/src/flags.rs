@@ -3,7 +3,8 @@
 use clap::Parser;
 use flux_identity::TokenCacheFlags;
 use flux_runtime::flags::{
-    DependencyFlags, DownloadFlags, JitterFlags, ManagerFlags, SelectorFlags, TakeoverFlags, parse_int,
+    DependencyFlags, DownloadFlags, JitterFlags, ManagerFlags, SelectorFlags, TakeoverFlags,
+    parse_int,
 };
 use flux_runtime::manager::Pending;
 use flux_tenancy::{CrossNamespaceFlags, ImpersonationFlags, KubeConfigFlags};
@@ -178,7 +179,9 @@ mod tests {
             read.impersonation.default_service_account.is_empty()
                 && read.custom_apply_stage_kinds.is_empty()
         );
-        assert!(!read.kube_config.insecure_kubeconfig_exec && !read.kube_config.insecure_kubeconfig_tls);
+        assert!(
+            !read.kube_config.insecure_kubeconfig_exec && !read.kube_config.insecure_kubeconfig_tls
+        );
     }
 
     #[test]

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use flux_cluster::{Cluster, RequestError};
-use flux_errors::chain;
 use flux_helm::action::{
-    Action, History, Install, InstallOptions, Rollback, RollbackOptions, Step, Test, TestOptions,
-    Uninstall, UninstallOptions, Upgrade, UpgradeOptions, WaitStrategy,
+    Action, Failed, History, Install, InstallOptions, Rollback, RollbackOptions, Step, Test,
+    TestOptions, Uninstall, UninstallOptions, Upgrade, UpgradeOptions, WaitStrategy,
 };
 use flux_helm::{Release, Time};
 use kube::api::PropagationPolicy;
@@ -188,14 +187,13 @@ impl Releaser {
         tokio::pin!(stopped);
         let result = loop {
             match action.next(now(), outcome) {
-                Step::Done(result) => break result.map_err(ToOwned::to_owned),
+                Step::Done(result) => break result.map_err(ToString::to_string),
                 step => {
                     let done = Box::pin(run.step(step, stored, stopped.as_mut())).await;
-                    // The engine decides by the text what follows, and the record contains it.
                     outcome = done.map_err(|error| {
-                        let text = chain(&error);
+                        let failed = Failed::of(&error);
                         steps.push(error);
-                        text
+                        failed
                     });
                 }
             }

@@ -13,8 +13,8 @@ use clap::parser::ValueSource;
 use clap::{ArgAction, Args, Parser};
 use flux_selector::Selector;
 
-use crate::values::{parse_byte, parse_retries};
 pub use crate::values::{parse_bool, parse_count, parse_duration, parse_int};
+use crate::values::{parse_byte, parse_retries};
 
 /// The names of the flags that the command line sets, whatever their values.
 #[derive(Clone, Debug, Default)]
