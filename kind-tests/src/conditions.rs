@@ -71,6 +71,16 @@ const OF_SOURCES: [&str; 20] = [
     "VerificationError",
 ];
 
+/// The additional reasons of HelmRepositories.
+const OF_HELM_REPOSITORIES: [&str; 6] = [
+    "ArchiveOperationFailed",
+    "AuthenticationFailed",
+    "DirectoryCreationFailed",
+    "IndexationFailed",
+    "NewRevision",
+    "URLInvalid",
+];
+
 /// What the conditions of a kind may say.
 struct Rules {
     /// Their types (RT-CON-015).
@@ -99,6 +109,19 @@ fn rules(kind: &str) -> Option<Rules> {
                 "StorageOperationFailed",
             ],
             is_reason: |reason| GENERIC.contains(&reason) || OF_SOURCES.contains(&reason),
+        }),
+        // SC-HREPO-021 to SC-HREPO-042
+        "HelmRepository" => Some(Rules {
+            types: &[
+                "Ready",
+                "Reconciling",
+                "Stalled",
+                "ArtifactInStorage",
+                "ArtifactOutdated",
+                "FetchFailed",
+                "StorageOperationFailed",
+            ],
+            is_reason: |reason| GENERIC.contains(&reason) || OF_HELM_REPOSITORIES.contains(&reason),
         }),
         _ => None,
     }

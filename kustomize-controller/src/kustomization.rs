@@ -166,6 +166,9 @@ impl Kustomizations {
         for text in &built.confidential {
             confidential.add(text.as_bytes());
         }
+        for text in &built.identities {
+            confidential.add_identity(text);
+        }
         let cluster = cluster.masking(confidential);
         *made = Some(built.clone());
 
@@ -249,7 +252,7 @@ impl Kustomizations {
     ) -> Result<ChangeSet, StepError> {
         let prepared = &built.prepared;
         inventory_room::reserve(run, cluster, &prepared.objects).await?;
-        let result = match apply::check_encryption(prepared) {
+        let result = match apply::check_encryption(cluster, prepared) {
             Ok(()) => {
                 let of = plan.applied_from(&built.digest);
                 let mut kept = self.memories.take_applied(&plan.key, &of);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use flux_http::SecretData;
 use flux_objects::Error;
 use flux_references::{ReadError, Reader};
 use flux_runtime::queue::Key;
@@ -38,5 +39,18 @@ impl Secrets {
             }
             _ => SecretReadError::NotFound(name.to_owned()),
         })
+    }
+}
+
+/// Logs the use of keys that have another name today (SC-AUTH-002, RT-SEC-003): as an error, since at a lower level it would
+/// be overlooked.
+pub(crate) fn log_legacy_keys(secret: &SecretData<'_>) {
+    for legacy in secret.legacy_tls_keys() {
+        tracing::error!(
+            secret = secret.name(),
+            key = legacy.key,
+            preferred = legacy.preferred,
+            "using legacy key in secret data"
+        );
     }
 }

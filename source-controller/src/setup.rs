@@ -1,7 +1,7 @@
 //! Wires the components of the process according to the flags.
 
 use flux_api::meta::GoDuration;
-use flux_api::source::GitRepository;
+use flux_api::source::{GitRepository, HelmRepository};
 use flux_identity::Tokens;
 use flux_publish::Publisher;
 use flux_references::Reader;
@@ -13,6 +13,7 @@ use kube::runtime::watcher;
 
 use crate::flags::Flags;
 use crate::git_repository::{self, GitRepositories};
+use crate::helm_repository::{self, HelmRepositories};
 use crate::secrets::Secrets;
 
 /// Checks the flags, opens the storage, and adds the artifact server and the controllers to the manager.
@@ -22,6 +23,14 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     publisher.serve(manager, &flags.storage);
 
     let secrets = secrets(manager);
+    let work = WorkFolders::opened("source-controller");
+    let helm_repositories = HelmRepositories {
+        publisher: publisher.clone(),
+        secrets: secrets.clone(),
+        budget: manager.budget.clone(),
+        work: work.clone(),
+        max_index: u64::try_from(flags.helm.index_max_size).unwrap_or_default(),
+    };
     let repositories = Cache::<GitRepository>::default();
     let reconciler = GitRepositories {
         publisher,
@@ -34,7 +43,7 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
             object_level_identity: manager.gates.enabled("ObjectLevelWorkloadIdentity"),
         },
         budget: manager.budget.clone(),
-        work: WorkFolders::opened("source-controller"),
+        work,
         recheck: flags.dependencies.requeue_dependency,
     };
     let controller = Controller::new(
@@ -44,6 +53,12 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
         manager.environment(),
     );
     manager.add(controller);
+    manager.add(Controller::new(
+        helm_repositories,
+        helm_repository::SETTINGS,
+        Cache::<HelmRepository>::default(),
+        manager.environment(),
+    ));
     Ok(())
 }
 

@@ -58,9 +58,9 @@ pub(super) async fn apply(
 }
 
 /// Refuses Secrets that are still SOPS-encrypted.
-pub(super) fn check_encryption(prepared: &Prepared) -> Result<(), ApplyError> {
+pub(super) fn check_encryption(cluster: &Cluster, prepared: &Prepared) -> Result<(), ApplyError> {
     match &prepared.encrypted {
-        Some(id) => Err(ApplyError::Encrypted(id.clone())),
+        Some(id) => Err(ApplyError::Encrypted(cluster.confidential().shown(id))),
         None => Ok(()),
     }
 }

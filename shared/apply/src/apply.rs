@@ -246,15 +246,16 @@ impl<'r> Run<'r> {
             });
         }
         let resource = self.cluster.resource_of(id, desired.version()).await;
-        let resource = resource
-            .map_err(|error| failure(self.cluster.confidential(), id, StepError::DryRun(error)))?;
+        let resource = resource.map_err(|error| {
+            self.failure(self.cluster.confidential(), id, StepError::DryRun(error))
+        })?;
 
         // An object that cannot be read may still be applied; otherwise the write fails with the reason.
         let found = self.cluster.get(&resource, id).await;
         let exists = !found.as_ref().is_err_and(RequestError::is_not_found);
         let mut live = found.unwrap_or_default();
         let own = self.values_of(desired, &live);
-        let failed = |step| failure(&own, id, step);
+        let failed = |step| self.failure(&own, id, step);
         if self.is_skipped(desired, &live) {
             let change = change_of(if live.exists() { &live } else { desired }, Action::Skipped);
             return Ok(Plan {
@@ -372,7 +373,7 @@ impl<'r> Run<'r> {
         };
         answer.map(Some).map_err(|step| {
             let own = self.values_of(desired, live);
-            failure(&own, plan.desired.id(), step)
+            self.failure(&own, plan.desired.id(), step)
         })
     }
 
@@ -396,6 +397,16 @@ impl<'r> Run<'r> {
             values.add_former(live, Some(desired));
         }
         values
+    }
+
+    /// The failure of a step for an object, with the values of a Secret masked.
+    fn failure(&self, own: &Confidential, id: &ObjectId, mut step: StepError) -> ApplyError {
+        step.mask(own, id);
+        ApplyError::Object {
+            id: id.clone(),
+            shown: self.cluster.confidential().shown(id).into(),
+            step,
+        }
     }
 
     /// RT-SSA-011, RT-SSA-012, KC-SSA-015, KC-SSA-016.
@@ -423,15 +434,6 @@ impl<'r> Run<'r> {
         let cleanup = &self.options.cleanup;
         self.keeps_other_managers(desired, live)
             || cleanup.patch(live, self.cluster.field_manager()).is_empty()
-    }
-}
-
-/// The failure of a step for an object, with the values of a Secret masked.
-fn failure(own: &Confidential, id: &ObjectId, mut step: StepError) -> ApplyError {
-    step.mask(own, id);
-    ApplyError::Object {
-        id: id.clone(),
-        step,
     }
 }
 

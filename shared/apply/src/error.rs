@@ -76,6 +76,8 @@ pub enum ApplyError {
     Object {
         /// The object.
         id: ObjectId,
+        /// The object as the text names it: without names that are values of Secrets (KC-SUB-009).
+        shown: Box<ObjectId>,
         /// The step with its error.
         step: StepError,
     },
@@ -91,6 +93,7 @@ impl ApplyError {
         let Self::Object {
             id,
             step: StepError::Remake { previous, .. },
+            ..
         } = self
         else {
             return false;
@@ -102,7 +105,7 @@ impl ApplyError {
 impl Display for ApplyError {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let (id, step) = match self {
-            Self::Object { id, step } => (id, step),
+            Self::Object { shown, step, .. } => (shown, step),
             Self::Wait(error) => return error.fmt(f),
             Self::Ignore(error) => return f.write_str(&chain(error)),
         };
@@ -267,7 +270,8 @@ mod tests {
         ] {
             assert_eq!(
                 ApplyError::Object {
-                    id: id(object),
+                    id: id("_other__Secret"),
+                    shown: id(object).into(),
                     step
                 }
                 .to_string(),
@@ -281,6 +285,7 @@ mod tests {
     fn a_failed_run_lists_what_was_changed_before() {
         let error = || ApplyError::Object {
             id: id("a_b__Secret"),
+            shown: id("a_b__Secret").into(),
             step: StepError::Apply(RequestError::refusal(500, "", "e")),
         };
         let change = |text, action| Change {

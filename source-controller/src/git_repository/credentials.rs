@@ -9,7 +9,7 @@ use flux_references::secret_data;
 use flux_runtime::Run;
 
 use super::failure::{AppError, ProxyError, StepError};
-use crate::secrets::{SecretReadError, Secrets};
+use crate::secrets::{self, SecretReadError, Secrets};
 
 /// Flags and feature gates for remotes.
 #[derive(Clone, Debug, Default)]
@@ -143,15 +143,7 @@ async fn sign_in(
     let methods = secret.auth_methods(RootCertificates::AddToSystem);
     let methods = methods.map_err(StepError::GitHubAppKeys)?;
     let data = methods.github_app.ok_or(StepError::GitHubAppDataMissing)?;
-    for legacy in secret.legacy_tls_keys() {
-        // RT-SEC-003; not a failure, but at a lower level it would be overlooked
-        tracing::error!(
-            secret = secret.name(),
-            key = legacy.key,
-            preferred = legacy.preferred,
-            "using legacy key in secret data"
-        );
-    }
+    secrets::log_legacy_keys(secret);
     let client = ClientOptions {
         tls: methods.tls.unwrap_or_default(),
         proxy: proxy.clone(),
