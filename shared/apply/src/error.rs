@@ -203,15 +203,6 @@ mod tests {
     use super::{ApplyError, Failed, Previous, StepError};
     use crate::{Action, Change, ChangeSet};
 
-    fn refused(code: u16, reason: &str, message: &str) -> RequestError {
-        RequestError {
-            code,
-            reason: reason.into(),
-            message: message.into(),
-            is_manager_conflict: false,
-        }
-    }
-
     fn id(text: &str) -> ObjectId {
         ObjectId::from_inventory_id(text).unwrap()
     }
@@ -251,18 +242,18 @@ mod tests {
     // RT-SSA-017 KC-SSA-031 KC-SSA-032
     #[test]
     fn errors_have_upstreams_words() {
-        let mut conflict = refused(409, "Conflict", "c");
+        let mut conflict = RequestError::refusal(409, "Conflict", "c");
         conflict.is_manager_conflict = true;
         let web = "apps_web_apps_Deployment";
         for (object, step, want) in [
             (
                 web,
-                StepError::DryRun(refused(422, "Invalid", "bad")),
+                StepError::DryRun(RequestError::refusal(422, "Invalid", "bad")),
                 "Deployment/apps/web dry-run failed (Invalid): bad",
             ),
             (
                 web,
-                StepError::DryRun(refused(0, "", "no matches")),
+                StepError::DryRun(RequestError::refusal(0, "", "no matches")),
                 "Deployment/apps/web dry-run failed: no matches",
             ),
             (
@@ -272,12 +263,16 @@ mod tests {
             ),
             (
                 web,
-                StepError::DryRun(refused(404, "NotFound", "namespaces \"apps\" not found")),
+                StepError::DryRun(RequestError::refusal(
+                    404,
+                    "NotFound",
+                    "namespaces \"apps\" not found",
+                )),
                 "Deployment/apps/web not found: namespaces \"apps\" not found",
             ),
             (
                 "_web_apps_Deployment",
-                StepError::DryRun(refused(
+                StepError::DryRun(RequestError::refusal(
                     404,
                     "",
                     "the server could not find the requested resource",
@@ -286,22 +281,22 @@ mod tests {
             ),
             (
                 web,
-                StepError::Apply(refused(500, "", "e")),
+                StepError::Apply(RequestError::refusal(500, "", "e")),
                 "Deployment/apps/web apply failed: e",
             ),
             (
                 web,
-                StepError::Cleanup(refused(500, "", "e")),
+                StepError::Cleanup(RequestError::refusal(500, "", "e")),
                 "Deployment/apps/web metadata.managedFields cleanup failed: e",
             ),
             (
                 web,
-                StepError::Recreate(refused(500, "", "e")),
+                StepError::Recreate(RequestError::refusal(500, "", "e")),
                 "Deployment/apps/web immutable field detected, failed to delete object: e",
             ),
             (
                 web,
-                StepError::Gone(refused(500, "", "e")),
+                StepError::Gone(RequestError::refusal(500, "", "e")),
                 "Deployment/apps/web immutable field detected, failed to wait for object to be deleted: e",
             ),
         ] {
@@ -323,7 +318,7 @@ mod tests {
         let error = || ApplyError::Object {
             id: id("a_b__Secret"),
             shown: id("a_b__Secret").into(),
-            step: StepError::Apply(refused(500, "", "e")),
+            step: StepError::Apply(RequestError::refusal(500, "", "e")),
         };
         let change = |text, action| Change {
             id: id(text),
