@@ -371,6 +371,7 @@ fn every_source_file_says_what_it_is_for() -> Result {
 /// The folders whose comments follow docs/style.md throughout. Any other folder is added once its comments do.
 const PLAIN_ENGLISH: &[&str] = &[
     "kind-tests",
+    "kustomize-controller",
     "shared/api",
     "shared/apply",
     "shared/artifact",
@@ -382,13 +383,7 @@ const PLAIN_ENGLISH: &[&str] = &[
     "shared/git",
     "shared/golang",
     "shared/gotemplate",
-    "shared/helm/benches",
-    "shared/helm/examples",
-    "shared/helm/src/action",
-    "shared/helm/src/engine",
-    "shared/helm/src/patch",
-    "shared/helm/src/release",
-    "shared/helm/src/values",
+    "shared/helm",
     "shared/http",
     "shared/identity",
     "shared/ignore",
@@ -398,13 +393,16 @@ const PLAIN_ENGLISH: &[&str] = &[
     "shared/objects",
     "shared/oci",
     "shared/publish",
+    "shared/references",
     "shared/release",
     "shared/runtime",
+    "shared/selector",
     "shared/semver",
     "shared/sprig",
+    "shared/tenancy",
     "shared/tree",
     "shared/yaml",
-    "source-controller/tests",
+    "source-controller",
 ];
 
 /// The sources in [`PLAIN_ENGLISH`], their paths relative to the root.

@@ -158,7 +158,6 @@ mod tests {
         assert!(flags.manager.watch_all_namespaces);
     }
 
-    // SC-PROC-002, SC-PROC-003, SC-PROC-016, SC-PROC-017, SC-PROC-018, RT-FLG-012
     #[test]
     fn the_environment_gives_defaults_and_a_flag_wins() {
         let env = [
@@ -177,10 +176,15 @@ mod tests {
             ],
             &env,
         );
+        // SC-PROC-002
         assert_eq!(flags.manager.metrics_addr, ":1");
+        // SC-PROC-003
         assert_eq!(flags.manager.events_addr, "http://events/");
+        // SC-PROC-016, RT-FLG-012: a flag wins
         assert_eq!(flags.storage.storage_path, Path::new("/y"));
+        // SC-PROC-017
         assert_eq!(flags.storage.storage_addr, ":2");
+        // SC-PROC-018
         assert_eq!(flags.storage.storage_adv_addr, "host");
         // SC-PROC-013
         assert_eq!(flags.ssh.ssh_kex_algos, ["a", "b", "c"]);

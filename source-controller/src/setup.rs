@@ -4,6 +4,7 @@ use flux_api::meta::GoDuration;
 use flux_api::source::{GitRepository, HelmRepository, OCIRepository};
 use flux_identity::Tokens;
 use flux_publish::Publisher;
+use flux_references::Reader;
 use flux_runtime::controller::Controller;
 use flux_runtime::manager::{Fatal, Manager};
 use flux_runtime::watch::Cache;
@@ -95,9 +96,9 @@ fn check(manager: &Manager, flags: &Flags) -> Result<(), Fatal> {
 
 fn secrets(manager: &mut Manager) -> Secrets {
     if !manager.gates.enabled("CacheSecretsAndConfigMaps") {
-        return Secrets::Live(manager.client.clone());
+        return Secrets(Reader::Direct(manager.client.clone()));
     }
     let cache = Cache::default();
     manager.follow(manager.api(), watcher::Config::default(), cache.clone());
-    Secrets::Cached(cache)
+    Secrets(Reader::Cached(cache))
 }

@@ -281,6 +281,24 @@ async fn the_origin_revision_is_recorded_and_cleared() -> Result {
         stored["status"]["history"][0]["metadata"],
         json!({"revision": "latest@sha256:2"})
     );
+
+    // KC-EVT-003: the event of a deletion has the revisions that were applied last
+    applier.serve(OCI_REPOSITORY, "app", &artifact).await?;
+    applier.applied("app", "latest@sha256:1").await?;
+    applier.namespace.delete(KUSTOMIZATION, "app").await?;
+    let deleted = format!("ConfigMap/{}/a deleted", applier.namespace.name());
+    let event = applier
+        .events
+        .wait("of the deletion", |event| event["message"] == deleted)
+        .await?;
+    assert_eq!(
+        event["metadata"]["kustomize.toolkit.fluxcd.io/revision"],
+        "latest@sha256:1"
+    );
+    assert_eq!(
+        event["metadata"]["kustomize.toolkit.fluxcd.io/originRevision"],
+        "main@sha1:99"
+    );
     Ok(())
 }
 

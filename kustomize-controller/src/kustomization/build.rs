@@ -205,18 +205,6 @@ impl Builder {
         ended.unwrap_or(Err(BuildError::TimedOut(inputs.timeout)))
     }
 
-    /// As [`Builder::build`]. Tries once more if other reconciles held the memory it needs and `make_room` released some.
-    pub(super) async fn build_making_room(
-        &self,
-        inputs: BuildInputs<'_>,
-        make_room: impl Fn() -> bool,
-    ) -> Result<Built, BuildError> {
-        match self.build(inputs).await {
-            Err(error) if error.is_busy() && make_room() => self.build(inputs).await,
-            result => result,
-        }
-    }
-
     /// Runs kustomize repeatedly, fetching the remote bases it asks for, until it asks for no more.
     async fn rounds(&self, inputs: BuildInputs<'_>) -> Result<Built, BuildError> {
         let allowance = Allowance::new(Arc::new(self.budget.claim()));

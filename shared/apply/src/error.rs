@@ -198,39 +198,62 @@ impl std::error::Error for Failed {}
 
 #[cfg(test)]
 mod tests {
-    use flux_cluster::{ObjectId, RequestError};
+    use flux_cluster::{Confidential, ObjectId, RequestError};
 
-    use super::{ApplyError, Failed, StepError};
+    use super::{ApplyError, Failed, Previous, StepError};
     use crate::{Action, Change, ChangeSet};
-
-    fn refused(code: u16, reason: &str, message: &str) -> RequestError {
-        RequestError {
-            code,
-            reason: reason.into(),
-            message: message.into(),
-            is_manager_conflict: false,
-        }
-    }
 
     fn id(text: &str) -> ObjectId {
         ObjectId::from_inventory_id(text).unwrap()
     }
 
+    // KC-SUB-009
+    #[test]
+    fn no_step_quotes_what_the_server_quotes_of_a_secret() {
+        let quotes = || refused(403, "Forbidden", "denied: hunter2");
+        let mut confidential = Confidential::default();
+        confidential.add(b"hunter2");
+        let web = id("apps_web_apps_Deployment");
+        for mut step in [
+            StepError::DryRun(quotes()),
+            StepError::Apply(quotes()),
+            StepError::Cleanup(quotes()),
+            StepError::Migrate {
+                api_version: "apps/v1".into(),
+                error: quotes(),
+            },
+            StepError::Recreate(quotes()),
+            StepError::Gone(quotes()),
+            StepError::Remake {
+                error: quotes(),
+                previous: Previous::Refused(quotes()),
+            },
+        ] {
+            assert!(format!("{step:?}").contains("hunter2"));
+            step.mask(&confidential, &web);
+            let shown = format!("{step:?}");
+            assert!(
+                shown.contains("denied: ") && !shown.contains("hunter2"),
+                "{shown}"
+            );
+        }
+    }
+
     // RT-SSA-017 KC-SSA-031 KC-SSA-032
     #[test]
     fn errors_have_upstreams_words() {
-        let mut conflict = refused(409, "Conflict", "c");
+        let mut conflict = RequestError::refusal(409, "Conflict", "c");
         conflict.is_manager_conflict = true;
         let web = "apps_web_apps_Deployment";
         for (object, step, want) in [
             (
                 web,
-                StepError::DryRun(refused(422, "Invalid", "bad")),
+                StepError::DryRun(RequestError::refusal(422, "Invalid", "bad")),
                 "Deployment/apps/web dry-run failed (Invalid): bad",
             ),
             (
                 web,
-                StepError::DryRun(refused(0, "", "no matches")),
+                StepError::DryRun(RequestError::refusal(0, "", "no matches")),
                 "Deployment/apps/web dry-run failed: no matches",
             ),
             (
@@ -240,12 +263,16 @@ mod tests {
             ),
             (
                 web,
-                StepError::DryRun(refused(404, "NotFound", "namespaces \"apps\" not found")),
+                StepError::DryRun(RequestError::refusal(
+                    404,
+                    "NotFound",
+                    "namespaces \"apps\" not found",
+                )),
                 "Deployment/apps/web not found: namespaces \"apps\" not found",
             ),
             (
                 "_web_apps_Deployment",
-                StepError::DryRun(refused(
+                StepError::DryRun(RequestError::refusal(
                     404,
                     "",
                     "the server could not find the requested resource",
@@ -254,22 +281,22 @@ mod tests {
             ),
             (
                 web,
-                StepError::Apply(refused(500, "", "e")),
+                StepError::Apply(RequestError::refusal(500, "", "e")),
                 "Deployment/apps/web apply failed: e",
             ),
             (
                 web,
-                StepError::Cleanup(refused(500, "", "e")),
+                StepError::Cleanup(RequestError::refusal(500, "", "e")),
                 "Deployment/apps/web metadata.managedFields cleanup failed: e",
             ),
             (
                 web,
-                StepError::Recreate(refused(500, "", "e")),
+                StepError::Recreate(RequestError::refusal(500, "", "e")),
                 "Deployment/apps/web immutable field detected, failed to delete object: e",
             ),
             (
                 web,
-                StepError::Gone(refused(500, "", "e")),
+                StepError::Gone(RequestError::refusal(500, "", "e")),
                 "Deployment/apps/web immutable field detected, failed to wait for object to be deleted: e",
             ),
         ] {
@@ -291,7 +318,7 @@ mod tests {
         let error = || ApplyError::Object {
             id: id("a_b__Secret"),
             shown: id("a_b__Secret").into(),
-            step: StepError::Apply(refused(500, "", "e")),
+            step: StepError::Apply(RequestError::refusal(500, "", "e")),
         };
         let change = |text, action| Change {
             id: id(text),

@@ -87,7 +87,7 @@ async fn a_server_that_does_not_answer_ends_the_run_and_gets_no_further_request(
         concurrency: 2,
         ..Options::default()
     };
-    let failed = apply_in_stages(&run, objects, &options, &mut Memory::default()).await;
+    let failed = apply_in_stages(&run, &objects, &options, &mut Memory::default()).await;
     let failed = failed.unwrap_err().to_string();
     let late = "the API server has not answered within 30s: context deadline exceeded";
     assert_eq!(failed, format!("ConfigMap/n/c0 dry-run failed: {late}\n"));
@@ -167,6 +167,38 @@ async fn a_group_that_does_not_answer_holds_up_no_news_of_other_objects() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_always_asks_for_a_later_request_gets_ten_more() {
+    let (busy, asked) = cluster(|_, path| match path {
+        "/api/v1" => kinds(),
+        _ => Some((429, "too many".to_owned(), Some(1))),
+    });
+    let objects = parse::objects([config_map("c")]);
+    let (options, mut memory) = (Options::default(), Memory::default());
+    let failed = apply_in_stages(&busy, objects, &options, &mut memory).await;
+    let failed = failed.unwrap_err().to_string();
+    let text = "(TooManyRequests): the server has received too many requests and has asked us to try again later";
+    assert!(failed.contains(text), "{failed}");
+    let asked = asked.lock().unwrap();
+    let again = asked.iter().filter(|line| **line == asked[1]);
+    assert_eq!(again.count(), 11, "{asked:#?}");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_the_expected_json_is_not_quoted() {
+    let list = json!({"kind": "APIResourceList", "groupVersion": "v1", "resources": "hunter2"});
+    let (server, _) = cluster(move |_, _| answer(200, &list));
+    let objects = parse::objects([config_map("c")]);
+    let (options, mut memory) = (Options::default(), Memory::default());
+    let failed = apply_in_stages(&server, objects, &options, &mut memory).await;
+    let failed = failed.unwrap_err().to_string();
+    let text = "the server's answer is not the expected JSON (line 1, column ";
+    assert!(
+        failed.contains(text) && !failed.contains("hunter2"),
+        "{failed}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_is_sent_again_only_if_the_server_asks_for_it() {
     let mut patches = 0;
     let (busy, asked) = cluster(move |method, path| match (method, path) {
@@ -183,7 +215,7 @@ async fn a_request_is_sent_again_only_if_the_server_asks_for_it() {
     });
     let apply = async || {
         let objects = parse::objects([config_map("c")]);
-        apply_in_stages(&busy, objects, &Options::default(), &mut Memory::default()).await
+        apply_in_stages(&busy, &objects, &Options::default(), &mut Memory::default()).await
     };
     assert_eq!(
         apply().await.unwrap_err().to_string(),
@@ -241,7 +273,7 @@ async fn force(cluster: &Cluster, memory: &mut Memory) -> String {
         ..Options::default()
     };
     let objects = parse::objects([config_map("c")]);
-    match apply_in_stages(cluster, objects, &options, memory).await {
+    match apply_in_stages(cluster, &objects, &options, memory).await {
         Ok(changes) => changes.to_string(),
         Err(error) => error.to_string(),
     }
@@ -341,13 +373,92 @@ async fn a_kind_that_is_listed_late_is_waited_for_after_its_definition() {
     });
     let objects = parse::objects([definition, object]);
     let (options, mut memory) = (Options::default(), Memory::default());
-    let changes = apply_in_stages(&server, objects, &options, &mut memory).await;
+    let changes = apply_in_stages(&server, &objects, &options, &mut memory).await;
     let changes = changes.map(|changes| changes.to_string());
     let want = "CustomResourceDefinition/things.example.com configured\nThing/n/t created";
     assert_eq!(
         changes.map_err(|error| error.to_string()).as_deref(),
         Ok(want)
     );
+}
+
+/// The definition of the kind `Thing` of a group.
+fn definition(group: &str, annotations: &Value) -> Value {
+    json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("things.{group}"), "annotations": annotations},
+        "spec": {"group": group, "names": {"kind": "Thing", "plural": "things"}, "versions": [{"name": "v1", "served": true}]}})
+}
+
+// KC-SSA-009
+#[tokio::test(start_paused = true)]
+async fn only_kinds_of_definitions_that_were_applied_are_looked_for() {
+    let ignored = json!({"ssa": "Ignore"});
+    let definitions = [
+        definition("a.example", &json!({})),
+        definition("ignored.example", &ignored),
+        definition("b.example", &json!({})),
+    ];
+    let stored = definitions.clone().map(|mut definition| {
+        definition["metadata"]["uid"] = json!("u");
+        definition["metadata"]["resourceVersion"] = json!("1");
+        definition["status"] = json!({"conditions": [{"type": "Established", "status": "True"}, {"type": "NamesAccepted", "status": "True"}]});
+        definition
+    });
+    let list = |group_version: &str, plural: &str, kind: &str, namespaced: bool| {
+        json!({"kind": "APIResourceList", "groupVersion": group_version, "resources": [
+            {"name": plural, "singularName": "", "namespaced": namespaced, "kind": kind, "verbs": []}]})
+    };
+    let (server, asked) = cluster(move |method, path| {
+        if path == "/apis/apiextensions.k8s.io/v1" {
+            let kind = "CustomResourceDefinition";
+            let version = "apiextensions.k8s.io/v1";
+            return answer(
+                200,
+                &list(version, "customresourcedefinitions", kind, false),
+            );
+        }
+        if let Some(version) = path
+            .strip_prefix("/apis/")
+            .filter(|path| path.ends_with(".example/v1"))
+        {
+            return answer(200, &list(version, "things", "Thing", true));
+        }
+        if method == Method::GET && path.ends_with("/customresourcedefinitions") {
+            let list = json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": stored});
+            return answer(200, &list);
+        }
+        let named = stored
+            .iter()
+            .find(|stored| path.ends_with(stored["metadata"]["name"].as_str().unwrap()));
+        named.map_or_else(
+            || refusal(404, "NotFound", "not found"),
+            |stored| answer(200, stored),
+        )
+    });
+    let looks = |group: &str| {
+        let look = format!("GET /apis/{group}.example/v1");
+        let asked = asked.lock().unwrap();
+        asked.iter().filter(|line| **line == look).count()
+    };
+    let options = Options {
+        exclusions: vec![("ssa".into(), "Ignore".into())],
+        known_by: Some("team=a".into()),
+        ..Options::default()
+    };
+    let mut memory = Memory::default();
+    let [a, ignored, b] = definitions;
+    let objects = parse::objects([a.clone(), ignored]);
+    apply_in_stages(&server, objects, &options, &mut memory)
+        .await
+        .unwrap();
+    assert_eq!((looks("a"), looks("ignored")), (1, 0));
+
+    // That kind is known, and its definition has not changed.
+    let objects = parse::objects([a, b]);
+    apply_in_stages(&server, objects, &options, &mut memory)
+        .await
+        .unwrap();
+    assert_eq!((looks("a"), looks("b")), (1, 1));
 }
 
 // KC-SUB-009 KC-PRUNE-008

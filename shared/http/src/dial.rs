@@ -217,6 +217,26 @@ mod tests {
         assert_eq!(with_port("git.example.com", 22), "git.example.com:22");
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_timeout_names_the_address_that_does_not_answer() {
+        // The kernel drops what goes beyond the backlog of a listener that accepts nothing.
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let _listener = socket.listen(1).unwrap();
+        let mut waiting = Vec::new();
+        let error = loop {
+            match dial("localhost", port, Duration::from_secs(5)).await {
+                Ok(stream) => waiting.push(stream),
+                Err(error) => break error,
+            }
+        };
+        // The first address of localhost may be the other one.
+        let timeouts =
+            ["127.0.0.1", "[::1]"].map(|ip| format!("dial tcp {ip}:{port}: i/o timeout"));
+        assert!(timeouts.contains(&error.to_string()), "{error}");
+    }
+
     #[test]
     fn name_servers() {
         let text = "# made by\nsearch default.svc\n nameserver 10.96.0.10\nnameserver 1.1.1.1\n";

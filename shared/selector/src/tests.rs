@@ -56,7 +56,7 @@ fn requirements_hold_or_not() {
 
 #[test]
 fn what_does_not_follow_the_grammar_is_refused() {
-    // RT-WAT-005, RT-WAT-007, SC-PROC-030, KC-PROC-024
+    // RT-WAT-005
     for text in [
         "a b",
         "a in",

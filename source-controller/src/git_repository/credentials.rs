@@ -5,6 +5,7 @@ use flux_cloud::{GIT_USER, GitHubApp};
 use flux_git::{AuthError, AuthOptions, GitUrl};
 use flux_http::{ClientOptions, Proxy, RootCertificates, Secret, SecretData, keys};
 use flux_identity::Tokens;
+use flux_references::secret_data;
 use flux_runtime::Run;
 
 use super::failure::{AppError, StepError};
@@ -61,7 +62,7 @@ pub(super) async fn read(
     };
     let data = secret
         .as_ref()
-        .map(|(secret, name)| secrets::data(secret, namespace, name));
+        .map(|(secret, name)| secret_data(secret, namespace, name));
     let mut auth = AuthOptions::new(&url, data.as_ref()).map_err(|error| match error {
         AuthError::PassphraseRequired { secret } => StepError::Passphrase(secret),
         error => StepError::Auth(error),

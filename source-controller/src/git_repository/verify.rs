@@ -5,11 +5,12 @@ use std::fmt::Write;
 use flux_api::source::{GitRepository, GitRepositorySpec, GitVerificationMode};
 use flux_git::{Commit, TrustedKeys};
 use flux_publish::SOURCE_VERIFIED;
+use flux_references::secret_data;
 use flux_runtime::Run;
 use flux_runtime::conditions::{SUCCEEDED, Status};
 
 use super::failure::StepError;
-use crate::secrets::{self, Secrets};
+use crate::secrets::Secrets;
 
 /// Verifies the signatures that the spec asks for, and records the mode in the status (SC-VER-001 to SC-VER-010).
 pub(super) async fn signatures(
@@ -28,7 +29,7 @@ pub(super) async fn signatures(
         .read(run.namespace(), name)
         .await
         .map_err(StepError::PublicKeys)?;
-    let keys = TrustedKeys::from_secret(&secrets::data(&secret, run.namespace(), name));
+    let keys = TrustedKeys::from_secret(&secret_data(&secret, run.namespace(), name));
     let message = check(commit, &mode, &keys)?;
     run.status.source_verification_mode = Some(mode);
     run.conditions

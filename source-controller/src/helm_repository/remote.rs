@@ -6,6 +6,7 @@ use flux_api::source::{HelmRepository, HelmRepositorySpec};
 use flux_golang::strconv;
 use flux_golang::url::Url;
 use flux_http::{BasicAuth, ClientOptions, RootCertificates, SecretData, TlsSettings};
+use flux_references::secret_data;
 use flux_runtime::Run;
 use reqwest::{Client, RequestBuilder};
 
@@ -91,7 +92,7 @@ async fn credentials(
             secret: format!("{namespace}/{name}"),
             source,
         })?;
-        let data = secrets::data(&secret, namespace, name);
+        let data = secret_data(&secret, namespace, name);
         secrets::log_legacy_keys(&data);
         let settings = data.tls(RootCertificates::AddToSystem);
         tls = Some(settings.map_err(StepError::Tls)?);
@@ -103,7 +104,7 @@ async fn credentials(
             secret: format!("{namespace}/{name}"),
             source,
         })?;
-        let data: SecretData<'_> = secrets::data(&secret, namespace, name);
+        let data: SecretData<'_> = secret_data(&secret, namespace, name);
         let methods = data.auth_methods(RootCertificates::AddToSystem);
         let methods = methods.map_err(StepError::Methods)?;
         basic = methods.basic.filter(is_complete);

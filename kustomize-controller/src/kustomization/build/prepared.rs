@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use flux_api::meta::CommonMetadata;
+use flux_apply::is_encrypted_secret;
 use flux_apply::normalise::normalise;
-use flux_apply::{Desired, Metadata, Object, ObjectId, is_encrypted_secret};
+use flux_cluster::{Metadata, Object, ObjectId};
 use serde_json::{Map, Value};
 
 use crate::kustomization::owner::{GROUP, Mark};
@@ -22,7 +23,7 @@ pub(crate) struct Owner {
 #[derive(Debug, Default)]
 pub(crate) struct Prepared {
     /// The objects in the order of the build.
-    pub(crate) objects: Vec<Desired>,
+    pub(crate) objects: Vec<Object>,
     /// A Secret that is still SOPS-encrypted and must not be applied.
     pub(crate) encrypted: Option<ObjectId>,
     /// Jobs that are deleted automatically after they finish.
@@ -39,7 +40,7 @@ impl Prepared {
             jobs_with_ttl: jobs_with_ttl(&objects),
             objects: objects
                 .into_iter()
-                .map(|object| Desired::new(prepare(object, owner)))
+                .map(|object| prepare(object, owner))
                 .collect(),
         }
     }
@@ -50,7 +51,7 @@ impl Prepared {
         const IDENTITY: u64 = 256;
         let objects = self.objects.iter();
         objects
-            .map(|desired| fields(desired.object().fields()) + IDENTITY)
+            .map(|object| fields(object.fields()) + IDENTITY)
             .sum()
     }
 }
@@ -123,7 +124,6 @@ mod tests {
 
     #[test]
     fn common_metadata_comes_last_and_stays_on_the_surface() {
-        // KC-SSA-001, KC-SSA-002, KC-API-020, RT-SSA-004
         let common = json!({"labels": {"team": "new", (format!("{GROUP}/name")): "theirs"}, "annotations": {"a": "b"}});
         let owner = Owner {
             labels: labels(&Key::new("ns", "app")),
@@ -135,11 +135,14 @@ mod tests {
             "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": pods}});
         let object = prepare(Object::new(object).unwrap(), &owner);
         let labels = json!({"team": "new", "own": "x", (format!("{GROUP}/name")): "theirs", (format!("{GROUP}/namespace")): "ns"});
+        // KC-SSA-001, RT-SSA-004
         assert_eq!(object.at(&["metadata", "labels"]), Some(&labels));
+        // KC-API-020
         assert_eq!(
             object.at(&["metadata", "annotations"]),
             Some(&json!({"a": "b"}))
         );
+        // KC-SSA-002
         let inner = ["spec", "template", "metadata", "labels"];
         assert_eq!(object.at(&inner), Some(&json!({"app": "web"})));
         let selector = ["spec", "selector", "matchLabels"];
@@ -158,6 +161,15 @@ mod tests {
         assert_eq!(secret(json!({})).as_deref(), Some("Secret/s"));
         let disabled = json!({(format!("{GROUP}/decrypt")): "Disabled"});
         assert_eq!(secret(disabled), None);
+    }
+
+    #[test]
+    fn the_memory_of_an_object_is_its_content_and_its_identity() {
+        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
+        let prepared = Prepared::new(vec![Object::new(map).unwrap()], &Owner::default());
+        let content = fields(prepared.objects[0].object().fields());
+        assert!(content >= "apiVersionv1kindConfigMapmetadatanamea".len() as u64);
+        assert!(prepared.bytes() >= content + size_of::<Desired>() as u64);
     }
 
     #[test]

@@ -94,6 +94,15 @@ fn advertisements_that_are_errors(#[case] lines: &[&str], #[case] expected: &str
 }
 
 #[test]
+fn the_error_line_of_a_server_is_shown_in_part_if_it_is_long() {
+    let words = format!("ERR {}", "x".repeat(5000));
+    let Err(Fault::ErrorLine(text)) = advertisement(&[&words]) else {
+        panic!("the server reports an error");
+    };
+    assert_eq!(text, "x".repeat(1020));
+}
+
+#[test]
 fn a_response_without_packets_is_malformed() {
     for text in ["<!DOCTYPE html>", "0003", "fff1", "00zz", "00"] {
         let error = Advertisement::read(&mut Packets::new(text.as_bytes()), &claim()).unwrap_err();
@@ -215,6 +224,7 @@ fn pack_of(stream: Result<PackStream<&[u8]>, Fault>) -> Result<String, String> {
 #[case(&["packfile\n", "\x04what"], Err("unknown side band"))]
 #[case(&["ERR upload-pack: not our ref <A>"], Err("upload-pack: not our ref aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"))]
 #[case(&["acknowledgments\n", "NAK\n", "0000"], Err("the server sent no objects"))]
+#[case(&["acknowledgments\n"], Err("the server's answer ends too early: unexpected EOF"))]
 #[case(&["packfile\n", "\x01PACK"], Ok("PACK"))]
 fn answers_of_version_2(#[case] lines: &[&str], #[case] expected: Result<&str, &str>) {
     let message = message(lines);
@@ -236,4 +246,22 @@ fn answers_of_old_servers(
     let message = message(lines);
     let found = pack_of(PackStream::v0(Packets::new(&message[..]), side_band));
     assert_eq!(found.as_deref().map_err(String::as_str), expected);
+}
+
+#[test]
+fn a_fault_passes_through_a_reader() {
+    struct Failing(Option<std::io::Error>);
+    impl std::io::Read for Failing {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Err(self.0.take().unwrap())
+        }
+    }
+    let read = |error| read_some(&mut Failing(Some(error)), &mut [0]).unwrap_err();
+    let limit = Fault::TooLarge {
+        limit: 1,
+        unit: "received bytes",
+    };
+    assert!(read(std::io::Error::other(limit)).is_too_large());
+    let lost = read(std::io::Error::other("reset"));
+    assert!(matches!(lost, Fault::Connection(text) if text == "reset"));
 }

@@ -1,7 +1,7 @@
 //! Compares the steps of every action with Helm's, with a failure at any step.
 
 use flux_helm::Time;
-use flux_helm::action::{ApplyMethod, Step, WaitStrategy, check_name};
+use flux_helm::action::{ApplyMethod, Failed, Step, WaitStrategy, check_name};
 use oracle::{Answer, Oracle};
 use serde_json::{Value, json};
 
@@ -35,7 +35,7 @@ fn cases() -> Vec<Value> {
     valued["config"] = json!({"a": {"both": "user", "null": null}, "gone": null, "kept": [1]});
     let valued = json!([valued]);
     let mut cases = vec![
-        // HE-ACT-011, HE-ACT-012, HE-HOOK-004, HE-HOOK-005, HE-HOOK-006, HE-HOOK-013, HE-REL-017
+        // HE-ACT-011, HE-ACT-012, HE-REL-017
         json!({"action": "install", "template": all}),
         json!({"action": "install", "template": all, "disableHooks": true, "serverSide": "false", "labels": {"team": "x"}}),
         // HE-ACT-010
@@ -83,7 +83,7 @@ fn cases() -> Vec<Value> {
         json!({"action": "upgrade", "template": MAPS, "history": [record(1, "deployed", "apiVersion: x/v1\nkind: Nope\n", "ssa")], "serverSide": "auto"}),
         json!({"action": "upgrade", "template": MAPS, "history": [record(1, "deployed", KEPT, "ssa")], "live": {a: other}, "serverSide": "auto"}),
         json!({"action": "upgrade", "template": MAPS, "history": [record(1, "deployed", KEPT, "ssa")], "live": {a: mine}, "serverSide": "auto"}),
-        // HE-ACT-025, HE-ACT-027
+        // HE-ACT-025, HE-ACT-027, HE-ACT-029
         json!({"action": "rollback", "history": three, "serverSide": "auto"}),
         json!({"action": "rollback", "history": three, "serverSide": "auto", "revision": 1, "cleanupOnFail": true, "historyLabels": {"1": {"old": "1"}, "3": {"new": "2"}}}),
         // HE-ACT-028
@@ -94,7 +94,7 @@ fn cases() -> Vec<Value> {
         json!({"action": "rollback", "history": one("deployed"), "serverSide": "auto"}),
         json!({"action": "rollback", "serverSide": "auto"}),
         json!({"action": "rollback", "history": [record(2, "deployed", MAPS, ""), record(1, "deployed", "apiVersion: x/v1\nkind: Nope\n", "")], "serverSide": "auto"}),
-        // HE-ACT-030
+        // HE-ACT-030, HE-ACT-032, HE-ACT-035
         json!({"action": "uninstall", "history": three}),
         // HE-ACT-036
         json!({"action": "uninstall", "history": three, "keepHistory": true}),
@@ -155,8 +155,7 @@ fn cases() -> Vec<Value> {
 
 #[test]
 fn actions_do_and_record_what_helm_does_whatever_fails() {
-    // Each step of a case fails in turn: HE-ACT-029, HE-ACT-032, HE-ACT-035, HE-HOOK-009, HE-HOOK-011, HE-HOOK-012,
-    // HE-HOOK-017
+    // HE-HOOK-009, HE-HOOK-011, HE-HOOK-012: each step of a case fails in turn, hooks included
     let Some(mut go) = Oracle::start("helm-actions") else {
         return;
     };
@@ -244,22 +243,19 @@ fn an_action_that_is_interrupted_fails() {
     ] {
         let mut action = begin(&request, now).unwrap();
         while action.next(now, Ok(())) != Step::Wait {}
-        action.interrupt(now, "context deadline exceeded");
+        let late = Failed::new("context deadline exceeded");
+        action.interrupt(now, &late);
         let Step::UpdateRecord(record) = action.next(now, Ok(())) else {
             panic!("nothing is recorded");
         };
         assert_eq!(record.status().as_str(), "failed");
         assert_eq!(record.info.as_ref().unwrap().description, description);
-        assert_eq!(
-            action.next(now, Ok(())),
-            Step::Done(Err("context deadline exceeded"))
-        );
+        assert_eq!(action.next(now, Ok(())), Step::Done(Err(&late)));
     }
 }
 
 #[test]
 fn objects_are_applied_as_the_records_say() {
-    // HE-ACT-024 HE-ACT-028 HE-KUBE-013 HE-KUBE-014 HE-KUBE-015
     let now = Time::zero();
     let settings = |request: Value, adopted, own| {
         let settings = begin(&request, now).unwrap().apply_settings(adopted, own);
@@ -273,10 +269,12 @@ fn objects_are_applied_as_the_records_say() {
     let install = |side: &str| json!({"action": "install", "name": "web", "template": MAPS, "serverSide": side});
     let upgrade = |old: &str, side: &str| json!({"action": "upgrade", "name": "web", "template": MAPS, "serverSide": side, "history": [record(1, "deployed", MAPS, old)]});
     for (request, adopted, own, want) in [
+        // HE-KUBE-015: conflicts are forced except when everything is new
         (install("true"), false, false, (true, false, false, false)),
         (install("true"), true, true, (true, true, true, false)),
         (install("false"), true, true, (false, false, false, true)),
         (install("false"), true, false, (false, false, false, false)),
+        // HE-ACT-024
         (
             upgrade("ssa", "auto"),
             false,
@@ -295,6 +293,7 @@ fn objects_are_applied_as_the_records_say() {
             false,
             (false, false, false, false),
         ),
+        // HE-KUBE-013: the fields move from the earlier client-side apply
         (upgrade("", "true"), false, false, (true, true, true, false)),
         (
             upgrade("ssa", "false"),
@@ -305,6 +304,7 @@ fn objects_are_applied_as_the_records_say() {
     ] {
         assert_eq!(settings(request.clone(), adopted, own), want, "{request}");
     }
+    // HE-ACT-028
     let history = json!([
         record(2, "deployed", MAPS, "csa"),
         record(1, "superseded", MAPS, "ssa")

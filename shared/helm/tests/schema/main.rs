@@ -1,5 +1,4 @@
 //! Values that violate schemas, with the messages of Helm's validator.
-// HE-SCHEMA-001 HE-SCHEMA-002 HE-SCHEMA-003 HE-SCHEMA-005 HE-SCHEMA-006
 
 mod random;
 #[path = "../support/mod.rs"]
@@ -356,6 +355,7 @@ const FORMATS: [(&str, &[&str]); 21] = [
 
 fn cases() -> Vec<(String, Value)> {
     let mut cases = Vec::new();
+    // HE-SCHEMA-002
     for draft in DRAFTS {
         let head = match draft {
             "" => String::new(),
@@ -379,6 +379,7 @@ fn cases() -> Vec<(String, Value)> {
             }
         }
     }
+    // HE-SCHEMA-006: among them schemas that are invalid
     for schema in [
         "",
         " ",
@@ -404,6 +405,7 @@ fn cases() -> Vec<(String, Value)> {
 
 #[test]
 fn messages_are_those_of_helm() {
+    // HE-SCHEMA-003
     let Some(mut go) = Oracle::start("helm") else {
         return;
     };
@@ -511,6 +513,15 @@ fn a_reference_elsewhere_is_asked_for_with_what_it_leads_to() {
         error.ends_with("web:\n- at '/v': got number, want string\n"),
         "{error}"
     );
+
+    // What a document holds may be another text in another render of the same chart.
+    let mut changed = options.clone();
+    let text = r#"{"type": "number"}"#;
+    let address = "https://a.example/d.json".to_owned();
+    changed.remotes.insert(address, Ok(text.into()));
+    assert!(chart.render(&values, &changed).is_ok());
+    let again = chart.render(&values, &options).unwrap_err().to_string();
+    assert_eq!(again, error);
 
     // Another render of the same chart asks for all of them at once.
     let fresh = RenderOptions::new("web", "apps");

@@ -255,6 +255,8 @@ mod tests {
     #[case("g*.example.com", "git.example.com", false)]
     #[case("git.*.com", "git.example.com", false)]
     #[case("*", "git", false)]
+    #[case("*.exa$mple.com", "git.exa$mple.com", false)]
+    #[case("*.-example.com", "git.-example.com", false)]
     #[case("*.com", "git.com", true)]
     #[case("my_host.local", "my_host.local", true)]
     #[case("", "git", false)]

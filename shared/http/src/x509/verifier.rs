@@ -166,3 +166,28 @@ pub(crate) fn is_for_key(certificate: &[u8], key_info: &[u8]) -> Option<bool> {
     // Compare parsed keys, since their parameters have several encodings.
     Some(parsed.key != PublicKey::Unsupported && PublicKey::parse(key_info) == Some(parsed.key))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handshakes_may_be_signed_as_with_gos_client() {
+        let verifier = Verifier::new(Roots::new(Vec::new(), false));
+        assert_eq!(
+            verifier.supported_verify_schemes(),
+            [
+                SignatureScheme::ED25519,
+                SignatureScheme::ECDSA_NISTP256_SHA256,
+                SignatureScheme::ECDSA_NISTP384_SHA384,
+                SignatureScheme::ECDSA_NISTP521_SHA512,
+                SignatureScheme::RSA_PSS_SHA256,
+                SignatureScheme::RSA_PSS_SHA384,
+                SignatureScheme::RSA_PSS_SHA512,
+                SignatureScheme::RSA_PKCS1_SHA256,
+                SignatureScheme::RSA_PKCS1_SHA384,
+                SignatureScheme::RSA_PKCS1_SHA512,
+            ]
+        );
+    }
+}

@@ -142,7 +142,7 @@ mod tests {
         variables.set("plain", "visible");
         variables.set_secret("word", "hunter2");
         variables.set_secret("number", "4711");
-        variables.set_secret("yaml", "a: {b: deep, c: [1, true]}");
+        variables.set_secret("yaml", "a: {b: deep, c: [1, true, null]}");
         for (text, want) in [
             ("{a: '${word}'}", &["hunter2"][..]),
             (
@@ -167,7 +167,9 @@ mod tests {
             assert_eq!(secret_texts(&before, &after, &variables), want, "{text}");
         }
         let before = sigs::yaml_to_json("{a: '${yaml}'}".as_bytes()).unwrap();
-        let after = sigs::yaml_to_json("{a: {b: deep, c: [1, true]}}".as_bytes()).unwrap();
+        // A null is in too many messages to be masked, and tells nothing.
+        let after = "{a: {b: deep, c: [1, true, null]}}";
+        let after = sigs::yaml_to_json(after.as_bytes()).unwrap();
         let want = ["1", "b", "c", "deep", "true"].map(str::to_owned);
         assert_eq!(
             secret_texts(&before, &after, &variables),

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::*;
+use crate::logging::tests::logged;
 
 fn election() -> Election {
     Election {
@@ -252,6 +253,32 @@ async fn a_lease_that_others_have_written_is_read_again() {
             "GET 404", "POST 200", "PUT 409", "GET 200", "PUT 200", "PUT 200"
         ]
     );
+}
+
+#[test]
+fn an_invalid_namespace_is_logged_and_nothing_leads() {
+    let lines = logged("info", "json", || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let leadership = runtime.block_on(async {
+            let client = api(vec![]);
+            let recorder = Recorder::new(client.clone(), "c", "p".into(), None).unwrap();
+            let election = Election {
+                namespace: "a/b".into(),
+                ..election()
+            };
+            let stop = CancellationToken::new();
+            election
+                .acquire(client, recorder, Metrics::new().unwrap(), &stop)
+                .await
+        });
+        assert!(leadership.is_none());
+    });
+    let text = "unable to use the namespace of the Lease";
+    let line = lines.iter().find(|line| line.contains(text));
+    assert!(line.is_some_and(|line| line.contains("a/b")), "{lines:?}");
 }
 
 #[test]

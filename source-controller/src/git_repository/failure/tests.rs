@@ -194,7 +194,7 @@ fn what_follows_each_failure() {
             fetch,
             "provider 'aws' is not supported yet by this controller: use credentials from a Secret with provider 'generic'",
         ),
-        // SC-GIT-091, SC-GIT-093, SC-GIT-094, SC-PROC-071
+        // SC-GIT-091, SC-GIT-094
         (
             StepError::IncludeMissing {
                 name: "other".into(),

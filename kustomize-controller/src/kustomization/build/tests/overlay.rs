@@ -28,18 +28,24 @@ fn selector(of: impl FnOnce(&mut Selector)) -> Selector {
 
 #[test]
 fn every_field_of_the_spec_is_in_the_overlay() {
-    // KC-BLD-008, KC-BLD-009, KC-BLD-010, KC-BLD-012, KC-BLD-014, KC-BLD-015, KC-BLD-016
     let found = overlay_of(json!({
+        // KC-BLD-008
         "targetNamespace": "prod",
+        // KC-BLD-009
         "namePrefix": "pre-",
         "nameSuffix": "-post",
+        // KC-BLD-010
         "patches": [{"patch": "first"}, {"patch": "second", "target": {"name": "web"}}],
+        // KC-BLD-012
         "components": ["../one", "../two"],
+        // KC-BLD-014
         "ignoreMissingComponents": true,
+        // KC-BLD-015
         "images": [
             {"name": "app", "newName": "registry.example.com/app", "newTag": "v2", "digest": "sha256:aa"},
             {"name": "other"},
         ],
+        // KC-BLD-016
         "buildMetadata": ["originAnnotations", "transformerAnnotations"],
     }));
     let image = |name: &str, new_name: &str, new_tag: &str, digest: &str| Image {

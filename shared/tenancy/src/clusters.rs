@@ -1,23 +1,43 @@
-//! Access to the cluster with the identity that a Kustomization acts under (KC-REMOTE-001, KC-REMOTE-002).
+//! The cluster that an object acts on, with the identity that it acts under.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use flux_apply::Cluster;
+use flux_cluster::Cluster;
 use flux_objects::{Error, Objects};
 use flux_runtime::client::{ClientError, ClientFactory};
 use http::{HeaderName, HeaderValue};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::{Client, Config};
 
-use super::owner::FIELD_MANAGER;
-
 /// Limit on cached identities. Beyond it the whole cache is cleared.
 const MAX_IDENTITIES: usize = 256;
 
+/// On whose behalf an object acts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tenant {
+    /// The namespace of the object.
+    pub namespace: String,
+    /// The ServiceAccount in that namespace to impersonate; `None` for the controller's own identity.
+    pub account: Option<String>,
+}
+
+impl Tenant {
+    /// The tenant of an object in `namespace` whose spec names the ServiceAccount `named`; `default` is the process's
+    /// `--default-service-account`. Empty names count as none (RT-ACL-005, RT-ACL-006).
+    pub fn new(namespace: &str, named: Option<&str>, default: &str) -> Self {
+        let mut accounts = [named, Some(default)].into_iter().flatten();
+        let account = accounts.find(|name| !name.is_empty());
+        Self {
+            namespace: namespace.to_owned(),
+            account: account.map(str::to_owned),
+        }
+    }
+}
+
 /// Creates clusters by identity. They share discovery data, and clients are cached: upstream creates both for every run
 /// (KC-REMOTE-005).
-pub(crate) struct Clusters {
+pub struct Clusters {
     own: Cluster,
     client: Client,
     config: Config,
@@ -27,10 +47,11 @@ pub(crate) struct Clusters {
 
 /// Why no cluster could be created.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ActingError {
+pub enum ActingError {
     /// The user name is not a valid header value. The text is Go's.
     #[error("net/http: invalid header field value for \"Impersonate-User\"")]
     User,
+    /// There is no client for the identity.
     #[error(transparent)]
     Client(#[from] ClientError),
 }
@@ -45,8 +66,15 @@ fn impersonating(mut config: Config, user: &str) -> Result<Config, ActingError> 
 }
 
 impl Clusters {
-    pub(crate) fn new(client: Client, config: Config, factory: ClientFactory) -> Self {
-        let own = Cluster::new(client.clone(), FIELD_MANAGER);
+    /// The cluster behind `config`, where objects are applied under the name `field_manager`. `client` has the controller's
+    /// own identity; `factory` creates those of others.
+    pub fn new(
+        client: Client,
+        config: Config,
+        factory: ClientFactory,
+        field_manager: &str,
+    ) -> Self {
+        let own = Cluster::new(client.clone(), field_manager);
         Self {
             own,
             client,
@@ -56,16 +84,15 @@ impl Clusters {
         }
     }
 
-    /// The cluster with the identity of a ServiceAccount in `namespace`, or with the controller's own for `None`.
-    pub(super) fn acting_as(
-        &self,
-        namespace: &str,
-        account: Option<&str>,
-    ) -> Result<Cluster, ActingError> {
-        let Some(account) = account else {
+    /// The cluster with the tenant's identity (KC-REMOTE-001, KC-REMOTE-002, HC-REMOTE-002).
+    ///
+    /// # Errors
+    /// The name of the account cannot be sent, or there is no client.
+    pub fn acting_for(&self, tenant: &Tenant) -> Result<Cluster, ActingError> {
+        let Some(account) = &tenant.account else {
             return Ok(self.own.clone());
         };
-        let user = format!("system:serviceaccount:{namespace}:{account}");
+        let user = format!("system:serviceaccount:{}:{account}", tenant.namespace);
         let mut known = self
             .impersonating
             .lock()
@@ -83,15 +110,15 @@ impl Clusters {
     }
 
     /// Whether the ServiceAccount to impersonate exists; true without an account (RT-ACL-007, KC-PRUNE-017).
-    pub(super) async fn account_exists(
-        &self,
-        namespace: &str,
-        account: Option<&str>,
-    ) -> Result<bool, Error> {
-        let Some(account) = account else {
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn account_exists(&self, tenant: &Tenant) -> Result<bool, Error> {
+        let Some(account) = &tenant.account else {
             return Ok(true);
         };
-        let accounts = Objects::<ServiceAccount>::in_namespace(self.client.clone(), namespace)?;
+        let client = self.client.clone();
+        let accounts = Objects::<ServiceAccount>::in_namespace(client, &tenant.namespace)?;
         match accounts.get_metadata_opt(account).await {
             // Not a valid name, so there is no such account.
             Err(Error::Invalid(_)) => Ok(false),
@@ -121,5 +148,15 @@ mod tests {
             let refused = impersonating(config(), user).unwrap_err();
             assert!(refused.to_string().contains("Impersonate-User"), "{user:?}");
         }
+    }
+
+    #[test]
+    fn the_objects_own_account_comes_first() {
+        // RT-ACL-005, RT-ACL-006, KC-REMOTE-001
+        let account = |named, default| Tenant::new("apps", named, default).account;
+        assert_eq!(account(Some("own"), "default").as_deref(), Some("own"));
+        assert_eq!(account(Some(""), "default").as_deref(), Some("default"));
+        assert_eq!(account(None, "default").as_deref(), Some("default"));
+        assert_eq!(account(None, ""), None);
     }
 }
