@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_passes_is_what_was_asked_for() {
+    async fn a_gate_lets_through_what_its_mode_allows() {
         let gate = Gate::start(echo().await).await.unwrap();
         let mut stream = TcpStream::connect(gate.address()).await.unwrap();
         assert_eq!(says(&mut stream, b"one").await.unwrap(), b"one");

@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_tables_and_headings() {
+    fn rows_are_read_from_tables_and_headings() {
         let ledger = ledger();
         let ids: Vec<&str> = ledger.rows().keys().map(String::as_str).collect();
         assert_eq!(ids, ["XA-ART-001", "XA-ART-002", "XA-ART-004", "XF-N-001"]);
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn citations_and_ranges() {
+    fn citations_and_ranges_are_parsed() {
         assert_eq!(
             cited("// XA-ART-001, XA-ART-003..005 and XB-007; not AXA-ART-001, XA-ART-0012"),
             set(&[

@@ -254,7 +254,7 @@ async fn empty_values_keep_values_of_other_managers() -> Result {
 
 // KC-SSA-003
 #[tokio::test]
-async fn a_secret_with_a_number_for_text_is_refused() -> Result {
+async fn a_secret_with_a_number_as_string_data_is_refused() -> Result {
     let mut bench = Bench::new("apply-number").await?;
     let options = bench.options();
     let yaml = "{apiVersion: v1, kind: Secret, metadata: {name: db, namespace: '${namespace}'}, stringData: {HOST: db.local, PORT: 8080, TLS: true}}";

@@ -97,7 +97,7 @@ async fn kill_in_the_middle(
 
 // SC-ART-043
 #[tokio::test]
-async fn a_fetch_that_was_killed_leaves_nothing() -> Result {
+async fn a_killed_fetch_leaves_no_files() -> Result {
     let (folder, settings) = temporary("killed-fetch")?;
     let mut flux = Flux::start_with("killed-fetch", settings, Settings::default()).await?;
     let gate = Gate::start(flux.git.address()).await?;
@@ -124,7 +124,7 @@ async fn a_fetch_that_was_killed_leaves_nothing() -> Result {
 
 // KC-BLD-024
 #[tokio::test]
-async fn a_build_that_was_killed_leaves_nothing() -> Result {
+async fn a_killed_build_leaves_no_files() -> Result {
     let (folder, settings) = temporary("killed-build")?;
     let mut flux = Flux::start_with("killed-build", Settings::default(), settings).await?;
     let gate = Gate::start(flux.git.address()).await?;
@@ -156,7 +156,7 @@ async fn a_build_that_was_killed_leaves_nothing() -> Result {
 
 // SC-ART-043
 #[tokio::test]
-async fn an_artifact_that_was_being_written_leaves_nothing() -> Result {
+async fn a_killed_artifact_write_leaves_no_files() -> Result {
     let mut flux = Flux::start("killed-archive").await?;
     let stored = flux.namespace.folder().join("source-controller");
     let half = |path: &Path| {

@@ -105,7 +105,7 @@ async fn holder(applier: &Applier) -> Result<Value> {
 
 // RT-WAT-004, KC-SRC-017
 #[tokio::test]
-async fn what_happens_during_an_outage_is_applied_once_it_is_over() -> Result {
+async fn changes_made_during_an_outage_are_applied_afterwards() -> Result {
     let cluster = Cluster::shared().await?;
     for way in [Way::Broken, Way::Silent] {
         let outside = Outside::of(&cluster).await?;
@@ -174,8 +174,7 @@ async fn what_happens_during_an_outage_is_applied_once_it_is_over() -> Result {
 
 // RT-LED-008
 #[tokio::test]
-async fn an_outage_longer_than_the_renew_deadline_ends_the_process_and_the_next_goes_on() -> Result
-{
+async fn an_outage_beyond_the_renew_deadline_ends_the_process_and_the_next_continues() -> Result {
     let cluster = Cluster::shared().await?;
     for way in [Way::Broken, Way::Silent] {
         let outside = Outside::of(&cluster).await?;

@@ -474,7 +474,7 @@ const BUCKET: Kind = Kind("source.toolkit.fluxcd.io/v1", "Bucket");
 
 // KC-SUB-009, KC-SSA-031, RT-LOG-011
 #[tokio::test]
-async fn what_secrets_hold_is_never_shown_on_its_way_to_the_cluster() -> Result {
+async fn secret_values_are_never_shown_while_they_are_applied() -> Result {
     let flux = Flux::start_with("secrets-apply", talkative(), talkative()).await?;
     let echo = Echo::start().await?;
     let namespace = &flux.namespace;

@@ -146,7 +146,7 @@ async fn ends(flux: &Flux, kind: Kind, name: &str, reason: Option<&str>) -> Resu
 }
 
 #[test]
-fn marks_are_found_in_every_form() {
+fn secret_marks_are_found_in_every_encoding() {
     let forms = Forms::new(&["-----BEGIN KEY-----\nthe first line of a private key\n".to_owned()]);
     for before in ["", "a", "ab", "abc"] {
         let text = format!("{before}{MARK}-x");

@@ -90,7 +90,7 @@ fn token() -> Value {
 
 // SC-GIT-053, SC-GIT-054, RT-LOG-012
 #[tokio::test]
-async fn credentials_of_http_are_never_shown() -> Result {
+async fn http_credentials_are_never_shown() -> Result {
     let flux = Flux::start_with("secrets-http", talkative(), talkative()).await?;
     let echo = Echo::start().await?;
     let host = echo.host();
