@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_upstreams() {
+    fn defaults_match_upstream() {
         let read = flags(&[]);
         let manager = &read.manager;
         assert_eq!(
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_and_bounds() {
+    fn list_flags_accumulate_and_concurrency_has_a_minimum() {
         // KC-PROC-005, KC-PROC-014
         let read = flags(&[
             "--override-manager=a,b",
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn default_accounts_need_the_gate() {
+    fn the_default_decryption_account_needs_its_feature_gate() {
         // KC-PROC-028, RT-FGT-003
         let decryption = flags(&["--default-decryption-service-account=sops"]);
         assert!(check(&decryption, false).is_err() && check(&decryption, true).is_ok());

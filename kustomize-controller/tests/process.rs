@@ -22,7 +22,7 @@ fn errors(output: &Output) -> Vec<serde_json::Value> {
 }
 
 #[test]
-fn usage_errors_end_with_two_and_help_with_none() {
+fn usage_errors_exit_with_two_and_help_with_zero() {
     // RT-FLG-009, RT-FLG-011
     for args in [
         &["--no-such-flag"][..],
@@ -41,7 +41,7 @@ fn usage_errors_end_with_two_and_help_with_none() {
 }
 
 #[test]
-fn what_cannot_be_run_ends_with_one_and_says_why() {
+fn startup_errors_exit_with_one_and_a_message() {
     // KC-PROC-022, KC-PROC-024, KC-PROC-026, RT-FLG-013, RT-FGT-001, RT-WAT-007, RT-KUB-005
     for (args, why) in [
         (

@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_user_is_one_header_or_none() {
+    fn impersonation_sends_exactly_one_header() {
         // KC-REMOTE-001
         let config = || Config::new("http://127.0.0.1:1".parse().unwrap());
         for user in [

@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn dependencies_come_first() {
+    fn dependencies_are_queued_before_dependants() {
         // KC-SRC-019, KC-SRC-020, RT-WAT-012
         let order = |keys: &[&str], edges: &[(&str, &str)]| {
             let keys: Vec<Key> = keys.iter().map(|name| Key::new("ns", *name)).collect();
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_dependant_is_known_to_wait_before_its_dependencies_are_read() {
+    async fn a_dependant_is_registered_before_its_dependencies_are_read() {
         // KC-DEP-012
         let mut object = kustomization("repo");
         object.spec.depends_on = vec![flux_api::meta::DependencyReference {

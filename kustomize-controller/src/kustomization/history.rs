@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_are_counted_by_digest_and_status() {
+    fn history_counts_runs_by_digest_and_status() {
         // RT-CON-021, KC-API-042, KC-API-044, KC-API-045
         let mut history = Vec::new();
         let mut run = |digest: &str, status: &str, second: i64| {

@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn the_objects_own_account_comes_first() {
+    fn the_service_account_of_the_object_precedes_the_default() {
         // RT-ACL-005, RT-ACL-006, KC-REMOTE-001, KC-REMOTE-002
         let object = |name: Option<&str>| {
             let service_account_name = name.map(str::to_owned);
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dependency_without_namespace_is_a_neighbour() {
+    fn a_dependency_defaults_to_the_namespace_of_the_object() {
         // RT-CON-023
         let names = [None, Some(""), Some("other")];
         let depends_on = names.map(|namespace| DependencyReference {

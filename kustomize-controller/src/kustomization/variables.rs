@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_of_variables_that_differ_have_different_digests() {
+    fn different_variables_have_different_digests() {
         let of = |values: &[(&str, &str)]| {
             digest(values.iter().map(|(name, value)| (*name, value.as_bytes())))
         };
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_does_not_exist_may_be_missing() {
+    fn only_not_found_counts_as_missing() {
         // KC-SUB-007
         for (code, reason, missing) in [
             (404, "NotFound", true),

@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn only_new_revisions_count() {
+    fn only_new_revisions_trigger_a_reconcile() {
         // KC-SRC-017, KC-SRC-018
         let updated = |old, new| {
             new_revision(&Change::Updated {
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_is_known_by_kind_namespace_and_name() {
+    fn sources_are_indexed_by_kind_namespace_and_name() {
         // KC-SRC-021, KC-API-011
         let object = |kind: SourceKind, namespace: Option<&str>| {
             let mut object = Kustomization::new("apps", KustomizationSpec::default());
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revision_that_was_attempted_is_not_run_again() {
+    fn an_attempted_revision_does_not_trigger_again() {
         // KC-SRC-017
         let object = |condition: &str, status: &str| {
             let condition = Condition {
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn only_marked_configs_are_passed_on() {
+    fn only_labelled_configs_trigger_a_reconcile() {
         // KC-PROC-025, KC-PROC-037
         let config = |label: &str| {
             let mut config = ConfigMap::default();
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn references_to_configs_are_found() {
+    fn config_references_are_indexed() {
         // KC-DEP-015
         let reference = SubstituteReference {
             kind: ValuesKind::Secret,
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn dependants_hear_of_a_kustomization_that_becomes_ready_or_moves_on() {
+    fn dependants_are_triggered_by_readiness_and_new_revisions() {
         // KC-DEP-012
         let object = |ready: &str, revision: &str| {
             let condition = Condition {
