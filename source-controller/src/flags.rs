@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults() {
+    fn flag_defaults_match_upstream() {
         let flags = parsed(&[], &[]);
         assert_eq!(flags.manager.metrics_addr, ":8080");
         assert_eq!(flags.manager.events_addr, "");
@@ -189,7 +189,7 @@ mod tests {
 
     // SC-PROC-048: the arguments of the Deployment
     #[test]
-    fn the_deployments_arguments_are_understood() {
+    fn the_arguments_of_the_deployment_are_accepted() {
         let flags = parsed(
             &[
                 "--events-addr=http://notification-controller.flux-system.svc.cluster.local./",
