@@ -227,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kept_trees_leave_most_of_the_budget_to_running_reconciles() {
+    fn cached_trees_use_a_small_part_of_the_budget() {
         for (budget, bytes) in [
             (48 << 20, 8 << 20),
             (384 << 20, 64 << 20),
