@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_used_least_recently_goes_first() {
+    fn the_least_recently_used_value_is_removed_first() {
         let mut recent = Recent::new(10);
         for key in ["a", "b", "c"] {
             assert!(recent.insert(key, (), 3).is_empty());
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_too_large_pushes_no_other_out() {
+    fn a_too_large_value_evicts_no_other() {
         let mut recent = Recent::new(10);
         recent.insert("a", 1, 10);
         assert_eq!(recent.insert("large", 2, 11), [("large", 2)]);
