@@ -89,7 +89,7 @@ mod tests {
 
     // SC-GIT-053, SC-GIT-054
     #[test]
-    fn what_was_sent_is_masked_in_the_servers_words() {
+    fn sent_credentials_are_masked_in_server_messages() {
         let plain = "https://h/x";
         for (sent, text, want) in [
             (

@@ -264,7 +264,7 @@ fn compressed(data: &[u8]) -> Vec<u8> {
 #[case::known_hosts("known_hosts", Bench::known_hosts)]
 #[case::url("url", Bench::url)]
 #[case::modules("modules", Bench::modules)]
-fn damaged_input_does_no_harm(#[case] name: &str, #[case] parse: fn(&mut Bench, &[u8])) {
+fn parsers_survive_mutated_input(#[case] name: &str, #[case] parse: fn(&mut Bench, &[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/corpus")
         .join(name);

@@ -396,7 +396,11 @@ mod tests {
     #[case("git@h:org/app", "../lib", "git@h:org/lib")]
     #[case("https://h/org/app", "https://other/lib", "https://other/lib")]
     #[case("https://h/org/app", "git@other:lib", "git@other:lib")]
-    fn submodule_addresses(#[case] parent: &str, #[case] submodule: &str, #[case] expected: &str) {
+    fn submodule_urls_are_resolved(
+        #[case] parent: &str,
+        #[case] submodule: &str,
+        #[case] expected: &str,
+    ) {
         assert_eq!(
             GitUrl::parse(parent)
                 .unwrap()
