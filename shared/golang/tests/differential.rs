@@ -100,7 +100,7 @@ fn text_is_quoted_as_by_strconv() {
 }
 
 #[test]
-fn characters_are_of_gos_unicode() {
+fn character_classes_match_go() {
     let Some(mut go) = Oracle::live("golang") else {
         return;
     };
