@@ -398,7 +398,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_cut_at_separators() {
+    fn files_are_split_at_document_separators() {
         // HE-MAN-003 HE-MAN-004
         for (file, want) in [
             ("", vec![]),
@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_have_their_order() {
+    fn manifests_are_sorted_by_kind() {
         // HE-MAN-008 HE-MAN-009 HE-MAN-010 HE-MAN-011
         let mut reversed = UNINSTALL_ORDER;
         reversed.reverse();
@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn hooks_are_set_apart() {
+    fn hooks_are_separated_from_manifests() {
         // HE-HOOK-001 HE-HOOK-002 HE-HOOK-003 HE-MAN-002 HE-MAN-007
         let sorted = sort_manifests(
             &files(&[
