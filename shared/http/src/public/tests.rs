@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn addresses_of_a_network_of_its_own_are_not_public() {
+fn private_addresses_are_not_public() {
     for address in [
         "0.0.0.0",
         "0.1.2.3",

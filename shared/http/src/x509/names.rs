@@ -259,7 +259,11 @@ mod tests {
     #[case("my_host.local", "my_host.local", true)]
     #[case("", "git", false)]
     #[case("10.0.0.1", "git", false)]
-    fn hosts(#[case] pattern: &str, #[case] host: &str, #[case] expected: bool) {
+    fn host_names_match_certificate_names(
+        #[case] pattern: &str,
+        #[case] host: &str,
+        #[case] expected: bool,
+    ) {
         assert_eq!(matches_name(pattern, host), expected);
     }
 
@@ -272,7 +276,7 @@ mod tests {
     #[case("", "anything", true, true)]
     #[case("git.example.com", "*.example.com", false, true)]
     #[case("example.com", "*.example.com", true, true)]
-    fn domains(
+    fn domain_constraints_permit_or_exclude_names(
         #[case] constraint: &str,
         #[case] name: &str,
         #[case] permits: bool,
@@ -283,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn mailboxes() {
+    fn email_constraints_match_mailboxes() {
         assert!(covers_email("a@example.com", "a@EXAMPLE.com", false));
         assert!(!covers_email("a@example.com", "b@example.com", false));
         assert!(covers_email("example.com", "b@example.com", false));
