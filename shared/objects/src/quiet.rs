@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_quotes_is_not_logged() {
+    fn response_bodies_are_not_logged() {
         let log = Log::default();
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         let shown = || std::mem::take(&mut *log.0.lock().unwrap());
