@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_sort_as_the_api_shows_them() {
+    fn conditions_are_sorted_for_the_api() {
         // RT-CON-002, SC-PROC-066, KC-API-034
         let mut conditions = conditions(&[
             ("B", Status::True),
@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_conditions_survive() {
+    fn foreign_conditions_are_kept() {
         // RT-CON-017, SC-PROC-076
         let mut draft = conditions(&[
             (READY, Status::True),

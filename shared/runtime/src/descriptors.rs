@@ -17,7 +17,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_descriptors_that_are_allowed_may_be_used() {
+    fn the_file_descriptor_limit_is_raised_to_its_maximum() {
         let before = getrlimit(Resource::Nofile);
         let mut lower = before;
         lower.current = Some(256);
