@@ -120,7 +120,7 @@ fn versions_are_read_as_in_go() {
 }
 
 #[test]
-fn ranges_hold_what_they_hold_in_go() {
+fn ranges_match_as_in_go() {
     let Some(mut go) = Oracle::start("semver") else {
         return;
     };
