@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::failure::{Doing, Result};
 
-/// What becomes of connections.
+/// How connections are treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// Everything passes.
@@ -63,7 +63,7 @@ impl Gate {
         self.address
     }
 
-    /// Changes what becomes of connections, those that are there included.
+    /// Changes how connections are treated, existing ones included.
     pub fn set(&self, way: Way) {
         self.way.send_replace(way);
     }

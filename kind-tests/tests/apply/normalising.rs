@@ -67,7 +67,7 @@ fn manifest(kind: Kind, name: &str, rest: &str) -> String {
 
 /// Applies a manifest as upstream's kustomize-controller does.
 async fn apply_as_upstream(bench: &Bench, go: &mut Oracle, kind: Kind, object: &Object) -> Result {
-    // The namespace has another name in every run: with a fixed one in its place the question is one that is recorded.
+    // The namespace has another name in every run; with a fixed one instead, the question matches its record.
     let swap = |value: &Value, from: &str, to: &str| -> Result<Value> {
         Ok(serde_json::from_str(&value.to_string().replace(from, to))?)
     };

@@ -30,7 +30,7 @@ fn noise(length: usize) -> Vec<u8> {
         .collect()
 }
 
-/// The files below a folder, locks left out, with their sizes.
+/// The files below a folder with their sizes, except locks.
 fn files(folder: &Path) -> Vec<(PathBuf, u64)> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -84,7 +84,7 @@ async fn kill_in_the_middle(
     ensure!(left >= 1 << 20, "{left} bytes were left");
     gate.set(Way::Open);
     controller(flux).restart().await?;
-    // The folders are looked at before anything is reconciled.
+    // The folders are checked before anything is reconciled.
     let gone = async {
         while !processes(work).is_disjoint(&before) {
             tokio::time::sleep(PAUSE).await;

@@ -16,7 +16,7 @@ use crate::config_map;
 
 const LEASE: Kind = Kind("coordination.k8s.io/v1", "Lease");
 
-/// Nothing is tried again by itself while a test runs.
+/// Nothing is retried at an interval while a test runs.
 const SELDOM: [&str; 2] = ["prune: true", "retryInterval: 1h"];
 
 /// A kubeconfig whose requests go through a gate.
@@ -65,7 +65,7 @@ impl Drop for Outside {
     }
 }
 
-/// Applies a Kustomization that is not tried again by an interval.
+/// Applies a Kustomization that is not retried at an interval.
 async fn kustomization(applier: &Applier, name: &str) -> Result {
     let path = format!("path: {name}");
     let yaml = applier.kustomization(name, &[SELDOM[0], SELDOM[1], &path]);

@@ -50,7 +50,7 @@ impl Deletion {
         let held = status.and_then(|status| status.inventory.as_ref());
         Self {
             account: account(object, &policy.default_service_account),
-            // Malformed ids are an error in a normal run; here the error would block the deletion for ever (KC-PRUNE-022).
+            // Malformed ids are an error in a normal run; here they would block the deletion forever (KC-PRUNE-022).
             objects: held
                 .and_then(|held| inventory::list(held).ok())
                 .unwrap_or_default(),

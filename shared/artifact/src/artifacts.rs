@@ -104,7 +104,7 @@ impl Artifacts {
             hosts,
             storage: None,
             trees: DigestCache::new(budget, kept(budget), Tree::memory),
-            // Shared while they are in use: trees made of a file are worth caching, the file is not.
+            // Shared while they are in use: trees made from a file are worth caching, the file is not.
             files: DigestCache::new(budget, 0, |file| file.len() as u64),
         }
     }

@@ -9,7 +9,7 @@ use crate::url::GitUrl;
 
 const MASK: &str = "***";
 
-/// Shorter values are no secrets, and as parts of others they would garble every message.
+/// Shorter values are not secrets, and masking them would garble every message.
 const SHORTEST: usize = 4;
 
 /// The values that open a repository, as texts, the longest first.

@@ -71,7 +71,7 @@ fn compare<Q>(
     );
 }
 
-/// Every character, and random bytes of which most are no UTF-8.
+/// Every character, and random bytes, most of them not UTF-8.
 fn characters_and_random_bytes(random: &mut Random) -> Vec<Vec<u8>> {
     let mut texts: Vec<Vec<u8>> = all_characters()
         .into_iter()

@@ -8,7 +8,7 @@ use tracing::Dispatch;
 use tracing::dispatcher::with_default;
 
 /// Runs a future or a stream of kube's without its log lines: these show a refusal, and an answer that cannot be parsed, as a
-/// whole. A refusal may quote a Secret's values, and so may the answer of a list. The caller gets the error all the same.
+/// whole. A refusal may quote a Secret's values, and so may the response to a list. The caller still gets the error.
 ///
 /// Only what is logged while the future or stream is polled is dropped, so it must not be wrapped around code that logs
 /// for itself.

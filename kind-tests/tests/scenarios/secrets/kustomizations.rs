@@ -13,7 +13,7 @@ struct Case {
     files: &'static [(&'static str, &'static str)],
     /// More lines of the Kustomization's spec.
     spec: &'static [&'static str],
-    /// Why it is not Ready; nothing where it is.
+    /// Why it is not Ready; empty if it is.
     reason: Option<&'static str>,
 }
 

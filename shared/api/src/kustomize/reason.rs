@@ -34,7 +34,7 @@ reasons! {
     BuildFailed = "BuildFailed",
     /// A dependency is not ready.
     DependencyNotReady = "DependencyNotReady",
-    /// There is no folder to work in. Upstream's controller sets it; an object that it left so may still have it.
+    /// A work folder could not be created. Only upstream's controller sets it; its objects may still have it.
     DirectoryCreationFailed = "DirectoryCreationFailed",
     /// A field that needs a feature gate.
     FeatureGateDisabled = "FeatureGateDisabled",
@@ -46,7 +46,7 @@ reasons! {
     InvalidCelExpression = "InvalidCELExpression",
     /// Work is under way.
     Progressing = "Progressing",
-    /// What is no longer wanted could not be deleted.
+    /// Stale objects could not be deleted.
     PruneFailed = "PruneFailed",
     /// The objects could not be applied.
     ReconciliationFailed = "ReconciliationFailed",

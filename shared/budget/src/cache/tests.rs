@@ -1,4 +1,4 @@
-//! Tests of caches that give way to claims.
+//! Tests of caches that evict for claims.
 
 use super::*;
 use crate::Claim;

@@ -200,7 +200,7 @@ fn covers_domain(constraint: &str, name: &str, excluding: bool) -> bool {
 /// Whether a constraint that is a mailbox or a domain covers a mailbox.
 fn covers_email(constraint: &str, name: &str, excluding: bool) -> bool {
     let Some((local, domain)) = name.rsplit_once('@') else {
-        return excluding; // what is no mailbox is refused
+        return excluding; // anything that is not a mailbox is refused
     };
     match constraint.rsplit_once('@') {
         Some((wanted, at)) => wanted == local && at.eq_ignore_ascii_case(domain),

@@ -1,4 +1,4 @@
-//! What the values of Secrets have become by substitution.
+//! Tracks the values of Secrets through substitution.
 
 use std::collections::BTreeSet;
 

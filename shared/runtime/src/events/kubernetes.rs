@@ -131,7 +131,7 @@ fn may_pass(error: &Error) -> bool {
     }
 }
 
-/// Whether the event is no longer of use: it exists already, or its namespace is being deleted.
+/// Whether a retry is pointless: the event exists already, or its namespace is being deleted.
 fn is_moot(error: &Error) -> bool {
     let Error::Request(kube::Error::Api(status)) = error else {
         return false;
