@@ -1,6 +1,6 @@
 //! Documents at addresses that a tenant chose: from public hosts only, within bounds of time and size.
 //!
-//! Controllers run inside a cluster's network. An address that an untrusted text names must not let that text reach what
+//! Controllers run in a cluster's network. An address that an untrusted text names must not let that text reach what
 //! the network keeps for its own: the loopback, link-local addresses (metadata services of clouds), private ranges. Names are
 //! judged by what they resolve to, in the lookup that the connection is made with, and each redirect anew.
 
