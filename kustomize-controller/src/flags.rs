@@ -7,7 +7,7 @@ use flux_runtime::flags::{
 };
 use flux_runtime::manager::Pending;
 
-/// Applies what sources hold.
+/// Applies the manifests in sources.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "kustomize-controller")]
 pub(crate) struct Flags {
@@ -23,22 +23,22 @@ pub(crate) struct Flags {
     pub(crate) cross_namespace: CrossNamespaceFlags,
     #[command(flatten)]
     pub(crate) token_cache: TokenCacheFlags,
-    /// How many objects of one Kustomization are compared with the cluster at once.
+    /// The number of objects of one Kustomization that are compared and applied concurrently.
     #[arg(long, default_value = "4", value_parser = parse_workers, allow_hyphen_values = true)]
     pub(crate) concurrent_ssa: usize,
-    /// Whether bases that are not in the artifact are refused.
+    /// Whether remote bases are refused.
     #[arg(long)]
     pub(crate) no_remote_bases: bool,
-    /// How often the download of an artifact is tried again.
+    /// The maximum number of retries of an artifact download.
     #[arg(long, default_value = "9", value_parser = parse_retries, allow_hyphen_values = true)]
     pub(crate) http_retry: u32,
-    /// The ServiceAccount to act as where a Kustomization names none.
+    /// The ServiceAccount to impersonate if a Kustomization names none.
     #[arg(long, default_value = "")]
     pub(crate) default_service_account: String,
-    /// The ServiceAccount whose cloud identity decrypts where a Kustomization names none.
+    /// The ServiceAccount whose cloud identity decrypts if a Kustomization names none.
     #[arg(long, default_value = "")]
     pub(crate) default_decryption_service_account: String,
-    /// The ServiceAccount whose cloud identity reaches remote clusters where a ConfigMap names none.
+    /// The ServiceAccount whose cloud identity accesses remote clusters if a ConfigMap names none.
     #[arg(long, default_value = "")]
     pub(crate) default_kubeconfig_service_account: String,
     /// The Secret in the controller's namespace with age identities for every Kustomization.
@@ -50,13 +50,13 @@ pub(crate) struct Flags {
     /// A field manager whose fields are taken over. May be repeated.
     #[arg(long, action = clap::ArgAction::Append)]
     pub(crate) override_manager: Vec<String>,
-    /// Kinds, as `group/Kind`, that are applied before all others but definitions and classes.
+    /// Kinds, as `group/Kind`, that are applied before all others except CRDs and classes.
     #[arg(long, default_value = "")]
     pub(crate) custom_apply_stage_kinds: String,
-    /// Whether kubeconfigs of remote clusters may run programs.
+    /// Whether kubeconfigs of remote clusters may use exec plugins.
     #[arg(long)]
     pub(crate) insecure_kubeconfig_exec: bool,
-    /// Whether kubeconfigs of remote clusters may switch off the check of certificates.
+    /// Whether kubeconfigs of remote clusters may disable TLS verification.
     #[arg(long)]
     pub(crate) insecure_kubeconfig_tls: bool,
 }
