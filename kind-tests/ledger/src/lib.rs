@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_rows_are_those_of_known_prefixes() {
+    fn unknown_rows_with_a_known_prefix_are_reported() {
         let named = set(&["XA-ART-003", "ZZ-001", "XA-ART-001"]);
         assert_eq!(ledger().unknown(&named), ["XA-ART-003"]);
     }

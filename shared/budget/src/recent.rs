@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn room_is_made_by_the_oldest_values_that_may_go() {
+    fn the_oldest_removable_values_are_removed_first() {
         let mut recent = Recent::new(100);
         for (key, stays) in [("a", false), ("b", true), ("c", false), ("d", false)] {
             recent.insert(key, stays, 10);

@@ -381,7 +381,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_bytes_make_the_parsers_panic(raw in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+        fn parsers_never_panic(raw in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
             let _ = Commit::parse(Hash::new(""), "", &raw);
             let _ = Tag::parse(Hash::new(""), &raw);
         }

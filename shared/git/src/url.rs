@@ -430,7 +430,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_text_makes_the_parser_panic(text in ".{0,60}", relative in ".{0,20}") {
+        fn the_parser_never_panics(text in ".{0,60}", relative in ".{0,20}") {
             if let Ok(url) = GitUrl::parse(&text) {
                 let _ = (url.to_string(), url.without_user(), url.join(&relative));
             }

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_with_much_stack_are_not_kept() {
+    fn threads_with_large_stacks_are_not_reused() {
         let ids: HashSet<_> = (0..5).map(|_| id(1_000_002, MAX_KEPT_STACK + 1)).collect();
         assert_eq!(ids.len(), 5);
     }

@@ -72,7 +72,7 @@ const ROWS: &[(&str, &[u8], &str, bool)] = &[
 ];
 
 #[test]
-fn rules_exclude_as_the_rows_say() {
+fn rules_match_the_ledger() {
     for (row, text, path, want) in ROWS {
         let paths = [path.as_bytes().to_vec()];
         let found = excluded(&[(vec![], text.to_vec())], &paths);

@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn the_summary_follows_polarity_then_order() {
+    fn the_summary_is_ordered_by_polarity_then_type() {
         // RT-CON-013, SC-PROC-062
         use Status::{False, True, Unknown};
         for (set, want) in [
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn transition_time_moves_with_status_reason_or_message() {
+    fn transition_time_changes_with_status_reason_or_message() {
         // RT-CON-003, SC-PROC-065, KC-API-035
         let mut conditions = Conditions::new(Vec::new(), 1);
         conditions.clock = || Timestamp::from_millisecond(1_999).unwrap();

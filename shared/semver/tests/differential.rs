@@ -90,7 +90,7 @@ impl Random {
 }
 
 #[test]
-fn versions_are_read_as_in_go() {
+fn random_versions_are_parsed_as_in_go() {
     let Some(mut go) = Oracle::start("semver") else {
         return;
     };

@@ -202,7 +202,7 @@ const SEEDS: &[&str] = &[
 
 /// Seeds with bytes changed, duplicated, removed and joined: any result is allowed, as long as there is one.
 #[test]
-fn no_text_makes_it_panic() {
+fn template_functions_never_panic() {
     let mut state = 0x2545_f491_4f6c_dd1du64;
     let mut next = move |n: usize| {
         state ^= state << 13;

@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_as_helm_writes_them_are_read() {
+    fn headers_written_by_helm_are_read() {
         for content in [&b""[..], b"a", &b"line of text\n".repeat(5_000)] {
             for builder in [
                 GzBuilder::new(),

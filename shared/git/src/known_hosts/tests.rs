@@ -120,7 +120,7 @@ fn malformed_lines(#[case] file: &str, #[case] expected: &str) {
 }
 
 #[test]
-fn algorithms_are_those_of_the_hosts_keys() {
+fn algorithms_follow_the_known_host_keys() {
     // RT-GIT-014, SC-GIT-125
     let rsa = SshKey::generate(&["-t", "rsa", "-b", "2048"], "").public();
     let ecdsa = SshKey::generate(&["-t", "ecdsa"], "").public();
@@ -224,7 +224,7 @@ fn wildcard_matching_is_not_exponential() {
 
 proptest::proptest! {
     #[test]
-    fn no_bytes_make_the_parser_panic(
+    fn the_parser_never_panics(
         bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
         line in "[@|!\\[\\]:,*?a-z0-9= ]{0,60}",
     ) {

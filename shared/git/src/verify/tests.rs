@@ -463,7 +463,7 @@ fn weak_hashes_and_revoked_keys_do_not_count() {
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
     #[test]
-    fn no_bytes_make_the_verifiers_panic(
+    fn verifiers_never_panic(
         body in proptest::collection::vec(proptest::num::u8::ANY, 0..300),
         text in ".{0,80}",
     ) {

@@ -341,7 +341,7 @@ fn errors_do_not_quote_secrets() {
 
 proptest::proptest! {
     #[test]
-    fn no_bytes_make_the_readers_panic(
+    fn readers_never_panic(
         values in proptest::collection::vec(proptest::collection::vec(proptest::num::u8::ANY, 0..80), 12),
         address in "[a-z0-9]{0,6}:?/{0,2}[ -~]{0,30}",
     ) {

@@ -77,7 +77,7 @@ async fn immediate_requeues_can_be_rate_limited() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reconciler_may_mark_the_start_itself() {
+async fn a_reconciler_can_report_the_start_itself() {
     // KC-PROC-066, HC-ACT-008: Ready is unchanged
     let settings = Settings {
         start: Start::ByReconciler,
