@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn the_summary_is_ordered_by_polarity_then_type() {
+    fn the_summary_is_ordered_by_polarity_then_declaration() {
         // RT-CON-013, SC-PROC-062
         use Status::{False, True, Unknown};
         for (set, want) in [
