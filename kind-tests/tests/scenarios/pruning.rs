@@ -297,7 +297,7 @@ async fn a_shutdown_does_not_wait_for_terminating_objects() -> Result {
     let late = |line: &Value| {
         line["msg"]
             .as_str()
-            .is_some_and(|text| text.contains("did not end in time"))
+            .is_some_and(|text| text.contains("did not finish in time"))
     };
     ensure!(
         !applier.kustomize.log().entries().iter().any(late),

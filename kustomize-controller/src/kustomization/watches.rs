@@ -40,7 +40,7 @@ pub(crate) fn on_source<S: Source>(
             // In that case upstream enqueues none of them, so that a cycle elsewhere blocks all Kustomizations.
             tracing::error!(
                 error = circle.to_string(),
-                "dependencies cannot be put in order, reconciling in the order of names"
+                "dependencies form a cycle, reconciling in the order of names"
             );
             concerned
         });

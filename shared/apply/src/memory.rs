@@ -250,7 +250,7 @@ async fn list(
             }
         }
         Err(error) => {
-            tracing::debug!(%error, kind = resource.kind, "cannot list, looking at each object");
+            tracing::debug!(%error, kind = resource.kind, "cannot list objects, reading each of them");
         }
     }
     let id_of = |object: &Object| ObjectId {

@@ -312,7 +312,7 @@ impl<R: Reconciler> Controller<R> {
         } else {
             tracing::error!(
                 controller = this.context.settings.name,
-                "running reconciles did not end in time"
+                "running reconciles did not finish in time"
             );
         }
     }

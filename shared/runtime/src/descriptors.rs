@@ -8,7 +8,7 @@ pub(crate) fn raise_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::debug!(%error, "cannot raise the limit of open descriptors");
+        tracing::debug!(%error, "cannot raise the file descriptor limit");
     }
 }
 
