@@ -1,4 +1,4 @@
-//! A way on loopback to another server, which a test can close.
+//! A loopback proxy to another server, which a test can block.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

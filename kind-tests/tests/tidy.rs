@@ -1,4 +1,4 @@
-//! Checks of the source tree as a whole: the map is right, the storeys hold, no file is dead.
+//! Checks of the source tree as a whole: ARCHITECTURE.md, the order of crates, dead files, layout and style.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

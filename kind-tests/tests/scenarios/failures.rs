@@ -1,4 +1,4 @@
-//! Failures are reported where a user looks, harm nothing that runs, and recover by themselves.
+//! Failures are reported in conditions, do not affect running objects, and recover automatically.
 
 use kind_tests::controller::Settings;
 use kind_tests::{

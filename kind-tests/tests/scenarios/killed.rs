@@ -1,4 +1,4 @@
-//! Controllers that are killed in the middle of work that keeps files: what they leave behind goes when they start again.
+//! Controllers that are killed while they write files: the leftovers are removed at the next start.
 
 use std::collections::BTreeSet;
 use std::fs;

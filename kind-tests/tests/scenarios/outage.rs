@@ -1,5 +1,5 @@
-//! The API server goes away while controllers work, and comes back: what happened meanwhile is applied by the events that
-//! tell of it, not by an interval, and nothing is lost.
+//! Outages of the API server while controllers work: changes made meanwhile are applied once watches resume, without
+//! waiting for an interval, and nothing is lost.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

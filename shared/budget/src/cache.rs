@@ -1,4 +1,4 @@
-//! Values that a process keeps to save time, as long as nothing else needs their memory.
+//! Caches whose values are evicted when other work needs the memory.
 
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -1,4 +1,4 @@
-//! Values by key, of which those that were used least recently go first.
+//! A bounded map that evicts the least recently used values first.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};

@@ -1,4 +1,4 @@
-//! What a server was sent to open a repository, and may repeat in its own words.
+//! The credentials sent to a server, which it may repeat in its messages, and masking them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

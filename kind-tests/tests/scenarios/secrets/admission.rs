@@ -1,4 +1,4 @@
-//! Admission policies that repeat in their refusals what they are shown, on the real API server.
+//! Admission policies whose messages quote the refused object, on the real API server.
 
 use kind_tests::{Flux, KUSTOMIZATION, Kind, Namespace, Result};
 use serde_json::{Value, json};

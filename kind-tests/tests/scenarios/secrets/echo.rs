@@ -1,4 +1,4 @@
-//! A server that repeats in its answers what it was sent, credentials above all.
+//! A server whose responses repeat the requests, credentials included.
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,4 +1,4 @@
-//! What opens a repository: passwords, tokens, keys, certificates, Apps, proxies.
+//! Credentials of repositories: passwords, tokens, keys, certificates, GitHub Apps, proxies.
 
 use git_servers::{
     Authority, GitHubApp, HttpGitServer, PgpKey, Proxy, Repo, SshGitServer, SshKey, gpg_available,
