@@ -167,9 +167,9 @@ mod tests {
     fn the_memory_of_an_object_is_its_content_and_its_identity() {
         let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
         let prepared = Prepared::new(vec![Object::new(map).unwrap()], &Owner::default());
-        let content = fields(prepared.objects[0].object().fields());
+        let content = fields(prepared.objects[0].fields());
         assert!(content >= "apiVersionv1kindConfigMapmetadatanamea".len() as u64);
-        assert!(prepared.bytes() >= content + size_of::<Desired>() as u64);
+        assert!(prepared.bytes() >= content + size_of::<Object>() as u64);
     }
 
     #[test]
