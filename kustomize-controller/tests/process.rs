@@ -24,7 +24,7 @@ fn errors(output: &Output) -> Vec<serde_json::Value> {
 }
 
 #[test]
-fn usage_errors_end_with_two_and_help_with_none() {
+fn usage_errors_exit_with_two_and_help_with_zero() {
     // RT-FLG-009, RT-FLG-011
     for args in [
         &["--no-such-flag"][..],
@@ -43,7 +43,7 @@ fn usage_errors_end_with_two_and_help_with_none() {
 }
 
 #[test]
-fn what_cannot_be_run_ends_with_one_and_says_why() {
+fn startup_errors_exit_with_one_and_a_message() {
     for (args, why) in [
         // KC-PROC-022, RT-FGT-001
         (

@@ -209,7 +209,7 @@ async fn only_the_leader_serves_artifacts() -> Result {
 }
 
 #[tokio::test]
-async fn metrics_and_log_lines() -> Result {
+async fn metrics_and_log_lines_match_upstream() -> Result {
     let world = World::start("git-metrics").await?;
     world.repo("app.git");
     world.apply("app", "app.git", "ref: {branch: main}").await?;

@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_tables_and_headings() {
+    fn rows_are_read_from_tables_and_headings() {
         let ledger = ledger();
         let ids: Vec<&str> = ledger.rows().keys().map(String::as_str).collect();
         assert_eq!(ids, ["XA-ART-001", "XA-ART-002", "XA-ART-004", "XF-N-001"]);
@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn citations_and_ranges() {
+    fn citations_and_ranges_are_parsed() {
         assert_eq!(
             cited("// XA-ART-001, XA-ART-003..005 and XB-007; not AXA-ART-001, XA-ART-0012"),
             set(&[
@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_rows_are_those_of_known_prefixes() {
+    fn unknown_rows_with_a_known_prefix_are_reported() {
         let named = set(&["XA-ART-003", "ZZ-001", "XA-ART-001"]);
         assert_eq!(ledger().unknown(&named), ["XA-ART-003"]);
     }

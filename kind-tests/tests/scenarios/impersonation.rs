@@ -274,7 +274,7 @@ rules: [{apiGroups: [''], resources: [configmaps], verbs: [get]}]
 }
 
 #[tokio::test]
-async fn the_default_account_finds_kinds_that_it_has_just_defined() -> Result {
+async fn the_default_account_can_apply_custom_resources_of_new_crds() -> Result {
     let settings = Settings::default().flag("--default-service-account=admin");
     let applier = Applier::start("default-account", settings).await?;
     let namespace = applier.namespace.name().to_owned();

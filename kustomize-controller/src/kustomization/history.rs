@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_are_counted_by_digest_and_status() {
+    fn history_counts_runs_by_digest_and_status() {
         let mut history = Vec::new();
         let mut run = |digest: &str, status: &str, second: i64| {
             let metadata = BTreeMap::from([("revision".to_owned(), format!("main@sha1:{second}"))]);

@@ -241,7 +241,7 @@ mod tests {
 
     // RT-SSA-017 KC-SSA-031 KC-SSA-032
     #[test]
-    fn errors_have_upstreams_words() {
+    fn error_messages_match_upstream() {
         let mut conflict = RequestError::refusal(409, "Conflict", "c");
         conflict.is_manager_conflict = true;
         let web = "apps_web_apps_Deployment";
@@ -314,7 +314,7 @@ mod tests {
 
     // KC-SSA-033
     #[test]
-    fn a_failed_run_lists_what_was_changed_before() {
+    fn a_failed_run_lists_the_changes_made_before() {
         let error = || ApplyError::Object {
             id: id("a_b__Secret"),
             shown: id("a_b__Secret").into(),

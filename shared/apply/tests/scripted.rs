@@ -78,7 +78,7 @@ fn live(name: &str, version: u64) -> Value {
 
 // KC-API-010
 #[tokio::test(start_paused = true)]
-async fn a_server_that_does_not_answer_ends_the_run_and_gets_no_further_request() {
+async fn an_unresponsive_server_ends_the_run_without_further_requests() {
     let (silent, asked) = cluster(|_, path| if path == "/api/v1" { kinds() } else { None });
     let run = silent.within(Duration::from_secs(30));
     let started = tokio::time::Instant::now();
@@ -126,7 +126,7 @@ async fn a_server_that_does_not_answer_ends_the_run_and_gets_no_further_request(
 
 // KC-HEALTH-006
 #[tokio::test(start_paused = true)]
-async fn a_group_that_does_not_answer_holds_up_no_news_of_other_objects() {
+async fn an_unresponsive_api_group_does_not_delay_other_objects() {
     let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j", "namespace": "n", "uid": "u", "resourceVersion": "1"},
         "status": {"conditions": [{"type": "Failed", "status": "True", "reason": "r", "message": "m"}]}});
     let (half, _) = cluster(move |_, path| match path {
@@ -199,7 +199,7 @@ async fn an_answer_that_is_not_the_expected_json_is_not_quoted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_is_sent_again_only_if_the_server_asks_for_it() {
+async fn a_request_is_retried_only_if_the_server_asks_for_it() {
     let mut patches = 0;
     let (busy, asked) = cluster(move |method, path| match (method, path) {
         (_, "/api/v1") => kinds(),
@@ -281,7 +281,7 @@ async fn force(cluster: &Cluster, memory: &mut Memory) -> String {
 
 // KC-SSA-030
 #[tokio::test(start_paused = true)]
-async fn an_object_that_was_deleted_is_made_again_through_every_passing_trouble() {
+async fn recreation_is_retried_on_transient_errors() {
     let (server, asked) = immutable(|number| match number {
         1 => refusal(
             403,
@@ -307,7 +307,7 @@ async fn an_object_that_was_deleted_is_made_again_through_every_passing_trouble(
 
 // KC-SSA-030
 #[tokio::test(start_paused = true)]
-async fn an_object_whose_successor_is_refused_is_restored_and_not_deleted_for_it_again() {
+async fn an_object_whose_replacement_is_refused_is_restored_and_not_deleted_again() {
     let (server, asked) = immutable(|_| refusal(403, "Forbidden", "denied by policy"));
     let mut memory = Memory::default();
     assert_eq!(
@@ -329,7 +329,7 @@ async fn an_object_whose_successor_is_refused_is_restored_and_not_deleted_for_it
 
 // KC-SSA-009
 #[tokio::test(start_paused = true)]
-async fn a_kind_that_is_listed_late_is_waited_for_after_its_definition() {
+async fn discovery_is_retried_until_a_new_kind_is_listed() {
     let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "things.example.com"},
         "spec": {"group": "example.com", "names": {"kind": "Thing", "plural": "things"}, "versions": [{"name": "v1", "served": true}]}});
     let mut established = definition.clone();
@@ -463,7 +463,7 @@ async fn only_kinds_of_definitions_that_were_applied_are_looked_for() {
 
 // KC-SUB-009 KC-PRUNE-008
 #[tokio::test]
-async fn what_a_webhook_quotes_of_a_secret_that_may_not_be_deleted_is_masked() {
+async fn secret_values_in_a_refused_deletion_are_masked() {
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "n", "uid": "u"},
         "data": {"token": "TUFSS0VELW93bi03N2Fi"}});
     let (server, _) = cluster(move |method, path| match (method, path) {

@@ -398,7 +398,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_cut_at_separators() {
+    fn files_are_split_at_document_separators() {
         // HE-MAN-003 HE-MAN-004
         for (file, want) in [
             ("", vec![]),
@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_have_their_order() {
+    fn manifests_are_sorted_by_kind() {
         // HE-MAN-009
         assert_eq!(
             INSTALL_ORDER.join(" "),
@@ -494,7 +494,7 @@ mod tests {
     }
 
     #[test]
-    fn hooks_are_set_apart() {
+    fn hooks_are_separated_from_manifests() {
         let sorted = sort_manifests(
             &files(&[
                 ("c/templates/_p.tpl", "kind: Secret"),

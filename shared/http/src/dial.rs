@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn errors_read_as_gos() {
+    async fn dial_errors_read_as_in_go() {
         let refused = dial("127.0.0.1", 1, Duration::from_secs(5))
             .await
             .unwrap_err();
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn name_servers() {
+    fn the_first_name_server_is_found() {
         let text = "# made by\nsearch default.svc\n nameserver 10.96.0.10\nnameserver 1.1.1.1\n";
         assert_eq!(first_name_server(text).as_deref(), Some("10.96.0.10:53"));
         assert_eq!(
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn lookups() {
+    fn lookup_errors_read_as_in_go() {
         let failed = |text: &str| {
             let error = LookupError {
                 server: Some("10.96.0.10:53".to_owned()),

@@ -105,7 +105,7 @@ fn resource_case(case: &Json) -> Result<(), String> {
 
 // These cases are not sorted by ledger rows: the tables below claim those.
 #[test]
-fn real_cases_come_out_as_upstream_has_them() {
+fn real_substitutions_match_upstream() {
     let text = std::fs::read_to_string(oracle::conformance("substitution.jsonl")).unwrap();
     let mut total = 0;
     let mut failed = Vec::new();
@@ -156,7 +156,7 @@ impl Random {
 }
 
 #[test]
-fn random_texts_come_out_as_upstream_has_them() {
+fn random_substitutions_match_upstream() {
     let Some(mut go) = Oracle::start("envsubst") else {
         return;
     };
@@ -335,7 +335,7 @@ fn every_operator_gives_the_expected_text() {
 }
 
 #[test]
-fn every_operator_does_what_upstreams_does() {
+fn every_operator_matches_upstream() {
     let Some(mut go) = Oracle::start("envsubst") else {
         return;
     };
@@ -432,7 +432,7 @@ fn substituted(object: &str, always: bool, variables: &[(&str, &str)]) -> Option
 }
 
 #[test]
-fn objects_are_substituted_as_the_strategy_says() {
+fn objects_are_substituted_by_the_strategy() {
     // KC-SUB-002
     let object = "data: {v: '$$ ${x:=d}'}";
     assert_eq!(substituted(object, false, &[]), None);

@@ -123,7 +123,7 @@ mod tests {
     use crate::kustomization::owner::labels;
 
     #[test]
-    fn common_metadata_comes_last_and_stays_on_the_surface() {
+    fn common_metadata_overrides_only_top_level_metadata() {
         let common = json!({"labels": {"team": "new", (format!("{GROUP}/name")): "theirs"}, "annotations": {"a": "b"}});
         let owner = Owner {
             labels: labels(&Key::new("ns", "app")),
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_is_still_encrypted_is_found_unless_it_is_meant_to_be() {
+    fn an_encrypted_secret_is_detected_unless_decryption_is_disabled_for_it() {
         // KC-SOPS-013
         let secret = |annotations: Value| {
             let secret = json!({"apiVersion": "v1", "kind": "Secret", "sops": {"mac": "x"},
@@ -167,13 +167,13 @@ mod tests {
     fn the_memory_of_an_object_is_its_content_and_its_identity() {
         let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
         let prepared = Prepared::new(vec![Object::new(map).unwrap()], &Owner::default());
-        let content = fields(prepared.objects[0].object().fields());
+        let content = fields(prepared.objects[0].fields());
         assert!(content >= "apiVersionv1kindConfigMapmetadatanamea".len() as u64);
-        assert!(prepared.bytes() >= content + size_of::<Desired>() as u64);
+        assert!(prepared.bytes() >= content + size_of::<Object>() as u64);
     }
 
     #[test]
-    fn jobs_with_an_integer_as_their_ttl_may_be_gone() {
+    fn jobs_with_a_ttl_may_be_deleted() {
         // KC-HEALTH-010
         let object = |version: &str, kind: &str, spec: Value| {
             let object = json!({"apiVersion": version, "kind": kind,

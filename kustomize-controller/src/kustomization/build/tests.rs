@@ -330,7 +330,7 @@ fn cases() -> Vec<Case<'static>> {
 }
 
 #[tokio::test]
-async fn what_comes_of_a_folder() {
+async fn folders_build_to_the_expected_objects() {
     let mut wrong = Vec::new();
     for (note, files, spec, want) in cases() {
         let got = build(&builder(true), files, &spec).await;
@@ -347,7 +347,7 @@ async fn what_comes_of_a_folder() {
 }
 
 #[tokio::test]
-async fn the_digest_is_that_of_the_manifests_as_text() {
+async fn the_digest_is_computed_over_the_rendered_manifests() {
     // KC-API-043, KC-BLD-032, RT-KUS-015
     let files: &[(&str, &str)] = &[
         ("app/b.yaml", &map("b")),
@@ -424,7 +424,7 @@ async fn unreadable_variables_fail_the_first_object_that_would_be_substituted() 
 }
 
 #[tokio::test]
-async fn builds_run_side_by_side_and_share_nothing() {
+async fn concurrent_builds_share_no_state() {
     // KC-BLD-027, RT-KUS-012
     let patch = "patches:\n- patch: |\n    apiVersion: example.com/v1\n    kind: Thing\n    metadata: {name: t}\n    spec: \
                  {parts: [{name: b, size: 2}]}\n";
@@ -462,7 +462,7 @@ async fn builds_run_side_by_side_and_share_nothing() {
 }
 
 #[tokio::test]
-async fn a_panic_is_an_error() {
+async fn a_panicking_build_returns_an_error() {
     // KC-BLD-029, RT-KUS-011, KZ-FLX-004
     for (panic, text) in [
         (
@@ -488,7 +488,7 @@ async fn a_panic_is_an_error() {
 }
 
 #[tokio::test]
-async fn bases_from_elsewhere_are_fetched_unless_refused() {
+async fn remote_bases_are_fetched_unless_disabled() {
     // KC-BLD-023, RT-KUS-010
     let server = HttpGitServer::builder()
         .answer("/plain.yaml", 200, MAP)
@@ -525,7 +525,7 @@ async fn bases_from_elsewhere_are_fetched_unless_refused() {
 }
 
 #[tokio::test]
-async fn a_file_from_elsewhere_has_a_bound() {
+async fn remote_files_are_bounded_in_size() {
     // KC-BLD-026
     let server = HttpGitServer::builder()
         .answer("/huge.yaml", 200, &"#".repeat(17 << 20))
@@ -548,7 +548,7 @@ async fn a_file_from_elsewhere_has_a_bound() {
 }
 
 #[tokio::test]
-async fn names_labels_and_items_that_are_no_texts_are_not_dropped() {
+async fn non_string_names_labels_and_list_items_are_reported() {
     let built = |text: &'static str| async move {
         let files: &[(&str, &str)] = &[("app/a.yaml", text)];
         build(&builder(true), files, &json!({})).await
@@ -579,7 +579,7 @@ async fn names_labels_and_items_that_are_no_texts_are_not_dropped() {
 }
 
 #[tokio::test]
-async fn an_object_without_its_marks_is_named_without_its_content() {
+async fn an_object_without_api_version_is_reported_without_its_content() {
     // KC-BLD-031
     let files: &[(&str, &str)] = &[
         ("app/kustomization.yaml", "resources: [s.yaml]"),
@@ -608,7 +608,7 @@ fn bounded(budget: Budget) -> Builder {
 }
 
 #[tokio::test]
-async fn builds_claim_what_they_make_and_give_it_back() {
+async fn builds_claim_and_release_their_memory() {
     let budget = Budget::new(16 << 20);
     let builder = bounded(budget.clone());
     let copies: Vec<String> = (0..24)
@@ -650,7 +650,7 @@ async fn builds_claim_what_they_make_and_give_it_back() {
 }
 
 #[tokio::test]
-async fn what_is_kept_makes_room() {
+async fn cached_builds_are_evicted_for_running_ones() {
     let budget = Budget::new(8 << 20);
     let (builder, memories) = (bounded(budget.clone()), Memories::new(budget.clone()));
     let text = format!("{MAP}data: {{a: {}}}\n", "x".repeat(1 << 20));
@@ -691,7 +691,7 @@ async fn what_is_kept_makes_room() {
 }
 
 #[tokio::test]
-async fn a_build_ends_in_time() {
+async fn a_build_times_out() {
     // A server that accepts a connection and never answers.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let root = format!(
@@ -714,7 +714,7 @@ async fn a_build_ends_in_time() {
 }
 
 #[tokio::test]
-async fn files_from_elsewhere_are_claimed() {
+async fn remote_files_claim_memory() {
     let server = HttpGitServer::builder()
         .answer("/a.yaml", 200, &"#".repeat(3 << 20))
         .answer("/b.yaml", 200, &"#".repeat(3 << 20))
@@ -739,7 +739,7 @@ async fn files_from_elsewhere_are_claimed() {
 }
 
 #[tokio::test]
-async fn neither_passwords_nor_tokens_of_urls_are_told() {
+async fn errors_hide_passwords_and_tokens_in_urls() {
     for url in [
         "http://user:m4rk3d@127.0.0.1:1/a.yaml",
         "http://127.0.0.1:1/a.yaml?token=m4rk3d",

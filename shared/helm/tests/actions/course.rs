@@ -154,7 +154,7 @@ fn cases() -> Vec<Value> {
 }
 
 #[test]
-fn actions_do_and_record_what_helm_does_whatever_fails() {
+fn actions_match_helm_with_failures_at_every_step() {
     // HE-HOOK-009, HE-HOOK-011, HE-HOOK-012: each step of a case fails in turn, hooks included
     let Some(mut go) = Oracle::start("helm-actions") else {
         return;
@@ -232,7 +232,7 @@ fn a_failed_uninstall_says_why() {
 }
 
 #[test]
-fn an_action_that_is_interrupted_fails() {
+fn an_interrupted_action_fails() {
     // HE-ACT-013
     let now = Time::parse("2026-01-01T00:00:00Z").unwrap();
     let install = json!({"action": "install", "name": "web", "template": MAPS});
@@ -255,7 +255,7 @@ fn an_action_that_is_interrupted_fails() {
 }
 
 #[test]
-fn objects_are_applied_as_the_records_say() {
+fn the_apply_method_follows_the_release_record() {
     let now = Time::zero();
     let settings = |request: Value, adopted, own| {
         let settings = begin(&request, now).unwrap().apply_settings(adopted, own);
@@ -314,7 +314,7 @@ fn objects_are_applied_as_the_records_say() {
 }
 
 #[test]
-fn wait_strategies_have_the_names_that_helm_knows() {
+fn wait_strategy_names_match_helm() {
     // HE-KUBE-021
     let Some(mut go) = Oracle::start("helm-actions") else {
         return;
@@ -330,7 +330,7 @@ fn wait_strategies_have_the_names_that_helm_knows() {
 }
 
 #[test]
-fn names_are_checked() {
+fn release_names_are_validated() {
     // HE-ACT-002
     for good in ["a", "0", "a-b", "a.b-c.d0"] {
         assert_eq!(check_name(good), Ok(()), "{good}");

@@ -48,7 +48,7 @@ const MANIFESTS: &[&str] = &[
 ];
 
 #[test]
-fn objects_of_a_manifest_are_read_as_helm_reads_them() {
+fn manifest_objects_are_parsed_as_in_helm() {
     // HE-KUBE-002 HE-KUBE-003 HE-ACT-006
     let Some(mut go) = Oracle::start("helm-actions") else {
         return;
@@ -132,7 +132,7 @@ fn requests(question: &Value) -> Vec<Value> {
 }
 
 #[test]
-fn what_is_created_changed_and_pruned_is_what_helm_creates_changes_and_prunes() {
+fn created_changed_and_pruned_objects_match_helm() {
     let Some(mut go) = Oracle::start("helm-actions") else {
         return;
     };

@@ -404,7 +404,7 @@ fn cases() -> Vec<(String, Value)> {
 }
 
 #[test]
-fn messages_are_those_of_helm() {
+fn schema_messages_match_helm() {
     // HE-SCHEMA-003
     let Some(mut go) = Oracle::start("helm") else {
         return;
@@ -459,7 +459,7 @@ fn references_to_files_stay_within_the_chart() {
 }
 
 #[test]
-fn a_reference_elsewhere_is_asked_for_with_what_it_leads_to() {
+fn remote_references_are_requested_transitively() {
     // HE-SCHEMA-001, HE-SCHEMA-005
     let chart = |dependencies| {
         Chart::from_files(vec![
@@ -532,7 +532,7 @@ fn a_reference_elsewhere_is_asked_for_with_what_it_leads_to() {
 }
 
 #[test]
-fn random_schemas_say_what_helm_says() {
+fn random_schemas_validate_as_in_helm() {
     let Some(mut go) = Oracle::start("helm") else {
         return;
     };

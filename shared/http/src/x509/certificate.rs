@@ -409,7 +409,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times() {
+    fn certificate_times_are_parsed() {
         let read = |tag: u8, text: &[u8]| {
             let mut der = vec![tag, u8::try_from(text.len()).unwrap()];
             der.extend_from_slice(text);
@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn masks() {
+    fn network_masks_must_be_contiguous() {
         assert!(is_prefix_mask(&[255, 255, 240, 0]));
         assert!(is_prefix_mask(&[0, 0, 0, 0]));
         assert!(!is_prefix_mask(&[255, 0, 255, 0]));

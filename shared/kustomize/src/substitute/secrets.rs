@@ -1,4 +1,4 @@
-//! What the values of Secrets have become by substitution.
+//! Tracks the values of Secrets through substitution.
 
 use std::collections::BTreeSet;
 
@@ -137,7 +137,7 @@ mod tests {
 
     // KC-SUB-009
     #[test]
-    fn what_was_made_from_a_secret_is_known_and_nothing_else() {
+    fn only_values_derived_from_secrets_are_confidential() {
         let mut variables = Variables::default();
         variables.set("plain", "visible");
         variables.set_secret("word", "hunter2");

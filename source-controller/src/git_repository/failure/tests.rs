@@ -31,7 +31,7 @@ fn exhausted(bytes: u64) -> Exhausted {
 
 // The rows named at each case.
 #[test]
-fn what_follows_each_failure() {
+fn every_failure_has_the_expected_outcome() {
     let secs = Duration::from_secs;
     let fetch = Some((FETCH_FAILED, Status::True));
     let stored = Some((STORAGE_OPERATION_FAILED, Status::True));

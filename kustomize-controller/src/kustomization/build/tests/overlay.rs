@@ -27,7 +27,7 @@ fn selector(of: impl FnOnce(&mut Selector)) -> Selector {
 }
 
 #[test]
-fn every_field_of_the_spec_is_in_the_overlay() {
+fn every_spec_field_is_in_the_overlay() {
     let found = overlay_of(json!({
         // KC-BLD-008
         "targetNamespace": "prod",
@@ -86,7 +86,7 @@ fn every_field_of_the_spec_is_in_the_overlay() {
 }
 
 #[test]
-fn every_field_of_a_patch_target_selects() {
+fn every_patch_target_field_selects() {
     // KC-BLD-011
     type Field = fn(&mut Selector) -> &mut String;
     let fields: [(&str, Field); 7] = [
@@ -106,7 +106,7 @@ fn every_field_of_a_patch_target_selects() {
 }
 
 #[test]
-fn fields_that_are_empty_or_absent_leave_the_root_kustomization_alone() {
+fn empty_or_absent_fields_do_not_change_the_root_kustomization() {
     // KC-BLD-008, KC-BLD-009, KC-BLD-016
     let empty = json!({"targetNamespace": "", "namePrefix": "", "nameSuffix": "", "patches": [],
         "components": [], "images": [], "buildMetadata": []});
