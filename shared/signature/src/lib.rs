@@ -1,4 +1,5 @@
-//! Verifies signatures of OCI artifacts as source-controller's libraries do: cosign, with keys or keyless.
+//! Verifies signatures of OCI artifacts as source-controller's libraries do: cosign (keys, Sigstore bundles, keyless) and
+//! notation.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -28,12 +29,13 @@
 //! | verify with public keys | [`cosign::Verifier::keyed`] |
 //! | verify identities of Sigstore | [`cosign::Verifier::keyless`] with [`cosign::TrustedRoot`] and [`cosign::Identity`] |
 //! | find a signature's blobs in a registry | [`cosign::signature_tag`], [`cosign::signatures`], [`cosign::bundle_blob`] |
+//! | verify by a notation trust policy | [`notation::Policy::parse`], [`notation::Verifier`] |
 //! | tell whether verification material has changed | `fingerprint` of a verifier, [`Fingerprint`] |
 //!
 //! # What is never asked
 //!
-//! The crate has no clock, disk or network: the time is an argument. cosign's signatures are verified offline, with the
-//! proofs that they carry.
+//! The crate has no clock, disk or network: the time is an argument, and revocation comes back as
+//! [`notation::Outcome::Needs`]. cosign's signatures are verified offline, with the proofs that they carry.
 //!
 //! # Bad input
 //!
@@ -42,12 +44,13 @@
 //!
 //! # Conformance
 //!
-//! `tests/cosign.rs` verifies signatures made by the real cosign, whole and tampered with, and compares each verdict with
-//! that of the real verifier.
+//! `tests/cosign.rs` and `tests/notation.rs` verify signatures made by the real cosign and notation, whole and tampered
+//! with, and compare each verdict with that of the real verifiers.
 
 #![forbid(unsafe_code)]
 
 pub mod cosign;
+pub mod notation;
 
 mod der;
 mod fingerprint;
