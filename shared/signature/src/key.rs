@@ -53,15 +53,15 @@ pub(crate) enum Scheme {
 }
 
 /// Why a public key is refused. No content of the key is in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
     /// There is no PEM block.
     #[error("PEM decoding failed")]
     NotPem,
-    /// The block holds something else.
-    #[error("unknown Public key PEM file type. Are you passing the correct public key?")]
-    NotPublic,
+    /// The block is of another kind.
+    #[error("unknown Public key PEM file type: {0}. Are you passing the correct public key?")]
+    NotPublic(String),
     /// The content is not a public key.
     #[error("x509: failed to parse public key")]
     Malformed,
@@ -112,7 +112,7 @@ impl PublicKey {
         match &*block.kind {
             "PUBLIC KEY" => Self::from_info(&block.bytes),
             "RSA PUBLIC KEY" => Self::from_pkcs1(&block.bytes),
-            _ => Err(KeyError::NotPublic),
+            kind => Err(KeyError::NotPublic(kind.chars().take(64).collect())),
         }
     }
 

@@ -234,6 +234,13 @@ fn classic_with_keys(cases: &mut Cases) {
         p256(),
         false,
     ));
+    let certificate = text(&cases.material, "/notation/certificates/root");
+    add.push((
+        "classic, certificate for a key",
+        Trust::Keys(vec![certificate]),
+        p256(),
+        false,
+    ));
     let two = || Input::Layers(cases.layers("two"));
     add.push((
         "classic, second of two signatures",
@@ -836,6 +843,10 @@ fn errors_have_the_texts_of_cosign() {
             "no matching signatures: invalid signature when validating ASN.1 encoded signature",
         ),
         ("classic, empty key", "PEM decoding failed"),
+        (
+            "classic, certificate for a key",
+            "unknown Public key PEM file type: CERTIFICATE. Are you passing the correct public key?",
+        ),
         (
             "classic, other subject",
             "no matching signatures: none of the expected identities matched what was in the certificate, got subjects [https://example.com/org/repo/.github/workflows/release.yaml@refs/tags/v1] with issuer https://token.actions.example.com",

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::rekor::Content;
-use crate::protojson::{Bytes, Int64};
+use crate::protojson::{Bytes, Int64, List, Table};
 use crate::x509::Certificate;
 
 /// The beginning of the media types of bundles in manifests.
@@ -16,6 +17,9 @@ const IN_TOTO: &str = "application/vnd.in-toto+json";
 pub(super) const MAX_BYTES: usize = 16 << 20;
 /// The maximum number of log entries, and of timestamps.
 const MAX_ENTRIES: usize = 32;
+/// The maximum number of certificates of a chain, and of hashes of a proof.
+const MAX_CERTIFICATES: usize = 16;
+const MAX_HASHES: usize = 64;
 /// The maximum number of subjects of a statement, and of digests of one.
 const MAX_SUBJECTS: usize = 1024;
 const MAX_DIGESTS: usize = 32;
@@ -24,7 +28,7 @@ const MAX_DIGESTS: usize = 32;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BundleError {
-    /// More than 16 MiB, or more than 32 entries or timestamps.
+    /// More than 16 MiB.
     #[error("bundle is too large")]
     TooLarge,
     /// Not JSON, or not of this shape.
@@ -107,10 +111,7 @@ impl Bundle {
         let material = document.verification_material;
         let material = material.ok_or(BundleError::Invalid("missing verification material"))?;
         let stamps = material.timestamp_verification_data.unwrap_or_default();
-        let stamps = stamps.rfc3161_timestamps;
-        if material.tlog_entries.len() > MAX_ENTRIES || stamps.len() > MAX_ENTRIES {
-            return Err(BundleError::TooLarge);
-        }
+        let stamps = stamps.rfc3161_timestamps.0;
         let signer = match (
             material.public_key,
             material.certificate,
@@ -124,7 +125,7 @@ impl Bundle {
                 ));
             }
             (None, None, Some(chain)) => {
-                let first = chain.certificates.first();
+                let first = chain.certificates.0.first();
                 let first = first.ok_or(BundleError::Invalid("missing verification material"))?;
                 Signer::Certificate(certificate(&first.raw_bytes.0)?)
             }
@@ -132,6 +133,7 @@ impl Bundle {
         };
         let entries: Vec<Entry> = material
             .tlog_entries
+            .0
             .into_iter()
             .map(entry)
             .collect::<Option<_>>()
@@ -154,6 +156,7 @@ impl Bundle {
                 payload: envelope.payload.0,
                 signatures: envelope
                     .signatures
+                    .0
                     .into_iter()
                     .map(|one| one.sig.0)
                     .collect(),
@@ -206,15 +209,9 @@ pub(super) fn statement_names(
         return None;
     }
     let statement: Statement = serde_json::from_slice(payload).ok()?;
-    if statement.subject.len() > MAX_SUBJECTS {
-        return None;
-    }
     let mut named = false;
-    for subject in statement.subject {
-        if subject.digest.len() > MAX_DIGESTS {
-            return None;
-        }
-        for (kind, value) in subject.digest {
+    for subject in statement.subject.0 {
+        for (kind, value) in subject.digest.0 {
             let value = hex::decode(value).ok()?;
             named |= kind == algorithm && hex::encode(value) == digest;
         }
@@ -248,7 +245,7 @@ fn entry(document: EntryDocument) -> Option<Entry> {
             index: proof.log_index.0,
             size: proof.tree_size.0,
             root: proof.root_hash.0,
-            hashes: proof.hashes.into_iter().map(|hash| hash.0).collect(),
+            hashes: proof.hashes.0.into_iter().map(|hash| hash.0).collect(),
             checkpoint: proof.checkpoint?.envelope,
         }),
     };
@@ -295,7 +292,7 @@ struct Material {
     #[serde(alias = "x509_certificate_chain")]
     x509_certificate_chain: Option<Chain>,
     #[serde(default, alias = "tlog_entries")]
-    tlog_entries: Vec<EntryDocument>,
+    tlog_entries: List<EntryDocument, MAX_ENTRIES>,
     #[serde(alias = "timestamp_verification_data")]
     timestamp_verification_data: Option<Stamps>,
 }
@@ -318,14 +315,14 @@ struct Raw {
 #[serde(deny_unknown_fields)]
 struct Chain {
     #[serde(default)]
-    certificates: Vec<Raw>,
+    certificates: List<Raw, MAX_CERTIFICATES>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stamps {
     #[serde(default, rename = "rfc3161Timestamps", alias = "rfc3161_timestamps")]
-    rfc3161_timestamps: Vec<StampDocument>,
+    rfc3161_timestamps: List<StampDocument, MAX_ENTRIES>,
 }
 
 #[derive(Deserialize)]
@@ -387,7 +384,7 @@ struct ProofDocument {
     #[serde(default, alias = "tree_size")]
     tree_size: Int64,
     #[serde(default)]
-    hashes: Vec<Bytes>,
+    hashes: List<Bytes, MAX_HASHES>,
     checkpoint: Option<CheckpointDocument>,
 }
 
@@ -405,7 +402,7 @@ struct Envelope {
     #[serde(default)]
     payload_type: String,
     #[serde(default)]
-    signatures: Vec<EnvelopeSignature>,
+    signatures: List<EnvelopeSignature, MAX_ENTRIES>,
 }
 
 #[derive(Deserialize)]
@@ -441,11 +438,11 @@ struct Statement {
     #[serde(default, rename = "_type", alias = "type")]
     _kind: String,
     #[serde(default)]
-    subject: Vec<Subject>,
+    subject: List<Subject, MAX_SUBJECTS>,
     #[serde(default, rename = "predicateType", alias = "predicate_type")]
     _predicate_type: String,
     #[serde(default, rename = "predicate")]
-    _predicate: Option<serde_json::Map<String, serde_json::Value>>,
+    _predicate: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -456,7 +453,7 @@ struct Subject {
     #[serde(default, rename = "uri")]
     _uri: String,
     #[serde(default)]
-    digest: std::collections::BTreeMap<String, String>,
+    digest: Table<MAX_DIGESTS>,
     #[serde(default, rename = "content")]
     _content: Bytes,
     #[serde(default, rename = "downloadLocation", alias = "download_location")]
@@ -464,5 +461,5 @@ struct Subject {
     #[serde(default, rename = "mediaType", alias = "media_type")]
     _media_type: String,
     #[serde(default, rename = "annotations")]
-    _annotations: Option<serde_json::Map<String, serde_json::Value>>,
+    _annotations: Option<IgnoredAny>,
 }

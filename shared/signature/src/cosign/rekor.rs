@@ -8,6 +8,8 @@ use super::trusted_root::Log;
 use crate::key::{Hash, PublicKey, Scheme, Strength};
 use crate::pem;
 
+/// The maximum size of an entry's body.
+const MAX_BODY: usize = 1 << 20;
 /// The maximum number of hashes of a proof: a log holds fewer than 2^64 entries.
 const MAX_HASHES: usize = 64;
 /// The maximum number of signatures below a checkpoint.
@@ -48,6 +50,9 @@ pub(crate) enum Content {
 impl Content {
     /// Reads the canonical body of an entry.
     pub(crate) fn parse(body: &[u8]) -> Option<Self> {
+        if body.len() > MAX_BODY {
+            return None;
+        }
         let value: Value = serde_json::from_slice(body).ok()?;
         let text = |pointer: &str| value.pointer(pointer)?.as_str();
         let bytes = |pointer: &str| STANDARD.decode(text(pointer)?).ok();

@@ -2,8 +2,8 @@
 
 /// The maximum depth of arrays, maps and tags, as in the library that upstream uses.
 const MAX_DEPTH: usize = 32;
-/// The maximum number of elements of an array or a map.
-const MAX_ITEMS: u64 = 4096;
+/// The maximum number of values in all, so that a small envelope does not become much memory.
+const MAX_VALUES: usize = 4096;
 
 /// A value.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,8 +22,8 @@ pub(super) enum Value {
 impl Value {
     /// Reads one value that is all of the bytes.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
-        let mut rest = bytes;
-        let value = read(&mut rest, 0)?;
+        let (mut rest, mut left) = (bytes, MAX_VALUES);
+        let value = read(&mut rest, 0, &mut left)?;
         rest.is_empty().then_some(value)
     }
 
@@ -71,10 +71,11 @@ pub(super) fn head(major: u8, number: u64) -> Vec<u8> {
     [&[major | additional], tail].concat()
 }
 
-fn read(rest: &mut &[u8], depth: usize) -> Option<Value> {
+fn read(rest: &mut &[u8], depth: usize, left: &mut usize) -> Option<Value> {
     if depth > MAX_DEPTH {
         return None;
     }
+    *left = left.checked_sub(1)?;
     let (&first, after) = rest.split_first()?;
     *rest = after;
     let (major, additional) = (first >> 5, first & 0x1f);
@@ -94,23 +95,23 @@ fn read(rest: &mut &[u8], depth: usize) -> Option<Value> {
             let bytes = take(rest, usize::try_from(number).ok()?)?;
             Value::Text(std::str::from_utf8(bytes).ok()?.to_owned())
         }
-        4 if number <= MAX_ITEMS => {
-            let items = (0..number).map(|_| read(rest, depth + 1));
+        4 => {
+            let items = (0..number).map(|_| read(rest, depth + 1, left));
             Value::Array(items.collect::<Option<_>>()?)
         }
-        5 if number <= MAX_ITEMS => {
+        5 => {
             let mut pairs: Vec<(Value, Value)> = Vec::new();
             for _ in 0..number {
-                let key = read(rest, depth + 1)?;
+                let key = read(rest, depth + 1, left)?;
                 if pairs.iter().any(|(known, _)| *known == key) {
                     return None;
                 }
-                let value = read(rest, depth + 1)?;
+                let value = read(rest, depth + 1, left)?;
                 pairs.push((key, value));
             }
             Value::Map(pairs)
         }
-        6 => Value::Tag(number, Box::new(read(rest, depth + 1)?)),
+        6 => Value::Tag(number, Box::new(read(rest, depth + 1, left)?)),
         7 => match additional {
             0..24 => Value::Simple(additional),
             24 if number >= 32 => Value::Simple(u8::try_from(number).ok()?),
@@ -164,6 +165,16 @@ mod tests {
         let deep = [vec![0x81; 40], vec![0]].concat();
         assert_eq!(Value::parse(&deep), None);
         assert!(Value::parse(&deep[10..]).is_some());
+        let wide = |count: u16| {
+            [
+                &[0x99][..],
+                &count.to_be_bytes(),
+                &vec![0; usize::from(count)],
+            ]
+            .concat()
+        };
+        assert!(Value::parse(&wide(4095)).is_some());
+        assert_eq!(Value::parse(&wide(4096)), None);
     }
 
     #[test]

@@ -11,10 +11,11 @@ use crate::x509::Certificate;
 const MAX_SERVERS: usize = 8;
 
 /// A request that the caller sends: GET, or POST with a body of type `application/ocsp-request`. Redirects may be followed,
-/// no proxy setting of an object applies (SC-VER-058).
+/// no proxy setting of an object applies (SC-VER-058). The address is of a certificate, which under the level `audit` may be
+/// one that is not trusted.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Request {
-    /// The address; its scheme is `http` or `https`.
+    /// The address; its scheme is `http`.
     pub url: String,
     /// The body of a POST, or `None` for a GET.
     pub body: Option<Vec<u8>>,

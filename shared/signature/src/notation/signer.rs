@@ -9,7 +9,7 @@ use crate::key::{Hash, Scheme, Strength};
 use crate::x509::Certificate;
 
 /// The maximum size of an envelope.
-pub(super) const MAX_BYTES: usize = 4 << 20;
+pub(super) const MAX_BYTES: usize = 1 << 20;
 /// The maximum number of certificates.
 const MAX_CERTIFICATES: usize = 32;
 

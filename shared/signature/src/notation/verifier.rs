@@ -475,7 +475,7 @@ impl Run<'_> {
 /// Reads an envelope and verifies its signature and its certificate chain.
 fn open(signature: &Signature) -> Result<Envelope, String> {
     if signature.envelope.len() > MAX_BYTES {
-        return Err("unable to parse the digital signature, error : more than 4 MiB".to_owned());
+        return Err("unable to parse the digital signature, error : more than 1 MiB".to_owned());
     }
     let envelope = match &*signature.media_type {
         "application/jose+json" => jws::open(&signature.envelope),
