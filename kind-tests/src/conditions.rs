@@ -1,6 +1,5 @@
 //! Checks every condition set by our controllers, in every state that a test sees.
 
-use flux_api::kustomize::Reason;
 use serde_json::Value;
 
 /// The reasons that the frame itself gives, whatever the kind.
@@ -30,6 +29,24 @@ const GENERIC: [&str; 20] = [
     "UnsupportedConnectionType",
 ];
 
+/// The reasons of Kustomizations.
+const OF_KUSTOMIZATIONS: [&str; 14] = [
+    "AccessDenied",
+    "ArtifactFailed",
+    "BuildFailed",
+    "DependencyNotReady",
+    "DirectoryCreationFailed",
+    "FeatureGateDisabled",
+    "HealthCheckCanceled",
+    "HealthCheckFailed",
+    "InvalidCELExpression",
+    "Progressing",
+    "PruneFailed",
+    "ReconciliationFailed",
+    "ReconciliationSucceeded",
+    "Succeeded",
+];
+
 /// The additional reasons of GitRepositories.
 const OF_SOURCES: [&str; 20] = [
     "ArchiveOperationFailed",
@@ -54,6 +71,16 @@ const OF_SOURCES: [&str; 20] = [
     "VerificationError",
 ];
 
+/// The additional reasons of HelmRepositories.
+const OF_HELM_REPOSITORIES: [&str; 6] = [
+    "ArchiveOperationFailed",
+    "AuthenticationFailed",
+    "DirectoryCreationFailed",
+    "IndexationFailed",
+    "NewRevision",
+    "URLInvalid",
+];
+
 /// What the conditions of a kind may say.
 struct Rules {
     /// Their types (RT-CON-015).
@@ -67,7 +94,7 @@ fn rules(kind: &str) -> Option<Rules> {
         // KC-PROC-070
         "Kustomization" => Some(Rules {
             types: &["Ready", "Reconciling", "Stalled", "Healthy"],
-            is_reason: |reason| FRAME.contains(&reason) || Reason::parse(reason).is_some(),
+            is_reason: |reason| FRAME.contains(&reason) || OF_KUSTOMIZATIONS.contains(&reason),
         }),
         "GitRepository" => Some(Rules {
             types: &[
@@ -82,6 +109,19 @@ fn rules(kind: &str) -> Option<Rules> {
                 "StorageOperationFailed",
             ],
             is_reason: |reason| GENERIC.contains(&reason) || OF_SOURCES.contains(&reason),
+        }),
+        // SC-HREPO-021 to SC-HREPO-042
+        "HelmRepository" => Some(Rules {
+            types: &[
+                "Ready",
+                "Reconciling",
+                "Stalled",
+                "ArtifactInStorage",
+                "ArtifactOutdated",
+                "FetchFailed",
+                "StorageOperationFailed",
+            ],
+            is_reason: |reason| GENERIC.contains(&reason) || OF_HELM_REPOSITORIES.contains(&reason),
         }),
         _ => None,
     }

@@ -3,9 +3,11 @@
 use clap::Parser;
 use flux_identity::TokenCacheFlags;
 use flux_runtime::flags::{
-    CrossNamespaceFlags, DependencyFlags, JitterFlags, ManagerFlags, SelectorFlags, parse_int,
+    DependencyFlags, DownloadFlags, JitterFlags, ManagerFlags, SelectorFlags, TakeoverFlags,
+    parse_int,
 };
 use flux_runtime::manager::Pending;
+use flux_tenancy::{CrossNamespaceFlags, ImpersonationFlags, KubeConfigFlags};
 
 /// Applies what sources hold.
 #[derive(Parser, Clone, Debug)]
@@ -22,52 +24,38 @@ pub(crate) struct Flags {
     #[command(flatten)]
     pub(crate) cross_namespace: CrossNamespaceFlags,
     #[command(flatten)]
+    pub(crate) impersonation: ImpersonationFlags,
+    #[command(flatten)]
+    pub(crate) kube_config: KubeConfigFlags,
+    #[command(flatten)]
     pub(crate) token_cache: TokenCacheFlags,
+    #[command(flatten)]
+    pub(crate) download: DownloadFlags,
+    #[command(flatten)]
+    pub(crate) takeover: TakeoverFlags,
     /// How many objects of one Kustomization are compared with the cluster at once.
     #[arg(long, default_value = "4", value_parser = parse_workers, allow_hyphen_values = true)]
     pub(crate) concurrent_ssa: usize,
     /// Whether bases that are not in the artifact are refused.
     #[arg(long)]
     pub(crate) no_remote_bases: bool,
-    /// How often the download of an artifact is tried again.
-    #[arg(long, default_value = "9", value_parser = parse_retries, allow_hyphen_values = true)]
-    pub(crate) http_retry: u32,
-    /// The ServiceAccount to act as where a Kustomization names none.
-    #[arg(long, default_value = "")]
-    pub(crate) default_service_account: String,
     /// The ServiceAccount whose cloud identity decrypts where a Kustomization names none.
     #[arg(long, default_value = "")]
     pub(crate) default_decryption_service_account: String,
-    /// The ServiceAccount whose cloud identity reaches remote clusters where a ConfigMap names none.
-    #[arg(long, default_value = "")]
-    pub(crate) default_kubeconfig_service_account: String,
     /// The Secret in the controller's namespace with age identities for every Kustomization.
     #[arg(long, default_value = "")]
     pub(crate) sops_age_secret: String,
     /// The ConfigMap in the controller's namespace that lists trusted Vault servers.
     #[arg(long, default_value = "")]
     pub(crate) sops_vault_configmap: String,
-    /// A field manager whose fields are taken over. May be repeated.
-    #[arg(long, action = clap::ArgAction::Append)]
-    pub(crate) override_manager: Vec<String>,
     /// Kinds, as `group/Kind`, that are applied before all others but definitions and classes.
     #[arg(long, default_value = "")]
     pub(crate) custom_apply_stage_kinds: String,
-    /// Whether kubeconfigs of remote clusters may run programs.
-    #[arg(long)]
-    pub(crate) insecure_kubeconfig_exec: bool,
-    /// Whether kubeconfigs of remote clusters may switch off the check of certificates.
-    #[arg(long)]
-    pub(crate) insecure_kubeconfig_tls: bool,
 }
 
 /// Less than one worker counts as one (KC-PROC-005).
 fn parse_workers(text: &str) -> Result<usize, String> {
     parse_int(text).map(|value| usize::try_from(value).unwrap_or_default().max(1))
-}
-
-fn parse_retries(text: &str) -> Result<u32, String> {
-    parse_int(text).map(|value| u32::try_from(value.max(0)).unwrap_or(u32::MAX))
 }
 
 /// The gates, each with its default (KC-PROC-029..040).
@@ -121,7 +109,7 @@ pub(crate) const PENDING: Pending = Pending {
 pub(crate) fn check(flags: &Flags, workload_identity: bool) -> Result<(), &'static str> {
     let accounts = [
         &flags.default_decryption_service_account,
-        &flags.default_kubeconfig_service_account,
+        &flags.kube_config.default_kubeconfig_service_account,
     ];
     if !workload_identity && accounts.iter().any(|account| !account.is_empty()) {
         return Err(
@@ -173,7 +161,7 @@ mod tests {
             (
                 read.manager.concurrent,
                 read.concurrent_ssa,
-                read.http_retry
+                read.download.http_retry
             ),
             (4, 4, 9)
         );
@@ -188,9 +176,12 @@ mod tests {
             (100, 3600)
         );
         assert!(
-            read.default_service_account.is_empty() && read.custom_apply_stage_kinds.is_empty()
+            read.impersonation.default_service_account.is_empty()
+                && read.custom_apply_stage_kinds.is_empty()
         );
-        assert!(!read.insecure_kubeconfig_exec && !read.insecure_kubeconfig_tls);
+        assert!(
+            !read.kube_config.insecure_kubeconfig_exec && !read.kube_config.insecure_kubeconfig_tls
+        );
     }
 
     #[test]
@@ -201,7 +192,7 @@ mod tests {
             "--override-manager=c",
             "--concurrent-ssa=-1",
         ]);
-        assert_eq!(read.override_manager, ["a,b", "c"]);
+        assert_eq!(read.takeover.override_manager, ["a,b", "c"]);
         assert_eq!(read.concurrent_ssa, 1);
     }
 

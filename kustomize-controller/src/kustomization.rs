@@ -2,7 +2,6 @@
 
 mod apply;
 mod build;
-mod clusters;
 mod deletion;
 mod dependencies;
 mod failure;
@@ -15,6 +14,7 @@ mod owner;
 mod plan;
 mod policy;
 mod prune;
+mod reason;
 mod remote_bases;
 mod source;
 mod unsupported;
@@ -26,22 +26,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub(crate) use build::Builder;
-pub(crate) use clusters::Clusters;
-pub(crate) use dependencies::Waiting;
-use flux_api::kustomize::{Kustomization, Reason};
+pub(crate) use dependencies::applied_revision;
+use flux_api::kustomize::Kustomization;
 use flux_api::meta::{GoDuration, ResourceInventory};
-use flux_apply::{ChangeSet, Cluster, inventory};
+use flux_apply::{ChangeSet, inventory};
 use flux_artifact::Artifacts;
-use flux_runtime::policy::{Stalls, Start, SuspendedStatus, Suspension};
+use flux_cluster::Cluster;
+use flux_references::{Configs, Sources, Waiting};
+use flux_runtime::policy::{Stalls, Start, SuspendedStatus, Suspension, SuspensionNotice};
 use flux_runtime::queue::Key;
+use flux_runtime::reason::Reason as _;
 use flux_runtime::{Failure, Outcome, Reconciler, Run, Settings};
+use flux_tenancy::Clusters;
 pub(crate) use memory::Memories;
 pub(crate) use owner::FIELD_MANAGER;
+pub(crate) use plan::references;
 pub(crate) use policy::Policy;
 pub(crate) use remote_bases::Remotes;
-pub(crate) use source::{Access, Sources};
-pub(crate) use variables::Configs;
-pub(crate) use watches::{on_config, on_ready, on_source, only_marked};
+pub(crate) use watches::concerned;
 
 use self::build::{BuildInputs, Built, Owner};
 use self::failure::StepError;
@@ -49,6 +51,7 @@ use self::fetch::Files;
 use self::health::{Check, HEALTHY};
 use self::memory::Inputs;
 use self::plan::{Plan, Timings};
+use self::reason::KustomizationReason;
 use self::variables::VariablesError;
 
 /// The runtime's settings for the kind.
@@ -58,6 +61,7 @@ pub(crate) const SETTINGS: Settings = Settings {
     suspension: Suspension {
         message: "Reconciliation is suspended for this object",
         status: SuspendedStatus::ObservedIfReady,
+        notice: SuspensionNotice::Logged,
     },
     stalls: Stalls::Fail,
     ..Settings::new("kustomization")
@@ -131,7 +135,7 @@ impl Kustomizations {
     async fn plan(&self, run: &Run<Kustomization>) -> Result<Plan<'_>, StepError> {
         let object = run.object().clone();
         unsupported::refuse(&object, self.policy.workload_identity)?;
-        let source = self.sources.resolve(&object, self.policy.access).await?;
+        let source = source::resolve(&self.sources, &object, self.policy.access).await?;
         Ok(Plan::new(object, source, &self.policy))
     }
 
@@ -151,16 +155,19 @@ impl Kustomizations {
         run.progress(plan.doing("Building manifests")).await?;
         let cluster = self
             .clusters
-            .acting_as(&plan.key.namespace, plan.account.as_deref())?
+            .acting_for(&plan.tenant)?
             .within(plan.timings.timeout);
         let (namespace, spec) = (plan.key.namespace.as_str(), plan.spec());
-        let variables = variables::read(run.client(), namespace, spec, &self.configs).await;
+        let variables = variables::read(&self.configs, namespace, spec).await;
         let variables = variables.map_err(Arc::new);
         let built = self.manifests(plan, files, variables.as_ref()).await?;
         let confidential = variables.as_ref().map(variables::Inputs::confidential);
         let mut confidential = confidential.unwrap_or_default();
         for text in &built.confidential {
             confidential.add(text.as_bytes());
+        }
+        for text in &built.identities {
+            confidential.add_identity(text);
         }
         let cluster = cluster.masking(confidential);
         *made = Some(built.clone());
@@ -225,10 +232,7 @@ impl Kustomizations {
             owner: &owner,
             timeout: plan.timings.timeout,
         };
-        // Cached builds can be rebuilt when they are needed.
-        let make_room = || self.memories.give_up_builds();
-        let built = self.builder.build_making_room(wanted, make_room).await;
-        let built = Arc::new(built?);
+        let built = Arc::new(self.builder.build(wanted).await?);
         if !built.from_elsewhere
             && let Some(inputs) = inputs
         {
@@ -248,7 +252,7 @@ impl Kustomizations {
     ) -> Result<ChangeSet, StepError> {
         let prepared = &built.prepared;
         inventory_room::reserve(run, cluster, &prepared.objects).await?;
-        let result = match apply::check_encryption(prepared) {
+        let result = match apply::check_encryption(cluster, prepared) {
             Ok(()) => {
                 let of = plan.applied_from(&built.digest);
                 let mut kept = self.memories.take_applied(&plan.key, &of);
@@ -306,7 +310,7 @@ fn inventory_before<'p>(plan: &'p Plan<'_>) -> Cow<'p, ResourceInventory> {
 /// Records the run and its result in the history.
 fn record(run: &mut Run<Kustomization>, plan: &Plan<'_>, built: &Built, error: Option<&StepError>) {
     let status = match error {
-        None => Some(Reason::ReconciliationSucceeded),
+        None => Some(KustomizationReason::ReconciliationSucceeded),
         Some(error) => error.history_status(),
     };
     let Some(status) = status else { return };
@@ -332,7 +336,7 @@ fn failed(
         tracing::info!("{line}");
     }
     if let Some((reason, message)) = error.event(timings) {
-        run.event(reason.as_str(), message, metadata);
+        run.event(reason, message, metadata);
     }
     error.failure(timings).with_metadata(metadata.clone())
 }
@@ -348,7 +352,7 @@ fn finished(run: &Run<Kustomization>, plan: &Plan<'_>) -> Outcome {
     tracing::info!(revision, "{message}");
     let mut metadata = plan.metadata.clone();
     metadata.insert("commit_status", "update".to_owned()); // KC-EVT-004
-    let reason = Reason::ReconciliationSucceeded.as_str();
+    let reason = KustomizationReason::ReconciliationSucceeded;
     run.event(reason, message, &metadata);
     let message = format!("Applied revision: {revision}");
     Outcome::ready(reason, message, plan.timings.interval)

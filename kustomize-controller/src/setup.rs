@@ -1,28 +1,24 @@
 //! Wires the reconciler to its flags and watches.
 
-use std::sync::Arc;
-
-use flux_api::kustomize::{Kustomization, SourceKind};
-use flux_api::meta::ValuesKind;
+use flux_api::kustomize::Kustomization;
 use flux_api::source::{Bucket, ExternalArtifact, GitRepository, OCIRepository};
 use flux_apply::order::GroupKind;
 use flux_artifact::{Artifacts, FetchOptions, Hosts};
 use flux_http::ClientOptions;
 use flux_identity::Tokens;
+use flux_references::triggers::{on_new_revision, on_ready};
+use flux_references::{Configs, Index, Sources, Waiting};
 use flux_runtime::controller::Controller;
 use flux_runtime::manager::{Fatal, Manager};
 use flux_runtime::watch::Cache;
 use flux_runtime::work::WorkFolders;
-use flux_selector::Selector;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::Api;
-use kube::core::PartialObjectMeta;
+use flux_tenancy::{Access, Clusters};
 use kube::runtime::watcher;
 
 use crate::flags::{self, Flags};
 use crate::kustomization::{
-    Access, Builder, Clusters, Configs, Kustomizations, Memories, Policy, Remotes, SETTINGS,
-    Sources, Waiting, on_config, on_ready, on_source, only_marked,
+    Builder, FIELD_MANAGER, Kustomizations, Memories, Policy, Remotes, SETTINGS, applied_revision,
+    concerned, references,
 };
 
 /// Registers the controller of the Kustomization kind.
@@ -36,9 +32,9 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     let policy = Policy {
         access,
         requeue_dependency: flags.dependency.requeue_dependency,
-        default_service_account: flags.default_service_account.clone(),
+        default_service_account: flags.impersonation.default_service_account.clone(),
         concurrent_ssa: flags.concurrent_ssa,
-        override_managers: flags.override_manager.clone(),
+        override_managers: flags.takeover.override_manager.clone(),
         custom_stage: GroupKind::parse_list(&flags.custom_apply_stage_kinds),
         fail_fast: !gate("DisableFailFastBehavior"),
         health_by_kind: !gate("DisableStatusPollerCache"),
@@ -59,15 +55,11 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
         ..Sources::default()
     };
 
-    let configs = if gate("CacheSecretsAndConfigMaps") {
-        Configs::Cached(Cache::default(), Cache::default())
-    } else {
-        Configs::Live
-    };
+    let configs = Configs::new(gate("CacheSecretsAndConfigMaps"), &manager.client);
 
     let client = ClientOptions::default().build()?;
     let options = FetchOptions {
-        retries: flags.http_retry,
+        retries: flags.download.http_retry,
         ..FetchOptions::default()
     };
     let hosts = Hosts::from_environment();
@@ -86,6 +78,7 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
             manager.client.clone(),
             manager.config.clone(),
             manager.clients.clone(),
+            FIELD_MANAGER,
         ),
         builder: Builder::new(
             Remotes::new(client.clone(), manager.budget.clone(), work),
@@ -97,83 +90,40 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
         waiting: waiting.clone(),
     };
 
-    let any = watcher::Config::default;
+    let index = Index::of(&kustomizations, references);
     let known = || kustomizations.clone();
     let mut controller = Controller::new(reconciler, SETTINGS, known(), manager.environment())
         .watching(
             manager.api::<GitRepository>(),
-            any(),
+            watcher::Config::default(),
             sources.git_repositories.clone(),
-            on_source(SourceKind::GitRepository, known()),
+            on_new_revision(index.clone(), concerned(known())),
         )
         .watching(
             manager.api::<OCIRepository>(),
-            any(),
+            watcher::Config::default(),
             sources.oci_repositories.clone(),
-            on_source(SourceKind::OCIRepository, known()),
+            on_new_revision(index.clone(), concerned(known())),
         )
         .watching(
             manager.api::<Bucket>(),
-            any(),
+            watcher::Config::default(),
             sources.buckets.clone(),
-            on_source(SourceKind::Bucket, known()),
+            on_new_revision(index.clone(), concerned(known())),
         );
     if access.external_artifacts {
-        let on_change = on_source(SourceKind::ExternalArtifact, known());
         controller = controller.watching(
             manager.api::<ExternalArtifact>(),
-            any(),
+            watcher::Config::default(),
             sources.external_artifacts.clone(),
-            on_change,
+            on_new_revision(index.clone(), concerned(known())),
         );
     }
-    let config_watchers = !gate("DisableConfigWatchers");
-    if let Configs::Cached(maps, secrets) = configs {
-        // The watch that fills the cache also delivers the changes, so that a reconcile finds the change that triggered it.
-        let selector = &flags.manager.watch_configs_label_selector;
-        let marked = config_watchers
-            .then(|| Selector::parse(selector))
-            .transpose()?
-            .map(Arc::new);
-        let on_map = on_config(ValuesKind::ConfigMap, known());
-        let on_secret = on_config(ValuesKind::Secret, known());
-        controller = controller
-            .watching(
-                manager.api::<ConfigMap>(),
-                any(),
-                maps,
-                only_marked(marked.clone(), on_map),
-            )
-            .watching(
-                manager.api::<Secret>(),
-                any(),
-                secrets,
-                only_marked(marked, on_secret),
-            );
-    } else if config_watchers {
-        // Metadata only, and only of objects with the label to be watched (RT-WAT-009, RT-WAT-010).
-        let marked = || match flags.manager.watch_configs_label_selector.as_str() {
-            "" => any(),
-            selector => any().labels(selector),
-        };
-        let secrets: Api<PartialObjectMeta<Secret>> = manager.api();
-        let maps: Api<PartialObjectMeta<ConfigMap>> = manager.api();
-        controller = controller
-            .watching(
-                secrets,
-                marked(),
-                Cache::default(),
-                on_config(ValuesKind::Secret, known()),
-            )
-            .watching(
-                maps,
-                marked(),
-                Cache::default(),
-                on_config(ValuesKind::ConfigMap, known()),
-            );
-    }
+    let selector = &*flags.manager.watch_configs_label_selector;
+    let selector = (!gate("DisableConfigWatchers")).then_some(selector);
+    let controller = configs.watched(controller, manager, selector, (&index, &kustomizations))?;
     let enqueue = controller.enqueue();
-    kustomizations.subscribe(move |change| on_ready(change, &waiting, &enqueue));
+    kustomizations.subscribe(move |change| on_ready(change, applied_revision, &waiting, &enqueue));
     manager.add(controller);
     Ok(())
 }

@@ -8,7 +8,7 @@ use flux_runtime::flags::{
 };
 use flux_runtime::manager::Pending;
 
-const HELM: &str = "HelmRepository and HelmChart";
+const HELM: &str = "HelmChart";
 const IDENTITY: &str = "the cloud identities of ServiceAccounts";
 
 /// What is accepted and changes nothing yet.
@@ -20,7 +20,6 @@ pub(crate) const PENDING: Pending = Pending {
         ("helm-cache-ttl", HELM),
         ("helm-chart-file-max-size", HELM),
         ("helm-chart-max-size", HELM),
-        ("helm-index-max-size", HELM),
         (
             "watch-configs-label-selector",
             "reconciling a source when its Secret changes",

@@ -2,6 +2,7 @@
 
 mod flags;
 mod git_repository;
+mod helm_repository;
 mod secrets;
 mod setup;
 

@@ -1,9 +1,10 @@
 //! Wires the components of the process according to the flags.
 
 use flux_api::meta::GoDuration;
-use flux_api::source::GitRepository;
+use flux_api::source::{GitRepository, HelmRepository};
 use flux_identity::Tokens;
 use flux_publish::Publisher;
+use flux_references::Reader;
 use flux_runtime::controller::Controller;
 use flux_runtime::manager::{Fatal, Manager};
 use flux_runtime::watch::Cache;
@@ -12,6 +13,7 @@ use kube::runtime::watcher;
 
 use crate::flags::Flags;
 use crate::git_repository::{self, GitRepositories};
+use crate::helm_repository::{self, HelmRepositories};
 use crate::secrets::Secrets;
 
 /// Checks the flags, opens the storage, and adds the artifact server and the controllers to the manager.
@@ -21,6 +23,14 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     publisher.serve(manager, &flags.storage);
 
     let secrets = secrets(manager);
+    let work = WorkFolders::opened("source-controller");
+    let helm_repositories = HelmRepositories {
+        publisher: publisher.clone(),
+        secrets: secrets.clone(),
+        budget: manager.budget.clone(),
+        work: work.clone(),
+        max_index: u64::try_from(flags.helm.index_max_size).unwrap_or_default(),
+    };
     let repositories = Cache::<GitRepository>::default();
     let reconciler = GitRepositories {
         publisher,
@@ -33,7 +43,7 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
             object_level_identity: manager.gates.enabled("ObjectLevelWorkloadIdentity"),
         },
         budget: manager.budget.clone(),
-        work: WorkFolders::opened("source-controller"),
+        work,
         recheck: flags.dependencies.requeue_dependency,
     };
     let controller = Controller::new(
@@ -43,6 +53,12 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
         manager.environment(),
     );
     manager.add(controller);
+    manager.add(Controller::new(
+        helm_repositories,
+        helm_repository::SETTINGS,
+        Cache::<HelmRepository>::default(),
+        manager.environment(),
+    ));
     Ok(())
 }
 
@@ -65,9 +81,9 @@ fn check(manager: &Manager, flags: &Flags) -> Result<(), Fatal> {
 
 fn secrets(manager: &mut Manager) -> Secrets {
     if !manager.gates.enabled("CacheSecretsAndConfigMaps") {
-        return Secrets::Live(manager.client.clone());
+        return Secrets(Reader::Direct(manager.client.clone()));
     }
     let cache = Cache::default();
     manager.follow(manager.api(), watcher::Config::default(), cache.clone());
-    Secrets::Cached(cache)
+    Secrets(Reader::Cached(cache))
 }

@@ -53,6 +53,7 @@ struct Settings {
     bearer: Option<String>,
     redirects: Vec<(String, String, u16)>,
     fixed: Vec<(String, u16, String)>,
+    files: Vec<String>,
     hanging: Vec<String>,
     no_protocol_v2: bool,
     post_redirects: bool,
@@ -104,6 +105,12 @@ impl HttpGitServerBuilder {
         mangle: impl Fn(&str, Vec<u8>) -> Vec<u8> + Send + Sync + 'static,
     ) -> Self {
         self.settings.mangle = Some(Box::new(mangle));
+        self
+    }
+
+    /// Serves the files in the server's root, as they are at the time of a request, below the path `prefix`.
+    pub fn files(mut self, prefix: &str) -> Self {
+        self.settings.files.push(prefix.to_owned());
         self
     }
 
@@ -344,7 +351,11 @@ async fn accept(
 }
 
 fn text(status: u16, body: &str) -> Response<Body> {
-    let body = Full::new(Bytes::copy_from_slice(body.as_bytes()))
+    bytes(status, Bytes::copy_from_slice(body.as_bytes()))
+}
+
+fn bytes(status: u16, body: Bytes) -> Response<Body> {
+    let body = Full::new(body)
         .map_err(|never| match never {})
         .boxed_unsync();
     let mut response = Response::new(body);
@@ -417,6 +428,16 @@ impl Shared {
                 header::WWW_AUTHENTICATE,
                 "Basic realm=\"git\"".parse().expect("a value"),
             );
+            return self.record(entry, response);
+        }
+        if let Some(prefix) = self.settings.files.iter().find(|prefix| below(prefix)) {
+            let name = parts.uri.path().strip_prefix(prefix.as_str());
+            let name = name.unwrap_or_default().trim_start_matches('/');
+            let file = std::fs::read(self.root.join(name));
+            let response = match file {
+                Ok(file) => bytes(200, file.into()),
+                Err(_) => text(404, "not found\n"),
+            };
             return self.record(entry, response);
         }
         let shared = Arc::clone(&self);

@@ -293,7 +293,7 @@ async fn a_namespace_on_an_object_that_has_none_is_dropped() -> Result {
     bench.namespace.merge(CLUSTER_ROLE, &name, off).await?;
     let objects = bench.objects(yaml)?;
     let options = bench.options();
-    let changes = apply_in_stages(&bench.target, objects, &options, &mut bench.memory).await?;
+    let changes = apply_in_stages(&bench.target, &objects, &options, &mut bench.memory).await?;
     let text = changes.to_string().replace(&name, "ns");
     ensure!(
         text == "ClusterRole/ns skipped\nPriorityClass/ns unchanged",
@@ -309,7 +309,7 @@ async fn a_namespace_on_an_object_that_has_none_is_dropped() -> Result {
 
     let objects = bench.objects(yaml)?;
     let options = bench.options();
-    let changes = apply_in_stages(&bench.target, objects, &options, &mut bench.memory).await?;
+    let changes = apply_in_stages(&bench.target, &objects, &options, &mut bench.memory).await?;
     let tracked = inventory::list(&inventory::of(&changes))?;
     let pruned = delete_all(&bench.target, &tracked, &bench.prune_options()).await;
     let text = pruned

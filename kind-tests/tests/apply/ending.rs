@@ -22,7 +22,7 @@ async fn only_objects_with_owner_labels_are_deleted() -> Result {
         + &config_map("taken", "");
     let objects = bench.objects(&yaml)?;
     let options = bench.options();
-    let changes = apply_in_stages(&bench.target, objects, &options, &mut bench.memory).await?;
+    let changes = apply_in_stages(&bench.target, &objects, &options, &mut bench.memory).await?;
     let others = json!({ "metadata": { "labels": { format!("{GROUP}/name"): "another" } } });
     bench.namespace.merge(CONFIG_MAP, "taken", others).await?;
     let mut tracked = inventory::list(&inventory::of(&changes))?;
@@ -80,7 +80,7 @@ async fn dependents_of_a_deleted_object_are_collected() -> Result {
     let mut bench = Bench::new("apply-background").await?;
     let objects = bench.objects(&config_map("owner", ""))?;
     let options = bench.options();
-    let changes = apply_in_stages(&bench.target, objects, &options, &mut bench.memory).await?;
+    let changes = apply_in_stages(&bench.target, &objects, &options, &mut bench.memory).await?;
     let owner = bench.uid(CONFIG_MAP, "owner").await?;
     let reference = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner, "blockOwnerDeletion": true}]);
     let dependent = json!({"apiVersion": "v1", "kind": "ConfigMap",

@@ -118,7 +118,7 @@ impl Bench {
 
     async fn apply_with(&mut self, yaml: &str, options: &Options) -> Result<String> {
         let objects = self.objects(yaml)?;
-        let changes = apply_in_stages(&self.target, objects, options, &mut self.memory).await?;
+        let changes = apply_in_stages(&self.target, &objects, options, &mut self.memory).await?;
         Ok(changes.to_string().replace(self.namespace.name(), "ns"))
     }
 

@@ -132,7 +132,7 @@ async fn objects_applied_by_upstream_are_taken_over_without_a_change() -> Result
         let (key, value) = ("by".to_owned(), "us".to_owned());
         object.set_metadata(Metadata::Annotations, [(&key, &value)]);
     }
-    let changes = apply_in_stages(&bench.target, annotated, &forced, &mut bench.memory).await?;
+    let changes = apply_in_stages(&bench.target, &annotated, &forced, &mut bench.memory).await?;
     let changes = changes.to_string();
     let mut lines = changes.lines();
     ensure!(lines.all(|line| line.ends_with(" configured")), "{changes}");

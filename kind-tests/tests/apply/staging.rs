@@ -73,7 +73,7 @@ async fn the_next_stage_waits_until_the_classes_are_ready() -> Result {
         memory,
         ..
     } = &mut bench;
-    let mut applying = Box::pin(apply_in_stages(target, objects, &options, memory));
+    let mut applying = Box::pin(apply_in_stages(target, &objects, &options, memory));
     let watched = async {
         loop {
             let asked = counter.requests()?;

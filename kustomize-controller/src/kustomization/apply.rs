@@ -1,14 +1,16 @@
 //! Applies the built objects to the cluster (KC-SSA rows).
 
-use flux_api::kustomize::{Kustomization, Reason};
+use flux_api::kustomize::Kustomization;
 use flux_apply::ignore::{IgnoreError, IgnoreRules};
-use flux_apply::managers::{Cleanup, FieldManager, Operation};
-use flux_apply::{ChangeSet, Cluster, Failed, Memory, ObjectId, Options, apply_desired};
+use flux_apply::{ChangeSet, Failed, Memory, Options, apply_in_stages};
+use flux_cluster::managers::{Cleanup, FieldManager, Operation};
+use flux_cluster::{Cluster, ObjectId};
 use flux_runtime::Run;
 
 use super::build::Prepared;
 use super::owner::{self, FIELD_MANAGER, mark};
 use super::plan::Plan;
+use super::reason::KustomizationReason;
 
 /// Why objects were not applied.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +41,7 @@ pub(super) async fn apply(
     memory: &mut Memory,
 ) -> Result<ChangeSet, ApplyError> {
     let options = options(plan)?;
-    let applied = apply_desired(cluster, &prepared.objects, &options, memory).await?;
+    let applied = apply_in_stages(cluster, &prepared.objects, &options, memory).await?;
     if !applied.changes.is_empty() {
         tracing::info!(
             revision = plan.revision(),
@@ -50,15 +52,15 @@ pub(super) async fn apply(
     let lines = applied.changed_lines();
     if !lines.is_empty() {
         // KC-EVT-002: the current reason of Ready
-        run.event(Reason::Progressing.as_str(), lines, &plan.metadata);
+        run.event(KustomizationReason::Progressing, lines, &plan.metadata);
     }
     Ok(applied)
 }
 
 /// Refuses Secrets that are still SOPS-encrypted.
-pub(super) fn check_encryption(prepared: &Prepared) -> Result<(), ApplyError> {
+pub(super) fn check_encryption(cluster: &Cluster, prepared: &Prepared) -> Result<(), ApplyError> {
     match &prepared.encrypted {
-        Some(id) => Err(ApplyError::Encrypted(id.clone())),
+        Some(id) => Err(ApplyError::Encrypted(cluster.confidential().shown(id))),
         None => Ok(()),
     }
 }

@@ -47,6 +47,8 @@ pub(super) struct Built {
     pub(super) digest: String,
     /// The texts in the objects that were substituted from values of Secrets (KC-SUB-009).
     pub(super) confidential: BTreeSet<String>,
+    /// Those of them that name an object: in its name, namespace, kind or group.
+    pub(super) identities: BTreeSet<String>,
     /// Whether the build used remote bases, so that it may change without a new revision.
     pub(super) from_elsewhere: bool,
     /// The memory claimed for the objects.
@@ -68,6 +70,7 @@ impl Built {
             prepared: Prepared::default(),
             digest: String::new(),
             confidential: BTreeSet::new(),
+            identities: BTreeSet::new(),
             from_elsewhere: false,
             claim: Arc::new(claim),
         })
@@ -202,18 +205,6 @@ impl Builder {
         ended.unwrap_or(Err(BuildError::TimedOut(inputs.timeout)))
     }
 
-    /// As [`Builder::build`]. Tries once more if other reconciles held the memory it needs and `make_room` released some.
-    pub(super) async fn build_making_room(
-        &self,
-        inputs: BuildInputs<'_>,
-        make_room: impl Fn() -> bool,
-    ) -> Result<Built, BuildError> {
-        match self.build(inputs).await {
-            Err(error) if error.is_busy() && make_room() => self.build(inputs).await,
-            result => result,
-        }
-    }
-
     /// Runs kustomize repeatedly, fetching the remote bases it asks for, until it asks for no more.
     async fn rounds(&self, inputs: BuildInputs<'_>) -> Result<Built, BuildError> {
         let allowance = Allowance::new(Arc::new(self.budget.claim()));
@@ -346,7 +337,7 @@ impl Job {
         let mut digest = Sha256::new();
         let mut values: Vec<serde_json::Value> = Vec::new();
         let mut memory = 0;
-        let mut confidential = BTreeSet::new();
+        let (mut confidential, mut identities) = (BTreeSet::new(), BTreeSet::new());
         for resource in output.resources {
             let incomplete = [resource.api_version(), resource.kind(), resource.name()]
                 .iter()
@@ -380,6 +371,7 @@ impl Job {
                 if let Some(after) = &substituted {
                     let before = resource.value();
                     confidential.extend(substitute::secret_texts(before, after, variables));
+                    identities.extend(substitute::secret_identities(before, after, variables));
                 }
             }
             let is_secret = resource.kind() == "Secret";
@@ -400,8 +392,8 @@ impl Job {
             digest.update(text.as_bytes());
             values.push(to_json(value));
         }
-        let texts = confidential.iter().map(|text| text.len() as u64);
-        let texts: u64 = texts.sum();
+        let texts = confidential.iter().chain(&identities);
+        let texts: u64 = texts.map(|text| text.len() as u64).sum();
         // From here on only the memory of the result counts.
         hold(claim, memory + texts)?;
         let prepared = Prepared::new(parse::objects(values), &self.owner);
@@ -410,6 +402,7 @@ impl Job {
             prepared,
             digest: format!("sha256:{}", hex::encode(digest.finalize())),
             confidential,
+            identities,
             from_elsewhere: self.from_elsewhere,
             claim: self.allowance.shared_claim(),
         })

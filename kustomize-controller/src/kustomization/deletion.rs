@@ -3,19 +3,23 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use flux_api::kustomize::{DeletionPolicy, Kustomization, Reason};
+use flux_api::kustomize::{DeletionPolicy, Kustomization};
 use flux_apply::inventory::{self, Tracked};
 use flux_apply::{PruneError, PruneOptions, delete_all, wait_for_termination};
 use flux_objects::Error;
+use flux_references::Configs;
 use flux_runtime::Run;
 use flux_runtime::conditions::{Conditions, READY};
 use flux_runtime::queue::Key;
+use flux_runtime::reason::Reason as _;
+use flux_runtime::run::Cancel;
+use flux_tenancy::{ActingError, Clusters, Tenant};
 
-use super::clusters::{ActingError, Clusters};
 use super::owner;
-use super::plan::{Timings, account, event_metadata};
+use super::plan::{Timings, event_metadata, tenant};
 use super::policy::Policy;
-use super::variables::{self, Configs, Inputs};
+use super::reason::KustomizationReason;
+use super::variables::{self, Inputs};
 
 /// Why the objects could not be deleted.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +36,7 @@ pub(super) enum DeletionError {
 
 /// The inputs of a deletion.
 struct Deletion {
-    account: Option<String>,
+    tenant: Tenant,
     objects: Vec<Tracked>,
     options: PruneOptions,
     timeout: Duration,
@@ -49,7 +53,7 @@ impl Deletion {
         let status = object.status.as_ref();
         let held = status.and_then(|status| status.inventory.as_ref());
         Self {
-            account: account(object, &policy.default_service_account),
+            tenant: tenant(object, policy),
             // Malformed ids are an error in a normal run; here the error would block the deletion for ever (KC-PRUNE-022).
             objects: held
                 .and_then(|held| inventory::list(held).ok())
@@ -94,18 +98,16 @@ pub(super) async fn delete_objects(
 ) -> Result<(), DeletionError> {
     let object = run.object().clone();
     let deletion = Deletion::new(&object, &run.conditions, policy);
-    let account = deletion.account.as_deref();
     // If the Secrets cannot be read, the Secrets among the objects are still masked.
-    let variables = variables::read(run.client(), run.namespace(), &object.spec, configs).await;
+    let variables = variables::read(configs, run.namespace(), &object.spec).await;
     let confidential = variables.as_ref().map(Inputs::confidential);
-    let namespace = run.namespace();
-    let exists = clusters.account_exists(namespace, account).await;
+    let exists = clusters.account_exists(&deletion.tenant).await;
     if !exists.map_err(DeletionError::Account)? {
         warn_of_missing_account(run, &deletion);
         return Ok(());
     }
     let cluster = clusters
-        .acting_as(namespace, account)?
+        .acting_for(&deletion.tenant)?
         .within(deletion.timeout)
         .masking(confidential.unwrap_or_default());
     let pruned = delete_all(&cluster, &deletion.objects, &deletion.options).await;
@@ -121,15 +123,10 @@ pub(super) async fn delete_objects(
     if !deletion.waits {
         return Ok(());
     }
-    let stop = run.shutting_down();
-    let waiting = run.idle(async {
-        tokio::select! {
-            waited = wait_for_termination(&cluster, &pruned.changes, deletion.timeout) => Some(waited),
-            () = stop.cancelled() => None,
-        }
-    });
+    let terminated = wait_for_termination(&cluster, &pruned.changes, deletion.timeout);
+    let waited = run.wait(terminated, Cancel::OnShutdownOnly).await;
     // On shutdown the finalizer stays, so that the next process continues to wait.
-    let waited = waiting.await.ok_or(DeletionError::ShuttingDown)?;
+    let waited = waited.map_err(|_| DeletionError::ShuttingDown)?;
     if let Err(error) = waited {
         let message = "failed to wait for resources termination";
         tracing::error!(error = error.to_string(), "{message}");
@@ -154,10 +151,10 @@ fn warn_of_missing_account(run: &Run<Kustomization>, deletion: &Deletion) {
 fn last_reason(conditions: &Conditions) -> &'static str {
     let reason = conditions
         .get(READY)
-        .and_then(|ready| Reason::parse(&ready.reason));
+        .and_then(|ready| KustomizationReason::find(&ready.reason));
     // That reason is used by Healthy only.
-    let reason = reason.filter(|reason| *reason != Reason::Succeeded);
-    reason.map_or("info", Reason::as_str)
+    let reason = reason.filter(|reason| *reason != KustomizationReason::Succeeded);
+    reason.map_or("info", |reason| reason.as_str())
 }
 
 #[cfg(test)]

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use flux_api::kustomize::Reason;
 use flux_api::meta::GoDuration;
 use flux_artifact::FetchError;
 use flux_runtime::outcome::{Cause, Next};
 use flux_runtime::{Failure, Pace};
+use flux_tenancy::ActingError;
 
 use super::apply::ApplyError;
 use super::build::BuildError;
-use super::clusters::ActingError;
 use super::deletion::DeletionError;
 use super::dependencies::NotReady;
 use super::fetch::FilesError;
@@ -19,6 +18,7 @@ use super::health::HealthError;
 use super::inventory_room::NoRoom;
 use super::plan::Timings;
 use super::prune::PruneError;
+use super::reason::KustomizationReason as R;
 use super::source::SourceError;
 use super::unsupported::Unsupported;
 
@@ -73,60 +73,60 @@ impl StepError {
             E::Unsupported(error) => stalled(unsupported(&error), error),
 
             E::Source(error) => match error {
-                SourceError::Denied(_) | SourceError::GateDisabled { .. } => {
-                    stalled(Reason::AccessDenied, error)
-                }
+                SourceError::Denied(_) => stalled(R::AccessDenied, error),
                 SourceError::NoArtifact => {
                     let message = format!("{error}, {}", retrying(requeue));
-                    waiting(Reason::ArtifactFailed, message, requeue)
+                    Failure::waiting(R::ArtifactFailed, message, requeue)
                 }
-                SourceError::NotFound { .. } => {
-                    waiting(Reason::ArtifactFailed, error, retry).logged()
+                SourceError::NotFound(_) => {
+                    Failure::waiting(R::ArtifactFailed, error, retry).logged()
                 }
                 SourceError::Unavailable(..) | SourceError::Kind(..) => {
-                    again(Reason::ArtifactFailed, error, Pace::BackOff).quietly()
+                    Failure::retry(R::ArtifactFailed, error, Pace::BackOff).quietly()
                 }
             },
-            E::Dependency(error) => waiting(Reason::DependencyNotReady, error, requeue).logged(),
+            E::Dependency(error) => {
+                Failure::waiting(R::DependencyNotReady, error, requeue).logged()
+            }
 
             E::Files(FilesError::Fetch(error)) => fetching(error, interval, retry, requeue),
-            E::Files(error) => again(Reason::ArtifactFailed, error, at_retry),
+            E::Files(error) => Failure::retry(R::ArtifactFailed, error, at_retry),
             // Other runs hold the memory that this one needs and release it when they end.
-            E::Build(error) if error.is_busy() => again(Reason::BuildFailed, error, Pace::BackOff),
-            E::Build(error) => again(Reason::BuildFailed, error, at_retry),
-            E::Acting(error) => again(Reason::ReconciliationFailed, error, at_retry),
-            E::Room(error) => again(Reason::ReconciliationFailed, error, at_retry),
-            E::Apply(error) => again(Reason::ReconciliationFailed, error, at_retry),
-            E::Prune(error @ PruneError::Inventory(_)) => {
-                again(Reason::ReconciliationFailed, error, at_retry)
+            E::Build(error) if error.is_busy() => {
+                Failure::retry(R::BuildFailed, error, Pace::BackOff)
             }
-            E::Prune(error) => again(Reason::PruneFailed, error, at_retry),
+            E::Build(error) => Failure::retry(R::BuildFailed, error, at_retry),
+            E::Acting(error) => Failure::retry(R::ReconciliationFailed, error, at_retry),
+            E::Room(error) => Failure::retry(R::ReconciliationFailed, error, at_retry),
+            E::Apply(error) => Failure::retry(R::ReconciliationFailed, error, at_retry),
+            E::Prune(error @ PruneError::Inventory(_)) => {
+                Failure::retry(R::ReconciliationFailed, error, at_retry)
+            }
+            E::Prune(error) => Failure::retry(R::PruneFailed, error, at_retry),
 
             E::Health(HealthError::Status(failure)) | E::Status(failure) => *failure,
             E::Health(error @ HealthError::NotReady { .. }) => {
-                again(Reason::HealthCheckFailed, error, at_retry)
+                Failure::retry(R::HealthCheckFailed, error, at_retry)
             }
-            E::Health(error) => {
-                Failure::superseded(Reason::HealthCheckCanceled.as_str(), error).quietly()
-            }
+            E::Health(error) => Failure::superseded(R::HealthCheckCanceled, error).quietly(),
 
             E::Deletion(error @ DeletionError::ShuttingDown) => {
-                waiting(Reason::PruneFailed, error, Duration::ZERO)
+                Failure::waiting(R::PruneFailed, error, Duration::ZERO)
             }
-            E::Deletion(error) => again(Reason::PruneFailed, error, Pace::BackOff).quietly(),
+            E::Deletion(error) => Failure::retry(R::PruneFailed, error, Pace::BackOff).quietly(),
         }
     }
 
     /// The event, if its text differs from that of the conditions.
-    pub(super) fn event(&self, timings: &Timings) -> Option<(Reason, String)> {
+    pub(super) fn event(&self, timings: &Timings) -> Option<(R, String)> {
         match self {
             // KC-DEP-006
             Self::Dependency(_) => Some((
-                Reason::DependencyNotReady,
+                R::DependencyNotReady,
                 dependencies_not_ready(timings.requeue),
             )),
             Self::Health(HealthError::Canceled { by }) => Some((
-                Reason::HealthCheckCanceled,
+                R::HealthCheckCanceled,
                 format!("Health checks canceled due to new reconciliation triggered by {by}"),
             )),
             _ => None,
@@ -136,9 +136,7 @@ impl StepError {
     /// The log line in addition to the runtime's; `source` is the source as the log names it.
     pub(super) fn log_line(&self, timings: &Timings, source: &str) -> Option<String> {
         match self {
-            Self::Source(SourceError::NotFound { .. }) => {
-                Some(format!("Source '{source}' not found"))
-            }
+            Self::Source(SourceError::NotFound(_)) => Some(format!("Source '{source}' not found")),
             Self::Dependency(_) => Some(dependencies_not_ready(timings.requeue)),
             Self::Health(HealthError::Canceled { .. }) => {
                 Some("New reconciliation triggered, canceling health checks".to_owned())
@@ -148,24 +146,24 @@ impl StepError {
     }
 
     /// The status of the run in the history, if the failure has an entry of its own (KC-API-046).
-    pub(super) fn history_status(&self) -> Option<Reason> {
+    pub(super) fn history_status(&self) -> Option<R> {
         match self {
             Self::Room(_) | Self::Apply(_) | Self::Prune(PruneError::Inventory(_)) => {
-                Some(Reason::ReconciliationFailed)
+                Some(R::ReconciliationFailed)
             }
-            Self::Prune(_) => Some(Reason::PruneFailed),
-            Self::Health(HealthError::NotReady { .. }) => Some(Reason::HealthCheckFailed),
+            Self::Prune(_) => Some(R::PruneFailed),
+            Self::Health(HealthError::NotReady { .. }) => Some(R::HealthCheckFailed),
             _ => None,
         }
     }
 }
 
-fn unsupported(error: &Unsupported) -> Reason {
+fn unsupported(error: &Unsupported) -> R {
     match error {
-        Unsupported::DecryptionIdentity => Reason::FeatureGateDisabled,
-        Unsupported::Decryption => Reason::BuildFailed,
-        Unsupported::KubeConfig => Reason::ReconciliationFailed,
-        Unsupported::HealthCheckExprs | Unsupported::ReadyExpr(_) => Reason::InvalidCelExpression,
+        Unsupported::DecryptionIdentity => R::FeatureGateDisabled,
+        Unsupported::Decryption => R::BuildFailed,
+        Unsupported::KubeConfig => R::ReconciliationFailed,
+        Unsupported::HealthCheckExprs | Unsupported::ReadyExpr(_) => R::InvalidCELExpression,
     }
 }
 
@@ -183,14 +181,14 @@ fn fetching(
                 "Source is not ready, artifact not found, {}",
                 retrying(requeue)
             );
-            return waiting(Reason::ArtifactFailed, message, requeue);
+            return Failure::waiting(R::ArtifactFailed, message, requeue);
         }
         FetchError::Memory(exhausted) if exhausted.is_too_large() => Pace::Exactly(interval),
         // Other reconciles release their memory soon.
         FetchError::Memory(_) => Pace::BackOff,
         _ => Pace::Exactly(retry),
     };
-    again(Reason::ArtifactFailed, error, pace)
+    Failure::retry(R::ArtifactFailed, error, pace)
 }
 
 fn retrying(wait: Duration) -> String {
@@ -205,21 +203,13 @@ fn dependencies_not_ready(requeue: Duration) -> String {
 }
 
 /// A stalled failure that leaves the generation unobserved (KC-API-033).
-fn stalled(reason: Reason, cause: impl Into<Cause>) -> Failure {
+fn stalled(reason: R, cause: impl Into<Cause>) -> Failure {
     Failure {
         next: Next::Stalled {
             generation_observed: false,
         },
-        ..Failure::stalled(reason.as_str(), cause)
+        ..Failure::stalled(reason, cause)
     }
-}
-
-fn waiting(reason: Reason, cause: impl Into<Cause>, recheck: Duration) -> Failure {
-    Failure::waiting(reason.as_str(), cause, recheck)
-}
-
-fn again(reason: Reason, cause: impl Into<Cause>, pace: Pace) -> Failure {
-    Failure::retry(reason.as_str(), cause, pace)
 }
 
 #[cfg(test)]

@@ -3,17 +3,19 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use flux_api::kustomize::{Kustomization, Reason};
+use flux_api::kustomize::Kustomization;
 use flux_api::meta::GoDuration;
-use flux_apply::{
-    Action, ChangeSet, Cluster, ObjectId, Target, Version, WaitError, WaitOptions,
-    wait_until_current,
+use flux_apply::{Action, ChangeSet};
+use flux_cluster::{
+    Cluster, ObjectId, Target, Version, WaitError, WaitOptions, wait_until_current,
 };
 use flux_runtime::conditions::{ConditionType, Status};
 use flux_runtime::queue::{Key, Trigger};
+use flux_runtime::run::{Cancel, Canceled};
 use flux_runtime::{Failure, Run};
 
 use super::plan::Plan;
+use super::reason::KustomizationReason;
 
 /// Condition: whether the objects of a Kustomization are healthy.
 pub(super) const HEALTHY: ConditionType = ConditionType::new("Healthy");
@@ -96,7 +98,7 @@ impl Check {
             None => watched(run, plan, waiting).await?,
         };
         result.map_err(|source| {
-            let (reason, message) = (Reason::HealthCheckFailed.as_str(), source.to_string());
+            let (reason, message) = (KustomizationReason::HealthCheckFailed, source.to_string());
             run.conditions.set(HEALTHY, Status::False, reason, message);
             let took = self.started.elapsed();
             HealthError::NotReady { took, source }
@@ -116,11 +118,11 @@ impl Check {
         let mut changes = applied.changes.iter();
         let drifted = changes.any(|change| change.action.is_change());
         if !self.was_healthy || (is_new && drifted) {
-            let reason = Reason::Progressing.as_str();
+            let reason = KustomizationReason::Progressing;
             run.event(reason, message.clone(), &plan.metadata);
         }
         if !self.was_healthy || run.is_eager() || !run.conditions.is_true(HEALTHY) {
-            let reason = Reason::Succeeded.as_str();
+            let reason = KustomizationReason::Succeeded;
             run.conditions.set(HEALTHY, Status::True, reason, message);
         }
     }
@@ -133,33 +135,33 @@ async fn watched<T>(
     waiting: impl Future<Output = T>,
 ) -> Result<T, HealthError> {
     let message = plan.doing("Running health checks");
-    let reason = Reason::Progressing.as_str();
+    let reason = KustomizationReason::Progressing;
     run.conditions
         .set(HEALTHY, Status::Unknown, reason, &*message);
     run.progress_now(message)
         .await
         .map_err(|failure| HealthError::Status(Box::new(failure)))?;
-    let (interrupted, stop) = (run.interrupted(), run.shutting_down());
-    let cancels = plan.policy.cancel_health_checks;
-    run.idle(async {
-        tokio::select! {
-            result = waiting => Ok(result),
-            trigger = interrupted, if cancels => Err(canceled(&trigger)),
-            () = stop.cancelled() => Err(HealthError::ShuttingDown),
-        }
-    })
-    .await
+    let cancel = if plan.policy.cancel_health_checks {
+        Cancel::OnTrigger
+    } else {
+        Cancel::OnShutdownOnly
+    };
+    run.wait(waiting, cancel).await.map_err(Into::into)
 }
 
-fn canceled(trigger: &Trigger) -> HealthError {
-    let Trigger {
-        kind,
-        namespace,
-        name,
-        ..
-    } = trigger;
-    HealthError::Canceled {
-        by: format!("{kind}/{namespace}/{name}"),
+impl From<Canceled> for HealthError {
+    fn from(canceled: Canceled) -> Self {
+        match canceled {
+            Canceled::ShuttingDown => Self::ShuttingDown,
+            Canceled::Triggered(Trigger {
+                kind,
+                namespace,
+                name,
+                ..
+            }) => Self::Canceled {
+                by: format!("{kind}/{namespace}/{name}"),
+            },
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use flux_api::kustomize::Kustomization;
 use flux_api::meta::ResourceRef;
-use flux_apply::{Cluster, Desired};
+use flux_cluster::{Cluster, Object};
 use flux_runtime::Run;
 use flux_runtime::run::StatusError;
 
@@ -28,13 +28,13 @@ pub(super) struct NoRoom {
 pub(super) async fn reserve(
     run: &mut Run<Kustomization>,
     cluster: &Cluster,
-    objects: &[Desired],
+    objects: &[Object],
 ) -> Result<(), NoRoom> {
     let held = run.status.inventory.iter().flat_map(|held| &held.entries);
     let known: HashSet<&str> = held.map(|entry| &*entry.id).collect();
-    let new: Vec<(&Desired, String)> = objects
+    let new: Vec<(&Object, String)> = objects
         .iter()
-        .map(|desired| (desired, desired.id().inventory_id()))
+        .map(|object| (object, object.id().inventory_id()))
         .filter(|(_, id)| !known.contains(&**id))
         .collect();
     let added = new.iter().map(|(_, id)| id.len() + 24);
@@ -42,8 +42,8 @@ pub(super) async fn reserve(
         return Ok(());
     }
     let mut planned = run.status.inventory.clone().unwrap_or_default();
-    for (desired, _) in new {
-        let (mut id, version) = (desired.id().clone(), desired.object().version());
+    for (object, _) in new {
+        let (mut id, version) = (object.id().clone(), object.version());
         // A kind that this very run creates is recorded once its objects exist.
         let Ok(kind) = cluster.resource_of(&id, version).await else {
             continue;

@@ -1,10 +1,10 @@
 //! Caches for each Kustomization between its runs: the last build, and the objects as the last run left them.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use flux_apply::{ObjectId, Target, Version};
-use flux_budget::{Budget, Claim};
+use flux_budget::{Budget, Cache, Claim};
+use flux_cluster::{ObjectId, Target, Version};
+use flux_runtime::per_object::PerObject;
 use flux_runtime::queue::Key;
 
 use super::build::Built;
@@ -12,34 +12,22 @@ use super::build::Built;
 /// Every how many routine runs all objects are checked although nothing seems to have changed.
 const FULL_PASS_EVERY: u32 = 10;
 
-/// The caches of all Kustomizations. Builds may take a quarter of the process's memory together; the least recently used
-/// are evicted first.
+/// The caches of all Kustomizations.
 pub(crate) struct Memories {
     budget: Budget,
-    /// Limit on the bytes of all cached builds.
-    limit: u64,
-    kept: Mutex<Kept>,
+    /// The last build of each Kustomization. Together they may take a quarter of the process's memory, and less when other
+    /// work needs it; the least recently used are evicted first.
+    builds: Cache<Key, Built>,
+    memories: PerObject<Memory>,
 }
 
-#[derive(Default)]
-struct Kept {
-    memories: HashMap<Key, Memory>,
-    /// Counter of accesses to builds, for the order of eviction.
-    uses: u64,
-}
-
-/// The cache of one Kustomization.
+/// What is kept of one Kustomization besides its build.
 #[derive(Default)]
 struct Memory {
-    build: Option<Build>,
+    /// The inputs of the cached build.
+    inputs: Option<Inputs>,
     /// `None` while a run has taken it.
     applied: Option<Applied>,
-}
-
-struct Build {
-    inputs: Inputs,
-    built: Arc<Built>,
-    used: u64,
 }
 
 /// The inputs of a build without its variables.
@@ -74,71 +62,45 @@ pub(super) struct Applied {
 impl Memories {
     pub(crate) fn new(budget: Budget) -> Self {
         Self {
-            limit: budget.limit() / 4,
+            builds: Cache::new(&budget, budget.limit() / 4),
             budget,
-            kept: Mutex::default(),
+            memories: PerObject::default(),
         }
-    }
-
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a build of these inputs is cached, whatever its variables.
     pub(super) fn has_build(&self, key: &Key, made: &Made) -> bool {
-        let kept = self.kept();
-        let build = kept
-            .memories
-            .get(key)
-            .and_then(|memory| memory.build.as_ref());
-        build.is_some_and(|build| build.inputs.made == *made)
+        let inputs = |memory: &mut Memory| {
+            let inputs = memory.inputs.as_ref();
+            inputs.is_some_and(|inputs| inputs.made == *made)
+        };
+        self.memories.update(key, inputs) && self.builds.get(key).is_some()
     }
 
     /// The cached build of these inputs.
     pub(super) fn build(&self, key: &Key, inputs: &Inputs) -> Option<Arc<Built>> {
-        let mut kept = self.kept();
-        kept.uses += 1;
-        let uses = kept.uses;
-        let build = kept.memories.get_mut(key)?.build.as_mut()?;
-        if build.inputs != *inputs {
+        let is_same = |memory: &mut Memory| memory.inputs.as_ref() == Some(inputs);
+        if !self.memories.update(key, is_same) {
             return None;
         }
-        build.used = uses;
-        Some(build.built.clone())
+        self.builds.get(key)
     }
 
-    /// Caches a build in place of the last one, unless it is larger than the limit.
+    /// Caches a build in place of the last one, unless it is larger than all that may be cached.
     pub(super) fn keep_build(&self, key: &Key, inputs: Inputs, built: Arc<Built>) {
-        let mut kept = self.kept();
-        let used = kept.uses;
-        let memory = kept.memories.entry(key.clone()).or_default();
-        memory.build = None;
-        if built.bytes() > self.limit {
-            return;
-        }
-        memory.build = Some(Build {
-            inputs,
-            built,
-            used,
-        });
-        kept.shrink_to(self.limit);
-    }
-
-    /// Evicts all builds. Returns whether there were any.
-    pub(super) fn give_up_builds(&self) -> bool {
-        let mut kept = self.kept();
-        let builds = kept.memories.values_mut();
-        builds.filter_map(|memory| memory.build.take()).count() > 0
+        let bytes = built.bytes();
+        self.builds.insert(key.clone(), built, bytes);
+        let keep = |memory: &mut Memory| memory.inputs = Some(inputs);
+        self.memories.update(key, keep);
     }
 
     /// Takes the state of the applied objects for one run, emptied if a full pass is due. If the run ends without returning
     /// it, the state is lost and the next run checks all objects.
     pub(super) fn take_applied(&self, key: &Key, of: &str) -> Applied {
-        let mut kept = self.kept();
-        let memory = kept.memories.get_mut(key);
-        let mut applied = memory
-            .and_then(|memory| memory.applied.take())
-            .unwrap_or_default();
+        let taken = self
+            .memories
+            .update(key, |memory: &mut Memory| memory.applied.take());
+        let mut applied = taken.unwrap_or_default();
         if applied.of != of || applied.routine_runs >= FULL_PASS_EVERY {
             applied.memory.forget();
             applied.routine_runs = 0;
@@ -156,52 +118,32 @@ impl Memories {
             applied.memory.forget();
         }
         applied.claim = Some(claim);
-        let mut kept = self.kept();
-        kept.memories.entry(key.clone()).or_default().applied = Some(applied);
+        let put = |memory: &mut Memory| memory.applied = Some(applied);
+        self.memories.update(key, put);
     }
 
     /// The targets that are not known to be healthy in the version that the run has seen (KC-HEALTH-012).
     pub(super) fn unsettled(&self, key: &Key, targets: Vec<Target>) -> Vec<Target> {
-        let kept = self.kept();
-        let memory = kept.memories.get(key);
-        match memory.and_then(|memory| memory.applied.as_ref()) {
-            Some(applied) => applied.memory.unsettled(targets),
-            None => targets,
-        }
+        self.memories
+            .update(key, |memory: &mut Memory| match &memory.applied {
+                Some(applied) => applied.memory.unsettled(targets),
+                None => targets,
+            })
     }
 
     /// Records the objects that a health check has found healthy.
     pub(super) fn note_current(&self, key: &Key, found: Vec<(ObjectId, Version)>) {
-        let mut kept = self.kept();
-        let memory = kept.memories.get_mut(key);
-        if let Some(applied) = memory.and_then(|memory| memory.applied.as_mut()) {
-            applied.memory.note_current(found);
-        }
+        self.memories.update(key, |memory: &mut Memory| {
+            if let Some(applied) = &mut memory.applied {
+                applied.memory.note_current(found);
+            }
+        });
     }
 
     /// Forgets a deleted Kustomization.
     pub(super) fn forget(&self, key: &Key) {
-        self.kept().memories.remove(key);
-    }
-}
-
-impl Kept {
-    /// Evicts builds until the rest take no more than `limit` bytes.
-    fn shrink_to(&mut self, limit: u64) {
-        let builds = self
-            .memories
-            .values()
-            .filter_map(|memory| memory.build.as_ref());
-        let mut bytes: u64 = builds.map(|build| build.built.bytes()).sum();
-        while bytes > limit {
-            let builds = self.memories.values_mut();
-            let builds = builds.filter(|memory| memory.build.is_some());
-            let oldest = builds.min_by_key(|memory| memory.build.as_ref().map(|build| build.used));
-            let Some(build) = oldest.and_then(|memory| memory.build.take()) else {
-                return;
-            };
-            bytes -= build.built.bytes();
-        }
+        self.memories.remove(key);
+        self.builds.remove(key);
     }
 }
 
@@ -242,8 +184,13 @@ mod tests {
 
         keep("large", 101);
         assert!(!has("large"));
-        assert!(memories.give_up_builds() && !memories.give_up_builds());
-        assert_eq!(budget.used(), 0);
+        // What other work needs is given up.
+        let claim = budget.claim();
+        claim.take(360).unwrap();
+        assert!(has("c") && !has("a"));
+        claim.take(40).unwrap();
+        assert!(!has("c"));
+        assert_eq!(budget.used(), 400);
     }
 
     #[test]

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flux_api::kustomize::{Kustomization, KustomizationSpec};
-use flux_api::meta::{DependencyReference, GoDuration};
+use flux_api::meta::{GoDuration, ValuesKind};
+use flux_references::{ObjectRef, dependency_keys, key_in};
 use flux_runtime::queue::Key;
+use flux_tenancy::Tenant;
 use kube::ResourceExt;
 
 use super::memory::Made;
@@ -62,8 +64,8 @@ pub(super) struct Plan<'p> {
     pub(super) timings: Timings,
     /// The source and its artifact.
     pub(super) source: Resolved,
-    /// The ServiceAccount to impersonate, if any.
-    pub(super) account: Option<String>,
+    /// On whose behalf the run acts.
+    pub(super) tenant: Tenant,
     /// The dependencies, in the order of the spec.
     pub(super) dependencies: Vec<Key>,
     /// The labels of all objects that the run applies.
@@ -77,7 +79,7 @@ impl<'p> Plan<'p> {
         let key = Key::of(&*object);
         Self {
             timings: Timings::of(&object, policy.requeue_dependency),
-            account: account(&object, &policy.default_service_account),
+            tenant: tenant(&object, policy),
             dependencies: dependencies(&object),
             labels: owner::labels(&key),
             metadata: event_metadata(
@@ -121,7 +123,7 @@ impl<'p> Plan<'p> {
             "{} {} {} {build_digest}",
             self.object.uid().unwrap_or_default(),
             self.object.metadata.generation.unwrap_or_default(),
-            self.account.as_deref().unwrap_or_default(),
+            self.tenant.account.as_deref().unwrap_or_default(),
         )
     }
 
@@ -147,47 +149,61 @@ pub(super) fn event_metadata(
     entries.collect()
 }
 
-/// The ServiceAccount that a Kustomization impersonates, if any (KC-REMOTE-001, KC-REMOTE-002).
-pub(super) fn account(object: &Kustomization, default: &str) -> Option<String> {
-    let named = object
-        .spec
-        .service_account_name
-        .as_deref()
-        .filter(|name| !name.is_empty());
-    named
-        .or(Some(default).filter(|name| !name.is_empty()))
-        .map(str::to_owned)
+/// On whose behalf a Kustomization acts (KC-REMOTE-001, KC-REMOTE-002).
+pub(super) fn tenant(object: &Kustomization, policy: &Policy) -> Tenant {
+    let named = object.spec.service_account_name.as_deref();
+    let default = &policy.default_service_account;
+    Tenant::new(own_namespace(object), named, default)
 }
 
-/// The namespace of a reference, by default that of the object.
-fn namespace_of(named: Option<&str>, object: &Kustomization) -> String {
-    let named = named.filter(|namespace| !namespace.is_empty());
-    let own = object.metadata.namespace.as_deref();
-    named.or(own).unwrap_or_default().to_owned()
+/// The namespace of the object.
+fn own_namespace(object: &Kustomization) -> &str {
+    object.metadata.namespace.as_deref().unwrap_or_default()
 }
 
-/// Namespace and name of the source that the object refers to (KC-API-011).
-pub(super) fn source_key(object: &Kustomization) -> Key {
+/// The source that the object refers to (KC-API-011).
+pub(super) fn source_reference(object: &Kustomization) -> ObjectRef {
     let reference = &object.spec.source_ref;
-    Key::new(
-        namespace_of(reference.namespace.as_deref(), object),
-        reference.name.clone(),
-    )
+    let own = own_namespace(object);
+    let key = key_in(reference.namespace.as_deref(), own, &reference.name);
+    ObjectRef::new(reference.kind.as_str().to_owned(), key)
 }
 
 /// The keys of the Kustomizations that an object depends on (RT-CON-023).
 pub(super) fn dependencies(object: &Kustomization) -> Vec<Key> {
-    let key = |dependency: &DependencyReference| {
-        Key::new(
-            namespace_of(dependency.namespace.as_deref(), object),
-            dependency.name.clone(),
-        )
-    };
-    object.spec.depends_on.iter().map(key).collect()
+    dependency_keys(&object.spec.depends_on, own_namespace(object))
+}
+
+/// All objects whose changes concern the object: its source, and the ConfigMaps and Secrets in its namespace that it refers
+/// to (KC-SRC-021, KC-DEP-015).
+pub(crate) fn references(object: &Kustomization) -> Vec<ObjectRef> {
+    let (spec, own) = (&object.spec, own_namespace(object));
+    let local = |kind: &'static str, name: &str| ObjectRef::new(kind, Key::new(own, name));
+    let mut references = vec![source_reference(object)];
+    let post_build = spec.post_build.iter();
+    let variables = post_build.flat_map(|post_build| &post_build.substitute_from);
+    references.extend(variables.filter_map(|reference| match &reference.kind {
+        ValuesKind::ConfigMap => Some(local("ConfigMap", &reference.name)),
+        ValuesKind::Secret => Some(local("Secret", &reference.name)),
+        ValuesKind::Other(_) => None,
+    }));
+    if let Some(cluster) = &spec.kube_config {
+        let map = cluster.config_map_ref.as_ref();
+        references.extend(map.map(|map| local("ConfigMap", &map.name)));
+        let secret = cluster.secret_ref.as_ref();
+        references.extend(secret.map(|secret| local("Secret", &secret.name)));
+    }
+    let keys = spec.decryption.as_ref();
+    let keys = keys.and_then(|decryption| decryption.secret_ref.as_ref());
+    references.extend(keys.map(|keys| local("Secret", &keys.name)));
+    references
 }
 
 #[cfg(test)]
 mod tests {
+    use flux_api::kustomize::{Decryption, PostBuild, SourceKind, SubstituteReference};
+    use flux_api::meta::{KubeConfigReference, LocalObjectReference, SecretKeyReference};
+
     use super::*;
 
     fn kustomization(spec: KustomizationSpec) -> Kustomization {
@@ -217,44 +233,88 @@ mod tests {
     }
 
     #[test]
-    fn the_objects_own_account_comes_first() {
-        // RT-ACL-005, RT-ACL-006, KC-REMOTE-001, KC-REMOTE-002
-        let object = |name: Option<&str>| {
-            let service_account_name = name.map(str::to_owned);
-            kustomization(KustomizationSpec {
-                service_account_name,
-                ..KustomizationSpec::default()
-            })
+    fn a_kustomization_acts_as_the_account_that_it_names() {
+        // KC-REMOTE-001, KC-REMOTE-002
+        let policy = Policy {
+            default_service_account: "default".into(),
+            ..Policy::default()
         };
-        assert_eq!(
-            account(&object(Some("own")), "default").as_deref(),
-            Some("own")
-        );
-        assert_eq!(
-            account(&object(Some("")), "default").as_deref(),
-            Some("default")
-        );
-        assert_eq!(account(&object(None), ""), None);
+        let account = |named: Option<&str>| {
+            let object = kustomization(KustomizationSpec {
+                service_account_name: named.map(str::to_owned),
+                ..KustomizationSpec::default()
+            });
+            tenant(&object, &policy)
+        };
+        let of = |account: &str| Tenant {
+            namespace: "flux-system".into(),
+            account: Some(account.into()),
+        };
+        assert_eq!(account(Some("own")), of("own"));
+        assert_eq!(account(None), of("default"));
     }
 
     #[test]
-    fn a_dependency_without_namespace_is_a_neighbour() {
-        // RT-CON-023
-        let names = [None, Some(""), Some("other")];
-        let depends_on = names.map(|namespace| DependencyReference {
-            name: "dep".into(),
-            namespace: namespace.map(str::to_owned),
-            ..Default::default()
-        });
-        let object = kustomization(KustomizationSpec {
-            depends_on: depends_on.to_vec(),
+    fn a_source_is_known_by_kind_namespace_and_name() {
+        // KC-SRC-021, KC-API-011
+        let source = |namespace: Option<&str>| {
+            let mut object = kustomization(KustomizationSpec::default());
+            object.spec.source_ref.kind = SourceKind::Bucket;
+            object.spec.source_ref.name = "app".into();
+            object.spec.source_ref.namespace = namespace.map(str::to_owned);
+            references(&object)
+        };
+        let bucket = |namespace| ObjectRef::new("Bucket", Key::new(namespace, "app"));
+        assert_eq!(source(None), [bucket("flux-system")]);
+        assert_eq!(source(Some("")), [bucket("flux-system")]);
+        assert_eq!(source(Some("other")), [bucket("other")]);
+    }
+
+    #[test]
+    fn references_to_configs_are_found() {
+        // KC-DEP-015
+        let reference = |kind, optional| SubstituteReference {
+            kind,
+            name: "vars".into(),
+            optional,
+        };
+        let kube_config = |map: Option<&str>, secret: Option<&str>| KubeConfigReference {
+            config_map_ref: map.map(|name| LocalObjectReference { name: name.into() }),
+            secret_ref: secret.map(|name| SecretKeyReference {
+                key: None,
+                name: name.into(),
+            }),
+        };
+        let mut spec = KustomizationSpec {
+            post_build: Some(PostBuild {
+                substitute_from: vec![
+                    reference(ValuesKind::Secret, true),
+                    reference(ValuesKind::ConfigMap, false),
+                    reference(ValuesKind::Other("Pod".into()), false),
+                ],
+                ..PostBuild::default()
+            }),
+            kube_config: Some(kube_config(Some("cluster"), None)),
+            decryption: Some(Decryption {
+                secret_ref: Some(LocalObjectReference { name: "age".into() }),
+                ..Decryption::default()
+            }),
             ..KustomizationSpec::default()
-        });
-        let keys = [
-            Key::new("flux-system", "dep"),
-            Key::new("flux-system", "dep"),
-            Key::new("other", "dep"),
-        ];
-        assert_eq!(dependencies(&object), keys);
+        };
+        let found = |spec: &KustomizationSpec| {
+            let object = kustomization(spec.clone());
+            let references = references(&object).into_iter().skip(1);
+            references
+                .map(|reference| reference.to_string())
+                .collect::<Vec<_>>()
+        };
+        let variables = ["Secret/flux-system/vars", "ConfigMap/flux-system/vars"];
+        assert_eq!(found(&spec)[..2], variables);
+        assert_eq!(
+            found(&spec)[2..],
+            ["ConfigMap/flux-system/cluster", "Secret/flux-system/age"]
+        );
+        spec.kube_config = Some(kube_config(None, Some("cluster")));
+        assert_eq!(found(&spec)[2], "Secret/flux-system/cluster");
     }
 }

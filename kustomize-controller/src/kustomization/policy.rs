@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use flux_apply::order::GroupKind;
-
-use super::source::Access;
+use flux_tenancy::Access;
 
 /// The flags and feature gates that apply to every Kustomization.
 #[derive(Clone, Debug)]

@@ -1,13 +1,15 @@
 //! Prunes objects that an earlier run applied and this one did not (KC-PRUNE-003..010).
 
-use flux_api::kustomize::{Kustomization, Reason};
+use flux_api::kustomize::Kustomization;
 use flux_api::meta::ResourceInventory;
-use flux_apply::{ChangeSet, Cluster, MalformedId, PruneOptions, delete_all, inventory};
+use flux_apply::{ChangeSet, PruneOptions, delete_all, inventory};
+use flux_cluster::{Cluster, MalformedId};
 use flux_runtime::Run;
 use flux_runtime::run::StatusError;
 
 use super::owner;
 use super::plan::Plan;
+use super::reason::KustomizationReason;
 
 /// Why pruning failed.
 #[derive(Debug, thiserror::Error)]
@@ -54,11 +56,8 @@ pub(super) async fn prune(
     }
     if !pruned.changes.changes.is_empty() {
         tracing::info!("garbage collection completed: {}", pruned.changes);
-        run.event(
-            Reason::Progressing.as_str(),
-            pruned.changes.to_string(),
-            &plan.metadata,
-        );
+        let reason = KustomizationReason::Progressing;
+        run.event(reason, pruned.changes.to_string(), &plan.metadata);
     }
     Ok(())
 }

@@ -1,48 +1,12 @@
 //! The source of a Kustomization and its artifact (KC-SRC rows).
 
-use std::sync::Arc;
-
 use flux_api::kustomize::{Kustomization, SourceKind};
 use flux_api::meta::Artifact;
-use flux_api::source::{Bucket, ExternalArtifact, GitRepository, OCIRepository};
-use flux_objects::{Error, Objects};
-use flux_runtime::acl::{AccessDenied, check_cross_namespace};
+use flux_references::{ObjectRef, ReadError, Sources, origin_revision};
 use flux_runtime::queue::Key;
-use flux_runtime::watch::Cache;
-use kube::core::NamespaceResourceScope;
-use kube::{Client, Resource};
+use flux_tenancy::{Access, AccessDenied};
 
-use super::plan::source_key;
-
-/// The annotation of an artifact with the revision at its origin (KC-SRC-016).
-const ORIGIN_REVISION: &str = "org.opencontainers.image.revision";
-
-/// A source kind, whose objects have an artifact.
-pub(crate) trait Source: Resource<DynamicType = (), Scope = NamespaceResourceScope> {
-    fn artifact(&self) -> Option<&Artifact>;
-}
-
-macro_rules! source {
-    ($($kind:ty),+) => {$(
-        impl Source for $kind {
-            fn artifact(&self) -> Option<&Artifact> {
-                self.status.as_ref()?.artifact.as_ref()
-            }
-        }
-    )+};
-}
-source!(Bucket, ExternalArtifact, GitRepository, OCIRepository);
-
-/// The caches of all source kinds.
-#[derive(Clone, Default)]
-pub(crate) struct Sources {
-    pub(crate) buckets: Cache<Bucket>,
-    pub(crate) external_artifacts: Cache<ExternalArtifact>,
-    pub(crate) git_repositories: Cache<GitRepository>,
-    pub(crate) oci_repositories: Cache<OCIRepository>,
-    /// Set if sources are read from the API server each time (KC-PROC-038).
-    pub(crate) direct: Option<Client>,
-}
+use super::plan::source_reference;
 
 /// A source with its artifact.
 #[derive(Clone, Debug)]
@@ -51,105 +15,57 @@ pub(super) struct Resolved {
     pub(super) origin_revision: Option<String>,
 }
 
-/// The rules on which sources may be used.
-#[derive(Clone, Copy, Debug)]
-#[cfg_attr(test, derive(Default))]
-pub(crate) struct Access {
-    pub(crate) no_cross_namespace: bool,
-    pub(crate) external_artifacts: bool,
-}
-
 /// Why the source cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SourceError {
     #[error(transparent)]
     Denied(#[from] AccessDenied),
-    #[error("can't access '{kind}/{key}', ExternalArtifact feature gate is disabled")]
-    GateDisabled { kind: &'static str, key: Key },
     #[error("unable to get source '{0}'")]
-    Unavailable(Key, #[source] Error),
-    /// The text is upstream's: from its cache the kind, from the API server the resource.
-    #[error("{resource}.source.toolkit.fluxcd.io \"{name}\" not found")]
-    NotFound { resource: String, name: String },
+    Unavailable(Key, #[source] ReadError),
+    #[error(transparent)]
+    NotFound(ReadError),
     #[error("source `{0}` kind '{1}' not supported")]
     Kind(String, String),
     #[error("Source artifact not found")]
     NoArtifact,
 }
 
-impl Sources {
-    /// Finds the source of `object` and its artifact (KC-SRC-001..006).
-    pub(super) async fn resolve(
-        &self,
-        object: &Kustomization,
-        access: Access,
-    ) -> Result<Resolved, SourceError> {
-        let reference = &object.spec.source_ref;
-        let key = source_key(object);
-        check_cross_namespace(
-            access.no_cross_namespace,
-            object.metadata.namespace.as_deref().unwrap_or_default(),
-            (reference.kind.as_str(), &key.namespace, &key.name),
-        )?;
-        let artifact = match &reference.kind {
-            SourceKind::ExternalArtifact if !access.external_artifacts => {
-                return Err(SourceError::GateDisabled {
-                    kind: "ExternalArtifact",
-                    key,
-                });
-            }
-            SourceKind::Bucket => self.artifact_of(&self.buckets, &key).await?,
-            SourceKind::ExternalArtifact => {
-                self.artifact_of(&self.external_artifacts, &key).await?
-            }
-            SourceKind::GitRepository => self.artifact_of(&self.git_repositories, &key).await?,
-            SourceKind::OCIRepository => self.artifact_of(&self.oci_repositories, &key).await?,
-            SourceKind::Other(kind) => return Err(SourceError::Kind(key.name, kind.clone())),
-        };
-        let artifact = artifact.ok_or(SourceError::NoArtifact)?;
-        let origin_revision = artifact
-            .metadata
-            .get(ORIGIN_REVISION)
-            .filter(|text| !text.is_empty())
-            .cloned();
-        Ok(Resolved {
-            artifact,
-            origin_revision,
-        })
-    }
+/// Finds the source of `object` and its artifact (KC-SRC-001..006).
+pub(super) async fn resolve(
+    sources: &Sources,
+    object: &Kustomization,
+    access: Access,
+) -> Result<Resolved, SourceError> {
+    let source = source_reference(object);
+    check(object, &source, access)?;
+    let found = sources.artifact(&source).await;
+    let artifact = found.map_err(|error| unavailable(source.key, error))?;
+    let artifact = artifact.ok_or(SourceError::NoArtifact)?;
+    Ok(Resolved {
+        origin_revision: origin_revision(&artifact).map(str::to_owned),
+        artifact,
+    })
+}
 
-    async fn artifact_of<S>(
-        &self,
-        cache: &Cache<S>,
-        key: &Key,
-    ) -> Result<Option<Artifact>, SourceError>
-    where
-        S: Source + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync + 'static,
-    {
-        let found: Option<Arc<S>> = match &self.direct {
-            None => cache.get(key),
-            Some(client) => {
-                let read = async {
-                    let sources = Objects::<S>::in_namespace(client.clone(), &key.namespace)?;
-                    sources.get_opt(&key.name).await
-                };
-                let found = read.await;
-                found
-                    .map_err(|error| SourceError::Unavailable(key.clone(), error))?
-                    .map(Arc::new)
-            }
-        };
-        match found {
-            Some(source) => Ok(source.artifact().cloned()),
-            None => Err(SourceError::NotFound {
-                resource: match self.direct {
-                    None => S::kind(&()),
-                    Some(_) => S::plural(&()),
-                }
-                .into_owned(),
-                name: key.name.clone(),
-            }),
+/// Whether the object may refer to its source.
+fn check(object: &Kustomization, source: &ObjectRef, access: Access) -> Result<(), SourceError> {
+    let own = object.metadata.namespace.as_deref().unwrap_or_default();
+    access.check(own, &source.kind, &source.key)?;
+    match &object.spec.source_ref.kind {
+        SourceKind::Other(kind) => {
+            let name = source.key.name.clone();
+            Err(SourceError::Kind(name, kind.clone()))
         }
+        _ => Ok(()),
+    }
+}
+
+fn unavailable(key: Key, error: flux_references::SourceError) -> SourceError {
+    use flux_references::SourceError as E;
+    match error {
+        E::Read(error) if error.is_not_found() => SourceError::NotFound(error),
+        E::Read(error) => SourceError::Unavailable(key, error),
+        E::Kind(kind) => SourceError::Kind(key.name, kind),
     }
 }
 
@@ -168,7 +84,7 @@ pub(super) fn shown(object: &Kustomization) -> String {
 #[cfg(test)]
 mod tests {
     use flux_api::kustomize::{CrossNamespaceSourceReference, KustomizationSpec};
-    use flux_api::source::{GitRepositorySpec, GitRepositoryStatus};
+    use flux_api::source::{GitRepository, GitRepositorySpec, GitRepositoryStatus};
 
     use super::*;
 
@@ -212,13 +128,16 @@ mod tests {
         // KC-SRC-001, KC-SRC-016
         let artifact = Artifact {
             revision: "main@sha1:1".into(),
-            metadata: [(ORIGIN_REVISION.to_owned(), "v1@sha1:2".to_owned())].into(),
+            metadata: [(
+                "org.opencontainers.image.revision".to_owned(),
+                "v1@sha1:2".to_owned(),
+            )]
+            .into(),
             ..Artifact::default()
         };
-        let resolved = sources(Some(artifact))
-            .resolve(&from(SourceKind::GitRepository, None), OPEN)
-            .await
-            .unwrap();
+        let object = from(SourceKind::GitRepository, None);
+        let resolved = resolve(&sources(Some(artifact)), &object, OPEN).await;
+        let resolved = resolved.unwrap();
         assert_eq!(resolved.artifact.revision, "main@sha1:1");
         assert_eq!(resolved.origin_revision.as_deref(), Some("v1@sha1:2"));
     }
@@ -227,19 +146,22 @@ mod tests {
     async fn a_source_is_missing_or_has_no_artifact() {
         // KC-SRC-002, KC-SRC-006
         let of = async |kind| {
-            let found = sources(None).resolve(&from(kind, None), OPEN).await;
+            let found = resolve(&sources(None), &from(kind, None), OPEN).await;
             found.unwrap_err()
         };
         let without = of(SourceKind::GitRepository).await;
         assert!(matches!(without, SourceError::NoArtifact), "{without}");
         let missing = of(SourceKind::Bucket).await;
-        assert!(
-            matches!(missing, SourceError::NotFound { .. }),
-            "{missing:?}"
-        );
+        assert!(matches!(missing, SourceError::NotFound(_)), "{missing:?}");
         assert_eq!(
             missing.to_string(),
             "Bucket.source.toolkit.fluxcd.io \"repo\" not found"
+        );
+        // A kind that has artifacts, but that a Kustomization may not name.
+        let other = of("HelmChart".into()).await;
+        assert_eq!(
+            other.to_string(),
+            "source `repo` kind 'HelmChart' not supported"
         );
     }
 
@@ -251,7 +173,7 @@ mod tests {
             ..OPEN
         };
         let denied = async |object: &Kustomization, access| {
-            let found = sources(None).resolve(object, access).await;
+            let found = resolve(&sources(None), object, access).await;
             found.unwrap_err().to_string()
         };
         assert_eq!(

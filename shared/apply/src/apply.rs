@@ -14,7 +14,6 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use crate::concurrency::all_or_first_failure;
 use crate::definitions::{Served, served, wait_until_listed};
-use crate::desired::Desired;
 use crate::error::{ApplyError, Failed, StepError};
 use crate::ignore::{IgnoreRules, Resolution};
 use crate::memory::Memory;
@@ -55,6 +54,9 @@ pub struct Options {
 
 /// Applies objects in stages and remembers the state in which it left them (RT-SSA-005 and 008, KC-SSA-009 to 012).
 ///
+/// The objects are [normalised](crate::normalise::normalise). Their ids and digests are computed once: a caller that applies
+/// the same objects repeatedly keeps them, so that a run without changes neither copies nor hashes them.
+///
 /// All objects of a stage are compared with the cluster, by a dry run, before the first of them is changed or deleted.
 /// Objects of one kind are changed concurrently, kinds one after another.
 ///
@@ -66,22 +68,7 @@ pub struct Options {
 /// changes of the earlier stages.
 pub async fn apply_in_stages(
     cluster: &Cluster,
-    objects: Vec<Object>,
-    options: &Options,
-    memory: &mut Memory,
-) -> Result<ChangeSet, Failed> {
-    let objects: Vec<Desired> = objects.into_iter().map(Desired::new).collect();
-    apply_desired(cluster, &objects, options, memory).await
-}
-
-/// As [`apply_in_stages`], for objects that are applied repeatedly.
-///
-/// # Errors
-///
-/// As [`apply_in_stages`].
-pub async fn apply_desired(
-    cluster: &Cluster,
-    objects: &[Desired],
+    objects: &[Object],
     options: &Options,
     memory: &mut Memory,
 ) -> Result<ChangeSet, Failed> {
@@ -91,10 +78,10 @@ pub async fn apply_desired(
         None => HashMap::new(),
     };
     let refused = memory.refused(objects);
-    let mut stages: BTreeMap<Stage, Vec<&Desired>> = BTreeMap::new();
+    let mut stages: BTreeMap<Stage, Vec<&Object>> = BTreeMap::new();
     for object in objects {
         stages
-            .entry(Stage::of(object.object(), &options.custom_stage))
+            .entry(Stage::of(object, &options.custom_stage))
             .or_default()
             .push(object);
     }
@@ -162,7 +149,7 @@ struct Run<'r> {
 
 /// What to do with an object.
 struct Plan<'r> {
-    desired: &'r Desired,
+    desired: &'r Object,
     change: Change,
     write: Write,
     /// The object on the cluster, if it was read.
@@ -182,7 +169,7 @@ enum Write {
 impl<'r> Run<'r> {
     async fn stage(
         &self,
-        mut objects: Vec<&'r Desired>,
+        mut objects: Vec<&'r Object>,
         memory: &mut Memory,
     ) -> Result<Vec<Change>, ApplyError> {
         objects.sort_by(|left, right| apply_order(left.id(), right.id()));
@@ -227,7 +214,7 @@ impl<'r> Run<'r> {
                     memory.note_seen(&plan.change.id, live);
                 }
                 match live {
-                    Some(live) if self.is_clean(plan.desired.object(), live) => {
+                    Some(live) if self.is_clean(plan.desired, live) => {
                         memory.note(plan.desired, live, &plan.change);
                     }
                     Some(_) => memory.forget_one(plan.desired.id()),
@@ -244,34 +231,35 @@ impl<'r> Run<'r> {
     }
 
     /// Compares an object and decides what to do with it.
-    async fn plan(&self, wanted: &'r Desired) -> Result<Plan<'r>, ApplyError> {
-        let (desired, id) = (wanted.object(), wanted.id());
+    async fn plan(&self, desired: &'r Object) -> Result<Plan<'r>, ApplyError> {
+        let id = desired.id();
         if let Some(change) = self.unchanged.get(id) {
             let change = Change {
                 action: Action::Unchanged,
                 ..change.clone()
             };
             return Ok(Plan {
-                desired: wanted,
+                desired,
                 change,
                 write: Write::Nothing,
                 live: None,
             });
         }
         let resource = self.cluster.resource_of(id, desired.version()).await;
-        let resource = resource
-            .map_err(|error| failure(self.cluster.confidential(), id, StepError::DryRun(error)))?;
+        let resource = resource.map_err(|error| {
+            self.failure(self.cluster.confidential(), id, StepError::DryRun(error))
+        })?;
 
         // An object that cannot be read may still be applied; otherwise the write fails with the reason.
         let found = self.cluster.get(&resource, id).await;
         let exists = !found.as_ref().is_err_and(RequestError::is_not_found);
         let mut live = found.unwrap_or_default();
         let own = self.values_of(desired, &live);
-        let failed = |step| failure(&own, id, step);
+        let failed = |step| self.failure(&own, id, step);
         if self.is_skipped(desired, &live) {
             let change = change_of(if live.exists() { &live } else { desired }, Action::Skipped);
             return Ok(Plan {
-                desired: wanted,
+                desired,
                 change,
                 write: Write::Nothing,
                 live: None,
@@ -302,7 +290,7 @@ impl<'r> Run<'r> {
                 let change =
                     change_of(if live.exists() { &live } else { desired }, Action::Created);
                 return Ok(Plan {
-                    desired: wanted,
+                    desired,
                     change,
                     write: Write::Recreate(resource),
                     live: Some(live),
@@ -341,7 +329,7 @@ impl<'r> Run<'r> {
         if !patched && !self.options.ignore.has_drifted(&live, &dry_run) {
             let change = change_of(&dry_run, Action::Unchanged);
             return Ok(Plan {
-                desired: wanted,
+                desired,
                 change,
                 write: Write::Nothing,
                 live: Some(live),
@@ -359,7 +347,7 @@ impl<'r> Run<'r> {
                 .resolve(&live, &dry_run, self.cluster.field_manager());
         Ok(Plan {
             change: change_of(&dry_run, action),
-            desired: wanted,
+            desired,
             write: Write::Apply(resource, resolutions),
             // Only its values are needed, to be masked in messages.
             live: (live.is_secret() || !self.cluster.confidential().is_empty()).then_some(live),
@@ -370,7 +358,7 @@ impl<'r> Run<'r> {
     async fn write(&self, plan: &Plan<'_>) -> Result<Option<Object>, ApplyError> {
         let unread = Object::default();
         let live = plan.live.as_ref().unwrap_or(&unread);
-        let desired = plan.desired.object();
+        let desired = plan.desired;
         let answer = match &plan.write {
             Write::Nothing => return Ok(None),
             Write::Apply(resource, resolutions) => {
@@ -385,17 +373,17 @@ impl<'r> Run<'r> {
         };
         answer.map(Some).map_err(|step| {
             let own = self.values_of(desired, live);
-            failure(&own, plan.desired.id(), step)
+            self.failure(&own, plan.desired.id(), step)
         })
     }
 
     /// The kinds that the CRDs of a stage define, by CRD, except for CRDs that are known to be unchanged.
-    fn kinds_of(&self, objects: &[&Desired]) -> Vec<(String, Vec<Served>)> {
+    fn kinds_of(&self, objects: &[&Object]) -> Vec<(String, Vec<Served>)> {
         let looked_at = objects
             .iter()
-            .filter(|object| object.object().is_crd() && !self.unchanged.contains_key(object.id()));
+            .filter(|object| object.is_crd() && !self.unchanged.contains_key(object.id()));
         looked_at
-            .map(|object| (object.id().name.clone(), served(object.object())))
+            .map(|object| (object.id().name.clone(), served(object)))
             .collect()
     }
 
@@ -409,6 +397,16 @@ impl<'r> Run<'r> {
             values.add_former(live, Some(desired));
         }
         values
+    }
+
+    /// The failure of a step for an object, with the values of a Secret masked.
+    fn failure(&self, own: &Confidential, id: &ObjectId, mut step: StepError) -> ApplyError {
+        step.mask(own, id);
+        ApplyError::Object {
+            id: id.clone(),
+            shown: self.cluster.confidential().shown(id).into(),
+            step,
+        }
     }
 
     /// RT-SSA-011, RT-SSA-012, KC-SSA-015, KC-SSA-016.
@@ -436,15 +434,6 @@ impl<'r> Run<'r> {
         let cleanup = &self.options.cleanup;
         self.keeps_other_managers(desired, live)
             || cleanup.patch(live, self.cluster.field_manager()).is_empty()
-    }
-}
-
-/// The failure of a step for an object, with the values of a Secret masked.
-fn failure(own: &Confidential, id: &ObjectId, mut step: StepError) -> ApplyError {
-    step.mask(own, id);
-    ApplyError::Object {
-        id: id.clone(),
-        step,
     }
 }
 

@@ -76,6 +76,8 @@ pub enum ApplyError {
     Object {
         /// The object.
         id: ObjectId,
+        /// The object as the text names it: without names that are values of Secrets (KC-SUB-009).
+        shown: Box<ObjectId>,
         /// The step with its error.
         step: StepError,
     },
@@ -91,6 +93,7 @@ impl ApplyError {
         let Self::Object {
             id,
             step: StepError::Remake { previous, .. },
+            ..
         } = self
         else {
             return false;
@@ -102,7 +105,7 @@ impl ApplyError {
 impl Display for ApplyError {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let (id, step) = match self {
-            Self::Object { id, step } => (id, step),
+            Self::Object { shown, step, .. } => (shown, step),
             Self::Wait(error) => return error.fmt(f),
             Self::Ignore(error) => return f.write_str(&chain(error)),
         };
@@ -200,15 +203,6 @@ mod tests {
     use super::{ApplyError, Failed, StepError};
     use crate::{Action, Change, ChangeSet};
 
-    fn refused(code: u16, reason: &str, message: &str) -> RequestError {
-        RequestError {
-            code,
-            reason: reason.into(),
-            message: message.into(),
-            is_manager_conflict: false,
-        }
-    }
-
     fn id(text: &str) -> ObjectId {
         ObjectId::from_inventory_id(text).unwrap()
     }
@@ -216,18 +210,18 @@ mod tests {
     // RT-SSA-017 KC-SSA-031 KC-SSA-032
     #[test]
     fn errors_have_upstreams_words() {
-        let mut conflict = refused(409, "Conflict", "c");
+        let mut conflict = RequestError::refusal(409, "Conflict", "c");
         conflict.is_manager_conflict = true;
         let web = "apps_web_apps_Deployment";
         for (object, step, want) in [
             (
                 web,
-                StepError::DryRun(refused(422, "Invalid", "bad")),
+                StepError::DryRun(RequestError::refusal(422, "Invalid", "bad")),
                 "Deployment/apps/web dry-run failed (Invalid): bad",
             ),
             (
                 web,
-                StepError::DryRun(refused(0, "", "no matches")),
+                StepError::DryRun(RequestError::refusal(0, "", "no matches")),
                 "Deployment/apps/web dry-run failed: no matches",
             ),
             (
@@ -237,12 +231,16 @@ mod tests {
             ),
             (
                 web,
-                StepError::DryRun(refused(404, "NotFound", "namespaces \"apps\" not found")),
+                StepError::DryRun(RequestError::refusal(
+                    404,
+                    "NotFound",
+                    "namespaces \"apps\" not found",
+                )),
                 "Deployment/apps/web not found: namespaces \"apps\" not found",
             ),
             (
                 "_web_apps_Deployment",
-                StepError::DryRun(refused(
+                StepError::DryRun(RequestError::refusal(
                     404,
                     "",
                     "the server could not find the requested resource",
@@ -251,28 +249,29 @@ mod tests {
             ),
             (
                 web,
-                StepError::Apply(refused(500, "", "e")),
+                StepError::Apply(RequestError::refusal(500, "", "e")),
                 "Deployment/apps/web apply failed: e",
             ),
             (
                 web,
-                StepError::Cleanup(refused(500, "", "e")),
+                StepError::Cleanup(RequestError::refusal(500, "", "e")),
                 "Deployment/apps/web metadata.managedFields cleanup failed: e",
             ),
             (
                 web,
-                StepError::Recreate(refused(500, "", "e")),
+                StepError::Recreate(RequestError::refusal(500, "", "e")),
                 "Deployment/apps/web immutable field detected, failed to delete object: e",
             ),
             (
                 web,
-                StepError::Gone(refused(500, "", "e")),
+                StepError::Gone(RequestError::refusal(500, "", "e")),
                 "Deployment/apps/web immutable field detected, failed to wait for object to be deleted: e",
             ),
         ] {
             assert_eq!(
                 ApplyError::Object {
-                    id: id(object),
+                    id: id("_other__Secret"),
+                    shown: id(object).into(),
                     step
                 }
                 .to_string(),
@@ -286,7 +285,8 @@ mod tests {
     fn a_failed_run_lists_what_was_changed_before() {
         let error = || ApplyError::Object {
             id: id("a_b__Secret"),
-            step: StepError::Apply(refused(500, "", "e")),
+            shown: id("a_b__Secret").into(),
+            step: StepError::Apply(RequestError::refusal(500, "", "e")),
         };
         let change = |text, action| Change {
             id: id(text),

@@ -1,18 +1,19 @@
 //! Server-side apply of sets of objects: in stages, with drift detection, pruning and an inventory.
 //!
 //! ```no_run
-//! use flux_apply::{Memory, Options, apply_in_stages, inventory, parse};
+//! use flux_apply::{Memory, Options, apply_in_stages, inventory, normalise, parse};
 //! use flux_cluster::Cluster;
 //!
 //! # async fn example(client: kube::Client) -> Result<(), flux_apply::Failed> {
 //! let cluster = Cluster::new(client, "kustomize-controller");
-//! let objects = parse::objects([serde_json::json!({
+//! let mut objects = parse::objects([serde_json::json!({
 //!     "apiVersion": "v1",
 //!     "kind": "ConfigMap",
 //!     "metadata": { "name": "settings", "namespace": "apps" },
 //! })]);
+//! objects.iter_mut().for_each(normalise::normalise);
 //! let mut memory = Memory::default();
-//! let changes = apply_in_stages(&cluster, objects, &Options::default(), &mut memory).await?;
+//! let changes = apply_in_stages(&cluster, &objects, &Options::default(), &mut memory).await?;
 //! println!("{changes}"); // ConfigMap/apps/settings created
 //! let inventory = inventory::of(&changes);
 //! # Ok(())
@@ -29,7 +30,6 @@ mod apply;
 mod changes;
 mod concurrency;
 mod definitions;
-mod desired;
 pub mod drift;
 mod error;
 pub mod ignore;
@@ -42,14 +42,9 @@ mod prune;
 mod recreate;
 mod sops;
 
-pub use apply::{Options, apply_desired, apply_in_stages};
+pub use apply::{Options, apply_in_stages};
 pub use changes::{Action, Change, ChangeSet};
-pub use desired::Desired;
 pub use error::{ApplyError, Failed, Previous, StepError};
-pub use flux_cluster::{
-    Cluster, Confidential, MalformedId, Metadata, Object, ObjectId, Target, Version, WaitError,
-    WaitOptions, managers, wait_until_current,
-};
 pub use memory::Memory;
 pub use prune::{
     PruneError, PruneOptions, Pruned, TerminationError, delete_all, wait_for_termination,
@@ -71,7 +66,7 @@ mod tests {
             PruneOptions::default(),
             WaitOptions::default(),
         );
-        is_send(apply_in_stages(cluster, Vec::new(), &options, memory));
+        is_send(apply_in_stages(cluster, &[], &options, memory));
         is_send(delete_all(cluster, &[], &prune));
         is_send(wait_until_current(cluster, &[], &wait));
         is_send(wait_for_termination(

@@ -14,7 +14,6 @@ use flux_cluster::{Cluster, Metadata, Object, ObjectId, Resource, Target, Versio
 use serde_json::{Map, Value};
 
 use crate::Change;
-use crate::desired::Desired;
 
 /// The remembered state of the objects of one owner. It is lost with the process; the next run then compares every
 /// object.
@@ -107,20 +106,20 @@ impl Memory {
     }
 
     /// Begins a run on these objects: all others are forgotten.
-    pub(crate) fn begin(&mut self, objects: &[Desired]) {
-        let ids: HashSet<&ObjectId> = objects.iter().map(Desired::id).collect();
+    pub(crate) fn begin(&mut self, objects: &[Object]) {
+        let ids: HashSet<&ObjectId> = objects.iter().map(Object::id).collect();
         self.objects.retain(|id, _| ids.contains(id));
         self.refused.retain(|id, _| ids.contains(id));
         self.seen.clear();
     }
 
     /// Records that recreating an object with this payload has failed.
-    pub(crate) fn note_refused(&mut self, desired: &Desired) {
+    pub(crate) fn note_refused(&mut self, desired: &Object) {
         self.refused.insert(desired.id().clone(), desired.digest());
     }
 
     /// The objects whose payload is one with which recreating them has failed before.
-    pub(crate) fn refused(&self, objects: &[Desired]) -> BTreeSet<ObjectId> {
+    pub(crate) fn refused(&self, objects: &[Object]) -> BTreeSet<ObjectId> {
         let refused = objects
             .iter()
             .filter(|object| self.refused.get(object.id()) == Some(&object.digest()));
@@ -156,7 +155,7 @@ impl Memory {
     }
 
     /// Records that an object is in sync. `live` is the stored object.
-    pub(crate) fn note(&mut self, desired: &Desired, live: &Object, change: &Change) {
+    pub(crate) fn note(&mut self, desired: &Object, live: &Object, change: &Change) {
         let remembered = Remembered {
             payload: desired.digest(),
             live: Live::of(live),
@@ -174,7 +173,7 @@ impl Memory {
     pub(crate) async fn unchanged(
         &mut self,
         cluster: &Cluster,
-        objects: &[Desired],
+        objects: &[Object],
         selector: &str,
     ) -> HashMap<ObjectId, Change> {
         let mut by_kind: BTreeMap<(&str, &str), Vec<&ObjectId>> = BTreeMap::new();
@@ -186,7 +185,7 @@ impl Memory {
                 .is_some_and(|remembered| remembered.payload == desired.digest());
             if known {
                 by_kind
-                    .entry((desired.object().api_version(), id.kind.as_str()))
+                    .entry((desired.api_version(), id.kind.as_str()))
                     .or_default()
                     .push(id);
             }

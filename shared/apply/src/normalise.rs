@@ -20,7 +20,7 @@ use serde_json::{Map, Value, json};
 
 use self::types::{Table, Type};
 
-/// Normalises an object for applying (RT-SSA-002, KC-SSA-003 to 006).
+/// Normalises an object for applying (RT-SSA-002, RT-SSA-003, KC-SSA-003 to 007).
 ///
 /// An object of a built-in kind that does not match its type is unchanged except for `creationTimestamp` and `status`:
 /// the API server's message then says what is wrong with it.
@@ -41,19 +41,21 @@ pub fn normalise(object: &mut Object) {
     if let Value::Object(metadata) = metadata.or_insert_with(|| json!({})) {
         metadata.insert("creationTimestamp".to_owned(), Value::Null);
     }
-    if !object.is_crd() {
+    if object.is_crd() {
+        remove_unusable_ca_bundle(object);
+    } else {
         object.fields_mut().remove("status");
     }
 }
 
 /// Removes a CA bundle that the API server would refuse from the conversion webhook of a CustomResourceDefinition
 /// (RT-SSA-003, KC-SSA-007).
-pub fn remove_unusable_ca_bundle(object: &mut Object) {
+fn remove_unusable_ca_bundle(object: &mut Object) {
     const PATH: [&str; 5] = ["spec", "conversion", "webhook", "clientConfig", "caBundle"];
     let Some(bundle) = object.at(&PATH).and_then(Value::as_str) else {
         return;
     };
-    if !object.is_crd() || bundle.is_empty() || is_usable(bundle) {
+    if bundle.is_empty() || is_usable(bundle) {
         return;
     }
     let config = object
@@ -149,7 +151,7 @@ mod tests {
     use flux_cluster::Object;
     use serde_json::{Value, json};
 
-    use super::{BASE64, normalise, remove_unusable_ca_bundle};
+    use super::{BASE64, normalise};
 
     fn normalised(value: Value) -> Value {
         let mut object = Object::new(value).unwrap();
@@ -297,7 +299,7 @@ mod tests {
                 "spec": { "conversion": { "webhook": { "clientConfig": { "caBundle": bundle, "url": "u" } } } },
             }))
             .unwrap();
-            remove_unusable_ca_bundle(&mut object);
+            normalise(&mut object);
             let config = object
                 .at(&["spec", "conversion", "webhook", "clientConfig"])
                 .unwrap();

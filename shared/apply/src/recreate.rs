@@ -257,12 +257,7 @@ mod tests {
             ),
             (0, "", "connection already closed", false),
         ] {
-            let error = RequestError {
-                code,
-                reason: reason.into(),
-                message: message.into(),
-                is_manager_conflict: false,
-            };
+            let error = RequestError::refusal(code, reason, message);
             assert_eq!(is_occupied(&error), occupied, "{message}");
         }
     }

@@ -87,7 +87,7 @@ async fn a_server_that_does_not_answer_ends_the_run_and_gets_no_further_request(
         concurrency: 2,
         ..Options::default()
     };
-    let failed = apply_in_stages(&run, objects, &options, &mut Memory::default()).await;
+    let failed = apply_in_stages(&run, &objects, &options, &mut Memory::default()).await;
     let failed = failed.unwrap_err().to_string();
     let late = "the API server has not answered within 30s: context deadline exceeded";
     assert_eq!(failed, format!("ConfigMap/n/c0 dry-run failed: {late}\n"));
@@ -183,7 +183,7 @@ async fn a_request_is_sent_again_only_if_the_server_asks_for_it() {
     });
     let apply = async || {
         let objects = parse::objects([config_map("c")]);
-        apply_in_stages(&busy, objects, &Options::default(), &mut Memory::default()).await
+        apply_in_stages(&busy, &objects, &Options::default(), &mut Memory::default()).await
     };
     assert_eq!(
         apply().await.unwrap_err().to_string(),
@@ -241,7 +241,7 @@ async fn force(cluster: &Cluster, memory: &mut Memory) -> String {
         ..Options::default()
     };
     let objects = parse::objects([config_map("c")]);
-    match apply_in_stages(cluster, objects, &options, memory).await {
+    match apply_in_stages(cluster, &objects, &options, memory).await {
         Ok(changes) => changes.to_string(),
         Err(error) => error.to_string(),
     }
@@ -341,7 +341,7 @@ async fn a_kind_that_is_listed_late_is_waited_for_after_its_definition() {
     });
     let objects = parse::objects([definition, object]);
     let (options, mut memory) = (Options::default(), Memory::default());
-    let changes = apply_in_stages(&server, objects, &options, &mut memory).await;
+    let changes = apply_in_stages(&server, &objects, &options, &mut memory).await;
     let changes = changes.map(|changes| changes.to_string());
     let want = "CustomResourceDefinition/things.example.com configured\nThing/n/t created";
     assert_eq!(

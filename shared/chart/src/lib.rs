@@ -24,6 +24,7 @@
 
 mod chart;
 pub mod decode;
+pub mod index;
 mod load;
 mod text;
 mod time;

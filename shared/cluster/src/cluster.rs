@@ -319,12 +319,7 @@ fn missing(resource: &Resource, id: &ObjectId) -> RequestError {
         resource.qualified_name(),
         id.name
     );
-    RequestError {
-        code: 404,
-        reason: "NotFound".to_owned(),
-        message,
-        is_manager_conflict: false,
-    }
+    RequestError::refusal(404, "NotFound", message)
 }
 
 #[cfg(test)]

@@ -22,9 +22,13 @@ const LINE: usize = 8;
 ///
 /// An API server quotes what it refuses, and so may any admission webhook. Each value is masked in the forms in which
 /// it may be quoted: unchanged, encoded in base64, escaped as in JSON, and line by line.
+///
+/// What identifies an object is masked only if it was made from such a value itself.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Confidential {
     forms: BTreeSet<String>,
+    /// Names, namespaces, kinds and groups of objects that were made from values of Secrets.
+    identities: BTreeSet<String>,
 }
 
 /// Formats without the values.
@@ -52,6 +56,31 @@ impl Confidential {
             && number.is_finite()
         {
             self.insert(&number.to_string());
+        }
+    }
+
+    /// Adds a name, namespace, kind or group of an object that was made from a value of a Secret.
+    pub fn add_identity(&mut self, text: &str) {
+        self.add(text.as_bytes());
+        self.identities.insert(text.to_owned());
+    }
+
+    /// The object as a message may show it: what was made from a value of a Secret is masked. An object that is on the
+    /// cluster shows its name there; one that was not applied does not.
+    #[must_use]
+    pub fn shown(&self, id: &ObjectId) -> ObjectId {
+        let shown = |text: &String| {
+            if self.identities.contains(text) {
+                MASK.to_owned()
+            } else {
+                text.clone()
+            }
+        };
+        ObjectId {
+            group: shown(&id.group),
+            kind: shown(&id.kind),
+            namespace: shown(&id.namespace),
+            name: shown(&id.name),
         }
     }
 
@@ -130,15 +159,16 @@ impl Confidential {
         self.forms.insert(form.to_owned());
     }
 
-    /// Masks the values in a message about an object. The object's own name, namespace, kind and group are never
-    /// masked: they are in every message.
+    /// Masks the values in a message about an object. The object's own name, namespace, kind and group are in every
+    /// message; they are masked only if they are confidential themselves ([`add_identity`](Self::add_identity)).
     pub fn mask(&self, message: &mut String, about: &ObjectId) {
         let known = [&about.name, &about.namespace, &about.kind, &about.group];
         let mut forms: Vec<&String> = self.forms.iter().collect();
         // The longest first: a short value may be part of a long one.
         forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
         for form in forms {
-            if !known.contains(&form) && message.contains(form.as_str()) {
+            let is_known = known.contains(&form) && !self.identities.contains(form);
+            if !is_known && message.contains(form.as_str()) {
                 *message = replace(message, form);
             }
         }
@@ -249,6 +279,27 @@ mod tests {
     fn an_object_keeps_its_name() {
         let message = "deployments.apps \"web\" in prod is forbidden: prod-token";
         assert_eq!(masked(&[b"prod", b"web", b"apps"], message), message);
+    }
+
+    // KC-SUB-009
+    #[test]
+    fn names_that_were_made_from_a_value_are_masked() {
+        let id = |kind: &str, namespace: &str, name: &str| ObjectId {
+            kind: kind.into(),
+            namespace: namespace.into(),
+            name: name.into(),
+            ..ObjectId::default()
+        };
+        let mut confidential = Confidential::default();
+        confidential.add(b"web");
+        confidential.add_identity("app-hunter2");
+        let about = id("ConfigMap", "app-hunter2", "web");
+        let mut message = "ConfigMap \"web\" in \"app-hunter2\" is invalid".to_owned();
+        confidential.mask(&mut message, &about);
+        assert_eq!(message, "ConfigMap \"web\" in \"***\" is invalid");
+        assert_eq!(confidential.shown(&about), id("ConfigMap", "***", "web"));
+        let named = id("app-hunter2", "web", "app-hunter2");
+        assert_eq!(confidential.shown(&named).to_string(), "***/web/***");
     }
 
     // KC-SUB-009, KC-SSA-031

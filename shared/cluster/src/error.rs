@@ -20,14 +20,19 @@ pub struct RequestError {
 }
 
 impl RequestError {
-    /// An error of the client rather than of the server.
-    pub fn local(message: impl Into<String>) -> Self {
+    /// A refusal by the server with this HTTP status, reason and message, that is no conflict of managers.
+    pub fn refusal(code: u16, reason: &str, message: impl Into<String>) -> Self {
         Self {
-            code: 0,
-            reason: String::new(),
+            code,
+            reason: reason.to_owned(),
             message: message.into(),
             is_manager_conflict: false,
         }
+    }
+
+    /// An error of the client rather than of the server.
+    pub fn local(message: impl Into<String>) -> Self {
+        Self::refusal(0, "", message)
     }
 
     /// The server did not answer within the time limit of a request.
@@ -128,15 +133,6 @@ impl From<kube::core::Status> for RequestError {
 mod tests {
     use super::RequestError;
 
-    fn refused(code: u16, reason: &str, message: &str) -> RequestError {
-        RequestError {
-            code,
-            reason: reason.into(),
-            message: message.into(),
-            is_manager_conflict: false,
-        }
-    }
-
     // KC-SSA-029
     #[test]
     fn immutable_is_known_by_reason_or_by_words() {
@@ -151,7 +147,7 @@ mod tests {
             ("BadRequest", "immutable", false),
         ] {
             assert_eq!(
-                refused(422, reason, message).is_immutable(),
+                RequestError::refusal(422, reason, message).is_immutable(),
                 immutable,
                 "{reason} {message}"
             );

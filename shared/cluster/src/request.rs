@@ -231,12 +231,7 @@ fn generic(code: u16, body: &[u8], verb: &str, about: &About) -> RequestError {
         (false, true) => format!("{message} ({verb} {resource})"),
         (false, false) => format!("{message} ({verb} {resource} {name})"),
     };
-    RequestError {
-        code,
-        reason: reason.to_owned(),
-        message,
-        is_manager_conflict: false,
-    }
+    RequestError::refusal(code, reason, message)
 }
 
 #[cfg(test)]

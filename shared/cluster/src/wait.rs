@@ -7,7 +7,6 @@ mod watches;
 
 use std::time::Duration;
 
-use flux_objects::quiet;
 use jiff::Timestamp;
 use kube::runtime::wait::await_condition;
 
@@ -128,7 +127,7 @@ async fn watch_until_gone(
     let is_gone = |object: Option<&kube::api::DynamicObject>| {
         object.is_none_or(|object| is_other(object.metadata.uid.as_deref()))
     };
-    if quiet(await_condition(api, &id.name, is_gone)).await.is_ok() {
+    if await_condition(api, &id.name, is_gone).await.is_ok() {
         return Ok(());
     }
     // An identity that may not watch may still be permitted to read.

@@ -48,6 +48,8 @@ mod memory;
 mod mutations;
 mod object;
 mod pack;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod parsers;
 mod protocol;
 mod reference;
 mod remote;

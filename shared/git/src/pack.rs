@@ -68,7 +68,7 @@ impl Pack {
     }
 
     /// The objects, ordered by hash.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn ids(&self) -> Vec<ObjectId> {
         let entry = |number: &u32| self.entries.get(*number as usize);
         let entries = self.order.iter().filter_map(entry);

@@ -26,15 +26,23 @@ impl<'a> Conversation<'a> {
     /// Connects and reads the server's capabilities.
     pub(crate) fn begin(remote: &Remote, session: &'a Arc<Session>) -> Result<Self, Fault> {
         session.check()?;
-        let claim = Arc::clone(&remote.options.claim);
-        let mut channel = crate::transport::connect(remote, session)?;
+        let channel = crate::transport::connect(remote, session)?;
+        Self::greet(session, &remote.options.claim, channel)
+    }
+
+    /// Reads the capabilities of the server at the other end of `channel`.
+    pub(crate) fn greet(
+        session: &'a Session,
+        claim: &Arc<Claim>,
+        mut channel: Box<dyn Channel>,
+    ) -> Result<Self, Fault> {
         let server = channel
             .greeting()
-            .and_then(|input| Advertisement::read(&mut Packets::new(input), &claim))
+            .and_then(|input| Advertisement::read(&mut Packets::new(input), claim))
             .map_err(|fault| explained(session, fault))?;
         Ok(Self {
             session,
-            claim,
+            claim: Arc::clone(claim),
             channel,
             server,
         })

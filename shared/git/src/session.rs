@@ -47,7 +47,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// A session without deadline or cancellation.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn detached(runtime: tokio::runtime::Handle, limits: Limits) -> Self {
         Self {
             runtime,

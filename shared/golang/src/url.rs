@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use crate::strconv;
+use crate::{path, strconv};
 
 /// A URL with unescaped parts.
 #[derive(Clone, Debug, Default)]
@@ -245,6 +245,14 @@ impl Url {
     /// `URL.RawPath`
     pub fn raw_path(&self) -> &[u8] {
         &self.raw_path
+    }
+
+    /// Joins a name to the path, as `path.Join` does.
+    pub fn push(&mut self, name: &[u8]) {
+        self.path = path::join(self.path.as_slice(), name);
+        if !self.raw_path.is_empty() {
+            self.raw_path = path::join(self.raw_path.as_slice(), name);
+        }
     }
 
     /// `URL.ResolveReference`, with this URL as the base. The opaque part of a base is kept, where Go loses it.

@@ -38,13 +38,13 @@ use std::collections::BTreeMap;
 
 pub use course::Action;
 pub use deletion::{Deletion, Kept, deletion};
-pub use error::ActionError;
+pub use error::{ActionError, Failed};
 use flux_yaml::Map;
 pub use history::History;
 pub use install::{Install, InstallOptions};
 pub use method::{ApplyMethod, ApplyMethodChoice, ApplySettings};
 pub use name::{MAX_NAME_BYTES, NameError, check_name};
-pub use objects::{Documents, Identity, Object, ObjectError, Scope, objects};
+pub use objects::{DecodeError, Documents, Identity, Object, ObjectError, Scope, objects};
 pub use ownership::{
     MANAGED_BY, NotOwned, Owner, RELEASE_NAME, RELEASE_NAMESPACE, ResourcePolicy, target_objects,
 };

@@ -7,6 +7,8 @@ use std::{fmt, io};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::net::TcpStream;
 
+use crate::public::is_public;
+
 /// A name that could not be resolved; prints as `lookup x on 10.96.0.10:53: no such host`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LookupError {
@@ -105,12 +107,35 @@ pub enum DialError {
     },
 }
 
+/// Which hosts a connection may lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Every host.
+    Any,
+    /// Hosts all of whose addresses are public.
+    Public,
+}
+
 /// Connects to a host, trying its addresses in turn, within `timeout`.
 pub async fn dial(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, DialError> {
+    dial_within(host, port, timeout, Reach::Any).await
+}
+
+/// As [`dial`], to a host within `reach`; another one does not respond.
+pub(crate) async fn dial_within(
+    host: &str,
+    port: u16,
+    timeout: Duration,
+    reach: Reach,
+) -> Result<TcpStream, DialError> {
     let mut reached = None;
     let connect = async {
         let found = tokio::net::lookup_host((host, port)).await;
         let found = found.map_err(|error| DialError::Lookup(LookupError::new(host, &error)))?;
+        let found: Vec<SocketAddr> = found.collect();
+        if reach == Reach::Public && !found.iter().all(|address| is_public(address.ip())) {
+            return Err(DialError::Timeout(with_port(host, port)));
+        }
         let mut first = None;
         for address in found {
             reached.get_or_insert(address);

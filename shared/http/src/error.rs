@@ -12,7 +12,7 @@ use reqwest::Method;
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 use url::Url;
 
-use crate::dial::{DialError, LookupError, dial, system_text, with_port};
+use crate::dial::{DialError, LookupError, Reach, dial_within, system_text, with_port};
 use crate::shown_url::shown_url;
 use crate::x509::Refusal;
 
@@ -120,10 +120,15 @@ impl RequestError {
         }
     }
 
-    /// What sending a request gave.
-    pub(crate) async fn new(method: &Method, url: &Url, error: &reqwest::Error) -> Self {
+    /// What sending a request to a host within `reach` gave.
+    pub(crate) async fn new(
+        method: &Method,
+        url: &Url,
+        reach: Reach,
+        error: &reqwest::Error,
+    ) -> Self {
         let (kind, reason) = if error.is_timeout() && error.is_connect() {
-            (ErrorKind::Timeout, connect_timeout(url).await)
+            (ErrorKind::Timeout, connect_timeout(url, reach).await)
         } else {
             reason(url, error)
         };
@@ -150,12 +155,13 @@ fn operation(method: &Method) -> &'static str {
 }
 
 /// Why a connection was not ready in time: the address does not respond, or the TLS handshake does not finish. The
-/// connector does not report how far it got, so one more connection is tried.
-async fn connect_timeout(url: &Url) -> String {
+/// connector does not report how far it got, so one more connection is tried, which looks the name up again: it may lead
+/// elsewhere by then, so the limit on hosts is checked again, too.
+async fn connect_timeout(url: &Url, reach: Reach) -> String {
     let host = url.host_str().unwrap_or_default();
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let port = url.port_or_known_default().unwrap_or(80);
-    match dial(host, port, PROBE).await {
+    match dial_within(host, port, PROBE, reach).await {
         Ok(_) if url.scheme() == "https" => "net/http: TLS handshake timeout".to_owned(),
         Err(DialError::Timeout(target)) => format!("dial tcp {target}: i/o timeout"),
         Ok(_) | Err(_) => format!("dial tcp {}: i/o timeout", with_port(host, port)),

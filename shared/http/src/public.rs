@@ -11,16 +11,16 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::LOCATION;
-use reqwest::{Response, StatusCode};
+use reqwest::{Client, Response, StatusCode};
 use url::{Host, Url};
 
 use crate::body::{BodyError, read_body};
 use crate::client::{BuildError, ClientOptions, Redirects};
-use crate::dial::Resolver;
+use crate::dial::{Reach, Resolver};
 use crate::environment::ProxyEnvironment;
 use crate::error::RequestError;
 use crate::proxy::Proxy;
-use crate::request::{Repeat, send};
+use crate::request::{Repeat, send_within};
 
 /// As many redirects as Go's client follows.
 const MAX_REDIRECTS: usize = 10;
@@ -140,7 +140,7 @@ impl PublicFetch {
             ..ClientOptions::default()
         };
         if self.allow_private {
-            let sent = send(options.build()?.get(url.clone()), Repeat::Idempotent).await;
+            let sent = self.send(&options.build()?, url).await;
             return sent.map_err(PublicError::Request);
         }
         let private = |address| PublicError::Private {
@@ -162,7 +162,7 @@ impl PublicFetch {
             {
                 return Err(private(address));
             }
-            let sent = send(options.build()?.get(url.clone()), Repeat::Idempotent).await;
+            let sent = self.send(&options.build()?, url).await;
             return sent.map_err(PublicError::Request);
         }
         let options = ClientOptions {
@@ -172,11 +172,20 @@ impl PublicFetch {
         let resolver = PublicResolver::default();
         let refused = Arc::clone(&resolver.refused);
         let client = options.build_resolving(Arc::new(resolver))?;
-        let sent = send(client.get(url.clone()), Repeat::Idempotent).await;
+        let sent = self.send(&client, url).await;
         sent.map_err(|error| match refused.get() {
             Some(address) => private(*address),
             None => PublicError::Request(error),
         })
+    }
+
+    async fn send(&self, client: &Client, url: &Url) -> Result<Response, RequestError> {
+        let reach = if self.allow_private {
+            Reach::Any
+        } else {
+            Reach::Public
+        };
+        send_within(client.get(url.clone()), Repeat::Idempotent, reach).await
     }
 
     fn is_proxied(&self, url: &Url) -> bool {

@@ -2,6 +2,7 @@
 
 use reqwest::{RequestBuilder, Response};
 
+use crate::dial::Reach;
 use crate::error::{ErrorKind, RequestError, lost_before_answer};
 
 /// Whether a request may be repeated if the connection ends before a response.
@@ -27,6 +28,15 @@ const MAX_REPEATS: usize = 3;
 /// # Errors
 /// [`RequestError`], with the text of Go's `net/http` (`Get "URL": dial tcp ...`) and without secrets of the URL.
 pub async fn send(request: RequestBuilder, repeat: Repeat) -> Result<Response, RequestError> {
+    send_within(request, repeat, Reach::Any).await
+}
+
+/// As [`send`], without a connection of its own to a host that is not within `reach`.
+pub(crate) async fn send_within(
+    request: RequestBuilder,
+    repeat: Repeat,
+    reach: Reach,
+) -> Result<Response, RequestError> {
     let (client, request) = request.build_split();
     let request = request.map_err(|error| RequestError::build(&error))?;
     let (method, url) = (request.method().clone(), request.url().clone());
@@ -45,7 +55,7 @@ pub async fn send(request: RequestBuilder, repeat: Repeat) -> Result<Response, R
                 repeats += 1;
                 next = again;
             }
-            Err(error) => return Err(RequestError::new(&method, &url, &error).await),
+            Err(error) => return Err(RequestError::new(&method, &url, reach, &error).await),
         }
     }
 }

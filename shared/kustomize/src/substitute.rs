@@ -20,7 +20,7 @@ use std::fmt;
 
 use flux_budget::Exhausted;
 use flux_yaml::{Value, sigs};
-pub use secrets::secret_texts;
+pub use secrets::{secret_identities, secret_texts};
 
 use crate::meter::Allowance;
 

@@ -6,7 +6,6 @@
 //! disallowed by `clippy.toml`. Requests that are built by hand take their segments from [`path`].
 //!
 //! [`TimeLimit`] is the second half: no request of a client built with it runs without a limit, watches excepted.
-//! [`quiet`] keeps responses of the API server out of kube's log lines.
 //!
 //! ```
 //! use flux_objects::path;
@@ -23,8 +22,6 @@
 mod limit;
 mod objects;
 pub mod path;
-mod quiet;
 
 pub use limit::{Limited, LimitedService, TimeLimit};
 pub use objects::{Error, Objects, words, words_of_kubeconfig};
-pub use quiet::{Quiet, quiet};

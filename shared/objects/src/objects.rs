@@ -13,7 +13,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::path::{self, InvalidPath};
-use crate::quiet::quiet;
 
 /// Why a request for an object failed. Its text is the API server's own message if the server rejected the request.
 #[derive(Debug)]
@@ -182,7 +181,7 @@ where
     /// If the name is not a path segment, or the server's; [`Error::is_not_found`] if the object does not exist.
     pub async fn get(&self, name: &str) -> Result<K, Error> {
         let name = path::name(name)?;
-        Ok(quiet(self.api.get(&name)).await?)
+        Ok(self.api.get(&name).await?)
     }
 
     /// Reads an object; `None` if it does not exist.
@@ -192,7 +191,7 @@ where
     /// As [`Objects::get`].
     pub async fn get_opt(&self, name: &str) -> Result<Option<K>, Error> {
         let name = path::name(name)?;
-        Ok(quiet(self.api.get_opt(&name)).await?)
+        Ok(self.api.get_opt(&name).await?)
     }
 
     /// Reads an object's metadata; `None` if it does not exist.
@@ -205,7 +204,7 @@ where
         name: &str,
     ) -> Result<Option<PartialObjectMeta<K>>, Error> {
         let name = path::name(name)?;
-        Ok(quiet(self.api.get_metadata_opt(&name)).await?)
+        Ok(self.api.get_metadata_opt(&name).await?)
     }
 
     /// A page of the objects.
@@ -214,7 +213,7 @@ where
     ///
     /// The server's.
     pub async fn list(&self, params: &ListParams) -> Result<ObjectList<K>, Error> {
-        Ok(quiet(self.api.list(params)).await?)
+        Ok(self.api.list(params).await?)
     }
 
     /// Creates an object.
@@ -226,7 +225,7 @@ where
     where
         K: Serialize,
     {
-        Ok(quiet(self.api.create(params, object)).await?)
+        Ok(self.api.create(params, object).await?)
     }
 
     /// Replaces an object.
@@ -239,7 +238,7 @@ where
         K: Serialize,
     {
         let name = path::name(name)?;
-        Ok(quiet(self.api.replace(&name, params, object)).await?)
+        Ok(self.api.replace(&name, params, object).await?)
     }
 
     /// Patches an object.
@@ -254,7 +253,7 @@ where
         patch: &Patch<P>,
     ) -> Result<K, Error> {
         let name = path::name(name)?;
-        Ok(quiet(self.api.patch(&name, params, patch)).await?)
+        Ok(self.api.patch(&name, params, patch).await?)
     }
 
     /// Patches an object's status.
@@ -269,7 +268,7 @@ where
         patch: &Patch<P>,
     ) -> Result<K, Error> {
         let name = path::name(name)?;
-        Ok(quiet(self.api.patch_status(&name, params, patch)).await?)
+        Ok(self.api.patch_status(&name, params, patch).await?)
     }
 
     /// Deletes an object.
@@ -279,7 +278,7 @@ where
     /// As [`Objects::get`].
     pub async fn delete(&self, name: &str, params: &DeleteParams) -> Result<(), Error> {
         let name = path::name(name)?;
-        Ok(quiet(self.api.delete(&name, params)).await.map(drop)?)
+        Ok(self.api.delete(&name, params).await.map(drop)?)
     }
 }
 

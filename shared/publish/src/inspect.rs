@@ -6,7 +6,7 @@ use flux_runtime::outcome::chain;
 use flux_runtime::{Failure, Run};
 
 use crate::source::progress_as;
-use crate::{ARTIFACT_IN_STORAGE, ArtifactStatus, Owner, Publisher, Source};
+use crate::{ARTIFACT_IN_STORAGE, ArtifactStatus, Owner, Publisher, Source, SourceReason};
 
 /// Whether the artifact of a status exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +77,11 @@ impl Publisher {
                 "failed to verify integrity of artifact: path '{}' is not one of this object's artifacts",
                 artifact.path
             );
-            run.warn("ArtifactVerificationFailed", message, &[].into());
+            run.warn(
+                SourceReason::ArtifactVerificationFailed,
+                message,
+                &[].into(),
+            );
             run.status.withdraw();
             return Ok(DISAPPEARED);
         }
@@ -97,7 +101,7 @@ impl Publisher {
             Ok(count) => {
                 let message = format!("garbage collected {count} artifacts");
                 tracing::info!("{message}");
-                run.trace("GarbageCollectionSucceeded", message); // SC-PROC-088
+                run.trace(SourceReason::GarbageCollectionSucceeded, message); // SC-PROC-088
             }
             Err(error) => tracing::debug!(
                 error = chain(&error),
@@ -117,7 +121,11 @@ impl Publisher {
             Found::Nothing => {}
             Found::Damaged(error) => {
                 let message = format!("failed to verify integrity of artifact: {}", chain(&error));
-                run.warn("ArtifactVerificationFailed", message, &[].into());
+                run.warn(
+                    SourceReason::ArtifactVerificationFailed,
+                    message,
+                    &[].into(),
+                );
             }
         }
         run.status.withdraw();

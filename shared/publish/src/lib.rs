@@ -36,6 +36,7 @@ mod conditions;
 mod deadline;
 mod inspect;
 mod publisher;
+mod reason;
 mod source;
 mod store;
 
@@ -46,6 +47,7 @@ pub use conditions::{
 pub use deadline::{Deadline, Guarded};
 pub use inspect::{Held, InspectError};
 pub use publisher::{Owner, Publisher};
+pub use reason::SourceReason;
 pub use source::{
     ArtifactStatus, News, RemoveError, Source, announce, notify, progress, stored, up_to_date,
     work_folder,

@@ -7,7 +7,8 @@ use flux_api::source::{
     BucketStatus, GitRepositoryStatus, HelmChartStatus, HelmRepositoryStatus, OCIRepositoryStatus,
 };
 use flux_artifact::StorageError;
-use flux_runtime::conditions::{SUCCEEDED, Status};
+use flux_runtime::conditions::Status;
+use flux_runtime::reason::Reason;
 use flux_runtime::run::Kind;
 use flux_runtime::work::WorkFolders;
 use flux_runtime::{Failure, Run};
@@ -15,7 +16,8 @@ use kube::core::object::HasStatus;
 use tempfile::TempDir;
 
 use crate::{
-    ARTIFACT_IN_STORAGE, ARTIFACT_OUTDATED, Owner, Publisher, STORAGE_OPERATION_FAILED, Table,
+    ARTIFACT_IN_STORAGE, ARTIFACT_OUTDATED, Owner, Publisher, STORAGE_OPERATION_FAILED,
+    SourceReason, Table,
 };
 
 /// A status with an artifact.
@@ -101,7 +103,7 @@ impl Publisher {
         if removed.map_err(|_| RemoveError::Task)?? {
             let message = "garbage collected artifacts for deleted resource";
             tracing::info!("{message}");
-            run.trace("GarbageCollectionSucceeded", message);
+            run.trace(SourceReason::GarbageCollectionSucceeded, message);
         }
         *run.status.artifact_mut() = None;
         Ok(())
@@ -135,8 +137,12 @@ pub async fn announce<K: Source>(
         return Ok(());
     }
     if before.is_some() {
-        run.conditions
-            .set(ARTIFACT_OUTDATED, Status::True, "NewRevision", message);
+        run.conditions.set(
+            ARTIFACT_OUTDATED,
+            Status::True,
+            SourceReason::NewRevision,
+            message,
+        );
     }
     progress(run, message).await
 }
@@ -159,13 +165,17 @@ pub(crate) async fn progress_as<K: Source>(run: &mut Run<K>, message: &str) -> R
 pub fn up_to_date<K: Source>(run: &Run<K>, revision: &str) {
     let message = format!("artifact up-to-date with remote revision: '{revision}'");
     tracing::info!("{message}");
-    run.trace("ArtifactUpToDate", message);
+    run.trace(SourceReason::ArtifactUpToDate, message);
 }
 
 /// Reports in the conditions that the artifact is in the storage, in the kind's words.
 pub fn stored<K: Source>(run: &mut Run<K>, message: String) {
-    run.conditions
-        .set(ARTIFACT_IN_STORAGE, Status::True, SUCCEEDED, message);
+    run.conditions.set(
+        ARTIFACT_IN_STORAGE,
+        Status::True,
+        SourceReason::Succeeded,
+        message,
+    );
 }
 
 /// A result of a run that is worth an event.
@@ -179,20 +189,20 @@ pub enum News {
 
 impl News {
     /// The reason of the event, of all kinds but HelmChart.
-    pub fn reason(self) -> &'static str {
+    pub fn reason(self) -> SourceReason {
         match self {
-            Self::NewArtifact => "NewArtifact",
-            Self::Recovery => SUCCEEDED,
+            Self::NewArtifact => SourceReason::NewArtifact,
+            Self::Recovery => SourceReason::Succeeded,
         }
     }
 }
 
 /// Emits the event of a new artifact or of a recovery, if the run had one, with the artifact's revision and digest
 /// (SC-PROC-085, SC-PROC-086).
-pub fn notify<K: Source>(
+pub fn notify<K: Source, R: Reason>(
     run: &Run<K>,
     table: &Table,
-    reason: impl FnOnce(News) -> &'static str,
+    reason: impl FnOnce(News) -> R,
     message: String,
 ) {
     let before = run.object().status();

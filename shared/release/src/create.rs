@@ -146,15 +146,6 @@ mod tests {
 
     use super::{TRIES, is_quota_conflict, refused, retried};
 
-    fn error(code: u16, reason: &str, message: &str) -> RequestError {
-        RequestError {
-            code,
-            reason: reason.to_owned(),
-            message: message.to_owned(),
-            is_manager_conflict: false,
-        }
-    }
-
     // HE-KUBE-011
     #[test]
     fn a_refused_object_is_named() {
@@ -177,7 +168,7 @@ mod tests {
                 "server-side apply not available on the server: why",
             ),
         ] {
-            let refused = refused(&built[0], error(code, reason, "why"));
+            let refused = refused(&built[0], RequestError::refusal(code, reason, "why"));
             assert_eq!(chain(&refused), want);
         }
     }
@@ -199,7 +190,7 @@ mod tests {
             let done = retried(is_quota_conflict, || async {
                 tried.set(tried.get() + 1);
                 if tried.get() <= fails {
-                    return Err(error(409, reason, message));
+                    return Err(RequestError::refusal(409, reason, message));
                 }
                 Ok(())
             });

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use flux_cluster::{Cluster, ObjectId, RequestError, Resource};
 use flux_helm::action::Object;
-use flux_objects::quiet;
 use futures::stream::{self, StreamExt as _};
 use kube::api::{DynamicObject, ListParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
@@ -107,7 +106,7 @@ impl Waited<'_> {
         let fields = format!("metadata.name={}", self.id.name);
         let config = watcher::Config::default().fields(&fields);
         let api = self.cluster.api(self.resource, &self.id.namespace)?;
-        let mut news = std::pin::pin!(quiet(watcher(api, config).default_backoff()));
+        let mut news = std::pin::pin!(watcher(api, config).default_backoff());
         let mut there = false;
         while let Some(event) = news.next().await {
             match event {
@@ -187,7 +186,7 @@ impl Waited<'_> {
             .collect();
         let params = ListParams::default().labels(&labels.join(","));
         let api = self.cluster.api(&resource, &self.id.namespace)?;
-        let list = quiet(api.list(&params)).await.map_err(RequestError::from)?;
+        let list = api.list(&params).await.map_err(RequestError::from)?;
         let uid = &live["metadata"]["uid"];
         Ok(list
             .into_iter()

@@ -6,7 +6,6 @@ use std::time::Duration;
 use flux_cluster::{Cluster, ObjectId, RequestError, Resource};
 use flux_errors::chain;
 use flux_helm::{Lookup, ParsedChart, RenderError, RenderOptions, Rendered, Values};
-use flux_objects::quiet;
 use flux_yaml::{Value, json};
 use kube::api::ListParams;
 use tokio::runtime::Handle;
@@ -105,7 +104,7 @@ impl ClusterLookup {
     /// Upstream's result for a list of a kind that the cluster does not have: it requests a list without a resource,
     /// and gets the versions of the core group.
     async fn versions(&self) -> Result<Value, RequestError> {
-        let versions = quiet(self.cluster.client().list_core_api_versions()).await?;
+        let versions = self.cluster.client().list_core_api_versions().await?;
         let text = serde_json::to_string(&versions).unwrap_or_default();
         let mut list = json::from_str(text).unwrap_or_default();
         if let Value::Map(map) = &mut list {

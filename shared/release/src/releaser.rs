@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use flux_cluster::{Cluster, RequestError};
-use flux_errors::chain;
 use flux_helm::action::{
-    Action, History, Install, InstallOptions, Rollback, RollbackOptions, Step, Test, TestOptions,
-    Uninstall, UninstallOptions, Upgrade, UpgradeOptions, WaitStrategy,
+    Action, Failed, History, Install, InstallOptions, Rollback, RollbackOptions, Step, Test,
+    TestOptions, Uninstall, UninstallOptions, Upgrade, UpgradeOptions, WaitStrategy,
 };
 use flux_helm::{Release, Time};
-use flux_objects::quiet;
 use kube::api::PropagationPolicy;
 
 use crate::error::{BeginError, PerformError, RecordsError, StepError};
@@ -189,14 +187,13 @@ impl Releaser {
         tokio::pin!(stopped);
         let result = loop {
             match action.next(now(), outcome) {
-                Step::Done(result) => break result.map_err(ToOwned::to_owned),
+                Step::Done(result) => break result.map_err(ToString::to_string),
                 step => {
                     let done = Box::pin(run.step(step, stored, stopped.as_mut())).await;
-                    // The engine decides by the text what follows, and the record contains it.
                     outcome = done.map_err(|error| {
-                        let text = chain(&error);
+                        let failed = Failed::of(&error);
                         steps.push(error);
-                        text
+                        failed
                     });
                 }
             }
@@ -217,7 +214,7 @@ impl Releaser {
 
     /// Checks whether the cluster answers (HE-ACT-001).
     async fn reachable(&self) -> Result<(), RequestError> {
-        let version = quiet(self.cluster.client().apiserver_version()).await;
+        let version = self.cluster.client().apiserver_version().await;
         version.map(drop).map_err(RequestError::from)
     }
 

@@ -13,8 +13,8 @@ use clap::parser::ValueSource;
 use clap::{ArgAction, Args, Parser};
 use flux_selector::Selector;
 
-use crate::values::parse_byte;
 pub use crate::values::{parse_bool, parse_count, parse_duration, parse_int};
+use crate::values::{parse_byte, parse_retries};
 
 /// The names of the flags that the command line sets, whatever their values.
 #[derive(Clone, Debug, Default)]
@@ -219,12 +219,20 @@ pub struct DependencyFlags {
     pub requeue_dependency: Duration,
 }
 
-/// Multi-tenancy: all controllers but source-controller.
+/// The download of artifacts: kustomize-, helm-controller and source-watcher.
 #[derive(Args, Clone, Debug)]
-pub struct CrossNamespaceFlags {
-    /// Whether references to other namespaces are refused.
-    #[arg(long)]
-    pub no_cross_namespace_refs: bool,
+pub struct DownloadFlags {
+    /// How often the download of an artifact is tried again.
+    #[arg(long, default_value = "9", value_parser = parse_retries, allow_hyphen_values = true)]
+    pub http_retry: u32,
+}
+
+/// Fields of other managers: kustomize-, helm-controller and source-watcher.
+#[derive(Args, Clone, Debug, Default)]
+pub struct TakeoverFlags {
+    /// A field manager whose fields are taken over. May be repeated.
+    #[arg(long, action = clap::ArgAction::Append)]
+    pub override_manager: Vec<String>,
 }
 
 /// Where artifacts are kept and served: source-controller and source-watcher.

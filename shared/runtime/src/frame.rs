@@ -15,7 +15,9 @@ use crate::controller::{Controller, Reconciler};
 use crate::events::Severity;
 use crate::metrics::ReconcileResult;
 use crate::outcome::{self, Failure, Next, Pace};
-use crate::policy::{AtOnce, Durations, Settings, Start, SuspendedStatus};
+use crate::policy::{
+    AtOnce, Durations, FirstPass, Settings, Start, SuspendedStatus, Suspension, SuspensionNotice,
+};
 use crate::run::{Kind, REQUESTED_AT, Run, StatusError};
 use crate::{finalizer, panics};
 
@@ -118,12 +120,11 @@ async fn one_run<R: Reconciler>(controller: &Controller<R>, run: &mut Run<R::Kin
     if !finalized {
         // The next run does the work, so that nothing is created before the finalizer protects it (SC-PROC-056).
         return match run.set_finalizer(true).await {
-            Ok(()) => Ending::calm(at_once(run.settings())),
+            Ok(()) => first_pass(controller, run).await,
             Err(error) => Ending::failed(outcome::chain(&error)),
         };
     }
     if controller.reconciler.suspended(&run.object) {
-        tracing::info!("{}", run.settings().suspension.message);
         return suspended(run).await;
     }
 
@@ -153,6 +154,22 @@ async fn one_run<R: Reconciler>(controller: &Controller<R>, run: &mut Run<R::Kin
     close(run, ending).await
 }
 
+/// Ends the run that added the finalizer.
+async fn first_pass<R: Reconciler>(controller: &Controller<R>, run: &mut Run<R::Kind>) -> Ending {
+    let ending = Ending::calm(at_once(run.settings()));
+    let FirstPass::Reported { message, suspended } = run.settings().first_pass else {
+        return ending;
+    };
+    if controller.reconciler.suspended(&run.object) {
+        let (reason, message) = suspended;
+        run.conditions.write(READY, Status::True, reason, message);
+    } else {
+        run.unready(message);
+        run.conditions.mark_reconciling(PROGRESSING, message);
+    }
+    close(run, ending).await
+}
+
 /// Marks the object as reconciling, and writes that immediately if there is new work (SC-PROC-059, SC-PROC-060).
 async fn begin<K: Kind>(run: &mut Run<K>) -> Result<(), StatusError> {
     let message = if run.observed_generation() == run.generation() {
@@ -176,7 +193,19 @@ async fn begin<K: Kind>(run: &mut Run<K>) -> Result<(), StatusError> {
 }
 
 async fn suspended<K: Kind>(run: &mut Run<K>) -> Ending {
-    let is_observed = match run.settings().suspension.status {
+    let Suspension {
+        message,
+        status,
+        notice,
+    } = run.settings().suspension;
+    match notice {
+        SuspensionNotice::Logged => tracing::info!("{message}"),
+        SuspensionNotice::Traced { error, reason } => {
+            tracing::error!(error, "{message}");
+            run.trace(reason, message);
+        }
+    }
+    let is_observed = match status {
         SuspendedStatus::Untouched => return Ending::calm(Again::Never),
         SuspendedStatus::RequestOnly => false,
         SuspendedStatus::Observed => true,

@@ -40,7 +40,6 @@
 
 #![forbid(unsafe_code)]
 
-pub mod acl;
 pub mod client;
 pub mod conditions;
 pub mod controller;

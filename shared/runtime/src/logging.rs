@@ -18,7 +18,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, filter_fn};
-use tracing_subscriber::layer::Context;
+use tracing_subscriber::layer::{Context, Filter};
 use tracing_subscriber::registry::LookupSpan;
 
 /// The encoding of a line.
@@ -84,7 +84,7 @@ impl<W: Fn(&[u8]) + 'static> Log<W> {
             if metadata.is_span() {
                 is_ours(metadata.target())
             } else {
-                wants(level, metadata)
+                wants(level, metadata) && !shows_responses(metadata.target())
             }
         });
         self.with_filter(filter.with_max_level_hint(hint))
@@ -99,6 +99,25 @@ fn wants(level: Level, metadata: &Metadata<'_>) -> bool {
         level.min(Level::WARN)
     };
     *metadata.level() <= limit
+}
+
+/// The filter of what is exported as traces: spans and log lines from info on. Libraries trace their own requests at finer
+/// levels.
+pub(crate) fn exported<S>() -> impl Filter<S> {
+    let filter = filter_fn(|metadata| {
+        *metadata.level() <= Level::INFO && !shows_responses(metadata.target())
+    });
+    filter.with_max_level_hint(LevelFilter::INFO)
+}
+
+/// Whether lines of this target may show a response of the API server. kube logs a refusal, and a response that it cannot
+/// parse, as a whole, with the Secrets that it lists or the values that the refusal quotes. Its caller gets the error all the
+/// same, so these lines say nothing more.
+fn shows_responses(target: &str) -> bool {
+    matches!(
+        target,
+        "kube_client::client" | "kube_client::client::builder"
+    ) || target.starts_with("kube_runtime")
 }
 
 fn is_ours(target: &str) -> bool {

@@ -15,7 +15,6 @@ use kube::{Api, Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -25,7 +24,7 @@ use crate::events::Recorder;
 use crate::flags::{self, Given, ManagerFlags};
 use crate::gates::Gates;
 use crate::leader::{self, Election};
-use crate::logging::Log;
+use crate::logging::{self, Log};
 use crate::metrics::Metrics;
 use crate::outcome::chain;
 use crate::queue::BackOff;
@@ -468,10 +467,9 @@ where
     let traces = Traces::from_env(identity.controller);
     let log = Log::to_stderr(&flags.log_level, &flags.log_encoding);
     let spans = traces.as_ref().ok().and_then(Option::as_ref).map(|traces| {
-        // Libraries trace their own requests at finer levels, which are not exported.
         tracing_opentelemetry::layer()
             .with_tracer(traces.tracer())
-            .with_filter(LevelFilter::INFO)
+            .with_filter(logging::exported())
     });
     if tracing_subscriber::registry()
         .with(spans)

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     IntGaugeVec, Opts, Registry, Result,
 };
-
-use crate::queue::{Queue, Work};
 
 mod exposition;
 mod process;
@@ -73,7 +72,28 @@ struct Shared {
     leader: IntGaugeVec,
     /// Called for each object that is gone.
     forgetting: Mutex<Vec<Forget>>,
-    queues: Mutex<Vec<Queue>>,
+    queues: Mutex<Vec<Box<dyn Measured>>>,
+}
+
+/// A queue whose gauges are set at every scrape.
+pub trait Measured: Send + Sync {
+    /// The name of its controller.
+    fn controller(&self) -> &str;
+
+    /// Sets its gauges.
+    fn measure(&self);
+
+    /// What is being processed, the longest first.
+    fn work(&self) -> Vec<Work>;
+}
+
+/// An object that is being processed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// The object, as `namespace/name`.
+    pub object: String,
+    /// How long it has been processed so far.
+    pub age: Duration,
 }
 
 /// Removes the series of an object: its kind, name and namespace.
@@ -286,11 +306,11 @@ impl Metrics {
         let queues = self.queues();
         queues
             .iter()
-            .map(|queue| (queue.name().to_owned(), queue.work()))
+            .map(|queue| (queue.controller().to_owned(), queue.work()))
             .collect()
     }
 
-    fn queues(&self) -> MutexGuard<'_, Vec<Queue>> {
+    fn queues(&self) -> MutexGuard<'_, Vec<Box<dyn Measured>>> {
         self.shared
             .queues
             .lock()
@@ -314,8 +334,8 @@ impl Metrics {
     }
 
     /// Measures `queue` at every scrape.
-    pub fn watch(&self, queue: Queue) {
-        self.queues().push(queue);
+    pub fn watch(&self, queue: impl Measured + 'static) {
+        self.queues().push(Box::new(queue));
     }
 
     /// The metrics of the reconciles of one kind, its series initialised to zero (RT-MET-012).
@@ -406,18 +426,21 @@ pub struct QueueMetrics {
 }
 
 impl QueueMetrics {
-    /// Sets the gauges: due objects by priority, the seconds of all work in progress and of the longest.
-    pub(crate) fn measure(&self, depths: &BTreeMap<i32, i64>, unfinished: f64, longest: f64) {
-        for priority in [crate::queue::LIVE, crate::queue::INITIAL] {
-            if !depths.contains_key(&priority) {
-                let labels = [&*self.controller, &*self.controller, &*priority.to_string()];
+    /// Sets the gauges: due objects by priority (`None` has no series), the seconds of all work in progress and of the
+    /// longest.
+    pub(crate) fn measure(
+        &self,
+        depths: &BTreeMap<i32, Option<i64>>,
+        unfinished: f64,
+        longest: f64,
+    ) {
+        for (priority, depth) in depths {
+            let labels = [&*self.controller, &*self.controller, &*priority.to_string()];
+            if let Some(depth) = depth {
+                self.depth.with_label_values(&labels).set(*depth);
+            } else {
                 let _ = self.depth.remove_label_values(&labels);
             }
-        }
-        for (priority, depth) in depths {
-            self.depth
-                .with_label_values(&[&*self.controller, &*self.controller, &*priority.to_string()])
-                .set(*depth);
         }
         self.unfinished.set(unfinished);
         self.longest.set(longest);

@@ -32,6 +32,8 @@ pub struct Settings {
     pub conditions: &'static [ConditionType],
     /// Where Ready comes from.
     pub ready: Ready,
+    /// What is written with the finalizer.
+    pub first_pass: FirstPass,
     /// Who marks the start of a run.
     pub start: Start,
     /// How soon a run follows immediately on another.
@@ -58,11 +60,13 @@ impl Settings {
             finalizer: FINALIZER,
             conditions: &[],
             ready: Ready::Outcome,
+            first_pass: FirstPass::Silent,
             start: Start::ByFrame,
             at_once: AtOnce::Now,
             suspension: Suspension {
                 message: "reconciliation is suspended for this object",
                 status: SuspendedStatus::ObservedIfKnown,
+                notice: SuspensionNotice::Logged,
             },
             events: Events::ByRun,
             stalls: Stalls::Settle,
@@ -86,6 +90,20 @@ pub enum Ready {
 
 /// The status of Ready, and the condition whose reason and message it takes; `None` leaves Ready unchanged.
 pub type ReadyRule = for<'a> fn(&'a Conditions) -> Option<(Status, &'a Condition)>;
+
+/// What the first pass, which adds the finalizer, writes to the status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstPass {
+    /// Nothing: the run that follows reports.
+    Silent,
+    /// That the object is reconciling, or that it was created suspended.
+    Reported {
+        /// The message of Ready=Unknown and Reconciling (SW-GEN-034).
+        message: &'static str,
+        /// Reason and message of Ready=True of an object that was created suspended (SW-GEN-035).
+        suspended: (&'static str, &'static str),
+    },
+}
 
 /// Who marks an object as reconciling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +133,23 @@ pub struct Suspension {
     pub message: &'static str,
     /// What is written to its status.
     pub status: SuspendedStatus,
+    /// How the suspension is reported.
+    pub notice: SuspensionNotice,
+}
+
+/// How the suspension of an object is reported at each of its runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SuspensionNotice {
+    /// By an info line in the log.
+    Logged,
+    /// By an error line in the log, and by a Normal event in Kubernetes, both with the message of the suspension
+    /// (SW-GEN-036).
+    Traced {
+        /// The error of the log line.
+        error: &'static str,
+        /// The reason of the event.
+        reason: &'static str,
+    },
 }
 
 /// What is written to a suspended object's status.

@@ -70,7 +70,7 @@ fn work(metrics: &Metrics) -> String {
     for (controller, work) in metrics.work() {
         let _ = writeln!(page, "{controller}: {} under way", work.len());
         for work in work {
-            let _ = writeln!(page, "  {:10.3} s  {}", work.age.as_secs_f64(), work.key);
+            let _ = writeln!(page, "  {:10.3} s  {}", work.age.as_secs_f64(), work.object);
         }
     }
     page

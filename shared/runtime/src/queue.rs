@@ -17,7 +17,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use self::turns::Turns;
-use crate::metrics::QueueMetrics;
+use crate::metrics::{Measured, QueueMetrics, Work};
 
 /// The priority of live events.
 pub const LIVE: i32 = 0;
@@ -121,15 +121,6 @@ struct Waiting {
     order: u64,
     /// Whether it has become due and was counted.
     ready: bool,
-}
-
-/// A key that is being processed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Work {
-    /// The object.
-    pub key: Key,
-    /// How long it has been processed so far.
-    pub age: Duration,
 }
 
 struct Running {
@@ -315,34 +306,20 @@ impl Queue {
         state.take(key);
         state.failures.remove(key);
     }
+}
 
-    /// The name of the queue: that of its controller.
-    pub fn name(&self) -> &str {
+impl Measured for Queue {
+    fn controller(&self) -> &str {
         &self.shared.metrics.controller
     }
 
-    /// The keys that are being processed, the longest first.
-    pub fn work(&self) -> Vec<Work> {
-        let mut work: Vec<Work> = self
-            .state()
-            .running
-            .iter()
-            .map(|(key, running)| Work {
-                key: key.clone(),
-                age: running.since.elapsed(),
-            })
-            .collect();
-        work.sort_by_key(|work| Reverse(work.age));
-        work
-    }
-
-    /// Updates the gauges for a scrape.
-    pub fn measure(&self) {
+    fn measure(&self) {
         let state = self.state();
-        let mut depths: BTreeMap<i32, i64> = BTreeMap::from([(LIVE, 0)]);
+        let mut depths = BTreeMap::from([(LIVE, Some(0)), (INITIAL, None)]);
         let now = Instant::now();
         for waiting in state.waiting.values().filter(|waiting| waiting.at <= now) {
-            *depths.entry(waiting.priority).or_default() += 1;
+            let depth = depths.entry(waiting.priority).or_default();
+            *depth.get_or_insert_default() += 1;
         }
         let ages = || {
             state
@@ -353,6 +330,19 @@ impl Queue {
         self.shared
             .metrics
             .measure(&depths, ages().sum(), ages().fold(0.0, f64::max));
+    }
+
+    fn work(&self) -> Vec<Work> {
+        let state = self.state();
+        let running = state.running.iter();
+        let mut work: Vec<Work> = running
+            .map(|(key, running)| Work {
+                object: key.to_string(),
+                age: running.since.elapsed(),
+            })
+            .collect();
+        work.sort_by_key(|work| Reverse(work.age));
+        work
     }
 }
 

@@ -27,6 +27,11 @@ pub fn parse_count(text: &str) -> Result<usize, String> {
     parse_int(text).map(|value| usize::try_from(value).unwrap_or_default())
 }
 
+/// Parses a number of retries; a negative one counts as zero.
+pub(crate) fn parse_retries(text: &str) -> Result<u32, String> {
+    parse_int(text).map(|value| u32::try_from(value.max(0)).unwrap_or(u32::MAX))
+}
+
 pub(crate) fn parse_byte(text: &str) -> Result<u8, String> {
     u8::try_from(parse_int(text)?).map_err(|_| {
         format!(

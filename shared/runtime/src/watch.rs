@@ -1,7 +1,7 @@
 //! Watches, and the objects that they reported last: a reflector and its store.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use futures::{StreamExt, TryStreamExt};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -46,6 +46,7 @@ impl<K> Change<K> {
 }
 
 type Listener<K> = Arc<dyn Fn(&Change<K>) + Send + Sync>;
+type Observer<K> = Box<dyn Fn(&Key, Option<&K>) + Send + Sync>;
 
 /// The store of one kind: its objects as the API server last reported them, without their managed fields. Clones share
 /// them.
@@ -57,9 +58,42 @@ pub struct Cache<K> {
 }
 
 struct Shared<K> {
-    objects: RwLock<HashMap<Key, Arc<K>>>,
+    objects: RwLock<Objects<K>>,
     listeners: RwLock<Vec<Listener<K>>>,
     synced: signal::Sender<bool>,
+}
+
+struct Objects<K> {
+    by_key: HashMap<Key, Arc<K>>,
+    observers: Vec<Observer<K>>,
+}
+
+impl<K> Default for Objects<K> {
+    fn default() -> Self {
+        Self {
+            by_key: HashMap::new(),
+            observers: Vec::new(),
+        }
+    }
+}
+
+impl<K> Objects<K> {
+    fn insert(&mut self, key: Key, object: Arc<K>) -> Option<Arc<K>> {
+        for observer in &self.observers {
+            observer(&key, Some(&object));
+        }
+        self.by_key.insert(key, object)
+    }
+
+    fn remove(&mut self, key: &Key) -> Option<Arc<K>> {
+        let removed = self.by_key.remove(key);
+        if removed.is_some() {
+            for observer in &self.observers {
+                observer(key, None);
+            }
+        }
+        removed
+    }
 }
 
 impl<K> Clone for Cache<K> {
@@ -107,23 +141,33 @@ impl<K> Watched for K where
 impl<K: Watched> Cache<K> {
     /// The object, if it exists.
     pub fn get(&self, key: &Key) -> Option<Arc<K>> {
-        self.shared
-            .objects
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(key)
-            .cloned()
+        self.objects().by_key.get(key).cloned()
     }
 
     /// Every object, in no particular order.
     pub fn all(&self) -> Vec<Arc<K>> {
-        self.shared
-            .objects
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .cloned()
-            .collect()
+        self.objects().by_key.values().cloned().collect()
+    }
+
+    fn objects(&self) -> RwLockReadGuard<'_, Objects<K>> {
+        let objects = self.shared.objects.read();
+        objects.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn objects_mut(&self) -> RwLockWriteGuard<'_, Objects<K>> {
+        let objects = self.shared.objects.write();
+        objects.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Calls `observer` for every object in the store, and then for each that is stored, or removed (`None`), in exactly that
+    /// order: for what is derived from the objects and must not miss or confuse states. It is called while the store is
+    /// locked, so it must not use the cache.
+    pub fn observe(&self, observer: impl Fn(&Key, Option<&K>) + Send + Sync + 'static) {
+        let mut objects = self.objects_mut();
+        for (key, object) in &objects.by_key {
+            observer(key, Some(object));
+        }
+        objects.observers.push(Box::new(observer));
     }
 
     /// Calls `listener` for every later change. It is called within the watch, so it should only store or enqueue.
@@ -194,12 +238,8 @@ impl<K: Watched> Cache<K> {
         let key = Key::of(&object);
         let new = Arc::new(object);
         let old = {
-            let mut objects = self
-                .shared
-                .objects
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
-            if let Some(old) = objects.get(&key)
+            let mut objects = self.objects_mut();
+            if let Some(old) = objects.by_key.get(&key)
                 && !is_newer(&*new, &**old)
             {
                 return new;
@@ -215,12 +255,7 @@ impl<K: Watched> Cache<K> {
     }
 
     fn drop(&self, key: &Key) {
-        let old = self
-            .shared
-            .objects
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(key);
+        let old = self.objects_mut().remove(key);
         if let Some(old) = old {
             self.tell(&Change::Deleted { old });
         }
@@ -228,16 +263,9 @@ impl<K: Watched> Cache<K> {
 
     fn retain(&self, listed: &HashSet<Key>) {
         let gone: Vec<Key> = {
-            let objects = self
-                .shared
-                .objects
-                .read()
-                .unwrap_or_else(PoisonError::into_inner);
-            objects
-                .keys()
-                .filter(|key| !listed.contains(key))
-                .cloned()
-                .collect()
+            let objects = self.objects();
+            let keys = objects.by_key.keys();
+            keys.filter(|key| !listed.contains(key)).cloned().collect()
         };
         for key in gone {
             self.drop(&key);
@@ -367,6 +395,25 @@ mod tests {
             ["added a", "deleted a"]
         );
         assert_eq!(told_after_a_relist(&["a"], &["a"]).await, ["added a"]);
+    }
+
+    #[test]
+    fn observers_see_what_is_stored() {
+        let cache = Cache::default();
+        cache.put(object("8", "u"), true);
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let log = seen.clone();
+        cache.observe(move |_, object: Option<&ConfigMap>| {
+            log.lock()
+                .unwrap()
+                .push(object.and_then(ResourceExt::resource_version));
+        });
+        cache.put(object("10", "u"), false);
+        cache.put(object("9", "u"), false);
+        cache.retain(&HashSet::new());
+        cache.retain(&HashSet::new());
+        let version = |text: &str| Some(text.to_owned());
+        assert_eq!(*seen.lock().unwrap(), [version("8"), version("10"), None]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tempfile::TempDir;
 
@@ -17,10 +17,11 @@ const LOCK: &str = "lock";
 ///
 /// Processes may share it at the same time: two controllers on one machine, or one that is shutting down while the next
 /// starts. A lock, which the kernel releases when its process ends, distinguishes folders in use from leftovers.
-#[derive(Debug)]
+/// Clones share the folder of the process.
+#[derive(Clone, Debug)]
 pub struct WorkFolders {
     shared: PathBuf,
-    own: Mutex<Option<Own>>,
+    own: Arc<Mutex<Option<Own>>>,
 }
 
 /// The folder of this process.
@@ -56,7 +57,7 @@ impl WorkFolders {
     pub fn below(parent: &Path, name: &str) -> Self {
         Self {
             shared: parent.join(format!("flux-{name}")),
-            own: Mutex::new(None),
+            own: Arc::default(),
         }
     }
 

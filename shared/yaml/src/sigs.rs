@@ -41,13 +41,7 @@ pub fn from_str_within(text: impl AsRef<[u8]>, claim: &Claim) -> Result<Value, E
 /// # Errors
 /// As [`from_str`].
 pub fn from_str_as_written(text: impl AsRef<[u8]>) -> Result<Value, Error> {
-    let convert = |error| Error::Convert(Box::new(error));
-    let mut value = decode(text.as_ref(), false, None).map_err(convert)?;
-    if json::check(&value).is_err() {
-        value.sort_keys();
-        json::check(&value).map_err(convert)?;
-    }
-    Ok(value)
+    as_written(text.as_ref(), false, None)
 }
 
 /// As [`from_str`], for callers that need only some keys of the outermost mapping: all of the text is checked with the
@@ -86,6 +80,14 @@ pub fn from_str_strict_within(text: impl AsRef<[u8]>, claim: &Claim) -> Result<V
     convert(text.as_ref(), true, Some(claim)).map_err(|error| Error::Convert(Box::new(error)))
 }
 
+/// As [`from_str_strict_within`], with floats as in [`from_str_as_written`].
+///
+/// # Errors
+/// As [`from_str_strict_within`].
+pub fn from_str_strict_as_written(text: impl AsRef<[u8]>, claim: &Claim) -> Result<Value, Error> {
+    as_written(text.as_ref(), true, Some(claim))
+}
+
 /// `YAMLToJSON`: as [`from_str`], with go-yaml's unwrapped error.
 ///
 /// # Errors
@@ -109,6 +111,16 @@ pub fn yaml_to_json_within(text: impl AsRef<[u8]>, claim: &Claim) -> Result<Valu
 /// As [`yaml_to_json`], and [`Error::Unmarshal`] with all repeated keys.
 pub fn yaml_to_json_strict(text: impl AsRef<[u8]>) -> Result<Value, Error> {
     convert(text.as_ref(), true, None)
+}
+
+fn as_written(text: &[u8], strict: bool, claim: Option<&Claim>) -> Result<Value, Error> {
+    let convert = |error| Error::Convert(Box::new(error));
+    let mut value = decode(text, strict, claim).map_err(convert)?;
+    if json::check(&value).is_err() {
+        value.sort_keys();
+        json::check(&value).map_err(convert)?;
+    }
+    Ok(value)
 }
 
 fn convert(text: &[u8], strict: bool, claim: Option<&Claim>) -> Result<Value, Error> {

@@ -1,5 +1,7 @@
 //! Reads and writes YAML as yaml.v3 does (`go.yaml.in/yaml/v3`), the base of kustomize's kyaml.
 
+use std::collections::HashMap;
+
 use flux_budget::Claim;
 
 use crate::compose::Composer;
@@ -9,8 +11,8 @@ use crate::error::Error;
 use crate::node::Node;
 use crate::resolve::{self, Flavor};
 use crate::source::Source;
-use crate::value::Value;
-use crate::{decode, expand};
+use crate::value::{Map, Value};
+use crate::{decode, expand, natural};
 
 /// Parses the first document of a stream, as `yaml.Unmarshal` into a `Node` does: the rest is ignored, and a stream
 /// without document gives `None`.
@@ -85,6 +87,18 @@ pub fn expand(root: Node, max_nodes: usize) -> Result<Node, Error> {
 /// As [`expand`], and [`Error::Memory`].
 pub fn expand_within(root: Node, max_nodes: usize, claim: &Claim) -> Result<Node, Error> {
     expand::expand(root, max_nodes, Some(claim))
+}
+
+/// A mapping with its own keys, not those below them, in the order in which `yaml.Marshal` writes a Go map (HE-YAML-021).
+#[must_use]
+pub fn sorted_keys(map: Map) -> Map {
+    let mut keys: Vec<&str> = map.keys().map(String::as_str).collect();
+    natural::sort_by_key(&mut keys, |key| key, Flavor::V3);
+    let order: HashMap<&str, usize> = keys.into_iter().zip(0..).collect();
+    let places: Vec<usize> = map.keys().map(|key| order[key.as_str()]).collect();
+    let mut entries: Vec<_> = places.into_iter().zip(map).collect();
+    entries.sort_by_key(|(place, _)| *place);
+    entries.into_iter().map(|(_, entry)| entry).collect()
 }
 
 /// The layout of an encoder. The default is that of `yaml.Marshal`: four columns per level, sequences indented.
@@ -162,5 +176,14 @@ impl Encoder {
     /// [`Error::Limit`] for nesting deeper than JSON reading permits.
     pub fn value(self, value: &Value) -> Result<String, Error> {
         encode::value(value, self.layout(), KeyOrder::Natural, Floats::Kept)
+    }
+
+    /// As [`value`](Encoder::value), but with the keys in the order that they have: `yaml.Marshal` keeps the fields of Go
+    /// structs in the order of their declaration. [`sorted_keys`] gives a Go map's order.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] for nesting deeper than JSON reading permits.
+    pub fn value_in_order(self, value: &Value) -> Result<String, Error> {
+        encode::value(value, self.layout(), KeyOrder::Kept, Floats::Kept)
     }
 }

@@ -5,6 +5,7 @@ use flux_cloud::{GIT_USER, GitHubApp};
 use flux_git::{AuthError, AuthOptions, GitUrl};
 use flux_http::{ClientOptions, Proxy, RootCertificates, Secret, SecretData, keys};
 use flux_identity::Tokens;
+use flux_references::secret_data;
 use flux_runtime::Run;
 
 use super::failure::{AppError, ProxyError, StepError};
@@ -60,7 +61,7 @@ pub(super) async fn read(
     };
     let data = secret
         .as_ref()
-        .map(|(secret, name)| secrets::data(secret, namespace, name));
+        .map(|(secret, name)| secret_data(secret, namespace, name));
     let mut auth = AuthOptions::new(&url, data.as_ref()).map_err(|error| match error {
         AuthError::PassphraseRequired { secret } => StepError::Passphrase(secret),
         error => StepError::Auth(error),
@@ -96,7 +97,7 @@ async fn proxy(secrets: &Secrets, namespace: &str, name: &str) -> Result<Proxy, 
             });
         }
     };
-    Ok(secrets::data(&secret, namespace, name).proxy()?.into())
+    Ok(secret_data(&secret, namespace, name).proxy()?.into())
 }
 
 /// Checks that the provider matches the Secret (SC-AUTH-017, SC-AUTH-018, SC-AUTH-025).
@@ -142,15 +143,7 @@ async fn sign_in(
     let methods = secret.auth_methods(RootCertificates::AddToSystem);
     let methods = methods.map_err(StepError::GitHubAppKeys)?;
     let data = methods.github_app.ok_or(StepError::GitHubAppDataMissing)?;
-    for legacy in secret.legacy_tls_keys() {
-        // RT-SEC-003; not a failure, but at a lower level it would be overlooked
-        tracing::error!(
-            secret = secret.name(),
-            key = legacy.key,
-            preferred = legacy.preferred,
-            "using legacy key in secret data"
-        );
-    }
+    secrets::log_legacy_keys(secret);
     let client = ClientOptions {
         tls: methods.tls.unwrap_or_default(),
         proxy: proxy.clone(),

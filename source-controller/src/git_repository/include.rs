@@ -97,6 +97,10 @@ impl Copying<'_> {
 
     /// The folder `from` of an artifact. Checks that the artifact belongs to the repository and has the digest in its
     /// status, since the status may have been forged.
+    ///
+    /// `flux_artifact::Artifacts` is not used: its trees are those of consumers, without links and whole, while an include
+    /// with a link fails (SC-ART-092) and takes memory for its own folder only; the file is on this process's disk, and is
+    /// read once for each new artifact, so that a cache by digest would hold memory without being asked again.
     fn extract(&self, name: &str, artifact: &Artifact, from: &str) -> Result<Tree, CopyError> {
         if !Owner::new(KIND, self.namespace, name).owns(&artifact.path) {
             return Err(CopyError::NotOwn(artifact.path.clone()));

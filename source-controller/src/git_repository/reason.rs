@@ -1,12 +1,11 @@
 //! The reasons of conditions and events of a GitRepository.
 
 flux_runtime::reasons! {
-    /// Why a condition of a GitRepository has its status, or what an event of it is about (SC-PROC-062).
+    /// Why a condition of a GitRepository has its status, or what an event of it is about, besides those that all sources
+    /// share (SC-PROC-062).
     pub(super) enum GitReason {
         /// The archive could not be stored.
         ArchiveOperationFailed,
-        /// The stored artifact is up to date.
-        ArtifactUpToDate,
         /// Credentials are missing or unusable.
         AuthenticationFailed,
         /// An included artifact could not be copied.
@@ -21,8 +20,6 @@ flux_runtime::reasons! {
         FeatureGateDisabled,
         /// Artifacts of the deleted object could not be removed.
         GarbageCollectionFailed,
-        /// Artifacts were removed.
-        GarbageCollectionSucceeded,
         /// The repository could not be read.
         GitOperationFailed,
         /// The repository was read and has not changed.
@@ -41,18 +38,12 @@ flux_runtime::reasons! {
         InvalidTagSignature,
         /// The verification mode needs a tag.
         InvalidVerificationMode,
-        /// An artifact with new content was stored.
-        NewArtifact,
-        /// The remote's revision differs from that of the artifact.
-        NewRevision,
         /// The GitRepository to include has no artifact.
         NoArtifact,
         /// The GitRepository to include does not exist.
         NotFound,
         /// The ignore rules of the repository could not be read.
         SourceIgnoreError,
-        /// The run succeeded.
-        Succeeded,
         /// The URL cannot be used.
         URLInvalid,
         /// The keys for the verification could not be read.

@@ -7,12 +7,13 @@ use flux_api::source::{
 };
 use flux_git::{Commit, TrustedKeys};
 use flux_publish::SOURCE_VERIFIED;
+use flux_references::secret_data;
 use flux_runtime::Run;
 use flux_runtime::conditions::{SUCCEEDED, Status};
 use flux_signature::Fingerprint;
 
 use super::failure::StepError;
-use crate::secrets::{self, Secrets};
+use crate::secrets::Secrets;
 
 /// What signatures are verified with.
 pub(super) struct Verification {
@@ -40,7 +41,7 @@ impl Verification {
             run.status.source_verification_fingerprint = None;
             StepError::PublicKeys(error)
         })?;
-        let keys = TrustedKeys::from_secret(&secrets::data(&secret, run.namespace(), name));
+        let keys = TrustedKeys::from_secret(&secret_data(&secret, run.namespace(), name));
         let fingerprint = fingerprint(&keys);
         Ok(Some(Self {
             mode,

@@ -26,6 +26,8 @@ pub(crate) struct World {
     pub(crate) namespace: Namespace,
     pub(crate) events: EventSink,
     pub(crate) git: HttpGitServer,
+    /// The kind that the methods are about.
+    pub(crate) kind: Kind,
 }
 
 impl World {
@@ -47,7 +49,13 @@ impl World {
             namespace,
             events,
             git,
+            kind: GIT_REPOSITORY,
         })
+    }
+
+    /// The same for another kind.
+    pub(crate) fn of(self, kind: Kind) -> Self {
+        Self { kind, ..self }
     }
 
     /// A repository with one commit on `main`.
@@ -77,9 +85,7 @@ impl World {
 
     /// Waits until the object is Ready for its generation, and returns it.
     pub(crate) async fn ready(&self, name: &str) -> Result<Value> {
-        self.namespace
-            .wait_ready(GIT_REPOSITORY, name, "True")
-            .await
+        self.namespace.wait_ready(self.kind, name, "True").await
     }
 
     /// Waits until a condition has this status and reason, and returns its message.
@@ -95,10 +101,7 @@ impl World {
             condition(object, kind)
                 .is_some_and(|found| found["status"] == status && found["reason"] == reason)
         };
-        let object = self
-            .namespace
-            .wait(GIT_REPOSITORY, name, &goal, fits)
-            .await?;
+        let object = self.namespace.wait(self.kind, name, &goal, fits).await?;
         let message = condition(&object, kind)
             .map(|found| found["message"].as_str().unwrap_or_default().to_owned());
         Ok(message.unwrap_or_default())
@@ -106,13 +109,10 @@ impl World {
 
     /// Requests a reconcile and waits for its end, whatever the result.
     pub(crate) async fn reconcile(&self, name: &str) -> Result<Value> {
-        let at = self
-            .namespace
-            .request_reconcile(GIT_REPOSITORY, name)
-            .await?;
+        let at = self.namespace.request_reconcile(self.kind, name).await?;
         let handled = |object: &Value| object["status"]["lastHandledReconcileAt"] == at.as_str();
         self.namespace
-            .wait(GIT_REPOSITORY, name, "has handled the request", handled)
+            .wait(self.kind, name, "has handled the request", handled)
             .await
     }
 
@@ -180,7 +180,7 @@ impl World {
         };
         let (last, changed) = tokio::join!(
             self.namespace
-                .wait(GIT_REPOSITORY, name, "is through with a change", look),
+                .wait(self.kind, name, "is through with a change", look),
             change
         );
         changed?;
@@ -198,7 +198,7 @@ impl World {
     /// The folder of an object's artifacts.
     pub(crate) fn folder(&self, name: &str) -> PathBuf {
         self.storage()
-            .join("gitrepository")
+            .join(self.kind.1.to_lowercase())
             .join(self.namespace.name())
             .join(name)
     }

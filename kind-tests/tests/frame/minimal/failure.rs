@@ -16,7 +16,7 @@ pub(super) enum StepError {
     #[error("secret '{0}' lacks the key 'accesskey'")]
     KeyMissing(String),
     #[error("failed to read the Secret")]
-    Read(#[source] flux_objects::Error),
+    Read(#[source] flux_references::ReadError),
 }
 
 impl From<StepError> for Failure {

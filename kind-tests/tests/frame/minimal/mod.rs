@@ -6,8 +6,10 @@ mod scenario;
 mod steps;
 
 use flux_api::source::Bucket;
+use flux_references::Reader;
 use flux_runtime::per_object::PerObject;
 use flux_runtime::{Failure, Outcome, Reconciler, Run, Settings};
+use k8s_openapi::api::core::v1::Secret;
 
 use self::reason::BucketReason;
 
@@ -15,8 +17,9 @@ use self::reason::BucketReason;
 pub(crate) const SETTINGS: Settings = Settings::new("bucket");
 
 /// Reconciles Buckets: one is ready when its credentials can be used.
-#[derive(Default)]
 pub(crate) struct Buckets {
+    /// Reads the Secrets with credentials.
+    pub(crate) secrets: Reader<Secret>,
     /// The access key that was last seen of each Bucket.
     pub(crate) seen: PerObject<String>,
 }
@@ -34,7 +37,7 @@ impl Reconciler for Buckets {
         run.about([("endpoint", endpoint.clone())].into());
         run.progress(format!("reading credentials for '{endpoint}'"))
             .await?;
-        let access_key = steps::access_key(run.client(), &bucket).await?;
+        let access_key = steps::access_key(&self.secrets, &bucket).await?;
 
         let message = format!("credentials for '{endpoint}' are usable");
         if self.seen.get(&run.key()).as_ref() != Some(&access_key) {

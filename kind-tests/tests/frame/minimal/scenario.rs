@@ -3,14 +3,22 @@
 use std::path::Path;
 use std::time::Duration;
 
+use flux_objects::Objects;
+use flux_references::triggers::on_config;
+use flux_references::{Index, Reader};
 use flux_runtime::controller::Controller;
 use flux_runtime::metrics::Metrics;
+use flux_runtime::per_object::PerObject;
 use flux_runtime::queue::Key;
 use flux_runtime::watch::Cache;
+use k8s_openapi::api::core::v1::Secret;
 use kind_tests::{Cluster, Kind, Namespace, Result, condition, is_ready};
+use kube::core::PartialObjectMeta;
+use kube::runtime::watcher;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use super::steps::references;
 use super::{Buckets, SETTINGS};
 use crate::environment;
 
@@ -21,10 +29,20 @@ async fn a_minimal_kind_is_reconciled() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "frame-minimal").await?;
     let stop = CancellationToken::new();
     let _stopped = stop.clone().drop_guard();
-    let buckets = Buckets::default();
-    let seen = buckets.seen.clone();
     let environment = environment(&namespace, &Metrics::new()?, None)?;
-    let controller = Controller::new(buckets, SETTINGS, Cache::default(), environment);
+    let seen = PerObject::default();
+    let buckets = Buckets {
+        secrets: Reader::Direct(environment.client.clone()),
+        seen: seen.clone(),
+    };
+    let secrets: Objects<PartialObjectMeta<Secret>> =
+        Objects::in_namespace(environment.client.clone(), namespace.name())?;
+    let (api, all) = (secrets.into_api(), watcher::Config::default());
+    let known = Cache::default();
+    let index = Index::of(&known, references);
+    let on_secret = on_config(index, known.clone());
+    let controller = Controller::new(buckets, SETTINGS, known, environment);
+    let controller = controller.watching(api, all, Cache::default(), on_secret);
     let controller = controller.clearing(&seen);
     tokio::spawn(controller.run(stop, Duration::from_secs(1)));
 
@@ -66,6 +84,21 @@ async fn a_minimal_kind_is_reconciled() -> Result {
     );
     let key = Key::new(namespace.name(), "b");
     assert_eq!(seen.get(&key).as_deref(), Some("one"));
+
+    // The next run by the interval is an hour away.
+    namespace
+        .apply(
+            "{apiVersion: v1, kind: Secret, metadata: {name: keys}, stringData: {accesskey: two}}",
+        )
+        .await?;
+    let renewed = async {
+        while seen.get(&key).as_deref() != Some("two") {
+            tokio::task::yield_now().await;
+        }
+    };
+    namespace
+        .wait_for("the new credentials to be seen", renewed)
+        .await?;
 
     namespace.delete(BUCKET, "b").await?;
     namespace.wait_gone(BUCKET, "b").await?;

@@ -107,6 +107,78 @@ const SUBSTITUTED: &[Case] = &[
         reason: APPLY,
     },
     Case {
+        name: "name",
+        files: &[(
+            "a.yaml",
+            "{apiVersion: v1, kind: ConfigMap, metadata: {name: '${plain}'}}",
+        )],
+        spec: SUBSTITUTE,
+        reason: APPLY,
+    },
+    Case {
+        name: "part-of-name",
+        files: &[(
+            "a.yaml",
+            "{apiVersion: apps/v1, kind: Deployment, metadata: {name: 'a-${plain:0:9}_'}}",
+        )],
+        spec: SUBSTITUTE,
+        reason: APPLY,
+    },
+    Case {
+        name: "kind-of-object",
+        files: &[(
+            "a.yaml",
+            "{apiVersion: v1, kind: '${plain}', metadata: {name: a}}",
+        )],
+        spec: SUBSTITUTE,
+        reason: APPLY,
+    },
+    Case {
+        name: "group",
+        files: &[(
+            "a.yaml",
+            "{apiVersion: '${plain}/v1', kind: A, metadata: {name: a}}",
+        )],
+        spec: SUBSTITUTE,
+        reason: APPLY,
+    },
+    Case {
+        name: "encrypted-name",
+        files: &[(
+            "a.yaml",
+            "{apiVersion: v1, kind: Secret, metadata: {name: '${plain}'}, data: {a: 'ENC[AES256_GCM,data:a,iv:a,tag:a,type:str]'}, sops: {mac: 'ENC[a]'}}",
+        )],
+        spec: SUBSTITUTE,
+        reason: APPLY,
+    },
+    Case {
+        name: "label-key",
+        files: &[(
+            "a.yaml",
+            "{apiVersion: v1, kind: ConfigMap, metadata: {name: label-key, labels: {'${plain}!': a}}}",
+        )],
+        spec: SUBSTITUTE,
+        reason: APPLY,
+    },
+    Case {
+        name: "path",
+        files: &[(
+            "a.yaml",
+            "{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: path}, spec: {rules: [{host: '${plain}', http: {paths: [{path: '${plain}', pathType: Exact, backend: {service: {name: a, port: {number: 80}}}}]}}]}}",
+        )],
+        spec: SUBSTITUTE,
+        reason: APPLY,
+    },
+    Case {
+        name: "image",
+        files: &[(
+            "a.yaml",
+            "{apiVersion: v1, kind: Pod, metadata: {name: image}, spec: {containers: [{name: a, image: ' a:${plain}'}]}}",
+        )],
+        spec: SUBSTITUTE,
+        reason: APPLY,
+    },
+    Case {
         name: "yaml",
         files: &[(
             "a.yaml",

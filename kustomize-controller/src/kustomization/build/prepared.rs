@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use flux_api::meta::CommonMetadata;
+use flux_apply::is_encrypted_secret;
 use flux_apply::normalise::normalise;
-use flux_apply::{Desired, Metadata, Object, ObjectId, is_encrypted_secret};
+use flux_cluster::{Metadata, Object, ObjectId};
 use serde_json::{Map, Value};
 
 use crate::kustomization::owner::{GROUP, Mark};
@@ -22,7 +23,7 @@ pub(crate) struct Owner {
 #[derive(Debug, Default)]
 pub(crate) struct Prepared {
     /// The objects in the order of the build.
-    pub(crate) objects: Vec<Desired>,
+    pub(crate) objects: Vec<Object>,
     /// A Secret that is still SOPS-encrypted and must not be applied.
     pub(crate) encrypted: Option<ObjectId>,
     /// Jobs that are deleted automatically after they finish.
@@ -39,7 +40,7 @@ impl Prepared {
             jobs_with_ttl: jobs_with_ttl(&objects),
             objects: objects
                 .into_iter()
-                .map(|object| Desired::new(prepare(object, owner)))
+                .map(|object| prepare(object, owner))
                 .collect(),
         }
     }
@@ -50,7 +51,7 @@ impl Prepared {
         const IDENTITY: u64 = 256;
         let objects = self.objects.iter();
         objects
-            .map(|desired| fields(desired.object().fields()) + IDENTITY)
+            .map(|object| fields(object.fields()) + IDENTITY)
             .sum()
     }
 }

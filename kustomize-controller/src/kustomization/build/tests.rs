@@ -3,6 +3,7 @@
 mod overlay;
 
 use flux_budget::Budget;
+use flux_references::ReadError;
 use flux_runtime::queue::Key;
 use flux_runtime::work::WorkFolders;
 use flux_tree::{Tree, TreePath};
@@ -96,8 +97,7 @@ async fn build(builder: &Builder, files: &[(&str, &str)], spec: &Json) -> Result
 fn named(built: &Built) -> String {
     let objects = built.prepared.objects.iter();
     let names: Vec<String> = objects
-        .map(|desired| {
-            let object = desired.object();
+        .map(|object| {
             let script = object
                 .at(&["metadata", "annotations", "script"])
                 .and_then(Json::as_str);
@@ -388,12 +388,14 @@ async fn unreadable_variables_fail_the_first_object_that_would_be_substituted() 
     let disabled =
         format!("{MAP}  annotations: {{kustomize.toolkit.fluxcd.io/substitute: disabled}}\n");
     let run = async |files: &[(&str, &str)], spec: &Json| {
-        let missing = kube::core::Status::failure("secrets \"vars\" not found", "NotFound");
+        let missing = ReadError::NotFound {
+            resource: "secrets".into(),
+            name: "vars".into(),
+        };
         let variables = Arc::new(VariablesError::Reference {
             kind: "Secret".into(),
             name: "vars".into(),
-            source: flux_objects::Error::from(kube::Error::Api(missing.with_code(404).boxed()))
-                .into(),
+            source: missing.into(),
         });
         let built = build_with(&builder(true), files, spec, Err(&variables), TIMEOUT).await;
         built
@@ -449,7 +451,6 @@ async fn builds_run_side_by_side_and_share_nothing() {
                 .await
                 .unwrap();
             let parts = built.prepared.objects[0]
-                .object()
                 .at(&["spec", "parts"])
                 .and_then(Json::as_array)
                 .map(Vec::len);
@@ -561,12 +562,12 @@ async fn names_labels_and_items_that_are_no_texts_are_not_dropped() {
     let labelled =
         "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, labels: {n: 1, b: true}}}";
     let objects = &built(labelled).await.unwrap().prepared.objects;
-    let labels = objects[0].object().at(&["metadata", "labels"]).unwrap();
+    let labels = objects[0].at(&["metadata", "labels"]).unwrap();
     assert_eq!((&labels["n"], &labels["b"]), (&json!(1), &json!(true)));
     // KC-SSA-003
     let null = "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [null, {name: c, args: [null]}]}}";
     let objects = &built(null).await.unwrap().prepared.objects;
-    let containers = objects[0].object().at(&["spec", "containers"]).unwrap();
+    let containers = objects[0].at(&["spec", "containers"]).unwrap();
     assert_eq!(containers[0], json!({"name": "", "resources": {}}));
     assert_eq!(containers[1]["args"], json!([""]));
     // KC-BLD-033: in a list, too, only null items are removed
@@ -678,14 +679,12 @@ async fn what_is_kept_makes_room() {
         owner: &Owner::default(),
         timeout: TIMEOUT,
     };
-    let run = || builder.build_making_room(inputs, || memories.give_up_builds());
-    assert!(builder.build(inputs).await.unwrap_err().is_busy());
-    let built = run().await.unwrap();
-    assert_eq!(built.prepared.objects[0].object().name(), "x-a");
+    let built = builder.build(inputs).await.unwrap();
+    assert_eq!(built.prepared.objects[0].name(), "x-a");
     drop(built);
     // With no kept build to drop, the budget stays exhausted.
     others.take((8 << 20) - others.held() - (1 << 20)).unwrap();
-    let busy = run().await.unwrap_err();
+    let busy = builder.build(inputs).await.unwrap_err();
     assert!(busy.is_busy(), "{busy:?}");
 }
 

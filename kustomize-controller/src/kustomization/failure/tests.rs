@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use flux_apply::{MalformedId, ObjectId, WaitError};
 use flux_budget::{Budget, Exhausted};
-use flux_runtime::acl::AccessDenied;
+use flux_cluster::{MalformedId, ObjectId, WaitError};
+use flux_references::ReadError;
 use flux_runtime::outcome::Notice;
 use flux_runtime::queue::Key;
+use flux_runtime::reason::Reason as _;
 use flux_runtime::run::StatusError;
+use flux_tenancy::AccessDenied;
 use flux_tree::TreePath;
 
 use super::*;
@@ -47,6 +49,13 @@ fn missing() -> flux_objects::Error {
     kube::Error::Api(status.boxed()).into()
 }
 
+fn no_bucket() -> ReadError {
+    ReadError::NotFound {
+        resource: "Bucket.source.toolkit.fluxcd.io".into(),
+        name: "b".into(),
+    }
+}
+
 fn fetched(error: FetchError) -> StepError {
     FilesError::Fetch(Arc::new(error)).into()
 }
@@ -65,7 +74,7 @@ type Row = (
     Next,
     Notice,
     bool,
-    Option<Reason>,
+    Option<R>,
     &'static str,
 );
 
@@ -124,8 +133,7 @@ fn before_the_work() -> Vec<Row> {
         (
             SourceError::Denied(AccessDenied::CrossNamespace {
                 kind: "GitRepository".into(),
-                namespace: "infra".into(),
-                name: "repo".into(),
+                key: Key::new("infra", "repo"),
             })
             .into(),
             "AccessDenied",
@@ -137,11 +145,7 @@ fn before_the_work() -> Vec<Row> {
         ),
         // KC-SRC-005
         (
-            SourceError::GateDisabled {
-                kind: "ExternalArtifact",
-                key: key(),
-            }
-            .into(),
+            SourceError::Denied(AccessDenied::GateDisabled { key: key() }).into(),
             "AccessDenied",
             STALLED,
             warning,
@@ -161,11 +165,7 @@ fn before_the_work() -> Vec<Row> {
         ),
         // KC-SRC-002
         (
-            SourceError::NotFound {
-                resource: "Bucket".into(),
-                name: "b".into(),
-            }
-            .into(),
+            SourceError::NotFound(no_bucket()).into(),
             "ArtifactFailed",
             Next::Waiting(RETRY),
             quiet,
@@ -175,7 +175,7 @@ fn before_the_work() -> Vec<Row> {
         ),
         // KC-SRC-003
         (
-            SourceError::Unavailable(key(), missing()).into(),
+            SourceError::Unavailable(key(), missing().into()).into(),
             "ArtifactFailed",
             BACK_OFF,
             quiet,
@@ -329,7 +329,7 @@ fn until_manifests_are_built() -> Vec<Row> {
 
 fn on_the_cluster() -> Vec<Row> {
     let (warning, quiet) = (Notice::Warning, Notice::Quiet);
-    let applying = Some(Reason::ReconciliationFailed);
+    let applying = Some(R::ReconciliationFailed);
     vec![
         // KC-REMOTE-001
         (
@@ -387,7 +387,7 @@ fn on_the_cluster() -> Vec<Row> {
             AT_RETRY,
             warning,
             false,
-            Some(Reason::PruneFailed),
+            Some(R::PruneFailed),
             "failed to update status: 5 tries met a conflict",
         ),
         // KC-HEALTH-006
@@ -404,7 +404,7 @@ fn on_the_cluster() -> Vec<Row> {
             AT_RETRY,
             warning,
             false,
-            Some(Reason::HealthCheckFailed),
+            Some(R::HealthCheckFailed),
             "health check failed after 3s: timeout waiting for: [Deployment/ns/web status: 'InProgress']",
         ),
         // KC-HEALTH-011
@@ -431,8 +431,8 @@ fn on_the_cluster() -> Vec<Row> {
         ),
         // KC-PROC-071: the text of the runtime
         (
-            HealthError::Status(Box::new(again(
-                Reason::Progressing,
+            HealthError::Status(Box::new(Failure::retry(
+                R::Progressing,
                 "written by the frame",
                 Pace::BackOff,
             )))
@@ -445,7 +445,7 @@ fn on_the_cluster() -> Vec<Row> {
             "written by the frame",
         ),
         (
-            again(Reason::Progressing, "written by the frame", Pace::BackOff).into(),
+            Failure::retry(R::Progressing, "written by the frame", Pace::BackOff).into(),
             "Progressing",
             BACK_OFF,
             warning,
@@ -555,12 +555,8 @@ fn some_failures_have_an_event_and_a_line_of_their_own() {
             Some("New reconciliation triggered, canceling health checks".into())
         )
     );
-    let missing = SourceError::NotFound {
-        resource: "Bucket".into(),
-        name: "b".into(),
-    };
     assert_eq!(
-        told(missing.into()),
+        told(SourceError::NotFound(no_bucket()).into()),
         (None, Some("Source 'Bucket/b' not found".into()))
     );
     assert_eq!(told(SourceError::NoArtifact.into()), (None, None));

@@ -150,52 +150,61 @@ pub enum ApiVersionError {
 }
 
 impl Metadata {
+    /// The names of the fields.
+    pub(crate) const FIELDS: &[&str] = &[
+        "name",
+        "home",
+        "sources",
+        "version",
+        "description",
+        "keywords",
+        "maintainers",
+        "icon",
+        "apiVersion",
+        "condition",
+        "tags",
+        "appVersion",
+        "deprecated",
+        "annotations",
+        "kubeVersion",
+        "dependencies",
+        "type",
+    ];
+
     /// Sets the fields from a Chart.yaml or requirements.yaml.
     pub(crate) fn decode(&mut self, value: &Value) -> Result<(), YamlError> {
-        const FIELDS: &[&str] = &[
-            "name",
-            "home",
-            "sources",
-            "version",
-            "description",
-            "keywords",
-            "maintainers",
-            "icon",
-            "apiVersion",
-            "condition",
-            "tags",
-            "appVersion",
-            "deprecated",
-            "annotations",
-            "kubeVersion",
-            "dependencies",
-            "type",
-        ];
         let place = Place {
             owner: "Metadata",
             path: "",
         };
-        for (field, value) in decode::fields(value, FIELDS, "v2.Metadata")? {
-            let into = match field {
-                "name" => &mut self.name,
-                "home" => &mut self.home,
-                "version" => &mut self.version,
-                "description" => &mut self.description,
-                "icon" => &mut self.icon,
-                "apiVersion" => &mut self.api_version,
-                "condition" => &mut self.condition,
-                "tags" => &mut self.tags,
-                "appVersion" => &mut self.app_version,
-                "kubeVersion" => &mut self.kube_version,
-                "type" => &mut self.kind,
-                _ => {
-                    self.decode_compound(place, field, value)?;
-                    continue;
-                }
-            };
-            decode::text(into, place, field, value)?;
+        for (field, value) in decode::fields(value, Self::FIELDS, "v2.Metadata")? {
+            self.set(place, field, value)?;
         }
         Ok(())
+    }
+
+    /// Sets one of the fields.
+    pub(crate) fn set(
+        &mut self,
+        place: Place<'_>,
+        field: &str,
+        value: &Value,
+    ) -> Result<(), YamlError> {
+        let into = match field {
+            "name" => &mut self.name,
+            "home" => &mut self.home,
+            "version" => &mut self.version,
+            "description" => &mut self.description,
+            "icon" => &mut self.icon,
+            "apiVersion" => &mut self.api_version,
+            "condition" => &mut self.condition,
+            "tags" => &mut self.tags,
+            "appVersion" => &mut self.app_version,
+            "kubeVersion" => &mut self.kube_version,
+            "type" => &mut self.kind,
+            _ => return self.decode_compound(place, field, value),
+        };
+        decode::text(into, place, field, value)
     }
 
     fn decode_compound(
@@ -333,22 +342,24 @@ impl Maintainer {
 }
 
 impl Dependency {
+    /// The names of the fields.
+    pub(crate) const FIELDS: &[&str] = &[
+        "name",
+        "version",
+        "repository",
+        "condition",
+        "tags",
+        "enabled",
+        "import-values",
+        "alias",
+    ];
+
     fn decode(&mut self, value: &Value, path: &str) -> Result<(), YamlError> {
-        const FIELDS: &[&str] = &[
-            "name",
-            "version",
-            "repository",
-            "condition",
-            "tags",
-            "enabled",
-            "import-values",
-            "alias",
-        ];
         let place = Place {
             owner: "Dependency",
             path,
         };
-        for (field, value) in decode::fields(value, FIELDS, "v2.Dependency")? {
+        for (field, value) in decode::fields(value, Self::FIELDS, "v2.Dependency")? {
             match field {
                 "name" => decode::text(&mut self.name, place, field, value)?,
                 "version" => decode::text(&mut self.version, place, field, value)?,

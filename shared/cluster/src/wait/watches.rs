@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use flux_objects::quiet;
 use futures::future::{BoxFuture, FutureExt as _};
 use futures::stream::{self, BoxStream, FuturesUnordered, SelectAll, Stream, StreamExt as _};
 use kube::ResourceExt as _;
@@ -346,7 +345,8 @@ fn objects(kind: Watched, config: watcher::Config, ids: Vec<ObjectId>) -> BoxStr
         };
         (news, listed_all && current == ids.len())
     };
-    quiet(watcher(api, config).backoff(Pauses::default()))
+    watcher(api, config)
+        .backoff(Pauses::default())
         .map(news)
         .flat_map(|(news, rests)| stream::iter(news).chain(pause(rests)))
         .boxed()
@@ -394,7 +394,8 @@ fn pods(
             _ => News::Nothing,
         }
     };
-    quiet(watcher(api, config).backoff(Pauses::default()))
+    watcher(api, config)
+        .backoff(Pauses::default())
         .map(news)
         .boxed()
 }

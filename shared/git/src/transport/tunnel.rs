@@ -126,12 +126,12 @@ async fn http_connect<S: Stream>(
 }
 
 /// RFC 1928 with RFC 1929; the proxy resolves names.
-async fn socks5(
-    mut stream: TcpStream,
+async fn socks5<S: Stream>(
+    mut stream: S,
     proxy: &ProxyUrl,
     host: &str,
     port: u16,
-) -> Result<TcpStream, Fault> {
+) -> Result<S, Fault> {
     let failed = |error: std::io::Error| {
         Fault::Connection(format!("socks connect: {}", system_text(&error)))
     };
@@ -207,4 +207,18 @@ async fn socks5(
     let mut bound = vec![0; skip + 2];
     stream.read_exact(&mut bound).await.map_err(failed)?;
     Ok(stream)
+}
+
+/// Takes `input` as what an HTTP and a SOCKS proxy send, with and without credentials, and returns what they leave for
+/// the connection; `None` where they refuse it.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) async fn through_proxies(input: &[u8]) -> [Option<&[u8]>; 3] {
+    let proxy = |address: &str| ProxyUrl::parse(address).unwrap_or_else(|error| panic!("{error}"));
+    let stream = || tokio::io::join(input, tokio::io::sink());
+    let rest = |stream: Result<tokio::io::Join<_, _>, Fault>| stream.ok().map(|s| s.into_inner().0);
+    [
+        rest(http_connect(stream(), &proxy("http://p:3128"), "host", 22).await),
+        rest(socks5(stream(), &proxy("socks5://p:1080"), "host", 22).await),
+        rest(socks5(stream(), &proxy("socks5://u:p@p:1080"), "::1", 22).await),
+    ]
 }

@@ -60,17 +60,24 @@ impl Civil {
 
     /// Seconds since 1970-01-01T00:00:00. Days beyond the end of the month overflow into the next, as in `time.Date`.
     pub fn seconds(self) -> i64 {
+        self.days()
+            .wrapping_mul(DAY)
+            .wrapping_add(i64::from(self.hour) * 3_600)
+            .wrapping_add(i64::from(self.minute) * 60)
+            .wrapping_add(i64::from(self.second))
+    }
+
+    /// Days since 1970-01-01.
+    fn days(self) -> i64 {
         let year = self.year - i64::from(self.month <= 2);
         let era = year.div_euclid(400);
         let year_of_era = year.rem_euclid(400);
         let month = (i64::from(self.month) + 9) % 12;
         let day_of_year = (153 * month + 2) / 5 + i64::from(self.day) - 1;
         let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-        let days = era.wrapping_mul(146_097).wrapping_add(day_of_era) - 719_468;
-        days.wrapping_mul(DAY)
-            .wrapping_add(i64::from(self.hour) * 3_600)
-            .wrapping_add(i64::from(self.minute) * 60)
-            .wrapping_add(i64::from(self.second))
+        era.wrapping_mul(146_097)
+            .wrapping_add(day_of_era)
+            .wrapping_sub(719_468)
     }
 
     /// The day of the year, 1 to 366.
@@ -80,13 +87,13 @@ impl Civil {
             day: 1,
             ..self
         };
-        ((self.seconds() - first.seconds()) / DAY) as u32 + 1
+        self.days().wrapping_sub(first.days()) as u32 + 1
     }
 
     /// The day of the week; Sunday is 0.
     pub fn weekday(self) -> u32 {
         // 1970-01-01 was a Thursday.
-        (self.seconds().div_euclid(DAY) + 4).rem_euclid(7) as u32
+        self.days().wrapping_add(4).rem_euclid(7) as u32
     }
 
     /// The number of days of a month.
@@ -100,6 +107,42 @@ impl Civil {
             }
             2 => 28,
             _ => 31,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::format;
+
+    /// What Go's `time.Unix(seconds, 0).UTC()` gives: `seconds` of a date at the ends of the range wraps around, its days
+    /// do not.
+    #[test]
+    fn dates_at_the_ends_of_the_range() {
+        for (seconds, want) in [
+            (i64::MAX, "Sun 339 292277026596-12-04 15:30:07"),
+            (i64::MIN, "Sun 339 292277026596-12-04 15:30:08"),
+            (i64::MIN + 1, "Sun 339 292277026596-12-04 15:30:09"),
+            (i64::MIN + 31_000, "Mon 340 292277026596-12-05 00:06:48"),
+            (
+                9_223_372_036_846_135_807,
+                "Fri 239 292277026596-08-26 15:30:07",
+            ),
+            (1 << 62, "Tue 170 146138514283-06-19 07:45:04"),
+            (-(1 << 62), "Fri 196 -146138510344-07-14 16:14:56"),
+            (
+                -9_223_371_966_579_724_800,
+                "Thu 001 -292277020430-01-01 00:00:00",
+            ),
+            (
+                -9_223_371_966_562_444_800,
+                "Mon 201 -292277020430-07-20 00:00:00",
+            ),
+            (-62_135_596_801, "Sun 366 0000-12-31 23:59:59"),
+            (0, "Thu 001 1970-01-01 00:00:00"),
+        ] {
+            let text = format(b"Mon 002 2006-01-02 15:04:05", seconds, 0, 0, "UTC");
+            assert_eq!(String::from_utf8_lossy(&text), want, "{seconds}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{HookStep, Step};
+use super::{Failed, HookStep, Step};
 use crate::{HookEvent, HookExecution, HookPhase, Release, Status, Time, executing};
 
 const BEFORE_CREATION: &str = "before-hook-creation";
@@ -47,7 +47,7 @@ pub struct Action {
     /// Errors that did not end the action at once.
     collected: Vec<String>,
     /// The error that the action will end with.
-    raised: Option<String>,
+    raised: Option<Failed>,
     /// The hooks of the event in progress, as indexes in the order of execution.
     hooks: Vec<usize>,
     /// Index of the first hook to run; those before it are skipped.
@@ -189,7 +189,7 @@ impl Action {
 
     /// Takes the result of the last step (any value on the first call), and returns the next step. `now` is the time for
     /// timestamps in records.
-    pub fn next(&mut self, now: Time, outcome: Result<(), String>) -> Step<'_> {
+    pub fn next(&mut self, now: Time, outcome: Result<(), Failed>) -> Step<'_> {
         if let Some((ask, on_error)) = self.asked.take() {
             self.answer(ask, on_error, now, outcome);
         }
@@ -205,18 +205,18 @@ impl Action {
                 Item::EndHooks(_) => {}
             }
         }
-        Step::Done(self.raised.as_deref().map_or(Ok(()), Err))
+        Step::Done(self.raised.as_ref().map_or(Ok(()), Err))
     }
 
     /// Aborts an installation or upgrade, for example on a timeout: the release fails with this error (HE-ACT-013). Any
     /// other action just ends. [`Action::next`] returns the remaining steps.
-    pub fn interrupt(&mut self, now: Time, error: &str) {
+    pub fn interrupt(&mut self, now: Time, error: &Failed) {
         self.asked = None;
         let on_error = match self.kind {
             Kind::Install | Kind::Upgrade { .. } => OnError::Fail(""),
             _ => OnError::End(""),
         };
-        self.failed(on_error, error, now);
+        self.failed(on_error, error.as_str(), now);
     }
 
     fn step(&self, ask: Ask) -> Step<'_> {
@@ -242,13 +242,13 @@ impl Action {
         }
     }
 
-    fn answer(&mut self, ask: Ask, on_error: OnError, now: Time, outcome: Result<(), String>) {
+    fn answer(&mut self, ask: Ask, on_error: OnError, now: Time, outcome: Result<(), Failed>) {
         let Err(error) = outcome else { return };
         match (ask, on_error) {
             (Ask::Hook(step, hook), OnError::Hooks(event)) => {
-                self.hook_failed(step, hook, event, &error, now);
+                self.hook_failed(step, hook, event, error.as_str(), now);
             }
-            _ => self.failed(on_error, &error, now),
+            _ => self.failed(on_error, error.as_str(), now),
         }
     }
 
@@ -256,7 +256,7 @@ impl Action {
         match on_error {
             OnError::Ignore | OnError::Hooks(_) => {}
             OnError::End(prefix) => self.end(format!("{prefix}{error}")),
-            OnError::Raise => self.raised = Some(error.to_owned()),
+            OnError::Raise => self.raised = Some(Failed::new(error)),
             OnError::EndDeleting => {
                 let name = &self.release.name;
                 self.end(format!("failed to delete release: {name}: {error}"));
@@ -270,7 +270,7 @@ impl Action {
             }
             OnError::Replace => {
                 let on_error = self.skip_to_end_of_hooks();
-                self.raised = Some(error.to_owned());
+                self.raised = Some(Failed::new(error));
                 self.change(Change::Raise(on_error), now);
             }
             OnError::CleanUp => {
@@ -291,7 +291,7 @@ impl Action {
     /// Ends the action without further steps.
     fn end(&mut self, error: String) {
         self.items.clear();
-        self.raised = Some(error);
+        self.raised = Some(Failed::new(error));
     }
 
     /// Marks the release as failed, and cleans up what was started (HE-ACT-012, HE-ACT-022, HE-ACT-029).
@@ -323,7 +323,7 @@ impl Action {
         if cleanup {
             self.ask(Ask::CleanUp, OnError::CleanUp);
         }
-        self.raised = Some(returned);
+        self.raised = Some(Failed::new(returned));
     }
 
     pub(super) fn ask(&mut self, ask: Ask, on_error: OnError) {
@@ -428,7 +428,7 @@ impl Action {
         }
         items.push(Item::Change(Change::Raise(on_error)));
         items.push(Item::EndHooks(on_error));
-        self.raised = Some(error);
+        self.raised = Some(Failed::new(error));
         for item in items.into_iter().rev() {
             self.items.push_front(item);
         }
@@ -520,7 +520,7 @@ impl Action {
             Change::EndIfCollected(how) => self.sum_up(how),
             Change::Raise(on_error) => {
                 let error = self.raised.take().unwrap_or_default();
-                self.failed(on_error, &error, now);
+                self.failed(on_error, error.as_str(), now);
             }
         }
     }

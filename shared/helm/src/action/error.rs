@@ -1,4 +1,8 @@
-//! Why an action cannot start, with Helm's texts.
+//! Why an action cannot start, and why it failed, with Helm's texts.
+
+use std::error::Error;
+
+use flux_errors::chain;
 
 use super::NameError;
 use crate::SYSTEM_LABELS;
@@ -57,4 +61,27 @@ pub enum ActionError {
         list = SYSTEM_LABELS.join(" ")
     )]
     SystemLabels,
+}
+
+/// Why a step of an action failed, or the action as a whole, in Helm's words: sources are joined by `: `. A record gets the
+/// same text. What follows a failure depends on the step, never on the text.
+#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Failed(String);
+
+impl Failed {
+    /// A failure with this text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The failure of a step because of `error`.
+    pub fn of(error: &(dyn Error + 'static)) -> Self {
+        Self(chain(error))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }

@@ -86,6 +86,32 @@ impl fmt::Display for Object {
     }
 }
 
+/// Why a document is not an object, in the words of Go's decoder.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// A value of another type.
+    #[error("json: cannot unmarshal {found} into Go value of type {wanted}")]
+    Value {
+        /// The JSON type that was found.
+        found: &'static str,
+        /// The type of Go that was expected.
+        wanted: &'static str,
+    },
+    /// A field of another type.
+    #[error("json: cannot unmarshal {found} into Go struct field {field} of type {wanted}")]
+    Field {
+        /// The JSON type that was found.
+        found: &'static str,
+        /// The field.
+        field: String,
+        /// The type of Go that was expected.
+        wanted: &'static str,
+    },
+    /// The object has no kind; this is the object as JSON.
+    #[error("Object 'Kind' is missing in '{0}'")]
+    NoKind(String),
+}
+
 /// A manifest with invalid objects. The texts are Helm's.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ObjectError {
@@ -97,7 +123,7 @@ pub enum ObjectError {
     Separator(String),
     /// A document is not an object.
     #[error("unable to decode \"\": {0}")]
-    Decode(String),
+    Decode(DecodeError),
     /// The cluster does not know the kind (HE-ACT-006).
     #[error(
         "resource mapping not found for name: {} namespace: {} from \"\": no matches for kind {} in version {}\nensure CRDs are installed first",
@@ -142,6 +168,13 @@ pub enum ObjectError {
     /// Several errors.
     #[error("[{}]", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
     Several(Vec<ObjectError>),
+}
+
+// Not a source: the text has it already.
+impl From<DecodeError> for ObjectError {
+    fn from(error: DecodeError) -> Self {
+        Self::Decode(error)
+    }
 }
 
 /// The objects of a manifest in order, as [`Documents::objects`] returns them.
@@ -257,18 +290,14 @@ impl Documents {
 impl Document {
     fn new(mut value: Value) -> Result<Self, ObjectError> {
         let Value::Map(_) = value else {
-            return Err(ObjectError::Decode(format!(
-                "json: cannot unmarshal {} into Go value of type unstructured.detector",
-                yaml::json_kind(&value)
-            )));
+            let found = yaml::json_kind(&value);
+            let wanted = "unstructured.detector";
+            return Err(DecodeError::Value { found, wanted }.into());
         };
         if text(&value, "kind").is_empty() {
-            let json = json(&value);
-            return Err(ObjectError::Decode(format!(
-                "Object 'Kind' is missing in '{json}'"
-            )));
+            return Err(DecodeError::NoKind(json(&value)).into());
         }
-        check_metadata(&value).map_err(ObjectError::Decode)?;
+        check_metadata(&value)?;
         let items = value.as_map_mut().and_then(|map| map.get_mut("items"));
         let Some(items) = items.map(std::mem::take) else {
             return Ok(Self::Object(value));
@@ -307,18 +336,19 @@ fn items_of(list: &Value, items: Value) -> Result<Vec<Value>, ObjectError> {
         Value::Seq(items) => items,
         Value::Null => Vec::new(),
         other => {
-            return Err(ObjectError::Decode(format!(
-                "json: cannot unmarshal {} into Go struct field decodeList.items of type []json.RawMessage",
-                yaml::json_kind(&other)
-            )));
+            return Err(DecodeError::Field {
+                found: yaml::json_kind(&other),
+                field: "decodeList.items".to_owned(),
+                wanted: "[]json.RawMessage",
+            }
+            .into());
         }
     };
     for item in &mut items {
         if !matches!(item, Value::Map(_) | Value::Null) {
-            return Err(ObjectError::Decode(format!(
-                "json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
-                yaml::json_kind(item)
-            )));
+            let found = yaml::json_kind(item);
+            let wanted = "map[string]interface {}";
+            return Err(DecodeError::Value { found, wanted }.into());
         }
         infer_kind(item, inferred, text(list, "apiVersion"));
     }
@@ -421,12 +451,13 @@ fn infer_kind(item: &mut Value, kind: &str, version: &str) {
 
 /// Checks the metadata that all objects have in common. The error is that of Go's decoder: the first one in the order of
 /// the keys.
-fn check_metadata(value: &Value) -> Result<(), String> {
-    let wrong = |found: &Value, field: &str, wanted: &str| {
-        let kind = yaml::json_kind(found);
-        Err(format!(
-            "json: cannot unmarshal {kind} into Go struct field {field} of type {wanted}"
-        ))
+fn check_metadata(value: &Value) -> Result<(), DecodeError> {
+    let wrong = |found: &Value, field: &str, wanted: &'static str| {
+        Err(DecodeError::Field {
+            found: yaml::json_kind(found),
+            field: field.to_owned(),
+            wanted,
+        })
     };
     if let Some(version) = value.get("apiVersion")
         && !matches!(version, Value::String(_) | Value::Null)
@@ -522,7 +553,7 @@ fn json(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Documents, ObjectError, Scope};
+    use super::{DecodeError, Documents, ObjectError, Scope};
 
     const MANIFEST: &str = "\
 ---
@@ -575,7 +606,11 @@ metadata: {name: [e]}
             .map(|error| match error {
                 ObjectError::NoMatch { name, .. } => name.as_str(),
                 ObjectError::NoMatchInList { kind, .. } => kind.as_str(),
-                ObjectError::Decode(text) if text.contains("metadata.name") => "metadata",
+                ObjectError::Decode(DecodeError::Field { field, .. })
+                    if field.contains("metadata.name") =>
+                {
+                    "metadata"
+                }
                 ObjectError::Decode(_) => "decode",
                 ObjectError::Parse(_) => "parse",
                 _ => "other",

@@ -1,8 +1,9 @@
 //! The steps that the caller of an action performs.
 
+use super::Failed;
 use crate::{Hook, Release};
 
-/// The next step to perform. If it fails, pass the text of the error to the next call.
+/// The next step to perform. If it fails, pass the error to the next call.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Step<'a> {
     /// Parse the target objects of this record, the action's own ([`super::target_objects`]).
@@ -32,7 +33,7 @@ pub enum Step<'a> {
     /// Wait until the deleted objects are gone.
     WaitDeleted,
     /// The action has ended: with success, or with this error.
-    Done(Result<(), &'a str>),
+    Done(Result<(), &'a Failed>),
 }
 
 /// A step of a hook (HE-HOOK-006, HE-HOOK-007, HE-HOOK-010, HE-HOOK-013).

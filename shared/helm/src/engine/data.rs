@@ -23,23 +23,11 @@ pub(super) fn to_yaml(value: &Value) -> Result<String, String> {
     marshaled.map_err(|e| format!("error marshaling into JSON: {e}"))
 }
 
-/// yaml.v3 with an indent of two.
+/// yaml.v3 with an indent of two: keys of maps in its order, fields of structs in that of their declaration.
 pub(super) fn to_pretty_yaml(value: &Value) -> Result<String, String> {
-    let text = |value: &Data| {
-        let encoder = flux_yaml::v3::Encoder::default().indent(2);
-        encoder.value(value).map_err(|e| e.to_string())
-    };
-    let Value::Object(object) = value else {
-        return text(&data_of(value, 0, Names::Yaml)?);
-    };
-    // The fields of a struct keep their order; the encoder sorts the keys of a map.
-    let mut whole = String::new();
-    for field in object.fields() {
-        let (name, value) = lower_case(field);
-        let field = [(name, data_of(&value, 1, Names::Yaml)?)];
-        whole.push_str(&text(&Data::Map(field.into_iter().collect()))?);
-    }
-    Ok(whole)
+    let data = data_of(value, 0, Names::Yaml)?;
+    let encoder = flux_yaml::v3::Encoder::default().indent(2);
+    encoder.value_in_order(&data).map_err(|e| e.to_string())
 }
 
 /// `encoding/json`'s `Marshal`.
@@ -98,7 +86,7 @@ pub(super) fn weight(value: &Value) -> usize {
 enum Names {
     /// As `encoding/json` does: by their tags.
     Json,
-    /// As `gopkg.in/yaml.v3` does, which these structs have no tags for: in lower case.
+    /// As `gopkg.in/yaml.v3` does, which these structs have no tags for: in lower case. It sorts the keys of maps itself.
     Yaml,
 }
 
@@ -120,7 +108,8 @@ fn data_of(value: &Value, depth: usize, names: Names) -> Result<Data, String> {
         Value::Float32(number) => Data::Float(f64::from(*number)),
         Value::Str(text) => Data::String(text.to_text().into_owned()),
         Value::Bytes(bytes) => Data::String(STANDARD.encode(bytes)),
-        Value::List(list) if list.is_nil() => Data::Null,
+        // yaml.v3 writes them as empty ones.
+        Value::List(list) if list.is_nil() && names == Names::Json => Data::Null,
         Value::List(list) => {
             let items = list
                 .items()
@@ -128,11 +117,18 @@ fn data_of(value: &Value, depth: usize, names: Names) -> Result<Data, String> {
                 .map(|item| data_of(item, depth + 1, names));
             Data::Seq(items.collect::<Result<_, _>>()?)
         }
-        Value::Map(map) if map.is_nil() => Data::Null,
-        Value::Map(map) => Data::Map(map_of(map, depth, names)?),
+        Value::Map(map) if map.is_nil() && names == Names::Json => Data::Null,
+        Value::Map(map) => {
+            let entries = map_of(map, depth, names)?;
+            Data::Map(match names {
+                Names::Json => entries,
+                Names::Yaml => flux_yaml::v3::sorted_keys(entries),
+            })
+        }
         Value::Time(time) => Data::String(time_text(time)),
         Value::Object(object) => {
-            if let Some(json) = object.json().filter(|_| names == Names::Json) {
+            // The text of a version; both encoders write what `MarshalText` gives.
+            if let Some(json) = object.json() {
                 return data_of(&json, depth + 1, names);
             }
             let fields: Vec<_> = match names {
@@ -159,7 +155,7 @@ fn lower_case((name, value): (&str, Value)) -> (String, Value) {
 
 fn map_of(map: &Map, depth: usize, names: Names) -> Result<flux_yaml::Map, String> {
     // No deeper than YAML may be.
-    if let Some(constants) = map.as_constants() {
+    if let Some(constants) = map.as_constants().filter(|_| names == Names::Json) {
         return Ok(crate::values::to_yaml(&constants));
     }
     map.read(|entries| {

@@ -129,9 +129,9 @@ impl Writer {
         }
         match value {
             Value::Map(map) if map.is_nil() => Ok(()),
-            Value::Map(map) => self.table(key, map),
             Value::List(list) if is_table_list(list)? => self.tables(key, list),
             Value::Nil => Ok(()),
+            table if is_table(table) => self.table(key, table),
             Value::Object(object) if matches!(object.json(), Some(Value::Str(_))) => {
                 self.entry(key, &object.json().unwrap_or_default())
             }
@@ -155,7 +155,7 @@ impl Writer {
         }
     }
 
-    fn table(&mut self, key: &[Str], map: &Map) -> Result<(), String> {
+    fn table(&mut self, key: &[Str], table: &Value) -> Result<(), String> {
         // Only top-level tables are separated by an empty line.
         if key.len() == 1 {
             self.newline();
@@ -165,7 +165,7 @@ impl Writer {
             self.out.push_str(&format!("[{}]", joined(key)));
             self.newline();
         }
-        self.entries(key, map)
+        self.entries(key, table)
     }
 
     fn tables(&mut self, key: &[Str], list: &List) -> Result<(), String> {
@@ -173,19 +173,18 @@ impl Writer {
             return Err("toml: top-level values must be Go maps or structs".to_owned());
         }
         for item in list.items() {
-            let Value::Map(map) = item else { continue };
             self.newline();
             self.indent(key);
             self.out.push_str(&format!("[[{}]]", joined(key)));
             self.newline();
-            self.entries(key, map)?;
+            self.entries(key, item)?;
         }
         Ok(())
     }
 
     /// Writes plain values first: after a table they would belong to it.
-    fn entries(&mut self, key: &[Str], map: &Map) -> Result<(), String> {
-        let (tables, plain) = sorted_apart(map)?;
+    fn entries(&mut self, key: &[Str], table: &Value) -> Result<(), String> {
+        let (tables, plain) = apart(table)?;
         for (name, value) in plain.into_iter().chain(tables) {
             let mut key = key.to_vec();
             key.push(name);
@@ -223,17 +222,18 @@ impl Writer {
                 }
                 self.out.push(']');
             }
-            Value::Map(map) => self.inline(map, depth)?,
             Value::Object(object) if matches!(object.json(), Some(Value::Str(_))) => {
                 self.element(&object.json().unwrap_or_default(), depth)?;
             }
+            Value::Map(_) => self.inline(value, depth)?,
+            table if is_table(table) => self.inline(table, depth)?,
             other => return Err(format!("unexpected type: {}", other.type_name())),
         }
         Ok(())
     }
 
-    fn inline(&mut self, map: &Map, depth: usize) -> Result<(), String> {
-        let (tables, plain) = sorted_apart(map)?;
+    fn inline(&mut self, table: &Value, depth: usize) -> Result<(), String> {
+        let (tables, plain) = apart(table)?;
         self.out.push('{');
         let (plain_count, table_count) = (plain.len(), tables.len());
         let all = plain
@@ -244,7 +244,12 @@ impl Writer {
             .into_iter()
             .enumerate()
             .map(|(i, e)| (e, i + 1 != table_count));
+        // The library sees the last field of a struct by its index, which counts those that are not exported.
+        let count = plain_count + table_count;
+        let indexes = field_indexes(table);
         for ((name, value), comma) in all.collect::<Vec<_>>().into_iter().chain(more) {
+            let index = indexes.iter().position(|field| name == *field);
+            let comma = index.map_or(comma, |index| index + 1 != count);
             if value.is_nil() {
                 continue;
             }
@@ -274,15 +279,43 @@ impl Writer {
 
 type Entries = Vec<(Str, Value)>;
 
-/// The entries that are tables or lists of tables, and the others, each sorted by key.
-fn sorted_apart(map: &Map) -> Result<(Entries, Entries), String> {
+/// Whether a value is written as a table: a map, or a struct that is not written as a text.
+fn is_table(value: &Value) -> bool {
+    match value {
+        Value::Map(map) => !map.is_nil(),
+        Value::Object(object) => !object.is_nil() && object.json().is_none(),
+        _ => false,
+    }
+}
+
+/// The names of all fields of a struct; none for a map.
+fn field_indexes(table: &Value) -> Vec<Str> {
+    match table {
+        Value::Object(object) => {
+            let fields = object.all_fields().into_iter();
+            fields.map(|(name, _)| name.into()).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The entries of a map by key, or the fields of a struct in the order of their declaration: those that are tables or
+/// lists of tables, and the others.
+fn apart(table: &Value) -> Result<(Entries, Entries), String> {
+    let entries: Entries = match table {
+        Value::Map(map) => map.entries(),
+        Value::Object(object) => {
+            let fields = object.fields().into_iter();
+            fields.map(|(name, value)| (name.into(), value)).collect()
+        }
+        _ => Vec::new(),
+    };
     let mut apart = (Vec::new(), Vec::new());
-    for (key, value) in map.entries() {
+    for (key, value) in entries {
         has_type(&value)?;
         let is_table = match &value {
-            Value::Map(map) => !map.is_nil(),
             Value::List(list) => is_table_list(list)?,
-            _ => false,
+            value => is_table(value),
         };
         if is_table {
             apart.0.push((key, value));
@@ -305,7 +338,10 @@ fn is_table_list(list: &List) -> Result<bool, String> {
             is_table_list(inner)?;
         }
     }
-    Ok(!items.is_empty() && items.iter().all(|item| item.as_map().is_some()))
+    Ok(!items.is_empty()
+        && items
+            .iter()
+            .all(|item| item.as_map().is_some() || is_table(item)))
 }
 
 /// Checks that TOML can represent the value; called for the contents of tables and lists before they are written.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use flux_helm::action::{
-    Action, ActionError, ApplyMethod, ApplyMethodChoice, History, HookStep, Install,
+    Action, ActionError, ApplyMethod, ApplyMethodChoice, Failed, History, HookStep, Install,
     InstallOptions, Object, Owner, Rollback, RollbackOptions, Step, Test, TestOptions, Uninstall,
     UninstallOptions, Upgrade, UpgradeOptions, deletion, objects, target_objects, unclaimed,
 };
@@ -270,10 +270,10 @@ pub(crate) fn ours(request: &Value, fail: &[usize]) -> Value {
     loop {
         let step = action.next(now, outcome);
         if let Step::Done(result) = step {
-            let error = result.err().unwrap_or_default().to_owned();
+            let error = result.err().map(ToString::to_string).unwrap_or_default();
             return json!({"events": caller.events, "error": error, "info": caller.info});
         }
-        outcome = caller.perform(step);
+        outcome = caller.perform(step).map_err(Failed::new);
     }
 }
 

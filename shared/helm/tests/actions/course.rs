@@ -1,7 +1,7 @@
 //! Compares the steps of every action with Helm's, with a failure at any step.
 
 use flux_helm::Time;
-use flux_helm::action::{ApplyMethod, Step, WaitStrategy, check_name};
+use flux_helm::action::{ApplyMethod, Failed, Step, WaitStrategy, check_name};
 use oracle::{Answer, Oracle};
 use serde_json::{Value, json};
 
@@ -244,16 +244,14 @@ fn an_action_that_is_interrupted_fails() {
     ] {
         let mut action = begin(&request, now).unwrap();
         while action.next(now, Ok(())) != Step::Wait {}
-        action.interrupt(now, "context deadline exceeded");
+        let late = Failed::new("context deadline exceeded");
+        action.interrupt(now, &late);
         let Step::UpdateRecord(record) = action.next(now, Ok(())) else {
             panic!("nothing is recorded");
         };
         assert_eq!(record.status().as_str(), "failed");
         assert_eq!(record.info.as_ref().unwrap().description, description);
-        assert_eq!(
-            action.next(now, Ok(())),
-            Step::Done(Err("context deadline exceeded"))
-        );
+        assert_eq!(action.next(now, Ok(())), Step::Done(Err(&late)));
     }
 }
 

@@ -1,6 +1,65 @@
-//! Which addresses count as public.
+//! Which addresses count as public, and that nothing else is connected to.
+
+use std::io::ErrorKind;
+use std::net::{TcpListener, TcpStream};
 
 use super::*;
+
+/// Resolves every name to one address.
+struct To(IpAddr);
+
+impl Resolve for To {
+    fn resolve(&self, _: Name) -> Resolving {
+        let found = SocketAddr::new(self.0, 0);
+        Box::pin(async move { Ok(Box::new(std::iter::once(found)) as Addrs) })
+    }
+}
+
+/// Two listeners at one port: the first, at 127.0.0.2, has its queue full and leaves new connections without an answer.
+fn silent_and_open() -> (TcpListener, Vec<TcpStream>, TcpListener) {
+    loop {
+        let silent = tokio::net::TcpSocket::new_v4().unwrap();
+        silent.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let silent = silent.listen(1).unwrap().into_std().unwrap();
+        let address = silent.local_addr().unwrap();
+        let Ok(open) = TcpListener::bind(("127.0.0.1", address.port())) else {
+            continue;
+        };
+        open.set_nonblocking(true).unwrap();
+        let connect = || TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok();
+        let queue = std::iter::from_fn(connect).collect();
+        return (silent, queue, open);
+    }
+}
+
+/// A name whose first lookup is public may lead to the network's own hosts in the next one.
+#[tokio::test]
+async fn a_connection_that_takes_too_long_is_not_looked_into_at_hosts_that_are_not_public() {
+    let (silent, _queue, open) = silent_and_open();
+    let port = silent.local_addr().unwrap().port();
+    let url = Url::parse(&format!("http://localhost:{port}/a.json")).unwrap();
+    let options = ClientOptions {
+        proxy: Proxy::None,
+        connect_timeout: Duration::from_millis(200),
+        ..ClientOptions::default()
+    };
+    let to_silent = Arc::new(To("127.0.0.2".parse().unwrap()));
+    let client = options.build_resolving(to_silent).unwrap();
+    for allow_private in [false, true] {
+        let fetch = PublicFetch {
+            allow_private,
+            ..PublicFetch::default()
+        };
+        let error = fetch.send(&client, &url).await.unwrap_err();
+        let text = format!("Get \"{url}\": dial tcp localhost:{port}: i/o timeout");
+        assert_eq!(error.to_string(), text, "{allow_private}");
+        let asked = open.accept().map_err(|error| error.kind());
+        match asked {
+            Ok(_) => assert!(allow_private),
+            Err(kind) => assert!(!allow_private && kind == ErrorKind::WouldBlock),
+        }
+    }
+}
 
 #[test]
 fn addresses_of_a_network_of_its_own_are_not_public() {

@@ -16,7 +16,10 @@ fn tree(text: &[u8]) -> Tree {
     };
     for line in text.split_inclusive(|byte| *byte == b'\n') {
         let header = line.trim_ascii_end();
-        match header.strip_prefix(b"-- ").and_then(|rest| rest.strip_suffix(b" --")) {
+        match header
+            .strip_prefix(b"-- ")
+            .and_then(|rest| rest.strip_suffix(b" --"))
+        {
             Some(next) => {
                 put(&name, &content);
                 name = next.to_vec();
@@ -34,6 +37,11 @@ fuzz_target!(|text: &[u8]| {
     let root = TreePath::root();
     let _ = build(&tree, &root, &Options::default(), &Remotes::new());
     if let Ok(prepared) = flux::prepare(&tree, &root, &flux::Overlay::default()) {
-        let _ = build(&prepared.tree, &prepared.dir, &Options::flux(), &Remotes::new());
+        let _ = build(
+            &prepared.tree,
+            &prepared.dir,
+            &Options::flux(),
+            &Remotes::new(),
+        );
     }
 });

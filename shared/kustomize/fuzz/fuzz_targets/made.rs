@@ -24,7 +24,12 @@ fuzz_target!(|bytes: &[u8]| {
         &allowance,
     );
     match built {
-        Ok(Build::Done(output)) => assert!(output.resources.iter().all(|object| !object.to_yaml().is_empty())),
+        Ok(Build::Done(output)) => assert!(
+            output
+                .resources
+                .iter()
+                .all(|object| !object.to_yaml().is_empty())
+        ),
         Ok(Build::Needs(needs)) => panic!("{needs:?}"),
         Err(_) => assert_eq!(budget.used(), 0),
     }

@@ -16,6 +16,29 @@ pub fn secret_texts(before: &Value, after: &Value, variables: &Variables) -> BTr
     texts
 }
 
+/// The names, namespaces, kinds and API groups among [`secret_texts`]: what identifies the object.
+pub fn secret_identities(before: &Value, after: &Value, variables: &Variables) -> BTreeSet<String> {
+    let places: [&[&str]; 4] = [
+        &["metadata", "name"],
+        &["metadata", "namespace"],
+        &["kind"],
+        &["apiVersion"],
+    ];
+    let mut texts = BTreeSet::new();
+    for place in places {
+        let field = |object: &Value| object.at(place.iter().copied()).cloned();
+        if let (Some(before), Some(after)) = (field(before), field(after)) {
+            texts.extend(secret_texts(&before, &after, variables));
+        }
+    }
+    let groups: Vec<String> = texts
+        .iter()
+        .filter_map(|text| Some(text.split_once('/')?.0.to_owned()))
+        .collect();
+    texts.extend(groups);
+    texts
+}
+
 fn collect(before: &Value, after: &Value, variables: &Variables, texts: &mut BTreeSet<String>) {
     match (before, after) {
         (Value::Map(before), Value::Map(after)) => {
@@ -77,6 +100,40 @@ fn leaves(value: &Value, texts: &mut BTreeSet<String>) {
 mod tests {
     use super::*;
     use crate::substitute::{SubstituteOptions, substitute_object};
+
+    // KC-SUB-009
+    #[test]
+    fn what_identifies_an_object_is_known_if_it_was_made_from_a_secret() {
+        let mut variables = Variables::default();
+        variables.set("plain", "visible");
+        variables.set_secret("word", "hunter2");
+        for (text, want) in [
+            ("{metadata: {name: 'a-${word}'}}", &["a-hunter2"][..]),
+            ("{metadata: {namespace: '${word:0:4}'}}", &["hunt"]),
+            ("{kind: '${word}'}", &["hunter2"]),
+            (
+                "{apiVersion: '${word}.x/v1'}",
+                &["hunter2.x", "hunter2.x/v1"],
+            ),
+            (
+                "{metadata: {name: '${plain}', labels: {a: '${word}'}}}",
+                &[],
+            ),
+            (
+                "{data: {name: '${word}'}, metadata: {name: '${plain}'}}",
+                &[],
+            ),
+        ] {
+            let before = sigs::yaml_to_json(text.as_bytes()).unwrap();
+            let options = SubstituteOptions::default();
+            let after = substitute_object(&before, &variables, options)
+                .unwrap()
+                .unwrap();
+            let want: BTreeSet<String> = want.iter().map(|text| (*text).to_owned()).collect();
+            let found = secret_identities(&before, &after, &variables);
+            assert_eq!(found, want, "{text}");
+        }
+    }
 
     // KC-SUB-009
     #[test]

@@ -1,13 +1,24 @@
 //! Tests of the log format.
 
 use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
 
+use flux_objects::Objects;
+use http::{Request, Response};
+use k8s_openapi::api::core::v1::Secret;
+use kube::Client;
+use kube::api::{Api, ListParams, PostParams};
+use kube::client::Body;
+use kube::runtime::watcher;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
 use tracing::Dispatch;
 use tracing::subscriber::NoSubscriber;
 use tracing_subscriber::filter::dynamic_filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
+use crate::watch::Cache;
 
 /// Keeps every callsite from being disabled. While a single dispatcher exists, `tracing` caches the interest in a
 /// callsite when it is first reached, asking the dispatcher of that thread: a thread without a log would disable the
@@ -65,7 +76,7 @@ fn lines_have_upstreams_keys() {
     // RT-LOG-005, RT-LOG-007
     assert_eq!(
         rest,
-        serde_json::json!({"level": "error", "msg": "Reconciler error", "error": "boom", "controller": "kustomization",
+        json!({"level": "error", "msg": "Reconciler error", "error": "boom", "controller": "kustomization",
             "controllerGroup": "kustomize.toolkit.fluxcd.io", "controllerKind": "Kustomization",
             "Kustomization": {"name": "apps", "namespace": "flux-system"}, "namespace": "flux-system",
             "name": "apps", "reconcileID": "id"})
@@ -176,8 +187,8 @@ fn floods_are_sampled() {
 fn libraries_speak_through_the_same_log() {
     // RT-LOG-013, RT-LOG-016
     let lines = logged("debug", "json", || {
-        tracing::warn!(target: "kube_client::client", "connection lost");
-        tracing::info!(target: "kube_client::client", "nobody asked for this");
+        tracing::warn!(target: "kube_client::client::tls", "connection lost");
+        tracing::info!(target: "kube_client::client::tls", "nobody asked for this");
         tracing::debug!(target: "hyper_util::client", "nor this");
         tracing::info!(
             logger = "runtime",
@@ -187,19 +198,102 @@ fn libraries_speak_through_the_same_log() {
     let said: Vec<Value> = lines
         .iter()
         .map(|line| serde_json::from_str(line).unwrap())
-        .map(|line: Value| serde_json::json!([line["logger"], line["level"], line["msg"]]))
+        .map(|line: Value| json!([line["logger"], line["level"], line["msg"]]))
         .collect();
     assert_eq!(
         said,
         [
-            serde_json::json!(["runtime", "info", "connection lost"]),
-            serde_json::json!([
+            json!(["runtime", "info", "connection lost"]),
+            json!([
                 "runtime",
                 "info",
                 "attempting to acquire leader lease a/b..."
             ])
         ]
     );
+}
+
+/// Collects every line of every library, behind a filter.
+#[derive(Clone, Default)]
+struct Everything(Arc<Mutex<String>>);
+
+impl Visit for Everything {
+    fn record_debug(&mut self, _: &Field, value: &dyn fmt::Debug) {
+        writeln!(self.0.lock().unwrap(), "{value:?}").unwrap();
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Everything {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        event.record(&mut self.clone());
+    }
+}
+
+const QUOTED: &str = "denied: the token MARKED-77ab";
+
+/// A server that lists Secrets in a way that cannot be parsed, and refuses the rest; both answers have a marked value.
+fn server() -> Client {
+    let service = tower::service_fn(|request: Request<Body>| async move {
+        let (code, text) = if request.uri().path() == "/api/v1/secrets" {
+            let secret = json!({"metadata": {"name": "a"}, "stringData": {"token": QUOTED}});
+            let list = json!({"kind": "SecretList", "apiVersion": "v1", "items": [secret, 7]});
+            (200, list.to_string())
+        } else {
+            let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403,
+                "reason": "Forbidden", "message": QUOTED});
+            (403, status.to_string())
+        };
+        let answer = Response::builder().status(code);
+        Ok::<_, std::convert::Infallible>(answer.body(Body::from(text.into_bytes())).unwrap())
+    });
+    Client::new(service, "default")
+}
+
+/// Makes requests that fail: a list, that of a store's watch, and one by name.
+fn ask_in_vain() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let api: Api<Secret> = Api::all(server());
+        assert!(api.list(&ListParams::default()).await.is_err());
+        let (store, stop) = (Cache::default(), CancellationToken::new());
+        let watching = store.run(api, watcher::Config::default(), stop);
+        let minute = Duration::from_mins(1);
+        assert!(tokio::time::timeout(minute, watching).await.is_err());
+        let objects = Objects::<Secret>::in_namespace(server(), "apps").unwrap();
+        let (params, secret) = (PostParams::default(), Secret::default());
+        let refused = objects.create(&params, &secret).await;
+        assert_eq!(refused.unwrap_err().to_string(), QUOTED);
+    });
+}
+
+#[test]
+fn responses_of_the_api_server_are_neither_logged_nor_exported() {
+    // RT-LOG-013
+    const MARKED: &str = "MARKED-77ab";
+    LazyLock::force(&UNDECIDED);
+    let lines = Everything::default();
+    let unfiltered = tracing_subscriber::registry().with(lines.clone());
+    tracing::subscriber::with_default(unfiltered, ask_in_vain);
+    let shown = lines.0.lock().unwrap().clone();
+    let count = shown.matches(MARKED).count();
+    assert!(count > 2, "kube shows each of the responses: {shown}");
+
+    let lines = Everything::default();
+    let traces = tracing_subscriber::registry().with(lines.clone().with_filter(exported()));
+    tracing::subscriber::with_default(traces, ask_in_vain);
+    let shown = lines.0.lock().unwrap().clone();
+    assert!(shown.contains("watch interrupted"), "{shown}");
+    assert!(!shown.contains(MARKED), "{shown}");
+
+    for level in ["info", "trace"] {
+        let shown = logged(level, "json", ask_in_vain).concat();
+        assert!(shown.contains("watch interrupted"), "{shown}");
+        assert!(!shown.contains(MARKED), "{shown}");
+    }
 }
 
 #[test]

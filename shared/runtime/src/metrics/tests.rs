@@ -1,6 +1,7 @@
 //! Tests of the metrics page.
 
 use super::*;
+use crate::queue::{BackOff, Queue};
 
 fn page(metrics: &Metrics) -> String {
     String::from_utf8(metrics.page(Page::default()).unwrap()).unwrap()
@@ -12,7 +13,7 @@ fn used() -> Metrics {
     let controller = metrics.controller("kustomization", 4);
     controller.time.observe(0.1);
     controller.ended(ReconcileResult::Success);
-    let back_off = crate::queue::BackOff {
+    let back_off = BackOff {
         first: std::time::Duration::from_secs(1),
         last: std::time::Duration::from_secs(1),
     };

@@ -188,11 +188,11 @@ async fn a_key_that_is_added_again_keeps_its_place() {
     let work: Vec<_> = queue
         .work()
         .into_iter()
-        .map(|work| (work.key.name, work.age.as_secs()))
+        .map(|work| (work.object, work.age.as_secs()))
         .collect();
     assert_eq!(work.len(), 2);
     assert!(
-        work.iter().all(|(name, age)| name != "b" && *age == 5),
+        work.iter().all(|(name, age)| name != "ns/b" && *age == 5),
         "{work:?}"
     );
 }

@@ -9,7 +9,7 @@ use flux_api::source::{HelmRepository, HelmRepositoryType};
 use super::*;
 use crate::conditions::Condition;
 use crate::controller::is_disabled;
-use crate::policy::Suspension;
+use crate::policy::{FirstPass, Suspension, SuspensionNotice};
 use crate::run::{Cancel, Canceled};
 
 /// A reconciler that is a closure.
@@ -167,6 +167,7 @@ async fn a_suspended_object_gets_what_its_kind_says() {
             suspension: Suspension {
                 message: "suspended",
                 status,
+                notice: SuspensionNotice::Logged,
             },
             ..SETTINGS
         };
@@ -204,17 +205,108 @@ fn generator(annotation: Option<&str>, status: &Value) -> Value {
     object
 }
 
+/// As source-watcher treats ArtifactGenerators.
+const GENERATORS: Settings = Settings {
+    finalizer: "source.extensions.fluxcd.io/finalizer",
+    first_pass: FirstPass::Reported {
+        message: "Reconciliation in progress",
+        suspended: (
+            "ReconciliationDisabled",
+            "Initialized with reconciliation suspended",
+        ),
+    },
+    suspension: Suspension {
+        message: "Reconciliation is disabled",
+        status: SuspendedStatus::RequestOnly,
+        notice: SuspensionNotice::Traced {
+            error: "can't reconcile instance",
+            reason: "ReconciliationDisabled",
+        },
+    },
+    durations: Durations::Unobserved,
+    ..Settings::new("artifactgenerator")
+};
+
+fn idle_generator() -> impl Reconciler<Kind = ArtifactGenerator> {
+    Closure::new(|_: &mut Run<ArtifactGenerator>| panic!("nothing is to be done"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_pass_may_report() {
+    let first = async |annotation| {
+        let mut new = generator(annotation, &json!({}));
+        new["metadata"]["finalizers"] = json!([]);
+        let world = World::holding(new);
+        let again = world.run(idle_generator(), GENERATORS).await;
+        assert_eq!(again, Again::At(Duration::ZERO));
+        let object = world.api.object();
+        assert_eq!(
+            object["metadata"]["finalizers"],
+            json!(["source.extensions.fluxcd.io/finalizer"])
+        );
+        assert_eq!(object["status"]["lastHandledReconcileAt"], "now");
+        assert_eq!(world.api.events(), [""; 0]);
+        world.conditions()
+    };
+    // SW-GEN-034
+    assert_eq!(
+        first(None).await,
+        [
+            "Reconciling=True Progressing: Reconciliation in progress",
+            "Ready=Unknown Progressing: Reconciliation in progress"
+        ]
+    );
+    // SW-GEN-035
+    assert_eq!(
+        first(Some("disabled")).await,
+        ["Ready=True ReconciliationDisabled: Initialized with reconciliation suspended"]
+    );
+    // Other kinds write the finalizer and nothing else (SC-PROC-056).
+    let mut new = object(&json!({}));
+    new["metadata"]["finalizers"] = json!([]);
+    let world = World::holding(new);
+    world.reconcile(Script::Panic, SETTINGS).await;
+    assert_eq!(world.conditions(), [""; 0]);
+    assert_eq!(world.api.written().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspension_may_be_an_event() {
+    // SW-GEN-036
+    let before = json!({"conditions": [condition(STALLED, "True"), condition(READY, "False")]});
+    let world = World::holding(generator(Some("Disabled"), &before));
+    assert_eq!(world.run(idle_generator(), GENERATORS).await, Again::Never);
+    assert_eq!(
+        world.conditions(),
+        [
+            "Stalled=True Before: as it was",
+            "Ready=False Before: as it was"
+        ]
+    );
+    assert_eq!(
+        world.api.events(),
+        ["Normal ReconciliationDisabled: Reconciliation is disabled"]
+    );
+
+    let suspended = object(&json!({"conditions": [condition(READY, "True")]}));
+    let world = World::holding(suspended);
+    world.api.meddle(&json!({"spec": {"suspend": true}}));
+    world.reconcile(Script::Panic, SETTINGS).await;
+    assert_eq!(world.api.events(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspended_object_is_finalized() {
+    // SW-GEN-037
+    let world = World::holding(generator(Some("Disabled"), &json!({})));
+    let deleted = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}});
+    world.api.meddle(&deleted);
+    assert_eq!(world.run(idle_generator(), GENERATORS).await, Again::Never);
+    assert_eq!(world.api.object()["metadata"]["finalizers"], json!([]));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_kind_may_have_another_finalizer_and_no_observed_generation() {
-    const GENERATORS: Settings = Settings {
-        finalizer: "source.extensions.fluxcd.io/finalizer",
-        suspension: Suspension {
-            message: "disabled",
-            status: SuspendedStatus::RequestOnly,
-        },
-        durations: Durations::Unobserved,
-        ..Settings::new("artifactgenerator")
-    };
     let work = || {
         Closure::new(|run: &mut Run<ArtifactGenerator>| {
             FutureExt::boxed(async move {

@@ -1,0 +1,59 @@
+//! Finds where the chart lists of an index are, without reading them.
+//!
+//! Both forms are scanned once, in small steps. What does not look like an index as tools write it has no layout, and is
+//! read as a whole; what looks like one but is not fails when its parts are read.
+
+mod json;
+mod yaml;
+
+use std::io::{BufRead, Seek, SeekFrom};
+use std::ops::Range;
+
+use flux_budget::Budget;
+
+use super::IndexError;
+
+/// How an index is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Json,
+    Yaml,
+}
+
+/// The parts of an index.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    pub(super) form: Form,
+    /// The text without the charts.
+    pub(super) header: Vec<u8>,
+    /// The name of each chart, and where its list is: in YAML with its key, in JSON without. `None` without `entries`.
+    pub(super) charts: Option<Vec<(String, Range<u64>)>>,
+}
+
+/// The most bytes of a header. Annotations and public keys fit many times.
+const MAX_HEADER: usize = 1 << 20;
+
+/// The layout of the text, if it has one.
+///
+/// # Errors
+/// The text is empty, or cannot be read.
+pub(super) fn find(
+    input: &mut (impl BufRead + Seek),
+    budget: &Budget,
+) -> Result<Option<Layout>, IndexError> {
+    input.seek(SeekFrom::Start(0)).map_err(IndexError::Read)?;
+    let first = input.fill_buf().map_err(IndexError::Read)?;
+    if first.is_empty() {
+        return Err(IndexError::Empty);
+    }
+    let blank = |byte: &&u8| matches!(**byte, b' ' | b'\t' | b'\r' | b'\n');
+    let begin = first.iter().find(|byte| !blank(byte)).copied();
+    if begin == Some(b'{') {
+        json::find(input).map_err(IndexError::Read)
+    } else {
+        yaml::find(input, budget)
+    }
+}
+
+#[cfg(test)]
+mod tests;

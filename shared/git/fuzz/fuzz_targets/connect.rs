@@ -1,0 +1,7 @@
+//! What a proxy sends before SSH begins: no panic, no memory kept, no inconsistent result.
+#![no_main]
+
+use flux_git::parsers::{Parsers, run};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| run(Parsers::connect, input));

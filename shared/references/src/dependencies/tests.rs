@@ -1,0 +1,130 @@
+//! Tests of dependencies.
+
+use flux_api::kustomize::{Kustomization, KustomizationSpec, KustomizationStatus};
+use flux_api::meta::Condition;
+
+use super::*;
+use crate::fake;
+
+fn object(ready: &str, observed: i64) -> Kustomization {
+    let mut object = Kustomization::new("dep", KustomizationSpec::default());
+    object.metadata.namespace = Some("ns".into());
+    object.metadata.generation = Some(2);
+    object.status = Some(KustomizationStatus {
+        conditions: vec![Condition {
+            type_: "Ready".into(),
+            status: ready.into(),
+            reason: "x".into(),
+            ..Condition::default()
+        }],
+        observed_generation: Some(observed),
+        ..KustomizationStatus::default()
+    });
+    object
+}
+
+#[test]
+fn an_object_is_ready_at_its_generation() {
+    // KC-DEP-004
+    assert!(is_ready(&object("True", 2)));
+    assert!(!is_ready(&object("True", 1)));
+    assert!(!is_ready(&object("False", 2)));
+    let new = Kustomization::new("dep", KustomizationSpec::default());
+    assert!(!is_ready(&new));
+}
+
+#[test]
+fn a_dependency_without_namespace_is_a_neighbour() {
+    // RT-CON-023
+    let names = [None, Some(""), Some("other")];
+    let depends_on = names.map(|namespace| DependencyReference {
+        name: "dep".into(),
+        namespace: namespace.map(str::to_owned),
+        ..DependencyReference::default()
+    });
+    let keys = [
+        Key::new("flux-system", "dep"),
+        Key::new("flux-system", "dep"),
+        Key::new("other", "dep"),
+    ];
+    assert_eq!(dependency_keys(&depends_on, "flux-system"), keys);
+}
+
+#[test]
+fn dependencies_come_first() {
+    // KC-SRC-019, KC-SRC-020, RT-WAT-012
+    let order = |keys: &[&str], edges: &[(&str, &str)]| {
+        let keys: Vec<Key> = keys.iter().map(|name| Key::new("ns", *name)).collect();
+        let depends_on = |key: &Key| {
+            let edges = edges.iter().filter(|(from, _)| *from == key.name);
+            edges.map(|(_, to)| Key::new("ns", *to)).collect()
+        };
+        in_order(&keys, depends_on).map(|order| {
+            let names: Vec<String> = order.into_iter().map(|key| key.name).collect();
+            names.join(" ")
+        })
+    };
+    assert_eq!(
+        order(&["a", "b", "c"], &[("a", "c"), ("c", "b")]),
+        Ok("b c a".into())
+    );
+    assert_eq!(
+        order(&["a"], &[("a", "z")]),
+        Ok("z a".into()),
+        "also what is not listed"
+    );
+    assert_eq!(order(&["a", "b", "c"], &[]), Ok("a b c".into()));
+    assert_eq!(
+        order(&["a", "b"], &[("a", "b"), ("b", "a")]),
+        Err(Cycle("ns/a -> ns/b -> ns/a".into()))
+    );
+}
+
+#[tokio::test]
+async fn a_dependant_is_known_to_wait_before_its_dependencies_are_read() {
+    // KC-DEP-012
+    let (own, dependency) = (Key::new("ns", "x"), Key::new("ns", "dep"));
+    let waiting = Waiting::default();
+    let run = async |found: Kustomization| {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let client = {
+            let (seen, waiting, key) = (seen.clone(), waiting.clone(), dependency.clone());
+            fake::client(move |_| {
+                seen.lock().unwrap().extend(waiting.dependants(&key));
+                serde_json::to_value(&found).ok()
+            })
+        };
+        let dependencies = std::slice::from_ref(&dependency);
+        let check = |_: &Key, found: Result<Kustomization, Error>| {
+            is_ready(&found.unwrap()).then_some(()).ok_or(())
+        };
+        let checked = waiting.check(&client, &own, dependencies, check).await;
+        let seen = seen.lock().unwrap().clone();
+        (seen, checked.is_ok(), waiting.dependants(&dependency))
+    };
+    let alone = vec![own.clone()];
+    let unready = run(object("False", 2)).await;
+    assert_eq!(unready, (alone.clone(), false, alone.clone()));
+    assert_eq!(run(object("True", 2)).await, (alone, true, Vec::new()));
+}
+
+#[tokio::test]
+async fn the_first_dependency_that_fails_decides() {
+    // KC-DEP-003
+    let client = fake::client(|path| {
+        let is_first = path.ends_with("/a");
+        is_first.then(|| serde_json::to_value(object("True", 2)).unwrap())
+    });
+    let keys = ["a", "b", "c"].map(|name| Key::new("ns", name));
+    let waiting = Waiting::default();
+    let check = |key: &Key, found: Result<Kustomization, Error>| {
+        let missing = |error: Error| (key.name.clone(), error.is_not_found());
+        found.map(drop).map_err(missing)
+    };
+    let own = Key::new("ns", "x");
+    let checked = waiting.check(&client, &own, &keys, check).await;
+    assert_eq!(checked, Err(("b".to_owned(), true)));
+    assert_eq!(waiting.dependants(&keys[2]), [own.clone()]);
+    waiting.end(&own);
+    assert!(waiting.dependants(&keys[2]).is_empty());
+}

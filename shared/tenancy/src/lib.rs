@@ -1,0 +1,34 @@
+//! What an object may refer to, and on which cluster and as whom it acts.
+//!
+//! ```
+//! use flux_runtime::queue::Key;
+//! use flux_tenancy::{Access, Tenant};
+//!
+//! let access = Access { no_cross_namespace: true, external_artifacts: false };
+//! let repository = Key::new("infra", "fleet");
+//! assert!(access.check("infra", "GitRepository", &repository).is_ok());
+//! let denied = access.check("apps", "GitRepository", &repository).unwrap_err();
+//! assert_eq!(
+//!     denied.to_string(),
+//!     "can't access 'GitRepository/infra/fleet', cross-namespace references have been blocked"
+//! );
+//!
+//! let tenant = Tenant::new("apps", None, "deployer");
+//! assert_eq!(tenant.account.as_deref(), Some("deployer"));
+//! ```
+//!
+//! - [`Access`] are the rules of the process on references; [`check_access_from`] are those of a referenced object.
+//! - A [`Tenant`] is on whose behalf an object acts. [`Clusters`] gives its [`Cluster`](flux_cluster::Cluster): that of the
+//!   controller, with the identity of the tenant.
+//!
+//! Errors are facts; what follows from them is in each kind's `failure.rs`.
+
+#![forbid(unsafe_code)]
+
+mod access;
+mod clusters;
+mod flags;
+
+pub use access::{Access, AccessDenied, check_access_from};
+pub use clusters::{ActingError, Clusters, Tenant};
+pub use flags::{CrossNamespaceFlags, ImpersonationFlags, KubeConfigFlags};

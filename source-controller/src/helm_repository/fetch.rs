@@ -1,0 +1,102 @@
+//! Downloads an index into a file.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use flux_artifact::{Algorithm, Digest};
+use flux_http::{Repeat, RequestError, send};
+use futures::StreamExt as _;
+use reqwest::StatusCode;
+use tokio::fs::File;
+use tokio::io::AsyncWriteExt as _;
+
+use super::remote::Remote;
+
+/// What to fetch, and how far.
+pub(super) struct Wanted {
+    /// The most bytes of the index.
+    pub(super) max: u64,
+    /// The algorithm of the revision.
+    pub(super) canonical: Algorithm,
+    /// The revision of the stored index.
+    pub(super) last: Option<Digest>,
+}
+
+/// A downloaded index.
+pub(super) struct Fetched {
+    pub(super) file: PathBuf,
+    /// Its digest, which is the revision (SC-HREPO-034).
+    pub(super) digest: Digest,
+    /// Whether it is the stored one (SC-HREPO-030).
+    pub(super) is_unchanged: bool,
+}
+
+/// Why an index could not be downloaded.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FetchError {
+    #[error("failed to create temp file to cache index to")]
+    Folder(#[source] io::Error),
+    #[error("failed to cache index to temporary file")]
+    Request(#[source] RequestError),
+    #[error("failed to cache index to temporary file: failed to fetch {url} : {status}")]
+    Status { url: String, status: String },
+    #[error(
+        "failed to cache index to temporary file: index exceeds the maximum index file size of {0} bytes"
+    )]
+    TooLarge(u64),
+    #[error("failed to cache index to temporary file: the response ended early")]
+    Read,
+    #[error("failed to cache index to temporary file")]
+    Write(#[source] io::Error),
+}
+
+/// Downloads the index in pieces; a larger one than allowed is not read to its end (SC-HREPO-040, SC-HREPO-041).
+pub(super) async fn index(
+    remote: &Remote,
+    wanted: &Wanted,
+    file: &Path,
+) -> Result<Fetched, FetchError> {
+    let response = send(remote.request(), Repeat::Idempotent).await;
+    let response = response.map_err(FetchError::Request)?;
+    if response.status() != StatusCode::OK {
+        return Err(FetchError::Status {
+            url: remote.shown(),
+            status: shown(response.status()),
+        });
+    }
+    if response
+        .content_length()
+        .is_some_and(|length| length > wanted.max)
+    {
+        return Err(FetchError::TooLarge(wanted.max));
+    }
+    let mut canonical = wanted.canonical.hasher();
+    let mut other = wanted.last.as_ref().map(|last| last.algorithm().hasher());
+    let mut output = File::create(file).await.map_err(FetchError::Folder)?;
+    let (mut length, mut pieces) = (0, response.bytes_stream());
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|_| FetchError::Read)?;
+        length += piece.len() as u64;
+        if length > wanted.max {
+            return Err(FetchError::TooLarge(wanted.max));
+        }
+        canonical.update(&piece);
+        if let Some(other) = &mut other {
+            other.update(&piece);
+        }
+        output.write_all(&piece).await.map_err(FetchError::Write)?;
+    }
+    output.flush().await.map_err(FetchError::Write)?;
+    Ok(Fetched {
+        file: file.to_owned(),
+        digest: canonical.finish(),
+        is_unchanged: wanted.last.is_some()
+            && other.map(flux_artifact::Hasher::finish) == wanted.last,
+    })
+}
+
+/// A status as Go prints it.
+fn shown(status: StatusCode) -> String {
+    let words = status.canonical_reason().unwrap_or_default();
+    format!("{} {words}", status.as_u16())
+}
