@@ -34,6 +34,7 @@ use self::fetch::{Found, Wanted};
 use self::files::Files;
 use self::outdated::content_changed;
 use self::reason::GitReason;
+use self::verify::Verification;
 use crate::secrets::Secrets;
 
 /// The name of the kind in paths and messages.
@@ -112,10 +113,21 @@ impl Reconciler for GitRepositories {
             found.await.map_err(late)
         };
         let mut found = fetch(&wanted).await?;
+        run.conditions.remove(FETCH_FAILED);
+        let mut verification = None;
         if let Found::Unchanged(commit) = &found {
-            if !content_changed(spec, &run.status, &included) {
+            let keys = Verification::read(run, &self.secrets).await?;
+            let same_keys = match &keys {
+                Some(keys) => !keys.is_outdated(&run.status),
+                None => {
+                    run.status.source_verification_fingerprint = None; // SC-VER-061
+                    true
+                }
+            };
+            if same_keys && !content_changed(spec, &run.status, &included) {
                 return Err(unchanged(run, commit));
             }
+            verification = Some(keys);
             let wanted = Wanted::of(spec, None);
             found = fetch(&wanted).await?;
         }
@@ -128,7 +140,11 @@ impl Reconciler for GitRepositories {
         run.conditions.remove(FETCH_FAILED);
         fetch::check_sparse_paths(spec, &snapshot)?;
 
-        verify::signatures(run, &commit, &self.secrets).await?;
+        let verification = match verification {
+            Some(known) => known,
+            None => Verification::read(run, &self.secrets).await?,
+        };
+        verify::signatures(run, &commit, verification)?;
         let message = format!("new upstream revision '{revision}'");
         flux_publish::announce(run, &revision, &message).await?;
 

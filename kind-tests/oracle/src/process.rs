@@ -121,6 +121,16 @@ pub(crate) fn module() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// The Go module of a command: its own if it has one, since its libraries need versions that the others cannot have.
+pub(crate) fn module_of(command: &str) -> PathBuf {
+    let own = module().join("cmd").join(command);
+    if own.join("go.mod").exists() {
+        own
+    } else {
+        module().to_owned()
+    }
+}
+
 /// A file or folder of the build cache.
 pub(crate) fn cache(name: &str) -> PathBuf {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
@@ -139,13 +149,17 @@ pub(crate) fn cache(name: &str) -> PathBuf {
 /// If the module has no such command.
 pub(crate) fn fingerprint(command: &str) -> Fnv {
     let root = module();
-    let mut files = vec![root.join("go.mod"), root.join("go.sum")];
+    let mut files = vec![
+        module_of(command).join("go.mod"),
+        module_of(command).join("go.sum"),
+    ];
     for folder in [root.join("serve"), root.join("cmd").join(command)] {
         let entries = fs::read_dir(&folder)
             .unwrap_or_else(|error| panic!("no command {command}: {}: {error}", folder.display()));
         files.extend(entries.filter_map(|entry| Some(entry.ok()?.path())));
     }
     files.sort();
+    files.dedup();
     let mut hash = Fnv::default();
     for file in files {
         let name = file.strip_prefix(root).unwrap_or(&file);
@@ -177,8 +191,8 @@ fn build(command: &str, version: &str) -> PathBuf {
     let output = Command::new("go")
         .args(["build", "-o"])
         .arg(&aside)
-        .arg(format!("./cmd/{command}"))
-        .current_dir(module())
+        .arg(module().join("cmd").join(command))
+        .current_dir(module_of(command))
         .output()
         .unwrap_or_else(|error| panic!("cannot run go: {error}"));
     assert!(

@@ -13,7 +13,7 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 
-use crate::process::{cache, fingerprint, module};
+use crate::process::{cache, fingerprint, module, module_of};
 
 /// The maximum size of one file, unpacked: more than all records together.
 const MAX_BYTES: u64 = 256 << 20;
@@ -136,16 +136,16 @@ impl Written {
 /// If a file cannot be read or written.
 pub fn write_records() -> io::Result<Vec<(String, usize, u64)>> {
     let mut written = Vec::new();
-    let libraries = fs::read_to_string(module().join("go.mod"))?;
-    let libraries: Vec<&str> = libraries
-        .lines()
-        .filter_map(|line| line.strip_prefix('\t').or(line.strip_prefix("require ")))
-        .filter(|line| !line.contains("// indirect"))
-        .collect();
     let mut commands: Vec<_> = fs::read_dir(cache("oracle-answers"))?.collect::<Result<_, _>>()?;
     commands.sort_by_key(fs::DirEntry::file_name);
     for entry in commands {
         let command = entry.file_name().to_string_lossy().into_owned();
+        let libraries = fs::read_to_string(module_of(&command).join("go.mod"))?;
+        let libraries: Vec<&str> = libraries
+            .lines()
+            .filter_map(|line| line.strip_prefix('\t').or(line.strip_prefix("require ")))
+            .filter(|line| !line.contains("// indirect"))
+            .collect();
         let text = fs::read_to_string(entry.path())?;
         let answers: BTreeMap<&str, &str> = text
             .lines()

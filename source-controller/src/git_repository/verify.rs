@@ -2,36 +2,87 @@
 
 use std::fmt::Write;
 
-use flux_api::source::{GitRepository, GitRepositorySpec, GitVerificationMode};
+use flux_api::source::{
+    GitRepository, GitRepositorySpec, GitRepositoryStatus, GitVerificationMode,
+};
 use flux_git::{Commit, TrustedKeys};
 use flux_publish::SOURCE_VERIFIED;
 use flux_references::secret_data;
 use flux_runtime::Run;
 use flux_runtime::conditions::{SUCCEEDED, Status};
+use flux_signature::Fingerprint;
 
 use super::failure::StepError;
 use crate::secrets::Secrets;
 
-/// Verifies the signatures that the spec asks for, and records the mode in the status (SC-VER-001 to SC-VER-010).
-pub(super) async fn signatures(
+/// What signatures are verified with.
+pub(super) struct Verification {
+    mode: GitVerificationMode,
+    keys: TrustedKeys,
+    /// The fingerprint of the keys (SC-VER-060).
+    fingerprint: String,
+}
+
+impl Verification {
+    /// Reads the keys of the Secret that the spec names. `None` if it asks for no verification (SC-VER-001).
+    pub(super) async fn read(
+        run: &mut Run<GitRepository>,
+        secrets: &Secrets,
+    ) -> Result<Option<Self>, StepError> {
+        let object = run.object().clone();
+        let (Some(verify), Some(mode)) = (&object.spec.verify, verification_mode(&object.spec))
+        else {
+            return Ok(None);
+        };
+        let name = &verify.secret_ref.name;
+        let secret = secrets.read(run.namespace(), name).await;
+        let secret = secret.map_err(|error| {
+            // What was verified before is not known to hold, even if the same keys come back.
+            run.status.source_verification_fingerprint = None;
+            StepError::PublicKeys(error)
+        })?;
+        let keys = TrustedKeys::from_secret(&secret_data(&secret, run.namespace(), name));
+        let fingerprint = fingerprint(&keys);
+        Ok(Some(Self {
+            mode,
+            keys,
+            fingerprint,
+        }))
+    }
+
+    /// Whether the last verification was with other keys (SC-VER-061).
+    pub(super) fn is_outdated(&self, status: &GitRepositoryStatus) -> bool {
+        status.source_verification_fingerprint.as_ref() != Some(&self.fingerprint)
+    }
+}
+
+/// A digest of the keys: neither of the Secret's name nor of the names of its entries.
+fn fingerprint(keys: &TrustedKeys) -> String {
+    let pgp = keys.pgp.iter().map(|key| ("pgp", key));
+    let ssh = keys.ssh.iter().map(|key| ("ssh", key));
+    pgp.chain(ssh)
+        .fold(Fingerprint::new("git"), |all, (kind, key)| {
+            all.with(kind, key.trim().as_bytes())
+        })
+        .finish()
+}
+
+/// Verifies the signatures that the spec asks for, and records the mode and the keys in the status (SC-VER-001 to
+/// SC-VER-010, SC-VER-060).
+pub(super) fn signatures(
     run: &mut Run<GitRepository>,
     commit: &Commit,
-    secrets: &Secrets,
+    verification: Option<Verification>,
 ) -> Result<(), StepError> {
-    let object = run.object().clone();
-    let (Some(verify), Some(mode)) = (&object.spec.verify, verification_mode(&object.spec)) else {
+    run.status.source_verification_fingerprint = None;
+    let Some(verification) = verification else {
         run.status.source_verification_mode = None;
         run.conditions.remove(SOURCE_VERIFIED);
         return Ok(());
     };
-    let name = &verify.secret_ref.name;
-    let secret = secrets
-        .read(run.namespace(), name)
-        .await
-        .map_err(StepError::PublicKeys)?;
-    let keys = TrustedKeys::from_secret(&secret_data(&secret, run.namespace(), name));
-    let message = check(commit, &mode, &keys)?;
-    run.status.source_verification_mode = Some(mode);
+    let message = check(commit, &verification.mode, &verification.keys)?;
+    run.status.source_verification_mode = Some(verification.mode);
+    run.status.source_verification_fingerprint = Some(verification.fingerprint);
     run.conditions
         .set(SOURCE_VERIFIED, Status::True, SUCCEEDED, &*message);
     tracing::info!("{message}");
@@ -99,4 +150,43 @@ pub(super) fn verifies_tag(mode: &GitVerificationMode) -> bool {
         mode,
         GitVerificationMode::Tag | GitVerificationMode::TagAndHead
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // SC-VER-060: neither the names of the entries nor their order, but the keys and their kinds.
+    #[test]
+    fn fingerprints_are_of_the_keys() {
+        let of = |pgp: &[&str], ssh: &[&str]| {
+            let texts = |keys: &[&str]| keys.iter().map(|&key| key.to_owned()).collect();
+            fingerprint(&TrustedKeys {
+                pgp: texts(pgp),
+                ssh: texts(ssh),
+            })
+        };
+        let one = of(&["a", "b"], &["c"]);
+        assert_eq!(one, of(&["b\n", "a"], &["c"]));
+        for other in [of(&["a"], &["c"]), of(&["a", "b", "c"], &[]), of(&[], &[])] {
+            assert_ne!(one, other);
+        }
+    }
+
+    // SC-VER-061
+    #[test]
+    fn other_keys_are_due() {
+        let verification = Verification {
+            mode: GitVerificationMode::Head,
+            keys: TrustedKeys::default(),
+            fingerprint: "sha256:1".into(),
+        };
+        let status = |fingerprint: Option<&str>| GitRepositoryStatus {
+            source_verification_fingerprint: fingerprint.map(Into::into),
+            ..GitRepositoryStatus::default()
+        };
+        assert!(!verification.is_outdated(&status(Some("sha256:1"))));
+        assert!(verification.is_outdated(&status(Some("sha256:2"))));
+        assert!(verification.is_outdated(&status(None)));
+    }
 }

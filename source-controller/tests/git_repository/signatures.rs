@@ -1,7 +1,7 @@
 //! Signatures of commits and tags.
 
 use git_servers::{PgpKey, SshKey, gpg_available};
-use kind_tests::{GIT_REPOSITORY, Result, ensure};
+use kind_tests::{GIT_REPOSITORY, Result, SECRET, ensure};
 use serde_json::json;
 
 use crate::support::World;
@@ -234,20 +234,53 @@ async fn verification_can_be_enabled_later() -> Result {
         "a signature that is found right after all is no recovery: {reasons:?}"
     );
 
-    // Changed keys only take effect with the next revision.
-    world.namespace.apply(&keys("trusted", &stranger)).await?;
+    // SC-VER-060: the status names the keys, which do not depend on the name of their entry.
+    let fingerprint = object["status"]["sourceVerificationFingerprint"].clone();
+    ensure!(fingerprint.is_string(), "{object}");
+    let renamed = keys("trusted", &trusted).replace("a.sshpub", "b.sshpub");
+    world.namespace.apply(&renamed).await?;
     let object = world.reconcile("app").await?;
     ensure!(
-        crate::support::message(&object, "SourceVerified") == verified,
+        object["status"]["sourceVerificationFingerprint"] == fingerprint
+            && crate::support::message(&object, "SourceVerified") == verified,
         "{object}"
     );
-    repo.commit("main")
-        .file("f", "2")
-        .signed_ssh(&trusted)
-        .create();
+
+    // SC-VER-014, SC-VER-061: other keys are tried at once, although neither the remote nor the spec has changed.
+    let secret = json!({"data": {"a.sshpub": null, "b.sshpub": null}, "stringData": {"c.sshpub": stranger.public()}});
+    world.namespace.merge(SECRET, "trusted", secret).await?;
     world.reconcile("app").await?;
     world
         .condition("app", "SourceVerified", "False", "InvalidCommitSignature")
         .await?;
+    let object = world.namespace.get(GIT_REPOSITORY, "app").await?;
+    let object = object.unwrap_or_default();
+    ensure!(
+        object["status"]["sourceVerificationFingerprint"].is_null()
+            && object["status"]["artifact"] == before["status"]["artifact"],
+        "{object}"
+    );
+
+    // The first keys again: verified again, with the same fingerprint.
+    let secret = json!({"data": {"c.sshpub": null}, "stringData": {"a.sshpub": trusted.public()}});
+    world.namespace.merge(SECRET, "trusted", secret).await?;
+    world.reconcile("app").await?;
+    let object = world.ready("app").await?;
+    ensure!(
+        object["status"]["sourceVerificationFingerprint"] == fingerprint
+            && crate::support::message(&object, "SourceVerified") == verified,
+        "{object}"
+    );
+
+    // SC-VER-061: without verification no fingerprint.
+    world
+        .namespace
+        .merge(GIT_REPOSITORY, "app", json!({"spec": {"verify": null}}))
+        .await?;
+    let object = world.ready("app").await?;
+    ensure!(
+        object["status"]["sourceVerificationFingerprint"].is_null(),
+        "{object}"
+    );
     Ok(())
 }
