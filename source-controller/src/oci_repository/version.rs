@@ -179,9 +179,10 @@ mod tests {
         assert_eq!(found, expected.map(str::to_owned).map_err(str::to_owned));
     }
 
-    // SC-OCI-045, SC-OCI-046, SC-OCI-047, RT-ART-021
+    // SC-OCI-045, SC-OCI-046, SC-OCI-047
     #[rstest]
     #[case(&["1.0.0", "1.2.0", "1.10.0", "2.0.0"], ">=1.0.0 <2.0.0", None, None, "1.10.0")]
+    // RT-ART-021
     #[case(&["v1.0.0", "latest", "1.1", "sha256-00.sig", "1.0.0.sig"], "*", None, None, "v1.0.0")]
     #[case(&["1.0.0", "1.1.0-rc.1"], ">=1.0.0", None, None, "1.0.0")]
     #[case(&["1.0.0", "1.1.0-rc.1"], ">=1.0.0-0", None, None, "1.1.0-rc.1")]
