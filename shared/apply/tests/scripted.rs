@@ -174,7 +174,7 @@ async fn a_server_that_always_asks_for_a_later_request_gets_ten_more() {
     });
     let objects = parse::objects([config_map("c")]);
     let (options, mut memory) = (Options::default(), Memory::default());
-    let failed = apply_in_stages(&busy, objects, &options, &mut memory).await;
+    let failed = apply_in_stages(&busy, &objects, &options, &mut memory).await;
     let failed = failed.unwrap_err().to_string();
     let text = "(TooManyRequests): the server has received too many requests and has asked us to try again later";
     assert!(failed.contains(text), "{failed}");
@@ -189,7 +189,7 @@ async fn an_answer_that_is_not_the_expected_json_is_not_quoted() {
     let (server, _) = cluster(move |_, _| answer(200, &list));
     let objects = parse::objects([config_map("c")]);
     let (options, mut memory) = (Options::default(), Memory::default());
-    let failed = apply_in_stages(&server, objects, &options, &mut memory).await;
+    let failed = apply_in_stages(&server, &objects, &options, &mut memory).await;
     let failed = failed.unwrap_err().to_string();
     let text = "the server's answer is not the expected JSON (line 1, column ";
     assert!(
@@ -448,14 +448,14 @@ async fn only_kinds_of_definitions_that_were_applied_are_looked_for() {
     let mut memory = Memory::default();
     let [a, ignored, b] = definitions;
     let objects = parse::objects([a.clone(), ignored]);
-    apply_in_stages(&server, objects, &options, &mut memory)
+    apply_in_stages(&server, &objects, &options, &mut memory)
         .await
         .unwrap();
     assert_eq!((looks("a"), looks("ignored")), (1, 0));
 
     // That kind is known, and its definition has not changed.
     let objects = parse::objects([a, b]);
-    apply_in_stages(&server, objects, &options, &mut memory)
+    apply_in_stages(&server, &objects, &options, &mut memory)
         .await
         .unwrap();
     assert_eq!((looks("a"), looks("b")), (1, 1));
