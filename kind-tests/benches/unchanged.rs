@@ -10,7 +10,7 @@ use kind_tests::controller::Settings;
 use kind_tests::{Applier, KUSTOMIZATION, Result, is_ready};
 use serde_json::{Value, json};
 
-/// Runs that are measured, after the one that finds out what may be left out.
+/// Measured runs, after a first one that determines which requests can be omitted.
 const RUNS: u32 = 4;
 const KUSTOMIZATIONS: usize = 50;
 /// With 4 KiB each these are more than the controller keeps of artifacts.

@@ -47,8 +47,8 @@ const OF_KUSTOMIZATIONS: [&str; 14] = [
     "Succeeded",
 ];
 
-/// The additional reasons of GitRepositories.
-const OF_SOURCES: [&str; 20] = [
+/// The additional reasons of GitRepositories and OCIRepositories.
+const OF_SOURCES: [&str; 23] = [
     "ArchiveOperationFailed",
     "AuthenticationFailed",
     "CopyFailure",
@@ -65,6 +65,9 @@ const OF_SOURCES: [&str; 20] = [
     "NewRevision",
     "NoArtifact",
     "NotFound",
+    "OCIArtifactLayerOperationFailed",
+    "OCIArtifactPullFailed",
+    "ReadOperationFailed",
     "SourceIgnoreError",
     "StatOperationFailed",
     "URLInvalid",
@@ -110,7 +113,19 @@ fn rules(kind: &str) -> Option<Rules> {
             ],
             is_reason: |reason| GENERIC.contains(&reason) || OF_SOURCES.contains(&reason),
         }),
-        // SC-HREPO-021 to SC-HREPO-042
+        "OCIRepository" => Some(Rules {
+            types: &[
+                "Ready",
+                "Reconciling",
+                "Stalled",
+                "ArtifactInStorage",
+                "ArtifactOutdated",
+                "FetchFailed",
+                "SourceVerified",
+                "StorageOperationFailed",
+            ],
+            is_reason: |reason| GENERIC.contains(&reason) || OF_SOURCES.contains(&reason),
+        }),
         "HelmRepository" => Some(Rules {
             types: &[
                 "Ready",

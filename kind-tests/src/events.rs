@@ -241,7 +241,7 @@ mod tests {
     use super::check_body;
 
     #[test]
-    fn only_bodies_of_the_documented_form_are_accepted() {
+    fn only_event_bodies_in_the_documented_format_are_accepted() {
         let good = json!({
             "involvedObject": {
                 "kind": "GitRepository", "namespace": "a", "name": "b", "uid": "c",

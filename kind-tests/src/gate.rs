@@ -1,4 +1,4 @@
-//! A way on loopback to another server, which a test can close.
+//! A loopback proxy to another server, which a test can block.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::failure::{Doing, Result};
 
-/// What becomes of connections.
+/// How connections are treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// Everything passes.
@@ -63,7 +63,7 @@ impl Gate {
         self.address
     }
 
-    /// Changes what becomes of connections, those that are there included.
+    /// Changes how connections are treated, existing ones included.
     pub fn set(&self, way: Way) {
         self.way.send_replace(way);
     }
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_passes_is_what_was_asked_for() {
+    async fn a_gate_lets_through_what_its_mode_allows() {
         let gate = Gate::start(echo().await).await.unwrap();
         let mut stream = TcpStream::connect(gate.address()).await.unwrap();
         assert_eq!(says(&mut stream, b"one").await.unwrap(), b"one");

@@ -57,7 +57,7 @@ pub use gate::{Gate, Way};
 pub use image::Image;
 pub use namespace::{
     CONFIG_MAP, DEPLOYMENT, GIT_REPOSITORY, HELM_REPOSITORY, KUSTOMIZATION, Kind, Namespace,
-    SECRET, SHARD_LABEL, condition, deadline, is_ready,
+    OCI_REPOSITORY, SECRET, SHARD_LABEL, condition, deadline, is_ready,
 };
 pub use node::Node;
 pub use pod_cluster::PodCluster;

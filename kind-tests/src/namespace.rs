@@ -27,6 +27,8 @@ pub struct Kind(pub &'static str, pub &'static str);
 
 /// GitRepository.
 pub const GIT_REPOSITORY: Kind = Kind("source.toolkit.fluxcd.io/v1", "GitRepository");
+/// OCIRepository.
+pub const OCI_REPOSITORY: Kind = Kind("source.toolkit.fluxcd.io/v1", "OCIRepository");
 /// HelmRepository.
 pub const HELM_REPOSITORY: Kind = Kind("source.toolkit.fluxcd.io/v1", "HelmRepository");
 /// Kustomization.

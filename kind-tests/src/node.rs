@@ -560,7 +560,7 @@ mod tests {
     use super::split_quoted;
 
     #[test]
-    fn a_listed_rule_is_split_as_a_shell_would() {
+    fn iptables_rules_are_split_into_shell_words() {
         let rule =
             r#"-s 10.88.7.10/32 -m comment --comment "name: \"flux-tests\" id: \"a\"" -j CNI-1"#;
         let comment = r#"name: "flux-tests" id: "a""#;

@@ -198,7 +198,7 @@ fn flags(help: &str) -> BTreeMap<String, (String, String)> {
 }
 
 #[test]
-fn flags_are_those_of_the_ledger() -> Result {
+fn flags_match_the_ledger() -> Result {
     for (column, name) in CONTROLLERS.into_iter().enumerate() {
         let output = run(name, &["--help"])?;
         let help = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -253,7 +253,7 @@ fn logged(name: &str, args: &[&str]) -> Result<(Option<i32>, Vec<serde_json::Val
 }
 
 #[test]
-fn gates_are_those_of_the_ledger() -> Result {
+fn gates_match_the_ledger() -> Result {
     for (column, name) in CONTROLLERS.into_iter().enumerate() {
         for (row, gate, source, kustomize) in GATES {
             let known = *[source, kustomize][column] != "-";

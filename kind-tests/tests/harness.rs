@@ -64,7 +64,7 @@ spec:
 }
 
 #[tokio::test]
-async fn an_own_cluster_has_the_crds_and_ends_on_drop() -> Result {
+async fn a_dedicated_cluster_has_the_crds_and_stops_on_drop() -> Result {
     let cluster = Cluster::own(Settings::default()).await?;
     let kubeconfig = cluster.kubeconfig().to_path_buf();
     let namespace = Namespace::create(&cluster, "own").await?;
@@ -123,7 +123,7 @@ async fn requests_are_counted_by_user() -> Result {
 }
 
 #[tokio::test]
-async fn any_request_keeps_the_shared_cluster() -> Result {
+async fn any_request_keeps_the_shared_cluster_alive() -> Result {
     let cluster = Cluster::shared().await?;
     let Some(log) = cluster.audit_log() else {
         println!("skipped: this cluster is not ours to end");

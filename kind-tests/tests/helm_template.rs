@@ -159,7 +159,7 @@ fn error_lines(stderr: &str) -> String {
 }
 
 #[test]
-fn charts_are_printed_as_helm_prints_them() -> Result {
+fn helm_template_output_matches_helm() -> Result {
     let folder = std::env::temp_dir().join(format!("flux-helm-template-{}", std::process::id()));
     for (path, text) in CHARTS {
         let path = folder.join(path);

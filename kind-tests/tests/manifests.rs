@@ -89,7 +89,7 @@ fn deployments_match_the_controllers() -> Result {
 }
 
 #[test]
-fn the_role_allows_what_the_controllers_ask() -> Result {
+fn the_cluster_role_covers_the_requests_of_the_controllers() -> Result {
     let role = first("rbac/controller.yaml", "ClusterRole")?;
     let rules = role["rules"].as_array().cloned().unwrap_or_default();
     let lists = |rule: &Value, key: &str, wanted: &str| {

@@ -9,7 +9,7 @@ use flux_runtime::flags::{
 use flux_runtime::manager::Pending;
 use flux_tenancy::{CrossNamespaceFlags, ImpersonationFlags, KubeConfigFlags};
 
-/// Applies what sources hold.
+/// Applies the manifests in sources.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "kustomize-controller")]
 pub(crate) struct Flags {
@@ -36,7 +36,7 @@ pub(crate) struct Flags {
     /// How many objects of one Kustomization are compared with the cluster at once.
     #[arg(long, default_value = "4", value_parser = parse_workers, allow_hyphen_values = true)]
     pub(crate) concurrent_ssa: usize,
-    /// Whether bases that are not in the artifact are refused.
+    /// Whether remote bases are refused.
     #[arg(long)]
     pub(crate) no_remote_bases: bool,
     /// The ServiceAccount whose cloud identity decrypts where a Kustomization names none.
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_upstreams() {
+    fn defaults_match_upstream() {
         let read = flags(&[]);
         let manager = &read.manager;
         assert_eq!(
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_and_bounds() {
+    fn list_flags_accumulate_and_concurrency_has_a_minimum() {
         // KC-PROC-005, KC-PROC-014
         let read = flags(&[
             "--override-manager=a,b",
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn default_accounts_need_the_gate() {
+    fn the_default_decryption_account_needs_its_feature_gate() {
         // KC-PROC-028, RT-FGT-003
         let decryption = flags(&["--default-decryption-service-account=sops"]);
         assert!(check(&decryption, false).is_err() && check(&decryption, true).is_ok());

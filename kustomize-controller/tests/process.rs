@@ -2,12 +2,14 @@
 
 use std::process::{Command, Output};
 
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kustomize-controller"));
+    command.args(args).env("KUBECONFIG", "/nowhere/kubeconfig");
+    command
+}
+
 fn run(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_kustomize-controller"))
-        .args(args)
-        .env("KUBECONFIG", "/nowhere/kubeconfig")
-        .output()
-        .unwrap()
+    command(args).output().unwrap()
 }
 
 /// The error lines that were logged, each a JSON object.
@@ -22,7 +24,7 @@ fn errors(output: &Output) -> Vec<serde_json::Value> {
 }
 
 #[test]
-fn usage_errors_end_with_two_and_help_with_none() {
+fn usage_errors_exit_with_two_and_help_with_zero() {
     // RT-FLG-009, RT-FLG-011
     for args in [
         &["--no-such-flag"][..],
@@ -41,24 +43,28 @@ fn usage_errors_end_with_two_and_help_with_none() {
 }
 
 #[test]
-fn what_cannot_be_run_ends_with_one_and_says_why() {
-    // KC-PROC-022, KC-PROC-024, KC-PROC-026, RT-FLG-013, RT-FGT-001, RT-WAT-007, RT-KUB-005
+fn startup_errors_exit_with_one_and_a_message() {
     for (args, why) in [
+        // KC-PROC-022, RT-FGT-001
         (
             &["--feature-gates=OptimizedGitClones=false"][..],
             "feature-gate 'OptimizedGitClones' not supported",
         ),
+        // KC-PROC-024, RT-WAT-007
         (
             &["--watch-label-selector=a in (b"],
             "unable to parse label selector",
         ),
+        // KC-PROC-026
         (
             &["--interval-jitter-percentage=100"],
             "the interval jitter percentage must be a non-negative value and less than 100",
         ),
+        // RT-KUB-005
         (&[], "kubeconfig"),
     ] {
         let output = run(args);
+        // RT-FLG-013
         assert_eq!(output.status.code(), Some(1), "{args:?}");
         let errors = errors(&output);
         let last = errors.last().cloned().unwrap_or_default();
@@ -70,6 +76,17 @@ fn what_cannot_be_run_ends_with_one_and_says_why() {
             "{args:?}: {last}"
         );
     }
+}
+
+#[test]
+fn a_namespace_that_is_not_a_name_ends_the_start() {
+    let output = command(&[]).env("RUNTIME_NAMESPACE", "a/b").output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let errors = errors(&output);
+    let last = errors.last().cloned().unwrap_or_default();
+    let error = last["error"].as_str().unwrap_or_default();
+    assert!(error.starts_with("RUNTIME_NAMESPACE: "), "{errors:?}");
 }
 
 #[test]

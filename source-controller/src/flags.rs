@@ -47,7 +47,7 @@ pub(crate) struct Flags {
     pub(crate) ssh: SshFlags,
     #[command(flatten)]
     pub(crate) helm: HelmFlags,
-    /// The ServiceAccount whose cloud identity is used by objects that name none.
+    /// The ServiceAccount whose cloud identity is used for objects that name none.
     #[arg(long, default_value = "")]
     pub(crate) default_service_account: String,
 }
@@ -55,22 +55,22 @@ pub(crate) struct Flags {
 /// Limits of Helm indexes and charts.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct HelmFlags {
-    /// The most bytes that the index of a Helm repository may have.
+    /// The maximum size of a Helm repository's index in bytes.
     #[arg(long = "helm-index-max-size", default_value = "52428800", value_parser = flags::parse_int, allow_hyphen_values = true)]
     pub(crate) index_max_size: i64,
-    /// The most bytes that a chart may have.
+    /// The maximum size of a chart in bytes.
     #[arg(long = "helm-chart-max-size", default_value = "10485760", value_parser = flags::parse_int, allow_hyphen_values = true)]
     pub(crate) chart_max_size: i64,
-    /// The most bytes that one file of a chart may have.
+    /// The maximum size of one file of a chart in bytes.
     #[arg(long = "helm-chart-file-max-size", default_value = "5242880", value_parser = flags::parse_int, allow_hyphen_values = true)]
     pub(crate) chart_file_max_size: i64,
-    /// How many Helm indexes are kept in memory; none when zero.
+    /// The maximum number of Helm indexes cached in memory; zero disables the cache.
     #[arg(long = "helm-cache-max-size", default_value = "0", value_parser = parse_size, allow_hyphen_values = true)]
     pub(crate) cache_max_size: isize,
-    /// How long a Helm index is kept in memory.
+    /// How long a Helm index is cached in memory.
     #[arg(long = "helm-cache-ttl", default_value = "15m")]
     pub(crate) cache_ttl: String,
-    /// How often Helm indexes past their time are cleared away.
+    /// The interval at which expired Helm indexes are removed from the cache.
     #[arg(long = "helm-cache-purge-interval", default_value = "1m")]
     pub(crate) cache_purge_interval: String,
 }
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults() {
+    fn flag_defaults_match_upstream() {
         let flags = parsed(&[], &[]);
         assert_eq!(flags.manager.metrics_addr, ":8080");
         assert_eq!(flags.manager.events_addr, "");
@@ -158,7 +158,6 @@ mod tests {
         assert!(flags.manager.watch_all_namespaces);
     }
 
-    // SC-PROC-002, SC-PROC-003, SC-PROC-016, SC-PROC-017, SC-PROC-018, RT-FLG-012
     #[test]
     fn the_environment_gives_defaults_and_a_flag_wins() {
         let env = [
@@ -177,10 +176,15 @@ mod tests {
             ],
             &env,
         );
+        // SC-PROC-002
         assert_eq!(flags.manager.metrics_addr, ":1");
+        // SC-PROC-003
         assert_eq!(flags.manager.events_addr, "http://events/");
+        // SC-PROC-016, RT-FLG-012: a flag wins
         assert_eq!(flags.storage.storage_path, Path::new("/y"));
+        // SC-PROC-017
         assert_eq!(flags.storage.storage_addr, ":2");
+        // SC-PROC-018
         assert_eq!(flags.storage.storage_adv_addr, "host");
         // SC-PROC-013
         assert_eq!(flags.ssh.ssh_kex_algos, ["a", "b", "c"]);
@@ -188,7 +192,7 @@ mod tests {
 
     // SC-PROC-048: the arguments of the Deployment
     #[test]
-    fn the_deployments_arguments_are_understood() {
+    fn the_arguments_of_the_deployment_are_accepted() {
         let flags = parsed(
             &[
                 "--events-addr=http://notification-controller.flux-system.svc.cluster.local./",

@@ -100,7 +100,7 @@ impl Reconciler for GitRepositories {
         let held = self.publisher.inspect(run).await;
         held.map_err(StepError::from)?.announce(run).await?;
         if run.conditions.is(SOURCE_VERIFIED, Status::False) {
-            run.conditions.remove(SOURCE_VERIFIED); // it is found out anew; a success stands for the version before
+            run.conditions.remove(SOURCE_VERIFIED); // verified again below; True is kept for the previous revision
         }
 
         let remote = credentials::read(run, &self.secrets, &self.tokens, &self.remotes).await?;

@@ -3,6 +3,7 @@
 mod flags;
 mod git_repository;
 mod helm_repository;
+mod oci_repository;
 mod secrets;
 mod setup;
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use flux_http::SecretData;
+use flux_http::{Proxy, RootCertificates, SecretData, SecretError, TlsSettings};
 use flux_objects::Error;
-use flux_references::{ReadError, Reader};
+use flux_references::{ReadError, Reader, secret_data};
 use flux_runtime::queue::Key;
 use k8s_openapi::api::core::v1::Secret;
 
@@ -24,7 +24,62 @@ pub(crate) enum SecretReadError {
     Unreadable(Error),
 }
 
+/// Why a Secret that an object refers to is unusable.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReferredError {
+    /// There is no Secret of this name (SC-AUTH-006).
+    #[error("secret '{0}' not found")]
+    NotFound(String),
+    /// It could not be read.
+    #[error("failed to get secret '{secret}'")]
+    Read {
+        secret: String,
+        #[source]
+        source: SecretReadError,
+    },
+    /// Its data is not what it is referred to for.
+    #[error(transparent)]
+    Data(#[from] SecretError),
+}
+
 impl Secrets {
+    /// Reads a Secret that an object refers to.
+    pub(crate) async fn referred(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Arc<Secret>, ReferredError> {
+        let secret = || format!("{namespace}/{name}");
+        self.read(namespace, name)
+            .await
+            .map_err(|source| match source {
+                SecretReadError::NotFound(_) => ReferredError::NotFound(secret()),
+                source => ReferredError::Read {
+                    secret: secret(),
+                    source,
+                },
+            })
+    }
+
+    /// The proxy of a `proxySecretRef` (SC-AUTH-005).
+    pub(crate) async fn proxy(&self, namespace: &str, name: &str) -> Result<Proxy, ReferredError> {
+        let secret = self.referred(namespace, name).await?;
+        Ok(secret_data(&secret, namespace, name).proxy()?.into())
+    }
+
+    /// The certificates of a `certSecretRef`; its authorities are trusted besides the system's (SC-AUTH-002 to SC-AUTH-004).
+    pub(crate) async fn tls(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<TlsSettings, ReferredError> {
+        let secret = self.referred(namespace, name).await?;
+        let data = secret_data(&secret, namespace, name);
+        let settings = data.tls(RootCertificates::AddToSystem)?;
+        log_legacy_keys(&data);
+        Ok(settings)
+    }
+
     /// Reads a Secret. There is no watch: a change takes effect at the next reconcile (SC-AUTH-001).
     pub(crate) async fn read(
         &self,

@@ -1,7 +1,7 @@
 //! Wires the components of the process according to the flags.
 
 use flux_api::meta::GoDuration;
-use flux_api::source::{GitRepository, HelmRepository};
+use flux_api::source::{GitRepository, HelmRepository, OCIRepository};
 use flux_identity::Tokens;
 use flux_publish::Publisher;
 use flux_references::Reader;
@@ -14,6 +14,7 @@ use kube::runtime::watcher;
 use crate::flags::Flags;
 use crate::git_repository::{self, GitRepositories};
 use crate::helm_repository::{self, HelmRepositories};
+use crate::oci_repository::{self, OCIRepositories};
 use crate::secrets::Secrets;
 
 /// Checks the flags, opens the storage, and adds the artifact server and the controllers to the manager.
@@ -33,9 +34,9 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     };
     let repositories = Cache::<GitRepository>::default();
     let reconciler = GitRepositories {
-        publisher,
+        publisher: publisher.clone(),
         repositories: repositories.clone(),
-        secrets,
+        secrets: secrets.clone(),
         tokens: Tokens::from_flags(&flags.tokens, &manager.metrics)?,
         remotes: git_repository::RemoteSettings {
             kex_algorithms: flags.ssh.ssh_kex_algos.clone(),
@@ -43,7 +44,7 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
             object_level_identity: manager.gates.enabled("ObjectLevelWorkloadIdentity"),
         },
         budget: manager.budget.clone(),
-        work,
+        work: work.clone(),
         recheck: flags.dependencies.requeue_dependency,
     };
     let controller = Controller::new(
@@ -59,6 +60,20 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
         Cache::<HelmRepository>::default(),
         manager.environment(),
     ));
+
+    let reconciler = OCIRepositories {
+        publisher,
+        secrets,
+        budget: manager.budget.clone(),
+        work,
+    };
+    let controller = Controller::new(
+        reconciler,
+        oci_repository::SETTINGS,
+        Cache::<OCIRepository>::default(),
+        manager.environment(),
+    );
+    manager.add(controller);
     Ok(())
 }
 

@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_apps_own_tokens_are_taken() {
+    fn only_tokens_of_the_app_are_accepted() {
         let app = GitHubApp::new(7, 8).organization("org");
         let path = "/api/v3/app/installations/8/access_tokens";
         for header in [

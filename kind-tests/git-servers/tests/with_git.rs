@@ -65,7 +65,7 @@ fn a_commit_is_listed_and_cloned_over_http_with_basic_auth() {
 }
 
 #[test]
-fn tls_with_client_certificates_and_redirects() {
+fn tls_client_certificates_and_redirects_work_with_git() {
     let authority = Authority::new();
     let server = HttpGitServer::builder()
         .tls(&authority)
@@ -114,7 +114,7 @@ fn tls_with_client_certificates_and_redirects() {
 }
 
 #[test]
-fn a_clone_over_ssh() {
+fn git_clones_over_ssh() {
     if !sshd_available() {
         println!("skipped: sshd is not installed");
         return;
@@ -138,7 +138,7 @@ fn a_clone_over_ssh() {
 }
 
 #[test]
-fn signatures_that_git_accepts() {
+fn git_accepts_the_signatures() {
     let root = tempfile::TempDir::new().expect("temporary folder");
     let repo = Repo::init(root.path(), "app.git");
     let key = SshKey::ed25519();

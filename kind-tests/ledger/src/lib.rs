@@ -5,12 +5,21 @@
 //! behaviour were wrong; `SC-GIT-001..002` cites two rows.
 //!
 //! ```
-//! use ledger::{Ledger, cited};
+//! use ledger::{Ledger, Source};
 //!
 //! let mut ledger = Ledger::default();
 //! ledger.add("source-controller", "## 3. GitRepository (SC-GIT)\n| SC-GIT-001 | A branch is fetched. | |\n");
-//! assert_eq!(ledger.missing(&cited("// SC-GIT-001")), Vec::<&str>::new());
+//! let test = Source {
+//!     path: "source-controller/tests/branches.rs".into(),
+//!     text: "// SC-GIT-001".to_owned(),
+//! };
+//! let proof = ledger.proof(&[test]);
+//! assert_eq!(ledger.missing(&proof.proven), Vec::<&str>::new());
 //! ```
+//!
+//! A test of a shared crate shows what a controller will do that uses it, but not that the controller exists. So the rows
+//! of a controller's ledger count only in areas (`SC-GIT`) that the controller's own folder names; the others that a test
+//! cites are counted apart ([`Proof::shared`]).
 //!
 //! Whether a test that cites a row really proves it is up to review.
 
@@ -37,6 +46,17 @@ fn regex(pattern: &str) -> Regex {
     Regex::new(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"))
 }
 
+/// The names of the controllers, which are those of their folders and of their ledgers.
+const CONTROLLERS: &[&str] = &[
+    "helm-controller",
+    "image-automation-controller",
+    "image-reflector-controller",
+    "kustomize-controller",
+    "notification-controller",
+    "source-controller",
+    "source-watcher",
+];
+
 /// A row: a behaviour of the real tools.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
@@ -44,6 +64,16 @@ pub struct Row {
     pub ledger: String,
     /// The text of the row after its ID.
     pub text: String,
+}
+
+/// What tests show of the ledgers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proof {
+    /// The IDs of the rows that are proven.
+    pub proven: BTreeSet<String>,
+    /// The IDs of the rows that tests of shared code cite, though the controller of their ledger does not have the area
+    /// yet. None of them is in `proven`.
+    pub shared: BTreeSet<String>,
 }
 
 /// All ledgers.
@@ -123,33 +153,73 @@ impl Ledger {
         missing.map(String::as_str).collect()
     }
 
-    /// The page `docs/status.md`: for each area the number of rows, of proven ones, and the IDs of the missing ones.
-    pub fn status(&self, proven: &BTreeSet<String>) -> String {
+    /// What the tests among the `sources` show. IDs without a row are left out.
+    pub fn proof(&self, sources: &[Source]) -> Proof {
+        let mut there: BTreeSet<(&str, String)> = BTreeSet::new();
+        for source in sources.iter().filter(|source| source.is_rust()) {
+            let mut controllers = CONTROLLERS.iter();
+            if let Some(controller) = controllers.find(|name| source.path.starts_with(name)) {
+                let areas = cited(&source.text);
+                there.extend(areas.iter().map(|id| (*controller, area(id).to_owned())));
+            }
+        }
+        let mut proof = Proof::default();
+        for id in sources.iter().map(Source::tests).flat_map(cited) {
+            let Some(row) = self.rows.get(&id) else {
+                continue;
+            };
+            let ledger = row.ledger.as_str();
+            let counts =
+                !CONTROLLERS.contains(&ledger) || there.contains(&(ledger, area(&id).to_owned()));
+            let set = if counts {
+                &mut proof.proven
+            } else {
+                &mut proof.shared
+            };
+            set.insert(id);
+        }
+        proof
+    }
+
+    /// The page `docs/status.md`: for each area the number of rows, of proven ones, and the IDs of the others: those
+    /// that only shared code shows, and the missing ones.
+    pub fn status(&self, proof: &Proof) -> String {
         let all = self.rows.len();
-        let count = self.rows.keys().filter(|id| proven.contains(*id)).count();
+        let (count, shared) = (proof.proven.len(), proof.shared.len());
         let mut lines = vec![
             HEAD.to_owned(),
-            format!("{count} of {all} rows are proven by a test."),
+            format!(
+                "{count} of {all} rows are proven by a test. Tests of shared code show {shared} more, whose controllers do not have \
+                 the area yet."
+            ),
         ];
         let ledgers: BTreeSet<&str> = self.rows.values().map(|row| &*row.ledger).collect();
         for ledger in ledgers {
-            let mut areas: BTreeMap<&str, (usize, Vec<&str>)> = BTreeMap::new();
+            let mut areas: BTreeMap<&str, Area<'_>> = BTreeMap::new();
             for (id, _) in self.rows.iter().filter(|(_, row)| row.ledger == ledger) {
-                let (rows, missing) = areas.entry(area(id)).or_default();
-                *rows += 1;
-                if !proven.contains(id) {
-                    missing.push(id);
+                let area = areas.entry(area(id)).or_default();
+                area.rows += 1;
+                if proof.proven.contains(id) {
+                    area.proven += 1;
+                } else if proof.shared.contains(id) {
+                    area.shared.push(id);
+                } else {
+                    area.missing.push(id);
                 }
             }
-            let rows: usize = areas.values().map(|(rows, _)| rows).sum();
-            let left: usize = areas.values().map(|(_, missing)| missing.len()).sum();
-            lines.push(format!("\n## {ledger}: {} of {rows}\n", rows - left));
-            lines.push("| area | what | proven | missing |\n|---|---|---|---|".to_owned());
-            for (area, (rows, missing)) in areas {
-                let title = self.titles.get(area).map_or("", String::as_str);
-                let (done, missing) = (rows - missing.len(), ranges(&missing));
+            let rows: usize = areas.values().map(|area| area.rows).sum();
+            let done: usize = areas.values().map(|area| area.proven).sum();
+            lines.push(format!("\n## {ledger}: {done} of {rows}\n"));
+            lines.push(
+                "| area | what | proven | in shared code only | missing |\n|---|---|---|---|---|"
+                    .to_owned(),
+            );
+            for (name, area) in areas {
+                let title = self.titles.get(name).map_or("", String::as_str);
+                let (shared, missing) = (ranges(&area.shared), ranges(&area.missing));
                 lines.push(format!(
-                    "| {area} | {title} | {done} of {rows} | {missing} |"
+                    "| {name} | {title} | {} of {} | {shared} | {missing} |",
+                    area.proven, area.rows
                 ));
             }
         }
@@ -157,11 +227,25 @@ impl Ledger {
     }
 }
 
+/// The rows of an area.
+#[derive(Default)]
+struct Area<'l> {
+    /// How many there are.
+    rows: usize,
+    /// How many are proven.
+    proven: usize,
+    /// The IDs of those that only shared code shows.
+    shared: Vec<&'l str>,
+    /// The IDs of the others.
+    missing: Vec<&'l str>,
+}
+
 const HEAD: &str = "\
 # What works, and what does not yet
 
 Generated by `cargo xledger --write` from the ledgers in [parity](parity) and the tests; do not edit. A row is a behaviour of
-upstream; it counts as proven when a test that would fail without it names its ID.
+upstream; it counts as proven when a test that would fail without it names its ID. A row of a controller counts only in areas
+that the controller's folder names: until then, tests of shared code show what the controller will do, in a column of their own.
 ";
 
 /// The part of an ID before its number.
@@ -235,9 +319,12 @@ impl Source {
         if in_folder || name == "tests.rs" || name.ends_with("_test.rs") {
             return &self.text;
         }
-        let is_rust = name.ends_with(".rs");
-        let tests = TESTS.find(&self.text).filter(|_| is_rust);
+        let tests = TESTS.find(&self.text).filter(|_| self.is_rust());
         tests.map_or("", |tests| &self.text[tests.start()..])
+    }
+
+    fn is_rust(&self) -> bool {
+        self.path.extension().is_some_and(|ending| ending == "rs")
     }
 }
 
@@ -283,17 +370,11 @@ pub fn sources(root: &Path) -> io::Result<Vec<Source>> {
     Ok(found)
 }
 
-/// The IDs cited by tests.
-pub fn proven(sources: &[Source]) -> BTreeSet<String> {
-    let tests = sources.iter().map(Source::tests);
-    tests.flat_map(cited).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{Ledger, Source, cited};
+    use super::{Ledger, Proof, Source, cited};
 
     fn set(ids: &[&str]) -> BTreeSet<String> {
         ids.iter().map(|id| (*id).to_owned()).collect()
@@ -310,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_tables_and_headings() {
+    fn rows_are_read_from_tables_and_headings() {
         let ledger = ledger();
         let ids: Vec<&str> = ledger.rows().keys().map(String::as_str).collect();
         assert_eq!(ids, ["XA-ART-001", "XA-ART-002", "XA-ART-004", "XF-N-001"]);
@@ -326,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn citations_and_ranges() {
+    fn citations_and_ranges_are_parsed() {
         assert_eq!(
             cited("// XA-ART-001, XA-ART-003..005 and XB-007; not AXA-ART-001, XA-ART-0012"),
             set(&[
@@ -340,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_rows_are_those_of_known_prefixes() {
+    fn unknown_rows_with_a_known_prefix_are_reported() {
         let named = set(&["XA-ART-003", "ZZ-001", "XA-ART-001"]);
         assert_eq!(ledger().unknown(&named), ["XA-ART-003"]);
     }
@@ -365,13 +446,49 @@ mod tests {
     }
 
     #[test]
+    fn rows_of_a_controller_count_in_areas_that_its_folder_names() {
+        let mut ledger = ledger();
+        ledger.add(
+            "source-watcher",
+            "## Rest (XW-GEN)\n| XW-GEN-001 | a | |\n| XW-GEN-002 | b | |\n| XW-ART-001 | c | |\n",
+        );
+        let source = |path: &str, text: &str| Source {
+            path: path.into(),
+            text: text.to_owned(),
+        };
+        let shared = source(
+            "shared/a/tests/b.rs",
+            "// XW-GEN-001, XW-ART-001, XA-ART-001 and XA-ART-999",
+        );
+        let page = source("source-watcher/README.md", "XW-GEN-002");
+        let without = ledger.proof(&[shared.clone(), page.clone()]);
+        assert_eq!(without.proven, set(&["XA-ART-001"]));
+        assert_eq!(without.shared, set(&["XW-ART-001", "XW-GEN-001"]));
+
+        let other = source("source-controller/src/lib.rs", "/// XW-GEN-002");
+        assert_eq!(ledger.proof(&[shared.clone(), page, other]), without);
+
+        let own = source("source-watcher/src/lib.rs", "/// XW-GEN-002");
+        let with = ledger.proof(&[shared, own]);
+        assert_eq!(with.proven, set(&["XA-ART-001", "XW-GEN-001"]));
+        assert_eq!(with.shared, set(&["XW-ART-001"]));
+    }
+
+    #[test]
     fn the_status_page_counts_and_lists_rows() {
-        let page = ledger().status(&set(&["XA-ART-001"]));
-        assert!(page.contains("1 of 4 rows are proven"), "{page}");
+        let page = ledger().status(&Proof {
+            proven: set(&["XA-ART-001"]),
+            shared: set(&["XA-ART-004"]),
+        });
         assert!(
-            page.contains("| XA-ART | Storage | 1 of 3 | 002, 004 |"),
+            page.contains("1 of 4 rows are proven by a test. Tests of shared code show 1 more,"),
             "{page}"
         );
-        assert!(page.contains("| XF-N | Rest | 0 of 1 | 001 |"), "{page}");
+        assert!(page.contains("## one: 1 of 4\n"), "{page}");
+        assert!(
+            page.contains("| XA-ART | Storage | 1 of 3 | 004 | 002 |"),
+            "{page}"
+        );
+        assert!(page.contains("| XF-N | Rest | 0 of 1 |  | 001 |"), "{page}");
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use ledger::{Ledger, proven, sources};
+use ledger::{Ledger, sources};
 
 const USAGE: &str = "\
 usage: cargo xledger                   the number of proven rows of each area, as docs/status.md has it
@@ -28,20 +28,25 @@ fn main() -> ExitCode {
 fn run(arguments: &[&str]) -> Result<(), Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let ledger = Ledger::read(&root.join("docs/parity"))?;
-    let proven = proven(&sources(&root)?);
+    let proof = ledger.proof(&sources(&root)?);
     let page = root.join("docs/status.md");
     match arguments {
-        [] => print!("{}", ledger.status(&proven)),
+        [] => print!("{}", ledger.status(&proof)),
         ["--missing", prefix] => {
-            for id in ledger.missing(&proven) {
+            for id in ledger.missing(&proof.proven) {
                 if id.starts_with(prefix) {
-                    println!("{id} | {}", ledger.rows()[id].text);
+                    let only = if proof.shared.contains(id) {
+                        " (in shared code only)"
+                    } else {
+                        ""
+                    };
+                    println!("{id}{only} | {}", ledger.rows()[id].text);
                 }
             }
         }
-        ["--write"] => fs::write(page, ledger.status(&proven))?,
+        ["--write"] => fs::write(page, ledger.status(&proof))?,
         ["--check"] => {
-            if fs::read_to_string(page).unwrap_or_default() != ledger.status(&proven) {
+            if fs::read_to_string(page).unwrap_or_default() != ledger.status(&proof) {
                 return Err("docs/status.md is not up to date: run cargo xledger --write".into());
             }
         }

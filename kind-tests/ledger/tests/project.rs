@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ledger::{Ledger, cited, proven, sources};
+use ledger::{Ledger, cited, sources};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -69,10 +69,11 @@ fn rows_that_cite_rows_name_ones_that_exist() {
 #[test]
 fn the_status_page_is_up_to_date() {
     let root = root();
-    let proven = proven(&sources(&root).unwrap());
+    let ledger = ledger();
+    let proof = ledger.proof(&sources(&root).unwrap());
     let page = std::fs::read_to_string(root.join("docs/status.md")).unwrap_or_default();
     assert!(
-        page == ledger().status(&proven),
+        page == ledger.status(&proof),
         "docs/status.md is not up to date: run cargo xledger --write"
     );
 }

@@ -173,7 +173,7 @@ async fn objects_with_opt_out_annotations_are_not_changed() -> Result {
 }
 
 #[tokio::test]
-async fn definitions_come_first_and_an_invalid_object_only_stops_its_stage() -> Result {
+async fn crds_are_applied_first_and_an_invalid_object_only_fails_its_stage() -> Result {
     let mut bench = Bench::new("apply-stages").await?;
     let group = format!("{}.example.com", bench.namespace.name());
     let yaml = format!(
@@ -264,7 +264,7 @@ async fn definitions_come_first_and_an_invalid_object_only_stops_its_stage() -> 
 }
 
 #[tokio::test]
-async fn a_namespace_on_an_object_that_has_none_is_dropped() -> Result {
+async fn the_namespace_of_a_cluster_scoped_object_is_dropped() -> Result {
     let mut bench = Bench::new("apply-scope").await?;
     let yaml = "{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: '${namespace}', namespace: '${namespace}'}, rules: []}
 ---

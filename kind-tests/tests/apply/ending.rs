@@ -182,7 +182,7 @@ async fn a_wait_ends_with_the_event_that_decides_it() -> Result {
 /// A tenant's account may have permission to read and write, but not to list or watch.
 // KC-SSA-014
 #[tokio::test]
-async fn reading_is_enough_where_watching_is_not_allowed() -> Result {
+async fn a_wait_polls_if_watch_is_forbidden() -> Result {
     let mut bench = Bench::new("apply-tenant").await?;
     let user = format!("tenant-of-{}", bench.namespace.name());
     let rules = format!(

@@ -67,7 +67,7 @@ fn manifest(kind: Kind, name: &str, rest: &str) -> String {
 
 /// Applies a manifest as upstream's kustomize-controller does.
 async fn apply_as_upstream(bench: &Bench, go: &mut Oracle, kind: Kind, object: &Object) -> Result {
-    // The namespace has another name in every run: with a fixed one in its place the question is one that is recorded.
+    // The namespace has another name in every run; with a fixed one instead, the question matches its record.
     let swap = |value: &Value, from: &str, to: &str| -> Result<Value> {
         Ok(serde_json::from_str(&value.to_string().replace(from, to))?)
     };
@@ -254,7 +254,7 @@ async fn empty_values_keep_values_of_other_managers() -> Result {
 
 // KC-SSA-003
 #[tokio::test]
-async fn a_secret_with_a_number_for_text_is_refused() -> Result {
+async fn a_secret_with_a_number_as_string_data_is_refused() -> Result {
     let mut bench = Bench::new("apply-number").await?;
     let options = bench.options();
     let yaml = "{apiVersion: v1, kind: Secret, metadata: {name: db, namespace: '${namespace}'}, stringData: {HOST: db.local, PORT: 8080, TLS: true}}";

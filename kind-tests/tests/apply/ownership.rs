@@ -111,7 +111,7 @@ async fn fields_owned_by_kubectl_are_taken_over() -> Result {
 
 // RT-SSA-016 KC-SSA-040 KC-SSA-041
 #[tokio::test]
-async fn ignored_fields_belong_to_others() -> Result {
+async fn ignored_fields_stay_with_their_managers() -> Result {
     let mut bench = Bench::new("apply-ignore").await?;
     let deployment = |image: &str| {
         format!(
@@ -153,7 +153,7 @@ async fn ignored_fields_belong_to_others() -> Result {
 
 // KC-SSA-030
 #[tokio::test]
-async fn force_deletes_nothing_that_could_not_be_recreated() -> Result {
+async fn force_deletes_no_object_that_could_not_be_recreated() -> Result {
     let mut bench = Bench::new("apply-invalid").await?;
     let service = |ports: &str| {
         format!(

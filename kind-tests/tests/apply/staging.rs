@@ -229,7 +229,7 @@ async fn a_failed_write_is_retried_without_changes() -> Result {
 
 // KC-SSA-028, RT-SSA-013
 #[tokio::test]
-async fn the_force_annotation_counts_on_the_live_object_too() -> Result {
+async fn the_force_annotation_is_also_read_from_the_live_object() -> Result {
     let mut bench = Bench::new("apply-live-force").await?;
     let secret = |value: &str| {
         format!(
@@ -260,7 +260,7 @@ fn parameters(request: &Request) -> Vec<String> {
 
 // KC-SSA-018, KC-SSA-019
 #[tokio::test]
-async fn dry_runs_and_writes_have_upstreams_parameters() -> Result {
+async fn dry_runs_and_writes_have_the_same_parameters_as_upstream() -> Result {
     let mut bench = Bench::new("apply-parameters").await?;
     let manager = format!("fieldManager={MANAGER}");
     let counter = Counter::start(bench.namespace.cluster(), &bench.user)?;

@@ -43,7 +43,7 @@ fn counts(events: &[Value], name: &str) -> BTreeMap<String, i64> {
 }
 
 #[tokio::test]
-async fn repeats_are_counted_floods_collapse_and_spam_is_dropped() -> Result {
+async fn repeated_events_are_counted_aggregated_and_rate_limited() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "frame-events").await?;
     let sink = EventSink::start().await?;
     let client = namespace.client().clone();

@@ -52,7 +52,7 @@ impl Reconciler for Recorded {
 #[tokio::test]
 async fn a_namespace_with_many_objects_does_not_delay_one_with_few() -> Result {
     let cluster = Cluster::shared().await?;
-    // The API server lists by namespace: in the order of the list the few would come last.
+    // The API server lists by namespace: in list order the namespace with few objects would be last.
     let many = Namespace::create(&cluster, "frame-a-many").await?;
     let few = Namespace::create(&cluster, "frame-b-few").await?;
     for (namespace, count) in [(&many, 20), (&few, 2)] {

@@ -106,7 +106,7 @@ async fn one_replica_leads_and_hands_over() -> Result {
         })
         .await?;
 
-    // RT-LED-008: a leader that has lost the Lease gives up when the deadline has passed
+    // RT-LED-008: a leader that has lost the Lease stops when the deadline has passed
     let mut second = second;
     let robbery = json!({"spec": {"holderIdentity": "robber", "leaseDurationSeconds": 3600, "renewTime": "2099-01-01T00:00:00.000000Z"}});
     leases

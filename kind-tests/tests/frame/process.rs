@@ -49,7 +49,7 @@ impl Drop for Process {
 }
 
 #[tokio::test]
-async fn health_and_metrics_need_no_cluster() -> Result {
+async fn health_and_metrics_are_served_without_a_cluster() -> Result {
     // RT-PRB-003, RT-MET-002, RT-KUB-003: the API server does not respond
     let folder = std::env::temp_dir().join(format!("frame-process-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
@@ -125,7 +125,7 @@ fn watched<'a>(requests: &'a [Request], resources: &[&str]) -> Vec<&'a Request> 
 }
 
 #[tokio::test]
-async fn watch_flags_select_what_is_watched() -> Result {
+async fn watch_flags_select_the_watched_objects() -> Result {
     let cluster = Cluster::shared().await?;
     let kinds = [
         "kustomizations",
@@ -241,7 +241,7 @@ async fn watch_flags_select_what_is_watched() -> Result {
 }
 
 #[tokio::test]
-async fn log_lines_are_upstreams() -> Result {
+async fn log_lines_match_upstream() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "frame-log").await?;
     let settings = Settings::default()
         .flag("--enable-leader-election")
@@ -406,7 +406,7 @@ fn holder(lease: &Value) -> &str {
 }
 
 #[tokio::test]
-async fn the_lease_is_kept_until_all_work_has_ended() -> Result {
+async fn the_lease_is_held_until_running_reconciles_end() -> Result {
     // RT-LED-009, RT-LED-011
     let namespace = Namespace::create(&Cluster::shared().await?, "frame-ending").await?;
     let settings = Settings::default().flag("--enable-leader-election");
@@ -459,7 +459,7 @@ async fn the_lease_is_kept_until_all_work_has_ended() -> Result {
 }
 
 #[tokio::test]
-async fn the_cluster_is_found_as_kubectl_finds_it() -> Result {
+async fn the_kubeconfig_is_located_like_kubectl_does() -> Result {
     // RT-ENV-003: a list with one missing file; no list, but a file in the home folder
     let namespace = Namespace::create(&Cluster::shared().await?, "frame-home").await?;
     let user = format!("kustomize-controller.{}", namespace.name());
@@ -483,7 +483,7 @@ async fn the_cluster_is_found_as_kubectl_finds_it() -> Result {
 }
 
 #[tokio::test]
-async fn events_leave_through_the_proxy_of_the_environment() -> Result {
+async fn events_are_sent_through_the_proxy_from_the_environment() -> Result {
     // RT-ENV-004, RT-ENV-008
     let namespace = Namespace::create(&Cluster::shared().await?, "frame-proxy").await?;
     let proxy = Proxy::http(None);
@@ -530,7 +530,7 @@ async fn events_leave_through_the_proxy_of_the_environment() -> Result {
 }
 
 #[tokio::test]
-async fn artifacts_come_from_the_host_that_the_environment_names() -> Result {
+async fn the_artifact_host_can_be_overridden_by_environment() -> Result {
     // RT-ENV-005: the advertised host does not exist, SOURCE_CONTROLLER_LOCALHOST is the server
     // RT-LED-010: which serves at once, as there is no election
     let source = Settings::default().flag("--storage-adv-addr=source-controller.nowhere.invalid.");

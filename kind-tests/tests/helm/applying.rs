@@ -125,7 +125,7 @@ async fn objects_have_the_ownership_that_helm_sets() -> Result {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn apply_errors_are_helms() -> Result {
+async fn apply_errors_match_helm() -> Result {
     let web = WEB.replace("{{ .Values.is }}", "x");
     let unknown = web.replace("replicas: 0", "replicas: 0\n  replica: 1");
     let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: bad_NAME}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: fine}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: map}\ndata: {of: x}\nextra: x\n";
@@ -384,7 +384,7 @@ async fn a_rollback_restores_the_previous_objects() -> Result {
 
 // HE-KUBE-003
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn generated_names_behave_as_in_helm() -> Result {
+async fn generate_name_behaves_as_in_helm() -> Result {
     let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {generateName: made-up-}\n";
     let two = map.replace("generateName", "name: a, generateName");
     let mut ours = Bench::new("helm-generated", &files(&[("templates/m.yaml", map)])).await?;

@@ -13,7 +13,7 @@ use crate::bench::{Bench, files};
 
 // HE-ACT-001
 #[tokio::test]
-async fn an_unreachable_cluster_is_reported_first() -> Result {
+async fn an_unreachable_cluster_is_reported_before_other_errors() -> Result {
     let [port] = free_ports()?;
     let config = kube::Config::new(format!("http://127.0.0.1:{port}").parse()?);
     let cluster = Cluster::new(kube::Client::try_from(config)?, FIELD_MANAGER);

@@ -82,7 +82,7 @@ async fn compare(bench: &Bench, lookups: &[&str], user: Option<&str>) -> Result 
 
 // HE-ENG-014 HE-ENG-015
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn templates_find_what_helm_finds() -> Result {
+async fn lookup_returns_the_same_objects_as_helm() -> Result {
     let ours = Bench::new("helm-lookup", &files(&[])).await?;
     ours.namespace.apply(OBJECTS).await?;
     compare(&ours, FOUND, None).await?;

@@ -352,25 +352,25 @@ async fn we_use_helms_release(helm: Helm, topic: &str) -> Result {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn helm_4_works_on_a_release_of_ours() -> Result {
+async fn helm_4_can_manage_our_release() -> Result {
     // HE-REL-013 HE-REL-014 HE-ACT-023
     Box::pin(helm_uses_our_release(Helm::V4, "helm4-ours")).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn helm_3_works_on_a_release_of_ours() -> Result {
+async fn helm_3_can_manage_our_release() -> Result {
     // HE-REL-013 HE-REL-014
     Box::pin(helm_uses_our_release(Helm::V3, "helm3-ours")).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn we_work_on_a_release_of_helm_4() -> Result {
+async fn we_can_manage_a_release_of_helm_4() -> Result {
     // HE-REL-012, HE-REL-014
     we_use_helms_release(Helm::V4, "helm4-theirs").await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn we_work_on_a_release_of_helm_3() -> Result {
+async fn we_can_manage_a_release_of_helm_3() -> Result {
     // HE-REL-012 HE-REL-014
     we_use_helms_release(Helm::V3, "helm3-theirs").await
 }

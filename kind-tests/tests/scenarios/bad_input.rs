@@ -135,7 +135,7 @@ fn reason_and_message(object: &Value) -> (String, String) {
 }
 
 #[tokio::test]
-async fn malformed_sources_have_a_condition_that_says_what_to_change() -> Result {
+async fn malformed_sources_are_reported_in_a_condition_with_a_hint() -> Result {
     let mut flux = Flux::start("bad-sources").await?;
     flux.commit(&[("a.yaml", &config_map("a", "1"))]);
     for (number, bad) in BAD_SOURCES.iter().enumerate() {
@@ -317,7 +317,7 @@ const BAD_KUSTOMIZATIONS: &[BadKustomization] = &[
 ];
 
 #[tokio::test]
-async fn malformed_directories_are_named_in_a_condition() -> Result {
+async fn malformed_directories_are_reported_in_a_condition() -> Result {
     let mut flux = Flux::start("bad-builds").await?;
     let mut files = Vec::new();
     for (number, bad) in BAD_KUSTOMIZATIONS.iter().enumerate() {

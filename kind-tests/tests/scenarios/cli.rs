@@ -40,7 +40,7 @@ fn row(table: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_flux_command_shows_reconciles_suspends_and_resumes() -> Result {
+async fn the_flux_cli_can_get_reconcile_suspend_and_resume() -> Result {
     let (flux, revision) = Flux::running(
         "cli",
         &[("a.yaml", &config_map("a", "1"))],
@@ -115,7 +115,7 @@ async fn the_flux_command_shows_reconciles_suspends_and_resumes() -> Result {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_flux_command_finds_no_difference_until_there_is_one() -> Result {
+async fn flux_diff_only_reports_actual_differences() -> Result {
     const WEB: &str = "
 apiVersion: apps/v1
 kind: Deployment

@@ -281,6 +281,24 @@ async fn the_origin_revision_is_recorded_and_cleared() -> Result {
         stored["status"]["history"][0]["metadata"],
         json!({"revision": "latest@sha256:2"})
     );
+
+    // KC-EVT-003: the event of a deletion has the revisions that were applied last
+    applier.serve(OCI_REPOSITORY, "app", &artifact).await?;
+    applier.applied("app", "latest@sha256:1").await?;
+    applier.namespace.delete(KUSTOMIZATION, "app").await?;
+    let deleted = format!("ConfigMap/{}/a deleted", applier.namespace.name());
+    let event = applier
+        .events
+        .wait("of the deletion", |event| event["message"] == deleted)
+        .await?;
+    assert_eq!(
+        event["metadata"]["kustomize.toolkit.fluxcd.io/revision"],
+        "latest@sha256:1"
+    );
+    assert_eq!(
+        event["metadata"]["kustomize.toolkit.fluxcd.io/originRevision"],
+        "main@sha1:99"
+    );
     Ok(())
 }
 
@@ -300,7 +318,7 @@ async fn hanging() -> Result<(String, tokio::sync::mpsc::UnboundedReceiver<()>)>
 }
 
 #[tokio::test]
-async fn a_hanging_server_only_blocks_its_own_objects() -> Result {
+async fn a_hanging_artifact_server_only_blocks_its_own_objects() -> Result {
     let (address, mut asked) = hanging().await?;
     let applier = Applier::start("hanging", Settings::default()).await?;
     let files = [("a.yaml", config_map("a", "1"))];
@@ -327,8 +345,7 @@ async fn a_hanging_server_only_blocks_its_own_objects() -> Result {
 }
 
 #[tokio::test]
-async fn an_artifact_that_is_too_large_to_keep_is_not_fetched_for_a_run_that_builds_nothing()
--> Result {
+async fn an_uncacheable_artifact_is_not_fetched_if_nothing_is_built() -> Result {
     let applier = Applier::start("unchanged", Settings::default()).await?;
     // More than the controller keeps of artifacts in memory.
     let filler = "x".repeat(70 << 20);

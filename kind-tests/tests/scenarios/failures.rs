@@ -1,4 +1,4 @@
-//! Failures are reported where a user looks, harm nothing that runs, and recover by themselves.
+//! Failures are reported in conditions, do not affect running objects, and recover automatically.
 
 use kind_tests::controller::Settings;
 use kind_tests::{
@@ -55,7 +55,7 @@ const BROKEN: &[Broken] = &[
 ];
 
 #[tokio::test]
-async fn a_broken_manifest_is_named_and_the_next_valid_commit_recovers() -> Result {
+async fn a_broken_manifest_is_reported_and_the_next_valid_commit_recovers() -> Result {
     let flux = Flux::start("broken").await?;
     let good = flux.commit(&[("deploy/a.yaml", &config_map("a", "1"))]);
     flux.follow_main().await?;
@@ -118,7 +118,7 @@ async fn a_broken_manifest_is_named_and_the_next_valid_commit_recovers() -> Resu
 }
 
 #[tokio::test]
-async fn a_missing_path_is_named() -> Result {
+async fn a_missing_path_is_reported() -> Result {
     let flux = Flux::start("no-path").await?;
     flux.commit(&[("a.yaml", &config_map("a", "1"))]);
     flux.follow_main().await?;
@@ -141,7 +141,7 @@ async fn a_missing_path_is_named() -> Result {
 }
 
 #[tokio::test]
-async fn a_missing_source_is_named_and_its_creation_recovers() -> Result {
+async fn a_missing_source_is_reported_and_its_creation_recovers() -> Result {
     let flux = Flux::start("no-source").await?;
     let revision = flux.commit(&[("a.yaml", &config_map("a", "1"))]);
     flux.namespace
@@ -165,7 +165,7 @@ async fn a_missing_source_is_named_and_its_creation_recovers() -> Result {
 }
 
 #[tokio::test]
-async fn the_deletion_of_a_source_is_noticed_at_once_before_the_first_attempt() -> Result {
+async fn deleting_a_source_triggers_a_reconcile_even_before_the_first_attempt() -> Result {
     let applier = Applier::start("gone-source", Settings::default()).await?;
     let broken =
         applier
@@ -240,7 +240,7 @@ async fn an_unreachable_remote_is_reported_and_the_last_artifact_stays_in_use() 
 }
 
 #[tokio::test]
-async fn a_missing_branch_and_a_missing_secret_are_named() -> Result {
+async fn a_missing_branch_and_a_missing_secret_are_reported() -> Result {
     let flux = Flux::start("no-branch").await?;
     flux.commit(&[("a.yaml", &config_map("a", "1"))]);
     flux.namespace
@@ -342,7 +342,7 @@ async fn a_controller_killed_during_an_apply_finishes_after_its_restart() -> Res
 }
 
 #[tokio::test]
-async fn a_source_controller_killed_while_it_fetches_serves_after_its_restart() -> Result {
+async fn a_source_controller_killed_during_a_fetch_recovers_after_its_restart() -> Result {
     let mut flux = Flux::start("refetch").await?;
     flux.commit(&[("a.yaml", &config_map("a", "1"))]);
     flux.follow_main().await?;

@@ -68,7 +68,7 @@ async fn requests_of_a_run(applier: &mut Applier, resources: &[&str]) -> Result<
 }
 
 #[tokio::test]
-async fn configs_are_read_once_per_run_and_their_changes_trigger_one() -> Result {
+async fn configs_are_read_once_per_run_and_trigger_a_reconcile_on_change() -> Result {
     let mut applier = substituting("configs", Settings::default()).await?;
     // KC-SUB-011, KC-PROC-029: each reference once, from the API server
     let asked = requests_of_a_run(&mut applier, &["configmaps", "secrets"]).await?;
@@ -121,7 +121,7 @@ async fn configs_can_be_cached() -> Result {
 }
 
 #[tokio::test]
-async fn flags_select_the_watches() -> Result {
+async fn flags_select_the_watched_objects() -> Result {
     let watched = async |settings: Settings, topic: &str| -> Result<Vec<String>> {
         let mut applier = Applier::start(topic, settings).await?;
         applier
@@ -242,7 +242,7 @@ async fn the_change_log_can_be_grouped() -> Result {
 }
 
 #[tokio::test]
-async fn substitution_can_be_lenient() -> Result {
+async fn non_strict_substitution_can_be_enabled() -> Result {
     let lenient = gate("StrictPostBuildSubstitutions=false");
     let applier = Applier::start("lenient", lenient).await?;
     let text = config_map("a", "<${unset}>");
@@ -264,7 +264,7 @@ async fn substitution_can_be_lenient() -> Result {
 }
 
 #[tokio::test]
-async fn health_can_be_read_by_kind() -> Result {
+async fn the_status_poller_cache_can_be_enabled() -> Result {
     for (settings, by_kind) in [
         (Settings::default(), false),
         (gate("DisableStatusPollerCache=false"), true),

@@ -141,7 +141,7 @@ async fn a_health_regression_without_a_new_revision_is_reported() -> Result {
 }
 
 #[tokio::test]
-async fn without_failing_fast_other_objects_can_recover() -> Result {
+async fn failing_health_check_does_not_fail_fast_if_disabled() -> Result {
     let gate = Settings::default().flag("--feature-gates=DisableFailFastBehavior=true");
     let applier = Applier::start("patient", gate).await?;
     let counter = Counter::start(applier.namespace.cluster(), applier.kustomize.user())?;
@@ -315,7 +315,7 @@ fn by_run(requests: &[Request]) -> Vec<Vec<String>> {
 }
 
 #[tokio::test]
-async fn an_unchanged_healthy_run_costs_one_request_per_kind_and_two() -> Result {
+async fn an_unchanged_healthy_run_costs_two_requests_plus_one_per_kind() -> Result {
     const WEB: &str = "
 apiVersion: apps/v1
 kind: Deployment

@@ -164,6 +164,33 @@ async fn the_service_account_limits_what_is_applied_and_pruned() -> Result {
 }
 
 #[tokio::test]
+async fn another_service_account_has_to_be_allowed_what_is_applied_already() -> Result {
+    let applier = Applier::start("other-account", Settings::default()).await?;
+    let namespace = applier.namespace.name().to_owned();
+    applier.namespace.apply(&tenant("get, list, watch")).await?;
+    applier
+        .publish("main@sha1:1", &[("a.yaml", &config_map("a", "1"))])
+        .await?;
+    applier
+        .namespace
+        .apply(&applier.kustomization("app", &["prune: true"]))
+        .await?;
+    applier.applied("app", "main@sha1:1").await?;
+    // KC-REMOTE-001: it sees that nothing has changed, which is not enough
+    applier
+        .namespace
+        .apply(&applier.kustomization("app", &SPEC))
+        .await?;
+    let refused = format!(
+        "ConfigMap/{namespace}/a dry-run failed (Forbidden): configmaps \"a\" is forbidden: User \"system:serviceaccount:{namespace}:tenant\" cannot patch"
+    );
+    applier
+        .says("app", "ReconciliationFailed", &refused)
+        .await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn deletion_without_the_service_account_keeps_all_objects() -> Result {
     let applier = Applier::start("orphaned", Settings::default()).await?;
     applier.namespace.apply(&tenant("'*'")).await?;
@@ -247,7 +274,7 @@ rules: [{apiGroups: [''], resources: [configmaps], verbs: [get]}]
 }
 
 #[tokio::test]
-async fn the_default_account_finds_kinds_that_it_has_just_defined() -> Result {
+async fn the_default_account_can_apply_custom_resources_of_new_crds() -> Result {
     let settings = Settings::default().flag("--default-service-account=admin");
     let applier = Applier::start("default-account", settings).await?;
     let namespace = applier.namespace.name().to_owned();

@@ -1,4 +1,4 @@
-//! Controllers that are killed in the middle of work that keeps files: what they leave behind goes when they start again.
+//! Controllers that are killed while they write files: the leftovers are removed at the next start.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -30,7 +30,7 @@ fn noise(length: usize) -> Vec<u8> {
         .collect()
 }
 
-/// The files below a folder, locks left out, with their sizes.
+/// The files below a folder with their sizes, except locks.
 fn files(folder: &Path) -> Vec<(PathBuf, u64)> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -84,7 +84,7 @@ async fn kill_in_the_middle(
     ensure!(left >= 1 << 20, "{left} bytes were left");
     gate.set(Way::Open);
     controller(flux).restart().await?;
-    // The folders are looked at before anything is reconciled.
+    // The folders are checked before anything is reconciled.
     let gone = async {
         while !processes(work).is_disjoint(&before) {
             tokio::time::sleep(PAUSE).await;
@@ -97,7 +97,7 @@ async fn kill_in_the_middle(
 
 // SC-ART-043
 #[tokio::test]
-async fn a_fetch_that_was_killed_leaves_nothing() -> Result {
+async fn a_killed_fetch_leaves_no_files() -> Result {
     let (folder, settings) = temporary("killed-fetch")?;
     let mut flux = Flux::start_with("killed-fetch", settings, Settings::default()).await?;
     let gate = Gate::start(flux.git.address()).await?;
@@ -124,7 +124,7 @@ async fn a_fetch_that_was_killed_leaves_nothing() -> Result {
 
 // KC-BLD-024
 #[tokio::test]
-async fn a_build_that_was_killed_leaves_nothing() -> Result {
+async fn a_killed_build_leaves_no_files() -> Result {
     let (folder, settings) = temporary("killed-build")?;
     let mut flux = Flux::start_with("killed-build", Settings::default(), settings).await?;
     let gate = Gate::start(flux.git.address()).await?;
@@ -156,7 +156,7 @@ async fn a_build_that_was_killed_leaves_nothing() -> Result {
 
 // SC-ART-043
 #[tokio::test]
-async fn an_artifact_that_was_being_written_leaves_nothing() -> Result {
+async fn a_killed_artifact_write_leaves_no_files() -> Result {
     let mut flux = Flux::start("killed-archive").await?;
     let stored = flux.namespace.folder().join("source-controller");
     let half = |path: &Path| {

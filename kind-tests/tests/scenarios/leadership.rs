@@ -112,7 +112,7 @@ async fn only_the_leading_source_controller_serves_artifacts() -> Result {
 }
 
 #[tokio::test]
-async fn flags_decide_how_a_leader_is_elected() -> Result {
+async fn leader_election_flags_take_effect() -> Result {
     // KC-PROC-018: with client-go's text
     let namespace = Namespace::create(&Cluster::shared().await?, "bad-times").await?;
     let impossible = Settings::default()

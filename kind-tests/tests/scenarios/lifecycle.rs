@@ -56,7 +56,7 @@ const DELETIONS: &[Deletion] = &[
 ];
 
 #[tokio::test]
-async fn deleting_a_kustomization_prunes_as_its_policy_says() -> Result {
+async fn deleting_a_kustomization_follows_its_deletion_policy() -> Result {
     let flux = Flux::start("deletion").await?;
     for deletion in DELETIONS {
         let path = format!("{}/map.yaml", deletion.topic);

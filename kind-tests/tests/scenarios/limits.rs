@@ -95,7 +95,7 @@ async fn an_inventory_that_does_not_fit_is_refused_before_anything_is_applied() 
 }
 
 #[tokio::test]
-async fn an_object_rejected_for_its_size_is_named() -> Result {
+async fn an_object_rejected_for_its_size_is_reported() -> Result {
     let applier = Applier::start("too-large", Settings::default()).await?;
     applier
         .publish("main@sha1:1", &[("a.yaml", &config_map("a", "1"))])

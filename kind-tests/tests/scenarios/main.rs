@@ -17,6 +17,7 @@ mod killed;
 mod leadership;
 mod lifecycle;
 mod limits;
+mod oci;
 mod odd_names;
 mod ordering;
 mod outage;

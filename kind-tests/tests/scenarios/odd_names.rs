@@ -203,7 +203,7 @@ fn check_requests(counter: &Counter) -> Result {
 }
 
 #[tokio::test]
-async fn a_source_with_an_odd_reference_reports_it_and_blocks_no_others() -> Result {
+async fn a_source_with_a_malformed_reference_is_reported_and_blocks_no_others() -> Result {
     let mut flux = Flux::start("odd-sources").await?;
     flux.commit(&[("a.yaml", &config_map("a", "1"))]);
     let counter = Counter::start(flux.namespace.cluster(), flux.source.user())?;
@@ -236,7 +236,7 @@ async fn a_source_with_an_odd_reference_reports_it_and_blocks_no_others() -> Res
 }
 
 #[tokio::test]
-async fn a_kustomization_with_an_odd_reference_reports_it_and_blocks_no_others() -> Result {
+async fn a_kustomization_with_a_malformed_reference_is_reported_and_blocks_no_others() -> Result {
     let mut flux = Flux::start("odd-kustomizations").await?;
     flux.commit(&[("a.yaml", &config_map("a", "1"))]);
     flux.follow_main().await?;
@@ -281,7 +281,7 @@ async fn a_kustomization_with_an_odd_reference_reports_it_and_blocks_no_others()
 
 // KC-SRC-003, KC-SRC-006, KC-PROC-038
 #[tokio::test]
-async fn a_source_of_an_odd_name_is_refused_or_missing() -> Result {
+async fn a_malformed_source_name_is_refused_or_not_found() -> Result {
     for direct in [false, true] {
         let gate = format!("--feature-gates=DirectSourceFetch={direct}");
         let settings = Settings::default().flag(gate);
@@ -350,7 +350,7 @@ const MANIFESTS: &[(&str, &str)] = &[
 
 // KC-SSA-031
 #[tokio::test]
-async fn an_object_of_an_odd_name_is_refused_without_a_request() -> Result {
+async fn an_object_with_a_malformed_name_is_refused_without_a_request() -> Result {
     let flux = Flux::start("odd-manifests").await?;
     for (number, (manifest, _)) in MANIFESTS.iter().enumerate() {
         flux.commit(&[(&format!("odd-{number}/a.yaml"), manifest)]);

@@ -30,7 +30,7 @@ fn ready(object: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_kustomization_waits_until_what_it_depends_on_is_ready() -> Result {
+async fn a_kustomization_waits_until_its_dependencies_are_ready() -> Result {
     let flux = Flux::start("depends").await?;
     let revision = flux.commit(&[
         ("base/a.yaml", &config_map("a", "1")),
@@ -88,7 +88,7 @@ fn ends(applier: &Applier, reason: &str) -> Vec<(String, usize)> {
 }
 
 #[tokio::test]
-async fn each_link_of_a_chain_runs_as_soon_as_the_one_before_it_is_ready() -> Result {
+async fn dependants_run_as_soon_as_their_dependency_is_ready() -> Result {
     const LINKS: usize = 10;
     // An hour before they would look again.
     let patient = Settings::default().flag("--requeue-dependency=1h");
@@ -143,7 +143,7 @@ async fn each_link_of_a_chain_runs_as_soon_as_the_one_before_it_is_ready() -> Re
 }
 
 #[tokio::test]
-async fn a_new_revision_reaches_dependants_after_what_they_depend_on() -> Result {
+async fn a_new_revision_is_applied_to_dependencies_before_dependants() -> Result {
     let flux = Flux::start("in-order").await?;
     flux.commit(&[
         ("base/a.yaml", &config_map("a", "1")),
@@ -184,7 +184,7 @@ async fn a_new_revision_reaches_dependants_after_what_they_depend_on() -> Result
 }
 
 #[tokio::test]
-async fn cyclic_dependencies_are_reported_and_apply_nothing() -> Result {
+async fn cyclic_dependencies_are_reported_and_nothing_is_applied() -> Result {
     let flux = Flux::start("cycle").await?;
     flux.commit(&[
         ("a/a.yaml", &config_map("a", "1")),
@@ -224,7 +224,7 @@ async fn cyclic_dependencies_are_reported_and_apply_nothing() -> Result {
 }
 
 #[tokio::test]
-async fn a_failed_health_check_names_the_object_and_a_fix_recovers() -> Result {
+async fn a_failed_health_check_names_the_object_and_recovers_once_fixed() -> Result {
     let flux = Flux::start("health").await?;
     flux.commit(&[("web.yaml", NEVER_READY)]);
     flux.follow_main().await?;

@@ -1,5 +1,5 @@
-//! The API server goes away while controllers work, and comes back: what happened meanwhile is applied by the events that
-//! tell of it, not by an interval, and nothing is lost.
+//! Outages of the API server while controllers work: changes made meanwhile are applied once watches resume, without
+//! waiting for an interval, and nothing is lost.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use crate::config_map;
 
 const LEASE: Kind = Kind("coordination.k8s.io/v1", "Lease");
 
-/// Nothing is tried again by itself while a test runs.
+/// Nothing is retried at an interval while a test runs.
 const SELDOM: [&str; 2] = ["prune: true", "retryInterval: 1h"];
 
 /// A kubeconfig whose requests go through a gate.
@@ -65,7 +65,7 @@ impl Drop for Outside {
     }
 }
 
-/// Applies a Kustomization that is not tried again by an interval.
+/// Applies a Kustomization that is not retried at an interval.
 async fn kustomization(applier: &Applier, name: &str) -> Result {
     let path = format!("path: {name}");
     let yaml = applier.kustomization(name, &[SELDOM[0], SELDOM[1], &path]);
@@ -105,7 +105,7 @@ async fn holder(applier: &Applier) -> Result<Value> {
 
 // RT-WAT-004, KC-SRC-017
 #[tokio::test]
-async fn what_happens_during_an_outage_is_applied_once_it_is_over() -> Result {
+async fn changes_made_during_an_outage_are_applied_afterwards() -> Result {
     let cluster = Cluster::shared().await?;
     for way in [Way::Broken, Way::Silent] {
         let outside = Outside::of(&cluster).await?;
@@ -174,8 +174,7 @@ async fn what_happens_during_an_outage_is_applied_once_it_is_over() -> Result {
 
 // RT-LED-008
 #[tokio::test]
-async fn an_outage_longer_than_the_renew_deadline_ends_the_process_and_the_next_goes_on() -> Result
-{
+async fn an_outage_beyond_the_renew_deadline_ends_the_process_and_the_next_continues() -> Result {
     let cluster = Cluster::shared().await?;
     for way in [Way::Broken, Way::Silent] {
         let outside = Outside::of(&cluster).await?;

@@ -3,9 +3,10 @@
 use git_servers::{HttpGitServer, Repo};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kind_tests::controller::{Controller, Settings};
-use kind_tests::{Cluster, GIT_REPOSITORY, Kind, Namespace, Result, cache, ensure};
+use kind_tests::{Cluster, GIT_REPOSITORY, Kind, Namespace, OCI_REPOSITORY, Result, cache, ensure};
 use kube::Api;
 use kube::api::DeleteParams;
+use registries::{Artifact, Registry, tar_gz};
 use serde_json::{Value, json};
 
 use crate::config_map;
@@ -50,6 +51,13 @@ async fn source_controller_needs_no_more_than_its_own_role() -> Result {
         .apply("{apiVersion: v1, kind: Secret, metadata: {name: login}, stringData: {username: a, password: b}}")
         .await?;
 
+    let registry = Registry::start();
+    let artifact = Artifact::flux(tar_gz(&[("a.yaml", "")]));
+    registry.push("org/app", "latest", &artifact);
+    namespace
+        .apply("{apiVersion: v1, kind: ServiceAccount, metadata: {name: puller}, imagePullSecrets: [{name: login}]}")
+        .await?;
+
     for cached in [false, true] {
         let settings = Settings::default()
             .env("KUBECONFIG", kubeconfig.to_string_lossy())
@@ -66,6 +74,15 @@ async fn source_controller_needs_no_more_than_its_own_role() -> Result {
         );
         namespace.apply(&yaml).await?;
         namespace.wait_ready(GIT_REPOSITORY, &name, "True").await?;
+        let yaml = format!(
+            "{{apiVersion: source.toolkit.fluxcd.io/v1, kind: OCIRepository, metadata: {{name: {name}}}, spec: \
+             {{url: 'oci://{}', interval: 10m, serviceAccountName: puller}}}}",
+            registry.repository("org/app")
+        );
+        namespace.apply(&yaml).await?;
+        namespace.wait_ready(OCI_REPOSITORY, &name, "True").await?;
+        namespace.delete(OCI_REPOSITORY, &name).await?;
+        namespace.wait_gone(OCI_REPOSITORY, &name).await?;
         namespace
             .wait_all(EVENT, "tell of the artifact", |events| {
                 let of_it = |event: &&Value| {

@@ -325,7 +325,7 @@ async fn a_failed_status_write_fails_the_run_and_is_retried() -> Result {
 }
 
 #[tokio::test]
-async fn own_conditions_are_corrected_and_others_kept() -> Result {
+async fn our_conditions_are_corrected_and_foreign_ones_kept() -> Result {
     let applier = Applier::start("tampered", Settings::default()).await?;
     applier
         .publish(REVISION, &[("a.yaml", &config_map("a", "1"))])

@@ -25,7 +25,7 @@ fn is_going(object: &Value) -> bool {
 }
 
 #[tokio::test]
-async fn an_object_moves_between_kustomizations_unharmed() -> Result {
+async fn an_object_can_move_between_kustomizations_without_being_deleted() -> Result {
     let applier = Applier::start("moved-object", Settings::default()).await?;
     let (own, moving) = (config_map("own", "1"), config_map("moving", "1"));
     applier
@@ -268,7 +268,7 @@ async fn runs_do_not_wait_for_terminating_objects() -> Result {
 }
 
 #[tokio::test]
-async fn a_shutdown_does_not_wait_for_terminations_and_the_next_process_does() -> Result {
+async fn a_shutdown_does_not_wait_for_terminating_objects() -> Result {
     let mut applier = Applier::start("terminating", Settings::default()).await?;
     applier
         .publish("main@sha1:1", &[("held.yaml", HELD)])
@@ -297,7 +297,7 @@ async fn a_shutdown_does_not_wait_for_terminations_and_the_next_process_does() -
     let late = |line: &Value| {
         line["msg"]
             .as_str()
-            .is_some_and(|text| text.contains("did not end in time"))
+            .is_some_and(|text| text.contains("did not finish in time"))
     };
     ensure!(
         !applier.kustomize.log().entries().iter().any(late),
@@ -347,7 +347,7 @@ async fn a_blocked_kustomization_can_still_be_deleted() -> Result {
 }
 
 #[tokio::test]
-async fn a_dependency_elsewhere_is_read_from_the_server() -> Result {
+async fn a_dependency_in_another_shard_is_read_from_the_api_server() -> Result {
     let flag = Settings::default().flag("--no-cross-namespace-refs");
     let applier = Applier::start("elsewhere", flag).await?;
     // Another namespace is another shard: this controller does not watch it.

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::config_map;
 
 #[tokio::test]
-async fn a_commit_becomes_running_objects() -> Result {
+async fn a_commit_is_applied_to_the_cluster() -> Result {
     let flux = Flux::start("commit").await?;
     let deployment = "
 apiVersion: apps/v1
@@ -167,7 +167,7 @@ async fn a_force_pushed_branch_rolls_out() -> Result {
 }
 
 #[tokio::test]
-async fn a_tag_that_moves_rolls_out() -> Result {
+async fn a_moved_tag_rolls_out() -> Result {
     let flux = Flux::start("tag").await?;
     let first = flux
         .repo

@@ -56,7 +56,7 @@ async fn data(applier: &Applier, name: &str) -> Result<Value> {
 
 // RT-KUS-004
 #[tokio::test]
-async fn every_field_of_the_spec_reaches_what_is_applied() -> Result {
+async fn every_spec_field_takes_effect_on_the_applied_objects() -> Result {
     let applier = Applier::start("spec", Settings::default()).await?;
     applier
         .publish(

@@ -24,7 +24,7 @@ async fn secret(flux: &Flux, data: serde_json::Value) -> Result {
 }
 
 #[tokio::test]
-async fn a_password_and_a_private_authority_open_a_repository_over_https() -> Result {
+async fn a_repository_is_cloned_over_https_with_password_and_private_ca() -> Result {
     let authority = Authority::new();
     let server = HttpGitServer::builder()
         .tls(&authority)
@@ -74,7 +74,7 @@ async fn a_password_and_a_private_authority_open_a_repository_over_https() -> Re
 }
 
 #[tokio::test]
-async fn a_deploy_key_opens_a_repository_over_ssh() -> Result {
+async fn a_repository_is_cloned_over_ssh_with_a_deploy_key() -> Result {
     if !sshd_available() {
         eprintln!("skipped: no sshd here");
         return Ok(());

@@ -49,7 +49,7 @@ subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: User, name: '{user}'}}]
 }
 
 #[tokio::test]
-async fn only_optional_references_may_be_missing() -> Result {
+async fn only_optional_variable_sources_may_be_missing() -> Result {
     let mut applier = Applier::start("optional", Settings::default()).await?;
     let kubeconfig = without_secrets(&applier.namespace).await?;
     let settings = Settings::default().env("KUBECONFIG", kubeconfig.display().to_string());

@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn deletion_follows_the_policy() {
+    fn deletion_follows_the_deletion_policy() {
         // KC-PRUNE-014, KC-PRUNE-020
         use DeletionPolicy::{Delete, MirrorPrune, Orphan, WaitForTermination};
         let deletes =

@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn with_wait_everything_that_was_applied_is_waited_for() {
+    fn wait_includes_all_applied_objects() {
         // KC-HEALTH-001, KC-API-017
         let applied = ChangeSet {
             changes: vec![
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn without_wait_only_the_named_objects_are_waited_for() {
+    fn without_wait_only_listed_objects_are_checked() {
         // KC-HEALTH-002, KC-API-028
         let applied = ChangeSet {
             changes: vec![change("apps_web_apps_Deployment", Action::Created)],

@@ -56,8 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_are_counted_by_digest_and_status() {
-        // RT-CON-021, KC-API-042, KC-API-044, KC-API-045
+    fn history_counts_runs_by_digest_and_status() {
         let mut history = Vec::new();
         let mut run = |digest: &str, status: &str, second: i64| {
             let metadata = BTreeMap::from([("revision".to_owned(), format!("main@sha1:{second}"))]);
@@ -82,11 +81,13 @@ mod tests {
             run("a", "ReconciliationSucceeded", 1),
             [("a".to_owned(), 1)]
         );
+        // KC-API-044
         assert_eq!(
             run("a", "HealthCheckFailed", 2).len(),
             2,
             "another status is another entry"
         );
+        // RT-CON-021
         assert_eq!(
             run("a", "ReconciliationSucceeded", 3)[0],
             ("a".to_owned(), 2),
@@ -95,6 +96,7 @@ mod tests {
         for digest in ["b", "c", "d", "e"] {
             run(digest, "ReconciliationSucceeded", 4);
         }
+        // KC-API-042
         let newest = &history[0];
         assert_eq!((newest.digest.as_str(), history.len()), ("e", MAX));
         assert_eq!(newest.last_reconciled_duration.to_string(), "1.5s");

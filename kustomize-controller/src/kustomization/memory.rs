@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_build_that_was_used_least_recently_goes() {
+    fn the_least_recently_used_build_is_evicted() {
         let budget = Budget::new(400);
         let memories = Memories::new(budget.clone());
         let key = |name: &str| Key::new("ns", name);
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_build_is_found_by_all_that_went_into_it() {
+    fn a_cached_build_is_keyed_by_all_its_inputs() {
         let budget = Budget::new(400);
         let memories = Memories::new(budget.clone());
         let (key, kept) = (Key::new("ns", "app"), inputs("v"));
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_of_objects_is_of_one_build_and_identity_and_lasts_some_runs() {
+    fn applied_state_is_kept_per_build_and_identity_until_a_full_pass() {
         let memories = Memories::new(Budget::new(1 << 20));
         let key = Key::new("ns", "app");
         let runs = |of: &str| {

@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_is_known_by_kind_namespace_and_name() {
+    fn sources_are_indexed_by_kind_namespace_and_name() {
         // KC-SRC-021, KC-API-011
         let source = |namespace: Option<&str>| {
             let mut object = kustomization(KustomizationSpec::default());
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn references_to_configs_are_found() {
+    fn config_references_are_indexed() {
         // KC-DEP-015
         let reference = |kind, optional| SubstituteReference {
             kind,

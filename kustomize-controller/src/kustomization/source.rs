@@ -124,7 +124,7 @@ mod tests {
     };
 
     #[tokio::test]
-    async fn an_artifact_is_all_that_is_asked_for() {
+    async fn a_source_resolves_to_its_artifact() {
         // KC-SRC-001, KC-SRC-016
         let artifact = Artifact {
             revision: "main@sha1:1".into(),
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_source_is_missing_or_has_no_artifact() {
+    async fn a_missing_source_and_a_missing_artifact_are_distinguished() {
         // KC-SRC-002, KC-SRC-006
         let of = async |kind| {
             let found = resolve(&sources(None), &from(kind, None), OPEN).await;
@@ -166,8 +166,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn access_may_be_denied() {
-        // KC-SRC-004, KC-SRC-005, KC-PROC-019, KC-PROC-035
+    async fn cross_namespace_access_can_be_denied() {
         let closed = Access {
             no_cross_namespace: true,
             ..OPEN
@@ -176,10 +175,12 @@ mod tests {
             let found = resolve(&sources(None), object, access).await;
             found.unwrap_err().to_string()
         };
+        // KC-SRC-004, KC-PROC-019
         assert_eq!(
             denied(&from(SourceKind::GitRepository, Some("infra")), closed).await,
             "can't access 'GitRepository/infra/repo', cross-namespace references have been blocked"
         );
+        // KC-SRC-005, KC-PROC-035
         assert_eq!(
             denied(&from(SourceKind::ExternalArtifact, None), OPEN).await,
             "can't access 'ExternalArtifact/apps/repo', ExternalArtifact feature gate is disabled"
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_names_a_source_as_its_reference_does() {
+    fn the_log_names_a_source_like_its_reference() {
         // KC-SRC-002
         let shown = |namespace| shown(&from(SourceKind::GitRepository, namespace));
         assert_eq!(shown(None), "GitRepository/repo");

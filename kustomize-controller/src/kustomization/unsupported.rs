@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_done_is_refused() {
+    fn unsupported_fields_are_refused() {
         // KC-PROC-064
         let decryption = Decryption {
             service_account_name: Some("sops".into()),

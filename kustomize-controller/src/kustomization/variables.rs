@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_of_variables_that_differ_have_different_digests() {
+    fn different_variables_have_different_digests() {
         let of = |values: &[(&str, &str)]| {
             digest(values.iter().map(|(name, value)| (*name, value.as_bytes())))
         };

@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_revision_that_was_attempted_is_not_run_again() {
+    fn an_attempted_revision_does_not_trigger_again() {
         // KC-SRC-017
         let object = |condition: &str, status: &str| {
             let condition = Condition {

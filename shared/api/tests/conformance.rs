@@ -78,7 +78,7 @@ fn without_kept_fields(file: &str, version: &mut Value) {
 
 /// What the ledger's rows say about them is in `rows.rs`.
 #[test]
-fn the_current_versions_are_structurally_equal_to_upstreams() {
+fn current_versions_are_structurally_equal_to_upstream() {
     let folder = conformance("crds-2.10");
     let mut found = Vec::new();
     let mut compared = 0;
@@ -115,7 +115,7 @@ fn the_current_versions_are_structurally_equal_to_upstreams() {
 
 // SC-PROC-108 SC-PROC-109 KC-API-007
 #[test]
-fn the_older_versions_are_structurally_equal_to_the_last_ones_that_upstream_served() {
+fn older_versions_are_structurally_equal_to_the_last_ones_of_upstream() {
     let folder = conformance("crds-legacy");
     let definitions = definitions();
     let mut found = Vec::new();
@@ -161,7 +161,7 @@ fn the_older_versions_are_structurally_equal_to_the_last_ones_that_upstream_serv
 
 // RT-ANN-002
 #[test]
-fn only_kinds_that_are_reconciled_record_the_request() {
+fn only_reconciled_kinds_record_the_request() {
     let current = |definition: &flux_api::Definition| {
         let versions = definition.object["spec"]["versions"].as_array().unwrap();
         let stored = versions.iter().find(|version| version["storage"] == true);
@@ -206,7 +206,7 @@ fn one_version_is_stored_and_the_others_are_served_as_deprecated() {
 }
 
 #[test]
-fn what_is_written_as_yaml_reads_back_equal() {
+fn yaml_output_reads_back_equal() {
     for definition in definitions() {
         let back: Value = serde_saphyr::from_str(&definition.to_yaml()).unwrap();
         let mut found = Vec::new();

@@ -98,7 +98,7 @@ fn without_images(mut object: Value) -> Value {
 }
 
 #[test]
-fn the_installation_equals_the_implemented_part_of_upstreams() {
+fn the_installation_equals_the_implemented_part_of_upstream() {
     let want = fs::read_to_string(oracle::conformance("install.yaml")).unwrap();
     let Some(built) = built() else { return };
     let want: BTreeMap<String, Value> = documents(&want)
@@ -135,7 +135,7 @@ fn the_installation_equals_the_implemented_part_of_upstreams() {
 
 /// Each row about the installation: the object, the part of it, and what must be there.
 #[test]
-fn the_installation_has_what_the_rows_list() {
+fn the_installation_matches_the_ledger() {
     const SOURCE: &str = "Deployment flux-system source-controller";
     const KUSTOMIZE: &str = "Deployment flux-system kustomize-controller";
     const ROLE: &str = "ClusterRole null crd-controller-flux-system";
@@ -500,7 +500,7 @@ fn installers_find_the_image_names_that_they_rewrite() {
 
 /// Our own engine builds the same objects, so installing needs no other tool.
 #[test]
-fn our_own_engine_builds_the_same_installation() {
+fn our_kustomize_builds_the_same_installation() {
     let Some(want) = built() else { return };
     let got = built_here();
     let want = documents(&want);

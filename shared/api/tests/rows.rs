@@ -132,7 +132,7 @@ const NAMES: [(&str, &str, &str, &[&str], &str); 15] = [
 ];
 
 #[test]
-fn definitions_have_upstreams_names_versions_and_categories() {
+fn crd_names_versions_and_categories_match_upstream() {
     for (row, name, version, short_names, category) in NAMES {
         let definition = definition(name);
         assert_eq!(stored(&definition)["name"], version, "{row}");
@@ -176,7 +176,7 @@ fn notification_kinds_still_serve_v1beta3() {
 }
 
 #[test]
-fn kustomizations_have_upstreams_columns_and_status() {
+fn kustomization_columns_and_status_match_upstream() {
     let definition = definition("kustomizations.kustomize.toolkit.fluxcd.io");
     // KC-API-001
     assert_eq!(
@@ -221,7 +221,7 @@ const INTERVAL: &str = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$";
 const TIMEOUT: &str = r"^([0-9]+(\.[0-9]+)?(ms|s|m))+$";
 
 #[test]
-fn the_spec_of_kustomizations_is_validated_as_upstreams() {
+fn kustomization_specs_are_validated_like_upstream() {
     let definition = definition("kustomizations.kustomize.toolkit.fluxcd.io");
     let spec = &stored(&definition)["schema"]["openAPIV3Schema"]["properties"]["spec"];
     let sources = json!([
@@ -416,7 +416,7 @@ fn the_spec_of_kustomizations_is_validated_as_upstreams() {
 }
 
 #[test]
-fn sources_are_validated_as_upstreams() {
+fn sources_are_validated_like_upstream() {
     for (name, reconciled) in [
         ("gitrepositories.source.toolkit.fluxcd.io", true),
         ("ocirepositories.source.toolkit.fluxcd.io", true),

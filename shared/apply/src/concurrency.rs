@@ -39,7 +39,7 @@ mod tests {
     use super::all_or_first_failure;
 
     #[tokio::test]
-    async fn what_is_under_way_when_another_fails_is_finished_and_nothing_else_is_begun() {
+    async fn a_failure_stops_new_work_and_lets_running_work_finish() {
         let (begun, finished) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let (failed, hears_of_it) = oneshot::channel();
         let mut hears_of_it = Some(hears_of_it);
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn results_come_in_the_order_of_the_work() {
+    async fn results_are_in_the_order_of_the_work() {
         let work: Vec<BoxFuture<'_, Result<usize, ()>>> = (0..5)
             .map(|number| {
                 async move {

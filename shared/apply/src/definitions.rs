@@ -78,7 +78,7 @@ mod tests {
     use super::{Served, served};
 
     #[test]
-    fn a_definition_serves_its_kind_in_the_versions_that_say_so() {
+    fn a_definition_serves_only_its_served_versions() {
         let definition = |api_version: &str, kind: &str| {
             Object::new(json!({
                 "apiVersion": api_version, "kind": kind, "metadata": { "name": "things.example.com" },

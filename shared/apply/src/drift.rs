@@ -64,7 +64,7 @@ mod tests {
 
     // RT-SSA-009 KC-SSA-020
     #[test]
-    fn drift_is_seen_outside_metadata_and_status() {
+    fn drift_is_detected_outside_metadata_and_status() {
         let live = json!({
             "apiVersion": "v1", "kind": "ConfigMap",
             "metadata": { "name": "c", "resourceVersion": "1", "labels": { "a": "b" }, "generation": 1 },
@@ -112,7 +112,7 @@ mod tests {
 
     // KC-SSA-021
     #[test]
-    fn repeated_and_typeless_metrics_are_no_drift() {
+    fn repeated_or_untyped_metrics_are_not_drift() {
         let scaler = |metrics: Value| {
             object(json!({
                 "kind": "HorizontalPodAutoscaler", "metadata": { "resourceVersion": "1" }, "spec": { "metrics": metrics },

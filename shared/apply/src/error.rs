@@ -198,18 +198,50 @@ impl std::error::Error for Failed {}
 
 #[cfg(test)]
 mod tests {
-    use flux_cluster::{ObjectId, RequestError};
+    use flux_cluster::{Confidential, ObjectId, RequestError};
 
-    use super::{ApplyError, Failed, StepError};
+    use super::{ApplyError, Failed, Previous, StepError};
     use crate::{Action, Change, ChangeSet};
 
     fn id(text: &str) -> ObjectId {
         ObjectId::from_inventory_id(text).unwrap()
     }
 
+    // KC-SUB-009
+    #[test]
+    fn no_step_quotes_what_the_server_quotes_of_a_secret() {
+        let quotes = || refused(403, "Forbidden", "denied: hunter2");
+        let mut confidential = Confidential::default();
+        confidential.add(b"hunter2");
+        let web = id("apps_web_apps_Deployment");
+        for mut step in [
+            StepError::DryRun(quotes()),
+            StepError::Apply(quotes()),
+            StepError::Cleanup(quotes()),
+            StepError::Migrate {
+                api_version: "apps/v1".into(),
+                error: quotes(),
+            },
+            StepError::Recreate(quotes()),
+            StepError::Gone(quotes()),
+            StepError::Remake {
+                error: quotes(),
+                previous: Previous::Refused(quotes()),
+            },
+        ] {
+            assert!(format!("{step:?}").contains("hunter2"));
+            step.mask(&confidential, &web);
+            let shown = format!("{step:?}");
+            assert!(
+                shown.contains("denied: ") && !shown.contains("hunter2"),
+                "{shown}"
+            );
+        }
+    }
+
     // RT-SSA-017 KC-SSA-031 KC-SSA-032
     #[test]
-    fn errors_have_upstreams_words() {
+    fn error_messages_match_upstream() {
         let mut conflict = RequestError::refusal(409, "Conflict", "c");
         conflict.is_manager_conflict = true;
         let web = "apps_web_apps_Deployment";
@@ -282,7 +314,7 @@ mod tests {
 
     // KC-SSA-033
     #[test]
-    fn a_failed_run_lists_what_was_changed_before() {
+    fn a_failed_run_lists_the_changes_made_before() {
         let error = || ApplyError::Object {
             id: id("a_b__Secret"),
             shown: id("a_b__Secret").into(),

@@ -154,7 +154,7 @@ mod tests {
 
     // KC-PRUNE-003
     #[test]
-    fn stale_is_what_is_gone_whatever_its_version() {
+    fn objects_are_stale_if_missing_regardless_of_version() {
         let old = inventory(&[
             ("apps_web_apps_Deployment", "v1"),
             ("apps_job_batch_CronJob", "v1beta1"),
@@ -179,7 +179,7 @@ mod tests {
 
     // KC-PRUNE-001 KC-API-041 RT-CON-022
     #[test]
-    fn every_object_of_a_run_is_tracked_in_its_order() {
+    fn the_inventory_tracks_all_objects_in_apply_order() {
         let set = ChangeSet {
             changes: vec![
                 change("apps_b__ConfigMap", Action::Created),
@@ -208,7 +208,7 @@ mod tests {
 
     // KC-PRUNE-009
     #[test]
-    fn what_was_not_deleted_for_certain_is_kept() {
+    fn objects_not_confirmed_deleted_stay_in_the_inventory() {
         let attempted = [
             tracked("a_gone__ConfigMap", "v1"),
             tracked("a_skipped__ConfigMap", "v1"),

@@ -249,7 +249,7 @@ async fn list(
             }
         }
         Err(error) => {
-            tracing::debug!(%error, kind = resource.kind, "cannot list, looking at each object");
+            tracing::debug!(%error, kind = resource.kind, "cannot list objects, reading each of them");
         }
     }
     let id_of = |object: &Object| ObjectId {
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_is_untouched_when_its_version_or_all_of_its_marks_are_as_they_were() {
+    fn an_object_is_unchanged_if_its_version_or_its_generation_and_metadata_are() {
         let then = live(&[]);
         let newer = ("/metadata/resourceVersion", json!("8"));
         for (what, now, untouched) in [

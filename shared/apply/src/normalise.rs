@@ -161,7 +161,7 @@ mod tests {
 
     // RT-SSA-002
     #[test]
-    fn manifests_are_brought_into_form() {
+    fn manifests_are_normalised() {
         for (what, given, want) in [
             // KC-SSA-003
             (
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn normalising_again_changes_nothing() {
+    fn normalising_is_idempotent() {
         let cron_job = json!({
             "apiVersion": "batch/v1", "kind": "CronJob", "metadata": { "name": "j", "labels": { "a": "b" } },
             "spec": { "schedule": "@daily", "jobTemplate": { "spec": { "template": { "spec": {
@@ -281,7 +281,7 @@ mod tests {
 
     // RT-SSA-003 KC-SSA-007
     #[test]
-    fn a_bundle_that_the_server_would_refuse_is_removed() {
+    fn a_ca_bundle_that_the_server_would_refuse_is_removed() {
         let pem = "-----BEGIN CERTIFICATE-----\nMAMCAQE=\n-----END CERTIFICATE-----\n";
         for (bundle, stays) in [
             (BASE64.encode(pem), true),

@@ -156,7 +156,7 @@ mod tests {
 
     // RT-SSA-005 KC-SSA-009
     #[test]
-    fn objects_fall_into_stages() {
+    fn objects_are_split_into_stages() {
         let custom = GroupKind::parse_list("rbac.authorization.k8s.io/Role, ConfigMap");
         for (api_version, kind, stage) in [
             (
@@ -198,7 +198,7 @@ mod tests {
 
     // KC-SSA-010
     #[test]
-    fn definitions_and_classes_have_to_be_ready_before_the_next_stage() {
+    fn definitions_and_classes_must_be_ready_before_the_next_stage() {
         let waited: Vec<Stage> = Stage::ALL
             .into_iter()
             .filter(|stage| stage.is_waited_for())
@@ -208,7 +208,7 @@ mod tests {
 
     // RT-SSA-006 KC-SSA-011
     #[test]
-    fn kinds_have_their_place_and_ties_go_by_group_kind_namespace_and_name() {
+    fn objects_are_ordered_by_kind_then_by_group_namespace_and_name() {
         let id = |text: &str| ObjectId::from_inventory_id(text).unwrap();
         let in_order: Vec<ObjectId> = [
             "_crontabs_apiextensions.k8s.io_CustomResourceDefinition",

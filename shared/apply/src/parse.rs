@@ -48,7 +48,7 @@ mod tests {
 
     // RT-SSA-001
     #[test]
-    fn lists_are_taken_apart_and_what_is_no_object_dropped() {
+    fn lists_are_flattened_and_non_objects_dropped() {
         let config_map = |name: &str| json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name } });
         let found = objects([
             config_map("a"),

@@ -190,7 +190,7 @@ mod tests {
 
     // KC-PRUNE-008
     #[test]
-    fn failures_are_joined() {
+    fn prune_failures_are_joined() {
         let id = |text| ObjectId::from_inventory_id(text).unwrap();
         let error = PruneError(vec![
             (

@@ -211,7 +211,7 @@ mod tests {
 
     // KC-SSA-030
     #[test]
-    fn what_something_else_holds_is_told_from_what_is_wrong() {
+    fn resource_conflicts_are_distinguished_from_invalid_objects() {
         for (code, reason, message, occupied) in [
             (
                 403,
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn the_previous_content_is_what_could_be_created_again() {
+    fn restored_content_lacks_fields_set_by_the_server() {
         let labels = json!({ "app": "a", "controller-uid": "u", "batch.kubernetes.io/controller-uid": "u",
             "job-name": "j", "batch.kubernetes.io/job-name": "j" });
         let job = |manual: bool| {

@@ -78,7 +78,7 @@ fn live(name: &str, version: u64) -> Value {
 
 // KC-API-010
 #[tokio::test(start_paused = true)]
-async fn a_server_that_does_not_answer_ends_the_run_and_gets_no_further_request() {
+async fn an_unresponsive_server_ends_the_run_without_further_requests() {
     let (silent, asked) = cluster(|_, path| if path == "/api/v1" { kinds() } else { None });
     let run = silent.within(Duration::from_secs(30));
     let started = tokio::time::Instant::now();
@@ -126,7 +126,7 @@ async fn a_server_that_does_not_answer_ends_the_run_and_gets_no_further_request(
 
 // KC-HEALTH-006
 #[tokio::test(start_paused = true)]
-async fn a_group_that_does_not_answer_holds_up_no_news_of_other_objects() {
+async fn an_unresponsive_api_group_does_not_delay_other_objects() {
     let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j", "namespace": "n", "uid": "u", "resourceVersion": "1"},
         "status": {"conditions": [{"type": "Failed", "status": "True", "reason": "r", "message": "m"}]}});
     let (half, _) = cluster(move |_, path| match path {
@@ -167,7 +167,39 @@ async fn a_group_that_does_not_answer_holds_up_no_news_of_other_objects() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_is_sent_again_only_if_the_server_asks_for_it() {
+async fn a_server_that_always_asks_for_a_later_request_gets_ten_more() {
+    let (busy, asked) = cluster(|_, path| match path {
+        "/api/v1" => kinds(),
+        _ => Some((429, "too many".to_owned(), Some(1))),
+    });
+    let objects = parse::objects([config_map("c")]);
+    let (options, mut memory) = (Options::default(), Memory::default());
+    let failed = apply_in_stages(&busy, objects, &options, &mut memory).await;
+    let failed = failed.unwrap_err().to_string();
+    let text = "(TooManyRequests): the server has received too many requests and has asked us to try again later";
+    assert!(failed.contains(text), "{failed}");
+    let asked = asked.lock().unwrap();
+    let again = asked.iter().filter(|line| **line == asked[1]);
+    assert_eq!(again.count(), 11, "{asked:#?}");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_the_expected_json_is_not_quoted() {
+    let list = json!({"kind": "APIResourceList", "groupVersion": "v1", "resources": "hunter2"});
+    let (server, _) = cluster(move |_, _| answer(200, &list));
+    let objects = parse::objects([config_map("c")]);
+    let (options, mut memory) = (Options::default(), Memory::default());
+    let failed = apply_in_stages(&server, objects, &options, &mut memory).await;
+    let failed = failed.unwrap_err().to_string();
+    let text = "the server's answer is not the expected JSON (line 1, column ";
+    assert!(
+        failed.contains(text) && !failed.contains("hunter2"),
+        "{failed}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_is_retried_only_if_the_server_asks_for_it() {
     let mut patches = 0;
     let (busy, asked) = cluster(move |method, path| match (method, path) {
         (_, "/api/v1") => kinds(),
@@ -249,7 +281,7 @@ async fn force(cluster: &Cluster, memory: &mut Memory) -> String {
 
 // KC-SSA-030
 #[tokio::test(start_paused = true)]
-async fn an_object_that_was_deleted_is_made_again_through_every_passing_trouble() {
+async fn recreation_is_retried_on_transient_errors() {
     let (server, asked) = immutable(|number| match number {
         1 => refusal(
             403,
@@ -275,7 +307,7 @@ async fn an_object_that_was_deleted_is_made_again_through_every_passing_trouble(
 
 // KC-SSA-030
 #[tokio::test(start_paused = true)]
-async fn an_object_whose_successor_is_refused_is_restored_and_not_deleted_for_it_again() {
+async fn an_object_whose_replacement_is_refused_is_restored_and_not_deleted_again() {
     let (server, asked) = immutable(|_| refusal(403, "Forbidden", "denied by policy"));
     let mut memory = Memory::default();
     assert_eq!(
@@ -297,7 +329,7 @@ async fn an_object_whose_successor_is_refused_is_restored_and_not_deleted_for_it
 
 // KC-SSA-009
 #[tokio::test(start_paused = true)]
-async fn a_kind_that_is_listed_late_is_waited_for_after_its_definition() {
+async fn discovery_is_retried_until_a_new_kind_is_listed() {
     let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "things.example.com"},
         "spec": {"group": "example.com", "names": {"kind": "Thing", "plural": "things"}, "versions": [{"name": "v1", "served": true}]}});
     let mut established = definition.clone();
@@ -350,9 +382,88 @@ async fn a_kind_that_is_listed_late_is_waited_for_after_its_definition() {
     );
 }
 
+/// The definition of the kind `Thing` of a group.
+fn definition(group: &str, annotations: &Value) -> Value {
+    json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("things.{group}"), "annotations": annotations},
+        "spec": {"group": group, "names": {"kind": "Thing", "plural": "things"}, "versions": [{"name": "v1", "served": true}]}})
+}
+
+// KC-SSA-009
+#[tokio::test(start_paused = true)]
+async fn only_kinds_of_definitions_that_were_applied_are_looked_for() {
+    let ignored = json!({"ssa": "Ignore"});
+    let definitions = [
+        definition("a.example", &json!({})),
+        definition("ignored.example", &ignored),
+        definition("b.example", &json!({})),
+    ];
+    let stored = definitions.clone().map(|mut definition| {
+        definition["metadata"]["uid"] = json!("u");
+        definition["metadata"]["resourceVersion"] = json!("1");
+        definition["status"] = json!({"conditions": [{"type": "Established", "status": "True"}, {"type": "NamesAccepted", "status": "True"}]});
+        definition
+    });
+    let list = |group_version: &str, plural: &str, kind: &str, namespaced: bool| {
+        json!({"kind": "APIResourceList", "groupVersion": group_version, "resources": [
+            {"name": plural, "singularName": "", "namespaced": namespaced, "kind": kind, "verbs": []}]})
+    };
+    let (server, asked) = cluster(move |method, path| {
+        if path == "/apis/apiextensions.k8s.io/v1" {
+            let kind = "CustomResourceDefinition";
+            let version = "apiextensions.k8s.io/v1";
+            return answer(
+                200,
+                &list(version, "customresourcedefinitions", kind, false),
+            );
+        }
+        if let Some(version) = path
+            .strip_prefix("/apis/")
+            .filter(|path| path.ends_with(".example/v1"))
+        {
+            return answer(200, &list(version, "things", "Thing", true));
+        }
+        if method == Method::GET && path.ends_with("/customresourcedefinitions") {
+            let list = json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": stored});
+            return answer(200, &list);
+        }
+        let named = stored
+            .iter()
+            .find(|stored| path.ends_with(stored["metadata"]["name"].as_str().unwrap()));
+        named.map_or_else(
+            || refusal(404, "NotFound", "not found"),
+            |stored| answer(200, stored),
+        )
+    });
+    let looks = |group: &str| {
+        let look = format!("GET /apis/{group}.example/v1");
+        let asked = asked.lock().unwrap();
+        asked.iter().filter(|line| **line == look).count()
+    };
+    let options = Options {
+        exclusions: vec![("ssa".into(), "Ignore".into())],
+        known_by: Some("team=a".into()),
+        ..Options::default()
+    };
+    let mut memory = Memory::default();
+    let [a, ignored, b] = definitions;
+    let objects = parse::objects([a.clone(), ignored]);
+    apply_in_stages(&server, objects, &options, &mut memory)
+        .await
+        .unwrap();
+    assert_eq!((looks("a"), looks("ignored")), (1, 0));
+
+    // That kind is known, and its definition has not changed.
+    let objects = parse::objects([a, b]);
+    apply_in_stages(&server, objects, &options, &mut memory)
+        .await
+        .unwrap();
+    assert_eq!((looks("a"), looks("b")), (1, 1));
+}
+
 // KC-SUB-009 KC-PRUNE-008
 #[tokio::test]
-async fn what_a_webhook_quotes_of_a_secret_that_may_not_be_deleted_is_masked() {
+async fn secret_values_in_a_refused_deletion_are_masked() {
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "n", "uid": "u"},
         "data": {"token": "TUFSS0VELW93bi03N2Fi"}});
     let (server, _) = cluster(move |method, path| match (method, path) {

@@ -89,7 +89,7 @@ mod tests {
 
     // RT-ART-004
     #[test]
-    fn advertised_addresses() {
+    fn the_advertised_address_defaults_to_the_listen_address() {
         for (advertised, listen, want) in [
             // SC-ART-020
             ("flux.example:80", ":9090", Ok("flux.example:80")),
@@ -127,7 +127,7 @@ mod tests {
 
     // SC-ART-024 RT-ART-003
     #[test]
-    fn urls() {
+    fn artifact_urls_are_built_from_host_and_path() {
         for (host, path, want) in [
             (
                 "host:80",
@@ -148,7 +148,7 @@ mod tests {
 
     // SC-ART-056
     #[test]
-    fn hosts_are_replaced() {
+    fn the_host_of_a_url_is_replaced() {
         for (url, want) in [
             (
                 "http://sc.ns.svc/a/b.tar.gz",

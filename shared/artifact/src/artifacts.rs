@@ -104,7 +104,7 @@ impl Artifacts {
             hosts,
             storage: None,
             trees: DigestCache::new(budget, kept(budget), Tree::memory),
-            // Shared while they are in use: trees made of a file are worth caching, the file is not.
+            // Shared while they are in use: trees made from a file are worth caching, the file is not.
             files: DigestCache::new(budget, 0, |file| file.len() as u64),
         }
     }
@@ -227,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kept_trees_leave_most_of_the_budget_to_running_reconciles() {
+    fn cached_trees_use_a_small_part_of_the_budget() {
         for (budget, bytes) in [
             (48 << 20, 8 << 20),
             (384 << 20, 64 << 20),

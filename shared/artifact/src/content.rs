@@ -1,4 +1,4 @@
-//! The files that an artifact is made of, each read only when it is archived.
+//! The files of an artifact, each read only when it is archived.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};

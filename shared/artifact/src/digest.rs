@@ -208,7 +208,7 @@ mod tests {
 
     // SC-PROC-021 SC-ART-008: the output of each algorithm's own tool (sha1sum and so on) for `abc`.
     #[test]
-    fn digests_of_every_algorithm() {
+    fn every_digest_algorithm_matches_known_values() {
         for (name, hex) in [
             ("sha1", "a9993e364706816aba3e25717850c26c9cd0d89d"),
             (
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_digest() {
+    fn malformed_digests_are_refused() {
         let sixty_four = "0".repeat(64);
         for (text, want) in [
             (String::new(), DigestError::Format),

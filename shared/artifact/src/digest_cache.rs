@@ -1,4 +1,4 @@
-//! In-memory values that are made of artifacts, by digest.
+//! In-memory values computed from artifacts, by digest.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::{Digest, FetchError};
 
-/// Values of type `T` by the digest of the artifact that they are made of: unpacked trees, parsed charts, indexes. `E`
+/// Values of type `T` by the digest of the artifact they are computed from: unpacked trees, parsed charts, indexes. `E`
 /// is the error of a load.
 ///
 /// Concurrent loads of one digest from one URL share one load, which continues as long as a caller waits for it. A load

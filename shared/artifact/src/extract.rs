@@ -12,6 +12,7 @@ use flux_budget::{Claim, Exhausted};
 use flux_tree::{ENTRY_BYTES, Entry, InsertError, Tree, TreePath, name_text};
 use tar::Header;
 
+use crate::spool::{HANDLE, Spool};
 use crate::{Digest, DigestMismatch, Hasher};
 
 /// The longest name of an entry, and of one component of it, as on Linux.
@@ -103,6 +104,9 @@ pub enum ExtractError {
     /// The files do not fit into the memory budget.
     #[error(transparent)]
     Memory(#[from] Exhausted),
+    /// The file on disk that holds the contents cannot be written.
+    #[error("failed to write an unpacked file")]
+    Spool(#[source] io::Error),
 }
 
 /// Unpacks a `tar.gz` into a tree, which holds `claim` for as long as it lives (RT-ART-018). The stream is read to its
@@ -114,6 +118,16 @@ pub fn extract(
     options: &ExtractOptions,
     claim: Claim,
 ) -> Result<Tree, ExtractError> {
+    extract_with(archive, options, claim, None).map(|(tree, _)| tree)
+}
+
+/// As [`extract`], with the contents of files in `spool` if there is one, and their handles in the tree.
+pub(crate) fn extract_with(
+    archive: impl Read,
+    options: &ExtractOptions,
+    claim: Claim,
+    spool: Option<Spool>,
+) -> Result<(Tree, Option<Spool>), ExtractError> {
     let bounds = Rc::new(Bounds {
         max_bytes: options.max_bytes,
         left: Cell::new(options.max_bytes),
@@ -130,6 +144,7 @@ pub fn extract(
         options,
         bytes: 0,
         entries: 0,
+        spool,
     };
     read_entries(unpacked, &bounds, made).map_err(|error| {
         // An error of the stream came through the tar reader, which reports it as its own.
@@ -192,7 +207,7 @@ fn read_entries<R: Read>(
     unpacked: Bounded<R>,
     bounds: &Bounds,
     mut made: Making,
-) -> Result<Tree, ExtractError> {
+) -> Result<(Tree, Option<Spool>), ExtractError> {
     let mut archive = tar::Archive::new(unpacked);
     let mut entries = archive.entries().map_err(ExtractError::Tar)?;
     let mut count = 0;
@@ -211,7 +226,7 @@ fn read_entries<R: Read>(
     }
     bounds.header.set(None);
     io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(ExtractError::Tar)?;
-    Ok(made.tree.holding(made.claim))
+    Ok((made.tree.holding(made.claim), made.spool))
 }
 
 /// A tree being built, and its cost.
@@ -222,6 +237,8 @@ struct Making<'o> {
     /// Bytes created so far, including those that were replaced since.
     bytes: u64,
     entries: usize,
+    /// Where contents go, if not into the tree.
+    spool: Option<Spool>,
 }
 
 impl Making<'_> {
@@ -296,6 +313,10 @@ impl Making<'_> {
     /// Reads the `size` bytes of a file, allocating as they arrive: the announced size may be wrong.
     fn content(&mut self, content: &mut impl Read, size: u64) -> Result<Vec<u8>, ExtractError> {
         self.count(size)?;
+        if let Some(spool) = &mut self.spool {
+            self.claim.take(HANDLE)?;
+            return spool.hold(content, size);
+        }
         let mut read = Vec::new();
         let mut capacity = 0;
         while capacity < size {

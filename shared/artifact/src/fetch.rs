@@ -319,7 +319,7 @@ impl Fetcher {
                 url = shown_text(url),
                 attempt,
                 ?wait,
-                "artifact download failed, trying again"
+                "artifact download failed, retrying"
             );
             tokio::time::sleep(wait).await;
         }

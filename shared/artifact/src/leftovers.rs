@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn temporary_names() {
+    fn temporary_files_are_recognised_by_name() {
         for (name, temporary) in [
             ("0c4f.tar.gz.aB3dE9", true),
             ("sha256:0c4f.tar.gz.abcdef", true),

@@ -48,6 +48,7 @@ mod leftovers;
 mod retention;
 mod scope;
 pub mod server;
+mod spool;
 mod storage;
 
 pub use address::{AddressError, advertised_address, with_host};
@@ -62,6 +63,7 @@ pub use extract::{ExtractError, ExtractOptions, UnpackError, extract, extract_ve
 pub use fetch::{ArtifactBytes, DigestMismatch, FetchError, FetchOptions, Fetcher, TransferError};
 pub use leftovers::Leftovers;
 pub use retention::Retention;
+pub use spool::{Spooled, extract_spooled};
 pub use storage::{
     Lock, Storage, StorageError, Stored, VerifyError, Writing, artifact_dir, is_artifact_of,
 };

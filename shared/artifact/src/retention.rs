@@ -71,7 +71,7 @@ mod tests {
 
     // RT-ART-010
     #[test]
-    fn what_is_garbage() {
+    fn garbage_is_selected_by_ttl_and_count() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         for (note, ages, records, want) in [
             (
@@ -145,7 +145,7 @@ mod tests {
 
     // SC-ART-042
     #[test]
-    fn one_collection_is_bounded() {
+    fn one_garbage_collection_is_bounded() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         let names: Vec<_> = (0..1500).map(|n| format!("f{n}")).collect();
         let ages: Vec<_> = names.iter().map(|name| (name.as_str(), 100)).collect();

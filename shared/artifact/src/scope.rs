@@ -56,7 +56,7 @@ mod tests {
 
     // SC-ART-012 RT-ART-015
     #[test]
-    fn no_path_leaves_the_root() {
+    fn paths_cannot_leave_the_root() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("root");
         fs::create_dir_all(root.join("a")).unwrap();

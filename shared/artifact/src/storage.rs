@@ -431,3 +431,24 @@ fn failed(action: &'static str, path: &Path, source: io::Error) -> StorageError 
         source,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::OpenOptions;
+    use std::os::unix::fs::OpenOptionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_lock_that_the_system_refuses_is_an_error() {
+        /// `O_PATH` of Linux: the file can be named, but neither read nor locked.
+        const NAME_ONLY: i32 = 0o10_000_000;
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(NAME_ONLY)
+            .open("/")
+            .unwrap();
+        let error = wait_for_lock(&file, Duration::from_mins(1)).unwrap_err();
+        assert_ne!(error.kind(), io::ErrorKind::TimedOut, "{error}");
+    }
+}

@@ -35,7 +35,7 @@ fn archive() -> TarGz<Vec<u8>> {
 
 // The sums are those of what Go's archive/tar writes for the same headers.
 #[test]
-fn tar_streams_are_those_of_go() {
+fn tar_streams_match_go() {
     let (d, e, n) = (
         |count| "d".repeat(count),
         "e".repeat(100),
@@ -223,7 +223,7 @@ fn the_same_files_give_the_same_bytes() {
 
 // SC-ART-066
 #[test]
-fn what_is_below_an_excluded_folder_is_asked_about_on_its_own() {
+fn entries_below_an_excluded_folder_are_filtered_individually() {
     let mut patterns = flux_ignore::Patterns::new();
     patterns.read("", "a\n!a/keep\n").unwrap();
     let filter = flux_ignore::Filter::for_source(patterns);
@@ -249,7 +249,7 @@ fn what_is_below_an_excluded_folder_is_asked_about_on_its_own() {
 }
 
 #[test]
-fn what_an_archive_refuses() {
+fn an_archive_refuses_unordered_and_oversized_entries() {
     let mut ordered = archive();
     ordered.file(b"b", false, 0, &mut io::empty()).unwrap();
     for name in ["b", "a", "a/b"] {
@@ -295,7 +295,7 @@ fn crafted(entries: &[(&str, u8, &str)]) -> Vec<u8> {
 }
 
 #[test]
-fn crafted_archives() {
+fn malicious_archives_are_refused() {
     let strict = ExtractOptions {
         skip_symlinks: false,
         ..ExtractOptions::default()
@@ -363,7 +363,7 @@ fn crafted_archives() {
 }
 
 #[test]
-fn damaged_and_oversized_archives() {
+fn damaged_and_oversized_archives_are_refused() {
     let options = ExtractOptions {
         max_bytes: 10_000,
         max_entries: 3,

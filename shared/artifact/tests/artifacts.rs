@@ -74,7 +74,7 @@ fn artifacts(hosts: Hosts, budget: &Budget) -> Artifacts {
 
 // SC-ART-056, KC-PROC-043
 #[tokio::test]
-async fn each_controller_has_a_host_of_its_own() {
+async fn each_controller_has_its_own_artifact_host() {
     let (packed, digest) = archive();
     let sources = Server::having("/a.tar.gz", packed.clone()).await;
     let watcher = Server::having("/b.tar.gz", packed).await;
@@ -98,7 +98,7 @@ async fn each_controller_has_a_host_of_its_own() {
 }
 
 #[tokio::test]
-async fn an_artifact_is_downloaded_once_and_kept() {
+async fn an_artifact_is_downloaded_once_and_cached() {
     let (packed, digest) = archive();
     let server = Server::having("/a.tar.gz", packed.clone()).await;
     let budget = Budget::new(10 << 20);
@@ -126,7 +126,7 @@ async fn an_artifact_is_downloaded_once_and_kept() {
 }
 
 #[tokio::test]
-async fn kept_trees_give_way_to_a_run() {
+async fn cached_trees_are_evicted_for_a_run() {
     let (packed, digest) = archive();
     let server = Server::having("/a.tar.gz", packed).await;
     let budget = Budget::new(1 << 20);
@@ -146,7 +146,7 @@ async fn kept_trees_give_way_to_a_run() {
 }
 
 #[tokio::test]
-async fn artifacts_of_the_own_storage_are_read_from_the_disk() {
+async fn artifacts_in_local_storage_are_read_from_disk() {
     let folder = tempfile::tempdir().unwrap();
     let (packed, digest) = archive();
     let server = Server::having("/other.tar.gz", packed.clone()).await;

@@ -61,7 +61,7 @@ async fn a_tree_is_loaded_once() {
 }
 
 #[tokio::test]
-async fn a_failed_load_fails_all_who_wait_and_is_tried_by_the_next_one() {
+async fn a_failed_load_fails_all_waiters_and_is_retried_by_the_next_caller() {
     let cache = cache(1 << 20);
     let (digest_a, digest_b) = (digest("a"), digest("b"));
     let failing = || {
@@ -80,7 +80,7 @@ async fn a_failed_load_fails_all_who_wait_and_is_tried_by_the_next_one() {
 }
 
 #[tokio::test]
-async fn a_server_that_hangs_holds_up_only_those_who_ask_it() {
+async fn a_hanging_server_only_delays_its_own_callers() {
     let cache = cache(1 << 20);
     let (asked, hangs) = oneshot::channel();
     let hanging = tokio::spawn({
@@ -102,7 +102,7 @@ async fn a_server_that_hangs_holds_up_only_those_who_ask_it() {
 }
 
 #[tokio::test]
-async fn a_load_ends_when_nobody_waits_for_it() {
+async fn a_load_is_cancelled_without_waiters() {
     /// Reports that it was dropped.
     struct Told(Option<oneshot::Sender<()>>);
     impl Drop for Told {
@@ -146,7 +146,7 @@ async fn a_load_ends_when_nobody_waits_for_it() {
 }
 
 #[tokio::test]
-async fn the_least_asked_for_goes_first() {
+async fn the_least_recently_used_tree_is_evicted_first() {
     let cache = cache(20_000);
     let load = |name: &'static str, size: usize| {
         let cache = &cache;
@@ -192,7 +192,7 @@ fn claiming(
 }
 
 #[tokio::test]
-async fn trees_that_nobody_uses_make_room_for_those_that_are_wanted() {
+async fn unused_trees_are_evicted_for_requested_ones() {
     let budget = Budget::new(100);
     let cache = DigestCache::new(&budget, 1 << 20, Tree::memory);
     let get = |name: &'static str, size| {

@@ -86,7 +86,7 @@ fn archive() -> (Vec<u8>, Digest) {
 
 // RT-ART-018
 #[tokio::test]
-async fn answers_of_the_server() {
+async fn http_responses_are_retried_or_reported() {
     let (packed, digest) = archive();
     let other = Algorithm::Sha256.digest(b"other");
     let good = || (200, packed.clone());
@@ -168,7 +168,7 @@ async fn answers_of_the_server() {
 }
 
 #[tokio::test]
-async fn what_is_verified_may_still_be_no_archive() {
+async fn verified_content_may_be_an_invalid_archive() {
     let server = Server::giving(vec![(200, b"plain".to_vec()), (200, vec![])]).await;
     for content in [&b"plain"[..], b""] {
         let digest = Algorithm::Sha256.digest(content);
@@ -183,7 +183,7 @@ async fn what_is_verified_may_still_be_no_archive() {
 }
 
 #[tokio::test]
-async fn bounds() {
+async fn downloads_are_bounded_in_size() {
     let (packed, digest) = archive();
     let server = Server::giving(vec![(200, packed.clone()), (200, packed)]).await;
     let mut options = impatient();
@@ -228,7 +228,7 @@ async fn the_bytes_of_a_file_are_verified_and_claimed() {
 }
 
 #[tokio::test]
-async fn bytes_beyond_the_bound_are_not_read() {
+async fn no_bytes_beyond_the_limit_are_read() {
     let (packed, digest) = archive();
     let server = Server::giving(vec![(200, packed)]).await;
     let options = FetchOptions {
@@ -240,7 +240,7 @@ async fn bytes_beyond_the_bound_are_not_read() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there() {
+async fn an_unreachable_server_is_reported() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/a", listener.local_addr().unwrap());
@@ -259,7 +259,7 @@ async fn a_server_that_is_not_there() {
 
 // RT-ART-008 RT-ART-017
 #[test]
-fn digests_of_a_status() {
+fn status_digests_are_parsed() {
     let hex = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
     assert_eq!(
         Fetcher::digest(hex).unwrap().to_string(),
@@ -299,7 +299,7 @@ const SILENCES: [&[u8]; 3] = [
 ];
 
 #[tokio::test]
-async fn a_server_that_falls_silent_is_given_up() {
+async fn a_stalled_download_times_out() {
     let options = FetchOptions {
         retries: 0,
         stall: Duration::from_millis(50),
@@ -321,7 +321,7 @@ async fn a_server_that_falls_silent_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_fetch_that_nobody_waits_for_ends_its_request() {
+async fn dropping_a_fetch_cancels_its_request() {
     for answer in SILENCES {
         let (url, asked, gone) = silent(answer).await;
         let fetching = tokio::spawn(async move {
@@ -337,7 +337,7 @@ async fn a_fetch_that_nobody_waits_for_ends_its_request() {
 
 // SC-ART-093
 #[tokio::test]
-async fn what_does_not_fit_is_told_apart_from_what_is_broken() {
+async fn out_of_budget_is_distinguished_from_an_invalid_archive() {
     let packed = pack_tree(&tree(3 << 20), |_, _| false, Vec::new()).unwrap();
     let digest = Algorithm::Sha256.digest(&packed);
     let server = Server::giving(vec![(200, packed.clone()), (200, packed)]).await;
@@ -356,7 +356,7 @@ async fn what_does_not_fit_is_told_apart_from_what_is_broken() {
 }
 
 #[tokio::test]
-async fn a_server_that_sends_next_to_nothing_is_given_up() {
+async fn a_very_slow_download_times_out() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/a.tar.gz", listener.local_addr().unwrap());

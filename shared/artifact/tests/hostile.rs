@@ -93,7 +93,7 @@ fn outcome(entries: &[Vec<u8>]) -> String {
 
 // SC-ART-090, SC-ART-093, KC-SRC-011
 #[test]
-fn what_an_archive_makes_is_bounded() {
+fn unpacked_archives_are_bounded() {
     let levels = |count: usize| long(&"a/".repeat(count), b'5');
     let too_long = |begin: &str| {
         format!(
@@ -230,7 +230,7 @@ fn what_an_archive_makes_is_bounded() {
 
 // SC-ART-093
 #[test]
-fn archives_that_are_unpacked_at_once_share_one_budget() {
+fn concurrent_unpacks_share_one_budget() {
     let archive = gzip(&mut io::repeat(0).take(0).chain(&*file("a", &vec![0; 3 << 20])));
     assert!(archive.len() < 10_000);
     let budget = Budget::new(8 * MIB);
@@ -261,7 +261,7 @@ fn archives_that_are_unpacked_at_once_share_one_budget() {
 }
 
 #[test]
-fn only_what_is_wanted_is_kept() {
+fn only_selected_entries_are_kept() {
     let entries = [
         file("a/x", b"1"),
         file("b/y", &vec![0; 3 << 20]),

@@ -100,7 +100,7 @@ const GZIP: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 
 // SC-ART-050 RT-ART-012
 #[tokio::test]
-async fn files_are_served_as_they_are() {
+async fn files_are_served_unchanged() {
     provider();
     let served = Served::start().await;
     served.write("ocirepository/ns/app/sha256:ab.tar.gz", GZIP);
@@ -179,7 +179,7 @@ async fn folders_are_listed() {
 
 // SC-ART-051 SC-ART-053
 #[tokio::test]
-async fn paths_are_brought_into_form() {
+async fn request_paths_are_cleaned() {
     provider();
     let served = Served::start().await;
     served.write("a/file", "x");
@@ -236,7 +236,7 @@ async fn paths_are_brought_into_form() {
 
 // SC-ART-052
 #[tokio::test]
-async fn ranges_and_conditions() {
+async fn range_and_conditional_requests_are_answered() {
     provider();
     let served = Served::start().await;
     served.write("f", "0123456789");
@@ -332,7 +332,7 @@ async fn ranges_and_conditions() {
 
 // SC-PROC-046 RT-ART-013
 #[tokio::test]
-async fn a_download_under_way_is_finished_and_no_new_one_begun() {
+async fn shutdown_finishes_running_downloads_and_refuses_new_ones() {
     provider();
     let served = Served::start().await;
     let content = vec![7; 64 << 20];
@@ -357,7 +357,7 @@ async fn a_download_under_way_is_finished_and_no_new_one_begun() {
 
 // SC-PROC-043 RT-ART-013
 #[tokio::test]
-async fn where_it_cannot_listen() {
+async fn listen_errors_are_reported() {
     let taken = listen("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let error = listen(&address).await.unwrap_err();

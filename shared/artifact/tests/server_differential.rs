@@ -272,7 +272,7 @@ async fn ask(address: &str, request: &str) -> Vec<u8> {
 
 // SC-ART-050, SC-ART-054, RT-ART-012
 #[tokio::test]
-async fn answers_are_those_of_go() {
+async fn responses_match_go() {
     let Some(mut go) = Oracle::live("fileserver") else {
         return;
     };

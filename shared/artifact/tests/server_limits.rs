@@ -79,7 +79,7 @@ async fn closed(stream: &TcpStream) {
 }
 
 #[tokio::test]
-async fn a_client_that_takes_nothing_is_closed() {
+async fn a_client_that_reads_nothing_is_disconnected() {
     let stall = Duration::from_millis(50);
     let limits = Limits {
         stall,
@@ -95,7 +95,7 @@ async fn a_client_that_takes_nothing_is_closed() {
 }
 
 #[tokio::test]
-async fn a_request_that_does_not_end_is_closed() {
+async fn an_unfinished_request_is_disconnected() {
     let limits = Limits {
         header: Duration::from_millis(50),
         ..Limits::default()
@@ -123,7 +123,7 @@ async fn a_request_that_does_not_end_is_closed() {
 }
 
 #[tokio::test]
-async fn of_too_many_connections_the_least_active_is_closed() {
+async fn the_least_active_of_too_many_connections_is_closed() {
     let limits = Limits {
         connections: 3,
         ..Limits::default()
@@ -150,7 +150,7 @@ async fn of_too_many_connections_the_least_active_is_closed() {
 
 // SC-ART-052
 #[tokio::test]
-async fn many_ranges_are_one_answer() {
+async fn too_many_ranges_get_the_whole_file() {
     let served = Served::with(Limits::default()).await;
     let with = |ranges: usize| {
         let list = vec!["0-0"; ranges].join(",");

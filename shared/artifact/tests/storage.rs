@@ -50,7 +50,7 @@ fn names(dir: &Path) -> Vec<String> {
 
 // SC-ART-001 RT-ART-014
 #[test]
-fn the_folder_has_to_exist() {
+fn the_storage_folder_must_exist() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
@@ -66,7 +66,7 @@ fn the_folder_has_to_exist() {
 
 // SC-ART-002 RT-ART-002
 #[test]
-fn paths_of_objects() {
+fn artifact_paths_are_built_from_kind_namespace_and_name() {
     assert_eq!(
         artifact_dir("GitRepository", "flux-system", "podinfo"),
         "gitrepository/flux-system/podinfo"
@@ -75,7 +75,7 @@ fn paths_of_objects() {
 
 // RT-ART-006
 #[test]
-fn an_artifact_is_visible_only_when_whole() {
+fn an_artifact_is_visible_only_once_complete() {
     let (folder, storage) = store();
     storage.make_dir(ARTIFACT).unwrap();
     let dir = folder.path().join("gitrepository/ns/app");
@@ -116,7 +116,7 @@ fn an_artifact_is_visible_only_when_whole() {
 
 // SC-ART-007 RT-ART-009
 #[test]
-fn a_lock_keeps_others_waiting_and_its_file_stays() {
+fn a_lock_excludes_others_and_leaves_its_file() {
     let (folder, storage) = store();
     storage.make_dir(ARTIFACT).unwrap();
     let held = storage.lock(ARTIFACT, PATIENCE).unwrap();
@@ -139,7 +139,7 @@ fn a_lock_keeps_others_waiting_and_its_file_stays() {
 
 // SC-ART-007
 #[test]
-fn a_lock_that_is_never_given_back_is_waited_for_in_vain_and_not_for_ever() {
+fn waiting_for_a_lock_times_out() {
     let (_folder, storage) = store();
     storage.make_dir(ARTIFACT).unwrap();
     let held = storage.lock(ARTIFACT, PATIENCE).unwrap();
@@ -158,7 +158,7 @@ fn a_lock_that_is_never_given_back_is_waited_for_in_vain_and_not_for_ever() {
 
 // RT-ART-008
 #[test]
-fn artifacts_are_verified_against_any_digest() {
+fn artifacts_are_verified_against_every_digest_algorithm() {
     let (folder, storage) = store();
     let stored = write(&storage, ARTIFACT, "abc");
     // SC-ART-035
@@ -200,7 +200,7 @@ fn artifacts_are_verified_against_any_digest() {
 
 // SC-ART-033: only a file with another digest may be removed
 #[test]
-fn what_cannot_be_read_is_not_damaged() {
+fn unreadable_artifacts_are_not_reported_as_damaged() {
     let (folder, storage) = store();
     let stored = write(&storage, ARTIFACT, "abc");
     let digest = stored.digest.to_string();
@@ -220,7 +220,7 @@ fn what_cannot_be_read_is_not_damaged() {
 }
 
 #[test]
-fn artifacts_of_an_object() {
+fn artifact_paths_are_matched_to_their_owner() {
     for (path, own) in [
         ("gitrepository/ns/app/one.tar.gz", true),
         ("gitrepository/ns/app/..tar.gz", true),
@@ -288,7 +288,7 @@ fn leftovers_of_a_killed_process_are_removed() {
 
 // SC-ART-012 RT-ART-015
 #[test]
-fn crafted_paths_stay_in_the_store() {
+fn malicious_paths_cannot_leave_the_storage() {
     let (folder, storage) = store();
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("secret"), "s").unwrap();
@@ -307,7 +307,7 @@ fn crafted_paths_stay_in_the_store() {
 
 // SC-ART-009 SC-ART-010
 #[test]
-fn latest_links_are_moved_at_once() {
+fn latest_symlinks_are_replaced_atomically() {
     let (folder, storage) = store();
     let dir = folder.path().join("helmchart/ns/app");
     for path in [
@@ -335,7 +335,7 @@ fn latest_links_are_moved_at_once() {
 
 // SC-ART-011: as in upstream, whose clients read the artifact's own URL
 #[test]
-fn a_scheme_in_the_address_is_kept_for_artifacts_alone() {
+fn only_artifact_urls_keep_the_scheme_of_the_address() {
     let folder = tempfile::tempdir().unwrap();
     let host = "https://cdn.example.com/base";
     let (algorithm, retention) = (Algorithm::Sha256, Retention::default());
@@ -350,7 +350,7 @@ fn a_scheme_in_the_address_is_kept_for_artifacts_alone() {
 
 // SC-ART-040 RT-ART-010
 #[test]
-fn garbage_goes_with_its_locks() {
+fn garbage_is_removed_with_its_lock_files() {
     let (folder, storage) = store();
     let dir = folder.path().join("gitrepository/ns/app");
     let long_ago = SystemTime::now() - Duration::from_hours(1);
@@ -383,7 +383,7 @@ fn garbage_goes_with_its_locks() {
 
 // SC-ART-045 SC-ART-046
 #[test]
-fn an_object_that_goes_takes_its_folder_along() {
+fn deleting_an_object_removes_its_folder() {
     let (folder, storage) = store();
     write(&storage, ARTIFACT, "x");
     drop(storage.lock(ARTIFACT, PATIENCE).unwrap());
@@ -407,7 +407,7 @@ fn an_object_that_goes_takes_its_folder_along() {
 
 // SC-ART-026
 #[test]
-fn urls_follow_the_current_host() {
+fn artifact_urls_use_the_current_host() {
     let (_folder, storage) = store();
     assert_eq!(
         storage.rehosted("http://old:9090/a/latest.tar.gz"),

@@ -70,7 +70,7 @@ fn unpacked(archive: &[u8]) -> Result<String, String> {
 }
 
 #[test]
-fn every_type_of_entry() {
+fn every_tar_entry_type_is_handled_as_in_go() {
     let unsupported = |mode: &str| {
         Err(format!(
             "tar file entry d contained unsupported file type {mode}"
@@ -187,7 +187,7 @@ fn every_type_of_entry() {
 }
 
 #[test]
-fn where_an_archive_ends() {
+fn the_end_of_an_archive_is_found_as_in_go() {
     let a = tar(&[file("a", "x")]);
     let b = tar(&[file("b", "y")]);
     let end = [0; 1024];

@@ -1,4 +1,4 @@
-//! Values that a process keeps to save time, as long as nothing else needs their memory.
+//! Caches whose values are evicted when other work needs the memory.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -8,10 +8,10 @@ use crate::{Budget, Recent, Reclaim};
 
 /// Values by key, up to a number of bytes. Clones share them.
 ///
-/// - Beyond the bytes, the values that were used least recently are given up.
-/// - When a claim on the budget does not fit, values that nothing else uses are given up until it does: a value is
+/// - Beyond the bytes, the values that were used least recently are evicted.
+/// - When a claim on the budget does not fit, values that nothing else uses are evicted until it does: a value is
 ///   expected to hold its claim itself.
-/// - A value that is given up while it is in use is found as long as it is, but no longer counted. So is one that alone
+/// - A value that is evicted while it is in use is found as long as it is, but no longer counted. So is one that alone
 ///   is larger than all that may be kept.
 ///
 /// ```
@@ -23,7 +23,7 @@ use crate::{Budget, Recent, Reclaim};
 /// let claim = budget.claim();
 /// claim.take(70)?;
 /// cache.insert("parsed", Arc::new(claim), 70);
-/// budget.claim().take(60)?; // the cache gives way
+/// budget.claim().take(60)?; // evicts from the cache
 /// assert!(cache.get(&"parsed").is_none());
 /// # Ok::<(), flux_budget::Exhausted>(())
 /// ```

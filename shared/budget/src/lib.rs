@@ -13,10 +13,10 @@
 //! # Ok::<(), flux_budget::Exhausted>(())
 //! ```
 //!
-//! What is kept to save time gives way: a [`Cache`] gives up what nothing uses before a claim fails. [`Recent`] is the same
+//! Cached values are evicted for claims: a [`Cache`] drops unused values before a claim fails. [`Recent`] is the same cache
 //! without a budget, for one piece of work.
 //!
-//! How large the budget is, what a value costs and what follows when it does not fit is up to the caller. Claims are
+//! The caller decides how large the budget is, what a value costs and what to do if it does not fit. Claims are
 //! estimates: they bound the memory of a process, they do not measure it.
 
 mod cache;
@@ -132,10 +132,10 @@ impl Claim {
         Budget::unlimited().claim()
     }
 
-    /// Takes `bytes` more, or nothing if they do not fit. Caches of the budget give way first.
+    /// Takes `bytes` more, or nothing if they do not fit. Caches of the budget are evicted first.
     ///
     /// # Errors
-    /// [`Exhausted`], where the bytes do not fit beside what other claims hold.
+    /// [`Exhausted`] if the bytes do not fit in addition to those of other claims.
     pub fn take(&self, bytes: u64) -> Result<(), Exhausted> {
         loop {
             let Err(used) = self.pool.add(bytes) else {

@@ -1,4 +1,4 @@
-//! Values by key, of which those that were used least recently go first.
+//! A bounded map that evicts the least recently used values first.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_used_least_recently_goes_first() {
+    fn the_least_recently_used_value_is_removed_first() {
         let mut recent = Recent::new(10);
         for key in ["a", "b", "c"] {
             assert!(recent.insert(key, (), 3).is_empty());
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_too_large_pushes_no_other_out() {
+    fn a_too_large_value_evicts_no_other() {
         let mut recent = Recent::new(10);
         recent.insert("a", 1, 10);
         assert_eq!(recent.insert("large", 2, 11), [("large", 2)]);
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn room_is_made_by_the_oldest_values_that_may_go() {
+    fn the_oldest_removable_values_are_removed_first() {
         let mut recent = Recent::new(100);
         for (key, stays) in [("a", false), ("b", true), ("c", false), ("d", false)] {
             recent.insert(key, stays, 10);

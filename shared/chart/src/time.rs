@@ -134,7 +134,7 @@ mod tests {
     use super::Time;
 
     #[test]
-    fn printed_as_go_prints() {
+    fn times_are_formatted_as_in_go() {
         // HE-REL-002
         for (text, want) in [
             ("2024-01-02T03:04:05Z", "2024-01-02T03:04:05Z"),

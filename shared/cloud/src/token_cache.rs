@@ -235,7 +235,7 @@ mod tests {
 
     // SC-AUTH-070, RT-WID-022
     #[tokio::test]
-    async fn the_least_used_token_goes_first() {
+    async fn the_least_recently_used_token_is_evicted_first() {
         let cache = TokenCache::new(2, HOUR);
         let mut lookups = Vec::new();
         for name in ["a", "b", "a", "c", "a", "b"] {
@@ -265,7 +265,7 @@ mod tests {
 
     // SC-AUTH-070, RT-WID-022: 80 % of what is left, by both clocks, an hour at most
     #[tokio::test]
-    async fn how_long_a_token_is_kept() {
+    async fn tokens_are_cached_for_part_of_their_lifetime() {
         for (life, max, want) in [
             (HOUR, HOUR, 2880),
             (4 * HOUR, 4 * HOUR, 3600),
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failure_is_not_kept() {
+    async fn failures_are_not_cached() {
         let cache = TokenCache::new(2, HOUR);
         let refused = || async { Err::<Token, _>(fmt::Error) };
         let failed = cache.get(key("a"), refused).await;

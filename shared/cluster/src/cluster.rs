@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn names_from_manifests_are_segments_of_a_path() {
+    fn names_from_manifests_are_escaped_in_paths() {
         let path = |namespace, name| {
             Cluster::named(&resource(true), &id(namespace, name))
                 .map(|(request, name)| format!("{}/{name}", request.url_path))

@@ -233,7 +233,7 @@ mod tests {
 
     // KC-SUB-009
     #[test]
-    fn values_are_masked_in_every_form_in_which_they_come_back() {
+    fn values_are_masked_in_every_encoding() {
         for (value, message, want) in [
             ("hunter2-x", "denied: hunter2-x!", "denied: ***!"),
             (
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_keeps_its_name() {
+    fn names_of_the_object_are_not_masked() {
         let message = "deployments.apps \"web\" in prod is forbidden: prod-token";
         assert_eq!(masked(&[b"prod", b"web", b"apps"], message), message);
     }
@@ -304,7 +304,7 @@ mod tests {
 
     // KC-SUB-009, KC-SSA-031
     #[test]
-    fn what_an_object_held_before_is_confidential_too() {
+    fn previous_values_are_confidential_too() {
         let object = |data: &serde_json::Value| {
             Object::new(json!({
                 "apiVersion": "v1", "kind": "ConfigMap", "data": data, "status": { "a": "in the status" },
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn all_values_of_a_secret_are_confidential_and_no_other_objects() {
+    fn only_values_of_secrets_are_confidential() {
         let object = |kind: &str| {
             Object::new(json!({
                 "apiVersion": "v1", "kind": kind, "metadata": { "name": "s" },

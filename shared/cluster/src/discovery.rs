@@ -285,7 +285,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn no_request_is_made_of_a_version_that_is_a_path() {
+    async fn a_version_with_path_segments_is_refused_without_a_request() {
         let service = tower::service_fn(|request: http::Request<kube::client::Body>| async move {
             Err::<http::Response<kube::client::Body>, _>(std::io::Error::other(format!(
                 "asked for {}",

@@ -135,7 +135,7 @@ mod tests {
 
     // KC-SSA-029
     #[test]
-    fn immutable_is_known_by_reason_or_by_words() {
+    fn immutable_errors_are_recognised_by_reason_or_message() {
         for (reason, message, immutable) in [
             ("Invalid", "spec.selector: whatever", true),
             ("Conflict", "", true),

@@ -210,7 +210,7 @@ mod tests {
 
     // RT-SSA-014 KC-SSA-024
     #[test]
-    fn fields_of_listed_managers_become_ours() {
+    fn fields_of_listed_managers_are_taken_over() {
         let data = |key: &str| json!({ "f:data": { key: {} } });
         let both = json!({ "f:data": { "f:a": {}, "f:b": {} } });
         let status = json!({ "manager": "kubectl", "operation": "Update", "subresource": "status", "fieldsV1": {} });
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn sets_of_fields_are_joined_as_tries() {
+    fn field_sets_are_merged_as_tries() {
         for (left, right, want) in [
             (json!({}), json!({ "f:a": {} }), json!({ "f:a": {} })),
             (
@@ -289,7 +289,7 @@ mod tests {
 
     // KC-SSA-023
     #[test]
-    fn listed_annotations_and_labels_go() {
+    fn listed_annotations_and_labels_are_removed() {
         let live = Object::new(json!({ "metadata": {
             "annotations": { "kubectl.kubernetes.io/last-applied-configuration": "{}", "mine": "x" },
             "labels": { "fluxcd.io/sync-gc-mark": "y" },
@@ -307,7 +307,7 @@ mod tests {
 
     // RT-SSA-015 KC-SSA-027
     #[test]
-    fn every_entry_gets_the_version_that_is_applied() {
+    fn every_managed_fields_entry_gets_the_applied_version() {
         let live = managed(&[
             entry("a", "Apply", json!({})),
             entry("b", "Update", json!({})),

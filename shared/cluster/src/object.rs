@@ -323,7 +323,7 @@ mod tests {
 
     // KC-API-041 RT-CON-022 RT-SSA-010
     #[test]
-    fn ids_are_written_and_read_back() {
+    fn ids_round_trip() {
         for (object, text, subject) in [
             (
                 id("apps", "web", "apps", "Deployment"),
@@ -354,7 +354,7 @@ mod tests {
 
     // KC-PRUNE-022
     #[test]
-    fn an_id_cut_short_is_refused() {
+    fn a_truncated_id_is_refused() {
         for (text, rest) in [("", ""), ("apps", "apps"), ("a_b", "b"), ("a_b_c", "b")] {
             let error = ObjectId::from_inventory_id(text).unwrap_err();
             assert_eq!(
@@ -366,7 +366,7 @@ mod tests {
 
     // KC-SSA-015
     #[test]
-    fn one_label_or_annotation_is_enough_and_case_of_its_value_does_not_matter() {
+    fn a_label_or_annotation_matches_case_insensitively() {
         let object = Object::new(json!({ "metadata": {
             "labels": { "a": "Disabled", "empty": "" },
             "annotations": { "b": "ignore", "A": "x" },
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn id_and_digest_follow_the_fields() {
+    fn id_and_digest_are_recomputed_after_a_change() {
         let object = |name: &str| {
             Object::new(
                 json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name } }),

@@ -244,7 +244,7 @@ mod tests {
     use crate::error::RequestError;
 
     #[test]
-    fn refusals_without_a_status_read_as_in_client_go() {
+    fn errors_without_a_status_read_as_in_client_go() {
         let about = |resource: &str, name: &str| About {
             resource: resource.into(),
             name: name.into(),
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_server_that_asks_for_it_is_asked_again() {
+    fn a_request_is_retried_only_on_retry_after() {
         let response = |code: u16, retry_after: Option<&str>| {
             let mut response = Response::builder().status(code);
             if let Some(value) = retry_after {
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_without_answer_ends_and_no_further_one_is_sent() {
+    async fn a_request_without_response_times_out_and_is_not_repeated() {
         let limit = Limit::new(Duration::from_secs(30));
         let started = tokio::time::Instant::now();
         let never = limit.bound(std::future::pending::<Result<(), RequestError>>());

@@ -92,7 +92,7 @@ fn id() -> ObjectId {
 
 // KC-SUB-009
 #[tokio::test(start_paused = true)]
-async fn a_wait_masks_what_the_server_quotes() {
+async fn a_wait_masks_secret_values_in_server_messages() {
     let log = Log::default();
     let _logging = tracing::subscriber::set_default(log.clone());
     // What may not be watched is read; other failures of a watch are retried.

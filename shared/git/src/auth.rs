@@ -120,6 +120,7 @@ impl AuthOptions {
                         key: Secret::new(key),
                     },
                 ),
+                accept_any_server: false,
             };
             if secret.is_some_and(|secret| secret.get(keys::BEARER_TOKEN).is_some()) {
                 options.bearer_token = take(keys::BEARER_TOKEN);

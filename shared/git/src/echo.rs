@@ -1,4 +1,4 @@
-//! What a server was sent to open a repository, and may repeat in its own words.
+//! The credentials sent to a server, which it may repeat in its messages, and masking them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,7 +9,7 @@ use crate::url::GitUrl;
 
 const MASK: &str = "***";
 
-/// Shorter values are no secrets, and as parts of others they would garble every message.
+/// Shorter values are not secrets, and masking them would garble every message.
 const SHORTEST: usize = 4;
 
 /// The values that open a repository, as texts, the longest first.
@@ -89,7 +89,7 @@ mod tests {
 
     // SC-GIT-053, SC-GIT-054
     #[test]
-    fn what_was_sent_is_masked_in_the_servers_words() {
+    fn sent_credentials_are_masked_in_server_messages() {
         let plain = "https://h/x";
         for (sent, text, want) in [
             (

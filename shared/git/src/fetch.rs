@@ -353,7 +353,7 @@ pub(crate) fn one_commit<'a>(
                 return Ok(None);
             }
             let reason = remote.sent().mask(text);
-            tracing::debug!(url = %remote.url, reason, "the server does not serve the commit alone");
+            tracing::debug!(url = %remote.url, reason, "the server does not serve the commit by its hash");
         }
         Err(fault) => return Err(clone(fault)),
     }

@@ -96,7 +96,7 @@ fn mutated(corpus: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
 #[case::known_hosts("known_hosts", Parsers::known_hosts)]
 #[case::url("url", Parsers::url)]
 #[case::modules("modules", Parsers::modules)]
-fn damaged_input_does_no_harm(#[case] name: &str, #[case] parse: fn(&mut Parsers, &[u8])) {
+fn parsers_survive_mutated_input(#[case] name: &str, #[case] parse: fn(&mut Parsers, &[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/corpus")
         .join(name);

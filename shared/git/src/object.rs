@@ -296,7 +296,7 @@ mod tests {
         encoding latin1\n\nsubject\n\nbody\n";
 
     #[test]
-    fn a_commit_and_what_was_signed_of_it() {
+    fn a_commit_is_parsed_with_its_signed_payload() {
         // SC-VER-016
         let hash = Hash::new("a".repeat(40));
         let commit = Commit::parse(hash.clone(), "refs/heads/feature/x", SIGNED.as_bytes());
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_and_what_was_signed_of_it() {
+    fn a_tag_is_parsed_with_its_signed_payload() {
         let signed = "object 4b825dc642cb6eb9a060e54bf8d69288fbee4904\ntype commit\ntag v1\ntagger T <t@x> 1 +0000\n\nmsg\n";
         let signature = "-----BEGIN PGP SIGNATURE-----\n\nabc\n-----END PGP SIGNATURE-----\n";
         let tag = Tag::parse(
@@ -381,7 +381,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_bytes_make_the_parsers_panic(raw in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+        fn parsers_never_panic(raw in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
             let _ = Commit::parse(Hash::new(""), "", &raw);
             let _ = Tag::parse(Hash::new(""), &raw);
         }

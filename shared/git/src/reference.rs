@@ -80,7 +80,10 @@ mod tests {
     #[case(["b", "t", "s", "n", ""], Strategy::Name("n"))]
     #[case(["b", "t", "s", "n", "c"], Strategy::Commit { hash: "c", branch: Some("b"), name: Some("n") })]
     #[case(["", "t", "s", "", "c"], Strategy::Commit { hash: "c", branch: None, name: None })]
-    fn the_first_set_wins(#[case] fields: [&str; 5], #[case] expected: Strategy<'_>) {
+    fn the_reference_with_the_highest_precedence_is_used(
+        #[case] fields: [&str; 5],
+        #[case] expected: Strategy<'_>,
+    ) {
         let [branch, tag, semver, name, commit] = fields.map(|text| Some(text.to_owned()));
         let reference = Reference {
             branch,

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn hashes() {
+    fn hashes_and_revisions_are_formatted() {
         // RT-ART-022
         assert_eq!(Hash::new("abc").digest(), "<unknown>:abc");
         assert_eq!(Hash::new("").digest(), "");

@@ -239,7 +239,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn modules_by_name() {
+    fn submodules_are_sorted_by_name() {
         let text = "[submodule \"b\"]\n\tpath = libs/b/\n\turl = ../b.git\n[core]\n\tx = 1\n\
             [submodule \"a\"]\n\tpath = a\n\turl = https://h/a\n[submodule \"no path\"]\n\turl = x\n";
         let module = |name: &str, path: &str, url: &str| Module {

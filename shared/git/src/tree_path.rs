@@ -83,7 +83,7 @@ mod tests {
     #[case(".g\u{200c}it", false)]
     #[case("a\\..\\b", false)]
     #[case("a\\.git", false)]
-    fn names(#[case] name: &str, #[case] fine: bool) {
+    fn unsafe_tree_entry_names_are_refused(#[case] name: &str, #[case] fine: bool) {
         assert_eq!(refusal(name.as_bytes()).is_none(), fine);
     }
 }

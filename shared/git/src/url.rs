@@ -396,7 +396,11 @@ mod tests {
     #[case("git@h:org/app", "../lib", "git@h:org/lib")]
     #[case("https://h/org/app", "https://other/lib", "https://other/lib")]
     #[case("https://h/org/app", "git@other:lib", "git@other:lib")]
-    fn submodule_addresses(#[case] parent: &str, #[case] submodule: &str, #[case] expected: &str) {
+    fn submodule_urls_are_resolved(
+        #[case] parent: &str,
+        #[case] submodule: &str,
+        #[case] expected: &str,
+    ) {
         assert_eq!(
             GitUrl::parse(parent)
                 .unwrap()
@@ -426,7 +430,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_text_makes_the_parser_panic(text in ".{0,60}", relative in ".{0,20}") {
+        fn the_parser_never_panics(text in ".{0,60}", relative in ".{0,20}") {
             if let Ok(url) = GitUrl::parse(&text) {
                 let _ = (url.to_string(), url.without_user(), url.join(&relative));
             }

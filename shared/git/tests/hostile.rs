@@ -135,6 +135,24 @@ async fn chained_deltas_take_the_memory_of_two_objects() {
 }
 
 #[tokio::test]
+async fn the_base_of_a_delta_is_found_at_any_distance() {
+    // As entries, these have distances of one to three digits; 100 and 10,000 set the highest bit of the first digit.
+    for length in [10, 100, 300, 10_000, 3_000_000_u32] {
+        let noise = (0..length).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8);
+        let mut content: Vec<u8> = noise.collect();
+        let mut pack = Pack::default();
+        pack.whole(3, &content);
+        pack.nearby_delta(&repeated(u64::from(length), length, 1, b"x"));
+        content.push(b'x');
+        let id = Pack::default().whole(3, &content);
+        let (snapshot, _budget) = fetch(&one_file(pack, id)).await.unwrap();
+        let file = snapshot.find("f").unwrap();
+        let reader = snapshot.reader().unwrap();
+        assert!(reader.read(file).unwrap()[..] == content[..], "{length}");
+    }
+}
+
+#[tokio::test]
 async fn delta_chains_are_limited() {
     let mut pack = Pack::default();
     let base = pack.whole(3, b"0");

@@ -60,7 +60,7 @@ async fn error(remote: &Remote) -> String {
 }
 
 #[tokio::test]
-async fn fetching_and_comparing() {
+async fn a_repository_is_fetched_and_compared_over_ssh() {
     // SC-GIT-060, SC-GIT-124
     need_sshd!();
     for old_protocol in [false, true] {
@@ -122,7 +122,7 @@ async fn all_branches_are_fetched_from_a_server_without_hash_requests() {
 }
 
 #[tokio::test]
-async fn all_kinds_of_client_keys() {
+async fn every_client_key_type_authenticates() {
     // SC-GIT-126
     need_sshd!();
     for arguments in [
@@ -213,7 +213,7 @@ async fn host_keys_are_checked_strictly() {
 }
 
 #[tokio::test]
-async fn the_known_kind_of_host_key_is_requested() {
+async fn the_host_key_type_in_known_hosts_is_requested() {
     // RT-GIT-014, SC-GIT-125
     need_sshd!();
     let rsa = || SshKey::generate(&["-t", "rsa", "-b", "2048"], "");
@@ -354,7 +354,7 @@ async fn servers_with_a_single_algorithm_are_reached() {
 }
 
 #[tokio::test]
-async fn an_rsa_key_signs_with_the_hash_that_is_accepted() {
+async fn an_rsa_key_signs_with_an_accepted_hash() {
     // SC-GIT-126
     need_sshd!();
     for accepted in ["rsa-sha2-512", "rsa-sha2-256", "ssh-rsa"] {
@@ -377,7 +377,7 @@ async fn an_rsa_key_signs_with_the_hash_that_is_accepted() {
 }
 
 #[tokio::test]
-async fn hosts_with_certificates() {
+async fn host_certificates_are_accepted() {
     // SC-GIT-124
     need_sshd!();
     let (authority, host) = (SshKey::ed25519(), SshKey::ed25519());
@@ -458,7 +458,7 @@ async fn rejections_are_explained() {
 }
 
 #[tokio::test]
-async fn proxies_carry_ssh_too() {
+async fn ssh_connects_through_proxies() {
     // SC-GIT-127
     need_sshd!();
     let site = site(SshKey::ed25519(), |builder| builder);

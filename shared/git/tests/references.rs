@@ -82,7 +82,7 @@ impl Story {
 const ZERO: &str = "0000000000000000000000000000000000000000";
 
 #[tokio::test]
-async fn every_way_to_name_a_commit() {
+async fn every_reference_type_resolves() {
     let cases = [
         // SC-GIT-042, RT-GIT-003
         (
@@ -379,7 +379,7 @@ async fn missing_references_are_errors() {
 }
 
 #[tokio::test]
-async fn an_annotated_tag_or_tree_is_no_commit() {
+async fn a_tag_or_tree_hash_is_not_accepted_as_a_commit() {
     // SC-GIT-053
     let story = story(false);
     let remote = remote(&story.server.url("org/app.git"));
@@ -399,7 +399,7 @@ async fn an_annotated_tag_or_tree_is_no_commit() {
 }
 
 #[tokio::test]
-async fn an_empty_repository() {
+async fn an_empty_repository_is_reported() {
     // SC-GIT-027, RT-GIT-008
     for old_protocol in [false, true] {
         let mut builder = HttpGitServer::builder();
@@ -541,7 +541,7 @@ async fn all_branches_are_fetched_from_a_server_without_hash_requests() {
 }
 
 #[tokio::test]
-async fn a_moved_and_a_force_pushed_branch() {
+async fn moved_and_force_pushed_branches_are_fetched() {
     // SC-GIT-060, SC-GIT-061
     let story = story(false);
     let remote = remote(&story.server.url("org/app.git"));

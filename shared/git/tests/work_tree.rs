@@ -84,7 +84,7 @@ fn on_disk(folder: &Path) -> BTreeMap<String, (u32, Vec<u8>)> {
 }
 
 #[tokio::test]
-async fn kinds_of_files_and_a_checkout_like_gits() {
+async fn a_checkout_has_the_same_file_modes_and_content_as_git() {
     // SC-GIT-070, RT-GIT-015: modes, links, and unconverted line endings and filters, whatever .gitattributes says
     let server = HttpGitServer::start();
     let repo = Repo::init(server.root(), "app.git");
@@ -232,7 +232,7 @@ fn nested(server: HttpGitServer) -> Nested {
 }
 
 #[tokio::test]
-async fn submodules_with_relative_urls_recursively() {
+async fn nested_submodules_with_relative_urls_are_fetched() {
     // SC-GIT-071, SC-GIT-075, RT-GIT-009
     let nested = nested(HttpGitServer::builder().basic_auth("flux", "pw").start());
     let url = nested.server.url("org/app.git");
@@ -283,7 +283,7 @@ async fn submodules_with_relative_urls_recursively() {
 }
 
 #[tokio::test]
-async fn another_host_gets_no_credentials() {
+async fn submodules_on_another_host_get_no_credentials() {
     // SC-GIT-072
     let open = HttpGitServer::start();
     let lib = Repo::init(open.root(), "lib.git");

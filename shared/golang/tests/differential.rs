@@ -71,7 +71,7 @@ fn compare<Q>(
     );
 }
 
-/// Every character, and random bytes of which most are no UTF-8.
+/// Every character, and random bytes, most of them not UTF-8.
 fn characters_and_random_bytes(random: &mut Random) -> Vec<Vec<u8>> {
     let mut texts: Vec<Vec<u8>> = all_characters()
         .into_iter()
@@ -100,7 +100,7 @@ fn text_is_quoted_as_by_strconv() {
 }
 
 #[test]
-fn characters_are_of_gos_unicode() {
+fn character_classes_match_go() {
     let Some(mut go) = Oracle::live("golang") else {
         return;
     };

@@ -132,14 +132,14 @@ mod tests {
     }
 
     #[test]
-    fn threads_are_used_again() {
+    fn threads_are_reused() {
         let ids: HashSet<_> = (0..200).map(|_| id(1_000_001, 0)).collect();
         // Threads of concurrent tests may replace it now and then.
         assert!(ids.len() < 200, "{}", ids.len());
     }
 
     #[test]
-    fn threads_with_much_stack_are_not_kept() {
+    fn threads_with_large_stacks_are_not_reused() {
         let ids: HashSet<_> = (0..5).map(|_| id(1_000_002, MAX_KEPT_STACK + 1)).collect();
         assert_eq!(ids.len(), 5);
     }
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn many_work_at_once() {
+    fn threads_can_be_used_concurrently() {
         std::thread::scope(|scope| {
             for n in 0..16 {
                 scope.spawn(move || {

@@ -47,7 +47,7 @@ struct Arguments {
     /// The version of Kubernetes.
     #[arg(long)]
     kube_version: Option<String>,
-    /// An API version that there is beside those known.
+    /// An additional API version of the cluster.
     #[arg(short, long, value_delimiter = ',')]
     api_versions: Vec<String>,
     /// Render as for an upgrade.

@@ -398,7 +398,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_cut_at_separators() {
+    fn files_are_split_at_document_separators() {
         // HE-MAN-003 HE-MAN-004
         for (file, want) in [
             ("", vec![]),
@@ -417,10 +417,27 @@ mod tests {
     }
 
     #[test]
-    fn kinds_have_their_order() {
-        // HE-MAN-008 HE-MAN-009 HE-MAN-010 HE-MAN-011
-        let mut reversed = UNINSTALL_ORDER;
-        reversed.reverse();
+    fn manifests_are_sorted_by_kind() {
+        // HE-MAN-009
+        assert_eq!(
+            INSTALL_ORDER.join(" "),
+            "PriorityClass Namespace NetworkPolicy ResourceQuota LimitRange PodSecurityPolicy PodDisruptionBudget \
+             ServiceAccount Secret SecretList ConfigMap StorageClass PersistentVolume PersistentVolumeClaim \
+             CustomResourceDefinition ClusterRole ClusterRoleList ClusterRoleBinding ClusterRoleBindingList Role RoleList \
+             RoleBinding RoleBindingList Service DaemonSet Pod ReplicationController ReplicaSet Deployment \
+             HorizontalPodAutoscaler StatefulSet Job CronJob IngressClass Ingress APIService \
+             MutatingWebhookConfiguration ValidatingWebhookConfiguration"
+        );
+        // HE-MAN-010
+        assert_eq!(
+            UNINSTALL_ORDER.join(" "),
+            "ValidatingWebhookConfiguration MutatingWebhookConfiguration APIService Ingress IngressClass Service CronJob Job \
+             StatefulSet HorizontalPodAutoscaler Deployment ReplicaSet ReplicationController Pod DaemonSet RoleBindingList \
+             RoleBinding RoleList Role ClusterRoleBindingList ClusterRoleBinding ClusterRoleList ClusterRole \
+             CustomResourceDefinition PersistentVolumeClaim PersistentVolume StorageClass ConfigMap SecretList Secret \
+             ServiceAccount PodDisruptionBudget PodSecurityPolicy LimitRange ResourceQuota NetworkPolicy Namespace \
+             PriorityClass"
+        );
         let mut kinds: Vec<_> = INSTALL_ORDER
             .iter()
             .chain(&["Zebra", "Ant"])
@@ -431,11 +448,42 @@ mod tests {
             kinds[..38].iter().map(|k| **k).collect::<Vec<_>>(),
             INSTALL_ORDER
         );
+        // HE-MAN-008: unknown kinds come last, by name
         assert_eq!(kinds[38..], [&"Ant", &"Zebra"]);
-        // They are not quite each other's reverse.
-        assert_ne!(reversed, INSTALL_ORDER);
-        let as_set = |kinds: [&'static str; 38]| std::collections::BTreeSet::from(kinds);
-        assert_eq!(as_set(INSTALL_ORDER), as_set(UNINSTALL_ORDER));
+        kinds.sort_by_key(|kind| KindOrder::Uninstall.key(kind));
+        assert_eq!(
+            kinds[..38].iter().map(|k| **k).collect::<Vec<_>>(),
+            UNINSTALL_ORDER
+        );
+        assert_eq!(kinds[38..], [&"Ant", &"Zebra"]);
+    }
+
+    #[test]
+    fn manifests_are_sorted_by_kind_then_by_file_and_position() {
+        let sorted = sort_manifests(
+            &files(&[
+                ("b.yaml", "kind: Pod\nmetadata: {name: b}\n"),
+                (
+                    "a.yaml",
+                    "kind: Pod\nmetadata: {name: a2}\n---\nkind: Pod\nmetadata: {name: a1}\n",
+                ),
+                (
+                    "c.yaml",
+                    "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {name: c}\n",
+                ),
+            ]),
+            KindOrder::Install,
+        )
+        .unwrap();
+        let contents = sorted.manifests.iter().map(|m| m.content.as_str());
+        let names: Vec<_> = contents
+            .filter_map(|content| content.rsplit_once("{name: ")?.1.split_once('}'))
+            .map(|(name, _)| name)
+            .collect();
+        // HE-MAN-011: any group's Service comes before Pods
+        assert_eq!(names[0], "c");
+        // HE-MAN-008
+        assert_eq!(names[1..], ["a2", "a1", "b"]);
     }
 
     fn files(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -446,13 +494,13 @@ mod tests {
     }
 
     #[test]
-    fn hooks_are_set_apart() {
-        // HE-HOOK-001 HE-HOOK-002 HE-HOOK-003 HE-MAN-002 HE-MAN-007
+    fn hooks_are_separated_from_manifests() {
         let sorted = sort_manifests(
             &files(&[
                 ("c/templates/_p.tpl", "kind: Secret"),
                 ("c/templates/a.yaml", "# only a comment\n---\nkind: Job\nmetadata: {name: h, annotations: {helm.sh/hook: ' Pre-Install,test-success', helm.sh/hook-weight: \"-5\", helm.sh/hook-delete-policy: 'Hook-Succeeded , before-hook-creation'}}\n"),
                 ("c/templates/b.yaml", "kind: Pod\nmetadata: {annotations: {helm.sh/hook: crd-install}}\n---\nkind: Namespace\n"),
+                ("c/templates/c.yaml", "kind: Job\nmetadata: {name: l, annotations: {helm.sh/hook: post-delete, helm.sh/hook-weight: light}}\n"),
                 ("c/templates/empty.yaml", " \n"),
             ]),
             KindOrder::Install,
@@ -463,16 +511,20 @@ mod tests {
             .iter()
             .map(|m| m.head.kind.as_str())
             .collect();
+        // HE-MAN-002: no Secret. HE-MAN-007: a manifest without kind. HE-HOOK-002: no Pod
         assert_eq!(kinds, ["Namespace", ""]);
-        let [hook] = sorted.hooks.as_slice() else {
+        let [hook, light] = sorted.hooks.as_slice() else {
             panic!("{:?}", sorted.hooks)
         };
-        assert_eq!((hook.name.as_str(), hook.weight), ("h", -5));
+        // HE-HOOK-001
         assert_eq!(hook.events, [HookEvent::PreInstall, HookEvent::Test]);
+        // HE-HOOK-003
+        assert_eq!((hook.name.as_str(), hook.weight), ("h", -5));
         assert_eq!(
             hook.delete_policies,
             ["hook-succeeded", "before-hook-creation"]
         );
+        assert_eq!((light.name.as_str(), light.weight), ("l", 0));
         let error = sort_manifests(&files(&[("x.yaml", "a: [")]), KindOrder::Install).unwrap_err();
         assert_eq!(error.to_string(), "YAML parse error on x.yaml");
     }

@@ -36,7 +36,7 @@ const VERSIONS: [&str; 8] = [
 ];
 
 #[test]
-fn charts_refuse_the_versions_that_helm_refuses() {
+fn kube_version_constraints_match_helm() {
     // HE-OBJ-016
     let Some(mut go) = Oracle::start("helm-actions") else {
         return;

@@ -131,7 +131,7 @@ fn first_difference(ours: &str, theirs: &str) -> String {
 }
 
 #[test]
-fn renders_are_those_of_helm() {
+fn rendered_manifests_match_helm() {
     let folder = oracle::conformance("helm");
     let cases: Vec<Case> =
         serde_json::from_slice(&std::fs::read(folder.join("cases.json")).unwrap()).unwrap();

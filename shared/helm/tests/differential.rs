@@ -122,7 +122,7 @@ fn difference(ours: &Result<Release, String>, theirs: Answer, upgrade: bool) -> 
 }
 
 #[test]
-fn charts_become_the_same_releases() {
+fn random_charts_render_to_the_same_release_as_in_helm() {
     let Some(mut go) = Oracle::start("helm") else {
         return;
     };
@@ -176,7 +176,7 @@ const BASES: [&str; 5] = [
 ];
 
 #[test]
-fn set_arguments_have_the_same_effect() {
+fn set_arguments_have_the_same_effect_as_in_helm() {
     let Some(mut go) = Oracle::start("helm") else {
         return;
     };
@@ -251,7 +251,7 @@ const LINES: [&str; 18] = [
 ];
 
 #[test]
-fn files_are_split_alike() {
+fn random_manifests_are_split_as_in_helm() {
     let Some(mut go) = Oracle::start("helm") else {
         return;
     };

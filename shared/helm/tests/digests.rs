@@ -100,7 +100,7 @@ fn compare(go: &mut Oracle, release: &Release, oci_digest: &str) {
 
 // HE-TEST-004 HC-TEST-013
 #[test]
-fn records_have_the_digests_that_helm_controller_notes() {
+fn record_digests_match_helm_controller() {
     let Some(mut go) = Oracle::start("helm-digests") else {
         return;
     };
@@ -128,7 +128,7 @@ fn records_have_the_digests_that_helm_controller_notes() {
 }
 
 #[test]
-fn what_is_written_by_another_hand_is_another_record() {
+fn a_modified_record_has_another_digest() {
     let mine = release(load_values(b"a: b\n").unwrap());
     let digest = snapshot_digest(DigestAlgorithm::Blake3, &mine, "").unwrap();
     assert!(digest.starts_with("blake3:"), "{digest}");

@@ -115,7 +115,7 @@ const TEMPLATES: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn single_templates_come_out_as_in_helm() {
+fn single_templates_render_as_in_helm() {
     let Some(mut go) = Oracle::start("helm") else {
         return;
     };
@@ -172,7 +172,7 @@ impl Lookup for One {
 }
 
 #[test]
-fn lookup_asks_the_caller() {
+fn lookup_is_delegated_to_the_caller() {
     // HE-ENG-014
     let chart = |template: &str| {
         let files = [

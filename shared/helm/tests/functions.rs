@@ -47,7 +47,7 @@ fn notes(template: &str, values: &Values) -> String {
 }
 
 #[test]
-fn prints_what_helm_prints() {
+fn template_functions_match_helm() {
     let values = load_values(include_bytes!("tables/data.json")).expect("values");
     let (mut wrong, mut rows, mut cases) = (Vec::new(), BTreeSet::new(), 0);
     let table = include_str!("tables/functions.txt");

@@ -24,7 +24,7 @@ fn tight() -> RenderOptions {
 }
 
 #[test]
-fn what_has_no_end_is_stopped() {
+fn endless_templates_are_stopped_by_limits() {
     const TPL: &str = "{{ tpl .Values.text . }}";
     const STEPS: &str = "takes too many steps";
     const OUTPUT: &str = "writes too much";
@@ -104,7 +104,7 @@ fn what_has_no_end_is_stopped() {
 }
 
 #[test]
-fn an_include_nests_as_deeply_as_in_helm() {
+fn include_depth_is_limited_as_in_helm() {
     // Helm's own limit, without any limit of ours.
     let cycle =
         chart(r#"{{ define "a" }}{{ tpl "{{ include \"a\" . }}" . }}{{ end }}{{ include "a" . }}"#);
@@ -141,14 +141,14 @@ fn values_that_grow_by_aliases_are_refused() {
 }
 
 #[test]
-fn values_nested_deeply_are_refused() {
+fn deeply_nested_values_are_refused() {
     let deep = format!("a: {}{}", "[".repeat(5000), "]".repeat(5000));
     let error = load_values(deep.as_bytes()).unwrap_err().to_string();
     assert!(error.contains("exceeded max depth"), "{error}");
 }
 
 #[test]
-fn what_has_no_end_is_stopped_by_default() {
+fn endless_templates_are_stopped_by_default_limits() {
     let chart = chart("{{ range 100000000 }}{{ end }}");
     let options = RenderOptions::new("rel", "apps");
     let error = chart.render(&Values::new(), &options).unwrap_err();

@@ -37,7 +37,7 @@ fn load(entries: &[(&str, &[u8])]) -> Result<Chart, LoadError> {
 }
 
 #[test]
-fn files_find_their_place() {
+fn archive_files_are_sorted_into_chart_parts() {
     let inner = archive(&[(
         "sub/Chart.yaml",
         b"apiVersion: v1\nname: packed\nversion: 2.0.0\n",
@@ -100,7 +100,7 @@ fn files_find_their_place() {
 }
 
 #[test]
-fn subcharts_have_one_order() {
+fn subchart_order_is_deterministic() {
     // HE-LOAD-021
     let names = ["zeta", "alpha", "mid"];
     let paths = names.map(|name| format!("any/charts/{name}/Chart.yaml"));
@@ -181,7 +181,7 @@ fn odd_archives_are_refused() {
 }
 
 #[test]
-fn chart_yaml_must_say_what_it_has_to() {
+fn chart_yaml_is_validated() {
     for (text, want) in [
         // HE-LOAD-010
         (
@@ -244,7 +244,7 @@ fn chart_yaml_must_say_what_it_has_to() {
 }
 
 #[test]
-fn the_version_of_the_chart_api_is_judged_apart() {
+fn the_chart_api_version_is_validated_separately() {
     // HE-LOAD-010
     let Some(mut go) = Oracle::start("helm") else {
         return;
@@ -267,7 +267,7 @@ fn the_version_of_the_chart_api_is_judged_apart() {
 }
 
 #[test]
-fn folders_leave_out_what_is_ignored_and_follow_links() {
+fn chart_folders_skip_ignored_files_and_follow_symlinks() {
     // HE-LOAD-008
     let mut tree = Tree::new();
     for (path, text) in [

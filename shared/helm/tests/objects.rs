@@ -158,14 +158,14 @@ fn rendered(files: &[(&str, &str)]) -> Vec<String> {
 }
 
 #[test]
-fn templates_see_one_anothers_objects() {
+fn templates_share_mutated_objects() {
     for (row, files, want) in CASES {
         assert_eq!(rendered(files), *want, "{row}");
     }
 }
 
 #[test]
-fn templates_see_what_they_see_in_helm() {
+fn shared_objects_behave_as_in_helm() {
     let Some(mut go) = Oracle::start("helm") else {
         return;
     };

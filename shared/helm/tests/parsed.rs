@@ -8,7 +8,7 @@ use support::{Random, pack};
 fn send_and_sync<T: Send + Sync + Clone>(_: &T) {}
 
 #[test]
-fn renders_leave_no_trace() {
+fn renders_do_not_modify_the_parsed_chart() {
     for case in 0..60 {
         let mut random = Random::new(7_000 + case);
         let mut files = Vec::new();

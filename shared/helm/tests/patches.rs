@@ -186,7 +186,7 @@ fn ours(question: &Value) -> Answer {
 }
 
 #[test]
-fn patches_are_those_of_helm() {
+fn patches_match_helm() {
     let Some(mut go) = Oracle::start("patch") else {
         return;
     };
@@ -244,7 +244,7 @@ fn patches_are_those_of_helm() {
 }
 
 #[test]
-fn the_table_of_types_is_that_of_client_go() {
+fn the_type_table_matches_client_go() {
     let Some(mut go) = Oracle::start("patch") else {
         return;
     };

@@ -193,7 +193,7 @@ fn questions() -> Vec<Value> {
 }
 
 #[test]
-fn what_is_rendered_passes_through_as_in_helm() {
+fn post_rendering_matches_helm() {
     let Some(mut go) = Oracle::start("helm") else {
         return;
     };

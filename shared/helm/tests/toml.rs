@@ -62,7 +62,7 @@ fn document(random: &mut Random) -> String {
 }
 
 #[test]
-fn tables_meet_as_in_helm() {
+fn toml_tables_merge_as_in_helm() {
     // HE-FNE-009
     let Some(mut go) = Oracle::start("helm") else {
         return;

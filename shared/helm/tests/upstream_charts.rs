@@ -80,7 +80,7 @@ fn ours(archive: &[u8]) -> Result<Value, String> {
 }
 
 #[test]
-fn helms_own_test_charts_render_alike() {
+fn test_charts_of_helm_render_as_in_helm() {
     let (Some(mut go), Some(module)) = (Oracle::start("helm"), module()) else {
         println!("skipped: no go, so Helm's module is not here");
         return;

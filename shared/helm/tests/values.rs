@@ -141,7 +141,7 @@ fn documents(manifest: &str) -> Vec<String> {
 }
 
 #[test]
-fn values_and_subcharts_are_those_of_the_rows() {
+fn values_and_subcharts_match_the_ledger() {
     for case in CASES {
         let chart = Chart::from_archive(&case.archive()).unwrap();
         let values = load_values(case.values.as_bytes()).unwrap();
@@ -152,7 +152,7 @@ fn values_and_subcharts_are_those_of_the_rows() {
 }
 
 #[test]
-fn values_and_subcharts_are_those_of_helm() {
+fn values_and_subcharts_match_helm() {
     let Some(mut go) = Oracle::start("helm") else {
         return;
     };

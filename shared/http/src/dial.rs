@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn errors_read_as_gos() {
+    async fn dial_errors_read_as_in_go() {
         let refused = dial("127.0.0.1", 1, Duration::from_secs(5))
             .await
             .unwrap_err();
@@ -217,8 +217,28 @@ mod tests {
         assert_eq!(with_port("git.example.com", 22), "git.example.com:22");
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_timeout_names_the_address_that_does_not_answer() {
+        // The kernel drops what goes beyond the backlog of a listener that accepts nothing.
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let _listener = socket.listen(1).unwrap();
+        let mut waiting = Vec::new();
+        let error = loop {
+            match dial("localhost", port, Duration::from_secs(5)).await {
+                Ok(stream) => waiting.push(stream),
+                Err(error) => break error,
+            }
+        };
+        // The first address of localhost may be the other one.
+        let timeouts =
+            ["127.0.0.1", "[::1]"].map(|ip| format!("dial tcp {ip}:{port}: i/o timeout"));
+        assert!(timeouts.contains(&error.to_string()), "{error}");
+    }
+
     #[test]
-    fn name_servers() {
+    fn the_first_name_server_is_found() {
         let text = "# made by\nsearch default.svc\n nameserver 10.96.0.10\nnameserver 1.1.1.1\n";
         assert_eq!(first_name_server(text).as_deref(), Some("10.96.0.10:53"));
         assert_eq!(
@@ -229,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn lookups() {
+    fn lookup_errors_read_as_in_go() {
         let failed = |text: &str| {
             let error = LookupError {
                 server: Some("10.96.0.10:53".to_owned()),

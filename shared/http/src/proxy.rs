@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn credentials_of_the_address_are_taken_out_of_it_and_never_shown() {
+    fn credentials_are_removed_from_the_address_and_never_shown() {
         let proxy = ProxyUrl::parse("http://us%40er:p%3Aw@proxy:3128").unwrap();
         assert_eq!(proxy.username(), Some("us@er"));
         assert_eq!(proxy.password().unwrap().expose(), b"p:w");

@@ -1,6 +1,6 @@
 //! Documents at addresses that a tenant chose: from public hosts only, within bounds of time and size.
 //!
-//! A controller stands inside a cluster's network. An address that an untrusted text names must not let that text reach what
+//! Controllers run in a cluster's network. An address that an untrusted text names must not let that text reach what
 //! the network keeps for its own: the loopback, link-local addresses (metadata services of clouds), private ranges. Names are
 //! judged by what they resolve to, in the lookup that the connection is made with, and each redirect anew.
 
@@ -77,7 +77,7 @@ pub enum PublicError {
         /// What it is or resolves to.
         address: IpAddr,
     },
-    /// There is no answer.
+    /// There is no response.
     #[error(transparent)]
     Request(RequestError),
     /// The time is over before there is an answer.

@@ -289,6 +289,7 @@ impl<'a> SecretData<'a> {
             roots,
             authorities: ca.map(<[u8]>::to_vec),
             client_pair: pair,
+            accept_any_server: false,
         };
         settings.validate()?;
         Ok(settings)

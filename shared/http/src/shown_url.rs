@@ -3,8 +3,9 @@
 use url::Url;
 
 /// Parameters whose values describe the request, never the user.
-const HARMLESS: [&str; 9] = [
+const HARMLESS: [&str; 10] = [
     "service",
+    "scope",
     "ref",
     "version",
     "timeout",
@@ -102,7 +103,7 @@ mod tests {
     #[case("u:S3@CRET@h", "***@h")]
     #[case("https://h:p/?token=S3CRET", "https://h:p/?token=***")]
     #[case("git@example.com:org/app", "***@example.com:org/app")]
-    fn texts(#[case] text: &str, #[case] expected: &str) {
+    fn urls_in_text_are_redacted(#[case] text: &str, #[case] expected: &str) {
         assert_eq!(shown_text(text), expected);
     }
 }

@@ -35,7 +35,7 @@ pub struct ClientPair {
 ///
 /// The system's authorities are those of the bundle file (`SSL_CERT_FILE`, `SSL_CERT_DIR`, otherwise the usual places):
 /// an image contains one, and an operator can mount another. None are compiled in, since those could be neither removed
-/// nor renewed. Certificates are always verified (RT-SEC-005).
+/// nor renewed. Certificates are verified, and no Secret can change that (RT-SEC-005).
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct TlsSettings {
     /// How `authorities` relate to the system's.
@@ -44,6 +44,8 @@ pub struct TlsSettings {
     pub authorities: Option<Vec<u8>>,
     /// Certificate for servers that request one.
     pub client_pair: Option<ClientPair>,
+    /// Accepts every server certificate. Only for registries that an object declares insecure (SC-OCI-049).
+    pub accept_any_server: bool,
 }
 
 impl fmt::Debug for ClientPair {
@@ -62,6 +64,7 @@ impl fmt::Debug for TlsSettings {
             .field("roots", &self.roots)
             .field("authorities", &self.authorities.as_deref().map(Hidden))
             .field("client_pair", &self.client_pair)
+            .field("accept_any_server", &self.accept_any_server)
             .finish()
     }
 }
@@ -113,11 +116,16 @@ impl TlsSettings {
             }
         };
         let roots = Roots::new(given, self.roots == RootCertificates::AddToSystem);
+        let verifier = if self.accept_any_server {
+            Verifier::of_anyone()
+        } else {
+            Verifier::new(roots)
+        };
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|error| TlsError::Config(error.to_string()))?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Verifier::new(roots)));
+            .with_custom_certificate_verifier(Arc::new(verifier));
         Ok(match &self.client_pair {
             None => builder.with_no_client_auth(),
             Some(pair) => {

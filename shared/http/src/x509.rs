@@ -43,7 +43,7 @@ fn rfc3339(seconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn times_in_messages() {
+    fn times_are_formatted_as_rfc3339() {
         for (seconds, text) in [
             (0, "1970-01-01T00:00:00Z"),
             (1_700_000_000, "2023-11-14T22:13:20Z"),

@@ -49,6 +49,7 @@ impl Bench {
                     certificate: certificate.into_bytes(),
                     key: Secret::from(key.as_str()),
                 }),
+                accept_any_server: false,
             },
             proxy: Proxy::None,
             ..ClientOptions::default()
@@ -434,7 +435,7 @@ fn cases() -> Vec<Case> {
 // RT-SEC-004, RT-SEC-005, SC-GIT-123
 // OpenSSL serves one connection at a time: ours must be able to close while waiting for Go.
 #[tokio::test(flavor = "multi_thread")]
-async fn servers_are_trusted_as_go_trusts_them() {
+async fn server_certificates_are_verified_as_in_go() {
     let Some(mut bench) = Bench::new() else {
         return;
     };
@@ -492,7 +493,7 @@ async fn servers_are_trusted_as_go_trusts_them() {
 // RT-SEC-001, SC-AUTH-013
 // OpenSSL serves one connection at a time: ours must be able to close while waiting for Go.
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_show_certificates_as_gos_do() {
+async fn client_certificates_are_selected_as_in_go() {
     let Some(mut bench) = Bench::new() else {
         return;
     };

@@ -139,7 +139,7 @@ async fn both(go: &mut Oracle, url: &str, proxy: &str, timeout: u64) -> (String,
 
 // SC-GIT-029, RT-ART-016, RT-EVT-009
 #[tokio::test]
-async fn errors_read_as_gos() {
+async fn request_errors_read_as_in_go() {
     let Some(mut go) = Oracle::live("http") else {
         return;
     };

@@ -38,7 +38,7 @@ fn repository(server: &HttpGitServer) -> String {
 }
 
 #[tokio::test]
-async fn authorities_of_a_secret_add_to_or_replace_the_systems() {
+async fn authorities_of_a_secret_extend_or_replace_the_system_roots() {
     // RT-SEC-004, RT-SEC-005, SC-AUTH-004
     let authority = Authority::new();
     let server = HttpGitServer::builder().tls(&authority).start();
@@ -74,7 +74,7 @@ async fn authorities_of_a_secret_add_to_or_replace_the_systems() {
 }
 
 #[tokio::test]
-async fn a_self_signed_server_is_trusted_when_its_own_certificate_is_given() {
+async fn a_self_signed_certificate_given_as_ca_is_trusted() {
     let pair = Authority::self_signed_server(&["127.0.0.1"]);
     let server = HttpGitServer::builder().tls_pair(&pair).start();
     let url = repository(&server);
@@ -89,7 +89,7 @@ async fn a_self_signed_server_is_trusted_when_its_own_certificate_is_given() {
 }
 
 #[tokio::test]
-async fn a_client_certificate_is_shown_to_a_server_that_asks() {
+async fn a_client_certificate_is_sent_on_request() {
     // RT-SEC-001
     let (servers, clients) = (Authority::new(), Authority::new());
     let server = HttpGitServer::builder()
@@ -142,7 +142,7 @@ async fn requests_go_through_the_given_proxy() {
 }
 
 #[tokio::test]
-async fn redirects_are_followed_or_handed_over() {
+async fn redirects_are_followed_or_returned() {
     let server = HttpGitServer::builder()
         .redirect("/old/", "/")
         .redirect("/loop/", "/loop/")

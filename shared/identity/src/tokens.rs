@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_has_one_cache() {
+    fn a_process_has_one_token_cache() {
         let metrics = Metrics::new().unwrap();
         let flags = TokenCacheFlags {
             token_cache_max_size: 1,

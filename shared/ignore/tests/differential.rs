@@ -97,7 +97,7 @@ impl Random {
 
 // RT-ART-019
 #[test]
-fn random_patterns_exclude_what_they_exclude_in_go() {
+fn random_patterns_match_as_in_go() {
     let Some(mut go) = Oracle::start("sourceignore") else {
         return;
     };

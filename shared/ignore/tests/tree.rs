@@ -33,7 +33,7 @@ fn kept(files: &[(&str, &str)], spec_ignore: Option<&str>) -> Vec<String> {
 }
 
 #[test]
-fn files_count_below_their_folder() {
+fn ignore_files_apply_below_their_folder() {
     for (name, files, spec, want) in [
         // SC-ART-070, SC-ART-080: nor is the ignore file itself excluded
         (

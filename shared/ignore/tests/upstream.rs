@@ -72,7 +72,7 @@ const ROWS: &[(&str, &[u8], &str, bool)] = &[
 ];
 
 #[test]
-fn rules_exclude_as_the_rows_say() {
+fn rules_match_the_ledger() {
     for (row, text, path, want) in ROWS {
         let paths = [path.as_bytes().to_vec()];
         let found = excluded(&[(vec![], text.to_vec())], &paths);
@@ -82,7 +82,7 @@ fn rules_exclude_as_the_rows_say() {
 }
 
 #[test]
-fn verdicts_are_those_of_the_real_matcher() {
+fn results_match_the_real_matcher() {
     let verdicts: Verdicts = serde_json::from_str(include_str!("verdicts.json")).unwrap();
     let paths: Vec<_> = verdicts.paths.iter().map(|path| bytes(path)).collect();
     let show = |found: &[usize]| -> Vec<_> {

@@ -167,7 +167,7 @@ mod tests {
 
     /// HE-SCHEMA-006: the metaschemas accept whatever is recognised here, for each of their keywords.
     #[test]
-    fn what_is_plain_is_valid() {
+    fn schemas_considered_plain_are_valid() {
         let drafts = [Draft::D4, Draft::D6, Draft::D7, Draft::D2019, Draft::D2020];
         let parts = drafts.into_iter().flat_map(|draft| {
             let names = draft.vocabularies().iter();

@@ -130,7 +130,7 @@ fn ours(object: &Value, now: Timestamp) -> Result<Value, Option<String>> {
 }
 
 #[test]
-fn mutated_objects_have_upstreams_status() {
+fn mutated_objects_have_the_same_status_as_upstream() {
     let Some(mut go) = Oracle::start("kstatus") else {
         return;
     };

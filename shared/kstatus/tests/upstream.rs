@@ -55,7 +55,7 @@ fn wrong_results(case: &Value) -> Vec<String> {
 
 // RT-SSA-024
 #[test]
-fn every_rule_gives_upstreams_result() {
+fn every_rule_matches_upstream() {
     let wrong: Vec<String> = cases().iter().flat_map(wrong_results).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
@@ -141,7 +141,7 @@ const ROWS: &[(&str, &[&str])] = &[
 ];
 
 #[test]
-fn each_row_has_cases_with_upstreams_result() {
+fn each_row_has_cases_that_match_upstream() {
     let cases = cases();
     for (row, beginnings) in ROWS {
         for beginning in *beginnings {

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn no_namespace_is_the_default_one() {
+    fn a_missing_namespace_means_default() {
         // KZ-ID-002
         let at = |namespace: &str| ResId {
             gvk: Gvk::new("v1", "ConfigMap"),

@@ -326,6 +326,19 @@ mod tests {
     }
 
     #[test]
+    fn the_number_of_steps_that_is_allowed_is_named() {
+        let meter = Meter::new(&Allowance::unlimited(), 10);
+        meter.steps(10).unwrap();
+        let fail = meter.steps(1).unwrap_err();
+        assert!(matches!(fail.cause, Cause::Limit(Limited::Steps, 10)));
+        let text = fail.message;
+        assert!(
+            text.starts_with("the build takes more than 10 steps: "),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn a_cancelled_build_ends() {
         let allowance = Allowance::unlimited();
         let meter = Meter::new(&allowance, 10);

@@ -491,3 +491,29 @@ impl Matcher {
         self.namespace.passes(namespace)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pattern_of_a_selector_costs() {
+        type Part = fn(&mut ResId) -> &mut String;
+        let cost = |selector: &Selector| {
+            let matcher = Matcher::new(selector).unwrap();
+            matcher.cost(&ResId::default())
+        };
+        let parts: [Part; 5] = [
+            |id| &mut id.gvk.group,
+            |id| &mut id.gvk.version,
+            |id| &mut id.gvk.kind,
+            |id| &mut id.name,
+            |id| &mut id.namespace,
+        ];
+        for part in parts {
+            let mut selector = Selector::default();
+            "(a|b)*x".clone_into(part(&mut selector.id));
+            assert!(cost(&selector) > cost(&Selector::default()), "{selector:?}");
+        }
+    }
+}

@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_that_may_hold_secrets_are_told_from_others() {
+    fn texts_that_may_hold_secrets_are_recognised() {
         for (text, may) in [
             ("kind: Secret", true),
             ("secretGenerator:", true),

@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_stay_what_they_are_when_they_are_merged() {
+    fn merging_does_not_change_the_defaults() {
         // KZ-FS-009
         let mut config = TransformerConfig::default();
         config

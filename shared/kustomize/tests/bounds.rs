@@ -684,7 +684,7 @@ fn a_build_that_is_cancelled_ends() {
 }
 
 #[test]
-fn preparing_has_the_same_bounds() {
+fn preparing_a_build_has_the_same_limits() {
     let bomb = format!(
         "{MAP}s: &s {}\nl: [{}]\n",
         "x".repeat(30_000),

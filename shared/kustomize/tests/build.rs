@@ -1,7 +1,7 @@
 //! Properties of builds that the golden pages cannot show: warnings, error variants, limits, and concurrent builds.
 
 use flux_kustomize::{Build, Error, Limited, Options, Output, Remotes, build};
-use flux_tree::{Tree, TreePath};
+use flux_tree::{Entry, Tree, TreePath};
 
 const MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n";
 
@@ -176,6 +176,24 @@ fn a_long_line_ends_an_env_file() {
     let files = [("kustomization.yaml", root), ("x.env", &*fits)];
     let output = run(&files, &Options::flux()).unwrap();
     assert!(output.resources.to_yaml().contains("  c: \"3\"\n"));
+}
+
+#[test]
+fn links_that_cannot_be_followed_are_told_apart() {
+    for (target, text) in [
+        (
+            "a.yaml".to_owned(),
+            "open /a.yaml: too many levels of symbolic links",
+        ),
+        ("./".repeat(200_000), "open /a.yaml: file name too long"),
+    ] {
+        let mut tree = tree(&[("kustomization.yaml", "resources: [a.yaml]\n")]);
+        let link = TreePath::new("a.yaml").unwrap();
+        tree.insert(link, Entry::Symlink(target)).unwrap();
+        let built = build(&tree, &TreePath::root(), &Options::flux(), &Remotes::new());
+        let error = built.unwrap_err().to_string();
+        assert!(error.contains(text), "{error}");
+    }
 }
 
 #[test]

@@ -140,7 +140,7 @@ fn in_parallel<T: Send>(cases: &[Value], each: impl Fn(&Value) -> T + Sync) -> V
 }
 
 #[test]
-fn flux_settings() {
+fn builds_with_flux_settings_match_upstream() {
     let all = cases();
     let expected: BTreeMap<_, _> = EXPECTED_FAILURES.iter().copied().collect();
     let verdicts = in_parallel(&all, |case| {
@@ -174,7 +174,7 @@ fn flux_settings() {
 }
 
 #[test]
-fn own_settings() {
+fn builds_with_their_own_settings_match_upstream() {
     let all = cases();
     let verdicts = in_parallel(&all, |case| judge(&run(case, &own_options(case)), case));
     let mut wrong = Vec::new();

@@ -27,7 +27,7 @@ fn ours(files: &BTreeMap<String, String>, dir: &str, options: &Options) -> Resul
 }
 
 #[test]
-fn random_overlays_build_alike() {
+fn random_overlays_build_as_in_kustomize() {
     let Some(mut go) = Oracle::start("kustomize") else {
         return;
     };

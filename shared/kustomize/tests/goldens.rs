@@ -282,7 +282,7 @@ fn asked_to_write(what: &str) -> bool {
 }
 
 #[test]
-fn builds_are_as_written() {
+fn builds_match_the_golden_pages() {
     let mut wrong = Vec::new();
     let mut count = 0;
     let write = asked_to_write("ours");
@@ -317,7 +317,7 @@ fn builds_are_as_written() {
 }
 
 #[test]
-fn the_real_library_agrees() {
+fn golden_pages_match_the_real_library() {
     let Some(mut go) = Oracle::start("kustomize") else {
         return;
     };

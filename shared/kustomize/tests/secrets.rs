@@ -122,6 +122,10 @@ fn cases() -> Vec<(&'static str, String, String)> {
             "one good and one bad literal",
             "literals: [a=m4rk3d, m4rk3d]",
         ),
+        (
+            "a literal of two signs and a bad one",
+            "literals: [a=m4rk3d=b, m4rk3d]",
+        ),
         ("a literal twice", "literals: [a=m4rk3d, a=m4rk3d]"),
         ("a line twice", "envs: [twice.env]"),
         ("a line that is not UTF-8", "envs: [bytes.env]"),
@@ -245,6 +249,7 @@ fn cases() -> Vec<(&'static str, String, String)> {
     for patch in [
         "patch: '- {op: add, path: /data/a, value: m4rk3d'",
         "patch: '[{\"op\": \"add\", \"path\": \"/x/y\", \"value\": \"m4rk3d\"}]'",
+        "patch: '- {op: add, path: /data/a, value: *m4rk3d}'",
         "patch: '[m4rk3d]'",
     ] {
         all.push((

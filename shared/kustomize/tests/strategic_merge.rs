@@ -299,7 +299,7 @@ fn ours(files: &BTreeMap<String, String>) -> Result<String, String> {
 
 // KZ-SMP-010, KZ-SMP-012, KZ-SMP-021
 #[test]
-fn random_patches_merge_alike() {
+fn random_patches_merge_as_in_kustomize() {
     let Some(mut go) = Oracle::start("kustomize") else {
         return;
     };

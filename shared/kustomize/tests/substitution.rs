@@ -1,7 +1,12 @@
 //! Post-build substitution against recorded cases, the real library, and cases of our own.
 
+use std::sync::Arc;
+
+use flux_budget::Budget;
+use flux_kustomize::Allowance;
 use flux_kustomize::substitute::{
     ObjectError, SubstituteError, SubstituteOptions, Variables, substitute, substitute_object,
+    substitute_object_within,
 };
 use flux_yaml::{Value, sigs, v3};
 use oracle::{Answer, Oracle, base64, from_base64};
@@ -100,7 +105,7 @@ fn resource_case(case: &Json) -> Result<(), String> {
 
 // These cases are not sorted by ledger rows: the tables below claim those.
 #[test]
-fn real_cases_come_out_as_upstream_has_them() {
+fn real_substitutions_match_upstream() {
     let text = std::fs::read_to_string(oracle::conformance("substitution.jsonl")).unwrap();
     let mut total = 0;
     let mut failed = Vec::new();
@@ -151,7 +156,7 @@ impl Random {
 }
 
 #[test]
-fn random_texts_come_out_as_upstream_has_them() {
+fn random_substitutions_match_upstream() {
     let Some(mut go) = Oracle::start("envsubst") else {
         return;
     };
@@ -330,7 +335,7 @@ fn every_operator_gives_the_expected_text() {
 }
 
 #[test]
-fn every_operator_does_what_upstreams_does() {
+fn every_operator_matches_upstream() {
     let Some(mut go) = Oracle::start("envsubst") else {
         return;
     };
@@ -427,7 +432,7 @@ fn substituted(object: &str, always: bool, variables: &[(&str, &str)]) -> Option
 }
 
 #[test]
-fn objects_are_substituted_as_the_strategy_says() {
+fn objects_are_substituted_by_the_strategy() {
     // KC-SUB-002
     let object = "data: {v: '$$ ${x:=d}'}";
     assert_eq!(substituted(object, false, &[]), None);
@@ -475,6 +480,36 @@ fn any_part_of_an_object_is_substituted() {
     assert_eq!(got.at(["long"]), Some(&Value::from(&*long)));
     let want = several.replace("${x}", "one");
     assert_eq!(got.at(["several"]), Some(&Value::from(&*want)));
+}
+
+#[test]
+fn memory_is_claimed_once_and_its_end_is_told_from_other_errors() {
+    let budget = Budget::new(8 << 20);
+    let run = |text: &str, value: &str| {
+        let object = sigs::from_str(format!("a: '{text}'")).unwrap();
+        let mut variables = Variables::default();
+        variables.set("x", value);
+        let allowance = Allowance::new(Arc::new(budget.claim()));
+        substitute_object_within(
+            &object,
+            &variables,
+            SubstituteOptions::default(),
+            &allowance,
+        )
+    };
+    // Many more replacements than portions of memory.
+    let made = run("${x//a/bb}", &"a".repeat(500_000)).unwrap().unwrap();
+    assert_eq!(
+        made.get("a").and_then(Value::as_str).map(str::len),
+        Some(1_000_000)
+    );
+
+    // The text fits, but not the nodes that it is parsed to.
+    let error = run("${x}", &format!("[{}]", "[],".repeat(500_000))).unwrap_err();
+    assert!(matches!(error, ObjectError::Parse(_)), "{error}");
+    assert!(error.memory().is_some());
+    let error = run("${x}", "*unknown").unwrap_err();
+    assert_eq!(error.memory(), None);
 }
 
 #[test]

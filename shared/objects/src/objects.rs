@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn names_that_are_paths_are_refused_without_a_request() {
+    async fn path_like_names_are_refused_without_a_request() {
         let (client, asked) = server();
         for name in ["a/b", "..", "%2e", ""] {
             let objects = Objects::<Secret>::in_namespace(client.clone(), "apps").unwrap();
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_is_a_query_is_not_found() {
+    async fn a_name_with_query_characters_is_escaped() {
         let (client, asked) = server();
         let objects = Objects::<Secret>::in_namespace(client, "a?b#c").unwrap();
         for result in every_request(&objects, "?watch=true").await {

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_name_makes_a_segment() {
+    fn other_names_are_escaped_as_one_segment() {
         for (text, segment) in [
             ("web", "web"),
             ("...", "..."),
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn quotes_are_those_of_go() {
+    fn names_are_quoted_as_in_go() {
         let refused = name("/\"\\\n\u{1}\u{200b}é'").unwrap_err().to_string();
         assert_eq!(
             refused,

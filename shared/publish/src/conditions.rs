@@ -159,7 +159,7 @@ mod tests {
 
     // SC-PROC-062, SC-PROC-063, SC-PROC-064
     #[test]
-    fn one_list_gives_the_settings_of_a_kind() {
+    fn the_condition_table_yields_the_settings_of_a_kind() {
         let owned = [
             STORAGE_OPERATION_FAILED,
             FETCH_FAILED,
@@ -180,7 +180,7 @@ mod tests {
 
     // SC-PROC-085, SC-PROC-086
     #[test]
-    fn a_failure_that_is_gone_is_a_recovery() {
+    fn a_removed_failure_condition_is_a_recovery() {
         let before = |types: &[ConditionType]| {
             let condition = |kind: &ConditionType| Condition {
                 type_: kind.as_str().to_owned(),

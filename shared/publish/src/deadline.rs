@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_late_fails() {
+    fn io_fails_after_the_deadline() {
         let late = Deadline::within(Duration::ZERO);
         let error = late.guard(&b"x"[..]).read(&mut [0]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);

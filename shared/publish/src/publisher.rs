@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn the_flags_open_the_storage() {
+    fn storage_is_opened_from_flags() {
         let folder = tempfile::tempdir().unwrap();
         let publisher = Publisher::from_flags(&flags(folder.path())).unwrap();
         assert_eq!(publisher.storage().algorithm(), Algorithm::Sha512);
@@ -200,7 +200,7 @@ mod tests {
 
     // SC-ART-002, SW-ART-010
     #[test]
-    fn paths_are_those_of_the_owner() {
+    fn artifact_paths_belong_to_the_owner() {
         let owner = Owner::new("ExternalArtifact", "ns", "app");
         let path = owner.path("123.tar.gz");
         assert_eq!(path, "externalartifact/ns/app/123.tar.gz");
@@ -217,7 +217,7 @@ mod tests {
 
     // SC-ART-045
     #[test]
-    fn what_is_stored_for_an_object_goes_with_it() {
+    fn deleting_an_object_removes_its_artifacts() {
         let folder = tempfile::tempdir().unwrap();
         let publisher = Publisher::from_flags(&flags(folder.path())).unwrap();
         let (owner, other) = (

@@ -234,7 +234,7 @@ mod tests {
 
     // SC-ART-031
     #[test]
-    fn an_artifact_goes_with_the_link_to_it() {
+    fn withdrawing_an_artifact_clears_its_url() {
         let artifact = Some(Artifact::default());
         let mut bucket = BucketStatus {
             artifact: artifact.clone(),

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_come_from_the_content_or_from_the_caller() {
+    fn ignore_rules_come_from_the_content_or_the_caller() {
         let folder = tempfile::tempdir().unwrap();
         let publisher = publisher(&folder);
         let files = content(&[
@@ -197,7 +197,7 @@ mod tests {
 
     // SC-ART-006
     #[test]
-    fn what_is_late_leaves_what_was_there() {
+    fn a_timed_out_store_keeps_the_previous_artifact() {
         let folder = tempfile::tempdir().unwrap();
         let publisher = publisher(&folder);
         let write = |text: &'static [u8]| move |file: &mut dyn Write| file.write_all(text);
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_that_fail_are_told_apart() {
+    fn failed_steps_have_distinct_errors() {
         let folder = tempfile::tempdir().unwrap();
         let publisher = publisher(&folder);
         std::fs::write(folder.path().join("bucket"), "a file in the way").unwrap();

@@ -136,7 +136,7 @@ mod tests {
 
     // HE-KUBE-011
     #[test]
-    fn objects_are_named_as_go_names_them() {
+    fn object_names_match_go() {
         let manifest = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: b}\n";
         let scope = |_: &str, kind: &str| {
             let cluster = kind == "ClusterRole";
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_keeps_its_numbers_on_the_way() {
+    fn numbers_survive_the_conversion_of_an_object() {
         let manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\nnumbers: [1, -7, 1.5, 9223372036854775807, 0.1]\n";
         let built = objects(manifest, "apps", &|_, _| Some(Scope::Namespaced)).unwrap();
         let request = request_of(&built[0]).unwrap();
@@ -179,7 +179,7 @@ mod tests {
 
     /// The conversions give the same result as a round trip through JSON text.
     #[test]
-    fn numbers_are_read_as_from_text() {
+    fn numbers_convert_as_if_parsed_from_text() {
         for number in [
             Value::Int(i64::MIN),
             Value::Int(0),
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_json_cannot_hold_is_refused() {
+    fn values_without_a_json_form_are_refused() {
         let nested = |levels: usize| {
             let mut value = Value::map();
             for _ in 1..levels {

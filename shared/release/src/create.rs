@@ -148,7 +148,7 @@ mod tests {
 
     // HE-KUBE-011
     #[test]
-    fn a_refused_object_is_named() {
+    fn an_error_names_the_refused_object() {
         let manifest = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n";
         let built = objects(manifest, "ns", &|_, _| Some(Scope::Namespaced)).unwrap();
         for (code, reason, want) in [
@@ -177,7 +177,7 @@ mod tests {
 
     // HE-KUBE-012
     #[tokio::test]
-    async fn only_conflicts_about_a_quota_are_tried_again() {
+    async fn only_quota_conflicts_are_retried() {
         for (reason, message, fails, tries, well) in [
             ("Conflict", QUOTA, 0, 1, true),
             ("Conflict", QUOTA, 4, 5, true),

@@ -85,7 +85,7 @@ mod tests {
     use super::group_and_version;
 
     #[test]
-    fn only_what_can_be_a_path_is_looked_up() {
+    fn only_valid_api_versions_are_looked_up() {
         for (text, want) in [
             ("v1", Some(("", "v1"))),
             ("apps/v1", Some(("apps", "v1"))),

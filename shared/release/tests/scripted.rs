@@ -158,7 +158,7 @@ const QUOTA: &str = "Operation cannot be fulfilled on resourcequotas \"q\": the 
 
 // HE-KUBE-001
 #[tokio::test]
-async fn creations_that_may_succeed_later_are_tried_again() {
+async fn transient_creation_failures_are_retried() {
     let strict = "PATCH fieldManager=helm-controller&fieldValidation=Strict";
     let post = "POST fieldManager=helm-controller";
     let quota =
@@ -235,7 +235,7 @@ async fn creations_that_may_succeed_later_are_tried_again() {
 
 // HE-KUBE-019 HE-ACT-032 HE-ACT-038
 #[tokio::test]
-async fn deletions_that_may_succeed_later_are_tried_again() {
+async fn transient_deletion_failures_are_retried() {
     let foreign = {
         let mut map = map();
         map["metadata"]["annotations"]["meta.helm.sh/release-name"] = json!("other");
@@ -289,7 +289,7 @@ async fn deletions_that_may_succeed_later_are_tried_again() {
 
 // HE-KUBE-011
 #[tokio::test]
-async fn what_failed_is_known_by_its_type() {
+async fn failures_are_distinguished_by_type() {
     type Check = fn(&StepError) -> bool;
     let cases: [(ApplyMethod, (u16, Value), Check); 4] = [
         (

@@ -334,7 +334,7 @@ mod tests {
     use crate::outcome::chain;
 
     #[tokio::test(start_paused = true)]
-    async fn the_burst_comes_first_and_the_rate_after() {
+    async fn requests_beyond_the_burst_are_paced_at_the_rate() {
         // RT-FLM-008, RT-FLM-009
         let limit = RateLimit::new(10.0, 3);
         let start = Instant::now();
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_server_is_asked_once_whether_it_limits_clients() {
+    async fn priority_and_fairness_is_probed_once() {
         // RT-KUB-001, KC-PROC-016
         for (status, header, limited) in [
             (200, true, false),
@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_is_sent_once_whatever_the_server_answers() {
+    async fn the_client_does_not_retry_by_itself() {
         for status in [429, 503, 504] {
             let (config, asked) = server(status, true).await;
             let metrics = Metrics::new().unwrap();
@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_kubeconfig_that_cannot_be_read_is_not_told() {
+    async fn errors_do_not_quote_an_invalid_kubeconfig() {
         let user = |data: &str| {
             format!(
                 "{{apiVersion: v1, kind: Config, current-context: c, contexts: [{{name: c, context: {{cluster: k, user: u}}}}], \
@@ -505,7 +505,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_list_of_kubeconfigs_is_one() {
+    async fn a_list_of_kubeconfigs_is_merged() {
         // RT-ENV-003
         let folder = std::env::temp_dir().join(format!("flux-runtime-{}", uuid::Uuid::new_v4()));
         std::fs::create_dir(&folder).unwrap();
@@ -534,7 +534,7 @@ mod tests {
     }
 
     #[test]
-    fn the_proxy_is_that_of_the_environment() {
+    fn the_proxy_is_read_from_the_environment() {
         // RT-ENV-004
         let environment = ProxyEnvironment::from_lookup(|name| {
             let value = match name {
@@ -563,7 +563,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kubeconfig_may_name_its_proxy() {
+    fn a_kubeconfig_may_set_its_proxy() {
         // RT-ENV-004: the kubeconfig's own proxy takes precedence
         for (extra, own) in [
             ("", false),

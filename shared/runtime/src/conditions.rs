@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn the_summary_follows_polarity_then_order() {
+    fn the_summary_is_ordered_by_polarity_then_declaration() {
         // RT-CON-013, SC-PROC-062
         use Status::{False, True, Unknown};
         for (set, want) in [
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn transition_time_moves_with_status_reason_or_message() {
+    fn transition_time_changes_with_status_reason_or_message() {
         // RT-CON-003, SC-PROC-065, KC-API-035
         let mut conditions = Conditions::new(Vec::new(), 1);
         conditions.clock = || Timestamp::from_millisecond(1_999).unwrap();
@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_sort_as_the_api_shows_them() {
+    fn conditions_are_sorted_for_the_api() {
         // RT-CON-002, SC-PROC-066, KC-API-034
         let mut conditions = conditions(&[
             ("B", Status::True),
@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_conditions_survive() {
+    fn foreign_conditions_are_kept() {
         // RT-CON-017, SC-PROC-076
         let mut draft = conditions(&[
             (READY, Status::True),

@@ -312,7 +312,7 @@ impl<R: Reconciler> Controller<R> {
         } else {
             tracing::error!(
                 controller = this.context.settings.name,
-                "running reconciles did not end in time"
+                "running reconciles did not finish in time"
             );
         }
     }
@@ -424,7 +424,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_spec_changes_and_requests_bring_a_reconcile() {
+    fn only_spec_changes_and_requests_trigger_a_reconcile() {
         // RT-WAT-001, RT-WAT-002, SC-PROC-055
         let object = |generation: i64, requested: Option<&str>, label: &str| {
             let mut object = ConfigMap::default();

@@ -8,7 +8,7 @@ pub(crate) fn raise_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::debug!(%error, "cannot raise the limit of open descriptors");
+        tracing::debug!(%error, "cannot raise the file descriptor limit");
     }
 }
 
@@ -17,7 +17,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_descriptors_that_are_allowed_may_be_used() {
+    fn the_file_descriptor_limit_is_raised_to_its_maximum() {
         let before = getrlimit(Resource::Nofile);
         let mut lower = before;
         lower.current = Some(256);

@@ -212,7 +212,7 @@ impl Recorder {
             tracing::debug!(
                 logger = "events",
                 reason,
-                "too many events wait, one is dropped"
+                "the event queue is full, dropping an event"
             );
         }
         log(&subject.reference, warning, reason, &message, &annotations);
@@ -294,7 +294,7 @@ impl Recorder {
             }
         };
         if tokio::time::timeout(limit, idle).await.is_err() {
-            tracing::error!(logger = "events", "events were left unsent at the end");
+            tracing::error!(logger = "events", "events were not sent before shutdown");
         }
     }
 

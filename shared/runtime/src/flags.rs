@@ -145,52 +145,52 @@ pub struct ManagerFlags {
     /// The address that the health endpoint listens on.
     #[arg(long, default_value = ":9440")]
     pub health_addr: String,
-    /// The address that events are sent to.
+    /// The address of the events receiver, usually the notification-controller.
     #[arg(long, default_value = "")]
     pub events_addr: String,
-    /// How many objects of a kind are reconciled at once.
+    /// The number of concurrent reconciles per kind.
     #[arg(long, default_value = "4", value_parser = parse_count, allow_hyphen_values = true)]
     pub concurrent: usize,
-    /// The queries per second that the Kubernetes client may send where the API server has no flow control.
+    /// The maximum requests per second to the API server, if it has no priority and fairness.
     #[arg(long, default_value = "50")]
     pub kube_api_qps: f32,
-    /// The burst of queries that the Kubernetes client may send where the API server has no flow control.
+    /// The burst of requests to the API server, if it has no priority and fairness.
     #[arg(long, default_value = "300", value_parser = parse_count, allow_hyphen_values = true)]
     pub kube_api_burst: usize,
-    /// The encoding of the log: json or console.
+    /// The log encoding: json or console.
     #[arg(long, default_value = "json")]
     pub log_encoding: String,
-    /// The level of the log: trace, debug, info or error.
+    /// The log level: trace, debug, info or error.
     #[arg(long, default_value = "info")]
     pub log_level: String,
-    /// Whether only one replica at a time is active.
+    /// Whether replicas elect a leader, so that only one is active.
     #[arg(long)]
     pub enable_leader_election: bool,
-    /// Whether the leader steps down when it ends.
+    /// Whether the leader releases the Lease when it shuts down.
     #[arg(long, default_value = "true")]
     pub leader_election_release_on_cancel: bool,
-    /// How long a Lease that was not renewed keeps others out.
+    /// How long other replicas wait for a Lease that is not renewed.
     #[arg(long, default_value = "35s", value_parser = parse_duration)]
     pub leader_election_lease_duration: Duration,
-    /// How long the leader tries to renew its Lease before it gives up.
+    /// How long the leader retries to renew its Lease before it stops leading.
     #[arg(long, default_value = "30s", value_parser = parse_duration)]
     pub leader_election_renew_deadline: Duration,
-    /// The pause between tries to get or renew the Lease.
+    /// The pause between attempts to acquire or renew the Lease.
     #[arg(long, default_value = "5s", value_parser = parse_duration)]
     pub leader_election_retry_period: Duration,
-    /// The first delay after a failed reconcile.
+    /// The initial delay of the backoff after a failed reconcile.
     #[arg(long, default_value = "750ms", value_parser = parse_duration)]
     pub min_retry_delay: Duration,
-    /// The longest delay after failed reconciles.
+    /// The maximum delay of the backoff after failed reconciles.
     #[arg(long, default_value = "15m", value_parser = parse_duration)]
     pub max_retry_delay: Duration,
     /// Feature gates as `Name=bool`, comma separated.
     #[arg(long, value_parser = crate::gates::parse, action = clap::ArgAction::Append)]
     pub feature_gates: Vec<Vec<(String, bool)>>,
-    /// Whether objects in every namespace are watched, or only those in the controller's own.
+    /// Whether to watch all namespaces, or only the controller's own.
     #[arg(long, default_value = "true")]
     pub watch_all_namespaces: bool,
-    /// Which Secrets and ConfigMaps bring a reconcile when they change, as a label selector.
+    /// A label selector for the Secrets and ConfigMaps whose changes trigger a reconcile.
     #[arg(long, default_value = "reconcile.fluxcd.io/watch=Enabled")]
     pub watch_configs_label_selector: String,
 }
@@ -198,7 +198,7 @@ pub struct ManagerFlags {
 /// Sharding: all controllers but notification-controller.
 #[derive(Args, Clone, Debug, Default)]
 pub struct SelectorFlags {
-    /// Which objects this controller reconciles, as a label selector.
+    /// A label selector for the objects that this controller reconciles.
     #[arg(long, default_value = "")]
     pub watch_label_selector: String,
 }
@@ -206,7 +206,7 @@ pub struct SelectorFlags {
 /// Spread of intervals: source-, kustomize-, helm-controller and source-watcher.
 #[derive(Args, Clone, Debug)]
 pub struct JitterFlags {
-    /// The percentage by which intervals are spread.
+    /// The jitter of intervals as a percentage.
     #[arg(long, default_value = "5", value_parser = parse_byte, allow_hyphen_values = true)]
     pub interval_jitter_percentage: u8,
 }
@@ -214,7 +214,7 @@ pub struct JitterFlags {
 /// Dependencies: source-, kustomize-, helm-, image-reflector-controller and source-watcher.
 #[derive(Args, Clone, Debug)]
 pub struct DependencyFlags {
-    /// How soon an object is looked at again whose dependency is not ready.
+    /// The delay before an object with an unready dependency is reconciled again.
     #[arg(long, default_value = "30s", value_parser = parse_duration)]
     pub requeue_dependency: Duration,
 }
@@ -238,19 +238,19 @@ pub struct TakeoverFlags {
 /// Where artifacts are kept and served: source-controller and source-watcher.
 #[derive(Args, Clone, Debug)]
 pub struct StorageFlags {
-    /// The folder that artifacts are kept in.
+    /// The folder in which artifacts are stored.
     #[arg(long, default_value = "/data")]
     pub storage_path: PathBuf,
     /// The address that the artifact server listens on.
     #[arg(long, default_value = ":9090")]
     pub storage_addr: String,
-    /// The host that artifact URLs name.
+    /// The advertised host of artifact URLs.
     #[arg(long, default_value = "")]
     pub storage_adv_addr: String,
-    /// How long an artifact that is no longer the current one is kept.
+    /// How long artifacts are kept after they were replaced.
     #[arg(long, default_value = "1m", value_parser = parse_duration)]
     pub artifact_retention_ttl: Duration,
-    /// How many artifacts of an object are kept at the most.
+    /// The maximum number of artifacts kept per object.
     #[arg(long, default_value = "2", value_parser = parse_count, allow_hyphen_values = true)]
     pub artifact_retention_records: usize,
     /// The algorithm of artifact digests.

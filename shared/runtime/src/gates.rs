@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn occurrences_merge_and_later_ones_win() {
+    fn repeated_gate_flags_merge_and_later_values_win() {
         // RT-FLG-005, RT-FLG-006
         let mut given = parse(" A=true , ,B=false").unwrap();
         given.extend(parse("B=T").unwrap());

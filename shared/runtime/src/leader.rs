@@ -26,7 +26,7 @@ pub struct Election {
     pub identity: String,
     /// How long a Lease is valid after its last renewal.
     pub lease: Duration,
-    /// How long after its last renewal the leader gives up.
+    /// How long after its last renewal the leader stops leading.
     pub renew_deadline: Duration,
     /// The pause between attempts.
     pub retry: Duration,
@@ -92,7 +92,7 @@ enum AttemptError {
 pub struct BadTimes(&'static str);
 
 impl Election {
-    /// Refuses times with which two processes could lead at once, or none for a long time, in client-go's words.
+    /// Refuses times with which two processes, or none for long, could lead; the messages are those of client-go.
     ///
     /// # Errors
     ///
@@ -144,7 +144,7 @@ impl Election {
         })
     }
 
-    /// The validity of the Lease as written into it, which other processes go by: whole seconds, no fewer than
+    /// The validity of the Lease as written into it, which other processes honour: whole seconds, no fewer than
     /// this process uses itself.
     fn lease_seconds(&self) -> i32 {
         let whole = self

@@ -38,7 +38,7 @@ mod tests {
     use super::{budget, limit_in};
 
     #[test]
-    fn the_budget_leaves_room_below_half_of_the_container() {
+    fn the_budget_is_three_eighths_of_the_memory_limit() {
         for (limit, bytes) in [
             (None, 384 << 20),
             (Some(1 << 30), 384 << 20),
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_writes() {
+    fn cgroup_memory_limits_are_parsed() {
         for (text, limit) in [
             ("1073741824\n", Some(1 << 30)),
             ("max\n", None),

@@ -293,14 +293,14 @@ mod tests {
     struct Embeds(#[source] Inner);
 
     #[test]
-    fn a_cause_tells_its_sources_once() {
+    fn a_cause_prints_each_source_once() {
         assert_eq!(Cause::from(Outer(Inner)).to_string(), "outer: inner");
         assert_eq!(Cause::from(Embeds(Inner)).to_string(), "embeds inner");
         assert_eq!(Cause::from("plain").to_string(), "plain");
     }
 
     #[test]
-    fn only_a_stall_can_be_unobserved() {
+    fn only_stalled_failures_can_be_unobserved() {
         let stalled = Failure::stalled("R", "m");
         assert_eq!(
             stalled.next,
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_of_the_api_server_is_told_in_its_words() {
+    fn api_errors_keep_the_message_of_the_server() {
         // KC-DEP-003, KC-SRC-003
         #[derive(Debug, thiserror::Error)]
         #[error("dependency 'apps/db' not found")]

@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn only_texts_of_the_program_are_shown() {
+    fn panic_messages_are_shown_only_if_they_are_literals() {
         for (panic, want) in panics() {
             let payload = catch_unwind(panic).unwrap_err();
             assert_eq!(text(&*payload), want);
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_panicked_is_told_in_the_same_words() {
+    async fn a_panicked_task_has_the_same_message() {
         for (panic, want) in panics() {
             let error = tokio::spawn(async move { panic() }).await.unwrap_err();
             assert_eq!(of_task(error), format!("a task panicked: {want}"));
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_the_log_says_where() {
+    fn a_panic_is_logged_with_its_location() {
         static SEEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(|panic| {

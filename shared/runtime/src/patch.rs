@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patches_hold_the_difference_only() {
+    fn patches_contain_only_the_difference() {
         // RT-CON-018
         for (before, after, want) in [
             (json!({"a": 1}), json!({"a": 1}), None),

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn health_answers_as_upstream_does() {
+    async fn health_endpoints_match_upstream() {
         // RT-PRB-001, SC-PROC-041, KC-PROC-045
         let address = served(health()).await;
         for name in ["healthz", "readyz"] {
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn scrapes_are_answered_in_the_form_asked_for() {
+    async fn scrapes_are_answered_in_the_accepted_format() {
         // RT-MET-001
         let address = served(metrics(Metrics::new().unwrap())).await;
         let client = reqwest::Client::new();

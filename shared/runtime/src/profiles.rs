@@ -94,7 +94,7 @@ mod tests {
     use crate::queue::{BackOff, Key, LIVE, Queue};
 
     #[tokio::test]
-    async fn the_work_under_way_is_listed() {
+    async fn running_reconciles_are_listed() {
         // RT-PRB-004
         let metrics = Metrics::new().unwrap();
         let back_off = BackOff {
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_what_the_kernel_says() {
+    fn the_memory_profile_shows_kernel_figures() {
         let page = memory();
         assert!(
             page.contains("Rss:") && page.contains("Anonymous:"),

@@ -52,7 +52,7 @@ impl Traces {
             tracing::error!(
                 logger = "setup",
                 error = crate::outcome::chain(&error),
-                "unable to send the last traces"
+                "unable to flush traces"
             );
         }
     }

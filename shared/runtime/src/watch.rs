@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_gone_after_a_break_of_the_watch_is_told_as_deleted() {
+    async fn objects_missing_after_a_relist_are_reported_as_deleted() {
         // RT-WAT-004
         assert_eq!(
             told_after_a_relist(&["a", "b"], &["b", "c"]).await,
@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn late_states_are_passed_over() {
+    fn stale_states_are_ignored() {
         let cache = Cache::default();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let log = seen.clone();

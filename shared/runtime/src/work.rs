@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_of_killed_processes_are_removed_and_those_of_others_stay() {
+    fn only_folders_of_dead_processes_are_removed() {
         let parent = TempDir::new().unwrap();
         let first = WorkFolders::below(parent.path(), "test");
         let kept = first.folder("one-").unwrap();
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_cannot_be_made_is_an_error_and_tried_again() {
+    fn a_folder_that_cannot_be_created_is_an_error_and_retried() {
         let parent = TempDir::new().unwrap();
         let missing = parent.path().join("later");
         let work = WorkFolders::below(&missing, "test");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Selector;
 
 #[test]
-fn requirements_hold_or_not() {
+fn requirements_match_labels() {
     // KZ-PAT-013, RT-WAT-005
     let labels = BTreeMap::from([
         ("app", "web"),
@@ -55,8 +55,8 @@ fn requirements_hold_or_not() {
 }
 
 #[test]
-fn what_does_not_follow_the_grammar_is_refused() {
-    // RT-WAT-005, RT-WAT-007, SC-PROC-030, KC-PROC-024
+fn malformed_selectors_are_refused() {
+    // RT-WAT-005
     for text in [
         "a b",
         "a in",
@@ -84,7 +84,7 @@ fn what_does_not_follow_the_grammar_is_refused() {
 }
 
 #[test]
-fn kustomize_has_words_of_its_own() {
+fn kustomize_selectors_have_their_own_error_messages() {
     // KZ-PAT-013
     for (text, message) in [
         ("a b", "found 'b', expected: '=', '!=', '==', 'in', notin'"),

@@ -46,7 +46,7 @@ pub enum ConstraintError {
     Parser,
 }
 
-/// Why a version is not in the range, in the words of the Go library's `Validate`.
+/// Why a version is not in the range, with the message of the Go library's `Validate`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Mismatch(String);

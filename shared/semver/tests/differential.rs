@@ -90,7 +90,7 @@ impl Random {
 }
 
 #[test]
-fn versions_are_read_as_in_go() {
+fn random_versions_are_parsed_as_in_go() {
     let Some(mut go) = Oracle::start("semver") else {
         return;
     };
@@ -120,7 +120,7 @@ fn versions_are_read_as_in_go() {
 }
 
 #[test]
-fn ranges_hold_what_they_hold_in_go() {
+fn ranges_match_as_in_go() {
     let Some(mut go) = Oracle::start("semver") else {
         return;
     };

@@ -56,7 +56,7 @@ fn versions() -> Vec<Version> {
 
 // HE-FNC-003
 #[test]
-fn versions_read_alike() {
+fn versions_are_parsed_as_in_go() {
     let show = |read: Result<Version, VersionError>| match read {
         Err(e) => format!("! {e}"),
         Ok(v) => format!(
@@ -80,7 +80,7 @@ fn versions_read_alike() {
 }
 
 #[test]
-fn versions_compare_alike() {
+fn versions_compare_as_in_go() {
     let versions = versions();
     for (a, (text, want)) in versions.iter().zip(lines("compare")) {
         let got: String = versions
@@ -96,7 +96,7 @@ fn versions_compare_alike() {
 }
 
 #[test]
-fn versions_count_up_alike() {
+fn versions_are_incremented_as_in_go() {
     let show = |next: Result<Version, VersionError>| match next {
         Ok(v) => format!("{} {v}", v.original()),
         Err(e) => format!("! {e}"),
@@ -109,7 +109,7 @@ fn versions_count_up_alike() {
 
 // HE-FNC-004
 #[test]
-fn constraints_check_alike() {
+fn constraints_match_as_in_go() {
     let versions = versions();
     let bits = |range: &Constraints| -> String {
         versions
@@ -130,7 +130,7 @@ fn constraints_check_alike() {
 }
 
 #[test]
-fn constraints_explain_alike() {
+fn constraint_errors_match_go() {
     for (text, want) in lines("validate") {
         let range = Constraints::parse(&text).unwrap();
         let version = Version::parse(&unquote(want[0])).unwrap();

@@ -20,7 +20,7 @@
 #![forbid(unsafe_code)]
 #![allow(
     clippy::format_push_string, // text is short here, and `write!` to a String has an error that cannot happen
-    clippy::unnecessary_box_returns, // errors are boxed where they are made, because they are large and rare
+    clippy::unnecessary_box_returns, // errors are boxed where they are created, because they are large and rare
     clippy::type_complexity, // tuples local to one scanner
 )]
 

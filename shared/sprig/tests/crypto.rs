@@ -191,7 +191,7 @@ fn issues_certificates_that_verify() {
 
 // HE-FNC-008, HE-FNC-009
 #[test]
-fn refuses_what_is_no_certificate() {
+fn invalid_certificates_are_refused() {
     for (template, expected) in [
         (
             r#"{{ genSelfSignedCert "x" (list "no") nil 1 }}"#,

@@ -45,7 +45,7 @@ fn render(template: &str) -> Result<String, flux_gotemplate::Error> {
 }
 
 #[test]
-fn limits_stop_what_has_no_end() {
+fn limits_stop_endless_calls() {
     for (template, message) in [
         (
             r#"{{ define "a" }}{{ template "a" . }}{{ end }}{{ template "a" . }}"#,
@@ -103,14 +103,14 @@ fn limits_stop_what_has_no_end() {
 }
 
 #[test]
-fn a_map_in_itself_is_no_json() {
+fn a_map_that_contains_itself_is_not_json() {
     let text = render(r#"{{ $d := dict }}{{ $_ := set $d "d" $d }}[{{ toJson $d }}]"#);
     assert_eq!(text.expect("toJson swallows errors"), "[]");
 }
 
 /// HE-TPL-008
 #[test]
-fn nesting_is_refused_in_the_words_of_go() {
+fn deep_nesting_is_refused_with_the_message_of_go() {
     assert_eq!(Limits::default().depth, 100_000, "Go's limit");
     let mut templates = Templates::new("t", functions());
     let text = r#"{{ define "a" }}{{ template "a" . }}{{ end }}{{ template "a" . }}"#;
@@ -202,7 +202,7 @@ const SEEDS: &[&str] = &[
 
 /// Seeds with bytes changed, duplicated, removed and joined: any result is allowed, as long as there is one.
 #[test]
-fn no_text_makes_it_panic() {
+fn template_functions_never_panic() {
     let mut state = 0x2545_f491_4f6c_dd1du64;
     let mut next = move |n: usize| {
         state ^= state << 13;
@@ -243,7 +243,7 @@ fn no_text_makes_it_panic() {
 }
 
 #[test]
-fn odd_values_say_what_go_says() {
+fn odd_values_fail_as_in_go() {
     // Found by random templates: HE-FNN-010 HE-TPL-034 HE-FNE-002
     for (template, said) in [
         (

@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_user_is_one_header_or_none() {
+    fn impersonation_sends_exactly_one_header() {
         // KC-REMOTE-001
         let config = || Config::new("http://127.0.0.1:1".parse().unwrap());
         for user in [
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn the_objects_own_account_comes_first() {
+    fn the_service_account_of_the_object_precedes_the_default() {
         // RT-ACL-005, RT-ACL-006, KC-REMOTE-001
         let account = |named, default| Tenant::new("apps", named, default).account;
         assert_eq!(account(Some("own"), "default").as_deref(), Some("own"));

@@ -502,7 +502,7 @@ mod tests {
     }
 
     #[test]
-    fn what_adjoins_a_plain_value_keeps_its_meaning() {
+    fn text_next_to_a_plain_value_keeps_its_meaning() {
         let cases = [
             ("old\n\t", "a: b", None),
             ("old\n\t", "new", Some("new\n\t")),

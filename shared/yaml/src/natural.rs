@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_sorted_naturally() {
+    fn keys_are_sorted_in_natural_order() {
         // HE-YAML-004
         let want = ["", "_x", "A", "a", "a-b", "a1", "a2", "a10", "ab", "b"];
         let mut shuffled = want;

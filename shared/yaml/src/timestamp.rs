@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn timestamps_are_what_go_parses() {
+    fn timestamps_are_parsed_as_in_go() {
         let cases = [
             ("2001-01-01", Some("2001-01-01T00:00:00Z")),
             ("2001-1-2", Some("2001-01-02T00:00:00Z")),

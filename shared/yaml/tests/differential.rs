@@ -127,14 +127,14 @@ fn as_json(mut value: Value) -> Result<String, flux_yaml::Error> {
 }
 
 #[test]
-fn sigs_reads_documents_alike() {
+fn sigs_reads_documents_as_in_go() {
     compare("sigs-to-json", 0, 3000, generate::bytes, |input| {
         show(sigs::yaml_to_json(input).and_then(as_json))
     });
 }
 
 #[test]
-fn sigs_reads_documents_strictly_alike() {
+fn sigs_reads_documents_strictly_as_in_go() {
     compare("sigs-to-json-strict", 0, 2000, generate::bytes, |input| {
         show(sigs::yaml_to_json_strict(input).and_then(as_json))
     });
@@ -142,7 +142,7 @@ fn sigs_reads_documents_strictly_alike() {
 
 // HE-TEST-003
 #[test]
-fn sigs_writes_values_alike() {
+fn sigs_writes_values_as_in_go() {
     compare(
         "sigs-from-json",
         0,
@@ -154,7 +154,7 @@ fn sigs_writes_values_alike() {
 
 // HE-YAML-001 HE-YAML-017
 #[test]
-fn sigs_round_trips_alike() {
+fn sigs_documents_round_trip_as_in_go() {
     compare(
         "sigs-round-trip",
         0,
@@ -174,21 +174,21 @@ fn round_trip(input: &[u8], encoder: v3::Encoder) -> Result<String, String> {
 }
 
 #[test]
-fn v3_round_trips_documents_alike() {
+fn v3_documents_round_trip_as_in_go() {
     compare("v3-round-trip", 0, 3000, generate::bytes, |input| {
         round_trip(input, v3::Encoder::default())
     });
 }
 
 #[test]
-fn v3_round_trips_documents_alike_at_two_columns() {
+fn v3_documents_with_two_columns_round_trip_as_in_go() {
     compare("v3-round-trip", 2, 2000, generate::bytes, |input| {
         round_trip(input, v3::Encoder::default().indent(2))
     });
 }
 
 #[test]
-fn kyaml_round_trips_documents_alike() {
+fn kyaml_documents_round_trip_as_in_go() {
     compare("kyaml-round-trip", 0, 3000, generate::bytes, |input| {
         round_trip(input, v3::Encoder::kyaml())
     });
@@ -196,7 +196,7 @@ fn kyaml_round_trips_documents_alike() {
 
 // HE-YAML-021
 #[test]
-fn v3_writes_values_alike() {
+fn v3_writes_values_as_in_go() {
     compare(
         "v3-from-json",
         2,
@@ -212,7 +212,7 @@ fn v3_writes_values_alike() {
 }
 
 #[test]
-fn v3_reads_values_alike() {
+fn v3_reads_values_as_in_go() {
     compare("v3-to-json", 0, 2000, generate::bytes, |input| {
         let value = v3::parse(input).and_then(|document| match document {
             Some(document) => v3::to_value(&document),
@@ -223,7 +223,7 @@ fn v3_reads_values_alike() {
 }
 
 #[test]
-fn anchors_are_expanded_alike() {
+fn anchors_are_expanded_as_in_go() {
     compare("kyaml-deanchor", 0, 2000, generate::bytes, |input| {
         let Some(document) = show(v3::parse(input))? else {
             return Err("EOF".to_owned());
@@ -285,7 +285,7 @@ fn describe(node: &Node) -> Json {
 
 // Positions, styles, tags and comments of every node.
 #[test]
-fn v3_reads_trees_alike() {
+fn v3_reads_trees_as_in_go() {
     compare("v3-tree", 0, 3000, generate::bytes, |input| {
         let documents = show(v3::parse_all(input))?;
         let trees: Json = documents.iter().map(describe).collect();

@@ -99,7 +99,7 @@ const ROWS: &[(&str, &str, &[&str])] = &[
 ];
 
 #[test]
-fn each_row_has_documents_that_are_converted_as_by_the_real_libraries() {
+fn documents_of_each_row_are_converted_as_by_the_real_libraries() {
     let cases: Json = serde_json::from_str(include_str!("golden/cases.json")).unwrap();
     for (row, mode, names) in ROWS {
         for name in *names {

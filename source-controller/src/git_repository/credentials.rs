@@ -8,8 +8,8 @@ use flux_identity::Tokens;
 use flux_references::secret_data;
 use flux_runtime::Run;
 
-use super::failure::{AppError, ProxyError, StepError};
-use crate::secrets::{self, SecretReadError, Secrets};
+use super::failure::{AppError, StepError};
+use crate::secrets::{self, Secrets};
 
 /// Flags and feature gates for remotes.
 #[derive(Clone, Debug, Default)]
@@ -40,7 +40,8 @@ pub(super) async fn read(
     let (spec, namespace) = (&run.object().spec, run.namespace());
     let proxy = match &spec.proxy_secret_ref {
         None => Proxy::Environment,
-        Some(reference) => proxy(secrets, namespace, &reference.name)
+        Some(reference) => secrets
+            .proxy(namespace, &reference.name)
             .await
             .map_err(StepError::Proxy)?,
     };
@@ -83,21 +84,6 @@ pub(super) async fn read(
         proxy,
         settings: settings.clone(),
     })
-}
-
-async fn proxy(secrets: &Secrets, namespace: &str, name: &str) -> Result<Proxy, ProxyError> {
-    let full_name = || format!("{namespace}/{name}");
-    let secret = match secrets.read(namespace, name).await {
-        Ok(secret) => secret,
-        Err(SecretReadError::NotFound(_)) => return Err(ProxyError::NotFound(full_name())),
-        Err(source) => {
-            return Err(ProxyError::Read {
-                secret: full_name(),
-                source,
-            });
-        }
-    };
-    Ok(secret_data(&secret, namespace, name).proxy()?.into())
 }
 
 /// Checks that the provider matches the Secret (SC-AUTH-017, SC-AUTH-018, SC-AUTH-025).

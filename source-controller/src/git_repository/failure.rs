@@ -21,7 +21,7 @@ use flux_tree::PathError;
 
 use super::INCLUDE_UNAVAILABLE;
 use super::reason::GitReason;
-use crate::secrets::SecretReadError;
+use crate::secrets::{ReferredError, SecretReadError};
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +32,7 @@ pub(super) enum StepError {
     Inspect(#[from] InspectError),
 
     #[error("failed to configure proxy options")]
-    Proxy(#[source] ProxyError),
+    Proxy(#[source] ReferredError),
     #[error("failed to parse url '{url}'")]
     Url {
         url: String,
@@ -170,21 +170,6 @@ impl From<tokio::task::JoinError> for StepError {
     fn from(error: tokio::task::JoinError) -> Self {
         Self::Task(panics::of_task(error))
     }
-}
-
-/// Why the proxy is unusable.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ProxyError {
-    #[error("secret '{0}' not found")]
-    NotFound(String),
-    #[error("failed to get secret '{secret}'")]
-    Read {
-        secret: String,
-        #[source]
-        source: SecretReadError,
-    },
-    #[error(transparent)]
-    Data(#[from] SecretError),
 }
 
 /// Why signing in as a GitHub App failed.

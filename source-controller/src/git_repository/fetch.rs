@@ -114,7 +114,7 @@ mod tests {
 
     // SC-GIT-002, SC-GIT-060, SC-GIT-073
     #[test]
-    fn what_the_spec_asks_for() {
+    fn fetch_options_follow_the_spec() {
         let spec = GitRepositorySpec {
             sparse_checkout: vec!["./a".into(), "b/".into(), "././c".into()],
             recurse_submodules: true,

@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn folders_take_memory_once() {
+    fn implied_folders_are_counted_once() {
         let of = |paths: &[&str]| memory(paths.iter().map(|path| path.as_bytes()));
         let entries = |count: u64, bytes: u64| count * ENTRY_BYTES + bytes;
         assert_eq!(of(&[]), 0);

@@ -94,7 +94,7 @@ mod tests {
 
     // SC-GIT-065, SC-ART-079, SC-GIT-067
     #[test]
-    fn what_rebuilds_an_artifact() {
+    fn relevant_spec_changes_rebuild_the_artifact() {
         let cases: &[(&str, Change, bool)] = &[
             ("nothing", |_, _| {}, false),
             (
@@ -195,7 +195,7 @@ mod tests {
     #[case(Some("Tag"), Some("Tag"), false)]
     #[case(Some("HEAD"), Some("TagAndHEAD"), false)]
     #[case(Some("Tag"), Some("TagAndHEAD"), false)]
-    fn when_a_signature_is_checked_again(
+    fn signatures_are_verified_again_after_a_mode_change(
         #[case] mode: Option<&str>,
         #[case] observed: Option<&str>,
         #[case] want: bool,
@@ -224,7 +224,11 @@ mod tests {
     #[case(&["a", "b"], &["b", "a"], false)]
     #[case(&["a", "c"], &["a", "b"], true)]
     #[case(&["a"], &["a", "b"], true)]
-    fn included_sets(#[case] now: &[&str], #[case] before: &[&str], #[case] want: bool) {
+    fn included_artifacts_are_compared_by_revision_and_digest(
+        #[case] now: &[&str],
+        #[case] before: &[&str],
+        #[case] want: bool,
+    ) {
         let set = |revisions: &[&str]| {
             revisions
                 .iter()

@@ -271,7 +271,7 @@ async fn statuses_are_validated() -> Result {
 
 // SC-GIT-011, SC-PROC-102
 #[tokio::test]
-async fn kubectl_columns_are_upstreams() -> Result {
+async fn kubectl_columns_match_upstream() -> Result {
     let namespace = Namespace::create(&Cluster::shared().await?, "git-columns").await?;
     namespace
         .apply("{apiVersion: source.toolkit.fluxcd.io/v1, kind: GitRepository, metadata: {name: app}, spec: {url: 'https://example.com/app.git', interval: 1m}}")

@@ -233,7 +233,7 @@ const ORDER: &[(&str, &str, &str, &str)] = &[
 ];
 
 #[tokio::test]
-async fn of_two_failures_the_first_step_is_reported() -> Result {
+async fn the_first_of_two_failed_steps_is_reported() -> Result {
     let world = World::start("git-order").await?;
     let repo = world.repo("app.git");
     repo.commit("loop")

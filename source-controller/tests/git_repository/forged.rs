@@ -27,7 +27,7 @@ async fn two(topic: &str) -> Result<(World, Value)> {
 
 // SC-ART-012, SC-ART-033
 #[tokio::test]
-async fn the_artifact_of_another_object_is_neither_used_nor_removed() -> Result {
+async fn a_forged_artifact_of_another_object_is_neither_used_nor_removed() -> Result {
     let (world, victim) = two("git-forged").await?;
     let file = world
         .storage()
@@ -73,7 +73,7 @@ async fn the_artifact_of_another_object_is_neither_used_nor_removed() -> Result 
 
 // SC-GIT-097
 #[tokio::test]
-async fn only_a_repositorys_own_whole_artifact_is_included() -> Result {
+async fn only_a_complete_artifact_owned_by_the_repository_is_included() -> Result {
     let (world, victim) = two("git-borrowed").await?;
     world.repo("lib.git");
     let suspended = "ref: {branch: main}, suspend: true";

@@ -40,7 +40,7 @@ fn spec(secret: &str) -> String {
 }
 
 #[tokio::test]
-async fn an_installations_token_opens_a_repository() -> Result {
+async fn a_repository_is_cloned_with_a_github_app_token() -> Result {
     let (git, authority, key) = server(GitHubApp::new(42, 7));
     let settings = Settings::default().flag("--log-level=debug");
     let world = World::start_with("git-app", settings, git).await?;

@@ -142,7 +142,7 @@ async fn included_artifacts_are_listed_in_the_order_of_the_spec() -> Result {
 
 // SC-GIT-096, SC-GIT-099
 #[tokio::test]
-async fn a_new_revision_of_an_include_is_noticed_at_the_next_reconcile() -> Result {
+async fn a_new_revision_of_an_include_is_used_at_the_next_reconcile() -> Result {
     let world = World::start("git-moved").await?;
     for name in ["app.git", "other.git"] {
         world.repo(name);
@@ -215,7 +215,7 @@ async fn a_new_revision_of_an_include_is_noticed_at_the_next_reconcile() -> Resu
 
 // SC-PROC-031, SC-PROC-107, SC-GIT-090: only objects of this controller, and only in the object's own namespace
 #[tokio::test]
-async fn repositories_of_others_are_not_found() -> Result {
+async fn repositories_in_other_namespaces_cannot_be_included() -> Result {
     let world = World::start("git-others").await?;
     let elsewhere =
         kind_tests::Namespace::create(world.namespace.cluster(), "git-elsewhere").await?;

@@ -7,7 +7,7 @@ use crate::support::{World, message, progress};
 
 // SC-PROC-057, SC-PROC-073
 #[tokio::test]
-async fn a_suspended_object_is_left_alone() -> Result {
+async fn a_suspended_object_is_not_reconciled() -> Result {
     let world = World::start("git-suspend").await?;
     let repo = world.repo("app.git");
     world.apply("app", "app.git", "ref: {branch: main}").await?;

@@ -61,7 +61,7 @@ async fn an_unchanged_remote_is_only_listed() -> Result {
 
 // SC-GIT-060, RT-GIT-002: its capabilities and references are requested, nothing else, whatever the kind of reference
 #[tokio::test]
-async fn a_run_that_finds_nothing_new_costs_two_requests() -> Result {
+async fn an_unchanged_run_costs_two_requests() -> Result {
     let world = World::start("git-two").await?;
     let repo = world.repo("app.git");
     let main = repo.rev_parse("main");

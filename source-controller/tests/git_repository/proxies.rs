@@ -122,7 +122,7 @@ async fn each_object_can_have_its_own_proxy() -> Result {
 
 // SC-GIT-127
 #[tokio::test]
-async fn a_deploy_key_goes_through_a_proxy() -> Result {
+async fn ssh_with_a_deploy_key_uses_the_proxy() -> Result {
     if !sshd_available() {
         println!("skipped: sshd is not installed");
         return Ok(());
@@ -158,7 +158,7 @@ async fn a_deploy_key_goes_through_a_proxy() -> Result {
 
 // SC-PROC-036
 #[tokio::test]
-async fn the_environments_proxy_serves_objects_without_one() -> Result {
+async fn the_proxy_from_the_environment_is_the_default() -> Result {
     let (usual, own) = (Proxy::http(None), Proxy::http(None));
     let settings = Settings::default()
         .env("HTTP_PROXY", usual.url())

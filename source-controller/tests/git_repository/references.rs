@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::support::{World, conditions};
 
 #[tokio::test]
-async fn a_branch_becomes_an_artifact_that_follows_it() -> Result {
+async fn an_artifact_follows_its_branch() -> Result {
     let world = World::start("git-branch").await?;
     let repo = world.repo("app.git");
     let first = repo.rev_parse("main");
@@ -93,7 +93,7 @@ async fn a_branch_becomes_an_artifact_that_follows_it() -> Result {
 }
 
 #[tokio::test]
-async fn every_kind_of_reference() -> Result {
+async fn every_reference_type_resolves_to_the_expected_revision() -> Result {
     let world = World::start("git-refs").await?;
     let repo = world.repo("app.git");
     let first = repo.rev_parse("main");

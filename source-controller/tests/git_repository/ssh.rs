@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::World;
 
 #[tokio::test]
-async fn a_deploy_key_over_ssh() -> Result {
+async fn a_repository_is_cloned_with_a_deploy_key() -> Result {
     if !sshd_available() {
         println!("skipped: sshd is not installed");
         return Ok(());
@@ -94,7 +94,7 @@ async fn a_deploy_key_over_ssh() -> Result {
 
 // SC-PROC-013, SC-PROC-014, RT-GIT-014
 #[tokio::test]
-async fn only_the_algorithms_of_the_flags_are_offered() -> Result {
+async fn only_configured_ssh_algorithms_are_offered() -> Result {
     if !sshd_available() {
         println!("skipped: sshd is not installed");
         return Ok(());

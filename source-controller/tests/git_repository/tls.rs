@@ -9,7 +9,7 @@ use crate::support::World;
 
 // SC-AUTH-010, SC-AUTH-013, SC-GIT-123
 #[tokio::test]
-async fn a_private_authority_and_a_client_certificate() -> Result {
+async fn tls_uses_the_private_ca_and_client_certificate_of_the_secret() -> Result {
     let authority = Authority::new();
     let git = HttpGitServer::builder()
         .tls(&authority)

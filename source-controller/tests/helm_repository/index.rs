@@ -19,7 +19,6 @@ fn stored_index(world: &World, object: &Value) -> Result<Value> {
     )?)?)
 }
 
-// SC-HREPO-026, SC-HREPO-028, SC-HREPO-034, SC-HREPO-036, SC-HREPO-037, SC-HREPO-038
 #[tokio::test]
 async fn an_index_is_stored_as_json() -> Result {
     let world = plain("helm-index").await?;
@@ -27,10 +26,12 @@ async fn an_index_is_stored_as_json() -> Result {
     let object = world.ready("charts").await?;
     let artifact = &object["status"]["artifact"];
     let digest = Algorithm::Sha256.digest(INDEX.as_bytes());
+    // SC-HREPO-034
     ensure!(artifact["revision"] == digest.to_string(), "{artifact}");
     let hex = digest.hex();
     let name = world.namespace.name().to_owned();
     let path = format!("helmrepository/{name}/charts/index-{hex}.yaml");
+    // SC-HREPO-036
     ensure!(artifact["path"] == path.as_str(), "{artifact}");
     let index = stored_index(&world, &object)?;
     ensure!(index["entries"]["web"][0]["apiVersion"] == "v1", "{index}");
@@ -41,6 +42,7 @@ async fn an_index_is_stored_as_json() -> Result {
     );
     let stored = Algorithm::Sha256.digest(&bytes).to_string();
     ensure!(artifact["digest"] == stored, "{artifact}");
+    // SC-HREPO-037
     let url = object["status"]["url"].as_str().unwrap_or_default();
     ensure!(
         url.ends_with(&format!("/helmrepository/{name}/charts/index.yaml")),
@@ -51,6 +53,7 @@ async fn an_index_is_stored_as_json() -> Result {
         text == format!("stored artifact: revision '{digest}'"),
         "{text}"
     );
+    // SC-HREPO-038
     let event = format!(
         "stored fetched index of size {}B from '{}'",
         bytes.len(),
@@ -60,6 +63,7 @@ async fn an_index_is_stored_as_json() -> Result {
     let requests = world.git.requests();
     ensure!(requests.len() == 1, "{requests:?}");
     let request = &requests[0];
+    // SC-HREPO-026
     ensure!(request.target == "/charts/index.yaml", "{request:?}");
     ensure!(
         request.user_agent.as_deref() == Some("Helm/4.3"),

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 
 use crate::plain;
 
-// SC-HREPO-010, SC-HREPO-011, SC-HREPO-012, SC-HREPO-014
 #[tokio::test]
 async fn type_oci_is_static() -> Result {
     let world = plain("helm-static").await?;
@@ -20,6 +19,7 @@ async fn type_oci_is_static() -> Result {
                 .as_object()
                 .is_none_or(serde_json::Map::is_empty)
     };
+    // SC-HREPO-011
     world
         .namespace
         .wait(world.kind, "charts", "is static", empty)
@@ -30,11 +30,13 @@ async fn type_oci_is_static() -> Result {
         world.stored("charts")
     );
 
+    // SC-HREPO-014
     let url = world.git.url("charts");
     let default = json!({"spec": {"type": "default", "url": url}});
     world.namespace.merge(world.kind, "charts", default).await?;
     world.ready("charts").await?;
 
+    // SC-HREPO-010, SC-HREPO-012
     world
         .repository_at("new", "type: oci, url: 'oci://127.0.0.1:1/charts'")
         .await?;

@@ -122,13 +122,7 @@ impl World {
     }
 
     pub(crate) async fn tree(&self, object: &Value) -> Result<Tree> {
-        let artifact = &object["status"]["artifact"];
-        let text = |key: &str| artifact[key].as_str().unwrap_or_default();
-        let client = flux_http::ClientOptions::default().build()?;
-        let fetcher = Fetcher::new(client, FetchOptions::default(), Budget::unlimited());
-        Ok(fetcher
-            .fetch(text("url"), &Fetcher::digest(text("digest"))?)
-            .await?)
+        tree_of(object).await
     }
 
     /// The events received for an object, as reason and message.
@@ -219,8 +213,19 @@ impl World {
     }
 }
 
+/// The files of an object's artifact.
+pub(crate) async fn tree_of(object: &Value) -> Result<Tree> {
+    let artifact = &object["status"]["artifact"];
+    let text = |key: &str| artifact[key].as_str().unwrap_or_default();
+    let client = flux_http::ClientOptions::default().build()?;
+    let fetcher = Fetcher::new(client, FetchOptions::default(), Budget::unlimited());
+    Ok(fetcher
+        .fetch(text("url"), &Fetcher::digest(text("digest"))?)
+        .await?)
+}
+
 /// The paths of files with their content, without folders.
-fn listing(tree: &Tree) -> BTreeMap<String, String> {
+pub(crate) fn listing(tree: &Tree) -> BTreeMap<String, String> {
     tree.iter()
         .filter_map(|(path, entry)| match entry {
             Entry::File(file) => {

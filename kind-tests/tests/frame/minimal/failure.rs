@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_follows_each_failure() {
+    fn every_failure_has_the_expected_outcome() {
         let stalled = Next::Stalled {
             generation_observed: true,
         };

@@ -1,4 +1,4 @@
-//! A minimal kind in the shape of all of them: `docs/adding-a-kind.md` explains it.
+//! A minimal kind with the structure of all kinds: `docs/adding-a-kind.md` explains it.
 
 mod failure;
 mod reason;

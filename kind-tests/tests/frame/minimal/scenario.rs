@@ -113,7 +113,7 @@ async fn a_minimal_kind_is_reconciled() -> Result {
 
 /// What `docs/adding-a-kind.md` shows is what is compiled and run here.
 #[test]
-fn the_page_about_kinds_shows_this_code() {
+fn adding_a_kind_page_quotes_this_code() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |path: &str| std::fs::read_to_string(folder.join(path)).unwrap_or_default();
     let code: Vec<String> = ["mod", "reason", "steps", "failure", "scenario"]

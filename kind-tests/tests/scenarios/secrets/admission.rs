@@ -1,4 +1,4 @@
-//! Admission policies that repeat in their refusals what they are shown, on the real API server.
+//! Admission policies whose messages quote the refused object, on the real API server.
 
 use kind_tests::{Flux, KUSTOMIZATION, Kind, Namespace, Result};
 use serde_json::{Value, json};
@@ -80,7 +80,7 @@ async fn takes_effect(namespace: &Namespace) -> Result {
 
 // KC-SUB-009, KC-SSA-031, KC-PRUNE-008
 #[tokio::test]
-async fn refusals_that_quote_the_object_show_no_secret() -> Result {
+async fn admission_errors_that_quote_the_object_show_no_secret() -> Result {
     let flux = Flux::start_with("secrets-denied", talkative(), talkative()).await?;
     let namespace = &flux.namespace;
     let variables = json!({"plain": format!("{MARK}plain0123456789")});

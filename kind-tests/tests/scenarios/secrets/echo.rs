@@ -1,4 +1,4 @@
-//! A server that repeats in its answers what it was sent, credentials above all.
+//! A server whose responses repeat the requests, credentials included.
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -109,7 +109,7 @@ async fn answer(method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Re
     }
 }
 
-/// The letters and digits of a text: what may stand in a URL anywhere.
+/// The letters and digits of a text, which are valid anywhere in a URL.
 fn hidden(text: &str) -> String {
     text.chars().filter(char::is_ascii_alphanumeric).collect()
 }

@@ -13,7 +13,7 @@ struct Case {
     files: &'static [(&'static str, &'static str)],
     /// More lines of the Kustomization's spec.
     spec: &'static [&'static str],
-    /// Why it is not Ready; nothing where it is.
+    /// Why it is not Ready; empty if it is.
     reason: Option<&'static str>,
 }
 
@@ -546,7 +546,7 @@ const BUCKET: Kind = Kind("source.toolkit.fluxcd.io/v1", "Bucket");
 
 // KC-SUB-009, KC-SSA-031, RT-LOG-011
 #[tokio::test]
-async fn what_secrets_hold_is_never_shown_on_its_way_to_the_cluster() -> Result {
+async fn secret_values_are_never_shown_while_they_are_applied() -> Result {
     let flux = Flux::start_with("secrets-apply", talkative(), talkative()).await?;
     let echo = Echo::start().await?;
     let namespace = &flux.namespace;

@@ -1,5 +1,5 @@
-//! Both controllers with their most talkative logs, and marked secrets wherever a user keeps one: whatever fails, no mark
-//! is in a log, an event, a status or a metric.
+//! Both controllers at their most verbose log level, with marked values wherever a user puts a secret: whatever fails, no
+//! mark appears in a log, an event, a status or a metric.
 
 mod admission;
 mod echo;
@@ -35,14 +35,14 @@ impl Forms {
         let bytes = MARK.as_bytes();
         let listed: Vec<String> = bytes.iter().map(u8::to_string).collect();
         let mut forms = vec![hex::encode(bytes), listed.join(", "), listed.join(" ")];
-        // What base64 makes of it depends on where it stands in a text: of each of three places the characters that follow
-        // from the mark alone.
+        // Base64 depends on the position in the text: for each of the three alignments, the characters that depend on the
+        // mark alone.
         for offset in 0..3 {
             let text = BASE64.encode([&vec![0; offset], bytes].concat());
             let (from, to) = ((offset * 8).div_ceil(6), (offset + bytes.len()) * 8 / 6);
             forms.push(text[from..to].to_owned());
         }
-        // Of a key each line is one by itself, and JSON web tokens begin like this.
+        // Each line of a key is checked, and the usual beginning of JSON web tokens.
         let lines = others.iter().flat_map(|text| text.lines());
         forms.extend(
             lines
@@ -146,7 +146,7 @@ async fn ends(flux: &Flux, kind: Kind, name: &str, reason: Option<&str>) -> Resu
 }
 
 #[test]
-fn marks_are_found_in_every_form() {
+fn secret_marks_are_found_in_every_encoding() {
     let forms = Forms::new(&["-----BEGIN KEY-----\nthe first line of a private key\n".to_owned()]);
     for before in ["", "a", "ab", "abc"] {
         let text = format!("{before}{MARK}-x");

@@ -1,4 +1,4 @@
-//! What opens a repository: passwords, tokens, keys, certificates, Apps, proxies.
+//! Credentials of repositories: passwords, tokens, keys, certificates, GitHub Apps, proxies.
 
 use git_servers::{
     Authority, GitHubApp, HttpGitServer, PgpKey, Proxy, Repo, SshGitServer, SshKey, gpg_available,
@@ -16,7 +16,7 @@ struct Case {
     name: String,
     url: String,
     data: Value,
-    /// More fields of the spec; `secretRef` is there where there is data.
+    /// More fields of the spec; `secretRef` is added if there is data.
     spec: String,
     reason: Option<&'static str>,
 }
@@ -90,7 +90,7 @@ fn token() -> Value {
 
 // SC-GIT-053, SC-GIT-054, RT-LOG-012
 #[tokio::test]
-async fn credentials_of_http_are_never_shown() -> Result {
+async fn http_credentials_are_never_shown() -> Result {
     let flux = Flux::start_with("secrets-http", talkative(), talkative()).await?;
     let echo = Echo::start().await?;
     let host = echo.host();
@@ -206,7 +206,7 @@ async fn credentials_of_http_are_never_shown() -> Result {
     nothing_is_shown(&flux, &[]).await
 }
 
-/// A text in the armour of this name that is no such thing.
+/// An invalid text in the armour of this name.
 fn armoured(name: &str) -> String {
     format!("-----BEGIN {name}-----\n{MARK}first\n{MARK}second==\n-----END {name}-----\n")
 }
@@ -393,7 +393,7 @@ async fn keys_and_certificates_are_never_shown() -> Result {
     let data = app(&key, "7", &format!("http://{host}/"));
     cases.with("app-token", &url, data, github(), GIT);
 
-    // Keys of signers: public, but what stands in a Secret by mistake may not be.
+    // Keys of signers are public, but other content put into the Secret by mistake may not be.
     let signed = Repo::init(flux.git.root(), "signed.git");
     let commit = signed.commit("main").file("a.yaml", config_map("a", "1"));
     let signer = if gpg_available() {

@@ -123,8 +123,7 @@ mod tests {
     use crate::kustomization::owner::labels;
 
     #[test]
-    fn common_metadata_comes_last_and_stays_on_the_surface() {
-        // KC-SSA-001, KC-SSA-002, KC-API-020, RT-SSA-004
+    fn common_metadata_overrides_only_top_level_metadata() {
         let common = json!({"labels": {"team": "new", (format!("{GROUP}/name")): "theirs"}, "annotations": {"a": "b"}});
         let owner = Owner {
             labels: labels(&Key::new("ns", "app")),
@@ -136,11 +135,14 @@ mod tests {
             "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": pods}});
         let object = prepare(Object::new(object).unwrap(), &owner);
         let labels = json!({"team": "new", "own": "x", (format!("{GROUP}/name")): "theirs", (format!("{GROUP}/namespace")): "ns"});
+        // KC-SSA-001, RT-SSA-004
         assert_eq!(object.at(&["metadata", "labels"]), Some(&labels));
+        // KC-API-020
         assert_eq!(
             object.at(&["metadata", "annotations"]),
             Some(&json!({"a": "b"}))
         );
+        // KC-SSA-002
         let inner = ["spec", "template", "metadata", "labels"];
         assert_eq!(object.at(&inner), Some(&json!({"app": "web"})));
         let selector = ["spec", "selector", "matchLabels"];
@@ -148,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_is_still_encrypted_is_found_unless_it_is_meant_to_be() {
+    fn an_encrypted_secret_is_detected_unless_decryption_is_disabled_for_it() {
         // KC-SOPS-013
         let secret = |annotations: Value| {
             let secret = json!({"apiVersion": "v1", "kind": "Secret", "sops": {"mac": "x"},
@@ -162,7 +164,16 @@ mod tests {
     }
 
     #[test]
-    fn jobs_with_an_integer_as_their_ttl_may_be_gone() {
+    fn the_memory_of_an_object_is_its_content_and_its_identity() {
+        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
+        let prepared = Prepared::new(vec![Object::new(map).unwrap()], &Owner::default());
+        let content = fields(prepared.objects[0].fields());
+        assert!(content >= "apiVersionv1kindConfigMapmetadatanamea".len() as u64);
+        assert!(prepared.bytes() >= content + size_of::<Object>() as u64);
+    }
+
+    #[test]
+    fn jobs_with_a_ttl_may_be_deleted() {
         // KC-HEALTH-010
         let object = |version: &str, kind: &str, spec: Value| {
             let object = json!({"apiVersion": version, "kind": kind,

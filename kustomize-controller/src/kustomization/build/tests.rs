@@ -253,7 +253,7 @@ fn cases() -> Vec<Case<'static>> {
             json!({}),
             Ok("ConfigMap/kept"),
         ),
-        // KC-SUB-009, KC-SUB-023, RT-KUS-018, KC-PROC-032
+        // KC-SUB-009, KC-SUB-023, RT-KUS-018
         (
             "a variable that is not set",
             &[(
@@ -330,7 +330,7 @@ fn cases() -> Vec<Case<'static>> {
 }
 
 #[tokio::test]
-async fn what_comes_of_a_folder() {
+async fn folders_build_to_the_expected_objects() {
     let mut wrong = Vec::new();
     for (note, files, spec, want) in cases() {
         let got = build(&builder(true), files, &spec).await;
@@ -347,8 +347,8 @@ async fn what_comes_of_a_folder() {
 }
 
 #[tokio::test]
-async fn the_digest_is_that_of_the_manifests_as_text() {
-    // KC-API-043, KC-BLD-032, KC-BLD-035, RT-KUS-015
+async fn the_digest_is_computed_over_the_rendered_manifests() {
+    // KC-API-043, KC-BLD-032, RT-KUS-015
     let files: &[(&str, &str)] = &[
         ("app/b.yaml", &map("b")),
         (
@@ -365,6 +365,7 @@ async fn the_digest_is_that_of_the_manifests_as_text() {
         format!("sha256:{}", hex::encode(Sha256::digest(text)))
     );
 
+    // KC-BLD-035
     let shared = Arc::new(tree(files));
     let before = (*shared).clone();
     let files = Files {
@@ -423,7 +424,7 @@ async fn unreadable_variables_fail_the_first_object_that_would_be_substituted() 
 }
 
 #[tokio::test]
-async fn builds_run_side_by_side_and_share_nothing() {
+async fn concurrent_builds_share_no_state() {
     // KC-BLD-027, RT-KUS-012
     let patch = "patches:\n- patch: |\n    apiVersion: example.com/v1\n    kind: Thing\n    metadata: {name: t}\n    spec: \
                  {parts: [{name: b, size: 2}]}\n";
@@ -461,7 +462,7 @@ async fn builds_run_side_by_side_and_share_nothing() {
 }
 
 #[tokio::test]
-async fn a_panic_is_an_error() {
+async fn a_panicking_build_returns_an_error() {
     // KC-BLD-029, RT-KUS-011, KZ-FLX-004
     for (panic, text) in [
         (
@@ -487,8 +488,8 @@ async fn a_panic_is_an_error() {
 }
 
 #[tokio::test]
-async fn bases_from_elsewhere_are_fetched_unless_refused() {
-    // KC-BLD-023, KC-BLD-024, KC-BLD-025, KC-PROC-007, RT-KUS-010
+async fn remote_bases_are_fetched_unless_disabled() {
+    // KC-BLD-023, RT-KUS-010
     let server = HttpGitServer::builder()
         .answer("/plain.yaml", 200, MAP)
         .start();
@@ -516,6 +517,7 @@ async fn bases_from_elsewhere_are_fetched_unless_refused() {
     let here = build(&allowing, &[("app/a.yaml", MAP)], &json!({})).await;
     assert!(!here.unwrap().from_elsewhere);
 
+    // KC-PROC-007, KC-BLD-025
     let asked = server.requests().len();
     let error = build(&builder(false), files, &json!({})).await.unwrap_err();
     assert!(error.contains("remote bases are disabled"), "{error}");
@@ -523,7 +525,7 @@ async fn bases_from_elsewhere_are_fetched_unless_refused() {
 }
 
 #[tokio::test]
-async fn a_file_from_elsewhere_has_a_bound() {
+async fn remote_files_are_bounded_in_size() {
     // KC-BLD-026
     let server = HttpGitServer::builder()
         .answer("/huge.yaml", 200, &"#".repeat(17 << 20))
@@ -546,7 +548,7 @@ async fn a_file_from_elsewhere_has_a_bound() {
 }
 
 #[tokio::test]
-async fn names_labels_and_items_that_are_no_texts_are_not_dropped() {
+async fn non_string_names_labels_and_list_items_are_reported() {
     let built = |text: &'static str| async move {
         let files: &[(&str, &str)] = &[("app/a.yaml", text)];
         build(&builder(true), files, &json!({})).await
@@ -577,7 +579,7 @@ async fn names_labels_and_items_that_are_no_texts_are_not_dropped() {
 }
 
 #[tokio::test]
-async fn an_object_without_its_marks_is_named_without_its_content() {
+async fn an_object_without_api_version_is_reported_without_its_content() {
     // KC-BLD-031
     let files: &[(&str, &str)] = &[
         ("app/kustomization.yaml", "resources: [s.yaml]"),
@@ -606,7 +608,7 @@ fn bounded(budget: Budget) -> Builder {
 }
 
 #[tokio::test]
-async fn builds_claim_what_they_make_and_give_it_back() {
+async fn builds_claim_and_release_their_memory() {
     let budget = Budget::new(16 << 20);
     let builder = bounded(budget.clone());
     let copies: Vec<String> = (0..24)
@@ -648,7 +650,7 @@ async fn builds_claim_what_they_make_and_give_it_back() {
 }
 
 #[tokio::test]
-async fn what_is_kept_makes_room() {
+async fn cached_builds_are_evicted_for_running_ones() {
     let budget = Budget::new(8 << 20);
     let (builder, memories) = (bounded(budget.clone()), Memories::new(budget.clone()));
     let text = format!("{MAP}data: {{a: {}}}\n", "x".repeat(1 << 20));
@@ -689,7 +691,7 @@ async fn what_is_kept_makes_room() {
 }
 
 #[tokio::test]
-async fn a_build_ends_in_time() {
+async fn a_build_times_out() {
     // A server that accepts a connection and never answers.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let root = format!(
@@ -712,7 +714,7 @@ async fn a_build_ends_in_time() {
 }
 
 #[tokio::test]
-async fn files_from_elsewhere_are_claimed() {
+async fn remote_files_claim_memory() {
     let server = HttpGitServer::builder()
         .answer("/a.yaml", 200, &"#".repeat(3 << 20))
         .answer("/b.yaml", 200, &"#".repeat(3 << 20))
@@ -737,7 +739,7 @@ async fn files_from_elsewhere_are_claimed() {
 }
 
 #[tokio::test]
-async fn neither_passwords_nor_tokens_of_urls_are_told() {
+async fn errors_hide_passwords_and_tokens_in_urls() {
     for url in [
         "http://user:m4rk3d@127.0.0.1:1/a.yaml",
         "http://127.0.0.1:1/a.yaml?token=m4rk3d",

@@ -503,7 +503,7 @@ fn step(error: &StepError) -> &'static str {
 }
 
 #[test]
-fn what_follows_each_failure() {
+fn every_failure_has_the_expected_outcome() {
     // The cases above name the rows.
     let mut steps = BTreeSet::new();
     let rows = [
@@ -532,7 +532,7 @@ fn what_follows_each_failure() {
 }
 
 #[test]
-fn some_failures_have_an_event_and_a_line_of_their_own() {
+fn some_failures_have_their_own_event_and_log_line() {
     // KC-DEP-006, KC-HEALTH-011, KC-SRC-002
     let told = |error: StepError| {
         let event = error.event(&TIMINGS);

@@ -27,7 +27,7 @@ fn deployment(replicas: i64, image: &str, managers: &Value) -> Object {
 
 // KC-SSA-037 KC-SSA-038
 #[test]
-fn targets_are_anchored_and_all_their_fields_have_to_match() {
+fn target_patterns_are_anchored_and_all_fields_must_match() {
     let (live, dry_run) = (
         deployment(5, "a", &json!([])),
         deployment(1, "a", &json!([])),
@@ -110,7 +110,7 @@ fn targets_are_anchored_and_all_their_fields_have_to_match() {
 
 // KC-SSA-039 KC-SSA-040 KC-SSA-044
 #[test]
-fn ignored_fields_are_no_drift_and_missing_ones_no_error() {
+fn ignored_fields_are_not_drift_and_may_be_missing() {
     let (live, dry_run) = (
         deployment(5, "a", &json!([])),
         deployment(1, "b", &json!([])),
@@ -139,7 +139,7 @@ fn ignored_fields_are_no_drift_and_missing_ones_no_error() {
 
 // RT-SSA-016
 #[test]
-fn an_ignored_field_is_left_to_its_manager_or_kept_as_it_is() {
+fn an_ignored_field_is_left_to_its_manager_or_unchanged() {
     let vpa = json!({ "manager": "vpa", "operation": "Apply", "fieldsV1": { "f:spec": {
         "f:replicas": {},
         "f:template": { "f:spec": { "f:containers": { "k:{\"name\":\"main\"}": { "f:image": {} } } } },

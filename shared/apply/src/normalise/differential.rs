@@ -372,7 +372,7 @@ fn with_null_items(ty: Type, depth: usize) -> Option<Value> {
 
 // RT-SSA-002 KC-SSA-003 KC-SSA-004
 #[test]
-fn objects_of_every_kind_are_normalised_as_upstream_does_it() {
+fn objects_of_every_kind_are_normalised_as_upstream() {
     let Some(mut go) = Oracle::start("normalise") else {
         return;
     };

@@ -200,7 +200,7 @@ mod tests {
     use super::{Omit, Table, Type};
 
     #[test]
-    fn the_table_is_read() {
+    fn the_type_table_is_parsed() {
         let table = Table::get();
         let Some(Type::Struct(secret)) = table.kind("v1", "Secret") else {
             panic!("a Secret is a struct");
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_is_wrong_is_not_read() {
+    fn a_malformed_type_table_is_refused() {
         for text in ["a", "a=", "a=x", "a=[", "a=0", "a=s\n@v1 Pod=1", "a=*99999"] {
             assert!(Table::read(text).is_none(), "{text}");
         }

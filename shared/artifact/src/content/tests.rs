@@ -46,7 +46,7 @@ fn listing(content: &Content<Bytes>) -> Vec<String> {
 
 // SC-ART-060
 #[test]
-fn entries_come_in_the_order_of_a_walk() {
+fn entries_are_in_directory_walk_order() {
     let content = content(&[
         ("a-b", "1"),
         ("a/b/c", "2"),
@@ -83,7 +83,7 @@ fn placed(from: &str, to: &str) -> Result<Vec<String>, PlaceError> {
 #[case("x/", "own/new", &["own/new/", "own/new/a=2", "own/new/b/", "own/new/b/c*"])]
 #[case("top", "file", &["file=3"])]
 #[case("../../x/b", "../up", &["up/", "up/c*"])]
-fn includes_are_placed(#[case] from: &str, #[case] to: &str, #[case] want: &[&str]) {
+fn includes_are_copied_into_place(#[case] from: &str, #[case] to: &str, #[case] want: &[&str]) {
     assert_eq!(placed(from, to).unwrap(), want);
 }
 
@@ -97,7 +97,7 @@ fn includes_are_placed(#[case] from: &str, #[case] to: &str, #[case] want: &[&st
 #[case("x", "../..", "rename to .: file exists")]
 #[case("x", "file/below", "mkdir file: not a directory")]
 #[case("x", "link/below", "mkdir link: not a directory")]
-fn includes_that_do_not_fit(#[case] from: &str, #[case] to: &str, #[case] want: &str) {
+fn conflicting_includes_are_refused(#[case] from: &str, #[case] to: &str, #[case] want: &str) {
     assert_eq!(placed(from, to).unwrap_err().to_string(), want);
 }
 
@@ -129,7 +129,11 @@ fn kept(files: &[(&str, &str)], spec_ignore: Option<&str>) -> Vec<String> {
 #[case::folder(&[(".sourceignore/x", ""), ("y", "")], None, &[".sourceignore/x", "y"])]
 // SC-ART-072
 #[case::defaults(&[("a.png", ""), ("x", "")], Some("# nothing\n"), &["x"])]
-fn ignore_files(#[case] files: &[(&str, &str)], #[case] spec: Option<&str>, #[case] want: &[&str]) {
+fn ignore_files_and_patterns_exclude_files(
+    #[case] files: &[(&str, &str)],
+    #[case] spec: Option<&str>,
+    #[case] want: &[&str],
+) {
     let mut want = want.to_vec();
     let mut found = kept(files, spec);
     want.sort_unstable();
@@ -138,7 +142,7 @@ fn ignore_files(#[case] files: &[(&str, &str)], #[case] spec: Option<&str>, #[ca
 }
 
 #[test]
-fn a_loop_of_links_is_an_error() {
+fn a_symlink_loop_is_an_error() {
     let looped = content(&[(".sourceignore", "-> a"), ("a", "-> .sourceignore")]);
     let error = looped.filter(None, &mut InMemory).unwrap_err();
     assert_eq!(
@@ -164,7 +168,7 @@ impl ReadContent for Unreadable {
 
 // SC-ART-060, SC-ART-066, SC-GIT-076
 #[test]
-fn an_archive_has_what_the_filter_leaves() {
+fn an_archive_contains_only_unfiltered_files() {
     let content = content(&[
         ("a/run*", "1"),
         ("a/b/kept", "2"),
@@ -184,7 +188,7 @@ fn an_archive_has_what_the_filter_leaves() {
 }
 
 #[test]
-fn packing_ends_when_the_check_says_so() {
+fn packing_stops_when_the_check_fails() {
     let content = content(&[("a", "1"), ("b", "2"), ("c", "3")]);
     let filter = content.filter(None, &mut InMemory).unwrap();
     let mut left = 2;

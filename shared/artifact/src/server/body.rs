@@ -1,4 +1,4 @@
-//! Response bodies made of pieces of a file.
+//! Response bodies assembled from pieces of a file.
 
 use std::collections::VecDeque;
 use std::fs::File;

@@ -172,7 +172,7 @@ async fn converse<A, F>(
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, "a connection to the artifact server broke off");
+        tracing::debug!(%error, "lost a connection to the artifact server");
     }
 }
 

@@ -117,7 +117,7 @@ mod tests {
 
     // SC-ART-052
     #[test]
-    fn ranges() {
+    fn range_headers_are_parsed() {
         let invalid = Err(RangeError::Invalid);
         let many = |count| format!("bytes={}", "-0,".repeat(count));
         for (text, want) in [

@@ -1,4 +1,4 @@
-//! Tests of caches that give way to claims.
+//! Tests of caches that evict for claims.
 
 use super::*;
 use crate::Claim;
@@ -15,7 +15,7 @@ fn has(cache: &Cache<&'static str, Claim>, key: &'static str) -> bool {
 }
 
 #[test]
-fn what_was_used_least_recently_is_given_up() {
+fn the_least_recently_used_value_is_evicted() {
     let budget = Budget::new(1000);
     let cache = Cache::new(&budget, 100);
     for key in ["a", "b"] {
@@ -31,7 +31,7 @@ fn what_was_used_least_recently_is_given_up() {
 }
 
 #[test]
-fn what_is_in_use_is_found_after_it_was_given_up() {
+fn an_evicted_value_in_use_is_still_found() {
     let budget = Budget::new(1000);
     let cache = Cache::new(&budget, 100);
     let large = holding(&budget, 101);
@@ -95,7 +95,7 @@ fn a_claim_that_can_never_fit_empties_no_cache() {
 }
 
 #[test]
-fn a_cache_that_is_gone_is_not_asked() {
+fn a_dropped_cache_is_not_asked_to_evict() {
     let budget = Budget::new(100);
     let cache = Cache::new(&budget, 100);
     cache.insert("a", holding(&budget, 100), 100);

@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_as_helm_writes_them_are_read() {
+    fn headers_written_by_helm_are_read() {
         for content in [&b""[..], b"a", &b"line of text\n".repeat(5_000)] {
             for builder in [
                 GzBuilder::new(),
@@ -91,7 +91,7 @@ mod tests {
 
     /// For any damaged or appended bytes, content decompressed here equals that of the streaming reader.
     #[test]
-    fn damage_is_left_to_the_stream() {
+    fn damaged_headers_are_passed_to_the_decoder() {
         let content: Vec<u8> = (0..600_u32).flat_map(|n| (n * n).to_le_bytes()).collect();
         let whole = packed(&content, GzBuilder::new().comment("Helm"));
         let mut unlike = 0;

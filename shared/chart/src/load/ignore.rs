@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_decide_as_in_helm() {
+    fn helmignore_patterns_match_as_in_helm() {
         // HE-LOAD-008
         for (rules, path, is_directory, want) in [
             ("helm.txt", "helm.txt", false, true),

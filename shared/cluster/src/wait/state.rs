@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wait_ends_when_every_object_is_settled() {
+    fn the_wait_ends_once_every_object_is_ready_or_failed() {
         let (one, two) = (
             || id("a_one__PersistentVolumeClaim"),
             || id("a_two__PersistentVolumeClaim"),
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_cannot_be_assessed_is_unknown_and_says_why() {
+    fn an_object_that_cannot_be_assessed_is_unknown_with_a_reason() {
         let object = json!({ "apiVersion": "v1", "kind": "PersistentVolumeClaim",
             "metadata": { "generation": 1 }, "status": { "observedGeneration": "one" } });
         let reason = flux_kstatus::assess(&object, Timestamp::UNIX_EPOCH).unwrap_err();
@@ -369,7 +369,7 @@ mod tests {
 
     // RT-SSA-021
     #[test]
-    fn a_job_with_a_ttl_is_current_once_it_is_gone() {
+    fn a_deleted_job_with_a_ttl_counts_as_current() {
         let job = id("a_migrate_batch_Job");
         let targets = [Target::of(&job, "v1")];
         for (jobs_with_ttl, settled) in [

@@ -488,7 +488,7 @@ mod tests {
     use super::{field_value, selector_text};
 
     #[test]
-    fn a_name_cannot_add_to_a_field_selector() {
+    fn names_are_escaped_in_field_selectors() {
         assert_eq!(field_value("web"), "web");
         assert_eq!(
             field_value("a,metadata.name=b\\"),
@@ -497,7 +497,7 @@ mod tests {
     }
 
     #[test]
-    fn selectors_become_text() {
+    fn label_selectors_are_formatted() {
         let selector = json!({
             "matchLabels": { "app": "db" },
             "matchExpressions": [

@@ -35,7 +35,7 @@ type Http = (&'static str, &'static str, &'static str);
 #[case("https://h/x", Some(&[("password", "sp")][..]), Err("invalid 'https' auth option: 'password' requires 'username' to be set"))]
 #[case("http://h/x", Some(&[("password", "sp")][..]), Err("invalid 'http' auth option: 'password' requires 'username' to be set"))]
 #[case("https://h/x", Some(&[("unrelated", "x")][..]), Ok(("", "", "")))] // SC-AUTH-016
-fn http(
+fn http_credentials_are_read_from_the_secret(
     #[case] url: &str,
     #[case] entries: Option<&[(&str, &str)]>,
     #[case] expected: Result<Http, &str>,
@@ -138,7 +138,7 @@ fn the_ssh_user_comes_from_the_url() {
 }
 
 #[test]
-fn tls_keys_of_the_secret() {
+fn legacy_tls_keys_are_not_read_except_ca_file() {
     // SC-AUTH-013: `certFile` and `keyFile` are not read for Git, `caFile` is
     let with = |entries: &[(&str, &str)]| options("https://h/x", Some(entries)).unwrap().tls;
     assert_eq!(
@@ -217,7 +217,7 @@ fn an_encrypted_key_needs_its_passphrase() {
 #[case(&["-t", "ecdsa", "-b", "384"])]
 #[case(&["-t", "ecdsa", "-b", "521"])]
 #[case(&["-t", "ecdsa", "-b", "256", "-m", "PEM"])]
-fn kinds_of_keys(#[case] arguments: &[&str]) {
+fn every_ssh_key_type_is_read(#[case] arguments: &[&str]) {
     // SC-GIT-126
     let key = SshKey::generate(arguments, "");
     let parsed = crate::ssh_key::parse(

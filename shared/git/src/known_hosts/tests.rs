@@ -67,7 +67,7 @@ fn lines(
 }
 
 #[test]
-fn names_hashed_by_ssh_keygen() {
+fn host_names_hashed_by_ssh_keygen_match() {
     // SC-GIT-124
     let folder = tempfile::TempDir::new().unwrap();
     let path = folder.path().join("known_hosts");
@@ -120,7 +120,7 @@ fn malformed_lines(#[case] file: &str, #[case] expected: &str) {
 }
 
 #[test]
-fn algorithms_are_those_of_the_hosts_keys() {
+fn algorithms_follow_the_known_host_keys() {
     // RT-GIT-014, SC-GIT-125
     let rsa = SshKey::generate(&["-t", "rsa", "-b", "2048"], "").public();
     let ecdsa = SshKey::generate(&["-t", "ecdsa"], "").public();
@@ -149,7 +149,7 @@ fn algorithms_are_those_of_the_hosts_keys() {
 }
 
 #[test]
-fn certificates_of_hosts() {
+fn host_certificates_are_verified() {
     // SC-GIT-124
     let (authority, host) = (SshKey::ed25519(), SshKey::ed25519());
     let now = 1_700_000_000;
@@ -211,7 +211,7 @@ fn certificates_of_hosts() {
 }
 
 #[test]
-fn wildcards_take_no_exponential_time() {
+fn wildcard_matching_is_not_exponential() {
     let pattern = "*a".repeat(40) + "b";
     assert!(!wildcard(pattern.as_bytes(), "a".repeat(10_000).as_bytes()));
     assert!(
@@ -224,7 +224,7 @@ fn wildcards_take_no_exponential_time() {
 
 proptest::proptest! {
     #[test]
-    fn no_bytes_make_the_parser_panic(
+    fn the_parser_never_panics(
         bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
         line in "[@|!\\[\\]:,*?a-z0-9= ]{0,60}",
     ) {

@@ -40,7 +40,7 @@ const NO_PGP: &str = "unable to verify Git commit: unable to verify payload with
 const NO_SSH: &str = "unable to verify Git commit SSH signature: unable to verify payload with any of the given authorized keys: no matching key";
 
 #[test]
-fn kinds_of_signatures() {
+fn signature_kinds_are_recognised() {
     // SC-VER-005
     for (text, kind) in [
         ("-----BEGIN PGP SIGNATURE-----\n", "openpgp"),
@@ -54,7 +54,7 @@ fn kinds_of_signatures() {
 }
 
 #[test]
-fn keys_of_a_secret() {
+fn trusted_keys_are_read_from_the_secret() {
     // SC-VER-003
     let secret = SecretData::new(
         "n",
@@ -73,7 +73,7 @@ fn keys_of_a_secret() {
 #[case(&["-t", "ecdsa", "-b", "256"])]
 #[case(&["-t", "ecdsa", "-b", "384"])]
 #[case(&["-t", "ecdsa", "-b", "521"])]
-fn ssh_signatures(#[case] arguments: &[&str]) {
+fn ssh_signatures_are_verified(#[case] arguments: &[&str]) {
     let (_folder, repo) = repository();
     let (key, other) = (SshKey::generate(arguments, ""), SshKey::ed25519());
     let hash = repo.commit("main").file("a", "1").signed_ssh(&key).create();
@@ -142,7 +142,7 @@ fn ssh_signatures(#[case] arguments: &[&str]) {
 }
 
 #[test]
-fn an_ssh_signature_for_something_else_than_git() {
+fn an_ssh_signature_of_another_namespace_is_refused() {
     // SC-VER-015
     let (_folder, repo) = repository();
     let key = SshKey::ed25519();
@@ -206,7 +206,7 @@ macro_rules! need_gpg {
 #[case("nistp256")]
 #[case("nistp384")]
 #[case("nistp521")]
-fn pgp_signatures(#[case] algorithm: &str) {
+fn pgp_signatures_are_verified(#[case] algorithm: &str) {
     need_gpg!();
     let (_folder, repo) = repository();
     let (key, other) = (
@@ -347,7 +347,7 @@ fn indented_and_private_keys_are_read() {
 }
 
 #[test]
-fn several_keys_in_one_ring() {
+fn a_key_ring_with_several_keys_is_read() {
     // SC-VER-012
     need_gpg!();
     let (_folder, repo) = repository();
@@ -463,7 +463,7 @@ fn weak_hashes_and_revoked_keys_do_not_count() {
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
     #[test]
-    fn no_bytes_make_the_verifiers_panic(
+    fn verifiers_never_panic(
         body in proptest::collection::vec(proptest::num::u8::ANY, 0..300),
         text in ".{0,80}",
     ) {

@@ -54,7 +54,7 @@ fn show(references: &References) -> Vec<String> {
 #[case::shallow(&["<A> refs/heads/main\0x\n", "shallow <B>\n", "0000"], &["refs/heads/main a"])]
 #[case::empty(&["0000000000000000000000000000000000000000 capabilities^{}\0x\n", "0000"], &[])]
 #[case::empty_over_http(&["# service=git-upload-pack\n", "0000", "0000"], &[])]
-fn the_references_of_old_servers(#[case] lines: &[&str], #[case] expected: &[&str]) {
+fn protocol_v0_references_are_read(#[case] lines: &[&str], #[case] expected: &[&str]) {
     let server = advertisement(lines).unwrap();
     assert!(!server.is_v2());
     assert_eq!(show(&server.references.unwrap()), expected);
@@ -88,9 +88,18 @@ fn capabilities_are_parsed() {
 #[case(&[], "the server's answer ends too early: unexpected EOF")]
 #[case(&["version 2\n", "object-format=sha256\n", "0000"], "object format 'sha256'")]
 #[case(&["<A>aaaaaaaaaaaaaaaaaaaaaaaa refs/heads/main\n"], "object format 'sha256'")]
-fn advertisements_that_are_errors(#[case] lines: &[&str], #[case] expected: &str) {
+fn malformed_advertisements_are_errors(#[case] lines: &[&str], #[case] expected: &str) {
     let error = advertisement(lines).unwrap_err().to_string();
     assert!(error.contains(expected), "{error}");
+}
+
+#[test]
+fn the_error_line_of_a_server_is_shown_in_part_if_it_is_long() {
+    let words = format!("ERR {}", "x".repeat(5000));
+    let Err(Fault::ErrorLine(text)) = advertisement(&[&words]) else {
+        panic!("the server reports an error");
+    };
+    assert_eq!(text, "x".repeat(1020));
 }
 
 #[test]
@@ -112,7 +121,7 @@ fn capabilities_are_limited() {
 }
 
 #[test]
-fn references_on_request() {
+fn listed_references_are_read_and_filtered_by_prefix() {
     let lines = message(&[
         "<A> refs/tags/v1 peeled:<B>\n",
         "<A> refs/heads/main symref-target:refs/heads/x\n",
@@ -164,7 +173,7 @@ fn requests_to_old_servers_use_their_capabilities(
 
 // SC-GIT-057
 #[test]
-fn requests_of_version_2_use_the_servers_capabilities() {
+fn protocol_v2_requests_use_the_server_capabilities() {
     let bare = requested(&["version 2\n", "fetch\n", "0000"], 1);
     let expected = [
         "command=fetch\n",
@@ -215,8 +224,12 @@ fn pack_of(stream: Result<PackStream<&[u8]>, Fault>) -> Result<String, String> {
 #[case(&["packfile\n", "\x04what"], Err("unknown side band"))]
 #[case(&["ERR upload-pack: not our ref <A>"], Err("upload-pack: not our ref aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"))]
 #[case(&["acknowledgments\n", "NAK\n", "0000"], Err("the server sent no objects"))]
+#[case(&["acknowledgments\n"], Err("the server's answer ends too early: unexpected EOF"))]
 #[case(&["packfile\n", "\x01PACK"], Ok("PACK"))]
-fn answers_of_version_2(#[case] lines: &[&str], #[case] expected: Result<&str, &str>) {
+fn protocol_v2_fetch_responses_are_read(
+    #[case] lines: &[&str],
+    #[case] expected: Result<&str, &str>,
+) {
     let message = message(lines);
     let found = pack_of(PackStream::v2(Packets::new(&message[..])));
     assert_eq!(found.as_deref().map_err(String::as_str), expected);
@@ -228,7 +241,7 @@ fn answers_of_version_2(#[case] lines: &[&str], #[case] expected: Result<&str, &
 #[case(&["shallow <A>", "0000", "NAK\n", "PACK"], false, Ok("0008PACK"))]
 #[case(&["what\n"], true, Err("the server's answer is not in Git's protocol: unexpected \"what\""))]
 #[case(&["0000"], true, Err("the server's answer ends too early: unexpected EOF"))]
-fn answers_of_old_servers(
+fn protocol_v0_fetch_responses_are_read(
     #[case] lines: &[&str],
     #[case] side_band: bool,
     #[case] expected: Result<&str, &str>,
@@ -236,4 +249,22 @@ fn answers_of_old_servers(
     let message = message(lines);
     let found = pack_of(PackStream::v0(Packets::new(&message[..]), side_band));
     assert_eq!(found.as_deref().map_err(String::as_str), expected);
+}
+
+#[test]
+fn a_fault_passes_through_a_reader() {
+    struct Failing(Option<std::io::Error>);
+    impl std::io::Read for Failing {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Err(self.0.take().unwrap())
+        }
+    }
+    let read = |error| read_some(&mut Failing(Some(error)), &mut [0]).unwrap_err();
+    let limit = Fault::TooLarge {
+        limit: 1,
+        unit: "received bytes",
+    };
+    assert!(read(std::io::Error::other(limit)).is_too_large());
+    let lost = read(std::io::Error::other("reset"));
+    assert!(matches!(lost, Fault::Connection(text) if text == "reset"));
 }

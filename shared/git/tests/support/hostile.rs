@@ -133,6 +133,20 @@ impl Pack {
         self.entries.push(entry);
     }
 
+    /// Adds a delta whose base is the entry before it, by its distance.
+    pub(crate) fn nearby_delta(&mut self, delta: &[u8]) {
+        let mut distance = self.entries.last().map_or(0, Vec::len);
+        let mut digits = vec![(distance & 0x7f) as u8];
+        while distance > 0x7f {
+            distance = (distance >> 7) - 1;
+            digits.push((distance & 0x7f) as u8 | 0x80);
+        }
+        let mut entry = head(6, delta.len() as u64);
+        entry.extend(digits.iter().rev());
+        entry.extend(compressed(delta));
+        self.entries.push(entry);
+    }
+
     /// Adds an entry unchanged.
     pub(crate) fn raw(&mut self, entry: Vec<u8>) {
         self.entries.push(entry);

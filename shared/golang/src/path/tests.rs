@@ -42,7 +42,7 @@ fn paths_are_taken_apart() {
 }
 
 #[test]
-fn bytes_and_text_are_the_same() {
+fn byte_and_text_paths_behave_alike() {
     for path in ["", "/", "a//b/../c", "../x.y", "a/b.c/", "/..", "ü/é.è"] {
         let bytes = path.as_bytes();
         assert_eq!(clean(path).as_bytes(), clean(bytes), "{path}");

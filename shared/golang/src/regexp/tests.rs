@@ -3,7 +3,7 @@
 use super::Regex;
 
 #[test]
-fn expressions_mean_what_they_mean_in_go() {
+fn expressions_match_as_in_go() {
     for (pattern, text, matches) in [
         ("^a.c$", "abc", true),
         (r"^\d+$", "١٢", false),
@@ -28,7 +28,7 @@ fn expressions_mean_what_they_mean_in_go() {
 }
 
 #[test]
-fn what_go_refuses_is_refused_in_its_words() {
+fn expressions_refused_by_go_are_refused_with_its_message() {
     // KZ-PAT-010
     for (pattern, text) in [
         ("^(?:[)$", "missing closing ]: `[)$`"),
@@ -65,7 +65,7 @@ fn what_go_refuses_is_refused_in_its_words() {
 }
 
 #[test]
-fn what_go_accepts_is_accepted() {
+fn expressions_accepted_by_go_are_accepted() {
     // KZ-PAT-010
     for pattern in [
         "",

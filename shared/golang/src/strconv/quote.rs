@@ -179,7 +179,7 @@ mod tests {
     use super::quote;
 
     #[test]
-    fn quoted_as_in_go() {
+    fn text_is_quoted_as_in_go() {
         for (text, want) in [
             ("a \"b\" \\", r#""a \"b\" \\""#),
             ("\t\n\x01\x7f", r#""\t\n\x01\x7f""#),

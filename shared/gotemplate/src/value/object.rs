@@ -47,7 +47,7 @@ pub trait Object: Any {
         self.fields()
     }
 
-    /// The value that Go's `encoding/json` writes in its place, if that is not an object of the fields.
+    /// The value that Go's `encoding/json` and yaml.v3 write in its place, if that is not an object of the fields.
     fn json(&self) -> Option<Value> {
         None
     }

@@ -580,7 +580,7 @@ metadata: {name: [e]}
 
     // HE-KUBE-002
     #[test]
-    fn documents_name_each_kind_once() {
+    fn kinds_of_documents_are_listed_once() {
         let documents = Documents::parse(MANIFEST);
         let kinds = [
             ("v1", "Secret"),
@@ -593,7 +593,7 @@ metadata: {name: [e]}
 
     // HE-KUBE-002 HE-ACT-006
     #[test]
-    fn what_is_wrong_is_told_in_the_order_of_the_documents() {
+    fn errors_are_in_document_order() {
         let unknown = |_: &str, kind: &str| (kind != "Secret").then_some(Scope::Namespaced);
         let error = Documents::parse(&format!("{MANIFEST}---\n{{\n"))
             .objects("apps", &unknown)

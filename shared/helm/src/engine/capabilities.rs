@@ -248,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kubernetes_versions_are_read() {
+    fn kubernetes_versions_are_parsed() {
         // HE-OBJ-008
         for (text, version, normalized, minor) in [
             ("1.33", "v1.33", "v1.33", "33"),

@@ -178,7 +178,7 @@ mod tests {
     use crate::{Hook, HookEvent, Release};
 
     #[test]
-    fn algorithms_have_the_names_that_upstream_knows() {
+    fn algorithm_names_match_upstream() {
         for name in ["sha256", "sha384", "sha512", "blake3", "sha1"] {
             assert_eq!(DigestAlgorithm::named(name).unwrap().name(), name);
         }
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn no_values_are_no_bytes() {
+    fn empty_values_have_the_digest_of_no_bytes() {
         let empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         let digest = config_digest(DigestAlgorithm::Sha256, &flux_yaml::Map::new());
         assert_eq!(digest.as_deref(), Some(empty));
@@ -196,7 +196,7 @@ mod tests {
 
     // HC-TEST-013
     #[test]
-    fn a_record_is_known_again_by_its_digest() {
+    fn a_release_record_matches_its_digest() {
         let release = Release {
             name: "foo".to_owned(),
             ..Release::default()

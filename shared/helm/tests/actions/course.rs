@@ -35,7 +35,7 @@ fn cases() -> Vec<Value> {
     valued["config"] = json!({"a": {"both": "user", "null": null}, "gone": null, "kept": [1]});
     let valued = json!([valued]);
     let mut cases = vec![
-        // HE-ACT-011, HE-ACT-012, HE-HOOK-004, HE-HOOK-005, HE-HOOK-006, HE-HOOK-013, HE-REL-017
+        // HE-ACT-011, HE-ACT-012, HE-REL-017
         json!({"action": "install", "template": all}),
         json!({"action": "install", "template": all, "disableHooks": true, "serverSide": "false", "labels": {"team": "x"}}),
         // HE-ACT-010
@@ -83,7 +83,7 @@ fn cases() -> Vec<Value> {
         json!({"action": "upgrade", "template": MAPS, "history": [record(1, "deployed", "apiVersion: x/v1\nkind: Nope\n", "ssa")], "serverSide": "auto"}),
         json!({"action": "upgrade", "template": MAPS, "history": [record(1, "deployed", KEPT, "ssa")], "live": {a: other}, "serverSide": "auto"}),
         json!({"action": "upgrade", "template": MAPS, "history": [record(1, "deployed", KEPT, "ssa")], "live": {a: mine}, "serverSide": "auto"}),
-        // HE-ACT-025, HE-ACT-027
+        // HE-ACT-025, HE-ACT-027, HE-ACT-029
         json!({"action": "rollback", "history": three, "serverSide": "auto"}),
         json!({"action": "rollback", "history": three, "serverSide": "auto", "revision": 1, "cleanupOnFail": true, "historyLabels": {"1": {"old": "1"}, "3": {"new": "2"}}}),
         // HE-ACT-028
@@ -94,7 +94,7 @@ fn cases() -> Vec<Value> {
         json!({"action": "rollback", "history": one("deployed"), "serverSide": "auto"}),
         json!({"action": "rollback", "serverSide": "auto"}),
         json!({"action": "rollback", "history": [record(2, "deployed", MAPS, ""), record(1, "deployed", "apiVersion: x/v1\nkind: Nope\n", "")], "serverSide": "auto"}),
-        // HE-ACT-030
+        // HE-ACT-030, HE-ACT-032, HE-ACT-035
         json!({"action": "uninstall", "history": three}),
         // HE-ACT-036
         json!({"action": "uninstall", "history": three, "keepHistory": true}),
@@ -154,9 +154,8 @@ fn cases() -> Vec<Value> {
 }
 
 #[test]
-fn actions_do_and_record_what_helm_does_whatever_fails() {
-    // Each step of a case fails in turn: HE-ACT-029, HE-ACT-032, HE-ACT-035, HE-HOOK-009, HE-HOOK-011, HE-HOOK-012,
-    // HE-HOOK-017
+fn actions_match_helm_with_failures_at_every_step() {
+    // HE-HOOK-009, HE-HOOK-011, HE-HOOK-012: each step of a case fails in turn, hooks included
     let Some(mut go) = Oracle::start("helm-actions") else {
         return;
     };
@@ -233,7 +232,7 @@ fn a_failed_uninstall_says_why() {
 }
 
 #[test]
-fn an_action_that_is_interrupted_fails() {
+fn an_interrupted_action_fails() {
     // HE-ACT-013
     let now = Time::parse("2026-01-01T00:00:00Z").unwrap();
     let install = json!({"action": "install", "name": "web", "template": MAPS});
@@ -256,8 +255,7 @@ fn an_action_that_is_interrupted_fails() {
 }
 
 #[test]
-fn objects_are_applied_as_the_records_say() {
-    // HE-ACT-024 HE-ACT-028 HE-KUBE-013 HE-KUBE-014 HE-KUBE-015
+fn the_apply_method_follows_the_release_record() {
     let now = Time::zero();
     let settings = |request: Value, adopted, own| {
         let settings = begin(&request, now).unwrap().apply_settings(adopted, own);
@@ -271,10 +269,12 @@ fn objects_are_applied_as_the_records_say() {
     let install = |side: &str| json!({"action": "install", "name": "web", "template": MAPS, "serverSide": side});
     let upgrade = |old: &str, side: &str| json!({"action": "upgrade", "name": "web", "template": MAPS, "serverSide": side, "history": [record(1, "deployed", MAPS, old)]});
     for (request, adopted, own, want) in [
+        // HE-KUBE-015: conflicts are forced except when everything is new
         (install("true"), false, false, (true, false, false, false)),
         (install("true"), true, true, (true, true, true, false)),
         (install("false"), true, true, (false, false, false, true)),
         (install("false"), true, false, (false, false, false, false)),
+        // HE-ACT-024
         (
             upgrade("ssa", "auto"),
             false,
@@ -293,6 +293,7 @@ fn objects_are_applied_as_the_records_say() {
             false,
             (false, false, false, false),
         ),
+        // HE-KUBE-013: the fields move from the earlier client-side apply
         (upgrade("", "true"), false, false, (true, true, true, false)),
         (
             upgrade("ssa", "false"),
@@ -303,6 +304,7 @@ fn objects_are_applied_as_the_records_say() {
     ] {
         assert_eq!(settings(request.clone(), adopted, own), want, "{request}");
     }
+    // HE-ACT-028
     let history = json!([
         record(2, "deployed", MAPS, "csa"),
         record(1, "superseded", MAPS, "ssa")
@@ -312,7 +314,7 @@ fn objects_are_applied_as_the_records_say() {
 }
 
 #[test]
-fn wait_strategies_have_the_names_that_helm_knows() {
+fn wait_strategy_names_match_helm() {
     // HE-KUBE-021
     let Some(mut go) = Oracle::start("helm-actions") else {
         return;
@@ -328,7 +330,7 @@ fn wait_strategies_have_the_names_that_helm_knows() {
 }
 
 #[test]
-fn names_are_checked() {
+fn release_names_are_validated() {
     // HE-ACT-002
     for good in ["a", "0", "a-b", "a.b-c.d0"] {
         assert_eq!(check_name(good), Ok(()), "{good}");

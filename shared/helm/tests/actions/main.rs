@@ -36,6 +36,7 @@ fn hooks() -> String {
                 "helm.sh/hook: 'pre-{event}', helm.sh/hook-weight: '2', helm.sh/hook-delete-policy: 'hook-failed'"
             ),
         );
+        // HE-HOOK-004, HE-HOOK-006, HE-HOOK-013
         text += &hook(
             "Job",
             &format!("pre-{event}-first"),
@@ -50,6 +51,7 @@ fn hooks() -> String {
                 "helm.sh/hook: 'post-{event}', helm.sh/hook-output-log-policy: 'hook-succeeded,hook-failed'"
             ),
         );
+        // HE-HOOK-005: listed twice
         text += &hook(
             "ConfigMap",
             &format!("post-{event}-a"),
@@ -131,7 +133,7 @@ fn scope(api_version: &str, kind: &str) -> Option<Scope> {
         | ("apps/v1", "Deployment")
         | ("batch/v1", "Job" | "CronJob")
         | ("batch/v1beta1", "CronJob")
-        | ("networking.k8s.io/v1", "Ingress")
+        | ("extensions/v1beta1" | "networking.k8s.io/v1", "Ingress")
         | ("example.com/v1", "Widget") => Some(Scope::Namespaced),
         ("v1", "Namespace")
         | ("rbac.authorization.k8s.io/v1", "ClusterRole")

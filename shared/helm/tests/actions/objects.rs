@@ -48,7 +48,7 @@ const MANIFESTS: &[&str] = &[
 ];
 
 #[test]
-fn objects_of_a_manifest_are_read_as_helm_reads_them() {
+fn manifest_objects_are_parsed_as_in_helm() {
     // HE-KUBE-002 HE-KUBE-003 HE-ACT-006
     let Some(mut go) = Oracle::start("helm-actions") else {
         return;
@@ -132,8 +132,7 @@ fn requests(question: &Value) -> Vec<Value> {
 }
 
 #[test]
-fn what_is_created_changed_and_pruned_is_what_helm_creates_changes_and_prunes() {
-    // HE-KUBE-005 HE-KUBE-007 HE-KUBE-008 HE-KUBE-014 HE-KUBE-016 HE-KUBE-017 HE-KUBE-020
+fn created_changed_and_pruned_objects_match_helm() {
     let Some(mut go) = Oracle::start("helm-actions") else {
         return;
     };
@@ -146,21 +145,25 @@ fn what_is_created_changed_and_pruned_is_what_helm_creates_changes_and_prunes() 
     let stable = "---\napiVersion: batch/v1\nkind: CronJob\nmetadata: {name: c}\n";
     let deployment = "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n";
     let cases = [
+        // HE-KUBE-007, HE-KUBE-014
         (
             map("a", ""),
             map("a", ""),
             json!({at("a"): live("a", json!({}))}),
         ),
+        // HE-KUBE-005, HE-KUBE-016
         (
             map("a", ""),
             map("b", ""),
             json!({at("a"): live("a", json!({}))}),
         ),
+        // HE-KUBE-008
         (
             map("a", "") + &map("gone", ""),
             map("b", "") + &map("a", ""),
             json!({at("a"): live("a", json!({})), at("b"): live("b", json!({}))}),
         ),
+        // HE-KUBE-017
         (
             map("a", ""),
             String::new(),
@@ -211,4 +214,19 @@ fn what_is_created_changed_and_pruned_is_what_helm_creates_changes_and_prunes() 
             assert_eq!(requests(&question), theirs, "{question:#}");
         }
     }
+}
+
+#[test]
+fn a_kind_that_moves_to_another_group_is_created_and_pruned() {
+    // HE-KUBE-020
+    let ingress = |api: &str| format!("apiVersion: {api}\nkind: Ingress\nmetadata: {{name: i}}\n");
+    let (old, new) = (
+        "/apis/extensions/v1beta1/namespaces/apps/ingresses/i",
+        "/apis/networking.k8s.io/v1/namespaces/apps/ingresses/i",
+    );
+    let question = json!({"base": ingress("extensions/v1beta1"), "target": ingress("networking.k8s.io/v1"),
+        "live": {(old): {"metadata": {"name": "i"}}}, "serverSide": true});
+    let want = [("GET", new), ("PATCH", new), ("GET", old), ("DELETE", old)];
+    let want = want.map(|(method, path)| json!([method, path]));
+    assert_eq!(requests(&question), want);
 }

@@ -62,7 +62,7 @@ async fn a_connection_that_takes_too_long_is_not_looked_into_at_hosts_that_are_n
 }
 
 #[test]
-fn addresses_of_a_network_of_its_own_are_not_public() {
+fn private_addresses_are_not_public() {
     for address in [
         "0.0.0.0",
         "0.1.2.3",

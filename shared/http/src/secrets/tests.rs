@@ -25,7 +25,7 @@ fn text<T>(found: Result<T, SecretError>) -> String {
 #[case(&[("username", "u")], "secret 'apps/creds': malformed basic auth - has 'username' but missing 'password'")]
 #[case(&[("password", "p")], "secret 'apps/creds': malformed basic auth - has 'password' but missing 'username'")]
 #[case(&[("token", "p")], "secret 'apps/creds': key 'username' not found")] // RT-SEC-014
-fn basic_auth(#[case] entries: &[(&str, &str)], #[case] expected: &str) {
+fn basic_auth_is_read_from_the_secret(#[case] entries: &[(&str, &str)], #[case] expected: &str) {
     assert_eq!(text(secret(entries).basic()), expected);
 }
 
@@ -64,7 +64,7 @@ fn a_proxy_address_is_at_most_2048_characters_long() {
 const MAX: usize = crate::MAX_PROXY_ADDRESS;
 
 #[test]
-fn proxy_credentials() {
+fn proxy_credentials_need_a_user_name() {
     // RT-SEC-012: a password is only used together with a user name
     let full = secret(&[
         ("address", "http://p"),
@@ -97,7 +97,7 @@ fn proxy_credentials() {
 #[case(&[("tls.key", "x"), ("ca.crt", "x")], "secret 'apps/creds' contains 'tls.key' but missing 'tls.crt'")]
 #[case(&[("ca.crt", "nonsense")], "failed to parse CA certificate")] // RT-SEC-004
 #[case(&[("caFile", "nonsense")], "failed to parse CA certificate")] // RT-SEC-003
-fn tls(#[case] entries: &[(&str, &str)], #[case] expected: &str) {
+fn tls_is_read_from_the_secret(#[case] entries: &[(&str, &str)], #[case] expected: &str) {
     assert_eq!(
         text(secret(entries).tls(RootCertificates::AddToSystem)),
         expected
@@ -105,7 +105,7 @@ fn tls(#[case] entries: &[(&str, &str)], #[case] expected: &str) {
 }
 
 #[test]
-fn certificates_that_parse_and_pairs_that_do_not_belong_together() {
+fn invalid_certificates_and_mismatched_key_pairs_are_refused() {
     let authority = git_servers::Authority::new();
     let (one, two) = (authority.issue(&["one"]), authority.issue(&["two"]));
     let ca = authority.pem();
@@ -141,7 +141,7 @@ fn certificates_that_parse_and_pairs_that_do_not_belong_together() {
 }
 
 #[test]
-fn legacy_keys_are_named_for_the_log_and_new_keys_win() {
+fn legacy_keys_are_reported_and_new_keys_win() {
     // RT-SEC-003
     let authority = git_servers::Authority::new();
     let ca = authority.pem();
@@ -164,7 +164,7 @@ fn legacy_keys_are_named_for_the_log_and_new_keys_win() {
 #[case(&[("identity", "i"), ("known_hosts", "k")], "no error")]
 #[case(&[("identity", "i")], "secret 'apps/creds': key 'known_hosts' not found")]
 #[case(&[("known_hosts", "k")], "secret 'apps/creds': key 'identity' not found")]
-fn ssh(#[case] entries: &[(&str, &str)], #[case] expected: &str) {
+fn ssh_is_read_from_the_secret(#[case] entries: &[(&str, &str)], #[case] expected: &str) {
     assert_eq!(text(secret(entries).ssh()), expected);
 }
 
@@ -193,7 +193,7 @@ fn github_app(#[case] entries: &[(&str, &str)], #[case] expected: &str) {
 }
 
 #[test]
-fn several_methods_in_one_secret() {
+fn conflicting_authentication_methods_are_refused() {
     // RT-SEC-007, RT-SEC-008, SC-AUTH-016
     let half_tls = secret(&[
         ("username", "u"),
@@ -223,7 +223,7 @@ fn several_methods_in_one_secret() {
 }
 
 #[test]
-fn nothing_secret_is_shown() {
+fn debug_output_shows_no_secret() {
     let entries = [
         ("username", "S3CRET"),
         ("password", "S3CRET"),
@@ -341,7 +341,7 @@ fn errors_do_not_quote_secrets() {
 
 proptest::proptest! {
     #[test]
-    fn no_bytes_make_the_readers_panic(
+    fn readers_never_panic(
         values in proptest::collection::vec(proptest::collection::vec(proptest::num::u8::ANY, 0..80), 12),
         address in "[a-z0-9]{0,6}:?/{0,2}[ -~]{0,30}",
     ) {

@@ -409,7 +409,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times() {
+    fn certificate_times_are_parsed() {
         let read = |tag: u8, text: &[u8]| {
             let mut der = vec![tag, u8::try_from(text.len()).unwrap()];
             der.extend_from_slice(text);
@@ -417,6 +417,9 @@ mod tests {
         };
         assert_eq!(read(UTC_TIME, b"700101000000Z"), Some(0));
         assert_eq!(read(UTC_TIME, b"231114221320Z"), Some(1_700_000_000));
+        // Two digits of a year are of 1950 to 2049 (RFC 5280, 4.1.2.5.1).
+        assert_eq!(read(UTC_TIME, b"500101000000Z"), Some(-631_152_000));
+        assert_eq!(read(UTC_TIME, b"490101000000Z"), Some(2_493_072_000));
         assert_eq!(read(UTC_TIME, b"2311142213Z"), Some(1_699_999_980));
         assert_eq!(
             read(GENERALIZED_TIME, b"20231114221320Z"),
@@ -446,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn masks() {
+    fn network_masks_must_be_contiguous() {
         assert!(is_prefix_mask(&[255, 255, 240, 0]));
         assert!(is_prefix_mask(&[0, 0, 0, 0]));
         assert!(!is_prefix_mask(&[255, 0, 255, 0]));

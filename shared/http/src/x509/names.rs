@@ -200,7 +200,7 @@ fn covers_domain(constraint: &str, name: &str, excluding: bool) -> bool {
 /// Whether a constraint that is a mailbox or a domain covers a mailbox.
 fn covers_email(constraint: &str, name: &str, excluding: bool) -> bool {
     let Some((local, domain)) = name.rsplit_once('@') else {
-        return excluding; // what is no mailbox is refused
+        return excluding; // anything that is not a mailbox is refused
     };
     match constraint.rsplit_once('@') {
         Some((wanted, at)) => wanted == local && at.eq_ignore_ascii_case(domain),
@@ -255,11 +255,17 @@ mod tests {
     #[case("g*.example.com", "git.example.com", false)]
     #[case("git.*.com", "git.example.com", false)]
     #[case("*", "git", false)]
+    #[case("*.exa$mple.com", "git.exa$mple.com", false)]
+    #[case("*.-example.com", "git.-example.com", false)]
     #[case("*.com", "git.com", true)]
     #[case("my_host.local", "my_host.local", true)]
     #[case("", "git", false)]
     #[case("10.0.0.1", "git", false)]
-    fn hosts(#[case] pattern: &str, #[case] host: &str, #[case] expected: bool) {
+    fn host_names_match_certificate_names(
+        #[case] pattern: &str,
+        #[case] host: &str,
+        #[case] expected: bool,
+    ) {
         assert_eq!(matches_name(pattern, host), expected);
     }
 
@@ -272,7 +278,7 @@ mod tests {
     #[case("", "anything", true, true)]
     #[case("git.example.com", "*.example.com", false, true)]
     #[case("example.com", "*.example.com", true, true)]
-    fn domains(
+    fn domain_constraints_permit_or_exclude_names(
         #[case] constraint: &str,
         #[case] name: &str,
         #[case] permits: bool,
@@ -283,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn mailboxes() {
+    fn email_constraints_match_mailboxes() {
         assert!(covers_email("a@example.com", "a@EXAMPLE.com", false));
         assert!(!covers_email("a@example.com", "b@example.com", false));
         assert!(covers_email("example.com", "b@example.com", false));

@@ -12,7 +12,7 @@ fn run(document: &str, patch: &str) -> std::result::Result<String, String> {
 }
 
 #[test]
-fn operations_do_what_the_library_does() {
+fn operations_match_the_library() {
     let ok = |text: &str| Ok(text.to_owned());
     let err = |text: &str| Err(text.to_owned());
     for (document, patch, want) in [

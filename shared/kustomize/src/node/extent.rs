@@ -62,3 +62,22 @@ impl Extent {
         all
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_texts_of_a_value_count() {
+        let bytes = |text: &str| {
+            let value = flux_yaml::json::from_str(text).unwrap();
+            Extent::of_value(&value).bytes
+        };
+        let long = "x".repeat(1000);
+        assert_eq!(bytes(&format!(r#""{long}""#)), bytes(r#""""#) + 1000);
+        let key = bytes(&format!(r#"{{"{long}": [1]}}"#)) - bytes(r#"{"": [1]}"#);
+        assert_eq!(key, 1000);
+        // A key has an entry of its own.
+        assert!(bytes(r#"{"": 1}"#) > bytes("[1]"));
+    }
+}

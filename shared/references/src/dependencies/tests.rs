@@ -34,7 +34,7 @@ fn an_object_is_ready_at_its_generation() {
 }
 
 #[test]
-fn a_dependency_without_namespace_is_a_neighbour() {
+fn a_dependency_defaults_to_the_namespace_of_the_object() {
     // RT-CON-023
     let names = [None, Some(""), Some("other")];
     let depends_on = names.map(|namespace| DependencyReference {
@@ -51,7 +51,7 @@ fn a_dependency_without_namespace_is_a_neighbour() {
 }
 
 #[test]
-fn dependencies_come_first() {
+fn dependencies_are_queued_before_dependants() {
     // KC-SRC-019, KC-SRC-020, RT-WAT-012
     let order = |keys: &[&str], edges: &[(&str, &str)]| {
         let keys: Vec<Key> = keys.iter().map(|name| Key::new("ns", *name)).collect();
@@ -81,7 +81,7 @@ fn dependencies_come_first() {
 }
 
 #[tokio::test]
-async fn a_dependant_is_known_to_wait_before_its_dependencies_are_read() {
+async fn a_dependant_is_registered_before_its_dependencies_are_read() {
     // KC-DEP-012
     let (own, dependency) = (Key::new("ns", "x"), Key::new("ns", "dep"));
     let waiting = Waiting::default();

@@ -25,7 +25,7 @@ fn source(revision: Option<&str>) -> Arc<GitRepository> {
 }
 
 #[test]
-fn only_new_revisions_count() {
+fn only_new_revisions_trigger_a_reconcile() {
     // KC-SRC-017, KC-SRC-018
     let updated = |old, new| {
         new_revision(&Change::Updated {
@@ -54,7 +54,7 @@ fn only_new_revisions_count() {
 }
 
 #[test]
-fn only_marked_configs_are_passed_on() {
+fn only_labelled_configs_trigger_a_reconcile() {
     // KC-PROC-025, KC-PROC-037
     let config = |label: &str| {
         let mut config = ConfigMap::default();

@@ -130,7 +130,7 @@ fn documents(path: &str, host: &str) -> String {
 }
 
 #[tokio::test]
-async fn documents_elsewhere_count_as_in_helm() {
+async fn remote_schemas_are_resolved_as_in_helm() {
     // HE-SCHEMA-005
     let host = Arc::new(std::sync::OnceLock::<String>::new());
     let known = Arc::clone(&host);
@@ -229,7 +229,7 @@ async fn documents_elsewhere_count_as_in_helm() {
 }
 
 #[tokio::test]
-async fn documents_are_kept_and_failures_are_not() {
+async fn schemas_are_cached_and_failures_are_not() {
     let failing = Arc::new(AtomicUsize::new(1));
     let fails = Arc::clone(&failing);
     let (address, asked) = server(move |path| match fails.load(Ordering::SeqCst) {
@@ -255,7 +255,7 @@ async fn documents_are_kept_and_failures_are_not() {
 }
 
 #[tokio::test]
-async fn a_changed_document_is_compiled_anew() {
+async fn a_changed_schema_is_compiled_again() {
     let maximum = Arc::new(AtomicUsize::new(5));
     let current = Arc::clone(&maximum);
     let (address, _) = server(move |_| {
@@ -273,7 +273,7 @@ async fn a_changed_document_is_compiled_anew() {
 }
 
 #[tokio::test]
-async fn hosts_that_are_not_public_are_refused() {
+async fn schemas_on_private_hosts_are_refused() {
     let (address, asked) = server(|path| documents(path, ""));
     let port = address.port();
     let guarded = |proxy| {
@@ -328,7 +328,7 @@ async fn hosts_that_are_not_public_are_refused() {
 }
 
 #[tokio::test]
-async fn chains_are_bounded_in_number_and_size() {
+async fn chains_of_remote_schemas_are_bounded_in_number_and_size() {
     // Each document refers to the next.
     let (address, asked) = server(|path| {
         let number: usize = path
@@ -463,7 +463,7 @@ impl Random {
 }
 
 #[tokio::test]
-async fn random_documents_lead_where_they_lead_in_helm() {
+async fn random_schema_references_resolve_as_in_helm() {
     // HE-SCHEMA-005
     let Some(mut go) = Oracle::live("helm") else {
         return;

@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_kind_that_is_served_as_it_is_known_costs_one_request() {
+    async fn discovery_of_a_group_with_current_versions_costs_one_request() {
         // DI-CRX-004: the CRDs of 2.10
         let current: &[(&str, &[&str])] = &[
             ("v1", &["alerts", "providers", "receivers"]),

@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn repeats_are_counted() {
+    fn repeated_events_are_counted() {
         // RT-EVT-016
         let mut correlator = Correlator::new();
         assert_eq!(
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn floods_collapse() {
+    fn similar_events_are_aggregated() {
         // RT-EVT-016
         let mut correlator = Correlator::new();
         for n in 0..10 {
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn spam_is_dropped() {
+    fn events_beyond_the_rate_limit_are_dropped() {
         // RT-EVT-017
         let mut correlator = Correlator::new();
         for _ in 0..25 {
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded() {
+    fn the_number_of_tracked_events_is_bounded() {
         let mut memory = Memory::new();
         for n in 0..100_000 {
             *memory.entry(n, || 0) += 1;

@@ -131,7 +131,7 @@ fn may_pass(error: &Error) -> bool {
     }
 }
 
-/// Whether the event is no longer of use: it exists already, or its namespace is being deleted.
+/// Whether a retry is pointless: the event exists already, or its namespace is being deleted.
 fn is_moot(error: &Error) -> bool {
     let Error::Request(kube::Error::Api(status)) = error else {
         return false;
@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_have_upstreams_fields() {
+    fn event_fields_match_upstream() {
         // RT-EVT-002, SC-PROC-080
         let entry = Entry {
             subject: ObjectReference {
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn failed_writes_are_tried_again_where_that_may_help() {
+    async fn transient_write_failures_are_retried() {
         // RT-EVT-018
         for (statuses, cause, attempts, seconds) in [
             (&[][..], None, 1, 0),
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_occurrence_counts_once_however_often_it_is_written() {
+    async fn a_retried_write_does_not_increase_the_count() {
         // RT-EVT-016, RT-EVT-018
         let (client, asked) = api(&[201, 500, 500, 200, 404], None);
         written(client, &["m", "m", "m"]).await;
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_path_is_that_of_the_objects_namespace() {
+    async fn events_are_created_in_the_namespace_of_the_object() {
         // RT-EVT-002
         let (client, asked) = api(&[], None);
         written(client, &["m"]).await;

@@ -93,7 +93,7 @@ fn post() -> Post {
 }
 
 #[test]
-fn posts_have_upstreams_form() {
+fn posted_events_match_upstream() {
     // RT-EVT-004, RT-EVT-019, SC-PROC-081
     assert_eq!(
         serde_json::to_value(post()).unwrap(),
@@ -107,7 +107,7 @@ fn posts_have_upstreams_form() {
 }
 
 #[tokio::test]
-async fn posts_are_tried_again_while_that_may_help() {
+async fn posts_are_retried_on_transient_failures() {
     for (statuses, attempts) in [
         // RT-EVT-006
         (&[200][..], 1),
@@ -127,7 +127,7 @@ async fn posts_are_tried_again_while_that_may_help() {
 }
 
 #[test]
-fn a_receiver_may_ask_for_patience() {
+fn retry_after_of_the_receiver_is_honoured_within_limits() {
     // RT-EVT-007
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
     for (value, seconds) in [
@@ -148,7 +148,7 @@ fn a_receiver_may_ask_for_patience() {
 }
 
 #[tokio::test]
-async fn what_cannot_pass_is_not_tried_again() {
+async fn permanent_post_failures_are_not_retried() {
     // RT-EVT-007: an unknown scheme, endless redirects, an untrusted certificate
     let _ = rustls::crypto::ring::default_provider().install_default();
     let again =
@@ -173,7 +173,7 @@ async fn what_cannot_pass_is_not_tried_again() {
 }
 
 #[tokio::test]
-async fn severities_decide_who_is_told() {
+async fn the_severity_decides_where_an_event_is_sent() {
     // RT-EVT-001, RT-EVT-003
     let (client, events) = api();
     let (url, posted) = receiver(&[200]).await;
@@ -233,7 +233,7 @@ async fn events_name_the_version_of_their_object() {
 }
 
 #[tokio::test]
-async fn an_object_that_cannot_be_named_is_not_posted() {
+async fn events_of_objects_without_name_or_namespace_are_not_posted() {
     // RT-EVT-011
     let (client, events) = api();
     let (url, posted) = receiver(&[200]).await;
@@ -260,7 +260,7 @@ async fn an_object_that_cannot_be_named_is_not_posted() {
 }
 
 #[tokio::test]
-async fn long_messages_are_posted_whole() {
+async fn long_messages_are_posted_in_full() {
     // RT-EVT-005
     let (client, _) = api();
     let (url, posted) = receiver(&[200]).await;
@@ -279,7 +279,7 @@ async fn long_messages_are_posted_whole() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_hangs_holds_up_one_object_at_most() {
+async fn a_hanging_receiver_delays_at_most_one_object() {
     // RT-EVT-010, KC-EVT-011
     let (client, _) = api();
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -338,7 +338,7 @@ async fn a_receiver_that_hangs_holds_up_one_object_at_most() {
 }
 
 #[tokio::test]
-async fn annotations_of_the_object_are_taken_along() {
+async fn event_annotations_of_the_object_are_included() {
     let (client, events) = api();
     let (url, posted) = receiver(&[200]).await;
     let recorder = Recorder::new(client, "source-controller", "pod-1".into(), Some(&url)).unwrap();
@@ -393,7 +393,7 @@ fn logged(level: &str, speak: impl FnOnce()) -> Vec<Value> {
 }
 
 #[test]
-fn events_are_logged_where_everything_is() {
+fn events_are_logged_at_trace_level() {
     // RT-LOG-011
     let object = post().involved_object;
     let annotations = BTreeMap::from([(
@@ -428,7 +428,7 @@ fn events_are_logged_where_everything_is() {
 }
 
 #[tokio::test]
-async fn an_event_that_was_not_taken_is_logged() {
+async fn a_failed_post_is_logged() {
     // RT-EVT-009: with the keys that `flux logs` searches for (RT-LOG-009)
     let lines = logged("info", || {
         give_up(&post().involved_object, "connection refused");
@@ -443,7 +443,7 @@ async fn an_event_that_was_not_taken_is_logged() {
 }
 
 #[tokio::test]
-async fn the_address_of_the_receiver_is_not_told() {
+async fn the_receiver_address_is_not_logged() {
     let address = |port: &str| format!("http://user:s3cret@127.0.0.1:{port}/?token=s3cret");
     let (client, _) = api();
     let refused = Recorder::new(client, "c", "p".into(), Some(&address("none")));
@@ -470,7 +470,7 @@ async fn the_address_of_the_receiver_is_not_told() {
 }
 
 #[test]
-fn what_is_sent_to_kubernetes_is_logged_for_debugging() {
+fn kubernetes_events_are_logged_at_debug_level() {
     // RT-LOG-012
     let entry = kubernetes::Entry {
         subject: ObjectReference {

@@ -18,7 +18,7 @@ fn flags(words: &[&str]) -> Result<Flags, clap::Error> {
 }
 
 #[test]
-fn flags_read_as_pflag_reads_them() {
+fn flags_are_parsed_as_by_pflag() {
     // RT-FLG-001
     let read = flags(&[
         "--log-level",
@@ -55,7 +55,7 @@ fn flags_read_as_pflag_reads_them() {
 }
 
 #[test]
-fn repeated_flags_accumulate_where_they_are_lists() {
+fn repeated_list_flags_accumulate() {
     // RT-FLG-005, RT-FLG-007
     let read = flags(&[
         "--feature-gates=A=true,B=false",
@@ -69,7 +69,7 @@ fn repeated_flags_accumulate_where_they_are_lists() {
 }
 
 #[test]
-fn usage_errors_end_with_code_two() {
+fn usage_errors_exit_with_code_two() {
     // RT-FLG-009, SC-PROC-001
     for words in [
         &["--unknown"][..],
@@ -89,7 +89,7 @@ fn usage_errors_end_with_code_two() {
 }
 
 #[test]
-fn defaults_are_upstreams() {
+fn defaults_match_upstream() {
     let read = flags(&[]).unwrap();
     let manager = &read.manager;
     assert_eq!(
@@ -138,7 +138,7 @@ fn defaults_are_upstreams() {
 }
 
 #[test]
-fn selectors_are_checked_by_the_grammar() {
+fn label_selector_flags_are_validated() {
     // RT-WAT-005
     for good in [
         "",

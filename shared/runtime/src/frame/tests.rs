@@ -264,7 +264,7 @@ impl World {
 const RESULT: &str = "controller_runtime_reconcile_total{controller=\"gitrepository\",result=";
 
 #[tokio::test(start_paused = true)]
-async fn results_decide_conditions_and_what_follows() {
+async fn results_determine_conditions_and_requeue() {
     use flux_kstatus::Status::{Current, Failed, InProgress};
     let progressing =
         "Reconciling=True ProgressingWithRetry: processing object: new generation 1 -> 2";
@@ -399,7 +399,7 @@ async fn results_decide_conditions_and_what_follows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stall_may_count_as_a_terminal_error() {
+async fn a_stalled_result_can_count_as_a_terminal_error() {
     // RT-QUE-006, RT-MET-013
     let world = World::holding(object(&json!({})));
     let settings = Settings {
@@ -414,7 +414,7 @@ async fn a_stall_may_count_as_a_terminal_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn panics_and_timeouts_are_errors_that_are_counted() {
+async fn panics_and_timeouts_are_counted_as_errors() {
     // RT-LED-012, RT-QUE-009, RT-MET-013
     for (script, family) in [
         (Script::Panic, "controller_runtime_reconcile_panics_total"),
@@ -442,7 +442,7 @@ async fn panics_and_timeouts_are_errors_that_are_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_start_of_work_is_told() {
+async fn the_start_of_a_reconcile_is_reported() {
     // RT-CON-008
     let starting = "processing object: new generation 1 -> 2";
     for (before, ready) in [
@@ -479,7 +479,7 @@ async fn the_start_of_work_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn progress_and_result_are_patches_of_their_own() {
+async fn progress_and_result_are_separate_patches() {
     let world = World::holding(object(&json!({"observedGeneration": 1})));
     world.reconcile(Script::Progress, SETTINGS).await;
     let written = world.api.written();
@@ -527,7 +527,7 @@ async fn progress_and_result_are_patches_of_their_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn conflicts_are_met_by_reading_again() {
+async fn patch_conflicts_are_retried_on_the_latest_object() {
     let quiet = || object(&json!({"observedGeneration": 2, "lastHandledReconcileAt": "now"}));
     // RT-CON-016, RT-CON-017, SC-PROC-075: conditions of other writers are kept, and so are ours
     let world = World::holding(quiet());
@@ -571,7 +571,7 @@ async fn conflicts_are_met_by_reading_again() {
 }
 
 #[test]
-fn a_success_that_leaves_the_object_unready_is_logged_as_an_error() {
+fn a_successful_run_with_an_unready_object_is_logged_as_an_error() {
     // RT-CON-012, SC-PROC-074
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -597,7 +597,7 @@ fn a_success_that_leaves_the_object_unready_is_logged_as_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_run_only_sets_the_finalizer_and_the_next_comes_at_once() {
+async fn the_first_run_only_adds_the_finalizer_and_requeues_at_once() {
     // SC-PROC-077, SC-PROC-056
     let mut new = object(&json!({"observedGeneration": -1}));
     new["metadata"]["finalizers"] = json!([]);
@@ -613,7 +613,7 @@ async fn the_first_run_only_sets_the_finalizer_and_the_next_comes_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_status_that_is_too_large_is_told_of_in_a_smaller_one() {
+async fn a_too_large_status_is_replaced_by_a_small_one_that_reports_it() {
     // KC-PRUNE-023
     let before = json!({"observedGeneration": 1, "lastHandledReconcileAt": "earlier", "observedIgnore": "kept"});
     let world = World::holding(object(&before));
@@ -641,7 +641,7 @@ async fn a_status_that_is_too_large_is_told_of_in_a_smaller_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deleted_object_loses_its_finalizer_and_its_series() {
+async fn a_deleted_object_loses_its_finalizer_and_its_metrics() {
     // RT-WAT-003, RT-MET-005, RT-CON-020
     for faults in [&[][..], &[404]] {
         let mut deleted = object(&json!({"observedGeneration": 1}));
@@ -668,7 +668,7 @@ async fn spread_by_half(script: Script) -> Again {
 }
 
 #[tokio::test(start_paused = true)]
-async fn intervals_are_spread_and_nothing_else_is() {
+async fn only_intervals_are_jittered() {
     // RT-QUE-007, SC-PROC-033, KC-PROC-026
     for script in [Script::Ready, Script::Ignored] {
         let mut delays = Vec::new();
@@ -692,7 +692,7 @@ async fn intervals_are_spread_and_nothing_else_is() {
 }
 
 #[test]
-fn intervals_spread_by_the_percentage() {
+fn intervals_are_jittered_by_the_percentage() {
     // RT-QUE-007
     let interval = Duration::from_secs(100);
     assert_eq!(spread(interval, 5, -1.0), Duration::from_secs(95));
@@ -703,7 +703,7 @@ fn intervals_spread_by_the_percentage() {
 }
 
 #[test]
-fn waiting_and_stalled_ends_are_logged_in_the_words_of_the_controller() {
+fn waiting_and_stalled_results_are_logged_in_the_wording_of_the_kind() {
     // SC-PROC-071, RT-LOG-005
     let line = |script, wording| {
         let runtime = tokio::runtime::Builder::new_current_thread()

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::*;
+use crate::logging::tests::logged;
 
 fn election() -> Election {
     Election {
@@ -26,7 +27,7 @@ fn held(holder: &str) -> LeaseSpec {
 }
 
 #[test]
-fn leases_are_named_as_upstream_names_them() {
+fn lease_names_match_upstream() {
     // RT-LED-002, SC-PROC-044, KC-PROC-047
     assert_eq!(
         lease_name("kustomize-controller", ""),
@@ -38,7 +39,7 @@ fn leases_are_named_as_upstream_names_them() {
 }
 
 #[test]
-fn times_must_fit_each_other() {
+fn lease_renew_and_retry_times_must_be_consistent() {
     // KC-PROC-018
     let said = |lease: u64, deadline: u64, retry: u64| {
         let election = Election {
@@ -65,7 +66,7 @@ fn times_must_fit_each_other() {
 }
 
 #[test]
-fn a_lease_is_claimed_when_it_is_free_ours_or_expired() {
+fn a_lease_is_acquired_if_free_ours_or_expired() {
     // RT-LED-004, RT-LED-005
     let now = Timestamp::from_second(100).unwrap();
     let claim = |current: Option<&LeaseSpec>, expired| election().claim(current, expired, now);
@@ -142,7 +143,7 @@ async fn term(election: Election, renewals: Vec<u16>) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leader_whose_api_server_hangs_gives_up_before_its_lease_ends() {
+async fn a_leader_with_a_hanging_api_server_stops_before_its_lease_expires() {
     // RT-LED-008
     let deadline = election().renew_deadline;
     assert_eq!(term(election(), vec![]).await, deadline);
@@ -230,7 +231,7 @@ impl Store {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_that_others_have_written_is_read_again() {
+async fn a_lease_modified_by_others_is_read_again() {
     // RT-LED-005
     let store = Store::default();
     let client = store.client();
@@ -255,7 +256,33 @@ async fn a_lease_that_others_have_written_is_read_again() {
 }
 
 #[test]
-fn the_lease_says_no_less_than_the_leader_goes_by() {
+fn an_invalid_namespace_is_logged_and_nothing_leads() {
+    let lines = logged("info", "json", || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let leadership = runtime.block_on(async {
+            let client = api(vec![]);
+            let recorder = Recorder::new(client.clone(), "c", "p".into(), None).unwrap();
+            let election = Election {
+                namespace: "a/b".into(),
+                ..election()
+            };
+            let stop = CancellationToken::new();
+            election
+                .acquire(client, recorder, Metrics::new().unwrap(), &stop)
+                .await
+        });
+        assert!(leadership.is_none());
+    });
+    let text = "unable to use the namespace of the Lease";
+    let line = lines.iter().find(|line| line.contains(text));
+    assert!(line.is_some_and(|line| line.contains("a/b")), "{lines:?}");
+}
+
+#[test]
+fn the_duration_in_the_lease_is_rounded_up() {
     // RT-LED-005
     let seconds = |lease| {
         Election {
@@ -270,7 +297,7 @@ fn the_lease_says_no_less_than_the_leader_goes_by() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_contender_goes_by_the_duration_in_the_lease() {
+async fn a_contender_honours_the_duration_in_the_lease() {
     // RT-LED-008: the holder's Lease is valid for 60 s, the contender's for 35 s.
     let lease = |spec| Lease {
         metadata: ObjectMeta {

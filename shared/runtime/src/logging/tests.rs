@@ -45,7 +45,7 @@ pub(crate) fn logged(level: &str, encoding: &str, speak: impl FnOnce()) -> Vec<S
 }
 
 #[test]
-fn lines_have_upstreams_keys() {
+fn log_line_keys_match_upstream() {
     let lines = logged("info", "json", || {
         let span = tracing::info_span!(
             "reconcile",
@@ -91,7 +91,7 @@ fn lines_have_upstreams_keys() {
 }
 
 #[test]
-fn fields_that_a_span_learns_later_are_in_the_lines_that_follow() {
+fn fields_recorded_later_appear_in_the_following_lines() {
     // RT-LOG-007
     let lines = logged("info", "json", || {
         let span =
@@ -123,7 +123,7 @@ fn fields_that_a_span_learns_later_are_in_the_lines_that_follow() {
 }
 
 #[test]
-fn levels_filter() {
+fn log_lines_are_filtered_by_level() {
     // RT-LOG-013, SC-PROC-023
     let speak = || {
         tracing::error!("e");
@@ -171,7 +171,7 @@ fn the_console_has_columns() {
 }
 
 #[test]
-fn floods_are_sampled() {
+fn repeated_log_lines_are_sampled() {
     // RT-LOG-015
     let mut sampler = Sampler::default();
     let mut admitted = |second| {
@@ -184,7 +184,7 @@ fn floods_are_sampled() {
 }
 
 #[test]
-fn libraries_speak_through_the_same_log() {
+fn log_lines_of_libraries_have_the_same_format() {
     // RT-LOG-013, RT-LOG-016
     let lines = logged("debug", "json", || {
         tracing::warn!(target: "kube_client::client::tls", "connection lost");
@@ -297,7 +297,7 @@ fn responses_of_the_api_server_are_neither_logged_nor_exported() {
 }
 
 #[test]
-fn a_line_has_each_key_once() {
+fn log_lines_have_unique_keys() {
     // RT-LOG-007: where the fields of an event and of its span differ, the event's is used
     let lines = logged("info", "json", || {
         let span = tracing::info_span!("reconcile", name = "outer", namespace = "ns");

@@ -208,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_is_what_the_scraper_asks_for() {
+    fn metrics_format_and_encoding_are_negotiated() {
         // RT-MET-001
         let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,\
             text/plain;version=1.0.0;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1";
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_gos() {
+    fn numbers_are_formatted_as_in_go() {
         // RT-MET-003, RT-MET-016: from strconv.FormatFloat(f, 'g', -1, 64)
         for (value, want) in [
             (0.0, "0"),

@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn proc_is_read() {
+    fn procfs_files_are_parsed() {
         // RT-MET-019
         let limits = "Limit   Soft Limit  Hard Limit  Units\nMax open files  1024  4096  files\n\
                       Max address space  unlimited  unlimited  bytes\n";

@@ -25,7 +25,7 @@ fn used() -> Metrics {
 }
 
 #[test]
-fn families_have_upstreams_names_types_and_labels() {
+fn metric_names_types_and_labels_match_upstream() {
     let page = page(&used());
     // The sample's name and the names of its labels, except for the bound of a bucket.
     let samples: Vec<(&str, Vec<&str>)> = page
@@ -155,7 +155,7 @@ fn families_have_upstreams_names_types_and_labels() {
 }
 
 #[test]
-fn series_have_upstreams_values() {
+fn metric_values_match_upstream() {
     let page = page(&used());
     for line in [
         // RT-MET-012
@@ -177,7 +177,7 @@ fn series_have_upstreams_values() {
 }
 
 #[test]
-fn bounds_are_upstreams_to_the_digit() {
+fn histogram_buckets_match_upstream() {
     // The bounds are label values.
     let page = page(&used());
     let bounds = |family: &str| {
@@ -210,7 +210,7 @@ fn bounds_are_upstreams_to_the_digit() {
 }
 
 #[test]
-fn what_upstream_does_not_show_is_not_shown() {
+fn metrics_absent_upstream_are_not_exposed() {
     // RT-MET-006, RT-MET-018, RT-MET-023
     let page = page(&used());
     for name in [
@@ -228,7 +228,7 @@ fn what_upstream_does_not_show_is_not_shown() {
 }
 
 #[test]
-fn series_of_a_gone_object_disappear() {
+fn metrics_of_a_deleted_object_are_removed() {
     // RT-MET-005, KC-PROC-053
     let metrics = used();
     metrics.forget("Kustomization", "apps", "flux-system");
@@ -236,7 +236,7 @@ fn series_of_a_gone_object_disappear() {
 }
 
 #[test]
-fn help_texts_are_upstreams() {
+fn metric_help_texts_match_upstream() {
     let page = page(&used());
     for (family, help) in [
         (

@@ -16,7 +16,7 @@ fn key(name: &str) -> Key {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_is_never_worked_on_twice_at_once() {
+async fn a_key_is_never_processed_concurrently() {
     // RT-QUE-001
     let queue = queue();
     queue.add(key("a"), LIVE, None);
@@ -102,7 +102,7 @@ async fn namespaces_are_served_in_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_turn_does_not_outweigh_a_priority() {
+async fn priorities_precede_turns() {
     // RT-QUE-003
     let queue = queue();
     for (namespace, priority) in [("a", INITIAL), ("b", LIVE), ("b", LIVE), ("c", INITIAL)] {
@@ -113,7 +113,7 @@ async fn a_turn_does_not_outweigh_a_priority() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_is_taken_out_leaves_the_turns_as_they_are() {
+async fn removing_a_key_keeps_the_order_of_turns() {
     let queue = queue();
     for (namespace, name) in [("a", "1"), ("a", "2"), ("b", "1"), ("c", "1")] {
         queue.add(Key::new(namespace, name), LIVE, None);
@@ -140,7 +140,7 @@ async fn failures_double_the_delay_until_the_cap() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_earlier_time_wins() {
+async fn the_earliest_due_time_wins() {
     // RT-QUE-005
     let queue = queue();
     let start = Instant::now();
@@ -170,7 +170,7 @@ async fn a_trigger_interrupts_the_run() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_is_added_again_keeps_its_place() {
+async fn a_key_added_again_keeps_its_place() {
     // RT-QUE-001: what became due first is handed out first
     let queue = queue();
     queue.add_after(key("late"), Duration::from_secs(1), LIVE);
@@ -198,7 +198,7 @@ async fn a_key_that_is_added_again_keeps_its_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_queue_measures_itself_as_upstreams_does() {
+async fn queue_metrics_match_upstream() {
     // RT-MET-016, RT-QUE-003
     let metrics = Metrics::new().unwrap();
     let back_off = BackOff {

@@ -110,7 +110,7 @@ impl<S: StaticKind> World<S> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_provider_has_the_finalizer_until_it_is_deleted() {
+async fn providers_have_the_finalizer_until_they_are_deleted() {
     for (before, suspend, deleted, after) in [
         // NC-PROV-015
         (

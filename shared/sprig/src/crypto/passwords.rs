@@ -214,7 +214,7 @@ mod tests {
 
     /// Test vectors of the jBCrypt suite at cost 10.
     #[test]
-    fn bcrypt_hashes_as_others_do() {
+    fn bcrypt_hashes_match_known_values() {
         for (password, hash) in [
             ("", "k1wbIrmNyFAPwPVPSVa/zecw2BCEnBwVS2GbrmgzxFUOqW9dk4TCW"),
             ("a", "k87L/MF28Q673VKh8/cPi.SUl7MU/rWuSiIDDFayrKk/1tBsSQu4u"),

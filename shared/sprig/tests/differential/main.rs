@@ -70,7 +70,7 @@ fn every_function_is_called() {
 }
 
 #[test]
-fn agrees_with_go() {
+fn random_calls_match_go() {
     let Some(mut oracle) = Oracle::start() else {
         return;
     };

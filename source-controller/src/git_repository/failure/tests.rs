@@ -31,7 +31,7 @@ fn exhausted(bytes: u64) -> Exhausted {
 
 // The rows named at each case.
 #[test]
-fn what_follows_each_failure() {
+fn every_failure_has_the_expected_outcome() {
     let secs = Duration::from_secs;
     let fetch = Some((FETCH_FAILED, Status::True));
     let stored = Some((STORAGE_OPERATION_FAILED, Status::True));
@@ -93,7 +93,7 @@ fn what_follows_each_failure() {
         ),
         // SC-GIT-022, SC-AUTH-006
         (
-            StepError::Proxy(ProxyError::NotFound(name())),
+            StepError::Proxy(ReferredError::NotFound(name())),
             "AuthenticationFailed",
             BACK_OFF,
             warning,
@@ -194,7 +194,7 @@ fn what_follows_each_failure() {
             fetch,
             "provider 'aws' is not supported yet by this controller: use credentials from a Secret with provider 'generic'",
         ),
-        // SC-GIT-091, SC-GIT-093, SC-GIT-094, SC-PROC-071
+        // SC-GIT-091, SC-GIT-094
         (
             StepError::IncludeMissing {
                 name: "other".into(),

@@ -27,19 +27,25 @@ fn selector(of: impl FnOnce(&mut Selector)) -> Selector {
 }
 
 #[test]
-fn every_field_of_the_spec_is_in_the_overlay() {
-    // KC-BLD-008, KC-BLD-009, KC-BLD-010, KC-BLD-012, KC-BLD-014, KC-BLD-015, KC-BLD-016
+fn every_spec_field_is_in_the_overlay() {
     let found = overlay_of(json!({
+        // KC-BLD-008
         "targetNamespace": "prod",
+        // KC-BLD-009
         "namePrefix": "pre-",
         "nameSuffix": "-post",
+        // KC-BLD-010
         "patches": [{"patch": "first"}, {"patch": "second", "target": {"name": "web"}}],
+        // KC-BLD-012
         "components": ["../one", "../two"],
+        // KC-BLD-014
         "ignoreMissingComponents": true,
+        // KC-BLD-015
         "images": [
             {"name": "app", "newName": "registry.example.com/app", "newTag": "v2", "digest": "sha256:aa"},
             {"name": "other"},
         ],
+        // KC-BLD-016
         "buildMetadata": ["originAnnotations", "transformerAnnotations"],
     }));
     let image = |name: &str, new_name: &str, new_tag: &str, digest: &str| Image {
@@ -80,7 +86,7 @@ fn every_field_of_the_spec_is_in_the_overlay() {
 }
 
 #[test]
-fn every_field_of_a_patch_target_selects() {
+fn every_patch_target_field_selects() {
     // KC-BLD-011
     type Field = fn(&mut Selector) -> &mut String;
     let fields: [(&str, Field); 7] = [
@@ -100,7 +106,7 @@ fn every_field_of_a_patch_target_selects() {
 }
 
 #[test]
-fn fields_that_are_empty_or_absent_leave_the_root_kustomization_alone() {
+fn empty_or_absent_fields_do_not_change_the_root_kustomization() {
     // KC-BLD-008, KC-BLD-009, KC-BLD-016
     let empty = json!({"targetNamespace": "", "namePrefix": "", "nameSuffix": "", "patches": [],
         "components": [], "images": [], "buildMetadata": []});

@@ -13,7 +13,7 @@ fn rule(api_version: &str, kind: &str, for_jobs: bool) -> Option<Rule> {
 
 // HC-WAIT-017
 #[test]
-fn only_some_kinds_have_a_rule() {
+fn only_listed_kinds_have_a_readiness_rule() {
     for (api_version, kind, known) in [
         ("v1", "Pod", true),
         ("batch/v1", "Job", true),
@@ -58,7 +58,7 @@ fn set(revision: &str, ready: i64) -> Value {
 
 // HC-WAIT-017
 #[test]
-fn objects_are_ready_when_helm_3_says_so() {
+fn readiness_matches_helm_3() {
     let rolling = |unavailable: Value, surge: Value| json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": unavailable, "maxSurge": surge}});
     let quarter = || rolling(json!("25%"), json!("25%"));
     let stateful = |partition: i64, updated: i64, ready: i64, current: &str| {

@@ -56,7 +56,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn runs_that_follow_at_once_may_be_limited() {
+async fn immediate_requeues_can_be_rate_limited() {
     // HC-ACT-022, NC-RECV-023
     for (at_once, again, result) in [
         (AtOnce::Now, Again::At(Duration::ZERO), "requeue_after"),
@@ -77,7 +77,7 @@ async fn runs_that_follow_at_once_may_be_limited() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reconciler_may_mark_the_start_itself() {
+async fn a_reconciler_can_report_the_start_itself() {
     // KC-PROC-066, HC-ACT-008: Ready is unchanged
     let settings = Settings {
         start: Start::ByReconciler,
@@ -109,7 +109,7 @@ async fn a_reconciler_may_mark_the_start_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_suspended_object_gets_what_its_kind_says() {
+async fn a_suspended_object_is_updated_by_the_policy_of_its_kind() {
     let known = || json!([condition(READY, "False")]);
     let ready = || json!([condition(READY, "True")]);
     let stalled = || json!([condition(STALLED, "True"), condition(READY, "False")]);
@@ -306,7 +306,7 @@ async fn a_suspended_object_is_finalized() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_kind_may_have_another_finalizer_and_no_observed_generation() {
+async fn a_kind_can_have_another_finalizer_and_no_observed_generation() {
     let work = || {
         Closure::new(|run: &mut Run<ArtifactGenerator>| {
             FutureExt::boxed(async move {
@@ -376,7 +376,7 @@ const RELEASES: Settings = Settings {
 };
 
 #[tokio::test(start_paused = true)]
-async fn ready_may_follow_a_rule_of_the_kind() {
+async fn ready_can_follow_a_rule_of_the_kind() {
     type Work = fn(&mut Run<HelmRelease>) -> Result<Outcome, Failure>;
     let cases: [(Work, &[&str]); 4] = [
         (
@@ -424,7 +424,7 @@ async fn ready_may_follow_a_rule_of_the_kind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_an_action_stored_is_written_before_the_next_one() {
+async fn status_set_by_an_action_is_patched_before_the_next_action() {
     // HC-ACT-063
     let world = World::holding(release(&json!({"observedGeneration": 2})));
     let work = Closure::new(|run: &mut Run<HelmRelease>| {
@@ -440,7 +440,7 @@ async fn what_an_action_stored_is_written_before_the_next_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_may_follow_the_transition_of_ready() {
+async fn events_can_follow_the_transition_of_ready() {
     type Work = fn() -> Result<Outcome, Failure>;
     let was_ready = || json!([condition(READY, "True")]);
     let was_not = || json!([condition(READY, "False")]);
@@ -510,7 +510,7 @@ async fn events_may_follow_the_transition_of_ready() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_events_of_a_run_carry_what_it_is_about() {
+async fn all_events_of_a_run_carry_its_metadata() {
     // RT-EVT-012
     let world = World::holding(object(&json!({"observedGeneration": 2})));
     let work = Closure::new(|run: &mut Run<GitRepository>| {
@@ -621,7 +621,7 @@ impl Reconciler for Repositories {
 }
 
 #[tokio::test(start_paused = true)]
-async fn static_objects_of_a_kind_are_cleaned_up_once() {
+async fn static_kinds_are_cleaned_up_once() {
     let settings = Settings::new("helmrepository");
     let repository = |kind: &str, finalizers: Value, status: Value, suspend: bool| {
         let mut object = object(&status);

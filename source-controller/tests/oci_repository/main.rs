@@ -1,0 +1,12 @@
+//! OCIRepositories on a real API server, from a real registry: each file has a topic.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod admission;
+mod clients;
+mod content;
+mod credentials;
+mod failures;
+mod versions;
+mod world;
