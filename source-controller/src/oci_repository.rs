@@ -240,7 +240,7 @@ mod tests {
 
     // SC-OCI-060: both fields of the selector, and whether there is one
     #[test]
-    fn what_rebuilds_an_artifact() {
+    fn relevant_spec_changes_rebuild_the_artifact() {
         let status = |spec: &OCIRepositorySpec| OCIRepositoryStatus {
             observed_ignore: spec.ignore.clone(),
             observed_layer_selector: spec.layer_selector.clone(),

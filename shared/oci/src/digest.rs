@@ -110,7 +110,7 @@ mod tests {
     #[case("sha256:AB", "found non-hex character in hash: A")]
     #[case("sha512:ab", r#"unsupported hash: "sha512""#)]
     #[case("sha256:ab", "wrong number of hex digits for sha256: ab")]
-    fn what_is_no_digest(#[case] text: &str, #[case] expected: &str) {
+    fn malformed_digests_are_refused(#[case] text: &str, #[case] expected: &str) {
         assert_eq!(text.parse::<Digest>().unwrap_err().to_string(), expected);
     }
 

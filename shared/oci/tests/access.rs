@@ -25,7 +25,7 @@ fn with(credentials: Credentials) -> Options {
 
 // SC-OCI-050, SC-AUTH-030
 #[tokio::test]
-async fn basic_authentication() {
+async fn basic_authentication_succeeds() {
     let registry = Registry::builder().basic_auth("flux", "s3cret").start();
     let digest = registry.push(APP, "latest", &artifact());
     let mut keychain = Keychain::default();

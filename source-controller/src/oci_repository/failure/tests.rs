@@ -36,7 +36,7 @@ fn registry(error: flux_oci::Error) -> RegistryFault {
 
 // The rows named at each case.
 #[test]
-fn what_follows_each_failure() {
+fn every_failure_has_the_expected_outcome() {
     let fetch = Some((FETCH_FAILED, Status::True));
     let stored = Some((STORAGE_OPERATION_FAILED, Status::True));
     let verified = Some((SOURCE_VERIFIED, Status::False));
