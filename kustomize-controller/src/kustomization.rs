@@ -116,8 +116,8 @@ impl Reconciler for Kustomizations {
         if !deletion::deletes_objects(&object) {
             return Ok(());
         }
-        let deleted =
-            deletion::delete_objects(run, &self.policy, &self.clusters, &self.configs).await;
+        let delete = deletion::delete_objects(run, &self.policy, &self.clusters, &self.configs);
+        let deleted = Box::pin(delete).await;
         deleted.map_err(|error| {
             let timings = Timings::of(&object, self.policy.requeue_dependency);
             StepError::from(error).failure(&timings)

@@ -9,7 +9,7 @@ use crate::artifact::Artifact;
 use crate::push;
 
 /// How long it may take to start.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 
 /// A running `docker-registry` on plain HTTP without authentication; stopped on drop.
 pub struct Distribution {

@@ -309,15 +309,15 @@ async fn log_lines_match_upstream() -> Result {
         );
     }
     // RT-QUE-002
-    let workers = entries
-        .iter()
-        .find(|line| line["msg"] == "Starting workers")
-        .cloned();
-    let workers = workers.unwrap_or_default();
-    assert_eq!(
-        (&workers["controller"], &workers["worker count"]),
-        (&json!("gitrepository"), &json!(3))
-    );
+    for controller in ["gitrepository", "helmrepository", "ocirepository"] {
+        let started =
+            |line: &&Value| line["msg"] == "Starting workers" && line["controller"] == controller;
+        let workers = entries.iter().find(started);
+        ensure!(
+            workers.is_some_and(|line| line["worker count"] == 3),
+            "{controller}: {workers:?}"
+        );
+    }
     Ok(())
 }
 

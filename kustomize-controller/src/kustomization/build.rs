@@ -232,7 +232,7 @@ impl Builder {
                 allowance: allowance.clone(),
             };
             match beside(move || job.run()).await? {
-                Step::Built(built) => return Ok(built),
+                Step::Built(built) => return Ok(*built),
                 Step::Needs(bases) => {
                     self.fetch_bases(&mut fetched, bases, &allowance.shared_claim())
                         .await?;
@@ -287,7 +287,7 @@ struct Fetched {
 
 /// The result of a round.
 enum Step {
-    Built(Built),
+    Built(Box<Built>),
     Needs(Vec<RemoteBase>),
 }
 
@@ -324,7 +324,9 @@ impl Job {
         claim.give_back(entries);
         match build.map_err(BuildError::Kustomize)? {
             Build::Needs(bases) => Ok(Step::Needs(bases)),
-            Build::Done(output) => self.finish(output).map(Step::Built),
+            Build::Done(output) => self
+                .finish(output)
+                .map(|built| Step::Built(Box::new(built))),
         }
     }
 

@@ -124,7 +124,7 @@ pub(super) async fn delete_objects(
         return Ok(());
     }
     let terminated = wait_for_termination(&cluster, &pruned.changes, deletion.timeout);
-    let waited = run.wait(terminated, Cancel::OnShutdownOnly).await;
+    let waited = Box::pin(run.wait(terminated, Cancel::OnShutdownOnly)).await;
     // On shutdown the finalizer stays, so that the next process continues to wait.
     let waited = waited.map_err(|_| DeletionError::ShuttingDown)?;
     if let Err(error) = waited {

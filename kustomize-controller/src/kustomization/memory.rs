@@ -18,7 +18,7 @@ pub(crate) struct Memories {
     /// The last build of each Kustomization. Together they may take a quarter of the process's memory, and less when other
     /// work needs it; the least recently used are evicted first.
     builds: Cache<Key, Built>,
-    memories: PerObject<Memory>,
+    objects: PerObject<Memory>,
 }
 
 /// What is kept of one Kustomization besides its build.
@@ -64,7 +64,7 @@ impl Memories {
         Self {
             builds: Cache::new(&budget, budget.limit() / 4),
             budget,
-            memories: PerObject::default(),
+            objects: PerObject::default(),
         }
     }
 
@@ -74,13 +74,13 @@ impl Memories {
             let inputs = memory.inputs.as_ref();
             inputs.is_some_and(|inputs| inputs.made == *made)
         };
-        self.memories.update(key, inputs) && self.builds.get(key).is_some()
+        self.objects.update(key, inputs) && self.builds.get(key).is_some()
     }
 
     /// The cached build of these inputs.
     pub(super) fn build(&self, key: &Key, inputs: &Inputs) -> Option<Arc<Built>> {
         let is_same = |memory: &mut Memory| memory.inputs.as_ref() == Some(inputs);
-        if !self.memories.update(key, is_same) {
+        if !self.objects.update(key, is_same) {
             return None;
         }
         self.builds.get(key)
@@ -91,14 +91,14 @@ impl Memories {
         let bytes = built.bytes();
         self.builds.insert(key.clone(), built, bytes);
         let keep = |memory: &mut Memory| memory.inputs = Some(inputs);
-        self.memories.update(key, keep);
+        self.objects.update(key, keep);
     }
 
     /// Takes the state of the applied objects for one run, emptied if a full pass is due. If the run ends without returning
     /// it, the state is lost and the next run checks all objects.
     pub(super) fn take_applied(&self, key: &Key, of: &str) -> Applied {
         let taken = self
-            .memories
+            .objects
             .update(key, |memory: &mut Memory| memory.applied.take());
         let mut applied = taken.unwrap_or_default();
         if applied.of != of || applied.routine_runs >= FULL_PASS_EVERY {
@@ -119,12 +119,12 @@ impl Memories {
         }
         applied.claim = Some(claim);
         let put = |memory: &mut Memory| memory.applied = Some(applied);
-        self.memories.update(key, put);
+        self.objects.update(key, put);
     }
 
     /// The targets that are not known to be healthy in the version that the run has seen (KC-HEALTH-012).
     pub(super) fn unsettled(&self, key: &Key, targets: Vec<Target>) -> Vec<Target> {
-        self.memories
+        self.objects
             .update(key, |memory: &mut Memory| match &memory.applied {
                 Some(applied) => applied.memory.unsettled(targets),
                 None => targets,
@@ -133,7 +133,7 @@ impl Memories {
 
     /// Records the objects that a health check has found healthy.
     pub(super) fn note_current(&self, key: &Key, found: Vec<(ObjectId, Version)>) {
-        self.memories.update(key, |memory: &mut Memory| {
+        self.objects.update(key, |memory: &mut Memory| {
             if let Some(applied) = &mut memory.applied {
                 applied.memory.note_current(found);
             }
@@ -142,7 +142,7 @@ impl Memories {
 
     /// Forgets a deleted Kustomization.
     pub(super) fn forget(&self, key: &Key) {
-        self.memories.remove(key);
+        self.objects.remove(key);
         self.builds.remove(key);
     }
 }

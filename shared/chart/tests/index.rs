@@ -109,7 +109,7 @@ impl Random {
         for chart in 0..self.below(4) {
             let quote = self.of(&["", "", "\"", "'"]);
             let _ = writeln!(text, "{indent}{quote}chart-{chart}{quote}:");
-            for _ in 0..1 + self.below(4) {
+            for _ in 0..=self.below(4) {
                 self.version(&mut text, indent, chart);
             }
         }

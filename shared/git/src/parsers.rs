@@ -145,10 +145,10 @@ impl Parsers {
         let store = Store::create(None, MAX_OBJECT, &claim).expect("the folder is writable");
         let commit = first.commit();
         if talk.fetch(&[first.target], ONE, &store).is_ok()
-            && let Ok((commit, tree)) = store
-                .objects()
-                .map(|objects| objects.commit(&commit, "refs/heads/main"))
-                .unwrap_or_else(|fault| panic!("{fault}"))
+            && let Ok((commit, tree)) = store.objects().map_or_else(
+                |fault| panic!("{fault}"),
+                |objects| objects.commit(&commit, "refs/heads/main"),
+            )
         {
             self.checked_snapshot(commit, store, tree);
         }
@@ -250,10 +250,10 @@ impl Parsers {
             before = Some(entry);
             if let Ok(content) = reader.read(entry) {
                 let mut again = Vec::new();
-                let stream = reader.open(entry).and_then(|mut stream| {
+                let stream = reader.open(entry).map(|mut stream| {
                     let left = stream.remaining();
                     stream.read_to_end(&mut again).expect("it was read");
-                    Ok(left)
+                    left
                 });
                 if let Ok(left) = stream {
                     assert!(again == content[..] && left == content.len() as u64);

@@ -35,12 +35,11 @@ impl Challenge {
         while let Some((name, after)) = rest.split_once('=') {
             let name = name.trim_matches([' ', '\t', ',']).to_ascii_lowercase();
             let after = after.trim_start();
-            let (value, next) = match after.strip_prefix('"') {
-                Some(quoted) => unquoted(quoted),
-                None => {
-                    let end = after.find([',', ' ', '\t']).unwrap_or(after.len());
-                    (after[..end].to_owned(), &after[end..])
-                }
+            let (value, next) = if let Some(quoted) = after.strip_prefix('"') {
+                unquoted(quoted)
+            } else {
+                let end = after.find([',', ' ', '\t']).unwrap_or(after.len());
+                (after[..end].to_owned(), &after[end..])
             };
             parameters.push((name, value));
             rest = next;

@@ -264,7 +264,9 @@ impl PartialEq for PublicKey {
 impl Eq for PublicKey {}
 
 /// The algorithm, the identifier in its parameters, and the key's bits.
-fn split(der: &[u8]) -> Option<(&[u8], Option<&[u8]>, &[u8])> {
+type Parts<'d> = (&'d [u8], Option<&'d [u8]>, &'d [u8]);
+
+fn split(der: &[u8]) -> Option<Parts<'_>> {
     let mut outer = Reader::new(der);
     let mut info = outer.sequence()?;
     let mut algorithm = info.sequence()?;

@@ -102,7 +102,7 @@ impl Header {
                 }
                 Some(field) => match value {
                     Value::Map(map) => {
-                        self.server_info = map.clone();
+                        self.server_info.clone_from(map);
                         Ok(())
                     }
                     Value::Null => Ok(()),
@@ -266,7 +266,6 @@ fn check_metadata(
     form: Form,
 ) -> Result<(), IndexError> {
     match (field, value) {
-        ("deprecated", _) => Ok(()),
         ("maintainers", Value::Seq(items)) => {
             let inner = Place {
                 owner: "Maintainer",
@@ -285,7 +284,10 @@ fn check_metadata(
             check_texts(items, field, place, form)
         }
         ("annotations", Value::Map(map)) => check_texts(map.values(), field, place, form),
-        ("maintainers" | "dependencies" | "sources" | "keywords" | "annotations", _) => Ok(()),
+        (
+            "deprecated" | "maintainers" | "dependencies" | "sources" | "keywords" | "annotations",
+            _,
+        ) => Ok(()),
         _ => check_texts([value], field, place, form),
     }
 }
@@ -314,9 +316,8 @@ fn check_structs(
     for item in items.iter().filter(|item| matches!(item, Value::Map(_))) {
         for (name, field, value) in fields(item, &[known_fields], "", form)? {
             match (known(name, field, form)?, value) {
-                (None | Some("enabled" | "import-values"), _) => {}
                 (Some(field @ "tags"), Value::Seq(tags)) => check_texts(tags, field, place, form)?,
-                (Some("tags"), _) => {}
+                (None | Some("enabled" | "import-values" | "tags"), _) => {}
                 (Some(field), value) => check_texts([value], field, place, form)?,
             }
         }

@@ -27,8 +27,11 @@ pub(super) struct Layout {
     /// The text without the charts.
     pub(super) header: Vec<u8>,
     /// The name of each chart, and where its list is: in YAML with its key, in JSON without. `None` without `entries`.
-    pub(super) charts: Option<Vec<(String, Range<u64>)>>,
+    pub(super) charts: Option<Vec<Place>>,
 }
+
+/// The name of a chart, and where its list is.
+type Place = (String, Range<u64>);
 
 /// The most bytes of a header. Annotations and public keys fit many times.
 const MAX_HEADER: usize = 1 << 20;

@@ -112,9 +112,8 @@ fn parse(bytes: &[u8]) -> Result<Message, &'static str> {
     if signature.is_empty() {
         return Err("empty signature");
     }
-    let payload = match payload {
-        Value::Bytes(payload) => payload,
-        _ => return Err("missing payload"),
+    let Value::Bytes(payload) = payload else {
+        return Err("missing payload");
     };
     let headers = if protected.is_empty() {
         Value::Map(Vec::new())

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead};
 use std::ops::Range;
 
-use super::{Form, Layout, MAX_HEADER};
+use super::{Form, Layout, MAX_HEADER, Place};
 
 /// The bytes of a text, one by one, with their position.
 struct Bytes<'r, R> {
@@ -161,7 +161,7 @@ pub(super) fn find(input: &mut impl BufRead) -> io::Result<Option<Layout>> {
 }
 
 /// The charts in the value of `entries`, if it is an object.
-fn entries(bytes: &mut Bytes<'_, impl BufRead>) -> io::Result<Option<Vec<(String, Range<u64>)>>> {
+fn entries(bytes: &mut Bytes<'_, impl BufRead>) -> io::Result<Option<Vec<Place>>> {
     let mut charts = Vec::new();
     if !bytes.skip(b'{')? {
         return Ok(None);
