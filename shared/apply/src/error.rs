@@ -210,7 +210,7 @@ mod tests {
     // KC-SUB-009
     #[test]
     fn no_step_quotes_what_the_server_quotes_of_a_secret() {
-        let quotes = || refused(403, "Forbidden", "denied: hunter2");
+        let quotes = || RequestError::refusal(403, "Forbidden", "denied: hunter2");
         let mut confidential = Confidential::default();
         confidential.add(b"hunter2");
         let web = id("apps_web_apps_Deployment");

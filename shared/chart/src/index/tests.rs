@@ -1,3 +1,5 @@
+//! What an index becomes, and which errors it has.
+
 use std::cell::RefCell;
 use std::io::Cursor;
 use std::rc::Rc;

@@ -1,3 +1,5 @@
+//! Which texts have a layout.
+
 use std::io::Cursor;
 
 use super::*;
