@@ -47,7 +47,7 @@ impl Material {
                 match &verify.secret_ref {
                     Some(secret) => {
                         let secret = secrets.read(namespace, &secret.name).await;
-                        keys(&secret.map_err(SignatureFault::Secret)?, reference)
+                        keys(&*secret.map_err(SignatureFault::Secret)?, reference)
                     }
                     None => keyless(verify, root.as_deref()),
                 }
@@ -58,7 +58,7 @@ impl Material {
                 };
                 let read = secrets.read(namespace, &secret.name).await;
                 policy(
-                    &read.map_err(SignatureFault::Secret)?,
+                    &*read.map_err(SignatureFault::Secret)?,
                     namespace,
                     &secret.name,
                 )
