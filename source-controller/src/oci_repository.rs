@@ -101,7 +101,10 @@ impl Reconciler for OCIRepositories {
         let message = format!("new revision '{revision}' for '{}'", version.reference);
         flux_publish::announce(run, &revision, &message).await?;
 
-        verify::signatures(run, &client, &version)?;
+        let limit = timeout(spec);
+        let verified =
+            verify::signatures(run, &self.secrets, &self.budget, &client, &version, limit);
+        verified.await.map_err(late)?;
         if is_current(run, &revision) {
             run.conditions.remove(FETCH_FAILED);
             flux_publish::up_to_date(run, &revision);

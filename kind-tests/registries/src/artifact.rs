@@ -86,7 +86,8 @@ impl Artifact {
         std::iter::once(b"{}".as_slice()).chain(layers).collect()
     }
 
-    pub(crate) fn manifest(&self) -> Vec<u8> {
+    /// The manifest.
+    pub fn manifest(&self) -> Vec<u8> {
         let descriptor = |media_type: &str, content: &[u8]| json!({"mediaType": media_type, "digest": digest_of(content), "size": content.len()});
         let layers: Vec<Value> = self
             .layers

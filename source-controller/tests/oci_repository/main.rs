@@ -8,5 +8,6 @@ mod clients;
 mod content;
 mod credentials;
 mod failures;
+mod signatures;
 mod versions;
 mod world;

@@ -34,6 +34,13 @@ fn registry(error: flux_oci::Error) -> RegistryFault {
     RegistryFault::Registry(error)
 }
 
+fn unverified(provider: &str, source: SignatureFault) -> StepError {
+    StepError::Signature {
+        provider: provider.to_owned(),
+        source: Box::new(source),
+    }
+}
+
 // The rows named at each case.
 #[test]
 fn every_failure_has_the_expected_outcome() {
@@ -185,14 +192,103 @@ fn every_failure_has_the_expected_outcome() {
         ),
         // SC-OCI-082
         (
-            StepError::Signature {
-                provider: "cosign keyless".into(),
-            },
+            unverified(
+                "cosign",
+                SignatureFault::NoMatch("r.io/app@sha256:00".into()),
+            ),
             "VerificationError",
             BACK_OFF,
             warning,
             verified,
-            "failed to verify the signature using provider 'cosign keyless': this controller cannot verify signatures yet, and nothing is pulled: remove spec.verify to use the artifact unverified",
+            "failed to verify the signature using provider 'cosign': no matching signatures were found for 'r.io/app@sha256:00'",
+        ),
+        (
+            unverified(
+                "cosign keyless",
+                SignatureFault::Cosign(cosign::Error::NoSignatures),
+            ),
+            "VerificationError",
+            BACK_OFF,
+            warning,
+            verified,
+            "failed to verify the signature using provider 'cosign keyless': no signatures found",
+        ),
+        (
+            unverified("cosign", SignatureFault::Timeout),
+            "VerificationError",
+            BACK_OFF,
+            warning,
+            verified,
+            "failed to verify the signature using provider 'cosign': context deadline exceeded",
+        ),
+        (
+            unverified("cosign", SignatureFault::Registry(flux_oci::Error::NoToken)),
+            "VerificationError",
+            BACK_OFF,
+            warning,
+            verified,
+            "failed to verify the signature using provider 'cosign': no token in bearer response",
+        ),
+        // SC-VER-036
+        (
+            unverified(
+                "cosign keyless",
+                SignatureFault::TrustedRootSecret {
+                    secret: name(),
+                    source: TrustedRootFault::Missing {
+                        key: "trusted_root.json",
+                        secret: name(),
+                    },
+                },
+            ),
+            "VerificationError",
+            BACK_OFF,
+            warning,
+            verified,
+            "failed to verify the signature using provider 'cosign keyless': failed to read trusted root from secret 'ns/name': 'trusted_root.json' not found in secret 'ns/name'",
+        ),
+        // SC-VER-050, SC-VER-051
+        (
+            unverified("notation", SignatureFault::NoSecret("r.io/app".into())),
+            "VerificationError",
+            BACK_OFF,
+            warning,
+            verified,
+            "failed to verify the signature using provider 'notation': verification secret cannot be empty: 'r.io/app'",
+        ),
+        (
+            unverified(
+                "notation",
+                SignatureFault::KeyMissing {
+                    key: "trustpolicy.json",
+                    secret: name(),
+                },
+            ),
+            "VerificationError",
+            BACK_OFF,
+            warning,
+            verified,
+            "failed to verify the signature using provider 'notation': 'trustpolicy.json' not found in secret 'ns/name'",
+        ),
+        (
+            unverified("notation", SignatureFault::NoCertificates(name())),
+            "VerificationError",
+            BACK_OFF,
+            warning,
+            verified,
+            "failed to verify the signature using provider 'notation': no certificates found in secret 'ns/name'",
+        ),
+        // SC-VER-057
+        (
+            unverified(
+                "notation",
+                SignatureFault::Notation(notation::Error::NotSigned("r.io/app".into())),
+            ),
+            "VerificationError",
+            BACK_OFF,
+            warning,
+            verified,
+            "failed to verify the signature using provider 'notation': no signature is associated with \"r.io/app\", make sure the artifact was signed successfully",
         ),
         // SC-OCI-028
         (
