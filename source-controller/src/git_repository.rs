@@ -117,12 +117,11 @@ impl Reconciler for GitRepositories {
         let mut verification = None;
         if let Found::Unchanged(commit) = &found {
             let keys = Verification::read(run, &self.secrets).await?;
-            let same_keys = match &keys {
-                Some(keys) => !keys.is_outdated(&run.status),
-                None => {
-                    run.status.source_verification_fingerprint = None; // SC-VER-061
-                    true
-                }
+            let same_keys = if let Some(keys) = &keys {
+                !keys.is_outdated(&run.status)
+            } else {
+                run.status.source_verification_fingerprint = None; // SC-VER-061
+                true
             };
             if same_keys && !content_changed(spec, &run.status, &included) {
                 return Err(unchanged(run, commit));

@@ -104,7 +104,7 @@ impl Reconciler for OCIRepositories {
         let limit = timeout(spec);
         let verified =
             verify::signatures(run, &self.secrets, &self.budget, &client, &version, limit);
-        verified.await.map_err(late)?;
+        Box::pin(verified).await.map_err(late)?;
         if is_current(run, &revision) {
             run.conditions.remove(FETCH_FAILED);
             flux_publish::up_to_date(run, &revision);

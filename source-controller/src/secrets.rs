@@ -54,7 +54,7 @@ impl Secrets {
             .await
             .map_err(|source| match source {
                 SecretReadError::NotFound(_) => ReferredError::NotFound(secret()),
-                source => ReferredError::Read {
+                source @ SecretReadError::Unreadable(_) => ReferredError::Read {
                     secret: secret(),
                     source,
                 },

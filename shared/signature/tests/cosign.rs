@@ -281,7 +281,7 @@ fn classic_with_keys(cases: &mut Cases) {
         ("classic, short signature", "MEUC"),
     ] {
         let input = cases.altered("p256", |layer| {
-            layer["annotations"]["dev.cosignproject.cosign/signature"] = json!(signature)
+            layer["annotations"]["dev.cosignproject.cosign/signature"] = json!(signature);
         });
         add.push((name, cases.keys(&["p256"]), input, false));
     }
@@ -318,7 +318,7 @@ fn classic_with_keys(cases: &mut Cases) {
         cases.layers("keyless-workflow")[0]["annotations"]["dev.sigstore.cosign/certificate"]
             .clone();
     let input = cases.altered("p256", |layer| {
-        layer["annotations"]["dev.sigstore.cosign/certificate"] = certificate
+        layer["annotations"]["dev.sigstore.cosign/certificate"] = certificate;
     });
     cases.add(
         "classic, key with an expired certificate",
@@ -382,20 +382,20 @@ fn bundles_with_keys(cases: &mut Cases) {
             false,
         ),
         envelope("bundle, tampered payload", |b| {
-            flip(b, "/dsseEnvelope/payload")
+            flip(b, "/dsseEnvelope/payload");
         }),
         envelope("bundle, tampered signature", |b| {
-            flip(b, "/dsseEnvelope/signatures/0/sig")
+            flip(b, "/dsseEnvelope/signatures/0/sig");
         }),
         envelope("bundle, no signatures", |b| {
-            b["dsseEnvelope"]["signatures"] = json!([])
+            b["dsseEnvelope"]["signatures"] = json!([]);
         }),
         envelope("bundle, the same signature twice", |b| {
             let one = b["dsseEnvelope"]["signatures"][0].clone();
             b["dsseEnvelope"]["signatures"] = json!([one, one]);
         }),
         envelope("bundle, other payload type", |b| {
-            b["dsseEnvelope"]["payloadType"] = json!("text/plain")
+            b["dsseEnvelope"]["payloadType"] = json!("text/plain");
         }),
         envelope("bundle, no content", |b| {
             b.as_object_mut().unwrap().remove("dsseEnvelope");
@@ -404,17 +404,17 @@ fn bundles_with_keys(cases: &mut Cases) {
             b.as_object_mut().unwrap().remove("verificationMaterial");
         }),
         envelope("bundle, unknown version", |b| {
-            b["mediaType"] = json!("application/vnd.dev.sigstore.bundle.v0.4+json")
+            b["mediaType"] = json!("application/vnd.dev.sigstore.bundle.v0.4+json");
         }),
         envelope("bundle, unknown type", |b| {
-            b["mediaType"] = json!("application/json")
+            b["mediaType"] = json!("application/json");
         }),
         envelope("bundle, unknown field", |b| b["more"] = json!(1)),
         envelope("bundle, field of another type", |b| {
-            b["dsseEnvelope"]["signatures"] = json!("x")
+            b["dsseEnvelope"]["signatures"] = json!("x");
         }),
         envelope("bundle, not base64", |b| {
-            b["dsseEnvelope"]["payload"] = json!("?")
+            b["dsseEnvelope"]["payload"] = json!("?");
         }),
         envelope(
             "bundle, two contents",
@@ -445,7 +445,7 @@ fn bundles_with_keys(cases: &mut Cases) {
         true,
     ));
     let older = cases.changed("p256", |b| {
-        b["mediaType"] = json!("application/vnd.dev.sigstore.bundle+json;version=0.2")
+        b["mediaType"] = json!("application/vnd.dev.sigstore.bundle+json;version=0.2");
     });
     add.push(("bundle, older version".to_owned(), key(), older, true));
     for (name, trust, input, good) in add {
@@ -587,7 +587,7 @@ fn classic_entries(cases: &mut Cases) {
         (
             "classic, other time of the entry",
             entry(cases, &|b| {
-                b["Payload"]["integratedTime"] = json!(1_772_366_461)
+                b["Payload"]["integratedTime"] = json!(1_772_366_461);
             }),
         ),
         (
@@ -611,13 +611,13 @@ fn classic_entries(cases: &mut Cases) {
         (
             "classic, malformed entry",
             cases.altered("keyless-workflow", |layer| {
-                layer["annotations"][BUNDLE] = json!("{")
+                layer["annotations"][BUNDLE] = json!("{");
             }),
         ),
         (
             "classic, entry of another signature",
             cases.altered("keyless-workflow", |layer| {
-                layer["annotations"][BUNDLE] = foreign[BUNDLE].clone()
+                layer["annotations"][BUNDLE] = foreign[BUNDLE].clone();
             }),
         ),
         (
@@ -949,7 +949,7 @@ fn trusted_roots_are_read_as_sigstore_reads_them() {
         change(|root| root["more"] = json!(1)),
         change(|root| root["tlogs"][0]["hashAlgorithm"] = json!("SHA2_512")),
         change(|root| {
-            root["tlogs"][0]["publicKey"]["keyDetails"] = json!("PKIX_RSA_PSS_2048_SHA256")
+            root["tlogs"][0]["publicKey"]["keyDetails"] = json!("PKIX_RSA_PSS_2048_SHA256");
         }),
         change(|root| root["tlogs"][0]["publicKey"]["rawBytes"] = json!("AAAA")),
         change(|root| {
@@ -959,7 +959,7 @@ fn trusted_roots_are_read_as_sigstore_reads_them() {
                 .remove("validFor");
         }),
         change(|root| {
-            root["tlogs"][0]["publicKey"]["validFor"] = json!({"end": "2030-01-01T00:00:00Z"})
+            root["tlogs"][0]["publicKey"]["validFor"] = json!({"end": "2030-01-01T00:00:00Z"});
         }),
         change(|root| root["tlogs"][0]["publicKey"]["validFor"] = json!({"start": "yesterday"})),
         change(|root| {
@@ -971,7 +971,7 @@ fn trusted_roots_are_read_as_sigstore_reads_them() {
         change(|root| root["certificateAuthorities"][0]["certChain"]["certificates"] = json!([])),
         change(|root| {
             root["certificateAuthorities"][0]["certChain"]["certificates"][0]["rawBytes"] =
-                json!("AAAA")
+                json!("AAAA");
         }),
         change(|root| {
             root.as_object_mut().unwrap().remove("timestampAuthorities");
@@ -983,7 +983,7 @@ fn trusted_roots_are_read_as_sigstore_reads_them() {
         let ours = TrustedRoot::parse(root.as_bytes());
         match (&ours, &answer) {
             (Ok(ours), Answer::Output(theirs)) => {
-                assert_eq!(json!(ours.counts()), *theirs, "{root}")
+                assert_eq!(json!(ours.counts()), *theirs, "{root}");
             }
             (Err(_), Answer::Error(_)) => {}
             _ => panic!("{ours:?}, upstream {answer:?}: {root}"),

@@ -393,33 +393,33 @@ fn envelopes(cases: &mut Cases) {
         (
             "tampered payload",
             jws(cases, |e| {
-                e["payload"] = url(&e["payload"], |p| p["targetArtifact"]["size"] = json!(1))
+                e["payload"] = url(&e["payload"], |p| p["targetArtifact"]["size"] = json!(1));
             }),
         ),
         (
             "later signing time",
             jws(cases, |e| {
                 e["protected"] = url(&e["protected"], |p| {
-                    p["io.cncf.notary.signingTime"] = json!("2030-01-01T00:00:00Z")
-                })
+                    p["io.cncf.notary.signingTime"] = json!("2030-01-01T00:00:00Z");
+                });
             }),
         ),
         (
             "other algorithm",
             jws(cases, |e| {
-                e["protected"] = url(&e["protected"], |p| p["alg"] = json!("ES384"))
+                e["protected"] = url(&e["protected"], |p| p["alg"] = json!("ES384"));
             }),
         ),
         (
             "no algorithm",
             jws(cases, |e| {
-                e["protected"] = url(&e["protected"], |p| p["alg"] = json!("none"))
+                e["protected"] = url(&e["protected"], |p| p["alg"] = json!("none"));
             }),
         ),
         (
             "symmetric algorithm",
             jws(cases, |e| {
-                e["protected"] = url(&e["protected"], |p| p["alg"] = json!("HS256"))
+                e["protected"] = url(&e["protected"], |p| p["alg"] = json!("HS256"));
             }),
         ),
         ("no signature", jws(cases, |e| e["signature"] = json!(""))),
@@ -445,7 +445,7 @@ fn envelopes(cases: &mut Cases) {
     changed.push((
         "reversed chain",
         jws(cases, |e| {
-            e["header"]["x5c"].as_array_mut().unwrap().reverse()
+            e["header"]["x5c"].as_array_mut().unwrap().reverse();
         }),
     ));
     changed.push((
@@ -756,7 +756,8 @@ fn documents() -> Vec<String> {
         verification("override", json!({"time": "log"})),
         verification("override", json!({})),
         statement(|s| {
-            s["signatureVerification"] = json!({"level": "skip", "override": {"revocation": "log"}})
+            s["signatureVerification"] =
+                json!({"level": "skip", "override": {"revocation": "log"}});
         }),
         verification("verifyTimestamp", json!("always")),
         verification("verifyTimestamp", json!("afterCertExpiry")),
@@ -782,7 +783,7 @@ fn documents() -> Vec<String> {
         statement(|s| s["registryScopes"] = json!(["Registry.Example.com:5000/a/b_c/d-e"])),
         statement(|s| s["registryScopes"] = json!(["registry.example.com/App"])),
         statement(|s| {
-            s["registryScopes"] = json!(["registry.example.com/app", "registry.example.com/app"])
+            s["registryScopes"] = json!(["registry.example.com/app", "registry.example.com/app"]);
         }),
         statement(|s| s["registryScopes"] = json!(["registry.example.com/other"])),
     ];

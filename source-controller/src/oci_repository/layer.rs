@@ -55,7 +55,7 @@ pub(super) async fn pull(
         url: spec.url.clone(),
         source,
     };
-    let image = within(limit, client.image(&version.digest)).await;
+    let image = Box::pin(within(limit, client.image(&version.digest))).await;
     let image = image.map_err(|fault| match fault {
         RegistryFault::Registry(flux_oci::Error::Manifest(_)) => {
             StepError::Manifest(LayerError::Registry(fault))
@@ -64,7 +64,7 @@ pub(super) async fn pull(
     })?;
     let annotations = annotations(&image.manifest)?;
     let layer = select(&image.manifest, spec)?;
-    let blob = within(limit, client.blob(layer)).await;
+    let blob = Box::pin(within(limit, client.blob(layer))).await;
     let blob = blob.map_err(|fault| StepError::FirstLayer(LayerError::Registry(fault)))?;
 
     let failed = |error| match layer_operation(spec) {

@@ -66,8 +66,8 @@ pub(super) async fn find(
     spec: &OCIRepositorySpec,
     limit: Duration,
 ) -> Result<Version, StepError> {
-    let reference = reference(client, spec, limit).await?;
-    let digest = within(limit, client.resolve(&reference)).await;
+    let reference = Box::pin(reference(client, spec, limit)).await?;
+    let digest = Box::pin(within(limit, client.resolve(&reference))).await;
     let digest = digest.map_err(|fault| StepError::Digest(DigestFault::Registry(fault)))?;
     Ok(Version { reference, digest })
 }
@@ -100,7 +100,7 @@ async fn reference(
         return found.map_err(|error| StepError::Digest(DigestFault::Digest(error)));
     }
     let tag = if let Some(range) = text(reference.semver) {
-        let tags = within(limit, client.tags()).await;
+        let tags = Box::pin(within(limit, client.tags())).await;
         let tags = tags.map_err(|fault| failed(TagError::Registry(fault)))?;
         let filter = text(reference.semver_filter);
         let selected = select(tags, &range, filter.as_deref(), layer_media_type(spec));

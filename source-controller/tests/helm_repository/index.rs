@@ -93,7 +93,7 @@ async fn an_unchanged_index_is_not_stored_again() -> Result {
         object["status"]["artifact"]["revision"] != before["status"]["artifact"]["revision"]
     };
     let change = async { world.reconcile("charts").await.map(|_| ()) };
-    let seen = world.history("charts", change, moved).await?;
+    let seen = Box::pin(world.history("charts", change, moved)).await?;
     let outdated = seen.iter().any(|object| {
         message(object, "ArtifactOutdated").starts_with("new index revision 'sha256:")
             && message(object, "Reconciling").starts_with("building artifact: new index revision")

@@ -24,11 +24,13 @@ pub(super) async fn verify(
         None => layers(verifier, artifact).await?,
     };
     let digest = artifact.digest;
-    match verified {
-        Verified::Certificate {
-            issuer, subject, ..
-        } => tracing::info!(%digest, issuer, ?subject, "verified signature"),
-        _ => tracing::info!(%digest, "verified signature"),
+    if let Verified::Certificate {
+        issuer, subject, ..
+    } = verified
+    {
+        tracing::info!(%digest, issuer, ?subject, "verified signature");
+    } else {
+        tracing::info!(%digest, "verified signature");
     }
     Ok(())
 }
