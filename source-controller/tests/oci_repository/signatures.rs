@@ -109,7 +109,7 @@ fn recorded() -> Value {
     serde_json::from_reader(GzDecoder::new(&*packed)).unwrap()
 }
 
-// SC-VER-030, SC-VER-031, SC-VER-037, SC-VER-060, SC-VER-061
+// SC-VER-030, SC-VER-037
 #[tokio::test]
 async fn signatures_by_keys() -> Result {
     let world = World::start("oci-cosign", Registry::start()).await?;
@@ -132,7 +132,7 @@ async fn signatures_by_keys() -> Result {
     ensure!(!asked.iter().any(pulls), "{asked:?}");
     ensure!(!world.folder("app").exists(), "an artifact is stored");
 
-    // SC-OCI-083
+    // SC-OCI-083, SC-VER-060
     world.push_signatures(&digest, &[simple_signature(&key, &digest)]);
     world.reconcile("app").await?;
     let object = world.ready("app").await?;
@@ -155,7 +155,7 @@ async fn signatures_by_keys() -> Result {
     let looks = |line: &String| line.contains("referrers") || line.contains(".sig");
     ensure!(!asked.iter().any(looks), "{asked:?}");
 
-    // another key: the artifact stays
+    // SC-VER-061: another key: the artifact stays
     world.secret("keys", json!({"renamed.pub": wrong})).await?;
     world.reconcile("app").await?;
     assert_eq!(world.unverified("app").await?, none);
@@ -167,7 +167,7 @@ async fn signatures_by_keys() -> Result {
         "{object}"
     );
 
-    // one key of several suffices
+    // SC-VER-031: one key of several suffices
     world
         .secret(
             "keys",
@@ -191,7 +191,7 @@ async fn signatures_by_keys() -> Result {
         "{object}"
     );
 
-    // a Secret that does not exist, and a key that is none
+    // a Secret that does not exist, and a key that cannot be read
     let spec = "verify: {provider: cosign, secretRef: {name: absent}}";
     world.apply("absent", spec).await?;
     assert_eq!(
@@ -211,7 +211,7 @@ async fn signatures_by_keys() -> Result {
 }
 
 // What the real cosign signed is not in the registry, so that the verification succeeds and the pull fails.
-// SC-VER-034, SC-VER-036, SC-VER-037, SC-VER-040
+// SC-VER-034, SC-VER-036, SC-VER-040
 #[tokio::test]
 async fn signatures_by_the_real_cosign() -> Result {
     let world = World::start("oci-sigstore", Registry::start()).await?;
@@ -288,7 +288,7 @@ async fn signatures_by_the_real_cosign() -> Result {
         );
     }
 
-    // the same as bundles
+    // SC-VER-037: the same as bundles
     world.push_signatures(&digest, &[]);
     for name in ["p256", "keyless-workflow"] {
         let bundle = text(&format!("/bundles/{name}"));
@@ -361,7 +361,7 @@ fn envelope(key: &KeyPair, certificate: &rcgen::Certificate, digest: &str, size:
     envelope.to_string().into_bytes()
 }
 
-// SC-VER-050, SC-VER-051, SC-VER-053, SC-VER-054, SC-VER-057
+// SC-VER-051, SC-VER-054
 #[tokio::test]
 async fn signatures_by_notation() -> Result {
     let world = World::start("oci-notation", Registry::start()).await?;
@@ -391,6 +391,7 @@ async fn signatures_by_notation() -> Result {
         world.apply(name, &spec).await
     };
     apply("good", "good").await?;
+    // SC-VER-057
     assert_eq!(
         world.unverified("good").await?,
         format!(
@@ -437,6 +438,7 @@ async fn signatures_by_notation() -> Result {
     let object = world.reconcile("good").await?;
     ensure!(message(&object, "SourceVerified").is_empty(), "{object}");
 
+    // SC-VER-050
     world.apply("none", "verify: {provider: notation}").await?;
     assert_eq!(
         world.unverified("none").await?,

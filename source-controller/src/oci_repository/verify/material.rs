@@ -99,7 +99,7 @@ fn files<'s>(secret: &'s Secret, endings: &'s [&str]) -> impl Iterator<Item = &'
         .map(|(_, value)| value.0.as_slice())
 }
 
-/// Public keys. Where there is none, nothing can match, and the registry is not asked (SC-VER-030, SC-VER-031).
+/// Public keys. Without any, nothing can match, and the registry is not asked (SC-VER-030, SC-VER-031).
 fn keys(secret: &Secret, reference: &str) -> Result<Material, SignatureFault> {
     let mut keys = files(secret, &[PUBLIC_KEY]).peekable();
     if keys.peek().is_none() {

@@ -97,7 +97,7 @@ pub(super) async fn verify(
     }
 }
 
-/// The answer to a question about revocation, or why there is none. The object's proxy and certificates are not for it
+/// The answer to a question about revocation, or why it is missing. The object's proxy and certificates are not for it
 /// (SC-VER-058).
 async fn answer(
     http: &reqwest::Client,
