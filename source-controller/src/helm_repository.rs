@@ -120,7 +120,7 @@ impl Reconciler for HelmRepositories {
                 .publisher
                 .artifact(path.clone(), revision.clone(), &stored);
             run.status.artifact = Some(artifact);
-            self.link(run, &path);
+            self.publisher.link(run, &path, "index.yaml").await;
             run.conditions.remove(STORAGE_OPERATION_FAILED);
             settle(run, &revision);
         }
@@ -131,23 +131,6 @@ impl Reconciler for HelmRepositories {
     async fn finalize(&self, run: &mut Run<HelmRepository>) -> Result<(), Failure> {
         let removed = self.publisher.finalize(run).await;
         Ok(removed.map_err(StepError::from)?)
-    }
-}
-
-impl HelmRepositories {
-    /// Points `index.yaml` to the new artifact (SC-HREPO-037). A link that cannot be made is no failure (SC-ART-011).
-    fn link(&self, run: &mut Run<HelmRepository>, path: &str) {
-        match self.publisher.storage().link(path, "index.yaml") {
-            Ok(url) => run.status.url = Some(url),
-            Err(error) => {
-                let message = format!(
-                    "failed to update status URL symlink: {}",
-                    flux_runtime::outcome::chain(&error)
-                );
-                tracing::info!("{message}");
-                run.trace("SymlinkUpdateFailed", message);
-            }
-        }
     }
 }
 

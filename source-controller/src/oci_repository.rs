@@ -25,7 +25,6 @@ use flux_runtime::work::WorkFolders;
 use flux_runtime::{Failure, Outcome, Reconciler, Run, Settings};
 
 use self::failure::StepError;
-use self::reason::OCIReason;
 use crate::secrets::Secrets;
 
 /// The conditions of the kind (SC-PROC-062 to SC-PROC-064, SC-PROC-086).
@@ -127,20 +126,14 @@ impl Reconciler for OCIRepositories {
             let stored = storing.run(content).await.map_err(late)?;
             let mut artifact = self
                 .publisher
-                .artifact(path, revision.clone(), &stored.file);
+                .artifact(path.clone(), revision.clone(), &stored);
             artifact.metadata = metadata;
             run.status.artifact = Some(artifact);
             run.status.observed_ignore.clone_from(&spec.ignore);
             run.status
                 .observed_layer_selector
                 .clone_from(&spec.layer_selector);
-            match stored.link {
-                Ok(url) => run.status.url = Some(url),
-                Err(error) => {
-                    let message = format!("failed to update status URL symlink: {error}");
-                    run.trace(OCIReason::SymlinkUpdateFailed, message);
-                }
-            }
+            self.publisher.link(run, &path, LATEST).await;
             run.conditions.remove(STORAGE_OPERATION_FAILED);
         }
         run.conditions.remove(ARTIFACT_OUTDATED);

@@ -16,5 +16,7 @@ flux_runtime::reasons! {
         NewRevision,
         /// The run succeeded.
         Succeeded,
+        /// The link to the newest artifact could not be updated.
+        SymlinkUpdateFailed,
     }
 }

@@ -8,6 +8,7 @@ use flux_api::source::{
 };
 use flux_artifact::StorageError;
 use flux_runtime::conditions::Status;
+use flux_runtime::outcome::chain;
 use flux_runtime::reason::Reason;
 use flux_runtime::run::Kind;
 use flux_runtime::work::WorkFolders;
@@ -107,6 +108,26 @@ impl Publisher {
         }
         *run.status.artifact_mut() = None;
         Ok(())
+    }
+
+    /// Points the link `name` to the newest artifact at `path`, and records its URL in the status. That the link cannot be
+    /// made is an event and no failure (SC-ART-009 to SC-ART-011).
+    pub async fn link<K: Source>(&self, run: &mut Run<K>, path: &str, name: &'static str) {
+        let (storage, path) = (self.storage.clone(), path.to_owned());
+        let linked = tokio::task::spawn_blocking(move || storage.link(&path, name)).await;
+        let problem = match linked {
+            Ok(Ok(url)) => {
+                if let Some(recorded) = run.status.link_mut() {
+                    *recorded = Some(url);
+                }
+                return;
+            }
+            Ok(Err(error)) => chain(&error),
+            Err(_) => "a task of the reconcile ended early".to_owned(),
+        };
+        let message = format!("failed to update status URL symlink: {problem}");
+        tracing::info!("{message}");
+        run.trace(SourceReason::SymlinkUpdateFailed, message);
     }
 }
 

@@ -23,8 +23,6 @@ flux_runtime::reasons! {
         SourceIgnoreError,
         /// The run succeeded.
         Succeeded,
-        /// The link to the newest artifact could not be updated.
-        SymlinkUpdateFailed,
         /// The URL cannot be used.
         URLInvalid,
         /// A signature is missing or not valid.

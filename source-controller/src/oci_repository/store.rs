@@ -3,10 +3,9 @@
 use std::io;
 use std::time::Duration;
 
-use flux_artifact::{StorageError, Stored};
+use flux_artifact::Stored;
 use flux_publish::{Deadline, Publisher, Rules};
 
-use super::LATEST;
 use super::failure::StepError;
 use super::layer::Layer;
 
@@ -21,36 +20,29 @@ pub(super) struct Storing {
     pub(super) limit: Duration,
 }
 
-/// An artifact in the storage.
-pub(super) struct InStorage {
-    pub(super) file: Stored,
-    /// The URL of the link to it (SC-ART-009).
-    pub(super) link: Result<String, StorageError>,
-}
-
 impl Storing {
     /// Archives the files that the ignore rules do not exclude, or stores the layer as it is.
-    pub(super) async fn run(self, layer: Layer) -> Result<InStorage, StepError> {
+    pub(super) async fn run(self, layer: Layer) -> Result<Stored, StepError> {
         tokio::task::spawn_blocking(move || self.store(layer)).await?
     }
 
-    fn store(self, layer: Layer) -> Result<InStorage, StepError> {
+    fn store(self, layer: Layer) -> Result<Stored, StepError> {
         let deadline = Deadline::within(self.limit);
-        let file = match layer {
+        match layer {
             Layer::Whole(mut file) => {
                 let stored = self.publisher.store_file(&self.path, deadline, |into| {
                     io::copy(&mut file, into).map(|_| ())
                 });
-                stored.map_err(StepError::of_copy)?
+                stored.map_err(StepError::of_copy)
             }
             Layer::Files(mut files) => {
                 let content = files.content();
                 let rules = Rules::OfContent(self.ignore.as_deref());
-                self.publisher
-                    .store(&self.path, &content, &mut files, rules, deadline)?
+                let stored = self
+                    .publisher
+                    .store(&self.path, &content, &mut files, rules, deadline);
+                Ok(stored?)
             }
-        };
-        let link = self.publisher.storage().link(&self.path, LATEST);
-        Ok(InStorage { file, link })
+        }
     }
 }
