@@ -1,6 +1,10 @@
 //! A certificate authority for one test.
 
+use std::sync::Arc;
+
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// A private certificate authority.
 pub struct Authority {
@@ -14,6 +18,35 @@ pub struct Pair {
     pub certificate: String,
     /// The private key (PKCS#8).
     pub key: String,
+}
+
+impl Pair {
+    /// Accepts TLS connections with this certificate; with an authority in PEM, from clients with a certificate of it only.
+    pub fn acceptor(&self, client_authority: Option<&str>) -> tokio_rustls::TlsAcceptor {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .expect("TLS versions");
+        let builder = match client_authority {
+            None => builder.with_no_client_auth(),
+            Some(pem) => {
+                let mut roots = rustls::RootCertStore::empty();
+                let authority = CertificateDer::from_pem_slice(pem.as_bytes()).expect("authority");
+                roots.add(authority).expect("authority");
+                let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
+                    Arc::new(roots),
+                    provider,
+                );
+                builder.with_client_cert_verifier(verifier.build().expect("client verifier"))
+            }
+        };
+        let chain = CertificateDer::from_pem_slice(self.certificate.as_bytes());
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("private key");
+        let config = builder
+            .with_single_cert(vec![chain.expect("certificate")], key)
+            .expect("server certificate");
+        tokio_rustls::TlsAcceptor::from(Arc::new(config))
+    }
 }
 
 impl Default for Authority {

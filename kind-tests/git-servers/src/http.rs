@@ -11,8 +11,6 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::{Response, StatusCode, header};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
 
 use crate::backend::{self, Asked, Body};
@@ -173,7 +171,7 @@ impl HttpGitServerBuilder {
         let acceptor = self
             .tls
             .as_ref()
-            .map(|pair| acceptor(pair, self.client_authority.as_deref()));
+            .map(|pair| pair.acceptor(self.client_authority.as_deref()));
         let shared = Arc::new(Shared {
             root: root.clone(),
             settings: self.settings,
@@ -210,34 +208,6 @@ impl HttpGitServerBuilder {
             _temporary: temporary,
         }
     }
-}
-
-fn acceptor(pair: &Pair, client_authority: Option<&str>) -> tokio_rustls::TlsAcceptor {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .expect("TLS versions");
-    let builder = match client_authority {
-        None => builder.with_no_client_auth(),
-        Some(pem) => {
-            let mut roots = rustls::RootCertStore::empty();
-            roots
-                .add(CertificateDer::from_pem_slice(pem.as_bytes()).expect("authority"))
-                .expect("authority");
-            let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
-                Arc::new(roots),
-                provider,
-            );
-            builder.with_client_cert_verifier(verifier.build().expect("client verifier"))
-        }
-    };
-    let chain =
-        vec![CertificateDer::from_pem_slice(pair.certificate.as_bytes()).expect("certificate")];
-    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).expect("private key");
-    let config = builder
-        .with_single_cert(chain, key)
-        .expect("server certificate");
-    tokio_rustls::TlsAcceptor::from(Arc::new(config))
 }
 
 /// A Git server over HTTP or HTTPS; stopped on drop.

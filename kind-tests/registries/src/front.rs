@@ -15,8 +15,6 @@ use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HOST, HeaderValue, LOCATION, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -219,7 +217,7 @@ impl RegistryBuilder {
         let acceptor = self
             .tls
             .as_ref()
-            .map(|pair| acceptor(pair, self.client_authority.as_deref()));
+            .map(|pair| pair.acceptor(self.client_authority.as_deref()));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind a port");
         listener
             .set_nonblocking(true)
@@ -256,32 +254,6 @@ impl RegistryBuilder {
             thread: Some(thread),
         }
     }
-}
-
-fn acceptor(pair: &Pair, client_authority: Option<&str>) -> tokio_rustls::TlsAcceptor {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .expect("TLS versions");
-    let builder = match client_authority {
-        None => builder.with_no_client_auth(),
-        Some(pem) => {
-            let mut roots = rustls::RootCertStore::empty();
-            let authority = CertificateDer::from_pem_slice(pem.as_bytes()).expect("authority");
-            roots.add(authority).expect("authority");
-            let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
-                Arc::new(roots),
-                provider,
-            );
-            builder.with_client_cert_verifier(verifier.build().expect("client verifier"))
-        }
-    };
-    let chain = CertificateDer::from_pem_slice(pair.certificate.as_bytes()).expect("certificate");
-    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).expect("private key");
-    let config = builder
-        .with_single_cert(vec![chain], key)
-        .expect("server certificate");
-    tokio_rustls::TlsAcceptor::from(Arc::new(config))
 }
 
 /// A registry over HTTP or HTTPS; stopped on drop.
