@@ -76,7 +76,8 @@ impl<'r, R: Read + Seek> Parts<'r, R> {
     /// The parts of the whole text: JSON if it is, else YAML (SC-HREPO-032).
     pub(super) fn whole(input: &mut R, budget: &Budget) -> Result<Self, IndexError> {
         let claim = budget.claim();
-        let text = read_at(input, 0..u64::MAX, &claim)?;
+        let end = input.seek(SeekFrom::End(0)).map_err(IndexError::Read)?;
+        let text = read_at(input, 0..end, &claim)?;
         let (form, mut index) = match flux_yaml::json::from_str_within(&text, &claim) {
             Ok(index) => (Form::Json, index),
             Err(flux_yaml::Error::Memory(exhausted)) => return Err(exhausted.into()),
@@ -180,14 +181,13 @@ fn value(text: &[u8], form: Form, claim: &Claim) -> Result<Value, IndexError> {
     })
 }
 
-/// The bytes of a range, or those up to the end.
+/// The bytes of a range.
 fn read_at(
     input: &mut (impl Read + Seek),
     range: Range<u64>,
     claim: &Claim,
 ) -> Result<Vec<u8>, IndexError> {
-    let end = input.seek(SeekFrom::End(0)).map_err(IndexError::Read)?;
-    let length = range.end.min(end).saturating_sub(range.start);
+    let length = range.end.saturating_sub(range.start);
     input
         .seek(SeekFrom::Start(range.start))
         .map_err(IndexError::Read)?;
