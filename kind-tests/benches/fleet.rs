@@ -4,10 +4,9 @@ mod figures;
 
 use std::process::ExitCode;
 
-use figures::{Span, Took, mebibytes, print, seconds};
+use figures::{Kustomizations, Took, mebibytes, print};
 use kind_tests::controller::Settings;
-use kind_tests::{Flux, KUSTOMIZATION, Result, is_ready};
-use serde_json::{Value, json};
+use kind_tests::{Flux, Result};
 
 const KUSTOMIZATIONS: usize = 100;
 
@@ -20,37 +19,25 @@ async fn bench() -> Result {
     let flux = Flux::start_on(&cluster, "fleet", Settings::default(), Settings::default()).await?;
     let revision = commit(&flux, "1.0.0");
     flux.follow_main().await?;
+    let fleet = Kustomizations {
+        flux: &flux,
+        count: KUSTOMIZATIONS,
+        of: "of 4 objects".to_owned(),
+    };
 
-    let span = Span::start(&flux.kustomize, &flux.namespace)?;
-    for number in 0..KUSTOMIZATIONS {
-        let path = format!("path: ./app-{number:03}");
-        flux.namespace
-            .apply(&flux.kustomization(&name(number), &[&path, "prune: true", "wait: true"]))
-            .await?;
-    }
-    all(&flux, "are installed", |object| at(object, &revision)).await?;
-    show("install", &span.end(&flux.kustomize)?, 25, 56);
+    let took = fleet
+        .install(&revision, &["prune: true", "wait: true"])
+        .await?;
+    show(&fleet, "install", &took, 25, 56);
 
     let revision = commit(&flux, "1.0.1");
-    let span = Span::start(&flux.kustomize, &flux.namespace)?;
+    let span = fleet.start()?;
     flux.fetch().await?;
-    all(&flux, "are upgraded", |object| at(object, &revision)).await?;
-    show("upgrade", &span.end(&flux.kustomize)?, 32, 40);
+    fleet.applied(&revision).await?;
+    show(&fleet, "upgrade", &span.end(&flux.kustomize)?, 32, 40);
 
     for which in ["second", "unchanged"] {
-        let requested = format!("{which}-{}", revision.len());
-        let span = Span::start(&flux.kustomize, &flux.namespace)?;
-        for number in 0..KUSTOMIZATIONS {
-            let patch = json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": requested}}});
-            flux.namespace
-                .merge(KUSTOMIZATION, &name(number), patch)
-                .await?;
-        }
-        all(&flux, "have handled the request", |object| {
-            object["status"]["lastHandledReconcileAt"] == requested && is_ready(object, "True")
-        })
-        .await?;
-        show(which, &span.end(&flux.kustomize)?, 21, 30);
+        show(&fleet, which, &fleet.request(which).await?, 21, 30);
     }
     print(
         "peak memory of kustomize-controller",
@@ -60,39 +47,20 @@ async fn bench() -> Result {
     Ok(())
 }
 
-fn name(number: usize) -> String {
-    format!("app-{number:03}")
-}
-
-fn at(object: &Value, revision: &str) -> bool {
-    is_ready(object, "True") && object["status"]["lastAppliedRevision"] == revision
-}
-
-async fn all(flux: &Flux, goal: &str, done: impl Fn(&Value) -> bool) -> Result {
-    flux.namespace
-        .wait_all(KUSTOMIZATION, goal, |objects| {
-            (objects.len() == KUSTOMIZATIONS && objects.iter().all(&done)).then_some(())
-        })
-        .await
-}
-
-fn show(what: &str, took: &Took, upstream_seconds: u32, upstream_requests: usize) {
-    let beside = format!("upstream {upstream_seconds} s, target a third");
-    print(
-        &format!("{what} of {KUSTOMIZATIONS} Kustomizations of 4 objects"),
-        &seconds(took.wall),
-        &beside,
+fn show(
+    fleet: &Kustomizations<'_>,
+    what: &str,
+    took: &Took,
+    upstream_seconds: u32,
+    upstream_requests: usize,
+) {
+    let wall = format!("upstream {upstream_seconds} s, target a third");
+    let requests = format!("upstream {upstream_requests}: ");
+    fleet.show(
+        what,
+        took,
+        [&wall, "upstream 10 s, target a tenth", &requests],
     );
-    print(
-        "  processor time",
-        &seconds(took.cpu),
-        "upstream 10 s, target a tenth",
-    );
-    if let Some(count) = took.request_count() {
-        let each = format!("{:.1}", count as f64 / KUSTOMIZATIONS as f64);
-        let beside = format!("upstream {upstream_requests}: {}", took.breakdown());
-        print("  API requests per Kustomization", &each, &beside);
-    }
 }
 
 /// Manifests equivalent to podinfo's four objects, without pods.
@@ -100,9 +68,9 @@ fn commit(flux: &Flux, version: &str) -> String {
     let files: Vec<(String, String)> = (0..KUSTOMIZATIONS)
         .map(|number| {
             let text = MANIFEST
-                .replace("NAME", &name(number))
+                .replace("NAME", &Kustomizations::name(number))
                 .replace("VERSION", version);
-            (format!("{}/app.yaml", name(number)), text)
+            (format!("{}/app.yaml", Kustomizations::name(number)), text)
         })
         .collect();
     let files: Vec<(&str, &str)> = files

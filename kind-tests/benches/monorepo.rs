@@ -6,10 +6,9 @@ mod figures;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use figures::{Span, Took, mebibytes, print, seconds};
+use figures::{Kustomizations, mebibytes, print};
 use kind_tests::controller::Settings;
-use kind_tests::{Flux, KUSTOMIZATION, Result, is_ready};
-use serde_json::{Value, json};
+use kind_tests::{Flux, Result};
 
 const FILES: usize = 20_000;
 const KUSTOMIZATIONS: usize = 50;
@@ -34,33 +33,16 @@ async fn bench() -> Result {
         .collect();
     let revision = flux.commit(&files);
     flux.follow_main().await?;
+    let all = Kustomizations {
+        flux: &flux,
+        count: KUSTOMIZATIONS,
+        of: format!("on {FILES} files"),
+    };
 
-    let span = Span::start(&flux.kustomize, &flux.namespace)?;
-    for number in 0..KUSTOMIZATIONS {
-        let path = format!("path: ./app-{number:03}");
-        let kustomization = flux.kustomization(&name(number), &[&path, "prune: true"]);
-        flux.namespace.apply(&kustomization).await?;
-    }
-    all(&flux, "are installed", |object| {
-        is_ready(object, "True") && object["status"]["lastAppliedRevision"] == revision
-    })
-    .await?;
-    show("install", &span.end(&flux.kustomize)?, "upstream 431 s");
-
+    let took = all.install(&revision, &["prune: true"]).await?;
+    all.show("install", &took, ["upstream 431 s", "", ""]);
     for which in ["second", "unchanged"] {
-        let span = Span::start(&flux.kustomize, &flux.namespace)?;
-        for number in 0..KUSTOMIZATIONS {
-            let patch =
-                json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": which}}});
-            flux.namespace
-                .merge(KUSTOMIZATION, &name(number), patch)
-                .await?;
-        }
-        all(&flux, "have handled the request", |object| {
-            object["status"]["lastHandledReconcileAt"] == which && is_ready(object, "True")
-        })
-        .await?;
-        show(which, &span.end(&flux.kustomize)?, "");
+        all.show(which, &all.request(which).await?, [""; 3]);
     }
     print(
         "peak memory of kustomize-controller",
@@ -70,14 +52,10 @@ async fn bench() -> Result {
     Ok(())
 }
 
-fn name(number: usize) -> String {
-    format!("app-{number:03}")
-}
-
 /// One ConfigMap for each of the applications; about two kilobytes of other text in each of the other files.
 fn file(number: usize) -> (String, String) {
     if number < KUSTOMIZATIONS {
-        let name = name(number);
+        let name = Kustomizations::name(number);
         let text = format!(
             "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}}}, data: {{a: b}}}}\n"
         );
@@ -95,25 +73,4 @@ fn file(number: usize) -> (String, String) {
         format!("other-{:03}/file-{number:05}.yaml", number % 200),
         text,
     )
-}
-
-async fn all(flux: &Flux, goal: &str, done: impl Fn(&Value) -> bool) -> Result {
-    flux.namespace
-        .wait_all(KUSTOMIZATION, goal, |objects| {
-            (objects.len() == KUSTOMIZATIONS && objects.iter().all(&done)).then_some(())
-        })
-        .await
-}
-
-fn show(what: &str, took: &Took, beside: &str) {
-    print(
-        &format!("{what} of {KUSTOMIZATIONS} Kustomizations on {FILES} files"),
-        &seconds(took.wall),
-        beside,
-    );
-    print("  processor time", &seconds(took.cpu), "");
-    if let Some(count) = took.request_count() {
-        let each = format!("{:.1}", count as f64 / KUSTOMIZATIONS as f64);
-        print("  API requests per Kustomization", &each, &took.breakdown());
-    }
 }

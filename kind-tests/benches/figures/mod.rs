@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use kind_tests::controller::Controller;
 use kind_tests::requests::{Counter, Request};
-use kind_tests::{Cluster, Namespace, Result};
+use kind_tests::{Cluster, Flux, KUSTOMIZATION, Namespace, Result, is_ready};
+use serde_json::{Value, json};
 
 /// Runs a benchmark, or prints why it could not run.
 pub fn main(bench: impl Future<Output = Result>) -> std::process::ExitCode {
@@ -134,4 +135,88 @@ pub async fn cluster() -> Result<Cluster> {
         }
     );
     Ok(cluster)
+}
+
+/// The Kustomizations of a benchmark, each of a folder that has its name.
+pub struct Kustomizations<'f> {
+    pub flux: &'f Flux,
+    pub count: usize,
+    /// What they are of, for the figures.
+    pub of: String,
+}
+
+impl Kustomizations<'_> {
+    /// The name of one, and of its folder.
+    pub fn name(number: usize) -> String {
+        format!("app-{number:03}")
+    }
+
+    /// Creates them with these additional lines of their specs, and waits until they have applied `revision`.
+    pub async fn install(&self, revision: &str, lines: &[&str]) -> Result<Took> {
+        let span = self.start()?;
+        for number in 0..self.count {
+            let path = format!("path: ./{}", Self::name(number));
+            let lines: Vec<&str> = std::iter::once(path.as_str())
+                .chain(lines.iter().copied())
+                .collect();
+            let kustomization = self.flux.kustomization(&Self::name(number), &lines);
+            self.flux.namespace.apply(&kustomization).await?;
+        }
+        self.applied(revision).await?;
+        span.end(&self.flux.kustomize)
+    }
+
+    /// Waits until all have applied `revision`.
+    pub async fn applied(&self, revision: &str) -> Result {
+        let applied = |object: &Value| object["status"]["lastAppliedRevision"] == revision;
+        self.all("have applied the revision", applied).await
+    }
+
+    /// Requests a reconcile of each, and waits for all.
+    pub async fn request(&self, at: &str) -> Result<Took> {
+        let span = self.start()?;
+        for number in 0..self.count {
+            let patch =
+                json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": at}}});
+            let namespace = &self.flux.namespace;
+            namespace
+                .merge(KUSTOMIZATION, &Self::name(number), patch)
+                .await?;
+        }
+        let handled = |object: &Value| object["status"]["lastHandledReconcileAt"] == at;
+        self.all("have handled the request", handled).await?;
+        span.end(&self.flux.kustomize)
+    }
+
+    /// Begins to measure kustomize-controller.
+    pub fn start(&self) -> Result<Span> {
+        Span::start(&self.flux.kustomize, &self.flux.namespace)
+    }
+
+    async fn all(&self, goal: &str, done: impl Fn(&Value) -> bool) -> Result {
+        let done = |object: &Value| is_ready(object, "True") && done(object);
+        self.flux
+            .namespace
+            .wait_all(KUSTOMIZATION, goal, |objects| {
+                (objects.len() == self.count && objects.iter().all(done)).then_some(())
+            })
+            .await
+    }
+
+    /// Prints what one step took; `beside` has what stands beside time, processor time and requests.
+    pub fn show(&self, what: &str, took: &Took, beside: [&str; 3]) {
+        let Self { count, of, .. } = self;
+        let [wall, cpu, requests] = beside;
+        print(
+            &format!("{what} of {count} Kustomizations {of}"),
+            &seconds(took.wall),
+            wall,
+        );
+        print("  processor time", &seconds(took.cpu), cpu);
+        if let Some(total) = took.request_count() {
+            let each = format!("{:.1}", total as f64 / *count as f64);
+            let beside = format!("{requests}{}", took.breakdown());
+            print("  API requests per Kustomization", &each, &beside);
+        }
+    }
 }
