@@ -4,8 +4,8 @@
 use std::net::IpAddr;
 
 use flux_der::{
-    BIT_STRING, BOOLEAN, Element, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE,
-    SET, UTC_TIME, constructed, context,
+    BIT_STRING, BOOLEAN, Element, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, SET, constructed,
+    context,
 };
 
 use super::signature::{PublicKey, Scheme};
