@@ -26,7 +26,7 @@ use url::Url;
 
 pub use chain::default_credentials;
 pub use error::Error;
-pub use git::{GitLogin, git_login, git_region};
+pub use git::{git_login, git_region};
 pub use partition::endpoint;
 pub use registry::{REGISTRY_PATTERN, login_scope, registry_login, registry_region};
 pub use sign::{Payload, Scope, SignError, presign, sign};

@@ -55,15 +55,62 @@ pub(crate) fn signed(
 
 /// When a token expires by its own account, which is not verified.
 pub fn expiry(token: &Secret) -> Option<SystemTime> {
-    #[derive(Deserialize)]
-    struct Claims {
-        exp: f64,
+    claims(token)?.exp.map(client::at)
+}
+
+/// Whom a token is for by its own account, which is not verified.
+pub fn audiences(token: &Secret) -> Vec<String> {
+    match claims(token).and_then(|claims| claims.aud) {
+        None => Vec::new(),
+        Some(Audience::One(audience)) => vec![audience],
+        Some(Audience::Many(audiences)) => audiences,
     }
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    exp: Option<f64>,
+    aud: Option<Audience>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Many(Vec<String>),
+}
+
+fn claims(token: &Secret) -> Option<Claims> {
     let text = token.expose_text();
-    let mut parts = text.split('.');
-    let claims = parts.nth(1)?;
-    parts.next()?;
+    let parts: Vec<&str> = text.split('.').collect();
+    let [_, claims, _] = parts[..] else {
+        return None;
+    };
     let claims = URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?;
-    let claims: Claims = serde_json::from_slice(&claims).ok()?;
-    Some(client::at(claims.exp))
+    serde_json::from_slice(&claims).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(claims: &str) -> Secret {
+        Secret::new(format!("e30.{}.sig", URL_SAFE_NO_PAD.encode(claims)))
+    }
+
+    #[test]
+    fn claims_are_read_without_verification() {
+        let read = token(r#"{"exp": 1700000000, "aud": ["a", "b"]}"#);
+        assert_eq!(expiry(&read), Some(client::at(1_700_000_000.0)));
+        assert_eq!(audiences(&read), ["a", "b"]);
+        assert_eq!(audiences(&token(r#"{"aud": "a"}"#)), ["a"]);
+        for wrong in [
+            Secret::from(""),
+            Secret::from("a.b"),
+            Secret::from("a.!.c"),
+            token("[]"),
+        ] {
+            assert_eq!((expiry(&wrong), audiences(&wrong)), (None, Vec::new()));
+        }
+    }
 }

@@ -39,6 +39,6 @@ mod xml;
 pub use client::{AnswerError, CallError, CloudClient, TIMEOUT};
 pub use environment::Environment;
 pub use github_app::{GIT_USER, GitHubApp, GitHubAppError};
-pub use jwt::expiry;
-pub use login::RegistryLogin;
+pub use jwt::{audiences, expiry};
+pub use login::{GitLogin, RegistryLogin};
 pub use token_cache::{CacheKey, Lookup, Token, TokenCache};

@@ -1,4 +1,4 @@
-//! Logins for registries.
+//! Logins for registries and for Git.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -54,6 +54,43 @@ impl RegistryLogin {
             password: Secret::new(kept.password),
             bearer: kept.bearer.map(Secret::new),
             expires: UNIX_EPOCH + Duration::from_secs(kept.expires),
+        })
+    }
+}
+
+/// How a client identifies itself to a Git host: by user and password, or by a bearer token. `Debug` shows no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GitLogin {
+    /// The user, which may contain a session token; empty if there is a bearer token.
+    pub username: Secret,
+    /// The password.
+    pub password: Secret,
+    /// A token in place of user and password.
+    pub bearer: Option<Secret>,
+    /// When it expires.
+    pub expires: SystemTime,
+}
+
+impl GitLogin {
+    /// A login as the value of a token, for a token cache.
+    pub fn to_token(&self) -> Token {
+        RegistryLogin {
+            username: self.username.expose_text().into_owned(),
+            password: self.password.clone(),
+            bearer: self.bearer.clone(),
+            expires: self.expires,
+        }
+        .to_token()
+    }
+
+    /// The login in a token made by [`to_token`](Self::to_token); `None` if it is of another kind.
+    pub fn of_token(token: &Token) -> Option<Self> {
+        let login = RegistryLogin::of_token(token)?;
+        Some(Self {
+            username: Secret::new(login.username),
+            password: login.password,
+            bearer: login.bearer,
+            expires: login.expires,
         })
     }
 }

@@ -7,20 +7,10 @@ use url::Url;
 
 use super::sign::sign_git;
 use super::{Credentials, Error, Scope};
+use crate::login::GitLogin;
 
 /// For how long CodeCommit accepts a signature.
 const VALIDITY: Duration = Duration::from_mins(15);
-
-/// User and password for Git over HTTPS.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GitLogin {
-    /// The user; of CodeCommit's it contains the session token.
-    pub username: Secret,
-    /// The password.
-    pub password: Secret,
-    /// When it stops working.
-    pub expires: SystemTime,
-}
 
 /// The region of a repository in CodeCommit (RT-WID-009, SC-AUTH-054).
 ///
@@ -61,9 +51,97 @@ pub fn git_login(credentials: &Credentials, url: &Url, now: SystemTime) -> Resul
     Ok(GitLogin {
         username: Secret::new(username),
         password: Secret::new(format!("{time}Z{signature}")),
+        bearer: None,
         // Whatever ends first; upstream's permanent keys have no expiry and are signed with at each use.
         expires: credentials
             .expires
             .map_or(now, |expires| expires.min(until)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Url {
+        text.parse().unwrap()
+    }
+
+    // RT-WID-009, SC-AUTH-023, SC-AUTH-054
+    #[test]
+    fn the_region_is_in_the_host() {
+        for (text, region) in [
+            (
+                "https://git-codecommit.us-east-1.amazonaws.com/v1/repos/app",
+                "us-east-1",
+            ),
+            (
+                "https://git-codecommit-fips.us-gov-west-1.amazonaws.com/v1/repos/app",
+                "us-gov-west-1",
+            ),
+            (
+                "https://git-codecommit.cn-north-1.amazonaws.com.cn/v1/repos/app",
+                "cn-north-1",
+            ),
+        ] {
+            assert_eq!(git_region(&url(text)).unwrap(), region);
+        }
+        for (text, said) in [
+            (
+                "http://git-codecommit.us-east-1.amazonaws.com/v1/repos/app",
+                "AWS CodeCommit authentication requires an HTTPS Git URL",
+            ),
+            (
+                "ssh://git-codecommit.us-east-1.amazonaws.com/v1/repos/app",
+                "AWS CodeCommit authentication requires an HTTPS Git URL",
+            ),
+            (
+                "https://github.com:8443/org/app",
+                "invalid AWS CodeCommit Git URL: github.com:8443",
+            ),
+            (
+                "https://git-codecommit.amazonaws.com/v1/repos/app",
+                "invalid AWS CodeCommit Git URL: git-codecommit.amazonaws.com",
+            ),
+        ] {
+            assert_eq!(git_region(&url(text)).unwrap_err().to_string(), said);
+        }
+    }
+
+    // RT-WID-009, SC-AUTH-023: as git-remote-codecommit signs: the canonical request ends after the signed headers
+    #[test]
+    fn a_login_is_a_signature_over_the_address() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_440_938_160);
+        let later = now + Duration::from_hours(1);
+        let credentials = Credentials {
+            access_key_id: "AKIDEXAMPLE".to_owned(),
+            secret_access_key: Secret::from("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"),
+            session_token: Some(Secret::from("session")),
+            expires: Some(later),
+        };
+        let address = url("https://git-codecommit.us-east-1.amazonaws.com/v1/repos/app");
+        let login = git_login(&credentials, &address, now).unwrap();
+        assert_eq!(login.username.expose(), b"AKIDEXAMPLE%session");
+        let password = login.password.expose_text().into_owned();
+        assert_eq!(password, PASSWORD);
+        assert_eq!(login.expires, now + VALIDITY);
+        let soon = now + Duration::from_mins(5);
+        let expiring = Credentials {
+            expires: Some(soon),
+            ..credentials.clone()
+        };
+        assert_eq!(git_login(&expiring, &address, now).unwrap().expires, soon);
+        let permanent = Credentials {
+            session_token: None,
+            expires: None,
+            ..credentials
+        };
+        let login = git_login(&permanent, &address, now).unwrap();
+        assert_eq!(login.username.expose(), b"AKIDEXAMPLE%");
+        assert!(!format!("{login:?}").contains("AKID"));
+    }
+
+    /// Computed with the steps of the documentation by another program.
+    const PASSWORD: &str =
+        "20150830T123600Zc4a0249b9558f827049ef5b9439ef3fe64993f1109409b64186666098a251680";
 }
