@@ -320,3 +320,10 @@ pub(crate) fn at(seconds: f64) -> std::time::SystemTime {
     let since = Duration::try_from_secs_f64(seconds.min(1e11)).unwrap_or_default();
     std::time::UNIX_EPOCH + since
 }
+
+/// Pairs in the form of a query or of the body of a form.
+pub(crate) fn form(pairs: &[(&str, &str)]) -> String {
+    url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(pairs)
+        .finish()
+}

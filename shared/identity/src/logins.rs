@@ -1,10 +1,10 @@
 //! Logins for registries and Git hosts, made of access tokens.
 
+use std::time::SystemTime;
+
 use flux_cloud::{CacheKey, GitLogin, RegistryLogin, aws, azure, gcp};
 use kube::Resource;
 use url::Url;
-
-use std::time::SystemTime;
 
 use crate::error::{CloudError, IdentityError};
 use crate::generic::Generic;
@@ -110,18 +110,21 @@ impl<K: Resource<DynamicType = ()> + Sync> Identity<'_, K> {
     pub async fn git_login(
         &self,
         provider: Provider,
-        url: &Url,
+        address: &str,
     ) -> Result<GitLogin, IdentityError> {
         let none = Generic::default();
         let request = Access::new(provider, &none);
+        // The short form of addresses of SSH is no URL, and none of CodeCommit's over HTTPS.
+        let url = Url::parse(address);
         let (request, input) = match provider {
             Provider::Aws => {
-                let region = aws::git_region(url).map_err(CloudError::from)?;
+                let url = url.as_ref().map_err(|_| aws::Error::GitScheme);
+                let region = url.and_then(aws::git_region).map_err(CloudError::from)?;
                 let request = Access {
                     region: Some(region),
                     ..request
                 };
-                (request, url.as_str())
+                (request, address)
             }
             Provider::Azure => {
                 let request = Access {
@@ -138,6 +141,7 @@ impl<K: Resource<DynamicType = ()> + Sync> Identity<'_, K> {
             let login = if provider == Provider::Aws {
                 let credentials = aws::Credentials::of_token(&token);
                 let credentials = credentials.ok_or(CloudError::Cached)?;
+                let url = url.as_ref().map_err(|_| aws::Error::GitScheme)?;
                 aws::git_login(&credentials, url, SystemTime::now())?
             } else {
                 GitLogin {

@@ -6,7 +6,6 @@ use flux_http::Secret;
 use jiff::Timestamp;
 use reqwest::Method;
 use url::Url;
-use url::form_urlencoded::Serializer;
 
 use super::{Credentials, Error, Scope, endpoint, error, signed};
 use crate::client::{self, Answer, AnswerError, CallError, CloudClient};
@@ -67,21 +66,21 @@ pub fn check_role_arn(role: &str) -> Result<(), Error> {
 /// # Errors
 /// The service refuses or cannot be reached.
 pub async fn assume_role_with_web_identity(
-    client: &CloudClient,
+    cloud: &CloudClient,
     sts: &Sts<'_>,
     role: &str,
     session: &str,
     token: &Secret,
 ) -> Result<Credentials, Error> {
     const OPERATION: &str = "AssumeRoleWithWebIdentity";
-    let body = Serializer::new(String::new())
-        .append_pair("Action", OPERATION)
-        .append_pair("Version", VERSION)
-        .append_pair("RoleArn", role)
-        .append_pair("RoleSessionName", session)
-        .append_pair("WebIdentityToken", &token.expose_text())
-        .finish();
-    let request = client
+    let body = client::form(&[
+        ("Action", OPERATION),
+        ("Version", VERSION),
+        ("RoleArn", role),
+        ("RoleSessionName", session),
+        ("WebIdentityToken", &token.expose_text()),
+    ]);
+    let request = cloud
         .http()
         .request(Method::POST, sts.url()?)
         .header("content-type", "application/x-www-form-urlencoded")
@@ -96,7 +95,7 @@ pub async fn assume_role_with_web_identity(
 /// # Errors
 /// The service refuses or cannot be reached.
 pub async fn assume_role(
-    client: &CloudClient,
+    cloud: &CloudClient,
     sts: &Sts<'_>,
     own: &Credentials,
     role: &str,
@@ -104,16 +103,15 @@ pub async fn assume_role(
     external_id: Option<&str>,
 ) -> Result<Credentials, Error> {
     const OPERATION: &str = "AssumeRole";
-    let mut form = Serializer::new(String::new());
-    form.append_pair("Action", OPERATION)
-        .append_pair("Version", VERSION)
-        .append_pair("RoleArn", role)
-        .append_pair("RoleSessionName", session);
-    if let Some(id) = external_id {
-        form.append_pair("ExternalId", id);
-    }
-    let body = form.finish();
-    let request = client
+    let mut pairs = vec![
+        ("Action", OPERATION),
+        ("Version", VERSION),
+        ("RoleArn", role),
+        ("RoleSessionName", session),
+    ];
+    pairs.extend(external_id.map(|id| ("ExternalId", id)));
+    let body = client::form(&pairs);
+    let request = cloud
         .http()
         .request(Method::POST, sts.url()?)
         .header("content-type", "application/x-www-form-urlencoded")

@@ -5,7 +5,6 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
-use url::form_urlencoded::Serializer;
 
 use super::certificate::Certificate;
 use super::{Error, cloud, managed};
@@ -117,32 +116,31 @@ enum Proof<'a> {
 }
 
 async fn request(
-    client: &CloudClient,
+    cloud: &CloudClient,
     url: Url,
     id: &str,
     proof: &Proof<'_>,
     scope: &str,
 ) -> Result<Token, CallError> {
-    let mut form = Serializer::new(String::new());
-    form.append_pair("client_id", id)
-        .append_pair("grant_type", "client_credentials")
-        .append_pair("scope", scope);
-    let secret = match proof {
-        Proof::Secret(secret) => {
-            form.append_pair("client_secret", &secret.expose_text());
-            secret
+    let (Proof::Secret(secret) | Proof::Assertion(secret)) = proof;
+    let text = secret.expose_text();
+    let mut pairs = vec![
+        ("client_id", id),
+        ("grant_type", "client_credentials"),
+        ("scope", scope),
+    ];
+    match proof {
+        Proof::Secret(_) => pairs.push(("client_secret", &text)),
+        Proof::Assertion(_) => {
+            pairs.push(("client_assertion_type", ASSERTION));
+            pairs.push(("client_assertion", &text));
         }
-        Proof::Assertion(assertion) => {
-            form.append_pair("client_assertion_type", ASSERTION)
-                .append_pair("client_assertion", &assertion.expose_text());
-            assertion
-        }
-    };
-    let request = client
+    }
+    let request = cloud
         .http()
         .request(Method::POST, url)
         .header("content-type", "application/x-www-form-urlencoded")
-        .body(form.finish());
+        .body(client::form(&pairs));
     token(&client::call(request, reason, &[secret]).await?)
 }
 

@@ -16,26 +16,22 @@ const VERSION: &str = "2018-02-01";
 /// # Errors
 /// There is no metadata server, or it knows no such identity.
 pub(super) async fn token(
-    client: &CloudClient,
+    cloud: &CloudClient,
     id: Option<&str>,
     scope: &str,
 ) -> Result<Token, Error> {
-    let base = client
+    let base = cloud
         .environment()
         .get("AZURE_POD_IDENTITY_AUTHORITY_HOST");
     let base = base.unwrap_or_else(|| METADATA.to_owned());
     let resource = scope.strip_suffix("/.default").unwrap_or(scope);
-    let mut query = url::form_urlencoded::Serializer::new(String::new());
-    query
-        .append_pair("api-version", VERSION)
-        .append_pair("resource", resource);
-    if let Some(id) = id {
-        query.append_pair("client_id", id);
-    }
+    let mut query = vec![("api-version", VERSION), ("resource", resource)];
+    query.extend(id.map(|id| ("client_id", id)));
+    let query = client::form(&query);
     let base = base.trim_end_matches('/');
-    let request = client
+    let request = cloud
         .http()
-        .request(Method::GET, format!("{base}{PATH}?{}", query.finish()))
+        .request(Method::GET, format!("{base}{PATH}?{query}"))
         .header("metadata", "true");
     let answer = client::call(request, entra::reason, &[]).await;
     let token = answer.and_then(|answer| entra::token(&answer));

@@ -3,7 +3,6 @@
 use flux_http::Secret;
 use reqwest::Method;
 use serde::Deserialize;
-use url::form_urlencoded::Serializer;
 
 use super::Error;
 use super::cloud::CloudFile;
@@ -72,7 +71,7 @@ pub async fn registry_login(
 }
 
 async fn exchanged(
-    client: &CloudClient,
+    cloud: &CloudClient,
     token: &Token,
     host: &str,
 ) -> Result<RegistryLogin, CallError> {
@@ -80,12 +79,12 @@ async fn exchanged(
     struct Exchanged {
         refresh_token: String,
     }
-    let body = Serializer::new(String::new())
-        .append_pair("grant_type", "access_token")
-        .append_pair("service", host)
-        .append_pair("access_token", &token.value.expose_text())
-        .finish();
-    let request = client
+    let body = client::form(&[
+        ("grant_type", "access_token"),
+        ("service", host),
+        ("access_token", &token.value.expose_text()),
+    ]);
+    let request = cloud
         .http()
         .request(Method::POST, format!("https://{host}/oauth2/exchange"))
         .header("content-type", "application/x-www-form-urlencoded")

@@ -6,7 +6,6 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
 use url::Url;
-use url::form_urlencoded::Serializer;
 
 use super::SCOPES;
 use super::error::{Error, reason};
@@ -101,18 +100,18 @@ pub(super) struct Exchange<'a> {
 impl Exchange<'_> {
     pub(super) async fn token(
         &self,
-        client: &CloudClient,
+        cloud: &CloudClient,
         scopes: &[&str],
     ) -> Result<Token, CallError> {
-        let body = Serializer::new(String::new())
-            .append_pair("audience", self.audience)
-            .append_pair("grant_type", GRANT)
-            .append_pair("requested_token_type", ACCESS_TOKEN)
-            .append_pair("scope", &scopes.join(" "))
-            .append_pair("subject_token", &self.subject.expose_text())
-            .append_pair("subject_token_type", self.subject_type)
-            .finish();
-        let request = client
+        let body = client::form(&[
+            ("audience", self.audience),
+            ("grant_type", GRANT),
+            ("requested_token_type", ACCESS_TOKEN),
+            ("scope", &scopes.join(" ")),
+            ("subject_token", &self.subject.expose_text()),
+            ("subject_token_type", self.subject_type),
+        ]);
+        let request = cloud
             .http()
             .request(Method::POST, self.url)
             .header("content-type", "application/x-www-form-urlencoded")

@@ -6,7 +6,6 @@ use flux_http::Secret;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
-use url::form_urlencoded::Serializer;
 
 use super::error::{Error, reason};
 use super::{SCOPES, federation};
@@ -85,14 +84,14 @@ impl ServiceAccountKey {
     ///
     /// # Errors
     /// Google refuses or cannot be reached.
-    pub async fn token(&self, client: &CloudClient) -> Result<Token, Error> {
+    pub async fn token(&self, cloud: &CloudClient) -> Result<Token, Error> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let assertion = self.assertion(now.unwrap_or_default().as_secs())?;
-        let body = Serializer::new(String::new())
-            .append_pair("grant_type", GRANT)
-            .append_pair("assertion", &assertion.expose_text())
-            .finish();
-        let request = client
+        let body = client::form(&[
+            ("grant_type", GRANT),
+            ("assertion", &assertion.expose_text()),
+        ]);
+        let request = cloud
             .http()
             .request(Method::POST, &self.token_url)
             .header("content-type", "application/x-www-form-urlencoded")
