@@ -523,16 +523,21 @@ fn no_code_is_unfinished_and_no_test_ignored() -> Result {
 }
 
 #[test]
-fn each_difference_is_listed_once() -> Result {
+fn differences_are_sorted_and_listed_once() -> Result {
     let text = fs::read_to_string(Workspace::read()?.root.join("docs/differences.md"))?;
     let mut told = BTreeSet::new();
     let mut wrong = Vec::new();
+    // What was said and why, of each list of rows.
+    let mut lists: BTreeMap<&str, Vec<(&str, &str)>> = BTreeMap::new();
+    let mut last = "";
     for (number, line) in text.lines().enumerate() {
+        if line.starts_with("## ") {
+            last = "";
+        }
         let Some(row) = line.strip_prefix("| ").and_then(|l| l.strip_suffix(" |")) else {
             continue;
         };
-        // `\|` is a bar within a cell.
-        let row = row.replace("\\|", "/");
+        // A bar within a cell is `\|`, and so never between spaces.
         let cells: Vec<&str> = row.split(" | ").map(str::trim).collect();
         let [rows, what, why] = cells[..] else {
             wrong.push(format!("line {}: not three cells", number + 1));
@@ -549,12 +554,49 @@ fn each_difference_is_listed_once() -> Result {
                 wrong.push(format!("`{id}` names no row: {line}"));
             }
         }
-        if what.is_empty() || why.is_empty() || !told.insert(what.to_owned()) {
+        if what.is_empty() || why.is_empty() || !told.insert(what) {
             wrong.push(format!("line {}: empty, or told before", number + 1));
         }
+        let others = lists.entry(rows).or_default();
+        if others
+            .iter()
+            .any(|other| other.1 == why || are_alike(other.0, what))
+        {
+            wrong.push(format!("line {}: told before of {rows}", number + 1));
+        }
+        others.push((what, why));
+        let first = rows.split(", ").next().unwrap_or_default();
+        if first < last {
+            wrong.push(format!("line {}: {first} is after {last}", number + 1));
+        }
+        last = first;
     }
     ensure!(told.len() > 50 && wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
+}
+
+/// Whether two texts have three quarters of the shorter one's words in common, as two versions of one sentence have.
+fn are_alike(one: &str, other: &str) -> bool {
+    let [one, other] = [one, other].map(|text| {
+        text.split(|c: char| !c.is_alphanumeric())
+            .filter(|word| !word.is_empty())
+            .map(str::to_lowercase)
+            .collect::<BTreeSet<_>>()
+    });
+    one.intersection(&other).count() * 4 >= one.len().min(other.len()) * 3
+}
+
+#[test]
+fn two_versions_of_one_sentence_are_alike() {
+    let version = "the roles are those that `flux install` makes, not those of the controller's own repository";
+    assert!(are_alike(
+        version,
+        "the roles are those of `flux install`, not those of the controller's own repository"
+    ));
+    assert!(!are_alike(
+        version,
+        "the run after adding the finalizer starts immediately"
+    ));
 }
 
 #[test]
