@@ -54,9 +54,6 @@ pub enum SubstituteError {
     /// A variable is not set, in strict mode (KC-SUB-023).
     #[error("variable not set (strict mode): \"{0}\"")]
     NotSet(String),
-    /// A substring with a negative length, on which upstream panics (KC-SUB-034).
-    #[error("negative substring length")]
-    NegativeLength,
     /// Expressions are nested too deep.
     #[error("expressions are nested too deeply")]
     TooDeep,

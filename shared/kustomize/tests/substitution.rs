@@ -43,8 +43,8 @@ fn eval_case(case: &Json) -> Result<(), String> {
     };
     let good = match (&got, want, case["error"].as_str()) {
         (Ok(got), Some(want), _) => *got == want,
-        // An error of ours where upstream panics (KC-SUB-034).
-        (Err(_), None, Some(_)) if case["panics"] == true => true,
+        // The recorded version panics on negative lengths, which later ones take as an end.
+        (Ok(_), None, Some(_)) if case["panics"] == true => true,
         (Err(got), None, Some(want)) => got.to_string() == want,
         _ => false,
     };
@@ -92,7 +92,7 @@ fn resource_case(case: &Json) -> Result<(), String> {
         Err(error) => Err(error.to_string()),
     };
     let good = match (&got, case["output"].as_str(), want_error) {
-        (Err(_), None, Some(_)) if case["panics"] == true => true,
+        (Ok(_), None, Some(_)) if case["panics"] == true => true,
         (Ok(got), Some(want), _) | (Err(got), None, Some(want)) => got == want,
         _ => false,
     };
@@ -155,6 +155,11 @@ impl Random {
     }
 }
 
+/// Whether a text may have a substring with a negative length, of which the compared version knows nothing.
+fn has_negative_length(text: &str) -> bool {
+    text.contains(":-1") || text.contains(":--1")
+}
+
 #[test]
 fn random_substitutions_match_upstream() {
     let Some(mut go) = Oracle::start("envsubst") else {
@@ -197,8 +202,8 @@ fn random_substitutions_match_upstream() {
                     errors += 1;
                     ours.to_string() == *theirs
                 }
-                // An error of ours where upstream panics (KC-SUB-034).
-                (Err(SubstituteError::NegativeLength), Answer::Panic(_)) => true,
+                // The recorded version panics on some negative lengths, and takes others as passing the end.
+                (Ok(_), _) if has_negative_length(text) => true,
                 _ => false,
             };
             if !same {
@@ -376,14 +381,49 @@ fn malformed_expressions_are_errors() {
             "${a/x${b}/c}",
             SubstituteError::BadSubstitution,
         ),
-        // The difference under KC-SUB-034
-        ("", "${name:1:-1}", SubstituteError::NegativeLength),
     ];
     for (row, input, want) in cases {
         assert_eq!(text(input, false), Err(want), "{row} {input}");
     }
     let deep = "${a:-".repeat(200) + &"}".repeat(200);
     assert_eq!(text(&deep, false), Err(SubstituteError::TooDeep));
+}
+
+#[test]
+fn a_negative_length_is_an_end_position() {
+    let run = |value: &str, expression: &str| {
+        let values = [
+            ("v", value),
+            ("minus", "-4"),
+            ("least", "-9223372036854775808"),
+        ];
+        let variables: Variables = values.into_iter().collect();
+        let text = substitute(expression, &variables, true)?;
+        Ok::<_, SubstituteError>(String::from_utf8(text).unwrap())
+    };
+    for (expression, want) in [
+        // KC-SUB-042
+        ("${v:2:-1}", "llo worl"),
+        ("${v:0:-3}", "hello wo"),
+        ("${v:${minus}:-1}", "orl"),
+        ("${v:0:-11}", ""),
+        // An end before the start, and one before the text
+        ("${v:8:-4}", ""),
+        ("${v:7:-4}", ""),
+        ("${v:6:-4}", "w"),
+        ("${v:0:-12}", ""),
+        ("${v:${minus}:${least}}", ""),
+        // KC-SUB-034: a start behind the end is no panic either
+        ("${v:99:-1}", ""),
+        ("${v:11:-1}", ""),
+    ] {
+        assert_eq!(
+            run("hello world", expression).as_deref(),
+            Ok(want),
+            "{expression}"
+        );
+    }
+    assert_eq!(run("", "[${v:0:-1}]").as_deref(), Ok("[]"));
 }
 
 #[test]

@@ -106,7 +106,7 @@ impl<'v> Evaluation<'v> {
             Operator::LowerFirst => change_first(text, unicode::to_lower),
             Operator::Upper => change_all(text, unicode::to_upper),
             Operator::Lower => change_all(text, unicode::to_lower),
-            Operator::Substring => Cow::Borrowed(substring(text, first, second)?),
+            Operator::Substring => Cow::Borrowed(substring(text, first, second)),
             Operator::ReplaceFirst => self.replace(text, first, second.unwrap_or(&[]), 1)?,
             Operator::ReplaceAll => self.replace(text, first, second.unwrap_or(&[]), usize::MAX)?,
             // Without a replacement these have no effect (KC-SUB-036).
@@ -222,33 +222,34 @@ fn number(text: &[u8]) -> Option<i64> {
     text.parse().ok()
 }
 
-/// A slice by bytes; arguments that are not numbers give the whole text (KC-SUB-031 to KC-SUB-034).
-fn substring<'t>(
-    text: &'t [u8],
-    position: &[u8],
-    length: Option<&[u8]>,
-) -> Result<&'t [u8], SubstituteError> {
+/// A slice by bytes; arguments that are not numbers give the whole text (KC-SUB-031 to KC-SUB-034). A negative length is an
+/// end, counted from that of the text (KC-SUB-042).
+fn substring<'t>(text: &'t [u8], position: &[u8], length: Option<&[u8]>) -> &'t [u8] {
     let Some(position) = number(position) else {
-        return Ok(text);
+        return text;
+    };
+    let before_end = |count: i64| {
+        let count = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
+        text.len().checked_sub(count)
     };
     let position = if position < 0 {
-        let back = usize::try_from(position.unsigned_abs()).unwrap_or(usize::MAX);
-        text.len().saturating_sub(back)
+        before_end(position).unwrap_or(0)
     } else {
         usize::try_from(position).unwrap_or(usize::MAX)
     };
     let rest = text.get(position..).unwrap_or(&[]);
     let Some(length) = length else {
-        return Ok(rest);
+        return rest;
     };
-    let Some(length) = number(length) else {
-        return Ok(text);
-    };
-    match usize::try_from(length) {
-        Ok(length) => Ok(rest.get(..length).unwrap_or(rest)),
-        // Upstream checks whether position plus length exceeds the end before it slices.
-        Err(_) if position as i128 + i128::from(length) >= text.len() as i128 => Ok(rest),
-        Err(_) => Err(SubstituteError::NegativeLength),
+    match number(length) {
+        None => text,
+        Some(length) if length < 0 => before_end(length)
+            .and_then(|end| text.get(position..end))
+            .unwrap_or(&[]),
+        Some(length) => {
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            rest.get(..length).unwrap_or(rest)
+        }
     }
 }
 
