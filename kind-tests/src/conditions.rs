@@ -5,7 +5,7 @@ use serde_json::Value;
 /// The reasons that the frame itself gives, whatever the kind.
 const FRAME: [&str; 2] = ["Failed", "ProgressingWithRetry"];
 
-/// The reasons that all kinds may share (RT-CON-014).
+/// The reasons that all kinds may share (RT-CON-014), whether ours have them or not.
 const GENERIC: [&str; 20] = [
     "AccessDenied",
     "ArtifactFailed",
@@ -47,8 +47,8 @@ const OF_KUSTOMIZATIONS: [&str; 14] = [
     "Succeeded",
 ];
 
-/// The additional reasons of GitRepositories and OCIRepositories.
-const OF_SOURCES: [&str; 23] = [
+/// The additional reasons of GitRepositories.
+const OF_GIT_REPOSITORIES: [&str; 19] = [
     "ArchiveOperationFailed",
     "AuthenticationFailed",
     "CopyFailure",
@@ -65,11 +65,21 @@ const OF_SOURCES: [&str; 23] = [
     "NewRevision",
     "NoArtifact",
     "NotFound",
+    "SourceIgnoreError",
+    "URLInvalid",
+    "VerificationError",
+];
+
+/// The additional reasons of OCIRepositories.
+const OF_OCI_REPOSITORIES: [&str; 10] = [
+    "ArchiveOperationFailed",
+    "AuthenticationFailed",
+    "DirectoryCreationFailed",
+    "NewRevision",
     "OCIArtifactLayerOperationFailed",
     "OCIArtifactPullFailed",
     "ReadOperationFailed",
     "SourceIgnoreError",
-    "StatOperationFailed",
     "URLInvalid",
     "VerificationError",
 ];
@@ -84,9 +94,9 @@ const OF_HELM_REPOSITORIES: [&str; 6] = [
     "URLInvalid",
 ];
 
-/// What the conditions of a kind may say.
+/// The types and reasons that the conditions of a kind may have.
 struct Rules {
-    /// Their types (RT-CON-015).
+    /// Their types.
     types: &'static [&'static str],
     /// Their reasons.
     is_reason: fn(&str) -> bool,
@@ -94,7 +104,6 @@ struct Rules {
 
 fn rules(kind: &str) -> Option<Rules> {
     match kind {
-        // KC-PROC-070
         "Kustomization" => Some(Rules {
             types: &["Ready", "Reconciling", "Stalled", "Healthy"],
             is_reason: |reason| FRAME.contains(&reason) || OF_KUSTOMIZATIONS.contains(&reason),
@@ -111,7 +120,7 @@ fn rules(kind: &str) -> Option<Rules> {
                 "SourceVerified",
                 "StorageOperationFailed",
             ],
-            is_reason: |reason| GENERIC.contains(&reason) || OF_SOURCES.contains(&reason),
+            is_reason: |reason| GENERIC.contains(&reason) || OF_GIT_REPOSITORIES.contains(&reason),
         }),
         "OCIRepository" => Some(Rules {
             types: &[
@@ -124,7 +133,7 @@ fn rules(kind: &str) -> Option<Rules> {
                 "SourceVerified",
                 "StorageOperationFailed",
             ],
-            is_reason: |reason| GENERIC.contains(&reason) || OF_SOURCES.contains(&reason),
+            is_reason: |reason| GENERIC.contains(&reason) || OF_OCI_REPOSITORIES.contains(&reason),
         }),
         "HelmRepository" => Some(Rules {
             types: &[
@@ -154,4 +163,88 @@ pub(crate) fn unexpected(object: &Value) -> Option<String> {
         let named = types.contains(&kind) || matches!(reason, "ByHand" | "Test");
         (!known || !named).then(|| format!("no controller of upstream's sets {kind}: {reason}"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+    use crate::cache;
+
+    /// The reasons that only events have.
+    const OF_EVENTS: [&str; 7] = [
+        "ArtifactUpToDate",
+        "ArtifactVerificationFailed",
+        "GarbageCollectionFailed",
+        "GarbageCollectionSucceeded",
+        "GitOperationSucceeded",
+        "NewArtifact",
+        "SymlinkUpdateFailed",
+    ];
+
+    /// The list of each folder of a kind that declares reasons.
+    const LISTS: &[(&str, &[&str])] = &[
+        ("kustomize-controller/src/kustomization", &OF_KUSTOMIZATIONS),
+        ("source-controller/src/git_repository", &OF_GIT_REPOSITORIES),
+        ("source-controller/src/oci_repository", &OF_OCI_REPOSITORIES),
+        (
+            "source-controller/src/helm_repository",
+            &OF_HELM_REPOSITORIES,
+        ),
+    ];
+
+    /// The words of an enum that `reasons!` declares: each is a line of its own.
+    fn declared(file: &Path) -> BTreeSet<String> {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let words = text
+            .lines()
+            .filter_map(|line| line.trim().strip_suffix(','));
+        words
+            .filter(|word| word.bytes().all(|b| b.is_ascii_alphabetic()))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    #[test]
+    fn the_listed_reasons_are_those_that_each_kind_declares() {
+        let root = cache::workspace();
+        let mut kinds = BTreeMap::new();
+        for controller in fs::read_dir(&root).unwrap() {
+            let sources = controller.unwrap().path().join("src");
+            for kind in fs::read_dir(sources).into_iter().flatten() {
+                let kind = kind.unwrap().path();
+                let words = declared(&kind.join("reason.rs"));
+                if !words.is_empty() {
+                    let name = kind.strip_prefix(&root).unwrap().to_string_lossy();
+                    kinds.insert(name.into_owned(), words);
+                }
+            }
+        }
+        let shared = declared(&root.join("shared/publish/src/reason.rs"));
+        assert!(shared.len() > 3, "{shared:?}");
+        for (name, words) in kinds {
+            let list = LISTS.iter().find(|(folder, _)| *folder == name);
+            let list = list.unwrap_or_else(|| panic!("{name} has no list here")).1;
+            let all: BTreeSet<&str> = match &*name {
+                "kustomize-controller/src/kustomization" => {
+                    words.iter().map(String::as_str).collect()
+                }
+                _ => words.union(&shared).map(String::as_str).collect(),
+            };
+            if name.starts_with("kustomize-controller") {
+                // KC-PROC-070
+                assert_eq!(all, list.iter().copied().collect());
+            }
+            let without_effect: Vec<_> = list.iter().filter(|word| !all.contains(*word)).collect();
+            assert!(without_effect.is_empty(), "{name} lacks {without_effect:?}");
+            let is_listed = |word: &str| {
+                list.contains(&word) || GENERIC.contains(&word) || OF_EVENTS.contains(&word)
+            };
+            let unlisted: Vec<_> = all.into_iter().filter(|word| !is_listed(word)).collect();
+            assert!(unlisted.is_empty(), "{name}: {unlisted:?}");
+        }
+    }
 }
