@@ -94,7 +94,7 @@ impl ArtifactServer {
             "url": self.url(name),
             "revision": revision,
             "digest": format!("sha256:{}", hex::encode(Sha256::digest(&bytes))),
-            // Not used by consumers (KC-SRC-022).
+            // Not used by consumers.
             "path": "somewhere/else.tar.gz",
             "size": 1,
             "lastUpdateTime": "2001-01-01T00:00:00Z",

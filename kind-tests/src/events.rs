@@ -261,7 +261,6 @@ mod tests {
             ("/timestamp", json!("2026-08-01T10:00:00+01:00")),
             ("/metadata", json!({})),
             ("/metadata", json!({"a": 1})),
-            // RT-EVT-013
             ("/metadata", json!({"revision": "main@sha1:0"})),
             (
                 "/metadata",

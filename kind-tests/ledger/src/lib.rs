@@ -309,12 +309,16 @@ pub struct Source {
 }
 
 impl Source {
-    /// The tests in the file: all of it in a folder or file of tests, otherwise its module of tests and what follows.
+    /// The tests in the file: all of it in a folder or file of tests, otherwise its module of tests and what follows. The
+    /// tools that tests use, in `kind-tests/src` and the like, are no tests: they only check what a test shows them.
     pub fn tests(&self) -> &str {
         let folders = self.path.parent().into_iter().flat_map(Path::components);
-        let in_folder = folders
+        let folders: Vec<_> = folders
             .map(|part| part.as_os_str().to_string_lossy())
-            .any(|part| matches!(&*part, "tests" | "kind-tests" | "fuzz"));
+            .collect();
+        let is_part = |name: &str| folders.iter().any(|part| part == name);
+        let in_folder =
+            is_part("tests") || is_part("fuzz") || is_part("kind-tests") && !is_part("src");
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         if in_folder || name == "tests.rs" || name.ends_with("_test.rs") {
             return &self.text;
@@ -442,6 +446,10 @@ mod tests {
         let both = set(&["XA-ART-001", "XA-ART-002"]);
         assert_eq!(tests("shared/a/tests/b.rs", text), both);
         assert_eq!(tests("shared/a/src/b_test.rs", text), both);
+        assert_eq!(tests("kind-tests/tests/b/c.rs", text), both);
+        assert_eq!(tests("kind-tests/benches/b.rs", text), both);
+        let tools = "kind-tests/registries/src/lib.rs";
+        assert_eq!(tests(tools, text), set(&["XA-ART-002"]));
         assert_eq!(tests("docs/a.md", text), set(&[]));
     }
 

@@ -154,7 +154,12 @@ async fn artifacts_with_a_wrong_digest_or_format_are_refused() -> Result {
     );
     applier.says("app", "ArtifactFailed", &says).await?;
 
+    // KC-SRC-022: path, size and time in the status are others than those of the file
     artifact["digest"] = right;
+    assert_eq!(
+        (&artifact["path"], &artifact["size"]),
+        (&json!("somewhere/else.tar.gz"), &json!(1))
+    );
     applier.serve(GIT_REPOSITORY, "app", &artifact).await?;
     applier.applied("app", "main@sha1:1").await?;
 

@@ -104,7 +104,7 @@ spec:
         changes["metadata"]["kustomize.toolkit.fluxcd.io/revision"],
         revision
     );
-    // RT-EVT-004
+    // RT-EVT-004, RT-EVT-013: with no other fields and keys than notification-controller knows
     flux.events.check()
 }
 
