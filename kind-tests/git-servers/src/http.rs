@@ -30,6 +30,8 @@ pub struct Request {
     pub git_protocol: Option<String>,
     /// The `User-Agent` header.
     pub user_agent: Option<String>,
+    /// The `Accept-Encoding` header.
+    pub accept_encoding: Option<String>,
     /// The request body's first mebibyte.
     pub body: Vec<u8>,
     /// The status of the response.
@@ -286,6 +288,7 @@ impl Shared {
             authorization: named("authorization"),
             git_protocol: named("git-protocol"),
             user_agent: named("user-agent"),
+            accept_encoding: named("accept-encoding"),
             body: Vec::new(),
             status: 0,
         };

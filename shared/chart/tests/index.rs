@@ -1,4 +1,4 @@
-//! Indexes read as Helm reads them (SC-HREPO-032, SC-HREPO-033, SC-HREPO-036): the same stored text, or the same error.
+//! Indexes read as Helm reads them: the same stored text, or the same error.
 
 use std::cell::RefCell;
 use std::fmt::Write as _;

@@ -1,16 +1,34 @@
 //! What cannot be fetched or read.
 
-use git_servers::HttpGitServer;
+use std::path::{Path, PathBuf};
+
+use git_servers::{HttpGitServer, Proxy};
 use kind_tests::controller::Settings;
 use kind_tests::{Result, ensure, is_ready};
 use serde_json::Value;
 
 use crate::{INDEX, plain, world};
 
-// SC-HREPO-025, SC-HREPO-031, SC-HREPO-046
+/// The files below a folder of temporary files, except the locks of the processes that use it.
+fn leftovers(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(leftovers(&path)?);
+        } else if path.file_name().is_none_or(|name| name != "lock") {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+// SC-HREPO-025, SC-HREPO-031
 #[tokio::test]
 async fn the_last_index_stays_while_the_new_one_is_unusable() -> Result {
-    let world = plain("helm-broken").await?;
+    let temporary = tempfile::TempDir::new()?;
+    let settings = Settings::default().env("TMPDIR", temporary.path().to_string_lossy());
+    let world = world("helm-broken", settings, HttpGitServer::builder()).await?;
     world.repository("charts", "").await?;
     let before = world.ready("charts").await?;
     std::fs::remove_file(world.git.root().join("index.yaml"))?;
@@ -40,6 +58,13 @@ async fn the_last_index_stays_while_the_new_one_is_unusable() -> Result {
         after["status"]["artifact"] == before["status"]["artifact"],
         "{after}"
     );
+    // SC-HREPO-046
+    ensure!(
+        temporary.path().join("flux-source-controller").is_dir(),
+        "the work folders are elsewhere"
+    );
+    let left = leftovers(temporary.path())?;
+    ensure!(left.is_empty(), "{left:?}");
 
     // The recovery is told.
     world.publish(INDEX)?;
@@ -55,7 +80,7 @@ async fn the_last_index_stays_while_the_new_one_is_unusable() -> Result {
     Ok(())
 }
 
-// SC-HREPO-040, SC-HREPO-041
+// SC-HREPO-040
 #[tokio::test]
 async fn an_index_larger_than_allowed_is_refused() -> Result {
     let limit = INDEX.len() - 1;
@@ -95,5 +120,33 @@ async fn a_server_that_hangs_is_left_after_the_timeout() -> Result {
         .condition("charts", "FetchFailed", "True", "Failed")
         .await?;
     ensure!(text.contains("context deadline exceeded"), "{text}");
+    Ok(())
+}
+
+// SC-HREPO-028
+#[tokio::test]
+async fn an_index_comes_uncompressed_through_the_proxy_of_the_environment() -> Result {
+    let proxy = Proxy::http(None);
+    let settings = Settings::default().env("HTTP_PROXY", proxy.url());
+    let world = world("helm-proxy", settings, HttpGitServer::builder()).await?;
+    let destination = "charts.example.test:80";
+    proxy.resolve(destination, world.git.address());
+    world
+        .repository_at(
+            "charts",
+            "url: 'http://charts.example.test/charts', interval: 1h",
+        )
+        .await?;
+    world.ready("charts").await?;
+    let destinations = proxy.destinations();
+    ensure!(
+        destinations.iter().any(|found| found == destination),
+        "{destinations:?}"
+    );
+    let requests = world.git.requests();
+    ensure!(
+        requests.len() == 1 && requests[0].accept_encoding.is_none(),
+        "{requests:?}"
+    );
     Ok(())
 }
