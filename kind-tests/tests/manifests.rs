@@ -121,6 +121,18 @@ fn the_cluster_role_covers_the_requests_of_the_controllers() -> Result {
             "gitrepositories/status",
             &["patch"],
         ),
+        (
+            "RT-KUB-006",
+            "source.toolkit.fluxcd.io",
+            "ocirepositories/status",
+            &["patch"],
+        ),
+        (
+            "RT-KUB-006",
+            "source.toolkit.fluxcd.io",
+            "helmrepositories/status",
+            &["patch"],
+        ),
     ] {
         for verb in verbs {
             let allowed = rules.iter().any(|rule| {

@@ -4,9 +4,11 @@
 use kind_tests::controller::Settings;
 use kind_tests::requests::Counter;
 use kind_tests::{
-    CONFIG_MAP, Flux, GIT_REPOSITORY, KUSTOMIZATION, Kind, Result, condition, ensure,
+    CONFIG_MAP, Flux, GIT_REPOSITORY, HELM_REPOSITORY, KUSTOMIZATION, Kind, OCI_REPOSITORY, Result,
+    condition, ensure,
 };
-use serde_json::Value;
+use registries::{Artifact, Registry, tar_gz};
+use serde_json::{Value, json};
 
 use crate::config_map;
 
@@ -68,6 +70,93 @@ const OF_SOURCES: &[Field] = &[
     },
 ];
 
+/// The fields of OCIRepositories.
+const OF_REGISTRIES: &[Field] = &[
+    // SC-OCI-021
+    Field {
+        id: "secret",
+        spec: "secretRef: {name: 'NAME'}",
+        told: ("FetchFailed", "True", "AuthenticationFailed"),
+        refused: "failed to get credential: failed to get secret 'NS/NAME': invalid resource name \"NAME\": [REFUSED]",
+        missing: "failed to get credential: failed to get secret 'NS/NAME': secrets \"NAME\" not found",
+    },
+    // SC-AUTH-033
+    Field {
+        id: "account",
+        spec: "serviceAccountName: 'NAME'",
+        told: ("FetchFailed", "True", "AuthenticationFailed"),
+        refused: "failed to get credential: failed to get serviceaccount 'NS/NAME': invalid resource name \"NAME\": [REFUSED]",
+        missing: "failed to get credential: serviceaccount 'NS/NAME' not found",
+    },
+    // SC-OCI-022
+    Field {
+        id: "proxy",
+        spec: "proxySecretRef: {name: 'NAME'}",
+        told: ("FetchFailed", "True", "AuthenticationFailed"),
+        refused: "failed to get proxy address: failed to get secret 'NS/NAME': invalid resource name \"NAME\": [REFUSED]",
+        missing: "failed to get proxy address: secret 'NS/NAME' not found",
+    },
+    // SC-OCI-025
+    Field {
+        id: "certificates",
+        spec: "certSecretRef: {name: 'NAME'}",
+        told: ("FetchFailed", "True", "AuthenticationFailed"),
+        refused: "': failed to get secret 'NS/NAME': invalid resource name \"NAME\": [REFUSED]",
+        missing: "': secret 'NS/NAME' not found",
+    },
+    // SC-OCI-082
+    Field {
+        id: "cosign",
+        spec: "verify: {provider: cosign, secretRef: {name: 'NAME'}}",
+        told: ("SourceVerified", "False", "VerificationError"),
+        refused: "failed to verify the signature using provider 'cosign': invalid resource name \"NAME\": [REFUSED]",
+        missing: "failed to verify the signature using provider 'cosign': secrets \"NAME\" not found",
+    },
+    Field {
+        id: "notation",
+        spec: "verify: {provider: notation, secretRef: {name: 'NAME'}}",
+        told: ("SourceVerified", "False", "VerificationError"),
+        refused: "failed to verify the signature using provider 'notation': invalid resource name \"NAME\": [REFUSED]",
+        missing: "failed to verify the signature using provider 'notation': secrets \"NAME\" not found",
+    },
+    // SC-VER-036
+    Field {
+        id: "root",
+        spec: "verify: {provider: cosign, trustedRootSecretRef: {name: 'NAME'}, matchOIDCIdentity: [{issuer: a, subject: b}]}",
+        told: ("SourceVerified", "False", "VerificationError"),
+        refused: "failed to read trusted root from secret 'NS/NAME': invalid resource name \"NAME\": [REFUSED]",
+        missing: "failed to read trusted root from secret 'NS/NAME': secrets \"NAME\" not found",
+    },
+];
+
+/// The pull secrets of a ServiceAccount `account-NUMBER`.
+const PULL_SECRET: Field = Field {
+    id: "pull",
+    spec: "serviceAccountName: account-NUMBER",
+    told: ("FetchFailed", "True", "AuthenticationFailed"),
+    refused: "failed to get image pull secret for serviceaccount 'NS/account-NUMBER': failed to get secret 'NS/NAME': invalid resource name \"NAME\": [REFUSED]",
+    missing: "failed to get image pull secret for serviceaccount 'NS/account-NUMBER': secret 'NS/NAME' not found",
+};
+
+/// The fields of HelmRepositories.
+const OF_CHART_REPOSITORIES: &[Field] = &[
+    // SC-HREPO-023
+    Field {
+        id: "secret",
+        spec: "secretRef: {name: 'NAME'}",
+        told: ("FetchFailed", "True", "AuthenticationFailed"),
+        refused: "failed to get authentication secret 'NS/NAME': invalid resource name \"NAME\": [REFUSED]",
+        missing: "failed to get authentication secret 'NS/NAME': secrets \"NAME\" not found",
+    },
+    Field {
+        id: "certificates",
+        spec: "certSecretRef: {name: 'NAME'}",
+        told: ("FetchFailed", "True", "AuthenticationFailed"),
+        refused: "failed to get TLS authentication secret 'NS/NAME': invalid resource name \"NAME\": [REFUSED]",
+        missing: "failed to get TLS authentication secret 'NS/NAME': secrets \"NAME\" not found",
+    },
+];
+
 /// The fields of Kustomizations.
 const OF_KUSTOMIZATIONS: &[Field] = &[
     // KC-DEP-003
@@ -126,6 +215,7 @@ const OF_KUSTOMIZATIONS: &[Field] = &[
 
 /// The `sourceRef` of a Kustomization, read directly or from the cache, which has no such name.
 const SOURCE: &str = "sourceRef: {kind: GitRepository, name: 'NAME'}";
+const REGISTRY: &str = "sourceRef: {kind: OCIRepository, name: 'NAME'}";
 const SOURCE_NAMESPACE: &str = "sourceRef: {kind: GitRepository, name: app, namespace: 'NAME'}";
 
 fn fill_in(text: &str, namespace: &str, (name, refused): (&str, Option<&str>)) -> String {
@@ -207,30 +297,75 @@ async fn a_source_with_a_malformed_reference_is_reported_and_blocks_no_others() 
     let mut flux = Flux::start("odd-sources").await?;
     flux.commit(&[("a.yaml", &config_map("a", "1"))]);
     let counter = Counter::start(flux.namespace.cluster(), flux.source.user())?;
-    let namespace = flux.namespace.name().to_owned();
     let begin = format!(
         "url: '{}', interval: 10m, ref: {{branch: main}}",
         flux.git.url("app.git")
     );
-    for field in OF_SOURCES {
+    check_fields(&flux, GIT_REPOSITORY, &begin, OF_SOURCES).await?;
+    check_that_others_are_served(&mut flux).await?;
+    check_requests(&counter)
+}
+
+/// Applies an object for each of these fields and names, and checks what is told of it.
+async fn check_fields(flux: &Flux, kind: Kind, begin: &str, fields: &[Field]) -> Result {
+    let namespace = flux.namespace.name();
+    for field in fields {
         for (number, name) in NAMES.iter().enumerate() {
-            let spec = format!("{begin}, {}", fill_in(field.spec, &namespace, *name));
-            let yaml = object(GIT_REPOSITORY, &format!("{}-{number}", field.id), &spec);
+            let spec = fill_in(field.spec, namespace, *name);
+            let spec = spec.replace("NUMBER", &number.to_string());
+            let name = format!("{}-{number}", field.id);
+            let yaml = object(kind, &name, &format!("{begin}, {spec}"));
             flux.namespace.apply(&yaml).await?;
         }
     }
-    for field in OF_SOURCES {
+    for field in fields {
         for (number, name) in NAMES.iter().enumerate() {
             let words = if name.1.is_some() {
                 field.refused
             } else {
                 field.missing
             };
-            let words = fill_in(words, &namespace, *name);
+            let words = fill_in(words, namespace, *name);
+            let words = words.replace("NUMBER", &number.to_string());
             let object = format!("{}-{number}", field.id);
-            wait_for_condition(&flux, GIT_REPOSITORY, &object, field.told, &words).await?;
+            wait_for_condition(flux, kind, &object, field.told, &words).await?;
         }
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_registry_with_a_malformed_reference_is_reported_and_blocks_no_others() -> Result {
+    let mut flux = Flux::start("odd-registries").await?;
+    flux.commit(&[("a.yaml", &config_map("a", "1"))]);
+    let registry = Registry::start();
+    let artifact = Artifact::flux(tar_gz(&[("a.yaml", "")]));
+    registry.push("org/app", "latest", &artifact);
+    let counter = Counter::start(flux.namespace.cluster(), flux.source.user())?;
+    let url = registry.repository("org/app");
+    let begin = format!("url: 'oci://{url}', interval: 10m");
+    check_fields(&flux, OCI_REPOSITORY, &begin, OF_REGISTRIES).await?;
+    // SC-AUTH-033
+    for (number, (name, _)) in NAMES.iter().enumerate() {
+        let account = json!({
+            "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": format!("account-{number}")},
+            "imagePullSecrets": [{"name": name}],
+        });
+        flux.namespace.apply(&account.to_string()).await?;
+    }
+    check_fields(&flux, OCI_REPOSITORY, &begin, &[PULL_SECRET]).await?;
+    check_that_others_are_served(&mut flux).await?;
+    check_requests(&counter)
+}
+
+#[tokio::test]
+async fn a_chart_repository_with_a_malformed_reference_is_reported_and_blocks_no_others() -> Result
+{
+    let mut flux = Flux::start("odd-charts").await?;
+    flux.commit(&[("a.yaml", &config_map("a", "1"))]);
+    let counter = Counter::start(flux.namespace.cluster(), flux.source.user())?;
+    let begin = format!("url: '{}', interval: 10m", flux.git.url("charts"));
+    check_fields(&flux, HELM_REPOSITORY, &begin, OF_CHART_REPOSITORIES).await?;
     check_that_others_are_served(&mut flux).await?;
     check_requests(&counter)
 }
@@ -290,7 +425,11 @@ async fn a_malformed_source_name_is_refused_or_not_found() -> Result {
         flux.follow_main().await?;
         let counter = Counter::start(flux.namespace.cluster(), flux.kustomize.user())?;
         let namespace = flux.namespace.name().to_owned();
-        let cases = [("name", SOURCE), ("namespace", SOURCE_NAMESPACE)];
+        let cases = [
+            ("name", SOURCE),
+            ("registry-name", REGISTRY),
+            ("namespace", SOURCE_NAMESPACE),
+        ];
         for (what, spec) in cases {
             for (number, name) in NAMES.iter().enumerate() {
                 let spec = fill_in(spec, &namespace, *name);
@@ -301,12 +440,12 @@ async fn a_malformed_source_name_is_refused_or_not_found() -> Result {
         }
         for (what, _) in cases {
             for (number, (name, refused)) in NAMES.iter().enumerate() {
-                let words = match (refused, what, direct) {
-                    (Some(why), "name", true) => {
+                let words = match (refused, what.ends_with("name"), direct) {
+                    (Some(why), true, true) => {
                         format!("invalid resource name \"{name}\": [{why}]")
                     }
                     (Some(why), _, true) => format!("invalid namespace \"{name}\": [{why}]"),
-                    (_, "name", _) => format!("\"{name}\" not found"),
+                    (_, true, _) => format!("\"{name}\" not found"),
                     _ => "\"app\" not found".to_owned(),
                 };
                 let object = format!("{what}-{number}");

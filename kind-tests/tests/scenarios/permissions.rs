@@ -3,7 +3,10 @@
 use git_servers::{HttpGitServer, Repo};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kind_tests::controller::{Controller, Settings};
-use kind_tests::{Cluster, GIT_REPOSITORY, Kind, Namespace, OCI_REPOSITORY, Result, cache, ensure};
+use kind_tests::{
+    Cluster, GIT_REPOSITORY, HELM_REPOSITORY, Kind, Namespace, OCI_REPOSITORY, Result, cache,
+    ensure,
+};
 use kube::Api;
 use kube::api::DeleteParams;
 use registries::{Artifact, Registry, tar_gz};
@@ -42,7 +45,11 @@ async fn source_controller_needs_no_more_than_its_own_role() -> Result {
         return Ok(());
     };
     grant(&namespace, &user).await?;
-    let git = HttpGitServer::start();
+    let git = HttpGitServer::builder().files("/charts").start();
+    std::fs::write(
+        git.root().join("index.yaml"),
+        "apiVersion: v1\nentries: {}\n",
+    )?;
     let repo = Repo::init(git.root(), "app.git");
     repo.commit("main")
         .file("a.yaml", config_map("a", "1"))
@@ -80,21 +87,28 @@ async fn source_controller_needs_no_more_than_its_own_role() -> Result {
             registry.repository("org/app")
         );
         namespace.apply(&yaml).await?;
-        namespace.wait_ready(OCI_REPOSITORY, &name, "True").await?;
-        namespace.delete(OCI_REPOSITORY, &name).await?;
-        namespace.wait_gone(OCI_REPOSITORY, &name).await?;
-        namespace
-            .wait_all(EVENT, "tell of the artifact", |events| {
-                let of_it = |event: &&Value| {
-                    event["involvedObject"]["name"] == *name
-                        && event["reason"] == "NewArtifact"
-                        && event["involvedObject"]["resourceVersion"].is_string()
-                };
-                events.iter().find(of_it).cloned()
-            })
-            .await?;
-        namespace.delete(GIT_REPOSITORY, &name).await?;
-        namespace.wait_gone(GIT_REPOSITORY, &name).await?;
+        let yaml = format!(
+            "{{apiVersion: source.toolkit.fluxcd.io/v1, kind: HelmRepository, metadata: {{name: {name}}}, spec: \
+             {{url: '{}', interval: 10m, secretRef: {{name: login}}}}}}",
+            git.url("charts")
+        );
+        namespace.apply(&yaml).await?;
+        for kind in [GIT_REPOSITORY, OCI_REPOSITORY, HELM_REPOSITORY] {
+            namespace.wait_ready(kind, &name, "True").await?;
+            namespace
+                .wait_all(EVENT, "tell of the artifact", |events| {
+                    let of_it = |event: &&Value| {
+                        event["involvedObject"]["kind"] == kind.1
+                            && event["involvedObject"]["name"] == *name
+                            && event["reason"] == "NewArtifact"
+                            && event["involvedObject"]["resourceVersion"].is_string()
+                    };
+                    events.iter().find(of_it).cloned()
+                })
+                .await?;
+            namespace.delete(kind, &name).await?;
+            namespace.wait_gone(kind, &name).await?;
+        }
         let (_, page) = get(&controller.metrics_address(), "metrics").await?;
         let denied = page
             .lines()

@@ -1,10 +1,11 @@
-//! A server whose responses repeat the requests, credentials included.
+//! A server whose responses repeat the requests, credentials included: of Git, a registry, a token service, or charts.
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -22,9 +23,15 @@ pub(super) struct Echo {
 
 impl Echo {
     pub(super) async fn start() -> Result<Self> {
-        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        Self::registry(Ipv4Addr::LOCALHOST, "Basic realm=\"echo\"").await
+    }
+
+    /// One that answers registry clients with this challenge, in which `HOST` is its own address.
+    pub(super) async fn registry(address: Ipv4Addr, challenge: &str) -> Result<Self> {
+        let listener = tokio::net::TcpListener::bind((address, 0)).await?;
         let address = listener.local_addr()?;
-        let router = Router::new().fallback(answer);
+        let challenge = challenge.replace("HOST", &address.to_string());
+        let router = Router::new().fallback(answer).with_state(challenge);
         let server = tokio::spawn(async move {
             // It only ends with the runtime.
             let _ = axum::serve(listener, router).await;
@@ -64,9 +71,21 @@ fn line(text: &str) -> String {
     format!("{:04x}{text}", text.len() + 4)
 }
 
-async fn answer(method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+async fn answer(
+    State(challenge): State<String>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let text = quoted(&method, &uri, &headers, &body);
-    let first = uri.path().split('/').nth(1).unwrap_or_default();
+    let path = uri.path();
+    if path == "/v2/" {
+        let header = [(header::WWW_AUTHENTICATE, challenge)];
+        return (StatusCode::UNAUTHORIZED, header).into_response();
+    }
+    let path = path.strip_prefix("/v2").unwrap_or(path);
+    let first = path.split('/').nth(1).unwrap_or_default();
     let git = |body: String| {
         let kind = "application/x-git-upload-pack-advertisement";
         ([(header::CONTENT_TYPE, kind)], body).into_response()
@@ -81,12 +100,36 @@ async fn answer(method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Re
             git(line("# service=git-upload-pack\n") + "0000" + &line(&reference) + "0000")
         }
         "moved" => {
-            let target = format!("/403{}?said={}", uri.path(), hidden(&text));
+            let target = format!("/403{path}?said={}", hidden(&text));
             (StatusCode::FOUND, [(header::LOCATION, target)]).into_response()
         }
         "astray" => {
             let target = format!("http://user:{MARK}astray@[::1/{}", hidden(&text));
             (StatusCode::FOUND, [(header::LOCATION, target)]).into_response()
+        }
+        "json" => {
+            let error = json!({"code": "DENIED", "message": text, "detail": {"request": text}});
+            let errors = axum::Json(json!({"errors": [error]}));
+            (StatusCode::FORBIDDEN, errors).into_response()
+        }
+        "internal" => (StatusCode::FORBIDDEN, format!("{MARK}internal")).into_response(),
+        // A token service, whose refresh token opens nothing.
+        "renewed" if String::from_utf8_lossy(&body).contains("refresh1") => {
+            (StatusCode::FORBIDDEN, text).into_response()
+        }
+        "granted" | "renewed" => axum::Json(json!({
+            "token": format!("{MARK}granted"),
+            "refresh_token": format!("{MARK}refresh1"),
+        }))
+        .into_response(),
+        // A list of tags whose next page is not given out.
+        "pages" if uri.query().unwrap_or_default().contains("token=") => {
+            (StatusCode::FORBIDDEN, text).into_response()
+        }
+        "pages" => {
+            let next = format!("<{}?n=1&token={MARK}page>; rel=\"next\"", uri.path());
+            let tags = axum::Json(json!({"name": "a", "tags": ["1.0.0"]}));
+            ([(header::LINK, next)], tags).into_response()
         }
         "app" => {
             let token =

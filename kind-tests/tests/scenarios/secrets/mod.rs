@@ -4,13 +4,15 @@
 mod admission;
 mod echo;
 mod kustomizations;
+mod registries;
 mod sources;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use kind_tests::controller::Settings;
 use kind_tests::{
-    Failure, Flux, GIT_REPOSITORY, KUSTOMIZATION, Kind, Namespace, Result, condition, is_ready,
+    Failure, Flux, GIT_REPOSITORY, HELM_REPOSITORY, KUSTOMIZATION, Kind, Namespace, OCI_REPOSITORY,
+    Result, condition, is_ready,
 };
 use kube::api::ListParams;
 use serde_json::{Value, json};
@@ -87,7 +89,13 @@ async fn nothing_is_shown(flux: &Flux, others: &[String]) -> Result {
     for event in flux.events.events() {
         shown.push(("a posted event".to_owned(), event.to_string()));
     }
-    for kind in [EVENT, GIT_REPOSITORY, KUSTOMIZATION] {
+    for kind in [
+        EVENT,
+        GIT_REPOSITORY,
+        OCI_REPOSITORY,
+        HELM_REPOSITORY,
+        KUSTOMIZATION,
+    ] {
         for object in all(&flux.namespace, kind).await? {
             // A spec is the user's own, and so is who wrote which of its fields.
             let object = match kind {
@@ -130,6 +138,11 @@ async fn secret(namespace: &Namespace, name: &str, data: &Value) -> Result {
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data});
     namespace.apply(&secret.to_string()).await?;
     Ok(())
+}
+
+/// An invalid text in the armour of this name.
+fn armoured(name: &str) -> String {
+    format!("-----BEGIN {name}-----\n{MARK}first\n{MARK}second==\n-----END {name}-----\n")
 }
 
 /// Waits until the object is Ready, or has failed for this reason.

@@ -8,7 +8,7 @@ use kind_tests::{Flux, GIT_REPOSITORY, Result};
 use serde_json::{Value, json};
 
 use super::echo::Echo;
-use super::{MARK, ends, nothing_is_shown, secret, talkative};
+use super::{MARK, armoured, ends, nothing_is_shown, secret, talkative};
 use crate::config_map;
 
 /// A GitRepository with what opens it, and how it ends.
@@ -204,11 +204,6 @@ async fn http_credentials_are_never_shown() -> Result {
 
     cases.run(&flux).await?;
     nothing_is_shown(&flux, &[]).await
-}
-
-/// An invalid text in the armour of this name.
-fn armoured(name: &str) -> String {
-    format!("-----BEGIN {name}-----\n{MARK}first\n{MARK}second==\n-----END {name}-----\n")
 }
 
 // SC-AUTH-010, SC-VER-012, RT-SEC-003
