@@ -357,6 +357,23 @@ impl Controller {
         memory(self.child.id(), "VmHWM:")
     }
 
+    /// Fails if it ever held half of its container's memory, or of the limit that the Deployments set: hostile input must
+    /// not come near to it.
+    pub fn check_memory(&self) -> Result {
+        let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max");
+        let limit = limit.ok().and_then(|text| text.trim().parse().ok());
+        let (half, peak) = (limit.unwrap_or(1 << 30) / 2, self.peak_bytes()?);
+        if peak < half {
+            return Ok(());
+        }
+        Err(Failure::new(format!(
+            "{} held {} MiB, and {} at most are right",
+            self.name,
+            peak >> 20,
+            half >> 20
+        )))
+    }
+
     /// The processor time that it has used.
     pub fn cpu(&self) -> Result<Duration> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;

@@ -49,7 +49,7 @@ async fn repositories_that_do_not_fit_into_memory_do_not_affect_others() -> Resu
         ensure!(message.contains(expected), "{message}");
     }
     world.ready("app").await?;
-    Ok(())
+    world.controller.check_memory()
 }
 
 // SC-GIT-070, SC-ART-090
@@ -88,5 +88,5 @@ async fn names_that_are_not_utf8_keep_their_bytes_in_artifacts_and_includes() ->
         }
         ensure!(!files.values().any(|text| text == "3"), "{files:?}");
     }
-    Ok(())
+    world.controller.check_memory()
 }

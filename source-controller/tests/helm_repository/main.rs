@@ -4,6 +4,7 @@
 mod support;
 
 mod failures;
+mod hostile;
 mod index;
 mod lifecycle;
 

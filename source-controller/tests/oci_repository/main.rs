@@ -8,6 +8,7 @@ mod clients;
 mod content;
 mod credentials;
 mod failures;
+mod hostile;
 mod signatures;
 mod versions;
 mod world;
