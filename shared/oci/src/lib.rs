@@ -40,6 +40,8 @@ mod digest;
 mod error;
 mod manifest;
 mod name;
+#[cfg(feature = "fuzzing")]
+pub mod parsers;
 mod redirect;
 mod tags;
 mod transport;

@@ -115,8 +115,16 @@ impl Client {
     }
 }
 
+/// Reads a page of tags, for the fuzz targets.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn parse_page(body: &[u8]) {
+    if let Ok(page) = serde_json::from_slice::<Page>(body) {
+        drop(page.tags);
+    }
+}
+
 /// The target of the link with `rel=next`, or of one without `rel`, in a `Link` header.
-fn next_link(header: &str) -> Option<String> {
+pub(crate) fn next_link(header: &str) -> Option<String> {
     let mut rest = header;
     while let Some((_, after)) = rest.split_once('<') {
         let (target, after) = after.split_once('>')?;

@@ -1,0 +1,7 @@
+//! The body of an error.
+#![no_main]
+
+use flux_oci::parsers;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| parsers::error(input));
