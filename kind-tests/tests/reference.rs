@@ -15,9 +15,6 @@ const CONTROLLERS: [&str; 2] = ["source-controller", "kustomize-controller"];
 /// Where proxies and traces are configured, in every controller.
 const ALL: &[&str] = &CONTROLLERS;
 
-/// The controllers that act with identities of clouds.
-const CLOUDS: &[&str] = &["source-controller"];
-
 /// An environment variable, the controllers that read it, and what it does.
 struct Variable {
     name: &'static str,
@@ -149,161 +146,13 @@ const VARIABLES: &[Variable] = &[
         ALL,
         "The service that traces name; the controller's name by default.",
     ),
-    variable(
-        "AWS_REGION",
-        CLOUDS,
-        "The region of AWS, where neither the object nor the host of its URL names one.",
-    ),
-    variable(
-        "AWS_ROLE_ARN",
-        CLOUDS,
-        "The role that `AWS_WEB_IDENTITY_TOKEN_FILE` is exchanged for.",
-    ),
-    variable("AWS_ROLE_SESSION_NAME", CLOUDS, "The name of that session."),
-    variable(
-        "AWS_WEB_IDENTITY_TOKEN_FILE",
-        CLOUDS,
-        "The file with the controller's token for AWS, as EKS mounts it for a role of its ServiceAccount.",
-    ),
-    variable(
-        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-        CLOUDS,
-        "Where the controller's AWS credentials come from, as EKS Pod Identity sets it.",
-    ),
-    variable(
-        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-        CLOUDS,
-        "The same, as a path at the address that ECS uses.",
-    ),
-    variable(
-        "AWS_CONTAINER_AUTHORIZATION_TOKEN",
-        CLOUDS,
-        "The token for that request.",
-    ),
-    variable(
-        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
-        CLOUDS,
-        "The file with it.",
-    ),
-    variable(
-        "AWS_ACCESS_KEY_ID",
-        CLOUDS,
-        "An access key of AWS; `AWS_ACCESS_KEY` too.",
-    ),
-    variable(
-        "AWS_SECRET_ACCESS_KEY",
-        CLOUDS,
-        "Its secret; `AWS_SECRET_KEY` too.",
-    ),
-    variable(
-        "AWS_SESSION_TOKEN",
-        CLOUDS,
-        "The session token that belongs to it.",
-    ),
-    variable("AWS_PROFILE", CLOUDS, "The profile in AWS' files."),
-    variable(
-        "AWS_CONFIG_FILE",
-        CLOUDS,
-        "AWS' file of profiles; `.aws/config` in `HOME` by default.",
-    ),
-    variable(
-        "AWS_SHARED_CREDENTIALS_FILE",
-        CLOUDS,
-        "AWS' file of keys; `.aws/credentials` in `HOME` by default.",
-    ),
-    variable(
-        "AWS_ENDPOINT_URL",
-        CLOUDS,
-        "The endpoint of AWS' services, of which only STS uses it.",
-    ),
-    variable("AWS_ENDPOINT_URL_STS", CLOUDS, "The endpoint of STS."),
-    variable(
-        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
-        CLOUDS,
-        "`true` leaves both out of account.",
-    ),
-    variable(
-        "AWS_USE_FIPS_ENDPOINT",
-        CLOUDS,
-        "`true` selects the endpoints for FIPS 140.",
-    ),
-    variable(
-        "AWS_EC2_METADATA_DISABLED",
-        CLOUDS,
-        "`true` keeps the controller from asking the instance for credentials.",
-    ),
-    variable(
-        "AWS_EC2_METADATA_SERVICE_ENDPOINT",
-        CLOUDS,
-        "The address of the instance's metadata.",
-    ),
-    variable(
-        "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE",
-        CLOUDS,
-        "`IPv6` selects its address in IPv6.",
-    ),
-    variable(
-        "AWS_EC2_METADATA_V1_DISABLED",
-        CLOUDS,
-        "`true` refuses version 1 of it.",
-    ),
-    variable(
-        "AZURE_TENANT_ID",
-        CLOUDS,
-        "The tenant of the controller's identity in Entra ID.",
-    ),
-    variable("AZURE_CLIENT_ID", CLOUDS, "Its client."),
-    variable("AZURE_CLIENT_SECRET", CLOUDS, "The client's secret."),
-    variable(
-        "AZURE_CLIENT_CERTIFICATE_PATH",
-        CLOUDS,
-        "The file with the client's certificate and key.",
-    ),
-    variable("AZURE_CLIENT_CERTIFICATE_PASSWORD", CLOUDS, "Its password."),
-    variable(
-        "AZURE_CLIENT_SEND_CERTIFICATE_CHAIN",
-        CLOUDS,
-        "`1` or `true` sends the certificate along.",
-    ),
-    variable(
-        "AZURE_FEDERATED_TOKEN_FILE",
-        CLOUDS,
-        "The file with the controller's token for Entra ID, as workload identity mounts it.",
-    ),
-    variable("AZURE_AUTHORITY_HOST", CLOUDS, "The host of Entra ID."),
-    variable(
-        "AZURE_POD_IDENTITY_AUTHORITY_HOST",
-        CLOUDS,
-        "The address of the instance's metadata in Azure.",
-    ),
-    variable(
-        "AZURE_ENVIRONMENT_FILEPATH",
-        CLOUDS,
-        "A file with the endpoints of a cloud of one's own.",
-    ),
-    variable(
-        "GOOGLE_APPLICATION_CREDENTIALS",
-        CLOUDS,
-        "The file with the controller's credentials for Google Cloud.",
-    ),
-    variable(
-        "GCE_METADATA_HOST",
-        CLOUDS,
-        "The host of the instance's metadata in Google Cloud.",
-    ),
 ];
 
-/// Texts in the same files that are not variables of a controller, or are second names of listed ones.
-const NO_VARIABLES: &[&str] = &["TRUE", "FALSE", "AWS_ACCESS_KEY", "AWS_SECRET_KEY", "HOME"];
+/// Texts in the same files that are not variables of a controller.
+const NO_VARIABLES: &[&str] = &["TRUE", "FALSE"];
 
 /// What a file contains that reads the environment, itself or through a function that it passes on.
-const READS: &[&str] = &[
-    "env::var",
-    "env_or",
-    "from_env",
-    "environment::Environment",
-    "CloudClient",
-];
+const READS: &[&str] = &["env::var", "env_or", "from_env"];
 
 /// Modules only for tests, whose variables CONTRIBUTING.md lists, and build scripts.
 const NO_CONTROLLER: &[&str] = &[
