@@ -5,6 +5,7 @@ mod annotations;
 mod api_server;
 mod bad_input;
 mod cli;
+mod definitions;
 mod downloads;
 mod events;
 mod failures;
