@@ -296,7 +296,11 @@ mod tests {
     #[case("Bearer scope=plain, realm=x", "bearer", "plain")]
     #[case("Basic", "basic", "")]
     #[case(r#"Bearer scope="open"#, "bearer", "open")]
-    fn challenges(#[case] header: &str, #[case] scheme: &str, #[case] scope: &str) {
+    fn schemes_and_parameters_of_challenges_are_parsed(
+        #[case] header: &str,
+        #[case] scheme: &str,
+        #[case] scope: &str,
+    ) {
         let challenge = Challenge::of(&headers(&[header])).unwrap();
         assert_eq!(challenge.scheme, scheme);
         assert_eq!(challenge.get("scope").unwrap_or_default(), scope);
@@ -323,7 +327,11 @@ mod tests {
     #[case("http://r.io/", "https://auth.io/token", true)]
     #[case("https://r.io/", "https://169.254.169.254/token", false)]
     #[case("https://r.io/", "file:///etc/passwd", false)]
-    fn realms(#[case] base: &str, #[case] realm: &str, #[case] allowed: bool) {
+    fn insecure_and_link_local_realms_are_refused(
+        #[case] base: &str,
+        #[case] realm: &str,
+        #[case] allowed: bool,
+    ) {
         let challenge = Challenge::parse(&format!("Bearer realm=\"{realm}\""));
         let bearer = Bearer::new(&challenge, &Url::parse(base).unwrap(), String::new());
         assert_eq!(bearer.is_ok(), allowed, "{bearer:?}");

@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn null_is_nothing() {
+    fn null_fields_are_empty() {
         let text = format!(
             r#"{{"layers": null, "annotations": null, "config": {{"digest": "sha256:{HEX}", "size": 2, "mediaType": null}}}}"#
         );
@@ -222,7 +222,7 @@ mod tests {
 
     // SC-OCI-044
     #[test]
-    fn the_child_of_an_index() {
+    fn the_manifest_for_linux_amd64_is_selected() {
         let child = |platform: &str| format!(r#"{{"digest": "sha256:{HEX}"{platform}}}"#);
         let platform = |os: &str, architecture: &str| {
             child(&format!(

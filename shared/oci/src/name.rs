@@ -279,7 +279,7 @@ mod tests {
     #[case("localhost:5000/app", "localhost:5000/app")]
     #[case("ghcr.io/org/app", "ghcr.io/org/app")]
     #[case("[::1]:5000/app", "[::1]:5000/app")]
-    fn names(#[case] text: &str, #[case] expected: &str) {
+    fn names_are_completed_as_in_go_containerregistry(#[case] text: &str, #[case] expected: &str) {
         assert_eq!(Repository::parse(text).unwrap().to_string(), expected);
     }
 
@@ -310,12 +310,12 @@ mod tests {
         "a.b/../../metadata",
         "repository must not contain empty, '.' or '..' segments: ../../metadata"
     )]
-    fn what_is_no_name(#[case] text: &str, #[case] expected: &str) {
+    fn invalid_names_have_upstreams_messages(#[case] text: &str, #[case] expected: &str) {
         assert_eq!(Repository::parse(text).unwrap_err().to_string(), expected);
     }
 
     #[test]
-    fn tags_and_digests() {
+    fn tags_and_digests_are_checked() {
         let repository = Repository::parse("ghcr.io/org/app").unwrap();
         let tag = repository.tag("v1.0.0_x").unwrap();
         assert_eq!(tag.to_string(), "ghcr.io/org/app:v1.0.0_x");
@@ -343,7 +343,7 @@ mod tests {
     #[case("127.0.0.1.example.com/app", false)]
     #[case("8.8.8.8/app", false)]
     #[case("ghcr.io/app", false)]
-    fn plain_http(#[case] text: &str, #[case] expected: bool) {
+    fn http_is_used_for_local_registries_only(#[case] text: &str, #[case] expected: bool) {
         let repository = Repository::parse(text).unwrap();
         assert_eq!(repository.may_use_http(), expected);
         assert!(repository.insecure().may_use_http());

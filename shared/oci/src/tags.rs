@@ -167,7 +167,7 @@ mod tests {
     #[case("</a>; rel=\"last\"", None)]
     #[case("", None)]
     #[case("</a", None)]
-    fn links(#[case] header: &str, #[case] expected: Option<&str>) {
+    fn the_link_to_the_next_page_is_found(#[case] header: &str, #[case] expected: Option<&str>) {
         assert_eq!(next_link(header).as_deref(), expected);
     }
 }

@@ -124,7 +124,7 @@ async fn all_pages_of_tags_are_read() {
     Err("http://HOST/v2/org/app/tags/list?n=***: the list of tags leads back to itself")
 )]
 #[tokio::test]
-async fn odd_lists_of_tags(
+async fn null_foreign_and_circular_lists_of_tags_are_handled(
     #[case] body: &str,
     #[case] headers: &[(&str, &str)],
     #[case] expected: Result<Vec<&str>, &str>,

@@ -182,7 +182,7 @@ mod tests {
 
     // SC-OCI-063, SC-OCI-066
     #[test]
-    fn selected_layers() {
+    fn the_first_layer_or_that_of_the_media_type_is_selected() {
         use OCILayerOperation::{Copy, Extract};
         let chart = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
         for (config, layers, media_type, operation, expected) in [

@@ -166,7 +166,10 @@ mod tests {
         Err("URL must not contain a tag; remove ':v1'")
     )]
     #[case("oci://", Err("a repository name must be specified"))]
-    fn urls(#[case] url: &str, #[case] expected: Result<&str, &str>) {
+    fn urls_are_repositories_without_a_tag(
+        #[case] url: &str,
+        #[case] expected: Result<&str, &str>,
+    ) {
         let spec = OCIRepositorySpec {
             url: url.to_owned(),
             ..OCIRepositorySpec::default()
@@ -192,7 +195,7 @@ mod tests {
     #[case(&["1.5.1-fips", "1.5.0"], ">=1.4.1-0", Some("fips$"), None, "1.5.1-fips")]
     #[case(&["6.3.5_a1", "6.3.4"], ">=6", None, Some(CHART), "6.3.5_a1")]
     #[case(&["6.3.5_a1", "6.3.4"], ">=6", None, Some("other"), "6.3.4")]
-    fn selected_tags(
+    fn the_highest_tag_in_the_range_is_selected(
         #[case] tags: &[&str],
         #[case] range: &str,
         #[case] filter: Option<&str>,

@@ -21,7 +21,7 @@ fn pull_secret(name: &str, host: &str, password: &str) -> String {
 
 // SC-AUTH-030, SC-OCI-050, RT-SEC-013
 #[tokio::test]
-async fn pull_secrets_of_the_object_and_of_its_account() -> Result {
+async fn pull_secrets_of_the_object_and_of_its_account_are_used() -> Result {
     let registry = Registry::builder().token_auth("flux", "s3cret").start();
     let world = World::start("oci-auth", registry).await?;
     world.push("latest", &[("a", "")]);
@@ -70,7 +70,7 @@ async fn pull_secrets_of_the_object_and_of_its_account() -> Result {
 
 // SC-OCI-021, SC-OCI-023, SC-AUTH-033
 #[tokio::test]
-async fn credentials_that_are_missing() -> Result {
+async fn missing_secrets_and_accounts_are_reported() -> Result {
     let world = World::start("oci-missing", Registry::start()).await?;
     world.push("latest", &[("a", "")]);
     let namespace = world.namespace.name();
@@ -138,7 +138,7 @@ async fn credentials_that_are_missing() -> Result {
 
 // SC-AUTH-002, SC-AUTH-004, SC-AUTH-035
 #[tokio::test]
-async fn certificates_of_a_private_registry() -> Result {
+async fn certificates_of_the_object_are_trusted_and_presented() -> Result {
     let authority = Authority::new();
     let registry = Registry::builder()
         .tls(&authority)
@@ -195,7 +195,7 @@ async fn certificates_of_a_private_registry() -> Result {
 
 // SC-OCI-049
 #[tokio::test]
-async fn an_insecure_registry() -> Result {
+async fn an_insecure_registry_needs_no_valid_certificate() -> Result {
     let registry = Registry::builder().tls(&Authority::new()).start();
     let world = World::start("oci-insecure", registry).await?;
     world.push("latest", &[("a", "")]);
@@ -206,7 +206,7 @@ async fn an_insecure_registry() -> Result {
 
 // SC-OCI-022, SC-AUTH-005
 #[tokio::test]
-async fn a_proxy_of_the_object() -> Result {
+async fn the_proxy_of_the_object_is_used() -> Result {
     let proxy = Proxy::http(Some(("proxy-user", "proxy-pass")));
     let world = World::start("oci-proxy", Registry::start()).await?;
     let digest = world.push("latest", &[("a", "")]);

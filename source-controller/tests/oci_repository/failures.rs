@@ -9,7 +9,7 @@ use crate::world::{APP, World};
 
 // SC-OCI-027, SC-OCI-029
 #[tokio::test]
-async fn failures_are_told_apart() -> Result {
+async fn each_failure_has_its_reason_and_message() -> Result {
     let world = World::start("oci-fail", Registry::start()).await?;
     world.push("latest", &[("a", "")]);
     let text = Artifact::flux(b"not an archive".to_vec());

@@ -111,7 +111,7 @@ fn recorded() -> Value {
 
 // SC-VER-030, SC-VER-037
 #[tokio::test]
-async fn signatures_by_keys() -> Result {
+async fn only_artifacts_signed_by_a_key_are_pulled() -> Result {
     let world = World::start("oci-cosign", Registry::start()).await?;
     let digest = world.push("latest", &[("a", "")]);
     let (key, other) = (KeyPair::generate()?, KeyPair::generate()?);
@@ -213,7 +213,7 @@ async fn signatures_by_keys() -> Result {
 // What the real cosign signed is not in the registry, so that the verification succeeds and the pull fails.
 // SC-VER-034, SC-VER-036, SC-VER-040
 #[tokio::test]
-async fn signatures_by_the_real_cosign() -> Result {
+async fn keyless_signatures_of_the_real_cosign_are_verified() -> Result {
     let world = World::start("oci-sigstore", Registry::start()).await?;
     let recorded = recorded();
     let text = |pointer: &str| {
@@ -363,7 +363,7 @@ fn envelope(key: &KeyPair, certificate: &rcgen::Certificate, digest: &str, size:
 
 // SC-VER-051, SC-VER-054
 #[tokio::test]
-async fn signatures_by_notation() -> Result {
+async fn trust_policies_decide_on_notation_signatures() -> Result {
     let world = World::start("oci-notation", Registry::start()).await?;
     let artifact = Artifact::flux(tar_gz(&[("a", "")]));
     let digest = world.registry.push(APP, "latest", &artifact);

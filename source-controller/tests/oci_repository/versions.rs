@@ -8,7 +8,7 @@ use crate::world::{APP, World, files};
 
 // SC-OCI-040, SC-OCI-041
 #[tokio::test]
-async fn digest_range_and_tag_in_this_order() -> Result {
+async fn a_digest_precedes_a_range_and_a_range_a_tag() -> Result {
     let world = World::start("oci-refs", Registry::builder().page(2).start()).await?;
     let push = |tag: &str| world.push(tag, &[("v", tag)]);
     let [old, latest, highest] = ["v1.0.0", "latest", "v1.10.0"].map(push);
