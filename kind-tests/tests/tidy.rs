@@ -483,6 +483,10 @@ fn a_comment_claims_at_most_three_rows() -> Result {
                 ));
             }
         }
+        let heads = tests.lines().enumerate();
+        let heads = heads.filter(|(_, line)| line.starts_with("//!") && !cited(line).is_empty());
+        let path = source.path.display();
+        wrong.extend(heads.map(|(at, _)| format!("{path}:{}: rows of a file", before + at + 1)));
     }
     ensure!(
         wrong.is_empty(),
