@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use flux_runtime::events::{Recorder, Severity, Subject};
+use flux_runtime::events::{Recorder, Severity, Subject, What};
 use k8s_openapi::api::core::v1::{ConfigMap, Event as KubeEvent};
 use kind_tests::requests::Counter;
 use kind_tests::{Cluster, EventSink, Failure, Kind, Namespace, Result};
@@ -57,8 +57,7 @@ async fn repeated_events_are_counted_aggregated_and_rate_limited() -> Result {
         recorder.record(
             subject,
             Severity::Info,
-            "NewArtifact",
-            message,
+            What::new("NewArtifact", message),
             &BTreeMap::new(),
         );
     };
@@ -190,7 +189,8 @@ async fn events_are_retried_after_server_failures() -> Result {
     let recorder = Recorder::new(client, "source-controller", "pod-1".into(), None)?;
     let message = "stored artifact".to_owned();
     let none = BTreeMap::new();
-    recorder.record(&subject, Severity::Info, "NewArtifact", message, &none);
+    let stored = What::new("NewArtifact", message);
+    recorder.record(&subject, Severity::Info, stored, &none);
     let refused = async {
         loop {
             let requests = counter.requests()?;
