@@ -2,10 +2,14 @@
 
 mod flags;
 mod git_repository;
+mod helm;
+mod helm_chart;
 mod helm_repository;
 mod oci_repository;
+mod registry;
 mod secrets;
 mod setup;
+mod signatures;
 
 use std::process::ExitCode;
 
