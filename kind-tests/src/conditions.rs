@@ -84,6 +84,31 @@ const OF_HELM_REPOSITORIES: [&str; 6] = [
     "URLInvalid",
 ];
 
+/// The additional reasons of HelmCharts (SC-HCHART-083, SC-HCHART-085, SC-HCHART-086).
+const OF_HELM_CHARTS: [&str; 21] = [
+    "AcquireLockFailed",
+    "ArchiveOperationFailed",
+    "AuthenticationFailed",
+    "ChartPackageError",
+    "ChartPackageSucceeded",
+    "ChartPullError",
+    "ChartPullSucceeded",
+    "ChartVerificationError",
+    "DependencyBuildError",
+    "DirectoryCreationFailed",
+    "InvalidChartReference",
+    "MetadataPatchError",
+    "NewChart",
+    "NoSourceArtifact",
+    "ReadOperationFailed",
+    "SourceUnavailable",
+    "URLInvalid",
+    "Unknown",
+    "UnsupportedSourceKind",
+    "ValuesFilesError",
+    "VerificationError",
+];
+
 /// What the conditions of a kind may say.
 struct Rules {
     /// Their types (RT-CON-015).
@@ -137,6 +162,20 @@ fn rules(kind: &str) -> Option<Rules> {
                 "StorageOperationFailed",
             ],
             is_reason: |reason| GENERIC.contains(&reason) || OF_HELM_REPOSITORIES.contains(&reason),
+        }),
+        "HelmChart" => Some(Rules {
+            types: &[
+                "Ready",
+                "Reconciling",
+                "Stalled",
+                "ArtifactInStorage",
+                "ArtifactOutdated",
+                "BuildFailed",
+                "FetchFailed",
+                "SourceVerified",
+                "StorageOperationFailed",
+            ],
+            is_reason: |reason| GENERIC.contains(&reason) || OF_HELM_CHARTS.contains(&reason),
         }),
         _ => None,
     }

@@ -2,11 +2,15 @@
 
 mod flags;
 mod git_repository;
+mod helm;
+mod helm_chart;
 mod helm_repository;
 mod oci_repository;
+mod registry;
 mod registry_login;
 mod secrets;
 mod setup;
+mod signatures;
 
 use std::process::ExitCode;
 
