@@ -21,7 +21,7 @@ use flux_runtime::conditions::{ConditionType, SUCCEEDED, Status};
 use flux_runtime::outcome::Again;
 use flux_runtime::policy::{Ready, Wording};
 use flux_runtime::work::WorkFolders;
-use flux_runtime::{Failure, Outcome, Reconciler, Run, Settings};
+use flux_runtime::{Action, Failure, Outcome, Reconciler, Run, Settings};
 
 pub(crate) use self::build::Limits;
 use self::build::{Build, Stored, Wanted, own_values_files};
@@ -91,6 +91,7 @@ impl Reconciler for HelmCharts {
             run.conditions.remove(SOURCE_VERIFIED); // it is found out anew (SC-HCHART-016)
         }
 
+        run.step(Action::ReconcileSource);
         let found = source::find(&object, &self.sources, self.publisher.storage()).await;
         let source = found.map_err(|error| unavailable(run, error))?;
         if source.artifact().is_none() && !source.needs_no_artifact() {
@@ -113,6 +114,7 @@ impl Reconciler for HelmCharts {
             error.observe(&mut run.conditions);
             error.retried_after(interval)
         })?;
+        run.step(Action::ReconcileArtifact);
         observe(run, &build).await?;
         self.store(run, &build).await?;
         notify(run, &build);

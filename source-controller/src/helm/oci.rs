@@ -112,6 +112,7 @@ impl RegistryFault {
     pub(crate) fn is_authentication(&self) -> bool {
         match self {
             Self::Timeout => false,
+            Self::Identity(_) => true,
             Self::Registry(error) => is_authentication(error),
         }
     }
