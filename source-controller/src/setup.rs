@@ -11,6 +11,7 @@ use flux_runtime::watch::Cache;
 use flux_runtime::work::WorkFolders;
 use kube::runtime::watcher;
 
+use crate::bucket::{self, Buckets, Kept};
 use crate::flags::Flags;
 use crate::git_repository::{self, GitRepositories};
 use crate::helm::http::Clients;
@@ -96,6 +97,21 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     ));
     add_helm_charts(manager, helm_charts, &sources);
 
+    let buckets = Buckets {
+        publisher: publisher.clone(),
+        secrets: secrets.clone(),
+        identities: identities.clone(),
+        budget: manager.budget.clone(),
+        work: work.clone(),
+        kept: Kept::new(&manager.budget),
+    };
+    manager.add(Controller::new(
+        buckets,
+        bucket::SETTINGS,
+        sources.buckets.clone(),
+        manager.environment(),
+    ));
+
     let reconciler = OCIRepositories {
         publisher,
         secrets,
@@ -130,16 +146,14 @@ fn add_helm_charts(manager: &mut Manager, reconciler: HelmCharts, sources: &Sour
         .helm_repositories
         .subscribe(move |change| changed(change, &add));
     let changed = on_revision::<GitRepository>(index.clone(), charts.clone());
+    let add = enqueue.clone();
     sources
         .git_repositories
-        .subscribe(move |change| changed(change, &enqueue));
-
-    let mut config = watcher::Config::default();
-    if let Some(selector) = &manager.environment().selector {
-        config = config.labels(selector);
-    }
+        .subscribe(move |change| changed(change, &add));
     let changed = on_revision::<Bucket>(index, charts);
-    let controller = controller.watching(manager.api(), config, sources.buckets.clone(), changed);
+    sources
+        .buckets
+        .subscribe(move |change| changed(change, &enqueue));
     manager.add(controller);
 }
 
