@@ -26,7 +26,7 @@ use flux_publish::{
 use flux_runtime::policy::{Ready, Wording};
 use flux_runtime::queue::Key;
 use flux_runtime::work::WorkFolders;
-use flux_runtime::{Failure, Outcome, Reconciler, Run, Settings};
+use flux_runtime::{Action, Failure, Outcome, Reconciler, Run, Settings};
 use tokio::time::Instant;
 
 use self::failure::StepError;
@@ -113,6 +113,7 @@ impl Reconciler for Buckets {
         let held = self.publisher.inspect(run).await;
         held.map_err(StepError::from)?.announce(run).await?;
 
+        run.step(Action::ReconcileSource);
         let access = access::read(run, &self.secrets).await?;
         let identity = Identity {
             identities: self.identities.clone(),
@@ -147,6 +148,7 @@ impl Reconciler for Buckets {
             flux_publish::announce(run, &revision, &message).await?;
             run.conditions.remove(FETCH_FAILED);
             if !is_current(run, &fetched.index) {
+                run.step(Action::ReconcileArtifact);
                 index = self.publish(run, fetched, &revision).await?;
                 return Ok(self.finish(run, index, &revision));
             }
