@@ -33,6 +33,8 @@ pub const OCI_REPOSITORY: Kind = Kind("source.toolkit.fluxcd.io/v1", "OCIReposit
 pub const HELM_REPOSITORY: Kind = Kind("source.toolkit.fluxcd.io/v1", "HelmRepository");
 /// HelmChart.
 pub const HELM_CHART: Kind = Kind("source.toolkit.fluxcd.io/v1", "HelmChart");
+/// Bucket.
+pub const BUCKET: Kind = Kind("source.toolkit.fluxcd.io/v1", "Bucket");
 /// Kustomization.
 pub const KUSTOMIZATION: Kind = Kind("kustomize.toolkit.fluxcd.io/v1", "Kustomization");
 /// ConfigMap.

@@ -8,21 +8,12 @@ use flux_runtime::flags::{
 };
 use flux_runtime::manager::Pending;
 
-const HELM: &str = "HelmChart";
-
 /// What is accepted and changes nothing yet.
 pub(crate) const PENDING: Pending = Pending {
-    flags: &[
-        ("helm-cache-max-size", HELM),
-        ("helm-cache-purge-interval", HELM),
-        ("helm-cache-ttl", HELM),
-        ("helm-chart-file-max-size", HELM),
-        ("helm-chart-max-size", HELM),
-        (
-            "watch-configs-label-selector",
-            "reconciling a source when its Secret changes",
-        ),
-    ],
+    flags: &[(
+        "watch-configs-label-selector",
+        "reconciling a source when its Secret changes",
+    )],
     gates: &[],
 };
 

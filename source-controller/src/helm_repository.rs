@@ -1,14 +1,11 @@
 //! The HelmRepository kind: publishes the index of a Helm repository as an artifact. Objects of type oci are static.
 
 mod failure;
-mod fetch;
 mod index;
 mod reason;
-mod remote;
 
 use std::time::Duration;
 
-use flux_api::meta::GoDuration;
 use flux_api::source::{HelmRepository, HelmRepositoryType};
 use flux_artifact::Digest;
 use flux_budget::Budget;
@@ -21,7 +18,11 @@ use flux_runtime::work::WorkFolders;
 use flux_runtime::{Action, Failure, Outcome, Reconciler, Run, Settings};
 
 use self::failure::StepError;
-use self::fetch::{FetchError, Wanted};
+use self::reason::HelmReason;
+use crate::helm::access;
+use crate::helm::fetch::{self, FetchError, Wanted};
+use crate::helm::http::{self, Clients, HttpRepository};
+use crate::helm::indexes::{Full, Indexes};
 use crate::secrets::Secrets;
 
 /// The conditions of the kind (SC-PROC-062 to SC-PROC-064, SC-PROC-086).
@@ -31,12 +32,6 @@ const CONDITIONS: &Table = &Table::new(&[
     Row::Negative(ARTIFACT_OUTDATED),
     Row::Positive(ARTIFACT_IN_STORAGE),
 ]);
-
-/// The interval of an object without one (SC-HREPO-002).
-const INTERVAL: Duration = Duration::from_mins(1);
-
-/// The time limit of a download of an object without one (SC-HREPO-002).
-const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Minimum time limit for storing; otherwise it may take as long as fetching.
 const MIN_STORE_LIMIT: Duration = Duration::from_mins(1);
@@ -61,6 +56,10 @@ pub(crate) struct HelmRepositories {
     pub(crate) work: WorkFolders,
     /// The most bytes of an index.
     pub(crate) max_index: u64,
+    /// The connections to repositories.
+    pub(crate) clients: Clients,
+    /// The tables of indexes, for HelmCharts.
+    pub(crate) indexes: Indexes,
 }
 
 impl Reconciler for HelmRepositories {
@@ -77,14 +76,14 @@ impl Reconciler for HelmRepositories {
     async fn reconcile(&self, run: &mut Run<HelmRepository>) -> Result<Outcome, Failure> {
         let object = run.object().clone();
         let spec = &object.spec;
-        let timeout = nonzero(spec.timeout.as_ref()).unwrap_or(TIMEOUT);
-        let interval = nonzero(spec.interval.as_ref()).unwrap_or(INTERVAL);
+        let timeout = crate::helm::timeout(spec);
+        let interval = crate::helm::interval(spec);
 
         let held = self.publisher.inspect(run).await;
         held.map_err(StepError::from)?.announce(run).await?;
 
         run.step(Action::ReconcileSource);
-        let remote = remote::read(run, &self.secrets, timeout).await?;
+        let remote = self.remote(run, timeout).await?;
         let prefix = format!("helmrepository-{}-{}-", run.namespace(), run.name());
         let folder = self.work.folder(&prefix);
         let folder = folder.map_err(|error| StepError::Fetch(FetchError::Folder(error)))?;
@@ -104,12 +103,15 @@ impl Reconciler for HelmRepositories {
                 .as_ref()
                 .map(|held| held.revision.clone());
             let revision = revision.unwrap_or_default();
+            if let Some(artifact) = &run.status.artifact {
+                self.indexes.extend(artifact);
+            }
             flux_publish::up_to_date(run, &revision);
             settle(run, &revision);
         } else {
             let revision = fetched.digest.to_string();
             let converted = index::convert(&fetched.file, folder.path(), &self.budget).await;
-            let json = converted.map_err(|error| error.retried_after(interval))?;
+            let (json, table) = converted.map_err(|error| error.retried_after(interval))?;
             run.conditions.remove(FETCH_FAILED);
             let message = format!("new index revision '{revision}'");
             flux_publish::announce(run, &revision, &message).await?;
@@ -121,6 +123,10 @@ impl Reconciler for HelmRepositories {
             let artifact = self
                 .publisher
                 .artifact(path.clone(), revision.clone(), &stored);
+            let before = run.status.artifact.take();
+            if let Err(full) = self.indexes.replace(before.as_ref(), &artifact, table) {
+                report(run, full);
+            }
             run.status.artifact = Some(artifact);
             self.publisher.link(run, &path, "index.yaml").await;
             run.conditions.remove(STORAGE_OPERATION_FAILED);
@@ -134,6 +140,34 @@ impl Reconciler for HelmRepositories {
         let removed = self.publisher.finalize(run).await;
         Ok(removed.map_err(StepError::from)?)
     }
+}
+
+impl HelmRepositories {
+    /// Checks the URL, and reads the Secrets (SC-HREPO-021 to SC-HREPO-028).
+    async fn remote(
+        &self,
+        run: &Run<HelmRepository>,
+        timeout: Duration,
+    ) -> Result<HttpRepository, StepError> {
+        let object = run.object().clone();
+        let spec = &object.spec;
+        if spec.url.starts_with("oci://") {
+            return Err(StepError::OciUrl);
+        }
+        let url = http::parse(&spec.url)?;
+        HttpRepository::check_scheme(&url)?;
+        let access = access::read(spec, run.namespace(), &self.secrets).await?;
+        let remote =
+            HttpRepository::new(&self.clients, url, access, spec.pass_credentials, timeout);
+        remote.map_err(StepError::Client)
+    }
+}
+
+/// Reports that the cache of indexes has no room; the run goes on (SC-HREPO-039).
+fn report(run: &Run<HelmRepository>, full: Full) {
+    let message = full.to_string();
+    tracing::info!("{message}");
+    run.trace(HelmReason::CacheOperationFailed, message);
 }
 
 /// The revision of the stored artifact, if it is a digest: an index with it is not read again (SC-HREPO-030).
@@ -162,10 +196,4 @@ fn notify(run: &Run<HelmRepository>) {
     let url = flux_http::shown_text(&run.object().spec.url);
     let message = format!("stored fetched index of {size} from '{url}'");
     flux_publish::notify(run, CONDITIONS, News::reason, message);
-}
-
-fn nonzero(duration: Option<&GoDuration>) -> Option<Duration> {
-    duration
-        .map(|duration| duration.to_std())
-        .filter(|duration| !duration.is_zero())
 }

@@ -1,12 +1,17 @@
 //! source-controller: fetches sources and serves them as artifacts.
 
+mod bucket;
 mod flags;
 mod git_repository;
+mod helm;
+mod helm_chart;
 mod helm_repository;
 mod oci_repository;
+mod registry;
 mod registry_login;
 mod secrets;
 mod setup;
+mod signatures;
 
 use std::process::ExitCode;
 

@@ -1,25 +1,29 @@
 //! Wires the components of the process according to the flags.
 
 use flux_api::meta::GoDuration;
-use flux_api::source::{GitRepository, HelmRepository, OCIRepository};
+use flux_api::source::{Bucket, GitRepository, HelmChart, HelmRepository, OCIRepository};
 use flux_identity::{Identities, Tokens};
 use flux_publish::Publisher;
-use flux_references::Reader;
+use flux_references::{Index, Reader};
 use flux_runtime::controller::Controller;
 use flux_runtime::manager::{Fatal, Manager};
 use flux_runtime::watch::Cache;
 use flux_runtime::work::WorkFolders;
 use kube::runtime::watcher;
 
+use crate::bucket::{self, Buckets, Kept};
 use crate::flags::Flags;
 use crate::git_repository::{self, GitRepositories};
+use crate::helm::http::Clients;
+use crate::helm::indexes::{CacheSettings, Indexes};
+use crate::helm_chart::{self, HelmCharts, Limits, Repositories, Sources, on_revision};
 use crate::helm_repository::{self, HelmRepositories};
 use crate::oci_repository::{self, OCIRepositories};
 use crate::secrets::Secrets;
 
 /// Checks the flags, opens the storage, and adds the artifact server and the controllers to the manager.
 pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
-    check(flags)?;
+    let cache = check(flags)?;
     let publisher = Publisher::from_flags(&flags.storage)?;
     publisher.serve(manager, &flags.storage);
 
@@ -28,14 +32,43 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     let client = manager.client.clone();
     let identities = Identities::new(client, tokens, &flags.default_service_account);
     let work = WorkFolders::opened("source-controller");
+    let clients = Clients::default();
+    let max_index = u64::try_from(flags.helm.index_max_size).unwrap_or_default();
+    let indexes = Indexes::new(
+        &manager.budget,
+        flags.helm.index_max_size,
+        cache,
+        &manager.metrics,
+    )?;
+    let sources = Sources::default();
     let helm_repositories = HelmRepositories {
         publisher: publisher.clone(),
         secrets: secrets.clone(),
         budget: manager.budget.clone(),
         work: work.clone(),
-        max_index: u64::try_from(flags.helm.index_max_size).unwrap_or_default(),
+        max_index,
+        clients: clients.clone(),
+        indexes: indexes.clone(),
     };
-    let repositories = Cache::<GitRepository>::default();
+    let helm_charts = HelmCharts {
+        publisher: publisher.clone(),
+        sources: sources.clone(),
+        repositories: Repositories {
+            secrets: secrets.clone(),
+            clients,
+            indexes,
+            storage: publisher.storage().clone(),
+            budget: manager.budget.clone(),
+            max_index,
+            known: sources.helm_repositories.clone(),
+        },
+        work: work.clone(),
+        limits: Limits {
+            chart: flags.helm.chart_max_size,
+            file: flags.helm.chart_file_max_size,
+        },
+    };
+    let repositories = sources.git_repositories.clone();
     let reconciler = GitRepositories {
         publisher: publisher.clone(),
         repositories: repositories.clone(),
@@ -59,7 +92,23 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     manager.add(Controller::new(
         helm_repositories,
         helm_repository::SETTINGS,
-        Cache::<HelmRepository>::default(),
+        sources.helm_repositories.clone(),
+        manager.environment(),
+    ));
+    add_helm_charts(manager, helm_charts, &sources);
+
+    let buckets = Buckets {
+        publisher: publisher.clone(),
+        secrets: secrets.clone(),
+        identities: identities.clone(),
+        budget: manager.budget.clone(),
+        work: work.clone(),
+        kept: Kept::new(&manager.budget),
+    };
+    manager.add(Controller::new(
+        buckets,
+        bucket::SETTINGS,
+        sources.buckets.clone(),
         manager.environment(),
     ));
 
@@ -80,16 +129,50 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     Ok(())
 }
 
+/// Adds the controller of HelmCharts, which changes of their sources wake (SC-HCHART-010).
+fn add_helm_charts(manager: &mut Manager, reconciler: HelmCharts, sources: &Sources) {
+    let charts = Cache::<HelmChart>::default();
+    let index = Index::of(&charts, helm_chart::references);
+    let controller = Controller::new(
+        reconciler,
+        helm_chart::SETTINGS,
+        charts.clone(),
+        manager.environment(),
+    );
+    let enqueue = controller.enqueue();
+    let changed = on_revision::<HelmRepository>(index.clone(), charts.clone());
+    let add = enqueue.clone();
+    sources
+        .helm_repositories
+        .subscribe(move |change| changed(change, &add));
+    let changed = on_revision::<GitRepository>(index.clone(), charts.clone());
+    let add = enqueue.clone();
+    sources
+        .git_repositories
+        .subscribe(move |change| changed(change, &add));
+    let changed = on_revision::<Bucket>(index, charts);
+    sources
+        .buckets
+        .subscribe(move |change| changed(change, &enqueue));
+    manager.add(controller);
+}
+
 /// Refuses combinations of flags that no process can run with (SC-PROC-011, SC-PROC-012).
-fn check(flags: &Flags) -> Result<(), Fatal> {
-    if flags.helm.cache_max_size > 0 {
-        for text in [&flags.helm.cache_ttl, &flags.helm.cache_purge_interval] {
-            text.parse::<GoDuration>()?;
-        }
-    } else {
+fn check(flags: &Flags) -> Result<Option<CacheSettings>, Fatal> {
+    let max = usize::try_from(flags.helm.cache_max_size).unwrap_or_default();
+    if max == 0 {
         tracing::info!(logger = "setup", "caching of Helm index files is disabled"); // SC-PROC-010
+        return Ok(None);
     }
-    Ok(())
+    Ok(Some(CacheSettings {
+        max,
+        purge: flags
+            .helm
+            .cache_purge_interval
+            .parse::<GoDuration>()?
+            .to_std(),
+        ttl: flags.helm.cache_ttl.parse::<GoDuration>()?.to_std(),
+    }))
 }
 
 fn secrets(manager: &mut Manager) -> Secrets {

@@ -309,7 +309,12 @@ async fn log_lines_match_upstream() -> Result {
         );
     }
     // RT-QUE-002
-    for controller in ["gitrepository", "helmrepository", "ocirepository"] {
+    for controller in [
+        "gitrepository",
+        "helmchart",
+        "helmrepository",
+        "ocirepository",
+    ] {
         let started =
             |line: &&Value| line["msg"] == "Starting workers" && line["controller"] == controller;
         let workers = entries.iter().find(started);

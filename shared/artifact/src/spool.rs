@@ -108,6 +108,12 @@ impl Spooled {
         Content::from(&self.tree)
     }
 
+    /// The files as a tree, in which the content of each is its handle.
+    #[must_use]
+    pub fn handles(&self) -> &Tree {
+        &self.tree
+    }
+
     /// Goes to the content of a handle, and returns its size.
     fn seek(&mut self, handle: &[u8]) -> io::Result<u64> {
         let (at, size) = handle

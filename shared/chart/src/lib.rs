@@ -24,22 +24,34 @@
 
 mod chart;
 pub mod decode;
+mod dependencies;
 pub mod index;
 mod load;
+mod package;
 mod text;
 mod time;
 mod values;
+mod version;
 pub mod yaml;
 
 pub use chart::{
     ApiVersionError, Chart, Crd, Dependency, File, Lock, Maintainer, Metadata, NotInstallable,
     crds_of, subchart_path,
 };
+pub use dependencies::{
+    LocalDependencyError, LocalLoadError, Missing, RepositoryUrlError, normalize_url,
+};
 pub use flux_yaml::Map as Values;
-pub use load::{LoadError, MAX_CHART_BYTES, MAX_ENTRIES, MAX_FILE_BYTES, MAX_SUBCHART_DEPTH};
+pub use load::{
+    LoadError, MAX_CHART_BYTES, MAX_ENTRIES, MAX_FILE_BYTES, MAX_SUBCHART_DEPTH, MetadataError,
+    SourceLoadError, unpacked_size,
+};
+pub use package::PackageError;
 pub use time::Time;
 pub use values::{
-    MAX_INDEX, MAX_NESTING, SetError, ValueError, ValueOptions, documents, load_values, merge_maps,
-    set, set_file, set_json, set_literal, set_string,
+    MAX_INDEX, MAX_NESTING, MergedValues, SetError, SourceValues, ValueError, ValueOptions,
+    ValuesFileError, documents, load_values, merge_maps, merge_source_values, set, set_file,
+    set_json, set_literal, set_string,
 };
+pub use version::{BuildMetadataError, with_build_metadata};
 pub use yaml::YamlError;

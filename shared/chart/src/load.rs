@@ -5,6 +5,11 @@ mod files;
 mod folder;
 mod gunzip;
 mod ignore;
+mod metadata;
+mod source;
+
+pub use metadata::{MetadataError, unpacked_size};
+pub use source::SourceLoadError;
 
 use crate::Chart;
 use crate::yaml::YamlError;
@@ -41,6 +46,16 @@ pub enum LoadError {
     /// One file of a folder is larger than [`MAX_FILE_BYTES`].
     #[error("chart file \"{0}\" is larger than the maximum file size {MAX_FILE_BYTES}")]
     FolderFileTooLarge(String),
+    /// One file of a folder is larger than its caller allows (SC-HCHART-092).
+    #[error("cannot load file {name} as file size ({size}) exceeds limit ({limit})")]
+    FileBeyondLimit {
+        /// Its path in the folder.
+        name: String,
+        /// Its size in bytes.
+        size: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// The archive has more than [`MAX_ENTRIES`] entries.
     #[error("chart archive has more than {MAX_ENTRIES} entries")]
     TooManyEntries,
@@ -116,7 +131,11 @@ impl Chart {
         tree: &flux_tree::Tree,
         folder: &flux_tree::TreePath,
     ) -> Result<Self, LoadError> {
-        files::chart(folder::files(tree, folder)?, 0)
+        let too_large = |name: &str, size: u64| {
+            let name = || name.rsplit('/').next().unwrap_or_default().to_owned();
+            (size > MAX_FILE_BYTES).then(|| LoadError::FolderFileTooLarge(name()))
+        };
+        files::chart(folder::files(tree, folder, &too_large)?, 0)
     }
 
     /// Assembles a chart from its files, in the given order.

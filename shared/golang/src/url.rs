@@ -255,6 +255,23 @@ impl Url {
         }
     }
 
+    /// Removes the slashes at the end of the path.
+    pub fn trim_path(&mut self) {
+        for path in [&mut self.path, &mut self.raw_path] {
+            while path.last() == Some(&b'/') {
+                path.pop();
+            }
+        }
+    }
+
+    /// Appends a slash to the path.
+    pub fn end_path(&mut self) {
+        self.path.push(b'/');
+        if !self.raw_path.is_empty() {
+            self.raw_path.push(b'/');
+        }
+    }
+
     /// `URL.ResolveReference`, with this URL as the base. The opaque part of a base is kept, where Go loses it.
     #[must_use]
     pub fn resolve(&self, reference: &Self) -> Self {

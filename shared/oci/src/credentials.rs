@@ -138,6 +138,17 @@ impl Keychain {
         self.entries.is_empty()
     }
 
+    /// The entry of a host, whatever the path of its key, as docker's own client finds it (SC-AUTH-043).
+    #[must_use]
+    pub fn of_host(&self, host: &str) -> Option<&Credentials> {
+        let of_key = |key: &str| key.split('/').next() == Some(host);
+        let exact = self.entries.get(host);
+        exact.or_else(|| {
+            let mut entries = self.entries.iter();
+            entries.find_map(|(key, credentials)| of_key(key).then_some(credentials))
+        })
+    }
+
     /// The credentials of a repository; anonymous if no entry matches.
     #[must_use]
     pub fn credentials(&self, repository: &Repository) -> Credentials {
@@ -286,6 +297,26 @@ mod tests {
         #[case] expected: &str,
     ) {
         assert_eq!(user(&auths(keys), repository), expected);
+    }
+
+    // SC-AUTH-043
+    #[rstest]
+    #[case(&["ghcr.io"], "ghcr.io", Some("u0"))]
+    #[case(&["https://ghcr.io/v1/"], "ghcr.io", Some("u0"))]
+    #[case(&["ghcr.io/org", "ghcr.io"], "ghcr.io", Some("u1"))]
+    #[case(&["ghcr.io/org"], "ghcr.io", Some("u0"))]
+    #[case(&["*.io"], "ghcr.io", None)]
+    #[case(&["ghcr.io:443"], "ghcr.io", None)]
+    fn the_entry_of_a_host(
+        #[case] keys: &[&str],
+        #[case] host: &str,
+        #[case] expected: Option<&str>,
+    ) {
+        let mut keychain = Keychain::default();
+        keychain.add_config(auths(keys).as_bytes()).unwrap();
+        let found = keychain.of_host(host);
+        let found = found.and_then(|credentials| credentials.basic.as_ref());
+        assert_eq!(found.map(|basic| basic.username.as_str()), expected);
     }
 
     // SC-AUTH-031

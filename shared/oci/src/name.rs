@@ -62,6 +62,7 @@ pub struct Repository {
     registry: String,
     path: String,
     insecure: bool,
+    is_plain: bool,
 }
 
 /// A version in a repository.
@@ -98,14 +99,8 @@ impl Repository {
             Some((host, path)) if host.contains(['.', ':']) => (host, path),
             _ => ("", text),
         };
-        check("repository", path, REPOSITORY_CHARACTERS, 2, 255)?;
-        if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
-            return Err(NameError::Segment(path.to_owned()));
-        }
-        let parsed = Url::parse(format!("//{registry}").as_bytes());
-        if !parsed.is_ok_and(|url| url.host == registry.as_bytes() && url.user.is_none()) {
-            return Err(NameError::Registry(cut(registry)));
-        }
+        check_path(path)?;
+        check_registry(registry)?;
         let registry = match registry {
             "" | DOCKER_HUB_ALIAS => DOCKER_HUB,
             other => other,
@@ -119,7 +114,40 @@ impl Repository {
             registry: registry.to_owned(),
             path,
             insecure: false,
+            is_plain: false,
         })
+    }
+
+    /// The repository `path` of this registry, whose host may be a name without a dot, as Helm's client reads them.
+    ///
+    /// # Errors
+    /// One of them is not valid.
+    pub fn in_registry(registry: &str, path: &str) -> Result<Self, NameError> {
+        if registry.is_empty() || registry == DOCKER_HUB_ALIAS {
+            return Self::parse(&format!("{DOCKER_HUB}/{path}"));
+        }
+        check_path(path)?;
+        check_registry(registry)?;
+        Ok(Self {
+            registry: registry.to_owned(),
+            path: path.to_owned(),
+            insecure: false,
+            is_plain: false,
+        })
+    }
+
+    /// The same repository, which is read over plain HTTP only: HTTPS is not tried (SC-HREPO-015).
+    #[must_use]
+    pub fn plain_http(mut self) -> Self {
+        self.insecure = true;
+        self.is_plain = true;
+        self
+    }
+
+    /// Whether only plain HTTP may be used.
+    #[must_use]
+    pub fn is_plain_http(&self) -> bool {
+        self.is_plain
     }
 
     /// The same repository, which may also be read over plain HTTP (SC-OCI-049).
@@ -233,6 +261,23 @@ impl fmt::Display for Reference {
     }
 }
 
+fn check_path(path: &str) -> Result<(), NameError> {
+    check("repository", path, REPOSITORY_CHARACTERS, 2, 255)?;
+    if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Err(NameError::Segment(path.to_owned()));
+    }
+    Ok(())
+}
+
+fn check_registry(registry: &str) -> Result<(), NameError> {
+    let parsed = Url::parse(format!("//{registry}").as_bytes());
+    if parsed.is_ok_and(|url| url.host == registry.as_bytes() && url.user.is_none()) {
+        Ok(())
+    } else {
+        Err(NameError::Registry(cut(registry)))
+    }
+}
+
 fn check(
     part: &'static str,
     text: &str,
@@ -281,6 +326,28 @@ mod tests {
     #[case("[::1]:5000/app", "[::1]:5000/app")]
     fn names_are_completed_as_in_go_containerregistry(#[case] text: &str, #[case] expected: &str) {
         assert_eq!(Repository::parse(text).unwrap().to_string(), expected);
+    }
+
+    #[rstest]
+    #[case("localhost", "charts/app", "localhost/charts/app")]
+    #[case("registry", "app", "registry/app")]
+    #[case("docker.io", "app", "index.docker.io/library/app")]
+    #[case("ghcr.io", "org/app", "ghcr.io/org/app")]
+    fn names_with_any_host(#[case] host: &str, #[case] path: &str, #[case] expected: &str) {
+        let repository = Repository::in_registry(host, path).unwrap();
+        assert_eq!(repository.to_string(), expected);
+        assert!(!repository.is_plain_http());
+        let plain = repository.plain_http();
+        assert!(plain.is_plain_http() && plain.may_use_http());
+    }
+
+    #[rstest]
+    #[case("a.b:x", "app")]
+    #[case("user@a.b", "app")]
+    #[case("a.b", "x/../y")]
+    #[case("a.b", "")]
+    fn hosts_and_paths_are_checked(#[case] host: &str, #[case] path: &str) {
+        assert!(Repository::in_registry(host, path).is_err());
     }
 
     // SC-OCI-026: the texts behind `URL validation failed`

@@ -179,6 +179,9 @@ impl Client {
     /// Tries HTTPS; where HTTP is allowed, also HTTP if HTTPS fails or takes its time. The first to answer is used, as in
     /// upstream (SC-OCI-049).
     async fn reach(&self) -> Result<(Url, Option<Challenge>), Error> {
+        if self.repository().is_plain_http() {
+            return self.ping("http").await;
+        }
         if !self.repository().may_use_http() {
             return self.ping("https").await;
         }

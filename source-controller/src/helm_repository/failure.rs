@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use flux_artifact::StorageError;
 use flux_chart::index::IndexError;
-use flux_http::{BuildError, SecretError};
+use flux_http::BuildError;
 use flux_publish::{
     FETCH_FAILED, InspectError, RemoveError, STORAGE_OPERATION_FAILED, StoreError, WriteError,
 };
 use flux_runtime::outcome::Cause;
 use flux_runtime::{Failure, Pace, panics};
 
-use super::fetch::FetchError;
 use super::reason::HelmReason;
-use crate::secrets::SecretReadError;
+use crate::helm::access::AccessError;
+use crate::helm::fetch::FetchError;
+use crate::helm::http::UrlError;
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
@@ -27,26 +28,10 @@ pub(super) enum StepError {
         "invalid Helm repository URL: 'oci' URL scheme cannot be used with 'default' HelmRepository type"
     )]
     OciUrl,
-    #[error("invalid Helm repository URL: {0}")]
-    Url(String),
-    #[error("failed to construct Helm client: scheme \"{0}\" not supported")]
-    Scheme(String),
-    #[error("failed to get authentication secret '{secret}'")]
-    Secret {
-        secret: String,
-        #[source]
-        source: SecretReadError,
-    },
-    #[error("failed to get TLS authentication secret '{secret}'")]
-    TlsSecret {
-        secret: String,
-        #[source]
-        source: SecretReadError,
-    },
-    #[error("failed to construct Helm client's TLS config")]
-    Tls(#[source] SecretError),
-    #[error("failed to detect authentication methods")]
-    Methods(#[source] SecretError),
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    #[error(transparent)]
+    Access(#[from] AccessError),
     #[error("failed to construct Helm client's TLS config")]
     Client(#[source] BuildError),
 
@@ -112,9 +97,11 @@ impl From<StepError> for Failure {
         use StepError as E;
         match error {
             E::Inspect(_) | E::Task(_) => retry(R::Failed, error).quietly(),
-            E::OciUrl | E::Url(_) => Self::stalled(R::URLInvalid, error).marking(FETCH_FAILED),
-            E::Scheme(_) => Self::stalled(R::Failed, error).marking(FETCH_FAILED),
-            E::Secret { .. } | E::TlsSecret { .. } | E::Tls(_) | E::Methods(_) | E::Client(_) => {
+            E::OciUrl | E::Url(UrlError::Parse(_)) => {
+                Self::stalled(R::URLInvalid, error).marking(FETCH_FAILED)
+            }
+            E::Url(UrlError::Scheme(_)) => Self::stalled(R::Failed, error).marking(FETCH_FAILED),
+            E::Access(_) | E::Client(_) => {
                 retry(R::AuthenticationFailed, error).marking(FETCH_FAILED)
             }
             E::Fetch(_) => retry(R::Failed, error).marking(FETCH_FAILED),

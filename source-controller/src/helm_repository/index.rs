@@ -6,24 +6,25 @@ use std::path::{Path, PathBuf};
 
 use flux_artifact::Stored;
 use flux_budget::Budget;
-use flux_chart::index;
+use flux_chart::index::{self, Index};
 use flux_golang::strconv;
 use flux_publish::{Deadline, Publisher};
 
 use super::failure::StepError;
 
-/// Reads the index in `file`, and writes it into `folder` in the form in which it is stored; returns that file.
+/// Reads the index in `file`, and writes it into `folder` in the form in which it is stored; returns that file, with the
+/// table of the index.
 pub(super) async fn convert(
     file: &Path,
     folder: &Path,
     budget: &Budget,
-) -> Result<PathBuf, StepError> {
+) -> Result<(PathBuf, Index), StepError> {
     let (file, json, budget) = (file.to_owned(), folder.join("index.json"), budget.clone());
     let convert = move || {
         let input = File::open(file).map_err(index::IndexError::Read)?;
         let output = || File::create(&json);
-        index::convert(input, output, &budget)?;
-        Ok(json)
+        let table = index::convert(input, output, &budget)?;
+        Ok((json, table))
     };
     let converted = tokio::task::spawn_blocking(convert).await?;
     converted.map_err(StepError::Index)

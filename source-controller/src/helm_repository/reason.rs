@@ -7,6 +7,8 @@ flux_runtime::reasons! {
         ArchiveOperationFailed,
         /// Credentials are missing or unusable.
         AuthenticationFailed,
+        /// The cache of indexes has no room.
+        CacheOperationFailed,
         /// A folder could not be created.
         DirectoryCreationFailed,
         /// The index could not be fetched, or the storage, or a task of this process, failed.

@@ -14,10 +14,9 @@ use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::Client;
 use tokio::time::timeout;
 
-use super::failure::{
-    AccountError, CredentialError, DigestFault, RegistryFault, StepError, TagError,
-};
+use super::failure::{AccountError, CredentialError, DigestFault, StepError, TagError};
 use super::reason::OCIReason;
+use crate::registry::RegistryFault;
 use crate::registry_login::{self, LoginError};
 use crate::secrets::{ReferredError, Secrets};
 

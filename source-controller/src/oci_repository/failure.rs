@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use flux_artifact::{ExtractError, RulesError, StorageError};
 use flux_http::BuildError;
-use flux_identity::IdentityError;
 use flux_oci::{BlobError, DigestError, KeychainError, NameError};
 use flux_publish::{
     FETCH_FAILED, InspectError, RemoveError, SOURCE_VERIFIED, STORAGE_OPERATION_FAILED, StoreError,
@@ -15,12 +14,11 @@ use flux_publish::{
 use flux_runtime::outcome::Cause;
 use flux_runtime::{Failure, Pace, panics};
 use flux_semver::ConstraintError;
-use flux_signature::KeyError;
-use flux_signature::cosign::{self, ManifestError, TrustedRootError};
-use flux_signature::notation::{self, PolicyError};
 
 use super::reason::OCIReason;
+use crate::registry::RegistryFault;
 use crate::secrets::{ReferredError, SecretReadError};
+use crate::signatures::SignatureFault;
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
@@ -111,82 +109,6 @@ pub(super) enum StepError {
     Collect(#[from] RemoveError),
     #[error("a task of the reconcile ended early: {0}")]
     Task(String),
-}
-
-/// Why something could not be read from a registry.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum RegistryFault {
-    #[error("context deadline exceeded")]
-    Timeout,
-    #[error(transparent)]
-    Registry(flux_oci::Error),
-    /// There are no credentials to ask it with (SC-OCI-023).
-    #[error(transparent)]
-    Identity(Box<IdentityError>),
-}
-
-/// Why an artifact is not verified.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum SignatureFault {
-    #[error("context deadline exceeded")]
-    Timeout,
-    #[error(transparent)]
-    Registry(#[from] flux_oci::Error),
-    #[error("unsupported verification provider '{0}'")]
-    Provider(String),
-    #[error(transparent)]
-    Secret(SecretReadError),
-
-    #[error("failed to read trusted root from secret '{secret}'")]
-    TrustedRootSecret {
-        secret: String,
-        #[source]
-        source: TrustedRootFault,
-    },
-    #[error("unable to parse trusted root")]
-    TrustedRoot(#[source] TrustedRootError),
-    #[error("unable to extract Rekor URL from trusted root")]
-    RekorUrl(#[source] TrustedRootError),
-    #[error(transparent)]
-    Key(KeyError),
-    #[error(transparent)]
-    Identity(cosign::IdentityError),
-    #[error(transparent)]
-    Signatures(ManifestError),
-    #[error("no matching signatures were found for '{0}'")]
-    NoMatch(String),
-    #[error(transparent)]
-    Cosign(cosign::Error),
-
-    #[error("verification secret cannot be empty: '{0}'")]
-    NoSecret(String),
-    #[error("'{key}' not found in secret '{secret}'")]
-    KeyMissing { key: &'static str, secret: String },
-    #[error("no certificates found in secret '{0}'")]
-    NoCertificates(String),
-    #[error(transparent)]
-    Policy(PolicyError),
-    #[error(
-        "unable to retrieve digital signature with digest \"{digest}\" associated with \"{reference}\" from the Repository, error : {why}"
-    )]
-    Retrieval {
-        digest: String,
-        reference: String,
-        why: String,
-    },
-    #[error("the certificates of the signatures need more than {0} requests about revocation")]
-    Revocations(usize),
-    #[error(transparent)]
-    Notation(notation::Error),
-}
-
-/// Why there is no trusted root.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum TrustedRootFault {
-    #[error(transparent)]
-    Read(SecretReadError),
-    #[error("'{key}' not found in secret '{secret}'")]
-    Missing { key: &'static str, secret: String },
 }
 
 /// Why there are no credentials.

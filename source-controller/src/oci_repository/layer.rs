@@ -13,9 +13,10 @@ use flux_oci::{Blob, Client, Descriptor, Manifest};
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 
-use super::failure::{LayerError, RegistryFault, StepError};
-use super::version::{Version, within};
+use super::failure::{LayerError, StepError};
+use super::version::Version;
 use super::{layer_media_type, layer_operation};
+use crate::registry::{RegistryFault, within};
 
 /// The most bytes that a layer may unpack to, and the most entries: consumers of artifacts read no more.
 const MAX_UNPACKED: u64 = 4 << 30;

@@ -1,53 +1,18 @@
 //! Verifies the signatures of an artifact, before any content is pulled.
 
-mod cosign;
-mod material;
-mod notation;
-
 use std::time::Duration;
 
-use bytes::Bytes;
-use flux_api::source::{OCIRepository, OCIRepositoryStatus, OCIRepositoryVerification};
-use flux_budget::{Budget, Claim};
-use flux_oci::{Client, Descriptor, Digest, ManifestContent};
+use flux_api::source::{OCIRepository, OCIRepositoryStatus};
+use flux_budget::Budget;
+use flux_oci::Client;
 use flux_publish::SOURCE_VERIFIED;
 use flux_runtime::Run;
 use flux_runtime::conditions::{Conditions, SUCCEEDED, Status};
 
-use self::material::Material;
-use super::failure::{SignatureFault, StepError};
+use super::failure::StepError;
 use super::version::Version;
 use crate::secrets::Secrets;
-
-/// What is verified, and how its registry is reached (SC-VER-038).
-struct Artifact<'a> {
-    client: &'a Client,
-    /// The memory for signatures.
-    budget: &'a Budget,
-    /// The digest of the manifest or index: what was signed, and what is pulled (SC-VER-040).
-    digest: &'a Digest,
-    /// The repository with the digest.
-    reference: &'a str,
-}
-
-impl Artifact<'_> {
-    /// A manifest of the same repository.
-    async fn manifest(&self, digest: &Digest) -> Result<ManifestContent, flux_oci::Error> {
-        let reference = self.client.repository().at(digest.clone());
-        self.client.manifest(&reference).await
-    }
-
-    /// A blob of at most `limit` bytes.
-    async fn blob(
-        &self,
-        descriptor: &Descriptor,
-        limit: u64,
-        claim: &Claim,
-    ) -> Result<Bytes, flux_oci::Error> {
-        let blob = self.client.blob(descriptor).await?;
-        Ok(blob.read(limit, claim).await?)
-    }
-}
+use crate::signatures::{Artifact, Material, SignatureFault, Trust, provider};
 
 /// Verifies the signatures that the spec asks for within `limit`, unless that was done before for the same version, spec and
 /// trusted material, and records the result in the status (SC-OCI-080 to SC-OCI-084, SC-VER-060, SC-VER-061).
@@ -67,12 +32,13 @@ pub(super) async fn signatures(
         return Ok(());
     };
     let failed = |source| StepError::Signature {
-        provider: provider(verify),
+        provider: provider(&verify.provider, verify.secret_ref.is_some()),
         source: Box::new(source),
     };
     let reference = client.repository().at(version.digest.clone()).to_string();
-    let material = Material::read(verify, run.namespace(), secrets, &reference);
-    let material = material.await.map_err(failed)?;
+    let trust = Trust::of_repository(verify, &reference);
+    let material = Material::read(&trust, run.namespace(), secrets).await;
+    let material = material.map_err(failed)?;
     let fingerprint = material.fingerprint();
     let revision = version.revision();
     let generation = object.metadata.generation;
@@ -102,15 +68,6 @@ pub(super) async fn signatures(
     Ok(())
 }
 
-/// The name of the provider in messages (SC-OCI-082).
-fn provider(verify: &OCIRepositoryVerification) -> String {
-    let provider = verify.provider.to_string();
-    if provider == "cosign" && verify.secret_ref.is_none() {
-        return format!("{provider} keyless");
-    }
-    provider
-}
-
 /// Whether the version has to be verified whatever the trusted material (SC-OCI-081).
 fn is_due(
     status: &OCIRepositoryStatus,
@@ -129,8 +86,7 @@ fn is_due(
 
 #[cfg(test)]
 mod tests {
-    use flux_api::meta::{Artifact, LocalObjectReference};
-    use flux_api::source::OCIVerificationProvider;
+    use flux_api::meta;
 
     use super::*;
 
@@ -138,9 +94,9 @@ mod tests {
     #[test]
     fn verified_versions_are_skipped() {
         let status = |revision: Option<&str>| OCIRepositoryStatus {
-            artifact: revision.map(|revision| Artifact {
+            artifact: revision.map(|revision| meta::Artifact {
                 revision: revision.to_owned(),
-                ..Artifact::default()
+                ..meta::Artifact::default()
             }),
             ..OCIRepositoryStatus::default()
         };
@@ -166,24 +122,6 @@ mod tests {
                 "a",
             );
             assert_eq!(found, due, "{stored:?} {generation}");
-        }
-    }
-
-    // SC-OCI-082
-    #[test]
-    fn providers_in_messages() {
-        for (name, secret, expected) in [
-            (OCIVerificationProvider::Cosign, true, "cosign"),
-            (OCIVerificationProvider::Cosign, false, "cosign keyless"),
-            (OCIVerificationProvider::Notation, true, "notation"),
-            (OCIVerificationProvider::Notation, false, "notation"),
-        ] {
-            let verify = OCIRepositoryVerification {
-                provider: name,
-                secret_ref: secret.then(LocalObjectReference::default),
-                ..OCIRepositoryVerification::default()
-            };
-            assert_eq!(provider(&verify), expected);
         }
     }
 }

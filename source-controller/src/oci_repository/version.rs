@@ -6,10 +6,10 @@ use flux_api::source::OCIRepositorySpec;
 use flux_golang::regexp::Regex;
 use flux_oci::{Client, Digest, Reference, Repository};
 use flux_semver::Constraints;
-use tokio::time::timeout;
 
-use super::failure::{DigestFault, RegistryFault, StepError, TagError, UrlFault};
+use super::failure::{DigestFault, StepError, TagError, UrlFault};
 use super::layer_media_type;
+use crate::registry::within;
 
 /// The prefix of the URL.
 const SCHEME: &str = "oci://";
@@ -70,17 +70,6 @@ pub(super) async fn find(
     let digest = Box::pin(within(limit, client.resolve(&reference))).await;
     let digest = digest.map_err(|fault| StepError::Digest(DigestFault::Registry(fault)))?;
     Ok(Version { reference, digest })
-}
-
-/// The result of reading from a registry, unless it takes longer than `limit`.
-pub(super) async fn within<T>(
-    limit: Duration,
-    work: impl Future<Output = Result<T, flux_oci::Error>>,
-) -> Result<T, RegistryFault> {
-    match timeout(limit, work).await {
-        Err(_) => Err(RegistryFault::Timeout),
-        Ok(result) => result.map_err(RegistryFault::Registry),
-    }
 }
 
 async fn reference(

@@ -13,7 +13,7 @@ use super::{LoadError, MAX_CHART_BYTES, MAX_ENTRIES, MAX_FILE_BYTES, gunzip};
 use crate::{File, Time};
 
 /// Maximum bytes of the tar stream besides the files' content: headers, padding, names.
-const MAX_FRAMING_BYTES: u64 = 128 * 1024 * 1024;
+pub(super) const MAX_FRAMING_BYTES: u64 = 128 * 1024 * 1024;
 /// The bits of a mode with the type of the file, and their value for a folder.
 const MODE_KIND: u32 = !0o7777;
 const MODE_DIRECTORY: u32 = 0o040_000;
@@ -142,7 +142,7 @@ pub(super) fn without_bom(data: Bytes) -> Bytes {
     }
 }
 
-fn is_directory<R: Read>(entry: &Entry<'_, R>, path: &str) -> bool {
+pub(super) fn is_directory<R: Read>(entry: &Entry<'_, R>, path: &str) -> bool {
     let header = entry.header();
     let old_style = header.as_bytes().get(156) == Some(&0) && path.ends_with('/');
     let by_mode = header
@@ -151,7 +151,7 @@ fn is_directory<R: Read>(entry: &Entry<'_, R>, path: &str) -> bool {
     header.entry_type() == EntryType::Directory || old_style || by_mode
 }
 
-fn is_extension(kind: EntryType) -> bool {
+pub(super) fn is_extension(kind: EntryType) -> bool {
     matches!(kind, EntryType::XGlobalHeader | EntryType::XHeader)
 }
 
@@ -168,7 +168,7 @@ fn is_header_only(kind: EntryType) -> bool {
 }
 
 /// The path relative to the chart's folder, whatever the name of that, if a chart may have the path (HE-LOAD-003).
-fn chart_path(path: &str) -> Result<String, LoadError> {
+pub(super) fn chart_path(path: &str) -> Result<String, LoadError> {
     // Archives created on Windows may use backslashes.
     let delimiter = if path.contains('\\') { '\\' } else { '/' };
     let (folder, below) = path.split_once(delimiter).unwrap_or((path, ""));

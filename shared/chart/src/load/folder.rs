@@ -4,14 +4,19 @@ use flux_tree::{Entry, ResolveError, Tree, TreePath};
 
 use super::archive::without_bom;
 use super::ignore::Rules;
-use super::{LoadError, MAX_CHART_BYTES, MAX_ENTRIES, MAX_FILE_BYTES};
+use super::{LoadError, MAX_CHART_BYTES, MAX_ENTRIES};
 use crate::{File, Time};
 
 /// Maximum depth of folders: links can make an infinite tree.
 const MAX_DEPTH: usize = 255;
 
 /// Reads a folder recursively, in the order of names. The names of the files are paths relative to it.
-pub(super) fn files(tree: &Tree, folder: &TreePath) -> Result<Vec<File>, LoadError> {
+/// `too_large` tells whether a file of this name and size is too large.
+pub(super) fn files(
+    tree: &Tree,
+    folder: &TreePath,
+    too_large: &dyn Fn(&str, u64) -> Option<LoadError>,
+) -> Result<Vec<File>, LoadError> {
     let resolve = |path: &TreePath, shown: &str| {
         tree.resolve(path)
             .map_err(|e| LoadError::Symlink(shown.to_owned(), e))
@@ -29,6 +34,7 @@ pub(super) fn files(tree: &Tree, folder: &TreePath) -> Result<Vec<File>, LoadErr
         rules: Rules::parse(ignore_text.as_deref())?,
         files: Vec::new(),
         left: MAX_CHART_BYTES,
+        too_large,
     };
     walk.folder(&top, "", 0)?;
     Ok(walk.files)
@@ -39,6 +45,7 @@ struct Walk<'a> {
     rules: Rules,
     files: Vec<File>,
     left: u64,
+    too_large: &'a dyn Fn(&str, u64) -> Option<LoadError>,
 }
 
 impl Walk<'_> {
@@ -82,8 +89,8 @@ impl Walk<'_> {
         if self.files.len() >= MAX_ENTRIES {
             return Err(LoadError::TooManyEntries);
         }
-        if size > MAX_FILE_BYTES {
-            return Err(LoadError::FolderFileTooLarge(path.file_name().to_owned()));
+        if let Some(error) = (self.too_large)(&name, size) {
+            return Err(error);
         }
         self.left = self
             .left

@@ -5,7 +5,10 @@ use flux_chart::YamlError;
 use flux_runtime::conditions::Status;
 use flux_runtime::outcome::{Next, Notice};
 
+use flux_http::SecretError;
+
 use super::*;
+use crate::secrets::SecretReadError;
 
 fn io() -> io::Error {
     io::Error::other("no space")
@@ -59,7 +62,7 @@ fn each_failure_has_its_condition_and_pace() {
         ),
         // SC-HREPO-022
         (
-            StepError::Url("parse \"x\": y".to_owned()),
+            UrlError::Parse("parse \"x\": y".to_owned()).into(),
             "URLInvalid",
             STALLED,
             warning,
@@ -68,7 +71,7 @@ fn each_failure_has_its_condition_and_pace() {
         ),
         // SC-HREPO-024
         (
-            StepError::Scheme("ftp".to_owned()),
+            UrlError::Scheme("ftp".to_owned()).into(),
             "Failed",
             STALLED,
             warning,
@@ -77,10 +80,11 @@ fn each_failure_has_its_condition_and_pace() {
         ),
         // SC-HREPO-023
         (
-            StepError::Secret {
+            AccessError::Secret {
                 secret: name(),
                 source: not_found(),
-            },
+            }
+            .into(),
             "AuthenticationFailed",
             BACK_OFF,
             warning,
@@ -88,10 +92,11 @@ fn each_failure_has_its_condition_and_pace() {
             "failed to get authentication secret 'ns/name': secrets \"name\" not found",
         ),
         (
-            StepError::TlsSecret {
+            AccessError::TlsSecret {
                 secret: name(),
                 source: not_found(),
-            },
+            }
+            .into(),
             "AuthenticationFailed",
             BACK_OFF,
             warning,
@@ -99,7 +104,7 @@ fn each_failure_has_its_condition_and_pace() {
             "failed to get TLS authentication secret 'ns/name': secrets \"name\" not found",
         ),
         (
-            StepError::Tls(SecretError::TlsMissing { secret: name() }),
+            AccessError::Tls(SecretError::TlsMissing { secret: name() }).into(),
             "AuthenticationFailed",
             BACK_OFF,
             warning,
@@ -108,11 +113,12 @@ fn each_failure_has_its_condition_and_pace() {
         ),
         // SC-AUTH-040
         (
-            StepError::Methods(SecretError::BasicAuthMalformed {
+            AccessError::Methods(SecretError::BasicAuthMalformed {
                 secret: name(),
                 present: "username",
                 missing: "password",
-            }),
+            })
+            .into(),
             "AuthenticationFailed",
             BACK_OFF,
             warning,

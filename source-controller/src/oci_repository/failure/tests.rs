@@ -7,7 +7,10 @@ use flux_http::SecretError;
 use flux_runtime::conditions::Status;
 use flux_runtime::outcome::{Next, Notice, Pace};
 
+use flux_signature::{cosign, notation};
+
 use super::*;
+use crate::signatures::TrustedRootFault;
 
 fn no_identity() -> RegistryFault {
     RegistryFault::Identity(Box::new(IdentityError::DefaultAccountMissing(

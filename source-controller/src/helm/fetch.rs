@@ -10,30 +10,30 @@ use reqwest::StatusCode;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt as _;
 
-use super::remote::Remote;
+use super::http::{HttpRepository, shown};
 
 /// What to fetch, and how far.
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     /// The most bytes of the index.
-    pub(super) max: u64,
+    pub(crate) max: u64,
     /// The algorithm of the revision.
-    pub(super) canonical: Algorithm,
+    pub(crate) canonical: Algorithm,
     /// The revision of the stored index.
-    pub(super) last: Option<Digest>,
+    pub(crate) last: Option<Digest>,
 }
 
 /// A downloaded index.
-pub(super) struct Fetched {
-    pub(super) file: PathBuf,
+pub(crate) struct Fetched {
+    pub(crate) file: PathBuf,
     /// Its digest, which is the revision (SC-HREPO-034).
-    pub(super) digest: Digest,
+    pub(crate) digest: Digest,
     /// Whether it is the stored one (SC-HREPO-030).
-    pub(super) is_unchanged: bool,
+    pub(crate) is_unchanged: bool,
 }
 
 /// Why an index could not be downloaded.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum FetchError {
+pub(crate) enum FetchError {
     #[error("failed to create temp file to cache index to")]
     Folder(#[source] io::Error),
     #[error("failed to cache index to temporary file")]
@@ -51,16 +51,17 @@ pub(super) enum FetchError {
 }
 
 /// Downloads the index in pieces; a larger one than allowed is not read to its end (SC-HREPO-040, SC-HREPO-041).
-pub(super) async fn index(
-    remote: &Remote,
+pub(crate) async fn index(
+    repository: &HttpRepository,
     wanted: &Wanted,
     file: &Path,
 ) -> Result<Fetched, FetchError> {
-    let response = send(remote.request(), Repeat::Idempotent).await;
+    let url = repository.index_url();
+    let response = send(repository.request(&url), Repeat::Idempotent).await;
     let response = response.map_err(FetchError::Request)?;
     if response.status() != StatusCode::OK {
         return Err(FetchError::Status {
-            url: remote.shown(),
+            url: flux_http::shown_text(&url),
             status: shown(response.status()),
         });
     }
@@ -93,10 +94,4 @@ pub(super) async fn index(
         is_unchanged: wanted.last.is_some()
             && other.map(flux_artifact::Hasher::finish) == wanted.last,
     })
-}
-
-/// A status as Go prints it.
-fn shown(status: StatusCode) -> String {
-    let words = status.canonical_reason().unwrap_or_default();
-    format!("{} {words}", status.as_u16())
 }

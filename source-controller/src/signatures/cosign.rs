@@ -7,8 +7,7 @@ use flux_signature::cosign::{
 };
 use jiff::Timestamp;
 
-use super::super::failure::SignatureFault;
-use super::Artifact;
+use super::{Artifact, SignatureFault};
 
 /// The maximum number of bundles of an artifact that are fetched.
 const MAX_BUNDLES: usize = 256;

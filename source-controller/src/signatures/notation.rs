@@ -11,8 +11,7 @@ use reqwest::StatusCode;
 use reqwest::header::CONTENT_TYPE;
 use tokio::time::timeout;
 
-use super::super::failure::SignatureFault;
-use super::Artifact;
+use super::{Artifact, SignatureFault};
 
 /// The artifact type of signatures.
 const SIGNATURE: &str = "application/vnd.cncf.notary.signature";

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use flux_api::meta::LocalObjectReference;
-use flux_api::source::{OCIRepositoryVerification, OCIVerificationProvider};
+use flux_api::source::{
+    HelmChartVerification, OCIRepositoryVerification, OCIVerificationProvider, OIDCIdentityMatch,
+};
 use flux_references::secret_data;
 use flux_signature::cosign::{Identity, TrustedRoot};
 use flux_signature::notation::Policy;
 use k8s_openapi::api::core::v1::Secret;
 
-use super::super::failure::{SignatureFault, TrustedRootFault};
-use super::{Artifact, cosign, notation};
+use super::{Artifact, SignatureFault, TrustedRootFault, cosign, notation};
 use crate::secrets::Secrets;
 
 /// The endings of data keys with public keys, and with certificates (SC-VER-030, SC-VER-051).
@@ -20,8 +21,46 @@ const CERTIFICATES: [&str; 2] = [".crt", ".pem"];
 const TRUSTED_ROOT: &str = "trusted_root.json";
 const TRUST_POLICY: &str = "trustpolicy.json";
 
+/// What the spec of an object trusts.
+pub(crate) struct Trust<'s> {
+    provider: &'s OCIVerificationProvider,
+    secret: Option<&'s LocalObjectReference>,
+    trusted_root: Option<&'s LocalObjectReference>,
+    identities: &'s [OIDCIdentityMatch],
+    /// What messages call the artifact or the object.
+    name: &'s str,
+    /// Whether a Secret without public keys is an error of its own.
+    needs_keys: bool,
+}
+
+impl<'s> Trust<'s> {
+    /// That of an OCIRepository, whose artifact is `reference`.
+    pub(crate) fn of_repository(verify: &'s OCIRepositoryVerification, reference: &'s str) -> Self {
+        Self {
+            provider: &verify.provider,
+            secret: verify.secret_ref.as_ref(),
+            trusted_root: verify.trusted_root_secret_ref.as_ref(),
+            identities: &verify.match_oidc_identity,
+            name: reference,
+            needs_keys: false,
+        }
+    }
+
+    /// That of the HelmChart `name` (SC-HCHART-005, SC-VER-032).
+    pub(crate) fn of_chart(verify: &'s HelmChartVerification, name: &'s str) -> Self {
+        Self {
+            provider: &verify.provider,
+            secret: verify.secret_ref.as_ref(),
+            trusted_root: None,
+            identities: &verify.match_oidc_identity,
+            name,
+            needs_keys: true,
+        }
+    }
+}
+
 /// What is trusted.
-pub(super) enum Material {
+pub(crate) enum Material {
     /// Public keys.
     Keys(flux_signature::cosign::Verifier),
     /// Identities of Sigstore.
@@ -31,30 +70,34 @@ pub(super) enum Material {
 }
 
 impl Material {
-    /// Reads what the spec trusts. `reference` is the artifact, for messages.
-    pub(super) async fn read(
-        verify: &OCIRepositoryVerification,
+    /// Reads what the spec trusts.
+    pub(crate) async fn read(
+        trust: &Trust<'_>,
         namespace: &str,
         secrets: &Secrets,
-        reference: &str,
     ) -> Result<Self, SignatureFault> {
-        match &verify.provider {
+        match trust.provider {
             OCIVerificationProvider::Cosign => {
-                let root = match &verify.trusted_root_secret_ref {
+                let root = match trust.trusted_root {
                     Some(secret) => Some(trusted_root(secret, namespace, secrets).await?),
                     None => None,
                 };
-                match &verify.secret_ref {
+                match trust.secret {
                     Some(secret) => {
-                        let secret = secrets.read(namespace, &secret.name).await;
-                        keys(&*secret.map_err(SignatureFault::Secret)?, reference)
+                        let read = secrets.read(namespace, &secret.name).await;
+                        let absent = if trust.needs_keys {
+                            SignatureFault::NoKeys(format!("{namespace}/{}", secret.name))
+                        } else {
+                            SignatureFault::NoMatch(trust.name.to_owned())
+                        };
+                        keys(&*read.map_err(SignatureFault::Secret)?, absent)
                     }
-                    None => keyless(verify, root.as_deref()),
+                    None => keyless(trust.identities, root.as_deref()),
                 }
             }
             OCIVerificationProvider::Notation => {
-                let Some(secret) = &verify.secret_ref else {
-                    return Err(SignatureFault::NoSecret(reference.to_owned()));
+                let Some(secret) = trust.secret else {
+                    return Err(SignatureFault::NoSecret(trust.name.to_owned()));
                 };
                 let read = secrets.read(namespace, &secret.name).await;
                 policy(
@@ -68,7 +111,7 @@ impl Material {
     }
 
     /// The fingerprint of what is trusted (SC-VER-060).
-    pub(super) fn fingerprint(&self) -> String {
+    pub(crate) fn fingerprint(&self) -> String {
         match self {
             Self::Keys(verifier) | Self::Keyless(verifier) => verifier.fingerprint(),
             Self::Policy(verifier) => verifier.fingerprint().to_owned(),
@@ -76,7 +119,7 @@ impl Material {
     }
 
     /// Verifies the artifact. `false` if the policy lets it pass without (SC-VER-054).
-    pub(super) async fn verify(&self, artifact: &Artifact<'_>) -> Result<bool, SignatureFault> {
+    pub(crate) async fn verify(&self, artifact: &Artifact<'_>) -> Result<bool, SignatureFault> {
         match self {
             Self::Keys(verifier) => match cosign::verify(verifier, artifact).await {
                 Err(SignatureFault::Cosign(error)) => {
@@ -99,11 +142,12 @@ fn files<'s>(secret: &'s Secret, endings: &'s [&str]) -> impl Iterator<Item = &'
         .map(|(_, value)| value.0.as_slice())
 }
 
-/// Public keys. Without any, nothing can match, and the registry is not asked (SC-VER-030, SC-VER-031).
-fn keys(secret: &Secret, reference: &str) -> Result<Material, SignatureFault> {
+/// Public keys. Without any, nothing can match, and the registry is not asked: that is the error `absent` (SC-VER-030 to
+/// SC-VER-032).
+fn keys(secret: &Secret, absent: SignatureFault) -> Result<Material, SignatureFault> {
     let mut keys = files(secret, &[PUBLIC_KEY]).peekable();
     if keys.peek().is_none() {
-        return Err(SignatureFault::NoMatch(reference.to_owned()));
+        return Err(absent);
     }
     let verifier = flux_signature::cosign::Verifier::keyed(keys);
     Ok(Material::Keys(verifier.map_err(SignatureFault::Key)?))
@@ -134,7 +178,7 @@ async fn trusted_root(
 
 /// Identities, of Sigstore's public instance unless there is a trusted root (SC-VER-034 to SC-VER-036).
 fn keyless(
-    verify: &OCIRepositoryVerification,
+    identities: &[OIDCIdentityMatch],
     root: Option<&[u8]>,
 ) -> Result<Material, SignatureFault> {
     let root = match root {
@@ -145,7 +189,7 @@ fn keyless(
             Arc::new(root)
         }
     };
-    let identities = verify.match_oidc_identity.iter();
+    let identities = identities.iter();
     let identities = identities.map(|one| Identity::new(&one.issuer, &one.subject));
     let identities = identities
         .collect::<Result<_, _>>()
@@ -182,7 +226,6 @@ fn policy(secret: &Secret, namespace: &str, name: &str) -> Result<Material, Sign
 mod tests {
     use std::collections::BTreeMap;
 
-    use flux_api::source::OIDCIdentityMatch;
     use k8s_openapi::ByteString;
 
     use super::*;
@@ -211,7 +254,8 @@ MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt
     // SC-VER-030, SC-VER-031, SC-VER-060
     #[test]
     fn keys_of_a_secret() {
-        let read = |data: &[(&str, &str)]| outcome(keys(&secret(data), "r.io/app@sha256:00"));
+        let absent = || SignatureFault::NoMatch("r.io/app@sha256:00".to_owned());
+        let read = |data: &[(&str, &str)]| outcome(keys(&secret(data), absent()));
         let one = read(&[("cosign.pub", KEY)]).unwrap();
         assert_eq!(read(&[("b.pub", KEY), ("cosign.key", "x")]).unwrap(), one);
         let none = "no matching signatures were found for 'r.io/app@sha256:00'";
@@ -225,12 +269,11 @@ MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt
     // SC-VER-034, SC-VER-036
     #[test]
     fn keyless_settings() {
-        let verify = |issuer: &str| OCIRepositoryVerification {
-            match_oidc_identity: vec![OIDCIdentityMatch {
+        let verify = |issuer: &str| {
+            [OIDCIdentityMatch {
                 issuer: issuer.to_owned(),
                 subject: String::new(),
-            }],
-            ..OCIRepositoryVerification::default()
+            }]
         };
         assert!(outcome(keyless(&verify("^https"), None)).is_ok());
         let error = outcome(keyless(&verify("["), None)).unwrap_err();
