@@ -302,9 +302,9 @@ impl Kustomizations {
 /// Reports that the run has started (KC-PROC-066).
 async fn begin(run: &mut Run<Kustomization>, plan: &Plan<'_>) -> Result<(), Failure> {
     if run.status.last_applied_revision.as_deref() != Some(plan.revision()) {
-        run.hurry();
+        run.report_progress();
     }
-    run.unready("Reconciliation in progress");
+    run.set_ready_unknown("Reconciliation in progress");
     run.progress(plan.doing("Fetching manifests")).await
 }
 

@@ -167,7 +167,7 @@ impl BuildError {
 
 /// Builds manifests.
 pub(crate) struct Builder {
-    elsewhere: remote_bases::Remotes,
+    remotes: remote_bases::Remotes,
     /// Whether remote bases may be fetched (KC-PROC-007).
     remote_bases: bool,
     /// Whether an undefined variable is an error (KC-PROC-032).
@@ -186,13 +186,13 @@ impl Drop for CancelOnDrop {
 
 impl Builder {
     pub(crate) fn new(
-        elsewhere: remote_bases::Remotes,
+        remotes: remote_bases::Remotes,
         remote_bases: bool,
         strict: bool,
         budget: Budget,
     ) -> Self {
         Self {
-            elsewhere,
+            remotes,
             remote_bases,
             strict,
             budget,
@@ -231,7 +231,7 @@ impl Builder {
                 from_elsewhere: fetched.count > 0,
                 allowance: allowance.clone(),
             };
-            match beside(move || job.run()).await? {
+            match on_blocking_thread(move || job.run()).await? {
                 Step::Built(built) => return Ok(*built),
                 Step::Needs(bases) => {
                     self.fetch_bases(&mut fetched, bases, &allowance.shared_claim())
@@ -256,13 +256,13 @@ impl Builder {
             }
             match base {
                 RemoteBase::File(url) => {
-                    let content = self.elsewhere.file(&url, self.remote_bases, claim).await;
+                    let content = self.remotes.file(&url, self.remote_bases, claim).await;
                     let content = content.map_err(BuildError::Memory)?;
                     fetched.bases.add_file(url, content);
                 }
                 RemoteBase::Repository(repository) => {
                     let checkout = self
-                        .elsewhere
+                        .remotes
                         .repository(&repository, self.remote_bases, claim)
                         .await
                         .map_err(BuildError::Memory)?;
@@ -422,7 +422,7 @@ fn hold(claim: &Claim, bytes: u64) -> Result<(), BuildError> {
 }
 
 /// Runs blocking work off the async threads. A panic becomes an error.
-async fn beside<T: Send + 'static>(
+async fn on_blocking_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, BuildError> + Send + 'static,
 ) -> Result<T, BuildError> {
     let work = tokio::task::spawn_blocking(work);

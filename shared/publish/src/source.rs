@@ -178,7 +178,7 @@ pub async fn progress<K: Source>(run: &mut Run<K>, message: &str) -> Result<(), 
 
 /// As [`progress`], with the whole message.
 pub(crate) async fn progress_as<K: Source>(run: &mut Run<K>, message: &str) -> Result<(), Failure> {
-    run.unready(message);
+    run.set_ready_unknown(message);
     run.progress_now(message).await
 }
 

@@ -40,7 +40,7 @@ struct Ending {
 }
 
 impl Ending {
-    fn calm(again: Again) -> Self {
+    fn without_error(again: Again) -> Self {
         Self {
             again,
             error: None,
@@ -115,7 +115,7 @@ async fn one_run<R: Reconciler>(controller: &Controller<R>, run: &mut Run<R::Kin
         return if finalized {
             finalize(controller, run).await
         } else {
-            Ending::calm(Again::Never)
+            Ending::without_error(Again::Never)
         };
     }
     if !finalized {
@@ -157,7 +157,7 @@ async fn one_run<R: Reconciler>(controller: &Controller<R>, run: &mut Run<R::Kin
 
 /// Ends the run that added the finalizer.
 async fn first_pass<R: Reconciler>(controller: &Controller<R>, run: &mut Run<R::Kind>) -> Ending {
-    let ending = Ending::calm(at_once(run.settings()));
+    let ending = Ending::without_error(at_once(run.settings()));
     let FirstPass::Reported { message, suspended } = run.settings().first_pass else {
         return ending;
     };
@@ -165,7 +165,7 @@ async fn first_pass<R: Reconciler>(controller: &Controller<R>, run: &mut Run<R::
         let (reason, message) = suspended;
         run.conditions.write(READY, Status::True, reason, message);
     } else {
-        run.unready(message);
+        run.set_ready_unknown(message);
         run.conditions.mark_reconciling(PROGRESSING, message);
     }
     close(run, ending).await
@@ -184,7 +184,7 @@ async fn begin<K: Kind>(run: &mut Run<K>) -> Result<(), StatusError> {
     };
     run.conditions.mark_reconciling(PROGRESSING, &message);
     if run.conditions.get(READY).is_none() || run.conditions.is(READY, Status::Unknown) {
-        run.unready(&message);
+        run.set_ready_unknown(&message);
     }
     if run.is_eager() {
         run.patch().await
@@ -207,7 +207,7 @@ async fn suspended<K: Kind>(run: &mut Run<K>) -> Ending {
         }
     }
     let is_observed = match status {
-        SuspendedStatus::Untouched => return Ending::calm(Again::Never),
+        SuspendedStatus::Untouched => return Ending::without_error(Again::Never),
         SuspendedStatus::RequestOnly => false,
         SuspendedStatus::Observed => true,
         SuspendedStatus::ObservedIfReady => run.conditions.is_settled(),
@@ -219,7 +219,7 @@ async fn suspended<K: Kind>(run: &mut Run<K>) -> Ending {
     if is_observed {
         run.observed_generation = Some(run.generation());
     }
-    close(run, Ending::calm(Again::Never)).await
+    close(run, Ending::without_error(Again::Never)).await
 }
 
 /// When another run follows immediately, by the kind's policy.
@@ -243,10 +243,10 @@ async fn retire<R: Reconciler>(controller: &Controller<R>, run: &mut Run<R::Kind
     if !has_leftovers(&*run.object, run.settings().finalizer)
         || (!deleted && controller.reconciler.suspended(&run.object))
     {
-        return Ending::calm(Again::Never);
+        return Ending::without_error(Again::Never);
     }
     let ending = finalize(controller, run).await;
-    if deleted || ending != Ending::calm(Again::Never) {
+    if deleted || ending != Ending::without_error(Again::Never) {
         return ending;
     }
     run.reset();
@@ -279,7 +279,7 @@ async fn finalize<R: Reconciler>(controller: &Controller<R>, run: &mut Run<R::Ki
         };
     }
     if !finalizer::is_set(&*run.object, run.settings().finalizer) {
-        return Ending::calm(Again::Never);
+        return Ending::without_error(Again::Never);
     }
     match run.set_finalizer(false).await {
         Ok(()) => {
@@ -287,7 +287,7 @@ async fn finalize<R: Reconciler>(controller: &Controller<R>, run: &mut Run<R::Ki
                 .environment
                 .metrics
                 .forget(&R::Kind::kind(&()), run.name(), run.namespace());
-            Ending::calm(Again::Never)
+            Ending::without_error(Again::Never)
         }
         Err(error) => Ending::failed(outcome::chain(&error)),
     }

@@ -60,7 +60,7 @@ pub struct Pending {
 
 impl Pending {
     /// Logs the flags and gates that are set and have no effect.
-    fn tell(&self, given: &Given, gates: &[(String, bool)]) {
+    fn log(&self, given: &Given, gates: &[(String, bool)]) {
         for (flag, lacks) in self.flags.iter().filter(|(flag, _)| given.contains(flag)) {
             tracing::error!(
                 logger = "setup",
@@ -500,7 +500,7 @@ where
         let given = flags.feature_gates.concat();
         let gates = Gates::new(identity.gates, &given)?;
         gates.log(&given);
-        identity.pending.tell(&options.given, &given);
+        identity.pending.log(&options.given, &given);
         if options.jitter >= 100 {
             return Err("unable to set global jitter: the interval jitter percentage must be a non-negative value and less than 100".into());
         }

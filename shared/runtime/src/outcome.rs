@@ -244,12 +244,12 @@ impl Failure {
     /// Emits no event.
     #[must_use]
     pub fn quietly(self) -> Self {
-        self.noticed(Notice::Quiet)
+        self.with_notice(Notice::Quiet)
     }
 
     /// Emits this event.
     #[must_use]
-    pub fn noticed(self, notice: Notice) -> Self {
+    pub fn with_notice(self, notice: Notice) -> Self {
         Self { notice, ..self }
     }
 
@@ -264,7 +264,7 @@ impl Failure {
 
     /// Sets this condition of the kind's table to False (a condition that should be True).
     #[must_use]
-    pub fn denying(self, condition: ConditionType) -> Self {
+    pub fn marking_false(self, condition: ConditionType) -> Self {
         Self {
             marks: Some((condition, Status::False)),
             ..self

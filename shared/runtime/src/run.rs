@@ -205,18 +205,18 @@ impl<K: Kind> Run<K> {
     }
 
     /// Whether progress is reported as it happens: for a new generation, for a request that no run has handled yet, and
-    /// after [`Run::hurry`].
+    /// after [`Run::report_progress`].
     pub fn is_eager(&self) -> bool {
         self.eager
     }
 
     /// Reports progress as it happens from here on: this run has new work.
-    pub fn hurry(&mut self) {
+    pub fn report_progress(&mut self) {
         self.eager = true;
     }
 
     /// Sets Ready to Unknown while work is under way (RT-CON-008).
-    pub fn unready(&mut self, message: &str) {
+    pub fn set_ready_unknown(&mut self, message: &str) {
         self.conditions
             .write(READY, Status::Unknown, PROGRESSING, message);
     }

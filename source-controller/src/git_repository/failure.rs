@@ -289,17 +289,19 @@ impl From<StepError> for Failure {
             E::Empty => retry(R::EmptyGitRepository, error).marking(FETCH_FAILED),
             E::Unchanged { interval, .. } => Self {
                 next: Next::Ignored(interval),
-                ..retry(R::GitOperationSucceeded, error).noticed(Notice::Trace)
+                ..retry(R::GitOperationSucceeded, error).with_notice(Notice::Trace)
             },
 
-            E::PublicKeys(_) => retry(R::VerificationError, error).denying(SOURCE_VERIFIED),
+            E::PublicKeys(_) => retry(R::VerificationError, error).marking_false(SOURCE_VERIFIED),
             E::NoTagToVerify => {
-                Self::stalled(R::InvalidVerificationMode, error).denying(SOURCE_VERIFIED)
+                Self::stalled(R::InvalidVerificationMode, error).marking_false(SOURCE_VERIFIED)
             }
-            E::TagNotSigned(_) => retry(R::InvalidGitObject, error).denying(SOURCE_VERIFIED),
-            E::TagSignature { .. } => retry(R::InvalidTagSignature, error).denying(SOURCE_VERIFIED),
+            E::TagNotSigned(_) => retry(R::InvalidGitObject, error).marking_false(SOURCE_VERIFIED),
+            E::TagSignature { .. } => {
+                retry(R::InvalidTagSignature, error).marking_false(SOURCE_VERIFIED)
+            }
             E::CommitSignature { .. } => {
-                retry(R::InvalidCommitSignature, error).denying(SOURCE_VERIFIED)
+                retry(R::InvalidCommitSignature, error).marking_false(SOURCE_VERIFIED)
             }
 
             E::IncludePath { .. } => retry(R::IllegalPath, error).marking(STORAGE_OPERATION_FAILED),
@@ -325,7 +327,7 @@ fn retry(reason: GitReason, cause: impl Into<Cause>) -> Failure {
 
 fn waiting(reason: GitReason, cause: impl Into<Cause>, recheck: Duration) -> Failure {
     Failure::waiting(reason, cause, recheck)
-        .noticed(Notice::Trace)
+        .with_notice(Notice::Trace)
         .marking(INCLUDE_UNAVAILABLE)
 }
 

@@ -320,7 +320,9 @@ impl From<StepError> for Failure {
                 retry(R::OCIArtifactPullFailed, error).marking(FETCH_FAILED)
             }
 
-            E::Signature { .. } => retry(R::VerificationError, error).denying(SOURCE_VERIFIED),
+            E::Signature { .. } => {
+                retry(R::VerificationError, error).marking_false(SOURCE_VERIFIED)
+            }
 
             E::Manifest(_)
             | E::Annotations { .. }

@@ -479,7 +479,7 @@ async fn a_panicking_build_returns_an_error() {
             panic();
             Ok(())
         };
-        let error = beside(work).await.unwrap_err();
+        let error = on_blocking_thread(work).await.unwrap_err();
         assert_eq!(
             error.to_string(),
             format!("kustomize build failed: recovered from kustomize build panic: {text}")

@@ -74,7 +74,7 @@ fn succeed<K: Kind>(
     {
         return Ending::failed(ready.message.clone()); // RT-CON-012, SC-PROC-074
     }
-    Ending::calm(match outcome.again {
+    Ending::without_error(match outcome.again {
         outcome::Again::Never => Again::Never,
         outcome::Again::Jittered(interval) => {
             after(spread(interval, jitter, rand::random_range(-1.0..1.0)))
@@ -108,7 +108,7 @@ fn fail<K: Kind>(run: &mut Run<K>, settings: &Settings, failure: &Failure, jitte
             } else {
                 tracing::error!(error = message, "Reconciler error");
             }
-            Ending::calm(Again::Never)
+            Ending::without_error(Again::Never)
         }
         Next::Retry(Pace::BackOff) => Ending::failed(message),
         Next::Retry(Pace::Exactly(delay)) => {
@@ -124,7 +124,7 @@ fn fail<K: Kind>(run: &mut Run<K>, settings: &Settings, failure: &Failure, jitte
                 "Reconciliation failed after {took}, next try in {}",
                 GoDuration::from(delay)
             );
-            Ending::calm(Again::At(delay))
+            Ending::without_error(Again::At(delay))
         }
         Next::Waiting(delay) => {
             if settings.wording == Wording::Named {
@@ -133,16 +133,16 @@ fn fail<K: Kind>(run: &mut Run<K>, settings: &Settings, failure: &Failure, jitte
             } else if !failure.is_logged {
                 tracing::info!("{message}");
             }
-            Ending::calm(after(delay))
+            Ending::without_error(after(delay))
         }
         Next::Superseded => {
             tracing::info!("{message}");
-            Ending::calm(at_once(settings))
+            Ending::without_error(at_once(settings))
         }
         Next::Ignored(interval) => {
             tracing::info!("{message}");
             run.observed_generation = Some(run.generation());
-            Ending::calm(after(spread(
+            Ending::without_error(after(spread(
                 interval,
                 jitter,
                 rand::random_range(-1.0..1.0),

@@ -392,7 +392,10 @@ async fn ready_can_follow_a_rule_of_the_kind() {
         ),
         // a failure that sets a condition follows the rule, one that sets none sets Ready itself
         (
-            |_| Err(Failure::retry("InstallFailed", "timed out", Pace::BackOff).denying(RELEASED)),
+            |_| {
+                Err(Failure::retry("InstallFailed", "timed out", Pace::BackOff)
+                    .marking_false(RELEASED))
+            },
             &[
                 "Ready=False InstallFailed: timed out",
                 "Released=False InstallFailed: timed out",
