@@ -19,7 +19,8 @@ async fn replace(client: &Client) -> Result {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     for entry in std::fs::read_dir(cache::workspace().join("kind-tests/conformance/crds"))? {
         let text = std::fs::read_to_string(entry?.path())?;
-        let definition: CustomResourceDefinition = serde_saphyr::from_str(&text)?;
+        let definition: Value = serde_saphyr::from_str(&text)?;
+        let definition: CustomResourceDefinition = serde_json::from_value(definition)?;
         let name = definition.name_any();
         // A newer version may be stored, which the older definition does not have.
         api.delete(&name, &DeleteParams::default()).await?;

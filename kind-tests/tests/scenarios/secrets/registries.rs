@@ -59,7 +59,7 @@ impl Cases {
             namespace.apply(&yaml).await?;
         }
         for (name, _, _, end) in &self.cases {
-            match end {
+            match *end {
                 End::Ready => ends(flux, kind, name, None).await?,
                 End::Failed(reason) => ends(flux, kind, name, Some(reason)).await?,
                 End::FailedSomehow => {
