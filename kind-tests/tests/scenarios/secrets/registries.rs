@@ -169,7 +169,7 @@ async fn pull_secrets_are_never_shown() -> Result {
     let spec = "secretRef: {name: echo-login}, ref: {semver: '*'}";
     cases.add("pages", url, spec, End::Failed("ReadOperationFailed"));
 
-    // Token services that do, or that are none.
+    // Token services that do, or that are not.
     let internal = Echo::registry(Ipv4Addr::new(127, 0, 0, 2), "Basic").await?;
     let mut services = Vec::new();
     for (service, path) in [
