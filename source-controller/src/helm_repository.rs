@@ -84,7 +84,8 @@ impl Reconciler for HelmRepositories {
         held.map_err(StepError::from)?.announce(run).await?;
 
         run.step(Action::ReconcileSource);
-        let remote = remote::read(run, &self.secrets, timeout).await?;
+        let secrets = self.secrets.within(timeout);
+        let remote = remote::read(run, &secrets, timeout).await?;
         let prefix = format!("helmrepository-{}-{}-", run.namespace(), run.name());
         let folder = self.work.folder(&prefix);
         let folder = folder.map_err(|error| StepError::Fetch(FetchError::Folder(error)))?;
@@ -108,7 +109,9 @@ impl Reconciler for HelmRepositories {
             settle(run, &revision);
         } else {
             let revision = fetched.digest.to_string();
-            let converted = index::convert(&fetched.file, folder.path(), &self.budget).await;
+            let deadline = Deadline::within(timeout.max(MIN_STORE_LIMIT));
+            let converted =
+                index::convert(&fetched.file, folder.path(), &self.budget, deadline).await;
             let json = converted.map_err(|error| error.retried_after(interval))?;
             run.conditions.remove(FETCH_FAILED);
             let message = format!("new index revision '{revision}'");

@@ -16,6 +16,9 @@ use crate::secrets::{self, Secrets};
 /// What Helm's own client says it is; servers tell clients apart by it.
 const USER_AGENT: &str = "Helm/4.3";
 
+/// The longest silence of a server.
+const READ_TIMEOUT: Duration = Duration::from_mins(1);
+
 /// The index of a repository, and how to get it.
 pub(super) struct Remote {
     client: Client,
@@ -51,6 +54,7 @@ pub(super) async fn read(
     let client = ClientOptions {
         tls: tls.unwrap_or_default(),
         timeout: Some(timeout),
+        read_timeout: Some(READ_TIMEOUT),
         user_agent: Some(USER_AGENT.to_owned()),
         ..ClientOptions::default()
     };

@@ -182,7 +182,10 @@ async fn a_registry_that_hangs_is_given_up() -> Result {
         .await?;
     assert_eq!(
         text,
-        "failed to determine artifact digest: context deadline exceeded"
+        format!(
+            "failed to determine artifact digest: Head \"{}/v2/{APP}/manifests/latest\": context deadline exceeded",
+            world.registry.url()
+        )
     );
     Ok(())
 }

@@ -54,7 +54,7 @@ fn every_failure_has_the_expected_outcome() {
     let stored = Some((STORAGE_OPERATION_FAILED, Status::True));
     let verified = Some((SOURCE_VERIFIED, Status::False));
     let name = || "ns/name".to_owned();
-    let url = || "oci://r.io/app".to_owned();
+    let url = || ShownUrl::new("oci://r.io/app");
     let minute = Duration::from_mins(1);
     let exactly = Next::Retry(Pace::Exactly(minute));
     let no_layer = || registry(flux_oci::Error::NoToken);
@@ -242,7 +242,7 @@ fn every_failure_has_the_expected_outcome() {
             "failed to verify the signature using provider 'cosign keyless': no signatures found",
         ),
         (
-            unverified("cosign", SignatureFault::Timeout),
+            unverified("cosign", flux_oci::Error::DeadlineExceeded.into()),
             "VerificationError",
             BACK_OFF,
             warning,

@@ -20,14 +20,17 @@ const CERTIFICATES: [&str; 2] = [".crt", ".pem"];
 const TRUSTED_ROOT: &str = "trusted_root.json";
 const TRUST_POLICY: &str = "trustpolicy.json";
 
+/// The maximum number of identities of an object, each with two expressions.
+const MAX_IDENTITIES: usize = 64;
+
 /// What is trusted.
 pub(super) enum Material {
     /// Public keys.
-    Keys(flux_signature::cosign::Verifier),
+    Keys(Arc<flux_signature::cosign::Verifier>),
     /// Identities of Sigstore.
-    Keyless(flux_signature::cosign::Verifier),
+    Keyless(Arc<flux_signature::cosign::Verifier>),
     /// A trust policy with its certificates.
-    Policy(flux_signature::notation::Verifier),
+    Policy(Arc<flux_signature::notation::Verifier>),
 }
 
 impl Material {
@@ -106,7 +109,8 @@ fn keys(secret: &Secret, reference: &str) -> Result<Material, SignatureFault> {
         return Err(SignatureFault::NoMatch(reference.to_owned()));
     }
     let verifier = flux_signature::cosign::Verifier::keyed(keys);
-    Ok(Material::Keys(verifier.map_err(SignatureFault::Key)?))
+    let verifier = verifier.map_err(SignatureFault::Key)?;
+    Ok(Material::Keys(Arc::new(verifier)))
 }
 
 /// The document of a trusted root (SC-VER-036).
@@ -145,13 +149,16 @@ fn keyless(
             Arc::new(root)
         }
     };
+    if verify.match_oidc_identity.len() > MAX_IDENTITIES {
+        return Err(SignatureFault::Identities(MAX_IDENTITIES));
+    }
     let identities = verify.match_oidc_identity.iter();
     let identities = identities.map(|one| Identity::new(&one.issuer, &one.subject));
     let identities = identities
         .collect::<Result<_, _>>()
         .map_err(SignatureFault::Identity)?;
     let verifier = flux_signature::cosign::Verifier::keyless(root, identities);
-    Ok(Material::Keyless(verifier))
+    Ok(Material::Keyless(Arc::new(verifier)))
 }
 
 /// A trust policy with its certificates (SC-VER-050 to SC-VER-052).
@@ -175,7 +182,7 @@ fn policy(secret: &Secret, namespace: &str, name: &str) -> Result<Material, Sign
         );
     }
     let verifier = flux_signature::notation::Verifier::new(policy, certificates);
-    Ok(Material::Policy(verifier))
+    Ok(Material::Policy(Arc::new(verifier)))
 }
 
 #[cfg(test)]
@@ -233,6 +240,15 @@ MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt
             ..OCIRepositoryVerification::default()
         };
         assert!(outcome(keyless(&verify("^https"), None)).is_ok());
+        let mut many = verify("");
+        let one = many.match_oidc_identity.clone();
+        many.match_oidc_identity = vec![one; 65].concat();
+        assert_eq!(
+            outcome(keyless(&many, None)).unwrap_err(),
+            "more than 64 identities"
+        );
+        many.match_oidc_identity.pop();
+        assert!(outcome(keyless(&many, None)).is_ok());
         let error = outcome(keyless(&verify("["), None)).unwrap_err();
         assert!(
             error.starts_with("malformed issuer in identity: [ :"),
