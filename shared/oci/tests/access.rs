@@ -131,7 +131,7 @@ async fn errors_hold_no_credentials(#[case] prefix: &str, #[case] body: &str) {
     );
 }
 
-// SC-AUTH-001, SC-OCI-027: what other servers answer is not shown, whoever chose them
+// SC-AUTH-001, SC-OCI-027: what other servers answer is not shown
 #[rstest]
 #[case(r#"{"errors": [{"code": "DENIED", "message": "internal"}]}"#)]
 #[case("internal")]

@@ -31,7 +31,7 @@ mod tests {
     fn texts_and_lists_have_a_length() {
         assert_eq!(cut("é"), "é");
         assert_eq!(cut(&"é".repeat(600)), format!("{}...", "é".repeat(512)));
-        let shown = cut_all(&vec!["a"; 10]);
+        let shown = cut_all(&["a"; 10]);
         assert_eq!(shown.len(), 9);
         assert_eq!(shown[8], "and 2 more");
         assert_eq!(cut_all(&["a"; 8]), ["a"; 8]);

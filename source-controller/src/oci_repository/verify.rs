@@ -15,7 +15,7 @@ use flux_runtime::Run;
 use flux_runtime::conditions::{Conditions, SUCCEEDED, Status};
 
 use self::material::Material;
-use super::failure::{SignatureFault, StepError};
+use super::failure::StepError;
 use super::version::Version;
 use crate::secrets::Secrets;
 

@@ -85,7 +85,10 @@ impl<'r, R: Read + Seek> Parts<'r, R> {
             Err(_) => (Form::Yaml, value(&text, Form::Yaml, &claim)?),
         };
         let charts = match &mut index {
-            Value::Map(map) => take_charts(map, &claim)?,
+            Value::Map(map) => {
+                claim_charts(map, &claim)?;
+                take_charts(map)
+            }
             _ => None,
         };
         let (header, late) = decode_header(&index, form)?;
@@ -107,8 +110,10 @@ impl<'r, R: Read + Seek> Parts<'r, R> {
     pub(super) fn versions(&mut self, name: &str, part: Part) -> Result<Versions, IndexError> {
         let kept = self.budget.claim();
         let entries = self.entries(name, part, &kept)?;
-        let _claim = kept;
-        Ok(Versions { entries, _claim })
+        Ok(Versions {
+            entries,
+            _claim: kept,
+        })
     }
 
     fn entries(
@@ -154,30 +159,40 @@ fn decode_header(
     Ok((header, late))
 }
 
+fn is_entries(key: &str) -> bool {
+    key.eq_ignore_ascii_case("entries")
+}
+
+/// Claims the memory of the charts that [`take_charts`] makes.
+fn claim_charts(index: &Map, claim: &Claim) -> Result<(), IndexError> {
+    for (_, lists) in index.iter().filter(|(key, _)| is_entries(key)) {
+        if let Value::Map(lists) = lists {
+            for name in lists.keys() {
+                layout::claim_chart(claim, name)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Takes the lists out of `entries`; the error is what stands there instead.
-fn take_charts(
-    index: &mut Map,
-    claim: &Claim,
-) -> Result<Option<Result<BTreeMap<String, Part>, Value>>, IndexError> {
-    let is_entries = |key: &&String| key.eq_ignore_ascii_case("entries");
-    let keys: Vec<String> = index.keys().filter(is_entries).cloned().collect();
+fn take_charts(index: &mut Map) -> Option<Result<BTreeMap<String, Part>, Value>> {
+    let keys = index.keys().filter(|key| is_entries(key));
+    let keys: Vec<String> = keys.cloned().collect();
     let mut charts = None;
     for key in keys {
         match index.shift_remove(&key) {
             None | Some(Value::Null) => {}
             Some(Value::Map(lists)) => {
-                for name in lists.keys() {
-                    layout::claim_chart(claim, name)?;
-                }
                 let parts = lists
                     .into_iter()
                     .map(|(name, list)| (name, Part::Value(list)));
                 charts.get_or_insert_with(BTreeMap::new).extend(parts);
             }
-            Some(other) => return Ok(Some(Err(other))),
+            Some(other) => return Some(Err(other)),
         }
     }
-    Ok(charts.map(Ok))
+    charts.map(Ok)
 }
 
 /// Parses one part.

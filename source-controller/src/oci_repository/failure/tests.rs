@@ -47,6 +47,20 @@ fn unverified(provider: &str, source: SignatureFault) -> StepError {
     }
 }
 
+// SC-OCI-025, SC-OCI-026: a client is made before the URL is looked at
+#[test]
+fn urls_are_shown_without_user_information() {
+    let error = StepError::Transport {
+        url: ShownUrl::new("oci://user:s3cret@r.io/app"),
+        source: Box::new(ReferredError::NotFound("ns/name".into()).into()),
+    };
+    assert_eq!(
+        error.to_string(),
+        "failed to generate transport for 'oci://***@r.io/app'"
+    );
+    assert!(!format!("{error:?}").contains("s3cret"));
+}
+
 // The rows named at each case.
 #[test]
 fn every_failure_has_the_expected_outcome() {
