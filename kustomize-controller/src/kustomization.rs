@@ -31,7 +31,7 @@ use flux_api::kustomize::Kustomization;
 use flux_api::meta::{GoDuration, ResourceInventory};
 use flux_apply::{ChangeSet, inventory};
 use flux_artifact::Artifacts;
-use flux_cluster::Cluster;
+use flux_cluster::{Cluster, Confidential};
 use flux_references::{Configs, Sources, Waiting};
 use flux_runtime::policy::{Stalls, Start, SuspendedStatus, Suspension, SuspensionNotice};
 use flux_runtime::queue::Key;
@@ -45,7 +45,7 @@ pub(crate) use policy::Policy;
 pub(crate) use remote_bases::Remotes;
 pub(crate) use watches::concerned;
 
-use self::build::{BuildInputs, Built, Owner};
+use self::build::{BuildError, BuildInputs, Built, Owner};
 use self::failure::StepError;
 use self::fetch::Files;
 use self::health::{Check, HEALTHY};
@@ -116,7 +116,9 @@ impl Reconciler for Kustomizations {
         if !deletion::deletes_objects(&object) {
             return Ok(());
         }
-        let delete = deletion::delete_objects(run, &self.policy, &self.clusters, &self.configs);
+        let claim = self.builder.claim();
+        let delete =
+            deletion::delete_objects(run, &self.policy, &self.clusters, &self.configs, &claim);
         let deleted = Box::pin(delete).await;
         deleted.map_err(|error| {
             let timings = Timings::of(&object, self.policy.requeue_dependency);
@@ -162,17 +164,17 @@ impl Kustomizations {
             .acting_for(&plan.tenant)?
             .within(plan.timings.timeout);
         let (namespace, spec) = (plan.key.namespace.as_str(), plan.spec());
-        let variables = variables::read(&self.configs, namespace, spec).await;
+        // The memory of the variables, and of what messages must not show.
+        let claim = self.builder.claim();
+        let variables = variables::read(&self.configs, namespace, spec, &claim).await;
         let variables = variables.map_err(Arc::new);
         let built = self.manifests(plan, files, variables.as_ref()).await?;
-        let confidential = variables.as_ref().map(variables::Inputs::confidential);
-        let mut confidential = confidential.unwrap_or_default();
-        for text in &built.confidential {
-            confidential.add(text.as_bytes());
-        }
-        for text in &built.identities {
-            confidential.add_identity(text);
-        }
+        let confidential = match &variables {
+            Ok(variables) => variables.confidential(&claim).map_err(BuildError::Memory)?,
+            Err(_) => Confidential::default(),
+        };
+        let confidential = built.confidential(confidential, &claim);
+        let confidential = confidential.map_err(BuildError::Memory)?;
         let cluster = cluster.masking(confidential);
         *made = Some(built.clone());
 

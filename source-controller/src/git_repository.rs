@@ -104,9 +104,11 @@ impl Reconciler for GitRepositories {
         }
 
         run.step(Action::ReconcileSource);
-        let remote = credentials::read(run, &self.secrets, &self.identities, &self.remotes).await?;
-        let included = self.included(run).await?;
         let wanted = Wanted::of(spec, last_observed(run));
+        let limit = wanted.timeout();
+        let secrets = self.secrets.within(limit);
+        let remote = credentials::read(run, &secrets, &self.identities, &self.remotes).await?;
+        let included = self.included(run).await?;
         let claim = Arc::new(self.budget.claim());
         let late = |error: StepError| error.retried_after(spec.interval.to_std());
         let fetch = async |wanted| {
@@ -117,7 +119,7 @@ impl Reconciler for GitRepositories {
         run.conditions.remove(FETCH_FAILED);
         let mut verification = None;
         if let Found::Unchanged(commit) = &found {
-            let keys = Verification::read(run, &self.secrets).await?;
+            let keys = Verification::read(run, &self.secrets.within(limit)).await?;
             let same_keys = if let Some(keys) = &keys {
                 !keys.is_outdated(&run.status)
             } else {
@@ -142,7 +144,7 @@ impl Reconciler for GitRepositories {
 
         let verification = match verification {
             Some(known) => known,
-            None => Verification::read(run, &self.secrets).await?,
+            None => Verification::read(run, &self.secrets.within(limit)).await?,
         };
         run.step(Action::VerifySource);
         verify::signatures(run, &commit, verification)?;

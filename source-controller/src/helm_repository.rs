@@ -110,7 +110,9 @@ impl Reconciler for HelmRepositories {
             settle(run, &revision);
         } else {
             let revision = fetched.digest.to_string();
-            let converted = index::convert(&fetched.file, folder.path(), &self.budget).await;
+            let deadline = Deadline::within(timeout.max(MIN_STORE_LIMIT));
+            let converted =
+                index::convert(&fetched.file, folder.path(), &self.budget, deadline).await;
             let (json, table) = converted.map_err(|error| error.retried_after(interval))?;
             run.conditions.remove(FETCH_FAILED);
             let message = format!("new index revision '{revision}'");

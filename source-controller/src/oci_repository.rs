@@ -25,7 +25,7 @@ use flux_runtime::policy::{Ready, Wording};
 use flux_runtime::work::WorkFolders;
 use flux_runtime::{Action, Failure, Outcome, Reconciler, Run, Settings};
 
-use self::failure::StepError;
+use self::failure::{ShownUrl, StepError};
 use crate::secrets::Secrets;
 
 /// The conditions of the kind (SC-PROC-062 to SC-PROC-064, SC-PROC-086).
@@ -91,13 +91,15 @@ impl Reconciler for OCIRepositories {
 
         run.step(Action::ReconcileSource);
         let late = |error: StepError| error.retried_after(spec.interval.to_std());
-        let mut access = access::read(run, &self.secrets).await?;
+        let claim = Arc::new(self.budget.claim());
+        let secrets = self.secrets.within(timeout(spec));
+        let mut access = access::read(run, &secrets, &claim, timeout(spec)).await?;
         let repository = version::repository(spec)?;
         let login = access.log_in(&self.identities, &object, &repository, timeout(spec));
         Box::pin(login).await.map_err(late)?;
-        let options = access.options(&repository, Arc::new(self.budget.claim()));
+        let options = access.options(&repository, claim);
         let client = Client::new(repository, options).map_err(|source| StepError::Transport {
-            url: spec.url.clone(),
+            url: ShownUrl::new(&spec.url),
             source: Box::new(source.into()),
         })?;
         let found = version::find(&client, spec, timeout(spec)).await;
@@ -108,8 +110,8 @@ impl Reconciler for OCIRepositories {
 
         let limit = timeout(spec);
         run.step(Action::VerifySource);
-        let verified =
-            verify::signatures(run, &self.secrets, &self.budget, &client, &version, limit);
+        let secrets = self.secrets.within(limit);
+        let verified = verify::signatures(run, &secrets, &self.budget, &client, &version, limit);
         Box::pin(verified).await.map_err(late)?;
         run.step(Action::ReconcileSource);
         if is_current(run, &revision) {
@@ -199,7 +201,7 @@ fn notify(run: &Run<OCIRepository>) {
     let mut message = format!(
         "stored artifact with revision '{}' from '{}'",
         artifact.revision,
-        run.object().spec.url
+        ShownUrl::new(&run.object().spec.url)
     );
     let origin = |name: &str| {
         let value = artifact.metadata.get(name);

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use flux_identity::IdentityError;
+use flux_oci::Client;
 use tokio::time::timeout;
 
 /// Why something could not be read from a registry.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RegistryFault {
-    #[error("context deadline exceeded")]
+    #[error("{}", flux_http::DEADLINE)]
     Timeout,
     #[error(transparent)]
     Registry(flux_oci::Error),
@@ -17,13 +18,13 @@ pub(crate) enum RegistryFault {
     Identity(Box<IdentityError>),
 }
 
-/// The result of reading from a registry, unless it takes longer than `limit`.
+/// The result of reading from a registry with `client`, unless it takes longer than `limit`.
 pub(crate) async fn within<T>(
     limit: Duration,
+    client: &Client,
     work: impl Future<Output = Result<T, flux_oci::Error>>,
 ) -> Result<T, RegistryFault> {
-    match timeout(limit, work).await {
-        Err(_) => Err(RegistryFault::Timeout),
-        Ok(result) => result.map_err(RegistryFault::Registry),
-    }
+    let ended = timeout(limit, work).await;
+    let ended = ended.unwrap_or_else(|_| Err(client.deadline_exceeded()));
+    ended.map_err(RegistryFault::Registry)
 }

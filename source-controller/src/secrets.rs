@@ -1,17 +1,26 @@
 //! Reads Secrets at the time of use.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use flux_http::{Proxy, RootCertificates, SecretData, SecretError, TlsSettings};
 use flux_objects::Error;
 use flux_references::{ReadError, Reader, secret_data};
 use flux_runtime::queue::Key;
 use k8s_openapi::api::core::v1::Secret;
+use tokio::time::{Instant, timeout_at};
 
 /// Reads Secrets: from the API server at each use, or from a cache of all Secrets if the gate `CacheSecretsAndConfigMaps`
 /// is on (SC-PROC-052).
 #[derive(Clone)]
-pub(crate) struct Secrets(pub(crate) Reader<Secret>);
+pub(crate) struct Secrets {
+    reader: Reader<Secret>,
+    /// When reading has to be over.
+    deadline: Option<Instant>,
+}
+
+/// How long the cache of all Secrets may take to be there if no deadline is set, as long as upstream waits at its start.
+const MAX_WAIT: Duration = Duration::from_mins(2);
 
 /// Why a Secret could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +31,9 @@ pub(crate) enum SecretReadError {
     /// The name is not valid, or the API server refused or did not answer.
     #[error(transparent)]
     Unreadable(Error),
+    /// The time for reading is over.
+    #[error("{}", flux_http::DEADLINE)]
+    DeadlineExceeded,
 }
 
 /// Why a Secret that an object refers to is unusable.
@@ -43,6 +55,22 @@ pub(crate) enum ReferredError {
 }
 
 impl Secrets {
+    /// Reads Secrets with `reader`.
+    pub(crate) fn new(reader: Reader<Secret>) -> Self {
+        Self {
+            reader,
+            deadline: None,
+        }
+    }
+
+    /// The same Secrets, for a step of a run that may take `limit` in all.
+    pub(crate) fn within(&self, limit: Duration) -> Self {
+        Self {
+            reader: self.reader.clone(),
+            deadline: Some(Instant::now() + limit),
+        }
+    }
+
     /// Reads a Secret that an object refers to.
     pub(crate) async fn referred(
         &self,
@@ -54,7 +82,7 @@ impl Secrets {
             .await
             .map_err(|source| match source {
                 SecretReadError::NotFound(_) => ReferredError::NotFound(secret()),
-                source @ SecretReadError::Unreadable(_) => ReferredError::Read {
+                source => ReferredError::Read {
                     secret: secret(),
                     source,
                 },
@@ -80,14 +108,19 @@ impl Secrets {
         Ok(settings)
     }
 
-    /// Reads a Secret. There is no watch: a change takes effect at the next reconcile (SC-AUTH-001).
+    /// Reads a Secret. There is no watch: a change takes effect at the next reconcile (SC-AUTH-001). Waiting for the cache
+    /// of all Secrets ends with the deadline, too: their list may be forbidden.
     pub(crate) async fn read(
         &self,
         namespace: &str,
         name: &str,
     ) -> Result<Arc<Secret>, SecretReadError> {
-        self.0.synced().await;
-        let read = self.0.get(&Key::new(namespace, name)).await;
+        let deadline = self.deadline.unwrap_or_else(|| Instant::now() + MAX_WAIT);
+        let read = timeout_at(deadline, async {
+            self.reader.synced().await;
+            self.reader.get(&Key::new(namespace, name)).await
+        });
+        let read = read.await.map_err(|_| SecretReadError::DeadlineExceeded)?;
         read.map_err(|error| match error {
             ReadError::Request(error) if !error.is_not_found() => {
                 SecretReadError::Unreadable(error)
@@ -107,5 +140,24 @@ pub(crate) fn log_legacy_keys(secret: &SecretData<'_>) {
             preferred = legacy.preferred,
             "using legacy key in secret data"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flux_runtime::watch::Cache;
+
+    use super::*;
+
+    // SC-PROC-052
+    #[tokio::test(start_paused = true)]
+    async fn waiting_for_the_cache_ends_with_the_run() {
+        let secrets = Secrets::new(Reader::Cached(Cache::default()));
+        for secrets in [secrets.within(Duration::from_secs(1)), secrets] {
+            let read = secrets.read("ns", "name").await;
+            let error = read.unwrap_err();
+            assert!(matches!(error, SecretReadError::DeadlineExceeded));
+            assert_eq!(error.to_string(), "context deadline exceeded");
+        }
     }
 }

@@ -177,9 +177,9 @@ fn check(flags: &Flags) -> Result<Option<CacheSettings>, Fatal> {
 
 fn secrets(manager: &mut Manager) -> Secrets {
     if !manager.gates.enabled("CacheSecretsAndConfigMaps") {
-        return Secrets(Reader::Direct(manager.client.clone()));
+        return Secrets::new(Reader::Direct(manager.client.clone()));
     }
     let cache = Cache::default();
     manager.follow(manager.api(), watcher::Config::default(), cache.clone());
-    Secrets(Reader::Cached(cache))
+    Secrets::new(Reader::Cached(cache))
 }

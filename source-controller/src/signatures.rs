@@ -52,6 +52,8 @@ pub(crate) enum SignatureFault {
     Timeout,
     #[error(transparent)]
     Registry(#[from] flux_oci::Error),
+    #[error("a task of the reconcile ended early: {0}")]
+    Task(String),
     #[error("unsupported verification provider '{0}'")]
     Provider(String),
     #[error(transparent)]
@@ -73,6 +75,8 @@ pub(crate) enum SignatureFault {
     Key(KeyError),
     #[error(transparent)]
     Identity(IdentityError),
+    #[error("more than {0} identities")]
+    Identities(usize),
     #[error(transparent)]
     Signatures(ManifestError),
     #[error("no matching signatures were found for '{0}'")]

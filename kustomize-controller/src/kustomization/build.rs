@@ -14,6 +14,7 @@ use flux_api::kustomize::{KustomizationSpec, SubstituteStrategy};
 use flux_api::meta::GoDuration;
 use flux_apply::parse;
 use flux_budget::{Budget, Claim, Exhausted};
+use flux_cluster::Confidential;
 use flux_kustomize::{
     Allowance, Build, Options, Output, RemoteBase, Remotes, build_within, flux, memory_of,
     substitute,
@@ -59,6 +60,24 @@ impl Built {
     /// The bytes claimed for the objects.
     pub(super) fn bytes(&self) -> u64 {
         self.claim.held()
+    }
+
+    /// Adds to what no message may show what was substituted from values of Secrets (KC-SUB-009). The memory of the copies is
+    /// taken through `claim`.
+    pub(super) fn confidential(
+        &self,
+        mut known: Confidential,
+        claim: &Claim,
+    ) -> Result<Confidential, Exhausted> {
+        for text in &self.confidential {
+            claim.take(Confidential::bytes(text.as_bytes()))?;
+            known.add(text.as_bytes());
+        }
+        for text in &self.identities {
+            claim.take(Confidential::bytes(text.as_bytes()))?;
+            known.add_identity(text);
+        }
+        Ok(known)
     }
 
     /// An empty build that claims `bytes` of a budget.
@@ -154,6 +173,7 @@ impl BuildError {
                 Some(*exhausted)
             }
             Self::Substitute { source, .. } => source.memory(),
+            Self::Variables { source, .. } => source.memory(),
             _ => None,
         }
     }
@@ -197,6 +217,11 @@ impl Builder {
             strict,
             budget,
         }
+    }
+
+    /// An empty claim on the memory that builds share, for the inputs of a run.
+    pub(super) fn claim(&self) -> Claim {
+        self.budget.claim()
     }
 
     /// Builds manifests within the time limit.

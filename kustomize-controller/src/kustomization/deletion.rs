@@ -6,6 +6,8 @@ use std::time::Duration;
 use flux_api::kustomize::{DeletionPolicy, Kustomization};
 use flux_apply::inventory::{self, Tracked};
 use flux_apply::{PruneError, PruneOptions, delete_all, wait_for_termination};
+use flux_budget::{Claim, Exhausted};
+use flux_cluster::Confidential;
 use flux_objects::Error;
 use flux_references::Configs;
 use flux_runtime::conditions::{Conditions, READY};
@@ -19,7 +21,7 @@ use super::owner;
 use super::plan::{Timings, event_metadata, tenant};
 use super::policy::Policy;
 use super::reason::KustomizationReason;
-use super::variables::{self, Inputs};
+use super::variables;
 
 /// Why the objects could not be deleted.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +32,9 @@ pub(super) enum DeletionError {
     Acting(#[from] ActingError),
     #[error(transparent)]
     Delete(#[from] PruneError),
+    /// The values that no message may show do not fit into memory.
+    #[error(transparent)]
+    Memory(#[from] Exhausted),
     #[error("the controller is shutting down while resources are being terminated")]
     ShuttingDown,
 }
@@ -95,12 +100,19 @@ pub(super) async fn delete_objects(
     policy: &Policy,
     clusters: &Clusters,
     configs: &Configs,
+    claim: &Claim,
 ) -> Result<(), DeletionError> {
     let object = run.object().clone();
     let deletion = Deletion::new(&object, &run.conditions, policy);
     // If the Secrets cannot be read, the Secrets among the objects are still masked.
-    let variables = variables::read(configs, run.namespace(), &object.spec).await;
-    let confidential = variables.as_ref().map(Inputs::confidential);
+    let variables = variables::read(configs, run.namespace(), &object.spec, claim).await;
+    let confidential = match variables {
+        Ok(variables) => variables.confidential(claim)?,
+        Err(error) => match error.memory() {
+            Some(exhausted) => return Err(exhausted.into()),
+            None => Confidential::default(),
+        },
+    };
     let exists = clusters.account_exists(&deletion.tenant).await;
     if !exists.map_err(DeletionError::Account)? {
         warn_of_missing_account(run, &deletion);
@@ -109,7 +121,7 @@ pub(super) async fn delete_objects(
     let cluster = clusters
         .acting_for(&deletion.tenant)?
         .within(deletion.timeout)
-        .masking(confidential.unwrap_or_default());
+        .masking(confidential);
     let pruned = delete_all(&cluster, &deletion.objects, &deletion.options).await;
     let (reason, metadata) = (deletion.reason, &deletion.metadata);
     if let Some(error) = pruned.error {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use flux_api::kustomize::KustomizationSpec;
+use flux_budget::{Claim, Exhausted};
 use flux_cluster::Confidential;
 use flux_kustomize::substitute::Variables;
 use flux_references::{Configs, ValuesError};
@@ -17,13 +18,14 @@ pub(super) struct Inputs {
 }
 
 impl Inputs {
-    /// The values that come from Secrets: no message may show these (KC-SUB-009).
-    pub(super) fn confidential(&self) -> Confidential {
+    /// The values that come from Secrets: no message may show these (KC-SUB-009). Their memory is taken through `claim`.
+    pub(super) fn confidential(&self, claim: &Claim) -> Result<Confidential, Exhausted> {
         let mut confidential = Confidential::default();
         for value in self.variables.secret_values() {
+            claim.take(Confidential::bytes(value))?;
             confidential.add(value);
         }
-        confidential
+        Ok(confidential)
     }
 }
 
@@ -40,19 +42,34 @@ pub(super) enum VariablesError {
     },
 }
 
+impl VariablesError {
+    /// The memory error, if that is why they could not be read.
+    pub(super) fn memory(&self) -> Option<Exhausted> {
+        match self {
+            Self::Reference {
+                source: ValuesError::Memory(exhausted),
+                ..
+            } => Some(*exhausted),
+            Self::Reference { .. } => None,
+        }
+    }
+}
+
 /// Reads the variables of a Kustomization, once for all its objects (KC-SUB-011), with the controller's own identity
-/// (KC-SUB-010). Later references override earlier ones, and inline values override all.
+/// (KC-SUB-010). Later references override earlier ones, and inline values override all. Their memory is taken through
+/// `claim`, which the run holds as long as it needs them.
 pub(super) async fn read(
     configs: &Configs,
     namespace: &str,
     spec: &KustomizationSpec,
+    claim: &Claim,
 ) -> Result<Inputs, VariablesError> {
     let Some(post_build) = &spec.post_build else {
         return Ok(Inputs::default());
     };
     // Each value, and whether it comes from a Secret.
     let mut values: BTreeMap<String, (Vec<u8>, bool)> = BTreeMap::new();
-    let mut reading = configs.reading();
+    let mut reading = configs.reading(claim);
     for reference in &post_build.substitute_from {
         let key = Key::new(namespace, reference.name.as_str());
         let found = reading.values(&reference.kind, &key, reference.optional);
@@ -92,7 +109,23 @@ fn digest<'v>(values: impl Iterator<Item = (&'v str, &'v [u8])>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use flux_budget::Budget;
+
     use super::*;
+
+    // KC-SUB-009
+    #[test]
+    fn confidential_values_are_claimed() {
+        let mut inputs = Inputs::default();
+        inputs.variables.set("plain", vec![b'x'; 1 << 20]);
+        inputs.variables.set_secret("small", b"hunter2-x");
+        let budget = Budget::new(8 << 20);
+        let claim = budget.claim();
+        assert!(!inputs.confidential(&claim).unwrap().is_empty());
+        assert!((1..1 << 20).contains(&claim.held()), "{}", claim.held());
+        inputs.variables.set_secret("large", vec![b'x'; 1 << 20]);
+        inputs.confidential(&claim).unwrap_err();
+    }
 
     #[test]
     fn different_variables_have_different_digests() {

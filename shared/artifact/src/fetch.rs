@@ -146,12 +146,6 @@ pub enum TransferError {
     Read(#[from] ReadError),
 }
 
-impl From<reqwest::Error> for TransferError {
-    fn from(error: reqwest::Error) -> Self {
-        Self::Read(error.into())
-    }
-}
-
 impl TransferError {
     /// Whether a retry is not worth its time: it would fail in the same way, or take as long again.
     fn is_hopeless(&self) -> bool {
@@ -378,7 +372,12 @@ struct Receiving {
 impl Receiving {
     /// The next piece, `None` at the end.
     async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
-        let piece = within(self.stall, self.response.chunk()).await;
+        let response = &mut self.response;
+        let chunk = async {
+            let chunk = response.chunk().await;
+            chunk.map_err(|error| ReadError::new(response.url(), &error))
+        };
+        let piece = within(self.stall, chunk).await;
         let Some(piece) = piece.map_err(FetchError::Body)? else {
             return Ok(None);
         };

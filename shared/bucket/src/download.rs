@@ -76,9 +76,10 @@ pub(crate) async fn save(
     options.write(true).create(true).truncate(true).mode(MODE);
     let mut output = options.open(file).await.map_err(Error::Write)?;
     output.set_max_buf_size(BUFFER);
+    let url = response.url().clone();
     let (mut size, mut pieces) = (0, response.bytes_stream());
     while let Some(piece) = pieces.next().await {
-        let piece = piece.map_err(ReadError::from)?;
+        let piece = piece.map_err(|error| ReadError::new(&url, &error))?;
         size += piece.len() as u64;
         room.take(piece.len() as u64)?;
         output.write_all(&piece).await.map_err(Error::Write)?;

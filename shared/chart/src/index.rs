@@ -130,12 +130,15 @@ pub fn convert<W: Write>(
 ) -> Result<Index, IndexError> {
     let mut input = io::BufReader::new(input);
     let mut output = || output().map_err(IndexError::Write);
-    if let Some(layout) = layout::find(&mut input, budget)? {
-        let pieces = Parts::in_pieces(&mut input, layout, budget);
+    let claim = budget.claim();
+    if let Some(layout) = layout::find(&mut input, budget, &claim)? {
+        let pieces = Parts::in_pieces(&mut input, layout, budget, claim);
         match pieces.and_then(|pieces| encode::write(pieces, output()?, budget)) {
             Err(IndexError::Yaml(_) | IndexError::Json(_) | IndexError::Time(_)) => {} // reported of the whole text
             ended => return ended,
         }
+    } else {
+        drop(claim);
     }
     let whole = Parts::<io::BufReader<_>>::whole(&mut input, budget)?;
     encode::write(whole, output()?, budget)

@@ -39,6 +39,14 @@ impl fmt::Debug for Confidential {
 }
 
 impl Confidential {
+    /// The bytes of memory that [`add`](Self::add) takes for a value at most: in its encoded forms, with and without line
+    /// breaks, and line by line.
+    pub fn bytes(value: &[u8]) -> u64 {
+        const FORMS: u64 = 16;
+        const SMALLEST: u64 = 512;
+        SMALLEST + FORMS * value.len() as u64
+    }
+
     /// Adds a value.
     pub fn add(&mut self, value: &[u8]) {
         self.insert(&BASE64.encode(value));
@@ -273,6 +281,22 @@ mod tests {
             "the longest form comes first"
         );
         assert_eq!(masked(&[b"\xff\xfe\xfd\xfc\xfb\xfa"], "//79/Pv6"), "***");
+    }
+
+    #[test]
+    fn the_memory_of_a_value_is_known_before() {
+        let lines = "12345678\n".repeat(1000);
+        let distinct: String = (10_000_000..10_001_000).map(|n| format!("{n}\n")).collect();
+        let escaped = "\u{1}".repeat(1000);
+        for value in ["", "a", &lines, &distinct, &escaped, &"\"\n".repeat(1000)] {
+            let mut confidential = Confidential::default();
+            confidential.add(value.as_bytes());
+            // A text in a set: itself, its place, and what the allocator adds.
+            let forms = confidential.forms.iter();
+            let taken: u64 = forms.map(|form| form.len() as u64 + 64).sum();
+            let claimed = Confidential::bytes(value.as_bytes());
+            assert!(taken <= claimed, "{taken} of {claimed}: {value:.20}");
+        }
     }
 
     #[test]

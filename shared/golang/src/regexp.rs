@@ -11,10 +11,60 @@ use crate::{strconv, unicode};
 
 /// Maximum bytes of a compiled expression.
 const SIZE_LIMIT: usize = 8 << 20;
-/// Number of compiled expressions in the cache of the process.
-const CACHED: usize = 512;
+/// Maximum bytes of the tables that matching fills, as in the `regex` crate. A smaller expression gets smaller ones.
+const MAX_TABLES: usize = 2 << 20;
+/// The bytes that expressions in the cache of the process may take. The first that one fits into counts for it; one that
+/// fits into none is not kept.
+const CACHED_SIZES: [usize; 4] = [16 << 10, 64 << 10, 256 << 10, 1 << 20];
+/// How many times these bytes an expression takes: compiled forwards and backwards, and the tables of two threads.
+const COPIES: usize = 4;
+/// The bytes that all of them may take.
+const CACHED: usize = 32 << 20;
 
-static CACHE: LazyLock<Mutex<HashMap<Vec<u8>, Arc<Regex>>>> = LazyLock::new(Mutex::default);
+static CACHE: LazyLock<Mutex<Cache>> = LazyLock::new(Mutex::default);
+
+/// Expressions by their text. Those that were used least recently go first.
+#[derive(Default)]
+struct Cache {
+    kept: HashMap<Vec<u8>, Kept>,
+    bytes: usize,
+    clock: u64,
+}
+
+struct Kept {
+    regex: Arc<Regex>,
+    bytes: usize,
+    used: u64,
+}
+
+impl Cache {
+    fn get(&mut self, pattern: &[u8]) -> Option<Arc<Regex>> {
+        let kept = self.kept.get_mut(pattern)?;
+        self.clock += 1;
+        kept.used = self.clock;
+        Some(Arc::clone(&kept.regex))
+    }
+
+    fn insert(&mut self, pattern: &[u8], regex: Arc<Regex>, size: usize) {
+        let bytes = pattern.len() + COPIES * size;
+        if bytes > CACHED || self.kept.contains_key(pattern) {
+            return;
+        }
+        while self.bytes > CACHED - bytes {
+            let oldest = self.kept.iter().min_by_key(|(_, kept)| kept.used);
+            let oldest = oldest.map(|(pattern, _)| pattern.clone());
+            let Some(gone) = oldest.and_then(|pattern| self.kept.remove(&pattern)) else {
+                break;
+            };
+            self.bytes -= gone.bytes;
+        }
+        self.clock += 1;
+        self.bytes += bytes;
+        let used = self.clock;
+        let kept = Kept { regex, bytes, used };
+        self.kept.insert(pattern.to_vec(), kept);
+    }
+}
 
 /// A text is not a regular expression; the message is Go's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,24 +101,30 @@ impl Regex {
         Self::compile_within(pattern, SIZE_LIMIT)
     }
 
-    /// As [`Regex::compile`], with a cache that all threads share.
+    /// As [`Regex::compile`], with a cache that all threads share, for expressions that are used again and again. It has a
+    /// bound in bytes.
     ///
     /// # Errors
     /// As [`Regex::compile`].
     pub fn cached(pattern: &[u8]) -> Result<Arc<Self>, Error> {
-        if let Ok(cache) = CACHE.lock()
-            && let Some(regex) = cache.get(pattern)
-        {
-            return Ok(Arc::clone(regex));
+        let known = CACHE.lock().ok().and_then(|mut cache| cache.get(pattern));
+        if let Some(regex) = known {
+            return Ok(regex);
         }
-        let regex = Arc::new(Self::compile(pattern)?);
-        if let Ok(mut cache) = CACHE.lock() {
-            if cache.len() >= CACHED {
-                cache.clear();
+        for size in CACHED_SIZES {
+            match Self::compile_within(pattern, size) {
+                Ok(regex) => {
+                    let regex = Arc::new(regex);
+                    if let Ok(mut cache) = CACHE.lock() {
+                        cache.insert(pattern, Arc::clone(&regex), size);
+                    }
+                    return Ok(regex);
+                }
+                Err(error) if error.is_too_large() => {}
+                Err(error) => return Err(error),
             }
-            cache.insert(pattern.to_vec(), Arc::clone(&regex));
         }
-        Ok(regex)
+        Self::compile(pattern).map(Arc::new)
     }
 
     /// As [`Regex::compile`], for expressions of at most `bytes` when compiled.
@@ -79,6 +135,7 @@ impl Regex {
         let translated = syntax::translate(pattern)?;
         let engine = RegexBuilder::new(&translated.pattern)
             .size_limit(bytes)
+            .dfa_size_limit(bytes.min(MAX_TABLES))
             .build()
             .map_err(|error| Error {
                 problem: match error {

@@ -48,10 +48,11 @@ pub async fn read_body_within(
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large);
     }
+    let url = response.url().clone();
     let mut body = BytesMut::new();
     let mut stream = response.bytes_stream();
     while let Some(piece) = stream.next().await {
-        let piece = piece.map_err(|error| BodyError::Read(error.into()))?;
+        let piece = piece.map_err(|error| BodyError::Read(ReadError::new(&url, &error)))?;
         if piece.len() > limit - body.len() {
             return Err(too_large);
         }

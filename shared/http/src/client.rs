@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::dns::Resolve;
+use reqwest::redirect::Policy;
+use url::Url;
 
 use crate::dial::Resolver;
 use crate::environment::ProxyEnvironment;
 use crate::proxy::Proxy;
+use crate::public::{RoutedResolver, is_at_link_local};
 use crate::tls::{TlsError, TlsSettings};
 
 /// Default number of idle connections that a client keeps per host.
@@ -42,6 +45,10 @@ pub struct ClientOptions {
     pub user_agent: Option<String>,
     /// Number of idle connections kept per host.
     pub idle_connections: usize,
+    /// Whether link-local addresses are out of reach, as the metadata service of a cloud is one, for addresses that others
+    /// choose: names that have one are not found, and redirects to one are not followed. The caller checks the address of
+    /// the request with [`ClientOptions::allows`].
+    pub refuse_link_local: bool,
 }
 
 impl Default for ClientOptions {
@@ -55,6 +62,7 @@ impl Default for ClientOptions {
             read_timeout: None,
             user_agent: None,
             idle_connections: DEFAULT_IDLE_CONNECTIONS,
+            refuse_link_local: false,
         }
     }
 }
@@ -77,7 +85,16 @@ pub enum BuildError {
 impl ClientOptions {
     /// Builds the client. It may be used from any tokio runtime.
     pub fn build(&self) -> Result<reqwest::Client, BuildError> {
-        self.build_resolving(Arc::new(Resolver))
+        if self.refuse_link_local {
+            self.build_resolving(Arc::new(RoutedResolver(Resolver)))
+        } else {
+            self.build_resolving(Arc::new(Resolver))
+        }
+    }
+
+    /// Whether the address of a request is one that these options let it have.
+    pub fn allows(&self, url: &Url) -> bool {
+        !(self.refuse_link_local && is_at_link_local(url))
     }
 
     /// The same with a resolver of names.
@@ -92,8 +109,18 @@ impl ClientOptions {
             .connect_timeout(self.connect_timeout)
             .pool_max_idle_per_host(self.idle_connections)
             .redirect(match self.redirects {
-                Redirects::Follow(limit) => reqwest::redirect::Policy::limited(limit),
-                Redirects::Refuse => reqwest::redirect::Policy::none(),
+                Redirects::Follow(limit) if self.refuse_link_local => {
+                    let limited = Policy::limited(limit);
+                    Policy::custom(move |attempt| {
+                        if is_at_link_local(attempt.url()) {
+                            attempt.stop()
+                        } else {
+                            limited.redirect(attempt)
+                        }
+                    })
+                }
+                Redirects::Follow(limit) => Policy::limited(limit),
+                Redirects::Refuse => Policy::none(),
             });
         if let Some(timeout) = self.timeout {
             builder = builder.timeout(timeout);

@@ -19,6 +19,9 @@ use crate::x509::Refusal;
 /// The timeout of the probe that finds out why a connection was not ready in time.
 const PROBE: Duration = Duration::from_secs(1);
 
+/// Go's text for a context whose time is over.
+pub const DEADLINE: &str = "context deadline exceeded";
+
 /// The kind of a [`RequestError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -104,6 +107,16 @@ impl RequestError {
         }
     }
 
+    /// A request that was underway when the time of its caller ended.
+    pub fn deadline_exceeded(method: &Method, url: &Url) -> Self {
+        Self {
+            method: operation(method),
+            url: shown_url(url),
+            kind: ErrorKind::Timeout,
+            reason: DEADLINE.to_owned(),
+        }
+    }
+
     /// A request that its caller ended after a time. Neither the query of the URL nor credentials in it are shown.
     pub fn timed_out(method: &Method, uri: &http::Uri) -> Self {
         let host = uri.host().unwrap_or_default();
@@ -116,7 +129,7 @@ impl RequestError {
                 None => uri.path().to_owned(),
             },
             kind: ErrorKind::Timeout,
-            reason: "context deadline exceeded".to_owned(),
+            reason: DEADLINE.to_owned(),
         }
     }
 
@@ -421,18 +434,21 @@ pub fn handshake_text(error: &io::Error) -> String {
 #[error("{0}")]
 pub struct ReadError(String);
 
-impl From<reqwest::Error> for ReadError {
-    fn from(error: reqwest::Error) -> Self {
+impl ReadError {
+    /// Why the body of a response to a request for `url` could not be read.
+    pub fn new(url: &Url, error: &reqwest::Error) -> Self {
         if error.is_timeout() {
             let text = "context deadline exceeded (Client.Timeout or context cancellation while reading body)";
             return Self(text.to_owned());
         }
-        let io = causes(&error)
+        let io = causes(error)
             .filter_map(|cause| cause.downcast_ref::<io::Error>())
             .last();
         Self(match io {
             Some(io) if io.kind() != io::ErrorKind::UnexpectedEof => {
-                format!("read: {}", system_text(io))
+                let host = url.host_str().unwrap_or_default();
+                let target = with_port(host, url.port_or_known_default().unwrap_or(80));
+                format!("read tcp {target}: read: {}", system_text(io))
             }
             _ => "unexpected EOF".to_owned(),
         })

@@ -44,9 +44,9 @@ pub use body::{BodyError, read_body, read_body_within};
 pub use client::{BuildError, ClientOptions, Redirects};
 pub use dial::{DialError, LookupError, dial, system_text};
 pub use environment::ProxyEnvironment;
-pub use error::{ErrorKind, ReadError, RequestError, handshake_text};
+pub use error::{DEADLINE, ErrorKind, ReadError, RequestError, handshake_text};
 pub use proxy::{MAX_PROXY_ADDRESS, Proxy, ProxyScheme, ProxyUrl, ProxyUrlError};
-pub use public::{PublicError, PublicFetch, is_public};
+pub use public::{PublicError, PublicFetch, is_link_local, is_public};
 pub use request::{Repeat, send};
 pub use secret::{Hidden, Secret};
 pub use secrets::{

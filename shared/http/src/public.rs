@@ -224,6 +224,45 @@ fn not_public(found: impl IntoIterator<Item = SocketAddr>) -> Option<IpAddr> {
     addresses.find(|address| !is_public(*address))
 }
 
+/// The metadata service of AWS over IPv6, which is in a private range.
+const AWS_METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x254);
+
+/// Whether an address is one that no server of others has: it is link-local, as the metadata service of a cloud is,
+/// unspecified or multicast.
+pub fn is_link_local(address: IpAddr) -> bool {
+    let linked = match address.to_canonical() {
+        IpAddr::V4(address) => address.is_link_local() || address.is_broadcast(),
+        IpAddr::V6(address) => address.is_unicast_link_local() || address == AWS_METADATA,
+    };
+    linked || address.to_canonical().is_unspecified() || address.to_canonical().is_multicast()
+}
+
+/// Whether the host of a URL is a link-local address.
+pub(crate) fn is_at_link_local(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => is_link_local(address.into()),
+        Some(Host::Ipv6(address)) => is_link_local(address.into()),
+        Some(Host::Domain(_)) | None => false,
+    }
+}
+
+/// A resolver that gives no link-local address.
+#[derive(Debug)]
+pub(crate) struct RoutedResolver<R>(pub(crate) R);
+
+impl<R: Resolve> Resolve for RoutedResolver<R> {
+    fn resolve(&self, name: Name) -> Resolving {
+        let found = self.0.resolve(name);
+        Box::pin(async move {
+            let found: Vec<SocketAddr> = found.await?.collect();
+            if found.iter().any(|address| is_link_local(address.ip())) {
+                return Err("the address is link-local".into());
+            }
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
+    }
+}
+
 /// Whether an address belongs to the public Internet: it is not loopback, link-local, private, shared, multicast or reserved,
 /// and does not lead to such an address of IPv4.
 pub fn is_public(address: IpAddr) -> bool {

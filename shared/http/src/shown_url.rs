@@ -52,16 +52,24 @@ fn masked(parameter: &str) -> String {
 
 /// A text that is not a URL, with possible user information (before an `@`) and the values of a query masked.
 pub fn shown_text(text: &str) -> String {
-    let (text, query) = match text.split_once('?') {
-        Some((text, query)) => (text, Some(query)),
-        None => (text, None),
+    let is_scheme = |text: &&str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+    let start = scheme
+        .filter(is_scheme)
+        .map_or(0, |scheme| scheme.len() + 3);
+    let (scheme, rest) = text.split_at(start);
+    let (before, query) = match rest.split_once('?') {
+        Some((before, query)) => (before, Some(query)),
+        None => (rest, None),
     };
-    let mut shown = match text.rfind('@') {
-        Some(at) => {
-            let start = text.find("://").map_or(0, |scheme| scheme + 3).min(at);
-            format!("{}{MASK}{}", &text[..start], &text[at..])
-        }
-        None => text.to_owned(),
+    if query.is_some_and(|query| query.contains('@')) {
+        // Either the question mark is of a password, or the `@` of a parameter: what is a host in the one case is a part of
+        // a secret in the other.
+        return format!("{scheme}{MASK}");
+    }
+    let mut shown = match before.rfind('@') {
+        Some(at) => format!("{scheme}{MASK}{}", &before[at..]),
+        None => format!("{scheme}{before}"),
     };
     if let Some(query) = query {
         shown.push('?');
@@ -103,6 +111,10 @@ mod tests {
     #[case("u:S3@CRET@h", "***@h")]
     #[case("https://h:p/?token=S3CRET", "https://h:p/?token=***")]
     #[case("git@example.com:org/app", "***@example.com:org/app")]
+    #[case("https://u:S3?CRET@h/x", "https://***")]
+    #[case("https://h:p/x?token=S3@CRET&a=b", "https://***")]
+    #[case("u:S3://CRET@h", "***@h")]
+    #[case("oci://https://u:S3CRET@h/x", "oci://***@h/x")]
     fn urls_in_text_are_redacted(#[case] text: &str, #[case] expected: &str) {
         assert_eq!(shown_text(text), expected);
     }

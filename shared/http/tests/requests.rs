@@ -246,6 +246,27 @@ async fn a_truncated_body_is_an_error() {
     );
 }
 
+/// A connection with unread bytes is reset when it is closed.
+#[tokio::test]
+async fn a_broken_body_is_an_error_at_its_address() {
+    let (close, closed) = std::sync::mpsc::channel::<()>();
+    let closed = std::sync::Mutex::new(closed);
+    let address = server(move |mut stream| {
+        read_head(&mut stream);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nok");
+        let _ = closed.lock().unwrap().recv();
+    });
+    let client = direct().build().unwrap();
+    let request = client.post(format!("http://{address}/")).body("unread");
+    let answer = send(request, Repeat::Never).await.unwrap();
+    drop(close);
+    let error = read_body(answer, 100).await.unwrap_err();
+    assert_eq!(
+        std::error::Error::source(&error).unwrap().to_string(),
+        format!("read tcp {address}: read: connection reset by peer")
+    );
+}
+
 // SC-GIT-053, SC-GIT-054
 #[tokio::test]
 async fn no_error_shows_a_secret() {

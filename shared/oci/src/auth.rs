@@ -97,6 +97,8 @@ pub(crate) struct Bearer {
     scopes: Vec<String>,
     /// The last token.
     pub(crate) token: Option<Secret>,
+    /// The token before it, which a server may still repeat.
+    former: Option<Secret>,
     /// A refresh token, which takes the place of the credentials.
     refresh: Option<Secret>,
 }
@@ -130,8 +132,18 @@ impl Bearer {
             service: challenge.get("service").unwrap_or_default().to_owned(),
             scopes: vec![scope],
             token: None,
+            former: None,
             refresh: None,
         })
+    }
+
+    /// What a server may repeat and no message may show.
+    pub(crate) fn texts(&self) -> Vec<String> {
+        let secrets = [&self.token, &self.former, &self.refresh];
+        let texts = secrets.into_iter().flatten();
+        texts
+            .map(|secret| secret.expose_text().into_owned())
+            .collect()
     }
 
     /// Adds the scopes that a rejected request was told it lacks. Some token services look at the first scope only.
@@ -163,7 +175,8 @@ impl Bearer {
         };
         let text = |value: Option<String>| value.filter(|text| !text.is_empty());
         let token = text(response.access_token).or(text(response.token));
-        self.token = Some(Secret::new(token.ok_or(Error::NoToken)?));
+        let token = Secret::new(token.ok_or(Error::NoToken)?);
+        self.former = self.token.replace(token);
         if let Some(refresh) = text(response.refresh_token) {
             self.refresh = Some(Secret::new(refresh));
         }
@@ -211,7 +224,9 @@ impl Bearer {
         };
         let check = |_: &Url, to: &Url| refused_realm(base, to);
         let response = client.send(&hop, &url, &authorize, &check).await?;
-        let response = client.expect(response, &method, &[StatusCode::OK]).await?;
+        let response = client
+            .expect_early(response, &method, &[StatusCode::OK], self.texts())
+            .await?;
         let shown = flux_http::shown_url(response.url());
         let body = read_body(response, MAX_TOKEN).await;
         let body = body.map_err(|source| Error::Body {
@@ -262,7 +277,7 @@ fn refused_realm(base: &Url, realm: &Url) -> Option<String> {
     if base.host() == realm.host() {
         return None;
     }
-    let forbidden = redirect::address(realm).is_some_and(redirect::is_forbidden);
+    let forbidden = redirect::address(realm).is_some_and(flux_http::is_link_local);
     forbidden.then(|| {
         format!(
             "realm host {:?} is a link-local address",

@@ -102,9 +102,10 @@ impl Blob {
                 wanted: size,
             });
         }
+        let from = response.url().clone();
         let pieces = response
             .bytes_stream()
-            .map(|piece| piece.map_err(ReadError::from));
+            .map(move |piece| piece.map_err(|error| ReadError::new(&from, &error)));
         Ok(Self {
             pieces: Box::pin(pieces),
             hasher: Some(Sha256::new()),

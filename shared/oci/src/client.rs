@@ -1,20 +1,24 @@
 //! The client of one repository.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use flux_budget::Claim;
-use flux_http::{ClientOptions, Proxy, Redirects, TlsSettings, read_body_within, shown_url};
+use flux_http::{
+    ClientOptions, Proxy, Redirects, RequestError, TlsSettings, read_body_within, shown_url,
+};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, Response, StatusCode};
 use tokio::sync::Mutex;
+use url::Url;
 
 use crate::blob::Blob;
 use crate::credentials::Credentials;
 use crate::digest::Digest;
 use crate::error::Error;
+use crate::list::{ListError, elements};
 use crate::manifest::{
-    ACCEPTED, Descriptor, Image, Index, MAX_MANIFEST, ManifestContent, media_types,
+    ACCEPTED, Descriptor, Image, MAX_MANIFEST, ManifestContent, PARSED, Referrer, media_types,
 };
 use crate::name::{Reference, Repository};
 use crate::transport::{Session, method_name};
@@ -69,6 +73,8 @@ pub struct Client {
     options: Options,
     http: reqwest::Client,
     session: Mutex<Option<Session>>,
+    /// The request that is underway.
+    underway: std::sync::Mutex<Option<(Method, Url)>>,
 }
 
 impl Client {
@@ -90,6 +96,7 @@ impl Client {
             http: http.build()?,
             options,
             session: Mutex::default(),
+            underway: std::sync::Mutex::default(),
         })
     }
 
@@ -113,6 +120,20 @@ impl Client {
 
     pub(crate) fn pauses(&self) -> &[Duration] {
         &self.options.pauses
+    }
+
+    /// The error of what this client was doing when the time that its caller gives it ended, with Go's text (SC-OCI-030).
+    #[must_use]
+    pub fn deadline_exceeded(&self) -> Error {
+        match &*self.underway() {
+            Some((method, url)) => RequestError::deadline_exceeded(method, url).into(),
+            None => Error::DeadlineExceeded,
+        }
+    }
+
+    /// The request that is underway, until its response is there.
+    pub(crate) fn underway(&self) -> MutexGuard<'_, Option<(Method, Url)>> {
+        self.underway.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn held(&self) -> &Mutex<Option<Session>> {
@@ -160,7 +181,7 @@ impl Client {
     }
 
     /// The manifest or index of a tag or digest, of at most [`MAX_MANIFEST`] bytes. Its digest is computed, and compared
-    /// with the one asked for.
+    /// with the one asked for. The memory that it takes once it is parsed is claimed, too.
     ///
     /// # Errors
     /// The registry cannot be reached, has no such manifest, or answers with another one.
@@ -180,6 +201,7 @@ impl Client {
             .await?;
         let media_type = media_type(response.headers());
         let content = self.body(response, MAX_MANIFEST).await?;
+        self.claim().take(PARSED * content.len() as u64)?;
         let digest = Digest::of(&content);
         if let Reference::Digest { digest: wanted, .. } = reference
             && digest != *wanted
@@ -260,80 +282,76 @@ impl Client {
         &self,
         digest: &Digest,
         artifact_type: Option<&str>,
-    ) -> Result<Vec<Descriptor>, Error> {
-        let mut found = match self.listed_referrers(digest, artifact_type).await? {
-            Some(found) => found,
-            None => self.tagged_referrers(digest).await?,
+    ) -> Result<Vec<Referrer>, Error> {
+        let mut found = Referrers {
+            claim: self.claim(),
+            wanted: artifact_type,
+            seen: 0,
+            found: Vec::new(),
         };
-        if let Some(wanted) = artifact_type {
-            // A registry may ignore the filter.
-            found.retain(|descriptor| descriptor.artifact_type == wanted);
+        if !self.listed_referrers(digest, &mut found).await? {
+            self.tagged_referrers(digest, &mut found).await?;
         }
-        Ok(found)
+        Ok(found.found)
     }
 
-    /// The list of the registry; `None` if it keeps none.
+    /// Reads the list of the registry; `false` if it keeps none.
     async fn listed_referrers(
         &self,
         digest: &Digest,
-        artifact_type: Option<&str>,
-    ) -> Result<Option<Vec<Descriptor>>, Error> {
+        found: &mut Referrers<'_>,
+    ) -> Result<bool, Error> {
         let mut query = String::new();
-        if let Some(artifact_type) = artifact_type {
+        if let Some(artifact_type) = found.wanted {
             let mut form = url::form_urlencoded::Serializer::new(String::new());
             form.append_pair("artifactType", artifact_type);
             query = format!("?{}", form.finish());
         }
         let mut path = self.path("referrers", &digest.to_string()) + &query;
-        let mut found = Vec::new();
-        for page in 0..MAX_REFERRER_PAGES {
+        let mut page = 0;
+        loop {
+            page += 1;
             let accept = Some(media_types::OCI_INDEX);
             let response = self.request(&Method::GET, &path, accept).await?;
             let absent = [400, 404, 405, 406].contains(&response.status().as_u16());
-            if page == 0 && absent {
-                return Ok(None);
+            if page == 1 && absent {
+                return Ok(false);
             }
             let response = self
                 .expect(response, &Method::GET, &[StatusCode::OK])
                 .await?;
             if media_type(response.headers()) != media_types::OCI_INDEX {
-                return Ok(None);
+                return Ok(false);
             }
             let next = self.next_page(&response).await?;
             let url = shown_url(response.url());
-            let body = self.body(response, MAX_MANIFEST).await?;
-            let index: Index = serde_json::from_slice(&body).map_err(|error| Error::Json {
-                url: url.clone(),
-                reason: place(&error),
-            })?;
-            found.extend(index.manifests);
-            if found.len() > MAX_REFERRERS {
-                let reason = format!("more than {MAX_REFERRERS} referrers");
+            let read = self.elements(response, MAX_MANIFEST, "manifests", |one| found.add(one));
+            read.await?
+                .map_err(|error| error.at(&url, &too_many_referrers()))?;
+            let Some(next) = next else { return Ok(true) };
+            if page == MAX_REFERRER_PAGES {
+                let reason = format!("more than {MAX_REFERRER_PAGES} pages of referrers");
                 return Err(Error::List { url, reason });
             }
-            match next {
-                Some(next) => path = next,
-                None => return Ok(Some(found)),
-            }
+            path = next;
         }
-        Err(Error::List {
-            url: path,
-            reason: format!("more than {MAX_REFERRER_PAGES} pages of referrers"),
-        })
     }
 
-    /// The list under the tag of a digest.
-    async fn tagged_referrers(&self, digest: &Digest) -> Result<Vec<Descriptor>, Error> {
+    /// Reads the list under the tag of a digest.
+    async fn tagged_referrers(
+        &self,
+        digest: &Digest,
+        found: &mut Referrers<'_>,
+    ) -> Result<(), Error> {
+        // What a first page may have brought is not of this list.
+        found.found.clear();
         let tag = self.repository.tag(&format!("sha256-{}", digest.hex()))?;
         let content = match self.manifest_as(&tag, media_types::OCI_INDEX).await {
-            Err(error) if error.is_not_found() => return Ok(Vec::new()),
+            Err(error) if error.is_not_found() => return Ok(()),
             other => other?,
         };
-        let index = content.index().map_err(|error| Error::Json {
-            url: tag.to_string(),
-            reason: place(&error),
-        })?;
-        Ok(index.manifests)
+        let read = elements(&content.content, "manifests", |one| found.add(one));
+        read.map_err(|error| error.at(&tag.to_string(), &too_many_referrers()))
     }
 
     pub(crate) fn path(&self, resource: &str, identifier: &str) -> String {
@@ -353,6 +371,34 @@ impl Client {
             source,
         })
     }
+}
+
+/// The referrers of a manifest that are wanted.
+struct Referrers<'a> {
+    claim: &'a Claim,
+    /// Their artifact type, if it matters: a registry may ignore the filter.
+    wanted: Option<&'a str>,
+    /// How many there were, wanted or not.
+    seen: usize,
+    found: Vec<Referrer>,
+}
+
+impl Referrers<'_> {
+    fn add(&mut self, one: Referrer) -> Result<(), ListError> {
+        self.seen += 1;
+        if self.seen > MAX_REFERRERS {
+            return Err(ListError::TooMany);
+        }
+        if self.wanted.is_none_or(|wanted| one.artifact_type == wanted) {
+            self.claim.take(one.bytes())?;
+            self.found.push(one);
+        }
+        Ok(())
+    }
+}
+
+fn too_many_referrers() -> String {
+    format!("more than {MAX_REFERRERS} referrers")
 }
 
 /// The media type of a response, without parameters.

@@ -36,6 +36,9 @@ pub enum Error {
     /// There was no response.
     #[error(transparent)]
     Request(#[from] RequestError),
+    /// The time of the caller ended between two requests, or while a body was read.
+    #[error("{}", flux_http::DEADLINE)]
+    DeadlineExceeded,
     /// Neither HTTPS nor HTTP worked.
     #[error("{https}; {http}")]
     Schemes {

@@ -27,8 +27,8 @@
 //! - [`Client`] signs in as the registry demands (Basic, or a token of its token service), follows redirects without
 //!   credentials, retries what is transient, and checks the digest and size of everything that has one.
 //!
-//! Every response has a limit, and what is held in memory is claimed. Errors hold no credentials: what a server repeats of
-//! them is masked. How long all of it may take, which tag is wanted, and what layers and signatures mean is up to the caller.
+//! Every response has a limit, and what is held in memory is claimed. Errors hold no credentials: what a
+//! registry repeats of them is masked, and nothing is shown of what other servers say. How long all of it may take, which tag is wanted, and what layers and signatures mean is up to the caller.
 
 #![forbid(unsafe_code)]
 
@@ -38,6 +38,7 @@ mod client;
 mod credentials;
 mod digest;
 mod error;
+mod list;
 mod manifest;
 mod name;
 #[cfg(feature = "fuzzing")]
@@ -52,6 +53,7 @@ pub use credentials::{Credentials, Keychain, KeychainError};
 pub use digest::{Digest, DigestError};
 pub use error::{Error, StatusError};
 pub use manifest::{
-    Descriptor, Image, Index, MAX_MANIFEST, Manifest, ManifestContent, Platform, media_types,
+    Descriptor, Image, Index, MAX_MANIFEST, Manifest, ManifestContent, Platform, Referrer,
+    media_types,
 };
 pub use name::{DOCKER_HUB, NameError, Reference, Repository};

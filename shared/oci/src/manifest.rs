@@ -10,6 +10,9 @@ use crate::digest::Digest;
 
 /// The most bytes of a manifest or index. The specification asks registries for 4 MiB; upstream reads 100 MiB.
 pub const MAX_MANIFEST: usize = 4 << 20;
+/// How many times the bytes of its text a manifest may take once it is parsed: a short annotation has its texts and its
+/// place in a map.
+pub(crate) const PARSED: u64 = 16;
 
 /// Media types.
 pub mod media_types {
@@ -59,6 +62,31 @@ pub struct Descriptor {
     /// The type of an artifact in an index.
     #[serde(default, deserialize_with = "or_default")]
     pub artifact_type: String,
+}
+
+/// A manifest that refers to another one, as lists of referrers name it. Its annotations are not kept.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Referrer {
+    /// The media type of the manifest.
+    #[serde(default, deserialize_with = "or_default")]
+    pub media_type: String,
+    /// The digest of the manifest.
+    pub digest: Digest,
+    /// The size of the manifest in bytes.
+    #[serde(default, deserialize_with = "or_default")]
+    pub size: i64,
+    /// The type of the artifact.
+    #[serde(default, deserialize_with = "or_default")]
+    pub artifact_type: String,
+}
+
+impl Referrer {
+    /// The bytes that it takes in a list that grows.
+    pub(crate) fn bytes(&self) -> u64 {
+        let texts = self.media_type.len() + self.artifact_type.len() + self.digest.hex().len();
+        (3 * size_of::<Self>() + texts) as u64 + 96
+    }
 }
 
 impl Descriptor {

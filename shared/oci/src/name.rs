@@ -16,6 +16,8 @@ const OFFICIAL: &str = "library";
 
 const REPOSITORY_CHARACTERS: &str = "abcdefghijklmnopqrstuvwxyz0123456789_-./";
 const TAG_CHARACTERS: &str = "abcdefghijklmnopqrstuvwxyz0123456789_-.ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+/// The most characters of a tag.
+pub(crate) const MAX_TAG: usize = 128;
 /// The most characters of an invalid name that are shown.
 const SHOWN: usize = 300;
 
@@ -35,7 +37,7 @@ pub enum NameError {
         min: usize,
         /// The most characters.
         max: usize,
-        /// The name, cut off if it is long.
+        /// The name without user information, cut off if it is long.
         text: String,
     },
     /// The name has other characters than it may.
@@ -45,7 +47,7 @@ pub enum NameError {
         part: &'static str,
         /// The characters it may have.
         allowed: &'static str,
-        /// The name, cut off if it is long.
+        /// The name without user information, cut off if it is long.
         text: String,
     },
     /// A part of the path would change where a request goes. Upstream sends such requests, and gets no repository.
@@ -174,9 +176,9 @@ impl Repository {
     /// # Errors
     /// It is not a valid tag.
     pub fn tag(&self, tag: &str) -> Result<Reference, NameError> {
-        check("tag", tag, TAG_CHARACTERS, 1, 128)?;
+        check("tag", tag, TAG_CHARACTERS, 1, MAX_TAG)?;
         if matches!(tag, "." | "..") {
-            return Err(NameError::Segment(tag.to_owned()));
+            return Err(NameError::Segment(shown(tag)));
         }
         Ok(Reference::Tag {
             repository: self.clone(),
@@ -264,7 +266,7 @@ impl fmt::Display for Reference {
 fn check_path(path: &str) -> Result<(), NameError> {
     check("repository", path, REPOSITORY_CHARACTERS, 2, 255)?;
     if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
-        return Err(NameError::Segment(path.to_owned()));
+        return Err(NameError::Segment(shown(path)));
     }
     Ok(())
 }
@@ -274,7 +276,7 @@ fn check_registry(registry: &str) -> Result<(), NameError> {
     if parsed.is_ok_and(|url| url.host == registry.as_bytes() && url.user.is_none()) {
         Ok(())
     } else {
-        Err(NameError::Registry(cut(registry)))
+        Err(NameError::Registry(shown(registry)))
     }
 }
 
@@ -286,26 +288,27 @@ fn check(
     max: usize,
 ) -> Result<(), NameError> {
     if !(min..=max).contains(&text.chars().count()) {
-        let text = cut(text);
         return Err(NameError::Length {
             part,
             min,
             max,
-            text,
+            text: shown(text),
         });
     }
     if text.chars().any(|character| !allowed.contains(character)) {
         return Err(NameError::Characters {
             part,
             allowed,
-            text: text.to_owned(),
+            text: shown(text),
         });
     }
     Ok(())
 }
 
-fn cut(text: &str) -> String {
-    text.chars().take(SHOWN).collect()
+/// An invalid name as a message may show it: cut off, and without user information, which a URL may have before the host.
+fn shown(text: &str) -> String {
+    let shown = flux_http::shown_text(text);
+    shown.chars().take(SHOWN).collect()
 }
 
 #[cfg(test)]
@@ -367,7 +370,19 @@ mod tests {
     )]
     #[case(
         "user@ghcr.io/app",
-        "registries must be valid RFC 3986 URI authorities: user@ghcr.io"
+        "registries must be valid RFC 3986 URI authorities: ***@ghcr.io"
+    )]
+    #[case(
+        "user:s3cret@ghcr.io/app",
+        "registries must be valid RFC 3986 URI authorities: ***@ghcr.io"
+    )]
+    #[case(
+        "user:s3/cret@ghcr.io/app",
+        "repository can only contain the characters `abcdefghijklmnopqrstuvwxyz0123456789_-./`: ***@ghcr.io/app"
+    )]
+    #[case(
+        "ghcr.io/app?token=s3cret",
+        "repository can only contain the characters `abcdefghijklmnopqrstuvwxyz0123456789_-./`: app?token=***"
     )]
     #[case(
         "a.b:x/app",

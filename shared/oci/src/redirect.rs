@@ -6,10 +6,8 @@
 
 use std::net::IpAddr;
 
+use flux_http::is_link_local;
 use url::{Host, Url};
-
-/// The metadata service of AWS over IPv6, which is in a private range.
-const AWS_METADATA: &str = "fd00:ec2::254";
 
 /// The address of a URL's host, if it is one.
 pub(crate) fn address(url: &Url) -> Option<IpAddr> {
@@ -22,17 +20,6 @@ pub(crate) fn address(url: &Url) -> Option<IpAddr> {
         ),
         Host::Domain(_) => None,
     }
-}
-
-/// Whether an address is never that of a registry's service: link-local, unspecified, multicast.
-pub(crate) fn is_forbidden(address: IpAddr) -> bool {
-    let linked = match address {
-        IpAddr::V4(address) => address.is_link_local() || address.is_broadcast(),
-        IpAddr::V6(address) => {
-            address.is_unicast_link_local() || AWS_METADATA.parse() == Ok(address)
-        }
-    };
-    linked || address.is_unspecified() || address.is_multicast()
 }
 
 /// Whether an address is one of a private network or of this machine.
@@ -51,7 +38,7 @@ pub(crate) fn refusal(from: &Url, to: &Url) -> Option<String> {
     }
     let target = address(to)?;
     let private = is_private(target) && !address(from).is_some_and(is_private);
-    (is_forbidden(target) || private).then(|| {
+    (is_link_local(target) || private).then(|| {
         format!(
             "SSRF protection: redirect from {:?} to private/link-local host {:?} denied",
             from.host_str().unwrap_or_default(),

@@ -5,11 +5,13 @@ use std::collections::HashSet;
 use flux_http::shown_url;
 use reqwest::header::LINK;
 use reqwest::{Method, Response, StatusCode};
-use serde::Deserialize;
-use url::Url;
+use serde::de::DeserializeOwned;
+use url::{Position, Url};
 
-use crate::client::{Client, place};
+use crate::client::Client;
 use crate::error::Error;
+use crate::list::{ListError, Short, elements};
+use crate::name::MAX_TAG;
 use crate::redirect;
 
 /// The number of tags that a page is asked to have: more make ECR fail.
@@ -20,17 +22,14 @@ const MAX_PAGE: usize = 16 << 20;
 const MAX_PAGES: usize = 10_000;
 /// The most tags.
 const MAX_TAGS: usize = 1_000_000;
-/// The bytes of a tag in memory besides its text.
-const TAG_BYTES: u64 = 32;
-
-#[derive(Deserialize)]
-struct Page {
-    #[serde(default)]
-    tags: Option<Vec<Option<String>>>,
-}
+/// The bytes of a tag in memory besides its text: its place in a list that grows, and what the allocator adds.
+const TAG_BYTES: u64 = 80;
+/// The most bytes of the path and query of a page.
+const MAX_PATH: usize = 4096;
 
 impl Client {
-    /// All tags of the repository, in the registry's order, over all pages (SC-OCI-045). Their memory is claimed.
+    /// All tags of the repository, in the registry's order, over all pages (SC-OCI-045). What is too long to be a tag is
+    /// left out. Their memory is claimed.
     ///
     /// # Errors
     /// The registry cannot be reached, has no such repository, or its list is too long or has no end.
@@ -39,9 +38,11 @@ impl Client {
         let mut path = format!("{list}?n={PAGE}");
         let mut seen = HashSet::from([path.clone()]);
         let mut tags: Vec<String> = Vec::new();
-        for number in 0..MAX_PAGES {
+        let mut number = 0;
+        loop {
+            number += 1;
             let mut response = self.request(&Method::GET, &path, None).await?;
-            if number == 0 && response.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            if number == 1 && response.status() == StatusCode::PAYLOAD_TOO_LARGE {
                 // Some registries have a smaller limit, and a default below it.
                 response = self.request(&Method::GET, &list, None).await?;
             }
@@ -50,40 +51,49 @@ impl Client {
                 .await?;
             let next = self.next_page(&response).await?;
             let url = shown_url(response.url());
-            let before = self.claim().held();
-            let body = self.body(response, MAX_PAGE).await?;
-            let page: Page = serde_json::from_slice(&body).map_err(|error| Error::Json {
+            let failed = |reason: String| Error::List {
                 url: url.clone(),
-                reason: place(&error),
-            })?;
-            drop(body);
-            self.claim()
-                .give_back(self.claim().held().saturating_sub(before));
-            let found = page.tags.unwrap_or_default().into_iter().flatten();
-            let known = tags.len();
-            tags.extend(found);
-            let bytes = tags[known..]
-                .iter()
-                .map(|tag| tag.len() as u64 + TAG_BYTES)
-                .sum();
-            self.claim().take(bytes)?;
-            if tags.len() > MAX_TAGS {
-                let reason = format!("more than {MAX_TAGS} tags");
-                return Err(Error::List { url, reason });
-            }
-            match next {
-                None => return Ok(tags),
-                Some(next) if !seen.insert(next.clone()) => {
-                    let reason = "the list of tags leads back to itself".to_owned();
-                    return Err(Error::List { url, reason });
+                reason,
+            };
+            let read = self.elements(response, MAX_PAGE, "tags", |tag: Short<MAX_TAG>| {
+                let Some(tag) = tag.0 else { return Ok(()) };
+                if tags.len() >= MAX_TAGS {
+                    return Err(ListError::TooMany);
                 }
-                Some(next) => path = next,
+                self.claim().take(tag.len() as u64 + TAG_BYTES)?;
+                tags.push(tag);
+                Ok(())
+            });
+            read.await?
+                .map_err(|error| error.at(&url, &format!("more than {MAX_TAGS} tags")))?;
+            let Some(next) = next else { return Ok(tags) };
+            if number == MAX_PAGES {
+                return Err(failed(format!("more than {MAX_PAGES} pages of tags")));
             }
+            self.claim().take(next.len() as u64 * 2 + TAG_BYTES)?;
+            if !seen.insert(next.clone()) {
+                return Err(failed("the list of tags leads back to itself".to_owned()));
+            }
+            path = next;
         }
-        Err(Error::List {
-            url: list,
-            reason: format!("more than {MAX_PAGES} pages of tags"),
-        })
+    }
+
+    /// Reads a page of at most `limit` bytes, and passes each element of the list in `field` to `each`. The memory of the
+    /// page itself is given back.
+    pub(crate) async fn elements<T: DeserializeOwned>(
+        &self,
+        response: Response,
+        limit: usize,
+        field: &'static str,
+        each: impl FnMut(T) -> Result<(), ListError>,
+    ) -> Result<Result<(), ListError>, Error> {
+        let before = self.claim().held();
+        let body = self.body(response, limit).await?;
+        let page = self.claim().held().saturating_sub(before);
+        let read = elements(&body, field, each);
+        drop(body);
+        self.claim().give_back(page);
+        Ok(read)
     }
 
     /// The path and query of the next page, if there is one. It is on the registry itself: a link to another host gets no
@@ -106,12 +116,12 @@ impl Client {
         if !redirect::same_server(&base, &with_scheme) {
             return Err(failed("the next page is on another host"));
         }
-        let query = next.query().map(|query| format!("?{query}"));
-        Ok(Some(format!(
-            "{}{}",
-            next.path(),
-            query.unwrap_or_default()
-        )))
+        let path = &next[Position::BeforePath..Position::AfterQuery];
+        if path.len() > MAX_PATH {
+            let reason = format!("the link to the next page has more than {MAX_PATH} bytes");
+            return Err(failed(&reason));
+        }
+        Ok(Some(path.to_owned()))
     }
 }
 

@@ -8,6 +8,7 @@ use reqwest::header::{
     ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER,
 };
 use reqwest::{Method, Response, StatusCode};
+use serde_json::Value;
 use tokio::time::{sleep, timeout};
 use url::Url;
 
@@ -26,7 +27,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(10);
 /// How long HTTPS has to answer before HTTP is tried, too.
 const FALLBACK: Duration = Duration::from_millis(300);
-/// Shorter values are no secrets, and as parts of others they would garble every message.
+/// Where a shorter secret was sent, nothing of the answer is shown: as a part of other texts, its mask would give it away.
 const SHORTEST_SECRET: usize = 4;
 
 /// How a registry is reached.
@@ -46,6 +47,10 @@ pub(crate) struct Hop<'h> {
     pub(crate) form: Option<&'h str>,
     pub(crate) repeat: Repeat,
 }
+
+/// Marks a response that another URL than the one asked for led to.
+#[derive(Clone, Copy, Debug)]
+struct Redirected;
 
 /// The value of a header that holds a secret.
 pub(crate) fn header_value(secret: &Secret) -> Result<HeaderValue, Error> {
@@ -230,7 +235,9 @@ impl Client {
             let _ = base.set_scheme("https");
         }
         let statuses = [StatusCode::OK, StatusCode::UNAUTHORIZED];
-        let response = self.expect(response, &Method::GET, &statuses).await?;
+        let response = self
+            .expect_early(response, &Method::GET, &statuses, Vec::new())
+            .await?;
         if response.status() == StatusCode::OK {
             return Ok((base, None));
         }
@@ -263,7 +270,13 @@ impl Client {
                 );
                 request = request.body(form.to_owned());
             }
-            let response = flux_http::send(request.headers(headers), hop.repeat).await?;
+            *self.underway() = Some((hop.method.clone(), at.clone()));
+            let sent = flux_http::send(request.headers(headers), hop.repeat).await;
+            *self.underway() = None;
+            let mut response = sent?;
+            if at != *url {
+                response.extensions_mut().insert(Redirected);
+            }
             let redirects = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
             let location = response.headers().get(LOCATION);
             let Some(location) = location.filter(|_| redirects) else {
@@ -325,44 +338,91 @@ impl Client {
         method: &Method,
         statuses: &[StatusCode],
     ) -> Result<Response, Error> {
-        let status = response.status();
-        if statuses.contains(&status) {
+        if statuses.contains(&response.status()) {
             return Ok(response);
         }
+        let mut secrets = self.credentials().texts();
+        if let Some(session) = &*self.held().lock().await {
+            secrets.extend(session.bearer.iter().flat_map(Bearer::texts));
+        }
+        Err(self.failed(response, method, secrets).await)
+    }
+
+    /// As [`expect`](Self::expect), while the session is being made: what it is made of is in `secrets`.
+    pub(crate) async fn expect_early(
+        &self,
+        response: Response,
+        method: &Method,
+        statuses: &[StatusCode],
+        secrets: Vec<String>,
+    ) -> Result<Response, Error> {
+        if statuses.contains(&response.status()) {
+            return Ok(response);
+        }
+        let secrets = [self.credentials().texts(), secrets].concat();
+        Err(self.failed(response, method, secrets).await)
+    }
+
+    /// The error for a response, which shows none of these secrets.
+    async fn failed(&self, response: Response, method: &Method, secrets: Vec<String>) -> Error {
+        let status = response.status();
         let url = flux_http::shown_url(response.url());
         let retry_after = retry_after(response.headers());
-        // An error is reported whether or not its body can be read.
-        let body = read_body(response, MAX_ERROR_BODY)
-            .await
-            .unwrap_or_default();
-        let secrets = self.secrets();
-        let hide = |mut text: String| {
-            for secret in &secrets {
-                if text.contains(secret) {
-                    text = text.replace(secret, "***");
-                }
-            }
-            text
+        let mask = Mask::new(secrets);
+        let body = match &mask {
+            // An error is reported whether or not its body can be read.
+            Some(_) if self.is_own(&response) => read_body(response, MAX_ERROR_BODY)
+                .await
+                .unwrap_or_default(),
+            _ => bytes::Bytes::new(),
+        };
+        let hide = |text| match &mask {
+            Some(mask) => mask.hide(text),
+            None => text,
         };
         let mut error = StatusError::new(method_name(method), url, status, &body, hide);
         error.retry_after = retry_after;
-        Err(Error::Status(Box::new(error)))
+        Error::Status(Box::new(error))
     }
 
-    /// What no message may show, the longest first.
-    fn secrets(&self) -> Vec<String> {
-        let mut secrets = self.credentials().texts();
-        // While the session is being made, there is no token that a server could repeat.
-        if let Ok(held) = self.held().try_lock()
-            && let Some(token) = held
-                .as_ref()
-                .and_then(|session| session.bearer.as_ref()?.token.as_ref())
-        {
-            secrets.push(token.expose_text().into_owned());
-        }
-        secrets.retain(|secret| secret.len() >= SHORTEST_SECRET);
+    /// Whether a response is the registry's own. Where another server was asked, the registry chose it, and may have chosen
+    /// one that its client can reach and it cannot: what that server says is for neither.
+    fn is_own(&self, response: &Response) -> bool {
+        let url = response.url();
+        let registry = format!("{}://{}/", url.scheme(), self.repository().registry());
+        let same = |own: Url| own.host() == url.host() && own.port() == url.port();
+        response.extensions().get::<Redirected>().is_none() && Url::parse(&registry).is_ok_and(same)
+    }
+}
+
+/// What no message may show.
+struct Mask(Vec<String>);
+
+impl Mask {
+    /// Masks these secrets, as they are and as in forms and in JSON. `None` if one is too short for that.
+    fn new(mut secrets: Vec<String>) -> Option<Self> {
+        secrets.retain(|secret| !secret.is_empty());
+        let encoded = |secret: &String| {
+            let form = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+            let json = Value::from(secret.as_str()).to_string();
+            [form, json.trim_matches('"').to_owned()]
+        };
+        let encoded: Vec<_> = secrets.iter().flat_map(encoded).collect();
+        secrets.extend(encoded);
+        // The longest first: one may be a part of another.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        secrets
+        secrets.dedup();
+        let shortest = secrets.last().map_or(SHORTEST_SECRET, String::len);
+        (shortest >= SHORTEST_SECRET).then_some(Self(secrets))
+    }
+
+    fn hide(&self, mut text: String) -> String {
+        for secret in &self.0 {
+            if text.contains(secret) {
+                text = text.replace(secret, "***");
+            }
+        }
+        text
     }
 }
 

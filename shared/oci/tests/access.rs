@@ -131,6 +131,95 @@ async fn errors_hold_no_credentials(#[case] prefix: &str, #[case] body: &str) {
     );
 }
 
+// SC-AUTH-001, SC-OCI-027: what other servers answer is not shown
+#[rstest]
+#[case(r#"{"errors": [{"code": "DENIED", "message": "internal"}]}"#)]
+#[case("internal")]
+#[tokio::test]
+async fn only_the_registry_itself_is_quoted(#[case] body: &str) {
+    let other = Registry::builder()
+        .answer(99, "", "/token", 403, body)
+        .answer(99, "", "/v2/", 403, body)
+        .start();
+    let shown = |registry: Registry| async move {
+        let error = latest(&client_with(&registry, with(basic("flux", "s3cret")))).await;
+        format!("{0} {0:?}", error.unwrap_err()).replace(&registry.host(), "HOST")
+    };
+    let tokens = Registry::builder()
+        .token_auth("flux", "s3cret")
+        .realm(&format!("{}/token", other.url()));
+    let text = shown(tokens.start()).await;
+    assert!(text.contains("/token?scope="), "{text}");
+    assert!(
+        text.contains("unexpected status code 403 Forbidden"),
+        "{text}"
+    );
+    assert!(!text.contains("internal"), "{text}");
+
+    let location = format!("{}/v2/x", other.url());
+    let redirecting = Registry::builder().answer_with(
+        99,
+        "",
+        "/v2/org/app/",
+        307,
+        &[("location", &location)],
+        "",
+    );
+    let text = shown(redirecting.start()).await;
+    assert!(
+        text.contains("unexpected status code 403 Forbidden"),
+        "{text}"
+    );
+    assert!(!text.contains("internal"), "{text}");
+
+    let own = Registry::builder().answer(99, "", "/v2/org/app/", 403, body);
+    let text = shown(own.start()).await;
+    assert!(text.contains("internal"), "{text}");
+}
+
+// SC-AUTH-001: tokens of the token service are credentials too, and so is a short password
+#[tokio::test]
+async fn tokens_that_a_server_repeats_are_masked() {
+    // `%` is written otherwise in a form.
+    let tokens = r#"{"token": "access%1", "refresh_token": "refresh%1"}"#;
+    let challenge = |host: &str| format!("Bearer realm=\"http://{host}/token\",service=\"r\"");
+    let echo = "access%1 access%251 refresh%1 refresh%251";
+    let registry = Registry::builder()
+        .answer_with(
+            1,
+            "GET",
+            "/v2/",
+            401,
+            &[("www-authenticate", &challenge("{host}"))],
+            "",
+        )
+        .answer(1, "GET", "/token", 200, tokens)
+        .answer_with(
+            1,
+            "",
+            "/v2/org/app/",
+            401,
+            &[("www-authenticate", &challenge("{host}"))],
+            "",
+        )
+        .answer(9, "POST", "/token", 403, echo)
+        .start();
+    let error = client(&registry).tags().await.unwrap_err();
+    assert_eq!(
+        text(&registry, &error),
+        "POST http://HOST/token: unexpected status code 403 Forbidden: *** *** *** ***"
+    );
+
+    let registry = Registry::builder()
+        .answer(9, "", "/v2/org/app/", 403, "you sent abc")
+        .start();
+    let error = latest(&client_with(&registry, with(basic("flux", "abc")))).await;
+    assert_eq!(
+        text(&registry, &error.unwrap_err()),
+        "GET http://HOST/v2/org/app/manifests/latest: unexpected status code 403 Forbidden"
+    );
+}
+
 // SC-OCI-087
 #[rstest]
 #[case(
@@ -354,6 +443,24 @@ async fn a_rate_limit_is_reported() {
     );
     assert_eq!(error.retry_after(), Some(Duration::from_mins(1)));
     assert_eq!(registry.asked().len(), 2, "{:?}", registry.asked());
+}
+
+// SC-OCI-030: as Go says what was underway when a context ended
+#[tokio::test]
+async fn a_deadline_names_the_request() {
+    let registry = Registry::builder().hang("/v2/org/app/").start();
+    let client = client(&registry);
+    assert_eq!(
+        client.deadline_exceeded().to_string(),
+        "context deadline exceeded"
+    );
+    let listing = client.tags();
+    let ended = tokio::time::timeout(Duration::from_secs(2), listing).await;
+    assert!(ended.is_err());
+    assert_eq!(
+        text(&registry, &client.deadline_exceeded()),
+        "Get \"http://HOST/v2/org/app/tags/list?n=***\": context deadline exceeded"
+    );
 }
 
 #[tokio::test]

@@ -141,6 +141,114 @@ async fn null_foreign_and_circular_lists_of_tags_are_handled(
     assert_eq!(found, expected);
 }
 
+/// A client that shares this budget.
+fn within(registry: &Registry, budget: &Budget) -> Client {
+    let options = Options {
+        claim: Arc::new(budget.claim()),
+        ..options()
+    };
+    client_with(registry, options)
+}
+
+// SC-OCI-045: what a short text becomes is claimed before there is more of it
+#[tokio::test]
+async fn lists_are_claimed_while_they_are_read() {
+    let budget = Budget::new(8 << 20);
+    let prefix = format!("/v2/{APP}/tags/list");
+    let many = format!(r#"{{"tags": ["a"{}]}}"#, r#","a""#.repeat(200_000));
+    let registry = Registry::builder()
+        .answer(9, "GET", &prefix, 200, &many)
+        .start();
+    let found = within(&registry, &budget).tags().await;
+    assert!(matches!(found, Err(Error::Memory(_))), "{found:?}");
+    let absent = format!(r#"{{"tags": [null{}, "a"]}}"#, r#","""#.repeat(600_000));
+    let registry = Registry::builder()
+        .answer(9, "GET", &prefix, 200, &absent)
+        .start();
+    assert_eq!(within(&registry, &budget).tags().await.unwrap(), ["a"]);
+
+    let digest = Digest::of(b"");
+    let one = |more: &str| format!(r#"{{"digest": "{digest}", "artifactType": "t"{more}}}"#);
+    let notes: Vec<_> = (0..90_000).map(|note| format!(r#""{note}":"""#)).collect();
+    let noted = one(&format!(r#", "annotations": {{{}}}"#, notes.join(",")));
+    let registry = Registry::builder()
+        .answer_with(
+            9,
+            "GET",
+            &format!("/v2/{APP}/referrers/"),
+            200,
+            &[("content-type", "application/vnd.oci.image.index.v1+json")],
+            &format!(r#"{{"manifests": [{noted}, {}]}}"#, one("")),
+        )
+        .start();
+    let client = within(&registry, &budget);
+    assert_eq!(client.referrers(&digest, Some("t")).await.unwrap().len(), 2);
+    assert_eq!(client.referrers(&digest, Some("u")).await.unwrap().len(), 0);
+    assert!(budget.used() < 1024, "{}", budget.used());
+
+    let manifest = format!(r#"{{"annotations": {{{}}}}}"#, notes.join(","));
+    let digest = Digest::of(manifest.as_bytes());
+    let registry = Registry::builder()
+        .answer_with(
+            9,
+            "GET",
+            &format!("/v2/{APP}/manifests/"),
+            200,
+            &[("content-type", "application/vnd.oci.image.manifest.v1+json")],
+            &manifest,
+        )
+        .start();
+    let read = within(&registry, &budget).image(&digest).await;
+    assert!(matches!(read, Err(Error::Memory(_))), "{read:?}");
+}
+
+// SC-VER-037
+#[tokio::test]
+async fn the_list_of_referrers_has_an_end() {
+    let link = format!("</v2/{APP}/referrers/x?token=s3cret>; rel=next");
+    let registry = Registry::builder()
+        .answer_with(
+            99,
+            "GET",
+            &format!("/v2/{APP}/referrers/"),
+            200,
+            &[
+                ("content-type", "application/vnd.oci.image.index.v1+json"),
+                ("link", &link),
+            ],
+            "{}",
+        )
+        .start();
+    let error = client(&registry).referrers(&Digest::of(b""), None).await;
+    assert_eq!(
+        text(&registry, &error.unwrap_err()),
+        "http://HOST/v2/org/app/referrers/x?token=***: more than 16 pages of referrers"
+    );
+}
+
+// SC-OCI-045
+#[tokio::test]
+async fn tags_and_links_have_a_length() {
+    let prefix = format!("/v2/{APP}/tags/list");
+    let longest = "a".repeat(128);
+    let body = format!(r#"{{"tags": ["{longest}", "{longest}a", "", "a"]}}"#);
+    let registry = Registry::builder()
+        .answer(9, "GET", &prefix, 200, &body)
+        .start();
+    let found = client(&registry).tags().await.unwrap();
+    assert_eq!(found, [longest.as_str(), "a"]);
+
+    let link = format!("</v2/x?last={}>", "a".repeat(4096));
+    let registry = Registry::builder()
+        .answer_with(9, "GET", &prefix, 200, &[("link", &link)], &body)
+        .start();
+    let error = client(&registry).tags().await.unwrap_err();
+    assert_eq!(
+        text(&registry, &error),
+        "http://HOST/v2/org/app/tags/list?n=***: the link to the next page has more than 4096 bytes"
+    );
+}
+
 // SC-OCI-045: a link of a registry behind a proxy that ends TLS, with another scheme
 #[tokio::test]
 async fn links_are_followed_on_the_registry_only() {

@@ -1,6 +1,6 @@
 //! Deadlines for work on a blocking thread.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::time::{Duration, Instant};
 
 use flux_api::meta::GoDuration;
@@ -65,6 +65,13 @@ impl<R: Read> Read for Guarded<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         self.deadline.check()?;
         self.inner.read(into)
+    }
+}
+
+impl<S: Seek> Seek for Guarded<S> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.deadline.check()?;
+        self.inner.seek(to)
     }
 }
 

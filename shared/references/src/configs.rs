@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use flux_api::meta::ValuesKind;
+use flux_budget::{Claim, Exhausted};
 use flux_http::SecretData;
 use flux_runtime::Reconciler;
 use flux_runtime::controller::Controller;
@@ -20,7 +21,7 @@ use crate::{Index, ReadError, Reader};
 
 /// How many bytes of values one run of an object may read. An object's list of references is bounded by the size of the
 /// object only, and each referenced object may have a megabyte.
-pub const MAX_VALUES: usize = 64 << 20;
+pub const MAX_VALUES: usize = 16 << 20;
 
 /// Reads ConfigMaps and Secrets: from the API server, or from caches of all of them if the gate
 /// `CacheSecretsAndConfigMaps` is on (KC-PROC-029).
@@ -48,11 +49,12 @@ impl Configs {
         }
     }
 
-    /// Starts to read the values for one run of an object.
-    pub fn reading(&self) -> Reading<'_> {
+    /// Starts to read the values for one run of an object, which take their memory through `claim`.
+    pub fn reading<'c>(&'c self, claim: &'c Claim) -> Reading<'c> {
         Reading {
             configs: self,
             left: MAX_VALUES,
+            claim,
         }
     }
 
@@ -126,13 +128,20 @@ pub enum ValuesError {
     /// The run has read more than [`MAX_VALUES`].
     #[error("the values of all references take more than {MAX_VALUES} bytes")]
     TooLarge,
+    /// They do not fit into memory.
+    #[error(transparent)]
+    Memory(#[from] Exhausted),
 }
 
 /// Reads values for one run of an object, up to [`MAX_VALUES`] in all.
 pub struct Reading<'c> {
     configs: &'c Configs,
     left: usize,
+    claim: &'c Claim,
 }
+
+/// How many times its bytes a value takes: as it is read, as it is kept, and for the work with it.
+const COPIES: u64 = 3;
 
 impl Reading<'_> {
     /// The values of a ConfigMap or Secret; any other kind is read as a ConfigMap. `None` if it does not exist and is
@@ -151,26 +160,40 @@ impl Reading<'_> {
             let secret = self.configs.secrets.get(key).await;
             secret.map(|secret| {
                 let data = secret.data.iter().flatten();
-                data.map(|(name, value)| (name.clone(), value.0.clone()))
-                    .collect()
+                self.entries(data.map(|(name, value)| (name, &value.0[..])))
             })
         } else {
             let map = self.configs.config_maps.get(key).await;
             map.map(|map| {
                 let data = map.data.iter().flatten();
-                data.map(|(name, value)| (name.clone(), value.clone().into_bytes()))
-                    .collect()
+                self.entries(data.map(|(name, value)| (name, value.as_bytes())))
             })
         };
-        let entries: Vec<(String, Vec<u8>)> = match read {
-            Ok(entries) => entries,
-            Err(error) if optional && error.is_not_found() => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let bytes = entries.iter().map(|(name, value)| name.len() + value.len());
-        let left = self.left.checked_sub(bytes.sum());
+        match read {
+            Ok(entries) => Ok(Some(Values {
+                entries: entries?,
+                is_secret,
+            })),
+            Err(error) if optional && error.is_not_found() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Copies entries, up to what is left.
+    fn entries<'v>(
+        &mut self,
+        data: impl Iterator<Item = (&'v String, &'v [u8])> + Clone,
+    ) -> Result<Vec<(String, Vec<u8>)>, ValuesError> {
+        const ENTRY: usize = size_of::<(String, Vec<u8>)>();
+        let bytes = data.clone();
+        let bytes: usize = bytes.map(|(name, value)| name.len() + value.len()).sum();
+        let left = self.left.checked_sub(bytes);
         self.left = left.ok_or(ValuesError::TooLarge)?;
-        Ok(Some(Values { entries, is_secret }))
+        let places = ENTRY * data.clone().count();
+        self.claim.take(COPIES * (bytes + places) as u64)?;
+        Ok(data
+            .map(|(name, value)| (name.clone(), value.to_vec()))
+            .collect())
     }
 }
 

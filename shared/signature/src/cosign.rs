@@ -36,6 +36,7 @@ pub use trusted_root::{TrustedRoot, TrustedRootError};
 
 use crate::fingerprint::Fingerprint;
 use crate::key::{KeyError, PublicKey};
+use crate::text::{cut, cut_all};
 use crate::x509::{Certificate, scts, signed_by_log};
 
 /// The maximum number of signatures of an artifact that are looked at.
@@ -92,7 +93,7 @@ pub enum Error {
     /// The certificate has no timestamp of a log at all.
     #[error("certificate does not include required embedded SCT and no detached SCT was set")]
     NoSct,
-    /// Another identity.
+    /// Another identity. Of many or long names the beginning is shown.
     #[error(
         "none of the expected identities matched what was in the certificate, got subjects [{}] with issuer {issuer}",
         .subjects.join(", ")
@@ -163,7 +164,7 @@ pub enum Error {
 
 fn texts(errors: &[Error]) -> String {
     let texts: Vec<String> = errors.iter().map(Error::to_string).collect();
-    texts.join("\n ")
+    cut_all(&texts).join("\n ")
 }
 
 /// Who signed.
@@ -296,7 +297,10 @@ fn check_identity(
     if identities.is_empty() || identities.iter().any(known) {
         return Ok((issuer, subjects));
     }
-    Err(Error::Identity { subjects, issuer })
+    Err(Error::Identity {
+        subjects: cut_all(&subjects),
+        issuer: cut(&issuer),
+    })
 }
 
 /// Whether a trusted certificate log has seen the certificate of a chain, while its key was valid.

@@ -15,6 +15,19 @@ const MIN_RSA_BITS: u32 = 1024;
 /// The maximum size of a PEM file with a public key.
 const MAX_PEM: usize = 64 << 10;
 
+/// Kinds of PEM blocks that are taken for public keys by mistake.
+const OTHER_KINDS: [&str; 9] = [
+    "CERTIFICATE",
+    "CERTIFICATE REQUEST",
+    "EC PRIVATE KEY",
+    "ENCRYPTED COSIGN PRIVATE KEY",
+    "ENCRYPTED SIGSTORE PRIVATE KEY",
+    "OPENSSH PRIVATE KEY",
+    "PGP PUBLIC KEY BLOCK",
+    "PRIVATE KEY",
+    "RSA PRIVATE KEY",
+];
+
 const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
 const EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
 const P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
@@ -59,9 +72,9 @@ pub enum KeyError {
     /// There is no PEM block.
     #[error("PEM decoding failed")]
     NotPem,
-    /// The block is of another kind.
+    /// The block is of another kind, which is named if it is a well-known one.
     #[error("unknown Public key PEM file type: {0}. Are you passing the correct public key?")]
-    NotPublic(String),
+    NotPublic(&'static str),
     /// The content is not a public key.
     #[error("x509: failed to parse public key")]
     Malformed,
@@ -112,7 +125,10 @@ impl PublicKey {
         match &*block.kind {
             "PUBLIC KEY" => Self::from_info(&block.bytes),
             "RSA PUBLIC KEY" => Self::from_pkcs1(&block.bytes),
-            kind => Err(KeyError::NotPublic(kind.chars().take(64).collect())),
+            kind => {
+                let known = OTHER_KINDS.iter().find(|known| **known == kind);
+                Err(KeyError::NotPublic(known.copied().unwrap_or("unknown")))
+            }
         }
     }
 

@@ -40,7 +40,7 @@
 //! # Bad input
 //!
 //! Everything that is read has a bound on its size, its depth and the number of its parts; nothing panics. Errors have no
-//! content of keys, and from signatures only what the texts of the original have.
+//! content of keys, trusted roots and policies, and from signatures only what the texts of the original have, cut off.
 //!
 //! # Conformance
 //!
@@ -53,9 +53,11 @@ pub mod cosign;
 pub mod notation;
 
 mod fingerprint;
+mod json;
 mod key;
 mod pem;
 mod protojson;
+mod text;
 mod time;
 mod tsp;
 mod x509;

@@ -1017,6 +1017,67 @@ fn the_address_of_rekor_has_to_be_there() {
     );
 }
 
+// SC-VER-036: a trusted root may come from a Secret
+#[test]
+fn errors_do_not_quote_the_trusted_root() {
+    let ours = text(&material(), "/roots/ours");
+    let hidden = "S3CRET";
+    let broken: [fn(&mut Value); 7] = [
+        |root| root["mediaType"] = json!("S3CRET"),
+        |root| root["tlogs"] = json!("S3CRET, expected S3CRET"),
+        |root| root["tlogs"][0]["S3CRET"] = json!(1),
+        |root| root["tlogs"][0]["publicKey"]["keyDetails"] = json!("S3CRET"),
+        |root| root["tlogs"][0]["publicKey"]["rawBytes"] = json!("S3CRET!"),
+        |root| root["certificateAuthorities"][0]["uri"] = json!({"S3CRET": 1}),
+        |root| {
+            root["certificateAuthorities"][0]["uri"] = json!("S3CRET");
+            root["certificateAuthorities"][0]["certChain"]["certificates"][0]["rawBytes"] =
+                json!("AAAA");
+        },
+    ];
+    for change in broken {
+        let mut root: Value = serde_json::from_str(&ours).unwrap();
+        change(&mut root);
+        let error = TrustedRoot::parse(root.to_string().as_bytes()).unwrap_err();
+        let shown = format!("{error} {error:?}");
+        assert!(!shown.contains(hidden), "{shown}");
+    }
+    let mut root: Value = serde_json::from_str(&ours).unwrap();
+    root["tlogs"] = json!(1);
+    let error = TrustedRoot::parse(root.to_string().as_bytes()).unwrap_err();
+    assert!(
+        error.to_string().starts_with(
+            "failed to proto-json unmarshal trusted root: unexpected value, expected a sequence at line 1 column"
+        ),
+        "{error}"
+    );
+    let pem = "-----BEGIN S3CRET-----\nAAAA\n-----END S3CRET-----";
+    assert_eq!(
+        Verifier::keyed([pem.as_bytes()]).unwrap_err().to_string(),
+        "unknown Public key PEM file type: unknown. Are you passing the correct public key?"
+    );
+}
+
+// SC-VER-034
+#[test]
+fn messages_and_identities_are_bounded() {
+    let long = Error::Claim("x".repeat(5000));
+    let shown = Error::NoMatchingSignatures(vec![long; 256]).to_string();
+    assert!(
+        shown.len() < 5000 && shown.ends_with("and 248 more"),
+        "{}",
+        shown.len()
+    );
+
+    assert!(Identity::new(r"^\pL+@example\.com$", "^https://github.com/(a|b)/.*$").is_ok());
+    let error = Identity::new(&r"\pL".repeat(4000), "").unwrap_err();
+    let shown = error.to_string();
+    assert!(
+        shown.starts_with("malformed issuer in identity: ") && shown.len() < 2000,
+        "{shown}"
+    );
+}
+
 #[test]
 fn hostile_sizes_are_refused() {
     let big = vec![b' '; 17 << 20];

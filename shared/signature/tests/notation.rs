@@ -662,6 +662,112 @@ fn ours(case: &Case, digest: &str) -> Result<&'static str, String> {
     panic!("{}: it needs more and more", case.name);
 }
 
+/// Whether a text is notation's without the parts that quote the policy: it has no other words but for places, and nothing
+/// in quotes that notation does not say of any policy.
+fn is_unquoted(ours: &str, theirs: &str) -> bool {
+    const RULES: [&str; 9] = [
+        "always",
+        "afterCertExpiry",
+        "enforce",
+        "log",
+        "skip",
+        "=#",
+        "C",
+        "ST",
+        "O",
+    ];
+    const CHECKS: [&str; 5] = [
+        "integrity",
+        "authenticity",
+        "authenticTimestamp",
+        "expiry",
+        "revocation",
+    ];
+    const PLACES: [&str; 9] = [
+        "a",
+        "an",
+        "as",
+        "in",
+        "of",
+        "statement",
+        "trust",
+        "policy",
+        "attributes",
+    ];
+    let quoted = |text: &str, odd: bool| {
+        let parts = text.split('"').enumerate();
+        let parts = parts.filter(move |(at, _)| (at % 2 == 1) == odd);
+        parts.map(|(_, part)| part.to_owned()).collect::<Vec<_>>()
+    };
+    let words = |text: &str| {
+        let words = quoted(text, false).join(" ");
+        let words = words.split(|c: char| !c.is_alphabetic());
+        words
+            .filter(|word| !word.is_empty())
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    // What names the artifact is no part of the policy.
+    let known = |part: &String| {
+        let known = [&RULES[..], &CHECKS].concat();
+        known.contains(&part.as_str())
+            || part.starts_with("registry.example.com/app@")
+            || part.starts_with("app@")
+            || part == "app"
+            || part == "registry.example.com/app:v1"
+    };
+    let theirs = words(theirs);
+    quoted(ours, true).iter().all(known)
+        && words(ours)
+            .iter()
+            .all(|word| theirs.contains(word) || PLACES.contains(&word.as_str()))
+}
+
+// SC-VER-050, SC-VER-052
+#[test]
+fn errors_do_not_quote_the_policy() {
+    let hidden = "S3CRET";
+    let broken: [fn(&mut Value); 12] = [
+        |s| s["name"] = json!(["S3CRET"]),
+        |s| s["signatureVerification"]["level"] = json!("S3CRET"),
+        |s| s["signatureVerification"]["verifyTimestamp"] = json!("S3CRET"),
+        |s| s["signatureVerification"]["override"] = json!({"S3CRET": "skip"}),
+        |s| s["signatureVerification"]["override"] = json!({"revocation": "S3CRET"}),
+        |s| s["trustStores"] = json!(["S3CRET"]),
+        |s| s["trustStores"] = json!(["S3CRET:a"]),
+        |s| s["trustStores"] = json!(["ca:S3CRET!"]),
+        |s| s["trustedIdentities"] = json!(["S3CRET"]),
+        |s| s["trustedIdentities"] = json!(["x509.subject: O=S3CRET"]),
+        |s| s["trustedIdentities"] = json!(["x509.subject: C=US, ST=WA, O=a, S3CRET=b, S3CRET=c"]),
+        |s| s["registryScopes"] = json!(["S3CRET"]),
+    ];
+    for change in broken {
+        let mut document = policy("strict", &["ca:one"], &["*"]);
+        document["trustPolicies"][0]["name"] = json!(hidden);
+        change(&mut document["trustPolicies"][0]);
+        let error = Policy::parse(document.to_string().as_bytes()).unwrap_err();
+        let shown = format!("{error} {error:?}");
+        assert!(!shown.contains(hidden), "{shown}");
+    }
+    for document in [
+        json!({"version": hidden}).to_string(),
+        r#"{"version": "1.0", S3CRET"#.to_owned(),
+        json!({"version": "1.0", "trustPolicies": [hidden]}).to_string(),
+    ] {
+        let error = Policy::parse(document.as_bytes()).unwrap_err();
+        assert!(!format!("{error:?}").contains(hidden), "{error:?}");
+    }
+    let mut two = policy("strict", &["ca:one"], &["*", "x509.subject: a"]);
+    two["trustPolicies"][0]["name"] = json!(hidden);
+    let error = Policy::parse(two.to_string().as_bytes()).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("trust policy: trust policy statement 1 uses a wildcard"),
+        "{error}"
+    );
+}
+
 #[test]
 fn verdicts_are_those_of_notation() {
     let Some(mut go) = Oracle::start("signature") else {
@@ -682,7 +788,9 @@ fn verdicts_are_those_of_notation() {
         let verdict = ours.as_ref().map_or("failed", |outcome| outcome);
         let agrees = match (&ours, &answer) {
             (Ok(ours), Answer::Output(theirs)) => *theirs == json!(ours),
-            (Err(ours), Answer::Error(theirs)) => case.other_text || ours == theirs,
+            (Err(ours), Answer::Error(theirs)) => {
+                case.other_text || ours == theirs || is_unquoted(ours, theirs)
+            }
             _ => false,
         };
         if verdict != case.want || !agrees {
@@ -845,7 +953,7 @@ fn policies_are_judged_as_by_notation() {
                 (Ok((name, level)), Answer::Output(theirs)) => {
                     theirs[0] == json!(name) && theirs[1] == json!(level)
                 }
-                (Err(error), Answer::Error(theirs)) => error.to_string() == *theirs,
+                (Err(error), Answer::Error(theirs)) => is_unquoted(&error.to_string(), theirs),
                 _ => false,
             };
             if !agrees {
@@ -910,7 +1018,7 @@ fn names_of_fields_may_be_written_in_other_letters() {
 fn statements_that_skip_need_no_signatures() {
     let mut document = policy("skip", &["ca:one"], &["*"]);
     let parse = |document: &Value| Policy::parse(document.to_string().as_bytes()).unwrap();
-    assert_eq!(parse(&document).ignored(), ["all"]);
+    assert_eq!(parse(&document).ignored(), [1]);
     let verifier = Verifier::new(parse(&document), [&b""[..]]);
     assert!(verifier.skips("a/b@sha256:00").unwrap());
     document["trustPolicies"][0]["trustStores"] = json!([]);

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use flux_artifact::{Algorithm, Digest};
-use flux_http::{Repeat, RequestError, send};
+use flux_http::{ReadError, Repeat, RequestError, send};
 use futures::StreamExt as _;
 use reqwest::StatusCode;
 use tokio::fs::File;
@@ -44,8 +44,8 @@ pub(crate) enum FetchError {
         "failed to cache index to temporary file: index exceeds the maximum index file size of {0} bytes"
     )]
     TooLarge(u64),
-    #[error("failed to cache index to temporary file: the response ended early")]
-    Read,
+    #[error("failed to cache index to temporary file")]
+    Read(#[source] ReadError),
     #[error("failed to cache index to temporary file")]
     Write(#[source] io::Error),
 }
@@ -74,9 +74,10 @@ pub(crate) async fn index(
     let mut canonical = wanted.canonical.hasher();
     let mut other = wanted.last.as_ref().map(|last| last.algorithm().hasher());
     let mut output = File::create(file).await.map_err(FetchError::Folder)?;
+    let from = response.url().clone();
     let (mut length, mut pieces) = (0, response.bytes_stream());
     while let Some(piece) = pieces.next().await {
-        let piece = piece.map_err(|_| FetchError::Read)?;
+        let piece = piece.map_err(|error| FetchError::Read(ReadError::new(&from, &error)))?;
         length += piece.len() as u64;
         if length > wanted.max {
             return Err(FetchError::TooLarge(wanted.max));

@@ -17,6 +17,8 @@ use super::access::Access;
 
 /// What Helm's own client says it is; servers tell clients apart by it.
 const USER_AGENT: &str = "Helm/4.3";
+/// The longest silence of a server.
+const READ_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The clients of HTTP repositories. Those without certificates of their own share one, and its connections
 /// (SC-HREPO-045).
@@ -32,6 +34,7 @@ impl Clients {
         let options = ClientOptions {
             tls: tls.unwrap_or_default(),
             user_agent: Some(USER_AGENT.to_owned()),
+            read_timeout: Some(READ_TIMEOUT),
             ..ClientOptions::default()
         };
         let client = options.build()?;

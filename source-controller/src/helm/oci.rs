@@ -172,7 +172,7 @@ impl OciChart {
             return Ok(wanted.to_owned());
         }
         let quoted = |text: &str| flux_golang::strconv::quote(text.as_bytes());
-        let tags = Box::pin(within(self.timeout, self.client.tags())).await;
+        let tags = Box::pin(within(self.timeout, &self.client, self.client.tags())).await;
         let tags = tags.map_err(|source| VersionError::Tags {
             name: quoted(&self.name),
             url: quoted(&self.url),
@@ -196,7 +196,12 @@ impl OciChart {
         };
         let tag = self.client.repository().tag(&tag(version));
         let tag = tag.map_err(|error| failed(RegistryFault::Registry(error.into())))?;
-        let resolved = Box::pin(within(self.timeout, self.client.resolve(&tag))).await;
+        let resolved = Box::pin(within(
+            self.timeout,
+            &self.client,
+            self.client.resolve(&tag),
+        ))
+        .await;
         resolved.map_err(failed)
     }
 
@@ -235,7 +240,9 @@ impl OciChart {
                 error => error.into(),
             })
         };
-        Box::pin(within(self.timeout, read)).await.map_err(failed)
+        Box::pin(within(self.timeout, &self.client, read))
+            .await
+            .map_err(failed)
     }
 
     /// The manifest of this digest, or of an index the only one of a chart (FR-H-067).
@@ -245,7 +252,7 @@ impl OciChart {
     ) -> Result<Result<Manifest, LayoutError>, RegistryFault> {
         let read = async |digest: &Digest| {
             let reference = self.client.repository().at(digest.clone());
-            within(self.timeout, self.client.manifest(&reference)).await
+            within(self.timeout, &self.client, self.client.manifest(&reference)).await
         };
         let content = read(digest).await?;
         if !content.is_index() {

@@ -13,17 +13,18 @@ use flux_publish::{Deadline, Publisher};
 use super::failure::StepError;
 
 /// Reads the index in `file`, and writes it into `folder` in the form in which it is stored; returns that file, with the
-/// table of the index.
+/// table of the index. Reading and writing end with the deadline.
 pub(super) async fn convert(
     file: &Path,
     folder: &Path,
     budget: &Budget,
+    deadline: Deadline,
 ) -> Result<(PathBuf, Index), StepError> {
     let (file, json, budget) = (file.to_owned(), folder.join("index.json"), budget.clone());
     let convert = move || {
         let input = File::open(file).map_err(index::IndexError::Read)?;
-        let output = || File::create(&json);
-        let table = index::convert(input, output, &budget)?;
+        let output = || File::create(&json).map(|file| deadline.guard(file));
+        let table = index::convert(deadline.guard(input), output, &budget)?;
         Ok((json, table))
     };
     let converted = tokio::task::spawn_blocking(convert).await?;
@@ -61,7 +62,25 @@ pub(super) fn human_size(bytes: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[tokio::test]
+    async fn converting_an_index_ends_with_its_deadline() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("index.yaml");
+        std::fs::write(&file, "apiVersion: v1\n").unwrap();
+        let budget = Budget::unlimited();
+        let convert = async |limit| {
+            let deadline = Deadline::within(limit);
+            let converted = convert(&file, folder.path(), &budget, deadline).await;
+            converted.map_err(|error| flux_runtime::outcome::chain(&error))
+        };
+        assert!(convert(Duration::from_mins(1)).await.is_ok());
+        let error = convert(Duration::ZERO).await.unwrap_err();
+        assert!(error.contains("took longer than 0s"), "{error}");
+    }
 
     // SC-HREPO-038
     #[test]

@@ -1,5 +1,6 @@
 //! The credentials, proxy and certificates of a registry.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +11,11 @@ use flux_identity::{Identities, Provider};
 use flux_objects::Objects;
 use flux_oci::{Credentials, Keychain, Options, Repository};
 use flux_runtime::Run;
-use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{LocalObjectReference, Secret, ServiceAccount};
 use kube::Client;
 use tokio::time::timeout;
 
-use super::failure::{AccountError, CredentialError, DigestFault, StepError, TagError};
+use super::failure::{AccountError, CredentialError, DigestFault, ShownUrl, StepError, TagError};
 use super::reason::OCIReason;
 use crate::registry::RegistryFault;
 use crate::registry_login::{self, LoginError};
@@ -23,6 +24,13 @@ use crate::secrets::{ReferredError, Secrets};
 /// The types of Secrets with registry credentials, each with its key (SC-AUTH-031).
 const CONFIG: (&str, &str) = ("kubernetes.io/dockerconfigjson", ".dockerconfigjson");
 const LEGACY_CONFIG: (&str, &str) = ("kubernetes.io/dockercfg", ".dockercfg");
+
+/// The most image pull secrets of a ServiceAccount.
+const MAX_SECRETS: usize = 64;
+/// The most bytes of all docker configurations together: two Secrets of the largest size.
+const MAX_CONFIGS: usize = 2 << 20;
+/// How many times its bytes a docker configuration takes once it is read: an empty entry has a few characters.
+const PARSED: u64 = 64;
 
 /// How a registry is reached.
 #[derive(Debug, Default)]
@@ -97,7 +105,7 @@ impl Access {
         let is_set = |text: Option<String>| text.is_some_and(|text| !text.is_empty());
         Err(if is_set(reference.semver) && !is_set(reference.digest) {
             StepError::Tag {
-                url: spec.url.clone(),
+                url: ShownUrl::new(&spec.url),
                 source: TagError::Registry(fault),
             }
         } else {
@@ -106,28 +114,18 @@ impl Access {
     }
 }
 
-/// Reads credentials, proxy and certificates, in this order (SC-OCI-020 to SC-OCI-025).
-pub(super) async fn read(run: &Run<OCIRepository>, secrets: &Secrets) -> Result<Access, StepError> {
+/// Reads credentials, proxy and certificates, in this order (SC-OCI-020 to SC-OCI-025). The credentials may take `limit` in
+/// all, and their memory is taken through `claim`.
+pub(super) async fn read(
+    run: &Run<OCIRepository>,
+    secrets: &Secrets,
+    claim: &Claim,
+    limit: Duration,
+) -> Result<Access, StepError> {
     let object = run.object().clone();
     let (spec, namespace) = (&object.spec, run.namespace());
-    let mut pull_secrets = Vec::new();
-    if let Some(reference) = &spec.secret_ref {
-        let read = secrets.read(namespace, &reference.name).await;
-        pull_secrets.push(read.map_err(|source| {
-            let message = format!("auth secret '{}' not found", reference.name);
-            run.trace(OCIReason::AuthenticationFailed, message);
-            CredentialError::Secret {
-                secret: format!("{namespace}/{}", reference.name),
-                source,
-            }
-        })?);
-    }
-    let account = spec.service_account_name.as_deref();
-    if let Some(account) = account.filter(|name| !name.is_empty()) {
-        let found = of_account(run.client(), secrets, namespace, account).await;
-        pull_secrets.extend(found.map_err(CredentialError::Account)?);
-    }
-    let keychain = keychain(&pull_secrets)?;
+    let pull_secrets = timeout(limit, pull_secrets(run, secrets, claim)).await;
+    let pull_secrets = pull_secrets.unwrap_or(Err(CredentialError::Timeout))?;
 
     let proxy = match &spec.proxy_secret_ref {
         None => Proxy::Environment,
@@ -147,76 +145,137 @@ pub(super) async fn read(run: &Run<OCIRepository>, secrets: &Secrets) -> Result<
         Some(reference) => {
             let tls = secrets.tls(namespace, &reference.name).await;
             tls.map_err(|source| StepError::Transport {
-                url: spec.url.clone(),
+                url: ShownUrl::new(&spec.url),
                 source: Box::new(source.into()),
             })?
         }
     };
     Ok(Access {
-        keychain,
-        has_secrets: !pull_secrets.is_empty(),
+        keychain: pull_secrets.keychain,
+        has_secrets: pull_secrets.count > 0,
         login: Credentials::default(),
         proxy,
         tls,
     })
 }
 
-/// The image pull secrets of a ServiceAccount (SC-AUTH-033).
-async fn of_account(
-    client: &Client,
+/// The pull secrets of an object. Each is read, and then only its docker configuration is kept.
+async fn pull_secrets(
+    run: &Run<OCIRepository>,
     secrets: &Secrets,
+    claim: &Claim,
+) -> Result<PullSecrets, CredentialError> {
+    let object = run.object().clone();
+    let (spec, namespace) = (&object.spec, run.namespace());
+    let mut found = PullSecrets::default();
+    if let Some(reference) = &spec.secret_ref {
+        let read = secrets.read(namespace, &reference.name).await;
+        let secret = read.map_err(|source| {
+            let message = format!("auth secret '{}' not found", reference.name);
+            run.trace(OCIReason::AuthenticationFailed, message);
+            CredentialError::Secret {
+                secret: format!("{namespace}/{}", reference.name),
+                source,
+            }
+        })?;
+        found.add(&secret, claim)?;
+    }
+    let name = spec.service_account_name.as_deref();
+    if let Some(name) = name.filter(|name| !name.is_empty()) {
+        let account = account(run.client(), namespace, name).await;
+        let references = account.map_err(CredentialError::Account)?;
+        let references = references.image_pull_secrets.unwrap_or_default();
+        for secret in distinct(references, namespace, name).map_err(CredentialError::Account)? {
+            let read = secrets.referred(namespace, &secret).await;
+            let secret = read.map_err(|source: ReferredError| {
+                CredentialError::Account(AccountError::Secret {
+                    account: format!("{namespace}/{name}"),
+                    source,
+                })
+            })?;
+            found.add(&secret, claim)?;
+        }
+    }
+    Ok(found)
+}
+
+/// A ServiceAccount that names pull secrets (SC-AUTH-033).
+async fn account(
+    client: &Client,
     namespace: &str,
     name: &str,
-) -> Result<Vec<Arc<Secret>>, AccountError> {
+) -> Result<ServiceAccount, AccountError> {
     let full_name = || format!("{namespace}/{name}");
     let read = async {
         let accounts = Objects::<ServiceAccount>::in_namespace(client.clone(), namespace)?;
         accounts.get_opt(name).await
     };
-    let account = match read.await {
-        Ok(Some(account)) => account,
-        Ok(None) => return Err(AccountError::NotFound(full_name())),
-        Err(source) => {
-            return Err(AccountError::Read {
-                account: full_name(),
-                source,
-            });
-        }
-    };
-    let mut found = Vec::new();
-    for reference in account.image_pull_secrets.unwrap_or_default() {
-        let secret = secrets.referred(namespace, &reference.name).await;
-        found.push(
-            secret.map_err(|source: ReferredError| AccountError::Secret {
-                account: full_name(),
-                source,
-            })?,
-        );
+    match read.await {
+        Ok(Some(account)) => Ok(account),
+        Ok(None) => Err(AccountError::NotFound(full_name())),
+        Err(source) => Err(AccountError::Read {
+            account: full_name(),
+            source,
+        }),
+    }
+}
+
+/// The names of these Secrets, each once, in their order: the first one that has a repository counts.
+fn distinct(
+    references: Vec<LocalObjectReference>,
+    namespace: &str,
+    account: &str,
+) -> Result<Vec<String>, AccountError> {
+    let mut seen = BTreeSet::new();
+    let names = references.into_iter().map(|reference| reference.name);
+    let mut names = names.filter(|name| seen.insert(name.clone()));
+    let found: Vec<String> = names.by_ref().take(MAX_SECRETS).collect();
+    if names.next().is_some() {
+        return Err(AccountError::TooMany {
+            account: format!("{namespace}/{account}"),
+            limit: MAX_SECRETS,
+        });
     }
     Ok(found)
 }
 
-/// The docker configurations of these Secrets. One of another type is skipped, as in upstream.
-fn keychain(secrets: &[Arc<Secret>]) -> Result<Keychain, CredentialError> {
-    let mut keychain = Keychain::default();
-    for secret in secrets {
+/// What was read of pull secrets.
+#[derive(Default)]
+struct PullSecrets {
+    keychain: Keychain,
+    /// How many there are, of whichever type.
+    count: usize,
+    /// The bytes of their configurations.
+    bytes: usize,
+}
+
+impl PullSecrets {
+    /// Adds the docker configuration of a Secret. One of another type is skipped, as in upstream.
+    fn add(&mut self, secret: &Secret, claim: &Claim) -> Result<(), CredentialError> {
+        self.count += 1;
         let data = |key: &str| {
             let value = secret.data.as_ref()?.get(key)?;
             (!value.0.is_empty()).then_some(value.0.as_slice())
         };
         let kind = secret.type_.as_deref().unwrap_or_default();
-        if kind == CONFIG.0
-            && let Some(config) = data(CONFIG.1)
-        {
-            keychain.add_config(config)?;
+        let (config, is_legacy) = match kind {
+            _ if kind == CONFIG.0 => (data(CONFIG.1), false),
+            _ if kind == LEGACY_CONFIG.0 => (data(LEGACY_CONFIG.1), true),
+            _ => (None, false),
+        };
+        let Some(config) = config else { return Ok(()) };
+        self.bytes += config.len();
+        if self.bytes > MAX_CONFIGS {
+            return Err(CredentialError::TooLarge(MAX_CONFIGS));
         }
-        if kind == LEGACY_CONFIG.0
-            && let Some(config) = data(LEGACY_CONFIG.1)
-        {
-            keychain.add_legacy_config(config)?;
+        claim.take(PARSED * config.len() as u64)?;
+        if is_legacy {
+            self.keychain.add_legacy_config(config)?;
+        } else {
+            self.keychain.add_config(config)?;
         }
+        Ok(())
     }
-    Ok(keychain)
 }
 
 #[cfg(test)]
@@ -227,12 +286,12 @@ mod tests {
 
     use super::*;
 
-    fn secret(kind: &str, key: &str, text: &str) -> Arc<Secret> {
-        Arc::new(Secret {
+    fn secret(kind: &str, key: &str, text: &str) -> Secret {
+        Secret {
             type_: Some(kind.to_owned()),
             data: Some(BTreeMap::from([(key.to_owned(), ByteString(text.into()))])),
             ..Secret::default()
-        })
+        }
     }
 
     // SC-AUTH-031
@@ -241,6 +300,7 @@ mod tests {
         let entry = r#"{"ghcr.io": {"username": "flux", "password": "s3cret"}}"#;
         let config = format!("{{\"auths\": {entry}}}");
         let repository = Repository::parse("ghcr.io/org/app").unwrap();
+        let claim = Claim::unlimited();
         for (kind, key, text, expected) in [
             (CONFIG.0, CONFIG.1, config.as_str(), true),
             (LEGACY_CONFIG.0, LEGACY_CONFIG.1, entry, true),
@@ -248,10 +308,52 @@ mod tests {
             ("Opaque", CONFIG.1, &config, false),
             (CONFIG.0, CONFIG.1, "", false),
         ] {
-            let keychain = keychain(&[secret(kind, key, text)]).unwrap();
-            let found = !keychain.credentials(&repository).is_anonymous();
-            assert_eq!(found, expected, "{kind} {key}");
+            let mut found = PullSecrets::default();
+            found.add(&secret(kind, key, text), &claim).unwrap();
+            let credentials = found.keychain.credentials(&repository);
+            assert_eq!(!credentials.is_anonymous(), expected, "{kind} {key}");
+            assert_eq!(found.count, 1);
         }
-        assert!(keychain(&[secret(CONFIG.0, CONFIG.1, "{")]).is_err());
+        let broken = secret(CONFIG.0, CONFIG.1, "{");
+        assert!(PullSecrets::default().add(&broken, &claim).is_err());
+    }
+
+    // SC-AUTH-033
+    #[test]
+    fn pull_secrets_are_bounded_and_claimed() {
+        let references = |names: Vec<String>| {
+            let names = names.into_iter();
+            let references = names.map(|name| LocalObjectReference { name });
+            distinct(references.collect(), "ns", "account")
+        };
+        let many = vec!["b".to_owned(); 10_000];
+        assert_eq!(references(many.clone()).unwrap(), ["b"]);
+        let two = [vec!["b".to_owned(), "a".to_owned()], many].concat();
+        assert_eq!(references(two).unwrap(), ["b", "a"]);
+        let names = |count: usize| (0..count).map(|name| name.to_string()).collect();
+        assert_eq!(references(names(64)).unwrap().len(), 64);
+        assert_eq!(
+            references(names(65)).unwrap_err().to_string(),
+            "serviceaccount 'ns/account' has more than 64 image pull secrets"
+        );
+
+        let entries: Vec<_> = (0..9_000)
+            .map(|entry| format!("\"{entry}\":null"))
+            .collect();
+        let small = format!("{{\"auths\": {{{}}}}}", entries.join(","));
+        let small = secret(CONFIG.0, CONFIG.1, &small);
+        let budget = flux_budget::Budget::new(8 << 20);
+        let (claim, mut found) = (budget.claim(), PullSecrets::default());
+        found.add(&small, &claim).unwrap();
+        let again = found.add(&small, &claim);
+        assert!(matches!(again, Err(CredentialError::Memory(_))));
+
+        let large = secret(CONFIG.0, CONFIG.1, &format!("{{}}{}", " ".repeat(1 << 20)));
+        let (claim, mut found) = (Claim::unlimited(), PullSecrets::default());
+        found.add(&large, &claim).unwrap();
+        assert_eq!(
+            found.add(&large, &claim).unwrap_err().to_string(),
+            "the pull secrets have more than 2097152 bytes"
+        );
     }
 }

@@ -1,10 +1,11 @@
 //! Maps every error of a reconcile of an OCIRepository to its condition, event and retry: the table to compare with the
 //! ledger.
 
-use std::io;
 use std::time::Duration;
+use std::{fmt, io};
 
 use flux_artifact::{ExtractError, RulesError, StorageError};
+use flux_budget::Exhausted;
 use flux_http::BuildError;
 use flux_oci::{BlobError, DigestError, KeychainError, NameError};
 use flux_publish::{
@@ -19,6 +20,22 @@ use super::reason::OCIReason;
 use crate::registry::RegistryFault;
 use crate::secrets::{ReferredError, SecretReadError};
 use crate::signatures::SignatureFault;
+
+/// The URL of a spec without user information: it may be shown before anything has looked at it.
+#[derive(Clone, Debug)]
+pub(super) struct ShownUrl(String);
+
+impl ShownUrl {
+    pub(super) fn new(url: &str) -> Self {
+        Self(flux_http::shown_text(url))
+    }
+}
+
+impl fmt::Display for ShownUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
@@ -40,19 +57,19 @@ pub(super) enum StepError {
     },
     #[error("failed to generate transport for '{url}'")]
     Transport {
-        url: String,
+        url: ShownUrl,
         #[source]
         source: Box<TransportError>,
     },
     #[error("URL validation failed for '{url}'")]
     Url {
-        url: String,
+        url: ShownUrl,
         #[source]
         source: UrlFault,
     },
     #[error("failed to determine the artifact tag for '{url}'")]
     Tag {
-        url: String,
+        url: ShownUrl,
         #[source]
         source: TagError,
     },
@@ -68,7 +85,7 @@ pub(super) enum StepError {
 
     #[error("failed to pull artifact from '{url}'")]
     Pull {
-        url: String,
+        url: ShownUrl,
         #[source]
         source: RegistryFault,
     },
@@ -124,6 +141,12 @@ pub(super) enum CredentialError {
     Account(AccountError),
     #[error(transparent)]
     Keychain(#[from] KeychainError),
+    #[error("the pull secrets have more than {0} bytes")]
+    TooLarge(usize),
+    #[error(transparent)]
+    Memory(#[from] Exhausted),
+    #[error("{}", flux_http::DEADLINE)]
+    Timeout,
 }
 
 /// Why the pull secrets of a ServiceAccount are unknown.
@@ -137,6 +160,8 @@ pub(super) enum AccountError {
         #[source]
         source: flux_objects::Error,
     },
+    #[error("serviceaccount '{account}' has more than {limit} image pull secrets")]
+    TooMany { account: String, limit: usize },
     #[error("failed to get image pull secret for serviceaccount '{account}'")]
     Secret {
         account: String,
@@ -204,6 +229,8 @@ pub(super) enum LayerError {
     Archive(ExtractError),
     #[error("failed to write a temporary file")]
     File(#[source] io::Error),
+    #[error("the layer has {size} bytes, and {limit} at most are pulled")]
+    TooLarge { size: u64, limit: u64 },
 }
 
 impl LayerError {
@@ -212,13 +239,20 @@ impl LayerError {
         match self {
             Self::Registry(RegistryFault::Registry(error)) => error.is_too_large(),
             Self::Archive(ExtractError::Memory(exhausted)) => exhausted.is_too_large(),
-            Self::Archive(ExtractError::TooLarge(_) | ExtractError::TooMany(_)) => true,
+            Self::Archive(ExtractError::TooLarge(_) | ExtractError::TooMany(_))
+            | Self::TooLarge { .. } => true,
             _ => false,
         }
     }
 }
 
 impl From<tokio::task::JoinError> for StepError {
+    fn from(error: tokio::task::JoinError) -> Self {
+        Self::Task(panics::of_task(error))
+    }
+}
+
+impl From<tokio::task::JoinError> for SignatureFault {
     fn from(error: tokio::task::JoinError) -> Self {
         Self::Task(panics::of_task(error))
     }

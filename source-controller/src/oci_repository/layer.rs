@@ -13,13 +13,15 @@ use flux_oci::{Blob, Client, Descriptor, Manifest};
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 
-use super::failure::{LayerError, StepError};
+use super::failure::{LayerError, ShownUrl, StepError};
 use super::version::Version;
 use super::{layer_media_type, layer_operation};
 use crate::registry::{RegistryFault, within};
 
 /// The most bytes that a layer may unpack to, and the most entries: consumers of artifacts read no more.
 const MAX_UNPACKED: u64 = 4 << 30;
+/// The most bytes of a layer, which is stored as it is unless it is unpacked.
+const MAX_LAYER: u64 = MAX_UNPACKED;
 /// The most bytes of a manifest's annotations, which go into the status: as many as an object of Kubernetes may have.
 const MAX_ANNOTATIONS: usize = 256 * 1024;
 /// The configuration of a Helm chart.
@@ -53,10 +55,10 @@ pub(super) async fn pull(
     limit: Duration,
 ) -> Result<Pulled, StepError> {
     let pull_failed = |source| StepError::Pull {
-        url: spec.url.clone(),
+        url: ShownUrl::new(&spec.url),
         source,
     };
-    let image = Box::pin(within(limit, client.image(&version.digest))).await;
+    let image = Box::pin(within(limit, client, client.image(&version.digest))).await;
     let image = image.map_err(|fault| match fault {
         RegistryFault::Registry(flux_oci::Error::Manifest(_)) => {
             StepError::Manifest(LayerError::Registry(fault))
@@ -65,7 +67,8 @@ pub(super) async fn pull(
     })?;
     let annotations = annotations(&image.manifest)?;
     let layer = select(&image.manifest, spec)?;
-    let blob = Box::pin(within(limit, client.blob(layer))).await;
+    check_size(layer).map_err(StepError::FirstLayer)?;
+    let blob = Box::pin(within(limit, client, client.blob(layer))).await;
     let blob = blob.map_err(|fault| StepError::FirstLayer(LayerError::Registry(fault)))?;
 
     let failed = |error| match layer_operation(spec) {
@@ -81,6 +84,17 @@ pub(super) async fn pull(
         file: file.map_err(failed)?,
         work,
     })
+}
+
+/// Refuses a layer that is too large before it is asked for.
+fn check_size(layer: &Descriptor) -> Result<(), LayerError> {
+    match u64::try_from(layer.size) {
+        Ok(size) if size > MAX_LAYER => Err(LayerError::TooLarge {
+            size,
+            limit: MAX_LAYER,
+        }),
+        _ => Ok(()),
+    }
 }
 
 async fn download(mut blob: Blob, file: File) -> Result<File, LayerError> {
@@ -246,6 +260,24 @@ mod tests {
             let found = found.map_err(|error| error.to_string());
             assert_eq!(found, expected.map_err(str::to_owned));
         }
+    }
+
+    // SC-OCI-064
+    #[test]
+    fn layers_are_bounded_by_their_descriptor() {
+        let mut manifest = manifest("any", &["a"]);
+        let layer = &mut manifest.layers[0];
+        layer.size = 4 << 30;
+        check_size(layer).unwrap();
+        layer.size += 1;
+        let error = check_size(layer).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the layer has 4294967297 bytes, and 4294967296 at most are pulled"
+        );
+        let interval = Duration::from_hours(1);
+        let later = StepError::FirstLayer(error).retried_after(interval);
+        assert!(matches!(later, StepError::Later { wait, .. } if wait == interval));
     }
 
     #[test]

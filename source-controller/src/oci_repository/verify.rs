@@ -55,7 +55,7 @@ pub(super) async fn signatures(
         reference: &reference,
     };
     let verified = tokio::time::timeout(limit, material.verify(&artifact)).await;
-    let verified = verified.unwrap_or(Err(SignatureFault::Timeout));
+    let verified = verified.unwrap_or_else(|_| Err(client.deadline_exceeded().into()));
     if verified.map_err(failed)? {
         let message = format!("verified signature of revision {revision}");
         run.conditions

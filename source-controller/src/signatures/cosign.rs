@@ -1,4 +1,6 @@
-//! Finds the signatures by cosign in the registry, and verifies them one after the other.
+//! Finds the signatures by cosign in the registry, and verifies them one after the other, each on a thread for such work.
+
+use std::sync::Arc;
 
 use flux_oci::Descriptor;
 use flux_signature::cosign::{
@@ -15,7 +17,7 @@ const MAX_BUNDLES: usize = 256;
 /// Verifies the Sigstore bundles of the artifact, or the signatures in the older layout if there are no bundles
 /// (SC-VER-037).
 pub(super) async fn verify(
-    verifier: &Verifier,
+    verifier: &Arc<Verifier>,
     artifact: &Artifact<'_>,
 ) -> Result<(), SignatureFault> {
     let verified = match bundles(verifier, artifact).await? {
@@ -36,7 +38,7 @@ pub(super) async fn verify(
 
 /// The first bundle that verifies; `None` if there are no bundles.
 async fn bundles(
-    verifier: &Verifier,
+    verifier: &Arc<Verifier>,
     artifact: &Artifact<'_>,
 ) -> Result<Option<Verified>, SignatureFault> {
     let referrers = artifact.client.referrers(artifact.digest, None).await?;
@@ -54,14 +56,17 @@ async fn bundles(
         };
         let (descriptor, limit) = (descriptor_of(&blob)?, blob.size);
         let json = artifact.blob(&descriptor, limit, &claim).await?;
-        let Ok(bundle) = Bundle::parse(&json) else {
-            continue;
+        let (verifier, digest) = (verifier.clone(), artifact.digest.to_string());
+        let verify = move || {
+            let bundle = Bundle::parse(&json).ok()?;
+            let candidate = Candidate::Bundles(std::slice::from_ref(&bundle));
+            Some(verifier.verify(&candidate, &digest, Timestamp::now()))
         };
-        let candidate = Candidate::Bundles(std::slice::from_ref(&bundle));
-        match verifier.verify(&candidate, &artifact.digest.to_string(), Timestamp::now()) {
-            Ok(verified) => return Ok(Some(verified)),
-            Err(Error::NoMatchingBundles(mut errors)) => why.append(&mut errors),
-            Err(error) => why.push(error),
+        match tokio::task::spawn_blocking(verify).await? {
+            None => {}
+            Some(Ok(verified)) => return Ok(Some(verified)),
+            Some(Err(Error::NoMatchingBundles(mut errors))) => why.append(&mut errors),
+            Some(Err(error)) => why.push(error),
         }
     }
     if why.is_empty() {
@@ -71,7 +76,10 @@ async fn bundles(
 }
 
 /// The first signature in the older layout that verifies.
-async fn layers(verifier: &Verifier, artifact: &Artifact<'_>) -> Result<Verified, SignatureFault> {
+async fn layers(
+    verifier: &Arc<Verifier>,
+    artifact: &Artifact<'_>,
+) -> Result<Verified, SignatureFault> {
     let digest = artifact.digest.to_string();
     let tag = artifact.client.repository().tag(&signature_tag(&digest));
     let content = match artifact
@@ -92,11 +100,15 @@ async fn layers(verifier: &Verifier, artifact: &Artifact<'_>) -> Result<Verified
             .blob(&descriptor_of(&blob)?, blob.size, &claim)
             .await?;
         let layer = Layer {
-            payload: payload.to_vec(),
+            payload: payload.into(),
             annotations: blob.annotations,
         };
-        let candidate = Candidate::Layers(std::slice::from_ref(&layer));
-        match verifier.verify(&candidate, &digest, Timestamp::now()) {
+        let (verifier, digest) = (verifier.clone(), digest.clone());
+        let verify = move || {
+            let candidate = Candidate::Layers(std::slice::from_ref(&layer));
+            verifier.verify(&candidate, &digest, Timestamp::now())
+        };
+        match tokio::task::spawn_blocking(verify).await? {
             Ok(verified) => return Ok(verified),
             Err(Error::NoMatchingSignatures(mut errors)) => why.append(&mut errors),
             Err(error) => why.push(error),

@@ -21,6 +21,9 @@ const CERTIFICATES: [&str; 2] = [".crt", ".pem"];
 const TRUSTED_ROOT: &str = "trusted_root.json";
 const TRUST_POLICY: &str = "trustpolicy.json";
 
+/// The maximum number of identities of an object, each with two expressions.
+const MAX_IDENTITIES: usize = 64;
+
 /// What the spec of an object trusts.
 pub(crate) struct Trust<'s> {
     provider: &'s OCIVerificationProvider,
@@ -62,11 +65,11 @@ impl<'s> Trust<'s> {
 /// What is trusted.
 pub(crate) enum Material {
     /// Public keys.
-    Keys(flux_signature::cosign::Verifier),
+    Keys(Arc<flux_signature::cosign::Verifier>),
     /// Identities of Sigstore.
-    Keyless(flux_signature::cosign::Verifier),
+    Keyless(Arc<flux_signature::cosign::Verifier>),
     /// A trust policy with its certificates.
-    Policy(flux_signature::notation::Verifier),
+    Policy(Arc<flux_signature::notation::Verifier>),
 }
 
 impl Material {
@@ -150,7 +153,8 @@ fn keys(secret: &Secret, absent: SignatureFault) -> Result<Material, SignatureFa
         return Err(absent);
     }
     let verifier = flux_signature::cosign::Verifier::keyed(keys);
-    Ok(Material::Keys(verifier.map_err(SignatureFault::Key)?))
+    let verifier = verifier.map_err(SignatureFault::Key)?;
+    Ok(Material::Keys(Arc::new(verifier)))
 }
 
 /// The document of a trusted root (SC-VER-036).
@@ -189,13 +193,16 @@ fn keyless(
             Arc::new(root)
         }
     };
+    if identities.len() > MAX_IDENTITIES {
+        return Err(SignatureFault::Identities(MAX_IDENTITIES));
+    }
     let identities = identities.iter();
     let identities = identities.map(|one| Identity::new(&one.issuer, &one.subject));
     let identities = identities
         .collect::<Result<_, _>>()
         .map_err(SignatureFault::Identity)?;
     let verifier = flux_signature::cosign::Verifier::keyless(root, identities);
-    Ok(Material::Keyless(verifier))
+    Ok(Material::Keyless(Arc::new(verifier)))
 }
 
 /// A trust policy with its certificates (SC-VER-050 to SC-VER-052).
@@ -219,7 +226,7 @@ fn policy(secret: &Secret, namespace: &str, name: &str) -> Result<Material, Sign
         );
     }
     let verifier = flux_signature::notation::Verifier::new(policy, certificates);
-    Ok(Material::Policy(verifier))
+    Ok(Material::Policy(Arc::new(verifier)))
 }
 
 #[cfg(test)]
@@ -276,6 +283,12 @@ MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt
             }]
         };
         assert!(outcome(keyless(&verify("^https"), None)).is_ok());
+        let many = vec![verify(""); 65].concat();
+        assert_eq!(
+            outcome(keyless(&many, None)).unwrap_err(),
+            "more than 64 identities"
+        );
+        assert!(outcome(keyless(&many[1..], None)).is_ok());
         let error = outcome(keyless(&verify("["), None)).unwrap_err();
         assert!(
             error.starts_with("malformed issuer in identity: [ :"),

@@ -182,7 +182,7 @@ async fn a_registry_that_hangs_is_given_up() -> Result {
         .await?;
     assert_eq!(
         text,
-        "failed to determine artifact digest: context deadline exceeded"
+        "failed to determine artifact digest: Head \"http://HOST/v2/org/app/manifests/latest\": context deadline exceeded"
     );
     Ok(())
 }

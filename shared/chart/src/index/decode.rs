@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use flux_budget::Claim;
 use flux_semver::Version;
 use flux_yaml::{Map, Value};
 use serde::Serialize;
@@ -115,8 +116,13 @@ impl Header {
     }
 }
 
-/// The versions in the list of a chart: valid ones, the highest first. `None` for `null`.
-pub(super) fn versions(list: &Value, form: Form) -> Result<Option<Vec<Entry>>, IndexError> {
+/// The versions in the list of a chart: valid ones, the highest first. `None` for `null`. Their memory is taken through
+/// `claim` before there is more of it.
+pub(super) fn versions(
+    list: &Value,
+    form: Form,
+    claim: &Claim,
+) -> Result<Option<Vec<Entry>>, IndexError> {
     let place = Place {
         owner: "IndexFile",
         path: "",
@@ -125,7 +131,7 @@ pub(super) fn versions(list: &Value, form: Form) -> Result<Option<Vec<Entry>>, I
     let Some(items) = items.map_err(|error| in_form(error, form))? else {
         return Ok(None);
     };
-    let mut found = Vec::with_capacity(items.len());
+    let mut found = Vec::new();
     for item in items {
         if item.is_null() {
             continue;
@@ -134,6 +140,7 @@ pub(super) fn versions(list: &Value, form: Form) -> Result<Option<Vec<Entry>>, I
             let error = place.mismatch("entries", item, "repo.ChartVersion");
             return Err(in_form(error, form));
         }
+        claim.take((ENTRY + bytes_of(item)) as u64)?;
         let mut entry = Entry::decode(item, form)?;
         if entry.is_valid() {
             let version = Version::parse(&entry.metadata.version).ok();
@@ -142,6 +149,26 @@ pub(super) fn versions(list: &Value, form: Form) -> Result<Option<Vec<Entry>>, I
     }
     found.sort_by(|(a, _), (b, _)| b.cmp(a));
     Ok(Some(found.into_iter().map(|(_, entry)| entry).collect()))
+}
+
+/// The bytes of a version in a list that grows and is then sorted.
+const ENTRY: usize = 3 * size_of::<(Option<Version>, Entry)>();
+/// The bytes of a text, or of a struct in a list, besides its texts.
+const TEXT: usize = 64;
+const STRUCT: usize = 256;
+
+/// The bytes of what is made of a value: its texts, the names of its structs' fields aside, and its lists.
+fn bytes_of(value: &Value) -> usize {
+    match value {
+        Value::String(text) => TEXT + text.len(),
+        Value::Seq(items) => items.iter().map(bytes_of).sum(),
+        Value::Map(map) => {
+            let entries = map.iter();
+            let entries = entries.map(|(key, value)| key.len() + bytes_of(value));
+            STRUCT + entries.sum::<usize>()
+        }
+        _ => TEXT,
+    }
 }
 
 impl Entry {

@@ -107,7 +107,8 @@ impl<R: Read + Seek> Serialize for Charts<'_, '_, R> {
             let mut state = self.state.borrow_mut();
             let read = state.parts.versions(&name, part);
             let kept = read.and_then(|versions| {
-                let kept = versions.iter().flatten().map(super::decode::Entry::indexed);
+                let entries = versions.entries.iter().flatten();
+                let kept = entries.map(super::decode::Entry::indexed);
                 state.index.insert(&name, kept.collect())?;
                 Ok(versions)
             });
@@ -115,7 +116,7 @@ impl<R: Read + Seek> Serialize for Charts<'_, '_, R> {
                 state.failed = Some(error);
                 S::Error::custom("a part cannot be read")
             })?;
-            map.serialize_entry(&name, &versions)?;
+            map.serialize_entry(&name, &versions.entries)?;
         }
         map.end()
     }

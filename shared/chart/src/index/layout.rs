@@ -9,7 +9,7 @@ mod yaml;
 use std::io::{BufRead, Seek, SeekFrom};
 use std::ops::Range;
 
-use flux_budget::Budget;
+use flux_budget::{Budget, Claim, Exhausted};
 
 use super::IndexError;
 
@@ -33,16 +33,27 @@ pub(super) struct Layout {
 /// The name of a chart, and where its list is.
 type Place = (String, Range<u64>);
 
+/// The bytes that a chart takes besides its name: its place in the list of all, which grows, and in the map that is made
+/// of that.
+const CHART: usize = 256;
+
+/// Claims the memory of one chart more.
+pub(super) fn claim_chart(claim: &Claim, name: &str) -> Result<(), Exhausted> {
+    claim.take((CHART + name.len()) as u64)
+}
+
 /// The most bytes of a header. Annotations and public keys fit many times.
 const MAX_HEADER: usize = 1 << 20;
 
-/// The layout of the text, if it has one.
+/// The layout of the text, if it has one. The memory of its charts is taken through `charts`, what is needed only for a
+/// moment from `budget`.
 ///
 /// # Errors
-/// The text is empty, or cannot be read.
+/// The text is empty, or cannot be read, or does not fit into memory.
 pub(super) fn find(
     input: &mut (impl BufRead + Seek),
     budget: &Budget,
+    charts: &Claim,
 ) -> Result<Option<Layout>, IndexError> {
     input.seek(SeekFrom::Start(0)).map_err(IndexError::Read)?;
     let first = input.fill_buf().map_err(IndexError::Read)?;
@@ -52,9 +63,9 @@ pub(super) fn find(
     let blank = |byte: &&u8| matches!(**byte, b' ' | b'\t' | b'\r' | b'\n');
     let begin = first.iter().find(|byte| !blank(byte)).copied();
     if begin == Some(b'{') {
-        json::find(input).map_err(IndexError::Read)
+        Ok(json::find(input, charts)?)
     } else {
-        yaml::find(input, budget)
+        yaml::find(input, budget, charts)
     }
 }
 

@@ -9,7 +9,7 @@ use flux_yaml::{Map, Value};
 
 use super::IndexError;
 use super::decode::{self, Entry, Header, Side};
-use super::layout::{Form, Layout};
+use super::layout::{self, Form, Layout};
 use crate::YamlError;
 
 /// The header of an index and its charts.
@@ -22,7 +22,7 @@ pub(super) struct Parts<'r, R> {
     input: Option<&'r mut R>,
     form: Form,
     budget: Budget,
-    /// The memory of the parts that are values.
+    /// The memory of the names and places of the parts, and of those that are values.
     _claim: Claim,
 }
 
@@ -33,23 +33,24 @@ pub(super) enum Part {
     Value(Value),
 }
 
+/// The versions of a chart, with the memory that they take.
+pub(super) struct Versions {
+    pub(super) entries: Option<Vec<Entry>>,
+    _claim: Claim,
+}
+
 impl<'r, R: Read + Seek> Parts<'r, R> {
-    /// The parts at their places in the text.
+    /// The parts at their places in the text. `claim` has the memory of the layout.
     pub(super) fn in_pieces(
         input: &'r mut R,
         layout: Layout,
         budget: &Budget,
+        claim: Claim,
     ) -> Result<Self, IndexError> {
-        let claim = budget.claim();
         let header = value(&layout.header, layout.form, &claim)?;
         let charts = match layout.charts {
             None => None,
             Some(found) => {
-                let names: usize = found
-                    .iter()
-                    .map(|(name, _)| name.len() + size_of::<Part>())
-                    .sum();
-                claim.take(names as u64)?;
                 let count = found.len();
                 let parts = found
                     .into_iter()
@@ -84,7 +85,10 @@ impl<'r, R: Read + Seek> Parts<'r, R> {
             Err(_) => (Form::Yaml, value(&text, Form::Yaml, &claim)?),
         };
         let charts = match &mut index {
-            Value::Map(map) => take_charts(map),
+            Value::Map(map) => {
+                claim_charts(map, &claim)?;
+                take_charts(map)
+            }
             _ => None,
         };
         let (header, late) = decode_header(&index, form)?;
@@ -103,13 +107,23 @@ impl<'r, R: Read + Seek> Parts<'r, R> {
     }
 
     /// The versions in a part, sorted; `None` for `null`.
-    pub(super) fn versions(
+    pub(super) fn versions(&mut self, name: &str, part: Part) -> Result<Versions, IndexError> {
+        let kept = self.budget.claim();
+        let entries = self.entries(name, part, &kept)?;
+        Ok(Versions {
+            entries,
+            _claim: kept,
+        })
+    }
+
+    fn entries(
         &mut self,
         name: &str,
         part: Part,
+        kept: &Claim,
     ) -> Result<Option<Vec<Entry>>, IndexError> {
         let (range, input) = match (part, &mut self.input) {
-            (Part::Value(list), _) => return decode::versions(&list, self.form),
+            (Part::Value(list), _) => return decode::versions(&list, self.form, kept),
             (Part::At(_), None) => return Ok(None),
             (Part::At(range), Some(input)) => (range, input),
         };
@@ -117,10 +131,10 @@ impl<'r, R: Read + Seek> Parts<'r, R> {
         let text = read_at(input, range, &claim)?;
         let list = value(&text, self.form, &claim)?;
         match (self.form, list) {
-            (Form::Json, list) => decode::versions(&list, self.form),
+            (Form::Json, list) => decode::versions(&list, self.form, kept),
             (Form::Yaml, Value::Map(one)) => match one.iter().next() {
                 Some((key, list)) if one.len() == 1 && key == name => {
-                    decode::versions(list, self.form)
+                    decode::versions(list, self.form, kept)
                 }
                 _ => Err(repeated()),
             },
@@ -145,10 +159,26 @@ fn decode_header(
     Ok((header, late))
 }
 
+fn is_entries(key: &str) -> bool {
+    key.eq_ignore_ascii_case("entries")
+}
+
+/// Claims the memory of the charts that [`take_charts`] makes.
+fn claim_charts(index: &Map, claim: &Claim) -> Result<(), IndexError> {
+    for (_, lists) in index.iter().filter(|(key, _)| is_entries(key)) {
+        if let Value::Map(lists) = lists {
+            for name in lists.keys() {
+                layout::claim_chart(claim, name)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Takes the lists out of `entries`; the error is what stands there instead.
 fn take_charts(index: &mut Map) -> Option<Result<BTreeMap<String, Part>, Value>> {
-    let is_entries = |key: &&String| key.eq_ignore_ascii_case("entries");
-    let keys: Vec<String> = index.keys().filter(is_entries).cloned().collect();
+    let keys = index.keys().filter(|key| is_entries(key));
+    let keys: Vec<String> = keys.cloned().collect();
     let mut charts = None;
     for key in keys {
         match index.shift_remove(&key) {

@@ -259,3 +259,39 @@ fn memory_is_claimed_for_one_chart_at_a_time() {
     let loaded = load(Cursor::new(&anchored), &budget);
     assert!(matches!(loaded, Err(IndexError::Memory(_))), "{loaded:?}");
 }
+
+/// What a short text becomes is claimed before there is more of it: charts without versions, and the shortest versions.
+#[test]
+fn the_smallest_charts_and_versions_are_claimed() {
+    let budget = Budget::new(8 << 20);
+    let load = |text: &str| load(Cursor::new(text), &budget);
+    let charts: Vec<String> = (0..200_000).map(|chart| format!("\"{chart}\":0")).collect();
+    let json = format!(
+        r#"{{"apiVersion": "v1", "entries": {{{}}}}}"#,
+        charts.join(",")
+    );
+    let yaml: String = (0..200_000).map(|chart| format!(" {chart}:\n")).collect();
+    let yaml = format!("apiVersion: v1\nentries:\n{yaml}");
+    let one = r#"{"name":"a","version":"1"}"#;
+    let versions = format!(
+        r#"{{"apiVersion": "v1", "entries": {{"a": [{one}{}]}}}}"#,
+        format!(",{one}").repeat(8_000)
+    );
+    for text in [&json, &yaml, &versions] {
+        assert!(text.len() < 3 << 20);
+        let loaded = load(text);
+        assert!(matches!(loaded, Err(IndexError::Memory(_))), "{loaded:?}");
+        assert_eq!(budget.used(), 0);
+    }
+    // A tenth of each fits.
+    let json = format!(
+        r#"{{"apiVersion": "v1", "entries": {{{}}}}}"#,
+        charts[..20_000].join(",").replace(":0", ":[]")
+    );
+    assert_eq!(load(&json).unwrap().names().count(), 20_000);
+    let versions = format!(
+        r#"{{"apiVersion": "v1", "entries": {{"a": [{one}{}]}}}}"#,
+        format!(",{one}").repeat(800)
+    );
+    assert_eq!(load(&versions).unwrap().versions("a").unwrap().len(), 801);
+}

@@ -328,8 +328,8 @@ impl Exchange {
         self.with_answer(|response| {
             loop {
                 let piece = self.session.block_on(response.chunk())?;
-                let piece =
-                    piece.map_err(|error| Fault::Connection(ReadError::from(error).to_string()))?;
+                let lost = |error| ReadError::new(response.url(), &error);
+                let piece = piece.map_err(|error| Fault::Connection(lost(error).to_string()))?;
                 let Some(piece) = piece else {
                     return Ok(Bytes::new());
                 };

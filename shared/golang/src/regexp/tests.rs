@@ -1,6 +1,6 @@
 //! Tests of the meaning of expressions, and of invalid ones.
 
-use super::Regex;
+use super::{CACHED, COPIES, Cache, Regex};
 
 #[test]
 fn expressions_match_as_in_go() {
@@ -96,4 +96,40 @@ fn expressions_accepted_by_go_are_accepted() {
     ] {
         assert!(Regex::compile(pattern.as_bytes()).is_ok(), "{pattern}");
     }
+}
+
+#[test]
+fn the_cache_is_bounded_by_bytes_and_evicts_the_oldest() {
+    let mut cache = Cache::default();
+    let regex = std::sync::Arc::new(Regex::compile(b"a").unwrap());
+    let size = CACHED / COPIES / 4 - 10;
+    for pattern in ["a", "b", "c"] {
+        cache.insert(pattern.as_bytes(), regex.clone(), size);
+    }
+    cache.get(b"a").unwrap();
+    for pattern in ["d", "e"] {
+        cache.insert(pattern.as_bytes(), regex.clone(), size);
+        assert!(cache.bytes <= CACHED);
+    }
+    let kept = ["a", "b", "c", "d", "e"].map(|pattern| cache.get(pattern.as_bytes()).is_some());
+    assert_eq!(kept, [true, false, true, true, true]);
+    cache.insert(b"huge", regex.clone(), CACHED);
+    assert!(cache.get(b"huge").is_none() && cache.kept.len() == 4);
+    // One expression counts once.
+    let before = cache.bytes;
+    cache.insert(b"a", regex, size);
+    assert_eq!(cache.bytes, before);
+}
+
+#[test]
+fn large_expressions_are_compiled_but_not_cached() {
+    let pattern = r"\pL{10}".repeat(5);
+    let (one, other) = (
+        Regex::cached(pattern.as_bytes()).unwrap(),
+        Regex::cached(pattern.as_bytes()).unwrap(),
+    );
+    assert!(!std::sync::Arc::ptr_eq(&one, &other));
+    assert!(one.is_match("é".repeat(50)));
+    let (one, other) = (Regex::cached(b"x+").unwrap(), Regex::cached(b"x+").unwrap());
+    assert!(std::sync::Arc::ptr_eq(&one, &other));
 }

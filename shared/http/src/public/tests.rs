@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream};
+use std::str::FromStr;
 
 use super::*;
 
@@ -119,5 +120,31 @@ fn private_addresses_are_not_public() {
         "::ffff:8.8.8.8",
     ] {
         assert!(is_public(address.parse().unwrap()), "{address}");
+    }
+}
+
+#[tokio::test]
+async fn link_local_addresses_are_out_of_reach() {
+    for (address, refused) in [
+        ("169.254.169.254", true),
+        ("[fe80::1]", true),
+        ("[fd00:ec2::254]", true),
+        ("[::ffff:169.254.169.254]", true),
+        ("0.0.0.0", true),
+        ("224.0.0.1", true),
+        ("10.0.0.1", false),
+        ("127.0.0.1", false),
+        ("[fd00::1]", false),
+    ] {
+        let url = Url::parse(&format!("http://{address}/x")).unwrap();
+        let options = ClientOptions {
+            refuse_link_local: true,
+            ..ClientOptions::default()
+        };
+        assert_eq!(options.allows(&url), !refused, "{address}");
+        assert!(ClientOptions::default().allows(&url));
+        let found = IpAddr::from_str(address.trim_matches(['[', ']'])).unwrap();
+        let resolved = RoutedResolver(To(found)).resolve("x".parse().unwrap());
+        assert_eq!(resolved.await.is_err(), refused, "{address}");
     }
 }

@@ -371,6 +371,8 @@ fn time(reader: &mut Reader<'_>) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use flux_der::{GENERALIZED_TIME, UTC_TIME};
+
     use super::*;
 
     #[test]

@@ -28,7 +28,8 @@ async fn values_are_those_of_data() {
     // KC-SUB-005
     let configs = configs(1);
     let key = Key::new("ns", "vars");
-    let mut reading = configs.reading();
+    let claim = Claim::unlimited();
+    let mut reading = configs.reading(&claim);
     let map = reading.values(&ValuesKind::ConfigMap, &key, false).await;
     let map = map.ok().flatten().unwrap();
     assert_eq!(map.entries, [("a".to_owned(), b"x".to_vec())]);
@@ -45,9 +46,10 @@ async fn only_an_optional_reference_may_be_missing() {
     let configs = configs(1);
     let key = Key::new("ns", "other");
     for kind in [ValuesKind::ConfigMap, ValuesKind::Secret] {
-        let optional = configs.reading().values(&kind, &key, true).await;
+        let claim = Claim::unlimited();
+        let optional = configs.reading(&claim).values(&kind, &key, true).await;
         assert!(optional.is_ok_and(|values| values.is_none()));
-        let needed = configs.reading().values(&kind, &key, false).await;
+        let needed = configs.reading(&claim).values(&kind, &key, false).await;
         let error = needed.err().unwrap();
         assert_eq!(
             error.to_string(),
@@ -60,9 +62,26 @@ async fn only_an_optional_reference_may_be_missing() {
 async fn the_values_of_a_run_are_bounded() {
     let configs = configs(MAX_VALUES / 2);
     let key = Key::new("ns", "vars");
-    let mut reading = configs.reading();
+    let claim = Claim::unlimited();
+    let mut reading = configs.reading(&claim);
     let first = reading.values(&ValuesKind::ConfigMap, &key, true).await;
     assert!(first.is_ok());
     let second = reading.values(&ValuesKind::ConfigMap, &key, true).await;
     assert!(matches!(second, Err(ValuesError::TooLarge)));
+}
+
+#[tokio::test]
+async fn the_values_of_a_run_are_claimed() {
+    let configs = configs(1 << 20);
+    let key = Key::new("ns", "vars");
+    let budget = flux_budget::Budget::new(8 << 20);
+    let claim = budget.claim();
+    let mut reading = configs.reading(&claim);
+    for fits in [true, true, false] {
+        let read = reading.values(&ValuesKind::ConfigMap, &key, true).await;
+        let refused = matches!(read, Err(ValuesError::Memory(_)));
+        assert!(read.is_ok() == fits && refused != fits);
+    }
+    drop(claim);
+    assert_eq!(budget.used(), 0);
 }

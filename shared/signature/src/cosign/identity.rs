@@ -1,10 +1,9 @@
 //! Who may have signed: issuers and subjects of keyless certificates (SC-VER-034).
 
-use std::sync::Arc;
-
 use flux_der::{Reader, UTF8_STRING};
 use flux_golang::regexp::Regex;
 
+use crate::text::cut;
 use crate::x509::Certificate;
 
 /// The issuer as older versions of Fulcio wrote it: bytes.
@@ -13,6 +12,8 @@ const ISSUER: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x83, 0xbf, 0x30, 0x01, 0x
 const ISSUER_V2: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x83, 0xbf, 0x30, 0x01, 0x08];
 /// The maximum length of an expression.
 const MAX_EXPRESSION: usize = 16 << 10;
+/// The maximum size of a compiled expression: many times that of one with alternatives for several repositories.
+const MAX_COMPILED: usize = 64 << 10;
 
 /// An expression for an issuer or a subject cannot be used; the text is Go's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,26 +28,27 @@ pub struct IdentityError {
 /// expression matches all.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    issuer: Arc<Regex>,
-    subject: Arc<Regex>,
+    issuer: Regex,
+    subject: Regex,
 }
 
 impl Identity {
     /// The identity of `spec.verify.matchOIDCIdentity`.
     ///
     /// # Errors
-    /// An expression is malformed, or compiles to more than 8 MiB.
+    /// An expression is malformed, or compiles to more than 64 KiB.
     pub fn new(issuer: &str, subject: &str) -> Result<Self, IdentityError> {
         let compile = |part, expression: &str| {
             let error = |why: String| IdentityError {
                 part,
-                expression: expression.to_owned(),
-                why,
+                expression: cut(expression),
+                why: cut(&why),
             };
             if expression.len() > MAX_EXPRESSION {
                 return Err(error("expression too large".to_owned()));
             }
-            Regex::cached(expression.as_bytes()).map_err(|why| error(why.to_string()))
+            let compiled = Regex::compile_within(expression.as_bytes(), MAX_COMPILED);
+            compiled.map_err(|why| error(why.to_string()))
         };
         Ok(Self {
             issuer: compile("issuer", issuer)?,

@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use serde::Deserialize;
 
+use crate::json::place;
 use crate::key::PublicKey;
 use crate::protojson::{Bytes, Time};
 use crate::tsp::{Stamp, Token};
@@ -20,7 +21,7 @@ const MAX_ITEMS: usize = 64;
 /// The maximum number of certificates of an authority.
 const MAX_CHAIN: usize = 16;
 
-/// Why a document is not a trusted root.
+/// Why a document is not a trusted root. It may come from a Secret, so no part of it is in a text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrustedRootError {
@@ -31,19 +32,19 @@ pub enum TrustedRootError {
     #[error("failed to proto-json unmarshal trusted root: {0}")]
     Json(String),
     /// Another version.
-    #[error("unsupported TrustedRoot media type: {0}")]
-    MediaType(String),
+    #[error("unsupported TrustedRoot media type")]
+    MediaType,
     /// A part is missing.
     #[error("{0}")]
     Missing(&'static str),
     /// A log's key is of an unsupported kind.
-    #[error("unsupported tlog public key type: {0}")]
-    Key(String),
+    #[error("unsupported tlog public key type")]
+    Key,
     /// A certificate is malformed.
-    #[error("failed to parse certificate for {uri}: {why}")]
+    #[error("failed to parse certificate for authority {authority}: {why}")]
     Certificate {
-        /// The authority.
-        uri: String,
+        /// The place of the authority in its list, from one.
+        authority: usize,
         /// What is wrong.
         why: String,
     },
@@ -128,10 +129,10 @@ impl TrustedRoot {
         if json.len() > MAX_BYTES {
             return Err(TrustedRootError::TooLarge);
         }
-        let document: Document = serde_json::from_slice(json)
-            .map_err(|error| TrustedRootError::Json(error.to_string()))?;
+        let document: Document =
+            serde_json::from_slice(json).map_err(|error| TrustedRootError::Json(place(&error)))?;
         if document.media_type != MEDIA_TYPE {
-            return Err(TrustedRootError::MediaType(document.media_type));
+            return Err(TrustedRootError::MediaType);
         }
         let counts = [
             document.tlogs.len(),
@@ -235,7 +236,7 @@ fn authorities(
     all: Vec<AuthorityDocument>,
     timestamps: bool,
 ) -> Result<Vec<Authority>, TrustedRootError> {
-    let read = |document: AuthorityDocument| {
+    let read = |(at, document): (usize, AuthorityDocument)| {
         let chain = document.cert_chain;
         let chain = chain.ok_or(TrustedRootError::Missing(
             "CertificateAuthority missing cert chain",
@@ -247,7 +248,7 @@ fn authorities(
         for raw in chain.certificates {
             let parsed = Certificate::parse(&raw.raw_bytes.0);
             certificates.push(parsed.map_err(|why| TrustedRootError::Certificate {
-                uri: document.uri.clone(),
+                authority: at + 1,
                 why: why.to_string(),
             })?);
         }
@@ -269,7 +270,7 @@ fn authorities(
             valid: document.valid_for.unwrap_or_default(),
         })
     };
-    all.into_iter().map(read).collect()
+    all.into_iter().enumerate().map(read).collect()
 }
 
 fn logs(all: Vec<LogDocument>) -> Result<BTreeMap<Vec<u8>, Log>, TrustedRootError> {
@@ -304,9 +305,9 @@ fn logs(all: Vec<LogDocument>) -> Result<BTreeMap<Vec<u8>, Log>, TrustedRootErro
             | "PKIX_RSA_PKCS1V15_3072_SHA256"
             | "PKIX_RSA_PKCS1V15_4096_SHA256"
             | "PKIX_ED25519" => PublicKey::from_info(raw),
-            other => return Err(TrustedRootError::Key(other.to_owned())),
+            _ => return Err(TrustedRootError::Key),
         };
-        let key = parsed.map_err(|_| TrustedRootError::Key(key.key_details))?;
+        let key = parsed.map_err(|_| TrustedRootError::Key)?;
         let log = Log {
             url: document.base_url,
             key,

@@ -18,25 +18,21 @@ pub(super) fn is_subset(first: &Distinguished, second: &Distinguished) -> bool {
 }
 
 impl Distinguished {
-    /// Reads a name such as `C=US, ST=WA, O=Example`.
+    /// Reads a name such as `C=US, ST=WA, O=Example`. The error does not quote it.
     pub(super) fn parse(name: &str) -> Result<Self, String> {
-        let quoted = quote(name);
         if name.contains("=#") {
-            return Err(format!(
-                r#"unsupported distinguished name (DN) {quoted}: notation does not support x509.subject identities containing "=#""#
-            ));
+            return Err(
+                r#"unsupported distinguished name (DN): notation does not support x509.subject identities containing "=#""#
+                    .to_owned(),
+            );
         }
-        let parts = split(name).ok_or_else(|| {
-            format!(
-                "parsing distinguished name (DN) {quoted} failed with err: malformed. A valid DN must contain 'C', 'ST' or 'S', and 'O' RDN attributes at a minimum, and follow RFC 4514 standard"
-            )
-        })?;
+        let parts = split(name).ok_or(
+            "parsing distinguished name (DN) failed with err: malformed. A valid DN must contain 'C', 'ST' or 'S', and 'O' RDN attributes at a minimum, and follow RFC 4514 standard",
+        )?;
         let mut attributes: BTreeMap<String, String> = BTreeMap::new();
         for part in parts {
             if part.joined {
-                return Err(format!(
-                    "distinguished name (DN) {quoted} has multi-valued RDN attributes, remove multi-valued RDN attributes as they are not supported"
-                ));
+                return Err("distinguished name (DN) has multi-valued RDN attributes, remove multi-valued RDN attributes as they are not supported".to_owned());
             }
             let kind = if part.kind == "S" {
                 "ST".to_owned()
@@ -44,31 +40,19 @@ impl Distinguished {
                 part.kind
             };
             if attributes.get(&kind).is_some_and(|value| !value.is_empty()) {
-                return Err(format!(
-                    "distinguished name (DN) {quoted} has duplicate RDN attribute for {}, DN can only have unique RDN attributes",
-                    quote(&kind)
-                ));
+                return Err("distinguished name (DN) has duplicate RDN attributes, DN can only have unique RDN attributes".to_owned());
             }
             attributes.insert(kind, part.value);
         }
         for required in ["C", "ST", "O"] {
             if attributes.get(required).is_none_or(String::is_empty) {
                 return Err(format!(
-                    "distinguished name (DN) {quoted} has no mandatory RDN attribute for {}, it must contain 'C', 'ST' or 'S', and 'O' RDN attributes at a minimum",
+                    "distinguished name (DN) has no mandatory RDN attribute for {}, it must contain 'C', 'ST' or 'S', and 'O' RDN attributes at a minimum",
                     quote(required)
                 ));
             }
         }
         Ok(Self(attributes))
-    }
-
-    /// As Go prints a map with `%q`.
-    pub(super) fn quoted(&self) -> String {
-        let pairs = self.0.iter();
-        let pairs: Vec<String> = pairs
-            .map(|(key, value)| format!("{}:{}", quote(key), quote(value)))
-            .collect();
-        format!("map[{}]", pairs.join(" "))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Trust policies: read and validated as notation-go does (SC-VER-050, SC-VER-052).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use flux_golang::regexp::Regex;
@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::distinguished::{Distinguished, is_subset};
 use super::verifier::Check;
+use crate::json::place;
 
 /// The maximum size of a policy.
 const MAX_BYTES: usize = 1 << 20;
@@ -16,7 +17,8 @@ const WILDCARD: &str = "*";
 const SUBJECT: &str = "x509.subject";
 const LINK: &str = "https://notaryproject.dev/docs/quickstart/#create-a-trust-policy";
 
-/// Why a trust policy is invalid, or has nothing for an artifact. The texts are notation-go's.
+/// Why a trust policy is invalid, or has nothing for an artifact. The texts are notation-go's, except that they do not quote
+/// the document, which comes from a Secret: they say the place of a statement and of what is in it, from one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyError {
@@ -53,7 +55,9 @@ const CHECKS: [Check; 5] = [
 /// A statement: what is required of the artifacts of some repositories.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Statement {
-    pub(super) name: String,
+    /// Its place in the document, from one.
+    pub(super) number: usize,
+    name: String,
     scopes: Vec<String>,
     pub(super) stores: Vec<String>,
     pub(super) identities: Vec<String>,
@@ -68,8 +72,8 @@ pub(super) struct Statement {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     statements: Vec<Statement>,
-    /// Statements that skip verification but name stores or identities, which are ignored: worth a warning.
-    ignored: Vec<String>,
+    /// The places of statements that skip verification but name stores or identities, which are ignored: worth a warning.
+    ignored: Vec<usize>,
 }
 
 impl Policy {
@@ -84,7 +88,7 @@ impl Policy {
             return Err(malformed("more than 1 MiB"));
         }
         let document: Value =
-            serde_json::from_slice(json).map_err(|error| malformed(&error.to_string()))?;
+            serde_json::from_slice(json).map_err(|error| malformed(&place(&error)))?;
         if !document.is_object() {
             return Err(malformed(
                 "json: cannot unmarshal into Go value of type trustpolicy.Document",
@@ -92,13 +96,14 @@ impl Policy {
         }
         let version = text(&document, "version")?;
         let mut statements = Vec::new();
-        for value in list(&document, "trustPolicies")? {
-            statements.push(statement(value)?);
+        for (at, value) in list(&document, "trustPolicies")?.iter().enumerate() {
+            statements.push(statement(at + 1, value)?);
         }
         let mut ignored = Vec::new();
-        for statement in statements.iter_mut().filter(|one| one.level == "skip") {
+        let skipping = statements.iter_mut().filter(|one| one.level == "skip");
+        for statement in skipping {
             if !statement.stores.is_empty() || !statement.identities.is_empty() {
-                ignored.push(statement.name.clone());
+                ignored.push(statement.number);
                 statement.stores.clear();
                 statement.identities.clear();
             }
@@ -110,8 +115,8 @@ impl Policy {
         })
     }
 
-    /// The names of statements that skip verification although they name trust stores or identities.
-    pub fn ignored(&self) -> &[String] {
+    /// The places, from one, of statements that skip verification although they name trust stores or identities.
+    pub fn ignored(&self) -> &[usize] {
         &self.ignored
     }
 
@@ -133,7 +138,9 @@ impl Policy {
                 quote(reference)
             )));
         };
-        check_scope(path).map_err(PolicyError::NotApplicable)?;
+        check_scope(path).map_err(|why| {
+            PolicyError::NotApplicable(format!("registry scope {} {why}", quote(path)))
+        })?;
         let with = |scope: &str| {
             let mut all = self.statements.iter();
             all.find(|one| one.scopes.iter().any(|known| known == scope))
@@ -218,7 +225,7 @@ fn texts(value: &Value, name: &str) -> Result<Vec<String>, PolicyError> {
     list(value, name)?.iter().map(one).collect()
 }
 
-fn statement(value: &Value) -> Result<Statement, PolicyError> {
+fn statement(number: usize, value: &Value) -> Result<Statement, PolicyError> {
     if !value.is_object() && !value.is_null() {
         return Err(mismatch("trustPolicies"));
     }
@@ -238,6 +245,7 @@ fn statement(value: &Value) -> Result<Statement, PolicyError> {
         Some(_) => return Err(mismatch("override")),
     }
     Ok(Statement {
+        number,
         name: text(value, "name")?,
         scopes: texts(value, "registryScopes")?,
         stores: texts(value, "trustStores")?,
@@ -256,24 +264,21 @@ fn validate(version: &str, statements: &mut [Statement]) -> Result<(), String> {
         );
     }
     if version != "1.0" {
-        return Err(format!(
-            "trust policy document uses unsupported version {}",
-            quote(version)
-        ));
+        return Err("trust policy document uses an unsupported version".to_owned());
     }
     if statements.is_empty() {
         return Err("trust policy document can not have zero trust policy statements".to_owned());
     }
-    let mut names: Vec<String> = Vec::new();
+    let mut names: BTreeSet<String> = BTreeSet::new();
     for statement in statements.iter_mut() {
         if names.contains(&statement.name) {
             return Err(format!(
-                "multiple trust policy statements use the same name {}, statement names must be unique",
-                quote(&statement.name)
+                "multiple trust policy statements use the same name as statement {}, statement names must be unique",
+                statement.number
             ));
         }
         check_statement(statement).map_err(|why| format!("trust policy: {why}"))?;
-        names.push(statement.name.clone());
+        names.insert(statement.name.clone());
     }
     check_scopes(statements)
 }
@@ -285,7 +290,7 @@ fn check_statement(statement: &mut Statement) -> Result<(), String> {
                 .to_owned(),
         );
     }
-    let name = quote(&statement.name);
+    let name = statement.number;
     let actions = actions(statement).map_err(|why| {
         format!("trust policy statement {name} has invalid signatureVerification: {why}")
     })?;
@@ -295,8 +300,7 @@ fn check_statement(statement: &mut Statement) -> Result<(), String> {
         "" | "always" | "afterCertExpiry"
     ) {
         return Err(format!(
-            r#"trust policy statement {name} has invalid signatureVerification: verifyTimestamp must be "always" or "afterCertExpiry", but got {}"#,
-            quote(&statement.verify_timestamp)
+            r#"trust policy statement {name} has invalid signatureVerification: verifyTimestamp must be "always" or "afterCertExpiry""#
         ));
     }
     if statement.level == "skip" {
@@ -307,10 +311,10 @@ fn check_statement(statement: &mut Statement) -> Result<(), String> {
             "trust policy statement {name} is either missing trust stores or trusted identities, both must be specified"
         ));
     }
-    for store in &statement.stores {
-        check_store(&name, store)?;
+    for (at, store) in statement.stores.iter().enumerate() {
+        check_store(name, at + 1, store)?;
     }
-    check_identities(&name, &statement.identities)
+    check_identities(name, &statement.identities)
 }
 
 /// The actions of a level with the statement's overrides.
@@ -327,12 +331,7 @@ fn actions(statement: &Statement) -> Result<Level, String> {
         "permissive" => [Enforce, Enforce, Log, Log, Log],
         "audit" => [Enforce, Log, Log, Log, Log],
         "skip" => [Skip; 5],
-        other => {
-            return Err(format!(
-                "invalid signature verification level {}",
-                quote(other)
-            ));
-        }
+        _ => return Err("invalid signature verification level".to_owned()),
     };
     if !statement.overrides.is_empty() && statement.level == "skip" {
         return Err(
@@ -344,8 +343,7 @@ fn actions(statement: &Statement) -> Result<Level, String> {
         let Some(at) = CHECKS.iter().position(|known| known.name() == check) else {
             let known: Vec<String> = CHECKS.iter().map(|known| quote(known.name())).collect();
             return Err(format!(
-                "verification type {} in custom signature verification is not supported, supported values are [{}]",
-                quote(check),
+                "a verification type in custom signature verification is not supported, supported values are [{}]",
                 known.join(" ")
             ));
         };
@@ -353,11 +351,11 @@ fn actions(statement: &Statement) -> Result<Level, String> {
             "enforce" => Enforce,
             "log" => Log,
             "skip" => Skip,
-            other => {
-                return Err(format!(
-                    r#"verification action {} in custom signature verification is not supported, supported values are ["enforce" "log" "skip"]"#,
-                    quote(other)
-                ));
+            _ => {
+                return Err(
+                    r#"a verification action in custom signature verification is not supported, supported values are ["enforce" "log" "skip"]"#
+                        .to_owned(),
+                );
             }
         };
         if CHECKS[at] == Check::Integrity {
@@ -377,46 +375,46 @@ fn actions(statement: &Statement) -> Result<Level, String> {
     Ok(actions)
 }
 
-fn check_store(name: &str, store: &str) -> Result<(), String> {
-    let value = quote(store);
+fn check_store(name: usize, at: usize, store: &str) -> Result<(), String> {
     let Some((kind, named)) = store.split_once(':') else {
         return Err(format!(
-            "trust policy statement {name} has malformed trust store value {value}. The required format is <TrustStoreType>:<TrustStoreName>"
+            "trust policy statement {name} has malformed trust store value {at}. The required format is <TrustStoreType>:<TrustStoreName>"
         ));
     };
     if !matches!(kind, "ca" | "signingAuthority" | "tsa") {
         return Err(format!(
-            "trust policy statement {name} uses an unsupported trust store type {} in trust store value {value}",
-            quote(kind)
+            "trust policy statement {name} uses an unsupported trust store type in trust store value {at}"
         ));
     }
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     if named.is_empty() || !named.chars().all(allowed) {
         return Err(format!(
-            "trust policy statement {name} uses an unsupported trust store name {} in trust store value {value}. Named store name needs to follow [a-zA-Z0-9_.-]+ format",
-            quote(named)
+            "trust policy statement {name} uses an unsupported trust store name in trust store value {at}. Named store name needs to follow [a-zA-Z0-9_.-]+ format"
         ));
     }
     Ok(())
 }
 
-fn check_identities(name: &str, identities: &[String]) -> Result<(), String> {
+fn check_identities(name: usize, identities: &[String]) -> Result<(), String> {
     if identities.len() > 1 && identities.iter().any(|one| one == WILDCARD) {
         return Err(format!(
             "trust policy statement {name} uses a wildcard trusted identity '*', a wildcard identity cannot be used in conjunction with other values"
         ));
     }
     let mut subjects = Vec::new();
-    for identity in identities.iter().filter(|one| *one != WILDCARD) {
+    for (at, identity) in identities.iter().enumerate() {
+        let at = at + 1;
+        if identity == WILDCARD {
+            continue;
+        }
         if identity.is_empty() {
             return Err(format!(
                 "trust policy statement {name} has an empty trusted identity"
             ));
         }
-        let quoted = quote(identity);
         let Some((kind, value)) = identity.split_once(':') else {
             return Err(format!(
-                "trust policy statement {name} has trusted identity {quoted} missing separator"
+                "trust policy statement {name} has trusted identity {at} missing separator"
             ));
         };
         if kind != SUBJECT {
@@ -424,19 +422,19 @@ fn check_identities(name: &str, identities: &[String]) -> Result<(), String> {
         }
         if value.is_empty() {
             return Err(format!(
-                "trust policy statement {name} has trusted identity {quoted} without an identity value"
+                "trust policy statement {name} has trusted identity {at} without an identity value"
             ));
         }
         let parsed = Distinguished::parse(value).map_err(|why| {
             format!(
-                "trust policy statement {name} has trusted identity {quoted} with invalid identity value: {why}"
+                "trust policy statement {name} has trusted identity {at} with invalid identity value: {why}"
             )
         })?;
-        subjects.push((quoted, parsed));
+        subjects.push((at, parsed));
     }
-    for (at, (one, first)) in subjects.iter().enumerate() {
-        for (other_at, (other, second)) in subjects.iter().enumerate() {
-            if at != other_at && is_subset(first, second) {
+    for (one, first) in &subjects {
+        for (other, second) in &subjects {
+            if one != other && is_subset(first, second) {
                 return Err(format!(
                     "trust policy statement {name} has overlapping x509 trustedIdentities, {one} overlaps with {other}"
                 ));
@@ -447,9 +445,10 @@ fn check_identities(name: &str, identities: &[String]) -> Result<(), String> {
 }
 
 fn check_scopes(statements: &[Statement]) -> Result<(), String> {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    // How often each occurs, and the first statement with it.
+    let mut counts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for statement in statements {
-        let name = quote(&statement.name);
+        let name = statement.number;
         if statement.scopes.is_empty() {
             return Err(format!(
                 "trust policy statement {name} has zero registry scopes, it must specify registry scopes with at least one value"
@@ -460,23 +459,28 @@ fn check_scopes(statements: &[Statement]) -> Result<(), String> {
                 "trust policy statement {name} uses wildcard registry scope '*', a wildcard scope cannot be used in conjunction with other scope values"
             ));
         }
-        for scope in &statement.scopes {
+        for (at, scope) in statement.scopes.iter().enumerate() {
             if scope != WILDCARD {
-                check_scope(scope)?;
+                check_scope(scope).map_err(|why| {
+                    format!(
+                        "registry scope {} of trust policy statement {name} {why}",
+                        at + 1
+                    )
+                })?;
             }
-            *counts.entry(scope).or_default() += 1;
+            let (count, _) = counts.entry(scope).or_insert((0, name));
+            *count += 1;
         }
     }
-    match counts.iter().find(|(_, count)| **count > 1) {
-        Some((scope, _)) => Err(format!(
-            "registry scope {} is present in multiple trust policy statements, one registry scope value can only be associated with one statement",
-            quote(scope)
+    match counts.values().find(|(count, _)| *count > 1) {
+        Some((_, name)) => Err(format!(
+            "a registry scope of trust policy statement {name} is present in multiple trust policy statements, one registry scope value can only be associated with one statement"
         )),
         None => Ok(()),
     }
 }
 
-/// Whether a scope is a repository with its domain.
+/// Whether a scope is a repository with its domain; the error is what to say of it.
 fn check_scope(scope: &str) -> Result<(), String> {
     static DOMAIN: LazyLock<Option<Regex>> = LazyLock::new(|| {
         Regex::compile(br"^(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])(?:(?:\.(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]))+)?(?::[0-9]+)?$").ok()
@@ -486,10 +490,7 @@ fn check_scope(scope: &str) -> Result<(), String> {
     });
     const ENSURE: &str = "make sure it is a fully qualified repository without the scheme, protocol or tag. For example domain.com/my/repository or a local scope like local/myOCILayout";
     if scope.len() > 1 && scope.contains('*') {
-        return Err(format!(
-            "registry scope {} with wild card(s) is not valid, {ENSURE}",
-            quote(scope)
-        ));
+        return Err(format!("with wild card(s) is not valid, {ENSURE}"));
     }
     let matches = |regex: &LazyLock<Option<Regex>>, text: &str| {
         regex.as_ref().is_some_and(|regex| regex.is_match(text))
@@ -500,9 +501,6 @@ fn check_scope(scope: &str) -> Result<(), String> {
         {
             Ok(())
         }
-        _ => Err(format!(
-            "registry scope {} is not valid, {ENSURE}",
-            quote(scope)
-        )),
+        _ => Err(format!("is not valid, {ENSURE}")),
     }
 }

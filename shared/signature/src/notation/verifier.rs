@@ -15,6 +15,7 @@ use super::signer::{Envelope, MAX_BYTES, SigningScheme};
 use super::{cose, jws};
 use crate::fingerprint::Fingerprint;
 use crate::pem;
+use crate::text::cut;
 use crate::tsp::Token;
 use crate::x509::Certificate;
 
@@ -217,8 +218,9 @@ impl Verifier {
                     });
                 }
                 Err(error) => why.push(format!(
-                    "failed to verify signature with digest {}, {error}",
-                    signature.digest
+                    "failed to verify signature with digest {}, {}",
+                    signature.digest,
+                    cut(&error)
                 )),
             }
         }
@@ -280,6 +282,7 @@ impl Run<'_> {
             Ok(()) => Ok(()),
             Err(why) if self.statement.action(check) == Action::Enforce => Err(why),
             Err(why) => {
+                let why = cut(&why);
                 self.tolerated.push(Failure { check, why });
                 Ok(())
             }
@@ -289,14 +292,16 @@ impl Run<'_> {
     /// The certificates of the stores of one kind: all that there are, if the policy names such a store.
     fn store(&self, kind: &str) -> Result<&[Arc<Certificate>], String> {
         let stores = &self.statement.stores;
-        let name = stores.iter().find_map(|store| {
-            let (known, name) = store.split_once(':')?;
-            (known == kind).then_some(name)
-        });
-        match (name, self.trusted) {
-            (None, _) => Ok(&[]),
-            (Some(_), Ok(trusted)) => Ok(trusted),
-            (Some(name), Err(why)) => Err(format!("failed to parse certificate '{name}': {why}")),
+        let of_kind = |store: &String| {
+            let kinds = store.split_once(':');
+            kinds.is_some_and(|(known, _)| known == kind)
+        };
+        match self.trusted {
+            _ if !stores.iter().any(of_kind) => Ok(&[]),
+            Ok(trusted) => Ok(trusted),
+            Err(why) => Err(format!(
+                "failed to parse certificate of a store '{kind}': {why}"
+            )),
         }
     }
 
@@ -326,7 +331,7 @@ impl Run<'_> {
         if identities.iter().any(|one| one == "*") {
             return Ok(());
         }
-        let name = quote(&self.statement.name);
+        let number = self.statement.number;
         let mut trusted = Vec::new();
         for identity in identities {
             if let Some(("x509.subject", value)) = identity.split_once(':') {
@@ -335,7 +340,7 @@ impl Run<'_> {
         }
         if trusted.is_empty() {
             return Err(format!(
-                "no x509 trusted identities are configured in the trust policy {name}"
+                "no x509 trusted identities are configured in the trust policy statement {number}"
             ));
         }
         let subject = envelope.certificates.first();
@@ -347,10 +352,9 @@ impl Run<'_> {
         if trusted.iter().any(|one| is_subset(one, &subject)) {
             return Ok(());
         }
-        let known: Vec<String> = trusted.iter().map(Distinguished::quoted).collect();
         Err(format!(
-            "signing certificate from the digital signature does not match the X.509 trusted identities [{}] defined in the trust policy {name}",
-            known.join(" ")
+            "signing certificate from the digital signature does not match the {} X.509 trusted identities defined in the trust policy statement {number}",
+            trusted.len()
         ))
     }
 

@@ -51,6 +51,20 @@ fn unverified(provider: &str, source: SignatureFault) -> StepError {
     }
 }
 
+// SC-OCI-025, SC-OCI-026: a client is made before the URL is looked at
+#[test]
+fn urls_are_shown_without_user_information() {
+    let error = StepError::Transport {
+        url: ShownUrl::new("oci://user:s3cret@r.io/app"),
+        source: Box::new(ReferredError::NotFound("ns/name".into()).into()),
+    };
+    assert_eq!(
+        error.to_string(),
+        "failed to generate transport for 'oci://***@r.io/app'"
+    );
+    assert!(!format!("{error:?}").contains("s3cret"));
+}
+
 // The rows named at each case.
 #[test]
 fn every_failure_has_the_expected_outcome() {
@@ -58,7 +72,7 @@ fn every_failure_has_the_expected_outcome() {
     let stored = Some((STORAGE_OPERATION_FAILED, Status::True));
     let verified = Some((SOURCE_VERIFIED, Status::False));
     let name = || "ns/name".to_owned();
-    let url = || "oci://r.io/app".to_owned();
+    let url = || ShownUrl::new("oci://r.io/app");
     let minute = Duration::from_mins(1);
     let exactly = Next::Retry(Pace::Exactly(minute));
     let no_layer = || registry(flux_oci::Error::NoToken);
@@ -246,7 +260,7 @@ fn every_failure_has_the_expected_outcome() {
             "failed to verify the signature using provider 'cosign keyless': no signatures found",
         ),
         (
-            unverified("cosign", SignatureFault::Timeout),
+            unverified("cosign", flux_oci::Error::DeadlineExceeded.into()),
             "VerificationError",
             BACK_OFF,
             warning,

@@ -3,7 +3,38 @@
 use std::io::{self, BufRead};
 use std::ops::Range;
 
-use super::{Form, Layout, MAX_HEADER, Place};
+use flux_budget::{Claim, Exhausted};
+
+use super::{Form, Layout, MAX_HEADER, Place, claim_chart};
+use crate::index::IndexError;
+
+/// Why a text was not scanned to its end.
+#[derive(Debug)]
+pub(super) enum Ended {
+    Read(io::Error),
+    Memory(Exhausted),
+}
+
+impl From<io::Error> for Ended {
+    fn from(error: io::Error) -> Self {
+        Self::Read(error)
+    }
+}
+
+impl From<Exhausted> for Ended {
+    fn from(error: Exhausted) -> Self {
+        Self::Memory(error)
+    }
+}
+
+impl From<Ended> for IndexError {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Read(error) => Self::Read(error),
+            Ended::Memory(error) => Self::Memory(error),
+        }
+    }
+}
 
 /// The bytes of a text, one by one, with their position.
 struct Bytes<'r, R> {
@@ -108,7 +139,7 @@ impl<R: BufRead> Bytes<'_, R> {
 }
 
 /// Scans the text. An object with a key twice has no layout.
-pub(super) fn find(input: &mut impl BufRead) -> io::Result<Option<Layout>> {
+pub(super) fn find(input: &mut impl BufRead, claim: &Claim) -> Result<Option<Layout>, Ended> {
     let mut bytes = Bytes { input, at: 0 };
     let mut header = vec![b'{'];
     let mut charts = None;
@@ -123,7 +154,7 @@ pub(super) fn find(input: &mut impl BufRead) -> io::Result<Option<Layout>> {
             return Ok(None);
         }
         if key.eq_ignore_ascii_case(b"\"entries\"") {
-            let found = entries(&mut bytes)?;
+            let found = entries(&mut bytes, claim)?;
             if charts.is_some() || found.is_none() || key != b"\"entries\"" {
                 return Ok(None);
             }
@@ -161,7 +192,10 @@ pub(super) fn find(input: &mut impl BufRead) -> io::Result<Option<Layout>> {
 }
 
 /// The charts in the value of `entries`, if it is an object.
-fn entries(bytes: &mut Bytes<'_, impl BufRead>) -> io::Result<Option<Vec<Place>>> {
+fn entries(
+    bytes: &mut Bytes<'_, impl BufRead>,
+    claim: &Claim,
+) -> Result<Option<Vec<Place>>, Ended> {
     let mut charts = Vec::new();
     if !bytes.skip(b'{')? {
         return Ok(None);
@@ -177,6 +211,7 @@ fn entries(bytes: &mut Bytes<'_, impl BufRead>) -> io::Result<Option<Vec<Place>>
         if !bytes.skip(b':')? {
             return Ok(None);
         }
+        claim_chart(claim, &name)?;
         charts.push((name, bytes.value(|_| {})?));
         if !bytes.comma()? {
             return Ok(None);

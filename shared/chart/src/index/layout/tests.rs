@@ -5,7 +5,12 @@ use std::io::Cursor;
 use super::*;
 
 fn layout(text: &str) -> Option<Layout> {
-    find(&mut Cursor::new(text), &Budget::unlimited()).unwrap()
+    find(
+        &mut Cursor::new(text),
+        &Budget::unlimited(),
+        &Claim::unlimited(),
+    )
+    .unwrap()
 }
 
 /// The header and the parts of a text that has a layout.
@@ -102,6 +107,10 @@ fn what_only_a_parser_can_judge_has_no_layout() {
 
 #[test]
 fn nothing_is_not_an_index() {
-    let found = find(&mut Cursor::new(""), &Budget::unlimited());
+    let found = find(
+        &mut Cursor::new(""),
+        &Budget::unlimited(),
+        &Claim::unlimited(),
+    );
     assert!(matches!(found, Err(IndexError::Empty)));
 }

@@ -2,9 +2,9 @@
 
 use std::io::BufRead;
 
-use flux_budget::Budget;
+use flux_budget::{Budget, Claim};
 
-use super::{Form, Layout, MAX_HEADER};
+use super::{Form, Layout, MAX_HEADER, claim_chart};
 use crate::index::IndexError;
 
 /// What the lines belong to.
@@ -30,6 +30,7 @@ enum Line<'l> {
 pub(super) fn find(
     input: &mut impl BufRead,
     budget: &Budget,
+    charts: &Claim,
 ) -> Result<Option<Layout>, IndexError> {
     let mut layout = Layout {
         form: Form::Yaml,
@@ -77,6 +78,7 @@ pub(super) fn find(
                 let rest = text.get(by..).unwrap_or_default();
                 match chart_key(rest) {
                     Some(name) if by == indent => {
+                        claim_chart(charts, name)?;
                         let name = name.to_owned();
                         layout
                             .charts
