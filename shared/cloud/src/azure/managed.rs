@@ -20,9 +20,7 @@ pub(super) async fn token(
     id: Option<&str>,
     scope: &str,
 ) -> Result<Token, Error> {
-    let base = cloud
-        .environment()
-        .get("AZURE_POD_IDENTITY_AUTHORITY_HOST");
+    let base = cloud.environment().get("AZURE_POD_IDENTITY_AUTHORITY_HOST");
     let base = base.unwrap_or_else(|| METADATA.to_owned());
     let resource = scope.strip_suffix("/.default").unwrap_or(scope);
     let mut query = vec![("api-version", VERSION), ("resource", resource)];
