@@ -171,7 +171,7 @@ async fn without_an_account_the_controllers_identity_is_used() -> Result {
 #[tokio::test]
 async fn an_annotated_account_is_itself_the_login() -> Result {
     let cloud = CloudSettings::start()?;
-    let registry = Registry::builder().accept("none", "").start();
+    let registry = Registry::builder().token_auth("nobody", "nothing").start();
     let world = World::start_with("oci-generic", cloud.settings(), registry).await?;
     let namespace = &world.namespace;
     world.push("latest", &[("a", "1")]);

@@ -45,7 +45,11 @@ impl Server {
 
     fn answer(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
         let audiences = &body["spec"]["audiences"];
-        let shown = if audiences.is_array() { audiences.to_string() } else { String::new() };
+        let shown = if audiences.is_array() {
+            audiences.to_string()
+        } else {
+            String::new()
+        };
         self.requests
             .lock()
             .unwrap()
@@ -66,9 +70,17 @@ impl Server {
         }
         let metadata = &found["metadata"];
         let text = |name: &str| metadata[name].as_str().unwrap_or_default().to_owned();
-        let subject = format!("system:serviceaccount:{}:{}", text("namespace"), text("name"));
+        let subject = format!(
+            "system:serviceaccount:{}:{}",
+            text("namespace"),
+            text("name")
+        );
         let named = audiences.as_array().is_some_and(|named| !named.is_empty());
-        let audiences = if named { audiences.clone() } else { json!(["https://cluster.local"]) };
+        let audiences = if named {
+            audiences.clone()
+        } else {
+            json!(["https://cluster.local"])
+        };
         let claims = json!({"aud": audiences, "sub": subject, "exp": 4_102_444_800_u64});
         let token = clouds::token(&claims);
         (
@@ -86,8 +98,7 @@ impl Server {
                 let (head, body) = request.into_parts();
                 let body = body.collect().await.unwrap().to_bytes();
                 let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-                let (status, answer) =
-                    server.answer(head.method.as_str(), head.uri.path(), &body);
+                let (status, answer) = server.answer(head.method.as_str(), head.uri.path(), &body);
                 let answer = Body::from(answer.to_string().into_bytes());
                 Ok::<_, Infallible>(Response::builder().status(status).body(answer).unwrap())
             }
@@ -170,8 +181,14 @@ async fn each_input_of_an_exchange_has_credentials_of_its_own() {
         ("team", "puller", "eu-west-1"),
         ("apps", "puller", "us-east-1"),
     ] {
-        let first = world.aws(namespace, Some(name), Some(region)).await.unwrap();
-        let again = world.aws(namespace, Some(name), Some(region)).await.unwrap();
+        let first = world
+            .aws(namespace, Some(name), Some(region))
+            .await
+            .unwrap();
+        let again = world
+            .aws(namespace, Some(name), Some(region))
+            .await
+            .unwrap();
         assert_eq!(first, again, "{namespace}/{name} {region}");
         found.push(first.access_key_id);
     }
@@ -199,17 +216,26 @@ async fn each_input_of_an_exchange_has_credentials_of_its_own() {
     proxy.resolve(&format!("{STS}:443"), world.clouds.address());
     let other = ProxyUrl::parse(&proxy.url()).unwrap().into();
     let object = object("apps");
-    let identity = world.identities.of(&object, Some("puller"), &other).unwrap();
+    let identity = world
+        .identities
+        .of(&object, Some("puller"), &other)
+        .unwrap();
     let through = identity.aws_credentials(REGION, None).await.unwrap();
     assert!(!found.contains(&through.access_key_id));
 
     // RT-WID-024, SC-AUTH-072: the account is read each time, and a token of it is requested once per exchange.
     let requests = world.server.requests();
-    let reads = requests.iter().filter(|made| made.starts_with("GET")).count();
+    let reads = requests
+        .iter()
+        .filter(|made| made.starts_with("GET"))
+        .count();
     assert_eq!((reads, requests.len() - reads), (9, 5));
-    assert!(requests.contains(
-        &"POST /api/v1/namespaces/apps/serviceaccounts/puller/token [\"sts.amazonaws.com\"]".to_owned()
-    ));
+    assert!(
+        requests.contains(
+            &"POST /api/v1/namespaces/apps/serviceaccounts/puller/token [\"sts.amazonaws.com\"]"
+                .to_owned()
+        )
+    );
 }
 
 // RT-WID-003, SC-AUTH-052
@@ -246,9 +272,14 @@ async fn objects_act_as_their_account_as_the_default_one_or_as_the_controller() 
     // RT-WID-006, SC-AUTH-055
     let object = object("apps");
     let identity = locked.identities.of(&object, None, &locked.proxy).unwrap();
-    let refused = identity.aws_credentials(REGION, Some("https://example.com")).await;
+    let refused = identity
+        .aws_credentials(REGION, Some("https://example.com"))
+        .await;
     let text = chain(&refused.unwrap_err()).to_string();
-    assert!(text.contains("invalid STS endpoint: 'https://example.com'. must match ^https://"), "{text}");
+    assert!(
+        text.contains("invalid STS endpoint: 'https://example.com'. must match ^https://"),
+        "{text}"
+    );
     assert_eq!(locked.clouds.requests().len(), 1);
 }
 
@@ -331,7 +362,10 @@ async fn a_token_of_the_account_is_never_one_for_its_own_api_server() {
     let path = "POST /api/v1/namespaces/apps/serviceaccounts/puller/token";
     assert_eq!(
         issued,
-        [format!("{path} []"), format!("{path} [\"https://remote.example.com\"]")]
+        [
+            format!("{path} []"),
+            format!("{path} [\"https://remote.example.com\"]")
+        ]
     );
     // The controller has no such token.
     let own = world.identities.of(&object, None, &world.proxy).unwrap();
@@ -345,7 +379,10 @@ async fn a_token_of_the_account_is_never_one_for_its_own_api_server() {
     let login = identity.registry_login(Provider::Generic, "registry.example.com:5000");
     let login = login.await.unwrap().unwrap();
     let bearer = login.bearer.unwrap();
-    assert_eq!(flux_cloud::audiences(&bearer), ["registry.example.com:5000"]);
+    assert_eq!(
+        flux_cloud::audiences(&bearer),
+        ["registry.example.com:5000"]
+    );
     let user = json!({"credential.auth.fluxcd.io/provider": "kubernetes", "credential.auth.fluxcd.io/username": "flux"});
     world.server.set("apps", "puller", user);
     let login = identity.registry_login(Provider::Generic, "registry.example.com:5000");
@@ -359,7 +396,9 @@ async fn only_aws_and_azure_have_git_hosts() {
     let world = World::start("");
     let object = object("apps");
     let identity = world.identities.of(&object, None, &world.proxy).unwrap();
-    let refused = identity.git_login(Provider::Gcp, "https://example.com/a").await;
+    let refused = identity
+        .git_login(Provider::Gcp, "https://example.com/a")
+        .await;
     assert_eq!(
         refused.unwrap_err().to_string(),
         "provider 'gcp' does not support Git credentials"
