@@ -11,7 +11,7 @@ pub fn token(claims: &Value) -> String {
     format!("{header}.{claims}.c2ln")
 }
 
-/// The claims of a token, null if it is none.
+/// The claims of a token, null for other texts.
 pub fn claims(token: &str) -> Value {
     let part = token.split('.').nth(1).unwrap_or_default();
     let bytes = URL_SAFE_NO_PAD.decode(part).unwrap_or_default();

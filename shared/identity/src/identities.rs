@@ -75,7 +75,7 @@ struct Account {
 
 impl Identities {
     /// The identities of objects whose ServiceAccounts `client` reads. `default_account` is the process's
-    /// `--default-service-account`, or the like; empty is none.
+    /// `--default-service-account`, or the like; empty means no default.
     pub fn new(client: Client, tokens: Tokens, default_account: &str) -> Self {
         Self {
             client,
@@ -417,7 +417,7 @@ impl<K: Resource<DynamicType = ()> + Sync> Identity<'_, K> {
         Ok(gcp::federated_token(&self.cloud, &federation).await?)
     }
 
-    /// Refuses to issue a token that the cluster's own API server accepts: whoever gets it could act as the
+    /// Refuses to issue a token that the cluster's own API server accepts: the receiver could act as the
     /// ServiceAccount (RT-WID-030). What the API server accepts is in a token that it issues for no audience in
     /// particular, which is requested once and then dropped.
     async fn check_local(&self, account: &Account) -> Result<(), IdentityError> {

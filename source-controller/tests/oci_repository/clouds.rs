@@ -28,7 +28,7 @@ fn registry(cloud: &CloudSettings, host: &str, builder: RegistryBuilder) -> Regi
     registry
 }
 
-// RT-WID-008, SC-AUTH-056, SC-AUTH-034, SC-OCI-024
+// RT-WID-008, SC-AUTH-034, SC-OCI-024
 #[tokio::test]
 async fn ecr_is_read_with_the_role_of_the_account() -> Result {
     let cloud = CloudSettings::start()?;

@@ -27,7 +27,7 @@ pub enum Error {
     /// Not an endpoint of the Security Token Service (RT-WID-006).
     #[error("invalid STS endpoint: '{0}'. must match {pattern}", pattern = super::sts::ENDPOINT_PATTERN)]
     StsEndpoint(String),
-    /// The role in a ServiceAccount's annotation is none (RT-WID-005).
+    /// The annotation of a ServiceAccount names no role (RT-WID-005).
     #[error("invalid eks.amazonaws.com/role-arn annotation: '{0}'. must match {pattern}", pattern = super::sts::ROLE_PATTERN)]
     RoleArn(String),
     /// Not a host of ECR (RT-WID-008).
@@ -42,7 +42,7 @@ pub enum Error {
     /// Git credentials need an HTTPS address (RT-WID-009).
     #[error("AWS CodeCommit authentication requires an HTTPS Git URL")]
     GitScheme,
-    /// The host is none of CodeCommit (RT-WID-009).
+    /// The host is not one of CodeCommit (RT-WID-009).
     #[error("invalid AWS CodeCommit Git URL: {0}")]
     GitHost(String),
     /// A request could not be signed.
@@ -77,7 +77,7 @@ pub enum Error {
         /// Why.
         reason: &'static str,
     },
-    /// The address that the environment names for container credentials is none that may have the token (RT-WID-007).
+    /// The address that the environment names for container credentials may not have the token (RT-WID-007).
     #[error(
         "invalid endpoint host, \"{0}\", only https or a loopback, ECS or EKS container address is allowed"
     )]

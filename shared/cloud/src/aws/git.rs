@@ -36,7 +36,7 @@ pub fn git_region(url: &Url) -> Result<&str, Error> {
 /// Makes a login for the repository at this address; no request is made (RT-WID-009).
 ///
 /// # Errors
-/// The address is none of CodeCommit.
+/// The address is not one of CodeCommit.
 pub fn git_login(credentials: &Credentials, url: &Url, now: SystemTime) -> Result<GitLogin, Error> {
     let scope = Scope {
         region: git_region(url)?,
