@@ -333,7 +333,10 @@ async fn accept(
 
 async fn respond(state: &Mutex<State>, request: hyper::Request<Incoming>) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
-    let body = body.collect().await.map(|body| body.to_bytes());
+    let body = body
+        .collect()
+        .await
+        .map(http_body_util::Collected::to_bytes);
     let body = String::from_utf8_lossy(&body.unwrap_or_default()).into_owned();
     let headers: BTreeMap<String, String> = head
         .headers

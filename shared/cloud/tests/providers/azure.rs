@@ -41,7 +41,7 @@ async fn a_token_is_exchanged_for_one_of_entra_id() {
 
     let refused = azure::federated_token(&client, "tenant-1", "other", &assertion, SCOPE).await;
     let refused = refused.unwrap_err();
-    let text = flux_errors::chain(&refused).to_string();
+    let text = flux_errors::chain(&refused);
     assert_eq!(
         text,
         "ClientAssertionCredential authentication failed: POST https://login.microsoftonline.com/tenant-1/oauth2/v2.0/token: 400 Bad Request: invalid_client: AADSTS700213: No matching federated identity record found for presented assertion."
@@ -203,7 +203,7 @@ async fn a_token_is_exchanged_for_a_login_of_the_registry() {
         .await
         .unwrap_err();
     assert_eq!(
-        flux_errors::chain(&refused).to_string(),
+        flux_errors::chain(&refused),
         "failed to exchange the access token for a registry token: POST https://app.azurecr.io/oauth2/exchange: 401 Unauthorized: UNAUTHORIZED: authentication required"
     );
     for host in ["ghcr.io", "azurecr.io"] {

@@ -39,7 +39,7 @@ async fn a_token_is_exchanged_for_direct_access() {
     };
     let refused = gcp::federated_token(&client, &other).await.unwrap_err();
     assert_eq!(
-        flux_errors::chain(&refused).to_string(),
+        flux_errors::chain(&refused),
         "oauth2/google: failed to exchange the token: POST https://sts.googleapis.com/v1/token: 400 Bad Request: invalid_grant: the subject token is not accepted"
     );
     assert!(!format!("{refused:?}").contains(&*token.expose_text()));
@@ -71,7 +71,7 @@ async fn a_service_account_is_impersonated() {
         ..federation
     };
     let refused = gcp::federated_token(&client, &other).await.unwrap_err();
-    let text = flux_errors::chain(&refused).to_string();
+    let text = flux_errors::chain(&refused);
     assert!(
         text.starts_with("oauth2/google: failed to impersonate the service account: POST https://iamcredentials")
             && text.ends_with("403 Forbidden: PERMISSION_DENIED: Permission 'iam.serviceAccounts.getAccessToken' denied"),
@@ -88,7 +88,7 @@ async fn the_metadata_server_names_the_cluster() {
     let cluster = Cluster::default();
     clouds.answer(&host, 404, "");
     let refused = cluster.token_audience(&client).await.unwrap_err();
-    let text = flux_errors::chain(&refused).to_string();
+    let text = flux_errors::chain(&refused);
     assert!(
         text.starts_with("failed to get GKE cluster project ID from the metadata service: "),
         "{text}"

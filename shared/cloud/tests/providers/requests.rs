@@ -88,7 +88,7 @@ async fn no_redirect_is_followed_and_no_answer_is_shown() {
         let error = gcp::federated_token(&client, &federation)
             .await
             .unwrap_err();
-        let text = flux_errors::chain(&error).to_string();
+        let text = flux_errors::chain(&error);
         assert!(text.ends_with(said), "{text}");
         let all = format!("{text} {error:?}");
         assert!(

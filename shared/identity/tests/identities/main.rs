@@ -154,7 +154,7 @@ impl World {
         let object = object(namespace);
         let identity = self.identities.of(&object, account, &self.proxy).unwrap();
         let found = identity.aws_credentials(region, None).await;
-        found.map_err(|error| chain(&error).to_string())
+        found.map_err(|error| chain(&error))
     }
 }
 
@@ -275,7 +275,7 @@ async fn objects_act_as_their_account_as_the_default_one_or_as_the_controller() 
     let refused = identity
         .aws_credentials(REGION, Some("https://example.com"))
         .await;
-    let text = chain(&refused.unwrap_err()).to_string();
+    let text = chain(&refused.unwrap_err());
     assert!(
         text.contains("invalid STS endpoint: 'https://example.com'. must match ^https://"),
         "{text}"
@@ -329,7 +329,7 @@ async fn googles_audience_is_of_the_annotation_or_of_the_cluster() {
     );
     let refused = identity.gcp_token().await.unwrap_err();
     assert!(matches!(refused, IdentityError::Audience(_)));
-    let text = chain(&refused).to_string();
+    let text = chain(&refused);
     assert!(text.starts_with("failed to get provider audience: invalid gcp.auth.fluxcd.io/workload-identity-provider annotation: 'x'."), "{text}");
 }
 
@@ -349,7 +349,7 @@ async fn a_token_of_the_account_is_never_one_for_its_own_api_server() {
     let local = ["https://cluster.local".to_owned()];
     let refused = identity.kubernetes_token(&local).await.unwrap_err();
     assert_eq!(
-        chain(&refused).to_string(),
+        chain(&refused),
         "audience 'https://cluster.local' is not allowed as it is intended for the local kubernetes cluster"
     );
     // What the API server accepts is asked for once.
