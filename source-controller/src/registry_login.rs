@@ -17,7 +17,7 @@ pub(crate) enum LoginError {
     Identity(Box<IdentityError>),
 }
 
-/// The provider of a registry's login by its name in a spec; `generic` where there is none.
+/// The provider of a registry's login by its name in a spec; `generic` otherwise.
 pub(crate) fn provider(name: &OCIProvider) -> Provider {
     match name {
         OCIProvider::Aws => Provider::Aws,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use flux_http::{
     BodyError, BuildError, ClientOptions, ErrorKind, Proxy, Redirects, Repeat, RequestError,
-    Secret, read_body, shown_url,
+    Secret, TlsSettings, read_body, shown_url,
 };
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde::de::DeserializeOwned;
@@ -114,7 +114,16 @@ impl CloudClient {
     /// # Errors
     /// The proxy cannot be used.
     pub fn new(proxy: &Proxy) -> Result<Self, BuildError> {
+        Self::trusting(proxy, TlsSettings::default())
+    }
+
+    /// The same with other authorities than the system's.
+    ///
+    /// # Errors
+    /// The proxy or the authorities cannot be used.
+    pub fn trusting(proxy: &Proxy, tls: TlsSettings) -> Result<Self, BuildError> {
         let options = ClientOptions {
+            tls,
             redirects: Redirects::Refuse,
             timeout: Some(TIMEOUT),
             ..ClientOptions::default()

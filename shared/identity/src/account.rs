@@ -129,7 +129,7 @@ pub(crate) async fn audiences(
     })
 }
 
-/// Requests a token of a ServiceAccount for these audiences, or for the API server itself if there are none. `seconds`
+/// Requests a token of a ServiceAccount for these audiences, or for the API server itself without any. `seconds`
 /// is its lifetime, the API server's default otherwise (RT-WID-001).
 ///
 /// # Errors

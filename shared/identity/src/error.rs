@@ -102,7 +102,7 @@ pub enum IdentityError {
     /// There is no Git login.
     #[error("failed to create Git credentials")]
     GitLogin(#[source] CloudError),
-    /// The address is none that the provider knows, or its configuration is incomplete.
+    /// The address is not one of the provider, or its configuration is incomplete.
     #[error(transparent)]
     Cloud(#[from] CloudError),
 }

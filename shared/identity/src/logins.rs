@@ -16,7 +16,7 @@ impl<K: Resource<DynamicType = ()> + Sync> Identity<'_, K> {
     /// no ServiceAccount, or as one without the annotations for it (RT-WID-031).
     ///
     /// # Errors
-    /// The host is none of the provider's (RT-WID-008, RT-WID-012, RT-WID-018), or [`IdentityError`].
+    /// The host is not one of the provider (RT-WID-008, RT-WID-012, RT-WID-018), or [`IdentityError`].
     pub async fn registry_login(
         &self,
         provider: Provider,
@@ -106,7 +106,7 @@ impl<K: Resource<DynamicType = ()> + Sync> Identity<'_, K> {
     /// A login for the Git repository at this address: of CodeCommit (RT-WID-009), or of Azure DevOps (RT-WID-014).
     ///
     /// # Errors
-    /// The address is none of the provider's, or [`IdentityError`].
+    /// The address is not one of the provider, or [`IdentityError`].
     pub async fn git_login(
         &self,
         provider: Provider,

@@ -22,7 +22,7 @@ const MAX_PROFILES: usize = 8;
 /// checked.
 ///
 /// # Errors
-/// No region is known, the endpoint is none of STS, or the first source that is configured yields nothing.
+/// No region is known, the endpoint is not one of STS, or the first source that is configured yields nothing.
 pub async fn default_credentials(
     client: &CloudClient,
     region: Option<&str>,

@@ -27,7 +27,7 @@ pub enum Error {
     /// Not an endpoint of the Security Token Service (RT-WID-006).
     #[error("invalid STS endpoint: '{0}'. must match {pattern}", pattern = super::sts::ENDPOINT_PATTERN)]
     StsEndpoint(String),
-    /// The role in a ServiceAccount's annotation is none (RT-WID-005).
+    /// The annotation of a ServiceAccount names no role (RT-WID-005).
     #[error("invalid eks.amazonaws.com/role-arn annotation: '{0}'. must match {pattern}", pattern = super::sts::ROLE_PATTERN)]
     RoleArn(String),
     /// Not a host of ECR (RT-WID-008).
@@ -42,21 +42,21 @@ pub enum Error {
     /// Git credentials need an HTTPS address (RT-WID-009).
     #[error("AWS CodeCommit authentication requires an HTTPS Git URL")]
     GitScheme,
-    /// The host is none of CodeCommit (RT-WID-009).
+    /// The host is not one of CodeCommit (RT-WID-009).
     #[error("invalid AWS CodeCommit Git URL: {0}")]
     GitHost(String),
     /// A request could not be signed.
     #[error(transparent)]
     Sign(#[from] SignError),
     /// An operation of a service failed.
-    #[error("{}", operation_text(service, operation, source))]
+    #[error("{}", operation_text(service, operation, cause))]
     Operation {
         /// The service, as the SDK names it.
         service: String,
         /// The operation.
         operation: String,
-        /// Why it failed; it is part of the text.
-        source: Box<CallError>,
+        /// Why it failed. It is part of the text, and so not a source of this error.
+        cause: Box<CallError>,
     },
     /// A file of the environment or of a profile cannot be read. Its content is not shown.
     #[error("failed to read {what} {path}")]
@@ -77,7 +77,7 @@ pub enum Error {
         /// Why.
         reason: &'static str,
     },
-    /// The address that the environment names for container credentials is none that may have the token (RT-WID-007).
+    /// The address that the environment names for container credentials may not have the token (RT-WID-007).
     #[error(
         "invalid endpoint host, \"{0}\", only https or a loopback, ECS or EKS container address is allowed"
     )]
@@ -96,11 +96,11 @@ pub enum Error {
 }
 
 impl Error {
-    pub(super) fn operation(service: &str, operation: &str, source: CallError) -> Self {
+    pub(super) fn operation(service: &str, operation: &str, cause: CallError) -> Self {
         Self::Operation {
             service: service.to_owned(),
             operation: operation.to_owned(),
-            source: Box::new(source),
+            cause: Box::new(cause),
         }
     }
 }

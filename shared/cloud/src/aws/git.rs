@@ -36,7 +36,7 @@ pub fn git_region(url: &Url) -> Result<&str, Error> {
 /// Makes a login for the repository at this address; no request is made (RT-WID-009).
 ///
 /// # Errors
-/// The address is none of CodeCommit.
+/// The address is not one of CodeCommit.
 pub fn git_login(credentials: &Credentials, url: &Url, now: SystemTime) -> Result<GitLogin, Error> {
     let scope = Scope {
         region: git_region(url)?,
@@ -111,7 +111,7 @@ mod tests {
     // RT-WID-009, SC-AUTH-023: as git-remote-codecommit signs: the canonical request ends after the signed headers
     #[test]
     fn a_login_is_a_signature_over_the_address() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_440_938_160);
+        let now = SystemTime::UNIX_EPOCH + Duration::from_mins(24_015_636);
         let later = now + Duration::from_hours(1);
         let credentials = Credentials {
             access_key_id: "AKIDEXAMPLE".to_owned(),

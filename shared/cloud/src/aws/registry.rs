@@ -21,7 +21,7 @@ const PUBLIC_REGION: &str = "us-east-1";
 /// The region in the host of a registry (RT-WID-008, SC-AUTH-056).
 ///
 /// # Errors
-/// The host is none of ECR.
+/// The host is not one of ECR.
 pub fn registry_region(host: &str) -> Result<String, Error> {
     static PATTERN: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(REGISTRY_PATTERN).ok());
     if host == PUBLIC {
@@ -46,7 +46,7 @@ pub fn login_scope(host: &str) -> Result<String, Error> {
 /// Asks ECR for a login for the registry at this host.
 ///
 /// # Errors
-/// The host is none of ECR, or the service refuses.
+/// The host is not one of ECR, or the service refuses.
 pub async fn registry_login(
     client: &CloudClient,
     credentials: &Credentials,

@@ -119,7 +119,7 @@ pub fn sign(
     Ok(())
 }
 
-/// Signs a URL, which whoever has it may request with `method` and `headers` for as long as `life`. The signature is
+/// Signs a URL, which every client that has it may request with `method` and `headers` for as long as `life`. The signature is
 /// in the query; `headers` are those that the requester has to send, besides `Host`.
 ///
 /// # Errors

@@ -7,10 +7,9 @@ use serde::Deserialize;
 use super::Error;
 use super::cloud::CloudFile;
 use crate::client::{self, AnswerError, CallError, CloudClient};
-use crate::jwt;
 use crate::login::RegistryLogin;
-use crate::pattern;
 use crate::token_cache::Token;
+use crate::{jwt, pattern};
 
 /// The hosts of ACR.
 pub const REGISTRY_PATTERN: &str = r"^.+\.(azurecr\.io|azurecr\.cn|azurecr\.de|azurecr\.us)$";

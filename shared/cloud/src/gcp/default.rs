@@ -15,6 +15,13 @@ use crate::token_cache::Token;
 /// The variable with the path of a credential configuration.
 const FILE: &str = "GOOGLE_APPLICATION_CREDENTIALS";
 
+/// What every credential configuration says.
+#[derive(Deserialize)]
+struct Kind {
+    #[serde(rename = "type", default)]
+    kind: String,
+}
+
 /// The token of this process: of the credential configuration that `GOOGLE_APPLICATION_CREDENTIALS` names (a service
 /// account's key, or a workload identity with a token in a file), or of the metadata server.
 ///
@@ -26,11 +33,6 @@ pub async fn default_token(client: &CloudClient) -> Result<Token, Error> {
     };
     let content = file::read("the Google credentials", &path).await;
     let content = content.map_err(|(what, path, source)| Error::File { what, path, source })?;
-    #[derive(Deserialize)]
-    struct Kind {
-        #[serde(rename = "type", default)]
-        kind: String,
-    }
     let kind: Kind =
         serde_json::from_slice(&content).map_err(|_| Error::Key("it is not valid JSON"))?;
     match kind.kind.as_str() {

@@ -8,10 +8,10 @@ use crate::client::CallError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The provider in a ServiceAccount's annotation is none (RT-WID-015).
+    /// The annotation of a ServiceAccount names no provider (RT-WID-015).
     #[error("invalid gcp.auth.fluxcd.io/workload-identity-provider annotation: '{0}'. must match {pattern}", pattern = super::federation::PROVIDER_PATTERN)]
     Provider(String),
-    /// The service account in a ServiceAccount's annotation is none (RT-WID-017).
+    /// The annotation of a ServiceAccount names no service account (RT-WID-017).
     #[error("invalid iam.gke.io/gcp-service-account annotation: '{0}'. must match {pattern}", pattern = super::federation::EMAIL_PATTERN)]
     Email(String),
     /// The metadata server does not say which cluster this is (RT-WID-015).

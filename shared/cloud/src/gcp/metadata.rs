@@ -17,13 +17,13 @@ const HOST: &str = "169.254.169.254";
 /// The GKE cluster that this process runs in: asked for when it is first needed, again while that fails, and then never
 /// again (RT-WID-015). Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Cluster(Arc<OnceCell<Name>>);
+pub struct Cluster(Arc<OnceCell<Location>>);
 
 #[derive(Debug)]
-struct Name {
+struct Location {
     project: String,
-    location: String,
-    name: String,
+    zone: String,
+    cluster: String,
 }
 
 impl Cluster {
@@ -40,28 +40,28 @@ impl Cluster {
     /// # Errors
     /// As [`token_audience`](Self::token_audience).
     pub async fn exchange_audience(&self, client: &CloudClient) -> Result<String, Error> {
-        let name = self.get(client).await?;
-        let (project, location) = (&name.project, &name.location);
+        let found = self.get(client).await?;
+        let (project, zone) = (&found.project, &found.zone);
         Ok(format!(
-            "identitynamespace:{}:https://container.googleapis.com/v1/projects/{project}/locations/{location}/clusters/{}",
-            name.pool(),
-            name.name
+            "identitynamespace:{}:https://container.googleapis.com/v1/projects/{project}/locations/{zone}/clusters/{}",
+            found.pool(),
+            found.cluster
         ))
     }
 
-    async fn get(&self, client: &CloudClient) -> Result<&Name, Error> {
+    async fn get(&self, client: &CloudClient) -> Result<&Location, Error> {
         let asked = self.0.get_or_try_init(|| async {
-            Ok(Name {
+            Ok(Location {
                 project: value(client, "project ID", "project/project-id").await?,
-                location: value(client, "location", "instance/attributes/cluster-location").await?,
-                name: value(client, "name", "instance/attributes/cluster-name").await?,
+                zone: value(client, "location", "instance/attributes/cluster-location").await?,
+                cluster: value(client, "name", "instance/attributes/cluster-name").await?,
             })
         });
         asked.await
     }
 }
 
-impl Name {
+impl Location {
     fn pool(&self) -> String {
         format!("{}.svc.id.goog", self.project)
     }

@@ -23,7 +23,7 @@ fn credentials(token: &str) -> Credentials {
 
 /// 2015-08-30T12:36:00Z
 fn time() -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_secs(1_440_938_160)
+    SystemTime::UNIX_EPOCH + Duration::from_mins(24_015_636)
 }
 
 const SCOPE: Scope<'_> = Scope {
