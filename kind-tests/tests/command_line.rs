@@ -457,15 +457,11 @@ fn ineffective_flags_are_logged() -> Result {
             "source-controller",
             &[
                 "--helm-cache-max-size=5",
-                "--helm-chart-file-max-size=1",
+                "--watch-configs-label-selector=a=b",
                 "--default-service-account=x",
                 "--feature-gates=ObjectLevelWorkloadIdentity=true",
             ][..],
-            &[
-                "default-service-account",
-                "helm-cache-max-size",
-                "helm-chart-file-max-size",
-            ][..],
+            &["default-service-account", "watch-configs-label-selector"][..],
             &["ObjectLevelWorkloadIdentity"][..],
         ),
         (
