@@ -8,18 +8,13 @@ use flux_runtime::flags::{
 };
 use flux_runtime::manager::Pending;
 
-const IDENTITY: &str = "the cloud identities of ServiceAccounts";
-
 /// What is accepted and changes nothing yet.
 pub(crate) const PENDING: Pending = Pending {
-    flags: &[
-        ("default-service-account", IDENTITY),
-        (
-            "watch-configs-label-selector",
-            "reconciling a source when its Secret changes",
-        ),
-    ],
-    gates: &[("ObjectLevelWorkloadIdentity", IDENTITY)],
+    flags: &[(
+        "watch-configs-label-selector",
+        "reconciling a source when its Secret changes",
+    )],
+    gates: &[],
 };
 
 /// The flags of source-controller (SC-PROC-002 to SC-PROC-035).

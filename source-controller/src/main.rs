@@ -7,6 +7,7 @@ mod helm_chart;
 mod helm_repository;
 mod oci_repository;
 mod registry;
+mod registry_login;
 mod secrets;
 mod setup;
 mod signatures;
@@ -19,10 +20,7 @@ use flux_runtime::manager::{self, Identity, Options};
 const IDENTITY: Identity = Identity {
     controller: "source-controller",
     status_manager: "source-controller",
-    gates: &[
-        ("CacheSecretsAndConfigMaps", false),
-        ("ObjectLevelWorkloadIdentity", false),
-    ],
+    gates: &[("CacheSecretsAndConfigMaps", false)],
     pending: flags::PENDING,
 };
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use flux_identity::IdentityError;
 use tokio::time::timeout;
 
 /// Why something could not be read from a registry.
@@ -11,6 +12,9 @@ pub(crate) enum RegistryFault {
     Timeout,
     #[error(transparent)]
     Registry(flux_oci::Error),
+    /// There are no credentials to ask it with (SC-OCI-023).
+    #[error(transparent)]
+    Identity(Box<IdentityError>),
 }
 
 /// The result of reading from a registry, unless it takes longer than `limit`.

@@ -2,7 +2,7 @@
 
 use flux_api::meta::GoDuration;
 use flux_api::source::{Bucket, GitRepository, HelmChart, HelmRepository, OCIRepository};
-use flux_identity::Tokens;
+use flux_identity::{Identities, Tokens};
 use flux_publish::Publisher;
 use flux_references::{Index, Reader};
 use flux_runtime::controller::Controller;
@@ -22,11 +22,14 @@ use crate::secrets::Secrets;
 
 /// Checks the flags, opens the storage, and adds the artifact server and the controllers to the manager.
 pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
-    let cache = check(manager, flags)?;
+    let cache = check(flags)?;
     let publisher = Publisher::from_flags(&flags.storage)?;
     publisher.serve(manager, &flags.storage);
 
     let secrets = secrets(manager);
+    let tokens = Tokens::from_flags(&flags.tokens, &manager.metrics)?;
+    let client = manager.client.clone();
+    let identities = Identities::new(client, tokens, &flags.default_service_account);
     let work = WorkFolders::opened("source-controller");
     let clients = Clients::default();
     let max_index = u64::try_from(flags.helm.index_max_size).unwrap_or_default();
@@ -51,6 +54,7 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
         sources: sources.clone(),
         repositories: Repositories {
             secrets: secrets.clone(),
+            identities: identities.clone(),
             clients,
             indexes,
             storage: publisher.storage().clone(),
@@ -69,11 +73,10 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
         publisher: publisher.clone(),
         repositories: repositories.clone(),
         secrets: secrets.clone(),
-        tokens: Tokens::from_flags(&flags.tokens, &manager.metrics)?,
+        identities: identities.clone(),
         remotes: git_repository::RemoteSettings {
             kex_algorithms: flags.ssh.ssh_kex_algos.clone(),
             host_key_algorithms: flags.ssh.ssh_hostkey_algos.clone(),
-            object_level_identity: manager.gates.enabled("ObjectLevelWorkloadIdentity"),
         },
         budget: manager.budget.clone(),
         work: work.clone(),
@@ -97,6 +100,7 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     let reconciler = OCIRepositories {
         publisher,
         secrets,
+        identities,
         budget: manager.budget.clone(),
         work,
     };
@@ -140,13 +144,8 @@ fn add_helm_charts(manager: &mut Manager, reconciler: HelmCharts, sources: &Sour
     manager.add(controller);
 }
 
-/// Refuses combinations of flags that no process can run with (SC-PROC-011, SC-PROC-012, SC-PROC-035).
-fn check(manager: &Manager, flags: &Flags) -> Result<Option<CacheSettings>, Fatal> {
-    if !flags.default_service_account.is_empty()
-        && !manager.gates.enabled("ObjectLevelWorkloadIdentity")
-    {
-        return Err("cannot set default service accounts when the feature gate ObjectLevelWorkloadIdentity is not enabled".into());
-    }
+/// Refuses combinations of flags that no process can run with (SC-PROC-011, SC-PROC-012).
+fn check(flags: &Flags) -> Result<Option<CacheSettings>, Fatal> {
     let max = usize::try_from(flags.helm.cache_max_size).unwrap_or_default();
     if max == 0 {
         tracing::info!(logger = "setup", "caching of Helm index files is disabled"); // SC-PROC-010

@@ -366,7 +366,7 @@ impl RegistryFault {
     /// The error of the registry, if it answered with one.
     fn registry(&self) -> Option<&flux_oci::Error> {
         match self {
-            Self::Timeout => None,
+            Self::Timeout | Self::Identity(_) => None,
             Self::Registry(error) => Some(error),
         }
     }

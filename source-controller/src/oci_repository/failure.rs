@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use flux_artifact::{ExtractError, RulesError, StorageError};
+use flux_http::BuildError;
 use flux_oci::{BlobError, DigestError, KeychainError, NameError};
 use flux_publish::{
     FETCH_FAILED, InspectError, RemoveError, SOURCE_VERIFIED, STORAGE_OPERATION_FAILED, StoreError,
@@ -31,10 +32,12 @@ pub(super) enum StepError {
     Credential(#[from] CredentialError),
     #[error("failed to get proxy address")]
     Proxy(#[source] ReferredError),
-    #[error(
-        "failed to get credential from {0}: provider '{0}' is not supported yet by this controller: use credentials from a Secret with provider 'generic'"
-    )]
-    UnsupportedProvider(String),
+    #[error("failed to get credential from {provider}")]
+    Provider {
+        provider: &'static str,
+        #[source]
+        source: BuildError,
+    },
     #[error("failed to generate transport for '{url}'")]
     Transport {
         url: String,
@@ -258,7 +261,7 @@ impl StepError {
             _ => return None,
         };
         match fault {
-            RegistryFault::Timeout => None,
+            RegistryFault::Timeout | RegistryFault::Identity(_) => None,
             RegistryFault::Registry(error) => Some(error),
         }
     }
@@ -307,11 +310,8 @@ impl From<StepError> for Failure {
             }
             E::Inspect(_) | E::Task(_) => retry(R::Failed, error).quietly(),
 
-            E::Credential(_) | E::Proxy(_) | E::Transport { .. } => {
+            E::Credential(_) | E::Proxy(_) | E::Provider { .. } | E::Transport { .. } => {
                 retry(R::AuthenticationFailed, error).marking(FETCH_FAILED)
-            }
-            E::UnsupportedProvider(_) => {
-                Self::stalled(R::AuthenticationFailed, error).marking(FETCH_FAILED)
             }
             E::Url { .. } => Self::stalled(R::URLInvalid, error).marking(FETCH_FAILED),
             E::Tag { .. } => retry(R::ReadOperationFailed, error).marking(FETCH_FAILED),
