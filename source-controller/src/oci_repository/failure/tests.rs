@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use flux_budget::Exhausted;
 use flux_http::SecretError;
+use flux_identity::IdentityError;
 use flux_runtime::conditions::Status;
 use flux_runtime::outcome::{Next, Notice, Pace};
-
-use flux_identity::IdentityError;
 use flux_signature::{cosign, notation};
 
 use super::*;
