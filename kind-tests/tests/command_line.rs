@@ -491,8 +491,11 @@ fn ineffective_flags_are_logged() -> Result {
     for (name, args, flags, gates) in [
         (
             "source-controller",
-            &["--helm-cache-max-size=5", "--helm-chart-file-max-size=1"][..],
-            &["helm-cache-max-size", "helm-chart-file-max-size"][..],
+            &[
+                "--helm-cache-max-size=5",
+                "--watch-configs-label-selector=a=b",
+            ][..],
+            &["watch-configs-label-selector"][..],
             &[][..],
         ),
         (

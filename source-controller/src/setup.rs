@@ -55,6 +55,7 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
         sources: sources.clone(),
         repositories: Repositories {
             secrets: secrets.clone(),
+            identities: identities.clone(),
             clients,
             indexes,
             storage: publisher.storage().clone(),

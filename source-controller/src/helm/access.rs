@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use flux_api::source::{HelmRepositorySpec, HelmRepositoryType, OCIProvider};
-use flux_http::{BasicAuth, RootCertificates, SecretData, SecretError, TlsSettings};
-use flux_oci::{Credentials, Keychain, KeychainError};
+use flux_api::source::{HelmRepository, HelmRepositorySpec, HelmRepositoryType};
+use flux_http::{BasicAuth, Proxy, RootCertificates, SecretData, SecretError, TlsSettings};
+use flux_identity::{Identities, Provider};
+use flux_oci::{Credentials, Keychain, KeychainError, NameError, Repository};
 use flux_references::secret_data;
 use k8s_openapi::api::core::v1::Secret;
+use tokio::time::timeout;
 
+use crate::registry_login::{self, LoginError};
 use crate::secrets::{self, SecretReadError, Secrets};
 
 /// The type of a Secret with a docker configuration, and its data key (SC-AUTH-043).
@@ -43,10 +46,23 @@ pub(crate) enum AccessError {
     Methods(#[source] SecretError),
     #[error("failed to configure OCI registry authentication")]
     Registry(#[from] RegistryLoginError),
-    #[error(
-        "failed to get credential from '{0}': provider '{0}' is not supported yet by this controller: use credentials from a Secret with provider 'generic'"
-    )]
-    Provider(String),
+    #[error("failed to get credential from '{provider}'")]
+    Provider {
+        provider: &'static str,
+        #[source]
+        source: ProviderFault,
+    },
+}
+
+/// Why a provider gives no credentials.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProviderFault {
+    #[error("context deadline exceeded")]
+    Timeout,
+    #[error(transparent)]
+    Name(NameError),
+    #[error(transparent)]
+    Login(LoginError),
 }
 
 /// Why a Secret has no credentials of a registry.
@@ -112,34 +128,48 @@ fn is_complete(basic: &BasicAuth) -> bool {
 }
 
 impl Access {
-    /// The credentials of the registry at `host`. A Secret counts before the provider (SC-AUTH-043, SC-AUTH-044); an HTTP
-    /// repository, or a registry that no HelmRepository is for, has none.
-    pub(crate) fn registry(
+    /// The credentials of the registry at `host` for a HelmRepository. A Secret counts before the provider, whose login is
+    /// one of the controller, or of the default ServiceAccount (SC-AUTH-043 to SC-AUTH-045). An HTTP repository has none.
+    pub(crate) async fn registry(
         &self,
-        spec: &HelmRepositorySpec,
+        object: &HelmRepository,
         host: &str,
+        identities: &Identities,
     ) -> Result<Credentials, AccessError> {
+        let spec = &object.spec;
         if spec.type_ != Some(HelmRepositoryType::Oci) {
             return Ok(Credentials::default());
         }
         if let Some(secret) = &self.secret {
-            let basic = registry_login(secret, host)?;
+            let basic = login_of_secret(secret, host)?;
             return Ok(Credentials {
                 basic,
                 ..Credentials::default()
             });
         }
-        match spec.provider.clone().unwrap_or_default() {
-            provider @ (OCIProvider::Aws | OCIProvider::Azure | OCIProvider::Gcp) => {
-                Err(AccessError::Provider(provider.to_string()))
-            }
-            _ => Ok(Credentials::default()),
+        let provider = registry_login::provider(&spec.provider.clone().unwrap_or_default());
+        if provider == Provider::Generic {
+            return Ok(Credentials::default());
+        }
+        let failed = |source| AccessError::Provider {
+            provider: provider.name(),
+            source,
+        };
+        // Only the host counts.
+        let repository = Repository::in_registry(host, "charts");
+        let repository = repository.map_err(|error| failed(ProviderFault::Name(error)))?;
+        let proxy = Proxy::Environment;
+        let login =
+            registry_login::credentials(identities, object, None, provider, &repository, &proxy);
+        match timeout(super::timeout(spec), Box::pin(login)).await {
+            Ok(login) => login.map_err(|error| failed(ProviderFault::Login(error))),
+            Err(_) => Err(failed(ProviderFault::Timeout)),
         }
     }
 }
 
 /// User and password of a Secret: of its docker configuration, or of its keys. `None` if both are empty (SC-AUTH-043).
-fn registry_login(secret: &Secret, host: &str) -> Result<Option<BasicAuth>, RegistryLoginError> {
+fn login_of_secret(secret: &Secret, host: &str) -> Result<Option<BasicAuth>, RegistryLoginError> {
     let name = || secret.metadata.name.clone().unwrap_or_default();
     let value = |key: &str| {
         let data = secret.data.as_ref();
@@ -233,7 +263,7 @@ mod tests {
                 Err("invalid 'login' secret data: required fields 'username' and 'password'"),
             ),
         ] {
-            let found = registry_login(&secret, host);
+            let found = login_of_secret(&secret, host);
             let found = found.map(|basic| basic.map(|basic| basic.username));
             let want = want.map(|name| name.map(str::to_owned));
             assert_eq!(
@@ -241,33 +271,5 @@ mod tests {
                 want.map_err(str::to_owned)
             );
         }
-    }
-
-    // SC-AUTH-044
-    #[test]
-    fn a_secret_counts_before_the_provider() {
-        let mut spec = HelmRepositorySpec {
-            type_: Some(HelmRepositoryType::Oci),
-            provider: Some(OCIProvider::Aws),
-            ..HelmRepositorySpec::default()
-        };
-        let data = [("username", "flux"), ("password", "x")];
-        let access = Access {
-            secret: Some(Arc::new(secret("Opaque", &data))),
-            ..Access::default()
-        };
-        assert!(access.registry(&spec, "a.io").unwrap().basic.is_some());
-        let error = Access::default().registry(&spec, "a.io").unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("failed to get credential from 'aws': ")
-        );
-        spec.provider = None;
-        let none = Access::default().registry(&spec, "a.io").unwrap();
-        assert!(none.is_anonymous());
-        // a registry of a dependency without a HelmRepository of its own
-        spec.type_ = None;
-        assert!(access.registry(&spec, "a.io").unwrap().is_anonymous());
     }
 }

@@ -111,8 +111,7 @@ impl RegistryFault {
     /// Whether the registry does not accept the credentials or has no trusted certificate (SC-HCHART-029).
     pub(crate) fn is_authentication(&self) -> bool {
         match self {
-            Self::Timeout => false,
-            Self::Identity(_) => true,
+            Self::Timeout | Self::Identity(_) => false,
             Self::Registry(error) => is_authentication(error),
         }
     }

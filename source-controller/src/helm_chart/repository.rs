@@ -9,6 +9,7 @@ use flux_api::source::{HelmRepository, HelmRepositorySpec, HelmRepositoryType};
 use flux_artifact::Storage;
 use flux_budget::{Budget, Claim};
 use flux_chart::index::{Index, IndexedVersion};
+use flux_identity::Identities;
 use flux_publish::Owner;
 use flux_runtime::queue::Key;
 use flux_runtime::watch::Cache;
@@ -27,6 +28,7 @@ use crate::secrets::Secrets;
 #[derive(Clone)]
 pub(crate) struct Repositories {
     pub(crate) secrets: Secrets,
+    pub(crate) identities: Identities,
     pub(crate) clients: Clients,
     pub(crate) indexes: Indexes,
     pub(crate) storage: Arc<Storage>,
@@ -114,11 +116,11 @@ impl Repositories {
         object: &HelmRepository,
         artifact: Option<&Artifact>,
     ) -> Result<Downloader, StepError> {
-        let spec = &object.spec;
         let namespace = object.namespace().unwrap_or_default();
-        let is_oci = spec.type_ == Some(HelmRepositoryType::Oci);
+        let is_oci = object.spec.type_ == Some(HelmRepositoryType::Oci);
         let counted = Key::new(&namespace, &object.name_any());
-        self.open(spec, &namespace, is_oci, artifact, counted).await
+        self.open(object, &namespace, is_oci, artifact, counted)
+            .await
     }
 
     /// The repository of a dependency: with the settings and the index of a HelmRepository in `chart`'s namespace that has
@@ -130,12 +132,12 @@ impl Repositories {
                 && flux_chart::normalize_url(&object.spec.url).is_ok_and(|own| own == url)
         });
         same.sort_by_key(|object| object.name_any());
-        let anonymous = HelmRepositorySpec {
+        let spec = HelmRepositorySpec {
             url: url.to_owned(),
             ..HelmRepositorySpec::default()
         };
+        let anonymous = Arc::new(HelmRepository::new("", spec));
         let object = same.first();
-        let spec = object.map_or(&anonymous, |object| &object.spec);
         let recorded = object.and_then(|object| {
             let artifact = object.status.as_ref()?.artifact.clone()?;
             let owner = Owner::of(&**object);
@@ -151,19 +153,20 @@ impl Repositories {
             }
         };
         let is_oci = url.starts_with(SCHEME);
-        let namespace = &*chart.namespace;
-        self.open(spec, namespace, is_oci, artifact.as_ref(), chart.clone())
+        let (opened, namespace) = (object.unwrap_or(&anonymous), &*chart.namespace);
+        self.open(opened, namespace, is_oci, artifact.as_ref(), chart.clone())
             .await
     }
 
     async fn open(
         &self,
-        spec: &HelmRepositorySpec,
+        object: &HelmRepository,
         namespace: &str,
         is_oci: bool,
         artifact: Option<&Artifact>,
         counted: Key,
     ) -> Result<Downloader, StepError> {
+        let spec = &object.spec;
         let mut url = http::parse(&spec.url)?;
         url.trim_path();
         let access = access::read(spec, namespace, &self.secrets).await?;
@@ -186,7 +189,7 @@ impl Repositories {
             return Err(StepError::OciUrl(shown));
         }
         let host = String::from_utf8_lossy(&url.host).into_owned();
-        let credentials = access.registry(spec, &host)?;
+        let credentials = access.registry(object, &host, &self.identities).await?;
         Ok(Downloader::Oci(OciRepository {
             url,
             insecure: spec.insecure,

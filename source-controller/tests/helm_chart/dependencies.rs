@@ -51,7 +51,11 @@ async fn dependencies_are_added_from_where_they_are() -> Result {
         .message("first\n")
         .create();
     world
-        .apply("app", "app", "secretRef: {name: basic}")
+        .apply(
+            "app",
+            "app",
+            "ref: {branch: main}, secretRef: {name: basic}",
+        )
         .await?;
     world.pulled("app", &commit).await?;
     world

@@ -205,6 +205,16 @@ async fn credentials_of_registries() -> Result {
         text.starts_with("unknown build error: failed to authenticate with the Helm repository: chart pull error: failed to get chart version for remote reference: could not get tags for \"web\": "),
         "{text}"
     );
+    // SC-AUTH-044: without a Secret the provider logs in, which has no login for another's registry
+    world.oci("cloud", &registry, "provider: gcp").await?;
+    world.chart("cloud", "cloud", "chart: web").await?;
+    let text = world
+        .condition("cloud", "FetchFailed", "True", "Unknown")
+        .await?;
+    ensure!(
+        text.starts_with("unknown build error: failed to get credential from 'gcp': "),
+        "{text}"
+    );
     // SC-HCHART-021
     let spec = format!("type: oci, url: 'https://{host}/charts', interval: 1h");
     world.repository("scheme", &spec).await?;

@@ -21,7 +21,7 @@ pub(crate) fn chart_yaml(name: &str, version: &str, more: &str) -> String {
 impl World {
     /// Applies a GitRepository, and waits until it has this commit.
     pub(crate) async fn git_source(&self, name: &str, repo: &str, commit: &str) -> Result {
-        self.apply(name, repo, "").await?;
+        self.apply(name, repo, "ref: {branch: main}").await?;
         self.pulled(name, commit).await
     }
 
@@ -247,7 +247,9 @@ async fn an_archive_in_the_source_is_copied() -> Result {
         .file("values.yaml", "a: 2\n")
         .message("first\n")
         .create();
-    world.apply("app", "app", "ignore: ''").await?;
+    world
+        .apply("app", "app", "ref: {branch: main}, ignore: ''")
+        .await?;
     world.pulled("app", &commit).await?;
     world
         .chart_of("web", "GitRepository", "app", "chart: web.tgz")

@@ -7,7 +7,6 @@ use flux_http::SecretError;
 use flux_identity::IdentityError;
 use flux_runtime::conditions::Status;
 use flux_runtime::outcome::{Next, Notice, Pace};
-
 use flux_signature::{cosign, notation};
 
 use super::*;
