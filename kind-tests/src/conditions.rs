@@ -84,6 +84,18 @@ const OF_HELM_REPOSITORIES: [&str; 6] = [
     "URLInvalid",
 ];
 
+/// The additional reasons of Buckets (SC-PROC-062).
+const OF_BUCKETS: [&str; 8] = [
+    "ArchiveOperationFailed",
+    "AuthenticationFailed",
+    "BucketOperationFailed",
+    "DirectoryCreationFailed",
+    "InvalidSTSConfiguration",
+    "NewRevision",
+    "StatOperationFailed",
+    "URLInvalid",
+];
+
 /// What the conditions of a kind may say.
 struct Rules {
     /// Their types (RT-CON-015).
@@ -137,6 +149,18 @@ fn rules(kind: &str) -> Option<Rules> {
                 "StorageOperationFailed",
             ],
             is_reason: |reason| GENERIC.contains(&reason) || OF_HELM_REPOSITORIES.contains(&reason),
+        }),
+        "Bucket" => Some(Rules {
+            types: &[
+                "Ready",
+                "Reconciling",
+                "Stalled",
+                "ArtifactInStorage",
+                "ArtifactOutdated",
+                "FetchFailed",
+                "StorageOperationFailed",
+            ],
+            is_reason: |reason| GENERIC.contains(&reason) || OF_BUCKETS.contains(&reason),
         }),
         _ => None,
     }

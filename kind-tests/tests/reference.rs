@@ -67,6 +67,11 @@ const VARIABLES: &[Variable] = &[
         "The host in the URLs of artifacts where `--storage-adv-addr` is empty and `--storage-addr` names none.",
     ),
     variable(
+        "STORAGE_EMULATOR_HOST",
+        &["source-controller"],
+        "The address of an emulator in place of Google Cloud Storage.",
+    ),
+    variable(
         "SOURCE_CONTROLLER_LOCALHOST",
         &["kustomize-controller"],
         "The host and port that replace those of source-controller's artifact URLs, for a controller outside the cluster.",

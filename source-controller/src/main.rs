@@ -1,5 +1,6 @@
 //! source-controller: fetches sources and serves them as artifacts.
 
+mod bucket;
 mod flags;
 mod git_repository;
 mod helm_repository;

@@ -1,7 +1,7 @@
 //! Wires the components of the process according to the flags.
 
 use flux_api::meta::GoDuration;
-use flux_api::source::{GitRepository, HelmRepository, OCIRepository};
+use flux_api::source::{Bucket, GitRepository, HelmRepository, OCIRepository};
 use flux_identity::{Identities, Tokens};
 use flux_publish::Publisher;
 use flux_references::Reader;
@@ -11,6 +11,7 @@ use flux_runtime::watch::Cache;
 use flux_runtime::work::WorkFolders;
 use kube::runtime::watcher;
 
+use crate::bucket::{self, Buckets, Kept};
 use crate::flags::Flags;
 use crate::git_repository::{self, GitRepositories};
 use crate::helm_repository::{self, HelmRepositories};
@@ -60,6 +61,21 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
         helm_repositories,
         helm_repository::SETTINGS,
         Cache::<HelmRepository>::default(),
+        manager.environment(),
+    ));
+
+    let buckets = Buckets {
+        publisher: publisher.clone(),
+        secrets: secrets.clone(),
+        identities: identities.clone(),
+        budget: manager.budget.clone(),
+        work: work.clone(),
+        kept: Kept::new(&manager.budget),
+    };
+    manager.add(Controller::new(
+        buckets,
+        bucket::SETTINGS,
+        Cache::<Bucket>::default(),
         manager.environment(),
     ));
 
