@@ -198,6 +198,7 @@ impl Buckets {
             index,
             content,
             mut files,
+            working: _working,
         } = fetched;
         let (publisher, into) = (self.publisher.clone(), path.clone());
         let storing = move || -> Result<Stored, StepError> {

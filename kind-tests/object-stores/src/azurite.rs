@@ -78,7 +78,7 @@ impl Azurite {
         Some(Self {
             _program: program,
             address: address(port),
-            client: Client::new(),
+            client: crate::program::client(),
         })
     }
 

@@ -38,7 +38,7 @@ impl FakeGoogle {
         Some(Self {
             _program: program,
             address: address(port),
-            client: Client::new(),
+            client: crate::program::client(),
         })
     }
 

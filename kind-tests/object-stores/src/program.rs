@@ -137,3 +137,9 @@ fn port_of(listener: &TcpListener) -> u16 {
 pub(crate) fn address(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
+
+/// The client that fills a store.
+pub(crate) fn client() -> reqwest::Client {
+    let options = flux_http::ClientOptions::default();
+    options.build().expect("build a client")
+}

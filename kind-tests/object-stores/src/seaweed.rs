@@ -59,7 +59,7 @@ impl Seaweed {
         Some(Self {
             _program: program,
             address: address(s3),
-            client: Client::new(),
+            client: crate::program::client(),
         })
     }
 

@@ -4,6 +4,7 @@
 mod annotations;
 mod api_server;
 mod bad_input;
+mod bucket;
 mod cli;
 mod definitions;
 mod downloads;

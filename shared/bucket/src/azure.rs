@@ -12,8 +12,7 @@ use flux_http::{ClientOptions, Secret};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{AUTHORIZATION, ETAG, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Request, Response};
-use url::Url;
-use url::form_urlencoded;
+use url::{Url, form_urlencoded};
 
 use self::shared_key::AccountKey;
 use crate::download::{Compressed, Downloaded, Room, save};

@@ -1,7 +1,6 @@
 //! Why an object store could not be read.
 
-use std::fmt;
-use std::io;
+use std::{fmt, io};
 
 use flux_budget::Exhausted;
 use flux_cloud::aws::SignError;
@@ -131,7 +130,7 @@ pub(crate) enum Missing {
 pub struct StatusError {
     /// The HTTP status.
     pub status: u16,
-    /// The code of the store's own, such as `NoSuchKey`; empty if there is none.
+    /// The code of the store's own, such as `NoSuchKey`; empty if it gave no code.
     pub code: String,
     pub(crate) text: String,
     /// The region of the bucket, if the server names it.

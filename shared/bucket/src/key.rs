@@ -4,7 +4,7 @@
 const MAX_PATH: usize = 4096;
 const MAX_NAME: usize = 255;
 
-/// Why an object cannot become a file. Keys are chosen by whoever writes to the bucket.
+/// Why an object cannot become a file. Everyone who writes to the bucket chooses keys.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// A segment is `.` or `..`: no such key can be requested, as clients and proxies resolve it.

@@ -101,7 +101,7 @@ async fn s3(
     Ok(Store::S3(S3::new(options).map_err(StepError::Client)?))
 }
 
-/// The access keys of a Secret; those that are empty are none (SC-AUTH-060).
+/// The access keys of a Secret; empty ones count as absent (SC-AUTH-060).
 fn keys(secret: &KubeSecret) -> S3Credentials {
     let (id, key) = (
         text(secret, "accesskey").unwrap_or_default(),

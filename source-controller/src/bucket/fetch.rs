@@ -9,7 +9,7 @@ use bytes::Bytes;
 use flux_artifact::Content;
 use flux_bucket::{Downloaded, Room, Store};
 use flux_budget::{Budget, Claim};
-use futures::stream::{FuturesUnordered, StreamExt as _};
+use futures::stream::{self, StreamExt as _};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -26,6 +26,8 @@ const CONCURRENT: usize = 64;
 const CONCURRENT_LARGE: usize = 8;
 /// The size from which an object is large.
 const LARGE: u64 = 1 << 20;
+/// What an object takes while it is fetched and archived, besides its path in three lists.
+const OBJECT_BYTES: u64 = 400;
 /// How often an object is downloaded whose content ends early.
 const MAX_TRIES: usize = 3;
 
@@ -41,6 +43,8 @@ pub(super) struct Fetched {
     pub(super) index: Index,
     pub(super) content: Content<Place>,
     pub(super) files: Files,
+    /// The memory of the content.
+    pub(super) working: Claim,
 }
 
 /// How objects are fetched.
@@ -69,6 +73,16 @@ impl Fetching<'_> {
             key,
             source,
         };
+        let working = self.budget.claim();
+        let bytes = index
+            .iter()
+            .map(|(key, _)| 3 * key.len() as u64 + OBJECT_BYTES);
+        working
+            .take(bytes.sum())
+            .map_err(|error| StepError::Index {
+                bucket: self.bucket.to_owned(),
+                source: error.into(),
+            })?;
         let paths = files::paths(&index, has_rules).map_err(|(key, fault)| failed(key, fault))?;
         let room = Room::new(MAX_BYTES);
         let held = self.unchanged(&index, &paths, last).await;
@@ -96,8 +110,8 @@ impl Fetching<'_> {
                 (number, key, result)
             }
         });
-        // Those that wait for a permit are no more than the objects in memory anyway.
-        let mut downloads: FuturesUnordered<_> = downloads.collect();
+        let downloads = stream::iter(downloads).buffer_unordered(CONCURRENT);
+        let mut downloads = Box::pin(downloads);
         while let Some((number, key, result)) = downloads.next().await {
             match result {
                 Ok(Downloaded { etag, size }) => {
@@ -125,6 +139,7 @@ impl Fetching<'_> {
         Ok(Fetched {
             index,
             content,
+            working,
             files: Files {
                 folder: self.folder.to_owned(),
                 held: spooled,

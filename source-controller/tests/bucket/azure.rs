@@ -83,7 +83,12 @@ async fn a_sas_token_is_in_each_request_and_in_no_message() -> Result {
     };
     store.make_container("app").await;
     store.put("app", "one.txt", "one").await;
-    let world = World::start("bucket-sas", Front::to(store.address())).await?;
+    let front = Front::to(store.address()).answering(|request| {
+        let body = "<Error><Code>AuthenticationFailed</Code><Message>no</Message></Error>";
+        let is_real = request.target.starts_with("/127/real?");
+        is_real.then(|| Answer::new(403, body))
+    });
+    let world = World::start("bucket-sas", front).await?;
     let sas = Azurite::sas("app");
     world.secret("sas", &[("sasKey", &sas)]).await?;
     let spec = "provider: azure, secretRef: {name: sas}";
@@ -100,9 +105,20 @@ async fn a_sas_token_is_in_each_request_and_in_no_message() -> Result {
         .apply_as("other", &endpoint(&world.front), &other)
         .await?;
     let text = world.failed("other", "BucketOperationFailed").await?;
-    let want = "failed to confirm existence of 'other' bucket: the specified bucket name may be incorrect, nonexistent, or the caller might lack sufficient permissions to access it: GET http://HOST/127/other: RESPONSE 403: ";
+    let want =
+        "failed to confirm existence of 'other' bucket: GET http://HOST/127/other: RESPONSE 403: ";
     ensure!(text.starts_with(want), "{text}");
     ensure!(!text.contains("sig="), "{text}");
+    // Azurite has another code for it than Azure
+    let real = format!("{spec}, bucketName: real");
+    world
+        .apply_as("real", &endpoint(&world.front), &real)
+        .await?;
+    let text = world.failed("real", "BucketOperationFailed").await?;
+    assert_eq!(
+        text,
+        "failed to confirm existence of 'real' bucket: the specified bucket name may be incorrect, nonexistent, or the caller might lack sufficient permissions to access it: GET http://HOST/127/real: RESPONSE 403: 403 no: ERROR CODE: AuthenticationFailed"
+    );
     Ok(())
 }
 

@@ -28,7 +28,7 @@ async fn ignore_rules_are_those_of_the_root_and_of_the_spec() -> Result {
     world.apply("app", "").await?;
     let object = world.ready("app").await?;
     let rules = (".sourceignore", "*.md\n/only-root\n");
-    // no defaults and no nested rules; the file itself is in the archive
+    // SC-BKT-043: no defaults and no nested rules; the file itself is in the archive
     let want = files(&[
         rules,
         ("dir/.sourceignore", "*.yaml\n"),

@@ -17,7 +17,7 @@ fn list(keys: &[&str]) -> String {
 async fn keys_that_cannot_be_files_are_refused() -> Result {
     let cases = [
         (
-            "up",
+            "upwards",
             &["..%2Fx"][..],
             "../x",
             "the key has '.' or '..' between slashes",

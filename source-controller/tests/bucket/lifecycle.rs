@@ -48,15 +48,8 @@ async fn a_bucket_is_published_and_only_its_changes_are_fetched() -> Result {
     assert_eq!(artifact["path"], path.as_str());
     let url = object["status"]["url"].as_str().unwrap_or_default();
     ensure!(url.ends_with("/app/latest.tar.gz"), "{url}");
-    let created = (
-        "NewArtifact".to_owned(),
-        "stored artifact with 2 fetched files from 'app' bucket".to_owned(),
-    );
-    ensure!(
-        world.told("app").contains(&created),
-        "{:?}",
-        world.told("app")
-    );
+    let created = "stored artifact with 2 fetched files from 'app' bucket";
+    world.told("app", "NewArtifact", created).await?;
     // one request for the bucket, one for the ignore file, one for the list, one for each object
     let mut asked = world.front.asked();
     asked.sort();

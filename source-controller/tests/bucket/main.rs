@@ -7,6 +7,7 @@ mod admission;
 mod azure;
 mod content;
 mod credentials;
+mod external_artifacts;
 mod failures;
 mod google;
 mod hostile;

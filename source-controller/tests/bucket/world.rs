@@ -112,14 +112,16 @@ impl World {
         Ok(crate::support::listing(&tree_of(object).await?))
     }
 
-    /// The events received for an object, as reason and message.
-    pub(crate) fn told(&self, name: &str) -> Vec<(String, String)> {
-        let of = |event: &Value| event["involvedObject"]["name"] == name;
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let events = self.events.events().into_iter().filter(of);
-        events
-            .map(|event| (text(&event["reason"]), text(&event["message"])))
-            .collect()
+    /// Waits for an event of the object with this reason and message.
+    pub(crate) async fn told(&self, name: &str, reason: &str, message: &str) -> Result {
+        let wanted = |event: &Value| {
+            event["involvedObject"]["name"] == name
+                && event["reason"] == reason
+                && event["message"] == message
+        };
+        let goal = format!("of {name}: {reason} {message:?}");
+        self.events.wait(&goal, wanted).await?;
+        Ok(())
     }
 
     /// The keys of the objects that were downloaded, in order.
