@@ -104,15 +104,18 @@ pub async fn assume_role(
     external_id: Option<&str>,
 ) -> Result<Credentials, Error> {
     const OPERATION: &str = "AssumeRole";
-    let mut form = Serializer::new(String::new());
-    form.append_pair("Action", OPERATION)
-        .append_pair("Version", VERSION)
-        .append_pair("RoleArn", role)
-        .append_pair("RoleSessionName", session);
-    if let Some(id) = external_id {
-        form.append_pair("ExternalId", id);
-    }
-    let body = form.finish();
+    // The form must not live on beside a wait: it cannot be sent to another thread.
+    let body = {
+        let mut form = Serializer::new(String::new());
+        form.append_pair("Action", OPERATION)
+            .append_pair("Version", VERSION)
+            .append_pair("RoleArn", role)
+            .append_pair("RoleSessionName", session);
+        if let Some(id) = external_id {
+            form.append_pair("ExternalId", id);
+        }
+        form.finish()
+    };
     let request = client
         .http()
         .request(Method::POST, sts.url()?)

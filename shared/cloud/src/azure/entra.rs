@@ -123,6 +123,17 @@ async fn request(
     proof: &Proof<'_>,
     scope: &str,
 ) -> Result<Token, CallError> {
+    let (body, secret) = form(id, proof, scope);
+    let request = client
+        .http()
+        .request(Method::POST, url)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(body);
+    token(&client::call(request, reason, &[secret]).await?)
+}
+
+/// The body of a request, and the secret in it.
+fn form<'p>(id: &str, proof: &Proof<'p>, scope: &str) -> (String, &'p Secret) {
     let mut form = Serializer::new(String::new());
     form.append_pair("client_id", id)
         .append_pair("grant_type", "client_credentials")
@@ -130,20 +141,15 @@ async fn request(
     let secret = match proof {
         Proof::Secret(secret) => {
             form.append_pair("client_secret", &secret.expose_text());
-            secret
+            *secret
         }
         Proof::Assertion(assertion) => {
             form.append_pair("client_assertion_type", ASSERTION)
                 .append_pair("client_assertion", &assertion.expose_text());
-            assertion
+            *assertion
         }
     };
-    let request = client
-        .http()
-        .request(Method::POST, url)
-        .header("content-type", "application/x-www-form-urlencoded")
-        .body(form.finish());
-    token(&client::call(request, reason, &[secret]).await?)
+    (form.finish(), secret)
 }
 
 /// The address of a tenant's tokens.

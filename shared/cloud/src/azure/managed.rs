@@ -25,17 +25,21 @@ pub(super) async fn token(
         .get("AZURE_POD_IDENTITY_AUTHORITY_HOST");
     let base = base.unwrap_or_else(|| METADATA.to_owned());
     let resource = scope.strip_suffix("/.default").unwrap_or(scope);
-    let mut query = url::form_urlencoded::Serializer::new(String::new());
-    query
-        .append_pair("api-version", VERSION)
-        .append_pair("resource", resource);
-    if let Some(id) = id {
-        query.append_pair("client_id", id);
-    }
+    // The query must not live on beside a wait: it cannot be sent to another thread.
+    let query = {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query
+            .append_pair("api-version", VERSION)
+            .append_pair("resource", resource);
+        if let Some(id) = id {
+            query.append_pair("client_id", id);
+        }
+        query.finish()
+    };
     let base = base.trim_end_matches('/');
     let request = client
         .http()
-        .request(Method::GET, format!("{base}{PATH}?{}", query.finish()))
+        .request(Method::GET, format!("{base}{PATH}?{query}"))
         .header("metadata", "true");
     let answer = client::call(request, entra::reason, &[]).await;
     let token = answer.and_then(|answer| entra::token(&answer));
