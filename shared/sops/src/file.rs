@@ -107,21 +107,27 @@ impl SopsFile {
         } = self;
         let key = key.key().map_err(DecryptError::KeySize)?;
         let rule = &metadata.rule;
-        let sum = tree::decrypt(&mut documents, key, rule, metadata.only_encrypted)?;
+        let decrypted = tree::decrypt(&mut documents, key, rule, metadata.only_encrypted)?;
         if mac == Mac::Checked {
             let place = metadata.modified.seconds();
             let wanted = cipher::decrypt(&metadata.mac, key, place.as_bytes());
-            if wanted != Ok(Value::text(sum)) {
+            if wanted != Ok(Value::text(decrypted.mac)) {
                 return Err(DecryptError::Mac);
             }
         }
-        Ok(Plain(documents))
+        Ok(Plain {
+            documents,
+            texts: decrypted.texts,
+        })
     }
 }
 
 /// A decrypted file. `Debug` shows no values.
 #[derive(Clone)]
-pub struct Plain(Vec<Branch>);
+pub struct Plain {
+    documents: Vec<Branch>,
+    texts: Vec<Vec<u8>>,
+}
 
 impl fmt::Debug for Plain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -135,7 +141,12 @@ impl Plain {
     /// # Errors
     /// The format cannot hold it.
     pub fn write(&self, format: Format) -> Result<Vec<u8>, WriteError> {
-        store::write(&self.0, format)
+        store::write(&self.documents, format)
+    }
+
+    /// The texts that were encrypted, apart from long ones, which are files: no message may show these.
+    pub fn secrets(&self) -> impl Iterator<Item = &[u8]> {
+        self.texts.iter().map(Vec::as_slice)
     }
 }
 

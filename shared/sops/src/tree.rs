@@ -114,13 +114,24 @@ const ONLY_ENCRYPTED: [u8; 32] = [
     0x0b, 0x97, 0x5b, 0x3b, 0xf4, 0x4f, 0x72, 0xc6, 0xfd, 0xad, 0xec, 0x81, 0x76, 0xf2, 0x7d, 0x69,
 ];
 
-/// Decrypts the documents of a file in place, and returns the code over their values: a SHA-512 in upper-case hexadecimal.
+/// What the walk has found out.
+pub(crate) struct Decrypted {
+    /// The code over the values: a SHA-512 in upper-case hexadecimal.
+    pub(crate) mac: String,
+    /// The texts that were encrypted, up to [`MAX_NOTED`] bytes each.
+    pub(crate) texts: Vec<Vec<u8>>,
+}
+
+/// The longest text that is noted as confidential: longer ones are files.
+const MAX_NOTED: usize = 64 << 10;
+
+/// Decrypts the documents of a file in place.
 pub(crate) fn decrypt(
     documents: &mut [Branch],
     key: &[u8; gcm::KEY],
     rule: &Rule,
     only_encrypted: bool,
-) -> Result<String, TreeError> {
+) -> Result<Decrypted, TreeError> {
     let mut hash = Sha512::new();
     if only_encrypted {
         hash.update(ONLY_ENCRYPTED);
@@ -132,12 +143,16 @@ pub(crate) fn decrypt(
         hash,
         path: Vec::new(),
         comments: Comments::default(),
+        texts: Vec::new(),
     };
     for document in documents {
         walk.branch(document)?;
     }
     let sum = walk.hash.finalize();
-    Ok(sum.iter().map(|byte| format!("{byte:02X}")).collect())
+    Ok(Decrypted {
+        mac: sum.iter().map(|byte| format!("{byte:02X}")).collect(),
+        texts: walk.texts,
+    })
 }
 
 struct Walk<'w> {
@@ -147,6 +162,7 @@ struct Walk<'w> {
     hash: Sha512,
     path: Vec<Vec<u8>>,
     comments: Comments,
+    texts: Vec<Vec<u8>>,
 }
 
 impl Walk<'_> {
@@ -218,6 +234,7 @@ impl Walk<'_> {
                 }
                 Value::Text(text) | Value::Bytes(text) => {
                     *value = cipher::decrypt(text, self.key, &place)?;
+                    self.note(value);
                 }
                 other => return Err(TreeError::NotText(other.go_type())),
             }
@@ -228,6 +245,19 @@ impl Walk<'_> {
             self.authenticate(value);
         }
         Ok(())
+    }
+
+    /// Notes what was encrypted, as it may be quoted.
+    fn note(&mut self, value: &Value) {
+        let text = match value {
+            Value::Text(text) | Value::Bytes(text) => text.clone(),
+            Value::Int(int) => int.to_string().into_bytes(),
+            Value::Float(float) => format_float(*float, b'f', None).into_bytes(),
+            _ => return,
+        };
+        if (1..=MAX_NOTED).contains(&text.len()) {
+            self.texts.push(text);
+        }
     }
 
     fn authenticate(&mut self, value: &Value) {

@@ -473,3 +473,53 @@ fn values_in_the_wrong_place_are_errors_without_the_value() {
         assert!(!format!("{found:?}").contains(value));
     }
 }
+
+#[test]
+fn damaged_files_are_errors_and_no_panics() {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % below as u64).unwrap()
+    };
+    let ring = ring(&["x25519", "ssh-ed25519"]);
+    let cases = cases();
+    let cases = cases
+        .iter()
+        .filter(|case| matches!(case.key, "x25519" | "ssh-ed25519" | "service"));
+    for case in cases {
+        for round in 0..40 {
+            let mut damaged = case.file.clone();
+            match round % 4 {
+                0 => damaged.truncate(random(damaged.len())),
+                1 => {
+                    let at = random(damaged.len());
+                    damaged.drain(at..damaged.len().min(at + 40));
+                }
+                2 => {
+                    let at = random(damaged.len());
+                    let piece = damaged[at..damaged.len().min(at + 60)].to_vec();
+                    let to = random(damaged.len());
+                    damaged.splice(to..to, piece);
+                }
+                _ => {
+                    let at = random(damaged.len());
+                    damaged[at] = u8::try_from(random(256)).unwrap();
+                }
+            }
+            let Ok(file) = SopsFile::read(&damaged, case.format) else {
+                continue;
+            };
+            let key = match file.data_key(&ring, &Answers::new()) {
+                Ok(Search::Found(key)) => key,
+                _ => DataKey::new([1; 32]),
+            };
+            if let Ok(plain) = file.decrypt(&key, Mac::Ignored) {
+                for format in Format::ALL {
+                    let _ = plain.write(format);
+                }
+            }
+        }
+    }
+}

@@ -369,6 +369,20 @@ case("AWS KMS or age", "yaml", b"a: b\n", ["--kms", ARN, "--age", x25519], "x255
 case("a Secret for KMS", "yaml", b"apiVersion: v1\nkind: Secret\nmetadata:\n    name: kms\nstringData:\n    token: very-secret\n",
      ["--kms", ARN, "--encrypted-regex", "^(data|stringData)$"], "service", outputs=[])
 case("transit", "yaml", b"a: b\n", ["--hc-vault-transit", f"{bao_address}/v1/transit/keys/flux"], "service")
+# What a Kustomization is built from. `very-secret` is in all of them, and nowhere else.
+SECRET = b"apiVersion: v1\nkind: Secret\nmetadata:\n    name: NAME\nstringData:\n    token: very-secret\n"
+PATCH = b"apiVersion: v1\nkind: ConfigMap\nmetadata:\n    name: out\ndata:\n    patched: very-secret-patch\n"
+only_data = ["--encrypted-regex", "^(data|stringData)$"]
+for name, option, recipient in [
+    ("x25519", "--age", x25519),
+    ("hybrid", "--age", hybrid),
+    ("pgp-rsa", "--pgp", pgp_rsa),
+]:
+    case(f"Secret, {name}", "yaml", SECRET.replace(b"NAME", name.encode()), [option, recipient, *only_data], name)
+case("patch", "yaml", PATCH, ["--age", x25519, *only_data], "x25519")
+case("env file", "dotenv", b"TOKEN=very-secret-env\n", ["--age", x25519], "x25519")
+case("any file", "binary", b"very-secret-file", ["--age", x25519], "x25519")
+case("login", "json", b'{"auths": {"registry.example": {"auth": "very-secret-login"}}}', ["--age", x25519], "x25519")
 groups = f"""creation_rules:
     - shamir_threshold: 2
       key_groups:
