@@ -119,13 +119,13 @@ pub(super) enum BuildError {
     TimedOut(Duration),
     /// A file of the build could not be decrypted.
     #[error("error decrypting sources")]
-    Sources(#[source] SourcesError),
+    Sources(#[source] Box<SourcesError>),
     /// A built object could not be decrypted.
     #[error("decryption failed for '{object}'")]
     Decrypt {
         object: String,
         #[source]
-        source: ObjectError,
+        source: Box<ObjectError>,
     },
     /// A built document lacks apiVersion, kind or name.
     #[error("failed to decode Kubernetes apiVersion, kind and name from: {0}")]
@@ -342,7 +342,8 @@ async fn sources(
         for file in encrypted {
             let (path, is_patch) = (file.path.clone(), file.is_patch);
             let decrypted = decryptor.decrypt(file).await;
-            let decrypted = decrypted.map_err(|error| BuildError::Sources(error.into()))?;
+            let decrypted =
+                decrypted.map_err(|error| BuildError::Sources(Box::new(error.into())))?;
             let size = decrypted.content.len() as u64;
             claim.take(size).map_err(BuildError::Memory)?;
             bytes += size;
@@ -355,7 +356,7 @@ async fn sources(
         files.tree = Arc::new(tree);
     }
     match error {
-        Some(error) => Err(BuildError::Sources(error)),
+        Some(error) => Err(BuildError::Sources(Box::new(error))),
         None => Ok((bytes, secrets)),
     }
 }
@@ -473,7 +474,7 @@ impl Job {
                 let result = decrypt_object(resource.value(), ring, answers);
                 let result = result.map_err(|source| BuildError::Decrypt {
                     object: object(),
-                    source,
+                    source: Box::new(source),
                 })?;
                 decrypted = result.map(|result| {
                     note(&mut confidential, result.secrets);

@@ -16,6 +16,7 @@ mod sources;
 mod tests;
 mod transit;
 
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use flux_api::kustomize::Kustomization;
@@ -95,9 +96,9 @@ impl Decryptor<'_> {
     /// Asks the service that has a key, unless it was asked already.
     pub(super) async fn ask(&self, key: MasterKey) {
         let mut answers = self.answers.lock().await;
-        if !answers.contains_key(&key) {
-            let answer = self.services.decrypt(&key).await;
-            answers.insert(key, answer);
+        if let Entry::Vacant(entry) = answers.entry(key) {
+            let answer = self.services.decrypt(entry.key()).await;
+            entry.insert(answer);
         }
     }
 

@@ -17,7 +17,7 @@ async fn all_that_a_build_reads_and_makes_is_decrypted() -> Result {
         .apply(&keys("age", &[("identity.agekey", key("x25519"))]))
         .await?;
     let root = "resources: [secret.yaml, field.yaml, base]\ncomponents: [component]\npatches: [{path: patch.yaml}]\n";
-    let base = "resources: [map.yaml]\nsecretGenerator:\n- name: generated\n  files: [plain.bin, named=other.bin]\n  envs: [token.env]\n- name: login\n  type: kubernetes.io/dockerconfigjson\n  files: [.dockerconfigjson=login.json]\ngeneratorOptions: {disableNameSuffixHash: true}\n";
+    let base = "resources: [map.yaml]\nsecretGenerator:\n- name: generated\n  files: [plain.bin, named=other.bin, only.env, but.env]\n  envs: [token.env]\n- name: login\n  type: kubernetes.io/dockerconfigjson\n  files: [.dockerconfigjson=login.json]\ngeneratorOptions: {disableNameSuffixHash: true}\n";
     let component =
         "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\ncomponents: [nested]\n";
     let nested = "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nsecretGenerator:\n- {name: nested, envs: [token.env]}\ngeneratorOptions: {disableNameSuffixHash: true}\n";
@@ -27,6 +27,10 @@ async fn all_that_a_build_reads_and_makes_is_decrypted() -> Result {
         "env.env": STANDARD.encode(file("env file"))}});
     let (secret, patch, env) = (file("Secret, x25519"), file("patch"), file("env file"));
     let (any, login) = (file("any file"), file("login"));
+    let (only, but) = (
+        file("dotenv, encrypted comment"),
+        file("dotenv, unencrypted comment"),
+    );
     applier
         .publish(
             "main@sha1:1",
@@ -40,6 +44,8 @@ async fn all_that_a_build_reads_and_makes_is_decrypted() -> Result {
                 ("base/plain.bin", &any),
                 ("base/other.bin", &any),
                 ("base/token.env", &env),
+                ("base/only.env", &only),
+                ("base/but.env", &but),
                 ("base/login.json", &login),
                 ("component/kustomization.yaml", component),
                 ("component/nested/kustomization.yaml", nested),
@@ -67,6 +73,14 @@ async fn all_that_a_build_reads_and_makes_is_decrypted() -> Result {
             value(&applier, secret, field).await?,
             expected,
             "{secret} {field}"
+        );
+    }
+    // KC-SOPS-049
+    for field in ["only.env", "but.env"] {
+        let text = value(&applier, "generated", field).await?;
+        assert!(
+            text.contains("COMMENTED=by a comment") && !text.contains("ENC["),
+            "{text}"
         );
     }
     for (secret, field) in [("login", ".dockerconfigjson"), ("field", "login.json")] {
@@ -186,6 +200,11 @@ async fn keys_of_every_kind_decrypt() -> Result {
             "{name}"
         );
     }
+    // KC-SOPS-048
+    let other = applier.kustomization("other", &["prune: true", "decryption: {provider: sops}"]);
+    applier.namespace.apply(&other).await?;
+    let text = "failed to load age identities";
+    applier.says("other", "BuildFailed", text).await?;
     assert_nothing_leaked(&applier, "app").await
 }
 

@@ -7,7 +7,7 @@ use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use git_servers::Authority;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::StatusCode;
@@ -277,7 +277,6 @@ pub(crate) fn azure(received: &Received) -> (StatusCode, Value) {
             json!({"error": {"code": "BadParameter", "message": "not this value"}}),
         );
     }
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     let key = STANDARD.decode(data_key()).unwrap_or_default();
     (
         StatusCode::OK,

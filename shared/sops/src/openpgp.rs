@@ -81,7 +81,7 @@ impl Ring {
         };
         let decrypted = message.decrypt_the_ring(ring, true);
         let (mut message, _) = decrypted.map_err(|error| match error {
-            pgp::errors::Error::MissingKey { .. } => NO_KEY,
+            pgp::errors::Error::MissingKey => NO_KEY,
             _ => FAILED,
         })?;
         for _ in 0..MAX_LAYERS {

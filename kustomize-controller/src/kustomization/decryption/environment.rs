@@ -7,11 +7,11 @@ use tokio::io::AsyncReadExt as _;
 /// The bytes of a file with keys that are read.
 const MAX_FILE: u64 = 1 << 20;
 
-/// Adds the identities that the process's environment names to a ring without any. What went wrong becomes part of the errors
-/// of keys that are not found.
+/// Adds the identities that the process's environment names to a ring without any. Returns what errors of keys that are not
+/// found end in: where none was, and what went wrong.
 ///
 /// Programs that variables name (`SOPS_AGE_KEY_CMD`, `SOPS_AGE_SSH_PRIVATE_KEY_CMD`) are not run.
-pub(super) async fn add_age(ring: &mut Keyring, environment: &Environment) {
+pub(super) async fn add_age(ring: &mut Keyring, environment: &Environment) -> String {
     let mut notes = Notes::default();
     match environment.lookup("SOPS_AGE_SSH_PRIVATE_KEY_FILE") {
         Some(path) => notes.ssh(ring, &path, read(&path).await),
@@ -65,7 +65,7 @@ pub(super) async fn add_age(ring: &mut Keyring, environment: &Environment) {
                 .to_owned(),
         );
     }
-    ring.set_age_note(notes.text());
+    notes.text()
 }
 
 fn is_absent(error: &std::io::Error) -> bool {
@@ -140,5 +140,73 @@ impl Notes {
             [others @ .., last] => format!("s '{}', and '{last}'", others.join("', '")),
         };
         format!("{text}. Did not find keys in location{places}.")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of the tests of age.
+    const IDENTITY: &str =
+        "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX";
+
+    async fn add(values: &[(&str, &str)]) -> (bool, String) {
+        let mut ring = Keyring::default();
+        let environment = Environment::of_values(values.iter().copied());
+        let note = add_age(&mut ring, &environment).await;
+        (ring.has_age(), note)
+    }
+
+    #[tokio::test]
+    async fn identities_are_looked_for_where_sops_does() {
+        // KC-SOPS-034
+        let (found, note) = add(&[("HOME", "/nowhere")]).await;
+        assert!(!found);
+        assert_eq!(
+            note,
+            ". Did not find keys in locations 'SOPS_AGE_SSH_PRIVATE_KEY_FILE', 'SOPS_AGE_SSH_PRIVATE_KEY_CMD', \
+             '/nowhere/.ssh/id_ed25519', '/nowhere/.ssh/id_rsa', 'SOPS_AGE_KEY', 'SOPS_AGE_KEY_FILE', 'SOPS_AGE_KEY_CMD', and \
+             '/nowhere/.config/sops/age/keys.txt'."
+        );
+        let folder = std::env::temp_dir().join(format!("sops-environment-{}", std::process::id()));
+        let keys = folder.join("sops/age/keys.txt");
+        std::fs::create_dir_all(folder.join("sops/age")).unwrap();
+        std::fs::write(&keys, format!("# a comment\n{IDENTITY}\n")).unwrap();
+        let (folder, keys) = (folder.display().to_string(), keys.display().to_string());
+        let two = format!("{IDENTITY} {IDENTITY}");
+        for values in [
+            ("SOPS_AGE_KEY", two.as_str()),
+            ("SOPS_AGE_KEY_FILE", &keys),
+            ("XDG_CONFIG_HOME", &folder),
+        ] {
+            assert!(add(&[values]).await.0, "{}", values.0);
+        }
+        for (values, error) in [
+            (
+                ("SOPS_AGE_KEY", "hidden"),
+                "failed to parse 'SOPS_AGE_KEY' age identities: ",
+            ),
+            (
+                ("SOPS_AGE_KEY_FILE", "/nowhere"),
+                "failed to open SOPS_AGE_KEY_FILE file: open /nowhere: ",
+            ),
+            (
+                ("SOPS_AGE_KEY_CMD", "hidden"),
+                "failed to execute the command of SOPS_AGE_KEY_CMD: ",
+            ),
+            (
+                ("SOPS_AGE_SSH_PRIVATE_KEY_FILE", &keys),
+                "malformed SSH identity in ",
+            ),
+        ] {
+            let (found, note) = add(&[values]).await;
+            assert!(
+                !found && note.contains(error) && !note.contains("hidden"),
+                "{note}"
+            );
+            assert!(!note.contains(IDENTITY), "{note}");
+        }
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

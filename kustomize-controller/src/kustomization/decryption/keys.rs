@@ -152,7 +152,8 @@ impl Keys {
             (None, None) => Vec::new(),
         };
         if !import.ring.has_age() {
-            environment::add_age(&mut import.ring, &process.environment).await;
+            let note = environment::add_age(&mut import.ring, &process.environment).await;
+            import.ring.set_age_note(note);
         }
         let parts: Vec<(&str, &[u8])> = entries
             .iter()

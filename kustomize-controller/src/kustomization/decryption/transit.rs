@@ -476,4 +476,24 @@ mod tests {
         assert_eq!(subject(&Secret::new("a.b")), Err("not a JWT".to_owned()));
         assert!(subject(&Secret::new("a.*.b")).is_err());
     }
+
+    #[tokio::test]
+    async fn the_process_has_a_token_of_its_own() {
+        // KC-SOPS-038
+        let token = async |values: &[(&str, &str)]| {
+            let environment = Environment::of_values(values.iter().copied());
+            let token = own_token(&environment).await;
+            token.map(|token| token.expose_text().into_owned())
+        };
+        let home = std::env::temp_dir().join(format!("sops-transit-{}", std::process::id()));
+        std::fs::create_dir_all(&home).unwrap();
+        std::fs::write(home.join(".vault-token"), "of the file\n").unwrap();
+        let path = home.display().to_string();
+        let both = [("HOME", path.as_str()), ("VAULT_TOKEN", "of the variable")];
+        assert_eq!(token(&both).await.as_deref(), Ok("of the variable"));
+        assert_eq!(token(&both[..1]).await.as_deref(), Ok("of the file"));
+        assert_eq!(token(&[("HOME", "/nowhere")]).await.as_deref(), Ok(""));
+        assert!(token(&[]).await.is_err());
+        std::fs::remove_dir_all(home).unwrap();
+    }
 }

@@ -223,7 +223,7 @@ fn until_manifests_are_built() -> Vec<Row> {
         ),
         // KC-SOPS-006, KC-SOPS-009
         (
-            BuildError::Sources(SourcesError::TooLarge(5_242_881)).into(),
+            BuildError::Sources(Box::new(SourcesError::TooLarge(5_242_881))).into(),
             "BuildFailed",
             AT_RETRY,
             warning,

@@ -431,9 +431,7 @@ fn text_node(text: &[u8]) -> Result<Node, WriteError> {
 
 /// As `Node.Encode` does: written as a document of its own and read again, so that the node has the style of the writer.
 fn encoded(value: &flux_yaml::Value) -> Result<Node, WriteError> {
-    let node = Encoder::default()
-        .value(value)
-        .and_then(|text| v3::parse(text));
+    let node = Encoder::default().value(value).and_then(v3::parse);
     let node = node.map_err(|error| unwritable(&error))?;
     node.and_then(Node::into_root)
         .ok_or_else(|| WriteError::Yaml("no node".to_owned()))
