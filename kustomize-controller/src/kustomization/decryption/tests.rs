@@ -283,7 +283,7 @@ fn only_encrypted_objects_are_decrypted() {
 
 #[test]
 fn services_are_asked_before_objects_are_decrypted() {
-    // KC-SOPS-014, KC-SOPS-018
+    // KC-SOPS-016
     let entry = json!({"arn": "arn:aws:kms:eu-west-1:1:key/a", "created_at": "2026-01-02T03:04:05Z", "enc": "YQ=="});
     let sops = json!({"kms": [entry], "lastmodified": "2026-01-02T03:04:05Z", "mac": "ENC[x]"});
     let object =
