@@ -130,15 +130,14 @@ const FLAGS: &[(&str, &str, &str, &str, &str)] = &[
     ),
     ("RT-FLM-047", "concurrent-ssa", "int", "-", "4"),
     ("RT-FLM-048", "no-remote-bases", "bool", "-", "false"),
-    ("", "sops-age-secret", "string", "-", ""),
-    ("", "sops-vault-configmap", "string", "-", ""),
+    ("KC-PROC-012", "sops-age-secret", "string", "-", ""),
+    ("KC-PROC-013", "sops-vault-configmap", "string", "-", ""),
     ("RT-FLM-051", "custom-apply-stage-kinds", "string", "-", ""),
 ];
 
 /// The row, the gate, and its default in source- and kustomize-controller. The row is empty if the gate is accepted and
 /// has no effect yet.
 const GATES: &[(&str, &str, &str, &str)] = &[
-    ("", "ObjectLevelWorkloadIdentity", "-", "false"),
     ("RT-FGM-002", "CacheSecretsAndConfigMaps", "false", "false"),
     ("RT-FGM-003", "DisableConfigWatchers", "-", "false"),
     ("RT-FGM-004", "DirectSourceFetch", "-", "false"),
@@ -153,7 +152,10 @@ const GATES: &[(&str, &str, &str, &str)] = &[
 ];
 
 /// The controllers that accept a gate which they no longer have (RT-FGM-001, RT-FGT-005).
-const RETIRED: &[(&str, &str)] = &[("source-controller", "ObjectLevelWorkloadIdentity")];
+const RETIRED: &[(&str, &str)] = &[
+    ("source-controller", "ObjectLevelWorkloadIdentity"),
+    ("kustomize-controller", "ObjectLevelWorkloadIdentity"),
+];
 
 /// Runs the controller without a reachable cluster.
 fn run(name: &str, args: &[&str]) -> Result<Output> {
@@ -501,16 +503,10 @@ fn ineffective_flags_are_logged() -> Result {
         (
             "kustomize-controller",
             &[
-                "--sops-age-secret=keys",
                 "--insecure-kubeconfig-tls",
-                "--token-cache-max-duration=1m",
                 "--feature-gates=AdditiveCELDependencyCheck=true",
             ],
-            &[
-                "insecure-kubeconfig-tls",
-                "sops-age-secret",
-                "token-cache-max-duration",
-            ],
+            &["insecure-kubeconfig-tls"],
             &["AdditiveCELDependencyCheck"],
         ),
     ] {

@@ -95,6 +95,76 @@ const VARIABLES: &[Variable] = &[
         "The same for the artifacts of source-watcher.",
     ),
     variable(
+        "SOPS_AGE_KEY",
+        &["kustomize-controller"],
+        "age identities for Kustomizations whose Secret has none, separated by blanks.",
+    ),
+    variable(
+        "SOPS_AGE_KEY_FILE",
+        &["kustomize-controller"],
+        "A file with the same, one per line.",
+    ),
+    variable(
+        "SOPS_AGE_SSH_PRIVATE_KEY_FILE",
+        &["kustomize-controller"],
+        "A file with an SSH key that is used as an age identity.",
+    ),
+    variable(
+        "XDG_CONFIG_HOME",
+        &["kustomize-controller"],
+        "The folder with `sops/age/keys.txt`, another file with age identities; `$HOME/.config` by default.",
+    ),
+    variable(
+        "SOPS_HC_VAULT_ALLOWLIST",
+        &["kustomize-controller"],
+        "The addresses of transit servers that may be asked for data keys, separated by commas; `all` (the default) or `none`.",
+    ),
+    variable(
+        "SOPS_GCP_KMS_ENDPOINT",
+        &["kustomize-controller"],
+        "The address of Google Cloud KMS.",
+    ),
+    variable(
+        "SOPS_GCP_KMS_UNIVERSE_DOMAIN",
+        &["kustomize-controller"],
+        "The domain of Google Cloud KMS in place of `googleapis.com`.",
+    ),
+    variable(
+        "AWS_ENDPOINT_URL_KMS",
+        &["kustomize-controller"],
+        "The address of AWS KMS; `AWS_ENDPOINT_URL` too.",
+    ),
+    variable(
+        "VAULT_TOKEN",
+        &["kustomize-controller"],
+        "The token for transit servers where a Kustomization has none; `$HOME/.vault-token` by default.",
+    ),
+    variable(
+        "VAULT_NAMESPACE",
+        &["kustomize-controller"],
+        "The namespace of transit servers.",
+    ),
+    variable(
+        "VAULT_CACERT",
+        &["kustomize-controller"],
+        "A file with the authorities that transit servers are verified with; `VAULT_CACERT_BYTES` holds them itself.",
+    ),
+    variable(
+        "VAULT_CLIENT_CERT",
+        &["kustomize-controller"],
+        "A file with the certificate for transit servers; `VAULT_CLIENT_KEY` names its key.",
+    ),
+    variable(
+        "VAULT_SKIP_VERIFY",
+        &["kustomize-controller"],
+        "`true` accepts every certificate of transit servers.",
+    ),
+    variable(
+        "VAULT_PROXY_ADDR",
+        &["kustomize-controller"],
+        "The proxy for transit servers; `VAULT_HTTP_PROXY` too.",
+    ),
+    variable(
         "KUBECONFIG",
         ALL,
         "Kubeconfig files, separated by colons, in place of the pod's service account.",

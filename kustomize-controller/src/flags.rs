@@ -70,54 +70,21 @@ pub(crate) const GATES: &[(&str, bool)] = &[
     ("ExternalArtifact", false),
     ("GroupChangeLog", false),
     ("MigrateAPIVersion", false),
-    ("ObjectLevelWorkloadIdentity", false),
     ("StrictPostBuildSubstitutions", true),
 ];
 
-const DECRYPTION: &str = "spec.decryption";
 const REMOTE: &str = "spec.kubeConfig";
 const EXPRESSIONS: &str = "spec.dependsOn[].readyExpr";
 
 /// What is accepted and changes nothing yet: the objects that it is for are refused (see `kustomization::plan`).
 pub(crate) const PENDING: Pending = Pending {
     flags: &[
-        ("default-decryption-service-account", DECRYPTION),
         ("default-kubeconfig-service-account", REMOTE),
         ("insecure-kubeconfig-exec", REMOTE),
         ("insecure-kubeconfig-tls", REMOTE),
-        ("sops-age-secret", DECRYPTION),
-        ("sops-vault-configmap", DECRYPTION),
-        (
-            "token-cache-max-duration",
-            "the cloud identities of ServiceAccounts",
-        ),
-        (
-            "token-cache-max-size",
-            "the cloud identities of ServiceAccounts",
-        ),
     ],
-    gates: &[
-        ("AdditiveCELDependencyCheck", EXPRESSIONS),
-        (
-            "ObjectLevelWorkloadIdentity",
-            "the cloud identities of ServiceAccounts",
-        ),
-    ],
+    gates: &[("AdditiveCELDependencyCheck", EXPRESSIONS)],
 };
-
-/// What the flags ask for and cannot have together (KC-PROC-028).
-pub(crate) fn check(flags: &Flags, workload_identity: bool) -> Result<(), &'static str> {
-    let accounts = [
-        &flags.default_decryption_service_account,
-        &flags.kube_config.default_kubeconfig_service_account,
-    ];
-    if !workload_identity && accounts.iter().any(|account| !account.is_empty()) {
-        return Err(
-            "cannot set default service accounts when the feature gate ObjectLevelWorkloadIdentity is not enabled",
-        );
-    }
-    Ok(())
-}
 
 #[cfg(test)]
 mod tests {
@@ -194,13 +161,5 @@ mod tests {
         ]);
         assert_eq!(read.takeover.override_manager, ["a,b", "c"]);
         assert_eq!(read.concurrent_ssa, 1);
-    }
-
-    #[test]
-    fn the_default_decryption_account_needs_its_feature_gate() {
-        // KC-PROC-028, RT-FGT-003
-        let decryption = flags(&["--default-decryption-service-account=sops"]);
-        assert!(check(&decryption, false).is_err() && check(&decryption, true).is_ok());
-        assert!(check(&flags(&["--default-service-account=apply"]), false).is_ok());
     }
 }

@@ -2,6 +2,7 @@
 
 mod apply;
 mod build;
+mod decryption;
 mod deletion;
 mod dependencies;
 mod failure;
@@ -26,6 +27,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub(crate) use build::Builder;
+pub(crate) use decryption::Decryption;
 pub(crate) use dependencies::applied_revision;
 use flux_api::kustomize::Kustomization;
 use flux_api::meta::{GoDuration, ResourceInventory};
@@ -46,6 +48,7 @@ pub(crate) use remote_bases::Remotes;
 pub(crate) use watches::concerned;
 
 use self::build::{BuildError, BuildInputs, Built, Owner};
+use self::decryption::{Keys, KeysError};
 use self::failure::StepError;
 use self::fetch::Files;
 use self::health::{Check, HEALTHY};
@@ -81,6 +84,8 @@ pub(crate) struct Kustomizations {
     pub(crate) clusters: Clusters,
     /// Builds manifests.
     pub(crate) builder: Builder,
+    /// Decrypts them.
+    pub(crate) decryption: Decryption,
     /// State kept between the runs of an object: builds and applied objects.
     pub(crate) memories: Memories,
     /// Kustomizations that wait for dependencies.
@@ -136,7 +141,7 @@ impl Kustomizations {
     /// Resolves the source and plans the run.
     async fn plan(&self, run: &mut Run<Kustomization>) -> Result<Plan<'_>, StepError> {
         let object = run.object().clone();
-        unsupported::refuse(&object, self.policy.workload_identity)?;
+        unsupported::refuse(&object)?;
         run.step(Action::ResolveSource);
         let source = source::resolve(&self.sources, &object, self.policy.access).await?;
         Ok(Plan::new(object, source, &self.policy))
@@ -154,7 +159,8 @@ impl Kustomizations {
         dependencies::ready(run.client(), plan, &self.waiting).await?;
         begin(run, plan).await?;
         run.step(Action::ResolveSource);
-        let files = self.files(plan).await?;
+        let keys = self.decryption.keys(&plan.object).await;
+        let files = self.files(plan, keys.as_ref()).await?;
 
         run.status.last_attempted_revision = Some(plan.revision().to_owned());
         run.step(Action::Reconcile);
@@ -168,7 +174,10 @@ impl Kustomizations {
         let claim = self.builder.claim();
         let variables = variables::read(&self.configs, namespace, spec, &claim).await;
         let variables = variables.map_err(Arc::new);
-        let built = self.manifests(plan, files, variables.as_ref()).await?;
+        let keys = keys?;
+        let built = self
+            .manifests(plan, files, keys.as_ref(), variables.as_ref())
+            .await?;
         let confidential = match &variables {
             Ok(variables) => variables.confidential(&claim).map_err(BuildError::Memory)?,
             Err(_) => Confidential::default(),
@@ -198,8 +207,16 @@ impl Kustomizations {
 
     /// The files to build from. `None` if the cached build has the same inputs apart from its variables, so that the files
     /// are unlikely to be needed.
-    async fn files(&self, plan: &Plan<'_>) -> Result<Option<Files>, StepError> {
-        if self.memories.has_build(&plan.key, &plan.made_from()) {
+    async fn files(
+        &self,
+        plan: &Plan<'_>,
+        keys: Result<&Option<Keys>, &KeysError>,
+    ) -> Result<Option<Files>, StepError> {
+        if let Ok(keys) = keys
+            && self
+                .memories
+                .has_build(&plan.key, &plan.made_from(keys.as_ref()))
+        {
             return Ok(None);
         }
         self.fetch(plan).await.map(Some)
@@ -216,10 +233,11 @@ impl Kustomizations {
         &self,
         plan: &Plan<'_>,
         files: Option<Files>,
+        keys: Option<&Keys>,
         variables: Result<&variables::Inputs, &Arc<VariablesError>>,
     ) -> Result<Arc<Built>, StepError> {
         let inputs = variables.ok().map(|variables| Inputs {
-            made: plan.made_from(),
+            made: plan.made_from(keys),
             variables: variables.digest.clone(),
         });
         if let Some(inputs) = &inputs
@@ -235,10 +253,12 @@ impl Kustomizations {
             labels: plan.labels.clone(),
             common: plan.spec().common_metadata.clone(),
         };
+        let decryptor = keys.map(|keys| self.decryption.decryptor(&plan.object, keys));
         let wanted = BuildInputs {
             spec: plan.spec(),
             files: &files,
             variables,
+            decryptor: decryptor.as_ref(),
             owner: &owner,
             timeout: plan.timings.timeout,
         };

@@ -4,26 +4,27 @@ use flux_api::kustomize::Kustomization;
 use flux_api::source::{Bucket, ExternalArtifact, GitRepository, OCIRepository};
 use flux_apply::order::GroupKind;
 use flux_artifact::{Artifacts, FetchOptions, Hosts};
+use flux_cloud::Environment;
 use flux_http::ClientOptions;
-use flux_identity::Tokens;
+use flux_identity::{Identities, Tokens};
 use flux_references::triggers::{on_new_revision, on_ready};
 use flux_references::{Configs, Index, Sources, Waiting};
 use flux_runtime::controller::Controller;
-use flux_runtime::manager::{Fatal, Manager};
+use flux_runtime::manager::{Fatal, Manager, runtime_namespace};
+use flux_runtime::queue::Key;
 use flux_runtime::watch::Cache;
 use flux_runtime::work::WorkFolders;
 use flux_tenancy::{Access, Clusters};
 use kube::runtime::watcher;
 
-use crate::flags::{self, Flags};
+use crate::flags::Flags;
 use crate::kustomization::{
-    Builder, FIELD_MANAGER, Kustomizations, Memories, Policy, Remotes, SETTINGS, applied_revision,
-    concerned, references,
+    Builder, Decryption, FIELD_MANAGER, Kustomizations, Memories, Policy, Remotes, SETTINGS,
+    applied_revision, concerned, references,
 };
 
 /// Registers the controller of the Kustomization kind.
 pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
-    flags::check(flags, manager.gates.enabled("ObjectLevelWorkloadIdentity"))?;
     let gate = |name: &str| manager.gates.enabled(name);
     let access = Access {
         no_cross_namespace: flags.cross_namespace.no_cross_namespace_refs,
@@ -41,7 +42,6 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
         cancel_health_checks: gate("CancelHealthCheckOnNewRevision"),
         group_change_log: gate("GroupChangeLog"),
         migrate_api_version: gate("MigrateAPIVersion"),
-        workload_identity: gate("ObjectLevelWorkloadIdentity"),
     };
     let direct = gate("DirectSourceFetch");
     if direct {
@@ -65,7 +65,21 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     let hosts = Hosts::from_environment();
     let artifacts = Artifacts::new(client.clone(), options, hosts, &manager.budget);
     // Registered from the start, so that its metrics exist even if no object needs a token (RT-MET-009).
-    Tokens::from_flags(&flags.token_cache, &manager.metrics)?;
+    let tokens = Tokens::from_flags(&flags.token_cache, &manager.metrics)?;
+    let default_account = &flags.default_decryption_service_account;
+    // Both are read in the controller's own namespace only.
+    let own = |name: &str| {
+        let namespace = runtime_namespace().filter(|_| !name.is_empty());
+        namespace.map(|namespace| Key::new(namespace, name))
+    };
+    let decryption = Decryption {
+        configs: configs.clone(),
+        identities: Identities::new(manager.client.clone(), tokens, default_account),
+        client: manager.client.clone(),
+        age_secret: own(&flags.sops_age_secret),
+        transit_servers: own(&flags.sops_vault_configmap),
+        environment: Environment::of_process(),
+    };
     let work = WorkFolders::opened("kustomize-controller");
     let kustomizations: Cache<Kustomization> = Cache::default();
     let waiting = Waiting::default();
@@ -86,6 +100,7 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
             gate("StrictPostBuildSubstitutions"),
             manager.budget.clone(),
         ),
+        decryption,
         memories: Memories::new(manager.budget.clone()),
         waiting: waiting.clone(),
     };

@@ -226,8 +226,6 @@ async fn access_denials_are_reported_without_a_revision() -> Result {
         "no source"
     );
     let gate = "can't access 'ExternalArtifact/NS/app', ExternalArtifact feature gate is disabled";
-    let decryption = "to use spec.decryption.serviceAccountName for decryption authentication please enable the \
-                      ObjectLevelWorkloadIdentity feature gate in the controller";
     for (name, change, reason, message) in [
         // KC-SRC-004, KC-PROC-019, RT-ACL-001
         (
@@ -242,13 +240,6 @@ async fn access_denials_are_reported_without_a_revision() -> Result {
             json!({"sourceRef": {"kind": "ExternalArtifact"}}),
             "AccessDenied",
             gate,
-        ),
-        // KC-PROC-064, KC-PROC-040
-        (
-            "identity",
-            json!({"decryption": {"provider": "sops", "serviceAccountName": "sops"}}),
-            "FeatureGateDisabled",
-            decryption,
         ),
     ] {
         let yaml = applier.kustomization(name, &["suspend: true", "prune: true"]);

@@ -16,15 +16,20 @@ use flux_apply::parse;
 use flux_budget::{Budget, Claim, Exhausted};
 use flux_cluster::Confidential;
 use flux_kustomize::{
-    Allowance, Build, Options, Output, RemoteBase, Remotes, build_within, flux, memory_of,
-    substitute,
+    Allowance, Build, Options, Output, RemoteBase, Remotes, Resource, build_within, flux,
+    memory_of, substitute,
 };
 use flux_runtime::panics;
+use flux_sops::{Answers, Keyring, MasterKey};
+use flux_tree::Tree;
 use flux_yaml::Value;
 pub(super) use prepared::{Owner, Prepared};
 use sha2::{Digest, Sha256};
 
 use self::overlay::overlay;
+use super::decryption::{
+    Decryptor, Found, ObjectError, SourcesError, decrypt_object, find_sources, object_needs,
+};
 use super::fetch::Files;
 use super::remote_bases;
 use super::variables::{Inputs, VariablesError};
@@ -46,7 +51,7 @@ pub(super) struct Built {
     pub(super) prepared: Prepared,
     /// Digest of the manifests as text, as `sha256:<hex>` (KC-API-043).
     pub(super) digest: String,
-    /// The texts in the objects that were substituted from values of Secrets (KC-SUB-009).
+    /// The texts in the objects that were substituted from values of Secrets (KC-SUB-009), or decrypted (KC-SOPS-017).
     pub(super) confidential: BTreeSet<String>,
     /// Those of them that name an object: in its name, namespace, kind or group.
     pub(super) identities: BTreeSet<String>,
@@ -103,6 +108,8 @@ pub(super) struct BuildInputs<'i> {
     pub(super) files: &'i Files,
     /// Variables that could not be read are an error only if there is an object to substitute them in.
     pub(super) variables: Result<&'i Inputs, &'i Arc<VariablesError>>,
+    /// What decrypts, if the object asks for it.
+    pub(super) decryptor: Option<&'i Decryptor<'i>>,
     pub(super) owner: &'i Owner,
     /// Limit on the duration of the build.
     pub(super) timeout: Duration,
@@ -129,6 +136,16 @@ pub(super) enum BuildError {
     /// The build timed out.
     #[error("kustomize build failed: the build did not end within {}", shown(.0))]
     TimedOut(Duration),
+    /// A file of the build could not be decrypted.
+    #[error("error decrypting sources")]
+    Sources(#[source] Box<SourcesError>),
+    /// A built object could not be decrypted.
+    #[error("decryption failed for '{object}'")]
+    Decrypt {
+        object: String,
+        #[source]
+        source: Box<ObjectError>,
+    },
     /// A built document lacks apiVersion, kind or name.
     #[error("failed to decode Kubernetes apiVersion, kind and name from: {0}")]
     Incomplete(String),
@@ -241,9 +258,16 @@ impl Builder {
         });
         let overlay = overlay(inputs.spec);
         let mut fetched = Fetched::default();
+        let mut files = inputs.files.clone();
+        let mut secrets = BTreeSet::new();
+        if let Some(decryptor) = inputs.decryptor {
+            let (bytes, read) = sources(&mut files, &overlay, decryptor, &allowance).await?;
+            fetched.bytes += bytes;
+            secrets = read;
+        }
         for _ in 0..MAX_ROUNDS {
             let job = Job {
-                files: inputs.files.clone(),
+                files: files.clone(),
                 overlay: overlay.clone(),
                 known: fetched.bases.clone(),
                 fetched: fetched.bytes,
@@ -254,10 +278,12 @@ impl Builder {
                     .map_err(Arc::clone),
                 owner: inputs.owner.clone(),
                 from_elsewhere: fetched.count > 0,
+                decrypting: None,
+                confidential: secrets.clone(),
                 allowance: allowance.clone(),
             };
             match on_blocking_thread(move || job.run()).await? {
-                Step::Built(built) => return Ok(*built),
+                Step::Built(rest) => return finish(*rest, inputs.decryptor).await,
                 Step::Needs(bases) => {
                     self.fetch_bases(&mut fetched, bases, &allowance.shared_claim())
                         .await?;
@@ -310,9 +336,98 @@ struct Fetched {
     bytes: u64,
 }
 
+/// Decrypts the files that the build reads (KC-SOPS-002). Returns how many bytes they were claimed with, and the texts that
+/// patches bring into objects of any kind.
+async fn sources(
+    files: &mut Files,
+    overlay: &flux::Overlay,
+    decryptor: &Decryptor<'_>,
+    allowance: &Allowance,
+) -> Result<(u64, BTreeSet<String>), BuildError> {
+    let find = {
+        let (files, overlay, allowance) = (files.clone(), overlay.clone(), allowance.clone());
+        move || {
+            let Files { tree, path } = &files;
+            let prepared = flux::prepare_within(tree, path, &overlay, &allowance);
+            let prepared = prepared.map_err(BuildError::Generate)?;
+            Ok(find_sources(&prepared.tree, &prepared.dir))
+        }
+    };
+    let Found {
+        files: encrypted,
+        error,
+    } = on_blocking_thread(find).await?;
+    let (mut bytes, mut secrets) = (0, BTreeSet::new());
+    if !encrypted.is_empty() {
+        let claim = allowance.claim();
+        let mut tree = Tree::clone(&files.tree);
+        let entries = tree.len() as u64 * TREE_ENTRY;
+        claim.take(entries).map_err(BuildError::Memory)?;
+        bytes += entries;
+        for file in encrypted {
+            let (path, is_patch) = (file.path.clone(), file.is_patch);
+            let decrypted = decryptor.decrypt(file).await;
+            let decrypted =
+                decrypted.map_err(|error| BuildError::Sources(Box::new(error.into())))?;
+            let size = decrypted.content.len() as u64;
+            claim.take(size).map_err(BuildError::Memory)?;
+            bytes += size;
+            if is_patch {
+                note(&mut secrets, decrypted.secrets);
+            }
+            // The file is there, so that it can be replaced.
+            let _ = tree.insert_file(path, decrypted.content, false);
+        }
+        files.tree = Arc::new(tree);
+    }
+    match error {
+        Some(error) => Err(BuildError::Sources(Box::new(error))),
+        None => Ok((bytes, secrets)),
+    }
+}
+
+fn note(secrets: &mut BTreeSet<String>, texts: Vec<Vec<u8>>) {
+    let texts = texts.into_iter().map(String::from_utf8);
+    secrets.extend(texts.filter_map(Result::ok));
+}
+
+/// Asks services for the keys that the built objects need, and finishes the build.
+async fn finish(
+    (mut job, output): (Job, Output),
+    decryptor: Option<&Decryptor<'_>>,
+) -> Result<Built, BuildError> {
+    let Some(decryptor) = decryptor else {
+        return on_blocking_thread(move || job.finish(output)).await;
+    };
+    let mut output = output;
+    loop {
+        let (ring, answers) = (decryptor.ring(), decryptor.answers().await);
+        let (back, needed) = {
+            let (ring, answers) = (ring.clone(), answers.clone());
+            on_blocking_thread(move || {
+                let objects = output.resources.iter();
+                let needs = |object: &Resource| object_needs(object.value(), &ring, &answers);
+                let needed: Vec<MasterKey> = objects.flat_map(needs).collect();
+                Ok((output, needed))
+            })
+            .await?
+        };
+        output = back;
+        if needed.is_empty() {
+            job.decrypting = Some((ring, answers));
+            job.from_elsewhere |= decryptor.used_services().await;
+            return on_blocking_thread(move || job.finish(output)).await;
+        }
+        for key in needed {
+            decryptor.ask(key).await;
+        }
+    }
+}
+
 /// The result of a round.
 enum Step {
-    Built(Box<Built>),
+    /// All objects, to finish the build with.
+    Built(Box<(Job, Output)>),
     Needs(Vec<RemoteBase>),
 }
 
@@ -326,7 +441,12 @@ struct Job {
     options: Option<substitute::SubstituteOptions>,
     variables: Result<substitute::Variables, Arc<VariablesError>>,
     owner: Owner,
+    /// Whether the result may change although its inputs do not.
     from_elsewhere: bool,
+    /// The keys to decrypt objects with.
+    decrypting: Option<(Arc<Keyring>, Answers)>,
+    /// Decrypted texts that are in the files.
+    confidential: BTreeSet<String>,
     allowance: Allowance,
 }
 
@@ -349,13 +469,11 @@ impl Job {
         claim.give_back(entries);
         match build.map_err(BuildError::Kustomize)? {
             Build::Needs(bases) => Ok(Step::Needs(bases)),
-            Build::Done(output) => self
-                .finish(output)
-                .map(|built| Step::Built(Box::new(built))),
+            Build::Done(output) => Ok(Step::Built(Box::new((self, output)))),
         }
     }
 
-    /// Substitutes variables object by object, splits the objects into documents (KC-BLD-031..034, KC-SUB-001..003) and
+    /// Decrypts objects and substitutes variables, object by object, splits the objects into documents (KC-BLD-031..034, KC-SUB-001..003) and
     /// prepares them.
     fn finish(self, output: Output) -> Result<Built, BuildError> {
         let claim = self.allowance.claim();
@@ -364,7 +482,7 @@ impl Job {
         let mut digest = Sha256::new();
         let mut values: Vec<serde_json::Value> = Vec::new();
         let mut memory = 0;
-        let (mut confidential, mut identities) = (BTreeSet::new(), BTreeSet::new());
+        let (mut confidential, mut identities) = (self.confidential, BTreeSet::new());
         for resource in output.resources {
             let incomplete = [resource.api_version(), resource.kind(), resource.name()]
                 .iter()
@@ -376,9 +494,22 @@ impl Job {
                 let kind = gvk(resource.api_version(), resource.kind());
                 format!("{kind}/{}", resource.name())
             };
+            let mut decrypted = None;
+            if let Some((ring, answers)) = &self.decrypting {
+                let result = decrypt_object(resource.value(), ring, answers);
+                let result = result.map_err(|source| BuildError::Decrypt {
+                    object: object(),
+                    source: Box::new(source),
+                })?;
+                decrypted = result.map(|result| {
+                    note(&mut confidential, result.secrets);
+                    result.value
+                });
+            }
+            let current = decrypted.as_ref().unwrap_or_else(|| resource.value());
             let mut substituted = None;
             if let Some(options) = self.options
-                && !substitute::is_disabled(resource.value())
+                && !substitute::is_disabled(current)
             {
                 let variables = self.variables.as_ref();
                 let variables = variables.map_err(|source| BuildError::Variables {
@@ -386,7 +517,7 @@ impl Job {
                     source: source.clone(),
                 })?;
                 substituted = substitute::substitute_object_within(
-                    resource.value(),
+                    current,
                     variables,
                     options,
                     &self.allowance,
@@ -396,14 +527,15 @@ impl Job {
                     source,
                 })?;
                 if let Some(after) = &substituted {
-                    let before = resource.value();
-                    confidential.extend(substitute::secret_texts(before, after, variables));
-                    identities.extend(substitute::secret_identities(before, after, variables));
+                    confidential.extend(substitute::secret_texts(current, after, variables));
+                    identities.extend(substitute::secret_identities(current, after, variables));
                 }
             }
             let is_secret = resource.kind() == "Secret";
             let object = object();
-            let value = substituted.unwrap_or_else(|| resource.into_value());
+            let value = substituted
+                .or(decrypted)
+                .unwrap_or_else(|| resource.into_value());
             memory += memory_of(&value);
             if !values.is_empty() {
                 digest.update("---\n");

@@ -11,6 +11,7 @@ use flux_tenancy::ActingError;
 
 use super::apply::ApplyError;
 use super::build::BuildError;
+use super::decryption::KeysError;
 use super::deletion::DeletionError;
 use super::dependencies::NotReady;
 use super::fetch::FilesError;
@@ -35,6 +36,8 @@ pub(super) enum StepError {
     Files(#[from] FilesError),
     #[error(transparent)]
     Acting(#[from] ActingError),
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     #[error(transparent)]
     Build(#[from] BuildError),
     #[error(transparent)]
@@ -96,6 +99,7 @@ impl StepError {
                 Failure::retry(R::BuildFailed, error, Pace::BackOff)
             }
             E::Build(error) => Failure::retry(R::BuildFailed, error, at_retry),
+            E::Keys(error) => Failure::retry(R::BuildFailed, error, at_retry),
             E::Acting(error) => Failure::retry(R::ReconciliationFailed, error, at_retry),
             E::Room(error) => Failure::retry(R::ReconciliationFailed, error, at_retry),
             E::Apply(error) => Failure::retry(R::ReconciliationFailed, error, at_retry),
@@ -160,8 +164,6 @@ impl StepError {
 
 fn unsupported(error: &Unsupported) -> R {
     match error {
-        Unsupported::DecryptionIdentity => R::FeatureGateDisabled,
-        Unsupported::Decryption => R::BuildFailed,
         Unsupported::KubeConfig => R::ReconciliationFailed,
         Unsupported::HealthCheckExprs | Unsupported::ReadyExpr(_) => R::InvalidCELExpression,
     }

@@ -38,6 +38,8 @@ pub(super) struct Made {
     pub(super) generation: i64,
     /// The digest of the artifact.
     pub(super) artifact: String,
+    /// The digest of the keys that decrypt, empty without.
+    pub(super) keys: String,
 }
 
 /// All inputs of a build.
@@ -157,6 +159,7 @@ mod tests {
                 uid: "u".into(),
                 generation: 1,
                 artifact: "sha256:a".into(),
+                keys: "k".into(),
             },
             variables: variables.into(),
         }
@@ -208,6 +211,7 @@ mod tests {
             ("uid", other(|made| made.uid = "other".into())),
             ("generation", other(|made| made.generation = 2)),
             ("artifact", other(|made| made.artifact = "other".into())),
+            ("keys", other(|made| made.keys = "other".into())),
         ] {
             assert!(!memories.has_build(&key, &made), "{what}");
             let variables = kept.variables.clone();

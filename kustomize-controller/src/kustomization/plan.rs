@@ -11,6 +11,7 @@ use flux_runtime::queue::Key;
 use flux_tenancy::Tenant;
 use kube::ResourceExt;
 
+use super::decryption::Keys;
 use super::memory::Made;
 use super::owner::{self, Mark};
 use super::policy::Policy;
@@ -108,11 +109,12 @@ impl<'p> Plan<'p> {
     }
 
     /// The inputs of a build without its variables: the generation identifies the spec.
-    pub(super) fn made_from(&self) -> Made {
+    pub(super) fn made_from(&self, keys: Option<&Keys>) -> Made {
         Made {
             uid: self.object.uid().unwrap_or_default(),
             generation: self.object.metadata.generation.unwrap_or_default(),
             artifact: self.source.artifact.digest.clone(),
+            keys: keys.map(|keys| keys.digest.clone()).unwrap_or_default(),
         }
     }
 

@@ -22,5 +22,4 @@ pub(crate) struct Policy {
     pub(crate) cancel_health_checks: bool,
     pub(crate) group_change_log: bool,
     pub(crate) migrate_api_version: bool,
-    pub(crate) workload_identity: bool,
 }

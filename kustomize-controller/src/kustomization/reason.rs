@@ -13,7 +13,7 @@ flux_runtime::reasons! {
         DependencyNotReady,
         /// There is no folder to work in. Upstream's controller sets it; an object that it left so may still have it.
         DirectoryCreationFailed,
-        /// A field that needs a feature gate.
+        /// A field that needs a feature gate in 2.9, whose controller may have left it.
         FeatureGateDisabled,
         /// A newer trigger ended the health checks.
         HealthCheckCanceled,

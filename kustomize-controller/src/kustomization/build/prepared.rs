@@ -161,6 +161,11 @@ mod tests {
         assert_eq!(secret(json!({})).as_deref(), Some("Secret/s"));
         let disabled = json!({(format!("{GROUP}/decrypt")): "Disabled"});
         assert_eq!(secret(disabled), None);
+        // KC-SOPS-020: normalising drops the field of a Secret with `stringData` only
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "sops": {"mac": "x"},
+            "metadata": {"name": "s"}, "stringData": {"token": "ENC[x]"}});
+        let prepared = Prepared::new(vec![Object::new(secret).unwrap()], &Owner::default());
+        assert!(prepared.encrypted.is_some());
     }
 
     #[test]

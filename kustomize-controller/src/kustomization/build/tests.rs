@@ -74,6 +74,7 @@ async fn build_with(
         spec: &spec_of(spec),
         files: &files,
         variables,
+        decryptor: None,
         owner: &Owner::default(),
         timeout,
     };
@@ -376,6 +377,7 @@ async fn the_digest_is_computed_over_the_rendered_manifests() {
         spec: &spec_of(&spec),
         files: &files,
         variables: Ok(&Inputs::default()),
+        decryptor: None,
         owner: &Owner::default(),
         timeout: TIMEOUT,
     };
@@ -660,6 +662,7 @@ async fn cached_builds_are_evicted_for_running_ones() {
             uid: "u".into(),
             generation: 1,
             artifact: "sha256:a".into(),
+            keys: String::new(),
         },
         variables: "v".into(),
     };
@@ -678,6 +681,7 @@ async fn cached_builds_are_evicted_for_running_ones() {
         spec: &spec_of(&json!({"namePrefix": "x-"})),
         files: &files,
         variables: Ok(&Inputs::default()),
+        decryptor: None,
         owner: &Owner::default(),
         timeout: TIMEOUT,
     };

@@ -12,6 +12,7 @@ use flux_runtime::run::StatusError;
 use flux_tenancy::AccessDenied;
 use flux_tree::TreePath;
 
+use super::super::decryption::SourcesError;
 use super::*;
 
 const INTERVAL: Duration = Duration::from_mins(10);
@@ -81,26 +82,6 @@ type Row = (
 fn before_the_work() -> Vec<Row> {
     let (warning, quiet) = (Notice::Warning, Notice::Quiet);
     vec![
-        // KC-PROC-064
-        (
-            Unsupported::DecryptionIdentity.into(),
-            "FeatureGateDisabled",
-            STALLED,
-            warning,
-            false,
-            None,
-            "to use spec.decryption.serviceAccountName for decryption authentication please enable the \
-             ObjectLevelWorkloadIdentity feature gate in the controller",
-        ),
-        (
-            Unsupported::Decryption.into(),
-            "BuildFailed",
-            STALLED,
-            warning,
-            false,
-            None,
-            "spec.decryption is not supported by this controller yet: remove it, or keep upstream's image for this object",
-        ),
         (
             Unsupported::KubeConfig.into(),
             "ReconciliationFailed",
@@ -226,6 +207,30 @@ fn before_the_work() -> Vec<Row> {
 fn until_manifests_are_built() -> Vec<Row> {
     let (warning, quiet) = (Notice::Warning, Notice::Quiet);
     vec![
+        // KC-SOPS-031
+        (
+            KeysError::NotFound(ReadError::NotFound {
+                resource: "secrets".into(),
+                name: "age".into(),
+            })
+            .into(),
+            "BuildFailed",
+            AT_RETRY,
+            warning,
+            false,
+            None,
+            "secrets \"age\" not found",
+        ),
+        // KC-SOPS-006, KC-SOPS-009
+        (
+            BuildError::Sources(Box::new(SourcesError::TooLarge(5_242_881))).into(),
+            "BuildFailed",
+            AT_RETRY,
+            warning,
+            false,
+            None,
+            "error decrypting sources: cannot decrypt file with size (5242881 bytes) exceeding limit (5242880)",
+        ),
         // KC-SRC-008
         (
             fetched(FetchError::NotFound),
@@ -492,6 +497,7 @@ fn step(error: &StepError) -> &'static str {
         StepError::Dependency(_) => "dependency",
         StepError::Files(_) => "files",
         StepError::Acting(_) => "acting",
+        StepError::Keys(_) => "keys",
         StepError::Build(_) => "build",
         StepError::Room(_) => "room",
         StepError::Apply(_) => "apply",
@@ -528,7 +534,7 @@ fn every_failure_has_the_expected_outcome() {
         );
         assert_eq!(failure.marks, None, "{message}");
     }
-    assert_eq!(steps.len(), 12, "{steps:?}");
+    assert_eq!(steps.len(), 13, "{steps:?}");
 }
 
 #[test]
