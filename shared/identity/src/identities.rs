@@ -37,6 +37,7 @@ pub struct Identity<'a, K> {
     pub(crate) identities: &'a Identities,
     pub(crate) cloud: CloudClient,
     account: Option<&'a str>,
+    operation: Option<&'static str>,
 }
 
 /// What is asked of a provider.
@@ -105,6 +106,7 @@ impl Identities {
             identities: self,
             cloud: self.cloud_client(proxy)?,
             account: names.find(|name| !name.is_empty()),
+            operation: None,
         })
     }
 
@@ -124,6 +126,13 @@ impl<K: Resource<DynamicType = ()> + Sync> Identity<'_, K> {
     /// The client for further requests with the credentials: with the object's proxy and the timeout of ten seconds.
     pub fn cloud(&self) -> &CloudClient {
         &self.cloud
+    }
+
+    /// Counts the tokens as of this operation, one of [`OPERATIONS`](crate::OPERATIONS) (KC-PROC-055).
+    #[must_use]
+    pub fn counted_as(mut self, operation: &'static str) -> Self {
+        self.operation = Some(operation);
+        self
     }
 
     /// Whether the object acts as a ServiceAccount.
@@ -240,7 +249,9 @@ impl<K: Resource<DynamicType = ()> + Sync> Identity<'_, K> {
                     .map_err(IdentityError::ControllerToken),
             }
         };
-        let token = self.identities.tokens.get(self.object, key.clone(), fetch);
+        let (tokens, object) = (&self.identities.tokens, self.object);
+        let operation = self.operation.unwrap_or(crate::tokens::OPERATION);
+        let token = tokens.get_for(operation, object, key.clone(), fetch);
         Ok((token.await?, key))
     }
 

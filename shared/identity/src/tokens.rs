@@ -14,7 +14,16 @@ use crate::TokenCacheFlags;
 
 const HIT: &str = "cache_hit";
 const MISS: &str = "cache_miss";
-const OPERATION: &str = "reconcile";
+pub(crate) const OPERATION: &str = "reconcile";
+/// What else tokens are obtained for (KC-PROC-055, KC-PROC-076).
+pub const OPERATIONS: [&str; 6] = [
+    OPERATION,
+    "fetch_kubeconfig",
+    "decrypt_with_aws",
+    "decrypt_with_azure",
+    "decrypt_with_gcp",
+    "decrypt_with_transit_engine",
+];
 
 /// The tokens of all objects of a controller. Clones share them.
 #[derive(Clone)]
@@ -79,6 +88,25 @@ impl Tokens {
         E: std::error::Error,
         F: Future<Output = std::result::Result<Token, E>>,
     {
+        self.get_for(OPERATION, object, key, fetch).await
+    }
+
+    /// As [`Tokens::get`], counted as of this operation, one of [`OPERATIONS`] (KC-PROC-055).
+    ///
+    /// # Errors
+    /// The error of `fetch`.
+    pub async fn get_for<K, E, F>(
+        &self,
+        operation: &'static str,
+        object: &K,
+        key: CacheKey,
+        fetch: impl FnOnce() -> F,
+    ) -> std::result::Result<Token, E>
+    where
+        K: Resource<DynamicType = ()>,
+        E: std::error::Error,
+        F: Future<Output = std::result::Result<Token, E>>,
+    {
         let got = self.cache.get(key, fetch).await;
         if let Some(families) = &self.families {
             let result = if got.is_ok() { "success" } else { "failure" };
@@ -90,7 +118,7 @@ impl Tokens {
             };
             let kind = K::kind(&());
             let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
-            let labels = [event, &*kind, &*name, &*namespace, OPERATION];
+            let labels = [event, &*kind, &*name, &*namespace, operation];
             families.events.with_label_values(&labels).inc();
             families
                 .items
@@ -151,11 +179,12 @@ impl Families {
 
     /// Removes the series of an object that is gone (RT-MET-010).
     fn forget(&self, kind: &str, name: &str, namespace: &str) {
+        // An object that never had a token has no series.
         for event in [HIT, MISS] {
-            // An object that never had a token has no series.
-            let _ = self
-                .events
-                .remove_label_values(&[event, kind, name, namespace, OPERATION]);
+            for operation in OPERATIONS {
+                let labels = [event, kind, name, namespace, operation];
+                let _ = self.events.remove_label_values(&labels);
+            }
         }
     }
 }
