@@ -1,5 +1,6 @@
 //! Waits for objects by watching them.
 
+mod expressions;
 mod options;
 mod rules;
 mod state;
@@ -18,6 +19,7 @@ use crate::error::RequestError;
 use crate::object::ObjectId;
 use crate::version::Version;
 
+pub use self::expressions::{CustomRules, CustomRulesError};
 pub use self::options::{Rules, Target, WaitError, WaitOptions};
 pub use self::rules::is_current;
 
@@ -37,7 +39,8 @@ pub async fn wait_until_current(
     if targets.is_empty() {
         return Ok(Vec::new());
     }
-    let mut board = Board::new(targets, options);
+    let confidential = cluster.confidential().clone();
+    let mut board = Board::new(targets, options, confidential);
     let watching = watch_until_settled(cluster, targets, options, &mut board);
     let timed_out = match tokio::time::timeout(options.timeout, watching).await {
         Ok(settled) => settled.map(|()| false)?,
