@@ -4,8 +4,9 @@ use std::fmt::{self, Debug, Formatter};
 
 use crate::ast::Expr;
 use crate::check::check;
-use crate::eval::{Limits, evaluate, plan};
+use crate::eval::{Limits, evaluate};
 use crate::parse::parse;
+use crate::plan::plan;
 use crate::source::{Problems, Source};
 use crate::types::Type;
 use crate::value::Value;

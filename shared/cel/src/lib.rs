@@ -42,6 +42,7 @@ mod functions;
 mod lex;
 mod macros;
 mod parse;
+mod plan;
 mod source;
 mod strings;
 mod time;
