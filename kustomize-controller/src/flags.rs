@@ -64,6 +64,7 @@ pub(crate) const GATES: &[(&str, bool)] = &[
     ("CacheSecretsAndConfigMaps", false),
     ("CancelHealthCheckOnNewRevision", false),
     ("DirectSourceFetch", false),
+    ("DisableCommitStatusEvent", false),
     ("DisableConfigWatchers", false),
     ("DisableFailFastBehavior", false),
     ("DisableStatusPollerCache", true),
@@ -75,34 +76,18 @@ pub(crate) const GATES: &[(&str, bool)] = &[
 ];
 
 const DECRYPTION: &str = "spec.decryption";
-const REMOTE: &str = "spec.kubeConfig";
-const EXPRESSIONS: &str = "spec.dependsOn[].readyExpr";
 
 /// What is accepted and changes nothing yet: the objects that it is for are refused (see `kustomization::plan`).
 pub(crate) const PENDING: Pending = Pending {
     flags: &[
         ("default-decryption-service-account", DECRYPTION),
-        ("default-kubeconfig-service-account", REMOTE),
-        ("insecure-kubeconfig-exec", REMOTE),
-        ("insecure-kubeconfig-tls", REMOTE),
         ("sops-age-secret", DECRYPTION),
         ("sops-vault-configmap", DECRYPTION),
-        (
-            "token-cache-max-duration",
-            "the cloud identities of ServiceAccounts",
-        ),
-        (
-            "token-cache-max-size",
-            "the cloud identities of ServiceAccounts",
-        ),
     ],
-    gates: &[
-        ("AdditiveCELDependencyCheck", EXPRESSIONS),
-        (
-            "ObjectLevelWorkloadIdentity",
-            "the cloud identities of ServiceAccounts",
-        ),
-    ],
+    gates: &[(
+        "ObjectLevelWorkloadIdentity",
+        "the cloud identities of ServiceAccounts",
+    )],
 };
 
 /// What the flags ask for and cannot have together (KC-PROC-028).

@@ -5,7 +5,7 @@ use flux_api::source::{Bucket, ExternalArtifact, GitRepository, OCIRepository};
 use flux_apply::order::GroupKind;
 use flux_artifact::{Artifacts, FetchOptions, Hosts};
 use flux_http::ClientOptions;
-use flux_identity::Tokens;
+use flux_identity::{Identities, Tokens};
 use flux_references::triggers::{on_new_revision, on_ready};
 use flux_references::{Configs, Index, Sources, Waiting};
 use flux_runtime::controller::Controller;
@@ -39,6 +39,8 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
         fail_fast: !gate("DisableFailFastBehavior"),
         health_by_kind: !gate("DisableStatusPollerCache"),
         cancel_health_checks: gate("CancelHealthCheckOnNewRevision"),
+        additive_expressions: gate("AdditiveCELDependencyCheck"),
+        report_success: !gate("DisableCommitStatusEvent"),
         group_change_log: gate("GroupChangeLog"),
         migrate_api_version: gate("MigrateAPIVersion"),
         workload_identity: gate("ObjectLevelWorkloadIdentity"),
@@ -65,7 +67,13 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     let hosts = Hosts::from_environment();
     let artifacts = Artifacts::new(client.clone(), options, hosts, &manager.budget);
     // Registered from the start, so that its metrics exist even if no object needs a token (RT-MET-009).
-    Tokens::from_flags(&flags.token_cache, &manager.metrics)?;
+    let tokens = Tokens::from_flags(&flags.token_cache, &manager.metrics)?;
+    let default_account = &flags.kube_config.default_kubeconfig_service_account;
+    let remotes = flux_tenancy::Remotes {
+        configs: configs.clone(),
+        identities: Identities::new(manager.client.clone(), tokens, default_account),
+        flags: flags.kube_config.clone(),
+    };
     let work = WorkFolders::opened("kustomize-controller");
     let kustomizations: Cache<Kustomization> = Cache::default();
     let waiting = Waiting::default();
@@ -79,7 +87,8 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
             manager.config.clone(),
             manager.clients.clone(),
             FIELD_MANAGER,
-        ),
+        )
+        .reaching(remotes),
         builder: Builder::new(
             Remotes::new(client.clone(), manager.budget.clone(), work),
             !flags.no_remote_bases,

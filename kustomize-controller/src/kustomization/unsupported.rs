@@ -2,7 +2,6 @@
 //! manifest without decrypting it, or to the wrong cluster, is worse than not applying it.
 
 use flux_api::kustomize::Kustomization;
-use flux_api::meta::DependencyReference;
 
 /// A field of the spec that is not supported.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,18 +16,6 @@ pub(super) enum Unsupported {
         "spec.decryption is not supported by this controller yet: remove it, or keep upstream's image for this object"
     )]
     Decryption,
-    #[error(
-        "spec.kubeConfig is not supported by this controller yet: remove it, or keep upstream's image for this object"
-    )]
-    KubeConfig,
-    #[error(
-        "spec.healthCheckExprs is not supported by this controller yet: remove it, or keep upstream's image for this object"
-    )]
-    HealthCheckExprs,
-    #[error(
-        "the expression of dependency '{0}' is not supported by this controller yet: remove it, or keep upstream's image for this object"
-    )]
-    ReadyExpr(String),
 }
 
 /// Refuses an object that uses an unsupported feature.
@@ -41,17 +28,7 @@ pub(super) fn refuse(object: &Kustomization, workload_identity: bool) -> Result<
         }
         return Err(Unsupported::Decryption);
     }
-    if spec.kube_config.is_some() {
-        return Err(Unsupported::KubeConfig);
-    }
-    if !spec.health_check_exprs.is_empty() {
-        return Err(Unsupported::HealthCheckExprs);
-    }
-    let expression = |dependency: &&DependencyReference| is_set(dependency.ready_expr.as_deref());
-    match spec.depends_on.iter().find(expression) {
-        Some(dependency) => Err(Unsupported::ReadyExpr(dependency.to_string())),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -79,29 +56,5 @@ mod tests {
             Err(Unsupported::DecryptionIdentity)
         );
         assert_eq!(refuse(&decrypting, true), Err(Unsupported::Decryption));
-
-        let dependency = DependencyReference {
-            name: "db".into(),
-            ready_expr: Some("true".into()),
-            ..DependencyReference::default()
-        };
-        let depending = |expression: Option<&str>| {
-            let ready_expr = expression.map(str::to_owned);
-            let dependency = DependencyReference {
-                ready_expr,
-                ..dependency.clone()
-            };
-            let spec = KustomizationSpec {
-                depends_on: vec![dependency],
-                ..KustomizationSpec::default()
-            };
-            refuse(&Kustomization::new("apps", spec), false)
-        };
-        assert_eq!(
-            depending(Some("true")),
-            Err(Unsupported::ReadyExpr(dependency.to_string()))
-        );
-        assert_eq!(depending(Some("")), Ok(()));
-        assert_eq!(depending(None), Ok(()));
     }
 }
