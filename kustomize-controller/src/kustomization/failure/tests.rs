@@ -551,7 +551,7 @@ fn every_failure_has_the_expected_outcome() {
         );
         assert_eq!(failure.marks, None, "{message}");
     }
-    assert_eq!(steps.len(), 12, "{steps:?}");
+    assert_eq!(steps.len(), 13, "{steps:?}");
 }
 
 #[test]
