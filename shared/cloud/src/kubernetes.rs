@@ -35,16 +35,16 @@ pub enum ClusterError {
     },
     /// The provider does not describe an EKS cluster.
     #[error("failed to describe EKS cluster '{0}'")]
-    Eks(String, #[source] crate::aws::Error),
+    Eks(String, #[source] Box<crate::aws::Error>),
     /// The provider does not describe an AKS cluster.
     #[error("failed to describe AKS cluster")]
-    Aks(#[source] CallError),
+    Aks(#[source] Box<CallError>),
     /// The provider does not list the kubeconfigs of an AKS cluster.
     #[error("failed to list the kubeconfigs of the AKS cluster")]
-    AksCredentials(#[source] CallError),
+    AksCredentials(#[source] Box<CallError>),
     /// The cloud of the cluster is not known.
     #[error(transparent)]
-    Azure(#[from] crate::azure::Error),
+    Azure(Box<crate::azure::Error>),
     /// An AKS cluster does not accept tokens of Entra ID.
     #[error(
         "AKS cluster {0} does not have Microsoft Entra ID integration enabled. See docs for enabling: https://learn.microsoft.com/en-us/azure/aks/enable-authentication-microsoft-entra-id"
@@ -70,7 +70,7 @@ pub enum ClusterError {
     },
     /// The provider does not describe a GKE cluster.
     #[error("failed to describe GKE cluster '{0}'")]
-    Gke(String, #[source] CallError),
+    Gke(String, #[source] Box<CallError>),
     /// The certificate authority is not base64.
     #[error("failed to decode {0} CA certificate")]
     Ca(&'static str),
@@ -88,6 +88,12 @@ fn reason(body: &[u8]) -> Option<String> {
         "{code}: {}",
         error["message"].as_str().unwrap_or_default()
     ))
+}
+
+impl From<crate::azure::Error> for ClusterError {
+    fn from(error: crate::azure::Error) -> Self {
+        Self::Azure(Box::new(error))
+    }
 }
 
 fn decoded(provider: &'static str, base64: &str) -> Result<Vec<u8>, ClusterError> {

@@ -59,7 +59,7 @@ pub async fn describe_aks(
     let described = send(Method::GET, resource.clone()).await;
     let described: Value = described
         .and_then(|answer| answer.json())
-        .map_err(ClusterError::Aks)?;
+        .map_err(|error| ClusterError::Aks(Box::new(error)))?;
     if !described["properties"]["aadProfile"].is_object() {
         return Err(ClusterError::NoEntra(cluster.to_owned()));
     }
@@ -70,7 +70,7 @@ pub async fn describe_aks(
     let listed = send(Method::POST, url).await;
     let listed: Kubeconfigs = listed
         .and_then(|answer| answer.json())
-        .map_err(ClusterError::AksCredentials)?;
+        .map_err(|error| ClusterError::AksCredentials(Box::new(error)))?;
     let wanted = address.and_then(canonical);
     let mut found = Vec::new();
     for (index, kubeconfig) in listed.kubeconfigs.iter().enumerate() {

@@ -20,7 +20,7 @@ const PATTERN: &str = r"^arn:aws[\w-]*:eks:([^:]{1,100}):[0-9]{1,30}:cluster/(.{
 static ARN: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(PATTERN).ok());
 
 /// How long a token is valid: the time for which the request in it is signed.
-const LIFE: Duration = Duration::from_secs(900);
+const LIFE: Duration = Duration::from_mins(15);
 
 /// A cluster by its ARN.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ pub async fn describe_eks(
     struct Answer {
         cluster: Cluster,
     }
-    let failed = |error| ClusterError::Eks(cluster.arn.clone(), error);
+    let failed = |error| ClusterError::Eks(cluster.arn.clone(), Box::new(error));
     let mut url = aws::endpoint("eks", &cluster.region).map_err(failed)?;
     if let Ok(mut path) = url.path_segments_mut() {
         path.clear().extend(["clusters", &cluster.name]);
@@ -102,7 +102,7 @@ pub fn eks_token(
     cluster: &EksCluster,
     now: SystemTime,
 ) -> Result<Token, ClusterError> {
-    let failed = |error| ClusterError::Eks(cluster.arn.clone(), error);
+    let failed = |error| ClusterError::Eks(cluster.arn.clone(), Box::new(error));
     let mut url = aws::endpoint("sts", &cluster.region).map_err(failed)?;
     url.set_query(Some("Action=GetCallerIdentity&Version=2011-06-15"));
     let mut headers = HeaderMap::new();

@@ -31,7 +31,7 @@ pub async fn describe_gke(
         cluster_ca_certificate: String,
     }
     check(cluster)?;
-    let failed = |error| ClusterError::Gke(cluster.to_owned(), error);
+    let failed = |error| ClusterError::Gke(cluster.to_owned(), Box::new(error));
     let mut url = reqwest::Url::parse("https://container.googleapis.com/v1/")
         .map_err(|_| check_failed(cluster))?;
     if let Ok(mut path) = url.path_segments_mut() {
