@@ -97,6 +97,7 @@ impl Node {
         let settings = Settings {
             advertise: Some(NODE_GATEWAY),
             fake_node: false,
+            ..Settings::default()
         };
         let cluster = Cluster::own(settings).await?;
         let state = cluster

@@ -64,6 +64,7 @@ pub(crate) const GATES: &[(&str, bool)] = &[
     ("CacheSecretsAndConfigMaps", false),
     ("CancelHealthCheckOnNewRevision", false),
     ("DirectSourceFetch", false),
+    ("DisableCommitStatusEvent", false),
     ("DisableConfigWatchers", false),
     ("DisableFailFastBehavior", false),
     ("DisableStatusPollerCache", true),
@@ -73,17 +74,10 @@ pub(crate) const GATES: &[(&str, bool)] = &[
     ("StrictPostBuildSubstitutions", true),
 ];
 
-const REMOTE: &str = "spec.kubeConfig";
-const EXPRESSIONS: &str = "spec.dependsOn[].readyExpr";
-
 /// What is accepted and changes nothing yet: the objects that it is for are refused (see `kustomization::plan`).
 pub(crate) const PENDING: Pending = Pending {
-    flags: &[
-        ("default-kubeconfig-service-account", REMOTE),
-        ("insecure-kubeconfig-exec", REMOTE),
-        ("insecure-kubeconfig-tls", REMOTE),
-    ],
-    gates: &[("AdditiveCELDependencyCheck", EXPRESSIONS)],
+    flags: &[],
+    gates: &[],
 };
 
 #[cfg(test)]

@@ -18,7 +18,6 @@ mod prune;
 mod reason;
 mod remote_bases;
 mod source;
-mod unsupported;
 mod variables;
 mod watches;
 
@@ -141,10 +140,11 @@ impl Kustomizations {
     /// Resolves the source and plans the run.
     async fn plan(&self, run: &mut Run<Kustomization>) -> Result<Plan<'_>, StepError> {
         let object = run.object().clone();
-        unsupported::refuse(&object)?;
+        let impersonates = plan::tenant(&object, &self.policy).account.is_some();
+        let health_rules = health::rules(&object, impersonates)?;
         run.step(Action::ResolveSource);
         let source = source::resolve(&self.sources, &object, self.policy.access).await?;
-        Ok(Plan::new(object, source, &self.policy))
+        Ok(Plan::new(object, source, health_rules, &self.policy))
     }
 
     /// The steps of a run. `made` is set as soon as the manifests are built; the history needs it even if a later step
@@ -165,10 +165,10 @@ impl Kustomizations {
         run.status.last_attempted_revision = Some(plan.revision().to_owned());
         run.step(Action::Reconcile);
         run.progress(plan.doing("Building manifests")).await?;
-        let cluster = self
-            .clusters
-            .acting_for(&plan.tenant)?
-            .within(plan.timings.timeout);
+        let kube_config = plan.spec().kube_config.as_ref();
+        let acting = self.clusters.of(&plan.object, &plan.tenant, kube_config);
+        let acting = acting.await?;
+        let cluster = acting.cluster.within(plan.timings.timeout);
         let (namespace, spec) = (plan.key.namespace.as_str(), plan.spec());
         // The memory of the variables, and of what messages must not show.
         let claim = self.builder.claim();
@@ -189,7 +189,8 @@ impl Kustomizations {
 
         run.step(Action::Apply);
         run.progress(plan.doing("Detecting drift")).await?;
-        let applied = self.apply(run, plan, &cluster, &built).await?;
+        let of = plan.applied_from(&built.digest, &acting.version);
+        let applied = self.apply(run, plan, &cluster, &built, &of).await?;
         run.status.inventory = Some(inventory::of(&applied));
         run.step(Action::Prune);
         prune::prune(run, plan, &cluster, &inventory_before(plan)).await?;
@@ -271,7 +272,7 @@ impl Kustomizations {
         Ok(built)
     }
 
-    /// Applies the built objects, once the inventory has room for all of them. On failure the inventory stays as it was
+    /// Applies the built objects, whose cached state is that of `of`, once the inventory has room for all of them. On failure the inventory stays as it was
     /// (KC-SSA-033).
     async fn apply(
         &self,
@@ -279,13 +280,13 @@ impl Kustomizations {
         plan: &Plan<'_>,
         cluster: &Cluster,
         built: &Built,
+        of: &str,
     ) -> Result<ChangeSet, StepError> {
         let prepared = &built.prepared;
         inventory_room::reserve(run, cluster, &prepared.objects).await?;
         let result = match apply::check_encryption(cluster, prepared) {
             Ok(()) => {
-                let of = plan.applied_from(&built.digest);
-                let mut kept = self.memories.take_applied(&plan.key, &of);
+                let mut kept = self.memories.take_applied(&plan.key, of);
                 let result = apply::apply(run, plan, cluster, prepared, &mut kept.memory).await;
                 self.memories.put_applied(&plan.key, kept);
                 result
@@ -365,6 +366,9 @@ fn failed(
     if let Some(line) = error.log_line(timings, &source::shown(run.object())) {
         tracing::info!("{line}");
     }
+    if let Some((reason, message)) = error.warning() {
+        run.warn(reason, message, metadata);
+    }
     if let Some((reason, message)) = error.event(timings) {
         run.event(reason, message, metadata);
     }
@@ -380,10 +384,12 @@ fn finished(run: &Run<Kustomization>, plan: &Plan<'_>) -> Outcome {
         GoDuration::from(plan.timings.interval)
     );
     tracing::info!(revision, "{message}");
-    let mut metadata = plan.metadata.clone();
-    metadata.insert("commit_status", "update".to_owned()); // KC-EVT-004
     let reason = KustomizationReason::ReconciliationSucceeded;
-    run.event(reason, message, &metadata);
+    if plan.policy.report_success {
+        let mut metadata = plan.metadata.clone();
+        metadata.insert("commit_status", "update".to_owned()); // KC-EVT-004
+        run.event(reason, message, &metadata);
+    }
     let message = format!("Applied revision: {revision}");
     Outcome::ready(reason, message, plan.timings.interval)
 }

@@ -40,6 +40,8 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
         fail_fast: !gate("DisableFailFastBehavior"),
         health_by_kind: !gate("DisableStatusPollerCache"),
         cancel_health_checks: gate("CancelHealthCheckOnNewRevision"),
+        additive_expressions: gate("AdditiveCELDependencyCheck"),
+        report_success: !gate("DisableCommitStatusEvent"),
         group_change_log: gate("GroupChangeLog"),
         migrate_api_version: gate("MigrateAPIVersion"),
     };
@@ -74,11 +76,17 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
     };
     let decryption = Decryption {
         configs: configs.clone(),
-        identities: Identities::new(manager.client.clone(), tokens, default_account),
+        identities: Identities::new(manager.client.clone(), tokens.clone(), default_account),
         client: manager.client.clone(),
         age_secret: own(&flags.sops_age_secret),
         transit_servers: own(&flags.sops_vault_configmap),
         environment: Environment::of_process(),
+    };
+    let default_account = &flags.kube_config.default_kubeconfig_service_account;
+    let remotes = flux_tenancy::Remotes {
+        configs: configs.clone(),
+        identities: Identities::new(manager.client.clone(), tokens, default_account),
+        flags: flags.kube_config.clone(),
     };
     let work = WorkFolders::opened("kustomize-controller");
     let kustomizations: Cache<Kustomization> = Cache::default();
@@ -93,7 +101,8 @@ pub(crate) fn add(manager: &mut Manager, flags: &Flags) -> Result<(), Fatal> {
             manager.config.clone(),
             manager.clients.clone(),
             FIELD_MANAGER,
-        ),
+        )
+        .reaching(remotes),
         builder: Builder::new(
             Remotes::new(client.clone(), manager.budget.clone(), work),
             !flags.no_remote_bases,

@@ -22,6 +22,9 @@ use crate::failure::{Doing, Failure, Result};
 /// Increment it when the output of `bake` changes its meaning.
 const BAKE_VERSION: &str = "1";
 
+/// The issuer of ServiceAccount tokens.
+const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+
 /// The user of kwok and of `bake`, which the audit policy excludes.
 const HARNESS: &str = "flux-tests-harness";
 
@@ -32,6 +35,9 @@ pub struct Settings {
     pub advertise: Option<IpAddr>,
     /// Whether kwok simulates the node `fake-1`.
     pub fake_node: bool,
+    /// Another control plane of this machine, by its address, whose ServiceAccounts are users here: with the prefix
+    /// `trusted:`, by tokens for the audience `second`.
+    pub trusts: Option<String>,
 }
 
 impl Default for Settings {
@@ -39,6 +45,7 @@ impl Default for Settings {
         Self {
             advertise: None,
             fake_node: true,
+            trusts: None,
         }
     }
 }
@@ -194,6 +201,10 @@ fn plan(folder: &Path, kube: PathBuf, crds: String, settings: &Settings) -> Resu
         crds,
     };
     let pki = state.pki();
+    if let Some(issuer) = &settings.trusts {
+        let trust = serde_json::to_vec(&authentication(issuer, &pki)?)?;
+        fs::write(folder.join("authentication.json"), trust)?;
+    }
     write_kubeconfig(&state.kubeconfig(), &pki, port, "admin", "system:masters")?;
     fs::write(
         folder.join("audit-policy.json"),
@@ -294,7 +305,14 @@ fn apiserver(state: &State, etcd: u16, settings: &Settings) -> Vec<String> {
         file("kubelet-client-key", "kubelet-client.key"),
         file("service-account-key-file", "sa.pub"),
         file("service-account-signing-key-file", "sa.key"),
-        "--service-account-issuer=https://kubernetes.default.svc.cluster.local".to_owned(),
+        format!(
+            "--service-account-issuer={}",
+            if settings.trusts.is_some() {
+                "https://second.example"
+            } else {
+                ISSUER
+            }
+        ),
         "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
         "--authorization-mode=Node,RBAC".to_owned(),
         "--enable-admission-plugins=NodeRestriction".to_owned(),
@@ -307,6 +325,10 @@ fn apiserver(state: &State, etcd: u16, settings: &Settings) -> Vec<String> {
         format!("--audit-log-path={}", state.audit_log().display()),
         "--audit-log-maxsize=1000".to_owned(),
     ];
+    if settings.trusts.is_some() {
+        let file = state.folder.join("authentication.json");
+        args.push(format!("--authentication-config={}", file.display()));
+    }
     match settings.advertise {
         Some(address) => {
             args.extend([
@@ -324,6 +346,24 @@ fn apiserver(state: &State, etcd: u16, settings: &Settings) -> Vec<String> {
         ),
     }
     args
+}
+
+/// The configuration to trust the tokens of another control plane.
+fn authentication(issuer: &str, pki: &Pki) -> Result<serde_json::Value> {
+    let issuer = issuer.trim_end_matches('/');
+    Ok(json!({
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "AuthenticationConfiguration",
+        "jwt": [{
+            "issuer": {
+                "url": ISSUER,
+                "discoveryURL": format!("{issuer}/.well-known/openid-configuration"),
+                "audiences": ["second"],
+                "certificateAuthority": pki.ca()?,
+            },
+            "claimMappings": {"username": {"claim": "sub", "prefix": "trusted:"}},
+        }],
+    }))
 }
 
 /// One line for each completed request and for each watch that began, except those of the cluster's own programs.

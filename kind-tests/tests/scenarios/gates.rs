@@ -483,6 +483,30 @@ async fn the_number_of_concurrent_comparisons_is_configurable() -> Result {
     Ok(())
 }
 
+#[tokio::test]
+async fn the_report_of_each_success_can_be_left_out() -> Result {
+    let applier = Applier::start("quiet", gate("DisableCommitStatusEvent=true")).await?;
+    let files = [("a.yaml", &*config_map("a", "1"))];
+    applier.publish("main@sha1:1", &files).await?;
+    let yaml = applier.kustomization("app", &["prune: true"]);
+    applier.namespace.apply(&yaml).await?;
+    applier.applied("app", "main@sha1:1").await?;
+    applier.run("app").await?;
+    let files = [("a.yaml", &*config_map("a", "2"))];
+    applier.publish("main@sha1:2", &files).await?;
+    applier.applied("app", "main@sha1:2").await?;
+    let configured = format!("ConfigMap/{}/a configured", applier.namespace.name());
+    let is_last = |event: &Value| event["message"] == configured;
+    applier.events.wait("of the change", is_last).await?;
+    // KC-PROC-075
+    let events = applier.events.events();
+    let finished = events
+        .iter()
+        .filter(|event| event["reason"] == "ReconciliationSucceeded");
+    assert_eq!(finished.count(), 0, "{events:#?}");
+    Ok(())
+}
+
 /// Status and body of a response from a server on loopback.
 pub(crate) async fn get(address: &str, path: &str) -> Result<(u16, String)> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

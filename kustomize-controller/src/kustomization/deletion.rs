@@ -118,8 +118,10 @@ pub(super) async fn delete_objects(
         warn_of_missing_account(run, &deletion);
         return Ok(());
     }
-    let cluster = clusters
-        .acting_for(&deletion.tenant)?
+    let kube_config = object.spec.kube_config.as_ref();
+    let acting = clusters.of(&object, &deletion.tenant, kube_config).await?;
+    let cluster = acting
+        .cluster
         .within(deletion.timeout)
         .masking(confidential);
     let pruned = delete_all(&cluster, &deletion.objects, &deletion.options).await;

@@ -2,7 +2,7 @@
 
 use flux_api::kustomize::Kustomization;
 use flux_objects::Error;
-use flux_references::{Waiting, is_ready};
+use flux_references::{ReadyExpressionError, Waiting, is_ready, ready_by_expression};
 use flux_runtime::queue::Key;
 use kube::Client;
 
@@ -15,6 +15,21 @@ pub(super) enum NotReady {
     Missing(Key, #[source] Error),
     #[error("dependency '{0}' is not ready")]
     Unready(Key),
+    #[error("dependency '{0}' is not ready according to readyExpr eval")]
+    Refused(Key),
+    /// The expression has no value for these objects (KC-DEP-010).
+    #[error(transparent)]
+    Expression(ReadyExpressionError),
+    /// The expression cannot be compiled. `terminal error` is how upstream's library marks an error that is not retried.
+    #[error(
+        "Reconciliation failed terminally due to configuration error: terminal error: failed to evaluate dependency {name}"
+    )]
+    Invalid {
+        /// The dependency's name.
+        name: String,
+        #[source]
+        source: ReadyExpressionError,
+    },
     #[error("dependency '{0}' revision is not up to date")]
     Behind(Key),
 }
@@ -28,8 +43,17 @@ pub(super) async fn ready(
     plan: &Plan<'_>,
     waiting: &Waiting,
 ) -> Result<(), NotReady> {
-    let check = |key: &Key, found: Result<Kustomization, Error>| {
+    let additive = plan.policy.additive_expressions;
+    let check = |index: usize, key: &Key, found: Result<Kustomization, Error>| {
         let found = found.map_err(|error| NotReady::Missing(key.clone(), error))?;
+        let reference = plan.spec().depends_on.get(index);
+        let expression = reference.and_then(|reference| reference.ready_expr.as_deref());
+        if let Some(expression) = expression.filter(|expression| !expression.is_empty()) {
+            check_expression(expression, &plan.object, &found, key)?;
+            if !additive {
+                return Ok(()); // it replaces the checks below (KC-DEP-007)
+            }
+        }
         check(&plan.object, plan.revision(), &found, key)
     };
     waiting
@@ -39,6 +63,24 @@ pub(super) async fn ready(
         tracing::info!("All dependencies are ready, proceeding with reconciliation");
     }
     Ok(())
+}
+
+/// Checks a dependency by the expression that `object` has for it (KC-DEP-007, KC-DEP-008).
+fn check_expression(
+    expression: &str,
+    object: &Kustomization,
+    dependency: &Kustomization,
+    key: &Key,
+) -> Result<(), NotReady> {
+    match ready_by_expression(expression, object, dependency) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(NotReady::Refused(key.clone())),
+        Err(source @ ReadyExpressionError::Compile(_)) => Err(NotReady::Invalid {
+            name: key.name.clone(),
+            source,
+        }),
+        Err(error @ ReadyExpressionError::Evaluate(_)) => Err(NotReady::Expression(error)),
+    }
 }
 
 /// Checks a dependency of `object`, which is about to apply `revision` (KC-DEP-004, KC-DEP-005).
@@ -128,5 +170,40 @@ mod tests {
         let behind = Some("dependency 'ns/dep' revision is not up to date".to_owned());
         assert_eq!(said(&dependency("repo", "True", 2, "main@sha1:1")), behind);
         assert_eq!(said(&dependency("other", "True", 2, "main@sha1:1")), None);
+    }
+
+    #[test]
+    fn an_expression_decides_whether_a_dependency_is_ready() {
+        let key = Key::new("ns", "dep");
+        let said = |expression: &str| {
+            let dependency = dependency("repo", "False", 1, "main@sha1:1");
+            let checked = check_expression(expression, &kustomization("repo"), &dependency, &key);
+            checked
+                .err()
+                .map(|error| flux_runtime::outcome::chain(&error))
+        };
+        // KC-DEP-003, KC-DEP-007
+        assert_eq!(
+            said("dep.status.lastAppliedRevision == 'main@sha1:1'"),
+            None
+        );
+        assert_eq!(
+            said("dep.status.observedGeneration == self.metadata.generation").unwrap(),
+            "dependency 'ns/dep' is not ready according to readyExpr eval"
+        );
+        // KC-DEP-009
+        let prefix = "Reconciliation failed terminally due to configuration error: terminal error: failed to evaluate dependency dep: ";
+        assert_eq!(
+            said("dep.status").unwrap(),
+            format!("{prefix}CEL expression output type mismatch: expected bool, got dyn")
+        );
+        assert!(said("dep.").unwrap().starts_with(&format!(
+            "{prefix}failed to parse the CEL expression 'dep.': "
+        )));
+        // KC-DEP-010
+        assert_eq!(
+            said("dep.status.phase == 'x'").unwrap(),
+            "failed to evaluate the CEL expression 'dep.status.phase == 'x'': no such key: phase"
+        );
     }
 }

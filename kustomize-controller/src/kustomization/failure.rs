@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use flux_api::meta::GoDuration;
 use flux_artifact::FetchError;
-use flux_runtime::outcome::{Cause, Next};
+use flux_runtime::outcome::{Cause, Next, chain};
 use flux_runtime::{Failure, Pace};
 use flux_tenancy::ActingError;
 
@@ -15,19 +15,18 @@ use super::decryption::KeysError;
 use super::deletion::DeletionError;
 use super::dependencies::NotReady;
 use super::fetch::FilesError;
-use super::health::HealthError;
+use super::health::{HealthError, InvalidRules};
 use super::inventory_room::NoRoom;
 use super::plan::Timings;
 use super::prune::PruneError;
 use super::reason::KustomizationReason as R;
 use super::source::SourceError;
-use super::unsupported::Unsupported;
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StepError {
     #[error(transparent)]
-    Unsupported(#[from] Unsupported),
+    Rules(#[from] InvalidRules),
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error(transparent)]
@@ -73,7 +72,7 @@ impl StepError {
         } = *timings;
         let at_retry = Pace::Exactly(retry);
         match self {
-            E::Unsupported(error) => stalled(unsupported(&error), error),
+            E::Rules(error) => Failure::stalled(R::InvalidCELExpression, error),
 
             E::Source(error) => match error {
                 SourceError::Denied(_) => stalled(R::AccessDenied, error),
@@ -88,6 +87,9 @@ impl StepError {
                     Failure::retry(R::ArtifactFailed, error, Pace::BackOff).quietly()
                 }
             },
+            E::Dependency(error @ NotReady::Invalid { .. }) => {
+                Failure::stalled(R::InvalidCELExpression, error)
+            }
             E::Dependency(error) => {
                 Failure::waiting(R::DependencyNotReady, error, requeue).logged()
             }
@@ -100,7 +102,8 @@ impl StepError {
             }
             E::Build(error) => Failure::retry(R::BuildFailed, error, at_retry),
             E::Keys(error) => Failure::retry(R::BuildFailed, error, at_retry),
-            E::Acting(error) => Failure::retry(R::ReconciliationFailed, error, at_retry),
+            // Its event has another text.
+            E::Acting(error) => Failure::retry(R::ReconciliationFailed, error, at_retry).quietly(),
             E::Room(error) => Failure::retry(R::ReconciliationFailed, error, at_retry),
             E::Apply(error) => Failure::retry(R::ReconciliationFailed, error, at_retry),
             E::Prune(error @ PruneError::Inventory(_)) => {
@@ -121,9 +124,21 @@ impl StepError {
         }
     }
 
+    /// The warning, if its text differs from that of the conditions (KC-REMOTE-006).
+    pub(super) fn warning(&self) -> Option<(R, String)> {
+        match self {
+            Self::Acting(error) => {
+                let text = format!("failed to build kube client: {}", chain(error));
+                Some((R::ReconciliationFailed, text))
+            }
+            _ => None,
+        }
+    }
+
     /// The event, if its text differs from that of the conditions.
     pub(super) fn event(&self, timings: &Timings) -> Option<(R, String)> {
         match self {
+            Self::Dependency(NotReady::Invalid { .. }) => None,
             // KC-DEP-006
             Self::Dependency(_) => Some((
                 R::DependencyNotReady,
@@ -141,6 +156,7 @@ impl StepError {
     pub(super) fn log_line(&self, timings: &Timings, source: &str) -> Option<String> {
         match self {
             Self::Source(SourceError::NotFound(_)) => Some(format!("Source '{source}' not found")),
+            Self::Dependency(NotReady::Invalid { .. }) => None,
             Self::Dependency(_) => Some(dependencies_not_ready(timings.requeue)),
             Self::Health(HealthError::Canceled { .. }) => {
                 Some("New reconciliation triggered, canceling health checks".to_owned())
@@ -159,13 +175,6 @@ impl StepError {
             Self::Health(HealthError::NotReady { .. }) => Some(R::HealthCheckFailed),
             _ => None,
         }
-    }
-}
-
-fn unsupported(error: &Unsupported) -> R {
-    match error {
-        Unsupported::KubeConfig => R::ReconciliationFailed,
-        Unsupported::HealthCheckExprs | Unsupported::ReadyExpr(_) => R::InvalidCELExpression,
     }
 }
 

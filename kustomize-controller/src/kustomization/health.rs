@@ -7,7 +7,8 @@ use flux_api::kustomize::Kustomization;
 use flux_api::meta::GoDuration;
 use flux_apply::{Action, ChangeSet};
 use flux_cluster::{
-    Cluster, ObjectId, Target, Version, WaitError, WaitOptions, wait_until_current,
+    Cluster, CustomRules, CustomRulesError, ObjectId, Target, Version, WaitError, WaitOptions,
+    wait_until_current,
 };
 use flux_runtime::conditions::{ConditionType, Status};
 use flux_runtime::queue::{Key, Trigger};
@@ -46,6 +47,29 @@ pub(super) enum HealthError {
     Status(Box<Failure>),
 }
 
+/// The expressions of `spec.healthCheckExprs` cannot be used (KC-PROC-063).
+#[derive(Debug, thiserror::Error)]
+#[error("Reconciliation failed terminally due to configuration error")]
+pub(super) struct InvalidRules(#[from] CustomRulesError);
+
+/// The rules of `spec.healthCheckExprs`. Without impersonation and on the own cluster they do not apply to Jobs
+/// (KC-HEALTH-031).
+///
+/// # Errors
+/// An expression cannot be compiled, or two entries are for one kind.
+pub(super) fn rules(
+    object: &Kustomization,
+    impersonates: bool,
+) -> Result<CustomRules, InvalidRules> {
+    let spec = &object.spec;
+    let rules = CustomRules::compile(&spec.health_check_exprs)?;
+    if impersonates || spec.kube_config.is_some() {
+        Ok(rules)
+    } else {
+        Ok(rules.except_jobs())
+    }
+}
+
 /// A health check before it starts.
 pub(super) struct Check {
     targets: Vec<Target>,
@@ -68,6 +92,7 @@ impl Check {
             jobs_with_ttl: jobs_with_ttl.clone(),
             selector: plan.spec().wait.then(|| plan.selector()),
             by_kind: plan.policy.health_by_kind,
+            custom: plan.health_rules.clone(),
             ..WaitOptions::default()
         };
         Self {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use flux_api::kustomize::{Kustomization, KustomizationSpec};
 use flux_api::meta::{GoDuration, ValuesKind};
+use flux_cluster::CustomRules;
 use flux_references::{ObjectRef, dependency_keys, key_in};
 use flux_runtime::queue::Key;
 use flux_tenancy::Tenant;
@@ -67,6 +68,8 @@ pub(super) struct Plan<'p> {
     pub(super) source: Resolved,
     /// On whose behalf the run acts.
     pub(super) tenant: Tenant,
+    /// The rules of `spec.healthCheckExprs`.
+    pub(super) health_rules: CustomRules,
     /// The dependencies, in the order of the spec.
     pub(super) dependencies: Vec<Key>,
     /// The labels of all objects that the run applies.
@@ -76,11 +79,17 @@ pub(super) struct Plan<'p> {
 }
 
 impl<'p> Plan<'p> {
-    pub(super) fn new(object: Arc<Kustomization>, source: Resolved, policy: &'p Policy) -> Self {
+    pub(super) fn new(
+        object: Arc<Kustomization>,
+        source: Resolved,
+        health_rules: CustomRules,
+        policy: &'p Policy,
+    ) -> Self {
         let key = Key::of(&*object);
         Self {
             timings: Timings::of(&object, policy.requeue_dependency),
             tenant: tenant(&object, policy),
+            health_rules,
             dependencies: dependencies(&object),
             labels: owner::labels(&key),
             metadata: event_metadata(
@@ -119,10 +128,10 @@ impl<'p> Plan<'p> {
     }
 
     /// A key for the state of the objects on the cluster: the object and its generation determine the owner's labels and
-    /// the common metadata; the digest of the build and the account determine the rest.
-    pub(super) fn applied_from(&self, build_digest: &str) -> String {
+    /// the common metadata; the digest of the build, the account and the version of the cluster determine the rest.
+    pub(super) fn applied_from(&self, build_digest: &str, cluster: &str) -> String {
         format!(
-            "{} {} {} {build_digest}",
+            "{} {} {} {build_digest} {cluster}",
             self.object.uid().unwrap_or_default(),
             self.object.metadata.generation.unwrap_or_default(),
             self.tenant.account.as_deref().unwrap_or_default(),

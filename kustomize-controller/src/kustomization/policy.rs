@@ -20,6 +20,10 @@ pub(crate) struct Policy {
     /// Whether health checks list the objects of a kind even if there are only a few (KC-PROC-030).
     pub(crate) health_by_kind: bool,
     pub(crate) cancel_health_checks: bool,
+    /// Whether dependencies with an expression have to pass the other checks too (KC-PROC-034).
+    pub(crate) additive_expressions: bool,
+    /// Whether each run that succeeded is reported at its end, as commit statuses need it (KC-PROC-075).
+    pub(crate) report_success: bool,
     pub(crate) group_change_log: bool,
     pub(crate) migrate_api_version: bool,
 }

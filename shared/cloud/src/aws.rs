@@ -142,6 +142,30 @@ pub async fn call(
         .and_then(|answer| answer.json().map_err(failed))
 }
 
+/// Reads what an API of the protocol "REST JSON" has at this address, with a signed request.
+///
+/// # Errors
+/// As [`call`].
+pub(crate) async fn get<T: serde::de::DeserializeOwned>(
+    client: &CloudClient,
+    credentials: &Credentials,
+    (region, service): (&str, &str),
+    (name, operation): (&str, &str),
+    url: &Url,
+) -> Result<T, Error> {
+    let failed = |source: CallError| Error::operation(name, operation, source);
+    let request = client.http().request(Method::GET, url.clone());
+    let scope = Scope {
+        region,
+        service,
+        time: SystemTime::now(),
+    };
+    let answer = signed(request, credentials, &scope, b"").await;
+    answer?
+        .map_err(failed)
+        .and_then(|answer| answer.json().map_err(failed))
+}
+
 /// Signs a request and sends it.
 async fn signed(
     request: reqwest::RequestBuilder,

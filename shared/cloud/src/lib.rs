@@ -15,6 +15,7 @@
 //!
 //! - [`aws`], [`azure`] and [`gcp`] obtain credentials by plain HTTP requests: the controller's own, those that a token
 //!   of a ServiceAccount is exchanged for, and those of Secrets. Their requests are made by a [`CloudClient`].
+//! - [`kubernetes`] finds the clusters of each of them, and makes the tokens that they accept.
 //! - [`RegistryLogin`] is what each of them makes for its registries.
 //! - [`GitHubApp`] obtains tokens of GitHub Apps.
 //!
@@ -31,6 +32,7 @@ mod file;
 pub mod gcp;
 mod github_app;
 mod jwt;
+pub mod kubernetes;
 mod login;
 mod pattern;
 mod token_cache;

@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(ask(&short, "a", HOUR).await, Lookup::Miss);
     }
 
-    // SC-AUTH-070, RT-WID-022: 80 % of what is left, by both clocks, an hour at most
+    // SC-AUTH-070, RT-WID-022, KC-PROC-059: 80 % of what is left, by both clocks, an hour at most
     #[tokio::test]
     async fn tokens_are_cached_for_part_of_their_lifetime() {
         for (life, max, want) in [

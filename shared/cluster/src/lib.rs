@@ -48,6 +48,6 @@ pub use error::RequestError;
 pub use object::{MalformedId, Metadata, Object, ObjectId};
 pub use version::Version;
 pub use wait::{
-    Rules, Target, WaitError, WaitOptions, is_current, wait_until_current, wait_until_gone,
-    wait_until_replaced,
+    CustomRules, CustomRulesError, Rules, Target, WaitError, WaitOptions, is_current,
+    wait_until_current, wait_until_gone, wait_until_replaced,
 };

@@ -1,5 +1,6 @@
 //! Waits for objects by watching them.
 
+mod expressions;
 mod options;
 mod rules;
 mod state;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::runtime::wait::await_condition;
 
+pub use self::expressions::{CustomRules, CustomRulesError};
 pub use self::options::{Rules, Target, WaitError, WaitOptions};
 pub use self::rules::is_current;
 use self::state::{Board, News};
@@ -36,7 +38,8 @@ pub async fn wait_until_current(
     if targets.is_empty() {
         return Ok(Vec::new());
     }
-    let mut board = Board::new(targets, options);
+    let confidential = cluster.confidential().clone();
+    let mut board = Board::new(targets, options, confidential);
     let watching = watch_until_settled(cluster, targets, options, &mut board);
     let timed_out = match tokio::time::timeout(options.timeout, watching).await {
         Ok(settled) => settled.map(|()| false)?,

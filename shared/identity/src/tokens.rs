@@ -265,7 +265,7 @@ mod tests {
 
         let off = Metrics::new().unwrap();
         let tokens = Tokens::new(0, Duration::from_hours(1), &off).unwrap();
-        // SC-PROC-034, RT-WID-027
+        // SC-PROC-034, RT-WID-027, KC-PROC-027
         let asked = tokens.get(&object, CacheKey::of(&[]), token).await;
         assert!(asked.is_ok() && lines(&off).is_empty());
     }

@@ -51,7 +51,7 @@ impl Waiting {
         found.map(|(dependant, _)| dependant.clone()).collect()
     }
 
-    /// Reads the dependencies one by one and passes each to `check`, up to the first error. They are read from the API
+    /// Reads the dependencies one by one and passes each to `check` with its position, up to the first error. They are read from the API
     /// server, since they may belong to another shard (KC-DEP-001, HC-DEP-001).
     ///
     /// The dependant counts as waiting from before the first read until all have passed, so that a dependency that becomes
@@ -64,7 +64,7 @@ impl Waiting {
         client: &Client,
         dependant: &Key,
         dependencies: &[Key],
-        check: impl Fn(&Key, Result<K, Error>) -> Result<(), E>,
+        check: impl Fn(usize, &Key, Result<K, Error>) -> Result<(), E>,
     ) -> Result<(), E>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -76,12 +76,12 @@ impl Waiting {
             let mut waiting = self.waiting();
             waiting.insert(dependant.clone(), dependencies.to_vec());
         }
-        for key in dependencies {
+        for (index, key) in dependencies.iter().enumerate() {
             let read = async {
                 let objects = Objects::<K>::in_namespace(client.clone(), &key.namespace)?;
                 objects.get(&key.name).await
             };
-            check(key, read.await)?;
+            check(index, key, read.await)?;
         }
         self.end(dependant);
         Ok(())

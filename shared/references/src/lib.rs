@@ -25,7 +25,7 @@
 //!
 //! - [`Reader`] reads objects of one kind by name, from a cache or from the API server; [`Configs`] has one for ConfigMaps
 //!   and one for Secrets, [`Sources`] has the caches of the kinds with an artifact.
-//! - [`Waiting`] checks dependencies and wakes those that wait for them; [`in_order`] sorts by dependencies.
+//! - [`Waiting`] checks dependencies and wakes those that wait for them; [`ready_by_expression`] asks an expression; [`in_order`] sorts by dependencies.
 //! - [`Index`] knows which objects refer to which; [`triggers`] are the changes that enqueue them.
 //!
 //! Everything here is read with the controller's own identity, and errors are facts: their reasons, and the texts that differ
@@ -39,6 +39,7 @@ mod dependencies;
 mod fake;
 mod index;
 mod reader;
+mod ready_expression;
 mod sources;
 pub mod triggers;
 
@@ -46,4 +47,5 @@ pub use configs::{Configs, MAX_VALUES, Reading, Values, ValuesError, secret_data
 pub use dependencies::{Cycle, Waiting, dependency_keys, in_order, is_ready};
 pub use index::{Index, ObjectRef, key_in};
 pub use reader::{ReadError, Reader};
+pub use ready_expression::{ReadyExpressionError, ready_by_expression};
 pub use sources::{Source, SourceError, Sources, origin_revision};

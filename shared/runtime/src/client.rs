@@ -1,5 +1,6 @@
 //! The Kubernetes client (RT-KUB rows).
 
+mod bearer;
 mod versions;
 
 use std::ffi::OsStr;
@@ -18,6 +19,8 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
+use self::bearer::Bearer;
+pub use self::bearer::{BearerToken, TokenError};
 pub use self::versions::VersionedKind;
 use self::versions::Versions;
 use crate::metrics::Metrics;
@@ -87,7 +90,9 @@ fn merged(files: &OsStr) -> Result<Kubeconfig, ClientError> {
     merged.ok_or_else(|| ClientError::NoFile(files.to_string_lossy().into_owned()))
 }
 
-async fn from_kubeconfig(kubeconfig: Kubeconfig) -> Result<Config, ClientError> {
+/// The configuration of the cluster in the current context of a kubeconfig. The proxy is the one that the kubeconfig
+/// names, else that of the environment (RT-ENV-004).
+pub async fn from_kubeconfig(kubeconfig: Kubeconfig) -> Result<Config, ClientError> {
     let named = own_proxy(&kubeconfig);
     let options = KubeConfigOptions::default();
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
@@ -137,7 +142,11 @@ pub struct ClientFactory {
     metrics: Metrics,
     limit: Option<Arc<RateLimit>>,
     versions: Versions,
+    time_limit: TimeLimit,
 }
+
+/// The time limit of requests to a cluster that is not the controller's own (RT-ACL-013).
+const REMOTE_LIMIT: Duration = Duration::from_secs(30);
 
 impl ClientFactory {
     /// Creates a factory whose clients share a rate limit of `qps` requests per second and bursts of `burst`. One
@@ -148,6 +157,7 @@ impl ClientFactory {
             metrics,
             limit: None,
             versions: Versions::default(),
+            time_limit: TimeLimit::DEFAULT,
         };
         let flow_control = match unlimited.client(config.clone()) {
             Ok(client) => has_flow_control(&client).await,
@@ -159,6 +169,16 @@ impl ClientFactory {
         let limit =
             (!flow_control && qps > 0.0).then(|| Arc::new(RateLimit::new(f64::from(qps), burst)));
         Self { limit, ..unlimited }
+    }
+
+    /// A factory for another cluster, whose requests are limited to 30 seconds. As [`ClientFactory::probing`], with the
+    /// rate of client-go if the API server does not limit clients itself (RT-ACL-013, KC-REMOTE-009).
+    pub async fn remote(&self, config: &Config) -> Self {
+        let factory = Self::probing(config, self.metrics.clone(), 0.0, 0).await;
+        Self {
+            time_limit: TimeLimit::new(REMOTE_LIMIT),
+            ..factory
+        }
     }
 
     /// A factory whose clients use each of these kinds in the newest version that the API server behind `client` serves.
@@ -187,7 +207,20 @@ impl ClientFactory {
 
     /// Creates a client for `config`. Requests are not retried: kube would retry 429, 503 and 504 for minutes,
     /// regardless of the time that the reconcile has; retries are up to the queue.
-    pub fn client(&self, mut config: Config) -> Result<Client, ClientError> {
+    pub fn client(&self, config: Config) -> Result<Client, ClientError> {
+        self.build(config, None)
+    }
+
+    /// As [`ClientFactory::client`], for a client that asks for a bearer token before each request (RT-ACL-015).
+    pub fn client_with_tokens(
+        &self,
+        config: Config,
+        token: BearerToken,
+    ) -> Result<Client, ClientError> {
+        self.build(config, Some(token))
+    }
+
+    fn build(&self, mut config: Config, token: Option<BearerToken>) -> Result<Client, ClientError> {
         if !has_valid_token(&config) {
             return Err(ClientError::Token);
         }
@@ -210,7 +243,8 @@ impl ClientFactory {
         };
         Ok(kube::client::ClientBuilder::try_from(config)
             .map_err(ClientError::Build)?
-            .with_layer(&TimeLimit::DEFAULT)
+            .with_layer(&Bearer::new(token))
+            .with_layer(&self.time_limit)
             .with_layer(&self.versions)
             .with_layer(&layer) // outside of the limit: waiting for one's turn is not the server's time
             .build())
@@ -491,6 +525,7 @@ mod tests {
                     metrics,
                     limit: None,
                     versions: Versions::default(),
+                    time_limit: TimeLimit::DEFAULT,
                 };
                 factory.client(config).map(drop)
             };

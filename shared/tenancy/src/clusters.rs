@@ -1,14 +1,24 @@
 //! The cluster that an object acts on, with the identity that it acts under.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use flux_api::meta::KubeConfigReference;
 use flux_cluster::Cluster;
+use flux_identity::Identities;
 use flux_objects::{Error, Objects};
-use flux_runtime::client::{ClientError, ClientFactory};
+use flux_references::{Configs, ReadError};
+use flux_runtime::client::{self, BearerToken, ClientError, ClientFactory};
+use flux_runtime::queue::Key;
+use futures::FutureExt as _;
 use http::{HeaderName, HeaderValue};
 use k8s_openapi::api::core::v1::ServiceAccount;
-use kube::{Client, Config};
+use kube::config::Kubeconfig;
+use kube::{Client, Config, Resource};
+
+use crate::KubeConfigFlags;
+use crate::kubeconfig::{KubeConfigError, sanitized};
+use crate::remote::{self, Description, Finder, RemoteError};
 
 /// Limit on cached identities. Beyond it the whole cache is cleared.
 const MAX_IDENTITIES: usize = 256;
@@ -42,7 +52,30 @@ pub struct Clusters {
     client: Client,
     config: Config,
     factory: ClientFactory,
+    field_manager: String,
     impersonating: Mutex<HashMap<String, Cluster>>,
+    remotes: Option<Remotes>,
+    /// The clusters of kubeconfigs, by what refers to them, each with the digest of what it was made from.
+    remote: Mutex<HashMap<String, (blake3::Hash, Cluster)>>,
+}
+
+/// What is needed to reach clusters other than the controller's own.
+pub struct Remotes {
+    /// Reads the Secrets and ConfigMaps that describe clusters.
+    pub configs: Configs,
+    /// Obtains tokens. Its default account is that of `--default-kubeconfig-service-account`.
+    pub identities: Identities,
+    /// What kubeconfigs may have.
+    pub flags: KubeConfigFlags,
+}
+
+/// The cluster that an object acts on.
+#[derive(Clone)]
+pub struct Acting {
+    /// The cluster, with the identity of the object's tenant.
+    pub cluster: Cluster,
+    /// Changes with the cluster and with the credentials for it; empty for the controller's own cluster.
+    pub version: String,
 }
 
 /// Why no cluster could be created.
@@ -54,6 +87,52 @@ pub enum ActingError {
     /// There is no client for the identity.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// The Secret with the kubeconfig cannot be read (RT-ACL-011).
+    #[error("unable to read KubeConfig secret '{secret}' error")]
+    Secret {
+        /// Namespace and name.
+        secret: Key,
+        /// Why.
+        #[source]
+        source: ReadError,
+    },
+    /// The Secret has no kubeconfig (RT-ACL-010).
+    #[error("KubeConfig secret '{secret}' does not contain a '{key}' key with a kubeconfig")]
+    NoKey {
+        /// Namespace and name.
+        secret: Key,
+        /// The key.
+        key: String,
+    },
+    /// The kubeconfig cannot be used (RT-ACL-020).
+    #[error("invalid KubeConfig in secret '{secret}'")]
+    KubeConfig {
+        /// Namespace and name.
+        secret: Key,
+        /// Why.
+        #[source]
+        source: KubeConfigError,
+    },
+    /// The ConfigMap that describes the cluster cannot be read (KC-REMOTE-010).
+    #[error("failed to get configmap {map}")]
+    ConfigMap {
+        /// Namespace and name.
+        map: Key,
+        /// Why.
+        #[source]
+        source: ReadError,
+    },
+    /// The cluster that the ConfigMap describes cannot be reached.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// The client was not made before the process ended.
+    #[error("the client of the remote cluster could not be created")]
+    Interrupted,
+    /// The reference names neither a Secret nor a ConfigMap.
+    #[error(
+        "invalid .spec.kubeConfig, neither .spec.kubeConfig.provider nor .spec.kubeConfig.secretRef is set"
+    )]
+    NoReference,
 }
 
 /// A client configuration that impersonates `user`. As Go does, it allows non-ASCII names, which `auth_info.impersonate`
@@ -80,8 +159,133 @@ impl Clusters {
             client,
             config,
             factory,
+            field_manager: field_manager.to_owned(),
             impersonating: Mutex::default(),
+            remotes: None,
+            remote: Mutex::default(),
         }
+    }
+
+    /// The same, with clusters that kubeconfigs and ConfigMaps describe.
+    #[must_use]
+    pub fn reaching(self, remotes: Remotes) -> Self {
+        Self {
+            remotes: Some(remotes),
+            ..self
+        }
+    }
+
+    /// The cluster that `object` acts on, with the tenant's identity: that of the reference, or the controller's own
+    /// (KC-REMOTE-001 to KC-REMOTE-005).
+    ///
+    /// A cluster is kept as long as what describes it stays the same, which is read anew at each use.
+    ///
+    /// # Errors
+    /// What the reference names cannot be read or used, or there is no client.
+    pub async fn of<K>(
+        &self,
+        object: &Arc<K>,
+        tenant: &Tenant,
+        reference: Option<&KubeConfigReference>,
+    ) -> Result<Acting, ActingError>
+    where
+        K: Resource<DynamicType = ()> + Send + Sync + 'static,
+    {
+        let (Some(reference), Some(remotes)) = (reference, &self.remotes) else {
+            return Ok(Acting {
+                cluster: self.acting_for(tenant)?,
+                version: String::new(),
+            });
+        };
+        if let Some(named) = &reference.secret_ref {
+            let secret = Key::new(&*tenant.namespace, &*named.name);
+            let text = remotes.kubeconfig(&secret, named.key.as_deref()).await?;
+            let of = format!("Secret/{secret}");
+            let digest = blake3::hash(&text);
+            let kubeconfig = || {
+                let read = sanitized(&text, &remotes.flags);
+                read.map_err(|source| ActingError::KubeConfig { secret, source })
+            };
+            return self.remote(tenant, of, digest, kubeconfig, None).await;
+        }
+        let Some(named) = &reference.config_map_ref else {
+            return Err(ActingError::NoReference);
+        };
+        let map = Key::new(&*tenant.namespace, &*named.name);
+        let read = remotes.configs.config_maps.get(&map).await;
+        let read = read.map_err(|source| ActingError::ConfigMap {
+            map: map.clone(),
+            source,
+        })?;
+        let empty = std::collections::BTreeMap::new();
+        let data = read.data.as_ref().unwrap_or(&empty);
+        let finder = Finder {
+            client: self.client.clone(),
+            identities: remotes.identities.clone(),
+            object: object.clone(),
+            description: Description::of(data)?,
+        };
+        let details = finder.find().await?;
+        let entries = serde_json::to_vec(&(data, &details.address, &details.ca));
+        let digest = blake3::hash(&entries.unwrap_or_default());
+        // The tokens are counted for the object.
+        let owner = Key::of(&**object);
+        let of = format!("ConfigMap/{map} {}/{owner}", K::kind(&()));
+        let token = BearerToken::new(move || {
+            let finder = finder.clone();
+            async move { Ok(finder.token().await?) }.boxed()
+        });
+        let kubeconfig = || {
+            let made = remote::kubeconfig(&details);
+            made.map_err(|problem| ClientError::Kubeconfig(problem).into())
+        };
+        self.remote(tenant, of, digest, kubeconfig, Some(token))
+            .await
+    }
+
+    /// The cluster of a kubeconfig, made anew if its digest has changed.
+    async fn remote(
+        &self,
+        tenant: &Tenant,
+        of: String,
+        digest: blake3::Hash,
+        kubeconfig: impl FnOnce() -> Result<Kubeconfig, ActingError>,
+        token: Option<BearerToken>,
+    ) -> Result<Acting, ActingError> {
+        let user = tenant.account.as_ref();
+        let user = user.map(|name| format!("system:serviceaccount:{}:{name}", tenant.namespace));
+        let name = format!("{of} {}", user.as_deref().unwrap_or_default());
+        let known = || self.remote.lock().unwrap_or_else(PoisonError::into_inner);
+        let acting = |cluster: &Cluster| Acting {
+            cluster: cluster.clone(),
+            version: digest.to_hex().to_string(),
+        };
+        if let Some((made_from, cluster)) = known().get(&name)
+            && *made_from == digest
+        {
+            return Ok(acting(cluster));
+        }
+        let mut config = client::from_kubeconfig(kubeconfig()?).await?;
+        // Without impersonation, as upstream.
+        let factory = self.factory.remote(&config).await;
+        if let Some(user) = &user {
+            config = impersonating(config, user)?;
+        }
+        let client = match token {
+            Some(token) => factory.client_with_tokens(config, token)?,
+            // A command of the kubeconfig, if there may be one, runs while the client is made.
+            None => {
+                let making = tokio::task::spawn_blocking(move || factory.client(config));
+                making.await.map_err(|_| ActingError::Interrupted)??
+            }
+        };
+        let cluster = Cluster::new(client, &self.field_manager);
+        let mut known = known();
+        if known.len() >= MAX_IDENTITIES {
+            known.clear();
+        }
+        known.insert(name, (digest, cluster.clone()));
+        Ok(acting(&cluster))
     }
 
     /// The cluster with the tenant's identity (KC-REMOTE-001, KC-REMOTE-002, HC-REMOTE-002).
@@ -124,6 +328,27 @@ impl Clusters {
             Err(Error::Invalid(_)) => Ok(false),
             found => Ok(found?.is_some()),
         }
+    }
+}
+
+impl Remotes {
+    /// The kubeconfig in a Secret: under this key, else under `value` or `value.yaml` (RT-ACL-010).
+    async fn kubeconfig(&self, secret: &Key, key: Option<&str>) -> Result<Vec<u8>, ActingError> {
+        let read = self.configs.secrets.get(secret).await;
+        let read = read.map_err(|source| ActingError::Secret {
+            secret: secret.clone(),
+            source,
+        })?;
+        let key = key.filter(|key| !key.is_empty());
+        let keys = key.map_or_else(|| vec!["value", "value.yaml"], |key| vec![key]);
+        let find = |key: &&str| read.data.as_ref()?.get(*key);
+        let found = keys.iter().find_map(find);
+        found
+            .map(|found| found.0.clone())
+            .ok_or_else(|| ActingError::NoKey {
+                secret: secret.clone(),
+                key: keys.first().copied().unwrap_or_default().to_owned(),
+            })
     }
 }
 

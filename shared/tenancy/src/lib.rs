@@ -19,7 +19,7 @@
 //!
 //! - [`Access`] are the rules of the process on references; [`check_access_from`] are those of a referenced object.
 //! - A [`Tenant`] is on whose behalf an object acts. [`Clusters`] gives its [`Cluster`](flux_cluster::Cluster): that of the
-//!   controller, with the identity of the tenant.
+//!   controller or one that a kubeconfig or a ConfigMap describes, with the identity of the tenant.
 //!
 //! Errors are facts; what follows from them is in each kind's `failure.rs`.
 
@@ -28,7 +28,11 @@
 mod access;
 mod clusters;
 mod flags;
+mod kubeconfig;
+mod remote;
 
 pub use access::{Access, AccessDenied, check_access_from};
-pub use clusters::{ActingError, Clusters, Tenant};
+pub use clusters::{Acting, ActingError, Clusters, Remotes, Tenant};
 pub use flags::{CrossNamespaceFlags, ImpersonationFlags, KubeConfigFlags};
+pub use kubeconfig::KubeConfigError;
+pub use remote::{OwnTokenError, RemoteError};

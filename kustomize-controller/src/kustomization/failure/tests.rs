@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use flux_api::meta::CustomHealthCheck;
 use flux_budget::{Budget, Exhausted};
-use flux_cluster::{MalformedId, ObjectId, WaitError};
+use flux_cel::{CompileError, Type};
+use flux_cluster::{CustomRules, MalformedId, ObjectId, WaitError};
 use flux_references::ReadError;
 use flux_runtime::outcome::Notice;
 use flux_runtime::queue::Key;
@@ -27,6 +29,9 @@ const TIMINGS: Timings = Timings {
 
 const STALLED: Next = Next::Stalled {
     generation_observed: false,
+};
+const OBSERVED: Next = Next::Stalled {
+    generation_observed: true,
 };
 const BACK_OFF: Next = Next::Retry(Pace::BackOff);
 const AT_RETRY: Next = Next::Retry(Pace::Exactly(RETRY));
@@ -79,36 +84,53 @@ type Row = (
     &'static str,
 );
 
+fn duplicate_rules() -> InvalidRules {
+    let check = CustomHealthCheck {
+        api_version: "v1".into(),
+        kind: Some("ConfigMap".into()),
+        current: "true".into(),
+        ..CustomHealthCheck::default()
+    };
+    CustomRules::compile(&[check.clone(), check])
+        .unwrap_err()
+        .into()
+}
+
+fn no_bool() -> CompileError {
+    CompileError::Output {
+        expected: Type::Bool,
+        found: Type::Int,
+    }
+}
+
 fn before_the_work() -> Vec<Row> {
     let (warning, quiet) = (Notice::Warning, Notice::Quiet);
     vec![
+        // KC-PROC-063
         (
-            Unsupported::KubeConfig.into(),
-            "ReconciliationFailed",
-            STALLED,
-            warning,
-            false,
-            None,
-            "spec.kubeConfig is not supported by this controller yet: remove it, or keep upstream's image for this object",
-        ),
-        (
-            Unsupported::HealthCheckExprs.into(),
+            duplicate_rules().into(),
             "InvalidCELExpression",
-            STALLED,
+            OBSERVED,
             warning,
             false,
             None,
-            "spec.healthCheckExprs is not supported by this controller yet: remove it, or keep upstream's image for this object",
+            "Reconciliation failed terminally due to configuration error: duplicate custom health check for GroupKind \
+             ConfigMap at healthchecks[1]",
         ),
+        // KC-DEP-009
         (
-            Unsupported::ReadyExpr("db".into()).into(),
+            NotReady::Invalid {
+                name: "db".into(),
+                source: no_bool().into(),
+            }
+            .into(),
             "InvalidCELExpression",
-            STALLED,
+            OBSERVED,
             warning,
             false,
             None,
-            "the expression of dependency 'db' is not supported by this controller yet: remove it, or keep upstream's image for \
-             this object",
+            "Reconciliation failed terminally due to configuration error: terminal error: failed to evaluate dependency db: \
+             CEL expression output type mismatch: expected bool, got int",
         ),
         // KC-SRC-004, KC-API-033
         (
@@ -134,7 +156,7 @@ fn before_the_work() -> Vec<Row> {
             None,
             "can't access 'ExternalArtifact/ns/dep', ExternalArtifact feature gate is disabled",
         ),
-        // KC-SRC-006
+        // KC-SRC-006, KC-PROC-006
         (
             SourceError::NoArtifact.into(),
             "ArtifactFailed",
@@ -341,7 +363,7 @@ fn on_the_cluster() -> Vec<Row> {
             ActingError::User.into(),
             "ReconciliationFailed",
             AT_RETRY,
-            warning,
+            quiet,
             false,
             None,
             "net/http: invalid header field value for \"Impersonate-User\"",
@@ -492,7 +514,7 @@ fn on_the_cluster() -> Vec<Row> {
 /// The name of the failed step. A new step has to be added here, and needs a row.
 fn step(error: &StepError) -> &'static str {
     match error {
-        StepError::Unsupported(_) => "unsupported",
+        StepError::Rules(_) => "rules",
         StepError::Source(_) => "source",
         StepError::Dependency(_) => "dependency",
         StepError::Files(_) => "files",
@@ -566,4 +588,20 @@ fn some_failures_have_their_own_event_and_log_line() {
         (None, Some("Source 'Bucket/b' not found".into()))
     );
     assert_eq!(told(SourceError::NoArtifact.into()), (None, None));
+}
+
+#[test]
+fn a_cluster_that_cannot_be_reached_has_a_warning_of_its_own() {
+    // KC-REMOTE-006
+    let secret = Key::new("ns", "remote");
+    let error = StepError::from(ActingError::NoKey {
+        secret,
+        key: "value".into(),
+    });
+    let text = "KubeConfig secret 'ns/remote' does not contain a 'value' key with a kubeconfig";
+    assert_eq!(error.to_string(), text);
+    let (reason, message) = error.warning().unwrap();
+    assert_eq!(reason.as_str(), "ReconciliationFailed");
+    assert_eq!(message, format!("failed to build kube client: {text}"));
+    assert!(StepError::from(SourceError::NoArtifact).warning().is_none());
 }

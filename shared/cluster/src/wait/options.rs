@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
+use super::expressions::CustomRules;
 use crate::object::ObjectId;
 
 /// An object to wait for.
@@ -53,6 +54,8 @@ pub struct WaitOptions {
     pub by_kind: bool,
     /// The rules by which an object is ready.
     pub rules: Rules,
+    /// Expressions that precede the rules for the kinds that they are for.
+    pub custom: CustomRules,
 }
 
 /// Objects that did not become ready.

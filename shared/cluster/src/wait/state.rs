@@ -1,6 +1,7 @@
 //! The status of the objects in a wait, and the outcome that follows from it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use flux_kstatus::Status;
 use jiff::Timestamp;
@@ -8,6 +9,7 @@ use serde_json::Value;
 
 use super::options::{Target, WaitError, WaitOptions};
 use super::rules::{judge, owns_pods};
+use crate::confidential::Confidential;
 use crate::object::ObjectId;
 use crate::version::Version;
 
@@ -35,6 +37,7 @@ pub(super) enum News {
 /// All objects in the wait.
 pub(super) struct Board<'w> {
     options: &'w WaitOptions,
+    confidential: Arc<Confidential>,
     order: Vec<ObjectId>,
     objects: BTreeMap<ObjectId, Entry>,
     /// Objects with news since they were last assessed.
@@ -60,7 +63,11 @@ enum Seen {
 }
 
 impl<'w> Board<'w> {
-    pub(super) fn new(targets: &[Target], options: &'w WaitOptions) -> Self {
+    pub(super) fn new(
+        targets: &[Target],
+        options: &'w WaitOptions,
+        confidential: Arc<Confidential>,
+    ) -> Self {
         let entry = || Entry {
             seen: Seen::Nothing,
             pods: BTreeMap::new(),
@@ -77,6 +84,7 @@ impl<'w> Board<'w> {
         order.retain(|id| known.insert(id.clone()));
         Self {
             options,
+            confidential,
             order,
             objects,
             outdated: all.clone(),
@@ -123,9 +131,13 @@ impl<'w> Board<'w> {
                 Seen::Gone => (Status::NotFound, None),
                 Seen::Unreadable(error) => (Status::Unknown, Some(error.clone())),
                 Seen::Object(object) => {
-                    match judge(self.options.rules, &id, object, &entry.pods, now) {
+                    let rules = (self.options.rules, &self.options.custom);
+                    match judge(rules, &id, object, &entry.pods, now) {
                         Ok(assessment) => (assessment.status, None),
-                        Err(error) => (Status::Unknown, Some(error.to_string())),
+                        Err(mut error) => {
+                            self.confidential.mask(&mut error, &id);
+                            (Status::Unknown, Some(error))
+                        }
                     }
                 }
             };
@@ -210,6 +222,7 @@ impl<'w> Board<'w> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::sync::Arc;
 
     use jiff::Timestamp;
     use serde_json::{Value, json};
@@ -238,7 +251,7 @@ mod tests {
             "a_two__PersistentVolumeClaim",
         ]
         .map(|text| Target::of(&id(text), "v1"));
-        let mut board = Board::new(&targets, options);
+        let mut board = Board::new(&targets, options, Arc::default());
         for news in news {
             board.take(news);
         }
@@ -380,7 +393,7 @@ mod tests {
                 jobs_with_ttl,
                 ..WaitOptions::default()
             };
-            let mut board = Board::new(&targets, &options);
+            let mut board = Board::new(&targets, &options, Arc::default());
             board.take(News::Gone(job.clone()));
             board.assess(Timestamp::UNIX_EPOCH);
             assert_eq!(board.is_settled(), settled);
@@ -394,7 +407,7 @@ mod tests {
         let owner = id("a_db_apps_StatefulSet");
         let targets = [Target::of(&owner, "v1")];
         let options = WaitOptions::default();
-        let mut board = Board::new(&targets, &options);
+        let mut board = Board::new(&targets, &options, Arc::default());
         let object = json!({ "apiVersion": "apps/v1", "kind": "StatefulSet", "spec": { "selector": { "matchLabels": {} } } });
         board.take(News::Seen(owner.clone(), object));
         board.assess(Timestamp::UNIX_EPOCH);

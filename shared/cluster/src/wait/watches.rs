@@ -12,6 +12,7 @@ use kube::runtime::utils::Backoff;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use serde_json::Value;
 
+use super::expressions::CustomRules;
 use super::options::{Rules, Target, WaitError, WaitOptions};
 use super::rules::is_current_value;
 use super::state::{Board, News};
@@ -76,6 +77,7 @@ struct Watched {
     api: Api<DynamicObject>,
     types: TypeMeta,
     rules: Rules,
+    custom: CustomRules,
     confidential: Arc<Confidential>,
 }
 
@@ -198,6 +200,7 @@ impl<'w> Watches<'w> {
             api,
             types: types_of(resource),
             rules: self.options.rules,
+            custom: self.options.custom.clone(),
             confidential: self.cluster.confidential().clone(),
         };
         if ids.len() <= ONE_BY_ONE && !self.options.by_kind {
@@ -288,6 +291,7 @@ fn objects(kind: Watched, config: watcher::Config, ids: Vec<ObjectId>) -> BoxStr
         api,
         types,
         rules,
+        custom,
         confidential,
     } = kind;
     let ids: BTreeMap<String, ObjectId> = ids.into_iter().map(|id| (id.name.clone(), id)).collect();
@@ -306,7 +310,7 @@ fn objects(kind: Watched, config: watcher::Config, ids: Vec<ObjectId>) -> BoxStr
                 let id = ids.get(&object.name_any());
                 let value = id.map(|_| value_of(object, &types));
                 if let (Some(id), Some(value)) = (id, &value)
-                    && is_current_value(rules, id, value)
+                    && is_current_value((rules, &custom), id, value)
                 {
                     current += 1;
                 }

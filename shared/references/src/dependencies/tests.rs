@@ -95,7 +95,7 @@ async fn a_dependant_is_registered_before_its_dependencies_are_read() {
             })
         };
         let dependencies = std::slice::from_ref(&dependency);
-        let check = |_: &Key, found: Result<Kustomization, Error>| {
+        let check = |_, _: &Key, found: Result<Kustomization, Error>| {
             is_ready(&found.unwrap()).then_some(()).ok_or(())
         };
         let checked = waiting.check(&client, &own, dependencies, check).await;
@@ -117,7 +117,7 @@ async fn the_first_dependency_that_fails_decides() {
     });
     let keys = ["a", "b", "c"].map(|name| Key::new("ns", name));
     let waiting = Waiting::default();
-    let check = |key: &Key, found: Result<Kustomization, Error>| {
+    let check = |_, key: &Key, found: Result<Kustomization, Error>| {
         let missing = |error: Error| (key.name.clone(), error.is_not_found());
         found.map(drop).map_err(missing)
     };
