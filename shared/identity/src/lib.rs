@@ -25,4 +25,4 @@ mod flags;
 mod tokens;
 
 pub use flags::TokenCacheFlags;
-pub use tokens::Tokens;
+pub use tokens::{POST, Tokens};

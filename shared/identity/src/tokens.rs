@@ -14,7 +14,11 @@ use crate::TokenCacheFlags;
 
 const HIT: &str = "cache_hit";
 const MISS: &str = "cache_miss";
+/// What tokens are for in most controllers, as the metrics name it.
 const OPERATION: &str = "reconcile";
+
+/// What notification-controller's tokens are for.
+pub const POST: &str = "post";
 
 /// The tokens of all objects of a controller. Clones share them.
 #[derive(Clone)]
@@ -22,6 +26,7 @@ pub struct Tokens {
     cache: Arc<TokenCache>,
     /// `None` if the cache is disabled.
     families: Option<Arc<Families>>,
+    operation: &'static str,
 }
 
 /// The metrics of an enabled cache.
@@ -61,7 +66,14 @@ impl Tokens {
         Ok(Self {
             cache: Arc::new(TokenCache::new(size, max_life)),
             families,
+            operation: OPERATION,
         })
+    }
+
+    /// The same tokens, counted as for another operation than a reconcile (NC-PROC-057).
+    #[must_use]
+    pub fn for_operation(self, operation: &'static str) -> Self {
+        Self { operation, ..self }
     }
 
     /// The token of `key` on behalf of `object`, obtained by `fetch` unless it is cached (RT-WID-022).
@@ -90,7 +102,7 @@ impl Tokens {
             };
             let kind = K::kind(&());
             let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
-            let labels = [event, &*kind, &*name, &*namespace, OPERATION];
+            let labels = [event, &*kind, &*name, &*namespace, self.operation];
             families.events.with_label_values(&labels).inc();
             families
                 .items
@@ -152,10 +164,12 @@ impl Families {
     /// Removes the series of an object that is gone (RT-MET-010).
     fn forget(&self, kind: &str, name: &str, namespace: &str) {
         for event in [HIT, MISS] {
-            // An object that never had a token has no series.
-            let _ = self
-                .events
-                .remove_label_values(&[event, kind, name, namespace, OPERATION]);
+            for operation in [OPERATION, POST] {
+                // An object that never had a token has no series.
+                let _ = self
+                    .events
+                    .remove_label_values(&[event, kind, name, namespace, operation]);
+            }
         }
     }
 }
