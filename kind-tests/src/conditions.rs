@@ -84,6 +84,15 @@ const OF_HELM_REPOSITORIES: [&str; 6] = [
     "URLInvalid",
 ];
 
+/// The reasons of Receivers.
+const OF_RECEIVERS: [&str; 5] = [
+    "InvalidCELExpression",
+    "Progressing",
+    "Succeeded",
+    "TokenNotFound",
+    "ValidationFailed",
+];
+
 /// What the conditions of a kind may say.
 struct Rules {
     /// Their types (RT-CON-015).
@@ -137,6 +146,11 @@ fn rules(kind: &str) -> Option<Rules> {
                 "StorageOperationFailed",
             ],
             is_reason: |reason| GENERIC.contains(&reason) || OF_HELM_REPOSITORIES.contains(&reason),
+        }),
+        // NC-RECV-037
+        "Receiver" => Some(Rules {
+            types: &["Ready", "Reconciling", "Stalled"],
+            is_reason: |reason| FRAME.contains(&reason) || OF_RECEIVERS.contains(&reason),
         }),
         _ => None,
     }

@@ -10,7 +10,11 @@ use std::process::Command;
 
 use kind_tests::{Doing, Result, cache, controller, ensure};
 
-const CONTROLLERS: [&str; 2] = ["source-controller", "kustomize-controller"];
+const CONTROLLERS: [&str; 3] = [
+    "source-controller",
+    "kustomize-controller",
+    "notification-controller",
+];
 
 /// Where proxies and traces are configured, in every controller.
 const ALL: &[&str] = &CONTROLLERS;
@@ -75,6 +79,11 @@ const VARIABLES: &[Variable] = &[
         "SOURCE_WATCHER_LOCALHOST",
         &["kustomize-controller"],
         "The same for the artifacts of source-watcher.",
+    ),
+    variable(
+        "BITBUCKET_API_BASE_URL",
+        &["notification-controller"],
+        "The address of Bitbucket's API, for Providers of the type `bitbucket`.",
     ),
     variable(
         "KUBECONFIG",
@@ -263,7 +272,8 @@ fn the_reference_lists_every_environment_variable_that_the_code_reads() -> Resul
     let known: BTreeSet<&str> = VARIABLES.iter().map(|variable| variable.name).collect();
     let mut unknown = BTreeSet::new();
     let mut files = 0;
-    for folder in ["shared", "source-controller", "kustomize-controller"] {
+    let folders = [&["shared"][..], &CONTROLLERS].concat();
+    for folder in folders {
         readers(&cache::workspace().join(folder), &mut |source| {
             files += 1;
             let names = source.split('"').skip(1).step_by(2).filter(|text| {

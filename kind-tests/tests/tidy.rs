@@ -372,6 +372,7 @@ fn every_source_file_has_a_doc_comment() -> Result {
 const PLAIN_ENGLISH: &[&str] = &[
     "kind-tests",
     "kustomize-controller",
+    "notification-controller",
     "shared/api",
     "shared/apply",
     "shared/artifact",
